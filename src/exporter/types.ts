@@ -1,0 +1,45 @@
+/** The door of exporters: they turn solved platforms into an image, an archive or files. */
+import type { Readable } from 'node:stream';
+import type { PlatformResult } from '../build/types.ts';
+import type { Descriptor, Digest } from '../oci/types.ts';
+import type { Session } from '../session/types.ts';
+import type { VertexProgress } from '../solver/progress.ts';
+import type { Store } from '../store/store.ts';
+
+export interface ExportRequest {
+  results: PlatformResult[];
+  attrs: Record<string, string>;
+  /** Normalized image references to name. */
+  names: string[];
+  sourceDateEpoch?: number;
+}
+
+export interface ExportContext {
+  store: Store;
+  session: Session;
+  /** Progress of the `exporting to …` vertex. */
+  progress: VertexProgress;
+  signal: AbortSignal;
+  lease: string;
+  /**
+   * Where a stream goes: a file at a path, stdout, or a client. `tar` gets one stream; `files` is the folder of the
+   * local exporter, when client and engine share a filesystem.
+   */
+  sink?: { tar(): Promise<NodeJS.WritableStream> } | { files: string };
+}
+
+export interface ExportResponse {
+  /** `containerimage.digest`, `containerimage.config.digest`, `containerimage.descriptor`, `image.name` … */
+  metadata: Record<string, unknown>;
+  imageId?: Digest;
+  descriptor?: Descriptor;
+  size?: number;
+}
+
+export interface Exporter {
+  /** `exporting to image`, as progress shows it. */
+  readonly title: string;
+  export(request: ExportRequest, ctx: ExportContext): Promise<ExportResponse>;
+}
+
+export type { Readable };

@@ -1,0 +1,152 @@
+/**
+ * What the parser gives: a Dockerfile as stages of typed instructions. Words are kept unexpanded (variables are
+ * expanded by the converter, which knows the values); quotes and escapes are kept where expansion needs them.
+ */
+import type { SourceRange } from '../../errors/error.ts';
+
+export interface Dockerfile {
+  filename: string;
+  /** The text as read, for excerpts. */
+  text: string;
+  directives: { syntax?: string; escape: '\\' | '`'; check?: CheckDirective };
+  /** ARG instructions before the first FROM. */
+  globalArgs: ArgInstruction[];
+  stages: Stage[];
+  /** Findings of the parser itself (empty continuation lines, instruction casing, …), not yet filtered by `check`. */
+  findings: Finding[];
+}
+
+export interface CheckDirective {
+  skip: string[];
+  skipAll: boolean;
+  error: boolean;
+  experimental: string[];
+  experimentalAll: boolean;
+}
+
+/** A lint finding before it is given its rule's text. */
+export interface Finding {
+  rule: string;
+  message: string;
+  range: SourceRange;
+}
+
+export interface Stage {
+  /** As written after AS, or '' */
+  name: string;
+  /** Base image or stage as written (unexpanded). */
+  base: string;
+  /** Unexpanded `--platform`. */
+  platform?: string;
+  from: Base;
+  instructions: Instruction[];
+  /** Comment lines right above FROM (`# <name> <description>`). */
+  description?: string;
+}
+
+export interface Base {
+  range: SourceRange;
+  /** The instruction as written, continuation lines joined, whitespace trimmed: what progress and history show. */
+  original: string;
+  /** Keyword as written, for casing checks: `RUN`, `run`. */
+  keyword: string;
+}
+
+/** `<<EOF` document: content after its own rules (`-` strips tabs); `expand` is false when the word was quoted. */
+export interface Heredoc {
+  name: string;
+  content: string;
+  expand: boolean;
+  chomp: boolean;
+  fileDescriptor: number;
+}
+
+export interface KeyValue {
+  /** Unexpanded. */
+  key: string;
+  value: string;
+  /** Written as `KEY value` instead of `KEY=value`. */
+  legacy?: boolean;
+}
+
+/** Shell form or exec form. */
+export interface CommandLine {
+  /** Exec form: the JSON array. Shell form: one element, the line as written. */
+  args: string[];
+  exec: boolean;
+  heredocs: Heredoc[];
+}
+
+export type RunMount = {
+  type: 'bind' | 'cache' | 'tmpfs' | 'secret' | 'ssh';
+  /** All unexpanded. */
+  from?: string;
+  source?: string;
+  target?: string;
+  readonly?: boolean;
+  sharing?: string;
+  id?: string;
+  uid?: string;
+  gid?: string;
+  mode?: string;
+  size?: string;
+  required?: boolean;
+  /** secret: environment variable to put the value into. */
+  env?: string;
+};
+
+export interface CopyFlags {
+  from?: string;
+  chown?: string;
+  chmod?: string;
+  link?: boolean;
+  parents?: boolean;
+  excludes: string[];
+  /** ADD only. */
+  keepGitDir?: boolean;
+  checksum?: string;
+  unpack?: boolean;
+}
+
+export type ArgInstruction = Base & {
+  kind: 'ARG';
+  args: { name: string; default?: string; description?: string; range: SourceRange }[];
+};
+
+export type Instruction =
+  | ArgInstruction
+  | (Base & { kind: 'ENV' | 'LABEL'; pairs: KeyValue[] })
+  | (Base & { kind: 'MAINTAINER'; value: string })
+  | (Base & {
+      kind: 'RUN';
+      command: CommandLine;
+      mounts: RunMount[];
+      network?: string;
+      security?: string;
+      devices: string[];
+    })
+  | (Base & { kind: 'CMD' | 'ENTRYPOINT'; command: CommandLine })
+  | (Base & { kind: 'SHELL'; shell: string[] })
+  | (Base & {
+      kind: 'COPY' | 'ADD';
+      flags: CopyFlags;
+      /** Unexpanded; heredoc sources appear as `{ heredoc }`. */
+      sources: (string | { heredoc: Heredoc })[];
+      dest: string;
+    })
+  | (Base & { kind: 'WORKDIR' | 'USER' | 'STOPSIGNAL'; value: string })
+  | (Base & { kind: 'EXPOSE' | 'VOLUME'; values: string[] })
+  | (Base & {
+      kind: 'HEALTHCHECK';
+      /** undefined: NONE */
+      command?: CommandLine;
+      /** Durations as written (`30s`), unexpanded. */
+      interval?: string;
+      timeout?: string;
+      startPeriod?: string;
+      startInterval?: string;
+      retries?: string;
+    })
+  | (Base & { kind: 'ONBUILD' /** The instruction text after ONBUILD. */; expression: string });
+
+export type InstructionOf<K extends Instruction['kind']> = Extract<Instruction, { kind: K }>;

@@ -1,0 +1,187 @@
+/** System calls that Node lacks, through libc. All are synchronous and throw a Node-style error (`code`, `errno`, `syscall`, `path`). */
+import { getSystemErrorName } from 'node:util';
+import koffi from 'koffi';
+
+const libc = koffi.load('libc.so.6');
+
+const fns = {
+  lgetxattr: libc.func('int64_t lgetxattr(const char *path, const char *name, void *value, size_t size)'),
+  lsetxattr: libc.func(
+    'int lsetxattr(const char *path, const char *name, const void *value, size_t size, int flags)',
+  ),
+  lremovexattr: libc.func('int lremovexattr(const char *path, const char *name)'),
+  llistxattr: libc.func('int64_t llistxattr(const char *path, void *list, size_t size)'),
+  mknod: libc.func('int mknod(const char *path, uint32_t mode, uint64_t dev)'),
+  mount: libc.func(
+    'int mount(const char *source, const char *target, const char *fstype, unsigned long flags, const char *data)',
+  ),
+  umount2: libc.func('int umount2(const char *target, int flags)'),
+  flock: libc.func('int flock(int fd, int operation)'),
+  utimensat: libc.func('int utimensat(int dirfd, const char *path, const void *times, int flags)'),
+  syncfs: libc.func('int syncfs(int fd)'),
+  lseek: libc.func('int64_t lseek(int fd, int64_t offset, int whence)'),
+  copy_file_range: libc.func(
+    'int64_t copy_file_range(int fdIn, void *offIn, int fdOut, void *offOut, size_t len, unsigned int flags)',
+  ),
+};
+
+function fault(syscall: string, path?: string): NodeJS.ErrnoException {
+  const errno = koffi.errno();
+  const code = getSystemErrorName(-errno);
+  const err: NodeJS.ErrnoException = new Error(
+    `${code}: ${syscall}${path === undefined ? '' : ` '${path}'`} failed`,
+  );
+  err.errno = -errno;
+  err.code = code;
+  err.syscall = syscall;
+  err.path = path;
+  return err;
+}
+
+const ENODATA = 61;
+const EOPNOTSUPP = 95;
+
+let scratch = Buffer.alloc(4096);
+
+/** An extended attribute's value without following a symlink, or undefined when the file has no such attribute. */
+export function lgetxattr(path: string, name: string): Buffer | undefined {
+  for (;;) {
+    const n = Number(fns.lgetxattr(path, name, scratch, scratch.length));
+    if (n >= 0) return Buffer.from(scratch.subarray(0, n));
+    const errno = koffi.errno();
+    if (errno === ENODATA || errno === EOPNOTSUPP) return undefined;
+    if (errno === 34 /* ERANGE */ && scratch.length < 1 << 17) scratch = Buffer.alloc(1 << 17);
+    else throw fault('lgetxattr', path);
+  }
+}
+
+/** The names of a file's extended attributes, sorted. */
+export function llistxattr(path: string): string[] {
+  for (;;) {
+    const n = Number(fns.llistxattr(path, scratch, scratch.length));
+    if (n === 0) return [];
+    if (n > 0) {
+      return scratch
+        .toString('utf8', 0, n - 1)
+        .split('\0')
+        .sort();
+    }
+    const errno = koffi.errno();
+    if (errno === EOPNOTSUPP) return [];
+    if (errno === 34 && scratch.length < 1 << 17) scratch = Buffer.alloc(1 << 17);
+    else throw fault('llistxattr', path);
+  }
+}
+
+export function lsetxattr(path: string, name: string, value: Uint8Array): void {
+  if (fns.lsetxattr(path, name, value, value.length, 0) !== 0) throw fault('lsetxattr', path);
+}
+
+export function lremovexattr(path: string, name: string): void {
+  if (fns.lremovexattr(path, name) !== 0) throw fault('lremovexattr', path);
+}
+
+export const S_IFMT = 0o170000;
+export const S_IFSOCK = 0o140000;
+export const S_IFLNK = 0o120000;
+export const S_IFREG = 0o100000;
+export const S_IFBLK = 0o060000;
+export const S_IFDIR = 0o040000;
+export const S_IFCHR = 0o020000;
+export const S_IFIFO = 0o010000;
+
+/** Makes a device, fifo or socket node; `mode` holds the type bits and permissions, `dev` comes from `makedev`. */
+export function mknod(path: string, mode: number, dev: bigint | number): void {
+  if (fns.mknod(path, mode, dev) !== 0) throw fault('mknod', path);
+}
+
+/** glibc's encoding of a device number. */
+export function makedev(major: number, minor: number): bigint {
+  const maj = BigInt(major);
+  const min = BigInt(minor);
+  return ((maj & 0xfffff000n) << 32n) | ((maj & 0xfffn) << 8n) | ((min & 0xffffff00n) << 12n) | (min & 0xffn);
+}
+export function major(dev: bigint | number): number {
+  const d = BigInt(dev);
+  return Number(((d >> 32n) & 0xfffff000n) | ((d >> 8n) & 0xfffn));
+}
+export function minor(dev: bigint | number): number {
+  const d = BigInt(dev);
+  return Number(((d >> 12n) & 0xffffff00n) | (d & 0xffn));
+}
+
+export const MS_RDONLY = 1;
+export const MS_NOSUID = 2;
+export const MS_NODEV = 4;
+export const MS_NOEXEC = 8;
+export const MS_REMOUNT = 32;
+export const MS_BIND = 4096;
+export const MS_REC = 16384;
+export const MS_PRIVATE = 1 << 18;
+export const MNT_DETACH = 2;
+
+export function mount(source: string, target: string, fstype: string, flags: number, data: string): void {
+  if (fns.mount(source, target, fstype, flags, data) !== 0) throw fault('mount', target);
+}
+
+export function umount(target: string, flags = 0): void {
+  if (fns.umount2(target, flags) !== 0) throw fault('umount2', target);
+}
+
+/** Takes an exclusive advisory lock on an open file. Returns false when another open file description holds it. */
+export function tryLock(fd: number): boolean {
+  if (fns.flock(fd, 2 | 4) === 0) return true;
+  if (koffi.errno() === 11 /* EWOULDBLOCK */) return false;
+  throw fault('flock');
+}
+
+const AT_FDCWD = -100;
+const AT_SYMLINK_NOFOLLOW = 0x100;
+const times = Buffer.alloc(32);
+
+/** Sets access and modification time, in nanoseconds since the epoch, of the file itself (a symlink is not followed). */
+export function lutimesNs(path: string, atimeNs: bigint, mtimeNs: bigint): void {
+  putTimespec(0, atimeNs);
+  putTimespec(16, mtimeNs);
+  if (fns.utimensat(AT_FDCWD, path, times, AT_SYMLINK_NOFOLLOW) !== 0) throw fault('utimensat', path);
+}
+
+function putTimespec(at: number, ns: bigint): void {
+  let sec = ns / 1_000_000_000n;
+  let rest = ns % 1_000_000_000n;
+  if (rest < 0n) {
+    sec -= 1n;
+    rest += 1_000_000_000n;
+  }
+  times.writeBigInt64LE(sec, at);
+  times.writeBigInt64LE(rest, at + 8);
+}
+
+/** Writes the filesystem that holds an open file to its disk. */
+export function syncfs(fd: number): void {
+  if (fns.syncfs(fd) !== 0) throw fault('syncfs');
+}
+
+/** Next offset with data (`SEEK_DATA`) at or after `offset`, or -1 when there is none. */
+export function seekData(fd: number, offset: number): number {
+  const n = Number(fns.lseek(fd, offset, 3));
+  if (n < 0) {
+    if (koffi.errno() === 6 /* ENXIO */) return -1;
+    throw fault('lseek');
+  }
+  return n;
+}
+
+/** Next hole (`SEEK_HOLE`) at or after `offset`; the file's end counts as one. */
+export function seekHole(fd: number, offset: number): number {
+  const n = Number(fns.lseek(fd, offset, 4));
+  if (n < 0) throw fault('lseek');
+  return n;
+}
+
+/** Copies bytes between two open files at their current positions inside the kernel; returns how many were copied. */
+export function copyFileRange(fdIn: number, fdOut: number, length: number): number {
+  const n = Number(fns.copy_file_range(fdIn, null, fdOut, null, length, 0));
+  if (n < 0) throw fault('copy_file_range');
+  return n;
+}

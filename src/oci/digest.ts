@@ -1,0 +1,34 @@
+import { hash } from 'node:crypto';
+import { fail } from '../errors/error.ts';
+import type { Digest } from './types.ts';
+
+/** The sha256 digest of bytes or of a UTF-8 string. */
+export function digestOf(data: Uint8Array | string): Digest {
+  return `sha256:${hash('sha256', data, 'hex')}`;
+}
+
+/** Whether a text is a well-formed sha256 digest. */
+export function isDigest(text: string): text is Digest {
+  return /^sha256:[0-9a-f]{64}$/.test(text);
+}
+
+/** The text as a digest; throws `invalid` when it is not one. */
+export function parseDigest(text: string): Digest {
+  if (isDigest(text)) return text;
+  throw fail('invalid', 'client', `invalid digest ${JSON.stringify(text)}: want sha256:<64 hex digits>`);
+}
+
+/** The 64 hex digits of a digest. */
+export function hex(digest: Digest): string {
+  return digest.slice('sha256:'.length);
+}
+
+/**
+ * The chain ID of a stack of layers, lowest first: what the stack is, not just its top layer.
+ * https://github.com/opencontainers/image-spec/blob/main/config.md#layer-chainid
+ */
+export function chainId(diffIds: readonly Digest[]): Digest | undefined {
+  let id: Digest | undefined;
+  for (const diff of diffIds) id = id === undefined ? diff : digestOf(`${id} ${diff}`);
+  return id;
+}

@@ -1,0 +1,62 @@
+/** Progress events in the shape of BuildKit's StatusResponse: vertices, statuses (transfers), logs, warnings. */
+import type { SourceLocation } from '../errors/error.ts';
+import type { Digest } from '../oci/types.ts';
+
+export interface VertexEvent {
+  digest: Digest;
+  inputs: Digest[];
+  name: string;
+  /** ms since the epoch, as all times here */
+  started?: number;
+  completed?: number;
+  cached?: boolean;
+  error?: string;
+  progressGroup?: { id: string; name: string; weak: boolean };
+}
+
+/** A transfer or sub-task under a vertex; `current`/`total` are bytes (total 0: unknown). */
+export interface StatusEvent {
+  id: string;
+  vertex: Digest;
+  name: string;
+  current: number;
+  total: number;
+  timestamp: number;
+  started?: number;
+  completed?: number;
+}
+
+export interface LogEvent {
+  vertex: Digest;
+  /** 1 stdout, 2 stderr */
+  stream: 1 | 2;
+  data: Buffer;
+  timestamp: number;
+}
+
+export interface WarningEvent {
+  vertex: Digest;
+  level: number;
+  /** First line shown. */
+  short: string;
+  detail: string[];
+  url?: string;
+  source?: SourceLocation;
+}
+
+/** Where a build's events go. Called synchronously and must not throw. */
+export interface ProgressSink {
+  vertex(event: VertexEvent): void;
+  status(event: StatusEvent): void;
+  log(event: LogEvent): void;
+  warning(event: WarningEvent): void;
+}
+
+/** An op's or exporter's own view of progress, bound to its vertex. */
+export interface VertexProgress {
+  readonly digest: Digest;
+  /** Starts or updates a status line; `done` (or total reached with done) completes it. */
+  report(id: string, state: { current: number; total: number; done?: boolean }): void;
+  log(stream: 1 | 2, data: Buffer | string): void;
+  warn(warning: Omit<WarningEvent, 'vertex'>): void;
+}

@@ -1,0 +1,63 @@
+/** The door of the solver: what an op is, what it is told, and what it gives back. */
+
+import type { SourceLocation } from '../errors/error.ts';
+import type { ContentSelector } from '../fs/view.ts';
+import type { Digest } from '../oci/types.ts';
+import type { OpMetadata, Op as PbOp } from '../pb/solver/pb/ops_pb.js';
+import type { Session } from '../session/types.ts';
+import type { Ref } from '../store/ref.ts';
+import type { VertexProgress } from './progress.ts';
+
+/** One node of a build graph: an LLB op with its inputs resolved to vertices. */
+export interface Vertex {
+  /** Digest of the marshalled op. */
+  readonly digest: Digest;
+  readonly op: PbOp;
+  readonly inputs: readonly Edge[];
+  readonly metadata: OpMetadata | undefined;
+  /** What progress shows: `[build 2/4] RUN make`. */
+  readonly name: string;
+  readonly source: SourceLocation | undefined;
+}
+
+/** An output of a vertex. */
+export interface Edge {
+  readonly vertex: Vertex;
+  readonly index: number;
+}
+
+/** What a vertex is keyed by, besides its inputs. */
+export interface CacheMap {
+  /** Digest of all that makes the op's result what it is, except its inputs. */
+  digest: Digest;
+  /** One per input, in order. */
+  deps: CacheDep[];
+  /** The op must run each time (its source cannot be named by content yet, e.g. a client's folder). */
+  volatile?: boolean;
+}
+
+export interface CacheDep {
+  /** Part of the input that matters, added to the definition-based key (an exec mount's selector). */
+  selector?: string;
+  /** When given, the input's content may stand for it: the digest over all of these selections, in order. */
+  content?: ContentSelector[];
+}
+
+/** Told to an op while it runs. */
+export interface OpContext {
+  readonly vertex: Vertex;
+  readonly session: Session;
+  readonly progress: VertexProgress;
+  readonly signal: AbortSignal;
+  /** Lease of the running build: pass it to every store call that makes something. */
+  readonly lease: string;
+}
+
+/** A solvable op. Instances are made per vertex by `ops/`; `cacheMap` may do I/O (resolve a tag), `exec` does the work. */
+export interface Op {
+  cacheMap(ctx: OpContext): Promise<CacheMap>;
+  /** `inputs` in order of the vertex's inputs. Returns one ref per output. */
+  exec(inputs: readonly Ref[], ctx: OpContext): Promise<Ref[]>;
+}
+
+export type OpFactory = (vertex: Vertex) => Op;

@@ -1,0 +1,40 @@
+/** A Ref is the immutable file tree that a vertex's output is. It may be lazy: nothing is pulled or unpacked until asked. */
+import type { ViewSpec } from '../fs/view.ts';
+import type { Descriptor, Digest } from '../oci/types.ts';
+
+/** Progress of one transfer or extraction, shown under a vertex. Numbers are bytes unless total is 0. */
+export type ReportStatus = (id: string, state: { current: number; total: number; done?: boolean }) => void;
+
+export interface RefContext {
+  signal?: AbortSignal;
+  report?: ReportStatus;
+  /** Lease that keeps what materializing makes. */
+  lease: string;
+}
+
+export interface Ref {
+  /** Stable identity of the tree within this store (used in cache records and logs). */
+  readonly id: string;
+  /** A view of the tree for reading without a mount. Materializes what is lazy. */
+  view(ctx: RefContext): Promise<ViewSpec>;
+  /** Key of a committed snapshot in the store that holds this tree. A folder ref copies itself into the store. */
+  snapshot(ctx: RefContext): Promise<string>;
+  /** The layers, lowest first, without materializing anything. Undefined for a ref that is not in layers yet. */
+  layers(): Promise<readonly RefLayer[] | undefined>;
+  /** JSON that `restoreRef` understands, or undefined when the tree cannot outlive this build (a client's folder). */
+  serialize(): SerializedRef | undefined;
+}
+
+/** One layer of a ref: a committed snapshot, a blob somewhere, or both. */
+export interface RefLayer {
+  snapshot?: string;
+  diffId?: Digest;
+  blob?: Descriptor;
+  /** `image` source reference the blob can be fetched from, when it is not in content. */
+  from?: string;
+}
+
+export type SerializedRef =
+  | { kind: 'snapshot'; key: string }
+  | { kind: 'image'; ref: string; layers: { descriptor: Descriptor; diffId: Digest }[] }
+  | { kind: 'empty' };

@@ -1,0 +1,177 @@
+/**
+ * The door of the store: content, snapshots, images and leases. store/local and store/containerd stand behind it
+ * and pass one conformance suite.
+ *
+ * Everything that must survive garbage collection is reachable from an image, a pinned record or a lease. All
+ * methods that take a `lease` add what they make to it.
+ */
+import type { Readable } from 'node:stream';
+import type { Descriptor, Digest } from '../oci/types.ts';
+
+export interface Store {
+  readonly kind: 'local' | 'containerd';
+  /** Folder for files that live beside the store: cache database, exec bundles, cache mounts. */
+  readonly root: string;
+  /** Folder of this process's own temporary files; swept by the next start if this process dies. */
+  readonly runDir: string;
+  readonly content: Content;
+  readonly snapshots: Snapshots;
+  readonly images: Images;
+  readonly leases: Leases;
+  /** Removes everything no image, lease or live child refers to. */
+  gc(): Promise<GcReport>;
+  /** Reads every blob and checks its digest, and checks that every snapshot's folder is there and the reverse. */
+  verify(onProgress?: (done: number, total: number) => void): Promise<VerifyReport>;
+  close(): Promise<void>;
+}
+
+export interface GcReport {
+  blobs: Digest[];
+  snapshots: string[];
+  /** Bytes given back. */
+  reclaimed: number;
+}
+
+export interface VerifyReport {
+  blobs: number;
+  snapshots: number;
+  /** One sentence each; empty when all is well. */
+  problems: string[];
+}
+
+export interface BlobInfo {
+  digest: Digest;
+  size: number;
+  labels: Record<string, string>;
+  /** ms since the epoch */
+  createdAt: number;
+}
+
+export interface Content {
+  info(digest: Digest): Promise<BlobInfo | undefined>;
+  /** Streams a blob, or `length` bytes from `offset`. Throws `not-found`. */
+  read(digest: Digest, range?: { offset?: number; length?: number }): Promise<Readable>;
+  /** A whole small blob (manifests, configs; refuses more than 32 MiB). Throws `not-found`. */
+  bytes(digest: Digest): Promise<Buffer>;
+  /**
+   * Opens (or resumes) an ingest named `ref`. Two writers of one ref are refused with `conflict`. If `expected` is
+   * already there, throws `exists`.
+   */
+  writer(ref: string, options: WriterOptions): Promise<ContentWriter>;
+  /** Stores a small blob and returns its digest; storing what is there already is fine. */
+  put(data: Uint8Array, options: { lease: string; labels?: Record<string, string> }): Promise<Digest>;
+  setLabels(digest: Digest, labels: Record<string, string | undefined>): Promise<void>;
+  list(): Promise<BlobInfo[]>;
+  delete(digest: Digest): Promise<void>;
+}
+
+export interface WriterOptions {
+  lease: string;
+  expected?: { digest?: Digest; size?: number };
+}
+
+export interface ContentWriter {
+  /** Bytes already there from an earlier, broken-off try; the caller continues from here. */
+  readonly offset: number;
+  /** Appends. Resolves when more may be written. */
+  write(chunk: Uint8Array): Promise<void>;
+  /** Checks size and digest (`corrupt` when they do not hold) and makes the blob visible. */
+  commit(labels?: Record<string, string>): Promise<{ digest: Digest; size: number }>;
+  /** Closes without making a blob. `keep` leaves the bytes for a later resume, else they are removed. */
+  abort(keep?: boolean): Promise<void>;
+}
+
+/** A mount as containerd and the OCI runtime spec write it: an overlay with lowerdir/upperdir/workdir options, or a bind. */
+export interface Mount {
+  type: 'overlay' | 'bind';
+  source: string;
+  options: string[];
+}
+
+export interface SnapshotInfo {
+  key: string;
+  parent?: string;
+  kind: 'active' | 'committed';
+  labels: Record<string, string>;
+  createdAt: number;
+}
+
+/** Labels that the rest of Drydock reads on snapshots. */
+export const snapshotLabels = {
+  /** Digest of the layer's uncompressed tar; set once it is known. */
+  diffId: 'drydock/diff-id',
+  /** Chain ID of the whole stack; `Snapshots.byChain` looks it up. */
+  chainId: 'drydock/chain-id',
+  /** `drydock/blob.<compression>`: JSON Descriptor of the layer as a blob in content. */
+  blobPrefix: 'drydock/blob.',
+} as const;
+
+/**
+ * Snapshots are layers stacked by `parent`. An active one can be written through its mounts; a committed one is
+ * immutable. Layer folders are in overlayfs's format (whiteouts are 0/0 character devices, opaque folders carry
+ * `trusted.overlay.opaque=y`), so that they can be read and written without mounting.
+ */
+export interface Snapshots {
+  stat(key: string): Promise<SnapshotInfo | undefined>;
+  /** Makes an active snapshot on a committed parent (none: empty) and returns its writable mounts. */
+  prepare(key: string, parent: string | undefined, options: { lease: string }): Promise<Mount[]>;
+  /** Mounts of an active snapshot again. */
+  mounts(key: string): Promise<Mount[]>;
+  /** Read-only mounts of a committed snapshot, until released. */
+  view(key: string): Promise<{ mounts: Mount[]; release(): Promise<void> }>;
+  /** Turns an active snapshot into the committed `name`. `exists` when the name is taken (the active one stays). */
+  commit(
+    name: string,
+    activeKey: string,
+    options: { lease: string; labels?: Record<string, string> },
+  ): Promise<void>;
+  /**
+   * Makes committed `name`: the own layer of committed `source` on another parent, without copying. Undefined on
+   * a store that cannot; callers then copy.
+   */
+  restack?(
+    name: string,
+    source: string,
+    parent: string | undefined,
+    options: { lease: string },
+  ): Promise<void>;
+  /** A committed snapshot with this chain ID, if one is known. */
+  byChain(chain: Digest): Promise<SnapshotInfo | undefined>;
+  setLabels(key: string, labels: Record<string, string | undefined>): Promise<void>;
+  /** Own bytes and inodes of this layer, without its parents. */
+  usage(key: string): Promise<{ size: number; inodes: number }>;
+  list(): Promise<SnapshotInfo[]>;
+  /** `conflict` while it has children. */
+  remove(key: string): Promise<void>;
+}
+
+export interface ImageRecord {
+  /** Normalized reference with tag or digest, e.g. `docker.io/library/app:latest`. */
+  name: string;
+  /** Manifest or index in content. */
+  target: Descriptor;
+  labels: Record<string, string>;
+  createdAt: number;
+  updatedAt: number;
+}
+
+export interface Images {
+  get(name: string): Promise<ImageRecord | undefined>;
+  list(): Promise<ImageRecord[]>;
+  /** Creates or moves a name. */
+  put(name: string, target: Descriptor, labels?: Record<string, string>): Promise<ImageRecord>;
+  delete(name: string): Promise<boolean>;
+}
+
+/** A lease keeps what was made under it until it is deleted or its process has died. */
+export interface Leases {
+  /** `pinned` leases outlive the process (cache records use one each); others die with it. */
+  create(id: string, options?: { pinned?: boolean; labels?: Record<string, string> }): Promise<void>;
+  add(id: string, resource: LeaseResource): Promise<void>;
+  removeResource(id: string, resource: LeaseResource): Promise<void>;
+  resources(id: string): Promise<LeaseResource[]>;
+  delete(id: string): Promise<void>;
+  list(): Promise<{ id: string; pinned: boolean; labels: Record<string, string> }[]>;
+}
+
+export type LeaseResource = { type: 'snapshot'; id: string } | { type: 'blob'; id: Digest };
