@@ -1,30 +1,13 @@
 /** The door of the solver: what an op is, what it is told, and what it gives back. */
 
-import type { SourceLocation } from '../errors/error.ts';
 import type { ContentSelector } from '../fs/view.ts';
+import type { Edge, Vertex } from '../llb/vertex.ts';
 import type { Digest } from '../oci/types.ts';
-import type { OpMetadata, Op as PbOp } from '../pb/solver/pb/ops_pb.js';
 import type { Session } from '../session/types.ts';
 import type { Ref } from '../store/ref.ts';
 import type { VertexProgress } from './progress.ts';
 
-/** One node of a build graph: an LLB op with its inputs resolved to vertices. */
-export interface Vertex {
-  /** Digest of the marshalled op. */
-  readonly digest: Digest;
-  readonly op: PbOp;
-  readonly inputs: readonly Edge[];
-  readonly metadata: OpMetadata | undefined;
-  /** What progress shows: `[build 2/4] RUN make`. */
-  readonly name: string;
-  readonly source: SourceLocation | undefined;
-}
-
-/** An output of a vertex. */
-export interface Edge {
-  readonly vertex: Vertex;
-  readonly index: number;
-}
+export type { Edge, Vertex };
 
 /** What a vertex is keyed by, besides its inputs. */
 export interface CacheMap {
