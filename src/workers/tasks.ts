@@ -1,0 +1,24 @@
+/**
+ * The work that runs off the main thread: name → lazily imported function. Arguments, results and messages cross
+ * by structured clone, so they are plain data (MessagePorts go along through `transfer`).
+ */
+
+/** What a task is told while it runs. */
+export interface TaskContext {
+  /** Sends a message to the caller's `onMessage`. */
+  post(message: unknown): void;
+  /** Whether the caller gave up; long loops ask now and then and throw `canceled()`. */
+  aborted(): boolean;
+}
+
+/** One entry per task, sorted by name. A task's module must not import the pool. */
+export const tasks = {
+  'test.echo': () => import('./echo.ts').then((m) => m.echo),
+} satisfies Record<string, () => Promise<(args: never, ctx: TaskContext) => unknown>>;
+
+type Loaded = { [K in keyof typeof tasks]: Awaited<ReturnType<(typeof tasks)[K]>> };
+
+/** Task name → what it takes and gives. */
+export type Tasks = {
+  [K in keyof Loaded]: { args: Parameters<Loaded[K]>[0]; result: Awaited<ReturnType<Loaded[K]>> };
+};

@@ -1,0 +1,40 @@
+/** Entry of a pool thread: takes one call at a time and answers it. */
+import { parentPort } from 'node:worker_threads';
+import { fail } from '../errors/error.ts';
+import { type TaskContext, tasks } from './tasks.ts';
+import { packError, type TaskCall, type TaskReply } from './wire.ts';
+
+type AnyTask = (args: unknown, ctx: TaskContext) => unknown;
+const loaders: Record<string, () => Promise<unknown>> = tasks;
+const loaded = new Map<string, AnyTask>();
+
+async function load(name: string): Promise<AnyTask> {
+  let task = loaded.get(name);
+  if (task === undefined) {
+    const loader = loaders[name];
+    if (loader === undefined)
+      throw fail('internal', 'host', `there is no worker task ${JSON.stringify(name)}`);
+    task = (await loader()) as AnyTask;
+    loaded.set(name, task);
+  }
+  return task;
+}
+
+function send(reply: TaskReply): void {
+  parentPort?.postMessage(reply);
+}
+
+async function answer({ id, name, args, flag }: TaskCall): Promise<void> {
+  try {
+    const task = await load(name);
+    const result = await task(args, {
+      post: (message) => send({ id, type: 'message', message }),
+      aborted: () => Atomics.load(flag, 0) !== 0,
+    });
+    send({ id, type: 'result', result });
+  } catch (err) {
+    send({ id, type: 'error', error: packError(err) });
+  }
+}
+
+parentPort?.on('message', (call: TaskCall) => void answer(call));

@@ -1,0 +1,58 @@
+import { afterAll, expect, test } from 'vitest';
+import { DrydockError } from '../../src/errors/error.ts';
+import { closePool, runTask } from '../../src/workers/pool.ts';
+
+afterAll(closePool);
+
+test('a task runs on another thread, posts messages and gives its result', async () => {
+  const messages: unknown[] = [];
+  const result = await runTask('test.echo', { text: 'hi' }, { onMessage: (m) => messages.push(m) });
+  expect(result).toBe('hi');
+  expect(messages).toEqual([{ said: 'hi' }]);
+});
+
+test('more tasks than threads are queued and all answered', async () => {
+  const texts = Array.from({ length: 20 }, (_, i) => `n${i}`);
+  expect(await Promise.all(texts.map((text) => runTask('test.echo', { text, spinMs: 2 })))).toEqual(texts);
+});
+
+test('an error crosses with all of its fields', async () => {
+  const err = await runTask('test.echo', { text: 'bad bytes', error: true }).catch((e: unknown) => e);
+  expect(err).toBeInstanceOf(DrydockError);
+  expect(err).toMatchObject({
+    code: 'corrupt',
+    hop: 'store',
+    message: 'bad bytes',
+    hint: 'Say it again.',
+    details: { times: 1 },
+    cause: { message: 'why' },
+  });
+});
+
+test('an abort stops a running task and takes a queued one off the queue', async () => {
+  const stop = new AbortController();
+  const runs = Array.from({ length: 8 }, () =>
+    runTask('test.echo', { text: 'long', spinMs: 20_000 }, { signal: stop.signal }),
+  );
+  setTimeout(() => stop.abort(), 20);
+  const results = await Promise.allSettled(runs);
+  for (const result of results) expect(result).toMatchObject({ reason: { code: 'canceled' } });
+});
+
+test('a task that waits for others never queues behind busy threads', async () => {
+  const stop = new AbortController();
+  const busy = Array.from({ length: 8 }, () =>
+    runTask('test.echo', { text: 'long', spinMs: 20_000 }, { signal: stop.signal }),
+  );
+  expect(await runTask('test.echo', { text: 'now' }, { waits: true })).toBe('now');
+  stop.abort();
+  await Promise.allSettled(busy);
+});
+
+test('a thread that dies fails its task, and the pool goes on', async () => {
+  await expect(runTask('test.echo', { text: '', exit: true })).rejects.toMatchObject({
+    code: 'internal',
+    message: expect.stringContaining('code 3'),
+  });
+  expect(await runTask('test.echo', { text: 'still here' })).toBe('still here');
+});
