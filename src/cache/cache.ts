@@ -1,0 +1,207 @@
+/**
+ * Persistent cache records. A record says what a vertex's outputs were; keys lead to records. Several keys (a
+ * definition-based one, content-based ones) may lead to one record: that is how equal work built from different
+ * definitions becomes the same record, and everything built on it hits too.
+ *
+ * A record whose result was pruned stays as an identity as long as others are keyed by it.
+ */
+import { join } from 'node:path';
+import { DatabaseSync, type StatementSync } from 'node:sqlite';
+import type { Digest } from '../oci/types.ts';
+import type { SerializedRef } from '../store/ref.ts';
+import { migrate } from './schema.ts';
+
+export type RecordType = 'regular' | 'source.local' | 'source.git.checkout' | 'exec.cachemount' | 'frontend' | 'internal';
+
+export interface CacheRecord {
+  id: Digest;
+  description: string;
+  type: RecordType;
+  /** One per output; undefined once pruned. */
+  results: SerializedRef[] | undefined;
+  /** Bytes of the layers this record added. */
+  size: number;
+  /** ms since the epoch */
+  createdAt: number;
+  lastUsedAt: number;
+  usageCount: number;
+}
+
+/** How a key was made, for `explain` and for exporting the cache. */
+export interface KeyParts {
+  kind: 'definition' | 'content';
+  /** Digest of the op without its inputs. */
+  op: Digest;
+  deps: { /** Record id, or a content digest. */ id: Digest; index: number; selector: string; content: boolean }[];
+}
+
+interface Row {
+  id: Digest;
+  description: string;
+  type: RecordType;
+  results: string | null;
+  size: number;
+  created_at: number;
+  last_used_at: number;
+  usage_count: number;
+}
+
+export class Cache {
+  readonly #db: DatabaseSync;
+  readonly #get: Record<'byKey' | 'byId' | 'known' | 'digest', StatementSync>;
+  readonly #run: Record<'record' | 'key' | 'link' | 'touch' | 'digest', StatementSync>;
+
+  /** Opens (or makes) `cache.db` in a folder. Several processes may have it open. */
+  constructor(folder: string) {
+    const db = new DatabaseSync(join(folder, 'cache.db'));
+    db.exec('PRAGMA busy_timeout=10000; PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL');
+    migrate(db);
+    this.#db = db;
+    this.#get = {
+      byKey: db.prepare('SELECT r.* FROM keys k JOIN records r ON r.id = k.record WHERE k.key = ?'),
+      byId: db.prepare('SELECT * FROM records WHERE id = ?'),
+      known: db.prepare('SELECT 1 FROM records WHERE id = ?'),
+      digest: db.prepare('SELECT digest FROM content_digests WHERE ref = ? AND selector = ?'),
+    };
+    this.#run = {
+      record: db.prepare(
+        `INSERT INTO records (id, description, type, results, size, created_at, last_used_at, usage_count)
+         VALUES (?, ?, ?, ?, ?, ?, ?, 1)
+         ON CONFLICT (id) DO UPDATE SET description = excluded.description, type = excluded.type,
+           results = excluded.results, size = excluded.size, last_used_at = excluded.last_used_at`,
+      ),
+      key: db.prepare('INSERT OR REPLACE INTO keys (key, record, kind, op) VALUES (?, ?, ?, ?)'),
+      link: db.prepare(
+        'INSERT OR REPLACE INTO links (key, input, dep, dep_index, selector, content) VALUES (?, ?, ?, ?, ?, ?)',
+      ),
+      touch: db.prepare('UPDATE records SET last_used_at = ?, usage_count = usage_count + 1 WHERE id = ?'),
+      digest: db.prepare('INSERT OR REPLACE INTO content_digests (ref, selector, digest) VALUES (?, ?, ?)'),
+    };
+  }
+
+  /** The record a key leads to. */
+  byKey(key: Digest): CacheRecord | undefined {
+    return toRecord(this.#get.byKey.get(key));
+  }
+
+  byId(id: Digest): CacheRecord | undefined {
+    return toRecord(this.#get.byId.get(id));
+  }
+
+  /** Whether anything may be keyed by this id: when not, nothing built on it can be a hit. */
+  known(id: Digest): boolean {
+    return this.#get.known.get(id) !== undefined;
+  }
+
+  /** Stores a record with the keys that lead to it, in one transaction. */
+  save(
+    record: Pick<CacheRecord, 'id' | 'description' | 'type' | 'results' | 'size'>,
+    keys: readonly { key: Digest; parts: KeyParts }[],
+  ): void {
+    const now = Date.now();
+    this.#transaction(() => {
+      const results = record.results === undefined ? null : JSON.stringify(record.results);
+      this.#run.record.run(record.id, record.description, record.type, results, record.size, now, now);
+      for (const { key, parts } of keys) this.#putKey(key, record.id, parts);
+    });
+  }
+
+  /** Adds one more key to a record. */
+  alias(key: Digest, id: Digest, parts: KeyParts): void {
+    this.#transaction(() => this.#putKey(key, id, parts));
+  }
+
+  #putKey(key: Digest, id: Digest, parts: KeyParts): void {
+    this.#run.key.run(key, id, parts.kind, parts.op);
+    for (const [input, dep] of parts.deps.entries()) {
+      this.#run.link.run(key, input, dep.id, dep.index, dep.selector, dep.content ? 1 : 0);
+    }
+  }
+
+  /** Notes that a record was used now. */
+  touch(id: Digest): void {
+    this.#run.touch.run(Date.now(), id);
+  }
+
+  /** A remembered content digest of part of an immutable ref. */
+  contentDigest(ref: string, selector: string): Digest | undefined {
+    return this.#get.digest.get(ref, selector)?.digest as Digest | undefined;
+  }
+
+  putContentDigest(ref: string, selector: string, digest: Digest): void {
+    this.#run.digest.run(ref, selector, digest);
+  }
+
+  /** All records that hold a result, least recently used first. */
+  list(): CacheRecord[] {
+    const rows = this.#db.prepare('SELECT * FROM records WHERE results IS NOT NULL ORDER BY last_used_at').all();
+    return rows.map((row) => toRecord(row)).filter((record) => record !== undefined);
+  }
+
+  /** Bytes of all results. */
+  totalSize(): number {
+    const row = this.#db.prepare('SELECT sum(size) AS n FROM records WHERE results IS NOT NULL').get();
+    return Number(row?.n ?? 0);
+  }
+
+  /**
+   * Drops the results of records; then forgets identities and keys that no result is built on any more.
+   */
+  prune(ids: readonly Digest[]): void {
+    this.#transaction(() => {
+      const drop = this.#db.prepare('UPDATE records SET results = NULL, size = 0 WHERE id = ?');
+      for (const id of ids) drop.run(id);
+      // An identity is kept while a live record's key names it, directly or through other identities.
+      this.#db.exec(`
+        WITH RECURSIVE live(id) AS (
+          SELECT id FROM records WHERE results IS NOT NULL
+          UNION
+          SELECT l.dep FROM live JOIN keys k ON k.record = live.id JOIN links l ON l.key = k.key
+        )
+        DELETE FROM records WHERE id NOT IN (SELECT id FROM live);
+        DELETE FROM keys WHERE record NOT IN (SELECT id FROM records);
+        DELETE FROM links WHERE key NOT IN (SELECT key FROM keys);
+      `);
+    });
+  }
+
+  /** Forgets the content digests of refs that are gone. */
+  forgetDigests(isAlive: (ref: string) => boolean): void {
+    const remove = this.#db.prepare('DELETE FROM content_digests WHERE ref = ?');
+    this.#transaction(() => {
+      for (const row of this.#db.prepare('SELECT DISTINCT ref FROM content_digests').all()) {
+        if (!isAlive(String(row.ref))) remove.run(String(row.ref));
+      }
+    });
+  }
+
+  close(): void {
+    this.#db.close();
+  }
+
+  #transaction(body: () => void): void {
+    this.#db.exec('BEGIN IMMEDIATE');
+    try {
+      body();
+      this.#db.exec('COMMIT');
+    } catch (err) {
+      this.#db.exec('ROLLBACK');
+      throw err;
+    }
+  }
+}
+
+function toRecord(row: unknown): CacheRecord | undefined {
+  if (row === undefined) return undefined;
+  const r = row as Row;
+  return {
+    id: r.id,
+    description: r.description,
+    type: r.type,
+    results: r.results === null ? undefined : (JSON.parse(r.results) as SerializedRef[]),
+    size: r.size,
+    createdAt: r.created_at,
+    lastUsedAt: r.last_used_at,
+    usageCount: r.usage_count,
+  };
+}

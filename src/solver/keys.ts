@@ -1,0 +1,32 @@
+/** Cache keys: pure functions from what a vertex is to the digests that name it. */
+import type { KeyParts } from '../cache/cache.ts';
+import { digestOf } from '../oci/digest.ts';
+import type { Digest } from '../oci/types.ts';
+import type { CacheMap } from './types.ts';
+
+/** What is known of one input when a key is made. */
+export interface KeyInput {
+  /** Record id of the input vertex. */
+  id: Digest;
+  /** Output index used. */
+  index: number;
+  /** Digest of the selected contents, when the content-based key is made. */
+  content?: Digest;
+}
+
+/**
+ * The key of a vertex from its op and its inputs. With no `content` in any input it is the definition-based key,
+ * else the content-based one: an input whose content is known is named by it alone, whatever made it.
+ */
+export function cacheKey(map: CacheMap, inputs: readonly KeyInput[]): { key: Digest; parts: KeyParts } {
+  const deps = inputs.map((input, i) => ({
+    id: input.content ?? input.id,
+    index: input.content === undefined ? input.index : 0,
+    selector: input.content === undefined ? (map.deps[i]?.selector ?? '') : '',
+    content: input.content !== undefined,
+  }));
+  const kind = deps.some((dep) => dep.content) ? 'content' : 'definition';
+  const parts: KeyParts = { kind, op: map.digest, deps };
+  const text = JSON.stringify([map.digest, deps.map((dep) => [dep.id, dep.index, dep.selector, dep.content])]);
+  return { key: digestOf(text), parts };
+}

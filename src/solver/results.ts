@@ -1,0 +1,81 @@
+import type { RecordType } from '../cache/cache.ts';
+import type { Digest } from '../oci/types.ts';
+import { hex } from '../oci/digest.ts';
+import type { Ref } from '../store/ref.ts';
+import type { SolverDeps } from './solver.ts';
+import type { Identity, VertexState } from './state.ts';
+
+/** Name of the lease that keeps a cache record's snapshots. */
+export function recordLease(id: Digest): string {
+  return `cache-${hex(id)}`;
+}
+
+/** Puts results into cache records and takes them out again, keeping their snapshots leased meanwhile. */
+export class ResultStore {
+  readonly #deps: Pick<SolverDeps, 'store' | 'cache' | 'restore'>;
+
+  constructor(deps: Pick<SolverDeps, 'store' | 'cache' | 'restore'>) {
+    this.#deps = deps;
+  }
+
+  /** Makes sure the vertex has its lease. */
+  async lease(state: VertexState): Promise<void> {
+    if (state.leased) return;
+    state.leased = true;
+    await this.#deps.store.leases.create(state.lease);
+  }
+
+  /** The refs of a record, or undefined when they are not all there any more. */
+  async load(id: Digest, state: VertexState): Promise<readonly Ref[] | undefined> {
+    const record = this.#deps.cache.byId(id);
+    if (record?.results === undefined) return undefined;
+    await this.lease(state);
+    const refs: Ref[] = [];
+    for (const serialized of record.results) {
+      const ref = await this.#deps.restore(serialized, state.lease);
+      if (ref === undefined) return undefined;
+      refs.push(ref);
+    }
+    this.#deps.cache.touch(id);
+    return refs;
+  }
+
+  /** Keeps another vertex's refs for this one. */
+  async hold(refs: readonly Ref[], state: VertexState): Promise<void> {
+    await this.lease(state);
+    for (const ref of refs) {
+      const serialized = ref.serialize();
+      if (serialized?.kind === 'snapshot') {
+        await this.#deps.store.leases.add(state.lease, { type: 'snapshot', id: serialized.key });
+      }
+    }
+  }
+
+  /** Writes the record. Refs that cannot outlive the build (a client's folder) leave none. */
+  async save(identity: Identity, refs: readonly Ref[], state: VertexState): Promise<void> {
+    const { store, cache } = this.#deps;
+    const results = refs.map((ref) => ref.serialize());
+    if (!results.every((result) => result !== undefined)) return;
+    let size = 0;
+    const keys = results.flatMap((result) => (result.kind === 'snapshot' ? [result.key] : []));
+    for (const key of keys) size += (await store.snapshots.usage(key)).size;
+    const { vertex } = state;
+    cache.save(
+      { id: identity.id, description: vertex.name, type: recordType(state), results, size },
+      identity.keys,
+    );
+    // The record comes before its lease: a kill in between leaves a record whose snapshots are swept with this
+    // process's own lease, which `load` takes for a miss, and never a lease that nothing names.
+    if (keys.length === 0) return;
+    const lease = recordLease(identity.id);
+    await store.leases.create(lease, { pinned: true });
+    for (const key of keys) await store.leases.add(lease, { type: 'snapshot', id: key });
+  }
+}
+
+function recordType(state: VertexState): RecordType {
+  const { op } = state.vertex.op;
+  if (op.case !== 'source') return 'regular';
+  if (op.value.identifier.startsWith('git://')) return 'source.git.checkout';
+  return op.value.identifier.startsWith('upload://') ? 'source.local' : 'regular';
+}
