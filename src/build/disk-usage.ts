@@ -140,6 +140,7 @@ async function heldSnapshots(store: Store): Promise<{ byBuilds: Set<string>; byI
     }
   }
   const { imageChains } = await import('./image-chains.ts');
-  for (const chain of await imageChains(store)) addChain(byImages, (await store.snapshots.byChain(chain))?.key);
+  for (const chain of await imageChains(store))
+    addChain(byImages, (await store.snapshots.byChain(chain))?.key);
   return { byBuilds, byImages };
 }

@@ -1,5 +1,12 @@
 import { chainId } from '../oci/digest.ts';
-import { type Descriptor, type Digest, type ImageConfig, type Index, isIndexType, type Manifest } from '../oci/types.ts';
+import {
+  type Descriptor,
+  type Digest,
+  type ImageConfig,
+  type Index,
+  isIndexType,
+  type Manifest,
+} from '../oci/types.ts';
 import type { Store } from '../store/store.ts';
 
 /** Chain IDs of all images in a store whose manifests and configs are there. */

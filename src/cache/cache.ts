@@ -11,7 +11,13 @@ import type { Digest } from '../oci/types.ts';
 import type { SerializedRef } from '../store/ref.ts';
 import { migrate } from './schema.ts';
 
-export type RecordType = 'regular' | 'source.local' | 'source.git.checkout' | 'exec.cachemount' | 'frontend' | 'internal';
+export type RecordType =
+  | 'regular'
+  | 'source.local'
+  | 'source.git.checkout'
+  | 'exec.cachemount'
+  | 'frontend'
+  | 'internal';
 
 export interface CacheRecord {
   id: Digest;
@@ -32,7 +38,12 @@ export interface KeyParts {
   kind: 'definition' | 'content';
   /** Digest of the op without its inputs. */
   op: Digest;
-  deps: { /** Record id, or a content digest. */ id: Digest; index: number; selector: string; content: boolean }[];
+  deps: {
+    /** Record id, or a content digest. */ id: Digest;
+    index: number;
+    selector: string;
+    content: boolean;
+  }[];
 }
 
 interface Row {
@@ -134,7 +145,9 @@ export class Cache {
 
   /** All records that hold a result, least recently used first. */
   list(): CacheRecord[] {
-    const rows = this.#db.prepare('SELECT * FROM records WHERE results IS NOT NULL ORDER BY last_used_at').all();
+    const rows = this.#db
+      .prepare('SELECT * FROM records WHERE results IS NOT NULL ORDER BY last_used_at')
+      .all();
     return rows.map((row) => toRecord(row)).filter((record) => record !== undefined);
   }
 

@@ -27,6 +27,9 @@ export function cacheKey(map: CacheMap, inputs: readonly KeyInput[]): { key: Dig
   }));
   const kind = deps.some((dep) => dep.content) ? 'content' : 'definition';
   const parts: KeyParts = { kind, op: map.digest, deps };
-  const text = JSON.stringify([map.digest, deps.map((dep) => [dep.id, dep.index, dep.selector, dep.content])]);
+  const text = JSON.stringify([
+    map.digest,
+    deps.map((dep) => [dep.id, dep.index, dep.selector, dep.content]),
+  ]);
   return { key: digestOf(text), parts };
 }

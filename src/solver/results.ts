@@ -1,6 +1,6 @@
 import type { RecordType } from '../cache/cache.ts';
-import type { Digest } from '../oci/types.ts';
 import { hex } from '../oci/digest.ts';
+import type { Digest } from '../oci/types.ts';
 import type { Ref } from '../store/ref.ts';
 import type { SolverDeps } from './solver.ts';
 import type { Identity, VertexState } from './state.ts';

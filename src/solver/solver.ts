@@ -63,6 +63,7 @@ export class Solver {
         if (ref === undefined) {
           throw new DrydockError(`${vertex.name} has no output ${index}`, { code: 'invalid', hop: 'llb' });
         }
+        state?.settle();
         return ref;
       });
       return await Promise.race([Promise.all(results), aborted.promise]);
@@ -194,7 +195,9 @@ export class Solver {
             hop: 'llb',
           });
         }
-        return { ...input, content: await contentDigest(this.#deps, ref, selectors, source.state.context) };
+        const content = await contentDigest(this.#deps, ref, selectors, source.state.context);
+        source.state.settle();
+        return { ...input, content };
       }),
     );
   }
@@ -223,7 +226,8 @@ export class Solver {
         return refs;
       } catch (err) {
         // The other build may just have been cancelled; then the work is ours.
-        if (!(err instanceof DrydockError && err.code === 'canceled') || state.context.signal.aborted) throw err;
+        if (!(err instanceof DrydockError && err.code === 'canceled') || state.context.signal.aborted)
+          throw err;
         if (this.#working.get(identity.id) === other) this.#working.delete(identity.id);
       }
     }
@@ -241,7 +245,10 @@ export class Solver {
       state.inputs.map(async ({ state: input, index }) => {
         const ref = (await this.#result(input))[index];
         if (ref === undefined) {
-          throw new DrydockError(`${input.vertex.name} has no output ${index}`, { code: 'invalid', hop: 'llb' });
+          throw new DrydockError(`${input.vertex.name} has no output ${index}`, {
+            code: 'invalid',
+            hop: 'llb',
+          });
         }
         return ref;
       }),
@@ -250,8 +257,10 @@ export class Solver {
     await this.#results.lease(state);
     if (!state.isStarted) state.mark('started');
     const refs = await state.op.exec(inputs, context);
-    if (!identity.volatile) await this.#results.save(identity, refs, state);
-    state.mark('completed');
+    if (!identity.volatile) {
+      await this.#results.save(identity, refs, state);
+      state.mark('completed');
+    }
     return refs;
   }
 

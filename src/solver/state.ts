@@ -101,6 +101,11 @@ export class VertexState {
     for (const job of this.jobs) job.sink.vertex(this.#event);
   }
 
+  /** Marks as completed a vertex whose work goes on after its result is there: a client's folder is read by its users. */
+  settle(): void {
+    if (this.isStarted) this.mark('completed');
+  }
+
   get isStarted(): boolean {
     return this.#event.started !== undefined && this.#event.completed === undefined;
   }

@@ -1,0 +1,37 @@
+import { join } from 'node:path';
+import type { Cache } from '../cache/cache.ts';
+import type { ContentSelector } from '../fs/view.ts';
+import type { Digest } from '../oci/types.ts';
+import type { Ref } from '../store/ref.ts';
+import type { Store } from '../store/store.ts';
+import { runTask } from '../workers/pool.ts';
+import type { OpContext } from './types.ts';
+
+/** File under the store's root that remembers digests of files in clients' folders. */
+export function statDbPath(store: Store): string {
+  return join(store.root, 'stat.db');
+}
+
+/**
+ * The digest of the selected parts of a tree: names, types, modes, owners, links, file capabilities and bytes, but
+ * no times. Remembered for trees that are in the store; for a client's folder, file by file, in the stat cache.
+ * Throws `not-found` when a selected path is not there.
+ */
+export async function contentDigest(
+  deps: { store: Store; cache: Cache },
+  ref: Ref,
+  selectors: readonly ContentSelector[],
+  ctx: OpContext,
+): Promise<Digest> {
+  const stored = ref.serialize() !== undefined;
+  const selector = JSON.stringify(selectors);
+  const remembered = stored ? deps.cache.contentDigest(ref.id, selector) : undefined;
+  if (remembered !== undefined) return remembered;
+  const { signal, lease, progress } = ctx;
+  const spec = await ref.view({ signal, lease, report: (id, state) => progress.report(id, state) });
+  const args = { spec, selectors: [...selectors], statDb: statDbPath(deps.store) };
+  const { digest, bytes } = await runTask('fs.checksum', args, { signal });
+  if (stored) deps.cache.putContentDigest(ref.id, selector, digest);
+  else progress.report('transferring context', { current: bytes, total: 0, done: true });
+  return digest;
+}
