@@ -1,10 +1,18 @@
 /** The door of exporters: they turn solved platforms into an image, an archive or files. */
-import type { Readable } from 'node:stream';
-import type { PlatformResult } from '../build/types.ts';
-import type { Descriptor, Digest } from '../oci/types.ts';
+import type { Descriptor, Digest, ImageConfig, Platform } from '../oci/types.ts';
+import type { RegistryClient } from '../registry/client.ts';
 import type { Session } from '../session/types.ts';
 import type { VertexProgress } from '../solver/progress.ts';
+import type { Ref } from '../store/ref.ts';
 import type { Store } from '../store/store.ts';
+
+/** A solved image ready for export: one per platform. */
+export interface PlatformResult {
+  platform: Platform;
+  /** undefined: an empty filesystem */
+  ref: Ref | undefined;
+  config: ImageConfig;
+}
 
 export interface ExportRequest {
   results: PlatformResult[];
@@ -16,6 +24,7 @@ export interface ExportRequest {
 
 export interface ExportContext {
   store: Store;
+  registry: RegistryClient;
   session: Session;
   /** Progress of the `exporting to …` vertex. */
   progress: VertexProgress;
@@ -41,5 +50,3 @@ export interface Exporter {
   readonly title: string;
   export(request: ExportRequest, ctx: ExportContext): Promise<ExportResponse>;
 }
-
-export type { Readable };

@@ -1,6 +1,44 @@
-/** The door of a frontend: what it may ask of the engine, and what it gives back. */
+/** The door of a frontend: what it is asked, what it may ask of the engine, and what it gives back. */
 import type { SourceLocation } from '../errors/error.ts';
+import type { FsEntry } from '../fs/view.ts';
 import type { Descriptor, Digest, ImageConfig, Platform } from '../oci/types.ts';
+import type { Definition } from '../pb/solver/pb/ops_pb.js';
+
+/** Where the build context comes from. */
+export type ContextSource =
+  | { type: 'local' /** Session's local name. */; name: string }
+  | { type: 'upload' /** A posted tar (or a bare Dockerfile) by its id. */; id: string }
+  | { type: 'remote' /** git or http(s) URL */; url: string };
+
+/** A Dockerfile build as a client asks for it; what of it concerns turning the Dockerfile into LLB. */
+export interface DockerfileRequest {
+  context: ContextSource;
+  /** Path of the Dockerfile in the context (or in `dockerfileLocal`), default `Dockerfile`. */
+  dockerfile?: string;
+  /** The Dockerfile's text, when it does not come from the context. */
+  dockerfileText?: string;
+  /** Session local that holds the Dockerfile; default: the context's own. */
+  dockerfileLocal?: string;
+  target?: string;
+  buildArgs: Record<string, string>;
+  labels: Record<string, string>;
+  /** Empty: the host's. */
+  platforms: Platform[];
+  noCache: boolean;
+  noCacheFilter: string[];
+  pull: boolean;
+  network: 'default' | 'host' | 'none';
+  extraHosts: { host: string; ip: string }[];
+  /** Bytes; 0: the default (64 MiB). */
+  shmSize: number;
+  ulimits: { name: string; soft: number; hard: number }[];
+  /** `--build-context NAME=VALUE`, values as written (`docker-image://…`, a URL, `local:<session name>`, `oci-layout://…`). */
+  namedContexts: Record<string, string>;
+  hostname?: string;
+  cgroupParent?: string;
+  /** Seconds since the epoch; also the build arg SOURCE_DATE_EPOCH. */
+  sourceDateEpoch?: number;
+}
 
 /** An image's config, looked up without pulling its layers. */
 export interface ResolvedImage {
@@ -17,11 +55,29 @@ export interface ImageResolver {
     ref: string,
     options: {
       platform: Platform;
-      pull: boolean /** Progress line. */;
+      pull: boolean;
+      /** Progress line. */
       logName: string;
       location?: SourceLocation;
+      /** For `oci-layout://`: the session's name of the layout store. */
+      ociLayoutStore?: string;
     },
   ): Promise<ResolvedImage>;
+}
+
+/** A solved tree that a frontend looks into. Paths are absolute; symlinks are followed inside the tree. */
+export interface FrontendTree {
+  /** The file's bytes; undefined when there is none. Throws `invalid` on a folder and beyond `maxBytes` (default 16 MiB). */
+  readFile(path: string, maxBytes?: number): Promise<Buffer | undefined>;
+  stat(path: string): Promise<FsEntry | undefined>;
+  /** Throws `not-found`. */
+  readdir(path: string): Promise<FsEntry[]>;
+}
+
+/** What the engine does for a frontend. */
+export interface FrontendHost extends ImageResolver {
+  /** Solves a definition and opens its output for reading. Its vertices show in the build's progress. */
+  open(definition: Definition): Promise<FrontendTree>;
 }
 
 /** One finding of a build check. Names, texts and urls are Dockerfile's official ones. */
@@ -32,3 +88,25 @@ export interface LintWarning {
   url: string;
   location: SourceLocation;
 }
+
+/** What a Dockerfile became: one target per platform. */
+export interface FrontendResult {
+  targets: FrontendTarget[];
+  warnings: LintWarning[];
+}
+
+export interface FrontendTarget {
+  platform: Platform;
+  definition: Definition;
+  /** The image config without `rootfs.diff_ids`, which the exporter fills in; `history` is complete, one entry per instruction. */
+  config: ImageConfig;
+  /** Base image's own config history and layers are in `config` already; its reference, for annotations. */
+  baseRef?: string;
+}
+
+/** `src/frontend/dockerfile/frontend.ts` exports one of these as `dockerfileFrontend`. */
+export type Frontend = (
+  request: DockerfileRequest,
+  host: FrontendHost,
+  signal: AbortSignal,
+) => Promise<FrontendResult>;

@@ -1,15 +1,7 @@
 /** What a build may ask of its client. In process these are folders and files; over an API they are gRPC calls back. */
 import type { Duplex, Readable } from 'node:stream';
+import type { RegistryCredentials } from '../oci/credentials.ts';
 import type { ReportStatus } from '../store/ref.ts';
-
-export interface RegistryCredentials {
-  username?: string;
-  password?: string;
-  /** OAuth2 refresh token (`identitytoken` in docker's config). */
-  identityToken?: string;
-  /** Bearer token to send as it is (`registrytoken`). */
-  registryToken?: string;
-}
 
 /** How a client's folder reaches us. */
 export type LocalProvider =

@@ -70,8 +70,8 @@ export function boundProgress(digest: Digest, sink: ProgressSink): VertexProgres
     digest,
     report(id, { current, total, done }) {
       const timestamp = now();
-      let started = starts.get(id);
-      if (started === undefined) starts.set(id, (started = timestamp));
+      const started = starts.get(id) ?? timestamp;
+      starts.set(id, started);
       const completed = done ? timestamp : undefined;
       sink.status({ id, vertex: digest, name: id, current, total, timestamp, started, completed });
     },

@@ -195,9 +195,9 @@ export class Solver {
             hop: 'llb',
           });
         }
-        const content = await contentDigest(this.#deps, ref, selectors, source.state.context);
+        const found = await contentDigest(this.#deps, ref, selectors, source.state.context);
         source.state.settle();
-        return { ...input, content };
+        return { ...input, content: found };
       }),
     );
   }

@@ -1,5 +1,6 @@
 /** A Ref is the immutable file tree that a vertex's output is. It may be lazy: nothing is pulled or unpacked until asked. */
 import type { ViewSpec } from '../fs/view.ts';
+import type { CredentialSource } from '../oci/credentials.ts';
 import type { Descriptor, Digest } from '../oci/types.ts';
 
 /** Progress of one transfer or extraction, shown under a vertex. Numbers are bytes unless total is 0. */
@@ -10,6 +11,8 @@ export interface RefContext {
   report?: ReportStatus;
   /** Lease that keeps what materializing makes. */
   lease: string;
+  /** The client's credentials, should a lazy layer still have to be fetched. */
+  credentials?: CredentialSource;
 }
 
 export interface Ref {

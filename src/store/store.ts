@@ -10,6 +10,8 @@ import type { Descriptor, Digest } from '../oci/types.ts';
 
 export interface Store {
   readonly kind: 'local' | 'containerd';
+  /** Name of the snapshotter, as gc labels name it: `overlayfs` or `native`. */
+  readonly snapshotter: string;
   /** Folder for files that live beside the store: cache database, exec bundles, cache mounts. */
   readonly root: string;
   /** Folder of this process's own temporary files; swept by the next start if this process dies. */
@@ -63,7 +65,32 @@ export interface Content {
   setLabels(digest: Digest, labels: Record<string, string | undefined>): Promise<void>;
   list(): Promise<BlobInfo[]>;
   delete(digest: Digest): Promise<void>;
+  /** Fast path of a store whose blobs are files on this host: the blob's file, for reading only. */
+  localPath?(digest: Digest): Promise<string | undefined>;
+  /**
+   * Fast path of such a store: a path for a worker to write a new blob to, on the store's filesystem. `adopt` moves
+   * the finished file in (the caller vouches for digest and size, having hashed while writing); what is never
+   * adopted is swept with this process's run folder.
+   */
+  ingestPath?(): Promise<string>;
+  adopt?(
+    path: string,
+    blob: { digest: Digest; size: number },
+    options: { lease: string; labels?: Record<string, string> },
+  ): Promise<void>;
 }
+
+/**
+ * Labels on a blob that keep other things alive as long as the blob is, with containerd's names, so that both
+ * stores collect alike: `containerd.io/gc.ref.content[.<anything>]` = digest,
+ * `containerd.io/gc.ref.snapshot.<snapshotter>` = snapshot key (its parents live with it). An image's name keeps
+ * its target; manifests carry content labels for configs and layers; a config carries the snapshot label of its
+ * unpacked (or built) chain.
+ */
+export const gcLabels = {
+  content: 'containerd.io/gc.ref.content',
+  snapshot: 'containerd.io/gc.ref.snapshot',
+} as const;
 
 export interface WriterOptions {
   lease: string;

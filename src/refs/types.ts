@@ -1,0 +1,17 @@
+/** The door of refs: makes the Refs (store/ref.ts) that ops return. */
+import type { ViewSpec } from '../fs/view.ts';
+import type { Descriptor, Digest } from '../oci/types.ts';
+import type { Ref, SerializedRef } from '../store/ref.ts';
+
+export interface Refs {
+  /** The tree with nothing in it. */
+  empty(): Ref;
+  /** A committed snapshot. */
+  snapshot(key: string): Ref;
+  /** A folder on this host seen through a filter; it cannot outlive the build. `snapshot()` copies it into the store. */
+  folder(spec: Extract<ViewSpec, { kind: 'folder' }>): Ref;
+  /** Layers of a registry image (`source`: its reference), lowest first: fetched and unpacked when first needed. */
+  image(source: string, layers: readonly { descriptor: Descriptor; diffId: Digest }[]): Ref;
+  /** A ref again from a cache record; undefined when its snapshot is gone. What it needs is added to the lease. */
+  restore(serialized: SerializedRef, lease: string): Promise<Ref | undefined>;
+}
