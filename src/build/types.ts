@@ -1,14 +1,15 @@
 /** The door of build: one build from request to result. */
 
+import type { OutputSink } from '../exporter/types.ts';
 import type { DockerfileRequest, LintWarning } from '../frontend/types.ts';
 import type { Descriptor, Digest } from '../oci/types.ts';
-import type { Session } from '../session/types.ts';
-import type { ProgressSink } from '../solver/progress.ts';
 
 export interface OutputSpec {
   type: 'image' | 'oci' | 'docker' | 'local' | 'tar';
   /** Attributes as in buildx: name, dest, push, compression, compression-level, force-compression, oci-mediatypes, rewrite-timestamp, annotation.*, tar … */
   attrs: Record<string, string>;
+  /** Where files or an archive go. */
+  sink?: OutputSink;
 }
 
 export interface BuildOptions extends DockerfileRequest {
@@ -31,10 +32,3 @@ export interface BuildResult {
   /** Total bytes of the image's layers, uncompressed. */
   size?: number;
 }
-
-export type RunBuild = (
-  options: BuildOptions,
-  session: Session,
-  progress: ProgressSink,
-  signal: AbortSignal,
-) => Promise<BuildResult>;

@@ -30,12 +30,14 @@ export interface ExportContext {
   progress: VertexProgress;
   signal: AbortSignal;
   lease: string;
-  /**
-   * Where a stream goes: a file at a path, stdout, or a client. `tar` gets one stream; `files` is the folder of the
-   * local exporter, when client and engine share a filesystem.
-   */
-  sink?: { tar(): Promise<NodeJS.WritableStream> } | { files: string };
+  sink?: OutputSink;
 }
+
+/**
+ * Where an output goes: one stream (a file, stdout or a client), or, for the local exporter when client and engine
+ * share a filesystem, a folder.
+ */
+export type OutputSink = { tar(): Promise<NodeJS.WritableStream> } | { files: string };
 
 export interface ExportResponse {
   /** `containerimage.digest`, `containerimage.config.digest`, `containerimage.descriptor`, `image.name` … */

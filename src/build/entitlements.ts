@@ -1,0 +1,25 @@
+import { fail } from '../errors/error.ts';
+import type { Graph } from '../llb/graph.ts';
+import { NetMode, SecurityMode } from '../pb/solver/pb/ops_pb.js';
+
+/**
+ * Refuses a graph whose steps ask for more than the build was granted. Throws `denied` naming the step, its line,
+ * the entitlement and the flag that grants it.
+ */
+export function checkEntitlements(graph: Graph, allow: readonly string[]): void {
+  for (const { op, name, source } of graph.vertices) {
+    if (op.op.case !== 'exec') continue;
+    const { network, security } = op.op.value;
+    const needs: string[] = [];
+    if (network === NetMode.HOST) needs.push('network.host');
+    if (security === SecurityMode.INSECURE) needs.push('security.insecure');
+    const missing = needs.find((entitlement) => !allow.includes(entitlement));
+    if (missing === undefined) continue;
+    throw fail('denied', 'solver', `entitlement ${missing} is not allowed`, {
+      step: name,
+      source,
+      hint: `Grant it with --allow ${missing}.`,
+      details: { entitlement: missing },
+    });
+  }
+}
