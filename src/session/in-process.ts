@@ -1,0 +1,76 @@
+/** The session of a client in our own process: its folders, streams, secrets, agents and credentials. */
+import { randomUUID } from 'node:crypto';
+import { readFile, stat } from 'node:fs/promises';
+import type { Readable } from 'node:stream';
+import { errnoCode, fail } from '../errors/error.ts';
+import type { CredentialSource } from '../oci/credentials.ts';
+import { SshAgents, type SshSource } from './ssh-agent.ts';
+import type { Session } from './types.ts';
+
+/** Where a secret's value is. */
+export type SecretSource = { id: string } & ({ file: string } | { env: string });
+
+/** Largest secret, as BuildKit has it: 500 KiB. */
+export const maxSecretSize = 500 * 1024;
+
+export interface InProcessOptions {
+  /** Session's local name → folder. */
+  locals: Record<string, string>;
+  uploads?: Record<string, Readable>;
+  secrets?: SecretSource[];
+  ssh?: SshSource[];
+  credentials?: CredentialSource;
+}
+
+export interface InProcessSession extends Session {
+  /** Ends helper processes (an agent started for a key file). */
+  close(): Promise<void>;
+}
+
+/** Makes the session. Folders, secret files and agents are looked at when the build asks for them. */
+export function inProcessSession(options: InProcessOptions): InProcessSession {
+  const uploads = new Map(Object.entries(options.uploads ?? {}));
+  const secrets = new Map((options.secrets ?? []).map((source) => [source.id, source]));
+  const agents = new SshAgents(options.ssh ?? []);
+  return {
+    id: randomUUID(),
+    async local(name) {
+      const dir = options.locals[name];
+      return dir === undefined ? undefined : { kind: 'folder', dir };
+    },
+    async upload(id) {
+      const stream = uploads.get(id);
+      uploads.delete(id);
+      return stream;
+    },
+    async secret(id) {
+      const source = secrets.get(id);
+      return source && readSecret(source);
+    },
+    ssh: (id) => agents.connector(id),
+    async credentials(host) {
+      return options.credentials?.(host);
+    },
+    close: () => agents.close(),
+  };
+}
+
+async function readSecret(source: SecretSource): Promise<Buffer | undefined> {
+  if ('env' in source) {
+    const value = process.env[source.env];
+    return value === undefined ? undefined : Buffer.from(value);
+  }
+  try {
+    const { size } = await stat(source.file);
+    if (size > maxSecretSize) {
+      throw fail('invalid', 'client', `secret ${source.id} is ${size} bytes, more than ${maxSecretSize}`);
+    }
+    return await readFile(source.file);
+  } catch (err) {
+    if (errnoCode(err) === undefined) throw err;
+    throw fail('not-found', 'client', `secret ${source.id} cannot be read from ${source.file}`, {
+      cause: err,
+      hint: 'Check the path given with --secret id=…,src=….',
+    });
+  }
+}
