@@ -1,0 +1,119 @@
+/** Command-line flags from a table: parsed on Node's own parser, with docker's conventions on top. */
+import { parseArgs } from 'node:util';
+import { fail } from '../errors/error.ts';
+import { nearest } from '../errors/nearest.ts';
+
+export interface FlagSpec {
+  /** `bool` also takes `--flag=false`; `list` may be repeated. */
+  type: 'bool' | 'string' | 'list';
+  short?: string;
+  /** Placeholder in the help: `NAME=VALUE`. */
+  value?: string;
+  help: string;
+  /** Left out of the help: accepted for scripts that pass it. */
+  hidden?: boolean;
+}
+
+export type FlagTable = Record<string, FlagSpec>;
+
+export type FlagValues<T extends FlagTable> = {
+  [K in keyof T]: T[K]['type'] extends 'list'
+    ? string[]
+    : T[K]['type'] extends 'bool'
+      ? boolean | undefined
+      : string | undefined;
+};
+
+/**
+ * Splits arguments into flags and operands. A list flag that was not given is []. Throws `invalid` (hop `client`) on
+ * unknown flags, naming the nearest known one, on missing values and on values that are not true or false.
+ */
+export function parseFlags<const T extends FlagTable>(
+  argv: readonly string[],
+  table: T,
+): { flags: FlagValues<T>; args: string[] } {
+  const options = Object.fromEntries(
+    Object.entries(table).map(([name, spec]) => [
+      name,
+      {
+        type: spec.type === 'bool' ? ('boolean' as const) : ('string' as const),
+        multiple: true,
+        ...(spec.short === undefined ? {} : { short: spec.short }),
+      },
+    ]),
+  );
+  const { tokens } = parseArgs({
+    args: joinDashes(argv, table),
+    options,
+    strict: false,
+    allowPositionals: true,
+    tokens: true,
+  });
+  const flags: Record<string, unknown> = {};
+  for (const [name, spec] of Object.entries(table)) if (spec.type === 'list') flags[name] = [];
+  const args: string[] = [];
+  for (const token of tokens) {
+    if (token.kind === 'positional') args.push(token.value);
+    if (token.kind !== 'option') continue;
+    const spec = table[token.name];
+    if (spec === undefined) throw unknownFlag(token.rawName, table);
+    if (spec.type === 'bool') flags[token.name] = boolValue(token.rawName, token.value);
+    else if (token.value === undefined) {
+      throw fail('invalid', 'client', `flag needs an argument: ${token.rawName}`);
+    } else if (spec.type === 'list') (flags[token.name] as string[]).push(token.value);
+    else flags[token.name] = token.value;
+  }
+  return { flags: flags as FlagValues<T>, args };
+}
+
+/** Node's parser takes `-` or `-x` after a string flag for a flag; docker takes it as the value (`-f -`, `-o -`). */
+function joinDashes(argv: readonly string[], table: FlagTable): string[] {
+  const out: string[] = [];
+  for (let i = 0; i < argv.length; i++) {
+    const arg = argv[i] as string;
+    if (arg === '--') return [...out, ...argv.slice(i)];
+    const name = arg.startsWith('--')
+      ? arg.slice(2)
+      : /^-[^-]$/.test(arg)
+        ? Object.keys(table).find((key) => table[key]?.short === arg[1])
+        : undefined;
+    const spec = name === undefined ? undefined : table[name];
+    const next = argv[i + 1];
+    if (spec !== undefined && spec.type !== 'bool' && next?.startsWith('-')) {
+      out.push(`--${name}=${next}`);
+      i++;
+    } else out.push(arg);
+  }
+  return out;
+}
+
+function boolValue(name: string, value: string | undefined): boolean {
+  if (value === undefined || /^(1|t|true)$/i.test(value)) return true;
+  if (/^(0|f|false)$/i.test(value)) return false;
+  throw fail(
+    'invalid',
+    'client',
+    `invalid argument ${JSON.stringify(value)} for ${name}: want true or false`,
+  );
+}
+
+function unknownFlag(raw: string, table: FlagTable) {
+  const like = nearest(raw.replace(/^-+/, ''), Object.keys(table));
+  return fail('invalid', 'client', `unknown flag: ${raw}`, {
+    hint: like === undefined ? 'Run the command with --help to see its flags.' : `Did you mean --${like}?`,
+  });
+}
+
+/** The flags of a table as help text, one per line. */
+export function flagHelp(table: FlagTable): string {
+  const rows = Object.entries(table)
+    .filter(([, spec]) => !spec.hidden)
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(([name, spec]) => {
+      const short = spec.short === undefined ? '    ' : `-${spec.short}, `;
+      const value = spec.type === 'bool' ? '' : ` ${spec.value ?? 'VALUE'}`;
+      return [`  ${short}--${name}${value}`, spec.help] as const;
+    });
+  const width = Math.max(0, ...rows.map(([left]) => left.length)) + 2;
+  return rows.map(([left, help]) => `${left.padEnd(width)}${help}`).join('\n');
+}

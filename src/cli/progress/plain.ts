@@ -1,0 +1,169 @@
+/** Progress for CI and pipes: every line as it comes, `#N` in front, one vertex at a time where possible. */
+import { StringDecoder } from 'node:string_decoder';
+import { now } from '../../solver/job.ts';
+import type { LogEvent, StatusEvent, VertexEvent } from '../../solver/progress.ts';
+import { ProgressModel, seconds, type VertexView } from './model.ts';
+import type { Printer, PrinterIo } from './printer.ts';
+import { statusText, statusTime } from './status-text.ts';
+
+/** How long a vertex keeps the floor after its last line while others wait, and at most, in ms. */
+const silence = 500;
+const turn = 3000;
+/** A transfer prints at most this often, in ms. */
+const statusEvery = 1000;
+
+interface Pending {
+  view: VertexView;
+  lines: string[];
+  headed: boolean;
+  finished: boolean;
+  decoders: [StringDecoder, StringDecoder];
+  partial: [string, string];
+  statusAt: Map<string, number>;
+}
+
+export class PlainPrinter implements Printer {
+  readonly #io: PrinterIo;
+  readonly #model = new ProgressModel();
+  readonly #pending = new Map<string, Pending>();
+  #current: Pending | undefined;
+  #since = 0;
+  #lastLine = 0;
+  readonly #timer: NodeJS.Timeout;
+
+  constructor(io: PrinterIo) {
+    this.#io = io;
+    this.#timer = setInterval(() => this.#flush(), 200);
+    this.#timer.unref();
+  }
+
+  vertex(event: VertexEvent): void {
+    const before = this.#model.vertices.get(event.digest)?.event;
+    const view = this.#model.vertex(event);
+    if (view.n === 0) return;
+    const pending = this.#of(view);
+    // A context vertex may be completed by each of its users: it is told once.
+    if (event.completed !== undefined && before?.completed === undefined) {
+      this.#endPartial(pending);
+      if (event.error === 'CANCELED') pending.lines.push('CANCELED');
+      else if (event.error !== undefined) pending.lines.push(`ERROR: ${event.error}`);
+      else if (event.cached) pending.lines.push('CACHED');
+      else pending.lines.push(`DONE ${seconds(event.completed - (event.started ?? event.completed))}`);
+      pending.finished = true;
+    }
+    this.#flush();
+  }
+
+  status(event: StatusEvent): void {
+    const view = this.#model.status(event);
+    if (view === undefined || view.n === 0) return;
+    const pending = this.#of(view);
+    const done = event.completed !== undefined;
+    const last = pending.statusAt.get(event.id);
+    const at = now();
+    if (!done && at - (last ?? event.started ?? at) < statusEvery) return;
+    if (last === Number.POSITIVE_INFINITY) return;
+    pending.statusAt.set(event.id, done ? Number.POSITIVE_INFINITY : at);
+    pending.lines.push(`${statusText(event)} ${statusTime(event, at)}${done ? ' done' : ''}`);
+    this.#flush();
+  }
+
+  log(event: LogEvent): void {
+    const view = this.#model.log(event);
+    if (view === undefined || view.n === 0) return;
+    const pending = this.#of(view);
+    const stream = event.stream - 1;
+    const text = (pending.partial[stream] ?? '') + (pending.decoders[stream]?.write(event.data) ?? '');
+    const parts = text.split('\n');
+    pending.partial[stream as 0 | 1] = parts.pop() ?? '';
+    for (const part of parts) pending.lines.push(this.#logLine(view, part, event.timestamp));
+    this.#flush();
+  }
+
+  warning(): void {}
+
+  close(): void {
+    clearInterval(this.#timer);
+    for (const pending of this.#pending.values()) this.#endPartial(pending);
+    for (const pending of [...this.#pending.values()].sort((a, b) => a.view.n - b.view.n)) {
+      if (pending.lines.length > 0) this.#print(pending);
+    }
+  }
+
+  #logLine(view: VertexView, text: string, at: number): string {
+    const time = Math.max(0, at - (view.event.started ?? at)) / 1000;
+    // What a terminal would show of a line that was drawn over with carriage returns.
+    const shown = text.replace(/\r$/, '').replace(/^.*\r/s, '');
+    return `${time.toPrecision(4).slice(0, 5)} ${shown}`;
+  }
+
+  #endPartial(pending: Pending): void {
+    for (const i of [0, 1] as const) {
+      const rest = pending.partial[i] + pending.decoders[i].end();
+      pending.partial[i] = '';
+      if (rest !== '') pending.lines.push(this.#logLine(pending.view, rest, now()));
+    }
+  }
+
+  #of(view: VertexView): Pending {
+    let pending = this.#pending.get(view.event.digest);
+    if (pending === undefined) {
+      pending = {
+        view,
+        lines: [],
+        headed: false,
+        finished: false,
+        decoders: [new StringDecoder('utf8'), new StringDecoder('utf8')],
+        partial: ['', ''],
+        statusAt: new Map(),
+      };
+      this.#pending.set(view.event.digest, pending);
+    }
+    return pending;
+  }
+
+  #flush(): void {
+    for (;;) {
+      const current = this.#current;
+      if (current !== undefined && current.lines.length > 0) this.#print(current);
+      if (this.#current !== undefined && !this.#mayYield(this.#current)) return;
+      const next = this.#next();
+      if (next === undefined) return;
+      this.#print(next);
+    }
+  }
+
+  #mayYield(current: Pending): boolean {
+    if (current.finished) return true;
+    const at = now();
+    return at - this.#lastLine > silence || at - this.#since > turn;
+  }
+
+  #next(): Pending | undefined {
+    let best: Pending | undefined;
+    for (const pending of this.#pending.values()) {
+      if (pending === this.#current || (pending.headed && pending.lines.length === 0)) continue;
+      if (pending.lines.length === 0 && !pending.finished && this.#current !== undefined) continue;
+      if (best === undefined || pending.view.n < best.view.n) best = pending;
+    }
+    return best;
+  }
+
+  #print(pending: Pending): void {
+    const { n, event } = pending.view;
+    let out = '';
+    if (pending !== this.#current) {
+      if (this.#current !== undefined && !this.#current.finished) out += `#${this.#current.view.n} ...\n`;
+      if (this.#current !== undefined) out += '\n';
+      out += `#${n} ${event.name}\n`;
+      this.#current = pending;
+      this.#since = now();
+      pending.headed = true;
+    }
+    for (const line of pending.lines) out += `#${n} ${line}\n`;
+    pending.lines.length = 0;
+    this.#lastLine = now();
+    if (pending.finished) this.#pending.delete(event.digest);
+    this.#io.write(out);
+  }
+}

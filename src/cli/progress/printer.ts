@@ -1,0 +1,44 @@
+import type { ProgressSink } from '../../solver/progress.ts';
+import { PlainPrinter } from './plain.ts';
+import { QuietPrinter } from './quiet.ts';
+import { RawJsonPrinter } from './rawjson.ts';
+import { TtyPrinter } from './tty.ts';
+
+/** A sink of build events that draws them; `close` leaves the screen in order. */
+export interface Printer extends ProgressSink {
+  close(): void;
+}
+
+/** Where a printer draws. */
+export interface PrinterIo {
+  write(text: string): void;
+  columns(): number;
+  rows(): number;
+  colors: boolean;
+}
+
+export const progressModes = ['auto', 'tty', 'plain', 'rawjson', 'quiet'] as const;
+export type ProgressMode = (typeof progressModes)[number];
+
+/** The printer of a mode on a stream; `auto` is `tty` on a terminal and `plain` elsewhere. */
+export function createPrinter(mode: ProgressMode, stream: NodeJS.WriteStream): Printer {
+  const terminal = stream.isTTY === true;
+  const io: PrinterIo = {
+    write: (text) => void stream.write(text),
+    columns: () => stream.columns || 80,
+    rows: () => stream.rows || 24,
+    colors: terminal && !process.env.NO_COLOR && process.env.TERM !== 'dumb',
+  };
+  switch (mode) {
+    case 'auto':
+      return terminal && process.env.TERM !== 'dumb' ? new TtyPrinter(io) : new PlainPrinter(io);
+    case 'tty':
+      return new TtyPrinter(io);
+    case 'plain':
+      return new PlainPrinter(io);
+    case 'rawjson':
+      return new RawJsonPrinter(io);
+    case 'quiet':
+      return new QuietPrinter();
+  }
+}

@@ -1,0 +1,15 @@
+import type { StatusEvent } from '../../solver/progress.ts';
+import { formatBytes } from '../units.ts';
+import { seconds } from './model.ts';
+
+/** `transferring context: 2.1kB`, `sha256:… 1.2MB / 3.4MB`; without its time. */
+export function statusText({ name, current, total }: StatusEvent): string {
+  if (total > 0) return `${name} ${formatBytes(current)} / ${formatBytes(total)}`;
+  if (current > 0) return `${name}${name.startsWith('sha256:') ? '' : ':'} ${formatBytes(current)}`;
+  return name;
+}
+
+/** Time since a status began, or what it took. */
+export function statusTime(status: StatusEvent, now: number): string {
+  return seconds((status.completed ?? now) - (status.started ?? status.timestamp));
+}

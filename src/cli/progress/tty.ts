@@ -1,0 +1,142 @@
+/** Progress on a terminal: one picture, redrawn in place ten times a second at most, left standing at the end. */
+import { stripVTControlCharacters } from 'node:util';
+import { now } from '../../solver/job.ts';
+import type { LogEvent, StatusEvent, VertexEvent } from '../../solver/progress.ts';
+import { ProgressModel, seconds, type VertexView } from './model.ts';
+import type { Printer, PrinterIo } from './printer.ts';
+import { statusText, statusTime } from './status-text.ts';
+
+const tailLines = 6;
+const redrawEvery = 100;
+
+type Color = 'blue' | 'red' | 'yellow' | 'none';
+const codes: Record<Color, string> = { blue: '\x1b[34m', red: '\x1b[31m', yellow: '\x1b[33m', none: '' };
+
+interface Row {
+  left: string;
+  right: string;
+  color: Color;
+  /** Rows that go first when the screen is too small. */
+  minor: boolean;
+}
+
+export class TtyPrinter implements Printer {
+  readonly #io: PrinterIo;
+  readonly #model = new ProgressModel();
+  readonly #tails = new Map<string, { lines: string[]; partial: string }>();
+  readonly #begun = now();
+  #drawn = 0;
+  #dirty = false;
+  readonly #timer: NodeJS.Timeout;
+
+  constructor(io: PrinterIo) {
+    this.#io = io;
+    this.#timer = setInterval(() => this.#draw(false), redrawEvery);
+    this.#timer.unref();
+  }
+
+  vertex(event: VertexEvent): void {
+    this.#model.vertex(event);
+    this.#dirty = true;
+  }
+
+  status(event: StatusEvent): void {
+    this.#model.status(event);
+    this.#dirty = true;
+  }
+
+  log(event: LogEvent): void {
+    let tail = this.#tails.get(event.vertex);
+    if (tail === undefined) {
+      tail = { lines: [], partial: '' };
+      this.#tails.set(event.vertex, tail);
+    }
+    const parts = (tail.partial + event.data.toString('utf8')).split('\n');
+    tail.partial = (parts.pop() ?? '').slice(-1000);
+    tail.lines.push(...parts);
+    if (tail.lines.length > tailLines) tail.lines.splice(0, tail.lines.length - tailLines);
+    this.#dirty = true;
+  }
+
+  warning(): void {}
+
+  close(): void {
+    clearInterval(this.#timer);
+    this.#draw(true);
+  }
+
+  #draw(final: boolean): void {
+    const { done, total } = this.#model.counts();
+    if (!final && !this.#dirty && done === total) return;
+    this.#dirty = false;
+    const width = Math.max(20, this.#io.columns() - 1);
+    const elapsed = seconds(now() - this.#begun);
+    const state = final && done === total ? 'FINISHED' : `(${done}/${total})`;
+    let rows = this.#model.started().flatMap((view) => this.#rows(view, final));
+    const room = Math.max(1, this.#io.rows() - 2);
+    if (!final && rows.length > room) rows = shrink(rows, room);
+    let out = this.#drawn > 0 ? `\x1b[${this.#drawn}A` : '';
+    out += `\x1b[2K[+] Building ${elapsed} ${state}\n`;
+    for (const row of rows) out += `\x1b[2K${this.#paint(row, width)}\n`;
+    out += '\x1b[J';
+    this.#drawn = rows.length + 1;
+    this.#io.write(out);
+  }
+
+  #rows(view: VertexView, final: boolean): Row[] {
+    const { event } = view;
+    const at = now();
+    const finished = event.completed !== undefined;
+    const failed = event.error !== undefined;
+    const mark = failed
+      ? event.error === 'CANCELED'
+        ? 'CANCELED '
+        : 'ERROR '
+      : event.cached
+        ? 'CACHED '
+        : '';
+    const color: Color = failed ? (mark === 'ERROR ' ? 'red' : 'yellow') : finished ? 'blue' : 'none';
+    const rows: Row[] = [
+      {
+        left: ` => ${mark}${event.name}`,
+        right: seconds((event.completed ?? at) - (event.started ?? at)),
+        color,
+        minor: finished && !failed,
+      },
+    ];
+    for (const status of view.statuses.values()) {
+      rows.push({
+        left: ` => => ${statusText(status)}`,
+        right: statusTime(status, at),
+        color: status.completed === undefined ? 'none' : 'blue',
+        minor: finished || status.completed !== undefined,
+      });
+    }
+    const tail = this.#tails.get(event.digest);
+    if (tail !== undefined && !finished && !final) {
+      const lines = tail.partial === '' ? tail.lines : [...tail.lines, tail.partial];
+      for (const line of lines.slice(-tailLines)) {
+        const shown = stripVTControlCharacters(line.replace(/\r$/, '').replace(/^.*\r/s, '')).replace(
+          /\t/g,
+          '  ',
+        );
+        rows.push({ left: ` => => # ${shown}`, right: '', color: 'none', minor: false });
+      }
+    }
+    return rows;
+  }
+
+  #paint({ left, right, color }: Row, width: number): string {
+    const space = width - right.length - 1;
+    const text = left.length > space ? left.slice(0, space) : left.padEnd(space);
+    const line = right === '' ? text.trimEnd() : `${text} ${right}`;
+    return this.#io.colors && color !== 'none' ? `${codes[color]}${line}\x1b[0m` : line;
+  }
+}
+
+/** Drops the oldest finished rows, then the oldest others, until the rest fits. */
+function shrink(rows: readonly Row[], room: number): Row[] {
+  let excess = rows.length - room;
+  const kept = rows.filter((row) => !(row.minor && excess-- > 0));
+  return kept.slice(-room);
+}

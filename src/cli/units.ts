@@ -1,0 +1,74 @@
+/** Numbers as people read and write them. */
+import { fail } from '../errors/error.ts';
+
+const units = ['B', 'kB', 'MB', 'GB', 'TB', 'PB'];
+
+/** 12_345_678 → `12.35MB` (powers of 1000, as docker prints sizes). */
+export function formatBytes(bytes: number): string {
+  let value = bytes;
+  let unit = 0;
+  while (value >= 999.5 && unit < units.length - 1) {
+    value /= 1000;
+    unit++;
+  }
+  const text = unit === 0 ? String(value) : value.toPrecision(4).replace(/\.?0+$/, '');
+  return `${text}${units[unit]}`;
+}
+
+/** `64m`, `1.5GB`, `10` → bytes (powers of 1024, as docker's flags have it). Throws `invalid`. */
+export function parseBytes(text: string, what: string): number {
+  const match = /^(\d+(?:\.\d+)?)\s*([kmgtp]?)(?:i?b)?$/i.exec(text.trim());
+  if (match === null)
+    throw fail('invalid', 'client', `invalid ${what} ${JSON.stringify(text)}: want a size such as 64m`);
+  return Math.round(Number(match[1]) * 1024 ** ' kmgtp'.indexOf((match[2] || ' ').toLowerCase()));
+}
+
+/** `90s`, `1h30m`, `7d`, `168h` → ms. Throws `invalid`. */
+export function parseDuration(text: string, what: string): number {
+  const scale: Record<string, number> = { ms: 1, s: 1e3, m: 6e4, h: 36e5, d: 864e5, w: 6048e5 };
+  let rest = text.trim();
+  let total = 0;
+  while (rest !== '') {
+    const match = /^(\d+(?:\.\d+)?)(ms|[smhdw])/.exec(rest);
+    if (match === null)
+      throw fail('invalid', 'client', `invalid ${what} ${JSON.stringify(text)}: want a duration such as 24h`);
+    total += Number(match[1]) * (scale[match[2] as string] ?? 0);
+    rest = rest.slice(match[0].length);
+  }
+  return total;
+}
+
+/** `3 minutes ago` */
+export function ago(ms: number, now = Date.now()): string {
+  const seconds = Math.max(0, Math.round((now - ms) / 1000));
+  const steps: [number, string][] = [
+    [31_536_000, 'year'],
+    [2_592_000, 'month'],
+    [604_800, 'week'],
+    [86_400, 'day'],
+    [3_600, 'hour'],
+    [60, 'minute'],
+    [1, 'second'],
+  ];
+  for (const [size, name] of steps) {
+    const n = Math.floor(seconds / size);
+    if (n >= 1) return `${n} ${name}${n === 1 ? '' : 's'} ago`;
+  }
+  return 'just now';
+}
+
+/** Rows as left-aligned columns; the first row is the head. */
+export function table(rows: readonly (readonly string[])[]): string {
+  const widths: number[] = [];
+  for (const row of rows)
+    for (const [i, cell] of row.entries()) widths[i] = Math.max(widths[i] ?? 0, cell.length);
+  return rows
+    .map((row) =>
+      row
+        .map((cell, i) => (i === row.length - 1 ? cell : cell.padEnd((widths[i] ?? 0) + 3)))
+        .join('')
+        .trimEnd(),
+    )
+    .map((line) => `${line}\n`)
+    .join('');
+}
