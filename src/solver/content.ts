@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import type { Cache } from '../cache/cache.ts';
+import { DrydockError, fail } from '../errors/error.ts';
 import type { ContentSelector } from '../fs/view.ts';
 import type { Digest } from '../oci/types.ts';
 import type { Ref } from '../store/ref.ts';
@@ -27,11 +28,32 @@ export async function contentDigest(
   const selector = JSON.stringify(selectors);
   const remembered = stored ? deps.cache.contentDigest(ref.id, selector) : undefined;
   if (remembered !== undefined) return remembered;
-  const { signal, lease, progress } = ctx;
-  const spec = await ref.view({ signal, lease, report: (id, state) => progress.report(id, state) });
+  const { signal, lease, progress, session } = ctx;
+  const spec = await ref.view({
+    signal,
+    lease,
+    report: (id, state) => progress.report(id, state),
+    credentials: (host) => session.credentials(host),
+  });
   const args = { spec, selectors: [...selectors], statDb: statDbPath(deps.store) };
-  const { digest, bytes } = await runTask('fs.checksum', args, { signal });
-  if (stored) deps.cache.putContentDigest(ref.id, selector, digest);
-  else progress.report('transferring context', { current: bytes, total: 0, done: true });
-  return digest;
+  try {
+    const { digest, bytes } = await runTask('fs.checksum', args, { signal });
+    if (stored) deps.cache.putContentDigest(ref.id, selector, digest);
+    else progress.report('transferring context', { current: bytes, total: 0, done: true });
+    return digest;
+  } catch (err) {
+    throw notFound(err, ref);
+  }
+}
+
+/** A missing path in the words BuildKit uses for it; any other error as it is. */
+function notFound(err: unknown, ref: Ref): unknown {
+  if (!(err instanceof DrydockError) || err.code !== 'not-found') return err;
+  const { hint, details } = err;
+  return fail(
+    'not-found',
+    'file',
+    `failed to compute cache key: failed to calculate checksum of ref ${ref.id}: ${err.message}`,
+    { hint, details, cause: err },
+  );
 }

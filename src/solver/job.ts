@@ -1,24 +1,22 @@
 import { randomUUID } from 'node:crypto';
 import { toDrydockError } from '../errors/error.ts';
 import { digestOf } from '../oci/digest.ts';
-import type { Digest } from '../oci/types.ts';
 import type { Session } from '../session/types.ts';
+import { boundProgress, now } from './bound-progress.ts';
+import type { Hold } from './hold.ts';
 import type { ProgressSink, VertexProgress } from './progress.ts';
-import type { VertexState } from './state.ts';
 
-/** Now, in ms since the epoch with a fraction. */
-export function now(): number {
-  return performance.timeOrigin + performance.now();
-}
+export { boundProgress, now };
 
-/** One build: whose session it uses, who watches it, and the vertices it holds. */
+/** One build: whose session it uses, who watches it, and what it holds in the solver. */
 export class Job {
   readonly id = randomUUID();
   readonly session: Session;
   readonly sink: ProgressSink;
   readonly #controller = new AbortController();
-  /** Vertices this build holds; the solver keeps this. */
-  readonly states = new Set<VertexState>();
+  readonly #ended = new AbortController();
+  /** What this build's solves hold; the solver keeps this. */
+  readonly holds = new Set<Hold>();
 
   constructor(session: Session, sink: ProgressSink, signal: AbortSignal) {
     this.session = session;
@@ -27,7 +25,7 @@ export class Job {
     else {
       signal.addEventListener('abort', () => this.#controller.abort(signal.reason), {
         once: true,
-        signal: this.#controller.signal,
+        signal: this.#ended.signal,
       });
     }
   }
@@ -41,10 +39,12 @@ export class Job {
     this.#controller.abort(reason);
   }
 
-  /**
-   * Runs work that is no LLB op (loading the Dockerfile, exporting) and shows it as a vertex of its own. With
-   * `lazy` nothing is shown until the work reports something.
-   */
+  /** The build is over: stops listening to its caller's signal. `Solver.release` calls it. */
+  end(): void {
+    this.#ended.abort();
+  }
+
+  /** Runs work that is no LLB op (loading the Dockerfile, exporting) and shows it as a vertex of its own. */
   async inVertex<T>(name: string, work: (progress: VertexProgress) => Promise<T>): Promise<T> {
     const digest = digestOf(`${this.id} ${name} ${randomUUID()}`);
     const started = now();
@@ -57,30 +57,9 @@ export class Job {
     } catch (err) {
       const error = toDrydockError(err);
       error.step ??= name;
-      sink.vertex({ digest, inputs: [], name, started, completed: now(), error: error.message });
+      const message = error.code === 'canceled' ? 'CANCELED' : error.message;
+      sink.vertex({ digest, inputs: [], name, started, completed: now(), error: message });
       throw error;
     }
   }
-}
-
-/** Progress of one vertex into one sink. */
-export function boundProgress(digest: Digest, sink: ProgressSink): VertexProgress {
-  const starts = new Map<string, number>();
-  return {
-    digest,
-    report(id, { current, total, done }) {
-      const timestamp = now();
-      const started = starts.get(id) ?? timestamp;
-      starts.set(id, started);
-      const completed = done ? timestamp : undefined;
-      sink.status({ id, vertex: digest, name: id, current, total, timestamp, started, completed });
-    },
-    log(stream, data) {
-      const bytes = typeof data === 'string' ? Buffer.from(data) : data;
-      sink.log({ vertex: digest, stream, data: bytes, timestamp: now() });
-    },
-    warn(warning) {
-      sink.warning({ ...warning, vertex: digest });
-    },
-  };
 }

@@ -1,4 +1,5 @@
 import type { RecordType } from '../cache/cache.ts';
+import { throwIfAborted } from '../errors/error.ts';
 import { hex } from '../oci/digest.ts';
 import type { Digest } from '../oci/types.ts';
 import type { Ref } from '../store/ref.ts';
@@ -18,11 +19,18 @@ export class ResultStore {
     this.#deps = deps;
   }
 
-  /** Makes sure the vertex has its lease. */
+  /** Makes sure the vertex has its lease. Throws `canceled` when the vertex was given up. */
   async lease(state: VertexState): Promise<void> {
-    if (state.leased) return;
-    state.leased = true;
-    await this.#deps.store.leases.create(state.lease);
+    throwIfAborted(state.signal);
+    state.leased ??= this.#deps.store.leases.create(state.lease);
+    await state.leased;
+  }
+
+  /** Gives up the vertex's lease; call it when its work has stopped. */
+  async drop(state: VertexState): Promise<void> {
+    if (state.leased === undefined) return;
+    await state.leased.catch(() => {});
+    await this.#deps.store.leases.delete(state.lease);
   }
 
   /** The refs of a record, or undefined when they are not all there any more. */
@@ -60,14 +68,16 @@ export class ResultStore {
     const keys = results.flatMap((result) => (result.kind === 'snapshot' ? [result.key] : []));
     for (const key of keys) size += (await store.snapshots.usage(key)).size;
     const { vertex } = state;
+    const before = cache.byId(identity.id);
     cache.save(
       { id: identity.id, description: vertex.name, type: recordType(state), results, size },
       identity.keys,
     );
     // The record comes before its lease: a kill in between leaves a record whose snapshots are swept with this
     // process's own lease, which `load` takes for a miss, and never a lease that nothing names.
-    if (keys.length === 0) return;
     const lease = recordLease(identity.id);
+    if (before !== undefined) await store.leases.delete(lease);
+    if (keys.length === 0) return;
     await store.leases.create(lease, { pinned: true });
     for (const key of keys) await store.leases.add(lease, { type: 'snapshot', id: key });
   }

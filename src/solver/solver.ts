@@ -5,20 +5,18 @@
  * results only where its key is content-based. A vertex whose identity was never seen before cannot hit, and nor
  * can anything keyed by it: it is run at once, side by side with whatever is still being identified.
  */
-import { randomUUID } from 'node:crypto';
 import type { Cache } from '../cache/cache.ts';
-import { canceled, DrydockError, throwIfAborted, toDrydockError } from '../errors/error.ts';
-import type { ContentSelector } from '../fs/view.ts';
-import { digestOf } from '../oci/digest.ts';
+import { canceled, DrydockError, fail, throwIfAborted, toDrydockError } from '../errors/error.ts';
 import type { Digest } from '../oci/types.ts';
 import type { Ref, SerializedRef } from '../store/ref.ts';
 import type { Store } from '../store/store.ts';
-import { contentDigest } from './content.ts';
-import type { Job } from './job.ts';
-import { cacheKey, type KeyInput } from './keys.ts';
+import { Hold } from './hold.ts';
+import { Identifier } from './identify.ts';
+import { Job } from './job.ts';
+import { workKey } from './keys.ts';
 import { ResultStore } from './results.ts';
-import { type Identity, VertexState } from './state.ts';
-import type { CacheMap, Edge, OpFactory, Vertex } from './types.ts';
+import { canceledText, type Identity, VertexState } from './state.ts';
+import type { Edge, OpContext, OpFactory, Vertex } from './types.ts';
 
 export interface SolverDeps {
   store: Store;
@@ -31,91 +29,137 @@ export interface SolverDeps {
 export class Solver {
   readonly #deps: SolverDeps;
   readonly #results: ResultStore;
-  readonly #states = new Map<Digest, VertexState>();
-  /** States at work, by record id, so that equal work found by content is done once too. */
+  readonly #identifier: Identifier;
+  /** States that a new solve may join, by work key. */
+  readonly #states = new Map<string, VertexState>();
+  readonly #byContext = new WeakMap<OpContext, VertexState>();
+  /** States whose op runs, by record id, so that equal work found by content is done once too. */
   readonly #working = new Map<Digest, VertexState>();
 
   constructor(deps: SolverDeps) {
     this.#deps = deps;
     this.#results = new ResultStore(deps);
+    this.#identifier = new Identifier(deps, (state) => this.#result(state));
   }
 
   /**
-   * Solves edges for a build. Rejects with the first failure after all other work of the build has stopped, or
-   * with `canceled` when the build was aborted. `vertices` must be in an order in which inputs come first.
+   * Solves edges for a build. Rejects with the first failure after all other work that only this solve wanted has
+   * stopped, or with `canceled` when the build was aborted. `vertices` must be in an order in which inputs come
+   * first. What was solved stays held (its snapshots leased) until `release`.
    */
   async solve(job: Job, vertices: readonly Vertex[], outputs: readonly Edge[]): Promise<Ref[]> {
     throwIfAborted(job.signal);
-    const wanted = ancestors(outputs);
-    const held = new Map<Digest, VertexState>();
-    for (const vertex of vertices) {
-      if (wanted.has(vertex)) held.set(vertex.digest, this.#hold(job, vertex, held));
-    }
-    // In input-first order, so that the recursion inside `identify` never goes deeper than one level.
-    for (const state of held.values()) void this.#identify(state).catch(() => {});
+    const hold = new Hold(job);
+    job.holds.add(hold);
     const aborted = Promise.withResolvers<never>();
+    aborted.promise.catch(() => {});
     const onAbort = () => aborted.reject(canceled(job.signal.reason));
     job.signal.addEventListener('abort', onAbort, { once: true });
     try {
-      const results = outputs.map(async ({ vertex, index }) => {
-        const state = held.get(vertex.digest);
-        const ref = state && (await this.#result(state))[index];
-        if (ref === undefined) {
-          throw new DrydockError(`${vertex.name} has no output ${index}`, { code: 'invalid', hop: 'llb' });
-        }
-        state?.settle();
-        return ref;
-      });
-      return await Promise.race([Promise.all(results), aborted.promise]);
+      const held = this.#holdAll(hold, vertices, outputs);
+      // In input-first order, so that the recursion inside `identify` never goes deeper than one level.
+      for (const state of held.values()) void this.#identify(state).catch(() => {});
+      const results = Promise.all(
+        outputs.map(async (edge) => {
+          const state = held.get(edge.vertex);
+          if (state === undefined) throw fail('invalid', 'llb', `unknown vertex ${edge.vertex.digest}`);
+          const ref = await this.#output(state, edge.index);
+          state.settle();
+          return ref;
+        }),
+      );
+      return await Promise.race([results, hold.failed, aborted.promise]);
     } catch (err) {
-      job.abort(err);
-      const stopped = [...held.values()].filter((state) => this.#letGo(job, state));
-      await Promise.allSettled(stopped.flatMap((state) => [state.identity, state.result]));
+      job.holds.delete(hold);
+      await this.#letGo(hold, err);
       throw err;
     } finally {
       job.signal.removeEventListener('abort', onAbort);
-      aborted.promise.catch(() => {});
     }
   }
 
-  /** Lets go of all that a build holds; call it once when the build is over. */
+  /** Lets go of all that a build holds and waits until what nobody else wants has stopped; call it once when the build is over. */
   async release(job: Job): Promise<void> {
-    const states = [...job.states];
-    for (const state of states) this.#letGo(job, state);
-    const left = states.filter((state) => state.jobs.size === 0);
-    await Promise.allSettled(left.flatMap((state) => [state.identity, state.result]));
-    for (const state of left) {
-      if (state.leased) {
-        state.leased = false;
-        await this.#deps.store.leases.delete(state.lease);
-      }
-    }
+    job.end();
+    const holds = [...job.holds];
+    job.holds.clear();
+    await Promise.all(holds.map((hold) => this.#letGo(hold, job.signal.reason)));
   }
 
-  /** What a content digest is over; used for refs outside a solve too. */
-  contentDigest(ref: Ref, selectors: readonly ContentSelector[], state: VertexState): Promise<Digest> {
-    return contentDigest(this.#deps, ref, selectors, state.context);
+  /** The build that graphs nested in a running op are solved in: it lives as long as the op's vertex is held. */
+  jobOf(ctx: OpContext): Job {
+    const state = this.#byContext.get(ctx);
+    if (state === undefined || state.signal.aborted) throw canceled(ctx.signal.reason);
+    state.nested ??= new Job(ctx.session, state.forward(), ctx.signal);
+    return state.nested;
   }
 
-  #hold(job: Job, vertex: Vertex, held: Map<Digest, VertexState>): VertexState {
-    let state = this.#states.get(vertex.digest);
-    if (state === undefined) {
+  /** Joins the states of all vertices that the outputs need. */
+  #holdAll(hold: Hold, vertices: readonly Vertex[], outputs: readonly Edge[]): Map<Vertex, VertexState> {
+    const wanted = ancestors(outputs);
+    const held = new Map<Vertex, VertexState>();
+    for (const vertex of vertices) {
+      if (!wanted.has(vertex)) continue;
       const inputs = vertex.inputs.map(({ vertex: input, index }) => {
-        const inner = held.get(input.digest);
-        if (inner === undefined) throw new Error(`vertex ${vertex.digest} comes before its input`);
-        return { state: inner, index };
+        const state = held.get(input);
+        if (state === undefined) throw fail('internal', 'solver', `${vertex.digest} comes before its input`);
+        return { state, index };
       });
-      state = new VertexState(vertex, inputs, this.#deps.makeOp);
-      this.#states.set(vertex.digest, state);
+      const sessionId = hold.job.session.id;
+      const key = workKey(
+        vertex,
+        sessionId,
+        inputs.map((input) => input.state.key),
+      );
+      let state = this.#states.get(key);
+      // A state whose input failed or was given up meanwhile is about to fail as well: start anew.
+      if (state?.inputs.some((input, i) => input.state !== inputs[i]?.state)) state = undefined;
+      if (state === undefined) {
+        state = this.#makeState(key, vertex, inputs);
+        this.#states.set(key, state);
+        this.#byContext.set(state.context, state);
+      }
+      state.join(hold, vertex);
+      held.set(vertex, state);
     }
-    state.join(job);
-    return state;
+    return held;
   }
 
-  #letGo(job: Job, state: VertexState): boolean {
-    if (!state.leave(job)) return false;
-    if (this.#states.get(state.vertex.digest) === state) this.#states.delete(state.vertex.digest);
-    return true;
+  #makeState(key: string, vertex: Vertex, inputs: VertexState['inputs']): VertexState {
+    try {
+      return new VertexState(key, vertex, inputs, this.#deps.makeOp);
+    } catch (err) {
+      const error = toDrydockError(err, 'llb');
+      error.step ??= vertex.name;
+      error.source ??= vertex.source;
+      throw error;
+    }
+  }
+
+  async #letGo(hold: Hold, reason: unknown): Promise<void> {
+    const left: VertexState[] = [];
+    for (const state of [...hold.states]) {
+      state.leave(hold);
+      if (!state.isHeld) left.push(state);
+    }
+    await Promise.all(left.map((state) => this.#retire(state, reason)));
+  }
+
+  /** Stops a state's work and gives up its lease. */
+  #retire(state: VertexState, reason: unknown): Promise<void> {
+    this.#forget(state);
+    state.retired ??= (async () => {
+      state.cancel(reason);
+      await Promise.allSettled([state.identity, state.result]);
+      if (state.nested !== undefined) await this.release(state.nested);
+      await this.#results.drop(state);
+    })();
+    return state.retired;
+  }
+
+  /** Keeps new solves from joining a state. */
+  #forget(state: VertexState): void {
+    if (this.#states.get(state.key) === state) this.#states.delete(state.key);
   }
 
   #identify(state: VertexState): Promise<Identity> {
@@ -126,85 +170,27 @@ export class Solver {
   }
 
   async #findIdentity(state: VertexState): Promise<Identity> {
-    const { cache } = this.#deps;
-    const isSource = state.inputs.length === 0;
-    if (isSource && state.vertex.op.op.case === 'source') state.mark('started');
+    const { op } = state.vertex.op;
+    const isSource = op.case === 'source';
+    if (isSource) {
+      // Naming a source is real work (a tag is resolved, a manifest kept).
+      state.mark('started');
+      await this.#results.lease(state);
+    }
     const [map, inputs] = await Promise.all([
       state.cacheMap(),
       Promise.all(state.inputs.map((input) => this.#identify(input.state))),
     ]);
-    const ignoreCache = state.vertex.metadata?.ignoreCache ?? false;
-    const keyInputs: KeyInput[] = state.inputs.map((input, i) => ({
-      id: (inputs[i] as Identity).id,
-      index: input.index,
-    }));
-    const byDefinition = cacheKey(map, keyInputs);
-    if (map.volatile && isSource) {
-      const id = digestOf(`${byDefinition.key} ${randomUUID()}`);
-      return { id, fresh: true, volatile: true, hit: false, keys: [] };
-    }
-    const content = state.inputs.map((_, i) => contentOf(map, i, inputs[i] as Identity));
-    const lookUp = !ignoreCache && !inputs.some((input, i) => input.fresh && content[i] === undefined);
-    const keys = inputs.some((input) => input.volatile) ? [] : [byDefinition];
-    if (lookUp && keys.length > 0) {
-      const record = cache.byKey(byDefinition.key);
-      if (record !== undefined) return this.#known(state, record.id, record.results !== undefined, keys);
-    }
-    let id = byDefinition.key;
-    if (content.some((selectors) => selectors !== undefined)) {
-      const byContent = cacheKey(map, await this.#withContent(state, keyInputs, content));
-      keys.push(byContent);
-      id = byContent.key;
-      const record = lookUp ? cache.byKey(byContent.key) : undefined;
-      if (record !== undefined) {
-        if (keys.length > 1) cache.alias(byDefinition.key, record.id, byDefinition.parts);
-        return this.#known(state, record.id, record.results !== undefined, keys);
-      }
-    }
-    if (ignoreCache) id = digestOf(`${id} ${randomUUID()}`);
-    const identity: Identity = {
-      id,
-      fresh: ignoreCache || !cache.known(id),
-      volatile: false,
-      hit: false,
-      keys,
-    };
-    if (identity.fresh) queueMicrotask(() => void this.#result(state).catch(() => {}));
-    return identity;
-  }
-
-  #known(state: VertexState, id: Digest, hit: boolean, keys: Identity['keys']): Identity {
+    const { identity, hit } = await this.#identifier.find(state, map, inputs);
     if (hit) state.mark('cached');
-    return { id, fresh: false, volatile: false, hit, keys };
-  }
-
-  async #withContent(
-    state: VertexState,
-    keyInputs: readonly KeyInput[],
-    content: readonly (readonly ContentSelector[] | undefined)[],
-  ): Promise<KeyInput[]> {
-    return Promise.all(
-      keyInputs.map(async (input, i) => {
-        const selectors = content[i];
-        const source = state.inputs[i];
-        if (selectors === undefined || source === undefined) return input;
-        const ref = (await this.#result(source.state))[source.index];
-        if (ref === undefined) {
-          throw new DrydockError(`${source.state.vertex.name} has no output ${source.index}`, {
-            code: 'invalid',
-            hop: 'llb',
-          });
-        }
-        const found = await contentDigest(this.#deps, ref, selectors, source.state.context);
-        source.state.settle();
-        return { ...input, content: found };
-      }),
-    );
+    else if (identity.fresh && !identity.volatile) {
+      queueMicrotask(() => void this.#result(state).catch(() => {}));
+    } else if (isSource && !identity.volatile) state.settle();
+    return identity;
   }
 
   #result(state: VertexState): Promise<readonly Ref[]> {
     state.result ??= this.#findResult(state).catch((err) => {
-      if (this.#states.get(state.vertex.digest) === state) this.#states.delete(state.vertex.digest);
       throw this.#fault(state, err);
     });
     return state.result;
@@ -212,75 +198,113 @@ export class Solver {
 
   async #findResult(state: VertexState): Promise<readonly Ref[]> {
     const identity = await this.#identify(state);
-    if (identity.hit) {
-      const refs = await this.#results.load(identity.id, state);
-      if (refs !== undefined) return refs;
-    }
+    const { id } = identity;
+    let inputs: readonly Ref[] | undefined;
     for (;;) {
-      const other = this.#working.get(identity.id);
-      if (other === undefined || other === state) break;
+      throwIfAborted(state.signal);
+      const other = this.#working.get(id);
+      if (other !== undefined) {
+        const refs = await this.#follow(state, other);
+        if (refs !== undefined) return refs;
+        continue;
+      }
+      // Looked up (again) here: an equal vertex may have been saved since this one was identified.
+      const loaded = identity.volatile ? undefined : await this.#results.load(id, state);
+      if (loaded !== undefined) {
+        if (!state.isCached) state.mark('cached');
+        return loaded;
+      }
+      // The inputs come before the work is claimed: one of them may have the very same identity.
+      if (inputs === undefined) {
+        inputs = await Promise.all(state.inputs.map((input) => this.#output(input.state, input.index)));
+        continue;
+      }
+      if (this.#working.has(id)) continue;
+      this.#working.set(id, state);
       try {
-        const refs = await this.#result(other);
-        await this.#results.hold(refs, state);
-        state.mark('cached');
-        return refs;
-      } catch (err) {
-        // The other build may just have been cancelled; then the work is ours.
-        if (!(err instanceof DrydockError && err.code === 'canceled') || state.context.signal.aborted)
-          throw err;
-        if (this.#working.get(identity.id) === other) this.#working.delete(identity.id);
+        return await this.#run(state, identity, inputs);
+      } finally {
+        this.#working.delete(id);
       }
     }
-    this.#working.set(identity.id, state);
+  }
+
+  /** One output of a vertex. */
+  async #output(state: VertexState, index: number): Promise<Ref> {
+    const ref = (await this.#result(state))[index];
+    if (ref === undefined) throw fail('invalid', 'llb', `${state.vertex.name} has no output ${index}`);
+    return ref;
+  }
+
+  /**
+   * Waits for an equal vertex and takes its result; undefined when that one was cancelled or its result is not what
+   * its identity says, and the work is ours.
+   */
+  async #follow(state: VertexState, other: VertexState): Promise<readonly Ref[] | undefined> {
+    if (other.signal.aborted) {
+      await Promise.allSettled([other.result]);
+      return undefined;
+    }
+    const aborted = Promise.withResolvers<never>();
+    const onAbort = () => aborted.reject(canceled(state.signal.reason));
+    state.signal.addEventListener('abort', onAbort, { once: true });
+    state.mark('started');
+    state.follow(other);
     try {
-      return await this.#run(state, identity);
+      const refs = await Promise.race([this.#result(other), aborted.promise]);
+      if (other.tainted) return undefined;
+      await this.#results.hold(refs, state);
+      state.mark('completed');
+      return refs;
+    } catch (err) {
+      if (!state.signal.aborted && err instanceof DrydockError && err.code === 'canceled') return undefined;
+      throw err;
     } finally {
-      if (this.#working.get(identity.id) === state) this.#working.delete(identity.id);
+      state.signal.removeEventListener('abort', onAbort);
+      other.followers.delete(state);
+      if (!other.isHeld) await this.#retire(other, state.signal.reason);
     }
   }
 
-  async #run(state: VertexState, identity: Identity): Promise<readonly Ref[]> {
+  async #run(state: VertexState, identity: Identity, inputs: readonly Ref[]): Promise<readonly Ref[]> {
     const { context } = state;
-    const inputs = await Promise.all(
-      state.inputs.map(async ({ state: input, index }) => {
-        const ref = (await this.#result(input))[index];
-        if (ref === undefined) {
-          throw new DrydockError(`${input.vertex.name} has no output ${index}`, {
-            code: 'invalid',
-            hop: 'llb',
-          });
-        }
-        return ref;
-      }),
-    );
-    throwIfAborted(context.signal);
     await this.#results.lease(state);
     if (!state.isStarted) state.mark('started');
-    const refs = await state.op.exec(inputs, context);
-    if (!identity.volatile) {
-      await this.#results.save(identity, refs, state);
+    // Should every build let go of the inputs while a follower waits for this result, they must still stay.
+    const read = new Set(state.inputs.map((input) => input.state));
+    for (const input of read) input.readers++;
+    try {
+      const refs = await state.op.exec(inputs, context);
+      if (identity.volatile) return refs;
+      state.tainted =
+        state.inputs.some((input) => input.state.tainted) ||
+        !(await this.#identifier.holds(state, identity, inputs));
+      if (!state.tainted) await this.#results.save(identity, refs, state);
       state.mark('completed');
+      return refs;
+    } finally {
+      for (const input of read) input.readers--;
+      const left = [...read].filter((input) => !input.isHeld);
+      await Promise.all(left.map((input) => this.#retire(input, state.signal.reason)));
     }
-    return refs;
   }
 
-  /** Marks a vertex as failed and gives its error the step and the Dockerfile line, once. */
+  /** Marks a vertex as failed, gives its error the step and the Dockerfile line, once, and fails the solves that hold it. */
   #fault(state: VertexState, err: unknown): DrydockError {
     const error = toDrydockError(err, 'solver');
-    if (error.code !== 'canceled' && error.step === undefined) {
+    this.#forget(state);
+    if (state.signal.aborted && error.code === 'canceled') {
+      if (state.isStarted) state.mark({ error: canceledText });
+      return error;
+    }
+    if (error.step === undefined) {
       error.step = state.vertex.name;
       error.source ??= state.vertex.source;
       state.mark({ error: error.message });
-    } else if (state.isStarted) {
-      state.mark({ error: error.code === 'canceled' ? 'CANCELED' : error.message });
-    }
+    } else if (state.isStarted) state.mark({ error: error.message });
+    state.fail(error);
     return error;
   }
-}
-
-/** The selections by whose content an input may be keyed. A volatile input has no other name, so all of it counts. */
-function contentOf(map: CacheMap, i: number, input: Identity): readonly ContentSelector[] | undefined {
-  return map.deps[i]?.content ?? (input.volatile ? [{ path: map.deps[i]?.selector || '/' }] : undefined);
 }
 
 function ancestors(outputs: readonly Edge[]): Set<Vertex> {

@@ -1,9 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import type { KeyParts } from '../cache/cache.ts';
+import type { DrydockError } from '../errors/error.ts';
+import type { ContentSelector } from '../fs/view.ts';
 import type { Digest } from '../oci/types.ts';
-import type { Session } from '../session/types.ts';
 import type { Ref } from '../store/ref.ts';
-import { boundProgress, type Job, now } from './job.ts';
+import { boundProgress, now } from './bound-progress.ts';
+import type { Hold } from './hold.ts';
+import type { Job } from './job.ts';
 import type { LogEvent, ProgressSink, StatusEvent, VertexEvent, WarningEvent } from './progress.ts';
 import { sessionGroup } from './session-group.ts';
 import type { CacheMap, Op, OpContext, Vertex } from './types.ts';
@@ -16,70 +19,121 @@ export interface Identity {
   fresh: boolean;
   /** Named only within this build; its users are keyed by its content. */
   volatile: boolean;
-  /** The record has a result (as of the look-up). */
-  hit: boolean;
   /** Keys to store with the result. */
   keys: { key: Digest; parts: KeyParts }[];
+  /** Contents of volatile inputs that the id rests on, to be checked again once the op has read them. */
+  claims: { input: number; selectors: readonly ContentSelector[]; digest: Digest }[];
 }
+
+/** What builds are told of a vertex, apart from what each of them calls it. */
+type Phase = Pick<VertexEvent, 'started' | 'completed' | 'cached' | 'error'>;
 
 /** Log bytes kept for a build that joins a running vertex. */
 const replayLimit = 256 * 1024;
 
+/** What a build's client is told of a vertex it gave up. */
+export const canceledText = 'CANCELED';
+
 /**
- * A vertex at work: shared by all builds that hold it. It is cancelled when the last of them lets go.
+ * A vertex at work, shared by all solves that hold it and by equal vertices that follow it. It is to be cancelled
+ * when neither is left (see `isHeld`).
  */
 export class VertexState {
+  /** Where the solver finds it again: the vertex's digest, or one that tells it from the vertex in other sessions. */
+  readonly key: string;
   readonly vertex: Vertex;
   readonly inputs: readonly { state: VertexState; index: number }[];
   readonly op: Op;
-  readonly jobs = new Set<Job>();
+  readonly context: OpContext;
+  /** Name of its lease; `ResultStore.lease` makes it when first needed. */
   readonly lease = `vertex-${randomUUID()}`;
+  leased: Promise<void> | undefined;
   identity: Promise<Identity> | undefined;
   result: Promise<readonly Ref[]> | undefined;
-  leased = false;
+  /** Set once nobody holds it: settles when its work has stopped and its lease is gone. */
+  retired: Promise<void> | undefined;
+  /** Made from something that changed meanwhile: not what its identity says, so nothing made of it is recorded. */
+  tainted = false;
+  /** Content digests of its outputs found so far, by output and selectors. */
+  readonly digests = new Map<string, Promise<Digest>>();
+  /** Vertices of equal identity that wait for this one's result. */
+  readonly followers = new Set<VertexState>();
+  /** Ops at work on its result. */
+  readers = 0;
+  /** The build of graphs nested in this vertex, if its op has any. */
+  nested: Job | undefined;
+  readonly #jobs = new Map<Job, { vertex: Vertex; holds: Set<Hold> }>();
   readonly #controller = new AbortController();
-  #event: VertexEvent;
+  readonly #sink: ProgressSink;
+  #phase: Phase = {};
+  #cacheMap: Promise<CacheMap> | undefined;
   readonly #statuses = new Map<string, StatusEvent>();
+  readonly #warnings: WarningEvent[] = [];
   readonly #replay: LogEvent[] = [];
   #replayBytes = 0;
-  #cacheMap: Promise<CacheMap> | undefined;
-  readonly context: OpContext;
 
-  constructor(vertex: Vertex, inputs: VertexState['inputs'], makeOp: (vertex: Vertex) => Op) {
+  constructor(key: string, vertex: Vertex, inputs: VertexState['inputs'], makeOp: (vertex: Vertex) => Op) {
+    this.key = key;
     this.vertex = vertex;
     this.inputs = inputs;
-    const group = vertex.metadata?.progressGroup;
-    this.#event = {
-      digest: vertex.digest,
-      inputs: vertex.inputs.map((input) => input.vertex.digest),
-      name: vertex.name,
-      ...(group === undefined ? {} : { progressGroup: { id: group.id, name: group.name, weak: group.weak } }),
-    };
-    const progress = boundProgress(vertex.digest, this.#fanOut());
-    const session: Session = sessionGroup(() => [...this.jobs].map((job) => job.session));
+    this.#sink = this.#fanOut();
+    const progress = boundProgress(vertex.digest, this.#sink);
+    const session = sessionGroup(() => [...this.#allJobs()].map((job) => job.session));
     this.context = { vertex, session, progress, signal: this.#controller.signal, lease: this.lease };
     this.op = makeOp(vertex);
   }
 
-  /** Adds a build and tells it what has happened so far. */
-  join(job: Job): void {
-    if (this.jobs.has(job)) return;
-    this.jobs.add(job);
-    job.states.add(this);
-    job.sink.vertex(this.#event);
-    for (const status of this.#statuses.values()) job.sink.status(status);
-    for (const log of this.#replay) job.sink.log(log);
+  get signal(): AbortSignal {
+    return this.#controller.signal;
   }
 
-  /** Takes a build away; returns true when none is left (and the work was told to stop). */
-  leave(job: Job): boolean {
-    job.states.delete(this);
-    if (!this.jobs.delete(job) || this.jobs.size > 0) return false;
-    this.#controller.abort(job.signal.reason);
-    return true;
+  /** Whether a build, a follower or a running op still wants it. */
+  get isHeld(): boolean {
+    return this.#jobs.size > 0 || this.followers.size > 0 || this.readers > 0;
   }
 
-  /** The op's cache map, made once. A source's is real work (a tag is resolved) and shows as such. */
+  /** Adds a solve; a build new to this vertex is told what has happened so far. `vertex` is as that build calls it. */
+  join(hold: Hold, vertex: Vertex): void {
+    hold.states.add(this);
+    const known = this.#jobs.get(hold.job);
+    if (known !== undefined) {
+      known.holds.add(hold);
+      return;
+    }
+    this.#jobs.set(hold.job, { vertex, holds: new Set([hold]) });
+    const { sink } = hold.job;
+    sink.vertex({ ...describe(vertex), ...this.#phase });
+    for (const status of this.#statuses.values()) sink.status(status);
+    for (const log of this.#replay) sink.log(log);
+    for (const warning of this.#warnings) sink.warning(warning);
+  }
+
+  /** Takes a solve away. A build that leaves work unfinished is told that it was given up. */
+  leave(hold: Hold): void {
+    hold.states.delete(this);
+    const entry = this.#jobs.get(hold.job);
+    if (entry === undefined || !entry.holds.delete(hold) || entry.holds.size > 0) return;
+    this.#jobs.delete(hold.job);
+    if (!this.isStarted) return;
+    hold.job.sink.vertex({
+      ...describe(entry.vertex),
+      ...this.#phase,
+      completed: now(),
+      error: canceledText,
+    });
+  }
+
+  /** Tells the work to stop. */
+  cancel(reason: unknown): void {
+    this.#controller.abort(reason);
+  }
+
+  /** Tells all solves that hold it that this vertex failed. */
+  fail(err: DrydockError): void {
+    for (const { holds } of this.#jobs.values()) for (const hold of holds) hold.fail(err);
+  }
+
+  /** The op's cache map, made once. */
   cacheMap(): Promise<CacheMap> {
     this.#cacheMap ??= this.op.cacheMap(this.context);
     return this.#cacheMap;
@@ -88,17 +142,12 @@ export class VertexState {
   /** Updates what builds see of this vertex. */
   mark(change: 'started' | 'completed' | 'cached' | { error: string }): void {
     const at = now();
-    const event = this.#event;
-    if (change === 'started') {
-      this.#event = { ...event, started: at, completed: undefined, cached: undefined, error: undefined };
-    } else if (change === 'cached') {
-      this.#event = { ...event, started: at, completed: at, cached: true };
-    } else if (change === 'completed') {
-      this.#event = { ...event, started: event.started ?? at, completed: at };
-    } else {
-      this.#event = { ...event, started: event.started ?? at, completed: at, error: change.error };
-    }
-    for (const job of this.jobs) job.sink.vertex(this.#event);
+    const started = this.#phase.started ?? at;
+    if (change === 'started') this.#phase = { started: at };
+    else if (change === 'cached') this.#phase = { started, completed: at, cached: true };
+    else if (change === 'completed') this.#phase = { started, completed: at };
+    else this.#phase = { started, completed: at, error: change.error };
+    for (const [job, { vertex }] of this.#jobs) job.sink.vertex({ ...describe(vertex), ...this.#phase });
   }
 
   /** Marks as completed a vertex whose work goes on after its result is there: a client's folder is read by its users. */
@@ -107,7 +156,41 @@ export class VertexState {
   }
 
   get isStarted(): boolean {
-    return this.#event.started !== undefined && this.#event.completed === undefined;
+    return this.#phase.started !== undefined && this.#phase.completed === undefined;
+  }
+
+  get isCached(): boolean {
+    return this.#phase.cached === true;
+  }
+
+  /** Starts to show another vertex's progress as its own, from its beginning. */
+  follow(other: VertexState): void {
+    other.followers.add(this);
+    for (const status of other.#statuses.values()) this.#mirror(status, this.#sink.status);
+    for (const log of other.#replay) this.#mirror(log, this.#sink.log);
+    for (const warning of other.#warnings) this.#mirror(warning, this.#sink.warning);
+  }
+
+  #mirror<E extends { vertex: Digest }>(event: E, into: (event: E) => void): void {
+    into({ ...event, vertex: this.vertex.digest });
+  }
+
+  /** Shows other vertices' progress to all builds that hold this one. */
+  forward(): ProgressSink {
+    const each = (tell: (sink: ProgressSink) => void) => {
+      for (const job of new Set(this.#allJobs())) tell(job.sink);
+    };
+    return {
+      vertex: (event) => each((sink) => sink.vertex(event)),
+      status: (event) => each((sink) => sink.status(event)),
+      log: (event) => each((sink) => sink.log(event)),
+      warning: (event) => each((sink) => sink.warning(event)),
+    };
+  }
+
+  *#allJobs(): Iterable<Job> {
+    yield* this.#jobs.keys();
+    for (const follower of this.followers) yield* follower.#allJobs();
   }
 
   #fanOut(): ProgressSink {
@@ -115,17 +198,31 @@ export class VertexState {
       vertex: () => {},
       status: (event) => {
         this.#statuses.set(event.id, event);
-        for (const job of this.jobs) job.sink.status(event);
+        for (const job of this.#jobs.keys()) job.sink.status(event);
+        for (const follower of this.followers) follower.#mirror(event, follower.#sink.status);
       },
       log: (event) => {
         this.#replay.push(event);
         this.#replayBytes += event.data.length;
         while (this.#replayBytes > replayLimit) this.#replayBytes -= this.#replay.shift()?.data.length ?? 0;
-        for (const job of this.jobs) job.sink.log(event);
+        for (const job of this.#jobs.keys()) job.sink.log(event);
+        for (const follower of this.followers) follower.#mirror(event, follower.#sink.log);
       },
-      warning: (event: WarningEvent) => {
-        for (const job of this.jobs) job.sink.warning(event);
+      warning: (event) => {
+        this.#warnings.push(event);
+        for (const job of this.#jobs.keys()) job.sink.warning(event);
+        for (const follower of this.followers) follower.#mirror(event, follower.#sink.warning);
       },
     };
   }
+}
+
+function describe(vertex: Vertex): Omit<VertexEvent, keyof Phase> {
+  const group = vertex.metadata?.progressGroup;
+  return {
+    digest: vertex.digest,
+    inputs: vertex.inputs.map((input) => input.vertex.digest),
+    name: vertex.name,
+    ...(group === undefined ? {} : { progressGroup: { id: group.id, name: group.name, weak: group.weak } }),
+  };
 }

@@ -1,0 +1,29 @@
+import type { Digest } from '../oci/types.ts';
+import type { ProgressSink, VertexProgress } from './progress.ts';
+
+/** Now, in ms since the epoch with a fraction. */
+export function now(): number {
+  return performance.timeOrigin + performance.now();
+}
+
+/** Progress of one vertex into one sink. */
+export function boundProgress(digest: Digest, sink: ProgressSink): VertexProgress {
+  const starts = new Map<string, number>();
+  return {
+    digest,
+    report(id, { current, total, done }) {
+      const timestamp = now();
+      const started = starts.get(id) ?? timestamp;
+      starts.set(id, started);
+      const completed = done ? timestamp : undefined;
+      sink.status({ id, vertex: digest, name: id, current, total, timestamp, started, completed });
+    },
+    log(stream, data) {
+      const bytes = typeof data === 'string' ? Buffer.from(data) : data;
+      sink.log({ vertex: digest, stream, data: bytes, timestamp: now() });
+    },
+    warn(warning) {
+      sink.warning({ ...warning, vertex: digest });
+    },
+  };
+}

@@ -1,0 +1,141 @@
+import { randomUUID } from 'node:crypto';
+import { DrydockError, fail } from '../errors/error.ts';
+import type { ContentSelector } from '../fs/view.ts';
+import { digestOf } from '../oci/digest.ts';
+import type { Digest } from '../oci/types.ts';
+import type { Ref } from '../store/ref.ts';
+import { contentDigest } from './content.ts';
+import { cacheKey, type KeyInput } from './keys.ts';
+import type { SolverDeps } from './solver.ts';
+import type { Identity, VertexState } from './state.ts';
+import type { CacheMap } from './types.ts';
+
+/** Finds out which cache record a vertex is. */
+export class Identifier {
+  readonly #deps: Pick<SolverDeps, 'store' | 'cache'>;
+  readonly #result: (state: VertexState) => Promise<readonly Ref[]>;
+
+  constructor(
+    deps: Pick<SolverDeps, 'store' | 'cache'>,
+    result: (state: VertexState) => Promise<readonly Ref[]>,
+  ) {
+    this.#deps = deps;
+    this.#result = result;
+  }
+
+  /** The identity of a vertex whose inputs are identified; `hit`: its record holds a result. */
+  async find(
+    state: VertexState,
+    map: CacheMap,
+    inputs: readonly Identity[],
+  ): Promise<{ identity: Identity; hit: boolean }> {
+    const { cache } = this.#deps;
+    const ignoreCache = state.vertex.metadata?.ignoreCache ?? false;
+    const keyInputs: KeyInput[] = state.inputs.map((input, i) => ({
+      id: (inputs[i] as Identity).id,
+      index: input.index,
+    }));
+    const byDefinition = cacheKey(map, keyInputs);
+    if (map.volatile) {
+      const id = uniqueId(byDefinition.key);
+      return { identity: { id, fresh: true, volatile: true, keys: [], claims: [] }, hit: false };
+    }
+    const content = state.inputs.map((_, i) => contentOf(map, i, inputs[i] as Identity));
+    const lookUp = !ignoreCache && !inputs.some((input, i) => input.fresh && content[i] === undefined);
+    const keys = inputs.some((input) => input.volatile) ? [] : [byDefinition];
+    const claims: Identity['claims'] = [];
+    const known = (id: Digest) => ({ id, fresh: false, volatile: false, keys, claims });
+    if (lookUp && keys.length > 0) {
+      const record = cache.byKey(byDefinition.key);
+      if (record !== undefined) return { identity: known(record.id), hit: record.results !== undefined };
+    }
+    let id = byDefinition.key;
+    if (content.some((selectors) => selectors !== undefined)) {
+      const withContent = await this.#contents(state, keyInputs, content);
+      for (const [input, { content: digest }] of withContent.entries()) {
+        const selectors = content[input];
+        if (digest !== undefined && selectors !== undefined && inputs[input]?.volatile) {
+          claims.push({ input, selectors, digest });
+        }
+      }
+      const byContent = cacheKey(map, withContent);
+      keys.push(byContent);
+      id = byContent.key;
+      const record = lookUp ? cache.byKey(byContent.key) : undefined;
+      if (record !== undefined) {
+        if (keys.length > 1) cache.alias(byDefinition.key, record.id, byDefinition.parts);
+        return { identity: known(record.id), hit: record.results !== undefined };
+      }
+    }
+    if (ignoreCache) id = uniqueId(id);
+    const fresh = ignoreCache || !cache.known(id);
+    return { identity: { id, fresh, volatile: false, keys, claims }, hit: false };
+  }
+
+  /**
+   * Whether what a vertex's identity says of the contents of changeable inputs is still so, now that its op has read
+   * them. When not, a warning is shown.
+   */
+  async holds(state: VertexState, identity: Identity, inputs: readonly Ref[]): Promise<boolean> {
+    for (const { input, selectors, digest } of identity.claims) {
+      const ref = inputs[input];
+      if (ref === undefined) continue;
+      const found = await contentDigest(this.#deps, ref, selectors, state.context).catch((err) => {
+        if (err instanceof DrydockError && err.code === 'not-found') return undefined;
+        throw err;
+      });
+      if (found === digest) continue;
+      state.context.progress.warn({
+        level: 1,
+        short: 'files of the build context changed while they were read; this step is not cached',
+        detail: [
+          `${state.inputs[input]?.state.vertex.name ?? 'the context'} changed during ${state.vertex.name}`,
+        ],
+      });
+      return false;
+    }
+    return true;
+  }
+
+  async #contents(
+    state: VertexState,
+    keyInputs: readonly KeyInput[],
+    content: readonly (readonly ContentSelector[] | undefined)[],
+  ): Promise<KeyInput[]> {
+    return Promise.all(
+      keyInputs.map(async (input, i) => {
+        const selectors = content[i];
+        const source = state.inputs[i];
+        if (selectors === undefined || source === undefined) return input;
+        const found = await this.#content(source.state, source.index, selectors);
+        source.state.settle();
+        return { ...input, content: found };
+      }),
+    );
+  }
+
+  /** The digest of a selection of an output, found once however many vertices ask. */
+  #content(state: VertexState, index: number, selectors: readonly ContentSelector[]): Promise<Digest> {
+    const key = `${index} ${JSON.stringify(selectors)}`;
+    let digest = state.digests.get(key);
+    if (digest === undefined) {
+      digest = this.#result(state).then((refs) => {
+        const ref = refs[index];
+        if (ref === undefined) throw fail('invalid', 'llb', `${state.vertex.name} has no output ${index}`);
+        return contentDigest(this.#deps, ref, selectors, state.context);
+      });
+      state.digests.set(key, digest);
+    }
+    return digest;
+  }
+}
+
+/** The selections by whose content an input may be keyed. A volatile input has no other name, so all of it counts. */
+function contentOf(map: CacheMap, i: number, input: Identity): readonly ContentSelector[] | undefined {
+  return map.deps[i]?.content ?? (input.volatile ? [{ path: map.deps[i]?.selector || '/' }] : undefined);
+}
+
+/** An id that no other vertex's can equal. */
+function uniqueId(key: Digest): Digest {
+  return digestOf(`${key} ${randomUUID()}`);
+}
