@@ -29,11 +29,11 @@ export async function runBuild(
 ): Promise<BuildResult> {
   const outputs = options.outputs.length > 0 ? options.outputs : [{ type: 'image', attrs: {} } as const];
   // Mistakes in the outputs are said before any work is done.
-  const exporters = outputs.map((output) => ({
-    output,
-    exporter: createExporter(output.type, output.attrs),
-    names: namesOf(output, options.tags),
-  }));
+  const exporters = outputs.flatMap((output) => {
+    if (output.type === 'cacheonly') return [];
+    const exporter = createExporter(output.type, output.attrs);
+    return [{ output, exporter, names: namesOf(output, options.tags) }];
+  });
   const job = new Job(session, sink, signal);
   const lease = `build-${job.id}`;
   await engine.store.leases.create(lease);

@@ -5,7 +5,7 @@ import type { DockerfileRequest, LintWarning } from '../frontend/types.ts';
 import type { Descriptor, Digest } from '../oci/types.ts';
 
 export interface OutputSpec {
-  type: 'image' | 'oci' | 'docker' | 'local' | 'tar';
+  type: 'image' | 'oci' | 'docker' | 'local' | 'tar' | 'cacheonly';
   /** Attributes as in buildx: name, dest, push, compression, compression-level, force-compression, oci-mediatypes, rewrite-timestamp, annotation.*, tar … */
   attrs: Record<string, string>;
   /** Where files or an archive go. */

@@ -1,0 +1,119 @@
+/** `--output`, `--load` and `--push`: what becomes of the result. */
+import { createWriteStream } from 'node:fs';
+import { mkdir, rename, rm } from 'node:fs/promises';
+import { basename, dirname, join, resolve } from 'node:path';
+import type { OutputSpec } from '../../build/types.ts';
+import { fail } from '../../errors/error.ts';
+import type { OutputSink } from '../../exporter/types.ts';
+import { parsePairs } from '../csv.ts';
+
+const types = ['image', 'oci', 'docker', 'local', 'tar', 'cacheonly'] as const;
+
+/** A file that is being written beside its final name. */
+export interface OpenOutput {
+  spec: OutputSpec;
+  /** Moves a written file into place. */
+  finish(): Promise<void>;
+  /** Removes what was half written. */
+  abandon(): Promise<void>;
+}
+
+/**
+ * The outputs that flags ask for. None given: an image in the store. Throws `invalid` on unknown types, missing or
+ * needless `dest`, and on an archive to a terminal.
+ */
+export function parseOutputs(
+  flags: { output: readonly string[]; load?: boolean; push?: boolean },
+  stdout: { isTTY?: boolean },
+): OpenOutput[] {
+  const outputs = flags.output.map((text) => parseOutput(text, stdout));
+  if (flags.push) {
+    const image = outputs.find(({ spec }) => spec.type === 'image');
+    if (image !== undefined) image.spec.attrs.push = 'true';
+    else outputs.push(plain({ type: 'image', attrs: { push: 'true' } }));
+  }
+  if (flags.load && !outputs.some(({ spec }) => spec.type === 'image')) {
+    outputs.push(plain({ type: 'image', attrs: {} }));
+  }
+  if (outputs.filter(({ spec }) => spec.attrs.dest === '-').length > 1) {
+    throw fail('invalid', 'client', 'only one output can go to stdout');
+  }
+  return outputs;
+}
+
+function parseOutput(text: string, stdout: { isTTY?: boolean }): OpenOutput {
+  const attrs = new Map<string, string>();
+  if (!text.includes('=')) {
+    attrs.set('type', text === '-' ? 'tar' : 'local');
+    attrs.set('dest', text);
+  } else for (const [key, value] of parsePairs(text, 'output')) attrs.set(key, value);
+  let type = attrs.get('type');
+  if (type === undefined)
+    throw fail('invalid', 'client', `type is required for output ${JSON.stringify(text)}`);
+  attrs.delete('type');
+  if (type === 'registry') {
+    type = 'image';
+    attrs.set('push', 'true');
+  }
+  const kind = types.find((known) => known === type);
+  if (kind === undefined) {
+    throw fail('invalid', 'client', `exporter ${JSON.stringify(type)} could not be found`, {
+      hint: `Types: ${types.join(', ')}, registry.`,
+    });
+  }
+  const dest = attrs.get('dest') ?? attrs.get('destination');
+  attrs.delete('destination');
+  attrs.delete('dest');
+  const rest = Object.fromEntries(attrs);
+  if (kind === 'cacheonly') return plain({ type: kind, attrs: rest });
+  if (kind === 'image' || (kind === 'docker' && dest === undefined)) {
+    if (dest !== undefined) throw fail('invalid', 'client', `output type=${kind} takes no dest`);
+    return plain({ type: 'image', attrs: rest });
+  }
+  const folder = kind === 'local' || rest.tar === 'false';
+  if (folder) {
+    if (dest === undefined || dest === '-')
+      throw fail('invalid', 'client', `output type=${kind} needs dest=FOLDER`);
+    return plain({ type: kind, attrs: rest, sink: { files: resolve(dest) } });
+  }
+  if (dest === undefined || dest === '-') {
+    if (stdout.isTTY) {
+      throw fail(
+        'invalid',
+        'client',
+        `dest file is required for the ${kind} exporter: refusing to write to a terminal`,
+        {
+          hint: 'Add dest=FILE, or send stdout into a pipe or a file.',
+        },
+      );
+    }
+    return plain({ type: kind, attrs: { ...rest }, sink: { tar: async () => process.stdout } });
+  }
+  return toFile({ type: kind, attrs: rest }, resolve(dest));
+}
+
+function plain(spec: OutputSpec): OpenOutput {
+  return { spec, finish: async () => {}, abandon: async () => {} };
+}
+
+/** A file appears under its name only when it is whole. */
+function toFile(spec: OutputSpec, path: string): OpenOutput {
+  const temporary = join(dirname(path), `.${basename(path)}.${process.pid}.part`);
+  let opened = false;
+  const sink: OutputSink = {
+    async tar() {
+      await mkdir(dirname(path), { recursive: true });
+      opened = true;
+      return createWriteStream(temporary, { highWaterMark: 1 << 20 });
+    },
+  };
+  return {
+    spec: { ...spec, sink },
+    async finish() {
+      if (opened) await rename(temporary, path);
+    },
+    async abandon() {
+      await rm(temporary, { force: true });
+    },
+  };
+}

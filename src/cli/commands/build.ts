@@ -1,0 +1,170 @@
+import { writeFile } from 'node:fs/promises';
+import { runBuild } from '../../build/run.ts';
+import type { BuildOptions, BuildResult } from '../../build/types.ts';
+import { fail, toDrydockError } from '../../errors/error.ts';
+import { nearest } from '../../errors/nearest.ts';
+import { parsePlatform } from '../../oci/platform.ts';
+import { familiarName, normalizeName } from '../../oci/reference.ts';
+import { dockerConfigCredentials } from '../../session/docker-config.ts';
+import { inProcessSession } from '../../session/in-process.ts';
+import { chooseContext, namedContexts } from '../build/context.ts';
+import { buildFlags, withoutEffect } from '../build/flags.ts';
+import { parseOutputs } from '../build/outputs.ts';
+import { checkReport, warningSummary } from '../build/report.ts';
+import { buildArgs, extraHost, keyValues, resolveHosts, secret, ssh, ulimit } from '../build/values.ts';
+import { type CommandContext, command } from '../command.ts';
+import { splitCsv } from '../csv.ts';
+import type { FlagValues } from '../flags.ts';
+import { createPrinter, type ProgressMode, progressModes } from '../progress/printer.ts';
+import { formatBytes, parseBytes } from '../units.ts';
+
+type Flags = FlagValues<typeof buildFlags>;
+
+export default command({
+  usage: 'CONTEXT',
+  summary:
+    'Build an image from a Dockerfile. CONTEXT is a folder, a git or http(s) URL, or - (a tar or a Dockerfile on stdin).',
+  flags: buildFlags,
+  operands: [1, 1],
+  async run(flags, [context = '.'], ctx) {
+    refuse(flags);
+    const mode = progressMode(flags);
+    const choice = chooseContext(context, flags.file, process.stdin);
+    const named = namedContexts(flags['build-context']);
+    const outputs = parseOutputs({ output: flags.output, load: flags.load, push: flags.push }, ctx.stdout);
+    const options: BuildOptions = {
+      ...(await requestOf(flags, ctx.env)),
+      context: choice.context,
+      dockerfile: choice.dockerfile,
+      dockerfileText: choice.dockerfileText,
+      dockerfileLocal: choice.dockerfileLocal,
+      namedContexts: named.contexts,
+      outputs: outputs.map(({ spec }) => spec),
+    };
+    if (mode !== 'quiet' && mode !== 'rawjson') tellWithoutEffect(flags, ctx);
+    const session = inProcessSession({
+      locals: { ...choice.locals, ...named.locals },
+      uploads: choice.uploads,
+      secrets: flags.secret.map((text) => secret(text, ctx.env)),
+      ssh: flags.ssh.map(ssh),
+      credentials: dockerConfigCredentials(ctx.env),
+    });
+    const engine = await ctx.engine();
+    const printer = createPrinter(mode, ctx.stderr);
+    let result: BuildResult;
+    try {
+      result = await runBuild(engine, options, session, printer, ctx.signal);
+      for (const output of outputs) await output.finish();
+    } catch (err) {
+      for (const output of outputs) await output.abandon();
+      const error = toDrydockError(err);
+      if (error.code !== 'canceled' && !error.message.startsWith('failed to ')) {
+        error.message = `failed to solve: ${error.message}`;
+      }
+      throw error;
+    } finally {
+      printer.close();
+      await session.close();
+    }
+    if (flags.check) {
+      ctx.stdout.write(checkReport(result.warnings));
+      return result.warnings.length > 0 ? 1 : 0;
+    }
+    await writeResult(flags, options, result);
+    if (mode === 'quiet') {
+      if (result.imageId !== undefined) ctx.stdout.write(`${result.imageId}\n`);
+    } else if (mode !== 'rawjson') {
+      ctx.stderr.write(`${warningSummary(result.warnings)}${resultLine(options, result)}`);
+    }
+    return 0;
+  },
+});
+
+function refuse(flags: Flags): void {
+  for (const name of ['provenance', 'sbom'] as const) {
+    if (flags[name] !== undefined && !/^(false|0|mode=none|disabled=true)$/i.test(flags[name])) {
+      throw fail('unsupported', 'client', `--${name} is not supported yet`, {
+        hint: `Leave --${name} out, or say --${name}=false.`,
+      });
+    }
+  }
+  if (flags.attest.length > 0) throw fail('unsupported', 'client', '--attest is not supported yet');
+}
+
+function progressMode(flags: Flags): ProgressMode {
+  if (flags.quiet) return 'quiet';
+  const wanted = flags.progress ?? process.env.BUILDKIT_PROGRESS ?? 'auto';
+  const mode = progressModes.find((known) => known === wanted);
+  if (mode !== undefined) return mode;
+  const like = nearest(wanted, progressModes);
+  throw fail('invalid', 'client', `invalid progress mode ${JSON.stringify(wanted)}`, {
+    hint: like === undefined ? `Modes: ${progressModes.join(', ')}.` : `Did you mean ${like}?`,
+  });
+}
+
+async function requestOf(
+  flags: Flags,
+  env: NodeJS.ProcessEnv,
+): Promise<Omit<BuildOptions, 'context' | 'namedContexts' | 'outputs'>> {
+  const network = flags.network ?? 'default';
+  if (network !== 'default' && network !== 'none' && network !== 'host' && network !== 'bridge') {
+    throw fail('invalid', 'client', `network mode ${JSON.stringify(network)} not supported by drydock`, {
+      hint: 'Modes: default, none, host.',
+    });
+  }
+  const args = buildArgs(flags['build-arg'], env);
+  // buildx passes the client's own on.
+  if (args.SOURCE_DATE_EPOCH === undefined && env.SOURCE_DATE_EPOCH)
+    args.SOURCE_DATE_EPOCH = env.SOURCE_DATE_EPOCH;
+  const annotations = keyValues(flags.annotation, 'annotation');
+  if (Object.keys(annotations).length > 0) {
+    throw fail('unsupported', 'client', '--annotation is given per output here', {
+      hint: 'Say --output type=image,annotation.KEY=VALUE.',
+    });
+  }
+  return {
+    tags: flags.tag.map((name) => familiarName(normalizeName(name))),
+    target: flags.target,
+    buildArgs: args,
+    labels: keyValues(flags.label, 'label'),
+    platforms: flags.platform.flatMap(splitCsv).map((text) => parsePlatform(text.trim())),
+    noCache: flags['no-cache'] ?? false,
+    noCacheFilter: flags['no-cache-filter'].flatMap(splitCsv),
+    pull: flags.pull ?? false,
+    network: network === 'bridge' ? 'default' : network,
+    extraHosts: await resolveHosts(flags['add-host'].map(extraHost)),
+    shmSize: flags['shm-size'] === undefined ? 0 : parseBytes(flags['shm-size'], 'shm-size'),
+    ulimits: flags.ulimit.map(ulimit),
+    cgroupParent: flags['cgroup-parent'],
+    check: flags.check ?? false,
+    allow: [...flags.allow.flatMap(splitCsv), ...(network === 'host' ? ['network.host'] : [])],
+  };
+}
+
+function tellWithoutEffect(flags: Flags, ctx: CommandContext): void {
+  for (const [name, why] of Object.entries(withoutEffect)) {
+    const value = flags[name as keyof Flags];
+    if (value === undefined || value === false || (Array.isArray(value) && value.length === 0)) continue;
+    ctx.stderr.write(`WARNING: --${name} has no effect: ${why}\n`);
+  }
+}
+
+async function writeResult(flags: Flags, options: BuildOptions, result: BuildResult): Promise<void> {
+  if (flags.iidfile !== undefined) {
+    if (result.imageId === undefined) {
+      throw fail('invalid', 'client', '--iidfile: the outputs make no image', { hint: 'Add --load.' });
+    }
+    await writeFile(flags.iidfile, result.imageId);
+  }
+  const file = flags['metadata-file'];
+  if (file === undefined) return;
+  const names = options.tags.map(normalizeName).join(',');
+  const metadata = { ...result.metadata, ...(names === '' ? {} : { 'image.name': names }) };
+  await writeFile(file, `${JSON.stringify(metadata, null, 2)}\n`);
+}
+
+function resultLine({ tags }: BuildOptions, { descriptor, imageId, size }: BuildResult): string {
+  if (descriptor === undefined || imageId === undefined) return '';
+  const name = tags.length === 0 ? '(no name)' : tags.join(', ');
+  return `\nBuilt ${name}\n  digest  ${descriptor.digest}\n  image   ${imageId}\n  size    ${formatBytes(size ?? 0)}\n`;
+}

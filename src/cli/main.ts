@@ -1,0 +1,153 @@
+/** The `drydock` command: finds the command, opens what it needs, prints its error, cleans up. */
+import { homedir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { type Engine, openEngine } from '../build/engine.ts';
+import { fail, toDrydockError } from '../errors/error.ts';
+import { nearest } from '../errors/nearest.ts';
+import { version } from '../version.ts';
+import { type Command, type CommandContext, helpText } from './command.ts';
+import { errorText } from './error-text.ts';
+
+const commands: Record<string, { summary: string; load: () => Promise<{ default: Command }> }> = {
+  build: { summary: 'Build an image from a Dockerfile', load: () => import('./commands/build.ts') },
+  doctor: { summary: 'Say what this machine has and lacks', load: () => import('./commands/doctor.ts') },
+  du: { summary: 'Show what the build cache takes', load: () => import('./commands/du.ts') },
+  images: { summary: 'List images', load: () => import('./commands/images.ts') },
+  inspect: { summary: "Show an image's details as JSON", load: () => import('./commands/inspect.ts') },
+  load: { summary: 'Load images from a tar', load: () => import('./commands/load.ts') },
+  prune: { summary: 'Remove build cache', load: () => import('./commands/prune.ts') },
+  pull: { summary: 'Pull an image from a registry', load: () => import('./commands/pull.ts') },
+  push: { summary: 'Push an image to a registry', load: () => import('./commands/push.ts') },
+  rmi: { summary: 'Remove images', load: () => import('./commands/rmi.ts') },
+  save: { summary: 'Save images to a tar', load: () => import('./commands/save.ts') },
+  tag: { summary: 'Give an image another name', load: () => import('./commands/tag.ts') },
+  version: { summary: 'Show the version', load: () => import('./commands/version.ts') },
+};
+
+interface Globals {
+  root: string;
+  debug: boolean;
+  insecureRegistries: string[];
+  rest: string[];
+}
+
+/** Runs a command line (without the program's name) and returns the exit code. */
+export async function main(argv: readonly string[]): Promise<number> {
+  const { stderr, stdout, env } = process;
+  let engine: Promise<Engine> | undefined;
+  const controller = new AbortController();
+  const onSignal = (name: NodeJS.Signals) => {
+    if (controller.signal.aborted) process.exit(130);
+    controller.abort(new Error(name));
+  };
+  process.on('SIGINT', onSignal);
+  process.on('SIGTERM', onSignal);
+  stdout.on('error', (err: NodeJS.ErrnoException) => {
+    if (err.code === 'EPIPE') controller.abort(err);
+  });
+  let debug = false;
+  try {
+    const globals = globalFlags(argv, env);
+    debug = globals.debug;
+    const [name, ...rest] = globals.rest;
+    if (name === '--version' || name === '-v') {
+      stdout.write(`drydock ${version}\n`);
+      return 0;
+    }
+    if (name === undefined || name === '--help' || name === '-h' || name === 'help') {
+      const topic = name === 'help' ? rest[0] : undefined;
+      stdout.write(topic === undefined ? overview() : helpText(topic, await find(topic)));
+      return 0;
+    }
+    const command = await find(name === 'buildx' && rest[0] === 'build' ? 'build' : name);
+    const args = name === 'buildx' ? rest.slice(1) : rest;
+    if (args.includes('--help') || args.includes('-h')) {
+      stdout.write(helpText(name, command));
+      return 0;
+    }
+    const ctx: CommandContext = {
+      ...globals,
+      stdout,
+      stderr,
+      env,
+      signal: controller.signal,
+      engine() {
+        engine ??= openEngine(globals);
+        return engine;
+      },
+    };
+    return (await command.run(args, ctx)) ?? 0;
+  } catch (err) {
+    const error = toDrydockError(err);
+    if (error.code === 'canceled') {
+      stderr.write('ERROR: canceled\n');
+      return 130;
+    }
+    stderr.write(errorText(error));
+    if (debug || error.code === 'internal') stderr.write(`${trace(error)}\n`);
+    return 1;
+  } finally {
+    await (await engine?.catch(() => undefined))?.close();
+    process.off('SIGINT', onSignal);
+    process.off('SIGTERM', onSignal);
+  }
+}
+
+function globalFlags(argv: readonly string[], env: NodeJS.ProcessEnv): Globals {
+  const own =
+    process.getuid?.() === 0
+      ? '/var/lib/drydock'
+      : join(env.XDG_DATA_HOME || join(homedir(), '.local/share'), 'drydock');
+  const globals: Globals = {
+    root: env.DRYDOCK_ROOT || own,
+    debug: Boolean(env.DRYDOCK_DEBUG),
+    insecureRegistries: (env.DRYDOCK_INSECURE_REGISTRIES ?? '').split(',').filter((host) => host !== ''),
+    rest: [],
+  };
+  const rest = [...argv];
+  while (rest.length > 0) {
+    const match = /^(--root|--insecure-registry|--debug|-D)(?:=(.*))?$/.exec(rest[0] as string);
+    if (match === null) break;
+    rest.shift();
+    if (match[1] === '--debug' || match[1] === '-D') globals.debug = match[2] !== 'false';
+    else {
+      const value = match[2] ?? rest.shift();
+      if (!value) throw fail('invalid', 'client', `flag needs an argument: ${match[1]}`);
+      if (match[1] === '--root') globals.root = value;
+      else globals.insecureRegistries.push(value);
+    }
+  }
+  globals.root = resolve(globals.root);
+  globals.rest = rest;
+  return globals;
+}
+
+async function find(name: string): Promise<Command> {
+  const entry = commands[name];
+  if (entry !== undefined) return (await entry.load()).default;
+  const like = nearest(name, Object.keys(commands));
+  throw fail('invalid', 'client', `unknown command: drydock ${name}`, {
+    hint:
+      like === undefined ? 'Run `drydock --help` to see the commands.' : `Did you mean \`drydock ${like}\`?`,
+  });
+}
+
+function overview(): string {
+  const width = Math.max(...Object.keys(commands).map((name) => name.length)) + 3;
+  const list = Object.entries(commands).map(([name, { summary }]) => `  ${name.padEnd(width)}${summary}\n`);
+  return `Usage: drydock [--root DIR] [--insecure-registry HOST] [--debug] COMMAND
+
+Builds container images. \`drydock COMMAND --help\` shows a command's flags.
+
+Commands:
+${list.join('')}
+State is kept under --root (or $DRYDOCK_ROOT): /var/lib/drydock for root, the user's data folder otherwise.
+`;
+}
+
+function trace(error: Error): string {
+  const parts: string[] = [];
+  for (let err: unknown = error, i = 0; err instanceof Error && i < 8; err = err.cause, i++)
+    parts.push(err.stack ?? err.message);
+  return parts.join('\ncaused by: ');
+}
