@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# Makes dist/: the bundle and its type declarations.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. scripts/lib.sh
+npm_packages
+bundle
+PATH="$(dirname "$(node_bin)"):$PWD/node_modules/.bin:$PATH"
+tsc -p tsconfig.types.json

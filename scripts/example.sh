@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# Sets everything up on a fresh machine and builds the example image.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. scripts/lib.sh
+bash scripts/setup.sh
+cp "$(PATH="$PATH:/usr/sbin:/sbin" command -v busybox)" examples/hello/busybox
+say "building examples/hello"
+as_root ./drydock build -t hello:example examples/hello

@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# Makes a clone ready: Debian packages, npm packages (with a current Node among them), and the bundle in dist/.
+# `setup.sh test` also installs what only the tests need, `setup.sh bench` what the benchmark compares with.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. scripts/lib.sh
+
+case "${1:-}" in
+  '') need_commands runc:runc git:git busybox:busybox-static ip:iproute2 iptables:iptables xz:xz-utils bzip2:bzip2 ;;
+  test)
+    need_commands runc:runc git:git busybox:busybox-static ip:iproute2 iptables:iptables xz:xz-utils bzip2:bzip2 zstd:zstd \
+      docker-registry:docker-registry htpasswd:apache2-utils skopeo:skopeo getfacl:acl setfattr:attr \
+      setcap:libcap2-bin ssh-agent:openssh-client docker-credential-pass:golang-docker-credential-helpers unshare:util-linux
+    ;;
+  bench) need_commands dockerd:docker.io docker:docker.io buildah:buildah runc:runc busybox:busybox-static git:git ;;
+  *) die "unknown part ${1}: want nothing, test or bench" ;;
+esac
+
+npm_packages
+[ -n "$(stale_bundle)" ] && bundle
+true

@@ -1,0 +1,1 @@
+/** Drydock as a library. */
