@@ -1,0 +1,39 @@
+/** The typed LLB builder: states, their sources and ops, and `marshal`, which makes a definition of them. */
+export {
+  ExecState,
+  type ProxyEnv,
+  type RunMount,
+  type RunOptions,
+  type RunSecret,
+  type RunSsh,
+} from './exec.ts';
+export {
+  type CopyOptions,
+  copy,
+  type FileStep,
+  type MkdirOptions,
+  type MkfileOptions,
+  mkdir,
+  mkfile,
+  type RmOptions,
+  rm,
+  symlink,
+} from './file.ts';
+export { type MarshalOptions, marshal } from './marshal.ts';
+export { diff, merge } from './merge.ts';
+export type { OpOptions } from './op.ts';
+export {
+  type GitOptions,
+  git,
+  type HttpOptions,
+  http,
+  type ImageOptions,
+  image,
+  type LocalOptions,
+  local,
+  type OciLayoutOptions,
+  ociLayout,
+  source,
+  upload,
+} from './sources.ts';
+export { lazy, State, type StateValues, scratch } from './state.ts';

@@ -1,0 +1,218 @@
+/** Ops that bring a tree into the graph. Attribute names: https://github.com/moby/buildkit/blob/master/solver/pb/attr.go */
+import { create } from '@bufbuild/protobuf';
+import { fail } from '../errors/error.ts';
+import { normalizeName } from '../oci/reference.ts';
+import type { Platform } from '../oci/types.ts';
+import { OpSchema, type Op as PbOp } from '../pb/solver/pb/ops_pb.js';
+import { gitIdentifier, gitRemote } from './git-remote.ts';
+import { constraints, pbPlatform } from './message.ts';
+import type { InputTable, OpNode, OpOptions } from './op.ts';
+import { State } from './state.ts';
+
+class SourceNode implements OpNode {
+  readonly options: OpOptions;
+  readonly caps: readonly string[];
+  readonly #identifier: string;
+  readonly #attrs: Record<string, string>;
+
+  constructor(
+    identifier: string,
+    attrs: Record<string, string | undefined>,
+    caps: string[],
+    options: OpOptions,
+  ) {
+    this.#identifier = identifier;
+    this.#attrs = {};
+    for (const key of Object.keys(attrs).sort()) {
+      const value = attrs[key];
+      if (value !== undefined) this.#attrs[key] = value;
+    }
+    this.caps = caps;
+    this.options = options;
+  }
+
+  inputs(): [] {
+    return [];
+  }
+
+  encode(_inputs: InputTable, platform: Platform): PbOp {
+    const specific = /^(docker-image|oci-layout):\/\//.test(this.#identifier);
+    return create(OpSchema, {
+      op: { case: 'source', value: { identifier: this.#identifier, attrs: this.#attrs } },
+      platform: specific ? pbPlatform(platform) : undefined,
+      constraints: constraints(),
+    });
+  }
+}
+
+function sourceState(
+  identifier: string,
+  attrs: Record<string, string | undefined>,
+  caps: string[],
+  options: OpOptions,
+): State {
+  return new State(
+    { node: new SourceNode(identifier, attrs, caps, options), index: 0 },
+    { platform: options.platform },
+  );
+}
+
+/** A source by its raw identifier and attributes, for kinds that have no function here. */
+export function source(identifier: string, attrs: Record<string, string>, options: OpOptions = {}): State {
+  return sourceState(identifier, attrs, [], options);
+}
+
+export interface ImageOptions extends OpOptions {
+  /** `pull`: ask the registry even when the image is known; `local`: prefer the one known. */
+  resolveMode?: 'default' | 'pull' | 'local';
+  /** Digest that the image must have. */
+  checksum?: string;
+}
+
+/** An image from a registry or from the store. Throws `invalid` on a bad reference. */
+export function image(ref: string, options: ImageOptions = {}): State {
+  const caps = ['source.image'];
+  const attrs: Record<string, string | undefined> = {};
+  if (options.resolveMode !== undefined && options.resolveMode !== 'default') {
+    attrs['image.resolvemode'] = options.resolveMode;
+    if (options.resolveMode === 'pull') caps.push('source.image.resolvemode');
+  }
+  if (options.checksum !== undefined) {
+    attrs['image.checksum'] = options.checksum;
+    caps.push('source.image.checksum');
+  }
+  return sourceState(`docker-image://${normalizeName(ref)}`, attrs, caps, options);
+}
+
+export interface OciLayoutOptions extends OpOptions {
+  /** Name under which the session offers the layout; default: the reference's own name. */
+  store?: string;
+  sessionId?: string;
+}
+
+/** An image of an OCI layout that the client offers. The reference must name a digest. */
+export function ociLayout(ref: string, options: OciLayoutOptions = {}): State {
+  if (!/@sha256:[0-9a-f]{64}$/.test(ref)) {
+    throw fail('invalid', 'llb', `the OCI layout reference ${JSON.stringify(ref)} has no digest`);
+  }
+  const attrs = { 'oci.session': options.sessionId || undefined, 'oci.store': options.store || undefined };
+  return sourceState(`oci-layout://${ref}`, attrs, ['source.ocilayout'], options);
+}
+
+export interface LocalOptions extends OpOptions {
+  /** Patterns of what to send; all when empty. */
+  includes?: readonly string[];
+  /** `.dockerignore` patterns. */
+  excludes?: readonly string[];
+  /** Send only these paths (wildcards allowed), and what their symlinks lead to. */
+  followPaths?: readonly string[];
+  /** Two local sources with one hint share what was transferred. */
+  sharedKeyHint?: string;
+  sessionId?: string;
+  /** `none`: do not look for changes by comparing with an earlier transfer. */
+  differ?: 'none' | 'metadata';
+}
+
+/** A folder of the client's. */
+export function local(name: string, options: LocalOptions = {}): State {
+  const caps = ['source.local'];
+  const attrs: Record<string, string | undefined> = {};
+  const set = (key: string, value: string | undefined, cap: string) => {
+    if (value === undefined || value === '') return;
+    attrs[key] = value;
+    caps.push(cap);
+  };
+  const json = (list: readonly string[] | undefined) => (list?.length ? JSON.stringify(list) : undefined);
+  set('local.session', options.sessionId, 'source.local.sessionid');
+  set('local.includepattern', json(options.includes), 'source.local.includepatterns');
+  set('local.followpaths', json(options.followPaths), 'source.local.followpaths');
+  set('local.excludepatterns', json(options.excludes), 'source.local.excludepatterns');
+  set('local.sharedkeyhint', options.sharedKeyHint, 'source.local.sharedkeyhint');
+  if (options.differ !== undefined) attrs['local.differ'] = options.differ;
+  return sourceState(`local://${name}`, attrs, caps, options);
+}
+
+/** A tar (or another stream) posted to the daemon, by its id. Drydock's own source. */
+export function upload(id: string, options: OpOptions = {}): State {
+  return sourceState(`upload://${id}`, {}, [], options);
+}
+
+export interface HttpOptions extends OpOptions {
+  /** Name of the file in the tree; default: the last part of the URL's path. */
+  filename?: string;
+  /** `sha256:…` that the file must have. */
+  checksum?: string;
+  /** Permission bits; default 0600. */
+  chmod?: number;
+  chown?: { uid: number; gid: number };
+  /** Secret that holds an Authorization header. */
+  authHeaderSecret?: string;
+}
+
+/** One file from an http(s) URL. */
+export function http(url: string, options: HttpOptions = {}): State {
+  const caps = ['source.http'];
+  const attrs: Record<string, string | undefined> = {};
+  if (options.filename !== undefined) attrs['http.filename'] = options.filename;
+  if (options.checksum !== undefined) {
+    attrs['http.checksum'] = options.checksum;
+    caps.push('source.http.checksum');
+  }
+  if (options.chmod !== undefined) {
+    attrs['http.perm'] = `0${options.chmod.toString(8)}`;
+    caps.push('source.http.perm');
+  }
+  if (options.chown !== undefined) {
+    attrs['http.uid'] = String(options.chown.uid);
+    attrs['http.gid'] = String(options.chown.gid);
+    // The capability is spelt like this in BuildKit.
+    caps.push('soruce.http.uidgid');
+  }
+  if (options.authHeaderSecret !== undefined) {
+    attrs['http.authheadersecret'] = options.authHeaderSecret;
+    caps.push('source.http.auth');
+  }
+  return sourceState(url, attrs, caps, options);
+}
+
+export interface GitOptions extends OpOptions {
+  keepGitDir?: boolean;
+  /** Folder of the repository that becomes the tree. */
+  subdir?: string;
+  /** Commit that the ref must be at. */
+  checksum?: string;
+  skipSubmodules?: boolean;
+  /** Times of files: of the checkout (default) or of the commit. */
+  mtime?: 'checkout' | 'commit';
+  fetchByCommit?: boolean;
+  authTokenSecret?: string;
+  authHeaderSecret?: string;
+  knownSshHosts?: string;
+  sshId?: string;
+}
+
+/** A git repository at a ref (branch, tag, commit; default: the remote's HEAD). */
+export function git(remote: string, ref = '', options: GitOptions = {}): State {
+  const parsed = gitRemote(remote);
+  const caps = ['source.git', 'source.git.fullurl'];
+  const attrs: Record<string, string | undefined> = {
+    'git.fullurl': parsed.url,
+    'git.authtokensecret': options.authTokenSecret ?? 'GIT_AUTH_TOKEN',
+    'git.authheadersecret': options.authHeaderSecret ?? 'GIT_AUTH_HEADER',
+  };
+  const set = (key: string, value: string | undefined, cap: string) => {
+    if (value === undefined) return;
+    attrs[key] = value;
+    caps.push(cap);
+  };
+  if (parsed.scheme === 'ssh') {
+    set('git.knownsshhosts', options.knownSshHosts, 'source.git.knownsshhosts');
+    set('git.mountsshsock', options.sshId ?? 'default', 'source.git.mountsshsock');
+  }
+  set('git.keepgitdir', options.keepGitDir ? 'true' : undefined, 'source.git.keepgitdir');
+  set('git.checksum', options.checksum, 'source.git.checksum');
+  set('git.skipsubmodules', options.skipSubmodules ? 'true' : undefined, 'source.git.skipsubmodules');
+  set('git.mtime', options.mtime, 'source.git.mtime');
+  set('git.fetchbycommit', options.fetchByCommit ? 'true' : undefined, 'source.git.fetchbycommit');
+  return sourceState(gitIdentifier(parsed, ref, options.subdir ?? ''), attrs, caps, options);
+}

@@ -1,0 +1,136 @@
+import type { ContainerConfig, ImageConfig, Platform } from '../oci/types.ts';
+import { ExecState, type RunOptions, runNode } from './exec.ts';
+import { type CopyOptions, copy, type FileStep, fileNode } from './file.ts';
+import type { OpOptions, OutputRef } from './op.ts';
+import { absolutePath } from './paths.ts';
+
+/** What a state says about the processes that will run on it. */
+export interface StateValues {
+  readonly env: ReadonlyMap<string, string>;
+  /** Absolute; `/` at first. */
+  readonly dir: string;
+  readonly user: string;
+  readonly hostname: string;
+  readonly platform?: Platform;
+  readonly network: 'default' | 'host' | 'none';
+  readonly security: 'sandbox' | 'insecure';
+  readonly extraHosts: readonly { host: string; ip: string }[];
+  readonly ulimits: readonly { name: string; soft: number; hard: number }[];
+  readonly cgroupParent: string;
+}
+
+const initial: StateValues = {
+  env: new Map(),
+  dir: '/',
+  user: '',
+  hostname: '',
+  network: 'default',
+  security: 'sandbox',
+  extraHosts: [],
+  ulimits: [],
+  cgroupParent: '',
+};
+
+/**
+ * A file tree that does not exist yet, with the environment of the processes to run on it. Immutable: every method
+ * returns a new state. Nothing is built until `marshal` has made a definition of it and a daemon solves that.
+ *
+ * ```ts
+ * const src = local('context', { includes: ['src/**'] });
+ * const app = image('node:22').dir('/app').copy(src, 'src', './').run('npm run build').root();
+ * const definition = marshal(scratch().copy(app, '/app/dist', '/'));
+ * ```
+ */
+export class State {
+  readonly output: OutputRef;
+  readonly values: StateValues;
+
+  constructor(output: OutputRef, values: Partial<StateValues> = {}) {
+    this.output = output;
+    this.values = { ...initial, ...values };
+  }
+
+  /** This state's values over another tree. */
+  withOutput(output: OutputRef): State {
+    return new State(output, this.values);
+  }
+
+  /** The same tree with some values changed. */
+  with(values: Partial<StateValues>): State {
+    return new State(this.output, { ...this.values, ...values });
+  }
+
+  /** Sets an environment variable; undefined removes it. A variable set again moves to the end. */
+  env(name: string, value: string | undefined): State {
+    const env = new Map(this.values.env);
+    env.delete(name);
+    if (value !== undefined) env.set(name, value);
+    return this.with({ env });
+  }
+
+  /** Sets the working directory; a relative one is below the present one. */
+  dir(path: string): State {
+    return this.with({ dir: absolutePath(this.values.dir, path) });
+  }
+
+  user(user: string): State {
+    return this.with({ user });
+  }
+
+  platform(platform: Platform): State {
+    return this.with({ platform });
+  }
+
+  /** Takes environment, working directory and platform from an image's config. */
+  withImageConfig(config: ImageConfig): State {
+    const container: ContainerConfig = config.config ?? {};
+    let state: State = this;
+    for (const entry of container.Env ?? []) {
+      const at = entry.indexOf('=');
+      if (at !== 0) state = state.env(at < 0 ? entry : entry.slice(0, at), at < 0 ? '' : entry.slice(at + 1));
+    }
+    if (container.WorkingDir) state = state.dir(container.WorkingDir);
+    if (!config.os || !config.architecture) return state;
+    const platform: Platform = { os: config.os, architecture: config.architecture };
+    if (config.variant) platform.variant = config.variant;
+    if (config['os.version']) platform['os.version'] = config['os.version'];
+    if (config['os.features']) platform['os.features'] = config['os.features'];
+    return state.platform(platform);
+  }
+
+  /**
+   * Runs a process with this tree as its root: an argument list, or a line for `/bin/sh -c`. Throws `invalid` on
+   * an empty command and on two mounts at one place.
+   */
+  run(command: string | readonly string[], options: RunOptions = {}): ExecState {
+    const args = typeof command === 'string' ? ['/bin/sh', '-c', command] : [...command];
+    return new ExecState(this, runNode(this, args, options));
+  }
+
+  /** Applies file actions to this tree, in order, as one op. */
+  file(steps: FileStep | readonly FileStep[], options: OpOptions = {}): State {
+    const list = Array.isArray(steps) ? (steps as readonly FileStep[]) : [steps as FileStep];
+    return this.withOutput({ node: fileNode(this, list, options), index: 0 });
+  }
+
+  /** Copies from another tree; relative destinations are below the working directory. */
+  copy(source: State, src: string, dest: string, options: CopyOptions & OpOptions = {}): State {
+    return this.file(copy(source, src, dest, options), options);
+  }
+}
+
+/** The empty tree. */
+export function scratch(): State {
+  return new State(undefined);
+}
+
+/** A tree that is made when the graph is marshalled; `make` is called once. */
+export function lazy(make: () => State): State {
+  let made: State | undefined;
+  return new State({
+    get() {
+      made ??= make();
+      return made.output;
+    },
+  });
+}
