@@ -9,7 +9,12 @@ const outdir = join(root, 'dist');
 rmSync(outdir, { recursive: true, force: true });
 await build({
   absWorkingDir: root,
-  entryPoints: { cli: 'src/cli/bin.ts', drydock: 'src/cli/start.ts', index: 'src/index.ts', worker: 'src/workers/worker.ts' },
+  entryPoints: {
+    cli: 'src/cli/bin.ts',
+    drydock: 'src/cli/start.ts',
+    index: 'src/index.ts',
+    worker: 'src/workers/worker.ts',
+  },
   outdir,
   bundle: true,
   splitting: true,

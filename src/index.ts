@@ -1,1 +1,14 @@
-/** Drydock as a library. */
+/** Drydock as a library: builds of Dockerfiles and of LLB states, in process. */
+export { type Engine, type EngineOptions, openEngine } from './build/engine.ts';
+export type { BuildResult, OutputSpec } from './build/types.ts';
+export { DrydockError, type ErrorCode, type Hop } from './errors/error.ts';
+export type { OutputSink } from './exporter/types.ts';
+export * from './llb/state.ts';
+export {
+  build,
+  buildState,
+  type CommonOptions,
+  type DockerfileOptions,
+  type StateOptions,
+} from './sdk/build.ts';
+export type { ProgressSink } from './solver/progress.ts';

@@ -3,7 +3,7 @@ import { DrydockError, throwIfAborted } from '../errors/error.ts';
 import { createExporter } from '../exporter/exporters.ts';
 import type { ExportResponse, PlatformResult } from '../exporter/types.ts';
 import { dockerfileFrontend } from '../frontend/dockerfile/frontend.ts';
-import type { FrontendTarget, LintWarning } from '../frontend/types.ts';
+import type { Frontend, FrontendTarget, LintWarning } from '../frontend/types.ts';
 import { type Graph, loadGraph } from '../llb/graph.ts';
 import { digestOf } from '../oci/digest.ts';
 import { normalizeName } from '../oci/reference.ts';
@@ -26,8 +26,9 @@ export async function runBuild(
   session: Session,
   sink: ProgressSink,
   signal: AbortSignal,
+  frontend: Frontend = dockerfileFrontend,
 ): Promise<BuildResult> {
-  const outputs = options.outputs.length > 0 ? options.outputs : [{ type: 'image', attrs: {} } as const];
+  const outputs: OutputSpec[] = options.outputs.length > 0 ? options.outputs : [{ type: 'image', attrs: {} }];
   // Mistakes in the outputs are said before any work is done.
   const exporters = outputs.flatMap((output) => {
     if (output.type === 'cacheonly') return [];
@@ -39,7 +40,7 @@ export async function runBuild(
   await engine.store.leases.create(lease);
   try {
     const host = frontendHost(engine, job, lease);
-    const { targets, warnings } = await dockerfileFrontend(options, host, job.signal);
+    const { targets, warnings } = await frontend(options, host, job.signal);
     for (const warning of warnings) sink.warning(warningEvent(warning));
     if (options.check) return { metadata: {}, warnings };
     const graphs = targets.map(({ definition }) => loadGraph(definition));

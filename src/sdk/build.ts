@@ -1,0 +1,211 @@
+/** Builds from a Node program, in process: the same engine and store as the command's. */
+import { homedir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { Readable } from 'node:stream';
+import { type Engine, openEngine } from '../build/engine.ts';
+import { runBuild } from '../build/run.ts';
+import type { BuildOptions, BuildResult, OutputSpec } from '../build/types.ts';
+import type { ContextSource, Frontend } from '../frontend/types.ts';
+import { marshal, type State } from '../llb/state.ts';
+import type { CredentialSource } from '../oci/credentials.ts';
+import { hostPlatform, parsePlatform } from '../oci/platform.ts';
+import type { ImageConfig } from '../oci/types.ts';
+import { dockerConfigCredentials } from '../session/docker-config.ts';
+import { inProcessSession } from '../session/in-process.ts';
+import type { SshSource } from '../session/ssh-agent.ts';
+import type { ProgressSink } from '../solver/progress.ts';
+
+/** What any build may be told. */
+export interface CommonOptions {
+  /** Names of the image. */
+  tags?: string[];
+  /** Default: an image in the store. `dest` in an output's attrs is a folder (local) or a stream's sink. */
+  outputs?: OutputSpec[];
+  /** Folder of all state; default $DRYDOCK_ROOT, else /var/lib/drydock for root. */
+  root?: string;
+  /** An engine to build on, instead of one opened for this build; the caller closes it. */
+  engine?: Engine;
+  /** Secret id → its value. */
+  secrets?: Record<string, string | Buffer>;
+  ssh?: SshSource[];
+  /** Default: docker's config and its credential helpers. */
+  credentials?: CredentialSource;
+  /** Session's local name → folder, for `local()` sources. */
+  locals?: Record<string, string>;
+  /** Entitlements granted: `network.host`, `security.insecure`. */
+  allow?: string[];
+  progress?: Partial<ProgressSink>;
+  signal?: AbortSignal;
+  insecureRegistries?: string[];
+}
+
+export interface DockerfileOptions extends CommonOptions {
+  /** A folder, a git or http(s) URL, or a tar as a stream. */
+  context: string | Readable;
+  /** Path of the Dockerfile within the context. */
+  dockerfile?: string;
+  /** The Dockerfile's text, instead of a file of the context. */
+  dockerfileText?: string;
+  target?: string;
+  buildArgs?: Record<string, string>;
+  labels?: Record<string, string>;
+  /** `linux/amd64`, … */
+  platforms?: string[];
+  noCache?: boolean;
+  pull?: boolean;
+  network?: 'default' | 'host' | 'none';
+  /** Name → folder, URL, `docker-image://…`. */
+  namedContexts?: Record<string, string>;
+  sourceDateEpoch?: number;
+  /** Only run the build checks. */
+  check?: boolean;
+}
+
+export interface StateOptions extends CommonOptions {
+  /** Config of the image; `env`, `cwd` and `user` of the state are put in. */
+  config?: ImageConfig['config'];
+  platform?: string;
+}
+
+/**
+ * Builds a Dockerfile. Rejects with a DrydockError that names step, line and hop.
+ *
+ *     const { imageId } = await build({ context: '.', tags: ['app'] });
+ */
+export function build(options: DockerfileOptions): Promise<BuildResult> {
+  const { context } = options;
+  const isUrl = typeof context === 'string' && /^(?:https?|git|ssh):\/\/|^git@/.test(context);
+  const source: ContextSource =
+    context instanceof Readable
+      ? { type: 'upload', id: 'context' }
+      : isUrl
+        ? { type: 'remote', url: context as string }
+        : { type: 'local', name: 'context' };
+  const locals: Record<string, string> = { ...options.locals };
+  if (source.type === 'local') locals.context = resolve(context as string);
+  const namedContexts: Record<string, string> = {};
+  for (const [name, value] of Object.entries(options.namedContexts ?? {})) {
+    if (/^(?:https?|git|ssh|docker-image|oci-layout):\/\//.test(value)) namedContexts[name] = value;
+    else {
+      locals[`context:${name}`] = resolve(value);
+      namedContexts[name] = `local:context:${name}`;
+    }
+  }
+  return run(
+    {
+      ...baseOptions(options),
+      context: source,
+      dockerfile: options.dockerfile,
+      dockerfileText: options.dockerfileText,
+      target: options.target,
+      buildArgs: options.buildArgs ?? {},
+      labels: options.labels ?? {},
+      platforms: (options.platforms ?? []).map(parsePlatform),
+      noCache: options.noCache ?? false,
+      pull: options.pull ?? false,
+      network: options.network ?? 'default',
+      namedContexts,
+      sourceDateEpoch: options.sourceDateEpoch,
+      check: options.check ?? false,
+      allow: [...(options.allow ?? []), ...(options.network === 'host' ? ['network.host'] : [])],
+    },
+    { ...options, locals },
+    context instanceof Readable ? { context } : {},
+  );
+}
+
+/**
+ * Builds an LLB state made with `image()`, `local()`, `scratch()` and their methods.
+ *
+ *     await buildState(image('alpine:3').run('apk add git').root(), { tags: ['git'] });
+ */
+export async function buildState(state: State, options: StateOptions = {}): Promise<BuildResult> {
+  const platform = options.platform === undefined ? hostPlatform() : parsePlatform(options.platform);
+  const frontend: Frontend = async () => ({
+    targets: [
+      {
+        platform,
+        definition: marshal(state, { platform }),
+        config: {
+          ...platform,
+          config: options.config ?? {},
+          rootfs: { type: 'layers', diff_ids: [] },
+          history: [],
+        },
+      },
+    ],
+    warnings: [],
+  });
+  return run({ ...baseOptions(options), platforms: [platform] }, options, {}, frontend);
+}
+
+function baseOptions(options: CommonOptions): BuildOptions {
+  return {
+    context: { type: 'local', name: 'context' },
+    tags: options.tags ?? [],
+    outputs: options.outputs ?? [],
+    buildArgs: {},
+    labels: {},
+    platforms: [],
+    noCache: false,
+    noCacheFilter: [],
+    pull: false,
+    network: 'default',
+    extraHosts: [],
+    shmSize: 0,
+    ulimits: [],
+    namedContexts: {},
+    check: false,
+    allow: options.allow ?? [],
+  };
+}
+
+async function run(
+  request: BuildOptions,
+  options: CommonOptions,
+  uploads: Record<string, Readable>,
+  frontend?: Frontend,
+): Promise<BuildResult> {
+  const session = inProcessSession({
+    locals: options.locals ?? {},
+    uploads,
+    ssh: options.ssh,
+    credentials: options.credentials ?? dockerConfigCredentials(process.env),
+  });
+  const secrets = new Map(Object.entries(options.secrets ?? {}));
+  const withSecrets = {
+    ...session,
+    async secret(id: string) {
+      const value = secrets.get(id);
+      return typeof value === 'string' ? Buffer.from(value) : value;
+    },
+  };
+  const nothing = () => {};
+  const sink: ProgressSink = {
+    vertex: nothing,
+    status: nothing,
+    log: nothing,
+    warning: nothing,
+    ...options.progress,
+  };
+  const engine =
+    options.engine ??
+    (await openEngine({
+      root: options.root ?? defaultRoot(),
+      insecureRegistries: options.insecureRegistries,
+    }));
+  try {
+    const signal = options.signal ?? new AbortController().signal;
+    return await runBuild(engine, request, withSecrets, sink, signal, frontend);
+  } finally {
+    await session.close();
+    if (options.engine === undefined) await engine.close();
+  }
+}
+
+/** $DRYDOCK_ROOT, else /var/lib/drydock for root and the user's data folder otherwise. */
+export function defaultRoot(env: NodeJS.ProcessEnv = process.env): string {
+  if (env.DRYDOCK_ROOT) return resolve(env.DRYDOCK_ROOT);
+  if (process.getuid?.() === 0) return '/var/lib/drydock';
+  return join(env.XDG_DATA_HOME || join(homedir(), '.local/share'), 'drydock');
+}
