@@ -1,0 +1,101 @@
+/**
+ * Sparse maps of GNU tar: the old 'S' headers and PAX formats 0.0, 0.1 and 1.0.
+ * https://www.gnu.org/software/tar/manual/html_node/Sparse-Formats.html
+ */
+import { decimal, headerNumber } from './numbers.ts';
+
+export interface Region {
+  offset: number;
+  length: number;
+}
+
+/** The (offset, length) pairs at `at` of a header or extension block; undefined when malformed. */
+export function oldGnuRegions(block: Buffer, at: number, count: number): Region[] | undefined {
+  const regions: Region[] = [];
+  for (let i = 0; i < count; i++) {
+    const from = at + i * 24;
+    if (block[from] === 0 && block[from + 12] === 0) break;
+    const offset = headerNumber(block, from, 12);
+    const length = headerNumber(block, from + 12, 12);
+    if (offset === undefined || length === undefined) return undefined;
+    regions.push({ offset, length });
+  }
+  return regions;
+}
+
+/** Format 0.0: records `GNU.sparse.offset` and `GNU.sparse.numbytes` in turns. */
+export function sparse00(records: readonly [string, string][]): Region[] | undefined {
+  const numbers: string[] = [];
+  for (const [i, [key, value]] of records.entries()) {
+    if (key !== (i % 2 === 0 ? 'GNU.sparse.offset' : 'GNU.sparse.numbytes')) return undefined;
+    numbers.push(value);
+  }
+  return pairs(numbers);
+}
+
+/** Format 0.1: `GNU.sparse.map`, a list of numbers with commas. */
+export function sparse01(map: string): Region[] | undefined {
+  return pairs(map.split(','));
+}
+
+function pairs(texts: readonly string[]): Region[] | undefined {
+  if (texts.length % 2 !== 0) return undefined;
+  const regions: Region[] = [];
+  for (let i = 0; i < texts.length; i += 2) {
+    const offset = decimal(texts[i] ?? '');
+    const length = decimal(texts[i + 1] ?? '');
+    if (offset === undefined || length === undefined) return undefined;
+    regions.push({ offset, length });
+  }
+  return regions;
+}
+
+/** Format 1.0: a list of decimal lines in the first blocks of the content: count, then offset and length of each. */
+export class SparseMapReader {
+  readonly regions: Region[] = [];
+  bytes = 0;
+  done = false;
+  #line = '';
+  #count: number | undefined;
+  #offset: number | undefined;
+
+  /** Takes the next 512 bytes; false when they are no map. */
+  push(block: Buffer): boolean {
+    this.bytes += block.length;
+    let at = 0;
+    while (!this.done) {
+      const end = block.indexOf(0x0a, at);
+      this.#line += block.toString('latin1', at, end < 0 ? block.length : end);
+      if (this.#line.length > 20) return false;
+      if (end < 0) return true;
+      const number = decimal(this.#line);
+      if (number === undefined) return false;
+      this.#line = '';
+      at = end + 1;
+      if (this.#count === undefined) this.#count = number;
+      else if (this.#offset === undefined) this.#offset = number;
+      else {
+        this.regions.push({ offset: this.#offset, length: number });
+        this.#offset = undefined;
+      }
+      this.done = this.regions.length === this.#count;
+    }
+    return true;
+  }
+}
+
+/**
+ * The regions without empty ones, when they are in order, within the file's size, and together as long as what is
+ * stored; else undefined.
+ */
+export function checkRegions(regions: readonly Region[], size: number, stored: number): Region[] | undefined {
+  let at = 0;
+  let sum = 0;
+  for (const { offset, length } of regions) {
+    if (offset < at || length < 0 || offset + length > size) return undefined;
+    at = offset + length;
+    sum += length;
+  }
+  if (sum !== stored) return undefined;
+  return regions.filter(({ length }) => length > 0);
+}
