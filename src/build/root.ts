@@ -1,0 +1,9 @@
+import { homedir } from 'node:os';
+import { join, resolve } from 'node:path';
+
+/** $DRYDOCK_ROOT, else /var/lib/drydock for root and the user's data folder otherwise. */
+export function defaultRoot(env: NodeJS.ProcessEnv = process.env): string {
+  if (env.DRYDOCK_ROOT) return resolve(env.DRYDOCK_ROOT);
+  if (process.getuid?.() === 0) return '/var/lib/drydock';
+  return join(env.XDG_DATA_HOME || join(homedir(), '.local/share'), 'drydock');
+}
