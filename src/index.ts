@@ -3,7 +3,7 @@ export { type Engine, type EngineOptions, openEngine } from './build/engine.ts';
 export type { BuildResult, OutputSpec } from './build/types.ts';
 export { DrydockError, type ErrorCode, type Hop } from './errors/error.ts';
 export type { OutputSink } from './exporter/types.ts';
-export * from './llb/state.ts';
+export * from './llb/llb.ts';
 export {
   build,
   buildState,

@@ -1,7 +1,7 @@
 /** The `drydock` command: finds the command, opens what it needs, prints its error, cleans up. */
-import { homedir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { resolve } from 'node:path';
 import { type Engine, openEngine } from '../build/engine.ts';
+import { defaultRoot } from '../build/root.ts';
 import { fail, toDrydockError } from '../errors/error.ts';
 import { nearest } from '../errors/nearest.ts';
 import { version } from '../version.ts';
@@ -94,12 +94,8 @@ export async function main(argv: readonly string[]): Promise<number> {
 }
 
 function globalFlags(argv: readonly string[], env: NodeJS.ProcessEnv): Globals {
-  const own =
-    process.getuid?.() === 0
-      ? '/var/lib/drydock'
-      : join(env.XDG_DATA_HOME || join(homedir(), '.local/share'), 'drydock');
   const globals: Globals = {
-    root: env.DRYDOCK_ROOT || own,
+    root: defaultRoot(env),
     debug: Boolean(env.DRYDOCK_DEBUG),
     insecureRegistries: (env.DRYDOCK_INSECURE_REGISTRIES ?? '').split(',').filter((host) => host !== ''),
     rest: [],

@@ -1,12 +1,13 @@
 /** Builds from a Node program, in process: the same engine and store as the command's. */
-import { homedir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { resolve } from 'node:path';
 import { Readable } from 'node:stream';
 import { type Engine, openEngine } from '../build/engine.ts';
+import { defaultRoot } from '../build/root.ts';
 import { runBuild } from '../build/run.ts';
 import type { BuildOptions, BuildResult, OutputSpec } from '../build/types.ts';
 import type { ContextSource, Frontend } from '../frontend/types.ts';
-import { marshal, type State } from '../llb/state.ts';
+import { marshal } from '../llb/marshal.ts';
+import type { State } from '../llb/state.ts';
 import type { CredentialSource } from '../oci/credentials.ts';
 import { hostPlatform, parsePlatform } from '../oci/platform.ts';
 import type { ImageConfig } from '../oci/types.ts';
@@ -201,11 +202,4 @@ async function run(
     await session.close();
     if (options.engine === undefined) await engine.close();
   }
-}
-
-/** $DRYDOCK_ROOT, else /var/lib/drydock for root and the user's data folder otherwise. */
-export function defaultRoot(env: NodeJS.ProcessEnv = process.env): string {
-  if (env.DRYDOCK_ROOT) return resolve(env.DRYDOCK_ROOT);
-  if (process.getuid?.() === 0) return '/var/lib/drydock';
-  return join(env.XDG_DATA_HOME || join(homedir(), '.local/share'), 'drydock');
 }
