@@ -1,0 +1,60 @@
+/** LLB's BuildOp: a definition inside a definition, given inline or as a file in an input. */
+import { fromBinary, toBinary } from '@bufbuild/protobuf';
+import { fail } from '../errors/error.ts';
+import { openView } from '../fs/open.ts';
+import { readFileIn } from '../fs/read.ts';
+import { digestOf } from '../oci/digest.ts';
+import { BuildOpSchema, type Definition, DefinitionSchema } from '../pb/solver/pb/ops_pb.js';
+import type { OpMaker } from './deps.ts';
+import { refContext } from './refs.ts';
+
+/** Name of the input (and of the file in it) that holds the definition. */
+const definitionInput = 'buildkit.llb.definition';
+const maxDefinition = 64 * 1024 * 1024;
+
+export const buildOp: OpMaker = (vertex, deps) => {
+  const { op } = vertex.op;
+  if (op.case !== 'build') throw fail('invalid', 'llb', 'not a build op');
+  const build = op.value;
+  if (build.builder !== -1n) {
+    throw fail(
+      'unsupported',
+      'llb',
+      'a build op with a builder image is not supported: only LLB definitions are',
+    );
+  }
+  const inline = build.def !== undefined && build.def.def.length > 0 ? build.def : undefined;
+  const input = Number(build.inputs[definitionInput]?.input ?? -1);
+  if (inline === undefined && (input < 0 || input >= vertex.inputs.length)) {
+    throw fail('invalid', 'llb', `a build op needs an input ${definitionInput}`);
+  }
+  return {
+    async cacheMap() {
+      return {
+        digest: digestOf(`build ${digestOf(toBinary(BuildOpSchema, build))}`),
+        deps: vertex.inputs.map(() => ({})),
+      };
+    },
+    async exec(refs, ctx) {
+      let definition: Definition | undefined = inline;
+      if (definition === undefined) {
+        const ref = refs[input];
+        if (ref === undefined) throw fail('invalid', 'llb', `a build op has no input ${input}`);
+        const path = `/${build.attrs['llbbuild.filename'] || definitionInput}`;
+        const bytes = readFileIn(openView(await ref.view(refContext(ctx))), path, maxDefinition);
+        if (bytes === undefined)
+          throw fail('not-found', 'llb', `the build op's definition ${path} is not there`);
+        definition = decode(bytes, path);
+      }
+      return [(await deps.solveNested(definition, ctx)) ?? deps.refs.empty()];
+    },
+  };
+};
+
+function decode(bytes: Uint8Array, path: string): Definition {
+  try {
+    return fromBinary(DefinitionSchema, bytes);
+  } catch (cause) {
+    throw fail('invalid', 'llb', `the build op's definition ${path} cannot be parsed`, { cause });
+  }
+}

@@ -1,0 +1,233 @@
+/** LLB's FileOp: copies, new files and folders, links and deletions, without a container. */
+import { randomUUID } from 'node:crypto';
+import { clone, toBinary } from '@bufbuild/protobuf';
+import { DrydockError, fail, toDrydockError } from '../errors/error.ts';
+import type { FileActionSpec, OwnerId, OwnerSpec } from '../fs/actions.ts';
+import type { ContentSelector, ViewSpec } from '../fs/view.ts';
+import { digestOf } from '../oci/digest.ts';
+import {
+  type ChownOpt,
+  type FileAction,
+  type FileActionCopy,
+  FileActionSchema,
+  type FileOp,
+  type UserOpt,
+} from '../pb/solver/pb/ops_pb.js';
+import type { CacheDep, CacheMap } from '../solver/types.ts';
+import type { Ref, RefContext } from '../store/ref.ts';
+import type { OpDeps, OpMaker } from './deps.ts';
+import { namedOwners, type Operand, operandOf, ownerOf, planFileOp } from './file-plan.ts';
+import { refContext } from './refs.ts';
+import { parentOf, writeSnapshot } from './snapshot.ts';
+
+export const fileOp: OpMaker = (vertex, deps) => {
+  const { op } = vertex.op;
+  if (op.case !== 'file') throw fail('invalid', 'llb', 'not a file op');
+  const file = op.value;
+  const inputs = vertex.inputs.length;
+  const plan = planFileOp(file, inputs);
+  return {
+    async cacheMap() {
+      return fileCacheMap(file, inputs);
+    },
+    async exec(refs, ctx) {
+      const run = new FileRun(file, refs, deps, refContext(ctx));
+      for (const { base, actions } of plan.segments) await run.segment(base, actions);
+      return plan.outputs.map((action) => run.result(action));
+    },
+  };
+};
+
+/**
+ * A file op's own digest is over its actions; where a file was copied from is left out of it (but not its name), as
+ * the contents copied stand for that. An input that is only read is keyed by the contents selected from it.
+ */
+export function fileCacheMap(op: FileOp, inputs: number): CacheMap {
+  const built = new Set<number>();
+  const selectors = new Map<number, ContentSelector[]>();
+  const select = (operand: Operand, selector: ContentSelector) => {
+    if (operand === undefined || !('input' in operand)) return;
+    const list = selectors.get(operand.input);
+    if (list === undefined) selectors.set(operand.input, [selector]);
+    else list.push(selector);
+  };
+  for (const [i, action] of op.actions.entries()) {
+    const base = operandOf(action.input, inputs, i);
+    if (base !== undefined && 'input' in base) built.add(base.input);
+    if (action.action.case === 'copy') {
+      select(operandOf(action.secondaryInput, inputs, i), copySelector(action.action.value));
+    }
+    for (const { input, file } of namedOwners(ownerOf(action))) {
+      select(operandOf(input, inputs, i), { path: file, followLinks: true });
+    }
+  }
+  const actions = op.actions.map((action, i) => {
+    const from = action.action.case === 'copy' ? operandOf(action.secondaryInput, inputs, i) : undefined;
+    if (from === undefined || !('input' in from) || built.has(from.input))
+      return toBinary(FileActionSchema, action);
+    const named = clone(FileActionSchema, action);
+    if (named.action.case === 'copy') named.action.value.src = baseName(named.action.value.src);
+    return toBinary(FileActionSchema, named);
+  });
+  const deps: CacheDep[] = Array.from({ length: inputs }, (_, i) => {
+    const content = selectors.get(i);
+    return content === undefined || built.has(i) ? {} : { content: uniqueSelectors(content) };
+  });
+  return { digest: digestOf(`file ${JSON.stringify(actions.map((bytes) => digestOf(bytes)))}`), deps };
+}
+
+function copySelector(copy: FileActionCopy): ContentSelector {
+  return {
+    path: copy.src || '/',
+    wildcard: copy.allowWildcard && hasWildcard(copy.src),
+    followLinks: copy.followSymlink,
+    ...(copy.includePatterns.length > 0 ? { includes: copy.includePatterns } : {}),
+    ...(copy.excludePatterns.length > 0 ? { excludes: copy.excludePatterns } : {}),
+  };
+}
+
+function hasWildcard(path: string): boolean {
+  return /[*?[]/.test(path.replace(/\\./gs, ''));
+}
+
+function uniqueSelectors(list: readonly ContentSelector[]): ContentSelector[] {
+  const byText = new Map(list.map((selector) => [JSON.stringify(selector), selector]));
+  return [...byText].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, selector]) => selector);
+}
+
+function baseName(path: string): string {
+  const trimmed = path.replace(/\/+$/, '');
+  return trimmed === '' ? (path === '' ? '.' : '/') : trimmed.slice(trimmed.lastIndexOf('/') + 1);
+}
+
+/** One run of a file op. */
+class FileRun {
+  readonly #op: FileOp;
+  readonly #inputs: readonly Ref[];
+  readonly #deps: OpDeps;
+  readonly #ctx: RefContext;
+  /** By action. */
+  readonly #made = new Map<number, Ref>();
+  readonly #views = new Map<Ref, Promise<ViewSpec>>();
+
+  constructor(op: FileOp, inputs: readonly Ref[], deps: OpDeps, ctx: RefContext) {
+    this.#op = op;
+    this.#inputs = inputs;
+    this.#deps = deps;
+    this.#ctx = ctx;
+  }
+
+  /** What an action that ends a segment made. */
+  result(action: number): Ref {
+    const ref = this.#made.get(action);
+    if (ref === undefined) throw fail('internal', 'file', `file action ${action} has not run`);
+    return ref;
+  }
+
+  /** Applies actions to a snapshot on `base` and commits it. */
+  async segment(base: Operand, actions: readonly number[]): Promise<void> {
+    const id = randomUUID();
+    const name = `file-${id}`;
+    try {
+      const [parent, specs] = await Promise.all([
+        parentOf(base && this.#ref(base), this.#ctx),
+        Promise.all(actions.map((i) => this.#spec(i))),
+      ]);
+      const what = { name, key: `file-active-${id}`, parent, actions: specs };
+      await writeSnapshot(this.#deps.store, what, this.#ctx);
+    } catch (err) {
+      const error = toDrydockError(err, 'file');
+      if (error.code !== 'canceled') error.hop ??= 'file';
+      throw error;
+    }
+    this.#made.set(actions[actions.length - 1] as number, this.#deps.refs.snapshot(name));
+  }
+
+  #ref(operand: NonNullable<Operand>): Ref {
+    if ('action' in operand) return this.result(operand.action);
+    const ref = this.#inputs[operand.input];
+    if (ref === undefined) throw fail('invalid', 'llb', `a file op has no input ${operand.input}`);
+    return ref;
+  }
+
+  #view(index: bigint, i: number): Promise<ViewSpec> {
+    const operand = operandOf(index, this.#inputs.length, i);
+    if (operand === undefined) return Promise.resolve({ kind: 'empty' });
+    const ref = this.#ref(operand);
+    let view = this.#views.get(ref);
+    if (view === undefined) {
+      view = ref.view(this.#ctx);
+      this.#views.set(ref, view);
+    }
+    return view;
+  }
+
+  async #spec(i: number): Promise<FileActionSpec> {
+    const pb = this.#op.actions[i] as FileAction;
+    const { action } = pb;
+    switch (action.case) {
+      case 'mkdir': {
+        const { path, mode, makeParents } = action.value;
+        return { kind: 'mkdir', path, mode, makeParents, ...(await this.#common(action.value, i)) };
+      }
+      case 'mkfile': {
+        const { path, mode, data } = action.value;
+        return { kind: 'mkfile', path, mode, data, ...(await this.#common(action.value, i)) };
+      }
+      case 'symlink': {
+        const { oldpath, newpath } = action.value;
+        return { kind: 'symlink', oldpath, newpath, ...(await this.#common(action.value, i)) };
+      }
+      case 'rm': {
+        const { path, allowNotFound, allowWildcard } = action.value;
+        return { kind: 'rm', path, allowNotFound, allowWildcard };
+      }
+      case 'copy':
+        return {
+          ...copyFields(action.value),
+          source: await this.#view(pb.secondaryInput, i),
+          ...(await this.#common(action.value, i)),
+        };
+      default:
+        throw new DrydockError('unknown file action', { code: 'invalid', hop: 'llb' });
+    }
+  }
+
+  async #common(
+    action: { owner?: ChownOpt | undefined; timestamp: bigint },
+    i: number,
+  ): Promise<{ owner?: OwnerSpec; timestampNs?: bigint }> {
+    const { owner, timestamp } = action;
+    const [user, group] = await Promise.all([this.#owner(owner?.user, i), this.#owner(owner?.group, i)]);
+    return {
+      ...(user === undefined && group === undefined ? {} : { owner: { user, group } }),
+      ...(timestamp < 0n ? {} : { timestampNs: timestamp }),
+    };
+  }
+
+  async #owner(opt: UserOpt | undefined, i: number): Promise<OwnerId | undefined> {
+    const user = opt?.user;
+    if (user?.case === 'byID') return { id: user.value };
+    if (user?.case !== 'byName') return undefined;
+    return { name: user.value.name, in: await this.#view(user.value.input, i) };
+  }
+}
+
+function copyFields(copy: FileActionCopy): Omit<Extract<FileActionSpec, { kind: 'copy' }>, 'source'> {
+  return {
+    kind: 'copy',
+    src: copy.src,
+    dest: copy.dest,
+    mode: copy.modeStr || (copy.mode >= 0 ? copy.mode.toString(8) : undefined),
+    followSymlink: copy.followSymlink,
+    dirCopyContents: copy.dirCopyContents,
+    unpack: copy.attemptUnpackDockerCompatibility,
+    createDestPath: copy.createDestPath,
+    allowWildcard: copy.allowWildcard,
+    allowEmptyWildcard: copy.allowEmptyWildcard,
+    includes: copy.includePatterns,
+    excludes: copy.excludePatterns,
+    alwaysReplaceExistingDestPaths: copy.alwaysReplaceExistingDestPaths,
+    requiredPaths: copy.requiredPaths,
+  };
+}

@@ -1,0 +1,58 @@
+/** LLB's MergeOp: the layers of several trees stacked into one, later ones on top. */
+import { randomUUID } from 'node:crypto';
+import { fail } from '../errors/error.ts';
+import { digestOf } from '../oci/digest.ts';
+import type { Ref } from '../store/ref.ts';
+import type { OpDeps, OpMaker } from './deps.ts';
+import { isEmpty, refContext } from './refs.ts';
+import { chainOf, restack } from './restack.ts';
+
+export const mergeOp: OpMaker = (vertex, deps) => {
+  const { op } = vertex.op;
+  if (op.case !== 'merge') throw fail('invalid', 'llb', 'not a merge op');
+  const inputs = op.value.inputs.map(({ input }) => Number(input));
+  if (inputs.length < 2) throw fail('invalid', 'llb', 'a merge needs at least two inputs');
+  for (const input of inputs) {
+    if (input < -1 || input >= vertex.inputs.length) {
+      throw fail(
+        'invalid',
+        'llb',
+        `invalid input index ${input} in a merge of ${vertex.inputs.length} inputs`,
+      );
+    }
+  }
+  return {
+    async cacheMap() {
+      return { digest: digestOf(`merge ${JSON.stringify(inputs)}`), deps: vertex.inputs.map(() => ({})) };
+    },
+    async exec(refs, ctx) {
+      const parts = inputs.flatMap((input) => (input < 0 ? [] : [refs[input] as Ref]));
+      return [
+        await mergeRefs(
+          parts.filter((ref) => !isEmpty(ref)),
+          deps,
+          refContext(ctx),
+        ),
+      ];
+    },
+  };
+};
+
+async function mergeRefs(
+  parts: readonly Ref[],
+  deps: OpDeps,
+  ctx: ReturnType<typeof refContext>,
+): Promise<Ref> {
+  const [base, ...rest] = parts;
+  if (base === undefined) return deps.refs.empty();
+  if (rest.length === 0) return base;
+  let top = await base.snapshot(ctx);
+  for (const part of rest) {
+    for (const layer of await chainOf(deps.store, await part.snapshot(ctx))) {
+      const name = `merge-${randomUUID()}`;
+      await restack(deps.store, name, layer, top, ctx);
+      top = name;
+    }
+  }
+  return deps.refs.snapshot(top);
+}

@@ -1,0 +1,36 @@
+import { fail } from '../errors/error.ts';
+import type { FileActionSpec } from '../fs/actions.ts';
+import { specOfMounts } from '../fs/view.ts';
+import type { Ref, RefContext } from '../store/ref.ts';
+import type { Store } from '../store/store.ts';
+import { runTask } from '../workers/pool.ts';
+import { isEmpty } from './refs.ts';
+
+/**
+ * Makes the committed snapshot `name` by applying file actions on top of `parent`. Nothing is left when it fails or
+ * is aborted.
+ */
+export async function writeSnapshot(
+  store: Store,
+  what: { name: string; key: string; parent: string | undefined; actions: FileActionSpec[] },
+  ctx: RefContext,
+): Promise<void> {
+  const { name, key, parent, actions } = what;
+  const { lease, signal } = ctx;
+  const mounts = await store.snapshots.prepare(key, parent, { lease });
+  try {
+    const target = specOfMounts(mounts);
+    if (target.kind !== 'layers')
+      throw fail('internal', 'store', `snapshot ${key} has no folder to write to`);
+    if (actions.length > 0) await runTask('fs.apply', { target, actions }, { signal });
+    await store.snapshots.commit(name, key, { lease });
+  } catch (err) {
+    await store.snapshots.remove(key).catch(() => {});
+    throw err;
+  }
+}
+
+/** The snapshot to build on for a ref: none for the empty tree. */
+export async function parentOf(ref: Ref | undefined, ctx: RefContext): Promise<string | undefined> {
+  return ref === undefined || isEmpty(ref) ? undefined : ref.snapshot(ctx);
+}
