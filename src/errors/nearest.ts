@@ -1,14 +1,14 @@
 /** The known word that a mistyped one most likely means, or undefined when none is near. Case does not count. */
 export function nearest(word: string, known: Iterable<string>): string | undefined {
   const wanted = word.toLowerCase();
+  if (wanted === '') return undefined;
   let best: string | undefined;
-  let least = Math.floor(wanted.length / 3) + 1;
+  let least = Math.max(1, Math.floor(wanted.length / 3)) + 1;
   for (const candidate of known) {
     const d = distance(wanted, candidate.toLowerCase(), least);
-    if (d < least || (d === least && best === undefined && d <= Math.floor(wanted.length / 3))) {
-      best = candidate;
-      least = d;
-    }
+    if (d >= least) continue;
+    best = candidate;
+    least = d;
   }
   return best;
 }
