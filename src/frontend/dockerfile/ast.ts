@@ -32,15 +32,18 @@ export interface Finding {
 }
 
 export interface Stage {
-  /** As written after AS, or '' */
+  /** In lower case (stage names do not tell cases apart), or ''. */
   name: string;
+  /** The name and the keyword `AS` as written, when there is a name. */
+  nameWritten?: string;
+  asKeyword?: string;
   /** Base image or stage as written (unexpanded). */
   base: string;
   /** Unexpanded `--platform`. */
   platform?: string;
   from: Base;
   instructions: Instruction[];
-  /** Comment lines right above FROM (`# <name> <description>`). */
+  /** From a comment right above FROM: `# <name> <description>`, without the name. */
   description?: string;
 }
 
@@ -50,9 +53,13 @@ export interface Base {
   original: string;
   /** Keyword as written, for casing checks: `RUN`, `run`. */
   keyword: string;
+  /** Comment lines right above, without `#`; absent when there are none. */
+  comments?: string[];
+  /** From a comment `# check=skip=…` right above: checks that do not apply to this instruction. */
+  check?: CheckDirective;
 }
 
-/** `<<EOF` document: content after its own rules (`-` strips tabs); `expand` is false when the word was quoted. */
+/** `<<EOF` document: content after its own rules (`-` has stripped tabs); `expand` is false when the word was quoted. */
 export interface Heredoc {
   name: string;
   content: string;
@@ -78,11 +85,14 @@ export interface CommandLine {
 }
 
 export type RunMount = {
+  /** The flag's value as written. Expand variables with `parseMount(raw, expand)`, which checks values again. */
+  raw: string;
   type: 'bind' | 'cache' | 'tmpfs' | 'secret' | 'ssh';
   /** All unexpanded. */
   from?: string;
   source?: string;
   target?: string;
+  /** Always set: the type's default when not written (cache and tmpfs are writable). */
   readonly?: boolean;
   sharing?: string;
   id?: string;
@@ -91,7 +101,7 @@ export type RunMount = {
   mode?: string;
   size?: string;
   required?: boolean;
-  /** secret: environment variable to put the value into. */
+  /** secret: environment variable to put the value into; '' means the one named as the id. */
   env?: string;
 };
 
@@ -123,6 +133,7 @@ export type Instruction =
       mounts: RunMount[];
       network?: string;
       security?: string;
+      /** As written; `parseDevice` reads them. */
       devices: string[];
     })
   | (Base & { kind: 'CMD' | 'ENTRYPOINT'; command: CommandLine })
@@ -147,6 +158,10 @@ export type Instruction =
       startInterval?: string;
       retries?: string;
     })
-  | (Base & { kind: 'ONBUILD' /** The instruction text after ONBUILD. */; expression: string });
+  | (Base & {
+      kind: 'ONBUILD';
+      /** The instruction text after ONBUILD, heredoc documents included. */
+      expression: string;
+    });
 
 export type InstructionOf<K extends Instruction['kind']> = Extract<Instruction, { kind: K }>;

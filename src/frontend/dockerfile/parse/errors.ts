@@ -1,0 +1,25 @@
+/** Errors of the parser, before and after they know their place. */
+import { DrydockError, fail, type SourceRange } from '../../../errors/error.ts';
+
+/** An error without a place yet; the caller that knows the instruction's range adds it (`located`). */
+export function invalid(message: string, hint?: string): DrydockError {
+  return fail('invalid', 'dockerfile', message, hint === undefined ? {} : { hint });
+}
+
+/** A file being parsed, as errors need it. */
+export interface SourceFile {
+  filename: string;
+  text: string;
+}
+
+/** The error with its place in the file, the message under `prefix`. */
+export function located(err: unknown, file: SourceFile, range: SourceRange, prefix = ''): unknown {
+  if (!(err instanceof DrydockError) || err.source !== undefined) return err;
+  return fail(err.code, 'dockerfile', prefix + err.message, {
+    hint:
+      err.hint ??
+      `See the ${file.filename} reference for the form of this instruction: https://docs.docker.com/reference/dockerfile/`,
+    cause: err,
+    source: { filename: file.filename, text: file.text, ranges: [range] },
+  });
+}
