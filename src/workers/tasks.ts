@@ -13,6 +13,11 @@ export interface TaskContext {
 
 /** One entry per task, sorted by name. A task's module must not import the pool. */
 export const tasks = {
+  'fs.checksum': () => import('../fs/checksum.ts').then((m) => m.checksum),
+  'store.copy': () => import('../store/local/tree.ts').then((m) => m.copyTree),
+  'store.hash': () => import('../store/local/hash.ts').then((m) => m.hashFile),
+  'store.remove': () => import('../store/local/tree.ts').then((m) => m.removeTrees),
+  'store.usage': () => import('../store/local/tree.ts').then((m) => m.treeUsage),
   'test.echo': () => import('./echo.ts').then((m) => m.echo),
 } satisfies Record<string, () => Promise<(args: never, ctx: TaskContext) => unknown>>;
 

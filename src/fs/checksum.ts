@@ -1,0 +1,146 @@
+/**
+ * The worker task `fs.checksum`: a digest of selected parts of a view. It covers names, types, permissions, owners,
+ * link targets, device numbers, extended attributes and bytes, but no times and nothing of where the files are, so
+ * that the same tree has the same digest as a client's folder, as layers or unpacked from a tar.
+ */
+import { createHash, type Hash, hash } from 'node:crypto';
+import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
+import { canceled } from '../errors/error.ts';
+import { digestOf } from '../oci/digest.ts';
+import type { Digest } from '../oci/types.ts';
+import { openView } from './open.ts';
+import { resolveSources, walkSelected } from './select.ts';
+import { isSettled, StatMemory, stampOf } from './stat-db.ts';
+import type { ContentSelector, FsEntry, FsView, ViewSpec } from './view.ts';
+
+export interface ChecksumArgs {
+  spec: ViewSpec;
+  /** All of them make one digest, in order. */
+  selectors: ContentSelector[];
+  /** SQLite file that remembers digests of files of `folder` specs with a `cacheKey`. */
+  statDb: string;
+}
+
+export interface ChecksumResult {
+  digest: Digest;
+  /** Bytes of the files covered. */
+  bytes: number;
+}
+
+/** Throws `not-found` for a selected path that is not there, `canceled` when given up. */
+export function checksum(args: ChecksumArgs, ctx: { aborted(): boolean }): ChecksumResult {
+  const { spec } = args;
+  const view = openView(spec);
+  const memory =
+    spec.kind === 'folder' && spec.cacheKey !== undefined
+      ? new StatMemory(args.statDb, spec.cacheKey)
+      : undefined;
+  try {
+    const digester = new TreeDigester(view, memory, ctx);
+    for (const selector of args.selectors) digester.select(spec, selector);
+    return { digest: digester.digest(), bytes: digester.bytes };
+  } finally {
+    memory?.close();
+  }
+}
+
+const bufferSize = 1 << 20;
+
+class TreeDigester {
+  bytes = 0;
+  readonly #view: FsView;
+  readonly #memory: StatMemory | undefined;
+  readonly #ctx: { aborted(): boolean };
+  readonly #buffer = Buffer.allocUnsafe(bufferSize);
+  #records: string[] = [];
+  readonly #hash: Hash = createHash('sha256');
+  #count = 0;
+
+  constructor(view: FsView, memory: StatMemory | undefined, ctx: { aborted(): boolean }) {
+    this.#view = view;
+    this.#memory = memory;
+    this.#ctx = ctx;
+  }
+
+  digest(): Digest {
+    this.#flush();
+    return `sha256:${this.#hash.digest('hex')}`;
+  }
+
+  select(spec: ViewSpec, selector: ContentSelector): void {
+    const { path, wildcard = false, followLinks = false } = selector;
+    this.#records.push('\0selection\0\n');
+    for (const source of resolveSources(this.#view, spec, path, { wildcard, followLinks })) {
+      const at = (rel: string) =>
+        rel === '' || source.match === '' ? source.match + rel : `${source.match}/${rel}`;
+      walkSelected(this.#view, source.entry, selector, {
+        enter: (entry, rel) => this.#record(entry, at(rel)),
+        file: (entry, rel) => this.#record(entry, at(rel)),
+        leave: () => undefined,
+      });
+    }
+  }
+
+  #record(entry: FsEntry, name: string): void {
+    if ((++this.#count & 255) === 0) {
+      if (this.#ctx.aborted()) throw canceled();
+      this.#flush();
+    }
+    // Sockets are never copied. What the root itself is like depends on who made it.
+    if (entry.type === 'socket') return;
+    if (entry.path === '/') {
+      this.#records.push(`${name}\0root\n`);
+      return;
+    }
+    const mode = entry.type === 'symlink' ? 0o777 : entry.mode;
+    let record = `${name}\0${entry.type}\0${mode.toString(8)}\0${entry.uid}\0${entry.gid}\0`;
+    if (entry.type === 'file') record += this.#fileDigest(entry);
+    else if (entry.link !== undefined) record += entry.link;
+    else if (entry.rdev !== undefined) record += entry.rdev;
+    for (const [key, value] of this.#view.xattrs(entry)) record += `\0${key}=${value.toString('hex')}`;
+    this.#records.push(`${record}\0\n`);
+  }
+
+  #flush(): void {
+    this.#hash.update(this.#records.join(''));
+    this.#records = [];
+  }
+
+  #fileDigest(entry: FsEntry): string {
+    this.bytes += entry.size;
+    if (entry.size === 0) return emptyDigest;
+    const known = this.#memory?.get(entry);
+    if (known !== undefined) return known;
+    const started = Date.now();
+    const fd = openSync(entry.hostPath, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+    try {
+      const digest = this.#hashBytes(fd);
+      if (this.#memory !== undefined && isSettled(entry.ctimeNs, started)) {
+        const st = fstatSync(fd, { bigint: true });
+        const now = { ...st, size: Number(st.size), mode: Number(st.mode) & 0o7777 };
+        if (stampOf(now) === stampOf(entry)) this.#memory.put(entry, digest);
+      }
+      return digest;
+    } finally {
+      closeSync(fd);
+    }
+  }
+
+  #hashBytes(fd: number): string {
+    let n = readSync(fd, this.#buffer, 0, bufferSize, null);
+    if (n < bufferSize) {
+      const more = readSync(fd, this.#buffer, n, bufferSize - n, null);
+      if (more === 0) return hash('sha256', this.#buffer.subarray(0, n), 'hex');
+      n += more;
+    }
+    const sha = createHash('sha256');
+    while (n > 0) {
+      if (this.#ctx.aborted()) throw canceled();
+      sha.update(this.#buffer.subarray(0, n));
+      n = readSync(fd, this.#buffer, 0, bufferSize, null);
+    }
+    return sha.digest('hex');
+  }
+}
+
+const emptyDigest = digestOf('').slice('sha256:'.length);

@@ -1,0 +1,151 @@
+/**
+ * A folder on this host as a client's build context: seen through exclude and include patterns, and follow-paths
+ * (paths that a build uses, whose symlinks' targets are needed too), with BuildKit's meaning of each.
+ */
+import { errnoCode, fail } from '../errors/error.ts';
+import { followPatterns } from './follow.ts';
+import { IgnoreMatcher, type MatchState } from './ignore.ts';
+import { readHost } from './layers-view.ts';
+import { compareNames, dirName, joinPath } from './paths.ts';
+import { checkName, entryOf, hostXattrs, lstatHost } from './stat.ts';
+import type { FsEntry, FsView, ViewSpec } from './view.ts';
+
+type FolderSpec = Extract<ViewSpec, { kind: 'folder' }>;
+
+interface Child {
+  entry: FsEntry;
+  include?: MatchState;
+  exclude?: MatchState;
+  /** Passes the filter itself; a folder that does not is there when something below it is. */
+  selected: boolean;
+}
+
+/** What it has read once it keeps: one view sees one state of each folder. */
+export class FolderView implements FsView {
+  readonly #spec: FolderSpec;
+  readonly #includes: IgnoreMatcher | undefined;
+  readonly #excludes: IgnoreMatcher | undefined;
+  readonly #root: Child;
+  readonly #children = new Map<string, Map<string, Child>>();
+  readonly #shown = new Map<string, boolean>();
+
+  /** Throws `not-found` / `invalid` (hop `context`) when the folder is none. */
+  constructor(spec: FolderSpec) {
+    this.#spec = spec;
+    const st = lstatHost(`${spec.dir}/.`);
+    if (st === undefined) {
+      throw fail('not-found', 'context', `the folder ${spec.dir} does not exist`, {
+        hint: 'Check the path of the build context.',
+      });
+    }
+    const entry = this.#own(entryOf('/', '', spec.dir, st));
+    // What a client's own folder is like does not matter to the build.
+    if (spec.rootOwned) entry.mode = 0o755;
+    this.#root = { entry, selected: true };
+    const follow = spec.followPaths && followPatterns(spec.dir, spec.followPaths);
+    const includes = [...(spec.includes ?? []), ...(follow ?? [])];
+    if (includes.length > 0) this.#includes = new IgnoreMatcher(includes);
+    if (spec.excludes !== undefined && spec.excludes.length > 0) {
+      this.#excludes = new IgnoreMatcher(spec.excludes);
+    }
+  }
+
+  lstat(path: string): FsEntry | undefined {
+    const child = this.#find(path);
+    return child !== undefined && this.#isShown(child) ? child.entry : undefined;
+  }
+
+  readdir(path: string): FsEntry[] {
+    const dir = this.#find(path);
+    if (dir === undefined || !this.#isShown(dir)) throw fail('not-found', 'file', `${path}: no such folder`);
+    if (dir.entry.type !== 'dir') throw fail('invalid', 'file', `${path}: not a folder`);
+    const entries: FsEntry[] = [];
+    for (const child of this.#read(dir).values()) if (this.#isShown(child)) entries.push(child.entry);
+    return entries;
+  }
+
+  xattrs(entry: FsEntry): [name: string, value: Buffer][] {
+    return hostXattrs(entry);
+  }
+
+  #find(path: string): Child | undefined {
+    if (path === '/') return this.#root;
+    const dir = this.#find(dirName(path));
+    if (dir === undefined || dir.entry.type !== 'dir') return undefined;
+    return this.#read(dir).get(path.slice(path.lastIndexOf('/') + 1));
+  }
+
+  /** The entries of a folder, in byte order, with those left out that nothing can select. */
+  #read(dir: Child): Map<string, Child> {
+    const known = this.#children.get(dir.entry.path);
+    if (known !== undefined) return known;
+    const children = new Map<string, Child>();
+    for (const name of this.#names(dir.entry.hostPath)) {
+      const child = this.#child(dir, name);
+      if (child !== undefined) children.set(name, child);
+    }
+    this.#children.set(dir.entry.path, children);
+    return children;
+  }
+
+  #names(hostPath: string): string[] {
+    try {
+      return readHost(hostPath)
+        .map((entry) => entry.name)
+        .sort(compareNames);
+    } catch (err) {
+      const code = errnoCode(err);
+      if (code !== 'EACCES' && code !== 'EPERM') throw err;
+      throw fail('denied', 'context', `cannot read the folder ${hostPath}`, {
+        hint: 'Exclude it with .dockerignore, or change its permissions.',
+        cause: err,
+      });
+    }
+  }
+
+  #child(dir: Child, name: string): Child | undefined {
+    const path = joinPath(dir.entry.path, name);
+    const rel = path.slice(1);
+    const include = this.#includes?.match(rel, dir.include);
+    const exclude = this.#excludes?.match(rel, dir.exclude);
+    const selected = (include?.matched ?? true) && !(exclude?.matched ?? false);
+    if (!selected) {
+      const included = include?.matched !== false || this.#includes!.canDifferBelow(rel, include);
+      const kept = exclude?.matched !== true || this.#excludes!.canDifferBelow(rel, exclude);
+      if (!included || !kept) return undefined;
+    }
+    const host = `${dir.entry.hostPath}/${name}`;
+    const st = lstatHost(host);
+    if (st === undefined) {
+      checkName(name, dir.entry.path);
+      return undefined;
+    }
+    if (!selected && !st.isDirectory()) return undefined;
+    return { entry: this.#own(entryOf(path, name, host, st)), include, exclude, selected };
+  }
+
+  #own(entry: FsEntry): FsEntry {
+    if (this.#spec.rootOwned) {
+      entry.uid = 0;
+      entry.gid = 0;
+    }
+    return entry;
+  }
+
+  #isShown(child: Child): boolean {
+    if (child.selected) return true;
+    if (child.entry.type !== 'dir') return false;
+    const { path } = child.entry;
+    let shown = this.#shown.get(path);
+    if (shown === undefined) {
+      shown = false;
+      for (const below of this.#read(child).values()) {
+        if (!this.#isShown(below)) continue;
+        shown = true;
+        break;
+      }
+      this.#shown.set(path, shown);
+    }
+    return shown;
+  }
+}

@@ -1,0 +1,75 @@
+/** BuildKit's follow-paths: the paths a build reads, and all that symlinks on the way to them lead to. */
+import { readlinkSync } from 'node:fs';
+import { compileGlob, hasWildcard } from './glob.ts';
+import { readHost } from './layers-view.ts';
+import { cleanPath, compareNames, dirName, joinPath } from './paths.ts';
+import { lstatHost } from './stat.ts';
+
+/**
+ * Include patterns that select the paths and the targets of the symlinks on them. Undefined: everything (one of
+ * them is the root). A path that does not exist stays, and selects nothing.
+ */
+export function followPatterns(dir: string, paths: readonly string[]): string[] | undefined {
+  const resolved = new Set<string>();
+  const pending = [...paths].reverse();
+  while (pending.length > 0) {
+    const parts = cleanPath(pending.pop()!).split('/').slice(1);
+    let current = '/';
+    for (const [i, part] of parts.entries()) {
+      current = joinPath(current, part);
+      const rest = parts.slice(i + 1).join('/');
+      const targets = part === '' ? [] : linkTargets(dir, current, part);
+      if (targets.length === 0 && rest !== '') continue;
+      if (resolved.has(current)) break;
+      resolved.add(current);
+      for (const target of targets.reverse()) pending.push(`${target}/${rest}`);
+      break;
+    }
+  }
+  return withoutNested([...resolved].sort(compareNames));
+}
+
+/** Where the symlinks that a (perhaps wildcard) path stands for lead. */
+function linkTargets(dir: string, path: string, name: string): string[] {
+  const parent = dirName(path);
+  if (!reachable(dir, parent)) return [];
+  const names = hasWildcard(name) ? matching(`${dir}${parent}`, name) : [name];
+  const targets: string[] = [];
+  for (const one of names) {
+    const host = `${dir}${joinPath(parent, one)}`;
+    if (lstatHost(host)?.isSymbolicLink() !== true) continue;
+    const link = readlinkSync(host);
+    targets.push(link.startsWith('/') ? cleanPath(link) : cleanPath(`${parent}/${link}`));
+  }
+  return targets;
+}
+
+/** Whether every part of a path is a real folder, so that looking there does not leave the root. */
+function reachable(dir: string, path: string): boolean {
+  let host = dir;
+  for (const part of path.split('/').slice(1)) {
+    if (part === '') continue;
+    host += `/${part}`;
+    if (lstatHost(host)?.isDirectory() !== true) return false;
+  }
+  return true;
+}
+
+function matching(hostDir: string, pattern: string): string[] {
+  const glob = compileGlob(pattern);
+  return readHost(hostDir)
+    .map((entry) => entry.name)
+    .filter(glob);
+}
+
+function withoutNested(sorted: string[]): string[] | undefined {
+  const out: string[] = [];
+  let last: string | undefined;
+  for (const path of sorted) {
+    if (path === '/') return undefined;
+    if (last !== undefined && path.startsWith(`${last}/`)) continue;
+    out.push(path.slice(1));
+    last = path;
+  }
+  return out;
+}

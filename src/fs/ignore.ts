@@ -1,0 +1,171 @@
+/**
+ * `.dockerignore` files and the pattern lists made of them, which LLB's include and exclude patterns share.
+ * https://docs.docker.com/build/concepts/context/#dockerignore-files
+ */
+import { fail } from '../errors/error.ts';
+import { badPattern, compileGlob, type Glob, parseClass, quote } from './glob.ts';
+
+/** The patterns of a `.dockerignore` file's text, cleaned; comments and blank lines are left out. */
+export function readIgnore(text: string): string[] {
+  const patterns: string[] = [];
+  for (const raw of text.replace(/^\ufeff/, '').split('\n')) {
+    if (raw.startsWith('#')) continue;
+    let pattern = raw.trim();
+    if (pattern === '') continue;
+    const exception = pattern.startsWith('!');
+    if (exception) pattern = pattern.slice(1).trim();
+    if (pattern !== '') {
+      pattern = cleanPattern(pattern);
+      if (pattern.length > 1 && pattern.startsWith('/')) pattern = pattern.slice(1);
+    }
+    patterns.push(exception ? `!${pattern}` : pattern);
+  }
+  return patterns;
+}
+
+/** Removes `.`, inner `..` and doubled or trailing slashes, as Go's filepath.Clean. */
+function cleanPattern(pattern: string): string {
+  const rooted = pattern.startsWith('/');
+  const parts: string[] = [];
+  for (const part of pattern.split('/')) {
+    if (part === '' || part === '.') continue;
+    if (part !== '..') parts.push(part);
+    else if (parts.length > 0 && parts.at(-1) !== '..') parts.pop();
+    else if (!rooted) parts.push('..');
+  }
+  const path = parts.join('/');
+  return rooted ? `/${path}` : path || '.';
+}
+
+/** How a path did, and which patterns matched it or a folder above it: handed on to the paths below it. */
+export interface MatchState {
+  readonly matched: boolean;
+  readonly by: readonly boolean[];
+}
+
+interface Pattern {
+  exception: boolean;
+  test(path: string): boolean;
+  /** Per part of the pattern; undefined: may stand for anything, from here on. */
+  parts: (Glob | undefined)[];
+}
+
+/** A list of patterns; the last one that matches decides. Paths are relative, without a leading slash. */
+export class IgnoreMatcher {
+  /** Whether there are `!` patterns. */
+  readonly hasExceptions: boolean;
+  readonly #patterns: Pattern[] = [];
+
+  /** Throws `invalid` on a malformed pattern. */
+  constructor(patterns: readonly string[]) {
+    for (const raw of patterns) {
+      let text = raw.trim();
+      if (text === '') continue;
+      text = cleanPattern(text);
+      const exception = text.startsWith('!');
+      if (exception) text = text.slice(1);
+      if (text === '') {
+        throw fail('invalid', 'file', 'illegal exclusion pattern: "!"', {
+          hint: 'Write a pattern after the "!".',
+        });
+      }
+      this.#patterns.push({ exception, test: compile(text), parts: partGlobs(text) });
+    }
+    this.hasExceptions = this.#patterns.some((pattern) => pattern.exception);
+  }
+
+  /** Matches a path, given its folder's state (none for a path at the top). */
+  match(path: string, parent?: MatchState): MatchState {
+    let matched = false;
+    const by: boolean[] = [];
+    for (const [i, pattern] of this.#patterns.entries()) {
+      let hit = parent?.by[i] ?? false;
+      // A pattern that could not change the outcome is not looked at, and so does not count below either.
+      if (!hit && pattern.exception === matched) hit = pattern.test(path);
+      by.push(hit);
+      if (hit) matched = !pattern.exception;
+    }
+    return { matched, by };
+  }
+
+  /** Matches a path whose folders have not been matched before. */
+  matches(path: string): boolean {
+    let state: MatchState | undefined;
+    for (let at = path.indexOf('/'); at >= 0; at = path.indexOf('/', at + 1)) {
+      state = this.match(path.slice(0, at), state);
+    }
+    return this.match(path, state).matched;
+  }
+
+  /** Whether something below a folder could come out otherwise than the folder itself. */
+  canDifferBelow(dir: string, state: MatchState): boolean {
+    const names = dir.split('/');
+    return this.#patterns.some(
+      (pattern, i) =>
+        !state.by[i] && pattern.exception === state.matched && reachesBelow(pattern.parts, names),
+    );
+  }
+}
+
+function reachesBelow(parts: readonly (Glob | undefined)[], names: readonly string[]): boolean {
+  for (const [i, name] of names.entries()) {
+    if (i >= parts.length) return false;
+    const part = parts[i];
+    if (part === undefined) return true;
+    if (!part(name)) return false;
+  }
+  return parts.length > names.length;
+}
+
+/** `**` and classes (which may match a slash) can reach any depth. */
+function partGlobs(text: string): (Glob | undefined)[] {
+  const parts: (Glob | undefined)[] = [];
+  for (const part of text.split('/')) {
+    if (part.includes('**') || part.includes('[') || part.includes(']') || part.endsWith('\\')) {
+      parts.push(undefined);
+      break;
+    }
+    parts.push(compileGlob(part));
+  }
+  return parts;
+}
+
+/** `**` is any number of folders; at the end, anything. */
+function compile(text: string): (path: string) => boolean {
+  const special = /[*?[\]\\]/;
+  if (!special.test(text)) return (path) => path === text;
+  if (text.endsWith('**') && text.length > 2 && !special.test(text.slice(0, -2))) {
+    const prefix = text.slice(0, -2);
+    return (path) => path.startsWith(prefix);
+  }
+  if (text.startsWith('**') && !special.test(text.slice(2))) {
+    const suffix = text.slice(2);
+    return (path) => path.endsWith(suffix) || (suffix.startsWith('/') && path === suffix.slice(1));
+  }
+  const regex = new RegExp(`^${regexSource(text)}$`, 'su');
+  return (path) => regex.test(path);
+}
+
+function regexSource(text: string): string {
+  const chars = [...text];
+  let out = '';
+  for (let i = 0; i < chars.length; i++) {
+    const ch = chars[i]!;
+    if (ch === '*' && chars[i + 1] === '*') {
+      i++;
+      if (chars[i + 1] === '/') i++;
+      out += i + 1 >= chars.length ? '.*' : '(?:.*/)?';
+    } else if (ch === '*') out += '[^/]*';
+    else if (ch === '?') out += '[^/]';
+    else if (ch === '[') {
+      const set = parseClass(chars, i + 1, text);
+      out += set.source;
+      i = set.end;
+    } else if (ch === '\\') {
+      const next = chars[++i];
+      if (next === undefined) throw badPattern(text);
+      out += quote(next);
+    } else out += quote(ch);
+  }
+  return out;
+}

@@ -1,0 +1,129 @@
+/**
+ * Merges layer folders in overlayfs's format without mounting them.
+ * Format: https://docs.kernel.org/filesystems/overlayfs.html#whiteouts-and-opaque-directories
+ */
+import { type Dirent, readdirSync } from 'node:fs';
+import { errnoCode, fail } from '../errors/error.ts';
+import { compareNames, joinPath, splitPath } from './paths.ts';
+import { checkName, entryOf, hostXattrs, isOpaque, isWhiteout, lstatHost } from './stat.ts';
+import type { FsEntry, FsView } from './view.ts';
+
+/** One name looked up in the host folders that make up a merged folder. */
+export interface Found {
+  entry: FsEntry;
+  /** For a folder: the host folders that make it up, topmost first. */
+  dirs: string[];
+}
+
+/**
+ * Looks a name up in a merged folder. `dirs`: the host folders that make the folder up, topmost first. A whiteout or
+ * a non-folder ends the search, an opaque folder is the last to count.
+ */
+export function findIn(dirs: readonly string[], name: string, path: string): Found | undefined {
+  let found: Found | undefined;
+  for (let i = 0; i < dirs.length; i++) {
+    const host = `${dirs[i]}/${name}`;
+    const st = lstatHost(host);
+    if (st === undefined) continue;
+    if (isWhiteout(st)) break;
+    if (st.isDirectory()) {
+      found ??= { entry: entryOf(path, name, host, st), dirs: [] };
+      found.dirs.push(host);
+      if (i + 1 < dirs.length && isOpaque(host)) break;
+    } else {
+      found ??= { entry: entryOf(path, name, host, st), dirs: [] };
+      break;
+    }
+  }
+  return found;
+}
+
+/** Reads one host folder; nothing when it is gone. */
+export function readHost(dir: string): Dirent[] {
+  try {
+    return readdirSync(dir, { withFileTypes: true });
+  } catch (err) {
+    if (errnoCode(err) === 'ENOENT') return [];
+    throw err;
+  }
+}
+
+/** The names in a merged folder, in byte order. Names of whiteouts may be among them. */
+export function namesIn(dirs: readonly string[]): string[] {
+  const first = dirs[0];
+  if (first === undefined) return [];
+  const names = readHost(first).map((entry) => entry.name);
+  if (dirs.length > 1) {
+    const known = new Set(names);
+    for (const dir of dirs.slice(1)) {
+      for (const { name } of readHost(dir)) {
+        if (known.has(name)) continue;
+        known.add(name);
+        names.push(name);
+      }
+    }
+  }
+  return names.sort(compareNames);
+}
+
+/** A read-only view; the layers must not change while it is used. */
+export class LayersView implements FsView {
+  /** Merged folder → the host folders that make it up. */
+  readonly #folders = new Map<string, string[]>();
+
+  constructor(dirs: readonly string[]) {
+    this.#folders.set('/', [...dirs]);
+  }
+
+  lstat(path: string): FsEntry | undefined {
+    if (path === '/') return this.#root();
+    const parts = splitPath(path);
+    const name = parts.pop()!;
+    let dir = '/';
+    for (const part of parts) {
+      const next = joinPath(dir, part);
+      if (this.#folders.get(next) === undefined && this.#enter(dir, part, next)?.entry.type !== 'dir')
+        return undefined;
+      dir = next;
+    }
+    return this.#enter(dir, name, path)?.entry;
+  }
+
+  readdir(path: string): FsEntry[] {
+    const dirs = this.#folders.get(path) ?? this.#open(path);
+    const entries: FsEntry[] = [];
+    for (const name of namesIn(dirs)) {
+      checkName(name, path);
+      const found = this.#enter(path, name, joinPath(path, name));
+      if (found !== undefined) entries.push(found.entry);
+    }
+    return entries;
+  }
+
+  xattrs(entry: FsEntry): [name: string, value: Buffer][] {
+    return hostXattrs(entry);
+  }
+
+  #enter(dir: string, name: string, path: string): Found | undefined {
+    const found = findIn(this.#folders.get(dir)!, name, path);
+    if (found?.entry.type === 'dir') this.#folders.set(path, found.dirs);
+    return found;
+  }
+
+  #open(path: string): string[] {
+    const entry = this.lstat(path);
+    if (entry === undefined) throw fail('not-found', 'file', `${path}: no such folder`);
+    const dirs = this.#folders.get(path);
+    if (entry.type !== 'dir' || dirs === undefined) throw fail('invalid', 'file', `${path}: not a folder`);
+    return dirs;
+  }
+
+  #root(): FsEntry {
+    const host = this.#folders.get('/')?.[0];
+    const st = host === undefined ? undefined : lstatHost(host);
+    if (host === undefined || st === undefined) {
+      throw fail('internal', 'file', `the layer folder ${host ?? ''} is gone`);
+    }
+    return entryOf('/', '', host, st);
+  }
+}

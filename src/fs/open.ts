@@ -1,0 +1,42 @@
+/** Opens a view by its description. */
+import { fail } from '../errors/error.ts';
+import { FolderView } from './folder-view.ts';
+import { LayersView } from './layers-view.ts';
+import type { FsEntry, FsView, ViewSpec } from './view.ts';
+
+/** Makes the view. Throws `not-found` (hop `context`) for a folder that is not there. */
+export function openView(spec: ViewSpec): FsView {
+  switch (spec.kind) {
+    case 'layers':
+      return spec.dirs.length === 0 ? emptyView : new LayersView(spec.dirs);
+    case 'folder':
+      return new FolderView(spec);
+    case 'empty':
+      return emptyView;
+  }
+}
+
+const emptyRoot: FsEntry = {
+  path: '/',
+  name: '',
+  type: 'dir',
+  mode: 0o755,
+  uid: 0,
+  gid: 0,
+  size: 0,
+  mtimeNs: 0n,
+  nlink: 2,
+  ino: 0n,
+  dev: 0n,
+  ctimeNs: 0n,
+  hostPath: '/var/empty',
+};
+
+const emptyView: FsView = {
+  lstat: (path) => (path === '/' ? { ...emptyRoot } : undefined),
+  readdir(path) {
+    if (path === '/') return [];
+    throw fail('not-found', 'file', `${path}: no such folder`);
+  },
+  xattrs: () => [],
+};

@@ -1,0 +1,155 @@
+/** What of a view a path, a wildcard and include/exclude patterns select: for copying and for digests alike. */
+import { type DrydockError, fail } from '../errors/error.ts';
+import { compileGlob, splitWildcards } from './glob.ts';
+import { IgnoreMatcher, type MatchState } from './ignore.ts';
+import { baseName, cleanPath, dirName, joinPath, nearestName } from './paths.ts';
+import { resolvePath } from './resolve.ts';
+import { lstatHost } from './stat.ts';
+import type { FsEntry, FsView, ViewSpec } from './view.ts';
+
+/** One selected tree. */
+export interface Source {
+  /** The file or folder itself, links followed as asked. */
+  entry: FsEntry;
+  /** Path relative to the literal part of the asked path: '' unless a wildcard found it. */
+  match: string;
+  /** The name it is known by, before its link was followed. */
+  name: string;
+}
+
+export interface SourceOptions {
+  wildcard: boolean;
+  followLinks: boolean;
+}
+
+/**
+ * The trees that a path selects, in byte order. A wildcard may match none. Throws `not-found` when the path, or the
+ * part of it before its first wildcard, is not there.
+ */
+export function resolveSources(view: FsView, spec: ViewSpec, path: string, options: SourceOptions): Source[] {
+  const followLast = options.followLinks;
+  const { base, pattern } = options.wildcard
+    ? splitWildcards(cleanPath(path))
+    : { base: cleanPath(path), pattern: '' };
+  const entry = view.lstat(resolvePath(view, base, { followLast }));
+  if (entry === undefined) throw missing(view, spec, base);
+  if (pattern === '') return [{ entry, match: '', name: baseName(base) }];
+  const sources: Source[] = [];
+  const globs = pattern.split('/').map(compileGlob);
+  const search = (dir: FsEntry, depth: number, match: string) => {
+    if (dir.type !== 'dir') return;
+    for (const child of view.readdir(dir.path)) {
+      if (!globs[depth]?.(child.name)) continue;
+      const found = match === '' ? child.name : `${match}/${child.name}`;
+      if (depth + 1 < globs.length) search(child, depth + 1, found);
+      else {
+        const real =
+          child.type === 'symlink' && followLast
+            ? view.lstat(resolvePath(view, child.path, { followLast }))
+            : child;
+        if (real === undefined) throw missing(view, spec, child.path);
+        sources.push({ entry: real, match: found, name: child.name });
+      }
+    }
+  };
+  search(entry, 0, '');
+  return sources;
+}
+
+/** BuildKit's words for a path that is not there, with what may have been meant. */
+export function missing(view: FsView, spec: ViewSpec, path: string): DrydockError {
+  return fail('not-found', 'file', `${JSON.stringify(path)}: not found`, {
+    hint: missingHint(view, spec, path),
+    details: { path },
+  });
+}
+
+function missingHint(view: FsView, spec: ViewSpec, path: string): string | undefined {
+  if (
+    spec.kind === 'folder' &&
+    spec.excludes !== undefined &&
+    lstatHost(`${spec.dir}${path}`) !== undefined
+  ) {
+    return `${path.slice(1)} is there, but .dockerignore excludes it.`;
+  }
+  let at = path;
+  while (at !== '/') {
+    const parent = resolvePath(view, dirName(at), { followLast: true });
+    if (view.lstat(parent)?.type === 'dir') {
+      const names = view.readdir(parent).map((entry) => entry.name);
+      const near = nearestName(baseName(at), names);
+      return near === undefined ? undefined : `Did you mean ${joinPath(dirName(at), near)}?`;
+    }
+    at = dirName(at);
+  }
+  return undefined;
+}
+
+export interface Visitor {
+  /** A folder, before what is in it. `asParent`: only there because something below it is selected. */
+  enter(entry: FsEntry, rel: string, asParent: boolean): void;
+  /** Anything but a folder. */
+  file(entry: FsEntry, rel: string): void;
+  /** A folder that was entered is done. */
+  leave(entry: FsEntry, rel: string): void;
+}
+
+export interface Filter {
+  includes?: readonly string[];
+  excludes?: readonly string[];
+}
+
+interface Frame {
+  entry: FsEntry;
+  rel: string;
+  entered: boolean;
+  include?: MatchState;
+  exclude?: MatchState;
+}
+
+/**
+ * Visits a tree in byte order. The root itself is always selected; patterns apply to paths relative to it. Folders
+ * that only hold selected files are entered when the first of those is reached.
+ */
+export function walkSelected(view: FsView, root: FsEntry, filter: Filter, visitor: Visitor): void {
+  const includes = filter.includes?.length ? new IgnoreMatcher(filter.includes) : undefined;
+  const excludes = filter.excludes?.length ? new IgnoreMatcher(filter.excludes) : undefined;
+  const stack: Frame[] = [];
+  const enterParents = () => {
+    for (const frame of stack) {
+      if (frame.entered) continue;
+      frame.entered = true;
+      visitor.enter(frame.entry, frame.rel, true);
+    }
+  };
+  const visitDir = (frame: Frame) => {
+    stack.push(frame);
+    for (const child of view.readdir(frame.entry.path)) {
+      const rel = frame.rel === '' ? child.name : `${frame.rel}/${child.name}`;
+      const include = includes?.match(rel, frame.include);
+      const exclude = excludes?.match(rel, frame.exclude);
+      const selected = include?.matched !== false && exclude?.matched !== true;
+      if (child.type === 'dir') {
+        if (!selected) {
+          if (include?.matched === false && !includes!.canDifferBelow(rel, include)) continue;
+          if (exclude?.matched === true && !excludes!.canDifferBelow(rel, exclude)) continue;
+        } else {
+          enterParents();
+          visitor.enter(child, rel, false);
+        }
+        visitDir({ entry: child, rel, entered: selected, include, exclude });
+      } else if (selected) {
+        enterParents();
+        visitor.file(child, rel);
+      }
+    }
+    stack.pop();
+    if (frame.entered) visitor.leave(frame.entry, frame.rel);
+  };
+  if (root.type !== 'dir') {
+    visitor.file(root, '');
+    return;
+  }
+  visitor.enter(root, '', false);
+  visitDir({ entry: root, rel: '', entered: true });
+}

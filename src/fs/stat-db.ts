@@ -1,0 +1,118 @@
+/**
+ * Remembers digests of files in clients' folders, so that an unchanged context costs one lstat a file. It is only a
+ * memory: whatever goes wrong with it, files are hashed again. Several processes may use one database at once.
+ */
+import { DatabaseSync } from 'node:sqlite';
+import type { FsEntry } from './view.ts';
+
+const schema = `
+  CREATE TABLE IF NOT EXISTS folders (key TEXT PRIMARY KEY, used_at INTEGER NOT NULL) WITHOUT ROWID;
+  CREATE TABLE IF NOT EXISTS files (
+    key TEXT NOT NULL,
+    path TEXT NOT NULL,
+    stamp TEXT NOT NULL,
+    digest TEXT NOT NULL,
+    PRIMARY KEY (key, path)
+  ) WITHOUT ROWID;`;
+
+/** Folders not built from for this long are forgotten: 30 days in ms. */
+const keepFor = 30 * 24 * 3600 * 1000;
+
+/**
+ * A file whose inode changed less than this long ago (ns) is not remembered: a further change could fall into the
+ * same tick of the filesystem's clock (at most 10 ms) and leave the same stamp.
+ */
+const settledNs = 100_000_000n;
+
+/** What must be the same for a file to be the same. ctime cannot be set by programs, so it tells every change. */
+export function stampOf(entry: Pick<FsEntry, 'ino' | 'size' | 'mtimeNs' | 'ctimeNs' | 'mode'>): string {
+  return `${entry.ino} ${entry.size} ${entry.mtimeNs} ${entry.ctimeNs} ${entry.mode}`;
+}
+
+/** Whether a file last changed long enough ago that its stamp, taken now, will show any later change. */
+export function isSettled(ctimeNs: bigint, nowMs: number): boolean {
+  return ctimeNs < BigInt(Math.floor(nowMs)) * 1_000_000n - settledNs;
+}
+
+/** The remembered digests of one folder. */
+export class StatMemory {
+  readonly #key: string;
+  readonly #known = new Map<string, { stamp: string; digest: string }>();
+  readonly #fresh = new Map<string, { stamp: string; digest: string }>();
+  readonly #db: DatabaseSync | undefined;
+  #hits = 0;
+
+  /** Loads what is known of the folder `key`. */
+  constructor(file: string, key: string) {
+    this.#key = key;
+    this.#db = open(file);
+    try {
+      const rows = this.#db?.prepare('SELECT path, stamp, digest FROM files WHERE key = ?').all(key) ?? [];
+      for (const row of rows as { path: string; stamp: string; digest: string }[])
+        this.#known.set(row.path, row);
+    } catch {
+      this.#known.clear();
+    }
+  }
+
+  /** The file's digest as hex, if it is unchanged. */
+  get(entry: FsEntry): string | undefined {
+    const known = this.#known.get(entry.path);
+    if (known === undefined || known.stamp !== stampOf(entry)) return undefined;
+    this.#hits++;
+    return known.digest;
+  }
+
+  put(entry: FsEntry, digest: string): void {
+    this.#fresh.set(entry.path, { stamp: stampOf(entry), digest });
+  }
+
+  /** Writes what is new and closes. */
+  close(): void {
+    const db = this.#db;
+    if (db === undefined) return;
+    try {
+      this.#save(db);
+    } catch {
+      // Another process holds it too long, or the disk is full: the next build hashes again.
+    } finally {
+      db.close();
+    }
+  }
+
+  #save(db: DatabaseSync): void {
+    const now = Date.now();
+    const used = db.prepare('SELECT used_at FROM folders WHERE key = ?').get(this.#key)?.used_at;
+    const stale = this.#known.size > 2 * (this.#hits + this.#fresh.size) + 1000;
+    if (this.#fresh.size === 0 && !stale && now - Number(used ?? 0) < 3600_000) return;
+    db.exec('BEGIN IMMEDIATE');
+    try {
+      db.prepare('INSERT OR REPLACE INTO folders (key, used_at) VALUES (?, ?)').run(this.#key, now);
+      if (stale) db.prepare('DELETE FROM files WHERE key = ?').run(this.#key);
+      const put = db.prepare('INSERT OR REPLACE INTO files (key, path, stamp, digest) VALUES (?, ?, ?, ?)');
+      for (const [path, { stamp, digest }] of this.#fresh) put.run(this.#key, path, stamp, digest);
+      const old = db.prepare('SELECT key FROM folders WHERE used_at < ?').all(now - keepFor);
+      for (const { key } of old as { key: string }[]) {
+        db.prepare('DELETE FROM files WHERE key = ?').run(key);
+        db.prepare('DELETE FROM folders WHERE key = ?').run(key);
+      }
+      db.exec('COMMIT');
+    } catch (err) {
+      db.exec('ROLLBACK');
+      throw err;
+    }
+  }
+}
+
+function open(file: string): DatabaseSync | undefined {
+  let db: DatabaseSync | undefined;
+  try {
+    db = new DatabaseSync(file);
+    db.exec('PRAGMA busy_timeout=3000; PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF');
+    db.exec(schema);
+    return db;
+  } catch {
+    db?.close();
+    return undefined;
+  }
+}

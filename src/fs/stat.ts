@@ -1,0 +1,113 @@
+/** From lstat to FsEntry, and the extended attributes that count as part of a file. */
+import { type BigIntStats, lstatSync, readlinkSync } from 'node:fs';
+import { errnoCode, fail } from '../errors/error.ts';
+import {
+  lgetxattr,
+  llistxattr,
+  S_IFBLK,
+  S_IFCHR,
+  S_IFDIR,
+  S_IFIFO,
+  S_IFLNK,
+  S_IFMT,
+  S_IFSOCK,
+} from '../linux/libc.ts';
+import type { FileType, FsEntry } from './view.ts';
+
+const noThrow = { bigint: true, throwIfNoEntry: false } as const;
+
+/** lstat; undefined when there is no such file, or when a parent is none or no folder. */
+export function lstatHost(hostPath: string): BigIntStats | undefined {
+  try {
+    return lstatSync(hostPath, noThrow);
+  } catch (err) {
+    const code = errnoCode(err);
+    if (code === 'ENOTDIR' || code === 'ENOENT' || code === 'ENAMETOOLONG') return undefined;
+    throw err;
+  }
+}
+
+export function fileType(mode: number): FileType {
+  switch (mode & S_IFMT) {
+    case S_IFDIR:
+      return 'dir';
+    case S_IFLNK:
+      return 'symlink';
+    case S_IFCHR:
+      return 'char';
+    case S_IFBLK:
+      return 'block';
+    case S_IFIFO:
+      return 'fifo';
+    case S_IFSOCK:
+      return 'socket';
+    default:
+      return 'file';
+  }
+}
+
+/** The entry of a file on the host. */
+export function entryOf(path: string, name: string, hostPath: string, st: BigIntStats): FsEntry {
+  const mode = Number(st.mode);
+  const type = fileType(mode);
+  const entry: FsEntry = {
+    path,
+    name,
+    type,
+    mode: mode & 0o7777,
+    uid: Number(st.uid),
+    gid: Number(st.gid),
+    size: type === 'file' ? Number(st.size) : 0,
+    mtimeNs: st.mtimeNs,
+    nlink: Number(st.nlink),
+    ino: st.ino,
+    dev: st.dev,
+    ctimeNs: st.ctimeNs,
+    hostPath,
+  };
+  if (type === 'symlink') entry.link = readlinkSync(hostPath);
+  else if (type === 'char' || type === 'block') entry.rdev = st.rdev;
+  return entry;
+}
+
+/** Whether a file of a layer is a whiteout: a character device 0/0. */
+export function isWhiteout(st: BigIntStats): boolean {
+  return st.rdev === 0n && (Number(st.mode) & S_IFMT) === S_IFCHR;
+}
+
+/** Whether a folder of a layer hides what lower layers have in it. */
+export function isOpaque(hostPath: string): boolean {
+  return (
+    isYes(lgetxattr(hostPath, 'trusted.overlay.opaque')) || isYes(lgetxattr(hostPath, 'user.overlay.opaque'))
+  );
+}
+
+function isYes(value: Buffer | undefined): boolean {
+  return value !== undefined && value.length === 1 && value[0] === 0x79;
+}
+
+/** The extended attributes of a file that belong to it: `security.capability` and `user.*`, sorted by name. */
+export function hostXattrs(entry: FsEntry): [name: string, value: Buffer][] {
+  if (entry.type !== 'file' && entry.type !== 'dir') return [];
+  const names = llistxattr(entry.hostPath);
+  if (names.length === 0) return [];
+  const out: [string, Buffer][] = [];
+  for (const name of names) {
+    if (!isOwnXattr(name)) continue;
+    const value = lgetxattr(entry.hostPath, name);
+    if (value !== undefined) out.push([name, value]);
+  }
+  return out;
+}
+
+export function isOwnXattr(name: string): boolean {
+  return name === 'security.capability' || (name.startsWith('user.') && !name.startsWith('user.overlay.'));
+}
+
+/** Names come as UTF-8; a name that is none cannot be addressed by it. */
+export function checkName(name: string, dir: string): void {
+  if (!name.includes('\ufffd')) return;
+  throw fail('unsupported', 'file', `a file name in ${dir} is not valid UTF-8: ${JSON.stringify(name)}`, {
+    hint: 'Rename the file, or exclude it with .dockerignore.',
+  });
+}
