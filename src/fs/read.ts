@@ -1,0 +1,53 @@
+/** Looking into a view as a frontend does: small files and folders, symlinks followed inside the view. */
+import { closeSync, constants, openSync, readSync } from 'node:fs';
+import { fail } from '../errors/error.ts';
+import { resolvePath } from './resolve.ts';
+import type { FsEntry, FsView } from './view.ts';
+
+/** What a path leads to, all symlinks followed; undefined when there is nothing. */
+export function statFollow(view: FsView, path: string): FsEntry | undefined {
+  return view.lstat(resolvePath(view, path, { followLast: true }));
+}
+
+/** The entries of a folder, links to it followed. Throws `not-found` / `invalid`. */
+export function readdirFollow(view: FsView, path: string): FsEntry[] {
+  return view.readdir(resolvePath(view, path, { followLast: true }));
+}
+
+/**
+ * The bytes of a small file, links followed; undefined when there is none. Throws `invalid` on anything but a
+ * regular file and beyond `maxBytes` (default 16 MiB).
+ */
+export function readFileIn(view: FsView, path: string, maxBytes = 16 << 20): Buffer | undefined {
+  const entry = statFollow(view, path);
+  if (entry === undefined) return undefined;
+  if (entry.type !== 'file') {
+    throw fail(
+      'invalid',
+      'file',
+      `${path}: is a ${entry.type === 'dir' ? 'folder' : entry.type}, not a file`,
+    );
+  }
+  return readEntry(entry, path, maxBytes);
+}
+
+function readEntry(entry: FsEntry, path: string, maxBytes: number): Buffer {
+  const tooLarge = () => fail('invalid', 'file', `${path}: larger than ${maxBytes} bytes`);
+  if (entry.size > maxBytes) throw tooLarge();
+  const fd = openSync(entry.hostPath, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+  try {
+    // One byte more shows a file that grew meanwhile.
+    let buffer = Buffer.allocUnsafe(entry.size + 1);
+    let length = 0;
+    for (;;) {
+      const n = readSync(fd, buffer, length, buffer.length - length, length);
+      if (n === 0) return buffer.subarray(0, length);
+      length += n;
+      if (length > maxBytes) throw tooLarge();
+      if (length === buffer.length)
+        buffer = Buffer.concat([buffer, Buffer.allocUnsafe(buffer.length + 4096)]);
+    }
+  } finally {
+    closeSync(fd);
+  }
+}
