@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# Compares Drydock with dockerd's BuildKit and buildah; arguments: runs per scenario (5), part of a scenario's name.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. scripts/lib.sh
+bash scripts/setup.sh
+bash scripts/setup.sh bench
+need_commands docker-registry:docker-registry
+as_root env PATH="$PATH:/usr/sbin:/sbin" "$(node_bin)" bench/main.ts "$@"
