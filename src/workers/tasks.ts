@@ -19,7 +19,10 @@ export const tasks = {
   'store.remove': () => import('../store/local/tree.ts').then((m) => m.removeTrees),
   'store.usage': () => import('../store/local/tree.ts').then((m) => m.treeUsage),
   'test.echo': () => import('./echo.ts').then((m) => m.echo),
-} satisfies Record<string, () => Promise<(args: never, ctx: TaskContext) => unknown>>;
+};
+
+// Checked here and not where they are listed: there, the check would leak into the tasks' inferred types.
+tasks satisfies Record<string, () => Promise<(args: never, ctx: TaskContext) => unknown>>;
 
 type Loaded = { [K in keyof typeof tasks]: Awaited<ReturnType<(typeof tasks)[K]>> };
 
