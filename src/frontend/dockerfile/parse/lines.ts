@@ -104,7 +104,7 @@ export class LineReader {
         comments = []; // a comment describes what follows right below only
         continue;
       }
-      const text = this.joinContinuations(line, first);
+      const text = this.joinContinuations(line);
       if (isBlank(text)) continue;
       const last = this.at;
       let heredocs: Heredoc[];
@@ -131,7 +131,7 @@ export class LineReader {
     }
   }
 
-  private joinContinuations(line: string, first: number): string {
+  private joinContinuations(line: string): string {
     const { escape: esc, findings } = this.info;
     let rest = cutContinuation(line, esc);
     if (rest === undefined) return line;
@@ -148,7 +148,8 @@ export class LineReader {
       parts.push(rest ?? more);
       if (rest === undefined) break;
     }
-    const range = this.range(first, this.at);
+    // BuildKit reports the instruction's last line
+    const range = this.range(this.at, this.at);
     if (empty) findings.push({ rule: 'NoEmptyContinuation', message: 'Empty continuation line', range });
     return parts.join('');
   }
