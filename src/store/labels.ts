@@ -1,0 +1,51 @@
+/** Garbage collection labels (`gcLabels` in store.ts), made from what a document or an image refers to. Pure. */
+import { type Descriptor, isIndexType, isManifestType, mediaTypes } from '../oci/types.ts';
+import { gcLabels } from './store.ts';
+
+/**
+ * Labels for a manifest's or index's blob that keep its children: `….config` for the config, `….l.0`, `….l.1` … for
+ * layers, `….m.0` … for manifests. Pass only children that are, or will be, in content; the order within each kind
+ * is kept. Names as containerd writes them.
+ */
+export function contentRefLabels(children: readonly Descriptor[]): Record<string, string> {
+  const labels: Record<string, string> = {};
+  let layers = 0;
+  let manifests = 0;
+  for (const { mediaType, digest } of children) {
+    if (isManifestType(mediaType) || isIndexType(mediaType)) {
+      labels[`${gcLabels.content}.m.${manifests++}`] = digest;
+    } else if (isConfigType(mediaType) && labels[`${gcLabels.content}.config`] === undefined) {
+      labels[`${gcLabels.content}.config`] = digest;
+    } else labels[`${gcLabels.content}.l.${layers++}`] = digest;
+  }
+  return labels;
+}
+
+/** The label that keeps a snapshot (and its parents) alive as long as the blob that carries it. */
+export function snapshotRefLabel(snapshotter: string, key: string): Record<string, string> {
+  return { [`${gcLabels.snapshot}.${snapshotter}`]: key };
+}
+
+function isConfigType(mediaType: string): boolean {
+  return mediaType === mediaTypes.ociConfig || mediaType === mediaTypes.dockerConfig;
+}
+
+/** What a thing's labels keep alive. Snapshots of other snapshotters are not ours to keep. */
+export function refsOfLabels(
+  labels: Record<string, string>,
+  snapshotter: string,
+): { type: 'blob' | 'snapshot'; id: string }[] {
+  const refs: { type: 'blob' | 'snapshot'; id: string }[] = [];
+  for (const [name, id] of Object.entries(labels)) {
+    if (named(name, gcLabels.content)) refs.push({ type: 'blob', id });
+    else if (named(name, `${gcLabels.snapshot}.${snapshotter}`)) refs.push({ type: 'snapshot', id });
+  }
+  return refs;
+}
+
+/** The prefix itself or the prefix with anything after `.` or `/`. */
+function named(name: string, prefix: string): boolean {
+  if (!name.startsWith(prefix)) return false;
+  const next = name[prefix.length];
+  return next === undefined || next === '.' || next === '/';
+}

@@ -1,0 +1,295 @@
+import { randomBytes } from 'node:crypto';
+import { existsSync, mkdirSync, renameSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import { open, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Readable } from 'node:stream';
+import { errnoCode, fail } from '../../errors/error.ts';
+import { digestOf, isDigest } from '../../oci/digest.ts';
+import type { Digest } from '../../oci/types.ts';
+import type { BlobInfo, Content, ContentWriter, WriterOptions } from '../store.ts';
+import { mergeLabels, parseLabels, type Row } from './db.ts';
+import { blobFolder, blobPath } from './layout.ts';
+import { sweepDeadRuns } from './run.ts';
+import { dropBlob, hold, type Shared, setRefs } from './shared.ts';
+import { LocalWriter } from './writer.ts';
+
+/** Largest blob that `bytes` reads whole. */
+const smallBytes = 32 << 20;
+
+/**
+ * Blobs are files named by their digests. They are not synced to the disk: a killed process loses nothing the
+ * kernel has, and after a power cut, which may leave files short, the next opening finds a dead run, compares sizes
+ * and forgets what does not hold (`mend`), so that it is fetched or built again.
+ */
+export class LocalContent implements Content {
+  readonly #shared: Shared;
+  readonly #writers = new Set<LocalWriter>();
+  #files = 0;
+
+  constructor(shared: Shared) {
+    this.#shared = shared;
+    mkdirSync(join(shared.run.dir, 'new'), { mode: 0o700 });
+  }
+
+  async info(digest: Digest): Promise<BlobInfo | undefined> {
+    return toInfo(this.#shared.db.get('SELECT * FROM blobs WHERE digest = ?', digest));
+  }
+
+  /** Streams a blob. Throws `not-found`, `invalid` for a range outside of it, `corrupt` when its file is gone or short. */
+  async read(digest: Digest, range: { offset?: number; length?: number } = {}): Promise<Readable> {
+    const { size } = this.#must(digest);
+    const offset = range.offset ?? 0;
+    const length = Math.min(range.length ?? size, size - offset);
+    if (!Number.isSafeInteger(offset) || offset < 0 || !(length >= 0)) {
+      throw fail(
+        'invalid',
+        'store',
+        `no bytes ${offset} to ${offset + length} in ${digest} of ${size} bytes`,
+      );
+    }
+    const path = this.#checkedPath(digest, size);
+    if (length === 0) return Readable.from([]);
+    const file = await open(path, 'r').catch((err: unknown) => {
+      throw errnoCode(err) === 'ENOENT' ? damaged(digest, 'its file is gone') : err;
+    });
+    return file.createReadStream({ start: offset, end: offset + length - 1, highWaterMark: 256 << 10 });
+  }
+
+  async bytes(digest: Digest): Promise<Buffer> {
+    const { size } = this.#must(digest);
+    if (size > smallBytes) {
+      throw fail('invalid', 'store', `${digest} has ${size} bytes: too many to read at once`);
+    }
+    return readFile(this.#checkedPath(digest, size));
+  }
+
+  async localPath(digest: Digest): Promise<string | undefined> {
+    const row = this.#shared.db.get('SELECT size FROM blobs WHERE digest = ?', digest);
+    return row === undefined ? undefined : this.#checkedPath(digest, Number(row.size));
+  }
+
+  #must(digest: Digest): { size: number } {
+    const row = this.#shared.db.get('SELECT size FROM blobs WHERE digest = ?', digest);
+    if (row === undefined) throw missing(digest);
+    return { size: Number(row.size) };
+  }
+
+  #checkedPath(digest: Digest, size: number): string {
+    const path = blobPath(this.#shared.layout, digest);
+    const have = statSync(path, { throwIfNoEntry: false })?.size;
+    if (have === size) return path;
+    throw damaged(
+      digest,
+      have === undefined ? 'its file is gone' : `its file has ${have} bytes, not ${size}`,
+    );
+  }
+
+  async writer(ref: string, options: WriterOptions): Promise<ContentWriter> {
+    const { expected } = options;
+    const digest = expected?.digest;
+    if (digest !== undefined && !isDigest(digest)) {
+      throw fail('invalid', 'store', `invalid digest ${JSON.stringify(digest)}`);
+    }
+    let claim = this.#claim(ref, options);
+    // Perhaps the other writer is of a process that was killed.
+    if (claim === 'busy' && sweepDeadRuns(this.#shared)) claim = this.#claim(ref, options);
+    if (claim === 'exists') throw fail('exists', 'store', `the blob ${digest} is there already`);
+    if (claim === 'busy') {
+      throw fail('conflict', 'store', `${JSON.stringify(ref)} is being written already`, {
+        hint: 'Wait for the other writer to end.',
+      });
+    }
+    const writer = await LocalWriter.open(this.#shared, {
+      ref,
+      path: claim,
+      options,
+      publish: (blob, labels) => this.#publish(claim, blob, { lease: options.lease, labels }, ref),
+      closed: () => this.#writers.delete(writer),
+    });
+    this.#writers.add(writer);
+    return writer;
+  }
+
+  /** Takes an ingest over, or makes it; gives its file. */
+  #claim(ref: string, { lease, expected }: WriterOptions): string | 'busy' | 'exists' {
+    const { db, run, layout } = this.#shared;
+    return db.write(() => {
+      const digest = expected?.digest;
+      if (digest !== undefined && db.get('SELECT 1 FROM blobs WHERE digest = ?', digest) !== undefined) {
+        hold(db, lease, 'blob', digest);
+        return 'exists';
+      }
+      const row = db.get('SELECT file, expected, run FROM ingests WHERE ref = ?', ref);
+      if (row !== undefined && row.run !== null) return 'busy';
+      const file = row === undefined ? randomBytes(8).toString('hex') : String(row.file);
+      const path = join(layout.ingest, file);
+      if (row === undefined || !existsSync(path)) writeFileSync(path, '', { mode: 0o600 });
+      else if (row.expected !== (digest ?? null)) truncateSync(path);
+      db.run(
+        'INSERT OR REPLACE INTO ingests (ref, file, expected, run, updated_at) VALUES (?, ?, ?, ?, ?)',
+        ref,
+        file,
+        digest ?? null,
+        run.id,
+        Date.now(),
+      );
+      return path;
+    });
+  }
+
+  async put(data: Uint8Array, options: { lease: string; labels?: Record<string, string> }): Promise<Digest> {
+    const digest = digestOf(data);
+    const path = await this.ingestPath();
+    try {
+      if (!this.#addAgain(digest, options)) {
+        writeFileSync(path, data, { mode: 0o600, flag: 'wx' });
+        this.#publish(path, { digest, size: data.byteLength }, options);
+      }
+      return digest;
+    } catch (err) {
+      this.#discard(path);
+      throw err;
+    }
+  }
+
+  #addAgain(digest: Digest, options: { lease: string; labels?: Record<string, string> }): boolean {
+    const { db } = this.#shared;
+    if (db.get('SELECT 1 FROM blobs WHERE digest = ?', digest) === undefined) return false;
+    return db.write(() => {
+      const row = db.get('SELECT size, labels FROM blobs WHERE digest = ?', digest);
+      if (row === undefined || !existsSync(blobPath(this.#shared.layout, digest))) return false;
+      this.#again(digest, row, options);
+      return true;
+    });
+  }
+
+  async ingestPath(): Promise<string> {
+    return join(this.#shared.run.dir, 'new', String(++this.#files));
+  }
+
+  async adopt(
+    path: string,
+    blob: { digest: Digest; size: number },
+    options: { lease: string; labels?: Record<string, string> },
+  ): Promise<void> {
+    const have = statSync(path, { throwIfNoEntry: false })?.size;
+    if (!isDigest(blob.digest) || have !== blob.size) {
+      this.#discard(path);
+      throw fail(
+        'corrupt',
+        'store',
+        `cannot take ${path} as ${blob.digest}: ${have} bytes, not ${blob.size}`,
+      );
+    }
+    try {
+      this.#publish(path, blob, options);
+    } catch (err) {
+      this.#discard(path);
+      throw err;
+    }
+  }
+
+  /** Moves a finished file in and writes its row, as one step. */
+  #publish(
+    path: string,
+    blob: { digest: Digest; size: number },
+    options: { lease: string; labels?: Record<string, string> },
+    ingest?: string,
+  ): void {
+    const { db, layout } = this.#shared;
+    const target = blobPath(layout, blob.digest);
+    const spare = db.write(() => {
+      const row = db.get('SELECT size, labels FROM blobs WHERE digest = ?', blob.digest);
+      const there = row !== undefined && existsSync(target);
+      if (!there) {
+        mkdirSync(blobFolder(layout, blob.digest), { recursive: true, mode: 0o700 });
+        renameSync(path, target);
+      }
+      if (row !== undefined) this.#again(blob.digest, row, options);
+      else {
+        const labels = options.labels ?? {};
+        db.run(
+          'INSERT INTO blobs (digest, size, labels, created_at) VALUES (?, ?, ?, ?)',
+          blob.digest,
+          blob.size,
+          JSON.stringify(labels),
+          Date.now(),
+        );
+        setRefs(this.#shared, 'blob', blob.digest, labels);
+        hold(db, options.lease, 'blob', blob.digest);
+      }
+      if (ingest !== undefined) db.run('DELETE FROM ingests WHERE ref = ?', ingest);
+      return there;
+    });
+    if (spare) this.#discard(path);
+  }
+
+  #again(digest: Digest, row: Row, options: { lease: string; labels?: Record<string, string> }): void {
+    hold(this.#shared.db, options.lease, 'blob', digest);
+    if (options.labels === undefined || Object.keys(options.labels).length === 0) return;
+    this.#writeLabels(digest, { ...parseLabels(row.labels), ...options.labels });
+  }
+
+  #writeLabels(digest: Digest, labels: Record<string, string>): void {
+    this.#shared.db.run('UPDATE blobs SET labels = ? WHERE digest = ?', JSON.stringify(labels), digest);
+    setRefs(this.#shared, 'blob', digest, labels);
+  }
+
+  #discard(path: string): void {
+    this.#shared.trash.take(path);
+    this.#shared.trash.empty();
+  }
+
+  async setLabels(digest: Digest, labels: Record<string, string | undefined>): Promise<void> {
+    const { db } = this.#shared;
+    db.write(() => {
+      const row = db.get('SELECT labels FROM blobs WHERE digest = ?', digest);
+      if (row === undefined) throw missing(digest);
+      this.#writeLabels(digest, mergeLabels(parseLabels(row.labels), labels));
+    });
+  }
+
+  async list(): Promise<BlobInfo[]> {
+    return this.#shared.db
+      .all('SELECT * FROM blobs ORDER BY created_at, digest')
+      .map((row) => toInfo(row))
+      .filter((info) => info !== undefined);
+  }
+
+  async delete(digest: Digest): Promise<void> {
+    const { db, layout, trash } = this.#shared;
+    this.#must(digest);
+    db.write(() => dropBlob(db, digest));
+    // Again under the write lock: someone may have stored the same blob anew since.
+    db.write(() => {
+      const row = db.get('SELECT 1 FROM blobs WHERE digest = ?', digest);
+      if (row === undefined) trash.take(blobPath(layout, digest));
+    });
+    trash.empty();
+  }
+
+  /** Ends the writers that are still open; what they wrote is removed. */
+  async close(): Promise<void> {
+    for (const writer of [...this.#writers]) await writer.abort();
+  }
+}
+
+function missing(digest: Digest) {
+  return fail('not-found', 'store', `there is no blob ${digest}`);
+}
+
+function damaged(digest: Digest, why: string) {
+  return fail('corrupt', 'store', `the blob ${digest} is damaged: ${why}`, {
+    hint: 'Run `drydock doctor --verify`, then pull or build it again.',
+  });
+}
+
+function toInfo(row: Row | undefined): BlobInfo | undefined {
+  if (row === undefined) return undefined;
+  return {
+    digest: String(row.digest) as Digest,
+    size: Number(row.size),
+    labels: parseLabels(row.labels),
+    createdAt: Number(row.created_at),
+  };
+}

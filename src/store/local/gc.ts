@@ -1,0 +1,94 @@
+import { join } from 'node:path';
+import type { Digest } from '../../oci/types.ts';
+import { runTask } from '../../workers/pool.ts';
+import type { GcReport } from '../store.ts';
+import { blobPath, layerFolder } from './layout.ts';
+import { mend } from './mend.ts';
+import { sweepDeadRuns } from './run.ts';
+import { dropBlob, dropSnapshot, type Shared } from './shared.ts';
+
+/** Ingests that were left for a resume are forgotten after a day. */
+const keptIngestMs = 24 * 3600_000;
+
+/**
+ * Everything reachable: images' targets and what all leases hold, what labels of reachable things name, and the
+ * parents of reachable snapshots.
+ */
+const live = `
+  WITH RECURSIVE live (type, id) AS (
+    SELECT 'blob', target FROM images
+    UNION SELECT to_type, to_id FROM refs WHERE from_type = 'image'
+    UNION SELECT type, id FROM held
+    UNION SELECT r.to_type, r.to_id FROM live JOIN refs r ON r.from_type = live.type AND r.from_id = live.id
+    UNION SELECT 'snapshot', s.parent FROM live JOIN snapshots s ON live.type = 'snapshot' AND s.key = live.id
+      WHERE s.parent IS NOT NULL
+  )`;
+
+interface Garbage {
+  blobs: Digest[];
+  snapshots: string[];
+  /** Bytes of blobs and of layers whose usage is known. */
+  size: number;
+  /** Layers that must be measured to know what they give back. */
+  unmeasured: number[];
+  layers: number[];
+}
+
+/** Forgets everything unreachable, in one transaction with what makes things reachable. The files follow. */
+function forgetGarbage({ db }: Shared): Garbage {
+  return db.write(() => {
+    const found: Garbage = { blobs: [], snapshots: [], size: 0, unmeasured: [], layers: [] };
+    const dead = db.all(`
+      ${live}
+      SELECT 'blob' AS type, digest AS id, size, 0 AS layer FROM blobs
+        WHERE digest NOT IN (SELECT id FROM live WHERE type = 'blob')
+      UNION ALL
+      SELECT 'snapshot', s.key, l.size, s.layer FROM snapshots s JOIN layers l ON l.id = s.layer
+        WHERE s.key NOT IN (SELECT id FROM live WHERE type = 'snapshot')`);
+    for (const row of dead) {
+      const id = String(row.id);
+      if (row.type === 'blob') {
+        dropBlob(db, id);
+        found.blobs.push(id as Digest);
+        found.size += Number(row.size);
+        continue;
+      }
+      found.snapshots.push(id);
+      const layer = dropSnapshot(db, id);
+      if (layer === undefined) continue;
+      found.layers.push(layer);
+      if (row.size === null) found.unmeasured.push(layer);
+      else found.size += Number(row.size);
+    }
+    return found;
+  });
+}
+
+/** See `Store.gc`. Without `measure`, layers whose size is not known yet count as nothing. The files go in the background. */
+export async function collect(shared: Shared, options: { measure: boolean }): Promise<GcReport> {
+  const { db, layout, trash } = shared;
+  sweepDeadRuns(shared);
+  const garbage = forgetGarbage(shared);
+  let reclaimed = garbage.size;
+  for (const id of options.measure ? garbage.unmeasured : []) {
+    reclaimed += (await runTask('store.usage', { dir: join(layerFolder(layout, id), 'fs') })).size;
+  }
+  db.write(() => {
+    for (const digest of garbage.blobs) {
+      // Someone may have stored the same blob anew since.
+      const row = db.get('SELECT 1 FROM blobs WHERE digest = ?', digest);
+      if (row === undefined) trash.take(blobPath(layout, digest));
+    }
+    for (const id of garbage.layers) trash.take(layerFolder(layout, id));
+    for (const row of db.all(
+      'SELECT ref, file FROM ingests WHERE run IS NULL AND updated_at < ?',
+      Date.now() - keptIngestMs,
+    )) {
+      db.run('DELETE FROM ingests WHERE ref = ?', String(row.ref));
+      trash.take(join(layout.ingest, String(row.file)));
+    }
+  });
+  mend(shared);
+  trash.empty();
+  return { blobs: garbage.blobs, snapshots: garbage.snapshots, reclaimed };
+}

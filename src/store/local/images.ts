@@ -1,0 +1,69 @@
+import { fail } from '../../errors/error.ts';
+import type { Descriptor } from '../../oci/types.ts';
+import type { ImageRecord, Images } from '../store.ts';
+import { parseLabels, type Row } from './db.ts';
+import { type Shared, setRefs } from './shared.ts';
+
+export class LocalImages implements Images {
+  readonly #shared: Shared;
+
+  constructor(shared: Shared) {
+    this.#shared = shared;
+  }
+
+  async get(name: string): Promise<ImageRecord | undefined> {
+    return toImage(this.#shared.db.get('SELECT * FROM images WHERE name = ?', name));
+  }
+
+  async list(): Promise<ImageRecord[]> {
+    return this.#shared.db
+      .all('SELECT * FROM images ORDER BY name')
+      .map((row) => toImage(row))
+      .filter((image) => image !== undefined);
+  }
+
+  /** Throws `not-found` when the target is not in content: a name never points at nothing. */
+  async put(name: string, target: Descriptor, labels?: Record<string, string>): Promise<ImageRecord> {
+    const { db } = this.#shared;
+    return db.write(() => {
+      if (db.get('SELECT 1 FROM blobs WHERE digest = ?', target.digest) === undefined) {
+        throw fail('not-found', 'store', `cannot name ${name}: ${target.digest} is not in the store`);
+      }
+      const old = db.get('SELECT labels FROM images WHERE name = ?', name);
+      const all = labels ?? (old === undefined ? {} : parseLabels(old.labels));
+      const now = Date.now();
+      db.run(
+        `INSERT INTO images (name, target, descriptor, labels, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?)
+         ON CONFLICT (name) DO UPDATE SET target = excluded.target, descriptor = excluded.descriptor,
+           labels = excluded.labels, updated_at = excluded.updated_at`,
+        name,
+        target.digest,
+        JSON.stringify(target),
+        JSON.stringify(all),
+        now,
+        now,
+      );
+      setRefs(this.#shared, 'image', name, all);
+      return toImage(db.get('SELECT * FROM images WHERE name = ?', name))!;
+    });
+  }
+
+  async delete(name: string): Promise<boolean> {
+    const { db } = this.#shared;
+    return db.write(() => {
+      db.run(`DELETE FROM refs WHERE from_type = 'image' AND from_id = ?`, name);
+      return db.run('DELETE FROM images WHERE name = ?', name).changes > 0;
+    });
+  }
+}
+
+function toImage(row: Row | undefined): ImageRecord | undefined {
+  if (row === undefined) return undefined;
+  return {
+    name: String(row.name),
+    target: JSON.parse(String(row.descriptor)) as Descriptor,
+    labels: parseLabels(row.labels),
+    createdAt: Number(row.created_at),
+    updatedAt: Number(row.updated_at),
+  };
+}

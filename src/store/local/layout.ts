@@ -1,0 +1,41 @@
+/** Where things are under a local store's root. Pure. */
+import { join } from 'node:path';
+import { hex } from '../../oci/digest.ts';
+import type { Digest } from '../../oci/types.ts';
+
+export interface Layout {
+  root: string;
+  /** SQLite metadata. */
+  db: string;
+  /** `blobs/sha256/ab/<hex digest>` */
+  blobs: string;
+  /** `snapshots/<layer id>/fs` (and `work`, for overlayfs): short names, for they are listed in mount options. */
+  snapshots: string;
+  /** Blobs being written. */
+  ingest: string;
+  /** One folder per process that has the store open. */
+  run: string;
+}
+
+export function layoutOf(root: string): Layout {
+  return {
+    root,
+    db: join(root, 'store.db'),
+    blobs: join(root, 'blobs', 'sha256'),
+    snapshots: join(root, 'snapshots'),
+    ingest: join(root, 'ingest'),
+    run: join(root, 'run'),
+  };
+}
+
+export function blobFolder(layout: Layout, digest: Digest): string {
+  return join(layout.blobs, hex(digest).slice(0, 2));
+}
+
+export function blobPath(layout: Layout, digest: Digest): string {
+  return join(blobFolder(layout, digest), hex(digest));
+}
+
+export function layerFolder(layout: Layout, id: number): string {
+  return join(layout.snapshots, String(id));
+}

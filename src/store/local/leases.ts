@@ -1,0 +1,91 @@
+import { fail } from '../../errors/error.ts';
+import type { Digest } from '../../oci/types.ts';
+import type { LeaseResource, Leases } from '../store.ts';
+import { parseLabels } from './db.ts';
+import { deleteLease, hold, insertLease, type Shared } from './shared.ts';
+
+export class LocalLeases implements Leases {
+  readonly #shared: Shared;
+
+  constructor(shared: Shared) {
+    this.#shared = shared;
+  }
+
+  /**
+   * Making a lease that this process has, or a pinned one, again is fine; `pinned` pins it. Throws `conflict` when
+   * it is another living process's.
+   */
+  async create(
+    id: string,
+    options: { pinned?: boolean; labels?: Record<string, string> } = {},
+  ): Promise<void> {
+    const { db, run } = this.#shared;
+    db.write(() => {
+      const row = db.get('SELECT run, labels FROM leases WHERE id = ?', id);
+      if (row === undefined) {
+        insertLease(db, id, {
+          run: options.pinned ? null : run.id,
+          view: false,
+          labels: options.labels,
+        });
+        return;
+      }
+      if (row.run !== null && row.run !== run.id) {
+        throw fail('conflict', 'store', `the lease ${JSON.stringify(id)} belongs to another process`);
+      }
+      const labels = JSON.stringify({ ...parseLabels(row.labels), ...options.labels });
+      db.run(
+        'UPDATE leases SET run = ?, labels = ? WHERE id = ?',
+        options.pinned ? null : row.run!,
+        labels,
+        id,
+      );
+    });
+  }
+
+  /** Throws `not-found` when the lease or the thing is not there: what was added is there and stays. */
+  async add(id: string, resource: LeaseResource): Promise<void> {
+    const { db } = this.#shared;
+    db.write(() => {
+      const found =
+        resource.type === 'blob'
+          ? db.get('SELECT 1 FROM blobs WHERE digest = ?', resource.id)
+          : db.get('SELECT 1 FROM snapshots WHERE key = ?', resource.id);
+      if (found === undefined) {
+        throw fail('not-found', 'store', `there is no ${resource.type} ${resource.id} to keep`);
+      }
+      hold(db, id, resource.type, resource.id);
+    });
+  }
+
+  async removeResource(id: string, resource: LeaseResource): Promise<void> {
+    this.#shared.db.run(
+      'DELETE FROM held WHERE lease = ? AND type = ? AND id = ?',
+      id,
+      resource.type,
+      resource.id,
+    );
+  }
+
+  async resources(id: string): Promise<LeaseResource[]> {
+    return this.#shared.db
+      .all('SELECT type, id FROM held WHERE lease = ?', id)
+      .map((row) =>
+        row.type === 'blob'
+          ? { type: 'blob', id: String(row.id) as Digest }
+          : { type: 'snapshot', id: String(row.id) },
+      );
+  }
+
+  /** Deleting a lease that is not there is fine. What it kept stays until the next `gc`. */
+  async delete(id: string): Promise<void> {
+    const { db } = this.#shared;
+    db.write(() => deleteLease(db, id));
+  }
+
+  async list(): Promise<{ id: string; pinned: boolean; labels: Record<string, string> }[]> {
+    return this.#shared.db
+      .all('SELECT id, run, labels FROM leases ORDER BY created_at, id')
+      .map((row) => ({ id: String(row.id), pinned: row.run === null, labels: parseLabels(row.labels) }));
+  }
+}

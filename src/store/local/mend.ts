@@ -1,0 +1,90 @@
+import { readdirSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { errnoCode } from '../../errors/error.ts';
+import { isDigest } from '../../oci/digest.ts';
+import { blobPath, layerFolder } from './layout.ts';
+import { dropBlob, dropSnapshot, type Shared } from './shared.ts';
+
+/**
+ * Makes rows and files agree. A file or folder without a row, left by a kill between the two, goes to the trash. A
+ * row without its file (which only a power cut or someone's hand brings about) or with a file of another size is
+ * forgotten, with the snapshots that stand on it; one sentence for each of these is returned.
+ */
+export function mend(shared: Shared): string[] {
+  const problems = shared.db.write(() => [
+    ...mendBlobs(shared),
+    ...mendLayers(shared),
+    ...mendIngests(shared),
+  ]);
+  shared.trash.empty();
+  return problems;
+}
+
+function mendBlobs({ db, layout, trash }: Shared): string[] {
+  const problems: string[] = [];
+  const rows = new Map(
+    db.all('SELECT digest, size FROM blobs').map((row) => [String(row.digest), Number(row.size)]),
+  );
+  for (const folder of list(layout.blobs)) {
+    for (const name of list(join(layout.blobs, folder))) {
+      const digest = `sha256:${name}`;
+      const path = join(layout.blobs, folder, name);
+      const size = rows.get(digest);
+      if (size === undefined || !isDigest(digest) || path !== blobPath(layout, digest)) {
+        trash.take(path);
+        continue;
+      }
+      rows.delete(digest);
+      const have = statSync(path, { throwIfNoEntry: false })?.size;
+      if (have === size) continue;
+      problems.push(`the blob ${digest} had ${have} bytes, not ${size}; it was forgotten`);
+      dropBlob(db, digest);
+      trash.take(path);
+    }
+  }
+  for (const digest of rows.keys()) {
+    problems.push(`the file of the blob ${digest} was gone; it was forgotten`);
+    dropBlob(db, digest);
+  }
+  return problems;
+}
+
+function mendLayers({ db, layout, trash }: Shared): string[] {
+  const problems: string[] = [];
+  const rows = new Set(db.all('SELECT id FROM layers').map((row) => String(row.id)));
+  for (const name of list(layout.snapshots)) {
+    if (!rows.has(name)) trash.take(join(layout.snapshots, name));
+    else if (list(join(layout.snapshots, name)).includes('fs')) rows.delete(name);
+  }
+  for (const id of rows) {
+    const fallen = db.all(
+      `WITH RECURSIVE fallen (key) AS (
+         SELECT key FROM snapshots WHERE layer = ?
+         UNION SELECT s.key FROM fallen JOIN snapshots s ON s.parent = fallen.key
+       ) SELECT key FROM fallen`,
+      Number(id),
+    );
+    for (const row of fallen) {
+      problems.push(`the folder of the snapshot ${row.key} or of one below it was gone; it was forgotten`);
+      const layer = dropSnapshot(db, String(row.key));
+      if (layer !== undefined) trash.take(layerFolder(layout, layer));
+    }
+    db.run('DELETE FROM layers WHERE id = ?', Number(id));
+  }
+  return problems;
+}
+
+function mendIngests({ db, layout, trash }: Shared): string[] {
+  const files = new Set(db.all('SELECT file FROM ingests').map((row) => String(row.file)));
+  for (const name of list(layout.ingest)) if (!files.has(name)) trash.take(join(layout.ingest, name));
+  return [];
+}
+
+function list(folder: string): string[] {
+  try {
+    return readdirSync(folder);
+  } catch (err) {
+    if (errnoCode(err) === 'ENOENT' || errnoCode(err) === 'ENOTDIR') return [];
+    throw err;
+  }
+}

@@ -1,0 +1,166 @@
+import { closeSync, mkdirSync, openSync, realpathSync } from 'node:fs';
+import { errnoCode, fail } from '../../errors/error.ts';
+import type { Store } from '../store.ts';
+import { LocalContent } from './content.ts';
+import { Db } from './db.ts';
+import { collect } from './gc.ts';
+import { LocalImages } from './images.ts';
+import { type Layout, layoutOf } from './layout.ts';
+import { LocalLeases } from './leases.ts';
+import type { MountPlaces } from './mounts.ts';
+import { overlayOptions, whyNoOverlay } from './overlay.ts';
+import { dropOwnRows, type Run, startRun, sweepDeadRuns } from './run.ts';
+import type { Shared } from './shared.ts';
+import { LocalSnapshots } from './snapshots.ts';
+import { Trash } from './trash.ts';
+import { verify } from './verify.ts';
+
+export interface LocalStoreOptions {
+  /** `auto` (default): what the root was made with, else overlayfs where it works, else native. */
+  snapshotter?: 'overlayfs' | 'native' | 'auto';
+}
+
+/**
+ * Opens (or makes) the store in a folder. Several processes may have it open at once. What killed processes left
+ * behind is swept. Throws `unsupported` (overlayfs asked for but not usable here, or a newer format), `conflict`
+ * (another snapshotter than the root was made with), `unavailable` (locked), `denied`, `corrupt`.
+ */
+export async function openLocalStore(root: string, options: LocalStoreOptions = {}): Promise<Store> {
+  const layout = makeFolders(root);
+  const db = new Db(layout.db);
+  let run: Run | undefined;
+  try {
+    run = startRun(db, layout);
+    const trash = new Trash(run.dir);
+    const snapshotter = chooseSnapshotter(db, run, options.snapshotter ?? 'auto');
+    const shared: Shared = { db, layout, run, trash, snapshotter };
+    // After a kill: nothing may be half there, and what only the dead process held goes.
+    if (sweepDeadRuns(shared)) await collect(shared, { measure: false });
+    return new LocalStore(shared);
+  } catch (err) {
+    run?.end();
+    db.close();
+    throw err;
+  }
+}
+
+function makeFolders(root: string): Layout {
+  try {
+    mkdirSync(root, { recursive: true, mode: 0o711 });
+    const layout = layoutOf(realpathSync(root));
+    mkdirSync(layout.blobs, { recursive: true, mode: 0o700 });
+    for (const dir of [layout.snapshots, layout.ingest, layout.run]) {
+      mkdirSync(dir, { recursive: true, mode: 0o711 });
+    }
+    return layout;
+  } catch (err) {
+    const code = errnoCode(err);
+    if (code !== 'EACCES' && code !== 'EPERM' && code !== 'EROFS') throw err;
+    throw fail('denied', 'store', `cannot make the store in ${root} (${code})`, {
+      hint: 'Run as a user who may write there, or choose another folder with --root.',
+      cause: err,
+    });
+  }
+}
+
+/** A root keeps the snapshotter it was made with: layers of one are not layers of the other. */
+function chooseSnapshotter(
+  db: Db,
+  run: Run,
+  wanted: 'overlayfs' | 'native' | 'auto',
+): 'overlayfs' | 'native' {
+  const known = db.get(`SELECT value FROM meta WHERE name = 'snapshotter'`)?.value;
+  if (known !== undefined && (wanted === 'auto' || wanted === known)) return known as 'overlayfs' | 'native';
+  const why = wanted === 'native' ? undefined : whyNoOverlay(run.dir);
+  if (wanted === 'overlayfs' && why !== undefined) {
+    throw fail('unsupported', 'store', `overlayfs does not work here: ${why}`, {
+      hint: 'Use --snapshotter=native, or a root on a filesystem that overlayfs can use (ext4, xfs, btrfs).',
+    });
+  }
+  const chosen = wanted === 'native' || why !== undefined ? 'native' : 'overlayfs';
+  return db.write(() => {
+    const now = db.get(`SELECT value FROM meta WHERE name = 'snapshotter'`)?.value;
+    if (now === chosen || (now !== undefined && wanted === 'auto')) return now as 'overlayfs' | 'native';
+    if (now !== undefined && db.get('SELECT 1 FROM snapshots LIMIT 1') !== undefined) {
+      throw fail('conflict', 'store', `this store's snapshots are of kind ${now}, not ${chosen}`, {
+        hint: `Leave the snapshotter out, or use another --root.`,
+      });
+    }
+    db.run(`INSERT OR REPLACE INTO meta (name, value) VALUES ('snapshotter', ?)`, chosen);
+    return chosen;
+  });
+}
+
+class LocalStore implements Store {
+  readonly kind = 'local';
+  readonly snapshotter: 'overlayfs' | 'native';
+  readonly root: string;
+  readonly runDir: string;
+  readonly content: LocalContent;
+  readonly snapshots: LocalSnapshots;
+  readonly images: LocalImages;
+  readonly leases: LocalLeases;
+  readonly #shared: Shared;
+  readonly #folder: FolderName;
+  #closing: Promise<void> | undefined;
+
+  constructor(shared: Shared) {
+    this.#shared = shared;
+    this.#folder = new FolderName(shared.layout.snapshots);
+    this.snapshotter = shared.snapshotter;
+    this.root = shared.layout.root;
+    this.runDir = shared.run.dir;
+    this.content = new LocalContent(shared);
+    this.snapshots = new LocalSnapshots(shared, this.#folder);
+    this.images = new LocalImages(shared);
+    this.leases = new LocalLeases(shared);
+  }
+
+  gc() {
+    return collect(this.#shared, { measure: true });
+  }
+
+  verify(onProgress?: (done: number, total: number) => void) {
+    return verify(this.#shared, onProgress);
+  }
+
+  /** Lets go of all that this opening holds: its leases, views, active snapshots and unfinished blobs. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    const { db, run, trash } = this.#shared;
+    try {
+      await this.content.close();
+      dropOwnRows(this.#shared);
+      await trash.settled();
+    } finally {
+      this.#folder.close();
+      db.close();
+      run.end();
+    }
+  }
+}
+
+/** The snapshots folder by its path, and by a short name that holds as long as this process lives. */
+class FolderName implements MountPlaces {
+  readonly folder: string;
+  readonly options = overlayOptions();
+  #fd: number | undefined;
+
+  constructor(folder: string) {
+    this.folder = folder;
+  }
+
+  short(): string {
+    this.#fd ??= openSync(this.folder, 'r');
+    return `/proc/${process.pid}/fd/${this.#fd}`;
+  }
+
+  close(): void {
+    if (this.#fd !== undefined) closeSync(this.#fd);
+    this.#fd = undefined;
+  }
+}

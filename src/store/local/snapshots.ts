@@ -1,0 +1,330 @@
+import { chmodSync, chownSync, lstatSync, mkdirSync, renameSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { errnoCode, fail } from '../../errors/error.ts';
+import type { Digest } from '../../oci/types.ts';
+import { runTask } from '../../workers/pool.ts';
+import { gcLabels, type Mount, type SnapshotInfo, type Snapshots, snapshotLabels } from '../store.ts';
+import { mergeLabels, parseLabels, type Row } from './db.ts';
+import { layerFolder } from './layout.ts';
+import { bind, type MountPlaces, overlayMounts } from './mounts.ts';
+import { deleteLease, dropSnapshot, hold, insertLease, type Shared, setRefs, trashLayers } from './shared.ts';
+
+const insertSnapshot =
+  'INSERT INTO snapshots (key, parent, layer, run, chain, labels, created_at) VALUES (?, ?, ?, ?, ?, ?, ?)';
+
+export class LocalSnapshots implements Snapshots {
+  readonly #shared: Shared;
+  readonly #places: MountPlaces;
+  readonly #measuring = new Map<number, Promise<{ size: number; inodes: number }>>();
+  #views = 0;
+  /** Only where layers can be shared: a native layer holds its parents' files too. */
+  readonly restack?: Snapshots['restack'];
+
+  constructor(shared: Shared, places: MountPlaces) {
+    this.#shared = shared;
+    this.#places = places;
+    if (shared.snapshotter === 'overlayfs') this.restack = (...args) => this.#restack(...args);
+  }
+
+  async stat(key: string): Promise<SnapshotInfo | undefined> {
+    return toInfo(this.#shared.db.get('SELECT * FROM snapshots WHERE key = ?', key));
+  }
+
+  /**
+   * Throws `exists` when the key is taken, `not-found` when there is no such parent or lease, `conflict` when the
+   * parent is still active.
+   */
+  async prepare(key: string, parent: string | undefined, options: { lease: string }): Promise<Mount[]> {
+    if (this.#shared.snapshotter === 'native' && parent !== undefined) {
+      await this.#prepareCopy(key, parent, options.lease);
+      return this.#mounts(key, true);
+    }
+    const { db } = this.#shared;
+    return db.write(() => {
+      const below = this.#checkNew(key, parent);
+      const layer = this.#insertActive(key, parent, options.lease);
+      const folder = this.#makeFolder(layer);
+      try {
+        mkdirSync(join(folder, 'fs'), { mode: 0o755 });
+        if (this.#shared.snapshotter === 'overlayfs') mkdirSync(join(folder, 'work'), { mode: 0o711 });
+        this.#likeParent(join(folder, 'fs'), below);
+        return this.#mounts(key, true);
+      } catch (err) {
+        rmSync(folder, { recursive: true, force: true });
+        throw err;
+      }
+    });
+  }
+
+  /** An overlay shows its upper folder's owner and mode as its root's: they are the parent's until changed. */
+  #likeParent(dir: string, parentLayer: number | undefined): void {
+    if (parentLayer === undefined) {
+      if ((process.umask() & 0o755) !== 0) chmodSync(dir, 0o755);
+      return;
+    }
+    const stat = lstatSync(join(layerFolder(this.#shared.layout, parentLayer), 'fs'));
+    const mine = lstatSync(dir);
+    if (stat.uid !== mine.uid || stat.gid !== mine.gid) chownSync(dir, stat.uid, stat.gid);
+    if (stat.mode !== mine.mode) chmodSync(dir, stat.mode & 0o7777);
+  }
+
+  /** A layer's new folder. What is there already was left by a process killed before its transaction ended. */
+  #makeFolder(layer: number): string {
+    const folder = layerFolder(this.#shared.layout, layer);
+    try {
+      mkdirSync(folder, { mode: 0o700 });
+    } catch (err) {
+      if (errnoCode(err) !== 'EEXIST') throw err;
+      this.#shared.trash.take(folder);
+      this.#shared.trash.empty();
+      mkdirSync(folder, { mode: 0o700 });
+    }
+    return folder;
+  }
+
+  /** Copies the parent's tree beside, then makes the snapshot of it in one step. */
+  async #prepareCopy(key: string, parent: string, lease: string): Promise<void> {
+    const { db, run, layout, trash } = this.#shared;
+    const name = `copy-${run.id}-${++this.#views}`;
+    const beside = join(run.dir, name);
+    const source = db.write(() => {
+      const below = this.#checkNew(key, parent);
+      insertLease(db, name, { run: run.id, view: true });
+      hold(db, name, 'snapshot', parent);
+      return join(layerFolder(layout, below!), 'fs');
+    });
+    try {
+      mkdirSync(join(beside, 'fs'), { recursive: true, mode: 0o700 });
+      await runTask('store.copy', { from: source, to: join(beside, 'fs') });
+      db.write(() => {
+        this.#checkNew(key, parent);
+        const folder = this.#makeFolder(this.#insertActive(key, parent, lease));
+        renameSync(beside, folder);
+        deleteLease(db, name);
+      });
+    } catch (err) {
+      db.write(() => deleteLease(db, name));
+      trash.take(beside);
+      trash.empty();
+      throw err;
+    }
+  }
+
+  /** Checks that a key is free and its parent committed; gives the parent's layer. */
+  #checkNew(key: string, parent: string | undefined): number | undefined {
+    const { db } = this.#shared;
+    if (db.get('SELECT 1 FROM snapshots WHERE key = ?', key) !== undefined) throw taken(key);
+    return parent === undefined ? undefined : this.#committed(parent).layer;
+  }
+
+  #committed(key: string): { layer: number; labels: Record<string, string> } {
+    const row = this.#shared.db.get('SELECT layer, run, labels FROM snapshots WHERE key = ?', key);
+    if (row === undefined) throw missing(key);
+    if (row.run !== null) {
+      throw fail('conflict', 'store', `the snapshot ${JSON.stringify(key)} is not committed yet`);
+    }
+    return { layer: Number(row.layer), labels: parseLabels(row.labels) };
+  }
+
+  #insertActive(key: string, parent: string | undefined, lease: string): number {
+    const { db, run } = this.#shared;
+    const layer = db.run('INSERT INTO layers DEFAULT VALUES').rowId;
+    db.run(insertSnapshot, key, parent ?? null, layer, run.id, null, '{}', Date.now());
+    hold(db, lease, 'snapshot', key);
+    return layer;
+  }
+
+  async mounts(key: string): Promise<Mount[]> {
+    const row = this.#shared.db.get('SELECT run FROM snapshots WHERE key = ?', key);
+    if (row === undefined) throw missing(key);
+    if (row.run === null) {
+      throw fail('conflict', 'store', `the snapshot ${JSON.stringify(key)} is committed`, {
+        hint: 'Use a view, or prepare a new snapshot on it.',
+      });
+    }
+    return this.#mounts(key, true);
+  }
+
+  #mounts(key: string, writable: boolean): Mount[] {
+    const layers = this.#shared.db
+      .all(
+        `WITH RECURSIVE stack (depth, layer, parent) AS (
+           SELECT 0, layer, parent FROM snapshots WHERE key = ?
+           UNION ALL
+           SELECT depth + 1, s.layer, s.parent FROM stack JOIN snapshots s ON s.key = stack.parent
+         )
+         SELECT layer FROM stack ORDER BY depth`,
+        key,
+      )
+      .map((row) => Number(row.layer));
+    if (this.#shared.snapshotter === 'overlayfs') return overlayMounts({ layers, writable }, this.#places);
+    return [bind(join(layerFolder(this.#shared.layout, layers[0]!), 'fs'), writable)];
+  }
+
+  async view(key: string): Promise<{ mounts: Mount[]; release(): Promise<void> }> {
+    const { db, run } = this.#shared;
+    const lease = `view-${run.id}-${++this.#views}`;
+    const mounts = db.write(() => {
+      this.#committed(key);
+      insertLease(db, lease, { run: run.id, view: true });
+      hold(db, lease, 'snapshot', key);
+      return this.#mounts(key, false);
+    });
+    return { mounts, release: async () => db.write(() => deleteLease(db, lease)) };
+  }
+
+  async commit(
+    name: string,
+    activeKey: string,
+    options: { lease: string; labels?: Record<string, string> },
+  ): Promise<void> {
+    const { db } = this.#shared;
+    const done = db.write(() => {
+      const active = db.get('SELECT run, labels FROM snapshots WHERE key = ?', activeKey);
+      if (active === undefined) throw missing(activeKey);
+      if (active.run === null) {
+        throw fail('conflict', 'store', `the snapshot ${JSON.stringify(activeKey)} is already committed`);
+      }
+      if (name !== activeKey && db.get('SELECT 1 FROM snapshots WHERE key = ?', name) !== undefined) {
+        // The caller will use the one that is there; from here on nobody can collect it under them.
+        hold(db, options.lease, 'snapshot', name);
+        return false;
+      }
+      const labels = { ...parseLabels(active.labels), ...options.labels };
+      db.run(
+        'UPDATE snapshots SET key = ?, run = NULL, chain = ?, labels = ? WHERE key = ?',
+        name,
+        labels[snapshotLabels.chainId] ?? null,
+        JSON.stringify(labels),
+        activeKey,
+      );
+      db.run(`DELETE FROM held WHERE type = 'snapshot' AND id = ?`, activeKey);
+      this.#updateRefs(activeKey, name, parseLabels(active.labels), labels);
+      hold(db, options.lease, 'snapshot', name);
+      return true;
+    });
+    if (!done) throw taken(name);
+  }
+
+  /** Labels of snapshots seldom refer to anything; then there is nothing to write. */
+  #updateRefs(oldKey: string, key: string, old: Record<string, string>, labels: Record<string, string>) {
+    const refers = (names: Record<string, string>) =>
+      Object.keys(names).some(
+        (name) => name.startsWith(gcLabels.content) || name.startsWith(gcLabels.snapshot),
+      );
+    if (refers(old)) setRefs(this.#shared, 'snapshot', oldKey, {});
+    if (refers(labels)) setRefs(this.#shared, 'snapshot', key, labels);
+  }
+
+  async #restack(
+    name: string,
+    source: string,
+    parent: string | undefined,
+    options: { lease: string },
+  ): Promise<void> {
+    const { db } = this.#shared;
+    const done = db.write(() => {
+      if (db.get('SELECT 1 FROM snapshots WHERE key = ?', name) !== undefined) {
+        hold(db, options.lease, 'snapshot', name);
+        return false;
+      }
+      const { layer, labels } = this.#committed(source);
+      this.#checkNew(name, parent);
+      // What is known of the layer holds; what is known of its old stack does not.
+      delete labels[snapshotLabels.chainId];
+      db.run(insertSnapshot, name, parent ?? null, layer, null, null, JSON.stringify(labels), Date.now());
+      this.#updateRefs(name, name, {}, labels);
+      hold(db, options.lease, 'snapshot', name);
+      return true;
+    });
+    if (!done) throw taken(name);
+  }
+
+  async byChain(chain: Digest): Promise<SnapshotInfo | undefined> {
+    const { db } = this.#shared;
+    return toInfo(db.get('SELECT * FROM snapshots WHERE chain = ? AND run IS NULL LIMIT 1', chain));
+  }
+
+  async setLabels(key: string, labels: Record<string, string | undefined>): Promise<void> {
+    const { db } = this.#shared;
+    db.write(() => {
+      const row = db.get('SELECT labels FROM snapshots WHERE key = ?', key);
+      if (row === undefined) throw missing(key);
+      const old = parseLabels(row.labels);
+      const all = mergeLabels(old, labels);
+      const chain = all[snapshotLabels.chainId] ?? null;
+      db.run('UPDATE snapshots SET labels = ?, chain = ? WHERE key = ?', JSON.stringify(all), chain, key);
+      this.#updateRefs(key, key, old, all);
+    });
+  }
+
+  async usage(key: string): Promise<{ size: number; inodes: number }> {
+    const { db, layout } = this.#shared;
+    const row = db.get(
+      'SELECT l.id, l.size, l.inodes, s.run FROM snapshots s JOIN layers l ON l.id = s.layer WHERE s.key = ?',
+      key,
+    );
+    if (row === undefined) throw missing(key);
+    if (row.size !== null) return { size: Number(row.size), inodes: Number(row.inodes) };
+    const id = Number(row.id);
+    const dir = join(layerFolder(layout, id), 'fs');
+    if (row.run !== null) return runTask('store.usage', { dir });
+    let measuring = this.#measuring.get(id);
+    if (measuring === undefined) {
+      measuring = runTask('store.usage', { dir })
+        .then((usage) => {
+          db.run('UPDATE layers SET size = ?, inodes = ? WHERE id = ?', usage.size, usage.inodes, id);
+          return usage;
+        })
+        .finally(() => this.#measuring.delete(id));
+      this.#measuring.set(id, measuring);
+    }
+    return measuring;
+  }
+
+  async list(): Promise<SnapshotInfo[]> {
+    return this.#shared.db
+      .all('SELECT * FROM snapshots ORDER BY created_at, layer')
+      .map((row) => toInfo(row))
+      .filter((info) => info !== undefined);
+  }
+
+  /** Throws `not-found`; `conflict` while it has children or an open view, in whatever process. */
+  async remove(key: string): Promise<void> {
+    const { db } = this.#shared;
+    const layer = db.write(() => {
+      if (db.get('SELECT 1 FROM snapshots WHERE key = ?', key) === undefined) throw missing(key);
+      const child = db.get('SELECT key FROM snapshots WHERE parent = ? LIMIT 1', key);
+      if (child !== undefined) {
+        throw fail('conflict', 'store', `the snapshot ${key} has children (${String(child.key)})`);
+      }
+      const view = db.get(
+        `SELECT 1 FROM held h JOIN leases l ON l.id = h.lease
+         WHERE h.type = 'snapshot' AND h.id = ? AND l.view = 1 LIMIT 1`,
+        key,
+      );
+      if (view !== undefined) throw fail('conflict', 'store', `the snapshot ${key} is being read`);
+      return dropSnapshot(db, key);
+    });
+    if (layer !== undefined) trashLayers(this.#shared, [layer]);
+  }
+}
+
+function missing(key: string) {
+  return fail('not-found', 'store', `there is no snapshot ${JSON.stringify(key)}`);
+}
+
+function taken(key: string) {
+  return fail('exists', 'store', `there is a snapshot ${JSON.stringify(key)} already`);
+}
+
+function toInfo(row: Row | undefined): SnapshotInfo | undefined {
+  if (row === undefined) return undefined;
+  return {
+    key: String(row.key),
+    parent: row.parent === null ? undefined : String(row.parent),
+    kind: row.run === null ? 'committed' : 'active',
+    labels: parseLabels(row.labels),
+    createdAt: Number(row.created_at),
+  };
+}

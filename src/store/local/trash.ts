@@ -1,0 +1,52 @@
+import { mkdirSync, renameSync } from 'node:fs';
+import { join } from 'node:path';
+import { errnoCode } from '../../errors/error.ts';
+import { runTask } from '../../workers/pool.ts';
+
+/**
+ * Where files and folders go that no row names any more: a rename takes them out of sight at once, a worker deletes
+ * them afterwards. The trash is in the process's run folder, so what a killed process did not get to is deleted by
+ * whoever sweeps its run.
+ */
+export class Trash {
+  readonly #dir: string;
+  #count = 0;
+  #waiting: string[] = [];
+  #work: Promise<void> = Promise.resolve();
+
+  constructor(runDir: string) {
+    this.#dir = join(runDir, 'trash');
+    mkdirSync(this.#dir, { mode: 0o700 });
+  }
+
+  /** Moves a file or folder out of sight; false when it is not there. Deleted by the next `empty`. */
+  take(path: string): boolean {
+    const to = join(this.#dir, String(++this.#count));
+    try {
+      renameSync(path, to);
+    } catch (err) {
+      if (errnoCode(err) === 'ENOENT') return false;
+      throw err;
+    }
+    this.#waiting.push(to);
+    return true;
+  }
+
+  /** Deletes in the background; a failure is left to the sweep of this run. */
+  empty(): void {
+    if (this.#waiting.length === 0) return;
+    const paths = this.#waiting;
+    this.#waiting = [];
+    this.#work = this.#work.then(() =>
+      runTask('store.remove', { paths }).then(
+        () => {},
+        () => {},
+      ),
+    );
+  }
+
+  /** When all that was taken has been deleted. */
+  settled(): Promise<void> {
+    return this.#work;
+  }
+}

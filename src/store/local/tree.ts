@@ -1,0 +1,157 @@
+/** Work on whole trees, run on worker threads. */
+import {
+  chmodSync,
+  closeSync,
+  constants,
+  copyFileSync,
+  ftruncateSync,
+  lchownSync,
+  linkSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readlinkSync,
+  readSync,
+  rmSync,
+  symlinkSync,
+  writeSync,
+} from 'node:fs';
+import { canceled, errnoCode } from '../../errors/error.ts';
+import {
+  lgetxattr,
+  llistxattr,
+  lsetxattr,
+  lutimesNs,
+  mknod,
+  S_IFDIR,
+  S_IFLNK,
+  S_IFMT,
+  S_IFREG,
+  seekData,
+  seekHole,
+} from '../../linux/libc.ts';
+import type { TaskContext } from '../../workers/tasks.ts';
+
+/**
+ * Bytes on disk and inodes of what a folder holds, without the folder itself; hard links count once, holes not at
+ * all. What vanishes meanwhile is left out.
+ */
+export function treeUsage(args: { dir: string }, ctx?: TaskContext): { size: number; inodes: number } {
+  const seen = new Set<number>();
+  const folders = [args.dir];
+  let size = 0;
+  let inodes = 0;
+  for (let dir = folders.pop(); dir !== undefined; dir = folders.pop()) {
+    if (ctx?.aborted()) throw canceled();
+    for (const entry of readdir(dir)) {
+      const path = `${dir}/${entry.name}`;
+      const stat = lstatSync(path, { throwIfNoEntry: false });
+      if (stat === undefined) continue;
+      if (stat.isDirectory()) folders.push(path);
+      else if (stat.nlink > 1) {
+        if (seen.has(stat.ino)) continue;
+        seen.add(stat.ino);
+      }
+      size += stat.blocks * 512;
+      inodes++;
+    }
+  }
+  return { size, inodes };
+}
+
+function readdir(dir: string) {
+  try {
+    return readdirSync(dir, { withFileTypes: true });
+  } catch (err) {
+    if (errnoCode(err) === 'ENOENT') return [];
+    throw err;
+  }
+}
+
+/** Removes trees and files; what is not there is fine. With `measure`, gives the bytes on disk they took. */
+export function removeTrees(args: { paths: string[]; measure?: boolean }): number {
+  let size = 0;
+  for (const path of args.paths) {
+    if (args.measure) size += treeUsage({ dir: path }).size;
+    rmSync(path, { recursive: true, force: true, maxRetries: 3 });
+  }
+  return size;
+}
+
+/**
+ * Copies a folder's content and attributes into an existing empty folder: owners, modes, times, extended
+ * attributes, devices, hard links and holes are kept; file bytes are shared (reflink) where the filesystem can.
+ */
+export function copyTree(args: { from: string; to: string }, ctx?: TaskContext): void {
+  const links = new Map<bigint, string>();
+  const folders: [from: string, to: string][] = [[args.from, args.to]];
+  const root = process.geteuid?.() === 0;
+  // Folder times last, from the bottom up: filling a folder changes its own.
+  for (let i = 0; i < folders.length; i++) {
+    const [from, to] = folders[i]!;
+    if (ctx?.aborted()) throw canceled();
+    for (const name of readdirSync(from)) {
+      const source = `${from}/${name}`;
+      const target = `${to}/${name}`;
+      const stat = lstatSync(source, { bigint: true });
+      const type = Number(stat.mode) & S_IFMT;
+      if (type === S_IFDIR) {
+        mkdirSync(target);
+        folders.push([source, target]);
+        continue;
+      }
+      if (stat.nlink > 1n) {
+        const first = links.get(stat.ino);
+        if (first !== undefined) {
+          linkSync(first, target);
+          continue;
+        }
+        links.set(stat.ino, target);
+      }
+      if (type === S_IFREG) copyFile(source, target, stat.size, stat.blocks);
+      else if (type === S_IFLNK) symlinkSync(readlinkSync(source), target);
+      else mknod(target, Number(stat.mode), stat.rdev);
+      copyAttributes(source, target, root);
+    }
+  }
+  for (const [from, to] of folders.reverse()) copyAttributes(from, to, root);
+}
+
+function copyFile(source: string, target: string, size: bigint, blocks: bigint): void {
+  if (blocks * 512n >= size) {
+    copyFileSync(source, target, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE);
+    return;
+  }
+  const input = openSync(source, constants.O_RDONLY | constants.O_NOFOLLOW);
+  const output = openSync(target, 'wx', 0o600);
+  try {
+    const buffer = Buffer.allocUnsafe(1 << 20);
+    ftruncateSync(output, Number(size));
+    for (let at = seekData(input, 0); at >= 0; at = seekData(input, at)) {
+      const end = seekHole(input, at);
+      while (at < end) {
+        const n = readSync(input, buffer, 0, Math.min(buffer.length, end - at), at);
+        if (n === 0) return;
+        for (let done = 0; done < n; ) done += writeSync(output, buffer, done, n - done, at + done);
+        at += n;
+      }
+    }
+  } finally {
+    closeSync(input);
+    closeSync(output);
+  }
+}
+
+function copyAttributes(source: string, target: string, root: boolean): void {
+  const stat = lstatSync(source, { bigint: true });
+  const mode = Number(stat.mode);
+  // The owner first: changing it takes away setuid bits and file capabilities.
+  if (root) lchownSync(target, Number(stat.uid), Number(stat.gid));
+  if ((mode & S_IFMT) !== S_IFLNK) chmodSync(target, mode & 0o7777);
+  for (const name of llistxattr(source)) {
+    const value = lgetxattr(source, name);
+    if (value !== undefined) lsetxattr(target, name, value);
+  }
+  lutimesNs(target, stat.atimeNs, stat.mtimeNs);
+}
