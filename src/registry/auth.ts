@@ -1,0 +1,203 @@
+/**
+ * Proving who we are: basic auth and docker's token auth.
+ * https://distribution.github.io/distribution/spec/auth/token/ and …/oauth/
+ */
+import { hash } from 'node:crypto';
+import { DrydockError, fail } from '../errors/error.ts';
+import type { RegistryCredentials } from '../oci/credentials.ts';
+import type { Purpose } from './errors.ts';
+import { statusError } from './errors.ts';
+import { type HttpPool, readBody } from './http.ts';
+
+/** How a host asks for proof. */
+export type Challenge =
+  | { scheme: 'basic' }
+  | { scheme: 'bearer'; realm: string; service?: string; scope?: string };
+
+/** `repository:team/app:pull,push` */
+export function scopeOf(repository: string, push: boolean): string {
+  return `repository:${repository}:${push ? 'pull,push' : 'pull'}`;
+}
+
+/** Reads WWW-Authenticate; the strongest scheme that we speak, or undefined. */
+export function parseChallenge(header: string | undefined): Challenge | undefined {
+  if (header === undefined) return undefined;
+  let basic = false;
+  // Challenges are comma-separated, and so are their parameters: a scheme is a word before a parameter or the end.
+  const scheme =
+    /(?:^|,)\s*(bearer|basic)\b((?:\s*,?\s*[A-Za-z_-]+\s*=\s*(?:"(?:[^"\\]|\\.)*"|[^\s,"]+))*)/gi;
+  for (const [, name = '', params = ''] of header.matchAll(scheme)) {
+    if (name.toLowerCase() === 'basic') {
+      basic = true;
+      continue;
+    }
+    const values: Record<string, string> = {};
+    for (const match of params.matchAll(/([A-Za-z_-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))/g)) {
+      values[(match[1] as string).toLowerCase()] = match[2]?.replace(/\\(.)/g, '$1') ?? match[3] ?? '';
+    }
+    if (values.realm !== undefined) {
+      return { scheme: 'bearer', realm: values.realm, service: values.service, scope: values.scope };
+    }
+  }
+  return basic ? { scheme: 'basic' } : undefined;
+}
+
+export function basicHeader(username: string, password: string): string {
+  return `Basic ${Buffer.from(`${username}:${password}`, 'utf8').toString('base64')}`;
+}
+
+interface Token {
+  header: string;
+  /** ms since the epoch */
+  expires: number;
+}
+
+/** Tokens of one client by host, scope and identity, kept until shortly before they run out. */
+export class Authorizer {
+  readonly #pool: HttpPool;
+  readonly #userAgent: string;
+  readonly #challenges = new Map<string, Challenge>();
+  readonly #tokens = new Map<string, Promise<Token>>();
+
+  constructor(pool: HttpPool, userAgent: string) {
+    this.#pool = pool;
+    this.#userAgent = userAgent;
+  }
+
+  /** Remembers how a host asked. */
+  challenged(host: string, challenge: Challenge): void {
+    this.#challenges.set(host, challenge);
+  }
+
+  /** Forgets a token that was refused. */
+  forget(host: string, scopes: readonly string[], credentials: RegistryCredentials | undefined): void {
+    this.#tokens.delete(keyOf(host, scopes, credentials));
+  }
+
+  /**
+   * The Authorization header for a request, or undefined when the host has not asked for one (or there is nothing to
+   * say). Throws `unauthenticated` or `unavailable` when the token server gives no token.
+   */
+  async header(
+    purpose: Purpose,
+    scopes: readonly string[],
+    credentials: RegistryCredentials | undefined,
+    net: { insecure: boolean; idleMs: number; signal?: AbortSignal },
+  ): Promise<string | undefined> {
+    if (credentials?.registryToken) return `Bearer ${credentials.registryToken}`;
+    const challenge = this.#challenges.get(purpose.host);
+    if (challenge === undefined) return undefined;
+    if (challenge.scheme === 'basic') {
+      if (credentials?.username === undefined || credentials.password === undefined) return undefined;
+      return basicHeader(credentials.username, credentials.password);
+    }
+    const key = keyOf(purpose.host, scopes, credentials);
+    const known = this.#tokens.get(key);
+    if (known !== undefined) {
+      const token = await known.catch(() => undefined);
+      if (token !== undefined && token.expires > Date.now()) return token.header;
+    }
+    // Requests that start together share one token.
+    let fresh = this.#tokens.get(key);
+    if (fresh === undefined || fresh === known) {
+      fresh = this.#fetch(purpose, challenge, scopes, credentials, net);
+      this.#tokens.set(key, fresh);
+      fresh.catch(() => this.#tokens.get(key) === fresh && this.#tokens.delete(key));
+    }
+    return (await fresh).header;
+  }
+
+  async #fetch(
+    purpose: Purpose,
+    challenge: Extract<Challenge, { scheme: 'bearer' }>,
+    scopes: readonly string[],
+    credentials: RegistryCredentials | undefined,
+    net: { insecure: boolean; idleMs: number; signal?: AbortSignal },
+  ): Promise<Token> {
+    let url: URL;
+    try {
+      url = new URL(challenge.realm);
+      if (url.protocol !== 'http:' && url.protocol !== 'https:') throw new Error(url.protocol);
+    } catch (cause) {
+      const realm = JSON.stringify(challenge.realm);
+      throw fail(
+        'unavailable',
+        'registry',
+        `the registry ${purpose.host} names a token server that is no URL: ${realm}`,
+        { cause },
+      );
+    }
+    const asking: Purpose = { ...purpose, doing: `${purpose.doing}: getting a token from ${url.host}` };
+    const { insecure, idleMs, signal } = net;
+    const headers: Record<string, string> = { 'user-agent': this.#userAgent, accept: 'application/json' };
+    const wanted = scopes.length > 0 ? scopes : challenge.scope === undefined ? [] : [challenge.scope];
+    const get = async () => {
+      const at = new URL(url);
+      if (challenge.service !== undefined) at.searchParams.set('service', challenge.service);
+      for (const scope of wanted) at.searchParams.append('scope', scope);
+      if (credentials?.username !== undefined && credentials.password !== undefined) {
+        at.searchParams.set('account', credentials.username);
+        headers.authorization = basicHeader(credentials.username, credentials.password);
+      }
+      return this.#pool.send({ method: 'GET', url: at, headers, insecure, idleMs, signal });
+    };
+    const post = async (form: Record<string, string>) => {
+      const data = new URLSearchParams({ ...form, client_id: 'drydock', scope: wanted.join(' ') });
+      if (challenge.service !== undefined) data.set('service', challenge.service);
+      const body = () => Buffer.from(data.toString());
+      const type = { ...headers, 'content-type': 'application/x-www-form-urlencoded' };
+      return this.#pool.send({ method: 'POST', url, headers: type, body, insecure, idleMs, signal });
+    };
+    let response = credentials?.identityToken
+      ? await post({ grant_type: 'refresh_token', refresh_token: credentials.identityToken })
+      : await get();
+    let text = (await readBody(response, 1 << 20)).toString('utf8');
+    const status = response.statusCode ?? 0;
+    if ((status === 404 || status === 405) && credentials?.username !== undefined && credentials.password) {
+      // A token server that only knows OAuth2.
+      const { username, password } = credentials;
+      response = await post({ grant_type: 'password', username, password });
+      text = (await readBody(response, 1 << 20)).toString('utf8');
+    }
+    if (response.statusCode !== 200) {
+      const refused = response.statusCode === 400 ? 401 : (response.statusCode ?? 0);
+      throw statusError(asking, refused, text, credentials !== undefined);
+    }
+    return parseToken(text, asking);
+  }
+}
+
+function parseToken(text: string, purpose: Purpose): Token {
+  let parsed: { token?: unknown; access_token?: unknown; expires_in?: unknown };
+  try {
+    parsed = JSON.parse(text) ?? {};
+  } catch (cause) {
+    throw new DrydockError(`${purpose.doing}: the answer is not JSON`, {
+      code: 'unavailable',
+      hop: 'registry',
+      cause,
+    });
+  }
+  const token = parsed.token ?? parsed.access_token;
+  if (typeof token !== 'string' || !/^[\x21-\x7e]+$/.test(token)) {
+    throw fail('unavailable', 'registry', `${purpose.doing}: the answer holds no token`);
+  }
+  // At least 60 s by the specification; renewed a little early so that it does not run out on the way.
+  const seconds = typeof parsed.expires_in === 'number' ? Math.max(60, parsed.expires_in) : 60;
+  return { header: `Bearer ${token}`, expires: Date.now() + seconds * 900 };
+}
+
+function keyOf(
+  host: string,
+  scopes: readonly string[],
+  credentials: RegistryCredentials | undefined,
+): string {
+  const who =
+    credentials === undefined
+      ? ''
+      : hash(
+          'sha256',
+          JSON.stringify([credentials.username, credentials.password, credentials.identityToken]),
+        );
+  return `${host} ${scopes.join(' ')} ${who}`;
+}

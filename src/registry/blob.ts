@@ -1,0 +1,130 @@
+/** Blobs as streams that survive broken connections. */
+import { createHash } from 'node:crypto';
+import type { IncomingMessage } from 'node:http';
+import { Readable } from 'node:stream';
+import { canceled, type DrydockError, fail } from '../errors/error.ts';
+import type { Descriptor } from '../oci/types.ts';
+import type { RegistryContext } from './client.ts';
+import { connectionError, type Purpose } from './errors.ts';
+import { purposeOf, type Transport } from './transport.ts';
+
+type Blob = Pick<Descriptor, 'digest' | 'size'> & { urls?: string[] };
+
+/** Opens a blob at an offset. Rejects when the first answer is an error; later trouble is the stream's. */
+export async function blobStream(
+  transport: Transport,
+  domain: string,
+  path: string,
+  blob: Blob,
+  ctx: RegistryContext & { offset?: number; unverified?: boolean },
+): Promise<Readable> {
+  const purpose = purposeOf(`pulling ${blob.digest}`, domain, path);
+  const start = ctx.offset ?? 0;
+  if (start >= blob.size && blob.size > 0) return Readable.from([], { objectMode: false });
+  const open = (offset: number, once: boolean) => openAt(transport, purpose, path, blob, offset, ctx, once);
+  const first = await open(start, false);
+  return Readable.from(chunks(transport, purpose, blob, start, first, open, ctx), {
+    objectMode: false,
+    highWaterMark: 256 << 10,
+  });
+}
+
+interface Opened {
+  response: IncomingMessage;
+  /** Bytes to leave out: the server began before the offset asked for. */
+  skip: number;
+}
+
+async function openAt(
+  transport: Transport,
+  purpose: Purpose,
+  path: string,
+  blob: Blob,
+  offset: number,
+  ctx: RegistryContext,
+  once: boolean,
+): Promise<Opened> {
+  const response = await transport.call({
+    purpose,
+    path,
+    method: 'GET',
+    at: `blobs/${blob.digest}`,
+    headers: offset > 0 ? { range: `bytes=${offset}-` } : {},
+    ok: [200, 206],
+    credentials: ctx.credentials,
+    signal: ctx.signal,
+    once,
+  });
+  if (response.statusCode === 200) return { response, skip: offset };
+  const range = /^bytes (\d+)-/.exec(response.headers['content-range'] ?? '');
+  const from = Number(range?.[1] ?? Number.NaN);
+  if (Number.isNaN(from) || from > offset) {
+    response.destroy();
+    throw fail(
+      'unavailable',
+      'registry',
+      `${purpose.doing}: ${purpose.host} sent another part of the blob than was asked for`,
+    );
+  }
+  return { response, skip: offset - from };
+}
+
+async function* chunks(
+  transport: Transport,
+  purpose: Purpose,
+  blob: Blob,
+  start: number,
+  first: Opened,
+  open: (offset: number, once: boolean) => Promise<Opened>,
+  ctx: RegistryContext & { unverified?: boolean },
+): AsyncGenerator<Buffer> {
+  const hash = start === 0 && !ctx.unverified ? createHash('sha256') : undefined;
+  let at = start;
+  let opened: Opened | undefined = first;
+  for (let attempt = 0; ; attempt++) {
+    let failure: DrydockError;
+    try {
+      opened ??= await open(at, true);
+      let { response, skip } = opened;
+      for await (let chunk of response as AsyncIterable<Buffer>) {
+        if (skip > 0) {
+          const cut = Math.min(skip, chunk.length);
+          skip -= cut;
+          chunk = chunk.subarray(cut);
+          if (chunk.length === 0) continue;
+        }
+        at += chunk.length;
+        if (at > blob.size) throw wrong(purpose, blob, `is longer than ${blob.size} bytes`);
+        hash?.update(chunk);
+        attempt = 0;
+        yield chunk;
+      }
+      if (at === blob.size) {
+        if (hash === undefined || `sha256:${hash.digest('hex')}` === blob.digest) return;
+        throw wrong(purpose, blob, 'has another digest');
+      }
+      failure = fail(
+        'unavailable',
+        'registry',
+        `${purpose.doing}: ${purpose.host} ended the blob after ${at} of ${blob.size} bytes`,
+        {
+          details: { registry: purpose.host, repository: purpose.repository },
+        },
+      );
+    } catch (err) {
+      if (ctx.signal?.aborted) throw canceled(ctx.signal.reason);
+      failure = connectionError(purpose, err);
+      if (failure.code !== 'unavailable') throw failure;
+    }
+    opened = undefined;
+    if (attempt >= transport.options.retries) throw failure;
+    await transport.pause(attempt, ctx.signal);
+  }
+}
+
+function wrong(purpose: Purpose, blob: Blob, what: string): DrydockError {
+  return fail('corrupt', 'registry', `${purpose.doing}: what ${purpose.host} sent ${what}`, {
+    hint: 'The registry or a proxy on the way changed it; try again, or tell who runs it.',
+    details: { registry: purpose.host, repository: purpose.repository, digest: blob.digest },
+  });
+}

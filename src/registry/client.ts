@@ -1,0 +1,239 @@
+/**
+ * A client of the OCI distribution API.
+ * https://github.com/opencontainers/distribution-spec/blob/main/spec.md
+ */
+import type { Readable } from 'node:stream';
+import { DrydockError, fail } from '../errors/error.ts';
+import type { CredentialSource } from '../oci/credentials.ts';
+import { isDigest } from '../oci/digest.ts';
+import { familiarName, formatReference, parseReference, type Reference } from '../oci/reference.ts';
+import { type Descriptor, type Digest, isIndexType, isManifestType } from '../oci/types.ts';
+import { blobStream } from './blob.ts';
+import { readBody } from './http.ts';
+import { acceptedManifests, checkManifest, type FetchedManifest, maxManifest } from './manifest.ts';
+import { purposeOf, Transport } from './transport.ts';
+import { pushBlob, type UploadSource } from './upload.ts';
+
+export interface RegistryClientOptions {
+  /** `drydock/1.0` */
+  userAgent: string;
+  /** Hosts to speak to without TLS, or with a certificate that does not check. */
+  insecure?: readonly string[];
+  /** A reference's domain → hosts that are asked first for what is pulled. */
+  mirrors?: Readonly<Record<string, readonly string[]>>;
+  /** Tries after the first one; default 4. */
+  retries?: number;
+  /** First pause between tries in ms, doubled each time; default 300. */
+  backoffMs?: number;
+  /** Give up on a silent server after so many ms; default 60 000. */
+  idleMs?: number;
+}
+
+/** Who asks, and until when. */
+export interface RegistryContext {
+  credentials?: CredentialSource;
+  signal?: AbortSignal;
+}
+
+export type { FetchedManifest } from './manifest.ts';
+
+/**
+ * One for a whole engine: it keeps connections, tokens and what it has learnt about hosts. References are as in
+ * `parseReference`; no tag and no digest mean `latest`. All methods throw DrydockErrors with hop `registry`:
+ * `unauthenticated`, `denied`, `not-found`, `unavailable`, `corrupt`, `canceled` …
+ */
+export class RegistryClient {
+  readonly #transport: Transport;
+  readonly #mirrors: Readonly<Record<string, readonly string[]>>;
+
+  constructor(options: RegistryClientOptions) {
+    this.#mirrors = options.mirrors ?? {};
+    this.#transport = new Transport({
+      userAgent: options.userAgent,
+      insecure: options.insecure ?? [],
+      retries: options.retries ?? 4,
+      backoffMs: options.backoffMs ?? 300,
+      idleMs: options.idleMs ?? 60_000,
+    });
+  }
+
+  /** Closes idle connections. */
+  close(): void {
+    this.#transport.close();
+  }
+
+  /** What a reference names now: the descriptor of its manifest or index. Asks with HEAD where that says enough. */
+  async resolve(ref: string, ctx: RegistryContext = {}): Promise<Descriptor> {
+    const parsed = parseReference(ref);
+    return this.#fromAny(parsed, async (domain) => {
+      const response = await this.#transport.call({
+        purpose: purposeOf(`resolving ${familiarName(ref)}`, domain, parsed.path),
+        path: parsed.path,
+        method: 'HEAD',
+        at: `manifests/${target(parsed)}`,
+        headers: { accept: acceptedManifests },
+        ok: [200, 404, 405],
+        ...ctx,
+      });
+      response.resume();
+      const digest = response.headers['docker-content-digest'];
+      const mediaType = response.headers['content-type']?.split(';')[0]?.trim() ?? '';
+      const size = Number(response.headers['content-length']);
+      const known = isIndexType(mediaType) || isManifestType(mediaType);
+      const right = parsed.digest === undefined || digest === parsed.digest;
+      if (
+        response.statusCode === 200 &&
+        typeof digest === 'string' &&
+        isDigest(digest) &&
+        known &&
+        size > 0 &&
+        right
+      ) {
+        return { mediaType, digest, size };
+      }
+      // GET has a body that says more: the manifest itself, or the registry's words on why there is none.
+      return (await this.#manifest(domain, parsed, ctx)).descriptor;
+    });
+  }
+
+  /**
+   * Fetches a manifest or index by the reference's digest, else its tag, and checks it. Throws `corrupt` when the
+   * digest does not hold, `unsupported` for docker schema 1 and for what is no image.
+   */
+  async manifest(ref: string, ctx: RegistryContext = {}): Promise<FetchedManifest> {
+    const parsed = parseReference(ref);
+    return this.#fromAny(parsed, (domain) => this.#manifest(domain, parsed, ctx));
+  }
+
+  async #manifest(domain: string, ref: Reference, ctx: RegistryContext): Promise<FetchedManifest> {
+    const purpose = purposeOf(`resolving ${familiarName(formatReference(ref))}`, domain, ref.path);
+    const response = await this.#transport.call({
+      purpose,
+      path: ref.path,
+      method: 'GET',
+      at: `manifests/${target(ref)}`,
+      headers: { accept: acceptedManifests },
+      ok: [200],
+      ...ctx,
+    });
+    let bytes: Buffer;
+    try {
+      bytes = await readBody(response, maxManifest);
+    } catch (cause) {
+      const why = cause instanceof Error ? cause.message : String(cause);
+      throw fail(
+        cause instanceof RangeError ? 'exhausted' : 'unavailable',
+        'registry',
+        `${purpose.doing}: ${why}`,
+        { cause },
+      );
+    }
+    const named = response.headers['docker-content-digest'];
+    return checkManifest(
+      bytes,
+      {
+        digest: ref.digest,
+        named: typeof named === 'string' ? named : undefined,
+        contentType: response.headers['content-type'],
+      },
+      purpose.doing,
+    );
+  }
+
+  /**
+   * Streams a blob from `offset` (default 0). A connection that breaks off is taken up again where it broke. The
+   * stream fails with `corrupt` at its end if size or (from offset 0) digest do not hold; `unverified` leaves the
+   * digest to a reader who checks it anyway.
+   */
+  async blob(
+    ref: string,
+    blob: Pick<Descriptor, 'digest' | 'size'> & { urls?: string[] },
+    ctx: RegistryContext & { offset?: number; unverified?: boolean } = {},
+  ): Promise<Readable> {
+    const parsed = parseReference(ref);
+    return this.#fromAny(parsed, (domain) => blobStream(this.#transport, domain, parsed.path, blob, ctx));
+  }
+
+  /** Whether a repository has a blob. */
+  async hasBlob(
+    ref: string,
+    digest: Digest,
+    ctx: RegistryContext & { push?: boolean } = {},
+  ): Promise<boolean> {
+    const { domain, path } = parseReference(ref);
+    const response = await this.#transport.call({
+      purpose: purposeOf(`looking for ${digest}`, domain, path, ctx.push),
+      path,
+      method: 'HEAD',
+      at: `blobs/${digest}`,
+      ok: [200, 404],
+      credentials: ctx.credentials,
+      signal: ctx.signal,
+    });
+    response.resume();
+    return response.statusCode === 200;
+  }
+
+  /**
+   * Puts a blob into a repository unless it is there, or can be mounted from `mountFrom` (a reference on the same
+   * registry). `open` is called for each try and must give the bytes from their beginning.
+   */
+  async pushBlob(
+    ref: string,
+    blob: Pick<Descriptor, 'digest' | 'size'>,
+    open: UploadSource,
+    ctx: RegistryContext & { mountFrom?: string; onProgress?: (sent: number) => void } = {},
+  ): Promise<'exists' | 'mounted' | 'pushed'> {
+    const { domain, path } = parseReference(ref);
+    const from = ctx.mountFrom === undefined ? undefined : parseReference(ctx.mountFrom);
+    const mount = from?.domain === domain && from.path !== path ? from.path : undefined;
+    if (await this.hasBlob(ref, blob.digest, { ...ctx, push: true })) return 'exists';
+    return pushBlob(this.#transport, domain, path, blob, open, { ...ctx, mount });
+  }
+
+  /** Puts a manifest or index under the reference's tag, else its digest. Throws `corrupt` if the registry took another. */
+  async pushManifest(
+    ref: string,
+    descriptor: Pick<Descriptor, 'mediaType' | 'digest'>,
+    bytes: Uint8Array,
+    ctx: RegistryContext = {},
+  ): Promise<void> {
+    const parsed = parseReference(ref);
+    const at = parsed.tag ?? parsed.digest ?? 'latest';
+    const response = await this.#transport.call({
+      purpose: purposeOf(`pushing ${familiarName(ref)}`, parsed.domain, parsed.path, true),
+      path: parsed.path,
+      method: 'PUT',
+      at: `manifests/${at}`,
+      headers: { 'content-type': descriptor.mediaType },
+      body: () => bytes,
+      ok: [200, 201, 202],
+      ...ctx,
+    });
+    response.resume();
+    const took = response.headers['docker-content-digest'];
+    if (typeof took === 'string' && took !== descriptor.digest) {
+      throw fail(
+        'corrupt',
+        'registry',
+        `pushing ${familiarName(ref)}: the registry stored ${took} instead of ${descriptor.digest}`,
+      );
+    }
+  }
+
+  /** Asks the domain's mirrors, then the domain itself; the error is the last one's. */
+  async #fromAny<T>(ref: Reference, ask: (domain: string) => Promise<T>): Promise<T> {
+    for (const mirror of this.#mirrors[ref.domain] ?? []) {
+      try {
+        return await ask(mirror);
+      } catch (err) {
+        if (err instanceof DrydockError && err.code === 'canceled') throw err;
+      }
+    }
+    return ask(ref.domain);
+  }
+}
+
+function target(ref: Reference): string {
+  return ref.digest ?? ref.tag ?? 'latest';
+}

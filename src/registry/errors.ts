@@ -1,0 +1,142 @@
+/** Registry failures as DrydockErrors: what was being done, where, the status and the registry's own words. */
+import { DrydockError, type ErrorCode, errnoCode, fail } from '../errors/error.ts';
+
+/** What a request is for, in the words of its error messages. */
+export interface Purpose {
+  /** `resolving app:1`, `pushing layer sha256:…` */
+  doing: string;
+  host: string;
+  /** `host/repository` as the user knows it. */
+  repository: string;
+  push?: boolean;
+}
+
+/** The registry's own message in an error body (OCI distribution spec, "Error Codes"), or a plain text one. */
+export function registryMessage(body: string): string | undefined {
+  try {
+    const parsed = JSON.parse(body) as {
+      errors?: { code?: unknown; message?: unknown; detail?: unknown }[];
+      details?: unknown;
+      message?: unknown;
+      error_description?: unknown;
+    };
+    if (Array.isArray(parsed.errors)) {
+      const texts = parsed.errors.slice(0, 3).map((error) => {
+        const code = typeof error?.code === 'string' ? error.code : '';
+        const message = typeof error?.message === 'string' ? error.message : '';
+        return [code, message].filter((part) => part !== '').join(': ');
+      });
+      const text = texts.filter((part) => part !== '').join('; ');
+      if (text !== '') return printable(text);
+    }
+    for (const value of [parsed.details, parsed.error_description, parsed.message]) {
+      if (typeof value === 'string' && value !== '') return printable(value);
+    }
+    return undefined;
+  } catch {
+    const text = printable(body.replace(/<[^>]*>/g, ' ')).trim();
+    return text === '' ? undefined : text;
+  }
+}
+
+/** What a stranger sent, fit for a terminal: no control characters, not too long. */
+function printable(text: string): string {
+  const clean = text.replace(/[\u0000-\u001f\u007f-\u009f]+/g, ' ').trim();
+  return clean.length > 300 ? `${clean.slice(0, 300)}…` : clean;
+}
+
+/** An answer with a status that means failure. */
+export function statusError(
+  purpose: Purpose,
+  status: number,
+  body: string,
+  withCredentials: boolean,
+): DrydockError {
+  const said = registryMessage(body);
+  const text = `${purpose.doing}: the registry ${purpose.host} answered ${status}${said === undefined ? '' : ` (${said})`} for ${purpose.repository}`;
+  return fail(codeOf(status), 'registry', text, {
+    hint: hintOf(purpose, status, withCredentials),
+    details: { registry: purpose.host, repository: purpose.repository, status },
+  });
+}
+
+function codeOf(status: number): ErrorCode {
+  if (status === 401) return 'unauthenticated';
+  if (status === 403) return 'denied';
+  if (status === 404) return 'not-found';
+  if (status === 405 || status === 501) return 'unsupported';
+  if (status === 409) return 'conflict';
+  if (status === 413) return 'exhausted';
+  if (status === 408 || status === 429 || status >= 500) return 'unavailable';
+  return 'invalid';
+}
+
+function hintOf(purpose: Purpose, status: number, withCredentials: boolean): string | undefined {
+  const host = purpose.host === 'registry-1.docker.io' ? '' : ` ${purpose.host}`;
+  if (status === 401 && withCredentials) {
+    return `The registry did not take the stored credentials; log in again with \`docker login${host}\`.`;
+  }
+  if (status === 401) {
+    return `Log in with \`docker login${host}\`, or check the name: some registries say this of repositories that do not exist.`;
+  }
+  if (status === 403) {
+    return `Check that the account may ${purpose.push ? 'push to' : 'pull from'} ${purpose.repository}, or log in with \`docker login${host}\`.`;
+  }
+  if (status === 404 && !purpose.push) return 'Check the image name, its tag and its spelling.';
+  if (status === 429) return 'The registry limits how often it is asked; log in or try again later.';
+  return undefined;
+}
+
+/** No answer at all: the system's error, explained. */
+export function connectionError(purpose: Purpose, err: unknown): DrydockError {
+  if (err instanceof DrydockError) return err;
+  const code = errnoCode(err) ?? '';
+  const why = err instanceof Error ? explain(err, code) : String(err);
+  return fail(
+    'unavailable',
+    'registry',
+    `${purpose.doing}: cannot reach the registry ${purpose.host} for ${purpose.repository}: ${why}`,
+    {
+      cause: err,
+      hint: connectionHint(purpose.host, code),
+      details: {
+        registry: purpose.host,
+        repository: purpose.repository,
+        ...(code === '' ? {} : { errno: code }),
+      },
+    },
+  );
+}
+
+function explain(err: Error, code: string): string {
+  if (err instanceof AggregateError && err.errors[0] instanceof Error) return explain(err.errors[0], code);
+  if (code === 'ECONNREFUSED') return 'connection refused';
+  if (code === 'ENOTFOUND') return 'there is no host of this name';
+  if (code === 'EAI_AGAIN') return 'its name could not be looked up';
+  if (code === 'ECONNRESET' || code === 'EPIPE') return `the connection broke off (${err.message})`;
+  if (code === 'ETIMEDOUT') return `timed out (${err.message})`;
+  return err.message;
+}
+
+function connectionHint(host: string, code: string): string | undefined {
+  if (isTlsCode(code)) {
+    return `If ${host} has no trusted certificate, name it in --insecure-registry, or put its CA in /etc/docker/certs.d/${host}/ca.crt.`;
+  }
+  if (code === 'ENOTFOUND' || code === 'EAI_AGAIN') {
+    return 'Check the spelling of the registry and the network (DNS, HTTPS_PROXY).';
+  }
+  if (code === 'ECONNREFUSED') return `Check that a registry is listening at ${host}.`;
+  return undefined;
+}
+
+/** Whether a system error is about TLS: a plain-HTTP server, or a certificate that does not check. */
+export function isTlsCode(code: string): boolean {
+  return (
+    code === 'EPROTO' ||
+    code.startsWith('ERR_SSL_') ||
+    code.startsWith('ERR_TLS_') ||
+    code.startsWith('CERT_') ||
+    code.startsWith('UNABLE_TO_') ||
+    code.includes('SELF_SIGNED')
+  );
+}

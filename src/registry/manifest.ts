@@ -1,0 +1,87 @@
+/** What came as a manifest: checked, and told by its kind. */
+import { type DrydockError, fail } from '../errors/error.ts';
+import { digestOf, isDigest } from '../oci/digest.ts';
+import { type Descriptor, type Digest, isIndexType, isManifestType, mediaTypes } from '../oci/types.ts';
+
+/** Kinds that we ask for. */
+export const acceptedManifests = [
+  mediaTypes.ociIndex,
+  mediaTypes.ociManifest,
+  mediaTypes.dockerIndex,
+  mediaTypes.dockerManifest,
+  '*/*',
+].join(', ');
+
+/** Largest manifest taken, in bytes; the distribution specification asks for at least 4 MiB. */
+export const maxManifest = 8 << 20;
+
+export interface FetchedManifest {
+  descriptor: Descriptor;
+  bytes: Buffer;
+}
+
+/**
+ * Checks a manifest's bytes against the digest asked for and the one the registry named, and finds its media type.
+ * Throws `corrupt` when a digest does not hold and `unsupported` for docker's schema 1. `where` begins the messages.
+ */
+export function checkManifest(
+  bytes: Buffer,
+  expected: { digest?: Digest; named?: string; contentType?: string },
+  where: string,
+): FetchedManifest {
+  let document: Record<string, unknown>;
+  try {
+    document = JSON.parse(bytes.toString('utf8'));
+    if (document === null || typeof document !== 'object' || Array.isArray(document))
+      throw new Error('no object');
+  } catch (cause) {
+    throw fail('corrupt', 'registry', `${where}: what the registry sent is not a manifest`, { cause });
+  }
+  if (document.schemaVersion === 1) {
+    throw fail(
+      'unsupported',
+      'registry',
+      `${where}: the image is in docker's old schema 1 format, which is not supported`,
+      {
+        hint: 'Push it again with a current docker, or copy it with `skopeo copy --format v2s2`.',
+      },
+    );
+  }
+  const digest = digestOf(bytes);
+  if (expected.digest !== undefined && digest !== expected.digest)
+    throw mismatch(where, expected.digest, digest);
+  if (expected.named !== undefined && isDigest(expected.named) && digest !== expected.named) {
+    throw mismatch(where, expected.named, digest);
+  }
+  const mediaType = mediaTypeOf(document, expected.contentType);
+  if (!isIndexType(mediaType) && !isManifestType(mediaType)) {
+    throw fail('unsupported', 'registry', `${where}: ${JSON.stringify(mediaType)} is no image`, {
+      hint: 'The reference names something other than a container image.',
+    });
+  }
+  return { descriptor: { mediaType, digest, size: bytes.length }, bytes };
+}
+
+function mismatch(where: string, want: string, got: string): DrydockError {
+  return fail(
+    'corrupt',
+    'registry',
+    `${where}: the registry sent a manifest with digest ${got}, not ${want}`,
+    {
+      hint: 'The registry or a proxy on the way changed it; try again, or tell who runs it.',
+    },
+  );
+}
+
+/** The document's own word goes before the header's: the digest covers it. */
+function mediaTypeOf(document: Record<string, unknown>, contentType: string | undefined): string {
+  if (typeof document.mediaType === 'string' && document.mediaType !== '') return document.mediaType;
+  const header = contentType?.split(';')[0]?.trim();
+  if (Array.isArray(document.manifests) && !Array.isArray(document.layers)) {
+    return header !== undefined && isIndexType(header) ? header : mediaTypes.ociIndex;
+  }
+  if (Array.isArray(document.layers) && !Array.isArray(document.manifests)) {
+    return header !== undefined && isManifestType(header) ? header : mediaTypes.ociManifest;
+  }
+  return header ?? 'unknown';
+}

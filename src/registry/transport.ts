@@ -1,0 +1,204 @@
+/** Requests to registries: scheme, authorization, retries with back-off. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { canceled, DrydockError, errnoCode, fail, throwIfAborted } from '../errors/error.ts';
+import type { CredentialSource, RegistryCredentials } from '../oci/credentials.ts';
+import { Authorizer, parseChallenge, scopeOf } from './auth.ts';
+import { connectionError, isTlsCode, type Purpose, statusError } from './errors.ts';
+import { endpointOf, isLocalHost } from './hosts.ts';
+import { HttpPool, type HttpRequest, type HttpResponse, readBody } from './http.ts';
+
+export interface TransportOptions {
+  userAgent: string;
+  insecure: readonly string[];
+  /** Tries after the first one. */
+  retries: number;
+  /** First pause between tries, ms; doubled each time. */
+  backoffMs: number;
+  idleMs: number;
+}
+
+export interface Call {
+  purpose: Purpose;
+  /** Repository without its host, as in the URL. */
+  path: string;
+  method: string;
+  /** Under `/v2/<path>/`, or a whole URL (an upload's place). */
+  at: string | URL;
+  headers?: Record<string, string>;
+  body?: HttpRequest['body'];
+  /** Statuses that are answers rather than errors. */
+  ok: readonly number[];
+  /** Another repository to be allowed to pull from (a mount). */
+  alsoPull?: string;
+  credentials?: CredentialSource;
+  signal?: AbortSignal;
+  /** The caller tries again itself (a stream that goes on from where it broke). */
+  once?: boolean;
+}
+
+const longestPause = 60_000;
+
+export class Transport {
+  readonly options: TransportOptions;
+  readonly #pool = new HttpPool();
+  readonly #auth: Authorizer;
+  readonly #schemes = new Map<string, Promise<'http' | 'https'>>();
+  /** Hosts that have answered: a refused connection is then worth another try. */
+  readonly #seen = new Set<string>();
+
+  constructor(options: TransportOptions) {
+    this.options = options;
+    this.#auth = new Authorizer(this.#pool, options.userAgent);
+  }
+
+  close(): void {
+    this.#pool.close();
+  }
+
+  /** Makes the call; the answer's status is one of `ok`. Its body must be read or resumed. Throws DrydockErrors. */
+  async call(call: Call): Promise<HttpResponse> {
+    for (let attempt = 0; ; attempt++) {
+      throwIfAborted(call.signal);
+      let failure: DrydockError;
+      let wait: number | undefined;
+      try {
+        const { response, credentials } = await this.#authorized(call);
+        const status = response.statusCode ?? 0;
+        if (call.ok.includes(status)) return response;
+        const body = await readBody(response, 64 << 10).catch(() => Buffer.alloc(0));
+        failure = statusError(call.purpose, status, body.toString('utf8'), credentials !== undefined);
+        if (status !== 408 && status !== 429 && status < 500) throw failure;
+        if (status === 501 || status === 505) throw failure;
+        wait = retryAfter(response.headers['retry-after']);
+      } catch (err) {
+        if (call.signal?.aborted) throw canceled(call.signal.reason);
+        if (err instanceof DrydockError) throw err;
+        failure = connectionError(call.purpose, err);
+        if (!this.#worthRetry(call.purpose.host, err)) throw failure;
+      }
+      if (call.once || attempt >= this.options.retries) throw failure;
+      if (wait !== undefined && wait > longestPause) throw failure;
+      await this.pause(attempt, call.signal, wait);
+    }
+  }
+
+  /** Waits before try `attempt + 1`: doubling, with jitter so that clients do not come back as a herd. */
+  async pause(attempt: number, signal: AbortSignal | undefined, atLeast = 0): Promise<void> {
+    const ms = this.options.backoffMs * 2 ** attempt * (0.75 + Math.random() / 2);
+    try {
+      await sleep(Math.max(Math.min(ms, 15_000), atLeast), undefined, { signal });
+    } catch {
+      throw canceled(signal?.reason);
+    }
+  }
+
+  #worthRetry(host: string, err: unknown): boolean {
+    const code = errnoCode(err) ?? '';
+    if (isTlsCode(code)) return false;
+    if (code === 'ENOTFOUND' || code === 'ECONNREFUSED') return this.#seen.has(host);
+    return true;
+  }
+
+  /** One try, and a second one with proof when the first is asked for it. */
+  async #authorized(
+    call: Call,
+  ): Promise<{ response: HttpResponse; credentials: RegistryCredentials | undefined }> {
+    const { host } = call.purpose;
+    const net = {
+      insecure: this.options.insecure.includes(host),
+      idleMs: this.options.idleMs,
+      signal: call.signal,
+    };
+    const url =
+      call.at instanceof URL
+        ? call.at
+        : new URL(`${await this.#scheme(host, net)}://${host}/v2/${call.path}/${call.at}`);
+    // An upload's place on another host (a bucket with a signed URL) is not ours to log in to.
+    const ours = url.host === host || url.hostname === new URL(`http://${host}`).hostname;
+    const scopes = [scopeOf(call.path, call.purpose.push === true)];
+    if (call.alsoPull !== undefined) scopes.push(scopeOf(call.alsoPull, false));
+    const credentials = ours ? await call.credentials?.(endpointOf(host).credentialKey) : undefined;
+    for (let second = false; ; second = true) {
+      const authorization = ours
+        ? await this.#auth.header(call.purpose, scopes, credentials, net)
+        : undefined;
+      const headers: Record<string, string> = {
+        'user-agent': this.options.userAgent,
+        'accept-encoding': 'identity',
+        ...call.headers,
+      };
+      if (authorization !== undefined) headers.authorization = authorization;
+      const { method, body } = call;
+      const response = await this.#pool.send({ method, url, headers, body, ...net });
+      this.#seen.add(host);
+      if (response.statusCode !== 401 || second || !ours) return { response, credentials };
+      const challenge = parseChallenge(response.headers['www-authenticate']);
+      if (challenge === undefined) return { response, credentials };
+      this.#auth.challenged(host, challenge);
+      if (authorization !== undefined) this.#auth.forget(host, scopes, credentials);
+      if (
+        challenge.scheme === 'basic' &&
+        (authorization !== undefined || credentials?.password === undefined)
+      ) {
+        return { response, credentials };
+      }
+      response.resume();
+    }
+  }
+
+  /**
+   * http or https. This machine's own registries are spoken to plainly, as docker does, unless they turn out to
+   * speak TLS; hosts named insecure are tried with TLS first.
+   */
+  #scheme(host: string, net: { insecure: boolean; signal?: AbortSignal }): Promise<'http' | 'https'> {
+    const local = isLocalHost(host);
+    if (!net.insecure && !local) return Promise.resolve('https');
+    let known = this.#schemes.get(host);
+    if (known === undefined) {
+      known = this.#probe(host, local && !net.insecure ? 'http' : 'https', net.insecure);
+      this.#schemes.set(host, known);
+      known.catch(() => this.#schemes.delete(host));
+    }
+    return known;
+  }
+
+  async #probe(host: string, first: 'http' | 'https', insecure: boolean): Promise<'http' | 'https'> {
+    const ping = async (scheme: 'http' | 'https') => {
+      const response = await this.#pool.send({
+        method: 'GET',
+        url: new URL(`${scheme}://${host}/v2/`),
+        headers: { 'user-agent': this.options.userAgent },
+        insecure,
+        idleMs: 10_000,
+      });
+      const body = (await readBody(response, 64 << 10)).toString('utf8');
+      if (scheme === 'http' && response.statusCode === 400 && /HTTPS/i.test(body)) {
+        throw fail('unavailable', 'registry', `${host} speaks TLS`);
+      }
+      const challenge = parseChallenge(response.headers['www-authenticate']);
+      if (response.statusCode === 401 && challenge !== undefined) this.#auth.challenged(host, challenge);
+      return scheme;
+    };
+    try {
+      return await ping(first);
+    } catch (err) {
+      // A refused or missing host is the caller's error to report, from its own request.
+      const code = errnoCode(err) ?? '';
+      if (code === 'ECONNREFUSED' || code === 'ENOTFOUND') return first;
+      return ping(first === 'http' ? 'https' : 'http').catch(() => first);
+    }
+  }
+}
+
+/** ms of a Retry-After header (seconds or a date). */
+export function retryAfter(header: string | undefined): number | undefined {
+  if (header === undefined) return undefined;
+  if (/^\d+$/.test(header)) return Number(header) * 1000;
+  const at = Date.parse(header);
+  return Number.isNaN(at) ? undefined : Math.max(0, at - Date.now());
+}
+
+/** The purpose of a call in the words of its errors. */
+export function purposeOf(doing: string, domain: string, path: string, push = false): Purpose {
+  return { doing, host: endpointOf(domain).host, repository: `${domain}/${path}`, push };
+}
