@@ -1,6 +1,6 @@
 /**
  * One HTTP request over kept-alive connections, with redirects, an idle timeout and abort. node:http rather than
- * fetch: its streams cost less than half the CPU per byte of web streams.
+ * fetch (as fast, measured with 200 MB): an agent per registry carries its certificates, and bodies are Node streams.
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import http from 'node:http';

@@ -1,0 +1,206 @@
+/**
+ * Credentials as `docker login` files them: config.json's auths and the credential helper programs it names.
+ * https://docs.docker.com/reference/cli/docker/login/#credential-stores
+ */
+import { spawn } from 'node:child_process';
+import { readFile } from 'node:fs/promises';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { errnoCode, fail } from '../errors/error.ts';
+import type { CredentialSource, RegistryCredentials } from '../oci/credentials.ts';
+
+interface ConfigFile {
+  auths: Record<string, AuthEntry>;
+  credHelpers: Record<string, string>;
+  credsStore?: string;
+}
+
+interface AuthEntry {
+  auth?: string;
+  username?: string;
+  password?: string;
+  identitytoken?: string;
+  registrytoken?: string;
+}
+
+const helperTimeoutMs = 30_000;
+const hubKey = 'https://index.docker.io/v1/';
+
+/**
+ * Looks up registries in `$DOCKER_CONFIG/config.json`, else `~/.docker/config.json`. The file is read, and helpers
+ * are run, when first asked for, and answers are remembered. No file, or no entry: undefined. Rejects with `invalid`
+ * (hop `client`) when the file is not JSON, and with `unauthenticated` when a helper fails.
+ */
+export function dockerConfigCredentials(env: NodeJS.ProcessEnv): CredentialSource {
+  let config: Promise<ConfigFile> | undefined;
+  const known = new Map<string, Promise<RegistryCredentials | undefined>>();
+  return (host) => {
+    let found = known.get(host);
+    if (found === undefined) {
+      config ??= readConfig(env);
+      found = config.then((file) => lookUp(file, host, env));
+      known.set(host, found);
+    }
+    return found;
+  };
+}
+
+async function readConfig(env: NodeJS.ProcessEnv): Promise<ConfigFile> {
+  const path = join(env.DOCKER_CONFIG || join(env.HOME || homedir(), '.docker'), 'config.json');
+  let text: string;
+  try {
+    text = await readFile(path, 'utf8');
+  } catch (err) {
+    const code = errnoCode(err);
+    if (code === 'ENOENT' || code === 'ENOTDIR' || code === 'EACCES') return { auths: {}, credHelpers: {} };
+    throw fail('invalid', 'client', `cannot read ${path}: ${(err as Error).message}`, { cause: err });
+  }
+  try {
+    const parsed: unknown = JSON.parse(text);
+    if (!isRecord(parsed)) throw new Error('it holds no object');
+    return {
+      auths: records(parsed.auths),
+      credHelpers: strings(parsed.credHelpers),
+      credsStore:
+        typeof parsed.credsStore === 'string' && parsed.credsStore !== '' ? parsed.credsStore : undefined,
+    };
+  } catch (cause) {
+    throw fail('invalid', 'client', `${path} is not valid JSON`, {
+      cause,
+      hint: 'Mend the file, or log in again with `docker login`.',
+    });
+  }
+}
+
+async function lookUp(
+  config: ConfigFile,
+  host: string,
+  env: NodeJS.ProcessEnv,
+): Promise<RegistryCredentials | undefined> {
+  const helper = config.credHelpers[host] ?? config.credHelpers[bare(host)] ?? config.credsStore;
+  if (helper !== undefined) {
+    const found = await askHelper(helper, host, env);
+    if (found !== undefined) return found;
+  }
+  const entry = config.auths[host] ?? config.auths[bare(host)] ?? byHost(config.auths, host);
+  return entry === undefined ? undefined : credentialsOf(entry, host);
+}
+
+/** Old files have keys such as `https://host/v1/`. */
+function byHost(auths: Record<string, AuthEntry>, host: string): AuthEntry | undefined {
+  for (const [key, entry] of Object.entries(auths)) {
+    if (bare(key) === bare(host) || (host === hubKey && bare(key) === 'docker.io')) return entry;
+  }
+  return undefined;
+}
+
+function bare(key: string): string {
+  return key.replace(/^https?:\/\//, '').split('/')[0] ?? key;
+}
+
+function credentialsOf(entry: AuthEntry, host: string): RegistryCredentials | undefined {
+  let { username, password } = entry;
+  if (entry.auth) {
+    const text = Buffer.from(entry.auth, 'base64').toString('utf8').replace(/\0+$/, '');
+    const colon = text.indexOf(':');
+    if (colon < 0) {
+      throw fail(
+        'invalid',
+        'client',
+        `the credentials of ${host} in docker's config.json are not user:password`,
+        {
+          hint: `Log in again with \`docker login ${host === hubKey ? '' : host}\`.`,
+        },
+      );
+    }
+    username = text.slice(0, colon);
+    password = text.slice(colon + 1);
+  }
+  const out: RegistryCredentials = {};
+  if (username) out.username = username;
+  if (password) out.password = password;
+  if (entry.identitytoken) out.identityToken = entry.identitytoken;
+  if (entry.registrytoken) out.registryToken = entry.registrytoken;
+  return Object.keys(out).length === 0 ? undefined : out;
+}
+
+/**
+ * Runs `docker-credential-NAME get` with the host on stdin.
+ * https://github.com/docker/docker-credential-helpers#development
+ */
+async function askHelper(
+  name: string,
+  host: string,
+  env: NodeJS.ProcessEnv,
+): Promise<RegistryCredentials | undefined> {
+  const program = `docker-credential-${name}`;
+  const broken = (why: string, cause?: unknown) =>
+    fail('unauthenticated', 'client', `the credential helper ${program} failed for ${host}: ${why}`, {
+      cause,
+      hint: `docker's config.json names this helper (credsStore or credHelpers); install it, or remove it from the file.`,
+    });
+  if (!/^[A-Za-z0-9._-]+$/.test(name)) throw broken('its name is not a plain word');
+  const { code, stdout, stderr } = await run(program, host, env).catch((err) => {
+    throw broken(errnoCode(err) === 'ENOENT' ? 'there is no such program' : String(err.message), err);
+  });
+  if (code !== 0) {
+    const said = (stdout + stderr).trim();
+    // The protocol's own words for "nothing is filed", as every helper prints them.
+    if (/credentials not found/i.test(said)) return undefined;
+    throw broken(said.slice(0, 300) || `it ended with ${code}`);
+  }
+  let answer: unknown;
+  try {
+    answer = JSON.parse(stdout);
+  } catch (cause) {
+    throw broken('its answer is not JSON', cause);
+  }
+  if (!isRecord(answer) || typeof answer.Secret !== 'string') throw broken('its answer has no Secret');
+  if (answer.Username === '<token>') return { identityToken: answer.Secret };
+  return { username: String(answer.Username ?? ''), password: answer.Secret };
+}
+
+function run(
+  program: string,
+  input: string,
+  env: NodeJS.ProcessEnv,
+): Promise<{ code: number | null; stdout: string; stderr: string }> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(program, ['get'], { env, stdio: 'pipe', timeout: helperTimeoutMs });
+    let stdout = '';
+    let stderr = '';
+    child.stdout.on('data', (data) => {
+      stdout += data;
+      if (stdout.length > 1 << 20) child.kill('SIGKILL');
+    });
+    child.stderr.on('data', (data) => {
+      stderr = (stderr + data).slice(-4096);
+    });
+    child.on('error', reject);
+    child.on('close', (code) => resolve({ code, stdout, stderr }));
+    // A helper that does not read is no error of ours.
+    child.stdin.on('error', () => {});
+    child.stdin.end(input);
+  });
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function records(value: unknown): Record<string, AuthEntry> {
+  if (!isRecord(value)) return {};
+  return Object.fromEntries(Object.entries(value).filter(([, entry]) => isRecord(entry))) as Record<
+    string,
+    AuthEntry
+  >;
+}
+
+function strings(value: unknown): Record<string, string> {
+  if (!isRecord(value)) return {};
+  return Object.fromEntries(
+    Object.entries(value).filter(
+      (pair): pair is [string, string] => typeof pair[1] === 'string' && pair[1] !== '',
+    ),
+  );
+}
