@@ -73,23 +73,6 @@ export function withoutCredentials(url: string): string {
   return url.replace(/^([A-Za-z][A-Za-z0-9+.-]*:\/\/)[^/?#]*@/, '$1');
 }
 
-/** The LLB source for a repository: `git://host/path#ref:subdir` and the attributes that follow from the URL. */
-export function gitSource(url: GitUrl): { identifier: string; attrs: Record<string, string> } {
-  let identifier = `git://${url.host}/${url.path.replace(/^\/+/, '')}`;
-  if (url.ref !== undefined || url.subdir !== undefined) identifier += `#${url.ref ?? ''}`;
-  if (url.subdir !== undefined) identifier += `:${url.subdir}`;
-  const attrs: Record<string, string> = {
-    'git.fullurl': url.remote,
-    'git.authtokensecret': 'GIT_AUTH_TOKEN',
-    'git.authheadersecret': 'GIT_AUTH_HEADER',
-  };
-  if (url.scheme === 'ssh') attrs['git.mountsshsock'] = 'default';
-  if (url.checksum !== undefined) attrs['git.checksum'] = url.checksum;
-  if (url.keepGitDir) attrs['git.keepgitdir'] = 'true';
-  if (url.submodules === false) attrs['git.skipsubmodules'] = 'true';
-  return { identifier, attrs };
-}
-
 function fromFragment(fragment: string, text: string): Pick<GitUrl, 'ref' | 'subdir'> {
   const at = fragment.indexOf(':');
   const ref = decode(at < 0 ? fragment : fragment.slice(0, at), text);

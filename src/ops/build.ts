@@ -5,8 +5,8 @@ import { openView } from '../fs/open.ts';
 import { readFileIn } from '../fs/read.ts';
 import { digestOf } from '../oci/digest.ts';
 import { BuildOpSchema, type Definition, DefinitionSchema } from '../pb/solver/pb/ops_pb.js';
+import { refContext } from '../solver/ref-context.ts';
 import type { OpMaker } from './deps.ts';
-import { refContext } from './refs.ts';
 
 /** Name of the input (and of the file in it) that holds the definition. */
 const definitionInput = 'buildkit.llb.definition';

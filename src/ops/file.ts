@@ -1,6 +1,7 @@
 /** LLB's FileOp: copies, new files and folders, links and deletions, without a container. */
 import { randomUUID } from 'node:crypto';
 import { clone, toBinary } from '@bufbuild/protobuf';
+import { parentOf, writeSnapshot } from '../apply/snapshot.ts';
 import { DrydockError, fail, toDrydockError } from '../errors/error.ts';
 import type { FileActionSpec, OwnerId, OwnerSpec } from '../fs/actions.ts';
 import type { ContentSelector, ViewSpec } from '../fs/view.ts';
@@ -13,12 +14,11 @@ import {
   type FileOp,
   type UserOpt,
 } from '../pb/solver/pb/ops_pb.js';
+import { refContext } from '../solver/ref-context.ts';
 import type { CacheDep, CacheMap } from '../solver/types.ts';
 import type { Ref, RefContext } from '../store/ref.ts';
 import type { OpDeps, OpMaker } from './deps.ts';
 import { namedOwners, type Operand, operandOf, ownerOf, planFileOp } from './file-plan.ts';
-import { refContext } from './refs.ts';
-import { parentOf, writeSnapshot } from './snapshot.ts';
 
 export const fileOp: OpMaker = (vertex, deps) => {
   const { op } = vertex.op;

@@ -1,10 +1,11 @@
 /** LLB's MergeOp: the layers of several trees stacked into one, later ones on top. */
 import { randomUUID } from 'node:crypto';
+import { isEmpty } from '../apply/snapshot.ts';
 import { fail } from '../errors/error.ts';
 import { digestOf } from '../oci/digest.ts';
+import { refContext } from '../solver/ref-context.ts';
 import type { Ref } from '../store/ref.ts';
 import type { OpDeps, OpMaker } from './deps.ts';
-import { isEmpty, refContext } from './refs.ts';
 import { chainOf, restack } from './restack.ts';
 
 export const mergeOp: OpMaker = (vertex, deps) => {

@@ -1,13 +1,13 @@
 import { randomUUID } from 'node:crypto';
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { copyAll, writeSnapshot } from '../apply/snapshot.ts';
 import { fail, throwIfAborted } from '../errors/error.ts';
 import type { FileActionSpec } from '../fs/actions.ts';
 import { specOfMounts, type ViewSpec } from '../fs/view.ts';
 import { lgetxattr } from '../linux/libc.ts';
 import type { RefContext } from '../store/ref.ts';
 import type { Store } from '../store/store.ts';
-import { writeSnapshot } from './snapshot.ts';
 
 /** Keys of the committed snapshots a snapshot stands on, lowest first, itself last. */
 export async function chainOf(store: Store, key: string): Promise<string[]> {
@@ -51,26 +51,6 @@ export async function restack(
   } finally {
     await view.release();
   }
-}
-
-/** The action that copies everything of a tree over the target. */
-export function copyAll(source: ViewSpec): FileActionSpec {
-  return {
-    kind: 'copy',
-    source,
-    src: '/',
-    dest: '/',
-    followSymlink: false,
-    dirCopyContents: true,
-    unpack: false,
-    createDestPath: true,
-    allowWildcard: false,
-    allowEmptyWildcard: true,
-    includes: [],
-    excludes: [],
-    alwaysReplaceExistingDestPaths: true,
-    requiredPaths: [],
-  };
 }
 
 function ownLayer(spec: ViewSpec): string | undefined {

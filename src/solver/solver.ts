@@ -152,6 +152,7 @@ export class Solver {
       state.cancel(reason);
       await Promise.allSettled([state.identity, state.result]);
       if (state.nested !== undefined) await this.release(state.nested);
+      await state.cleanUp();
       await this.#results.drop(state);
     })();
     return state.retired;

@@ -65,6 +65,7 @@ export class VertexState {
   readonly #jobs = new Map<Job, { vertex: Vertex; holds: Set<Hold> }>();
   readonly #controller = new AbortController();
   readonly #sink: ProgressSink;
+  readonly #cleanups: (() => void | Promise<void>)[] = [];
   #phase: Phase = {};
   #cacheMap: Promise<CacheMap> | undefined;
   readonly #statuses = new Map<string, StatusEvent>();
@@ -79,7 +80,14 @@ export class VertexState {
     this.#sink = this.#fanOut();
     const progress = boundProgress(vertex.digest, this.#sink);
     const session = sessionGroup(() => [...this.#allJobs()].map((job) => job.session));
-    this.context = { vertex, session, progress, signal: this.#controller.signal, lease: this.lease };
+    this.context = {
+      vertex,
+      session,
+      progress,
+      signal: this.#controller.signal,
+      lease: this.lease,
+      onRelease: (cleanup) => this.#cleanups.push(cleanup),
+    };
     this.op = makeOp(vertex);
   }
 
@@ -126,6 +134,17 @@ export class VertexState {
   /** Tells the work to stop. */
   cancel(reason: unknown): void {
     this.#controller.abort(reason);
+  }
+
+  /** Does what the op asked to be done in the end, last asked first. */
+  async cleanUp(): Promise<void> {
+    for (let next = this.#cleanups.pop(); next !== undefined; next = this.#cleanups.pop()) {
+      try {
+        await next();
+      } catch {
+        // What is left is in the process's run folder, which the next start sweeps.
+      }
+    }
   }
 
   /** Tells all solves that hold it that this vertex failed. */

@@ -34,6 +34,8 @@ export interface OpContext {
   readonly signal: AbortSignal;
   /** Lease of the running build: pass it to every store call that makes something. */
   readonly lease: string;
+  /** Registers what is to be done once the last build has let go of the vertex and its work has stopped. The solver always has it. */
+  readonly onRelease?: (cleanup: () => void | Promise<void>) => void;
 }
 
 /** A solvable op. Instances are made per vertex by `ops/`; `cacheMap` may do I/O (resolve a tag), `exec` does the work. */

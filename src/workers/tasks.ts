@@ -14,6 +14,9 @@ export interface TaskContext {
 /** One entry per task, sorted by name. A task's module must not import the pool. */
 export const tasks = {
   'fs.checksum': () => import('../fs/checksum.ts').then((m) => m.checksum),
+  'layer.pack': () => import('../layer/pack-task.ts').then((m) => m.pack),
+  'layer.unpack': () => import('../layer/unpack-task.ts').then((m) => m.unpack),
+  'source.unpack': () => import('../source/unpack.ts').then((m) => m.unpack),
   'store.copy': () => import('../store/local/tree.ts').then((m) => m.copyTree),
   'store.hash': () => import('../store/local/hash.ts').then((m) => m.hashFile),
   'store.remove': () => import('../store/local/tree.ts').then((m) => m.removeTrees),

@@ -1,10 +1,10 @@
+/** Trees made by file actions: a new snapshot, written without mounting anything. */
 import { fail } from '../errors/error.ts';
 import type { FileActionSpec } from '../fs/actions.ts';
-import { specOfMounts } from '../fs/view.ts';
+import { specOfMounts, type ViewSpec } from '../fs/view.ts';
 import type { Ref, RefContext } from '../store/ref.ts';
 import type { Store } from '../store/store.ts';
 import { runTask } from '../workers/pool.ts';
-import { isEmpty } from './refs.ts';
 
 /**
  * Makes the committed snapshot `name` by applying file actions on top of `parent`. Nothing is left when it fails or
@@ -33,4 +33,29 @@ export async function writeSnapshot(
 /** The snapshot to build on for a ref: none for the empty tree. */
 export async function parentOf(ref: Ref | undefined, ctx: RefContext): Promise<string | undefined> {
   return ref === undefined || isEmpty(ref) ? undefined : ref.snapshot(ctx);
+}
+
+/** Whether a ref is the tree with nothing in it. */
+export function isEmpty(ref: Ref): boolean {
+  return ref.serialize()?.kind === 'empty';
+}
+
+/** The action that copies everything of a tree over the target. */
+export function copyAll(source: ViewSpec): Extract<FileActionSpec, { kind: 'copy' }> {
+  return {
+    kind: 'copy',
+    source,
+    src: '/',
+    dest: '/',
+    followSymlink: false,
+    dirCopyContents: true,
+    unpack: false,
+    createDestPath: true,
+    allowWildcard: false,
+    allowEmptyWildcard: true,
+    includes: [],
+    excludes: [],
+    alwaysReplaceExistingDestPaths: true,
+    requiredPaths: [],
+  };
 }

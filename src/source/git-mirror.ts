@@ -1,0 +1,165 @@
+/** A bare repository per remote under the store's root, so that a commit is fetched once, and shallowly. */
+import { closeSync, mkdirSync, openSync } from 'node:fs';
+import { stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { canceled, DrydockError, fail } from '../errors/error.ts';
+import { tryLock } from '../linux/libc.ts';
+import { digestOf, hex } from '../oci/digest.ts';
+import type { Git } from './git-run.ts';
+
+export class GitMirror {
+  readonly #dir: string;
+  readonly #remote: string;
+  readonly #git: Git;
+  readonly #lock: number;
+
+  private constructor(dir: string, remote: string, git: Git, lock: number) {
+    this.#dir = dir;
+    this.#remote = remote;
+    this.#git = git;
+    this.#lock = lock;
+  }
+
+  /** Opens (or makes) the mirror of a remote and keeps other processes and builds out until `close`. */
+  static async open(base: string, remote: string, git: Git, signal: AbortSignal): Promise<GitMirror> {
+    mkdirSync(base, { recursive: true, mode: 0o700 });
+    const dir = join(base, `${hex(digestOf(remote))}.git`);
+    const lock = openSync(`${dir}.lock`, 'a', 0o600);
+    try {
+      while (!tryLock(lock)) {
+        if (signal.aborted) throw canceled(signal.reason);
+        await sleep(25, undefined, { signal }).catch(() => {});
+      }
+      const mirror = new GitMirror(dir, remote, git, lock);
+      const isThere = await stat(join(dir, 'drydock-ready')).then(
+        () => true,
+        () => false,
+      );
+      if (!isThere) await mirror.#init();
+      return mirror;
+    } catch (err) {
+      closeSync(lock);
+      throw err;
+    }
+  }
+
+  close(): void {
+    closeSync(this.#lock);
+  }
+
+  async #init(): Promise<void> {
+    await this.#git.run(['init', '--quiet', '--bare', this.#dir]);
+    await this.#run(['config', 'uploadpack.allowAnySHA1InWant', 'true']);
+    closeSync(openSync(join(this.#dir, 'drydock-ready'), 'w', 0o600));
+  }
+
+  #run(args: readonly string[], options?: Parameters<Git['run']>[1]): Promise<string> {
+    return this.#git.run(['--git-dir', this.#dir, ...args], options);
+  }
+
+  async #has(sha: string): Promise<boolean> {
+    try {
+      await this.#run(['rev-parse', '--quiet', '--verify', `${sha}^{commit}`], { quiet: true });
+      // The commit alone may be left of a fetch that was killed.
+      return (await this.#run(['for-each-ref', '--format=%(objectname)', kept(sha)])).trim() !== '';
+    } catch (err) {
+      if (err instanceof DrydockError && err.code === 'canceled') throw err;
+      return false;
+    }
+  }
+
+  /**
+   * Brings a commit here: first shallowly by its ref, then by itself (the ref may have moved), then, where the server
+   * gives out no single commits, with all branches and tags.
+   */
+  async fetch(ref: string, sha: string): Promise<void> {
+    if (await this.#has(sha)) return;
+    const wanted = ref === '' ? 'HEAD' : ref;
+    const tries = [
+      ['--depth=1', '--no-tags', '--', this.#remote, wanted],
+      ...(wanted === sha ? [] : [['--depth=1', '--no-tags', '--', this.#remote, sha]]),
+      ['--tags', '--force', '--', this.#remote, '+refs/heads/*:refs/remotes/origin/*'],
+    ];
+    let last: unknown;
+    for (const args of tries) {
+      try {
+        const full = args.includes('--tags') && (await this.#isShallow()) ? ['--unshallow'] : [];
+        await this.#run(['fetch', '--progress', '--no-write-fetch-head', ...full, ...args]);
+      } catch (err) {
+        if (err instanceof DrydockError && !['failed', 'not-found'].includes(err.code)) throw err;
+        last ??= err;
+      }
+      const found = await this.#run(['rev-parse', '--quiet', '--verify', `${sha}^{commit}`], {
+        quiet: true,
+      }).then(
+        () => true,
+        () => false,
+      );
+      if (!found) continue;
+      await this.#run(['update-ref', kept(sha), sha]);
+      return;
+    }
+    throw (
+      last ??
+      fail('not-found', 'git', `${this.#remote} has no commit ${sha}`, { details: { remote: this.#remote } })
+    );
+  }
+
+  async #isShallow(): Promise<boolean> {
+    return (await this.#run(['rev-parse', '--is-shallow-repository'])).trim() === 'true';
+  }
+
+  /** Whether a commit's root folder holds a file. */
+  async hasFile(sha: string, name: string): Promise<boolean> {
+    return (await this.#run(['ls-tree', '--name-only', sha, '--', name])).trim() !== '';
+  }
+
+  /** The committer's time, ns since the epoch. */
+  async commitTimeNs(sha: string): Promise<bigint> {
+    return BigInt((await this.#run(['show', '-s', '--format=%ct', sha])).trim()) * 1_000_000_000n;
+  }
+
+  /** Writes a commit's files, and nothing of git's, into an empty folder. */
+  async export(dir: string, sha: string): Promise<void> {
+    const env = { GIT_INDEX_FILE: this.#git.temp('index') };
+    const tree = ['-c', 'core.bare=false', '--work-tree', dir];
+    await this.#run([...tree, 'read-tree', sha], { env });
+    await this.#run([...tree, 'checkout-index', '--all', '--force', `--prefix=${dir}/`], { env });
+  }
+
+  /** Makes a repository of its own in an empty folder, checked out at a commit, with submodules if asked. */
+  async clone(dir: string, remote: string, sha: string, ref: string, submodules: boolean): Promise<void> {
+    const git = (args: string[]) => this.#git.run(['-C', dir, ...args]);
+    await git(['init', '--quiet', '.']);
+    await git(['remote', 'add', 'origin', remote]);
+    const local = { GIT_ALLOW_PROTOCOL: 'file' };
+    await this.#git.run(
+      [
+        '-c',
+        'protocol.file.allow=always',
+        '-C',
+        dir,
+        'fetch',
+        '--quiet',
+        '--depth=1',
+        `file://${this.#dir}`,
+        sha,
+      ],
+      { env: local },
+    );
+    if (ref !== '' && !/^[0-9a-f]{40,64}$/.test(ref)) {
+      const name = ref.startsWith('refs/') ? ref : `refs/heads/${ref}`;
+      if (name.startsWith('refs/heads/'))
+        await git(['update-ref', `refs/remotes/origin/${name.slice(11)}`, sha]);
+      else await git(['update-ref', name, sha]);
+    }
+    await git(['checkout', '--quiet', '--detach', sha]);
+    if (submodules) await git(['submodule', 'update', '--init', '--recursive', '--depth=1']);
+  }
+}
+
+/** Our own ref for a commit that is here in full. */
+function kept(sha: string): string {
+  return `refs/drydock/${sha}`;
+}

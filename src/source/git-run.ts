@@ -1,0 +1,287 @@
+/** Runs git as a build needs it: no prompts, no configuration but ours, no credentials in arguments or errors. */
+import { spawn } from 'node:child_process';
+import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import type { Duplex } from 'node:stream';
+import { canceled, type DrydockError, type ErrorCode, errnoCode, fail } from '../errors/error.ts';
+import { withoutCredentials } from '../llb/git-url.ts';
+
+export interface GitAccess {
+  /** URL without credentials. */
+  remote: string;
+  /** Value of an Authorization header for an http(s) remote. A secret. */
+  authorization?: string;
+  /** known_hosts lines; undefined: any host key is taken. */
+  knownHosts?: string;
+  /** Connects to the client's ssh agent. */
+  agent?: () => Promise<Duplex>;
+}
+
+/** Protocols git may speak. Local files only when `DRYDOCK_GIT_ALLOW_FILE=1`: a client must not read the daemon's disk. */
+function protocols(): string {
+  const allowFile = process.env.DRYDOCK_GIT_ALLOW_FILE === '1';
+  return `http:https:ssh:git${allowFile ? ':file' : ''}`;
+}
+
+const passedOn = [
+  'PATH',
+  'http_proxy',
+  'https_proxy',
+  'no_proxy',
+  'HTTP_PROXY',
+  'HTTPS_PROXY',
+  'NO_PROXY',
+  'all_proxy',
+  'ALL_PROXY',
+  'SSL_CERT_FILE',
+  'SSL_CERT_DIR',
+];
+
+/** Git with one remote's credentials, for the time of one operation. `close` removes what it put on disk. */
+export class Git {
+  readonly #home: string;
+  readonly #env: Record<string, string>;
+  readonly #access: GitAccess;
+  readonly #signal: AbortSignal;
+  readonly #onOutput: (text: string) => void;
+  readonly #closers: (() => void)[] = [];
+
+  private constructor(
+    home: string,
+    access: GitAccess,
+    signal: AbortSignal,
+    onOutput: (text: string) => void,
+  ) {
+    this.#home = home;
+    this.#access = access;
+    this.#signal = signal;
+    this.#onOutput = onOutput;
+    const env: Record<string, string> = {};
+    for (const name of passedOn) {
+      const value = process.env[name];
+      if (value !== undefined) env[name] = value;
+    }
+    this.#env = Object.assign(env, {
+      HOME: home,
+      XDG_CONFIG_HOME: home,
+      LC_ALL: 'C',
+      GIT_TERMINAL_PROMPT: '0',
+      GIT_ASKPASS: '/bin/false',
+      SSH_ASKPASS: '/bin/false',
+      GIT_CONFIG_NOSYSTEM: '1',
+      GIT_CONFIG_GLOBAL: '/dev/null',
+      GIT_ALLOW_PROTOCOL: protocols(),
+    });
+  }
+
+  /** `onOutput` gets what git prints for people (progress, warnings). */
+  static async open(
+    access: GitAccess,
+    runDir: string,
+    signal: AbortSignal,
+    onOutput: (text: string) => void,
+  ): Promise<Git> {
+    const home = await mkdtemp(join(runDir, 'git-'));
+    const git = new Git(home, access, signal, onOutput);
+    try {
+      await git.#prepare();
+    } catch (err) {
+      await git.close();
+      throw err;
+    }
+    return git;
+  }
+
+  async #prepare(): Promise<void> {
+    const { remote, authorization, knownHosts, agent } = this.#access;
+    const config: [string, string][] = [
+      ['protocol.allow', 'never'],
+      // Ownership of a store's folders is the store's affair.
+      ['safe.directory', '*'],
+      ['core.hooksPath', '/dev/null'],
+      ['core.fsmonitor', 'false'],
+      ['advice.detachedHead', 'false'],
+      ['gc.auto', '0'],
+      ['init.defaultBranch', 'main'],
+    ];
+    for (const protocol of protocols().split(':')) config.push([`protocol.${protocol}.allow`, 'always']);
+    if (authorization !== undefined) {
+      // Only for this host: a redirect or a submodule elsewhere must not see it.
+      config.push([`http.${new URL(remote).origin}/.extraheader`, `Authorization: ${authorization}`]);
+    }
+    this.#env.GIT_CONFIG_COUNT = String(config.length);
+    for (const [i, [key, value]] of config.entries()) {
+      this.#env[`GIT_CONFIG_KEY_${i}`] = key;
+      this.#env[`GIT_CONFIG_VALUE_${i}`] = value;
+    }
+    const ssh = ['ssh', '-F', '/dev/null', '-o', 'BatchMode=yes'];
+    if (knownHosts === undefined) {
+      ssh.push(
+        '-o',
+        'StrictHostKeyChecking=no',
+        '-o',
+        'UserKnownHostsFile=/dev/null',
+        '-o',
+        'LogLevel=ERROR',
+      );
+    } else {
+      const file = join(this.#home, 'known_hosts');
+      await writeFile(file, knownHosts.endsWith('\n') ? knownHosts : `${knownHosts}\n`, { mode: 0o600 });
+      ssh.push('-o', 'StrictHostKeyChecking=yes', '-o', `UserKnownHostsFile=${file}`);
+    }
+    this.#env.GIT_SSH_COMMAND = ssh.map((word) => `'${word.replaceAll("'", "'\\''")}'`).join(' ');
+    if (agent !== undefined) this.#env.SSH_AUTH_SOCK = await this.#serveAgent(agent);
+  }
+
+  async #serveAgent(agent: () => Promise<Duplex>): Promise<string> {
+    const path = join(this.#home, 'agent.sock');
+    const open = new Set<Duplex>();
+    const server = createServer((socket) => {
+      open.add(socket);
+      socket.on('error', () => {});
+      socket.on('close', () => open.delete(socket));
+      agent().then(
+        (peer) => {
+          open.add(peer);
+          peer.on('error', () => socket.destroy());
+          peer.on('close', () => socket.destroy());
+          socket.on('close', () => peer.destroy());
+          socket.pipe(peer);
+          peer.pipe(socket);
+        },
+        () => socket.destroy(),
+      );
+    });
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject);
+      server.listen(path, resolve);
+    });
+    await chmod(path, 0o600);
+    this.#closers.push(() => {
+      server.close();
+      for (const stream of open) stream.destroy();
+    });
+    return path;
+  }
+
+  /** A path for a temporary file, removed by `close`. */
+  temp(name: string): string {
+    return join(this.#home, name);
+  }
+
+  /**
+   * Runs one command and returns its standard output. Throws on a non-zero status, in git's own words, classified;
+   * `canceled` when aborted, with all of git's processes gone.
+   */
+  async run(
+    args: readonly string[],
+    options: { env?: Record<string, string>; quiet?: boolean } = {},
+  ): Promise<string> {
+    const signal = this.#signal;
+    if (signal.aborted) throw canceled(signal.reason);
+    // The mode bits of what is checked out must not hang on our own umask.
+    const child = spawn('sh', ['-c', 'umask 022; exec git "$@"', 'git', ...args], {
+      env: { ...this.#env, ...options.env },
+      cwd: this.#home,
+      stdio: ['ignore', 'pipe', 'pipe'],
+      detached: true,
+    });
+    const kill = () => {
+      try {
+        if (child.pid !== undefined) process.kill(-child.pid, 'SIGKILL');
+      } catch {
+        // It has just ended.
+      }
+    };
+    signal.addEventListener('abort', kill, { once: true });
+    const out: Buffer[] = [];
+    let size = 0;
+    let said = '';
+    child.stdout.on('data', (chunk: Buffer) => {
+      size += chunk.length;
+      if (size > 64 << 20) kill();
+      else out.push(chunk);
+    });
+    child.stderr.on('data', (chunk: Buffer) => {
+      const text = this.#clean(chunk.toString());
+      said = (said + text).slice(-8192);
+      if (!options.quiet) this.#onOutput(text);
+    });
+    try {
+      const status = await new Promise<number | string>((resolve, reject) => {
+        child.once('error', reject);
+        child.once('close', (code, name) => resolve(code ?? name ?? 'an unknown end'));
+      });
+      if (signal.aborted) throw canceled(signal.reason);
+      if (status === 0) return Buffer.concat(out).toString();
+      throw status === 127 ? missing() : gitError(args, said, status, this.#access.remote);
+    } catch (err) {
+      if (errnoCode(err) !== undefined)
+        throw fail('internal', 'git', `git cannot be started: ${String(err)}`, { cause: err });
+      throw err;
+    } finally {
+      signal.removeEventListener('abort', kill);
+    }
+  }
+
+  #clean(text: string): string {
+    const secret = this.#access.authorization;
+    const clean = text.replace(/([a-z][a-z0-9+.-]*:\/\/)[^\s/@'"]*@/gi, '$1');
+    return secret === undefined ? clean : clean.replaceAll(secret, '***');
+  }
+
+  async close(): Promise<void> {
+    for (const closer of this.#closers.splice(0)) closer();
+    await rm(this.#home, { recursive: true, force: true });
+  }
+}
+
+function missing(): DrydockError {
+  return fail('unsupported', 'git', 'git is not installed on the machine that builds', {
+    hint: 'Install it: apt-get install git',
+  });
+}
+
+const kinds: [RegExp, ErrorCode, string?][] = [
+  [
+    /Authentication failed|could not read (Username|Password)|terminal prompts disabled|returned error: 40[13]|Permission denied/i,
+    'unauthenticated',
+    'Give credentials: --secret id=GIT_AUTH_TOKEN,env=… for https, --ssh default for ssh.',
+  ],
+  [/Host key verification failed/i, 'denied', "The server's host key is not among the known ones."],
+  [/transport '\w+' not allowed/i, 'denied', 'Only http, https, ssh and git remotes are allowed.'],
+  [
+    /could not resolve host|timed out|connection refused|unable to access|early EOF|connection reset|network is unreachable/i,
+    'unavailable',
+  ],
+  [
+    /repository .*not found|does not exist|does not appear to be a git repository|couldn't find remote ref|not our ref/i,
+    'not-found',
+    'Check the URL and the branch, tag or commit after #.',
+  ],
+];
+
+function gitError(
+  args: readonly string[],
+  said: string,
+  status: number | string,
+  remote: string,
+): DrydockError {
+  const verb = args.find((arg) => /^[a-z]+(-[a-z]+)*$/.test(arg)) ?? 'git';
+  const lines = said
+    .split(/[\r\n]+/)
+    .filter((line) => /^(fatal|error|remote|ssh)\b|denied|failed/i.test(line));
+  const text = (lines.length > 0 ? lines : said.trim().split('\n').slice(-3)).slice(-5).join('; ');
+  const [, code = 'failed', hint] = kinds.find(([pattern]) => pattern.test(said)) ?? [];
+  const where = withoutCredentials(remote);
+  return fail(
+    code as ErrorCode,
+    'git',
+    `git ${verb} of ${where} failed (status ${status}): ${text || 'no message'}`,
+    {
+      hint,
+      details: { remote: where },
+    },
+  );
+}

@@ -1,0 +1,188 @@
+/** One GET that puts up with broken connections, streams to a file and hashes on the way. */
+import { createHash } from 'node:crypto';
+import { createWriteStream } from 'node:fs';
+import { rm } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { canceled, DrydockError, type ErrorCode, fail } from '../errors/error.ts';
+import { withoutCredentials } from '../llb/git-url.ts';
+import type { Digest } from '../oci/types.ts';
+
+export interface Fetched {
+  digest: Digest;
+  size: number;
+  etag?: string;
+  /** As the server sent it. */
+  lastModified?: string;
+  /** From Content-Disposition. */
+  filename?: string;
+}
+
+export interface FetchOptions {
+  headers: Record<string, string>;
+  signal: AbortSignal;
+  report(current: number, total: number): void;
+}
+
+const tries = 4;
+/** ms without a byte before a connection is given up */
+const idle = 60_000;
+
+/**
+ * Downloads a URL to a file. Undefined when the server answers 304 (the headers asked for changes only). Network
+ * failures and 408, 429 and 5xx answers are tried again. Throws with the URL, the status and what to do; never with
+ * credentials.
+ */
+export async function download(
+  url: string,
+  file: string,
+  options: FetchOptions,
+): Promise<Fetched | undefined> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await once(url, file, options);
+    } catch (err) {
+      await rm(file, { force: true });
+      if (options.signal.aborted) throw canceled(options.signal.reason);
+      const error = err instanceof DrydockError ? err : broken(url, err);
+      if (attempt === tries || error.code !== 'unavailable') throw error;
+      await sleep(150 * 3 ** (attempt - 1), undefined, { signal: options.signal }).catch(() => {});
+    }
+  }
+}
+
+async function once(url: string, file: string, options: FetchOptions): Promise<Fetched | undefined> {
+  const { headers, signal, report } = options;
+  const stuck = new AbortController();
+  let timer = setTimeout(() => stuck.abort(new Error(`no byte in ${idle / 1000} s`)), idle);
+  try {
+    const response = await fetch(bare(url), {
+      headers: { 'user-agent': 'drydock', 'accept-encoding': 'identity', ...basicAuth(url), ...headers },
+      signal: AbortSignal.any([signal, stuck.signal]),
+      redirect: 'follow',
+    });
+    if (response.status === 304) {
+      await response.body?.cancel();
+      return undefined;
+    }
+    if (!response.ok) {
+      await response.body?.cancel();
+      throw statusError(url, response.status, response.statusText);
+    }
+    const total = Number(response.headers.get('content-length') ?? 0);
+    const hash = createHash('sha256');
+    let size = 0;
+    const out = createWriteStream(file, { flags: 'wx', mode: 0o600 });
+    const failed = new Promise<never>((_, reject) => out.once('error', reject));
+    failed.catch(() => {});
+    try {
+      for await (const chunk of response.body ?? []) {
+        clearTimeout(timer);
+        timer = setTimeout(() => stuck.abort(new Error(`no byte in ${idle / 1000} s`)), idle);
+        hash.update(chunk);
+        size += chunk.length;
+        if (!out.write(chunk))
+          await Promise.race([new Promise((resolve) => out.once('drain', resolve)), failed]);
+        report(size, total);
+      }
+      await Promise.race([new Promise<void>((resolve) => out.end(resolve)), failed]);
+    } finally {
+      out.destroy();
+    }
+    const plain = response.headers.get('content-encoding') === null;
+    if (plain && total > 0 && size !== total) {
+      throw fail(
+        'unavailable',
+        'http',
+        `${shown(url)}: the server broke off after ${size} of ${total} bytes`,
+      );
+    }
+    return {
+      digest: `sha256:${hash.digest('hex')}`,
+      size,
+      etag: response.headers.get('etag') ?? undefined,
+      lastModified: response.headers.get('last-modified') ?? undefined,
+      filename: dispositionName(response.headers.get('content-disposition')),
+    };
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** A URL as errors may show it: without user, password and query values. */
+export function shown(url: string): string {
+  return withoutCredentials(url).replace(/([?&][^=&#]+)=[^&#]*/g, '$1=…');
+}
+
+function bare(url: string): string {
+  const parsed = new URL(url);
+  parsed.username = '';
+  parsed.password = '';
+  return parsed.href;
+}
+
+function basicAuth(url: string): Record<string, string> {
+  const { username, password } = new URL(url);
+  if (username === '' && password === '') return {};
+  const pair = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`;
+  return { authorization: `Basic ${Buffer.from(pair).toString('base64')}` };
+}
+
+function statusError(url: string, status: number, text: string): DrydockError {
+  const kinds: Record<number, [ErrorCode, string?]> = {
+    401: ['unauthenticated', 'The server wants credentials.'],
+    403: ['denied', 'The server does not give this file to you.'],
+    404: ['not-found', 'Check the URL.'],
+    410: ['not-found', 'The file is gone from the server.'],
+  };
+  const again = status >= 500 || status === 429 || status === 408;
+  const [code, hint] = kinds[status] ?? [again ? 'unavailable' : 'failed'];
+  return fail(code, 'http', `${shown(url)}: the server answered ${status}${text === '' ? '' : ` ${text}`}`, {
+    hint,
+    details: { url: shown(url), status },
+  });
+}
+
+function broken(url: string, err: unknown): DrydockError {
+  let cause: unknown = err;
+  while (cause instanceof Error && cause.cause instanceof Error) cause = cause.cause;
+  const { code, syscall } = cause as NodeJS.ErrnoException;
+  if (code === 'ENOSPC') {
+    return fail('exhausted', 'host', `no space left on the disk for ${shown(url)}`, {
+      hint: 'Free disk space, for example with `drydock prune`.',
+      cause: err,
+    });
+  }
+  if (syscall === 'open' || syscall === 'write') {
+    return fail('internal', 'http', `${shown(url)} cannot be stored: ${(cause as Error).message}`, {
+      cause: err,
+    });
+  }
+  const why = cause instanceof Error ? cause.message || cause.name : String(cause);
+  return fail('unavailable', 'http', `${shown(url)} cannot be fetched: ${why}`, {
+    hint: code === 'ENOTFOUND' ? 'Check the host name and the network.' : undefined,
+    details: { url: shown(url) },
+    cause: err,
+  });
+}
+
+/** The file name of a Content-Disposition header, when it is a plain one. */
+export function dispositionName(header: string | null): string | undefined {
+  if (header === null) return undefined;
+  const encoded = /;\s*filename\*=utf-8''([^;]+)/i.exec(header)?.[1];
+  const plain = /;\s*filename=(?:"((?:[^"\\]|\\.)*)"|([^;\s]+))/i.exec(header);
+  try {
+    const name =
+      encoded === undefined
+        ? (plain?.[1]?.replace(/\\(.)/g, '$1') ?? plain?.[2])
+        : decodeURIComponent(encoded);
+    return name === undefined || !isFileName(name) ? undefined : name;
+  } catch {
+    return undefined;
+  }
+}
+
+export function isFileName(name: string): boolean {
+  return (
+    name !== '' && name !== '.' && name !== '..' && !/[/\0]/.test(name) && Buffer.byteLength(name) <= 255
+  );
+}

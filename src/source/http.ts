@@ -1,0 +1,211 @@
+/** `http://…` and `https://…`: one file from a server. Its bytes name it; ETag and Last-Modified spare a second transfer. */
+import { randomUUID } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { copyAll, writeSnapshot } from '../apply/snapshot.ts';
+import { fail, toDrydockError } from '../errors/error.ts';
+import { digestOf, hex, parseDigest } from '../oci/digest.ts';
+import type { Digest } from '../oci/types.ts';
+import type { OpDeps, OpMaker } from '../ops/deps.ts';
+import { refContext } from '../solver/ref-context.ts';
+import type { OpContext } from '../solver/types.ts';
+import type { Ref } from '../store/ref.ts';
+import { attrReader, sourceOf } from './attrs.ts';
+import { download, type Fetched, isFileName, shown } from './http-fetch.ts';
+
+/** Headers that a definition may set, as in BuildKit. */
+const settable = ['accept', 'user-agent'];
+
+export const httpSource: OpMaker = (vertex, deps) => {
+  const { identifier: url, attrs } = sourceOf(vertex);
+  const read = attrReader(attrs, shown(url));
+  if (!URL.canParse(url)) throw fail('invalid', 'http', `invalid URL ${JSON.stringify(shown(url))}`);
+  const checksum = read.text('http.checksum');
+  const filename = read.text('http.filename');
+  if (filename !== undefined && !isFileName(filename)) {
+    throw fail('invalid', 'llb', `invalid http.filename ${JSON.stringify(filename)}`);
+  }
+  const headers: Record<string, string> = {};
+  for (const name of settable) {
+    const value = read.text(`http.header.${name}`);
+    if (value !== undefined) headers[name] = value;
+  }
+  const authSecret = read.text('http.authheadersecret');
+  const mode = read.number('http.perm') ?? 0o600;
+  const uid = read.number('http.uid') ?? 0;
+  const gid = read.number('http.gid') ?? 0;
+  read.done();
+  const wanted = checksum === undefined ? undefined : parseDigest(checksum);
+  const job = new HttpFile(url, headers, authSecret, deps);
+
+  return {
+    async cacheMap(ctx) {
+      // With a checksum there is nothing to ask the server before the file itself is needed.
+      const known = wanted === undefined ? await job.look(ctx) : undefined;
+      const name = filename ?? (wanted === undefined ? nameOf(url, known) : [pathName(url)]);
+      return {
+        digest: digestOf(`http ${JSON.stringify([wanted ?? known?.digest, name, mode, uid, gid])}`),
+        deps: [],
+      };
+    },
+    async exec(_, ctx): Promise<Ref[]> {
+      const { dir, fetched } = await job.file(ctx);
+      if (wanted !== undefined && fetched.digest !== wanted) {
+        throw fail('corrupt', 'http', `digest mismatch ${fetched.digest}: ${wanted}`, {
+          hint: `The file at ${shown(url)} is not the one its checksum promises.`,
+          details: { url: shown(url), expected: wanted, actual: fetched.digest },
+        });
+      }
+      const target = filename ?? nameOf(url, fetched);
+      await rename(join(dir, 'body'), join(dir, 'tree', target));
+      const id = randomUUID();
+      const name = `http-${id}`;
+      const modified = Date.parse(fetched.lastModified ?? '');
+      const file = `/${target}`;
+      const action = {
+        ...copyAll({ kind: 'folder', dir: join(dir, 'tree'), rootOwned: true }),
+        src: file,
+        dest: file,
+        mode: mode.toString(8),
+        owner: { user: { id: uid }, group: { id: gid } },
+        timestampNs: BigInt(Number.isNaN(modified) ? 0 : modified) * 1_000_000n,
+      };
+      const what = { name, key: `http-active-${id}`, parent: undefined, actions: [action] };
+      await writeSnapshot(deps.store, what, refContext(ctx));
+      await rm(dir, { recursive: true, force: true });
+      return [deps.refs.snapshot(name)];
+    },
+  };
+};
+
+function pathName(url: string): string {
+  const last = new URL(url).pathname.split('/').at(-1) ?? '';
+  try {
+    const name = decodeURIComponent(last);
+    return isFileName(name) ? name : 'download';
+  } catch {
+    return isFileName(last) ? last : 'download';
+  }
+}
+
+function nameOf(url: string, fetched: { filename?: string } | undefined): string {
+  return fetched?.filename ?? pathName(url);
+}
+
+/** A URL's file: what is remembered of it, and the download once one was made. */
+class HttpFile {
+  readonly #url: string;
+  readonly #headers: Record<string, string>;
+  readonly #authSecret: string | undefined;
+  readonly #deps: OpDeps;
+  #downloaded: { dir: string; fetched: Fetched } | undefined;
+  #known: Fetched | undefined;
+
+  constructor(url: string, headers: Record<string, string>, authSecret: string | undefined, deps: OpDeps) {
+    this.#url = url;
+    this.#headers = headers;
+    this.#authSecret = authSecret;
+    this.#deps = deps;
+  }
+
+  /** What the server has now: asked with what we know of it, and downloaded when that does not hold any more. */
+  async look(ctx: OpContext): Promise<Fetched> {
+    const memo = this.#memo();
+    const conditions: Record<string, string> = {};
+    if (memo?.etag !== undefined) conditions['if-none-match'] = memo.etag;
+    else if (memo?.lastModified !== undefined) conditions['if-modified-since'] = memo.lastModified;
+    const fetched = await this.#download(ctx, conditions);
+    if (fetched === undefined && memo !== undefined) {
+      this.#known = memo;
+      return memo;
+    }
+    if (fetched === undefined)
+      throw fail('failed', 'http', `${shown(this.#url)}: the server answered 304 unasked`);
+    return fetched;
+  }
+
+  /** The downloaded file, `body` in a folder that also holds an empty `tree`. */
+  async file(ctx: OpContext): Promise<{ dir: string; fetched: Fetched }> {
+    if (this.#downloaded === undefined) {
+      const fetched = await this.#download(ctx, {});
+      if (fetched !== undefined && this.#known !== undefined && fetched.digest !== this.#known.digest) {
+        throw fail('unavailable', 'http', `${shown(this.#url)} changed while it was being fetched`, {
+          hint: 'Build again.',
+        });
+      }
+    }
+    const downloaded = this.#downloaded;
+    if (downloaded === undefined) throw fail('internal', 'http', `${shown(this.#url)} was not downloaded`);
+    this.#downloaded = undefined;
+    return downloaded;
+  }
+
+  async #download(ctx: OpContext, conditions: Record<string, string>): Promise<Fetched | undefined> {
+    const dir = await mkdtemp(join(this.#deps.store.runDir, 'http-'));
+    ctx.onRelease?.(() => rm(dir, { recursive: true, force: true }));
+    await mkdir(join(dir, 'tree'), { mode: 0o755 });
+    const status = `downloading ${shown(this.#url)}`;
+    let told = 0;
+    try {
+      const headers = { ...this.#headers, ...(await this.#authorization(ctx)), ...conditions };
+      const fetched = await download(this.#url, join(dir, 'body'), {
+        headers,
+        signal: ctx.signal,
+        report: (current, total) => {
+          if (performance.now() - told < 100) return;
+          told = performance.now();
+          ctx.progress.report(status, { current, total });
+        },
+      });
+      if (fetched === undefined) {
+        await rm(dir, { recursive: true, force: true });
+        return undefined;
+      }
+      ctx.progress.report(status, { current: fetched.size, total: fetched.size, done: true });
+      this.#downloaded = { dir, fetched };
+      await this.#remember(fetched);
+      return fetched;
+    } catch (err) {
+      await rm(dir, { recursive: true, force: true });
+      throw toDrydockError(err, 'http');
+    }
+  }
+
+  async #authorization(ctx: OpContext): Promise<Record<string, string>> {
+    if (this.#authSecret === undefined) return {};
+    const secret = await ctx.session.secret(this.#authSecret);
+    const value = secret?.toString().trim();
+    if (value === undefined || value === '') {
+      throw fail('not-found', 'http', `the client gives no secret ${JSON.stringify(this.#authSecret)}`, {
+        hint: `Give it with --secret id=${this.#authSecret},….`,
+      });
+    }
+    return { authorization: value };
+  }
+
+  /** What one answer said holds for the same request only: its URL, headers and whose secret it was asked with. */
+  #memoFile(): string {
+    const id = hex(digestOf(JSON.stringify([this.#url, this.#headers, this.#authSecret])));
+    return join(this.#deps.store.root, 'http', `${id}.json`);
+  }
+
+  #memo(): Fetched | undefined {
+    try {
+      const memo = JSON.parse(readFileSync(this.#memoFile(), 'utf8')) as Partial<Fetched>;
+      if (typeof memo.digest !== 'string' || typeof memo.size !== 'number') return undefined;
+      return memo as Fetched & { digest: Digest };
+    } catch {
+      return undefined;
+    }
+  }
+
+  async #remember(fetched: Fetched): Promise<void> {
+    if (fetched.etag === undefined && fetched.lastModified === undefined) return;
+    const file = this.#memoFile();
+    await mkdir(join(this.#deps.store.root, 'http'), { recursive: true, mode: 0o700 });
+    const temp = `${file}.${randomUUID()}`;
+    await writeFile(temp, JSON.stringify(fetched), { mode: 0o600 });
+    await rename(temp, file);
+  }
+}

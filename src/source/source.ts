@@ -1,0 +1,33 @@
+/** Picks the maker of a source op by its identifier's scheme. */
+import { fail } from '../errors/error.ts';
+import type { OpMaker } from '../ops/deps.ts';
+import { sourceOf } from './attrs.ts';
+import { gitSource } from './git.ts';
+import { httpSource } from './http.ts';
+import { imageSource } from './image.ts';
+import { localSource } from './local.ts';
+import { ociLayoutSource } from './oci-layout.ts';
+import { uploadSource } from './upload.ts';
+
+const makers: Record<string, OpMaker> = {
+  'docker-image': imageSource,
+  git: gitSource,
+  http: httpSource,
+  https: httpSource,
+  local: localSource,
+  'oci-layout': ociLayoutSource,
+  upload: uploadSource,
+};
+
+/** LLB's SourceOp. Throws `unsupported` for a scheme nobody knows. */
+export const sourceOp: OpMaker = (vertex, deps) => {
+  const { identifier } = sourceOf(vertex);
+  const scheme = /^([a-z][a-z0-9+.-]*):\/\//.exec(identifier)?.[1];
+  const maker = scheme === undefined ? undefined : makers[scheme];
+  if (maker === undefined) {
+    throw fail('unsupported', 'llb', `the source ${JSON.stringify(identifier)} is of no known kind`, {
+      hint: `Known are ${Object.keys(makers).join(', ')}.`,
+    });
+  }
+  return maker(vertex, deps);
+};

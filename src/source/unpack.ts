@@ -1,0 +1,110 @@
+/** Worker task `source.unpack`: a posted stream becomes a folder. */
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { MessagePort } from 'node:worker_threads';
+import { canceled, fail } from '../errors/error.ts';
+import { decompress, detectCompression } from '../tar/decompress.ts';
+import { TarParser } from '../tar/parser.ts';
+import { receiveStream } from '../workers/stream.ts';
+import type { TaskContext } from '../workers/tasks.ts';
+import { FolderUnpacker } from './unpack-folder.ts';
+
+/** Largest bare Dockerfile taken for one, bytes. */
+const maxDockerfile = 1024 * 1024;
+
+/**
+ * Unpacks a tar (plain or compressed) into the empty folder `dir`; a stream that is no archive is a bare Dockerfile
+ * and becomes `dir/Dockerfile`. Posts bytes so far. Throws `invalid` or `corrupt` (hop `context`).
+ */
+export async function unpack(
+  args: { dir: string; port: MessagePort },
+  ctx: TaskContext,
+): Promise<{ entries: number; bytes: number; bare: boolean }> {
+  const { stream, head } = await peek(receiveStream(args.port), 512);
+  try {
+    if (detectCompression(head) === 'none' && !isTarHeader(head)) {
+      const bytes = await bareDockerfile(stream, args.dir);
+      return { entries: 1, bytes, bare: true };
+    }
+    const unpacker = new FolderUnpacker(args.dir);
+    const parser = new TarParser(unpacker, { hop: 'context' });
+    let told = 0;
+    try {
+      for await (const chunk of decompress(stream, { hop: 'context' })) {
+        if (ctx.aborted()) throw canceled();
+        parser.push(chunk);
+        if (unpacker.bytes - told > 4 << 20) {
+          told = unpacker.bytes;
+          ctx.post(told);
+        }
+      }
+      parser.finish();
+      unpacker.finish();
+    } finally {
+      unpacker.abort();
+    }
+    return { entries: unpacker.entries, bytes: unpacker.bytes, bare: false };
+  } finally {
+    await stream.return?.(undefined);
+  }
+}
+
+async function bareDockerfile(stream: AsyncIterable<Uint8Array>, dir: string): Promise<number> {
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  for await (const chunk of stream) {
+    size += chunk.length;
+    chunks.push(chunk);
+    if (size > maxDockerfile) throw neither('it is no archive, and too large for a Dockerfile');
+  }
+  const text = Buffer.concat(chunks);
+  if (text.length === 0) throw neither('it is empty');
+  if (text.includes(0)) throw neither('it is neither a tar archive nor a Dockerfile');
+  writeFileSync(join(dir, 'Dockerfile'), text, { mode: 0o644 });
+  return size;
+}
+
+function neither(why: string) {
+  return fail('invalid', 'context', `the uploaded build context cannot be used: ${why}`, {
+    hint: 'Send a tar archive (plain, gzip, bzip2, xz or zstd) or the text of a Dockerfile.',
+  });
+}
+
+/** Whether 512 bytes are a tar header with a right checksum, or the zeros that end an empty archive. */
+export function isTarHeader(block: Uint8Array): boolean {
+  if (block.length < 512) return false;
+  const header = block.subarray(0, 512);
+  if (header.every((byte) => byte === 0)) return true;
+  const field = Buffer.from(header.subarray(148, 156))
+    .toString('latin1')
+    .replace(/[\0 ]+/g, ' ')
+    .trim();
+  if (!/^[0-7]+$/.test(field)) return false;
+  let sum = 8 * 0x20;
+  for (let i = 0; i < 512; i++) if (i < 148 || i >= 156) sum += header[i] as number;
+  return Number.parseInt(field, 8) === sum;
+}
+
+/** The first bytes of a stream, and the whole of it. */
+async function peek(
+  source: AsyncGenerator<Uint8Array, void, undefined>,
+  want: number,
+): Promise<{ head: Uint8Array; stream: AsyncGenerator<Uint8Array, void, undefined> }> {
+  const chunks: Uint8Array[] = [];
+  let length = 0;
+  while (length < want) {
+    const next = await source.next();
+    if (next.done) break;
+    chunks.push(next.value);
+    length += next.value.length;
+  }
+  async function* whole(): AsyncGenerator<Uint8Array, void, undefined> {
+    try {
+      yield* chunks;
+      yield* source;
+    } finally {
+      await source.return(undefined);
+    }
+  }
+  return { head: Buffer.concat(chunks), stream: whole() };
+}

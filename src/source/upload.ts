@@ -1,0 +1,57 @@
+/** `upload://ID`: a tar or a bare Dockerfile that the client posted. What it holds names it, not how it came. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { MessageChannel } from 'node:worker_threads';
+import { fail, toDrydockError } from '../errors/error.ts';
+import { digestOf } from '../oci/digest.ts';
+import type { OpMaker } from '../ops/deps.ts';
+import { runTask } from '../workers/pool.ts';
+import { sendStream } from '../workers/stream.ts';
+import { attrReader, sourceOf } from './attrs.ts';
+
+export const uploadSource: OpMaker = (vertex, deps) => {
+  const { identifier, attrs } = sourceOf(vertex);
+  const id = identifier.slice('upload://'.length);
+  attrReader(attrs, identifier).done();
+  return {
+    async cacheMap() {
+      return { digest: digestOf(`upload ${id}`), deps: [], volatile: true };
+    },
+    async exec(_, ctx) {
+      const stream = await ctx.session.upload(id);
+      if (stream === undefined) {
+        throw fail('not-found', 'context', `there is no upload ${JSON.stringify(id)}, or it was read before`);
+      }
+      const dir = await mkdtemp(join(deps.store.runDir, 'upload-'));
+      ctx.onRelease?.(() => rm(dir, { recursive: true, force: true }));
+      const { port1, port2 } = new MessageChannel();
+      const status = 'unpacking the build context';
+      const sending = sendStream(stream, port1);
+      const stop = () => stream.destroy();
+      ctx.signal.addEventListener('abort', stop, { once: true });
+      try {
+        const { bytes } = await runTask(
+          'source.unpack',
+          { dir, port: port2 },
+          {
+            signal: ctx.signal,
+            transfer: [port2],
+            waits: true,
+            onMessage: (n) => ctx.progress.report(status, { current: Number(n), total: 0 }),
+          },
+        );
+        ctx.progress.report(status, { current: bytes, total: 0, done: true });
+      } catch (err) {
+        const error = toDrydockError(err, 'context');
+        if (error.code !== 'canceled') error.hop ??= 'context';
+        throw error;
+      } finally {
+        ctx.signal.removeEventListener('abort', stop);
+        port1.close();
+        stream.destroy();
+        await sending;
+      }
+      return [deps.refs.folder({ kind: 'folder', dir, rootOwned: true })];
+    },
+  };
+};
