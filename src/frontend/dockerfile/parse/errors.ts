@@ -16,9 +16,7 @@ export interface SourceFile {
 export function located(err: unknown, file: SourceFile, range: SourceRange, prefix = ''): unknown {
   if (!(err instanceof DrydockError) || err.source !== undefined) return err;
   return fail(err.code, 'dockerfile', prefix + err.message, {
-    hint:
-      err.hint ??
-      `See the ${file.filename} reference for the form of this instruction: https://docs.docker.com/reference/dockerfile/`,
+    hint: err.hint ?? 'See https://docs.docker.com/reference/dockerfile/ for the form of this instruction.',
     cause: err,
     source: { filename: file.filename, text: file.text, ranges: [range] },
   });

@@ -157,6 +157,11 @@ const parseCopy: Parser = ({ base, command, heredocs }, kind) => {
       );
     return { heredoc: documents.splice(index, 1)[0]! };
   });
+  if (documents.length > 0)
+    throw invalid(
+      `${kind} does not use the heredoc ${JSON.stringify(documents[0]!.name)} as a source`,
+      'Write <<NAME as a source of its own; names with spaces do not work here.',
+    );
   return {
     ...base,
     kind: kind as 'COPY' | 'ADD',

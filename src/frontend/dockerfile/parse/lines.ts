@@ -34,6 +34,13 @@ function cutContinuation(line: string, esc: string): string | undefined {
   return line.slice(0, end - 1);
 }
 
+/** Without carriage returns at the end. (A pattern would try at each of many returns inside.) */
+function bare(line: string): string {
+  let end = line.length;
+  while (end > 0 && line[end - 1] === '\r') end--;
+  return end === line.length ? line : line.slice(0, end);
+}
+
 function isComment(line: string): boolean {
   return trimStart(line).startsWith('#');
 }
@@ -65,7 +72,7 @@ export class LineReader {
     const line = Math.max(1, Math.min(last, this.lines.length));
     return {
       start: { line: Math.min(first, line), character: 0 },
-      end: { line, character: this.lines[line - 1]!.replace(/\r+$/, '').length },
+      end: { line, character: bare(this.lines[line - 1]!).length },
     };
   }
 
@@ -80,8 +87,7 @@ export class LineReader {
         ),
         this.at,
       );
-    if (whole || !line.endsWith('\r')) return line;
-    return line.replace(/\r+$/, '');
+    return whole ? line : bare(line);
   }
 
   private error(err: unknown, first: number, last = first): unknown {
@@ -166,8 +172,8 @@ export class LineReader {
         if (this.at >= this.lines.length)
           throw invalid('unterminated heredoc', `Add a line that is only ${JSON.stringify(mark.name)}.`);
         const whole = this.next(true);
-        const bare = whole.replace(/\r+$/, '');
-        if ((mark.chomp ? bare.replace(/^\t+/, '') : bare) === mark.name) break;
+        const end = bare(whole);
+        if ((mark.chomp ? end.replace(/^\t+/, '') : end) === mark.name) break;
         content.push(whole, '\n');
       }
       const joined = content.join('');
