@@ -1,0 +1,28 @@
+/** Mounts what a store returns, as an executor would, for the time of one function. */
+import { mkdtempSync, rmdirSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { MNT_DETACH, MS_BIND, MS_RDONLY, MS_REC, MS_REMOUNT, mount, umount } from '../../src/linux/libc.ts';
+import type { Mount } from '../../src/store/store.ts';
+
+export async function withMounted<T>(
+  mounts: readonly Mount[],
+  body: (dir: string) => T | Promise<T>,
+): Promise<T> {
+  const dir = mkdtempSync(join(tmpdir(), 'drydock-mnt-'));
+  let mounted = 0;
+  try {
+    for (const { type, source, options } of mounts) {
+      const plain = options.filter((option) => !['ro', 'rw', 'rbind'].includes(option));
+      const readOnly = options.includes('ro');
+      if (type === 'overlay') mount(source, dir, 'overlay', readOnly ? MS_RDONLY : 0, plain.join(','));
+      else mount(source, dir, 'none', MS_BIND | MS_REC, '');
+      mounted++;
+      if (type === 'bind' && readOnly) mount('', dir, 'none', MS_REMOUNT | MS_BIND | MS_RDONLY, '');
+    }
+    return await body(dir);
+  } finally {
+    while (mounted-- > 0) umount(dir, MNT_DETACH);
+    rmdirSync(dir);
+  }
+}
