@@ -1,6 +1,6 @@
 /** LLB's MergeOp: the layers of several trees stacked into one, later ones on top. */
 import { randomUUID } from 'node:crypto';
-import { isEmpty } from '../apply/snapshot.ts';
+import { copyAll, isEmpty, writeSnapshot } from '../apply/snapshot.ts';
 import { fail } from '../errors/error.ts';
 import { digestOf } from '../oci/digest.ts';
 import { refContext } from '../solver/ref-context.ts';
@@ -49,10 +49,15 @@ async function mergeRefs(
   if (rest.length === 0) return base;
   let top = await base.snapshot(ctx);
   for (const part of rest) {
-    for (const layer of await chainOf(deps.store, await part.snapshot(ctx))) {
-      const name = `merge-${randomUUID()}`;
-      await restack(deps.store, name, layer, top, ctx);
-      top = name;
+    if (deps.store.snapshots.restack !== undefined) {
+      const layers = await chainOf(deps.store, await part.snapshot(ctx));
+      top = (await restack(deps.store, layers, top, ctx)) ?? top;
+    } else {
+      // Such a store has no layers to stack, only whole trees: the part is copied over.
+      const id = randomUUID();
+      const what = { name: `merge-${id}`, key: `merge-active-${id}`, parent: top };
+      await writeSnapshot(deps.store, { ...what, actions: [copyAll(await part.view(ctx))] }, ctx);
+      top = what.name;
     }
   }
   return deps.refs.snapshot(top);

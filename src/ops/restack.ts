@@ -1,11 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { readdir, stat } from 'node:fs/promises';
-import { join } from 'node:path';
-import { copyAll, writeSnapshot } from '../apply/snapshot.ts';
 import { fail, throwIfAborted } from '../errors/error.ts';
-import type { FileActionSpec } from '../fs/actions.ts';
-import { specOfMounts, type ViewSpec } from '../fs/view.ts';
-import { lgetxattr } from '../linux/libc.ts';
 import type { RefContext } from '../store/ref.ts';
 import type { Store } from '../store/store.ts';
 
@@ -22,51 +16,23 @@ export async function chainOf(store: Store, key: string): Promise<string[]> {
 }
 
 /**
- * Makes the committed snapshot `name`: the own layer of `source` on another parent. Without copying where the store
- * can; else what the layer adds is copied and what it deletes is deleted.
+ * Stacks the own layers of snapshots, lowest first, on another parent, without copying, and returns the topmost.
+ * Only for stores that can (`snapshots.restack`).
  */
 export async function restack(
   store: Store,
-  name: string,
-  source: string,
+  layers: readonly string[],
   parent: string | undefined,
   ctx: RefContext,
-): Promise<void> {
-  throwIfAborted(ctx.signal);
-  if (store.snapshots.restack !== undefined) {
-    await store.snapshots.restack(name, source, parent, { lease: ctx.lease });
-    return;
+): Promise<string | undefined> {
+  let top = parent;
+  for (const layer of layers) {
+    throwIfAborted(ctx.signal);
+    const name = `restack-${randomUUID()}`;
+    if (store.snapshots.restack === undefined)
+      throw fail('internal', 'store', 'this store cannot restack layers');
+    await store.snapshots.restack(name, layer, top, { lease: ctx.lease });
+    top = name;
   }
-  const view = await store.snapshots.view(source);
-  try {
-    const own = ownLayer(specOfMounts(view.mounts));
-    const actions: FileActionSpec[] = [];
-    if (own !== undefined) {
-      for await (const path of deleted(own)) {
-        actions.push({ kind: 'rm', path, allowNotFound: true, allowWildcard: false });
-      }
-      actions.push(copyAll({ kind: 'layers', dirs: [own] }));
-    }
-    await writeSnapshot(store, { name, key: `restack-${randomUUID()}`, parent, actions }, ctx);
-  } finally {
-    await view.release();
-  }
-}
-
-function ownLayer(spec: ViewSpec): string | undefined {
-  return spec.kind === 'layers' ? spec.dirs[0] : undefined;
-}
-
-/** Paths that a layer folder hides: whiteouts, and the folders it replaces. */
-async function* deleted(layer: string): AsyncGenerator<string> {
-  const folders = ['/'];
-  for (let folder = folders.pop(); folder !== undefined; folder = folders.pop()) {
-    for (const entry of await readdir(join(layer, folder), { withFileTypes: true })) {
-      const path = join(folder, entry.name);
-      if (entry.isDirectory()) {
-        folders.push(path);
-        if (lgetxattr(join(layer, path), 'trusted.overlay.opaque')?.toString() === 'y') yield path;
-      } else if (entry.isCharacterDevice() && (await stat(join(layer, path))).rdev === 0) yield path;
-    }
-  }
+  return top;
 }

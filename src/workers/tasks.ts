@@ -13,9 +13,13 @@ export interface TaskContext {
 
 /** One entry per task, sorted by name. A task's module must not import the pool. */
 export const tasks = {
+  'fs.apply': () => import('../fs/apply.ts').then((m) => m.apply),
   'fs.checksum': () => import('../fs/checksum.ts').then((m) => m.checksum),
+  'fs.export': () => import('../fs/export.ts').then((m) => m.exportTree),
+  'fs.seed': () => import('../fs/seed.ts').then((m) => m.seed),
   'layer.pack': () => import('../layer/pack-task.ts').then((m) => m.pack),
   'layer.unpack': () => import('../layer/unpack-task.ts').then((m) => m.unpack),
+  'ops.diff': () => import('../ops/diff-task.ts').then((m) => m.writeDiff),
   'source.unpack': () => import('../source/unpack.ts').then((m) => m.unpack),
   'store.copy': () => import('../store/local/tree.ts').then((m) => m.copyTree),
   'store.hash': () => import('../store/local/hash.ts').then((m) => m.hashFile),
