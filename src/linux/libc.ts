@@ -18,6 +18,7 @@ const fns = {
   umount2: libc.func('int umount2(const char *target, int flags)'),
   flock: libc.func('int flock(int fd, int operation)'),
   utimensat: libc.func('int utimensat(int dirfd, const char *path, const void *times, int flags)'),
+  pipe2: libc.func('int pipe2(void *fds, int flags)'),
   syncfs: libc.func('int syncfs(int fd)'),
   lseek: libc.func('int64_t lseek(int fd, int64_t offset, int whence)'),
   copy_file_range: libc.func(
@@ -184,4 +185,21 @@ export function copyFileRange(fdIn: number, fdOut: number, length: number): numb
   const n = Number(fns.copy_file_range(fdIn, null, fdOut, null, length, 0));
   if (n < 0) throw fault('copy_file_range');
   return n;
+}
+
+const offsets = [Buffer.alloc(8), Buffer.alloc(8)] as const;
+
+/** Copies bytes between two open files inside the kernel, both at `offset`; returns how many were copied, 0 at the end. */
+export function copyFileRangeAt(fdIn: number, fdOut: number, offset: number, length: number): number {
+  for (const buffer of offsets) buffer.writeBigInt64LE(BigInt(offset));
+  const n = Number(fns.copy_file_range(fdIn, offsets[0], fdOut, offsets[1], length, 0));
+  if (n < 0) throw fault('copy_file_range');
+  return n;
+}
+
+/** A pipe: file descriptors to read from and to write to, closed in other programs that are started (`O_CLOEXEC`). */
+export function pipe(): [read: number, write: number] {
+  const fds = Buffer.alloc(8);
+  if (fns.pipe2(fds, 0o2000000) !== 0) throw fault('pipe2');
+  return [fds.readInt32LE(0), fds.readInt32LE(4)];
 }

@@ -1,0 +1,50 @@
+/** The worker task `fs.apply`: file actions, in order, on a layer folder. */
+import { canceled, DrydockError, errnoCode, fail, toDrydockError } from '../errors/error.ts';
+import type { ApplyArgs, ApplyResult, FileActionSpec } from './actions.ts';
+import { applyCopy } from './copy.ts';
+import { applyMkdir, applyMkfile, applyRm, applySymlink } from './edit.ts';
+import type { Abortable } from './make.ts';
+import { LayerTarget } from './target.ts';
+
+/**
+ * Applies actions. After a failure the layer folder holds part of the work and is to be discarded. Throws what the
+ * actions throw, `canceled` when given up, `exhausted` on a full disk.
+ */
+export async function apply(args: ApplyArgs, ctx: Abortable): Promise<ApplyResult> {
+  const target = new LayerTarget(args.target.dirs);
+  for (const action of args.actions) {
+    if (ctx.aborted()) throw canceled();
+    try {
+      await applyOne(target, action, ctx);
+    } catch (err) {
+      throw describe(err, action, args);
+    }
+  }
+  return { entries: target.entries, bytes: target.bytes };
+}
+
+async function applyOne(target: LayerTarget, action: FileActionSpec, ctx: Abortable): Promise<void> {
+  switch (action.kind) {
+    case 'mkdir':
+      return applyMkdir(target, action);
+    case 'mkfile':
+      return applyMkfile(target, action);
+    case 'symlink':
+      return applySymlink(target, action);
+    case 'rm':
+      return applyRm(target, action);
+    case 'copy':
+      return applyCopy(target, action, ctx);
+  }
+}
+
+/** A system error with the paths that users know, not those of layer folders. */
+function describe(err: unknown, action: FileActionSpec, { target }: ApplyArgs): unknown {
+  if (err instanceof DrydockError) return err;
+  const code = errnoCode(err);
+  if (code === undefined || code === 'ENOSPC') return toDrydockError(err, 'file');
+  let message = err instanceof Error ? err.message : String(err);
+  for (const dir of target.dirs) message = message.replaceAll(dir, '');
+  const bad = ['ENAMETOOLONG', 'EINVAL', 'ELOOP', 'ENOTDIR', 'EISDIR', 'EFBIG'].includes(code);
+  return fail(bad ? 'invalid' : 'internal', 'file', `${action.kind}: ${message}`, { cause: err });
+}

@@ -1,0 +1,201 @@
+/**
+ * The copy action: what COPY and ADD do, with the meaning of LLB's FileActionCopy. Copied files keep bytes, holes,
+ * hard links among themselves, extended attributes and times; owner, mode and times may be set instead.
+ */
+import { linkSync, symlinkSync } from 'node:fs';
+import { canceled, fail } from '../errors/error.ts';
+import type { FileActionSpec } from './actions.ts';
+import { type ModeChange, octalMode, parseMode } from './chmod.ts';
+import { copiedAttributes, mkdirAll } from './edit.ts';
+import { type Abortable, copyFile, finishPath, makeNode, setAttributes } from './make.ts';
+import { openView } from './open.ts';
+import { type Ids, resolveOwner } from './owner.ts';
+import { baseName, cleanPath, dirName, joinPath } from './paths.ts';
+import { resolvePath } from './resolve.ts';
+import { missing, resolveSources, type Source, walkSelected } from './select.ts';
+import type { Dir, LayerTarget } from './target.ts';
+import { unpackInto } from './unpack.ts';
+import type { FsEntry, FsView } from './view.ts';
+
+export type CopyAction = Extract<FileActionSpec, { kind: 'copy' }>;
+
+interface Frame {
+  dir: Dir;
+  /** Time to set once all is in it. */
+  mtimeNs: bigint | undefined;
+}
+
+/**
+ * Copies into the layer. Throws `not-found` for a source that is not there, `invalid` when the destination is in the
+ * way, a pattern is malformed or an archive to unpack is bad.
+ */
+export async function applyCopy(target: LayerTarget, action: CopyAction, ctx: Abortable): Promise<void> {
+  const view = openView(action.source);
+  for (const path of action.requiredPaths) {
+    const real = resolvePath(view, path, { followLast: false });
+    if (view.lstat(real) === undefined) throw missing(view, action.source, cleanPath(path));
+  }
+  const sources = resolveSources(view, action.source, action.src, {
+    wildcard: action.allowWildcard,
+    followLinks: action.followSymlink,
+  });
+  if (sources.length === 0) {
+    if (action.allowEmptyWildcard) return;
+    throw fail('not-found', 'file', `${action.src} not found`);
+  }
+  if (!action.createDestPath) {
+    const dest = target.resolve(action.dest, true);
+    if (target.dir(dirName(dest)) === undefined) {
+      throw fail('not-found', 'file', `failed to stat ${action.dest}: no such file or directory`);
+    }
+  }
+  const copier = new Copier(target, view, action, ctx);
+  for (const source of sources) {
+    if (action.unpack && source.entry.type === 'file') {
+      const how = { owner: copier.owner, timestampNs: action.timestampNs };
+      if (await unpackInto(target, source.entry, action.dest, how, ctx)) continue;
+    }
+    copier.copy(source);
+  }
+}
+
+class Copier {
+  readonly owner: Ids | undefined;
+  readonly #target: LayerTarget;
+  readonly #view: FsView;
+  readonly #action: CopyAction;
+  readonly #ctx: Abortable;
+  readonly #mode: ModeChange | undefined;
+  /** Of folders made on the way to the destination. */
+  readonly #dirMode: number;
+  /** Inode of a source with several names → its first copy. */
+  #links = new Map<string, string>();
+  #count = 0;
+
+  constructor(target: LayerTarget, view: FsView, action: CopyAction, ctx: Abortable) {
+    this.#target = target;
+    this.#view = view;
+    this.#action = action;
+    this.#ctx = ctx;
+    this.owner = resolveOwner(action.owner);
+    this.#mode = action.mode === undefined ? undefined : parseMode(action.mode);
+    this.#dirMode = (action.mode === undefined ? undefined : octalMode(action.mode)) ?? 0o755;
+  }
+
+  copy(source: Source): void {
+    this.#links = new Map();
+    const { dest } = this.#action;
+    const isDir = source.entry.type === 'dir';
+    if (dest.endsWith('/')) this.#mkdirAll(dest);
+    let path = this.#target.resolve(dest, true);
+    const there = this.#target.lstat(path);
+    const into = isDir ? !this.#action.dirCopyContents && there !== undefined : there?.type === 'dir';
+    if (into) path = source.name === '' ? path : joinPath(path, source.name);
+    const contents = isDir && this.#action.dirCopyContents;
+    if (contents && (there === undefined || path === '/')) this.#mkdirAll(path);
+    const parent = path === '/' ? undefined : this.#mkdirAll(dirName(path));
+    if (isDir) this.#copyTree(source.entry, parent, baseName(path));
+    else this.#copyFile(source.entry, parent!, baseName(path));
+  }
+
+  #mkdirAll(path: string): Dir {
+    return mkdirAll(this.#target, path, {
+      mode: this.#dirMode,
+      owner: this.owner,
+      timestampNs: this.#action.timestampNs,
+    }).dir;
+  }
+
+  /** `parent` undefined: onto the root. */
+  #copyTree(root: FsEntry, parent: Dir | undefined, rootName: string): void {
+    const { includes, excludes } = this.#action;
+    const frames: Frame[] = [];
+    walkSelected(
+      this.#view,
+      root,
+      { includes, excludes },
+      {
+        enter: (entry, rel, asParent) => {
+          this.#tick();
+          const above = frames.at(-1)?.dir ?? parent;
+          const name = rel === '' ? rootName : entry.name;
+          frames.push(this.#enterDir(entry, above, name, rel === '', asParent));
+        },
+        file: (entry) => this.#copyFile(entry, frames.at(-1)!.dir, entry.name),
+        leave: () => {
+          const { dir, mtimeNs } = frames.pop()!;
+          if (mtimeNs !== undefined) this.#target.setDirTime(dir, mtimeNs);
+        },
+      },
+    );
+  }
+
+  #enterDir(entry: FsEntry, above: Dir | undefined, name: string, isRoot: boolean, asParent: boolean): Frame {
+    const target = this.#target;
+    const attributes = copiedAttributes(entry, {
+      owner: this.owner,
+      mode: this.#mode,
+      timestampNs: this.#action.timestampNs,
+    });
+    const { mtimeNs } = attributes;
+    if (above === undefined) return { dir: target.root, mtimeNs };
+    const there = target.lookup(above, name);
+    if (there !== undefined && there.type !== 'dir') {
+      if (!this.#action.alwaysReplaceExistingDestPaths) {
+        throw fail('invalid', 'file', `cannot copy to non-directory: ${there.path}`);
+      }
+      target.remove(above, name);
+    }
+    const dir = there?.type === 'dir' ? target.child(above, name) : undefined;
+    if (dir === undefined) {
+      const xattrs = this.#view.xattrs(entry);
+      return { dir: target.mkdir(above, name, { ...attributes, xattrs }), mtimeNs };
+    }
+    // An existing destination keeps what it is; folders in it become as the source's are.
+    if (isRoot) return { dir, mtimeNs };
+    if (asParent) {
+      target.setDirMode(dir, entry.mode);
+      return { dir, mtimeNs: undefined };
+    }
+    target.setDir(dir, { ...attributes, xattrs: this.#view.xattrs(entry) });
+    return { dir, mtimeNs };
+  }
+
+  #copyFile(entry: FsEntry, dir: Dir, name: string): void {
+    this.#tick();
+    if (entry.type === 'socket') return;
+    const target = this.#target;
+    const there = target.lookup(dir, name);
+    if (there?.type === 'dir') {
+      if (!this.#action.alwaysReplaceExistingDestPaths) {
+        throw fail('invalid', 'file', `cannot replace to directory ${there.path} with file`);
+      }
+      target.remove(dir, name);
+    }
+    const host = target.place(dir, name);
+    const link = entry.nlink > 1 && entry.type === 'file' ? `${entry.dev}:${entry.ino}` : undefined;
+    const first = link === undefined ? undefined : this.#links.get(link);
+    if (first !== undefined) {
+      linkSync(first, host);
+      return;
+    }
+    if (link !== undefined) this.#links.set(link, host);
+    const attributes = copiedAttributes(entry, {
+      owner: this.owner,
+      mode: this.#mode,
+      timestampNs: this.#action.timestampNs,
+    });
+    if (entry.type === 'file') {
+      target.bytes += copyFile(entry, host, attributes, dir.setgid, this.#ctx);
+      finishPath(host, { ...attributes, xattrs: this.#view.xattrs(entry) });
+      return;
+    }
+    if (entry.type === 'symlink') symlinkSync(entry.link ?? '', host);
+    else makeNode(host, entry);
+    setAttributes(host, entry.type, attributes);
+  }
+
+  #tick(): void {
+    if ((++this.#count & 63) === 0 && this.#ctx.aborted()) throw canceled();
+  }
+}

@@ -1,0 +1,186 @@
+/** Makes single files on the host: bytes, holes, nodes and attributes. Everything else of fs writes through these. */
+import {
+  chmodSync,
+  closeSync,
+  constants,
+  fchmodSync,
+  fchownSync,
+  ftruncateSync,
+  lchownSync,
+  openSync,
+  readSync,
+  writeSync,
+} from 'node:fs';
+import { canceled, errnoCode, fail } from '../errors/error.ts';
+import {
+  copyFileRangeAt,
+  lsetxattr,
+  lutimesNs,
+  mknod,
+  S_IFBLK,
+  S_IFCHR,
+  S_IFIFO,
+  seekData,
+  seekHole,
+} from '../linux/libc.ts';
+import type { FsEntry } from './view.ts';
+
+export interface Attributes {
+  /** 0 … 0o7777; symlinks have none of their own. */
+  mode: number;
+  uid: number;
+  gid: number;
+  /** undefined: left as it is, which is now. */
+  mtimeNs?: bigint;
+  xattrs?: readonly [name: string, value: Buffer][];
+}
+
+export interface Abortable {
+  aborted(): boolean;
+}
+
+const { O_CREAT, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_WRONLY } = constants;
+const umask = process.umask();
+const euid = process.geteuid?.() ?? 0;
+const egid = process.getegid?.() ?? 0;
+
+/** Opens a new file for writing; fails when there is one. */
+export function createFile(host: string, mode: number): number {
+  return openSync(host, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, mode & 0o777);
+}
+
+/** Opens the file of an entry for reading, never through a link, never waiting on a fifo. */
+export function openEntry(entry: FsEntry): number {
+  return openSync(entry.hostPath, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+}
+
+/** Owner and mode of a file just made with `mode`, while it is open. A change of owner clears setuid bits: mode comes last. */
+export function finishFile(fd: number, { mode, uid, gid }: Attributes, setOwner: boolean): void {
+  const owned = !setOwner && uid === euid && gid === egid;
+  if (!owned) fchownSync(fd, uid, gid);
+  if ((mode & (umask | 0o7000)) !== 0) fchmodSync(fd, mode);
+}
+
+/** Extended attributes and times; to be called last, as writing and changing owners undo both. */
+export function finishPath(host: string, { xattrs, mtimeNs }: Attributes): void {
+  if (xattrs !== undefined) for (const [name, value] of xattrs) lsetxattr(host, name, value);
+  if (mtimeNs !== undefined) lutimesNs(host, mtimeNs, mtimeNs);
+}
+
+/** Sets everything on a file that is there already. */
+export function setAttributes(host: string, type: FsEntry['type'], attributes: Attributes): void {
+  lchownSync(host, attributes.uid, attributes.gid);
+  if (type !== 'symlink') chmodSync(host, attributes.mode);
+  finishPath(host, attributes);
+}
+
+/** Makes a device or fifo. A character device 0/0 would be a deletion in a layer and is refused. */
+export function makeNode(host: string, entry: Pick<FsEntry, 'type' | 'rdev' | 'path'>): void {
+  if (entry.type === 'fifo') mknod(host, S_IFIFO | 0o600, 0);
+  else if (entry.type === 'char' && entry.rdev === 0n) {
+    throw fail('unsupported', 'file', `${entry.path}: a character device 0/0 cannot be in a layer`, {
+      hint: 'Exclude it: layers use such devices to mark deletions.',
+    });
+  } else mknod(host, (entry.type === 'char' ? S_IFCHR : S_IFBLK) | 0o600, entry.rdev ?? 0n);
+}
+
+/** Files up to this size are read and written in one go. */
+const smallFile = 256 * 1024;
+const chunkSize = 1 << 20;
+let buffer: Buffer | undefined;
+
+/**
+ * Copies an entry's bytes into a new file and sets owner and mode; holes stay holes. Returns the bytes of the file.
+ * `setOwner`: chown even when the file should be ours already (a set-group-ID folder may have changed its group).
+ */
+export function copyFile(
+  entry: FsEntry,
+  host: string,
+  attributes: Attributes,
+  setOwner: boolean,
+  ctx: Abortable,
+): number {
+  const from = openEntry(entry);
+  try {
+    const to = createFile(host, attributes.mode);
+    try {
+      const size = entry.size <= smallFile ? copySmall(from, to) : copyLarge(from, to, entry.size, ctx);
+      finishFile(to, attributes, setOwner);
+      return size;
+    } finally {
+      closeSync(to);
+    }
+  } finally {
+    closeSync(from);
+  }
+}
+
+function copySmall(from: number, to: number): number {
+  buffer ??= Buffer.allocUnsafe(chunkSize);
+  let size = 0;
+  for (;;) {
+    const n = readSync(from, buffer, 0, chunkSize, null);
+    if (n > 0) writeAll(to, buffer.subarray(0, n));
+    size += n;
+    // A short read of a regular file is its end.
+    if (n < chunkSize) return size;
+  }
+}
+
+/** Writes all of a chunk at the file's position, or at `position`. */
+export function writeAll(fd: number, data: Uint8Array, position?: number): void {
+  let done = 0;
+  while (done < data.length) {
+    const at = position === undefined ? null : position + done;
+    done += writeSync(fd, data, done, data.length - done, at);
+  }
+}
+
+function copyLarge(from: number, to: number, size: number, ctx: Abortable): number {
+  const copy = new RangeCopier(from, to);
+  let at = 0;
+  while (at < size) {
+    const data = seekData(from, at);
+    if (data < 0) break;
+    const end = Math.min(seekHole(from, data), size);
+    at = data;
+    while (at < end) {
+      if (ctx.aborted()) throw canceled();
+      const n = copy.range(at, Math.min(end - at, 16 * chunkSize));
+      if (n === 0) break;
+      at += n;
+    }
+    if (at < end) break;
+  }
+  // A hole at the end.
+  ftruncateSync(to, size);
+  return size;
+}
+
+/** Copies inside the kernel as long as the filesystems can, else through a buffer. */
+class RangeCopier {
+  readonly #from: number;
+  readonly #to: number;
+  #inKernel = true;
+
+  constructor(from: number, to: number) {
+    this.#from = from;
+    this.#to = to;
+  }
+
+  range(at: number, length: number): number {
+    if (this.#inKernel) {
+      try {
+        return copyFileRangeAt(this.#from, this.#to, at, length);
+      } catch (err) {
+        const code = errnoCode(err) ?? '';
+        if (!['EXDEV', 'ENOSYS', 'EINVAL', 'EOPNOTSUPP', 'EPERM', 'EIO'].includes(code)) throw err;
+        this.#inKernel = false;
+      }
+    }
+    buffer ??= Buffer.allocUnsafe(chunkSize);
+    const n = readSync(this.#from, buffer, 0, Math.min(length, chunkSize), at);
+    if (n > 0) writeAll(this.#to, buffer.subarray(0, n), at);
+    return n;
+  }
+}

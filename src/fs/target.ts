@@ -1,0 +1,248 @@
+/**
+ * A layer folder that is written as overlayfs would write it, without a mount: folders of lower layers are copied up
+ * when something below them changes, removals of lower files leave whiteouts, and a new folder in the place of a
+ * lower one is opaque. Paths given to it have no symlinks in them: `resolve` them first.
+ */
+import { chmodSync, lchownSync, mkdirSync, rmSync, unlinkSync } from 'node:fs';
+import { lsetxattr, lutimesNs, mknod, S_IFCHR } from '../linux/libc.ts';
+import { type Found, findIn, namesIn, readHost } from './layers-view.ts';
+import { type Attributes, finishPath } from './make.ts';
+import { baseName, dirName, joinPath, splitPath } from './paths.ts';
+import { walkLinks } from './resolve.ts';
+import { entryOf, hostXattrs, isWhiteout, lstatHost } from './stat.ts';
+import type { FsEntry } from './view.ts';
+
+/** A folder of the merged tree. */
+export interface Dir {
+  readonly path: string;
+  /** Where it is, or would be, in the layer. */
+  readonly host: string;
+  /** Files made in it get its group, not ours. */
+  setgid: boolean;
+}
+
+interface Node extends Dir {
+  parent: Node | undefined;
+  inUpper: boolean;
+  /** Lower layers' folders that show through. */
+  lowers: string[];
+  /** In a folder made here with nothing below it: the names made in it, so that no look-up needs the disk. */
+  made?: Set<string>;
+  /** All names in `lowers`, once there have been many look-ups. */
+  lowerNames?: Set<string>;
+  lookups: number;
+  children: Map<string, Node>;
+}
+
+/** So many look-ups in lower folders make it worth reading them whole. */
+const manyLookups = 16;
+
+export class LayerTarget {
+  /** Files, folders and links written. */
+  entries = 0;
+  /** Bytes of file contents written. */
+  bytes = 0;
+  readonly root: Dir;
+  readonly #root: Node;
+
+  /** `dirs[0]` is written; the rest are its lower layers, topmost first. */
+  constructor(dirs: readonly string[]) {
+    const [host, ...lowers] = dirs;
+    if (host === undefined) throw new Error('a layer target needs a folder');
+    const st = lstatHost(host);
+    this.#root = {
+      path: '/',
+      host,
+      setgid: st === undefined || (Number(st.mode) & 0o2000) !== 0,
+      parent: undefined,
+      inUpper: true,
+      lowers,
+      lookups: 0,
+      children: new Map(),
+    };
+    this.root = this.#root;
+  }
+
+  /** Where a path leads; see `resolvePath`. */
+  resolve(path: string, followLast: boolean): string {
+    return walkLinks((at) => this.lstat(at)?.link, path, followLast);
+  }
+
+  lstat(path: string): FsEntry | undefined {
+    if (path === '/') {
+      const st = lstatHost(this.#root.host);
+      return st && entryOf('/', '', this.#root.host, st);
+    }
+    const dir = this.dir(dirName(path));
+    return dir && this.lookup(dir, baseName(path));
+  }
+
+  /** The folder at a path; undefined when there is none. */
+  dir(path: string): Dir | undefined {
+    let node = this.#root;
+    for (const name of splitPath(path)) {
+      const next = this.#child(node, name);
+      if (next === undefined) return undefined;
+      node = next;
+    }
+    return node;
+  }
+
+  /** What is under a name in a folder. */
+  lookup(dir: Dir, name: string): FsEntry | undefined {
+    return this.#find(dir as Node, name)?.entry;
+  }
+
+  /** What is in a folder, in byte order. */
+  readdir(dir: Dir): FsEntry[] {
+    const node = dir as Node;
+    const names = namesIn(node.inUpper ? [node.host, ...node.lowers] : node.lowers);
+    return names.map((name) => this.lookup(dir, name)).filter((entry) => entry !== undefined);
+  }
+
+  /** The folder under a name in a folder. */
+  child(dir: Dir, name: string): Dir | undefined {
+    return this.#child(dir as Node, name);
+  }
+
+  /** Copies a folder up if need be; returns where it is in the layer. */
+  upper(dir: Dir): string {
+    const node = dir as Node;
+    if (node.inUpper) return node.host;
+    const lower = node.lowers[0]!;
+    const entry = entryOf(node.path, baseName(node.path), lower, lstatHost(lower)!);
+    const above = this.upper(node.parent!);
+    const before = lstatHost(above)!.mtimeNs;
+    mkdirSync(node.host);
+    lchownSync(node.host, entry.uid, entry.gid);
+    chmodSync(node.host, entry.mode);
+    finishPath(node.host, { ...entry, xattrs: hostXattrs(entry) });
+    node.inUpper = true;
+    // The folder above has not changed for those who look at the merged tree.
+    lutimesNs(above, before, before);
+    return node.host;
+  }
+
+  /** Makes room for a new non-folder and returns its place; a folder there must have been removed. */
+  place(dir: Dir, name: string): string {
+    const node = dir as Node;
+    const host = `${this.upper(node)}/${name}`;
+    this.#clear(node, name, host);
+    this.entries++;
+    return host;
+  }
+
+  /** Makes a folder where the merged tree has nothing. Its `mtimeNs` is lost once something is made in it. */
+  mkdir(dir: Dir, name: string, attributes: Attributes): Dir {
+    const node = dir as Node;
+    const host = `${this.upper(node)}/${name}`;
+    const path = joinPath(node.path, name);
+    const hidden = this.#findLower(node, name, path)?.entry.type === 'dir';
+    this.#clear(node, name, host);
+    mkdirSync(host);
+    if (hidden) lsetxattr(host, 'trusted.overlay.opaque', Buffer.from('y'));
+    lchownSync(host, attributes.uid, attributes.gid);
+    chmodSync(host, attributes.mode);
+    finishPath(host, attributes);
+    this.entries++;
+    const made: Node = {
+      path,
+      host,
+      setgid: (attributes.mode & 0o2000) !== 0,
+      parent: node,
+      inUpper: true,
+      lowers: [],
+      made: new Set(),
+      lookups: 0,
+      children: new Map(),
+    };
+    node.children.set(name, made);
+    return made;
+  }
+
+  /** Sets attributes of a folder that is there, copied up first. */
+  setDir(dir: Dir, attributes: Attributes): void {
+    const host = this.upper(dir);
+    lchownSync(host, attributes.uid, attributes.gid);
+    chmodSync(host, attributes.mode);
+    dir.setgid = (attributes.mode & 0o2000) !== 0;
+    finishPath(host, attributes);
+  }
+
+  /** Sets only the mode of a folder that is there. */
+  setDirMode(dir: Dir, mode: number): void {
+    chmodSync(this.upper(dir), mode);
+    dir.setgid = (mode & 0o2000) !== 0;
+  }
+
+  /** Sets the time of a folder if it is in the layer. */
+  setDirTime(dir: Dir, mtimeNs: bigint): void {
+    if ((dir as Node).inUpper) lutimesNs(dir.host, mtimeNs, mtimeNs);
+  }
+
+  /** Removes a file or a whole folder. Nothing happens when there is none. */
+  remove(dir: Dir, name: string): void {
+    const node = dir as Node;
+    if (this.#find(node, name) === undefined) return;
+    node.children.delete(name);
+    node.made?.delete(name);
+    const host = `${node.host}/${name}`;
+    if (node.inUpper) rmSync(host, { recursive: true, force: true });
+    if (this.#findLower(node, name, joinPath(node.path, name)) === undefined) return;
+    mknod(`${this.upper(node)}/${name}`, S_IFCHR, 0);
+  }
+
+  #child(node: Node, name: string): Node | undefined {
+    const known = node.children.get(name);
+    if (known !== undefined) return known;
+    const found = this.#find(node, name);
+    if (found?.entry.type !== 'dir') return undefined;
+    const host = `${node.host}/${name}`;
+    const inUpper = found.dirs[0] === host;
+    const child: Node = {
+      path: found.entry.path,
+      host,
+      setgid: (found.entry.mode & 0o2000) !== 0,
+      parent: node,
+      inUpper,
+      lowers: inUpper ? found.dirs.slice(1) : found.dirs,
+      lookups: 0,
+      children: new Map(),
+    };
+    node.children.set(name, child);
+    return child;
+  }
+
+  #find(node: Node, name: string): Found | undefined {
+    const path = joinPath(node.path, name);
+    if (node.made !== undefined && !node.made.has(name) && !node.children.has(name)) return undefined;
+    const dirs = this.#inLowers(node, name) ? node.lowers : [];
+    return findIn(node.inUpper ? [node.host, ...dirs] : dirs, name, path);
+  }
+
+  #findLower(node: Node, name: string, path: string): Found | undefined {
+    return this.#inLowers(node, name) ? findIn(node.lowers, name, path) : undefined;
+  }
+
+  #inLowers(node: Node, name: string): boolean {
+    if (node.lowers.length === 0) return false;
+    if (node.lowerNames === undefined) {
+      if (++node.lookups < manyLookups) return true;
+      node.lowerNames = new Set(node.lowers.flatMap((dir) => readHost(dir).map((entry) => entry.name)));
+    }
+    return node.lowerNames.has(name);
+  }
+
+  /** Removes what the layer itself has under a name, a file or a whiteout. */
+  #clear(node: Node, name: string, host: string): void {
+    if (node.made !== undefined) {
+      const there = node.made.has(name);
+      node.made.add(name);
+      if (!there) return;
+    }
+    const st = lstatHost(host);
+    if (st === undefined) return;
+    if (st.isDirectory() && !isWhiteout(st)) throw new Error(`${host} is a folder`);
+    unlinkSync(host);
+  }
+}

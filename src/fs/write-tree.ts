@@ -1,0 +1,121 @@
+/** Writes a whole view into a folder on the host, which may hold files already. */
+import { chmodSync, linkSync, lstatSync, mkdirSync, rmSync, symlinkSync } from 'node:fs';
+import { canceled, errnoCode } from '../errors/error.ts';
+import { type Abortable, type Attributes, copyFile, finishPath, makeNode, setAttributes } from './make.ts';
+import { walkSelected } from './select.ts';
+import { lstatHost } from './stat.ts';
+import type { FsEntry, FsView } from './view.ts';
+
+export interface WriteOptions {
+  /** Times of all that is written, ns since the epoch; undefined: the view's. */
+  timestampNs?: bigint;
+  /** Set the view's owners; else everything belongs to us. */
+  owners: boolean;
+  /** Go on when an extended attribute or a device cannot be made (no privilege, no such thing on that filesystem). */
+  lenient: boolean;
+  /** The folder's own attributes become the view's root's. */
+  root: boolean;
+}
+
+export interface Written {
+  /** Files, folders and links. */
+  entries: number;
+  /** Bytes of file contents. */
+  bytes: number;
+}
+
+const refused = new Set(['EPERM', 'EACCES', 'ENOTSUP', 'EOPNOTSUPP', 'EINVAL', 'ENOSYS']);
+
+/**
+ * Writes a view's files below `dest`, a real folder. Folders are merged; anything else in the way is replaced, never
+ * written through: no symlink below `dest` is followed. Hard links within the view stay hard links.
+ */
+export function writeTree(view: FsView, dest: string, options: WriteOptions, ctx: Abortable): Written {
+  const written: Written = { entries: 0, bytes: 0 };
+  const links = new Map<string, string>();
+  const setgid: boolean[] = [];
+  const attributesOf = (entry: FsEntry): Attributes => ({
+    mode: entry.mode,
+    uid: options.owners ? entry.uid : (process.geteuid?.() ?? entry.uid),
+    gid: options.owners ? entry.gid : (process.getegid?.() ?? entry.gid),
+    mtimeNs: options.timestampNs ?? entry.mtimeNs,
+  });
+  const tolerate = (act: () => void): boolean => {
+    try {
+      act();
+      return true;
+    } catch (err) {
+      if (!options.lenient || !refused.has(errnoCode(err) ?? '')) throw err;
+      return false;
+    }
+  };
+  const setXattrs = (host: string, entry: FsEntry) => {
+    for (const xattr of view.xattrs(entry))
+      tolerate(() => finishPath(host, { ...noAttributes, xattrs: [xattr] }));
+  };
+  const tick = () => {
+    if ((++written.entries & 63) === 0 && ctx.aborted()) throw canceled();
+  };
+  const writeFile = (entry: FsEntry, host: string) => {
+    tick();
+    clearWay(host);
+    const link = entry.nlink > 1 ? `${entry.dev}:${entry.ino}` : undefined;
+    const first = link === undefined ? undefined : links.get(link);
+    if (first !== undefined) {
+      linkSync(first, host);
+      return;
+    }
+    if (link !== undefined) links.set(link, host);
+    const attributes = attributesOf(entry);
+    if (entry.type === 'file') {
+      written.bytes += copyFile(entry, host, attributes, setgid.at(-1) ?? false, ctx);
+      setXattrs(host, entry);
+      finishPath(host, attributes);
+      return;
+    }
+    if (entry.type === 'symlink') symlinkSync(entry.link ?? '', host);
+    else if (!tolerate(() => makeNode(host, entry))) return;
+    setAttributes(host, entry.type, attributes);
+  };
+  walkSelected(
+    view,
+    view.lstat('/')!,
+    {},
+    {
+      enter(entry, rel) {
+        if (rel === '') {
+          setgid.push((lstatSync(dest).mode & 0o2000) !== 0);
+          return;
+        }
+        tick();
+        const host = `${dest}/${rel}`;
+        const there = lstatHost(host);
+        if (there?.isDirectory() !== true) {
+          if (there !== undefined) rmSync(host);
+          mkdirSync(host);
+        }
+        // Writable until it is filled, should we not be root.
+        chmodSync(host, entry.mode | 0o700);
+        setgid.push((entry.mode & 0o2000) !== 0 || (lstatSync(host).mode & 0o2000) !== 0);
+      },
+      file(entry, rel) {
+        if (entry.type !== 'socket') writeFile(entry, `${dest}/${rel}`);
+      },
+      leave(entry, rel) {
+        setgid.pop();
+        if (rel === '' && !options.root) return;
+        const host = rel === '' ? dest : `${dest}/${rel}`;
+        setXattrs(host, entry);
+        setAttributes(host, 'dir', attributesOf(entry));
+      },
+    },
+  );
+  return written;
+}
+
+const noAttributes = { mode: 0, uid: 0, gid: 0 };
+
+function clearWay(host: string): void {
+  const there = lstatHost(host);
+  if (there !== undefined) rmSync(host, { recursive: there.isDirectory(), force: true });
+}
