@@ -12,4 +12,6 @@ export interface LayerBlob {
   /** OCI layer media types. */
   descriptor: Descriptor;
   diffId: Digest;
+  /** Bytes of the uncompressed tar. */
+  size: number;
 }

@@ -1,0 +1,279 @@
+/** Layers of committed snapshots as blobs: made when asked for, once, and remembered on the snapshot. */
+import { MessageChannel } from 'node:worker_threads';
+import { canceled, DrydockError, fail } from '../errors/error.ts';
+import { specOfMounts, type ViewSpec } from '../fs/view.ts';
+import { chainId } from '../oci/digest.ts';
+import { type Descriptor, type Digest, mediaTypes } from '../oci/types.ts';
+import type { ReportStatus } from '../store/ref.ts';
+import { type SnapshotInfo, type Store, snapshotLabels } from '../store/store.ts';
+import { runTask } from '../workers/pool.ts';
+import { levelOf } from './block-compress.ts';
+import type { PackArgs, PackResult } from './pack-task.ts';
+import { receiveStream } from './port-stream.ts';
+import { SharedRuns } from './shared-runs.ts';
+import type { Compression, LayerBlob } from './types.ts';
+
+export interface PackOptions {
+  compression: Compression;
+  /** Times later than this become it (`rewrite-timestamp`); seconds since the epoch. */
+  epoch?: number;
+  /** `blob`: the blob is in content afterwards; `hash-only`: only its descriptor is worked out. */
+  store: 'hash-only' | 'blob';
+  lease: string;
+  signal?: AbortSignal;
+  report?: ReportStatus;
+}
+
+const layerTypes = {
+  uncompressed: mediaTypes.ociLayer,
+  gzip: mediaTypes.ociLayerGzip,
+  zstd: mediaTypes.ociLayerZstd,
+} as const;
+
+/** What a snapshot's label remembers of its layer as a blob. */
+interface Remembered extends LayerBlob {
+  /** When the layer hides things: the snapshot below, as what is hidden depends on it. */
+  parent?: string;
+}
+
+const runs = new WeakMap<Store, SharedRuns<LayerBlob>>();
+
+/**
+ * The layer of a committed snapshot as an OCI layer blob. The same snapshot, compression and epoch give the same
+ * bytes on every machine; equal calls at the same time share one run. Throws `not-found`, `exhausted`, `canceled`.
+ */
+export async function packSnapshot(store: Store, key: string, options: PackOptions): Promise<LayerBlob> {
+  const info = await store.snapshots.stat(key);
+  if (info?.kind !== 'committed') {
+    throw fail(
+      'not-found',
+      'store',
+      `there is no committed snapshot ${JSON.stringify(key)} to make a layer of`,
+    );
+  }
+  const variant = variantOf(options.compression, options.epoch);
+  const known = remembered(info, variant);
+  if (known !== undefined) {
+    if (options.store === 'hash-only') return known;
+    if (await holdBlob(store, known.descriptor.digest, options.lease)) return known;
+  }
+  let shared = runs.get(store);
+  if (shared === undefined) {
+    shared = new SharedRuns();
+    runs.set(store, shared);
+  }
+  const { report } = options;
+  const blob = await shared.run(`${options.store} ${variant} ${key}`, options.signal, (signal) =>
+    packNow(store, info, variant, { ...options, signal, report }),
+  );
+  if (options.store === 'blob') await holdBlob(store, blob.descriptor.digest, options.lease);
+  return blob;
+}
+
+/** Keys of a snapshot and what it stands on, bottom first. Throws `not-found`. */
+export async function snapshotChain(store: Store, key: string): Promise<string[]> {
+  const keys: string[] = [];
+  for (let at: string | undefined = key; at !== undefined; ) {
+    const info: SnapshotInfo | undefined = await store.snapshots.stat(at);
+    if (info === undefined) throw fail('not-found', 'store', `there is no snapshot ${JSON.stringify(at)}`);
+    keys.push(at);
+    at = info.parent;
+  }
+  return keys.reverse();
+}
+
+/**
+ * Labels the snapshots of a whole stack (bottom first) with their diff and chain IDs, so that `Snapshots.byChain`
+ * finds them. Does not touch labels that are right already.
+ */
+export async function labelChain(
+  store: Store,
+  keys: readonly string[],
+  diffIds: readonly Digest[],
+): Promise<void> {
+  await Promise.all(
+    keys.map(async (key, i) => {
+      const labels = (await store.snapshots.stat(key))?.labels;
+      const chain = chainId(diffIds.slice(0, i + 1));
+      if (labels === undefined || labels[snapshotLabels.chainId] === chain) return;
+      await store.snapshots.setLabels(key, {
+        [snapshotLabels.diffId]: diffIds[i],
+        [snapshotLabels.chainId]: chain,
+      });
+    }),
+  );
+}
+
+/**
+ * Makes sure that a layer a manifest names is in content: when it is not, the snapshot whose stack has the chain ID
+ * `chain` is packed again. Throws `not-found` when there is no such snapshot, `corrupt` when it gives other bytes.
+ */
+export async function ensureBlob(
+  store: Store,
+  descriptor: Descriptor,
+  chain: Digest,
+  ctx: { lease: string; signal?: AbortSignal; report?: ReportStatus },
+): Promise<void> {
+  if (await holdBlob(store, descriptor.digest, ctx.lease)) return;
+  const snapshot = await store.snapshots.byChain(chain);
+  if (snapshot === undefined) {
+    throw fail('not-found', 'store', `the layer ${descriptor.digest} is not here, and no snapshot has it`, {
+      hint: 'Pull or build the image again.',
+    });
+  }
+  const made = await packSnapshot(store, snapshot.key, {
+    ...variantFor(snapshot, descriptor),
+    store: 'blob',
+    ...ctx,
+  });
+  if (made.descriptor.digest === descriptor.digest) return;
+  throw fail(
+    'corrupt',
+    'store',
+    `the layer ${descriptor.digest} cannot be made again: its snapshot now gives ${made.descriptor.digest}`,
+    { hint: 'Pull or build the image again.' },
+  );
+}
+
+/** The compression and epoch that gave a descriptor: as remembered, else by its media type. */
+function variantFor(
+  snapshot: SnapshotInfo,
+  descriptor: Descriptor,
+): Pick<PackOptions, 'compression' | 'epoch'> {
+  for (const [name, value] of Object.entries(snapshot.labels)) {
+    if (!name.startsWith(snapshotLabels.blobPrefix) || !value.includes(descriptor.digest)) continue;
+    const match = /^(uncompressed|gzip|zstd)(?:-(\d+))?(?:@(\d+))?$/.exec(
+      name.slice(snapshotLabels.blobPrefix.length),
+    );
+    if (match === null) continue;
+    const [, type, level, epoch] = match;
+    return {
+      compression: {
+        type: type as Compression['type'],
+        level: level === undefined ? undefined : Number(level),
+      },
+      epoch: epoch === undefined ? undefined : Number(epoch),
+    };
+  }
+  const type = /gzip$/.test(descriptor.mediaType)
+    ? 'gzip'
+    : /zstd$/.test(descriptor.mediaType)
+      ? 'zstd'
+      : 'uncompressed';
+  return { compression: { type } };
+}
+
+function variantOf(compression: Compression, epoch: number | undefined): string {
+  const level = compression.type === 'uncompressed' ? '' : `-${levelOf(compression)}`;
+  return `${compression.type}${level}${epoch === undefined ? '' : `@${epoch}`}`;
+}
+
+function remembered(info: SnapshotInfo, variant: string): LayerBlob | undefined {
+  const text = info.labels[`${snapshotLabels.blobPrefix}${variant}`];
+  if (text === undefined) return undefined;
+  const known = JSON.parse(text) as Remembered;
+  if (known.diffId === undefined || (known.parent !== undefined && known.parent !== (info.parent ?? ''))) {
+    return undefined;
+  }
+  return { descriptor: known.descriptor, diffId: known.diffId, size: known.size };
+}
+
+/** Adds a blob to a lease; false when it is not in content. */
+async function holdBlob(store: Store, digest: Digest, lease: string): Promise<boolean> {
+  if ((await store.content.info(digest)) === undefined) return false;
+  await store.leases.add(lease, { type: 'blob', id: digest });
+  return (await store.content.info(digest)) !== undefined;
+}
+
+async function packNow(
+  store: Store,
+  info: SnapshotInfo,
+  variant: string,
+  options: PackOptions & { signal: AbortSignal },
+): Promise<LayerBlob> {
+  const views = [await store.snapshots.view(info.key)];
+  try {
+    let layer: PackArgs['layer'];
+    const spec = specOfMounts(views[0]!.mounts);
+    if (store.snapshotter === 'native') {
+      let lower: ViewSpec = { kind: 'empty' };
+      if (info.parent !== undefined) {
+        const below = await store.snapshots.view(info.parent);
+        views.push(below);
+        lower = specOfMounts(below.mounts);
+      }
+      layer = { kind: 'difference', lower, upper: spec };
+    } else {
+      const dirs = spec.kind === 'layers' ? spec.dirs : [];
+      layer = { kind: 'overlay', dir: dirs[0]!, lower: { kind: 'layers', dirs: dirs.slice(1) } };
+    }
+    const latestNs = options.epoch === undefined ? undefined : BigInt(options.epoch) * 1_000_000_000n;
+    const args = { layer, compression: options.compression, latestNs };
+    const packed = await packInto(store, args, options, `pack ${variant} ${info.key}`);
+    const blob: LayerBlob = {
+      descriptor: {
+        mediaType: layerTypes[options.compression.type],
+        digest: packed.digest,
+        size: packed.blobSize,
+      },
+      diffId: packed.diffId,
+      size: packed.size,
+    };
+    const label: Remembered = packed.hides ? { ...blob, parent: info.parent ?? '' } : blob;
+    const labels: Record<string, string> = {
+      [`${snapshotLabels.blobPrefix}${variant}`]: JSON.stringify(label),
+    };
+    if (options.epoch === undefined) labels[snapshotLabels.diffId] = packed.diffId;
+    await store.snapshots.setLabels(info.key, labels);
+    return blob;
+  } finally {
+    await Promise.all(views.map((view) => view.release()));
+  }
+}
+
+async function packInto(
+  store: Store,
+  args: Omit<PackArgs, 'sink'>,
+  options: PackOptions & { signal: AbortSignal },
+  ref: string,
+): Promise<PackResult> {
+  const { content } = store;
+  const { signal, lease } = options;
+  if (options.store === 'hash-only')
+    return runTask('layer.pack', { ...args, sink: { kind: 'none' } }, { signal });
+  if (content.adopt !== undefined && content.ingestPath !== undefined) {
+    const path = await content.ingestPath();
+    const packed = await runTask('layer.pack', { ...args, sink: { kind: 'file', path } }, { signal });
+    await content.adopt(path, { digest: packed.digest, size: packed.blobSize }, { lease });
+    return packed;
+  }
+  const writer = await content.writer(ref, { lease });
+  const { port1, port2 } = new MessageChannel();
+  try {
+    const packing = runTask(
+      'layer.pack',
+      { ...args, sink: { kind: 'port', port: port2 } },
+      { signal, transfer: [port2], waits: true },
+    );
+    packing.catch(() => {}); // awaited below; a failed reader comes first
+    for await (const chunk of receiveStream(port1)) {
+      if (signal.aborted) throw canceled(signal.reason);
+      await writer.write(chunk);
+    }
+    const packed = await packing;
+    await commitUnlessThere(writer.commit());
+    return packed;
+  } catch (err) {
+    await writer.abort();
+    throw err;
+  }
+}
+
+/** Another build may have stored the same bytes meanwhile. */
+async function commitUnlessThere(commit: Promise<unknown>): Promise<void> {
+  try {
+    await commit;
+  } catch (err) {
+    if (!(err instanceof DrydockError) || err.code !== 'exists') throw err;
+  }
+}

@@ -1,0 +1,151 @@
+/** The way of a tar's bytes: into blocks, hashed, compressed, hashed again, and out. */
+import { createHash } from 'node:crypto';
+import { closeSync, openSync, readSync, writeSync } from 'node:fs';
+import type { Digest } from '../oci/types.ts';
+import { type BlockCompressor, blockCompressor, blockSizes, parallelBlocks } from './block-compress.ts';
+import type { Compression } from './types.ts';
+
+/** Takes finished bytes in order; `write` may take its time. The buffer is the writer's again once it is done. */
+export interface BlockSink {
+  write(data: Buffer): void | Promise<void>;
+}
+
+export interface Written {
+  diffId: Digest;
+  /** Bytes of the tar. */
+  size: number;
+  digest: Digest;
+  /** Bytes of the blob. */
+  blobSize: number;
+}
+
+/**
+ * `put` and `putFile` are synchronous and never wait; when they say true, call `drain` before more is written, so
+ * that only a few blocks are in memory.
+ */
+export class BlockWriter {
+  #plain = createHash('sha256');
+  /** Of the blob; not needed when it is the tar itself. */
+  #packed = createHash('sha256');
+  #compressor: BlockCompressor;
+  #raw: boolean;
+  #sink: BlockSink | undefined;
+  #blockSize: number;
+  #block: Buffer;
+  #fill = 0;
+  #size = 0;
+  #blobSize = 0;
+  #pending: { data: Buffer; result: Promise<Buffer> }[] = [];
+  #free: Buffer[] = [];
+  #started = false;
+
+  /** Without a sink the bytes are only hashed. */
+  constructor(compression: Compression, sink: BlockSink | undefined) {
+    this.#compressor = blockCompressor(compression);
+    this.#raw = compression.type === 'uncompressed';
+    this.#sink = sink;
+    this.#blockSize = blockSizes[compression.type];
+    this.#block = Buffer.allocUnsafeSlow(this.#blockSize);
+  }
+
+  /** Adds bytes. Returns whether `drain` is due. */
+  put(data: Buffer): boolean {
+    let at = 0;
+    while (at < data.length) {
+      const n = data.copy(this.#block, this.#fill, at);
+      at += n;
+      this.#advance(n);
+    }
+    return this.#pending.length >= parallelBlocks;
+  }
+
+  /** Adds up to `length` bytes of an open file at its position; returns how many, 0 at the end. Ask `full` after it. */
+  putFile(fd: number, length: number): number {
+    const n = readSync(fd, this.#block, this.#fill, Math.min(length, this.#blockSize - this.#fill), null);
+    this.#advance(n);
+    return n;
+  }
+
+  get full(): boolean {
+    return this.#pending.length >= parallelBlocks;
+  }
+
+  /** Waits until there is room again. */
+  async drain(limit = parallelBlocks - 1): Promise<void> {
+    while (this.#pending.length > limit) {
+      const { data, result } = this.#pending[0]!;
+      const packed = await result;
+      this.#pending.shift();
+      await this.#out(packed);
+      this.#free.push(data);
+    }
+  }
+
+  async finish(): Promise<Written> {
+    this.#hand(true);
+    await this.drain(0);
+    await this.#out(this.#compressor.tail());
+    const diffId: Digest = `sha256:${this.#plain.digest('hex')}`;
+    return {
+      diffId,
+      size: this.#size,
+      digest: this.#raw ? diffId : `sha256:${this.#packed.digest('hex')}`,
+      blobSize: this.#blobSize,
+    };
+  }
+
+  /** Waits for blocks at work, whose memory is ours, when the writing is given up. */
+  async abort(): Promise<void> {
+    await Promise.allSettled(this.#pending.map(({ result }) => result));
+  }
+
+  #advance(n: number): void {
+    this.#fill += n;
+    if (this.#fill === this.#blockSize) this.#hand(false);
+  }
+
+  #hand(last: boolean): void {
+    const data = this.#fill === this.#block.length ? this.#block : this.#block.subarray(0, this.#fill);
+    this.#fill = 0;
+    this.#size += data.length;
+    this.#plain.update(data);
+    if (this.#raw && this.#sink === undefined) {
+      this.#blobSize += data.length;
+      return; // hashed and done: the same block again
+    }
+    const result = this.#compressor.block(data, last);
+    result.catch(() => {}); // told by drain
+    this.#pending.push({ data: this.#block, result });
+    this.#block = this.#free.pop() ?? Buffer.allocUnsafeSlow(this.#blockSize);
+  }
+
+  async #out(data: Buffer): Promise<void> {
+    if (!this.#started) {
+      this.#started = true;
+      if (this.#compressor.head.length > 0) await this.#out(this.#compressor.head);
+    }
+    if (data.length === 0) return;
+    this.#blobSize += data.length;
+    if (!this.#raw) this.#packed.update(data);
+    const waiting = this.#sink?.write(data);
+    if (waiting !== undefined) await waiting;
+  }
+}
+
+/** A sink that writes a new file. */
+export class FileSink implements BlockSink {
+  #fd: number;
+
+  constructor(path: string) {
+    this.#fd = openSync(path, 'wx', 0o644);
+  }
+
+  write(data: Buffer): void {
+    for (let at = 0; at < data.length; ) at += writeSync(this.#fd, data, at);
+  }
+
+  close(): void {
+    if (this.#fd >= 0) closeSync(this.#fd);
+    this.#fd = -1;
+  }
+}

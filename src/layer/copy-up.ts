@@ -1,0 +1,19 @@
+import { chmodSync, constants, copyFileSync, lchownSync, symlinkSync } from 'node:fs';
+import { hostXattrs } from '../fs/stat.ts';
+import type { FsEntry } from '../fs/view.ts';
+import { lsetxattr, lutimesNs, mknod, S_IFBLK, S_IFCHR, S_IFIFO } from '../linux/libc.ts';
+
+/** Copies one file (not a folder) with all that belongs to it to a host path where nothing is. */
+export function copyUpFile(from: FsEntry, host: string): void {
+  if (from.type === 'symlink') symlinkSync(from.link ?? '', host);
+  else if (from.type === 'file')
+    copyFileSync(from.hostPath, host, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE);
+  else {
+    const kind = from.type === 'char' ? S_IFCHR : from.type === 'block' ? S_IFBLK : S_IFIFO;
+    mknod(host, kind | 0o600, from.rdev ?? 0n);
+  }
+  lchownSync(host, from.uid, from.gid);
+  if (from.type !== 'symlink') chmodSync(host, from.mode);
+  for (const [name, value] of hostXattrs(from)) lsetxattr(host, name, value);
+  lutimesNs(host, from.mtimeNs, from.mtimeNs);
+}

@@ -1,0 +1,112 @@
+/** What changed between two trees. */
+import { closeSync, openSync, readSync } from 'node:fs';
+import { compareNames } from '../fs/paths.ts';
+import type { FsEntry, FsView } from '../fs/view.ts';
+
+export type Change =
+  /** New, or another kind of file than before (a folder in place of a file …); `entry` is the upper tree's. */
+  | { kind: 'add'; path: string; entry: FsEntry }
+  | { kind: 'modify'; path: string; entry: FsEntry }
+  | { kind: 'delete'; path: string };
+
+/**
+ * The changes that make `upper` out of `lower`: sorted by name within each folder, folders before what is in them,
+ * the root left out. A folder in which something changed counts as modified. A folder's own time alone is no change.
+ * Files are the same when their metadata are and their times have fractions of a second; else their bytes decide.
+ */
+export function* diffViews(lower: FsView, upper: FsView): Generator<Change, void, undefined> {
+  yield* diffFolder(lower, upper, '/', true, []);
+}
+
+/** `parents`: modified-only folders above whose own change is not yielded yet; emptied when they are. */
+function* diffFolder(
+  lower: FsView,
+  upper: FsView,
+  dir: string,
+  inLower: boolean,
+  parents: FsEntry[],
+): Generator<Change, void, undefined> {
+  function* announce(): Generator<Change, void, undefined> {
+    for (const entry of parents.splice(0)) yield { kind: 'modify', path: entry.path, entry };
+  }
+  for (const [old, now] of paired(inLower ? lower.readdir(dir) : [], upper.readdir(dir))) {
+    if (now === undefined) {
+      if (old === undefined) continue;
+      yield* announce();
+      yield { kind: 'delete', path: old.path };
+      continue;
+    }
+    const both = old?.type === 'dir' && now.type === 'dir';
+    if (old !== undefined && sameEntry(lower, upper, old, now)) {
+      if (now.type !== 'dir') continue;
+      parents.push(now);
+      yield* diffFolder(lower, upper, now.path, true, parents);
+      // Nothing changed within: it was never announced.
+      if (parents.at(-1) === now) parents.pop();
+      continue;
+    }
+    yield* announce();
+    const same = old !== undefined && old.type === now.type;
+    yield { kind: same ? 'modify' : 'add', path: now.path, entry: now };
+    if (now.type === 'dir') yield* diffFolder(lower, upper, now.path, both, []);
+  }
+}
+
+/** Merges two sorted lists of entries by name. */
+function* paired(
+  a: readonly FsEntry[],
+  b: readonly FsEntry[],
+): Generator<[FsEntry | undefined, FsEntry | undefined], void, undefined> {
+  let i = 0;
+  let j = 0;
+  while (i < a.length || j < b.length) {
+    const x = a[i];
+    const y = b[j];
+    const order = x === undefined ? 1 : y === undefined ? -1 : compareNames(x.name, y.name);
+    yield [order <= 0 ? x : undefined, order >= 0 ? y : undefined];
+    if (order <= 0) i++;
+    if (order >= 0) j++;
+  }
+}
+
+function sameEntry(lower: FsView, upper: FsView, a: FsEntry, b: FsEntry): boolean {
+  if (a.hostPath === b.hostPath || (a.dev === b.dev && a.ino === b.ino && a.ino !== 0n && a.type !== 'dir')) {
+    return true;
+  }
+  if (a.type !== b.type || a.mode !== b.mode || a.uid !== b.uid || a.gid !== b.gid) return false;
+  if (a.link !== b.link || a.rdev !== b.rdev) return false;
+  if (a.type !== 'dir' && (a.mtimeNs !== b.mtimeNs || a.size !== b.size)) return false;
+  // A new hard link makes a change of all its names, as overlayfs copies the file up.
+  if (a.type === 'file' && a.nlink !== b.nlink) return false;
+  if (!sameXattrs(lower.xattrs(a), upper.xattrs(b))) return false;
+  if (a.type !== 'file' || a.size === 0 || a.mtimeNs % 1_000_000_000n !== 0n) return true;
+  return sameBytes(a.hostPath, b.hostPath, a.size);
+}
+
+function sameXattrs(a: [string, Buffer][], b: [string, Buffer][]): boolean {
+  return a.length === b.length && a.every(([name, value], i) => name === b[i]?.[0] && value.equals(b[i]![1]));
+}
+
+const step = 256 * 1024;
+
+function sameBytes(a: string, b: string, size: number): boolean {
+  const left = openSync(a, 'r');
+  try {
+    const right = openSync(b, 'r');
+    try {
+      const x = Buffer.allocUnsafe(Math.min(step, size));
+      const y = Buffer.allocUnsafe(x.length);
+      for (;;) {
+        const n = readSync(left, x);
+        const m = readSync(right, y);
+        if (n !== m) return false;
+        if (n === 0) return true;
+        if (x.compare(y, 0, n, 0, n) !== 0) return false;
+      }
+    } finally {
+      closeSync(right);
+    }
+  } finally {
+    closeSync(left);
+  }
+}

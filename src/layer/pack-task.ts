@@ -1,0 +1,186 @@
+/** Worker task `layer.pack`: a layer's changes as a tar, compressed, hashed and written in one pass. */
+import { closeSync, constants, openSync, unlinkSync } from 'node:fs';
+import type { MessagePort } from 'node:worker_threads';
+import { canceled, fail, toDrydockError } from '../errors/error.ts';
+import { openView } from '../fs/open.ts';
+import { hostXattrs } from '../fs/stat.ts';
+import type { FsEntry, ViewSpec } from '../fs/view.ts';
+import { major, minor } from '../linux/libc.ts';
+import { endOfArchive, header, padding, type TarHeader } from '../tar/writer.ts';
+import type { TaskContext } from '../workers/tasks.ts';
+import { type BlockSink, BlockWriter, FileSink, type Written } from './block-writer.ts';
+import { PortSender } from './port-stream.ts';
+import type { Compression } from './types.ts';
+import { type LayerItem, walkDifference, walkOverlayLayer } from './walk.ts';
+
+export interface PackArgs {
+  /** A layer folder in overlayfs's format on what is below it, or the difference of two whole trees. */
+  layer:
+    | { kind: 'overlay'; dir: string; lower: ViewSpec }
+    | { kind: 'difference'; lower: ViewSpec; upper: ViewSpec };
+  compression: Compression;
+  /** Times later than this become it. ns since the epoch */
+  latestNs?: bigint;
+  /** Where the blob goes: nowhere (it is only hashed), into a new file, or over a port (see port-stream.ts). */
+  sink: { kind: 'none' } | { kind: 'file'; path: string } | { kind: 'port'; port: MessagePort };
+}
+
+export interface PackResult extends Written {
+  entries: number;
+  /** The folder holds whiteouts or opaque marks: what of them is in the tar depends on the tree below. */
+  hides: boolean;
+}
+
+export async function pack(args: PackArgs, ctx: TaskContext): Promise<PackResult> {
+  const { sink } = args;
+  let file: FileSink | undefined;
+  let sender: PortSender | undefined;
+  let out: BlockSink | undefined;
+  if (sink.kind === 'file') out = file = new FileSink(sink.path);
+  if (sink.kind === 'port') {
+    const to = new PortSender(sink.port);
+    sender = to;
+    // A copy, whose memory the other thread gets; the block itself is used again.
+    out = { write: (data) => to.write(new Uint8Array(data)) };
+  }
+  const writer = new BlockWriter(args.compression, out);
+  try {
+    const found = { hides: false };
+    const entries = await packItems(itemsOf(args, found), writer, args.latestNs, ctx);
+    const written = await writer.finish();
+    sender?.end();
+    file?.close();
+    return { ...written, entries, hides: found.hides };
+  } catch (err) {
+    const error = toDrydockError(err, 'store');
+    await writer.abort();
+    sender?.fail(error);
+    file?.close();
+    if (sink.kind === 'file') unlinkSync(sink.path);
+    throw error;
+  }
+}
+
+function itemsOf({ layer }: PackArgs, found: { hides: boolean }): Generator<LayerItem> {
+  if (layer.kind === 'overlay') return walkOverlayLayer(layer.dir, openView(layer.lower), found);
+  return walkDifference(openView(layer.lower), openView(layer.upper));
+}
+
+async function packItems(
+  items: Iterable<LayerItem>,
+  writer: BlockWriter,
+  latestNs: bigint | undefined,
+  ctx: TaskContext,
+): Promise<number> {
+  const linked = new Map<string, string>();
+  let entries = 0;
+  for (const item of items) {
+    if (ctx.aborted()) throw canceled();
+    if (item.kind !== 'entry') writer.put(header(whiteout(item)));
+    else {
+      const entry = tarHeader(item.entry, linked, latestNs);
+      if (entry === undefined) continue;
+      writer.put(header(entry));
+      if (entry.size > 0 && !putContent(item.entry, writer, entry.size)) {
+        await putLarge(item.entry, writer, entry.size, ctx);
+      }
+    }
+    entries++;
+    if (writer.full) await writer.drain();
+  }
+  writer.put(endOfArchive);
+  return entries;
+}
+
+function whiteout(item: Exclude<LayerItem, { kind: 'entry' }>): TarHeader {
+  const path = item.path.slice(1);
+  const slash = path.lastIndexOf('/') + 1;
+  return {
+    path: item.kind === 'opaque' ? `${path}/.wh..wh..opq` : `${path.slice(0, slash)}.wh.${path.slice(slash)}`,
+    type: 'file',
+    mode: 0,
+    uid: 0,
+    gid: 0,
+    size: 0,
+    mtimeNs: 0n,
+  };
+}
+
+/** The header of an entry; undefined for sockets, which no layer holds. Notes files that may be linked to again. */
+function tarHeader(
+  entry: FsEntry,
+  linked: Map<string, string>,
+  latestNs: bigint | undefined,
+): TarHeader | undefined {
+  const { type } = entry;
+  if (type === 'socket') return undefined;
+  const path = entry.path.slice(1);
+  const out: TarHeader = {
+    path,
+    type,
+    mode: entry.mode,
+    uid: entry.uid,
+    gid: entry.gid,
+    size: entry.size,
+    mtimeNs: latestNs !== undefined && entry.mtimeNs > latestNs ? latestNs : entry.mtimeNs,
+    link: entry.link,
+  };
+  if (type !== 'dir' && entry.nlink > 1) {
+    const inode = `${entry.dev}:${entry.ino}`;
+    const first = linked.get(inode);
+    if (first !== undefined) {
+      out.type = 'hardlink';
+      out.link = first;
+      out.size = 0;
+    } else linked.set(inode, path);
+  }
+  if (type === 'char' || type === 'block') {
+    out.devmajor = major(entry.rdev ?? 0n);
+    out.devminor = minor(entry.rdev ?? 0n);
+  }
+  out.xattrs = hostXattrs(entry);
+  return out;
+}
+
+const small = 256 * 1024;
+
+function open(entry: FsEntry): number {
+  return openSync(entry.hostPath, constants.O_RDONLY | constants.O_NOFOLLOW);
+}
+
+/** Writes a small file's bytes without waiting; false when it is not small. */
+function putContent(entry: FsEntry, writer: BlockWriter, size: number): boolean {
+  if (size > small) return false;
+  const fd = open(entry);
+  try {
+    for (let left = size; left > 0; ) {
+      const n = writer.putFile(fd, left);
+      if (n === 0) throw shrunk(entry);
+      left -= n;
+    }
+  } finally {
+    closeSync(fd);
+  }
+  writer.put(padding(size));
+  return true;
+}
+
+async function putLarge(entry: FsEntry, writer: BlockWriter, size: number, ctx: TaskContext): Promise<void> {
+  const fd = open(entry);
+  try {
+    for (let left = size; left > 0; ) {
+      const n = writer.putFile(fd, left);
+      if (n === 0) throw shrunk(entry);
+      left -= n;
+      if (writer.full) await writer.drain();
+      if (ctx.aborted()) throw canceled();
+    }
+  } finally {
+    closeSync(fd);
+  }
+  writer.put(padding(size));
+}
+
+function shrunk(entry: FsEntry): Error {
+  return fail('corrupt', 'store', `the file ${entry.path} became shorter while its layer was written`);
+}

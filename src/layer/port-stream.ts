@@ -1,0 +1,111 @@
+/**
+ * Byte streams over a MessagePort, with back-pressure: the sender has at most `window` chunks out that the receiver
+ * has not taken. Both ends may be on either thread; errors cross with all their fields.
+ */
+import type { MessagePort } from 'node:worker_threads';
+import { canceled, fail } from '../errors/error.ts';
+import { type PlainError, packError, taskError } from '../workers/wire.ts';
+
+type Message =
+  | { chunk: Uint8Array }
+  | { end: true }
+  | { error: PlainError }
+  | { taken: true }
+  | { stop: true };
+
+const window = 4;
+
+/** The sending end. `write` copies nothing: it hands the chunk's memory over when the chunk is all of its buffer. */
+export class PortSender {
+  #port: MessagePort;
+  #credits = window;
+  #wake: (() => void) | undefined;
+  #stopped = false;
+
+  constructor(port: MessagePort) {
+    this.#port = port;
+    port.on('message', (message: Message) => {
+      if ('taken' in message) this.#credits++;
+      if ('stop' in message) this.#stopped = true;
+      this.#wake?.();
+    });
+    port.on('close', () => {
+      this.#stopped = true;
+      this.#wake?.();
+    });
+  }
+
+  /** Resolves when the chunk is on its way; throws `canceled` when the receiver is gone. */
+  async write(chunk: Uint8Array): Promise<void> {
+    while (this.#credits === 0 && !this.#stopped) {
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve;
+      });
+    }
+    if (this.#stopped) throw canceled('the receiver stopped');
+    this.#credits--;
+    const own = chunk.byteLength === chunk.buffer.byteLength && chunk.buffer instanceof ArrayBuffer;
+    this.#port.postMessage({ chunk } satisfies Message, own ? [chunk.buffer as ArrayBuffer] : []);
+  }
+
+  end(): void {
+    this.#port.postMessage({ end: true } satisfies Message);
+    this.#release();
+  }
+
+  fail(err: unknown): void {
+    this.#port.postMessage({ error: packError(err) } satisfies Message);
+    this.#release();
+  }
+
+  #release(): void {
+    // The receiver closes the port once it has read the end.
+    this.#port.unref();
+  }
+}
+
+/** Sends a whole stream, its failure included. Never rejects: what went wrong is the receiver's to throw. */
+export async function sendStream(port: MessagePort, source: AsyncIterable<Uint8Array>): Promise<void> {
+  const sender = new PortSender(port);
+  try {
+    for await (const chunk of source) await sender.write(chunk);
+    sender.end();
+  } catch (err) {
+    sender.fail(err);
+  }
+}
+
+/** The receiving end: yields the chunks, throws the sender's error, and tells the sender when it stops early. */
+export async function* receiveStream(port: MessagePort): AsyncGenerator<Uint8Array, void, undefined> {
+  const queue: Message[] = [];
+  let wake: (() => void) | undefined;
+  let closed = false;
+  port.on('message', (message: Message) => {
+    queue.push(message);
+    wake?.();
+  });
+  port.on('close', () => {
+    closed = true;
+    wake?.();
+  });
+  try {
+    for (;;) {
+      const message = queue.shift();
+      if (message === undefined) {
+        if (closed) throw fail('unavailable', 'host', 'the other end of a stream between threads is gone');
+        await new Promise<void>((resolve) => {
+          wake = resolve;
+        });
+        continue;
+      }
+      if ('end' in message) return;
+      if ('error' in message) throw taskError(message.error);
+      if (!('chunk' in message)) continue;
+      yield message.chunk;
+      port.postMessage({ taken: true } satisfies Message);
+    }
+  } finally {
+    port.postMessage({ stop: true } satisfies Message);
+    port.close();
+  }
+}

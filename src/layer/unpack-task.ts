@@ -1,0 +1,86 @@
+/** Worker task `layer.unpack`: a layer's tar, plain or compressed, into a layer folder, in one pass. */
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import type { MessagePort } from 'node:worker_threads';
+import { canceled, toDrydockError } from '../errors/error.ts';
+import { openView } from '../fs/open.ts';
+import type { ViewSpec } from '../fs/view.ts';
+import type { Digest } from '../oci/types.ts';
+import { decompress } from '../tar/decompress.ts';
+import { TarParser } from '../tar/parser.ts';
+import type { TaskContext } from '../workers/tasks.ts';
+import { LayerApplier } from './apply.ts';
+import { receiveStream } from './port-stream.ts';
+
+export interface UnpackArgs {
+  /** The blob: a file, or a stream from another thread. */
+  source: { path: string } | { port: MessagePort };
+  /** Folder to write into: a layer's own folder (`overlay`), or one that holds the tree below already (`tree`). */
+  dir: string;
+  form: 'overlay' | 'tree';
+  /** The tree below, in overlay form. */
+  lower?: ViewSpec;
+}
+
+export interface UnpackResult {
+  /** Digest of the uncompressed tar. */
+  diffId: Digest;
+  /** Bytes of the uncompressed tar. */
+  size: number;
+  /** Bytes of file content written. */
+  contentSize: number;
+  entries: number;
+}
+
+/** Bytes of the blob read so far, posted now and then. */
+export interface UnpackProgress {
+  read: number;
+}
+
+const progressStep = 4 << 20;
+
+export async function unpack(args: UnpackArgs, ctx: TaskContext): Promise<UnpackResult> {
+  const applier = new LayerApplier(args.dir, {
+    form: args.form,
+    lower: args.lower === undefined || args.lower.kind === 'empty' ? undefined : openView(args.lower),
+  });
+  const parser = new TarParser(applier, { hop: 'store' });
+  const hash = createHash('sha256');
+  const blob =
+    'path' in args.source
+      ? createReadStream(args.source.path, { highWaterMark: 512 * 1024 })
+      : receiveStream(args.source.port);
+  try {
+    for await (const chunk of decompress(counted(blob, ctx), { hop: 'store' })) {
+      if (ctx.aborted()) throw canceled();
+      hash.update(chunk);
+      parser.push(chunk);
+    }
+    parser.finish();
+    applier.finish();
+  } catch (err) {
+    throw toDrydockError(err, 'store');
+  } finally {
+    applier.abort();
+  }
+  return {
+    diffId: `sha256:${hash.digest('hex')}`,
+    size: parser.position,
+    contentSize: applier.bytes,
+    entries: applier.entries,
+  };
+}
+
+async function* counted(source: AsyncIterable<Uint8Array>, ctx: TaskContext): AsyncGenerator<Uint8Array> {
+  let read = 0;
+  let said = 0;
+  for await (const chunk of source) {
+    if (ctx.aborted()) throw canceled();
+    read += chunk.length;
+    if (read - said >= progressStep) {
+      said = read;
+      ctx.post({ read } satisfies UnpackProgress);
+    }
+    yield chunk;
+  }
+}

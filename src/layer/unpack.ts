@@ -1,0 +1,66 @@
+/** Unpacks a layer blob of a store into a snapshot's mounts, on a worker thread. */
+import { MessageChannel } from 'node:worker_threads';
+import { fail } from '../errors/error.ts';
+import { specOfMounts } from '../fs/view.ts';
+import type { Descriptor } from '../oci/types.ts';
+import type { ReportStatus } from '../store/ref.ts';
+import type { Mount, Store } from '../store/store.ts';
+import { runTask } from '../workers/pool.ts';
+import { sendStream } from './port-stream.ts';
+import type { UnpackArgs, UnpackProgress, UnpackResult } from './unpack-task.ts';
+
+export type { UnpackResult } from './unpack-task.ts';
+
+export interface UnpackContext {
+  signal?: AbortSignal;
+  report?: ReportStatus;
+  /** Name of the progress line; default `extracting <digest>`. Its numbers are bytes of the blob. */
+  status?: string;
+}
+
+/**
+ * Unpacks `blob` (in the store's content) into the mounts of an active snapshot, which must be new. The caller checks
+ * `diffId` and removes the snapshot when this throws: `corrupt` for a bad archive, `not-found`, `exhausted`, `canceled`.
+ */
+export async function unpackLayer(
+  store: Store,
+  mounts: readonly Mount[],
+  blob: Pick<Descriptor, 'digest' | 'size'>,
+  ctx: UnpackContext = {},
+): Promise<UnpackResult> {
+  const spec = specOfMounts(mounts);
+  if (spec.kind !== 'layers' || spec.dirs[0] === undefined) {
+    throw fail('internal', 'store', 'a layer cannot be unpacked into a snapshot without mounts');
+  }
+  const [dir, ...lower] = spec.dirs;
+  const form = store.snapshotter === 'native' ? 'tree' : 'overlay';
+  const args = { dir, form, lower: { kind: 'layers', dirs: lower } } satisfies Omit<UnpackArgs, 'source'>;
+  const status = ctx.status ?? `extracting ${blob.digest}`;
+  const say = (current: number, done = false) => ctx.report?.(status, { current, total: blob.size, done });
+  const options = {
+    signal: ctx.signal,
+    onMessage: (message: unknown) => say((message as UnpackProgress).read),
+  };
+  say(0);
+  const path = await store.content.localPath?.(blob.digest);
+  let result: UnpackResult;
+  if (path !== undefined) result = await runTask('layer.unpack', { ...args, source: { path } }, options);
+  else {
+    const source = await store.content.read(blob.digest);
+    const { port1, port2 } = new MessageChannel();
+    const sent = sendStream(port1, source);
+    try {
+      result = await runTask(
+        'layer.unpack',
+        { ...args, source: { port: port2 } },
+        { ...options, transfer: [port2], waits: true },
+      );
+    } finally {
+      port1.close();
+      source.destroy();
+      await sent;
+    }
+  }
+  say(blob.size, true);
+  return result;
+}

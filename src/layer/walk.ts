@@ -1,0 +1,71 @@
+/** What a layer holds, in the order its tar has it. */
+import { readdirSync } from 'node:fs';
+import { fail } from '../errors/error.ts';
+import { compareNames } from '../fs/paths.ts';
+import { checkName, entryOf, isOpaque, isWhiteout, lstatHost } from '../fs/stat.ts';
+import type { FsEntry, FsView } from '../fs/view.ts';
+import { lgetxattr } from '../linux/libc.ts';
+import { diffViews } from './diff.ts';
+
+export type LayerItem =
+  | { kind: 'entry'; entry: FsEntry }
+  /** The path is gone. */
+  | { kind: 'whiteout'; path: string }
+  /** The folder, whose entry came before, hides what is in it below. */
+  | { kind: 'opaque'; path: string };
+
+/**
+ * A layer folder in overlayfs's format: sorted by name within each folder, folders before what is in them, without
+ * the root. Opaque marks and whiteouts that hide nothing in `lower` are left out (overlayfs marks every new folder);
+ * `found.hides` tells whether there were any.
+ */
+export function* walkOverlayLayer(
+  dir: string,
+  lower: FsView,
+  found: { hides: boolean } = { hides: false },
+): Generator<LayerItem, void, undefined> {
+  yield* walkFolder(dir, '', lower, true, found);
+}
+
+function* walkFolder(
+  host: string,
+  path: string,
+  lower: FsView,
+  inLower: boolean,
+  found: { hides: boolean },
+): Generator<LayerItem, void, undefined> {
+  for (const name of readdirSync(host).sort(compareNames)) {
+    checkName(name, path === '' ? '/' : path);
+    const child = `${path}/${name}`;
+    const childHost = `${host}/${name}`;
+    const st = lstatHost(childHost);
+    if (st === undefined) continue;
+    if (isWhiteout(st)) {
+      found.hides = true;
+      if (inLower && lower.lstat(child) !== undefined) yield { kind: 'whiteout', path: child };
+      continue;
+    }
+    const entry = entryOf(child, name, childHost, st);
+    yield { kind: 'entry', entry };
+    if (entry.type !== 'dir') continue;
+    if (lgetxattr(childHost, 'trusted.overlay.redirect') !== undefined) {
+      throw fail('unsupported', 'store', `overlayfs renamed the folder ${child} by a redirect`, {
+        hint: 'Turn redirects off: echo N > /sys/module/overlay/parameters/redirect_dir',
+      });
+    }
+    const marked = isOpaque(childHost);
+    if (marked) found.hides = true;
+    const merged = inLower && lower.lstat(child)?.type === 'dir';
+    const opaque = merged && marked;
+    if (opaque) yield { kind: 'opaque', path: child };
+    yield* walkFolder(childHost, child, lower, merged && !opaque, found);
+  }
+}
+
+/** The same of two whole trees. */
+export function* walkDifference(lower: FsView, upper: FsView): Generator<LayerItem, void, undefined> {
+  for (const change of diffViews(lower, upper)) {
+    if (change.kind === 'delete') yield { kind: 'whiteout', path: change.path };
+    else yield { kind: 'entry', entry: change.entry };
+  }
+}
