@@ -1,0 +1,207 @@
+/**
+ * Checks that imports go one way: from each room only to the rooms below it, as `allowed` says, and that no files
+ * import each other in a circle. `node scripts/deps.mjs [src]`; exit status 1 when something is wrong.
+ */
+import { readdirSync, readFileSync } from 'node:fs';
+import { dirname, join, relative, resolve } from 'node:path';
+
+/** Lowest rooms: everyone may use them. */
+const base = ['errors', 'oci', 'pb', 'linux'];
+/** All that holds trees, layers and images. */
+const below = () => [
+  ...base,
+  'fs',
+  'tar',
+  'layer',
+  'store',
+  'registry',
+  'images',
+  'refs',
+  'apply',
+  'workers',
+];
+/** The files of a room that hold only its contract; their types may be imported by the rooms in `doors`. */
+const doorFiles = [
+  'types.ts',
+  'store.ts',
+  'ref.ts',
+  'view.ts',
+  'actions.ts',
+  'progress.ts',
+  'deps.ts',
+  'ast.ts',
+];
+
+/** room → rooms whose values it may import (their types too). */
+const allowed = {
+  errors: [],
+  pb: [],
+  oci: ['errors'],
+  linux: ['errors'],
+  workers: ['errors'],
+  llb: [...base],
+  auth: [...base],
+  tar: [...base],
+  fs: [...base, 'tar', 'workers'],
+  registry: [...base, 'workers'],
+  layer: [...base, 'fs', 'tar', 'store', 'workers'],
+  store: [...base, 'fs', 'tar', 'workers'],
+  cache: [...base],
+  apply: [...base, 'fs', 'store', 'workers'],
+  images: [...base, 'fs', 'tar', 'layer', 'store', 'registry', 'workers'],
+  refs: [...base, 'fs', 'tar', 'layer', 'store', 'registry', 'images', 'apply', 'workers'],
+  session: [...base, 'registry'],
+  executor: [...base, 'fs', 'store', 'workers'],
+  solver: [...base, 'llb', 'cache', 'fs', 'store', 'session', 'workers'],
+  source: [...below(), 'llb', 'cache', 'session', 'solver'],
+  ops: [...below(), 'llb', 'cache', 'session', 'solver', 'source', 'executor'],
+  exporter: [...below(), 'session', 'solver'],
+  frontend: [...base, 'llb', 'fs'],
+  build: '*',
+  sdk: '*',
+  api: '*',
+  cli: '*',
+};
+/** Nobody below may import these, whatever is written above. */
+const top = ['build', 'sdk', 'api', 'cli'];
+/** room → rooms whose doors' types it may import besides. */
+const doors = {
+  tar: ['fs'],
+  fs: ['store'],
+  session: ['store', 'solver'],
+  cache: ['store'],
+  source: ['ops'],
+};
+/** The list of worker tasks names every room's tasks; it is the one file that may. */
+const exempt = new Set(['workers/tasks.ts']);
+
+const root = resolve(process.argv[2] ?? join(import.meta.dirname, '..', 'src'));
+const problems = [];
+/** file → files whose values it imports when it is loaded */
+const graph = new Map();
+
+function* sources(dir) {
+  for (const entry of readdirSync(dir, { withFileTypes: true })) {
+    const path = join(dir, entry.name);
+    if (entry.isDirectory()) yield* sources(path);
+    else if (/\.ts$/.test(entry.name) && !/\.d\.ts$/.test(entry.name)) yield path;
+  }
+}
+
+/** The text with comments blanked out, line breaks kept. */
+function withoutComments(text) {
+  return text.replace(
+    /("(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'|`(?:[^`\\]|\\.)*`)|\/\*[\s\S]*?\*\/|(?<=^|[\s;,{}()])\/\/[^\n]*/g,
+    (all, string) => string ?? all.replace(/[^\n]/g, ' '),
+  );
+}
+
+/** Imports of a file: what, on which line, whether only types, whether only when called. */
+function imports(text) {
+  const found = [];
+  const code = withoutComments(text);
+  const statement =
+    /^[ \t]*(?:import|export)\b(?<type>\s+type\b)?(?<names>[^;'"]*?\bfrom\s*)?\s*['"](?<from>[^'"]+)['"]|\bimport\s*\(\s*['"](?<lazy>[^'"]+)['"]\s*\)/gm;
+  for (const match of code.matchAll(statement)) {
+    const { type, names, from, lazy } = match.groups;
+    const line = code.slice(0, match.index).split('\n').length;
+    const list = /\{([^}]*)\}/.exec(names ?? '')?.[1];
+    const inline =
+      list !== undefined &&
+      !/^\s*[\w$]+\s*,/.test(names) &&
+      list.split(',').every((name) => name.trim() === '' || /^\s*type\s/.test(name));
+    found.push({ from: from ?? lazy, line, types: type !== undefined || inline, lazy: lazy !== undefined });
+  }
+  return found;
+}
+
+const roomOf = (path) => {
+  const parts = relative(root, path).split('/');
+  return parts.length === 1 ? undefined : parts[0];
+};
+
+for (const file of sources(root)) {
+  const name = relative(root, file);
+  const room = roomOf(file);
+  if (room === 'pb') continue;
+  const values = [];
+  graph.set(file, values);
+  for (const { from, line, types, lazy } of imports(readFileSync(file, 'utf8'))) {
+    if (!from.startsWith('.')) continue;
+    const target = resolve(dirname(file), from);
+    const targetRoom = roomOf(target);
+    if (!types && !lazy) values.push({ target, line });
+    const say = (why) => problems.push(`src/${name}:${line}: ${why}`);
+    if (!/\.(ts|js)$/.test(from)) say(`import "${from}" does not end in .ts`);
+    if (relative(root, target).startsWith('..')) say(`import "${from}" leaves src`);
+    else if (room === undefined || targetRoom === undefined || targetRoom === room || exempt.has(name))
+      continue;
+    else if (!(room in allowed)) {
+      say(`the room ${room} is not in scripts/deps.mjs`);
+      break;
+    } else if (!(targetRoom in allowed)) say(`the room ${targetRoom} is not in scripts/deps.mjs`);
+    else if (allowed[room] === '*') {
+      if (top.indexOf(targetRoom) > top.indexOf(room)) say(`${room} must not import ${targetRoom} (${from})`);
+    } else if (allowed[room].includes(targetRoom)) continue;
+    else if (types && doors[room]?.includes(targetRoom) && doorFiles.includes(target.split('/').at(-1)))
+      continue;
+    else say(`${room} must not import ${targetRoom} (${from})${types ? ', not even types' : ''}`);
+  }
+}
+
+/** Circles among files, found by Tarjan's algorithm without recursion. */
+function circles() {
+  const index = new Map();
+  const low = new Map();
+  const onStack = new Set();
+  const stack = [];
+  const found = [];
+  for (const start of graph.keys()) {
+    if (index.has(start)) continue;
+    const work = [{ file: start, next: 0 }];
+    while (work.length > 0) {
+      const frame = work.at(-1);
+      const { file } = frame;
+      if (frame.next === 0) {
+        index.set(file, index.size);
+        low.set(file, index.get(file));
+        stack.push(file);
+        onStack.add(file);
+      }
+      const edges = graph.get(file) ?? [];
+      const edge = edges[frame.next++];
+      if (edge === undefined) {
+        work.pop();
+        const parent = work.at(-1)?.file;
+        if (parent !== undefined) low.set(parent, Math.min(low.get(parent), low.get(file)));
+        if (low.get(file) !== index.get(file)) continue;
+        const circle = [];
+        for (let popped; popped !== file; ) {
+          popped = stack.pop();
+          onStack.delete(popped);
+          circle.push(popped);
+        }
+        if (circle.length > 1 || edges.some(({ target }) => target === file)) found.push(circle);
+      } else if (!graph.has(edge.target)) continue;
+      else if (!index.has(edge.target)) work.push({ file: edge.target, next: 0 });
+      else if (onStack.has(edge.target)) low.set(file, Math.min(low.get(file), index.get(edge.target)));
+    }
+  }
+  return found;
+}
+
+for (const circle of circles()) {
+  const inside = new Set(circle);
+  const first = [...circle].sort()[0];
+  const line = graph.get(first).find(({ target }) => inside.has(target))?.line ?? 1;
+  const names = circle.map((file) => relative(root, file)).sort();
+  problems.push(
+    `src/${relative(root, first)}:${line}: files import each other in a circle: ${names.join(', ')}`,
+  );
+}
+
+for (const problem of problems.sort()) console.error(problem);
+if (problems.length > 0) {
+  console.error(`${problems.length} ${problems.length === 1 ? 'import goes' : 'imports go'} the wrong way`);
+  process.exitCode = 1;
+}
