@@ -1,0 +1,143 @@
+/** Manifests, indexes and configs as they come from strangers: read, and checked before anything believes them. */
+import { type ErrorCode, fail, type Hop } from '../errors/error.ts';
+import { isDigest } from '../oci/digest.ts';
+import { formatPlatform, platformScore } from '../oci/platform.ts';
+import {
+  type Descriptor,
+  type Digest,
+  type ImageConfig,
+  type Index,
+  isIndexType,
+  type Manifest,
+  type Platform,
+} from '../oci/types.ts';
+
+/** overlayfs takes no more than some hundred lower folders; no image comes near. */
+const maxLayers = 500;
+
+type Json = Record<string, unknown>;
+
+/** Names the document in messages, and says on which hop it came. */
+export interface Origin {
+  name: string;
+  hop: Hop;
+}
+
+function parse(bytes: Uint8Array, what: string, from: Origin): Json {
+  try {
+    const value: unknown = JSON.parse(Buffer.from(bytes).toString('utf8'));
+    if (isObject(value)) return value;
+  } catch {
+    // Said below.
+  }
+  throw bad(from, `its ${what} is not a JSON object`);
+}
+
+function bad(from: Origin, why: string, code: ErrorCode = 'corrupt') {
+  return fail(code, from.hop, `${from.name}: ${why}`);
+}
+
+function isObject(value: unknown): value is Json {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function descriptor(value: unknown, what: string, from: Origin): Descriptor {
+  if (!isObject(value)) throw bad(from, `its ${what} is missing`);
+  const { mediaType, digest, size } = value;
+  if (typeof digest !== 'string' || !isDigest(digest))
+    throw bad(from, `its ${what} has no valid sha256 digest`);
+  if (typeof size !== 'number' || !Number.isSafeInteger(size) || size < 0)
+    throw bad(from, `its ${what} has no valid size`);
+  if (typeof mediaType !== 'string') throw bad(from, `its ${what} has no media type`);
+  return value as unknown as Descriptor;
+}
+
+/** An image manifest. Throws `corrupt` when it does not hold, `unsupported` for docker schema 1. */
+export function parseManifest(bytes: Uint8Array, from: Origin): Manifest {
+  const value = parse(bytes, 'manifest', from);
+  if (value.schemaVersion === 1) throw bad(from, "docker's schema 1 format is not supported", 'unsupported');
+  descriptor(value.config, 'config', from);
+  if (!Array.isArray(value.layers)) throw bad(from, 'its manifest has no layers');
+  if (value.layers.length > maxLayers) throw bad(from, `it has more than ${maxLayers} layers`);
+  for (const [i, layer] of value.layers.entries()) descriptor(layer, `layer ${i}`, from);
+  return value as unknown as Manifest;
+}
+
+/** An image index (or docker manifest list). Throws `corrupt`. */
+export function parseIndex(bytes: Uint8Array, from: Origin): Index {
+  const value = parse(bytes, 'index', from);
+  if (!Array.isArray(value.manifests)) throw bad(from, 'its index has no manifests');
+  value.manifests.forEach((child, i) => {
+    const { platform } = descriptor(child, `manifest ${i}`, from);
+    if (platform !== undefined && !isObject(platform))
+      throw bad(from, `its manifest ${i} has no valid platform`);
+    if (
+      platform !== undefined &&
+      (typeof platform.os !== 'string' || typeof platform.architecture !== 'string')
+    ) {
+      delete (child as Descriptor).platform;
+    }
+  });
+  return value as unknown as Index;
+}
+
+/** An image config that fits its manifest. Throws `corrupt`; `unsupported` for what is no container image. */
+export function parseConfig(bytes: Uint8Array, manifest: Manifest, from: Origin): ImageConfig {
+  const value = parse(bytes, 'config', from);
+  const { rootfs } = value;
+  const ids = isObject(rootfs) ? rootfs.diff_ids : undefined;
+  if (ids === undefined || ids === null) {
+    if (manifest.layers.length > 0)
+      throw bad(from, 'it is no container image: its config has no rootfs', 'unsupported');
+    value.rootfs = { type: 'layers', diff_ids: [] };
+  } else {
+    if (!Array.isArray(ids) || !ids.every((id) => typeof id === 'string' && isDigest(id))) {
+      throw bad(from, 'its config has invalid diff_ids');
+    }
+    if (ids.length !== manifest.layers.length) {
+      throw bad(from, `its config names ${ids.length} layers, its manifest ${manifest.layers.length}`);
+    }
+  }
+  if (typeof value.os !== 'string' || value.os === '') value.os = 'linux';
+  if (typeof value.architecture !== 'string') value.architecture = '';
+  return value as unknown as ImageConfig;
+}
+
+/** Whether an index entry is an image (not an attestation or a signature). */
+export function isImageEntry(child: Descriptor): boolean {
+  if (child.annotations?.['vnd.docker.reference.type'] !== undefined) return false;
+  return child.platform?.architecture !== 'unknown' && child.platform?.os !== 'unknown';
+}
+
+/** The entries of an index from best to worst match for a platform; those that do not match are left out. */
+export function rankPlatforms(index: Index, platform: Platform): Descriptor[] {
+  const images = index.manifests.filter(isImageEntry);
+  const scored = images.map((child) => {
+    if (child.platform !== undefined) return { child, score: platformScore(platform, child.platform) };
+    // An entry without a platform counts when there is nothing to choose from, and an index in an index may hold any.
+    return { child, score: images.length === 1 || isIndexType(child.mediaType) ? 1 : 0 };
+  });
+  return scored
+    .filter(({ score }) => score > 0)
+    .sort((a, b) => b.score - a.score)
+    .map(({ child }) => child);
+}
+
+/** `linux/amd64, linux/arm64` */
+export function platformList(index: Index): string {
+  const names = index.manifests
+    .filter(isImageEntry)
+    .map(({ platform }) => (platform === undefined ? 'unknown' : formatPlatform(platform)));
+  return [...new Set(names)].join(', ') || 'none';
+}
+
+/** Digests of the uncompressed layers with their descriptors, lowest first. */
+export function layersOf(
+  manifest: Manifest,
+  config: ImageConfig,
+): { descriptor: Descriptor; diffId: Digest }[] {
+  return manifest.layers.map((layer, i) => ({
+    descriptor: layer,
+    diffId: config.rootfs.diff_ids[i] as Digest,
+  }));
+}

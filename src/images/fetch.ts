@@ -1,0 +1,142 @@
+/** A registry's blobs into a store's content. */
+import { canceled, DrydockError, errnoCode } from '../errors/error.ts';
+import type { CredentialSource } from '../oci/credentials.ts';
+import type { Descriptor } from '../oci/types.ts';
+import type { RegistryClient } from '../registry/client.ts';
+import type { ReportStatus } from '../store/ref.ts';
+import type { ContentWriter, Store } from '../store/store.ts';
+import { Limiter, pause, type Running, shareRun } from './share.ts';
+
+export interface FetchContext {
+  lease: string;
+  signal?: AbortSignal;
+  report?: ReportStatus;
+  credentials?: CredentialSource;
+}
+
+/** Blobs fetched at once into one store, as docker has it (3) and one more. */
+const atOnce = 4;
+
+const perStore = new WeakMap<Store, { running: Running; limiter: Limiter }>();
+
+function stateOf(store: Store): { running: Running; limiter: Limiter } {
+  let state = perStore.get(store);
+  if (state === undefined) {
+    state = { running: new Map(), limiter: new Limiter(atOnce) };
+    perStore.set(store, state);
+  }
+  return state;
+}
+
+/**
+ * Makes sure that a blob of `source` (an image reference) is in content and held by the lease. What an earlier try
+ * left is gone on from; a blob is fetched once, however many ask for it, in this process and others. Reports bytes
+ * under the blob's digest. Throws the registry's errors, and `corrupt` when the bytes are not what their digest says.
+ */
+export async function fetchBlobInto(
+  store: Store,
+  client: RegistryClient,
+  source: string,
+  blob: Descriptor,
+  ctx: FetchContext,
+): Promise<void> {
+  if (await held(store, blob, ctx)) return;
+  const { running, limiter } = stateOf(store);
+  await shareRun(running, blob.digest, ctx.signal, () =>
+    limiter.run(() => fetchOnce(store, client, source, blob, ctx)),
+  );
+  await held(store, blob, ctx);
+}
+
+/** Adds a blob that is there to the lease. */
+async function held(store: Store, blob: Descriptor, ctx: FetchContext): Promise<boolean> {
+  if ((await store.content.info(blob.digest)) === undefined) return false;
+  try {
+    await store.leases.add(ctx.lease, { type: 'blob', id: blob.digest });
+    return true;
+  } catch (err) {
+    // Collected between the two calls.
+    if (err instanceof DrydockError && err.code === 'not-found') {
+      return (await store.content.info(blob.digest)) !== undefined ? Promise.reject(err) : false;
+    }
+    throw err;
+  }
+}
+
+async function fetchOnce(
+  store: Store,
+  client: RegistryClient,
+  source: string,
+  blob: Descriptor,
+  ctx: FetchContext,
+): Promise<void> {
+  for (let attempt = 0; ; attempt++) {
+    const writer = await openWriter(store, blob, ctx);
+    if (writer === undefined) return report(blob, ctx, blob.size, true);
+    const { offset } = writer;
+    try {
+      await copy(client, source, blob, writer, ctx);
+      return report(blob, ctx, blob.size, true);
+    } catch (err) {
+      // Bytes of an earlier try may be at fault: once more, from the beginning.
+      const again = offset > 0 && attempt === 0 && err instanceof DrydockError && err.code === 'corrupt';
+      if (!again) throw err;
+    }
+  }
+}
+
+function report(blob: Descriptor, ctx: FetchContext, current: number, done = false): void {
+  ctx.report?.(blob.digest, { current, total: blob.size, done });
+}
+
+/** The ingest of this blob, once no other process writes it; undefined when the blob is there. */
+async function openWriter(
+  store: Store,
+  blob: Descriptor,
+  ctx: FetchContext,
+): Promise<ContentWriter | undefined> {
+  const expected = { digest: blob.digest, size: blob.size };
+  for (;;) {
+    try {
+      return await store.content.writer(`pull-${blob.digest}`, { lease: ctx.lease, expected });
+    } catch (err) {
+      if (!(err instanceof DrydockError)) throw err;
+      if (err.code === 'exists') return undefined;
+      if (err.code !== 'conflict') throw err;
+    }
+    report(blob, ctx, 0);
+    await pause(150, ctx.signal);
+  }
+}
+
+async function copy(
+  client: RegistryClient,
+  source: string,
+  blob: Descriptor,
+  writer: ContentWriter,
+  ctx: FetchContext,
+): Promise<void> {
+  let current = writer.offset;
+  report(blob, ctx, current);
+  try {
+    if (current < blob.size || blob.size === 0) {
+      const { signal, credentials } = ctx;
+      const stream = await client.blob(source, blob, {
+        offset: current,
+        unverified: true,
+        signal,
+        credentials,
+      });
+      for await (const chunk of stream as AsyncIterable<Buffer>) {
+        await writer.write(chunk);
+        current += chunk.length;
+        report(blob, ctx, current);
+      }
+    }
+  } catch (err) {
+    const code = err instanceof DrydockError ? err.code : errnoCode(err);
+    await writer.abort(code === 'unavailable' || code === 'canceled' || ctx.signal?.aborted === true);
+    throw ctx.signal?.aborted ? canceled(ctx.signal.reason) : err;
+  }
+  await writer.commit();
+}

@@ -1,0 +1,243 @@
+/** From a reference to one platform's manifest and config, with both in content. No layer is touched. */
+import { DrydockError, fail } from '../errors/error.ts';
+import { formatPlatform, platformMatches } from '../oci/platform.ts';
+import { familiarName, formatReference, normalizeName, parseReference } from '../oci/reference.ts';
+import {
+  type Descriptor,
+  type Digest,
+  type ImageConfig,
+  isIndexType,
+  isManifestType,
+  type Manifest,
+  mediaTypes,
+  type Platform,
+} from '../oci/types.ts';
+import type { RegistryClient } from '../registry/client.ts';
+import { gcLabels, type Store } from '../store/store.ts';
+import {
+  type Origin,
+  parseConfig,
+  parseIndex,
+  parseManifest,
+  platformList,
+  rankPlatforms,
+} from './documents.ts';
+import type { FetchContext } from './fetch.ts';
+
+/** One platform's image, its documents read and checked. */
+export interface ImageDocuments {
+  /** Descriptor of what the name points to: the manifest itself or an index. */
+  target: Descriptor;
+  manifest: Descriptor;
+  config: ImageConfig;
+  configDescriptor: Descriptor;
+  document: Manifest;
+}
+
+/** Where an image's documents come from: a registry, a layout folder, or the store alone. */
+export interface DocumentSource {
+  readonly origin: Origin;
+  /** The bytes of a manifest, index or config; checked by whoever asks. */
+  bytes(descriptor: Descriptor): Promise<Buffer>;
+}
+
+/** `default`: the store's own image if it has the platform, else the registry. */
+export type ResolveMode = 'default' | 'pull' | 'local';
+
+const maxDepth = 4;
+
+/**
+ * Follows `target` down to the manifest of one platform and reads its config; both are put into content under the
+ * lease. Throws `not-found` listing the platforms there are, `corrupt`, `unsupported`.
+ */
+export async function readDocuments(
+  store: Store,
+  source: DocumentSource,
+  target: Descriptor,
+  platform: Platform,
+  lease: string,
+  depth = 0,
+): Promise<ImageDocuments> {
+  const { origin } = source;
+  const bytes = await source.bytes(target);
+  if (isIndexType(target.mediaType)) {
+    const index = parseIndex(bytes, origin);
+    const ranked = depth < maxDepth ? rankPlatforms(index, platform) : [];
+    let missing: unknown;
+    for (const child of ranked) {
+      try {
+        const found = await readDocuments(store, source, child, platform, lease, depth + 1);
+        const at = index.manifests.indexOf(child);
+        await store.content.put(bytes, { lease, labels: { [`${gcLabels.content}.m.${at}`]: child.digest } });
+        return { ...found, target };
+      } catch (err) {
+        // A store may hold one platform of several: the next best one may be there.
+        if (!(err instanceof DrydockError) || err.code !== 'not-found') throw err;
+        missing ??= err;
+      }
+    }
+    if (missing !== undefined) throw missing;
+    throw fail('not-found', origin.hop, `${origin.name}: no image for ${formatPlatform(platform)}`, {
+      hint: `There are images for: ${platformList(index)}. Choose one with --platform.`,
+    });
+  }
+  if (!isManifestType(target.mediaType)) {
+    throw fail(
+      'unsupported',
+      origin.hop,
+      `${origin.name}: ${JSON.stringify(target.mediaType)} is no image manifest`,
+    );
+  }
+  const document = parseManifest(bytes, origin);
+  const configBytes = await source.bytes(document.config);
+  const config = parseConfig(configBytes, document, origin);
+  const { content } = store;
+  await content.put(configBytes, { lease });
+  await content.put(bytes, { lease, labels: { [`${gcLabels.content}.config`]: document.config.digest } });
+  return { target, manifest: target, config, configDescriptor: document.config, document };
+}
+
+/** Documents that are in content already. Throws `not-found` (hop `store`). */
+export function storeDocuments(store: Store, name: string): DocumentSource {
+  const origin: Origin = { name, hop: 'store' };
+  return { origin, bytes: (descriptor) => store.content.bytes(descriptor.digest) };
+}
+
+/** Documents of a registry's repository; what content has is not asked for again. */
+export function registryDocuments(
+  store: Store,
+  client: RegistryClient,
+  ref: string,
+  ctx: FetchContext,
+): DocumentSource {
+  const { domain, path } = parseReference(ref);
+  const { credentials, signal } = ctx;
+  const origin: Origin = { name: familiarName(ref), hop: 'registry' };
+  return {
+    origin,
+    async bytes(descriptor) {
+      if ((await store.content.info(descriptor.digest)) !== undefined) {
+        const known = await store.content.bytes(descriptor.digest).catch(() => undefined);
+        if (known !== undefined) return known;
+      }
+      const pinned = formatReference({ domain, path, digest: descriptor.digest });
+      if (isIndexType(descriptor.mediaType) || isManifestType(descriptor.mediaType)) {
+        return (await client.manifest(pinned, { credentials, signal })).bytes;
+      }
+      if (descriptor.size > 16 << 20) {
+        throw fail(
+          'exhausted',
+          'registry',
+          `${origin.name}: its config has ${descriptor.size} bytes, more than 16 MiB`,
+        );
+      }
+      const parts: Buffer[] = [];
+      for await (const part of await client.blob(pinned, descriptor, { credentials, signal }))
+        parts.push(part);
+      return Buffer.concat(parts);
+    },
+  };
+}
+
+export interface ResolvedDocuments extends ImageDocuments {
+  /** The reference pinned by the digest of what the name points to; the name itself when only the store knows it. */
+  ref: string;
+  /** Found in the store, without asking a registry. */
+  local: boolean;
+}
+
+/**
+ * Resolves a reference for a platform by `mode`. Throws `not-found` (hop `store` in mode `local`, else `registry`),
+ * the registry client's errors, `corrupt`, `unsupported`.
+ */
+export async function resolveImage(
+  store: Store,
+  client: RegistryClient,
+  ref: string,
+  options: { platform: Platform; mode: ResolveMode } & FetchContext,
+): Promise<ResolvedDocuments> {
+  const name = normalizeName(ref);
+  if (options.mode !== 'pull') {
+    const found = await resolveLocal(store, name, options);
+    if (found !== undefined) return found;
+    if (options.mode === 'local') {
+      throw fail(
+        'not-found',
+        'store',
+        `${familiarName(name)}: there is no such image for ${formatPlatform(options.platform)} in the store`,
+        {
+          hint: `Fetch it with \`drydock pull ${familiarName(name)}\`.`,
+        },
+      );
+    }
+  }
+  const target = await resolveTarget(store, client, name, options);
+  const source = registryDocuments(store, client, name, options);
+  const found = await readDocuments(store, source, target, options.platform, options.lease);
+  return { ...found, ref: pin(name, target.digest), local: false };
+}
+
+/** `name:tag@digest` */
+export function pin(name: string, digest: Digest): string {
+  return formatReference({ ...parseReference(name), digest });
+}
+
+async function resolveLocal(
+  store: Store,
+  name: string,
+  { platform, lease }: { platform: Platform; lease: string },
+): Promise<ResolvedDocuments | undefined> {
+  const record = await store.images.get(name);
+  if (record === undefined) return undefined;
+  try {
+    const found = await readDocuments(
+      store,
+      storeDocuments(store, familiarName(name)),
+      record.target,
+      platform,
+      lease,
+    );
+    if (!platformMatches(platform, found.config)) return undefined;
+    return { ...found, ref: name, local: true };
+  } catch (err) {
+    if (err instanceof DrydockError && err.code === 'not-found') return undefined;
+    throw err;
+  }
+}
+
+/** The descriptor a name points to in its registry; content is asked first when the digest is known. */
+export async function resolveTarget(
+  store: Store,
+  client: RegistryClient,
+  name: string,
+  ctx: FetchContext,
+): Promise<Descriptor> {
+  const { digest } = parseReference(name);
+  if (digest !== undefined) {
+    const known = await knownTarget(store, digest);
+    if (known !== undefined) return known;
+    const { descriptor, bytes } = await client.manifest(name, ctx);
+    await store.content.put(bytes, { lease: ctx.lease });
+    return descriptor;
+  }
+  return client.resolve(name, ctx);
+}
+
+async function knownTarget(store: Store, digest: Digest): Promise<Descriptor | undefined> {
+  const info = await store.content.info(digest);
+  if (info === undefined || info.size > 8 << 20) return undefined;
+  let document: { mediaType?: unknown; manifests?: unknown; layers?: unknown };
+  try {
+    document = JSON.parse((await store.content.bytes(digest)).toString('utf8')) ?? {};
+  } catch {
+    return undefined;
+  }
+  const guess = Array.isArray(document.manifests)
+    ? mediaTypes.ociIndex
+    : Array.isArray(document.layers)
+      ? mediaTypes.ociManifest
+      : undefined;
+  const mediaType = typeof document.mediaType === 'string' ? document.mediaType : guess;
+  if (mediaType === undefined || !(isIndexType(mediaType) || isManifestType(mediaType))) return undefined;
+  return { mediaType, digest, size: info.size };
+}

@@ -1,0 +1,77 @@
+/** One run of equal work for all in this process who want it at the same time. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { canceled, DrydockError, throwIfAborted } from '../errors/error.ts';
+
+export type Running = Map<string, Promise<unknown>>;
+
+/**
+ * Runs `work` under a key, or waits for the run that is on its way. When that one is given up by its own caller, the
+ * next who waits takes over. `canceled` when the own signal fires.
+ */
+export async function shareRun<T>(
+  running: Running,
+  key: string,
+  signal: AbortSignal | undefined,
+  work: () => Promise<T>,
+): Promise<T> {
+  for (;;) {
+    throwIfAborted(signal);
+    const other = running.get(key) as Promise<T> | undefined;
+    if (other === undefined) {
+      const own = work().finally(() => running.delete(key));
+      running.set(key, own);
+      return own;
+    }
+    try {
+      return await orAbort(other, signal);
+    } catch (err) {
+      const theirs = err instanceof DrydockError && err.code === 'canceled' && !signal?.aborted;
+      if (!theirs) throw err;
+    }
+  }
+}
+
+/** A promise, or `canceled` as soon as the signal fires. */
+export async function orAbort<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return promise;
+  throwIfAborted(signal);
+  const { promise: aborted, reject } = Promise.withResolvers<never>();
+  const onAbort = () => reject(canceled(signal.reason));
+  signal.addEventListener('abort', onAbort, { once: true });
+  try {
+    return await Promise.race([promise, aborted]);
+  } finally {
+    signal.removeEventListener('abort', onAbort);
+  }
+}
+
+/** Waits; `canceled` when the signal fires. */
+export async function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
+  try {
+    await sleep(ms, undefined, { signal });
+  } catch {
+    throw canceled(signal?.reason);
+  }
+}
+
+/** Lets so many run at once; the others wait in line. */
+export class Limiter {
+  #free: number;
+  readonly #line: (() => void)[] = [];
+
+  constructor(limit: number) {
+    this.#free = limit;
+  }
+
+  async run<T>(work: () => Promise<T>): Promise<T> {
+    if (this.#free > 0) this.#free--;
+    else await new Promise<void>((resolve) => this.#line.push(resolve));
+    try {
+      return await work();
+    } finally {
+      const next = this.#line.shift();
+      if (next === undefined) this.#free++;
+      else next();
+    }
+  }
+}

@@ -1,0 +1,29 @@
+/**
+ * What a snapshot remembers of the blob it was unpacked from. The bytes of a layer made elsewhere cannot be made again
+ * from its files, so an image built on it names the original blob, which lives as long as the snapshot does.
+ */
+import type { Descriptor } from '../oci/types.ts';
+import { gcLabels } from '../store/store.ts';
+
+export interface Origin {
+  blob: Descriptor;
+  /** Reference of the image it can be fetched from again. */
+  from?: string;
+}
+
+const label = 'drydock/unpacked-from';
+
+/** Labels for a snapshot that was unpacked from a blob. */
+export function originLabels({ blob, from }: Origin): Record<string, string> {
+  const { mediaType, digest, size } = blob;
+  return {
+    [label]: JSON.stringify({ blob: { mediaType, digest, size }, from }),
+    [`${gcLabels.content}.blob`]: digest,
+  };
+}
+
+/** The blob a snapshot was unpacked from, if it was. */
+export function originOf(labels: Record<string, string>): Partial<Origin> {
+  const text = labels[label];
+  return text === undefined ? {} : (JSON.parse(text) as Origin);
+}

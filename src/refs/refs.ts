@@ -1,0 +1,212 @@
+/** Makes refs: the immutable trees that vertices give each other, lazy where they can be. */
+import { DrydockError } from '../errors/error.ts';
+import { specOfMounts, type ViewSpec } from '../fs/view.ts';
+import { chainId, digestOf } from '../oci/digest.ts';
+import type { Descriptor, Digest } from '../oci/types.ts';
+import type { RegistryClient } from '../registry/client.ts';
+import type { Ref, RefContext, RefLayer, SerializedRef } from '../store/ref.ts';
+import { type Store, snapshotLabels } from '../store/store.ts';
+import { originOf } from './origin.ts';
+import { seedFolder } from './seed.ts';
+import type { Refs } from './types.ts';
+import { materialize } from './unpack.ts';
+
+export interface RefDeps {
+  store: Store;
+  registry: RegistryClient;
+}
+
+/** The refs of one store. */
+export function createRefs(deps: RefDeps): Refs {
+  const { store } = deps;
+  const empty = new EmptyRef(store);
+  return {
+    empty: () => empty,
+    snapshot: (key) => new SnapshotRef(store, key),
+    folder: (spec) => new FolderRef(store, spec),
+    image: (source, layers) => (layers.length === 0 ? empty : new ImageRef(deps, source, layers)),
+    async restore(serialized, lease) {
+      if (serialized.kind === 'empty') return empty;
+      if (serialized.kind === 'image') return this.image(serialized.ref, serialized.layers);
+      return (await held(store, serialized.key, lease)) ? new SnapshotRef(store, serialized.key) : undefined;
+    },
+  };
+}
+
+/** Puts a snapshot under a lease; false when it is gone. */
+async function held(store: Store, key: string, lease: string): Promise<boolean> {
+  try {
+    await store.leases.add(lease, { type: 'snapshot', id: key });
+    return true;
+  } catch (err) {
+    if (!(err instanceof DrydockError) || err.code !== 'not-found') throw err;
+    // A lease that is not there is a mistake, not a miss.
+    if ((await store.snapshots.stat(key)) !== undefined) throw err;
+    return false;
+  }
+}
+
+/** The tree of a committed snapshot for reading. The caller's lease keeps it, so the view is let go at once. */
+async function viewOf(store: Store, key: string): Promise<ViewSpec> {
+  const view = await store.snapshots.view(key);
+  await view.release();
+  return specOfMounts(view.mounts);
+}
+
+class EmptyRef implements Ref {
+  readonly id = 'empty';
+  readonly #store: Store;
+
+  constructor(store: Store) {
+    this.#store = store;
+  }
+
+  async view(): Promise<ViewSpec> {
+    return { kind: 'empty' };
+  }
+
+  /** A snapshot with nothing in it, one for all. */
+  async snapshot(ctx: RefContext): Promise<string> {
+    const { snapshots } = this.#store;
+    const key = 'empty';
+    if (await held(this.#store, key, ctx.lease)) return key;
+    const active = `empty-${crypto.randomUUID()}`;
+    await snapshots.prepare(active, undefined, { lease: ctx.lease });
+    try {
+      await snapshots.commit(key, active, { lease: ctx.lease });
+    } catch (err) {
+      await snapshots.remove(active).catch(() => {});
+      if (!(err instanceof DrydockError) || err.code !== 'exists') throw err;
+    }
+    return key;
+  }
+
+  async layers(): Promise<readonly RefLayer[]> {
+    return [];
+  }
+
+  serialize(): SerializedRef {
+    return { kind: 'empty' };
+  }
+}
+
+class SnapshotRef implements Ref {
+  readonly id: string;
+  readonly #store: Store;
+
+  constructor(store: Store, key: string) {
+    this.id = key;
+    this.#store = store;
+  }
+
+  async view(ctx: RefContext): Promise<ViewSpec> {
+    return viewOf(this.#store, await this.snapshot(ctx));
+  }
+
+  async snapshot(ctx: RefContext): Promise<string> {
+    await this.#store.leases.add(ctx.lease, { type: 'snapshot', id: this.id });
+    return this.id;
+  }
+
+  layers(): Promise<readonly RefLayer[]> {
+    return layersOfSnapshot(this.#store, this.id);
+  }
+
+  serialize(): SerializedRef {
+    return { kind: 'snapshot', key: this.id };
+  }
+}
+
+/** A snapshot's stack, lowest first, with what its labels know of each layer. */
+async function layersOfSnapshot(store: Store, key: string): Promise<RefLayer[]> {
+  const layers: RefLayer[] = [];
+  for (let at: string | undefined = key; at !== undefined; ) {
+    const info = await store.snapshots.stat(at);
+    if (info === undefined) {
+      throw new DrydockError(`there is no snapshot ${JSON.stringify(at)}`, {
+        code: 'not-found',
+        hop: 'store',
+      });
+    }
+    // The snapshot of the empty tree is no layer.
+    if (at !== 'empty' || info.parent !== undefined) {
+      const diffId = info.labels[snapshotLabels.diffId] as Digest | undefined;
+      layers.push({ snapshot: at, diffId, ...originOf(info.labels) });
+    }
+    at = info.parent;
+  }
+  return layers.reverse();
+}
+
+class FolderRef implements Ref {
+  readonly id: string;
+  readonly #store: Store;
+  readonly #spec: Extract<ViewSpec, { kind: 'folder' }>;
+  #key: string | undefined;
+
+  constructor(store: Store, spec: Extract<ViewSpec, { kind: 'folder' }>) {
+    this.id = `folder:${digestOf(JSON.stringify(spec))}`;
+    this.#store = store;
+    this.#spec = spec;
+  }
+
+  async view(): Promise<ViewSpec> {
+    return this.#spec;
+  }
+
+  async snapshot(ctx: RefContext): Promise<string> {
+    if (this.#key !== undefined && (await held(this.#store, this.#key, ctx.lease))) return this.#key;
+    this.#key = await seedFolder(this.#store, this.#spec, ctx);
+    return this.#key;
+  }
+
+  async layers(): Promise<readonly RefLayer[] | undefined> {
+    return this.#key === undefined ? undefined : layersOfSnapshot(this.#store, this.#key);
+  }
+
+  serialize(): undefined {
+    return undefined;
+  }
+}
+
+class ImageRef implements Ref {
+  readonly id: string;
+  readonly #deps: RefDeps;
+  readonly #source: string;
+  readonly #layers: readonly { descriptor: Descriptor; diffId: Digest }[];
+  readonly #chains: Digest[];
+
+  constructor(deps: RefDeps, source: string, layers: readonly { descriptor: Descriptor; diffId: Digest }[]) {
+    this.#deps = deps;
+    this.#source = source;
+    this.#layers = layers;
+    this.#chains = layers.map(
+      (_, i) => chainId(layers.slice(0, i + 1).map((layer) => layer.diffId)) as Digest,
+    );
+    this.id = this.#chains.at(-1) as Digest;
+  }
+
+  async view(ctx: RefContext): Promise<ViewSpec> {
+    return viewOf(this.#deps.store, await this.snapshot(ctx));
+  }
+
+  snapshot(ctx: RefContext): Promise<string> {
+    const { store, registry } = this.#deps;
+    return materialize(store, registry, this.#source, this.#layers, this.#chains, ctx);
+  }
+
+  async layers(): Promise<readonly RefLayer[]> {
+    const { snapshots } = this.#deps.store;
+    const known = await Promise.all(this.#chains.map((chain) => snapshots.byChain(chain)));
+    return this.#layers.map(({ descriptor, diffId }, i) => ({
+      snapshot: known[i]?.key,
+      diffId,
+      blob: descriptor,
+      from: this.#source,
+    }));
+  }
+
+  serialize(): SerializedRef {
+    return { kind: 'image', ref: this.#source, layers: [...this.#layers] };
+  }
+}

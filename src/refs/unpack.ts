@@ -1,0 +1,154 @@
+/**
+ * From an image's layers to a committed snapshot: missing blobs are fetched side by side, and each is unpacked onto
+ * the one below as soon as both are there.
+ */
+import { randomUUID } from 'node:crypto';
+import { DrydockError, fail, throwIfAborted } from '../errors/error.ts';
+import { fetchBlobInto } from '../images/fetch.ts';
+import { orAbort, type Running, shareRun } from '../images/share.ts';
+import { unpackLayer } from '../layer/unpack.ts';
+import { hex } from '../oci/digest.ts';
+import type { Descriptor, Digest } from '../oci/types.ts';
+import type { RegistryClient } from '../registry/client.ts';
+import type { RefContext } from '../store/ref.ts';
+import { type Store, snapshotLabels } from '../store/store.ts';
+import { originLabels } from './origin.ts';
+
+interface Layer {
+  descriptor: Descriptor;
+  diffId: Digest;
+}
+
+const perStore = new WeakMap<Store, Running>();
+
+/**
+ * The key of the snapshot of the whole stack, made as far as it is not there. `chains[i]` is the chain ID up to
+ * layer i; a snapshot's key is its chain ID. Reports `sha256:…` while fetching and `extracting sha256:…` while
+ * unpacking. Throws the registry's errors, and `corrupt` when a layer's contents are not what its config says.
+ */
+export async function materialize(
+  store: Store,
+  client: RegistryClient,
+  source: string,
+  layers: readonly Layer[],
+  chains: readonly Digest[],
+  ctx: RefContext,
+): Promise<string> {
+  throwIfAborted(ctx.signal);
+  const top = chains.at(-1) as Digest;
+  const known = await heldChain(store, top, ctx.lease);
+  if (known !== undefined) return known;
+  let running = perStore.get(store);
+  if (running === undefined) {
+    running = new Map();
+    perStore.set(store, running);
+  }
+  const mine = running;
+  // Whoever waited for another's run holds its result by that one's lease only: look again under the own one.
+  const key = await shareRun(mine, top, ctx.signal, () =>
+    unpackMissing(mine, store, client, source, layers, chains, ctx),
+  );
+  await store.leases.add(ctx.lease, { type: 'snapshot', id: key });
+  return key;
+}
+
+async function heldChain(store: Store, chain: Digest, lease: string): Promise<string | undefined> {
+  const found = await store.snapshots.byChain(chain);
+  if (found === undefined) return undefined;
+  try {
+    await store.leases.add(lease, { type: 'snapshot', id: found.key });
+    return found.key;
+  } catch (err) {
+    // Collected between the two calls.
+    if (err instanceof DrydockError && err.code === 'not-found') {
+      if ((await store.snapshots.stat(found.key)) === undefined) return undefined;
+    }
+    throw err;
+  }
+}
+
+async function unpackMissing(
+  running: Running,
+  store: Store,
+  client: RegistryClient,
+  source: string,
+  layers: readonly Layer[],
+  chains: readonly Digest[],
+  ctx: RefContext,
+): Promise<string> {
+  let parent: string | undefined;
+  let first = layers.length;
+  for (; first > 0; first--) {
+    parent = await heldChain(store, chains[first - 1] as Digest, ctx.lease);
+    if (parent !== undefined) break;
+  }
+  // One layer's failure ends the fetching of the others.
+  const stop = new AbortController();
+  const signal = ctx.signal === undefined ? stop.signal : AbortSignal.any([ctx.signal, stop.signal]);
+  const fetches = layers.map(({ descriptor }, i) =>
+    i < first ? undefined : fetchBlobInto(store, client, source, descriptor, { ...ctx, signal }),
+  );
+  for (const fetching of fetches) fetching?.catch(() => {});
+  try {
+    // A fetch that fails must be heard while another layer is still unpacking.
+    const failed = Promise.withResolvers<never>();
+    failed.promise.catch(() => {});
+    for (const fetching of fetches) fetching?.catch((err) => failed.reject(err));
+    for (let i = first; i < layers.length; i++) {
+      const layer = layers[i] as Layer;
+      const below = parent;
+      await Promise.race([fetches[i], failed.promise]);
+      const work = () => unpackOne(store, source, layer, below, chains[i] as Digest, { ...ctx, signal });
+      // Another image with the same lower layers may be doing the same; the top one is ours already.
+      parent =
+        i === layers.length - 1 ? await work() : await shareRun(running, chains[i] as Digest, signal, work);
+      if (i < layers.length - 1) await store.leases.add(ctx.lease, { type: 'snapshot', id: parent });
+    }
+    return parent as string;
+  } catch (err) {
+    stop.abort(err);
+    await Promise.allSettled(fetches);
+    throw err;
+  }
+}
+
+async function unpackOne(
+  store: Store,
+  source: string,
+  layer: Layer,
+  parent: string | undefined,
+  chain: Digest,
+  ctx: RefContext,
+): Promise<string> {
+  const { snapshots } = store;
+  const { descriptor, diffId } = layer;
+  const existing = await heldChain(store, chain, ctx.lease);
+  if (existing !== undefined) return existing;
+  const active = `unpack-${hex(chain).slice(0, 16)}-${randomUUID()}`;
+  const mounts = await snapshots.prepare(active, parent, { lease: ctx.lease });
+  try {
+    const result = await unpackLayer(store, mounts, descriptor, ctx);
+    if (result.diffId !== diffId) {
+      throw fail(
+        'corrupt',
+        'registry',
+        `the layer ${descriptor.digest} unpacks to ${result.diffId}, but its image's config says ${diffId}`,
+        {
+          hint: 'The image was put together wrongly; tell who publishes it.',
+        },
+      );
+    }
+    const labels = {
+      [snapshotLabels.diffId]: diffId,
+      [snapshotLabels.chainId]: chain,
+      ...originLabels({ blob: descriptor, from: source }),
+    };
+    await orAbort(snapshots.commit(chain, active, { lease: ctx.lease, labels }), ctx.signal);
+    return chain;
+  } catch (err) {
+    await snapshots.remove(active).catch(() => {});
+    // Another process was faster: its snapshot is as good, and is now held by our lease.
+    if (err instanceof DrydockError && err.code === 'exists') return chain;
+    throw err;
+  }
+}
