@@ -138,7 +138,7 @@ function tarHeader(
     out.devmajor = major(entry.rdev ?? 0n);
     out.devminor = minor(entry.rdev ?? 0n);
   }
-  out.xattrs = hostXattrs(entry);
+  if (out.type !== 'hardlink') out.xattrs = hostXattrs(entry);
   return out;
 }
 
