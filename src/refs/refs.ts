@@ -1,6 +1,7 @@
 /** Makes refs: the immutable trees that vertices give each other, lazy where they can be. */
 import { DrydockError } from '../errors/error.ts';
 import { specOfMounts, type ViewSpec } from '../fs/view.ts';
+import { type Running, shareRun } from '../images/share.ts';
 import { chainId, digestOf } from '../oci/digest.ts';
 import type { Descriptor, Digest } from '../oci/types.ts';
 import type { RegistryClient } from '../registry/client.ts';
@@ -142,6 +143,7 @@ class FolderRef implements Ref {
   readonly id: string;
   readonly #store: Store;
   readonly #spec: Extract<ViewSpec, { kind: 'folder' }>;
+  readonly #running: Running = new Map();
   #key: string | undefined;
 
   constructor(store: Store, spec: Extract<ViewSpec, { kind: 'folder' }>) {
@@ -156,7 +158,11 @@ class FolderRef implements Ref {
 
   async snapshot(ctx: RefContext): Promise<string> {
     if (this.#key !== undefined && (await held(this.#store, this.#key, ctx.lease))) return this.#key;
-    this.#key = await seedFolder(this.#store, this.#spec, ctx);
+    // Several steps may mount one folder at once: it is copied once.
+    this.#key = await shareRun(this.#running, 'seed', ctx.signal, () =>
+      seedFolder(this.#store, this.#spec, ctx),
+    );
+    await this.#store.leases.add(ctx.lease, { type: 'snapshot', id: this.#key });
     return this.#key;
   }
 

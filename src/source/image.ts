@@ -1,0 +1,166 @@
+/** `docker-image://REF`: an image of the store or of a registry, and the config lookup that frontends do before. */
+import { DrydockError, fail } from '../errors/error.ts';
+import { layersOf } from '../images/documents.ts';
+import { type ResolvedDocuments, type ResolveMode, readDocuments, resolveImage } from '../images/resolve.ts';
+import { chainId, digestOf, isDigest } from '../oci/digest.ts';
+import { hostPlatform, normalizePlatform } from '../oci/platform.ts';
+import { familiarName, normalizeName, parseReference } from '../oci/reference.ts';
+import type { Descriptor, Digest, ImageConfig, Platform } from '../oci/types.ts';
+import type { OpDeps, OpMaker } from '../ops/deps.ts';
+import type { Session } from '../session/types.ts';
+import type { CacheMap, OpContext, Vertex } from '../solver/types.ts';
+import type { Store } from '../store/store.ts';
+import { attrReader, sourceOf } from './attrs.ts';
+import { Layout } from './image/layout.ts';
+
+export interface ResolveOptions {
+  platform: Platform;
+  mode: ResolveMode;
+  lease: string;
+  session: Session;
+  signal?: AbortSignal;
+  /** For `oci-layout://`: the session's name of the layout's folder. */
+  ociLayoutStore?: string;
+}
+
+/** What a frontend learns of an image (its door names the same shape `ResolvedImage`). */
+export interface ResolvedConfig {
+  ref: string;
+  digest: Digest;
+  config: ImageConfig;
+  manifest?: Descriptor;
+}
+
+/**
+ * An image's config without its layers; manifest and config stay in content under the lease. `ref` is pinned by
+ * digest unless only the store knows the image. Throws `invalid` for a bad reference, `not-found` (with the platforms
+ * there are), `unauthenticated`, `denied`, `unavailable`, `corrupt`, `unsupported` (docker schema 1).
+ */
+export async function resolveImageConfig(
+  deps: Pick<OpDeps, 'store' | 'registry'>,
+  ref: string,
+  options: ResolveOptions,
+): Promise<ResolvedConfig> {
+  const { store, registry } = deps;
+  const { platform, mode, lease, session, signal } = options;
+  const name = ref.replace(/^(docker-image|oci-layout):\/\//, '');
+  if (options.ociLayoutStore !== undefined) {
+    const layout = await Layout.open(store, options.ociLayoutStore, { session, signal });
+    const target = await layout.target(parseReference(name));
+    const found = await readDocuments(store, layout, target, platform, lease);
+    return { ref: name, digest: target.digest, config: found.config, manifest: found.manifest };
+  }
+  const credentials = (host: string) => session.credentials(host);
+  const found = await resolveImage(store, registry, name, { platform, mode, lease, signal, credentials });
+  if (found.local) await holdSnapshot(store, layerChain(found), lease);
+  const { target, config, manifest } = found;
+  return { ref: found.ref, digest: target.digest, config, manifest };
+}
+
+/** The LLB source `docker-image://`. */
+export const imageSource: OpMaker = (vertex, deps) => {
+  const { store, registry, refs } = deps;
+  const { identifier, attrs } = sourceOf(vertex);
+  const name = normalizeName(identifier.slice('docker-image://'.length));
+  const read = attrReader(attrs, identifier);
+  const mode = modeOf(read.text('image.resolvemode'), identifier);
+  const checksum = checksumOf(read.text('image.checksum'), identifier);
+  const limit = read.number('image.layerlimit');
+  // What a result is kept as is for the exporters of others; ours keep whatever is used.
+  read.skip('image.recordtype');
+  read.done();
+  const platform = vertexPlatform(vertex);
+  let resolved: Promise<ResolvedDocuments> | undefined;
+  const resolve = (ctx: OpContext): Promise<ResolvedDocuments> => {
+    resolved ??= (async () => {
+      const { lease, signal } = ctx;
+      const credentials = (host: string) => ctx.session.credentials(host);
+      const found = await resolveImage(store, registry, name, { platform, mode, lease, signal, credentials });
+      if (checksum !== undefined && checksum !== found.target.digest && checksum !== found.manifest.digest) {
+        throw fail(
+          'corrupt',
+          'registry',
+          `${familiarName(name)} has the digest ${found.target.digest}, not ${checksum}`,
+        );
+      }
+      return found;
+    })();
+    resolved.catch(() => {
+      resolved = undefined;
+    });
+    return resolved;
+  };
+  return {
+    async cacheMap(ctx) {
+      return imageCacheMap(limited(await resolve(ctx), limit));
+    },
+    async exec(_, ctx) {
+      const found = await resolve(ctx);
+      const layers = limited(found, limit);
+      if (found.local) {
+        // The blobs of a built image may never have been made: its snapshot is the image.
+        const key = await holdSnapshot(store, chainId(layers.map((layer) => layer.diffId)), ctx.lease);
+        if (key !== undefined) return [refs.snapshot(key)];
+      }
+      return [refs.image(found.ref, layers)];
+    },
+  };
+};
+
+/** What the tree is, whatever name, registry or compression it came with. */
+export function imageCacheMap(layers: readonly { diffId: Digest }[]): CacheMap {
+  const chain = chainId(layers.map((layer) => layer.diffId)) ?? 'empty';
+  return { digest: digestOf(`image ${chain}`), deps: [] };
+}
+
+/** The platform that a source's op asks for. */
+export function vertexPlatform(vertex: Vertex): Platform {
+  const { platform } = vertex.op;
+  if (platform === undefined || platform.OS === '') return hostPlatform();
+  return normalizePlatform({
+    os: platform.OS,
+    architecture: platform.Architecture,
+    variant: platform.Variant,
+  });
+}
+
+function modeOf(text: string | undefined, identifier: string): ResolveMode {
+  if (text === undefined || text === 'default') return 'default';
+  if (text === 'pull' || text === 'local') return text;
+  throw fail('invalid', 'llb', `${identifier}: unknown image.resolvemode ${JSON.stringify(text)}`);
+}
+
+function checksumOf(text: string | undefined, identifier: string): Digest | undefined {
+  if (text === undefined || isDigest(text)) return text;
+  throw fail('invalid', 'llb', `${identifier}: image.checksum is no sha256 digest: ${JSON.stringify(text)}`);
+}
+
+function limited(
+  found: ResolvedDocuments,
+  limit: number | undefined,
+): { descriptor: Descriptor; diffId: Digest }[] {
+  const layers = layersOf(found.document, found.config);
+  return limit === undefined ? layers : layers.slice(0, limit);
+}
+
+function layerChain(found: ResolvedDocuments): Digest | undefined {
+  return chainId(found.config.rootfs.diff_ids);
+}
+
+/** The snapshot with a chain ID, put under the lease; undefined when there is none. */
+async function holdSnapshot(
+  store: Store,
+  chain: Digest | undefined,
+  lease: string,
+): Promise<string | undefined> {
+  const found = chain === undefined ? undefined : await store.snapshots.byChain(chain);
+  if (found === undefined) return undefined;
+  try {
+    await store.leases.add(lease, { type: 'snapshot', id: found.key });
+    return found.key;
+  } catch (err) {
+    const gone = (await store.snapshots.stat(found.key)) === undefined;
+    if (gone && err instanceof DrydockError && err.code === 'not-found') return undefined;
+    throw err;
+  }
+}
