@@ -38,6 +38,8 @@ export interface DockerfileRequest {
   cgroupParent?: string;
   /** Seconds since the epoch; also the build arg SOURCE_DATE_EPOCH. */
   sourceDateEpoch?: number;
+  /** Only the checks count: without a target all stages are converted, and `# check=error=true` does not throw. */
+  check?: boolean;
 }
 
 /** An image's config, looked up without pulling its layers. */

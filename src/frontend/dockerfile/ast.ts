@@ -164,4 +164,11 @@ export type Instruction =
       expression: string;
     });
 
-export type InstructionOf<K extends Instruction['kind']> = Extract<Instruction, { kind: K }>;
+/** The instructions that may be of these kinds. */
+export type InstructionOf<K extends Instruction['kind']> = Instruction extends infer I
+  ? I extends { kind: infer J }
+    ? [Extract<J, K>] extends [never]
+      ? never
+      : I
+    : never
+  : never;

@@ -1,0 +1,199 @@
+/** Looks up what stages begin with, all at once. */
+import { DrydockError, throwIfAborted } from '../../../errors/error.ts';
+import { image, scratch } from '../../../llb/llb.ts';
+import { formatPlatform } from '../../../oci/platform.ts';
+import { normalizeName } from '../../../oci/reference.ts';
+import type { ImageConfig, Platform } from '../../../oci/types.ts';
+import { invalidBaseImagePlatformFinding } from '../lint/findings.ts';
+import { parseInstruction } from '../parse/parse.ts';
+import { didYouMean } from '../parse/suggest.ts';
+import { type Conversion, opLocation } from './conversion.ts';
+import { cloneImage, containerOf, emptyImage, platformOf } from './image.ts';
+import { located, prefixed } from './located.ts';
+import { findNamedContext, type LoadedContext } from './named-contexts.ts';
+import { planCommand } from './plan.ts';
+import { checkCircles, reachableFrom, type StageState } from './stages.ts';
+import { nextStep } from './step-names.ts';
+
+/**
+ * Resolves the bases of all stages that `target` needs (of all stages when undefined), then the ONBUILD triggers that
+ * they bring, which may need more. Returns the stages needed.
+ */
+export async function resolveBases(
+  conversion: Conversion,
+  target: StageState | undefined,
+): Promise<ReadonlySet<StageState>> {
+  for (;;) {
+    throwIfAborted(conversion.signal);
+    const needed = target === undefined ? new Set(conversion.stages.list) : reachableFrom(target);
+    await Promise.all([...needed].map((stage) => resolveBase(conversion, stage)));
+    let more = false;
+    // In order, so that a stage's base has its image before the stage asks for it.
+    for (const stage of conversion.stages.list) {
+      if (needed.has(stage) && !stage.onBuildDone && takeTriggers(conversion, stage)) more = true;
+    }
+    if (!more) return needed;
+    checkCircles(conversion.file, conversion.stages.list);
+  }
+}
+
+async function resolveBase(conversion: Conversion, stage: StageState): Promise<void> {
+  if (stage.resolved || stage.base !== undefined) return;
+  stage.resolved = true;
+  try {
+    if (stage.namedContext !== undefined) {
+      adopt(stage, await stage.namedContext.load(() => pathsOf(stage)), conversion);
+      stage.dispatched = true;
+    } else if (stage.baseName === 'scratch') {
+      stage.platform = conversion.target;
+      stage.state = scratch().platform(conversion.target);
+      stage.image = emptyImage(conversion.target);
+    } else {
+      await resolveImage(conversion, stage);
+    }
+    // What an instruction names in place of a stage has no instructions of its own.
+    if (stage.stage === undefined) stage.dispatched = true;
+  } catch (err) {
+    throw located(err, conversion.file, stage.from.range);
+  }
+}
+
+/** A named context stands for the whole stage, or for its base. */
+function adopt(stage: StageState, loaded: LoadedContext, conversion: Conversion): void {
+  const platform = stage.platform ?? conversion.target;
+  const { config } = loaded;
+  stage.platform = config?.os && config.architecture ? platformOf(config) : platform;
+  stage.image = config === undefined ? emptyImage(platform) : cloneImage(config);
+  stage.state = loaded.state.platform(stage.platform);
+  stage.baseRef = loaded.ref;
+}
+
+/** Paths of a stage's base that are read, for local contexts; undefined: all. */
+function pathsOf(stage: StageState): string[] | undefined {
+  if (stage.paths.size === 0) return undefined;
+  return followPaths(stage.paths);
+}
+
+/** Paths as a local source takes them; undefined when all is needed. */
+export function followPaths(paths: ReadonlySet<string>): string[] | undefined {
+  if (paths.size === 0 || paths.has('/')) return undefined;
+  return [...paths].map((path) => path.slice(1)).sort();
+}
+
+async function resolveImage(conversion: Conversion, stage: StageState): Promise<void> {
+  const { request, host } = conversion;
+  const written = stage.baseName;
+  let name: string;
+  try {
+    name = normalizeName(written);
+  } catch (err) {
+    throw prefixed(err, `failed to parse stage name ${JSON.stringify(written)}`);
+  }
+  const platform = stage.platform ?? conversion.target;
+  const context = findNamedContext(request, host, name, platform);
+  if (context !== undefined) {
+    const loaded = await context.load(() => pathsOf(stage));
+    adopt(stage, loaded, conversion);
+    stage.platform = platform;
+    stage.state = stage.state.platform(platform);
+    return;
+  }
+  const prefix = conversion.showPlatform ? `${formatPlatform(platform)} ` : '';
+  const location = opLocation(conversion, stage.from.range);
+  const resolved = await host
+    .resolveImage(name, {
+      platform,
+      pull: request.pull,
+      logName: `[${prefix}internal] load metadata for ${name}`,
+      location,
+    })
+    .catch((err) => {
+      throw withSuggestion(conversion, written, err);
+    });
+  stage.image = cloneImage(resolved.config);
+  stage.platform = platform;
+  stage.baseRef = resolved.ref;
+  if (isEmpty(resolved.config)) {
+    stage.state = scratch().platform(platform);
+    return;
+  }
+  stage.state = image(resolved.ref, {
+    platform,
+    resolveMode: request.pull ? 'pull' : undefined,
+    name: nextStep(conversion, stage, `FROM ${resolved.ref}`, platform, undefined),
+    description: { 'com.docker.dockerfile.v1.command': stage.from.original },
+    location,
+  });
+  const { os, architecture } = resolved.config;
+  if (os !== platform.os || architecture !== platform.architecture) {
+    const actual = formatPlatform(platformOf(resolved.config));
+    const wanted = formatPlatform(platform);
+    conversion.findings.add(invalidBaseImagePlatformFinding(written, wanted, actual, stage.from.range));
+  }
+}
+
+/** An image without layers. */
+function isEmpty(config: ImageConfig): boolean {
+  const diffIds = config.rootfs?.diff_ids ?? [];
+  return diffIds.length === 0 && (config.history ?? []).every((entry) => entry.empty_layer);
+}
+
+/** A mistyped stage name ends up as an image that does not exist. */
+function withSuggestion(conversion: Conversion, name: string, err: unknown): DrydockError {
+  const error = prefixed(err, name);
+  if (error.code === 'canceled') return error;
+  const common = ['alpine', 'busybox', 'debian', 'ubuntu', 'golang', 'fedora', 'node', 'python', 'nginx'];
+  const near = didYouMean(name, [...conversion.stages.names(), ...common]);
+  if (
+    near === '' ||
+    (error.code !== 'not-found' && error.code !== 'denied' && error.code !== 'unauthenticated')
+  ) {
+    return error;
+  }
+  const { code, hop, hint, source, details, cause } = error;
+  return new DrydockError(`${error.message}${near}`, { code, hop, hint, source, details, cause });
+}
+
+/** Puts the ONBUILD triggers of the base in front of the stage's instructions. Returns whether they read from more stages. */
+function takeTriggers(conversion: Conversion, stage: StageState): boolean {
+  stage.onBuildDone = true;
+  if (stage.namedContext !== undefined || stage.stage === undefined) return false;
+  let triggers: string[];
+  if (stage.base === undefined) {
+    const config = containerOf(stage.image);
+    triggers = config.OnBuild ?? [];
+    delete config.OnBuild;
+  } else {
+    triggers = stage.base.commands.flatMap(({ instruction }) =>
+      instruction.kind === 'ONBUILD' ? [instruction.expression] : [],
+    );
+    // A named context or an image stands in whole for the stage: its triggers are in the config.
+    if (stage.base.namedContext !== undefined) triggers = containerOf(stage.base.image).OnBuild ?? [];
+  }
+  if (triggers.length === 0) return false;
+  try {
+    const { escape: esc } = conversion.file.directives;
+    const commands = triggers.map((trigger) =>
+      planCommand(conversion, stage, parseInstruction(trigger, esc, stage.from.range), true),
+    );
+    stage.commands = [...commands, ...stage.commands];
+    stage.total += commands.length;
+    return commands.some(({ sources }) => sources.some((source) => source !== undefined));
+  } catch (err) {
+    throw located(err, conversion.file, stage.from.range);
+  }
+}
+
+/** Begins a stage with what its base has become. */
+export function inherit(stage: StageState, target: Platform): void {
+  const { base } = stage;
+  if (base === undefined) return;
+  stage.state = base.state;
+  stage.platform = base.platform ?? target;
+  stage.image = structuredClone(base.image);
+  delete containerOf(stage.image).OnBuild;
+  stage.baseRef = base.baseRef;
+  stage.paths = base.paths;
+  stage.workdirSet = base.workdirSet;
+  stage.buildArgs = [...base.buildArgs];
+}

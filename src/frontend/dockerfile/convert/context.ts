@@ -1,0 +1,270 @@
+/** Where the Dockerfile, .dockerignore and the files to copy come from. */
+import { posix } from 'node:path';
+import { DrydockError, fail } from '../../../errors/error.ts';
+import { nearest } from '../../../errors/nearest.ts';
+import {
+  copy,
+  http,
+  type LocalOptions,
+  local,
+  marshal,
+  type State,
+  scratch,
+  upload,
+} from '../../../llb/llb.ts';
+import type { DockerfileRequest, FrontendHost, FrontendTree } from '../../types.ts';
+import { own } from './args.ts';
+import { parseDockerignore } from './dockerignore.ts';
+import { gitState, parseGitRef } from './git-ref.ts';
+
+/** Most bytes of a Dockerfile or .dockerignore. A larger downloaded file is taken for an archive. */
+const maxText = 1024 * 1024;
+
+/** The Dockerfile as read. */
+export interface DockerfileText {
+  filename: string;
+  text: string;
+}
+
+/** A build's context. */
+export interface BuildContext {
+  /** Throws `not-found` (hop `dockerfile`) with a hint of similar names. */
+  dockerfile(): Promise<DockerfileText>;
+  /** `.dockerignore` patterns; none for contexts that are not a client's folder. */
+  excludes(): Promise<string[]>;
+  /** The files; only `followPaths` are needed, all when undefined. */
+  files(excludes: readonly string[], followPaths: readonly string[] | undefined): State;
+}
+
+/** Looks at the request's context; remote ones are fetched. */
+export async function openContext(request: DockerfileRequest, host: FrontendHost): Promise<BuildContext> {
+  const { context } = request;
+  const ignore = new IgnoreFile();
+  const override = dockerfileOverride(request, host, ignore);
+  if (context.type === 'local') {
+    const dockerfile = override ?? (() => readLocalDockerfile(request, host, context.name, ignore));
+    return {
+      dockerfile,
+      excludes: () => ignore.patterns(host, context.name),
+      files: (excludes, followPaths) =>
+        local(context.name, {
+          name: '[internal] load build context',
+          sharedKeyHint: context.name,
+          excludes,
+          followPaths,
+        }),
+    };
+  }
+  const { tree, files, filename } = await openRemote(request, host);
+  return {
+    dockerfile: override ?? (() => readFrom(tree, filename ?? nameOf(request), () => tree.readdir('/'))),
+    excludes: async () => [],
+    files: () => files,
+  };
+}
+
+function nameOf(request: DockerfileRequest): string {
+  return posix.resolve('/', request.dockerfile || 'Dockerfile').slice(1) || 'Dockerfile';
+}
+
+/** A Dockerfile that does not come from the context. */
+function dockerfileOverride(
+  request: DockerfileRequest,
+  host: FrontendHost,
+  ignore: IgnoreFile,
+): (() => Promise<DockerfileText>) | undefined {
+  const text = request.dockerfileText;
+  if (text !== undefined) return async () => ({ filename: nameOf(request), text });
+  const name = request.dockerfileLocal;
+  return name === undefined ? undefined : () => readLocalDockerfile(request, host, name, ignore);
+}
+
+/** Tries `Dockerfile` (also in lower case), and notes `<Dockerfile>.dockerignore` if it is there. */
+async function readLocalDockerfile(
+  request: DockerfileRequest,
+  host: FrontendHost,
+  localName: string,
+  ignore: IgnoreFile,
+): Promise<DockerfileText> {
+  const filename = nameOf(request);
+  const open = (more: LocalOptions, name: string) =>
+    host.open(marshal(local(localName, { ...more, differ: 'none', name: `[internal] ${name}` })));
+  const followPaths = [filename, `${filename}.dockerignore`];
+  if (posix.basename(filename) === 'Dockerfile') followPaths.push(lowerCase(filename));
+  const tree = await open(
+    { followPaths, sharedKeyHint: localName },
+    `load build definition from ${filename}`,
+  );
+  const similar = async () => {
+    const dir = posix.dirname(filename);
+    const patterns = ['*[Dd]ockerfile*', '*[Cc]ontainerfile*', '*.[Dd]ockerfile'];
+    const includes = patterns.map((pattern) => posix.join(dir, pattern));
+    const others = await open(
+      { includes, sharedKeyHint: `${localName}-names` },
+      'look for similar file names',
+    );
+    return others.readdir(posix.join('/', dir));
+  };
+  const [dockerfile, own] = await Promise.all([
+    readFrom(tree, filename, similar),
+    tree.readFile(`/${filename}.dockerignore`, maxText),
+  ]);
+  if (own !== undefined) ignore.use(own.toString('utf8'));
+  return dockerfile;
+}
+
+function lowerCase(filename: string): string {
+  return posix.join(posix.dirname(filename), 'dockerfile');
+}
+
+async function readFrom(
+  tree: FrontendTree,
+  filename: string,
+  siblings: () => Promise<{ name: string; type: string }[]>,
+): Promise<DockerfileText> {
+  const names = posix.basename(filename) === 'Dockerfile' ? [filename, lowerCase(filename)] : [filename];
+  for (const name of names) {
+    const bytes = await tree.readFile(`/${name}`, maxText);
+    if (bytes !== undefined) return { filename, text: decode(bytes, filename) };
+  }
+  throw fail(
+    'not-found',
+    'dockerfile',
+    `failed to read dockerfile: open ${filename}: no such file or directory`,
+    {
+      hint: await hintOf(filename, siblings),
+    },
+  );
+}
+
+async function hintOf(
+  filename: string,
+  siblings: () => Promise<{ name: string; type: string }[]>,
+): Promise<string> {
+  const dir = posix.dirname(filename);
+  let entries: { name: string; type: string }[] = [];
+  try {
+    entries = await siblings();
+  } catch (err) {
+    // The hint is a courtesy: the folder may be missing. Only a canceled build goes through.
+    if (err instanceof DrydockError && err.code === 'canceled') throw err;
+  }
+  const names = entries.filter((entry) => entry.type !== 'dir').map((entry) => entry.name);
+  const near = nearest(posix.basename(filename), names);
+  const likely = names.filter((name) => name === near || /docker|container/i.test(name)).slice(0, 5);
+  const shown = likely.filter((name) => !name.endsWith('.dockerignore')).map((name) => posix.join(dir, name));
+  if (shown.length === 0)
+    return 'Name the Dockerfile with -f, or check that the build context is the folder you meant.';
+  return `There is ${shown.join(', ')}: name it with -f ${shown[0]}.`;
+}
+
+function decode(bytes: Buffer, filename: string): string {
+  const text = bytes.toString('utf8').replace(/^\uFEFF/, '');
+  if (text.includes('\0')) {
+    throw fail('invalid', 'dockerfile', `${filename} is not a text file`, {
+      hint: 'Name the Dockerfile with -f.',
+    });
+  }
+  return text;
+}
+
+/** The `.dockerignore` that counts: the Dockerfile's own, else the context's. */
+class IgnoreFile {
+  #text: string | undefined;
+  #patterns: Promise<string[]> | undefined;
+
+  use(text: string): void {
+    this.#text = text;
+  }
+
+  patterns(host: FrontendHost, localName: string): Promise<string[]> {
+    this.#patterns ??= this.#load(host, localName);
+    return this.#patterns;
+  }
+
+  async #load(host: FrontendHost, localName: string): Promise<string[]> {
+    this.#text ??= await loadDockerignore(
+      host,
+      localName,
+      '[internal] load .dockerignore',
+      `${localName}-.dockerignore`,
+    );
+    return parseDockerignore(this.#text);
+  }
+}
+
+/** The text of a client folder's `.dockerignore`; empty when there is none. */
+export async function loadDockerignore(
+  host: FrontendHost,
+  localName: string,
+  vertexName: string,
+  sharedKeyHint: string,
+): Promise<string> {
+  const state = local(localName, {
+    name: vertexName,
+    followPaths: ['.dockerignore'],
+    sharedKeyHint,
+    differ: 'none',
+  });
+  const tree = await host.open(marshal(state));
+  return (await tree.readFile('/.dockerignore', maxText))?.toString('utf8') ?? '';
+}
+
+interface Remote {
+  /** For reading the Dockerfile. */
+  tree: FrontendTree;
+  files: State;
+  /** The Dockerfile's name in the tree, when it is not the one asked for. */
+  filename?: string;
+}
+
+async function openRemote(request: DockerfileRequest, host: FrontendHost): Promise<Remote> {
+  const { context } = request;
+  if (context.type === 'upload') {
+    const files = upload(context.id, { name: '[internal] load build context' });
+    const tree = await host.open(marshal(files));
+    // Bytes that are no tar are a bare Dockerfile: the upload's tree then holds just that file.
+    const only = await tree.readdir('/');
+    const bare = only.length === 1 && only[0]?.type === 'file' && /^(context|Dockerfile)$/.test(only[0].name);
+    return bare ? { tree, files: scratch(), filename: only[0]?.name } : { tree, files };
+  }
+  if (context.type !== 'remote') throw fail('internal', 'context', 'a local context is not opened');
+  const { url } = context;
+  const ref = parseGitRef(url);
+  if (ref !== undefined) {
+    const keep = own(request.buildArgs, 'BUILDKIT_CONTEXT_KEEP_GIT_DIR');
+    const files = gitState(ref, {
+      name: `[internal] load git source ${url}`,
+      keepGitDir: keep === '1' || keep === 'true',
+    });
+    return { tree: await host.open(marshal(files)), files };
+  }
+  if (!/^https?:\/\//i.test(url)) {
+    throw fail('invalid', 'context', `${JSON.stringify(url)} is neither a git repository nor an http(s) URL`);
+  }
+  const download = http(url, { filename: 'context', name: '[internal] load remote build context' });
+  const tree = await host.open(marshal(download));
+  if (await isArchive(tree)) {
+    const files = scratch().file(copy(download, '/context', '/', { unpack: true }), {
+      name: '[internal] unpack remote build context',
+    });
+    return { tree: await host.open(marshal(files)), files };
+  }
+  return { tree, files: scratch(), filename: 'context' };
+}
+
+/** Whether the downloaded file is a tar, compressed or not. */
+async function isArchive(tree: FrontendTree): Promise<boolean> {
+  const stat = await tree.stat('/context');
+  if (stat === undefined) throw fail('not-found', 'context', 'the remote build context is empty');
+  if (stat.size > maxText) return true;
+  const head = (await tree.readFile('/context', maxText)) ?? Buffer.alloc(0);
+  const magics = ['425a68', '1f8b08', 'fd377a585a00', '28b52ffd'];
+  if (magics.some((magic) => head.subarray(0, magic.length / 2).toString('hex') === magic)) return true;
+  if (head.length < 512) return false;
+  // A tar header's checksum: the sum of its bytes with the checksum's own field taken as spaces.
+  const stated = Number.parseInt(head.toString('latin1', 148, 156).replaceAll('\0', ' ').trim(), 8);
+  let sum = 8 * 0x20;
+  for (let i = 0; i < 512; i++) if (i < 148 || i >= 156) sum += head[i] ?? 0;
+  return sum === stated;
+}

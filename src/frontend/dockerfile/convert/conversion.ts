@@ -1,0 +1,70 @@
+import type { SourceRange } from '../../../errors/error.ts';
+import type { OpOptions, ProxyEnv, State } from '../../../llb/llb.ts';
+import type { Platform } from '../../../oci/types.ts';
+import type { DockerfileRequest, FrontendHost } from '../../types.ts';
+import type { Base, Dockerfile } from '../ast.ts';
+import { type ExpandOptions, expandWord } from '../expand/expand.ts';
+import { undefinedVarFindings } from '../lint/findings.ts';
+import type { Findings } from './findings.ts';
+import { locationOf } from './located.ts';
+import type { StageState, StageTable } from './stages.ts';
+
+/** One Dockerfile being converted for one platform. */
+export interface Conversion {
+  readonly request: DockerfileRequest;
+  readonly host: FrontendHost;
+  readonly signal: AbortSignal;
+  readonly file: Dockerfile;
+  /** What the result is for. */
+  readonly target: Platform;
+  /** The client named no platform. */
+  readonly implicitTarget: boolean;
+  /** Several platforms are built, so steps show theirs. */
+  readonly showPlatform: boolean;
+  readonly globalArgs: ReadonlyMap<string, string>;
+  readonly proxy?: ProxyEnv;
+  /** SOURCE_DATE_EPOCH in seconds. */
+  readonly epoch?: number;
+  readonly stages: StageTable;
+  readonly findings: Findings;
+  /** Names of build args that some ARG took. */
+  readonly consumed: Set<string>;
+  /** `.dockerignore` patterns. */
+  readonly excludes: readonly string[];
+  readonly context: State;
+}
+
+/** Where the op was written, for its metadata. */
+export function opLocation(conversion: Conversion, range: SourceRange): NonNullable<OpOptions['location']> {
+  return locationOf(conversion.file, range);
+}
+
+/** Expands a word with the stage's environment and reports variables that are set nowhere. */
+export function expandIn(
+  conversion: Conversion,
+  stage: StageState,
+  word: string,
+  at: Base,
+  options: Partial<ExpandOptions> = {},
+): string {
+  const { env } = stage.state.values;
+  const { value, unset } = expandWord(word, (name) => env.get(name), {
+    escape: conversion.file.directives.escape,
+    ...options,
+  });
+  reportUnset(conversion, stage, unset, at);
+  return value;
+}
+
+/** UndefinedVar for variables that are set nowhere and declared by no ARG. */
+export function reportUnset(
+  conversion: Conversion,
+  stage: StageState,
+  unset: ReadonlySet<string>,
+  at: Base,
+): void {
+  if (unset.size === 0) return;
+  const declared = new Set(stage.buildArgs.map(({ name }) => name));
+  const known = stage.state.values.env.keys();
+  conversion.findings.add(...undefinedVarFindings(unset, declared, known, at.range));
+}

@@ -1,0 +1,99 @@
+/** One Dockerfile, one platform: from the parsed file to a definition and an image config. */
+import { fail } from '../../../errors/error.ts';
+import { lazy, marshal, scratch } from '../../../llb/llb.ts';
+import { hostPlatform, normalizePlatform } from '../../../oci/platform.ts';
+import type { Platform } from '../../../oci/types.ts';
+import type { DockerfileRequest, FrontendHost, FrontendTarget } from '../../types.ts';
+import type { Dockerfile } from '../ast.ts';
+import { globalArgValues, own, platformArgValues, proxyOf } from './args.ts';
+import { followPaths, resolveBases } from './bases.ts';
+import type { BuildContext } from './context.ts';
+import type { Conversion } from './conversion.ts';
+import { convertStage } from './dispatch.ts';
+import type { Findings } from './findings.ts';
+import { containerOf, platformOf, setPlatform } from './image.ts';
+import { planStages } from './plan.ts';
+import { type StageState, StageTable } from './stages.ts';
+
+export interface ConvertInput {
+  request: DockerfileRequest;
+  host: FrontendHost;
+  signal: AbortSignal;
+  file: Dockerfile;
+  context: BuildContext;
+  excludes: readonly string[];
+  /** Undefined: the host's. */
+  platform: Platform | undefined;
+  findings: Findings;
+  consumed: Set<string>;
+}
+
+/** Converts a Dockerfile for one platform. Throws `invalid` and `not-found` with the place in the Dockerfile. */
+export async function convertDockerfile(input: ConvertInput): Promise<FrontendTarget> {
+  const { request, file, findings } = input;
+  const buildPlatform = hostPlatform();
+  const target = input.platform ?? buildPlatform;
+  const targetName = request.target || (file.stages.at(-1)?.name ?? '');
+  const builtIn = platformArgValues(buildPlatform, target, targetName, request.buildArgs);
+  const globalArgs = globalArgValues(file, builtIn, request.buildArgs);
+  const paths = new Set<string>();
+  const context = lazy(() => input.context.files(input.excludes, followPaths(paths)));
+  const conversion: Conversion = {
+    ...input,
+    target,
+    implicitTarget: input.platform === undefined,
+    showPlatform: request.platforms.length > 1,
+    globalArgs,
+    proxy: proxyOf(request.buildArgs),
+    epoch: epochOf(request, globalArgs),
+    stages: new StageTable(),
+    findings,
+    context,
+  };
+  for (const { args } of file.globalArgs) for (const { name } of args) input.consumed.add(name);
+  planStages(conversion, builtIn);
+  const { stages } = conversion;
+  const stage = stages.target(request.target);
+  const needed = await resolveBases(conversion, request.check && !request.target ? undefined : stage);
+  for (const each of stages.list) {
+    if (needed.has(each) && !each.dispatched) convertStage(conversion, each);
+    for (const path of each.contextPaths) paths.add(path);
+  }
+  // All of the result is used.
+  stage.paths.add('/');
+  return finish(conversion, stage);
+}
+
+function finish(conversion: Conversion, stage: StageState): FrontendTarget {
+  const { request, target, implicitTarget } = conversion;
+  const config = stage.image;
+  if (Object.keys(request.labels).length > 0) {
+    const container = containerOf(config);
+    container.Labels = { ...container.Labels, ...request.labels };
+  }
+  if (!implicitTarget) setPlatform(config, target);
+  const platform = normalizePlatform(platformOf(config));
+  setPlatform(config, platform);
+  // The definition of scratch is empty, also when a lazy state turns out to be scratch.
+  const state = stage.state.output === undefined ? scratch() : stage.state;
+  return {
+    platform: implicitTarget ? platform : target,
+    definition: marshal(state, { platform: target }),
+    config,
+    baseRef: stage.baseRef,
+  };
+}
+
+/** SOURCE_DATE_EPOCH of the request, its build args or the Dockerfile's. Throws `invalid` unless a number. */
+function epochOf(request: DockerfileRequest, globalArgs: ReadonlyMap<string, string>): number | undefined {
+  if (request.sourceDateEpoch !== undefined) return request.sourceDateEpoch;
+  const text = own(request.buildArgs, 'SOURCE_DATE_EPOCH') ?? globalArgs.get('SOURCE_DATE_EPOCH') ?? '';
+  if (text === '') return undefined;
+  // Beyond this, a Date ends.
+  if (!/^\d{1,12}$/.test(text)) {
+    throw fail('invalid', 'dockerfile', `invalid SOURCE_DATE_EPOCH: ${text}`, {
+      hint: 'It is a number of seconds since 1970-01-01 UTC, for example `git log -1 --pretty=%ct`.',
+    });
+  }
+  return Number(text);
+}

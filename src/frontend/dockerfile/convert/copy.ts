@@ -1,0 +1,269 @@
+/** COPY and ADD. */
+import { randomUUID } from 'node:crypto';
+import { posix } from 'node:path';
+import { fail } from '../../../errors/error.ts';
+import {
+  type CopyOptions,
+  copy,
+  type FileStep,
+  http,
+  merge,
+  mkfile,
+  type OpOptions,
+  type State,
+  scratch,
+} from '../../../llb/llb.ts';
+import { parseDigest } from '../../../oci/digest.ts';
+import type { CopyFlags, InstructionOf } from '../ast.ts';
+import { copyIgnoredFileFinding } from '../lint/findings.ts';
+import { type Conversion, expandIn, opLocation } from './conversion.ts';
+import { isIgnored } from './dockerignore.ts';
+import { type GitRef, gitState, parseGitRef } from './git-ref.ts';
+import { commit } from './history.ts';
+import type { Command, StageState } from './stages.ts';
+import { nextStep, stepName, stepText } from './step-names.ts';
+
+type CopyInstruction = InstructionOf<'COPY' | 'ADD'>;
+
+/** The instruction with its variables filled in. */
+interface Expanded {
+  add: boolean;
+  flags: CopyFlags;
+  sources: string[];
+  documents: { name: string; content: string }[];
+  /** As written, for history. */
+  dest: string;
+  /** Absolute. */
+  destPath: string;
+  mode: number | string | undefined;
+}
+
+export function convertCopy(
+  conversion: Conversion,
+  stage: StageState,
+  instruction: CopyInstruction,
+  sources: Command['sources'],
+): void {
+  const [from] = sources;
+  const source = sourceTree(conversion, stage, instruction, from);
+  const copied = expand(conversion, stage, instruction);
+  const { env } = stage.state.values;
+  const text = stepText(conversion, instruction.original, env);
+  const name = nextStep(conversion, stage, text, stage.platform, env);
+  const steps = [
+    ...copied.sources.map((src) => sourceStep(conversion, instruction, copied, src, source, from, name)),
+    ...copied.documents.map((document) => documentStep(copied, document)),
+  ];
+  const options: OpOptions = {
+    name,
+    location: opLocation(conversion, instruction.range),
+    ignoreCache: stage.ignoreCache,
+  };
+  // A chmod may have to look at what is there, so it does not go with --link.
+  if (copied.flags.link && copied.mode === undefined) {
+    const group = { id: randomUUID(), name };
+    const layer = scratch().file(steps, { ...options, progressGroup: { ...group, weak: true } });
+    stage.state = merge([stage.state, layer], {
+      ...options,
+      name: stepName(conversion, stage, `LINK ${text}`, stage.platform, env),
+      progressGroup: group,
+    });
+  } else stage.state = stage.state.file(steps, options);
+  const paths = from === undefined ? stage.contextPaths : from.paths;
+  for (const src of copied.sources) {
+    if (!copied.add || (!isHttp(src) && remoteGit(src) === undefined)) paths.add(posix.join('/', src));
+  }
+  commit(stage.image, historyOf(copied), { layer: true, buildkit: true, epoch: conversion.epoch });
+}
+
+function sourceTree(
+  conversion: Conversion,
+  stage: StageState,
+  { flags }: CopyInstruction,
+  from: StageState | undefined,
+): State {
+  if (from === undefined) return conversion.context;
+  if (!from.dispatched) {
+    throw fail(
+      'invalid',
+      'dockerfile',
+      `cannot copy from stage ${JSON.stringify(flags.from)}, it needs to be defined before current stage ${JSON.stringify(stage.shownName)}`,
+    );
+  }
+  return from.state;
+}
+
+function expand(conversion: Conversion, stage: StageState, instruction: CopyInstruction): Expanded {
+  const word = (text: string) => expandIn(conversion, stage, text, instruction);
+  const optional = (text: string | undefined) => (text === undefined ? undefined : word(text));
+  const written = instruction.flags;
+  const flags: CopyFlags = {
+    ...written,
+    chown: optional(written.chown),
+    chmod: optional(written.chmod),
+    checksum: optional(written.checksum),
+    excludes: written.excludes.map(word),
+  };
+  const sources: string[] = [];
+  const documents: Expanded['documents'] = [];
+  for (const source of instruction.sources) {
+    if (typeof source === 'string') sources.push(word(source));
+    else {
+      const { name, content, expand: expands } = source.heredoc;
+      const text = expands
+        ? expandIn(conversion, stage, content, instruction, { escape: '\\', skipQuotes: true })
+        : content;
+      documents.push({ name, content: text });
+    }
+  }
+  const dest = word(instruction.dest);
+  const result: Expanded = {
+    add: instruction.kind === 'ADD',
+    flags,
+    sources,
+    documents,
+    dest,
+    destPath: destinationOf(stage, dest),
+    mode: flags.chmod ? parseChmod(flags.chmod) : undefined,
+  };
+  checkChecksum(result);
+  return result;
+}
+
+/** Absolute; a trailing slash, which means a folder, is kept. */
+function destinationOf(stage: StageState, dest: string): string {
+  const written = dest === '' || dest === '.' ? './' : dest;
+  const path = posix.resolve('/', stage.state.values.dir, written);
+  if (written.endsWith('/.')) return path === '/' ? '/.' : `${path}/.`;
+  return written.endsWith('/') && path !== '/' ? `${path}/` : path;
+}
+
+/** Octal permission bits, or a symbolic mode such as `u+x,go=r`. */
+function parseChmod(text: string): number | string {
+  if (/^[0-7]+$/.test(text) && Number.parseInt(text, 8) <= 0o7777) return Number.parseInt(text, 8);
+  if (/^[ugoa]*([-+=]([rwxXst]*|[ugo]))+(,[ugoa]*([-+=]([rwxXst]*|[ugo]))+)*$/.test(text)) return text;
+  throw fail(
+    'invalid',
+    'dockerfile',
+    `invalid chmod parameter: '${text}'. it should be octal string and between 0 and 07777`,
+    { hint: 'Write --chmod=755, or a symbolic mode such as --chmod=u=rwX,go=rX.' },
+  );
+}
+
+function checkChecksum({ add, flags, sources }: Expanded): void {
+  if (!flags.checksum) return;
+  const bad = (why: string) => fail('invalid', 'dockerfile', why);
+  if (!add) throw bad("checksum can't be specified for COPY");
+  const [first] = sources;
+  if (sources.length !== 1 || first === undefined)
+    throw bad("checksum can't be specified for multiple sources");
+  if (!isHttp(first) && remoteGit(first) === undefined) throw bad('checksum requires HTTP(S) or Git sources');
+}
+
+function isHttp(src: string): boolean {
+  return /^https?:\/\//.test(src) && remoteGit(src) === undefined;
+}
+
+function remoteGit(src: string): GitRef | undefined {
+  const ref = parseGitRef(src);
+  return ref === undefined || ref.looksLocal ? undefined : ref;
+}
+
+function sourceStep(
+  conversion: Conversion,
+  instruction: CopyInstruction,
+  copied: Expanded,
+  src: string,
+  source: State,
+  from: StageState | undefined,
+  name: string,
+): FileStep {
+  const { add, flags } = copied;
+  const location = opLocation(conversion, instruction.range);
+  const common: CopyOptions = {
+    mode: copied.mode,
+    createDestPath: true,
+    chown: flags.chown,
+    excludes: flags.excludes,
+  };
+  const ref = remoteGit(src);
+  if (ref !== undefined) {
+    if (!add) throw fail('invalid', 'dockerfile', "source can't be a git ref for COPY", { hint: 'Use ADD.' });
+    return copy(gitSource(ref, flags, { name, location }), '/', copied.destPath, common);
+  }
+  if (isHttp(src)) {
+    if (!add) throw fail('invalid', 'dockerfile', "source can't be a URL for COPY", { hint: 'Use ADD.' });
+    const filename = urlFilename(src);
+    const checksum = flags.checksum ? parseDigest(flags.checksum) : undefined;
+    const file = http(src, { filename, checksum, name, location });
+    return copy(file, filename, copied.destPath, { ...common, unpack: flags.unpack ?? false });
+  }
+  if (from === undefined && isIgnored(src, conversion.excludes)) {
+    const path = posix.normalize(src).replace(/\/$/, '') || '/';
+    conversion.findings.add(copyIgnoredFileFinding(add ? 'ADD' : 'COPY', path, instruction.range));
+  }
+  const options: CopyOptions = {
+    ...common,
+    followSymlinks: true,
+    contentsOnly: true,
+    unpack: flags.unpack ?? add,
+    wildcard: true,
+    allowEmptyWildcard: true,
+  };
+  if (!flags.parents) return copy(source, posix.join('/', src), copied.destPath, options);
+  // `/a/./b/c` keeps b/c, other paths are kept whole.
+  const pivot = src.indexOf('/./');
+  const root = pivot < 0 ? '/' : posix.join('/', src.slice(0, pivot));
+  const pattern = posix.join('/', pivot < 0 ? src : src.slice(pivot + 3));
+  const exact = !hasWildcard(root) && !hasWildcard(pattern);
+  return copy(source, root, copied.destPath, {
+    ...options,
+    includes: [pattern.slice(1)],
+    requiredPaths: exact ? [posix.join(root, pattern)] : [],
+  });
+}
+
+function gitSource(ref: GitRef, flags: CopyFlags, options: OpOptions): State {
+  const bad = (why: string) => fail('invalid', 'dockerfile', why);
+  if (flags.keepGitDir !== undefined && ref.keepGitDir !== undefined && flags.keepGitDir !== ref.keepGitDir) {
+    throw bad('inconsistent keep-git-dir configuration');
+  }
+  if (flags.checksum && ref.checksum && flags.checksum !== ref.checksum) {
+    throw bad(`checksum mismatch ${JSON.stringify(flags.checksum)} != ${JSON.stringify(ref.checksum)}`);
+  }
+  const checksum = ref.checksum ?? (flags.checksum || undefined);
+  return gitState({ ...ref, checksum, keepGitDir: ref.keepGitDir ?? flags.keepGitDir }, options);
+}
+
+function urlFilename(src: string): string {
+  try {
+    return posix.basename(decodeURIComponent(new URL(src).pathname)) || '__unnamed__';
+  } catch {
+    return '__unnamed__';
+  }
+}
+
+function hasWildcard(path: string): boolean {
+  return /[*?[]/.test(path.replace(/\\./g, ''));
+}
+
+/** A heredoc: a file of its name with its content. */
+function documentStep(copied: Expanded, { name, content }: { name: string; content: string }): FileStep {
+  const tree = scratch().file(mkfile(posix.join('/', name), content, { mode: 0o644 }), {
+    name: '[internal] preparing inline document',
+  });
+  return copy(tree, name, copied.destPath, {
+    mode: copied.mode,
+    createDestPath: true,
+    chown: copied.flags.chown,
+    excludes: copied.flags.excludes,
+  });
+}
+
+function historyOf({ add, flags, sources, documents, dest }: Expanded): string {
+  const parts = [add ? 'ADD' : 'COPY'];
+  if (flags.parents) parts.push('--parents');
+  if (flags.chown) parts.push(`--chown=${flags.chown}`);
+  if (flags.chmod) parts.push(`--chmod=${flags.chmod}`);
+  return [...parts, ...sources, ...documents.map(({ name }) => `<<${name}`), dest].join(' ');
+}

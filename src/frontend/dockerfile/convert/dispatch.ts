@@ -1,0 +1,97 @@
+import { convertArg } from './arg.ts';
+import { inherit } from './bases.ts';
+import {
+  convertCommand,
+  convertHealthcheck,
+  convertMaintainer,
+  convertOnbuild,
+  convertPairs,
+  convertShell,
+  convertStopSignal,
+  convertUser,
+  convertVolume,
+} from './config-instructions.ts';
+import type { Conversion } from './conversion.ts';
+import { convertCopy } from './copy.ts';
+import { convertExpose } from './expose.ts';
+import { containerOf, ensurePath, splitEnv } from './image.ts';
+import { located } from './located.ts';
+import { convertRun } from './run.ts';
+import type { Command, StageState } from './stages.ts';
+import { convertWorkdir, setWorkdir } from './workdir.ts';
+
+/** Converts the instructions of a stage whose base is known. */
+export function convertStage(conversion: Conversion, stage: StageState): void {
+  const { request, file } = conversion;
+  inherit(stage, conversion.target);
+  stage.dispatched = true;
+  stage.platform ??= conversion.target;
+  ensurePath(stage.image);
+  let { state } = stage;
+  const { Env = [], WorkingDir, User } = containerOf(stage.image);
+  for (const entry of Env) state = state.env(...splitEnv(entry));
+  state = state.platform(stage.platform).with({ network: request.network });
+  if (request.hostname) state = state.with({ hostname: request.hostname });
+  if (User) state = state.user(User);
+  stage.state = state;
+  if (WorkingDir) setWorkdir(stage, WorkingDir);
+  for (const command of stage.commands) {
+    stage.onBuildNow = command.onBuild;
+    try {
+      convertInstruction(conversion, stage, command);
+    } catch (err) {
+      throw located(err, file, command.instruction.range);
+    }
+  }
+}
+
+function convertInstruction(conversion: Conversion, stage: StageState, command: Command): void {
+  const { instruction, sources } = command;
+  switch (instruction.kind) {
+    case 'ARG':
+      convertArg(conversion, stage, instruction);
+      break;
+    case 'ENV':
+    case 'LABEL':
+      convertPairs(conversion, stage, instruction);
+      break;
+    case 'MAINTAINER':
+      convertMaintainer(conversion, stage, instruction);
+      break;
+    case 'RUN':
+      convertRun(conversion, stage, instruction, sources);
+      break;
+    case 'CMD':
+    case 'ENTRYPOINT':
+      convertCommand(conversion, stage, instruction);
+      break;
+    case 'SHELL':
+      convertShell(conversion, stage, instruction);
+      break;
+    case 'COPY':
+    case 'ADD':
+      convertCopy(conversion, stage, instruction, sources);
+      break;
+    case 'WORKDIR':
+      convertWorkdir(conversion, stage, instruction);
+      break;
+    case 'USER':
+      convertUser(conversion, stage, instruction);
+      break;
+    case 'STOPSIGNAL':
+      convertStopSignal(conversion, stage, instruction);
+      break;
+    case 'EXPOSE':
+      convertExpose(conversion, stage, instruction);
+      break;
+    case 'VOLUME':
+      convertVolume(conversion, stage, instruction);
+      break;
+    case 'HEALTHCHECK':
+      convertHealthcheck(conversion, stage, instruction);
+      break;
+    case 'ONBUILD':
+      convertOnbuild(stage, instruction);
+      break;
+  }
+}

@@ -1,0 +1,29 @@
+import type { InstructionOf } from '../ast.ts';
+import { expandWords } from '../expand/expand.ts';
+import { exposedPorts } from '../parse/ports.ts';
+import { type Conversion, reportUnset } from './conversion.ts';
+import { goList } from './go-format.ts';
+import { commit } from './history.ts';
+import { containerOf } from './image.ts';
+import type { StageState } from './stages.ts';
+
+/** EXPOSE: `80`, `80/udp`, `8000-8010`; host ports in front are read over, with a warning. */
+export function convertExpose(
+  conversion: Conversion,
+  stage: StageState,
+  instruction: InstructionOf<'EXPOSE'>,
+): void {
+  const { env } = stage.state.values;
+  const { escape: esc } = conversion.file.directives;
+  const written: string[] = [];
+  for (const word of instruction.values) {
+    const { values, unset } = expandWords(word, (name) => env.get(name), { escape: esc });
+    reportUnset(conversion, stage, unset, instruction);
+    written.push(...values);
+  }
+  const { ports, findings } = exposedPorts(written, instruction.range);
+  conversion.findings.add(...findings);
+  const config = containerOf(stage.image);
+  config.ExposedPorts = { ...config.ExposedPorts, ...Object.fromEntries(ports.map((port) => [port, {}])) };
+  commit(stage.image, `EXPOSE ${goList(ports)}`, { epoch: conversion.epoch });
+}

@@ -1,0 +1,14 @@
+import type { Finding } from '../ast.ts';
+
+/** Collects what checks find, over all platforms. */
+export class Findings {
+  readonly list: Finding[];
+
+  constructor(first: readonly Finding[] = []) {
+    this.list = [...first];
+  }
+
+  add(...findings: readonly Finding[]): void {
+    for (const finding of findings) this.list.push(finding);
+  }
+}

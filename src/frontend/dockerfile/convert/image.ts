@@ -1,0 +1,83 @@
+import type { ContainerConfig, ImageConfig, Platform } from '../../../oci/types.ts';
+
+const defaultPath = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+
+/** The config that `FROM scratch` begins with. */
+export function emptyImage(platform: Platform): ImageConfig {
+  const image: ImageConfig = {
+    architecture: platform.architecture,
+    os: platform.os,
+    config: { WorkingDir: '/', Env: [`PATH=${defaultPath}`] },
+    rootfs: { type: 'layers', diff_ids: [] },
+  };
+  setPlatform(image, platform);
+  return image;
+}
+
+/** A copy that may be changed; without its creation time and its layers, which belong to the base. */
+export function cloneImage(source: ImageConfig): ImageConfig {
+  const image = structuredClone(source);
+  delete image.created;
+  image.config ??= {};
+  image.rootfs = { type: 'layers', diff_ids: [] };
+  return image;
+}
+
+export function setPlatform(image: ImageConfig, platform: Platform): void {
+  const same = image.os === platform.os && image.architecture === platform.architecture;
+  image.os = platform.os;
+  image.architecture = platform.architecture;
+  if (platform.variant || !same) assign(image, 'variant', platform.variant);
+  if (platform['os.version'] || !same) assign(image, 'os.version', platform['os.version']);
+  if (platform['os.features']) image['os.features'] = [...platform['os.features']];
+}
+
+function assign(image: ImageConfig, key: 'variant' | 'os.version', value: string | undefined): void {
+  if (value) image[key] = value;
+  else delete image[key];
+}
+
+export function platformOf(image: ImageConfig): Platform {
+  const platform: Platform = { os: image.os, architecture: image.architecture };
+  if (image.variant) platform.variant = image.variant;
+  if (image['os.version']) platform['os.version'] = image['os.version'];
+  if (image['os.features']) platform['os.features'] = image['os.features'];
+  return platform;
+}
+
+/** The image's container config, made when it has none. */
+export function containerOf(image: ImageConfig): ContainerConfig {
+  image.config ??= {};
+  return image.config;
+}
+
+/** `A=b` → [`A`, `b`] */
+export function splitEnv(entry: string): [name: string, value: string] {
+  const at = entry.indexOf('=');
+  return at < 0 ? [entry, ''] : [entry.slice(0, at), entry.slice(at + 1)];
+}
+
+/** Sets a variable in the config, in its old place if it has one. */
+export function setImageEnv(image: ImageConfig, name: string, value: string): void {
+  const config = containerOf(image);
+  const env = [...(config.Env ?? [])];
+  const at = env.findIndex((entry) => splitEnv(entry)[0] === name);
+  if (at < 0) env.push(`${name}=${value}`);
+  else env[at] = `${name}=${value}`;
+  config.Env = env;
+}
+
+/** Makes sure that processes find their programs. */
+export function ensurePath(image: ImageConfig): void {
+  const env = containerOf(image).Env ?? [];
+  if (image.os !== 'windows' && !env.some((entry) => splitEnv(entry)[0] === 'PATH')) {
+    containerOf(image).Env = [...env, `PATH=${defaultPath}`];
+  }
+}
+
+/** Arguments that run a command line in the image's shell. */
+export function withShell(image: ImageConfig, line: string): string[] {
+  const shell = image.config?.Shell;
+  if (shell?.length) return [...shell, line];
+  return image.os === 'windows' ? ['cmd', '/S', '/C', line] : ['/bin/sh', '-c', line];
+}

@@ -1,0 +1,46 @@
+import {
+  DrydockError,
+  type SourceLocation,
+  type SourceRange,
+  toDrydockError,
+} from '../../../errors/error.ts';
+import type { Dockerfile } from '../ast.ts';
+
+/** A range of the Dockerfile with the Dockerfile. */
+export function locationOf(file: Dockerfile, range: SourceRange): SourceLocation & { language: string } {
+  return { filename: file.filename, text: file.text, ranges: [range], language: 'Dockerfile' };
+}
+
+/** The error with its place in the Dockerfile, unless it has one. */
+export function located(err: unknown, file: Dockerfile, range: SourceRange): DrydockError {
+  const error = toDrydockError(err, 'dockerfile');
+  error.source ??= locationOf(file, range);
+  error.hop ??= 'dockerfile';
+  return error;
+}
+
+/** Runs `fn`; what it throws is said to be at `range`. */
+export function atRange<T>(file: Dockerfile, range: SourceRange, fn: () => T): T {
+  try {
+    return fn();
+  } catch (err) {
+    throw located(err, file, range);
+  }
+}
+
+/** The error with more in front of its message; everything else about it stays. */
+export function prefixed(err: unknown, prefix: string): DrydockError {
+  const error = toDrydockError(err);
+  const { code, hop, hint, source, step, exitCode, logTail, details } = error;
+  return new DrydockError(`${prefix}: ${error.message}`, {
+    code,
+    hop,
+    hint,
+    source,
+    step,
+    exitCode,
+    logTail,
+    details,
+    cause: error,
+  });
+}

@@ -1,0 +1,154 @@
+/** `--build-context NAME=VALUE`: trees and images that stand in for stages and base images. */
+import { fail } from '../../../errors/error.ts';
+import { http, image, lazy, local, ociLayout, type State, scratch } from '../../../llb/llb.ts';
+import { formatPlatform } from '../../../oci/platform.ts';
+import { familiarName, normalizeName } from '../../../oci/reference.ts';
+import type { ImageConfig, Platform } from '../../../oci/types.ts';
+import type { DockerfileRequest, FrontendHost } from '../../types.ts';
+import { own } from './args.ts';
+import { loadDockerignore } from './context.ts';
+import { parseDockerignore } from './dockerignore.ts';
+import { gitState, parseGitRef } from './git-ref.ts';
+import { prefixed } from './located.ts';
+
+export interface LoadedContext {
+  state: State;
+  /** When it is an image. */
+  config?: ImageConfig;
+  ref?: string;
+}
+
+export interface NamedContext {
+  /** `followPaths` is asked when the graph is marshalled; undefined: everything. */
+  load(followPaths: () => readonly string[] | undefined): Promise<LoadedContext>;
+}
+
+/** The name by which contexts are looked up: `docker.io/library/alpine:latest` and `alpine` are one. */
+function keyOf(name: string): string | undefined {
+  try {
+    return familiarName(normalizeName(name.toLowerCase())).replace(/:latest$/, '');
+  } catch {
+    return undefined;
+  }
+}
+
+/** The context of this name for this platform, or undefined. `scratch` and `context` are never replaced. */
+export function findNamedContext(
+  request: DockerfileRequest,
+  host: FrontendHost,
+  name: string,
+  platform: Platform,
+): NamedContext | undefined {
+  const lower = name.toLowerCase();
+  if (lower === 'scratch' || lower === 'context') return undefined;
+  const contexts = request.namedContexts;
+  if (Object.keys(contexts).length === 0) return undefined;
+  const key = keyOf(name);
+  if (key === undefined) return undefined;
+  for (const [written, value] of Object.entries(contexts)) {
+    const [base = '', suffix] = written.split('::');
+    if (suffix !== undefined && suffix !== formatPlatform(platform)) continue;
+    if (keyOf(base) !== key) continue;
+    const exact = own(contexts, `${base}::${formatPlatform(platform)}`);
+    const label = exact === undefined ? written : `${base}::${formatPlatform(platform)}`;
+    return {
+      load: (followPaths) =>
+        loadContext(request, host, { key, label, value: exact ?? value, platform, followPaths }).catch(
+          (err) => {
+            throw prefixed(err, `named context ${label}`);
+          },
+        ),
+    };
+  }
+  return undefined;
+}
+
+interface Load {
+  key: string;
+  label: string;
+  value: string;
+  platform: Platform;
+  followPaths: () => readonly string[] | undefined;
+}
+
+async function loadContext(
+  request: DockerfileRequest,
+  host: FrontendHost,
+  load: Load,
+): Promise<LoadedContext> {
+  const { value, label, platform } = load;
+  const git = parseGitRef(value);
+  if (git !== undefined)
+    return { state: gitState(git, { name: `[context ${label}] load git source ${value}` }) };
+  if (value.startsWith('docker-image:')) return loadImage(request, host, load);
+  if (value.startsWith('oci-layout:')) return loadLayout(request, host, load);
+  if (value.startsWith('local:')) {
+    return { state: await loadLocal(host, value.slice('local:'.length), load) };
+  }
+  if (/^https?:/i.test(value)) {
+    return { state: http(value, { filename: 'context', name: `[context ${label}] ${value}`, platform }) };
+  }
+  throw fail('invalid', 'context', `unsupported context source ${JSON.stringify(value)}`, {
+    hint: 'Use a folder, a git or http(s) URL, docker-image://REF or oci-layout://STORE@sha256:DIGEST.',
+  });
+}
+
+async function loadImage(request: DockerfileRequest, host: FrontendHost, load: Load): Promise<LoadedContext> {
+  const ref = load.value.replace(/^docker-image:(\/\/)?/, '');
+  if (ref === 'scratch') return { state: scratch() };
+  const resolved = await host.resolveImage(normalizeName(ref), {
+    platform: load.platform,
+    pull: request.pull,
+    logName: `[context ${load.label}] load metadata for ${normalizeName(ref)}`,
+  });
+  const state = image(resolved.ref, {
+    name: `[context ${load.label}] ${resolved.ref}`,
+    platform: load.platform,
+    resolveMode: request.pull ? 'pull' : undefined,
+  });
+  return { state: state.withImageConfig(resolved.config), config: resolved.config, ref: resolved.ref };
+}
+
+async function loadLayout(
+  request: DockerfileRequest,
+  host: FrontendHost,
+  load: Load,
+): Promise<LoadedContext> {
+  const spec = load.value.replace(/^oci-layout:(\/\/)?/, '');
+  const match = /^(.+?)(?::[\w][\w.-]*)?@(sha256:[0-9a-f]{64})$/.exec(spec);
+  if (match === null) {
+    throw fail('invalid', 'context', `oci-layout reference ${JSON.stringify(spec)} has no digest`);
+  }
+  const [, store = '', digest = ''] = match;
+  const ref = `${normalizeName(load.key).replace(/:[^/:@]*$/, '')}@${digest}`;
+  const resolved = await host.resolveImage(ref, {
+    platform: load.platform,
+    pull: request.pull,
+    logName: `[context ${load.label}] load metadata for ${ref}`,
+    ociLayoutStore: store,
+  });
+  const state = ociLayout(ref, {
+    store,
+    name: `[context ${load.label}] OCI load from client`,
+    platform: load.platform,
+  });
+  return { state: state.withImageConfig(resolved.config), config: resolved.config, ref };
+}
+
+async function loadLocal(host: FrontendHost, name: string, load: Load): Promise<State> {
+  const text = await loadDockerignore(
+    host,
+    name,
+    `[context ${load.label}] load .dockerignore`,
+    `context:${load.label}-.dockerignore`,
+  );
+  const excludes = parseDockerignore(text);
+  return lazy(() =>
+    local(name, {
+      name: `[context ${load.label}] load from client`,
+      sharedKeyHint: `context:${load.label}`,
+      excludes,
+      followPaths: load.followPaths(),
+    }),
+  );
+}

@@ -1,0 +1,110 @@
+import { posix } from 'node:path';
+import { mkfile, type RunMount, type RunOptions, scratch } from '../../../llb/llb.ts';
+import type { InstructionOf } from '../ast.ts';
+import { parseHeredocMark } from '../parse/heredoc.ts';
+import { parseDevice } from '../parse/mount.ts';
+import { type Conversion, opLocation } from './conversion.ts';
+import { commit } from './history.ts';
+import { withShell } from './image.ts';
+import { convertMounts } from './run-mounts.ts';
+import type { Command, StageState } from './stages.ts';
+import { nextStep, stepText } from './step-names.ts';
+
+/** RUN, with its mounts, heredocs, network and security. */
+export function convertRun(
+  conversion: Conversion,
+  stage: StageState,
+  instruction: InstructionOf<'RUN'>,
+  sources: Command['sources'],
+): void {
+  const { request } = conversion;
+  // A process may read any file.
+  stage.paths.add('/');
+  const { values } = stage.state;
+  const script = commandOf(stage, instruction);
+  const { mounts, secrets, ssh } = convertMounts(conversion, stage, instruction, sources);
+  if (script.mount !== undefined) mounts.push(script.mount);
+  if (request.shmSize > 0) mounts.push({ type: 'tmpfs', target: '/dev/shm', size: request.shmSize });
+  const shownEnv = new Map(values.env);
+  for (const { env } of secrets) if (env !== undefined) shownEnv.set(env, '****');
+  const text = stepText(conversion, `${instruction.original}${script.summary}`, shownEnv, true);
+  const options: RunOptions = {
+    name: nextStep(conversion, stage, text, stage.platform, values.env),
+    description: { 'com.docker.dockerfile.v1.command': instruction.original },
+    location: opLocation(conversion, instruction.range),
+    ignoreCache: stage.ignoreCache,
+    platform: stage.platform,
+    mounts,
+    secrets,
+    ssh,
+    proxy: conversion.proxy,
+    extraHosts: request.extraHosts,
+    ulimits: request.ulimits,
+    cgroupParent: request.cgroupParent,
+    devices: instruction.devices.map((device) => {
+      const { name, required } = parseDevice(device);
+      return { name, optional: !required };
+    }),
+    network: networkOf(instruction.network, values.network),
+    security: instruction.security === 'insecure' ? 'insecure' : 'sandbox',
+  };
+  stage.state = stage.state.run(script.args, options).root();
+  const createdBy = ['RUN', ...argsInEffect(stage, values.env), ...script.args].join(' ');
+  commit(stage.image, createdBy, { layer: true, buildkit: true, epoch: conversion.epoch });
+}
+
+function networkOf(
+  flag: string | undefined,
+  build: 'default' | 'host' | 'none',
+): 'default' | 'host' | 'none' {
+  // `--network=default` is the build's own network, as in BuildKit.
+  return flag === 'host' || flag === 'none' ? flag : build;
+}
+
+/** `|2 A=1 B=2`: the build args that were set while the command ran. */
+function argsInEffect(stage: StageState, env: ReadonlyMap<string, string>): string[] {
+  const values = new Map<string, string>();
+  for (const { name, value } of stage.buildArgs) values.set(name, env.get(name) ?? value ?? '');
+  if (values.size === 0) return [];
+  return [`|${values.size}`, ...[...values].map(([name, value]) => `${name}=${value}`)];
+}
+
+interface Script {
+  args: string[];
+  mount?: RunMount;
+  /** ` (first line...)` of a heredoc, for progress. */
+  summary: string;
+}
+
+/** The process to run. A heredoc that is all of the command is a script: for the shell, or by its `#!` line. */
+function commandOf(stage: StageState, { command }: InstructionOf<'RUN'>): Script {
+  const { args, exec, heredocs } = command;
+  if (exec) return { args, summary: '' };
+  const line = args.join(' ');
+  const [first] = heredocs;
+  if (first === undefined) return { args: withShell(stage.image, line), summary: '' };
+  if (parseHeredocMark(line) === undefined) {
+    // The shell itself reads the heredocs.
+    const documents = heredocs.map(({ content, name }) => `\n${content}${name}`);
+    return { args: withShell(stage.image, line + documents.join('')), summary: '' };
+  }
+  const summary = ` (${summarize(first.content)})`;
+  if (!first.content.startsWith('#!') || stage.image.os === 'windows') {
+    return { args: withShell(stage.image, first.content), summary };
+  }
+  const tree = scratch().file(mkfile(posix.join('/', first.name), first.content, { mode: 0o755 }), {
+    name: '[internal] preparing inline document',
+  });
+  const path = posix.join('/dev/pipes/', first.name);
+  return {
+    // BuildKit runs the script through the shell, too: it is a line with one word.
+    args: withShell(stage.image, path),
+    mount: { target: '/dev/pipes/', source: tree, readonly: true },
+    summary,
+  };
+}
+
+function summarize(content: string): string {
+  const [first = '', ...rest] = content.trim().split(/\r?\n/);
+  return rest.length > 0 ? `${first}...` : first;
+}

@@ -1,0 +1,181 @@
+/** The stages of one conversion: what each one needs, and what has become of it so far. */
+import { fail, type SourceRange } from '../../../errors/error.ts';
+import { type State, scratch } from '../../../llb/llb.ts';
+import type { ImageConfig, Platform } from '../../../oci/types.ts';
+import type { Base, Dockerfile, Instruction, Stage } from '../ast.ts';
+import { didYouMean } from '../parse/suggest.ts';
+import { emptyImage } from './image.ts';
+import { locationOf } from './located.ts';
+import type { NamedContext } from './named-contexts.ts';
+
+/** An instruction with the stages that it reads from; undefined: the build context. */
+export interface Command {
+  instruction: Instruction;
+  sources: (StageState | undefined)[];
+  onBuild: boolean;
+}
+
+/** A stage, or an image or context that an instruction names in its place. */
+export interface StageState {
+  /** As written, lower case; '' when it has none. */
+  name: string;
+  /** As progress shows it: its name, `stage-1`, or '' when there is only one stage. */
+  shownName: string;
+  /** Base image or stage, variables expanded. */
+  baseName: string;
+  /** Where it is written. */
+  from: Base;
+  /** Undefined for images named by COPY --from and the like. */
+  stage?: Stage;
+  base?: StageState;
+  platform?: Platform;
+  namedContext?: NamedContext;
+  commands: Command[];
+  /** Stages read from, with the place where. */
+  deps: Map<StageState, SourceRange>;
+  state: State;
+  image: ImageConfig;
+  /** Reference of the image it builds on. */
+  baseRef?: string;
+  /** Whether its base has been looked up. */
+  resolved: boolean;
+  dispatched: boolean;
+  onBuildDone: boolean;
+  ignoreCache: boolean;
+  /** Steps shown in progress, and how many were named so far. */
+  total: number;
+  index: number;
+  onBuildNow: boolean;
+  /** ARGs in effect, in order, with what they were last given. */
+  buildArgs: { name: string; value?: string }[];
+  /** Paths it reads from the build context. */
+  contextPaths: Set<string>;
+  /** Paths that others, or its own instructions, read of its base; shared with stages built on it. */
+  paths: Set<string>;
+  workdirSet: boolean;
+  cmdSet: boolean;
+}
+
+export function newStage(baseName: string, from: Base, target: Platform): StageState {
+  return {
+    name: '',
+    shownName: '',
+    baseName,
+    from,
+    commands: [],
+    deps: new Map(),
+    state: scratch(),
+    image: emptyImage(target),
+    resolved: false,
+    dispatched: false,
+    onBuildDone: false,
+    ignoreCache: false,
+    total: 0,
+    index: 0,
+    onBuildNow: false,
+    buildArgs: [],
+    contextPaths: new Set(),
+    paths: new Set(),
+    workdirSet: false,
+    cmdSet: false,
+  };
+}
+
+/** All stages by order and by name. A name given twice means the later one, for stages after it. */
+export class StageTable {
+  readonly list: StageState[] = [];
+  readonly #byName = new Map<string, StageState>();
+  /** How many are stages of the Dockerfile. */
+  #declared = 0;
+
+  /** Adds a stage; its base is the stage of that name before it, if there is one. */
+  add(stage: StageState): void {
+    this.list.push(stage);
+    if (stage.stage !== undefined) this.#declared++;
+    if (stage.namedContext === undefined) stage.base = this.#byName.get(stage.baseName.toLowerCase());
+    if (stage.name !== '') this.#byName.set(stage.name, stage);
+  }
+
+  byName(name: string): StageState | undefined {
+    return this.#byName.get(name.toLowerCase());
+  }
+
+  /** Throws `invalid`. */
+  byIndex(index: number): StageState {
+    const stage = index < this.#declared ? this.list[index] : undefined;
+    if (stage === undefined) {
+      throw fail('invalid', 'dockerfile', `invalid stage index ${index}`, {
+        hint: `The stages are numbered 0 to ${this.#declared - 1}.`,
+      });
+    }
+    return stage;
+  }
+
+  names(): string[] {
+    return this.list.map((stage) => stage.name).filter((name) => name !== '');
+  }
+
+  last(): StageState {
+    const stage = this.list[this.#declared - 1];
+    if (stage === undefined) throw fail('invalid', 'dockerfile', 'dockerfile contains no stages to build');
+    return stage;
+  }
+
+  /** The stage to build, by name or number; the last one by default. Throws `not-found` with the stages there are. */
+  target(name: string | undefined): StageState {
+    if (name === undefined || name === '') return this.last();
+    const found = this.byName(name) ?? (/^\d+$/.test(name) ? this.list[Number(name)] : undefined);
+    if (found?.stage !== undefined) return found;
+    const names = this.names();
+    const message = `target stage ${JSON.stringify(name)} could not be found${didYouMean(name, names, false)}`;
+    const hint =
+      names.length > 0
+        ? `The stages are: ${names.join(', ')}.`
+        : 'No stage has a name; add AS <name> to its FROM.';
+    throw fail('not-found', 'dockerfile', message, { hint });
+  }
+}
+
+/** The stage and all that it needs. */
+export function reachableFrom(target: StageState): Set<StageState> {
+  const found = new Set<StageState>([target]);
+  for (const stage of found) {
+    if (stage.base !== undefined) found.add(stage.base);
+    for (const dep of stage.deps.keys()) found.add(dep);
+  }
+  return found;
+}
+
+/** Throws `invalid` with the instructions of a circle when stages read from each other. */
+export function checkCircles(file: Dockerfile, stages: readonly StageState[]): void {
+  const done = new Set<StageState>();
+  for (const root of stages) {
+    if (done.has(root)) continue;
+    const path: { stage: StageState; deps: Iterator<[StageState, SourceRange]>; range?: SourceRange }[] = [
+      { stage: root, deps: root.deps[Symbol.iterator]() },
+    ];
+    const onPath = new Set([root]);
+    for (let top = path.at(-1); top !== undefined; top = path.at(-1)) {
+      const next = top.deps.next();
+      if (next.done) {
+        path.pop();
+        onPath.delete(top.stage);
+        done.add(top.stage);
+        continue;
+      }
+      const [dep, range] = next.value;
+      if (onPath.has(dep)) {
+        const start = path.findIndex((entry) => entry.stage === dep);
+        const ranges = path.slice(start + 1).flatMap((entry) => (entry.range ? [entry.range] : []));
+        const name = dep.shownName || '0';
+        throw fail('invalid', 'dockerfile', `circular dependency detected on stage: ${name}`, {
+          source: { ...locationOf(file, range), ranges: [...ranges, range] },
+          hint: 'A stage can only read from stages above it.',
+        });
+      }
+      if (done.has(dep)) continue;
+      onPath.add(dep);
+      path.push({ stage: dep, deps: dep.deps[Symbol.iterator](), range });
+    }
+  }
+}

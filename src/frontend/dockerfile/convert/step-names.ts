@@ -1,0 +1,83 @@
+/** What progress shows for a step: `[build 2/5] RUN make`, as BuildKit writes it. */
+import { formatPlatform, normalizePlatform, parsePlatform } from '../../../oci/platform.ts';
+import type { Platform } from '../../../oci/types.ts';
+import { expandWord } from '../expand/expand.ts';
+import type { Conversion } from './conversion.ts';
+import type { StageState } from './stages.ts';
+
+type Env = ReadonlyMap<string, string>;
+
+/** The instruction with its variables filled in and its keyword in capitals. Text that does not expand stays. */
+export function stepText(conversion: Conversion, original: string, env: Env, keepUnset = false): string {
+  let text = original;
+  try {
+    const raw = keepUnset ? { keepUnset: true, rawQuotes: true } : {};
+    text = expandWord(original, (name) => env.get(name), {
+      escape: conversion.file.directives.escape,
+      ...raw,
+    }).value;
+  } catch {
+    // A command line need not be a well-formed word.
+  }
+  const blank = text.indexOf(' ');
+  return blank < 0 ? text.toUpperCase() : text.slice(0, blank).toUpperCase() + text.slice(blank);
+}
+
+/** The name of the stage's next step. */
+export function nextStep(
+  conversion: Conversion,
+  stage: StageState,
+  text: string,
+  platform: Platform | undefined,
+  env: Env | undefined,
+): string {
+  if (stage.total === 0) return text;
+  stage.index++;
+  return stepName(conversion, stage, text, platform, env);
+}
+
+/** Another name for the step that `nextStep` named last. */
+export function stepName(
+  conversion: Conversion,
+  stage: StageState,
+  text: string,
+  platform: Platform | undefined,
+  env: Env | undefined,
+): string {
+  if (stage.total === 0) return text;
+  let prefix = '';
+  if (conversion.showPlatform && platform !== undefined) {
+    prefix += `${formatPlatform(platform)}${crossTarget(platform, env)} `;
+  }
+  if (stage.shownName !== '') prefix += `${stage.shownName} `;
+  const number = String(stage.index).padStart(String(stage.total).length);
+  return `[${prefix}${number}/${stage.total}] ${stage.onBuildNow ? 'ONBUILD ' : ''}${text}`;
+}
+
+/** `->arm64` for steps that run on one platform and know that they build for another. */
+function crossTarget(base: Platform, env: Env | undefined): string {
+  const target = env && targetOf(env, base);
+  if (target === undefined) return '';
+  if (target.os !== base.os) return `->${formatPlatform(target)}`;
+  if (target.architecture === base.architecture) return '';
+  return `->${target.architecture}${target.variant ? `/${target.variant}` : ''}`;
+}
+
+function targetOf(env: Env, base: Platform): Platform | undefined {
+  const whole = env.get('TARGETPLATFORM');
+  if (whole) {
+    try {
+      return parsePlatform(whole);
+    } catch {
+      // Users may set it to anything; the parts below may still say.
+    }
+  }
+  const os = env.get('TARGETOS');
+  const architecture = env.get('TARGETARCH');
+  if (!os && !architecture) return undefined;
+  return normalizePlatform({
+    os: os || base.os,
+    architecture: architecture || base.architecture,
+    variant: env.get('TARGETVARIANT') || undefined,
+  });
+}

@@ -1,0 +1,52 @@
+import { posix } from 'node:path';
+import { mkdir } from '../../../llb/llb.ts';
+import type { InstructionOf } from '../ast.ts';
+import { workdirRelativePathFinding } from '../lint/findings.ts';
+import { type Conversion, expandIn, opLocation } from './conversion.ts';
+import { commit } from './history.ts';
+import { containerOf } from './image.ts';
+import type { StageState } from './stages.ts';
+import { nextStep, stepText } from './step-names.ts';
+
+/** WORKDIR: becomes the working directory, and exists. */
+export function convertWorkdir(
+  conversion: Conversion,
+  stage: StageState,
+  instruction: InstructionOf<'WORKDIR'>,
+): void {
+  const path = expandIn(conversion, stage, instruction.value, instruction);
+  if (!stage.workdirSet && !path.startsWith('/')) {
+    conversion.findings.add(workdirRelativePathFinding(path, instruction.range));
+  }
+  stage.workdirSet = true;
+  const dir = setWorkdir(stage, path);
+  if (dir === '/') {
+    commit(stage.image, `WORKDIR ${dir}`, { epoch: conversion.epoch });
+    return;
+  }
+  const { env } = stage.state.values;
+  const text = stepText(conversion, instruction.original, env);
+  stage.state = stage.state.file(
+    mkdir(dir, {
+      mode: 0o755,
+      parents: true,
+      chown: containerOf(stage.image).User,
+      timestampNs: conversion.epoch === undefined ? undefined : BigInt(conversion.epoch) * 1_000_000_000n,
+    }),
+    {
+      name: nextStep(conversion, stage, text, stage.platform, env),
+      location: opLocation(conversion, instruction.range),
+    },
+  );
+  commit(stage.image, `WORKDIR ${dir}`, { layer: true, epoch: conversion.epoch });
+}
+
+/** Sets the working directory in config and state. An absolute path stays as it is written, as in BuildKit. */
+export function setWorkdir(stage: StageState, path: string): string {
+  const config = containerOf(stage.image);
+  const current = config.WorkingDir || '/';
+  const dir = path.startsWith('/') ? path : posix.join('/', current, path);
+  config.WorkingDir = dir;
+  stage.state = stage.state.dir(dir);
+  return dir;
+}
