@@ -1,0 +1,188 @@
+import { execFileSync } from 'node:child_process';
+import {
+  chmodSync,
+  mkdirSync,
+  statSync,
+  symlinkSync,
+  truncateSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
+import { DatabaseSync } from 'node:sqlite';
+import { describe, expect, test } from 'vitest';
+import { checksum } from '../../src/fs/checksum.ts';
+import { isSettled } from '../../src/fs/stat-db.ts';
+import type { ContentSelector, ViewSpec } from '../../src/fs/view.ts';
+import { lsetxattr, mknod, S_IFSOCK } from '../../src/linux/libc.ts';
+import { build, copy, ctx, layers, plant, scratch } from './trees.ts';
+
+const whole: ContentSelector[] = [{ path: '/', wildcard: true, followLinks: true }];
+
+function digest(spec: ViewSpec, selectors: ContentSelector[] = whole, statDb = '/nowhere/stat.db'): string {
+  return checksum({ spec, selectors, statDb }, ctx).digest;
+}
+
+const plan = {
+  Dockerfile: 'FROM scratch',
+  'src/a.txt': 'a',
+  'src/run': { text: '#!/bin/sh', mode: 0o755 },
+  'src/link': '-> a.txt',
+  'src/empty': null,
+  'b.txt': 'b',
+};
+
+describe('the same tree has the same digest', () => {
+  test('as a client folder, as layers, unpacked from a tar, and copied', async () => {
+    using tmp = scratch();
+    const dir = plant(tmp.path('ctx'), plan);
+    execFileSync('chown', ['-hR', '1000:1000', dir]);
+    const wanted = digest({ kind: 'folder', dir, rootOwned: true });
+    const tar = execFileSync('tar', ['-C', dir, '--owner=0', '--group=0', '-c', '.']);
+    mkdirSync(tmp.path('untarred'));
+    execFileSync('tar', ['-C', tmp.path('untarred'), '-xp'], { input: tar });
+    expect(digest(layers(tmp.path('untarred')))).toBe(wanted);
+    const low = plant(tmp.path('low'), { 'old.txt': 'old', 'src/a.txt': 'old' });
+    const spec = { kind: 'folder' as const, dir, rootOwned: true };
+    await build(
+      tmp.path('up'),
+      [low],
+      [{ kind: 'rm', path: '/old.txt', allowNotFound: false, allowWildcard: false }, copy(spec, '/', '/')],
+    );
+    expect(digest(layers(tmp.path('up'), low))).toBe(wanted);
+    expect(digest({ kind: 'folder', dir, rootOwned: false })).not.toBe(wanted);
+  });
+
+  test('whatever its times, the order it was written in, sockets, and its own mode', () => {
+    using tmp = scratch();
+    const one = plant(tmp.path('1'), plan);
+    const two = plant(tmp.path('2'), Object.fromEntries(Object.entries(plan).reverse()));
+    utimesSync(`${two}/b.txt`, 1, 2);
+    mknod(`${two}/sock`, S_IFSOCK | 0o600, 0);
+    chmodSync(two, 0o700);
+    expect(digest(layers(one))).toBe(digest(layers(two)));
+  });
+
+  test.each<[string, (dir: string) => void]>([
+    ['a byte', (dir) => writeFileSync(`${dir}/b.txt`, 'B')],
+    ['a mode', (dir) => chmodSync(`${dir}/b.txt`, 0o600)],
+    ["a folder's mode", (dir) => chmodSync(`${dir}/src`, 0o700)],
+    ['an owner', (dir) => void execFileSync('chown', ['1', `${dir}/b.txt`])],
+    ['a name', (dir) => writeFileSync(`${dir}/c.txt`, '')],
+    ['an empty folder', (dir) => mkdirSync(`${dir}/more`)],
+    ['a link', (dir) => symlinkSync('x', `${dir}/more`)],
+    ['a file capability', (dir) => void execFileSync('setcap', ['cap_chown=p', `${dir}/b.txt`])],
+    ['an attribute', (dir) => lsetxattr(`${dir}/src`, 'user.a', Buffer.from('b'))],
+    ['a length', (dir) => truncateSync(`${dir}/b.txt`, 3 << 20)],
+  ])('%s makes another', (_, change) => {
+    using tmp = scratch();
+    const dir = plant(tmp.dir, plan);
+    const before = digest(layers(dir));
+    change(dir);
+    expect(digest(layers(dir))).not.toBe(before);
+  });
+});
+
+describe('a selection', () => {
+  test('covers what it selects and nothing else', () => {
+    using tmp = scratch();
+    const dir = plant(tmp.dir, plan);
+    const select = (selector: ContentSelector) => digest(layers(dir), [selector]);
+    const selectors: ContentSelector[] = [
+      { path: '/src' },
+      { path: '/*.txt', wildcard: true },
+      { path: '/', includes: ['**/*.txt'] },
+      { path: '/', excludes: ['b.txt'] },
+      { path: '/src/link', followLinks: true },
+      { path: '/src/link' },
+      { path: '/*.zig', wildcard: true },
+    ];
+    const before = selectors.map(select);
+    expect(new Set(before).size).toBe(before.length);
+    expect(select({ path: '/src/../src/a.txt' })).toBe(before[4]);
+    writeFileSync(`${dir}/b.txt`, 'changed');
+    const after = selectors.map(select);
+    expect(after.map((one, i) => one !== before[i])).toEqual([false, true, true, false, false, false, false]);
+  });
+
+  test('of something that is not there is not found, in BuildKit’s words', () => {
+    using tmp = scratch();
+    const dir = plant(tmp.dir, plan);
+    expect(() => digest(layers(dir), [{ path: '/x' }])).toThrow(
+      expect.objectContaining({ code: 'not-found', message: '"/x": not found' }),
+    );
+    expect(() => digest(layers(dir), [{ path: '/b.tx' }])).toThrow(
+      expect.objectContaining({ hint: 'Did you mean /b.txt?' }),
+    );
+  });
+
+  test('counts bytes, and big files are read in pieces', () => {
+    using tmp = scratch();
+    const dir = plant(tmp.dir, { small: 'abc' });
+    truncateSync(`${dir}/small`, 3);
+    writeFileSync(`${dir}/big`, Buffer.alloc((2 << 20) + 17, 'x'));
+    const { bytes } = checksum({ spec: layers(dir), selectors: whole, statDb: '' }, ctx);
+    expect(bytes).toBe(3 + (2 << 20) + 17);
+    const before = digest(layers(dir));
+    writeFileSync(`${dir}/big`, `${'x'.repeat((2 << 20) + 16)}y`);
+    expect(digest(layers(dir))).not.toBe(before);
+  });
+});
+
+describe('the memory of file digests', () => {
+  const settle = () => new Promise((resolve) => setTimeout(resolve, 150));
+  const folder = (dir: string): ViewSpec => ({ kind: 'folder', dir, rootOwned: true, cacheKey: `of ${dir}` });
+  const remembered = (file: string) => {
+    const db = new DatabaseSync(file);
+    const rows = db.prepare('SELECT path FROM files ORDER BY path').all();
+    db.close();
+    return rows.map((row) => row.path);
+  };
+
+  test('saves reading unchanged files, and sees every change', async () => {
+    using tmp = scratch();
+    const dir = plant(tmp.path('ctx'), { a: 'aaaa', b: 'bbbb' });
+    const statDb = tmp.path('stat.db');
+    await settle();
+    const first = digest(folder(dir), whole, statDb);
+    expect(remembered(statDb)).toEqual(['/a', '/b']);
+    expect(digest(folder(dir), whole, statDb)).toBe(first);
+    // Same size and the same mtime: the change still shows.
+    const { atime, mtime } = statSync(`${dir}/a`);
+    writeFileSync(`${dir}/a`, 'AAAA');
+    utimesSync(`${dir}/a`, atime, mtime);
+    const second = digest(folder(dir), whole, statDb);
+    expect(second).not.toBe(first);
+    expect(second).toBe(digest({ kind: 'folder', dir, rootOwned: true }));
+  });
+
+  test('is really used: a wrong digest in it shows', async () => {
+    using tmp = scratch();
+    const dir = plant(tmp.path('ctx'), { a: 'aaaa' });
+    const statDb = tmp.path('stat.db');
+    await settle();
+    const first = digest(folder(dir), whole, statDb);
+    const db = new DatabaseSync(statDb);
+    db.exec("UPDATE files SET digest = 'wrong'");
+    db.close();
+    expect(digest(folder(dir), whole, statDb)).not.toBe(first);
+  });
+
+  test('does not take in files that changed just now', () => {
+    using tmp = scratch();
+    const dir = plant(tmp.path('ctx'), {});
+    const statDb = tmp.path('stat.db');
+    writeFileSync(`${dir}/new`, 'x');
+    digest(folder(dir), whole, statDb);
+    expect(remembered(statDb)).toEqual([]);
+    expect(isSettled(1_000_000_000n, 1050)).toBe(false);
+    expect(isSettled(1_000_000_000n, 1101)).toBe(true);
+  });
+
+  test('is only a memory: a damaged one is done without', async () => {
+    using tmp = scratch();
+    const dir = plant(tmp.path('ctx'), { a: 'aaaa' });
+    writeFileSync(tmp.path('stat.db'), 'no database at all, but long enough to look like a file');
+    await settle();
+    expect(digest(folder(dir), whole, tmp.path('stat.db'))).toBe(digest(layers(dir)));
+  });
+});
