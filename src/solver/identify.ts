@@ -51,7 +51,7 @@ export class Identifier {
     }
     let id = byDefinition.key;
     if (content.some((selectors) => selectors !== undefined)) {
-      const withContent = await this.#contents(state, keyInputs, content);
+      const withContent = await state.orCanceled(this.#contents(state, keyInputs, content));
       for (const [input, { content: digest }] of withContent.entries()) {
         const selectors = content[input];
         if (digest !== undefined && selectors !== undefined && inputs[input]?.volatile) {

@@ -178,10 +178,11 @@ export class Solver {
       state.mark('started');
       await this.#results.lease(state);
     }
-    const [map, inputs] = await Promise.all([
-      state.cacheMap(),
-      Promise.all(state.inputs.map((input) => this.#identify(input.state))),
-    ]);
+    const named = state.orCanceled(Promise.all(state.inputs.map((input) => this.#identify(input.state))));
+    named.catch(() => {});
+    // The op's own work is waited for even when all is given up; that of other vertices is not.
+    const map = await state.cacheMap();
+    const inputs = await named;
     const { identity, hit } = await this.#identifier.find(state, map, inputs);
     if (hit) state.mark('cached');
     else if (identity.fresh && !identity.volatile) {
@@ -217,7 +218,9 @@ export class Solver {
       }
       // The inputs come before the work is claimed: one of them may have the very same identity.
       if (inputs === undefined) {
-        inputs = await Promise.all(state.inputs.map((input) => this.#output(input.state, input.index)));
+        inputs = await state.orCanceled(
+          Promise.all(state.inputs.map((input) => this.#output(input.state, input.index))),
+        );
         continue;
       }
       if (this.#working.has(id)) continue;
@@ -243,16 +246,13 @@ export class Solver {
    */
   async #follow(state: VertexState, other: VertexState): Promise<readonly Ref[] | undefined> {
     if (other.signal.aborted) {
-      await Promise.allSettled([other.result]);
+      await state.orCanceled(Promise.allSettled([other.result]));
       return undefined;
     }
-    const aborted = Promise.withResolvers<never>();
-    const onAbort = () => aborted.reject(canceled(state.signal.reason));
-    state.signal.addEventListener('abort', onAbort, { once: true });
     state.mark('started');
     state.follow(other);
     try {
-      const refs = await Promise.race([this.#result(other), aborted.promise]);
+      const refs = await state.orCanceled(this.#result(other));
       if (other.tainted) return undefined;
       await this.#results.hold(refs, state);
       state.mark('completed');
@@ -261,7 +261,6 @@ export class Solver {
       if (!state.signal.aborted && err instanceof DrydockError && err.code === 'canceled') return undefined;
       throw err;
     } finally {
-      state.signal.removeEventListener('abort', onAbort);
       other.followers.delete(state);
       if (!other.isHeld) await this.#retire(other, state.signal.reason);
     }

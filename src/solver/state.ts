@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { KeyParts } from '../cache/cache.ts';
-import type { DrydockError } from '../errors/error.ts';
+import { canceled, type DrydockError } from '../errors/error.ts';
 import type { ContentSelector } from '../fs/view.ts';
 import type { Digest } from '../oci/types.ts';
 import type { Ref } from '../store/ref.ts';
@@ -66,6 +66,7 @@ export class VertexState {
   readonly #controller = new AbortController();
   readonly #sink: ProgressSink;
   readonly #cleanups: (() => void | Promise<void>)[] = [];
+  #canceled: PromiseWithResolvers<never> | undefined;
   #phase: Phase = {};
   #cacheMap: Promise<CacheMap> | undefined;
   readonly #statuses = new Map<string, StatusEvent>();
@@ -134,6 +135,17 @@ export class VertexState {
   /** Tells the work to stop. */
   cancel(reason: unknown): void {
     this.#controller.abort(reason);
+    this.#canceled?.reject(canceled(reason));
+  }
+
+  /** What a promise of another vertex's work gives, or `canceled` as soon as this vertex is given up. */
+  orCanceled<T>(work: Promise<T>): Promise<T> {
+    if (this.#canceled === undefined) {
+      this.#canceled = Promise.withResolvers<never>();
+      this.#canceled.promise.catch(() => {});
+      if (this.signal.aborted) this.#canceled.reject(canceled(this.signal.reason));
+    }
+    return Promise.race([work, this.#canceled.promise]);
   }
 
   /** Does what the op asked to be done in the end, last asked first. */
