@@ -1,6 +1,6 @@
 /**
  * A process that uses a store in every way, without end, and says what it was promised: `+ <image> <n>` once an
- * image is named, `- <image>` before its name is deleted. It is killed while at it.
+ * image is named, `- <image>` before its name is deleted. It is killed while at it. With `keep` it gives up nothing.
  */
 import { createHash } from 'node:crypto';
 import { mkdirSync, writeFileSync, writeSync } from 'node:fs';
@@ -11,7 +11,7 @@ import { mediaTypes } from '../../../src/oci/types.ts';
 import { contentRefLabels, snapshotRefLabel } from '../../../src/store/labels.ts';
 import { openLocalStore } from '../../../src/store/local/open.ts';
 
-const [root = '', name = ''] = process.argv.slice(2);
+const [root = '', name = '', mode = ''] = process.argv.slice(2);
 const say = (line: string) => writeSync(1, `${line}\n`);
 say('started');
 const store = await openLocalStore(root);
@@ -63,6 +63,7 @@ for (let n = 0; ; n++) {
   const image = { mediaType: mediaTypes.ociManifest, digest: target, size: manifest.length };
   await store.images.put(`${name}:${n}`, image);
   say(`+ ${name}:${n} ${parent}`);
+  if (mode === 'keep') continue;
   const view = await store.snapshots.view(parent!);
   await store.leases.delete(lease);
   await view.release();
