@@ -10,7 +10,9 @@ export interface ExecMount {
   source:
     | { type: 'mounts'; mounts: Mount[] /** Sub-path to show, inside the mounts. */; selector?: string }
     | { type: 'host'; path: string }
-    | { type: 'tmpfs' /** Bytes; 0: no limit. */; size: number; mode?: number };
+    | { type: 'tmpfs' /** Bytes; 0: no limit. */; size: number; mode?: number }
+    /** A file that lives in memory only, in the container's own mount namespace (a secret). */
+    | { type: 'file'; data: Buffer; uid: number; gid: number; mode: number };
 }
 
 export interface ExecSpec {
@@ -19,12 +21,16 @@ export interface ExecSpec {
   args: string[];
   /** `K=V` */
   env: string[];
+  /** More `K=V`, kept off the disk: the process's configuration is then held in memory only. */
+  secretEnv?: string[];
   cwd: string;
   /** `user[:group]`, names or numbers, looked up in the root filesystem; '' is root. */
   user: string;
   hostname: string;
   root: { mounts: Mount[]; readonly: boolean };
   mounts: ExecMount[];
+  /** Folders made on the way to a mount point go too when it does (LLB's removeMountStubsRecursive). */
+  removeStubParents?: boolean;
   network: 'default' | 'host' | 'none';
   security: 'sandbox' | 'insecure';
   extraHosts: { host: string; ip: string }[];

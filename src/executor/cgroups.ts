@@ -1,0 +1,136 @@
+/** Control groups of containers: where they can be made, what limits they take, and getting rid of them. */
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { errnoCode } from '../errors/error.ts';
+
+export interface CgroupHost {
+  /** What runc will use: one v2 tree, v1 controllers (`hybrid` counts as v1), or nothing that can be written to. */
+  kind: 'v2' | 'v1' | 'none';
+  /** Mount points of all trees in which runc makes groups. */
+  trees: string[];
+  /** Controllers that limits can be set with. */
+  controllers: Set<string>;
+  /** Why there is none. */
+  reason?: string;
+}
+
+/** Looks at how this host mounts cgroups, and whether groups can be made in them. */
+export function detectCgroups(mountinfo = readFileSync('/proc/self/mountinfo', 'utf8')): CgroupHost {
+  const mounts = parseMounts(mountinfo);
+  const top = mounts.find((m) => m.point === '/sys/fs/cgroup');
+  if (top?.type === 'cgroup2') {
+    const host: CgroupHost = { kind: 'v2', trees: [top.point], controllers: readControllers(top.point) };
+    return usable(host);
+  }
+  const trees = mounts.filter((m) => m.type === 'cgroup' && m.point.startsWith('/sys/fs/cgroup/'));
+  const controllers = new Set(trees.flatMap((m) => m.options));
+  // runc insists on the devices controller.
+  if (!controllers.has('devices')) {
+    return { kind: 'none', trees: [], controllers: new Set(), reason: 'no cgroup controllers are mounted' };
+  }
+  // On a hybrid host runc joins the v2 tree too.
+  const unified = mounts.filter((m) => m.type === 'cgroup2').map((m) => m.point);
+  return usable({ kind: 'v1', trees: [...trees.map((m) => m.point), ...unified], controllers });
+}
+
+function usable(host: CgroupHost): CgroupHost {
+  const name = `drydock-probe-${process.pid}`;
+  for (const tree of host.trees) {
+    try {
+      mkdirSync(join(tree, name));
+      rmdirSync(join(tree, name));
+    } catch (err) {
+      return {
+        kind: 'none',
+        trees: [],
+        controllers: new Set(),
+        reason: `${tree} cannot be written to (${errnoCode(err) ?? err})`,
+      };
+    }
+  }
+  return host;
+}
+
+function readControllers(tree: string): Set<string> {
+  try {
+    return new Set(readFileSync(join(tree, 'cgroup.controllers'), 'utf8').trim().split(' '));
+  } catch {
+    return new Set();
+  }
+}
+
+function parseMounts(text: string): { point: string; type: string; options: string[] }[] {
+  return text.split('\n').flatMap((line) => {
+    const [left = '', right = ''] = line.split(' - ');
+    const point = left.split(' ')[4];
+    const [type, , options = ''] = right.split(' ');
+    return point === undefined || type === undefined ? [] : [{ point, type, options: options.split(',') }];
+  });
+}
+
+/** Processes in a group and its subgroups, over all trees. */
+export function processesIn(trees: readonly string[], group: string): number[] {
+  const pids = new Set<number>();
+  for (const tree of trees) {
+    for (const dir of groupsBelow(join(tree, group))) {
+      for (const line of read(join(dir, 'cgroup.procs')).split('\n')) if (line !== '') pids.add(Number(line));
+    }
+  }
+  return [...pids];
+}
+
+/** Kills everything in a group. */
+export function killGroup(trees: readonly string[], group: string): void {
+  for (const pid of processesIn(trees, group)) {
+    try {
+      process.kill(pid, 'SIGKILL');
+    } catch {
+      // It ended meanwhile.
+    }
+  }
+}
+
+/** Removes a group and its subgroups; false while processes are in it. */
+export function removeGroup(trees: readonly string[], group: string): boolean {
+  let gone = true;
+  for (const tree of trees) {
+    for (const dir of groupsBelow(join(tree, group))) {
+      try {
+        rmdirSync(dir);
+      } catch (err) {
+        if (errnoCode(err) !== 'ENOENT') gone = false;
+      }
+    }
+  }
+  return gone;
+}
+
+/** A group's folder and those below it, deepest first. */
+function groupsBelow(dir: string): string[] {
+  if (!existsSync(dir)) return [];
+  const below: string[] = [];
+  for (const entry of readdirSync(dir, { withFileTypes: true })) {
+    if (entry.isDirectory()) below.push(...groupsBelow(join(dir, entry.name)));
+  }
+  return [...below, dir];
+}
+
+/** Whether the kernel killed a process of this group for want of memory. */
+export function outOfMemory(host: CgroupHost, group: string): boolean {
+  for (const tree of host.trees) {
+    const text =
+      host.kind === 'v2'
+        ? read(join(tree, group, 'memory.events'))
+        : read(join(tree, group, 'memory.oom_control'));
+    if (/^oom_kill [1-9]/m.test(text)) return true;
+  }
+  return false;
+}
+
+function read(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return '';
+  }
+}

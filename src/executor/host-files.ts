@@ -1,0 +1,56 @@
+/** The /etc/hosts and /etc/resolv.conf that a step sees. Pure, but for reading the host's resolv.conf. */
+import { readFileSync } from 'node:fs';
+import { isIP } from 'node:net';
+import { fail } from '../errors/error.ts';
+
+export interface ExtraHost {
+  host: string;
+  ip: string;
+}
+
+/**
+ * Text of /etc/hosts. `host-gateway` is the host's address as the step sees it: it shares the host's network, so that
+ * is 127.0.0.1. Throws `invalid` for an address that is none.
+ */
+export function hostsFile(hostname: string, extra: readonly ExtraHost[]): string {
+  const rows = [
+    `127.0.0.1\tlocalhost ${hostname}`,
+    '::1\tlocalhost ip6-localhost ip6-loopback',
+    'fe00::0\tip6-localnet',
+    'ff00::0\tip6-mcastprefix',
+    'ff02::1\tip6-allnodes',
+    'ff02::2\tip6-allrouters',
+  ];
+  for (const { host, ip } of extra) {
+    const address = (ip === 'host-gateway' ? '127.0.0.1' : ip).replace(/^\[(.*)\]$/, '$1');
+    if (isIP(address) === 0 || !/^[^\s#]+$/.test(host)) {
+      throw fail('invalid', 'exec', `invalid extra host ${JSON.stringify(`${host}:${ip}`)}`, {
+        hint: 'Write --add-host NAME:ADDRESS, with an IP address or host-gateway.',
+      });
+    }
+    rows.push(`${address}\t${host}`);
+  }
+  return `${rows.join('\n')}\n`;
+}
+
+/**
+ * Text of /etc/resolv.conf. With the host's network the host's own file holds as it is. In another network a
+ * nameserver on the host's loopback (systemd-resolved's stub, dnsmasq) cannot be reached and is left out.
+ */
+export function resolvFile(host: string, sharesHostNetwork: boolean): string {
+  if (sharesHostNetwork) return host;
+  const kept = host.split('\n').filter((line) => {
+    const server = /^\s*nameserver\s+(\S+)/.exec(line)?.[1];
+    return server === undefined || !(server.startsWith('127.') || server === '::1');
+  });
+  return kept.join('\n');
+}
+
+/** The host's resolv.conf; when it names systemd-resolved's stub only, the real servers are good too but not needed. */
+export function hostResolv(): string {
+  try {
+    return readFileSync('/etc/resolv.conf', 'utf8');
+  } catch {
+    return '';
+  }
+}

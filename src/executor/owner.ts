@@ -1,0 +1,90 @@
+/**
+ * Who owns which cgroups: a file per running process, locked as long as it lives. A file that can be locked is one
+ * of a process that died; what it left is killed and removed.
+ */
+import { randomUUID } from 'node:crypto';
+import {
+  appendFileSync,
+  closeSync,
+  fstatSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  unlinkSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { tryLock } from '../linux/libc.ts';
+import { type CgroupHost, killGroup, removeGroup } from './cgroups.ts';
+
+export class Owner {
+  /** Last part of this process's cgroups. */
+  readonly name = randomUUID();
+  readonly #file: string;
+  readonly #fd: number;
+  readonly #trees: readonly string[];
+  readonly #groups = new Set<string>();
+
+  /** Sweeps what dead processes left, then registers this one. */
+  constructor(stateDir: string, host: CgroupHost) {
+    mkdirSync(stateDir, { recursive: true, mode: 0o700 });
+    sweep(stateDir, host.trees);
+    this.#trees = host.trees;
+    this.#file = join(stateDir, `${this.name}.owner`);
+    this.#fd = openSync(this.#file, 'ax', 0o600);
+    tryLock(this.#fd);
+    process.once('exit', () => this.release());
+  }
+
+  /** The cgroup of a container; the parent group is remembered first, so that a sweep finds it. */
+  group(parent: string, id: string): string {
+    const group = join('/', parent || 'drydock', this.name);
+    if (!this.#groups.has(group)) {
+      appendFileSync(this.#fd, `${group}\n`);
+      this.#groups.add(group);
+    }
+    return join(group, id);
+  }
+
+  release(): void {
+    try {
+      let gone = true;
+      for (const group of this.#groups) gone = removeGroup(this.#trees, group) && gone;
+      if (gone) unlinkSync(this.#file);
+      closeSync(this.#fd);
+    } catch {
+      // The next start sweeps it.
+    }
+  }
+}
+
+/** Kills and removes the cgroups of processes that died. */
+export function sweep(stateDir: string, trees: readonly string[]): void {
+  for (const name of readdirSync(stateDir)) {
+    if (!name.endsWith('.owner')) continue;
+    const file = join(stateDir, name);
+    let fd: number;
+    try {
+      fd = openSync(file, 'r');
+    } catch {
+      continue;
+    }
+    try {
+      // Not one that is being made just now, and not one that another sweep has taken away.
+      if (!tryLock(fd) || Date.now() - fstatSync(fd).ctimeMs < 50) continue;
+      if (statSync(file, { throwIfNoEntry: false }) === undefined) continue;
+      let gone = true;
+      for (const group of readFileSync(fd, 'utf8').split('\n')) {
+        if (!group.startsWith('/') || !group.includes(name.slice(0, -'.owner'.length))) continue;
+        killGroup(trees, group);
+        gone = removeGroup(trees, group) && gone;
+      }
+      if (gone) unlinkSync(file);
+    } catch {
+      // Left for the next sweep.
+    } finally {
+      closeSync(fd);
+    }
+  }
+}

@@ -1,0 +1,120 @@
+/**
+ * Mount stubs: the empty files and folders a runtime makes in the root filesystem for its mounts to land on. They
+ * are no part of what the step did, so they are taken out of its layer again, with the folders that were only
+ * copied up to hold them.
+ */
+import { lstatSync, readdirSync, rmdirSync, type Stats, unlinkSync } from 'node:fs';
+import { join } from 'node:path';
+import { dirName, splitPath } from '../fs/paths.ts';
+import { resolvePath } from '../fs/resolve.ts';
+import type { FsEntry, FsView } from '../fs/view.ts';
+import { lgetxattr, lutimesNs } from '../linux/libc.ts';
+
+export interface StubPlan {
+  /** Paths that are not there yet, deepest first within each mount point. */
+  paths: string[];
+  /** The folders they will be made in, as they were. */
+  holders: Map<string, FsEntry>;
+}
+
+/** A folder that changed no later than this after its stub was made was changed by the making of it. */
+const sameTimeNs = 50_000_000n;
+
+/** What the runtime will have to make for these mount points. `parents`: folders on the way to one count too. */
+export function planStubs(view: FsView, destinations: readonly string[], parents: boolean): StubPlan {
+  const paths = new Set<string>();
+  const holders = new Map<string, FsEntry>();
+  for (const destination of destinations) {
+    let path = resolvePath(view, destination, { followLast: true });
+    for (let leaf = true; path !== '/'; leaf = false) {
+      const entry = view.lstat(path);
+      if (entry !== undefined) {
+        if (!leaf) holders.set(path, entry);
+        break;
+      }
+      if (leaf || parents) paths.add(path);
+      path = dirName(path);
+    }
+    const root = path === '/' ? view.lstat('/') : undefined;
+    if (root !== undefined) holders.set('/', root);
+  }
+  const list = [...paths].sort((a, b) => splitPath(b).length - splitPath(a).length);
+  return { paths: list, holders };
+}
+
+/**
+ * Removes the stubs that are still as they were made from the writable layer folder. `merged`: there are layers
+ * below it, so a folder left with nothing in it that is as it was below need not be in this one.
+ */
+export function removeStubs(layer: string, plan: StubPlan, merged: boolean): void {
+  const touched = new Map<string, bigint>();
+  for (const path of plan.paths) {
+    const st = statWithin(layer, path);
+    if (st === undefined || !isStub(join(layer, path), st)) continue;
+    const holder = dirName(path);
+    const before = mtimeOf(layer, holder);
+    remove(join(layer, path), st);
+    if (before === undefined) continue;
+    // The holder's own time is what it was before the stub came, if nothing else changed it since.
+    const was = plan.holders.get(holder)?.mtimeNs;
+    const bySelf = before - mtimeNs(st) < sameTimeNs;
+    const time = was !== undefined && (touched.has(holder) || bySelf) ? was : before;
+    if (time === was) touched.set(holder, time);
+    setTime(join(layer, holder), time);
+  }
+  if (!merged) return;
+  for (const [path, was] of [...plan.holders].sort(([a], [b]) => b.length - a.length)) {
+    pruneCopiedUp(layer, path, was);
+  }
+}
+
+/** Takes a folder out of the layer that holds nothing and is as it is below; then the ones it was copied up in. */
+function pruneCopiedUp(layer: string, path: string, was: FsEntry): void {
+  if (path === '/') return;
+  const st = statWithin(layer, path);
+  const host = join(layer, path);
+  if (!st?.isDirectory() || readdirSync(host).length > 0) return;
+  if (was.type !== 'dir' || st.uid !== was.uid || st.gid !== was.gid || (st.mode & 0o7777) !== was.mode)
+    return;
+  if (lgetxattr(host, 'trusted.overlay.opaque') !== undefined) return;
+  const holder = dirName(path);
+  const time = mtimeOf(layer, holder);
+  rmdirSync(host);
+  if (time !== undefined) setTime(join(layer, holder), time);
+}
+
+/** lstat of a path in the layer, every part on the way to it being a real folder there. */
+function statWithin(layer: string, path: string): Stats | undefined {
+  let host = layer;
+  let st = lstatSync(host, { throwIfNoEntry: false });
+  for (const part of splitPath(path)) {
+    if (!st?.isDirectory()) return undefined;
+    host = join(host, part);
+    st = lstatSync(host, { throwIfNoEntry: false });
+  }
+  return st;
+}
+
+function isStub(host: string, st: Stats): boolean {
+  if (st.isDirectory()) return readdirSync(host).length === 0;
+  return st.isFile() && st.size === 0 && st.nlink === 1;
+}
+
+function remove(host: string, st: Stats): void {
+  if (st.isDirectory()) rmdirSync(host);
+  else unlinkSync(host);
+}
+
+function mtimeOf(layer: string, path: string): bigint | undefined {
+  const st = statWithin(layer, path);
+  return st?.isDirectory() ? mtimeNs(st, join(layer, path)) : undefined;
+}
+
+function mtimeNs(st: Stats, host?: string): bigint {
+  if (host !== undefined) return lstatSync(host, { bigint: true }).mtimeNs;
+  return BigInt(Math.round(st.mtimeMs * 1e6));
+}
+
+function setTime(host: string, time: bigint): void {
+  lutimesNs(host, time, time);
+}

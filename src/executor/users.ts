@@ -1,0 +1,113 @@
+/** From `user[:group]` to numbers, by the root filesystem's own /etc/passwd and /etc/group. */
+import { fail } from '../errors/error.ts';
+import { readFileIn } from '../fs/read.ts';
+import type { FsView } from '../fs/view.ts';
+
+export interface ProcessUser {
+  uid: number;
+  gid: number;
+  /** Supplementary groups. */
+  groups: number[];
+  /** Home folder of the passwd entry, if there is one. */
+  home?: string;
+}
+
+interface PasswdEntry {
+  name: string;
+  uid: number;
+  gid: number;
+  home: string;
+}
+
+interface GroupEntry {
+  name: string;
+  gid: number;
+  members: string[];
+}
+
+/**
+ * Looks up `user[:group]`, names or numbers; '' is root. A number needs no entry (its group is then 0); a user named
+ * without a group gets the groups that list it. Throws `invalid` (hop `exec`) in docker's words for an unknown name.
+ */
+export function lookUpUser(view: FsView, spec: string): ProcessUser {
+  const [userPart = '', groupPart] = splitOnce(spec);
+  const passwd = parsePasswd(textOf(view, '/etc/passwd'));
+  const number = userPart === '' ? 0 : idOf(userPart);
+  const entry = passwd.find((e) => (number === undefined ? e.name === userPart : e.uid === number));
+  if (entry === undefined && number === undefined) {
+    const names = passwd.map((e) => e.name);
+    throw fail('invalid', 'exec', `unable to find user ${userPart}: no matching entries in passwd file`, {
+      hint:
+        names.length === 0
+          ? 'The image has no /etc/passwd: name the user by number.'
+          : `The image knows ${names.slice(0, 12).join(', ')}${names.length > 12 ? ', …' : ''}; add the user in a RUN before, or name it by number.`,
+    });
+  }
+  const uid = entry?.uid ?? number ?? 0;
+  if (groupPart === undefined || groupPart === '') {
+    const groups = entry === undefined ? [] : groupsOf(view, entry.name);
+    return { uid, gid: entry?.gid ?? 0, groups, home: entry?.home };
+  }
+  return { uid, gid: lookUpGroup(view, groupPart), groups: [], home: entry?.home };
+}
+
+function groupsOf(view: FsView, name: string): number[] {
+  const groups = parseGroup(textOf(view, '/etc/group'));
+  return [...new Set(groups.filter((g) => g.members.includes(name)).map((g) => g.gid))];
+}
+
+function lookUpGroup(view: FsView, name: string): number {
+  const number = idOf(name);
+  if (number !== undefined) return number;
+  const group = parseGroup(textOf(view, '/etc/group')).find((g) => g.name === name);
+  if (group !== undefined) return group.gid;
+  throw fail('invalid', 'exec', `unable to find group ${name}: no matching entries in group file`, {
+    hint: 'Add the group in a RUN before, or name it by number.',
+  });
+}
+
+function splitOnce(spec: string): [string, string | undefined] {
+  const at = spec.indexOf(':');
+  return at < 0 ? [spec, undefined] : [spec.slice(0, at), spec.slice(at + 1)];
+}
+
+function idOf(text: string): number | undefined {
+  if (!/^\d{1,10}$/.test(text)) return undefined;
+  const id = Number(text);
+  return id <= 0xfffffffe ? id : undefined;
+}
+
+function textOf(view: FsView, path: string): string {
+  return readFileIn(view, path)?.toString('utf8') ?? '';
+}
+
+/** passwd(5); lines that do not parse are passed over. */
+export function parsePasswd(text: string): PasswdEntry[] {
+  return lines(text).flatMap((fields) => {
+    const uid = idOf(fields[2] ?? '');
+    const gid = idOf(fields[3] ?? '');
+    const name = fields[0] ?? '';
+    return name === '' || uid === undefined || gid === undefined
+      ? []
+      : [{ name, uid, gid, home: fields[5] ?? '' }];
+  });
+}
+
+/** group(5); lines that do not parse are passed over. */
+export function parseGroup(text: string): GroupEntry[] {
+  return lines(text).flatMap((fields) => {
+    const gid = idOf(fields[2] ?? '');
+    const name = fields[0] ?? '';
+    return name === '' || gid === undefined
+      ? []
+      : [{ name, gid, members: (fields[3] ?? '').split(',').filter((member) => member !== '') }];
+  });
+}
+
+function lines(text: string): string[][] {
+  return text
+    .split('\n')
+    .map((line) => line.trim())
+    .filter((line) => line !== '' && !line.startsWith('#'))
+    .map((line) => line.split(':'));
+}
