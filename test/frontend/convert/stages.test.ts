@@ -13,9 +13,9 @@ describe('stages', () => {
     ]);
     expect(names).toEqual([
       expect.stringMatching(/^\[1\/4\] FROM docker\.io\/library\/alpine:3@sha256:/),
+      '[internal] load build context',
       '[2/4] RUN make',
       '[3/4] WORKDIR /srv',
-      '[internal] load build context',
       '[4/4] COPY a b/',
     ]);
   });

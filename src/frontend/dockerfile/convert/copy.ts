@@ -71,7 +71,7 @@ export function convertCopy(
   } else stage.state = stage.state.file(steps, options);
   const paths = from === undefined ? stage.contextPaths : from.paths;
   for (const src of copied.sources) {
-    if (!copied.add || (!isHttp(src) && remoteGit(src) === undefined)) paths.add(posix.join('/', src));
+    if (!copied.add || (!isHttp(src) && remoteGit(src) === undefined)) paths.add(posix.resolve('/', src));
   }
   commit(stage.image, historyOf(copied), { layer: true, buildkit: true, epoch: conversion.epoch });
 }

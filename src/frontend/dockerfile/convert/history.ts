@@ -12,7 +12,8 @@ export function commit(
   };
   if (options.epoch !== undefined) entry.created = isoTime(options.epoch);
   if (!options.layer) entry.empty_layer = true;
-  image.history = [...(image.history ?? []), entry];
+  image.history ??= [];
+  image.history.push(entry);
 }
 
 /** Seconds since the epoch as RFC 3339 without a fraction. */

@@ -14,13 +14,50 @@ export function emptyImage(platform: Platform): ImageConfig {
   return image;
 }
 
-/** A copy that may be changed; without its creation time and its layers, which belong to the base. */
+const imageKeys = [
+  'author',
+  'architecture',
+  'os',
+  'variant',
+  'os.version',
+  'os.features',
+  'history',
+] as const;
+const containerKeys = [
+  'User',
+  'ExposedPorts',
+  'Env',
+  'Entrypoint',
+  'Cmd',
+  'Volumes',
+  'WorkingDir',
+  'Labels',
+  'StopSignal',
+  'ArgsEscaped',
+  'Healthcheck',
+  'OnBuild',
+  'Shell',
+  'StopTimeout',
+] as const;
+
+/**
+ * A base's config as a copy that may be changed: without its creation time, its layers (which the exporter fills in),
+ * fields that describe the container it was made from, and nulls, which older tools wrote.
+ */
 export function cloneImage(source: ImageConfig): ImageConfig {
-  const image = structuredClone(source);
-  delete image.created;
-  image.config ??= {};
+  const image = pick(source, imageKeys) as ImageConfig;
+  image.config = pick(source.config ?? {}, containerKeys);
   image.rootfs = { type: 'layers', diff_ids: [] };
   return image;
+}
+
+function pick<T extends object, K extends keyof T>(source: T, keys: readonly K[]): Partial<T> {
+  const out: Partial<T> = {};
+  for (const key of keys) {
+    const value = source[key] as T[K] | null | undefined;
+    if (value !== null && value !== undefined) out[key] = structuredClone(value);
+  }
+  return out;
 }
 
 export function setPlatform(image: ImageConfig, platform: Platform): void {

@@ -70,7 +70,7 @@ function mountOf(
   if (mount.type === 'tmpfs') {
     return { type: 'tmpfs', target, size: mount.size === undefined ? 0 : parseSize(mount.size) };
   }
-  const path = posix.join('/', mount.source ?? '');
+  const path = posix.resolve('/', mount.source ?? '');
   const isCache = mount.type === 'cache';
   let source: State = isCache ? scratch() : conversion.context;
   if (from !== undefined) {

@@ -24,7 +24,8 @@ export function convertRun(
   const script = commandOf(stage, instruction);
   const { mounts, secrets, ssh } = convertMounts(conversion, stage, instruction, sources);
   if (script.mount !== undefined) mounts.push(script.mount);
-  if (request.shmSize > 0) mounts.push({ type: 'tmpfs', target: '/dev/shm', size: request.shmSize });
+  if (request.shmSize > 0 && !mounts.some(({ target }) => target === '/dev/shm'))
+    mounts.push({ type: 'tmpfs', target: '/dev/shm', size: request.shmSize });
   const shownEnv = new Map(values.env);
   for (const { env } of secrets) if (env !== undefined) shownEnv.set(env, '****');
   const text = stepText(conversion, `${instruction.original}${script.summary}`, shownEnv, true);

@@ -1,0 +1,162 @@
+import { gzipSync } from 'node:zlib';
+import { describe, expect, it } from 'vitest';
+import { dockerfileFrontend } from '../../../src/frontend/dockerfile/frontend.ts';
+import type { DockerfileRequest } from '../../../src/frontend/types.ts';
+import { loadGraph } from '../../../src/llb/graph.ts';
+import { FakeHost, request, type World } from './fake-host.ts';
+
+const dockerfile = 'FROM scratch\nCOPY a /\n';
+
+async function build(changes: Partial<DockerfileRequest>, trees: World['trees']) {
+  const host = new FakeHost({ trees });
+  const { targets, warnings } = await dockerfileFrontend(
+    request(changes),
+    host,
+    new AbortController().signal,
+  );
+  const vertices = loadGraph(targets[0]?.definition ?? (undefined as never)).vertices;
+  return { host, vertices, warnings };
+}
+const source = (vertex: Awaited<ReturnType<typeof build>>['vertices'][number] | undefined) => {
+  const op = vertex?.op.op;
+  return op?.case === 'source' ? op.value : undefined;
+};
+
+describe('where the Dockerfile comes from', () => {
+  it('a name given with -f, and its own .dockerignore', async () => {
+    const { vertices, host } = await build(
+      { dockerfile: 'sub/prod.Dockerfile' },
+      {
+        'local://context': {
+          'sub/prod.Dockerfile': dockerfile,
+          'sub/prod.Dockerfile.dockerignore': 'own\n',
+          '.dockerignore': 'other\n',
+        },
+      },
+    );
+    expect(source(vertices[0])?.attrs['local.excludepatterns']).toBe('["own"]');
+    expect(host.log).toEqual(['[internal] load build definition from sub/prod.Dockerfile']);
+    expect(JSON.parse(host.opened[0]?.['local.followpaths'] ?? '')).toEqual([
+      'sub/prod.Dockerfile',
+      'sub/prod.Dockerfile.dockerignore',
+    ]);
+  });
+
+  it('`dockerfile` in lower case will do', async () => {
+    await build({}, { 'local://context': { dockerfile } });
+  });
+
+  it('text, or another folder of the client', async () => {
+    await build({ dockerfileText: dockerfile }, {});
+    const { vertices } = await build({ dockerfileLocal: 'df' }, { 'local://df': { Dockerfile: dockerfile } });
+    expect(source(vertices[0])?.identifier).toBe('local://context');
+  });
+
+  it('a missing one: the error says what else is there', async () => {
+    await expect(
+      build({}, { 'local://context': { 'Dockerfile.prod': dockerfile, other: '' } }),
+    ).rejects.toMatchObject({
+      message: 'failed to read dockerfile: open Dockerfile: no such file or directory',
+      code: 'not-found',
+      hop: 'dockerfile',
+      hint: 'There is Dockerfile.prod: name it with -f Dockerfile.prod.',
+    });
+  });
+
+  it('an empty or binary one is refused', async () => {
+    await expect(build({}, { 'local://context': { Dockerfile: '' } })).rejects.toMatchObject({
+      code: 'invalid',
+    });
+    await expect(build({}, { 'local://context': { Dockerfile: 'FROM\0' } })).rejects.toThrow(
+      'is not a text file',
+    );
+  });
+});
+
+describe('remote contexts', () => {
+  it('git, with a ref and a folder', async () => {
+    const url = 'https://github.com/a/b.git#main:docker';
+    const { vertices } = await build(
+      { context: { type: 'remote', url } },
+      { 'git://github.com/a/b.git#main:docker': { Dockerfile: dockerfile } },
+    );
+    expect(vertices[0]?.name).toBe(`[internal] load git source ${url}`);
+  });
+
+  it('a tar from a URL is unpacked', async () => {
+    const url = 'https://h/ctx.tgz';
+    const { vertices, host } = await build(
+      { context: { type: 'remote', url } },
+      { [url]: { context: gzipSync('x') }, [`unpacked:${url}`]: { Dockerfile: dockerfile } },
+    );
+    expect(vertices.map(({ name }) => name)).toEqual([
+      '[internal] load remote build context',
+      '[internal] unpack remote build context',
+      '[1/1] COPY a /',
+    ]);
+    expect(host.opened[0]).toEqual({ 'http.filename': 'context' });
+  });
+
+  it('a bare Dockerfile from a URL has an empty context', async () => {
+    const url = 'https://h/Dockerfile';
+    const { vertices } = await build(
+      { context: { type: 'remote', url } },
+      { [url]: { context: dockerfile } },
+    );
+    expect(vertices.map(({ name }) => name)).toEqual(['[1/1] COPY a /']);
+    expect(vertices[0]?.inputs).toEqual([]);
+  });
+
+  it('a posted tar, or a posted Dockerfile', async () => {
+    const context = { type: 'upload', id: 'u' } as const;
+    const tar = await build({ context }, { 'upload://u': { Dockerfile: dockerfile, a: '' } });
+    expect(source(tar.vertices[0])?.identifier).toBe('upload://u');
+    const bare = await build({ context }, { 'upload://u': { context: dockerfile } });
+    expect(bare.vertices).toHaveLength(1);
+  });
+});
+
+describe('checks', () => {
+  it('that need conversion: undefined variables, bases, ignored files, relative folders, platforms', async () => {
+    const text = `
+ARG TAG
+FROM alpine:$TAGG AS a
+FROM --platform=$TARGETPLATFORM busybox AS b
+WORKDIR rel
+COPY skip/file /
+ENV PREFIX=1
+RUN echo
+LABEL x=$PREFX
+`;
+    const host = new FakeHost({
+      trees: { 'local://context': { Dockerfile: text, '.dockerignore': 'skip\n' } },
+      images: { 'docker.io/library/busybox:latest': { architecture: 'arm64' } },
+    });
+    const signal = new AbortController().signal;
+    const failing = dockerfileFrontend(request({ target: 'b' }), host, signal);
+    // `alpine:` is no valid image, but only stage b is built.
+    const { warnings } = await failing;
+    expect(
+      warnings.map(({ rule, message, location }) => [location.ranges[0]?.start.line, rule, message]),
+    ).toEqual([
+      [3, 'InvalidDefaultArgInFrom', expect.stringContaining('alpine:$TAGG')],
+      [3, 'UndefinedArgInFrom', "FROM argument 'TAGG' is not declared (did you mean TAG?)"],
+      [4, 'RedundantTargetPlatform', expect.stringContaining('$TARGETPLATFORM')],
+      [4, 'InvalidBaseImagePlatform', expect.stringContaining('Base image busybox was pulled with platform')],
+      [5, 'WorkdirRelativePath', expect.stringContaining('"rel"')],
+      [6, 'CopyIgnoredFile', expect.stringContaining('skip/file')],
+      [9, 'UndefinedVar', "Usage of undefined variable '$PREFX' (did you mean $PREFIX?)"],
+    ]);
+  });
+
+  it('`# check=error=true` fails the build, `--check` only reports', async () => {
+    const trees = { 'local://context': { Dockerfile: '# check=error=true\nFROM scratch\nWORKDIR rel\n' } };
+    await expect(build({}, trees)).rejects.toMatchObject({
+      message: 'lint violation found for rules: WorkdirRelativePath',
+      code: 'invalid',
+      source: { ranges: [{ start: { line: 3 } }] },
+    });
+    const { warnings } = await build({ check: true }, trees);
+    expect(warnings).toHaveLength(1);
+  });
+});
