@@ -6,10 +6,11 @@
  * A record whose result was pruned stays as an identity as long as others are keyed by it.
  */
 import { join } from 'node:path';
-import { DatabaseSync, type StatementSync } from 'node:sqlite';
+import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import type { Digest } from '../oci/types.ts';
 import type { SerializedRef } from '../store/ref.ts';
-import { migrate } from './schema.ts';
+import { openDatabase, transaction } from '../store/sqlite.ts';
+import { schema } from './schema.ts';
 
 export type RecordType =
   | 'regular'
@@ -64,9 +65,8 @@ export class Cache {
 
   /** Opens (or makes) `cache.db` in a folder. Several processes may have it open. */
   constructor(folder: string) {
-    const db = new DatabaseSync(join(folder, 'cache.db'));
-    db.exec('PRAGMA busy_timeout=10000; PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL');
-    migrate(db);
+    const file = join(folder, 'cache.db');
+    const db = openDatabase({ hop: 'cache', name: 'the cache records', file }, schema);
     this.#db = db;
     this.#get = {
       byKey: db.prepare('SELECT r.* FROM keys k JOIN records r ON r.id = k.record WHERE k.key = ?'),
@@ -110,7 +110,7 @@ export class Cache {
     keys: readonly { key: Digest; parts: KeyParts }[],
   ): void {
     const now = Date.now();
-    this.#transaction(() => {
+    transaction(this.#db, () => {
       const results = record.results === undefined ? null : JSON.stringify(record.results);
       this.#run.record.run(record.id, record.description, record.type, results, record.size, now, now);
       for (const { key, parts } of keys) this.#putKey(key, record.id, parts);
@@ -119,7 +119,7 @@ export class Cache {
 
   /** Adds one more key to a record. */
   alias(key: Digest, id: Digest, parts: KeyParts): void {
-    this.#transaction(() => this.#putKey(key, id, parts));
+    transaction(this.#db, () => this.#putKey(key, id, parts));
   }
 
   #putKey(key: Digest, id: Digest, parts: KeyParts): void {
@@ -161,7 +161,7 @@ export class Cache {
    * Drops the results of records; then forgets identities and keys that no result is built on any more.
    */
   prune(ids: readonly Digest[]): void {
-    this.#transaction(() => {
+    transaction(this.#db, () => {
       const drop = this.#db.prepare('UPDATE records SET results = NULL, size = 0 WHERE id = ?');
       for (const id of ids) drop.run(id);
       // An identity is kept while a live record's key names it, directly or through other identities.
@@ -181,7 +181,7 @@ export class Cache {
   /** Forgets the content digests of refs that are gone. */
   forgetDigests(isAlive: (ref: string) => boolean): void {
     const remove = this.#db.prepare('DELETE FROM content_digests WHERE ref = ?');
-    this.#transaction(() => {
+    transaction(this.#db, () => {
       for (const row of this.#db.prepare('SELECT DISTINCT ref FROM content_digests').all()) {
         if (!isAlive(String(row.ref))) remove.run(String(row.ref));
       }
@@ -190,17 +190,6 @@ export class Cache {
 
   close(): void {
     this.#db.close();
-  }
-
-  #transaction(body: () => void): void {
-    this.#db.exec('BEGIN IMMEDIATE');
-    try {
-      body();
-      this.#db.exec('COMMIT');
-    } catch (err) {
-      this.#db.exec('ROLLBACK');
-      throw err;
-    }
   }
 }
 

@@ -1,7 +1,5 @@
-import type { DatabaseSync } from 'node:sqlite';
-
 /** Steps from one schema version to the next; the version is SQLite's `user_version`. */
-const steps = [
+export const schema = [
   `CREATE TABLE records (
      id TEXT PRIMARY KEY,
      description TEXT NOT NULL,
@@ -35,18 +33,3 @@ const steps = [
      PRIMARY KEY (ref, selector)
    ) WITHOUT ROWID;`,
 ];
-
-/** Brings a cache database to the newest schema; safe when several processes open it at once. */
-export function migrate(db: DatabaseSync): void {
-  const version = () => Number(db.prepare('PRAGMA user_version').get()?.user_version ?? 0);
-  if (version() === steps.length) return;
-  db.exec('BEGIN IMMEDIATE');
-  try {
-    for (const step of steps.slice(version())) db.exec(step);
-    db.exec(`PRAGMA user_version = ${steps.length}`);
-    db.exec('COMMIT');
-  } catch (err) {
-    db.exec('ROLLBACK');
-    throw err;
-  }
-}

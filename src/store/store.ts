@@ -57,7 +57,7 @@ export interface Content {
   bytes(digest: Digest): Promise<Buffer>;
   /**
    * Opens (or resumes) an ingest named `ref`. Two writers of one ref are refused with `conflict`. If `expected` is
-   * already there, throws `exists`.
+   * already there, throws `exists`, and the lease holds it.
    */
   writer(ref: string, options: WriterOptions): Promise<ContentWriter>;
   /** Stores a small blob and returns its digest; storing what is there already is fine. */
@@ -146,7 +146,10 @@ export interface Snapshots {
   mounts(key: string): Promise<Mount[]>;
   /** Read-only mounts of a committed snapshot, until released. */
   view(key: string): Promise<{ mounts: Mount[]; release(): Promise<void> }>;
-  /** Turns an active snapshot into the committed `name`. `exists` when the name is taken (the active one stays). */
+  /**
+   * Turns an active snapshot into the committed `name`. `exists` when the name is taken: the active one stays, and
+   * the lease holds the one that is there.
+   */
   commit(
     name: string,
     activeKey: string,
@@ -168,7 +171,7 @@ export interface Snapshots {
   /** Own bytes and inodes of this layer, without its parents. */
   usage(key: string): Promise<{ size: number; inodes: number }>;
   list(): Promise<SnapshotInfo[]>;
-  /** `conflict` while it has children. */
+  /** `conflict` while it has children or an open view. */
   remove(key: string): Promise<void>;
 }
 
@@ -185,15 +188,19 @@ export interface ImageRecord {
 export interface Images {
   get(name: string): Promise<ImageRecord | undefined>;
   list(): Promise<ImageRecord[]>;
-  /** Creates or moves a name. */
+  /** Creates or moves a name. Throws `not-found` when the target is not in content. */
   put(name: string, target: Descriptor, labels?: Record<string, string>): Promise<ImageRecord>;
   delete(name: string): Promise<boolean>;
 }
 
 /** A lease keeps what was made under it until it is deleted or its process has died. */
 export interface Leases {
-  /** `pinned` leases outlive the process (cache records use one each); others die with it. */
+  /**
+   * `pinned` leases outlive the process (cache records use one each); others die with it. Making one's own or a
+   * pinned lease again is fine; `conflict` when it is another process's.
+   */
   create(id: string, options?: { pinned?: boolean; labels?: Record<string, string> }): Promise<void>;
+  /** Throws `not-found` when the lease or the thing is not there; else the thing stays as long as the lease. */
   add(id: string, resource: LeaseResource): Promise<void>;
   removeResource(id: string, resource: LeaseResource): Promise<void>;
   resources(id: string): Promise<LeaseResource[]>;

@@ -8,6 +8,7 @@ import { specOfMounts } from '../../src/fs/view.ts';
 import { digestOf } from '../../src/oci/digest.ts';
 import type { Descriptor } from '../../src/oci/types.ts';
 import { openLocalStore } from '../../src/store/local/open.ts';
+import { unmountBelow } from '../../src/store/local/run.ts';
 import type { Store } from '../../src/store/store.ts';
 import { closePool } from '../../src/workers/pool.ts';
 import { type Child, startChild } from './children/spawn.ts';
@@ -22,6 +23,7 @@ beforeEach(() => {
 afterEach(async () => {
   for (const child of children.splice(0)) child.process.kill('SIGKILL');
   for (const store of stores.splice(0)) await store.close();
+  unmountBelow(root);
   rmSync(root, { recursive: true, force: true });
 });
 afterAll(closePool);

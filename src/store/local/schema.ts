@@ -1,11 +1,8 @@
-import type { DatabaseSync } from 'node:sqlite';
-import { fail } from '../../errors/error.ts';
-
 /**
  * Steps from one version of the metadata to the next; the version is SQLite's `user_version`. Labels are JSON
  * objects. `refs` holds what labels keep alive, taken apart once, when labels are set.
  */
-const steps = [
+export const schema = [
   `CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 
    CREATE TABLE blobs (
@@ -79,27 +76,3 @@ const steps = [
      updated_at INTEGER NOT NULL
    ) WITHOUT ROWID;`,
 ];
-
-/** Brings the metadata to the newest schema; safe when several processes open it at once. */
-export function migrate(db: DatabaseSync): void {
-  const version = () => Number(db.prepare('PRAGMA user_version').get()?.user_version ?? 0);
-  if (version() === steps.length) return;
-  db.exec('BEGIN IMMEDIATE');
-  try {
-    const from = version();
-    if (from > steps.length) {
-      throw fail(
-        'unsupported',
-        'store',
-        `this store has format ${from}, but this Drydock knows formats up to ${steps.length}`,
-        { hint: 'Use the newer Drydock that made the store, or another --root.' },
-      );
-    }
-    for (const step of steps.slice(from)) db.exec(step);
-    db.exec(`PRAGMA user_version = ${steps.length}`);
-    db.exec('COMMIT');
-  } catch (err) {
-    db.exec('ROLLBACK');
-    throw err;
-  }
-}

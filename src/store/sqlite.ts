@@ -1,0 +1,131 @@
+/** Opens the SQLite databases that several processes share, and says what went wrong with them. */
+import { DatabaseSync } from 'node:sqlite';
+import { DrydockError, fail, type Hop } from '../errors/error.ts';
+
+/** What a database is, for errors about it. */
+export interface DatabaseName {
+  hop: Hop;
+  /** "the store's metadata" */
+  name: string;
+  file: string;
+}
+
+const SQLITE_BUSY = 5;
+const SQLITE_CORRUPT = 11;
+const SQLITE_FULL = 13;
+const SQLITE_NOTADB = 26;
+
+/** How long a process waits for another's write transaction (they take milliseconds). */
+const patienceMs = 20_000;
+
+/**
+ * Opens a database in WAL mode and brings it to the newest schema. `steps` lead from one version to the next; the
+ * version is SQLite's `user_version`. Throws `unavailable` when others keep it locked, `corrupt`, `exhausted`, and
+ * `unsupported` when a newer Drydock made it.
+ */
+export function openDatabase(name: DatabaseName, steps: readonly string[]): DatabaseSync {
+  const db = translated(name, () => new DatabaseSync(name.file, { timeout: patienceMs }));
+  try {
+    // The switch to WAL needs the file for itself and does not wait for it by SQLite's own timeout.
+    retryBusy(name, () => db.exec('PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL'));
+    retryBusy(name, () => migrate(db, name, steps));
+    return db;
+  } catch (err) {
+    db.close();
+    throw err;
+  }
+}
+
+function migrate(db: DatabaseSync, { hop, name, file }: DatabaseName, steps: readonly string[]): void {
+  const version = () => Number(db.prepare('PRAGMA user_version').get()?.user_version ?? 0);
+  if (version() === steps.length) return;
+  db.exec('BEGIN IMMEDIATE');
+  try {
+    const from = version();
+    if (from > steps.length) {
+      throw fail(
+        'unsupported',
+        hop,
+        `${name} have format ${from}; this Drydock knows up to ${steps.length}`,
+        {
+          hint: 'Use the newer Drydock that made them, or another --root.',
+          details: { file },
+        },
+      );
+    }
+    for (const step of steps.slice(from)) db.exec(step);
+    db.exec(`PRAGMA user_version = ${steps.length}`);
+    db.exec('COMMIT');
+  } catch (err) {
+    if (db.isTransaction) db.exec('ROLLBACK');
+    throw err;
+  }
+}
+
+/** Runs `body` in a transaction that holds the write lock from its start; rolls back when it throws. */
+export function transaction<T>(db: DatabaseSync, body: () => T): T {
+  db.exec('BEGIN IMMEDIATE');
+  try {
+    const result = body();
+    db.exec('COMMIT');
+    return result;
+  } catch (err) {
+    if (db.isTransaction) db.exec('ROLLBACK');
+    throw err;
+  }
+}
+
+function retryBusy(name: DatabaseName, body: () => void): void {
+  const until = Date.now() + patienceMs;
+  for (;;) {
+    try {
+      body();
+      return;
+    } catch (err) {
+      if (sqliteCode(err) !== SQLITE_BUSY || Date.now() > until) throw sqliteError(name, err);
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5);
+    }
+  }
+}
+
+/** Runs `body` with SQLite's failures as errors that say what to do. */
+export function translated<T>(name: DatabaseName, body: () => T): T {
+  try {
+    return body();
+  } catch (err) {
+    throw sqliteError(name, err);
+  }
+}
+
+function sqliteCode(err: unknown): number | undefined {
+  if (!(err instanceof Error) || !('errcode' in err) || typeof err.errcode !== 'number') return undefined;
+  return err.errcode & 0xff;
+}
+
+function sqliteError({ hop, name, file }: DatabaseName, err: unknown): unknown {
+  if (err instanceof DrydockError) return err;
+  const text = err instanceof Error ? err.message : String(err);
+  const rest = { cause: err, details: { file } };
+  switch (sqliteCode(err)) {
+    case SQLITE_BUSY:
+      return fail('unavailable', hop, `another process keeps ${name} locked (${text})`, {
+        hint: 'Try again; if they stay locked, look for a hanging drydock process.',
+        ...rest,
+      });
+    case SQLITE_FULL:
+      return fail('exhausted', hop, `no space left for ${name} (${text})`, {
+        hint: 'Free disk space, for example with `drydock prune`.',
+        ...rest,
+      });
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+      return fail('corrupt', hop, `${name} are damaged (${text})`, {
+        hint: `Move ${file} away (or restore it from a backup) and start again.`,
+        ...rest,
+      });
+    case undefined:
+      return err;
+    default:
+      return fail('internal', hop, `${name}: ${text}`, rest);
+  }
+}
