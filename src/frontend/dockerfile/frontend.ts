@@ -1,7 +1,7 @@
 /** The Dockerfile frontend: reads the Dockerfile of a context and converts it, once per platform. */
 import { throwIfAborted } from '../../errors/error.ts';
 import type { DockerfileRequest, Frontend, FrontendTarget, LintWarning } from '../types.ts';
-import type { Dockerfile } from './ast.ts';
+import type { Dockerfile, Stage } from './ast.ts';
 import { isPredefined, own } from './convert/args.ts';
 import { openContext } from './convert/context.ts';
 import { convertDockerfile } from './convert/convert.ts';
@@ -28,12 +28,24 @@ export const dockerfileFrontend: Frontend = async (request, host, signal) => {
   const excludes = needsIgnore ? await context.excludes() : [];
   const findings = new Findings();
   const consumed = new Set<string>();
+  const shellInBase = new Set<Stage>();
   const platforms = request.platforms.length > 0 ? request.platforms : [undefined];
   const convert = (platform: (typeof platforms)[number]) =>
-    convertDockerfile({ request, host, signal, file, context, excludes, platform, findings, consumed });
+    convertDockerfile({
+      request,
+      host,
+      signal,
+      file,
+      context,
+      excludes,
+      platform,
+      findings,
+      consumed,
+      shellInBase,
+    });
   const targets: FrontendTarget[] = await Promise.all(platforms.map(convert));
   const override = own(request.buildArgs, 'BUILDKIT_DOCKERFILE_CHECK');
-  const warnings = toWarnings([...lintDockerfile(file), ...findings.list], file, override);
+  const warnings = toWarnings([...lintDockerfile(file, { shellInBase }), ...findings.list], file, override);
   const failure = checkOptions(file, override).error && !request.check ? lintFailure(warnings) : undefined;
   if (failure !== undefined) throw failure;
   const unused = unusedArgs(request, file, consumed);

@@ -190,8 +190,9 @@ export function inherit(stage: StageState, target: Platform): void {
   if (base === undefined) return;
   stage.state = base.state;
   stage.platform = base.platform ?? target;
-  stage.image = structuredClone(base.image);
-  delete containerOf(stage.image).OnBuild;
+  // What instructions change in it they replace, so the rest may be shared.
+  const { OnBuild: _, ...config } = containerOf(base.image);
+  stage.image = { ...base.image, config, history: [...(base.image.history ?? [])] };
   stage.baseRef = base.baseRef;
   stage.paths = base.paths;
   stage.workdirSet = base.workdirSet;

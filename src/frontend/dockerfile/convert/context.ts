@@ -2,6 +2,7 @@
 import { posix } from 'node:path';
 import { DrydockError, fail } from '../../../errors/error.ts';
 import { nearest } from '../../../errors/nearest.ts';
+import { readIgnore } from '../../../fs/ignore.ts';
 import {
   copy,
   http,
@@ -14,7 +15,6 @@ import {
 } from '../../../llb/llb.ts';
 import type { DockerfileRequest, FrontendHost, FrontendTree } from '../../types.ts';
 import { own } from './args.ts';
-import { parseDockerignore } from './dockerignore.ts';
 import { gitState, parseGitRef } from './git-ref.ts';
 
 /** Most bytes of a Dockerfile or .dockerignore. A larger downloaded file is taken for an archive. */
@@ -189,7 +189,7 @@ class IgnoreFile {
       '[internal] load .dockerignore',
       `${localName}-.dockerignore`,
     );
-    return parseDockerignore(this.#text);
+    return readIgnore(this.#text);
   }
 }
 
@@ -223,10 +223,10 @@ async function openRemote(request: DockerfileRequest, host: FrontendHost): Promi
   if (context.type === 'upload') {
     const files = upload(context.id, { name: '[internal] load build context' });
     const tree = await host.open(marshal(files));
-    // Bytes that are no tar are a bare Dockerfile: the upload's tree then holds just that file.
-    const only = await tree.readdir('/');
-    const bare = only.length === 1 && only[0]?.type === 'file' && /^(context|Dockerfile)$/.test(only[0].name);
-    return bare ? { tree, files: scratch(), filename: only[0]?.name } : { tree, files };
+    // A bare Dockerfile is a tree with just that file, whatever name is asked for.
+    const [only, ...more] = await tree.readdir('/');
+    const bare = more.length === 0 && only?.type === 'file' && only.name === 'Dockerfile';
+    return { tree, files, filename: bare ? only.name : undefined };
   }
   if (context.type !== 'remote') throw fail('internal', 'context', 'a local context is not opened');
   const { url } = context;

@@ -2,7 +2,7 @@ import type { SourceRange } from '../../../errors/error.ts';
 import type { OpOptions, ProxyEnv, State } from '../../../llb/llb.ts';
 import type { Platform } from '../../../oci/types.ts';
 import type { DockerfileRequest, FrontendHost } from '../../types.ts';
-import type { Base, Dockerfile } from '../ast.ts';
+import type { Base, Dockerfile, Stage } from '../ast.ts';
 import { type ExpandOptions, expandWord } from '../expand/expand.ts';
 import { undefinedVarFindings } from '../lint/findings.ts';
 import type { Findings } from './findings.ts';
@@ -27,10 +27,12 @@ export interface Conversion {
   readonly epoch?: number;
   readonly stages: StageTable;
   readonly findings: Findings;
+  /** Stages whose base image sets SHELL; checks want to know. */
+  readonly shellInBase: Set<Stage>;
   /** Names of build args that some ARG took. */
   readonly consumed: Set<string>;
-  /** `.dockerignore` patterns. */
-  readonly excludes: readonly string[];
+  /** Whether `.dockerignore` leaves a path out of the context for certain. */
+  readonly isIgnored: (path: string) => boolean;
   readonly context: State;
 }
 

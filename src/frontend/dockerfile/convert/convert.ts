@@ -4,12 +4,13 @@ import { lazy, marshal, scratch } from '../../../llb/llb.ts';
 import { hostPlatform, normalizePlatform } from '../../../oci/platform.ts';
 import type { Platform } from '../../../oci/types.ts';
 import type { DockerfileRequest, FrontendHost, FrontendTarget } from '../../types.ts';
-import type { Dockerfile } from '../ast.ts';
+import type { Dockerfile, Stage } from '../ast.ts';
 import { globalArgValues, own, platformArgValues, proxyOf } from './args.ts';
 import { followPaths, resolveBases } from './bases.ts';
 import type { BuildContext } from './context.ts';
 import type { Conversion } from './conversion.ts';
 import { convertStage } from './dispatch.ts';
+import { ignoreTest } from './dockerignore.ts';
 import type { Findings } from './findings.ts';
 import { containerOf, platformOf, setPlatform } from './image.ts';
 import { planStages } from './plan.ts';
@@ -26,6 +27,7 @@ export interface ConvertInput {
   platform: Platform | undefined;
   findings: Findings;
   consumed: Set<string>;
+  shellInBase: Set<Stage>;
 }
 
 /** Converts a Dockerfile for one platform. Throws `invalid` and `not-found` with the place in the Dockerfile. */
@@ -48,6 +50,7 @@ export async function convertDockerfile(input: ConvertInput): Promise<FrontendTa
     epoch: epochOf(request, globalArgs),
     stages: new StageTable(),
     findings,
+    isIgnored: ignoreTest(input.excludes),
     context,
   };
   for (const { args } of file.globalArgs) for (const { name } of args) input.consumed.add(name);

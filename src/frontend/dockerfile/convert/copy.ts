@@ -17,7 +17,6 @@ import { parseDigest } from '../../../oci/digest.ts';
 import type { CopyFlags, InstructionOf } from '../ast.ts';
 import { copyIgnoredFileFinding } from '../lint/findings.ts';
 import { type Conversion, expandIn, opLocation } from './conversion.ts';
-import { isIgnored } from './dockerignore.ts';
 import { type GitRef, gitState, parseGitRef } from './git-ref.ts';
 import { commit } from './history.ts';
 import type { Command, StageState } from './stages.ts';
@@ -198,7 +197,7 @@ function sourceStep(
     const file = http(src, { filename, checksum, name, location });
     return copy(file, filename, copied.destPath, { ...common, unpack: flags.unpack ?? false });
   }
-  if (from === undefined && isIgnored(src, conversion.excludes)) {
+  if (from === undefined && conversion.isIgnored(src)) {
     const path = posix.normalize(src).replace(/\/$/, '') || '/';
     conversion.findings.add(copyIgnoredFileFinding(add ? 'ADD' : 'COPY', path, instruction.range));
   }

@@ -28,7 +28,8 @@ export function convertStage(conversion: Conversion, stage: StageState): void {
   stage.platform ??= conversion.target;
   ensurePath(stage.image);
   let { state } = stage;
-  const { Env = [], WorkingDir, User } = containerOf(stage.image);
+  const { Env = [], WorkingDir, User, Shell } = containerOf(stage.image);
+  if (Shell?.length && stage.stage !== undefined) conversion.shellInBase.add(stage.stage);
   for (const entry of Env) state = state.env(...splitEnv(entry));
   state = state.platform(stage.platform).with({ network: request.network });
   if (request.hostname) state = state.with({ hostname: request.hostname });

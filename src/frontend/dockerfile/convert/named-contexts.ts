@@ -1,5 +1,6 @@
 /** `--build-context NAME=VALUE`: trees and images that stand in for stages and base images. */
 import { fail } from '../../../errors/error.ts';
+import { readIgnore } from '../../../fs/ignore.ts';
 import { http, image, lazy, local, ociLayout, type State, scratch } from '../../../llb/llb.ts';
 import { formatPlatform } from '../../../oci/platform.ts';
 import { familiarName, normalizeName } from '../../../oci/reference.ts';
@@ -7,7 +8,6 @@ import type { ImageConfig, Platform } from '../../../oci/types.ts';
 import type { DockerfileRequest, FrontendHost } from '../../types.ts';
 import { own } from './args.ts';
 import { loadDockerignore } from './context.ts';
-import { parseDockerignore } from './dockerignore.ts';
 import { gitState, parseGitRef } from './git-ref.ts';
 import { prefixed } from './located.ts';
 
@@ -142,7 +142,7 @@ async function loadLocal(host: FrontendHost, name: string, load: Load): Promise<
     `[context ${load.label}] load .dockerignore`,
     `context:${load.label}-.dockerignore`,
   );
-  const excludes = parseDockerignore(text);
+  const excludes = readIgnore(text);
   return lazy(() =>
     local(name, {
       name: `[context ${load.label}] load from client`,
