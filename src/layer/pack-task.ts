@@ -21,6 +21,10 @@ export interface PackArgs {
   compression: Compression;
   /** Times later than this become it. ns since the epoch */
   latestNs?: bigint;
+  /** Folder that all paths are put into; '' or undefined: none. */
+  prefix?: string;
+  /** Leave out the archive's end: another one follows. */
+  open?: boolean;
   /** Where the blob goes: nowhere (it is only hashed), into a new file, or over a port (see port-stream.ts). */
   sink: { kind: 'none' } | { kind: 'file'; path: string } | { kind: 'port'; port: MessagePort };
 }
@@ -46,7 +50,7 @@ export async function pack(args: PackArgs, ctx: TaskContext): Promise<PackResult
   const writer = new BlockWriter(args.compression, out);
   try {
     const found = { hides: false };
-    const entries = await packItems(itemsOf(args, found), writer, args.latestNs, ctx);
+    const entries = await packItems(itemsOf(args, found), writer, args, ctx);
     const written = await writer.finish();
     sender?.end();
     file?.close();
@@ -69,16 +73,18 @@ function itemsOf({ layer }: PackArgs, found: { hides: boolean }): Generator<Laye
 async function packItems(
   items: Iterable<LayerItem>,
   writer: BlockWriter,
-  latestNs: bigint | undefined,
+  { latestNs, prefix = '', open = false }: Pick<PackArgs, 'latestNs' | 'prefix' | 'open'>,
   ctx: TaskContext,
 ): Promise<number> {
   const linked = new Map<string, string>();
   let entries = 0;
+  const under = prefix === '' ? '' : `${prefix}/`;
+  if (under !== '') writer.put(header({ ...folder, path: prefix, mtimeNs: latestNs ?? 0n }));
   for (const item of items) {
     if (ctx.aborted()) throw canceled();
     if (item.kind !== 'entry') writer.put(header(whiteout(item)));
     else {
-      const entry = tarHeader(item.entry, linked, latestNs);
+      const entry = tarHeader(item.entry, under, linked, latestNs);
       if (entry === undefined) continue;
       writer.put(header(entry));
       if (entry.size > 0 && !putContent(item.entry, writer, entry.size)) {
@@ -88,9 +94,11 @@ async function packItems(
     entries++;
     if (writer.full) await writer.drain();
   }
-  writer.put(endOfArchive);
+  if (!open) writer.put(endOfArchive);
   return entries;
 }
+
+const folder = { type: 'dir', mode: 0o755, uid: 0, gid: 0, size: 0 } as const;
 
 function whiteout(item: Exclude<LayerItem, { kind: 'entry' }>): TarHeader {
   const path = item.path.slice(1);
@@ -109,12 +117,13 @@ function whiteout(item: Exclude<LayerItem, { kind: 'entry' }>): TarHeader {
 /** The header of an entry; undefined for sockets, which no layer holds. Notes files that may be linked to again. */
 function tarHeader(
   entry: FsEntry,
+  under: string,
   linked: Map<string, string>,
   latestNs: bigint | undefined,
 ): TarHeader | undefined {
   const { type } = entry;
   if (type === 'socket') return undefined;
-  const path = entry.path.slice(1);
+  const path = `${under}${entry.path.slice(1)}`;
   const out: TarHeader = {
     path,
     type,
@@ -144,14 +153,14 @@ function tarHeader(
 
 const small = 256 * 1024;
 
-function open(entry: FsEntry): number {
+function openFile(entry: FsEntry): number {
   return openSync(entry.hostPath, constants.O_RDONLY | constants.O_NOFOLLOW);
 }
 
 /** Writes a small file's bytes without waiting; false when it is not small. */
 function putContent(entry: FsEntry, writer: BlockWriter, size: number): boolean {
   if (size > small) return false;
-  const fd = open(entry);
+  const fd = openFile(entry);
   try {
     for (let left = size; left > 0; ) {
       const n = writer.putFile(fd, left);
@@ -166,7 +175,7 @@ function putContent(entry: FsEntry, writer: BlockWriter, size: number): boolean 
 }
 
 async function putLarge(entry: FsEntry, writer: BlockWriter, size: number, ctx: TaskContext): Promise<void> {
-  const fd = open(entry);
+  const fd = openFile(entry);
   try {
     for (let left = size; left > 0; ) {
       const n = writer.putFile(fd, left);

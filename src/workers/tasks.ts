@@ -13,10 +13,12 @@ export interface TaskContext {
 
 /** One entry per task, sorted by name. A task's module must not import the pool. */
 export const tasks = {
+  'export.copy': () => import('../exporter/copy-out.ts').then((m) => m.copyOut),
   'fs.apply': () => import('../fs/apply.ts').then((m) => m.apply),
   'fs.checksum': () => import('../fs/checksum.ts').then((m) => m.checksum),
   'fs.export': () => import('../fs/export.ts').then((m) => m.exportTree),
   'fs.seed': () => import('../fs/seed.ts').then((m) => m.seed),
+  'layer.convert': () => import('../layer/convert-task.ts').then((m) => m.convert),
   'layer.pack': () => import('../layer/pack-task.ts').then((m) => m.pack),
   'layer.unpack': () => import('../layer/unpack-task.ts').then((m) => m.unpack),
   'ops.diff': () => import('../ops/diff-task.ts').then((m) => m.writeDiff),

@@ -1,0 +1,173 @@
+/**
+ * `type=oci` and `type=docker`: an OCI image layout, as a tar or (tar=false) as a folder; docker's has the
+ * manifest.json that `docker load` reads beside it.
+ * https://github.com/opencontainers/image-spec/blob/main/image-layout.md
+ */
+import { fail, throwIfAborted } from '../errors/error.ts';
+import { hex } from '../oci/digest.ts';
+import { normalizePlatform } from '../oci/platform.ts';
+import { familiarName, parseReference } from '../oci/reference.ts';
+import { type Descriptor, type Digest, type Index, mediaTypes } from '../oci/types.ts';
+import { type Annotations, annotationsAt } from './annotations.ts';
+import { parseImageAttrs } from './attrs.ts';
+import { type Committed, commitImage, imageIdOf, imageMetadata, started } from './commit.ts';
+import { writeLayoutFolder } from './layout-folder.ts';
+import { TarStream } from './tar-stream.ts';
+import type { ExportContext, Exporter } from './types.ts';
+
+/** A file of the layout: small bytes, or a blob of content. */
+export type LayoutFile = { path: string } & (
+  | { data: Buffer }
+  | { blob: Pick<Descriptor, 'digest' | 'size'> }
+);
+
+/** Throws `invalid` for attributes nobody knows. */
+export function archiveExporter(type: 'oci' | 'docker', attrs: Record<string, string>): Exporter {
+  const want = parseImageAttrs(type, attrs);
+  return {
+    title: type === 'oci' ? 'exporting to oci image format' : 'exporting to docker image format',
+    async export(request, ctx) {
+      const { sink } = ctx;
+      if (sink === undefined)
+        throw fail('invalid', 'export', `output type=${type} has nowhere to go: give it a dest`);
+      if (want.tar !== 'tar' in sink) {
+        throw fail(
+          'invalid',
+          'export',
+          `output type=${type},tar=${want.tar} cannot go to ${want.tar ? 'a folder' : 'a stream'}`,
+          {
+            hint: want.tar ? 'Add tar=false for a folder.' : 'Give it dest=FOLDER, or leave tar=false out.',
+          },
+        );
+      }
+      if (type === 'docker' && request.results.length > 1) {
+        throw fail('unsupported', 'export', 'a docker archive holds one platform only', {
+          hint: 'Build one platform, or use type=oci.',
+        });
+      }
+      const created = want.sourceDateEpoch ?? request.sourceDateEpoch;
+      const committed = await commitImage(request, ctx, {
+        compression: want.compression ?? { type: 'gzip' },
+        force: want.forceCompression,
+        blobs: true,
+        epoch: want.rewriteTimestamp ? created : undefined,
+        created,
+        ociTypes: want.ociTypes ?? type === 'oci',
+        annotations: want.annotations,
+      });
+      throwIfAborted(ctx.signal);
+      const files = await layoutFiles(type, committed, request.names, want.annotations, ctx);
+      if ('files' in sink) {
+        const done = started(ctx, 'copying files');
+        await writeLayoutFolder(sink.files, files, ctx);
+        done();
+      } else await sendTar(files, await sink.tar(), ctx);
+      return {
+        metadata: imageMetadata(committed, request.names),
+        imageId: imageIdOf(committed),
+        descriptor: committed.target,
+        size: committed.size,
+      };
+    },
+  };
+}
+
+async function layoutFiles(
+  type: 'oci' | 'docker',
+  committed: Committed,
+  names: readonly string[],
+  notes: Annotations,
+  ctx: ExportContext,
+): Promise<LayoutFile[]> {
+  const { target, images } = committed;
+  const blobs = new Map<Digest, Descriptor>();
+  for (const descriptor of [target, ...images.flatMap((i) => [i.descriptor, i.config, ...i.layers])]) {
+    blobs.set(descriptor.digest, descriptor);
+  }
+  const files: LayoutFile[] = [];
+  for (const blob of blobs.values()) {
+    files.push({ path: `blobs/sha256/${hex(blob.digest)}`, blob });
+  }
+  const index: Index = {
+    schemaVersion: 2,
+    mediaType: mediaTypes.ociIndex,
+    manifests: indexEntries(committed, names, notes),
+  };
+  files.push({ path: 'index.json', data: Buffer.from(JSON.stringify(index)) });
+  files.push({ path: 'oci-layout', data: Buffer.from('{"imageLayoutVersion":"1.0.0"}') });
+  const [image] = images;
+  if (type === 'docker' && image !== undefined) {
+    const manifest = [
+      {
+        Config: `blobs/sha256/${hex(image.config.digest)}`,
+        RepoTags: names.filter((name) => !name.includes('@')).map(familiarName),
+        Layers: image.layers.map(({ digest }) => `blobs/sha256/${hex(digest)}`),
+      },
+    ];
+    files.push({ path: 'manifest.json', data: Buffer.from(JSON.stringify(manifest)) });
+  }
+  throwIfAborted(ctx.signal);
+  return files.sort((a, b) => (a.path < b.path ? -1 : 1));
+}
+
+/** One entry per name, as containerd and buildx write them. */
+function indexEntries(
+  { target, images }: Committed,
+  names: readonly string[],
+  notes: Annotations,
+): Descriptor[] {
+  const [only] = images;
+  const single = images.length === 1 && only !== undefined;
+  const base: Record<string, string> = {
+    ...annotationsAt(notes, 'index-descriptor'),
+    ...(single ? annotationsAt(notes, 'manifest-descriptor', only.platform) : undefined),
+  };
+  if (single && only.created !== undefined) base['org.opencontainers.image.created'] = only.created;
+  const { mediaType, digest, size } = target;
+  const entry = (annotations: Record<string, string>): Descriptor => ({
+    mediaType,
+    digest,
+    size,
+    ...(Object.keys(annotations).length > 0 ? { annotations } : {}),
+    ...(single && target.digest === only.descriptor.digest
+      ? { platform: normalizePlatform(only.platform) }
+      : {}),
+  });
+  if (names.length === 0) return [entry(base)];
+  return names.map((name) => {
+    const { tag } = parseReference(name);
+    const annotations: Record<string, string> = { 'io.containerd.image.name': name, ...base };
+    if (tag !== undefined) annotations['org.opencontainers.image.ref.name'] = tag;
+    return entry(annotations);
+  });
+}
+
+async function sendTar(
+  files: readonly LayoutFile[],
+  output: NodeJS.WritableStream,
+  ctx: ExportContext,
+): Promise<void> {
+  const { content } = ctx.store;
+  const total = files.reduce((sum, file) => sum + ('data' in file ? file.data.length : file.blob.size), 0);
+  let current = 0;
+  const say = (n: number) => {
+    current += n;
+    ctx.progress.report('sending tarball', { current, total });
+  };
+  say(0);
+  const tar = new TarStream(output, ctx.signal);
+  try {
+    for (const dir of ['blobs', 'blobs/sha256']) await tar.folder(dir);
+    for (const file of files) {
+      if ('data' in file) {
+        await tar.file(file.path, file.data.length, [file.data]);
+        say(file.data.length);
+      } else await tar.file(file.path, file.blob.size, await content.read(file.blob.digest), say);
+    }
+    await tar.end();
+  } catch (err) {
+    tar.abort(err);
+    throw err;
+  }
+  ctx.progress.report('sending tarball', { current: total, total, done: true });
+}

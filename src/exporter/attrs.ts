@@ -1,0 +1,163 @@
+/** Attributes of exporters, as BuildKit and buildx name them, read and checked. Pure. */
+import { fail } from '../errors/error.ts';
+import { nearest } from '../errors/nearest.ts';
+import type { Compression } from '../layer/types.ts';
+import { type Annotations, parseAnnotation } from './annotations.ts';
+
+/** What the exporters that make images understand. */
+export interface ImageAttrs {
+  push: boolean;
+  pushByDigest: boolean;
+  /** Speak to the registry without TLS or with a certificate that does not check. */
+  insecure: boolean;
+  /** Put the image into the store. */
+  store: boolean;
+  /** Undefined: what suits the output. */
+  compression?: Compression;
+  forceCompression: boolean;
+  ociTypes?: boolean;
+  rewriteTimestamp: boolean;
+  danglingPrefix?: string;
+  nameCanonical: boolean;
+  sourceDateEpoch?: number;
+  annotations: Annotations;
+  /** Archives: false writes a folder. */
+  tar: boolean;
+}
+
+const imageNames = [
+  'name',
+  'push',
+  'push-by-digest',
+  'registry.insecure',
+  'unpack',
+  'store',
+  'compression',
+  'compression-level',
+  'force-compression',
+  'oci-mediatypes',
+  'oci-artifact',
+  'rewrite-timestamp',
+  'dangling-name-prefix',
+  'danging-name-empty-only',
+  'name-canonical',
+  'prefer-nondist-layers',
+  'attestation-inline',
+  'buildinfo',
+  'buildinfo-attrs',
+  'source-date-epoch',
+  'context',
+] as const;
+
+/** Reads the attributes of `type=image|oci|docker`. Throws `invalid` for what nobody knows. */
+export function parseImageAttrs(type: 'image' | 'oci' | 'docker', attrs: Record<string, string>): ImageAttrs {
+  const known: string[] = [...imageNames, ...(type === 'image' ? [] : ['tar', 'dest'])];
+  const annotations: Annotations = [];
+  for (const [name, value] of Object.entries(attrs)) {
+    const annotation = parseAnnotation(name, value);
+    if (annotation !== undefined) annotations.push(annotation);
+    else if (!known.includes(name)) throw unknownAttr(type, name, [...known, 'annotation.KEY']);
+  }
+  const yes = (name: string, otherwise = false) => parseBool(type, attrs, name) ?? otherwise;
+  return {
+    push: yes('push'),
+    pushByDigest: yes('push-by-digest'),
+    insecure: yes('registry.insecure'),
+    store: yes('store', true),
+    compression: parseCompression(type, attrs),
+    forceCompression: yes('force-compression'),
+    ociTypes: parseBool(type, attrs, 'oci-mediatypes'),
+    rewriteTimestamp: yes('rewrite-timestamp'),
+    danglingPrefix: attrs['dangling-name-prefix'],
+    nameCanonical: yes('name-canonical'),
+    sourceDateEpoch: parseEpoch(type, attrs),
+    annotations,
+    tar: yes('tar', true),
+  };
+}
+
+/** What the exporters that write files understand. */
+export interface FileAttrs {
+  /** A folder per platform; undefined: when there are several. */
+  platformSplit?: boolean;
+  sourceDateEpoch?: number;
+}
+
+/** Reads the attributes of `type=local|tar`. Throws `invalid` for what nobody knows. */
+export function parseFileAttrs(type: 'local' | 'tar', attrs: Record<string, string>): FileAttrs {
+  const known = ['dest', 'platform-split', 'attestation-prefix', 'source-date-epoch', 'name', 'mode'];
+  for (const name of Object.keys(attrs)) if (!known.includes(name)) throw unknownAttr(type, name, known);
+  if (attrs.mode !== undefined && attrs.mode !== 'copy') {
+    throw fail('unsupported', 'export', `output type=${type}: mode=${attrs.mode} is not supported`, {
+      hint: 'Leave mode out: files are copied over what is there.',
+    });
+  }
+  return {
+    platformSplit: parseBool(type, attrs, 'platform-split'),
+    sourceDateEpoch: parseEpoch(type, attrs),
+  };
+}
+
+function unknownAttr(type: string, name: string, known: readonly string[]) {
+  const near = nearest(name, known);
+  return fail('invalid', 'export', `output type=${type} has no attribute ${JSON.stringify(name)}`, {
+    hint: near === undefined ? `Attributes: ${known.join(', ')}.` : `Did you mean ${near}?`,
+  });
+}
+
+/** Go's strconv.ParseBool, with '' as true (`push` alone). */
+function parseBool(type: string, attrs: Record<string, string>, name: string): boolean | undefined {
+  const text = attrs[name];
+  if (text === undefined) return undefined;
+  if (['', '1', 't', 'T', 'true', 'TRUE', 'True'].includes(text)) return true;
+  if (['0', 'f', 'F', 'false', 'FALSE', 'False'].includes(text)) return false;
+  throw fail('invalid', 'export', `output type=${type}: ${name}=${text} is neither true nor false`);
+}
+
+const levels = { uncompressed: [0, 0], gzip: [0, 9], zstd: [1, 22] } as const;
+
+function parseCompression(type: string, attrs: Record<string, string>): Compression | undefined {
+  const kind = attrs.compression;
+  const levelText = attrs['compression-level'];
+  if (kind === undefined && levelText === undefined) return undefined;
+  const kinds = Object.keys(levels);
+  if (kind === 'estargz') {
+    throw fail('unsupported', 'export', `output type=${type}: compression=estargz is not supported`, {
+      hint: 'Use gzip or zstd.',
+    });
+  }
+  if (kind !== undefined && !(kind in levels)) {
+    throw fail('invalid', 'export', `output type=${type}: unknown compression ${JSON.stringify(kind)}`, {
+      hint: `Did you mean ${nearest(kind, kinds) ?? kinds.join(', ')}?`,
+    });
+  }
+  const compression: Compression = { type: (kind as Compression['type'] | undefined) ?? 'gzip' };
+  if (levelText === undefined || levelText === '') return compression;
+  const [least, most] = levels[compression.type];
+  const level = Number(levelText);
+  if (!/^\d{1,2}$/.test(levelText)) {
+    throw fail('invalid', 'export', `output type=${type}: compression-level=${levelText} is not a number`);
+  }
+  if (compression.type !== 'uncompressed') {
+    if (level < least || level > most) {
+      throw fail(
+        'invalid',
+        'export',
+        `output type=${type}: ${compression.type} has no level ${level}: it goes from ${least} to ${most}`,
+      );
+    }
+    compression.level = level;
+  }
+  return compression;
+}
+
+function parseEpoch(type: string, attrs: Record<string, string>): number | undefined {
+  const text = attrs['source-date-epoch'];
+  if (text === undefined || text === '') return undefined;
+  if (/^\d{1,12}$/.test(text)) return Number(text);
+  throw fail(
+    'invalid',
+    'export',
+    `output type=${type}: source-date-epoch=${text} is not a number of seconds`,
+  );
+}

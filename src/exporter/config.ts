@@ -1,0 +1,73 @@
+/** Completes an image config for its layers. Pure. */
+import type { Digest, History, ImageConfig } from '../oci/types.ts';
+
+export interface ConfigLayer {
+  diffId: Digest;
+  /** When its snapshot was made, ms since the epoch; undefined for layers that come from elsewhere. */
+  createdAt?: number;
+}
+
+/**
+ * The config with `rootfs.diff_ids`, a history that has as many entries with a layer as there are layers, and its
+ * creation time: the epoch (seconds) if there is one, else when its newest layer was made, so that the same layers
+ * give the same config. Times later than the epoch become it.
+ */
+export function finishConfig(
+  config: ImageConfig,
+  layers: readonly ConfigLayer[],
+  epoch: number | undefined,
+): ImageConfig {
+  const history = matchHistory(config.history ?? [], layers);
+  fillTimes(history, layers, epoch);
+  const created =
+    epoch === undefined
+      ? (history.findLast((entry) => entry.created !== undefined)?.created ?? config.created)
+      : iso(epoch * 1000);
+  return {
+    ...config,
+    created: created ?? iso(0),
+    history,
+    rootfs: { type: 'layers', diff_ids: layers.map(({ diffId }) => diffId) },
+  };
+}
+
+/** Marks entries beyond the layers as empty, and adds entries for layers beyond the history. */
+function matchHistory(history: readonly History[], layers: readonly ConfigLayer[]): History[] {
+  let used = 0;
+  const out = history.map((entry) => {
+    if (entry.empty_layer) return { ...entry };
+    if (used >= layers.length) return { ...entry, empty_layer: true };
+    used++;
+    return { ...entry };
+  });
+  for (; used < layers.length; used++) out.push({ comment: 'drydock.exporter.image' });
+  return out;
+}
+
+function fillTimes(history: History[], layers: readonly ConfigLayer[], epoch: number | undefined): void {
+  let index = 0;
+  // An entry without a layer takes the time of the next one that has one, at the end of the last.
+  const times = history.map((entry) => (entry.empty_layer ? undefined : layers[index++]?.createdAt));
+  let next: number | undefined;
+  const after = times.map(() => undefined as number | undefined);
+  for (let i = times.length - 1; i >= 0; i--) {
+    next = times[i] ?? next;
+    after[i] = next;
+  }
+  const last = times.findLast((time) => time !== undefined);
+  for (const [i, entry] of history.entries()) {
+    const time = after[i] ?? last;
+    if (entry.created === undefined && epoch !== undefined) entry.created = iso(epoch * 1000);
+    else if (entry.created === undefined && time !== undefined) entry.created = iso(time);
+  }
+}
+
+function iso(ms: number): string {
+  return new Date(ms).toISOString().replace('.000Z', 'Z');
+}
+
+/** JSON with the fields of the outer object sorted, as Go's encoder writes a map. */
+export function configBytes(config: ImageConfig): Buffer {
+  const sorted = Object.fromEntries(Object.entries(config).sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0)));
+  return Buffer.from(JSON.stringify(sorted));
+}

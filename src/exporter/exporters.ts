@@ -1,0 +1,26 @@
+/** The exporters by their names. */
+import { fail } from '../errors/error.ts';
+import { nearest } from '../errors/nearest.ts';
+import { archiveExporter } from './archive.ts';
+import { imageExporter } from './image.ts';
+import { localExporter } from './local.ts';
+import { tarExporter } from './tar.ts';
+import type { Exporter } from './types.ts';
+
+const makers: Record<string, (attrs: Record<string, string>) => Exporter> = {
+  image: imageExporter,
+  oci: (attrs) => archiveExporter('oci', attrs),
+  docker: (attrs) => archiveExporter('docker', attrs),
+  local: localExporter,
+  tar: tarExporter,
+};
+
+/** The exporter of a type with its attributes checked. Throws `invalid`, naming what was likely meant. */
+export function createExporter(type: string, attrs: Record<string, string>): Exporter {
+  const make = Object.hasOwn(makers, type) ? makers[type] : undefined;
+  if (make !== undefined) return make(attrs);
+  const near = nearest(type, Object.keys(makers));
+  throw fail('invalid', 'export', `there is no exporter ${JSON.stringify(type)}`, {
+    hint: near === undefined ? `Exporters: ${Object.keys(makers).join(', ')}.` : `Did you mean ${near}?`,
+  });
+}

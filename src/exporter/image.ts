@@ -1,0 +1,76 @@
+/** `type=image`: an image in the store, under its names, and in a registry when asked. */
+import { throwIfAborted } from '../errors/error.ts';
+import { pushImage } from '../images/push.ts';
+import { parseReference } from '../oci/reference.ts';
+import { parseImageAttrs } from './attrs.ts';
+import { commitImage, imageIdOf, imageMetadata, started } from './commit.ts';
+import type { Exporter } from './types.ts';
+
+/** Name prefix of images without a name, as docker has it. */
+const danglingPrefix = 'moby-dangling';
+
+/** Throws `invalid` for attributes nobody knows. */
+export function imageExporter(attrs: Record<string, string>): Exporter {
+  const want = parseImageAttrs('image', attrs);
+  return {
+    title: 'exporting to image',
+    async export(request, ctx) {
+      const created = want.sourceDateEpoch ?? request.sourceDateEpoch;
+      const epoch = want.rewriteTimestamp ? created : undefined;
+      // By itself the store needs no blobs: its layers are snapshots already.
+      const blobs =
+        want.push || want.compression !== undefined || want.forceCompression || epoch !== undefined;
+      const committed = await commitImage(request, ctx, {
+        compression: want.compression ?? {
+          type: want.push || want.forceCompression ? 'gzip' : 'uncompressed',
+        },
+        force: want.forceCompression,
+        blobs,
+        epoch,
+        created,
+        ociTypes: want.ociTypes ?? true,
+        annotations: want.annotations,
+      });
+      throwIfAborted(ctx.signal);
+      const { target } = committed;
+      if (want.store) {
+        for (const name of storeNames(request.names, target.digest, want)) {
+          const done = started(ctx, `naming to ${name}`);
+          await ctx.store.images.put(name, target);
+          done();
+        }
+      }
+      if (want.push) {
+        for (const name of request.names) {
+          await pushImage(ctx.store, ctx.registry, name, target, {
+            byDigest: want.pushByDigest,
+            credentials: (host) => ctx.session.credentials(host),
+            report: (id, state) => ctx.progress.report(id, state),
+            signal: ctx.signal,
+            lease: ctx.lease,
+          });
+        }
+      }
+      return {
+        metadata: imageMetadata(committed, request.names),
+        imageId: imageIdOf(committed),
+        descriptor: target,
+        size: committed.size,
+      };
+    },
+  };
+}
+
+/** The names an image gets in the store. */
+function storeNames(
+  names: readonly string[],
+  digest: string,
+  { danglingPrefix: prefix, nameCanonical }: { danglingPrefix?: string; nameCanonical: boolean },
+): string[] {
+  if (names.length === 0) return [`${prefix ?? danglingPrefix}@${digest}`];
+  if (!nameCanonical) return [...names];
+  return names.flatMap((name) => {
+    const { domain, path } = parseReference(name);
+    return [name, `${domain}/${path}@${digest}`];
+  });
+}

@@ -1,0 +1,166 @@
+/** From a solved tree to the layers of a manifest. */
+import { fail } from '../errors/error.ts';
+import { fetchBlobInto } from '../images/fetch.ts';
+import { ensureBlob, labelChain, packSnapshot, snapshotChain } from '../layer/blobs.ts';
+import { convertBlob } from '../layer/convert.ts';
+import type { Compression, LayerBlob } from '../layer/types.ts';
+import { chainId } from '../oci/digest.ts';
+import { type Descriptor, type Digest, mediaTypes } from '../oci/types.ts';
+import type { Ref, RefContext, RefLayer } from '../store/ref.ts';
+import type { ExportContext } from './types.ts';
+
+export interface LayerOptions {
+  compression: Compression;
+  /** Bring layers that have another compression (a base image's) to this one. */
+  force: boolean;
+  /** Blobs are wanted in content; else new layers are only hashed. */
+  blobs: boolean;
+  /** Clamp times of new layers. */
+  epoch?: number;
+  ociTypes: boolean;
+}
+
+export interface ExportLayer {
+  descriptor: Descriptor;
+  diffId: Digest;
+  /** Bytes of the tar; of the blob when that is all that is known. */
+  size: number;
+  /** ms since the epoch; of layers made here */
+  createdAt?: number;
+}
+
+export interface ExportLayers {
+  layers: ExportLayer[];
+  /** Snapshot that holds the whole tree, when there is one. */
+  top?: string;
+}
+
+/** The layers of a ref, packed side by side. Layers of a base image are taken as they are, unless `force`. */
+export async function exportLayers(
+  ref: Ref | undefined,
+  ctx: ExportContext,
+  options: LayerOptions,
+): Promise<ExportLayers> {
+  if (ref === undefined) return { layers: [] };
+  const refContext = contextOf(ctx);
+  const known = (await ref.layers()) ?? (await layersOfKey(await ref.snapshot(refContext), ctx));
+  const layers = await Promise.all(known.map((layer) => exportLayer(layer, ctx, options)));
+  const keys = known.map(({ snapshot }) => snapshot);
+  if (options.epoch === undefined && keys.every((key) => key !== undefined)) {
+    await labelChain(
+      ctx.store,
+      keys,
+      layers.map(({ diffId }) => diffId),
+    );
+  }
+  if (options.blobs) {
+    await Promise.all(
+      known.map(async (layer, i) => {
+        const chain = chainId(layers.slice(0, i + 1).map(({ diffId }) => diffId))!;
+        await bringBlob(layers[i]!.descriptor, layer.from, chain, ctx);
+      }),
+    );
+  } else {
+    // The image is to be whole: what has neither a snapshot nor a blob here is fetched.
+    await Promise.all(
+      known.map(({ snapshot, blob, from }) =>
+        snapshot === undefined && blob !== undefined && from !== undefined
+          ? fetchBlobInto(ctx.store, ctx.registry, from, blob, fetchContext(ctx))
+          : undefined,
+      ),
+    );
+  }
+  return {
+    layers: layers.map((layer) => ({ ...layer, descriptor: typed(layer.descriptor, options.ociTypes) })),
+    top: keys.at(-1),
+  };
+}
+
+export function contextOf({ session, signal, lease, progress }: ExportContext): RefContext {
+  return {
+    signal,
+    lease,
+    credentials: (host) => session.credentials(host),
+    report: (id, state) => progress.report(id, state),
+  };
+}
+
+function fetchContext(ctx: ExportContext) {
+  return contextOf(ctx);
+}
+
+async function layersOfKey(key: string, { store }: ExportContext): Promise<RefLayer[]> {
+  return (await snapshotChain(store, key)).map((snapshot) => ({ snapshot }));
+}
+
+async function exportLayer(layer: RefLayer, ctx: ExportContext, options: LayerOptions): Promise<ExportLayer> {
+  const { store, signal, lease } = ctx;
+  const { blob, diffId, snapshot } = layer;
+  if (blob !== undefined && diffId !== undefined) {
+    if (!options.force || compressionOf(blob) === options.compression.type) {
+      return { descriptor: plain(blob), diffId, size: blob.size };
+    }
+    if (layer.from !== undefined)
+      await fetchBlobInto(store, ctx.registry, layer.from, blob, fetchContext(ctx));
+    const converted = await convertBlob(store, blob, options.compression, { lease, signal });
+    if (converted.diffId !== diffId) {
+      throw fail('corrupt', 'export', `the layer ${blob.digest} holds ${converted.diffId}, not ${diffId}`);
+    }
+    return converted;
+  }
+  if (snapshot === undefined) throw fail('internal', 'export', 'a layer has neither a snapshot nor a blob');
+  const packed: LayerBlob = await packSnapshot(store, snapshot, {
+    compression: options.compression,
+    epoch: options.epoch,
+    store: options.blobs ? 'blob' : 'hash-only',
+    lease,
+    signal,
+  });
+  const info = await store.snapshots.stat(snapshot);
+  return { ...packed, createdAt: info?.createdAt };
+}
+
+/** Makes sure that a layer's bytes are in content. */
+async function bringBlob(
+  descriptor: Descriptor,
+  from: string | undefined,
+  chain: Digest,
+  ctx: ExportContext,
+): Promise<void> {
+  const here = await ctx.store.content.info(descriptor.digest);
+  if (here === undefined && from !== undefined) {
+    await fetchBlobInto(ctx.store, ctx.registry, from, descriptor, fetchContext(ctx));
+  } else await ensureBlob(ctx.store, descriptor, chain, { lease: ctx.lease, signal: ctx.signal });
+}
+
+function compressionOf({ mediaType }: Descriptor): Compression['type'] {
+  if (/gzip$/.test(mediaType)) return 'gzip';
+  return /zstd$/.test(mediaType) ? 'zstd' : 'uncompressed';
+}
+
+const names = {
+  oci: { uncompressed: mediaTypes.ociLayer, gzip: mediaTypes.ociLayerGzip, zstd: mediaTypes.ociLayerZstd },
+  docker: {
+    uncompressed: mediaTypes.dockerLayer,
+    gzip: mediaTypes.dockerLayerGzip,
+    zstd: mediaTypes.dockerLayerZstd,
+  },
+} as const;
+
+/** The descriptor with the media type of the wanted family; unknown types stay. */
+function typed(descriptor: Descriptor, oci: boolean): Descriptor {
+  const known: string[] = [...Object.values(names.oci), ...Object.values(names.docker)];
+  if (!known.includes(descriptor.mediaType)) return descriptor;
+  return { ...descriptor, mediaType: names[oci ? 'oci' : 'docker'][compressionOf(descriptor)] };
+}
+
+/** Without what a registry's manifest may have said beside. */
+function plain({ mediaType, digest, size, urls, annotations }: Descriptor): Descriptor {
+  return {
+    mediaType,
+    digest,
+    size,
+    ...(urls === undefined ? {} : { urls }),
+    ...(annotations === undefined ? {} : { annotations }),
+  };
+}

@@ -1,0 +1,116 @@
+/** Writes a tar into a stream as fast as the stream takes it. */
+import { once } from 'node:events';
+import { canceled, fail, throwIfAborted } from '../errors/error.ts';
+import { endOfArchive, header, padding } from '../tar/writer.ts';
+
+/** Writes bytes to a stream with back-pressure, and tells of its failure. */
+export class SinkWriter {
+  readonly #output: NodeJS.WritableStream;
+  readonly #signal: AbortSignal;
+  #error: Error | undefined;
+  #closed = false;
+
+  constructor(output: NodeJS.WritableStream, signal: AbortSignal) {
+    this.#output = output;
+    this.#signal = signal;
+    output.on('error', (err: Error) => {
+      this.#error ??= err;
+    });
+    output.on('close', () => {
+      this.#closed = true;
+    });
+  }
+
+  /** Throws `canceled`, or `unavailable` when the reader is gone. */
+  async write(chunk: Uint8Array): Promise<void> {
+    this.#check();
+    if (this.#output.write(chunk)) return;
+    try {
+      await Promise.race([
+        once(this.#output, 'drain', { signal: this.#signal }),
+        once(this.#output, 'close', { signal: this.#signal }),
+      ]);
+    } catch (err) {
+      if (this.#signal.aborted) throw canceled(this.#signal.reason);
+      this.#error ??= err as Error;
+    }
+    this.#check();
+  }
+
+  /** Waits until all is out. Stdout stays open, as it is not ours to close. */
+  async end(): Promise<void> {
+    this.#check();
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const done = (err?: Error | null) => (err ? reject(err) : resolve());
+    this.#output.once('error', reject);
+    if (this.#output === process.stdout) this.#output.write('', done);
+    else {
+      this.#output.once('finish', () => done());
+      this.#output.end();
+    }
+    try {
+      await promise;
+    } catch (err) {
+      throw this.#gone(err);
+    }
+  }
+
+  /** Breaks the stream off, so that its reader does not take it for whole. */
+  abort(err: unknown): void {
+    const output = this.#output as NodeJS.WritableStream & { destroy?(err?: Error): void };
+    if (this.#output !== process.stdout) output.destroy?.(err instanceof Error ? err : undefined);
+  }
+
+  #check(): void {
+    throwIfAborted(this.#signal);
+    if (this.#error !== undefined || this.#closed) throw this.#gone(this.#error);
+  }
+
+  #gone(cause: unknown): Error {
+    const why = cause instanceof Error ? cause.message : 'it was closed';
+    return fail('unavailable', 'export', `writing the output failed: ${why}`, { cause });
+  }
+}
+
+export class TarStream {
+  readonly #sink: SinkWriter;
+
+  constructor(output: NodeJS.WritableStream, signal: AbortSignal) {
+    this.#sink = new SinkWriter(output, signal);
+  }
+
+  async folder(path: string): Promise<void> {
+    await this.#sink.write(header({ ...plain, path, type: 'dir', mode: 0o755, size: 0 }));
+  }
+
+  /** A file of `size` bytes. Throws `corrupt` when the source has fewer or more. */
+  async file(
+    path: string,
+    size: number,
+    source: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+    onBytes?: (n: number) => void,
+  ): Promise<void> {
+    await this.#sink.write(header({ ...plain, path, type: 'file', mode: 0o644, size }));
+    let sent = 0;
+    for await (const chunk of source) {
+      sent += chunk.length;
+      if (sent > size) break;
+      await this.#sink.write(chunk);
+      onBytes?.(chunk.length);
+    }
+    if (sent !== size) throw fail('corrupt', 'export', `${path} has not the ${size} bytes it should have`);
+    const rest = padding(size);
+    if (rest.length > 0) await this.#sink.write(rest);
+  }
+
+  async end(): Promise<void> {
+    await this.#sink.write(endOfArchive);
+    await this.#sink.end();
+  }
+
+  abort(err: unknown): void {
+    this.#sink.abort(err);
+  }
+}
+
+const plain = { uid: 0, gid: 0, mtimeNs: 0n } as const;

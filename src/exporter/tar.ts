@@ -1,0 +1,64 @@
+/** `type=tar`: the files as a tar, one folder per platform when there are several. */
+import { MessageChannel } from 'node:worker_threads';
+import { fail } from '../errors/error.ts';
+import type { ViewSpec } from '../fs/view.ts';
+import { receiveStream } from '../layer/port-stream.ts';
+import { runTask } from '../workers/pool.ts';
+import { parseFileAttrs } from './attrs.ts';
+import { contextOf } from './layers.ts';
+import { platformFolders } from './platform-folders.ts';
+import { SinkWriter } from './tar-stream.ts';
+import type { Exporter } from './types.ts';
+
+/** Throws `invalid` for attributes nobody knows. */
+export function tarExporter(attrs: Record<string, string>): Exporter {
+  const want = parseFileAttrs('tar', attrs);
+  return {
+    title: 'exporting to client tarball',
+    async export({ results, sourceDateEpoch }, ctx) {
+      const { sink, progress, signal } = ctx;
+      if (sink === undefined || !('tar' in sink)) {
+        throw fail('invalid', 'export', 'output type=tar has nowhere to go: give it dest=FILE');
+      }
+      const epoch = want.sourceDateEpoch ?? sourceDateEpoch;
+      const folders = platformFolders(results, want.platformSplit);
+      const views = await Promise.all(
+        results.map(({ ref }) => ref?.view(contextOf(ctx)) ?? ({ kind: 'empty' } satisfies ViewSpec)),
+      );
+      const output = new SinkWriter(await sink.tar(), signal);
+      let current = 0;
+      const say = (done = false) => progress.report('sending tarball', { current, total: 0, done });
+      say();
+      try {
+        for (const [i, view] of views.entries()) {
+          const { port1, port2 } = new MessageChannel();
+          const packing = runTask(
+            'layer.pack',
+            {
+              layer: { kind: 'difference', lower: { kind: 'empty' }, upper: view },
+              compression: { type: 'uncompressed' },
+              latestNs: epoch === undefined ? undefined : BigInt(epoch) * 1_000_000_000n,
+              prefix: folders[i],
+              open: i < views.length - 1,
+              sink: { kind: 'port', port: port2 },
+            },
+            { signal, transfer: [port2], waits: true },
+          );
+          packing.catch(() => {}); // awaited below; a failed reader comes first
+          for await (const chunk of receiveStream(port1)) {
+            await output.write(chunk);
+            current += chunk.length;
+            say();
+          }
+          await packing;
+        }
+        await output.end();
+      } catch (err) {
+        output.abort(err);
+        throw err;
+      }
+      say(true);
+      return { metadata: {} };
+    },
+  };
+}

@@ -1,0 +1,87 @@
+/** Brings a layer blob to another compression. */
+import { MessageChannel } from 'node:worker_threads';
+import { canceled, DrydockError } from '../errors/error.ts';
+import { type Descriptor, mediaTypes } from '../oci/types.ts';
+import type { Store } from '../store/store.ts';
+import { runTask } from '../workers/pool.ts';
+import type { Written } from './block-writer.ts';
+import { receiveStream, sendStream } from './port-stream.ts';
+import type { Compression, LayerBlob } from './types.ts';
+
+const types = {
+  uncompressed: mediaTypes.ociLayer,
+  gzip: mediaTypes.ociLayerGzip,
+  zstd: mediaTypes.ociLayerZstd,
+} as const;
+
+/**
+ * Stores the layer `blob` (in content) once more with another compression. The tar inside is the same, so its diff ID
+ * stays. Throws `not-found`, `corrupt`, `canceled`.
+ */
+export async function convertBlob(
+  store: Store,
+  blob: Descriptor,
+  compression: Compression,
+  ctx: { lease: string; signal?: AbortSignal },
+): Promise<LayerBlob> {
+  const { content } = store;
+  const { signal, lease } = ctx;
+  const from = await content.localPath?.(blob.digest);
+  const into = content.adopt === undefined ? undefined : await content.ingestPath?.();
+  let written: Written;
+  if (from !== undefined && into !== undefined && content.adopt !== undefined) {
+    written = await runTask(
+      'layer.convert',
+      { source: { path: from }, compression, sink: { path: into } },
+      { signal },
+    );
+    await content.adopt(into, { digest: written.digest, size: written.blobSize }, { lease });
+  } else written = await convertStream(store, blob, compression, ctx);
+  return {
+    descriptor: { mediaType: types[compression.type], digest: written.digest, size: written.blobSize },
+    diffId: written.diffId,
+    size: written.size,
+  };
+}
+
+async function convertStream(
+  store: Store,
+  blob: Descriptor,
+  compression: Compression,
+  { lease, signal }: { lease: string; signal?: AbortSignal },
+): Promise<Written> {
+  const source = await store.content.read(blob.digest);
+  const writer = await store.content.writer(
+    `convert ${blob.digest} ${compression.type} ${compression.level ?? ''}`,
+    {
+      lease,
+    },
+  );
+  const input = new MessageChannel();
+  const output = new MessageChannel();
+  const sent = sendStream(input.port1, source);
+  try {
+    const converting = runTask(
+      'layer.convert',
+      { source: { port: input.port2 }, compression, sink: { port: output.port2 } },
+      { signal, transfer: [input.port2, output.port2], waits: true },
+    );
+    converting.catch(() => {}); // awaited below; a failed reader comes first
+    for await (const chunk of receiveStream(output.port1)) {
+      if (signal?.aborted) throw canceled(signal.reason);
+      await writer.write(chunk);
+    }
+    const written = await converting;
+    await writer.commit().catch((err: unknown) => {
+      if (!(err instanceof DrydockError) || err.code !== 'exists') throw err;
+    });
+    return written;
+  } catch (err) {
+    await writer.abort();
+    throw err;
+  } finally {
+    input.port1.close();
+    source.destroy();
+    await sent;
+  }
+}
