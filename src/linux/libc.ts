@@ -203,3 +203,10 @@ export function pipe(): [read: number, write: number] {
   if (fns.pipe2(fds, 0o2000000) !== 0) throw fault('pipe2');
   return [fds.readInt32LE(0), fds.readInt32LE(4)];
 }
+
+/** Takes a shared advisory lock on an open file. Returns false when an exclusive one is held by another. */
+export function tryLockShared(fd: number): boolean {
+  if (fns.flock(fd, 1 | 4) === 0) return true;
+  if (koffi.errno() === 11 /* EWOULDBLOCK */) return false;
+  throw fault('flock');
+}

@@ -1,0 +1,86 @@
+/** What this machine has for running steps, and what to do about what it lacks. `drydock doctor` prints it. */
+import { execFile } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { promisify } from 'node:util';
+import { errnoCode } from '../errors/error.ts';
+import { detectCgroups } from './cgroups.ts';
+
+export interface Check {
+  ok: boolean;
+  name: string;
+  /** What was found, one phrase. */
+  found: string;
+  /** What to do when it is not ok; '' when it is. */
+  remedy: string;
+}
+
+const run = promisify(execFile);
+
+/** Checks runc, the namespace tools, overlayfs, cgroups, user namespaces and the network. Never throws. */
+export async function probeExecutor(options: { runc?: string } = {}): Promise<Check[]> {
+  return [
+    await program(options.runc ?? 'runc', 'runc', 'Install it (Debian: apt-get install runc).'),
+    await program('unshare', 'unshare', 'Install it (Debian: apt-get install util-linux).'),
+    await program('setpriv', 'setpriv', 'Install it (Debian: apt-get install util-linux).'),
+    overlayfs(),
+    cgroups(),
+    userNamespaces(),
+    {
+      ok: true,
+      name: 'network',
+      found: 'steps share the host network unless they ask for none',
+      remedy: '',
+    },
+  ];
+}
+
+async function program(command: string, name: string, remedy: string): Promise<Check> {
+  try {
+    const { stdout } = await run(command, ['--version'], { timeout: 5000 });
+    return { ok: true, name, found: stdout.split('\n')[0] ?? '', remedy: '' };
+  } catch (err) {
+    const missing = errnoCode(err) === 'ENOENT';
+    return { ok: false, name, found: missing ? 'not installed' : `does not run: ${err}`, remedy };
+  }
+}
+
+function overlayfs(): Check {
+  const known = /^nodev\s+overlay$/m.test(read('/proc/filesystems'));
+  return {
+    ok: known,
+    name: 'overlayfs',
+    found: known ? 'the kernel has it' : 'not loaded',
+    remedy: known ? '' : 'Load it with `modprobe overlay`; without it, snapshots are plain copies (slower).',
+  };
+}
+
+function cgroups(): Check {
+  const host = detectCgroups();
+  const ok = host.kind !== 'none';
+  return {
+    ok,
+    name: 'cgroups',
+    found: ok ? `${host.kind}: ${[...host.controllers].sort().join(' ')}` : (host.reason ?? 'none'),
+    remedy: ok ? '' : 'Mount cgroups writable; without them limits are not applied.',
+  };
+}
+
+function userNamespaces(): Check {
+  const most = Number(read('/proc/sys/user/max_user_namespaces'));
+  const forbidden = read('/proc/sys/kernel/unprivileged_userns_clone').trim() === '0';
+  const ok = most > 0 && !forbidden;
+  return {
+    ok,
+    name: 'user namespaces',
+    found: ok ? `up to ${most}` : 'turned off',
+    remedy: ok ? '' : 'Only needed to run without root: `sysctl user.max_user_namespaces=15000`.',
+  };
+}
+
+function read(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return '';
+  }
+}

@@ -1,0 +1,172 @@
+/** LLB's ExecOp: a process in a container, on snapshots. */
+import { canceled, DrydockError, fail, toDrydockError } from '../errors/error.ts';
+import type { ExecSpec } from '../executor/types.ts';
+import { type ExecOp, type Meta, NetMode, type ProxyEnv, SecurityMode } from '../pb/solver/pb/ops_pb.js';
+import type { OpContext } from '../solver/types.ts';
+import type { Ref } from '../store/ref.ts';
+import type { OpDeps, OpMaker } from './deps.ts';
+import { execCacheMap } from './exec/cache-map.ts';
+import { findSecret, PreparedMounts } from './exec/mounts.ts';
+import { StepLog } from './exec/step-log.ts';
+
+const defaultPath = 'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+
+/** The op of an exec vertex. Throws `invalid` / `unsupported` (hop `llb`) on a malformed op. */
+export const execOp: OpMaker = (vertex, deps) => {
+  const { op } = vertex.op;
+  if (op.case !== 'exec') throw fail('invalid', 'llb', 'not an exec op');
+  const exec = op.value;
+  const meta = checked(exec);
+  return {
+    async cacheMap() {
+      return execCacheMap(exec, vertex.op.platform, vertex.inputs.length);
+    },
+    exec: (inputs, ctx) => runExec(exec, meta, inputs, deps, ctx),
+  };
+};
+
+function checked(op: ExecOp): Meta {
+  const { meta } = op;
+  if (meta === undefined) throw fail('invalid', 'llb', 'invalid exec op with no meta');
+  if (meta.args.length === 0) throw fail('invalid', 'llb', 'invalid exec op with no args');
+  if (!meta.cwd.startsWith('/'))
+    throw fail('invalid', 'llb', `invalid exec op: cwd ${JSON.stringify(meta.cwd)} is not absolute`);
+  const roots = op.mounts.filter((mount) => mount.dest === '/');
+  if (roots.length !== 1) throw fail('invalid', 'llb', 'invalid exec op: it needs one root mount');
+  for (const mount of op.mounts) {
+    if (!mount.dest.startsWith('/'))
+      throw fail('invalid', 'llb', `invalid mount destination ${JSON.stringify(mount.dest)}`);
+  }
+  const device = op.cdiDevices.find((cdi) => !cdi.optional);
+  if (device !== undefined) {
+    throw fail('unsupported', 'llb', `device ${device.name}: CDI devices are not supported`);
+  }
+  return meta;
+}
+
+let lastId = 0;
+
+async function runExec(
+  op: ExecOp,
+  meta: Meta,
+  inputs: readonly Ref[],
+  deps: OpDeps,
+  ctx: OpContext,
+): Promise<Ref[]> {
+  const prepared = new PreparedMounts(deps, ctx);
+  const log = new StepLog(ctx.progress);
+  try {
+    await prepared.prepare(op.mounts, inputs);
+    if (prepared.root === undefined) throw fail('internal', 'exec', 'the step has no root');
+    const spec: ExecSpec = {
+      id: `exec-${process.pid}-${++lastId}`,
+      args: meta.args,
+      env: environment(meta),
+      secretEnv: await secretEnvironment(op, ctx),
+      cwd: meta.cwd,
+      user: meta.user,
+      hostname: meta.hostname,
+      root: prepared.root,
+      mounts: prepared.mounts,
+      removeStubParents: meta.removeMountStubsRecursive,
+      network: op.network === NetMode.HOST ? 'host' : op.network === NetMode.NONE ? 'none' : 'default',
+      security: op.security === SecurityMode.INSECURE ? 'insecure' : 'sandbox',
+      extraHosts: meta.extraHosts.map(({ Host, IP }) => ({ host: Host, ip: IP })),
+      ulimits: meta.ulimit.map(({ Name, Soft, Hard }) => ({
+        name: Name,
+        soft: Number(Soft),
+        hard: Number(Hard),
+      })),
+      shmSize: 0,
+      cgroupParent: meta.cgroupParent,
+    };
+    const io = {
+      stdout: (chunk: Buffer) => log.write(1, chunk),
+      stderr: (chunk: Buffer) => log.write(2, chunk),
+    };
+    const { exitCode, oomKilled } = await deps.executor.run(spec, io, ctx.signal);
+    const valid = meta.validExitCodes.length > 0 ? meta.validExitCodes : [0];
+    if (!valid.includes(exitCode)) throw stepFailed(meta.args, exitCode, oomKilled, log.tail(), ctx);
+    return await prepared.commit();
+  } catch (err) {
+    if (ctx.signal.aborted) throw canceled(ctx.signal.reason);
+    throw withStep(toDrydockError(err, 'exec'), ctx);
+  } finally {
+    await prepared.release();
+  }
+}
+
+/** Names the step in an error that does not. */
+function withStep(err: DrydockError, { vertex }: OpContext): DrydockError {
+  err.step ??= vertex.name;
+  err.source ??= vertex.source;
+  return err;
+}
+
+function stepFailed(
+  args: readonly string[],
+  exitCode: number,
+  oomKilled: boolean,
+  logTail: string[],
+  { vertex }: OpContext,
+): DrydockError {
+  const command = JSON.stringify(args.join(' '));
+  const memory = oomKilled ? ': cannot allocate memory' : '';
+  return new DrydockError(
+    `process ${command} did not complete successfully: exit code: ${exitCode}${memory}`,
+    {
+      code: 'failed',
+      hop: 'exec',
+      exitCode,
+      logTail,
+      step: vertex.name,
+      source: vertex.source,
+      hint: hintFor(exitCode, oomKilled, logTail),
+    },
+  );
+}
+
+function hintFor(exitCode: number, oomKilled: boolean, logTail: readonly string[]): string | undefined {
+  if (oomKilled)
+    return 'The kernel killed it for want of memory: give the build more, or use less in parallel.';
+  switch (exitCode) {
+    case 126:
+      return logTail.some((line) => line.includes('exec format error'))
+        ? 'The program is made for another platform than this machine.'
+        : 'The program was found but cannot be run: is it executable, and does its interpreter exist?';
+    case 127:
+      return 'A program was not found: is it installed in this stage, and on the PATH?';
+    case 137:
+      return 'It was killed with SIGKILL, most often for want of memory.';
+    default:
+      return undefined;
+  }
+}
+
+function environment(meta: Meta): string[] {
+  const env = [...meta.env, ...proxies(meta.proxyEnv)];
+  return env.some((entry) => entry.startsWith('PATH=')) ? env : [...env, defaultPath];
+}
+
+function proxies(proxy: ProxyEnv | undefined): string[] {
+  if (proxy === undefined) return [];
+  const values: [string, string][] = [
+    ['HTTP_PROXY', proxy.httpProxy],
+    ['HTTPS_PROXY', proxy.httpsProxy],
+    ['FTP_PROXY', proxy.ftpProxy],
+    ['NO_PROXY', proxy.noProxy],
+    ['ALL_PROXY', proxy.allProxy],
+  ];
+  return values.flatMap(([name, value]) =>
+    value === '' ? [] : [`${name}=${value}`, `${name.toLowerCase()}=${value}`],
+  );
+}
+
+async function secretEnvironment(op: ExecOp, ctx: OpContext): Promise<string[]> {
+  const env: string[] = [];
+  for (const { ID, name, optional } of op.secretenv) {
+    const value = await findSecret(ctx, ID, optional);
+    if (value !== undefined) env.push(`${name}=${value.toString('utf8')}`);
+  }
+  return env;
+}

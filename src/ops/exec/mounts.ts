@@ -1,0 +1,213 @@
+/** From an exec op's mounts and inputs to what the executor mounts, and back to outputs. */
+import { randomUUID } from 'node:crypto';
+import { join } from 'node:path';
+import { copyAll, isEmpty, parentOf } from '../../apply/snapshot.ts';
+import { fail } from '../../errors/error.ts';
+import type { ExecMount } from '../../executor/types.ts';
+import { CacheSharingOpt, type Mount as LlbMount, MountType } from '../../pb/solver/pb/ops_pb.js';
+import { contentDigest } from '../../solver/content.ts';
+import { refContext } from '../../solver/ref-context.ts';
+import type { OpContext } from '../../solver/types.ts';
+import type { Ref } from '../../store/ref.ts';
+import type { Mount } from '../../store/store.ts';
+import { runTask } from '../../workers/pool.ts';
+import type { OpDeps } from '../deps.ts';
+import { CacheMounts, type Sharing } from './cache-mounts.ts';
+import { forwardSocket } from './ssh-socket.ts';
+
+/** An output: a snapshot still to be committed, or an input handed on as it is. */
+type Output = { active: string } | { ref: Ref };
+
+const sharings: Record<number, Sharing> = {
+  [CacheSharingOpt.SHARED]: 'shared',
+  [CacheSharingOpt.PRIVATE]: 'private',
+  [CacheSharingOpt.LOCKED]: 'locked',
+};
+
+/** Everything a run holds, to be let go of in the end whatever happens. */
+export class PreparedMounts {
+  root: { mounts: Mount[]; readonly: boolean } | undefined;
+  readonly mounts: ExecMount[] = [];
+  readonly #deps: OpDeps;
+  readonly #ctx: OpContext;
+  readonly #outputs = new Map<number, Output>();
+  readonly #actives = new Set<string>();
+  readonly #releases: (() => Promise<void> | void)[] = [];
+
+  constructor(deps: OpDeps, ctx: OpContext) {
+    this.#deps = deps;
+    this.#ctx = ctx;
+  }
+
+  /** Prepares all mounts. Throws `invalid` on what cannot be mounted, `not-found` for a secret or agent not given. */
+  async prepare(mounts: readonly LlbMount[], inputs: readonly Ref[]): Promise<void> {
+    for (const mount of mounts) await this.#prepareOne(mount, inputs);
+    // A mount below another comes after it.
+    this.mounts.sort((a, b) => (a.dest < b.dest ? -1 : a.dest > b.dest ? 1 : 0));
+  }
+
+  /** Commits what is to be an output, in the order of outputs. */
+  async commit(): Promise<Ref[]> {
+    const refs: Ref[] = [];
+    for (const [index, output] of [...this.#outputs].sort(([a], [b]) => a - b)) {
+      if ('ref' in output) {
+        refs[index] = output.ref;
+        continue;
+      }
+      const name = `exec-${randomUUID()}`;
+      await this.#deps.store.snapshots.commit(name, output.active, { lease: this.#ctx.lease });
+      this.#actives.delete(output.active);
+      refs[index] = this.#deps.refs.snapshot(name);
+    }
+    return refs;
+  }
+
+  /** Removes what was not committed and lets go of everything held. */
+  async release(): Promise<void> {
+    const removals = [...this.#actives].map((key) => this.#deps.store.snapshots.remove(key));
+    const releases = this.#releases.map(async (release) => release());
+    await Promise.allSettled([...removals, ...releases]);
+  }
+
+  async #prepareOne(mount: LlbMount, inputs: readonly Ref[]): Promise<void> {
+    const index = Number(mount.input);
+    const input = index < 0 ? undefined : inputs[index];
+    if (index >= 0 && input === undefined) throw fail('invalid', 'llb', `invalid mount input ${index}`);
+    switch (mount.mountType) {
+      case MountType.BIND:
+        return this.#bind(mount, input);
+      case MountType.TMPFS:
+        this.mounts.push({
+          dest: mount.dest,
+          readonly: mount.readonly,
+          source: { type: 'tmpfs', size: Number(mount.TmpfsOpt?.size ?? 0n) },
+        });
+        return;
+      case MountType.CACHE:
+        return this.#cache(mount, input);
+      case MountType.SECRET:
+        return this.#secret(mount);
+      case MountType.SSH:
+        return this.#ssh(mount);
+      default:
+        throw fail('unsupported', 'llb', `mount type ${mount.mountType} is not supported`);
+    }
+  }
+
+  async #bind(mount: LlbMount, input: Ref | undefined): Promise<void> {
+    const output = Number(mount.output);
+    const isRoot = mount.dest === '/';
+    let mounts: Mount[];
+    if (!isRoot && mount.readonly) {
+      if (output >= 0) this.#outputs.set(output, { ref: input ?? this.#deps.refs.empty() });
+      mounts = await this.#view(input);
+    } else {
+      // The root is writable underneath even when read-only: mount points are made in it.
+      const active = await this.#active(input);
+      mounts = active.mounts;
+      if (output >= 0) this.#outputs.set(output, { active: active.key });
+    }
+    if (isRoot) this.root = { mounts, readonly: mount.readonly };
+    else {
+      this.mounts.push({
+        dest: mount.dest,
+        readonly: mount.readonly,
+        source: { type: 'mounts', mounts, selector: mount.selector },
+      });
+    }
+  }
+
+  async #active(input: Ref | undefined): Promise<{ key: string; mounts: Mount[] }> {
+    const { snapshots } = this.#deps.store;
+    const parent = await parentOf(input, refContext(this.#ctx));
+    const key = `exec-active-${randomUUID()}`;
+    this.#actives.add(key);
+    return { key, mounts: await snapshots.prepare(key, parent, { lease: this.#ctx.lease }) };
+  }
+
+  async #view(input: Ref | undefined): Promise<Mount[]> {
+    const key = await parentOf(input, refContext(this.#ctx));
+    if (key === undefined) return [];
+    const view = await this.#deps.store.snapshots.view(key);
+    this.#releases.push(() => view.release());
+    return view.mounts;
+  }
+
+  async #cache(mount: LlbMount, input: Ref | undefined): Promise<void> {
+    if (Number(mount.output) >= 0)
+      throw fail('invalid', 'llb', `cache mount ${mount.dest} cannot be an output`);
+    const { store, cache } = this.#deps;
+    const ctx = this.#ctx;
+    const caches = new CacheMounts(join(store.root, 'cache-mounts'));
+    const seeded = input !== undefined && !isEmpty(input);
+    const held = await caches.acquire(
+      {
+        id: mount.cacheOpt?.ID || mount.dest,
+        sharing: sharings[mount.cacheOpt?.sharing ?? 0] ?? 'shared',
+        seed: seeded
+          ? {
+              key: await contentDigest({ store, cache }, input, [{ path: '/' }], ctx),
+              fill: async (dir) => {
+                const actions = [copyAll(await input.view(refContext(ctx)))];
+                await runTask(
+                  'fs.apply',
+                  { target: { kind: 'layers', dirs: [dir] }, actions },
+                  { signal: ctx.signal },
+                );
+              },
+            }
+          : undefined,
+      },
+      ctx.signal,
+    );
+    this.#releases.push(() => held.release());
+    const bind: Mount = { type: 'bind', source: held.path, options: ['rbind', 'rw'] };
+    this.mounts.push({
+      dest: mount.dest,
+      readonly: mount.readonly,
+      source: { type: 'mounts', mounts: [bind], selector: mount.selector },
+    });
+  }
+
+  async #secret(mount: LlbMount): Promise<void> {
+    const opt = mount.secretOpt;
+    const id = opt?.ID ?? '';
+    const data = await findSecret(this.#ctx, id, opt?.optional ?? false);
+    if (data === undefined) return;
+    const { uid, gid, mode } = opt ?? { uid: 0, gid: 0, mode: 0 };
+    this.mounts.push({
+      dest: mount.dest,
+      readonly: true,
+      source: { type: 'file', data, uid, gid, mode: (mode || 0o400) & 0o777 },
+    });
+  }
+
+  async #ssh(mount: LlbMount): Promise<void> {
+    const opt = mount.SSHOpt;
+    const id = opt?.ID || 'default';
+    const dial = await this.#ctx.session.ssh(id);
+    if (dial === undefined) {
+      if (opt?.optional) return;
+      throw fail('not-found', 'session', `no SSH key "${id}" forwarded from the client`, {
+        hint: `Give one with --ssh ${id === 'default' ? id : `${id}=PATH`}.`,
+      });
+    }
+    const socket = await forwardSocket(this.#deps.store.runDir, dial, {
+      uid: opt?.uid ?? 0,
+      gid: opt?.gid ?? 0,
+      mode: (opt?.mode || 0o600) & 0o777,
+    });
+    this.#releases.push(() => socket.close());
+    this.mounts.push({ dest: mount.dest, readonly: false, source: { type: 'host', path: socket.path } });
+  }
+}
+
+/** A secret of the client's; undefined when it has none and need not. Throws `not-found` when it must. */
+export async function findSecret(ctx: OpContext, id: string, optional: boolean): Promise<Buffer | undefined> {
+  if (id === '') throw fail('invalid', 'llb', 'secret ID missing');
+  const data = await ctx.session.secret(id);
+  if (data !== undefined || optional) return data;
+  throw fail('not-found', 'session', `secret ${id}: not found`, {
+    hint: `Give it with --secret id=${id},src=FILE (or env=NAME).`,
+  });
+}

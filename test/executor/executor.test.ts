@@ -1,0 +1,297 @@
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { Readable } from 'node:stream';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { probeExecutor } from '../../src/executor/probe.ts';
+import { Harness } from './harness.ts';
+
+let h: Harness;
+beforeAll(() => {
+  h = new Harness();
+});
+afterAll(() => h.close());
+
+const mountsOfHost = () => readFileSync('/proc/self/mountinfo', 'utf8');
+
+describe('a step', () => {
+  test('prints, fails with its exit code, and reads its input', async () => {
+    expect(await h.run('echo out; echo err >&2; exit 7')).toMatchObject({
+      exitCode: 7,
+      out: 'out\n',
+      err: 'err\n',
+    });
+    const { spec } = h.spec('cat');
+    let out = '';
+    await h.executor.run(
+      spec,
+      { stdin: Readable.from(['fed']), stdout: (c) => (out += c), stderr: () => {} },
+      new AbortController().signal,
+    );
+    expect(out).toBe('fed');
+  });
+
+  test('may open /dev/stdout and /dev/stderr, as root and as a user', async () => {
+    const script = 'echo a | tee /dev/stderr; echo b >/dev/stdout';
+    expect(await h.run(script)).toMatchObject({ exitCode: 0, out: 'a\nb\n', err: 'a\n' });
+    expect(await h.run(script, { user: 'ann' })).toMatchObject({ exitCode: 0, out: 'a\nb\n', err: 'a\n' });
+  });
+
+  test('ends with 128+n on signal n, 127 when its program is missing, 126 when it cannot be run', async () => {
+    expect((await h.run('(sh -c "kill -9 \\$\\$"); exit $?')).exitCode).toBe(137);
+    const missing = await h.run(['/bin/nope']);
+    expect(missing.exitCode).toBe(127);
+    expect(missing.err).toContain('no such file or directory');
+    expect((await h.run(['nope'])).exitCode).toBe(127);
+    expect((await h.run(['/etc/passwd'])).exitCode).toBe(126);
+  });
+
+  test('leaves no mount, bundle or cgroup behind', async () => {
+    const before = mountsOfHost();
+    await h.run('true');
+    expect(mountsOfHost()).toBe(before);
+    expect(readdirSync(join(h.dir, 'run/exec'))).toEqual([]);
+  });
+
+  test('writes to its layer, and nothing else gets in there', async () => {
+    const { upper } = await h.run('echo x >/made; rm /etc/group');
+    expect(readdirSync(upper).sort()).toEqual(['etc', 'made']);
+    expect(statSync(join(upper, 'etc/group')).isCharacterDevice()).toBe(true);
+  });
+});
+
+describe('users', () => {
+  test('by name with the groups that list them, by number, with a group', async () => {
+    expect((await h.run('id; echo $HOME', { user: 'ann' })).out).toBe(
+      'uid=1000(ann) gid=1001(ann) groups=10(wheel),44(video)\n/home/ann\n'.replace('groups=', 'groups='),
+    );
+    expect((await h.run('id -u; id -g', { user: '1000' })).out).toBe('1000\n1001\n');
+    expect((await h.run('id -u; id -g', { user: '4711' })).out).toBe('4711\n0\n');
+    expect((await h.run('id -u; id -g; id -G', { user: 'ann:video' })).out).toBe('1000\n44\n44\n');
+  });
+
+  test('unknown ones are refused in docker words', async () => {
+    await expect(h.run('id', { user: 'bob' })).rejects.toMatchObject({
+      code: 'invalid',
+      message: 'unable to find user bob: no matching entries in passwd file',
+      hint: expect.stringContaining('ann'),
+    });
+    await expect(h.run('id', { user: 'ann:none' })).rejects.toThrow(
+      'unable to find group none: no matching entries in group file',
+    );
+  });
+});
+
+describe('the sandbox', () => {
+  test("has docker's capabilities; an insecure step has all", async () => {
+    const caps = async (security: 'sandbox' | 'insecure') =>
+      /CapEff:\s*(\w+)/.exec((await h.run('cat /proc/self/status', { security })).out)?.[1];
+    expect(await caps('sandbox')).toBe('00000000a80425fb');
+    const own = /CapBnd:\s*(\w+)/.exec(readFileSync('/proc/self/status', 'utf8'))?.[1];
+    expect(await caps('insecure')).toBe(own);
+  });
+
+  test('cannot mount or make namespaces; an insecure step can', async () => {
+    const script = 'mkdir /m && mount -t tmpfs t /m && echo mounted';
+    expect((await h.run(script)).exitCode).not.toBe(0);
+    expect((await h.run('unshare -U true')).exitCode).not.toBe(0);
+    expect((await h.run(script, { security: 'insecure' })).out).toBe('mounted\n');
+  });
+
+  test('hides and protects parts of /proc and /sys', async () => {
+    const { out } = await h.run('cat /proc/kcore | wc -c; echo 1 >/proc/sys/vm/panic_on_oom || echo refused');
+    expect(out).toBe('0\nrefused\n');
+    expect((await h.run('mkdir /sys/x')).exitCode).not.toBe(0);
+  });
+
+  test('has its own pid namespace, hostname, /dev and open-file limit', async () => {
+    const { out } = await h.run('echo $$; hostname; ls /dev; ulimit -n; stat -c %a /dev/shm');
+    const [pid, name, ...rest] = out.trim().split('\n');
+    expect(pid).toBe('1');
+    expect(name).toBe('buildkitsandbox');
+    expect(rest).toEqual(expect.arrayContaining(['null', 'zero', 'random', 'urandom', 'tty', 'pts', 'shm']));
+    expect(rest.slice(-2)).toEqual(['1024', '1777']);
+  });
+
+  test('takes ulimits, a hostname and a working folder that is made', async () => {
+    const ulimits = [{ name: 'nofile', soft: 100, hard: 200 }];
+    const { out } = await h.run('ulimit -n; hostname; pwd', { ulimits, hostname: 'box', cwd: '/a/b' });
+    expect(out).toBe('100\nbox\n/a/b\n');
+  });
+});
+
+describe('networks', () => {
+  test('none has a loopback that is up, and nothing else', async () => {
+    const { out } = await h.run('ip -o link', { network: 'none' });
+    expect(out.trim().split('\n')).toHaveLength(1);
+    expect(out).toMatch(/lo: <LOOPBACK,UP/);
+  });
+
+  test('host and the default one are the host’s', async () => {
+    for (const network of ['host', 'default'] as const) {
+      const { out } = await h.run('readlink /proc/self/ns/net', { network });
+      expect(out.trim()).toBe((await import('node:fs')).readlinkSync('/proc/self/ns/net'));
+    }
+  });
+
+  test('/etc/hosts has localhost, the hostname and the extra hosts', async () => {
+    const extraHosts = [
+      { host: 'db', ip: '10.1.2.3' },
+      { host: 'host.docker.internal', ip: 'host-gateway' },
+    ];
+    const { out } = await h.run('cat /etc/hosts', { extraHosts, hostname: 'box' });
+    expect(out).toContain('127.0.0.1\tlocalhost box\n');
+    expect(out).toContain('10.1.2.3\tdb\n127.0.0.1\thost.docker.internal\n');
+    await expect(h.run('true', { extraHosts: [{ host: 'x', ip: 'nowhere' }] })).rejects.toThrow(
+      'invalid extra host "x:nowhere"',
+    );
+  });
+});
+
+describe('mounts', () => {
+  test('of snapshots, with a sub-path that may be a symlink inside them', async () => {
+    const dirs = ['one', 'two'].map((name) => join(h.dir, name));
+    for (const dir of dirs) mkdirSync(join(dir, 'real'), { recursive: true });
+    writeFileSync(join(dirs[0]!, 'real/a'), 'a');
+    writeFileSync(join(dirs[1]!, 'real/b'), 'b');
+    symlinkSync('/real', join(dirs[0]!, 'link'));
+    const mounts = [{ type: 'overlay' as const, source: 'overlay', options: [`lowerdir=${dirs.join(':')}`] }];
+    const source = { type: 'mounts' as const, mounts, selector: '/link' };
+    const { out, upper } = await h.run('ls /mnt/x; touch /mnt/x/y || echo ro', {
+      mounts: [{ dest: '/mnt/x', readonly: true, source }],
+    });
+    expect(out).toBe('a\nb\nro\n');
+    expect(readdirSync(upper)).toEqual([]);
+    const bad = { ...source, selector: '/none' };
+    await expect(
+      h.run('true', { mounts: [{ dest: '/m', readonly: true, source: bad }] }),
+    ).rejects.toMatchObject({
+      code: 'not-found',
+    });
+  });
+
+  test('leave no stubs in the layer, not even copied-up folders; what the step made stays', async () => {
+    const tmpfs = (dest: string) => ({ dest, readonly: false, source: { type: 'tmpfs' as const, size: 0 } });
+    const { upper, exitCode } = await h.run('touch /cache/deep/er/x /kept/by', {
+      mounts: [tmpfs('/cache/deep/er'), tmpfs('/etc/sub'), tmpfs('/kept/here')],
+    });
+    expect(exitCode).toBe(0);
+    expect(readdirSync(upper)).toEqual(['kept']);
+    expect(readdirSync(join(upper, 'kept'))).toEqual(['by']);
+  });
+
+  test('a stub is not looked for through a symlink the step put in its place', async () => {
+    const victim = join(h.dir, 'victim');
+    mkdirSync(join(victim, 'secrets'), { recursive: true });
+    const source = { type: 'file' as const, data: Buffer.from('s'), uid: 0, gid: 0, mode: 0o400 };
+    const { upper } = await h.run(`rm -rf /run; ln -s ${victim} /run; true`, {
+      mounts: [{ dest: '/other/secrets', readonly: true, source }],
+    });
+    expect(existsSync(join(victim, 'secrets'))).toBe(true);
+    expect(readdirSync(upper)).toEqual(['run']);
+  });
+
+  test('secret files and secret environment are in memory only', async () => {
+    const source = {
+      type: 'file' as const,
+      data: Buffer.from('hush-file'),
+      uid: 1000,
+      gid: 1001,
+      mode: 0o440,
+    };
+    let bundle = '';
+    const { spec, upper } = h.spec(
+      'cat /run/secrets/s; stat -c " %u %g %a" /run/secrets/s; echo $TOKEN; sleep 0.3',
+      {
+        secretEnv: ['TOKEN=hush-env'],
+        mounts: [{ dest: '/run/secrets/s', readonly: true, source }],
+      },
+    );
+    let out = '';
+    const io = {
+      stdout: (c: Buffer) => {
+        out += c;
+        bundle = join(h.dir, 'run/exec', spec.id);
+        expect(readTree(bundle)).not.toContain('hush');
+      },
+      stderr: () => {},
+    };
+    await h.executor.run(spec, io, new AbortController().signal);
+    expect(out).toBe('hush-file 1000 1001 440\nhush-env\n');
+    expect(existsSync(bundle)).toBe(false);
+    expect(readdirSync(upper)).toEqual([]);
+  });
+});
+
+describe('limits and aborts', () => {
+  test('memory is limited, and running out of it is told', async () => {
+    const { exitCode, oomKilled } = await h.run('head -c 100000000 /dev/zero | tail', {
+      resources: { memory: 20 << 20, memorySwap: 20 << 20 },
+    });
+    expect(exitCode).not.toBe(0);
+    expect(oomKilled).toBe(true);
+  });
+
+  test('abort ends everything in the container at once', async () => {
+    const abort = new AbortController();
+    const running = h.run('trap "" TERM INT; sleep 4242 & sleep 4242', {}, abort.signal);
+    await until(() => sleepers() >= 2);
+    const started = performance.now();
+    abort.abort();
+    await expect(running).rejects.toMatchObject({ code: 'canceled' });
+    expect(performance.now() - started).toBeLessThan(1000);
+    expect(sleepers()).toBe(0);
+    expect(readdirSync(join(h.dir, 'run/exec'))).toEqual([]);
+  });
+
+  test('an aborted signal starts nothing', async () => {
+    await expect(h.run('true', {}, AbortSignal.abort())).rejects.toMatchObject({ code: 'canceled' });
+  });
+});
+
+test('doctor’s checks find what this machine has', async () => {
+  const checks = await probeExecutor();
+  expect(checks.find((c) => c.name === 'runc')).toMatchObject({
+    ok: true,
+    found: expect.stringContaining('runc'),
+  });
+  const [missing] = await probeExecutor({ runc: 'no-such-runc' });
+  expect(missing).toMatchObject({
+    ok: false,
+    found: 'not installed',
+    remedy: expect.stringContaining('apt-get'),
+  });
+});
+
+function sleepers(): number {
+  return readdirSync('/proc').filter((pid) => {
+    try {
+      return /^\d+$/.test(pid) && readFileSync(`/proc/${pid}/cmdline`, 'latin1') === 'sleep\u00004242\u0000';
+    } catch {
+      return false;
+    }
+  }).length;
+}
+
+async function until(holds: () => boolean): Promise<void> {
+  for (let i = 0; i < 200; i++) {
+    if (holds()) return;
+    await sleep(25);
+  }
+  throw new Error('it did not happen within 5 s');
+}
+
+function readTree(dir: string): string {
+  return readdirSync(dir, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => readFileSync(join(entry.parentPath, entry.name), 'latin1'))
+    .join('\n');
+}
