@@ -1,0 +1,38 @@
+import { pullImage } from '../../images/pull.ts';
+import { parsePlatform } from '../../oci/platform.ts';
+import { familiarName } from '../../oci/reference.ts';
+import { dockerConfigCredentials } from '../../session/docker-config.ts';
+import { command } from '../command.ts';
+import { showTransfer } from '../transfer.ts';
+
+export default command({
+  usage: 'NAME[:TAG|@DIGEST]',
+  summary: 'Pull an image from a registry into the store.',
+  flags: {
+    'all-platforms': { type: 'bool', help: 'All platforms of a multi-platform image' },
+    platform: { type: 'string', value: 'OS/ARCH', help: "Platform (default: this machine's)" },
+    quiet: { type: 'bool', short: 'q', help: 'Print nothing but the image’s name' },
+  },
+  operands: [1, 1],
+  async run(flags, [name = ''], ctx) {
+    const { store, registry } = await ctx.engine();
+    const mode = flags.quiet ? 'quiet' : 'auto';
+    const { record, changed } = await showTransfer(ctx, mode, `pulling ${name}`, (report) =>
+      pullImage(store, registry, name, {
+        platform: flags.platform === undefined ? undefined : parsePlatform(flags.platform),
+        all: flags['all-platforms'],
+        report,
+        signal: ctx.signal,
+        credentials: dockerConfigCredentials(ctx.env),
+      }),
+    );
+    if (!flags.quiet) {
+      ctx.stdout.write(`Digest: ${record.target.digest}\n`);
+      ctx.stdout.write(
+        `Status: ${changed ? 'Pulled' : 'Image is up to date for'} ${familiarName(record.name)}\n`,
+      );
+    }
+    ctx.stdout.write(`${record.name}\n`);
+    return 0;
+  },
+});

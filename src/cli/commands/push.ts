@@ -1,0 +1,25 @@
+import { pushImage } from '../../images/push.ts';
+import { dockerConfigCredentials } from '../../session/docker-config.ts';
+import { command } from '../command.ts';
+import { showTransfer } from '../transfer.ts';
+
+export default command({
+  usage: 'NAME[:TAG] [TARGET]',
+  summary: 'Push an image to the registry that its name, or TARGET, says.',
+  flags: { quiet: { type: 'bool', short: 'q', help: 'Print nothing but the reference pushed' } },
+  operands: [1, 2],
+  async run(flags, [name = '', target], ctx) {
+    const { store, registry } = await ctx.engine();
+    const mode = flags.quiet ? 'quiet' : 'auto';
+    const pushed = await showTransfer(ctx, mode, `pushing ${target ?? name}`, (report) =>
+      pushImage(store, registry, name, target ?? name, {
+        report,
+        signal: ctx.signal,
+        credentials: dockerConfigCredentials(ctx.env),
+      }),
+    );
+    if (flags.quiet) ctx.stdout.write(`${pushed.ref}\n`);
+    else ctx.stdout.write(`${pushed.ref} digest: ${pushed.target.digest} size: ${pushed.target.size}\n`);
+    return 0;
+  },
+});

@@ -1,0 +1,32 @@
+import { randomUUID } from 'node:crypto';
+import { toDrydockError } from '../errors/error.ts';
+import { digestOf } from '../oci/digest.ts';
+import { boundProgress, now } from '../solver/bound-progress.ts';
+import type { ReportStatus } from '../store/ref.ts';
+import type { CommandContext } from './command.ts';
+import { createPrinter, type ProgressMode } from './progress/printer.ts';
+
+/** Runs one transfer (a pull, a push) and shows it and its parts as a build's progress shows a step. */
+export async function showTransfer<T>(
+  ctx: CommandContext,
+  mode: ProgressMode,
+  name: string,
+  work: (report: ReportStatus) => Promise<T>,
+): Promise<T> {
+  const printer = createPrinter(mode, ctx.stderr);
+  const vertex = { digest: digestOf(randomUUID()), inputs: [], name, started: now() };
+  const progress = boundProgress(vertex.digest, printer);
+  printer.vertex(vertex);
+  try {
+    const result = await work((id, state) => progress.report(id, state));
+    printer.vertex({ ...vertex, completed: now() });
+    return result;
+  } catch (err) {
+    const error = toDrydockError(err);
+    const text = error.code === 'canceled' ? 'CANCELED' : error.message;
+    printer.vertex({ ...vertex, completed: now(), error: text });
+    throw error;
+  } finally {
+    printer.close();
+  }
+}
