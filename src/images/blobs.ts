@@ -1,0 +1,118 @@
+/** The blobs of a stored image, wherever they have to come from. */
+import { createGzip } from 'node:zlib';
+import { canceled, DrydockError, throwIfAborted } from '../errors/error.ts';
+import { ensureBlob, packSnapshot } from '../layer/blobs.ts';
+import { chainId } from '../oci/digest.ts';
+import { type Descriptor, type Digest, mediaTypes } from '../oci/types.ts';
+import { originOf } from '../refs/origin.ts';
+import type { RegistryClient } from '../registry/client.ts';
+import type { SnapshotInfo, Store } from '../store/store.ts';
+import { type FetchContext, fetchBlobInto } from './fetch.ts';
+import type { StoredImage } from './stored.ts';
+
+/** One layer of a stored image, with its chain and what the store has of it. */
+export interface StoredLayer {
+  descriptor: Descriptor;
+  diffId: Digest;
+  chain: Digest;
+  snapshot?: SnapshotInfo;
+}
+
+export async function storedLayers(store: Store, image: StoredImage): Promise<StoredLayer[]> {
+  const diffIds = image.config.rootfs.diff_ids;
+  return Promise.all(
+    image.document.layers.map(async (descriptor, i) => {
+      const chain = chainId(diffIds.slice(0, i + 1)) as Digest;
+      return {
+        descriptor,
+        diffId: diffIds[i] as Digest,
+        chain,
+        snapshot: await store.snapshots.byChain(chain),
+      };
+    }),
+  );
+}
+
+/**
+ * Makes sure that a layer's blob is in content: it is there, or its snapshot is packed, or it is fetched from where
+ * the layer came from (only with a client). Throws `not-found`, `corrupt`, the registry's errors.
+ */
+export async function ensureLayer(
+  store: Store,
+  client: RegistryClient | undefined,
+  layer: StoredLayer,
+  ctx: FetchContext,
+): Promise<void> {
+  try {
+    await ensureBlob(store, layer.descriptor, layer.chain, ctx);
+  } catch (err) {
+    const from = originOf(layer.snapshot?.labels ?? {}).from;
+    const gone = err instanceof DrydockError && (err.code === 'not-found' || err.code === 'corrupt');
+    if (!gone || from === undefined || client === undefined) throw err;
+    await fetchBlobInto(store, client, from, layer.descriptor, ctx);
+  }
+}
+
+/** Whether a layer goes uncompressed into a manifest only because nobody has compressed it yet. */
+export function isPlainLayer({ descriptor, snapshot }: StoredLayer): boolean {
+  const { mediaType } = descriptor;
+  if (mediaType !== mediaTypes.ociLayer && mediaType !== mediaTypes.dockerLayer) return false;
+  // Published uncompressed: its digest is known out there.
+  return originOf(snapshot?.labels ?? {}).blob?.digest !== descriptor.digest;
+}
+
+/** A plain layer as a gzip blob in content. */
+export async function gzipLayer(store: Store, layer: StoredLayer, ctx: FetchContext): Promise<Descriptor> {
+  if (layer.snapshot !== undefined) {
+    const { report, signal, lease } = ctx;
+    const compression = { type: 'gzip' } as const;
+    const made = await packSnapshot(store, layer.snapshot.key, {
+      compression,
+      store: 'blob',
+      lease,
+      signal,
+      report,
+    });
+    if (made.diffId === layer.diffId) return like(layer.descriptor, made.descriptor);
+  }
+  // Its tar was made elsewhere (a loaded image) and cannot be made again from files: compress the bytes we have.
+  await ensureBlob(store, layer.descriptor, layer.chain, ctx);
+  const { content } = store;
+  const writer = await content.writer(`gzip-${layer.descriptor.digest}-${crypto.randomUUID()}`, {
+    lease: ctx.lease,
+  });
+  try {
+    const source = await content.read(layer.descriptor.digest);
+    const gzip = source.pipe(createGzip({ level: 6, chunkSize: 256 << 10 }));
+    source.on('error', (err) => gzip.destroy(err));
+    let size = 0;
+    try {
+      for await (const chunk of gzip as AsyncIterable<Buffer>) {
+        throwIfAborted(ctx.signal);
+        await writer.write(chunk);
+        size += chunk.length;
+        ctx.report?.(`compressing ${layer.descriptor.digest}`, { current: size, total: 0 });
+      }
+    } finally {
+      source.destroy();
+    }
+    const { digest } = await writer.commit();
+    ctx.report?.(`compressing ${layer.descriptor.digest}`, { current: size, total: size, done: true });
+    return like(layer.descriptor, { mediaType: mediaTypes.ociLayerGzip, digest, size });
+  } catch (err) {
+    await writer.abort();
+    throw ctx.signal?.aborted ? canceled(ctx.signal.reason) : err;
+  }
+}
+
+/** A docker manifest gets docker's layer types, an OCI manifest the OCI's. */
+function like(plain: Descriptor, { digest, size }: Descriptor): Descriptor {
+  const docker = plain.mediaType === mediaTypes.dockerLayer;
+  const { annotations } = plain;
+  return {
+    mediaType: docker ? mediaTypes.dockerLayerGzip : mediaTypes.ociLayerGzip,
+    digest,
+    size,
+    ...(annotations === undefined ? {} : { annotations }),
+  };
+}

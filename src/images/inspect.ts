@@ -1,0 +1,57 @@
+/** `drydock inspect`: an image in the JSON shape of `docker inspect`. */
+import { familiarName, parseReference } from '../oci/reference.ts';
+import type { ContainerConfig, Descriptor, Digest } from '../oci/types.ts';
+import type { Store } from '../store/store.ts';
+import { imageSize, repoDigest } from './list.ts';
+import { findImage, isDangling } from './stored.ts';
+
+/** https://docs.docker.com/reference/api/engine/ (ImageInspect) */
+export interface ImageInspect {
+  Id: Digest;
+  RepoTags: string[];
+  RepoDigests: string[];
+  Parent: string;
+  Comment: string;
+  /** RFC 3339; '' when the config does not say */
+  Created: string;
+  DockerVersion: string;
+  Author: string;
+  Config: ContainerConfig;
+  Architecture: string;
+  Variant?: string;
+  Os: string;
+  OsVersion?: string;
+  Size: number;
+  GraphDriver: { Name: string; Data: null };
+  RootFS: { Type: 'layers'; Layers: Digest[] };
+  Metadata: { LastTagTime: string };
+  Descriptor: Descriptor;
+}
+
+/** Throws as `findImage` does. */
+export async function inspectImage(store: Store, nameOrId: string): Promise<ImageInspect> {
+  const { image, record, records } = await findImage(store, nameOrId);
+  const { config } = image;
+  const names = records.map(({ name }) => name).filter((name) => !isDangling(name));
+  const updated = Math.max(...records.map(({ updatedAt }) => updatedAt));
+  return {
+    Id: image.id,
+    RepoTags: names.filter((name) => parseReference(name).tag !== undefined).map(familiarName),
+    RepoDigests: [...new Set(names.map((name) => repoDigest(name, record.target.digest)))],
+    Parent: '',
+    Comment: config.history?.at(-1)?.comment ?? '',
+    Created: config.created ?? '',
+    DockerVersion: '',
+    Author: config.author ?? '',
+    Config: config.config ?? {},
+    Architecture: config.architecture,
+    ...(config.variant === undefined ? {} : { Variant: config.variant }),
+    Os: config.os,
+    ...(config['os.version'] === undefined ? {} : { OsVersion: config['os.version'] }),
+    Size: await imageSize(store, image),
+    GraphDriver: { Name: store.snapshotter, Data: null },
+    RootFS: { Type: 'layers', Layers: config.rootfs.diff_ids },
+    Metadata: { LastTagTime: new Date(updated).toISOString() },
+    Descriptor: record.target,
+  };
+}

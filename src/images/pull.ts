@@ -1,0 +1,116 @@
+/** `drydock pull`: an image from a registry into the store, its layers as blobs that are unpacked when needed. */
+import { fail } from '../errors/error.ts';
+import type { CredentialSource } from '../oci/credentials.ts';
+import { hostPlatform } from '../oci/platform.ts';
+import { familiarName, formatReference, normalizeName, parseReference } from '../oci/reference.ts';
+import { type Digest, isIndexType, type Platform } from '../oci/types.ts';
+import type { RegistryClient } from '../registry/client.ts';
+import type { ReportStatus } from '../store/ref.ts';
+import { gcLabels, type ImageRecord, type Store } from '../store/store.ts';
+import { isImageEntry, parseIndex, platformList } from './documents.ts';
+import { type FetchContext, fetchBlobInto } from './fetch.ts';
+import { type ImageDocuments, readDocuments, registryDocuments, resolveTarget } from './resolve.ts';
+import { withLease } from './stored.ts';
+
+export { fetchBlobInto } from './fetch.ts';
+
+export interface PullOptions {
+  /** Default: the host's. */
+  platform?: Platform;
+  /** All platforms of an index. */
+  all?: boolean;
+  /** Keeps what was pulled besides the image's name; default: one that ends with the pull. */
+  lease?: string;
+  /** Bytes per blob, under its digest. */
+  report?: ReportStatus;
+  signal?: AbortSignal;
+  credentials?: CredentialSource;
+}
+
+export interface Pulled {
+  record: ImageRecord;
+  /** Image ID (config digest) of the platform, or of the first of all. */
+  id: Digest;
+  /** Whether the name pointed elsewhere before, or nowhere. */
+  changed: boolean;
+}
+
+/**
+ * Pulls an image by tag or digest and names it. What is in content is not fetched again. Throws the registry's errors;
+ * `not-found` with the platforms there are; `corrupt`; `canceled`. What was fetched so far is gone on from next time.
+ */
+export async function pullImage(
+  store: Store,
+  client: RegistryClient,
+  ref: string,
+  options: PullOptions = {},
+): Promise<Pulled> {
+  const name = normalizeName(ref);
+  const parsed = parseReference(name);
+  return withLease(store, options.lease, async (lease) => {
+    const ctx: FetchContext = {
+      lease,
+      signal: options.signal,
+      report: options.report,
+      credentials: options.credentials,
+    };
+    const target = await resolveTarget(store, client, name, ctx);
+    const source = registryDocuments(store, client, name, ctx);
+    const images: ImageDocuments[] = [];
+    if (options.all && isIndexType(target.mediaType)) {
+      const bytes = await source.bytes(target);
+      const index = parseIndex(bytes, source.origin);
+      const labels: Record<string, string> = {};
+      for (const [i, child] of index.manifests.entries()) {
+        if (!isImageEntry(child) || isIndexType(child.mediaType)) continue;
+        images.push(await readDocuments(store, source, child, child.platform ?? hostPlatform(), lease));
+        labels[`${gcLabels.content}.m.${i}`] = child.digest;
+      }
+      if (images.length === 0) {
+        throw fail(
+          'not-found',
+          'registry',
+          `${familiarName(name)}: the index holds no image (${platformList(index)})`,
+        );
+      }
+      await store.content.put(bytes, { lease, labels });
+    } else {
+      images.push(await readDocuments(store, source, target, options.platform ?? hostPlatform(), lease));
+    }
+    await fetchLayers(store, client, name, images, ctx);
+    // As docker does: a digest names the image for good, a tag beside it says nothing more.
+    const kept = parsed.digest === undefined ? name : formatReference({ ...parsed, tag: undefined });
+    const before = await store.images.get(kept);
+    const record = await store.images.put(kept, plain(target));
+    const id = (images[0] as ImageDocuments).configDescriptor.digest;
+    return { record, id, changed: before?.target.digest !== target.digest };
+  });
+}
+
+function plain({ mediaType, digest, size }: ImageRecord['target']): ImageRecord['target'] {
+  return { mediaType, digest, size };
+}
+
+async function fetchLayers(
+  store: Store,
+  client: RegistryClient,
+  name: string,
+  images: readonly ImageDocuments[],
+  ctx: FetchContext,
+): Promise<void> {
+  const stop = new AbortController();
+  const signal = ctx.signal === undefined ? stop.signal : AbortSignal.any([ctx.signal, stop.signal]);
+  const fetches = images.map(async ({ manifest, document }) => {
+    const layers = document.layers;
+    await Promise.all(layers.map((layer) => fetchBlobInto(store, client, name, layer, { ...ctx, signal })));
+    const labels = Object.fromEntries(layers.map(({ digest }, i) => [`${gcLabels.content}.l.${i}`, digest]));
+    await store.content.setLabels(manifest.digest, labels);
+  });
+  try {
+    await Promise.all(fetches);
+  } catch (err) {
+    stop.abort(err);
+    await Promise.allSettled(fetches);
+    throw err;
+  }
+}

@@ -1,0 +1,216 @@
+/** `drydock push`: an image of the store into a registry. */
+import { fail } from '../errors/error.ts';
+import type { CredentialSource } from '../oci/credentials.ts';
+import { familiarName, normalizeName, parseReference } from '../oci/reference.ts';
+import { type Descriptor, type Digest, type Index, isIndexType, type Manifest } from '../oci/types.ts';
+import { originOf } from '../refs/origin.ts';
+import type { RegistryClient } from '../registry/client.ts';
+import { contentRefLabels } from '../store/labels.ts';
+import type { ReportStatus } from '../store/ref.ts';
+import type { Store } from '../store/store.ts';
+import { ensureLayer, gzipLayer, isPlainLayer, type StoredLayer, storedLayers } from './blobs.ts';
+import { isImageEntry, parseIndex } from './documents.ts';
+import type { FetchContext } from './fetch.ts';
+import { Limiter } from './share.ts';
+import { findImage, type StoredImage, storedImages, withLease } from './stored.ts';
+
+export interface PushOptions {
+  lease?: string;
+  signal?: AbortSignal;
+  /** Bytes per blob, under its digest; a blob that the registry has completes at once. */
+  report?: ReportStatus;
+  credentials?: CredentialSource;
+}
+
+export interface Pushed {
+  /** The reference pushed to. */
+  ref: string;
+  /** What the tag now points to. */
+  target: Descriptor;
+  layers: { digest: Digest; outcome: 'exists' | 'mounted' | 'pushed' }[];
+}
+
+interface Push extends FetchContext {
+  store: Store;
+  client: RegistryClient;
+  target: string;
+  limiter: Limiter;
+  layers: Map<Digest, Promise<'exists' | 'mounted' | 'pushed'>>;
+}
+
+/**
+ * Pushes the image that `name` (or an ID) means to `target` (default: the name itself). Layers that were never made
+ * into blobs are packed, and compressed with gzip; the image's names then point to the manifest that was pushed, so
+ * that the digest is the same here and there. Blobs that the registry has, or can mount from where they came from,
+ * are not sent. An index is pushed whole if all of it is here, else the one image that is. Throws `not-found`, the
+ * registry's errors, `canceled`.
+ */
+export async function pushImage(
+  store: Store,
+  client: RegistryClient,
+  name: string,
+  target: string = name,
+  options: PushOptions = {},
+): Promise<Pushed> {
+  const ref = normalizeName(target);
+  if (parseReference(ref).tag === undefined) {
+    throw fail(
+      'invalid',
+      'client',
+      `cannot push to ${familiarName(ref)}: a digest is what comes of a push; give a tag`,
+    );
+  }
+  return withLease(store, options.lease, async (lease) => {
+    const found = await findImage(store, name);
+    const { signal, report, credentials } = options;
+    const layers: Push['layers'] = new Map();
+    const push: Push = {
+      store,
+      client,
+      target: ref,
+      lease,
+      signal,
+      report,
+      credentials,
+      limiter: new Limiter(4),
+      layers,
+    };
+    const images = await storedImages(store, found.record.name, found.record.target);
+    const before = found.record.target;
+    let pushed: Descriptor;
+    if (isIndexType(before.mediaType)) {
+      const index = parseIndex(await store.content.bytes(before.digest), { name, hop: 'store' });
+      const byDigest = new Map(images.map((image) => [image.manifest.digest, image]));
+      const whole = index.manifests.every((child) => !isImageEntry(child) || byDigest.has(child.digest));
+      pushed = whole ? await pushIndex(push, index, before, byDigest) : await pushOne(push, found.image, ref);
+    } else pushed = await pushOne(push, found.image, ref);
+    if (pushed.digest !== before.digest && isIndexType(before.mediaType) === isIndexType(pushed.mediaType)) {
+      for (const record of found.records) await store.images.put(record.name, pushed, record.labels);
+    }
+    const outcomes = [...layers].map(async ([digest, outcome]) => ({ digest, outcome: await outcome }));
+    return { ref, target: pushed, layers: await Promise.all(outcomes) };
+  });
+}
+
+async function pushIndex(
+  push: Push,
+  index: Index,
+  before: Descriptor,
+  images: ReadonlyMap<Digest, StoredImage>,
+): Promise<Descriptor> {
+  const manifests: Descriptor[] = [];
+  for (const child of index.manifests) {
+    const image = images.get(child.digest);
+    if (image === undefined) {
+      // An attestation of an image: sent as it is when it is here, and left out of the index when it is not.
+      if (await pushAttestation(push, child)) manifests.push(child);
+      continue;
+    }
+    const { mediaType, digest, size } = await pushOne(push, image, undefined);
+    manifests.push({ ...child, mediaType, digest, size });
+  }
+  const same =
+    manifests.length === index.manifests.length &&
+    manifests.every((m, i) => m.digest === index.manifests[i]?.digest);
+  const { store, client, lease } = push;
+  const bytes = same
+    ? await store.content.bytes(before.digest)
+    : Buffer.from(JSON.stringify({ ...index, manifests }, undefined, 2));
+  const digest = await store.content.put(bytes, { lease, labels: contentRefLabels(manifests) });
+  const descriptor: Descriptor = { mediaType: before.mediaType, digest, size: bytes.length };
+  await client.pushManifest(push.target, descriptor, bytes, push);
+  return descriptor;
+}
+
+async function pushAttestation(push: Push, child: Descriptor): Promise<boolean> {
+  const { store, client } = push;
+  if ((await store.content.info(child.digest)) === undefined) return false;
+  const bytes = await store.content.bytes(child.digest);
+  const { config, layers } = JSON.parse(bytes.toString('utf8')) as Manifest;
+  for (const blob of [config, ...layers]) {
+    if ((await store.content.info(blob.digest)) === undefined) return false;
+    await client.pushBlob(push.target, blob, () => store.content.read(blob.digest), push);
+  }
+  await client.pushManifest(byDigest(push.target, child.digest), child, bytes, push);
+  return true;
+}
+
+/** Pushes one platform's image: its blobs, then its manifest, under the tag or (an index's part) its digest. */
+async function pushOne(push: Push, image: StoredImage, tag: string | undefined): Promise<Descriptor> {
+  const { store, client, lease } = push;
+  const layers = await storedLayers(store, image);
+  const stop = new AbortController();
+  const signal = push.signal === undefined ? stop.signal : AbortSignal.any([push.signal, stop.signal]);
+  const ctx: Push = { ...push, signal };
+  const work = [
+    pushBlob(ctx, image.document.config, async () => {}),
+    ...layers.map(async (layer) => {
+      const blob = isPlainLayer(layer)
+        ? await push.limiter.run(() => gzipLayer(store, layer, ctx))
+        : layer.descriptor;
+      await pushLayer(ctx, layer, blob);
+      return blob;
+    }),
+  ];
+  let blobs: Descriptor[];
+  try {
+    blobs = await Promise.all(work);
+  } catch (err) {
+    stop.abort(err);
+    await Promise.allSettled(work);
+    throw err;
+  }
+  const [config, ...made] = blobs as [Descriptor, ...Descriptor[]];
+  const same = made.every((blob, i) => blob.digest === image.document.layers[i]?.digest);
+  const bytes = same
+    ? await store.content.bytes(image.manifest.digest)
+    : Buffer.from(JSON.stringify({ ...image.document, layers: made }, undefined, 2));
+  const labels = same ? {} : contentRefLabels([config, ...made]);
+  const digest = await store.content.put(bytes, { lease, labels });
+  const { mediaType } = image.manifest;
+  const descriptor: Descriptor = { mediaType, digest, size: bytes.length };
+  await client.pushManifest(tag ?? byDigest(push.target, digest), descriptor, bytes, push);
+  return descriptor;
+}
+
+async function pushLayer(push: Push, layer: StoredLayer, blob: Descriptor): Promise<void> {
+  let outcome = push.layers.get(blob.digest);
+  if (outcome === undefined) {
+    const from = originOf(layer.snapshot?.labels ?? {}).from;
+    // Only what the registry asks for is made or fetched.
+    const ensure = () =>
+      blob === layer.descriptor ? ensureLayer(push.store, push.client, layer, push) : Promise.resolve();
+    outcome = push.limiter.run(() => send(push, blob, ensure, from));
+    push.layers.set(blob.digest, outcome);
+  }
+  await outcome;
+}
+
+async function pushBlob(push: Push, blob: Descriptor, ensure: () => Promise<void>): Promise<Descriptor> {
+  await push.limiter.run(() => send(push, blob, ensure));
+  return blob;
+}
+
+async function send(
+  push: Push,
+  blob: Descriptor,
+  ensure: () => Promise<void>,
+  mountFrom?: string,
+): Promise<'exists' | 'mounted' | 'pushed'> {
+  const { store, client, target, credentials, signal } = push;
+  const total = blob.size;
+  push.report?.(blob.digest, { current: 0, total });
+  const open = async () => {
+    await ensure();
+    return store.content.read(blob.digest);
+  };
+  const onProgress = (current: number) => push.report?.(blob.digest, { current, total });
+  const outcome = await client.pushBlob(target, blob, open, { credentials, signal, mountFrom, onProgress });
+  push.report?.(blob.digest, { current: total, total, done: true });
+  return outcome;
+}
+
+function byDigest(target: string, digest: Digest): string {
+  const { domain, path } = parseReference(target);
+  return `${domain}/${path}@${digest}`;
+}

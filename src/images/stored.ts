@@ -1,0 +1,187 @@
+/** Images that are in a store: read, named and found. */
+import { DrydockError, fail } from '../errors/error.ts';
+import { hostPlatform } from '../oci/platform.ts';
+import { familiarName, normalizeName, parseReference } from '../oci/reference.ts';
+import {
+  type Descriptor,
+  type Digest,
+  type ImageConfig,
+  type Index,
+  isIndexType,
+  isManifestType,
+  type Manifest,
+  type Platform,
+} from '../oci/types.ts';
+import type { ImageRecord, Store } from '../store/store.ts';
+import {
+  isImageEntry,
+  type Origin,
+  parseConfig,
+  parseIndex,
+  parseManifest,
+  rankPlatforms,
+} from './documents.ts';
+
+/** One platform's image as content has it. */
+export interface StoredImage {
+  manifest: Descriptor;
+  document: Manifest;
+  config: ImageConfig;
+  /** Digest of the config: the image's ID. */
+  id: Digest;
+  configBytes: Buffer;
+}
+
+const dangling = 'docker.io/library/drydock-dangling';
+
+/** The name under which an image without a name is kept. */
+export function danglingName(digest: Digest): string {
+  return `${dangling}@${digest}`;
+}
+
+export function isDangling(name: string): boolean {
+  return name.startsWith(`${dangling}@`);
+}
+
+/** All images under a target whose manifest and config are in content; for an index, the best for `platform` first. */
+export async function storedImages(
+  store: Store,
+  name: string,
+  target: Descriptor,
+  platform: Platform = hostPlatform(),
+): Promise<StoredImage[]> {
+  const origin: Origin = { name: familiarName(name), hop: 'store' };
+  const found: StoredImage[] = [];
+  await collect(store, origin, target, platform, found, 0);
+  return found;
+}
+
+/** The image for a platform, else (none given) any that is there. Throws `not-found`. */
+export async function storedImage(
+  store: Store,
+  name: string,
+  target: Descriptor,
+  platform?: Platform,
+): Promise<StoredImage> {
+  const [image] = await storedImages(store, name, target, platform);
+  if (image !== undefined) return image;
+  throw fail('not-found', 'store', `the image ${familiarName(name)} is not whole in the store`, {
+    hint: `Fetch it again with \`drydock pull ${familiarName(name)}\`.`,
+  });
+}
+
+async function collect(
+  store: Store,
+  origin: Origin,
+  target: Descriptor,
+  platform: Platform,
+  found: StoredImage[],
+  depth: number,
+): Promise<void> {
+  const bytes = await bytesOf(store, target.digest);
+  if (bytes === undefined || depth > 4) return;
+  if (isIndexType(target.mediaType)) {
+    for (const child of inOrder(parseIndex(bytes, origin), platform)) {
+      await collect(store, origin, child, platform, found, depth + 1);
+    }
+    return;
+  }
+  if (!isManifestType(target.mediaType)) return;
+  const document = parseManifest(bytes, origin);
+  const configBytes = await bytesOf(store, document.config.digest);
+  if (configBytes === undefined) return;
+  const config = parseConfig(configBytes, document, origin);
+  found.push({ manifest: target, document, config, id: document.config.digest, configBytes });
+}
+
+function inOrder(index: Index, platform: Platform): Descriptor[] {
+  const ranked = rankPlatforms(index, platform);
+  return [...ranked, ...index.manifests.filter((child) => isImageEntry(child) && !ranked.includes(child))];
+}
+
+async function bytesOf(store: Store, digest: Digest): Promise<Buffer | undefined> {
+  try {
+    return await store.content.bytes(digest);
+  } catch (err) {
+    if (err instanceof DrydockError && err.code === 'not-found') return undefined;
+    throw err;
+  }
+}
+
+export interface FoundImage {
+  /** Every name of the image. */
+  records: ImageRecord[];
+  /** The record that was named, or the first. */
+  record: ImageRecord;
+  by: 'name' | 'id';
+  image: StoredImage;
+}
+
+/**
+ * The image that a name, a digest (`name@sha256:…`), an ID or the beginning of an ID means. Throws `not-found` with
+ * the nearest hint, `conflict` when the beginning of an ID fits several images.
+ */
+export async function findImage(store: Store, nameOrId: string): Promise<FoundImage> {
+  const all = await store.images.list();
+  const named = byName(all, nameOrId);
+  if (named !== undefined) {
+    const image = await storedImage(store, named.name, named.target);
+    const records = all.filter((record) => record.target.digest === named.target.digest);
+    return { record: named, records, by: 'name', image };
+  }
+  const prefix = /^(?:sha256:)?([0-9a-f]{2,64})$/.exec(nameOrId)?.[1];
+  const fits = (digest: Digest) => prefix !== undefined && digest.startsWith(`sha256:${prefix}`);
+  const found: FoundImage[] = [];
+  for (const record of prefix === undefined ? [] : all) {
+    const image = (await storedImages(store, record.name, record.target))[0];
+    if (image === undefined || !(fits(image.id) || fits(record.target.digest))) continue;
+    const same = found.find((other) => other.record.target.digest === record.target.digest);
+    if (same === undefined) found.push({ record, records: [record], by: 'id', image });
+    else same.records.push(record);
+  }
+  const [only] = found;
+  if (only !== undefined && found.every(({ image }) => image.id === only.image.id)) {
+    return { ...only, records: found.flatMap(({ records }) => records) };
+  }
+  if (found.length > 1) {
+    throw fail('conflict', 'store', `the ID ${nameOrId} is ambiguous: ${found.length} images begin with it`, {
+      hint: `Give more of it: ${found.map(({ image }) => image.id.slice(7, 19)).join(', ')}.`,
+    });
+  }
+  throw fail('not-found', 'store', `No such image: ${nameOrId}`, {
+    hint: 'See `drydock images` for what there is.',
+  });
+}
+
+function byName(all: readonly ImageRecord[], text: string): ImageRecord | undefined {
+  let name: string;
+  try {
+    name = normalizeName(text);
+  } catch {
+    return undefined;
+  }
+  const exact = all.find((record) => record.name === name);
+  if (exact !== undefined) return exact;
+  const { domain, path, digest } = parseReference(name);
+  if (digest === undefined) return undefined;
+  return all.find((record) => {
+    const own = parseReference(record.name);
+    return own.domain === domain && own.path === path && record.target.digest === digest;
+  });
+}
+
+/** Runs with a lease: the caller's, or one of its own that ends with the work. */
+export async function withLease<T>(
+  store: Store,
+  lease: string | undefined,
+  work: (lease: string) => Promise<T>,
+): Promise<T> {
+  if (lease !== undefined) return work(lease);
+  const own = `images-${crypto.randomUUID()}`;
+  await store.leases.create(own);
+  try {
+    return await work(own);
+  } finally {
+    await store.leases.delete(own);
+  }
+}

@@ -1,0 +1,17 @@
+import { fail } from '../errors/error.ts';
+import { normalizeName, parseReference } from '../oci/reference.ts';
+import type { ImageRecord, Store } from '../store/store.ts';
+import { findImage } from './stored.ts';
+
+/**
+ * Gives the image that `source` (a name or an ID) means another name; a name that is taken moves. Throws `not-found`,
+ * `conflict` (an ambiguous ID), `invalid` for a name that is none.
+ */
+export async function tagImage(store: Store, source: string, name: string): Promise<ImageRecord> {
+  const normalized = normalizeName(name);
+  if (parseReference(normalized).digest !== undefined) {
+    throw fail('invalid', 'client', `cannot tag as ${JSON.stringify(name)}: a tag cannot be a digest`);
+  }
+  const { record } = await findImage(store, source);
+  return store.images.put(normalized, record.target);
+}
