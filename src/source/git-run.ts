@@ -4,7 +4,7 @@ import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
-import { canceled, type DrydockError, type ErrorCode, errnoCode, fail } from '../errors/error.ts';
+import { canceled, DrydockError, type ErrorCode, fail } from '../errors/error.ts';
 import { withoutCredentials } from '../llb/git-url.ts';
 
 export interface GitAccess {
@@ -217,9 +217,8 @@ export class Git {
       if (status === 0) return Buffer.concat(out).toString();
       throw status === 127 ? missing() : gitError(args, said, status, this.#access.remote);
     } catch (err) {
-      if (errnoCode(err) !== undefined)
-        throw fail('internal', 'git', `git cannot be started: ${String(err)}`, { cause: err });
-      throw err;
+      if (err instanceof DrydockError) throw err;
+      throw fail('internal', 'git', `git cannot be started: ${String(err)}`, { cause: err });
     } finally {
       signal.removeEventListener('abort', kill);
     }

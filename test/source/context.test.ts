@@ -1,0 +1,210 @@
+/** The client's files: folders on this host, folders sent by a client elsewhere, posted archives. */
+import { execFileSync } from 'node:child_process';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Readable } from 'node:stream';
+import { gzipSync, zstdCompressSync } from 'node:zlib';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { contentDigest } from '../../src/solver/content.ts';
+import { localSource } from '../../src/source/local.ts';
+import { uploadSource } from '../../src/source/upload.ts';
+import type { Ref } from '../../src/store/ref.ts';
+import { type TestFile, tarOf } from '../kit/images.ts';
+import { runSource, vertexOf } from '../kit/run-op.ts';
+import { treeOf } from '../kit/tree.ts';
+import { Workshop } from '../kit/workshop.ts';
+
+let shop: Workshop;
+let dir: string;
+beforeAll(async () => {
+  shop = new Workshop();
+  await shop.open();
+  dir = mkdtempSync(join(tmpdir(), 'drydock-context-'));
+  mkdirSync(join(dir, 'src'));
+  writeFileSync(join(dir, 'src', 'main.go'), 'package main');
+  writeFileSync(join(dir, 'notes.md'), 'notes');
+});
+afterAll(async () => {
+  await shop.remove();
+  rmSync(dir, { recursive: true, force: true });
+});
+
+const upload = (data: Uint8Array | Readable, options = {}) => {
+  const stream = data instanceof Readable ? data : Readable.from([Buffer.from(data)]);
+  return runSource(
+    shop,
+    uploadSource,
+    'upload://u1',
+    {},
+    { session: { upload: async () => stream }, ...options },
+  );
+};
+const unpacked = async (files: Record<string, TestFile>) => {
+  const { refs, release } = await upload(tarOf(files));
+  try {
+    return treeOf(await shop.view(refs[0]));
+  } finally {
+    await release();
+  }
+};
+const digest = (ref: Ref | undefined) =>
+  contentDigest(shop, ref!, [{ path: '/' }], {
+    vertex: vertexOf({ case: undefined }),
+    session: {} as never,
+    progress: { digest: 'sha256:', report: () => {}, log: () => {}, warn: () => {} },
+    signal: new AbortController().signal,
+    lease: 'test',
+  });
+
+test('a folder on this host is looked into where it is, through its filters', async () => {
+  const local = async (name: string) => (name === 'context' ? { kind: 'folder' as const, dir } : undefined);
+  const { map, refs } = await runSource(
+    shop,
+    localSource,
+    'local://context',
+    { 'local.excludepatterns': '["*.md"]', 'local.sharedkeyhint': 'x' },
+    { session: { local } },
+  );
+  expect(map.volatile).toBe(true);
+  const view = await shop.view(refs[0]);
+  expect(treeOf(view)).toEqual({ '/src': '/', '/src/main.go': 'package main' });
+  expect(view.lstat('/src/main.go')?.hostPath).toBe(join(dir, 'src', 'main.go'));
+});
+
+test('a folder the client does not offer is said to be missing', async () => {
+  await expect(runSource(shop, localSource, 'local://other')).rejects.toMatchObject({
+    code: 'not-found',
+    hop: 'context',
+    hint: expect.stringContaining('--build-context other='),
+  });
+});
+
+test('a folder sent by a client is kept, and only what changed is sent the next time', async () => {
+  const found: string[][] = [];
+  const local = async () => ({
+    kind: 'sync' as const,
+    sharedKey: 'host:/home/me/app',
+    async sync(dest: string) {
+      found.push(readdirSync(dest));
+      writeFileSync(join(dest, 'a'), 'from the client');
+    },
+  });
+  const first = await runSource(shop, localSource, 'local://context', {}, { session: { local } });
+  expect(treeOf(await shop.view(first.refs[0]))).toEqual({ '/a': 'from the client' });
+  // While one build has it in its hands, another one gets a folder of its own.
+  const second = await runSource(shop, localSource, 'local://context', {}, { session: { local } });
+  await first.release();
+  await second.release();
+  await (await runSource(shop, localSource, 'local://context', {}, { session: { local } })).release();
+  expect(found).toEqual([[], [], ['a']]);
+});
+
+test('an archive is unpacked, whatever it is compressed with', async () => {
+  const tar = tarOf({
+    Dockerfile: 'FROM scratch',
+    src: { dir: true },
+    'src/a': 'a',
+    link: { link: 'src/a' },
+  });
+  const through = (program: string) => execFileSync(program, ['-c'], { input: tar });
+  for (const data of [tar, gzipSync(tar), zstdCompressSync(tar), through('bzip2'), through('xz')]) {
+    const { refs, release } = await upload(data);
+    expect(treeOf(await shop.view(refs[0]))).toEqual({
+      '/Dockerfile': 'FROM scratch',
+      '/src': '/',
+      '/src/a': 'a',
+      '/link': '-> src/a',
+    });
+    await release();
+  }
+  expect(readdirSync(shop.store.runDir).filter((name) => name.startsWith('upload-'))).toEqual([]);
+});
+
+test('the same files have the same digest as an archive and as a folder', async () => {
+  const local = async () => ({ kind: 'folder' as const, dir });
+  const folder = await runSource(shop, localSource, 'local://context', {}, { session: { local } });
+  const archive = await upload(
+    tarOf({
+      'src/main.go': { data: 'package main', uid: 1000, gid: 1000 },
+      'notes.md': 'notes',
+    }),
+  );
+  expect(await digest(archive.refs[0])).toBe(await digest(folder.refs[0]));
+  await archive.release();
+});
+
+test('what is no archive is a Dockerfile', async () => {
+  const { refs, release } = await upload(Buffer.from('FROM alpine\nRUN true\n'));
+  expect(treeOf(await shop.view(refs[0]))).toEqual({ '/Dockerfile': 'FROM alpine\nRUN true\n' });
+  await release();
+  await expect(upload(Buffer.alloc(0))).rejects.toMatchObject({ code: 'invalid', hop: 'context' });
+  await expect(upload(Buffer.from([1, 0, 2, 3]))).rejects.toMatchObject({
+    code: 'invalid',
+    hint: expect.stringContaining('tar'),
+  });
+});
+
+test('nothing gets out of the folder', async () => {
+  const target = join(dir, 'outside');
+  const evil: Record<string, TestFile>[] = [
+    { '../outside': 'x' },
+    { 'a/../../outside': 'x' },
+    { out: { link: dir }, 'out/outside': 'x' },
+    { out: { link: dir }, stolen: { hard: 'out/notes.md' } },
+    { stolen: { hard: '../../../../../etc/passwd' } },
+  ];
+  for (const files of evil) {
+    await expect(upload(tarOf(files))).rejects.toMatchObject({ code: 'invalid', hop: 'context' });
+  }
+  expect(existsSync(target)).toBe(false);
+  expect(readdirSync(shop.store.runDir).filter((name) => name.startsWith('upload-'))).toEqual([]);
+  // An absolute path is one within the context.
+  expect(await unpacked({ '/etc/x': 'x' })).toEqual({ '/etc': '/', '/etc/x': 'x' });
+});
+
+test('a later entry takes the place of an earlier one of its name', async () => {
+  expect(await unpacked({ a: 'file', 'b/c': 'x', b: 'now a file' })).toEqual({
+    '/a': 'file',
+    '/b': 'now a file',
+  });
+  expect(await unpacked({ a: { link: '/etc/passwd' }, 'a ': 'x' })).toMatchObject({ '/a': '-> /etc/passwd' });
+  const again = await unpacked({ a: { link: '/etc/hostname' }, b: 'x' });
+  expect(again).toMatchObject({ '/b': 'x' });
+  expect(readFileSync('/etc/passwd', 'utf8')).toContain('root');
+});
+
+test('an upload that breaks off fails the build with the reason', async () => {
+  const tar = tarOf({ a: 'x'.repeat(100_000) });
+  await expect(upload(tar.subarray(0, 50_000))).rejects.toMatchObject({ code: 'corrupt', hop: 'context' });
+  const broken = new Readable({
+    read() {
+      this.push(tar.subarray(0, 1024));
+      this.destroy(new Error('the client went away'));
+    },
+  });
+  await expect(upload(broken)).rejects.toThrow('the client went away');
+});
+
+test('an upload that stalls can be aborted', async () => {
+  const stop = new AbortController();
+  const stalled = new Readable({ read() {} });
+  stalled.push(tarOf({ a: 'x' }).subarray(0, 600));
+  setTimeout(() => stop.abort(), 100);
+  await expect(upload(stalled, { signal: stop.signal })).rejects.toMatchObject({ code: 'canceled' });
+  expect(stalled.destroyed).toBe(true);
+});
+
+test('an upload is there once', async () => {
+  await expect(
+    runSource(shop, uploadSource, 'upload://gone', {}, { session: { upload: async () => undefined } }),
+  ).rejects.toMatchObject({ code: 'not-found', hop: 'context' });
+});

@@ -1,0 +1,170 @@
+/** Fetching one file over http(s): names, checksums, revalidation, retries, errors. */
+
+import { readdirSync } from 'node:fs';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { digestOf } from '../../src/oci/digest.ts';
+import { httpSource } from '../../src/source/http.ts';
+import { runSource } from '../kit/run-op.ts';
+import { treeOf } from '../kit/tree.ts';
+import { Workshop } from '../kit/workshop.ts';
+
+let shop: Workshop;
+let server: Server;
+let base: string;
+let answer: (req: IncomingMessage, res: ServerResponse) => void = (_, res) => void res.end('hello');
+const requests: IncomingMessage[] = [];
+
+beforeAll(async () => {
+  shop = new Workshop();
+  await shop.open();
+  server = createServer((req, res) => {
+    requests.push(req);
+    answer(req, res);
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  base = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+});
+afterEach(() => {
+  requests.length = 0;
+  answer = (_, res) => void res.end('hello');
+});
+afterAll(async () => {
+  server.close();
+  await shop.remove();
+});
+
+const run = (path: string, attrs: Record<string, string> = {}, options = {}) =>
+  runSource(shop, httpSource, path.startsWith('http') ? path : `${base}${path}`, attrs, options);
+const leftovers = () => readdirSync(shop.store.runDir).filter((name) => name.startsWith('http-'));
+
+test('one file, named after the path, for root only, its time the server’s', async () => {
+  answer = (_, res) => void res.setHeader('last-modified', 'Tue, 02 Jan 2024 03:04:05 GMT').end('hello');
+  const { refs, release } = await run('/a/app.tar.gz?token=x');
+  const view = await shop.view(refs[0]);
+  expect(treeOf(view)).toEqual({ '/app.tar.gz': 'hello' });
+  expect(view.lstat('/app.tar.gz')).toMatchObject({
+    mode: 0o600,
+    uid: 0,
+    gid: 0,
+    mtimeNs: BigInt(Date.parse('2024-01-02T03:04:05Z')) * 1_000_000n,
+  });
+  await release();
+  expect(leftovers()).toEqual([]);
+});
+
+test('name, permissions and owner as asked for', async () => {
+  const { refs } = await run('/x', {
+    'http.filename': 'tool',
+    'http.perm': '0755',
+    'http.uid': '7',
+    'http.gid': '8',
+  });
+  expect((await shop.view(refs[0])).lstat('/tool')).toMatchObject({ mode: 0o755, uid: 7, gid: 8 });
+});
+
+test('the server may name the file, but not place it', async () => {
+  answer = (_, res) => void res.setHeader('content-disposition', 'attachment; filename="real.txt"').end('x');
+  expect(treeOf(await shop.view((await run('/dl')).refs[0]))).toEqual({ '/real.txt': 'x' });
+  answer = (_, res) =>
+    void res.setHeader('content-disposition', 'attachment; filename="../../evil"').end('x');
+  expect(treeOf(await shop.view((await run('/dl')).refs[0]))).toEqual({ '/dl': 'x' });
+  answer = (_, res) => void res.end('x');
+  expect(treeOf(await shop.view((await run('/')).refs[0]))).toEqual({ '/download': 'x' });
+});
+
+test('the key is the content, not the address', async () => {
+  const a = await run('/one/f', {}, { mapOnly: true });
+  const b = await run('/two/f', {}, { mapOnly: true });
+  answer = (_, res) => void res.end('other');
+  const c = await run('/three/f', {}, { mapOnly: true });
+  expect(a.map.digest).toBe(b.map.digest);
+  expect(c.map.digest).not.toBe(a.map.digest);
+});
+
+test('what did not change is not sent again, even to a new process', async () => {
+  answer = (req, res) => {
+    if (req.headers['if-none-match'] === '"v1"') res.writeHead(304).end();
+    else res.setHeader('etag', '"v1"').end('cached');
+  };
+  const first = await run('/etag', {}, { mapOnly: true });
+  await shop.restart();
+  const second = await run('/etag', {}, { mapOnly: true });
+  expect(second.map.digest).toBe(first.map.digest);
+  expect(requests.map((req) => req.headers['if-none-match'])).toEqual([undefined, '"v1"']);
+  // Its record may be gone all the same: then the file is fetched after all.
+  const third = await run('/etag');
+  expect(treeOf(await shop.view(third.refs[0]))).toEqual({ '/etag': 'cached' });
+});
+
+test('with a checksum the key needs no request, and the file must meet it', async () => {
+  const checksum = digestOf('hello');
+  await run('/sum', { 'http.checksum': checksum }, { mapOnly: true });
+  expect(requests).toEqual([]);
+  await run('/sum', { 'http.checksum': checksum });
+  answer = (_, res) => void res.end('tampered');
+  await expect(run('/sum', { 'http.checksum': checksum })).rejects.toMatchObject({
+    code: 'corrupt',
+    hop: 'http',
+    message: `digest mismatch ${digestOf('tampered')}: ${checksum}`,
+  });
+  expect(leftovers()).toEqual([]);
+});
+
+test('a server that stumbles is asked again', async () => {
+  let n = 0;
+  answer = (_, res) => {
+    n++;
+    if (n === 1) res.writeHead(503).end();
+    else if (n === 2) {
+      res.writeHead(200, { 'content-length': '10' });
+      res.write('hel');
+      setTimeout(() => res.destroy(), 20);
+    } else res.end('hello');
+  };
+  const { refs } = await run('/flaky');
+  expect(treeOf(await shop.view(refs[0]))).toEqual({ '/flaky': 'hello' });
+  expect(n).toBe(3);
+});
+
+test('errors name the URL and the status, never a password or a query’s value', async () => {
+  answer = (_, res) => void res.writeHead(404).end();
+  const url = base.replace('//', '//me:hunter2@').concat('/gone?sig=topsecret');
+  await expect(run(url)).rejects.toMatchObject({
+    code: 'not-found',
+    hop: 'http',
+    message: `${base}/gone?sig=…: the server answered 404 Not Found`,
+    details: { status: 404 },
+  });
+  expect(requests).toHaveLength(1);
+  expect(requests[0]?.headers.authorization).toBe(`Basic ${btoa('me:hunter2')}`);
+  await expect(run('http://127.0.0.1:1/x')).rejects.toMatchObject({ code: 'unavailable' });
+});
+
+test('a secret goes along as the Authorization header', async () => {
+  const secret = async (id: string) => (id === 'api' ? Buffer.from('Bearer t0ken\n') : undefined);
+  await run('/auth', { 'http.authheadersecret': 'api' }, { session: { secret } });
+  expect(requests[0]?.headers.authorization).toBe('Bearer t0ken');
+  await expect(
+    run('/auth', { 'http.authheadersecret': 'none' }, { session: { secret } }),
+  ).rejects.toMatchObject({
+    code: 'not-found',
+    hint: expect.stringContaining('--secret id=none'),
+  });
+});
+
+test('an attribute that nobody knows is refused', async () => {
+  await expect(run('/x', { 'http.pgp': 'y' })).rejects.toMatchObject({ code: 'unsupported', hop: 'llb' });
+  await expect(run('/x', { 'http.perm': 'rw' })).rejects.toMatchObject({ code: 'invalid', hop: 'llb' });
+  await expect(run('/x', { 'http.filename': '../x' })).rejects.toMatchObject({ code: 'invalid', hop: 'llb' });
+});
+
+test('an abort stops a download and leaves nothing', async () => {
+  answer = (_, res) => void res.write('never ends');
+  const stop = new AbortController();
+  setTimeout(() => stop.abort(), 100);
+  await expect(run('/slow', {}, { signal: stop.signal })).rejects.toMatchObject({ code: 'canceled' });
+  expect(leftovers()).toEqual([]);
+  server.closeAllConnections();
+});
