@@ -64,13 +64,16 @@ function forgetGarbage({ db }: Shared): Garbage {
   });
 }
 
-/** See `Store.gc`. Without `measure`, layers whose size is not known yet count as nothing. The files go in the background. */
-export async function collect(shared: Shared, options: { measure: boolean }): Promise<GcReport> {
+/**
+ * See `Store.gc`. The files go in the background. `afterKill`: something was killed, so look closer for what it may
+ * have left, and report no sizes.
+ */
+export async function collect(shared: Shared, options: { afterKill: boolean }): Promise<GcReport> {
   const { db, layout, trash } = shared;
   sweepDeadRuns(shared);
   const garbage = forgetGarbage(shared);
   let reclaimed = garbage.size;
-  for (const id of options.measure ? garbage.unmeasured : []) {
+  for (const id of options.afterKill ? [] : garbage.unmeasured) {
     reclaimed += (await runTask('store.usage', { dir: join(layerFolder(layout, id), 'fs') })).size;
   }
   db.write(() => {
@@ -88,7 +91,7 @@ export async function collect(shared: Shared, options: { measure: boolean }): Pr
       trash.take(join(layout.ingest, String(row.file)));
     }
   });
-  mend(shared);
+  mend(shared, options.afterKill);
   trash.empty();
   return { blobs: garbage.blobs, snapshots: garbage.snapshots, reclaimed };
 }

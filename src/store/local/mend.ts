@@ -1,4 +1,4 @@
-import { readdirSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { errnoCode } from '../../errors/error.ts';
 import { isDigest } from '../../oci/digest.ts';
@@ -8,19 +8,20 @@ import { dropBlob, dropSnapshot, type Shared } from './shared.ts';
 /**
  * Makes rows and files agree. A file or folder without a row, left by a kill between the two, goes to the trash. A
  * row without its file (which only a power cut or someone's hand brings about) or with a file of another size is
- * forgotten, with the snapshots that stand on it; one sentence for each of these is returned.
+ * forgotten, with the snapshots that stand on it; one sentence for each of these is returned. Only with `inside` are
+ * sizes and the insides of layers' folders looked at: it costs a system call for each.
  */
-export function mend(shared: Shared): string[] {
+export function mend(shared: Shared, inside: boolean): string[] {
   const problems = shared.db.write(() => [
-    ...mendBlobs(shared),
-    ...mendLayers(shared),
+    ...mendBlobs(shared, inside),
+    ...mendLayers(shared, inside),
     ...mendIngests(shared),
   ]);
   shared.trash.empty();
   return problems;
 }
 
-function mendBlobs({ db, layout, trash }: Shared): string[] {
+function mendBlobs({ db, layout, trash }: Shared, inside: boolean): string[] {
   const problems: string[] = [];
   const rows = new Map(
     db.all('SELECT digest, size FROM blobs').map((row) => [String(row.digest), Number(row.size)]),
@@ -35,6 +36,7 @@ function mendBlobs({ db, layout, trash }: Shared): string[] {
         continue;
       }
       rows.delete(digest);
+      if (!inside) continue;
       const have = statSync(path, { throwIfNoEntry: false })?.size;
       if (have === size) continue;
       problems.push(`the blob ${digest} had ${have} bytes, not ${size}; it was forgotten`);
@@ -49,12 +51,12 @@ function mendBlobs({ db, layout, trash }: Shared): string[] {
   return problems;
 }
 
-function mendLayers({ db, layout, trash }: Shared): string[] {
+function mendLayers({ db, layout, trash }: Shared, inside: boolean): string[] {
   const problems: string[] = [];
   const rows = new Set(db.all('SELECT id FROM layers').map((row) => String(row.id)));
   for (const name of list(layout.snapshots)) {
     if (!rows.has(name)) trash.take(join(layout.snapshots, name));
-    else if (list(join(layout.snapshots, name)).includes('fs')) rows.delete(name);
+    else if (!inside || existsSync(join(layout.snapshots, name, 'fs'))) rows.delete(name);
   }
   for (const id of rows) {
     const fallen = db.all(

@@ -35,7 +35,7 @@ export async function openLocalStore(root: string, options: LocalStoreOptions = 
     const snapshotter = chooseSnapshotter(db, run, options.snapshotter ?? 'auto');
     const shared: Shared = { db, layout, run, trash, snapshotter };
     // After a kill: nothing may be half there, and what only the dead process held goes.
-    if (sweepDeadRuns(shared)) await collect(shared, { measure: false });
+    if (sweepDeadRuns(shared)) await collect(shared, { afterKill: true });
     return new LocalStore(shared);
   } catch (err) {
     run?.end();
@@ -117,7 +117,7 @@ class LocalStore implements Store {
   }
 
   gc() {
-    return collect(this.#shared, { measure: true });
+    return collect(this.#shared, { afterKill: false });
   }
 
   verify(onProgress?: (done: number, total: number) => void) {

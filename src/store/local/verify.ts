@@ -20,7 +20,7 @@ export async function verify(
 ): Promise<VerifyReport> {
   const { db } = shared;
   sweepDeadRuns(shared);
-  const problems = mend(shared);
+  const problems = mend(shared, true);
   const digests = db
     .all('SELECT digest FROM blobs ORDER BY digest')
     .map((row) => String(row.digest) as Digest);
