@@ -106,40 +106,13 @@ interface MountPlan {
   output: number;
 }
 
-/** A run: `root()` is the tree after it, `mountOutput(target)` what a writable mount holds after it. */
-export class ExecState {
-  readonly #base: State;
-  readonly #node: ExecNode;
-
-  constructor(base: State, node: ExecNode) {
-    this.#base = base;
-    this.#node = node;
-  }
-
-  root(): State {
-    return this.mountOutput('/');
-  }
-
-  /** Throws `invalid` when nothing is mounted there or what is mounted has no output. */
-  mountOutput(target: string): State {
-    const path = absolutePath(this.#base.values.dir, target);
-    const plan = this.#node.mounts.find((mount) => mount.target === path);
-    if (plan === undefined) throw fail('invalid', 'llb', `no mount at ${path}`);
-    if (plan.output >= 0) return this.#base.withOutput({ node: this.#node, index: plan.output });
-    const { mount } = plan;
-    if ((mount.type ?? 'bind') === 'bind' && 'readonly' in mount && mount.readonly) {
-      return this.#base.withOutput(plan.source);
-    }
-    throw fail('invalid', 'llb', `the ${mount.type ?? 'bind'} mount at ${path} has no output`);
-  }
-}
-
 /** Makes the op of a run on a state. */
 export function runNode(base: State, args: string[], options: RunOptions): ExecNode {
   return new ExecNode(base, args, options);
 }
 
-class ExecNode implements OpNode {
+/** A run as an op; `mounts` are all it mounts, sorted by target. */
+export class ExecNode implements OpNode {
   readonly options: OpOptions;
   readonly mounts: readonly MountPlan[];
   readonly #args: string[];
@@ -195,6 +168,11 @@ class ExecNode implements OpNode {
       if ('contentCache' in mount && mount.contentCache !== undefined) caps.push('exec.mount.cache.content');
     }
     return caps;
+  }
+
+  /** Working directory of the process. */
+  get dir(): string {
+    return this.#values.dir;
   }
 
   inputs(): OutputRef[] {

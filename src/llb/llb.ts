@@ -1,11 +1,10 @@
 /** The typed LLB builder: states, their sources and ops, and `marshal`, which makes a definition of them. */
-export {
-  ExecState,
-  type ProxyEnv,
-  type RunMount,
-  type RunOptions,
-  type RunSecret,
-  type RunSsh,
+export type {
+  ProxyEnv,
+  RunMount,
+  RunOptions,
+  RunSecret,
+  RunSsh,
 } from './exec.ts';
 export {
   type CopyOptions,
@@ -36,4 +35,4 @@ export {
   source,
   upload,
 } from './sources.ts';
-export { lazy, State, type StateValues, scratch } from './state.ts';
+export { ExecState, lazy, State, type StateValues, scratch } from './state.ts';

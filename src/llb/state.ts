@@ -1,5 +1,6 @@
+import { fail } from '../errors/error.ts';
 import type { ContainerConfig, ImageConfig, Platform } from '../oci/types.ts';
-import { ExecState, type RunOptions, runNode } from './exec.ts';
+import { type ExecNode, type RunOptions, runNode } from './exec.ts';
 import { type CopyOptions, copy, type FileStep, fileNode } from './file.ts';
 import type { OpOptions, OutputRef } from './op.ts';
 import { absolutePath } from './paths.ts';
@@ -37,7 +38,7 @@ const initial: StateValues = {
  *
  * ```ts
  * const src = local('context', { includes: ['src/**'] });
- * const app = image('node:22').dir('/app').copy(src, 'src', './').run('npm run build').root();
+ * const app = image('node:22').dir('/app').copy(src, 'src', './').run('npm run build');
  * const definition = marshal(scratch().copy(app, '/app/dist', '/'));
  * ```
  */
@@ -117,6 +118,41 @@ export class State {
   copy(source: State, src: string, dest: string, options: CopyOptions & OpOptions = {}): State {
     return this.file(copy(source, src, dest, options), options);
   }
+}
+
+/**
+ * The tree after a run: a state to go on from. `mountOutput(target)` is what another writable mount holds after it.
+ */
+export class ExecState extends State {
+  readonly #base: State;
+  readonly #node: ExecNode;
+
+  constructor(base: State, node: ExecNode) {
+    super(mountedAt(base, node, '/'), base.values);
+    this.#base = base;
+    this.#node = node;
+  }
+
+  /** The tree after the run, as a plain state. */
+  root(): State {
+    return this.withOutput(this.output);
+  }
+
+  /** Throws `invalid` when nothing is mounted there or what is mounted has no output. */
+  mountOutput(target: string): State {
+    const path = absolutePath(this.#node.dir, target);
+    return this.withOutput(mountedAt(this.#base, this.#node, path));
+  }
+}
+
+function mountedAt(base: State, node: ExecNode, path: string): OutputRef {
+  const plan = node.mounts.find((mount) => mount.target === path);
+  if (plan === undefined) throw fail('invalid', 'llb', `no mount at ${path}`);
+  if (plan.output >= 0) return { node, index: plan.output };
+  const { mount } = plan;
+  const bind = mount.type === undefined || mount.type === 'bind';
+  if (bind && mount.readonly) return path === '/' ? base.output : plan.source;
+  throw fail('invalid', 'llb', `the ${mount.type ?? 'bind'} mount at ${path} has no output`);
 }
 
 /** The empty tree. */

@@ -148,6 +148,7 @@ describe('run', () => {
     const after = ops(llb.scratch().copy(run.mountOutput('/w'), '/', '/'));
     expect(after.at(-2)?.inputs[0]?.index).toBe(1n);
     expect(run.mountOutput('/same').output).toBe(base.output);
+    expect(marshal(run)).toEqual(marshal(run.root()));
     expect(() => run.mountOutput('/t')).toThrow('has no output');
     expect(() => base.run('x', { mounts: [{ target: '/', source: base }] })).toThrow('two mounts at /');
   });

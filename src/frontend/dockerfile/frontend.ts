@@ -27,7 +27,7 @@ export const dockerfileFrontend: Frontend = async (request, host, signal) => {
   );
   const excludes = needsIgnore ? await context.excludes() : [];
   const findings = new Findings();
-  const consumed = new Set<string>();
+  const consumed = declaredArgs(file);
   const shellInBase = new Set<Stage>();
   const platforms = request.platforms.length > 0 ? request.platforms : [undefined];
   const convert = (platform: (typeof platforms)[number]) =>
@@ -51,6 +51,12 @@ export const dockerfileFrontend: Frontend = async (request, host, signal) => {
   const unused = unusedArgs(request, file, consumed);
   return { targets, warnings: unused === undefined ? warnings : [...warnings, unused] };
 };
+
+/** Names of all ARGs, also of stages that are not built. */
+function declaredArgs(file: Dockerfile): Set<string> {
+  const all = [...file.globalArgs, ...file.stages.flatMap(({ instructions }) => instructions)];
+  return new Set(all.flatMap((each) => (each.kind === 'ARG' ? each.args.map(({ name }) => name) : [])));
+}
 
 /** Build args that no ARG takes are most likely mistyped. */
 function unusedArgs(

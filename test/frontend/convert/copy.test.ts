@@ -103,6 +103,12 @@ describe('COPY', () => {
     expect(copy.metadata?.progressGroup).toMatchObject({ name: '[2/2] COPY --link a /d/', weak: true });
   });
 
+  it('--link on scratch keeps the stage’s environment', async () => {
+    const result = await convert('FROM scratch\nENV A=1\nCOPY --link a /d/\nRUN ["x"]\n');
+    expect(result.op(/RUN/, 'exec').meta?.env).toContain('A=1');
+    expect(result.names).not.toContain('[1/2] LINK COPY --link a /d/');
+  });
+
   it('heredocs are files, with variables unless the name is quoted', async () => {
     const result = await on('ENV V=1\nCOPY <<a <<"b" /d/\nv=$V "q"\na\nv=$V\nb\n');
     const files = result.vertices

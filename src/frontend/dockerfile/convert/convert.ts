@@ -53,7 +53,6 @@ export async function convertDockerfile(input: ConvertInput): Promise<FrontendTa
     isIgnored: ignoreTest(input.excludes),
     context,
   };
-  for (const { args } of file.globalArgs) for (const { name } of args) input.consumed.add(name);
   planStages(conversion, builtIn);
   const { stages } = conversion;
   const stage = stages.target(request.target);
@@ -77,6 +76,7 @@ function finish(conversion: Conversion, stage: StageState): FrontendTarget {
   if (!implicitTarget) setPlatform(config, target);
   const platform = normalizePlatform(platformOf(config));
   setPlatform(config, platform);
+  if (platform.variant === undefined) delete config.variant;
   // The definition of scratch is empty, also when a lazy state turns out to be scratch.
   const state = stage.state.output === undefined ? scratch() : stage.state;
   return {

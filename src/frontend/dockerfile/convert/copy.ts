@@ -1,5 +1,4 @@
 /** COPY and ADD. */
-import { randomUUID } from 'node:crypto';
 import { posix } from 'node:path';
 import { fail } from '../../../errors/error.ts';
 import {
@@ -13,7 +12,8 @@ import {
   type State,
   scratch,
 } from '../../../llb/llb.ts';
-import { parseDigest } from '../../../oci/digest.ts';
+import { digestOf, parseDigest } from '../../../oci/digest.ts';
+import { formatPlatform } from '../../../oci/platform.ts';
 import type { CopyFlags, InstructionOf } from '../ast.ts';
 import { copyIgnoredFileFinding } from '../lint/findings.ts';
 import { type Conversion, expandIn, opLocation } from './conversion.ts';
@@ -60,19 +60,24 @@ export function convertCopy(
   };
   // A chmod may have to look at what is there, so it does not go with --link.
   if (copied.flags.link && copied.mode === undefined) {
-    const group = { id: randomUUID(), name };
+    const group = { id: digestOf(`${name} ${instruction.range.start.line} ${platformKey(stage)}`), name };
     const layer = scratch().file(steps, { ...options, progressGroup: { ...group, weak: true } });
-    stage.state = merge([stage.state, layer], {
+    const merged = merge([stage.state, layer], {
       ...options,
       name: stepName(conversion, stage, `LINK ${text}`, stage.platform, env),
       progressGroup: group,
     });
+    stage.state = stage.state.withOutput(merged.output);
   } else stage.state = stage.state.file(steps, options);
   const paths = from === undefined ? stage.contextPaths : from.paths;
   for (const src of copied.sources) {
     if (!copied.add || (!isHttp(src) && remoteGit(src) === undefined)) paths.add(posix.resolve('/', src));
   }
   commit(stage.image, historyOf(copied), { layer: true, buildkit: true, epoch: conversion.epoch });
+}
+
+function platformKey(stage: StageState): string {
+  return stage.platform === undefined ? '' : formatPlatform(stage.platform);
 }
 
 function sourceTree(
