@@ -45,6 +45,10 @@ function describe(err: unknown, action: FileActionSpec, { target }: ApplyArgs): 
   if (code === undefined || code === 'ENOSPC') return toDrydockError(err, 'file');
   let message = err instanceof Error ? err.message : String(err);
   for (const dir of target.dirs) message = message.replaceAll(dir, '');
+  if (code === 'ENOENT') {
+    const gone = `${action.kind}: a file went away while it was copied: ${message}`;
+    return fail('conflict', 'file', gone, { cause: err });
+  }
   const bad = ['ENAMETOOLONG', 'EINVAL', 'ELOOP', 'ENOTDIR', 'EISDIR', 'EFBIG'].includes(code);
   return fail(bad ? 'invalid' : 'internal', 'file', `${action.kind}: ${message}`, { cause: err });
 }

@@ -5,7 +5,7 @@
  */
 import { createHash, type Hash, hash } from 'node:crypto';
 import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
-import { canceled } from '../errors/error.ts';
+import { canceled, DrydockError, errnoCode, fail, toDrydockError } from '../errors/error.ts';
 import { digestOf } from '../oci/digest.ts';
 import type { Digest } from '../oci/types.ts';
 import { openView } from './open.ts';
@@ -39,9 +39,28 @@ export function checksum(args: ChecksumArgs, ctx: { aborted(): boolean }): Check
     const digester = new TreeDigester(view, memory, ctx);
     for (const selector of args.selectors) digester.select(spec, selector);
     return { digest: digester.digest(), bytes: digester.bytes };
+  } catch (err) {
+    throw describe(err, spec);
   } finally {
     memory?.close();
   }
+}
+
+/** What a system error on the way means to a user. */
+function describe(err: unknown, spec: ViewSpec): unknown {
+  const code = errnoCode(err);
+  if (code === undefined || err instanceof DrydockError) return err;
+  const hop = spec.kind === 'folder' ? 'context' : 'store';
+  const message = err instanceof Error ? err.message : String(err);
+  if (code === 'EACCES' || code === 'EPERM') {
+    const hint = 'Exclude the file with .dockerignore, or change its permissions.';
+    return fail('denied', hop, message, { hint, cause: err });
+  }
+  if (code !== 'ENOENT') return toDrydockError(err, hop);
+  return fail('conflict', hop, `a file went away while it was read: ${message}`, {
+    hint: 'Build again once nothing changes the files.',
+    cause: err,
+  });
 }
 
 const bufferSize = 1 << 20;

@@ -70,6 +70,8 @@ class Copier {
   readonly #dirMode: number;
   /** Inode of a source with several names → its first copy. */
   #links = new Map<string, string>();
+  /** Folders made on the way. */
+  #made: Dir[] = [];
   #count = 0;
 
   constructor(target: LayerTarget, view: FsView, action: CopyAction, ctx: Abortable) {
@@ -86,7 +88,7 @@ class Copier {
     this.#links = new Map();
     const { dest } = this.#action;
     const isDir = source.entry.type === 'dir';
-    if (dest.endsWith('/')) this.#mkdirAll(dest);
+    if (/\/\.?$/.test(dest)) this.#mkdirAll(dest);
     let path = this.#target.resolve(dest, true);
     const there = this.#target.lstat(path);
     const into = isDir ? !this.#action.dirCopyContents && there !== undefined : there?.type === 'dir';
@@ -96,14 +98,18 @@ class Copier {
     const parent = path === '/' ? undefined : this.#mkdirAll(dirName(path));
     if (isDir) this.#copyTree(source.entry, parent, baseName(path));
     else this.#copyFile(source.entry, parent!, baseName(path));
+    const { timestampNs } = this.#action;
+    if (timestampNs !== undefined) for (const made of this.#made) this.#target.setDirTime(made, timestampNs);
   }
 
   #mkdirAll(path: string): Dir {
-    return mkdirAll(this.#target, path, {
+    const { dir, made } = mkdirAll(this.#target, path, {
       mode: this.#dirMode,
       owner: this.owner,
       timestampNs: this.#action.timestampNs,
-    }).dir;
+    });
+    this.#made.push(...made);
+    return dir;
   }
 
   /** `parent` undefined: onto the root. */

@@ -78,7 +78,8 @@ export class IgnoreMatcher {
   match(path: string, parent?: MatchState): MatchState {
     let matched = false;
     const by: boolean[] = [];
-    for (const [i, pattern] of this.#patterns.entries()) {
+    for (let i = 0; i < this.#patterns.length; i++) {
+      const pattern = this.#patterns[i]!;
       let hit = parent?.by[i] ?? false;
       // A pattern that could not change the outcome is not looked at, and so does not count below either.
       if (!hit && pattern.exception === matched) hit = pattern.test(path);

@@ -63,7 +63,14 @@ export function finishFile(fd: number, { mode, uid, gid }: Attributes, setOwner:
 
 /** Extended attributes and times; to be called last, as writing and changing owners undo both. */
 export function finishPath(host: string, { xattrs, mtimeNs }: Attributes): void {
-  if (xattrs !== undefined) for (const [name, value] of xattrs) lsetxattr(host, name, value);
+  for (const [name, value] of xattrs ?? []) {
+    try {
+      lsetxattr(host, name, value);
+    } catch (err) {
+      // Some filesystems have no place for user attributes; files are whole without them.
+      if (!name.startsWith('user.') || errnoCode(err) !== 'ENOTSUP') throw err;
+    }
+  }
   if (mtimeNs !== undefined) lutimesNs(host, mtimeNs, mtimeNs);
 }
 

@@ -22,7 +22,9 @@ export function lstatHost(hostPath: string): BigIntStats | undefined {
     return lstatSync(hostPath, noThrow);
   } catch (err) {
     const code = errnoCode(err);
-    if (code === 'ENOTDIR' || code === 'ENOENT' || code === 'ENAMETOOLONG') return undefined;
+    if (code === 'ENOTDIR' || code === 'ENOENT') return undefined;
+    // A name too long cannot be there; a path too long may well be.
+    if (code === 'ENAMETOOLONG' && Buffer.byteLength(hostPath) < 4096) return undefined;
     throw err;
   }
 }

@@ -91,7 +91,7 @@ class TarWriter implements TarHandler {
   entry(entry: TarEntry): void {
     if (!this.started) {
       this.started = true;
-      this.#base = mkdirAll(this.#target, this.#dest, this.#how).dir.path;
+      this.#base = this.#mkdirAll(this.#dest).path;
     }
     if (this.#ctx.aborted()) throw canceled();
     if (entry.path === '') return;
@@ -228,8 +228,15 @@ class TarWriter implements TarHandler {
     const at = path.lastIndexOf('/');
     const folder = at < 0 ? '' : path.slice(0, at);
     if (this.#parent?.path === folder) return this.#parent.dir;
-    const dir = mkdirAll(this.#target, this.#resolve(folder, true), this.#how).dir;
+    const dir = this.#mkdirAll(this.#resolve(folder, true));
     this.#parent = { path: folder, dir };
+    return dir;
+  }
+
+  #mkdirAll(path: string): Dir {
+    const { dir, made } = mkdirAll(this.#target, path, this.#how);
+    const mtimeNs = this.#how.timestampNs;
+    if (mtimeNs !== undefined) for (const one of made) this.#dirTimes.set(one.path, { dir: one, mtimeNs });
     return dir;
   }
 

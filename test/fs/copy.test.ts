@@ -217,6 +217,8 @@ describe('COPY', () => {
       [copy(source, '/d', '/d', { owner: { user: { id: 9 } }, timestampNs: 5n })],
     );
     expect(at('3')[0]).toBe('/d dir 755 9:9 5');
+    await build(tmp.path('5'), [], [copy(source, '/d/run', '/x/y/run', { timestampNs: 5n })]);
+    expect(at('5')).toEqual(['/x dir 755 0:0 5', '/x/y dir 755 0:0 5', '/x/y/run file 750 0:0 "x" 5']);
     const unknown = copy(source, '/d', '/d', { owner: { user: { name: 'nobody-here', in: layers(base) } } });
     await expect(build(tmp.path('4'), [], [unknown])).rejects.toMatchObject({
       code: 'not-found',
