@@ -1,0 +1,200 @@
+/** An image archive read once, from front to back: blobs go into content as they come, small documents stay here. */
+import { DrydockError, fail, throwIfAborted } from '../errors/error.ts';
+import type { Digest } from '../oci/types.ts';
+import type { ReportStatus } from '../store/ref.ts';
+import type { ContentWriter, Store } from '../store/store.ts';
+import { decompress, detectBytes, detectCompression, type StreamCompression } from '../tar/decompress.ts';
+import { cleanTarPath, TarParser } from '../tar/parser.ts';
+import type { TarEntry } from '../tar/types.ts';
+
+export interface ArchivedBlob {
+  digest: Digest;
+  size: number;
+  compression: StreamCompression;
+}
+
+export interface ArchiveContext {
+  lease: string;
+  signal?: AbortSignal;
+  report?: ReportStatus;
+}
+
+type Event = { kind: 'entry'; entry: TarEntry } | { kind: 'data'; chunk: Uint8Array } | { kind: 'end' };
+
+const maxDocument = 16 << 20;
+const maxDocuments = 64 << 20;
+const maxFiles = 100_000;
+
+export class Archive {
+  /** `index.json`, `manifest.json`, `oci-layout`, `repositories` at the archive's root. */
+  readonly documents = new Map<string, Buffer>();
+  readonly #blobs = new Map<string, ArchivedBlob>();
+  readonly #links = new Map<string, string>();
+  readonly #store: Store;
+  readonly #ctx: ArchiveContext;
+  #documentBytes = 0;
+  #files = 0;
+  #current: Current | undefined;
+
+  private constructor(store: Store, ctx: ArchiveContext) {
+    this.#store = store;
+    this.#ctx = ctx;
+  }
+
+  /**
+   * Reads a whole archive, compressed or not. Nothing is written outside of content. Throws `corrupt` for what is no
+   * sound archive or has blobs that are not what their names say, `exhausted` for absurd documents, `canceled`.
+   */
+  static async read(store: Store, source: AsyncIterable<Uint8Array>, ctx: ArchiveContext): Promise<Archive> {
+    const archive = new Archive(store, ctx);
+    const events: Event[] = [];
+    const parser = new TarParser(
+      {
+        entry: (entry) => events.push({ kind: 'entry', entry }),
+        data: (chunk) => events.push({ kind: 'data', chunk }),
+        end: () => events.push({ kind: 'end' }),
+      },
+      { hop: 'client' },
+    );
+    // The parser is synchronous and its chunks are parts of the portion pushed: that one is kept until all is written.
+    const drain = async () => {
+      for (const event of events) await archive.#take(event);
+      events.length = 0;
+    };
+    try {
+      for await (const chunk of decompress(source, { hop: 'client' })) {
+        throwIfAborted(ctx.signal);
+        parser.push(chunk);
+        await drain();
+      }
+      parser.finish();
+      await drain();
+    } finally {
+      await archive.#current?.writer?.abort();
+    }
+    return archive;
+  }
+
+  /** The blob of a path in the archive, links followed. */
+  blob(path: string): ArchivedBlob | undefined {
+    let at = cleanTarPath(path);
+    for (let hops = 0; hops < 16; hops++) {
+      const found = this.#blobs.get(at);
+      if (found !== undefined) return found;
+      const next = this.#links.get(at);
+      if (next === undefined) return undefined;
+      at = next;
+    }
+    return undefined;
+  }
+
+  async #take(event: Event): Promise<void> {
+    if (event.kind === 'entry') this.#current = await this.#begin(event.entry);
+    else if (event.kind === 'data') await this.#current?.data(event.chunk);
+    else {
+      const current = this.#current;
+      await current?.end();
+      this.#current = undefined;
+    }
+  }
+
+  async #begin(entry: TarEntry): Promise<Current | undefined> {
+    const { path, size } = entry;
+    if (++this.#files > maxFiles) throw bad(`it has more than ${maxFiles} files`, 'exhausted');
+    if (entry.type === 'symlink' || entry.type === 'hardlink') {
+      const target = entry.type === 'symlink' ? joined(path, entry.link ?? '') : (entry.link ?? '');
+      if (target !== undefined) this.#links.set(path, target);
+      return undefined;
+    }
+    if (entry.type !== 'file') return undefined;
+    if (/^(index\.json|manifest\.json|oci-layout|repositories)$/.test(path))
+      return this.#document(path, size);
+    const name = /^blobs\/sha256\/([0-9a-f]{64})$/.exec(path)?.[1];
+    const config = /^([0-9a-f]{64})\.json$/.exec(path)?.[1];
+    const layer = /\.tar(\.[a-z0-9]+)?$/.test(path);
+    if (name === undefined && config === undefined && !layer) return undefined;
+    if (entry.sparse !== undefined) throw bad(`${path} is a sparse file`);
+    const digest =
+      name === undefined && config === undefined ? undefined : (`sha256:${name ?? config}` as Digest);
+    return this.#blob(path, size, digest);
+  }
+
+  #document(path: string, size: number): Current {
+    this.#documentBytes += size;
+    if (size > maxDocument || this.#documentBytes > maxDocuments)
+      throw bad(`its ${path} has ${size} bytes`, 'exhausted');
+    const parts: Buffer[] = [];
+    return {
+      data: async (chunk) => void parts.push(Buffer.from(chunk)),
+      end: async () => void this.documents.set(path, Buffer.concat(parts)),
+    };
+  }
+
+  async #blob(path: string, size: number, digest: Digest | undefined): Promise<Current> {
+    const { content } = this.#store;
+    const { lease, report } = this.#ctx;
+    let head = Buffer.alloc(0);
+    let current = 0;
+    const id = digest ?? path;
+    const note = (chunk: Uint8Array) => {
+      if (head.length < detectBytes)
+        head = Buffer.concat([head, chunk.subarray(0, detectBytes - head.length)]);
+      current += chunk.length;
+      report?.(id, { current, total: size });
+    };
+    const keep = (digest: Digest) => {
+      this.#blobs.set(path, { digest, size, compression: detectCompression(head) });
+      report?.(id, { current: size, total: size, done: true });
+    };
+    let writer: ContentWriter | undefined;
+    try {
+      writer = await content.writer(`load-${crypto.randomUUID()}`, { lease, expected: { digest, size } });
+    } catch (err) {
+      if (!(err instanceof DrydockError) || err.code !== 'exists' || digest === undefined) throw err;
+      // There already, and held by the lease now.
+      return { data: async (chunk) => note(chunk), end: async () => keep(digest) };
+    }
+    const open = writer;
+    return {
+      writer: open,
+      async data(chunk) {
+        note(chunk);
+        await open.write(chunk);
+      },
+      async end() {
+        try {
+          keep((await open.commit()).digest);
+        } catch (err) {
+          if (err instanceof DrydockError && err.code === 'corrupt') {
+            throw fail('corrupt', 'client', `the image archive is damaged: ${path}: ${err.message}`, {
+              cause: err,
+            });
+          }
+          throw err;
+        }
+      },
+    };
+  }
+}
+
+interface Current {
+  writer?: ContentWriter;
+  data(chunk: Uint8Array): Promise<void>;
+  end(): Promise<void>;
+}
+
+/** A link's target as a path in the archive; undefined when it leads out of it. */
+function joined(path: string, link: string): string | undefined {
+  if (link.startsWith('/')) return undefined;
+  const parts = path.split('/').slice(0, -1);
+  for (const part of link.split('/')) {
+    if (part === '..') {
+      if (parts.pop() === undefined) return undefined;
+    } else if (part !== '' && part !== '.') parts.push(part);
+  }
+  return parts.join('/');
+}
+
+export function bad(why: string, code: 'corrupt' | 'exhausted' | 'unsupported' = 'corrupt'): DrydockError {
+  return fail(code, 'client', `cannot load the image archive: ${why}`);
+}

@@ -1,0 +1,244 @@
+/** `drydock load`: images from a tar that docker, podman, skopeo or we wrote. */
+import { DrydockError, fail } from '../errors/error.ts';
+import { familiarName, normalizeName } from '../oci/reference.ts';
+import {
+  type Descriptor,
+  type Digest,
+  isIndexType,
+  isManifestType,
+  type Manifest,
+  mediaTypes,
+} from '../oci/types.ts';
+import { contentRefLabels } from '../store/labels.ts';
+import type { ReportStatus } from '../store/ref.ts';
+import type { Store } from '../store/store.ts';
+import { Archive, bad } from './archive.ts';
+import { isImageEntry, type Origin, parseConfig, parseIndex, parseManifest } from './documents.ts';
+import { danglingName, storedImages, withLease } from './stored.ts';
+
+export interface LoadOptions {
+  lease?: string;
+  signal?: AbortSignal;
+  /** Bytes per blob read. */
+  report?: ReportStatus;
+}
+
+export interface Loaded {
+  /** As people write it; undefined for an image that the archive gives no name. */
+  name?: string;
+  /** Config digest. */
+  id: Digest;
+  target: Descriptor;
+}
+
+interface Named {
+  target: Descriptor;
+  names: string[];
+}
+
+const origin: Origin = { name: 'the image archive', hop: 'client' };
+
+/**
+ * Loads every image of an archive: an OCI layout tar, `docker save`'s of any version since 1.10, plain or compressed.
+ * The source is read once and never held in memory. Names are given at the end, when all of the archive has proved
+ * sound; when it has not, nothing stays. Throws `corrupt`, `unsupported`, `exhausted`, `canceled`.
+ */
+export async function loadImages(
+  store: Store,
+  source: AsyncIterable<Uint8Array>,
+  options: LoadOptions = {},
+): Promise<Loaded[]> {
+  try {
+    return await withLease(store, options.lease, async (lease) => {
+      const archive = await Archive.read(store, source, { ...options, lease });
+      const images = await imagesOf(store, archive, lease);
+      const loaded: Loaded[] = [];
+      for (const { target, names } of images) {
+        const [image] = await storedImages(store, 'archive', target);
+        if (image === undefined) throw bad('it holds no image that is whole');
+        for (const name of names) await store.images.put(name, target);
+        if (names.length === 0) await store.images.put(danglingName(target.digest), target);
+        const ids = names.length === 0 ? [undefined] : names.map(familiarName);
+        for (const name of ids) loaded.push({ name, id: image.id, target });
+      }
+      return loaded;
+    });
+  } catch (err) {
+    // What was read of a bad archive is of no use to anybody.
+    if (options.lease === undefined) await store.gc();
+    throw err;
+  }
+}
+
+async function imagesOf(store: Store, archive: Archive, lease: string): Promise<Named[]> {
+  const index = archive.documents.get('index.json');
+  const docker = archive.documents.get('manifest.json');
+  const images: Named[] = [];
+  if (index !== undefined) {
+    const tags = docker === undefined ? new Map() : tagsByConfig(archive, docker);
+    for (const entry of parseIndex(index, origin).manifests) {
+      if (!isImageEntry(entry)) continue;
+      const { mediaType, digest, size } = entry;
+      const configs = await keepTarget(store, { mediaType, digest, size }, lease, 0);
+      const named = nameOf(entry);
+      const names = named === undefined ? configs.flatMap((config) => tags.get(config) ?? []) : [named];
+      const same = images.find(({ target }) => target.digest === digest);
+      if (same === undefined)
+        images.push({ target: { mediaType, digest, size }, names: [...new Set(names)] });
+      else same.names = [...new Set([...same.names, ...names])];
+    }
+  } else if (docker !== undefined) {
+    for (const item of dockerItems(docker)) images.push(await fromDocker(store, archive, item, lease));
+  } else if (archive.documents.has('repositories')) {
+    throw fail('unsupported', 'client', 'the image archive is in the format of docker before 1.10', {
+      hint: 'Load it into a current docker and save it again.',
+    });
+  }
+  if (images.length === 0) {
+    throw fail(
+      'corrupt',
+      'client',
+      'this is no image archive: it has neither manifest.json nor index.json with an image',
+      {
+        hint: 'It wants a tar made by `docker save`, `drydock save` or an OCI layout; a file tree becomes an image with a Dockerfile (`FROM scratch`, `ADD`).',
+      },
+    );
+  }
+  return images;
+}
+
+/** Checks that all of a target is in content and labels it for the collector. Returns the configs' digests. */
+async function keepTarget(store: Store, target: Descriptor, lease: string, depth: number): Promise<Digest[]> {
+  const bytes = await must(store, target);
+  if (isIndexType(target.mediaType)) {
+    if (depth > 3) throw bad('its indexes are nested too deep');
+    const children: Descriptor[] = [];
+    const configs: Digest[] = [];
+    for (const child of parseIndex(bytes, origin).manifests) {
+      // A layout may hold some platforms only.
+      if ((await store.content.info(child.digest)) === undefined) continue;
+      children.push(child);
+      if (isImageEntry(child)) configs.push(...(await keepTarget(store, child, lease, depth + 1)));
+    }
+    await store.content.put(bytes, { lease, labels: contentRefLabels(children) });
+    return configs;
+  }
+  if (!isManifestType(target.mediaType))
+    throw bad(`${JSON.stringify(target.mediaType)} is no image`, 'unsupported');
+  const manifest = parseManifest(bytes, origin);
+  parseConfig(await must(store, manifest.config), manifest, origin);
+  for (const layer of manifest.layers) {
+    const info = await store.content.info(layer.digest);
+    if (info === undefined) throw bad(`the layer ${layer.digest} is missing`);
+    if (info.size !== layer.size)
+      throw bad(`the layer ${layer.digest} has ${info.size} bytes, not ${layer.size}`);
+  }
+  await store.content.put(bytes, { lease, labels: contentRefLabels([manifest.config, ...manifest.layers]) });
+  return [manifest.config.digest];
+}
+
+async function must(store: Store, { digest }: Pick<Descriptor, 'digest'>): Promise<Buffer> {
+  try {
+    return await store.content.bytes(digest);
+  } catch (err) {
+    if (err instanceof DrydockError && err.code === 'not-found') throw bad(`the blob ${digest} is missing`);
+    throw err;
+  }
+}
+
+/** containerd's annotation is a whole name; the OCI's is one if it looks so. */
+function nameOf({ annotations }: Descriptor): string | undefined {
+  const whole = annotations?.['io.containerd.image.name'];
+  if (whole !== undefined) return checkedName(whole);
+  const short = annotations?.['org.opencontainers.image.ref.name'];
+  return short !== undefined && /[/:]/.test(short) ? checkedName(short) : undefined;
+}
+
+function checkedName(text: string): string {
+  try {
+    return normalizeName(text);
+  } catch (cause) {
+    throw fail(
+      'corrupt',
+      'client',
+      `the image archive names an image ${JSON.stringify(text)}, which is no name`,
+      { cause },
+    );
+  }
+}
+
+interface DockerItem {
+  Config: string;
+  RepoTags: string[];
+  Layers: string[];
+}
+
+function dockerItems(bytes: Buffer): DockerItem[] {
+  let items: unknown;
+  try {
+    items = JSON.parse(bytes.toString('utf8'));
+  } catch {
+    throw bad('its manifest.json is not JSON');
+  }
+  const texts = (value: unknown): value is string[] =>
+    Array.isArray(value) && value.every((item) => typeof item === 'string');
+  if (!Array.isArray(items)) throw bad('its manifest.json is no list');
+  return items.map((item: { Config?: unknown; RepoTags?: unknown; Layers?: unknown } | null) => {
+    const layers = item?.Layers ?? [];
+    const tags = item?.RepoTags ?? [];
+    if (typeof item?.Config !== 'string' || !texts(layers) || !texts(tags))
+      throw bad('its manifest.json is malformed');
+    return { Config: item.Config, RepoTags: tags, Layers: layers };
+  });
+}
+
+function tagsByConfig(archive: Archive, docker: Buffer): Map<Digest, string[]> {
+  const tags = new Map<Digest, string[]>();
+  for (const item of dockerItems(docker)) {
+    const config = archive.blob(item.Config);
+    if (config !== undefined) tags.set(config.digest, item.RepoTags.map(checkedName));
+  }
+  return tags;
+}
+
+/** A manifest for an image that an older `docker save` wrote without one. */
+async function fromDocker(store: Store, archive: Archive, item: DockerItem, lease: string): Promise<Named> {
+  const config = archive.blob(item.Config);
+  if (config === undefined) throw bad(`the config ${JSON.stringify(item.Config)} is missing`);
+  const layers = item.Layers.map((path): Descriptor => {
+    const blob = archive.blob(path);
+    if (blob === undefined) throw bad(`the layer ${JSON.stringify(path)} is missing`);
+    const mediaType =
+      blob.compression === 'gzip'
+        ? mediaTypes.dockerLayerGzip
+        : blob.compression === 'zstd'
+          ? mediaTypes.dockerLayerZstd
+          : mediaTypes.dockerLayer;
+    if (blob.compression === 'xz' || blob.compression === 'bzip2') {
+      throw bad(`the layer ${JSON.stringify(path)} is compressed with ${blob.compression}`, 'unsupported');
+    }
+    return { mediaType, digest: blob.digest, size: blob.size };
+  });
+  const manifest: Manifest = {
+    schemaVersion: 2,
+    mediaType: mediaTypes.dockerManifest,
+    config: { mediaType: mediaTypes.dockerConfig, digest: config.digest, size: config.size },
+    layers,
+  };
+  const image = parseConfig(await must(store, config), manifest, origin);
+  for (const [i, layer] of layers.entries()) {
+    const diffId = image.rootfs.diff_ids[i];
+    if (layer.mediaType === mediaTypes.dockerLayer && layer.digest !== diffId) {
+      throw bad(
+        `the layer ${JSON.stringify(item.Layers[i])} has the digest ${layer.digest}, its config says ${diffId}`,
+      );
+    }
+  }
+  const bytes = Buffer.from(JSON.stringify(manifest));
+  const digest = await store.content.put(bytes, {
+    lease,
+    labels: contentRefLabels([manifest.config, ...layers]),
+  });
+  const target: Descriptor = { mediaType: mediaTypes.dockerManifest, digest, size: bytes.length };
+  return { target, names: [...new Set(item.RepoTags.map(checkedName))] };
+}

@@ -1,0 +1,236 @@
+/**
+ * `drydock save`: images as one tar that is an OCI layout and a docker archive at once, as docker's own is since 25.
+ * https://github.com/opencontainers/image-spec/blob/main/image-layout.md,
+ * https://docs.docker.com/reference/cli/docker/image/save/
+ */
+import { once } from 'node:events';
+import { finished } from 'node:stream/promises';
+import { canceled, fail, throwIfAborted, toDrydockError } from '../errors/error.ts';
+import { hex } from '../oci/digest.ts';
+import { familiarName, parseReference } from '../oci/reference.ts';
+import { type Descriptor, type Digest, type Index, isIndexType, mediaTypes } from '../oci/types.ts';
+import type { RegistryClient } from '../registry/client.ts';
+import type { ReportStatus } from '../store/ref.ts';
+import type { Store } from '../store/store.ts';
+import { endOfArchive, header, padding } from '../tar/writer.ts';
+import { ensureLayer, storedLayers } from './blobs.ts';
+import { parseIndex } from './documents.ts';
+import type { FetchContext } from './fetch.ts';
+import { findImage, isDangling, type StoredImage, storedImages, withLease } from './stored.ts';
+
+export interface SaveOptions {
+  lease?: string;
+  signal?: AbortSignal;
+  /** Bytes per blob written, under its digest. */
+  report?: ReportStatus;
+  /** For layers that are no longer in content and must be fetched again. */
+  client?: RegistryClient;
+  credentials?: FetchContext['credentials'];
+}
+
+interface Plan {
+  /** In the order they are written; each once. */
+  blobs: Map<Digest, { size: number; ensure?: () => Promise<void> }>;
+  index: Index;
+  docker: { Config: string; RepoTags: string[] | null; Layers: string[] }[];
+}
+
+/**
+ * Writes the images that names or IDs mean to a stream and ends it. A name given as such is the only one saved with
+ * its image; an ID saves none, as with docker. Throws `not-found` before anything is written; `canceled`.
+ */
+export async function saveImages(
+  store: Store,
+  names: readonly string[],
+  out: NodeJS.WritableStream,
+  options: SaveOptions = {},
+): Promise<void> {
+  await withLease(store, options.lease, async (lease) => {
+    const ctx: FetchContext = { ...options, lease };
+    const plan = await planOf(store, names, ctx, options.client);
+    await write(store, plan, out, ctx);
+  });
+}
+
+async function planOf(
+  store: Store,
+  names: readonly string[],
+  ctx: FetchContext,
+  client: RegistryClient | undefined,
+): Promise<Plan> {
+  const plan: Plan = {
+    blobs: new Map(),
+    index: { schemaVersion: 2, mediaType: mediaTypes.ociIndex, manifests: [] },
+    docker: [],
+  };
+  const tagsOf = new Map<Digest, string[]>();
+  for (const name of names) {
+    const { record, by, image } = await findImage(store, name);
+    const images = await storedImages(store, record.name, record.target);
+    let target = record.target;
+    if (isIndexType(target.mediaType)) {
+      const index = parseIndex(await store.content.bytes(target.digest), { name, hop: 'store' });
+      const here = new Set(images.map(({ manifest }) => manifest.digest));
+      // An index whose parts are not all here would be an archive with holes.
+      const whole = index.manifests.every((child) => here.has(child.digest));
+      if (!whole) target = image.manifest;
+    }
+    for (const one of target === record.target ? images : [image])
+      await planImage(store, plan, one, ctx, client);
+    if (target.digest !== image.manifest.digest) plan.blobs.set(target.digest, { size: target.size });
+    const tag = by === 'name' && !isDangling(record.name) ? record.name : undefined;
+    addToIndex(plan.index, target, tag);
+    const tags = tagsOf.get(image.id);
+    if (tags !== undefined) {
+      if (tag !== undefined) tags.push(familiarName(tag));
+      continue;
+    }
+    const own = tag === undefined || parseReference(tag).tag === undefined ? [] : [familiarName(tag)];
+    tagsOf.set(image.id, own);
+    plan.docker.push({
+      Config: pathOf(image.id),
+      RepoTags: own,
+      Layers: image.document.layers.map((layer) => pathOf(layer.digest)),
+    });
+  }
+  return plan;
+}
+
+async function planImage(
+  store: Store,
+  plan: Plan,
+  image: StoredImage,
+  ctx: FetchContext,
+  client: RegistryClient | undefined,
+): Promise<void> {
+  const { config } = image.document;
+  for (const layer of await storedLayers(store, image)) {
+    const { digest, size } = layer.descriptor;
+    plan.blobs.set(digest, { size, ensure: () => ensureLayer(store, client, layer, ctx) });
+  }
+  plan.blobs.set(config.digest, { size: config.size });
+  plan.blobs.set(image.manifest.digest, { size: image.manifest.size });
+}
+
+function addToIndex(index: Index, { mediaType, digest, size }: Descriptor, name: string | undefined): void {
+  const annotations: Record<string, string> = {};
+  if (name !== undefined) {
+    annotations['io.containerd.image.name'] = name;
+    const { tag } = parseReference(name);
+    if (tag !== undefined) annotations['org.opencontainers.image.ref.name'] = tag;
+  }
+  const same = index.manifests.some(
+    (m) => m.digest === digest && m.annotations?.['io.containerd.image.name'] === name,
+  );
+  if (same) return;
+  index.manifests.push({ mediaType, digest, size, ...(name === undefined ? {} : { annotations }) });
+}
+
+function pathOf(digest: Digest): string {
+  return `blobs/sha256/${hex(digest)}`;
+}
+
+async function write(store: Store, plan: Plan, out: NodeJS.WritableStream, ctx: FetchContext): Promise<void> {
+  const tar = new TarOut(out, ctx.signal);
+  try {
+    await tar.folder('blobs');
+    await tar.folder('blobs/sha256');
+    for (const [digest, { size, ensure }] of [...plan.blobs].sort(([a], [b]) => (a < b ? -1 : 1))) {
+      await ensure?.();
+      const source = await store.content.read(digest);
+      await tar.file(pathOf(digest), size, source, (current) =>
+        ctx.report?.(digest, { current, total: size, done: current === size }),
+      );
+    }
+    await tar.json('index.json', plan.index);
+    await tar.json('manifest.json', plan.docker);
+    await tar.json('oci-layout', { imageLayoutVersion: '1.0.0' });
+    await tar.end();
+  } catch (err) {
+    if ('destroy' in out && typeof out.destroy === 'function') out.destroy();
+    throw ctx.signal?.aborted ? canceled(ctx.signal.reason) : toDrydockError(err, 'export');
+  }
+}
+
+/** A tar written to a stream no faster than it takes it. All times are 0: the same images give the same archive. */
+class TarOut {
+  readonly #out: NodeJS.WritableStream;
+  readonly #signal: AbortSignal | undefined;
+  readonly #broken: Promise<never>;
+
+  constructor(out: NodeJS.WritableStream, signal: AbortSignal | undefined) {
+    this.#out = out;
+    this.#signal = signal;
+    const { promise, reject } = Promise.withResolvers<never>();
+    promise.catch(() => {});
+    out.on('error', reject);
+    out.on('close', () => reject(fail('unavailable', 'export', 'the reader of the archive went away')));
+    signal?.addEventListener('abort', () => reject(canceled(signal.reason)), { once: true });
+    this.#broken = promise;
+  }
+
+  async folder(path: string): Promise<void> {
+    await this.#write(header({ ...common, path, type: 'dir', mode: 0o755, size: 0 }));
+  }
+
+  async file(
+    path: string,
+    size: number,
+    source: AsyncIterable<Uint8Array>,
+    onBytes?: (n: number) => void,
+  ): Promise<void> {
+    await this.#write(header({ ...common, path, type: 'file', mode: 0o644, size }));
+    let written = 0;
+    for await (const chunk of source) {
+      written += chunk.length;
+      if (written > size) break;
+      await this.#write(chunk);
+      onBytes?.(written);
+    }
+    if (written !== size)
+      throw fail('corrupt', 'store', `${path} has not the ${size} bytes that its manifest says`);
+    await this.#write(padding(size));
+  }
+
+  async json(path: string, value: unknown): Promise<void> {
+    const bytes = Buffer.from(JSON.stringify(value));
+    await this.file(
+      path,
+      bytes.length,
+      (async function* () {
+        yield bytes;
+      })(),
+    );
+  }
+
+  async end(): Promise<void> {
+    await this.#write(endOfArchive);
+    this.#out.end();
+    // stdout is never finished; it is enough that it took everything.
+    if (this.#out === process.stdout) return;
+    await Promise.race([finished(this.#out as NodeJS.WritableStream), this.#failed()]);
+  }
+
+  /** A close after the end is none of our failures. */
+  async #failed(): Promise<never> {
+    try {
+      return await this.#broken;
+    } catch (err) {
+      if (err instanceof Error && err.message.startsWith('the reader of')) return new Promise(() => {});
+      throw err;
+    }
+  }
+
+  async #write(chunk: Uint8Array): Promise<void> {
+    throwIfAborted(this.#signal);
+    if (chunk.length === 0 || this.#out.write(chunk)) return;
+    const wait = new AbortController();
+    try {
+      await Promise.race([once(this.#out, 'drain', { signal: wait.signal }), this.#broken]);
+    } finally {
+      wait.abort();
+    }
+  }
+}
+
+const common = { uid: 0, gid: 0, mtimeNs: 0n };
