@@ -46,7 +46,7 @@ const allowed = {
   registry: [...base, 'workers'],
   layer: [...base, 'fs', 'tar', 'store', 'workers'],
   store: [...base, 'fs', 'tar', 'workers'],
-  cache: [...base],
+  cache: [...base, 'store'],
   apply: [...base, 'fs', 'store', 'workers'],
   images: [...base, 'fs', 'tar', 'layer', 'store', 'registry', 'workers'],
   refs: [...base, 'fs', 'tar', 'layer', 'store', 'registry', 'images', 'apply', 'workers'],
@@ -69,7 +69,6 @@ const doors = {
   tar: ['fs'],
   fs: ['store'],
   session: ['store', 'solver'],
-  cache: ['store'],
   source: ['ops'],
 };
 /** The list of worker tasks names every room's tasks; it is the one file that may. */

@@ -5,7 +5,7 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { canceled, DrydockError, type ErrorCode, fail } from '../errors/error.ts';
-import { withoutCredentials } from '../llb/git-url.ts';
+import { withoutCredentials } from './git-url.ts';
 
 export interface GitAccess {
   /** URL without credentials. */

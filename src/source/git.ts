@@ -5,7 +5,6 @@ import { join } from 'node:path';
 import { copyAll, writeSnapshot } from '../apply/snapshot.ts';
 import { fail, toDrydockError } from '../errors/error.ts';
 import { specOfMounts } from '../fs/view.ts';
-import { parseGitUrl } from '../llb/git-url.ts';
 import { digestOf } from '../oci/digest.ts';
 import type { OpMaker } from '../ops/deps.ts';
 import type { Session } from '../session/types.ts';
@@ -14,6 +13,7 @@ import type { OpContext } from '../solver/types.ts';
 import { attrReader, sourceOf } from './attrs.ts';
 import { GitMirror } from './git-mirror.ts';
 import { Git, type GitAccess } from './git-run.ts';
+import { parseGitUrl } from './git-url.ts';
 
 interface GitOptions {
   remote: string;

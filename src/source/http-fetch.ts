@@ -4,8 +4,8 @@ import { createWriteStream } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { canceled, DrydockError, type ErrorCode, fail } from '../errors/error.ts';
-import { withoutCredentials } from '../llb/git-url.ts';
 import type { Digest } from '../oci/types.ts';
+import { withoutCredentials } from './git-url.ts';
 
 export interface Fetched {
   digest: Digest;

@@ -1,0 +1,71 @@
+/** `npm run lint` checks with scripts/deps.mjs that imports go one way. */
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+
+let root: string;
+beforeEach(() => {
+  root = mkdtempSync(join(tmpdir(), 'drydock-deps-'));
+});
+afterEach(() => rmSync(root, { recursive: true, force: true }));
+
+function check(files: Record<string, string>): { status: number | null; said: string } {
+  for (const [path, text] of Object.entries(files)) {
+    mkdirSync(dirname(join(root, path)), { recursive: true });
+    writeFileSync(join(root, path), text);
+  }
+  const script = join(import.meta.dirname, '../../scripts/deps.mjs');
+  const { status, stderr } = spawnSync(process.execPath, [script, root], { encoding: 'utf8' });
+  return { status, said: stderr };
+}
+
+test('downward imports are fine, and so are types of a door above', () => {
+  const { status, said } = check({
+    'cli/main.ts': "import { run } from '../build/run.ts';",
+    'build/run.ts': "import { a } from '../ops/a.ts';\nimport { fail } from '../errors/error.ts';",
+    'ops/a.ts': "import { b } from '../source/b.ts';",
+    'source/b.ts':
+      "import type { OpMaker } from '../ops/deps.ts';\nimport { type X, type Y } from '../ops/deps.ts';",
+    'ops/deps.ts': '',
+    'errors/error.ts': "// import { a } from '../cli/main.ts';\n/* import '../cli/main.ts' */",
+  });
+  expect(said).toBe('');
+  expect(status).toBe(0);
+});
+
+test('an upward import is named with its file and line, lazy or not', () => {
+  const { status, said } = check({
+    'fs/a.ts': "\nimport { x } from '../solver/x.ts';\nconst y = () => import('../build/y.ts');",
+    'source/b.ts': "import { x } from '../ops/deps.ts';\nimport type { z } from '../ops/z.ts';",
+    'solver/c.ts': "import {\n  a,\n  type B,\n} from '../frontend/a.ts';",
+    'build/d.ts': "export * from '../cli/d.ts';",
+    'odd/e.ts': "import '../fs/a.ts';",
+  });
+  expect(status).toBe(1);
+  expect(said.split('\n')).toEqual([
+    'src/build/d.ts:1: build must not import cli (../cli/d.ts)',
+    'src/fs/a.ts:2: fs must not import solver (../solver/x.ts)',
+    'src/fs/a.ts:3: fs must not import build (../build/y.ts)',
+    'src/odd/e.ts:1: the room odd is not in scripts/deps.mjs',
+    'src/solver/c.ts:1: solver must not import frontend (../frontend/a.ts)',
+    'src/source/b.ts:1: source must not import ops (../ops/deps.ts)',
+    'src/source/b.ts:2: source must not import ops (../ops/z.ts), not even types',
+    '7 imports go the wrong way',
+    '',
+  ]);
+});
+
+test('files that import each other are a circle; types and lazy imports are not', () => {
+  const { status, said } = check({
+    'fs/a.ts': "import { b } from './b.ts';",
+    'fs/b.ts': "import { c } from './c.ts';",
+    'fs/c.ts': "import { a } from './a.ts';",
+    'tar/a.ts': "import type { b } from './b.ts';",
+    'tar/b.ts': "import { a } from './a.ts';\nexport const lazy = () => import('./a.ts');",
+  });
+  expect(status).toBe(1);
+  expect(said).toContain('src/fs/a.ts:1: files import each other in a circle: fs/a.ts, fs/b.ts, fs/c.ts');
+  expect(said).not.toContain('tar/');
+});
