@@ -3,6 +3,7 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  readlinkSync,
   statSync,
   symlinkSync,
   writeFileSync,
@@ -71,7 +72,7 @@ describe('a step', () => {
 describe('users', () => {
   test('by name with the groups that list them, by number, with a group', async () => {
     expect((await h.run('id; echo $HOME', { user: 'ann' })).out).toBe(
-      'uid=1000(ann) gid=1001(ann) groups=10(wheel),44(video)\n/home/ann\n'.replace('groups=', 'groups='),
+      'uid=1000(ann) gid=1001(ann) groups=10(wheel),44(video)\n/home/ann\n',
     );
     expect((await h.run('id -u; id -g', { user: '1000' })).out).toBe('1000\n1001\n');
     expect((await h.run('id -u; id -g', { user: '4711' })).out).toBe('4711\n0\n');
@@ -138,7 +139,7 @@ describe('networks', () => {
   test('host and the default one are the host’s', async () => {
     for (const network of ['host', 'default'] as const) {
       const { out } = await h.run('readlink /proc/self/ns/net', { network });
-      expect(out.trim()).toBe((await import('node:fs')).readlinkSync('/proc/self/ns/net'));
+      expect(out.trim()).toBe(readlinkSync('/proc/self/ns/net'));
     }
   });
 
@@ -192,11 +193,12 @@ describe('mounts', () => {
     const victim = join(h.dir, 'victim');
     mkdirSync(join(victim, 'secrets'), { recursive: true });
     const source = { type: 'file' as const, data: Buffer.from('s'), uid: 0, gid: 0, mode: 0o400 };
-    const { upper } = await h.run(`rm -rf /run; ln -s ${victim} /run; true`, {
-      mounts: [{ dest: '/other/secrets', readonly: true, source }],
+    const { upper, exitCode } = await h.run(`mv /run /gone && ln -s ${victim} /run`, {
+      mounts: [{ dest: '/run/secrets/x', readonly: true, source }],
     });
+    expect(exitCode).toBe(0);
     expect(existsSync(join(victim, 'secrets'))).toBe(true);
-    expect(readdirSync(upper)).toEqual(['run']);
+    expect(readlinkSync(join(upper, 'run'))).toBe(victim);
   });
 
   test('secret files and secret environment are in memory only', async () => {

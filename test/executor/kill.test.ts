@@ -1,0 +1,81 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { detectCgroups } from '../../src/executor/cgroups.ts';
+import { createExecutor } from '../../src/executor/executor.ts';
+import { Harness } from './harness.ts';
+
+let h: Harness;
+beforeAll(() => {
+  h = new Harness();
+});
+afterAll(() => h.close());
+
+const victim = join(import.meta.dirname, 'victim.ts');
+
+/** Groups on this machine that belong to owners in a state folder. */
+function groupsOf(stateDir: string): string[] {
+  const owners = readdirSync(stateDir).map((name) => name.replace('.owner', ''));
+  return detectCgroups().trees.flatMap((tree) =>
+    owners.map((owner) => join(tree, 'drydock', owner)).filter((dir) => existsSync(dir)),
+  );
+}
+
+test('kill -9 of the builder takes the container along, its mounts, and at the next start its cgroups', async () => {
+  const dir = mkdtempSync(join(tmpdir(), 'drydock-kill-'));
+  try {
+    const { spec } = h.spec('trap "" TERM INT HUP; sleep 5353 & echo up; sleep 5353');
+    writeFileSync(join(dir, 'spec.json'), JSON.stringify(spec));
+    const mounts = readFileSync('/proc/self/mountinfo', 'utf8');
+    const child = spawn(process.execPath, [victim, dir], { stdio: ['ignore', 'pipe', 'inherit'] });
+    await once(child.stdout, 'data');
+    expect(sleepers()).toBe(2);
+    const state = join(dir, 'state');
+    expect(groupsOf(state).length).toBeGreaterThan(0);
+    child.kill('SIGKILL');
+    await once(child, 'exit');
+    await until(() => sleepers() === 0);
+    expect(readFileSync('/proc/self/mountinfo', 'utf8')).toBe(mounts);
+
+    const left = groupsOf(state);
+    await sleep(60);
+    mkdirSync(join(dir, 'run2'));
+    const next = createExecutor({ runDir: join(dir, 'run2'), stateDir: state });
+    const quiet = { stdout: () => {}, stderr: () => {} };
+    const { exitCode } = await next.run(h.spec('true').spec, quiet, new AbortController().signal);
+    expect(exitCode).toBe(0);
+    expect(left.filter((group) => existsSync(group))).toEqual([]);
+  } finally {
+    rmSync(dir, { recursive: true, force: true });
+  }
+});
+
+function sleepers(): number {
+  return readdirSync('/proc').filter((pid) => {
+    try {
+      return /^\d+$/.test(pid) && readFileSync(`/proc/${pid}/cmdline`, 'latin1') === 'sleep\u00005353\u0000';
+    } catch {
+      return false;
+    }
+  }).length;
+}
+
+async function until(holds: () => boolean): Promise<void> {
+  for (let i = 0; i < 200; i++) {
+    if (holds()) return;
+    await sleep(25);
+  }
+  throw new Error('it did not happen within 5 s');
+}
