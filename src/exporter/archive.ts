@@ -49,7 +49,7 @@ export function archiveExporter(type: 'oci' | 'docker', attrs: Record<string, st
       const committed = await commitImage(request, ctx, {
         compression: want.compression ?? { type: 'gzip' },
         force: want.forceCompression,
-        blobs: true,
+        blobs: 'all',
         epoch: want.rewriteTimestamp ? created : undefined,
         created,
         ociTypes: want.ociTypes ?? type === 'oci',
@@ -162,7 +162,14 @@ async function sendTar(
       if ('data' in file) {
         await tar.file(file.path, file.data.length, [file.data]);
         say(file.data.length);
-      } else await tar.file(file.path, file.blob.size, await content.read(file.blob.digest), say);
+        continue;
+      }
+      const source = await content.read(file.blob.digest);
+      try {
+        await tar.file(file.path, file.blob.size, source, say);
+      } finally {
+        source.destroy();
+      }
     }
     await tar.end();
   } catch (err) {

@@ -4,6 +4,8 @@ import { pushImage } from '../images/push.ts';
 import { parseReference } from '../oci/reference.ts';
 import { parseImageAttrs } from './attrs.ts';
 import { commitImage, imageIdOf, imageMetadata, started } from './commit.ts';
+import { contextOf } from './layers.ts';
+import { checkPushNames, pushCommitted } from './push.ts';
 import type { Exporter } from './types.ts';
 
 /** Name prefix of images without a name, as docker has it. */
@@ -17,15 +19,18 @@ export function imageExporter(attrs: Record<string, string>): Exporter {
     async export(request, ctx) {
       const created = want.sourceDateEpoch ?? request.sourceDateEpoch;
       const epoch = want.rewriteTimestamp ? created : undefined;
-      // By itself the store needs no blobs: its layers are snapshots already.
-      const blobs =
+      if (want.push) checkPushNames(request.names);
+      // The store needs no blobs: its layers are snapshots already. A push by name fetches what it has to send.
+      const exact =
+        want.push && (!want.store || want.pushByDigest || want.compression?.type === 'uncompressed');
+      const real =
         want.push || want.compression !== undefined || want.forceCompression || epoch !== undefined;
       const committed = await commitImage(request, ctx, {
         compression: want.compression ?? {
           type: want.push || want.forceCompression ? 'gzip' : 'uncompressed',
         },
         force: want.forceCompression,
-        blobs,
+        blobs: exact ? 'all' : real ? 'new' : 'none',
         epoch,
         created,
         ociTypes: want.ociTypes ?? true,
@@ -41,15 +46,13 @@ export function imageExporter(attrs: Record<string, string>): Exporter {
         }
       }
       if (want.push) {
+        const done = started(ctx, 'pushing layers');
         for (const name of request.names) {
-          await pushImage(ctx.store, ctx.registry, name, target, {
-            byDigest: want.pushByDigest,
-            credentials: (host) => ctx.session.credentials(host),
-            report: (id, state) => ctx.progress.report(id, state),
-            signal: ctx.signal,
-            lease: ctx.lease,
-          });
+          if (exact) await pushCommitted(committed, name, want.pushByDigest, ctx);
+          else await pushImage(ctx.store, ctx.registry, name, name, contextOf(ctx));
+          started(ctx, `pushing manifest for ${name}@${target.digest}`)();
         }
+        done();
       }
       return {
         metadata: imageMetadata(committed, request.names),

@@ -13,8 +13,8 @@ export interface LayerOptions {
   compression: Compression;
   /** Bring layers that have another compression (a base image's) to this one. */
   force: boolean;
-  /** Blobs are wanted in content; else new layers are only hashed. */
-  blobs: boolean;
+  /** Blobs wanted in content: of no layer (new ones are only hashed), of new layers, or of all. */
+  blobs: 'none' | 'new' | 'all';
   /** Clamp times of new layers. */
   epoch?: number;
   ociTypes: boolean;
@@ -53,7 +53,7 @@ export async function exportLayers(
       layers.map(({ diffId }) => diffId),
     );
   }
-  if (options.blobs) {
+  if (options.blobs === 'all') {
     await Promise.all(
       known.map(async (layer, i) => {
         const chain = chainId(layers.slice(0, i + 1).map(({ diffId }) => diffId))!;
@@ -65,7 +65,7 @@ export async function exportLayers(
     await Promise.all(
       known.map(({ snapshot, blob, from }) =>
         snapshot === undefined && blob !== undefined && from !== undefined
-          ? fetchBlobInto(ctx.store, ctx.registry, from, blob, fetchContext(ctx))
+          ? fetchBlobInto(ctx.store, ctx.registry, from, blob, contextOf(ctx))
           : undefined,
       ),
     );
@@ -85,10 +85,6 @@ export function contextOf({ session, signal, lease, progress }: ExportContext): 
   };
 }
 
-function fetchContext(ctx: ExportContext) {
-  return contextOf(ctx);
-}
-
 async function layersOfKey(key: string, { store }: ExportContext): Promise<RefLayer[]> {
   return (await snapshotChain(store, key)).map((snapshot) => ({ snapshot }));
 }
@@ -100,8 +96,7 @@ async function exportLayer(layer: RefLayer, ctx: ExportContext, options: LayerOp
     if (!options.force || compressionOf(blob) === options.compression.type) {
       return { descriptor: plain(blob), diffId, size: blob.size };
     }
-    if (layer.from !== undefined)
-      await fetchBlobInto(store, ctx.registry, layer.from, blob, fetchContext(ctx));
+    if (layer.from !== undefined) await fetchBlobInto(store, ctx.registry, layer.from, blob, contextOf(ctx));
     const converted = await convertBlob(store, blob, options.compression, { lease, signal });
     if (converted.diffId !== diffId) {
       throw fail('corrupt', 'export', `the layer ${blob.digest} holds ${converted.diffId}, not ${diffId}`);
@@ -112,7 +107,7 @@ async function exportLayer(layer: RefLayer, ctx: ExportContext, options: LayerOp
   const packed: LayerBlob = await packSnapshot(store, snapshot, {
     compression: options.compression,
     epoch: options.epoch,
-    store: options.blobs ? 'blob' : 'hash-only',
+    store: options.blobs === 'none' ? 'hash-only' : 'blob',
     lease,
     signal,
   });
@@ -129,7 +124,7 @@ async function bringBlob(
 ): Promise<void> {
   const here = await ctx.store.content.info(descriptor.digest);
   if (here === undefined && from !== undefined) {
-    await fetchBlobInto(ctx.store, ctx.registry, from, descriptor, fetchContext(ctx));
+    await fetchBlobInto(ctx.store, ctx.registry, from, descriptor, contextOf(ctx));
   } else await ensureBlob(ctx.store, descriptor, chain, { lease: ctx.lease, signal: ctx.signal });
 }
 

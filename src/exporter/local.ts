@@ -4,7 +4,6 @@ import { fail } from '../errors/error.ts';
 import { formatPlatform } from '../oci/platform.ts';
 import { runTask } from '../workers/pool.ts';
 import { parseFileAttrs } from './attrs.ts';
-import type { CopyProgress } from './copy-out.ts';
 import { contextOf } from './layers.ts';
 import { platformFolders } from './platform-folders.ts';
 import type { Exporter } from './types.ts';
@@ -20,19 +19,16 @@ export function localExporter(attrs: Record<string, string>): Exporter {
         throw fail('invalid', 'export', 'output type=local has nowhere to go: give it dest=FOLDER');
       }
       const epoch = want.sourceDateEpoch ?? sourceDateEpoch;
+      const timestampNs = epoch === undefined ? undefined : BigInt(epoch) * 1_000_000_000n;
       const folders = platformFolders(results, want.platformSplit);
       await Promise.all(
         results.map(async ({ ref, platform }, i) => {
-          const view = (await ref?.view(contextOf(ctx))) ?? { kind: 'empty' as const };
+          const spec = (await ref?.view(contextOf(ctx))) ?? { kind: 'empty' as const };
           const status = results.length > 1 ? `copying files ${formatPlatform(platform)}` : 'copying files';
-          const say = (current: number, done = false) => progress.report(status, { current, total: 0, done });
-          say(0);
-          const { bytes } = await runTask(
-            'export.copy',
-            { view, dest: join(sink.files, folders[i]!), epochSeconds: epoch },
-            { signal, onMessage: (message) => say((message as CopyProgress).bytes) },
-          );
-          say(bytes, true);
+          progress.report(status, { current: 0, total: 0 });
+          const dest = join(sink.files, folders[i]!);
+          const { bytes } = await runTask('fs.export', { spec, dest, timestampNs }, { signal });
+          progress.report(status, { current: bytes, total: bytes, done: true });
         }),
       );
       return { metadata: {} };

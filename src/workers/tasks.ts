@@ -13,7 +13,6 @@ export interface TaskContext {
 
 /** One entry per task, sorted by name. A task's module must not import the pool. */
 export const tasks = {
-  'export.copy': () => import('../exporter/copy-out.ts').then((m) => m.copyOut),
   'fs.apply': () => import('../fs/apply.ts').then((m) => m.apply),
   'fs.checksum': () => import('../fs/checksum.ts').then((m) => m.checksum),
   'fs.export': () => import('../fs/export.ts').then((m) => m.exportTree),

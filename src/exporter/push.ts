@@ -1,0 +1,49 @@
+/** Pushes a committed image that is not, or not so, in the store: by digest only, or exactly as it was made. */
+import { fail } from '../errors/error.ts';
+import { parseReference } from '../oci/reference.ts';
+import type { Descriptor } from '../oci/types.ts';
+import type { Committed } from './commit.ts';
+import type { ExportContext } from './types.ts';
+
+/**
+ * Pushes under a tag, or under its digest alone. All blobs must be in content. Throws the registry's errors,
+ * `canceled`.
+ */
+export async function pushCommitted(
+  { target, images }: Committed,
+  name: string,
+  byDigest: boolean,
+  ctx: ExportContext,
+): Promise<void> {
+  const { store, registry, signal, session, progress } = ctx;
+  const common = { signal, credentials: (host: string) => session.credentials(host) };
+  const { domain, path } = parseReference(name);
+  const at = (descriptor: Descriptor) => `${domain}/${path}@${descriptor.digest}`;
+  const blobs = new Map(
+    images.flatMap(({ config, layers }) => [config, ...layers]).map((b) => [b.digest, b]),
+  );
+  await Promise.all(
+    [...blobs.values()].map(async (blob) => {
+      const report = (current: number, done = false) =>
+        progress.report(blob.digest, { current, total: blob.size, done });
+      report(0);
+      const open = () => store.content.read(blob.digest);
+      await registry.pushBlob(name, blob, open, { ...common, onProgress: (sent) => report(sent) });
+      report(blob.size, true);
+    }),
+  );
+  const put = async (descriptor: Descriptor, ref: string) =>
+    registry.pushManifest(ref, descriptor, await store.content.bytes(descriptor.digest), common);
+  for (const { descriptor } of images) {
+    if (descriptor.digest !== target.digest) await put(descriptor, at(descriptor));
+  }
+  await put(target, byDigest ? at(target) : name);
+}
+
+/** Throws `invalid` when there is nothing to push to. */
+export function checkPushNames(names: readonly string[]): void {
+  if (names.length > 0) return;
+  throw fail('invalid', 'export', 'an image without a name cannot be pushed', {
+    hint: 'Name it: -t REGISTRY/REPOSITORY:TAG, or name=… in the output.',
+  });
+}

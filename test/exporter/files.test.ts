@@ -1,0 +1,110 @@
+import { execFileSync } from 'node:child_process';
+import {
+  chmodSync,
+  linkSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, expect, test } from 'vitest';
+import type { Store } from '../../src/store/store.ts';
+import { closePool } from '../../src/workers/pool.ts';
+import { step, withStore } from '../layer/kit.ts';
+import { readTar } from '../tar/kit.ts';
+import { arm64, bufferSink, refsOf, registry, run, solved } from './kit.ts';
+
+const dir = mkdtempSync(join(tmpdir(), 'drydock-files-'));
+afterAll(async () => {
+  rmSync(dir, { recursive: true, force: true });
+  registry.close();
+  await closePool();
+});
+
+async function refOf(store: Store) {
+  const below = await step(store, 'one', undefined, (root) => {
+    mkdirSync(join(root, 'bin'));
+    writeFileSync(join(root, 'bin/tool'), 'tool');
+    chmodSync(join(root, 'bin/tool'), 0o755);
+    writeFileSync(join(root, 'gone'), '');
+  });
+  return refsOf(store).snapshot(
+    await step(store, 'two', below, (root) => {
+      rmSync(join(root, 'gone'));
+      linkSync(join(root, 'bin/tool'), join(root, 'bin/same'));
+      symlinkSync('bin/tool', join(root, 'link'));
+    }),
+  );
+}
+
+test('type=local: the tree as files, over what is there, never through a link of the destination', () =>
+  withStore('overlayfs', async (store) => {
+    const dest = join(dir, 'local');
+    mkdirSync(join(dir, 'elsewhere'));
+    mkdirSync(dest);
+    writeFileSync(join(dest, 'mine'), 'mine');
+    symlinkSync(join(dir, 'elsewhere'), join(dest, 'bin'));
+    const results = [solved(await refOf(store))];
+    const out = await run(store, 'local', {}, { results, sourceDateEpoch: 5000 }, { sink: { files: dest } });
+    expect(readFileSync(join(dest, 'bin/tool'), 'utf8')).toBe('tool');
+    expect(statSync(join(dest, 'bin/tool')).mode & 0o7777).toBe(0o755);
+    expect(statSync(join(dest, 'bin/same')).ino).toBe(statSync(join(dest, 'bin/tool')).ino);
+    expect(statSync(join(dest, 'bin/tool')).mtimeMs).toBe(5_000_000);
+    expect(lstatSync(join(dest, 'bin')).isSymbolicLink()).toBe(false);
+    expect(statSync(join(dir, 'elsewhere')).size).toBeGreaterThanOrEqual(0);
+    expect(execFileSync('ls', ['-A', join(dir, 'elsewhere')], { encoding: 'utf8' })).toBe('');
+    expect(readFileSync(join(dest, 'mine'), 'utf8')).toBe('mine');
+    expect(readFileSync(join(dest, 'link'), 'utf8')).toBe('tool');
+    expect(out.statuses).toEqual(['copying files']);
+  }));
+
+test('type=local with several platforms: a folder each', () =>
+  withStore('overlayfs', async (store) => {
+    const ref = await refOf(store);
+    const results = [solved(ref), solved(ref, {}, arm64)];
+    await run(store, 'local', {}, { results }, { sink: { files: join(dir, 'multi') } });
+    for (const folder of ['linux_amd64', 'linux_arm64']) {
+      expect(readFileSync(join(dir, 'multi', folder, 'bin/tool'), 'utf8')).toBe('tool');
+    }
+  }));
+
+test('type=tar: one archive of the whole tree', () =>
+  withStore('overlayfs', async (store) => {
+    const { sink, bytes } = bufferSink();
+    const results = [solved(await refOf(store))];
+    const out = await run(store, 'tar', {}, { results }, { sink });
+    const archive = await bytes();
+    const entries = new Map(readTar(archive).map((entry) => [entry.path, entry]));
+    expect([...entries.keys()]).toEqual(['bin', 'bin/same', 'bin/tool', 'link']);
+    expect(entries.get('bin/tool')).toMatchObject({ type: 'hardlink', link: 'bin/same' });
+    expect(entries.get('link')?.link).toBe('bin/tool');
+    expect(execFileSync('tar', ['-tf', '-'], { input: archive, encoding: 'utf8' })).toContain('bin/tool');
+    expect(out.open).toEqual([]);
+  }));
+
+test('type=tar with several platforms, or nothing at all', () =>
+  withStore('overlayfs', async (store) => {
+    const ref = await refOf(store);
+    const both = bufferSink();
+    await run(store, 'tar', {}, { results: [solved(ref), solved(ref, {}, arm64)] }, both);
+    const entries = readTar(await both.bytes());
+    expect(entries.map(({ path }) => path)).toEqual(
+      ['linux_amd64', 'linux_arm64'].flatMap((p) => [
+        p,
+        `${p}/bin`,
+        `${p}/bin/same`,
+        `${p}/bin/tool`,
+        `${p}/link`,
+      ]),
+    );
+    expect(entries.find(({ path }) => path === 'linux_arm64/bin/tool')?.link).toBe('linux_arm64/bin/same');
+    const none = bufferSink();
+    await run(store, 'tar', {}, { results: [solved(undefined)] }, none);
+    expect(readTar(await none.bytes())).toEqual([]);
+  }));
