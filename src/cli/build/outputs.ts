@@ -1,11 +1,9 @@
 /** `--output`, `--load` and `--push`: what becomes of the result. */
-import { createWriteStream } from 'node:fs';
-import { mkdir, rename, rm } from 'node:fs/promises';
-import { basename, dirname, join, resolve } from 'node:path';
+import { resolve } from 'node:path';
 import type { OutputSpec } from '../../build/types.ts';
 import { fail } from '../../errors/error.ts';
-import type { OutputSink } from '../../exporter/types.ts';
 import { parsePairs } from '../csv.ts';
+import { OutputFile } from '../output-file.ts';
 
 const types = ['image', 'oci', 'docker', 'local', 'tar', 'cacheonly'] as const;
 
@@ -96,24 +94,11 @@ function plain(spec: OutputSpec): OpenOutput {
   return { spec, finish: async () => {}, abandon: async () => {} };
 }
 
-/** A file appears under its name only when it is whole. */
 function toFile(spec: OutputSpec, path: string): OpenOutput {
-  const temporary = join(dirname(path), `.${basename(path)}.${process.pid}.part`);
-  let opened = false;
-  const sink: OutputSink = {
-    async tar() {
-      await mkdir(dirname(path), { recursive: true });
-      opened = true;
-      return createWriteStream(temporary, { highWaterMark: 1 << 20 });
-    },
-  };
+  const file = new OutputFile(path);
   return {
-    spec: { ...spec, sink },
-    async finish() {
-      if (opened) await rename(temporary, path);
-    },
-    async abandon() {
-      await rm(temporary, { force: true });
-    },
+    spec: { ...spec, sink: { tar: () => file.open() } },
+    finish: () => file.finish(),
+    abandon: () => file.abandon(),
   };
 }

@@ -1,0 +1,102 @@
+import { execFile } from 'node:child_process';
+import { statfs } from 'node:fs/promises';
+import { promisify } from 'node:util';
+import { toDrydockError } from '../../errors/error.ts';
+import { type Check, probeExecutor } from '../../executor/probe.ts';
+import { runTask } from '../../workers/pool.ts';
+import { type CommandContext, command } from '../command.ts';
+import { errorText } from '../error-text.ts';
+import { formatBytes } from '../units.ts';
+
+const run = promisify(execFile);
+
+export default command({
+  usage: '',
+  summary: 'Say what this machine has for building and what it lacks, with the remedy for each.',
+  flags: {
+    verify: {
+      type: 'bool',
+      help: 'Also read every blob of the store and check its digest, and every snapshot',
+    },
+  },
+  operands: [0, 0],
+  async run(flags, _args, ctx) {
+    const checks = [
+      ...(await probeExecutor()),
+      await git(),
+      await threads(),
+      {
+        ok: process.getuid?.() === 0,
+        name: 'user',
+        found: process.getuid?.() === 0 ? 'root' : `uid ${process.getuid?.()}`,
+        remedy: 'Building needs root for now: run drydock with sudo.',
+      },
+      await store(ctx),
+    ];
+    for (const check of checks) ctx.stdout.write(line(check));
+    let failed = checks.some(({ ok }) => !ok);
+    if (flags.verify && checks.at(-1)?.ok) failed = !(await verify(ctx)) || failed;
+    return failed ? 1 : 0;
+  },
+});
+
+function line({ ok, name, found, remedy }: Check): string {
+  return `${ok ? 'ok  ' : 'LACK'}  ${name.padEnd(16)} ${found}\n${ok ? '' : `      ${''.padEnd(16)} ${remedy}\n`}`;
+}
+
+async function git(): Promise<Check> {
+  try {
+    return { ok: true, name: 'git', found: (await run('git', ['--version'])).stdout.trim(), remedy: '' };
+  } catch {
+    const remedy = 'Install it (Debian: apt-get install git); git contexts and ADD of repositories need it.';
+    return { ok: false, name: 'git', found: 'not installed', remedy };
+  }
+}
+
+async function threads(): Promise<Check> {
+  try {
+    await runTask('test.echo', { text: 'doctor' });
+    return { ok: true, name: 'worker threads', found: `run, on Node ${process.version}`, remedy: '' };
+  } catch (err) {
+    const remedy = 'Reinstall the package: its files are not whole.';
+    return { ok: false, name: 'worker threads', found: toDrydockError(err).message, remedy };
+  }
+}
+
+async function store(ctx: CommandContext): Promise<Check> {
+  try {
+    const { store: opened } = await ctx.engine();
+    const { bavail, bsize } = await statfs(opened.root);
+    const free = bavail * bsize;
+    return {
+      ok: free > 1e9,
+      name: 'store',
+      found: `${opened.root}, ${opened.snapshotter} snapshots, ${formatBytes(free)} free`,
+      remedy: 'Free disk space (`drydock prune`), or choose another place with --root.',
+    };
+  } catch (err) {
+    const error = toDrydockError(err);
+    return {
+      ok: false,
+      name: 'store',
+      found: `${ctx.root}: ${error.message}`,
+      remedy: error.hint ?? 'Choose another place with --root.',
+    };
+  }
+}
+
+async function verify(ctx: CommandContext): Promise<boolean> {
+  try {
+    const { blobs, snapshots, problems } = await (await ctx.engine()).store.verify((done, total) => {
+      if (ctx.stderr.isTTY) ctx.stderr.write(`\rverifying ${done}/${total}${done === total ? '\n' : ''}`);
+    });
+    for (const problem of problems) ctx.stdout.write(`BAD   ${problem}\n`);
+    ctx.stdout.write(
+      `verified ${blobs} blobs and ${snapshots} snapshots: ${problems.length === 0 ? 'all is well' : `${problems.length} problems`}\n`,
+    );
+    return problems.length === 0;
+  } catch (err) {
+    ctx.stdout.write(errorText(toDrydockError(err)));
+    return false;
+  }
+}
