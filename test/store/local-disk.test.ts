@@ -16,6 +16,7 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { specOfMounts } from '../../src/fs/view.ts';
+import { MNT_DETACH, mount, umount } from '../../src/linux/libc.ts';
 import { digestOf, hex } from '../../src/oci/digest.ts';
 import { openLocalStore } from '../../src/store/local/open.ts';
 import type { Mount, Store } from '../../src/store/store.ts';
@@ -178,6 +179,39 @@ describe('choice of the snapshotter', () => {
   });
 });
 
+describe('a full disk', () => {
+  test('is said to be full, and nothing half is left on it', async () => {
+    const disk = join(root, 'disk');
+    mkdirSync(disk);
+    mount('tmpfs', disk, 'tmpfs', 0, 'size=4m,nr_inodes=60');
+    try {
+      const store = await openLocalStore(disk);
+      await store.leases.create(lease);
+      const writer = await store.content.writer('big', { lease });
+      const fill = async () => {
+        for (let i = 0; i < 100; i++) await writer.write(Buffer.alloc(1 << 20, i));
+      };
+      const full = { code: 'exhausted', hop: 'store', hint: expect.stringContaining('prune') };
+      await expect(fill()).rejects.toMatchObject(full);
+      await expect(store.content.put(Buffer.alloc(2 << 20), { lease })).rejects.toMatchObject(full);
+      await writer.abort();
+      const makeMany = async () => {
+        for (let i = 0; i < 100; i++) await store.snapshots.prepare(`s${i}`, undefined, { lease });
+      };
+      await expect(makeMany()).rejects.toMatchObject(full);
+      for (const info of await store.snapshots.list()) await store.snapshots.remove(info.key);
+      expect(await store.verify()).toEqual({ blobs: 0, snapshots: 0, problems: [] });
+      expect(readdirSync(join(disk, 'snapshots'))).toEqual([]);
+      expect(readdirSync(join(disk, 'ingest'))).toEqual([]);
+      const digest = await store.content.put(Buffer.from('room again'), { lease });
+      expect((await store.content.bytes(digest)).toString()).toBe('room again');
+      await store.close();
+    } finally {
+      umount(disk, MNT_DETACH);
+    }
+  });
+});
+
 describe('damage', () => {
   test('changed and short blobs are found; a short one is not read', async () => {
     const store = await open();
@@ -270,5 +304,22 @@ describe('life and times', () => {
     await second.write(Buffer.from('and done'));
     expect((await second.commit()).digest).toBe(digestOf('begun and done'));
     expect(readdirSync(join(root, 'ingest'))).toEqual([]);
+  });
+
+  test('but not for ever: after a day they are collected', async () => {
+    const store = await open();
+    for (const name of ['old', 'new']) {
+      const writer = await store.content.writer(name, { lease });
+      await writer.write(Buffer.from(name));
+      await writer.abort(true);
+    }
+    const db = new DatabaseSync(join(root, 'store.db'));
+    db.prepare(`UPDATE ingests SET updated_at = ? WHERE ref = 'old'`).run(Date.now() - 25 * 3600_000);
+    db.close();
+    await store.gc();
+    expect(readdirSync(join(root, 'ingest'))).toHaveLength(1);
+    const writers = [];
+    for (const name of ['old', 'new']) writers.push(await store.content.writer(name, { lease }));
+    expect(writers.map((writer) => writer.offset)).toEqual([0, 3]);
   });
 });

@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, renameSync, statSync, truncateSync, writeFileSyn
 import { open, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
-import { errnoCode, fail } from '../../errors/error.ts';
+import { errnoCode, fail, toDrydockError } from '../../errors/error.ts';
 import { digestOf, isDigest } from '../../oci/digest.ts';
 import type { Digest } from '../../oci/types.ts';
 import type { BlobInfo, Content, ContentWriter, WriterOptions } from '../store.ts';
@@ -148,7 +148,7 @@ export class LocalContent implements Content {
       return digest;
     } catch (err) {
       this.#discard(path);
-      throw err;
+      throw toDrydockError(err, 'store');
     }
   }
 
@@ -198,12 +198,14 @@ export class LocalContent implements Content {
   ): void {
     const { db, layout } = this.#shared;
     const target = blobPath(layout, blob.digest);
-    const spare = db.write(() => {
+    let moved = false;
+    const move = () => {
       const row = db.get('SELECT size, labels FROM blobs WHERE digest = ?', blob.digest);
       const there = row !== undefined && existsSync(target);
       if (!there) {
         mkdirSync(blobFolder(layout, blob.digest), { recursive: true, mode: 0o700 });
         renameSync(path, target);
+        moved = true;
       }
       if (row !== undefined) this.#again(blob.digest, row, options);
       else {
@@ -220,8 +222,13 @@ export class LocalContent implements Content {
       }
       if (ingest !== undefined) db.run('DELETE FROM ingests WHERE ref = ?', ingest);
       return there;
-    });
-    if (spare) this.#discard(path);
+    };
+    try {
+      if (db.write(move)) this.#discard(path);
+    } catch (err) {
+      if (moved) this.#clearOrphan(blob.digest);
+      throw err;
+    }
   }
 
   #again(digest: Digest, row: Row, options: { lease: string; labels?: Record<string, string> }): void {
@@ -257,10 +264,15 @@ export class LocalContent implements Content {
   }
 
   async delete(digest: Digest): Promise<void> {
-    const { db, layout, trash } = this.#shared;
+    const { db } = this.#shared;
     this.#must(digest);
-    db.write(() => dropBlob(db, digest));
-    // Again under the write lock: someone may have stored the same blob anew since.
+    db.free(() => dropBlob(db, digest));
+    this.#clearOrphan(digest);
+  }
+
+  /** Takes a blob's file away unless it has a row: someone may have stored the same blob anew since. */
+  #clearOrphan(digest: Digest): void {
+    const { db, layout, trash } = this.#shared;
     db.write(() => {
       const row = db.get('SELECT 1 FROM blobs WHERE digest = ?', digest);
       if (row === undefined) trash.take(blobPath(layout, digest));

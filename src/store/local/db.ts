@@ -1,7 +1,12 @@
+import { randomBytes } from 'node:crypto';
+import { existsSync, rmSync, writeFileSync } from 'node:fs';
 import type { DatabaseSync, SQLInputValue, SQLOutputValue, StatementSync } from 'node:sqlite';
-import { fail } from '../../errors/error.ts';
+import { DrydockError, fail, toDrydockError } from '../../errors/error.ts';
 import { type DatabaseName, openDatabase, translated } from '../sqlite.ts';
 import { schema } from './schema.ts';
+
+/** Enough for the pages that a large collection changes. */
+const reserveBytes = 1 << 20;
 
 export type Row = Record<string, SQLOutputValue>;
 
@@ -14,11 +19,13 @@ export type Row = Record<string, SQLOutputValue>;
 export class Db {
   readonly #name: DatabaseName;
   readonly #db: DatabaseSync;
+  readonly #reserve: string;
   readonly #statements = new Map<string, StatementSync>();
 
   /** Throws as `openDatabase` does. */
   constructor(file: string) {
     this.#name = { hop: 'store', name: "the store's metadata", file };
+    this.#reserve = `${file}.reserve`;
     this.#db = openDatabase(this.#name, schema);
   }
 
@@ -45,7 +52,33 @@ export class Db {
       return result;
     } catch (err) {
       if (this.#db.isTransaction) this.#db.exec('ROLLBACK');
-      throw err;
+      // Files are made and moved within transactions: a full disk shows here too.
+      throw toDrydockError(err, 'store');
+    }
+  }
+
+  /**
+   * A `write` that gives space back. On a full disk even forgetting needs some pages: then the reserve goes, and
+   * `body` runs a second time.
+   */
+  free<T>(body: () => T): T {
+    try {
+      return this.write(body);
+    } catch (err) {
+      if (!(err instanceof DrydockError) || err.code !== 'exhausted' || !existsSync(this.#reserve)) throw err;
+      rmSync(this.#reserve, { force: true });
+      return this.write(body);
+    }
+  }
+
+  /** Sets space aside for `free`, if there is any. */
+  fillReserve(): void {
+    if (existsSync(this.#reserve)) return;
+    try {
+      // Random, for filesystems that compress.
+      writeFileSync(this.#reserve, randomBytes(reserveBytes), { mode: 0o600 });
+    } catch {
+      rmSync(this.#reserve, { force: true });
     }
   }
 

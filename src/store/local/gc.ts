@@ -36,7 +36,7 @@ interface Garbage {
 
 /** Forgets everything unreachable, in one transaction with what makes things reachable. The files follow. */
 function forgetGarbage({ db }: Shared): Garbage {
-  return db.write(() => {
+  return db.free(() => {
     const found: Garbage = { blobs: [], snapshots: [], size: 0, unmeasured: [], layers: [] };
     const dead = db.all(`
       ${live}
@@ -76,7 +76,7 @@ export async function collect(shared: Shared, options: { afterKill: boolean }): 
   for (const id of options.afterKill ? [] : garbage.unmeasured) {
     reclaimed += (await runTask('store.usage', { dir: join(layerFolder(layout, id), 'fs') })).size;
   }
-  db.write(() => {
+  db.free(() => {
     for (const digest of garbage.blobs) {
       // Someone may have stored the same blob anew since.
       const row = db.get('SELECT 1 FROM blobs WHERE digest = ?', digest);

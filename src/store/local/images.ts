@@ -50,7 +50,7 @@ export class LocalImages implements Images {
 
   async delete(name: string): Promise<boolean> {
     const { db } = this.#shared;
-    return db.write(() => {
+    return db.free(() => {
       db.run(`DELETE FROM refs WHERE from_type = 'image' AND from_id = ?`, name);
       return db.run('DELETE FROM images WHERE name = ?', name).changes > 0;
     });

@@ -80,7 +80,7 @@ export class LocalLeases implements Leases {
   /** Deleting a lease that is not there is fine. What it kept stays until the next `gc`. */
   async delete(id: string): Promise<void> {
     const { db } = this.#shared;
-    db.write(() => deleteLease(db, id));
+    db.free(() => deleteLease(db, id));
   }
 
   async list(): Promise<{ id: string; pinned: boolean; labels: Record<string, string> }[]> {

@@ -12,7 +12,7 @@ import { dropBlob, dropSnapshot, type Shared } from './shared.ts';
  * sizes and the insides of layers' folders looked at: it costs a system call for each.
  */
 export function mend(shared: Shared, inside: boolean): string[] {
-  const problems = shared.db.write(() => [
+  const problems = shared.db.free(() => [
     ...mendBlobs(shared, inside),
     ...mendLayers(shared, inside),
     ...mendIngests(shared),

@@ -36,6 +36,7 @@ export async function openLocalStore(root: string, options: LocalStoreOptions = 
     const shared: Shared = { db, layout, run, trash, snapshotter };
     // After a kill: nothing may be half there, and what only the dead process held goes.
     if (sweepDeadRuns(shared)) await collect(shared, { afterKill: true });
+    db.fillReserve();
     return new LocalStore(shared);
   } catch (err) {
     run?.end();

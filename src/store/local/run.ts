@@ -46,7 +46,7 @@ export function sweepDeadRuns(shared: Shared): boolean {
   const locks: number[] = [];
   const layers: number[] = [];
   try {
-    return db.write(() => {
+    return db.free(() => {
       const live = [run.id];
       let found = false;
       for (const id of readdirSync(layout.run)) {
@@ -74,7 +74,7 @@ export function sweepDeadRuns(shared: Shared): boolean {
 /** Drops the rows of this run: the last thing an orderly close does. */
 export function dropOwnRows(shared: Shared): void {
   const layers: number[] = [];
-  shared.db.write(() => {
+  shared.db.free(() => {
     const others = shared.db
       .all(
         `SELECT run FROM leases WHERE run <> ?1 UNION SELECT run FROM snapshots WHERE run <> ?1

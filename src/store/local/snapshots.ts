@@ -1,4 +1,4 @@
-import { chmodSync, chownSync, lstatSync, mkdirSync, renameSync, rmSync } from 'node:fs';
+import { chmodSync, chownSync, lstatSync, mkdirSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { errnoCode, fail } from '../../errors/error.ts';
 import type { Digest } from '../../oci/types.ts';
@@ -39,21 +39,33 @@ export class LocalSnapshots implements Snapshots {
       await this.#prepareCopy(key, parent, options.lease);
       return this.#mounts(key, true);
     }
-    const { db } = this.#shared;
-    return db.write(() => {
+    let made: number | undefined;
+    const make = () => {
       const below = this.#checkNew(key, parent);
       const layer = this.#insertActive(key, parent, options.lease);
       const folder = this.#makeFolder(layer);
-      try {
-        mkdirSync(join(folder, 'fs'), { mode: 0o755 });
-        if (this.#shared.snapshotter === 'overlayfs') mkdirSync(join(folder, 'work'), { mode: 0o711 });
-        this.#likeParent(join(folder, 'fs'), below);
-        return this.#mounts(key, true);
-      } catch (err) {
-        rmSync(folder, { recursive: true, force: true });
-        throw err;
-      }
+      made = layer;
+      mkdirSync(join(folder, 'fs'), { mode: 0o755 });
+      if (this.#shared.snapshotter === 'overlayfs') mkdirSync(join(folder, 'work'), { mode: 0o711 });
+      this.#likeParent(join(folder, 'fs'), below);
+      return this.#mounts(key, true);
+    };
+    try {
+      return this.#shared.db.write(make);
+    } catch (err) {
+      if (made !== undefined) this.#clearOrphan(made);
+      throw err;
+    }
+  }
+
+  /** Takes a layer's folder away unless it has a row: the id of an undone transaction may be in use again. */
+  #clearOrphan(layer: number): void {
+    const { db, layout, trash } = this.#shared;
+    db.write(() => {
+      const row = db.get('SELECT 1 FROM layers WHERE id = ?', layer);
+      if (row === undefined) trash.take(layerFolder(layout, layer));
     });
+    trash.empty();
   }
 
   /** An overlay shows its upper folder's owner and mode as its root's: they are the parent's until changed. */
@@ -103,7 +115,7 @@ export class LocalSnapshots implements Snapshots {
         deleteLease(db, name);
       });
     } catch (err) {
-      db.write(() => deleteLease(db, name));
+      db.free(() => deleteLease(db, name));
       trash.take(beside);
       trash.empty();
       throw err;
@@ -170,7 +182,7 @@ export class LocalSnapshots implements Snapshots {
       hold(db, lease, 'snapshot', key);
       return this.#mounts(key, false);
     });
-    return { mounts, release: async () => db.write(() => deleteLease(db, lease)) };
+    return { mounts, release: async () => db.free(() => deleteLease(db, lease)) };
   }
 
   async commit(
@@ -292,7 +304,7 @@ export class LocalSnapshots implements Snapshots {
   /** Throws `not-found`; `conflict` while it has children or an open view, in whatever process. */
   async remove(key: string): Promise<void> {
     const { db } = this.#shared;
-    const layer = db.write(() => {
+    const layer = db.free(() => {
       if (db.get('SELECT 1 FROM snapshots WHERE key = ?', key) === undefined) throw missing(key);
       const child = db.get('SELECT key FROM snapshots WHERE parent = ? LIMIT 1', key);
       if (child !== undefined) {

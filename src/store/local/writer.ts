@@ -140,7 +140,11 @@ export class LocalWriter implements ContentWriter {
       if (keep && sound) {
         const now = Date.now();
         db.run('UPDATE ingests SET run = NULL, updated_at = ? WHERE ref = ? AND run = ?', now, ref, run.id);
-      } else dropIngest(this.#shared, this.#ingest);
+      } else {
+        // First the bytes: a full disk may not even have room to note that they are gone.
+        await this.#file.truncate(0).catch(() => {});
+        dropIngest(this.#shared, this.#ingest);
+      }
     } finally {
       await this.#file.close().catch(() => {});
     }
@@ -149,7 +153,7 @@ export class LocalWriter implements ContentWriter {
 
 /** Forgets an ingest of this process and removes its bytes. */
 function dropIngest({ db, run, trash }: Shared, ingest: Ingest): void {
-  db.write(() => {
+  db.free(() => {
     const { changes } = db.run('DELETE FROM ingests WHERE ref = ? AND run = ?', ingest.ref, run.id);
     if (changes > 0) trash.take(ingest.path);
   });
