@@ -16,13 +16,14 @@ export function statDbPath(store: Store): string {
 /**
  * The digest of the selected parts of a tree: names, types, modes, owners, links, file capabilities and bytes, but
  * no times. Remembered for trees that are in the store; for a client's folder, file by file, in the stat cache.
- * Throws `not-found` when a selected path is not there.
+ * Throws `not-found` when a selected path is not there. `onRead` is told how many bytes of a client's folder it covers.
  */
 export async function contentDigest(
   deps: { store: Store; cache: Cache },
   ref: Ref,
   selectors: readonly ContentSelector[],
   ctx: OpContext,
+  onRead: (bytes: number) => void = () => {},
 ): Promise<Digest> {
   const stored = ref.serialize() !== undefined;
   const selector = JSON.stringify(selectors);
@@ -39,7 +40,7 @@ export async function contentDigest(
   try {
     const { digest, bytes } = await runTask('fs.checksum', args, { signal });
     if (stored) deps.cache.putContentDigest(ref.id, selector, digest);
-    else progress.report('transferring context', { current: bytes, total: 0, done: true });
+    else onRead(bytes);
     return digest;
   } catch (err) {
     throw notFound(err, ref);

@@ -107,9 +107,7 @@ export class Identifier {
         const selectors = content[i];
         const source = state.inputs[i];
         if (selectors === undefined || source === undefined) return input;
-        const found = await this.#content(source.state, source.index, selectors);
-        source.state.settle();
-        return { ...input, content: found };
+        return { ...input, content: await this.#content(source.state, source.index, selectors) };
       }),
     );
   }
@@ -119,14 +117,31 @@ export class Identifier {
     const key = `${index} ${JSON.stringify(selectors)}`;
     let digest = state.digests.get(key);
     if (digest === undefined) {
-      digest = this.#result(state).then((refs) => {
-        const ref = refs[index];
-        if (ref === undefined) throw fail('invalid', 'llb', `${state.vertex.name} has no output ${index}`);
-        return contentDigest(this.#deps, ref, selectors, state.context);
-      });
+      digest = this.#readContent(state, index, selectors);
       state.digests.set(key, digest);
     }
     return digest;
+  }
+
+  async #readContent(
+    state: VertexState,
+    index: number,
+    selectors: readonly ContentSelector[],
+  ): Promise<Digest> {
+    const { context, reading } = state;
+    reading.now++;
+    try {
+      const ref = (await this.#result(state))[index];
+      if (ref === undefined) throw fail('invalid', 'llb', `${state.vertex.name} has no output ${index}`);
+      return await contentDigest(this.#deps, ref, selectors, context, (bytes) => {
+        reading.bytes += bytes;
+        const done = reading.now === 1;
+        context.progress.report('transferring context', { current: reading.bytes, total: 0, done });
+      });
+    } finally {
+      // A client's folder is done with once all that was asked of it is read.
+      if (--reading.now === 0) state.settle();
+    }
   }
 }
 

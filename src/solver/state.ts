@@ -56,6 +56,8 @@ export class VertexState {
   tainted = false;
   /** Content digests of its outputs found so far, by output and selectors. */
   readonly digests = new Map<string, Promise<Digest>>();
+  /** Content digests being found, and the bytes they have covered. */
+  readonly reading = { now: 0, bytes: 0 };
   /** Vertices of equal identity that wait for this one's result. */
   readonly followers = new Set<VertexState>();
   /** Ops at work on its result. */
