@@ -100,6 +100,10 @@ RUN echo $A
       hop: 'registry',
       source: { filename: 'Dockerfile', ranges: [range(2)] },
     });
+    await expect(convert('ARG TAG\nFROM alpine:$TAG\n')).rejects.toMatchObject({
+      message: expect.stringContaining('failed to parse stage name "alpine:"'),
+      hint: expect.stringMatching(/^TAG is not set: give it a default with ARG TAG=…/),
+    });
     await expect(convert('FROM UPPER\n')).rejects.toMatchObject({
       message: expect.stringContaining('failed to parse stage name "UPPER"'),
       code: 'invalid',

@@ -87,7 +87,9 @@ async function resolveImage(conversion: Conversion, stage: StageState): Promise<
   try {
     name = normalizeName(written);
   } catch (err) {
-    throw prefixed(err, `failed to parse stage name ${JSON.stringify(written)}`);
+    const error = prefixed(err, `failed to parse stage name ${JSON.stringify(written)}`);
+    error.hint ??= stage.baseHint;
+    throw error;
   }
   const platform = stage.platform ?? conversion.target;
   const context = findNamedContext(request, host, name, platform);

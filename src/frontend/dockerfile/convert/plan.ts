@@ -44,6 +44,7 @@ function planStage(conversion: Conversion, stage: Stage, i: number): StageState 
     });
   }
   const state = newStage(base.value, stage.from, conversion.target);
+  state.baseHint = hintForUnset(conversion, base.unset);
   state.stage = stage;
   state.name = stage.name.toLowerCase();
   state.shownName = stage.name || `stage-${i}`;

@@ -23,6 +23,8 @@ export interface StageState {
   shownName: string;
   /** Base image or stage, variables expanded. */
   baseName: string;
+  /** What to do when the base's name turns out wrong: says which of its variables are not set. */
+  baseHint?: string;
   /** Where it is written. */
   from: Base;
   /** Undefined for images named by COPY --from and the like. */
