@@ -183,7 +183,7 @@ describe('a full disk', () => {
   test('is said to be full, and nothing half is left on it', async () => {
     const disk = join(root, 'disk');
     mkdirSync(disk);
-    mount('tmpfs', disk, 'tmpfs', 0, 'size=4m,nr_inodes=60');
+    mount('tmpfs', disk, 'tmpfs', 0, 'size=8m,nr_inodes=200');
     try {
       const store = await openLocalStore(disk);
       await store.leases.create(lease);
@@ -205,6 +205,23 @@ describe('a full disk', () => {
       expect(readdirSync(join(disk, 'ingest'))).toEqual([]);
       const digest = await store.content.put(Buffer.from('room again'), { lease });
       expect((await store.content.bytes(digest)).toString()).toBe('room again');
+
+      // Full to the last byte, there is still a way to make room: a reserve is kept for forgetting.
+      const digests = [digest];
+      for (let i = 0; i < 25; i++) digests.push(await store.content.put(Buffer.alloc(40_000, i), { lease }));
+      expect(() => {
+        for (let size = 1 << 20; ; ) appendFileSync(join(disk, 'filler'), Buffer.alloc(size));
+      }).toThrow('ENOSPC');
+      await expect(store.content.put(Buffer.alloc(80_000), { lease })).rejects.toMatchObject(full);
+      const labels = { note: 'x'.repeat(3000) };
+      const label = async () => {
+        for (const each of digests) await store.content.setLabels(each, labels);
+      };
+      await expect(label()).rejects.toMatchObject(full);
+      await store.leases.delete(lease);
+      expect((await store.gc()).blobs.sort()).toEqual(digests.sort());
+      await store.leases.create(lease);
+      await store.content.put(Buffer.alloc(80_000), { lease });
       await store.close();
     } finally {
       umount(disk, MNT_DETACH);

@@ -99,6 +99,7 @@ export class LocalSnapshots implements Snapshots {
     const { db, run, layout, trash } = this.#shared;
     const name = `copy-${run.id}-${++this.#views}`;
     const beside = join(run.dir, name);
+    let made: number | undefined;
     const source = db.write(() => {
       const below = this.#checkNew(key, parent);
       insertLease(db, name, { run: run.id, view: true });
@@ -110,12 +111,15 @@ export class LocalSnapshots implements Snapshots {
       await runTask('store.copy', { from: source, to: join(beside, 'fs') });
       db.write(() => {
         this.#checkNew(key, parent);
-        const folder = this.#makeFolder(this.#insertActive(key, parent, lease));
+        const layer = this.#insertActive(key, parent, lease);
+        const folder = this.#makeFolder(layer);
+        made = layer;
         renameSync(beside, folder);
         deleteLease(db, name);
       });
     } catch (err) {
       db.free(() => deleteLease(db, name));
+      if (made !== undefined) this.#clearOrphan(made);
       trash.take(beside);
       trash.empty();
       throw err;
