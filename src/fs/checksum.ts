@@ -87,9 +87,9 @@ class TreeDigester {
   }
 
   select(spec: ViewSpec, selector: ContentSelector): void {
-    const { path, wildcard = false, followLinks = false } = selector;
+    const { path, wildcard = false, followLinks = false, excludes } = selector;
     this.#records.push('\0selection\0\n');
-    for (const source of resolveSources(this.#view, spec, path, { wildcard, followLinks })) {
+    for (const source of resolveSources(this.#view, spec, path, { wildcard, followLinks, excludes })) {
       const at = (rel: string) =>
         rel === '' || source.match === '' ? source.match + rel : `${source.match}/${rel}`;
       walkSelected(this.#view, source.entry, selector, {

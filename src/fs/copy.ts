@@ -38,6 +38,7 @@ export async function applyCopy(target: LayerTarget, action: CopyAction, ctx: Ab
   const sources = resolveSources(view, action.source, action.src, {
     wildcard: action.allowWildcard,
     followLinks: action.followSymlink,
+    excludes: action.excludes,
   });
   if (sources.length === 0) {
     if (action.allowEmptyWildcard) return;

@@ -20,6 +20,8 @@ export interface Source {
 export interface SourceOptions {
   wildcard: boolean;
   followLinks: boolean;
+  /** Of what a wildcard finds, these are left out, as Dockerfile's `COPY --exclude=*.txt hom* /mydir/` documents it. */
+  excludes?: readonly string[];
 }
 
 /**
@@ -36,12 +38,14 @@ export function resolveSources(view: FsView, spec: ViewSpec, path: string, optio
   if (pattern === '') return [{ entry, match: '', name: baseName(base) }];
   const sources: Source[] = [];
   const globs = pattern.split('/').map(compileGlob);
+  const excludes = options.excludes?.length ? new IgnoreMatcher(options.excludes) : undefined;
   const search = (dir: FsEntry, depth: number, match: string) => {
     if (dir.type !== 'dir') return;
     for (const child of view.readdir(dir.path)) {
       if (!globs[depth]?.(child.name)) continue;
       const found = match === '' ? child.name : `${match}/${child.name}`;
       if (depth + 1 < globs.length) search(child, depth + 1, found);
+      else if (excludes?.matches(found)) continue;
       else {
         const real =
           child.type === 'symlink' && followLast

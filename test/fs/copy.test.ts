@@ -3,6 +3,7 @@ import {
   chmodSync,
   linkSync,
   lutimesSync,
+  readdirSync,
   readFileSync,
   statSync,
   truncateSync,
@@ -48,6 +49,13 @@ describe('COPY', () => {
       ['/here', '/x', '/x/c.txt', '/x/deep', '/x/deep/d.txt'],
     ],
     ['a wildcard in the middle', '/*/c.txt', '/x/', {}, ['/here', '/x', '/x/c.txt']],
+    [
+      'excludes among what a wildcard finds',
+      '/*.*',
+      '/x/',
+      { excludes: ['*.go'] },
+      ['/here', '/x', '/x/a.txt'],
+    ],
     ['a wildcard that matches nothing', '/*.zig', '/x/', {}, ['/here']],
     ['excludes', '/', '/', { excludes: ['**/*.txt'] }, ['/b.go', '/here', '/sub', '/sub/deep']],
     [
@@ -290,6 +298,55 @@ describe('COPY', () => {
       mode: 0o1777,
       mtimeNs: 2000_000_000_000n,
     });
+  });
+
+  test('many files over many layers', async () => {
+    using tmp = scratch();
+    const names = Array.from({ length: 60 }, (_, i) => `f${i}`);
+    const plan = (keep: (i: number) => boolean, text: string) =>
+      Object.fromEntries(names.filter((_, i) => keep(i)).map((name) => [name, text]));
+    const low = plant(
+      tmp.path('low'),
+      plan((i) => i % 2 === 0, 'low'),
+    );
+    const mid = plant(tmp.path('mid'), {
+      ...plan((i) => i % 3 === 0, 'mid'),
+      f4: 'whiteout',
+      f8: 'whiteout',
+    });
+    const src = plant(
+      tmp.path('src'),
+      plan((i) => i < 50, 'new'),
+    );
+    const rm = (path: string) => ({ kind: 'rm' as const, path, allowNotFound: false, allowWildcard: false });
+    await build(
+      tmp.path('up'),
+      [mid, low],
+      [copy(layers(src), '/', '/'), rm('/f8'), rm('/f6'), rm('/f7'), rm('/f52')],
+    );
+    const dirs = [tmp.path('up'), mid, low];
+    const seen = lines(openView(layers(...dirs)));
+    expect(await kernelLines(dirs)).toEqual(seen);
+    const text = (name: string) =>
+      seen
+        .find((line) => line.startsWith(`/${name} `))
+        ?.split(' ')
+        .at(-1);
+    expect(['f4', 'f6', 'f7', 'f8', 'f9', 'f50', 'f51', 'f52', 'f53', 'f54'].map(text)).toEqual([
+      '"new"',
+      undefined,
+      undefined,
+      undefined,
+      '"new"',
+      '"low"',
+      '"mid"',
+      undefined,
+      undefined,
+      '"mid"',
+    ]);
+    // Nothing was below f7, and f8 was gone already: no whiteout of theirs is needed.
+    const own = lines(openView(layers(tmp.path('up')))).length;
+    expect(readdirSync(tmp.path('up')).length - own).toBe(2);
   });
 
   test('gives up when told to', async () => {

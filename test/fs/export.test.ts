@@ -132,6 +132,9 @@ test('all of it runs on worker threads', async () => {
     runTask('fs.checksum', { spec: layers(dest), ...select }),
   ]);
   expect(one).toEqual(two);
+  const folder = { kind: 'folder' as const, dir: src, rootOwned: true, cacheKey: 'k' };
+  const twice = await Promise.all([1, 2].map(() => runTask('fs.checksum', { spec: folder, ...select })));
+  expect(twice).toEqual([one, one]);
   const actions = [{ kind: 'mkdir' as const, path: '/x', mode: 0o755, makeParents: false }];
   expect(await runTask('fs.apply', { target: layers(dest), actions })).toEqual({ entries: 1, bytes: 0 });
   const bad = [{ kind: 'rm' as const, path: '/nope', allowNotFound: false, allowWildcard: false }];
