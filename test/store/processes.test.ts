@@ -179,7 +179,7 @@ async function checkPromises(store: Store, promised: Map<string, string>): Promi
 
 describe('kill -9', () => {
   test.each([
-    ['overlayfs', 12],
+    ['overlayfs', 8],
     ['native', 4],
   ] as const)(
     'at any moment leaves a store (%s) with all that was promised and nothing else',
