@@ -10,7 +10,8 @@ import { capabilitiesFor, ownBoundingSet } from './capabilities.ts';
 import { type CgroupHost, detectCgroups, killGroup, outOfMemory, removeGroup } from './cgroups.ts';
 import { hostResolv, hostsFile, resolvFile } from './host-files.ts';
 import { type Launch, launchCommand, setupFailed } from './launch.ts';
-import { limitsFor, type OciMount, ociSpec } from './oci-spec.ts';
+import { hardLimits, limitsFor, rlimitsFor } from './limits.ts';
+import { type OciMount, ociSpec } from './oci-spec.ts';
 import { Owner } from './owner.ts';
 import { start } from './process.ts';
 import { seccompProfile } from './seccomp.ts';
@@ -27,12 +28,15 @@ export interface ExecutorOptions {
   runc?: string;
 }
 
+const CAP_SYS_RESOURCE = 24;
+
 /** What a process finds out once about its host. */
 interface Host {
   cgroups: CgroupHost;
   owner: Owner;
   bounding: bigint;
-  maxFiles: number;
+  /** Hard limits that cannot be raised. */
+  most: Map<string, number>;
   seccomp: object | undefined;
 }
 
@@ -50,12 +54,13 @@ export function createExecutor(options: ExecutorOptions): Executor {
 
 function lookAtHost(stateDir: string): Host {
   const cgroups = detectCgroups();
-  const maxFiles = /^Max open files\s+\d+\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1];
+  const bounding = ownBoundingSet();
+  const mayRaise = ((bounding >> BigInt(CAP_SYS_RESOURCE)) & 1n) === 1n;
   return {
     cgroups,
     owner: new Owner(stateDir, cgroups),
-    bounding: ownBoundingSet(),
-    maxFiles: Number(maxFiles ?? 1024),
+    bounding,
+    most: mayRaise ? new Map() : hardLimits(readText('/proc/self/limits')),
     seccomp: /^Seccomp:/m.test(readFileSync('/proc/self/status', 'latin1'))
       ? seccompProfile(process.arch)
       : undefined,
@@ -105,9 +110,12 @@ async function runStep(
     );
     const cgroup = cgroups.kind === 'none' ? undefined : host.owner.group(spec.cgroupParent, spec.id);
     const { resources, missing } = limitsFor(spec.resources, cgroups.controllers);
-    for (const controller of missing) {
-      io.stderr(Buffer.from(`warning: this host has no ${controller} cgroup: its limits are not applied\n`));
-    }
+    const { rlimits, lowered } = rlimitsFor(spec.ulimits, host.most);
+    const warn = (text: string) => io.stderr(Buffer.from(`warning: ${text}\n`));
+    for (const controller of missing)
+      warn(`this host has no ${controller} cgroup: its limits are not applied`);
+    for (const name of lowered)
+      warn(`ulimit ${name} is lowered to ${host.most.get(name)}, the most this process may give`);
     const config = JSON.stringify(
       ociSpec({
         spec,
@@ -118,7 +126,7 @@ async function runStep(
         mounts,
         cgroup,
         resources,
-        maxFiles: host.maxFiles,
+        rlimits,
       }),
     );
     if (spec.secretEnv !== undefined && spec.secretEnv.length > 0) {

@@ -46,7 +46,7 @@ export function resolvFile(host: string, sharesHostNetwork: boolean): string {
   return kept.join('\n');
 }
 
-/** The host's resolv.conf; when it names systemd-resolved's stub only, the real servers are good too but not needed. */
+/** The host's resolv.conf, '' when it has none. */
 export function hostResolv(): string {
   try {
     return readFileSync('/etc/resolv.conf', 'utf8');

@@ -3,6 +3,7 @@
  * https://github.com/opencontainers/runtime-spec/blob/main/config.md
  */
 
+import type { Rlimit } from './limits.ts';
 import type { ExecSpec } from './types.ts';
 import type { ProcessUser } from './users.ts';
 
@@ -26,8 +27,7 @@ export interface SpecInput {
   cgroup: string | undefined;
   /** `linux.resources` but for devices. */
   resources: object;
-  /** Most open files this process may grant. */
-  maxFiles: number;
+  rlimits: Rlimit[];
 }
 
 const masked = [
@@ -36,9 +36,6 @@ const masked = [
   ...['/sys/devices/virtual/powercap', '/sys/firmware'],
 ];
 const readonly = ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/proc/sysrq-trigger'];
-
-/** Soft and hard limit of open files unless the step sets its own: systemd's, which programs are made for. */
-const openFiles = { soft: 1024, hard: 524_288 };
 
 const defaultShm = 64 << 20;
 
@@ -56,7 +53,7 @@ export function ociSpec(input: SpecInput): object {
       env: [...spec.env, ...(spec.secretEnv ?? [])],
       cwd: spec.cwd,
       capabilities: { bounding: capabilities, effective: capabilities, permitted: capabilities },
-      rlimits: rlimits(spec, input.maxFiles),
+      rlimits: input.rlimits,
       noNewPrivileges: false,
     },
     root: { path: input.rootPath, readonly: spec.root.readonly },
@@ -93,41 +90,4 @@ function systemMounts(spec: ExecSpec): OciMount[] {
     mount('/sys', 'sysfs', 'sysfs', ['nosuid', 'noexec', 'nodev', ro]),
     mount('/sys/fs/cgroup', 'cgroup', 'cgroup', ['nosuid', 'noexec', 'nodev', 'relatime', ro]),
   ];
-}
-
-function rlimits(spec: ExecSpec, maxFiles: number): { type: string; soft: number; hard: number }[] {
-  const limits = new Map<string, { type: string; soft: number; hard: number }>();
-  const hard = Math.min(openFiles.hard, maxFiles);
-  limits.set('RLIMIT_NOFILE', { type: 'RLIMIT_NOFILE', soft: Math.min(openFiles.soft, hard), hard });
-  for (const { name, soft, hard } of spec.ulimits) {
-    const type = `RLIMIT_${name.toUpperCase()}`;
-    limits.set(type, { type, soft: limitValue(soft), hard: limitValue(hard) });
-  }
-  return [...limits.values()];
-}
-
-/** -1 is RLIM_INFINITY; runc reads an unsigned number, of which JavaScript's largest safe one is as good as infinite. */
-function limitValue(value: number): number {
-  return value < 0 ? Number.MAX_SAFE_INTEGER : value;
-}
-
-/** `linux.resources` from what was asked for, and what cannot be set for want of a controller. */
-export function limitsFor(
-  asked: ExecSpec['resources'],
-  controllers: ReadonlySet<string>,
-): { resources: object; missing: string[] } {
-  const missing: string[] = [];
-  const resources: Record<string, object> = {};
-  const put = (name: string, controller: string, values: Record<string, number | string | undefined>) => {
-    const set = Object.entries(values).filter(([, v]) => v !== undefined && v !== 0 && v !== '');
-    if (set.length === 0) return;
-    if (controllers.has(controller)) resources[name] = { ...resources[name], ...Object.fromEntries(set) };
-    else missing.push(controller);
-  };
-  if (asked !== undefined) {
-    put('memory', 'memory', { limit: asked.memory, swap: asked.memorySwap });
-    put('cpu', 'cpu', { shares: asked.cpuShares, period: asked.cpuPeriod, quota: asked.cpuQuota });
-    put('cpu', 'cpuset', { cpus: asked.cpusetCpus, mems: asked.cpusetMems });
-  }
-  return { resources, missing };
 }

@@ -12,6 +12,7 @@ import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { hardLimits, limitsFor, rlimitsFor } from '../../src/executor/limits.ts';
 import { probeExecutor } from '../../src/executor/probe.ts';
 import { Harness } from './harness.ts';
 
@@ -257,6 +258,19 @@ describe('limits and aborts', () => {
   test('an aborted signal starts nothing', async () => {
     await expect(h.run('true', {}, AbortSignal.abort())).rejects.toMatchObject({ code: 'canceled' });
   });
+});
+
+test('limits that this machine cannot set are lowered or left out, and named', () => {
+  const most = hardLimits(
+    'Limit   Soft Limit  Hard Limit  Units\nMax open files            1024                 20000                files\n',
+  );
+  const { rlimits, lowered } = rlimitsFor([{ name: 'nofile', soft: 30_000, hard: 65_536 }], most);
+  expect(rlimits).toEqual([{ type: 'RLIMIT_NOFILE', soft: 20_000, hard: 20_000 }]);
+  expect(lowered).toEqual(['nofile']);
+  expect(rlimitsFor([{ name: 'core', soft: -1, hard: -1 }], new Map()).lowered).toEqual([]);
+  const { resources, missing } = limitsFor({ memory: 1 << 20, cpuShares: 5 }, new Set(['memory']));
+  expect(resources).toEqual({ memory: { limit: 1 << 20 } });
+  expect(missing).toEqual(['cpu']);
 });
 
 test('doctor’s checks find what this machine has', async () => {
