@@ -1,7 +1,9 @@
 import { join } from 'node:path';
 import type { Cache } from '../cache/cache.ts';
 import { DrydockError, fail } from '../errors/error.ts';
-import type { ContentSelector } from '../fs/view.ts';
+import { openView } from '../fs/open.ts';
+import { missing } from '../fs/select.ts';
+import type { ContentSelector, ViewSpec } from '../fs/view.ts';
 import type { Digest } from '../oci/types.ts';
 import type { Ref } from '../store/ref.ts';
 import type { Store } from '../store/store.ts';
@@ -43,18 +45,31 @@ export async function contentDigest(
     else onRead(bytes);
     return digest;
   } catch (err) {
-    throw notFound(err, ref);
+    throw notFound(err, ref, spec);
   }
 }
 
 /** A missing path in the words BuildKit uses for it; any other error as it is. */
-function notFound(err: unknown, ref: Ref): unknown {
+function notFound(err: unknown, ref: Ref, spec: ViewSpec): unknown {
   if (!(err instanceof DrydockError) || err.code !== 'not-found') return err;
-  const { hint, details } = err;
+  const { details } = err;
   return fail(
     'not-found',
     'file',
     `failed to compute cache key: failed to calculate checksum of ref ${ref.id}: ${err.message}`,
-    { hint, details, cause: err },
+    { hint: err.hint ?? hintOf(spec, details?.path), details, cause: err },
   );
+}
+
+/** What may have been meant, looked for in all of a client's folder and not only in what this build asked of it. */
+function hintOf(spec: ViewSpec, path: unknown): string | undefined {
+  if (spec.kind !== 'folder' || typeof path !== 'string') return undefined;
+  if (spec.includes === undefined && spec.followPaths === undefined) return undefined;
+  const { dir, rootOwned, excludes } = spec;
+  const whole: ViewSpec = { kind: 'folder', dir, rootOwned, excludes };
+  try {
+    return missing(openView(whole), whole, path).hint;
+  } catch {
+    return undefined;
+  }
 }
