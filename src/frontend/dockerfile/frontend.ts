@@ -20,12 +20,6 @@ export const dockerfileFrontend: Frontend = async (request, host, signal) => {
   const { text, filename } = await context.dockerfile();
   throwIfAborted(signal);
   const file = parseDockerfile(text, filename);
-  const needsIgnore = file.stages.some(({ instructions }) =>
-    instructions.some(
-      ({ kind }) => kind === 'COPY' || kind === 'ADD' || kind === 'RUN' || kind === 'ONBUILD',
-    ),
-  );
-  const excludes = needsIgnore ? await context.excludes() : [];
   const findings = new Findings();
   const consumed = declaredArgs(file);
   const shellInBase = new Set<Stage>();
@@ -37,7 +31,6 @@ export const dockerfileFrontend: Frontend = async (request, host, signal) => {
       signal,
       file,
       context,
-      excludes,
       platform,
       findings,
       consumed,

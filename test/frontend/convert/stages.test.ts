@@ -8,8 +8,8 @@ describe('stages', () => {
     const { names, host } = await convert('FROM alpine:3\nRUN make\nWORKDIR /srv\nCOPY a b/\n');
     expect(host.log).toEqual([
       '[internal] load build definition from Dockerfile',
-      '[internal] load .dockerignore',
       `[internal] load metadata for ${alpine}`,
+      '[internal] load .dockerignore',
     ]);
     expect(names).toEqual([
       expect.stringMatching(/^\[1\/4\] FROM docker\.io\/library\/alpine:3@sha256:/),
@@ -223,6 +223,21 @@ describe('ONBUILD', () => {
     expect(names).toContain('[4/4] RUN own');
     expect(config.config?.OnBuild).toBeUndefined();
     expect(history.at(1)).toBe('COPY app /app # buildkit');
+  });
+
+  it('triggers mind .dockerignore, also when the Dockerfile itself copies nothing', async () => {
+    const result = await convert(
+      'FROM alpine:3\n',
+      {},
+      {
+        images: { [alpine]: { config: { OnBuild: ['COPY app /app'] } } },
+        trees: { 'local://context': { '.dockerignore': 'tmp\n' } },
+      },
+    );
+    expect(result.op('[internal] load build context', 'source').attrs).toMatchObject({
+      'local.excludepatterns': '["tmp"]',
+      'local.followpaths': '["app"]',
+    });
   });
 
   it('triggers of a stage run in stages on top of it, and may need more stages', async () => {

@@ -4,7 +4,7 @@ import { lazy, marshal, scratch } from '../../../llb/llb.ts';
 import { hostPlatform, normalizePlatform } from '../../../oci/platform.ts';
 import type { Platform } from '../../../oci/types.ts';
 import type { DockerfileRequest, FrontendHost, FrontendTarget } from '../../types.ts';
-import type { Dockerfile, Stage } from '../ast.ts';
+import type { Dockerfile, Instruction, Stage } from '../ast.ts';
 import { globalArgValues, own, platformArgValues, proxyOf } from './args.ts';
 import { followPaths, resolveBases } from './bases.ts';
 import type { BuildContext } from './context.ts';
@@ -22,7 +22,6 @@ export interface ConvertInput {
   signal: AbortSignal;
   file: Dockerfile;
   context: BuildContext;
-  excludes: readonly string[];
   /** Undefined: the host's. */
   platform: Platform | undefined;
   findings: Findings;
@@ -39,7 +38,9 @@ export async function convertDockerfile(input: ConvertInput): Promise<FrontendTa
   const builtIn = platformArgValues(buildPlatform, target, targetName, request.buildArgs);
   const globalArgs = globalArgValues(file, builtIn, request.buildArgs);
   const paths = new Set<string>();
-  const context = lazy(() => input.context.files(input.excludes, followPaths(paths)));
+  let excludes: readonly string[] = [];
+  let isIgnored = ignoreTest(excludes);
+  const context = lazy(() => input.context.files(excludes, followPaths(paths)));
   const conversion: Conversion = {
     ...input,
     target,
@@ -50,13 +51,21 @@ export async function convertDockerfile(input: ConvertInput): Promise<FrontendTa
     epoch: epochOf(request, globalArgs),
     stages: new StageTable(),
     findings,
-    isIgnored: ignoreTest(input.excludes),
+    isIgnored: (path) => isIgnored(path),
     context,
   };
   planStages(conversion, builtIn);
   const { stages } = conversion;
   const stage = stages.target(request.target);
-  const needed = await resolveBases(conversion, request.check && !request.target ? undefined : stage);
+  // Most Dockerfiles say at once that they read the context; others may be told to by their base's triggers.
+  const early = file.stages.some((each) => each.instructions.some(readsContext));
+  const [needed, first] = await Promise.all([
+    resolveBases(conversion, request.check && !request.target ? undefined : stage),
+    early ? input.context.excludes() : undefined,
+  ]);
+  const late = [...needed].some((each) => each.commands.some((command) => readsContext(command.instruction)));
+  excludes = first ?? (late ? await input.context.excludes() : []);
+  isIgnored = ignoreTest(excludes);
   for (const each of stages.list) {
     if (needed.has(each) && !each.dispatched) convertStage(conversion, each);
     for (const path of each.contextPaths) paths.add(path);
@@ -64,6 +73,14 @@ export async function convertDockerfile(input: ConvertInput): Promise<FrontendTa
   // All of the result is used.
   stage.paths.add('/');
   return finish(conversion, stage);
+}
+
+/** Whether an instruction reads files of the build context. */
+function readsContext(instruction: Instruction): boolean {
+  if (instruction.kind === 'ADD') return true;
+  if (instruction.kind === 'COPY') return !instruction.flags.from;
+  if (instruction.kind !== 'RUN') return false;
+  return instruction.mounts.some(({ from, type }) => !from && type === 'bind');
 }
 
 function finish(conversion: Conversion, stage: StageState): FrontendTarget {
