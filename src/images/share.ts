@@ -1,6 +1,7 @@
 /** One run of equal work for all in this process who want it at the same time. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { canceled, DrydockError, throwIfAborted } from '../errors/error.ts';
+import { orAbort } from '../registry/abort.ts';
 
 export type Running = Map<string, Promise<unknown>>;
 
@@ -28,20 +29,6 @@ export async function shareRun<T>(
       const theirs = err instanceof DrydockError && err.code === 'canceled' && !signal?.aborted;
       if (!theirs) throw err;
     }
-  }
-}
-
-/** A promise, or `canceled` as soon as the signal fires. */
-export async function orAbort<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (signal === undefined) return promise;
-  throwIfAborted(signal);
-  const { promise: aborted, reject } = Promise.withResolvers<never>();
-  const onAbort = () => reject(canceled(signal.reason));
-  signal.addEventListener('abort', onAbort, { once: true });
-  try {
-    return await Promise.race([promise, aborted]);
-  } finally {
-    signal.removeEventListener('abort', onAbort);
   }
 }
 

@@ -5,10 +5,11 @@
 import { randomUUID } from 'node:crypto';
 import { DrydockError, fail, throwIfAborted } from '../errors/error.ts';
 import { fetchBlobInto } from '../images/fetch.ts';
-import { orAbort, type Running, shareRun } from '../images/share.ts';
+import { type Running, shareRun } from '../images/share.ts';
 import { unpackLayer } from '../layer/unpack.ts';
 import { hex } from '../oci/digest.ts';
 import type { Descriptor, Digest } from '../oci/types.ts';
+import { orAbort } from '../registry/abort.ts';
 import type { RegistryClient } from '../registry/client.ts';
 import type { RefContext } from '../store/ref.ts';
 import { type Store, snapshotLabels } from '../store/store.ts';

@@ -116,6 +116,8 @@ export class HttpPool {
       req.on('response', (response) => {
         res = response;
         response.once('close', settled);
+        // A body that nobody reads any more may still break off.
+        response.on('error', () => {});
         if (body instanceof Readable && !body.readableEnded) body.destroy();
         resolve(response);
       });

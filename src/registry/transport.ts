@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { canceled, DrydockError, errnoCode, fail, throwIfAborted } from '../errors/error.ts';
 import type { CredentialSource, RegistryCredentials } from '../oci/credentials.ts';
+import { orAbort } from './abort.ts';
 import { Authorizer, parseChallenge, scopeOf } from './auth.ts';
 import { connectionError, isTlsCode, type Purpose, statusError } from './errors.ts';
 import { endpointOf, isLocalHost } from './hosts.ts';
@@ -159,7 +160,8 @@ export class Transport {
       this.#schemes.set(host, known);
       known.catch(() => this.#schemes.delete(host));
     }
-    return known;
+    // The probe is everybody's: a caller who gives up only stops waiting for it.
+    return orAbort(known, net.signal);
   }
 
   async #probe(host: string, first: 'http' | 'https', insecure: boolean): Promise<'http' | 'https'> {
@@ -169,7 +171,7 @@ export class Transport {
         url: new URL(`${scheme}://${host}/v2/`),
         headers: { 'user-agent': this.options.userAgent },
         insecure,
-        idleMs: 10_000,
+        idleMs: Math.min(10_000, this.options.idleMs),
       });
       const body = (await readBody(response, 64 << 10)).toString('utf8');
       if (scheme === 'http' && response.statusCode === 400 && /HTTPS/i.test(body)) {
