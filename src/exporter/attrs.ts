@@ -10,6 +10,8 @@ export interface ImageAttrs {
   pushByDigest: boolean;
   /** Speak to the registry without TLS or with a certificate that does not check. */
   insecure: boolean;
+  /** Unpack a base image that was only named, so that the image can run. */
+  unpack: boolean;
   /** Put the image into the store. */
   store: boolean;
   /** Undefined: what suits the output. */
@@ -63,6 +65,7 @@ export function parseImageAttrs(type: 'image' | 'oci' | 'docker', attrs: Record<
     push: yes('push'),
     pushByDigest: yes('push-by-digest'),
     insecure: yes('registry.insecure'),
+    unpack: yes('unpack'),
     store: yes('store', true),
     compression: parseCompression(type, attrs),
     forceCompression: yes('force-compression'),

@@ -18,7 +18,7 @@ export function finishConfig(
   epoch: number | undefined,
 ): ImageConfig {
   const history = matchHistory(config.history ?? [], layers);
-  fillTimes(history, layers, epoch);
+  fillTimes(history, layers, epoch, config.created);
   const created =
     epoch === undefined
       ? (history.findLast((entry) => entry.created !== undefined)?.created ?? config.created)
@@ -44,9 +44,15 @@ function matchHistory(history: readonly History[], layers: readonly ConfigLayer[
   return out;
 }
 
-function fillTimes(history: History[], layers: readonly ConfigLayer[], epoch: number | undefined): void {
+function fillTimes(
+  history: History[],
+  layers: readonly ConfigLayer[],
+  epoch: number | undefined,
+  baseCreated: string | undefined,
+): void {
   let index = 0;
-  // An entry without a layer takes the time of the next one that has one, at the end of the last.
+  // An entry without a layer takes the time of the next one made here that has one, at the end of the last; when no
+  // layer was made here, the time of what is below.
   const times = history.map((entry) => (entry.empty_layer ? undefined : layers[index++]?.createdAt));
   let next: number | undefined;
   const after = times.map(() => undefined as number | undefined);
@@ -55,10 +61,13 @@ function fillTimes(history: History[], layers: readonly ConfigLayer[], epoch: nu
     after[i] = next;
   }
   const last = times.findLast((time) => time !== undefined);
+  let below = baseCreated;
   for (const [i, entry] of history.entries()) {
     const time = after[i] ?? last;
     if (entry.created === undefined && epoch !== undefined) entry.created = iso(epoch * 1000);
     else if (entry.created === undefined && time !== undefined) entry.created = iso(time);
+    else if (entry.created === undefined && below !== undefined) entry.created = below;
+    below = entry.created ?? below;
   }
 }
 

@@ -25,6 +25,7 @@ export function imageExporter(attrs: Record<string, string>): Exporter {
         want.push && (!want.store || want.pushByDigest || want.compression?.type === 'uncompressed');
       const real =
         want.push || want.compression !== undefined || want.forceCompression || epoch !== undefined;
+      if (want.unpack) await Promise.all(request.results.map(({ ref }) => ref?.snapshot(contextOf(ctx))));
       const committed = await commitImage(request, ctx, {
         compression: want.compression ?? {
           type: want.push || want.forceCompression ? 'gzip' : 'uncompressed',

@@ -1,6 +1,5 @@
 /** Writes a tar into a stream as fast as the stream takes it. */
-import { once } from 'node:events';
-import { canceled, fail, throwIfAborted } from '../errors/error.ts';
+import { fail, throwIfAborted } from '../errors/error.ts';
 import { endOfArchive, header, padding } from '../tar/writer.ts';
 
 /** Writes bytes to a stream with back-pressure, and tells of its failure. */
@@ -9,31 +8,31 @@ export class SinkWriter {
   readonly #signal: AbortSignal;
   #error: Error | undefined;
   #closed = false;
+  #wake: (() => void) | undefined;
 
   constructor(output: NodeJS.WritableStream, signal: AbortSignal) {
     this.#output = output;
     this.#signal = signal;
+    const wake = () => this.#wake?.();
     output.on('error', (err: Error) => {
       this.#error ??= err;
+      wake();
     });
     output.on('close', () => {
       this.#closed = true;
+      wake();
     });
+    output.on('drain', wake);
+    signal.addEventListener('abort', wake, { once: true });
   }
 
   /** Throws `canceled`, or `unavailable` when the reader is gone. */
   async write(chunk: Uint8Array): Promise<void> {
     this.#check();
     if (this.#output.write(chunk)) return;
-    try {
-      await Promise.race([
-        once(this.#output, 'drain', { signal: this.#signal }),
-        once(this.#output, 'close', { signal: this.#signal }),
-      ]);
-    } catch (err) {
-      if (this.#signal.aborted) throw canceled(this.#signal.reason);
-      this.#error ??= err as Error;
-    }
+    await new Promise<void>((resolve) => {
+      this.#wake = resolve;
+    });
     this.#check();
   }
 
@@ -43,6 +42,9 @@ export class SinkWriter {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const done = (err?: Error | null) => (err ? reject(err) : resolve());
     this.#output.once('error', reject);
+    this.#output.once('close', () => reject(new Error('it was closed')));
+    const onAbort = () => reject(this.#signal.reason);
+    this.#signal.addEventListener('abort', onAbort, { once: true });
     if (this.#output === process.stdout) this.#output.write('', done);
     else {
       this.#output.once('finish', () => done());
@@ -51,7 +53,10 @@ export class SinkWriter {
     try {
       await promise;
     } catch (err) {
+      throwIfAborted(this.#signal);
       throw this.#gone(err);
+    } finally {
+      this.#signal.removeEventListener('abort', onAbort);
     }
   }
 

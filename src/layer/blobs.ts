@@ -141,7 +141,9 @@ function variantFor(
   descriptor: Descriptor,
 ): Pick<PackOptions, 'compression' | 'epoch'> {
   for (const [name, value] of Object.entries(snapshot.labels)) {
-    if (!name.startsWith(snapshotLabels.blobPrefix) || !value.includes(descriptor.digest)) continue;
+    if (!name.startsWith(snapshotLabels.blobPrefix)) continue;
+    const { descriptor: known } = JSON.parse(value) as Partial<Remembered>;
+    if (known?.digest !== descriptor.digest) continue;
     const match = /^(uncompressed|gzip|zstd)(?:-(\d+))?(?:@(\d+))?$/.exec(
       name.slice(snapshotLabels.blobPrefix.length),
     );
