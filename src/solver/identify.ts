@@ -107,13 +107,13 @@ export class Identifier {
         const selectors = content[i];
         const source = state.inputs[i];
         if (selectors === undefined || source === undefined) return input;
-        return { ...input, content: await this.#content(source.state, source.index, selectors) };
+        return { ...input, content: await this.content(source.state, source.index, selectors) };
       }),
     );
   }
 
   /** The digest of a selection of an output, found once however many vertices ask. */
-  #content(state: VertexState, index: number, selectors: readonly ContentSelector[]): Promise<Digest> {
+  content(state: VertexState, index: number, selectors: readonly ContentSelector[]): Promise<Digest> {
     const key = `${index} ${JSON.stringify(selectors)}`;
     let digest = state.digests.get(key);
     if (digest === undefined) {

@@ -2,7 +2,7 @@ import type { RecordType } from '../cache/cache.ts';
 import { throwIfAborted } from '../errors/error.ts';
 import { hex } from '../oci/digest.ts';
 import type { Digest } from '../oci/types.ts';
-import type { Ref } from '../store/ref.ts';
+import type { Ref, SerializedRef } from '../store/ref.ts';
 import type { SolverDeps } from './solver.ts';
 import type { Identity, VertexState } from './state.ts';
 
@@ -59,14 +59,20 @@ export class ResultStore {
     }
   }
 
+  /** Bytes that refs add to the store. */
+  async measure(refs: readonly Ref[]): Promise<number> {
+    const sizes = snapshotKeys(refs.map((ref) => ref.serialize())).map((key) =>
+      this.#deps.store.snapshots.usage(key),
+    );
+    return (await Promise.all(sizes)).reduce((sum, { size }) => sum + size, 0);
+  }
+
   /** Writes the record. Refs that cannot outlive the build (a client's folder) leave none. */
-  async save(identity: Identity, refs: readonly Ref[], state: VertexState): Promise<void> {
+  async save(identity: Identity, refs: readonly Ref[], size: number, state: VertexState): Promise<void> {
     const { store, cache } = this.#deps;
     const results = refs.map((ref) => ref.serialize());
     if (!results.every((result) => result !== undefined)) return;
-    let size = 0;
-    const keys = results.flatMap((result) => (result.kind === 'snapshot' ? [result.key] : []));
-    for (const key of keys) size += (await store.snapshots.usage(key)).size;
+    const keys = snapshotKeys(results);
     const { vertex } = state;
     const before = cache.byId(identity.id);
     cache.save(
@@ -81,6 +87,10 @@ export class ResultStore {
     await store.leases.create(lease, { pinned: true });
     for (const key of keys) await store.leases.add(lease, { type: 'snapshot', id: key });
   }
+}
+
+function snapshotKeys(results: readonly (SerializedRef | undefined)[]): string[] {
+  return results.flatMap((result) => (result?.kind === 'snapshot' ? [result.key] : []));
 }
 
 function recordType(state: VertexState): RecordType {

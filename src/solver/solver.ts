@@ -182,6 +182,16 @@ export class Solver {
     named.catch(() => {});
     // The op's own work is waited for even when all is given up; that of other vertices is not.
     const map = await state.cacheMap();
+    for (const [i, input] of state.inputs.entries()) {
+      const content = map.deps[i]?.content;
+      if (content === undefined) continue;
+      // What is volatile is keyed by its content in any case: that is read while other inputs are still being named.
+      void this.#identify(input.state)
+        .then(async ({ volatile }) => {
+          if (volatile) await this.#identifier.content(input.state, input.index, content);
+        })
+        .catch(() => {});
+    }
     const inputs = await named;
     const { identity, hit } = await this.#identifier.find(state, map, inputs);
     if (hit) state.mark('cached');
@@ -276,10 +286,12 @@ export class Solver {
     try {
       const refs = await state.op.exec(inputs, context);
       if (identity.volatile) return refs;
-      state.tainted =
-        state.inputs.some((input) => input.state.tainted) ||
-        !(await this.#identifier.holds(state, identity, inputs));
-      if (!state.tainted) await this.#results.save(identity, refs, state);
+      const [size, holds] = await Promise.all([
+        this.#results.measure(refs),
+        this.#identifier.holds(state, identity, inputs),
+      ]);
+      state.tainted = !holds || state.inputs.some((input) => input.state.tainted);
+      if (!state.tainted) await this.#results.save(identity, refs, size, state);
       state.mark('completed');
       return refs;
     } finally {
