@@ -32,15 +32,13 @@ export interface StoredImage {
   configBytes: Buffer;
 }
 
-const dangling = 'docker.io/library/drydock-dangling';
-
-/** The name under which an image without a name is kept. */
+/** The name under which an image without a name is kept; the exporter's and docker's own is the same. */
 export function danglingName(digest: Digest): string {
-  return `${dangling}@${digest}`;
+  return `moby-dangling@${digest}`;
 }
 
 export function isDangling(name: string): boolean {
-  return name.startsWith(`${dangling}@`);
+  return /^(?:docker\.io\/library\/)?moby-dangling@/.test(name);
 }
 
 /** All images under a target whose manifest and config are in content; for an index, the best for `platform` first. */
