@@ -6,6 +6,7 @@ import { randomUUID } from 'node:crypto';
 import {
   appendFileSync,
   closeSync,
+  existsSync,
   fstatSync,
   mkdirSync,
   openSync,
@@ -19,12 +20,12 @@ import { tryLock } from '../linux/libc.ts';
 import { type CgroupHost, killGroup, removeGroup } from './cgroups.ts';
 
 export class Owner {
-  /** Last part of this process's cgroups. */
+  /** What the names of this process's cgroups begin with. */
   readonly name = randomUUID();
   readonly #file: string;
   readonly #fd: number;
   readonly #trees: readonly string[];
-  readonly #groups = new Set<string>();
+  readonly #parents = new Set<string>();
 
   /** Sweeps what dead processes left, then registers this one. */
   constructor(stateDir: string, host: CgroupHost) {
@@ -37,26 +38,37 @@ export class Owner {
     process.once('exit', () => this.release());
   }
 
-  /** The cgroup of a container; the parent group is remembered first, so that a sweep finds it. */
+  /** The cgroup of a container; its parent is remembered first, so that a sweep finds it. */
   group(parent: string, id: string): string {
-    const group = join('/', parent || 'drydock', this.name);
-    if (!this.#groups.has(group)) {
-      appendFileSync(this.#fd, `${group}\n`);
-      this.#groups.add(group);
+    const folder = join('/', parent || 'drydock');
+    if (!this.#parents.has(folder)) {
+      appendFileSync(this.#fd, `${folder}\n`);
+      this.#parents.add(folder);
     }
-    return join(group, id);
+    return join(folder, `${this.name}-${id}`);
   }
 
   release(): void {
     try {
-      let gone = true;
-      for (const group of this.#groups) gone = removeGroup(this.#trees, group) && gone;
-      if (gone) unlinkSync(this.#file);
+      if (leftovers(this.#trees, [...this.#parents], this.name).length === 0) unlinkSync(this.#file);
       closeSync(this.#fd);
     } catch {
       // The next start sweeps it.
     }
   }
+}
+
+/** Groups below some parents whose names begin with an owner's. */
+function leftovers(trees: readonly string[], parents: readonly string[], owner: string): string[] {
+  const groups = new Set<string>();
+  for (const parent of parents) {
+    for (const tree of trees) {
+      const dir = join(tree, parent);
+      if (!existsSync(dir)) continue;
+      for (const name of readdirSync(dir)) if (name.startsWith(`${owner}-`)) groups.add(join(parent, name));
+    }
+  }
+  return [...groups];
 }
 
 /** Kills and removes the cgroups of processes that died. */
@@ -75,8 +87,10 @@ export function sweep(stateDir: string, trees: readonly string[]): void {
       if (!tryLock(fd) || Date.now() - fstatSync(fd).ctimeMs < 50) continue;
       if (statSync(file, { throwIfNoEntry: false }) === undefined) continue;
       let gone = true;
-      for (const group of readFileSync(fd, 'utf8').split('\n')) {
-        if (!group.startsWith('/') || !group.includes(name.slice(0, -'.owner'.length))) continue;
+      const parents = readFileSync(fd, 'utf8')
+        .split('\n')
+        .filter((line) => line.startsWith('/'));
+      for (const group of leftovers(trees, parents, name.slice(0, -'.owner'.length))) {
         killGroup(trees, group);
         gone = removeGroup(trees, group) && gone;
       }

@@ -12,6 +12,7 @@ import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { detectCgroups } from '../../src/executor/cgroups.ts';
 import { hardLimits, limitsFor, rlimitsFor } from '../../src/executor/limits.ts';
 import { probeExecutor } from '../../src/executor/probe.ts';
 import { Harness } from './harness.ts';
@@ -61,6 +62,9 @@ describe('a step', () => {
     await h.run('true');
     expect(mountsOfHost()).toBe(before);
     expect(readdirSync(join(h.dir, 'run/exec'))).toEqual([]);
+    const owner = readdirSync(join(h.dir, 'state'))[0]!.replace('.owner', '');
+    const groups = detectCgroups().trees.flatMap((tree) => readdirSync(join(tree, 'drydock')));
+    expect(groups.filter((name) => name.startsWith(owner))).toEqual([]);
   });
 
   test('writes to its layer, and nothing else gets in there', async () => {

@@ -28,9 +28,11 @@ const victim = join(import.meta.dirname, 'victim.ts');
 /** Groups on this machine that belong to owners in a state folder. */
 function groupsOf(stateDir: string): string[] {
   const owners = readdirSync(stateDir).map((name) => name.replace('.owner', ''));
-  return detectCgroups().trees.flatMap((tree) =>
-    owners.map((owner) => join(tree, 'drydock', owner)).filter((dir) => existsSync(dir)),
-  );
+  return detectCgroups().trees.flatMap((tree) => {
+    const parent = join(tree, 'drydock');
+    const names = existsSync(parent) ? readdirSync(parent) : [];
+    return names.filter((name) => owners.some((o) => name.startsWith(o))).map((name) => join(parent, name));
+  });
 }
 
 test('kill -9 of the builder takes the container along, its mounts, and at the next start its cgroups', async () => {
