@@ -187,7 +187,13 @@ export class Transport {
       // A refused or missing host is the caller's error to report, from its own request.
       const code = errnoCode(err) ?? '';
       if (code === 'ECONNREFUSED' || code === 'ENOTFOUND') return first;
-      return ping(first === 'http' ? 'https' : 'http').catch(() => first);
+      const other = first === 'http' ? 'https' : 'http';
+      return ping(other).catch((reason) => {
+        // A certificate that does not check is TLS all the same: the request itself will say so.
+        const why = errnoCode(reason) ?? '';
+        const speaksTls = isTlsCode(why) && why !== 'EPROTO' && !why.startsWith('ERR_SSL_');
+        return other === 'https' && speaksTls ? other : first;
+      });
     }
   }
 }

@@ -1,7 +1,9 @@
 /** The registry client against a real registry, and against servers that misbehave in the ways registries do. */
+import { execFileSync } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createServer, type IncomingMessage, request, type Server, type ServerResponse } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -439,5 +441,37 @@ describe('logging in', () => {
     });
     expect(parseChallenge('basic')).toEqual({ scheme: 'basic' });
     expect(parseChallenge('Negotiate')).toBeUndefined();
+  });
+});
+
+describe('TLS', () => {
+  test('a certificate nobody vouches for is refused with a hint, and taken from a host named insecure', async () => {
+    const dir = mkdtempSync(join(tmpdir(), 'drydock-tls-'));
+    try {
+      const command =
+        'req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=drydock-test';
+      execFileSync('openssl', [...command.split(' '), '-keyout', `${dir}/key`, '-out', `${dir}/cert`], {
+        stdio: 'ignore',
+      });
+      const tls = createTlsServer(
+        { key: readFileSync(`${dir}/key`), cert: readFileSync(`${dir}/cert`) },
+        (req, res) => forward(req, res),
+      );
+      servers.push(tls);
+      await new Promise<void>((resolve) => tls.listen(0, '127.0.0.1', resolve));
+      const host = `127.0.0.1:${(tls.address() as AddressInfo).port}`;
+      await putImage(registry.host, 'team/app:1', image);
+      await expect(client.resolve(`${host}/team/app:1`)).rejects.toMatchObject({
+        code: 'unavailable',
+        hint: expect.stringContaining('--insecure-registry'),
+      });
+      const trusting = new RegistryClient({ userAgent: 't', retries: 0, insecure: [host] });
+      expect(await trusting.resolve(`${host}/team/app:1`)).toEqual(image.manifest);
+      // A host named insecure may as well speak plain HTTP.
+      const plain = new RegistryClient({ userAgent: 't', retries: 0, insecure: [registry.host] });
+      expect(await plain.resolve(`${registry.host}/team/app:1`)).toEqual(image.manifest);
+    } finally {
+      rmSync(dir, { recursive: true, force: true });
+    }
   });
 });
