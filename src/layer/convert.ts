@@ -59,7 +59,7 @@ async function convertStream(
   );
   const input = new MessageChannel();
   const output = new MessageChannel();
-  const sent = sendStream(input.port1, source);
+  const sent = sendStream(input.port1, source, signal);
   try {
     const converting = runTask(
       'layer.convert',

@@ -64,14 +64,30 @@ export class PortSender {
   }
 }
 
-/** Sends a whole stream, its failure included. Never rejects: what went wrong is the receiver's to throw. */
-export async function sendStream(port: MessagePort, source: AsyncIterable<Uint8Array>): Promise<void> {
+/**
+ * Sends a whole stream, its failure included. Never rejects: what went wrong is the receiver's to throw. When the
+ * signal fires the receiver is told at once, even if the source has stalled.
+ */
+export async function sendStream(
+  port: MessagePort,
+  source: AsyncIterable<Uint8Array>,
+  signal?: AbortSignal,
+): Promise<void> {
   const sender = new PortSender(port);
-  try {
+  const gaveUp = Promise.withResolvers<never>();
+  const onAbort = () => gaveUp.reject(canceled(signal?.reason));
+  signal?.addEventListener('abort', onAbort, { once: true });
+  if (signal?.aborted) onAbort();
+  const pump = async () => {
     for await (const chunk of source) await sender.write(chunk);
+  };
+  try {
+    await Promise.race([pump(), gaveUp.promise]);
     sender.end();
   } catch (err) {
     sender.fail(err);
+  } finally {
+    signal?.removeEventListener('abort', onAbort);
   }
 }
 

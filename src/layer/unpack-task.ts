@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import type { MessagePort } from 'node:worker_threads';
-import { canceled, toDrydockError } from '../errors/error.ts';
+import { canceled, DrydockError, errnoCode, fail, toDrydockError } from '../errors/error.ts';
 import { openView } from '../fs/open.ts';
 import type { ViewSpec } from '../fs/view.ts';
 import type { Digest } from '../oci/types.ts';
@@ -59,7 +59,7 @@ export async function unpack(args: UnpackArgs, ctx: TaskContext): Promise<Unpack
     parser.finish();
     applier.finish();
   } catch (err) {
-    throw toDrydockError(err, 'store');
+    throw unpackError(err);
   } finally {
     applier.abort();
   }
@@ -69,6 +69,25 @@ export async function unpack(args: UnpackArgs, ctx: TaskContext): Promise<Unpack
     contentSize: applier.bytes,
     entries: applier.entries,
   };
+}
+
+/** What the system refuses to take is the archive's fault when no system would take it. */
+function unpackError(err: unknown): DrydockError {
+  const code = errnoCode(err);
+  if (err instanceof DrydockError || code === undefined) return toDrydockError(err, 'store');
+  const { message } = err as Error;
+  if (['ENAMETOOLONG', 'EINVAL', 'ELOOP', 'ENOTDIR', 'EISDIR', 'EEXIST'].includes(code)) {
+    return fail('corrupt', 'store', `the layer holds an entry that cannot be written: ${message}`, {
+      cause: err,
+    });
+  }
+  if (code === 'EPERM' || code === 'EACCES') {
+    return fail('denied', 'store', `unpacking the layer: ${message}`, {
+      hint: 'Device nodes, owners and file capabilities need root.',
+      cause: err,
+    });
+  }
+  return toDrydockError(err, 'store');
 }
 
 async function* counted(source: AsyncIterable<Uint8Array>, ctx: TaskContext): AsyncGenerator<Uint8Array> {

@@ -48,7 +48,7 @@ export async function unpackLayer(
   else {
     const source = await store.content.read(blob.digest);
     const { port1, port2 } = new MessageChannel();
-    const sent = sendStream(port1, source);
+    const sent = sendStream(port1, source, ctx.signal);
     try {
       result = await runTask(
         'layer.unpack',

@@ -274,6 +274,24 @@ test('a store without files streams the blob, and a broken stream is its own err
     );
   }));
 
+test('given up while its source has stalled, it ends', () =>
+  withStore('overlayfs', async (store) => {
+    const data = tar({ path: 'f', body: 'x'.repeat(100_000) });
+    const digest = await store.content.put(data, { lease });
+    async function* stalling() {
+      yield data.subarray(0, 5000);
+      await new Promise(() => {});
+    }
+    const stalled = withContent(store, { localPath: undefined, read: async () => Readable.from(stalling()) });
+    const mounts = await store.snapshots.prepare('stalled', undefined, { lease });
+    const signal = AbortSignal.timeout(100);
+    await expect(
+      unpackLayer(stalled, mounts, { digest, size: data.length }, { signal }),
+    ).rejects.toMatchObject({
+      code: 'canceled',
+    });
+  }));
+
 describe('hostile layers', () => {
   test.each<[string, Spec[], RegExp]>([
     ['a path that climbs', [{ path: '../../x', body: 'x' }], /climbs out/],
@@ -296,6 +314,7 @@ describe('hostile layers', () => {
       ],
       /not a folder/,
     ],
+    ['a name too long', [{ path: 'n'.repeat(300), body: 'x' }], /cannot be written/],
     [
       'links in a circle',
       [{ path: 'a', type: 'symlink', link: 'b' }, { path: 'b', type: 'symlink', link: 'a' }, { path: 'a/x' }],
