@@ -1,40 +1,18 @@
-import { randomBytes } from 'node:crypto';
-import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { errnoCode, fail } from '../../errors/error.ts';
-import { MNT_DETACH, tryLock, umount } from '../../linux/libc.ts';
+import { makeRunFolder, newRunId, type Run, takeCensus, unmountBelow } from '../shared/run-folder.ts';
 import type { Db } from './db.ts';
 import type { Layout } from './layout.ts';
 import { dropSnapshot, type Shared } from './shared.ts';
 
-/** One process's (or one opening's) use of a store: a folder with a lock that the kernel drops when it dies. */
-export interface Run {
-  id: string;
-  dir: string;
-  /** Removes the folder and gives up the lock. */
-  end(): void;
-}
+export { type Run, unmountBelow };
 
 /**
  * Makes this process's run folder and takes its lock. Inside a write transaction, as sweeping is: so no sweeper ever
  * sees a run between its making and its locking.
  */
 export function startRun(db: Db, layout: Layout): Run {
-  const id = `${process.pid}-${randomBytes(5).toString('hex')}`;
-  const dir = join(layout.run, id);
-  return db.write(() => {
-    mkdirSync(dir, { mode: 0o711 });
-    const fd = openSync(join(dir, 'lock'), 'wx', 0o600);
-    if (!tryLock(fd)) throw fail('internal', 'store', `the lock of the new run ${id} is taken`);
-    return {
-      id,
-      dir,
-      end: () => {
-        if (unmountBelow(dir)) rmSync(dir, { recursive: true, force: true });
-        closeSync(fd);
-      },
-    };
-  });
+  const id = newRunId();
+  return db.write(() => makeRunFolder(join(layout.run, id), id));
 }
 
 /**
@@ -43,29 +21,21 @@ export function startRun(db: Db, layout: Layout): Run {
  */
 export function sweepDeadRuns(shared: Shared): boolean {
   const { db, layout, run, trash } = shared;
-  const locks: number[] = [];
   const layers: number[] = [];
+  let release = () => {};
   try {
     return db.free(() => {
-      const live = [run.id];
-      let found = false;
-      for (const id of readdirSync(layout.run)) {
-        if (id === run.id) continue;
-        const lock = takeLock(join(layout.run, id, 'lock'));
-        if (lock === 'held') {
-          live.push(id);
-          continue;
-        }
-        if (lock !== undefined) locks.push(lock);
-        found = true;
+      const census = takeCensus(layout.run, run.id);
+      release = () => census.release();
+      for (const id of census.dead) {
         // A folder with a mount that cannot be taken off is left alone: deleting it would reach through the mount.
         if (unmountBelow(join(layout.run, id))) trash.take(join(layout.run, id));
       }
-      const dropped = dropRuns(shared, live, layers);
-      return found || dropped;
+      const dropped = dropRuns(shared, census.live, layers);
+      return census.dead.length > 0 || dropped;
     });
   } finally {
-    for (const fd of locks) closeSync(fd);
+    release();
     for (const id of layers) trash.take(join(layout.snapshots, String(id)));
     trash.empty();
   }
@@ -105,39 +75,4 @@ function dropRuns(shared: Shared, live: readonly string[], layers: number[]): bo
     trash.take(join(layout.ingest, String(row.file)));
   }
   return found;
-}
-
-/** The lock's file descriptor; `held` when its process lives; undefined when there is no lock file. */
-function takeLock(path: string): number | 'held' | undefined {
-  let fd: number;
-  try {
-    fd = openSync(path, 'r');
-  } catch (err) {
-    if (errnoCode(err) === 'ENOENT' || errnoCode(err) === 'ENOTDIR') return undefined;
-    throw err;
-  }
-  if (tryLock(fd)) return fd;
-  closeSync(fd);
-  return 'held';
-}
-
-/** Takes off all mounts on or below a folder, so that deleting it deletes nothing else. False when one stays. */
-export function unmountBelow(dir: string): boolean {
-  let all = true;
-  const points = readFileSync('/proc/self/mountinfo', 'utf8')
-    .split('\n')
-    .map((line) => (line.split(' ')[4] ?? '').replaceAll(/\\([0-7]{3})/g, (_, oct: string) => fromOctal(oct)))
-    .filter((point) => point === dir || point.startsWith(`${dir}/`));
-  for (const point of points.reverse()) {
-    try {
-      umount(point, MNT_DETACH);
-    } catch (err) {
-      if (errnoCode(err) !== 'EINVAL' && errnoCode(err) !== 'ENOENT') all = false;
-    }
-  }
-  return all;
-}
-
-function fromOctal(digits: string): string {
-  return String.fromCharCode(Number.parseInt(digits, 8));
 }
