@@ -1,6 +1,6 @@
 /** Solved platforms become manifests, configs and an index in content. */
 
-import { formatPlatform, normalizePlatform } from '../oci/platform.ts';
+import { normalizePlatform } from '../oci/platform.ts';
 import {
   type Descriptor,
   type Digest,
@@ -167,11 +167,6 @@ export function imageMetadata(
   metadata['containerimage.digest'] = target.digest;
   if (names.length > 0) metadata['image.name'] = names.join(',');
   return metadata;
-}
-
-/** Names and digests for messages: `linux/amd64`. */
-export function platformNames(images: readonly { platform: Platform }[]): string[] {
-  return images.map(({ platform }) => formatPlatform(platform));
 }
 
 /** The image ID: the config's digest of the first platform. */

@@ -4,6 +4,7 @@
  * Formats: POSIX pax (see pax.ts), https://www.gnu.org/software/tar/manual/html_node/Standard.html
  */
 import { type ErrorCode, fail, type Hop } from '../errors/error.ts';
+import { BLOCK, checksumHolds, headerPath, isZero, text } from './header-block.ts';
 import { decimal, headerNumber, paxTimeNs } from './numbers.ts';
 import { emptyRecords, type PaxRecords, readPax } from './pax.ts';
 import { checkRegions, oldGnuRegions, type Region, SparseMapReader, sparse00, sparse01 } from './sparse.ts';
@@ -27,7 +28,6 @@ export function cleanTarPath(path: string): string {
     .join('/');
 }
 
-const BLOCK = 512;
 const types: Record<string, TarEntry['type']> = {
   '\0': 'file',
   '0': 'file',
@@ -389,42 +389,4 @@ export class TarParser {
     entry.sparse = sparse;
     this.#start(entry, stored);
   }
-}
-
-function isZero(block: Buffer): boolean {
-  if (block[0] !== 0) return false;
-  for (let i = 1; i < BLOCK; i++) if (block[i] !== 0) return false;
-  return true;
-}
-
-/** The sum over the header, its own field taken as spaces; old writers added signed bytes. */
-function checksumHolds(block: Buffer): boolean {
-  const wanted = headerNumber(block, 148, 8);
-  if (wanted === undefined) return false;
-  let sum = 8 * 0x20;
-  let high = 0;
-  for (let i = 0; i < 148; i++) {
-    sum += block[i]!;
-    high += block[i]! >> 7;
-  }
-  for (let i = 156; i < BLOCK; i++) {
-    sum += block[i]!;
-    high += block[i]! >> 7;
-  }
-  return sum === wanted || sum - 256 * high === wanted;
-}
-
-/** A NUL-terminated field. */
-function text(block: Buffer, at: number, length: number): string {
-  let end = at;
-  while (end < at + length && block[end] !== 0) end++;
-  return block.toString('utf8', at, end);
-}
-
-function headerPath(block: Buffer, ustar: boolean): string {
-  const name = text(block, 0, 100);
-  if (!ustar || block[345] === 0) return name;
-  const star = block.toString('latin1', 508, 512) === 'tar\0';
-  const prefix = text(block, 345, star ? 131 : 155);
-  return prefix === '' ? name : `${prefix}/${name}`;
 }
