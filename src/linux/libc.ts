@@ -20,10 +20,12 @@ const fns = {
   utimensat: libc.func('int utimensat(int dirfd, const char *path, const void *times, int flags)'),
   pipe2: libc.func('int pipe2(void *fds, int flags)'),
   syncfs: libc.func('int syncfs(int fd)'),
+  ioctl: libc.func('int ioctl(int fd, unsigned long request, void *arg)'),
   lseek: libc.func('int64_t lseek(int fd, int64_t offset, int whence)'),
   copy_file_range: libc.func(
     'int64_t copy_file_range(int fdIn, void *offIn, int fdOut, void *offOut, size_t len, unsigned int flags)',
   ),
+  getsockopt: libc.func('int getsockopt(int fd, int level, int name, void *value, void *length)'),
 };
 
 function fault(syscall: string, path?: string): NodeJS.ErrnoException {
@@ -209,4 +211,54 @@ export function tryLockShared(fd: number): boolean {
   if (fns.flock(fd, 1 | 4) === 0) return true;
   if (koffi.errno() === 11 /* EWOULDBLOCK */) return false;
   throw fault('flock');
+}
+
+const SOL_SOCKET = 1;
+
+/** A socket's option as bytes, or undefined when the kernel does not know it or the socket has no such thing. */
+function getsockopt(fd: number, name: number, size: number): Buffer | undefined {
+  const value = Buffer.alloc(size);
+  const length = Buffer.alloc(4);
+  length.writeUInt32LE(size);
+  if (fns.getsockopt(fd, SOL_SOCKET, name, value, length) === 0)
+    return value.subarray(0, length.readUInt32LE());
+  const errno = koffi.errno();
+  if (errno === 34 /* ERANGE: more room is needed */ && size < 1 << 19) {
+    return getsockopt(fd, name, Math.max(length.readUInt32LE(), size * 2));
+  }
+  if (errno === 92 /* ENOPROTOOPT */ || errno === EOPNOTSUPP || errno === ENODATA) return undefined;
+  throw fault('getsockopt');
+}
+
+/** Who connected to this end of a unix socket (`SO_PEERCRED`); undefined for any other kind of socket. */
+export function peerCredentials(fd: number): { pid: number; uid: number; gid: number } | undefined {
+  // The kernel answers SO_PEERCRED on TCP, too, with ids that mean nothing.
+  if (getsockopt(fd, 39 /* SO_DOMAIN */, 4)?.readInt32LE() !== 1 /* AF_UNIX */) return undefined;
+  const ucred = getsockopt(fd, 17 /* SO_PEERCRED */, 12);
+  if (ucred === undefined || ucred.length < 12) return undefined;
+  return { pid: ucred.readInt32LE(0), uid: ucred.readUInt32LE(4), gid: ucred.readUInt32LE(8) };
+}
+
+/** Supplementary groups of who connected to a unix socket (`SO_PEERGROUPS`, Linux 4.13); undefined where unknown. */
+export function peerGroups(fd: number): number[] | undefined {
+  const list = getsockopt(fd, 59, 256);
+  if (list === undefined) return undefined;
+  return Array.from({ length: list.length >> 2 }, (_, i) => list.readUInt32LE(i * 4));
+}
+
+const FS_IOC_GETFLAGS = 0x80086601;
+const FS_IOC_SETFLAGS = 0x40086602;
+const FS_TOPDIR_FL = 0x00020000;
+
+/**
+ * Marks an open folder as the top of unrelated trees (`chattr +T`): ext4 then gives each folder made in it a region of
+ * its own. Returns false on filesystems that have no such mark.
+ */
+export function markTopFolder(fd: number): boolean {
+  const flags = Buffer.alloc(8);
+  if (fns.ioctl(fd, FS_IOC_GETFLAGS, flags) !== 0) return false;
+  const now = flags.readUInt32LE(0);
+  if ((now & FS_TOPDIR_FL) !== 0) return true;
+  flags.writeUInt32LE((now | FS_TOPDIR_FL) >>> 0, 0);
+  return fns.ioctl(fd, FS_IOC_SETFLAGS, flags) === 0;
 }
