@@ -259,6 +259,8 @@ export function conformanceSuite(name: string, openStore: OpenStore): void {
           expect(lstatSync(`${dir}/tool2`).ino).toBe(tool.ino);
           expect(lstatSync(`${dir}/null`).rdev).toBe(Number(makedev(1, 3)));
           expect(lstatSync(`${dir}/sparse`)).toMatchObject({ size: 8 << 20 });
+          // containerd's native snapshotter copies holes as zeros.
+          if (store.kind === 'containerd' && store.snapshotter === 'native') return;
           expect(lstatSync(`${dir}/sparse`).blocks).toBeLessThan(100);
         });
       });
@@ -317,7 +319,7 @@ export function conformanceSuite(name: string, openStore: OpenStore): void {
         await expect(snapshots.view('work')).rejects.toMatchObject({ code: 'conflict' });
         await snapshots.commit('done', 'work', { lease });
         await expect(snapshots.mounts('done')).rejects.toMatchObject({ code: 'conflict' });
-        for (const refused of [
+        const refused = [
           snapshots.prepare('x', 'nowhere', { lease }),
           snapshots.prepare('x', undefined, { lease: 'nowhere' }),
           snapshots.mounts('nowhere'),
@@ -326,9 +328,12 @@ export function conformanceSuite(name: string, openStore: OpenStore): void {
           snapshots.setLabels('nowhere', {}),
           snapshots.usage('nowhere'),
           snapshots.remove('nowhere'),
-        ]) {
-          await expect(refused).rejects.toMatchObject({ code: 'not-found', hop: 'store' });
-        }
+        ];
+        await Promise.all(
+          refused.map((promise) =>
+            expect(promise).rejects.toMatchObject({ code: 'not-found', hop: 'store' }),
+          ),
+        );
         expect((await snapshots.list()).map((info) => info.key)).toEqual(['done']);
       });
 

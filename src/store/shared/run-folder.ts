@@ -105,6 +105,13 @@ export function takeLock(path: string): number | 'held' | undefined {
   return 'held';
 }
 
+/** Whether the process that took the lock is alive. */
+export function isHeld(path: string): boolean {
+  const lock = takeLock(path);
+  if (typeof lock === 'number') closeSync(lock);
+  return lock === 'held';
+}
+
 /** Takes off all mounts on or below a folder, so that deleting it deletes nothing else. False when one stays. */
 export function unmountBelow(dir: string): boolean {
   let all = true;

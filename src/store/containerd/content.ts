@@ -1,0 +1,260 @@
+import { randomUUID } from 'node:crypto';
+import { existsSync, statSync } from 'node:fs';
+import { open } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Readable } from 'node:stream';
+import { type CallOptions, Code } from '@connectrpc/connect';
+import { fail } from '../../errors/error.ts';
+import { digestOf, hex, isDigest } from '../../oci/digest.ts';
+import type { Digest } from '../../oci/types.ts';
+import { type Info, WriteAction } from '../../pb/containerd/content_pb.js';
+import type { BlobInfo, Content, ContentWriter, WriterOptions } from '../store.ts';
+import { breakOf, hasCode } from './errors.ts';
+import { noLease } from './leases.ts';
+import { labelPaths, labelValues, millis, type Shared } from './shared.ts';
+import { busy, ContainerdWriter } from './writer.ts';
+
+/** Largest blob that `bytes` reads whole. */
+const smallBytes = 32 << 20;
+/** Largest blob that goes in one message; containerd takes up to 16 MiB. */
+const messageBytes = 4 << 20;
+
+/**
+ * Blobs of one of containerd's namespaces. They are written through its API only; where its folder can be read (it
+ * runs on this host) they are read from there, else through the API.
+ */
+export class ContainerdContent implements Content {
+  readonly #shared: Shared;
+  readonly #writers = new Map<string, ContainerdWriter | undefined>();
+
+  constructor(shared: Shared) {
+    this.#shared = shared;
+  }
+
+  async info(digest: Digest): Promise<BlobInfo | undefined> {
+    const { connection } = this.#shared;
+    if (!isDigest(digest)) return undefined;
+    const found = await connection.find(`looking for the blob ${digest}`, (call) =>
+      connection.content.info({ digest }, call),
+    );
+    return found?.info === undefined ? undefined : toInfo(found.info);
+  }
+
+  async #must(digest: Digest): Promise<BlobInfo> {
+    const info = await this.info(digest);
+    if (info === undefined) throw missing(digest);
+    return info;
+  }
+
+  /** Streams a blob. Throws `not-found`, `invalid` for a range outside of it, `unavailable`. */
+  async read(digest: Digest, range: { offset?: number; length?: number } = {}): Promise<Readable> {
+    const { size } = await this.#must(digest);
+    const offset = range.offset ?? 0;
+    const length = Math.min(range.length ?? size, size - offset);
+    if (!Number.isSafeInteger(offset) || offset < 0 || !(length >= 0)) {
+      throw fail(
+        'invalid',
+        'store',
+        `no bytes ${offset} to ${offset + length} in ${digest} of ${size} bytes`,
+      );
+    }
+    if (length === 0) return Readable.from([]);
+    const file = await this.#open(digest, size);
+    if (file === undefined) return Readable.from(this.#stream(digest, offset, length), { objectMode: false });
+    return file.createReadStream({ start: offset, end: offset + length - 1, highWaterMark: 256 << 10 });
+  }
+
+  async #open(digest: Digest, size: number) {
+    const path = this.#path(digest, size);
+    return path === undefined ? undefined : open(path, 'r').catch(() => undefined);
+  }
+
+  /** Reads through the API; goes on where it was when containerd restarts in the middle. */
+  async *#stream(digest: Digest, offset: number, length: number): AsyncGenerator<Uint8Array> {
+    const { connection } = this.#shared;
+    const end = offset + length;
+    const what = `reading the blob ${digest}`;
+    for (let at = offset, tries = 0; ; ) {
+      try {
+        const range = { digest, offset: BigInt(at), size: BigInt(end - at) };
+        for await (const { data } of connection.content.read(range, connection.options())) {
+          at += data.byteLength;
+          tries = 0;
+          yield data;
+        }
+        if (at === end) return;
+        throw fail('corrupt', 'store', `${what}: containerd gave ${at - offset} of ${length} bytes`);
+      } catch (err) {
+        if (breakOf(err) === undefined || tries++ > 0) throw connection.failure(err, what);
+        // Waits until containerd answers again.
+        await this.#must(digest);
+      }
+    }
+  }
+
+  async bytes(digest: Digest): Promise<Buffer> {
+    const { size } = await this.#must(digest);
+    if (size > smallBytes) {
+      throw fail('invalid', 'store', `${digest} has ${size} bytes: too many to read at once`);
+    }
+    return Buffer.concat(await (await this.read(digest)).toArray());
+  }
+
+  /** The blob's file in containerd's own folder. */
+  async localPath(digest: Digest): Promise<string | undefined> {
+    if (this.#shared.blobFolder === undefined) return undefined;
+    const info = await this.info(digest);
+    return info === undefined ? undefined : this.#path(digest, info.size);
+  }
+
+  #path(digest: Digest, size: number): string | undefined {
+    const { blobFolder } = this.#shared;
+    if (blobFolder === undefined) return undefined;
+    const path = join(blobFolder, hex(digest));
+    return statSync(path, { throwIfNoEntry: false })?.size === size ? path : undefined;
+  }
+
+  async writer(ref: string, options: WriterOptions): Promise<ContentWriter> {
+    const digest = options.expected?.digest;
+    if (digest !== undefined && !isDigest(digest)) {
+      throw fail('invalid', 'store', `invalid digest ${JSON.stringify(digest)}`);
+    }
+    // containerd would find out too, but only after trying for a while.
+    if (this.#writers.has(ref)) throw busy(ref);
+    this.#writers.set(ref, undefined);
+    try {
+      const writer = await ContainerdWriter.open(this.#shared, ref, options, () => this.#writers.delete(ref));
+      this.#writers.set(ref, writer);
+      return writer;
+    } catch (err) {
+      this.#writers.delete(ref);
+      throw err;
+    }
+  }
+
+  async put(data: Uint8Array, options: { lease: string; labels?: Record<string, string> }): Promise<Digest> {
+    const { connection, names } = this.#shared;
+    const digest = digestOf(data);
+    if (data.byteLength > messageBytes) {
+      await this.#putBig(digest, data, options);
+      return digest;
+    }
+    const ref = `drydock-put-${randomUUID()}`;
+    const request = {
+      action: WriteAction.COMMIT,
+      ref,
+      total: BigInt(data.byteLength),
+      expected: digest,
+      data,
+      labels: options.labels ?? {},
+    };
+    const send = async (call: CallOptions) => {
+      for await (const _ of connection.content.write(once(request), call));
+    };
+    try {
+      await connection.raw({ again: true, lease: names.of(options.lease) }, send);
+    } catch (err) {
+      if (hasCode(err, Code.AlreadyExists)) {
+        // It is under our lease now.
+        if (Object.keys(request.labels).length > 0) await this.setLabels(digest, request.labels);
+        return digest;
+      }
+      if (hasCode(err, Code.NotFound)) throw noLease(options.lease);
+      const what = `storing the blob ${digest}`;
+      await connection.find(what, (call) => connection.content.abort({ ref }, call)).catch(() => {});
+      throw connection.failure(err, what);
+    }
+    return digest;
+  }
+
+  async #putBig(
+    digest: Digest,
+    data: Uint8Array,
+    options: { lease: string; labels?: Record<string, string> },
+  ): Promise<void> {
+    const { lease, labels } = options;
+    const expected = { digest, size: data.byteLength };
+    let writer: ContentWriter;
+    try {
+      writer = await this.writer(`drydock-put-${randomUUID()}`, { lease, expected });
+    } catch (err) {
+      if (!(err instanceof Error && 'code' in err && err.code === 'exists')) throw err;
+      if (labels !== undefined && Object.keys(labels).length > 0) await this.setLabels(digest, labels);
+      return;
+    }
+    try {
+      await writer.write(data.subarray(writer.offset));
+      await writer.commit(labels);
+    } catch (err) {
+      await writer.abort();
+      throw err;
+    }
+  }
+
+  async setLabels(digest: Digest, labels: Record<string, string | undefined>): Promise<void> {
+    const { connection } = this.#shared;
+    if (!isDigest(digest)) throw missing(digest);
+    const paths = labelPaths(labels);
+    // Without paths containerd would replace everything.
+    if (paths.length === 0) {
+      await this.#must(digest);
+      return;
+    }
+    const done = await connection.find(`labelling the blob ${digest}`, (call) =>
+      connection.content.update(
+        { info: { digest, labels: labelValues(labels) }, updateMask: { paths } },
+        call,
+      ),
+    );
+    if (done === undefined) throw missing(digest);
+  }
+
+  async list(): Promise<BlobInfo[]> {
+    const { connection } = this.#shared;
+    const blobs = await connection.call('listing blobs', { again: true }, async (call) => {
+      const all: BlobInfo[] = [];
+      for await (const { info } of connection.content.list({}, call)) all.push(...info.map(toInfo));
+      return all;
+    });
+    return blobs.sort((a, b) => a.createdAt - b.createdAt || (a.digest < b.digest ? -1 : 1));
+  }
+
+  async delete(digest: Digest): Promise<void> {
+    const { connection } = this.#shared;
+    const done = isDigest(digest)
+      ? await connection.find(`deleting the blob ${digest}`, (call) =>
+          connection.content.delete({ digest }, call),
+        )
+      : undefined;
+    if (done === undefined) throw missing(digest);
+  }
+
+  /** Ends the writers that are still open; what they wrote is removed. */
+  async close(): Promise<void> {
+    await Promise.all([...this.#writers.values()].map((writer) => writer?.abort().catch(() => {})));
+  }
+}
+
+/** Where containerd keeps blobs, when this process can see them there. */
+export function readableBlobs(contentRoot: string | undefined): string | undefined {
+  if (contentRoot === undefined) return undefined;
+  const folder = join(contentRoot, 'blobs', 'sha256');
+  return existsSync(join(contentRoot, 'ingest')) ? folder : undefined;
+}
+
+async function* once<T>(message: T): AsyncGenerator<T> {
+  yield message;
+}
+
+function missing(digest: Digest) {
+  return fail('not-found', 'store', `there is no blob ${digest}`);
+}
+
+function toInfo({ digest, size, labels, createdAt }: Info): BlobInfo {
+  return {
+    digest: digest as Digest,
+    size: Number(size),
+    labels: { ...labels },
+    createdAt: millis(createdAt),
+  };
+}

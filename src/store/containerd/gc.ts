@@ -1,0 +1,93 @@
+import { Code } from '@connectrpc/connect';
+import type { Digest } from '../../oci/types.ts';
+import { takeCensus } from '../shared/run-folder.ts';
+import type { GcReport } from '../store.ts';
+import type { ContainerdContent } from './content.ts';
+import { hasCode } from './errors.ts';
+import { leaseLabels } from './lease-names.ts';
+import { deleteLeases, ownLeases } from './leases.ts';
+import { inParallel, type Shared } from './shared.ts';
+import type { ContainerdSnapshots } from './snapshots.ts';
+import type { Views } from './views.ts';
+
+export interface Parts {
+  content: ContainerdContent;
+  snapshots: ContainerdSnapshots;
+  views: Views;
+}
+
+/**
+ * Deletes the leases of this root's dead processes, and collects what only they kept. Gives their run folders, for
+ * the caller to remove.
+ */
+export async function sweepDeadRuns(shared: Shared, runFolder: string): Promise<string[]> {
+  const census = takeCensus(runFolder, shared.run.id);
+  try {
+    const live = new Set(census.live);
+    const dead = (await ownLeases(shared)).filter(({ labels }) => {
+      const run = labels[leaseLabels.run];
+      return run !== undefined && !live.has(run);
+    });
+    await deleteLeases(
+      shared,
+      dead.map(({ id }) => id),
+      { collect: true },
+    );
+    return census.dead;
+  } finally {
+    census.release();
+  }
+}
+
+/**
+ * Lets containerd collect, and waits for it. The report is what is gone afterwards: containerd collects by itself
+ * too, in all namespaces, and what it took before this call is not in it.
+ */
+export async function collect(shared: Shared, { content, snapshots, views }: Parts): Promise<GcReport> {
+  await views.flush();
+  const before = await state({ content, snapshots });
+  await collectNow(shared);
+  const [blobs, layers] = await Promise.all([content.list(), snapshots.list()]);
+  const left = new Set<string>([...blobs.map(({ digest }) => digest), ...layers.map(({ key }) => key)]);
+  const report: GcReport = { blobs: [], snapshots: [], reclaimed: 0 };
+  for (const { digest, size } of before.blobs) {
+    if (left.has(digest)) continue;
+    report.blobs.push(digest);
+    report.reclaimed += size;
+  }
+  for (const { key, size } of before.layers) {
+    if (left.has(key)) continue;
+    report.snapshots.push(key);
+    report.reclaimed += size;
+  }
+  return report;
+}
+
+async function state({ content, snapshots }: Pick<Parts, 'content' | 'snapshots'>): Promise<{
+  blobs: { digest: Digest; size: number }[];
+  layers: { key: string; size: number }[];
+}> {
+  const [blobs, infos] = await Promise.all([content.list(), snapshots.list()]);
+  const layers = await inParallel(infos, async ({ key }) => {
+    const usage = await snapshots.usage(key).catch(() => undefined);
+    return { key, size: usage?.size ?? 0 };
+  });
+  return { blobs, layers };
+}
+
+/** containerd collects before it answers to a lease's deletion that is to be synchronous. */
+async function collectNow(shared: Shared): Promise<void> {
+  const { connection, names, run } = shared;
+  const id = names.of(`gc-${run.id}-${crypto.randomUUID()}`);
+  await connection.call('collecting garbage', { again: true }, async (call) => {
+    try {
+      await connection.leases.create(
+        { id, labels: names.labels('ingest', { run: run.id, ms: 60_000 }) },
+        call,
+      );
+    } catch (err) {
+      if (!hasCode(err, Code.AlreadyExists)) throw err;
+    }
+    await connection.leases.delete({ id, sync: true }, call);
+  });
+}

@@ -1,0 +1,216 @@
+import { randomBytes } from 'node:crypto';
+import { mkdirSync, readFileSync, realpathSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Code } from '@connectrpc/connect';
+import { DrydockError, errnoCode, fail } from '../../errors/error.ts';
+import type { Plugin } from '../../pb/containerd/introspection_pb.js';
+import { runTask } from '../../workers/pool.ts';
+import { type Run, startRunFolder, unmountBelow } from '../shared/run-folder.ts';
+import type { Store } from '../store.ts';
+import { Connection } from './connection.ts';
+import { ContainerdContent, readableBlobs } from './content.ts';
+import { hasCode } from './errors.ts';
+import { collect, type Parts, sweepDeadRuns } from './gc.ts';
+import { ContainerdImages } from './images.ts';
+import { LeaseNames, leaseLabels } from './lease-names.ts';
+import { ContainerdLeases, deleteLeases, ownLeases } from './leases.ts';
+import { ShortNames } from './mounts.ts';
+import type { Shared } from './shared.ts';
+import { ContainerdSnapshots } from './snapshots.ts';
+import { verify } from './verify.ts';
+import { Views } from './views.ts';
+
+export const defaultAddress = '/run/containerd/containerd.sock';
+/** Docker's own namespace, so that its images are ours and ours are its. */
+export const defaultNamespace = 'moby';
+
+export interface ContainerdStoreOptions {
+  /** Drydock's own folder beside containerd. What belongs to the store is in `containerd/<namespace>` of it. */
+  root: string;
+  /** Path of containerd's socket. */
+  address?: string;
+  namespace?: string;
+  /** Default: overlayfs where containerd has it, else native. Others work if they give overlay or bind mounts. */
+  snapshotter?: string;
+  /** Read blobs through containerd's API even where its files can be read (for tests). */
+  streamBlobs?: boolean;
+}
+
+/**
+ * Opens a containerd, on this host, as a store. Several processes may have one root open. What killed processes left
+ * under leases is swept. Throws `unavailable` (no containerd there), `unsupported` (no such snapshotter), `denied`,
+ * `invalid` (a namespace that is none).
+ */
+export async function openContainerdStore(options: ContainerdStoreOptions): Promise<Store> {
+  const namespace = options.namespace ?? defaultNamespace;
+  if (!/^[A-Za-z0-9]+(?:[-._][A-Za-z0-9]+)*$/.test(namespace) || namespace.length > 76) {
+    throw fail('invalid', 'store', `${JSON.stringify(namespace)} is no namespace of containerd`);
+  }
+  const root = makeFolders(join(options.root, 'containerd', namespace));
+  const runFolder = join(root, 'run');
+  const connection = new Connection(options.address ?? defaultAddress, namespace);
+  let run: Run | undefined;
+  try {
+    const plugins = await hello(connection);
+    const snapshotter = chooseSnapshotter(plugins, options.snapshotter);
+    run = startRunFolder(runFolder);
+    const contentRoot = plugins.find(({ type }) => type === 'io.containerd.content.v1')?.exports.root;
+    const shared: Shared = {
+      connection,
+      snapshotter,
+      run,
+      names: new LeaseNames(rootId(root)),
+      blobFolder: options.streamBlobs === true ? undefined : readableBlobs(contentRoot),
+    };
+    await removeRuns(await sweepDeadRuns(shared, runFolder), runFolder);
+    return new ContainerdStore(shared, root);
+  } catch (err) {
+    run?.end();
+    connection.close();
+    throw err;
+  }
+}
+
+function makeFolders(root: string): string {
+  try {
+    mkdirSync(join(root, 'run'), { recursive: true, mode: 0o711 });
+    return realpathSync(root);
+  } catch (err) {
+    const code = errnoCode(err);
+    if (code !== 'EACCES' && code !== 'EPERM' && code !== 'EROFS') throw err;
+    throw fail('denied', 'store', `cannot make Drydock's folder ${root} (${code})`, {
+      hint: 'Run as a user who may write there, or choose another folder with --root.',
+      cause: err,
+    });
+  }
+}
+
+/** What tells this root's leases from other roots'. Made once. */
+function rootId(root: string): string {
+  const path = join(root, 'id');
+  try {
+    writeFileSync(path, randomBytes(6).toString('hex'), { flag: 'wx', mode: 0o644 });
+  } catch (err) {
+    if (errnoCode(err) !== 'EEXIST') throw err;
+  }
+  for (let tries = 0; tries < 100; tries++) {
+    const id = readFileSync(path, 'utf8').trim();
+    if (/^[0-9a-f]{12}$/.test(id)) return id;
+    // Another process is just writing it.
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 10);
+  }
+  throw fail('corrupt', 'store', `${path} does not hold this root's id`, {
+    hint: 'Delete the file: a new id is made, and leases of the old one expire.',
+  });
+}
+
+/** Sees that containerd is there, makes the namespace, and asks what containerd has. */
+async function hello(connection: Connection): Promise<Plugin[]> {
+  const rules = { again: true, impatient: true };
+  await connection.call('opening the image store', rules, (call) => connection.version.version({}, call));
+  try {
+    await connection.raw(rules, (call) =>
+      connection.namespaces.create({ namespace: { name: connection.namespace } }, call),
+    );
+  } catch (err) {
+    if (!hasCode(err, Code.AlreadyExists)) {
+      throw connection.failure(err, `making the namespace ${connection.namespace}`);
+    }
+  }
+  const { plugins } = await connection.call('asking what containerd has', rules, (call) =>
+    connection.introspection.plugins({}, call),
+  );
+  return plugins;
+}
+
+/** Those whose snapshots are no folders. */
+const blockSnapshotters = new Set(['btrfs', 'zfs', 'devmapper', 'blockfile', 'erofs']);
+
+function chooseSnapshotter(plugins: readonly Plugin[], wanted: string | undefined): string {
+  const all = plugins.filter(({ type }) => type === 'io.containerd.snapshotter.v1');
+  const usable = all
+    .filter(({ id, initErr }) => initErr === undefined && !blockSnapshotters.has(id))
+    .map(({ id }) => id);
+  const chosen = wanted ?? ['overlayfs', 'native'].find((id) => usable.includes(id));
+  if (chosen !== undefined && usable.includes(chosen)) return chosen;
+  const why = all.find(({ id }) => id === wanted)?.initErr?.message;
+  const name = wanted === undefined ? 'no snapshotter that Drydock can use' : `no snapshotter ${wanted}`;
+  throw fail('unsupported', 'store', `containerd has ${name}${why === undefined ? '' : `: ${why}`}`, {
+    hint:
+      usable.length > 0
+        ? `Use one of these with --snapshotter: ${usable.join(', ')}.`
+        : 'Turn on the overlayfs or native snapshotter in /etc/containerd/config.toml.',
+  });
+}
+
+/** Removes the folders of dead runs. One with a mount that cannot be taken off is left alone. */
+async function removeRuns(dead: readonly string[], runFolder: string): Promise<void> {
+  const paths = dead.map((id) => join(runFolder, id)).filter((path) => unmountBelow(path));
+  if (paths.length > 0) await runTask('store.remove', { paths });
+}
+
+class ContainerdStore implements Store {
+  readonly kind = 'containerd';
+  readonly snapshotter: string;
+  readonly root: string;
+  readonly runDir: string;
+  readonly content: ContainerdContent;
+  readonly snapshots: ContainerdSnapshots;
+  readonly images: ContainerdImages;
+  readonly leases: ContainerdLeases;
+  readonly #shared: Shared;
+  readonly #parts: Parts;
+  readonly #names = new ShortNames();
+  #closing: Promise<void> | undefined;
+
+  constructor(shared: Shared, root: string) {
+    this.#shared = shared;
+    this.snapshotter = shared.snapshotter;
+    this.root = root;
+    this.runDir = shared.run.dir;
+    const views = new Views(shared);
+    this.content = new ContainerdContent(shared);
+    this.leases = new ContainerdLeases(shared, (run) => join(root, 'run', run, 'lock'));
+    this.snapshots = new ContainerdSnapshots(shared, this.leases, views, this.#names);
+    this.images = new ContainerdImages(shared);
+    this.#parts = { content: this.content, snapshots: this.snapshots, views };
+  }
+
+  async gc() {
+    const runFolder = join(this.root, 'run');
+    await removeRuns(await sweepDeadRuns(this.#shared, runFolder), runFolder);
+    return collect(this.#shared, this.#parts);
+  }
+
+  verify(onProgress?: (done: number, total: number) => void) {
+    return verify(this.#shared, this.#parts, onProgress);
+  }
+
+  /** Lets go of all that this opening holds: its leases, views and unfinished blobs. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    const { connection, run } = this.#shared;
+    connection.hurry();
+    try {
+      this.#parts.views.close();
+      await this.content.close();
+      const own = (await ownLeases(this.#shared)).filter(({ labels }) => labels[leaseLabels.run] === run.id);
+      await deleteLeases(
+        this.#shared,
+        own.map(({ id }) => id),
+        { collect: false },
+      );
+    } catch (err) {
+      // Without containerd nothing can be let go; the next opening does it, as this run is dead then.
+      if (!(err instanceof DrydockError) || err.code !== 'unavailable') throw err;
+    } finally {
+      connection.close();
+      this.#names.close();
+      run.end();
+    }
+  }
+}

@@ -1,0 +1,43 @@
+/** What the parts of a containerd store share. */
+import type { Run } from '../shared/run-folder.ts';
+import type { Connection } from './connection.ts';
+import type { LeaseNames } from './lease-names.ts';
+
+export interface Shared {
+  connection: Connection;
+  snapshotter: string;
+  run: Run;
+  names: LeaseNames;
+  /** Folder of containerd's blobs (`blobs/sha256/<hex>`), where this process can read it. */
+  blobFolder: string | undefined;
+}
+
+/** Calls `work` for all items, so many at a time, and gives the results in order. */
+export async function inParallel<T, R>(
+  items: readonly T[],
+  work: (item: T) => Promise<R>,
+  width = 16,
+): Promise<R[]> {
+  const results: R[] = new Array(items.length);
+  let next = 0;
+  const worker = async () => {
+    for (let i = next++; i < items.length; i = next++) results[i] = await work(items[i] as T);
+  };
+  await Promise.all(Array.from({ length: Math.min(width, items.length) }, worker));
+  return results;
+}
+
+/** Paths of a FieldMask that sets, changes or (undefined) removes single labels. */
+export function labelPaths(labels: Record<string, string | undefined>): string[] {
+  return Object.keys(labels).map((name) => `labels.${name}`);
+}
+
+/** Labels to send with `labelPaths`: an empty value takes a label away. */
+export function labelValues(labels: Record<string, string | undefined>): Record<string, string> {
+  return Object.fromEntries(Object.entries(labels).map(([name, value]) => [name, value ?? '']));
+}
+
+/** ms since the epoch */
+export function millis(time: { seconds: bigint; nanos: number } | undefined): number {
+  return time === undefined ? 0 : Number(time.seconds) * 1000 + Math.floor(time.nanos / 1e6);
+}
