@@ -6,6 +6,19 @@ import { build } from 'esbuild';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const outdir = join(root, 'dist');
+
+/** Node's own modules as they are, not through `import`, which runs every getter of theirs before we start. */
+const builtins = {
+  name: 'builtins',
+  setup({ onResolve, onLoad }) {
+    onResolve({ filter: /^node:/ }, ({ path }) => ({ path, namespace: 'builtin' }));
+    onLoad({ filter: /.*/, namespace: 'builtin' }, ({ path }) => ({
+      contents: `module.exports = process.getBuiltinModule(${JSON.stringify(path)})`,
+      loader: 'js',
+    }));
+  },
+};
+
 rmSync(outdir, { recursive: true, force: true });
 await build({
   absWorkingDir: root,
@@ -23,6 +36,7 @@ await build({
   target: 'node24',
   chunkNames: '[name]-[hash]',
   external: ['koffi', './cli.js'],
+  plugins: [builtins],
   sourcemap: true,
   sourcesContent: false,
   legalComments: 'none',

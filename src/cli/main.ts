@@ -1,10 +1,11 @@
 /** The `drydock` command: finds the command, opens what it needs, prints its error, cleans up. */
 import { resolve } from 'node:path';
-import { type Engine, openEngine } from '../build/engine.ts';
+import type { Engine } from '../build/engine.ts';
 import { defaultRoot } from '../build/root.ts';
 import { fail, toDrydockError } from '../errors/error.ts';
 import { nearest } from '../errors/nearest.ts';
 import { version } from '../version.ts';
+import { warmPool } from '../workers/pool.ts';
 import { type Command, type CommandContext, helpText } from './command.ts';
 import { errorText } from './error-text.ts';
 
@@ -59,6 +60,8 @@ export async function main(argv: readonly string[]): Promise<number> {
       stdout.write(topic === undefined ? overview() : helpText(topic, await find(topic)));
       return 0;
     }
+    // The context is looked at in a thread of its own, whose start need not wait for ours.
+    if (name === 'build' || name === 'buildx') warmPool(['fs.checksum']);
     const command = await find(name === 'buildx' && rest[0] === 'build' ? 'build' : name);
     const args = name === 'buildx' ? rest.slice(1) : rest;
     if (args.includes('--help') || args.includes('-h')) {
@@ -72,7 +75,7 @@ export async function main(argv: readonly string[]): Promise<number> {
       env,
       signal: controller.signal,
       engine() {
-        engine ??= openEngine(globals);
+        engine ??= import('../build/engine.ts').then(({ openEngine }) => openEngine(globals));
         return engine;
       },
     };

@@ -3,10 +3,9 @@
  * fetch (as fast, measured with 200 MB): an agent per registry carries its certificates, and bodies are Node streams.
  */
 import { readdirSync, readFileSync } from 'node:fs';
-import http from 'node:http';
-import https from 'node:https';
+import type http from 'node:http';
+import type https from 'node:https';
 import { Readable } from 'node:stream';
-import { rootCertificates } from 'node:tls';
 import { canceled } from '../errors/error.ts';
 
 export interface HttpRequest {
@@ -29,6 +28,10 @@ export type HttpResponse = http.IncomingMessage & {
 
 const maxRedirects = 8;
 
+// `import` of these would run all their getters (fetch, WebSocket) and cost a start 40 ms.
+const plainHttp = () => process.getBuiltinModule('node:http');
+const tlsHttp = () => process.getBuiltinModule('node:https');
+
 /** Makes the agents of one client. Connections are kept for reuse and never keep the process alive. */
 export class HttpPool {
   readonly #plain: http.Agent;
@@ -36,7 +39,7 @@ export class HttpPool {
 
   constructor() {
     // proxyEnv: HTTP_PROXY, HTTPS_PROXY and NO_PROXY are honoured, as docker does.
-    this.#plain = new http.Agent({ keepAlive: true, maxFreeSockets: 16, proxyEnv: process.env });
+    this.#plain = new (plainHttp().Agent)({ keepAlive: true, maxFreeSockets: 16, proxyEnv: process.env });
   }
 
   /** Ends idle connections. */
@@ -89,7 +92,7 @@ export class HttpPool {
         agent: tls ? this.#agentFor(url.host, request.insecure) : this.#plain,
         timeout: request.idleMs,
       };
-      const req = (tls ? https : http).request(url, options);
+      const req = (tls ? tlsHttp() : plainHttp()).request(url, options);
       let res: http.IncomingMessage | undefined;
       const onAbort = () => {
         const reason = canceled(signal?.reason);
@@ -133,7 +136,8 @@ export class HttpPool {
     let agent = this.#tls.get(key);
     if (agent === undefined) {
       const ca = hostCertificates(host);
-      agent = new https.Agent({
+      const { rootCertificates } = process.getBuiltinModule('node:tls');
+      agent = new (tlsHttp().Agent)({
         keepAlive: true,
         maxFreeSockets: 16,
         rejectUnauthorized: !insecure,

@@ -6,7 +6,7 @@ import { availableParallelism } from 'node:os';
 import { type Transferable, Worker } from 'node:worker_threads';
 import { canceled, type DrydockError, fail, toDrydockError } from '../errors/error.ts';
 import type { Tasks } from './tasks.ts';
-import { type TaskCall, type TaskReply, taskError } from './wire.ts';
+import { type TaskCall, type TaskPreload, type TaskReply, taskError } from './wire.ts';
 
 export interface TaskOptions {
   /** When it fires, the task is told to stop and the call fails with `canceled` once it has. */
@@ -130,6 +130,14 @@ function start(): Thread {
   worker.unref();
   threads.add(thread);
   return thread;
+}
+
+/**
+ * Starts one thread and has it load the code of tasks that are about to be needed, beside whatever the main thread
+ * is busy with.
+ */
+export function warmPool(names: readonly (keyof Tasks)[]): void {
+  if (threads.size === 0) start().worker.postMessage({ preload: [...names] } satisfies TaskPreload);
 }
 
 /** Ends all threads. Only tests and one-shot tools need it; a process may exit with a warm pool. */

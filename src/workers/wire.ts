@@ -9,6 +9,11 @@ export interface TaskCall {
   flag: Int32Array;
 }
 
+/** Main thread → worker: load these tasks' code now. */
+export interface TaskPreload {
+  preload: string[];
+}
+
 /** Worker → main thread. */
 export type TaskReply =
   | { id: number; type: 'message'; message: unknown }

@@ -2,7 +2,7 @@
 import { parentPort } from 'node:worker_threads';
 import { fail } from '../errors/error.ts';
 import { type TaskContext, tasks } from './tasks.ts';
-import { packError, type TaskCall, type TaskReply } from './wire.ts';
+import { packError, type TaskCall, type TaskPreload, type TaskReply } from './wire.ts';
 
 type AnyTask = (args: unknown, ctx: TaskContext) => unknown;
 const loaders: Record<string, () => Promise<unknown>> = tasks;
@@ -37,4 +37,8 @@ async function answer({ id, name, args, flag }: TaskCall): Promise<void> {
   }
 }
 
-parentPort?.on('message', (call: TaskCall) => void answer(call));
+parentPort?.on('message', (message: TaskCall | TaskPreload) => {
+  // A module that does not load fails the task that needs it, not this.
+  if ('preload' in message) for (const name of message.preload) load(name).catch(() => {});
+  else void answer(message);
+});
