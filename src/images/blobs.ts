@@ -4,10 +4,10 @@ import { canceled, DrydockError, throwIfAborted } from '../errors/error.ts';
 import { ensureBlob, packSnapshot } from '../layer/blobs.ts';
 import { chainId } from '../oci/digest.ts';
 import { type Descriptor, type Digest, mediaTypes } from '../oci/types.ts';
-import { originOf } from '../refs/origin.ts';
 import type { RegistryClient } from '../registry/client.ts';
 import type { SnapshotInfo, Store } from '../store/store.ts';
 import { type FetchContext, fetchBlobInto } from './fetch.ts';
+import { originOf } from './origin.ts';
 import type { StoredImage } from './stored.ts';
 
 /** One layer of a stored image, with its chain and what the store has of it. */

@@ -3,7 +3,6 @@ import { fail } from '../errors/error.ts';
 import type { CredentialSource } from '../oci/credentials.ts';
 import { familiarName, normalizeName, parseReference } from '../oci/reference.ts';
 import { type Descriptor, type Digest, type Index, isIndexType, type Manifest } from '../oci/types.ts';
-import { originOf } from '../refs/origin.ts';
 import type { RegistryClient } from '../registry/client.ts';
 import { contentRefLabels } from '../store/labels.ts';
 import type { ReportStatus } from '../store/ref.ts';
@@ -11,6 +10,7 @@ import type { Store } from '../store/store.ts';
 import { ensureLayer, gzipLayer, isPlainLayer, type StoredLayer, storedLayers } from './blobs.ts';
 import { isImageEntry, parseIndex } from './documents.ts';
 import type { FetchContext } from './fetch.ts';
+import { originOf } from './origin.ts';
 import { Limiter } from './share.ts';
 import { findImage, type StoredImage, storedImages, withLease } from './stored.ts';
 

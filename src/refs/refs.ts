@@ -1,13 +1,13 @@
 /** Makes refs: the immutable trees that vertices give each other, lazy where they can be. */
 import { DrydockError } from '../errors/error.ts';
 import { specOfMounts, type ViewSpec } from '../fs/view.ts';
+import { originOf } from '../images/origin.ts';
 import { type Running, shareRun } from '../images/share.ts';
 import { chainId, digestOf } from '../oci/digest.ts';
 import type { Descriptor, Digest } from '../oci/types.ts';
 import type { RegistryClient } from '../registry/client.ts';
 import type { Ref, RefContext, RefLayer, SerializedRef } from '../store/ref.ts';
 import { type Store, snapshotLabels } from '../store/store.ts';
-import { originOf } from './origin.ts';
 import { seedFolder } from './seed.ts';
 import type { Refs } from './types.ts';
 import { materialize } from './unpack.ts';

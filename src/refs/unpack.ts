@@ -5,6 +5,7 @@
 import { randomUUID } from 'node:crypto';
 import { DrydockError, fail, throwIfAborted } from '../errors/error.ts';
 import { fetchBlobInto } from '../images/fetch.ts';
+import { originLabels } from '../images/origin.ts';
 import { type Running, shareRun } from '../images/share.ts';
 import { unpackLayer } from '../layer/unpack.ts';
 import { hex } from '../oci/digest.ts';
@@ -13,7 +14,6 @@ import { orAbort } from '../registry/abort.ts';
 import type { RegistryClient } from '../registry/client.ts';
 import type { RefContext } from '../store/ref.ts';
 import { type Store, snapshotLabels } from '../store/store.ts';
-import { originLabels } from './origin.ts';
 
 interface Layer {
   descriptor: Descriptor;
