@@ -50,7 +50,7 @@ const allowed = {
   apply: [...base, 'fs', 'store', 'workers'],
   images: [...base, 'fs', 'tar', 'layer', 'store', 'registry', 'workers'],
   refs: [...base, 'fs', 'tar', 'layer', 'store', 'registry', 'images', 'apply', 'workers'],
-  session: [...base, 'registry'],
+  session: [...base, 'fs', 'tar', 'registry', 'workers'],
   executor: [...base, 'fs', 'store', 'workers'],
   solver: [...base, 'llb', 'cache', 'fs', 'store', 'session', 'workers'],
   source: [...below(), 'llb', 'cache', 'session', 'solver'],
@@ -68,7 +68,7 @@ const top = ['build', 'sdk', 'api', 'cli'];
 const doors = {
   tar: ['fs'],
   fs: ['store'],
-  session: ['store', 'solver'],
+  session: ['store', 'solver', 'exporter'],
   source: ['ops'],
 };
 /** The list of worker tasks names every room's tasks; it is the one file that may. */

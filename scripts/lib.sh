@@ -46,8 +46,8 @@ node_bin() {
 
 # Names a source that is newer than the bundle, if there is one.
 stale_bundle() {
-  [ -f dist/cli.js ] || { echo dist; return; }
-  find src package.json scripts/bundle.mjs -newer dist/cli.js -print -quit
+  [ -f dist/cli.cjs ] || { echo dist; return; }
+  find src package.json scripts/bundle.mjs -newer dist/cli.cjs -print -quit
 }
 
 bundle() { "$(node_bin)" scripts/bundle.mjs; }

@@ -1,3 +1,3 @@
 import { main } from './main.ts';
 
-process.exit(await main(process.argv.slice(2)));
+main(process.argv.slice(2)).then((code) => process.exit(code));

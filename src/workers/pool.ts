@@ -107,8 +107,12 @@ function finish(thread: Thread): Job | undefined {
 }
 
 function start(): Thread {
-  const file = import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js';
-  const worker = new Worker(new URL(file, import.meta.url), { execArgv: [], name: 'drydock' });
+  // Beside this file: as source, in the library's bundle, or in the command's.
+  const extension = /\.(?:ts|cjs)$/.exec(import.meta.url)?.[0] ?? '.js';
+  const worker = new Worker(new URL(`./worker${extension}`, import.meta.url), {
+    execArgv: [],
+    name: 'drydock',
+  });
   const thread: Thread = { worker };
   worker.on('message', (reply: TaskReply) => {
     if (reply.id !== thread.job?.call.id) return;
