@@ -4,6 +4,7 @@ import { Code } from '@connectrpc/connect';
 import { fail } from '../../errors/error.ts';
 import type { Digest } from '../../oci/types.ts';
 import { type Info, Kind } from '../../pb/containerd/snapshots_pb.js';
+import { runTask } from '../../workers/pool.ts';
 import { type Mount, type SnapshotInfo, type Snapshots, snapshotLabels } from '../store.ts';
 import { breakOf, hasCode } from './errors.ts';
 import { type ContainerdLeases, noLease } from './leases.ts';
@@ -22,7 +23,7 @@ interface Known extends Folders {
 
 /**
  * Snapshots of one of containerd's snapshotters, on this host: their folders are written and read directly. Those
- * made by `ctr` and Docker are found too, by their chain IDs. There is no `restack`: callers copy.
+ * made by `ctr` and Docker are found too, by their chain IDs.
  */
 export class ContainerdSnapshots implements Snapshots {
   readonly #shared: Shared;
@@ -34,12 +35,15 @@ export class ContainerdSnapshots implements Snapshots {
   /** Chain ID → key, as far as seen; checked when used. */
   readonly #chains = new Map<Digest, string>();
   #looks = 0;
+  /** Only where layers are apart: a native one holds its parents' files too. */
+  readonly restack?: Snapshots['restack'];
 
   constructor(shared: Shared, leases: ContainerdLeases, views: Views, names: ShortNames) {
     this.#shared = shared;
     this.#leases = leases;
     this.#views = views;
     this.#names = names;
+    if (shared.snapshotter !== 'native') this.restack = (...args) => this.#restack(...args);
   }
 
   async stat(key: string): Promise<SnapshotInfo | undefined> {
@@ -235,6 +239,39 @@ export class ContainerdSnapshots implements Snapshots {
       throw (await this.#stat(key)) === undefined ? missing(key) : noLease(options.lease);
     }
     throw connection.failure(err, what);
+  }
+
+  /** containerd cannot share a layer: the new one is a folder of its own, with hard links to the same files. */
+  async #restack(
+    name: string,
+    source: string,
+    parent: string | undefined,
+    options: { lease: string },
+  ): Promise<void> {
+    if ((await this.#stat(name)) !== undefined) {
+      await this.#leases.add(options.lease, { type: 'snapshot', id: name });
+      throw taken(name);
+    }
+    const active = `restack-${randomUUID()}`;
+    await this.#views.hold(source);
+    try {
+      const from = (await this.folders(source)).dirs[0];
+      const labels = { ...(await this.#stat(source))?.labels };
+      // What is known of the layer holds; what is known of its old stack does not.
+      delete labels[snapshotLabels.chainId];
+      await this.prepare(active, parent, options);
+      const to = this.#active.get(active)?.dirs[0];
+      if (from === undefined || to === undefined) {
+        throw fail('internal', 'store', `the snapshot ${JSON.stringify(source)} has no folder`);
+      }
+      await runTask('store.link', { from, to });
+      await this.commit(name, active, { ...options, labels });
+    } catch (err) {
+      if (this.#active.has(active)) await this.remove(active).catch(() => {});
+      throw err;
+    } finally {
+      this.#views.release(source);
+    }
   }
 
   /** Also a snapshot named by its chain ID, as `ctr` and Docker unpack images. */

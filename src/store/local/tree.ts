@@ -143,7 +143,8 @@ function copyFile(source: string, target: string, size: bigint, blocks: bigint):
   }
 }
 
-function copyAttributes(source: string, target: string, root: boolean): void {
+/** Owner, mode, extended attributes and times of one file for another. */
+export function copyAttributes(source: string, target: string, root: boolean): void {
   const stat = lstatSync(source, { bigint: true });
   const mode = Number(stat.mode);
   // The owner first: changing it takes away setuid bits and file capabilities.
