@@ -1,11 +1,13 @@
 // Bundles src into dist: the library and the command, each with the entry of its worker threads.
-import { rmSync } from 'node:fs';
+import { existsSync, renameSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
-const outdir = join(root, 'dist');
+const dist = join(root, 'dist');
+// Made beside and swapped in whole: a command that is running or starting meanwhile sees the old or the new.
+const outdir = `${dist}.${process.pid}`;
 
 /** Node's own modules as they are, not through `import`, which runs every getter of theirs before we start. */
 const builtins = {
@@ -19,7 +21,6 @@ const builtins = {
   },
 };
 
-rmSync(outdir, { recursive: true, force: true });
 const common = {
   absWorkingDir: root,
   outdir,
@@ -53,3 +54,7 @@ await Promise.all([
     banner: { js: 'const __url = require("node:url").pathToFileURL(__filename).href;' },
   }),
 ]);
+const old = `${outdir}.old`;
+if (existsSync(dist)) renameSync(dist, old);
+renameSync(outdir, dist);
+rmSync(old, { recursive: true, force: true });
