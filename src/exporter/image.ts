@@ -20,9 +20,11 @@ export function imageExporter(attrs: Record<string, string>): Exporter {
       const created = want.sourceDateEpoch ?? request.sourceDateEpoch;
       const epoch = want.rewriteTimestamp ? created : undefined;
       if (want.push) checkPushNames(request.names);
-      // The store needs no blobs: its layers are snapshots already. A push by name fetches what it has to send.
+      // Our own store needs no blobs: its layers are snapshots already. A push by name fetches what it has to send.
       const exact =
         want.push && (!want.store || want.pushByDigest || want.compression?.type === 'uncompressed');
+      // What is in a containerd is for others too, who expect an image to be whole.
+      const whole = exact || (want.store && ctx.store.kind === 'containerd');
       const real =
         want.push || want.compression !== undefined || want.forceCompression || epoch !== undefined;
       if (want.unpack) await Promise.all(request.results.map(({ ref }) => ref?.snapshot(contextOf(ctx))));
@@ -31,7 +33,7 @@ export function imageExporter(attrs: Record<string, string>): Exporter {
           type: want.push || want.forceCompression ? 'gzip' : 'uncompressed',
         },
         force: want.forceCompression,
-        blobs: exact ? 'all' : real ? 'new' : 'none',
+        blobs: whole ? 'all' : real ? 'new' : 'none',
         epoch,
         created,
         ociTypes: want.ociTypes ?? true,

@@ -7,6 +7,7 @@ import type { Compression, LayerBlob } from '../layer/types.ts';
 import { chainId } from '../oci/digest.ts';
 import { type Descriptor, type Digest, mediaTypes } from '../oci/types.ts';
 import type { Ref, RefContext, RefLayer } from '../store/ref.ts';
+import { nameByChains } from './chain-names.ts';
 import type { ExportContext } from './types.ts';
 
 export interface LayerOptions {
@@ -46,12 +47,13 @@ export async function exportLayers(
   const known = (await ref.layers()) ?? (await layersOfKey(await ref.snapshot(refContext), ctx));
   const layers = await Promise.all(known.map((layer) => exportLayer(layer, ctx, options)));
   const keys = known.map(({ snapshot }) => snapshot);
+  let top = keys.at(-1);
   if (options.epoch === undefined && keys.every((key) => key !== undefined)) {
-    await labelChain(
-      ctx.store,
-      keys,
-      layers.map(({ diffId }) => diffId),
-    );
+    const diffIds = layers.map(({ diffId }) => diffId);
+    await labelChain(ctx.store, keys, diffIds);
+    if (ctx.store.kind === 'containerd' && options.blobs === 'all') {
+      top = (await nameByChains(ctx.store, keys, diffIds, ctx.lease)) ?? top;
+    }
   }
   if (options.blobs === 'all') {
     await Promise.all(
@@ -72,7 +74,7 @@ export async function exportLayers(
   }
   return {
     layers: layers.map((layer) => ({ ...layer, descriptor: typed(layer.descriptor, options.ociTypes) })),
-    top: keys.at(-1),
+    top,
   };
 }
 

@@ -38,7 +38,10 @@ export async function materialize(
   throwIfAborted(ctx.signal);
   const top = chains.at(-1) as Digest;
   const known = await heldChain(store, top, ctx.lease);
-  if (known !== undefined) return known;
+  if (known !== undefined) {
+    await labelForeign(store, source, layers, chains);
+    return known;
+  }
   let running = perStore.get(store);
   if (running === undefined) {
     running = new Map();
@@ -51,6 +54,28 @@ export async function materialize(
   );
   await store.leases.add(ctx.lease, { type: 'snapshot', id: key });
   return key;
+}
+
+/**
+ * Snapshots that others unpacked into a containerd bear no labels of ours: what the image says of them is written
+ * down, so that a build on them keeps the image's own layers.
+ */
+async function labelForeign(
+  store: Store,
+  source: string,
+  layers: readonly Layer[],
+  chains: readonly Digest[],
+): Promise<void> {
+  if (store.kind === 'local') return;
+  for (const [i, { descriptor, diffId }] of [...layers.entries()].reverse()) {
+    const info = await store.snapshots.byChain(chains[i] as Digest);
+    if (info === undefined || info.labels[snapshotLabels.diffId] !== undefined) return;
+    await store.snapshots.setLabels(info.key, {
+      [snapshotLabels.diffId]: diffId,
+      [snapshotLabels.chainId]: chains[i],
+      ...originLabels({ blob: descriptor, from: source }),
+    });
+  }
 }
 
 async function heldChain(store: Store, chain: Digest, lease: string): Promise<string | undefined> {
@@ -83,6 +108,7 @@ async function unpackMissing(
     parent = await heldChain(store, chains[first - 1] as Digest, ctx.lease);
     if (parent !== undefined) break;
   }
+  await labelForeign(store, source, layers.slice(0, first), chains);
   // One layer's failure ends the fetching of the others.
   const stop = new AbortController();
   const signal = ctx.signal === undefined ? stop.signal : AbortSignal.any([ctx.signal, stop.signal]);

@@ -27,7 +27,6 @@ export const tasks = {
   'store.copy': () => import('../store/local/tree.ts').then((m) => m.copyTree),
   'store.hash': () => import('../store/local/hash.ts').then((m) => m.hashFile),
   'store.link': () => import('../store/containerd/link-tree.ts').then((m) => m.linkTree),
-  'store.link': () => import('../store/containerd/link-tree.ts').then((m) => m.linkTree),
   'store.remove': () => import('../store/local/tree.ts').then((m) => m.removeTrees),
   'store.usage': () => import('../store/local/tree.ts').then((m) => m.treeUsage),
   'test.echo': () => import('./echo.ts').then((m) => m.echo),

@@ -54,7 +54,9 @@ export async function startContainerd(options: TestContainerdOptions = {}): Prom
     `[plugins."io.containerd.metadata.v1.bolt"]\ncontent_sharing_policy = "${options.sharing ?? 'isolated'}"`,
   ];
   if (options.lazyGc !== false) {
-    lines.push('[plugins."io.containerd.gc.v1.scheduler"]\nmutation_threshold = 1000000\ndeletion_threshold = 1000000');
+    lines.push(
+      '[plugins."io.containerd.gc.v1.scheduler"]\nmutation_threshold = 1000000\ndeletion_threshold = 1000000',
+    );
   }
   writeFileSync(config, `${lines.join('\n')}\n`);
   writeFileSync(logFile, '');

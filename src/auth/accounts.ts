@@ -1,0 +1,59 @@
+/** Names of users and groups, from `/etc/passwd` and `/etc/group`, read again when they change. */
+import { readFileSync, statSync } from 'node:fs';
+
+export interface Accounts {
+  userName(uid: number): string | undefined;
+  uidOf(user: string): number | undefined;
+  gidOf(group: string): number | undefined;
+  /** Groups that the files put a user into besides the primary one. */
+  groupsOf(user: string): number[];
+}
+
+interface Row {
+  name: string;
+  id: number;
+  members: string[];
+}
+
+/** Accounts of this machine. A file that cannot be read has no names in it. */
+export function systemAccounts(passwd = '/etc/passwd', group = '/etc/group'): Accounts {
+  const users = table(passwd);
+  const groups = table(group);
+  return {
+    userName: (uid) => users().find(({ id }) => id === uid)?.name,
+    uidOf: (user) => users().find(({ name }) => name === user)?.id,
+    gidOf: (wanted) => groups().find(({ name }) => name === wanted)?.id,
+    groupsOf: (user) =>
+      groups()
+        .filter(({ members }) => members.includes(user))
+        .map(({ id }) => id),
+  };
+}
+
+function table(path: string): () => Row[] {
+  let key = '';
+  let rows: Row[] = [];
+  return () => {
+    try {
+      const { mtimeMs, size, ino } = statSync(path);
+      const now = `${mtimeMs} ${size} ${ino}`;
+      if (now !== key) {
+        rows = parse(readFileSync(path, 'utf8'));
+        key = now;
+      }
+    } catch {
+      rows = [];
+      key = '';
+    }
+    return rows;
+  };
+}
+
+/** Both files have the name first and the id third; group(5) has members fourth. */
+function parse(text: string): Row[] {
+  return text.split('\n').flatMap((line) => {
+    const [name, , id, members = ''] = line.split(':');
+    if (!name || id === undefined || !/^\d+$/.test(id)) return [];
+    return [{ name, id: Number(id), members: members.split(',') }];
+  });
+}

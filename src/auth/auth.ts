@@ -1,0 +1,138 @@
+/** Auth as the daemon uses it: one answer per request to who asks and what they may do. */
+import { randomUUID } from 'node:crypto';
+import { DrydockError, fail, toDrydockError } from '../errors/error.ts';
+import { type Accounts, systemAccounts } from './accounts.ts';
+import { type AuditLog, openAuditLog } from './audit.ts';
+import { authorize, type PolicyPlace } from './authorize.ts';
+import { identifyConnection } from './connection.ts';
+import { looksLikeJwt, parseAuthorization } from './credential.ts';
+import type { AuthLog } from './log.ts';
+import { createOidcTokens, type OidcTokens } from './oidc.ts';
+import { authorityOf, type Policy } from './policy.ts';
+import { openPolicyFile, type PolicyFile } from './policy-file.ts';
+import { createTokens, type Tokens } from './tokens.ts';
+import type { Ask, Auth, Authority, AuthRequest, Identity, Listener } from './types.ts';
+
+/** Where the policy is looked for unless the daemon is told otherwise. */
+export const defaultPolicyFile = '/etc/drydock/policy.json';
+
+export interface AuthOptions {
+  /** The policy file, which must be there. Without it `/etc/drydock/policy.json` is used if and when it is there. */
+  policyFile?: string;
+  /** Audit lines go to this file; without it to `log`. */
+  auditFile?: string;
+  log: AuthLog;
+  accounts?: Accounts;
+}
+
+/**
+ * Opens auth. Throws `invalid` (with line and column), `not-found` or `denied` when the policy file is not usable,
+ * `invalid` when the audit file is not.
+ */
+export function openAuth(options: AuthOptions): Auth & { policyPlace(): PolicyPlace } {
+  const { log, accounts = systemAccounts() } = options;
+  const ownUid = process.geteuid?.() ?? 0;
+  const policies = openPolicyFile(
+    options.policyFile ?? defaultPolicyFile,
+    options.policyFile === undefined,
+    log,
+    ownUid,
+  );
+  return new EdgeAuth(policies, openAuditLog(options.auditFile, log), accounts);
+}
+
+class EdgeAuth implements Auth {
+  readonly #policies: PolicyFile;
+  readonly #audit: AuditLog;
+  readonly #accounts: Accounts;
+  /** Made for one policy and gone with it. */
+  #checks: { policy: Policy; tokens: Tokens; oidc: OidcTokens } | undefined;
+
+  constructor(policies: PolicyFile, audit: AuditLog, accounts: Accounts) {
+    this.#policies = policies;
+    this.#audit = audit;
+    this.#accounts = accounts;
+  }
+
+  async authority(request: AuthRequest, listener: Listener): Promise<Authority> {
+    const policy = this.#policies.current();
+    const identity = await this.#identify(request, listener, policy);
+    return authorityOf(policy, identity, listener, this.#accounts);
+  }
+
+  async admit(request: AuthRequest, listener: Listener, ask: Ask): Promise<Authority> {
+    const { endpoint, scopes, requestId = randomUUID() } = ask;
+    let identity: Identity | undefined;
+    try {
+      const authority = await this.authority(request, listener);
+      identity = authority.identity;
+      authorize(authority, scopes, endpoint, this.policyPlace());
+      // What is open to anyone was not decided.
+      if (scopes.length > 0)
+        this.#audit.write({ requestId, endpoint, identity, scopes, decision: 'allowed' });
+      return authority;
+    } catch (err) {
+      const error = toDrydockError(err);
+      const decision = error.code === 'denied' || error.code === 'unauthenticated' ? error.code : 'error';
+      this.#audit.write({ requestId, endpoint, identity, scopes, decision, reason: error.message });
+      throw error;
+    }
+  }
+
+  /** A credential in the request's header decides; else the connection's own: certificate or socket peer. */
+  async #identify(request: AuthRequest, listener: Listener, policy: Policy): Promise<Identity> {
+    const credential = parseAuthorization(request.headers.authorization);
+    if (credential === undefined) {
+      const identity = identifyConnection(request.socket, listener, this.#accounts);
+      if (identity.kind === 'anonymous' && listener.kind === 'tcp') refuseWebPages(request);
+      return identity;
+    }
+    const { tokens, oidc } = this.#checksOf(policy);
+    try {
+      if (credential.kind === 'bearer') {
+        const { token } = credential;
+        return looksLikeJwt(token) ? await oidc.check(token) : tokens.bearer(token);
+      }
+      const { user, secret } = credential;
+      // Clients that only know user and password can send an OIDC token as the password.
+      return looksLikeJwt(secret) ? await oidc.check(secret) : await tokens.basic(user, secret);
+    } catch (err) {
+      throw err instanceof DrydockError
+        ? err
+        : fail('internal', 'host', 'the credential cannot be checked', { cause: err });
+    }
+  }
+
+  #checksOf(policy: Policy): { tokens: Tokens; oidc: OidcTokens } {
+    if (this.#checks?.policy !== policy) {
+      this.#checks = { policy, tokens: createTokens(policy.tokens), oidc: createOidcTokens(policy.issuers) };
+    }
+    return this.#checks;
+  }
+
+  policyPlace(): PolicyPlace {
+    return this.#policies.place();
+  }
+
+  reload(): void {
+    this.#policies.reload();
+    this.#audit.reopen();
+  }
+
+  close(): void {
+    this.#audit.close();
+  }
+}
+
+/**
+ * A browser on this machine reaches a loopback port for any page it shows, under any name that page's owner gives
+ * to 127.0.0.1. Docker's clients are no browsers. Throws `denied`.
+ */
+function refuseWebPages({ headers }: AuthRequest): void {
+  const host = String(headers[':authority'] ?? headers.host ?? '').replace(/:\d*$/, '');
+  const ours = host === '' || /^(localhost|127(\.\d+){3}|\[::1\])$/i.test(host);
+  if (ours && headers.origin === undefined && headers['sec-fetch-site'] === undefined) return;
+  throw fail('denied', 'client', 'requests from web pages are refused on a listener without authentication', {
+    hint: 'Address the daemon as localhost or 127.0.0.1, and send no Origin header; or use a token.',
+  });
+}

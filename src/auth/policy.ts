@@ -1,0 +1,151 @@
+/** What a policy says, and what it gives to an identity. Pure: files are read elsewhere. */
+import type { Accounts } from './accounts.ts';
+import { matchesGlob } from './glob.ts';
+import {
+  type Authority,
+  type Entitlement,
+  type Identity,
+  type Listener,
+  type Scope,
+  scopes,
+} from './types.ts';
+
+/** Which identities a rule is for; all that is given must hold. Texts are patterns (`matchesGlob`) unless said otherwise. */
+export type Match =
+  | {
+      kind: 'peer';
+      uid?: number;
+      gid?: number;
+      /** Exact name. */
+      user?: string;
+      /** Exact name. */
+      group?: string;
+      /** Member of the group that owns the socket. */
+      socketGroup?: true;
+    }
+  | { kind: 'cert'; cn?: string; san?: string; fingerprint?: string }
+  | { kind: 'token'; name: string }
+  | {
+      kind: 'oidc';
+      /** Exact. */
+      issuer: string;
+      subject?: string;
+      email?: string;
+      group?: string;
+      claims: ReadonlyMap<string, string>;
+    }
+  | { kind: 'anonymous'; insecureListener?: true };
+
+export interface Rule {
+  match: Match;
+  scopes: ReadonlySet<Scope>;
+  allow: ReadonlySet<Entitlement>;
+}
+
+export type TokenHash =
+  | { kind: 'sha256'; digest: Buffer }
+  | { kind: 'scrypt'; n: number; r: number; p: number; salt: Buffer; digest: Buffer };
+
+export interface TokenEntry {
+  name: string;
+  hash: TokenHash;
+  /** Milliseconds since the epoch. */
+  expires?: number;
+}
+
+export interface Issuer {
+  issuer: string;
+  audience: string[];
+  /** File or URL of the key set; from the issuer's discovery document when missing. */
+  jwks?: { file: string } | { url: string };
+  algorithms: string[];
+  clockSkewSeconds: number;
+}
+
+export interface Policy {
+  rules: readonly Rule[];
+  tokens: readonly TokenEntry[];
+  issuers: readonly Issuer[];
+  /** The file it came from; missing for the built-in one. */
+  file?: string;
+}
+
+export const allScopes: ReadonlySet<Scope> = new Set(Object.keys(scopes) as Scope[]);
+
+/**
+ * The policy where there is no file: on the unix socket root, the daemon's own user and members of the socket's group
+ * may do everything; on a listener that a flag declared insecure anyone may; others may do nothing.
+ */
+export function defaultPolicy(ownUid: number): Policy {
+  const everything = { scopes: allScopes, allow: new Set<Entitlement>(['network.host']) };
+  return {
+    rules: [
+      { match: { kind: 'peer', uid: 0 }, ...everything },
+      { match: { kind: 'peer', uid: ownUid }, ...everything },
+      { match: { kind: 'peer', socketGroup: true }, ...everything },
+      { match: { kind: 'anonymous', insecureListener: true }, ...everything },
+    ],
+    tokens: [],
+    issuers: [],
+  };
+}
+
+/** What the policy gives to an identity: the union of all rules that match it. */
+export function authorityOf(
+  policy: Policy,
+  identity: Identity,
+  listener: Listener,
+  accounts: Accounts,
+): Authority {
+  const given = new Set<Scope>();
+  const allow = new Set<Entitlement>();
+  for (const rule of policy.rules) {
+    if (!matches(rule.match, identity, listener, accounts)) continue;
+    for (const scope of rule.scopes) given.add(scope);
+    for (const entitlement of rule.allow) allow.add(entitlement);
+  }
+  return { identity, scopes: given, allow };
+}
+
+function matches(match: Match, id: Identity, listener: Listener, accounts: Accounts): boolean {
+  if (match.kind === 'peer') {
+    if (id.kind !== 'peer') return false;
+    const inGroup = (gid: number | undefined) =>
+      gid !== undefined && (id.gid === gid || id.groups.includes(gid));
+    return (
+      (match.uid === undefined || match.uid === id.uid) &&
+      (match.user === undefined || accounts.uidOf(match.user) === id.uid) &&
+      (match.gid === undefined || inGroup(match.gid)) &&
+      (match.group === undefined || inGroup(accounts.gidOf(match.group))) &&
+      (match.socketGroup === undefined || (listener.kind === 'unix' && inGroup(listener.gid)))
+    );
+  }
+  if (match.kind === 'cert') {
+    return (
+      id.kind === 'cert' &&
+      fits(match.cn, id.cn === undefined ? [] : [id.cn]) &&
+      fits(match.san, id.sans) &&
+      (match.fingerprint === undefined || match.fingerprint === id.fingerprint)
+    );
+  }
+  if (match.kind === 'token') return id.kind === 'token' && matchesGlob(match.name, id.name);
+  if (match.kind === 'oidc') {
+    return (
+      id.kind === 'oidc' &&
+      id.issuer === match.issuer &&
+      fits(match.subject, [id.subject]) &&
+      fits(match.email, id.email === undefined ? [] : [id.email]) &&
+      fits(match.group, id.groups) &&
+      [...match.claims].every(([name, pattern]) => {
+        const claim = Object.hasOwn(id.claims, name) ? id.claims[name] : undefined;
+        return fits(pattern, claim === undefined ? [] : Array.isArray(claim) ? claim : [String(claim)]);
+      })
+    );
+  }
+  if (id.kind !== 'anonymous') return false;
+  return match.insecureListener === undefined || (listener.kind === 'tcp' && listener.insecure);
+}
+
+function fits(pattern: string | undefined, texts: readonly string[]): boolean {
+  return pattern === undefined || texts.some((text) => matchesGlob(pattern, text));
+}

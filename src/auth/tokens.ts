@@ -1,0 +1,97 @@
+/** Checks static tokens and passwords against a policy's entries. */
+import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
+import { fail } from '../errors/error.ts';
+import { printable } from './identity.ts';
+import type { TokenEntry } from './policy.ts';
+import { sha256, verifies } from './token-hash.ts';
+import type { TokenIdentity } from './types.ts';
+
+/** Passwords being hashed at once; more would let guesses starve builds of Node's few threads. */
+const maxHashing = 8;
+const maxRemembered = 256;
+
+export interface Tokens {
+  /** The identity of a bearer token. Throws `unauthenticated`. */
+  bearer(token: string): TokenIdentity;
+  /** The identity of a name with its token or password. Throws `unauthenticated`, or `unavailable` under a flood of guesses. */
+  basic(name: string, secret: string): Promise<TokenIdentity>;
+}
+
+export function createTokens(entries: readonly TokenEntry[], now: () => number = Date.now): Tokens {
+  const made = entries.flatMap((entry) =>
+    entry.hash.kind === 'sha256' ? [{ entry, digest: entry.hash.digest }] : [],
+  );
+  const chosen = entries.find(({ hash }) => hash.kind === 'scrypt');
+  /** Passwords found right, so that scrypt runs once and not per request; keyed so that the key tells nothing. */
+  const remembered = new Set<string>();
+  const key = randomBytes(32);
+  let hashing = 0;
+
+  async function check(secret: string, entry: TokenEntry): Promise<boolean> {
+    if (entry.hash.kind === 'sha256') return verifies(secret, entry.hash);
+    const memory = createHmac('sha256', key).update(`${entry.name}\0${secret}`).digest('base64');
+    if (remembered.has(memory)) return true;
+    if (hashing >= maxHashing) {
+      throw fail('unavailable', 'host', 'too many passwords are being checked at once', {
+        hint: 'Try again in a moment.',
+      });
+    }
+    hashing++;
+    try {
+      if (!(await verifies(secret, entry.hash))) return false;
+    } finally {
+      hashing--;
+    }
+    if (remembered.size >= maxRemembered) remembered.clear();
+    remembered.add(memory);
+    return true;
+  }
+
+  function identity(entry: TokenEntry): TokenIdentity {
+    if (entry.expires !== undefined && entry.expires <= now()) {
+      throw fail(
+        'unauthenticated',
+        'client',
+        `the token ${entry.name} expired at ${new Date(entry.expires).toISOString()}`,
+        {
+          hint: `Make a new one with \`drydock token create ${entry.name}\` and put its line into the policy file.`,
+        },
+      );
+    }
+    return { kind: 'token', name: entry.name };
+  }
+
+  return {
+    bearer(token) {
+      const digest = sha256(token);
+      let found: TokenEntry | undefined;
+      // All are compared, so that the time taken does not tell which one is near.
+      for (const each of made) if (timingSafeEqual(digest, each.digest)) found = each.entry;
+      if (found === undefined) {
+        throw fail('unauthenticated', 'client', 'the bearer token is not one this daemon knows', {
+          hint: 'Make one with `drydock token create NAME` and put the line it prints into the policy file.',
+        });
+      }
+      return identity(found);
+    },
+    async basic(name, secret) {
+      const entry = entries.find((each) => each.name === name);
+      // An unknown name takes as long as a wrong password, so that names cannot be found by trying.
+      const right = await check(secret, entry ?? chosen ?? noEntry);
+      if (entry === undefined || !right) {
+        throw fail(
+          'unauthenticated',
+          'client',
+          `wrong name or secret for ${printable(name) || 'an empty name'}`,
+          {
+            hint: 'The user is the name of the token in the policy file, the password is the token.',
+          },
+        );
+      }
+      return identity(entry);
+    },
+  };
+}
+
+/** A hash nothing has. */
+const noEntry: TokenEntry = { name: '', hash: { kind: 'sha256', digest: Buffer.alloc(32) } };

@@ -1,0 +1,36 @@
+/** The layers of an image under the names that containerd looks for. */
+import { DrydockError } from '../errors/error.ts';
+import { chainId } from '../oci/digest.ts';
+import type { Digest } from '../oci/types.ts';
+import type { Store } from '../store/store.ts';
+
+/**
+ * containerd takes an image as unpacked when the snapshot of each layer's stack has its chain ID as its name. Gives
+ * the layers (bottom first) such snapshots, so that containers start from the image without unpacking it again;
+ * returns the topmost. Undefined where the store cannot put a layer elsewhere without copying.
+ */
+export async function nameByChains(
+  store: Store,
+  keys: readonly string[],
+  diffIds: readonly Digest[],
+  lease: string,
+): Promise<string | undefined> {
+  const { snapshots, leases } = store;
+  let parent: string | undefined;
+  for (const [i, key] of keys.entries()) {
+    const name = chainId(diffIds.slice(0, i + 1)) as Digest;
+    if ((await snapshots.stat(name))?.kind === 'committed') {
+      await leases.add(lease, { type: 'snapshot', id: name });
+    } else {
+      if (snapshots.restack === undefined) return undefined;
+      try {
+        await snapshots.restack(name, key, parent, { lease });
+      } catch (err) {
+        // Another build of the same layers was faster; its snapshot is under our lease.
+        if (!(err instanceof DrydockError) || err.code !== 'exists') throw err;
+      }
+    }
+    parent = name;
+  }
+  return parent;
+}

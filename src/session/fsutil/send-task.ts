@@ -1,0 +1,212 @@
+/** Worker task `session.send`: the sending side of fsutil's protocol, of one or more trees. */
+import { closeSync, readSync } from 'node:fs';
+import type { MessagePort } from 'node:worker_threads';
+import { canceled, DrydockError, fail, toDrydockError } from '../../errors/error.ts';
+import { openEntry } from '../../fs/make.ts';
+import { openView } from '../../fs/open.ts';
+import { walkSelected } from '../../fs/select.ts';
+import type { FsEntry, FsView, ViewSpec } from '../../fs/view.ts';
+import { major, minor } from '../../linux/libc.ts';
+import type { TaskContext } from '../../workers/tasks.ts';
+import { Deframer } from '../grpc/frame.ts';
+import { goMode } from './mode.ts';
+import { ERR, FIN, PacketWriter, REQ, readPacket, type Stat } from './packet.ts';
+import { WorkerPipe } from './port.ts';
+
+/** A tree to send. */
+export interface SendTree {
+  spec: ViewSpec;
+  /** Name of a folder to put it in, when there is more than one. */
+  prefix?: string;
+  /** Patterns of what is never sent, whatever the view selects. */
+  excludes?: readonly string[];
+}
+
+export interface SendArgs {
+  /** Sorted by their prefixes. */
+  trees: readonly SendTree[];
+  /** Times of all that is sent, ns since the epoch; undefined: the view's. */
+  timestampNs?: bigint;
+  port: MessagePort;
+}
+
+export interface Sent {
+  entries: number;
+  /** Bytes of file contents. */
+  bytes: number;
+}
+
+/** Bytes per DATA packet: few enough for every receiver's limit on messages. */
+const chunkSize = 128 * 1024;
+const flushAt = 256 * 1024;
+
+/** Throws `unavailable` (hop `session`) when the peer goes away or says that it failed, or what reading a file failed with. */
+export async function send(args: SendArgs, ctx: TaskContext): Promise<Sent> {
+  const pipe = new WorkerPipe(args.port);
+  const sender = new Sender(pipe, args, ctx);
+  try {
+    sender.list();
+    await sender.serve();
+    return { entries: sender.entries, bytes: sender.bytes };
+  } catch (err) {
+    const error = err instanceof DrydockError ? err : toDrydockError(err, 'session');
+    sender.fail(error);
+    throw error;
+  } finally {
+    pipe.close();
+  }
+}
+
+class Sender {
+  entries = 0;
+  bytes = 0;
+  readonly #pipe: WorkerPipe;
+  readonly #args: SendArgs;
+  readonly #ctx: TaskContext;
+  readonly #out = new PacketWriter();
+  /** Files that may be asked for, by their place in the list. */
+  readonly #files = new Map<number, FsEntry>();
+  readonly #chunk = Buffer.allocUnsafe(chunkSize);
+
+  constructor(pipe: WorkerPipe, args: SendArgs, ctx: TaskContext) {
+    this.#pipe = pipe;
+    this.#args = args;
+    this.#ctx = ctx;
+  }
+
+  /** Sends the list. The peer may ask for files while it is still coming. */
+  list(): void {
+    for (const tree of this.#args.trees) this.#listTree(tree);
+    this.#out.stat(undefined);
+    this.#flush();
+  }
+
+  /** Answers until the peer has all it wants. */
+  async serve(): Promise<void> {
+    const messages = new Deframer();
+    for (;;) {
+      const batch = await this.#pipe.next();
+      if (batch === undefined)
+        throw fail('unavailable', 'session', 'the peer stopped before it had all files');
+      for (const message of messages.push(batch)) {
+        const { type, id, data } = readPacket(message);
+        if (type === REQ) await this.#file(id);
+        else if (type === ERR) {
+          const said = Buffer.from(data).toString('utf8').slice(0, 2000);
+          throw fail('unavailable', 'session', `the peer could not take the files: ${said}`);
+        } else if (type === FIN) {
+          this.#out.fin();
+          this.#flush();
+          return;
+        }
+      }
+      this.#flush();
+    }
+  }
+
+  /** Tells the peer why nothing more comes. */
+  fail(error: DrydockError): void {
+    if (error.code === 'canceled') return;
+    this.#out.error(error.message);
+    this.#flush();
+  }
+
+  #listTree({ spec, prefix, excludes }: SendTree): void {
+    const view = openView(spec);
+    const root = view.lstat('/');
+    if (root === undefined) return;
+    const at = prefix === undefined || prefix === '' ? '' : `${prefix}/`;
+    if (at !== '') this.#stat(view, { ...root, type: 'dir' }, at.slice(0, -1), '');
+    const links = new Map<string, string>();
+    walkSelected(
+      view,
+      root,
+      { excludes },
+      {
+        enter: (entry, rel) => {
+          if (rel !== '') this.#stat(view, entry, at + rel, '');
+        },
+        file: (entry, rel) => {
+          if (entry.type === 'socket') return;
+          let link = entry.link ?? '';
+          if (entry.type === 'file' && entry.nlink > 1) {
+            const key = `${entry.dev}:${entry.ino}`;
+            const first = links.get(key);
+            if (first === undefined) links.set(key, at + rel);
+            else link = first;
+          }
+          this.#stat(view, entry, at + rel, link);
+        },
+        leave: () => {},
+      },
+    );
+  }
+
+  #stat(view: FsView, entry: FsEntry, path: string, link: string): void {
+    const isFile = entry.type === 'file';
+    const stat: Stat = {
+      path,
+      mode: goMode(entry.type, entry.type === 'symlink' ? 0o777 : entry.mode),
+      uid: entry.uid,
+      gid: entry.gid,
+      size: isFile && link === '' ? entry.size : 0,
+      mtimeNs: this.#args.timestampNs ?? entry.mtimeNs,
+      link,
+      devmajor: entry.rdev === undefined ? 0 : major(entry.rdev),
+      devminor: entry.rdev === undefined ? 0 : minor(entry.rdev),
+      xattrs: view.xattrs(entry),
+    };
+    if (isFile) this.#files.set(this.entries, entry);
+    this.entries++;
+    this.#out.stat(stat);
+    if ((this.entries & 63) === 0 && this.#ctx.aborted()) throw canceled();
+    if (this.#out.size >= flushAt) this.#flush();
+  }
+
+  async #file(id: number): Promise<void> {
+    const entry = this.#files.get(id);
+    if (entry === undefined)
+      throw fail('invalid', 'session', `the peer asked for file ${id}, which there is not`);
+    this.#files.delete(id);
+    let fd: number;
+    try {
+      fd = openEntry(entry);
+    } catch (cause) {
+      throw unreadable(entry, cause);
+    }
+    try {
+      for (;;) {
+        let n: number;
+        try {
+          n = readSync(fd, this.#chunk, 0, chunkSize, null);
+        } catch (cause) {
+          throw unreadable(entry, cause);
+        }
+        if (n > 0) this.#out.data(id, this.#chunk.subarray(0, n));
+        this.bytes += n;
+        if (this.#out.size >= flushAt) {
+          this.#flush();
+          if (this.#ctx.aborted()) throw canceled();
+          await this.#pipe.room();
+        }
+        // A short read of a regular file is its end.
+        if (n < chunkSize) break;
+      }
+    } finally {
+      closeSync(fd);
+    }
+    this.#out.data(id, this.#chunk.subarray(0, 0));
+  }
+
+  #flush(): void {
+    this.#pipe.send(this.#out.take());
+  }
+}
+
+function unreadable(entry: FsEntry, cause: unknown): DrydockError {
+  const why = cause instanceof Error ? cause.message : String(cause);
+  return fail('unavailable', 'session', `${entry.path} could not be read while it was sent: ${why}`, {
+    cause,
+    hint: 'Do not change files while they are being sent; check that they may be read.',
+  });
+}

@@ -1,0 +1,372 @@
+/** Makes a folder like the one a peer describes, asking for the bytes of those files alone that differ. Worker thread. */
+import {
+  type BigIntStats,
+  chmodSync,
+  closeSync,
+  lchownSync,
+  linkSync,
+  mkdirSync,
+  readdirSync,
+  readlinkSync,
+  rmSync,
+  symlinkSync,
+} from 'node:fs';
+import { type DrydockError, errnoCode, fail } from '../../errors/error.ts';
+import { createFile, finishFile, finishPath, makeNode, writeAll } from '../../fs/make.ts';
+import { compareNames } from '../../fs/paths.ts';
+import { fileType, isOwnXattr, lstatHost } from '../../fs/stat.ts';
+import { lgetxattr, llistxattr, lremovexattr, lutimesNs, makedev } from '../../linux/libc.ts';
+import { permissionsOf, typeOf } from './mode.ts';
+import type { Stat } from './packet.ts';
+
+export interface ReceiveOptions {
+  /**
+   * `mirror`: `dest` becomes exactly what is sent; what is there and the same (type, size, mode, times) stays and is
+   * not asked for. `fresh`: `dest` is emptied first. `merge`: what is sent comes on top of what is there.
+   */
+  mode: 'mirror' | 'fresh' | 'merge';
+  /** Keep the owners that are sent; else everything is ours. */
+  owners: boolean;
+}
+
+interface Frame {
+  path: string;
+  host: string;
+  /** Names in the folder on disk that were not sent yet. */
+  unseen: Set<string>;
+  /** The last name sent: names must come in order. */
+  last: string | undefined;
+  /** What it is to be like; undefined: the top, which stays as it is. */
+  stat: Stat | undefined;
+  changed: boolean;
+}
+
+interface Pending {
+  host: string;
+  stat: Stat;
+  fd: number | undefined;
+}
+
+/** Files that a sender may send at the same time; others send four. */
+const maxOpen = 256;
+
+/**
+ * Call `stat` for each file in the order of their paths, then `statsEnd`; `data` and `dataEnd` as they come; when
+ * `complete`, `finish`. Paths that lead out of the folder, through a symlink, or that are out of order are refused
+ * with `invalid` (hop `session`). Nothing is ever written through a symlink. After a failure call `abort`.
+ */
+export class TreeReceiver {
+  entries = 0;
+  bytes = 0;
+  readonly #options: ReceiveOptions;
+  readonly #stack: Frame[];
+  readonly #pending = new Map<number, Pending>();
+  /** Paths of regular files: what hard links may lead to. */
+  readonly #files = new Set<string>();
+  readonly #links: { path: string; host: string; target: string; parent: Frame }[] = [];
+  readonly #folders: Frame[] = [];
+  readonly #dest: string;
+  readonly #uid = process.geteuid?.() ?? 0;
+  readonly #gid = process.getegid?.() ?? 0;
+  #open = 0;
+  #ended = false;
+
+  constructor(dest: string, options: ReceiveOptions) {
+    this.#dest = dest;
+    this.#options = options;
+    if (options.mode === 'fresh') {
+      for (const name of readdirSync(dest)) rmSync(`${dest}/${name}`, { recursive: true, force: true });
+    }
+    this.#stack = [
+      {
+        path: '',
+        host: dest,
+        unseen: new Set(readdirSync(dest)),
+        last: undefined,
+        stat: undefined,
+        changed: false,
+      },
+    ];
+  }
+
+  /** Files asked for that have not come whole. */
+  get waiting(): number {
+    return this.#pending.size;
+  }
+
+  get complete(): boolean {
+    return this.#ended && this.#pending.size === 0;
+  }
+
+  /** Takes the description of file number `id`. Returns whether its bytes are wanted. */
+  stat(id: number, stat: Stat): boolean {
+    if (this.#ended) throw refused('it listed a file after the end of its list');
+    const { path } = stat;
+    const type = typeOf(stat.mode);
+    const parent = this.#enter(path);
+    const name = path.slice(path.lastIndexOf('/') + 1);
+    const host = `${parent.host}/${name}`;
+    const there = parent.unseen.delete(name) ? lstatHost(host) : undefined;
+    const kind = there && fileType(Number(there.mode));
+    this.entries++;
+    if (type === undefined) throw refused(`${quote(path)} is of an unknown type (mode ${stat.mode})`);
+    if (type === 'dir') {
+      this.#folder(parent, host, stat, kind === 'dir' ? there : undefined, there !== undefined);
+      return false;
+    }
+    if (type === 'file') {
+      this.#files.add(path);
+      if (stat.link !== '') {
+        this.#link(parent, host, stat);
+        return false;
+      }
+      if (kind === 'file' && this.#same(host, stat, there!)) return false;
+      this.#replace(parent, host, there !== undefined);
+      const file: Pending = { host, stat, fd: undefined };
+      if (stat.size === 0) {
+        this.#close(file);
+        return false;
+      }
+      this.#pending.set(id, file);
+      return true;
+    }
+    if (kind === type && there!.mtimeNs === stat.mtimeNs && this.#options.mode === 'mirror') {
+      if (type === 'symlink' ? readlinkSync(host) === stat.link : there!.rdev === rdevOf(stat)) return false;
+    }
+    if (type === 'socket') {
+      // Nobody can use it; it is left out as the senders leave it out.
+      this.#replace(parent, host, there !== undefined);
+      return false;
+    }
+    this.#replace(parent, host, there !== undefined);
+    if (type === 'symlink') {
+      if (stat.link === '') throw refused(`${quote(path)} is a symlink without a target`);
+      symlinkSync(stat.link, host);
+    } else {
+      try {
+        makeNode(host, { type, rdev: rdevOf(stat), path });
+      } catch (err) {
+        // Devices need a privilege that a receiver need not have.
+        if (errnoCode(err) === 'EPERM') return false;
+        throw err;
+      }
+      chmodSync(host, permissionsOf(stat.mode));
+    }
+    this.#own(host, stat);
+    finishPath(host, { mode: 0, uid: 0, gid: 0, mtimeNs: stat.mtimeNs });
+    return false;
+  }
+
+  /** The list of files is whole. */
+  statsEnd(): void {
+    if (this.#ended) throw refused('it ended its list twice');
+    while (this.#stack.length > 0) this.#leave();
+    this.#ended = true;
+  }
+
+  /** Bytes of a file that was asked for. */
+  data(id: number, bytes: Uint8Array): void {
+    const file = this.#pending.get(id);
+    if (file === undefined) throw refused(`it sent data of file ${id}, which was not asked for`);
+    if (file.fd === undefined) {
+      if (this.#open >= maxOpen) throw refused(`it sends more than ${maxOpen} files at once`);
+      file.fd = createFile(file.host, permissionsOf(file.stat.mode));
+      this.#open++;
+    }
+    writeAll(file.fd, bytes);
+    this.bytes += bytes.length;
+  }
+
+  /** A file has come whole. */
+  dataEnd(id: number): void {
+    const file = this.#pending.get(id);
+    if (file === undefined) throw refused(`it ended file ${id}, which was not asked for`);
+    this.#pending.delete(id);
+    if (file.fd !== undefined) this.#open--;
+    this.#close(file);
+  }
+
+  /** Hard links, and the modes and times of folders, once nothing more is written. */
+  finish(): void {
+    for (const { path, host, target, parent } of this.#links) {
+      const to = `${this.#dest}/${target}`;
+      const have = lstatHost(host);
+      const want = lstatHost(to);
+      if (want === undefined)
+        throw refused(`${quote(path)} is a hard link to ${quote(target)}, which is not there`);
+      if (have !== undefined && have.ino === want.ino && have.dev === want.dev) continue;
+      if (have !== undefined) rmSync(host, { recursive: true });
+      linkSync(to, host);
+      parent.changed = true;
+    }
+    for (const { host, stat, changed } of this.#folders.reverse()) {
+      if (!changed || stat === undefined) continue;
+      this.#own(host, stat);
+      chmodSync(host, permissionsOf(stat.mode));
+      setXattrs(host, stat.xattrs);
+      lutimesNs(host, stat.mtimeNs, stat.mtimeNs);
+    }
+  }
+
+  /** Closes what is open and removes files that are not whole. */
+  abort(): void {
+    for (const file of this.#pending.values()) {
+      if (file.fd === undefined) continue;
+      closeSync(file.fd);
+      rmSync(file.host, { force: true });
+    }
+    this.#pending.clear();
+  }
+
+  /** The folder a path is in: it must have been sent, and the path must come after those before it. */
+  #enter(path: string): Frame {
+    checkPath(path);
+    const slash = path.lastIndexOf('/');
+    const dir = slash < 0 ? '' : path.slice(0, slash);
+    const name = path.slice(slash + 1);
+    while (this.#stack.length > 1 && this.#stack.at(-1)!.path !== dir) this.#leave();
+    const frame = this.#stack.at(-1)!;
+    if (frame.path !== dir) throw refused(`${quote(path)} came without its folder, or out of order`);
+    if (frame.last !== undefined && compareNames(frame.last, name) >= 0) {
+      const how = frame.last === name ? 'twice' : `after ${quote(frame.last)}, out of order`;
+      throw refused(`${quote(path)} came ${how}`);
+    }
+    frame.last = name;
+    return frame;
+  }
+
+  #leave(): void {
+    const frame = this.#stack.pop()!;
+    if (this.#options.mode === 'merge') return;
+    for (const name of frame.unseen) {
+      rmSync(`${frame.host}/${name}`, { recursive: true, force: true });
+      frame.changed = true;
+    }
+  }
+
+  #folder(
+    parent: Frame,
+    host: string,
+    stat: Stat,
+    there: { mode: bigint; mtimeNs: bigint } | undefined,
+    blocked: boolean,
+  ): void {
+    const frame: Frame = {
+      path: stat.path,
+      host,
+      unseen: new Set(),
+      last: undefined,
+      stat,
+      changed: true,
+    };
+    if (there === undefined) {
+      this.#replace(parent, host, blocked);
+      mkdirSync(host, { mode: 0o700 });
+    } else {
+      const mode = Number(there.mode) & 0o7777;
+      frame.changed =
+        this.#options.mode === 'merge' ||
+        mode !== permissionsOf(stat.mode) ||
+        there.mtimeNs !== stat.mtimeNs ||
+        !sameXattrs(host, stat.xattrs);
+      // Others than root may write into it only like this; `finish` sets it right.
+      if (this.#uid !== 0 && (mode & 0o700) !== 0o700) {
+        chmodSync(host, mode | 0o700);
+        frame.changed = true;
+      }
+      frame.unseen = new Set(readdirSync(host));
+    }
+    this.#folders.push(frame);
+    this.#stack.push(frame);
+  }
+
+  #link(parent: Frame, host: string, stat: Stat): void {
+    const { path, link } = stat;
+    checkPath(link);
+    if (!this.#files.has(link) || link === path) {
+      throw refused(`${quote(path)} is a hard link to ${quote(link)}, which is no file sent before it`);
+    }
+    this.#links.push({ path, host, target: link, parent });
+  }
+
+  /** Whether the file on disk is the one described, but for what can be set without its bytes. */
+  #same(host: string, stat: Stat, there: BigIntStats): boolean {
+    if (this.#options.mode !== 'mirror') return false;
+    if (there.size !== BigInt(stat.size) || there.mtimeNs !== stat.mtimeNs) return false;
+    const mode = permissionsOf(stat.mode);
+    const sameMode = (Number(there.mode) & 0o7777) === mode;
+    const sameAttributes = sameXattrs(host, stat.xattrs);
+    if (sameMode && sameAttributes) return true;
+    // A change here would be one of the other names of the file, too.
+    if (there.nlink > 1n) return false;
+    if (!sameMode) chmodSync(host, mode);
+    if (!sameAttributes) setXattrs(host, stat.xattrs);
+    return true;
+  }
+
+  #replace(parent: Frame, host: string, there: boolean): void {
+    if (there) rmSync(host, { recursive: true, force: true });
+    parent.changed = true;
+  }
+
+  /** Ends a file: the last of its bytes are written. */
+  #close({ host, stat, fd }: Pending): void {
+    const mode = permissionsOf(stat.mode);
+    const file = fd ?? createFile(host, mode);
+    try {
+      const [uid, gid] = this.#options.owners ? [stat.uid, stat.gid] : [this.#uid, this.#gid];
+      finishFile(file, { mode, uid, gid }, false);
+    } finally {
+      closeSync(file);
+    }
+    const xattrs = stat.xattrs.filter(([name]) => isOwnXattr(name));
+    finishPath(host, { mode, uid: 0, gid: 0, mtimeNs: stat.mtimeNs, xattrs });
+  }
+
+  #own(host: string, stat: Stat): void {
+    if (this.#options.owners && (stat.uid !== this.#uid || stat.gid !== this.#gid)) {
+      lchownSync(host, stat.uid, stat.gid);
+    }
+  }
+}
+
+function rdevOf(stat: Stat): bigint {
+  return typeOf(stat.mode) === 'fifo' ? 0n : makedev(stat.devmajor, stat.devminor);
+}
+
+function sameXattrs(host: string, sent: Stat['xattrs']): boolean {
+  const have = llistxattr(host).filter(isOwnXattr);
+  const want = sent.filter(([name]) => isOwnXattr(name));
+  if (have.length !== want.length) return false;
+  return want.every(([name, value]) => lgetxattr(host, name)?.equals(value) === true);
+}
+
+function setXattrs(host: string, sent: Stat['xattrs']): void {
+  const want = sent.filter(([name]) => isOwnXattr(name));
+  const names = new Set(want.map(([name]) => name));
+  for (const name of llistxattr(host)) if (isOwnXattr(name) && !names.has(name)) lremovexattr(host, name);
+  finishPath(host, { mode: 0, uid: 0, gid: 0, xattrs: want });
+}
+
+function checkPath(path: string): void {
+  if (path === '') throw refused('it sent a file without a path');
+  if (path.startsWith('/')) throw refused(`${quote(path)} is an absolute path`);
+  if (path.includes('\0')) throw refused(`${quote(path)} has a NUL in it`);
+  if (path.includes('\ufffd')) {
+    throw fail('unsupported', 'session', `a file name of the client is not valid UTF-8: ${quote(path)}`, {
+      hint: 'Rename the file, or exclude it with .dockerignore.',
+    });
+  }
+  for (const part of path.split('/')) {
+    if (part === '..') throw refused(`${quote(path)} leads out of the folder`);
+    if (part === '' || part === '.') throw refused(`${quote(path)} is not a clean path`);
+  }
+}
+
+function quote(path: string): string {
+  return JSON.stringify(path.length > 300 ? `${path.slice(0, 300)}…` : path);
+}
+
+function refused(why: string): DrydockError {
+  return fail('invalid', 'session', `the peer's files were refused: ${why}`);
+}

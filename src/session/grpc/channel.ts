@@ -1,0 +1,244 @@
+/** A gRPC client over one connection that is there already: the client's, turned round. */
+import {
+  type ClientHttp2Session,
+  type ClientHttp2Stream,
+  connect,
+  constants,
+  type IncomingHttpHeaders,
+} from 'node:http2';
+import type { Duplex } from 'node:stream';
+import { canceled } from '../../errors/error.ts';
+import { Deframer, frame } from './frame.ts';
+import { decodeMessage, GrpcError, OK, UNAVAILABLE, UNIMPLEMENTED, UNKNOWN } from './status.ts';
+
+/** Key → values, lower-case keys. */
+export type Metadata = Record<string, string | readonly string[]>;
+
+/** The connection is gone: closed by its peer, broken, or silent. */
+export class ConnectionLost extends Error {
+  override readonly name = 'ConnectionLost';
+}
+
+export interface CallOptions {
+  metadata?: Metadata;
+  signal?: AbortSignal;
+}
+
+/** Bytes that a peer may send ahead, per call and for all together. */
+const callWindow = 8 << 20;
+const connectionWindow = 16 << 20;
+
+const http2Settings = {
+  enablePush: false,
+  initialWindowSize: callWindow,
+  maxFrameSize: 1 << 20,
+  maxHeaderListSize: 1 << 20,
+} as const;
+
+export interface ChannelOptions {
+  /** How long a peer may take to say its first word, ms. */
+  helloMs?: number;
+  /** While calls are open: how often to ask whether the peer is there, and how long it may take to answer, ms. */
+  pingMs?: number;
+}
+
+export class GrpcChannel {
+  /** Settles when the connection is over, with the reason. Never rejects. */
+  readonly closed: Promise<ConnectionLost>;
+  readonly #session: ClientHttp2Session;
+  readonly #hello: Promise<void>;
+  readonly #options: Required<ChannelOptions>;
+  #lost: ConnectionLost | undefined;
+  #calls = 0;
+  #pinging: NodeJS.Timeout | undefined;
+
+  constructor(socket: Duplex, options: ChannelOptions = {}) {
+    this.#options = { helloMs: 10_000, pingMs: 10_000, ...options };
+    let reason: string | undefined;
+    socket.on('error', (err) => {
+      reason ??= err.message;
+    });
+    const session = connect('http://localhost', {
+      createConnection: () => socket,
+      settings: http2Settings,
+      maxSessionMemory: 256,
+      maxSendHeaderBlockLength: 1 << 20,
+    });
+    this.#session = session;
+    session.on('error', (err) => {
+      reason ??= err.message;
+    });
+    session.once('connect', () => {
+      if (!session.destroyed) session.setLocalWindowSize(connectionWindow);
+    });
+    this.closed = new Promise((resolve) => {
+      const over = () => {
+        if (this.#lost !== undefined) return;
+        this.#lost = new ConnectionLost(reason ?? 'the connection was closed');
+        clearInterval(this.#pinging);
+        resolve(this.#lost);
+        session.destroy();
+      };
+      session.once('close', over);
+      socket.once('close', over);
+      if (socket.destroyed) over();
+    });
+    this.#hello = new Promise((resolve, reject) => {
+      session.once('remoteSettings', () => resolve());
+      void this.closed.then(reject);
+    });
+    this.#hello.catch(() => {}); // whoever asks gets it
+  }
+
+  /** Why nothing can be asked any more; undefined while it can. */
+  get lost(): ConnectionLost | undefined {
+    return this.#lost;
+  }
+
+  /** Ends the connection and all calls on it. */
+  close(): void {
+    this.#session.destroy();
+  }
+
+  /** Resolves once the peer has spoken HTTP/2. Rejects with ConnectionLost when it does not within `helloMs`. */
+  async ready(): Promise<void> {
+    if (this.#lost !== undefined) throw this.#lost;
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => reject(new ConnectionLost('it does not answer')), this.#options.helloMs);
+    });
+    try {
+      await Promise.race([this.#hello, late]);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** Starts a call. Failures come out of the call's `status`. */
+  async open(path: string, { metadata, signal }: CallOptions = {}): Promise<GrpcCall> {
+    await this.ready();
+    if (signal?.aborted) throw canceled(signal.reason);
+    if (this.#lost !== undefined || this.#session.closed)
+      throw this.#lost ?? new ConnectionLost('it is closing');
+    const stream = this.#session.request(
+      {
+        ':method': 'POST',
+        ':path': path,
+        'content-type': 'application/grpc',
+        te: 'trailers',
+        'user-agent': 'drydock',
+        ...(metadata as Record<string, string | string[]> | undefined),
+      },
+      { endStream: false },
+    );
+    this.#watch(stream);
+    return new GrpcCall(stream, () => this.#lost, signal);
+  }
+
+  /** One message there, one back. Rejects with GrpcError, ConnectionLost or `canceled`. */
+  async unary(path: string, request: Uint8Array, options: CallOptions = {}): Promise<Uint8Array> {
+    const call = await this.open(path, options);
+    call.stream.end(frame(request));
+    let answer: Uint8Array | undefined;
+    for await (const message of call.messages()) answer ??= message;
+    if (answer === undefined) throw new GrpcError(UNKNOWN, 'the answer is empty');
+    return answer;
+  }
+
+  /** Asks now and then whether the peer is still there, as long as a call is open. */
+  #watch(stream: ClientHttp2Stream): void {
+    this.#calls++;
+    this.#pinging ??= setInterval(() => this.#ping(), this.#options.pingMs).unref();
+    stream.once('close', () => {
+      if (--this.#calls > 0) return;
+      clearInterval(this.#pinging);
+      this.#pinging = undefined;
+    });
+  }
+
+  #ping(): void {
+    if (this.#session.destroyed) return;
+    const late = setTimeout(
+      () => this.#session.destroy(new Error('the peer stopped answering')),
+      this.#options.pingMs * 2,
+    ).unref();
+    try {
+      this.#session.ping(() => clearTimeout(late));
+    } catch {
+      // Too many are under way: the oldest of them tells.
+      clearTimeout(late);
+    }
+  }
+}
+
+/** One call under way. */
+export class GrpcCall {
+  readonly stream: ClientHttp2Stream;
+  /** Resolves when the server ended the call with OK; rejects with GrpcError, ConnectionLost or `canceled`. */
+  readonly status: Promise<void>;
+
+  constructor(stream: ClientHttp2Stream, lost: () => ConnectionLost | undefined, signal?: AbortSignal) {
+    this.stream = stream;
+    let failure: GrpcError | undefined;
+    let answered = false;
+    let reset: Error | undefined;
+    const read = (headers: IncomingHttpHeaders) => {
+      const code = headers['grpc-status'];
+      if (code === undefined) return;
+      answered = true;
+      if (Number(code) !== OK) {
+        failure = new GrpcError(Number(code), decodeMessage(String(headers['grpc-message'] ?? '')));
+      }
+    };
+    stream.on('response', (headers) => {
+      const http = headers[':status'];
+      if (http !== 200 && headers['grpc-status'] === undefined) {
+        answered = true;
+        failure = new GrpcError(http === 404 ? UNIMPLEMENTED : UNAVAILABLE, `HTTP status ${http}`);
+      } else read(headers);
+    });
+    stream.on('trailers', read);
+    stream.on('error', (err) => {
+      reset = err;
+    });
+    const onAbort = () => stream.close(constants.NGHTTP2_CANCEL);
+    signal?.addEventListener('abort', onAbort, { once: true });
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    this.status = promise;
+    promise.catch(() => {}); // whoever asks gets it
+    const settle = () => {
+      signal?.removeEventListener('abort', onAbort);
+      if (signal?.aborted && !answered) reject(canceled(signal.reason));
+      else if (failure !== undefined) reject(failure);
+      else if (answered) resolve();
+      else reject(lost() ?? new ConnectionLost(reset?.message ?? 'the call was broken off'));
+    };
+    stream.on('end', () => {
+      if (answered) settle();
+    });
+    // What closed the connection may be known only after its calls are closed.
+    stream.on('close', () => setImmediate(settle));
+  }
+
+  /** The server's messages. Throws what `status` rejects with; leaving early cancels the call. */
+  async *messages(): AsyncGenerator<Uint8Array, void, undefined> {
+    const deframer = new Deframer();
+    let whole = false;
+    try {
+      try {
+        for await (const chunk of this.stream) yield* deframer.push(chunk);
+      } catch (err) {
+        if (!(err instanceof Error) || !('code' in err)) throw err;
+        // The stream's own error says less than the status.
+      }
+      whole = true;
+      await this.status;
+    } finally {
+      if (!whole) this.cancel();
+    }
+  }
+
+  cancel(): void {
+    if (!this.stream.closed) this.stream.close(constants.NGHTTP2_CANCEL);
+  }
+}

@@ -1,0 +1,84 @@
+/**
+ * gRPC's message framing: one byte (0: not compressed), four bytes of length, the message.
+ * https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md
+ */
+import { fail } from '../../errors/error.ts';
+
+/** Largest message taken, bytes: BuildKit's own limit. */
+export const maxMessage = 16 << 20;
+
+/** One message as a frame. */
+export function frame(message: Uint8Array): Buffer {
+  const out = Buffer.allocUnsafe(5 + message.length);
+  out[0] = 0;
+  out.writeUInt32BE(message.length, 1);
+  out.set(message, 5);
+  return out;
+}
+
+/** The frame of a message with nothing but bytes in its field 1, of all the `BytesMessage`s. */
+export function bytesFrame(data: Uint8Array): Buffer {
+  if (data.length === 0) return frame(data);
+  let lengthBytes = 1;
+  for (let rest = data.length >>> 7; rest > 0; rest >>>= 7) lengthBytes++;
+  const out = Buffer.allocUnsafe(6 + lengthBytes + data.length);
+  out[0] = 0;
+  out.writeUInt32BE(1 + lengthBytes + data.length, 1);
+  let at = 5;
+  out[at++] = (1 << 3) | 2;
+  let rest = data.length;
+  while (rest > 0x7f) {
+    out[at++] = (rest & 0x7f) | 0x80;
+    rest >>>= 7;
+  }
+  out[at++] = rest;
+  out.set(data, at);
+  return out;
+}
+
+/** Cuts a byte stream into messages. */
+export class Deframer {
+  #chunks: Uint8Array[] = [];
+  #length = 0;
+  /** Bytes that the next message needs, its header included. */
+  #need = 5;
+
+  /** Whether nothing is left over: where a stream may end. */
+  get empty(): boolean {
+    return this.#length === 0;
+  }
+
+  /** The messages that a chunk completes; they may be parts of the chunk. Throws `invalid` (hop `session`). */
+  push(chunk: Uint8Array): Uint8Array[] {
+    if (chunk.length === 0) return [];
+    this.#chunks.push(chunk);
+    this.#length += chunk.length;
+    if (this.#length < this.#need) return [];
+    const all = this.#chunks.length === 1 ? chunk : Buffer.concat(this.#chunks);
+    const messages: Uint8Array[] = [];
+    let at = 0;
+    this.#need = 5;
+    while (all.length - at >= 5) {
+      if (all[at] !== 0) {
+        throw fail('invalid', 'session', 'the peer sent a compressed message, which was not agreed on');
+      }
+      const length = ((all[at + 1]! << 24) | (all[at + 2]! << 16) | (all[at + 3]! << 8) | all[at + 4]!) >>> 0;
+      if (length > maxMessage) {
+        throw fail(
+          'invalid',
+          'session',
+          `the peer sent a message of ${length} bytes, more than ${maxMessage}`,
+        );
+      }
+      if (all.length - at < 5 + length) {
+        this.#need = 5 + length;
+        break;
+      }
+      messages.push(all.subarray(at + 5, at + 5 + length));
+      at += 5 + length;
+    }
+    this.#chunks = at === all.length ? [] : [all.subarray(at)];
+    this.#length = all.length - at;
+    return messages;
+  }
+}

@@ -1,0 +1,90 @@
+/** gRPC's status codes and how they travel. https://grpc.io/docs/guides/status-codes/ */
+import type { ErrorCode } from '../../errors/error.ts';
+import { DrydockError } from '../../errors/error.ts';
+
+export const OK = 0;
+export const CANCELLED = 1;
+export const UNKNOWN = 2;
+export const INVALID_ARGUMENT = 3;
+export const DEADLINE_EXCEEDED = 4;
+export const NOT_FOUND = 5;
+export const ALREADY_EXISTS = 6;
+export const PERMISSION_DENIED = 7;
+export const RESOURCE_EXHAUSTED = 8;
+export const FAILED_PRECONDITION = 9;
+export const ABORTED = 10;
+export const OUT_OF_RANGE = 11;
+export const UNIMPLEMENTED = 12;
+export const INTERNAL = 13;
+export const UNAVAILABLE = 14;
+export const DATA_LOSS = 15;
+export const UNAUTHENTICATED = 16;
+
+/** A call that its server ended with something else than OK. */
+export class GrpcError extends Error {
+  override readonly name = 'GrpcError';
+  readonly code: number;
+
+  constructor(code: number, message: string) {
+    super(message);
+    this.code = code;
+  }
+}
+
+const kinds: Partial<Record<number, ErrorCode>> = {
+  [CANCELLED]: 'unavailable',
+  [UNKNOWN]: 'invalid',
+  [INVALID_ARGUMENT]: 'invalid',
+  [NOT_FOUND]: 'not-found',
+  [ALREADY_EXISTS]: 'exists',
+  [PERMISSION_DENIED]: 'denied',
+  [RESOURCE_EXHAUSTED]: 'exhausted',
+  [FAILED_PRECONDITION]: 'conflict',
+  [ABORTED]: 'conflict',
+  [OUT_OF_RANGE]: 'invalid',
+  [UNIMPLEMENTED]: 'unsupported',
+  [INTERNAL]: 'internal',
+  [DATA_LOSS]: 'corrupt',
+  [UNAUTHENTICATED]: 'unauthenticated',
+};
+
+/** The kind of failure that a status stands for. */
+export function errorCodeOf(status: number): ErrorCode {
+  return kinds[status] ?? 'unavailable';
+}
+
+const statuses: Record<ErrorCode, number> = {
+  invalid: INVALID_ARGUMENT,
+  'not-found': NOT_FOUND,
+  exists: ALREADY_EXISTS,
+  unauthenticated: UNAUTHENTICATED,
+  denied: PERMISSION_DENIED,
+  conflict: FAILED_PRECONDITION,
+  unsupported: UNIMPLEMENTED,
+  unavailable: UNAVAILABLE,
+  exhausted: RESOURCE_EXHAUSTED,
+  canceled: CANCELLED,
+  corrupt: DATA_LOSS,
+  failed: UNKNOWN,
+  internal: INTERNAL,
+};
+
+/** The status and message that tell a peer of a failure of ours. */
+export function statusOf(err: unknown): { code: number; message: string } {
+  if (err instanceof GrpcError) return { code: err.code, message: err.message };
+  const message = err instanceof Error ? err.message : String(err);
+  return { code: err instanceof DrydockError ? statuses[err.code] : UNKNOWN, message };
+}
+
+/** `grpc-message` is percent-encoded UTF-8; what is not decodable is shown as it came. */
+export function decodeMessage(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
+export function encodeMessage(text: string): string {
+  return text.toWellFormed().replace(/[^\x20-\x24\x26-\x7e]/gu, encodeURIComponent);
+}
