@@ -1,0 +1,80 @@
+/** Errors as docker's API has them: a status and `{"message": …}`, or an `errorDetail` at the end of a stream. */
+import { DrydockError, type ErrorCode, type SourceLocation } from '../../../errors/error.ts';
+
+const statuses: Record<ErrorCode, number> = {
+  invalid: 400,
+  unauthenticated: 401,
+  denied: 403,
+  'not-found': 404,
+  exists: 409,
+  conflict: 409,
+  // Nobody is there to read it; nginx's number for "client closed request".
+  canceled: 499,
+  unsupported: 501,
+  unavailable: 503,
+  exhausted: 507,
+  corrupt: 500,
+  failed: 500,
+  internal: 500,
+};
+
+/** The HTTP status for an error. A registry or another peer that refuses is no refusal of ours: that is a 500. */
+export function httpStatus(error: DrydockError): number {
+  const peer = error.hop === 'registry' || error.hop === 'http' || error.hop === 'git';
+  if (peer && (error.code === 'denied' || error.code === 'unauthenticated')) return 500;
+  return statuses[error.code];
+}
+
+/** The message with each cause that adds something. */
+export function sentence(error: DrydockError): string {
+  let text = error.message;
+  let cause = error.cause;
+  for (let depth = 0; cause instanceof Error && depth < 5; depth++, cause = cause.cause) {
+    if (cause.message !== '' && !text.includes(cause.message)) text += `: ${cause.message}`;
+  }
+  return text;
+}
+
+/** One line for a JSON body: what is wrong, then what to do. */
+export function apiMessage(error: DrydockError): string {
+  const text = sentence(error);
+  if (error.hint === undefined) return text;
+  return /[.!?]$/.test(text) ? `${text} ${error.hint}` : `${text}. ${error.hint}`;
+}
+
+/** Hops whose name says nothing that the message does not. */
+const plainHops = new Set(['client', 'exec', 'dockerfile']);
+
+/**
+ * What a builder is told when a build fails: step, cause, place in the Dockerfile, the last lines printed, the hop and
+ * the remedy. Many clients show nothing else of a build, word for word.
+ */
+export function buildMessage(error: DrydockError, withLog: boolean): string {
+  const parts: string[] = [];
+  const place = error.source === undefined ? undefined : placeOf(error.source);
+  const step = error.step === undefined ? '' : `${error.step}: `;
+  parts.push(
+    `failed to build: ${step}${sentence(error).replace(/^failed to (solve|build): /, '')}${place === undefined ? '' : ` (${place})`}`,
+  );
+  if (withLog && error.logTail !== undefined && error.logTail.length > 0) {
+    parts.push(...error.logTail.map((line) => `  | ${line}`));
+  }
+  if (error.hop !== undefined && !plainHops.has(error.hop)) parts.push(`at hop: ${error.hop}`);
+  if (error.hint !== undefined) parts.push(`hint: ${error.hint}`);
+  return parts.join('\n');
+}
+
+function placeOf({ filename, ranges }: SourceLocation): string | undefined {
+  const line = ranges[0]?.start.line;
+  return line === undefined ? undefined : `${filename}:${line}`;
+}
+
+/** The object that ends a stream that has failed. */
+export function streamError(message: string, code?: number): object {
+  return { errorDetail: code === undefined ? { message } : { code, message }, error: message };
+}
+
+/** For messages in docker's own words. */
+export function apiError(code: ErrorCode, message: string, hint?: string): DrydockError {
+  return new DrydockError(message, { code, hop: 'client', hint });
+}

@@ -1,0 +1,168 @@
+/** Parameters of a query, read as dockerd reads them. Pure. */
+import { apiError } from './errors.ts';
+
+/** A query's parameters, each possibly given several times. */
+export class Query {
+  readonly #params: URLSearchParams;
+
+  constructor(url: string) {
+    const at = url.indexOf('?');
+    this.#params = new URLSearchParams(at < 0 ? '' : url.slice(at + 1));
+  }
+
+  /** The first value; '' when it is not there. */
+  text(name: string): string {
+    return this.#params.get(name) ?? '';
+  }
+
+  has(name: string): boolean {
+    return this.#params.has(name);
+  }
+
+  all(name: string): string[] {
+    return this.#params.getAll(name);
+  }
+
+  /** False for nothing, `0`, `no`, `false` and `none`; true for everything else. */
+  bool(name: string): boolean {
+    return !['', '0', 'no', 'false', 'none'].includes(this.text(name).trim().toLowerCase());
+  }
+
+  /** A whole number; undefined when it is not there. Throws `invalid`. */
+  int(name: string): number | undefined {
+    const value = this.text(name);
+    if (value === '') return undefined;
+    if (!/^[+-]?\d{1,19}$/.test(value)) {
+      throw apiError('invalid', `${name} must be a whole number, not ${JSON.stringify(value)}`);
+    }
+    return Number(value);
+  }
+
+  /** A JSON value; undefined when it is not there or `null`. Throws `invalid`. */
+  json(name: string): unknown {
+    const value = this.text(name);
+    if (value === '') return undefined;
+    try {
+      return (JSON.parse(value) as unknown) ?? undefined;
+    } catch (cause) {
+      throw apiError(
+        'invalid',
+        `error reading ${name}: ${cause instanceof Error ? cause.message : 'no JSON'}`,
+      );
+    }
+  }
+
+  /** A JSON object of texts (`null` values are left out). Throws `invalid`. */
+  jsonMap(name: string): Record<string, string> {
+    const value = this.json(name);
+    if (value === undefined) return {};
+    if (typeof value !== 'object' || Array.isArray(value)) {
+      throw apiError('invalid', `error reading ${name}: want a JSON object of strings`);
+    }
+    const out: Record<string, string> = {};
+    for (const [key, item] of Object.entries(value as object)) {
+      if (item === null) continue;
+      if (typeof item !== 'string') {
+        throw apiError(
+          'invalid',
+          `error reading ${name}: the value of ${JSON.stringify(key)} is not a string`,
+        );
+      }
+      out[key] = item;
+    }
+    return out;
+  }
+
+  /** A JSON list; empty when it is not there, `null` or `{}`. Throws `invalid`. */
+  jsonList(name: string): unknown[] {
+    const value = this.json(name);
+    if (value === undefined) return [];
+    if (Array.isArray(value)) return value;
+    if (typeof value === 'object' && Object.keys(value as object).length === 0) return [];
+    throw apiError('invalid', `error reading ${name}: want a JSON list`);
+  }
+}
+
+/** `filters`: name → values. */
+export type Filters = ReadonlyMap<string, readonly string[]>;
+
+/**
+ * Reads `filters`, in the form of today (`{"label":["a"]}`) or of old clients (`{"label":{"a":true}}`). Throws
+ * `invalid` for what is neither, and for names that are not in `known`.
+ */
+export function readFilters(query: Query, known: readonly string[]): Filters {
+  const value = query.json('filters');
+  const filters = new Map<string, string[]>();
+  if (value === undefined) return filters;
+  const bad = () => apiError('invalid', 'invalid filter: want {"name":["value", …]}');
+  if (typeof value !== 'object' || Array.isArray(value)) throw bad();
+  for (const [name, values] of Object.entries(value as object)) {
+    let list: string[];
+    if (Array.isArray(values)) {
+      if (!values.every((item) => typeof item === 'string')) throw bad();
+      list = values;
+    } else if (typeof values === 'object' && values !== null) {
+      list = Object.entries(values)
+        .filter(([, on]) => on === true)
+        .map(([key]) => key);
+    } else throw bad();
+    if (!known.includes(name)) {
+      throw apiError('invalid', `invalid filter '${name}'`, `Filters here are: ${known.join(', ')}.`);
+    }
+    if (list.length > 0) filters.set(name, list);
+  }
+  return filters;
+}
+
+/** The one true-or-false value of a filter; undefined when it is not given. Throws `invalid`. */
+export function boolFilter(filters: Filters, name: string): boolean | undefined {
+  const values = filters.get(name);
+  if (values === undefined) return undefined;
+  const bools = new Set(
+    values.map((value) => {
+      if (/^(1|t|true)$/i.test(value)) return true;
+      if (/^(0|f|false)$/i.test(value)) return false;
+      throw apiError('invalid', `invalid filter '${name}=[${value}]'`);
+    }),
+  );
+  if (bools.size > 1) throw apiError('invalid', `invalid filter '${name}=[${values.join(' ')}]'`);
+  return bools.has(true);
+}
+
+/** Whether labels satisfy `label` (all of them) and `label!` (none of them): `key` or `key=value`. */
+export function labelsMatch(filters: Filters, labels: Record<string, string>): boolean {
+  const has = (text: string) => {
+    const at = text.indexOf('=');
+    if (at < 0) return Object.hasOwn(labels, text);
+    return labels[text.slice(0, at)] === text.slice(at + 1);
+  };
+  return (filters.get('label') ?? []).every(has) && !(filters.get('label!') ?? []).some(has);
+}
+
+/**
+ * A time as docker's filters have it: seconds since the epoch with a fraction, RFC 3339, or an age (`10m`, `1h30m`).
+ * In ms since the epoch. Throws `invalid`.
+ */
+export function readTime(text: string, name: string, now = Date.now()): number {
+  if (/^\d+(\.\d+)?$/.test(text)) return Number(text) * 1000;
+  const age = readDuration(text);
+  if (age !== undefined) return now - age;
+  const date = Date.parse(text);
+  if (/^\d{4}-\d\d/.test(text) && !Number.isNaN(date)) return date;
+  throw apiError(
+    'invalid',
+    `invalid value for ${name}: ${JSON.stringify(text)}`,
+    'Want a Unix time, RFC 3339, or an age such as 24h.',
+  );
+}
+
+/** Go's durations (`1h30m`, `1.5s`, `300ms`) in ms; undefined for anything else. */
+export function readDuration(text: string): number | undefined {
+  const scale: Record<string, number> = { ns: 1e-6, us: 1e-3, µs: 1e-3, ms: 1, s: 1e3, m: 6e4, h: 36e5 };
+  if (!/^(\d+(\.\d+)?(ns|us|µs|ms|s|m|h))+$/.test(text)) return undefined;
+  let total = 0;
+  for (const [, value, unit] of text.matchAll(/(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)/g)) {
+    total += Number(value) * (scale[unit as string] ?? 0);
+  }
+  return total;
+}

@@ -1,0 +1,89 @@
+/** Credentials in request headers: `X-Registry-Auth` (one) and `X-Registry-Config` (by registry). */
+import type { CredentialSource, RegistryCredentials } from '../../../oci/credentials.ts';
+import { apiError } from './errors.ts';
+
+const hubKey = 'https://index.docker.io/v1/';
+
+/** docker's AuthConfig. */
+interface AuthConfig {
+  username?: string;
+  password?: string;
+  auth?: string;
+  identitytoken?: string;
+  registrytoken?: string;
+  serveraddress?: string;
+}
+
+/**
+ * Credentials of `X-Registry-Auth`; they are for whatever registry the request speaks to. Undefined when there are
+ * none. Throws `invalid` for what is not base64 of JSON.
+ */
+export function registryAuth(header: string | string[] | undefined): CredentialSource | undefined {
+  const value = decode(header, 'X-Registry-Auth');
+  if (value === undefined) return undefined;
+  const found = credentialsOf(value as AuthConfig);
+  return found === undefined ? undefined : async () => found;
+}
+
+/** Credentials of `X-Registry-Config`, by the host that asks. Throws `invalid` for what is not base64 of JSON. */
+export function registryConfig(header: string | string[] | undefined): CredentialSource | undefined {
+  const value = decode(header, 'X-Registry-Config');
+  if (value === undefined) return undefined;
+  const byHost = new Map<string, RegistryCredentials>();
+  for (const [key, entry] of Object.entries(value)) {
+    if (typeof entry !== 'object' || entry === null) continue;
+    const found = credentialsOf(entry as AuthConfig);
+    if (found !== undefined) byHost.set(bare(key), found);
+  }
+  return async (host) => byHost.get(bare(host));
+}
+
+/** The host of a key such as `https://index.docker.io/v1/`; Docker Hub's names are one. */
+function bare(key: string): string {
+  if (key === hubKey) return 'docker.io';
+  const host = key.replace(/^https?:\/\//, '').replace(/\/.*$/, '');
+  return /^(index\.|registry-1\.)?docker\.io$/.test(host) ? 'docker.io' : host;
+}
+
+/** Go's clients send the URL alphabet, most others the standard one; both may leave padding off. */
+function decode(header: string | string[] | undefined, name: string): Record<string, unknown> | undefined {
+  const text = Array.isArray(header) ? header[0] : header;
+  if (text === undefined || text.trim() === '') return undefined;
+  const json = Buffer.from(text.trim().replaceAll('-', '+').replaceAll('_', '/'), 'base64').toString('utf8');
+  if (json.trim() === '') return undefined;
+  let value: unknown;
+  try {
+    value = JSON.parse(json);
+  } catch {
+    throw apiError('invalid', `invalid ${name} header: it is not JSON in base64`);
+  }
+  if (value === null) return undefined;
+  if (typeof value !== 'object' || Array.isArray(value)) {
+    throw apiError('invalid', `invalid ${name} header: want a JSON object in base64`);
+  }
+  return value as Record<string, unknown>;
+}
+
+/** undefined when it says nothing. */
+export function credentialsOf(entry: AuthConfig): RegistryCredentials | undefined {
+  const text = (value: unknown) => (typeof value === 'string' && value !== '' ? value : undefined);
+  let username = text(entry.username);
+  let password = text(entry.password);
+  const auth = text(entry.auth);
+  if (auth !== undefined && (username === undefined || password === undefined)) {
+    const pair = Buffer.from(auth.replaceAll('-', '+').replaceAll('_', '/'), 'base64').toString('utf8');
+    const colon = pair.indexOf(':');
+    if (colon >= 0) {
+      username = pair.slice(0, colon);
+      password = pair.slice(colon + 1).replace(/\0+$/, '');
+    }
+  }
+  const out: RegistryCredentials = {};
+  if (username !== undefined) out.username = username;
+  if (password !== undefined) out.password = password;
+  const identityToken = text(entry.identitytoken);
+  const registryToken = text(entry.registrytoken);
+  if (identityToken !== undefined) out.identityToken = identityToken;
+  if (registryToken !== undefined) out.registryToken = registryToken;
+  return Object.keys(out).length === 0 ? undefined : out;
+}

@@ -1,0 +1,43 @@
+/** API versions: `/v1.41/images/json` and `/images/json` are the same place. Pure. */
+import { apiError } from './errors.ts';
+
+export const newestVersion = '1.50';
+export const oldestVersion = '1.24';
+
+export interface VersionedPath {
+  /** The URL without its version. */
+  url: string;
+  /** The version asked for, else the newest. */
+  version: string;
+}
+
+/** Takes the version off a URL. Throws `invalid` in docker's words when we do not speak it. */
+export function splitVersion(url: string): VersionedPath {
+  const match = /^\/v(\d+\.\d+)(\/.*)$/.exec(url);
+  if (match === null) return { url, version: newestVersion };
+  const [, version, rest] = match as unknown as [string, string, string];
+  if (compareVersions(version, oldestVersion) < 0) {
+    throw apiError(
+      'invalid',
+      `client version ${version} is too old. Minimum supported API version is ${oldestVersion}, please upgrade your client to a newer version`,
+    );
+  }
+  if (compareVersions(version, newestVersion) > 0) {
+    throw apiError(
+      'invalid',
+      `client version ${version} is too new. Maximum supported API version is ${newestVersion}`,
+    );
+  }
+  return { url: rest, version };
+}
+
+/** Below 0, 0, above 0 as `a` is older, the same, newer. */
+export function compareVersions(a: string, b: string): number {
+  const [aMajor = 0, aMinor = 0] = a.split('.').map(Number);
+  const [bMajor = 0, bMinor = 0] = b.split('.').map(Number);
+  return aMajor - bMajor || aMinor - bMinor;
+}
+
+export function isBefore(version: string, other: string): boolean {
+  return compareVersions(version, other) < 0;
+}

@@ -1,0 +1,117 @@
+/** Images as docker's API lists them. */
+import { repoDigest } from '../../images/list.ts';
+import { isDangling, type StoredImage, storedImages } from '../../images/stored.ts';
+import { chainId } from '../../oci/digest.ts';
+import { familiarName, parseReference } from '../../oci/reference.ts';
+import type { Descriptor, Digest } from '../../oci/types.ts';
+import type { ImageRecord, Store } from '../../store/store.ts';
+
+/** One image with all of its names. */
+export interface ListedImage {
+  id: Digest;
+  image: StoredImage;
+  /** Platforms of the same target that are here, the host's first. */
+  images: StoredImage[];
+  target: Descriptor;
+  records: ImageRecord[];
+  /** `app:1` */
+  tags: string[];
+  /** `app@sha256:…` */
+  digests: string[];
+  dangling: boolean;
+  /** ms since the epoch; 0 when the config does not say */
+  created: number;
+  labels: Record<string, string>;
+}
+
+/**
+ * Every image whose documents are all in content, newest first: one for an ID, whatever manifests lead to it, so
+ * that an ID that inspect gives is found exactly once in the list.
+ */
+export async function listedImages(store: Store): Promise<ListedImage[]> {
+  const byTarget = new Map<Digest, ImageRecord[]>();
+  for (const record of await store.images.list()) {
+    const same = byTarget.get(record.target.digest);
+    if (same === undefined) byTarget.set(record.target.digest, [record]);
+    else same.push(record);
+  }
+  const byId = new Map<Digest, ListedImage>();
+  const found = await Promise.all(
+    [...byTarget.values()].map(async (records) => {
+      const { name, target } = records[0] as ImageRecord;
+      return { records, target, images: await storedImages(store, name, target) };
+    }),
+  );
+  for (const { records, target, images } of found) {
+    const [image] = images;
+    if (image === undefined) continue;
+    const named = records.filter(({ name }) => !isDangling(name));
+    const tags = named
+      .filter(({ name }) => parseReference(name).tag !== undefined)
+      .map(({ name }) => familiarName(name))
+      .sort();
+    const digests = [...new Set(named.map(({ name }) => repoDigest(name, target.digest)))].sort();
+    const same = byId.get(image.id);
+    if (same !== undefined) {
+      same.records.push(...records);
+      same.tags = [...new Set([...same.tags, ...tags])].sort();
+      same.digests = [...new Set([...same.digests, ...digests])].sort();
+      same.dangling &&= named.length === 0;
+      continue;
+    }
+    const created = Date.parse(image.config.created ?? '');
+    byId.set(image.id, {
+      id: image.id,
+      image,
+      images,
+      target,
+      records: [...records],
+      tags,
+      digests,
+      dangling: named.length === 0,
+      created: Number.isNaN(created) ? 0 : created,
+      labels: image.config.config?.Labels ?? {},
+    });
+  }
+  return [...byId.values()].sort((a, b) => b.created - a.created || a.id.localeCompare(b.id));
+}
+
+/** Bytes of each image that it shares with others in the list, and of all layers, each counted once. */
+export async function layerSizes(
+  store: Store,
+  images: readonly ListedImage[],
+): Promise<{ total: number; shared: Map<Digest, number>; size: Map<Digest, number> }> {
+  const users = new Map<Digest, number>();
+  const bytes = new Map<Digest, number>();
+  const chains = new Map<Digest, Digest[]>();
+  const size = new Map<Digest, number>();
+  for (const { id, image } of images) {
+    const diffIds = image.config.rootfs.diff_ids;
+    const own: Digest[] = [];
+    for (const [i, layer] of image.document.layers.entries()) {
+      const chain = chainId(diffIds.slice(0, i + 1)) as Digest;
+      own.push(chain);
+      users.set(chain, (users.get(chain) ?? 0) + 1);
+      if (bytes.has(chain)) continue;
+      const snapshot = await store.snapshots.byChain(chain);
+      bytes.set(
+        chain,
+        snapshot === undefined ? layer.size : (await store.snapshots.usage(snapshot.key)).size,
+      );
+    }
+    chains.set(id, own);
+    size.set(id, sum(own.map((chain) => bytes.get(chain) ?? 0)));
+  }
+  const shared = new Map<Digest, number>();
+  for (const [id, own] of chains) {
+    shared.set(
+      id,
+      sum(own.filter((chain) => (users.get(chain) ?? 0) > 1).map((chain) => bytes.get(chain) ?? 0)),
+    );
+  }
+  return { total: sum([...bytes.values()]), shared, size };
+}
+
+function sum(list: readonly number[]): number {
+  return list.reduce((total, n) => total + n, 0);
+}

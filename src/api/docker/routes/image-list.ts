@@ -1,0 +1,122 @@
+/** `GET /images/json`. */
+import { imageSize } from '../../../images/list.ts';
+import { findImage } from '../../../images/stored.ts';
+import { familiarName, parseReference } from '../../../oci/reference.ts';
+import { boolFilter, labelsMatch, readFilters, readTime } from '../http/query.ts';
+import type { Call, Route } from '../http/route.ts';
+import { isBefore } from '../http/version.ts';
+import { type ListedImage, layerSizes, listedImages } from '../images.ts';
+import { manifestsOf } from '../manifests.ts';
+
+export const imageListRoutes: Route[] = [
+  { method: 'GET', path: '/images/json', scopes: ['images:read'], handle: list },
+];
+
+const known = ['dangling', 'label', 'label!', 'before', 'since', 'reference', 'until'];
+
+async function list({ host, query, version }: Call) {
+  const { store } = host.engine;
+  const filters = readFilters(query, known);
+  const all = await listedImages(store);
+  const dangling = boolFilter(filters, 'dangling');
+  const references = [...(filters.get('reference') ?? [])];
+  // Clients of API versions before 1.25 name an image this way.
+  const old = query.text('filter');
+  if (old !== '') references.push(old);
+  const until = filters.get('until')?.map((text) => readTime(text, 'until'));
+  const createdOf = async (name: string) => {
+    const { image } = await findImage(store, name);
+    return Date.parse(image.config.created ?? '') || 0;
+  };
+  const before = await Promise.all((filters.get('before') ?? []).map(createdOf));
+  const since = await Promise.all((filters.get('since') ?? []).map(createdOf));
+  const found = all.flatMap((image) => {
+    if (dangling !== undefined && image.dangling !== dangling) return [];
+    if (!labelsMatch(filters, image.labels)) return [];
+    if (until?.some((time) => image.created >= time)) return [];
+    if (before.some((time) => image.created >= time) || since.some((time) => image.created <= time))
+      return [];
+    if (references.length === 0) return [image];
+    const tags = image.tags.filter((tag) => references.some((pattern) => referenceMatches(pattern, tag)));
+    const digests = image.digests.filter((digest) =>
+      references.some((pattern) => referenceMatches(pattern, digest)),
+    );
+    if (tags.length === 0 && digests.length === 0) return [];
+    return [{ ...image, tags, digests: tags.length > 0 ? image.digests : digests }];
+  });
+  const shared = query.bool('shared-size') ? (await layerSizes(store, all)).shared : undefined;
+  const json = await Promise.all(
+    found.map(async (image) => ({
+      ...summaryOf(image, {
+        version,
+        size: await imageSize(store, image.image),
+        shared: shared?.get(image.id) ?? -1,
+        containers: -1,
+      }),
+      ...(query.bool('manifests') && !isBefore(version, '1.47')
+        ? { Manifests: await manifestsOf(store, image) }
+        : {}),
+    })),
+  );
+  return { json };
+}
+
+/** docker's ImageSummary. */
+export function summaryOf(
+  image: ListedImage,
+  more: { version: string; size: number; shared: number; containers: number },
+): Record<string, unknown> {
+  const old = isBefore(more.version, '1.43');
+  return {
+    Id: image.id,
+    ParentId: '',
+    RepoTags: image.tags.length === 0 && old ? ['<none>:<none>'] : image.tags,
+    RepoDigests: image.digests.length === 0 && old ? ['<none>@<none>'] : image.digests,
+    Created: Math.floor(image.created / 1000),
+    Size: more.size,
+    SharedSize: more.shared,
+    ...(isBefore(more.version, '1.44') ? { VirtualSize: more.size } : {}),
+    Labels: image.labels,
+    Containers: more.containers,
+    ...(isBefore(more.version, '1.48') ? {} : { Descriptor: image.target }),
+  };
+}
+
+/**
+ * Whether a reference fits docker's `reference` pattern: with or without tag, in the familiar form, `*` and `?`
+ * within a path component, as Go's path.Match has it.
+ */
+export function referenceMatches(pattern: string, reference: string): boolean {
+  const forms = new Set([reference]);
+  const { domain, path, tag, digest } = parseReference(reference);
+  const name = familiarName(`${domain}/${path}`);
+  forms.add(name);
+  forms.add(`${domain}/${path}`);
+  if (tag !== undefined) forms.add(`${domain}/${path}:${tag}`);
+  if (digest !== undefined) forms.add(`${domain}/${path}@${digest}`);
+  const test = pathPattern(pattern);
+  return [...forms].some((form) => test.test(form));
+}
+
+/** Go's path.Match as a regular expression; a malformed class matches itself. */
+function pathPattern(pattern: string): RegExp {
+  let out = '';
+  for (let i = 0; i < pattern.length; i++) {
+    const c = pattern[i] as string;
+    if (c === '*') out += '[^/]*';
+    else if (c === '?') out += '[^/]';
+    else if (c === '[') {
+      const end = pattern.indexOf(']', i + 2);
+      const body = end < 0 ? '' : pattern.slice(i + 1, end);
+      if (/^\^?(?:[A-Za-z0-9._:@/-])+$/.test(body) && !/z-a|9-0/.test(body)) {
+        out += `[${body.replaceAll('\\', '\\\\')}]`;
+        i = end;
+      } else out += '\\[';
+    } else out += c.replace(/[.+^${}()|\\\]]/g, '\\$&');
+  }
+  try {
+    return new RegExp(`^${out}$`);
+  } catch {
+    return new RegExp(`^${pattern.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')}$`);
+  }
+}

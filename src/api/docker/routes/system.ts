@@ -1,0 +1,202 @@
+/** `_ping`, `version`, `info`, and the daemon's own `metrics` and `healthz`. */
+import { readFileSync } from 'node:fs';
+import { arch, availableParallelism, release, totalmem } from 'node:os';
+import { hostPlatform } from '../../../oci/platform.ts';
+import { version } from '../../../version.ts';
+import type { Call, Route } from '../http/route.ts';
+import { newestVersion, oldestVersion } from '../http/version.ts';
+
+export const systemRoutes: Route[] = [
+  { method: 'GET', path: '/_ping', scopes: [], handle: ping },
+  { method: 'HEAD', path: '/_ping', scopes: [], handle: ping },
+  { method: 'GET', path: '/version', scopes: [], handle: showVersion },
+  { method: 'GET', path: '/info', scopes: ['system:read'], handle: info },
+  {
+    method: 'GET',
+    path: '/metrics',
+    scopes: ['system:read'],
+    handle: async ({ host }) => ({ text: await host.metrics() }),
+  },
+  {
+    method: 'GET',
+    path: '/healthz',
+    scopes: [],
+    handle({ host }) {
+      const { ok, reason } = host.health();
+      return ok ? { text: 'ok\n' } : { json: { message: reason }, status: 503 };
+    },
+  },
+];
+
+/** Clients read the newest API version and the builder to use off the headers, also of other answers. */
+function ping({ response }: Call): undefined {
+  const body = 'OK';
+  response.writeHead(200, {
+    'content-type': 'text/plain; charset=utf-8',
+    'content-length': body.length,
+    'cache-control': 'no-cache, no-store, must-revalidate',
+    pragma: 'no-cache',
+    'builder-version': '2',
+    swarm: 'inactive',
+  });
+  response.end(response.req.method === 'HEAD' ? undefined : body);
+  return undefined;
+}
+
+function showVersion({ host }: Call) {
+  const { architecture } = hostPlatform();
+  const details = {
+    ApiVersion: newestVersion,
+    MinAPIVersion: oldestVersion,
+    Os: 'linux',
+    Arch: architecture,
+    KernelVersion: release(),
+    GitCommit: '',
+    GoVersion: '',
+    BuildTime: '',
+  };
+  return {
+    json: {
+      Platform: { Name: 'Drydock' },
+      Version: version,
+      ...details,
+      Components: [
+        {
+          Name: 'Engine',
+          Version: version,
+          Details: {
+            ...details,
+            Experimental: 'false',
+            NodeVersion: process.version,
+            Store: host.engine.store.kind,
+          },
+        },
+      ],
+    },
+  };
+}
+
+async function info({ host }: Call) {
+  const { store } = host.engine;
+  const images = new Set((await store.images.list()).map(({ target }) => target.digest)).size;
+  const containerd = store.kind === 'containerd';
+  return {
+    json: {
+      ID: machineId(),
+      Containers: 0,
+      ContainersRunning: 0,
+      ContainersPaused: 0,
+      ContainersStopped: 0,
+      Images: images,
+      Driver: store.snapshotter === 'native' ? 'vfs' : containerd ? store.snapshotter : 'overlay2',
+      // What clients take for "the containerd store is on".
+      DriverStatus: containerd
+        ? [['driver-type', 'io.containerd.snapshotter.v1']]
+        : [
+            ['Store', 'local'],
+            ['Snapshotter', store.snapshotter],
+          ],
+      DockerRootDir: store.root,
+      Plugins: { Volume: [], Network: ['host', 'null'], Authorization: null, Log: [] },
+      MemoryLimit: true,
+      SwapLimit: true,
+      CpuCfsPeriod: true,
+      CpuCfsQuota: true,
+      CPUShares: true,
+      CPUSet: true,
+      PidsLimit: false,
+      OomKillDisable: false,
+      IPv4Forwarding: true,
+      BridgeNfIptables: false,
+      BridgeNfIp6tables: false,
+      Debug: false,
+      NFd: 0,
+      NGoroutines: 0,
+      SystemTime: new Date().toISOString(),
+      LoggingDriver: '',
+      CgroupDriver: 'cgroupfs',
+      CgroupVersion: isCgroup2() ? '2' : '1',
+      NEventsListener: 0,
+      KernelVersion: release(),
+      OperatingSystem: osName(),
+      OSVersion: osRelease('VERSION_ID'),
+      OSType: 'linux',
+      Architecture: arch() === 'x64' ? 'x86_64' : arch() === 'arm64' ? 'aarch64' : arch(),
+      IndexServerAddress: 'https://index.docker.io/v1/',
+      RegistryConfig: {
+        InsecureRegistryCIDRs: ['127.0.0.0/8', '::1/128'],
+        IndexConfigs: Object.fromEntries(
+          ['docker.io', ...host.insecureRegistries].map((name) => [
+            name,
+            { Name: name, Mirrors: [], Secure: name === 'docker.io', Official: name === 'docker.io' },
+          ]),
+        ),
+        Mirrors: [],
+      },
+      NCPU: availableParallelism(),
+      MemTotal: totalmem(),
+      GenericResources: null,
+      HttpProxy: '',
+      HttpsProxy: '',
+      NoProxy: '',
+      Name: host.hostname,
+      Labels: [],
+      ExperimentalBuild: false,
+      ServerVersion: version,
+      Runtimes: { runc: { path: 'runc' } },
+      DefaultRuntime: 'runc',
+      Swarm: {
+        NodeID: '',
+        NodeAddr: '',
+        LocalNodeState: 'inactive',
+        ControlAvailable: false,
+        Error: '',
+        RemoteManagers: null,
+      },
+      LiveRestoreEnabled: false,
+      Isolation: '',
+      InitBinary: '',
+      ContainerdCommit: { ID: '' },
+      RuncCommit: { ID: '' },
+      InitCommit: { ID: '' },
+      SecurityOptions: ['name=seccomp,profile=builtin'],
+      ...(host.containerd === undefined
+        ? {}
+        : {
+            Containerd: {
+              Address: host.containerd.address,
+              Namespaces: { Containers: host.containerd.namespace, Plugins: '' },
+            },
+          }),
+      Warnings: [
+        'Drydock builds images and does not run containers: endpoints of the container runtime answer 501.',
+      ],
+    },
+  };
+}
+
+function machineId(): string {
+  return read('/etc/machine-id').trim() || 'drydock';
+}
+
+function isCgroup2(): boolean {
+  return read('/sys/fs/cgroup/cgroup.controllers') !== '';
+}
+
+function osName(): string {
+  return osRelease('PRETTY_NAME') || 'Linux';
+}
+
+function osRelease(key: string): string {
+  const match = new RegExp(`^${key}=(.*)$`, 'm').exec(read('/etc/os-release'));
+  return (match?.[1] ?? '').replace(/^["']|["']$/g, '');
+}
+
+/** '' when it cannot be read. */
+function read(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return '';
+  }
+}

@@ -1,0 +1,84 @@
+/** The builds that run now, whichever API they came through: to be cancelled, counted, and waited for. */
+import { canceled, type ErrorCode, fail, toDrydockError } from '../../errors/error.ts';
+
+export interface RunningBuild {
+  /** The client's own ID for it; '' when it gave none. Several builds may have one ID. */
+  readonly id: string;
+  readonly startedAt: number;
+  abort(reason: unknown): void;
+}
+
+/** How a build ended, for metrics and logs. */
+export interface BuildEnd {
+  outcome: 'ok' | 'canceled' | 'failed';
+  code?: ErrorCode;
+  /** ms */
+  duration: number;
+}
+
+export class Builds {
+  readonly #running = new Set<RunningBuild>();
+  readonly #onEnd: (end: BuildEnd) => void;
+  #closed = false;
+  #idle: PromiseWithResolvers<void> | undefined;
+
+  constructor(onEnd: (end: BuildEnd) => void = () => {}) {
+    this.#onEnd = onEnd;
+  }
+
+  get size(): number {
+    return this.#running.size;
+  }
+
+  /**
+   * Runs a build's work with a signal that fires when the build is cancelled by its ID, when `signal` does, or when
+   * the daemon gives it up. Throws `unavailable` once the daemon is going down, and what the work throws.
+   */
+  async run<T>(id: string, signal: AbortSignal, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    if (this.#closed) {
+      throw fail('unavailable', 'host', 'the daemon is shutting down and takes no new builds', {
+        hint: 'Try again once it is up.',
+      });
+    }
+    const controller = new AbortController();
+    const forward = () => controller.abort(signal.reason);
+    if (signal.aborted) forward();
+    else signal.addEventListener('abort', forward, { once: true });
+    const startedAt = Date.now();
+    const build: RunningBuild = { id, startedAt, abort: (reason) => controller.abort(reason) };
+    this.#running.add(build);
+    let end: Omit<BuildEnd, 'duration'> = { outcome: 'ok' };
+    try {
+      return await work(controller.signal);
+    } catch (err) {
+      const error = controller.signal.aborted ? canceled(controller.signal.reason) : toDrydockError(err);
+      end = { outcome: error.code === 'canceled' ? 'canceled' : 'failed', code: error.code };
+      throw error;
+    } finally {
+      signal.removeEventListener('abort', forward);
+      this.#running.delete(build);
+      this.#onEnd({ ...end, duration: Date.now() - startedAt });
+      if (this.#running.size === 0) this.#idle?.resolve();
+    }
+  }
+
+  /** Cancels all builds of an ID; how many there were. */
+  cancel(id: string): number {
+    const doomed = [...this.#running].filter((build) => build.id === id);
+    for (const build of doomed) build.abort(new Error(`build ${id} was cancelled`));
+    return doomed.length;
+  }
+
+  /** Takes no more builds and resolves when none runs. */
+  async drain(): Promise<void> {
+    this.#closed = true;
+    if (this.#running.size === 0) return;
+    this.#idle ??= Promise.withResolvers();
+    await this.#idle.promise;
+  }
+
+  /** Cancels all. */
+  abortAll(reason: unknown): void {
+    for (const build of this.#running) build.abort(reason);
+  }
+}

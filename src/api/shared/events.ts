@@ -1,0 +1,39 @@
+/** What happened to images and to the build cache: kept for a while, and told to whoever listens. */
+
+/** One event, with the names that docker's API gives to types, actions and attributes. */
+export interface ApiEvent {
+  type: 'image' | 'builder';
+  /** image: `pull`, `push`, `load`, `import`, `save`, `tag`, `untag`, `delete`, `prune`, `create`; builder: `prune`. */
+  action: string;
+  /** The image's ID or name; '' where there is none. */
+  id: string;
+  attributes: Record<string, string>;
+  /** ms since the epoch, with a fraction */
+  time: number;
+}
+
+/** Events kept for those who ask for what happened before they came, as many as dockerd keeps. */
+const kept = 256;
+
+export class EventBus {
+  readonly #past: ApiEvent[] = [];
+  readonly #listeners = new Set<(event: ApiEvent) => void>();
+
+  /** Tells an event of now. A listener must not throw. */
+  emit(type: ApiEvent['type'], action: string, id: string, attributes: Record<string, string> = {}): void {
+    const event = { type, action, id, attributes, time: performance.timeOrigin + performance.now() };
+    if (this.#past.push(event) > kept) this.#past.shift();
+    for (const listener of this.#listeners) listener(event);
+  }
+
+  /** The events kept, oldest first. */
+  past(): readonly ApiEvent[] {
+    return this.#past;
+  }
+
+  /** Calls back for each event from now on; returns how to stop that. */
+  listen(listener: (event: ApiEvent) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+}

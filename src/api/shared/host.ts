@@ -1,0 +1,45 @@
+/** What an API needs of the daemon it is part of. */
+import type { IncomingMessage } from 'node:http';
+import type { Duplex } from 'node:stream';
+import type { Ask, Authority, AuthRequest } from '../../auth/types.ts';
+import type { Engine } from '../../build/engine.ts';
+import type { Session } from '../../session/types.ts';
+import type { Builds } from './builds.ts';
+import type { EventBus } from './events.ts';
+
+/** A session as a build sees it: with the streams that take a build's output to the client. */
+export interface ClientSession extends Session {
+  /** Resolves or fires when the client is gone. */
+  readonly closed: AbortSignal;
+}
+
+/** The sessions that clients have opened. */
+export interface SessionPool {
+  /** The session of this ID, waited for up to `waitMs`; undefined when it is gone or does not come. */
+  find(id: string, waitMs: number, signal?: AbortSignal): Promise<ClientSession | undefined>;
+  /** Takes over a connection that asks to become a session, and answers it. */
+  upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void;
+}
+
+export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
+export type Log = (level: LogLevel, message: string, fields?: Record<string, unknown>) => void;
+
+export interface ApiHost {
+  readonly engine: Engine;
+  readonly builds: Builds;
+  readonly events: EventBus;
+  readonly sessions: SessionPool;
+  readonly log: Log;
+  /** Name of this machine, as `info` shows it. */
+  readonly hostname: string;
+  /** Containerd's address and namespace, with that store. */
+  readonly containerd?: { address: string; namespace: string };
+  /** Registry hosts that are spoken to without TLS. */
+  readonly insecureRegistries: readonly string[];
+  /** Who asks and whether they may: throws `unauthenticated` or `denied`. */
+  admit(request: AuthRequest, ask: Ask): Promise<Authority>;
+  /** Prometheus text of `/metrics`. */
+  metrics(): Promise<string>;
+  /** Whether the daemon takes requests; for `/healthz`. */
+  health(): { ok: boolean; reason?: string };
+}
