@@ -113,11 +113,17 @@ class TreeDigester {
     }
     const mode = entry.type === 'symlink' ? 0o777 : entry.mode;
     let record = `${name}\0${entry.type}\0${mode.toString(8)}\0${entry.uid}\0${entry.gid}\0`;
-    if (entry.type === 'file') record += this.#fileDigest(entry);
+    if (entry.type === 'file') record += this.#fileContents(entry);
     else if (entry.link !== undefined) record += entry.link;
     else if (entry.rdev !== undefined) record += entry.rdev;
-    for (const [key, value] of this.#view.xattrs(entry)) record += `\0${key}=${value.toString('hex')}`;
+    if (entry.type !== 'file') record += this.#xattrs(entry);
     this.#records.push(`${record}\0\n`);
+  }
+
+  #xattrs(entry: FsEntry): string {
+    let text = '';
+    for (const [key, value] of this.#view.xattrs(entry)) text += `\0${key}=${value.toString('hex')}`;
+    return text;
   }
 
   #flush(): void {
@@ -125,21 +131,27 @@ class TreeDigester {
     this.#records = [];
   }
 
-  #fileDigest(entry: FsEntry): string {
+  /** Digest of a file's bytes, and its extended attributes: both change only with its ctime. */
+  #fileContents(entry: FsEntry): string {
     this.bytes += entry.size;
-    if (entry.size === 0) return emptyDigest;
     const known = this.#memory?.get(entry);
     if (known !== undefined) return known;
     const started = Date.now();
+    const xattrs = this.#xattrs(entry);
+    if (entry.size === 0) {
+      const contents = emptyDigest + xattrs;
+      if (isSettled(entry.ctimeNs, started)) this.#memory?.put(entry, contents);
+      return contents;
+    }
     const fd = openSync(entry.hostPath, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
     try {
-      const digest = this.#hashBytes(fd);
+      const contents = this.#hashBytes(fd) + xattrs;
       if (this.#memory !== undefined && isSettled(entry.ctimeNs, started)) {
         const st = fstatSync(fd, { bigint: true });
         const now = { ...st, size: Number(st.size), mode: Number(st.mode) & 0o7777 };
-        if (stampOf(now) === stampOf(entry)) this.#memory.put(entry, digest);
+        if (stampOf(now) === stampOf(entry)) this.#memory.put(entry, contents);
       }
-      return digest;
+      return contents;
     } finally {
       closeSync(fd);
     }

@@ -1,17 +1,18 @@
 /**
- * Remembers digests of files in clients' folders, so that an unchanged context costs one lstat a file. It is only a
- * memory: whatever goes wrong with it, files are hashed again. Several processes may use one database at once.
+ * Remembers what files in clients' folders hold (digest, extended attributes), so that an unchanged context costs one
+ * lstat a file. It is only a memory: whatever goes wrong with it, files are read again. Several processes may use one
+ * database at once.
  */
 import { DatabaseSync } from 'node:sqlite';
 import type { FsEntry } from './view.ts';
 
 const schema = `
   CREATE TABLE IF NOT EXISTS folders (key TEXT PRIMARY KEY, used_at INTEGER NOT NULL) WITHOUT ROWID;
-  CREATE TABLE IF NOT EXISTS files (
+  CREATE TABLE IF NOT EXISTS contents (
     key TEXT NOT NULL,
     path TEXT NOT NULL,
     stamp TEXT NOT NULL,
-    digest TEXT NOT NULL,
+    contents TEXT NOT NULL,
     PRIMARY KEY (key, path)
   ) WITHOUT ROWID;`;
 
@@ -34,11 +35,11 @@ export function isSettled(ctimeNs: bigint, nowMs: number): boolean {
   return ctimeNs < BigInt(Math.floor(nowMs)) * 1_000_000n - settledNs;
 }
 
-/** The remembered digests of one folder. */
+/** What is remembered of one folder. */
 export class StatMemory {
   readonly #key: string;
-  readonly #known = new Map<string, { stamp: string; digest: string }>();
-  readonly #fresh = new Map<string, { stamp: string; digest: string }>();
+  readonly #known = new Map<string, { stamp: string; contents: string }>();
+  readonly #fresh = new Map<string, { stamp: string; contents: string }>();
   readonly #db: DatabaseSync | undefined;
   #hits = 0;
 
@@ -47,24 +48,25 @@ export class StatMemory {
     this.#key = key;
     this.#db = open(file);
     try {
-      const rows = this.#db?.prepare('SELECT path, stamp, digest FROM files WHERE key = ?').all(key) ?? [];
-      for (const row of rows as { path: string; stamp: string; digest: string }[])
+      const rows =
+        this.#db?.prepare('SELECT path, stamp, contents FROM contents WHERE key = ?').all(key) ?? [];
+      for (const row of rows as { path: string; stamp: string; contents: string }[])
         this.#known.set(row.path, row);
     } catch {
       this.#known.clear();
     }
   }
 
-  /** The file's digest as hex, if it is unchanged. */
+  /** What was put for the file, if it is unchanged. */
   get(entry: FsEntry): string | undefined {
     const known = this.#known.get(entry.path);
     if (known === undefined || known.stamp !== stampOf(entry)) return undefined;
     this.#hits++;
-    return known.digest;
+    return known.contents;
   }
 
-  put(entry: FsEntry, digest: string): void {
-    this.#fresh.set(entry.path, { stamp: stampOf(entry), digest });
+  put(entry: FsEntry, contents: string): void {
+    this.#fresh.set(entry.path, { stamp: stampOf(entry), contents });
   }
 
   /** Writes what is new and closes. */
@@ -88,12 +90,14 @@ export class StatMemory {
     db.exec('BEGIN IMMEDIATE');
     try {
       db.prepare('INSERT OR REPLACE INTO folders (key, used_at) VALUES (?, ?)').run(this.#key, now);
-      if (stale) db.prepare('DELETE FROM files WHERE key = ?').run(this.#key);
-      const put = db.prepare('INSERT OR REPLACE INTO files (key, path, stamp, digest) VALUES (?, ?, ?, ?)');
-      for (const [path, { stamp, digest }] of this.#fresh) put.run(this.#key, path, stamp, digest);
+      if (stale) db.prepare('DELETE FROM contents WHERE key = ?').run(this.#key);
+      const put = db.prepare(
+        'INSERT OR REPLACE INTO contents (key, path, stamp, contents) VALUES (?, ?, ?, ?)',
+      );
+      for (const [path, { stamp, contents }] of this.#fresh) put.run(this.#key, path, stamp, contents);
       const old = db.prepare('SELECT key FROM folders WHERE used_at < ?').all(now - keepFor);
       for (const { key } of old as { key: string }[]) {
-        db.prepare('DELETE FROM files WHERE key = ?').run(key);
+        db.prepare('DELETE FROM contents WHERE key = ?').run(key);
         db.prepare('DELETE FROM folders WHERE key = ?').run(key);
       }
       db.exec('COMMIT');

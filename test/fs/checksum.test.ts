@@ -143,7 +143,7 @@ describe('the memory of file digests', () => {
   const folder = (dir: string): ViewSpec => ({ kind: 'folder', dir, rootOwned: true, cacheKey: `of ${dir}` });
   const remembered = (file: string) => {
     const db = new DatabaseSync(file);
-    const rows = db.prepare('SELECT path FROM files ORDER BY path').all();
+    const rows = db.prepare('SELECT path FROM contents ORDER BY path').all();
     db.close();
     return rows.map((row) => row.path);
   };
@@ -163,6 +163,13 @@ describe('the memory of file digests', () => {
     const second = digest(folder(dir), whole, statDb);
     expect(second).not.toBe(first);
     expect(second).toBe(digest({ kind: 'folder', dir, rootOwned: true }));
+    await settle();
+    expect(digest(folder(dir), whole, statDb)).toBe(second);
+    lsetxattr(`${dir}/b`, 'user.mark', Buffer.from('1'));
+    const third = digest(folder(dir), whole, statDb);
+    expect(third).not.toBe(second);
+    await settle();
+    expect([digest(folder(dir), whole, statDb), digest(folder(dir), whole, statDb)]).toEqual([third, third]);
   });
 
   test('is really used: a wrong digest in it shows', async () => {
@@ -172,7 +179,7 @@ describe('the memory of file digests', () => {
     await settle();
     const first = digest(folder(dir), whole, statDb);
     const db = new DatabaseSync(statDb);
-    db.exec("UPDATE files SET digest = 'wrong'");
+    db.exec("UPDATE contents SET contents = 'wrong'");
     db.close();
     expect(digest(folder(dir), whole, statDb)).not.toBe(first);
   });
