@@ -1,4 +1,5 @@
 /** The `drydock` command: finds the command, opens what it needs, prints its error, cleans up. */
+import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import type { Engine } from '../build/engine.ts';
 import { defaultRoot } from '../build/root.ts';
@@ -60,8 +61,7 @@ export async function main(argv: readonly string[]): Promise<number> {
       stdout.write(topic === undefined ? overview() : helpText(topic, await find(topic)));
       return 0;
     }
-    // The context is looked at in a thread of its own, whose start need not wait for ours.
-    if (name === 'build' || name === 'buildx') warmPool(['fs.checksum']);
+    if (name === 'build' || name === 'buildx') lookAhead(rest);
     const command = await find(name === 'buildx' && rest[0] === 'build' ? 'build' : name);
     const args = name === 'buildx' ? rest.slice(1) : rest;
     if (args.includes('--help') || args.includes('-h')) {
@@ -94,6 +94,12 @@ export async function main(argv: readonly string[]): Promise<number> {
     process.off('SIGINT', onSignal);
     process.off('SIGTERM', onSignal);
   }
+}
+
+/** The context is looked at in a thread of its own, whose start need not wait for ours. */
+function lookAhead(args: readonly string[]): void {
+  const dir = resolve(args.at(-1) ?? '.');
+  warmPool(['fs.checksum'], existsSync(dir) ? { name: 'fs.glance', args: { dir } } : undefined);
 }
 
 function globalFlags(argv: readonly string[], env: NodeJS.ProcessEnv): Globals {

@@ -8,6 +8,7 @@ import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
 import { canceled, DrydockError, errnoCode, fail, toDrydockError } from '../errors/error.ts';
 import { digestOf } from '../oci/digest.ts';
 import type { Digest } from '../oci/types.ts';
+import { endGlance } from './glance.ts';
 import { openView } from './open.ts';
 import { resolveSources, walkSelected } from './select.ts';
 import { isSettled, StatMemory, stampOf } from './stat-db.ts';
@@ -43,6 +44,7 @@ export function checksum(args: ChecksumArgs, ctx: { aborted(): boolean }): Check
     throw describe(err, spec);
   } finally {
     memory?.close();
+    if (spec.kind === 'folder') endGlance();
   }
 }
 

@@ -4,6 +4,7 @@
  */
 import { errnoCode, fail } from '../errors/error.ts';
 import { followPatterns } from './follow.ts';
+import { takeGlance } from './glance.ts';
 import { IgnoreMatcher, type MatchState } from './ignore.ts';
 import { readHost } from './layers-view.ts';
 import { compareNames, dirName, joinPath } from './paths.ts';
@@ -115,7 +116,7 @@ export class FolderView implements FsView {
       if (!included || !kept) return undefined;
     }
     const host = `${dir.entry.hostPath}/${name}`;
-    const st = lstatHost(host);
+    const st = takeGlance(host) ?? lstatHost(host);
     if (st === undefined) {
       checkName(name, dir.entry.path);
       return undefined;

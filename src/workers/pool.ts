@@ -138,10 +138,13 @@ function start(): Thread {
 
 /**
  * Starts one thread and has it load the code of tasks that are about to be needed, beside whatever the main thread
- * is busy with.
+ * is busy with; then it runs `ahead`, which must give way to other tasks and whose outcome nobody hears of.
  */
-export function warmPool(names: readonly (keyof Tasks)[]): void {
-  if (threads.size === 0) start().worker.postMessage({ preload: [...names] } satisfies TaskPreload);
+export function warmPool<K extends keyof Tasks>(
+  names: readonly (keyof Tasks)[],
+  ahead?: { name: K; args: Tasks[K]['args'] },
+): void {
+  if (threads.size === 0) start().worker.postMessage({ preload: [...names], ahead } satisfies TaskPreload);
 }
 
 /** Ends all threads. Only tests and one-shot tools need it; a process may exit with a warm pool. */

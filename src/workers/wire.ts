@@ -9,9 +9,10 @@ export interface TaskCall {
   flag: Int32Array;
 }
 
-/** Main thread → worker: load these tasks' code now. */
+/** Main thread → worker: load these tasks' code now, then run one that nobody waits for. */
 export interface TaskPreload {
   preload: string[];
+  ahead?: { name: string; args: unknown };
 }
 
 /** Worker → main thread. */

@@ -24,6 +24,14 @@ function send(reply: TaskReply): void {
   parentPort?.postMessage(reply);
 }
 
+async function prepare({ preload, ahead }: TaskPreload): Promise<void> {
+  // A module that does not load fails the task that needs it, not this.
+  await Promise.allSettled(preload.map(load));
+  if (ahead === undefined) return;
+  const task = await load(ahead.name);
+  await task(ahead.args, { post: () => {}, aborted: () => false });
+}
+
 async function answer({ id, name, args, flag }: TaskCall): Promise<void> {
   try {
     const task = await load(name);
@@ -38,7 +46,6 @@ async function answer({ id, name, args, flag }: TaskCall): Promise<void> {
 }
 
 parentPort?.on('message', (message: TaskCall | TaskPreload) => {
-  // A module that does not load fails the task that needs it, not this.
-  if ('preload' in message) for (const name of message.preload) load(name).catch(() => {});
+  if ('preload' in message) prepare(message).catch(() => {});
   else void answer(message);
 });

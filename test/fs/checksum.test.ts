@@ -9,7 +9,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { checksum } from '../../src/fs/checksum.ts';
 import { isSettled } from '../../src/fs/stat-db.ts';
 import type { ContentSelector, ViewSpec } from '../../src/fs/view.ts';
@@ -170,6 +170,29 @@ describe('the memory of file digests', () => {
     expect(third).not.toBe(second);
     await settle();
     expect([digest(folder(dir), whole, statDb), digest(folder(dir), whole, statDb)]).toEqual([third, third]);
+  });
+
+  test('a look ahead is taken once: what changed after it shows at the next', async () => {
+    using tmp = scratch();
+    const dir = plant(tmp.path('ctx'), { a: 'aaaa', 'd/b': 'bbbb' });
+    // A thread of its own that has digested nothing yet.
+    vi.resetModules();
+    const { glance } = await import('../../src/fs/glance.ts');
+    const { checksum } = await import('../../src/fs/checksum.ts');
+    const args = { spec: folder(dir), selectors: whole, statDb: tmp.path('stat.db') };
+    const look = () => checksum(args, { aborted: () => false }).digest;
+    await settle();
+    digest(folder(dir), whole, tmp.path('stat.db'));
+    const before = digest(folder(dir));
+    await glance({ dir });
+    writeFileSync(`${dir}/d/b`, 'BBBB');
+    expect(look(), 'as at the look ahead').toBe(before);
+    const after = look();
+    expect(after).not.toBe(before);
+    expect(after).toBe(digest({ kind: 'folder', dir, rootOwned: true }));
+    await glance({ dir });
+    writeFileSync(`${dir}/a`, 'AAAA');
+    expect(look(), 'no second look ahead').toBe(digest({ kind: 'folder', dir, rootOwned: true }));
   });
 
   test('is really used: a wrong digest in it shows', async () => {
