@@ -2,8 +2,8 @@
 import { MessageChannel } from 'node:worker_threads';
 import { fail } from '../errors/error.ts';
 import type { ViewSpec } from '../fs/view.ts';
-import { receiveStream } from '../layer/port-stream.ts';
 import { runTask } from '../workers/pool.ts';
+import { receiveStream } from '../workers/port-stream.ts';
 import { parseFileAttrs } from './attrs.ts';
 import { contextOf } from './layers.ts';
 import { platformFolders } from './platform-folders.ts';

@@ -7,9 +7,9 @@ import { type Descriptor, type Digest, mediaTypes } from '../oci/types.ts';
 import type { ReportStatus } from '../store/ref.ts';
 import { type SnapshotInfo, type Store, snapshotLabels } from '../store/store.ts';
 import { runTask } from '../workers/pool.ts';
+import { receiveStream } from '../workers/port-stream.ts';
 import { levelOf } from './block-compress.ts';
 import type { PackArgs, PackResult } from './pack-task.ts';
-import { receiveStream } from './port-stream.ts';
 import { SharedRuns } from './shared-runs.ts';
 import type { Compression, LayerBlob } from './types.ts';
 

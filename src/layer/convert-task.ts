@@ -3,9 +3,9 @@ import { createReadStream, unlinkSync } from 'node:fs';
 import type { MessagePort } from 'node:worker_threads';
 import { canceled, toDrydockError } from '../errors/error.ts';
 import { decompress } from '../tar/decompress.ts';
+import { PortSender, receiveStream } from '../workers/port-stream.ts';
 import type { TaskContext } from '../workers/tasks.ts';
 import { BlockWriter, FileSink, type Written } from './block-writer.ts';
-import { PortSender, receiveStream } from './port-stream.ts';
 import type { Compression } from './types.ts';
 
 export interface ConvertArgs {

@@ -4,8 +4,8 @@ import { canceled, DrydockError } from '../errors/error.ts';
 import { type Descriptor, mediaTypes } from '../oci/types.ts';
 import type { Store } from '../store/store.ts';
 import { runTask } from '../workers/pool.ts';
+import { receiveStream, sendStream } from '../workers/port-stream.ts';
 import type { Written } from './block-writer.ts';
-import { receiveStream, sendStream } from './port-stream.ts';
 import type { Compression, LayerBlob } from './types.ts';
 
 const types = {

@@ -7,9 +7,9 @@ import { hostXattrs } from '../fs/stat.ts';
 import type { FsEntry, ViewSpec } from '../fs/view.ts';
 import { major, minor } from '../linux/libc.ts';
 import { endOfArchive, header, padding, type TarHeader } from '../tar/writer.ts';
+import { PortSender } from '../workers/port-stream.ts';
 import type { TaskContext } from '../workers/tasks.ts';
 import { type BlockSink, BlockWriter, FileSink, type Written } from './block-writer.ts';
-import { PortSender } from './port-stream.ts';
 import type { Compression } from './types.ts';
 import { type LayerItem, walkDifference, walkOverlayLayer } from './walk.ts';
 

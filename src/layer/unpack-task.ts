@@ -8,9 +8,9 @@ import type { ViewSpec } from '../fs/view.ts';
 import type { Digest } from '../oci/types.ts';
 import { decompress } from '../tar/decompress.ts';
 import { TarParser } from '../tar/parser.ts';
+import { receiveStream } from '../workers/port-stream.ts';
 import type { TaskContext } from '../workers/tasks.ts';
 import { LayerApplier } from './apply.ts';
-import { receiveStream } from './port-stream.ts';
 
 export interface UnpackArgs {
   /** The blob: a file, or a stream from another thread. */

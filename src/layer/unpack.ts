@@ -6,7 +6,7 @@ import type { Descriptor } from '../oci/types.ts';
 import type { ReportStatus } from '../store/ref.ts';
 import type { Mount, Store } from '../store/store.ts';
 import { runTask } from '../workers/pool.ts';
-import { sendStream } from './port-stream.ts';
+import { sendStream } from '../workers/port-stream.ts';
 import type { UnpackArgs, UnpackProgress, UnpackResult } from './unpack-task.ts';
 
 export type { UnpackResult } from './unpack-task.ts';

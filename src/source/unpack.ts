@@ -5,7 +5,7 @@ import type { MessagePort } from 'node:worker_threads';
 import { canceled, fail } from '../errors/error.ts';
 import { decompress, detectCompression } from '../tar/decompress.ts';
 import { TarParser } from '../tar/parser.ts';
-import { receiveStream } from '../workers/stream.ts';
+import { receiveStream } from '../workers/port-stream.ts';
 import type { TaskContext } from '../workers/tasks.ts';
 import { FolderUnpacker } from './unpack-folder.ts';
 

@@ -6,7 +6,7 @@ import { fail, toDrydockError } from '../errors/error.ts';
 import { digestOf } from '../oci/digest.ts';
 import type { OpMaker } from '../ops/deps.ts';
 import { runTask } from '../workers/pool.ts';
-import { sendStream } from '../workers/stream.ts';
+import { sendStream } from '../workers/port-stream.ts';
 import { attrReader, sourceOf } from './attrs.ts';
 
 export const uploadSource: OpMaker = (vertex, deps) => {
@@ -26,7 +26,7 @@ export const uploadSource: OpMaker = (vertex, deps) => {
       ctx.onRelease?.(() => rm(dir, { recursive: true, force: true }));
       const { port1, port2 } = new MessageChannel();
       const status = 'unpacking the build context';
-      const sending = sendStream(stream, port1);
+      const sending = sendStream(port1, stream);
       const stop = () => stream.destroy();
       ctx.signal.addEventListener('abort', stop, { once: true });
       try {

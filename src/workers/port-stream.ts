@@ -4,7 +4,7 @@
  */
 import type { MessagePort } from 'node:worker_threads';
 import { canceled, fail } from '../errors/error.ts';
-import { type PlainError, packError, taskError } from '../workers/wire.ts';
+import { type PlainError, packError, taskError } from './wire.ts';
 
 type Message =
   | { chunk: Uint8Array }
@@ -13,7 +13,7 @@ type Message =
   | { taken: true }
   | { stop: true };
 
-const window = 4;
+const window = 8;
 
 /** The sending end. `write` copies nothing: it hands the chunk's memory over when the chunk is all of its buffer. */
 export class PortSender {
