@@ -5,6 +5,7 @@ import { eventRoutes } from './routes/events.ts';
 import { imageListRoutes } from './routes/image-list.ts';
 import { loginRoutes } from './routes/login.ts';
 import { systemRoutes } from './routes/system.ts';
+import { upgradeRoutes } from './routes/upgrades.ts';
 
 export const routes: readonly Route[] = [
   ...systemRoutes,
@@ -12,4 +13,5 @@ export const routes: readonly Route[] = [
   ...eventRoutes,
   ...diskUsageRoutes,
   ...imageListRoutes,
+  ...upgradeRoutes,
 ];

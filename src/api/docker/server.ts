@@ -1,5 +1,6 @@
 /** The Docker Engine API over HTTP/1.1: version prefixes, routes, permission, error bodies, upgrades. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Duplex } from 'node:stream';
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import { DrydockError, toDrydockError } from '../../errors/error.ts';
 import type { ApiHost } from '../shared/host.ts';
@@ -9,11 +10,16 @@ import { sendError } from './http/json-stream.ts';
 import { Query } from './http/query.ts';
 import type { Call, Route } from './http/route.ts';
 import { newestVersion, oldestVersion, splitVersion } from './http/version.ts';
+import { upgradeRequest, wantsUpgrade } from './routes/upgrades.ts';
 import { routes } from './routes.ts';
 
 export interface DockerApi {
   /** Answers a request of a node:http server. */
   handle(request: IncomingMessage, response: ServerResponse): void;
+  /** Answers a request that wants another protocol on its connection. */
+  upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void;
+  /** Whether a request with an `Upgrade` header is for `upgrade`; others are answered as plain requests. */
+  wantsUpgrade(request: IncomingMessage): boolean;
 }
 
 /** The API version of a request whose prefix was taken off. */
@@ -56,6 +62,10 @@ export async function dockerApi(host: ApiHost): Promise<DockerApi> {
         return;
       }
       app.routing(request, response);
+    },
+    wantsUpgrade,
+    upgrade(request, socket, head) {
+      void upgradeRequest(host, request, socket, head);
     },
   };
 }

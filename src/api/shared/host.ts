@@ -30,6 +30,11 @@ export interface ApiHost {
   readonly events: EventBus;
   readonly sessions: SessionPool;
   readonly log: Log;
+  /**
+   * Serves BuildKit's gRPC API on a connection that a client gave away on `POST /grpc`; its 101 is written already.
+   * Missing where that API is not served.
+   */
+  grpc?(socket: Duplex, authority: Authority): void;
   /** Name of this machine, as `info` shows it. */
   readonly hostname: string;
   /** Containerd's address and namespace, with that store. */

@@ -1,0 +1,94 @@
+/**
+ * `POST /session` and `POST /grpc`: the client gives its connection away. On /session we become its gRPC client, on
+ * /grpc its gRPC server.
+ */
+import type { IncomingMessage } from 'node:http';
+import type { Duplex } from 'node:stream';
+import { type DrydockError, toDrydockError } from '../../../errors/error.ts';
+import type { ApiHost } from '../../shared/host.ts';
+import { apiError, apiMessage, httpStatus } from '../http/errors.ts';
+import type { Route } from '../http/route.ts';
+import { newestVersion, splitVersion } from '../http/version.ts';
+
+const paths = ['/session', '/grpc'] as const;
+type UpgradePath = (typeof paths)[number];
+
+/** What a client hears that asks for these without giving its connection away. */
+const plain = (path: UpgradePath): Route => ({
+  method: 'POST',
+  path,
+  scopes: ['build'],
+  handle() {
+    throw apiError(
+      'invalid',
+      `${path}: no upgrade proto in request`,
+      'Send the headers Connection: Upgrade and Upgrade: h2c; a proxy in between must pass them on.',
+    );
+  },
+});
+
+export const upgradeRoutes: readonly Route[] = paths.map(plain);
+
+/** Whether a request that asks for another protocol is one of these; others are answered as if they had not asked. */
+export function wantsUpgrade(request: IncomingMessage): boolean {
+  return request.method === 'POST' && pathOf(request) !== undefined;
+}
+
+function pathOf(request: IncomingMessage): UpgradePath | undefined {
+  const path = (request.url ?? '').replace(/^\/v\d+\.\d+(?=\/)/, '').replace(/\/?(\?.*)?$/s, '');
+  return paths.find((known) => known === path);
+}
+
+/**
+ * Admits the request and hands its connection on. A refusal is a plain HTTP answer, after which the connection closes.
+ * Never throws.
+ */
+export async function upgradeRequest(
+  host: ApiHost,
+  request: IncomingMessage,
+  socket: Duplex,
+  head: Buffer,
+): Promise<void> {
+  // Until somebody listens, an error of the connection has no other place to go.
+  const early = () => {};
+  socket.on('error', early);
+  try {
+    const { url } = splitVersion(request.url ?? '/');
+    const path = pathOf(request);
+    if (path === undefined) throw apiError('not-found', 'page not found');
+    const protocol = request.headers.upgrade ?? '';
+    if (protocol.toLowerCase() !== 'h2c') {
+      throw apiError('invalid', `protocol ${protocol} not supported`, `${path} speaks h2c.`);
+    }
+    const authority = await host.admit(request, { endpoint: `POST ${path}`, scopes: ['build'] });
+    if (socket.destroyed) return;
+    if (path === '/session') {
+      request.url = url;
+      host.sessions.upgrade(request, socket, head);
+    } else {
+      const { grpc } = host;
+      if (grpc === undefined) throw apiError('unsupported', '/grpc is not served by this daemon');
+      socket.write(`HTTP/1.1 101 Switching Protocols\r\n${head101}`);
+      if (head.length > 0) socket.unshift(head);
+      grpc(socket, authority);
+    }
+    socket.off('error', early);
+  } catch (err) {
+    refuse(socket, toDrydockError(err));
+  }
+}
+
+const head101 = 'Connection: Upgrade\r\nUpgrade: h2c\r\n\r\n';
+
+function refuse(socket: Duplex, error: DrydockError): void {
+  if (socket.destroyed) return;
+  const body = `${JSON.stringify({ message: apiMessage(error) })}\n`;
+  const lines = [
+    `HTTP/1.1 ${httpStatus(error)} ${error.code}`,
+    'Content-Type: application/json',
+    `Content-Length: ${Buffer.byteLength(body)}`,
+    `Api-Version: ${newestVersion}`,
+    'Connection: close',
+  ];
+  socket.end(`${lines.join('\r\n')}\r\n\r\n${body}`);
+}
