@@ -5,3 +5,4 @@ cd "$(dirname "$0")/.."
 PATH="$PWD/node_modules/.bin:$PATH"
 rm -rf src/pb && mkdir -p src/pb
 buf generate proto --template '{"version":"v2","plugins":[{"local":"protoc-gen-es","out":"src/pb","opt":["target=js+dts","import_extension=js"]}]}'
+node scripts/ops-table.mjs

@@ -1,6 +1,6 @@
 import { fail } from '../errors/error.ts';
 import type { Graph } from '../llb/graph.ts';
-import { NetMode, SecurityMode } from '../pb/solver/pb/ops_pb.js';
+import { NetMode, SecurityMode } from '../llb/pb.ts';
 
 /**
  * Refuses a graph whose steps ask for more than the build was granted. Throws `denied` naming the step, its line,

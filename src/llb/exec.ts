@@ -1,20 +1,20 @@
-import { create, type MessageInitShape } from '@bufbuild/protobuf';
+import type { MessageInitShape } from '@bufbuild/protobuf';
 import { fail } from '../errors/error.ts';
 import type { Platform } from '../oci/types.ts';
-import {
-  CacheSharingOpt,
-  ExecOpSchema,
-  MountContentCache,
-  type MountSchema,
-  MountType,
-  NetMode,
-  OpSchema,
-  type Op as PbOp,
-  SecurityMode,
-} from '../pb/solver/pb/ops_pb.js';
+import type { MountSchema, Op as PbOp } from '../pb/solver/pb/ops_pb.js';
 import { constraints, pbPlatform } from './message.ts';
 import type { InputTable, OpNode, OpOptions, OutputRef } from './op.ts';
 import { absolutePath } from './paths.ts';
+import {
+  CacheSharingOpt,
+  create,
+  ExecOpSchema,
+  MountContentCache,
+  MountType,
+  NetMode,
+  OpSchema,
+  SecurityMode,
+} from './pb.ts';
 import type { State, StateValues } from './state.ts';
 
 /** A tree, a cache or memory that a process sees at `target`; relative targets are below the working directory. */

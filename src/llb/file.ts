@@ -1,16 +1,10 @@
-import { create, type MessageInitShape } from '@bufbuild/protobuf';
+import type { MessageInitShape } from '@bufbuild/protobuf';
 import { fail } from '../errors/error.ts';
-import {
-  type ChownOptSchema,
-  type FileActionSchema,
-  FileOpSchema,
-  OpSchema,
-  type Op as PbOp,
-  type UserOptSchema,
-} from '../pb/solver/pb/ops_pb.js';
+import type { ChownOptSchema, FileActionSchema, Op as PbOp, UserOptSchema } from '../pb/solver/pb/ops_pb.js';
 import { constraints } from './message.ts';
 import type { InputTable, OpNode, OpOptions, OutputRef } from './op.ts';
 import { absolutePath, destinationPath } from './paths.ts';
+import { create, FileOpSchema, OpSchema } from './pb.ts';
 import type { State } from './state.ts';
 
 interface Made {

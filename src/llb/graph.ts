@@ -1,10 +1,11 @@
 /** From a wire Definition to a checked graph of vertices. Definitions may be hostile: nothing here recurses. */
-import { fromBinary } from '@bufbuild/protobuf';
+
 import { DrydockError, fail, type SourceLocation } from '../errors/error.ts';
 import { digestOf } from '../oci/digest.ts';
 import type { Digest } from '../oci/types.ts';
-import { type Definition, type Op, OpSchema, type Source } from '../pb/solver/pb/ops_pb.js';
+import type { Definition, Op, Source } from '../pb/solver/pb/ops_pb.js';
 import { opName } from './names.ts';
+import { fromBinary, OpSchema } from './pb.ts';
 import type { Edge, Vertex } from './vertex.ts';
 
 /** Most ops a definition may hold. */

@@ -1,20 +1,20 @@
 /** From states to BuildKit's wire form. Nothing here recurses: graphs may be tens of thousands of ops deep. */
-import { create, toBinary } from '@bufbuild/protobuf';
+
 import type { SourceLocation } from '../errors/error.ts';
 import { digestOf } from '../oci/digest.ts';
 import { hostPlatform } from '../oci/platform.ts';
 import type { Digest, Platform } from '../oci/types.ts';
+import type { Definition, OpMetadata, Source } from '../pb/solver/pb/ops_pb.js';
+import { type InputTable, type OpNode, type OpOptions, type OutputRef, settle } from './op.ts';
 import {
-  type Definition,
+  create,
   DefinitionSchema,
   InputSchema,
-  type OpMetadata,
   OpMetadataSchema,
   OpSchema,
-  type Source,
   SourceSchema,
-} from '../pb/solver/pb/ops_pb.js';
-import { type InputTable, type OpNode, type OpOptions, type OutputRef, settle } from './op.ts';
+  toBinary,
+} from './pb.ts';
 import type { State } from './state.ts';
 
 export interface MarshalOptions {

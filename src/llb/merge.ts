@@ -1,7 +1,7 @@
-import { create } from '@bufbuild/protobuf';
-import { OpSchema, type Op as PbOp } from '../pb/solver/pb/ops_pb.js';
+import type { Op as PbOp } from '../pb/solver/pb/ops_pb.js';
 import { constraints } from './message.ts';
 import type { InputTable, OpNode, OpOptions, OutputRef } from './op.ts';
+import { create, OpSchema } from './pb.ts';
 import { type State, scratch } from './state.ts';
 
 class MergeNode implements OpNode {

@@ -1,12 +1,8 @@
 /** Small parts of op messages that several ops share. */
-import { create } from '@bufbuild/protobuf';
+
 import type { Platform } from '../oci/types.ts';
-import {
-  type Platform as PbPlatform,
-  PlatformSchema,
-  type WorkerConstraints,
-  WorkerConstraintsSchema,
-} from '../pb/solver/pb/ops_pb.js';
+import type { Platform as PbPlatform, WorkerConstraints } from '../pb/solver/pb/ops_pb.js';
+import { create, PlatformSchema, WorkerConstraintsSchema } from './pb.ts';
 
 export function pbPlatform(platform: Platform): PbPlatform {
   return create(PlatformSchema, {

@@ -1,12 +1,13 @@
 /** Ops that bring a tree into the graph. Attribute names: https://github.com/moby/buildkit/blob/master/solver/pb/attr.go */
-import { create } from '@bufbuild/protobuf';
+
 import { fail } from '../errors/error.ts';
 import { normalizeName } from '../oci/reference.ts';
 import type { Platform } from '../oci/types.ts';
-import { OpSchema, type Op as PbOp } from '../pb/solver/pb/ops_pb.js';
+import type { Op as PbOp } from '../pb/solver/pb/ops_pb.js';
 import { gitIdentifier, gitRemote } from './git-remote.ts';
 import { constraints, pbPlatform } from './message.ts';
 import type { InputTable, OpNode, OpOptions } from './op.ts';
+import { create, OpSchema } from './pb.ts';
 import { State } from './state.ts';
 
 class SourceNode implements OpNode {

@@ -1,10 +1,11 @@
 /** LLB's BuildOp: a definition inside a definition, given inline or as a file in an input. */
-import { fromBinary, toBinary } from '@bufbuild/protobuf';
+
 import { fail } from '../errors/error.ts';
 import { openView } from '../fs/open.ts';
 import { readFileIn } from '../fs/read.ts';
+import { BuildOpSchema, DefinitionSchema, fromBinary, toBinary } from '../llb/pb.ts';
 import { digestOf } from '../oci/digest.ts';
-import { BuildOpSchema, type Definition, DefinitionSchema } from '../pb/solver/pb/ops_pb.js';
+import type { Definition } from '../pb/solver/pb/ops_pb.js';
 import { refContext } from '../solver/ref-context.ts';
 import type { OpMaker } from './deps.ts';
 

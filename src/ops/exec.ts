@@ -1,7 +1,9 @@
 /** LLB's ExecOp: a process in a container, on snapshots. */
+
 import { canceled, DrydockError, fail, toDrydockError } from '../errors/error.ts';
 import type { ExecSpec } from '../executor/types.ts';
-import { type ExecOp, type Meta, NetMode, type ProxyEnv, SecurityMode } from '../pb/solver/pb/ops_pb.js';
+import { NetMode, SecurityMode } from '../llb/pb.ts';
+import type { ExecOp, Meta, ProxyEnv } from '../pb/solver/pb/ops_pb.js';
 import type { OpContext } from '../solver/types.ts';
 import type { Ref } from '../store/ref.ts';
 import type { OpDeps, OpMaker } from './deps.ts';

@@ -1,17 +1,11 @@
 /** What an exec op is keyed by. Pure. */
-import { clone, toBinary } from '@bufbuild/protobuf';
+
 import { fail } from '../../errors/error.ts';
 import { cleanPath } from '../../fs/paths.ts';
 import type { ContentSelector } from '../../fs/view.ts';
+import { clone, ExecOpSchema, MountContentCache, MountType, toBinary } from '../../llb/pb.ts';
 import { digestOf } from '../../oci/digest.ts';
-import {
-  type ExecOp,
-  ExecOpSchema,
-  type Mount,
-  MountContentCache,
-  MountType,
-  type Platform,
-} from '../../pb/solver/pb/ops_pb.js';
+import type { ExecOp, Mount, Platform } from '../../pb/solver/pb/ops_pb.js';
 import type { CacheDep, CacheMap } from '../../solver/types.ts';
 
 /**

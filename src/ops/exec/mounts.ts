@@ -1,10 +1,12 @@
 /** From an exec op's mounts and inputs to what the executor mounts, and back to outputs. */
+
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { copyAll, isEmpty, parentOf } from '../../apply/snapshot.ts';
 import { fail } from '../../errors/error.ts';
 import type { ExecMount } from '../../executor/types.ts';
-import { CacheSharingOpt, type Mount as LlbMount, MountType } from '../../pb/solver/pb/ops_pb.js';
+import { CacheSharingOpt, MountType } from '../../llb/pb.ts';
+import type { Mount as LlbMount } from '../../pb/solver/pb/ops_pb.js';
 import { contentDigest } from '../../solver/content.ts';
 import { refContext } from '../../solver/ref-context.ts';
 import type { OpContext } from '../../solver/types.ts';
