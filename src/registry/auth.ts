@@ -4,7 +4,7 @@
  */
 import { hash } from 'node:crypto';
 import { DrydockError, fail } from '../errors/error.ts';
-import type { RegistryCredentials } from '../oci/credentials.ts';
+import type { RegistryCredentials, TokenRequest, TokenSource } from '../oci/credentials.ts';
 import type { Purpose } from './errors.ts';
 import { statusError } from './errors.ts';
 import { type HttpPool, readBody } from './http.ts';
@@ -88,8 +88,9 @@ export class Authorizer {
     const challenge = this.#challenges.get(purpose.host);
     if (challenge === undefined) return undefined;
     if (challenge.scheme === 'basic') {
-      if (credentials?.username === undefined || credentials.password === undefined) return undefined;
-      return basicHeader(credentials.username, credentials.password);
+      const login = credentials?.login === undefined ? credentials : await credentials.login();
+      if (login?.username === undefined || login.password === undefined) return undefined;
+      return basicHeader(login.username, login.password);
     }
     const key = keyOf(purpose.host, scopes, credentials);
     const known = this.#tokens.get(key);
@@ -128,9 +129,12 @@ export class Authorizer {
       );
     }
     const asking: Purpose = { ...purpose, doing: `${purpose.doing}: getting a token from ${url.host}` };
+    const wanted = scopes.length > 0 ? scopes : challenge.scope === undefined ? [] : [challenge.scope];
+    if (credentials?.tokens !== undefined) {
+      return this.#fetchBy(credentials.tokens, asking, { ...challenge, scopes: wanted, signal: net.signal });
+    }
     const { insecure, idleMs, signal } = net;
     const headers: Record<string, string> = { 'user-agent': this.#userAgent, accept: 'application/json' };
-    const wanted = scopes.length > 0 ? scopes : challenge.scope === undefined ? [] : [challenge.scope];
     const get = async () => {
       const at = new URL(url);
       if (challenge.service !== undefined) at.searchParams.set('service', challenge.service);
@@ -161,9 +165,26 @@ export class Authorizer {
     }
     if (response.statusCode !== 200) {
       const refused = response.statusCode === 400 ? 401 : (response.statusCode ?? 0);
-      throw statusError(asking, refused, text, credentials !== undefined);
+      throw statusError(asking, refused, text, credentials);
     }
     return parseToken(text, asking);
+  }
+
+  /** A token that the client gets itself. */
+  async #fetchBy(source: TokenSource, purpose: Purpose, request: TokenRequest): Promise<Token> {
+    try {
+      const { token, expiresIn } = await source.fetch(request);
+      return tokenOf(token, expiresIn, purpose);
+    } catch (err) {
+      if (!(err instanceof DrydockError) || err.code === 'canceled') throw err;
+      throw new DrydockError(`${purpose.doing}: ${err.message}`, {
+        code: err.code,
+        hop: err.hop,
+        hint: err.hint,
+        cause: err,
+        details: { registry: purpose.host, repository: purpose.repository },
+      });
+    }
   }
 }
 
@@ -179,11 +200,15 @@ function parseToken(text: string, purpose: Purpose): Token {
     });
   }
   const token = parsed.token ?? parsed.access_token;
+  return tokenOf(token, parsed.expires_in, purpose);
+}
+
+function tokenOf(token: unknown, expiresIn: unknown, purpose: Purpose): Token {
   if (typeof token !== 'string' || !/^[\x21-\x7e]+$/.test(token)) {
     throw fail('unavailable', 'registry', `${purpose.doing}: the answer holds no token`);
   }
   // At least 60 s by the specification; renewed a little early so that it does not run out on the way.
-  const seconds = typeof parsed.expires_in === 'number' ? Math.max(60, parsed.expires_in) : 60;
+  const seconds = typeof expiresIn === 'number' ? Math.max(60, expiresIn) : 60;
   return { header: `Bearer ${token}`, expires: Date.now() + seconds * 900 };
 }
 
@@ -197,7 +222,12 @@ function keyOf(
       ? ''
       : hash(
           'sha256',
-          JSON.stringify([credentials.username, credentials.password, credentials.identityToken]),
+          JSON.stringify([
+            credentials.username,
+            credentials.password,
+            credentials.identityToken,
+            credentials.tokens?.identity,
+          ]),
         );
   return `${host} ${scopes.join(' ')} ${who}`;
 }

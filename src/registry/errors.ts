@@ -1,5 +1,6 @@
 /** Registry failures as DrydockErrors: what was being done, where, the status and the registry's own words. */
 import { DrydockError, type ErrorCode, errnoCode, fail } from '../errors/error.ts';
+import { hasCredentials, type RegistryCredentials } from '../oci/credentials.ts';
 
 /** What a request is for, in the words of its error messages. */
 export interface Purpose {
@@ -50,12 +51,12 @@ export function statusError(
   purpose: Purpose,
   status: number,
   body: string,
-  withCredentials: boolean,
+  credentials: RegistryCredentials | undefined,
 ): DrydockError {
   const said = registryMessage(body);
   const text = `${purpose.doing}: the registry ${purpose.host} answered ${status}${said === undefined ? '' : ` (${said})`} for ${purpose.repository}`;
   return fail(codeOf(status), 'registry', text, {
-    hint: hintOf(purpose, status, withCredentials),
+    hint: hintOf(purpose, status, credentials),
     details: { registry: purpose.host, repository: purpose.repository, status },
   });
 }
@@ -71,9 +72,16 @@ function codeOf(status: number): ErrorCode {
   return 'invalid';
 }
 
-function hintOf(purpose: Purpose, status: number, withCredentials: boolean): string | undefined {
+function hintOf(
+  purpose: Purpose,
+  status: number,
+  credentials: RegistryCredentials | undefined,
+): string | undefined {
   const host = purpose.host === 'registry-1.docker.io' ? '' : ` ${purpose.host}`;
-  if (status === 401 && withCredentials) {
+  if ((status === 401 || status === 403) && credentials?.absent !== undefined) {
+    return `The client was not asked for credentials: ${credentials.absent}.`;
+  }
+  if (status === 401 && hasCredentials(credentials)) {
     return `The registry did not take the stored credentials; log in again with \`docker login${host}\`.`;
   }
   if (status === 401) {

@@ -67,7 +67,7 @@ export class Transport {
         const status = response.statusCode ?? 0;
         if (call.ok.includes(status)) return response;
         const body = await readBody(response, 64 << 10).catch(() => Buffer.alloc(0));
-        failure = statusError(call.purpose, status, body.toString('utf8'), credentials !== undefined);
+        failure = statusError(call.purpose, status, body.toString('utf8'), credentials);
         if (status !== 408 && status !== 429 && status < 500) throw failure;
         if (status === 501 || status === 505) throw failure;
         wait = retryAfter(response.headers['retry-after']);
@@ -139,7 +139,7 @@ export class Transport {
       if (authorization !== undefined) this.#auth.forget(host, scopes, credentials);
       if (
         challenge.scheme === 'basic' &&
-        (authorization !== undefined || credentials?.password === undefined)
+        (authorization !== undefined || (credentials?.password === undefined && !credentials?.login))
       ) {
         return { response, credentials };
       }

@@ -4,14 +4,12 @@ import { readFile, stat } from 'node:fs/promises';
 import type { Readable } from 'node:stream';
 import { errnoCode, fail } from '../errors/error.ts';
 import type { CredentialSource } from '../oci/credentials.ts';
+import { maxSecretSize } from './secret-size.ts';
 import { SshAgents, type SshSource } from './ssh-agent.ts';
 import type { Session } from './types.ts';
 
 /** Where a secret's value is. */
 export type SecretSource = { id: string } & ({ file: string } | { env: string });
-
-/** Largest secret, as BuildKit has it: 500 KiB. */
-export const maxSecretSize = 500 * 1024;
 
 export interface InProcessOptions {
   /** Session's local name → folder. */

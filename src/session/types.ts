@@ -1,5 +1,9 @@
-/** What a build may ask of its client. In process these are folders and files; over an API they are gRPC calls back. */
-import type { Duplex, Readable } from 'node:stream';
+/**
+ * What a build may ask of its client. In process these are folders and files (`inProcessSession`); over an API they are
+ * gRPC calls back on a connection that the client has opened (`SessionManager`, `namedSession`).
+ */
+import type { Duplex, Readable, Writable } from 'node:stream';
+import type { ViewSpec } from '../fs/view.ts';
 import type { RegistryCredentials } from '../oci/credentials.ts';
 import type { ReportStatus } from '../store/ref.ts';
 
@@ -30,4 +34,41 @@ export interface Session {
   ssh(id: string): Promise<(() => Promise<Duplex>) | undefined>;
   /** Credentials for a registry host (`registry-1.docker.io`'s are asked for as `https://index.docker.io/v1/`). */
   credentials(host: string): Promise<RegistryCredentials | undefined>;
+}
+
+/** A session of a client that has connected to an API. Several builds may use one, and it may end before they do. */
+export interface ClientSession extends Session {
+  /** Fires when the client's connection is over; the reason is an Error that says why. */
+  readonly closed: AbortSignal;
+  /**
+   * Where a build's files and archives go at the client. `exporter`: which of its outputs, by its place among them
+   * (clients before BuildKit 0.13 have one and take no number). Whether the client takes any turns out when it is used.
+   */
+  output(exporter?: number | string): ClientOutput;
+}
+
+/** Takes what an exporter makes to the client. Fits exporter's `OutputSink`. */
+export interface ClientOutput {
+  /**
+   * Opens the client's file, for an archive. The stream's end waits until the client has it whole; it fails with
+   * `unavailable` or `unsupported` (hop `session`). `metadata` is the exporter's response so far
+   * (`containerimage.digest` …), which clients may name the file by.
+   */
+  tar(metadata?: Readonly<Record<string, string>>): Promise<Writable>;
+  /** Sends trees into the client's folder, on top of what is there. Resolves once the client has all of it. */
+  send(trees: readonly OutputTree[], options: SendOptions): Promise<{ entries: number; bytes: number }>;
+}
+
+export interface OutputTree {
+  spec: ViewSpec;
+  /** Name of the folder to put it in; '' or undefined: at the top. */
+  prefix?: string;
+}
+
+export interface SendOptions {
+  /** Times of all that is sent, ns since the epoch; undefined: the files' own. */
+  timestampNs?: bigint;
+  /** Told the bytes sent so far. */
+  onBytes?: (bytes: number) => void;
+  signal: AbortSignal;
 }

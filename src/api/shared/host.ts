@@ -3,21 +3,17 @@ import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { Ask, Authority, AuthRequest } from '../../auth/types.ts';
 import type { Engine } from '../../build/engine.ts';
-import type { Session } from '../../session/types.ts';
+import type { ClientSession } from '../../session/types.ts';
 import type { Builds } from './builds.ts';
 import type { EventBus } from './events.ts';
 
-/** A session as a build sees it: with the streams that take a build's output to the client. */
-export interface ClientSession extends Session {
-  /** Resolves or fires when the client is gone. */
-  readonly closed: AbortSignal;
-}
+export type { ClientSession };
 
 /** The sessions that clients have opened. */
 export interface SessionPool {
   /** The session of this ID, waited for up to `waitMs`; undefined when it is gone or does not come. */
   find(id: string, waitMs: number, signal?: AbortSignal): Promise<ClientSession | undefined>;
-  /** Takes over a connection that asks to become a session, and answers it. */
+  /** Takes over a connection that asks to become a session, and answers it; throws before that when it cannot be one. */
   upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void;
 }
 

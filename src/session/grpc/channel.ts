@@ -7,7 +7,7 @@ import {
   type IncomingHttpHeaders,
 } from 'node:http2';
 import type { Duplex } from 'node:stream';
-import { canceled } from '../../errors/error.ts';
+import { canceled, DrydockError } from '../../errors/error.ts';
 import { Deframer, frame } from './frame.ts';
 import { decodeMessage, GrpcError, OK, UNAVAILABLE, UNIMPLEMENTED, UNKNOWN } from './status.ts';
 
@@ -81,6 +81,8 @@ export class GrpcChannel {
       };
       session.once('close', over);
       socket.once('close', over);
+      // A socket that may stay half open is not closed by its peer's end.
+      socket.once('end', over);
       if (socket.destroyed) over();
     });
     this.#hello = new Promise((resolve, reject) => {
@@ -228,7 +230,7 @@ export class GrpcCall {
       try {
         for await (const chunk of this.stream) yield* deframer.push(chunk);
       } catch (err) {
-        if (!(err instanceof Error) || !('code' in err)) throw err;
+        if (err instanceof DrydockError) throw err;
         // The stream's own error says less than the status.
       }
       whole = true;

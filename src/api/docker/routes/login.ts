@@ -60,7 +60,8 @@ async function check(
   const body = await first.text();
   if (first.ok) return;
   const challenge = parseChallenge(first.headers.get('www-authenticate') ?? undefined);
-  if (first.status !== 401 || challenge === undefined) throw statusError(purpose, first.status, body, false);
+  if (first.status !== 401 || challenge === undefined)
+    throw statusError(purpose, first.status, body, undefined);
   const { username, password, identityToken } = credentials;
   const basic =
     username === undefined || password === undefined
@@ -92,5 +93,5 @@ async function check(
   }
   const answer = await second.text();
   if (second.ok) return;
-  throw statusError(purpose, second.status === 403 ? 401 : second.status, answer, true);
+  throw statusError(purpose, second.status === 403 ? 401 : second.status, answer, credentials);
 }

@@ -1,0 +1,65 @@
+/** A connected client as a build's session: each question is a gRPC call back to it. */
+import type { Duplex, Readable } from 'node:stream';
+import type { RegistryCredentials } from '../oci/credentials.ts';
+import type { GrpcChannel } from './grpc/channel.ts';
+import type { SessionInfo } from './headers.ts';
+import { Peer } from './peer.ts';
+import { registryCredentials } from './services/auth.ts';
+import { clientOutput } from './services/file-send.ts';
+import { syncedFolder } from './services/file-sync.ts';
+import { getSecret } from './services/secrets.ts';
+import { sshAgent } from './services/ssh.ts';
+import { pullUpload } from './services/upload.ts';
+import type { ClientOutput, ClientSession, LocalProvider } from './types.ts';
+
+/** One client's connection. All its answers are `unavailable` (hop `session`) once the client is gone. */
+export class ConnectedSession implements ClientSession {
+  readonly info: SessionInfo;
+  readonly #channel: GrpcChannel;
+  readonly #peer: Peer;
+  readonly #closed = new AbortController();
+
+  constructor(info: SessionInfo, channel: GrpcChannel) {
+    this.info = info;
+    this.#channel = channel;
+    this.#peer = new Peer(info, channel);
+    void channel.closed.then((reason) => this.#closed.abort(reason));
+  }
+
+  get id(): string {
+    return this.info.id;
+  }
+
+  get closed(): AbortSignal {
+    return this.#closed.signal;
+  }
+
+  /** Ends the connection. */
+  close(): void {
+    this.#channel.close();
+  }
+
+  async local(name: string): Promise<LocalProvider | undefined> {
+    return syncedFolder(this.#peer, name);
+  }
+
+  upload(id: string): Promise<Readable | undefined> {
+    return pullUpload(this.#peer, id);
+  }
+
+  secret(id: string): Promise<Buffer | undefined> {
+    return getSecret(this.#peer, id);
+  }
+
+  ssh(id: string): Promise<(() => Promise<Duplex>) | undefined> {
+    return sshAgent(this.#peer, id);
+  }
+
+  credentials(host: string): Promise<RegistryCredentials | undefined> {
+    return registryCredentials(this.#peer, host);
+  }
+
+  output(exporter?: number | string): ClientOutput {
+    return clientOutput(this.#peer, exporter);
+  }
+}

@@ -1,0 +1,147 @@
+/**
+ * The sessions that clients have opened: `POST /session` (the connection is turned round after a 101) and BuildKit's
+ * `Control/Session` (its bytes come as a stream of messages). On either we are the gRPC client.
+ */
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
+import { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { fail, throwIfAborted } from '../errors/error.ts';
+import { ConnectedSession } from './client-session.ts';
+import { GrpcChannel } from './grpc/channel.ts';
+import { withHead } from './grpc/headed-stream.ts';
+import { plainSessionId, readSessionInfo } from './headers.ts';
+import type { ClientSession } from './types.ts';
+
+export interface SessionManagerOptions {
+  /** How long a client may take to say its first word on a connection when something is asked of it, ms. */
+  helloMs?: number;
+  /** While something is asked of a client: how often to see whether it is still there, ms. */
+  pingMs?: number;
+  log?: (level: 'debug' | 'warn', message: string, fields?: Record<string, unknown>) => void;
+}
+
+/** How many ended sessions are remembered, so that nobody waits for one that has come and gone. */
+const rememberGone = 4096;
+
+export class SessionManager {
+  readonly #options: SessionManagerOptions;
+  readonly #sessions = new Map<string, ConnectedSession>();
+  readonly #gone = new Set<string>();
+  readonly #waiting = new Map<string, Set<() => void>>();
+
+  constructor(options: SessionManagerOptions = {}) {
+    this.#options = options;
+  }
+
+  /** Sessions that are connected now. */
+  get size(): number {
+    return this.#sessions.size;
+  }
+
+  /**
+   * The session of this ID, waited for up to `waitMs` when it has not come yet. Undefined when it does not come, or
+   * has come and gone. Rejects with `canceled` when the signal fires.
+   */
+  async find(id: string, waitMs: number, signal?: AbortSignal): Promise<ClientSession | undefined> {
+    throwIfAborted(signal);
+    const key = plainSessionId(id);
+    const found = this.#sessions.get(key);
+    if (found !== undefined || this.#gone.has(key) || waitMs <= 0) return found;
+    await new Promise<void>((resolve) => {
+      const waiting = this.#waiting.get(key) ?? new Set();
+      this.#waiting.set(key, waiting);
+      const done = () => {
+        clearTimeout(timer);
+        signal?.removeEventListener('abort', done);
+        waiting.delete(done);
+        if (waiting.size === 0 && this.#waiting.get(key) === waiting) this.#waiting.delete(key);
+        resolve();
+      };
+      const timer = setTimeout(done, waitMs);
+      signal?.addEventListener('abort', done, { once: true });
+      waiting.add(done);
+    });
+    throwIfAborted(signal);
+    return this.#sessions.get(key);
+  }
+
+  /** Whether a session of this ID was connected and is not any more. */
+  hasGone(id: string): boolean {
+    return this.#gone.has(plainSessionId(id));
+  }
+
+  /**
+   * Takes over the connection of a request to become a session: a 101, and the session. Throws, before anything is
+   * answered, `invalid` when it has no ID or asks for another protocol than h2c, `conflict` when its ID is in use.
+   */
+  upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
+    const protocol = request.headers.upgrade ?? '';
+    if (protocol.toLowerCase() !== 'h2c') {
+      const asked = protocol === '' ? 'no upgrade' : `an upgrade to ${JSON.stringify(protocol)}`;
+      throw fail('invalid', 'session', `the session request asks for ${asked}, not for h2c`, {
+        hint: 'Send the headers Connection: Upgrade and Upgrade: h2c.',
+      });
+    }
+    this.#check(request.headers);
+    // An unheard error of a broken connection would end the process.
+    socket.on('error', () => {});
+    if (socket instanceof Socket) {
+      socket.setTimeout(0);
+      socket.setNoDelay(true);
+      socket.setKeepAlive(true, 30_000);
+    }
+    socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n');
+    this.accept(withHead(socket, head), request.headers);
+  }
+
+  /**
+   * Makes a session of a stream that carries its HTTP/2 bytes, as `Control/Session` has one. `headers`: the
+   * `x-docker-expose-session-…` ones in lower case. The call is over when `closed` fires; ending the stream ends the
+   * session. Throws `invalid` without an ID, `conflict` when the ID is in use.
+   */
+  accept(stream: Duplex, headers: IncomingHttpHeaders): ClientSession {
+    const info = this.#check(headers);
+    const { helloMs = 5_000, pingMs } = this.#options;
+    const session = new ConnectedSession(
+      info,
+      new GrpcChannel(stream, { helloMs, ...(pingMs && { pingMs }) }),
+    );
+    this.#sessions.set(info.id, session);
+    this.#gone.delete(info.id);
+    this.#options.log?.('debug', 'session opened', { session: info.id, name: info.name });
+    session.closed.addEventListener('abort', () => this.#remove(session), { once: true });
+    for (const wake of [...(this.#waiting.get(info.id) ?? [])]) wake();
+    return session;
+  }
+
+  /** Ends all sessions. */
+  close(): void {
+    for (const session of this.#sessions.values()) session.close();
+  }
+
+  #check(headers: IncomingHttpHeaders) {
+    const info = readSessionInfo(headers);
+    if (this.#sessions.has(info.id)) {
+      throw fail('conflict', 'session', `session ${info.id} already exists`, {
+        hint: 'A client makes up a new ID for each session; end the other one first.',
+      });
+    }
+    return info;
+  }
+
+  #remove(session: ConnectedSession): void {
+    const { id } = session;
+    this.#sessions.delete(id);
+    this.#gone.add(id);
+    if (this.#gone.size > rememberGone)
+      for (const oldest of this.#gone) {
+        this.#gone.delete(oldest);
+        break;
+      }
+    const reason: unknown = session.closed.reason;
+    this.#options.log?.('debug', 'session closed', {
+      session: id,
+      reason: reason instanceof Error ? reason.message : String(reason),
+    });
+  }
+}

@@ -1,0 +1,60 @@
+/** The session that a request names, whether it is there, still to come, or gone: it is looked up when it is needed. */
+import { fail } from '../errors/error.ts';
+import type { RegistryCredentials } from '../oci/credentials.ts';
+import { lostHint } from './peer.ts';
+import type { ClientSession } from './types.ts';
+
+/** What `namedSession` needs of the sessions there are. */
+export interface SessionFinder {
+  find(id: string, waitMs: number, signal?: AbortSignal): Promise<ClientSession | undefined>;
+}
+
+/**
+ * A session by its ID that matters only if something is asked of it. Then it is waited for up to `waitMs`, once.
+ * Folders, uploads, secrets, agents and outputs of one that is not there throw `unavailable` (hop `session`), saying
+ * what was asked for; for its credentials, there are none, and a registry that wants some is told of in that error.
+ * `closed` fires when the session that was found is over, and never for one that was not.
+ */
+export function namedSession(
+  sessions: SessionFinder,
+  id: string,
+  options: { waitMs?: number; signal?: AbortSignal } = {},
+): ClientSession {
+  const closed = new AbortController();
+  let looked: Promise<ClientSession | undefined> | undefined;
+  const look = () => {
+    looked ??= sessions.find(id, options.waitMs ?? 5_000, options.signal).then((session) => {
+      if (session?.closed.aborted) closed.abort(session.closed.reason);
+      session?.closed.addEventListener('abort', () => closed.abort(session.closed.reason), { once: true });
+      return session;
+    });
+    return looked;
+  };
+  const ask = async (what: string): Promise<ClientSession> => {
+    const session = await look();
+    if (session !== undefined) return session;
+    throw fail('unavailable', 'session', `asking the client for ${what}: ${absence(id)}`, { hint: lostHint });
+  };
+  return {
+    id,
+    closed: closed.signal,
+    local: async (name) => (await ask(`the files of its folder ${name}`)).local(name),
+    upload: async (upload) => (await ask(`the upload ${upload}`)).upload(upload),
+    secret: async (secret) => (await ask(`secret ${secret}`)).secret(secret),
+    ssh: async (agent) => (await ask(`its ssh agent ${agent}`)).ssh(agent),
+    async credentials(host): Promise<RegistryCredentials | undefined> {
+      const session = await look();
+      if (session === undefined) return { absent: absence(id) };
+      return session.credentials(host);
+    },
+    output: (exporter) => ({
+      tar: async (metadata) => (await ask('a place for the output archive')).output(exporter).tar(metadata),
+      send: async (trees, send) =>
+        (await ask('a folder for the output files')).output(exporter).send(trees, send),
+    }),
+  };
+}
+
+function absence(id: string): string {
+  return `its session ${id} is not connected (any more)`;
+}

@@ -1,0 +1,87 @@
+/** A client as we ask it for things: its connection, what it serves, and errors that say what was asked for. */
+import { canceled, DrydockError, fail } from '../errors/error.ts';
+import { type CallOptions, ConnectionLost, type GrpcCall, type GrpcChannel } from './grpc/channel.ts';
+import { errorCodeOf, GrpcError, UNIMPLEMENTED } from './grpc/status.ts';
+import type { SessionInfo } from './headers.ts';
+
+/** A call's answer: what the client said, or that it does not serve such calls. */
+export const notServed = Symbol('not served');
+
+export class Peer {
+  readonly info: SessionInfo;
+  readonly channel: GrpcChannel;
+
+  constructor(info: SessionInfo, channel: GrpcChannel) {
+    this.info = info;
+    this.channel = channel;
+  }
+
+  /** Whether the client may serve a method, `/moby.filesync.v1.Auth/Credentials`. True when it has not said. */
+  mayServe(method: string): boolean {
+    return this.info.methods.size === 0 || this.info.methods.has(method.toLowerCase());
+  }
+
+  /**
+   * One message there, one back. `notServed` when the client has no such method. Throws the GrpcError of a client that
+   * refuses, and else what `explain` makes of a failure. `what` continues "asking the client for …".
+   */
+  async unary(
+    what: string,
+    method: string,
+    request: Uint8Array,
+    options: CallOptions = {},
+  ): Promise<Uint8Array | typeof notServed> {
+    if (!this.mayServe(method)) return notServed;
+    try {
+      return await this.channel.unary(method, request, options);
+    } catch (err) {
+      if (err instanceof GrpcError && err.code === UNIMPLEMENTED) return notServed;
+      if (err instanceof GrpcError) throw err;
+      throw this.explain(what, err);
+    }
+  }
+
+  /** Starts a streaming call; that a client does not serve it may also turn out later, as its status. */
+  async open(what: string, method: string, options: CallOptions = {}): Promise<GrpcCall | typeof notServed> {
+    if (!this.mayServe(method)) return notServed;
+    try {
+      return await this.channel.open(method, options);
+    } catch (err) {
+      throw this.explain(what, err);
+    }
+  }
+
+  /** A failed call as the build's user is to read it. `what` continues "asking the client for …". */
+  explain(what: string, err: unknown): DrydockError {
+    if (err instanceof DrydockError) return err;
+    if (err instanceof ConnectionLost) {
+      const message = `asking the client for ${what}: its session ${this.info.id} is gone (${err.message})`;
+      return fail('unavailable', 'session', message, { cause: err, hint: lostHint });
+    }
+    if (err instanceof GrpcError) {
+      if (err.code === UNIMPLEMENTED) {
+        return fail('unsupported', 'session', `asking the client for ${what}: it does not offer this`, {
+          cause: err,
+        });
+      }
+      const said = printable(err.message);
+      return fail(errorCodeOf(err.code), 'session', `asking the client for ${what}: it answered: ${said}`, {
+        cause: err,
+      });
+    }
+    if (err instanceof Error && err.name === 'AbortError') return canceled(err);
+    const why = err instanceof Error ? err.message : String(err);
+    return fail('unavailable', 'session', `asking the client for ${what}: ${why}`, { cause: err });
+  }
+}
+
+/** What to do about a session that is not there. */
+export const lostHint =
+  'The client must keep its session open until the build is over. If it died or lost its connection, run the build ' +
+  'again; if it needs no session (it posts its files), leave the session parameter out.';
+
+/** What a stranger said, fit for a terminal: no control characters, not too long. */
+export function printable(text: string): string {
+  const clean = text.replace(/[\u0000-\u001f\u007f-\u009f]+/g, ' ').trim();
+  return clean.length > 1000 ? `${clean.slice(0, 1000)}…` : clean;
+}

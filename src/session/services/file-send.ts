@@ -1,0 +1,80 @@
+/** Files and archives to the client (proto/session/filesync.proto, service FileSend). */
+import { fail, throwIfAborted } from '../../errors/error.ts';
+import { runTask } from '../../workers/pool.ts';
+import type { Sent } from '../fsutil/send-task.ts';
+import { bridge } from '../grpc/bridge.ts';
+import { BytesStream } from '../grpc/bytes-stream.ts';
+import type { GrpcCall, Metadata } from '../grpc/channel.ts';
+import { ALREADY_EXISTS, GrpcError } from '../grpc/status.ts';
+import { notServed, type Peer } from '../peer.ts';
+import type { ClientOutput } from '../types.ts';
+
+const method = '/moby.filesync.v1.FileSend/DiffCopy';
+const toFile = 'a place for the output archive';
+const toFolder = 'a folder for the output files';
+
+/** The client's output of this number; see `ClientSession.output`. */
+export function clientOutput(peer: Peer, exporter: number | string | undefined): ClientOutput {
+  const id: Metadata = exporter === undefined ? {} : { 'buildkit-attachable-exporter-id': String(exporter) };
+  return {
+    async tar(metadata) {
+      const call = await start(peer, toFile, { ...exporterMetadata(metadata), ...id });
+      const stream = new BytesStream(call, {
+        explain: (err) => peer.explain(toFile, err),
+        // The client has that very archive already and wants no other.
+        fine: (err) => err instanceof GrpcError && err.code === ALREADY_EXISTS,
+      });
+      stream.resume();
+      return stream;
+    },
+    async send(trees, { timestampNs, onBytes, signal }) {
+      throwIfAborted(signal);
+      const call = await start(peer, toFolder, id, signal);
+      const ended = call.status.catch((err) => {
+        throw peer.explain(toFolder, err);
+      });
+      ended.catch(() => {}); // awaited below
+      let sent: Sent;
+      try {
+        sent = await bridge(
+          call.stream,
+          ended,
+          (_, bytes) => onBytes?.(bytes),
+          (port) =>
+            runTask(
+              'session.send',
+              { trees: [...trees], timestampNs, port },
+              { signal, transfer: [port], waits: true },
+            ),
+        );
+      } catch (err) {
+        call.cancel();
+        throw err;
+      }
+      call.stream.end();
+      // The client's own word that all is written.
+      await ended;
+      return sent;
+    },
+  };
+}
+
+async function start(peer: Peer, what: string, metadata: Metadata, signal?: AbortSignal): Promise<GrpcCall> {
+  const call = await peer.open(what, method, { metadata, signal });
+  if (call === notServed) {
+    throw fail('unsupported', 'session', `asking the client for ${what}: it takes no files`, {
+      hint: 'Name a destination for the output at the client, for example --output type=local,dest=FOLDER.',
+    });
+  }
+  return call;
+}
+
+/** The exporter's response as the metadata that clients read; what cannot travel as a header is left out. */
+function exporterMetadata(response: Readonly<Record<string, string>> = {}): Metadata {
+  const out: Metadata = {};
+  for (const [key, value] of Object.entries(response)) {
+    const name = key.toLowerCase();
+    if (/^[a-z0-9._-]+$/.test(name) && /^[\x20-\x7e]*$/.test(value)) out[`exporter-md-${name}`] = value;
+  }
+  return out;
+}

@@ -1,0 +1,143 @@
+/** Files of the client's folders (proto/session/filesync.proto, service FileSync). */
+import { MessageChannel } from 'node:worker_threads';
+import { type DrydockError, fail, throwIfAborted } from '../../errors/error.ts';
+import type { ReportStatus } from '../../store/ref.ts';
+import { runTask } from '../../workers/pool.ts';
+import { sendStream } from '../../workers/port-stream.ts';
+import type { Received } from '../fsutil/receive-task.ts';
+import { bridge } from '../grpc/bridge.ts';
+import { BytesStream } from '../grpc/bytes-stream.ts';
+import type { GrpcCall } from '../grpc/channel.ts';
+import { GrpcError, NOT_FOUND } from '../grpc/status.ts';
+import { notServed, type Peer } from '../peer.ts';
+import type { LocalProvider } from '../types.ts';
+import { listMetadata } from './metadata.ts';
+
+type Sync = Extract<LocalProvider, { kind: 'sync' }>;
+type Selection = Parameters<Sync['sync']>[1];
+
+const service = '/moby.filesync.v1.FileSync';
+
+/** A folder of the client's; undefined when it serves no files at all. */
+export function syncedFolder(peer: Peer, name: string): Sync | undefined {
+  const diff = peer.mayServe(`${service}/DiffCopy`);
+  if (!diff && !peer.mayServe(`${service}/TarStream`)) return undefined;
+  return {
+    kind: 'sync',
+    // Without a key nothing tells that two sessions' folders are the same one.
+    sharedKey: peer.info.sharedKey === '' ? `session ${peer.info.id}` : `shared ${peer.info.sharedKey}`,
+    sync: (dest, select, report, signal) =>
+      (diff ? diffCopy : tarStream)(peer, name, dest, select, report, signal),
+  };
+}
+
+/** The error for a folder that the client does not have. */
+export function noFolder(name: string, cause?: unknown): DrydockError {
+  return fail('not-found', 'context', `the client offers no folder named ${JSON.stringify(name)}`, {
+    cause,
+    hint:
+      name === 'context' ? 'Give the build a context folder.' : `Give it with --build-context ${name}=PATH.`,
+  });
+}
+
+/** Makes `dest` what the client's folder is now: what is there already and the same is not sent again. */
+async function diffCopy(
+  peer: Peer,
+  name: string,
+  dest: string,
+  select: Selection,
+  report: ReportStatus,
+  signal: AbortSignal,
+): Promise<void> {
+  const call = await start(peer, name, 'DiffCopy', select, signal);
+  const status = `transferring ${name}`;
+  report(`${status}:`, { current: 0, total: 0 });
+  let current = 0;
+  await bridge<Received>(
+    call.stream,
+    explained(peer, name, call),
+    (bytes) => {
+      current = bytes;
+      report(`${status}:`, { current, total: 0 });
+    },
+    (port) =>
+      runTask(
+        'session.receive',
+        { dest, mode: 'mirror', owners: false, port },
+        { signal, transfer: [port], waits: true },
+      ),
+  ).catch((err) => {
+    call.cancel();
+    throw err;
+  });
+  call.stream.end();
+  report(`${status}:`, { current, total: 0, done: true });
+}
+
+/** As clients before BuildKit did it: all files, each time, as a tar. */
+async function tarStream(
+  peer: Peer,
+  name: string,
+  dest: string,
+  select: Selection,
+  report: ReportStatus,
+  signal: AbortSignal,
+): Promise<void> {
+  const call = await start(peer, name, 'TarStream', select, signal);
+  const status = `transferring ${name}:`;
+  const bytes = new BytesStream(call, { explain: (err) => explain(peer, name, err) });
+  bytes.end();
+  let current = 0;
+  bytes.on('data', (chunk: Buffer) => {
+    current += chunk.length;
+    report(status, { current, total: 0 });
+  });
+  bytes.pause();
+  const { port1, port2 } = new MessageChannel();
+  const sending = sendStream(port1, bytes);
+  try {
+    await runTask('source.unpack', { dir: dest, port: port2 }, { signal, transfer: [port2], waits: true });
+    report(status, { current, total: 0, done: true });
+  } finally {
+    port1.close();
+    bytes.destroy();
+    await sending;
+  }
+}
+
+async function start(
+  peer: Peer,
+  name: string,
+  method: string,
+  select: Selection,
+  signal: AbortSignal,
+): Promise<GrpcCall> {
+  throwIfAborted(signal);
+  const metadata = listMetadata({
+    'dir-name': [name],
+    'include-patterns': select.includes,
+    'exclude-patterns': select.excludes,
+    followpaths: select.followPaths,
+  });
+  const call = await peer.open(what(name), `${service}/${method}`, { metadata, signal });
+  if (call === notServed) throw noFolder(name);
+  return call;
+}
+
+/** The call's end, with its failure as the user is to read it. */
+async function explained(peer: Peer, name: string, call: GrpcCall): Promise<void> {
+  try {
+    await call.status;
+  } catch (err) {
+    throw explain(peer, name, err);
+  }
+}
+
+function explain(peer: Peer, name: string, err: unknown): DrydockError {
+  if (err instanceof GrpcError && err.code === NOT_FOUND) return noFolder(name, err);
+  return peer.explain(what(name), err);
+}
+
+function what(name: string): string {
+  return name === 'context' ? 'the files of its build context' : `the files of its folder ${name}`;
+}

@@ -1,0 +1,30 @@
+/** The client's ssh agents (proto/session/ssh.proto). */
+import type { Duplex } from 'node:stream';
+import { create, toBinary } from '@bufbuild/protobuf';
+import { CheckAgentRequestSchema } from '../../pb/session/ssh_pb.js';
+import { BytesStream } from '../grpc/bytes-stream.ts';
+import { GrpcError } from '../grpc/status.ts';
+import { notServed, type Peer } from '../peer.ts';
+
+const service = '/moby.sshforward.v1.SSH';
+
+/** What dials the client's agent of this ID; undefined when it has none. */
+export async function sshAgent(peer: Peer, id: string): Promise<(() => Promise<Duplex>) | undefined> {
+  const agent = id || 'default';
+  const what = `its ssh agent ${agent}`;
+  try {
+    const request = toBinary(CheckAgentRequestSchema, create(CheckAgentRequestSchema, { ID: agent }));
+    if ((await peer.unary(what, `${service}/CheckAgent`, request)) === notServed) return undefined;
+  } catch (err) {
+    // Clients say with any status that they have no such agent.
+    if (err instanceof GrpcError) return undefined;
+    throw err;
+  }
+  return async () => {
+    const call = await peer.open(what, `${service}/ForwardAgent`, {
+      metadata: { 'buildkit.ssh.id': agent },
+    });
+    if (call === notServed) throw peer.explain(what, new Error('it forwards no agent'));
+    return new BytesStream(call, { explain: (err) => peer.explain(what, err) });
+  };
+}

@@ -1,0 +1,21 @@
+/** A stream of the client's, such as a build context on its stdin (proto/session/upload.proto). */
+import type { Readable } from 'node:stream';
+import { BytesStream } from '../grpc/bytes-stream.ts';
+import { notServed, type Peer } from '../peer.ts';
+
+/** The host that stands for the client in an upload's URL, `http://buildkit-session/ID`. */
+export const uploadHost = 'buildkit-session';
+
+/**
+ * Opens the stream that the client keeps under this ID; undefined when it serves none. That it has none of this ID, or
+ * that it was read before, fails the stream.
+ */
+export async function pullUpload(peer: Peer, id: string): Promise<Readable | undefined> {
+  const what = `the upload ${id}`;
+  const metadata = { urlpath: `/${id.replace(/^\/+/, '')}`, urlhost: uploadHost };
+  const call = await peer.open(what, '/moby.upload.v1.Upload/Pull', { metadata });
+  if (call === notServed) return undefined;
+  const stream = new BytesStream(call, { explain: (err) => peer.explain(what, err) });
+  stream.end();
+  return stream;
+}
