@@ -1,5 +1,5 @@
 /** One build, from request to result: frontend, solve, export. All of it runs on the engine under one lease. */
-import { DrydockError, throwIfAborted } from '../errors/error.ts';
+import { DrydockError, fail, throwIfAborted } from '../errors/error.ts';
 import { createExporter } from '../exporter/exporters.ts';
 import type { ExportResponse, PlatformResult } from '../exporter/types.ts';
 import { dockerfileFrontend } from '../frontend/dockerfile/frontend.ts';
@@ -28,6 +28,7 @@ export async function runBuild(
   signal: AbortSignal,
   frontend: Frontend = dockerfileFrontend,
 ): Promise<BuildResult> {
+  requireRoot();
   const outputs: OutputSpec[] = options.outputs.length > 0 ? options.outputs : [{ type: 'image', attrs: {} }];
   // Mistakes in the outputs are said before any work is done.
   const exporters = outputs.flatMap((output) => {
@@ -82,6 +83,14 @@ export async function runBuild(
     await engine.store.leases.delete(lease);
     await autoPrune(engine);
   }
+}
+
+/** Files of a build have all kinds of owners, and steps run in containers that root makes. */
+function requireRoot(): void {
+  if (process.getuid?.() === 0) return;
+  throw fail('denied', 'host', 'building needs root for now', {
+    hint: 'Run drydock with sudo. `drydock doctor` says what else is needed.',
+  });
 }
 
 async function solveTargets(

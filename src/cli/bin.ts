@@ -1,3 +1,7 @@
+import { poolLoaded } from '../workers/pool.ts';
 import { main } from './main.ts';
 
-main(process.argv.slice(2)).then((code) => process.exit(code));
+main(process.argv.slice(2)).then(async (code) => {
+  await poolLoaded();
+  process.exit(code);
+});

@@ -28,6 +28,9 @@ interface Job {
 
 interface Thread {
   worker: Worker;
+  /** Tasks whose code it may be loading right now. */
+  loading: Set<string>;
+  loaded: Set<string>;
   job?: Job;
 }
 
@@ -84,6 +87,7 @@ function schedule(job: Job): void {
 
 function give(thread: Thread, job: Job): void {
   thread.job = job;
+  if (!thread.loaded.has(job.call.name)) thread.loading.add(job.call.name);
   thread.worker.ref();
   try {
     thread.worker.postMessage(job.call, job.options.transfer ?? []);
@@ -113,14 +117,16 @@ function start(): Thread {
     execArgv: [],
     name: 'drydock',
   });
-  const thread: Thread = { worker };
+  const thread: Thread = { worker, loading: new Set(), loaded: new Set() };
   worker.on('message', (reply: TaskReply) => {
+    if (reply.type === 'loaded') return hasLoaded(thread, reply.tasks);
     if (reply.id !== thread.job?.call.id) return;
     if (reply.type === 'message') thread.job.options.onMessage?.(reply.message);
     else if (reply.type === 'result') finish(thread)?.resolve(reply.result);
     else finish(thread)?.reject(taskError(reply.error));
   });
   const died = (why: string, cause?: unknown) => {
+    hasLoaded(thread, [...thread.loading]);
     if (!threads.delete(thread)) return;
     thread.job?.reject(
       fail('internal', 'host', `the worker thread for ${thread.job.call.name} ${why}`, { cause }),
@@ -144,7 +150,39 @@ export function warmPool<K extends keyof Tasks>(
   names: readonly (keyof Tasks)[],
   ahead?: { name: K; args: Tasks[K]['args'] },
 ): void {
-  if (threads.size === 0) start().worker.postMessage({ preload: [...names], ahead } satisfies TaskPreload);
+  if (threads.size > 0) return;
+  const thread = start();
+  for (const name of names) thread.loading.add(name);
+  thread.worker.postMessage({ preload: [...names], ahead } satisfies TaskPreload);
+}
+
+let settled: (() => void) | undefined;
+
+function hasLoaded(thread: Thread, names: readonly string[]): void {
+  for (const name of names) {
+    thread.loading.delete(name);
+    thread.loaded.add(name);
+  }
+  if (!isLoading()) settled?.();
+}
+
+function isLoading(): boolean {
+  for (const { loading } of threads) if (loading.size > 0) return true;
+  return false;
+}
+
+/**
+ * Resolves when no thread is in the middle of loading code. A process that exits while a native module is being
+ * loaded is aborted (Node cannot take that back), whatever its exit code was to be.
+ */
+export async function poolLoaded(): Promise<void> {
+  if (!isLoading()) return;
+  // A thread that never answers must not keep a command from ending.
+  const patience = setTimeout(() => settled?.(), 5000);
+  await new Promise<void>((resolve) => {
+    settled = resolve;
+  });
+  clearTimeout(patience);
 }
 
 /** Ends all threads. Only tests and one-shot tools need it; a process may exit with a warm pool. */

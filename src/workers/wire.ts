@@ -17,6 +17,8 @@ export interface TaskPreload {
 
 /** Worker → main thread. */
 export type TaskReply =
+  /** The code of this many tasks more is loaded, or failed to. */
+  | { id: 0; type: 'loaded'; tasks: string[] }
   | { id: number; type: 'message'; message: unknown }
   | { id: number; type: 'result'; result: unknown }
   | { id: number; type: 'error'; error: PlainError };

@@ -24,9 +24,19 @@ function send(reply: TaskReply): void {
   parentPort?.postMessage(reply);
 }
 
+async function loadTold(name: string): Promise<AnyTask> {
+  const known = loaded.has(name);
+  try {
+    return await load(name);
+  } finally {
+    if (!known) send({ id: 0, type: 'loaded', tasks: [name] });
+  }
+}
+
 async function prepare({ preload, ahead }: TaskPreload): Promise<void> {
   // A module that does not load fails the task that needs it, not this.
   await Promise.allSettled(preload.map(load));
+  send({ id: 0, type: 'loaded', tasks: preload });
   if (ahead === undefined) return;
   const task = await load(ahead.name);
   await task(ahead.args, { post: () => {}, aborted: () => false });
@@ -34,7 +44,7 @@ async function prepare({ preload, ahead }: TaskPreload): Promise<void> {
 
 async function answer({ id, name, args, flag }: TaskCall): Promise<void> {
   try {
-    const task = await load(name);
+    const task = await loadTold(name);
     const result = await task(args, {
       post: (message) => send({ id, type: 'message', message }),
       aborted: () => Atomics.load(flag, 0) !== 0,

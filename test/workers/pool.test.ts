@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { afterAll, expect, test } from 'vitest';
 import { DrydockError } from '../../src/errors/error.ts';
 import { closePool, runTask } from '../../src/workers/pool.ts';
@@ -55,4 +56,20 @@ test('a thread that dies fails its task, and the pool goes on', async () => {
     message: expect.stringContaining('code 3'),
   });
   expect(await runTask('test.echo', { text: 'still here' })).toBe('still here');
+});
+
+test('a process that ends while a thread still loads code waits for that, and ends as it meant to', () => {
+  const pool = new URL('../../src/workers/pool.ts', import.meta.url).href;
+  const program = `
+    const { poolLoaded, warmPool } = await import(${JSON.stringify(pool)});
+    warmPool(['fs.checksum', 'fs.apply']);
+    await poolLoaded();
+    process.exit(7);`;
+  for (let i = 0; i < 3; i++) {
+    const { status, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', program], {
+      encoding: 'utf8',
+    });
+    expect(stderr).toBe('');
+    expect(status).toBe(7);
+  }
 });
