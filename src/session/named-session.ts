@@ -38,7 +38,8 @@ export function namedSession(
   return {
     id,
     closed: closed.signal,
-    local: async (name) => (await ask(`the files of its folder ${name}`)).local(name),
+    local: async (name) =>
+      (await ask(name === 'context' ? 'its build context' : `its folder ${name}`)).local(name),
     upload: async (upload) => (await ask(`the upload ${upload}`)).upload(upload),
     secret: async (secret) => (await ask(`secret ${secret}`)).secret(secret),
     ssh: async (agent) => (await ask(`its ssh agent ${agent}`)).ssh(agent),

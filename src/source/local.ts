@@ -1,10 +1,11 @@
 /** `local://NAME`: a folder of the client's, as it is (same host) or as last synchronised (a client elsewhere). */
 import { closeSync, mkdirSync, openSync } from 'node:fs';
 import { join } from 'node:path';
-import { canceled, fail, toDrydockError } from '../errors/error.ts';
+import { canceled, toDrydockError } from '../errors/error.ts';
 import { tryLock } from '../linux/libc.ts';
 import { digestOf, hex } from '../oci/digest.ts';
 import type { OpMaker } from '../ops/deps.ts';
+import { noFolder } from '../session/no-folder.ts';
 import type { LocalProvider } from '../session/types.ts';
 import type { OpContext } from '../solver/types.ts';
 import type { Store } from '../store/store.ts';
@@ -34,16 +35,11 @@ export const localSource: OpMaker = (vertex, deps) => {
     },
     async exec(_, ctx) {
       const provider = await ctx.session.local(name);
-      if (provider === undefined) {
-        throw fail('not-found', 'context', `the client offers no folder named ${JSON.stringify(name)}`, {
-          hint:
-            name === 'context'
-              ? 'Give the build a context folder.'
-              : `Give it with --build-context ${name}=PATH.`,
-        });
-      }
+      if (provider === undefined) throw noFolder(name);
       const dir = await folderOf(provider, name, select, deps.store, ctx);
-      return [deps.refs.folder({ kind: 'folder', dir, rootOwned: true, cacheKey: dir, ...select })];
+      // A client sends what is selected, and nothing else.
+      const filter = provider.kind === 'folder' ? select : {};
+      return [deps.refs.folder({ kind: 'folder', dir, rootOwned: true, cacheKey: dir, ...filter })];
     },
   };
 };

@@ -27,6 +27,8 @@ export interface ReceiveOptions {
   mode: 'mirror' | 'fresh' | 'merge';
   /** Keep the owners that are sent; else everything is ours. */
   owners: boolean;
+  /** Most files, folders and links taken; default 4 million. */
+  maxEntries?: number;
 }
 
 interface Frame {
@@ -49,6 +51,8 @@ interface Pending {
 
 /** Files that a sender may send at the same time; others send four. */
 const maxOpen = 256;
+
+const defaultMaxEntries = 4_000_000;
 
 /**
  * Call `stat` for each file in the order of their paths, then `statsEnd`; `data` and `dataEnd` as they come; when
@@ -109,6 +113,11 @@ export class TreeReceiver {
     const there = parent.unseen.delete(name) ? lstatHost(host) : undefined;
     const kind = there && fileType(Number(there.mode));
     this.entries++;
+    if (this.entries > (this.#options.maxEntries ?? defaultMaxEntries)) {
+      throw fail('exhausted', 'session', `the client lists more than ${this.entries - 1} files`, {
+        hint: 'Exclude what the build does not need with .dockerignore.',
+      });
+    }
     if (type === undefined) throw refused(`${quote(path)} is of an unknown type (mode ${stat.mode})`);
     if (type === 'dir') {
       this.#folder(parent, host, stat, kind === 'dir' ? there : undefined, there !== undefined);

@@ -1,6 +1,8 @@
 /** Files of the client's folders (proto/session/filesync.proto, service FileSync). */
+import { readdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
 import { MessageChannel } from 'node:worker_threads';
-import { type DrydockError, fail, throwIfAborted } from '../../errors/error.ts';
+import { type DrydockError, fail, throwIfAborted, toDrydockError } from '../../errors/error.ts';
 import type { ReportStatus } from '../../store/ref.ts';
 import { runTask } from '../../workers/pool.ts';
 import { sendStream } from '../../workers/port-stream.ts';
@@ -9,6 +11,7 @@ import { bridge } from '../grpc/bridge.ts';
 import { BytesStream } from '../grpc/bytes-stream.ts';
 import type { GrpcCall } from '../grpc/channel.ts';
 import { GrpcError, NOT_FOUND } from '../grpc/status.ts';
+import { noFolder } from '../no-folder.ts';
 import { notServed, type Peer } from '../peer.ts';
 import type { LocalProvider } from '../types.ts';
 import { listMetadata } from './metadata.ts';
@@ -29,15 +32,6 @@ export function syncedFolder(peer: Peer, name: string): Sync | undefined {
     sync: (dest, select, report, signal) =>
       (diff ? diffCopy : tarStream)(peer, name, dest, select, report, signal),
   };
-}
-
-/** The error for a folder that the client does not have. */
-export function noFolder(name: string, cause?: unknown): DrydockError {
-  return fail('not-found', 'context', `the client offers no folder named ${JSON.stringify(name)}`, {
-    cause,
-    hint:
-      name === 'context' ? 'Give the build a context folder.' : `Give it with --build-context ${name}=PATH.`,
-  });
 }
 
 /** Makes `dest` what the client's folder is now: what is there already and the same is not sent again. */
@@ -68,7 +62,7 @@ async function diffCopy(
       ),
   ).catch((err) => {
     call.cancel();
-    throw err;
+    throw told(name, err);
   });
   call.stream.end();
   report(`${status}:`, { current, total: 0, done: true });
@@ -85,6 +79,7 @@ async function tarStream(
 ): Promise<void> {
   const call = await start(peer, name, 'TarStream', select, signal);
   const status = `transferring ${name}:`;
+  for (const entry of await readdir(dest)) await rm(join(dest, entry), { recursive: true, force: true });
   const bytes = new BytesStream(call, { explain: (err) => explain(peer, name, err) });
   bytes.end();
   let current = 0;
@@ -98,6 +93,8 @@ async function tarStream(
   try {
     await runTask('source.unpack', { dir: dest, port: port2 }, { signal, transfer: [port2], waits: true });
     report(status, { current, total: 0, done: true });
+  } catch (err) {
+    throw told(name, err);
   } finally {
     port1.close();
     bytes.destroy();
@@ -119,7 +116,7 @@ async function start(
     'exclude-patterns': select.excludes,
     followpaths: select.followPaths,
   });
-  const call = await peer.open(what(name), `${service}/${method}`, { metadata, signal });
+  const call = await peer.open(`its ${folder(name)}`, `${service}/${method}`, { metadata, signal });
   if (call === notServed) throw noFolder(name);
   return call;
 }
@@ -135,9 +132,19 @@ async function explained(peer: Peer, name: string, call: GrpcCall): Promise<void
 
 function explain(peer: Peer, name: string, err: unknown): DrydockError {
   if (err instanceof GrpcError && err.code === NOT_FOUND) return noFolder(name, err);
-  return peer.explain(what(name), err);
+  return peer.explain(`its ${folder(name)}`, err);
 }
 
-function what(name: string): string {
-  return name === 'context' ? 'the files of its build context' : `the files of its folder ${name}`;
+/** What went wrong with the files themselves, with the name of the folder they are of. */
+function told(name: string, err: unknown): DrydockError {
+  const error = toDrydockError(err, 'session');
+  if (error.code === 'canceled' || error.hop !== 'session' || error.message.startsWith('asking '))
+    return error;
+  const { code, hint, details } = error;
+  const message = `reading the client's ${folder(name)}: ${error.message}`;
+  return fail(code, 'session', message, { hint, details, cause: error.cause });
+}
+
+function folder(name: string): string {
+  return name === 'context' ? 'build context' : `folder ${name}`;
 }

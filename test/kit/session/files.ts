@@ -65,6 +65,7 @@ export async function sendFolder(
     }
   };
   const listing = walk('/').then(() => call.send(pack({ type: Type.PACKET_STAT })));
+  listing.catch(() => {});
   let sending: Promise<void> = Promise.resolve();
   for await (const message of call.messages) {
     const packet = fromBinary(PacketSchema, message);
@@ -73,6 +74,7 @@ export async function sendFolder(
       if (host === undefined) throw new Status(2, `invalid file id ${packet.ID}`);
       sent(paths[packet.ID] as string);
       sending = sending.then(() => sendFile(call, packet.ID, host));
+      sending.catch(() => {}); // awaited once the receiver has all
     } else if (packet.type === Type.PACKET_FIN) {
       await listing;
       await sending;

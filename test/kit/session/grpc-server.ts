@@ -90,6 +90,8 @@ async function answer(
 ): Promise<void> {
   let status = new Status(0, '');
   stream.respond({ ':status': 200, 'content-type': 'application/grpc' }, { waitForTrailers: true });
+  // Whoever sends waits on its own for room.
+  stream.setMaxListeners(0);
   stream.on('wantTrailers', () => {
     stream.sendTrailers({
       'grpc-status': String(status.code),
