@@ -30,6 +30,11 @@ export function archiveExporter(type: 'oci' | 'docker', attrs: Record<string, st
       const { sink } = ctx;
       if (sink === undefined)
         throw fail('invalid', 'export', `output type=${type} has nowhere to go: give it a dest`);
+      if (!want.tar && 'send' in sink) {
+        throw fail('unsupported', 'export', `output type=${type},tar=false cannot go to a client yet`, {
+          hint: 'Leave tar=false out, and unpack the archive at the client.',
+        });
+      }
       if (want.tar !== 'tar' in sink) {
         throw fail(
           'invalid',
@@ -56,20 +61,31 @@ export function archiveExporter(type: 'oci' | 'docker', attrs: Record<string, st
         annotations: want.annotations,
       });
       throwIfAborted(ctx.signal);
+      const metadata = imageMetadata(committed, request.names);
       const files = await layoutFiles(type, committed, request.names, want.annotations, ctx);
       if ('files' in sink) {
         const done = started(ctx, 'copying files');
         await writeLayoutFolder(sink.files, files, ctx);
         done();
-      } else await sendTar(files, await sink.tar(), ctx);
+      } else await sendTar(files, await sink.tar(textsOf(metadata)), ctx);
       return {
-        metadata: imageMetadata(committed, request.names),
+        metadata,
         imageId: imageIdOf(committed),
         descriptor: committed.target,
         size: committed.size,
       };
     },
   };
+}
+
+/** A response as text, as BuildKit's API has it: what is more than text is base64 of JSON. */
+function textsOf(metadata: Readonly<Record<string, unknown>>): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(metadata).map(([key, value]) => [
+      key,
+      typeof value === 'string' ? value : Buffer.from(JSON.stringify(value)).toString('base64'),
+    ]),
+  );
 }
 
 async function layoutFiles(

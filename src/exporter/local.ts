@@ -1,6 +1,7 @@
-/** `type=local`: the files into a folder, one folder per platform when there are several. */
+/** `type=local`: the files into a folder, here or at the client, one folder per platform when there are several. */
 import { join } from 'node:path';
 import { fail } from '../errors/error.ts';
+import type { ViewSpec } from '../fs/view.ts';
 import { formatPlatform } from '../oci/platform.ts';
 import { runTask } from '../workers/pool.ts';
 import { parseFileAttrs } from './attrs.ts';
@@ -15,12 +16,25 @@ export function localExporter(attrs: Record<string, string>): Exporter {
     title: 'exporting to client directory',
     async export({ results, sourceDateEpoch }, ctx) {
       const { sink, progress, signal } = ctx;
-      if (sink === undefined || !('files' in sink)) {
+      if (sink === undefined || ('tar' in sink && !('send' in sink))) {
         throw fail('invalid', 'export', 'output type=local has nowhere to go: give it dest=FOLDER');
       }
       const epoch = want.sourceDateEpoch ?? sourceDateEpoch;
       const timestampNs = epoch === undefined ? undefined : BigInt(epoch) * 1_000_000_000n;
       const folders = platformFolders(results, want.platformSplit);
+      if ('send' in sink) {
+        const trees = await Promise.all(
+          results.map(async ({ ref }, i) => ({
+            spec: (await ref?.view(contextOf(ctx))) ?? ({ kind: 'empty' } satisfies ViewSpec),
+            prefix: folders[i],
+          })),
+        );
+        const onBytes = (current: number) => progress.report('copying files', { current, total: 0 });
+        onBytes(0);
+        const { bytes } = await sink.send(trees, { timestampNs, onBytes, signal });
+        progress.report('copying files', { current: bytes, total: bytes, done: true });
+        return { metadata: {} };
+      }
       await Promise.all(
         results.map(async ({ ref, platform }, i) => {
           const spec = (await ref?.view(contextOf(ctx))) ?? { kind: 'empty' as const };

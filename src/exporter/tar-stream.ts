@@ -1,5 +1,5 @@
 /** Writes a tar into a stream as fast as the stream takes it. */
-import { fail, throwIfAborted } from '../errors/error.ts';
+import { DrydockError, fail, throwIfAborted } from '../errors/error.ts';
 import { endOfArchive, header, padding } from '../tar/writer.ts';
 
 /** Writes bytes to a stream with back-pressure, and tells of its failure. */
@@ -72,6 +72,8 @@ export class SinkWriter {
   }
 
   #gone(cause: unknown): Error {
+    // A client's stream tells on its own what was asked of the client.
+    if (cause instanceof DrydockError) return cause;
     const why = cause instanceof Error ? cause.message : 'it was closed';
     return fail('unavailable', 'export', `writing the output failed: ${why}`, { cause });
   }

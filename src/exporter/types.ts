@@ -1,7 +1,7 @@
 /** The door of exporters: they turn solved platforms into an image, an archive or files. */
 import type { Descriptor, Digest, ImageConfig, Platform } from '../oci/types.ts';
 import type { RegistryClient } from '../registry/client.ts';
-import type { Session } from '../session/types.ts';
+import type { ClientOutput, Session } from '../session/types.ts';
 import type { VertexProgress } from '../solver/progress.ts';
 import type { Ref } from '../store/ref.ts';
 import type { Store } from '../store/store.ts';
@@ -34,10 +34,13 @@ export interface ExportContext {
 }
 
 /**
- * Where an output goes: one stream (a file, stdout or a client), or, for the local exporter when client and engine
- * share a filesystem, a folder.
+ * Where an output goes: one stream (a file or stdout), a folder on this host, or a client elsewhere, which takes either
+ * over its session (`ClientSession.output` gives that one). `tar` is told the exporter's response so far.
  */
-export type OutputSink = { tar(): Promise<NodeJS.WritableStream> } | { files: string };
+export type OutputSink =
+  | { tar(metadata?: Readonly<Record<string, string>>): Promise<NodeJS.WritableStream> }
+  | { files: string }
+  | ClientOutput;
 
 export interface ExportResponse {
   /** `containerimage.digest`, `containerimage.config.digest`, `containerimage.descriptor`, `image.name` … */

@@ -1,5 +1,6 @@
 /** Files and archives to the client (proto/session/filesync.proto, service FileSend). */
 import { fail, throwIfAborted } from '../../errors/error.ts';
+import { compareNames } from '../../fs/paths.ts';
 import { runTask } from '../../workers/pool.ts';
 import type { Sent } from '../fsutil/send-task.ts';
 import { bridge } from '../grpc/bridge.ts';
@@ -7,7 +8,7 @@ import { BytesStream } from '../grpc/bytes-stream.ts';
 import type { GrpcCall, Metadata } from '../grpc/channel.ts';
 import { ALREADY_EXISTS, GrpcError } from '../grpc/status.ts';
 import { notServed, type Peer } from '../peer.ts';
-import type { ClientOutput } from '../types.ts';
+import type { ClientOutput, OutputTree } from '../types.ts';
 
 const method = '/moby.filesync.v1.FileSend/DiffCopy';
 const toFile = 'a place for the output archive';
@@ -43,7 +44,7 @@ export function clientOutput(peer: Peer, exporter: number | string | undefined):
           (port) =>
             runTask(
               'session.send',
-              { trees: [...trees], timestampNs, port },
+              { trees: sorted(trees), timestampNs, port },
               { signal, transfer: [port], waits: true },
             ),
         );
@@ -57,6 +58,11 @@ export function clientOutput(peer: Peer, exporter: number | string | undefined):
       return sent;
     },
   };
+}
+
+/** In the order in which receivers want their paths. */
+function sorted(trees: readonly OutputTree[]): OutputTree[] {
+  return trees.toSorted((a, b) => compareNames(a.prefix ?? '', b.prefix ?? ''));
 }
 
 async function start(peer: Peer, what: string, metadata: Metadata, signal?: AbortSignal): Promise<GrpcCall> {

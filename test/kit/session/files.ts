@@ -118,9 +118,19 @@ async function sendFile(call: Call, ID: number, host: string): Promise<void> {
 
 /** Receives a tree into a folder, on top of what is there, as `docker build -o DIR` does. */
 export async function receiveFolder(call: Call, dir: string): Promise<void> {
+  const pending: Pending = new Map();
+  try {
+    await receiveInto(call, dir, pending);
+  } finally {
+    for (const file of pending.values()) await file.close();
+  }
+}
+
+type Pending = Map<number, Awaited<ReturnType<typeof open>>>;
+
+async function receiveInto(call: Call, dir: string, pending: Pending): Promise<void> {
   await mkdir(dir, { recursive: true });
   const stats: Stat[] = [];
-  const pending = new Map<number, Awaited<ReturnType<typeof open>>>();
   let listed = false;
   let finished = false;
   const finishIfDone = async () => {
