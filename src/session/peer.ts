@@ -82,6 +82,6 @@ export const lostHint =
 
 /** What a stranger said, fit for a terminal: no control characters, not too long. */
 export function printable(text: string): string {
-  const clean = text.replace(/[\u0000-\u001f\u007f-\u009f]+/g, ' ').trim();
+  const clean = text.replace(/[\u0000-\u0020\u007f-\u009f]+/g, ' ').trim();
   return clean.length > 1000 ? `${clean.slice(0, 1000)}…` : clean;
 }

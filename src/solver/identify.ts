@@ -133,10 +133,13 @@ export class Identifier {
     try {
       const ref = (await this.#result(state))[index];
       if (ref === undefined) throw fail('invalid', 'llb', `${state.vertex.name} has no output ${index}`);
+      // Of files that a client elsewhere has sent, the transfer itself is what people want to see.
+      reading.shown ??= !state.hasStatus(transferStatus);
       return await contentDigest(this.#deps, ref, selectors, context, (bytes) => {
         reading.bytes += bytes;
         const done = reading.now === 1;
-        context.progress.report('transferring context', { current: reading.bytes, total: 0, done });
+        if (reading.shown)
+          context.progress.report(transferStatus, { current: reading.bytes, total: 0, done });
       });
     } finally {
       // A client's folder is done with once all that was asked of it is read.
@@ -144,6 +147,8 @@ export class Identifier {
     }
   }
 }
+
+const transferStatus = 'transferring context';
 
 /** The selections by whose content an input may be keyed. A volatile input has no other name, so all of it counts. */
 function contentOf(map: CacheMap, i: number, input: Identity): readonly ContentSelector[] | undefined {

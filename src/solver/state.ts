@@ -56,8 +56,12 @@ export class VertexState {
   tainted = false;
   /** Content digests of its outputs found so far, by output and selectors. */
   readonly digests = new Map<string, Promise<Digest>>();
-  /** Content digests being found, and the bytes they have covered. */
-  readonly reading = { now: 0, bytes: 0 };
+  /** Content digests being found, the bytes they have covered, and whether that is shown. */
+  readonly reading: { now: number; bytes: number; shown: boolean | undefined } = {
+    now: 0,
+    bytes: 0,
+    shown: undefined,
+  };
   /** Vertices of equal identity that wait for this one's result. */
   readonly followers = new Set<VertexState>();
   /** Ops at work on its result. */
@@ -190,6 +194,11 @@ export class VertexState {
 
   get isStarted(): boolean {
     return this.#phase.started !== undefined && this.#phase.completed === undefined;
+  }
+
+  /** Whether its work has reported a status of this name. */
+  hasStatus(id: string): boolean {
+    return this.#statuses.has(id);
   }
 
   get isCached(): boolean {

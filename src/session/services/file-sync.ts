@@ -45,14 +45,14 @@ async function diffCopy(
 ): Promise<void> {
   const call = await start(peer, name, 'DiffCopy', select, signal);
   const status = `transferring ${name}`;
-  report(`${status}:`, { current: 0, total: 0 });
+  report(status, { current: 0, total: 0 });
   let current = 0;
   await bridge<Received>(
     call.stream,
     explained(peer, name, call),
     (bytes) => {
       current = bytes;
-      report(`${status}:`, { current, total: 0 });
+      report(status, { current, total: 0 });
     },
     (port) =>
       runTask(
@@ -65,7 +65,7 @@ async function diffCopy(
     throw told(name, err);
   });
   call.stream.end();
-  report(`${status}:`, { current, total: 0, done: true });
+  report(status, { current, total: 0, done: true });
 }
 
 /** As clients before BuildKit did it: all files, each time, as a tar. */
@@ -78,7 +78,7 @@ async function tarStream(
   signal: AbortSignal,
 ): Promise<void> {
   const call = await start(peer, name, 'TarStream', select, signal);
-  const status = `transferring ${name}:`;
+  const status = `transferring ${name}`;
   for (const entry of await readdir(dest)) await rm(join(dest, entry), { recursive: true, force: true });
   const bytes = new BytesStream(call, { explain: (err) => explain(peer, name, err) });
   bytes.end();
