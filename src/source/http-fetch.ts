@@ -69,25 +69,11 @@ async function once(url: string, file: string, options: FetchOptions): Promise<F
       throw statusError(url, response.status, response.statusText);
     }
     const total = Number(response.headers.get('content-length') ?? 0);
-    const hash = createHash('sha256');
-    let size = 0;
-    const out = createWriteStream(file, { flags: 'wx', mode: 0o600 });
-    const failed = new Promise<never>((_, reject) => out.once('error', reject));
-    failed.catch(() => {});
-    try {
-      for await (const chunk of response.body ?? []) {
-        clearTimeout(timer);
-        timer = setTimeout(() => stuck.abort(new Error(`no byte in ${idle / 1000} s`)), idle);
-        hash.update(chunk);
-        size += chunk.length;
-        if (!out.write(chunk))
-          await Promise.race([new Promise((resolve) => out.once('drain', resolve)), failed]);
-        report(size, total);
-      }
-      await Promise.race([new Promise<void>((resolve) => out.end(resolve)), failed]);
-    } finally {
-      out.destroy();
-    }
+    const { digest, size } = await save(response.body ?? [], file, (current) => {
+      clearTimeout(timer);
+      timer = setTimeout(() => stuck.abort(new Error(`no byte in ${idle / 1000} s`)), idle);
+      report(current, total);
+    });
     const plain = response.headers.get('content-encoding') === null;
     if (plain && total > 0 && size !== total) {
       throw fail(
@@ -97,7 +83,7 @@ async function once(url: string, file: string, options: FetchOptions): Promise<F
       );
     }
     return {
-      digest: `sha256:${hash.digest('hex')}`,
+      digest,
       size,
       etag: response.headers.get('etag') ?? undefined,
       lastModified: response.headers.get('last-modified') ?? undefined,
@@ -106,6 +92,32 @@ async function once(url: string, file: string, options: FetchOptions): Promise<F
   } finally {
     clearTimeout(timer);
   }
+}
+
+/** Streams bytes into a new file, with back-pressure. `onBytes` is told how many there are so far. */
+export async function save(
+  bytes: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+  file: string,
+  onBytes: (size: number) => void,
+): Promise<{ digest: Digest; size: number }> {
+  const hash = createHash('sha256');
+  let size = 0;
+  const out = createWriteStream(file, { flags: 'wx', mode: 0o600 });
+  const failed = new Promise<never>((_, reject) => out.once('error', reject));
+  failed.catch(() => {});
+  try {
+    for await (const chunk of bytes) {
+      hash.update(chunk);
+      size += chunk.length;
+      if (!out.write(chunk))
+        await Promise.race([new Promise((resolve) => out.once('drain', resolve)), failed]);
+      onBytes(size);
+    }
+    await Promise.race([new Promise<void>((resolve) => out.end(resolve)), failed]);
+  } finally {
+    out.destroy();
+  }
+  return { digest: `sha256:${hash.digest('hex')}`, size };
 }
 
 /** A URL as errors may show it: without user, password and query values. */

@@ -3,16 +3,18 @@ import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { addAbortSignal } from 'node:stream';
 import { copyAll, writeSnapshot } from '../apply/snapshot.ts';
-import { fail, toDrydockError } from '../errors/error.ts';
+import { fail, throwIfAborted, toDrydockError } from '../errors/error.ts';
 import { digestOf, hex, parseDigest } from '../oci/digest.ts';
 import type { Digest } from '../oci/types.ts';
 import type { OpDeps, OpMaker } from '../ops/deps.ts';
+import { uploadHost } from '../session/upload-host.ts';
 import { refContext } from '../solver/ref-context.ts';
 import type { OpContext } from '../solver/types.ts';
 import type { Ref } from '../store/ref.ts';
 import { attrReader, sourceOf } from './attrs.ts';
-import { download, type Fetched, isFileName, shown } from './http-fetch.ts';
+import { download, type Fetched, isFileName, save, shown } from './http-fetch.ts';
 
 /** Headers that a definition may set, as in BuildKit. */
 const settable = ['accept', 'user-agent'];
@@ -148,16 +150,19 @@ class HttpFile {
     const status = `downloading ${shown(this.#url)}`;
     let told = 0;
     try {
-      const headers = { ...this.#headers, ...(await this.#authorization(ctx)), ...conditions };
-      const fetched = await download(this.#url, join(dir, 'body'), {
-        headers,
-        signal: ctx.signal,
-        report: (current, total) => {
-          if (performance.now() - told < 100) return;
-          told = performance.now();
-          ctx.progress.report(status, { current, total });
-        },
-      });
+      const report = (current: number, total: number) => {
+        if (performance.now() - told < 100) return;
+        told = performance.now();
+        ctx.progress.report(status, { current, total });
+      };
+      const fetched =
+        new URL(this.#url).host === uploadHost
+          ? await this.#pull(ctx, join(dir, 'body'), (current) => report(current, 0))
+          : await download(this.#url, join(dir, 'body'), {
+              headers: { ...this.#headers, ...(await this.#authorization(ctx)), ...conditions },
+              signal: ctx.signal,
+              report,
+            });
       if (fetched === undefined) {
         await rm(dir, { recursive: true, force: true });
         return undefined;
@@ -169,6 +174,24 @@ class HttpFile {
     } catch (err) {
       await rm(dir, { recursive: true, force: true });
       throw toDrydockError(err, 'http');
+    }
+  }
+
+  /** A file that is no server's but the client's own, such as a context on its stdin. */
+  async #pull(ctx: OpContext, file: string, report: (current: number) => void): Promise<Fetched> {
+    const { pathname } = new URL(this.#url);
+    const stream = await ctx.session.upload(pathname.slice(1));
+    if (stream === undefined) {
+      throw fail('not-found', 'context', `the client offers no upload ${JSON.stringify(pathname)}`);
+    }
+    addAbortSignal(ctx.signal, stream);
+    try {
+      return await save(stream, file, report);
+    } catch (err) {
+      throwIfAborted(ctx.signal);
+      throw err;
+    } finally {
+      stream.destroy();
     }
   }
 

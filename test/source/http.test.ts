@@ -3,6 +3,7 @@
 import { readdirSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { Readable } from 'node:stream';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { digestOf } from '../../src/oci/digest.ts';
 import { httpSource } from '../../src/source/http.ts';
@@ -167,4 +168,34 @@ test('an abort stops a download and leaves nothing', async () => {
   await expect(run('/slow', {}, { signal: stop.signal })).rejects.toMatchObject({ code: 'canceled' });
   expect(leftovers()).toEqual([]);
   server.closeAllConnections();
+});
+
+test('a file that the client itself keeps, such as a context on its stdin, comes over its session', async () => {
+  const asked: string[] = [];
+  const upload = async (id: string) => {
+    asked.push(id);
+    return Readable.from([Buffer.from('from '), Buffer.from('stdin')]);
+  };
+  const { refs, map, release } = await run(
+    'http://buildkit-session/abc123',
+    { 'http.filename': 'context' },
+    { session: { upload } },
+  );
+  expect(treeOf(await shop.view(refs[0]))).toEqual({ '/context': 'from stdin' });
+  expect(asked).toEqual(['abc123']);
+  await release();
+  // Its bytes name it, not the ID it had this time.
+  const again = await run(
+    'http://buildkit-session/def456',
+    { 'http.filename': 'context' },
+    { session: { upload }, mapOnly: true },
+  );
+  expect(again.map.digest).toBe(map.digest);
+  await again.release();
+  expect(requests).toEqual([]);
+  await expect(run('http://buildkit-session/none')).rejects.toMatchObject({
+    code: 'not-found',
+    hop: 'context',
+  });
+  expect(leftovers()).toEqual([]);
 });

@@ -2,9 +2,7 @@
 import type { Readable } from 'node:stream';
 import { BytesStream } from '../grpc/bytes-stream.ts';
 import { notServed, type Peer } from '../peer.ts';
-
-/** The host that stands for the client in an upload's URL, `http://buildkit-session/ID`. */
-export const uploadHost = 'buildkit-session';
+import { uploadHost } from '../upload-host.ts';
 
 /**
  * Opens the stream that the client keeps under this ID; undefined when it serves none. That it has none of this ID, or
