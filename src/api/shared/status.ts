@@ -1,0 +1,168 @@
+/** A build's progress on its way to a client, as BuildKit's StatusResponse; what the client is too slow for is left out. */
+import { create, type MessageInitShape } from '@bufbuild/protobuf';
+import { type Timestamp, TimestampSchema } from '@bufbuild/protobuf/wkt';
+import {
+  type StatusResponse,
+  StatusResponseSchema,
+  type VertexLogSchema,
+  type VertexSchema,
+  type VertexStatusSchema,
+  type VertexWarningSchema,
+} from '../../pb/moby/buildkit/v1/status_pb.js';
+import type {
+  LogEvent,
+  ProgressSink,
+  StatusEvent,
+  VertexEvent,
+  WarningEvent,
+} from '../../solver/progress.ts';
+
+/** Log bytes that may wait for a client, and those of one message: gRPC clients take 4 MiB or more. */
+const maxWaiting = 4 << 20;
+const maxMessage = 1 << 20;
+
+/**
+ * Collects a build's events until they are taken. States of a vertex or a transfer replace older ones that still wait,
+ * and of logs only so much waits as `maxWaiting` says, so that a client that reads slowly costs no memory.
+ */
+export class StatusCollector implements ProgressSink {
+  readonly #vertices = new Map<string, VertexEvent>();
+  readonly #statuses = new Map<string, StatusEvent>();
+  readonly #logs: LogEvent[] = [];
+  readonly #warnings: WarningEvent[] = [];
+  readonly #onEvent: () => void;
+  #logBytes = 0;
+  #dropping = false;
+
+  /** `onEvent` is called for each event; it must not throw. */
+  constructor(onEvent: () => void = () => {}) {
+    this.#onEvent = onEvent;
+  }
+
+  get isEmpty(): boolean {
+    return (
+      this.#vertices.size === 0 &&
+      this.#statuses.size === 0 &&
+      this.#logs.length === 0 &&
+      this.#warnings.length === 0
+    );
+  }
+
+  vertex(event: VertexEvent): void {
+    this.#vertices.set(event.digest, event);
+    this.#onEvent();
+  }
+
+  status(event: StatusEvent): void {
+    this.#statuses.set(`${event.vertex} ${event.id}`, event);
+    this.#onEvent();
+  }
+
+  log(event: LogEvent): void {
+    if (this.#logBytes + event.data.length > maxWaiting) {
+      if (this.#dropping) return;
+      this.#dropping = true;
+      const data = Buffer.from('\n[output left out: it came faster than it was read]\n');
+      this.#logs.push({ ...event, stream: 2, data });
+    } else {
+      this.#dropping = false;
+      this.#logBytes += event.data.length;
+      this.#logs.push(event);
+    }
+    this.#onEvent();
+  }
+
+  warning(event: WarningEvent): void {
+    this.#warnings.push(event);
+    this.#onEvent();
+  }
+
+  /** All that waits, in messages of about 1 MiB of logs at most; none when nothing does. */
+  take(): StatusResponse[] {
+    const out: StatusResponse[] = [];
+    if (this.#vertices.size + this.#statuses.size + this.#warnings.length > 0) {
+      out.push(
+        create(StatusResponseSchema, {
+          vertexes: [...this.#vertices.values()].map(vertexMessage),
+          statuses: [...this.#statuses.values()].map(statusMessage),
+          warnings: this.#warnings.map(warningMessage),
+        }),
+      );
+      this.#vertices.clear();
+      this.#statuses.clear();
+      this.#warnings.length = 0;
+    }
+    for (let from = 0; from < this.#logs.length; ) {
+      let to = from;
+      for (let size = 0; to < this.#logs.length && (to === from || size < maxMessage); to++) {
+        size += (this.#logs[to] as LogEvent).data.length;
+      }
+      const logs = this.#logs.slice(from, to).map(logMessage);
+      const last = out.at(-1);
+      if (from === 0 && last !== undefined) last.logs.push(...create(StatusResponseSchema, { logs }).logs);
+      else out.push(create(StatusResponseSchema, { logs }));
+      from = to;
+    }
+    this.#logs.length = 0;
+    this.#logBytes = 0;
+    return out;
+  }
+}
+
+function vertexMessage(event: VertexEvent): MessageInitShape<typeof VertexSchema> {
+  return {
+    digest: event.digest,
+    inputs: event.inputs,
+    name: event.name,
+    cached: event.cached ?? false,
+    started: time(event.started),
+    completed: time(event.completed),
+    error: event.error ?? '',
+    progressGroup: event.progressGroup,
+  };
+}
+
+function statusMessage(event: StatusEvent): MessageInitShape<typeof VertexStatusSchema> {
+  return {
+    ID: event.id,
+    vertex: event.vertex,
+    name: event.name === event.id ? '' : event.name,
+    current: BigInt(Math.round(event.current)),
+    total: BigInt(Math.round(event.total)),
+    timestamp: time(event.timestamp),
+    started: time(event.started),
+    completed: time(event.completed),
+  };
+}
+
+function logMessage(event: LogEvent): MessageInitShape<typeof VertexLogSchema> {
+  return {
+    vertex: event.vertex,
+    timestamp: time(event.timestamp),
+    stream: BigInt(event.stream),
+    msg: event.data,
+  };
+}
+
+function warningMessage(event: WarningEvent): MessageInitShape<typeof VertexWarningSchema> {
+  const { source } = event;
+  return {
+    vertex: event.vertex,
+    level: BigInt(event.level),
+    short: Buffer.from(event.short),
+    detail: event.detail.map((line) => Buffer.from(line)),
+    url: event.url ?? '',
+    ...(source && {
+      info: { filename: source.filename, data: Buffer.from(source.text), language: 'Dockerfile' },
+      ranges: source.ranges,
+    }),
+  };
+}
+
+/** ms since the epoch, with a fraction */
+function time(ms: number | undefined): Timestamp | undefined {
+  if (ms === undefined) return undefined;
+  const seconds = Math.floor(ms / 1000);
+  const nanos = Math.min(999_999_999, Math.max(0, Math.round((ms - seconds * 1000) * 1e6)));
+  return create(TimestampSchema, { seconds: BigInt(seconds), nanos });
+}
