@@ -12,6 +12,10 @@ import { errorText } from './error-text.ts';
 
 const commands: Record<string, { summary: string; load: () => Promise<{ default: Command }> }> = {
   build: { summary: 'Build an image from a Dockerfile', load: () => import('./commands/build.ts') },
+  daemon: {
+    summary: 'Serve builds and images to docker and BuildKit clients',
+    load: () => import('./commands/daemon.ts'),
+  },
   doctor: { summary: 'Say what this machine has and lacks', load: () => import('./commands/doctor.ts') },
   du: { summary: 'Show what the build cache takes', load: () => import('./commands/du.ts') },
   images: { summary: 'List images', load: () => import('./commands/images.ts') },

@@ -262,3 +262,10 @@ export function markTopFolder(fd: number): boolean {
   flags.writeUInt32LE((now | FS_TOPDIR_FL) >>> 0, 0);
   return fns.ioctl(fd, FS_IOC_SETFLAGS, flags) === 0;
 }
+
+const FIOCLEX = 0x5451;
+
+/** Keeps an open file descriptor out of programs that are started from now on (`FD_CLOEXEC`). */
+export function closeOnExec(fd: number): void {
+  if (fns.ioctl(fd, FIOCLEX, null) !== 0) throw fault('ioctl');
+}

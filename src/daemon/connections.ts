@@ -1,0 +1,160 @@
+/** What speaks on accepted connections: docker's API in HTTP/1.1, BuildKit's in HTTP/2, told apart by first bytes. */
+import { randomUUID } from 'node:crypto';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { createServer as createHttp2Server, type Http2Server, type ServerHttp2Stream } from 'node:http2';
+import type { Socket } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { DockerApi } from '../api/docker/server.ts';
+import type { AdmitCall, GrpcServer } from '../api/shared/grpc.ts';
+import type { ApiHost } from '../api/shared/host.ts';
+import type { Listener } from '../auth/types.ts';
+import type { Metrics } from './metrics.ts';
+import { sniff } from './sniff.ts';
+
+/** Go's servers, which clients were written against, take as much. */
+const maxHeaderSize = 1 << 20;
+
+export interface ConnectionsOptions {
+  host: ApiHost;
+  docker: DockerApi;
+  grpc?: GrpcServer;
+  metrics: Metrics;
+}
+
+export class Connections {
+  readonly #options: ConnectionsOptions;
+  readonly #http: Server;
+  readonly #http2: Http2Server;
+  readonly #sockets = new Set<Socket>();
+  readonly #listeners: WeakMap<object, Listener>;
+  /** Requests being answered, but for those that go on until their client goes away. */
+  readonly #active = new Set<IncomingMessage>();
+  #closing = false;
+
+  /** `listeners` is filled with what is known of each connection; requests find theirs by their socket. */
+  constructor(options: ConnectionsOptions, listeners: WeakMap<object, Listener>) {
+    this.#options = options;
+    this.#listeners = listeners;
+    const { docker } = options;
+    this.#http = createServer({
+      maxHeaderSize,
+      keepAliveTimeout: 0,
+      // An upload takes as long as it takes.
+      requestTimeout: 0,
+      headersTimeout: 60_000,
+      shouldUpgradeCallback: (request) => docker.wantsUpgrade(request),
+    });
+    this.#http.on('request', (request, response) => this.#answer(request, response));
+    this.#http.on('upgrade', (request, socket, head) => {
+      this.#note(request);
+      docker.upgrade(request, socket, head);
+    });
+    this.#http.on('clientError', (err, socket) => {
+      if (!socket.writable) return void socket.destroy();
+      const body = `${JSON.stringify({ message: `the request is not HTTP: ${err.message}` })}\n`;
+      socket.end(
+        `HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
+      );
+    });
+    // It listens nowhere itself; this starts its watch over headers that do not come.
+    this.#http.emit('listening');
+    this.#http2 = refusingServer();
+  }
+
+  /** Open connections. */
+  get size(): number {
+    return this.#sockets.size;
+  }
+
+  accept(socket: Socket, listener: Listener): void {
+    this.#sockets.add(socket);
+    socket.once('close', () => this.#sockets.delete(socket));
+    this.#listeners.set(socket, listener);
+    this.#options.metrics.count('drydock_connections_total', 'Connections accepted.', {
+      listener: listener.kind,
+    });
+    sniff(socket, (protocol) => {
+      if (protocol === 'http/1.1') {
+        this.#http.emit('connection', socket);
+        socket.resume();
+      } else if (this.#options.grpc === undefined) this.#http2.emit('connection', socket);
+      else {
+        const { host, grpc } = this.#options;
+        const admit: AdmitCall = (headers, ask) => host.admit({ socket, headers }, ask);
+        grpc.accept(socket, admit);
+      }
+    });
+  }
+
+  /** Waits until requests in flight are answered, or `signal` fires. Connections close after their answer from now on. */
+  async settle(signal: AbortSignal): Promise<void> {
+    this.#closing = true;
+    this.#http.closeIdleConnections();
+    while (this.#active.size > 0 && !signal.aborted) await sleep(20);
+    this.#http.closeIdleConnections();
+  }
+
+  /** Cuts off what is left. */
+  destroy(): void {
+    for (const socket of this.#sockets) socket.destroy();
+    this.#http.close();
+  }
+
+  #answer(request: IncomingMessage, response: ServerResponse): void {
+    const { docker, host, metrics } = this.#options;
+    const startedAt = performance.now();
+    const { method = '', url = '' } = request;
+    const id = this.#note(request);
+    const path = url.replace(/\?.*$/s, '');
+    response.setHeader('X-Request-Id', id);
+    if (this.#closing) response.shouldKeepAlive = false;
+    if (!/\/events$/.test(path)) this.#active.add(request);
+    response.once('close', () => {
+      this.#active.delete(request);
+      const seconds = (performance.now() - startedAt) / 1000;
+      const status = response.headersSent ? response.statusCode : 0;
+      metrics.count('drydock_http_requests_total', 'Requests answered; code 0: the client went away.', {
+        method,
+        code: status,
+      });
+      host.log('debug', 'request', { request: id, method, path, status, ms: Math.round(seconds * 1000) });
+    });
+    docker.handle(request, response);
+  }
+
+  #note(request: IncomingMessage): string {
+    const id = randomUUID();
+    requestIds.set(request, id);
+    return id;
+  }
+}
+
+const requestIds = new WeakMap<object, string>();
+
+/** The ID under which a request is in the logs. */
+export function requestIdOf(request: object): string | undefined {
+  return requestIds.get(request);
+}
+
+/** Answers every gRPC call with UNIMPLEMENTED (12) and a reason, rather than with a broken connection. */
+function refusingServer(): Http2Server {
+  const server = createHttp2Server();
+  server.on('stream', (stream: ServerHttp2Stream, headers) => {
+    stream.on('error', () => {});
+    const grpc = String(headers['content-type'] ?? '').startsWith('application/grpc');
+    stream.respond(
+      grpc
+        ? {
+            ':status': 200,
+            'content-type': 'application/grpc',
+            'grpc-status': '12',
+            'grpc-message': 'this daemon does not serve BuildKit%27s API',
+          }
+        : { ':status': 505, 'content-type': 'application/json' },
+      { endStream: grpc },
+    );
+    if (!grpc) stream.end('{"message":"docker\'s API is spoken in HTTP/1.1 here"}\n');
+  });
+  server.on('sessionError', () => {});
+  return server;
+}

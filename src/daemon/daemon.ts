@@ -1,0 +1,212 @@
+/** The door of daemon: an engine, kept open behind listeners until it is told to stop. */
+import { mkdirSync, realpathSync } from 'node:fs';
+import { hostname } from 'node:os';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { dockerApi } from '../api/docker/server.ts';
+import { Builds } from '../api/shared/builds.ts';
+import { EventBus } from '../api/shared/events.ts';
+import type { GrpcServer } from '../api/shared/grpc.ts';
+import type { ApiHost, Log } from '../api/shared/host.ts';
+import { openAuth } from '../auth/auth.ts';
+import { authorize } from '../auth/authorize.ts';
+import type { Listener } from '../auth/types.ts';
+import { type Engine, openEngine } from '../build/engine.ts';
+import { fail } from '../errors/error.ts';
+import { version } from '../version.ts';
+import { defaultSocket, parseAddress } from './address.ts';
+import { type DaemonConfig, defaultShutdownTimeout } from './config.ts';
+import { Connections, requestIdOf } from './connections.ts';
+import { daemonGauges } from './gauges.ts';
+import { type Listeners, openListeners } from './listeners.ts';
+import { createLog } from './log.ts';
+import { Metrics } from './metrics.ts';
+import { noSessions } from './no-sessions.ts';
+import { takePidLock } from './pid-lock.ts';
+
+export interface Daemon {
+  /** Where it listens, as `--host` takes it. */
+  readonly addresses: readonly string[];
+  readonly engine: Engine;
+  /** Reads the policy and certificates again and opens the audit log anew (SIGHUP). Never throws. */
+  reload(): void;
+  /**
+   * Takes no more connections and builds, waits for what is in flight until the deadline, cancels the rest, and lets
+   * go of everything. May be called again; `now` hurries.
+   */
+  stop(now?: boolean): Promise<void>;
+}
+
+/** Once builds are cancelled they have this long to clean up, ms. */
+const cleanUpTime = 10_000;
+
+/**
+ * Starts a daemon. Throws, with nothing left behind: `conflict` when another serves the root or an address is taken,
+ * `invalid` on addresses, certificates, the policy file, and whatever opening the engine throws.
+ */
+export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
+  const log = createLog({
+    format: config.logFormat ?? 'text',
+    level: config.logLevel ?? 'info',
+    write: config.writeLog ?? ((line) => process.stderr.write(line)),
+  });
+  mkdirSync(config.root, { recursive: true, mode: 0o711 });
+  const root = realpathSync(config.root);
+  const undo: (() => void | Promise<void>)[] = [];
+  try {
+    const addresses = (config.hosts.length > 0 ? config.hosts : [`unix://${defaultSocket(root)}`]).map(
+      parseAddress,
+    );
+    const lock = takePidLock(root);
+    undo.push(() => lock.release());
+    const auth = openAuth({ policyFile: config.policyFile, auditFile: config.auditFile, log });
+    undo.push(() => auth.close());
+    const engine = await openEngine({
+      root,
+      snapshotter: config.snapshotter,
+      insecureRegistries: config.insecureRegistries,
+    });
+    undo.push(() => engine.close());
+    const daemon = new RunningDaemon(config, { log, engine, auth });
+    await daemon.open(addresses, () => undo);
+    log('info', `Drydock ${version} is ready`, {
+      root,
+      store: engine.store.kind,
+      snapshotter: engine.store.snapshotter,
+      hosts: daemon.addresses,
+      pid: process.pid,
+    });
+    return daemon;
+  } catch (err) {
+    for (const each of undo.reverse()) await each();
+    throw err;
+  }
+}
+
+interface Parts {
+  log: Log;
+  engine: Engine;
+  auth: ReturnType<typeof openAuth>;
+}
+
+type Undo = (() => void | Promise<void>)[];
+
+class RunningDaemon implements Daemon {
+  readonly engine: Engine;
+  readonly #config: DaemonConfig;
+  readonly #log: Log;
+  readonly #auth: Parts['auth'];
+  readonly #metrics = new Metrics();
+  readonly #builds: Builds;
+  readonly #hurry = new AbortController();
+  readonly #listenerOf = new WeakMap<object, Listener>();
+  #connections!: Connections;
+  #listeners!: Listeners;
+  #grpc: GrpcServer | undefined;
+  #undo: Undo = [];
+  #stopping: Promise<void> | undefined;
+
+  constructor(config: DaemonConfig, { log, engine, auth }: Parts) {
+    this.engine = engine;
+    this.#config = config;
+    this.#log = log;
+    this.#auth = auth;
+    this.#builds = new Builds(({ outcome, code, duration }) => {
+      const seconds = duration / 1000;
+      this.#metrics.count('drydock_builds_total', 'Builds that ended.', { outcome, code: code ?? '' });
+      this.#metrics.observe('drydock_build_seconds', 'How long builds took.', seconds, { outcome });
+    });
+  }
+
+  get addresses(): readonly string[] {
+    return this.#listeners.addresses;
+  }
+
+  async open(addresses: ReturnType<typeof parseAddress>[], undo: () => Undo): Promise<void> {
+    const { group, tls, insecureTcp } = this.#config;
+    const host = this.#host();
+    this.#grpc = await this.#config.grpc?.(host);
+    const docker = await dockerApi(host);
+    this.#connections = new Connections(
+      { host, docker, grpc: this.#grpc, metrics: this.#metrics },
+      this.#listenerOf,
+    );
+    daemonGauges(this.#metrics, {
+      engine: this.engine,
+      builds: this.#builds,
+      connections: this.#connections,
+    });
+    this.#listeners = await openListeners(
+      { addresses, group, tls, insecureTcp, log: this.#log },
+      (socket, listener) => this.#connections.accept(socket, listener),
+    );
+    this.#undo = undo();
+  }
+
+  #host(): ApiHost {
+    const auth = this.#auth;
+    const unknown: Listener = { kind: 'tcp', insecure: false };
+    const listenerOf = (socket: object) => this.#listenerOf.get(socket) ?? unknown;
+    const host: ApiHost = {
+      engine: this.engine,
+      builds: this.#builds,
+      events: new EventBus(),
+      sessions: noSessions(),
+      log: this.#log,
+      hostname: hostname(),
+      insecureRegistries: this.#config.insecureRegistries ?? [],
+      admit: (request, ask) =>
+        auth.admit(request, listenerOf(request.socket), {
+          ...ask,
+          requestId: ask.requestId ?? requestIdOf(request),
+        }),
+      metrics: () => this.#metrics.render(),
+      health: () => (this.#stopping === undefined ? { ok: true } : { ok: false, reason: 'shutting down' }),
+    };
+    if (this.#config.grpc !== undefined) {
+      host.grpc = (socket, authority) =>
+        this.#grpc?.accept(socket, async (_headers, { scopes, endpoint }) => {
+          authorize(authority, scopes, endpoint, auth.policyPlace());
+          return authority;
+        });
+    }
+    return host;
+  }
+
+  reload(): void {
+    this.#log('info', 'reloading');
+    this.#auth.reload();
+    this.#listeners.reload();
+  }
+
+  stop(now = false): Promise<void> {
+    if (now) this.#hurry.abort();
+    this.#stopping ??= this.#stop();
+    return this.#stopping;
+  }
+
+  async #stop(): Promise<void> {
+    const timeout = this.#config.shutdownTimeout ?? defaultShutdownTimeout;
+    this.#log('info', 'shutting down', { builds: this.#builds.size, timeout });
+    this.#listeners.close();
+    const deadline = AbortSignal.any([this.#hurry.signal, AbortSignal.timeout(timeout)]);
+    const drained = this.#builds.drain();
+    const settled = this.#connections.settle(deadline);
+    await Promise.race([drained, fired(deadline)]);
+    if (this.#builds.size > 0) {
+      this.#log('warn', 'the deadline has passed: builds are cancelled', { builds: this.#builds.size });
+      this.#builds.abortAll(fail('unavailable', 'host', 'the daemon is shutting down'));
+      await Promise.race([drained, sleep(cleanUpTime)]);
+    }
+    await settled;
+    // Streams that have no end of their own (a build's status, events) get a moment to say that theirs is over.
+    await this.#grpc?.close(AbortSignal.timeout(500));
+    this.#connections.destroy();
+    for (const each of this.#undo.reverse()) await each();
+    this.#log('info', 'stopped');
+  }
+}
+
+function fired(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve();
+  return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
+}

@@ -1,0 +1,44 @@
+/** The daemon's structured log: one line an event, as text or JSON, on a stream. */
+import type { Log, LogLevel } from '../api/shared/host.ts';
+
+export const logLevels = ['debug', 'info', 'warn', 'error'] as const satisfies readonly LogLevel[];
+export const logFormats = ['text', 'json'] as const;
+export type LogFormat = (typeof logFormats)[number];
+
+export interface LogOptions {
+  format: LogFormat;
+  /** The least that is written. */
+  level: LogLevel;
+  write(line: string): void;
+}
+
+/** Makes a log. A field that is undefined is left out; line breaks in texts are escaped, so that a line stays one. */
+export function createLog({ format, level, write }: LogOptions): Log {
+  const least = logLevels.indexOf(level);
+  return (of, message, fields = {}) => {
+    if (logLevels.indexOf(of) < least) return;
+    const time = new Date().toISOString();
+    if (format === 'json') {
+      write(`${JSON.stringify({ time, level: of, message, ...fields })}\n`);
+      return;
+    }
+    let line = `${time} ${of.toUpperCase().padEnd(5)} ${oneLine(message)}`;
+    for (const [name, value] of Object.entries(fields)) {
+      if (value !== undefined) line += ` ${name}=${fieldText(value)}`;
+    }
+    write(`${line}\n`);
+  };
+}
+
+function fieldText(value: unknown): string {
+  const text = typeof value === 'string' ? value : JSON.stringify(value);
+  return /^[\w.,:;@/+%~^()[\]{}*-]+$/.test(text)
+    ? text
+    : typeof value === 'string'
+      ? JSON.stringify(text)
+      : text;
+}
+
+function oneLine(text: string): string {
+  return text.replace(/[\u0000-\u001f\u007f]/g, (c) => JSON.stringify(c).slice(1, -1));
+}

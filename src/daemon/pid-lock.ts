@@ -1,0 +1,64 @@
+/** One daemon per root: a locked file that holds the daemon's process id. */
+import { closeSync, ftruncateSync, mkdirSync, openSync, readFileSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
+import { errnoCode, fail } from '../errors/error.ts';
+import { tryLock } from '../linux/libc.ts';
+import { daemonFolder } from './address.ts';
+
+export interface PidLock {
+  readonly file: string;
+  release(): void;
+}
+
+/**
+ * Takes the lock of a root. The kernel lets go of it with the process, however that ends. Throws `conflict` naming the
+ * process that has it, `denied` when the folder cannot be written.
+ */
+export function takePidLock(root: string): PidLock {
+  const dir = daemonFolder(root);
+  const file = join(dir, 'pid');
+  let fd: number;
+  try {
+    mkdirSync(dir, { recursive: true, mode: 0o711 });
+    fd = openSync(file, 'a+', 0o644);
+  } catch (err) {
+    throw fail('denied', 'host', `cannot write ${file} (${errnoCode(err) ?? 'unknown error'})`, {
+      cause: err,
+      hint: 'Run the daemon as a user who may write there, or choose another folder with --root.',
+    });
+  }
+  if (!tryLock(fd)) {
+    closeSync(fd);
+    const pid = readFileSync(file, 'utf8').trim();
+    throw fail('conflict', 'host', `a daemon${pid === '' ? '' : ` (pid ${pid})`} already serves ${root}`, {
+      hint: 'Stop it first, or choose another folder with --root.',
+      details: { pid: Number(pid) || 0, root },
+    });
+  }
+  ftruncateSync(fd);
+  writeSync(fd, `${process.pid}\n`);
+  return {
+    file,
+    release() {
+      // Not unlinked: someone may have opened it and be about to lock it.
+      ftruncateSync(fd);
+      closeSync(fd);
+    },
+  };
+}
+
+/** Process id of the daemon of a root, when one runs. */
+export function runningPid(root: string): number | undefined {
+  let fd: number;
+  try {
+    fd = openSync(join(daemonFolder(root), 'pid'), 'r');
+  } catch {
+    return undefined;
+  }
+  try {
+    if (tryLock(fd)) return undefined;
+    return Number(readFileSync(fd, 'utf8').trim()) || undefined;
+  } finally {
+    closeSync(fd);
+  }
+}

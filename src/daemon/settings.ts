@@ -1,0 +1,183 @@
+/** A daemon's settings under one name each: flag `--tls-cert`, variable `DRYDOCK_TLS_CERT`, `"tls-cert"` in the file. */
+import { readFileSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
+import { JsonFault, type JsonValue, parseJson, placeOf } from '../auth/json.ts';
+import { errnoCode, fail } from '../errors/error.ts';
+import { nearest } from '../errors/nearest.ts';
+import type { DaemonConfig } from './config.ts';
+import { logFormats, logLevels } from './log.ts';
+
+interface Setting {
+  type: 'bool' | 'string' | 'list' | 'path';
+  value?: string;
+  help: string;
+}
+
+/** All settings. A list is comma-separated in the environment and a list of texts, or one text, in the file. */
+export const settings = {
+  'audit-log': { type: 'path', value: 'FILE', help: 'Append a JSON line per decision; default: to the log' },
+  group: { type: 'string', value: 'GROUP', help: 'Group of unix sockets (mode 0660)' },
+  host: {
+    type: 'list',
+    value: 'ADDRESS',
+    help: 'unix:///path, tcp://HOST:PORT, fd://; default: a socket under the root',
+  },
+  'insecure-registry': { type: 'list', value: 'HOST', help: 'Registries to speak to without TLS' },
+  'insecure-tcp': { type: 'bool', help: 'Allow tcp:// without TLS on loopback, open to all of this machine' },
+  'log-format': { type: 'string', value: 'FORMAT', help: 'text or json' },
+  'log-level': { type: 'string', value: 'LEVEL', help: 'debug, info, warn or error' },
+  policy: {
+    type: 'path',
+    value: 'FILE',
+    help: 'Policy file; default: /etc/drydock/policy.json if it is there',
+  },
+  root: { type: 'path', value: 'DIR', help: 'Folder of all state' },
+  'shutdown-timeout': {
+    type: 'string',
+    value: 'SECONDS',
+    help: 'How long builds may go on after SIGTERM (default 15)',
+  },
+  snapshotter: { type: 'string', value: 'NAME', help: 'auto, overlayfs or native' },
+  'tls-ca': { type: 'path', value: 'FILE', help: 'CA whose client certificates are taken' },
+  'tls-cert': { type: 'path', value: 'FILE', help: "The daemon's certificate, for tcp://" },
+  'tls-key': { type: 'path', value: 'FILE', help: 'Its key' },
+  'tls-verify': { type: 'bool', help: 'Refuse clients without a certificate, even if they have a token' },
+} as const satisfies Record<string, Setting>;
+
+export type SettingName = keyof typeof settings;
+export type SettingValues = { [K in SettingName]?: string | boolean | readonly string[] };
+
+const names = Object.keys(settings) as SettingName[];
+
+/** The variable of a setting. */
+export function variableOf(name: SettingName): string {
+  return `DRYDOCK_${name.toUpperCase().replaceAll('-', '_')}`;
+}
+
+/** Settings that the environment gives; an empty variable gives none. Throws `invalid`. */
+export function settingsFromEnv(env: NodeJS.ProcessEnv): SettingValues {
+  const found: SettingValues = {};
+  for (const name of names) {
+    const text = env[variableOf(name)];
+    if (text === undefined || text === '') continue;
+    const { type } = settings[name];
+    if (type === 'list') found[name] = text.split(',').filter((item) => item !== '');
+    else if (type === 'bool') {
+      if (!/^(1|0|true|false)$/i.test(text)) {
+        throw fail('invalid', 'client', `${variableOf(name)}=${text}: want true or false`);
+      }
+      found[name] = /^(1|true)$/i.test(text);
+    } else found[name] = type === 'path' ? resolve(text) : text;
+  }
+  return found;
+}
+
+/**
+ * Settings of a JSON file; paths in it are relative to its folder. Throws `invalid` with line and column, naming the
+ * nearest name that is known, or `not-found`.
+ */
+export function settingsFromFile(file: string): SettingValues {
+  let text: string;
+  try {
+    text = readFileSync(file, 'utf8');
+  } catch (err) {
+    const missing = errnoCode(err) === 'ENOENT';
+    throw fail(
+      missing ? 'not-found' : 'denied',
+      'host',
+      missing ? `there is no configuration file ${file}` : `${file} cannot be read (${errnoCode(err)})`,
+      { cause: err },
+    );
+  }
+  return parseSettings(text, file);
+}
+
+/** `settingsFromFile` on a text. Pure. */
+export function parseSettings(text: string, file: string): SettingValues {
+  try {
+    const top = parseJson(text);
+    if (top.type !== 'object') throw new JsonFault('the configuration is a JSON object', top.at);
+    const found: SettingValues = {};
+    for (const [key, { keyAt, value }] of top.members) {
+      const name = names.find((known) => known === key);
+      if (name === undefined) {
+        const like = nearest(key, names);
+        throw new JsonFault(
+          `there is no setting ${JSON.stringify(key)}${like === undefined ? '' : ` (did you mean "${like}"?)`}`,
+          keyAt,
+        );
+      }
+      found[name] = readValue(name, value, file);
+    }
+    return found;
+  } catch (err) {
+    if (!(err instanceof JsonFault)) throw err;
+    const { line, column } = placeOf(text, err.at);
+    throw fail('invalid', 'host', `${file}:${line}:${column}: ${err.message}`, {
+      hint: '`drydock daemon --help` lists the settings.',
+    });
+  }
+}
+
+function readValue(name: SettingName, value: JsonValue, file: string): string | boolean | string[] {
+  const { type } = settings[name];
+  const textOf = (item: JsonValue): string => {
+    if (item.type === 'string' && item.value !== '') return item.value;
+    if (item.type === 'number' && type === 'string') return String(item.value);
+    throw new JsonFault(`"${name}" wants text`, item.at);
+  };
+  if (type === 'bool') {
+    if (value.type === 'boolean') return value.value;
+    throw new JsonFault(`"${name}" is true or false`, value.at);
+  }
+  if (type === 'list') return value.type === 'array' ? value.items.map(textOf) : [textOf(value)];
+  return type === 'path' ? resolve(dirname(file), textOf(value)) : textOf(value);
+}
+
+/** Puts sources of settings together, the first that says something winning. Throws `invalid`. */
+export function daemonConfig(sources: readonly SettingValues[], root: string): DaemonConfig {
+  const pick = (name: SettingName) => sources.find((source) => source[name] !== undefined)?.[name];
+  const text = (name: SettingName) => pick(name) as string | undefined;
+  const list = (name: SettingName) => pick(name) as readonly string[] | undefined;
+  const oneOf = <T extends string>(name: SettingName, known: readonly T[]): T | undefined => {
+    const given = text(name);
+    const found = known.find((each) => each === given);
+    if (given === undefined || found !== undefined) return found;
+    const like = nearest(given, known);
+    throw fail('invalid', 'client', `invalid ${name} ${JSON.stringify(given)}: want ${known.join(', ')}`, {
+      hint: like && `Did you mean ${like}?`,
+    });
+  };
+  return {
+    root: text('root') ?? root,
+    hosts: [...(list('host') ?? [])],
+    group: text('group'),
+    tls: tlsOf(text, pick('tls-verify') as boolean | undefined),
+    insecureTcp: pick('insecure-tcp') as boolean | undefined,
+    snapshotter: oneOf('snapshotter', ['auto', 'overlayfs', 'native']),
+    insecureRegistries: [...(list('insecure-registry') ?? [])],
+    policyFile: text('policy'),
+    auditFile: text('audit-log'),
+    logLevel: oneOf('log-level', logLevels),
+    logFormat: oneOf('log-format', logFormats),
+    shutdownTimeout: secondsOf('shutdown-timeout', text('shutdown-timeout')),
+  };
+}
+
+function tlsOf(text: (name: SettingName) => string | undefined, verify: boolean | undefined) {
+  const [cert, key, ca] = [text('tls-cert'), text('tls-key'), text('tls-ca')];
+  if (cert !== undefined && key !== undefined) return { cert, key, ca, requireCertificate: verify };
+  if (cert === undefined && key === undefined && ca === undefined && !verify) return undefined;
+  throw fail('invalid', 'client', 'TLS needs both a certificate and its key', {
+    hint: 'Give --tls-cert and --tls-key (and --tls-ca for client certificates).',
+  });
+}
+
+function secondsOf(name: string, text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  const match = /^(\d{1,6}(?:\.\d+)?)(s|m|h)?$/.exec(text);
+  if (match === null) {
+    throw fail('invalid', 'client', `invalid ${name} ${JSON.stringify(text)}: want seconds, or 30s, 5m, 1h`);
+  }
+  return Number(match[1]) * { s: 1000, m: 60_000, h: 3_600_000 }[(match[2] ?? 's') as 's' | 'm' | 'h'];
+}

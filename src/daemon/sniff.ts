@@ -1,0 +1,40 @@
+/** Which protocol a client speaks, told by its first bytes. */
+import type { Socket } from 'node:net';
+
+export type Protocol = 'http/1.1' | 'http/2';
+
+/** First line of an HTTP/2 client (RFC 9113, 3.4); no HTTP/1.1 method is `PRI`. */
+const preface = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
+
+/** A client that connects and says nothing is cut off after so many ms. */
+const patience = 120_000;
+
+/**
+ * Calls back with the protocol once the first bytes are here; they stay on the socket, to be read again. A client
+ * that goes away or says nothing is dropped without a call.
+ */
+export function sniff(socket: Socket, decided: (protocol: Protocol) => void): void {
+  const early: Buffer[] = [];
+  let size = 0;
+  const drop = () => socket.destroy();
+  const onData = (chunk: Buffer) => {
+    early.push(chunk);
+    size += chunk.length;
+    const start = early.length === 1 ? chunk : Buffer.concat(early, size);
+    const length = Math.min(start.length, preface.length);
+    const same = start.subarray(0, length).equals(preface.subarray(0, length));
+    if (same && start.length < preface.length) return;
+    socket.pause();
+    socket.off('data', onData);
+    socket.off('end', drop);
+    socket.off('error', drop);
+    socket.off('timeout', drop);
+    socket.setTimeout(0);
+    socket.unshift(start);
+    decided(same ? 'http/2' : 'http/1.1');
+  };
+  socket.on('data', onData);
+  socket.on('end', drop);
+  socket.on('error', drop);
+  socket.setTimeout(patience, drop);
+}
