@@ -12,6 +12,7 @@ import { authorize } from '../auth/authorize.ts';
 import type { Listener } from '../auth/types.ts';
 import { type Engine, openEngine } from '../build/engine.ts';
 import { fail } from '../errors/error.ts';
+import { SessionManager } from '../session/manager.ts';
 import { version } from '../version.ts';
 import { defaultSocket, parseAddress } from './address.ts';
 import { type DaemonConfig, defaultShutdownTimeout } from './config.ts';
@@ -20,7 +21,6 @@ import { daemonGauges } from './gauges.ts';
 import { type Listeners, openListeners } from './listeners.ts';
 import { createLog } from './log.ts';
 import { Metrics } from './metrics.ts';
-import { noSessions } from './no-sessions.ts';
 import { takePidLock } from './pid-lock.ts';
 
 export interface Daemon {
@@ -97,6 +97,7 @@ class RunningDaemon implements Daemon {
   readonly #auth: Parts['auth'];
   readonly #metrics = new Metrics();
   readonly #builds: Builds;
+  readonly #sessions: SessionManager;
   readonly #hurry = new AbortController();
   readonly #listenerOf = new WeakMap<object, Listener>();
   #connections!: Connections;
@@ -110,6 +111,7 @@ class RunningDaemon implements Daemon {
     this.#config = config;
     this.#log = log;
     this.#auth = auth;
+    this.#sessions = new SessionManager({ log });
     this.#builds = new Builds(({ outcome, code, duration }) => {
       const seconds = duration / 1000;
       this.#metrics.count('drydock_builds_total', 'Builds that ended.', { outcome, code: code ?? '' });
@@ -133,6 +135,7 @@ class RunningDaemon implements Daemon {
     daemonGauges(this.#metrics, {
       engine: this.engine,
       builds: this.#builds,
+      sessions: this.#sessions,
       connections: this.#connections,
     });
     this.#listeners = await openListeners(
@@ -150,7 +153,7 @@ class RunningDaemon implements Daemon {
       engine: this.engine,
       builds: this.#builds,
       events: new EventBus(),
-      sessions: noSessions(),
+      sessions: this.#sessions,
       log: this.#log,
       hostname: hostname(),
       insecureRegistries: this.#config.insecureRegistries ?? [],
@@ -200,6 +203,7 @@ class RunningDaemon implements Daemon {
     await settled;
     // Streams that have no end of their own (a build's status, events) get a moment to say that theirs is over.
     await this.#grpc?.close(AbortSignal.timeout(500));
+    this.#sessions.close();
     this.#connections.destroy();
     for (const each of this.#undo.reverse()) await each();
     this.#log('info', 'stopped');

@@ -10,11 +10,12 @@ import type { Metrics } from './metrics.ts';
 export interface Observed {
   engine: Engine;
   builds: Builds;
+  sessions: { readonly size: number };
   connections: Connections;
 }
 
 /** Adds the gauges of a daemon. */
-export function daemonGauges(metrics: Metrics, { engine, builds, connections }: Observed): void {
+export function daemonGauges(metrics: Metrics, { engine, builds, sessions, connections }: Observed): void {
   const startedAt = Date.now() / 1000 - process.uptime();
   metrics.count('drydock_info', 'What runs here; the value is always 1.', {
     version,
@@ -22,6 +23,7 @@ export function daemonGauges(metrics: Metrics, { engine, builds, connections }: 
     snapshotter: engine.store.snapshotter,
   });
   metrics.gauge('drydock_builds_running', 'Builds that run now.', () => builds.size);
+  metrics.gauge('drydock_sessions', 'Client sessions that are connected.', () => sessions.size);
   metrics.gauge('drydock_connections', 'Open connections.', () => connections.size);
   metrics.gauge('drydock_cache_bytes', 'What the build cache takes.', () => engine.cache.totalSize());
   metrics.gauge('drydock_images', 'Names of images in the store.', async () => {
