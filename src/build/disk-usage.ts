@@ -46,13 +46,22 @@ export interface CacheMountStore {
   remove(id: string): Promise<number>;
 }
 
+/** What clients have sent of their folders; neither snapshots nor records. */
+export interface SyncFolderStore {
+  list(): Promise<
+    { id: string; description: string; size: number; createdAt: number; lastUsedAt: number; inUse: boolean }[]
+  >;
+  remove(id: string): Promise<number>;
+}
+
 export interface UsageDeps {
   store: Store;
   cache: Cache;
   cacheMounts: CacheMountStore;
+  syncFolders: SyncFolderStore;
 }
 
-/** All cache records and cache mounts, least recently used first. */
+/** All cache records, cache mounts and clients' folders, least recently used first. */
 export async function diskUsage(deps: UsageDeps): Promise<UsageRecord[]> {
   const held = await heldSnapshots(deps.store);
   const records = deps.cache.list().map((record): UsageRecord => {
@@ -78,6 +87,9 @@ export async function diskUsage(deps: UsageDeps): Promise<UsageRecord[]> {
       shared: false,
     });
   }
+  for (const folder of await deps.syncFolders.list()) {
+    records.push({ ...folder, type: 'source.local', usageCount: 1, shared: false });
+  }
   return records.sort((a, b) => a.lastUsedAt - b.lastUsedAt);
 }
 
@@ -98,11 +110,14 @@ export async function prune(deps: UsageDeps, options: PruneOptions = {}): Promis
     total -= record.size;
   }
   let reclaimed = 0;
+  // Records are named by digests, the others are not.
+  const isRecord = ({ id, type }: UsageRecord) => type !== 'exec.cachemount' && id.startsWith('sha256:');
   for (const record of chosen) {
     if (record.type === 'exec.cachemount') reclaimed += await deps.cacheMounts.remove(record.id);
+    else if (!isRecord(record)) reclaimed += await deps.syncFolders.remove(record.id);
     else await deps.store.leases.delete(recordLease(record.id as Digest));
   }
-  deps.cache.prune(chosen.filter((r) => r.type !== 'exec.cachemount').map((r) => r.id as Digest));
+  deps.cache.prune(chosen.filter(isRecord).map((r) => r.id as Digest));
   reclaimed += (await deps.store.gc()).reclaimed;
   const alive = new Set((await deps.store.snapshots.list()).map((info) => info.key));
   deps.cache.forgetDigests((ref) => !ref.startsWith('snapshot:') || alive.has(ref.slice('snapshot:'.length)));

@@ -11,6 +11,7 @@ import { createRefs } from '../refs/refs.ts';
 import type { Refs } from '../refs/types.ts';
 import { RegistryClient } from '../registry/client.ts';
 import { Solver } from '../solver/solver.ts';
+import { SyncFolders } from '../source/sync-folders.ts';
 import { openLocalStore } from '../store/local/open.ts';
 import type { Store } from '../store/store.ts';
 import { version } from '../version.ts';
@@ -28,6 +29,7 @@ export interface Engine {
   readonly store: Store;
   readonly cache: Cache;
   readonly cacheMounts: CacheMounts;
+  readonly syncFolders: SyncFolders;
   readonly refs: Refs;
   readonly registry: RegistryClient;
   readonly executor: Executor;
@@ -73,6 +75,7 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
     store,
     cache,
     cacheMounts,
+    syncFolders: new SyncFolders(join(store.root, 'sync')),
     refs,
     registry,
     executor,

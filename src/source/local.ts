@@ -1,15 +1,14 @@
 /** `local://NAME`: a folder of the client's, as it is (same host) or as last synchronised (a client elsewhere). */
-import { closeSync, mkdirSync, openSync } from 'node:fs';
 import { join } from 'node:path';
 import { canceled, toDrydockError } from '../errors/error.ts';
-import { tryLock } from '../linux/libc.ts';
-import { digestOf, hex } from '../oci/digest.ts';
+import { digestOf } from '../oci/digest.ts';
 import type { OpMaker } from '../ops/deps.ts';
 import { noFolder } from '../session/no-folder.ts';
 import type { LocalProvider } from '../session/types.ts';
 import type { OpContext } from '../solver/types.ts';
 import type { Store } from '../store/store.ts';
 import { attrReader, sourceOf } from './attrs.ts';
+import { SyncFolders } from './sync-folders.ts';
 
 interface Selection {
   includes?: string[];
@@ -27,7 +26,8 @@ export const localSource: OpMaker = (vertex, deps) => {
     followPaths: read.list('local.followpaths'),
   };
   // Whose folder it is, the session says; how a client compares folders is its own affair.
-  read.skip('local.session', 'local.unique', 'local.sharedkeyhint', 'local.differ', 'local.metadatatransfer');
+  const hint = read.text('local.sharedkeyhint') ?? '';
+  read.skip('local.session', 'local.unique', 'local.differ', 'local.metadatatransfer');
   read.done();
   return {
     async cacheMap() {
@@ -36,7 +36,7 @@ export const localSource: OpMaker = (vertex, deps) => {
     async exec(_, ctx) {
       const provider = await ctx.session.local(name);
       if (provider === undefined) throw noFolder(name);
-      const dir = await folderOf(provider, name, select, deps.store, ctx);
+      const dir = await folderOf(provider, name, select, hint, deps.store, ctx);
       // A client sends what is selected, and nothing else.
       const filter = provider.kind === 'folder' ? select : {};
       return [deps.refs.folder({ kind: 'folder', dir, rootOwned: true, cacheKey: dir, ...filter })];
@@ -48,11 +48,15 @@ async function folderOf(
   provider: LocalProvider,
   name: string,
   select: Selection,
+  hint: string,
   store: Store,
   ctx: OpContext,
 ): Promise<string> {
   if (provider.kind === 'folder') return provider.dir;
-  const dir = claimFolder(join(store.root, 'sync', hex(digestOf(`${name} ${provider.sharedKey}`))), ctx);
+  // Clients tell apart by the hint what they select of one folder for different ends.
+  const key = JSON.stringify([name, hint, provider.sharedKey]);
+  const { dir, release } = new SyncFolders(join(store.root, 'sync')).claim(key, name);
+  ctx.onRelease?.(release);
   try {
     await provider.sync(dir, select, (id, state) => ctx.progress.report(id, state), ctx.signal);
   } catch (err) {
@@ -62,22 +66,4 @@ async function folderOf(
     throw error;
   }
   return dir;
-}
-
-/**
- * A folder under `base` that nobody else uses until the vertex is released, best the one used last: what the client
- * sent before need not be sent again. Held by a file lock, which dies with the process.
- */
-function claimFolder(base: string, ctx: OpContext): string {
-  mkdirSync(base, { recursive: true, mode: 0o700 });
-  for (let n = 0; ; n++) {
-    const fd = openSync(join(base, `${n}.lock`), 'a', 0o600);
-    if (tryLock(fd)) {
-      ctx.onRelease?.(() => closeSync(fd));
-      const dir = join(base, String(n));
-      mkdirSync(dir, { recursive: true, mode: 0o700 });
-      return dir;
-    }
-    closeSync(fd);
-  }
 }

@@ -176,10 +176,23 @@ test('a hard link that comes apart, or together, is put right', async () => {
   expect(lstatSync(joinPath(dest, 'a')).ino).toBe(lstatSync(joinPath(dest, 'b')).ino);
 });
 
-test('the folder has the identity that the client gives its files', async () => {
-  expect((await provider(connect({ sharedKey: 'k' }).session)).sharedKey).toBe('shared k');
+test('the folder has the identity that the client gives its files, else the client’s name', async () => {
+  expect((await provider(connect({ sharedKey: 'k', name: 'app' }).session)).sharedKey).toBe('key k');
+  expect((await provider(connect({ name: 'app' }).session)).sharedKey).toBe('name app');
+});
+
+test('of a client that does not say which folder it is, files with rounded times are not trusted to be the same', async () => {
+  write('edited', 'v1');
+  write('archived', 'v1');
+  utimesSync(joinPath(source, 'archived'), 1_000_000_000, 1_000_000_000);
+  await sync(connect().session);
+  // Another client's folder: same size, same time.
+  write('archived', 'v2');
+  utimesSync(joinPath(source, 'archived'), 1_000_000_000, 1_000_000_000);
   const { client, session } = connect();
-  expect((await provider(session)).sharedKey).toBe(`session ${client.id}`);
+  await sync(session);
+  expect(client.sent).toEqual([['archived']]);
+  expect(tree()).toEqual({ '/archived': 'v2', '/edited': 'v1' });
 });
 
 test('what to select is said in the metadata that clients read, with all its characters', async () => {

@@ -16,6 +16,7 @@ import { gzipSync, zstdCompressSync } from 'node:zlib';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { contentDigest } from '../../src/solver/content.ts';
 import { localSource } from '../../src/source/local.ts';
+import { SyncFolders } from '../../src/source/sync-folders.ts';
 import { uploadSource } from '../../src/source/upload.ts';
 import type { Ref } from '../../src/store/ref.ts';
 import { type TestFile, tarOf } from '../kit/images.ts';
@@ -106,6 +107,37 @@ test('a folder sent by a client is kept, and only what changed is sent the next 
   await second.release();
   await (await runSource(shop, localSource, 'local://context', {}, { session: { local } })).release();
   expect(found).toEqual([[], [], ['a']]);
+});
+
+test('what clients have sent is listed, and removed when nobody uses it, or after a week', async () => {
+  const local = async () => ({
+    kind: 'sync' as const,
+    sharedKey: 'k2',
+    sync: async (dest: string) => writeFileSync(join(dest, 'a'), 'x'.repeat(5000)),
+  });
+  const folders = new SyncFolders(join(shop.store.root, 'sync'));
+  const of = async () => (await folders.list()).filter(({ description }) => description.endsWith(' src'));
+  const { release } = await runSource(shop, localSource, 'local://src', {}, { session: { local } });
+  const [used] = await of();
+  expect(used).toMatchObject({ description: 'local source for src', inUse: true });
+  expect(used?.size).toBeGreaterThan(5000);
+  expect(await folders.remove(used!.id)).toBe(0);
+  await release();
+  expect((await of())[0]?.inUse).toBe(false);
+  await folders.sweep(Date.now() + 6 * 24 * 3600_000);
+  expect(await of()).toHaveLength(1);
+  await folders.sweep(Date.now() + 8 * 24 * 3600_000);
+  expect(await of()).toEqual([]);
+  // Another selection of the same folder, by its hint, has a state of its own.
+  const hint = { 'local.sharedkeyhint': 'ignore file' };
+  const one = await runSource(shop, localSource, 'local://src', hint, { session: { local } });
+  const two = await runSource(shop, localSource, 'local://src', {}, { session: { local } });
+  await one.release();
+  await two.release();
+  expect(await of()).toHaveLength(2);
+  for (const { id } of await of()) expect(await folders.remove(id)).toBeGreaterThan(5000);
+  expect(await folders.remove('../../etc')).toBe(0);
+  expect(await of()).toEqual([]);
 });
 
 test('an archive is unpacked, whatever it is compressed with', async () => {

@@ -27,6 +27,11 @@ export interface ReceiveOptions {
   mode: 'mirror' | 'fresh' | 'merge';
   /** Keep the owners that are sent; else everything is ours. */
   owners: boolean;
+  /**
+   * What is there may be of another folder, with the same paths, sizes and times but other bytes: a file whose time is
+   * a whole second, as archives and reproducible trees have them, is asked for again.
+   */
+  wary?: boolean;
   /** Most files, folders and links taken; default 4 million. */
   maxEntries?: number;
 }
@@ -302,6 +307,7 @@ export class TreeReceiver {
   #same(host: string, stat: Stat, there: BigIntStats): boolean {
     if (this.#options.mode !== 'mirror') return false;
     if (there.size !== BigInt(stat.size) || there.mtimeNs !== stat.mtimeNs) return false;
+    if (this.#options.wary && stat.mtimeNs % 1_000_000_000n === 0n && stat.size > 0) return false;
     const mode = permissionsOf(stat.mode);
     const sameMode = (Number(there.mode) & 0o7777) === mode;
     const sameAttributes = sameXattrs(host, stat.xattrs);

@@ -27,11 +27,16 @@ export function syncedFolder(peer: Peer, name: string): Sync | undefined {
   if (!diff && !peer.mayServe(`${service}/TarStream`)) return undefined;
   return {
     kind: 'sync',
-    // Without a key nothing tells that two sessions' folders are the same one.
-    sharedKey: peer.info.sharedKey === '' ? `session ${peer.info.id}` : `shared ${peer.info.sharedKey}`,
+    // Clients without a key at least give a name, of the folder they run in.
+    sharedKey: hasKey(peer) ? `key ${peer.info.sharedKey}` : `name ${peer.info.name}`,
     sync: (dest, select, report, signal) =>
       (diff ? diffCopy : tarStream)(peer, name, dest, select, report, signal),
   };
+}
+
+/** Whether the client says which folder it is, across builds; else another one's state may be what is there. */
+function hasKey(peer: Peer): boolean {
+  return peer.info.sharedKey !== '';
 }
 
 /** Makes `dest` what the client's folder is now: what is there already and the same is not sent again. */
@@ -57,7 +62,7 @@ async function diffCopy(
     (port) =>
       runTask(
         'session.receive',
-        { dest, mode: 'mirror', owners: false, port },
+        { dest, mode: 'mirror', owners: false, wary: !hasKey(peer), port },
         { signal, transfer: [port], waits: true },
       ),
   ).catch((err) => {
