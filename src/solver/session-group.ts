@@ -1,14 +1,33 @@
+import { DrydockError } from '../errors/error.ts';
+import type { RegistryCredentials } from '../oci/credentials.ts';
 import type { Session } from '../session/types.ts';
 
-/** One session made of those of all builds that share a vertex: each is asked in turn until one has the thing. */
+/**
+ * One session made of those of all builds that share a vertex: each is asked in turn until one has the thing. One that
+ * cannot answer (its client is gone) is passed over; what it failed with is thrown when no other has the thing.
+ */
 export function sessionGroup(members: () => readonly Session[]): Session {
-  async function first<T>(ask: (session: Session) => Promise<T | undefined>): Promise<T | undefined> {
+  async function first<T>(
+    ask: (session: Session) => Promise<T | undefined>,
+    isAnswer: (answer: T) => boolean = () => true,
+  ): Promise<T | undefined> {
+    let second: T | undefined;
+    let failure: unknown;
     for (const session of members()) {
-      const answer = await ask(session);
-      if (answer !== undefined) return answer;
+      try {
+        const answer = await ask(session);
+        if (answer === undefined) continue;
+        if (isAnswer(answer)) return answer;
+        second ??= answer;
+      } catch (err) {
+        if (!(err instanceof DrydockError) || err.code === 'canceled') throw err;
+        failure ??= err;
+      }
     }
-    return undefined;
+    if (failure !== undefined) throw failure;
+    return second;
   }
+  const isThere = (credentials: RegistryCredentials) => credentials.absent === undefined;
   return {
     get id() {
       return members()[0]?.id ?? '';
@@ -17,6 +36,6 @@ export function sessionGroup(members: () => readonly Session[]): Session {
     upload: (id) => first((session) => session.upload(id)),
     secret: (id) => first((session) => session.secret(id)),
     ssh: (id) => first((session) => session.ssh(id)),
-    credentials: (host) => first((session) => session.credentials(host)),
+    credentials: (host) => first((session) => session.credentials(host), isThere),
   };
 }
