@@ -8,6 +8,7 @@ import { hex } from '../oci/digest.ts';
 import { normalizePlatform } from '../oci/platform.ts';
 import { familiarName, parseReference } from '../oci/reference.ts';
 import { type Descriptor, type Digest, type Index, mediaTypes } from '../oci/types.ts';
+import type { ClientContent } from '../session/types.ts';
 import { type Annotations, annotationsAt } from './annotations.ts';
 import { parseImageAttrs } from './attrs.ts';
 import { type Committed, commitImage, imageIdOf, imageMetadata, started } from './commit.ts';
@@ -30,12 +31,7 @@ export function archiveExporter(type: 'oci' | 'docker', attrs: Record<string, st
       const { sink } = ctx;
       if (sink === undefined)
         throw fail('invalid', 'export', `output type=${type} has nowhere to go: give it a dest`);
-      if (!want.tar && 'send' in sink) {
-        throw fail('unsupported', 'export', `output type=${type},tar=false cannot go to a client yet`, {
-          hint: 'Leave tar=false out, and unpack the archive at the client.',
-        });
-      }
-      if (want.tar !== 'tar' in sink) {
+      if (!('send' in sink) && want.tar !== 'tar' in sink) {
         throw fail(
           'invalid',
           'export',
@@ -67,7 +63,8 @@ export function archiveExporter(type: 'oci' | 'docker', attrs: Record<string, st
         const done = started(ctx, 'copying files');
         await writeLayoutFolder(sink.files, files, ctx);
         done();
-      } else await sendTar(files, await sink.tar(textsOf(metadata)), ctx);
+      } else if ('content' in sink && !want.tar) await sendBlobs(files, await sink.content(), ctx);
+      else await sendTar(files, await sink.tar(textsOf(metadata)), ctx);
       return {
         metadata,
         imageId: imageIdOf(committed),
@@ -156,6 +153,35 @@ function indexEntries(
     if (tag !== undefined) annotations['org.opencontainers.image.ref.name'] = tag;
     return entry(annotations);
   });
+}
+
+/** The image's blobs into the client's store; the layout's other files the client writes itself. */
+async function sendBlobs(
+  files: readonly LayoutFile[],
+  client: ClientContent,
+  ctx: ExportContext,
+): Promise<void> {
+  const { signal, progress } = ctx;
+  for (const file of files) {
+    if ('data' in file) continue;
+    throwIfAborted(signal);
+    const { digest, size } = file.blob;
+    let current = 0;
+    const source = await ctx.store.content.read(digest);
+    try {
+      const counted = async function* () {
+        for await (const chunk of source) {
+          yield chunk as Buffer;
+          current += (chunk as Buffer).length;
+          progress.report(digest, { current, total: size });
+        }
+      };
+      await client.write({ digest, size }, counted(), { signal });
+    } finally {
+      source.destroy();
+    }
+    progress.report(digest, { current: size, total: size, done: true });
+  }
 }
 
 async function sendTar(

@@ -5,12 +5,13 @@ import type { GrpcChannel } from './grpc/channel.ts';
 import type { SessionInfo } from './headers.ts';
 import { Peer } from './peer.ts';
 import { registryCredentials } from './services/auth.ts';
+import { clientContent } from './services/content.ts';
 import { clientOutput } from './services/file-send.ts';
 import { syncedFolder } from './services/file-sync.ts';
 import { getSecret } from './services/secrets.ts';
 import { sshAgent } from './services/ssh.ts';
 import { pullUpload } from './services/upload.ts';
-import type { ClientOutput, ClientSession, LocalProvider } from './types.ts';
+import type { ClientContent, ClientOutput, ClientSession, LocalProvider } from './types.ts';
 
 /** One client's connection. All its answers are `unavailable` (hop `session`) once the client is gone. */
 export class ConnectedSession implements ClientSession {
@@ -53,6 +54,10 @@ export class ConnectedSession implements ClientSession {
 
   ssh(id: string): Promise<(() => Promise<Duplex>) | undefined> {
     return sshAgent(this.#peer, id);
+  }
+
+  async content(id: string): Promise<ClientContent | undefined> {
+    return clientContent(this.#peer, id);
   }
 
   credentials(host: string): Promise<RegistryCredentials | undefined> {

@@ -43,6 +43,7 @@ export function namedSession(
     upload: async (upload) => (await ask(`the upload ${upload}`)).upload(upload),
     secret: async (secret) => (await ask(`secret ${secret}`)).secret(secret),
     ssh: async (agent) => (await ask(`its ssh agent ${agent}`)).ssh(agent),
+    content: async (store) => (await ask(`its store ${store}`)).content?.(store),
     async credentials(host): Promise<RegistryCredentials | undefined> {
       const session = await look();
       if (session === undefined) return { absent: absence(id) };
@@ -52,6 +53,7 @@ export function namedSession(
       tar: async (metadata) => (await ask('a place for the output archive')).output(exporter).tar(metadata),
       send: async (trees, send) =>
         (await ask('a folder for the output files')).output(exporter).send(trees, send),
+      content: async () => (await ask('a place for the output')).output(exporter).content(),
     }),
   };
 }

@@ -5,6 +5,7 @@
 import type { Duplex, Readable, Writable } from 'node:stream';
 import type { ViewSpec } from '../fs/view.ts';
 import type { RegistryCredentials } from '../oci/credentials.ts';
+import type { Digest } from '../oci/types.ts';
 import type { ReportStatus } from '../store/ref.ts';
 
 /** How a client's folder reaches us. */
@@ -32,8 +33,24 @@ export interface Session {
   secret(id: string): Promise<Buffer | undefined>;
   /** A connection to the client's ssh agent of this id. */
   ssh(id: string): Promise<(() => Promise<Duplex>) | undefined>;
+  /** The client's store of blobs of this ID, such as an OCI layout; undefined when it offers no stores. */
+  content?(id: string): Promise<ClientContent | undefined>;
   /** Credentials for a registry host (`registry-1.docker.io`'s are asked for as `https://index.docker.io/v1/`). */
   credentials(host: string): Promise<RegistryCredentials | undefined>;
+}
+
+/** A client's store of blobs. All throw `unavailable` (hop `session`) when the client is gone. */
+export interface ClientContent {
+  /** Bytes of a blob; undefined when it is not there. */
+  size(digest: Digest): Promise<number | undefined>;
+  /** A blob's bytes, from an offset. The stream fails with `not-found`; the digest is the reader's to check. */
+  read(digest: Digest, options?: { offset?: number; signal?: AbortSignal }): Promise<Readable>;
+  /** Stores a blob, which the client checks; one that is there already is fine. */
+  write(
+    blob: { digest: Digest; size: number },
+    bytes: AsyncIterable<Uint8Array>,
+    options?: { signal?: AbortSignal },
+  ): Promise<void>;
 }
 
 /** A session of a client that has connected to an API. Several builds may use one, and it may end before they do. */
@@ -57,6 +74,8 @@ export interface ClientOutput {
   tar(metadata?: Readonly<Record<string, string>>): Promise<Writable>;
   /** Sends trees into the client's folder, on top of what is there. Resolves once the client has all of it. */
   send(trees: readonly OutputTree[], options: SendOptions): Promise<{ entries: number; bytes: number }>;
+  /** The client's store for the blobs of an image that it writes as an OCI layout itself. Throws `unsupported`. */
+  content(): Promise<ClientContent>;
 }
 
 export interface OutputTree {

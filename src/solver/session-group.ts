@@ -36,6 +36,7 @@ export function sessionGroup(members: () => readonly Session[]): Session {
     upload: (id) => first((session) => session.upload(id)),
     secret: (id) => first((session) => session.secret(id)),
     ssh: (id) => first((session) => session.ssh(id)),
+    content: (id) => first(async (session) => session.content?.(id)),
     credentials: (host) => first((session) => session.credentials(host), isThere),
   };
 }

@@ -9,12 +9,13 @@ import { openView } from '../../src/fs/open.ts';
 import { readFileIn } from '../../src/fs/read.ts';
 import { pullImage } from '../../src/images/pull.ts';
 import { digestOf } from '../../src/oci/digest.ts';
-import type { Platform } from '../../src/oci/types.ts';
+import type { Digest, Platform } from '../../src/oci/types.ts';
 import type { OpDeps } from '../../src/ops/deps.ts';
 import { OpSchema } from '../../src/pb/solver/pb/ops_pb.js';
 import { createRefs } from '../../src/refs/refs.ts';
 import { RegistryClient } from '../../src/registry/client.ts';
 import { inProcessSession } from '../../src/session/in-process.ts';
+import { SessionManager } from '../../src/session/manager.ts';
 import type { Session } from '../../src/session/types.ts';
 import type { Op, OpContext, Vertex } from '../../src/solver/types.ts';
 import { imageSource, resolveImageConfig } from '../../src/source/image.ts';
@@ -24,6 +25,9 @@ import type { Ref } from '../../src/store/ref.ts';
 import type { Store } from '../../src/store/store.ts';
 import { imageOf, indexOf, putImage, tarOf, writeLayout } from '../kit/images.ts';
 import { startRegistry, type TestRegistry } from '../kit/registry.ts';
+import type { Blobs } from '../kit/session/content.ts';
+import { join as joinSession } from '../kit/session/duplex-pair.ts';
+import { SessionClient } from '../kit/session/session-client.ts';
 
 let registry: TestRegistry;
 let root: string;
@@ -175,6 +179,43 @@ describe('oci-layout://', () => {
     expect((await run(vertexOf(`docker-image://${await putImage(registry.host, 'a:1', one)}`))).key).toBe(
       key,
     );
+  });
+
+  test('comes from a store of a client elsewhere, blob by blob', async () => {
+    const blobs: Blobs = new Map(one.blobs);
+    blobs.set(one.manifest.digest, one.blobs.get(one.manifest.digest)!);
+    const peer = new SessionClient({ stores: { there: blobs } });
+    const manager = new SessionManager();
+    session = joinSession(manager, peer);
+    const name = `whatever/app@${one.manifest.digest}`;
+    try {
+      const at = { platform: amd64, mode: 'default' as const, lease, session, ociLayoutStore: 'there' };
+      expect((await resolveImageConfig(deps, name, at)).config).toEqual(one.config);
+      const vertex = vertexOf(`oci-layout://${name}`, { 'oci.store': 'there' });
+      const { ref } = await run(vertex, ociLayoutSource);
+      expect(await read(ref, '/v')).toBe('one');
+      const tagged = vertexOf('oci-layout://whatever/app:1', { 'oci.store': 'there' });
+      await expect(run(tagged, ociLayoutSource)).rejects.toMatchObject({
+        code: 'invalid',
+        hint: expect.stringContaining('@sha256:'),
+      });
+      const elsewhere = vertexOf(`oci-layout://${name}`, { 'oci.store': 'nowhere' });
+      await expect(run(elsewhere, ociLayoutSource)).rejects.toMatchObject({
+        code: 'not-found',
+        hop: 'session',
+      });
+      // What a client sends is checked.
+      const [layer] = two.layers;
+      blobs.set(two.manifest.digest, two.blobs.get(two.manifest.digest)!);
+      const config = JSON.parse(String(two.blobs.get(two.manifest.digest))).config.digest as string;
+      blobs.set(config, two.blobs.get(config as Digest)!);
+      blobs.set(layer!.digest, Buffer.alloc(layer!.size));
+      const spoilt = vertexOf(`oci-layout://x@${two.manifest.digest}`, { 'oci.store': 'there' });
+      await expect(run(spoilt, ociLayoutSource)).rejects.toMatchObject({ code: 'corrupt' });
+    } finally {
+      manager.close();
+      peer.close();
+    }
   });
 
   test('a blob with wrong bytes, a missing layout and a missing digest are told', async () => {

@@ -21,6 +21,7 @@ import { SessionManager } from '../../src/session/manager.ts';
 import type { Store } from '../../src/store/store.ts';
 import { closePool } from '../../src/workers/pool.ts';
 import { arm64, refsOf, registry, run, solved } from '../exporter/kit.ts';
+import type { Blobs } from '../kit/session/content.ts';
 import { join } from '../kit/session/duplex-pair.ts';
 import { SessionClient, type SessionClientOptions } from '../kit/session/session-client.ts';
 import { step, withStore } from '../layer/kit.ts';
@@ -132,6 +133,28 @@ test('type=oci and type=docker: an archive, with the metadata that clients read'
       execFileSync('tar', ['-xOf', path(name), 'index.json'], { encoding: 'utf8' });
     expect(JSON.parse(files('oci.tar')).manifests[0].digest).toBe(oci.descriptor?.digest);
     execFileSync('tar', ['-xOf', path('docker.tar'), 'manifest.json']);
+  }));
+
+test('type=oci,tar=false: the blobs into the client’s store, each once; it writes the layout around them', () =>
+  withStore('overlayfs', async (store) => {
+    const blobs: Blobs = new Map();
+    const { client, session } = connect({ outputs: {}, stores: { export: blobs } });
+    const results = [solved(await refOf(store))];
+    const oci = await run(store, 'oci', { tar: 'false' }, { results }, { sink: session.output(0) });
+    const manifest = JSON.parse(String(blobs.get(oci.descriptor!.digest)));
+    const wanted = [
+      oci.descriptor!.digest,
+      manifest.config.digest,
+      ...manifest.layers.map((l: { digest: string }) => l.digest),
+    ];
+    expect([...blobs.keys()].toSorted()).toEqual(wanted.toSorted());
+    expect(oci.open).toEqual([]);
+    await run(store, 'oci', { tar: 'false' }, { results }, { sink: session.output(0) });
+    expect(client.calls.filter(({ method }) => method.endsWith('/Write'))).toHaveLength(2 * wanted.length);
+    const none = connect({ outputs: {} });
+    await expect(
+      run(store, 'oci', { tar: 'false' }, { results }, { sink: none.session.output(0) }),
+    ).rejects.toMatchObject({ code: 'unsupported', hop: 'session' });
   }));
 
 test('a client that has the archive already says so, and that is fine', () =>

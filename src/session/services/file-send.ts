@@ -9,6 +9,7 @@ import type { GrpcCall, Metadata } from '../grpc/channel.ts';
 import { ALREADY_EXISTS, GrpcError } from '../grpc/status.ts';
 import { notServed, type Peer } from '../peer.ts';
 import type { ClientOutput, OutputTree } from '../types.ts';
+import { clientContent } from './content.ts';
 
 const method = '/moby.filesync.v1.FileSend/DiffCopy';
 const toFile = 'a place for the output archive';
@@ -56,6 +57,19 @@ export function clientOutput(peer: Peer, exporter: number | string | undefined):
       // The client's own word that all is written.
       await ended;
       return sent;
+    },
+    async content() {
+      // What clients call the store of the output that they write as a layout; there is one at most.
+      const content = clientContent(peer, 'export');
+      if (content !== undefined) return content;
+      throw fail(
+        'unsupported',
+        'session',
+        'asking the client for a place for the output: it takes no blobs',
+        {
+          hint: 'Leave tar=false out.',
+        },
+      );
     },
   };
 }

@@ -1,18 +1,16 @@
 /** An OCI layout folder that the client offers: https://github.com/opencontainers/image-spec/blob/main/image-layout.md */
-import { createReadStream } from 'node:fs';
-import { mkdtemp, open, readFile } from 'node:fs/promises';
+import { mkdtemp } from 'node:fs/promises';
 import { join } from 'node:path';
-import { canceled, DrydockError, errnoCode, fail } from '../../errors/error.ts';
+import { canceled, DrydockError, fail } from '../../errors/error.ts';
 import { parseIndex } from '../../images/documents.ts';
 import type { DocumentSource } from '../../images/resolve.ts';
-import { digestOf, hex } from '../../oci/digest.ts';
+import { digestOf } from '../../oci/digest.ts';
 import type { Reference } from '../../oci/reference.ts';
 import { type Descriptor, type Digest, isIndexType, isManifestType, mediaTypes } from '../../oci/types.ts';
 import type { Session } from '../../session/types.ts';
 import type { ReportStatus } from '../../store/ref.ts';
 import type { Store } from '../../store/store.ts';
-
-const maxDocument = 16 << 20;
+import { clientBlobs, folderBlobs, type LayoutBlobs } from './layout-blobs.ts';
 
 export interface LayoutContext {
   session: Session;
@@ -20,35 +18,48 @@ export interface LayoutContext {
   report?: ReportStatus;
 }
 
-/** A layout folder on this host. */
+/** A layout whose blobs can be read. */
 export class Layout implements DocumentSource {
   readonly origin: DocumentSource['origin'];
-  readonly #dir: string;
+  readonly #blobs: LayoutBlobs;
 
-  private constructor(dir: string, name: string) {
-    this.#dir = dir;
-    this.origin = { name: `the OCI layout ${name}`, hop: 'session' };
+  private constructor(blobs: LayoutBlobs) {
+    this.#blobs = blobs;
+    this.origin = { name: blobs.name, hop: 'session' };
   }
 
-  /** The session's folder of this name, brought here first when the client is elsewhere. Throws `not-found`. */
+  /**
+   * The session's layout of this name: a store of the client's that is read as needed, or a folder, brought here first
+   * when the client is elsewhere. Throws `not-found`.
+   */
   static async open(store: Store, name: string, ctx: LayoutContext): Promise<Layout> {
+    const content = await ctx.session.content?.(name);
+    if (content !== undefined) return new Layout(clientBlobs(content, `the OCI layout ${name}`));
     const provider = await ctx.session.local(name);
     if (provider === undefined) {
       throw fail('not-found', 'session', `the client offers no OCI layout named ${JSON.stringify(name)}`, {
         hint: 'Give it with --build-context NAME=oci-layout://FOLDER.',
       });
     }
-    if (provider.kind === 'folder') return new Layout(provider.dir, provider.dir);
+    if (provider.kind === 'folder')
+      return new Layout(folderBlobs(provider.dir, `the OCI layout ${provider.dir}`));
     // Swept with this process's run folder.
     const dest = await mkdtemp(join(store.runDir, 'layout-'));
     const signal = ctx.signal ?? new AbortController().signal;
     await provider.sync(dest, {}, ctx.report ?? (() => {}), signal);
-    return new Layout(dest, name);
+    return new Layout(folderBlobs(dest, `the OCI layout ${name}`));
   }
 
   /** What a reference's digest, else its tag, names. Throws `not-found`. */
   async target(ref: Reference): Promise<Descriptor> {
-    const index = parseIndex(await this.#file('index.json', maxDocument), this.origin);
+    const text = await this.#blobs.index();
+    if (text === undefined) {
+      if (ref.digest !== undefined) return this.#guess(ref.digest);
+      throw fail('invalid', 'session', `${this.origin.name}: its image must be named by a digest`, {
+        hint: 'Write oci-layout://NAME@sha256:…, with the digest from the index.json of the layout.',
+      });
+    }
+    const index = parseIndex(text, this.origin);
     const { digest, tag } = ref;
     if (digest !== undefined) {
       const listed = index.manifests.find((child) => child.digest === digest);
@@ -66,7 +77,7 @@ export class Layout implements DocumentSource {
 
   /** A manifest that the layout's index does not list, but an index in it may. */
   async #guess(digest: Digest): Promise<Descriptor> {
-    const bytes = await this.#file(`blobs/sha256/${hex(digest)}`, maxDocument);
+    const bytes = await this.#blobs.document(digest);
     const document = JSON.parse(bytes.toString('utf8')) as { mediaType?: string; manifests?: unknown };
     const mediaType =
       document.mediaType ??
@@ -78,7 +89,7 @@ export class Layout implements DocumentSource {
   }
 
   async bytes(descriptor: Descriptor): Promise<Buffer> {
-    const bytes = await this.#file(`blobs/sha256/${hex(descriptor.digest)}`, maxDocument);
+    const bytes = await this.#blobs.document(descriptor.digest);
     const got = digestOf(bytes);
     if (got === descriptor.digest) return bytes;
     throw fail(
@@ -86,25 +97,6 @@ export class Layout implements DocumentSource {
       'session',
       `${this.origin.name}: the blob ${descriptor.digest} has the digest ${got}`,
     );
-  }
-
-  async #file(path: string, max: number): Promise<Buffer> {
-    try {
-      const file = await open(join(this.#dir, path), 'r');
-      try {
-        const stat = await file.stat();
-        if (!stat.isFile() || stat.size > max)
-          throw fail('invalid', 'session', `${this.origin.name}: ${path} is no file of at most ${max} bytes`);
-        return await readFile(file);
-      } finally {
-        await file.close();
-      }
-    } catch (err) {
-      if (errnoCode(err) !== 'ENOENT') throw err;
-      throw fail('not-found', 'session', `${this.origin.name}: there is no ${path}`, {
-        hint: 'Check that the folder is an OCI layout (index.json and blobs/sha256) and holds the whole image.',
-      });
-    }
   }
 
   /** Copies a blob into content, checked, under the lease. */
@@ -118,8 +110,7 @@ export class Layout implements DocumentSource {
     if (writer === undefined) return;
     try {
       let current = 0;
-      const path = join(this.#dir, 'blobs/sha256', hex(blob.digest));
-      for await (const chunk of createReadStream(path, { highWaterMark: 512 << 10, signal: ctx.signal })) {
+      for await (const chunk of await this.#blobs.stream(blob.digest, ctx.signal)) {
         await writer.write(chunk as Buffer);
         current += (chunk as Buffer).length;
         ctx.report?.(blob.digest, { current, total: blob.size });
@@ -130,11 +121,6 @@ export class Layout implements DocumentSource {
       await writer.abort();
       if (ctx.signal?.aborted) throw canceled(ctx.signal.reason);
       if (err instanceof DrydockError && err.code === 'exists') return;
-      if (errnoCode(err) === 'ENOENT') {
-        throw fail('not-found', 'session', `${this.origin.name}: there is no blob ${blob.digest}`, {
-          cause: err,
-        });
-      }
       throw err;
     }
   }

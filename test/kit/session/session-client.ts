@@ -13,6 +13,7 @@ import { BytesMessageSchema } from '../../../src/pb/session/filesync_pb.js';
 import * as secrets from '../../../src/pb/session/secrets_pb.js';
 import * as ssh from '../../../src/pb/session/ssh_pb.js';
 import { withHead } from '../../../src/session/grpc/headed-stream.ts';
+import { type Blobs, contentHandlers } from './content.ts';
 import { receiveFolder, sendFolder } from './files.ts';
 import { type Call, GrpcServer, type Handler, Status } from './grpc-server.ts';
 
@@ -38,6 +39,8 @@ export interface SessionClientOptions {
   tokens?: (request: auth.FetchTokenRequest) => { token: string; expiresIn?: number };
   /** Seed of the key that names the account to those who share tokens; 32 bytes. */
   accountSeed?: Buffer;
+  /** Store's ID → its blobs: OCI layouts that it offers, and `export`, which outputs go to. */
+  stores?: Record<string, Blobs>;
   /** More handlers, or others in place of these. */
   handlers?: Record<string, Handler>;
   /** HTTP/2 window, bytes: how much may be sent to it ahead. */
@@ -126,6 +129,7 @@ export class SessionClient {
       yield ['/moby.sshforward.v1.SSH/ForwardAgent', (call) => forward(call, agents)];
     }
     if (uploads) yield ['/moby.upload.v1.Upload/Pull', (call) => pull(call, uploads)];
+    if (this.#options.stores) yield* contentHandlers(this.#options.stores);
     if (accounts) yield ['/moby.filesync.v1.Auth/Credentials', (call) => credentials(call, accounts)];
     if (tokens) {
       yield ['/moby.filesync.v1.Auth/FetchToken', (call) => fetchToken(call, tokens)];

@@ -1,0 +1,131 @@
+/**
+ * A client's stores of blobs: OCI layouts that it offers, and the place an output's blobs go to. Containerd's content
+ * service, with the store's ID as metadata (proto/containerd/content.proto).
+ */
+import { Readable } from 'node:stream';
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
+import { type DrydockError, fail } from '../../errors/error.ts';
+import type { Digest } from '../../oci/types.ts';
+import {
+  InfoRequestSchema,
+  InfoResponseSchema,
+  ReadContentRequestSchema,
+  ReadContentResponseSchema,
+  WriteAction,
+  WriteContentRequestSchema,
+  WriteContentResponseSchema,
+} from '../../pb/containerd/content_pb.js';
+import type { CallOptions, GrpcCall } from '../grpc/channel.ts';
+import { frame } from '../grpc/frame.ts';
+import { ALREADY_EXISTS, GrpcError, NOT_FOUND, UNIMPLEMENTED } from '../grpc/status.ts';
+import { notServed, type Peer } from '../peer.ts';
+import type { ClientContent } from '../types.ts';
+
+const service = '/containerd.services.content.v1.Content';
+/** Bytes per message of a blob that is written: few enough for the limit of Go's gRPC servers. */
+const chunkSize = 1 << 20;
+
+/** The client's store of this ID; undefined when it serves none at all. That it has none of this ID is found out when it is used. */
+export function clientContent(peer: Peer, id: string): ClientContent | undefined {
+  if (!peer.mayServe(`${service}/Info`) && !peer.mayServe(`${service}/Read`)) return undefined;
+  const metadata = { 'buildkit-attachable-store-id': id };
+  const start = async (what: string, method: string, options: CallOptions): Promise<GrpcCall> => {
+    const call = await peer.open(what, `${service}/${method}`, { metadata, ...options });
+    if (call === notServed) throw peer.explain(what, new GrpcError(UNIMPLEMENTED, method));
+    return call;
+  };
+  return {
+    async size(digest) {
+      const what = `blob ${digest} of its store ${id}`;
+      const request = toBinary(InfoRequestSchema, create(InfoRequestSchema, { digest }));
+      try {
+        const answer = await peer.unary(what, `${service}/Info`, request, { metadata });
+        if (answer === notServed) return undefined;
+        return Number(fromBinary(InfoResponseSchema, answer).info?.size ?? 0n);
+      } catch (err) {
+        if (err instanceof GrpcError && err.code === NOT_FOUND) return undefined;
+        throw peer.explain(what, err);
+      }
+    },
+    async read(digest, { offset = 0, signal } = {}) {
+      const what = `blob ${digest} of its store ${id}`;
+      const call = await start(what, 'Read', { signal });
+      const request = create(ReadContentRequestSchema, { digest, offset: BigInt(offset) });
+      call.stream.end(frame(toBinary(ReadContentRequestSchema, request)));
+      return Readable.from(
+        blobBytes(call, offset, (err) => peer.explain(what, err)),
+        { objectMode: false },
+      );
+    },
+    async write({ digest, size }, bytes, { signal } = {}) {
+      const what = `a place for blob ${digest} in its store ${id}`;
+      const call = await start(what, 'Write', { signal });
+      try {
+        await writeBlob(call, digest, size, bytes);
+      } catch (err) {
+        if (err instanceof GrpcError && err.code === ALREADY_EXISTS) return;
+        throw peer.explain(what, err);
+      } finally {
+        call.cancel();
+      }
+    },
+  };
+}
+
+/** The bytes of a Read call, which come in order. */
+async function* blobBytes(
+  call: GrpcCall,
+  offset: number,
+  explain: (err: unknown) => DrydockError,
+): AsyncGenerator<Uint8Array> {
+  let at = BigInt(offset);
+  try {
+    for await (const message of call.messages()) {
+      const part = fromBinary(ReadContentResponseSchema, message);
+      if (part.offset !== at)
+        throw fail('corrupt', 'session', 'the client sent parts of a blob out of order');
+      at += BigInt(part.data.length);
+      yield part.data;
+    }
+  } catch (err) {
+    throw explain(err);
+  }
+}
+
+/** Containerd's dialogue of writing a blob: where to begin, the bytes, the digest they must have. */
+async function writeBlob(
+  call: GrpcCall,
+  digest: Digest,
+  size: number,
+  bytes: AsyncIterable<Uint8Array>,
+): Promise<void> {
+  const answers = call.messages();
+  const send = async (fields: { action: WriteAction; offset?: bigint; data?: Uint8Array }) => {
+    const request = create(WriteContentRequestSchema, {
+      ref: `drydock-${digest}`,
+      total: BigInt(size),
+      expected: digest,
+      ...fields,
+    });
+    call.stream.write(frame(toBinary(WriteContentRequestSchema, request)));
+    const { value, done } = await answers.next();
+    // The call's own failure is thrown by `next`.
+    if (done) throw new Error('the client ended before the blob was whole');
+    return fromBinary(WriteContentResponseSchema, value);
+  };
+  // A broken-off earlier try may have left some: the client says how much of it, and that is skipped.
+  const { offset: there } = await send({ action: WriteAction.STAT });
+  let at = 0n;
+  for await (const chunk of bytes) {
+    for (let from = 0; from < chunk.length; from += chunkSize) {
+      const data = chunk.subarray(from, from + chunkSize);
+      const begin = at;
+      at += BigInt(data.length);
+      if (at <= there) continue;
+      const skip = begin < there ? Number(there - begin) : 0;
+      await send({ action: WriteAction.WRITE, offset: begin + BigInt(skip), data: data.subarray(skip) });
+    }
+  }
+  await send({ action: WriteAction.COMMIT, offset: at });
+  call.stream.end();
+}

@@ -1,0 +1,92 @@
+/** Where the blobs of an OCI layout are: a folder on this host, or a client's store. */
+import { createReadStream } from 'node:fs';
+import { open, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Readable } from 'node:stream';
+import { buffer } from 'node:stream/consumers';
+import { errnoCode, fail } from '../../errors/error.ts';
+import { hex } from '../../oci/digest.ts';
+import type { Digest } from '../../oci/types.ts';
+import type { ClientContent } from '../../session/types.ts';
+
+/** Largest index, manifest or config taken, bytes. */
+const maxDocument = 16 << 20;
+
+export interface LayoutBlobs {
+  /** `the OCI layout app`, for errors. */
+  readonly name: string;
+  /** The layout's index.json; undefined where there is none to read. */
+  index(): Promise<Buffer | undefined>;
+  /** A small blob. Throws `not-found`, and `invalid` when it is too large. */
+  document(digest: Digest): Promise<Buffer>;
+  /** A blob's bytes. The stream (or this) fails with `not-found`. */
+  stream(digest: Digest, signal?: AbortSignal): Promise<Readable>;
+}
+
+export function folderBlobs(dir: string, name: string): LayoutBlobs {
+  const missing = (path: string, cause: unknown) =>
+    fail('not-found', 'session', `${name}: there is no ${path}`, {
+      cause,
+      hint: 'Check that the folder is an OCI layout (index.json and blobs/sha256) and holds the whole image.',
+    });
+  const read = async (path: string): Promise<Buffer> => {
+    try {
+      const file = await open(join(dir, path), 'r');
+      try {
+        const stat = await file.stat();
+        if (!stat.isFile() || stat.size > maxDocument)
+          throw fail('invalid', 'session', `${name}: ${path} is no file of at most ${maxDocument} bytes`);
+        return await readFile(file);
+      } finally {
+        await file.close();
+      }
+    } catch (err) {
+      if (errnoCode(err) !== 'ENOENT') throw err;
+      throw missing(path, err);
+    }
+  };
+  return {
+    name,
+    index: () => read('index.json'),
+    document: (digest) => read(pathOf(digest)),
+    async stream(digest, signal) {
+      const path = pathOf(digest);
+      const file = createReadStream(join(dir, path), { highWaterMark: 512 << 10, signal });
+      await new Promise<void>((resolve, reject) => {
+        file.once('open', () => resolve());
+        file.once('error', (err) => reject(errnoCode(err) === 'ENOENT' ? missing(path, err) : err));
+      });
+      return file;
+    },
+  };
+}
+
+export function clientBlobs(content: ClientContent, name: string): LayoutBlobs {
+  return {
+    name,
+    // A client's store is asked by digest alone.
+    index: async () => undefined,
+    async document(digest) {
+      const size = await content.size(digest);
+      if (size === undefined) throw fail('not-found', 'session', `${name}: there is no blob ${digest}`);
+      if (size > maxDocument)
+        throw fail('invalid', 'session', `${name}: ${digest} has more than ${maxDocument} bytes`);
+      // Its word on the size is not enough.
+      return buffer(Readable.from(atMost(await content.read(digest), maxDocument, name)));
+    },
+    stream: (digest, signal) => content.read(digest, { signal }),
+  };
+}
+
+async function* atMost(bytes: Readable, max: number, name: string): AsyncGenerator<Buffer> {
+  let size = 0;
+  for await (const chunk of bytes) {
+    size += (chunk as Buffer).length;
+    if (size > max) throw fail('invalid', 'session', `${name}: a document has more than ${max} bytes`);
+    yield chunk as Buffer;
+  }
+}
+
+function pathOf(digest: Digest): string {
+  return `blobs/sha256/${hex(digest)}`;
+}
