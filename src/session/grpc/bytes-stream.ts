@@ -1,8 +1,7 @@
 /** A call whose messages hold nothing but bytes (the services' `BytesMessage`s), as a Node stream. */
 import { Duplex } from 'node:stream';
-import { fail } from '../../errors/error.ts';
 import type { GrpcCall } from './channel.ts';
-import { bytesFrame, Deframer } from './frame.ts';
+import { bytesFrame, bytesIn, Deframer } from './frame.ts';
 
 /** Bytes per message: few enough for every receiver's limit. */
 const chunkSize = 256 * 1024;
@@ -34,7 +33,7 @@ export class BytesStream extends Duplex {
     stream.on('data', (chunk: Buffer) => {
       try {
         for (const message of this.#frames.push(chunk)) {
-          const data = bytesOf(message);
+          const data = bytesIn(message);
           if (data.length > 0 && !this.push(data)) stream.pause();
         }
       } catch (err) {
@@ -108,23 +107,4 @@ export class BytesStream extends Duplex {
     this.#call.cancel();
     done(err);
   }
-}
-
-/** Field 1 of a message that has no other. */
-function bytesOf(message: Uint8Array): Uint8Array {
-  if (message.length === 0) return message;
-  let at = 1;
-  let length = 0;
-  if (message[0] === 0x0a) {
-    for (let shift = 0; shift < 35; shift += 7) {
-      const byte = message[at++];
-      if (byte === undefined) break;
-      length += (byte & 0x7f) * 2 ** shift;
-      if (byte < 0x80) {
-        if (at + length !== message.length) break;
-        return message.subarray(at);
-      }
-    }
-  }
-  throw fail('invalid', 'session', 'the peer sent a message that is not one of bytes');
 }

@@ -36,6 +36,25 @@ export function bytesFrame(data: Uint8Array): Buffer {
   return out;
 }
 
+/** The bytes of a `BytesMessage`: field 1 of a message that has no other. Throws `invalid` (hop `session`). */
+export function bytesIn(message: Uint8Array): Uint8Array {
+  if (message.length === 0) return message;
+  let at = 1;
+  let length = 0;
+  if (message[0] === 0x0a) {
+    for (let shift = 0; shift < 35; shift += 7) {
+      const byte = message[at++];
+      if (byte === undefined) break;
+      length += (byte & 0x7f) * 2 ** shift;
+      if (byte < 0x80) {
+        if (at + length !== message.length) break;
+        return message.subarray(at);
+      }
+    }
+  }
+  throw fail('invalid', 'session', 'the peer sent a message that is not one of bytes');
+}
+
 /** Cuts a byte stream into messages. */
 export class Deframer {
   #chunks: Uint8Array[] = [];

@@ -1,0 +1,35 @@
+/** Calls whose messages hold nothing but bytes (`BytesMessage`), from the serving side. */
+import type { ServerHttp2Stream } from 'node:http2';
+import { canceled } from '../../errors/error.ts';
+import { bytesFrame, bytesIn, Deframer } from '../grpc/frame.ts';
+
+/** Bytes per message: few enough for every receiver's limit. */
+const chunkSize = 256 * 1024;
+
+/** What the peer sends, until it ends its side. Throws `canceled` when it breaks the call off. */
+export async function* receivedBytes(stream: ServerHttp2Stream): AsyncGenerator<Uint8Array> {
+  const frames = new Deframer();
+  for await (const chunk of stream.iterator({ destroyOnReturn: false })) {
+    for (const message of frames.push(chunk as Buffer)) yield bytesIn(message);
+  }
+  if (stream.aborted) throw canceled('the call was broken off');
+}
+
+/** Sends bytes as fast as the peer takes them. Throws `canceled` when it breaks the call off. */
+export async function sendBytes(stream: ServerHttp2Stream, bytes: AsyncIterable<Uint8Array>): Promise<void> {
+  for await (const chunk of bytes) {
+    for (let at = 0; at < chunk.length; at += chunkSize) {
+      if (stream.destroyed || stream.closed) throw canceled('the call was broken off');
+      if (stream.write(bytesFrame(chunk.subarray(at, at + chunkSize)))) continue;
+      await new Promise<void>((resolve) => {
+        const go = () => {
+          stream.off('drain', go);
+          stream.off('close', go);
+          resolve();
+        };
+        stream.on('drain', go);
+        stream.on('close', go);
+      });
+    }
+  }
+}

@@ -1,0 +1,108 @@
+/** A gRPC server on a connection that is there already: ours to a daemon, turned round. */
+import {
+  constants,
+  createServer,
+  type Http2Server,
+  type IncomingHttpHeaders,
+  type ServerHttp2Stream,
+} from 'node:http2';
+import type { Duplex } from 'node:stream';
+import { canceled, fail } from '../../errors/error.ts';
+import { Deframer, frame } from '../grpc/frame.ts';
+import { encodeMessage, OK, statusOf, UNIMPLEMENTED } from '../grpc/status.ts';
+
+/** One call, as its handler sees it. */
+export interface ServedCall {
+  readonly headers: IncomingHttpHeaders;
+  readonly stream: ServerHttp2Stream;
+  /** Settles when the peer sends nothing more; rejects with `canceled` when it breaks the call off. */
+  readonly ended: Promise<void>;
+  /** Fires when the call is over. */
+  readonly signal: AbortSignal;
+}
+
+/** What it throws is the call's status. */
+export type CallHandler = (call: ServedCall) => Promise<void>;
+
+export class GrpcServer {
+  readonly #server: Http2Server;
+
+  /** `handlers`: by path, `/moby.filesync.v1.FileSync/DiffCopy`. */
+  constructor(handlers: ReadonlyMap<string, CallHandler>) {
+    this.#server = createServer({
+      settings: { initialWindowSize: 8 << 20, maxFrameSize: 1 << 20, maxHeaderListSize: 1 << 20 },
+      maxHeaderListPairs: 100_000,
+      maxSessionMemory: 256,
+    });
+    this.#server.on('session', (session) => {
+      session.on('error', () => {}); // its calls tell
+      session.setLocalWindowSize(16 << 20);
+    });
+    this.#server.on('stream', (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => {
+      stream.on('error', () => {}); // the handler's signal tells
+      const handler = handlers.get(String(headers[':path']));
+      if (handler === undefined) refuse(stream, `unknown method ${headers[':path']}`);
+      else void answer(stream, headers, handler);
+    });
+  }
+
+  /** Speaks HTTP/2 on a connection, until that is closed. */
+  serve(connection: Duplex): void {
+    connection.on('error', () => {});
+    this.#server.emit('connection', connection);
+  }
+}
+
+const type = { ':status': 200, 'content-type': 'application/grpc' } as const;
+
+function refuse(stream: ServerHttp2Stream, message: string): void {
+  const status = { 'grpc-status': String(UNIMPLEMENTED), 'grpc-message': encodeMessage(message) };
+  stream.respond({ ...type, ...status }, { endStream: true });
+  stream.close(constants.NGHTTP2_NO_ERROR);
+}
+
+async function answer(
+  stream: ServerHttp2Stream,
+  headers: IncomingHttpHeaders,
+  handler: CallHandler,
+): Promise<void> {
+  const over = new AbortController();
+  const ended = new Promise<void>((resolve, reject) => {
+    stream.once('end', () => resolve());
+    stream.once('close', () => {
+      over.abort();
+      reject(canceled('the call was broken off'));
+    });
+  });
+  ended.catch(() => {}); // for whoever waits for it
+  let status = { code: OK, message: '' };
+  stream.respond(type, { waitForTrailers: true });
+  stream.once('wantTrailers', () => {
+    stream.sendTrailers({
+      'grpc-status': String(status.code),
+      'grpc-message': encodeMessage(status.message),
+    });
+  });
+  try {
+    await handler({ headers, stream, ended, signal: over.signal });
+  } catch (err) {
+    status = statusOf(err);
+  }
+  if (!stream.destroyed && !stream.writableEnded) stream.end();
+  // What the peer still sends is of no use, but must be taken for the call to end.
+  stream.resume();
+}
+
+/** Answers a call that has one message each way. */
+export function unary(work: (request: Uint8Array) => Promise<Uint8Array>): CallHandler {
+  return async ({ stream }) => {
+    const frames = new Deframer();
+    for await (const chunk of stream.iterator({ destroyOnReturn: false })) {
+      const [request] = frames.push(chunk as Buffer);
+      if (request === undefined) continue;
+      stream.write(frame(await work(request)));
+      return;
+    }
+    throw fail('invalid', 'session', 'the call came without a message');
+  };
+}

@@ -1,0 +1,181 @@
+/**
+ * The client's side of a session: what a build may ask of us, answered on a connection that a daemon (Drydock's, or
+ * any with BuildKit's session protocol) is the gRPC client of.
+ */
+import { randomUUID } from 'node:crypto';
+import { request as httpRequest, type RequestOptions } from 'node:http';
+import type { Duplex } from 'node:stream';
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
+import { fail } from '../../errors/error.ts';
+import { CredentialsRequestSchema, CredentialsResponseSchema } from '../../pb/session/auth_pb.js';
+import { GetSecretRequestSchema, GetSecretResponseSchema } from '../../pb/session/secrets_pb.js';
+import { CheckAgentRequestSchema, CheckAgentResponseSchema } from '../../pb/session/ssh_pb.js';
+import { withHead } from '../grpc/headed-stream.ts';
+import { GrpcError, NOT_FOUND } from '../grpc/status.ts';
+import type { Session } from '../types.ts';
+import { receivedBytes, sendBytes } from './bytes.ts';
+import { type OutputTarget, receiveOutput, sendFolder } from './file-services.ts';
+import { type CallHandler, GrpcServer, unary } from './grpc-server.ts';
+
+export interface SessionServerOptions {
+  /** What is asked is answered by this one (`inProcessSession`). */
+  session: Session;
+  /** The build's outputs by their place among them. */
+  outputs?: ReadonlyMap<number, OutputTarget>;
+  /** For people. */
+  name?: string;
+  /** Names the context's folder across builds, so that only what changed is sent; '' when nothing does. */
+  sharedKey?: string;
+}
+
+export class SessionServer {
+  /** What the build's request names. */
+  readonly id = randomUUID();
+  readonly #options: SessionServerOptions;
+  readonly #handlers: ReadonlyMap<string, CallHandler>;
+  readonly #server: GrpcServer;
+  readonly #connections = new Set<Duplex>();
+
+  constructor(options: SessionServerOptions) {
+    this.#options = options;
+    this.#handlers = handlersOf(options);
+    this.#server = new GrpcServer(this.#handlers);
+  }
+
+  /** Describe the session when it is opened: HTTP headers, or metadata of `Control/Session`. */
+  get headers(): Record<string, string | string[]> {
+    const { name = '', sharedKey = '' } = this.#options;
+    return {
+      'x-docker-expose-session-uuid': this.id,
+      'x-docker-expose-session-name': name.replace(/[^\x20-\x7e]/g, '_'),
+      'x-docker-expose-session-sharedkey': sharedKey,
+      'x-docker-expose-session-grpc-method': [...this.#handlers.keys()],
+    };
+  }
+
+  /** Answers on a connection until it is closed. */
+  serve(connection: Duplex): void {
+    this.#connections.add(connection);
+    connection.once('close', () => this.#connections.delete(connection));
+    this.#server.serve(connection);
+  }
+
+  /**
+   * `POST /session` at a daemon, and answers on what the connection becomes; resolves once it has. Throws
+   * `unavailable` (hop `client`) when the daemon cannot be reached or refuses.
+   */
+  async open(daemon: RequestOptions): Promise<void> {
+    const request = httpRequest({
+      path: '/session',
+      ...daemon,
+      method: 'POST',
+      agent: false,
+      headers: { host: 'docker', ...daemon.headers, ...this.headers, connection: 'Upgrade', upgrade: 'h2c' },
+    });
+    const connection = await new Promise<Duplex>((resolve, reject) => {
+      const refused = (why: string, cause?: unknown) =>
+        reject(fail('unavailable', 'client', `cannot open a session at the daemon: ${why}`, { cause }));
+      request.once('upgrade', (_, socket, head) => resolve(withHead(socket, head)));
+      request.once('error', (err) => refused(err.message, err));
+      request.once('response', (response) => {
+        let text = '';
+        response.on('data', (chunk) => (text = (text + chunk).slice(0, 4096)));
+        response.once('close', () => refused(`it answered ${response.statusCode} ${messageOf(text)}`));
+      });
+      request.end();
+    });
+    this.serve(connection);
+  }
+
+  /** Ends the session. */
+  close(): void {
+    for (const connection of this.#connections) connection.destroy();
+  }
+}
+
+function handlersOf({ session, outputs }: SessionServerOptions): Map<string, CallHandler> {
+  const handlers = new Map<string, CallHandler>([
+    ['/moby.filesync.v1.FileSync/DiffCopy', sendFolder(session)],
+    ['/moby.filesync.v1.Auth/Credentials', credentials(session)],
+    ['/moby.buildkit.secrets.v1.Secrets/GetSecret', secret(session)],
+    ['/moby.sshforward.v1.SSH/CheckAgent', checkAgent(session)],
+    ['/moby.sshforward.v1.SSH/ForwardAgent', forwardAgent(session)],
+    ['/moby.upload.v1.Upload/Pull', pull(session)],
+  ]);
+  if (outputs !== undefined && outputs.size > 0) {
+    handlers.set('/moby.filesync.v1.FileSend/DiffCopy', receiveOutput(outputs));
+  }
+  return handlers;
+}
+
+function credentials(session: Session): CallHandler {
+  return unary(async (request) => {
+    const { Host } = fromBinary(CredentialsRequestSchema, request);
+    // Daemons name Docker Hub by its registry, docker's config by its index.
+    const host = Host === 'registry-1.docker.io' ? 'https://index.docker.io/v1/' : Host;
+    const found = await session.credentials(host);
+    const Username = found?.identityToken === undefined ? (found?.username ?? '') : '';
+    const Secret = found?.identityToken ?? found?.password ?? '';
+    return toBinary(CredentialsResponseSchema, create(CredentialsResponseSchema, { Username, Secret }));
+  });
+}
+
+function secret(session: Session): CallHandler {
+  return unary(async (request) => {
+    const { ID } = fromBinary(GetSecretRequestSchema, request);
+    const data = await session.secret(ID);
+    if (data === undefined) throw new GrpcError(NOT_FOUND, `secret ${ID} not found`);
+    return toBinary(GetSecretResponseSchema, create(GetSecretResponseSchema, { data }));
+  });
+}
+
+async function dialer(session: Session, id: string): Promise<() => Promise<Duplex>> {
+  const dial = await session.ssh(id || 'default');
+  if (dial === undefined) throw new GrpcError(NOT_FOUND, `there is no ssh agent ${id || 'default'}`);
+  return dial;
+}
+
+function checkAgent(session: Session): CallHandler {
+  return unary(async (request) => {
+    await dialer(session, fromBinary(CheckAgentRequestSchema, request).ID);
+    return toBinary(CheckAgentResponseSchema, create(CheckAgentResponseSchema));
+  });
+}
+
+function forwardAgent(session: Session): CallHandler {
+  return async ({ stream, headers }) => {
+    const agent = await (await dialer(session, String(headers['buildkit.ssh.id'] ?? '')))();
+    agent.on('error', () => {}); // its end tells
+    try {
+      const there = (async () => {
+        for await (const chunk of receivedBytes(stream)) agent.write(chunk);
+        agent.end();
+      })();
+      there.catch(() => agent.destroy());
+      // The agent's end is the call's end, whatever else is still to be said to it.
+      await sendBytes(stream, agent);
+    } finally {
+      agent.destroy();
+    }
+  };
+}
+
+function pull(session: Session): CallHandler {
+  return async ({ stream, headers }) => {
+    const id = String(headers.urlpath ?? '').replace(/^\//, '');
+    const upload = await session.upload(id);
+    if (upload === undefined)
+      throw new GrpcError(NOT_FOUND, `there is no upload ${id}, or it was read before`);
+    await sendBytes(stream, upload);
+  };
+}
+
+/** The message of docker's error body. */
+function messageOf(text: string): string {
+  try {
+    const { message } = JSON.parse(text) as { message?: unknown };
+    return typeof message === 'string' ? message : text;
+  } catch {
+    return text.trim();
+  }
+}
