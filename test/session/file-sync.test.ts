@@ -199,10 +199,10 @@ test('what to select is said in the metadata that clients read, with all its cha
   for (const path of ['src/a.ts', 'src/b.md', 'docs/größe', 'docs/b', 'real', 'no']) write(path, path);
   symlinkSync('real', joinPath(source, 'link'));
   const { client, session } = connect();
-  await sync(session, { select: { includes: ['src', 'docs/größe, + %41'], excludes: ['**/*.md'] } });
+  await sync(session, { select: { includes: ['src', 'docs/größe\n, + %41'], excludes: ['**/*.md'] } });
   expect(client.calls[0]?.headers).toMatchObject({
     'dir-name': 'context',
-    'include-patterns': 'src, docs%2Fgr%C3%B6%C3%9Fe%2C+%2B+%2541',
+    'include-patterns': 'src, docs%2Fgr%C3%B6%C3%9Fe%0A%2C+%2B+%2541',
     'include-patterns-encoded': '1',
     'exclude-patterns': '**/*.md',
   });
@@ -210,6 +210,8 @@ test('what to select is said in the metadata that clients read, with all its cha
   expect(tree()).toEqual({ '/src': '/', '/src/a.ts': 'src/a.ts' });
   // Another selection: what it does not cover goes away.
   await sync(session, { select: { includes: ['docs/größe'] } });
+  // As UTF-8, which clients before BuildKit 0.9 want; Node shows a header's bytes.
+  expect(client.calls[1]?.headers['include-patterns']).toBe(Buffer.from('docs/größe').toString('latin1'));
   expect(tree()).toEqual({ '/docs': '/', '/docs/größe': 'docs/größe' });
   await sync(session, { select: { followPaths: ['link', 'docs/b'] } });
   expect(client.calls[2]?.headers.followpaths).toBe('link, docs/b');

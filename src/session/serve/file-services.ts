@@ -2,10 +2,10 @@
 import type { IncomingHttpHeaders } from 'node:http2';
 import type { Writable } from 'node:stream';
 import { finished } from 'node:stream/promises';
-import { fail } from '../../errors/error.ts';
 import { runTask } from '../../workers/pool.ts';
 import { bridge } from '../grpc/bridge.ts';
 import { GrpcError, NOT_FOUND } from '../grpc/status.ts';
+import { listOf } from '../services/metadata.ts';
 import type { Session } from '../types.ts';
 import { receivedBytes } from './bytes.ts';
 import type { CallHandler } from './grpc-server.ts';
@@ -20,8 +20,8 @@ export type OutputTarget =
 
 /** FileSync.DiffCopy: sends a folder of the session's, as far as the daemon selects it. */
 export function sendFolder(session: Session): CallHandler {
-  return async ({ stream, headers, ended, signal }) => {
-    const name = listOf(headers, 'dir-name')?.[0] ?? '';
+  return async ({ stream, rawHeaders, ended, signal }) => {
+    const name = listOf(rawHeaders, 'dir-name')?.[0] ?? '';
     const provider = await session.local(name);
     if (provider?.kind !== 'folder') {
       throw new GrpcError(NOT_FOUND, `there is no folder ${JSON.stringify(name)} to send`);
@@ -31,9 +31,9 @@ export function sendFolder(session: Session): CallHandler {
       dir: provider.dir,
       // Whose files they are here does not matter to a build.
       rootOwned: true,
-      includes: listOf(headers, 'include-patterns'),
-      excludes: listOf(headers, 'exclude-patterns'),
-      followPaths: listOf(headers, 'followpaths'),
+      includes: listOf(rawHeaders, 'include-patterns'),
+      excludes: listOf(rawHeaders, 'exclude-patterns'),
+      followPaths: listOf(rawHeaders, 'followpaths'),
     };
     await bridge(stream, ended, undefined, (port) =>
       runTask('session.send', { trees: [{ spec }], port }, { signal, transfer: [port], waits: true }),
@@ -84,17 +84,4 @@ function exporterMetadata(headers: IncomingHttpHeaders): Record<string, string> 
       .filter(([key]) => key.startsWith(metadataPrefix))
       .map(([key, value]) => [key.slice(metadataPrefix.length), String(value)]),
   );
-}
-
-/** A list in a call's metadata. Node joins repeated headers by `, `, so that a pattern with a comma must come encoded. */
-function listOf(headers: IncomingHttpHeaders, key: string): string[] | undefined {
-  const value = headers[key];
-  if (value === undefined) return undefined;
-  const values = (Array.isArray(value) ? value : [value]).flatMap((line) => line.split(', '));
-  if (headers[`${key}-encoded`] !== '1') return values;
-  try {
-    return values.map((text) => decodeURIComponent(text.replaceAll('+', ' ')));
-  } catch (cause) {
-    throw fail('invalid', 'session', `the daemon's ${key} cannot be decoded`, { cause });
-  }
 }

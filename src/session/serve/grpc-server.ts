@@ -14,6 +14,8 @@ import { encodeMessage, OK, statusOf, UNIMPLEMENTED } from '../grpc/status.ts';
 /** One call, as its handler sees it. */
 export interface ServedCall {
   readonly headers: IncomingHttpHeaders;
+  /** Names and values in turn, as they came: Node joins in `headers` what is repeated. */
+  readonly rawHeaders: readonly string[];
   readonly stream: ServerHttp2Stream;
   /** Settles when the peer sends nothing more; rejects with `canceled` when it breaks the call off. */
   readonly ended: Promise<void>;
@@ -38,12 +40,15 @@ export class GrpcServer {
       session.on('error', () => {}); // its calls tell
       session.setLocalWindowSize(16 << 20);
     });
-    this.#server.on('stream', (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => {
-      stream.on('error', () => {}); // the handler's signal tells
-      const handler = handlers.get(String(headers[':path']));
-      if (handler === undefined) refuse(stream, `unknown method ${headers[':path']}`);
-      else void answer(stream, headers, handler);
-    });
+    this.#server.on(
+      'stream',
+      (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, _: number, rawHeaders: string[]) => {
+        stream.on('error', () => {}); // the handler's signal tells
+        const handler = handlers.get(String(headers[':path']));
+        if (handler === undefined) refuse(stream, `unknown method ${headers[':path']}`);
+        else void answer(stream, headers, rawHeaders, handler);
+      },
+    );
   }
 
   /** Speaks HTTP/2 on a connection, until that is closed. */
@@ -64,6 +69,7 @@ function refuse(stream: ServerHttp2Stream, message: string): void {
 async function answer(
   stream: ServerHttp2Stream,
   headers: IncomingHttpHeaders,
+  rawHeaders: readonly string[],
   handler: CallHandler,
 ): Promise<void> {
   const over = new AbortController();
@@ -84,7 +90,7 @@ async function answer(
     });
   });
   try {
-    await handler({ headers, stream, ended, signal: over.signal });
+    await handler({ headers, rawHeaders, stream, ended, signal: over.signal });
   } catch (err) {
     status = statusOf(err);
   }

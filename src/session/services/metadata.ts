@@ -1,17 +1,18 @@
-/** Values of a client's services as gRPC metadata, which is ASCII only. */
+/** Values of a client's services as gRPC metadata. */
 import type { Metadata } from '../grpc/channel.ts';
 
 /**
- * Lists of text by key, as the file services read them: a list with anything but printable ASCII in it is
- * URL-encoded, and a key `…-encoded` says so.
+ * Lists of text by key, as the file services read them. UTF-8 goes as it is, which clients of all ages take; a list
+ * with what no header can carry is URL-encoded, and a key `…-encoded` says so to those who know (BuildKit since 0.9).
  */
 export function listMetadata(lists: Readonly<Record<string, readonly string[] | undefined>>): Metadata {
   const out: Metadata = {};
   for (const [key, values] of Object.entries(lists)) {
     if (values === undefined || values.length === 0) continue;
     // A space at either end would be trimmed on the way.
-    const plain = values.every((value) => /^[\x20-\x7e]*$/.test(value) && value.trim() === value);
-    out[key] = plain ? values : values.map(queryEscape);
+    const plain = values.every((value) => !/[\x00-\x1f\x7f]/.test(value) && value.trim() === value);
+    // Node writes a header's characters as bytes.
+    out[key] = values.map((value) => (plain ? Buffer.from(value).toString('latin1') : queryEscape(value)));
     if (!plain) out[`${key}-encoded`] = '1';
   }
   return out;
@@ -20,4 +21,18 @@ export function listMetadata(lists: Readonly<Record<string, readonly string[] | 
 /** As HTML forms escape: a space is `+`. */
 function queryEscape(text: string): string {
   return new URLSearchParams({ '': text.toWellFormed() }).toString().slice(1);
+}
+
+/**
+ * A list in the metadata of a call that was received, decoded. `rawHeaders`: names and values in turn, as they came.
+ * Throws URIError when it cannot be decoded.
+ */
+export function listOf(rawHeaders: readonly string[], key: string): string[] | undefined {
+  const all = (name: string) => rawHeaders.filter((_, i) => i % 2 === 1 && rawHeaders[i - 1] === name);
+  const values = all(key);
+  if (values.length === 0) return undefined;
+  if (all(`${key}-encoded`)[0] === '1') {
+    return values.map((text) => decodeURIComponent(text.replaceAll('+', ' ')));
+  }
+  return values.map((text) => Buffer.from(text, 'latin1').toString('utf8'));
 }

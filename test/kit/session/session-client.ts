@@ -205,7 +205,8 @@ function listOf(call: Call, key: string): string[] | undefined {
   const value = call.headers[key];
   if (value === undefined) return undefined;
   const values = (Array.isArray(value) ? value : [value]).flatMap((line) => line.split(', '));
-  if (call.headers[`${key}-encoded`] !== '1') return values;
+  const plain = call.headers[`${key}-encoded`] !== '1';
+  if (plain) return values.map((text) => Buffer.from(text, 'latin1').toString());
   return values.map((text) => decodeURIComponent(text.replaceAll('+', ' ')));
 }
 
