@@ -18,6 +18,7 @@ import { duplexPair, Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { openView } from '../../src/fs/open.ts';
+import { GrpcChannel } from '../../src/session/grpc/channel.ts';
 import { inProcessSession } from '../../src/session/in-process.ts';
 import { SessionManager } from '../../src/session/manager.ts';
 import { SessionServer, type SessionServerOptions } from '../../src/session/serve/session-server.ts';
@@ -165,6 +166,19 @@ test('a session is opened at a daemon’s socket, or its refusal is told', async
     message: 'cannot open a session at the daemon: it answered 403 not today',
   });
   await expect(server.open({ socketPath: path('none.sock') })).rejects.toMatchObject({ code: 'unavailable' });
+});
+
+test('it answers the health checks without which BuildKit ends a session', async () => {
+  const server = new SessionServer({ session: inProcessSession({ locals: {} }) });
+  open.push(server);
+  const [ours, theirs] = duplexPair();
+  server.serve(theirs);
+  const channel = new GrpcChannel(ours);
+  open.push(channel);
+  const answer = await channel.unary('/grpc.health.v1.Health/Check', Buffer.alloc(0));
+  // status = 1: SERVING
+  expect([...answer]).toEqual([0x08, 0x01]);
+  await expect(channel.unary('/no.such/Method', Buffer.alloc(0))).rejects.toMatchObject({ code: 12 });
 });
 
 test('a folder’s key tells folders apart, and not where they are', () => {

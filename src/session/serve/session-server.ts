@@ -101,12 +101,19 @@ function handlersOf({ session, outputs }: SessionServerOptions): Map<string, Cal
     ['/moby.sshforward.v1.SSH/CheckAgent', checkAgent(session)],
     ['/moby.sshforward.v1.SSH/ForwardAgent', forwardAgent(session)],
     ['/moby.upload.v1.Upload/Pull', pull(session)],
+    ['/grpc.health.v1.Health/Check', health],
   ]);
   if (outputs !== undefined && outputs.size > 0) {
     handlers.set('/moby.filesync.v1.FileSend/DiffCopy', receiveOutput(outputs));
   }
   return handlers;
 }
+
+/**
+ * BuildKit asks every few seconds and ends the session without an answer. A HealthCheckResponse whose status is SERVING:
+ * https://github.com/grpc/grpc/blob/master/doc/health-checking.md
+ */
+const health: CallHandler = unary(async () => Buffer.from([0x08, 0x01]));
 
 function credentials(session: Session): CallHandler {
   return unary(async (request) => {
