@@ -81,6 +81,8 @@ export function parseImageAttrs(type: 'image' | 'oci' | 'docker', attrs: Record<
 
 /** What the exporters that write files understand. */
 export interface FileAttrs {
+  /** `delete`: what is at the destination and not in the result goes away. */
+  mode: 'copy' | 'delete';
   /** A folder per platform; undefined: when there are several. */
   platformSplit?: boolean;
   sourceDateEpoch?: number;
@@ -90,12 +92,14 @@ export interface FileAttrs {
 export function parseFileAttrs(type: 'local' | 'tar', attrs: Record<string, string>): FileAttrs {
   const known = ['dest', 'platform-split', 'attestation-prefix', 'source-date-epoch', 'name', 'mode'];
   for (const name of Object.keys(attrs)) if (!known.includes(name)) throw unknownAttr(type, name, known);
-  if (attrs.mode !== undefined && attrs.mode !== 'copy') {
-    throw fail('unsupported', 'export', `output type=${type}: mode=${attrs.mode} is not supported`, {
-      hint: 'Leave mode out: files are copied over what is there.',
+  const { mode = 'copy' } = attrs;
+  if (mode !== 'copy' && !(mode === 'delete' && type === 'local')) {
+    throw fail('invalid', 'export', `output type=${type} has no mode ${JSON.stringify(mode)}`, {
+      hint: 'Modes of type=local: copy, delete.',
     });
   }
   return {
+    mode,
     platformSplit: parseBool(type, attrs, 'platform-split'),
     sourceDateEpoch: parseEpoch(type, attrs),
   };

@@ -1,4 +1,5 @@
 /** `type=local`: the files into a folder, here or at the client, one folder per platform when there are several. */
+import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fail } from '../errors/error.ts';
 import type { ViewSpec } from '../fs/view.ts';
@@ -29,6 +30,7 @@ export function localExporter(attrs: Record<string, string>): Exporter {
             prefix: folders[i],
           })),
         );
+        // With mode=delete it is the client that removes what is not sent.
         const onBytes = (current: number) => progress.report('copying files', { current, total: 0 });
         onBytes(0);
         const { bytes } = await sink.send(trees, { timestampNs, onBytes, signal });
@@ -41,11 +43,20 @@ export function localExporter(attrs: Record<string, string>): Exporter {
           const status = results.length > 1 ? `copying files ${formatPlatform(platform)}` : 'copying files';
           progress.report(status, { current: 0, total: 0 });
           const dest = join(sink.files, folders[i]!);
-          const { bytes } = await runTask('fs.export', { spec, dest, timestampNs }, { signal });
+          const remove = want.mode === 'delete';
+          const { bytes } = await runTask('fs.export', { spec, dest, timestampNs, remove }, { signal });
           progress.report(status, { current: bytes, total: bytes, done: true });
         }),
       );
+      // What a platform's folder holds is done; the destination itself holds nothing but these.
+      if (want.mode === 'delete' && folders[0] !== '') await keepOnly(sink.files, folders);
       return { metadata: {} };
     },
   };
+}
+
+async function keepOnly(dir: string, names: readonly string[]): Promise<void> {
+  for (const name of await readdir(dir)) {
+    if (!names.includes(name)) await rm(join(dir, name), { recursive: true, force: true });
+  }
 }

@@ -1,9 +1,11 @@
 /** The worker task `fs.export`: a tree written out for its user, as the local exporter does. */
-import { mkdirSync, realpathSync } from 'node:fs';
-import { DrydockError, errnoCode, fail, toDrydockError } from '../errors/error.ts';
+import { mkdirSync, readdirSync, realpathSync, rmSync } from 'node:fs';
+import { canceled, DrydockError, errnoCode, fail, toDrydockError } from '../errors/error.ts';
+import { lutimesNs } from '../linux/libc.ts';
 import type { Abortable } from './make.ts';
 import { openView } from './open.ts';
-import type { ViewSpec } from './view.ts';
+import { lstatHost } from './stat.ts';
+import type { FsView, ViewSpec } from './view.ts';
 import { type Written, writeTree } from './write-tree.ts';
 
 export interface ExportArgs {
@@ -12,6 +14,8 @@ export interface ExportArgs {
   dest: string;
   /** Times of all that is written, ns since the epoch. */
   timestampNs?: bigint;
+  /** Afterwards, remove from `dest` what the tree does not have. */
+  remove?: boolean;
 }
 
 /**
@@ -23,12 +27,11 @@ export function exportTree(args: ExportArgs, ctx: Abortable): Written {
   try {
     mkdirSync(dest, { recursive: true });
     const owners = process.geteuid?.() === 0;
-    return writeTree(
-      openView(args.spec),
-      realpathSync(dest),
-      { timestampNs, owners, lenient: true, root: false },
-      ctx,
-    );
+    const view = openView(args.spec);
+    const real = realpathSync(dest);
+    const written = writeTree(view, real, { timestampNs, owners, lenient: true, root: false }, ctx);
+    if (args.remove) removeOthers(view, real, ctx);
+    return written;
   } catch (err) {
     if (err instanceof DrydockError) throw err;
     const code = errnoCode(err);
@@ -38,5 +41,24 @@ export function exportTree(args: ExportArgs, ctx: Abortable): Written {
     }
     if (code === 'EEXIST' || code === 'ENOTDIR') throw fail('invalid', 'export', message, { cause: err });
     throw toDrydockError(err, 'export');
+  }
+}
+
+/** Removes what is in a folder and not in the view, whose files are there already. */
+function removeOthers(view: FsView, dest: string, ctx: Abortable): void {
+  const pending = ['/'];
+  for (let dir = pending.pop(); dir !== undefined; dir = pending.pop()) {
+    if (ctx.aborted()) throw canceled();
+    const host = dir === '/' ? dest : `${dest}${dir}`;
+    const wanted = new Map(view.readdir(dir).map((entry) => [entry.name, entry]));
+    for (const { type, path } of wanted.values()) if (type === 'dir') pending.push(path);
+    const before = lstatHost(host);
+    let removed = false;
+    for (const name of readdirSync(host)) {
+      if (wanted.has(name)) continue;
+      rmSync(`${host}/${name}`, { recursive: true, force: true });
+      removed = true;
+    }
+    if (removed && dir !== '/' && before !== undefined) lutimesNs(host, before.atimeNs, before.mtimeNs);
   }
 }

@@ -64,6 +64,31 @@ test('type=local: the tree as files, over what is there, never through a link of
     expect(out.statuses).toEqual(['copying files']);
   }));
 
+test('type=local,mode=delete: what is there and not in the result goes away', () =>
+  withStore('overlayfs', async (store) => {
+    const ref = await refOf(store);
+    const dest = join(dir, 'clean');
+    mkdirSync(join(dest, 'bin/old'), { recursive: true });
+    mkdirSync(join(dir, 'kept'));
+    writeFileSync(join(dir, 'kept/file'), 'kept');
+    symlinkSync(join(dir, 'kept'), join(dest, 'away'));
+    await run(store, 'local', { mode: 'delete' }, { results: [solved(ref)] }, { sink: { files: dest } });
+    const list = () =>
+      execFileSync('find', ['-printf', '%P\\n'], { cwd: dest, encoding: 'utf8' }).trim().split('\n');
+    expect(list().toSorted()).toEqual(['bin', 'bin/same', 'bin/tool', 'link']);
+    expect(readFileSync(join(dir, 'kept/file'), 'utf8')).toBe('kept');
+    const both = { results: [solved(ref), solved(ref, {}, arm64)] };
+    await run(store, 'local', { mode: 'delete' }, both, { sink: { files: dest } });
+    expect(
+      list()
+        .filter((path) => !path.includes('/'))
+        .toSorted(),
+    ).toEqual(['linux_amd64', 'linux_arm64']);
+    await expect(
+      run(store, 'local', { mode: 'backup' }, both, { sink: { files: dest } }),
+    ).rejects.toMatchObject({ code: 'invalid', hint: expect.stringContaining('delete') });
+  }));
+
 test('type=local with several platforms: a folder each', () =>
   withStore('overlayfs', async (store) => {
     const ref = await refOf(store);

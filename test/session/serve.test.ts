@@ -98,12 +98,17 @@ test('outputs are taken by their number: a folder, a file', async () => {
           },
         },
       ],
+      [4, { dir: path('clean'), remove: true }],
       [2, { file: async () => createWriteStream(path('no/such/folder')) }],
     ]),
   });
   const spec = { kind: 'folder' as const, dir: path('built'), rootOwned: true };
   await session.output(0).send([{ spec }], { signal });
   expect(readFileSync(path('out/bin/app'), 'utf8')).toBe('app');
+  mkdirSync(path('clean/bin'), { recursive: true });
+  writeFileSync(path('clean/bin/old'), 'old');
+  await session.output(4).send([{ spec }], { signal });
+  expect(tree(path('clean'))).toEqual({ '/bin': '/', '/bin/app': 'app' });
   const file = await session.output(1).tar({ 'containerimage.digest': 'sha256:0' });
   await new Promise<void>((resolve) => file.end(Buffer.alloc(1_000_000, 'x'), resolve));
   expect(readFileSync(path('out.tar')).length).toBe(1_000_000);

@@ -12,7 +12,11 @@ import type { CallHandler } from './grpc-server.ts';
 
 /** Where an output of the build goes: into a folder, on top of what is there, or into a stream opened for it. */
 export type OutputTarget =
-  | { dir: string }
+  | {
+      dir: string;
+      /** Remove what is there and not sent. */
+      remove?: boolean;
+    }
   | {
       /** Opens it; `metadata` is the exporter's response, such as the image's digest. Ended when all is written. */
       file(metadata: Record<string, string>): Promise<Writable>;
@@ -48,11 +52,11 @@ export function receiveOutput(outputs: ReadonlyMap<number, OutputTarget>): CallH
     const target = outputs.get(id);
     if (target === undefined) throw new GrpcError(NOT_FOUND, `there is no output ${id}`);
     if ('dir' in target) {
-      const { dir } = target;
+      const { dir, remove } = target;
       await bridge(stream, ended, undefined, (port) =>
         runTask(
           'session.receive',
-          { dest: dir, mode: 'merge', owners: false, port },
+          { dest: dir, mode: remove ? 'mirror' : 'merge', owners: false, port },
           { signal, transfer: [port], waits: true },
         ),
       );
