@@ -1,12 +1,13 @@
-import { DrydockError } from '../errors/error.ts';
+import { canceled, DrydockError } from '../errors/error.ts';
 import type { RegistryCredentials } from '../oci/credentials.ts';
 import type { Session } from '../session/types.ts';
 
 /**
  * One session made of those of all builds that share a vertex: each is asked in turn until one has the thing. One that
- * cannot answer (its client is gone) is passed over; what it failed with is thrown when no other has the thing.
+ * cannot answer (its client is gone) is passed over; what it failed with is thrown when no other has the thing. When
+ * `signal` fires, nobody waits any longer for a client that does not answer.
  */
-export function sessionGroup(members: () => readonly Session[]): Session {
+export function sessionGroup(members: () => readonly Session[], signal?: AbortSignal): Session {
   async function first<T>(
     ask: (session: Session) => Promise<T | undefined>,
     isAnswer: (answer: T) => boolean = () => true,
@@ -15,7 +16,7 @@ export function sessionGroup(members: () => readonly Session[]): Session {
     let failure: unknown;
     for (const session of members()) {
       try {
-        const answer = await ask(session);
+        const answer = await orCanceled(ask(session), signal);
         if (answer === undefined) continue;
         if (isAnswer(answer)) return answer;
         second ??= answer;
@@ -39,4 +40,14 @@ export function sessionGroup(members: () => readonly Session[]): Session {
     content: (id) => first(async (session) => session.content?.(id)),
     credentials: (host) => first((session) => session.credentials(host), isThere),
   };
+}
+
+function orCanceled<T>(answer: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return answer;
+  return new Promise((resolve, reject) => {
+    const onAbort = () => reject(canceled(signal.reason));
+    if (signal.aborted) onAbort();
+    else signal.addEventListener('abort', onAbort, { once: true });
+    answer.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
+  });
 }

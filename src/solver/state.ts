@@ -86,7 +86,7 @@ export class VertexState {
     this.inputs = inputs;
     this.#sink = this.#fanOut();
     const progress = boundProgress(vertex.digest, this.#sink);
-    const session = sessionGroup(() => [...this.#allJobs()].map((job) => job.session));
+    const session = sessionGroup(() => [...this.#allJobs()].map((job) => job.session), this.signal);
     this.context = {
       vertex,
       session,

@@ -58,3 +58,11 @@ test('what is given up asks nobody else', async () => {
   });
   await expect(sessionGroup(() => [stopped, never]).secret('x')).rejects.toMatchObject({ code: 'canceled' });
 });
+
+test('a client that does not answer holds nobody up who gave up', async () => {
+  const stop = new AbortController();
+  const silent = session({ secret: () => new Promise(() => {}) });
+  const asking = sessionGroup(() => [silent], stop.signal).secret('x');
+  stop.abort();
+  await expect(asking).rejects.toMatchObject({ code: 'canceled' });
+});

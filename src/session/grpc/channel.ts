@@ -50,6 +50,8 @@ export class GrpcChannel {
   readonly #options: Required<ChannelOptions>;
   #lost: ConnectionLost | undefined;
   #calls = 0;
+  /** Until when its first word is waited for, on performance.now()'s clock. */
+  #deadline: number | undefined;
   #pinging: NodeJS.Timeout | undefined;
 
   constructor(socket: Duplex, options: ChannelOptions = {}) {
@@ -102,12 +104,17 @@ export class GrpcChannel {
     this.#session.destroy();
   }
 
-  /** Resolves once the peer has spoken HTTP/2. Rejects with ConnectionLost when it does not within `helloMs`. */
+  /**
+   * Resolves once the peer has spoken HTTP/2. Rejects with ConnectionLost when it does not within `helloMs` after it
+   * was first asked for something.
+   */
   async ready(): Promise<void> {
     if (this.#lost !== undefined) throw this.#lost;
+    this.#deadline ??= performance.now() + this.#options.helloMs;
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => reject(new ConnectionLost('it does not answer')), this.#options.helloMs);
+      const wait = Math.max(0, this.#deadline! - performance.now());
+      timer = setTimeout(() => reject(new ConnectionLost('it does not answer')), wait);
     });
     try {
       await Promise.race([this.#hello, late]);
