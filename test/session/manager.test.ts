@@ -7,6 +7,7 @@ import { join as joinPath } from 'node:path';
 import { duplexPair } from 'node:stream';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { SessionManager } from '../../src/session/manager.ts';
+import { sessionOverMessages } from '../../src/session/message-stream.ts';
 import { namedSession } from '../../src/session/named-session.ts';
 import { join } from '../kit/session/duplex-pair.ts';
 import { SessionClient, type SessionClientOptions } from '../kit/session/session-client.ts';
@@ -63,6 +64,45 @@ test('a client that posts to /session is asked for its secrets over that very co
 test('the same over a stream of another call', async () => {
   const session = join(manager, client());
   expect(String(await session.secret('token'))).toBe('s3cret');
+});
+
+test('the same over the messages of a call, until either side ends it', async () => {
+  const peer = client();
+  const [wire, theirs] = duplexPair();
+  peer.serve(theirs);
+  const received = (async function* () {
+    for await (const data of wire) yield { data: data as Buffer };
+  })();
+  const messages = sessionOverMessages(manager, peer.headers, received);
+  const over = (async () => {
+    for await (const { data } of messages) wire.write(data);
+  })();
+  const session = await manager.find(peer.id, 1000);
+  expect(String(await session?.secret('token'))).toBe('s3cret');
+  peer.close();
+  await over;
+  await closed(session!.closed);
+  expect(manager.size).toBe(0);
+  // Ended from this side.
+  const other = client();
+  const [wire2, theirs2] = duplexPair();
+  other.serve(theirs2);
+  const stop = new AbortController();
+  const endless = (async function* () {
+    for await (const data of wire2) yield { data: data as Buffer };
+  })();
+  const reading = (async () => {
+    for await (const { data } of sessionOverMessages(manager, other.headers, endless, stop.signal))
+      wire2.write(data);
+  })();
+  const second = await manager.find(other.id, 1000);
+  expect(String(await second?.secret('token'))).toBe('s3cret');
+  stop.abort();
+  await reading;
+  await closed(second!.closed);
+  // Refused before anything is said.
+  const nameless = sessionOverMessages(manager, {}, endless);
+  await expect(nameless.next()).rejects.toMatchObject({ code: 'invalid', hop: 'session' });
 });
 
 test('a client that lists what it serves is not asked for anything else', async () => {
