@@ -37,17 +37,22 @@ export function matchFor(id: Identity): Record<string, unknown> | undefined {
 
 /** Whether two requests come from the same identity, so that one may use the other's session or cancel its build. */
 export function sameIdentity(a: Identity, b: Identity): boolean {
-  switch (a.kind) {
+  return identityKey(a) === identityKey(b);
+}
+
+/** What tells an identity from all others, as text; no secret. */
+export function identityKey(id: Identity): string {
+  switch (id.kind) {
     case 'peer':
-      return b.kind === 'peer' && a.uid === b.uid;
+      return `peer ${id.uid}`;
     case 'cert':
-      return b.kind === 'cert' && a.fingerprint === b.fingerprint;
+      return `cert ${id.fingerprint}`;
     case 'token':
-      return b.kind === 'token' && a.name === b.name;
+      return `token ${id.name}`;
     case 'oidc':
-      return b.kind === 'oidc' && a.issuer === b.issuer && a.subject === b.subject;
+      return `oidc ${JSON.stringify([id.issuer, id.subject])}`;
     case 'anonymous':
-      return b.kind === 'anonymous';
+      return 'anonymous';
   }
 }
 

@@ -16,14 +16,17 @@ import type { ClientContent, ClientOutput, ClientSession, LocalProvider } from '
 /** One client's connection. All its answers are `unavailable` (hop `session`) once the client is gone. */
 export class ConnectedSession implements ClientSession {
   readonly info: SessionInfo;
+  /** Who opened it; undefined: nobody knows. */
+  readonly owner: string | undefined;
   readonly #channel: GrpcChannel;
   readonly #peer: Peer;
   readonly #closed = new AbortController();
 
-  constructor(info: SessionInfo, channel: GrpcChannel) {
+  constructor(info: SessionInfo, channel: GrpcChannel, owner?: string) {
     this.info = info;
+    this.owner = owner;
     this.#channel = channel;
-    this.#peer = new Peer(info, channel);
+    this.#peer = new Peer(info, channel, owner);
     void channel.closed.then((reason) => this.#closed.abort(reason));
   }
 

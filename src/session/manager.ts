@@ -39,14 +39,21 @@ export class SessionManager {
   }
 
   /**
-   * The session of this ID, waited for up to `waitMs` when it has not come yet. Undefined when it does not come, or
-   * has come and gone. Rejects with `canceled` when the signal fires.
+   * The session of this ID, waited for up to `waitMs` when it has not come yet. Undefined when it does not come, has
+   * come and gone, or was opened by somebody else than `owner`, who asks: secrets and files are given to those alone
+   * whose they are. Rejects with `canceled` when the signal fires.
    */
-  async find(id: string, waitMs: number, signal?: AbortSignal): Promise<ClientSession | undefined> {
+  async find(
+    id: string,
+    waitMs: number,
+    signal?: AbortSignal,
+    owner?: string,
+  ): Promise<ClientSession | undefined> {
     throwIfAborted(signal);
     const key = plainSessionId(id);
     const found = this.#sessions.get(key);
-    if (found !== undefined || this.#gone.has(key) || waitMs <= 0) return found;
+    if (found !== undefined) return this.#ownedBy(found, owner);
+    if (this.#gone.has(key) || waitMs <= 0) return undefined;
     await new Promise<void>((resolve) => {
       const waiting = this.#waiting.get(key) ?? new Set();
       this.#waiting.set(key, waiting);
@@ -62,7 +69,18 @@ export class SessionManager {
       waiting.add(done);
     });
     throwIfAborted(signal);
-    return this.#sessions.get(key);
+    const late = this.#sessions.get(key);
+    return late && this.#ownedBy(late, owner);
+  }
+
+  #ownedBy(session: ConnectedSession, owner: string | undefined): ConnectedSession | undefined {
+    if (owner === undefined || session.owner === undefined || session.owner === owner) return session;
+    this.#options.log?.('warn', 'a session was named by somebody else than its owner', {
+      session: session.id,
+      owner: session.owner,
+      asked: owner,
+    });
+    return undefined;
   }
 
   /** Whether a session of this ID was connected and is not any more. */
@@ -74,7 +92,7 @@ export class SessionManager {
    * Takes over the connection of a request to become a session: a 101, and the session. Throws, before anything is
    * answered, `invalid` when it has no ID or asks for another protocol than h2c, `conflict` when its ID is in use.
    */
-  upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
+  upgrade(request: IncomingMessage, socket: Duplex, head: Buffer, owner?: string): void {
     const protocol = request.headers.upgrade ?? '';
     if (protocol.toLowerCase() !== 'h2c') {
       const asked = protocol === '' ? 'no upgrade' : `an upgrade to ${JSON.stringify(protocol)}`;
@@ -91,7 +109,7 @@ export class SessionManager {
       socket.setKeepAlive(true, 30_000);
     }
     socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n');
-    this.accept(withHead(socket, head), request.headers);
+    this.accept(withHead(socket, head), request.headers, owner);
   }
 
   /**
@@ -99,13 +117,11 @@ export class SessionManager {
    * `x-docker-expose-session-…` ones in lower case. The call is over when `closed` fires; ending the stream ends the
    * session. Throws `invalid` without an ID, `conflict` when the ID is in use.
    */
-  accept(stream: Duplex, headers: IncomingHttpHeaders): ClientSession {
+  accept(stream: Duplex, headers: IncomingHttpHeaders, owner?: string): ClientSession {
     const info = this.#check(headers);
     const { helloMs = 5_000, pingMs } = this.#options;
-    const session = new ConnectedSession(
-      info,
-      new GrpcChannel(stream, { helloMs, ...(pingMs && { pingMs }) }),
-    );
+    const channel = new GrpcChannel(stream, { helloMs, ...(pingMs && { pingMs }) });
+    const session = new ConnectedSession(info, channel, owner);
     this.#sessions.set(info.id, session);
     this.#gone.delete(info.id);
     this.#options.log?.('debug', 'session opened', { session: info.id, name: info.name });

@@ -11,17 +11,18 @@ export interface Bytes {
 /**
  * Makes a session of a call that carries its HTTP/2 bytes both ways; yields what goes to the client, until the session
  * is over on either side. `headers`: the call's metadata, in lower case; what was repeated may be joined by commas.
- * Throws before the first message, `invalid` without an ID, `conflict` when the ID is in use. The session ends when
+ * `owner`: who calls (`identityKey`). Throws before the first message, `invalid` without an ID, `conflict` when the ID is in use. The session ends when
  * the caller stops reading, when `signal` fires, and when `received` ends or fails.
  */
 export async function* sessionOverMessages(
-  sessions: { accept(stream: Duplex, headers: IncomingHttpHeaders): ClientSession },
+  sessions: { accept(stream: Duplex, headers: IncomingHttpHeaders, owner?: string): ClientSession },
   headers: IncomingHttpHeaders,
   received: AsyncIterable<Bytes>,
   signal?: AbortSignal,
+  owner?: string,
 ): AsyncGenerator<Bytes, void, undefined> {
   const [ours, theirs] = duplexPair();
-  const session = sessions.accept(ours, headers);
+  const session = sessions.accept(ours, headers, owner);
   const end = () => theirs.destroy();
   theirs.on('error', () => {}); // the session's end tells
   session.closed.addEventListener('abort', end, { once: true });

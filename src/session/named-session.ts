@@ -6,24 +6,28 @@ import type { ClientSession } from './types.ts';
 
 /** What `namedSession` needs of the sessions there are. */
 export interface SessionFinder {
-  find(id: string, waitMs: number, signal?: AbortSignal): Promise<ClientSession | undefined>;
+  find(id: string, waitMs: number, signal?: AbortSignal, owner?: string): Promise<ClientSession | undefined>;
 }
 
 /**
  * A session by its ID that matters only if something is asked of it. Then it is waited for up to `waitMs`, once.
  * Folders, uploads, secrets, agents and outputs of one that is not there throw `unavailable` (hop `session`), saying
  * what was asked for; for its credentials, there are none, and a registry that wants some is told of in that error.
- * `closed` fires when the session that was found is over, and never for one that was not.
+ * A session that somebody else than `owner` has opened counts as not there. `closed` fires when the session that was found is over, and never for one that was not.
  */
 export function namedSession(
   sessions: SessionFinder,
   id: string,
-  options: { waitMs?: number; signal?: AbortSignal } = {},
+  options: {
+    waitMs?: number;
+    signal?: AbortSignal /** Who names it (`identityKey`). */;
+    owner?: string;
+  } = {},
 ): ClientSession {
   const closed = new AbortController();
   let looked: Promise<ClientSession | undefined> | undefined;
   const look = () => {
-    looked ??= sessions.find(id, options.waitMs ?? 5_000, options.signal).then((session) => {
+    looked ??= sessions.find(id, options.waitMs ?? 5_000, options.signal, options.owner).then((session) => {
       if (session?.closed.aborted) closed.abort(session.closed.reason);
       session?.closed.addEventListener('abort', () => closed.abort(session.closed.reason), { once: true });
       return session;

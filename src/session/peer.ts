@@ -10,10 +10,13 @@ export const notServed = Symbol('not served');
 export class Peer {
   readonly info: SessionInfo;
   readonly channel: GrpcChannel;
+  /** Who opened the session; undefined: nobody knows. */
+  readonly owner: string | undefined;
 
-  constructor(info: SessionInfo, channel: GrpcChannel) {
+  constructor(info: SessionInfo, channel: GrpcChannel, owner?: string) {
     this.info = info;
     this.channel = channel;
+    this.owner = owner;
   }
 
   /** Whether the client may serve a method, `/moby.filesync.v1.Auth/Credentials`. True when it has not said. */

@@ -159,6 +159,28 @@ test('one that has come and gone is not waited for', async () => {
   expect((await manager.find(peer.id, 1000))?.id).toBe(peer.id);
 });
 
+test('a session is for builds of the one who opened it', async () => {
+  const peer = client();
+  const [ours, theirs] = duplexPair();
+  manager.accept(ours, peer.headers, 'peer 1000');
+  peer.serve(theirs);
+  expect((await manager.find(peer.id, 0, undefined, 'peer 1000'))?.id).toBe(peer.id);
+  expect(await manager.find(peer.id, 60_000, undefined, 'peer 1001')).toBeUndefined();
+  // What it sends is kept apart from what others send under the same key.
+  const files = client({ dirs: { context: dir }, sharedKey: 'k' });
+  expect(await manager.accept(duplexPair()[0], files.headers, 'peer 1000').local('context')).toMatchObject({
+    sharedKey: 'peer 1000: key k',
+  });
+  const stolen = namedSession(manager, peer.id, { owner: 'peer 1001' });
+  await expect(stolen.secret('token')).rejects.toMatchObject({ code: 'unavailable', hop: 'session' });
+  expect(peer.calls).toEqual([]);
+  // Also when it comes late.
+  const late = client();
+  const waiting = manager.find(late.id, 10_000, undefined, 'peer 1001');
+  manager.accept(duplexPair()[0], late.headers, 'peer 1000');
+  expect(await waiting).toBeUndefined();
+});
+
 test('an ID that is in use is refused, and the session that has it goes on', async () => {
   const first = client({ id: 'one' });
   await first.connect(socketPath);

@@ -11,10 +11,16 @@ export type { ClientSession };
 
 /** The sessions that clients have opened. */
 export interface SessionPool {
-  /** The session of this ID, waited for up to `waitMs`; undefined when it is gone or does not come. */
-  find(id: string, waitMs: number, signal?: AbortSignal): Promise<ClientSession | undefined>;
-  /** Takes over a connection that asks to become a session, and answers it; throws before that when it cannot be one. */
-  upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void;
+  /**
+   * The session of this ID, waited for up to `waitMs`; undefined when it is gone, does not come, or is another one's:
+   * `owner` is who asks (`identityKey`). A build that names a session holds it as a `namedSession`.
+   */
+  find(id: string, waitMs: number, signal?: AbortSignal, owner?: string): Promise<ClientSession | undefined>;
+  /**
+   * Takes over a connection that asks to become a session of `owner`'s, and answers it; throws before that when it
+   * cannot be one.
+   */
+  upgrade(request: IncomingMessage, socket: Duplex, head: Buffer, owner?: string): void;
 }
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error';

@@ -27,11 +27,19 @@ export function syncedFolder(peer: Peer, name: string): Sync | undefined {
   if (!diff && !peer.mayServe(`${service}/TarStream`)) return undefined;
   return {
     kind: 'sync',
-    // Clients without a key at least give a name, of the folder they run in.
-    sharedKey: hasKey(peer) ? `key ${peer.info.sharedKey}` : `name ${peer.info.name}`,
+    sharedKey: keyOf(peer),
     sync: (dest, select, report, signal) =>
       (diff ? diffCopy : tarStream)(peer, name, dest, select, report, signal),
   };
+}
+
+/**
+ * Clients without a key at least give a name, of the folder they run in. Nobody gets at what another has sent by
+ * giving its key.
+ */
+function keyOf(peer: Peer): string {
+  const key = hasKey(peer) ? `key ${peer.info.sharedKey}` : `name ${peer.info.name}`;
+  return peer.owner === undefined ? key : `${peer.owner}: ${key}`;
 }
 
 /** Whether the client says which folder it is, across builds; else another one's state may be what is there. */

@@ -4,6 +4,7 @@
  */
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
+import { identityKey } from '../../../auth/identity.ts';
 import { type DrydockError, toDrydockError } from '../../../errors/error.ts';
 import type { ApiHost } from '../../shared/host.ts';
 import { apiError, apiMessage, httpStatus } from '../http/errors.ts';
@@ -64,7 +65,7 @@ export async function upgradeRequest(
     if (socket.destroyed) return;
     if (path === '/session') {
       request.url = url;
-      host.sessions.upgrade(request, socket, head);
+      host.sessions.upgrade(request, socket, head, identityKey(authority.identity));
     } else {
       const { grpc } = host;
       if (grpc === undefined) throw apiError('unsupported', '/grpc is not served by this daemon');
