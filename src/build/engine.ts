@@ -44,7 +44,14 @@ export interface Engine {
  */
 export async function openEngine(options: EngineOptions): Promise<Engine> {
   mkdirSync(options.root, { recursive: true, mode: 0o711 });
-  const store = await openLocalStore(options.root, { snapshotter: options.snapshotter ?? 'auto' });
+  return engineOn(
+    await openLocalStore(options.root, { snapshotter: options.snapshotter ?? 'auto' }),
+    options,
+  );
+}
+
+/** The engine on a store that is open; it closes the store with itself. */
+export function engineOn(store: Store, options: Pick<EngineOptions, 'insecureRegistries'> = {}): Engine {
   const cache = new Cache(store.root);
   const registry = new RegistryClient({
     userAgent: `drydock/${version}`,

@@ -15,19 +15,22 @@ import { tmpdir } from 'node:os';
 import { join as joinPath } from 'node:path';
 import { Readable } from 'node:stream';
 import { gzipSync } from 'node:zlib';
-import { afterAll, beforeAll, expect, test } from 'vitest';
-import { type Engine, openEngine } from '../../src/build/engine.ts';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { type Engine, engineOn, openEngine } from '../../src/build/engine.ts';
 import { runBuild } from '../../src/build/run.ts';
 import type { ContextSource } from '../../src/frontend/types.ts';
 import { inProcessSession } from '../../src/session/in-process.ts';
 import { SessionManager } from '../../src/session/manager.ts';
 import type { Session } from '../../src/session/types.ts';
+import { openContainerdStore } from '../../src/store/containerd/open.ts';
+import { startContainerd, type TestContainerd } from '../kit/containerd.ts';
 import { join } from '../kit/session/duplex-pair.ts';
 import { SessionClient } from '../kit/session/session-client.ts';
 
 const dockerfile = 'FROM scratch\nCOPY --chown=1:1 run.sh größe /bin/\nCOPY src /src\n';
 let dir: string;
 let source: string;
+let containerd: TestContainerd;
 let engine: Engine;
 const manager = new SessionManager();
 beforeAll(async () => {
@@ -41,11 +44,11 @@ beforeAll(async () => {
   chmodSync(joinPath(source, 'run.sh'), 0o755);
   writeFileSync(joinPath(source, 'größe'), 'unicode');
   writeFileSync(joinPath(source, 'Dockerfile'), dockerfile);
-  engine = await openEngine({ root: joinPath(dir, 'root') });
+  containerd = await startContainerd();
 });
 afterAll(async () => {
   manager.close();
-  await engine.close();
+  await containerd.stop();
   rmSync(dir, { recursive: true, force: true });
 });
 
@@ -154,21 +157,34 @@ const ways: Record<string, () => Promise<{ digest: string | undefined; hits: boo
   },
 };
 
-test('whatever way the files come first, all others hit', async () => {
-  const first = await synced();
-  expect(first.hits).toEqual([false, false]);
-  for (const [way, run] of Object.entries(ways)) {
-    const { hits, digest } = await run();
-    expect([way, hits, digest]).toEqual([way, [true, true], first.digest]);
-  }
-});
+describe.each(['local', 'containerd'])('store/%s', (kind) => {
+  beforeAll(async () => {
+    for (const copy of ['other', 'repo']) rmSync(joinPath(dir, copy), { recursive: true, force: true });
+    writeFileSync(joinPath(source, 'src/f3'), 'file 3');
+    const root = joinPath(dir, kind);
+    engine =
+      kind === 'local'
+        ? await openEngine({ root })
+        : engineOn(await openContainerdStore({ root, address: containerd.address, namespace: 'keys' }));
+  });
+  afterAll(() => engine.close());
 
-test('a changed file misses in the step that has it alone, however it is sent', async () => {
-  writeFileSync(joinPath(source, 'src/f3'), 'FILE 3');
-  const { hits, sent } = await synced();
-  expect(hits).toEqual([true, false]);
-  // The Dockerfile and the rest are there from before.
-  expect(sent).toEqual(['src/f3']);
-  expect((await tar(archive('.'))).hits).toEqual([true, true]);
-  expect((await folder()).hits).toEqual([true, true]);
+  test('whatever way the files come first, all others hit', async () => {
+    const first = await synced();
+    expect(first.hits).toEqual([false, false]);
+    for (const [way, run] of Object.entries(ways)) {
+      const { hits, digest } = await run();
+      expect([way, hits, digest]).toEqual([way, [true, true], first.digest]);
+    }
+  });
+
+  test('a changed file misses in the step that has it alone, however it is sent', async () => {
+    writeFileSync(joinPath(source, 'src/f3'), 'FILE 3');
+    const { hits, sent } = await synced();
+    expect(hits).toEqual([true, false]);
+    // The Dockerfile and the rest are there from before.
+    expect(sent).toEqual(['src/f3']);
+    expect((await tar(archive('.'))).hits).toEqual([true, true]);
+    expect((await folder()).hits).toEqual([true, true]);
+  });
 });
