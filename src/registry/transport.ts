@@ -118,7 +118,9 @@ export class Transport {
     const ours = url.host === host || url.hostname === new URL(`http://${host}`).hostname;
     const scopes = [scopeOf(call.path, call.purpose.push === true)];
     if (call.alsoPull !== undefined) scopes.push(scopeOf(call.alsoPull, false));
-    const credentials = ours ? await call.credentials?.(endpointOf(host).credentialKey) : undefined;
+    // A client may take its time to answer, or never do so.
+    const asked = ours ? call.credentials?.(endpointOf(host).credentialKey) : undefined;
+    const credentials = asked && (await orAbort(asked, call.signal));
     for (let second = false; ; second = true) {
       const authorization = ours
         ? await this.#auth.header(call.purpose, scopes, credentials, net)

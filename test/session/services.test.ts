@@ -285,6 +285,27 @@ test('what keeps a client from getting a token is the pull’s error', async () 
   });
 });
 
+test('a client that never answers does not hold up a pull that is given up', async () => {
+  const { host } = await tokenRegistry();
+  const asked = Promise.withResolvers<void>();
+  const { session } = connect({
+    handlers: {
+      '/moby.filesync.v1.Auth/Credentials': async ({ stream }) => {
+        asked.resolve();
+        await new Promise((resolve) => stream.once('close', resolve));
+      },
+    },
+  });
+  const registry = new RegistryClient({ userAgent: 'drydock/test', retries: 0 });
+  open.push(registry);
+  const stop = new AbortController();
+  const credentials = (name: string) => session.credentials(name);
+  const pulling = registry.manifest(`${host}/app:1`, { credentials, signal: stop.signal });
+  await asked.promise;
+  stop.abort();
+  await expect(pulling).rejects.toMatchObject({ code: 'canceled' });
+});
+
 test('a registry that wants credentials of a client that is gone is told of with the reason', async () => {
   const { host } = await tokenRegistry();
   const registry = new RegistryClient({ userAgent: 'drydock/test', retries: 0 });
