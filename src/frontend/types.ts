@@ -1,6 +1,7 @@
 /** The door of a frontend: what it is asked, what it may ask of the engine, and what it gives back. */
 import type { SourceLocation } from '../errors/error.ts';
 import type { FsEntry } from '../fs/view.ts';
+import type { State } from '../llb/state.ts';
 import type { Descriptor, Digest, ImageConfig, Platform } from '../oci/types.ts';
 import type { Definition } from '../pb/solver/pb/ops_pb.js';
 
@@ -8,7 +9,8 @@ import type { Definition } from '../pb/solver/pb/ops_pb.js';
 export type ContextSource =
   | { type: 'local' /** Session's local name. */; name: string }
   | { type: 'upload' /** A posted tar (or a bare Dockerfile) by its id. */; id: string }
-  | { type: 'remote' /** git or http(s) URL */; url: string };
+  | { type: 'remote' /** git or http(s) URL */; url: string }
+  | { type: 'state' /** A tree that the frontend is handed. */; state: State };
 
 /** A Dockerfile build as a client asks for it; what of it concerns turning the Dockerfile into LLB. */
 export interface DockerfileRequest {
@@ -19,6 +21,10 @@ export interface DockerfileRequest {
   dockerfileText?: string;
   /** Session local that holds the Dockerfile; default: the context's own. */
   dockerfileLocal?: string;
+  /** The tree that holds the Dockerfile, when it is handed to the frontend. */
+  dockerfileState?: State;
+  /** Folder of the context's tree that is the context; not for a client's folder. */
+  contextSubdir?: string;
   target?: string;
   buildArgs: Record<string, string>;
   labels: Record<string, string>;
@@ -34,6 +40,8 @@ export interface DockerfileRequest {
   ulimits: { name: string; soft: number; hard: number }[];
   /** `--build-context NAME=VALUE`, values as written (`docker-image://…`, a URL, `local:<session name>`, `oci-layout://…`). */
   namedContexts: Record<string, string>;
+  /** Trees handed to the frontend; a named context `input:NAME` is one of them. */
+  inputs?: Record<string, { state: State; config?: ImageConfig }>;
   hostname?: string;
   cgroupParent?: string;
   /** Seconds since the epoch; also the build arg SOURCE_DATE_EPOCH. */
@@ -80,6 +88,15 @@ export interface FrontendTree {
 export interface FrontendHost extends ImageResolver {
   /** Solves a definition and opens its output for reading. Its vertices show in the build's progress. */
   open(definition: Definition): Promise<FrontendTree>;
+  /**
+   * Hands the build to the frontend image that the Dockerfile's `# syntax=` names (`image`, without the arguments that
+   * `cmdline` has besides). Undefined: the frontend at hand is to go on itself.
+   */
+  forward?(syntax: {
+    image: string;
+    cmdline: string;
+    location: SourceLocation;
+  }): Promise<FrontendResult> | undefined;
 }
 
 /** One finding of a build check. Names, texts and urls are Dockerfile's official ones. */

@@ -1,14 +1,38 @@
 /** The Dockerfile frontend: reads the Dockerfile of a context and converts it, once per platform. */
 import { throwIfAborted } from '../../errors/error.ts';
-import type { DockerfileRequest, Frontend, FrontendTarget, LintWarning } from '../types.ts';
+import type {
+  DockerfileRequest,
+  Frontend,
+  FrontendHost,
+  FrontendResult,
+  FrontendTarget,
+  LintWarning,
+} from '../types.ts';
 import type { Dockerfile, Stage } from './ast.ts';
 import { isPredefined, own } from './convert/args.ts';
-import { openContext } from './convert/context.ts';
+import { type BuildContext, openContext } from './convert/context.ts';
 import { convertDockerfile } from './convert/convert.ts';
 import { Findings } from './convert/findings.ts';
 import { lintDockerfile } from './lint/lint.ts';
 import { checkOptions, lintFailure, toWarnings } from './lint/warnings.ts';
+import { detectSyntax } from './parse/directives.ts';
 import { parseDockerfile } from './parse/parse.ts';
+
+/** A request's context, and its Dockerfile parsed; or the result of the frontend that it was handed to. */
+export type Loaded = { context: BuildContext; file: Dockerfile } | { forwarded: FrontendResult };
+
+/** Reads and parses the Dockerfile. Throws `not-found`, `invalid` with the place, and what the host throws. */
+export async function loadDockerfile(
+  request: DockerfileRequest,
+  host: FrontendHost,
+  signal: AbortSignal,
+): Promise<Loaded> {
+  const context = await openContext(request, host);
+  const { text, filename } = await context.dockerfile();
+  throwIfAborted(signal);
+  const forwarded = await forward(request, host, text, filename);
+  return forwarded === undefined ? { context, file: parseDockerfile(text, filename) } : { forwarded };
+}
 
 /**
  * Turns a request into one definition and image config per platform. Solves only what it needs to read (Dockerfile,
@@ -16,10 +40,9 @@ import { parseDockerfile } from './parse/parse.ts';
  * and what the host throws.
  */
 export const dockerfileFrontend: Frontend = async (request, host, signal) => {
-  const context = await openContext(request, host);
-  const { text, filename } = await context.dockerfile();
-  throwIfAborted(signal);
-  const file = parseDockerfile(text, filename);
+  const loaded = await loadDockerfile(request, host, signal);
+  if ('forwarded' in loaded) return loaded.forwarded;
+  const { context, file } = loaded;
   const findings = new Findings();
   const consumed = declaredArgs(file);
   const shellInBase = new Set<Stage>();
@@ -44,6 +67,21 @@ export const dockerfileFrontend: Frontend = async (request, host, signal) => {
   const unused = unusedArgs(request, file, consumed);
   return { targets, warnings: unused === undefined ? warnings : [...warnings, unused] };
 };
+
+/** The result of the frontend that the request or the file asks for, when the host hands over to it. */
+function forward(
+  request: DockerfileRequest,
+  host: FrontendHost,
+  text: string,
+  filename: string,
+): Promise<FrontendResult> | undefined {
+  const cmdline = own(request.buildArgs, 'BUILDKIT_SYNTAX')?.trim() || detectSyntax(text);
+  if (cmdline === undefined || host.forward === undefined) return undefined;
+  const line = text.slice(0, Math.max(0, text.indexOf(cmdline))).split('\n').length;
+  const range = { start: { line, character: 0 }, end: { line, character: 0 } };
+  const image = cmdline.split(' ', 1)[0] ?? cmdline;
+  return host.forward({ image, cmdline, location: { filename, text, ranges: [range] } });
+}
 
 /** Names of all ARGs, also of stages that are not built. */
 function declaredArgs(file: Dockerfile): Set<string> {

@@ -56,11 +56,18 @@ export async function openContext(request: DockerfileRequest, host: FrontendHost
     };
   }
   const { tree, files, filename } = await openRemote(request, host);
+  const { contextSubdir } = request;
   return {
     dockerfile: override ?? (() => readFrom(tree, filename ?? nameOf(request), () => tree.readdir('/'))),
     excludes: async () => [],
-    files: () => files,
+    files: () => (contextSubdir === undefined ? files : scopedTo(files, contextSubdir)),
   };
+}
+
+function scopedTo(files: State, dir: string): State {
+  return scratch().file(copy(files, dir, '/', { contentsOnly: true }), {
+    name: `[internal] folder ${dir} of the build context`,
+  });
 }
 
 function nameOf(request: DockerfileRequest): string {
@@ -75,6 +82,15 @@ function dockerfileOverride(
 ): (() => Promise<DockerfileText>) | undefined {
   const text = request.dockerfileText;
   if (text !== undefined) return async () => ({ filename: nameOf(request), text });
+  const { dockerfileState } = request;
+  if (dockerfileState !== undefined) {
+    return async () => {
+      const tree = await host.open(marshal(dockerfileState));
+      const own = await tree.readFile(`/${nameOf(request)}.dockerignore`, maxText);
+      if (own !== undefined) ignore.use(own.toString('utf8'));
+      return readFrom(tree, nameOf(request), () => tree.readdir('/'));
+    };
+  }
   const name = request.dockerfileLocal;
   return name === undefined ? undefined : () => readLocalDockerfile(request, host, name, ignore);
 }
@@ -228,6 +244,8 @@ async function openRemote(request: DockerfileRequest, host: FrontendHost): Promi
     const bare = more.length === 0 && only?.type === 'file' && only.name === 'Dockerfile';
     return { tree, files, filename: bare ? only.name : undefined };
   }
+  if (context.type === 'state')
+    return { tree: await host.open(marshal(context.state)), files: context.state };
   if (context.type !== 'remote') throw fail('internal', 'context', 'a local context is not opened');
   const { url } = context;
   const ref = parseGitRef(url);

@@ -85,12 +85,21 @@ async function loadContext(
   if (value.startsWith('local:')) {
     return { state: await loadLocal(host, value.slice('local:'.length), load) };
   }
+  if (value.startsWith('input:')) return loadInput(request, value.slice('input:'.length), label);
   if (/^https?:/i.test(value)) {
     return { state: http(value, { filename: 'context', name: `[context ${label}] ${value}`, platform }) };
   }
   throw fail('invalid', 'context', `unsupported context source ${JSON.stringify(value)}`, {
     hint: 'Use a folder, a git or http(s) URL, docker-image://REF or oci-layout://STORE@sha256:DIGEST.',
   });
+}
+
+function loadInput(request: DockerfileRequest, name: string, label: string): LoadedContext {
+  const inputs = request.inputs ?? {};
+  const input = Object.hasOwn(inputs, name) ? inputs[name] : undefined;
+  if (input === undefined) throw fail('invalid', 'context', `invalid input ${name} for ${label}`);
+  const { state, config } = input;
+  return { state: config === undefined ? state : state.withImageConfig(config), config };
 }
 
 async function loadImage(request: DockerfileRequest, host: FrontendHost, load: Load): Promise<LoadedContext> {

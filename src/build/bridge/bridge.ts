@@ -1,0 +1,129 @@
+/** One build as its frontends see it: solves, image lookups, warnings. BuildKit's `FrontendLLBBridge`. */
+import { fail, type SourceLocation } from '../../errors/error.ts';
+import { nearest } from '../../errors/nearest.ts';
+import { openView } from '../../fs/open.ts';
+import { checkCaps } from '../../llb/caps.ts';
+import { loadGraph } from '../../llb/graph.ts';
+import type { Digest } from '../../oci/types.ts';
+import type { WorkerRecord } from '../../pb/moby/buildkit/v1/types/worker_pb.js';
+import type { Definition } from '../../pb/solver/pb/ops_pb.js';
+import type { Job } from '../../solver/job.ts';
+import type { Ref } from '../../store/ref.ts';
+import type { Engine } from '../engine.ts';
+import { checkEntitlements } from '../entitlements.ts';
+import { BridgeRef } from './ref.ts';
+import type { BridgeRequest, BridgeResult } from './types.ts';
+
+export interface BridgeOptions {
+  engine: Engine;
+  /** The build. Its owner releases it in the solver once it is over. */
+  job: Job;
+  /** Keeps what is looked up and unpacked for the build. */
+  lease: string;
+  /** Entitlements granted: `network.host`, `security.insecure`. */
+  allow: readonly string[];
+  /** What frontends are told of the workers there are. */
+  workers?: readonly WorkerRecord[];
+}
+
+/** A frontend by its name. */
+export type BridgeFrontend = (bridge: Bridge, request: BridgeRequest) => Promise<BridgeResult>;
+
+/** Frontends may name frontends; this deep at most. */
+const maxDepth = 10;
+
+export class Bridge {
+  readonly engine: Engine;
+  readonly job: Job;
+  readonly lease: string;
+  readonly allow: readonly string[];
+  readonly workers: readonly WorkerRecord[];
+  readonly #frontends: Readonly<Record<string, BridgeFrontend>>;
+  #depth = 0;
+
+  constructor(options: BridgeOptions, frontends: Readonly<Record<string, BridgeFrontend>>) {
+    this.engine = options.engine;
+    this.job = options.job;
+    this.lease = options.lease;
+    this.allow = options.allow;
+    this.workers = options.workers ?? [];
+    this.#frontends = frontends;
+  }
+
+  /**
+   * Solves a definition, or what a frontend makes of its options. Throws `invalid` for a request that has both or an
+   * unknown frontend, and what the frontend throws; with `evaluate` also what solving throws.
+   */
+  async solve(request: BridgeRequest): Promise<BridgeResult> {
+    const { definition, frontend } = request;
+    if (frontend !== '' && definition !== undefined && definition.def.length > 0) {
+      throw fail('invalid', 'frontend', 'cannot solve with both Definition and Frontend specified');
+    }
+    const result =
+      frontend === ''
+        ? { ref: this.ref(definition), metadata: {} }
+        : await this.#callFrontend(frontend, request);
+    if (request.evaluate) await Promise.all(refsOf(result).map((ref) => ref.result()));
+    return result;
+  }
+
+  async #callFrontend(name: string, request: BridgeRequest): Promise<BridgeResult> {
+    const call = Object.hasOwn(this.#frontends, name) ? this.#frontends[name] : undefined;
+    if (call === undefined) {
+      const names = Object.keys(this.#frontends);
+      throw fail('invalid', 'frontend', `invalid frontend: ${name}`, {
+        hint: `Did you mean ${nearest(name, names) ?? names.join(' or ')}?`,
+      });
+    }
+    if (this.#depth >= maxDepth) {
+      throw fail('invalid', 'frontend', `frontends call each other more than ${maxDepth} deep`);
+    }
+    this.#depth++;
+    try {
+      return await call(this, request);
+    } finally {
+      this.#depth--;
+    }
+  }
+
+  /** The tree that a definition stands for; undefined for the empty one. Nothing is solved yet. */
+  ref(definition: Definition | undefined): BridgeRef | undefined {
+    if (definition === undefined || definition.def.length === 0) return undefined;
+    return new BridgeRef(definition, {
+      solve: (def) => this.#solveDefinition(def),
+      open: async (ref) =>
+        openView(
+          await ref.view({
+            lease: this.lease,
+            signal: this.job.signal,
+            credentials: (host) => this.job.session.credentials(host),
+          }),
+        ),
+    });
+  }
+
+  async #solveDefinition(definition: Definition): Promise<Ref> {
+    const { engine, job } = this;
+    const graph = loadGraph(definition);
+    checkCaps(definition);
+    checkEntitlements(graph, this.allow);
+    if (graph.output === undefined) return engine.refs.empty();
+    const [ref] = await engine.solver.solve(job, graph.vertices, [graph.output]);
+    return ref ?? engine.refs.empty();
+  }
+
+  /** Shows a frontend's warning under a vertex. */
+  warn(
+    vertex: Digest,
+    warning: { level: number; short: string; detail: string[]; url?: string; source?: SourceLocation },
+  ): void {
+    this.job.sink.warning({ vertex, ...warning, level: warning.level || 1 });
+  }
+}
+
+/** All trees of a result, attestations' too. */
+export function refsOf(result: BridgeResult): BridgeRef[] {
+  const main = result.refs === undefined ? [result.ref] : [...result.refs.values()];
+  const attested = Object.values(result.attestations ?? {}).flatMap((list) => list.map(({ ref }) => ref));
+  return [...main, ...attested].filter((ref) => ref !== undefined);
+}

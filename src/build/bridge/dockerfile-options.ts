@@ -1,0 +1,175 @@
+/**
+ * The options of `dockerfile.v0`, as buildx and buildctl give them, to a request to our frontend.
+ * https://github.com/moby/buildkit/blob/master/frontend/dockerui/config.go has their names.
+ */
+import { isIP } from 'node:net';
+import { fail } from '../../errors/error.ts';
+import type { ContextSource, DockerfileRequest } from '../../frontend/types.ts';
+import { fromDefinition } from '../../llb/from-definition.ts';
+import { parsePlatform } from '../../oci/platform.ts';
+import type { ImageConfig } from '../../oci/types.ts';
+import type { Definition } from '../../pb/solver/pb/ops_pb.js';
+import type { BridgeRequest } from './types.ts';
+
+type Options = Readonly<Record<string, string>>;
+
+/** What an option says, undefined where it is missing or empty. */
+function option(options: Options, name: string): string | undefined {
+  return Object.hasOwn(options, name) && options[name] !== '' ? options[name] : undefined;
+}
+
+/** Options with a prefix, under their names without it. */
+export function withPrefix(options: Options, prefix: string): Record<string, string> {
+  const found = Object.create(null) as Record<string, string>;
+  for (const [name, value] of Object.entries(options)) {
+    if (name.startsWith(prefix)) found[name.slice(prefix.length)] = value;
+  }
+  return { ...found };
+}
+
+/** Throws `invalid` (hop `frontend`) on an option whose value cannot be read. */
+export function dockerfileRequest({
+  options,
+  inputs,
+}: Pick<BridgeRequest, 'options' | 'inputs'>): DockerfileRequest {
+  const noCache = options['no-cache'];
+  const hostArg = option(options, 'build-arg:BUILDKIT_SANDBOX_HOSTNAME');
+  return {
+    ...contextOf(options, inputs),
+    target: option(options, 'target'),
+    buildArgs: withPrefix(options, 'build-arg:'),
+    labels: withPrefix(options, 'label:'),
+    platforms: (option(options, 'platform') ?? '')
+      .split(',')
+      .filter((text) => text !== '')
+      .map(parsePlatform),
+    noCache: noCache === '',
+    noCacheFilter: noCache === undefined || noCache === '' ? [] : noCache.split(','),
+    pull: resolveMode(option(options, 'image-resolve-mode')),
+    network: networkOf(option(options, 'force-network-mode')),
+    extraHosts: hostsOf(option(options, 'add-hosts')),
+    shmSize: whole(options, 'shm-size') ?? 0,
+    ulimits: ulimitsOf(option(options, 'ulimit')),
+    namedContexts: withPrefix(options, 'context:'),
+    inputs: namedInputs(options, inputs),
+    hostname: hostArg ?? option(options, 'hostname'),
+    cgroupParent: option(options, 'cgroup-parent'),
+    check: options.requestid === 'frontend.lint',
+  };
+}
+
+/** Whether the client wants its result by platform, be it only one. */
+export function isMultiPlatform({ options }: Pick<BridgeRequest, 'options'>, platforms: number): boolean {
+  const text = option(options, 'build-arg:BUILDKIT_MULTI_PLATFORM') ?? option(options, 'multi-platform');
+  if (text === undefined) return platforms > 1;
+  if (!/^(1|0|t|f|true|false)$/i.test(text)) {
+    throw invalid(`invalid boolean value for multi-platform: ${text}`);
+  }
+  const wanted = /^(1|t)/i.test(text);
+  if (!wanted && platforms > 1) {
+    throw invalid('conflicting config: returning multiple target platforms is not allowed');
+  }
+  return wanted;
+}
+
+function invalid(message: string): Error {
+  return fail('invalid', 'frontend', message);
+}
+
+function contextOf(
+  options: Options,
+  inputs: Readonly<Record<string, Definition>>,
+): Pick<
+  DockerfileRequest,
+  'context' | 'dockerfile' | 'dockerfileLocal' | 'dockerfileState' | 'contextSubdir'
+> {
+  const key = option(options, 'contextkey') ?? 'context';
+  const dockerfileKey = option(options, 'dockerfilekey');
+  const dockerfile = option(options, 'filename');
+  const contextSubdir = option(options, 'contextsubdir');
+  const given = option(options, key);
+  const upload = given === undefined ? undefined : /^https?:\/\/buildkit-session\/([\w-]+)$/.exec(given)?.[1];
+  let context: ContextSource;
+  if (upload !== undefined) context = { type: 'upload', id: upload };
+  else if (given !== undefined && /^(https?|git|ssh):|^git@|\.git(#|$)|^github\.com\//.test(given)) {
+    context = { type: 'remote', url: given };
+  } else if (inputs.context !== undefined) {
+    context = { type: 'state', state: fromDefinition(inputs.context) };
+  } else context = { type: 'local', name: key };
+  const handed = dockerfileKey === undefined ? inputs.dockerfile : undefined;
+  if (handed !== undefined) {
+    return { context, dockerfile, dockerfileState: fromDefinition(handed), contextSubdir };
+  }
+  const remote = context.type === 'remote' || context.type === 'upload';
+  const dockerfileLocal = dockerfileKey ?? (remote ? undefined : 'dockerfile');
+  return { context, dockerfile, dockerfileLocal, contextSubdir };
+}
+
+function namedInputs(
+  options: Options,
+  inputs: Readonly<Record<string, Definition>>,
+): DockerfileRequest['inputs'] {
+  return Object.fromEntries(
+    Object.entries(inputs).map(([name, definition]) => {
+      const metadata = option(options, `input-metadata:${name}`);
+      const config = metadata === undefined ? undefined : configIn(metadata, name);
+      return [name, { state: fromDefinition(definition), config }];
+    }),
+  );
+}
+
+/** The image config in the metadata that one solve gave and another is handed: JSON with bytes in base64. */
+function configIn(metadata: string, name: string): ImageConfig | undefined {
+  try {
+    const parsed = JSON.parse(metadata) as Record<string, unknown>;
+    const bytes = parsed['containerimage.config'];
+    if (typeof bytes !== 'string') return undefined;
+    return JSON.parse(Buffer.from(bytes, 'base64').toString('utf8')) as ImageConfig;
+  } catch (cause) {
+    throw fail('invalid', 'frontend', `failed to parse input metadata of ${name}`, { cause });
+  }
+}
+
+function resolveMode(mode: string | undefined): boolean {
+  if (mode === undefined || mode === 'default' || mode === 'local') return false;
+  if (mode === 'pull') return true;
+  throw invalid(`invalid image-resolve-mode: ${mode}`);
+}
+
+function networkOf(mode: string | undefined): DockerfileRequest['network'] {
+  if (mode === undefined || mode === 'sandbox' || mode === 'default') return 'default';
+  if (mode === 'host' || mode === 'none') return mode;
+  throw invalid(`invalid netmode ${mode}`);
+}
+
+function hostsOf(text: string | undefined): DockerfileRequest['extraHosts'] {
+  return (text ?? '')
+    .split(',')
+    .filter((field) => field !== '')
+    .map((field) => {
+      const at = field.indexOf('=');
+      if (at < 1) throw invalid(`failed to parse additional hosts: invalid key-value pair ${field}`);
+      const ip = field.slice(at + 1).replace(/^\[(.*)\]$/, '$1');
+      if (isIP(ip) === 0) throw invalid(`failed to parse additional hosts: failed to parse IP ${ip}`);
+      return { host: field.slice(0, at).toLowerCase(), ip };
+    });
+}
+
+function whole(options: Options, name: string): number | undefined {
+  const text = option(options, name);
+  if (text === undefined) return undefined;
+  if (!/^\d{1,15}$/.test(text)) throw invalid(`failed to parse ${name}: ${JSON.stringify(text)}`);
+  return Number(text);
+}
+
+function ulimitsOf(text: string | undefined): DockerfileRequest['ulimits'] {
+  return (text ?? '')
+    .split(',')
+    .filter((field) => field !== '')
+    .map((field) => {
+      const match = /^([a-z]+)=(-?\d+)(?::(-?\d+))?$/.exec(field);
+      if (match === null) throw invalid(`failed to parse ulimit: invalid ulimit argument: ${field}`);
+      const [, name = '', soft = '', hard] = match;
+      return { name, soft: Number(soft), hard: Number(hard ?? soft) };
+    });
+}

@@ -1,0 +1,5 @@
+import type { BridgeFrontend } from './bridge.ts';
+import { dockerfileV0 } from './dockerfile.ts';
+
+/** The frontends that builds may name. */
+export const frontends: Readonly<Record<string, BridgeFrontend>> = { 'dockerfile.v0': dockerfileV0 };

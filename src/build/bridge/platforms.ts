@@ -1,0 +1,88 @@
+/** From what a frontend returned to what exporters take. */
+import { fail } from '../../errors/error.ts';
+import type { PlatformResult } from '../../exporter/types.ts';
+import { formatPlatform, hostPlatform, normalizePlatform } from '../../oci/platform.ts';
+import type { ImageConfig, Platform } from '../../oci/types.ts';
+import type { BridgeResult } from './types.ts';
+
+/**
+ * Solves what is not solved yet and pairs trees with their platforms and image configs, as the metadata
+ * `refs.platforms` and `containerimage.config[/PLATFORM]` say. Throws `invalid` (hop `frontend`) on metadata that does
+ * not fit the trees, and what solving throws.
+ */
+export async function platformResults(result: BridgeResult): Promise<PlatformResult[]> {
+  const platforms = platformsOf(result);
+  const { refs } = result;
+  return Promise.all(
+    platforms.map(async ({ id, platform }) => {
+      if (refs !== undefined && !refs.has(id)) {
+        throw fail('invalid', 'frontend', `failed to find ref for ID ${id}`);
+      }
+      const ref = refs === undefined ? result.ref : refs.get(id);
+      return { platform, ref: await ref?.result(), config: configOf(result, id, platform) };
+    }),
+  );
+}
+
+interface Named {
+  id: string;
+  platform: Platform;
+}
+
+function platformsOf(result: BridgeResult): Named[] {
+  const bytes = result.metadata['refs.platforms'];
+  if (bytes === undefined || bytes.length === 0) {
+    if (result.refs !== undefined && result.refs.size > 1) {
+      throw fail('invalid', 'frontend', 'a result of several refs does not say which platforms they are for');
+    }
+    const only = result.refs?.keys().next().value;
+    const config = jsonOf<Partial<ImageConfig>>(result, 'containerimage.config');
+    const platform =
+      config?.os && config.architecture
+        ? normalizePlatform(config as ImageConfig)
+        : normalizePlatform(hostPlatform());
+    return [{ id: only ?? formatPlatform(platform), platform }];
+  }
+  const list = jsonOf<{ Platforms?: { ID?: string; Platform?: Partial<Platform> }[] }>(
+    result,
+    'refs.platforms',
+  );
+  const named = (list?.Platforms ?? []).map(({ ID, Platform: platform }) => {
+    if (!ID) throw fail('invalid', 'frontend', 'invalid empty platform key for exporter');
+    if (!platform?.os || !platform.architecture) {
+      throw fail('invalid', 'frontend', `invalid platform value of ${ID} for exporter`);
+    }
+    return { id: ID, platform: normalizePlatform(platform as Platform) };
+  });
+  if (named.length === 0) throw fail('invalid', 'frontend', 'invalid empty platforms index for exporter');
+  if (result.refs === undefined && named.length > 1) {
+    throw fail('invalid', 'frontend', 'number of platforms does not match references');
+  }
+  return named;
+}
+
+function configOf(result: BridgeResult, id: string, platform: Platform): ImageConfig {
+  const own = `containerimage.config/${id}`;
+  const config =
+    jsonOf<ImageConfig>(result, own) ?? jsonOf<ImageConfig>(result, 'containerimage.config') ?? undefined;
+  const base = { architecture: platform.architecture, os: platform.os };
+  const variant = platform.variant === undefined ? {} : { variant: platform.variant };
+  const made: ImageConfig = { ...base, ...variant, rootfs: { type: 'layers', diff_ids: [] } };
+  // A config without one takes docker's default path, as an image of plain LLB does.
+  if (config === undefined)
+    return {
+      ...made,
+      config: { Env: ['PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'], WorkingDir: '/' },
+    };
+  return { ...made, ...config, rootfs: { type: 'layers', diff_ids: [] } };
+}
+
+function jsonOf<T>(result: BridgeResult, key: string): T | undefined {
+  const bytes = Object.hasOwn(result.metadata, key) ? result.metadata[key] : undefined;
+  if (bytes === undefined || bytes.length === 0) return undefined;
+  try {
+    return JSON.parse(Buffer.from(bytes).toString('utf8')) as T;
+  } catch (cause) {
+    throw fail('invalid', 'frontend', `the result's metadata ${key} is no JSON`, { cause });
+  }
+}

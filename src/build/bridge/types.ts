@@ -1,0 +1,34 @@
+/** The door of bridge: what a frontend, or a client that is its own frontend, asks of a build and gets from it. */
+import type { Attestation } from '../../pb/moby/buildkit/v1/frontend/gateway_pb.js';
+import type { Definition } from '../../pb/solver/pb/ops_pb.js';
+import type { BridgeRef } from './ref.ts';
+
+/** A solve as BuildKit's API asks for it: of a definition, or of what a frontend makes of its options. */
+export interface BridgeRequest {
+  definition?: Definition;
+  /** `dockerfile.v0` or `gateway.v0`; '' with a definition. */
+  frontend: string;
+  /** The frontend's options, as `docker buildx` and `buildctl --opt` give them. */
+  options: Readonly<Record<string, string>>;
+  /** Trees handed to the frontend, by name. */
+  inputs: Readonly<Record<string, Definition>>;
+  /** Solve at once, and fail if that fails; otherwise trees are solved when they are first needed. */
+  evaluate?: boolean;
+}
+
+/** What a solve gives: one tree or several by name (platforms), and what the frontend says of them. */
+export interface BridgeResult {
+  /** Undefined: the empty tree. Not looked at when there are `refs`. */
+  ref?: BridgeRef;
+  refs?: ReadonlyMap<string, BridgeRef | undefined>;
+  /** `containerimage.config`, `refs.platforms`, `result.json` … */
+  metadata: Readonly<Record<string, Uint8Array>>;
+  /** By the refs' names. */
+  attestations?: Readonly<Record<string, BridgeAttestation[]>>;
+}
+
+export interface BridgeAttestation {
+  /** As it came, but for its ref. */
+  message: Attestation;
+  ref?: BridgeRef;
+}

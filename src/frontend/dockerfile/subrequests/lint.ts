@@ -1,0 +1,68 @@
+import { DrydockError, type SourceLocation } from '../../../errors/error.ts';
+import type { DockerfileRequest, FrontendHost, LintWarning } from '../../types.ts';
+import { dockerfileFrontend } from '../frontend.ts';
+import { type JsonLocation, jsonLocation } from './location.ts';
+
+/** The build checks' findings; also what keeps the Dockerfile from being converted at all. */
+export async function lintAnswer(
+  request: DockerfileRequest,
+  host: FrontendHost,
+  signal: AbortSignal,
+): Promise<Record<string, string>> {
+  const sources = new Sources();
+  let warnings: LintWarning[] = [];
+  let buildError: { message: string; location: JsonLocation } | undefined;
+  try {
+    ({ warnings } = await dockerfileFrontend({ ...request, check: true }, host, signal));
+  } catch (err) {
+    // What is wrong elsewhere (no Dockerfile, no registry) is no finding.
+    if (!(err instanceof DrydockError) || err.source === undefined) throw err;
+    buildError = { message: err.message, location: sources.locate(err.source) };
+  }
+  const found = warnings.map(({ rule, description, url, message, location }) => ({
+    ruleName: rule,
+    description,
+    url,
+    detail: message,
+    location: sources.locate(location),
+  }));
+  const shown = warnings.map(
+    ({ rule, url, message, location }) => `\nWARNING: ${rule} - ${url}\n${message}\n${excerpt(location)}`,
+  );
+  return {
+    'result.json': JSON.stringify({ warnings: found, sources: sources.list, buildError }, undefined, 2),
+    'result.txt': shown.join(''),
+    'result.statuscode': found.length > 0 || buildError !== undefined ? '1' : '0',
+  };
+}
+
+/** The files that findings are in, each once. */
+class Sources {
+  readonly list: { filename: string; data: string; language: string }[] = [];
+
+  locate(location: SourceLocation): JsonLocation {
+    const data = Buffer.from(location.text).toString('base64');
+    let index = this.list.findIndex((each) => each.filename === location.filename && each.data === data);
+    if (index < 0) index = this.list.push({ filename: location.filename, data, language: 'Dockerfile' }) - 1;
+    return { ...(index === 0 ? {} : { sourceIndex: index }), ...jsonLocation(location.ranges) };
+  }
+}
+
+/** The lines of a location with some around them; '' without a line. */
+function excerpt({ filename, text, ranges }: SourceLocation): string {
+  const marked = new Set<number>();
+  for (const { start, end } of ranges) {
+    for (let n = start.line; n <= Math.max(start.line, end.line); n++) marked.add(n);
+  }
+  const lines = text.split('\n');
+  const first = Math.min(...marked);
+  const last = Math.min(Math.max(...marked), lines.length);
+  if (marked.size === 0 || first < 1 || first > lines.length) return '';
+  const around = first === last ? 2 : 1;
+  const out: string[] = [];
+  for (let n = Math.max(1, first - around); n <= Math.min(lines.length, last + around); n++) {
+    out.push(` ${String(n).padStart(3)} | ${marked.has(n) ? '>>>' : '   '} ${lines[n - 1] ?? ''}`);
+  }
+  const rule = '--------------------';
+  return `${filename}:${first}\n${rule}\n${out.join('\n')}\n${rule}\n`;
+}

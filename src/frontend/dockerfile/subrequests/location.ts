@@ -1,0 +1,20 @@
+import type { SourceRange } from '../../../errors/error.ts';
+
+/** A place as the answers' JSON has it: LLB's `pb.Location`, zeros left out as Go leaves them out. */
+export interface JsonLocation {
+  sourceIndex?: number;
+  ranges: { start: JsonPosition; end: JsonPosition }[];
+}
+
+interface JsonPosition {
+  line?: number;
+  character?: number;
+}
+
+export function jsonLocation(ranges: readonly SourceRange[]): JsonLocation {
+  return { ranges: ranges.map(({ start, end }) => ({ start: position(start), end: position(end) })) };
+}
+
+function position({ line, character }: SourceRange['start']): JsonPosition {
+  return { ...(line === 0 ? {} : { line }), ...(character === 0 ? {} : { character }) };
+}

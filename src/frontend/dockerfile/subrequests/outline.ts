@@ -1,0 +1,213 @@
+import { fail } from '../../../errors/error.ts';
+import { hostPlatform } from '../../../oci/platform.ts';
+import type { DockerfileRequest } from '../../types.ts';
+import type { ArgInstruction, Dockerfile, Stage } from '../ast.ts';
+import { globalArgValues, own, platformArgValues } from '../convert/args.ts';
+import { expandWord } from '../expand/expand.ts';
+import { didYouMean } from '../parse/suggest.ts';
+import { type JsonLocation, jsonLocation } from './location.ts';
+import { table } from './table.ts';
+
+interface Arg {
+  name: string;
+  description?: string;
+  value?: string;
+  location: JsonLocation;
+}
+
+interface Mounted {
+  name: string;
+  required?: boolean;
+  location: JsonLocation;
+}
+
+/**
+ * What the target can be given: build args, secrets and ssh agents of it and of the stages it needs. Bases are not
+ * looked up. Throws `not-found` for a target that there is not.
+ */
+export function outlineAnswer(file: Dockerfile, request: DockerfileRequest): Record<string, string> {
+  const target = targetOf(file, request.target);
+  const stages = neededBy(file, target);
+  const args = argsOf(file, stages, request, target.name);
+  const secrets = mountsOf(stages, 'secret');
+  const ssh = mountsOf(stages, 'ssh');
+  const outline = {
+    name: target.name || undefined,
+    description: target.description || undefined,
+    args,
+    secrets,
+    ssh,
+    sources: [Buffer.from(file.text).toString('base64')],
+  };
+  return {
+    'result.json': JSON.stringify(
+      outline,
+      (_, value: unknown) => (Array.isArray(value) && value.length === 0 ? undefined : value),
+      2,
+    ),
+    'result.txt': textOf(target, args, secrets, ssh),
+  };
+}
+
+function targetOf(file: Dockerfile, wanted: string | undefined): Stage {
+  const { stages } = file;
+  const name = wanted?.toLowerCase() ?? '';
+  const found =
+    name === ''
+      ? stages.at(-1)
+      : (stages.findLast((stage) => stage.name === name) ??
+        (/^\d+$/.test(name) ? stages[Number(name)] : undefined));
+  if (found !== undefined) return found;
+  const names = stages.map((stage) => stage.name).filter((each) => each !== '');
+  throw fail(
+    'not-found',
+    'dockerfile',
+    `target stage ${JSON.stringify(wanted)} could not be found${didYouMean(wanted ?? '', names, false)}`,
+  );
+}
+
+/** The stage and all it is built on or copies from, in the order of the file. */
+function neededBy(file: Dockerfile, target: Stage): Stage[] {
+  const { stages } = file;
+  const found = new Set([target]);
+  const byName = (name: string | undefined, user: Stage): Stage | undefined => {
+    if (name === undefined) return undefined;
+    if (/^\d+$/.test(name)) return stages[Number(name)];
+    const before = stages.slice(0, stages.indexOf(user));
+    return before.findLast((stage) => stage.name !== '' && stage.name === name.toLowerCase());
+  };
+  for (const stage of found) {
+    const names = stage.instructions.flatMap((instruction) => {
+      if (instruction.kind === 'COPY') return [instruction.flags.from];
+      return instruction.kind === 'RUN' ? instruction.mounts.map(({ from }) => from) : [];
+    });
+    for (const name of [stage.base, ...names]) {
+      const other = byName(name, stage);
+      if (other !== undefined) found.add(other);
+    }
+  }
+  return stages.filter((stage) => found.has(stage));
+}
+
+type ArgOf = ArgInstruction['args'][number];
+
+function argsOf(
+  file: Dockerfile,
+  stages: readonly Stage[],
+  request: DockerfileRequest,
+  targetName: string,
+): Arg[] {
+  const { buildArgs } = request;
+  const host = hostPlatform();
+  const builtIn = platformArgValues(host, request.platforms[0] ?? host, targetName, buildArgs);
+  const values = globalArgValues(file, builtIn, buildArgs);
+  const escapeMark = file.directives.escape;
+  const globals = new Map<string, ArgOf>();
+  for (const { args } of file.globalArgs) for (const arg of args) globals.set(arg.name, arg);
+  const used = new Set<string>();
+  const use = (name: string): void => {
+    const arg = globals.get(name);
+    if (arg === undefined || used.has(name)) return;
+    used.add(name);
+    usedIn(arg.default ?? '', escapeMark, use);
+  };
+  const list: Arg[] = [];
+  const add = (arg: ArgOf, value: string | undefined) =>
+    list.push({
+      name: arg.name,
+      description: arg.description || undefined,
+      value: value || undefined,
+      location: jsonLocation([arg.range]),
+    });
+  for (const stage of stages) {
+    usedIn(stage.base, escapeMark, use);
+    usedIn(stage.platform ?? '', escapeMark, use);
+    const env = new Map<string, string>();
+    for (const instruction of stage.instructions) {
+      if (instruction.kind !== 'ARG') continue;
+      for (const arg of instruction.args) {
+        const given = own(buildArgs, arg.name);
+        if (given === undefined && arg.default === undefined && values.has(arg.name)) {
+          // It brings the global one into the stage, and that is the parameter.
+          use(arg.name);
+          env.set(arg.name, values.get(arg.name) ?? '');
+          continue;
+        }
+        const value =
+          given ??
+          (arg.default === undefined
+            ? undefined
+            : expandWord(arg.default, (name) => env.get(name), { escape: escapeMark }).value);
+        if (value !== undefined) env.set(arg.name, value);
+        if (!list.some(({ name }) => name === arg.name)) add(arg, value);
+      }
+    }
+  }
+  for (const name of used) {
+    const arg = globals.get(name);
+    if (arg !== undefined && !list.some((each) => each.name === name)) add(arg, values.get(name));
+  }
+  return list.sort(byLine);
+}
+
+/** Tells of each variable that a word names. */
+function usedIn(word: string, mark: '\\' | '`', tell: (name: string) => void): void {
+  try {
+    expandWord(
+      word,
+      (name) => {
+        tell(name);
+        return undefined;
+      },
+      { escape: mark },
+    );
+  } catch {
+    // `${NAME:?}` without a value: the build says so.
+  }
+}
+
+function mountsOf(stages: readonly Stage[], type: 'secret' | 'ssh'): Mounted[] {
+  const list: Mounted[] = [];
+  for (const { instructions } of stages) {
+    for (const instruction of instructions) {
+      if (instruction.kind !== 'RUN') continue;
+      for (const mount of instruction.mounts) {
+        if (mount.type !== type) continue;
+        const name = mount.id ?? (type === 'ssh' ? 'default' : (mount.target?.split('/').at(-1) ?? ''));
+        if (name === '' || list.some((each) => each.name === name)) continue;
+        list.push({
+          name,
+          required: mount.required || undefined,
+          location: jsonLocation([instruction.range]),
+        });
+      }
+    }
+  }
+  return list.sort(byLine);
+}
+
+function byLine(a: { location: JsonLocation }, b: { location: JsonLocation }): number {
+  const line = ({ ranges }: JsonLocation) => ranges[0]?.start.line ?? 0;
+  return line(a.location) - line(b.location);
+}
+
+function textOf(target: Stage, args: Arg[], secrets: Mounted[], ssh: Mounted[]): string {
+  const parts: string[] = [];
+  if (target.name !== '' || target.description) {
+    const rows = [['TARGET:', target.name || '(default)']];
+    if (target.description) rows.push(['DESCRIPTION:', target.description]);
+    parts.push(table(rows, 1));
+  }
+  if (args.length > 0) {
+    const rows = args.map(({ name, value = '', description = '' }) => [name, value, description]);
+    parts.push(table([['BUILD ARG', 'VALUE', 'DESCRIPTION'], ...rows], 3));
+  }
+  const mounted = (title: string, list: Mounted[]) => {
+    if (list.length === 0) return;
+    const rows = list.map(({ name, required }) => [name, required ? 'true' : '']);
+    parts.push(table([[title, 'REQUIRED'], ...rows], 3));
+  };
+  mounted('SECRET', secrets);
+  mounted('SSH', ssh);
+  return parts.map((part) => `${part}\n`).join('');
+}
