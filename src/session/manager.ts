@@ -10,6 +10,7 @@ import { ConnectedSession } from './client-session.ts';
 import { GrpcChannel } from './grpc/channel.ts';
 import { withHead } from './grpc/headed-stream.ts';
 import { plainSessionId, readSessionInfo } from './headers.ts';
+import { type HealthOptions, healthMethod, watchHealth } from './health.ts';
 import type { ClientSession } from './types.ts';
 
 export interface SessionManagerOptions {
@@ -17,6 +18,8 @@ export interface SessionManagerOptions {
   helloMs?: number;
   /** While something is asked of a client: how often to see whether it is still there, ms. */
   pingMs?: number;
+  /** Of clients that serve health checks. */
+  health?: Partial<HealthOptions>;
   log?: (level: 'debug' | 'warn', message: string, fields?: Record<string, unknown>) => void;
 }
 
@@ -122,6 +125,7 @@ export class SessionManager {
     const { helloMs = 5_000, pingMs } = this.#options;
     const channel = new GrpcChannel(stream, { helloMs, ...(pingMs && { pingMs }) });
     const session = new ConnectedSession(info, channel, owner);
+    if (info.methods.has(healthMethod.toLowerCase())) watchHealth(channel, this.#options.health);
     this.#sessions.set(info.id, session);
     this.#gone.delete(info.id);
     this.#options.log?.('debug', 'session opened', { session: info.id, name: info.name });

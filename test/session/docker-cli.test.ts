@@ -33,6 +33,7 @@ let server: Server;
 let manager: SessionManager;
 /** What the server does instead of building; its error is the build's. */
 let work: (session: ClientSession, query: URLSearchParams) => Promise<void>;
+let upgradeAfterMs = 0;
 const clients = new Set<ChildProcess>();
 const signal = new AbortController().signal;
 beforeEach(async () => {
@@ -58,7 +59,9 @@ beforeEach(async () => {
       response.end(`${JSON.stringify({ errorDetail: { message }, error: message })}\r\n`);
     }
   });
-  server.on('upgrade', (request, socket, head) => manager.upgrade(request, socket, head));
+  server.on('upgrade', (request, socket, head) => {
+    setTimeout(() => manager.upgrade(request, socket, head), upgradeAfterMs);
+  });
   await new Promise<void>((resolve) => server.listen(join(dir, 'docker.sock'), resolve));
 });
 afterEach(() => {
@@ -262,7 +265,18 @@ test('a client without a destination for outputs says so', async () => {
   expect((await build()).err).toContain('it takes no files');
 });
 
-test('a file that the client may not read is named', async () => {
+test('a client whose build fails before its session is open is let go', async () => {
+  writeFileSync(path('app/Dockerfile'), '');
+  upgradeAfterMs = 500;
+  work = async () => {
+    throw new Error('this build is refused');
+  };
+  // It opens the session after all and waits for its end.
+  expect((await build()).err).toContain('this build is refused');
+  upgradeAfterMs = 0;
+});
+
+test('a folder that the client does not offer is named', async () => {
   writeFileSync(path('app/Dockerfile'), '');
   work = async (session) => void (await sync(session, 'context', 'nothing'));
   expect((await build()).err).toContain('the client offers no folder named "nothing"');

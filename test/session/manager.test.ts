@@ -230,6 +230,33 @@ test('a connection on which nobody answers is idle: that matters once something 
   });
 });
 
+test('a client that serves health checks is asked, and let go when it stops answering well', async () => {
+  const check = '/grpc.health.v1.Health/Check';
+  const quick = new SessionManager({ health: { everyMs: 5, timeoutMs: 50 } });
+  open.push(quick);
+  let healthy = true;
+  let asked = 0;
+  const peer = client({
+    handlers: {
+      [check]: async (call) => {
+        asked++;
+        if (!healthy) throw new Error('stopped');
+        for await (const _ of call.messages) return call.send(Buffer.from([0x08, 0x01]));
+      },
+    },
+  });
+  const session = join(quick, peer);
+  while (asked < 4) await new Promise((resolve) => setTimeout(resolve, 5));
+  expect(session.closed.aborted).toBe(false);
+  healthy = false;
+  await closed(session.closed);
+  // One that is silent is let go as well.
+  const silent = client({
+    handlers: { [check]: ({ stream }) => new Promise((resolve) => stream.once('close', resolve)) },
+  });
+  await closed(join(quick, silent).closed);
+});
+
 test('what is not HTTP/2 ends the session', async () => {
   const [ours, theirs] = duplexPair();
   const session = manager.accept(ours, client({ id: 'rude' }).headers);
