@@ -5,6 +5,7 @@
 import { errnoCode, fail } from '../errors/error.ts';
 import { followPatterns } from './follow.ts';
 import { takeGlance } from './glance.ts';
+import { hasWildcard, splitWildcards } from './glob.ts';
 import { IgnoreMatcher, type MatchState } from './ignore.ts';
 import { readHost } from './layers-view.ts';
 import { compareNames, dirName, joinPath } from './paths.ts';
@@ -29,6 +30,8 @@ export class FolderView implements FsView {
   readonly #root: Child;
   readonly #children = new Map<string, Map<string, Child>>();
   readonly #shown = new Map<string, boolean>();
+  /** Folders that wildcards look in; they are there even if nothing in them matches. */
+  readonly #searched: ReadonlySet<string>;
 
   /** Throws `not-found` / `invalid` (hop `context`) when the folder is none. */
   constructor(spec: FolderSpec) {
@@ -44,6 +47,7 @@ export class FolderView implements FsView {
     if (spec.rootOwned) entry.mode = 0o755;
     this.#root = { entry, selected: true };
     const follow = spec.followPaths && followPatterns(spec.dir, spec.followPaths);
+    this.#searched = new Set(follow?.filter(hasWildcard).map((path) => splitWildcards(path).base));
     const includes = [...(spec.includes ?? []), ...(follow ?? [])];
     if (includes.length > 0) this.#includes = new IgnoreMatcher(includes);
     if (spec.excludes !== undefined && spec.excludes.length > 0) {
@@ -137,6 +141,7 @@ export class FolderView implements FsView {
     if (child.selected) return true;
     if (child.entry.type !== 'dir') return false;
     const { path } = child.entry;
+    if (this.#searched.has(path) && child.exclude?.matched !== true) return true;
     let shown = this.#shown.get(path);
     if (shown === undefined) {
       shown = false;

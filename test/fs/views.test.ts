@@ -128,6 +128,11 @@ describe('a build context', () => {
       ['/Dockerfile', '/link', '/src', '/src/lib', '/src/lib/a.ts'],
     ],
     ['a follow-path that is not there selects nothing', { followPaths: ['nope'] }, []],
+    [
+      'a folder that a wildcard looks in is there, even if nothing matches',
+      { followPaths: ['src/lib/*.zig', 'docs/*.zig'], excludes: ['docs'] },
+      ['/src', '/src/lib'],
+    ],
     ['nothing matches', { includes: ['*.zig'] }, []],
   ])('%s', (_, filter, expected) => {
     using tmp = scratch();
