@@ -18,6 +18,8 @@ export interface InProcessOptions {
   secrets?: SecretSource[];
   ssh?: SshSource[];
   credentials?: CredentialSource;
+  /** Where helper processes keep their sockets: a folder that is swept when this process dies. Default: the system's. */
+  runDir?: string;
 }
 
 export interface InProcessSession extends Session {
@@ -29,7 +31,7 @@ export interface InProcessSession extends Session {
 export function inProcessSession(options: InProcessOptions): InProcessSession {
   const uploads = new Map(Object.entries(options.uploads ?? {}));
   const secrets = new Map((options.secrets ?? []).map((source) => [source.id, source]));
-  const agents = new SshAgents(options.ssh ?? []);
+  const agents = new SshAgents(options.ssh ?? [], options.runDir);
   return {
     id: randomUUID(),
     async local(name) {

@@ -25,7 +25,11 @@ export class SshAgents {
   readonly #sources: Map<string, SshSource>;
   readonly #agents = new Map<string, Promise<Agent>>();
 
-  constructor(sources: readonly SshSource[]) {
+  readonly #runDir: string | undefined;
+
+  /** `runDir`: where to keep sockets; default the system's temp folder. */
+  constructor(sources: readonly SshSource[], runDir?: string) {
+    this.#runDir = runDir;
     this.#sources = new Map(sources.map((source) => [source.id, source]));
   }
 
@@ -35,7 +39,7 @@ export class SshAgents {
     if (source === undefined) return undefined;
     let agent = this.#agents.get(source.id);
     if (agent === undefined) {
-      agent = openAgent(source);
+      agent = openAgent(source, this.#runDir);
       this.#agents.set(source.id, agent);
     }
     const { socket } = await agent;
@@ -49,7 +53,7 @@ export class SshAgents {
   }
 }
 
-async function openAgent({ id, paths }: SshSource): Promise<Agent> {
+async function openAgent({ id, paths }: SshSource, runDir: string | undefined): Promise<Agent> {
   const own = process.env.SSH_AUTH_SOCK;
   const first = paths[0] ?? own;
   if (first === undefined) {
@@ -67,14 +71,20 @@ async function openAgent({ id, paths }: SshSource): Promise<Agent> {
     if (paths.length > 1) throw fail('invalid', 'client', `ssh ${id}: only one socket may be given`);
     return { socket: first, stop: async () => {} };
   }
-  return startAgent(id, paths);
+  return startAgent(id, paths, runDir);
 }
 
-async function startAgent(id: string, keys: readonly string[]): Promise<Agent> {
-  const folder = await mkdtemp(join(tmpdir(), 'drydock-ssh-'));
+/** Longest path of a unix socket, less what is added to a run folder. */
+const maxRunDir = 107 - '/drydock-ssh-XXXXXX/agent.sock.1234567890'.length;
+
+async function startAgent(id: string, keys: readonly string[], runDir: string | undefined): Promise<Agent> {
+  const parent = runDir !== undefined && runDir.length <= maxRunDir ? runDir : tmpdir();
+  const folder = await mkdtemp(join(parent, 'drydock-ssh-'));
   const socket = join(folder, 'agent.sock');
-  // -D keeps it our child, so that it ends with us.
-  const child = spawn('ssh-agent', ['-D', '-a', socket], { stdio: 'ignore' });
+  // -D keeps it our child; setpriv has the kernel end it should we be killed.
+  const child = spawn('setpriv', ['--pdeathsig', 'KILL', 'ssh-agent', '-D', '-a', socket], {
+    stdio: 'ignore',
+  });
   const stop = async () => {
     child.kill();
     await rm(folder, { recursive: true, force: true });

@@ -11,6 +11,7 @@ import { chooseContext, namedContexts } from '../build/context.ts';
 import { buildFlags, withoutEffect } from '../build/flags.ts';
 import { parseOutputs } from '../build/outputs.ts';
 import { checkReport, warningSummary } from '../build/report.ts';
+import { checkSources } from '../build/sources.ts';
 import { buildArgs, extraHost, keyValues, resolveHosts, secret, ssh, ulimit } from '../build/values.ts';
 import { type CommandContext, command } from '../command.ts';
 import { splitCsv } from '../csv.ts';
@@ -42,14 +43,18 @@ export default command({
       outputs: outputs.map(({ spec }) => spec),
     };
     if (mode !== 'quiet' && mode !== 'rawjson') tellWithoutEffect(flags, ctx);
+    const secrets = flags.secret.map((text) => secret(text, ctx.env));
+    const agents = flags.ssh.map(ssh);
+    checkSources(secrets, agents, ctx.env);
+    const engine = await ctx.engine();
     const session = inProcessSession({
       locals: { ...choice.locals, ...named.locals },
       uploads: choice.uploads,
-      secrets: flags.secret.map((text) => secret(text, ctx.env)),
-      ssh: flags.ssh.map(ssh),
+      secrets,
+      ssh: agents,
       credentials: dockerConfigCredentials(ctx.env),
+      runDir: engine.store.runDir,
     });
-    const engine = await ctx.engine();
     const printer = createPrinter(mode, ctx.stderr);
     let result: BuildResult;
     try {

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { digestOf } from '../../../src/oci/digest.ts';
 import { alpine, amd64, arm64, convert } from './fake-host.ts';
 
 const range = (line: number) => expect.objectContaining({ start: expect.objectContaining({ line }) });
@@ -191,7 +192,11 @@ describe('named contexts', () => {
         'FROM scratch\nCOPY --from=x / /\n',
         { namedContexts: { x: value } },
         {
-          images: { [`docker.io/library/x@${digest}`]: {} },
+          images: {
+            [`docker.io/library/x@${digest}`]: {},
+            'docker.io/library/x:v1': {},
+            'docker.io/library/x:latest': {},
+          },
         },
       );
     const source = (await get('https://h/r.git#v1:sub')).op(/^\[context x\] load git/, 'source');
@@ -204,7 +209,17 @@ describe('named contexts', () => {
       identifier: `oci-layout://docker.io/library/x@${digest}`,
       attrs: { 'oci.store': 'store' },
     });
-    await expect(get('oci-layout://store')).rejects.toThrow('has no digest');
+    // A tag, or none for the latest, is pinned to what it names now.
+    for (const [value, ref] of [
+      ['oci-layout://store:v1', 'docker.io/library/x:v1'],
+      ['oci-layout://store', 'docker.io/library/x:latest'],
+    ] as const) {
+      const pinned = (await get(value)).op(/OCI load/, 'source');
+      expect(pinned).toMatchObject({
+        identifier: `oci-layout://docker.io/library/x@${digestOf(ref)}`,
+        attrs: { 'oci.store': 'store' },
+      });
+    }
     await expect(get('ftp://x')).rejects.toThrow('named context x: unsupported context source "ftp://x"');
   });
 });

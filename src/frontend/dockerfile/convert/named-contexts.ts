@@ -90,7 +90,7 @@ async function loadContext(
     return { state: http(value, { filename: 'context', name: `[context ${label}] ${value}`, platform }) };
   }
   throw fail('invalid', 'context', `unsupported context source ${JSON.stringify(value)}`, {
-    hint: 'Use a folder, a git or http(s) URL, docker-image://REF or oci-layout://STORE@sha256:DIGEST.',
+    hint: 'Use a folder, a git or http(s) URL, docker-image://REF or oci-layout://STORE[:TAG|@sha256:DIGEST].',
   });
 }
 
@@ -124,18 +124,20 @@ async function loadLayout(
   load: Load,
 ): Promise<LoadedContext> {
   const spec = load.value.replace(/^oci-layout:(\/\/)?/, '');
-  const match = /^(.+?)(?::[\w][\w.-]*)?@(sha256:[0-9a-f]{64})$/.exec(spec);
-  if (match === null) {
-    throw fail('invalid', 'context', `oci-layout reference ${JSON.stringify(spec)} has no digest`);
-  }
-  const [, store = '', digest = ''] = match;
-  const ref = `${normalizeName(load.key).replace(/:[^/:@]*$/, '')}@${digest}`;
-  const resolved = await host.resolveImage(ref, {
+  const match = /^(.+?)(:[\w][\w.-]*)?(?:@(sha256:[0-9a-f]{64}))?$/.exec(spec);
+  if (match === null)
+    throw fail('invalid', 'context', `invalid oci-layout reference ${JSON.stringify(spec)}`);
+  const [, store = '', tag = ':latest', digest] = match;
+  const name = normalizeName(load.key).replace(/:[^/:@]*$/, '');
+  const wanted = digest === undefined ? `${name}${tag}` : `${name}@${digest}`;
+  const resolved = await host.resolveImage(wanted, {
     platform: load.platform,
     pull: request.pull,
-    logName: `[context ${load.label}] load metadata for ${ref}`,
+    logName: `[context ${load.label}] load metadata for ${wanted}`,
     ociLayoutStore: store,
   });
+  // A tag may move, a digest does not.
+  const ref = `${name}@${digest ?? resolved.digest}`;
   const state = ociLayout(ref, {
     store,
     name: `[context ${load.label}] OCI load from client`,

@@ -1,0 +1,30 @@
+/** What `--secret` and `--ssh` name, looked at before any work is done: a mistyped path is said at once. */
+import { statSync } from 'node:fs';
+import { fail } from '../../errors/error.ts';
+import type { SecretSource } from '../../session/in-process.ts';
+import type { SshSource } from '../../session/ssh-agent.ts';
+
+/** Throws `not-found` or `invalid` (hop `client`) when a file or an agent is not there. */
+export function checkSources(
+  secrets: readonly SecretSource[],
+  ssh: readonly SshSource[],
+  env: NodeJS.ProcessEnv,
+): void {
+  for (const source of secrets) {
+    if ('file' in source) requirePath(source.file, `--secret id=${source.id}`);
+  }
+  for (const { id, paths } of ssh) {
+    for (const path of paths) requirePath(path, `--ssh ${id}`);
+    if (paths.length > 0 || env.SSH_AUTH_SOCK) continue;
+    throw fail('invalid', 'client', `--ssh ${id}: there is no agent: SSH_AUTH_SOCK is not set`, {
+      hint: `Start an agent (\`eval $(ssh-agent) && ssh-add\`), or name a key with --ssh ${id}=PATH.`,
+    });
+  }
+}
+
+function requirePath(path: string, flag: string): void {
+  if (statSync(path, { throwIfNoEntry: false }) !== undefined) return;
+  throw fail('not-found', 'client', `${flag}: ${path}: no such file`, {
+    hint: 'Paths are relative to the current folder.',
+  });
+}

@@ -1,0 +1,187 @@
+/** The commands around images, through the real command and real registries. */
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { Cli } from '../kit/cli.ts';
+import { startRegistry, type TestRegistry } from '../kit/registry.ts';
+
+let cli: Cli;
+
+beforeAll(async () => {
+  cli = new Cli();
+  await cli.makeBase();
+});
+afterAll(() => cli?.close());
+
+describe('images', () => {
+  test('images, tag, inspect, rmi', async () => {
+    await cli.ok(['tag', 'base', 'other:v1']);
+    const { stdout } = await cli.ok(['images']);
+    const lines = stdout
+      .trim()
+      .split('\n')
+      .map((line) => line.split(/\s{2,}/));
+    expect(lines[0]).toEqual(['REPOSITORY', 'TAG', 'IMAGE ID', 'CREATED', 'SIZE']);
+    const id = lines[1]?.[2];
+    expect(lines.slice(1).map(([name, tag, image]) => [name, tag, image])).toEqual([
+      ['base', 'latest', id],
+      ['other', 'v1', id],
+    ]);
+    const [base, other] = JSON.parse((await cli.ok(['inspect', 'base', 'other:v1'])).stdout);
+    expect(base.Id).toBe(other.Id);
+    expect(base).toMatchObject({ Os: 'linux', RepoTags: ['base:latest', 'other:v1'] });
+    expect((await cli.ok(['rmi', 'other:v1'])).stdout).toBe('Untagged: other:v1\n');
+    const { code, stderr } = await cli.run(['rmi', 'other:v1']);
+    expect([code, stderr]).toEqual([1, expect.stringMatching(/no such image.*other:v1/i)]);
+    expect((await cli.run(['rmi', '-f', 'other:v1'])).code).toBe(0);
+    expect((await cli.run(['inspect', 'none'])).code).toBe(1);
+  });
+
+  test('save and load: to a file and through pipes', async () => {
+    const file = join(cli.dir, 'base.tar');
+    await cli.ok(['tag', 'base', 'saved:1']);
+    await cli.ok(['save', '-o', file, 'saved:1']);
+    const before = await cli.inspect<{ Id: string }>('saved:1');
+    const env = { DRYDOCK_ROOT: join(cli.dir, 'second') };
+    expect((await cli.ok(['load', '-i', file], { env })).stdout).toBe('Loaded image: saved:1\n');
+    expect(JSON.parse((await cli.ok(['inspect', 'saved:1'], { env })).stdout)[0].Id).toBe(before.Id);
+    await cli.ok(['rmi', 'saved:1'], { env });
+    const piped = await cli.ok(['load'], { env, input: readFileSync(file) });
+    expect(piped.stdout).toBe('Loaded image: saved:1\n');
+    const broken = await cli.run(['load'], { env, input: readFileSync(file).subarray(0, 5000) });
+    expect(broken.code).toBe(1);
+    expect(broken.stderr).toMatch(/^ERROR: /);
+    expect((await cli.ok(['doctor', '--verify'], { env })).stdout).toContain('all is well');
+    // What is half written never has the name.
+    const none = await cli.run(['save', '-o', join(cli.dir, 'none.tar'), 'no-such-image']);
+    expect(none.code).toBe(1);
+    expect(() => readFileSync(join(cli.dir, 'none.tar'))).toThrow('ENOENT');
+  });
+
+  test('du and prune', async () => {
+    const dir = cli.files('pruned', {
+      Dockerfile: 'FROM base\nRUN --mount=type=cache,target=/c echo > /c/f\n',
+    });
+    await cli.ok(['build', '-q', '-o', 'type=cacheonly', dir]);
+    const du = (await cli.ok(['du'])).stdout;
+    expect(du).toMatch(/^ID +RECLAIMABLE +SIZE +LAST USED +DESCRIPTION\n/);
+    expect(du).toContain('RUN --mount=type=cache,target=/c echo > /c/f');
+    expect(du).toContain('cache mount');
+    const some = await cli.ok(['prune', '--filter', 'type=exec.cachemount']);
+    expect(some.stdout).toMatch(/cache mount[\s\S]*Total reclaimed space: /);
+    await cli.ok(['prune', '--all']);
+    expect((await cli.ok(['du'])).stdout).toMatch(/^ID.*\nShared:\s+0B\nReclaimable:\s+0B\nTotal:\s+0B\n$/);
+    // The image is not cache.
+    expect((await cli.ok(['images', '-q', 'base'])).stdout).toMatch(/^\w{12}\n$/);
+    const { code, stderr } = await cli.run(['prune', '--filter', 'colour=red']);
+    expect([code, stderr]).toEqual([1, expect.stringContaining('Filters: until=')]);
+  });
+});
+
+describe('registries', () => {
+  const account = { username: 'ann', password: 'pa:ss word' };
+  const auth = Buffer.from(`${account.username}:${account.password}`).toString('base64');
+  const configured = (name: string, config: object) => {
+    const dir = join(cli.dir, name);
+    mkdirSync(dir, { recursive: true });
+    writeFileSync(join(dir, 'config.json'), JSON.stringify(config));
+    return { DOCKER_CONFIG: dir };
+  };
+
+  async function roundTrip(registry: TestRegistry, env: Record<string, string>): Promise<void> {
+    const name = `${registry.host}/team/app:v1`;
+    await cli.ok(['tag', 'base', name]);
+    const push = await cli.ok(['push', name], { env });
+    const digest = /digest: (sha256:\w{64})/.exec(push.stdout)?.[1] ?? '';
+    await cli.ok(['rmi', name]);
+    const other = { ...env, DRYDOCK_ROOT: join(cli.dir, 'puller') };
+    const pull = await cli.ok(['pull', name], { env: other });
+    expect(pull.stdout).toContain(`Digest: ${digest}\nStatus: Pulled ${name}\n`);
+    expect((await cli.ok(['pull', name], { env: other })).stdout).toContain('Image is up to date');
+    // By digest, as a base, and pushed by the build itself.
+    const repository = name.replace(':v1', '');
+    const dir = cli.files('from-registry', { Dockerfile: `FROM ${repository}@${digest}\nRUN echo > /new\n` });
+    await cli.ok(['build', '-q', '--push', '-t', `${repository}:v2`, dir], { env: other });
+    await cli.ok(['pull', '-q', `${repository}:v2`], { env });
+    await cli.ok(['rmi', `${repository}:v2`]);
+    rmSync(other.DRYDOCK_ROOT, { recursive: true, force: true });
+  }
+
+  test('open, on localhost, over plain http', async () => {
+    const registry = await startRegistry();
+    try {
+      await roundTrip(registry, {});
+      const { code, stderr } = await cli.run(['pull', `${registry.host}/none:x`]);
+      expect(code).toBe(1);
+      expect(stderr).toContain(`${registry.host}/none`);
+      expect(stderr).toContain('404');
+    } finally {
+      await registry.stop();
+    }
+  });
+
+  test('basic auth, from config.json', async () => {
+    const registry = await startRegistry({ basic: account });
+    try {
+      await roundTrip(registry, configured('basic', { auths: { [registry.host]: { auth } } }));
+      const { code, stderr } = await cli.run(['pull', `${registry.host}/team/app:v1`]);
+      expect(code).toBe(1);
+      expect(stderr).toContain('401');
+      expect(stderr).toContain('docker login');
+    } finally {
+      await registry.stop();
+    }
+  });
+
+  test('token auth, from a credential helper', async () => {
+    const registry = await startRegistry({ token: account });
+    try {
+      const bin = cli.files('helpers', {});
+      const answer = JSON.stringify({ Username: account.username, Secret: account.password });
+      writeFileSync(join(bin, 'docker-credential-e2e'), `#!/bin/sh\ncat >/dev/null\necho '${answer}'\n`, {
+        mode: 0o755,
+      });
+      const env = configured('helper', { credHelpers: { [registry.host]: 'e2e' } });
+      await roundTrip(registry, { ...env, PATH: `${bin}:${process.env.PATH}` });
+      const { code, stderr } = await cli.run(['push', 'base', `${registry.host}/team/app:v3`]);
+      expect(code).toBe(1);
+      expect(stderr).toMatch(/40[13]/);
+    } finally {
+      await registry.stop();
+    }
+  });
+});
+
+describe('the command itself', () => {
+  test('doctor names what is there, and what is broken', async () => {
+    const { stdout } = await cli.ok(['doctor']);
+    for (const name of ['runc', 'overlayfs', 'git', 'user namespaces', 'store']) {
+      expect(stdout).toMatch(new RegExp(`^ok +${name} `, 'm'));
+    }
+    const lacking = await cli.run(['doctor'], { env: { PATH: '/nowhere' } });
+    expect(lacking.code).toBe(1);
+    expect(lacking.stdout).toMatch(/^LACK +git +not installed\n +.*apt-get install git/m);
+  });
+
+  test('doctor --verify finds a blob that has changed', async () => {
+    const env = { DRYDOCK_ROOT: join(cli.dir, 'rotten') };
+    const file = join(cli.dir, 'rotten.tar');
+    await cli.ok(['save', '-o', file, 'base']);
+    await cli.ok(['load', '-q', '-i', file], { env });
+    const id = JSON.parse((await cli.ok(['inspect', 'base'], { env })).stdout)[0].Id.slice('sha256:'.length);
+    const blob = join(env.DRYDOCK_ROOT, 'blobs/sha256', id.slice(0, 2), id);
+    writeFileSync(blob, readFileSync(blob, 'utf8').replace('linux', 'Linux'));
+    const { code, stdout } = await cli.run(['doctor', '--verify'], { env });
+    expect(code).toBe(1);
+    expect(stdout).toMatch(new RegExp(`^BAD .*${id}`, 'm'));
+  });
+
+  test('help, version, mistakes', async () => {
+    expect((await cli.ok(['--version'])).stdout).toMatch(/^drydock \d+\.\d+\.\d+/);
+    expect((await cli.ok(['--help'])).stdout).toContain('prune');
+    expect((await cli.ok(['build', '--help'])).stdout).toMatch(/--build-arg NAME\[=VALUE\]/);
+    const { code, stderr } = await cli.run(['biuld', '.']);
+    expect([code, stderr]).toEqual([1, expect.stringContaining('Did you mean `drydock build`?')]);
+    expect((await cli.run(['rmi'])).code).toBe(1);
+  });
+});
