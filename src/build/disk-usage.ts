@@ -46,8 +46,8 @@ export interface CacheMountStore {
   remove(id: string): Promise<number>;
 }
 
-/** What clients have sent of their folders; neither snapshots nor records. */
-export interface SyncFolderStore {
+/** Folders that sources keep for the next time (clients' folders, git mirrors); neither snapshots nor records. */
+export interface SourceFolderStore {
   list(): Promise<
     { id: string; description: string; size: number; createdAt: number; lastUsedAt: number; inUse: boolean }[]
   >;
@@ -58,10 +58,11 @@ export interface UsageDeps {
   store: Store;
   cache: Cache;
   cacheMounts: CacheMountStore;
-  syncFolders: SyncFolderStore;
+  syncFolders: SourceFolderStore;
+  gitMirrors: SourceFolderStore;
 }
 
-/** All cache records, cache mounts and clients' folders, least recently used first. */
+/** All cache records, cache mounts and sources' folders, least recently used first. */
 export async function diskUsage(deps: UsageDeps): Promise<UsageRecord[]> {
   const held = await heldSnapshots(deps.store);
   const records = deps.cache.list().map((record): UsageRecord => {
@@ -90,6 +91,9 @@ export async function diskUsage(deps: UsageDeps): Promise<UsageRecord[]> {
   for (const folder of await deps.syncFolders.list()) {
     records.push({ ...folder, type: 'source.local', usageCount: 1, shared: false });
   }
+  for (const mirror of await deps.gitMirrors.list()) {
+    records.push({ ...mirror, type: 'source.git.checkout', usageCount: 1, shared: false });
+  }
   return records.sort((a, b) => a.lastUsedAt - b.lastUsedAt);
 }
 
@@ -114,8 +118,10 @@ export async function prune(deps: UsageDeps, options: PruneOptions = {}): Promis
   const isRecord = ({ id, type }: UsageRecord) => type !== 'exec.cachemount' && id.startsWith('sha256:');
   for (const record of chosen) {
     if (record.type === 'exec.cachemount') reclaimed += await deps.cacheMounts.remove(record.id);
-    else if (!isRecord(record)) reclaimed += await deps.syncFolders.remove(record.id);
-    else await deps.store.leases.delete(recordLease(record.id as Digest));
+    else if (!isRecord(record)) {
+      const folders = record.type === 'source.local' ? deps.syncFolders : deps.gitMirrors;
+      reclaimed += await folders.remove(record.id);
+    } else await deps.store.leases.delete(recordLease(record.id as Digest));
   }
   deps.cache.prune(chosen.filter(isRecord).map((r) => r.id as Digest));
   reclaimed += (await deps.store.gc()).reclaimed;

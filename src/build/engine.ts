@@ -11,6 +11,7 @@ import { createRefs } from '../refs/refs.ts';
 import type { Refs } from '../refs/types.ts';
 import { RegistryClient } from '../registry/client.ts';
 import { Solver } from '../solver/solver.ts';
+import { GitMirrors } from '../source/git-mirrors.ts';
 import { SyncFolders } from '../source/sync-folders.ts';
 import { openLocalStore } from '../store/local/open.ts';
 import type { Store } from '../store/store.ts';
@@ -30,6 +31,7 @@ export interface Engine {
   readonly cache: Cache;
   readonly cacheMounts: CacheMounts;
   readonly syncFolders: SyncFolders;
+  readonly gitMirrors: GitMirrors;
   readonly refs: Refs;
   readonly registry: RegistryClient;
   readonly executor: Executor;
@@ -83,6 +85,7 @@ export function engineOn(store: Store, options: Pick<EngineOptions, 'insecureReg
     cache,
     cacheMounts,
     syncFolders: new SyncFolders(join(store.root, 'sync')),
+    gitMirrors: new GitMirrors(join(store.root, 'git')),
     refs,
     registry,
     executor,

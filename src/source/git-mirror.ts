@@ -1,11 +1,12 @@
 /** A bare repository per remote under the store's root, so that a commit is fetched once, and shallowly. */
-import { closeSync, mkdirSync, openSync } from 'node:fs';
-import { stat } from 'node:fs/promises';
+import { closeSync, futimesSync, mkdirSync, openSync, writeFileSync } from 'node:fs';
+import { readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { canceled, DrydockError, fail } from '../errors/error.ts';
 import { tryLock } from '../linux/libc.ts';
 import { digestOf, hex } from '../oci/digest.ts';
+import { readyFile } from './git-mirrors.ts';
 import type { Git } from './git-run.ts';
 
 export class GitMirror {
@@ -31,8 +32,11 @@ export class GitMirror {
         if (signal.aborted) throw canceled(signal.reason);
         await sleep(25, undefined, { signal }).catch(() => {});
       }
+      const now = new Date();
+      futimesSync(lock, now, now);
+      await removeTrash(base);
       const mirror = new GitMirror(dir, remote, git, lock);
-      const isThere = await stat(join(dir, 'drydock-ready')).then(
+      const isThere = await stat(join(dir, readyFile)).then(
         () => true,
         () => false,
       );
@@ -51,7 +55,7 @@ export class GitMirror {
   async #init(): Promise<void> {
     await this.#git.run(['init', '--quiet', '--bare', this.#dir]);
     await this.#run(['config', 'uploadpack.allowAnySHA1InWant', 'true']);
-    closeSync(openSync(join(this.#dir, 'drydock-ready'), 'w', 0o600));
+    writeFileSync(join(this.#dir, readyFile), this.#remote, { mode: 0o600 });
   }
 
   #run(args: readonly string[], options?: Parameters<Git['run']>[1]): Promise<string> {
@@ -156,6 +160,13 @@ export class GitMirror {
     }
     await git(['checkout', '--quiet', '--detach', sha]);
     if (submodules) await git(['submodule', 'update', '--init', '--recursive', '--depth=1']);
+  }
+}
+
+/** What a killed process was removing. */
+async function removeTrash(base: string): Promise<void> {
+  for (const name of await readdir(base)) {
+    if (name.startsWith('trash-')) await rm(join(base, name), { recursive: true, force: true });
   }
 }
 

@@ -1,6 +1,6 @@
 /** `drydock build` as a user types it: every context and every flag, through the real command. */
 import { execFileSync } from 'node:child_process';
-import { existsSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
@@ -84,9 +84,14 @@ describe('contexts', () => {
     execFileSync('git', ['clone', '-q', '--bare', repo, join(cli.dir, 'served/app.git')], { stdio: 'pipe' });
     execFileSync('git', ['update-server-info'], { cwd: join(cli.dir, 'served/app.git') });
     expect(read(await cli.extract(`${origin}/app.git#trunk:sub`), 'f')).toBe('from git');
-    // What was checked out shows, and goes.
-    const du = await cli.ok(['du']);
-    expect(du.stdout).toContain('/app.git#trunk:sub');
+    // What was fetched and checked out shows, and goes.
+    const du = async () => (await cli.ok(['du'])).stdout;
+    expect(await du()).toContain('load git source');
+    expect(await du()).toContain(`git repository ${origin}/app.git`);
+    await cli.ok(['prune', '-a', '--filter', 'type=source.git.checkout']);
+    expect(await du()).not.toContain('git repository');
+    expect(readdirSync(join(cli.root, 'git')).filter((name) => !name.endsWith('.lock'))).toEqual([]);
+    expect(read(await cli.extract(`${origin}/app.git#trunk:sub`), 'f')).toBe('from git');
   });
 
   test('what is not there', async () => {
