@@ -1,5 +1,4 @@
 /** The engine: one store with everything that builds into it. A CLI run opens one in process; a daemon keeps one. */
-import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { Cache } from '../cache/cache.ts';
 import { createExecutor } from '../executor/executor.ts';
@@ -13,15 +12,11 @@ import { RegistryClient } from '../registry/client.ts';
 import { Solver } from '../solver/solver.ts';
 import { GitMirrors } from '../source/git-mirrors.ts';
 import { SyncFolders } from '../source/sync-folders.ts';
-import { openLocalStore } from '../store/local/open.ts';
 import type { Store } from '../store/store.ts';
 import { version } from '../version.ts';
+import { openStore, type StoreOptions } from './stores.ts';
 
-export interface EngineOptions {
-  /** Folder for all state. */
-  root: string;
-  /** Default `auto`: overlayfs where the kernel and the filesystem have it, else plain copies. */
-  snapshotter?: 'overlayfs' | 'native' | 'auto';
+export interface EngineOptions extends StoreOptions {
   /** Registry hosts to speak to without TLS, or with a certificate that does not check. */
   insecureRegistries?: string[];
 }
@@ -42,14 +37,11 @@ export interface Engine {
 
 /**
  * Opens the engine on a root folder, sweeping what a killed process left there. Several processes may have one root
- * open. Throws `denied` or `exhausted` (hop `store`) when the folder cannot be used.
+ * open. Throws `denied` or `exhausted` (hop `store`) when the folder cannot be used, `unavailable` when containerd is
+ * the store and does not answer.
  */
 export async function openEngine(options: EngineOptions): Promise<Engine> {
-  mkdirSync(options.root, { recursive: true, mode: 0o711 });
-  return engineOn(
-    await openLocalStore(options.root, { snapshotter: options.snapshotter ?? 'auto' }),
-    options,
-  );
+  return engineOn(await openStore(options), options);
 }
 
 /** The engine on a store that is open; it closes the store with itself. */

@@ -1,11 +1,11 @@
 /** What a command is, and what it is given. */
 import type { Engine } from '../build/engine.ts';
+import type { StoreOptions } from '../build/stores.ts';
 import { fail } from '../errors/error.ts';
 import { type FlagTable, type FlagValues, flagHelp, parseFlags } from './flags.ts';
 
-export interface CommandContext {
-  /** Folder of all state. */
-  root: string;
+/** The root and the store that the command line names are among it. */
+export interface CommandContext extends StoreOptions {
   debug: boolean;
   stdout: NodeJS.WriteStream;
   stderr: NodeJS.WriteStream;

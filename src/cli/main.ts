@@ -2,13 +2,13 @@
 import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import type { Engine } from '../build/engine.ts';
-import { defaultRoot } from '../build/root.ts';
 import { fail, toDrydockError } from '../errors/error.ts';
 import { nearest } from '../errors/nearest.ts';
 import { version } from '../version.ts';
 import { warmPool } from '../workers/pool.ts';
 import { type Command, type CommandContext, helpText } from './command.ts';
 import { errorText } from './error-text.ts';
+import { globalFlags } from './globals.ts';
 
 const commands: Record<string, { summary: string; load: () => Promise<{ default: Command }> }> = {
   build: { summary: 'Build an image from a Dockerfile', load: () => import('./commands/build.ts') },
@@ -29,13 +29,6 @@ const commands: Record<string, { summary: string; load: () => Promise<{ default:
   tag: { summary: 'Give an image another name', load: () => import('./commands/tag.ts') },
   version: { summary: 'Show the version', load: () => import('./commands/version.ts') },
 };
-
-interface Globals {
-  root: string;
-  debug: boolean;
-  insecureRegistries: string[];
-  rest: string[];
-}
 
 /** Runs a command line (without the program's name) and returns the exit code. */
 export async function main(argv: readonly string[]): Promise<number> {
@@ -106,31 +99,6 @@ function lookAhead(args: readonly string[]): void {
   warmPool(['fs.checksum'], existsSync(dir) ? { name: 'fs.glance', args: { dir } } : undefined);
 }
 
-function globalFlags(argv: readonly string[], env: NodeJS.ProcessEnv): Globals {
-  const globals: Globals = {
-    root: defaultRoot(env),
-    debug: Boolean(env.DRYDOCK_DEBUG),
-    insecureRegistries: (env.DRYDOCK_INSECURE_REGISTRIES ?? '').split(',').filter((host) => host !== ''),
-    rest: [],
-  };
-  const rest = [...argv];
-  while (rest.length > 0) {
-    const match = /^(--root|--insecure-registry|--debug|-D)(?:=(.*))?$/.exec(rest[0] as string);
-    if (match === null) break;
-    rest.shift();
-    if (match[1] === '--debug' || match[1] === '-D') globals.debug = match[2] !== 'false';
-    else {
-      const value = match[2] ?? rest.shift();
-      if (!value) throw fail('invalid', 'client', `flag needs an argument: ${match[1]}`);
-      if (match[1] === '--root') globals.root = value;
-      else globals.insecureRegistries.push(value);
-    }
-  }
-  globals.root = resolve(globals.root);
-  globals.rest = rest;
-  return globals;
-}
-
 async function find(name: string): Promise<Command> {
   const entry = commands[name];
   if (entry !== undefined) return (await entry.load()).default;
@@ -144,13 +112,15 @@ async function find(name: string): Promise<Command> {
 function overview(): string {
   const width = Math.max(...Object.keys(commands).map((name) => name.length)) + 3;
   const list = Object.entries(commands).map(([name, { summary }]) => `  ${name.padEnd(width)}${summary}\n`);
-  return `Usage: drydock [--root DIR] [--insecure-registry HOST] [--debug] COMMAND
+  return `Usage: drydock [--root DIR] [--image-store local|containerd] [--insecure-registry HOST] [--debug] COMMAND
 
 Builds container images. \`drydock COMMAND --help\` shows a command's flags.
 
 Commands:
 ${list.join('')}
 State is kept under --root (or $DRYDOCK_ROOT): /var/lib/drydock for root, the user's data folder otherwise.
+Images are kept there too, or in a containerd with --image-store containerd (or $DRYDOCK_IMAGE_STORE), which
+--containerd-address and --containerd-namespace (default moby) name. --snapshotter is overlayfs, native or auto.
 `;
 }
 

@@ -2,18 +2,17 @@
 import type { GrpcServer } from '../api/shared/grpc.ts';
 import type { ApiHost, LogLevel } from '../api/shared/host.ts';
 import type { TlsFiles } from '../auth/tls.ts';
+import type { StoreOptions } from '../build/stores.ts';
 import type { LogFormat } from './log.ts';
 
-export interface DaemonConfig {
-  /** Folder of all state. */
-  root: string;
+/** Among it, where state and images are kept. */
+export interface DaemonConfig extends StoreOptions {
   /** Addresses to listen on; none: the socket under the root. */
   hosts: string[];
   /** Group of unix sockets: name or number. */
   group?: string;
   tls?: TlsFiles;
   insecureTcp?: boolean;
-  snapshotter?: 'overlayfs' | 'native' | 'auto';
   insecureRegistries?: string[];
   policyFile?: string;
   auditFile?: string;

@@ -11,6 +11,7 @@ import { openAuth } from '../auth/auth.ts';
 import { authorize } from '../auth/authorize.ts';
 import type { Listener } from '../auth/types.ts';
 import { type Engine, openEngine } from '../build/engine.ts';
+import { containerdOf } from '../build/stores.ts';
 import { fail } from '../errors/error.ts';
 import { SessionManager } from '../session/manager.ts';
 import { version } from '../version.ts';
@@ -60,11 +61,7 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
     undo.push(() => lock.release());
     const auth = openAuth({ policyFile: config.policyFile, auditFile: config.auditFile, log });
     undo.push(() => auth.close());
-    const engine = await openEngine({
-      root,
-      snapshotter: config.snapshotter,
-      insecureRegistries: config.insecureRegistries,
-    });
+    const engine = await openEngine({ ...config, root });
     undo.push(() => engine.close());
     const daemon = new RunningDaemon(config, { log, engine, auth });
     await daemon.open(addresses, () => undo);
@@ -156,6 +153,7 @@ class RunningDaemon implements Daemon {
       sessions: this.#sessions,
       log: this.#log,
       hostname: hostname(),
+      containerd: this.engine.store.kind === 'containerd' ? containerdOf(this.#config) : undefined,
       insecureRegistries: this.#config.insecureRegistries ?? [],
       admit: (request, ask) =>
         auth.admit(request, listenerOf(request.socket), {

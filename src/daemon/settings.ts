@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { JsonFault, type JsonValue, parseJson, placeOf } from '../auth/json.ts';
+import { imageStores } from '../build/stores.ts';
 import { errnoCode, fail } from '../errors/error.ts';
 import { nearest } from '../errors/nearest.ts';
 import type { DaemonConfig } from './config.ts';
@@ -16,12 +17,15 @@ interface Setting {
 /** All settings. A list is comma-separated in the environment and a list of texts, or one text, in the file. */
 export const settings = {
   'audit-log': { type: 'path', value: 'FILE', help: 'Append a JSON line per decision; default: to the log' },
+  'containerd-address': { type: 'string', value: 'PATH', help: "containerd's socket" },
+  'containerd-namespace': { type: 'string', value: 'NAME', help: 'Namespace of containerd (default moby)' },
   group: { type: 'string', value: 'GROUP', help: 'Group of unix sockets (mode 0660)' },
   host: {
     type: 'list',
     value: 'ADDRESS',
     help: 'unix:///path, tcp://HOST:PORT, fd://; default: a socket under the root',
   },
+  'image-store': { type: 'string', value: 'NAME', help: 'Where images are kept: local or containerd' },
   'insecure-registry': { type: 'list', value: 'HOST', help: 'Registries to speak to without TLS' },
   'insecure-tcp': { type: 'bool', help: 'Allow tcp:// without TLS on loopback, open to all of this machine' },
   'log-format': { type: 'string', value: 'FORMAT', help: 'text or json' },
@@ -154,6 +158,9 @@ export function daemonConfig(sources: readonly SettingValues[], root: string): D
     group: text('group'),
     tls: tlsOf(text, pick('tls-verify') as boolean | undefined),
     insecureTcp: pick('insecure-tcp') as boolean | undefined,
+    imageStore: oneOf('image-store', imageStores),
+    containerdAddress: text('containerd-address'),
+    containerdNamespace: text('containerd-namespace'),
     snapshotter: oneOf('snapshotter', ['auto', 'overlayfs', 'native']),
     insecureRegistries: [...(list('insecure-registry') ?? [])],
     policyFile: text('policy'),

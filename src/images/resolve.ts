@@ -23,6 +23,7 @@ import {
   rankPlatforms,
 } from './documents.ts';
 import type { FetchContext } from './fetch.ts';
+import { hintElsewhere } from './stored.ts';
 
 /** One platform's image, its documents read and checked. */
 export interface ImageDocuments {
@@ -166,12 +167,18 @@ export async function resolveImage(
         'store',
         `${familiarName(name)}: there is no such image for ${formatPlatform(options.platform)} in the store`,
         {
-          hint: `Fetch it with \`drydock pull ${familiarName(name)}\`.`,
+          hint: (await hintElsewhere(store, name)) ?? `Fetch it with \`drydock pull ${familiarName(name)}\`.`,
         },
       );
     }
   }
-  const target = await resolveTarget(store, client, name, options);
+  const target = await resolveTarget(store, client, name, options).catch(async (err) => {
+    const missing =
+      err instanceof DrydockError && ['not-found', 'denied', 'unauthenticated'].includes(err.code);
+    const hint = missing ? await hintElsewhere(store, name) : undefined;
+    if (hint !== undefined) err.hint = hint;
+    throw err;
+  });
   const source = registryDocuments(store, client, name, options);
   const found = await readDocuments(store, source, target, options.platform, options.lease);
   return { ...found, ref: pin(name, target.digest), local: false };

@@ -147,8 +147,20 @@ export async function findImage(store: Store, nameOrId: string): Promise<FoundIm
     });
   }
   throw fail('not-found', 'store', `No such image: ${nameOrId}`, {
-    hint: 'See `drydock images` for what there is.',
+    hint: (await hintElsewhere(store, nameOrId)) ?? 'See `drydock images` for what there is.',
   });
+}
+
+/** Says so when an image that is missing here is in the store beside this one. */
+export async function hintElsewhere(store: Store, name: string): Promise<string | undefined> {
+  if (store.elsewhere === undefined) return undefined;
+  let normalized: string;
+  try {
+    normalized = normalizeName(name);
+  } catch {
+    return undefined; // an ID
+  }
+  return store.elsewhere(normalized);
 }
 
 function byName(all: readonly ImageRecord[], text: string): ImageRecord | undefined {

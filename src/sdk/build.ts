@@ -4,6 +4,7 @@ import { Readable } from 'node:stream';
 import { type Engine, openEngine } from '../build/engine.ts';
 import { defaultRoot } from '../build/root.ts';
 import { runBuild } from '../build/run.ts';
+import type { StoreOptions } from '../build/stores.ts';
 import type { BuildOptions, BuildResult, OutputSpec } from '../build/types.ts';
 import type { ContextSource, Frontend } from '../frontend/types.ts';
 import { marshal } from '../llb/marshal.ts';
@@ -38,6 +39,8 @@ export interface CommonOptions {
   progress?: Partial<ProgressSink>;
   signal?: AbortSignal;
   insecureRegistries?: string[];
+  /** Where images are kept; default: the root itself. */
+  store?: Omit<StoreOptions, 'root'>;
 }
 
 export interface DockerfileOptions extends CommonOptions {
@@ -192,6 +195,7 @@ async function run(
   const engine =
     options.engine ??
     (await openEngine({
+      ...options.store,
       root: options.root ?? defaultRoot(),
       insecureRegistries: options.insecureRegistries,
     }));

@@ -24,6 +24,11 @@ export interface Store {
   gc(): Promise<GcReport>;
   /** Reads every blob and checks its digest, and checks that every snapshot's folder is there and the reverse. */
   verify(onProgress?: (done: number, total: number) => void): Promise<VerifyReport>;
+  /**
+   * Set by who knows of another store beside this one: a hint when the image (a normalized name) that is missing
+   * here is there.
+   */
+  elsewhere?: (name: string) => Promise<string | undefined>;
   close(): Promise<void>;
 }
 

@@ -62,7 +62,19 @@ function sources({ config, ...given }: SettingValues & { config?: string }, ctx:
   );
   const file =
     config ?? ctx.env.DRYDOCK_CONFIG ?? (existsSync(defaultConfigFile) ? defaultConfigFile : undefined);
-  // A root before the command is a flag, too.
+  // A root or a store before the command is a flag, too.
   const root = ctx.root === defaultRoot(ctx.env) ? {} : { root: ctx.root };
-  return [set, root, settingsFromEnv(ctx.env), ...(file === undefined ? [] : [settingsFromFile(file)])];
+  const store: SettingValues = {
+    'image-store': ctx.imageStore,
+    'containerd-address': ctx.containerdAddress,
+    'containerd-namespace': ctx.containerdNamespace,
+    snapshotter: ctx.snapshotter,
+  };
+  return [
+    set,
+    root,
+    store,
+    settingsFromEnv(ctx.env),
+    ...(file === undefined ? [] : [settingsFromFile(file)]),
+  ];
 }

@@ -1,6 +1,8 @@
 import { execFile } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { statfs } from 'node:fs/promises';
 import { promisify } from 'node:util';
+import { containerdOf } from '../../build/stores.ts';
 import { toDrydockError } from '../../errors/error.ts';
 import { type Check, probeExecutor } from '../../executor/probe.ts';
 import { runTask } from '../../workers/pool.ts';
@@ -31,6 +33,7 @@ export default command({
         found: process.getuid?.() === 0 ? 'root' : `uid ${process.getuid?.()}`,
         remedy: 'Building needs root for now: run drydock with sudo.',
       },
+      ...containerd(ctx),
       await store(ctx),
     ];
     for (const check of checks) ctx.stdout.write(line(check));
@@ -63,15 +66,30 @@ async function threads(): Promise<Check> {
   }
 }
 
+/** Whether the other store could be used; the one in use is said by `store`. Not having one is no lack. */
+function containerd(ctx: CommandContext): Check[] {
+  if (ctx.imageStore === 'containerd') return [];
+  const { address } = containerdOf(ctx);
+  const found = existsSync(address)
+    ? `has a socket at ${address}; --image-store=containerd keeps images there`
+    : `no socket at ${address}; only --image-store=containerd needs it`;
+  return [{ ok: true, name: 'containerd', found, remedy: '' }];
+}
+
 async function store(ctx: CommandContext): Promise<Check> {
   try {
     const { store: opened } = await ctx.engine();
     const { bavail, bsize } = await statfs(opened.root);
     const free = bavail * bsize;
+    const { address, namespace } = containerdOf(ctx);
+    const where =
+      opened.kind === 'local'
+        ? opened.root
+        : `containerd at ${address}, namespace ${namespace}, beside ${opened.root}`;
     return {
       ok: free > 1e9,
       name: 'store',
-      found: `${opened.root}, ${opened.snapshotter} snapshots, ${formatBytes(free)} free`,
+      found: `${where}, ${opened.snapshotter} snapshots, ${formatBytes(free)} free`,
       remedy: 'Free disk space (`drydock prune`), or choose another place with --root.',
     };
   } catch (err) {
@@ -79,7 +97,7 @@ async function store(ctx: CommandContext): Promise<Check> {
     return {
       ok: false,
       name: 'store',
-      found: `${ctx.root}: ${error.message}`,
+      found: `${ctx.imageStore ?? 'local'} store, ${ctx.root}: ${error.message}`,
       remedy: error.hint ?? 'Choose another place with --root.',
     };
   }

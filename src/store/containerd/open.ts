@@ -15,14 +15,11 @@ import { ContainerdImages } from './images.ts';
 import { LeaseNames, leaseLabels } from './lease-names.ts';
 import { ContainerdLeases, deleteLeases, ownLeases } from './leases.ts';
 import { ShortNames } from './mounts.ts';
+import { defaultAddress, defaultNamespace } from './place.ts';
 import type { Shared } from './shared.ts';
 import { ContainerdSnapshots } from './snapshots.ts';
 import { verify } from './verify.ts';
 import { Views } from './views.ts';
-
-export const defaultAddress = '/run/containerd/containerd.sock';
-/** Docker's own namespace, so that its images are ours and ours are its. */
-export const defaultNamespace = 'moby';
 
 export interface ContainerdStoreOptions {
   /** Drydock's own folder beside containerd. What belongs to the store is in `containerd/<namespace>` of it. */
@@ -161,6 +158,7 @@ class ContainerdStore implements Store {
   readonly #shared: Shared;
   readonly #parts: Parts;
   readonly #names = new ShortNames();
+  elsewhere?: Store['elsewhere'];
   #closing: Promise<void> | undefined;
 
   constructor(shared: Shared, root: string) {

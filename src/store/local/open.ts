@@ -118,6 +118,7 @@ class LocalStore implements Store {
   readonly leases: LocalLeases;
   readonly #shared: Shared;
   readonly #folder: FolderName;
+  elsewhere?: Store['elsewhere'];
   #closing: Promise<void> | undefined;
 
   constructor(shared: Shared) {

@@ -1,0 +1,127 @@
+/** Which store a root's images are in: its own, or a containerd's; and what the root knows of the other one. */
+import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { fail } from '../errors/error.ts';
+import { nearest } from '../errors/nearest.ts';
+import { defaultAddress, defaultNamespace } from '../store/containerd/place.ts';
+import { openLocalStore } from '../store/local/open.ts';
+import type { Store } from '../store/store.ts';
+
+export const imageStores = ['local', 'containerd'] as const;
+export type ImageStore = (typeof imageStores)[number];
+
+export interface StoreOptions {
+  /** Folder for all state; with containerd, for all that is not containerd's. */
+  root: string;
+  /** Default `local`. */
+  imageStore?: ImageStore;
+  /** Path of containerd's socket. */
+  containerdAddress?: string;
+  containerdNamespace?: string;
+  /** Default `auto`: overlayfs where it works, else plain copies. */
+  snapshotter?: 'overlayfs' | 'native' | 'auto';
+}
+
+/** Throws `invalid` for a store that there is not. */
+export function parseImageStore(text: string): ImageStore {
+  const found = imageStores.find((name) => name === text);
+  if (found !== undefined) return found;
+  const like = nearest(text, imageStores);
+  throw fail('invalid', 'client', `unknown image store ${JSON.stringify(text)}: want local or containerd`, {
+    hint: like && `Did you mean --image-store=${like}?`,
+  });
+}
+
+/**
+ * Opens the store that the options name. Throws what `openLocalStore` and `openContainerdStore` throw: among them
+ * `unavailable` (hop `store`) with the remedy when no containerd answers.
+ */
+export async function openStore(options: StoreOptions): Promise<Store> {
+  mkdirSync(options.root, { recursive: true, mode: 0o711 });
+  const store = await openOnly(options);
+  store.elsewhere = (name) => lookElsewhere(options, name);
+  if (options.imageStore === 'containerd') remember(options);
+  return store;
+}
+
+async function openOnly(options: StoreOptions): Promise<Store> {
+  const { root, imageStore = 'local', snapshotter = 'auto' } = options;
+  if (imageStore === 'local') return openLocalStore(root, { snapshotter });
+  const { openContainerdStore } = await import('../store/containerd/open.ts');
+  return openContainerdStore({
+    root,
+    ...containerdOf(options),
+    snapshotter: snapshotter === 'auto' ? undefined : snapshotter,
+  });
+}
+
+/** Where containerd is, by the options. An address may be written as a URL (`unix:///run/…`), as docker does. */
+export function containerdOf(options: Pick<StoreOptions, 'containerdAddress' | 'containerdNamespace'>): {
+  address: string;
+  namespace: string;
+} {
+  const address = options.containerdAddress ?? defaultAddress;
+  return {
+    address: resolve(address.replace(/^unix:\/\//, '')),
+    namespace: options.containerdNamespace ?? defaultNamespace,
+  };
+}
+
+/** Notes which containerd the root was used with last; the root's own store needs no note. */
+function remember(options: StoreOptions): void {
+  const text = `${JSON.stringify(containerdOf(options))}\n`;
+  const path = notePath(options.root);
+  if (existsSync(path) && readFileSync(path, 'utf8') === text) return;
+  writeFileSync(`${path}.${process.pid}`, text);
+  renameSync(`${path}.${process.pid}`, path);
+}
+
+function notePath(root: string): string {
+  return join(root, 'containerd.json');
+}
+
+/** The store that these options do not name, as far as the root knows of one. */
+export function otherStore(options: StoreOptions): StoreOptions | undefined {
+  const { root } = options;
+  if (options.imageStore === 'containerd') {
+    return existsSync(join(root, 'store.db')) ? { root, imageStore: 'local' } : undefined;
+  }
+  try {
+    const { address, namespace } = JSON.parse(readFileSync(notePath(root), 'utf8'));
+    if (typeof address !== 'string' || typeof namespace !== 'string') return undefined;
+    return { root, imageStore: 'containerd', containerdAddress: address, containerdNamespace: namespace };
+  } catch {
+    return undefined; // never used with containerd, or the note is no note
+  }
+}
+
+/** The flags that name a store. */
+export function storeFlags(options: StoreOptions): string {
+  if (options.imageStore !== 'containerd') return '--image-store=local';
+  const { address, namespace } = containerdOf(options);
+  return [
+    '--image-store=containerd',
+    ...(address === defaultAddress ? [] : [`--containerd-address=${address}`]),
+    ...(namespace === defaultNamespace ? [] : [`--containerd-namespace=${namespace}`]),
+  ].join(' ');
+}
+
+/** A hint when the image is in the other store; undefined when it is not, or that store cannot be asked. */
+async function lookElsewhere(options: StoreOptions, name: string): Promise<string | undefined> {
+  const other = otherStore(options);
+  if (other === undefined) return undefined;
+  let store: Store | undefined;
+  try {
+    store = await openOnly(other);
+    if ((await store.images.get(name)) === undefined) return undefined;
+    const here = options.imageStore ?? 'local';
+    return (
+      `It is in the ${other.imageStore} store: use ${storeFlags(other)}, or bring it here with ` +
+      `\`drydock store migrate --from ${other.imageStore} --to ${here}\`.`
+    );
+  } catch {
+    return undefined; // what cannot be asked has nothing to add
+  } finally {
+    await store?.close().catch(() => {});
+  }
+}

@@ -1,0 +1,94 @@
+/** Flags of the program itself. They come before the command; those that choose the store may also follow it. */
+import { resolve } from 'node:path';
+import { defaultRoot } from '../build/root.ts';
+import { parseImageStore, type StoreOptions } from '../build/stores.ts';
+import { fail } from '../errors/error.ts';
+import { nearest } from '../errors/nearest.ts';
+
+export interface Globals extends StoreOptions {
+  debug: boolean;
+  insecureRegistries: string[];
+  /** The command and its own arguments. */
+  rest: string[];
+}
+
+/** Commands that read the store's flags themselves. */
+const ownStoreFlags = new Set(['daemon', 'buildkitd']);
+
+/** Reads the program's flags and variables. Throws `invalid`. Pure. */
+export function globalFlags(argv: readonly string[], env: NodeJS.ProcessEnv): Globals {
+  const globals: Globals = {
+    root: defaultRoot(env),
+    debug: Boolean(env.DRYDOCK_DEBUG),
+    insecureRegistries: (env.DRYDOCK_INSECURE_REGISTRIES ?? '').split(',').filter((host) => host !== ''),
+    rest: [],
+  };
+  for (const name of storeFlagNames) {
+    const value = env[`DRYDOCK_${name.toUpperCase().replaceAll('-', '_')}`];
+    if (value) setStore(globals, name, value);
+  }
+  const rest = [...argv];
+  const known = [
+    '--root',
+    '--insecure-registry',
+    '--debug',
+    '-D',
+    ...storeFlagNames.map((name) => `--${name}`),
+  ];
+  while (rest.length > 0) {
+    const match = /^(--?[a-zA-Z-]+)(?:=(.*))?$/.exec(rest[0] as string);
+    const name = match?.[1] ?? '';
+    if (!known.includes(name)) break;
+    rest.shift();
+    if (name === '--debug' || name === '-D') globals.debug = match?.[2] !== 'false';
+    else take(globals, name, match?.[2] ?? rest.shift());
+  }
+  globals.root = resolve(globals.root);
+  globals.rest = ownStoreFlags.has(rest[0] ?? '') ? rest : takeStoreFlags(globals, rest);
+  return globals;
+}
+
+const storeFlagNames = ['image-store', 'containerd-address', 'containerd-namespace', 'snapshotter'] as const;
+
+function take(globals: Globals, flag: string, value: string | undefined): void {
+  if (!value) throw fail('invalid', 'client', `flag needs an argument: ${flag}`);
+  const name = storeFlagNames.find((each) => flag === `--${each}`);
+  if (name !== undefined) setStore(globals, name, value);
+  else if (flag === '--root') globals.root = value;
+  else globals.insecureRegistries.push(value);
+}
+
+function setStore(globals: Globals, name: (typeof storeFlagNames)[number], value: string): void {
+  if (name === 'image-store') globals.imageStore = parseImageStore(value);
+  else if (name === 'containerd-address') globals.containerdAddress = value;
+  else if (name === 'containerd-namespace') globals.containerdNamespace = value;
+  else {
+    const known = ['auto', 'overlayfs', 'native'] as const;
+    const found = known.find((each) => each === value);
+    if (found === undefined) {
+      const like = nearest(value, known);
+      throw fail(
+        'invalid',
+        'client',
+        `invalid snapshotter ${JSON.stringify(value)}: want ${known.join(', ')}`,
+        {
+          hint: like && `Did you mean ${like}?`,
+        },
+      );
+    }
+    globals.snapshotter = found;
+  }
+}
+
+/** Takes the store's flags out of a command's arguments. */
+function takeStoreFlags(globals: Globals, args: readonly string[]): string[] {
+  const kept: string[] = [];
+  for (let i = 0; i < args.length; i++) {
+    const arg = args[i] as string;
+    if (arg === '--') return [...kept, ...args.slice(i)];
+    const [name = '', value] = arg.startsWith('--') ? arg.split(/=(.*)/s, 2) : [];
+    if (storeFlagNames.some((each) => name === `--${each}`)) take(globals, name, value ?? args[++i]);
+    else kept.push(arg);
+  }
+  return kept;
+}
