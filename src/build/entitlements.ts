@@ -23,3 +23,12 @@ export function checkEntitlements(graph: Graph, allow: readonly string[]): void 
     });
   }
 }
+
+/** Throws `denied` when an entitlement was not granted. */
+export function requireEntitlement(entitlement: string, allow: readonly string[]): void {
+  if (allow.includes(entitlement)) return;
+  throw fail('denied', 'solver', `entitlement ${entitlement} is not allowed`, {
+    hint: `Grant it with --allow ${entitlement}.`,
+    details: { entitlement },
+  });
+}

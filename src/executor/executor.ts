@@ -5,18 +5,19 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { canceled, fail, throwIfAborted, toDrydockError } from '../errors/error.ts';
 import { openView } from '../fs/open.ts';
 import { resolvePath } from '../fs/resolve.ts';
-import { specOfMounts } from '../fs/view.ts';
+import { type FsView, specOfMounts } from '../fs/view.ts';
 import { capabilitiesFor, ownBoundingSet } from './capabilities.ts';
 import { type CgroupHost, detectCgroups, killGroup, outOfMemory, removeGroup } from './cgroups.ts';
 import { hostResolv, hostsFile, resolvFile } from './host-files.ts';
+import { type JoinTarget, join as joinContainer } from './join.ts';
 import { type Launch, launchCommand, setupFailed } from './launch.ts';
 import { hardLimits, limitsFor, rlimitsFor } from './limits.ts';
-import { type OciMount, ociSpec } from './oci-spec.ts';
+import { type OciMount, ociSpec, processSpec } from './oci-spec.ts';
 import { Owner } from './owner.ts';
-import { start } from './process.ts';
+import { type Running, start } from './process.ts';
 import { seccompProfile } from './seccomp.ts';
 import { planStubs, removeStubs } from './stubs.ts';
-import type { ExecIo, ExecMount, ExecSpec, Executor } from './types.ts';
+import type { ExecControl, ExecIo, ExecMount, ExecSpec, Executor } from './types.ts';
 import { lookUpUser } from './users.ts';
 
 export interface ExecutorOptions {
@@ -91,6 +92,7 @@ async function runStep(
       memory: undefined,
       config: bundle,
       withoutCgroups: cgroups.kind === 'none',
+      pidFile: io.started === undefined ? undefined : join(bundle, 'init.pid'),
     };
     const data: Buffer[] = [];
     const hold = (path: string, bytes: Buffer, owner: { uid: number; gid: number; mode: number }) => {
@@ -127,6 +129,7 @@ async function runStep(
         cgroup,
         resources,
         rlimits,
+        terminal: io.terminal === true,
       }),
     );
     if (spec.secretEnv !== undefined && spec.secretEnv.length > 0) {
@@ -146,6 +149,14 @@ async function runStep(
       );
       signal.addEventListener('abort', running.kill, { once: true });
       try {
+        void tellStarted(io, running, launch.pidFile, () =>
+          controlOf(
+            { bundle, state: launch.memory ?? bundle, id: spec.id, runc: launch.runc },
+            running,
+            host,
+            view,
+          ),
+        );
         exitCode = await running.ended;
       } finally {
         signal.removeEventListener('abort', running.kill);
@@ -165,6 +176,60 @@ async function runStep(
     if (cgroups.kind !== 'none') await clearGroup(cgroups, host.owner.group(spec.cgroupParent, spec.id));
     rmSync(bundle, { recursive: true, force: true });
   }
+}
+
+/** Calls back once the process's pid is known, unless it ends before. */
+async function tellStarted(
+  io: ExecIo,
+  running: Running,
+  pidFile: string | undefined,
+  control: () => ExecControl,
+): Promise<void> {
+  if (io.started === undefined || pidFile === undefined) return;
+  let over = false;
+  running.ended.then(
+    () => {
+      over = true;
+    },
+    () => {
+      over = true;
+    },
+  );
+  for (let wait = 2; !over; wait = Math.min(wait * 2, 50)) {
+    if (readText(pidFile) !== '') return io.started(control());
+    await sleep(wait);
+  }
+}
+
+let lastJoin = 0;
+
+/** What may be done with the first process of a container, and in it. */
+function controlOf(target: JoinTarget, init: Running, host: Host, view: FsView): ExecControl {
+  const runIn = async (spec: ExecSpec, io: ExecIo, signal: AbortSignal): Promise<{ exitCode: number }> => {
+    throwIfAborted(signal);
+    const first = init.first();
+    if (first === undefined) throw fail('conflict', 'exec', 'the container does not run any more');
+    const name = `join${++lastJoin}`;
+    const process = processSpec({
+      spec,
+      user: lookUpUser(view, spec.user),
+      capabilities: capabilitiesFor(spec.security, host.bounding),
+      rlimits: rlimitsFor(spec.ulimits, host.most).rlimits,
+      terminal: io.terminal === true,
+    });
+    const running = joinContainer(target, first, name, process, io);
+    signal.addEventListener('abort', running.kill, { once: true });
+    try {
+      const control: ExecControl = { signal: running.signal, resize: running.resize, exec: runIn };
+      void tellStarted(io, running, join(target.bundle, `${name}.pid`), () => control);
+      const exitCode = await running.ended;
+      if (signal.aborted) throw canceled(signal.reason);
+      return { exitCode: exitCode === 0 ? 0 : failureOf(target.bundle, exitCode, `${name}.log`) };
+    } finally {
+      signal.removeEventListener('abort', running.kill);
+    }
+  };
+  return { signal: init.signal, resize: init.resize, exec: runIn };
 }
 
 /** Where the root filesystem will be, mounted in the container's own namespace when it takes a mount. */
@@ -262,14 +327,14 @@ function hostFileMounts(spec: ExecSpec, bundle: string): OciMount[] {
  * What a failure was: the step's own exit code, the shell's codes for a program that is not there (127) or cannot
  * be run (126), or an error of the setup or the runtime, thrown.
  */
-function failureOf(bundle: string, exitCode: number): number {
+function failureOf(bundle: string, exitCode: number, log = 'runc.log'): number {
   const setup = exitCode === setupFailed ? readText(join(bundle, 'setup.log')).trim() : '';
   if (setup !== '') {
     throw fail('internal', 'exec', `cannot mount the step's files: ${setup.split('\n')[0]}`, {
       hint: '`drydock doctor` says what this machine lacks.',
     });
   }
-  const error = runtimeError(readText(join(bundle, 'runc.log')));
+  const error = runtimeError(readText(join(bundle, log)));
   if (error === undefined) return exitCode;
   if (/executable file not found|exec.*no such file or directory|stat .*no such file/.test(error)) return 127;
   if (/exec.*(permission denied|is a directory|exec format error)/.test(error)) return 126;

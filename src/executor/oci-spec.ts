@@ -28,6 +28,39 @@ export interface SpecInput {
   /** `linux.resources` but for devices. */
   resources: object;
   rlimits: Rlimit[];
+  /** Give the process a terminal. */
+  terminal: boolean;
+}
+
+/** `process` of the runtime's configuration. */
+export interface ProcessSpec {
+  terminal: boolean;
+  user: { uid: number; gid: number; additionalGids: number[] };
+  args: string[];
+  env: string[];
+  cwd: string;
+  capabilities: { bounding: string[]; effective: string[]; permitted: string[] };
+  rlimits: Rlimit[];
+  noNewPrivileges: boolean;
+}
+
+export function processSpec({
+  spec,
+  user,
+  capabilities,
+  rlimits,
+  terminal,
+}: Pick<SpecInput, 'spec' | 'user' | 'capabilities' | 'rlimits' | 'terminal'>): ProcessSpec {
+  return {
+    terminal,
+    user: { uid: user.uid, gid: user.gid, additionalGids: user.groups },
+    args: spec.args,
+    env: [...spec.env, ...(spec.secretEnv ?? [])],
+    cwd: spec.cwd,
+    capabilities: { bounding: capabilities, effective: capabilities, permitted: capabilities },
+    rlimits,
+    noNewPrivileges: false,
+  };
 }
 
 const masked = [
@@ -40,22 +73,13 @@ const readonly = ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/proc/sysr
 const defaultShm = 64 << 20;
 
 export function ociSpec(input: SpecInput): object {
-  const { spec, user, capabilities, cgroup } = input;
+  const { spec, cgroup } = input;
   const insecure = spec.security === 'insecure';
   const namespaces = ['pid', 'ipc', 'uts', 'mount', 'cgroup'];
   if (spec.network === 'none') namespaces.push('network');
   return {
     ociVersion: '1.0.2',
-    process: {
-      terminal: false,
-      user: { uid: user.uid, gid: user.gid, additionalGids: user.groups },
-      args: spec.args,
-      env: [...spec.env, ...(spec.secretEnv ?? [])],
-      cwd: spec.cwd,
-      capabilities: { bounding: capabilities, effective: capabilities, permitted: capabilities },
-      rlimits: input.rlimits,
-      noNewPrivileges: false,
-    },
+    process: processSpec(input),
     root: { path: input.rootPath, readonly: spec.root.readonly },
     hostname: spec.hostname || 'buildkitsandbox',
     mounts: [...systemMounts(spec), ...input.mounts],

@@ -1,11 +1,10 @@
 /** Starts a program with real pipes (steps open /dev/stdout, which a socket does not allow) and waits for its end. */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { closeSync, readFileSync } from 'node:fs';
-import { Socket } from 'node:net';
+import { readFileSync } from 'node:fs';
 import type { Writable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { errnoCode, fail } from '../errors/error.ts';
-import { pipe } from '../linux/libc.ts';
+import { pipes, terminal } from './stdio.ts';
 import type { ExecIo } from './types.ts';
 
 export interface Running {
@@ -13,6 +12,11 @@ export interface Running {
   ended: Promise<number>;
   /** Kills the first process of the pid namespace, and with it all others. */
   kill(): void;
+  /** Pid of the first process of the pid namespace, the runtime; undefined when there is none (any more). */
+  first(): number | undefined;
+  /** Sends the runtime a signal, which it hands on to the step. */
+  signal(name: NodeJS.Signals): void;
+  resize(rows: number, cols: number): void;
 }
 
 const signals: Record<string, number> = {
@@ -32,32 +36,18 @@ export function start(
   data: Buffer | undefined,
 ): Running {
   const [program = '', ...args] = command;
-  const out = pipe();
-  const err = pipe();
-  const input = io.stdin === undefined ? undefined : pipe();
-  const ours = (fd: number, onData: (chunk: Buffer) => void) => {
-    const socket = new Socket({ fd, readable: true, writable: false });
-    socket.on('data', onData);
-    socket.on('error', () => {});
-    return new Promise<void>((resolve) => socket.once('close', () => resolve()));
-  };
+  const stdio = io.terminal ? terminal(io) : pipes(io);
   let child: ChildProcess;
   try {
     child = spawn(program, args, {
       cwd,
       env: { PATH: `${process.env.PATH ?? ''}:/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin`, LC_ALL: 'C' },
-      stdio: [input?.[0] ?? 'ignore', out[1], err[1], ...(data === undefined ? [] : ['pipe' as const])],
+      stdio: [...stdio.child, ...(data === undefined ? [] : ['pipe' as const])],
     });
   } finally {
-    for (const fd of [out[1], err[1], input?.[0]]) if (fd !== undefined) closeSync(fd);
+    stdio.closeChild();
   }
-  const outputs = Promise.all([ours(out[0], io.stdout), ours(err[0], io.stderr)]);
-  if (input !== undefined && io.stdin !== undefined) {
-    const sink = new Socket({ fd: input[1], readable: false, writable: true });
-    // A step need not read all of its input.
-    sink.on('error', () => io.stdin?.unpipe(sink));
-    io.stdin.pipe(sink);
-  }
+  const outputs = stdio.connect();
   const channel = child.stdio[3] as Writable | undefined | null;
   channel?.on('error', () => {});
   channel?.end(data);
@@ -76,25 +66,44 @@ export function start(
   const ended = exit.then(async (code) => {
     // All writers are gone with the pid namespace; the bound is for a kernel that lags.
     await Promise.race([outputs, sleep(5000, undefined, { ref: false })]);
+    stdio.close();
     return code;
   });
-  return { ended, kill: () => killFirst(child) };
+  ended.catch(() => stdio.close());
+  const first = () => firstOf(child);
+  const signal = (name: NodeJS.Signals) => {
+    const pid = first();
+    if (pid !== undefined) tryKill(pid, name);
+  };
+  return {
+    ended,
+    first,
+    signal,
+    kill() {
+      const pid = first();
+      if (pid !== undefined && tryKill(pid, 'SIGKILL')) return;
+      if (child.exitCode === null && child.signalCode === null) child.kill('SIGKILL');
+    },
+    resize(rows, cols) {
+      // The runtime reads its terminal's size when it is told that it changed.
+      if (stdio.resize(rows, cols)) signal('SIGWINCH');
+    },
+  };
 }
 
-function killFirst(child: ChildProcess): void {
-  const { pid } = child;
-  if (pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
-  // unshare waits for its child, the first process of the namespace, until the whole namespace has ended.
-  const first = Number(read(`/proc/${pid}/task/${pid}/children`).trim().split(' ')[0]);
-  if (first > 1) {
-    try {
-      process.kill(first, 'SIGKILL');
-      return;
-    } catch {
-      // It ended meanwhile.
-    }
+function tryKill(pid: number, name: NodeJS.Signals): boolean {
+  try {
+    return process.kill(pid, name);
+  } catch {
+    return false; // it ended meanwhile
   }
-  child.kill('SIGKILL');
+}
+
+/** The child waits for its own child, the first process of the namespace, until the whole namespace has ended. */
+function firstOf({ pid, exitCode, signalCode }: ChildProcess): number | undefined {
+  if (pid === undefined || exitCode !== null || signalCode !== null) return undefined;
+  const first = Number(read(`/proc/${pid}/task/${pid}/children`).trim().split(' ')[0]);
+  return first > 1 ? first : undefined;
 }
 
 function read(path: string): string {

@@ -51,8 +51,23 @@ export interface ExecSpec {
 
 export interface ExecIo {
   stdin?: Readable;
-  stdout(chunk: Buffer): void;
-  stderr(chunk: Buffer): void;
+  /** A promise holds up the process's further output until it resolves. */
+  stdout(chunk: Buffer): void | Promise<void>;
+  stderr(chunk: Buffer): void | Promise<void>;
+  /** The process gets a terminal: what it writes comes out of `stdout` alone. */
+  terminal?: boolean;
+  /** Called once the process runs. Not called when it has ended before that was noticed. */
+  started?(control: ExecControl): void;
+}
+
+/** A running process. What is asked of it once it has ended does nothing. */
+export interface ExecControl {
+  /** Sends it a signal. Of SIGKILL all processes of the container die, if it is the container's first. */
+  signal(name: NodeJS.Signals): void;
+  /** Tells its terminal's size; without one it does nothing. */
+  resize(rows: number, cols: number): void;
+  /** Runs one more process in the container. Of the spec, the process counts: args, env, cwd, user, security, ulimits. */
+  exec(spec: ExecSpec, io: ExecIo, signal: AbortSignal): Promise<{ exitCode: number }>;
 }
 
 export interface Executor {

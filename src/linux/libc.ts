@@ -25,6 +25,10 @@ const fns = {
   copy_file_range: libc.func(
     'int64_t copy_file_range(int fdIn, void *offIn, int fdOut, void *offOut, size_t len, unsigned int flags)',
   ),
+  posix_openpt: libc.func('int posix_openpt(int flags)'),
+  grantpt: libc.func('int grantpt(int fd)'),
+  unlockpt: libc.func('int unlockpt(int fd)'),
+  ptsname_r: libc.func('int ptsname_r(int fd, void *name, size_t size)'),
   getsockopt: libc.func('int getsockopt(int fd, int level, int name, void *value, void *length)'),
 };
 
@@ -268,4 +272,29 @@ const FIOCLEX = 0x5451;
 /** Keeps an open file descriptor out of programs that are started from now on (`FD_CLOEXEC`). */
 export function closeOnExec(fd: number): void {
   if (fns.ioctl(fd, FIOCLEX, null) !== 0) throw fault('ioctl');
+}
+
+const O_RDWR = 2;
+const O_NOCTTY = 0o400;
+const O_CLOEXEC = 0o2000000;
+
+/** A new pseudo-terminal: the end that drives it, and the path of the device that a process gets. */
+export function openPty(): { fd: number; device: string } {
+  const fd = Number(fns.posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC));
+  if (fd < 0) throw fault('posix_openpt');
+  const name = Buffer.alloc(64);
+  if (fns.grantpt(fd) !== 0) throw fault('grantpt');
+  if (fns.unlockpt(fd) !== 0) throw fault('unlockpt');
+  if (fns.ptsname_r(fd, name, name.length) !== 0) throw fault('ptsname_r');
+  return { fd, device: name.toString('latin1', 0, name.indexOf(0)) };
+}
+
+const TIOCSWINSZ = 0x5414;
+
+/** Sets a terminal's size. */
+export function setTerminalSize(fd: number, rows: number, cols: number): void {
+  const size = Buffer.alloc(8);
+  size.writeUInt16LE(Math.min(rows, 0xffff), 0);
+  size.writeUInt16LE(Math.min(cols, 0xffff), 2);
+  if (fns.ioctl(fd, TIOCSWINSZ, size) !== 0) throw fault('ioctl');
 }

@@ -36,7 +36,13 @@ describe('a step', () => {
     let out = '';
     await h.executor.run(
       spec,
-      { stdin: Readable.from(['fed']), stdout: (c) => (out += c), stderr: () => {} },
+      {
+        stdin: Readable.from(['fed']),
+        stdout: (c) => {
+          out += c;
+        },
+        stderr: () => {},
+      },
       new AbortController().signal,
     );
     expect(out).toBe('fed');

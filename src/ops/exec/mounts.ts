@@ -30,13 +30,13 @@ const sharings: Record<number, Sharing> = {
 export class PreparedMounts {
   root: { mounts: Mount[]; readonly: boolean } | undefined;
   readonly mounts: ExecMount[] = [];
-  readonly #deps: OpDeps;
+  readonly #deps: Pick<OpDeps, 'store' | 'cache' | 'refs'>;
   readonly #ctx: OpContext;
   readonly #outputs = new Map<number, Output>();
   readonly #actives = new Set<string>();
   readonly #releases: (() => Promise<void> | void)[] = [];
 
-  constructor(deps: OpDeps, ctx: OpContext) {
+  constructor(deps: Pick<OpDeps, 'store' | 'cache' | 'refs'>, ctx: OpContext) {
     this.#deps = deps;
     this.#ctx = ctx;
   }

@@ -1,0 +1,204 @@
+/** One container of a frontend's: its mounts, and the processes in it. The first is its init; others join it. */
+import { randomUUID } from 'node:crypto';
+import type { Readable } from 'node:stream';
+import { create } from '@bufbuild/protobuf';
+import { fail } from '../../errors/error.ts';
+import type { ExecControl, ExecSpec } from '../../executor/types.ts';
+import { openView } from '../../fs/open.ts';
+import { type FsView, specOfMounts } from '../../fs/view.ts';
+import { digestOf } from '../../oci/digest.ts';
+import { findSecret, PreparedMounts } from '../../ops/exec/mounts.ts';
+import type { InitMessage, NewContainerRequest } from '../../pb/moby/buildkit/v1/frontend/gateway_pb.js';
+import { MountSchema, MountType, NetMode, OpSchema, SecurityMode } from '../../pb/solver/pb/ops_pb.js';
+import { boundProgress } from '../../solver/bound-progress.ts';
+import type { OpContext } from '../../solver/types.ts';
+import type { Mount } from '../../store/store.ts';
+import type { Bridge } from '../bridge/bridge.ts';
+import type { BridgeRef } from '../bridge/ref.ts';
+import { requireEntitlement } from '../entitlements.ts';
+
+const defaultPath = 'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+
+export interface ProcessIo {
+  stdin?: Readable;
+  stdout(chunk: Buffer): void | Promise<void>;
+  stderr(chunk: Buffer): void | Promise<void>;
+}
+
+/** A process in a container. */
+export interface ContainerProcess {
+  /** Resolves once it runs, or has ended before that was noticed. */
+  readonly started: Promise<void>;
+  /** Its exit code. Rejects when it could not be run, or was stopped with its container. */
+  readonly ended: Promise<number>;
+  signal(name: NodeJS.Signals): void;
+  resize(rows: number, cols: number): void;
+}
+
+export class Container {
+  readonly #bridge: Bridge;
+  readonly #request: NewContainerRequest;
+  readonly #mounts: PreparedMounts;
+  readonly #context: OpContext;
+  readonly #controller = new AbortController();
+  readonly #processes = new Set<Promise<unknown>>();
+  #init: { control: Promise<ExecControl>; spec: ExecSpec } | undefined;
+  #released: Promise<void> | undefined;
+
+  constructor(bridge: Bridge, request: NewContainerRequest) {
+    this.#bridge = bridge;
+    this.#request = request;
+    const { engine, job, lease } = bridge;
+    const digest = digestOf(`container ${request.ContainerID} ${randomUUID()}`);
+    const name = `container ${request.ContainerID}`;
+    this.#context = {
+      vertex: {
+        digest,
+        op: create(OpSchema, {}),
+        inputs: [],
+        metadata: undefined,
+        name,
+        source: undefined,
+      },
+      session: job.session,
+      progress: boundProgress(digest, job.sink),
+      signal: AbortSignal.any([job.signal, this.#controller.signal]),
+      lease,
+    };
+    this.#mounts = new PreparedMounts(engine, this.#context);
+  }
+
+  /** Prepares the mounts. Throws `invalid` without a root and on mounts that cannot be, `not-found` for unknown refs. */
+  async prepare(find: (id: string) => BridgeRef | undefined): Promise<void> {
+    const { Mounts: mounts, Network } = this.#request;
+    if (Network === NetMode.HOST) requireEntitlement('network.host', this.#bridge.allow);
+    if (mounts.filter(({ dest }) => dest === '/').length !== 1) {
+      throw fail('invalid', 'exec', 'a container needs one root mount');
+    }
+    const refs = await Promise.all(mounts.map(({ resultID }) => find(resultID)?.result()));
+    const inputs = refs.filter((ref) => ref !== undefined);
+    let input = 0;
+    const named = mounts.map((mount, i) => {
+      if (mount.dest === '/' && mount.mountType !== MountType.BIND) {
+        throw fail('invalid', 'exec', 'invalid mount type for /: only a tree can be the root');
+      }
+      const at = refs[i] === undefined ? -1 : input++;
+      return create(MountSchema, { ...mount, resultID: '', input: BigInt(at), output: -1n });
+    });
+    await this.#mounts.prepare(named, inputs);
+  }
+
+  /** Looks into a mount as it is now. Throws `not-found` for one that there is not or that holds no files of the build's. */
+  view(index: number): FsView {
+    const wanted = this.#request.Mounts[index];
+    if (wanted === undefined) throw fail('not-found', 'exec', `container has no mount ${index}`);
+    return openView(specOfMounts(this.#mountsAt(wanted.dest, index)));
+  }
+
+  #mountsAt(dest: string, index: number): Mount[] {
+    if (dest === '/' && this.#mounts.root !== undefined) return this.#mounts.root.mounts;
+    const source = this.#mounts.mounts.find((mount) => mount.dest === dest)?.source;
+    if (source?.type === 'mounts') return source.mounts;
+    throw fail('not-found', 'exec', `mount ${index} (${dest}) of the container cannot be looked into`);
+  }
+
+  /** Starts a process. Throws `denied` when it asks for more than the build was granted. */
+  async start(init: InitMessage, io: ProcessIo): Promise<ContainerProcess> {
+    if (this.#released !== undefined) throw fail('not-found', 'exec', 'the container was released');
+    const { root } = this.#mounts;
+    if (root === undefined) throw fail('internal', 'exec', 'the container has no root');
+    if (init.Security === SecurityMode.INSECURE) {
+      requireEntitlement('security.insecure', this.#bridge.allow);
+    }
+    const spec = await this.#spec(init, root);
+    const first = this.#init;
+    const gate = Promise.withResolvers<ExecControl>();
+    gate.promise.catch(() => {}); // its end is told by `ended`
+    const { executor } = this.#bridge.engine;
+    const { signal } = this.#context;
+    const streams = {
+      ...io,
+      started: (control: ExecControl) => gate.resolve(control),
+      terminal: init.Tty,
+    };
+    const run = async (): Promise<number> => {
+      try {
+        if (first === undefined) return (await executor.run(spec, streams, signal)).exitCode;
+        const control = await first.control;
+        return (await control.exec(spec, streams, signal)).exitCode;
+      } catch (err) {
+        gate.reject(err);
+        throw err;
+      } finally {
+        gate.reject(new Error('the process has ended'));
+      }
+    };
+    if (first === undefined) this.#init = { control: gate.promise, spec };
+    const ended = run();
+    const settled = ended.then(
+      () => {},
+      () => {},
+    );
+    this.#processes.add(settled);
+    void settled.then(() => this.#processes.delete(settled));
+    const control = (work: (control: ExecControl) => void) => void gate.promise.then(work, () => {});
+    return {
+      started: gate.promise.then(
+        () => {},
+        () => {},
+      ),
+      ended,
+      signal: (name) => control((process) => process.signal(name)),
+      resize: (rows, cols) => control((process) => process.resize(rows, cols)),
+    };
+  }
+
+  async #spec(init: InitMessage, root: NonNullable<PreparedMounts['root']>): Promise<ExecSpec> {
+    const meta = init.Meta;
+    if (meta === undefined || meta.args.length === 0) {
+      throw fail('invalid', 'exec', 'a process needs arguments');
+    }
+    const env = [...meta.env];
+    const has = (name: string) => env.some((entry) => entry.startsWith(`${name}=`));
+    if (!has('PATH')) env.push(defaultPath);
+    if (init.Tty && !has('TERM')) env.push('TERM=xterm');
+    const secretEnv: string[] = [];
+    for (const { ID, name, optional } of init.secretenv) {
+      const value = await findSecret(this.#context, ID, optional);
+      if (value !== undefined) secretEnv.push(`${name}=${value.toString('utf8')}`);
+    }
+    const { Network, extraHosts, hostname } = this.#request;
+    return {
+      id: `gateway-${process.pid}-${randomUUID()}`,
+      args: meta.args,
+      env,
+      secretEnv,
+      cwd: meta.cwd || '/',
+      user: meta.user,
+      hostname,
+      root,
+      mounts: this.#mounts.mounts,
+      removeStubParents: meta.removeMountStubsRecursive,
+      network: Network === NetMode.HOST ? 'host' : Network === NetMode.NONE ? 'none' : 'default',
+      security: init.Security === SecurityMode.INSECURE ? 'insecure' : 'sandbox',
+      extraHosts: extraHosts.map(({ Host, IP }) => ({ host: Host, ip: IP })),
+      ulimits: meta.ulimit.map(({ Name, Soft, Hard }) => ({
+        name: Name,
+        soft: Number(Soft),
+        hard: Number(Hard),
+      })),
+      shmSize: 0,
+      cgroupParent: meta.cgroupParent,
+    };
+  }
+
+  /** Kills its processes and lets go of its mounts. */
+  release(): Promise<void> {
+    this.#released ??= (async () => {
+      this.#controller.abort(new Error('the container was released'));
+      await Promise.all(this.#processes);
+      await this.#mounts.release();
+    })();
+    return this.#released;
+  }
+}

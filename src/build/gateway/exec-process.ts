@@ -1,0 +1,222 @@
+/** LLBBridge's ExecProcess: processes in containers, their input, output, terminals and signals over one stream. */
+
+import { constants } from 'node:os';
+import { PassThrough } from 'node:stream';
+import { create, type MessageInitShape } from '@bufbuild/protobuf';
+import { DrydockError, fail } from '../../errors/error.ts';
+import type { StatusSchema } from '../../pb/google/rpc/status_pb.js';
+import { type ExecMessage, ExecMessageSchema } from '../../pb/moby/buildkit/v1/frontend/gateway_pb.js';
+import { statusOf } from '../../session/grpc/status.ts';
+import type { ContainerProcess } from './container.ts';
+import type { Containers } from './containers.ts';
+
+/** What ended without an exit code has this one. */
+const unknownExit = 255;
+/** Bytes of one output message at most. */
+const chunkSize = 64 << 10;
+/** Bytes of output that may wait for the client before the process is held up. */
+const highWater = 4 << 20;
+
+type Input = MessageInitShape<typeof ExecMessageSchema>['Input'];
+
+interface Running {
+  /** Undefined until its container has taken it on. */
+  process: Promise<ContainerProcess>;
+  stdin: PassThrough | undefined;
+}
+
+/** Serves one stream until the client has ended it and all its processes are done. */
+export async function* execProcess(
+  messages: AsyncIterable<ExecMessage>,
+  containers: Containers,
+  signal: AbortSignal,
+): AsyncGenerator<ExecMessage> {
+  const out = new Outbox();
+  const running = new Map<string, Running>();
+  const ends = new Set<Promise<void>>();
+  const onAbort = () => out.fail(signal.reason);
+  signal.addEventListener('abort', onAbort, { once: true });
+  const take = async () => {
+    for await (const message of messages) await handle(message, { containers, running, out, ends });
+    // Input that nobody sends any more has ended.
+    for (const { stdin } of running.values()) stdin?.end();
+    await Promise.all(ends);
+  };
+  take().then(
+    () => out.end(),
+    (err) => out.fail(err),
+  );
+  try {
+    yield* out.messages();
+  } finally {
+    signal.removeEventListener('abort', onAbort);
+    for (const { stdin } of running.values()) stdin?.destroy();
+  }
+}
+
+interface Stream {
+  containers: Containers;
+  running: Map<string, Running>;
+  out: Outbox;
+  ends: Set<Promise<void>>;
+}
+
+async function handle({ ProcessID: id, Input: input }: ExecMessage, stream: Stream): Promise<void> {
+  if (id === '') throw fail('invalid', 'exec', 'ProcessID required');
+  const known = stream.running.get(id);
+  if (input.case === 'Init') {
+    if (known !== undefined) throw fail('exists', 'exec', `Process ${id} already exists`);
+    start(id, input.value, stream);
+    return;
+  }
+  if (known === undefined) throw fail('not-found', 'exec', `IO for process ${JSON.stringify(id)} not found`);
+  switch (input.case) {
+    case 'File': {
+      const { Fd, EOF, Data } = input.value;
+      if (Fd !== 0 || known.stdin === undefined) {
+        throw fail('invalid', 'exec', `fd ${Fd} unavailable to write`);
+      }
+      const { stdin } = known;
+      if (Data.length > 0 && !stdin.destroyed && !stdin.writableEnded && !stdin.write(Data)) {
+        await new Promise<void>((resolve) => {
+          stdin.once('drain', resolve);
+          stdin.once('close', resolve);
+        });
+      }
+      if (EOF) stdin.end();
+      return;
+    }
+    case 'Resize': {
+      const { Rows, Cols } = input.value;
+      known.process.then((process) => process.resize(Rows, Cols)).catch(() => {});
+      return;
+    }
+    case 'Signal': {
+      const name = signalOf(input.value.Name);
+      known.process.then((process) => process.signal(name)).catch(() => {});
+      return;
+    }
+    default:
+      return;
+  }
+}
+
+/** `SIGTERM` for `TERM`, `SIGTERM`, or its number. Throws `invalid`. */
+function signalOf(name: string): NodeJS.Signals {
+  const upper = name.toUpperCase();
+  const full = upper.startsWith('SIG') ? upper : `SIG${upper}`;
+  if (Object.hasOwn(constants.signals, full)) return full as NodeJS.Signals;
+  throw fail('invalid', 'exec', `Unknown signal ${name}`);
+}
+
+function start(
+  id: string,
+  init: Extract<ExecMessage['Input'], { case: 'Init' }>['value'],
+  stream: Stream,
+): void {
+  const { out, running, ends } = stream;
+  const send = (input: Input) => out.push(create(ExecMessageSchema, { ProcessID: id, Input: input }));
+  const wants = (fd: number) => init.Fds.includes(fd);
+  const stdin = wants(0) ? new PassThrough() : undefined;
+  // Output is told of only once the process is known to have started.
+  const early: (() => void)[] = [];
+  let isStarted = false;
+  const output =
+    (fd: number) =>
+    (chunk: Buffer): void | Promise<void> => {
+      if (!wants(fd)) return;
+      const tell = () => {
+        for (let at = 0; at < chunk.length; at += chunkSize) {
+          send({ case: 'File', value: { Fd: fd, Data: chunk.subarray(at, at + chunkSize) } });
+        }
+      };
+      if (!isStarted) return void early.push(tell);
+      tell();
+      return out.room();
+    };
+  const container = stream.containers.get(init.ContainerID);
+  const process = container.start(init, { stdin, stdout: output(1), stderr: output(2) });
+  running.set(id, { process, stdin });
+  const end = (async () => {
+    let exit: { Code: number; Error?: MessageInitShape<typeof StatusSchema> } = { Code: 0 };
+    try {
+      const begun = await process;
+      await begun.started;
+      send({ case: 'Started', value: {} });
+      isStarted = true;
+      for (const tell of early.splice(0)) tell();
+      const code = await begun.ended;
+      if (code !== 0) exit = { Code: code, Error: { code: 2, message: `exit code: ${code}` } };
+    } catch (err) {
+      if (!(err instanceof DrydockError)) throw err;
+      exit = { Code: unknownExit, Error: statusOf(err) };
+    }
+    stdin?.destroy();
+    send({ case: 'Exit', value: exit });
+    for (const fd of [1, 2]) if (wants(fd)) send({ case: 'File', value: { Fd: fd, EOF: true } });
+    send({ case: 'Done', value: {} });
+  })();
+  end.catch((err) => out.fail(err));
+  ends.add(end);
+}
+
+/** Messages on their way to the client. */
+class Outbox {
+  readonly #queue: ExecMessage[] = [];
+  #bytes = 0;
+  #drained: PromiseWithResolvers<void> | undefined;
+  #ended = false;
+  #failure: { reason: unknown } | undefined;
+  #wake: (() => void) | undefined;
+
+  /** A promise that is there when too much waits, and resolves when there is room again. */
+  room(): Promise<void> | undefined {
+    if (this.#bytes <= highWater) return undefined;
+    this.#drained ??= Promise.withResolvers();
+    return this.#drained.promise;
+  }
+
+  push(message: ExecMessage): void {
+    if (message.Input.case === 'File') this.#bytes += message.Input.value.Data.length;
+    this.#queue.push(message);
+    this.#wake?.();
+  }
+
+  end(): void {
+    this.#ended = true;
+    this.#wake?.();
+  }
+
+  fail(reason: unknown): void {
+    this.#failure ??= { reason };
+    this.#wake?.();
+  }
+
+  async *messages(): AsyncGenerator<ExecMessage> {
+    try {
+      for (;;) {
+        const next = this.#queue.shift();
+        if (next !== undefined) {
+          if (next.Input.case === 'File') this.#bytes -= next.Input.value.Data.length;
+          if (this.#bytes <= highWater) this.#drain();
+          yield next;
+          continue;
+        }
+        if (this.#failure !== undefined) throw this.#failure.reason;
+        if (this.#ended) return;
+        await new Promise<void>((resolve) => {
+          this.#wake = resolve;
+        });
+      }
+    } finally {
+      // Nobody reads any more; what still comes is dropped and holds nobody up.
+      this.#bytes = Number.NEGATIVE_INFINITY;
+      this.#drain();
+    }
+  }
+
+  #drain(): void {
+    this.#drained?.resolve();
+    this.#drained = undefined;
+  }
+}

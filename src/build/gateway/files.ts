@@ -1,0 +1,85 @@
+/** Looking into trees the way LLBBridge's file calls do. */
+import { closeSync, constants, openSync, readSync } from 'node:fs';
+import { create, type MessageInitShape } from '@bufbuild/protobuf';
+import { fail } from '../../errors/error.ts';
+import { IgnoreMatcher } from '../../fs/ignore.ts';
+import { statFollow } from '../../fs/read.ts';
+import { resolvePath } from '../../fs/resolve.ts';
+import type { FsEntry, FsView } from '../../fs/view.ts';
+import { major, minor } from '../../linux/libc.ts';
+import { type Stat, StatSchema } from '../../pb/fsutil/wire_pb.js';
+import { goMode } from '../../session/fsutil/mode.ts';
+
+/** Most bytes in one answer: what a gRPC message of BuildKit's may hold, less its framing. */
+const maxRead = (16 << 20) - 1024;
+
+/**
+ * A file's bytes, or a range of them. Throws `not-found`, and `invalid` for anything but a regular file and for more
+ * than a message holds.
+ */
+export function readFile(
+  view: FsView,
+  path: string,
+  range: { offset: number; length: number } | undefined,
+): Buffer {
+  const entry = statFollow(view, path);
+  if (entry === undefined) throw fail('not-found', 'file', `open ${path}: no such file or directory`);
+  if (entry.type !== 'file') throw fail('invalid', 'file', `${path} is not a regular file`);
+  const offset = Math.max(0, range?.offset ?? 0);
+  const length = Math.max(0, Math.min(range?.length ?? entry.size, entry.size - offset));
+  if (length > maxRead) {
+    throw fail('exhausted', 'file', `${path}: ${length} bytes are more than one answer holds`, {
+      hint: `Read it in ranges of at most ${maxRead} bytes.`,
+    });
+  }
+  const buffer = Buffer.allocUnsafe(length);
+  const fd = openSync(entry.hostPath, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+  try {
+    let at = 0;
+    while (at < length) {
+      const n = readSync(fd, buffer, at, length - at, offset + at);
+      if (n === 0) break;
+      at += n;
+    }
+    return buffer.subarray(0, at);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** A folder's entries, those that the pattern matches if there is one. Throws `not-found` / `invalid`. */
+export function readDir(view: FsView, path: string, pattern: string): Stat[] {
+  const dir = resolvePath(view, path, { followLast: true });
+  const entry = view.lstat(dir);
+  if (entry === undefined) throw fail('not-found', 'file', `open ${path}: no such file or directory`);
+  if (entry.type !== 'dir') throw fail('invalid', 'file', `${path} is not a folder`);
+  const matcher = pattern === '' ? undefined : new IgnoreMatcher([pattern]);
+  const entries = view.readdir(dir);
+  const wanted = entries.filter((each) => matcher === undefined || matcher.matches(each.name));
+  return wanted.map((each) => statOf(view, each, each.name));
+}
+
+/** What is at a path; a symlink at its end is told of, not followed. Throws `not-found`. */
+export function statFile(view: FsView, path: string): Stat {
+  const entry = statFollow(view, path);
+  if (entry === undefined) throw fail('not-found', 'file', `lstat ${path}: no such file or directory`);
+  return statOf(view, entry, path.split('/').findLast((part) => part !== '' && part !== '.') ?? '');
+}
+
+function statOf(view: FsView, entry: FsEntry, path: string): Stat {
+  const stat: MessageInitShape<typeof StatSchema> = {
+    path,
+    mode: goMode(entry.type, entry.mode),
+    uid: entry.uid,
+    gid: entry.gid,
+    size: BigInt(entry.size),
+    modTime: entry.mtimeNs,
+    linkname: entry.link ?? '',
+    xattrs: Object.fromEntries(view.xattrs(entry)),
+  };
+  if (entry.rdev !== undefined) {
+    stat.devmajor = BigInt(major(entry.rdev));
+    stat.devminor = BigInt(minor(entry.rdev));
+  }
+  return create(StatSchema, stat);
+}

@@ -1,0 +1,205 @@
+/**
+ * LLBBridge for one frontend: a client that is its own, or an image's process. BuildKit's gateway.
+ * https://github.com/moby/buildkit/blob/master/frontend/gateway/pb/gateway.proto
+ */
+import { create } from '@bufbuild/protobuf';
+import type { HandlerContext, ServiceImpl } from '@connectrpc/connect';
+import { fail, type SourceLocation } from '../../errors/error.ts';
+import type { FsView } from '../../fs/view.ts';
+import type { Digest } from '../../oci/types.ts';
+import {
+  type ExecMessage,
+  type LLBBridge,
+  type ReadDirRequest,
+  ReadDirResponseSchema,
+  type ReadFileRequest,
+  ReadFileResponseSchema,
+  type ReturnRequest,
+  type SolveRequest,
+  type SolveResponse,
+  SolveResponseSchema,
+  type StatFileRequest,
+  StatFileResponseSchema,
+  type WarnRequest,
+} from '../../pb/moby/buildkit/v1/frontend/gateway_pb.js';
+import type { Definition } from '../../pb/solver/pb/ops_pb.js';
+import type { Bridge } from '../bridge/bridge.ts';
+import type { BridgeResult } from '../bridge/types.ts';
+import { pong } from './caps.ts';
+import { Containers } from './containers.ts';
+import { execProcess } from './exec-process.ts';
+import { FrontendFailure } from './failure.ts';
+import { readDir, readFile, statFile } from './files.ts';
+import { RefTable } from './results.ts';
+import { imageConfig, sourceMeta } from './sources.ts';
+
+/** LLBBridge's methods, as a service is made of them. Errors are thrown as they are: whoever serves it encodes them. */
+export type GatewayService = Required<ServiceImpl<typeof LLBBridge>>;
+
+export class Gateway {
+  readonly bridge: Bridge;
+  readonly service: GatewayService;
+  readonly #inputs: Readonly<Record<string, Definition>>;
+  readonly #refs = new RefTable();
+  readonly #containers: Containers;
+  readonly #returned = Promise.withResolvers<BridgeResult>();
+  #isReturned = false;
+
+  constructor(bridge: Bridge, inputs: Readonly<Record<string, Definition>> = {}) {
+    this.bridge = bridge;
+    this.#inputs = inputs;
+    this.#containers = new Containers(bridge, this.#refs);
+    this.#returned.promise.catch(() => {}); // whoever asks gets it
+    this.service = this.#makeService();
+  }
+
+  /** What the frontend returns. Rejects with FrontendFailure when it returns an error, or with what `giveUp` is told. */
+  get returned(): Promise<BridgeResult> {
+    return this.#returned.promise;
+  }
+
+  get isReturned(): boolean {
+    return this.#isReturned;
+  }
+
+  /** The frontend will not return any more. */
+  giveUp(reason: unknown): void {
+    this.#isReturned = true;
+    this.#returned.reject(reason);
+  }
+
+  /** Ends what containers are left. Call it when the build is over. */
+  close(): Promise<void> {
+    return this.#containers.close();
+  }
+
+  #makeService(): GatewayService {
+    const { bridge } = this;
+    const containers = this.#containers;
+    return {
+      resolveImageConfig: (request) => imageConfig(bridge, request),
+      resolveSourceMeta: (request) => sourceMeta(bridge, request),
+      solve: (request) => this.#solve(request),
+      readFile: async (request) => answerRead(await this.#view(request.Ref), request),
+      readDir: async (request) => answerReadDir(await this.#view(request.Ref), request),
+      statFile: async (request) => answerStat(await this.#view(request.Ref), request),
+      evaluate: async ({ Ref }) => {
+        await this.#refs.get(Ref)?.result();
+        return {};
+      },
+      ping: () => pong(bridge.workers),
+      return: (request) => this.#return(request),
+      inputs: () => ({ Definitions: { ...this.#inputs } }),
+      newContainer: async (request) => {
+        await containers.add(request);
+        return {};
+      },
+      releaseContainer: async ({ ContainerID }) => {
+        await containers.release(ContainerID);
+        return {};
+      },
+      execProcess: (messages: AsyncIterable<ExecMessage>, { signal }: HandlerContext) =>
+        execProcess(messages, containers, signal),
+      readFileContainer: async (request) =>
+        answerRead(containers.get(request.Ref).view(request.MountIndex), request),
+      readDirContainer: async (request) =>
+        answerReadDir(containers.get(request.Ref).view(request.MountIndex), request),
+      statFileContainer: async (request) =>
+        answerStat(containers.get(request.Ref).view(request.MountIndex), request),
+      warn: async (request) => {
+        this.#warn(request);
+        return {};
+      },
+    };
+  }
+
+  async #view(id: string): Promise<FsView> {
+    const ref = this.#refs.get(id);
+    if (ref === undefined) throw fail('not-found', 'frontend', 'empty ref: it holds no files');
+    return ref.view();
+  }
+
+  async #solve(request: SolveRequest): Promise<SolveResponse> {
+    const result = await this.bridge.solve({
+      definition: request.Definition,
+      frontend: request.Frontend,
+      options: request.FrontendOpt,
+      inputs: request.FrontendInputs,
+      evaluate: request.Evaluate,
+    });
+    if (result.refs !== undefined && !request.allowResultReturn) {
+      throw fail('unsupported', 'frontend', 'solve did not return default result');
+    }
+    const message = this.#refs.message(result, request.allowResultArrayRef);
+    if (request.Final) this.#final(result, request.ExporterAttr);
+    const ref =
+      request.allowResultReturn || message.result.case === undefined
+        ? ''
+        : message.result.case === 'ref'
+          ? message.result.value.id
+          : message.result.case === 'refDeprecated'
+            ? message.result.value
+            : '';
+    return create(SolveResponseSchema, { ref, result: message });
+  }
+
+  /** A client from before Return: its last solve is the result. */
+  #final(result: BridgeResult, attributes: Uint8Array): void {
+    const extra: Record<string, Uint8Array> = {};
+    if (attributes.length > 0) {
+      const parsed = JSON.parse(Buffer.from(attributes).toString('utf8')) as Record<string, string>;
+      for (const [name, text] of Object.entries(parsed)) extra[name] = Buffer.from(text, 'base64');
+    }
+    this.#settle({ ...result, metadata: { ...extra, ...result.metadata } });
+  }
+
+  async #return({ result, error }: ReturnRequest): Promise<object> {
+    if (this.#isReturned) throw fail('conflict', 'frontend', 'gateway result is already set');
+    if (error !== undefined) {
+      this.giveUp(new FrontendFailure(error));
+      return {};
+    }
+    if (result === undefined) {
+      throw fail('invalid', 'frontend', 'gateway return must be either result or err');
+    }
+    this.#settle(this.#refs.result(result));
+    return {};
+  }
+
+  #settle(result: BridgeResult): void {
+    this.#isReturned = true;
+    this.#returned.resolve(result);
+  }
+
+  #warn({ digest, level, short, detail, url, info, ranges }: WarnRequest): void {
+    const text = (bytes: Uint8Array) => Buffer.from(bytes).toString('utf8');
+    const source: SourceLocation | undefined = info && {
+      filename: info.filename,
+      text: text(info.data),
+      ranges: ranges.map(({ start, end }) => ({
+        start: { line: start?.line ?? 0, character: start?.character ?? 0 },
+        end: { line: end?.line ?? start?.line ?? 0, character: end?.character ?? 0 },
+      })),
+    };
+    this.bridge.warn(digest as Digest, {
+      level: Number(level),
+      short: text(short),
+      detail: detail.map(text),
+      url: url || undefined,
+      source,
+    });
+  }
+}
+
+function answerRead(view: FsView, { FilePath, Range }: ReadFileRequest) {
+  const range = Range && { offset: Number(Range.Offset), length: Number(Range.Length) };
+  return create(ReadFileResponseSchema, { Data: readFile(view, FilePath, range) });
+}
+
+function answerReadDir(view: FsView, { DirPath, IncludePattern }: ReadDirRequest) {
+  return create(ReadDirResponseSchema, { entries: readDir(view, DirPath, IncludePattern) });
+}
+
+function answerStat(view: FsView, { Path }: StatFileRequest) {
+  return create(StatFileResponseSchema, { stat: statFile(view, Path) });
+}

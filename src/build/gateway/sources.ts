@@ -1,0 +1,121 @@
+/** What sources are, asked before they are solved: LLBBridge's ResolveImageConfig and ResolveSourceMeta. */
+import { create } from '@bufbuild/protobuf';
+import { fail } from '../../errors/error.ts';
+import { hostPlatform, normalizePlatform } from '../../oci/platform.ts';
+import { normalizeName } from '../../oci/reference.ts';
+import type { Platform } from '../../oci/types.ts';
+import {
+  type ResolveImageConfigRequest,
+  type ResolveImageConfigResponse,
+  ResolveImageConfigResponseSchema,
+  type ResolveSourceMetaRequest,
+  type ResolveSourceMetaResponse,
+  ResolveSourceMetaResponseSchema,
+} from '../../pb/moby/buildkit/v1/frontend/gateway_pb.js';
+import type { Platform as PbPlatform } from '../../pb/solver/pb/ops_pb.js';
+import { resolveImageConfig } from '../../source/image.ts';
+import type { Bridge } from '../bridge/bridge.ts';
+
+/** The platform a message names; this host's when it names none. */
+export function platformOf(platform: PbPlatform | undefined): Platform {
+  if (platform === undefined || platform.OS === '') return hostPlatform();
+  return normalizePlatform({
+    os: platform.OS,
+    architecture: platform.Architecture,
+    variant: platform.Variant,
+    'os.version': platform.OSVersion,
+  });
+}
+
+interface ImageAsk {
+  ref: string;
+  platform: PbPlatform | undefined;
+  mode: string;
+  logName: string;
+  /** For an OCI layout: the client's name of it. */
+  store?: string;
+}
+
+async function resolve(bridge: Bridge, ask: ImageAsk) {
+  const { engine, job, lease } = bridge;
+  const title = ask.logName || `resolve image config for docker-image://${ask.ref}`;
+  return job.inVertex(title, async () => {
+    const found = await resolveImageConfig(engine, ask.ref, {
+      platform: platformOf(ask.platform),
+      mode: ask.mode === 'pull' ? 'pull' : ask.mode === 'local' ? 'local' : 'default',
+      lease,
+      session: job.session,
+      signal: job.signal,
+      ociLayoutStore: ask.store,
+    });
+    const bytes = await configBytes(bridge, found);
+    return { ref: found.ref, digest: found.digest, bytes };
+  });
+}
+
+/** The config as it is in the store, byte for byte; what was read of it where the store does not have it. */
+async function configBytes(
+  { engine }: Bridge,
+  found: Awaited<ReturnType<typeof resolveImageConfig>>,
+): Promise<Uint8Array> {
+  const { manifest, config } = found;
+  if (manifest !== undefined && (await engine.store.content.info(manifest.digest)) !== undefined) {
+    const parsed = JSON.parse((await engine.store.content.bytes(manifest.digest)).toString('utf8')) as {
+      config?: { digest?: unknown };
+    };
+    const digest = parsed.config?.digest;
+    if (typeof digest === 'string' && (await engine.store.content.info(digest as `sha256:${string}`))) {
+      return engine.store.content.bytes(digest as `sha256:${string}`);
+    }
+  }
+  return Buffer.from(JSON.stringify(config));
+}
+
+/** An image's config and digest. Throws what looking it up throws. */
+export async function imageConfig(
+  bridge: Bridge,
+  request: ResolveImageConfigRequest,
+): Promise<ResolveImageConfigResponse> {
+  const found = await resolve(bridge, {
+    ref: request.Ref,
+    platform: request.Platform,
+    mode: request.ResolveMode,
+    logName: request.LogName,
+    store: request.ResolverType === 1 ? request.StoreID : undefined,
+  });
+  return create(ResolveImageConfigResponseSchema, {
+    Digest: found.digest,
+    Config: found.bytes,
+    Ref: found.ref,
+  });
+}
+
+/**
+ * A source as it will be used, with what can be known of it beforehand: an image's digest and config. Other sources
+ * come back as they are. Throws `invalid` without a source, and what looking it up throws.
+ */
+export async function sourceMeta(
+  bridge: Bridge,
+  request: ResolveSourceMetaRequest,
+): Promise<ResolveSourceMetaResponse> {
+  const source = request.Source;
+  if (source === undefined) throw fail('invalid', 'llb', 'source is required');
+  const at = source.identifier.indexOf('://');
+  if (at < 0) throw fail('invalid', 'llb', `failed to parse source identifier ${source.identifier}`);
+  const scheme = source.identifier.slice(0, at);
+  const rest = source.identifier.slice(at + 3);
+  if (scheme !== 'docker-image' && scheme !== 'oci-layout') {
+    return create(ResolveSourceMetaResponseSchema, { Source: source });
+  }
+  const found = await resolve(bridge, {
+    ref: scheme === 'docker-image' ? normalizeName(rest) : rest,
+    platform: request.Platform,
+    mode: request.ResolveMode || source.attrs['image.resolvemode'] || '',
+    logName: request.LogName,
+    store: scheme === 'oci-layout' ? source.attrs['oci.store'] : undefined,
+  });
+  return create(ResolveSourceMetaResponseSchema, {
+    Source: { identifier: `${scheme}://${scheme === 'oci-layout' ? rest : found.ref}`, attrs: source.attrs },
+    Image: { Digest: found.digest, Config: request.Image?.NoConfig ? new Uint8Array() : found.bytes },
+  });
+}
