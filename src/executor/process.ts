@@ -1,9 +1,10 @@
 /** Starts a program with real pipes (steps open /dev/stdout, which a socket does not allow) and waits for its end. */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { readFileSync } from 'node:fs';
-import type { Writable } from 'node:stream';
+import { closeSync, readFileSync } from 'node:fs';
+import { Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { errnoCode, fail } from '../errors/error.ts';
+import { pipe } from '../linux/libc.ts';
 import { pipes, terminal } from './stdio.ts';
 import type { ExecIo } from './types.ts';
 
@@ -37,20 +38,26 @@ export function start(
 ): Running {
   const [program = '', ...args] = command;
   const stdio = io.terminal ? terminal(io) : pipes(io);
+  // A real pipe, too: the runtime opens it by its name.
+  const extra = data === undefined ? undefined : pipe();
   let child: ChildProcess;
   try {
     child = spawn(program, args, {
       cwd,
       env: { PATH: `${process.env.PATH ?? ''}:/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin`, LC_ALL: 'C' },
-      stdio: [...stdio.child, ...(data === undefined ? [] : ['pipe' as const])],
+      stdio: [...stdio.child, ...(extra === undefined ? [] : [extra[0]])],
     });
   } finally {
     stdio.closeChild();
+    if (extra !== undefined) closeSync(extra[0]);
   }
   const outputs = stdio.connect();
-  const channel = child.stdio[3] as Writable | undefined | null;
-  channel?.on('error', () => {});
-  channel?.end(data);
+  if (extra !== undefined && data !== undefined) {
+    const channel = new Socket({ fd: extra[1], readable: false, writable: true });
+    channel.on('error', () => {});
+    channel.end(data);
+  }
+  let killed = false;
   const exit = new Promise<number>((resolve, reject) => {
     child.once('error', (cause) => {
       const missing = errnoCode(cause) === 'ENOENT';
@@ -67,13 +74,13 @@ export function start(
     // All writers are gone with the pid namespace; the bound is for a kernel that lags.
     await Promise.race([outputs, sleep(5000, undefined, { ref: false })]);
     stdio.close();
-    return code;
+    return killed ? 128 + 9 : code;
   });
   ended.catch(() => stdio.close());
   const first = () => firstOf(child);
   const signal = (name: NodeJS.Signals) => {
     const pid = first();
-    if (pid !== undefined) tryKill(pid, name);
+    if (pid !== undefined && tryKill(pid, name) && name === 'SIGKILL') killed = true;
   };
   return {
     ended,

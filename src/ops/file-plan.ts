@@ -35,9 +35,7 @@ export function planFileOp(op: FileOp, inputs: number): FilePlan {
     }
     for (const index of readBy(action)) {
       const read = operandOf(index, inputs, i);
-      if (read === undefined)
-        throw fail('invalid', 'llb', `invalid input index ${index} in file action ${i}`);
-      if ('action' in read) committed.add(read.action);
+      if (read !== undefined && 'action' in read) committed.add(read.action);
     }
     const output = Number(action.output);
     if (output === -1) continue;

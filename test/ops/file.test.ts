@@ -169,7 +169,6 @@ test('indices that make no sense are refused before anything is done', () => {
     [mkfile(-2, 0, '/x', '')],
     [mkfile(-1, 1, '/x', '')],
     [mkfile(-1, 0, '/x', ''), mkfile(-1, 0, '/y', '')],
-    [copy(-1, -1, 0, '/x', '/')],
     [{ ...index(-1, -1, 0) }],
   ]) {
     expect(plan(actions)).toThrow(invalid);
