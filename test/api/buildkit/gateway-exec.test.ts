@@ -184,17 +184,19 @@ test('a terminal has a size that can be changed', async () => {
   const build = await start();
   const id = await container(build);
   const stream = new Stream(build);
-  stream.run('p', id, 'test -t 0 && test -t 1 && echo terminal $TERM; read x; stty size; read x; exit 6', {
-    Fds: [0, 1],
-    Tty: true,
-  });
+  const script = [
+    'trap "stty size; exit 6" WINCH',
+    'test -t 0 && test -t 1 && echo terminal $TERM',
+    'read line; echo got $line; while :; do sleep 0.05; done',
+  ];
+  stream.run('p', id, script.join('\n'), { Fds: [0, 1], Tty: true });
   await stream.until(() => stream.output('p').includes('terminal'));
+  stream.input('p', 'typed\n');
+  await stream.until(() => stream.output('p').includes('got'));
   stream.send('p', { case: 'Resize', value: { Rows: 33, Cols: 99 } });
-  stream.input('p', '\n');
-  await stream.until(() => /\d+ \d+/.test(stream.output('p')));
-  stream.input('p', '\n');
   expect(await stream.exit('p')).toBe(6);
   expect(stream.output('p')).toMatch(/terminal xterm\r\n/);
+  expect(stream.output('p')).toMatch(/got typed\r\n/);
   expect(stream.output('p')).toMatch(/33 99\r\n/);
   await stream.end();
 });
