@@ -1,8 +1,9 @@
 /** The three builders under one face, each on its own fresh state in the bench's folder. */
-import { execFileSync, spawn } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { measure, type Sample } from './measure.ts';
+import { startServer } from './servers.ts';
 
 export interface Builder {
   readonly name: string;
@@ -13,7 +14,7 @@ export interface Builder {
   archive(context: string, tag: string, file: string, gzip: boolean): Promise<Sample> | undefined;
   /** Forgets all cached steps but keeps the base image. */
   forget(): void;
-  stop(): void;
+  stop(): Promise<void>;
 }
 
 const quiet = { stdio: ['ignore', 'ignore', 'pipe'] as ['ignore', 'ignore', 'pipe'] };
@@ -47,7 +48,7 @@ export function drydock(root: string, base: string): Builder {
         execFileSync(bin, ['rmi', '-f', tag], { ...quiet, env: { ...process.env, ...env } });
       run('prune', '--all');
     },
-    stop() {},
+    async stop() {},
   };
 }
 
@@ -59,22 +60,17 @@ export async function dockerd(root: string, base: string): Promise<Builder> {
   const state = join(root, 'dockerd');
   mkdirSync(state, { recursive: true });
   const host = `unix://${state}/d.sock`;
-  const daemon = spawn(
-    'dockerd',
-    [
+  const daemon = await startServer('dockerd', [
+    ...[
       '--data-root',
       join(state, 'data'),
       '--exec-root',
       join(state, 'exec'),
-      '-H',
-      host,
       '--pidfile',
       join(state, 'pid'),
-      '--log-level',
-      'error',
     ],
-    { stdio: 'ignore' },
-  );
+    ...['-H', host, '--log-level', 'error'],
+  ]);
   const env = { DOCKER_HOST: host, DOCKER_BUILDKIT: '1', DOCKER_CONFIG: join(state, 'config') };
   const client = ['/usr/bin/docker', '/usr/local/bin/docker'].find(existsSync) ?? 'docker';
   const run = (...args: string[]) =>
@@ -89,7 +85,7 @@ export async function dockerd(root: string, base: string): Promise<Builder> {
     }
   }
   run('pull', base);
-  const servers = [daemon.pid ?? 0];
+  const servers = [daemon.pid];
   return {
     name: 'dockerd',
     version: execFileSync('dockerd', ['--version'], { encoding: 'utf8' }).trim(),
@@ -123,9 +119,7 @@ export async function dockerd(root: string, base: string): Promise<Builder> {
       }
       run('builder', 'prune', '-af');
     },
-    stop() {
-      daemon.kill();
-    },
+    stop: () => daemon.stop(),
   };
 }
 
@@ -168,7 +162,7 @@ export function buildah(root: string, base: string): Builder {
       }
       run('rmi', '--prune', '-f');
     },
-    stop() {},
+    async stop() {},
   };
 }
 

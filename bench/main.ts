@@ -2,7 +2,7 @@
  * `npm run bench [RUNS]`: Drydock, dockerd's BuildKit and buildah on the same work in one run, interleaved, medians
  * of five. Prints a Markdown table and writes it to bench/out/results.md.
  */
-import { execFileSync, spawn } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { cpus } from 'node:os';
@@ -10,13 +10,14 @@ import { join } from 'node:path';
 import { type Builder, buildah, dockerd, drydock, fresh } from './builders.ts';
 import { median, type Sample } from './measure.ts';
 import { scenarios } from './scenarios.ts';
+import { startServer } from './servers.ts';
 
 const runs = Number(process.argv[2] ?? 5);
 const only = process.argv[3];
 const folder = fresh(process.env.DRYDOCK_BENCH_DIR ?? '/var/tmp/drydock-bench');
 
 /** A registry on loopback with the base image: busybox and its links. */
-async function serveBase(): Promise<{ base: string; stop(): void }> {
+async function serveBase(): Promise<{ base: string; stop(): Promise<void> }> {
   const port = await new Promise<number>((resolve) => {
     const probe = createServer().listen(0, '127.0.0.1', () => {
       const address = probe.address();
@@ -33,8 +34,8 @@ async function serveBase(): Promise<{ base: string; stop(): void }> {
       http: { addr: `127.0.0.1:${port}` },
     }),
   );
-  const child = spawn('docker-registry', ['serve', config], { stdio: 'ignore' });
-  await new Promise((resolve) => setTimeout(resolve, 1000));
+  const server = await startServer('docker-registry', ['serve', config]);
+  await answering(`http://127.0.0.1:${port}/v2/`);
   const base = `localhost:${port}/base:latest`;
   const context = fresh(join(folder, 'base'));
   execFileSync('sh', ['-c', `cp "$(PATH=$PATH:/usr/sbin:/sbin command -v busybox)" "${context}/busybox"`]);
@@ -44,7 +45,19 @@ async function serveBase(): Promise<{ base: string; stop(): void }> {
   );
   const bin = new URL('../bin/drydock', import.meta.url).pathname;
   execFileSync(bin, ['--root', join(folder, 'base-root'), 'build', '-q', '-t', base, '--push', context]);
-  return { base, stop: () => void child.kill() };
+  return { base, stop: () => server.stop() };
+}
+
+async function answering(url: string): Promise<void> {
+  for (let i = 0; ; i++) {
+    try {
+      await fetch(url);
+      return;
+    } catch (err) {
+      if (i === 100) throw err;
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+  }
 }
 
 function format(samples: Map<string, Sample[]>, names: readonly string[]): string {
@@ -101,6 +114,6 @@ try {
   writeFileSync(join(out, 'results.md'), report);
   console.log(report);
 } finally {
-  for (const builder of builders) builder.stop();
-  registry.stop();
+  for (const builder of builders) await builder.stop();
+  await registry.stop();
 }
