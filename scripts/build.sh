@@ -7,3 +7,5 @@ npm_packages
 bundle
 PATH="$(dirname "$(node_bin)"):$PWD/node_modules/.bin:$PATH"
 tsc -p tsconfig.types.json
+# What is generated has declarations of its own, which the compiler does not copy.
+(cd src && find pb -name '*.d.ts' -exec cp --parents {} ../dist/types \;)

@@ -1,3 +1,4 @@
+/// <reference types="node" preserve="true" />
 /** Drydock as a library: builds of Dockerfiles and of LLB states, in process. */
 export { type Engine, type EngineOptions, openEngine } from './build/engine.ts';
 export type { BuildResult, OutputSpec } from './build/types.ts';

@@ -6,6 +6,7 @@ import { defaultRoot } from '../build/root.ts';
 import { runBuild } from '../build/run.ts';
 import type { StoreOptions } from '../build/stores.ts';
 import type { BuildOptions, BuildResult, OutputSpec } from '../build/types.ts';
+import { fail } from '../errors/error.ts';
 import type { ContextSource, Frontend } from '../frontend/types.ts';
 import { marshal } from '../llb/marshal.ts';
 import type { State } from '../llb/state.ts';
@@ -76,17 +77,19 @@ export interface StateOptions extends CommonOptions {
  *
  *     const { imageId } = await build({ context: '.', tags: ['app'] });
  */
-export function build(options: DockerfileOptions): Promise<BuildResult> {
+export async function build(options: DockerfileOptions): Promise<BuildResult> {
   const { context } = options;
-  const isUrl = typeof context === 'string' && /^(?:https?|git|ssh):\/\/|^git@/.test(context);
-  const source: ContextSource =
-    context instanceof Readable
-      ? { type: 'upload', id: 'context' }
-      : isUrl
-        ? { type: 'remote', url: context as string }
-        : { type: 'local', name: 'context' };
+  if (typeof context !== 'string' && !(context instanceof Readable)) {
+    throw fail('invalid', 'client', 'build: context must be a folder, a URL or a stream of a tar');
+  }
   const locals: Record<string, string> = { ...options.locals };
-  if (source.type === 'local') locals.context = resolve(context as string);
+  let source: ContextSource;
+  if (typeof context !== 'string') source = { type: 'upload', id: 'context' };
+  else if (/^(?:https?|git|ssh):\/\/|^git@/.test(context)) source = { type: 'remote', url: context };
+  else {
+    source = { type: 'local', name: 'context' };
+    locals.context = resolve(context);
+  }
   const namedContexts: Record<string, string> = {};
   for (const [name, value] of Object.entries(options.namedContexts ?? {})) {
     if (/^(?:https?|git|ssh|docker-image|oci-layout):\/\//.test(value)) namedContexts[name] = value;
