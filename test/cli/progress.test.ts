@@ -88,3 +88,13 @@ test('rawjson: SolveStatus objects, one a line', () => {
   expect(Buffer.from(objects[2].logs[0].data, 'base64').toString()).toBe('hel');
   expect(objects.at(-1).vertexes[0]).toMatchObject({ cached: true });
 });
+
+test('a terminal too narrow for a digest still shows the transfer beside it', () => {
+  const { out, io: to } = io(60);
+  const printer = new TtyPrinter(to);
+  printer.vertex({ digest: one, inputs: [], name: '[1/1] FROM base', started: at });
+  const transfer = { current: 2000, total: 4000, timestamp: at, started: at, completed: at + 100 };
+  printer.status({ id: one, vertex: one, name: one, ...transfer });
+  printer.close();
+  expect(out.join('')).toContain(` => => ${one.slice(0, 19)}… 2kB / 4kB`);
+});

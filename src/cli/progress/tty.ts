@@ -128,7 +128,9 @@ export class TtyPrinter implements Printer {
 
   #paint({ left, right, color }: Row, width: number): string {
     const space = width - right.length - 1;
-    const text = left.length > space ? left.slice(0, space) : left.padEnd(space);
+    // A digest is cut before what follows it is.
+    const fitting = left.length > space ? left.replace(/(sha256:[0-9a-f]{12})[0-9a-f]{52}/g, '$1…') : left;
+    const text = fitting.slice(0, space).padEnd(space);
     const line = right === '' ? text.trimEnd() : `${text} ${right}`;
     return this.#io.colors && color !== 'none' ? `${codes[color]}${line}\x1b[0m` : line;
   }
