@@ -2,6 +2,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
+import { challenge } from '../../auth/credential.ts';
 import { DrydockError, toDrydockError } from '../../errors/error.ts';
 import type { ApiHost } from '../shared/host.ts';
 import { drain } from './http/body.ts';
@@ -168,5 +169,6 @@ function sendFailure(
     });
   }
   const body = `${JSON.stringify({ message: apiMessage(error) })}\n`;
+  if (status === 401) reply.header('www-authenticate', challenge);
   reply.code(status).header('content-type', 'application/json').send(body);
 }
