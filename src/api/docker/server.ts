@@ -11,6 +11,7 @@ import { sendError } from './http/json-stream.ts';
 import { Query } from './http/query.ts';
 import type { Call, Route } from './http/route.ts';
 import { newestVersion, oldestVersion, splitVersion } from './http/version.ts';
+import { runtimeRefusal } from './routes/runtime.ts';
 import { upgradeRequest, wantsUpgrade } from './routes/upgrades.ts';
 import { routes } from './routes.ts';
 
@@ -40,7 +41,8 @@ export async function dockerApi(host: ApiHost): Promise<DockerApi> {
   app.addContentTypeParser('*', (_request, _payload, done) => done(null));
   addRoutes(app, host);
   app.setNotFoundHandler((request, reply) => {
-    sendFailure(host, request.raw, reply, apiError('not-found', 'page not found'));
+    const error = runtimeRefusal(request.url) ?? apiError('not-found', 'page not found');
+    sendFailure(host, request.raw, reply, error);
   });
   app.setErrorHandler((err, request, reply) => {
     sendFailure(host, request.raw, reply, fromFastify(err));
