@@ -137,7 +137,7 @@ async function run(
     reply
       .code(answer.status ?? 200)
       .header('content-type', 'application/json')
-      .send(body);
+      .send(Buffer.from(body));
   } else reply.code(answer.status).send();
 }
 
@@ -155,6 +155,7 @@ function fromFastify(err: unknown): DrydockError {
   return toDrydockError(err);
 }
 
+/** The body goes as bytes: fastify adds a charset to texts' types, and docker's CLI then shows the JSON as it is. */
 function sendFailure(
   host: ApiHost,
   request: IncomingMessage,
@@ -172,5 +173,5 @@ function sendFailure(
   }
   const body = `${JSON.stringify({ message: apiMessage(error) })}\n`;
   if (status === 401) reply.header('www-authenticate', challenge);
-  reply.code(status).header('content-type', 'application/json').send(body);
+  reply.code(status).header('content-type', 'application/json').send(Buffer.from(body));
 }
