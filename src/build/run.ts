@@ -5,6 +5,7 @@ import type { ExportResponse, PlatformResult } from '../exporter/types.ts';
 import { dockerfileFrontend } from '../frontend/dockerfile/frontend.ts';
 import type { Frontend, FrontendTarget, LintWarning } from '../frontend/types.ts';
 import { type Graph, loadGraph } from '../llb/graph.ts';
+import { limitSteps } from '../llb/limits.ts';
 import { digestOf } from '../oci/digest.ts';
 import { normalizeName } from '../oci/reference.ts';
 import type { Session } from '../session/types.ts';
@@ -44,6 +45,8 @@ export async function runBuild(
     const { targets, warnings } = await frontend(options, host, job.signal);
     for (const warning of warnings) sink.warning(warningEvent(warning));
     if (options.check) return { metadata: {}, warnings };
+    const { limits } = options;
+    if (limits !== undefined) for (const { definition } of targets) limitSteps(definition, limits);
     const graphs = targets.map(({ definition }) => loadGraph(definition));
     for (const graph of graphs) checkEntitlements(graph, options.allow);
     const results = await solveTargets(engine, job, targets, graphs);

@@ -35,6 +35,13 @@ export class JsonStream {
     });
   }
 
+  /** Sends the status now, though there is no object yet: all that goes wrong from here on is an object. */
+  start(): void {
+    if (this.#ended || this.#res.destroyed || this.#res.headersSent) return;
+    this.#res.writeHead(200, { 'content-type': 'application/json' });
+    this.#res.flushHeaders();
+  }
+
   write(value: object): void {
     if (this.#ended || this.#res.destroyed) return;
     if (!this.#res.headersSent) this.#res.writeHead(200, { 'content-type': 'application/json' });

@@ -1,0 +1,264 @@
+/** The query of `POST /build`, read and checked. Pure. https://docs.docker.com/reference/api/engine/ (ImageBuild) */
+import type { Authority } from '../../../auth/types.ts';
+import type { BuildOptions, OutputSpec } from '../../../build/types.ts';
+import type { StepLimits } from '../../../llb/limits.ts';
+import { parsePlatform } from '../../../oci/platform.ts';
+import { familiarName, normalizeName } from '../../../oci/reference.ts';
+import { apiError } from '../http/errors.ts';
+import type { Query } from '../http/query.ts';
+
+/** Where a build's files come from. */
+export type BuildInput =
+  /** The request's body: a tar or a Dockerfile. */
+  | { from: 'body' }
+  /** The body of another request, which has parked it under this ID. */
+  | { from: 'parked'; id: string }
+  /** The client's folders, by its session. */
+  | { from: 'session' }
+  | { from: 'url'; url: string };
+
+export interface BuildParameters {
+  /** 1: docker's own builder of old, told as text; 2: BuildKit's protocol. */
+  version: 1 | 2;
+  /** What `/build/cancel` calls it; '' when the client gave no ID. */
+  id: string;
+  /** The request only brings the body for another one that asks for it by this ID. */
+  parkAs?: string;
+  input: BuildInput;
+  /** '' when the client has none. */
+  sessionId: string;
+  quiet: boolean;
+  /** All but where the files come from and where the results go. */
+  options: Omit<BuildOptions, 'context' | 'outputs'>;
+  outputs: Omit<OutputSpec, 'sink'>[];
+  /** Parameters that have no effect here, a sentence each. */
+  notes: string[];
+}
+
+const uploadRequest = 'upload-request';
+
+/** Reads and checks all parameters. Throws `invalid` or `unsupported` in words that name the parameter. */
+export function readBuildParameters(query: Query, authority: Authority): BuildParameters {
+  const version = readVersion(query.text('version'));
+  const notes: string[] = [];
+  const buildId = query.text('buildid');
+  const parked = buildId.startsWith(`${uploadRequest}:`)
+    ? buildId.slice(uploadRequest.length + 1)
+    : undefined;
+  const tags = query
+    .all('t')
+    .filter((name) => name !== '')
+    .map(readTag);
+  refuse(query);
+  for (const name of ['securityopt', 'cachefrom'] as const) {
+    if (query.jsonList(name).length > 0) notes.push(withoutEffect[name]);
+  }
+  const network = readNetwork(query.text('networkmode'));
+  return {
+    version,
+    id: parked ?? buildId,
+    ...(parked !== undefined && { parkAs: parked }),
+    input: readInput(query.text('remote'), buildId),
+    sessionId: query.text('session'),
+    quiet: query.bool('q'),
+    options: {
+      tags: [...new Set(tags)],
+      dockerfile: query.text('dockerfile') || undefined,
+      target: query.text('target') || undefined,
+      buildArgs: query.jsonMap('buildargs'),
+      labels: query.jsonMap('labels'),
+      platforms: readPlatforms(query.text('platform')),
+      noCache: query.bool('nocache'),
+      noCacheFilter: [],
+      pull: query.bool('pull'),
+      network,
+      extraHosts: query.all('extrahosts').flatMap(readHosts),
+      shmSize: positive(query, 'shmsize') ?? 0,
+      ulimits: query.jsonList('ulimits').map(readUlimit),
+      namedContexts: {},
+      cgroupParent: query.text('cgroupparent') || undefined,
+      check: false,
+      limits: readLimits(query),
+      // docker grants a build its host network unasked; here the caller's rights decide.
+      allow: [...authority.allow].filter((each) => each === 'network.host'),
+    },
+    outputs: readOutputs(query),
+    notes,
+  };
+}
+
+const withoutEffect = {
+  securityopt: 'securityopt has no effect: steps run with the sandbox that Drydock gives them',
+  cachefrom:
+    'cachefrom has no effect: Drydock keeps its own build cache and does not import cache from images yet',
+};
+
+function readVersion(text: string): 1 | 2 {
+  if (text === '' || text === '1') return 1;
+  if (text === '2') return 2;
+  throw apiError('invalid', `invalid version ${JSON.stringify(text)}`, 'Builders are 1 (the default) and 2.');
+}
+
+/** What would change the result and cannot be had is refused; it is not left out in silence. */
+function refuse(query: Query): void {
+  if (query.bool('squash')) {
+    throw apiError(
+      'unsupported',
+      'squash is not supported: an image keeps one layer per step',
+      'Leave it out; a last stage that copies from the others (FROM … / COPY --from=…) makes few layers.',
+    );
+  }
+  const isolation = query.text('isolation');
+  if (isolation !== '' && isolation !== 'default') {
+    throw apiError('invalid', `isolation ${JSON.stringify(isolation)} is not supported on Linux`);
+  }
+}
+
+function readInput(remote: string, buildId: string): BuildInput {
+  switch (remote) {
+    case '':
+      return { from: 'body' };
+    case 'client-session':
+      return { from: 'session' };
+    case uploadRequest:
+      if (buildId === '') {
+        throw apiError('invalid', 'remote=upload-request needs the buildid that the upload was given');
+      }
+      return { from: 'parked', id: buildId };
+    default:
+      return { from: 'url', url: remote };
+  }
+}
+
+function readTag(name: string): string {
+  try {
+    const normal = normalizeName(name);
+    if (normal.includes('@')) {
+      throw apiError('invalid', `refusing to create a tag with a digest reference: ${name}`);
+    }
+    return familiarName(normal);
+  } catch (err) {
+    if (err instanceof Error && err.message.startsWith('refusing')) throw err;
+    throw apiError('invalid', `invalid tag ${JSON.stringify(name)}: invalid reference format`);
+  }
+}
+
+function readNetwork(text: string): 'default' | 'host' | 'none' {
+  if (text === '' || text === 'default' || text === 'bridge') return 'default';
+  if (text === 'host' || text === 'none') return text;
+  throw apiError(
+    'invalid',
+    `network mode ${JSON.stringify(text)} not supported by drydock`,
+    'Modes: default, none, host. There are no containers or networks here to join.',
+  );
+}
+
+function readPlatforms(text: string) {
+  return text
+    .split(',')
+    .map((part) => part.trim())
+    .filter((part) => part !== '')
+    .map((part) => {
+      try {
+        return parsePlatform(part);
+      } catch {
+        throw apiError(
+          'invalid',
+          `invalid platform ${JSON.stringify(part)}: want os[/architecture[/variant]]`,
+        );
+      }
+    });
+}
+
+/** `name:address` or `name=address`; dockerd also takes several, joined by commas. */
+function readHosts(text: string): { host: string; ip: string }[] {
+  if (text === '') return [];
+  return text.split(',').map((part) => {
+    const match = /^([^:=]+)[:=](.+)$/.exec(part.trim());
+    if (match === null) {
+      throw apiError('invalid', `bad format for extrahosts: ${JSON.stringify(part)}`, 'Want name:address.');
+    }
+    return { host: match[1] as string, ip: (match[2] as string).replace(/^\[(.*)\]$/, '$1') };
+  });
+}
+
+function readUlimit(item: unknown): { name: string; soft: number; hard: number } {
+  const { Name: name, Soft: soft, Hard: hard } = (item ?? {}) as Record<string, unknown>;
+  if (typeof name !== 'string' || !/^[a-z]+$/.test(name)) {
+    throw apiError('invalid', 'error reading ulimits: each has a Name such as nofile');
+  }
+  if (!Number.isSafeInteger(soft) || !Number.isSafeInteger(hard)) {
+    throw apiError('invalid', `error reading ulimits: Soft and Hard of ${name} must be whole numbers`);
+  }
+  const limit = { name, soft: soft as number, hard: hard as number };
+  if (limit.hard !== -1 && (limit.soft > limit.hard || limit.soft === -1)) {
+    throw apiError(
+      'invalid',
+      `ulimit soft limit must be less than or equal to hard limit: ${soft} > ${hard}`,
+    );
+  }
+  return limit;
+}
+
+function positive(query: Query, name: string): number | undefined {
+  const value = query.int(name);
+  if (value === undefined || value === 0) return undefined;
+  if (value < 0) throw apiError('invalid', `${name} must not be negative`);
+  return value;
+}
+
+function readLimits(query: Query): StepLimits | undefined {
+  const swap = query.int('memswap');
+  const limits: StepLimits = {
+    memory: positive(query, 'memory'),
+    memorySwap: swap === 0 ? undefined : swap,
+    cpuShares: positive(query, 'cpushares'),
+    cpuPeriod: positive(query, 'cpuperiod'),
+    cpuQuota: positive(query, 'cpuquota'),
+    cpusetCpus: cpuset(query, 'cpusetcpus'),
+    cpusetMems: cpuset(query, 'cpusetmems'),
+  };
+  if (Object.values(limits).every((limit) => limit === undefined)) return undefined;
+  return limits;
+}
+
+function cpuset(query: Query, name: string): string | undefined {
+  const text = query.text(name);
+  if (text === '') return undefined;
+  if (!/^\d+(-\d+)?(,\d+(-\d+)?)*$/.test(text)) {
+    throw apiError('invalid', `invalid ${name} ${JSON.stringify(text)}`, 'Want a list such as 0-2,4.');
+  }
+  return text;
+}
+
+const outputTypes: Readonly<Record<string, OutputSpec['type']>> = {
+  moby: 'image',
+  image: 'image',
+  docker: 'docker',
+  oci: 'oci',
+  local: 'local',
+  tar: 'tar',
+  cacheonly: 'cacheonly',
+};
+
+function readOutputs(query: Query): Omit<OutputSpec, 'sink'>[] {
+  return query.jsonList('outputs').map((item) => {
+    const { Type: type, Attrs: attrs } = (item ?? {}) as Record<string, unknown>;
+    const kind = typeof type === 'string' && Object.hasOwn(outputTypes, type) ? outputTypes[type] : undefined;
+    if (kind === undefined) {
+      throw apiError(
+        'invalid',
+        `error reading outputs: exporter ${JSON.stringify(type)} could not be found`,
+        `Types: ${Object.keys(outputTypes).join(', ')}.`,
+      );
+    }
+    const map: Record<string, string> = {};
+    for (const [key, value] of Object.entries((attrs ?? {}) as Record<string, unknown>)) {
+      if (typeof value !== 'string') {
+        throw apiError('invalid', `error reading outputs: the attribute ${key} is not a string`);
+      }
+      map[key] = value;
+    }
+    return { type: kind, attrs: map };
+  });
+}

@@ -1,0 +1,17 @@
+/** How a build's progress and its end are told to the client; one kind per builder version. */
+import type { BuildResult } from '../../../build/types.ts';
+import type { DrydockError } from '../../../errors/error.ts';
+import type { Frontend } from '../../../frontend/types.ts';
+import type { ProgressSink } from '../../../solver/progress.ts';
+
+export interface Teller {
+  readonly sink: ProgressSink;
+  /** The frontend to build with: it lets the teller see what is going to be built. */
+  readonly frontend?: Frontend;
+  /** Parameters without effect and the like. */
+  note(text: string): void;
+  /** Tells what has happened until now, as far as the client reads; resolves when it is out. */
+  finish(result: BuildResult, tags: readonly string[]): Promise<void>;
+  /** The last objects of a failed build; gives the message to end with. */
+  fail(error: DrydockError): string;
+}

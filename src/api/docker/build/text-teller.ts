@@ -1,0 +1,253 @@
+/** Version 1: the text of docker's own builder of old, one step after the other, whatever runs at the same time. */
+import { StringDecoder } from 'node:string_decoder';
+import type { BuildResult } from '../../../build/types.ts';
+import type { DrydockError } from '../../../errors/error.ts';
+import { dockerfileFrontend } from '../../../frontend/dockerfile/frontend.ts';
+import { parseDockerfile } from '../../../frontend/dockerfile/parse/parse.ts';
+import type { Frontend } from '../../../frontend/types.ts';
+import { loadGraph } from '../../../llb/graph.ts';
+import type { Vertex } from '../../../llb/vertex.ts';
+import { digestOf } from '../../../oci/digest.ts';
+import type { ProgressSink } from '../../../solver/progress.ts';
+import { buildMessage } from '../http/errors.ts';
+import type { JsonStream } from '../http/json-stream.ts';
+import { shortId } from '../http/progress.ts';
+import { type Step, stepsOf } from './steps.ts';
+import type { Teller } from './teller.ts';
+
+/** Characters of output that may wait, for the client or for the steps before. */
+const maxWaiting = 1 << 20;
+
+interface VertexState {
+  done: boolean;
+  /** It was taken from the cache, or nobody needed to look at it. */
+  cached: boolean;
+  failed: boolean;
+  /** Output not told yet. */
+  text: string;
+  decoders: { 1: StringDecoder; 2: StringDecoder };
+}
+
+export class TextTeller implements Teller {
+  readonly sink: ProgressSink;
+  readonly frontend: Frontend;
+  readonly #stream: JsonStream;
+  readonly #removes: boolean;
+  readonly #wantsAux: boolean;
+  readonly #states = new Map<string, VertexState>();
+  readonly #inputs = new Map<string, string[]>();
+  readonly #warnings: string[] = [];
+  #steps: Step[] = [];
+  #at = 0;
+  /** The current step's head is out; and that it runs. */
+  #headed = false;
+  #running = false;
+
+  constructor(stream: JsonStream, options: { removes: boolean; wantsAux: boolean }) {
+    this.#stream = stream;
+    this.#removes = options.removes;
+    this.#wantsAux = options.wantsAux;
+    this.sink = {
+      vertex: (event) => {
+        if (event.completed === undefined) return;
+        const state = this.#state(event.digest);
+        state.failed = event.error !== undefined;
+        state.done = !state.failed;
+        state.cached = event.cached === true;
+        if (state.done) this.#settleInputs(event.digest);
+        this.#advance();
+      },
+      status() {},
+      log: (event) => {
+        const state = this.#state(event.vertex);
+        const text = state.decoders[event.stream].write(event.data);
+        // docker shows what goes to stderr in red.
+        const shown = event.stream === 2 && text !== '' ? `\u001b[91m${text}\u001b[0m` : text;
+        if (state.text.length < maxWaiting) state.text += shown;
+        this.#settleInputs(event.vertex);
+        this.#advance();
+      },
+      warning: (event) => this.#warnings.push(event.short),
+    };
+    this.frontend = async (request, host, signal) => {
+      try {
+        const result = await dockerfileFrontend(request, host, signal);
+        this.#plan(
+          result.targets.map(({ definition }) => definition),
+          request.target,
+        );
+        return result;
+      } catch (err) {
+        if (err instanceof Error && 'source' in err) this.#upTo(err as DrydockError, request.target);
+        throw err;
+      }
+    };
+  }
+
+  note(text: string): void {
+    this.#warnings.push(text);
+  }
+
+  async finish(result: BuildResult, tags: readonly string[]): Promise<void> {
+    await this.#stream.drained();
+    // What nobody looked at was not needed: a later step came from the cache.
+    for (const { vertices } of this.#steps) for (const { digest } of vertices) this.#settle(digest);
+    const id = result.imageId;
+    this.#advance(id);
+    for (const warning of this.#warnings) this.#say(`[Warning] ${warning}\n`);
+    if (id === undefined) return;
+    if (this.#wantsAux) this.#stream.write({ aux: { ID: id } });
+    this.#say(`Successfully built ${shortId(id)}\n`);
+    for (const tag of tags) this.#say(`Successfully tagged ${tag}\n`);
+  }
+
+  fail(error: DrydockError): string {
+    const culprit = this.#steps.findIndex(({ vertices }) =>
+      vertices.some(({ digest }) => this.#states.get(digest)?.failed),
+    );
+    // Steps that were running beside it are left out.
+    for (; this.#at < culprit; this.#at++, this.#headed = false) {
+      const step = this.#steps[this.#at] as Step;
+      if (!step.vertices.every(({ digest }) => this.#states.get(digest)?.done)) continue;
+      this.#head(step);
+      this.#tail(step);
+    }
+    const step = this.#steps[this.#at];
+    if (step !== undefined && this.#at === culprit) {
+      this.#head(step);
+      this.#output(step);
+    }
+    return buildMessage(asRunError(error), false);
+  }
+
+  #plan(definitions: Parameters<typeof loadGraph>[0][], target: string | undefined): void {
+    const vertices = new Map<string, Vertex>();
+    for (const definition of definitions) {
+      for (const vertex of loadGraph(definition).vertices) {
+        vertices.set(vertex.digest, vertex);
+        this.#inputs.set(
+          vertex.digest,
+          vertex.inputs.map((input) => input.vertex.digest),
+        );
+      }
+    }
+    const info = definitions.flatMap(({ Source }) => Source?.infos ?? [])[0];
+    if (info === undefined) return;
+    const text = Buffer.from(info.data).toString('utf8');
+    this.#steps = stepsOf(parseDockerfile(text, info.filename), target, [...vertices.values()]);
+    this.#advance();
+  }
+
+  /** The heads of all steps up to the line that the frontend stumbled over (a base image that is not there). */
+  #upTo(error: DrydockError, target: string | undefined): void {
+    const { source } = error;
+    const line = source?.ranges[0]?.start.line;
+    if (source === undefined || line === undefined || error.hop === 'dockerfile') return;
+    this.#steps = stepsOf(parseDockerfile(source.text, source.filename), target, []);
+    const last = this.#steps.findIndex((step) => step.line === line);
+    for (const step of this.#steps.slice(0, last + 1)) {
+      this.#head(step);
+      this.#headed = false;
+      this.#at++;
+    }
+  }
+
+  /** Tells all that can be told: done steps in order, and the output of the first that is not done. */
+  #advance(imageId?: string): void {
+    for (let step = this.#steps[this.#at]; step !== undefined; step = this.#steps[this.#at]) {
+      const states = step.vertices.map(({ digest }) => this.#states.get(digest));
+      this.#head(step);
+      if (!states.every((state) => state?.done)) {
+        this.#output(step);
+        return;
+      }
+      this.#tail(step, this.#at === this.#steps.length - 1 ? imageId : undefined);
+      if (this.#at === this.#steps.length - 1 && imageId === undefined) return;
+      this.#at++;
+      this.#headed = false;
+      this.#running = false;
+    }
+  }
+
+  #head(step: Step): void {
+    if (this.#headed) return;
+    this.#headed = true;
+    this.#say(`Step ${this.#at + 1}/${this.#steps.length} : ${step.text}\n`);
+  }
+
+  #output(step: Step): void {
+    for (const { digest } of step.vertices) {
+      const state = this.#states.get(digest);
+      if (state === undefined || state.text === '' || this.#stream.isBlocked) continue;
+      const { text } = state;
+      state.text = '';
+      if (step.isRun && !this.#running) this.#say(` ---> Running in ${containerId(step)}\n`);
+      this.#running = true;
+      this.#say(text.length < maxWaiting ? text : `${text}\n[output left out: it came too fast]\n`);
+    }
+  }
+
+  #tail(step: Step, imageId?: string): void {
+    const isLast = this.#at === this.#steps.length - 1;
+    if (isLast && imageId === undefined) {
+      this.#output(step);
+      return;
+    }
+    this.#output(step);
+    const built = step.vertices.filter(({ digest }) => !this.#states.get(digest)?.cached);
+    if (step.vertices.length > 0 && built.length === 0) this.#say(' ---> Using cache\n');
+    else if (step.isRun) {
+      if (!this.#running) this.#say(` ---> Running in ${containerId(step)}\n`);
+      if (this.#removes) this.#say(` ---> Removed intermediate container ${containerId(step)}\n`);
+    }
+    this.#say(` ---> ${shortId(imageId ?? stepId(this.#steps.slice(0, this.#at + 1)))}\n`);
+  }
+
+  #settle(digest: string): void {
+    const state = this.#state(digest);
+    if (state.done) return;
+    state.done = true;
+    state.cached = true;
+  }
+
+  /** What has begun, or is done, has all of its inputs. */
+  #settleInputs(digest: string): void {
+    const queue = [...(this.#inputs.get(digest) ?? [])];
+    for (let next = queue.pop(); next !== undefined; next = queue.pop()) {
+      if (this.#states.get(next)?.done) continue;
+      this.#settle(next);
+      queue.push(...(this.#inputs.get(next) ?? []));
+    }
+  }
+
+  #state(digest: string): VertexState {
+    let state = this.#states.get(digest);
+    if (state === undefined) {
+      const decoders = { 1: new StringDecoder('utf8'), 2: new StringDecoder('utf8') };
+      state = { done: false, cached: false, failed: false, text: '', decoders };
+      this.#states.set(digest, state);
+    }
+    return state;
+  }
+
+  #say(text: string): void {
+    this.#stream.write({ stream: text });
+  }
+}
+
+/** Old clients show where a step runs and what it made; here these stand for the step itself. */
+function containerId(step: Step): string {
+  return shortId(digestOf(`container ${step.vertices.map(({ digest }) => digest).join(' ')}`));
+}
+
+function stepId(steps: readonly Step[]): string {
+  return digestOf(steps.map(({ text, vertices }) => `${text} ${vertices[0]?.digest ?? ''}`).join('\n'));
+}
+
+/** A failed RUN in the words that scripts look for. */
+function asRunError(error: DrydockError): DrydockError {
+  const { details, exitCode } = error;
+  if (exitCode === undefined || typeof details?.command !== 'string') return error;
+  error.message = `The command '${details.command}' returned a non-zero code: ${exitCode}`;
+  return error;
+}

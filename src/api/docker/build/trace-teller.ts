@@ -1,0 +1,58 @@
+/** Version 2: BuildKit's status messages in base64, and the image's ID. */
+import { toBinary } from '@bufbuild/protobuf';
+import type { BuildResult } from '../../../build/types.ts';
+import type { DrydockError } from '../../../errors/error.ts';
+import { digestOf } from '../../../oci/digest.ts';
+import { StatusResponseSchema } from '../../../pb/moby/buildkit/v1/status_pb.js';
+import { StatusCollector } from '../../shared/status.ts';
+import { buildMessage } from '../http/errors.ts';
+import type { JsonStream } from '../http/json-stream.ts';
+import type { Teller } from './teller.ts';
+
+/** Events are gathered for so many ms before they are told. */
+const every = 50;
+
+export class TraceTeller implements Teller {
+  readonly sink: StatusCollector;
+  readonly #stream: JsonStream;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(stream: JsonStream) {
+    this.#stream = stream;
+    this.sink = new StatusCollector(() => this.#later());
+    stream.start();
+  }
+
+  note(text: string): void {
+    this.sink.warning({ vertex: digestOf('[internal] request'), level: 1, short: text, detail: [] });
+  }
+
+  async finish(result: BuildResult): Promise<void> {
+    await this.#stream.drained();
+    this.#flush();
+    const { imageId } = result;
+    if (imageId !== undefined) this.#stream.write({ id: 'moby.image.id', aux: { ID: imageId } });
+  }
+
+  fail(error: DrydockError): string {
+    this.#flush();
+    // The step's output went with the trace.
+    return buildMessage(error, false);
+  }
+
+  #later(): void {
+    this.#timer ??= setTimeout(async () => {
+      await this.#stream.drained();
+      this.#flush();
+    }, every);
+  }
+
+  #flush(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    for (const status of this.sink.take()) {
+      const aux = Buffer.from(toBinary(StatusResponseSchema, status)).toString('base64');
+      this.#stream.write({ id: 'moby.buildkit.trace', aux });
+    }
+  }
+}

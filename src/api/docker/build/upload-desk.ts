@@ -1,0 +1,86 @@
+/**
+ * Where one request leaves its body for another: docker's CLI posts a build's files with `buildid=upload-request:ID`
+ * beside the build itself, which says `remote=upload-request&buildid=ID`. Either may come first.
+ */
+import type { Readable } from 'node:stream';
+import { canceled } from '../../../errors/error.ts';
+import { apiError } from '../http/errors.ts';
+
+/** How long one waits for the other, ms; as in dockerd. */
+const patience = 5_000;
+
+interface Place {
+  body: Readable | undefined;
+  taken: PromiseWithResolvers<void>;
+  brought: PromiseWithResolvers<Readable>;
+}
+
+export class UploadDesk {
+  readonly #places = new Map<string, Place>();
+  readonly #patience: number;
+
+  constructor(patienceMs = patience) {
+    this.#patience = patienceMs;
+  }
+
+  /**
+   * Leaves a body; resolves when a build has taken it and is done with it. Throws `not-found` when none comes, and
+   * `conflict` when there is one under this ID.
+   */
+  async leave(id: string, body: Readable, signal: AbortSignal): Promise<void> {
+    const place = this.#place(id);
+    if (place.body !== undefined) throw apiError('conflict', `there is an upload for build ${id} already`);
+    place.body = body;
+    place.brought.resolve(body);
+    const done = new Promise<void>((resolve) => body.once('close', () => resolve()));
+    const what = 'upload-request: no build has asked for this upload';
+    await this.#wait(id, place.taken.promise, what, signal);
+    await done;
+  }
+
+  /** Takes the body left under an ID. Throws `not-found` when none comes. */
+  async take(id: string, signal: AbortSignal): Promise<Readable> {
+    const place = this.#place(id);
+    const what = 'upload-request: the upload that this build is to use has not come';
+    const body = await this.#wait(id, place.brought.promise, what, signal);
+    place.taken.resolve();
+    this.#places.delete(id);
+    return body;
+  }
+
+  #place(id: string): Place {
+    let place = this.#places.get(id);
+    if (place === undefined) {
+      place = { body: undefined, taken: Promise.withResolvers(), brought: Promise.withResolvers() };
+      this.#places.set(id, place);
+    }
+    return place;
+  }
+
+  async #wait<T>(id: string, what: Promise<T>, message: string, signal: AbortSignal): Promise<T> {
+    const late = Promise.withResolvers<never>();
+    const timer = setTimeout(
+      () =>
+        late.reject(
+          apiError(
+            'not-found',
+            `${message} within ${this.#patience / 1000} s`,
+            `Post the files with buildid=upload-request:${id}, and the build with remote=upload-request&buildid=${id}.`,
+          ),
+        ),
+      this.#patience,
+    );
+    const gone = () => late.reject(canceled(signal.reason));
+    if (signal.aborted) gone();
+    signal.addEventListener('abort', gone, { once: true });
+    try {
+      return await Promise.race([what, late.promise]);
+    } catch (err) {
+      this.#places.delete(id);
+      throw err;
+    } finally {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', gone);
+    }
+  }
+}

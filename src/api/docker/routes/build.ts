@@ -1,0 +1,144 @@
+/** `POST /build` and `/build/cancel`. */
+import type { Readable } from 'node:stream';
+import { identityKey } from '../../../auth/identity.ts';
+import { runBuild } from '../../../build/run.ts';
+import type { BuildOptions, OutputSpec } from '../../../build/types.ts';
+import { toDrydockError } from '../../../errors/error.ts';
+import { namedSession } from '../../../session/named-session.ts';
+import type { ClientSession } from '../../../session/types.ts';
+import type { ApiHost } from '../../shared/host.ts';
+import { type BuildParameters, readBuildParameters } from '../build/parameters.ts';
+import { QuietTeller } from '../build/quiet-teller.ts';
+import { requestSession } from '../build/session.ts';
+import type { Teller } from '../build/teller.ts';
+import { TextTeller } from '../build/text-teller.ts';
+import { TraceTeller } from '../build/trace-teller.ts';
+import { UploadDesk } from '../build/upload-desk.ts';
+import { drain, UploadBody } from '../http/body.ts';
+import { apiError } from '../http/errors.ts';
+import { JsonStream } from '../http/json-stream.ts';
+import { registryConfig } from '../http/registry-auth.ts';
+import type { Answer, Call, Route } from '../http/route.ts';
+import { isBefore } from '../http/version.ts';
+
+const desks = new WeakMap<ApiHost, UploadDesk>();
+
+function deskOf(host: ApiHost): UploadDesk {
+  const desk = desks.get(host) ?? new UploadDesk();
+  desks.set(host, desk);
+  return desk;
+}
+
+export const buildRoutes: readonly Route[] = [
+  { method: 'POST', path: '/build', scopes: ['build'], handle: build },
+  {
+    method: 'POST',
+    path: '/build/cancel',
+    scopes: ['build'],
+    handle({ host, query }) {
+      const id = query.text('id');
+      if (id === '') throw apiError('invalid', 'build ID not specified', 'Give it as ?id=….');
+      host.builds.cancel(id);
+      return { status: 204 };
+    },
+  },
+];
+
+async function build(call: Call): Promise<Answer> {
+  const { host, request, signal } = call;
+  const parameters = readBuildParameters(call.query, call.authority);
+  if (parameters.parkAs !== undefined) {
+    const body = new UploadBody(request);
+    try {
+      await deskOf(host).leave(parameters.parkAs, body, signal);
+    } finally {
+      body.destroy();
+    }
+    return { status: 200 };
+  }
+  const stream = new JsonStream(call.response);
+  let body: Readable | undefined;
+  let teller: Teller | undefined;
+  try {
+    await host.builds.run(parameters.id, signal, async (running) => {
+      const { input } = parameters;
+      if (input.from === 'body') body = new UploadBody(request);
+      else drain(request);
+      if (input.from === 'parked') body = await deskOf(host).take(input.id, running);
+      const client = clientOf(call, parameters, running);
+      const credentials = registryConfig(request.headers['x-registry-config']);
+      const outputs = outputsOf(parameters, client);
+      teller = tellerOf(call, parameters, stream);
+      for (const note of parameters.notes) teller.note(note);
+      const result = await runBuild(
+        host.engine,
+        { ...parameters.options, ...contextOf(parameters), outputs },
+        requestSession({ uploads: body === undefined ? {} : { body }, credentials, client }),
+        teller.sink,
+        running,
+        teller.frontend,
+      );
+      await teller.finish(result, parameters.options.tags);
+      for (const tag of parameters.options.tags) {
+        if (result.imageId !== undefined) host.events.emit('image', 'tag', result.imageId, { name: tag });
+      }
+    });
+    stream.end();
+  } catch (err) {
+    const error = toDrydockError(err);
+    if (error.code === 'internal') {
+      host.log('error', 'build failed', { error: error.message, stack: error.stack });
+    }
+    const message = teller?.fail(error);
+    stream.fail(error, message === undefined ? undefined : () => message);
+  } finally {
+    // What was not read of an upload is read and dropped, so that the client gets to our answer.
+    body?.destroy();
+    drain(request);
+  }
+  return undefined;
+}
+
+function clientOf({ host, authority }: Call, { sessionId, input }: BuildParameters, signal: AbortSignal) {
+  if (sessionId === '') {
+    if (input.from !== 'session') return undefined;
+    throw apiError('invalid', 'remote=client-session needs the parameter session, and it is empty');
+  }
+  return namedSession(host.sessions, sessionId, { signal, owner: identityKey(authority.identity) });
+}
+
+function contextOf({ input, options }: BuildParameters): Pick<BuildOptions, 'context' | 'dockerfileLocal'> {
+  if (input.from === 'url') return { context: { type: 'remote', url: input.url } };
+  if (input.from !== 'session') return { context: { type: 'upload', id: 'body' } };
+  // Clients serve the Dockerfile's folder on its own: it need not be in the context.
+  return {
+    context: { type: 'local', name: 'context' },
+    dockerfileLocal: options.dockerfileLocal ?? 'dockerfile',
+  };
+}
+
+function outputsOf({ outputs }: BuildParameters, client: ClientSession | undefined): OutputSpec[] {
+  return outputs.map((output, index) => {
+    if (output.type === 'image' || output.type === 'cacheonly') return output;
+    if (client === undefined) {
+      throw apiError(
+        'invalid',
+        `outputs: type=${output.type} goes to the client over its session, and none is named`,
+      );
+    }
+    return { ...output, sink: client.output(outputs.length > 1 ? index : undefined) };
+  });
+}
+
+function tellerOf(
+  { query, version }: Call,
+  { quiet, version: builder }: BuildParameters,
+  stream: JsonStream,
+): Teller {
+  if (quiet) return new QuietTeller(stream);
+  if (builder === 2) return new TraceTeller(stream);
+  return new TextTeller(stream, {
+    removes: query.bool('forcerm') || !query.has('rm') || query.bool('rm'),
+    wantsAux: !isBefore(version, '1.30'),
+  });
+}
