@@ -1,6 +1,6 @@
 /**
  * Writes src/pb/solver/pb/ops_table.js from the generated messages: the fields of LLB's messages as plain data, for
- * the codec of src/llb/wire.ts, which must start fast. Part of `npm run proto`.
+ * the codec of src/llb/wire, which must start fast. Part of `npm run proto`.
  */
 import { writeFileSync } from 'node:fs';
 import { ScalarType } from '@bufbuild/protobuf';

@@ -1,9 +1,11 @@
-/** LLB's messages and enums under the names of the generated code, made and encoded by `wire.ts`. */
+/** LLB's messages and enums under the names of the generated code, made and encoded by `wire/`. */
 import type * as pb from '../pb/solver/pb/ops_pb.js';
 import { enums } from '../pb/solver/pb/ops_table.js';
-import type { Schema } from './wire.ts';
+import type { Schema } from './wire/messages.ts';
 
-export { clone, create, fromBinary, toBinary } from './wire.ts';
+export { fromBinary } from './wire/decode.ts';
+export { toBinary } from './wire/encode.ts';
+export { clone, create } from './wire/messages.ts';
 
 export const OpSchema: Schema<pb.Op> = { typeName: 'pb.Op' };
 export const ExecOpSchema: Schema<pb.ExecOp> = { typeName: 'pb.ExecOp' };
