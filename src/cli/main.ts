@@ -21,12 +21,14 @@ const commands: Record<string, { summary: string; load: () => Promise<{ default:
   images: { summary: 'List images', load: () => import('./commands/images.ts') },
   inspect: { summary: "Show an image's details as JSON", load: () => import('./commands/inspect.ts') },
   load: { summary: 'Load images from a tar', load: () => import('./commands/load.ts') },
+  policy: { summary: "Check a daemon's policy file", load: () => import('./commands/policy.ts') },
   prune: { summary: 'Remove build cache', load: () => import('./commands/prune.ts') },
   pull: { summary: 'Pull an image from a registry', load: () => import('./commands/pull.ts') },
   push: { summary: 'Push an image to a registry', load: () => import('./commands/push.ts') },
   rmi: { summary: 'Remove images', load: () => import('./commands/rmi.ts') },
   save: { summary: 'Save images to a tar', load: () => import('./commands/save.ts') },
   tag: { summary: 'Give an image another name', load: () => import('./commands/tag.ts') },
+  token: { summary: 'Make a token for clients of a daemon', load: () => import('./commands/token.ts') },
   version: { summary: 'Show the version', load: () => import('./commands/version.ts') },
 };
 

@@ -1,5 +1,4 @@
 import type { Definition, LinuxResources } from '../pb/solver/pb/ops_pb.js';
-import type { Vertex } from './vertex.ts';
 
 /** What a build's steps may use of the machine; not part of what they are, so cached results are taken whatever it says. */
 export interface StepLimits {
@@ -29,20 +28,4 @@ export function limitSteps(definition: Definition, limits: StepLimits): void {
     cpusetMems: limits.cpusetMems ?? '',
   };
   for (const metadata of Object.values(definition.metadata)) metadata.linuxResources = linuxResources;
-}
-
-/** The limits noted with a step; undefined when there are none. */
-export function limitsOf({ metadata }: Vertex): StepLimits | undefined {
-  const noted = metadata?.linuxResources;
-  if (noted === undefined) return undefined;
-  const number = (value: bigint) => (value === 0n ? undefined : Number(value));
-  return {
-    memory: number(noted.memory),
-    memorySwap: number(noted.memorySwap),
-    cpuShares: number(noted.cpuShares),
-    cpuPeriod: number(noted.cpuPeriod),
-    cpuQuota: number(noted.cpuQuota),
-    cpusetCpus: noted.cpusetCpus || undefined,
-    cpusetMems: noted.cpusetMems || undefined,
-  };
 }

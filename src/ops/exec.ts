@@ -2,9 +2,8 @@
 
 import { canceled, DrydockError, fail, toDrydockError } from '../errors/error.ts';
 import type { ExecSpec } from '../executor/types.ts';
-import { limitsOf } from '../llb/limits.ts';
 import { NetMode, SecurityMode } from '../llb/pb.ts';
-import type { ExecOp, Meta, ProxyEnv } from '../pb/solver/pb/ops_pb.js';
+import type { ExecOp, LinuxResources, Meta, ProxyEnv } from '../pb/solver/pb/ops_pb.js';
 import type { OpContext } from '../solver/types.ts';
 import type { Ref } from '../store/ref.ts';
 import type { OpDeps, OpMaker } from './deps.ts';
@@ -82,7 +81,7 @@ async function runExec(
       })),
       shmSize: 0,
       cgroupParent: meta.cgroupParent,
-      resources: limitsOf(ctx.vertex),
+      resources: resourcesOf(ctx.vertex.metadata?.linuxResources),
     };
     const io = {
       stdout: (chunk: Buffer) => log.write(1, chunk),
@@ -98,6 +97,21 @@ async function runExec(
   } finally {
     await prepared.release();
   }
+}
+
+/** Limits that the definition sets for a step, which are no part of what it is cached by. */
+function resourcesOf(limits: LinuxResources | undefined): ExecSpec['resources'] {
+  if (limits === undefined) return undefined;
+  const number = (value: bigint) => (value === 0n ? undefined : Number(value));
+  return {
+    memory: number(limits.memory),
+    memorySwap: number(limits.memorySwap),
+    cpuShares: number(limits.cpuShares),
+    cpuPeriod: number(limits.cpuPeriod),
+    cpuQuota: number(limits.cpuQuota),
+    cpusetCpus: limits.cpusetCpus || undefined,
+    cpusetMems: limits.cpusetMems || undefined,
+  };
 }
 
 /** Names the step in an error that does not. */

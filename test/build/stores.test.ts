@@ -1,6 +1,18 @@
 /** Builds, images and exports are the same on either store. */
+import { execFileSync } from 'node:child_process';
+import { createReadStream, createWriteStream, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { PassThrough } from 'node:stream';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { diskUsage, prune } from '../../src/build/disk-usage.ts';
 import { inspectImage } from '../../src/images/inspect.ts';
+import { listImages } from '../../src/images/list.ts';
+import { loadImages } from '../../src/images/load.ts';
+import { pullImage } from '../../src/images/pull.ts';
+import { pushImage } from '../../src/images/push.ts';
+import { removeImage } from '../../src/images/remove.ts';
+import { saveImages } from '../../src/images/save.ts';
+import { tagImage } from '../../src/images/tag.ts';
 import { Builds } from '../kit/builds.ts';
 import { pushBase } from '../kit/images.ts';
 import { startRegistry, type TestRegistry } from '../kit/registry.ts';
@@ -52,5 +64,104 @@ onStores('a build', (store) => {
     expect(changed.read('/other')).toBe('O');
     expect(cachedSteps()).toEqual(expect.arrayContaining(['COPY src /out/src', 'COPY --from=one /out /out']));
     expect(cachedSteps()).toHaveLength(4);
+  });
+
+  test('images are listed, named, removed, and what nothing refers to goes', async () => {
+    const { store: images } = builds.engine;
+    await builds.build('RUN echo unique-layer > /unique', {}, { tags: ['named:1'] });
+    await tagImage(images, 'named:1', 'other:2');
+    const { Id, RepoTags } = await inspectImage(images, 'other:2');
+    expect(RepoTags.sort()).toEqual(['named:1', 'other:2']);
+    expect((await listImages(images)).find(({ id }) => id === Id)?.names).toEqual(['named:1', 'other:2']);
+
+    expect(await removeImage(images, 'named:1')).toMatchObject({ untagged: ['named:1'] });
+    await prune(builds.engine, { all: true });
+    expect((await builds.look('other:2')).read('/unique')).toBe('unique-layer\n');
+    const { deleted } = await removeImage(images, 'other:2');
+    expect(deleted).toBe(Id);
+    expect(await diskUsage(builds.engine)).toEqual([]);
+    await expect(inspectImage(images, 'other:2')).rejects.toMatchObject({ code: 'not-found', hop: 'store' });
+    expect((await images.verify()).problems).toEqual([]);
+  });
+
+  test('pushed, removed, pulled again: one digest, and a build on it uses its layers', async () => {
+    const { store: images, registry: client } = builds.engine;
+    const name = `${registry.host}/pushed:1`;
+    await builds.build('RUN echo pushed > /pushed', {}, { tags: [name] });
+    const { target } = await pushImage(images, client, name);
+    expect((await images.images.get(name))?.target.digest).toBe(target.digest);
+    await removeImage(images, name);
+    await prune(builds.engine, { all: true });
+    const pulled = await pullImage(images, client, name);
+    expect(pulled.record.target.digest).toBe(target.digest);
+    const on = await builds.build(`FROM ${name}\nRUN cat /pushed > /copy`, {}, { tags: ['on:1'] });
+    expect(on.read('/copy')).toBe('pushed\n');
+    await pushImage(images, client, 'on:1', `${registry.host}/on:1`);
+    const manifest = async (ref: string) => {
+      const { digest } = (await images.images.get(ref))!.target;
+      return JSON.parse((await images.content.bytes(digest)).toString()) as { layers: { digest: string }[] };
+    };
+    const [below, above] = [await manifest(name), await manifest('docker.io/library/on:1')];
+    expect(above.layers.slice(0, -1).map(({ digest }) => digest)).toEqual(
+      below.layers.map(({ digest }) => digest),
+    );
+  });
+
+  test('saved and loaded; a broken archive leaves nothing', async () => {
+    const { store: images } = builds.engine;
+    await builds.build('RUN echo saved > /saved', {}, { tags: ['saved:1'] });
+    const id = (await inspectImage(images, 'saved:1')).Id;
+    const file = join(builds.dir, 'saved.tar');
+    await saveImages(images, ['saved:1'], createWriteStream(file));
+    await removeImage(images, 'saved:1');
+    await prune(builds.engine, { all: true });
+    const before = await images.content.list();
+    const half = PassThrough.from([readFileSync(file).subarray(0, 200_000)]);
+    await expect(loadImages(images, half)).rejects.toMatchObject({ code: 'corrupt' });
+    expect((await images.content.list()).length).toBe(before.length);
+    const [loaded] = await loadImages(images, createReadStream(file));
+    expect([loaded?.name, loaded?.id]).toEqual(['saved:1', id]);
+    const on = await builds.build('FROM saved:1\nRUN cat /saved > /again', {}, { tags: ['again:1'] });
+    expect(on.read('/again')).toBe('saved\n');
+  });
+
+  test('exports: local, tar, oci and docker archives, with every compression', async () => {
+    const dockerfile =
+      'FROM base AS b\nRUN mkdir /o && echo hello > /o/file\nFROM scratch\nCOPY --from=b /o /';
+    const run = async (type: 'local' | 'tar' | 'oci' | 'docker', attrs: Record<string, string> = {}) => {
+      const dest = join(builds.dir, `${type}-${Object.values(attrs).join('-')}`);
+      const sink = type === 'local' ? { files: dest } : { tar: async () => createWriteStream(dest) };
+      await builds.build(
+        dockerfile,
+        {},
+        {
+          outputs: [
+            { type, attrs, sink },
+            { type: 'image', attrs: {} },
+          ],
+        },
+      );
+      return dest;
+    };
+    expect(readFileSync(join(await run('local'), 'file'), 'utf8')).toBe('hello\n');
+    expect(execFileSync('tar', ['xOf', await run('tar'), 'file'], { encoding: 'utf8' })).toBe('hello\n');
+    for (const compression of ['uncompressed', 'gzip', 'zstd']) {
+      const archive = await run('oci', { compression, 'force-compression': 'true' });
+      const inspected = execFileSync('skopeo', ['inspect', `oci-archive:${archive}`], { encoding: 'utf8' });
+      expect(JSON.parse(inspected).Layers).toHaveLength(1);
+    }
+    const docker = await run('docker', { name: 'exported:1' });
+    expect(
+      JSON.parse(execFileSync('tar', ['xOf', docker, 'manifest.json'], { encoding: 'utf8' })),
+    ).toMatchObject([{ RepoTags: ['exported:1'] }]);
+  });
+
+  test('no lease of a build stays, and what was done is whole', async () => {
+    const { store: images } = builds.engine;
+    const failing = builds.build('RUN echo half > /half && exit 3', {}, { tags: ['never:1'] });
+    await expect(failing).rejects.toMatchObject({ code: 'failed' });
+    expect((await images.leases.list()).filter(({ pinned }) => !pinned)).toEqual([]);
+    expect((await images.snapshots.list()).filter(({ kind }) => kind === 'active')).toEqual([]);
+    expect((await images.verify()).problems).toEqual([]);
   });
 });

@@ -1,5 +1,13 @@
 /** Builds of Dockerfiles in an engine of the test's own, and what came out of them. */
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { type Engine, openEngine } from '../../src/build/engine.ts';
@@ -37,9 +45,19 @@ export class Builds {
 
   /** Opens the engine with an image `base` in it: busybox with users ann (1000:1001) and groups wheel and video. */
   async open(options: Partial<Parameters<typeof openEngine>[0]> = {}): Promise<void> {
-    this.engine = await openEngine({ root: join(this.dir, 'root'), ...options });
+    await this.use(await openEngine({ root: join(this.dir, 'root'), ...options }));
+  }
+
+  /** `open` with an engine that is open. */
+  async use(engine: Engine): Promise<void> {
+    this.engine = engine;
+    await this.makeBase();
+  }
+
+  /** Makes the image `base`; `open` did already. */
+  async makeBase(): Promise<void> {
     const root = join(this.dir, 'base');
-    busyboxRoot(root);
+    if (!existsSync(root)) busyboxRoot(root);
     const text = 'FROM scratch\nCOPY . /\nRUN chmod 1777 /tmp\nENV PATH=/bin\nCMD ["sh"]\n';
     await this.build(text, undefined, { context: root, tags: ['base'] });
   }

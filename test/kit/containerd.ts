@@ -31,8 +31,11 @@ export interface TestContainerdOptions {
    * writer with the digest of a blob of another namespace gets it without sending it.
    */
   sharing?: 'isolated' | 'shared';
-  /** Leave collecting to explicit calls, so that reports can be compared; default true. */
-  lazyGc?: boolean;
+  /**
+   * When containerd collects by itself. `lazy` (default): not, so that reports can be compared; `eager`: after every
+   * deletion and a few changes, so that whatever is not held is gone at once; `usual`: as it is set up by default.
+   */
+  gc?: 'lazy' | 'eager' | 'usual';
 }
 
 /** Starts a containerd with nothing in it. Call `stop` in `afterAll`. */
@@ -53,9 +56,13 @@ export async function startContainerd(options: TestContainerdOptions = {}): Prom
     `[ttrpc]\naddress = ${JSON.stringify(join(dir, 'ttrpc.sock'))}`,
     `[plugins."io.containerd.metadata.v1.bolt"]\ncontent_sharing_policy = "${options.sharing ?? 'isolated'}"`,
   ];
-  if (options.lazyGc !== false) {
+  const { gc = 'lazy' } = options;
+  if (gc !== 'usual') {
+    const often = gc === 'eager';
     lines.push(
-      '[plugins."io.containerd.gc.v1.scheduler"]\nmutation_threshold = 1000000\ndeletion_threshold = 1000000',
+      '[plugins."io.containerd.gc.v1.scheduler"]',
+      `mutation_threshold = ${often ? 2 : 1_000_000}\ndeletion_threshold = ${often ? 1 : 1_000_000}`,
+      ...(often ? ['pause_threshold = 0.5\nschedule_delay = "0ms"\nstartup_delay = "1ms"'] : []),
     );
   }
   writeFileSync(config, `${lines.join('\n')}\n`);

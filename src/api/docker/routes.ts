@@ -2,9 +2,16 @@
 import type { Route } from './http/route.ts';
 import { buildRoutes } from './routes/build.ts';
 import { diskUsageRoutes } from './routes/disk-usage.ts';
+import { distributionRoutes } from './routes/distribution.ts';
 import { eventRoutes } from './routes/events.ts';
+import { imageArchiveRoutes } from './routes/image-archives.ts';
+import { imageChangeRoutes } from './routes/image-changes.ts';
+import { imageCreateRoutes } from './routes/image-create.ts';
 import { imageListRoutes } from './routes/image-list.ts';
+import { imageLookRoutes } from './routes/image-look.ts';
+import { imagePushRoutes } from './routes/image-push.ts';
 import { loginRoutes } from './routes/login.ts';
+import { pruneRoutes } from './routes/prune.ts';
 import { systemRoutes } from './routes/system.ts';
 import { upgradeRoutes } from './routes/upgrades.ts';
 
@@ -15,5 +22,12 @@ export const routes: readonly Route[] = [
   ...diskUsageRoutes,
   ...buildRoutes,
   ...imageListRoutes,
+  ...pruneRoutes,
+  ...distributionRoutes,
+  ...imagePushRoutes,
+  ...imageLookRoutes,
+  ...imageCreateRoutes,
+  ...imageChangeRoutes,
+  ...imageArchiveRoutes,
   ...upgradeRoutes,
 ];

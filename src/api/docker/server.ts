@@ -2,6 +2,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
+import { challenge } from '../../auth/credential.ts';
 import { DrydockError, toDrydockError } from '../../errors/error.ts';
 import type { ApiHost } from '../shared/host.ts';
 import { drain } from './http/body.ts';
@@ -10,6 +11,7 @@ import { sendError } from './http/json-stream.ts';
 import { Query } from './http/query.ts';
 import type { Call, Route } from './http/route.ts';
 import { newestVersion, oldestVersion, splitVersion } from './http/version.ts';
+import { runtimeRefusal } from './routes/runtime.ts';
 import { upgradeRequest, wantsUpgrade } from './routes/upgrades.ts';
 import { routes } from './routes.ts';
 
@@ -39,7 +41,8 @@ export async function dockerApi(host: ApiHost): Promise<DockerApi> {
   app.addContentTypeParser('*', (_request, _payload, done) => done(null));
   addRoutes(app, host);
   app.setNotFoundHandler((request, reply) => {
-    sendFailure(host, request.raw, reply, apiError('not-found', 'page not found'));
+    const error = runtimeRefusal(request.url) ?? apiError('not-found', 'page not found');
+    sendFailure(host, request.raw, reply, error);
   });
   app.setErrorHandler((err, request, reply) => {
     sendFailure(host, request.raw, reply, fromFastify(err));
@@ -134,7 +137,7 @@ async function run(
     reply
       .code(answer.status ?? 200)
       .header('content-type', 'application/json')
-      .send(body);
+      .send(Buffer.from(body));
   } else reply.code(answer.status).send();
 }
 
@@ -152,6 +155,7 @@ function fromFastify(err: unknown): DrydockError {
   return toDrydockError(err);
 }
 
+/** The body goes as bytes: fastify adds a charset to texts' types, and docker's CLI then shows the JSON as it is. */
 function sendFailure(
   host: ApiHost,
   request: IncomingMessage,
@@ -168,5 +172,6 @@ function sendFailure(
     });
   }
   const body = `${JSON.stringify({ message: apiMessage(error) })}\n`;
-  reply.code(status).header('content-type', 'application/json').send(body);
+  if (status === 401) reply.header('www-authenticate', challenge);
+  reply.code(status).header('content-type', 'application/json').send(Buffer.from(body));
 }

@@ -40,10 +40,13 @@ export class Connection {
   readonly version: Client<typeof Version>;
   readonly #sessions: Http2SessionManager;
   readonly #closed = new AbortController();
-  #patienceMs = patienceMs;
+  #patienceMs: number;
+  /** A call has waited for containerd in vain: others need not, until it is back. */
+  #down = false;
 
   /** Connects when first used. `address` is a unix socket's path. */
-  constructor(address: string, namespace: string) {
+  constructor(address: string, namespace: string, patience = patienceMs) {
+    this.#patienceMs = patience;
     this.address = address;
     this.namespace = namespace;
     this.#sessions = new Http2SessionManager(
@@ -80,15 +83,22 @@ export class Connection {
    * (ConnectError), for the caller to tell apart; `failure` makes them ours.
    */
   async raw<T>(rules: CallRules, call: (options: CallOptions) => Promise<T>): Promise<T> {
-    const until = Date.now() + (rules.impatient ? 0 : this.#patienceMs);
+    const until = Date.now() + (rules.impatient || this.#down ? 0 : this.#patienceMs);
     for (let wait = 20; ; wait = Math.min(wait * 2, 500)) {
       try {
-        return await call(this.options(rules.lease));
+        const answer = await call(this.options(rules.lease));
+        this.#down = false;
+        return answer;
       } catch (err) {
         if (this.#closed.signal.aborted) throw canceled('the store is closed');
         const cut = breakOf(err);
+        this.#down &&= cut !== undefined;
         const retry = cut === 'unsent' || (cut === 'broken' && rules.again);
-        if (!retry || Date.now() + wait > until) throw err;
+        if (!retry) throw err;
+        if (Date.now() + wait > until) {
+          this.#down = true;
+          throw err;
+        }
       }
       await sleep(wait);
     }

@@ -1,5 +1,5 @@
 import { Code } from '@connectrpc/connect';
-import { fail } from '../../errors/error.ts';
+import { DrydockError, fail } from '../../errors/error.ts';
 import type { Digest } from '../../oci/types.ts';
 import type { Lease, Resource } from '../../pb/containerd/leases_pb.js';
 import { isHeld } from '../shared/run-folder.ts';
@@ -16,6 +16,10 @@ export class ContainerdLeases implements Leases {
   readonly #shared: Shared;
   /** Where the lock of a run is. */
   readonly #lockOf: (run: string) => string;
+  /** Leases of this run: they end with it in any case. */
+  readonly #passing = new Set<string>();
+  /** Those of them that are to be deleted as soon as containerd is back. */
+  readonly #owed = new Set<string>();
 
   constructor(shared: Shared, lockOf: (run: string) => string) {
     this.#shared = shared;
@@ -30,6 +34,7 @@ export class ContainerdLeases implements Leases {
     id: string,
     options: { pinned?: boolean; labels?: Record<string, string> } = {},
   ): Promise<void> {
+    await this.#deleteOwed();
     if (await this.#make(id, options.pinned === true, options.labels ?? {})) return;
     const old = await this.#get(id);
     if (old === undefined) {
@@ -56,6 +61,8 @@ export class ContainerdLeases implements Leases {
       await connection.raw({ again: true }, (call) =>
         connection.leases.create({ id: names.of(id), labels: { ...labels, ...own } }, call),
       );
+      if (pinned) this.#passing.delete(id);
+      else this.#passing.add(id);
       return true;
     } catch (err) {
       if (hasCode(err, Code.AlreadyExists)) return false;
@@ -149,10 +156,32 @@ export class ContainerdLeases implements Leases {
     return all.filter((_, i) => there[i]);
   }
 
-  /** Deleting a lease that is not there is fine. What it kept stays until it is collected. */
+  /**
+   * Deleting a lease that is not there is fine. What it kept stays until it is collected. Of a containerd that has
+   * gone away, a lease of this run is deleted when it is back: the end of a build whose store is gone is no failure.
+   */
   async delete(id: string): Promise<void> {
+    try {
+      await this.#deleteNow(id);
+      this.#passing.delete(id);
+    } catch (err) {
+      const gone = err instanceof DrydockError && err.code === 'unavailable';
+      if (!gone || !this.#passing.has(id)) throw err;
+      this.#owed.add(id);
+    }
+  }
+
+  async #deleteNow(id: string): Promise<void> {
     const { connection, names } = this.#shared;
     await connection.find('deleting a lease', (call) => connection.leases.delete({ id: names.of(id) }, call));
+  }
+
+  async #deleteOwed(): Promise<void> {
+    for (const id of this.#owed) {
+      await this.#deleteNow(id);
+      this.#owed.delete(id);
+      this.#passing.delete(id);
+    }
   }
 
   async list(): Promise<{ id: string; pinned: boolean; labels: Record<string, string> }[]> {

@@ -31,6 +31,8 @@ export interface ContainerdStoreOptions {
   snapshotter?: string;
   /** Read blobs through containerd's API even where its files can be read (for tests). */
   streamBlobs?: boolean;
+  /** How long a call waits for a containerd that is restarting; default 10,000 ms. */
+  patience?: number;
 }
 
 /**
@@ -45,7 +47,7 @@ export async function openContainerdStore(options: ContainerdStoreOptions): Prom
   }
   const root = makeFolders(join(options.root, 'containerd', namespace));
   const runFolder = join(root, 'run');
-  const connection = new Connection(options.address ?? defaultAddress, namespace);
+  const connection = new Connection(options.address ?? defaultAddress, namespace, options.patience);
   let run: Run | undefined;
   try {
     const plugins = await hello(connection);

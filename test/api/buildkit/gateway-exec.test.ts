@@ -228,7 +228,7 @@ test('mounts: trees, memory, secrets, caches; secret variables', async () => {
   const script =
     'cat /ro/data /run/word; echo " $WORD"; touch /mem/x /cache/x && echo new > /rw/new; touch /ro/x; hostname; sleep 1000';
   stream.run('p', 'c', script, { secretenv: [{ ID: 'word', name: 'WORD' }] });
-  await stream.until(() => stream.output('p').includes('boxy'));
+  await stream.until(() => stream.output('p').includes('boxy') && stream.output('p', 2) !== '');
   expect(stream.output('p')).toBe('mountedhush hush\nboxy\n');
   expect(stream.output('p', 2)).toMatch(/\/ro\/x: Read-only file system/);
 

@@ -115,7 +115,7 @@ function argsOf(
   const add = (arg: ArgOf, value: string | undefined) =>
     list.push({
       name: arg.name,
-      description: arg.description || undefined,
+      description: arg.description || globals.get(arg.name)?.description || undefined,
       value: value || undefined,
       location: jsonLocation([arg.range]),
     });
