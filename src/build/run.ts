@@ -11,6 +11,9 @@ import { normalizeName } from '../oci/reference.ts';
 import type { Session } from '../session/types.ts';
 import { Job } from '../solver/job.ts';
 import type { ProgressSink } from '../solver/progress.ts';
+import { Bridge } from './bridge/bridge.ts';
+import { forwardFrom } from './bridge/forward.ts';
+import { frontends } from './bridge/frontends.ts';
 import { autoPrune } from './disk-usage.ts';
 import type { Engine } from './engine.ts';
 import { checkEntitlements } from './entitlements.ts';
@@ -41,7 +44,8 @@ export async function runBuild(
   const lease = `build-${job.id}`;
   await engine.store.leases.create(lease);
   try {
-    const host = frontendHost(engine, job, lease);
+    const bridge = new Bridge({ engine, job, lease, allow: options.allow }, frontends);
+    const host = { ...frontendHost(engine, job, lease), forward: forwardFrom(bridge, options) };
     const { targets, warnings } = await frontend(options, host, job.signal);
     for (const warning of warnings) sink.warning(warningEvent(warning));
     if (options.check) return { metadata: {}, warnings };

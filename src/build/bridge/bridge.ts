@@ -11,6 +11,7 @@ import type { Job } from '../../solver/job.ts';
 import type { Ref } from '../../store/ref.ts';
 import type { Engine } from '../engine.ts';
 import { checkEntitlements } from '../entitlements.ts';
+import type { EncodeError } from '../gateway/serve.ts';
 import { BridgeRef } from './ref.ts';
 import type { BridgeRequest, BridgeResult } from './types.ts';
 
@@ -24,6 +25,8 @@ export interface BridgeOptions {
   allow: readonly string[];
   /** What frontends are told of the workers there are. */
   workers?: readonly WorkerRecord[];
+  /** How frontends' processes are told of failures; default: a status without details. */
+  encodeError?: EncodeError;
 }
 
 /** A frontend by its name. */
@@ -38,6 +41,7 @@ export class Bridge {
   readonly lease: string;
   readonly allow: readonly string[];
   readonly workers: readonly WorkerRecord[];
+  readonly encodeError: EncodeError | undefined;
   readonly #frontends: Readonly<Record<string, BridgeFrontend>>;
   #depth = 0;
 
@@ -47,6 +51,7 @@ export class Bridge {
     this.lease = options.lease;
     this.allow = options.allow;
     this.workers = options.workers ?? [];
+    this.encodeError = options.encodeError;
     this.#frontends = frontends;
   }
 

@@ -6,10 +6,10 @@ import { answerSubrequest } from '../../frontend/dockerfile/subrequests/answer.t
 import type { FrontendHost, FrontendTarget, LintWarning } from '../../frontend/types.ts';
 import { digestOf } from '../../oci/digest.ts';
 import { formatPlatform, normalizePlatform } from '../../oci/platform.ts';
-import { parseReference } from '../../oci/reference.ts';
 import { frontendHost } from '../host.ts';
 import type { Bridge, BridgeFrontend } from './bridge.ts';
 import { dockerfileRequest, isMultiPlatform } from './dockerfile-options.ts';
+import { isOurs } from './forward.ts';
 import type { BridgeRequest, BridgeResult } from './types.ts';
 
 /** What a client may ask of the frontend by `frontend.caps`. */
@@ -54,12 +54,6 @@ function checkFrontendCaps(list: string | undefined): void {
       details: { frontendCapability: cap },
     });
   }
-}
-
-/** Docker's own frontend, of whatever version: what it does is what ours does. */
-function isOurs(image: string): boolean {
-  const { domain, path } = parseReference(image);
-  return domain === 'docker.io' && /^docker\/dockerfile(-upstream)?$/.test(path);
 }
 
 async function forwardTo(

@@ -1,8 +1,11 @@
 /** From what a frontend returned to what exporters take. */
+import { create } from '@bufbuild/protobuf';
 import { fail } from '../../errors/error.ts';
 import type { PlatformResult } from '../../exporter/types.ts';
+import type { FrontendTarget } from '../../frontend/types.ts';
 import { formatPlatform, hostPlatform, normalizePlatform } from '../../oci/platform.ts';
 import type { ImageConfig, Platform } from '../../oci/types.ts';
+import { DefinitionSchema } from '../../pb/solver/pb/ops_pb.js';
 import type { BridgeResult } from './types.ts';
 
 /**
@@ -22,6 +25,15 @@ export async function platformResults(result: BridgeResult): Promise<PlatformRes
       return { platform, ref: await ref?.result(), config: configOf(result, id, platform) };
     }),
   );
+}
+
+/** The same without solving: each platform's definition and config. Throws as `platformResults` does on bad metadata. */
+export function platformTargets(result: BridgeResult): FrontendTarget[] {
+  return platformsOf(result).map(({ id, platform }) => {
+    const ref = result.refs === undefined ? result.ref : result.refs.get(id);
+    const definition = ref?.definition ?? create(DefinitionSchema, {});
+    return { platform, definition, config: configOf(result, id, platform) };
+  });
 }
 
 interface Named {

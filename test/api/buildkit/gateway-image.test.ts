@@ -1,11 +1,14 @@
 /** Frontend images: `gateway.v0`, and `# syntax=` lines that name one. */
 import { execFileSync } from 'node:child_process';
-import { constants, copyFileSync, mkdirSync, writeFileSync } from 'node:fs';
+import { constants, copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { Code, ConnectError } from '@connectrpc/connect';
 import { build as bundle } from 'esbuild';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { runBuild } from '../../../src/build/run.ts';
+import type { OutputSpec } from '../../../src/build/types.ts';
 import { local, marshal } from '../../../src/llb/llb.ts';
+import { inProcessSession } from '../../../src/session/in-process.ts';
 import { type GatewayBuild, GatewayKit } from './gateway-kit.ts';
 
 const kit = new GatewayKit();
@@ -113,6 +116,33 @@ test('a `# syntax=` line hands the build over; so does the build arg BUILDKIT_SY
   expect(await read(build, await solve(build, 'dockerfile.v0', opts), '/cake')).toBe('butter');
   const arg = { filename: 'Plain', 'build-arg:BUILDKIT_SYNTAX': source };
   expect(await read(build, await solve(build, 'dockerfile.v0', arg), '/pie')).toBe('apples');
+});
+
+test('a build by the Docker API or the command line goes to the image, too', async () => {
+  const context = join(kit.dir, 'plain');
+  mkdirSync(context);
+  writeFileSync(
+    join(context, 'Dockerfile'),
+    `FROM scratch\nCOPY --from=root / /\nENTRYPOINT ["/node", "/frontend.mjs"]\n`,
+  );
+  const more = join(kit.dir, 'more');
+  mkdirSync(more);
+  writeFileSync(join(more, 'Dockerfile'), '# syntax=localhost:1/recipes:2\n/tart plums\n');
+  const session = inProcessSession({ locals: { context, more, root: frontend } });
+  const sink = { vertex: () => {}, status: () => {}, log: () => {}, warning: () => {} };
+  const request = (name: string, namedContexts: Record<string, string>, outputs: OutputSpec[]) => ({
+    context: { type: 'local' as const, name },
+    ...{ buildArgs: {}, labels: {}, platforms: [], noCache: false, noCacheFilter: [], pull: false },
+    ...{ network: 'default' as const, extraHosts: [], shmSize: 0, ulimits: [], check: false, allow: [] },
+    ...{ dockerfile: 'Dockerfile', namedContexts, outputs, tags: ['localhost:1/recipes:2'] },
+  });
+  const run = (options: ReturnType<typeof request>) =>
+    runBuild(kit.engine, options, session, sink, new AbortController().signal);
+  await run(request('context', { root: 'local:root' }, []));
+  const dest = join(kit.dir, 'made');
+  await run(request('more', {}, [{ type: 'local', attrs: { dest }, sink: { files: dest } }]));
+  expect(readFileSync(join(dest, 'tart'), 'utf8')).toBe('plums');
+  await session.close();
 });
 
 test("docker's own frontend image is not run: ours stands for it", async () => {

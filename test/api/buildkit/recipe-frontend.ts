@@ -36,7 +36,7 @@ async function main(): Promise<void> {
     process.exit(3);
   }
   if (options.target === 'silent') process.exit(0);
-  const { ref } = await client.solve({ Definition: marshal(local('context')) });
+  const { ref } = await client.solve({ Definition: marshal(local(options.contextkey ?? 'context')) });
   const recipe = await client.readFile({ Ref: ref, FilePath: options.filename ?? 'Recipe' }).catch((err) => {
     console.error(String(err));
     return undefined;

@@ -1,0 +1,82 @@
+/** A build by our Dockerfile frontend that its `# syntax=` line hands to another: the request as options again. */
+import type { DockerfileRequest, FrontendHost, FrontendResult } from '../../frontend/types.ts';
+import { marshal, upload } from '../../llb/llb.ts';
+import { formatPlatform } from '../../oci/platform.ts';
+import { parseReference } from '../../oci/reference.ts';
+import type { Definition } from '../../pb/solver/pb/ops_pb.js';
+import type { Bridge } from './bridge.ts';
+import { platformTargets } from './platforms.ts';
+
+/** Docker's own frontend, of whatever version: what it does is what ours does. */
+export function isOurs(image: string): boolean {
+  const { domain, path } = parseReference(image);
+  return domain === 'docker.io' && /^docker\/dockerfile(-upstream)?$/.test(path);
+}
+
+/** `FrontendHost.forward` for a request that did not come as options. */
+export function forwardFrom(
+  bridge: Bridge,
+  request: DockerfileRequest,
+): NonNullable<FrontendHost['forward']> {
+  return ({ image, cmdline, location }) => {
+    if (isOurs(image)) return undefined;
+    const { options, inputs } = optionsOf(request);
+    const asked = { frontend: 'gateway.v0', options: { ...options, source: image, cmdline }, inputs };
+    return bridge.solve(asked).then(
+      (result): FrontendResult => ({ targets: platformTargets(result), warnings: [] }),
+      (err) => {
+        if (err instanceof Error && 'source' in err) err.source ??= location;
+        throw err;
+      },
+    );
+  };
+}
+
+/** The options and inputs that say the same as a request; see `dockerfileRequest` for the other way. */
+export function optionsOf(request: DockerfileRequest): {
+  options: Record<string, string>;
+  inputs: Record<string, Definition>;
+} {
+  const options: Record<string, string> = {};
+  const inputs: Record<string, Definition> = {};
+  const set = (name: string, value: string | undefined) => {
+    if (value !== undefined && value !== '') options[name] = value;
+  };
+  const { context } = request;
+  switch (context.type) {
+    case 'local':
+      if (context.name !== 'context') set('contextkey', context.name);
+      set('dockerfilekey', request.dockerfileLocal ?? context.name);
+      break;
+    case 'remote':
+      set('context', context.url);
+      set('dockerfilekey', request.dockerfileLocal);
+      break;
+    case 'upload':
+      inputs.context = marshal(upload(context.id));
+      inputs.dockerfile = inputs.context;
+      break;
+    case 'state':
+      inputs.context = marshal(context.state);
+      inputs.dockerfile = marshal(request.dockerfileState ?? context.state);
+      break;
+  }
+  set('filename', request.dockerfile);
+  set('contextsubdir', request.contextSubdir);
+  set('target', request.target);
+  for (const [name, value] of Object.entries(request.buildArgs)) options[`build-arg:${name}`] = value;
+  for (const [name, value] of Object.entries(request.labels)) options[`label:${name}`] = value;
+  for (const [name, value] of Object.entries(request.namedContexts)) options[`context:${name}`] = value;
+  for (const [name, { state }] of Object.entries(request.inputs ?? {})) inputs[name] = marshal(state);
+  set('platform', request.platforms.map(formatPlatform).join(','));
+  if (request.noCache) options['no-cache'] = '';
+  else set('no-cache', request.noCacheFilter.join(','));
+  if (request.pull) options['image-resolve-mode'] = 'pull';
+  if (request.network !== 'default') options['force-network-mode'] = request.network;
+  set('add-hosts', request.extraHosts.map(({ host, ip }) => `${host}=${ip}`).join(','));
+  if (request.shmSize > 0) options['shm-size'] = String(request.shmSize);
+  set('ulimit', request.ulimits.map(({ name, soft, hard }) => `${name}=${soft}:${hard}`).join(','));
+  set('hostname', request.hostname);
+  set('cgroup-parent', request.cgroupParent);
+  return { options, inputs };
+}
