@@ -93,7 +93,7 @@ export async function runBuild(
 }
 
 /** Files of a build have all kinds of owners, and steps run in containers that root makes. */
-function requireRoot(): void {
+export function requireRoot(): void {
   if (process.getuid?.() === 0) return;
   throw fail('denied', 'host', 'building needs root for now', {
     hint: 'Run drydock with sudo. `drydock doctor` says what else is needed.',
@@ -122,12 +122,12 @@ async function solveTargets(
 }
 
 /** The names of an output: its own `name` attribute (comma-separated), else the build's tags. */
-function namesOf(output: OutputSpec, tags: readonly string[]): string[] {
+export function namesOf(output: OutputSpec, tags: readonly string[]): string[] {
   const own = (output.attrs.name ?? '').split(',').filter((name) => name !== '' && name !== '*');
   return [...new Set((own.length > 0 ? own : tags).map(normalizeName))];
 }
 
-function epochArg(buildArgs: Record<string, string>): number | undefined {
+export function epochArg(buildArgs: Record<string, string>): number | undefined {
   const text = buildArgs.SOURCE_DATE_EPOCH;
   if (text === undefined || text === '') return undefined;
   if (!/^\d{1,12}$/.test(text)) {

@@ -1,5 +1,5 @@
 /** What an API needs of the daemon it is part of. */
-import type { IncomingMessage } from 'node:http';
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { Ask, Authority, AuthRequest } from '../../auth/types.ts';
 import type { Engine } from '../../build/engine.ts';
@@ -21,6 +21,8 @@ export interface SessionPool {
    * cannot be one.
    */
   upgrade(request: IncomingMessage, socket: Duplex, head: Buffer, owner?: string): void;
+  /** Makes a session of a stream that carries its bytes; for `sessionOverMessages`. */
+  accept(stream: Duplex, headers: IncomingHttpHeaders, owner?: string): ClientSession;
 }
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error';

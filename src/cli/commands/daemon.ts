@@ -39,6 +39,7 @@ setting of the configuration file, and a variable DRYDOCK_…. SIGHUP reads poli
       ...config,
       insecureRegistries: [...(config.insecureRegistries ?? []), ...ctx.insecureRegistries],
       logLevel: config.logLevel ?? (ctx.debug ? 'debug' : undefined),
+      grpc: async (host) => (await import('../../api/buildkit/server.ts')).buildkitApi(host),
       writeLog: (line) => void ctx.stderr.write(line),
     });
     const reload = () => daemon.reload();

@@ -1,0 +1,16 @@
+/** What exporters and frontends have to say of a result, as clients read it: text, and JSON in base64. Pure. */
+
+export function exporterResponse(
+  metadata: Readonly<Record<string, unknown>>,
+  frontend: Readonly<Record<string, Uint8Array>>,
+): Record<string, string> {
+  const response: Record<string, string> = {};
+  for (const [name, bytes] of Object.entries(frontend)) {
+    if (name.startsWith('frontend.')) response[name] = Buffer.from(bytes).toString('utf8');
+  }
+  for (const [name, value] of Object.entries(metadata)) {
+    response[name] =
+      typeof value === 'string' ? value : Buffer.from(JSON.stringify(value)).toString('base64');
+  }
+  return response;
+}

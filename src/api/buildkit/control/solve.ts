@@ -1,0 +1,126 @@
+/** Control's Solve and Status: a build, and what is told of it meanwhile. */
+import { randomUUID } from 'node:crypto';
+import type { HandlerContext } from '@connectrpc/connect';
+import { identityKey } from '../../../auth/identity.ts';
+import type { Authority } from '../../../auth/types.ts';
+import type { Gateways } from '../../../build/gateway/gateways.ts';
+import { runSolve } from '../../../build/solve.ts';
+import { fail, toDrydockError } from '../../../errors/error.ts';
+import type { SolveRequest, StatusRequest } from '../../../pb/moby/buildkit/v1/control_pb.js';
+import type { StatusResponse } from '../../../pb/moby/buildkit/v1/status_pb.js';
+import type { WorkerRecord } from '../../../pb/moby/buildkit/v1/types/worker_pb.js';
+import { inProcessSession } from '../../../session/in-process.ts';
+import { namedSession } from '../../../session/named-session.ts';
+import type { ClientSession, Session } from '../../../session/types.ts';
+import type { ApiHost } from '../../shared/host.ts';
+import { callerOf } from '../caller.ts';
+import { errorStatus, failedAt } from '../errors/encode.ts';
+import type { History } from '../history/history.ts';
+import type { BuildLog } from '../jobs/build-log.ts';
+import type { Jobs } from '../jobs/jobs.ts';
+import { grantedEntitlements, notesOf, outputsOf } from './request.ts';
+import { exporterResponse } from './response.ts';
+
+export interface SolveDeps {
+  host: ApiHost;
+  jobs: Jobs;
+  gateways: Gateways;
+  history: History;
+  worker: WorkerRecord;
+  entitlements?: readonly string[];
+}
+
+export interface SolveService {
+  solve(
+    request: SolveRequest,
+    context: HandlerContext,
+  ): Promise<{ ExporterResponse: Record<string, string> }>;
+  status(request: StatusRequest, context: HandlerContext): AsyncIterable<StatusResponse>;
+}
+
+export function solveService(deps: SolveDeps): SolveService {
+  const { host, jobs, history } = deps;
+  return {
+    async solve(request, context) {
+      const authority = callerOf(context);
+      const ref = request.Ref || randomUUID();
+      const log = jobs.start(ref);
+      const remember = !request.Internal;
+      try {
+        if (remember) history.started(ref, request);
+        const answer = await host.builds.run(ref, context.signal, (signal) =>
+          build(deps, { ref, request, authority, log, signal }),
+        );
+        if (remember) history.completed(ref, log, { response: answer });
+        return { ExporterResponse: answer };
+      } catch (err) {
+        const error = toDrydockError(err);
+        failedAt(error, log.failed(error.message));
+        if (remember) history.completed(ref, log, { error: errorStatus(error) });
+        throw error;
+      } finally {
+        jobs.end(ref);
+      }
+    },
+    async *status({ Ref }, { signal }) {
+      const log = jobs.running(Ref);
+      if (log !== undefined) return yield* log.watch(signal);
+      const past = history.statusOf(Ref);
+      if (past !== undefined) return yield* past;
+      const late = await jobs.find(Ref, signal);
+      if (late !== undefined) return yield* late.watch(signal);
+      throw fail('not-found', 'client', `no such job ${Ref}`);
+    },
+  };
+}
+
+interface BuildParts {
+  ref: string;
+  request: SolveRequest;
+  authority: Authority;
+  log: BuildLog;
+  signal: AbortSignal;
+}
+
+async function build(deps: SolveDeps, parts: BuildParts): Promise<Record<string, string>> {
+  const { host, gateways, worker } = deps;
+  const { ref, request, authority, log, signal } = parts;
+  const outputs = outputsOf(request);
+  const notes = notesOf(request);
+  const allow = grantedEntitlements(request.Entitlements, deps.entitlements, authority.allow);
+  const client = sessionOf(host, request.Session, authority, signal);
+  const { result, metadata } = await runSolve(
+    host.engine,
+    {
+      definition: request.Definition,
+      frontend: request.Frontend,
+      options: request.FrontendAttrs,
+      inputs: request.FrontendInputs,
+      outputs: outputs.map(({ type, attrs, index }) => ({
+        type,
+        attrs,
+        sink: client.named?.output(index),
+      })),
+      allow,
+      workers: [worker],
+      notes,
+    },
+    client.session,
+    log,
+    signal,
+    (gateway) => gateways.register(ref, gateway),
+  );
+  return exporterResponse(metadata, result.metadata);
+}
+
+/** The client's session; one that offers nothing when the client names none. */
+function sessionOf(
+  host: ApiHost,
+  id: string,
+  authority: Authority,
+  signal: AbortSignal,
+): { session: Session; named?: ClientSession } {
+  if (id === '') return { session: inProcessSession({ locals: {} }) };
+  const named = namedSession(host.sessions, id, { signal, owner: identityKey(authority.identity) });
+  return { session: named, named };
+}

@@ -1,0 +1,66 @@
+/** What clients are told of the one worker there is. Labels: https://github.com/moby/buildkit/blob/master/worker/label/label.go */
+import { randomBytes } from 'node:crypto';
+import { readFileSync, statfsSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { create } from '@bufbuild/protobuf';
+import { pbPlatform } from '../../../llb/message.ts';
+import { hostPlatform } from '../../../oci/platform.ts';
+import {
+  BuildkitVersionSchema,
+  type WorkerRecord,
+  WorkerRecordSchema,
+} from '../../../pb/moby/buildkit/v1/types/worker_pb.js';
+import { version } from '../../../version.ts';
+import type { ApiHost } from '../../shared/host.ts';
+import type { BuildkitOptions } from '../services.ts';
+
+const prefix = 'org.mobyproject.buildkit.worker.';
+
+/**
+ * The BuildKit whose API this is: clients turn features on and off by it, such as several exporters (0.13) and history.
+ */
+const apiVersion = 'v0.19.0';
+
+export const buildkitVersion = create(BuildkitVersionSchema, {
+  package: 'github.com/moby/buildkit',
+  version: `${apiVersion}-drydock.${version}`,
+  revision: '',
+});
+
+export async function workerRecord(host: ApiHost, options: BuildkitOptions): Promise<WorkerRecord> {
+  const { store } = host.engine;
+  const labels: Record<string, string> = {
+    [`${prefix}executor`]: host.containerd === undefined ? 'oci' : 'containerd',
+    [`${prefix}snapshotter`]: store.snapshotter,
+    [`${prefix}hostname`]: host.hostname,
+    [`${prefix}network`]: 'host',
+    [`${prefix}selinux.enabled`]: 'false',
+    ...(host.containerd === undefined
+      ? { [`${prefix}oci.process-mode`]: 'sandbox' }
+      : { [`${prefix}containerd.namespace`]: host.containerd.namespace }),
+    ...options.labels,
+  };
+  const disk = statfsSync(store.root);
+  const keep = Math.round(Math.max(10e9, (disk.blocks * disk.bsize) / 10));
+  return create(WorkerRecordSchema, {
+    ID: workerId(store.root),
+    Labels: labels,
+    platforms: [pbPlatform(hostPlatform())],
+    GCPolicy: [{ all: true, reservedSpace: BigInt(keep), maxUsedSpace: BigInt(keep) }],
+    BuildkitVersion: buildkitVersion,
+  });
+}
+
+/** Stays the same from start to start. */
+function workerId(root: string): string {
+  const file = join(root, 'workerid');
+  try {
+    const id = readFileSync(file, 'utf8').trim();
+    if (/^[a-z0-9]{10,64}$/.test(id)) return id;
+  } catch {
+    // The first start.
+  }
+  const id = randomBytes(13).toString('hex').slice(0, 25);
+  writeFileSync(file, id);
+  return id;
+}

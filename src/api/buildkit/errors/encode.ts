@@ -1,0 +1,89 @@
+/**
+ * Errors as BuildKit's clients read them: a status whose details are typed and in JSON. Their type URLs and fields are
+ * those of https://github.com/moby/buildkit/tree/master/solver/errdefs and frontend/gateway/pb/exit.go.
+ */
+import { create } from '@bufbuild/protobuf';
+import { type Any, AnySchema } from '@bufbuild/protobuf/wkt';
+import { type Code, ConnectError, encodeBinaryHeader } from '@connectrpc/connect';
+import { FrontendFailure } from '../../../build/gateway/failure.ts';
+import type { EncodeError } from '../../../build/gateway/serve.ts';
+import { type DrydockError, type SourceLocation, toDrydockError } from '../../../errors/error.ts';
+import { type Status, StatusSchema } from '../../../pb/google/rpc/status_pb.js';
+import { statusOf } from '../../../session/grpc/status.ts';
+
+const prefix = 'github.com/moby/buildkit/';
+
+/** Beyond this a file is left out of an error: it travels in a header. */
+const maxSource = 256 << 10;
+
+const vertices = new WeakMap<object, string>();
+
+/** Says which vertex (its digest) an error comes from. */
+export function failedAt(error: DrydockError, vertex: string | undefined): void {
+  if (vertex !== undefined) vertices.set(error, vertex);
+}
+
+/** The status that tells of an error, with its details. */
+export function errorStatus(err: unknown): Status {
+  if (err instanceof FrontendFailure) return err.status;
+  const error = toDrydockError(err);
+  return create(StatusSchema, {
+    code: statusOf(error).code,
+    message: messageOf(error),
+    details: detailsOf(error),
+  });
+}
+
+/** An error for connect's server to send. */
+export const encodeError: EncodeError = (err) => {
+  if (err instanceof ConnectError) return err;
+  const status = errorStatus(err);
+  const headers =
+    status.details.length === 0
+      ? undefined
+      : { 'grpc-status-details-bin': encodeBinaryHeader(status, StatusSchema) };
+  return new ConnectError(status.message, status.code as Code, headers, undefined, err);
+};
+
+/** What happened, its causes, and on lines of their own the hop and what to do. */
+function messageOf(error: DrydockError): string {
+  let text = error.message;
+  let cause = error.cause;
+  for (let depth = 0; cause instanceof Error && depth < 5; depth++, cause = cause.cause) {
+    if (cause.message !== '' && !text.includes(cause.message)) text += `: ${cause.message}`;
+  }
+  const quiet = error.hop === undefined || error.hop === 'client' || error.hop === 'exec';
+  if (!quiet && error.hint !== undefined) text += `\nat hop: ${error.hop}`;
+  if (error.hint !== undefined) text += `\nhint: ${error.hint}`;
+  return text;
+}
+
+function detailsOf(error: DrydockError): Any[] {
+  const details: Any[] = [];
+  const capability = error.details?.frontendCapability;
+  const subrequest = error.details?.subrequest;
+  const vertex = vertices.get(error);
+  // Clients wrap the error in each, in this order: the outermost comes last.
+  if (error.exitCode !== undefined) details.push(detail('gatewayapi.ExitMessage', { Code: error.exitCode }));
+  if (capability !== undefined) details.push(detail('errdefs.FrontendCap', { name: capability }));
+  if (subrequest !== undefined) details.push(detail('errdefs.Subrequest', { name: subrequest }));
+  if (vertex !== undefined) details.push(detail('errdefs.Vertex', { digest: vertex }));
+  if (error.source !== undefined && error.source.text.length <= maxSource) {
+    details.push(detail('errdefs.Source', sourceOf(error.source)));
+  }
+  return details;
+}
+
+function sourceOf({ filename, text, ranges }: SourceLocation): object {
+  return {
+    info: { filename, data: Buffer.from(text).toString('base64'), language: 'Dockerfile' },
+    ranges,
+  };
+}
+
+function detail(type: string, value: object): Any {
+  return create(AnySchema, {
+    typeUrl: `${prefix}${type}+json`,
+    value: Buffer.from(JSON.stringify(value)),
+  });
+}

@@ -1,0 +1,112 @@
+/** The door of api/buildkit: BuildKit's gRPC services on any connection whose client speaks HTTP/2. */
+import {
+  createServer,
+  type Http2ServerRequest,
+  type Http2ServerResponse,
+  type Http2Session,
+} from 'node:http2';
+import type { Duplex } from 'node:stream';
+import { type ConnectRouter, createContextValues } from '@connectrpc/connect';
+import { connectNodeAdapter } from '@connectrpc/connect-node';
+import { encodingErrors } from '../../build/gateway/serve.ts';
+import { encodeMessage, statusOf } from '../../session/grpc/status.ts';
+import type { AdmitCall, GrpcServer } from '../shared/grpc.ts';
+import type { ApiHost } from '../shared/host.ts';
+import { callerKey, scopesOf } from './caller.ts';
+import { encodeError } from './errors/encode.ts';
+import { type BuildkitOptions, buildkitServices } from './services.ts';
+
+/** Largest message taken, bytes: BuildKit's own limit. */
+const maxMessage = 16 << 20;
+/** Largest block of headers or trailers sent: an error's details hold the Dockerfile. */
+const maxHeaders = 1 << 20;
+const windowSize = 8 << 20;
+
+/** Serves Control, LLBBridge, health, reflection and trace export. `close` ends the calls in flight. */
+export async function buildkitApi(host: ApiHost, options: BuildkitOptions = {}): Promise<GrpcServer> {
+  const services = await buildkitServices(host, options);
+  return grpcServer(services.routes, services.close);
+}
+
+/** A gRPC server of services that ask `callerOf` who calls. */
+export function grpcServer(routes: (router: ConnectRouter) => void, onClose: () => void): GrpcServer {
+  const admits = new WeakMap<Http2Session, AdmitCall>();
+  const callers = new WeakMap<object, Awaited<ReturnType<AdmitCall>>>();
+  const sessions = new Set<Http2Session>();
+  const handler = connectNodeAdapter({
+    routes,
+    grpcWeb: false,
+    connect: false,
+    readMaxBytes: maxMessage,
+    interceptors: [encodingErrors(encodeError)],
+    contextValues: (request) => createContextValues().set(callerKey, callers.get(request)),
+  });
+  const answer = async (request: Http2ServerRequest, response: Http2ServerResponse) => {
+    const { session } = request.stream;
+    const admit = session && admits.get(session);
+    const path = request.url;
+    // Clients on unix sockets name whatever they like; nothing here depends on it, but it must be part of a URL.
+    request.headers[':authority'] = 'localhost';
+    try {
+      if (admit === undefined) throw new Error('the connection is closing');
+      callers.set(request, await admit(request.headers, { endpoint: path, scopes: scopesOf(path) }));
+    } catch (err) {
+      return refuse(response, err);
+    }
+    handler(request, response);
+  };
+  const server = createServer(
+    {
+      settings: { initialWindowSize: windowSize, maxFrameSize: 1 << 20, maxHeaderListSize: maxHeaders },
+      maxSendHeaderBlockLength: maxHeaders,
+      maxSessionMemory: 256,
+    },
+    (request, response) => void answer(request, response),
+  );
+  let accepting: AdmitCall | undefined;
+  server.on('session', (session) => {
+    if (accepting !== undefined) admits.set(session, accepting);
+    sessions.add(session);
+    session.setLocalWindowSize(2 * windowSize);
+    session.on('error', () => {}); // its calls tell
+    session.once('close', () => sessions.delete(session));
+  });
+  server.on('sessionError', () => {});
+  return {
+    accept(socket: Duplex, admit: AdmitCall) {
+      socket.on('error', () => {});
+      // The session's event comes before this returns.
+      accepting = admit;
+      server.emit('connection', socket);
+      accepting = undefined;
+    },
+    async close(signal) {
+      const ended = Promise.all(
+        [...sessions].map((session) => new Promise<void>((resolve) => session.close(resolve))),
+      );
+      onClose();
+      const cut = Promise.withResolvers<void>();
+      const destroy = () => {
+        for (const session of sessions) session.destroy();
+        cut.resolve();
+      };
+      if (signal.aborted) destroy();
+      else signal.addEventListener('abort', destroy, { once: true });
+      await Promise.race([ended, cut.promise]);
+      signal.removeEventListener('abort', destroy);
+    },
+  };
+}
+
+/** Ends a call before it has begun. */
+function refuse(response: Http2ServerResponse, err: unknown): void {
+  const { code, message } = statusOf(err);
+  const hint = err instanceof Error && 'hint' in err && typeof err.hint === 'string' ? `. ${err.hint}` : '';
+  if (response.stream?.destroyed) return;
+  response.writeHead(200, {
+    'content-type': 'application/grpc',
+    'grpc-status': String(code),
+    'grpc-message': encodeMessage(message + hint),
+  });
+  response.end();
+}

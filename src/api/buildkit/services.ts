@@ -1,0 +1,91 @@
+/** All services of BuildKit's API on one daemon. */
+import { join } from 'node:path';
+import type { ConnectRouter } from '@connectrpc/connect';
+import { identityKey } from '../../auth/identity.ts';
+import { Gateways } from '../../build/gateway/gateways.ts';
+import { Health, HealthCheckResponse_ServingStatus } from '../../pb/grpc/health_pb.js';
+import { Control } from '../../pb/moby/buildkit/v1/control_pb.js';
+import { LLBBridge } from '../../pb/moby/buildkit/v1/frontend/gateway_pb.js';
+import { TraceService } from '../../pb/otlp/trace_service_pb.js';
+import { sessionOverMessages } from '../../session/message-stream.ts';
+import type { ApiHost } from '../shared/host.ts';
+import { callerOf } from './caller.ts';
+import { usageService } from './control/disk-usage.ts';
+import { matches } from './control/filter.ts';
+import { solveService } from './control/solve.ts';
+import { buildkitVersion, workerRecord } from './control/workers.ts';
+import { gatewayService } from './gateway/service.ts';
+import { History } from './history/history.ts';
+import { historyService } from './history/service.ts';
+import { Jobs } from './jobs/jobs.ts';
+import { reflection } from './reflection.ts';
+
+export interface BuildkitOptions {
+  /**
+   * Entitlements that builds may be granted when they ask; a caller's own authority must have them too. Undefined: the
+   * authority alone decides.
+   */
+  entitlements?: readonly string[];
+  /** Labels of the worker besides its own. */
+  labels?: Readonly<Record<string, string>>;
+  /** How many ended builds are remembered, and how long (ms). */
+  history?: { maxEntries?: number; maxAge?: number };
+}
+
+export interface BuildkitServices {
+  routes(router: ConnectRouter): void;
+  /** Ends streams that have no end of their own, and lets go of the history. */
+  close(): void;
+}
+
+export async function buildkitServices(host: ApiHost, options: BuildkitOptions): Promise<BuildkitServices> {
+  const closing = new AbortController();
+  const gateways = new Gateways();
+  const jobs = new Jobs();
+  const history = new History(join(host.engine.store.root, 'history.db'), options.history);
+  const worker = await workerRecord(host, options);
+  const solve = solveService({ host, jobs, gateways, history, worker, entitlements: options.entitlements });
+  const usage = usageService(host);
+  const records = historyService(history, closing.signal);
+  return {
+    close() {
+      closing.abort();
+      history.close();
+    },
+    routes(router) {
+      router.service(Control, {
+        ...usage,
+        ...records,
+        solve: solve.solve,
+        status: solve.status,
+        session: (messages, context) =>
+          sessionOverMessages(
+            host.sessions,
+            Object.fromEntries(context.requestHeader),
+            messages,
+            AbortSignal.any([context.signal, closing.signal]),
+            identityKey(callerOf(context).identity),
+          ),
+        listWorkers: ({ filter }) => ({
+          record: matches(filter, { id: worker.ID, labels: worker.Labels }) ? [worker] : [],
+        }),
+        info: () => ({ buildkitVersion }),
+      });
+      router.service(LLBBridge, gatewayService(gateways));
+      router.service(Health, {
+        check: () => ({ status: HealthCheckResponse_ServingStatus.SERVING }),
+        async *watch(_request, { signal }) {
+          yield { status: HealthCheckResponse_ServingStatus.SERVING };
+          await fired(AbortSignal.any([signal, closing.signal]));
+        },
+      });
+      router.service(TraceService, { export: () => ({}) });
+      reflection(router, [Control, LLBBridge, Health, TraceService]);
+    },
+  };
+}
+
+function fired(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve();
+  return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
+}
