@@ -9,7 +9,7 @@ import { FrontendFailure } from '../../../build/gateway/failure.ts';
 import type { EncodeError } from '../../../build/gateway/serve.ts';
 import { type DrydockError, type SourceLocation, toDrydockError } from '../../../errors/error.ts';
 import { type Status, StatusSchema } from '../../../pb/google/rpc/status_pb.js';
-import { statusOf } from '../../../session/grpc/status.ts';
+import { statusOf, UNIMPLEMENTED, UNKNOWN } from '../../../session/grpc/status.ts';
 
 const prefix = 'github.com/moby/buildkit/';
 
@@ -28,10 +28,27 @@ export function errorStatus(err: unknown): Status {
   if (err instanceof FrontendFailure) return err.status;
   const error = toDrydockError(err);
   return create(StatusSchema, {
-    code: statusOf(error).code,
+    code: codeOf(error),
     message: messageOf(error),
     details: detailsOf(error),
   });
+}
+
+/** Clients put the code's name before the message unless it is UNKNOWN, which BuildKit's own failures mostly are. */
+const plain: ReadonlySet<string> = new Set([
+  'invalid',
+  'conflict',
+  'corrupt',
+  'failed',
+  'internal',
+  'unsupported',
+]);
+
+function codeOf(error: DrydockError): number {
+  const { frontendCapability, subrequest } = error.details ?? {};
+  // Clients go on without what a frontend does not know.
+  if (frontendCapability !== undefined || subrequest !== undefined) return UNIMPLEMENTED;
+  return plain.has(error.code) ? UNKNOWN : statusOf(error).code;
 }
 
 /** An error for connect's server to send. */
