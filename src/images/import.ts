@@ -1,7 +1,8 @@
-/** An image of one layer from a root filesystem's tar, as `docker import` makes it. */
-import { throwIfAborted } from '../errors/error.ts';
-import { hostPlatform, normalizePlatform } from '../oci/platform.ts';
+/** `docker import`: a tar of a file tree as an image of one layer. */
+import { fail, throwIfAborted, toDrydockError } from '../errors/error.ts';
+import { normalizeName } from '../oci/reference.ts';
 import {
+  type ContainerConfig,
   type Descriptor,
   type Digest,
   type ImageConfig,
@@ -16,80 +17,88 @@ import { TarParser } from '../tar/parser.ts';
 import { danglingName, withLease } from './stored.ts';
 
 export interface ImportOptions {
-  /** Normalized; without one the image is dangling. */
+  /** Without one the image is dangling. */
   name?: string;
-  platform?: Platform;
-  /** The history's comment. */
-  message?: string;
+  platform: Platform;
+  config: ContainerConfig;
+  /** Comment of its one history entry. */
+  message: string;
   signal?: AbortSignal;
+  /** Bytes of the plain tar so far. */
+  onBytes?(bytes: number): void;
+}
+
+export interface Imported {
+  id: Digest;
+  target: Descriptor;
 }
 
 /**
- * Takes a tar, plain or compressed, as the only layer of a new image. It is read once and goes to content as it comes.
- * Throws `corrupt` for what is no tar, `exhausted`, `canceled`; nothing stays then.
+ * Makes an image of a tar, compressed or not, which becomes its layer as it is. The source is read once and never held
+ * in memory. Throws `corrupt` for what is no sound tar, `exhausted`, `canceled`; nothing stays then.
  */
-export async function importImage(
+export async function importTar(
   store: Store,
   source: AsyncIterable<Uint8Array>,
-  options: ImportOptions = {},
-): Promise<{ id: Digest; target: Descriptor }> {
-  return withLease(store, undefined, async (lease) => {
-    const layer = await putLayer(store, source, lease, options.signal);
-    const created = new Date().toISOString();
-    const { os, architecture, variant } = normalizePlatform(options.platform ?? hostPlatform());
-    const config: ImageConfig = {
-      created,
-      architecture,
-      os,
-      ...(variant === undefined ? {} : { variant }),
-      config: {},
-      rootfs: { type: 'layers', diff_ids: [layer.digest] },
-      history: [{ created, comment: options.message || 'Imported from -' }],
-    };
-    const bytes = Buffer.from(JSON.stringify(config));
-    const configDescriptor: Descriptor = {
-      mediaType: mediaTypes.ociConfig,
-      digest: await store.content.put(bytes, { lease }),
-      size: bytes.length,
-    };
-    const manifest: Manifest = {
-      schemaVersion: 2,
-      mediaType: mediaTypes.ociManifest,
-      config: configDescriptor,
-      layers: [layer],
-    };
-    const text = Buffer.from(JSON.stringify(manifest, undefined, 2));
-    const labels = contentRefLabels([configDescriptor, layer]);
-    const target: Descriptor = {
-      mediaType: mediaTypes.ociManifest,
-      digest: await store.content.put(text, { lease, labels }),
-      size: text.length,
-    };
-    await store.images.put(options.name ?? danglingName(target.digest), target);
-    return { id: configDescriptor.digest, target };
-  });
+  options: ImportOptions,
+): Promise<Imported> {
+  const name = options.name === undefined ? undefined : normalizeName(options.name);
+  try {
+    return await withLease(store, undefined, async (lease) => {
+      const layer = await layerOf(store, source, lease, options);
+      const created = new Date().toISOString();
+      const config: ImageConfig = {
+        created,
+        ...options.platform,
+        config: options.config,
+        rootfs: { type: 'layers', diff_ids: [layer.digest] },
+        history: [{ created, comment: options.message }],
+      };
+      const put = async (mediaType: string, value: object, labels?: Record<string, string>) => {
+        const bytes = Buffer.from(JSON.stringify(value));
+        return { mediaType, digest: await store.content.put(bytes, { lease, labels }), size: bytes.length };
+      };
+      const configDescriptor = await put(mediaTypes.ociConfig, config);
+      const manifest: Manifest = {
+        schemaVersion: 2,
+        mediaType: mediaTypes.ociManifest,
+        config: configDescriptor,
+        layers: [layer],
+      };
+      const target = await put(mediaTypes.ociManifest, manifest, contentRefLabels([configDescriptor, layer]));
+      throwIfAborted(options.signal);
+      await store.images.put(name ?? danglingName(target.digest), target);
+      return { id: configDescriptor.digest, target };
+    });
+  } catch (err) {
+    // What was read of a bad tar is of no use to anybody.
+    await store.gc();
+    throw err;
+  }
 }
 
-async function putLayer(
+async function layerOf(
   store: Store,
   source: AsyncIterable<Uint8Array>,
   lease: string,
-  signal: AbortSignal | undefined,
+  { signal, onBytes }: ImportOptions,
 ): Promise<Descriptor> {
-  // Only looked through: what is no archive is refused now and not when somebody unpacks it.
   const parser = new TarParser({ entry() {}, data() {}, end() {} }, { hop: 'client' });
   const writer = await store.content.writer(`import-${crypto.randomUUID()}`, { lease });
+  let bytes = 0;
   try {
     for await (const chunk of decompress(source, { hop: 'client' })) {
       throwIfAborted(signal);
       parser.push(chunk);
       await writer.write(chunk);
+      bytes += chunk.length;
+      onBytes?.(bytes);
     }
     parser.finish();
-    const { digest, size } = await writer.commit();
-    return { mediaType: mediaTypes.ociLayer, digest, size };
+    if (bytes === 0) throw fail('invalid', 'client', 'nothing to import: the tar is empty');
+    return { mediaType: mediaTypes.ociLayer, ...(await writer.commit()) };
   } catch (err) {
-    await writer.abort();
-    throw err;
+    await writer.abort().catch(() => {});
+    throw toDrydockError(err, 'client');
   }
 }

@@ -3,7 +3,7 @@ import { familiarName, parseReference } from '../oci/reference.ts';
 import type { ContainerConfig, Descriptor, Digest } from '../oci/types.ts';
 import type { Store } from '../store/store.ts';
 import { imageSize, repoDigest } from './list.ts';
-import { findImage, isDangling } from './stored.ts';
+import { findImage, isDangling, type StoredImage } from './stored.ts';
 
 /** https://docs.docker.com/reference/api/engine/ (ImageInspect) */
 export interface ImageInspect {
@@ -28,9 +28,14 @@ export interface ImageInspect {
   Descriptor: Descriptor;
 }
 
-/** Throws as `findImage` does. */
-export async function inspectImage(store: Store, nameOrId: string): Promise<ImageInspect> {
-  const { image, record, records } = await findImage(store, nameOrId);
+/** Inspects the host's platform of an image, or `chosen` of its images. Throws as `findImage` does. */
+export async function inspectImage(
+  store: Store,
+  nameOrId: string,
+  chosen?: StoredImage,
+): Promise<ImageInspect> {
+  const { image: best, record, records } = await findImage(store, nameOrId);
+  const image = chosen ?? best;
   const { config } = image;
   const names = records.map(({ name }) => name).filter((name) => !isDangling(name));
   const updated = Math.max(...records.map(({ updatedAt }) => updatedAt));

@@ -6,6 +6,8 @@ import type { Store } from '../store/store.ts';
 import { findImage } from './stored.ts';
 
 export interface Removed {
+  /** ID of the image that was named. */
+  id: Digest;
   /** Names that are gone, as people write them. */
   untagged: string[];
   /** ID of the image if none of its names is left. */
@@ -48,6 +50,7 @@ export async function removeImage(
   const left = found.records.length - doomed.length;
   const { reclaimed } = await store.gc();
   return {
+    id: found.image.id,
     untagged: doomed.map(({ name }) => familiarName(name)),
     deleted: left === 0 ? found.image.id : undefined,
     reclaimed,

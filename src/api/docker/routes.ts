@@ -1,6 +1,7 @@
 /** All routes, by group. */
 import type { Route } from './http/route.ts';
 import { buildRoutes } from './routes/build.ts';
+import { buildPruneRoutes } from './routes/build-prune.ts';
 import { diskUsageRoutes } from './routes/disk-usage.ts';
 import { distributionRoutes } from './routes/distribution.ts';
 import { eventRoutes } from './routes/events.ts';
@@ -11,7 +12,7 @@ import { imageListRoutes } from './routes/image-list.ts';
 import { imageLookRoutes } from './routes/image-look.ts';
 import { imagePushRoutes } from './routes/image-push.ts';
 import { loginRoutes } from './routes/login.ts';
-import { pruneRoutes } from './routes/prune.ts';
+import { runtimeRoutes } from './routes/runtime.ts';
 import { systemRoutes } from './routes/system.ts';
 import { upgradeRoutes } from './routes/upgrades.ts';
 
@@ -21,8 +22,8 @@ export const routes: readonly Route[] = [
   ...eventRoutes,
   ...diskUsageRoutes,
   ...buildRoutes,
+  ...buildPruneRoutes,
   ...imageListRoutes,
-  ...pruneRoutes,
   ...distributionRoutes,
   ...imagePushRoutes,
   ...imageLookRoutes,
@@ -30,4 +31,5 @@ export const routes: readonly Route[] = [
   ...imageChangeRoutes,
   ...imageArchiveRoutes,
   ...upgradeRoutes,
+  ...runtimeRoutes,
 ];

@@ -94,7 +94,7 @@ function addRoutes(app: FastifyInstance, host: ApiHost): void {
           await run(host, route, name.slice(0, name.length - suffix.length), request, reply);
           return reply;
         }
-        throw apiError('not-found', 'page not found');
+        throw runtimeRefusal(request.raw.url) ?? apiError('not-found', 'page not found');
       },
     });
   }

@@ -1,5 +1,5 @@
-/** `POST /images/{name}/tag`, `DELETE /images/{name}` and `POST /images/prune`. */
-import { removeImage } from '../../../images/remove.ts';
+/** `POST /images/{name}/tag`, `DELETE /images/{name}`, `POST /images/prune`. */
+import { type Removed, removeImage } from '../../../images/remove.ts';
 import { findImage } from '../../../images/stored.ts';
 import { tagImage } from '../../../images/tag.ts';
 import { familiarName } from '../../../oci/reference.ts';
@@ -11,44 +11,53 @@ import { listedImages } from '../images.ts';
 export const imageChangeRoutes: Route[] = [
   { method: 'POST', path: '/images/*', suffix: '/tag', scopes: ['images:write'], handle: tag },
   { method: 'DELETE', path: '/images/*', scopes: ['images:write'], handle: remove },
-  { method: 'POST', path: '/images/prune', scopes: ['images:write'], handle: prune },
+  { method: 'POST', path: '/images/prune', scopes: ['images:write'], handle: pruneImages },
 ];
 
 async function tag({ host, name, query }: Call) {
-  const repo = query.text('repo');
-  if (repo === '') throw apiError('invalid', 'the parameter repo is missing');
-  const target = query.text('tag') === '' ? repo : `${repo}:${query.text('tag')}`;
-  const record = await tagImage(host.engine.store, name, target);
+  const repository = query.text('repo');
+  if (repository === '') throw apiError('invalid', 'invalid reference format: repo is missing');
+  const text = query.text('tag');
+  const record = await tagImage(host.engine.store, name, text === '' ? repository : `${repository}:${text}`);
   const { image } = await findImage(host.engine.store, record.name);
   host.events.emit('image', 'tag', image.id, { name: familiarName(record.name) });
   return { status: 201 };
 }
 
 async function remove({ host, name, query }: Call) {
-  const { untagged, deleted } = await removeImage(host.engine.store, name, { force: query.bool('force') });
-  for (const each of untagged) host.events.emit('image', 'untag', deleted ?? each, { name: each });
-  if (deleted !== undefined) host.events.emit('image', 'delete', deleted, { name: deleted });
-  const json: object[] = untagged.map((each) => ({ Untagged: each }));
-  if (deleted !== undefined) json.push({ Deleted: deleted });
-  return { json };
+  const removed = await removeImage(host.engine.store, name, { force: query.bool('force') });
+  return { json: told(host, removed) };
 }
 
-/** Without `dangling=false`, only images without a name; nothing here runs containers that could use one. */
-async function prune({ host, query }: Call) {
+/** Tells events of a removal; the answer's list. */
+function told(host: Call['host'], { id, untagged, deleted }: Removed): object[] {
+  for (const name of untagged) host.events.emit('image', 'untag', id, { name });
+  if (deleted !== undefined) host.events.emit('image', 'delete', deleted, { name: untagged[0] ?? deleted });
+  return [
+    ...untagged.filter((name) => !name.startsWith('moby-dangling@')).map((name) => ({ Untagged: name })),
+    ...(deleted === undefined ? [] : [{ Deleted: deleted }]),
+  ];
+}
+
+/** There are no containers that use images: without `dangling`, or with `dangling=false`, all go that match. */
+async function pruneImages({ host, query }: Call) {
   const { store } = host.engine;
-  const filters = readFilters(query, ['dangling', 'label', 'label!', 'until']);
-  const dangling = boolFilter(filters, 'dangling') ?? true;
-  const until = filters.get('until')?.map((text) => readTime(text, 'until'));
-  const deleted: object[] = [];
+  const filters = readFilters(query, ['dangling', 'until', 'label', 'label!']);
+  const onlyDangling = boolFilter(filters, 'dangling') ?? true;
+  const until = filters.get('until')?.map((text) => readTime(text, 'until')) ?? [];
+  const doomed = (await listedImages(store)).filter(
+    (image) =>
+      (image.dangling || !onlyDangling) &&
+      labelsMatch(filters, image.labels) &&
+      until.every((time) => image.created < time),
+  );
+  const gone: object[] = [];
   let reclaimed = 0;
-  for (const image of await listedImages(store)) {
-    if (dangling && !image.dangling) continue;
-    if (!labelsMatch(filters, image.labels) || until?.some((time) => image.created >= time)) continue;
-    const gone = await removeImage(store, image.id, { force: true });
-    reclaimed += gone.reclaimed;
-    for (const each of image.tags) deleted.push({ Untagged: each });
-    if (gone.deleted !== undefined) deleted.push({ Deleted: gone.deleted });
+  for (const { id } of doomed) {
+    const removed = await removeImage(store, id, { force: true });
+    gone.push(...told(host, removed));
+    reclaimed += removed.reclaimed;
   }
   host.events.emit('image', 'prune', '', { reclaimed: String(reclaimed) });
-  return { json: { ImagesDeleted: deleted.length === 0 ? null : deleted, SpaceReclaimed: reclaimed } };
+  return { json: { ImagesDeleted: gone.length === 0 ? null : gone, SpaceReclaimed: reclaimed } };
 }

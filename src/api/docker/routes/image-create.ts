@@ -1,69 +1,31 @@
-/** `POST /images/create`: pull an image, or make one of a root filesystem's tar. */
-import { importImage } from '../../../images/import.ts';
+/** `POST /images/create`: pull from a registry, or import a tar (`fromSrc`). */
+import { createReadStream } from 'node:fs';
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { importTar } from '../../../images/import.ts';
 import { pullImage } from '../../../images/pull.ts';
-import { parsePlatform } from '../../../oci/platform.ts';
-import { familiarName, normalizeName, parseReference } from '../../../oci/reference.ts';
-import type { Platform } from '../../../oci/types.ts';
+import { hostPlatform } from '../../../oci/platform.ts';
+import { familiarName, formatReference, parseReference } from '../../../oci/reference.ts';
+import { download } from '../../../source/http-fetch.ts';
+import { configOfChanges } from '../config-changes.ts';
 import { UploadBody } from '../http/body.ts';
 import { apiError } from '../http/errors.ts';
 import { JsonStream } from '../http/json-stream.ts';
-import { transferReport } from '../http/progress.ts';
+import { readPlatform } from '../http/platform.ts';
+import { progressObject, transferReport } from '../http/progress.ts';
 import { registryAuth } from '../http/registry-auth.ts';
 import type { Call, Route } from '../http/route.ts';
 
 export const imageCreateRoutes: Route[] = [
   { method: 'POST', path: '/images/create', scopes: ['images:write'], handle: create },
-  { method: 'GET', path: '/images/search', scopes: ['images:read'], handle: search },
 ];
 
-function create(call: Call): Promise<undefined> {
-  const { query } = call;
-  const platform = query.text('platform') === '' ? undefined : parsePlatform(query.text('platform'));
-  if (query.text('fromImage') !== '') return pull(call, platform);
-  if (query.text('fromSrc') !== '') return importTar(call, platform);
-  throw apiError('invalid', 'one of the parameters fromImage and fromSrc is needed');
-}
-
-async function pull(call: Call, platform: Platform | undefined): Promise<undefined> {
-  const { host, request, response, query, signal } = call;
-  const tag = query.text('tag');
-  const image = query.text('fromImage');
-  // A digest comes in `tag`, too. Without either docker pulls every tag there is; a registry's worth is nobody's wish.
-  const ref = normalizeName(tag === '' ? image : tag.includes(':') ? `${image}@${tag}` : `${image}:${tag}`);
-  const parsed = parseReference(ref);
-  const credentials = registryAuth(request.headers['x-registry-auth']);
-  request.resume();
-  const stream = new JsonStream(response);
+async function create(call: Call): Promise<undefined> {
+  const stream = new JsonStream(call.response);
   try {
-    const { store, registry } = host.engine;
-    const report = transferReport(stream, {
-      begin: 'Pulling fs layer',
-      moving: 'Downloading',
-      end: 'Pull complete',
-    });
-    let told = false;
-    const tell = () => {
-      if (told) return;
-      told = true;
-      const from = familiarName(`${parsed.domain}/${parsed.path}`);
-      stream.write({ status: `Pulling from ${from}`, id: parsed.tag ?? parsed.digest ?? '' });
-    };
-    const { record, changed } = await pullImage(store, registry, ref, {
-      platform,
-      signal,
-      credentials,
-      report: (id, state) => {
-        tell();
-        report(id, state);
-      },
-    });
-    tell();
-    const name = familiarName(record.name);
-    stream.write({ status: `Digest: ${record.target.digest}` });
-    stream.write({
-      status: `Status: ${changed ? 'Downloaded newer image for' : 'Image is up to date for'} ${name}`,
-    });
-    host.events.emit('image', 'pull', name, { name });
+    if (call.query.text('fromImage') !== '') await pull(call, stream);
+    else if (call.query.text('fromSrc') !== '') await importImage(call, stream);
+    else throw apiError('invalid', 'neither fromImage (to pull) nor fromSrc (to import) is given');
     stream.end();
   } catch (err) {
     stream.fail(err);
@@ -71,46 +33,99 @@ async function pull(call: Call, platform: Platform | undefined): Promise<undefin
   return undefined;
 }
 
-async function importTar(call: Call, platform: Platform | undefined): Promise<undefined> {
-  const { host, request, response, query, signal } = call;
-  if (query.text('fromSrc') !== '-') {
-    throw apiError(
-      'unsupported',
-      'importing from a URL is not supported',
-      'Send the tar as the request body, with fromSrc=-.',
-    );
-  }
-  if (query.all('changes').some((change) => change.trim() !== '')) {
-    throw apiError(
-      'unsupported',
-      'changes are not supported when importing',
-      'Build FROM the imported image with these instructions.',
-    );
-  }
-  const repo = query.text('repo');
-  const tag = query.text('tag');
-  const name = repo === '' ? undefined : normalizeName(tag === '' ? repo : `${repo}:${tag}`);
-  const stream = new JsonStream(response);
-  try {
-    const { id } = await importImage(host.engine.store, new UploadBody(request), {
-      name,
-      platform,
-      message: query.text('message'),
-      signal,
-    });
-    stream.write({ status: id });
-    host.events.emit('image', 'import', id, { name: name === undefined ? id : familiarName(name) });
-    stream.end();
-  } catch (err) {
-    stream.fail(err);
-  }
-  return undefined;
+/** `tag` may be a digest; a tag in `fromImage` itself counts when there is none. */
+function nameOf(image: string, tag: string): string {
+  if (tag === '') return image;
+  const ref = parseReference(image);
+  return tag.startsWith('sha256:')
+    ? `${formatReference({ ...ref, digest: undefined })}@${tag}`
+    : formatReference({ ...ref, tag, digest: undefined });
 }
 
-function search(): never {
-  throw apiError(
-    'unsupported',
-    'searching Docker Hub is not supported',
-    'Search on https://hub.docker.com; images are pulled by name.',
-  );
+async function pull({ host, query, request, signal }: Call, stream: JsonStream): Promise<void> {
+  const { store, registry } = host.engine;
+  const name = nameOf(query.text('fromImage'), query.text('tag'));
+  const { tag, digest, ...repository } = parseReference(name);
+  const shown = familiarName(formatReference(repository));
+  // Until something is fetched, a failure is a plain answer with its status.
+  let headed = false;
+  const head = () => {
+    if (headed) return;
+    headed = true;
+    stream.write({ status: `Pulling from ${shown}`, id: digest ?? tag ?? 'latest' });
+  };
+  const report = transferReport(stream, {
+    begin: 'Pulling fs layer',
+    moving: 'Downloading',
+    end: 'Pull complete',
+  });
+  const { record, changed } = await pullImage(store, registry, name, {
+    platform: readPlatform(query.text('platform')),
+    credentials: registryAuth(request.headers['x-registry-auth']),
+    signal,
+    report(id, state) {
+      head();
+      report(id, state);
+    },
+  });
+  head();
+  const kept = familiarName(record.name);
+  stream.write({ status: `Digest: ${record.target.digest}` });
+  stream.write({
+    status: changed
+      ? `Status: Downloaded newer image for ${kept}`
+      : `Status: Image is up to date for ${kept}`,
+  });
+  host.events.emit('image', 'pull', kept, { name: kept });
+}
+
+async function importImage(call: Call, stream: JsonStream): Promise<void> {
+  const { host, query, request, signal } = call;
+  const { store } = host.engine;
+  const platform = readPlatform(query.text('platform')) ?? hostPlatform();
+  const config = await configOfChanges(query.all('changes'), platform, signal);
+  const repository = query.text('repo');
+  const tag = query.text('tag');
+  const name = repository === '' ? undefined : tag === '' ? repository : `${repository}:${tag}`;
+  if (name !== undefined && parseReference(name).digest !== undefined) {
+    throw apiError('invalid', 'cannot import digest reference');
+  }
+  const from = query.text('fromSrc');
+  const message = query.text('message') || (from === '-' ? 'Imported from -' : `Imported from ${bare(from)}`);
+  const options = { name, platform, config, message, signal };
+  let id: string;
+  if (from === '-') {
+    const body = new UploadBody(request);
+    try {
+      ({ id } = await importTar(store, body, options));
+    } finally {
+      body.destroy();
+    }
+  } else {
+    const url = /^https?:\/\//.test(from) ? from : `http://${from}`;
+    const file = join(store.runDir, `import-${crypto.randomUUID()}`);
+    try {
+      let at = 0;
+      stream.write({ status: `Downloading from ${bare(url)}` });
+      await download(url, file, {
+        headers: {},
+        signal,
+        report(current, total) {
+          if (Date.now() - at < 100 || stream.isBlocked) return;
+          at = Date.now();
+          stream.write(progressObject('Importing', '', current, total));
+        },
+      });
+      ({ id } = await importTar(store, createReadStream(file), options));
+    } finally {
+      await rm(file, { force: true });
+    }
+  }
+  stream.write({ status: id });
+  host.events.emit('image', 'import', id, { name: name ?? id });
+}
+
+/** A URL without credentials and query, for people's eyes. */
+function bare(url: string): string {
+  return url.replace(/\/\/[^/@]*@/, '//').replace(/[?#].*$/s, '');
 }

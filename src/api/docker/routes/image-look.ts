@@ -1,68 +1,87 @@
-/** `GET /images/{name}/json` and `/history`. */
+/** `GET /images/{name}/json` and `/history`; `GET /images/search`, which there is none of. */
+import { imageHistory } from '../../../images/history.ts';
 import { inspectImage } from '../../../images/inspect.ts';
-import { findImage } from '../../../images/stored.ts';
-import { chainId } from '../../../oci/digest.ts';
-import type { History } from '../../../oci/types.ts';
+import { familiarName, parseReference } from '../../../oci/reference.ts';
+import type { ContainerConfig } from '../../../oci/types.ts';
+import { apiError } from '../http/errors.ts';
+import { readPlatform } from '../http/platform.ts';
 import type { Call, Route } from '../http/route.ts';
 import { isBefore } from '../http/version.ts';
 import { manifestsOf } from '../manifests.ts';
+import { namedImage } from '../named-image.ts';
 
 export const imageLookRoutes: Route[] = [
+  { method: 'GET', path: '/images/search', scopes: ['images:read'], handle: search },
   { method: 'GET', path: '/images/*', suffix: '/json', scopes: ['images:read'], handle: inspect },
   { method: 'GET', path: '/images/*', suffix: '/history', scopes: ['images:read'], handle: history },
 ];
 
 async function inspect({ host, name, query, version }: Call) {
   const { store } = host.engine;
-  const { Descriptor, ...image } = await inspectImage(store, name);
-  const config = image.Config;
-  const json: Record<string, unknown> = {
-    ...image,
-    // Clients that index these find them, whatever the image says.
-    Config: { ...config, Env: config.Env ?? null, Cmd: config.Cmd ?? null, Labels: config.Labels ?? null },
+  const platform = isBefore(version, '1.49') ? undefined : readPlatform(query.text('platform'));
+  const found = await namedImage(store, name, platform);
+  const inspected = await inspectImage(store, name, found.image);
+  const { Descriptor, DockerVersion, Created, Config, ...rest } = inspected;
+  const old = isBefore(version, '1.44');
+  return {
+    json: {
+      ...rest,
+      Config: isBefore(version, '1.50') ? { ...legacyConfig, ...Config } : Config,
+      ...(Created === '' && !old ? {} : { Created: Created === '' ? '0001-01-01T00:00:00Z' : Created }),
+      ...(isBefore(version, '1.50') ? { DockerVersion } : {}),
+      ...(old ? { VirtualSize: rest.Size } : {}),
+      ...(isBefore(version, '1.45')
+        ? { Container: '', ContainerConfig: { ...legacyConfig, Cmd: null, Env: null } }
+        : {}),
+      ...(isBefore(version, '1.48') ? {} : { Descriptor }),
+      ...(query.bool('manifests') && !isBefore(version, '1.48')
+        ? { Manifests: await manifestsOf(store, { images: found.images }) }
+        : {}),
+    },
   };
-  if (isBefore(version, '1.44')) json.VirtualSize = image.Size;
-  if (!isBefore(version, '1.48')) json.Descriptor = Descriptor;
-  if (query.bool('manifests') && !isBefore(version, '1.48')) {
-    const { image: found } = await findImage(store, name);
-    json.Manifests = await manifestsOf(store, { images: [found] });
-  }
+}
+
+/** Fields of a container that image configs carried before 1.50, always with these values. */
+const legacyConfig: ContainerConfig & Record<string, unknown> = {
+  Hostname: '',
+  Domainname: '',
+  User: '',
+  AttachStdin: false,
+  AttachStdout: false,
+  AttachStderr: false,
+  Tty: false,
+  OpenStdin: false,
+  StdinOnce: false,
+  Env: [],
+  Cmd: null,
+  Image: '',
+  Volumes: undefined,
+  WorkingDir: '',
+  Entrypoint: null,
+  OnBuild: null,
+};
+
+async function history({ host, name, query, version }: Call) {
+  const { store } = host.engine;
+  const platform = isBefore(version, '1.48') ? undefined : readPlatform(query.text('platform'));
+  const { image, records } = await namedImage(store, name, platform);
+  const tags = records.filter(({ name }) => parseReference(name).tag !== undefined);
+  const steps = await imageHistory(store, image);
+  const json = steps.map(({ created, createdBy, comment, size }, i) => ({
+    Id: i === 0 ? image.id : '<missing>',
+    Created: created === undefined ? 0 : Math.floor(created / 1000),
+    CreatedBy: createdBy,
+    Tags: i === 0 && tags.length > 0 ? tags.map(({ name }) => familiarName(name)) : null,
+    Size: size,
+    Comment: comment,
+  }));
   return { json };
 }
 
-/** docker's HistoryResponseItem, newest first; only the newest has the image's ID, as with BuildKit's images. */
-async function history({ host, name }: Call) {
-  const { store } = host.engine;
-  const { image, records } = await findImage(store, name);
-  const tags = (await inspectImage(store, name)).RepoTags;
-  const { layers } = image.document;
-  const diffIds = image.config.rootfs.diff_ids;
-  const sizeOf = async (at: number): Promise<number> => {
-    const chain = chainId(diffIds.slice(0, at + 1));
-    const snapshot = chain === undefined ? undefined : await store.snapshots.byChain(chain);
-    return snapshot === undefined
-      ? (layers[at]?.size ?? 0)
-      : (await store.snapshots.usage(snapshot.key)).size;
-  };
-  const entries: History[] = image.config.history ?? diffIds.map(() => ({}));
-  let layer = 0;
-  const json: Record<string, unknown>[] = [];
-  for (const entry of entries) {
-    const created = Date.parse(entry.created ?? '');
-    json.push({
-      Id: '<missing>',
-      Created: Number.isNaN(created) ? 0 : Math.floor(created / 1000),
-      CreatedBy: entry.created_by ?? '',
-      Tags: null,
-      Size: entry.empty_layer === true ? 0 : await sizeOf(layer++),
-      Comment: entry.comment ?? '',
-    });
-  }
-  json.reverse();
-  const [newest] = json;
-  if (newest !== undefined) {
-    newest.Id = image.id;
-    newest.Tags = records.length > 0 && tags.length > 0 ? tags : null;
-  }
-  return { json };
+function search(): never {
+  throw apiError(
+    'unsupported',
+    'Drydock does not search registries',
+    'Look for images on the web page of the registry, such as https://hub.docker.com/search.',
+  );
 }

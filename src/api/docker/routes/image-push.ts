@@ -1,40 +1,100 @@
 /** `POST /images/{name}/push`. */
+import type { DrydockError } from '../../../errors/error.ts';
 import { pushImage } from '../../../images/push.ts';
-import { familiarName, normalizeName, parseReference } from '../../../oci/reference.ts';
+import { isDangling } from '../../../images/stored.ts';
+import { formatPlatform, platformMatches } from '../../../oci/platform.ts';
+import { familiarName, formatReference, normalizeName, parseReference } from '../../../oci/reference.ts';
+import { apiError } from '../http/errors.ts';
 import { JsonStream } from '../http/json-stream.ts';
+import { readPlatform } from '../http/platform.ts';
 import { shortId, transferReport } from '../http/progress.ts';
 import { registryAuth } from '../http/registry-auth.ts';
 import type { Call, Route } from '../http/route.ts';
+import { namedImage } from '../named-image.ts';
 
 export const imagePushRoutes: Route[] = [
   { method: 'POST', path: '/images/*', suffix: '/push', scopes: ['images:read'], handle: push },
 ];
 
-async function push({ host, request, response, name, query, signal }: Call): Promise<undefined> {
-  const tag = query.text('tag');
-  const ref = normalizeName(tag === '' ? name : `${name}:${tag}`);
-  const { domain, path } = parseReference(ref);
-  const credentials = registryAuth(request.headers['x-registry-auth']);
-  request.resume();
+async function push(call: Call): Promise<undefined> {
+  const { host, request, response, signal } = call;
+  const { store, registry } = host.engine;
   const stream = new JsonStream(response);
-  stream.write({ status: `The push refers to repository [${domain}/${path}]` });
   try {
-    const { store, registry } = host.engine;
-    const report = transferReport(stream, { begin: 'Preparing', moving: 'Pushing', end: 'Pushed' });
-    const { target, layers } = await pushImage(store, registry, ref, ref, { signal, credentials, report });
-    for (const { digest, outcome } of layers) {
-      if (outcome !== 'pushed') {
-        const status = outcome === 'exists' ? 'Layer already exists' : 'Mounted from another repository';
-        stream.write({ status, progressDetail: {}, id: shortId(digest) });
+    const credentials = registryAuth(request.headers['x-registry-auth']);
+    const names = await namesToPush(call);
+    await checkPlatform(call, names);
+    stream.write({ status: `The push refers to repository [${repositoryOf(names[0] ?? '')}]` });
+    for (const name of names) {
+      const report = transferReport(stream, { begin: 'Preparing', moving: 'Pushing', end: 'Pushed' });
+      const { target, layers } = await pushImage(store, registry, name, name, {
+        signal,
+        credentials,
+        report,
+      });
+      for (const { digest, outcome } of layers) {
+        const status = { exists: 'Layer already exists', mounted: 'Mounted', pushed: undefined }[outcome];
+        if (status !== undefined) stream.write({ status, progressDetail: {}, id: shortId(digest) });
       }
+      const tag = parseReference(name).tag ?? '';
+      stream.write({ status: `${tag}: digest: ${target.digest} size: ${target.size}` });
+      stream.write({ progressDetail: {}, aux: { Tag: tag, Digest: target.digest, Size: target.size } });
+      host.events.emit('image', 'push', familiarName(name), { name: familiarName(name) });
     }
-    const pushedTag = parseReference(ref).tag ?? '';
-    stream.write({ status: `${pushedTag}: digest: ${target.digest} size: ${target.size}` });
-    stream.write({ progressDetail: {}, aux: { Tag: pushedTag, Digest: target.digest, Size: target.size } });
-    host.events.emit('image', 'push', familiarName(ref), { name: familiarName(ref) });
     stream.end();
   } catch (err) {
     stream.fail(err);
   }
   return undefined;
+}
+
+function repositoryOf(name: string): string {
+  const { domain, path } = parseReference(name);
+  return `${domain}/${path}`;
+}
+
+/** The tag asked for; without one, every tag of the repository. Throws `not-found`. */
+async function namesToPush({ host, name, query }: Call): Promise<string[]> {
+  const { store } = host.engine;
+  const ref = parseReference(name);
+  if (ref.digest !== undefined) throw apiError('invalid', 'cannot push a digest reference');
+  const tag = query.text('tag') || ref.tag;
+  if (tag !== undefined) {
+    const full = formatReference({ ...ref, tag });
+    if ((await store.images.get(full)) !== undefined) return [full];
+    throw missing(full, tag);
+  }
+  const all = (await store.images.list()).filter((record) => {
+    if (isDangling(record.name)) return false;
+    const own = parseReference(record.name);
+    return own.domain === ref.domain && own.path === ref.path && own.tag !== undefined;
+  });
+  if (all.length === 0) throw missing(normalizeName(name));
+  return all.map((record) => record.name).sort();
+}
+
+function missing(name: string, tag?: string): DrydockError {
+  const { domain, path } = parseReference(name);
+  return apiError(
+    'not-found',
+    tag === undefined
+      ? `No such image: an image does not exist locally with the name ${familiarName(`${domain}/${path}`)}`
+      : `No such image: an image does not exist locally with the tag ${familiarName(name)}`,
+    'Give the image this name first: docker tag IMAGE NAME.',
+  );
+}
+
+/** An index is pushed as it is; one platform out of several is a choice that we do not offer. */
+async function checkPlatform({ host, query }: Call, names: readonly string[]): Promise<void> {
+  const platform = readPlatform(query.text('platform'));
+  if (platform === undefined) return;
+  for (const name of names) {
+    const { images } = await namedImage(host.engine.store, name, platform);
+    if (images.every(({ config }) => platformMatches(platform, config))) continue;
+    throw apiError(
+      'unsupported',
+      `${familiarName(name)} cannot be pushed for ${formatPlatform(platform)} alone: it is here for other platforms too`,
+      'Push it without a platform.',
+    );
+  }
 }

@@ -1,8 +1,55 @@
-/** Endpoints of the container runtime: Drydock builds images and does not run them. */
+/**
+ * Endpoints of the container runtime. Drydock has no containers, networks and volumes: lists of them are empty, pruning
+ * them does nothing, single ones are not found, and whatever would make or run one is refused.
+ */
 import type { DrydockError } from '../../../errors/error.ts';
 import { apiError } from '../http/errors.ts';
+import type { Call, Route } from '../http/route.ts';
 
-const areas = [
+const empty = (path: string, json: unknown): Route => ({
+  method: 'GET',
+  path,
+  scopes: ['system:read'],
+  handle: () => ({ json }),
+});
+
+const nothingToPrune = (path: string, json: object): Route => ({
+  method: 'POST',
+  path,
+  scopes: ['system:read'],
+  handle: () => ({ json }),
+});
+
+/** Clients that are given a name look for a container first and go on when there is none. */
+const noSuch = (what: string, path: string, suffix?: string): Route => ({
+  method: 'GET',
+  path,
+  suffix,
+  scopes: ['system:read'],
+  handle({ name }: Call) {
+    throw apiError(
+      'not-found',
+      `No such ${what}: ${name}`,
+      'Drydock builds images and does not run containers.',
+    );
+  },
+});
+
+export const runtimeRoutes: Route[] = [
+  empty('/containers/json', []),
+  empty('/networks', []),
+  empty('/volumes', { Volumes: [], Warnings: null }),
+  empty('/plugins', []),
+  nothingToPrune('/containers/prune', { ContainersDeleted: null, SpaceReclaimed: 0 }),
+  nothingToPrune('/networks/prune', { NetworksDeleted: null }),
+  nothingToPrune('/volumes/prune', { VolumesDeleted: null, SpaceReclaimed: 0 }),
+  noSuch('container', '/containers/*', '/json'),
+  noSuch('plugin', '/plugins/*', '/json'),
+  noSuch('network', '/networks/*'),
+  noSuch('volume', '/volumes/*'),
+];
+
+const runtime = new Set([
   'commit',
   'configs',
   'containers',
@@ -15,15 +62,15 @@ const areas = [
   'swarm',
   'tasks',
   'volumes',
-];
+]);
 
-/** What a request for one of them is told; undefined for any other path. */
-export function runtimeRefusal(url: string): DrydockError | undefined {
-  const area = /^\/([a-z]+)(?:[/?]|$)/.exec(url)?.[1];
-  if (area === undefined || !areas.includes(area)) return undefined;
+/** The refusal of a path (without version) that is the container runtime's; undefined for others. */
+export function runtimeRefusal(url: string | undefined): DrydockError | undefined {
+  const first = /^\/([a-z]+)(?:[/?]|$)/.exec(url ?? '')?.[1];
+  if (first === undefined || !runtime.has(first)) return undefined;
   return apiError(
     'unsupported',
-    `Drydock builds images and does not run containers: there is no /${area} here`,
-    'Point the client that runs containers at a container engine, and only builds at Drydock.',
+    `Drydock builds images and does not run containers: /${first} is not served`,
+    'Run them with a container engine, for example on the containerd that Drydock can build into (--image-store=containerd).',
   );
 }

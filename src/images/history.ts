@@ -1,0 +1,37 @@
+/** An image's history with the size of each step's layer. */
+import { chainId } from '../oci/digest.ts';
+import type { Digest } from '../oci/types.ts';
+import type { Store } from '../store/store.ts';
+import type { StoredImage } from './stored.ts';
+
+export interface HistoryStep {
+  /** ms since the epoch; undefined when the config does not say */
+  created?: number;
+  createdBy: string;
+  comment: string;
+  /** Bytes of the layer's files, of its blob when it is not unpacked; 0 for a step without a layer. */
+  size: number;
+}
+
+/** The steps, newest first. Layers that the history does not mention are steps without words. */
+export async function imageHistory(store: Store, image: StoredImage): Promise<HistoryStep[]> {
+  const diffIds = image.config.rootfs.diff_ids;
+  const sizes = await Promise.all(
+    image.document.layers.map(async (layer, i) => {
+      const snapshot = await store.snapshots.byChain(chainId(diffIds.slice(0, i + 1)) as Digest);
+      return snapshot === undefined ? layer.size : (await store.snapshots.usage(snapshot.key)).size;
+    }),
+  );
+  let next = 0;
+  const steps = (image.config.history ?? []).map((entry): HistoryStep => {
+    const created = Date.parse(entry.created ?? '');
+    return {
+      ...(Number.isNaN(created) ? {} : { created }),
+      createdBy: entry.created_by ?? '',
+      comment: entry.comment ?? '',
+      size: entry.empty_layer ? 0 : (sizes[next++] ?? 0),
+    };
+  });
+  for (; next < sizes.length; next++) steps.push({ createdBy: '', comment: '', size: sizes[next] ?? 0 });
+  return steps.reverse();
+}
