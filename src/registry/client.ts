@@ -72,7 +72,7 @@ export class RegistryClient {
         method: 'HEAD',
         at: `manifests/${target(parsed)}`,
         headers: { accept: acceptedManifests },
-        ok: [200, 404, 405],
+        ok: [200, 403, 404, 405],
         ...ctx,
       });
       response.resume();
