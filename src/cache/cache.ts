@@ -47,6 +47,12 @@ export interface KeyParts {
   }[];
 }
 
+/** A record with all keys that lead to it, as another cache can take it in. */
+export interface CacheEntry {
+  record: CacheRecord;
+  keys: { key: Digest; parts: KeyParts }[];
+}
+
 interface Row {
   id: Digest;
   description: string;
@@ -149,6 +155,31 @@ export class Cache {
       .prepare('SELECT * FROM records WHERE results IS NOT NULL ORDER BY last_used_at')
       .all();
     return rows.map((row) => toRecord(row)).filter((record) => record !== undefined);
+  }
+
+  /** Everything, least recently used first; also identities without a result. */
+  entries(): CacheEntry[] {
+    const links = this.#db.prepare('SELECT * FROM links WHERE key = ? ORDER BY input');
+    const keys = this.#db.prepare('SELECT key, kind, op FROM keys WHERE record = ?');
+    const rows = this.#db.prepare('SELECT * FROM records ORDER BY last_used_at').all();
+    return rows.flatMap((row) => {
+      const record = toRecord(row);
+      if (record === undefined) return [];
+      const found = keys.all(record.id).map(({ key, kind, op }) => ({
+        key: key as Digest,
+        parts: {
+          kind: kind as KeyParts['kind'],
+          op: op as Digest,
+          deps: links.all(String(key)).map((link) => ({
+            id: link.dep as Digest,
+            index: Number(link.dep_index),
+            selector: String(link.selector),
+            content: link.content === 1,
+          })),
+        },
+      }));
+      return [{ record, keys: found }];
+    });
   }
 
   /** Bytes of all results. */

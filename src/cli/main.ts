@@ -27,6 +27,7 @@ const commands: Record<string, { summary: string; load: () => Promise<{ default:
   push: { summary: 'Push an image to a registry', load: () => import('./commands/push.ts') },
   rmi: { summary: 'Remove images', load: () => import('./commands/rmi.ts') },
   save: { summary: 'Save images to a tar', load: () => import('./commands/save.ts') },
+  store: { summary: 'Copy images and cache between stores', load: () => import('./commands/store.ts') },
   tag: { summary: 'Give an image another name', load: () => import('./commands/tag.ts') },
   token: { summary: 'Make a token for clients of a daemon', load: () => import('./commands/token.ts') },
   version: { summary: 'Show the version', load: () => import('./commands/version.ts') },

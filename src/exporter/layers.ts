@@ -7,6 +7,7 @@ import type { Compression, LayerBlob } from '../layer/types.ts';
 import { chainId } from '../oci/digest.ts';
 import { type Descriptor, type Digest, mediaTypes } from '../oci/types.ts';
 import type { Ref, RefContext, RefLayer } from '../store/ref.ts';
+import { snapshotLabels } from '../store/store.ts';
 import { nameByChains } from './chain-names.ts';
 import type { ExportContext } from './types.ts';
 
@@ -114,7 +115,8 @@ async function exportLayer(layer: RefLayer, ctx: ExportContext, options: LayerOp
     signal,
   });
   const info = await store.snapshots.stat(snapshot);
-  return { ...packed, createdAt: info?.createdAt };
+  const madeAt = info?.labels[snapshotLabels.madeAt];
+  return { ...packed, createdAt: madeAt === undefined ? info?.createdAt : Number(madeAt) };
 }
 
 /** Makes sure that a layer's bytes are in content. */

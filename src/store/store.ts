@@ -136,6 +136,8 @@ export const snapshotLabels = {
   chainId: 'drydock/chain-id',
   /** `drydock/blob.<compression>`: JSON Descriptor of the layer as a blob in content. */
   blobPrefix: 'drydock/blob.',
+  /** When the layer was made (ms since the epoch), on a snapshot that was copied here later. */
+  madeAt: 'drydock/made-at',
 } as const;
 
 /**

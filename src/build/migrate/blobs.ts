@@ -1,0 +1,61 @@
+/** Blobs from one store to another. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { DrydockError, throwIfAborted } from '../../errors/error.ts';
+import type { Descriptor } from '../../oci/types.ts';
+import type { ContentWriter, Store } from '../../store/store.ts';
+
+/** Both ends of a migration, with the lease that keeps what is under way on each. */
+export interface Route {
+  from: Store;
+  to: Store;
+  leases: { from: string; to: string };
+  signal?: AbortSignal;
+  /** Bytes that were copied. */
+  copied(bytes: number): void;
+}
+
+/** Copies a blob unless it is there; `labels` are set in any case. What an earlier try left is gone on from. */
+export async function copyBlob(
+  route: Route,
+  { digest, size }: Pick<Descriptor, 'digest' | 'size'>,
+  labels: Record<string, string> = {},
+): Promise<void> {
+  const { from, to, leases, signal } = route;
+  throwIfAborted(signal);
+  const writer = await openWriter(route, { digest, size });
+  if (writer === undefined) {
+    if (Object.keys(labels).length > 0) await to.content.setLabels(digest, labels);
+    return;
+  }
+  try {
+    for await (const chunk of await from.content.read(digest, { offset: writer.offset })) {
+      throwIfAborted(signal);
+      await writer.write(chunk as Buffer);
+      route.copied((chunk as Buffer).length);
+    }
+    await writer.commit(labels);
+  } catch (err) {
+    await writer.abort(err instanceof DrydockError && err.code === 'canceled').catch(() => {});
+    throw err;
+  }
+  await to.leases.add(leases.to, { type: 'blob', id: digest });
+}
+
+/** Undefined when the blob is there, and now under the lease. */
+async function openWriter(
+  { to, leases, signal }: Route,
+  expected: Pick<Descriptor, 'digest' | 'size'>,
+): Promise<ContentWriter | undefined> {
+  for (;;) {
+    try {
+      return await to.content.writer(`migrate-${expected.digest}`, { lease: leases.to, expected });
+    } catch (err) {
+      if (!(err instanceof DrydockError)) throw err;
+      if (err.code === 'exists') return undefined;
+      if (err.code !== 'conflict') throw err;
+    }
+    // Another migration is copying it.
+    await sleep(150);
+    throwIfAborted(signal);
+  }
+}

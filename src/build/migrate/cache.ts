@@ -1,0 +1,137 @@
+/** Cache records from one store to another, with the snapshots that are their results. */
+import type { Cache, CacheEntry } from '../../cache/cache.ts';
+import { DrydockError, throwIfAborted } from '../../errors/error.ts';
+import { originLabels, originOf } from '../../images/origin.ts';
+import { packSnapshot, snapshotChain } from '../../layer/blobs.ts';
+import { unpackLayer } from '../../layer/unpack.ts';
+import { chainId } from '../../oci/digest.ts';
+import { parseReference } from '../../oci/reference.ts';
+import type { Descriptor } from '../../oci/types.ts';
+import { recordLease } from '../../solver/results.ts';
+import type { SerializedRef } from '../../store/ref.ts';
+import { type SnapshotInfo, snapshotLabels } from '../../store/store.ts';
+import { copyBlob, type Route } from './blobs.ts';
+
+/**
+ * `moved`, `there`, or `left`: its files are not all here any more, or are an image that only this store knew. The
+ * identity of a record is moved in any case, as others are keyed by it.
+ */
+export async function migrateRecord(
+  route: Route,
+  to: Cache,
+  { record, keys }: CacheEntry,
+): Promise<'moved' | 'there' | 'left'> {
+  if (to.byId(record.id)?.results !== undefined) {
+    for (const { key, parts } of keys) to.alias(key, record.id, parts);
+    return 'there';
+  }
+  let results = record.results;
+  if (results !== undefined) {
+    for (const result of results) {
+      if (await bring(route, result)) continue;
+      results = undefined;
+      break;
+    }
+  }
+  to.save({ ...record, results, size: results === undefined ? 0 : record.size }, keys);
+  const snapshots = (results ?? []).flatMap((result) => (result.kind === 'snapshot' ? [result.key] : []));
+  if (snapshots.length > 0) {
+    const lease = recordLease(record.id);
+    await route.to.leases.create(lease, { pinned: true });
+    for (const id of snapshots) await route.to.leases.add(lease, { type: 'snapshot', id });
+  }
+  return results === undefined ? 'left' : 'moved';
+}
+
+/** Sees that a result is there; false when that cannot be. */
+async function bring(route: Route, result: SerializedRef): Promise<boolean> {
+  if (result.kind === 'empty') return true;
+  if (result.kind === 'snapshot') return bringSnapshot(route, result.key);
+  // A digest can be pulled wherever we are; a name that only a store knew must have come along.
+  if (parseReference(result.ref).digest !== undefined) return true;
+  const { content, snapshots } = route.to;
+  if ((await snapshots.byChain(chainId(result.layers.map(({ diffId }) => diffId))!)) !== undefined)
+    return true;
+  for (const { descriptor } of result.layers) {
+    if ((await content.info(descriptor.digest)) === undefined) return false;
+  }
+  return true;
+}
+
+async function bringSnapshot(route: Route, key: string): Promise<boolean> {
+  const { from, to, leases } = route;
+  try {
+    await from.leases.add(leases.from, { type: 'snapshot', id: key });
+  } catch (err) {
+    if (err instanceof DrydockError && err.code === 'not-found') return false;
+    throw err;
+  }
+  for (const each of await snapshotChain(from, key)) {
+    throwIfAborted(route.signal);
+    const there = await to.snapshots.stat(each);
+    if (there?.kind === 'committed') await to.leases.add(leases.to, { type: 'snapshot', id: each });
+    else await copySnapshot(route, (await from.snapshots.stat(each))!);
+  }
+  return true;
+}
+
+/** Makes the layer a blob, if it is none, and unpacks that on the other side under the same key. */
+async function copySnapshot(route: Route, info: SnapshotInfo): Promise<void> {
+  const { to, leases, signal } = route;
+  const { key, parent, labels } = info;
+  const { blob, diffId } = await blobOf(route, key, labels);
+  await copyBlob(route, blob);
+  const active = `migrate-${crypto.randomUUID()}`;
+  const mounts = await to.snapshots.prepare(active, parent, { lease: leases.to });
+  try {
+    const unpacked = await unpackLayer(to, mounts, blob, { signal });
+    if (unpacked.diffId !== diffId) {
+      throw new DrydockError(`the layer ${blob.digest} unpacks to ${unpacked.diffId}, not ${diffId}`, {
+        code: 'corrupt',
+        hop: 'store',
+      });
+    }
+    await to.snapshots.commit(key, active, {
+      lease: leases.to,
+      labels: {
+        // An image built from it later says when the layer was made, as it would have here.
+        [snapshotLabels.madeAt]: String(info.createdAt),
+        ...ownLabels(labels),
+        [snapshotLabels.diffId]: diffId,
+      },
+    });
+  } catch (err) {
+    await to.snapshots.remove(active).catch(() => {});
+    if (!(err instanceof DrydockError) || err.code !== 'exists') throw err;
+  }
+}
+
+async function blobOf(
+  { from, leases, signal }: Route,
+  key: string,
+  labels: Record<string, string>,
+): Promise<{ blob: Pick<Descriptor, 'digest' | 'size'>; diffId: string }> {
+  const origin = originOf(labels).blob;
+  const diffId = labels[snapshotLabels.diffId];
+  if (
+    origin !== undefined &&
+    diffId !== undefined &&
+    (await from.content.info(origin.digest)) !== undefined
+  ) {
+    return { blob: origin, diffId };
+  }
+  const packed = await packSnapshot(from, key, {
+    compression: { type: 'uncompressed' },
+    store: 'blob',
+    lease: leases.from,
+    signal,
+  });
+  return { blob: packed.descriptor, diffId: packed.diffId };
+}
+
+/** What Drydock knows of a layer; what keeps blobs is worked out anew. */
+function ownLabels(labels: Record<string, string>): Record<string, string> {
+  const own = Object.entries(labels).filter(([name]) => name.startsWith('drydock/'));
+  const { blob, from } = originOf(labels);
+  return { ...Object.fromEntries(own), ...(blob === undefined ? {} : originLabels({ blob, from })) };
+}

@@ -1,0 +1,63 @@
+/** Images from one store to another: names, documents, and layers as blobs. */
+import { ensureLayer, storedLayers } from '../../images/blobs.ts';
+import { type StoredImage, storedImage, storedImages } from '../../images/stored.ts';
+import { type Index, isIndexType } from '../../oci/types.ts';
+import type { RegistryClient } from '../../registry/client.ts';
+import { contentRefLabels } from '../../store/labels.ts';
+import type { ImageRecord } from '../../store/store.ts';
+import { copyBlob, type Route } from './blobs.ts';
+
+/**
+ * `moved`, `there` (the same image has that name already) or `taken` (another image has it; it is left alone). Of an
+ * index the platforms that are here are taken along. A layer that is a snapshot only is packed; one that is nowhere
+ * here is fetched from where it came from.
+ */
+export async function migrateImage(
+  route: Route,
+  registry: RegistryClient,
+  record: ImageRecord,
+): Promise<'moved' | 'there' | 'taken'> {
+  const { from, to } = route;
+  const old = await to.images.get(record.name);
+  if (old !== undefined && old.target.digest !== record.target.digest) return 'taken';
+  const images = await storedImages(from, record.name, record.target);
+  // Says what is wrong when there is none.
+  if (images.length === 0) await storedImage(from, record.name, record.target);
+  if (old !== undefined && (await isWhole(route, images))) return 'there';
+  for (const image of images) await migrateOne(route, registry, image);
+  if (isIndexType(record.target.mediaType)) {
+    const index = JSON.parse((await from.content.bytes(record.target.digest)).toString('utf8')) as Index;
+    const here = new Set(images.map(({ manifest }) => manifest.digest));
+    const children = index.manifests.filter(({ digest }) => here.has(digest));
+    await copyBlob(route, record.target, contentRefLabels(children));
+  }
+  await to.images.put(record.name, record.target, foreignLabels(record.labels));
+  return 'moved';
+}
+
+/** Labels of containerd's own say nothing elsewhere. */
+function foreignLabels(labels: Record<string, string>): Record<string, string> {
+  return Object.fromEntries(Object.entries(labels).filter(([name]) => !name.startsWith('containerd.io/gc.')));
+}
+
+/** Whether all blobs of the images are there. */
+async function isWhole({ to }: Route, images: readonly StoredImage[]): Promise<boolean> {
+  for (const { manifest, document } of images) {
+    for (const { digest } of [manifest, document.config, ...document.layers]) {
+      if ((await to.content.info(digest)) === undefined) return false;
+    }
+  }
+  return true;
+}
+
+async function migrateOne(route: Route, registry: RegistryClient, image: StoredImage): Promise<void> {
+  const { from, leases, signal } = route;
+  for (const layer of await storedLayers(from, image)) {
+    if ((await route.to.content.info(layer.descriptor.digest)) === undefined) {
+      await ensureLayer(from, registry, layer, { lease: leases.from, signal });
+    }
+    await copyBlob(route, layer.descriptor);
+  }
+  await copyBlob(route, image.document.config);
+  await copyBlob(route, image.manifest, contentRefLabels([image.document.config, ...image.document.layers]));
+}
