@@ -173,9 +173,9 @@ export async function resolveImage(
     }
   }
   const target = await resolveTarget(store, client, name, options).catch(async (err) => {
-    const missing =
-      err instanceof DrydockError && ['not-found', 'denied', 'unauthenticated'].includes(err.code);
-    const hint = missing ? await hintElsewhere(store, name) : undefined;
+    // Whatever the registry's trouble is, the image may be nearer.
+    const told = err instanceof DrydockError && err.code !== 'canceled';
+    const hint = told ? await hintElsewhere(store, name) : undefined;
     if (hint !== undefined) err.hint = hint;
     throw err;
   });

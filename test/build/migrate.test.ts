@@ -62,7 +62,14 @@ describe.each([
     [...builds.steps.values()].filter(({ name, cached }) => /RUN|COPY/.test(name) && cached).length;
 
   test('a missing image is said to be in the other store', async () => {
-    await builds.build(text(), { f: 'f' }, { tags: ['app:1'] });
+    await builds.build(text(), { f: 'f' }, { tags: ['app:1', `${registry.host}/local-only:1`] });
+    // Nor does any registry have it.
+    builds.engine = target;
+    const building = builds.build(`FROM ${registry.host}/local-only:1`, {}, { tags: ['never:1'] });
+    await expect(building).rejects.toMatchObject({
+      hint: expect.stringContaining(`It is in the ${from} store`),
+    });
+    builds.engine = source;
     const missing = findImage(target.store, 'app:1');
     if (to === 'containerd') {
       await expect(missing).rejects.toMatchObject({
@@ -85,7 +92,7 @@ describe.each([
     const steps: string[] = [];
     const report = await migrateStore(source, target, { onProgress: ({ what }) => void steps.push(what) });
     expect(report.problems).toEqual([]);
-    expect(report.images.moved.sort()).toEqual(['app:1', 'base:latest']);
+    expect(report.images.moved.sort()).toEqual([`${registry.host}/local-only:1`, 'app:1', 'base:latest']);
     expect(report.records).toMatchObject({ there: 0 });
     expect(report.records.moved).toBeGreaterThan(5);
     expect(report.bytes).toBeGreaterThan(1e6);
@@ -125,7 +132,7 @@ describe.each([
     await builds.build('RUN echo other > /other', {}, { tags: ['on:1'] });
     const target1 = (await target.store.images.get('docker.io/library/on:1'))?.target;
     const report = await migrateStore(source, target);
-    expect(report.images).toEqual({ moved: [], there: 2, taken: ['on:1'] });
+    expect(report.images).toEqual({ moved: [], there: 3, taken: ['on:1'] });
     expect(report.records.there).toBeGreaterThan(5);
     expect((await target.store.images.get('docker.io/library/on:1'))?.target).toEqual(target1);
     expect(await migrateStore(source, target)).toMatchObject({ bytes: 0, records: { moved: 0 } });
