@@ -11,6 +11,7 @@ import { type Descriptor, type Digest, isIndexType, isManifestType } from '../oc
 import { blobStream } from './blob.ts';
 import { readBody } from './http.ts';
 import { acceptedManifests, checkManifest, type FetchedManifest, maxManifest } from './manifest.ts';
+import { listTags } from './tags.ts';
 import { purposeOf, Transport } from './transport.ts';
 import { pushBlob, type UploadSource } from './upload.ts';
 
@@ -138,6 +139,12 @@ export class RegistryClient {
       },
       purpose.doing,
     );
+  }
+
+  /** The tags of a reference's repository. */
+  async tags(ref: string, ctx: RegistryContext = {}): Promise<string[]> {
+    const { domain, path } = parseReference(ref);
+    return listTags(this.#transport, domain, path, ctx);
   }
 
   /**

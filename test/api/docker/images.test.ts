@@ -98,6 +98,16 @@ onStores('image endpoints', (store) => {
       expect(answer.text).toContain(`${registry.host}/app:none`);
     });
 
+    test('without a tag gets all of the repository', async () => {
+      for (const tag of ['a', 'b']) await putImage(registry.host, `many:${tag}`, image);
+      const answer = await ask('POST', `/images/create?fromImage=${registry.host}/many`);
+      expect(answer.lines<Line>().at(-1)?.error).toBeUndefined();
+      const tags = (await inspect(`${registry.host}/many:a`)).RepoTags;
+      expect(tags).toEqual(expect.arrayContaining([`${registry.host}/many:a`, `${registry.host}/many:b`]));
+      await ask('DELETE', `/images/${registry.host}/many:a`);
+      await ask('DELETE', `/images/${registry.host}/many:b`);
+    });
+
     test('without anything to pull or import is refused', async () => {
       expect(await ask('POST', '/images/create')).toMatchObject({ status: 400 });
       expect((await ask('POST', '/images/create?fromImage=UPPER')).text).toMatch(/must be lowercase/);

@@ -42,9 +42,24 @@ function nameOf(image: string, tag: string): string {
     : formatReference({ ...ref, tag, digest: undefined });
 }
 
-async function pull({ host, query, request, signal }: Call, stream: JsonStream): Promise<void> {
-  const { store, registry } = host.engine;
+/** One image; without tag and digest every tag of the repository, as the API has it. */
+async function pull(call: Call, stream: JsonStream): Promise<void> {
+  const { host, query, request, signal } = call;
   const name = nameOf(query.text('fromImage'), query.text('tag'));
+  const { tag, digest } = parseReference(name);
+  if (tag !== undefined || digest !== undefined) return pullOne(call, stream, name);
+  const credentials = registryAuth(request.headers['x-registry-auth']);
+  for (const each of await host.engine.registry.tags(name, { signal, credentials })) {
+    await pullOne(call, stream, nameOf(name, each));
+  }
+}
+
+async function pullOne(
+  { host, query, request, signal }: Call,
+  stream: JsonStream,
+  name: string,
+): Promise<void> {
+  const { store, registry } = host.engine;
   const { tag, digest, ...repository } = parseReference(name);
   const shown = familiarName(formatReference(repository));
   // Until something is fetched, a failure is a plain answer with its status.
@@ -52,7 +67,7 @@ async function pull({ host, query, request, signal }: Call, stream: JsonStream):
   const head = () => {
     if (headed) return;
     headed = true;
-    stream.write({ status: `Pulling from ${shown}`, id: digest ?? tag ?? 'latest' });
+    stream.write({ status: `Pulling from ${shown}`, id: digest ?? tag ?? '' });
   };
   const report = transferReport(stream, {
     begin: 'Pulling fs layer',

@@ -1,0 +1,221 @@
+/** What describes the daemon and its cache: versions, info, disk usage, events, pruning; what it does not do. */
+
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import Docker from 'dockerode';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { keepBytes } from '../../../src/api/docker/routes/build-prune.ts';
+import { build } from '../../../src/sdk/build.ts';
+import { startTestDaemon, type TestDaemon } from '../../kit/daemon.ts';
+import { onStores } from '../../kit/stores.ts';
+import * as shapes from '../shapes.ts';
+
+interface Usage {
+  LayersSize: number;
+  Images: { Id: string; Size: number; SharedSize: number }[];
+  BuildCache: { ID: string; Size: number; Type: string }[];
+}
+
+onStores('system endpoints', (store) => {
+  let daemon: TestDaemon;
+  const make = async (tag: string, text: string) => {
+    const context = join(daemon.dir, tag);
+    mkdirSync(context, { recursive: true });
+    writeFileSync(join(context, 'file'), `of ${tag}`);
+    return build({
+      context,
+      dockerfileText: `FROM scratch\nCOPY file /\n${text}`,
+      engine: daemon.engine,
+      tags: [tag],
+    });
+  };
+  const usage = async (query = '') => (await daemon.ask('GET', `/system/df${query}`)).json<Usage>();
+
+  beforeAll(async () => {
+    daemon = await startTestDaemon(store.options());
+    await make('one', 'LABEL n=1\n');
+    await make('two', 'COPY file /again\n');
+  });
+  afterAll(() => daemon.stop());
+
+  describe('versions', () => {
+    test('the ping says in its headers what a client has to know', async () => {
+      for (const method of ['HEAD', 'GET']) {
+        const { status, headers, text } = await daemon.ask(method, '/_ping');
+        expect(status).toBe(200);
+        expect(headers).toMatchObject({
+          'api-version': '1.50',
+          ostype: 'linux',
+          'builder-version': '2',
+          swarm: 'inactive',
+          'cache-control': 'no-cache, no-store, must-revalidate',
+        });
+        expect(text).toBe(method === 'GET' ? 'OK' : '');
+      }
+    });
+
+    test('paths answer with and without a version; one that is not spoken is a 400', async () => {
+      for (const path of ['/version', '/v1.24/version', '/v1.41/version', '/v1.50/version']) {
+        expect(shapes.version((await daemon.ask('GET', path)).json(), '')).toEqual([]);
+      }
+      for (const [version, words] of [
+        ['1.23', 'too old. Minimum supported API version is 1.24'],
+        ['1.99', 'too new. Maximum supported API version is 1.50'],
+      ]) {
+        const answer = await daemon.ask('GET', `/v${version}/version`);
+        expect(answer.status).toBe(400);
+        expect(shapes.error(answer.json(), '')).toEqual([]);
+        expect(answer.text).toContain(`client version ${version} is ${words}`);
+      }
+    });
+  });
+
+  test('info tells the stores apart', async () => {
+    const { DriverStatus, Images, Containers } = (await daemon.ask('GET', '/info')).json<{
+      DriverStatus: [string, string][];
+      Images: number;
+      Containers: number;
+    }>();
+    const type = ['driver-type', 'io.containerd.snapshotter.v1'];
+    if (store.kind === 'containerd') expect(DriverStatus).toEqual([type]);
+    else expect(DriverStatus).not.toContainEqual(type);
+    expect([Images, Containers]).toEqual([2, 0]);
+  });
+
+  describe('disk usage', () => {
+    test.each(['1.41', '1.42', '1.44', '1.50'])('is as API %s has it', async (version) => {
+      const answer = (await daemon.ask('GET', `/v${version}/system/df`)).json<Usage>();
+      expect(shapes.diskUsage(version)(answer, '')).toEqual([]);
+      expect(answer.Images).toHaveLength(2);
+      expect(answer.BuildCache.length).toBeGreaterThan(0);
+      expect(answer.LayersSize).toBeGreaterThan(0);
+    });
+
+    test('is told by type', async () => {
+      expect(Object.keys(await usage('?type=image')).sort()).toEqual(['Images', 'LayersSize']);
+      expect(Object.keys(await usage('?type=container&type=volume')).sort()).toEqual([
+        'Containers',
+        'Volumes',
+      ]);
+      expect((await daemon.ask('GET', '/system/df?type=nonsense')).status).toBe(400);
+    });
+  });
+
+  describe('build/prune', () => {
+    const prune = async (query: string) =>
+      (await daemon.ask('POST', `/build/prune?${query}`)).json<{
+        CachesDeleted: string[] | null;
+        SpaceReclaimed: number;
+      }>();
+
+    test('takes what its filters and limits mean', async () => {
+      const before = await usage('?type=build-cache');
+      const none = { CachesDeleted: null, SpaceReclaimed: 0 };
+      expect(await prune('all=1&filters={"until":["24h"]}')).toEqual(none);
+      expect(await prune('all=1&keep-storage=1000000000')).toEqual(none);
+      expect(await prune('all=1&reserved-space=1000000000&max-used-space=1')).toEqual(none);
+      expect(await prune('all=1&filters={"description":["nothing%20like%20it"]}')).toEqual(none);
+      expect(await prune('all=1&filters={"inuse":["true"]}')).toEqual(none);
+      expect(await prune('all=1&filters={"id":["ffffff"]}')).toEqual(none);
+      expect(await usage('?type=build-cache')).toEqual(before);
+      const [first] = before.BuildCache;
+      const one = await prune(
+        `all=1&filters=${encodeURIComponent(JSON.stringify({ id: { [first?.ID ?? '']: true } }))}`,
+      );
+      expect(shapes.buildPruned(one, '')).toEqual([]);
+      expect(one.CachesDeleted).toEqual([first?.ID]);
+      expect((await prune('all=1')).CachesDeleted).toHaveLength(before.BuildCache.length - 1);
+      expect((await usage('?type=build-cache')).BuildCache).toEqual([]);
+      expect((await usage('?type=image')).Images).toHaveLength(2);
+    });
+
+    test.each([
+      'filters={"nonsense":["1"]}',
+      'filters={"type":["nonsense"]}',
+      'keep-storage=x',
+      'reserved-space=-1',
+    ])('refuses %s', async (query) => {
+      expect((await daemon.ask('POST', `/build/prune?${query}`)).status).toBe(400);
+    });
+  });
+
+  test('events stream until their end, and tell of pruning', async () => {
+    const answer = await daemon.ask(
+      'GET',
+      `/events?since=0&until=${Date.now() / 1000}&filters={"type":["builder"]}`,
+    );
+    const events = answer.lines();
+    expect(events.flatMap((event) => shapes.event(event, ''))).toEqual([]);
+    expect(events.at(-1)).toMatchObject({ Type: 'builder', Action: 'prune' });
+    const stream = await new Docker({ socketPath: daemon.socket }).getEvents({ filters: { event: ['tag'] } });
+    const told = new Promise<string>((resolve) => stream.once('data', (data) => resolve(String(data))));
+    await daemon.ask('POST', '/images/one/tag?repo=three');
+    expect(JSON.parse(await told)).toMatchObject({
+      Action: 'tag',
+      Actor: { Attributes: { name: 'three:latest' } },
+    });
+    (stream as unknown as { destroy(): void }).destroy();
+  });
+
+  describe('the container runtime', () => {
+    test.each([
+      ['POST', '/v1.41/containers/create'],
+      ['POST', '/containers/x/start'],
+      ['GET', '/containers/x/logs'],
+      ['DELETE', '/containers/x'],
+      ['POST', '/commit?container=x'],
+      ['POST', '/exec/x/start'],
+      ['POST', '/networks/create'],
+      ['POST', '/volumes/create'],
+      ['GET', '/swarm'],
+      ['GET', '/services'],
+    ])('%s %s is a 501 that says why', async (method, path) => {
+      const answer = await daemon.ask(method, path, method === 'POST' ? { body: {} } : {});
+      expect(answer.status).toBe(501);
+      expect(answer.headers['content-type']).toBe('application/json');
+      expect(answer.json<{ message: string }>().message).toMatch(
+        /^Drydock builds images and does not run containers/,
+      );
+    });
+
+    test('has nothing to list, to find and to prune', async () => {
+      const get = async (path: string) => (await daemon.ask('GET', path)).json();
+      expect(await get('/containers/json?all=1')).toEqual([]);
+      expect(await get('/networks')).toEqual([]);
+      expect(await get('/volumes')).toEqual({ Volumes: [], Warnings: null });
+      for (const path of ['/containers/one/json', '/networks/one', '/volumes/one', '/plugins/one/json']) {
+        expect((await daemon.ask('GET', path)).status, path).toBe(404);
+      }
+      for (const path of ['/containers/prune', '/networks/prune', '/volumes/prune']) {
+        expect((await daemon.ask('POST', path)).status, path).toBe(200);
+      }
+    });
+  });
+
+  test('the search of registries is refused, and an unknown path is not found', async () => {
+    const search = await daemon.ask('GET', '/images/search?term=x');
+    expect(search.status).toBe(501);
+    expect(search.text).toContain('does not search registries');
+    const unknown = await daemon.ask('GET', '/nowhere');
+    expect(unknown.status).toBe(404);
+    expect(unknown.json()).toEqual({ message: 'page not found' });
+  });
+});
+
+describe('what the cache may keep', () => {
+  const kept = (limits: Partial<Parameters<typeof keepBytes>[0]>, total: number, available: number) =>
+    keepBytes({ reserved: 0, most: 0, free: 0, ...limits }, total, available);
+
+  test('is what is reserved for it', () => expect(kept({ reserved: 30 }, 100, 5)).toBe(30));
+  test('is no more than the most it may use', () => {
+    expect(kept({ most: 40 }, 100, 5)).toBe(40);
+    expect(kept({ most: 40, reserved: 50 }, 100, 5)).toBe(50);
+  });
+  test('is less where the disk wants space, but not below what is reserved', () => {
+    expect(kept({ free: 25 }, 100, 5)).toBe(80);
+    expect(kept({ free: 25 }, 100, 50)).toBe(100);
+    expect(kept({ free: 200 }, 100, 5)).toBe(0);
+    expect(kept({ free: 200, reserved: 10 }, 100, 5)).toBe(10);
+    expect(kept({ free: 25, most: 30 }, 100, 5)).toBe(30);
+  });
+});
