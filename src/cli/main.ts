@@ -12,6 +12,10 @@ import { globalFlags } from './globals.ts';
 
 const commands: Record<string, { summary: string; load: () => Promise<{ default: Command }> }> = {
   build: { summary: 'Build an image from a Dockerfile', load: () => import('./commands/build.ts') },
+  buildkitd: {
+    summary: 'Serve as buildkitd: its flags and its buildkitd.toml',
+    load: () => import('./commands/buildkitd.ts'),
+  },
   daemon: {
     summary: 'Serve builds and images to docker and BuildKit clients',
     load: () => import('./commands/daemon.ts'),

@@ -22,8 +22,8 @@ import { reflection } from './reflection.ts';
 
 export interface BuildkitOptions {
   /**
-   * Entitlements that builds may be granted when they ask; a caller's own authority must have them too. Undefined: the
-   * authority alone decides.
+   * Entitlements that builds get when they ask, whoever they come from, as with buildkitd. Undefined: what the caller's
+   * authority has.
    */
   entitlements?: readonly string[];
   /** Labels of the worker besides its own. */

@@ -1,0 +1,175 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { buildkitdSetup, defaultAddress } from '../../daemon/buildkitd.ts';
+import { type BuildkitdConfig, type ReadConfig, readBuildkitdToml } from '../../daemon/buildkitd-config.ts';
+import { startDaemon } from '../../daemon/daemon.ts';
+import { createLog } from '../../daemon/log.ts';
+import { fail } from '../../errors/error.ts';
+import { command } from '../command.ts';
+
+const defaultConfigFile = '/etc/buildkit/buildkitd.toml';
+
+/** Flags of buildkitd that scripts pass and that change nothing here. */
+const idle = [
+  'oci-worker-platform',
+  'oci-worker-gc-keepstorage',
+  'oci-worker-net',
+  'oci-worker-binary',
+  'oci-worker-apparmor-profile',
+  'oci-cni-config-path',
+  'oci-cni-binary-path',
+  'oci-cni-pool-size',
+  'oci-worker-proxy-snapshotter-path',
+  'containerd-worker-platform',
+  'containerd-worker-gc-keepstorage',
+  'containerd-worker-net',
+  'containerd-worker-apparmor-profile',
+  'containerd-cni-config-path',
+  'containerd-cni-binary-path',
+  'containerd-cni-pool-size',
+  'debugaddr',
+  'otel-socket-path',
+  'cdi-spec-dir',
+] as const;
+const idleBool = [
+  'trace',
+  'rootless',
+  'save-cache-debug',
+  'oci-worker-gc',
+  'oci-worker-rootless',
+  'oci-worker-no-process-sandbox',
+  'oci-worker-selinux',
+  'containerd-worker-gc',
+  'containerd-worker-selinux',
+  'cdi-disabled',
+] as const;
+
+export default command({
+  usage: '',
+  summary: `Serve BuildKit's API (and docker's) as buildkitd would be started: its flags, its buildkitd.toml.`,
+  flags: {
+    addr: { type: 'list', value: 'ADDRESS', help: `listen on unix:// or tcp://; default ${defaultAddress}` },
+    'allow-insecure-entitlement': {
+      type: 'list',
+      value: 'NAME',
+      help: 'let builds that ask for it have network.host or security.insecure',
+    },
+    config: { type: 'string', value: 'FILE', help: `default: ${defaultConfigFile} if it is there` },
+    'containerd-worker': {
+      type: 'string',
+      value: 'BOOL',
+      help: 'keep images in a containerd: true, false, auto',
+    },
+    'containerd-worker-addr': { type: 'string', value: 'SOCKET', help: "containerd's socket" },
+    'containerd-worker-labels': { type: 'list', value: 'NAME=VALUE', help: "the worker's labels" },
+    'containerd-worker-namespace': { type: 'string', value: 'NAME', help: 'default buildkit' },
+    'containerd-worker-snapshotter': { type: 'string', value: 'NAME', help: 'overlayfs or native' },
+    debug: { type: 'bool', help: 'log more' },
+    group: { type: 'string', value: 'GROUP', help: 'group that owns the unix socket' },
+    'log-format': { type: 'string', value: 'FORMAT', help: 'text or json' },
+    'oci-worker': {
+      type: 'string',
+      value: 'BOOL',
+      help: "keep images in Drydock's own store: true, false, auto",
+    },
+    'oci-worker-labels': { type: 'list', value: 'NAME=VALUE', help: "the worker's labels" },
+    'oci-worker-snapshotter': { type: 'string', value: 'NAME', help: 'auto, overlayfs or native' },
+    root: { type: 'string', value: 'DIR', help: 'folder for all state' },
+    tlscacert: { type: 'string', value: 'FILE', help: 'CA of client certificates' },
+    tlscert: { type: 'string', value: 'FILE', help: 'certificate' },
+    tlskey: { type: 'string', value: 'FILE', help: 'its key' },
+    ...Object.fromEntries(
+      idle.map((name) => [name, { type: 'list' as const, help: 'no effect', hidden: true }]),
+    ),
+    ...Object.fromEntries(
+      idleBool.map((name) => [name, { type: 'bool' as const, help: 'no effect', hidden: true }]),
+    ),
+  },
+  operands: [0, 0],
+  async run(values, _args, ctx) {
+    const flags: BuildkitdConfig = {
+      root: values.root,
+      debug: values.debug ?? (ctx.debug ? true : undefined),
+      logFormat: logFormatOf(values['log-format']),
+      entitlements: someOf(values['allow-insecure-entitlement'].flatMap((text) => text.split(','))),
+      addresses: someOf(values.addr),
+      group: values.group,
+      tls:
+        values.tlscert || values.tlskey || values.tlscacert
+          ? { cert: values.tlscert, key: values.tlskey, ca: values.tlscacert }
+          : undefined,
+      oci: {
+        enabled: threeWay('oci-worker', values['oci-worker']),
+        labels: labelsOf(values['oci-worker-labels']),
+        snapshotter: values['oci-worker-snapshotter'],
+      },
+      containerd: {
+        enabled: threeWay('containerd-worker', values['containerd-worker']),
+        labels: labelsOf(values['containerd-worker-labels']),
+        snapshotter: values['containerd-worker-snapshotter'],
+        address: values['containerd-worker-addr'],
+        namespace: values['containerd-worker-namespace'],
+      },
+    };
+    const { config, warnings } = fileConfig(values.config);
+    const { daemon: settings, buildkit } = buildkitdSetup(flags, config, ctx.root);
+    const writeLog = (line: string) => void ctx.stderr.write(line);
+    const log = createLog({ format: settings.logFormat ?? 'text', level: 'info', write: writeLog });
+    for (const warning of warnings) log('warn', warning);
+    const daemon = await startDaemon({
+      ...settings,
+      insecureRegistries: [...(settings.insecureRegistries ?? []), ...ctx.insecureRegistries],
+      writeLog,
+      grpc: async (host) => (await import('../../api/buildkit/server.ts')).buildkitApi(host, buildkit),
+    });
+    const reload = () => daemon.reload();
+    process.on('SIGHUP', reload);
+    await new Promise<void>((resolve) => {
+      if (ctx.signal.aborted) resolve();
+      else ctx.signal.addEventListener('abort', () => resolve(), { once: true });
+    });
+    await daemon.stop();
+    process.off('SIGHUP', reload);
+    return 0;
+  },
+});
+
+function fileConfig(given: string | undefined): ReadConfig {
+  const file = given ?? (existsSync(defaultConfigFile) ? defaultConfigFile : undefined);
+  if (file === undefined) return { config: {}, warnings: [] };
+  let text: string;
+  try {
+    text = readFileSync(file, 'utf8');
+  } catch (cause) {
+    throw fail('invalid', 'client', `failed to load config from ${file}`, { cause });
+  }
+  return readBuildkitdToml(text, file);
+}
+
+function someOf(list: string[]): string[] | undefined {
+  return list.length > 0 ? list : undefined;
+}
+
+function threeWay(name: string, text: string | undefined): boolean | undefined {
+  if (text === undefined || text === 'auto') return undefined;
+  if (/^(1|t|true)$/i.test(text)) return true;
+  if (/^(0|f|false)$/i.test(text)) return false;
+  throw fail('invalid', 'client', `--${name}=${text} is none of true, false and auto`);
+}
+
+function logFormatOf(text: string | undefined): 'text' | 'json' | undefined {
+  if (text === undefined || text === 'text' || text === 'json') return text;
+  throw fail('invalid', 'client', `unsupported log type ${JSON.stringify(text)}: want text or json`);
+}
+
+function labelsOf(list: readonly string[]): Record<string, string> | undefined {
+  if (list.length === 0) return undefined;
+  return Object.fromEntries(
+    list
+      .flatMap((text) => text.split(','))
+      .map((text) => {
+        const at = text.indexOf('=');
+        if (at < 1) throw fail('invalid', 'client', `expecting key-value pair, got ${JSON.stringify(text)}`);
+        return [text.slice(0, at), text.slice(at + 1)];
+      }),
+  );
+}

@@ -1,0 +1,100 @@
+/** From buildkitd's flags and its file to what our daemon is started with. Pure. */
+import type { BuildkitOptions } from '../api/buildkit/services.ts';
+import { fail } from '../errors/error.ts';
+import { nearest } from '../errors/nearest.ts';
+import type { BuildkitdConfig } from './buildkitd-config.ts';
+import type { DaemonConfig } from './config.ts';
+
+export interface BuildkitdSetup {
+  daemon: Omit<DaemonConfig, 'grpc' | 'writeLog'>;
+  buildkit: BuildkitOptions;
+}
+
+export const defaultAddress = 'unix:///run/buildkit/buildkitd.sock';
+
+const entitlements = ['network.host', 'security.insecure', 'device'];
+
+/**
+ * `flags` win over `file`. Throws `invalid` when both workers are switched off, on an unknown entitlement, and on a
+ * certificate without its key.
+ */
+export function buildkitdSetup(
+  flags: BuildkitdConfig,
+  file: BuildkitdConfig,
+  defaultRoot: string,
+): BuildkitdSetup {
+  const allowed = flags.entitlements ?? file.entitlements ?? [];
+  for (const name of allowed) {
+    if (entitlements.includes(name)) continue;
+    throw fail('invalid', 'client', `invalid entitlement ${JSON.stringify(name)}`, {
+      hint: `Did you mean ${nearest(name, entitlements) ?? entitlements.join(', ')}?`,
+    });
+  }
+  const oci = { ...file.oci, ...given(flags.oci) };
+  const containerd = { ...file.containerd, ...given(flags.containerd) };
+  // As long as nobody asks for containerd, our own store is the worker, whether a containerd runs or not.
+  const useContainerd = containerd.enabled === true && oci.enabled !== true;
+  if (oci.enabled === false && !useContainerd) {
+    throw fail(
+      'invalid',
+      'client',
+      'no worker found: the OCI worker is switched off and the containerd worker is not on',
+      {
+        hint: 'Add --containerd-worker=true, or leave out --oci-worker=false.',
+      },
+    );
+  }
+  const worker = useContainerd ? containerd : oci;
+  const addresses = flags.addresses ?? file.addresses ?? [];
+  const debug = flags.debug ?? file.debug ?? false;
+  return {
+    daemon: {
+      root: flags.root ?? file.root ?? defaultRoot,
+      hosts: addresses.length > 0 ? addresses : [defaultAddress],
+      group: flags.group ?? file.group,
+      tls: tlsOf(flags.tls ?? file.tls),
+      // buildkitd serves plain TCP to whoever asks for it; the listener takes it on loopback alone.
+      insecureTcp: true,
+      imageStore: useContainerd ? 'containerd' : 'local',
+      containerdAddress: useContainerd ? containerd.address : undefined,
+      containerdNamespace: useContainerd ? (containerd.namespace ?? 'buildkit') : undefined,
+      snapshotter: snapshotterOf(worker.snapshotter),
+      insecureRegistries: file.insecureRegistries,
+      logLevel: debug ? 'debug' : 'info',
+      logFormat: flags.logFormat ?? file.logFormat,
+    },
+    buildkit: {
+      entitlements: allowed,
+      labels: {
+        ...file[useContainerd ? 'containerd' : 'oci']?.labels,
+        ...(useContainerd ? flags.containerd : flags.oci)?.labels,
+      },
+      history: file.history,
+    },
+  };
+}
+
+function given<T extends object>(values: T | undefined): Partial<T> {
+  return Object.fromEntries(
+    Object.entries(values ?? {}).filter(([, value]) => value !== undefined),
+  ) as Partial<T>;
+}
+
+function tlsOf(tls: BuildkitdConfig['tls']): DaemonConfig['tls'] {
+  const { cert, key, ca } = tls ?? {};
+  if (cert === undefined && key === undefined && ca === undefined) return undefined;
+  if (cert === undefined || key === undefined) {
+    throw fail('invalid', 'client', 'you must specify key and cert file if one is specified', {
+      hint: 'Give both --tlscert and --tlskey.',
+    });
+  }
+  return { cert, key, ca, requireCertificate: ca !== undefined };
+}
+
+function snapshotterOf(name: string | undefined): DaemonConfig['snapshotter'] {
+  if (name === undefined || name === '' || name === 'auto') return 'auto';
+  if (name === 'overlayfs' || name === 'native') return name;
+  throw fail('invalid', 'client', `unknown snapshotter: ${JSON.stringify(name)}`, {
+    hint: 'Snapshotters: auto, overlayfs, native.',
+  });
+}

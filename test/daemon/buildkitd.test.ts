@@ -1,0 +1,165 @@
+/** `drydock buildkitd`: buildkitd's flags and its buildkitd.toml. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync } from 'node:fs';
+import { connect as dial } from 'node:net';
+import { join } from 'node:path';
+import { createClient } from '@connectrpc/connect';
+import { createGrpcTransport } from '@connectrpc/connect-node';
+import { afterAll, describe, expect, test } from 'vitest';
+import { buildkitdSetup } from '../../src/daemon/buildkitd.ts';
+import { readBuildkitdToml } from '../../src/daemon/buildkitd-config.ts';
+import { Control } from '../../src/pb/moby/buildkit/v1/control_pb.js';
+import { Cli } from '../kit/cli.ts';
+
+const read = (text: string) => readBuildkitdToml(text, 'buildkitd.toml');
+
+describe('buildkitd.toml', () => {
+  test('what means something here', () => {
+    const { config, warnings } = read(`
+      root = "/var/lib/x"
+      insecure-entitlements = ["network.host", "security.insecure"]
+      [log]
+        format = "json"
+      [grpc]
+        address = ["unix:///run/x.sock", "tcp://0.0.0.0:1234"]
+        gid = 5
+        [grpc.tls]
+          cert = "/c.pem"
+          key = "/k.pem"
+          ca = "/ca.pem"
+      [history]
+        maxAge = "36h30m"
+        maxEntries = 7
+      [worker.oci]
+        enabled = false
+      [worker.containerd]
+        enabled = true
+        address = "/run/containerd/containerd.sock"
+        namespace = "mine"
+        [worker.containerd.labels]
+          "foo.bar" = "baz"
+      [registry."localhost:5000"]
+        http = true
+      [registry."docker.io"]
+    `);
+    expect(warnings).toEqual([]);
+    const { daemon, buildkit } = buildkitdSetup({}, config, '/root');
+    expect(daemon).toMatchObject({
+      root: '/var/lib/x',
+      hosts: ['unix:///run/x.sock', 'tcp://0.0.0.0:1234'],
+      group: '5',
+      tls: { cert: '/c.pem', key: '/k.pem', ca: '/ca.pem', requireCertificate: true },
+      imageStore: 'containerd',
+      containerdAddress: '/run/containerd/containerd.sock',
+      containerdNamespace: 'mine',
+      insecureRegistries: ['localhost:5000'],
+      logFormat: 'json',
+    });
+    expect(buildkit).toEqual({
+      entitlements: ['network.host', 'security.insecure'],
+      labels: { 'foo.bar': 'baz' },
+      history: { maxAge: 36.5 * 3600 * 1000, maxEntries: 7 },
+    });
+  });
+
+  test.each([
+    ['debgu = true', 'buildkitd.toml: unknown key debgu: did you mean debug?'],
+    [
+      '[worker.oci]\nenabeld = true',
+      'buildkitd.toml: unknown key worker.oci.enabeld: did you mean worker.oci.enabled?',
+    ],
+    [
+      '[registry."a.b"]\nhtpp = true',
+      'buildkitd.toml: unknown key registry."a.b".htpp: did you mean registry."a.b".http?',
+    ],
+    ['[worker.oci]\nmax-parallelism = 4', 'buildkitd.toml: worker.oci.max-parallelism has no effect here'],
+    ['[quux]\nx = 1', 'buildkitd.toml: unknown key quux'],
+  ])('%j is a warning', (text, warning) => {
+    expect(read(text).warnings).toEqual([warning]);
+  });
+
+  test.each([
+    ['debug = ', /buildkitd.toml is no TOML/],
+    ['debug = "yes"', /debug must be true or false/],
+    ['[grpc]\naddress = "unix:///x"', /grpc.address must be a list of texts/],
+    ['[history]\nmaxAge = "soon"', /history.maxAge must be a duration/],
+  ])('%j is an error', (text, message) => {
+    expect(() => read(text)).toThrow(message);
+  });
+});
+
+describe('flags', () => {
+  test('win over the file; the default address is buildkitd’s', () => {
+    const file = read('insecure-entitlements = ["security.insecure"]\ndebug = true').config;
+    const { daemon, buildkit } = buildkitdSetup(
+      { entitlements: ['network.host'], debug: false },
+      file,
+      '/root',
+    );
+    expect(buildkit.entitlements).toEqual(['network.host']);
+    expect(daemon).toMatchObject({
+      root: '/root',
+      hosts: ['unix:///run/buildkit/buildkitd.sock'],
+      imageStore: 'local',
+      logLevel: 'info',
+    });
+  });
+
+  test('the workers', () => {
+    const store = (oci?: boolean, containerd?: boolean) =>
+      buildkitdSetup({ oci: { enabled: oci }, containerd: { enabled: containerd } }, {}, '/root').daemon
+        .imageStore;
+    expect(store()).toBe('local');
+    expect(store(true, true)).toBe('local');
+    expect(store(false, true)).toBe('containerd');
+    expect(store(undefined, true)).toBe('containerd');
+    expect(() => store(false, false)).toThrow('no worker found');
+  });
+
+  test.each([
+    [{ entitlements: ['network.hots'] }, 'invalid entitlement "network.hots"'],
+    [{ tls: { cert: '/c' } }, 'you must specify key and cert file'],
+    [{ oci: { snapshotter: 'zfs' } }, 'unknown snapshotter: "zfs"'],
+  ])('%j is refused', (flags, message) => {
+    expect(() => buildkitdSetup(flags, {}, '/root')).toThrow(message);
+  });
+});
+
+describe('the command', () => {
+  const cli = new Cli();
+  afterAll(() => cli.close());
+
+  test('serves until it is told to stop, and leaves no socket', async () => {
+    const socket = join(cli.dir, 'run/buildkitd.sock');
+    const child = spawn(
+      join(import.meta.dirname, '../../drydock'),
+      [
+        'buildkitd',
+        ...['--root', join(cli.dir, 'state'), '--addr', `unix://${socket}`, '--debug'],
+        ...['--oci-worker=true', '--containerd-worker=false', '--oci-worker-gc=false'],
+        '--oci-worker-labels=org.mobyproject.buildkit.worker.sandbox=true',
+      ],
+      { stdio: ['ignore', 'ignore', 'pipe'] },
+    );
+    let log = '';
+    child.stderr.setEncoding('utf8');
+    for await (const text of child.stderr.iterator({ destroyOnReturn: false })) {
+      log += text;
+      if (log.includes('is ready')) break;
+    }
+    child.stderr.resume();
+    const client = createClient(
+      Control,
+      createGrpcTransport({
+        baseUrl: 'http://localhost',
+        nodeOptions: { createConnection: () => dial(socket) },
+      }),
+    );
+    const [worker] = (await client.listWorkers({})).record;
+    expect(worker?.Labels['org.mobyproject.buildkit.worker.sandbox']).toBe('true');
+    child.kill('SIGTERM');
+    expect(await once(child, 'exit')).toEqual([0, null]);
+    expect(existsSync(socket)).toBe(false);
+  });
+});
