@@ -1,6 +1,9 @@
 /** dockerode's own code against us: buildImage with and without a session. On both stores. */
+import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { Readable } from 'node:stream';
+import { promisify } from 'node:util';
 import Docker from 'dockerode';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { startTestDaemon, type TestDaemon } from '../../kit/daemon.ts';
@@ -52,4 +55,12 @@ onStores('dockerode', (store) => {
       await expect(docker.getImage(t).inspect()).rejects.toThrow(/no such image/i);
     },
   );
+
+  test('examples/dockerode builds its folder', async () => {
+    const script = join(import.meta.dirname, '../../../examples/dockerode/build.mjs');
+    const { stdout } = await promisify(execFile)(process.execPath, [script, daemon.socket]);
+    const { Id } = await docker.getImage('hello:1').inspect();
+    expect(stdout).toMatch(/^Step 1\/3 : FROM scratch\n/);
+    expect(stdout.endsWith(`Successfully tagged hello:1\n${Id}\n`)).toBe(true);
+  });
 });

@@ -156,6 +156,26 @@ onStores('POST /build', (store) => {
     expect(rest).toEqual([]);
   });
 
+  test('limits, hosts and shared memory of the request go to its steps', async () => {
+    const limits = 'ulimits=[{"Name":"nofile","Soft":77,"Hard":88}]&shmsize=1048576&extrahosts=foo:10.1.2.3';
+    const look = 'ulimit -n; while read line; do echo "$line"; done < /etc/hosts';
+    const more = 'while read line; do case "$line" in *shm*) echo "$line";; esac; done < /proc/mounts';
+    const lines = (await build(encodeURI(limits), contextOf(`RUN ${look}; ${more}`))).lines<Line>();
+    const text = lines.map(({ stream }) => stream ?? '').join('');
+    expect(text).toContain('\n77\n');
+    expect(text).toContain('10.1.2.3\tfoo\n');
+    expect(text).toContain('size=1024k');
+  });
+
+  test('memory is limited where this machine has a cgroup for it, else a warning says that it is not', async () => {
+    const step =
+      'RUN : memory; for f in /sys/fs/cgroup/memory.max /sys/fs/cgroup/memory/memory.limit_in_bytes; do ' +
+      '[ -e $f ] && read x < $f && echo "limit $x"; done; true';
+    const lines = (await build('memory=67108864', contextOf(step))).lines<Line>();
+    const text = lines.map(({ stream }) => stream ?? '').join('');
+    expect(text).toMatch(/limit 67108864\n|this host has no memory cgroup: its limits are not applied/);
+  });
+
   test('a bare Dockerfile for a body', async () => {
     const lines = (await build('version=2', 'FROM scratch\nLABEL a=b\n')).lines<Line>();
     expect(imageId(lines)).toMatch(/^sha256:/);

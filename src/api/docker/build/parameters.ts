@@ -1,4 +1,5 @@
 /** The query of `POST /build`, read and checked. Pure. https://docs.docker.com/reference/api/engine/ (ImageBuild) */
+import { authorizeEntitlements } from '../../../auth/authorize.ts';
 import type { Authority } from '../../../auth/types.ts';
 import type { BuildOptions, OutputSpec } from '../../../build/types.ts';
 import type { StepLimits } from '../../../llb/limits.ts';
@@ -80,7 +81,10 @@ export function readBuildParameters(query: Query, authority: Authority): BuildPa
       check: false,
       limits: readLimits(query),
       // docker grants a build its host network unasked; here the caller's rights decide.
-      allow: [...authority.allow].filter((each) => each === 'network.host'),
+      allow:
+        network === 'host'
+          ? authorizeEntitlements(authority, ['network.host'])
+          : [...authority.allow].filter((each) => each === 'network.host'),
     },
     outputs: readOutputs(query),
     notes,
