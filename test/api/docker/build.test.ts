@@ -123,9 +123,10 @@ onStores('POST /build', (store) => {
     expect(text).toMatch(
       /^Step 1\/5 : FROM scratch\n ---> [0-9a-f]{12}\nStep 2\/5 : COPY busybox \/bin\/sh\n/,
     );
-    expect(text).toMatch(
-      /Step 4\/5 : RUN echo hello && echo oops >&2\n ---> Running in [0-9a-f]{12}\n[\s\S]*hello\n[\s\S]*oops\n/,
-    );
+    expect(text).toMatch(/Step 4\/5 : RUN echo hello && echo oops >&2\n ---> Running in [0-9a-f]{12}\n/);
+    // Which of the two pipes is read first is nobody's to say.
+    expect(text).toMatch(/^(?:.*\u001b\[0m)?hello$/m);
+    expect(text).toContain('oops\n');
     expect(text).toMatch(
       / ---> Removed intermediate container [0-9a-f]{12}\n ---> [0-9a-f]{12}\nStep 5\/5 : CMD/,
     );
