@@ -1,6 +1,7 @@
 /** Which store a root's images are in: its own, or a containerd's; and what the root knows of the other one. */
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fail } from '../errors/error.ts';
 import { nearest } from '../errors/nearest.ts';
 import { defaultAddress, defaultNamespace } from '../store/containerd/place.ts';
@@ -106,10 +107,27 @@ export function storeFlags(options: StoreOptions): string {
   ].join(' ');
 }
 
+/** How long an error waits for what the other store has to say. */
+const lookMs = 2_000;
+
 /** A hint when the image is in the other store; undefined when it is not, or that store cannot be asked. */
 async function lookElsewhere(options: StoreOptions, name: string): Promise<string | undefined> {
   const other = otherStore(options);
   if (other === undefined) return undefined;
+  const enough = new AbortController();
+  try {
+    const late = sleep(lookMs, undefined, { signal: enough.signal, ref: false }).catch(() => undefined);
+    return await Promise.race([lookInto(other, options, name), late]);
+  } finally {
+    enough.abort();
+  }
+}
+
+async function lookInto(
+  other: StoreOptions,
+  options: StoreOptions,
+  name: string,
+): Promise<string | undefined> {
   let store: Store | undefined;
   try {
     store = await openOnly(other);
