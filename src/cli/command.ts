@@ -3,6 +3,7 @@ import type { Engine } from '../build/engine.ts';
 import type { StoreOptions } from '../build/stores.ts';
 import { fail } from '../errors/error.ts';
 import { type FlagTable, type FlagValues, flagHelp, parseFlags } from './flags.ts';
+import type { Remote } from './remote/images.ts';
 
 /** The root and the store that the command line names are among it. */
 export interface CommandContext extends StoreOptions {
@@ -14,6 +15,8 @@ export interface CommandContext extends StoreOptions {
   signal: AbortSignal;
   /** Opens the engine once; it is closed when the command is over. */
   engine(): Promise<Engine>;
+  /** The daemon that the command is for; undefined: none, the engine is opened in process. */
+  remote(): Promise<Remote | undefined>;
   /** Registry hosts that `--insecure-registry` names. */
   insecureRegistries: string[];
 }

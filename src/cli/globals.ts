@@ -8,6 +8,8 @@ import { nearest } from '../errors/nearest.ts';
 export interface Globals extends StoreOptions {
   debug: boolean;
   insecureRegistries: string[];
+  /** A daemon's address: commands are for it and not for the root. */
+  host?: string;
   /** The command and its own arguments. */
   rest: string[];
 }
@@ -27,9 +29,12 @@ export function globalFlags(argv: readonly string[], env: NodeJS.ProcessEnv): Gl
     const value = env[`DRYDOCK_${name.toUpperCase().replaceAll('-', '_')}`];
     if (value) setStore(globals, name, value);
   }
+  if (env.DRYDOCK_HOST) globals.host = env.DRYDOCK_HOST;
   const rest = [...argv];
   const known = [
     '--root',
+    '--host',
+    '-H',
     '--insecure-registry',
     '--debug',
     '-D',
@@ -55,6 +60,7 @@ function take(globals: Globals, flag: string, value: string | undefined): void {
   const name = storeFlagNames.find((each) => flag === `--${each}`);
   if (name !== undefined) setStore(globals, name, value);
   else if (flag === '--root') globals.root = value;
+  else if (flag === '--host' || flag === '-H') globals.host = value;
   else globals.insecureRegistries.push(value);
 }
 

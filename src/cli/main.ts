@@ -65,7 +65,7 @@ export async function main(argv: readonly string[]): Promise<number> {
       stdout.write(topic === undefined ? overview() : helpText(topic, await find(topic)));
       return 0;
     }
-    if (name === 'build' || name === 'buildx') lookAhead(rest);
+    if ((name === 'build' || name === 'buildx') && globals.host === undefined) lookAhead(rest);
     const command = await find(name === 'buildx' && rest[0] === 'build' ? 'build' : name);
     const args = name === 'buildx' ? rest.slice(1) : rest;
     if (args.includes('--help') || args.includes('-h')) {
@@ -78,6 +78,11 @@ export async function main(argv: readonly string[]): Promise<number> {
       stderr,
       env,
       signal: controller.signal,
+      async remote() {
+        if (globals.host === undefined) return undefined;
+        const { endpointOf } = await import('./remote/endpoint.ts');
+        return { endpoint: endpointOf(globals.host, env), signal: controller.signal, env };
+      },
       engine() {
         engine ??= import('../build/engine.ts').then(({ openEngine }) => openEngine(globals));
         return engine;
@@ -119,12 +124,13 @@ async function find(name: string): Promise<Command> {
 function overview(): string {
   const width = Math.max(...Object.keys(commands).map((name) => name.length)) + 3;
   const list = Object.entries(commands).map(([name, { summary }]) => `  ${name.padEnd(width)}${summary}\n`);
-  return `Usage: drydock [--root DIR] [--image-store local|containerd] [--insecure-registry HOST] [--debug] COMMAND
+  return `Usage: drydock [--root DIR] [--host ADDRESS] [--image-store local|containerd] [--insecure-registry HOST] [--debug] COMMAND
 
 Builds container images. \`drydock COMMAND --help\` shows a command's flags.
 
 Commands:
 ${list.join('')}
+With --host (or $DRYDOCK_HOST) the daemon there does the work; $DRYDOCK_TOKEN and $DRYDOCK_CERT_PATH say who asks.
 State is kept under --root (or $DRYDOCK_ROOT): /var/lib/drydock for root, the user's data folder otherwise.
 Images are kept there too, or in a containerd with --image-store containerd (or $DRYDOCK_IMAGE_STORE), which
 --containerd-address and --containerd-namespace (default moby) name. --snapshotter is overlayfs, native or auto.

@@ -1,4 +1,5 @@
 import { writeFile } from 'node:fs/promises';
+import type { Engine } from '../../build/engine.ts';
 import { runBuild } from '../../build/run.ts';
 import type { BuildOptions, BuildResult } from '../../build/types.ts';
 import { fail, toDrydockError } from '../../errors/error.ts';
@@ -6,7 +7,8 @@ import { nearest } from '../../errors/nearest.ts';
 import { parsePlatform } from '../../oci/platform.ts';
 import { familiarName, normalizeName } from '../../oci/reference.ts';
 import { dockerConfigCredentials } from '../../session/docker-config.ts';
-import { inProcessSession } from '../../session/in-process.ts';
+import { type InProcessOptions, inProcessSession } from '../../session/in-process.ts';
+import type { ProgressSink } from '../../solver/progress.ts';
 import { chooseContext, namedContexts } from '../build/context.ts';
 import { buildFlags, withoutEffect } from '../build/flags.ts';
 import { parseOutputs } from '../build/outputs.ts';
@@ -46,19 +48,22 @@ export default command({
     const secrets = flags.secret.map((text) => secret(text, ctx.env));
     const agents = flags.ssh.map(ssh);
     checkSources(secrets, agents, ctx.env);
-    const engine = await ctx.engine();
-    const session = inProcessSession({
+    const offered = {
       locals: { ...choice.locals, ...named.locals },
       uploads: choice.uploads,
       secrets,
       ssh: agents,
       credentials: dockerConfigCredentials(ctx.env),
-      runDir: engine.store.runDir,
-    });
+    };
+    const remote = await ctx.remote();
+    const engine = remote === undefined ? await ctx.engine() : undefined;
     const printer = createPrinter(mode, ctx.stderr);
     let result: BuildResult;
     try {
-      result = await runBuild(engine, options, session, printer, ctx.signal);
+      if (remote !== undefined) {
+        const { remoteBuild } = await import('../remote/build.ts');
+        result = await remoteBuild(remote.endpoint, options, offered, printer, ctx.signal);
+      } else result = await localBuild(engine as Engine, options, offered, printer, ctx.signal);
       for (const output of outputs) await output.finish();
     } catch (err) {
       for (const output of outputs) await output.abandon();
@@ -69,7 +74,6 @@ export default command({
       throw error;
     } finally {
       printer.close();
-      await session.close();
     }
     if (flags.check) {
       ctx.stdout.write(checkReport(result.warnings));
@@ -84,6 +88,21 @@ export default command({
     return 0;
   },
 });
+
+async function localBuild(
+  engine: Engine,
+  options: BuildOptions,
+  offered: InProcessOptions,
+  printer: ProgressSink,
+  signal: AbortSignal,
+): Promise<BuildResult> {
+  const session = inProcessSession({ ...offered, runDir: engine.store.runDir });
+  try {
+    return await runBuild(engine, options, session, printer, signal);
+  } finally {
+    await session.close();
+  }
+}
 
 function refuse(flags: Flags): void {
   for (const name of ['provenance', 'sbom'] as const) {
@@ -171,5 +190,5 @@ async function writeResult(flags: Flags, options: BuildOptions, result: BuildRes
 function resultLine({ tags }: BuildOptions, { descriptor, imageId, size }: BuildResult): string {
   if (descriptor === undefined || imageId === undefined) return '';
   const name = tags.length === 0 ? '(no name)' : tags.join(', ');
-  return `\nBuilt ${name}\n  digest  ${descriptor.digest}\n  image   ${imageId}\n  size    ${formatBytes(size ?? 0)}\n`;
+  return `\nBuilt ${name}\n  digest  ${descriptor.digest}\n  image   ${imageId}\n${size === undefined ? '' : `  size    ${formatBytes(size)}\n`}`;
 }

@@ -10,7 +10,11 @@ export default command({
   },
   operands: [0, 0],
   async run(flags, _args, ctx) {
-    const records = await diskUsage(await ctx.engine());
+    const remote = await ctx.remote();
+    const records =
+      remote === undefined
+        ? await diskUsage(await ctx.engine())
+        : await (await import('../remote/images.ts')).remoteUsage(remote);
     if (flags.verbose) {
       for (const record of records) ctx.stdout.write(`${JSON.stringify(record)}\n`);
       return 0;

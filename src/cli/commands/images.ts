@@ -15,7 +15,12 @@ export default command({
   },
   operands: [0, 1],
   async run(flags, [wanted], ctx) {
-    const images = (await listImages((await ctx.engine()).store)).flatMap((image) => rows(image, wanted));
+    const remote = await ctx.remote();
+    const found =
+      remote === undefined
+        ? await listImages((await ctx.engine()).store)
+        : await (await import('../remote/images.ts')).remoteImages(remote);
+    const images = found.flatMap((image) => rows(image, wanted));
     const id = (image: ImageSummary) => (flags['no-trunc'] ? image.id : hex(image.id).slice(0, 12));
     if (flags.quiet) {
       ctx.stdout.write([...new Set(images.map(({ image }) => `${id(image)}\n`))].join(''));

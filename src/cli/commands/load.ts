@@ -11,9 +11,16 @@ export default command({
   },
   operands: [0, 0],
   async run(flags, _args, ctx) {
-    const { store } = await ctx.engine();
     const source =
       flags.input === undefined || flags.input === '-' ? process.stdin : createReadStream(flags.input);
+    const remote = await ctx.remote();
+    if (remote !== undefined) {
+      const { remoteLoad } = await import('../remote/images.ts');
+      const said = await remoteLoad(remote, source);
+      if (!flags.quiet) for (const line of said) ctx.stdout.write(`${line}\n`);
+      return 0;
+    }
+    const { store } = await ctx.engine();
     for (const { name, id } of await loadImages(store, source, { signal: ctx.signal })) {
       if (!flags.quiet) ctx.stdout.write(`Loaded image${name === undefined ? ' ID' : ''}: ${name ?? id}\n`);
     }

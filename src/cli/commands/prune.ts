@@ -20,6 +20,19 @@ export default command({
     if (flags['keep-storage'] !== undefined)
       options.keepBytes = parseBytes(flags['keep-storage'], 'keep-storage');
     for (const filter of flags.filter) addFilter(options, filter);
+    const remote = await ctx.remote();
+    if (remote !== undefined) {
+      const { remotePrune } = await import('../remote/images.ts');
+      const filters: Record<string, string[]> = {};
+      if (options.unusedFor !== undefined) filters.until = [`${Math.round(options.unusedFor / 1000)}s`];
+      if (options.types !== undefined) filters.type = options.types;
+      if (options.ids !== undefined) filters.id = options.ids;
+      const { all, keepBytes } = options;
+      const { ids, reclaimed } = await remotePrune(remote, { all, keepBytes, filters });
+      for (const id of ids) ctx.stdout.write(`${id}\n`);
+      ctx.stdout.write(`Total reclaimed space: ${formatBytes(reclaimed)}\n`);
+      return 0;
+    }
     const { records, reclaimed } = await prune(await ctx.engine(), options);
     if (records.length > 0) {
       const rows = records.map((record) => [

@@ -1,6 +1,7 @@
+import { fail } from '../../errors/error.ts';
 import { pullImage } from '../../images/pull.ts';
 import { parsePlatform } from '../../oci/platform.ts';
-import { familiarName } from '../../oci/reference.ts';
+import { familiarName, normalizeName } from '../../oci/reference.ts';
 import { dockerConfigCredentials } from '../../session/docker-config.ts';
 import { command } from '../command.ts';
 import { showTransfer } from '../transfer.ts';
@@ -15,8 +16,21 @@ export default command({
   },
   operands: [1, 1],
   async run(flags, [name = ''], ctx) {
-    const { store, registry } = await ctx.engine();
     const mode = flags.quiet ? 'quiet' : 'auto';
+    const remote = await ctx.remote();
+    if (remote !== undefined) {
+      if (flags['all-platforms']) {
+        throw fail('unsupported', 'client', '--all-platforms is not for a daemon: it pulls its own platform');
+      }
+      const { remotePull } = await import('../remote/images.ts');
+      const said = await showTransfer(ctx, mode, `pulling ${name}`, (report) =>
+        remotePull(remote, name, flags.platform, report),
+      );
+      if (!flags.quiet) for (const line of said) ctx.stdout.write(`${line}\n`);
+      ctx.stdout.write(`${normalizeName(name)}\n`);
+      return 0;
+    }
+    const { store, registry } = await ctx.engine();
     const { record, changed } = await showTransfer(ctx, mode, `pulling ${name}`, (report) =>
       pullImage(store, registry, name, {
         platform: flags.platform === undefined ? undefined : parsePlatform(flags.platform),

@@ -9,8 +9,18 @@ export default command({
   flags: { quiet: { type: 'bool', short: 'q', help: 'Print nothing but the reference pushed' } },
   operands: [1, 2],
   async run(flags, [name = '', target], ctx) {
-    const { store, registry } = await ctx.engine();
     const mode = flags.quiet ? 'quiet' : 'auto';
+    const remote = await ctx.remote();
+    if (remote !== undefined) {
+      const { remotePush, remoteTag } = await import('../remote/images.ts');
+      if (target !== undefined) await remoteTag(remote, name, target);
+      const { ref, digest, size } = await showTransfer(ctx, mode, `pushing ${target ?? name}`, (report) =>
+        remotePush(remote, target ?? name, report),
+      );
+      ctx.stdout.write(flags.quiet ? `${ref}\n` : `${ref} digest: ${digest} size: ${size}\n`);
+      return 0;
+    }
+    const { store, registry } = await ctx.engine();
     const pushed = await showTransfer(ctx, mode, `pushing ${target ?? name}`, (report) =>
       pushImage(store, registry, name, target ?? name, {
         report,

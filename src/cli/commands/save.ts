@@ -1,8 +1,10 @@
 import { resolve } from 'node:path';
+import type { Writable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
 import { fail } from '../../errors/error.ts';
 import { saveImages } from '../../images/save.ts';
 import { dockerConfigCredentials } from '../../session/docker-config.ts';
-import { command } from '../command.ts';
+import { type CommandContext, command } from '../command.ts';
 import { OutputFile } from '../output-file.ts';
 
 export default command({
@@ -11,20 +13,18 @@ export default command({
   flags: { output: { type: 'string', short: 'o', value: 'FILE', help: 'File to write (default: stdout)' } },
   operands: [1, Infinity],
   async run(flags, args, ctx) {
-    const { store, registry } = await ctx.engine();
-    const options = { signal: ctx.signal, client: registry, credentials: dockerConfigCredentials(ctx.env) };
     if (flags.output === undefined || flags.output === '-') {
       if (ctx.stdout.isTTY) {
         throw fail('invalid', 'client', 'refusing to write a tar to a terminal', {
           hint: 'Name a file with -o, or send stdout into a file or a pipe.',
         });
       }
-      await saveImages(store, args, ctx.stdout, options);
+      await write(ctx, args, ctx.stdout);
       return 0;
     }
     const file = new OutputFile(resolve(flags.output));
     try {
-      await saveImages(store, args, await file.open(), options);
+      await write(ctx, args, await file.open());
       await file.finish();
     } catch (err) {
       await file.abandon();
@@ -33,3 +33,17 @@ export default command({
     return 0;
   },
 });
+
+async function write(ctx: CommandContext, names: readonly string[], out: Writable): Promise<void> {
+  const { signal } = ctx;
+  const remote = await ctx.remote();
+  if (remote !== undefined) {
+    const { ask } = await import('../remote/endpoint.ts');
+    const request = { method: 'GET', path: '/images/get', query: { names }, signal };
+    await pipeline(await ask(remote.endpoint, request), out, { signal, end: out !== ctx.stdout });
+    return;
+  }
+  const { store, registry } = await ctx.engine();
+  const credentials = dockerConfigCredentials(ctx.env);
+  await saveImages(store, [...names], out, { signal, client: registry, credentials });
+}

@@ -69,7 +69,8 @@ export class SessionServer {
       path: '/session',
       ...daemon,
       method: 'POST',
-      agent: false,
+      // Node takes `createConnection` only where there is no agent at all.
+      agent: daemon.createConnection === undefined ? false : undefined,
       headers: { host: 'docker', ...daemon.headers, ...this.headers, connection: 'Upgrade', upgrade: 'h2c' },
     });
     const connection = await new Promise<Duplex>((resolve, reject) => {

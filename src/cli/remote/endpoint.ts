@@ -1,0 +1,178 @@
+/** The daemon that `--host` or DRYDOCK_HOST names, and how it is spoken to. */
+import { existsSync, readFileSync } from 'node:fs';
+import { request as httpRequest, type IncomingMessage, type RequestOptions } from 'node:http';
+import { request as httpsRequest } from 'node:https';
+import { connect, isIP, type Socket } from 'node:net';
+import { join } from 'node:path';
+import { connect as connectTls } from 'node:tls';
+import { type Address, isLoopback, parseAddress } from '../../daemon/address.ts';
+import { type DrydockError, type ErrorCode, errnoCode, fail } from '../../errors/error.ts';
+
+export interface Endpoint {
+  /** As it was given. */
+  readonly name: string;
+  /** For Node's HTTP client. */
+  readonly options: RequestOptions;
+  readonly tls: boolean;
+  /** Credential of each request. */
+  readonly headers: Record<string, string>;
+  /** A new connection for a client that will speak this protocol on it. */
+  dial(protocol: 'http/1.1' | 'h2'): Socket;
+}
+
+/**
+ * Reads an address. `tcp://` is spoken to with TLS when it is not this machine's or DRYDOCK_CERT_PATH names a folder,
+ * which may hold `ca.pem`, `cert.pem` and `key.pem`; DRYDOCK_TOKEN is sent as bearer token. Throws `invalid`.
+ */
+export function endpointOf(host: string, env: NodeJS.ProcessEnv): Endpoint {
+  const address: Address = parseAddress(host);
+  if (address.kind === 'fd') throw fail('invalid', 'client', `${host} is no address to connect to`);
+  const headers: Record<string, string> = {};
+  if (env.DRYDOCK_TOKEN) headers.authorization = `Bearer ${env.DRYDOCK_TOKEN}`;
+  if (address.kind === 'unix') {
+    const { path } = address;
+    return { name: host, options: { socketPath: path }, tls: false, headers, dial: () => connect(path) };
+  }
+  const { host: name = 'localhost', port } = address;
+  const folder = env.DRYDOCK_CERT_PATH;
+  if (!folder && isLoopback(name)) {
+    return {
+      name: host,
+      options: { host: name, port },
+      tls: false,
+      headers,
+      dial: () => connect(port, name),
+    };
+  }
+  const pem = (file: string) => {
+    const path = folder ? join(folder, file) : '';
+    return path !== '' && existsSync(path) ? readFileSync(path) : undefined;
+  };
+  const certs = { ca: pem('ca.pem'), cert: pem('cert.pem'), key: pem('key.pem') };
+  return {
+    name: host,
+    options: { host: name, port, ...certs } as RequestOptions,
+    tls: true,
+    headers,
+    dial: (protocol) =>
+      connectTls({
+        host: name,
+        port,
+        ...(isIP(name) === 0 && { servername: name }),
+        ...certs,
+        ALPNProtocols: [protocol],
+      }),
+  };
+}
+
+export interface RemoteRequest {
+  method: string;
+  path: string;
+  query?: Record<string, string | readonly string[] | undefined>;
+  headers?: Record<string, string>;
+  /** Sent in chunks. */
+  body?: NodeJS.ReadableStream;
+  signal: AbortSignal;
+}
+
+/**
+ * Asks the daemon; gives the answer's stream. Throws what the daemon says, with the code that its status stands for,
+ * or `unavailable` when it cannot be reached.
+ */
+export async function ask(endpoint: Endpoint, request: RemoteRequest): Promise<IncomingMessage> {
+  const { method, path, query = {}, headers, body, signal } = request;
+  const params = new URLSearchParams();
+  for (const [name, value] of Object.entries(query)) {
+    for (const each of [value ?? []].flat()) params.append(name, each);
+  }
+  const text = params.toString();
+  const send = endpoint.tls ? httpsRequest : httpRequest;
+  const sent = send({
+    ...endpoint.options,
+    method,
+    path: text === '' ? path : `${path}?${text}`,
+    headers: { host: 'docker', ...endpoint.headers, ...headers },
+    agent: false,
+    signal,
+  });
+  const answered = new Promise<IncomingMessage>((resolve, reject) => {
+    sent.once('response', resolve);
+    sent.once('error', (err) => reject(signal.aborted ? signal.reason : unreachable(endpoint, err)));
+  });
+  if (body === undefined) sent.end();
+  else body.on('error', (err) => sent.destroy(err as Error)).pipe(sent);
+  const response = await answered;
+  if ((response.statusCode ?? 0) < 400) return response;
+  throw refusal(response.statusCode ?? 0, await textOf(response));
+}
+
+/** An answer that is JSON, whole. */
+export async function askJson<T>(endpoint: Endpoint, request: RemoteRequest): Promise<T> {
+  const text = await textOf(await ask(endpoint, request));
+  return (text === '' ? undefined : JSON.parse(text)) as T;
+}
+
+/** An answer's JSON objects, one a line, as they come. Throws what its last object says went wrong. */
+export async function* askLines<T>(endpoint: Endpoint, request: RemoteRequest): AsyncGenerator<T, void> {
+  const response = await ask(endpoint, request);
+  let rest = '';
+  for await (const chunk of response.setEncoding('utf8')) {
+    const lines = (rest + chunk).split('\n');
+    rest = lines.pop() ?? '';
+    for (const line of lines) {
+      if (line.trim() === '') continue;
+      const { errorDetail, ...value } = JSON.parse(line) as { errorDetail?: { message?: string } };
+      if (errorDetail !== undefined) {
+        throw fail('failed', 'client', errorDetail.message ?? 'the daemon failed');
+      }
+      yield value as Awaited<T>;
+    }
+  }
+}
+
+/** What went wrong when a daemon cannot be reached. */
+export function unreachable(endpoint: Endpoint, cause: Error): DrydockError {
+  const code = errnoCode(cause);
+  const hint =
+    code === 'EACCES'
+      ? 'You may not open that socket: ask to be put into its group, or use sudo.'
+      : code === 'ENOENT' || code === 'ECONNREFUSED'
+        ? 'No daemon listens there: start one with `drydock daemon`, or leave out --host (DRYDOCK_HOST) to build without.'
+        : undefined;
+  return fail(
+    'unavailable',
+    'client',
+    `cannot reach the daemon at ${endpoint.name} (${code ?? cause.message})`,
+    {
+      cause,
+      hint,
+    },
+  );
+}
+
+const codes: Record<number, ErrorCode> = {
+  400: 'invalid',
+  401: 'unauthenticated',
+  403: 'denied',
+  404: 'not-found',
+  409: 'conflict',
+  501: 'unsupported',
+  503: 'unavailable',
+  507: 'exhausted',
+};
+
+function refusal(status: number, text: string): DrydockError {
+  let message = text.trim();
+  try {
+    message = String((JSON.parse(text) as { message?: unknown }).message ?? message);
+  } catch {
+    // Not docker's form: shown as it is.
+  }
+  return fail(codes[status] ?? 'failed', 'client', message || `the daemon answered ${status}`);
+}
+
+async function textOf(response: IncomingMessage): Promise<string> {
+  let text = '';
+  for await (const chunk of response.setEncoding('utf8')) text += chunk;
+  return text;
+}

@@ -1,0 +1,231 @@
+/** Images and cache at a daemon, over docker's API, in the shapes that the commands print. */
+import type { UsageRecord } from '../../build/disk-usage.ts';
+import type { ImageSummary } from '../../images/list.ts';
+import type { RegistryCredentials } from '../../oci/credentials.ts';
+import { parseReference } from '../../oci/reference.ts';
+import type { Digest } from '../../oci/types.ts';
+import { dockerConfigCredentials } from '../../session/docker-config.ts';
+import type { ReportStatus } from '../../store/ref.ts';
+import { askJson, askLines, type Endpoint } from './endpoint.ts';
+
+/** What every call here needs. */
+export interface Remote {
+  endpoint: Endpoint;
+  signal: AbortSignal;
+  env: NodeJS.ProcessEnv;
+}
+
+interface ListedJson {
+  Id: string;
+  RepoTags: string[] | null;
+  RepoDigests: string[] | null;
+  Created: number;
+  Size: number;
+}
+
+/** As `listImages`. */
+export async function remoteImages({ endpoint, signal }: Remote): Promise<ImageSummary[]> {
+  const listed = await askJson<ListedJson[]>(endpoint, { method: 'GET', path: '/images/json', signal });
+  return listed.map(({ Id, RepoTags, RepoDigests, Created, Size }) => {
+    const names = (RepoTags ?? []).filter((name) => !name.startsWith('<none>'));
+    const digests = (RepoDigests ?? []).filter((name) => !name.startsWith('<none>'));
+    return {
+      id: Id as Digest,
+      names,
+      digests,
+      target: (digests[0]?.split('@')[1] ?? Id) as Digest,
+      size: Size,
+      created: Created > 0 ? Created * 1000 : undefined,
+      platforms: [],
+      dangling: names.length === 0,
+    };
+  });
+}
+
+/** One image's details, as docker inspect prints them. */
+export function remoteInspect({ endpoint, signal }: Remote, name: string): Promise<object> {
+  return askJson(endpoint, { method: 'GET', path: `/images/${pathOf(name)}/json`, signal });
+}
+
+/** As `removeImage`. */
+export async function remoteRemove(
+  { endpoint, signal }: Remote,
+  name: string,
+  force: boolean,
+): Promise<{ untagged: string[]; deleted: string[] }> {
+  const query = { force: force ? '1' : undefined };
+  const path = `/images/${pathOf(name)}`;
+  const rows = await askJson<{ Untagged?: string; Deleted?: string }[]>(endpoint, {
+    method: 'DELETE',
+    path,
+    query,
+    signal,
+  });
+  return {
+    untagged: rows.flatMap(({ Untagged }) => Untagged ?? []),
+    deleted: rows.flatMap(({ Deleted }) => Deleted ?? []),
+  };
+}
+
+export async function remoteTag({ endpoint, signal }: Remote, source: string, name: string): Promise<void> {
+  const { repo, tag } = split(name);
+  const path = `/images/${pathOf(source)}/tag`;
+  await askJson(endpoint, { method: 'POST', path, query: { repo, tag: tag || 'latest' }, signal });
+}
+
+interface TransferLine {
+  status?: string;
+  id?: string;
+  progressDetail?: { current?: number; total?: number };
+  aux?: { Tag?: string; Digest?: string; Size?: number };
+}
+
+/** Pulls; gives the lines that docker's clients print at the end (`Digest: …`, `Status: …`). */
+export async function remotePull(
+  { endpoint, signal, env }: Remote,
+  name: string,
+  platform: string | undefined,
+  report: ReportStatus,
+): Promise<string[]> {
+  const { repo, tag, host } = split(name);
+  const query = { fromImage: repo, tag: tag || 'latest', platform };
+  const headers = await authFor(env, host);
+  const closing: string[] = [];
+  const lines = askLines<TransferLine>(endpoint, {
+    method: 'POST',
+    path: '/images/create',
+    query,
+    headers,
+    signal,
+  });
+  for await (const line of lines) {
+    if (/^(Digest|Status): /.test(line.status ?? '')) closing.push(line.status as string);
+    else tell(line, report);
+  }
+  return closing;
+}
+
+/** Pushes; the manifest's digest and size. */
+export async function remotePush(
+  { endpoint, signal, env }: Remote,
+  name: string,
+  report: ReportStatus,
+): Promise<{ ref: string; digest: string; size: number }> {
+  const { repo, tag, host } = split(name);
+  const path = `/images/${pathOf(repo)}/push`;
+  // docker's daemons want the header, be it of nobody.
+  const headers = { 'x-registry-auth': 'e30=', ...(await authFor(env, host)) };
+  let pushed = { digest: '', size: 0 };
+  const query = { tag: tag || 'latest' };
+  for await (const line of askLines<TransferLine>(endpoint, {
+    method: 'POST',
+    path,
+    query,
+    headers,
+    signal,
+  })) {
+    const { aux } = line;
+    if (aux?.Digest !== undefined) pushed = { digest: aux.Digest, size: aux.Size ?? 0 };
+    else tell(line, report);
+  }
+  return { ref: `${repo}:${tag || 'latest'}`, ...pushed };
+}
+
+/** Loads a tar; what the daemon says of it (`Loaded image: …`). */
+export async function remoteLoad(
+  { endpoint, signal }: Remote,
+  body: NodeJS.ReadableStream,
+): Promise<string[]> {
+  const headers = { 'content-type': 'application/x-tar' };
+  const said: string[] = [];
+  const request = { method: 'POST', path: '/images/load', headers, body, signal, query: { quiet: '1' } };
+  for await (const { stream } of askLines<{ stream?: string }>(endpoint, request)) {
+    if (stream?.startsWith('Loaded image')) said.push(stream.trimEnd());
+  }
+  return said;
+}
+
+interface CacheJson {
+  ID: string;
+  Type: UsageRecord['type'];
+  Description?: string;
+  InUse: boolean;
+  Shared: boolean;
+  Size: number;
+  CreatedAt: string;
+  LastUsedAt: string | null;
+  UsageCount: number;
+}
+
+/** As `diskUsage`. */
+export async function remoteUsage({ endpoint, signal }: Remote): Promise<UsageRecord[]> {
+  const request = { method: 'GET', path: '/system/df', query: { type: 'build-cache' }, signal };
+  const { BuildCache } = await askJson<{ BuildCache: CacheJson[] | null }>(endpoint, request);
+  return (BuildCache ?? []).map((record) => ({
+    id: record.ID,
+    type: record.Type,
+    description: record.Description ?? '',
+    size: record.Size,
+    createdAt: Date.parse(record.CreatedAt),
+    lastUsedAt: Date.parse(record.LastUsedAt ?? record.CreatedAt),
+    usageCount: record.UsageCount,
+    inUse: record.InUse,
+    shared: record.Shared,
+  }));
+}
+
+/** Prunes the build cache; ids of the records that went, and bytes given back. */
+export async function remotePrune(
+  { endpoint, signal }: Remote,
+  options: { all?: boolean; keepBytes?: number; filters: Record<string, string[]> },
+): Promise<{ ids: string[]; reclaimed: number }> {
+  const query = {
+    all: options.all ? '1' : undefined,
+    'keep-storage': options.keepBytes === undefined ? undefined : String(options.keepBytes),
+    filters: Object.keys(options.filters).length === 0 ? undefined : JSON.stringify(options.filters),
+  };
+  const request = { method: 'POST', path: '/build/prune', query, signal };
+  const answer = await askJson<{ CachesDeleted: string[] | null; SpaceReclaimed: number }>(endpoint, request);
+  return { ids: answer.CachesDeleted ?? [], reclaimed: answer.SpaceReclaimed };
+}
+
+/** Slashes of a name are part of docker's paths; what else is special is not. */
+function pathOf(name: string): string {
+  return encodeURIComponent(name).replaceAll('%2F', '/').replaceAll('%3A', ':').replaceAll('%40', '@');
+}
+
+/** `repo`, and the tag or digest behind it. */
+function split(name: string): { repo: string; tag: string; host: string } {
+  const { domain: host } = parseReference(name);
+  const at = name.indexOf('@');
+  if (at > 0) return { repo: name.slice(0, at), tag: name.slice(at + 1), host };
+  const colon = name.lastIndexOf(':');
+  if (colon > name.lastIndexOf('/')) {
+    return { repo: name.slice(0, colon), tag: name.slice(colon + 1), host };
+  }
+  return { repo: name, tag: '', host };
+}
+
+/** Our account at a registry, for the daemon to use in this one request. */
+async function authFor(env: NodeJS.ProcessEnv, host: string): Promise<Record<string, string>> {
+  const hub = host === 'docker.io' || host === 'registry-1.docker.io';
+  const key = hub ? 'https://index.docker.io/v1/' : host;
+  const found: RegistryCredentials | undefined = await dockerConfigCredentials(env)(key);
+  if (found === undefined) return {};
+  const { username, password, identityToken, registryToken } = found;
+  const config = {
+    username,
+    password,
+    identitytoken: identityToken,
+    registrytoken: registryToken,
+    serveraddress: key,
+  };
+  return { 'x-registry-auth': Buffer.from(JSON.stringify(config)).toString('base64url') };
+}
+
+function tell({ id, status = '', progressDetail }: TransferLine, report: ReportStatus): void {
+  if (id === undefined || !/^[0-9a-f]{12}$/.test(id)) return;
+  const { current = 0, total = 0 } = progressDetail ?? {};
+  const done = /complete|exists|Pushed|Mounted/i.test(status) && current === 0;
+  report(id, { current, total, done });
+}
