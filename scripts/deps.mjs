@@ -11,6 +11,7 @@ const base = ['errors', 'oci', 'pb', 'linux'];
 const below = () => [
   ...base,
   'fs',
+  'kept',
   'tar',
   'layer',
   'store',
@@ -47,6 +48,7 @@ const allowed = {
   layer: [...base, 'fs', 'tar', 'store', 'workers'],
   store: [...base, 'fs', 'tar', 'workers'],
   cache: [...base, 'store'],
+  kept: [...base, 'workers'],
   apply: [...base, 'fs', 'store', 'workers'],
   images: [...base, 'fs', 'tar', 'layer', 'store', 'registry', 'workers'],
   refs: [...base, 'fs', 'tar', 'layer', 'store', 'registry', 'images', 'apply', 'workers'],

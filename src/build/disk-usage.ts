@@ -1,6 +1,8 @@
 /** What the build cache takes, and giving it back. */
 import { statfs } from 'node:fs/promises';
 import type { Cache, CacheRecord, RecordType } from '../cache/cache.ts';
+import type { Kept } from '../kept/kept.ts';
+import type { KeptFolders } from '../kept/kept-folders.ts';
 import type { Digest } from '../oci/types.ts';
 import { recordLease } from '../solver/results.ts';
 import type { Store } from '../store/store.ts';
@@ -40,94 +42,84 @@ export interface PruneReport {
   reclaimed: number;
 }
 
-/** Cache mounts are not snapshots; the executor's side lists and removes them. */
-export interface CacheMountStore {
-  list(): Promise<{ id: string; size: number; createdAt: number; lastUsedAt: number; inUse: boolean }[]>;
-  remove(id: string): Promise<number>;
-}
-
-/** Folders that sources keep for the next time (clients' folders, git mirrors); neither snapshots nor records. */
-export interface SourceFolderStore {
-  list(): Promise<
-    { id: string; description: string; size: number; createdAt: number; lastUsedAt: number; inUse: boolean }[]
-  >;
-  remove(id: string): Promise<number>;
-}
-
 export interface UsageDeps {
   store: Store;
   cache: Cache;
-  cacheMounts: CacheMountStore;
-  syncFolders: SourceFolderStore;
-  gitMirrors: SourceFolderStore;
+  kept: Kept;
 }
 
-/** All cache records, cache mounts and sources' folders, least recently used first. */
+/** How what is kept beside the records is listed, as BuildKit names these types. */
+const keptTypes: Record<keyof Kept, RecordType> = {
+  cacheMounts: 'exec.cachemount',
+  clientFolders: 'source.local',
+  gitMirrors: 'source.git.checkout',
+  httpAnswers: 'regular',
+};
+
+/** All cache records, and all that is kept beside them, least recently used first. */
 export async function diskUsage(deps: UsageDeps): Promise<UsageRecord[]> {
+  return (await itemsOf(deps)).map(({ usage }) => usage);
+}
+
+interface Item {
+  usage: UsageRecord;
+  /** Where it is kept; a cache record when undefined. */
+  folders?: KeptFolders;
+}
+
+async function itemsOf(deps: UsageDeps): Promise<Item[]> {
   const held = await heldSnapshots(deps.store);
-  const records = deps.cache.list().map((record): UsageRecord => {
+  const items = deps.cache.list().map((record): Item => {
     const snapshots = snapshotsOf(record);
+    const { id, type, description, size, createdAt, lastUsedAt, usageCount } = record;
+    const inUse = snapshots.some((key) => held.byBuilds.has(key));
+    const shared = snapshots.some((key) => held.byImages.has(key));
     return {
-      id: record.id,
-      type: record.type,
-      description: record.description,
-      size: record.size,
-      createdAt: record.createdAt,
-      lastUsedAt: record.lastUsedAt,
-      usageCount: record.usageCount,
-      inUse: snapshots.some((key) => held.byBuilds.has(key)),
-      shared: snapshots.some((key) => held.byImages.has(key)),
+      usage: { id, type, description, size, createdAt, lastUsedAt, usageCount, inUse, shared },
     };
   });
-  for (const mount of await deps.cacheMounts.list()) {
-    records.push({
-      ...mount,
-      type: 'exec.cachemount',
-      description: `cache mount ${mount.id}`,
-      usageCount: 1,
-      shared: false,
-    });
+  for (const [kind, type] of Object.entries(keptTypes) as [keyof Kept, RecordType][]) {
+    const folders = deps.kept[kind];
+    for (const info of await folders.list()) {
+      items.push({ usage: { ...info, type, usageCount: 1, shared: false }, folders });
+    }
   }
-  for (const folder of await deps.syncFolders.list()) {
-    records.push({ ...folder, type: 'source.local', usageCount: 1, shared: false });
-  }
-  for (const mirror of await deps.gitMirrors.list()) {
-    records.push({ ...mirror, type: 'source.git.checkout', usageCount: 1, shared: false });
-  }
-  return records.sort((a, b) => a.lastUsedAt - b.lastUsedAt);
+  return items.sort((a, b) => a.usage.lastUsedAt - b.usage.lastUsedAt);
 }
 
 /** Drops cache records and collects what nothing refers to any more. Never touches what a running build holds. */
 export async function prune(deps: UsageDeps, options: PruneOptions = {}): Promise<PruneReport> {
-  const usage = await diskUsage(deps);
-  let total = usage.reduce((sum, record) => sum + record.size, 0);
+  const items = await itemsOf(deps);
+  let total = items.reduce((sum, { usage }) => sum + usage.size, 0);
   const now = Date.now();
-  const chosen: UsageRecord[] = [];
-  for (const record of usage) {
+  const chosen: Item[] = [];
+  for (const item of items) {
+    const { usage } = item;
     if (options.keepBytes !== undefined && total <= options.keepBytes) break;
-    if (record.inUse || (!options.all && record.shared)) continue;
-    if (!options.all && (record.type === 'internal' || record.type === 'frontend')) continue;
-    if (options.types !== undefined && !options.types.includes(record.type)) continue;
-    if (options.ids !== undefined && !options.ids.some((id) => matchesId(record.id, id))) continue;
-    if (options.unusedFor !== undefined && now - record.lastUsedAt < options.unusedFor) continue;
-    chosen.push(record);
-    total -= record.size;
+    if (usage.inUse || (!options.all && usage.shared)) continue;
+    if (!options.all && (usage.type === 'internal' || usage.type === 'frontend')) continue;
+    if (options.types !== undefined && !options.types.includes(usage.type)) continue;
+    if (options.ids !== undefined && !options.ids.some((id) => matchesId(usage.id, id))) continue;
+    if (options.unusedFor !== undefined && now - usage.lastUsedAt < options.unusedFor) continue;
+    chosen.push(item);
+    total -= usage.size;
   }
   let reclaimed = 0;
-  // Records are named by digests, the others are not.
-  const isRecord = ({ id, type }: UsageRecord) => type !== 'exec.cachemount' && id.startsWith('sha256:');
-  for (const record of chosen) {
-    if (record.type === 'exec.cachemount') reclaimed += await deps.cacheMounts.remove(record.id);
-    else if (!isRecord(record)) {
-      const folders = record.type === 'source.local' ? deps.syncFolders : deps.gitMirrors;
-      reclaimed += await folders.remove(record.id);
-    } else await deps.store.leases.delete(recordLease(record.id as Digest));
+  const records: Digest[] = [];
+  for (const { usage, folders } of chosen) {
+    if (folders !== undefined) {
+      reclaimed += await folders.remove(usage.id);
+      continue;
+    }
+    const id = usage.id as Digest;
+    records.push(id);
+    await deps.store.leases.delete(recordLease(id));
   }
-  deps.cache.prune(chosen.filter(isRecord).map((r) => r.id as Digest));
+  deps.cache.prune(records);
   reclaimed += (await deps.store.gc()).reclaimed;
   const alive = new Set((await deps.store.snapshots.list()).map((info) => info.key));
   deps.cache.forgetDigests((ref) => !ref.startsWith('snapshot:') || alive.has(ref.slice('snapshot:'.length)));
-  return { records: chosen, reclaimed };
+  return { records: chosen.map(({ usage }) => usage), reclaimed };
 }
 
 /** The automatic policy: the cache may take a tenth of the disk, but 10 GB is always allowed. */

@@ -3,15 +3,13 @@ import { join } from 'node:path';
 import { Cache } from '../cache/cache.ts';
 import { createExecutor } from '../executor/executor.ts';
 import type { Executor } from '../executor/types.ts';
+import { type Kept, keptUnder } from '../kept/kept.ts';
 import { loadGraph } from '../llb/graph.ts';
-import { CacheMounts } from '../ops/exec/cache-mounts.ts';
 import { makeOpFactory } from '../ops/factory.ts';
 import { createRefs } from '../refs/refs.ts';
 import type { Refs } from '../refs/types.ts';
 import { RegistryClient } from '../registry/client.ts';
 import { Solver } from '../solver/solver.ts';
-import { GitMirrors } from '../source/git-mirrors.ts';
-import { SyncFolders } from '../source/sync-folders.ts';
 import type { Store } from '../store/store.ts';
 import { version } from '../version.ts';
 import { openStore, type StoreOptions } from './stores.ts';
@@ -24,9 +22,7 @@ export interface EngineOptions extends StoreOptions {
 export interface Engine {
   readonly store: Store;
   readonly cache: Cache;
-  readonly cacheMounts: CacheMounts;
-  readonly syncFolders: SyncFolders;
-  readonly gitMirrors: GitMirrors;
+  readonly kept: Kept;
   readonly refs: Refs;
   readonly registry: RegistryClient;
   readonly executor: Executor;
@@ -53,7 +49,6 @@ export function engineOn(store: Store, options: Pick<EngineOptions, 'insecureReg
   });
   const refs = createRefs({ store, registry });
   const executor = createExecutor({ runDir: store.runDir, stateDir: join(store.root, 'executor') });
-  const cacheMounts = new CacheMounts(join(store.root, 'cache-mounts'));
   const makeOp = makeOpFactory({
     store,
     cache,
@@ -75,9 +70,7 @@ export function engineOn(store: Store, options: Pick<EngineOptions, 'insecureReg
   return {
     store,
     cache,
-    cacheMounts,
-    syncFolders: new SyncFolders(join(store.root, 'sync')),
-    gitMirrors: new GitMirrors(join(store.root, 'git')),
+    kept: keptUnder(store.root),
     refs,
     registry,
     executor,

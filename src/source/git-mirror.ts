@@ -1,61 +1,41 @@
 /** A bare repository per remote under the store's root, so that a commit is fetched once, and shallowly. */
-import { closeSync, futimesSync, mkdirSync, openSync, writeFileSync } from 'node:fs';
-import { readdir, rm, stat } from 'node:fs/promises';
-import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { canceled, DrydockError, fail } from '../errors/error.ts';
-import { tryLock } from '../linux/libc.ts';
-import { digestOf, hex } from '../oci/digest.ts';
-import { readyFile } from './git-mirrors.ts';
+import { DrydockError, fail } from '../errors/error.ts';
+import type { HeldFolder } from '../kept/instance.ts';
+import type { KeptFolders } from '../kept/kept-folders.ts';
 import type { Git } from './git-run.ts';
 
 export class GitMirror {
   readonly #dir: string;
   readonly #remote: string;
   readonly #git: Git;
-  readonly #lock: number;
+  readonly #held: HeldFolder;
 
-  private constructor(dir: string, remote: string, git: Git, lock: number) {
+  private constructor(dir: string, remote: string, git: Git, held: HeldFolder) {
     this.#dir = dir;
     this.#remote = remote;
     this.#git = git;
-    this.#lock = lock;
+    this.#held = held;
   }
 
   /** Opens (or makes) the mirror of a remote and keeps other processes and builds out until `close`. */
-  static async open(base: string, remote: string, git: Git, signal: AbortSignal): Promise<GitMirror> {
-    mkdirSync(base, { recursive: true, mode: 0o700 });
-    const dir = join(base, `${hex(digestOf(remote))}.git`);
-    const lock = openSync(`${dir}.lock`, 'a', 0o600);
+  static async open(mirrors: KeptFolders, remote: string, git: Git, signal: AbortSignal): Promise<GitMirror> {
+    const held = await mirrors.take(remote, { signal });
     try {
-      while (!tryLock(lock)) {
-        if (signal.aborted) throw canceled(signal.reason);
-        await sleep(25, undefined, { signal }).catch(() => {});
-      }
-      const now = new Date();
-      futimesSync(lock, now, now);
-      await removeTrash(base);
-      const mirror = new GitMirror(dir, remote, git, lock);
-      const isThere = await stat(join(dir, readyFile)).then(
-        () => true,
-        () => false,
-      );
-      if (!isThere) await mirror.#init();
-      return mirror;
+      const dir = await held.data({
+        async fill(empty) {
+          await git.run(['init', '--quiet', '--bare', empty]);
+          await git.run(['--git-dir', empty, 'config', 'uploadpack.allowAnySHA1InWant', 'true']);
+        },
+      });
+      return new GitMirror(dir, remote, git, held);
     } catch (err) {
-      closeSync(lock);
+      held.release();
       throw err;
     }
   }
 
   close(): void {
-    closeSync(this.#lock);
-  }
-
-  async #init(): Promise<void> {
-    await this.#git.run(['init', '--quiet', '--bare', this.#dir]);
-    await this.#run(['config', 'uploadpack.allowAnySHA1InWant', 'true']);
-    writeFileSync(join(this.#dir, readyFile), this.#remote, { mode: 0o600 });
+    this.#held.release();
   }
 
   #run(args: readonly string[], options?: Parameters<Git['run']>[1]): Promise<string> {
@@ -160,13 +140,6 @@ export class GitMirror {
     }
     await git(['checkout', '--quiet', '--detach', sha]);
     if (submodules) await git(['submodule', 'update', '--init', '--recursive', '--depth=1']);
-  }
-}
-
-/** What a killed process was removing. */
-async function removeTrash(base: string): Promise<void> {
-  for (const name of await readdir(base)) {
-    if (name.startsWith('trash-')) await rm(join(base, name), { recursive: true, force: true });
   }
 }
 

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { copyAll, writeSnapshot } from '../apply/snapshot.ts';
 import { fail, toDrydockError } from '../errors/error.ts';
 import { specOfMounts } from '../fs/view.ts';
+import { keptUnder } from '../kept/kept.ts';
 import { digestOf } from '../oci/digest.ts';
 import type { OpMaker } from '../ops/deps.ts';
 import type { Session } from '../session/types.ts';
@@ -74,7 +75,12 @@ export const gitSource: OpMaker = (vertex, deps) => {
       const sha = commit;
       if (sha === undefined) throw fail('internal', 'git', 'the commit was not resolved before');
       const key = await withGit(ctx, async (git, access) => {
-        const mirror = await GitMirror.open(join(deps.store.root, 'git'), access.remote, git, ctx.signal);
+        const mirror = await GitMirror.open(
+          keptUnder(deps.store.root).gitMirrors,
+          access.remote,
+          git,
+          ctx.signal,
+        );
         try {
           await mirror.fetch(options.ref, sha);
           return await checkout(mirror, access.remote, sha, ctx);

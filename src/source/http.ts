@@ -6,7 +6,8 @@ import { join } from 'node:path';
 import { addAbortSignal } from 'node:stream';
 import { copyAll, writeSnapshot } from '../apply/snapshot.ts';
 import { fail, throwIfAborted, toDrydockError } from '../errors/error.ts';
-import { digestOf, hex, parseDigest } from '../oci/digest.ts';
+import { keptUnder } from '../kept/kept.ts';
+import { digestOf, parseDigest } from '../oci/digest.ts';
 import type { Digest } from '../oci/types.ts';
 import type { OpDeps, OpMaker } from '../ops/deps.ts';
 import { uploadHost } from '../session/upload-host.ts';
@@ -169,7 +170,7 @@ class HttpFile {
       }
       ctx.progress.report(status, { current: fetched.size, total: fetched.size, done: true });
       this.#downloaded = { dir, fetched };
-      await this.#remember(fetched);
+      await this.#remember(fetched, ctx.signal);
       return fetched;
     } catch (err) {
       await rm(dir, { recursive: true, force: true });
@@ -208,14 +209,15 @@ class HttpFile {
   }
 
   /** What one answer said holds for the same request only: its URL, headers and whose secret it was asked with. */
-  #memoFile(): string {
-    const id = hex(digestOf(JSON.stringify([this.#url, this.#headers, this.#authSecret])));
-    return join(this.#deps.store.root, 'http', `${id}.json`);
+  #memoKey(): string {
+    return JSON.stringify([this.#url, this.#headers, this.#authSecret]);
   }
 
   #memo(): Fetched | undefined {
+    const dir = keptUnder(this.#deps.store.root).httpAnswers.peek(this.#memoKey());
+    if (dir === undefined) return undefined;
     try {
-      const memo = JSON.parse(readFileSync(this.#memoFile(), 'utf8')) as Partial<Fetched>;
+      const memo = JSON.parse(readFileSync(join(dir, 'answer.json'), 'utf8')) as Partial<Fetched>;
       if (typeof memo.digest !== 'string' || typeof memo.size !== 'number') return undefined;
       return memo as Fetched & { digest: Digest };
     } catch {
@@ -223,12 +225,18 @@ class HttpFile {
     }
   }
 
-  async #remember(fetched: Fetched): Promise<void> {
+  async #remember(fetched: Fetched, signal: AbortSignal): Promise<void> {
     if (fetched.etag === undefined && fetched.lastModified === undefined) return;
-    const file = this.#memoFile();
-    await mkdir(join(this.#deps.store.root, 'http'), { recursive: true, mode: 0o700 });
-    const temp = `${file}.${randomUUID()}`;
-    await writeFile(temp, JSON.stringify(fetched), { mode: 0o600 });
-    await rename(temp, file);
+    const { httpAnswers } = keptUnder(this.#deps.store.root);
+    const name = shown(this.#url);
+    const held = await httpAnswers.take(this.#memoKey(), { name, shared: true, signal });
+    try {
+      const file = join(await held.data(), 'answer.json');
+      const temp = `${file}.${randomUUID()}`;
+      await writeFile(temp, JSON.stringify(fetched), { mode: 0o600 });
+      await rename(temp, file);
+    } finally {
+      held.release();
+    }
   }
 }

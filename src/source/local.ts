@@ -1,6 +1,6 @@
 /** `local://NAME`: a folder of the client's, as it is (same host) or as last synchronised (a client elsewhere). */
-import { join } from 'node:path';
 import { canceled, toDrydockError } from '../errors/error.ts';
+import { keptUnder } from '../kept/kept.ts';
 import { digestOf } from '../oci/digest.ts';
 import type { OpMaker } from '../ops/deps.ts';
 import { noFolder } from '../session/no-folder.ts';
@@ -8,7 +8,6 @@ import type { LocalProvider } from '../session/types.ts';
 import type { OpContext } from '../solver/types.ts';
 import type { Store } from '../store/store.ts';
 import { attrReader, sourceOf } from './attrs.ts';
-import { SyncFolders } from './sync-folders.ts';
 
 interface Selection {
   includes?: string[];
@@ -55,8 +54,9 @@ async function folderOf(
   if (provider.kind === 'folder') return provider.dir;
   // Clients tell apart by the hint what they select of one folder for different ends.
   const key = JSON.stringify([name, hint, provider.sharedKey]);
-  const { dir, release } = new SyncFolders(join(store.root, 'sync')).claim(key, name);
-  ctx.onRelease?.(release);
+  const held = keptUnder(store.root).clientFolders.claim(key, name);
+  ctx.onRelease?.(() => held.release());
+  const dir = await held.data();
   try {
     await provider.sync(dir, select, (id, state) => ctx.progress.report(id, state), ctx.signal);
   } catch (err) {

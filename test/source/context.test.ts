@@ -14,9 +14,9 @@ import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { gzipSync, zstdCompressSync } from 'node:zlib';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { keptUnder } from '../../src/kept/kept.ts';
 import { contentDigest } from '../../src/solver/content.ts';
 import { localSource } from '../../src/source/local.ts';
-import { SyncFolders } from '../../src/source/sync-folders.ts';
 import { uploadSource } from '../../src/source/upload.ts';
 import type { Ref } from '../../src/store/ref.ts';
 import { type TestFile, tarOf } from '../kit/images.ts';
@@ -115,7 +115,7 @@ test('what clients have sent is listed, and removed when nobody uses it, or afte
     sharedKey: 'k2',
     sync: async (dest: string) => writeFileSync(join(dest, 'a'), 'x'.repeat(5000)),
   });
-  const folders = new SyncFolders(join(shop.store.root, 'sync'));
+  const folders = keptUnder(shop.store.root).clientFolders;
   const of = async () => (await folders.list()).filter(({ description }) => description.endsWith(' src'));
   const { release } = await runSource(shop, localSource, 'local://src', {}, { session: { local } });
   const [used] = await of();

@@ -1,10 +1,10 @@
 /** From an exec op's mounts and inputs to what the executor mounts, and back to outputs. */
 
 import { randomUUID } from 'node:crypto';
-import { join } from 'node:path';
 import { copyAll, isEmpty, parentOf } from '../../apply/snapshot.ts';
 import { fail } from '../../errors/error.ts';
 import type { ExecMount } from '../../executor/types.ts';
+import { keptUnder } from '../../kept/kept.ts';
 import { CacheSharingOpt, MountType } from '../../llb/pb.ts';
 import type { Mount as LlbMount } from '../../pb/solver/pb/ops_pb.js';
 import { contentDigest } from '../../solver/content.ts';
@@ -14,7 +14,7 @@ import type { Ref } from '../../store/ref.ts';
 import type { Mount } from '../../store/store.ts';
 import { runTask } from '../../workers/pool.ts';
 import type { OpDeps } from '../deps.ts';
-import { CacheMounts, type Sharing } from './cache-mounts.ts';
+import { type Sharing, takeCacheMount } from './cache-mount.ts';
 import { forwardSocket } from './ssh-socket.ts';
 
 /** An output: a snapshot still to be committed, or an input handed on as it is. */
@@ -140,9 +140,9 @@ export class PreparedMounts {
       throw fail('invalid', 'llb', `cache mount ${mount.dest} cannot be an output`);
     const { store, cache } = this.#deps;
     const ctx = this.#ctx;
-    const caches = new CacheMounts(join(store.root, 'cache-mounts'));
     const seeded = input !== undefined && !isEmpty(input);
-    const held = await caches.acquire(
+    const held = await takeCacheMount(
+      keptUnder(store.root).cacheMounts,
       {
         id: mount.cacheOpt?.ID || mount.dest,
         sharing: sharings[mount.cacheOpt?.sharing ?? 0] ?? 'shared',

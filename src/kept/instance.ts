@@ -1,0 +1,109 @@
+/** One instance of a kept folder, and the lock that says whether somebody has it. */
+import { randomUUID } from 'node:crypto';
+import {
+  closeSync,
+  existsSync,
+  fstatSync,
+  futimesSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { tryLock, tryLockShared } from '../linux/libc.ts';
+
+/** An instance that is held. The kernel drops its lock should the process die. */
+export class HeldFolder {
+  readonly #instance: string;
+  readonly #fd: number;
+
+  constructor(instance: string, fd: number) {
+    this.#instance = instance;
+    this.#fd = fd;
+    const now = new Date();
+    futimesSync(fd, now, now);
+  }
+
+  /**
+   * The folder itself. A new one is filled first and then moved into place, so that it is there in full or not at all,
+   * and belongs to the first of those who hold it together.
+   */
+  async data(options: { mode?: number; fill?: (dir: string) => Promise<void> } = {}): Promise<string> {
+    const path = dataOf(this.#instance);
+    if (existsSync(path)) return path;
+    const temp = join(this.#instance, `new-${randomUUID()}`);
+    mkdirSync(temp, { mode: options.mode ?? 0o700 });
+    try {
+      await options.fill?.(temp);
+      renameSync(temp, path);
+    } catch (err) {
+      rmSync(temp, { recursive: true, force: true });
+      if (!existsSync(path)) throw err;
+    }
+    return path;
+  }
+
+  release(): void {
+    closeSync(this.#fd);
+  }
+}
+
+export function dataOf(instance: string): string {
+  return join(instance, 'data');
+}
+
+/** Locks an instance, made when missing; undefined when another has it. The lock is checked to be still in place. */
+export function lockInstance(
+  instance: string,
+  options: { shared: boolean; mode: number },
+): number | undefined {
+  for (;;) {
+    mkdirSync(instance, { recursive: true, mode: options.mode });
+    const path = lockOf(instance);
+    let fd: number;
+    try {
+      fd = openSync(path, 'a', 0o600);
+    } catch (err) {
+      if ((err as NodeJS.ErrnoException).code === 'ENOENT') continue; // removed between the two
+      throw err;
+    }
+    const got = options.shared ? tryLockShared(fd) : tryLock(fd);
+    if (got && statSync(path, { throwIfNoEntry: false })?.ino === fstatSync(fd).ino) return fd;
+    closeSync(fd);
+    if (!got) return undefined;
+  }
+}
+
+export function isHeld(instance: string): boolean {
+  let fd: number;
+  try {
+    fd = openSync(lockOf(instance), 'r');
+  } catch {
+    return false;
+  }
+  try {
+    return !tryLock(fd);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** When somebody took it last, ms since the epoch; 0 when never. */
+export function lastUse(instance: string): number {
+  return Math.round(statSync(lockOf(instance), { throwIfNoEntry: false })?.mtimeMs ?? 0);
+}
+
+/** The instances of a kept folder. */
+export function instancesOf(folder: string): string[] {
+  if (!existsSync(folder)) return [];
+  return readdirSync(folder)
+    .filter((name) => /^\d+$/.test(name))
+    .map((name) => join(folder, name));
+}
+
+export function lockOf(instance: string): string {
+  return join(instance, 'lock');
+}

@@ -1,0 +1,45 @@
+/** Cache mounts: folders that steps share between builds (`RUN --mount=type=cache`), in no snapshot and no layer. */
+import { DrydockError, fail } from '../../errors/error.ts';
+import type { HeldFolder } from '../../kept/instance.ts';
+import type { KeptFolders } from '../../kept/kept-folders.ts';
+
+export type Sharing = 'shared' | 'private' | 'locked';
+
+export interface CacheMountRequest {
+  id: string;
+  sharing: Sharing;
+  /** Fills a new instance's empty folder; caches seeded with different `key`s are different ones. */
+  seed?: { key: string; fill(dir: string): Promise<void> };
+}
+
+export interface HeldCacheMount {
+  /** Host folder to mount. */
+  path: string;
+  release(): void;
+}
+
+/**
+ * Takes a cache for a step: shared with others, an instance of one's own, or one after the other. Waits for a locked
+ * one; throws `canceled` when the signal fires.
+ */
+export async function takeCacheMount(
+  caches: KeptFolders,
+  { id, sharing, seed }: CacheMountRequest,
+  signal: AbortSignal,
+): Promise<HeldCacheMount> {
+  const key = seed === undefined ? id : `${id}:${seed.key}`;
+  let held: HeldFolder | undefined;
+  try {
+    held =
+      sharing === 'private'
+        ? caches.claim(key)
+        : await caches.take(key, { shared: sharing === 'shared', signal });
+    const taken = held;
+    const path = await held.data({ mode: 0o755, fill: seed?.fill });
+    return { path, release: () => taken.release() };
+  } catch (cause) {
+    held?.release();
+    if (cause instanceof DrydockError && cause.code === 'canceled') throw cause;
+    throw fail('internal', 'exec', `cannot set up cache mount ${id}`, { cause });
+  }
+}
