@@ -1,18 +1,15 @@
 /** A build as BuildKit's API asks for it: a definition, a frontend or the client's own frontend; then the exports. */
 import { throwIfAborted } from '../errors/error.ts';
-import { createExporter } from '../exporter/exporters.ts';
 import type { WorkerRecord } from '../pb/moby/buildkit/v1/types/worker_pb.js';
 import type { Session } from '../session/types.ts';
-import { Job } from '../solver/job.ts';
 import type { ProgressSink } from '../solver/progress.ts';
 import { Bridge } from './bridge/bridge.ts';
 import { frontends } from './bridge/frontends.ts';
 import { platformResults } from './bridge/platforms.ts';
 import type { BridgeRequest, BridgeResult } from './bridge/types.ts';
-import { autoPrune } from './disk-usage.ts';
+import { parseEpoch, takeCourse } from './course.ts';
 import type { Engine } from './engine.ts';
 import { Gateway } from './gateway/gateway.ts';
-import { epochArg, namesOf, requireRoot } from './run.ts';
 import type { OutputSpec } from './types.ts';
 
 export interface SolveRequest extends BridgeRequest {
@@ -28,6 +25,8 @@ export interface SolveResult {
   result: BridgeResult;
   /** Exporters' responses, merged: `containerimage.digest` … */
   metadata: Record<string, unknown>;
+  /** Bytes of the image, where one was made. */
+  size?: number;
 }
 
 /**
@@ -43,59 +42,37 @@ export async function runSolve(
   signal: AbortSignal,
   openGateway: (gateway: Gateway) => () => void,
 ): Promise<SolveResult> {
-  requireRoot();
-  // Mistakes in the outputs are said before any work is done.
-  const exporters = request.outputs.flatMap((output) => {
-    if (output.type === 'cacheonly') return [];
-    return [{ output, exporter: createExporter(output.type, output.attrs), names: namesOf(output, []) }];
+  const {
+    value: result,
+    first,
+    metadata,
+  } = await takeCourse<BridgeResult>(engine, {
+    outputs: request.outputs,
+    tags: [],
+    sourceDateEpoch: epochOf(request.options),
+    session,
+    sink,
+    signal,
+    async work(job, lease) {
+      if (request.notes.length > 0) {
+        await job.inVertex('[internal] reading the request', async (progress) => {
+          for (const short of request.notes) progress.warn({ level: 1, short, detail: [] });
+        });
+      }
+      const { allow, workers } = request;
+      const bridge = new Bridge({ engine, job, lease, allow, workers }, frontends);
+      const value = isOwnFrontend(request)
+        ? await clientFrontend(bridge, request, openGateway)
+        : await bridge.solve(request);
+      return { value, results: await platformResults(value) };
+    },
   });
-  const job = new Job(session, sink, signal);
-  const lease = `build-${job.id}`;
-  await engine.store.leases.create(lease);
-  try {
-    if (request.notes.length > 0) {
-      await job.inVertex('[internal] reading the request', async (progress) => {
-        for (const short of request.notes) progress.warn({ level: 1, short, detail: [] });
-      });
-    }
-    const { allow, workers } = request;
-    const bridge = new Bridge({ engine, job, lease, allow, workers }, frontends);
-    const result = isOwnFrontend(request)
-      ? await clientFrontend(bridge, request, openGateway)
-      : await bridge.solve(request);
-    const results = await platformResults(result);
-    const metadata: Record<string, unknown> = {};
-    for (const { output, exporter, names } of exporters) {
-      throwIfAborted(job.signal);
-      const sourceDateEpoch = epochArg({ SOURCE_DATE_EPOCH: epochOf(request.options) });
-      const response = await job.inVertex(exporter.title, (progress) =>
-        exporter.export(
-          { results, attrs: output.attrs, names, sourceDateEpoch },
-          {
-            store: engine.store,
-            registry: engine.registry,
-            session,
-            progress,
-            signal: job.signal,
-            lease,
-            sink: output.sink,
-          },
-        ),
-      );
-      Object.assign(metadata, response.metadata);
-    }
-    return { result, metadata };
-  } finally {
-    await engine.solver.release(job);
-    await engine.store.leases.delete(lease);
-    await autoPrune(engine);
-  }
+  return { result, metadata, size: first?.size };
 }
 
-function epochOf(options: Readonly<Record<string, string>>): string {
-  return Object.hasOwn(options, 'build-arg:SOURCE_DATE_EPOCH')
-    ? (options['build-arg:SOURCE_DATE_EPOCH'] as string)
-    : '';
+function epochOf(options: Readonly<Record<string, string>>): number | undefined {
+  const name = 'build-arg:SOURCE_DATE_EPOCH';
+  return Object.hasOwn(options, name) ? parseEpoch(options[name]) : undefined;
 }
 
 function isOwnFrontend({ definition, frontend }: BridgeRequest): boolean {

@@ -1,0 +1,110 @@
+/** The course that every build takes, whoever asks for it: a job and a lease, the work, the exports, and letting go. */
+import { DrydockError, fail, throwIfAborted } from '../errors/error.ts';
+import { createExporter } from '../exporter/exporters.ts';
+import type { ExportResponse, PlatformResult } from '../exporter/types.ts';
+import { normalizeName } from '../oci/reference.ts';
+import type { Session } from '../session/types.ts';
+import { Job } from '../solver/job.ts';
+import type { ProgressSink } from '../solver/progress.ts';
+import { autoPrune } from './disk-usage.ts';
+import type { Engine } from './engine.ts';
+import type { OutputSpec } from './types.ts';
+
+export interface Course<T> {
+  outputs: readonly OutputSpec[];
+  /** Names of the outputs that have none of their own. */
+  tags: readonly string[];
+  /** s since 1970 */
+  sourceDateEpoch?: number;
+  session: Session;
+  sink: ProgressSink;
+  signal: AbortSignal;
+  /** Makes what is to be exported, under the lease. */
+  work(job: Job, lease: string): Promise<Worked<T>>;
+}
+
+export interface Worked<T> {
+  value: T;
+  /** What is exported; nothing when undefined. */
+  results?: PlatformResult[];
+}
+
+export interface CourseEnd<T> {
+  value: T;
+  /** Of the first output. */
+  first: ExportResponse | undefined;
+  /** All exporters' responses, merged: `containerimage.digest` … */
+  metadata: Record<string, unknown>;
+}
+
+/**
+ * Takes a build through its course. Whatever happens, everything of it has stopped and is let go of in the end. Mistakes
+ * in the outputs are said before any work is done.
+ */
+export async function takeCourse<T>(engine: Engine, course: Course<T>): Promise<CourseEnd<T>> {
+  requireRoot();
+  const { session, sink, sourceDateEpoch } = course;
+  const exporters = course.outputs.flatMap((output) => {
+    if (output.type === 'cacheonly') return [];
+    const exporter = createExporter(output.type, output.attrs);
+    return [{ output, exporter, names: namesOf(output, course.tags) }];
+  });
+  const job = new Job(session, sink, course.signal);
+  const lease = `build-${job.id}`;
+  await engine.store.leases.create(lease);
+  try {
+    const { value, results } = await course.work(job, lease);
+    const metadata: Record<string, unknown> = {};
+    let first: ExportResponse | undefined;
+    if (results === undefined) return { value, first, metadata };
+    for (const { output, exporter, names } of exporters) {
+      throwIfAborted(job.signal);
+      const request = { results, attrs: output.attrs, names, sourceDateEpoch };
+      const response = await job.inVertex(exporter.title, (progress) =>
+        exporter.export(request, {
+          store: engine.store,
+          registry: engine.registry,
+          session,
+          progress,
+          signal: job.signal,
+          lease,
+          sink: output.sink,
+        }),
+      );
+      first ??= response;
+      Object.assign(metadata, response.metadata);
+    }
+    return { value, first, metadata };
+  } finally {
+    await engine.solver.release(job);
+    await engine.store.leases.delete(lease);
+    await autoPrune(engine);
+  }
+}
+
+/** Files of a build have all kinds of owners, and steps run in containers that root makes. */
+function requireRoot(): void {
+  if (process.getuid?.() === 0) return;
+  throw fail('denied', 'host', 'building needs root for now', {
+    hint: 'Run drydock with sudo. `drydock doctor` says what else is needed.',
+  });
+}
+
+/** The names of an output: its own `name` attribute (comma-separated), else the build's tags. */
+function namesOf(output: OutputSpec, tags: readonly string[]): string[] {
+  const own = (output.attrs.name ?? '').split(',').filter((name) => name !== '' && name !== '*');
+  return [...new Set((own.length > 0 ? own : tags).map(normalizeName))];
+}
+
+/** SOURCE_DATE_EPOCH as a number; undefined when not given. Throws `invalid`. */
+export function parseEpoch(text: string | undefined): number | undefined {
+  if (text === undefined || text === '') return undefined;
+  if (!/^\d{1,12}$/.test(text)) {
+    throw new DrydockError(`invalid SOURCE_DATE_EPOCH: ${JSON.stringify(text)}`, {
+      code: 'invalid',
+      hop: 'client',
+      hint: 'It is a number of seconds since 1970-01-01 UTC, for example `git log -1 --pretty=%ct`.',
+    });
+  }
+  return Number(text);
+}
