@@ -27,8 +27,8 @@ export function imageExporter(attrs: Record<string, string>): Exporter {
       // Our own store needs no blobs: its layers are snapshots already. A push by name fetches what it has to send.
       const exact =
         want.push && (!want.store || want.pushByDigest || want.compression?.type === 'uncompressed');
-      // What is in a containerd is for others too, who expect an image to be whole.
-      const whole = exact || (want.store && ctx.store.kind === 'containerd');
+      // Others expect an image to be whole.
+      const whole = exact || (want.store && ctx.store.shared);
       const real =
         want.push || want.compression !== undefined || want.forceCompression || epoch !== undefined;
       if (want.unpack) await Promise.all(request.results.map(({ ref }) => ref?.snapshot(contextOf(ctx))));

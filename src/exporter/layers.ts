@@ -52,7 +52,7 @@ export async function exportLayers(
   if (options.epoch === undefined && keys.every((key) => key !== undefined)) {
     const diffIds = layers.map(({ diffId }) => diffId);
     await labelChain(ctx.store, keys, diffIds);
-    if (ctx.store.kind === 'containerd' && options.blobs === 'all') {
+    if (ctx.store.shared && options.blobs === 'all') {
       top = (await nameByChains(ctx.store, keys, diffIds, ctx.lease)) ?? top;
     }
   }

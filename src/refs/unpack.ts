@@ -66,7 +66,7 @@ async function labelForeign(
   layers: readonly Layer[],
   chains: readonly Digest[],
 ): Promise<void> {
-  if (store.kind === 'local') return;
+  if (!store.shared) return;
   for (const [i, { descriptor, diffId }] of [...layers.entries()].reverse()) {
     const info = await store.snapshots.byChain(chains[i] as Digest);
     if (info === undefined || info.labels[snapshotLabels.diffId] !== undefined) return;

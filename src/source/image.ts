@@ -97,7 +97,7 @@ export const imageSource: OpMaker = (vertex, deps) => {
     async exec(_, ctx) {
       const found = await resolve(ctx);
       const layers = limited(found, limit);
-      if (found.local && store.kind === 'local') {
+      if (found.local && !store.shared) {
         // The blobs of a built image may never have been made: its snapshot is the image.
         const key = await holdSnapshot(store, chainId(layers.map((layer) => layer.diffId)), ctx.lease);
         if (key !== undefined) return [refs.snapshot(key)];

@@ -10,6 +10,12 @@ import type { Descriptor, Digest } from '../oci/types.ts';
 
 export interface Store {
   readonly kind: 'local' | 'containerd';
+  /**
+   * Whether others than Drydock read and write it too. They expect an image to be whole, each layer a blob and each
+   * snapshot named by its chain ID, and they make snapshots without our labels. In a store of our own an image's layers
+   * may be snapshots alone, whose blobs are made when asked for.
+   */
+  readonly shared: boolean;
   /** Name of the snapshotter, as gc labels name it: `overlayfs` or `native`. */
   readonly snapshotter: string;
   /** Folder for files that live beside the store: cache database, exec bundles, cache mounts. */

@@ -150,6 +150,7 @@ async function removeRuns(dead: readonly string[], runFolder: string): Promise<v
 
 class ContainerdStore implements Store {
   readonly kind = 'containerd';
+  readonly shared = true;
   readonly snapshotter: string;
   readonly root: string;
   readonly runDir: string;

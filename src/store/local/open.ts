@@ -109,6 +109,7 @@ function chooseSnapshotter(
 
 class LocalStore implements Store {
   readonly kind = 'local';
+  readonly shared = false;
   readonly snapshotter: 'overlayfs' | 'native';
   readonly root: string;
   readonly runDir: string;
