@@ -1,7 +1,5 @@
 import { execFileSync } from 'node:child_process';
 import {
-  chmodSync,
-  linkSync,
   lstatSync,
   mkdirSync,
   mkdtempSync,
@@ -14,11 +12,11 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
-import type { Store } from '../../src/store/store.ts';
 import { closePool } from '../../src/workers/pool.ts';
-import { step, withStore } from '../layer/kit.ts';
+import { twoLayers } from '../kit/two-layers.ts';
+import { withStore } from '../layer/kit.ts';
 import { readTar } from '../tar/kit.ts';
-import { arm64, bufferSink, refsOf, registry, run, solved } from './kit.ts';
+import { arm64, bufferSink, registry, run, solved } from './kit.ts';
 
 const dir = mkdtempSync(join(tmpdir(), 'drydock-files-'));
 afterAll(async () => {
@@ -27,22 +25,6 @@ afterAll(async () => {
   await closePool();
 });
 
-async function refOf(store: Store) {
-  const below = await step(store, 'one', undefined, (root) => {
-    mkdirSync(join(root, 'bin'));
-    writeFileSync(join(root, 'bin/tool'), 'tool');
-    chmodSync(join(root, 'bin/tool'), 0o755);
-    writeFileSync(join(root, 'gone'), '');
-  });
-  return refsOf(store).snapshot(
-    await step(store, 'two', below, (root) => {
-      rmSync(join(root, 'gone'));
-      linkSync(join(root, 'bin/tool'), join(root, 'bin/same'));
-      symlinkSync('bin/tool', join(root, 'link'));
-    }),
-  );
-}
-
 test('type=local: the tree as files, over what is there, never through a link of the destination', () =>
   withStore('overlayfs', async (store) => {
     const dest = join(dir, 'local');
@@ -50,11 +32,11 @@ test('type=local: the tree as files, over what is there, never through a link of
     mkdirSync(dest);
     writeFileSync(join(dest, 'mine'), 'mine');
     symlinkSync(join(dir, 'elsewhere'), join(dest, 'bin'));
-    const results = [solved(await refOf(store))];
+    const results = [solved(await twoLayers(store))];
     const out = await run(store, 'local', {}, { results, sourceDateEpoch: 5000 }, { sink: { files: dest } });
     expect(readFileSync(join(dest, 'bin/tool'), 'utf8')).toBe('tool');
-    expect(statSync(join(dest, 'bin/tool')).mode & 0o7777).toBe(0o755);
-    expect(statSync(join(dest, 'bin/same')).ino).toBe(statSync(join(dest, 'bin/tool')).ino);
+    expect(statSync(join(dest, 'bin/tool')).mode & 0o7777).toBe(0o4755);
+    expect(statSync(join(dest, 'bin/zame')).ino).toBe(statSync(join(dest, 'bin/tool')).ino);
     expect(statSync(join(dest, 'bin/tool')).mtimeMs).toBe(5_000_000);
     expect(lstatSync(join(dest, 'bin')).isSymbolicLink()).toBe(false);
     expect(statSync(join(dir, 'elsewhere')).size).toBeGreaterThanOrEqual(0);
@@ -66,7 +48,7 @@ test('type=local: the tree as files, over what is there, never through a link of
 
 test('type=local,mode=delete: what is there and not in the result goes away', () =>
   withStore('overlayfs', async (store) => {
-    const ref = await refOf(store);
+    const ref = await twoLayers(store);
     const dest = join(dir, 'clean');
     mkdirSync(join(dest, 'bin/old'), { recursive: true });
     mkdirSync(join(dir, 'kept'));
@@ -75,7 +57,7 @@ test('type=local,mode=delete: what is there and not in the result goes away', ()
     await run(store, 'local', { mode: 'delete' }, { results: [solved(ref)] }, { sink: { files: dest } });
     const list = () =>
       execFileSync('find', ['-printf', '%P\\n'], { cwd: dest, encoding: 'utf8' }).trim().split('\n');
-    expect(list().toSorted()).toEqual(['bin', 'bin/same', 'bin/tool', 'link']);
+    expect(list().toSorted()).toEqual(['bin', 'bin/tool', 'bin/zame', 'größe', 'link']);
     expect(readFileSync(join(dir, 'kept/file'), 'utf8')).toBe('kept');
     const both = { results: [solved(ref), solved(ref, {}, arm64)] };
     await run(store, 'local', { mode: 'delete' }, both, { sink: { files: dest } });
@@ -91,7 +73,7 @@ test('type=local,mode=delete: what is there and not in the result goes away', ()
 
 test('type=local with several platforms: a folder each', () =>
   withStore('overlayfs', async (store) => {
-    const ref = await refOf(store);
+    const ref = await twoLayers(store);
     const results = [solved(ref), solved(ref, {}, arm64)];
     await run(store, 'local', {}, { results }, { sink: { files: join(dir, 'multi') } });
     for (const folder of ['linux_amd64', 'linux_arm64']) {
@@ -102,12 +84,12 @@ test('type=local with several platforms: a folder each', () =>
 test('type=tar: one archive of the whole tree', () =>
   withStore('overlayfs', async (store) => {
     const { sink, bytes } = bufferSink();
-    const results = [solved(await refOf(store))];
+    const results = [solved(await twoLayers(store))];
     const out = await run(store, 'tar', {}, { results }, { sink });
     const archive = await bytes();
     const entries = new Map(readTar(archive).map((entry) => [entry.path, entry]));
-    expect([...entries.keys()]).toEqual(['bin', 'bin/same', 'bin/tool', 'link']);
-    expect(entries.get('bin/tool')).toMatchObject({ type: 'hardlink', link: 'bin/same' });
+    expect([...entries.keys()]).toEqual(['bin', 'bin/tool', 'bin/zame', 'größe', 'link']);
+    expect(entries.get('bin/zame')).toMatchObject({ type: 'hardlink', link: 'bin/tool' });
     expect(entries.get('link')?.link).toBe('bin/tool');
     expect(execFileSync('tar', ['-tf', '-'], { input: archive, encoding: 'utf8' })).toContain('bin/tool');
     expect(out.open).toEqual([]);
@@ -115,7 +97,7 @@ test('type=tar: one archive of the whole tree', () =>
 
 test('type=tar with several platforms, or nothing at all', () =>
   withStore('overlayfs', async (store) => {
-    const ref = await refOf(store);
+    const ref = await twoLayers(store);
     const both = bufferSink();
     await run(store, 'tar', {}, { results: [solved(ref), solved(ref, {}, arm64)] }, both);
     const entries = readTar(await both.bytes());
@@ -123,12 +105,13 @@ test('type=tar with several platforms, or nothing at all', () =>
       ['linux_amd64', 'linux_arm64'].flatMap((p) => [
         p,
         `${p}/bin`,
-        `${p}/bin/same`,
         `${p}/bin/tool`,
+        `${p}/bin/zame`,
+        `${p}/größe`,
         `${p}/link`,
       ]),
     );
-    expect(entries.find(({ path }) => path === 'linux_arm64/bin/tool')?.link).toBe('linux_arm64/bin/same');
+    expect(entries.find(({ path }) => path === 'linux_arm64/bin/zame')?.link).toBe('linux_arm64/bin/tool');
     const none = bufferSink();
     await run(store, 'tar', {}, { results: [solved(undefined)] }, none);
     expect(readTar(await none.bytes())).toEqual([]);

@@ -1,16 +1,13 @@
 /** Files and archives to the client (FileSend): the local, tar, oci and docker exporters with a client as their sink. */
 import { execFileSync } from 'node:child_process';
 import {
-  chmodSync,
   existsSync,
-  linkSync,
   lstatSync,
   mkdirSync,
   mkdtempSync,
   readFileSync,
   rmSync,
   statSync,
-  symlinkSync,
   truncateSync,
   writeFileSync,
 } from 'node:fs';
@@ -18,13 +15,13 @@ import { tmpdir } from 'node:os';
 import { join as joinPath } from 'node:path';
 import { afterAll, afterEach, beforeEach, expect, test } from 'vitest';
 import { SessionManager } from '../../src/session/manager.ts';
-import type { Store } from '../../src/store/store.ts';
 import { closePool } from '../../src/workers/pool.ts';
-import { arm64, refsOf, registry, run, solved } from '../exporter/kit.ts';
+import { arm64, registry, run, solved } from '../exporter/kit.ts';
 import type { Blobs } from '../kit/session/content.ts';
 import { join } from '../kit/session/duplex-pair.ts';
 import { SessionClient, type SessionClientOptions } from '../kit/session/session-client.ts';
-import { step, withStore } from '../layer/kit.ts';
+import { twoLayers } from '../kit/two-layers.ts';
+import { withStore } from '../layer/kit.ts';
 
 let dir: string;
 let manager: SessionManager;
@@ -51,29 +48,12 @@ const connect = (options: SessionClientOptions) => {
 const path = (...parts: string[]) => joinPath(dir, ...parts);
 const signal = new AbortController().signal;
 
-async function refOf(store: Store) {
-  const below = await step(store, 'one', undefined, (root) => {
-    mkdirSync(joinPath(root, 'bin'));
-    writeFileSync(joinPath(root, 'bin/tool'), 'tool');
-    chmodSync(joinPath(root, 'bin/tool'), 0o4755);
-    writeFileSync(joinPath(root, 'gone'), '');
-  });
-  return refsOf(store).snapshot(
-    await step(store, 'two', below, (root) => {
-      rmSync(joinPath(root, 'gone'));
-      linkSync(joinPath(root, 'bin/tool'), joinPath(root, 'bin/zame'));
-      symlinkSync('bin/tool', joinPath(root, 'link'));
-      writeFileSync(joinPath(root, 'größe'), '');
-    }),
-  );
-}
-
 test('type=local: the tree into the client’s folder, on top of what is there', () =>
   withStore('overlayfs', async (store) => {
     const { session } = connect({ outputs: { 0: { dir: path('out') } } });
     mkdirSync(path('out/bin'), { recursive: true });
     writeFileSync(path('out/bin/mine'), 'mine');
-    const results = [solved(await refOf(store))];
+    const results = [solved(await twoLayers(store))];
     const out = await run(store, 'local', {}, { results, sourceDateEpoch: 5000 }, { sink: session.output() });
     expect(readFileSync(path('out/bin/tool'), 'utf8')).toBe('tool');
     expect(statSync(path('out/bin/tool'))).toMatchObject({ mtimeMs: 5_000_000, mode: 0o104755 });
@@ -88,7 +68,7 @@ test('type=local: the tree into the client’s folder, on top of what is there',
 test('type=local with several platforms: a folder each', () =>
   withStore('overlayfs', async (store) => {
     const { session } = connect({ outputs: { 0: { dir: path('out') } } });
-    const ref = await refOf(store);
+    const ref = await twoLayers(store);
     const results = [solved(ref, {}, arm64), solved(ref)];
     await run(store, 'local', {}, { results }, { sink: session.output() });
     for (const folder of ['linux_amd64', 'linux_arm64']) {
@@ -99,7 +79,7 @@ test('type=local with several platforms: a folder each', () =>
 test('several outputs: each goes to its own place, by its number', () =>
   withStore('overlayfs', async (store) => {
     const { session } = connect({ outputs: { 0: { dir: path('zero') }, 2: { file: path('two.tar') } } });
-    const results = [solved(await refOf(store))];
+    const results = [solved(await twoLayers(store))];
     await run(store, 'local', {}, { results }, { sink: session.output(0) });
     await run(store, 'tar', {}, { results }, { sink: session.output('2') });
     expect(readFileSync(path('zero/bin/tool'), 'utf8')).toBe('tool');
@@ -116,7 +96,7 @@ test('type=oci and type=docker: an archive, with the metadata that clients read'
     const { client, session } = connect({
       outputs: { 0: { file: path('oci.tar') }, 1: { file: path('docker.tar') } },
     });
-    const results = [solved(await refOf(store))];
+    const results = [solved(await twoLayers(store))];
     const names = ['docker.io/library/app:1'];
     const oci = await run(store, 'oci', {}, { results, names }, { sink: session.output(0) });
     await run(store, 'docker', {}, { results, names }, { sink: session.output(1) });
@@ -139,7 +119,7 @@ test('type=oci,tar=false: the blobs into the client’s store, each once; it wri
   withStore('overlayfs', async (store) => {
     const blobs: Blobs = new Map();
     const { client, session } = connect({ outputs: {}, stores: { export: blobs } });
-    const results = [solved(await refOf(store))];
+    const results = [solved(await twoLayers(store))];
     const oci = await run(store, 'oci', { tar: 'false' }, { results }, { sink: session.output(0) });
     const manifest = JSON.parse(String(blobs.get(oci.descriptor!.digest)));
     const wanted = [
@@ -160,13 +140,13 @@ test('type=oci,tar=false: the blobs into the client’s store, each once; it wri
 test('a client that has the archive already says so, and that is fine', () =>
   withStore('overlayfs', async (store) => {
     const { session } = connect({ outputs: { 0: 'exists' } });
-    const results = [solved(await refOf(store))];
+    const results = [solved(await twoLayers(store))];
     await run(store, 'tar', {}, { results }, { sink: session.output() });
   }));
 
 test('a client that takes no files, or cannot write them, says why', () =>
   withStore('overlayfs', async (store) => {
-    const results = [solved(await refOf(store))];
+    const results = [solved(await twoLayers(store))];
     const none = connect({ secrets: {} });
     const nowhere = { code: 'unsupported', hop: 'session', hint: expect.stringContaining('--output') };
     await expect(run(store, 'local', {}, { results }, { sink: none.session.output() })).rejects.toMatchObject(
