@@ -1,8 +1,19 @@
 /** The policy file's text → a policy, or an error with line and column. Pure. docs/security.md describes the format. */
 import { dirname, resolve } from 'node:path';
 import { fail } from '../errors/error.ts';
-import { nearest } from '../errors/nearest.ts';
 import { JsonFault, type JsonValue, parseJson, placeOf } from './json.ts';
+import {
+  fieldsOf,
+  idOf,
+  listOf,
+  meant,
+  membersOf,
+  numberOf,
+  oneOf,
+  onlyTrue,
+  textOf,
+  unique,
+} from './json-fields.ts';
 import { allScopes, type Issuer, type Match, type Policy, type Rule, type TokenEntry } from './policy.ts';
 import { parseTokenHash } from './token-hash.ts';
 import { type Entitlement, entitlements, type Scope } from './types.ts';
@@ -241,88 +252,4 @@ function secureUrl(value: JsonValue, text: string, what: string): string {
   const loopback = url && /^(localhost|127(\.\d+){3}|\[::1\])$/.test(url.hostname);
   if (url?.protocol === 'https:' || (url?.protocol === 'http:' && loopback)) return text;
   throw new JsonFault(`${what} must be an https:// URL (http:// only on this machine)`, value.at);
-}
-
-type Members = Map<string, { keyAt: number; value: JsonValue }>;
-
-function membersOf(value: JsonValue, what: string): Members {
-  if (value.type === 'object') return value.members;
-  throw new JsonFault(`${what} must be an object, not ${kindOf(value)}`, value.at);
-}
-
-function fieldsOf<const K extends string>(
-  value: JsonValue,
-  what: string,
-  known: readonly K[],
-): Partial<Record<K, JsonValue>> {
-  const fields: Partial<Record<K, JsonValue>> = {};
-  for (const [key, { keyAt, value: field }] of membersOf(value, what)) {
-    const name = known.find((each) => each === key);
-    if (name === undefined) {
-      throw new JsonFault(`${what} has no ${JSON.stringify(key)}${meant(key, known)}`, keyAt);
-    }
-    fields[name] = field;
-  }
-  return fields;
-}
-
-function listOf(value: JsonValue | undefined, what: string): JsonValue[] {
-  if (value === undefined) return [];
-  if (value.type === 'array') return value.items;
-  throw new JsonFault(`${what} must be a list, not ${kindOf(value)}`, value.at);
-}
-
-function textOf(value: JsonValue, what: string): string {
-  if (value.type === 'string' && value.value !== '') return value.value;
-  throw new JsonFault(
-    `${what} must be text, not ${value.type === 'string' ? 'empty' : kindOf(value)}`,
-    value.at,
-  );
-}
-
-function numberOf(value: JsonValue, what: string): number {
-  if (value.type === 'number') return value.value;
-  throw new JsonFault(`${what} must be a number, not ${kindOf(value)}`, value.at);
-}
-
-function idOf(value: JsonValue, what: string): number {
-  const id = numberOf(value, what);
-  if (Number.isInteger(id) && id >= 0 && id < 2 ** 32 - 1) return id;
-  throw new JsonFault(`${what} must be a whole number from 0`, value.at);
-}
-
-function onlyTrue(value: JsonValue, what: string): void {
-  if (value.type !== 'boolean' || !value.value) throw new JsonFault(`${what} can only be true`, value.at);
-}
-
-function oneOf<T extends string>(value: JsonValue, text: string, what: string, known: readonly T[]): T {
-  const found = known.find((each) => each === text);
-  if (found !== undefined) return found;
-  const guess = meant(text, known);
-  throw new JsonFault(
-    `unknown ${what} ${JSON.stringify(text)}${guess === '' ? ` (known: ${known.join(', ')})` : guess}`,
-    value.at,
-  );
-}
-
-function unique(values: readonly JsonValue[], names: readonly string[], what: string): void {
-  const twice = names.findIndex((name, i) => names.indexOf(name) !== i);
-  if (twice >= 0)
-    throw new JsonFault(`there are two entries for the ${what} ${names[twice]}`, values[twice]?.at ?? 0);
-}
-
-function meant(text: string, known: readonly string[]): string {
-  const like = nearest(text, known);
-  return like === undefined ? '' : ` (did you mean ${like}?)`;
-}
-
-function kindOf(value: JsonValue): string {
-  return {
-    object: 'an object',
-    array: 'a list',
-    string: 'text',
-    number: 'a number',
-    boolean: 'true or false',
-    null: 'null',
-  }[value.type];
 }

@@ -4,20 +4,20 @@ import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { canceled, fail, throwIfAborted, toDrydockError } from '../errors/error.ts';
 import { openView } from '../fs/open.ts';
-import { resolvePath } from '../fs/resolve.ts';
 import { type FsView, specOfMounts } from '../fs/view.ts';
 import { capabilitiesFor, ownBoundingSet } from './capabilities.ts';
 import { type CgroupHost, detectCgroups, killGroup, outOfMemory, removeGroup } from './cgroups.ts';
-import { hostResolv, hostsFile, resolvFile } from './host-files.ts';
+import { failureOf, readText } from './failure.ts';
 import { type JoinTarget, join as joinContainer } from './join.ts';
-import { type Launch, launchCommand, setupFailed } from './launch.ts';
+import { type Launch, launchCommand } from './launch.ts';
 import { hardLimits, limitsFor, rlimitsFor } from './limits.ts';
-import { type OciMount, ociSpec, processSpec } from './oci-spec.ts';
+import { ociSpec, processSpec } from './oci-spec.ts';
 import { Owner } from './owner.ts';
+import { hostFileMounts, placeMount, placeRoot } from './place-mounts.ts';
 import { type Running, start } from './process.ts';
 import { seccompProfile } from './seccomp.ts';
 import { planStubs, removeStubs } from './stubs.ts';
-import type { ExecControl, ExecIo, ExecMount, ExecSpec, Executor } from './types.ts';
+import type { ExecControl, ExecIo, ExecSpec, Executor } from './types.ts';
 import { lookUpUser } from './users.ts';
 
 export interface ExecutorOptions {
@@ -232,138 +232,6 @@ function controlOf(target: JoinTarget, init: Running, host: Host, view: FsView):
   return { signal: init.signal, resize: init.resize, exec: runIn };
 }
 
-/** Where the root filesystem will be, mounted in the container's own namespace when it takes a mount. */
-function placeRoot(spec: ExecSpec, launch: Launch): string {
-  const mount = spec.root.mounts[0];
-  if (mount === undefined) {
-    const path = join(launch.bundle, 'root');
-    mkdirSync(path);
-    return path;
-  }
-  if (mount.type === 'bind') return mount.source;
-  return placeOverlay(launch, 'root', mount.options);
-}
-
-/** Lets the snapshot be mounted again: a volatile overlay leaves a mark that forbids it. */
-function forgetVolatile(spec: ExecSpec): void {
-  const work = spec.root.mounts[0]?.options.find((option) => option.startsWith('workdir='));
-  if (work === undefined) return;
-  rmSync(join(work.slice('workdir='.length), 'work', 'incompat'), { recursive: true, force: true });
-}
-
-function placeOverlay(launch: Launch, name: string, options: string[]): string {
-  const target = join(launch.bundle, name);
-  mkdirSync(target);
-  launch.overlays.push({ target, options });
-  return target;
-}
-
-function placeMount(
-  mount: ExecMount,
-  index: number,
-  launch: Launch,
-  hold: (path: string, data: Buffer, owner: { uid: number; gid: number; mode: number }) => void,
-): OciMount {
-  const { dest: destination, source } = mount;
-  const bind = (path: string): OciMount => ({
-    destination,
-    type: 'bind',
-    source: path,
-    options: ['rbind', 'rprivate', mount.readonly ? 'ro' : 'rw'],
-  });
-  switch (source.type) {
-    case 'host':
-      return bind(source.path);
-    case 'file': {
-      const path = join(launch.bundle, 'memory', `file${index}`);
-      hold(path, source.data, source);
-      return bind(path);
-    }
-    case 'tmpfs': {
-      const options = ['nosuid', 'nodev', mount.readonly ? 'ro' : 'rw'];
-      if (source.size > 0) options.push(`size=${source.size}`);
-      if (source.mode !== undefined) options.push(`mode=${source.mode.toString(8)}`);
-      return { destination, type: 'tmpfs', source: 'tmpfs', options };
-    }
-    case 'mounts': {
-      const [first] = source.mounts;
-      if (first === undefined) {
-        const path = join(launch.bundle, `empty${index}`);
-        mkdirSync(path);
-        return bind(path);
-      }
-      const base =
-        first.type === 'bind' ? first.source : placeOverlay(launch, `mount${index}`, first.options);
-      if (source.selector === undefined || source.selector === '') return bind(base);
-      const view = openView(specOfMounts(source.mounts));
-      const inside = resolvePath(view, source.selector, { followLast: true });
-      if (view.lstat(inside) === undefined) {
-        throw fail('not-found', 'exec', `mount ${destination}: ${source.selector} is not in what is mounted`);
-      }
-      return bind(join(base, inside));
-    }
-  }
-}
-
-function hostFileMounts(spec: ExecSpec, bundle: string): OciMount[] {
-  const file = (destination: string, name: string, text: string): OciMount => {
-    const source = join(bundle, name);
-    writeFileSync(source, text, { mode: 0o644 });
-    return {
-      destination,
-      type: 'bind',
-      source,
-      options: ['rbind', 'rprivate', 'nosuid', 'noexec', 'nodev', 'ro'],
-    };
-  };
-  const hostname = spec.hostname || 'buildkitsandbox';
-  return [
-    file('/etc/resolv.conf', 'resolv.conf', resolvFile(hostResolv(), spec.network !== 'none')),
-    file('/etc/hosts', 'hosts', hostsFile(hostname, spec.extraHosts)),
-  ];
-}
-
-/**
- * What a failure was: the step's own exit code, the shell's codes for a program that is not there (127) or cannot
- * be run (126), or an error of the setup or the runtime, thrown.
- */
-function failureOf(bundle: string, exitCode: number, log = 'runc.log'): number {
-  const setup = exitCode === setupFailed ? readText(join(bundle, 'setup.log')).trim() : '';
-  if (setup !== '') {
-    throw fail('internal', 'exec', `cannot mount the step's files: ${setup.split('\n')[0]}`, {
-      hint: '`drydock doctor` says what this machine lacks.',
-    });
-  }
-  const error = runtimeError(readText(join(bundle, log)));
-  if (error === undefined) return exitCode;
-  if (/executable file not found|exec.*no such file or directory|stat .*no such file/.test(error)) return 127;
-  if (/exec.*(permission denied|is a directory|exec format error)/.test(error)) return 126;
-  throw fail('internal', 'exec', `runc: ${error}`, {
-    hint: '`drydock doctor` says what this machine lacks.',
-  });
-}
-
-function runtimeError(log: string): string | undefined {
-  for (const line of log.split('\n').reverse()) {
-    if (line === '') continue;
-    try {
-      const entry = JSON.parse(line) as { level?: string; msg?: string };
-      if (entry.level === 'error' || entry.level === 'fatal') return entry.msg;
-    } catch {
-      // Not a line of the runtime's.
-    }
-  }
-  return undefined;
-}
-
-function readText(path: string): string {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch {
-    return '';
-  }
-}
-
 /** Waits until a container's processes are gone and removes its cgroup. */
 async function clearGroup(host: CgroupHost, group: string): Promise<void> {
   for (let wait = 1; wait < 2000; wait *= 2) {
@@ -371,4 +239,11 @@ async function clearGroup(host: CgroupHost, group: string): Promise<void> {
     killGroup(host.trees, group);
     await sleep(wait);
   }
+}
+
+/** Lets the snapshot be mounted again: a volatile overlay leaves a mark that forbids it. */
+function forgetVolatile(spec: ExecSpec): void {
+  const work = spec.root.mounts[0]?.options.find((option) => option.startsWith('workdir='));
+  if (work === undefined) return;
+  rmSync(join(work.slice('workdir='.length), 'work', 'incompat'), { recursive: true, force: true });
 }

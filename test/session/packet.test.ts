@@ -18,7 +18,9 @@ import type { FileType } from '../../src/fs/view.ts';
 import { PacketSchema, StatSchema } from '../../src/pb/fsutil/wire_pb.js';
 import { BytesMessageSchema } from '../../src/pb/session/filesync_pb.js';
 import { goMode, permissionsOf, typeOf } from '../../src/session/fsutil/mode.ts';
-import { PacketWriter, readPacket, type Stat } from '../../src/session/fsutil/packet.ts';
+import type { Stat } from '../../src/session/fsutil/packet.ts';
+import { readPacket } from '../../src/session/fsutil/packet-reader.ts';
+import { PacketWriter } from '../../src/session/fsutil/packet-writer.ts';
 import { bytesFrame, bytesIn, Deframer, frame } from '../../src/session/grpc/frame.ts';
 
 const uint32 = integer({ min: 0, max: 2 ** 32 - 1 });

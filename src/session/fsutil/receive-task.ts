@@ -5,7 +5,9 @@ import { canceled, DrydockError, errnoCode, fail, toDrydockError } from '../../e
 import type { TaskContext } from '../../workers/tasks.ts';
 import { Deframer } from '../grpc/frame.ts';
 import { isRegular } from './mode.ts';
-import { DATA, ERR, FIN, PacketWriter, readPacket, STAT } from './packet.ts';
+import { DATA, ERR, FIN, STAT } from './packet.ts';
+import { readPacket } from './packet-reader.ts';
+import { PacketWriter } from './packet-writer.ts';
 import { WorkerPipe } from './port.ts';
 import { type ReceiveOptions, TreeReceiver } from './tree-receiver.ts';
 

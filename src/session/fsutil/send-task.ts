@@ -10,7 +10,9 @@ import { major, minor } from '../../linux/libc.ts';
 import type { TaskContext } from '../../workers/tasks.ts';
 import { Deframer } from '../grpc/frame.ts';
 import { goMode } from './mode.ts';
-import { ERR, FIN, PacketWriter, REQ, readPacket, type Stat } from './packet.ts';
+import { ERR, FIN, REQ, type Stat } from './packet.ts';
+import { readPacket } from './packet-reader.ts';
+import { PacketWriter } from './packet-writer.ts';
 import { WorkerPipe } from './port.ts';
 
 /** A tree to send. */

@@ -1,0 +1,94 @@
+/** Reads fields of parsed JSON. What does not fit throws a JsonFault with its place; `what` names the field. Pure. */
+import { nearest } from '../errors/nearest.ts';
+import { JsonFault, type JsonValue } from './json.ts';
+
+export type Members = Map<string, { keyAt: number; value: JsonValue }>;
+
+/** An object's members. */
+export function membersOf(value: JsonValue, what: string): Members {
+  if (value.type === 'object') return value.members;
+  throw new JsonFault(`${what} must be an object, not ${kindOf(value)}`, value.at);
+}
+
+/** An object's members by their known names; refuses others, with the nearest name. */
+export function fieldsOf<const K extends string>(
+  value: JsonValue,
+  what: string,
+  known: readonly K[],
+): Partial<Record<K, JsonValue>> {
+  const fields: Partial<Record<K, JsonValue>> = {};
+  for (const [key, { keyAt, value: field }] of membersOf(value, what)) {
+    const name = known.find((each) => each === key);
+    if (name === undefined) {
+      throw new JsonFault(`${what} has no ${JSON.stringify(key)}${meant(key, known)}`, keyAt);
+    }
+    fields[name] = field;
+  }
+  return fields;
+}
+
+export function listOf(value: JsonValue | undefined, what: string): JsonValue[] {
+  if (value === undefined) return [];
+  if (value.type === 'array') return value.items;
+  throw new JsonFault(`${what} must be a list, not ${kindOf(value)}`, value.at);
+}
+
+export function textOf(value: JsonValue, what: string): string {
+  if (value.type === 'string' && value.value !== '') return value.value;
+  throw new JsonFault(
+    `${what} must be text, not ${value.type === 'string' ? 'empty' : kindOf(value)}`,
+    value.at,
+  );
+}
+
+export function numberOf(value: JsonValue, what: string): number {
+  if (value.type === 'number') return value.value;
+  throw new JsonFault(`${what} must be a number, not ${kindOf(value)}`, value.at);
+}
+
+export function idOf(value: JsonValue, what: string): number {
+  const id = numberOf(value, what);
+  if (Number.isInteger(id) && id >= 0 && id < 2 ** 32 - 1) return id;
+  throw new JsonFault(`${what} must be a whole number from 0`, value.at);
+}
+
+export function onlyTrue(value: JsonValue, what: string): void {
+  if (value.type !== 'boolean' || !value.value) throw new JsonFault(`${what} can only be true`, value.at);
+}
+
+export function oneOf<T extends string>(
+  value: JsonValue,
+  text: string,
+  what: string,
+  known: readonly T[],
+): T {
+  const found = known.find((each) => each === text);
+  if (found !== undefined) return found;
+  const guess = meant(text, known);
+  throw new JsonFault(
+    `unknown ${what} ${JSON.stringify(text)}${guess === '' ? ` (known: ${known.join(', ')})` : guess}`,
+    value.at,
+  );
+}
+
+export function unique(values: readonly JsonValue[], names: readonly string[], what: string): void {
+  const twice = names.findIndex((name, i) => names.indexOf(name) !== i);
+  if (twice >= 0)
+    throw new JsonFault(`there are two entries for the ${what} ${names[twice]}`, values[twice]?.at ?? 0);
+}
+
+export function meant(text: string, known: readonly string[]): string {
+  const like = nearest(text, known);
+  return like === undefined ? '' : ` (did you mean ${like}?)`;
+}
+
+function kindOf(value: JsonValue): string {
+  return {
+    object: 'an object',
+    array: 'a list',
+    string: 'text',
+    number: 'a number',
+    boolean: 'true or false',
+    null: 'null',
+  }[value.type];
+}

@@ -1,0 +1,47 @@
+/** From the runtime's exit code and logs to how a step ended. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fail } from '../errors/error.ts';
+import { setupFailed } from './launch.ts';
+
+/**
+ * What a failure was: the step's own exit code, the shell's codes for a program that is not there (127) or cannot
+ * be run (126), or an error of the setup or the runtime, thrown.
+ */
+export function failureOf(bundle: string, exitCode: number, log = 'runc.log'): number {
+  const setup = exitCode === setupFailed ? readText(join(bundle, 'setup.log')).trim() : '';
+  if (setup !== '') {
+    throw fail('internal', 'exec', `cannot mount the step's files: ${setup.split('\n')[0]}`, {
+      hint: '`drydock doctor` says what this machine lacks.',
+    });
+  }
+  const error = runtimeError(readText(join(bundle, log)));
+  if (error === undefined) return exitCode;
+  if (/executable file not found|exec.*no such file or directory|stat .*no such file/.test(error)) return 127;
+  if (/exec.*(permission denied|is a directory|exec format error)/.test(error)) return 126;
+  throw fail('internal', 'exec', `runc: ${error}`, {
+    hint: '`drydock doctor` says what this machine lacks.',
+  });
+}
+
+function runtimeError(log: string): string | undefined {
+  for (const line of log.split('\n').reverse()) {
+    if (line === '') continue;
+    try {
+      const entry = JSON.parse(line) as { level?: string; msg?: string };
+      if (entry.level === 'error' || entry.level === 'fatal') return entry.msg;
+    } catch {
+      // Not a line of the runtime's.
+    }
+  }
+  return undefined;
+}
+
+/** A file's text; '' when it is not there. */
+export function readText(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return '';
+  }
+}
