@@ -1,0 +1,116 @@
+/** What every store does with its leases, and what collection keeps. */
+import { randomBytes } from 'node:crypto';
+import { writeFileSync } from 'node:fs';
+import { describe, expect, test } from 'vitest';
+import { mediaTypes } from '../../../src/oci/types.ts';
+import { contentRefLabels, snapshotRefLabel } from '../../../src/store/labels.ts';
+
+import { bytes, lease, type StoreAtHand } from './at-hand.ts';
+
+export function leasesTests(at: StoreAtHand): void {
+  describe('leases and garbage collection', () => {
+    test('a lease lists what was made under it, and takes and gives back things', async () => {
+      const digest = await at.store.content.put(bytes('x'), { lease });
+      await at.layer('a', undefined, () => {});
+      const things = [
+        { type: 'blob' as const, id: digest },
+        { type: 'snapshot' as const, id: 'a' },
+      ];
+      expect(await at.store.leases.resources(lease)).toEqual(things);
+      await at.store.leases.create('record', { pinned: true, labels: { why: 'cache' } });
+      await at.store.leases.create('record', { pinned: true });
+      for (const thing of things) await at.store.leases.add('record', thing);
+      await at.store.leases.removeResource('record', things[0]!);
+      expect(await at.store.leases.resources('record')).toEqual([things[1]]);
+      expect(await at.store.leases.list()).toContainEqual({
+        id: 'record',
+        pinned: true,
+        labels: { why: 'cache' },
+      });
+      await expect(at.store.leases.add('none', things[0]!)).rejects.toMatchObject({ code: 'not-found' });
+      await expect(at.store.leases.add('record', { type: 'snapshot', id: 'none' })).rejects.toMatchObject({
+        code: 'not-found',
+      });
+      await at.store.leases.delete('record');
+      await at.store.leases.delete('record');
+      expect((await at.store.leases.list()).map(({ id }) => id)).toEqual([lease]);
+    });
+
+    test('an image keeps its manifest, its layers, and the snapshots of its config, with their parents', async () => {
+      await at.layer('base', undefined, () => {});
+      await at.layer('top', 'base', () => {});
+      await at.layer('other', 'base', (dir) => writeFileSync(`${dir}/f`, randomBytes(9000)));
+      const labels = snapshotRefLabel(at.store.snapshotter, 'top');
+      const config = await at.store.content.put(bytes('config'), { lease, labels });
+      const layers = [await at.store.content.put(bytes('layer'), { lease })];
+      const loose = await at.store.content.put(bytes('loose'), { lease });
+      const children = [
+        { mediaType: mediaTypes.ociConfig, digest: config, size: 6 },
+        { mediaType: mediaTypes.ociLayerGzip, digest: layers[0]!, size: 5 },
+      ];
+      const manifest = await at.store.content.put(bytes('manifest'), {
+        lease,
+        labels: contentRefLabels(children),
+      });
+      const child = { mediaType: mediaTypes.ociManifest, digest: manifest, size: 8 };
+      const index = await at.store.content.put(bytes('index'), { lease, labels: contentRefLabels([child]) });
+      await at.store.images.put('app', { mediaType: mediaTypes.ociIndex, digest: index, size: 5 });
+
+      expect(await at.store.gc()).toEqual({ blobs: [], snapshots: [], reclaimed: 0 });
+      await at.store.leases.delete(lease);
+      const first = await at.store.gc();
+      expect(first).toMatchObject({ blobs: [loose], snapshots: ['other'] });
+      expect(first.reclaimed).toBeGreaterThanOrEqual(9005);
+      expect((await at.store.snapshots.list()).map((info) => info.key).sort()).toEqual(['base', 'top']);
+      expect((await at.store.content.list()).map((blob) => blob.digest).sort()).toEqual(
+        [config, ...layers, manifest, index].sort(),
+      );
+      await at.store.images.delete('app');
+      expect((await at.store.gc()).snapshots.sort()).toEqual(['base', 'top']);
+      expect(await at.store.content.list()).toEqual([]);
+      expect((await at.store.verify()).problems).toEqual([]);
+    });
+
+    test('a label that is taken away, or of another snapshotter, keeps nothing', async () => {
+      await at.layer('a', undefined, () => {});
+      await at.layer('b', undefined, () => {});
+      await at.store.leases.create('keep', { pinned: true });
+      const holder = await at.store.content.put(bytes('holder'), {
+        lease: 'keep',
+        labels: { ...snapshotRefLabel(at.store.snapshotter, 'a'), ...snapshotRefLabel('stargz', 'b') },
+      });
+      await at.store.leases.delete(lease);
+      expect((await at.store.gc()).snapshots).toEqual(['b']);
+      await at.store.content.setLabels(holder, {
+        [Object.keys(snapshotRefLabel(at.store.snapshotter, 'a'))[0]!]: undefined,
+      });
+      expect((await at.store.gc()).snapshots).toEqual(['a']);
+      expect(await at.store.content.info(holder)).toBeDefined();
+    });
+
+    test('an active snapshot and an open view are kept as long as they are held', async () => {
+      await at.layer('base', undefined, () => {});
+      await at.store.leases.create('work', {});
+      await at.store.snapshots.prepare('active', 'base', { lease: 'work' });
+      await at.layer('seen', undefined, () => {});
+      const view = await at.store.snapshots.view('seen');
+      await at.store.leases.delete(lease);
+      expect((await at.store.gc()).snapshots).toEqual([]);
+      await view.release();
+      expect((await at.store.gc()).snapshots).toEqual(['seen']);
+      await at.store.leases.delete('work');
+      expect((await at.store.gc()).snapshots.sort()).toEqual(['active', 'base']);
+    });
+
+    test('whoever is refused because it is there already holds it from then on', async () => {
+      await at.store.leases.create('second');
+      const digest = await at.store.content.put(bytes('x'), { lease });
+      await at.layer('a', undefined, () => {});
+      await at.store.snapshots.prepare('b', undefined, { lease: 'second' });
+      await expect(at.store.snapshots.commit('a', 'b', { lease: 'second' })).rejects.toThrow();
+      await expect(at.store.content.writer('r', { lease: 'second', expected: { digest } })).rejects.toThrow();
+      await at.store.leases.delete(lease);
+      expect(await at.store.gc()).toMatchObject({ blobs: [], snapshots: [] });
+    });
+  });
+}
