@@ -1,119 +1,51 @@
 /**
- * `npm run bench [RUNS]`: Drydock, dockerd's BuildKit and buildah on the same work in one run, interleaved, medians
- * of five. Prints a Markdown table and writes it to bench/out/results.md.
+ * `npm run bench [-- PART] [RUNS] [SCENARIO]`: measures this clone beside others on the same machine, interleaved.
+ * Each part prints Markdown tables and writes them to bench/out/PART.md.
  */
-import { execFileSync } from 'node:child_process';
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { cpus } from 'node:os';
 import { join } from 'node:path';
-import { type Builder, buildah, dockerd, drydock, fresh } from './builders.ts';
-import { median, type Sample } from './measure.ts';
-import { scenarios } from './scenarios.ts';
-import { startServer } from './servers.ts';
+import { type Bench, fresh, type Part } from './bench.ts';
 
-const runs = Number(process.argv[2] ?? 5);
-const only = process.argv[3];
-const folder = fresh(process.env.DRYDOCK_BENCH_DIR ?? '/var/tmp/drydock-bench');
-
-/** A registry on loopback with the base image: busybox and its links. */
-async function serveBase(): Promise<{ base: string; stop(): Promise<void> }> {
-  const port = await new Promise<number>((resolve) => {
-    const probe = createServer().listen(0, '127.0.0.1', () => {
-      const address = probe.address();
-      probe.close(() => resolve(typeof address === 'object' && address !== null ? address.port : 0));
-    });
-  });
-  const config = join(folder, 'registry.yml');
-  writeFileSync(
-    config,
-    JSON.stringify({
-      version: 0.1,
-      log: { level: 'error' },
-      storage: { filesystem: { rootdirectory: join(folder, 'registry') } },
-      http: { addr: `127.0.0.1:${port}` },
-    }),
-  );
-  const server = await startServer('docker-registry', ['serve', config]);
-  await answering(`http://127.0.0.1:${port}/v2/`);
-  const base = `localhost:${port}/base:latest`;
-  const context = fresh(join(folder, 'base'));
-  execFileSync('sh', ['-c', `cp "$(PATH=$PATH:/usr/sbin:/sbin command -v busybox)" "${context}/busybox"`]);
-  writeFileSync(
-    join(context, 'Dockerfile'),
-    'FROM scratch\nCOPY --chmod=755 busybox /bin/busybox\nRUN ["/bin/busybox", "--install", "-s", "/bin"]\n',
-  );
-  const bin = new URL('../bin/drydock', import.meta.url).pathname;
-  execFileSync(bin, ['--root', join(folder, 'base-root'), 'build', '-q', '-t', base, '--push', context]);
-  return { base, stop: () => server.stop() };
+interface PartEntry {
+  /** Runs per scenario unless said otherwise. */
+  runs: number;
+  load(): Promise<Part>;
 }
 
-async function answering(url: string): Promise<void> {
-  for (let i = 0; ; i++) {
-    try {
-      await fetch(url);
-      return;
-    } catch (err) {
-      if (i === 100) throw err;
-      await new Promise((resolve) => setTimeout(resolve, 100));
-    }
-  }
-}
+const parts: Record<string, PartEntry> = {
+  /** The command, beside dockerd's BuildKit and buildah. */
+  cli: { runs: 5, load: async () => (await import('./parts/cli.ts')).cli },
+  /** 100 builds at once through POST /build. */
+  load: { runs: 1, load: async () => (await import('./parts/load.ts')).load },
+  /** A 2 GB context through POST /build. */
+  stream: { runs: 1, load: async () => (await import('./parts/stream.ts')).stream },
+  /** docker's CLI on our daemon and on dockerd. */
+  docker: { runs: 3, load: async () => (await import('./parts/docker.ts')).docker },
+  /** buildctl on our daemon and on buildkitd. */
+  buildkit: { runs: 3, load: async () => (await import('./parts/buildkit.ts')).buildkit },
+};
 
-function format(samples: Map<string, Sample[]>, names: readonly string[]): string {
-  const mb = (bytes: number) => `${Math.round(bytes / 1e6)} MB`;
-  const cell = (list: Sample[] | undefined) =>
-    list === undefined ? '–' : `${median(list.map((s) => s.seconds)).toFixed(2)} s`;
-  const head = `| scenario | ${names.join(' | ')} | ratio to the best peer | ${names.map((n) => `${n} peak`).join(' | ')} |`;
-  const rows = [head, `|${'---|'.repeat(names.length * 2 + 2)}`];
-  for (const scenario of new Set([...samples.keys()].map((key) => key.split('\t')[0] as string))) {
-    const of = (name: string) => samples.get(`${scenario}\t${name}`);
-    const times = names.map((name) => of(name)?.map((s) => s.seconds));
-    const own = median(times[0] ?? []);
-    const peers = times.slice(1).flatMap((list) => (list === undefined ? [] : [median(list)]));
-    const ratio = peers.length === 0 ? '–' : `${(own / Math.min(...peers)).toFixed(2)} ×`;
-    const peaks = names
-      .map((name) => of(name))
-      .map((list) => (list === undefined ? '–' : mb(Math.max(...list.map((s) => s.peak)))));
-    rows.push(
-      `| ${scenario} | ${names.map((name) => cell(of(name))).join(' | ')} | ${ratio} | ${peaks.join(' | ')} |`,
-    );
-  }
-  return rows.join('\n');
+const args = process.argv.slice(2);
+const name = args[0] !== undefined && Object.hasOwn(parts, args[0]) ? (args.shift() as string) : 'cli';
+const part = parts[name] as PartEntry;
+const runs = args[0] !== undefined && /^[1-9]\d*$/.test(args[0]) ? Number(args.shift()) : part.runs;
+if (args.length > 1) {
+  console.error(`usage: npm run bench [-- PART] [RUNS] [SCENARIO]; parts: ${Object.keys(parts).join(', ')}`);
+  process.exit(2);
 }
-
-const registry = await serveBase();
-const builders: Builder[] = [];
+const folder = fresh(join(process.env.DRYDOCK_BENCH_DIR ?? '/var/tmp/drydock-bench', name));
+const undo: (() => void | Promise<void>)[] = [];
+const bench: Bench = { folder, runs, only: args[0], atEnd: (each) => void undo.push(each) };
 try {
-  builders.push(drydock(folder, registry.base));
-  builders.push(await dockerd(folder, registry.base));
-  builders.push(buildah(folder, registry.base));
-  const samples = new Map<string, Sample[]>();
-  for (const scenario of scenarios(folder, registry.base)) {
-    if (only !== undefined && !scenario.name.includes(only)) continue;
-    for (let run = 0; run < runs; run++) {
-      for (const builder of builders) {
-        rmSync(join(folder, 'image.tar'), { force: true });
-        scenario.prepare(builder, run);
-        const sample = await scenario.run(builder);
-        if (sample === undefined) continue;
-        const key = `${scenario.name}\t${builder.name}`;
-        samples.set(key, [...(samples.get(key) ?? []), sample]);
-        process.stderr.write(`${scenario.name}: ${builder.name} ${sample.seconds.toFixed(2)} s\n`);
-      }
-    }
-  }
-  const table = format(
-    samples,
-    builders.map((builder) => builder.name),
-  );
-  const versions = builders.map((builder) => `- ${builder.version}`).join('\n');
+  const tables = await (await part.load())(bench);
+  const machine = `${cpus().length} cores (${cpus()[0]?.model ?? ''})`;
+  const report = `# Benchmark: ${name}\n\n${new Date().toISOString()}, ${machine}\n\n${tables}\n`;
   const out = new URL('./out/', import.meta.url).pathname;
   mkdirSync(out, { recursive: true });
-  const report = `# Benchmark\n\n${new Date().toISOString()}, ${cpus().length} cores (${cpus()[0]?.model ?? ''}), medians of ${runs}\n\n${table}\n\n${versions}\n`;
-  writeFileSync(join(out, 'results.md'), report);
+  writeFileSync(join(out, `${name}.md`), report);
   console.log(report);
 } finally {
-  for (const builder of builders) await builder.stop();
-  await registry.stop();
+  for (const each of undo.reverse()) await each();
+  rmSync(folder, { recursive: true, force: true });
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Compares Drydock with dockerd's BuildKit and buildah; arguments: runs per scenario (5), part of a scenario's name.
+# Measures this clone beside others; arguments: a part (see CONTRIBUTING.md), runs per scenario, part of a scenario's name.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/lib.sh

@@ -12,7 +12,10 @@ case "${1:-}" in
       docker-registry:docker-registry htpasswd:apache2-utils skopeo:skopeo getfacl:acl setfattr:attr \
       setcap:libcap2-bin containerd:containerd ctr:containerd ssh-agent:openssh-client unshare:util-linux setpriv:util-linux /usr/bin/docker:docker.io
     ;;
-  bench) need_commands dockerd:docker.io docker:docker.io buildah:buildah runc:runc busybox:busybox-static git:git ;;
+  bench)
+    need_commands dockerd:docker.io docker:docker.io containerd:containerd buildah:buildah runc:runc \
+      busybox:busybox-static git:git
+    ;;
   *) die "unknown part ${1}: want nothing, test or bench" ;;
 esac
 

@@ -25,6 +25,11 @@ export function daemonGauges(metrics: Metrics, { engine, builds, sessions, conne
   metrics.gauge('drydock_builds_running', 'Builds that run now.', () => builds.size);
   metrics.gauge('drydock_sessions', 'Client sessions that are connected.', () => sessions.size);
   metrics.gauge('drydock_connections', 'Open connections.', () => connections.size);
+  metrics.counter(
+    'drydock_steps_run_total',
+    'Steps that were run, not found in the cache or shared with an equal one.',
+    () => engine.solver.stepsRun,
+  );
   metrics.gauge('drydock_cache_bytes', 'What the build cache takes.', () => engine.cache.totalSize());
   metrics.gauge('drydock_images', 'Names of images in the store.', async () => {
     return (await engine.store.images.list()).length;

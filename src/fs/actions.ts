@@ -42,6 +42,8 @@ export type FileActionSpec =
       excludes: string[];
       alwaysReplaceExistingDestPaths: boolean;
       requiredPaths: string[];
+      /** The target is a layer, which nobody writes to later: files of a `given` folder may be linked into it. */
+      link?: boolean;
     } & Common);
 
 export interface ApplyArgs {

@@ -3,11 +3,19 @@
  * hard links among themselves, extended attributes and times; owner, mode and times may be set instead.
  */
 import { linkSync, symlinkSync } from 'node:fs';
-import { canceled, fail } from '../errors/error.ts';
+import { canceled, errnoCode, fail } from '../errors/error.ts';
 import type { FileActionSpec } from './actions.ts';
 import { type ModeChange, octalMode, parseMode } from './chmod.ts';
 import { copiedAttributes, mkdirAll } from './edit.ts';
-import { type Abortable, copyFile, finishPath, makeNode, setAttributes } from './make.ts';
+import {
+  type Abortable,
+  type Attributes,
+  copyFile,
+  finishPath,
+  isOurs,
+  makeNode,
+  setAttributes,
+} from './make.ts';
 import { openView } from './open.ts';
 import { type Ids, resolveOwner } from './owner.ts';
 import { baseName, cleanPath, dirName, joinPath } from './paths.ts';
@@ -74,6 +82,8 @@ class Copier {
   /** Folders made on the way. */
   #made: Dir[] = [];
   #count = 0;
+  /** Files may be linked instead of copied, as far as is known. */
+  #mayLink: boolean;
 
   constructor(target: LayerTarget, view: FsView, action: CopyAction, ctx: Abortable) {
     this.#target = target;
@@ -82,6 +92,8 @@ class Copier {
     this.#ctx = ctx;
     this.owner = resolveOwner(action.owner);
     this.#mode = action.mode === undefined ? undefined : parseMode(action.mode);
+    const { source, link } = action;
+    this.#mayLink = link === true && source.kind === 'folder' && source.state === 'given';
     this.#dirMode = (action.mode === undefined ? undefined : octalMode(action.mode)) ?? 0o755;
   }
 
@@ -193,6 +205,7 @@ class Copier {
       timestampNs: this.#action.timestampNs,
     });
     if (entry.type === 'file') {
+      if (this.#linked(entry, host, attributes)) return;
       target.bytes += copyFile(entry, host, attributes, dir.setgid, this.#ctx);
       finishPath(host, { ...attributes, xattrs: this.#view.xattrs(entry) });
       return;
@@ -200,6 +213,26 @@ class Copier {
     if (entry.type === 'symlink') symlinkSync(entry.link ?? '', host);
     else makeNode(host, entry);
     setAttributes(host, entry.type, attributes);
+  }
+
+  /**
+   * Gives a file of the source itself to the layer, where it is to be just as it is. The first to want it gets it:
+   * two files that are the same file would be hard links to each other.
+   */
+  #linked(entry: FsEntry, host: string, attributes: Attributes): boolean {
+    if (!this.#mayLink || entry.nlink > 1 || attributes.mode !== entry.mode || !isOurs(attributes))
+      return false;
+    if (attributes.mtimeNs !== undefined && attributes.mtimeNs !== entry.mtimeNs) return false;
+    try {
+      linkSync(entry.hostPath, host);
+    } catch (err) {
+      const code = errnoCode(err);
+      if (code !== 'EXDEV' && code !== 'EMLINK' && code !== 'EPERM') throw err;
+      this.#mayLink = false;
+      return false;
+    }
+    this.#target.bytes += entry.size;
+    return true;
   }
 
   #tick(): void {

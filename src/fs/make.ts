@@ -44,6 +44,11 @@ const umask = process.umask();
 const euid = process.geteuid?.() ?? 0;
 const egid = process.getegid?.() ?? 0;
 
+/** Whether a file that this process makes has this owner by itself. */
+export function isOurs({ uid, gid }: Pick<Attributes, 'uid' | 'gid'>): boolean {
+  return uid === euid && gid === egid;
+}
+
 /** Opens a new file for writing; fails when there is one. */
 export function createFile(host: string, mode: number): number {
   return openSync(host, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, mode & 0o777);
@@ -56,7 +61,7 @@ export function openEntry(entry: FsEntry): number {
 
 /** Owner and mode of a file just made with `mode`, while it is open. A change of owner clears setuid bits: mode comes last. */
 export function finishFile(fd: number, { mode, uid, gid }: Attributes, setOwner: boolean): void {
-  const owned = !setOwner && uid === euid && gid === egid;
+  const owned = !setOwner && isOurs({ uid, gid });
   if (!owned) fchownSync(fd, uid, gid);
   if ((mode & (umask | 0o7000)) !== 0) fchmodSync(fd, mode);
 }

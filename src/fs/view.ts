@@ -57,6 +57,11 @@ export type ViewSpec =
       followPaths?: string[];
       /** Prefix of paths in the stat cache that remembers content digests; undefined: no remembering. */
       cacheKey?: string;
+      /**
+       * `fixed`: nobody changes the folder while it is in use, so that what was read of it once holds. `given`: nobody
+       * ever will, and its files are ours: they may become files of layers, as hard links.
+       */
+      state?: 'fixed' | 'given';
     }
   | { kind: 'empty' };
 

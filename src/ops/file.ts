@@ -180,6 +180,7 @@ class FileRun {
         return {
           ...copyFields(action.value),
           source: await this.#view(pb.secondaryInput, i),
+          link: true,
           ...(await this.#common(action.value, i)),
         };
       default:

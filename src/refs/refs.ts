@@ -141,6 +141,7 @@ async function layersOfSnapshot(store: Store, key: string): Promise<RefLayer[]> 
 
 class FolderRef implements Ref {
   readonly id: string;
+  readonly changeable: boolean;
   readonly #store: Store;
   readonly #spec: Extract<ViewSpec, { kind: 'folder' }>;
   readonly #running: Running = new Map();
@@ -150,6 +151,7 @@ class FolderRef implements Ref {
     this.id = `folder:${digestOf(JSON.stringify(spec))}`;
     this.#store = store;
     this.#spec = spec;
+    this.changeable = spec.state === undefined;
   }
 
   async view(): Promise<ViewSpec> {

@@ -79,7 +79,7 @@ export class Identifier {
   async holds(state: VertexState, identity: Identity, inputs: readonly Ref[]): Promise<boolean> {
     for (const { input, selectors, digest } of identity.claims) {
       const ref = inputs[input];
-      if (ref === undefined) continue;
+      if (ref?.changeable !== true) continue;
       const found = await contentDigest(this.#deps, ref, selectors, state.context).catch((err) => {
         if (err instanceof DrydockError && err.code === 'not-found') return undefined;
         throw err;

@@ -29,7 +29,7 @@ export class ResultStore {
   /** Gives up the vertex's lease; call it when its work has stopped. */
   async drop(state: VertexState): Promise<void> {
     if (state.leased === undefined) return;
-    await state.leased.catch(() => {});
+    await Promise.all([state.leased.catch(() => {}), state.recorded]);
     await this.#deps.store.leases.delete(state.lease);
   }
 
@@ -67,7 +67,10 @@ export class ResultStore {
     return (await Promise.all(sizes)).reduce((sum, { size }) => sum + size, 0);
   }
 
-  /** Writes the record. Refs that cannot outlive the build (a client's folder) leave none. */
+  /**
+   * Writes the record, which in a moment keeps the refs' snapshots by itself. Refs that cannot outlive the build (a
+   * client's folder) leave none.
+   */
   async save(identity: Identity, refs: readonly Ref[], size: number, state: VertexState): Promise<void> {
     const { store, cache } = this.#deps;
     const results = refs.map((ref) => ref.serialize());
@@ -80,12 +83,17 @@ export class ResultStore {
       identity.keys,
     );
     // The record comes before its lease: a kill in between leaves a record whose snapshots are swept with this
-    // process's own lease, which `load` takes for a miss, and never a lease that nothing names.
-    const lease = recordLease(identity.id);
-    if (before !== undefined) await store.leases.delete(lease);
-    if (keys.length === 0) return;
-    await store.leases.create(lease, { pinned: true });
-    for (const key of keys) await store.leases.add(lease, { type: 'snapshot', id: key });
+    // process's own lease, which `load` takes for a miss, and never a lease that nothing names. Nobody has to wait for
+    // it: until then the vertex's lease, which is given up afterwards, keeps the snapshots.
+    const keep = async () => {
+      const lease = recordLease(identity.id);
+      if (before !== undefined) await store.leases.delete(lease);
+      if (keys.length === 0) return;
+      await store.leases.create(lease, { pinned: true });
+      await Promise.all(keys.map((key) => store.leases.add(lease, { type: 'snapshot', id: key })));
+    };
+    // A record without a lease is a miss once its snapshots are collected, as after a kill.
+    state.recorded = keep().catch(() => {});
   }
 }
 

@@ -35,11 +35,17 @@ export class Solver {
   readonly #byContext = new WeakMap<OpContext, VertexState>();
   /** States whose op runs, by record id, so that equal work found by content is done once too. */
   readonly #working = new Map<Digest, VertexState>();
+  #stepsRun = 0;
 
   constructor(deps: SolverDeps) {
     this.#deps = deps;
     this.#results = new ResultStore(deps);
     this.#identifier = new Identifier(deps, (state) => this.#result(state));
+  }
+
+  /** How many steps have been run so far: sources and what was found in the cache or shared do not count. */
+  get stepsRun(): number {
+    return this.#stepsRun;
   }
 
   /**
@@ -284,6 +290,7 @@ export class Solver {
     const read = new Set(state.inputs.map((input) => input.state));
     for (const input of read) input.readers++;
     try {
+      if (state.vertex.op.op.case !== 'source') this.#stepsRun++;
       const refs = await state.op.exec(inputs, context);
       if (identity.volatile) return refs;
       const [size, holds] = await Promise.all([

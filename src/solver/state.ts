@@ -48,6 +48,8 @@ export class VertexState {
   /** Name of its lease; `ResultStore.lease` makes it when first needed. */
   readonly lease = `vertex-${randomUUID()}`;
   leased: Promise<void> | undefined;
+  /** Settles when the cache record of its result keeps that by itself. */
+  recorded: Promise<void> | undefined;
   identity: Promise<Identity> | undefined;
   result: Promise<readonly Ref[]> | undefined;
   /** Set once nobody holds it: settles when its work has stopped and its lease is gone. */

@@ -113,9 +113,10 @@ export const gitSource: OpMaker = (vertex, deps) => {
         return name;
       }
       await checkSubdir(dir, options.subdir);
-      const source = { kind: 'folder', dir: join(dir, options.subdir), rootOwned: true } as const;
+      const part = join(dir, options.subdir);
+      const source = { kind: 'folder', dir: part, rootOwned: true, state: 'given' } as const;
       const timestampNs = options.commitTimes ? await mirror.commitTimeNs(sha) : undefined;
-      const actions = [{ ...copyAll(source), timestampNs }];
+      const actions = [{ ...copyAll(source), timestampNs, link: true }];
       await writeSnapshot(
         deps.store,
         { name, key: `git-part-${id}`, parent: undefined, actions },

@@ -36,8 +36,8 @@ export const localSource: OpMaker = (vertex, deps) => {
       const provider = await ctx.session.local(name);
       if (provider === undefined) throw noFolder(name);
       const dir = await folderOf(provider, name, select, hint, deps.store, ctx);
-      // A client sends what is selected, and nothing else.
-      const filter = provider.kind === 'folder' ? select : {};
+      // A client elsewhere sends what is selected, and nothing else, into a folder that is locked.
+      const filter = provider.kind === 'folder' ? select : { state: 'fixed' as const };
       return [deps.refs.folder({ kind: 'folder', dir, rootOwned: true, cacheKey: dir, ...filter })];
     },
   };

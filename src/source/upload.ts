@@ -1,5 +1,5 @@
 /** `upload://ID`: a tar or a bare Dockerfile that the client posted. What it holds names it, not how it came. */
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp } from 'node:fs/promises';
 import { join } from 'node:path';
 import { MessageChannel } from 'node:worker_threads';
 import { fail, toDrydockError } from '../errors/error.ts';
@@ -23,7 +23,9 @@ export const uploadSource: OpMaker = (vertex, deps) => {
         throw fail('not-found', 'context', `there is no upload ${JSON.stringify(id)}, or it was read before`);
       }
       const dir = await mkdtemp(join(deps.store.runDir, 'upload-'));
-      ctx.onRelease?.(() => rm(dir, { recursive: true, force: true }));
+      ctx.onRelease?.(async () => {
+        await runTask('store.remove', { paths: [dir] });
+      });
       const { port1, port2 } = new MessageChannel();
       const status = 'unpacking the build context';
       const sending = sendStream(port1, stream);
@@ -51,7 +53,7 @@ export const uploadSource: OpMaker = (vertex, deps) => {
         stream.destroy();
         await sending;
       }
-      return [deps.refs.folder({ kind: 'folder', dir, rootOwned: true })];
+      return [deps.refs.folder({ kind: 'folder', dir, rootOwned: true, state: 'given' })];
     },
   };
 };

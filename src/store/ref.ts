@@ -18,6 +18,8 @@ export interface RefContext {
 export interface Ref {
   /** Stable identity of the tree within this store (used in cache records and logs). */
   readonly id: string;
+  /** Others may change it while it is held: what was read of it is to be checked again. */
+  readonly changeable?: boolean;
   /** A view of the tree for reading without a mount. Materializes what is lazy. */
   view(ctx: RefContext): Promise<ViewSpec>;
   /** Key of a committed snapshot in the store that holds this tree. A folder ref copies itself into the store. */

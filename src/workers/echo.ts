@@ -1,15 +1,19 @@
+import type { MessagePort } from 'node:worker_threads';
 import { canceled, fail } from '../errors/error.ts';
 import type { TaskContext } from './tasks.ts';
 
 /**
- * The pool's own check (`drydock doctor` runs it too): gives its text back, after `spinMs` of blocking work, or
- * throws it when `error` is set.
+ * The pool's own check (`drydock doctor` runs it too): gives its text back, after `spinMs` of blocking work and once
+ * a message has come on the port `after`, or throws it when `error` is set.
  */
-export function echo(
-  args: { text: string; spinMs?: number; error?: boolean; exit?: boolean },
+export async function echo(
+  args: { text: string; spinMs?: number; error?: boolean; exit?: boolean; after?: MessagePort },
   ctx: TaskContext,
-): string {
+): Promise<string> {
   if (args.exit) process.exit(3);
+  const { after } = args;
+  if (after !== undefined) await new Promise((resolve) => after.once('message', resolve));
+  after?.close();
   const until = performance.now() + (args.spinMs ?? 0);
   while (performance.now() < until) if (ctx.aborted()) throw canceled();
   ctx.post({ said: args.text });

@@ -15,7 +15,10 @@ export interface TaskOptions {
   onMessage?: (message: unknown) => void;
   /** Things handed over rather than copied (MessagePorts, ArrayBuffers). */
   transfer?: Transferable[];
-  /** The task may wait for others (it reads a stream): never queue it, use an extra thread if all are busy. */
+  /**
+   * The task waits for others now and then (it reads or writes a stream): it is never queued, and shares a thread
+   * with others of its kind when there are many.
+   */
   waits?: boolean;
 }
 
@@ -31,10 +34,18 @@ interface Thread {
   /** Tasks whose code it may be loading right now. */
   loading: Set<string>;
   loaded: Set<string>;
-  job?: Job;
+  /** By call id: one that computes, or any number of such that wait for others. */
+  jobs: Map<number, Job>;
+  /** It has, or had last, jobs that wait. */
+  streams: boolean;
+  /** Ends it, when there are more than need stay warm. */
+  rest?: NodeJS.Timeout;
 }
 
+/** So many threads that compute, and so many that are shared by tasks that wait. */
 const limit = Math.max(1, Math.min(4, availableParallelism()));
+/** How long threads beyond `limit` stay warm, ms. */
+const warmFor = 10_000;
 const threads = new Set<Thread>();
 const queue: Job[] = [];
 let lastId = 0;
@@ -78,35 +89,54 @@ export function runTask<K extends keyof Tasks>(
 }
 
 function schedule(job: Job): void {
+  const waits = job.options.waits === true;
   let idle: Thread | undefined;
-  for (const thread of threads) if (thread.job === undefined) idle = thread;
-  if (idle === undefined && (threads.size < limit || job.options.waits)) idle = start();
-  if (idle === undefined) queue.push(job);
-  else give(idle, job);
+  let fewest: Thread | undefined;
+  let alike = 0;
+  for (const thread of threads) {
+    if (thread.jobs.size === 0) {
+      // One that has loaded the task's code already, if there is a choice.
+      if (idle === undefined || thread.loaded.has(job.call.name)) idle = thread;
+    } else if (thread.streams === waits) {
+      alike++;
+      if (thread.jobs.size < (fewest?.jobs.size ?? Number.POSITIVE_INFINITY)) fewest = thread;
+    }
+  }
+  if (alike >= limit) idle = undefined;
+  else idle ??= start();
+  if (idle !== undefined) give(idle, job);
+  else if (waits && fewest !== undefined) give(fewest, job);
+  else queue.push(job);
 }
 
 function give(thread: Thread, job: Job): void {
-  thread.job = job;
+  thread.jobs.set(job.call.id, job);
+  thread.streams = job.options.waits === true;
+  clearTimeout(thread.rest);
   if (!thread.loaded.has(job.call.name)) thread.loading.add(job.call.name);
   thread.worker.ref();
   try {
     thread.worker.postMessage(job.call, job.options.transfer ?? []);
   } catch (err) {
-    finish(thread);
+    finish(thread, job.call.id);
     job.reject(toDrydockError(err));
   }
 }
 
-/** Takes the job off a thread and gives it the next one, or lets it rest. */
-function finish(thread: Thread): Job | undefined {
-  const job = thread.job;
-  thread.job = undefined;
-  const next = queue.shift();
+/** Takes a job off a thread; when that was its last, gives it the next one, or lets it rest. */
+function finish(thread: Thread, id: number): Job | undefined {
+  const job = thread.jobs.get(id);
+  thread.jobs.delete(id);
+  if (thread.jobs.size > 0) return job;
+  const next = thread.streams ? undefined : queue.shift();
   if (next !== undefined) give(thread, next);
-  else if (threads.size > limit) {
-    threads.delete(thread);
-    void thread.worker.terminate();
-  } else thread.worker.unref();
+  else {
+    thread.worker.unref();
+    thread.rest = setTimeout(() => {
+      if (threads.size > limit && threads.delete(thread)) void thread.worker.terminate();
+    }, warmFor);
+    thread.rest.unref();
+  }
   return job;
 }
 
@@ -117,21 +147,29 @@ function start(): Thread {
     execArgv: [],
     name: 'drydock',
   });
-  const thread: Thread = { worker, loading: new Set(), loaded: new Set() };
+  const thread: Thread = {
+    worker,
+    loading: new Set(),
+    loaded: new Set(),
+    jobs: new Map(),
+    streams: false,
+  };
   worker.on('message', (reply: TaskReply) => {
     if (reply.type === 'loaded') return hasLoaded(thread, reply.tasks);
-    if (reply.id !== thread.job?.call.id) return;
-    if (reply.type === 'message') thread.job.options.onMessage?.(reply.message);
-    else if (reply.type === 'result') finish(thread)?.resolve(reply.result);
-    else finish(thread)?.reject(taskError(reply.error));
+    const job = thread.jobs.get(reply.id);
+    if (job === undefined) return;
+    if (reply.type === 'message') return job.options.onMessage?.(reply.message);
+    finish(thread, reply.id);
+    if (reply.type === 'result') job.resolve(reply.result);
+    else job.reject(taskError(reply.error));
   });
   const died = (why: string, cause?: unknown) => {
     hasLoaded(thread, [...thread.loading]);
     if (!threads.delete(thread)) return;
-    thread.job?.reject(
-      fail('internal', 'host', `the worker thread for ${thread.job.call.name} ${why}`, { cause }),
-    );
-    thread.job = undefined;
+    for (const { call, reject } of thread.jobs.values()) {
+      reject(fail('internal', 'host', `the worker thread for ${call.name} ${why}`, { cause }));
+    }
+    thread.jobs.clear();
     const next = queue.shift();
     if (next !== undefined) schedule(next);
   };
@@ -190,7 +228,9 @@ export async function closePool(): Promise<void> {
   await Promise.all(
     [...threads].map((thread) => {
       threads.delete(thread);
-      thread.job?.reject(canceled('the worker pool was closed'));
+      clearTimeout(thread.rest);
+      for (const { reject } of thread.jobs.values()) reject(canceled('the worker pool was closed'));
+      thread.jobs.clear();
       return thread.worker.terminate();
     }),
   );

@@ -1,4 +1,4 @@
-/** Entry of a pool thread: takes one call at a time and answers it. */
+/** Entry of a pool thread: takes calls and answers them. */
 import { parentPort } from 'node:worker_threads';
 import { fail } from '../errors/error.ts';
 import { type TaskContext, tasks } from './tasks.ts';

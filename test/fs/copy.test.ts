@@ -349,6 +349,45 @@ describe('COPY', () => {
     expect(readdirSync(tmp.path('up')).length - own).toBe(2);
   });
 
+  test('files of a folder that is given away go into the layer themselves, where they are to be as they are', async () => {
+    using tmp = scratch();
+    const others = ['not-asked', 'other-mode', 'other-owner', 'other-time'];
+    const dir = plant(tmp.path('src'), {
+      'all/a': 'a',
+      'all/sub/b': { text: 'b', mode: 0o600 },
+      'all/one': 'x',
+      ...Object.fromEntries(others.map((name) => [name, 'x'])),
+    });
+    linkSync(`${dir}/all/one`, `${dir}/all/same`);
+    const given = { kind: 'folder', dir, rootOwned: true, state: 'given' } as const;
+    const inode = (path: string) => statSync(path).ino;
+    const isLinked = (from: string, to = from) => inode(`${dir}/${from}`) === inode(tmp.path('up', to));
+    await build(
+      tmp.path('up'),
+      [],
+      [
+        copy(given, '/all', '/all', { link: true }),
+        copy(given, '/all/a', '/second', { link: true }),
+        copy(given, '/not-asked', '/not-asked'),
+        copy(given, '/other-mode', '/other-mode', { link: true, mode: '700' }),
+        copy(given, '/other-owner', '/other-owner', { link: true, owner: { user: { id: 7 } } }),
+        copy(given, '/other-time', '/other-time', { link: true, timestampNs: 1n }),
+      ],
+    );
+    expect(isLinked('all/a')).toBe(true);
+    expect(isLinked('all/sub/b')).toBe(true);
+    // Two files that were two stay two, and those that were one are one.
+    expect(isLinked('all/a', 'second')).toBe(false);
+    expect(inode(tmp.path('up/all/one'))).toBe(inode(tmp.path('up/all/same')));
+    for (const name of others) {
+      expect(isLinked(name)).toBe(false);
+      expect(readFileSync(tmp.path('up', name), 'utf8')).toBe('x');
+      // What was given is as it was.
+      const { mode, uid, mtimeMs } = statSync(`${dir}/${name}`);
+      expect([mode & 0o777, uid, mtimeMs > 1]).toEqual([0o644, 0, true]);
+    }
+  });
+
   test('gives up when told to', async () => {
     using tmp = scratch();
     const src = plant(tmp.path('src'), {});

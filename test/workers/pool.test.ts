@@ -1,4 +1,6 @@
 import { spawnSync } from 'node:child_process';
+import { readdirSync } from 'node:fs';
+import { MessageChannel } from 'node:worker_threads';
 import { afterAll, expect, test } from 'vitest';
 import { DrydockError } from '../../src/errors/error.ts';
 import { closePool, runTask } from '../../src/workers/pool.ts';
@@ -48,6 +50,27 @@ test('a task that waits for others never queues behind busy threads', async () =
   expect(await runTask('test.echo', { text: 'now' }, { waits: true })).toBe('now');
   stop.abort();
   await Promise.allSettled(busy);
+});
+
+test('any number of tasks that wait for others share a few threads, and end in any order', async () => {
+  const threadsOfProcess = () => readdirSync('/proc/self/task').length;
+  const before = threadsOfProcess();
+  const ended: string[] = [];
+  const waiting = Array.from({ length: 50 }, (_, i) => {
+    const { port1, port2 } = new MessageChannel();
+    const done = runTask('test.echo', { text: `n${i}`, after: port2 }, { waits: true, transfer: [port2] });
+    void done.then((text) => ended.push(text));
+    return { port1, done };
+  });
+  // What computes is not kept waiting by them.
+  expect(await runTask('test.echo', { text: 'computed', spinMs: 2 })).toBe('computed');
+  expect(threadsOfProcess() - before).toBeLessThan(10);
+  for (const { port1, done } of waiting.reverse()) {
+    port1.postMessage('go on');
+    await done;
+    port1.close();
+  }
+  expect(ended).toEqual(Array.from({ length: 50 }, (_, i) => `n${49 - i}`));
 });
 
 test('a thread that dies fails its task, and the pool goes on', async () => {

@@ -10,8 +10,8 @@ import type { Digest } from '../../oci/types.ts';
 import { type Info, WriteAction } from '../../pb/containerd/content_pb.js';
 import type { BlobInfo, Content, ContentWriter, WriterOptions } from '../store.ts';
 import { breakOf, hasCode } from './errors.ts';
-import { noLease } from './leases.ts';
-import { labelPaths, labelValues, millis, type Shared } from './shared.ts';
+import { noLease } from './lease-names.ts';
+import { labelPaths, labelValues, leaseName, millis, type Shared } from './shared.ts';
 import { busy, ContainerdWriter } from './writer.ts';
 
 /** Largest blob that `bytes` reads whole. */
@@ -133,7 +133,7 @@ export class ContainerdContent implements Content {
   }
 
   async put(data: Uint8Array, options: { lease: string; labels?: Record<string, string> }): Promise<Digest> {
-    const { connection, names } = this.#shared;
+    const { connection, passing } = this.#shared;
     const digest = digestOf(data);
     if (data.byteLength > messageBytes) {
       await this.#putBig(digest, data, options);
@@ -152,10 +152,12 @@ export class ContainerdContent implements Content {
       for await (const _ of connection.content.write(once(request), call));
     };
     try {
-      await connection.raw({ again: true, lease: names.of(options.lease) }, send);
+      await connection.raw({ again: true, lease: leaseName(this.#shared, options.lease) }, send);
+      await passing.took(options.lease, { type: 'content', id: digest });
     } catch (err) {
       if (hasCode(err, Code.AlreadyExists)) {
         // It is under our lease now.
+        await passing.took(options.lease, { type: 'content', id: digest });
         if (Object.keys(request.labels).length > 0) await this.setLabels(digest, request.labels);
         return digest;
       }

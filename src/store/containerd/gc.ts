@@ -44,7 +44,7 @@ export async function sweepDeadRuns(shared: Shared, runFolder: string): Promise<
  * too, in all namespaces, and what it took before this call is not in it.
  */
 export async function collect(shared: Shared, { content, snapshots, views }: Parts): Promise<GcReport> {
-  await views.flush();
+  await Promise.all([views.flush(), shared.passing.flush()]);
   const before = await state({ content, snapshots });
   await collectNow(shared);
   const [blobs, layers] = await Promise.all([content.list(), snapshots.list()]);

@@ -1,4 +1,5 @@
 /** How our leases are named and marked in a containerd, which others use too. Pure. */
+import { fail } from '../../errors/error.ts';
 
 /** Our labels on leases. What begins so is not shown to callers. */
 export const leaseLabels = {
@@ -6,7 +7,10 @@ export const leaseLabels = {
   root: 'drydock/root',
   /** The run that it dies with; none on a pinned lease. */
   run: 'drydock/run',
-  /** `lease`: made by a caller; `view`: keeps what is being read; `ingest`: keeps half a blob for a resume. */
+  /**
+   * `lease`: made by a caller, pinned; `passing`: for those a caller made that end with the run; `view`: keeps what is
+   * being read; `ingest`: keeps half a blob for a resume.
+   */
   use: 'drydock/use',
   /** containerd drops the lease at this time: a net, should nobody come to sweep it. RFC 3339 */
   expire: 'containerd.io/gc.expire',
@@ -43,7 +47,7 @@ export class LeaseNames {
   }
 
   labels(
-    use: 'lease' | 'view' | 'ingest',
+    use: 'lease' | 'passing' | 'view' | 'ingest',
     life: { run?: string; ms?: number },
     now = Date.now(),
   ): Record<string, string> {
@@ -58,4 +62,10 @@ export class LeaseNames {
 export function foreignLabels(labels: Record<string, string>): Record<string, string> {
   const ours = new Set<string>(Object.values(leaseLabels));
   return Object.fromEntries(Object.entries(labels).filter(([name]) => !ours.has(name)));
+}
+
+export function noLease(id: string) {
+  return fail('not-found', 'store', `there is no lease ${JSON.stringify(id)}`, {
+    hint: 'The work that it belonged to is over; start it again.',
+  });
 }

@@ -1,25 +1,24 @@
 import { Code } from '@connectrpc/connect';
-import { DrydockError, fail } from '../../errors/error.ts';
+import { fail } from '../../errors/error.ts';
 import type { Digest } from '../../oci/types.ts';
 import type { Lease, Resource } from '../../pb/containerd/leases_pb.js';
 import { isHeld } from '../shared/run-folder.ts';
 import type { LeaseResource, Leases } from '../store.ts';
 import { hasCode } from './errors.ts';
-import { foreignLabels, leaseLabels, leaseLifeMs } from './lease-names.ts';
+import { foreignLabels, leaseLabels, noLease } from './lease-names.ts';
 import { inParallel, type Shared } from './shared.ts';
 
 /**
- * Leases are containerd's, so that its own collector respects them. One that is not pinned names its run in a label,
- * and is deleted by the next opening of the root once that run is dead.
+ * Leases are containerd's, so that its own collector respects them: each pinned one, and the others in groups (see
+ * PassingLeases). One that is not pinned names its run in a label, and is deleted by the next opening of the root
+ * once that run is dead.
  */
 export class ContainerdLeases implements Leases {
   readonly #shared: Shared;
   /** Where the lock of a run is. */
   readonly #lockOf: (run: string) => string;
-  /** Leases of this run: they end with it in any case. */
-  readonly #passing = new Set<string>();
-  /** Those of them that are to be deleted as soon as containerd is back. */
-  readonly #owed = new Set<string>();
+  /** Pinned leases that this process has made. */
+  readonly #pinned = new Set<string>();
 
   constructor(shared: Shared, lockOf: (run: string) => string) {
     this.#shared = shared;
@@ -28,41 +27,52 @@ export class ContainerdLeases implements Leases {
 
   /**
    * Making a lease that this process has, or a pinned one, again is fine; `pinned` pins it. Throws `conflict` when
-   * it is another living process's.
+   * a pinned one would take the name of another living process's. (Names of others are each process's own.)
    */
   async create(
     id: string,
     options: { pinned?: boolean; labels?: Record<string, string> } = {},
   ): Promise<void> {
-    await this.#deleteOwed();
-    if (await this.#make(id, options.pinned === true, options.labels ?? {})) return;
+    const { passing } = this.#shared;
+    const labels = options.labels ?? {};
+    if (options.pinned !== true && !this.#pinned.has(id)) return passing.create(id, labels);
+    const before = passing.list().find((lease) => lease.id === id);
+    await this.#pin(id, { ...before?.labels, ...labels });
+    if (before === undefined) return;
+    const held = passing.things(id);
+    await inParallel(held, (thing) => this.#addTo(id, thing));
+    await passing.delete(id);
+  }
+
+  async #pin(id: string, labels: Record<string, string>): Promise<void> {
+    if (await this.#make(id, labels)) return;
     const old = await this.#get(id);
     if (old === undefined) {
       // Deleted between the two calls.
-      await this.#make(id, options.pinned === true, options.labels ?? {});
+      await this.#make(id, labels);
       return;
     }
     const run = old.labels[leaseLabels.run];
     if (run !== undefined && run !== this.#shared.run.id && this.#lives(run)) {
       throw fail('conflict', 'store', `the lease ${JSON.stringify(id)} belongs to another process`);
     }
-    const labels = { ...foreignLabels(old.labels), ...options.labels };
-    const same = JSON.stringify(labels) === JSON.stringify(foreignLabels(old.labels));
-    const pinned = run === undefined || options.pinned === true;
-    const mine = run === undefined || run === this.#shared.run.id;
-    if (!same || pinned !== (run === undefined) || !mine) await this.#replace(id, pinned, labels);
+    const all = { ...foreignLabels(old.labels), ...labels };
+    const same = JSON.stringify(all) === JSON.stringify(foreignLabels(old.labels));
+    if (!same || run !== undefined) await this.#replace(id, all);
+    this.#pinned.add(id);
   }
 
   /** False when there is such a lease. */
-  async #make(id: string, pinned: boolean, labels: Record<string, string>): Promise<boolean> {
-    const { connection, names, run } = this.#shared;
-    const own = names.labels('lease', pinned ? {} : { run: run.id, ms: leaseLifeMs });
+  async #make(id: string, labels: Record<string, string>): Promise<boolean> {
+    const { connection, names } = this.#shared;
     try {
       await connection.raw({ again: true }, (call) =>
-        connection.leases.create({ id: names.of(id), labels: { ...labels, ...own } }, call),
+        connection.leases.create(
+          { id: names.of(id), labels: { ...labels, ...names.labels('lease', {}) } },
+          call,
+        ),
       );
-      if (pinned) this.#passing.delete(id);
-      else this.#passing.add(id);
+      this.#pinned.add(id);
       return true;
     } catch (err) {
       if (hasCode(err, Code.AlreadyExists)) return false;
@@ -71,18 +81,18 @@ export class ContainerdLeases implements Leases {
   }
 
   /** containerd cannot change a lease: another one holds its things while it is made anew. */
-  async #replace(id: string, pinned: boolean, labels: Record<string, string>): Promise<void> {
-    const { connection, names } = this.#shared;
+  async #replace(id: string, labels: Record<string, string>): Promise<void> {
+    const { connection, names, passing } = this.#shared;
     const bridge = `${id}-bridge-${crypto.randomUUID()}`;
     const held = await connection.call('reading a lease', { again: true }, (call) =>
       connection.leases.listResources({ id: names.of(id) }, call),
     );
-    await this.#make(bridge, false, {});
-    await inParallel(held.resources, (resource) => this.#addTo(bridge, resource));
-    await this.delete(id);
-    await this.#make(id, pinned, labels);
+    await passing.create(bridge, {});
+    await inParallel(held.resources, (resource) => passing.add(bridge, resource));
+    await this.#deletePinned(id);
+    await this.#make(id, labels);
     await inParallel(held.resources, (resource) => this.#addTo(id, resource));
-    await this.delete(bridge);
+    await passing.delete(bridge);
   }
 
   #lives(run: string): boolean {
@@ -107,7 +117,8 @@ export class ContainerdLeases implements Leases {
   }
 
   async #addTo(id: string, { id: thing, type }: Pick<Resource, 'id' | 'type'>): Promise<void> {
-    const { connection, names } = this.#shared;
+    const { connection, names, passing } = this.#shared;
+    if (passing.has(id)) return passing.add(id, { id: thing, type });
     try {
       await connection.raw({ again: true }, (call) =>
         connection.leases.addResource({ id: names.of(id), resource: { id: thing, type } }, call),
@@ -136,7 +147,8 @@ export class ContainerdLeases implements Leases {
   }
 
   async removeResource(id: string, resource: LeaseResource): Promise<void> {
-    const { connection, names } = this.#shared;
+    const { connection, names, passing } = this.#shared;
+    if (passing.has(id)) return passing.remove(id, this.#toResource(resource));
     await connection.find(`letting go of ${resource.id}`, (call) =>
       connection.leases.deleteResource({ id: names.of(id), resource: this.#toResource(resource) }, call),
     );
@@ -144,11 +156,8 @@ export class ContainerdLeases implements Leases {
 
   /** What the lease holds that is there: containerd keeps the names of what was deleted by hand. */
   async resources(id: string): Promise<LeaseResource[]> {
-    const { connection, names, snapshotter } = this.#shared;
-    const held = await connection.find('reading a lease', (call) =>
-      connection.leases.listResources({ id: names.of(id) }, call),
-    );
-    const all = (held?.resources ?? []).flatMap(({ id: thing, type }): LeaseResource[] => {
+    const { snapshotter } = this.#shared;
+    const all = (await this.#things(id)).flatMap(({ id: thing, type }): LeaseResource[] => {
       if (type === 'content') return [{ type: 'blob', id: thing as Digest }];
       return type === `snapshots/${snapshotter}` ? [{ type: 'snapshot', id: thing }] : [];
     });
@@ -156,54 +165,51 @@ export class ContainerdLeases implements Leases {
     return all.filter((_, i) => there[i]);
   }
 
+  async #things(id: string): Promise<Pick<Resource, 'id' | 'type'>[]> {
+    const { connection, names, passing } = this.#shared;
+    if (passing.has(id)) return passing.things(id);
+    const held = await connection.find('reading a lease', (call) =>
+      connection.leases.listResources({ id: names.of(id) }, call),
+    );
+    return held?.resources ?? [];
+  }
+
   /**
    * Deleting a lease that is not there is fine. What it kept stays until it is collected. Of a containerd that has
    * gone away, a lease of this run is deleted when it is back: the end of a build whose store is gone is no failure.
    */
   async delete(id: string): Promise<void> {
-    try {
-      await this.#deleteNow(id);
-      this.#passing.delete(id);
-    } catch (err) {
-      const gone = err instanceof DrydockError && err.code === 'unavailable';
-      if (!gone || !this.#passing.has(id)) throw err;
-      this.#owed.add(id);
-    }
+    const { passing } = this.#shared;
+    if (passing.has(id)) return passing.delete(id);
+    await this.#deletePinned(id);
   }
 
-  async #deleteNow(id: string): Promise<void> {
+  async #deletePinned(id: string): Promise<void> {
     const { connection, names } = this.#shared;
+    this.#pinned.delete(id);
     await connection.find('deleting a lease', (call) => connection.leases.delete({ id: names.of(id) }, call));
   }
 
-  async #deleteOwed(): Promise<void> {
-    for (const id of this.#owed) {
-      await this.#deleteNow(id);
-      this.#owed.delete(id);
-      this.#passing.delete(id);
-    }
-  }
-
+  /** Of other processes' leases that are not pinned, only that there are some, and what they hold, is known. */
   async list(): Promise<{ id: string; pinned: boolean; labels: Record<string, string> }[]> {
-    const { names } = this.#shared;
-    return (await ownLeases(this.#shared))
-      .filter(({ labels }) => labels[leaseLabels.use] === 'lease')
-      .map(({ id, labels }) => ({
+    const { names, passing, run } = this.#shared;
+    const others = (await ownLeases(this.#shared)).filter(({ labels }) => {
+      const use = labels[leaseLabels.use];
+      return use === 'lease' || (use === 'passing' && labels[leaseLabels.run] !== run.id);
+    });
+    return [
+      ...passing.list().map((lease) => ({ ...lease, pinned: false })),
+      ...others.map(({ id, labels }) => ({
         id: names.idOf(id),
         pinned: labels[leaseLabels.run] === undefined,
         labels: foreignLabels(labels),
-      }));
+      })),
+    ];
   }
 }
 
-export function noLease(id: string) {
-  return fail('not-found', 'store', `there is no lease ${JSON.stringify(id)}`, {
-    hint: 'The work that it belonged to is over; start it again.',
-  });
-}
-
 /** All leases of this root, whatever their use. */
-export async function ownLeases({ connection, names }: Shared): Promise<Lease[]> {
+export async function ownLeases({ connection, names }: Omit<Shared, 'passing'>): Promise<Lease[]> {
   const { leases } = await connection.call('listing leases', { again: true }, (call) =>
     connection.leases.list({ filters: [names.filter] }, call),
   );
@@ -212,7 +218,7 @@ export async function ownLeases({ connection, names }: Shared): Promise<Lease[]>
 
 /** Deletes these leases of containerd. With `collect`, what only they kept is collected before this returns. */
 export async function deleteLeases(
-  { connection }: Shared,
+  { connection }: Omit<Shared, 'passing'>,
   leases: readonly string[],
   options: { collect: boolean },
 ): Promise<void> {

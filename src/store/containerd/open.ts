@@ -15,6 +15,7 @@ import { ContainerdImages } from './images.ts';
 import { LeaseNames, leaseLabels } from './lease-names.ts';
 import { ContainerdLeases, deleteLeases, ownLeases } from './leases.ts';
 import { ShortNames } from './mounts.ts';
+import { PassingLeases } from './passing-leases.ts';
 import { defaultAddress, defaultNamespace } from './place.ts';
 import type { Shared } from './shared.ts';
 import { ContainerdSnapshots } from './snapshots.ts';
@@ -54,13 +55,14 @@ export async function openContainerdStore(options: ContainerdStoreOptions): Prom
     const snapshotter = chooseSnapshotter(plugins, options.snapshotter);
     run = startRunFolder(runFolder);
     const contentRoot = plugins.find(({ type }) => type === 'io.containerd.content.v1')?.exports.root;
-    const shared: Shared = {
+    const parts = {
       connection,
       snapshotter,
       run,
       names: new LeaseNames(rootId(root)),
       blobFolder: options.streamBlobs === true ? undefined : readableBlobs(contentRoot),
     };
+    const shared: Shared = { ...parts, passing: new PassingLeases(parts) };
     await removeRuns(await sweepDeadRuns(shared, runFolder), runFolder);
     return new ContainerdStore(shared, root);
   } catch (err) {

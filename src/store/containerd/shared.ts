@@ -2,14 +2,21 @@
 import type { Run } from '../shared/run-folder.ts';
 import type { Connection } from './connection.ts';
 import type { LeaseNames } from './lease-names.ts';
+import type { PassingLeases } from './passing-leases.ts';
 
 export interface Shared {
   connection: Connection;
   snapshotter: string;
   run: Run;
   names: LeaseNames;
+  passing: PassingLeases;
   /** Folder of containerd's blobs (`blobs/sha256/<hex>`), where this process can read it. */
   blobFolder: string | undefined;
+}
+
+/** containerd's name of the lease that what a call makes is put under. */
+export function leaseName({ passing, names }: Shared, lease: string): string {
+  return passing.nameOf(lease) ?? names.of(lease);
 }
 
 /** Calls `work` for all items, so many at a time, and gives the results in order. */

@@ -7,9 +7,10 @@ import { type Info, Kind } from '../../pb/containerd/snapshots_pb.js';
 import { runTask } from '../../workers/pool.ts';
 import { type Mount, type SnapshotInfo, type Snapshots, snapshotLabels } from '../store.ts';
 import { breakOf, hasCode } from './errors.ts';
-import { type ContainerdLeases, noLease } from './leases.ts';
+import { noLease } from './lease-names.ts';
+import type { ContainerdLeases } from './leases.ts';
 import { type Folders, foldersOf, readOnly, type ShortNames, toMounts } from './mounts.ts';
-import { labelPaths, labelValues, millis, type Shared } from './shared.ts';
+import { labelPaths, labelValues, leaseName, millis, type Shared } from './shared.ts';
 import type { Views } from './views.ts';
 
 /** Tells an active snapshot that we made from another's of the same name, when a connection broke off in the middle. */
@@ -66,13 +67,14 @@ export class ContainerdSnapshots implements Snapshots {
    * parent is still active.
    */
   async prepare(key: string, parent: string | undefined, options: { lease: string }): Promise<Mount[]> {
-    const { connection, snapshotter, names } = this.#shared;
+    const { connection, snapshotter } = this.#shared;
+    const lease = leaseName(this.#shared, options.lease);
     const attempt = randomUUID();
     const what = `preparing the snapshot ${JSON.stringify(key)}`;
     const request = { snapshotter, key, parent: parent ?? '', labels: { [attemptLabel]: attempt } };
     let mounts: Mount[];
     try {
-      const made = await connection.raw({ again: true, lease: names.of(options.lease) }, (call) =>
+      const made = await connection.raw({ again: true, lease }, (call) =>
         connection.snapshots.prepare(request, call),
       );
       mounts = toMounts(made.mounts, snapshotter);
@@ -89,6 +91,7 @@ export class ContainerdSnapshots implements Snapshots {
         throw connection.failure(err, what);
       }
     }
+    await this.#took(options.lease, key);
     const folders = foldersOf(mounts);
     this.#likeParent(folders);
     this.#active.set(key, folders);
@@ -187,7 +190,8 @@ export class ContainerdSnapshots implements Snapshots {
     activeKey: string,
     options: { lease: string; labels?: Record<string, string> },
   ): Promise<void> {
-    const { connection, snapshotter, names } = this.#shared;
+    const { connection, snapshotter, passing } = this.#shared;
+    const lease = leaseName(this.#shared, options.lease);
     const active = await this.#stat(activeKey);
     if (active === undefined || active.kind === Kind.VIEW) throw missing(activeKey);
     if (active.kind !== Kind.ACTIVE) {
@@ -196,12 +200,14 @@ export class ContainerdSnapshots implements Snapshots {
     const labels = { ...active.labels, ...options.labels };
     delete labels[attemptLabel];
     try {
-      await connection.raw({ again: false, lease: names.of(options.lease) }, (call) =>
+      await connection.raw({ again: false, lease }, (call) =>
         connection.snapshots.commit({ snapshotter, name, key: activeKey, labels }, call),
       );
     } catch (err) {
       await this.#afterFailure(err, name, activeKey, { ...options, labels });
     }
+    await this.#took(options.lease, name);
+    passing.remove(options.lease, this.#resource(activeKey));
     const folders = this.#active.get(activeKey);
     this.#active.delete(activeKey);
     const chain = labels[snapshotLabels.chainId] as Digest | undefined;
@@ -211,6 +217,15 @@ export class ContainerdSnapshots implements Snapshots {
     if (made !== undefined) this.#known.set(name, { ...folders, made: madeAt(made) });
   }
 
+  #resource(key: string): { id: string; type: string } {
+    return { id: key, type: `snapshots/${this.#shared.snapshotter}` };
+  }
+
+  /** Notes a snapshot that was made under a lease. */
+  #took(lease: string, key: string): Promise<void> {
+    return this.#shared.passing.took(lease, this.#resource(key));
+  }
+
   /** Returns when the commit was done, or is done now, after all. */
   async #afterFailure(
     err: unknown,
@@ -218,14 +233,15 @@ export class ContainerdSnapshots implements Snapshots {
     key: string,
     options: { lease: string; labels: Record<string, string> },
   ): Promise<void> {
-    const { connection, snapshotter, names } = this.#shared;
+    const { connection, snapshotter } = this.#shared;
     const what = `committing the snapshot ${JSON.stringify(name)}`;
     if (breakOf(err) === 'broken') {
       // Only we commit our active snapshot: when it is gone and the name is there, that was us.
       const left = await this.#stat(key);
       if (left === undefined && (await this.#stat(name)) !== undefined) return;
       if (left === undefined) throw connection.failure(err, what);
-      await connection.call(what, { again: false, lease: names.of(options.lease) }, (call) =>
+      const lease = leaseName(this.#shared, options.lease);
+      await connection.call(what, { again: false, lease }, (call) =>
         connection.snapshots.commit({ snapshotter, name, key, labels: options.labels }, call),
       );
       return;

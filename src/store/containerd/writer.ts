@@ -5,9 +5,8 @@ import type { Digest } from '../../oci/types.ts';
 import { WriteAction, type WriteContentResponse } from '../../pb/containerd/content_pb.js';
 import type { ContentWriter, WriterOptions } from '../store.ts';
 import { breakOf, hasCode, isLocked } from './errors.ts';
-import { ingestLifeMs } from './lease-names.ts';
-import { noLease } from './leases.ts';
-import type { Shared } from './shared.ts';
+import { ingestLifeMs, noLease } from './lease-names.ts';
+import { leaseName, type Shared } from './shared.ts';
 
 /** Bytes in one message; containerd takes up to 16 MiB. */
 const messageBytes = 1 << 20;
@@ -31,7 +30,7 @@ class WriteStream {
 
   constructor(shared: Shared, lease: string) {
     const { connection } = shared;
-    const call = connection.options(shared.names.of(lease));
+    const call = connection.options(leaseName(shared, lease));
     this.#responses = connection.content.write(this.#requests(), call)[Symbol.asyncIterator]();
   }
 
@@ -118,6 +117,8 @@ export class ContainerdWriter implements ContentWriter {
         await stream.end();
       } catch (err) {
         if (hasCode(err, Code.AlreadyExists)) {
+          const id = expected?.digest ?? '';
+          await shared.passing.took(options.lease, { type: 'content', id });
           throw fail('exists', 'store', `the blob ${expected?.digest} is there already`);
         }
         if (hasCode(err, Code.NotFound)) throw noLease(options.lease);
@@ -183,6 +184,7 @@ export class ContainerdWriter implements ContentWriter {
         throw this.#failure(err, 'writing');
       });
       const digest = await this.#commit(size, labels);
+      await this.#shared.passing.took(this.#options.lease, { type: 'content', id: digest });
       this.#state = 'closed';
       this.#closed();
       if (this.offset > 0) await forgetKept(this.#shared, this.#ref);
@@ -231,7 +233,7 @@ export class ContainerdWriter implements ContentWriter {
         if (there !== undefined) {
           await connection.call(what, { again: true }, (call) =>
             connection.leases.addResource(
-              { id: this.#shared.names.of(lease), resource: { type: 'content', id: digest } },
+              { id: leaseName(this.#shared, lease), resource: { type: 'content', id: digest } },
               call,
             ),
           );

@@ -1,8 +1,11 @@
 /** The servers that a bench starts. None outlives it, however it ends. */
 import { type ChildProcess, spawn } from 'node:child_process';
+import { closeSync, openSync, readFileSync } from 'node:fs';
 
 export interface Server {
   readonly pid: number;
+  /** The end of what it has printed. */
+  log(): string;
   /** Asks it to end and waits until it has. */
   stop(): Promise<void>;
 }
@@ -14,9 +17,14 @@ process.on('exit', () => {
 });
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => process.exit(130));
 
-/** Starts one in a process group of its own, so that a Ctrl-C reaches it through us only. Rejects when it cannot. */
-export async function startServer(file: string, args: readonly string[]): Promise<Server> {
-  const child = spawn(file, args, { stdio: 'ignore', detached: true });
+/**
+ * Starts one in a process group of its own, so that a Ctrl-C reaches it through us only. What it prints goes to
+ * `logFile`. Rejects when it cannot be started.
+ */
+export async function startServer(file: string, args: readonly string[], logFile?: string): Promise<Server> {
+  const log = logFile === undefined ? undefined : openSync(logFile, 'a');
+  const child = spawn(file, args, { stdio: ['ignore', log ?? 'ignore', log ?? 'ignore'], detached: true });
+  if (log !== undefined) closeSync(log);
   const ended = new Promise<void>((resolve) => child.once('close', () => resolve()));
   running.add(child);
   void ended.then(() => running.delete(child));
@@ -29,6 +37,7 @@ export async function startServer(file: string, args: readonly string[]): Promis
   });
   return {
     pid: child.pid ?? 0,
+    log: () => (logFile === undefined ? '' : readFileSync(logFile, 'utf8').slice(-4000)),
     async stop() {
       if (!running.has(child)) return;
       child.kill();

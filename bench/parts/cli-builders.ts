@@ -1,9 +1,10 @@
 /** The three builders under one face, each on its own fresh state in the bench's folder. */
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, rmSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { measure, type Sample } from './measure.ts';
-import { startServer } from './servers.ts';
+import { type Bench, drydockCommand, folderOf } from '../bench.ts';
+import { startDockerd } from '../kit/daemons.ts';
+import { measure, type Sample } from '../kit/measure.ts';
 
 export interface Builder {
   readonly name: string;
@@ -14,15 +15,14 @@ export interface Builder {
   archive(context: string, tag: string, file: string, gzip: boolean): Promise<Sample> | undefined;
   /** Forgets all cached steps but keeps the base image. */
   forget(): void;
-  stop(): Promise<void>;
 }
 
 const quiet = { stdio: ['ignore', 'ignore', 'pipe'] as ['ignore', 'ignore', 'pipe'] };
 
 /** Drydock: the bundle of this clone, no daemon. */
-export function drydock(root: string, base: string): Builder {
-  const bin = new URL('../bin/drydock', import.meta.url).pathname;
-  const state = join(root, 'drydock');
+export function drydock(bench: Bench, base: string): Builder {
+  const bin = drydockCommand;
+  const state = folderOf(bench, 'drydock');
   const env = { DRYDOCK_ROOT: state };
   const run = (...args: string[]) => execFileSync(bin, args, { ...quiet, env: { ...process.env, ...env } });
   run('pull', base);
@@ -48,7 +48,6 @@ export function drydock(root: string, base: string): Builder {
         execFileSync(bin, ['rmi', '-f', tag], { ...quiet, env: { ...process.env, ...env } });
       run('prune', '--all');
     },
-    async stop() {},
   };
 }
 
@@ -56,39 +55,20 @@ export function drydock(root: string, base: string): Builder {
 export const tags: string[] = [];
 
 /** dockerd with its BuildKit, and the docker client. */
-export async function dockerd(root: string, base: string): Promise<Builder> {
-  const state = join(root, 'dockerd');
-  mkdirSync(state, { recursive: true });
-  const host = `unix://${state}/d.sock`;
-  const daemon = await startServer('dockerd', [
-    ...[
-      '--data-root',
-      join(state, 'data'),
-      '--exec-root',
-      join(state, 'exec'),
-      '--pidfile',
-      join(state, 'pid'),
-    ],
-    ...['-H', host, '--log-level', 'error'],
-  ]);
-  const env = { DOCKER_HOST: host, DOCKER_BUILDKIT: '1', DOCKER_CONFIG: join(state, 'config') };
+export async function dockerd(bench: Bench, base: string): Promise<Builder> {
+  const { socket, version, servers } = await startDockerd(bench);
+  const env = {
+    DOCKER_HOST: `unix://${socket}`,
+    DOCKER_BUILDKIT: '1',
+    DOCKER_CONFIG: folderOf(bench, 'docker-config'),
+  };
   const client = ['/usr/bin/docker', '/usr/local/bin/docker'].find(existsSync) ?? 'docker';
   const run = (...args: string[]) =>
     execFileSync(client, args, { ...quiet, env: { ...process.env, ...env }, timeout: 120_000 });
-  for (let i = 0; ; i++) {
-    try {
-      run('version');
-      break;
-    } catch (err) {
-      if (i === 100) throw err;
-      await new Promise((resolve) => setTimeout(resolve, 100));
-    }
-  }
   run('pull', base);
-  const servers = [daemon.pid];
   return {
     name: 'dockerd',
-    version: execFileSync('dockerd', ['--version'], { encoding: 'utf8' }).trim(),
+    version,
     build: (context, tag) => measure([client, 'build', '-t', tag, context], { servers, env }),
     archive: (context, tag, file, gzip) =>
       gzip
@@ -119,14 +99,12 @@ export async function dockerd(root: string, base: string): Promise<Builder> {
       }
       run('builder', 'prune', '-af');
     },
-    stop: () => daemon.stop(),
   };
 }
 
 /** buildah with layers cached, on runc (crun refuses hybrid cgroups). */
-export function buildah(root: string, base: string): Builder {
-  const state = join(root, 'buildah');
-  mkdirSync(state, { recursive: true });
+export function buildah(bench: Bench, base: string): Builder {
+  const state = folderOf(bench, 'buildah');
   const global = [
     '--root',
     join(state, 'root'),
@@ -162,13 +140,5 @@ export function buildah(root: string, base: string): Builder {
       }
       run('rmi', '--prune', '-f');
     },
-    async stop() {},
   };
-}
-
-/** Empties a folder of the bench. */
-export function fresh(path: string): string {
-  rmSync(path, { recursive: true, force: true });
-  mkdirSync(path, { recursive: true });
-  return path;
 }

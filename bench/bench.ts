@@ -1,0 +1,36 @@
+/** What every part of the bench is given. */
+import { mkdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+
+export interface Bench {
+  /** This part's folder, empty at first, removed in the end. */
+  readonly folder: string;
+  /** Runs per scenario; medians are of these. */
+  readonly runs: number;
+  /** Only scenarios with this in their name. */
+  readonly only: string | undefined;
+  /** Has something done in the end, however the part ends; what was asked for last comes first. */
+  atEnd(undo: () => void | Promise<void>): void;
+}
+
+/** Does the work and gives the tables, as Markdown. */
+export type Part = (bench: Bench) => Promise<string>;
+
+/** Empties a folder of the bench, or makes it. */
+export function fresh(path: string): string {
+  rmSync(path, { recursive: true, force: true });
+  mkdirSync(path, { recursive: true });
+  return path;
+}
+
+/** A new empty folder of the bench. */
+export function folderOf(bench: Bench, name: string): string {
+  return fresh(join(bench.folder, name));
+}
+
+export function progress(text: string): void {
+  process.stderr.write(`${text}\n`);
+}
+
+/** The bundle of this clone, as a command. */
+export const drydockCommand = new URL('../bin/drydock', import.meta.url).pathname;

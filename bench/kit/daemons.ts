@@ -1,0 +1,124 @@
+/** The daemons that are measured, each on a root and a socket of its own. */
+import { execFileSync } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
+import { join } from 'node:path';
+import { type Bench, drydockCommand, folderOf } from '../bench.ts';
+import { startServer } from './servers.ts';
+import { until } from './until.ts';
+
+export interface Daemon {
+  readonly name: string;
+  readonly version: string;
+  /** Path of its socket. */
+  readonly socket: string;
+  /** The daemon's own process. */
+  readonly pid: number;
+  /** All processes whose trees do its work. */
+  readonly servers: readonly number[];
+}
+
+export type StoreKind = 'local' | 'containerd';
+
+/** `drydock daemon`, or `drydock buildkitd` with buildkitd's flags. */
+export async function startDrydock(
+  bench: Bench,
+  store: StoreKind,
+  as: 'daemon' | 'buildkitd' = 'daemon',
+): Promise<Daemon> {
+  const name = `drydock-${store}`;
+  const root = folderOf(bench, name);
+  const socket = join(root, 'sock');
+  const containerd = store === 'containerd' ? await startContainerd(bench, `${name}-containerd`) : undefined;
+  const args = ['--root', join(root, 'data'), as];
+  if (as === 'daemon') {
+    args.push('--host', `unix://${socket}`, '--image-store', store, '--log-level', 'warn');
+    if (containerd !== undefined) args.push('--containerd-address', containerd.socket);
+  } else {
+    args.push('--addr', `unix://${socket}`);
+    args.push(`--oci-worker=${containerd === undefined}`, `--containerd-worker=${containerd !== undefined}`);
+    if (containerd !== undefined) args.push('--containerd-worker-addr', containerd.socket);
+  }
+  const server = await startServer(drydockCommand, args, join(root, 'log'));
+  bench.atEnd(() => server.stop());
+  await answering(socket, server.log);
+  return {
+    name: `drydock ${store}`,
+    version: execFileSync(drydockCommand, ['--version'], { encoding: 'utf8' }).trim(),
+    socket,
+    pid: server.pid,
+    servers: containerd === undefined ? [server.pid] : [server.pid, containerd.pid],
+  };
+}
+
+/** dockerd with a containerd of its own. */
+export async function startDockerd(bench: Bench): Promise<Daemon> {
+  const root = folderOf(bench, 'dockerd');
+  const socket = join(root, 'sock');
+  const folders = ['--data-root', join(root, 'data'), '--exec-root', join(root, 'exec')];
+  const server = await startServer(
+    'dockerd',
+    [...folders, '--pidfile', join(root, 'pid'), '-H', `unix://${socket}`, '--log-level', 'error'],
+    join(root, 'log'),
+  );
+  bench.atEnd(() => server.stop());
+  await answering(socket, server.log);
+  const version = execFileSync('dockerd', ['--version'], { encoding: 'utf8' }).trim();
+  return { name: 'dockerd', version, socket, pid: server.pid, servers: [server.pid] };
+}
+
+/** buildkitd, with runc and its own store. */
+export async function startBuildkitd(bench: Bench, binary: string): Promise<Daemon> {
+  const root = folderOf(bench, 'buildkitd');
+  const socket = join(root, 'sock');
+  const server = await startServer(
+    binary,
+    ['--root', join(root, 'data'), '--addr', `unix://${socket}`, '--containerd-worker=false'],
+    join(root, 'log'),
+  );
+  bench.atEnd(() => server.stop());
+  await answering(socket, server.log);
+  const version = execFileSync(binary, ['--version'], { encoding: 'utf8' }).trim();
+  return { name: 'buildkitd', version, socket, pid: server.pid, servers: [server.pid] };
+}
+
+async function startContainerd(bench: Bench, name: string): Promise<{ socket: string; pid: number }> {
+  const root = folderOf(bench, name);
+  const socket = join(root, 'sock');
+  const config = join(root, 'config.toml');
+  const quoted = (path: string) => JSON.stringify(join(root, path));
+  writeFileSync(
+    config,
+    [
+      'version = 2',
+      `root = ${quoted('root')}`,
+      `state = ${quoted('state')}`,
+      'disabled_plugins = ["io.containerd.grpc.v1.cri"]',
+      `[grpc]\naddress = ${JSON.stringify(socket)}`,
+      `[ttrpc]\naddress = ${quoted('ttrpc')}`,
+      '',
+    ].join('\n'),
+  );
+  const server = await startServer('containerd', ['-c', config], join(root, 'log'));
+  bench.atEnd(() => server.stop());
+  await answering(socket, server.log);
+  return { socket, pid: server.pid };
+}
+
+/** Waits until a socket takes connections. */
+async function answering(socket: string, log: () => string): Promise<void> {
+  try {
+    await until(
+      () =>
+        new Promise<void>((resolve, reject) => {
+          const probe = connect(socket, () => {
+            probe.destroy();
+            resolve();
+          });
+          probe.once('error', reject);
+        }),
+    );
+  } catch (err) {
+    throw new Error(`nothing answers at ${socket}:\n${log()}`, { cause: err });
+  }
+}

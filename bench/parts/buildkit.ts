@@ -1,0 +1,67 @@
+/**
+ * buildctl on our daemon and on buildkitd. Debian has neither of the two: their paths are taken from BUILDCTL and
+ * BUILDKITD, or from PATH.
+ */
+import { execFileSync } from 'node:child_process';
+import type { Bench } from '../bench.ts';
+import { serveBase } from '../kit/base.ts';
+import { compare, comparison } from '../kit/compare.ts';
+import { type Daemon, startBuildkitd, startDrydock } from '../kit/daemons.ts';
+import { findProgram } from '../kit/find-program.ts';
+import { measure, type Sample } from '../kit/measure.ts';
+import { buildkitScenarios } from './buildkit-scenarios.ts';
+
+/** A daemon with buildctl. */
+export class Buildctl {
+  readonly name: string;
+  readonly daemon: Daemon;
+  readonly #binary: string;
+
+  constructor(daemon: Daemon, binary: string) {
+    this.name = daemon.name;
+    this.daemon = daemon;
+    this.#binary = binary;
+  }
+
+  /** Runs `buildctl build`. */
+  build(args: readonly string[], input?: Uint8Array): Promise<Sample> {
+    const command = [this.#binary, '--addr', `unix://${this.daemon.socket}`, 'build', '--progress=plain'];
+    return measure([...command, ...args], { servers: this.daemon.servers, input });
+  }
+
+  /** Forgets all that is cached, the base image too. */
+  forget(): void {
+    const args = ['--addr', `unix://${this.daemon.socket}`, 'prune', '--all'];
+    execFileSync(this.#binary, args, { stdio: ['ignore', 'ignore', 'pipe'] });
+  }
+}
+
+export async function buildkit(bench: Bench): Promise<string> {
+  const buildctl = findProgram('BUILDCTL', 'buildctl');
+  const buildkitd = findProgram('BUILDKITD', 'buildkitd');
+  if (buildctl === undefined) {
+    throw new Error(
+      'buildctl is needed, and is not in PATH: say where it is with BUILDCTL=/path/to/buildctl (and buildkitd, to compare with, with BUILDKITD=…)',
+    );
+  }
+  const base = await serveBase(bench);
+  const peers = buildkitd === undefined ? [] : [await startBuildkitd(bench, buildkitd)];
+  const ours = [
+    await startDrydock(bench, 'local', 'buildkitd'),
+    await startDrydock(bench, 'containerd', 'buildkitd'),
+  ];
+  const contenders = [...peers, ...ours].map((daemon) => new Buildctl(daemon, buildctl));
+  const results = await compare(bench, contenders, buildkitScenarios(bench.folder, base));
+  const versions = [
+    execFileSync(buildctl, ['--version'], { encoding: 'utf8' }).trim(),
+    ...new Set([...peers, ...ours].map((daemon) => daemon.version)),
+  ];
+  return [
+    `The same buildctl on each; medians of ${bench.runs}. CPU is that of client, daemon, its containerd and the containers.`,
+    ...(buildkitd === undefined
+      ? ['No buildkitd to compare with: name one with BUILDKITD=/path/to/buildkitd.']
+      : []),
+    comparison(results, { ours: ours.map(({ name }) => name), peers: peers.map(({ name }) => name) }),
+    versions.map((version) => `- ${version}`).join('\n'),
+  ].join('\n\n');
+}

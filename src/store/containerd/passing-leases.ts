@@ -1,0 +1,234 @@
+import { Code } from '@connectrpc/connect';
+import { DrydockError } from '../../errors/error.ts';
+import type { Resource } from '../../pb/containerd/leases_pb.js';
+import { hasCode } from './errors.ts';
+import { leaseLifeMs, noLease } from './lease-names.ts';
+import { inParallel, type Shared } from './shared.ts';
+
+type Thing = Pick<Resource, 'id' | 'type'>;
+
+interface Hold {
+  /** Leases of ours that hold it. */
+  users: number;
+  /** Resolves when containerd knows. */
+  known: Promise<void>;
+}
+
+/** One lease of containerd's, for all of ours that were made about the same time. */
+interface Group {
+  /** As containerd knows it. */
+  name: string;
+  /** ms since the epoch */
+  made: number;
+  ready: Promise<void>;
+  leases: number;
+  held: Map<string, Hold>;
+  /** Things that it is just letting go of. */
+  leaving: Map<string, Promise<void>>;
+}
+
+interface Lease {
+  group: Group;
+  labels: Record<string, string>;
+  things: Map<string, Thing>;
+}
+
+/** How long a group takes in new leases, ms: what ended leases held stays at least until all of their group ended. */
+const openMs = 10_000;
+
+/**
+ * The leases that end with this process. A build makes many, short-lived ones, and each change of a lease is a
+ * synchronous write of containerd's: so they are kept in memory here, and containerd sees one lease for all that were
+ * made within a few seconds, which it is told of each thing once. What only ended ones held is let go of with the
+ * last lease of the group, or by `flush`.
+ */
+export class PassingLeases {
+  readonly #shared: Omit<Shared, 'passing'>;
+  readonly #leases = new Map<string, Lease>();
+  readonly #groups = new Set<Group>();
+  /** Groups that are to be deleted as soon as containerd is back, by containerd's names. */
+  readonly #owed = new Set<string>();
+  #open: Group | undefined;
+  #count = 0;
+
+  constructor(shared: Omit<Shared, 'passing'>) {
+    this.#shared = shared;
+  }
+
+  has(id: string): boolean {
+    return this.#leases.has(id);
+  }
+
+  /** containerd's name of the lease that a call is to be made under. */
+  nameOf(id: string): string | undefined {
+    return this.#leases.get(id)?.group.name;
+  }
+
+  /** Making one again is fine. */
+  async create(id: string, labels: Record<string, string>): Promise<void> {
+    await this.#deleteOwed();
+    const known = this.#leases.get(id);
+    if (known !== undefined) {
+      Object.assign(known.labels, labels);
+      return known.group.ready;
+    }
+    const group = this.#openGroup();
+    group.leases++;
+    const lease: Lease = { group, labels: { ...labels }, things: new Map() };
+    this.#leases.set(id, lease);
+    try {
+      await group.ready;
+    } catch (err) {
+      if (this.#leases.get(id) === lease) this.#leases.delete(id);
+      throw err;
+    }
+  }
+
+  #openGroup(): Group {
+    const now = Date.now();
+    if (this.#open !== undefined && now - this.#open.made < openMs) return this.#open;
+    const { connection, names, run } = this.#shared;
+    const name = names.of(`run-${run.id}-${++this.#count}`);
+    const labels = names.labels('passing', { run: run.id, ms: leaseLifeMs });
+    const ready = connection.call('making a lease', { again: true }, async (call) => {
+      try {
+        await connection.leases.create({ id: name, labels }, call);
+      } catch (err) {
+        if (!hasCode(err, Code.AlreadyExists)) throw err;
+      }
+    });
+    const group: Group = { name, made: now, ready, leases: 0, held: new Map(), leaving: new Map() };
+    this.#open = group;
+    this.#groups.add(group);
+    ready.catch(() => this.#drop(group));
+    return group;
+  }
+
+  #drop(group: Group): void {
+    if (this.#open === group) this.#open = undefined;
+    this.#groups.delete(group);
+  }
+
+  /** Adds a thing, which need not be there. Throws `not-found` when there is no such lease. */
+  async add(id: string, thing: Thing): Promise<void> {
+    await this.#hold(id, thing, (group) => this.#tell(group, thing));
+  }
+
+  /** Notes a thing that a call made under the lease has put under it. */
+  async took(id: string, thing: Thing): Promise<void> {
+    if (!this.has(id)) return;
+    await this.#hold(id, thing, (group) => {
+      // Let go of at the same moment: containerd may have done that last.
+      return group.leaving.has(keyOf(thing)) ? this.#tell(group, thing) : Promise.resolve();
+    });
+  }
+
+  async #hold(id: string, thing: Thing, tell: (group: Group) => Promise<void>): Promise<void> {
+    const lease = this.#leases.get(id);
+    if (lease === undefined) throw noLease(id);
+    const { group, things } = lease;
+    const key = keyOf(thing);
+    let hold = group.held.get(key);
+    if (hold === undefined) {
+      hold = { users: 0, known: tell(group) };
+      group.held.set(key, hold);
+    }
+    if (!things.has(key)) {
+      things.set(key, thing);
+      hold.users++;
+    }
+    try {
+      await hold.known;
+    } catch (err) {
+      if (group.held.get(key) === hold) group.held.delete(key);
+      things.delete(key);
+      throw err;
+    }
+  }
+
+  async #tell(group: Group, resource: Thing): Promise<void> {
+    const { connection } = this.#shared;
+    await group.leaving.get(keyOf(resource))?.catch(() => {});
+    await connection.call(`keeping ${resource.id}`, { again: true }, (call) =>
+      connection.leases.addResource({ id: group.name, resource }, call),
+    );
+  }
+
+  /** What was added is held no longer, should no other lease hold it. Nothing happens when it was not. */
+  remove(id: string, thing: Thing): void {
+    const lease = this.#leases.get(id);
+    if (lease !== undefined) this.#letGo(lease, keyOf(thing));
+  }
+
+  #letGo({ group, things }: Lease, key: string): void {
+    if (!things.delete(key)) return;
+    const hold = group.held.get(key);
+    if (hold !== undefined) hold.users--;
+  }
+
+  things(id: string): Thing[] {
+    return [...(this.#leases.get(id)?.things.values() ?? [])];
+  }
+
+  /** Ends a lease; `unavailable` is no failure: containerd is told when it is back. */
+  async delete(id: string): Promise<void> {
+    const lease = this.#leases.get(id);
+    if (lease === undefined) return;
+    this.#leases.delete(id);
+    const { group } = lease;
+    for (const key of [...lease.things.keys()]) this.#letGo(lease, key);
+    if (--group.leases > 0) return;
+    this.#drop(group);
+    try {
+      await this.#deleteNow(group.name);
+    } catch (err) {
+      if (!(err instanceof DrydockError) || err.code !== 'unavailable') throw err;
+      this.#owed.add(group.name);
+    }
+  }
+
+  async #deleteNow(name: string): Promise<void> {
+    const { connection } = this.#shared;
+    await connection.find('deleting a lease', (call) => connection.leases.delete({ id: name }, call));
+  }
+
+  async #deleteOwed(): Promise<void> {
+    for (const name of this.#owed) {
+      await this.#deleteNow(name);
+      this.#owed.delete(name);
+    }
+  }
+
+  /** Lets go of all that no lease holds any more. */
+  async flush(): Promise<void> {
+    const { connection } = this.#shared;
+    const idle = [...this.#groups].flatMap((group) =>
+      [...group.held].flatMap(([key, { users }]) => (users === 0 ? [{ group, key }] : [])),
+    );
+    await inParallel(idle, async ({ group, key }) => {
+      if (group.held.get(key)?.users !== 0) return;
+      group.held.delete(key);
+      const at = key.indexOf(' ');
+      const resource = { type: key.slice(0, at), id: key.slice(at + 1) };
+      const gone = connection
+        .find(`letting go of ${resource.id}`, (call) =>
+          connection.leases.deleteResource({ id: group.name, resource }, call),
+        )
+        .then(() => {});
+      group.leaving.set(key, gone);
+      try {
+        await gone;
+      } finally {
+        group.leaving.delete(key);
+      }
+    });
+  }
+
+  list(): { id: string; labels: Record<string, string> }[] {
+    return [...this.#leases].map(([id, { labels }]) => ({ id, labels: { ...labels } }));
+  }
+}
+
+function keyOf({ type, id }: Thing): string {
+  return `${type} ${id}`;
+}
