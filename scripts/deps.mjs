@@ -58,6 +58,7 @@ const allowed = {
   source: [...below(), 'llb', 'cache', 'session', 'solver'],
   ops: [...below(), 'llb', 'cache', 'session', 'solver', 'source', 'executor'],
   exporter: [...below(), 'session', 'solver'],
+  'remote-cache': [...below(), 'llb', 'cache', 'session', 'solver', 'exporter'],
   frontend: [...base, 'llb', 'fs'],
   build: '*',
   sdk: '*',

@@ -3,9 +3,12 @@ import { DrydockError, fail, throwIfAborted } from '../errors/error.ts';
 import { createExporter } from '../exporter/exporters.ts';
 import type { ExportResponse, PlatformResult } from '../exporter/types.ts';
 import { normalizeName } from '../oci/reference.ts';
+import type { Definition } from '../pb/solver/pb/ops_pb.js';
+import type { CacheSpec } from '../remote-cache/types.ts';
 import type { Session } from '../session/types.ts';
 import { Job } from '../solver/job.ts';
 import type { ProgressSink } from '../solver/progress.ts';
+import { BuildCaches, planCaches } from './caches.ts';
 import { autoPrune } from './disk-usage.ts';
 import type { Engine } from './engine.ts';
 import type { OutputSpec } from './types.ts';
@@ -16,17 +19,22 @@ export interface Course<T> {
   tags: readonly string[];
   /** s since 1970 */
   sourceDateEpoch?: number;
+  /** Caches to look steps up in, and to write. */
+  cacheFrom: readonly CacheSpec[];
+  cacheTo: readonly CacheSpec[];
   session: Session;
   sink: ProgressSink;
   signal: AbortSignal;
   /** Makes what is to be exported, under the lease. */
-  work(job: Job, lease: string): Promise<Worked<T>>;
+  work(job: Job, lease: string, caches: BuildCaches): Promise<Worked<T>>;
 }
 
 export interface Worked<T> {
   value: T;
   /** What is exported; nothing when undefined. */
   results?: PlatformResult[];
+  /** By result: what it was made of. */
+  definitions?: readonly (Definition | undefined)[];
 }
 
 export interface CourseEnd<T> {
@@ -49,14 +57,18 @@ export async function takeCourse<T>(engine: Engine, course: Course<T>): Promise<
     const exporter = createExporter(output.type, output.attrs);
     return [{ output, exporter, names: namesOf(output, course.tags) }];
   });
+  const plan = planCaches(course.cacheTo);
   const job = new Job(session, sink, course.signal);
   const lease = `build-${job.id}`;
   await engine.store.leases.create(lease);
+  const caches = new BuildCaches(engine, job, lease);
   try {
-    const { value, results } = await course.work(job, lease);
+    caches.import(course.cacheFrom);
+    const { value, results, definitions = [] } = await course.work(job, lease, caches);
     const metadata: Record<string, unknown> = {};
     let first: ExportResponse | undefined;
     if (results === undefined) return { value, first, metadata };
+    if (plan.inline) caches.inline(results, definitions);
     for (const { output, exporter, names } of exporters) {
       throwIfAborted(job.signal);
       const request = { results, attrs: output.attrs, names, sourceDateEpoch };
@@ -74,9 +86,11 @@ export async function takeCourse<T>(engine: Engine, course: Course<T>): Promise<
       first ??= response;
       Object.assign(metadata, response.metadata);
     }
+    Object.assign(metadata, await caches.export(plan, results, definitions));
     return { value, first, metadata };
   } finally {
     await engine.solver.release(job);
+    caches.close();
     await engine.store.leases.delete(lease);
     await autoPrune(engine);
   }

@@ -5,6 +5,7 @@ import type { Frontend, FrontendTarget, LintWarning } from '../frontend/types.ts
 import { type Graph, loadGraph } from '../llb/graph.ts';
 import { limitSteps } from '../llb/limits.ts';
 import { digestOf } from '../oci/digest.ts';
+import { inlineByArg } from '../remote-cache/spec-text.ts';
 import type { Session } from '../session/types.ts';
 import type { Job } from '../solver/job.ts';
 import type { ProgressSink } from '../solver/progress.ts';
@@ -33,6 +34,8 @@ export async function runBuild(
     outputs: options.outputs.length > 0 ? options.outputs : [{ type: 'image', attrs: {} }],
     tags: options.tags,
     sourceDateEpoch: options.sourceDateEpoch ?? parseEpoch(options.buildArgs.SOURCE_DATE_EPOCH),
+    cacheFrom: options.check ? [] : (options.cacheFrom ?? []),
+    cacheTo: [...(options.cacheTo ?? []), ...inlineByArg(options.buildArgs)],
     session,
     sink,
     signal,
@@ -59,7 +62,8 @@ async function work(
   if (limits !== undefined) for (const { definition } of targets) limitSteps(definition, limits);
   const graphs = targets.map(({ definition }) => loadGraph(definition));
   for (const graph of graphs) checkEntitlements(graph, options.allow);
-  return { value: warnings, results: await solveTargets(engine, job, targets, graphs) };
+  const results = await solveTargets(engine, job, targets, graphs);
+  return { value: warnings, results, definitions: targets.map(({ definition }) => definition) };
 }
 
 async function solveTargets(

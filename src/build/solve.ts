@@ -1,11 +1,12 @@
 /** A build as BuildKit's API asks for it: a definition, a frontend or the client's own frontend; then the exports. */
 import { throwIfAborted } from '../errors/error.ts';
 import type { WorkerRecord } from '../pb/moby/buildkit/v1/types/worker_pb.js';
+import type { CacheSpec } from '../remote-cache/types.ts';
 import type { Session } from '../session/types.ts';
 import type { ProgressSink } from '../solver/progress.ts';
 import { Bridge } from './bridge/bridge.ts';
 import { frontends } from './bridge/frontends.ts';
-import { platformResults } from './bridge/platforms.ts';
+import { platformDefinitions, platformResults } from './bridge/platforms.ts';
 import type { BridgeRequest, BridgeResult } from './bridge/types.ts';
 import { parseEpoch, takeCourse } from './course.ts';
 import type { Engine } from './engine.ts';
@@ -17,6 +18,10 @@ export interface SolveRequest extends BridgeRequest {
   /** Entitlements granted. */
   allow: readonly string[];
   workers: readonly WorkerRecord[];
+  /** Caches from elsewhere to look steps up in. */
+  cacheFrom: readonly CacheSpec[];
+  /** Where to write the build's cache for others. */
+  cacheTo: readonly CacheSpec[];
   /** What of the request has no effect here, a sentence each: shown as warnings. */
   notes: readonly string[];
 }
@@ -50,21 +55,23 @@ export async function runSolve(
     outputs: request.outputs,
     tags: [],
     sourceDateEpoch: epochOf(request.options),
+    cacheFrom: request.cacheFrom,
+    cacheTo: request.cacheTo,
     session,
     sink,
     signal,
-    async work(job, lease) {
+    async work(job, lease, caches) {
       if (request.notes.length > 0) {
         await job.inVertex('[internal] reading the request', async (progress) => {
           for (const short of request.notes) progress.warn({ level: 1, short, detail: [] });
         });
       }
       const { allow, workers } = request;
-      const bridge = new Bridge({ engine, job, lease, allow, workers }, frontends);
+      const bridge = new Bridge({ engine, job, lease, allow, workers, caches }, frontends);
       const value = isOwnFrontend(request)
         ? await clientFrontend(bridge, request, openGateway)
         : await bridge.solve(request);
-      return { value, results: await platformResults(value) };
+      return { value, results: await platformResults(value), definitions: platformDefinitions(value) };
     },
   });
   return { result, metadata, size: first?.size };

@@ -4,6 +4,7 @@ import type { OutputSink } from '../exporter/types.ts';
 import type { DockerfileRequest, LintWarning } from '../frontend/types.ts';
 import type { StepLimits } from '../llb/limits.ts';
 import type { Descriptor, Digest } from '../oci/types.ts';
+import type { CacheSpec } from '../remote-cache/types.ts';
 
 export interface OutputSpec {
   type: 'image' | 'oci' | 'docker' | 'local' | 'tar' | 'cacheonly';
@@ -16,6 +17,10 @@ export interface OutputSpec {
 export interface BuildOptions extends DockerfileRequest {
   tags: string[];
   outputs: OutputSpec[];
+  /** Caches from elsewhere to look steps up in, beside the local one (`--cache-from`). */
+  cacheFrom?: readonly CacheSpec[];
+  /** Where to write the build's cache for others (`--cache-to`). */
+  cacheTo?: readonly CacheSpec[];
   /** Only run the build checks. */
   check: boolean;
   /** Entitlements granted: `network.host`, `security.insecure`. */

@@ -66,8 +66,8 @@ interface Row {
 
 export class Cache {
   readonly #db: DatabaseSync;
-  readonly #get: Record<'byKey' | 'byId' | 'known' | 'digest', StatementSync>;
-  readonly #run: Record<'record' | 'key' | 'link' | 'touch' | 'digest', StatementSync>;
+  readonly #get: Record<'byKey' | 'byId' | 'known' | 'digest' | 'keys' | 'links', StatementSync>;
+  readonly #run: Record<'record' | 'remember' | 'key' | 'link' | 'touch' | 'digest', StatementSync>;
 
   /** Opens (or makes) `cache.db` in a folder. Several processes may have it open. */
   constructor(folder: string) {
@@ -79,6 +79,8 @@ export class Cache {
       byId: db.prepare('SELECT * FROM records WHERE id = ?'),
       known: db.prepare('SELECT 1 FROM records WHERE id = ?'),
       digest: db.prepare('SELECT digest FROM content_digests WHERE ref = ? AND selector = ?'),
+      keys: db.prepare('SELECT key, kind, op FROM keys WHERE record = ?'),
+      links: db.prepare('SELECT * FROM links WHERE key = ? ORDER BY input'),
     };
     this.#run = {
       record: db.prepare(
@@ -86,6 +88,10 @@ export class Cache {
          VALUES (?, ?, ?, ?, ?, ?, ?, 1)
          ON CONFLICT (id) DO UPDATE SET description = excluded.description, type = excluded.type,
            results = excluded.results, size = excluded.size, last_used_at = excluded.last_used_at`,
+      ),
+      remember: db.prepare(
+        `INSERT OR IGNORE INTO records (id, description, type, results, size, created_at, last_used_at, usage_count)
+         VALUES (?, ?, ?, NULL, 0, ?, ?, 0)`,
       ),
       key: db.prepare('INSERT OR REPLACE INTO keys (key, record, kind, op) VALUES (?, ?, ?, ?)'),
       link: db.prepare(
@@ -123,6 +129,16 @@ export class Cache {
     });
   }
 
+  /** Makes an id known that others are about to be keyed by. What is known already stays as it is. */
+  remember(record: Pick<CacheRecord, 'id' | 'description' | 'type'>, keys: CacheEntry['keys']): void {
+    const now = Date.now();
+    transaction(this.#db, () => {
+      const { id, description, type } = record;
+      if (this.#run.remember.run(id, description, type, now, now).changes === 0) return;
+      for (const { key, parts } of keys) this.#putKey(key, id, parts);
+    });
+  }
+
   /** Adds one more key to a record. */
   alias(key: Digest, id: Digest, parts: KeyParts): void {
     transaction(this.#db, () => this.#putKey(key, id, parts));
@@ -157,28 +173,29 @@ export class Cache {
     return rows.map((row) => toRecord(row)).filter((record) => record !== undefined);
   }
 
+  /** All keys that lead to a record. */
+  keysOf(id: Digest): CacheEntry['keys'] {
+    return this.#get.keys.all(id).map(({ key, kind, op }) => ({
+      key: key as Digest,
+      parts: {
+        kind: kind as KeyParts['kind'],
+        op: op as Digest,
+        deps: this.#get.links.all(String(key)).map((link) => ({
+          id: link.dep as Digest,
+          index: Number(link.dep_index),
+          selector: String(link.selector),
+          content: link.content === 1,
+        })),
+      },
+    }));
+  }
+
   /** Everything, least recently used first; also identities without a result. */
   entries(): CacheEntry[] {
-    const links = this.#db.prepare('SELECT * FROM links WHERE key = ? ORDER BY input');
-    const keys = this.#db.prepare('SELECT key, kind, op FROM keys WHERE record = ?');
     const rows = this.#db.prepare('SELECT * FROM records ORDER BY last_used_at').all();
     return rows.flatMap((row) => {
       const record = toRecord(row);
-      if (record === undefined) return [];
-      const found = keys.all(record.id).map(({ key, kind, op }) => ({
-        key: key as Digest,
-        parts: {
-          kind: kind as KeyParts['kind'],
-          op: op as Digest,
-          deps: links.all(String(key)).map((link) => ({
-            id: link.dep as Digest,
-            index: Number(link.dep_index),
-            selector: String(link.selector),
-            content: link.content === 1,
-          })),
-        },
-      }));
-      return [{ record, keys: found }];
+      return record === undefined ? [] : [{ record, keys: this.keysOf(record.id) }];
     });
   }
 

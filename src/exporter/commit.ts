@@ -62,13 +62,16 @@ export async function commitImage(
 }
 
 async function commitOne(
-  { config, platform }: PlatformResult,
+  { config, platform, inlineCache }: PlatformResult,
   { layers, top }: Awaited<ReturnType<typeof exportLayers>>,
   ctx: ExportContext,
   options: CommitOptions,
 ): Promise<CommittedImage> {
   const { content, snapshotter } = ctx.store;
+  const inline = await inlineCache?.(layers.map(({ diffId }) => diffId));
   const finished = finishConfig(config, layers, options.created);
+  // A base image's own is about other steps.
+  finished['moby.buildkit.cache.v0'] = inline?.toString('base64');
   const bytes = configBytes(finished);
   const labels = top === undefined ? {} : snapshotRefLabel(snapshotter, top);
   const configDescriptor: Descriptor = {

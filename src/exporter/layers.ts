@@ -44,8 +44,7 @@ export async function exportLayers(
   options: LayerOptions,
 ): Promise<ExportLayers> {
   if (ref === undefined) return { layers: [] };
-  const refContext = contextOf(ctx);
-  const known = (await ref.layers()) ?? (await layersOfKey(await ref.snapshot(refContext), ctx));
+  const known = (await ref.layers()) ?? (await layersOnceHere(ref, ctx));
   const layers = await Promise.all(known.map((layer) => exportLayer(layer, ctx, options)));
   const keys = known.map(({ snapshot }) => snapshot);
   let top = keys.at(-1);
@@ -60,7 +59,7 @@ export async function exportLayers(
     await Promise.all(
       known.map(async (layer, i) => {
         const chain = chainId(layers.slice(0, i + 1).map(({ diffId }) => diffId))!;
-        await bringBlob(layers[i]!.descriptor, layer.from, chain, ctx);
+        await bringBlob(layers[i]!.descriptor, layer, chain, ctx);
       }),
     );
   } else {
@@ -88,8 +87,39 @@ export function contextOf({ session, signal, lease, progress }: ExportContext): 
   };
 }
 
-async function layersOfKey(key: string, { store }: ExportContext): Promise<RefLayer[]> {
-  return (await snapshotChain(store, key)).map((snapshot) => ({ snapshot }));
+/** The layers of a tree that first has to come into the store. */
+async function layersOnceHere(ref: Ref, ctx: ExportContext): Promise<readonly RefLayer[]> {
+  const key = await ref.snapshot(contextOf(ctx));
+  return (await ref.layers()) ?? (await snapshotChain(ctx.store, key)).map((snapshot) => ({ snapshot }));
+}
+
+/** A layer for a cache: `bring` sees that its blob is in content. */
+export interface CacheLayer extends ExportLayer {
+  /** Reference of an image that has the blob. */
+  from?: string;
+  bring(): Promise<void>;
+}
+
+/** The layers of a ref for a cache: new ones are packed, and of what is only elsewhere nothing is fetched yet. */
+export async function cacheLayers(
+  ref: Ref,
+  ctx: ExportContext,
+  options: Pick<LayerOptions, 'compression' | 'force' | 'ociTypes'>,
+): Promise<CacheLayer[]> {
+  const known = (await ref.layersElsewhere?.()) ?? (await ref.layers()) ?? (await layersOnceHere(ref, ctx));
+  const layers = await Promise.all(
+    known.map((layer) => exportLayer(layer, ctx, { ...options, blobs: 'new' })),
+  );
+  return layers.map((layer, i) => {
+    const chain = chainId(layers.slice(0, i + 1).map(({ diffId }) => diffId))!;
+    const source = known[i] as RefLayer;
+    return {
+      ...layer,
+      descriptor: typed(layer.descriptor, options.ociTypes),
+      from: source.from,
+      bring: () => bringBlob(layer.descriptor, source, chain, ctx),
+    };
+  });
 }
 
 async function exportLayer(layer: RefLayer, ctx: ExportContext, options: LayerOptions): Promise<ExportLayer> {
@@ -97,14 +127,16 @@ async function exportLayer(layer: RefLayer, ctx: ExportContext, options: LayerOp
   const { blob, diffId, snapshot } = layer;
   if (blob !== undefined && diffId !== undefined) {
     if (!options.force || compressionOf(blob) === options.compression.type) {
-      return { descriptor: plain(blob), diffId, size: blob.size };
+      return { descriptor: plain(blob), diffId, size: blob.size, createdAt: layer.madeAt };
     }
-    if (layer.from !== undefined) await fetchBlobInto(store, ctx.registry, layer.from, blob, contextOf(ctx));
+    if (layer.bring !== undefined) await layer.bring(contextOf(ctx));
+    else if (layer.from !== undefined)
+      await fetchBlobInto(store, ctx.registry, layer.from, blob, contextOf(ctx));
     const converted = await convertBlob(store, blob, options.compression, { lease, signal });
     if (converted.diffId !== diffId) {
       throw fail('corrupt', 'export', `the layer ${blob.digest} holds ${converted.diffId}, not ${diffId}`);
     }
-    return converted;
+    return { ...converted, createdAt: layer.madeAt };
   }
   if (snapshot === undefined) throw fail('internal', 'export', 'a layer has neither a snapshot nor a blob');
   const packed: LayerBlob = await packSnapshot(store, snapshot, {
@@ -122,12 +154,14 @@ async function exportLayer(layer: RefLayer, ctx: ExportContext, options: LayerOp
 /** Makes sure that a layer's bytes are in content. */
 async function bringBlob(
   descriptor: Descriptor,
-  from: string | undefined,
+  { from, bring, blob }: RefLayer,
   chain: Digest,
   ctx: ExportContext,
 ): Promise<void> {
   const here = await ctx.store.content.info(descriptor.digest);
-  if (here === undefined && from !== undefined) {
+  if (here === undefined && bring !== undefined && blob?.digest === descriptor.digest) {
+    await bring(contextOf(ctx));
+  } else if (here === undefined && from !== undefined) {
     await fetchBlobInto(ctx.store, ctx.registry, from, descriptor, contextOf(ctx));
   } else await ensureBlob(ctx.store, descriptor, chain, { lease: ctx.lease, signal: ctx.signal });
 }

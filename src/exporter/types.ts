@@ -12,6 +12,8 @@ export interface PlatformResult {
   /** undefined: an empty filesystem */
   ref: Ref | undefined;
   config: ImageConfig;
+  /** The cache to be kept inside the image's config, for layers with these diff IDs; undefined: none. */
+  inlineCache?(diffIds: readonly Digest[]): Promise<Buffer | undefined>;
 }
 
 export interface ExportRequest {

@@ -87,6 +87,8 @@ export interface ImageConfig {
   config?: ContainerConfig;
   rootfs: { type: 'layers'; diff_ids: Digest[] };
   history?: History[];
+  /** BuildKit's inline cache, base64. */
+  'moby.buildkit.cache.v0'?: string;
 }
 
 export const mediaTypes = {

@@ -4,7 +4,7 @@ import { specOfMounts, type ViewSpec } from '../fs/view.ts';
 import { originOf } from '../images/origin.ts';
 import { type Running, shareRun } from '../images/share.ts';
 import { chainId, digestOf } from '../oci/digest.ts';
-import type { Descriptor, Digest } from '../oci/types.ts';
+import type { Digest } from '../oci/types.ts';
 import type { RegistryClient } from '../registry/client.ts';
 import type { Ref, RefContext, RefLayer, SerializedRef } from '../store/ref.ts';
 import { type Store, snapshotLabels } from '../store/store.ts';
@@ -132,7 +132,9 @@ async function layersOfSnapshot(store: Store, key: string): Promise<RefLayer[]> 
     // The snapshot of the empty tree is no layer.
     if (at !== 'empty' || info.parent !== undefined) {
       const diffId = info.labels[snapshotLabels.diffId] as Digest | undefined;
-      layers.push({ snapshot: at, diffId, ...originOf(info.labels) });
+      const made = info.labels[snapshotLabels.madeAt];
+      const madeAt = made === undefined ? undefined : Number(made);
+      layers.push({ snapshot: at, diffId, madeAt, ...originOf(info.labels) });
     }
     at = info.parent;
   }
@@ -181,10 +183,10 @@ class ImageRef implements Ref {
   readonly id: string;
   readonly #deps: RefDeps;
   readonly #source: string;
-  readonly #layers: readonly { descriptor: Descriptor; diffId: Digest }[];
+  readonly #layers: Parameters<Refs['image']>[1];
   readonly #chains: Digest[];
 
-  constructor(deps: RefDeps, source: string, layers: readonly { descriptor: Descriptor; diffId: Digest }[]) {
+  constructor(deps: RefDeps, source: string, layers: Parameters<Refs['image']>[1]) {
     this.#deps = deps;
     this.#source = source;
     this.#layers = layers;
@@ -206,15 +208,17 @@ class ImageRef implements Ref {
   async layers(): Promise<readonly RefLayer[]> {
     const { snapshots } = this.#deps.store;
     const known = await Promise.all(this.#chains.map((chain) => snapshots.byChain(chain)));
-    return this.#layers.map(({ descriptor, diffId }, i) => ({
+    return this.#layers.map(({ descriptor, diffId, madeAt }, i) => ({
       snapshot: known[i]?.key,
       diffId,
+      madeAt,
       blob: descriptor,
       from: this.#source,
     }));
   }
 
   serialize(): SerializedRef {
-    return { kind: 'image', ref: this.#source, layers: [...this.#layers] };
+    const layers = this.#layers.map(({ descriptor, diffId }) => ({ descriptor, diffId }));
+    return { kind: 'image', ref: this.#source, layers };
   }
 }

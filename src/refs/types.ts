@@ -11,7 +11,15 @@ export interface Refs {
   /** A folder on this host seen through a filter; it cannot outlive the build. `snapshot()` copies it into the store. */
   folder(spec: Extract<ViewSpec, { kind: 'folder' }>): Ref;
   /** Layers of a registry image (`source`: its reference), lowest first: fetched and unpacked when first needed. */
-  image(source: string, layers: readonly { descriptor: Descriptor; diffId: Digest }[]): Ref;
+  image(
+    source: string,
+    layers: readonly {
+      descriptor: Descriptor;
+      diffId: Digest;
+      /** When it was made, ms since the epoch, if it is to be remembered: not of images that are built on. */
+      madeAt?: number;
+    }[],
+  ): Ref;
   /** A ref again from a cache record; undefined when its snapshot is gone. What it needs is added to the lease. */
   restore(serialized: SerializedRef, lease: string): Promise<Ref | undefined>;
 }

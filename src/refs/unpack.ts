@@ -18,6 +18,7 @@ import { type Store, snapshotLabels } from '../store/store.ts';
 interface Layer {
   descriptor: Descriptor;
   diffId: Digest;
+  madeAt?: number;
 }
 
 const perStore = new WeakMap<Store, Running>();
@@ -169,6 +170,7 @@ async function unpackOne(
       [snapshotLabels.diffId]: diffId,
       [snapshotLabels.chainId]: chain,
       ...originLabels({ blob: descriptor, from: source }),
+      ...(layer.madeAt === undefined ? {} : { [snapshotLabels.madeAt]: String(layer.madeAt) }),
     };
     await orAbort(snapshots.commit(chain, active, { lease: ctx.lease, labels }), ctx.signal);
     return chain;

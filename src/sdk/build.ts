@@ -13,6 +13,8 @@ import type { State } from '../llb/state.ts';
 import type { CredentialSource } from '../oci/credentials.ts';
 import { hostPlatform, parsePlatform } from '../oci/platform.ts';
 import type { ImageConfig } from '../oci/types.ts';
+import { clientCaches } from '../remote-cache/client.ts';
+import type { CacheSpec } from '../remote-cache/types.ts';
 import { dockerConfigCredentials } from '../session/docker-config.ts';
 import { inProcessSession } from '../session/in-process.ts';
 import type { SshSource } from '../session/ssh-agent.ts';
@@ -35,6 +37,10 @@ export interface CommonOptions {
   credentials?: CredentialSource;
   /** Session's local name → folder, for `local()` sources. */
   locals?: Record<string, string>;
+  /** Caches to look steps up in beside the local one: `{ type: 'registry', attrs: { ref } }`, `{ type: 'local', attrs: { src } }`. */
+  cacheFrom?: CacheSpec[];
+  /** Where to write the build's cache for others; also `{ type: 'inline', attrs: {} }`. */
+  cacheTo?: CacheSpec[];
   /** Entitlements granted: `network.host`, `security.insecure`. */
   allow?: string[];
   progress?: Partial<ProgressSink>;
@@ -173,8 +179,10 @@ async function run(
   uploads: Record<string, Readable>,
   frontend?: Frontend,
 ): Promise<BuildResult> {
+  const caches = await clientCaches(options.cacheFrom ?? [], options.cacheTo ?? []);
   const session = inProcessSession({
     locals: options.locals ?? {},
+    stores: caches.stores,
     uploads,
     ssh: options.ssh,
     credentials: options.credentials ?? dockerConfigCredentials(process.env),
@@ -204,7 +212,10 @@ async function run(
     }));
   try {
     const signal = options.signal ?? new AbortController().signal;
-    return await runBuild(engine, request, withSecrets, sink, signal, frontend);
+    const asked = { ...request, cacheFrom: caches.from, cacheTo: caches.to };
+    const result = await runBuild(engine, asked, withSecrets, sink, signal, frontend);
+    await caches.finish(result.metadata);
+    return result;
   } finally {
     await session.close();
     if (options.engine === undefined) await engine.close();

@@ -4,6 +4,7 @@ import { readFile, stat } from 'node:fs/promises';
 import type { Readable } from 'node:stream';
 import { errnoCode, fail } from '../errors/error.ts';
 import type { CredentialSource } from '../oci/credentials.ts';
+import { folderContent } from './folder-content.ts';
 import { maxSecretSize } from './secret-size.ts';
 import { SshAgents, type SshSource } from './ssh-agent.ts';
 import type { Session } from './types.ts';
@@ -15,6 +16,8 @@ export interface InProcessOptions {
   /** Session's local name → folder. */
   locals: Record<string, string>;
   uploads?: Record<string, Readable>;
+  /** Store ID (`local:FOLDER`) → folder that holds, or is to hold, an OCI layout. */
+  stores?: Record<string, string>;
   secrets?: SecretSource[];
   ssh?: SshSource[];
   credentials?: CredentialSource;
@@ -48,6 +51,10 @@ export function inProcessSession(options: InProcessOptions): InProcessSession {
       return source && readSecret(source);
     },
     ssh: (id) => agents.connector(id),
+    async content(id) {
+      const dir = options.stores?.[id];
+      return dir === undefined ? undefined : folderContent(dir);
+    },
     async credentials(host) {
       return options.credentials?.(host);
     },

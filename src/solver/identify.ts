@@ -1,6 +1,8 @@
 import { randomUUID } from 'node:crypto';
+import type { ImportedCache, ImportedRecord } from '../cache/imported.ts';
 import { DrydockError, fail } from '../errors/error.ts';
 import type { ContentSelector } from '../fs/view.ts';
+import { outputCount } from '../llb/outputs.ts';
 import { digestOf } from '../oci/digest.ts';
 import type { Digest } from '../oci/types.ts';
 import type { Ref } from '../store/ref.ts';
@@ -41,14 +43,22 @@ export class Identifier {
       return { identity: { id, fresh: true, volatile: true, keys: [], claims: [] }, hit: false };
     }
     const content = state.inputs.map((_, i) => contentOf(map, i, inputs[i] as Identity));
+    const imports = ignoreCache ? [] : await state.imports();
+    const importedAs = (named: readonly KeyInput[]) => importedRecords(imports, state, map, inputs, named);
+    let imported = importedAs(keyInputs);
     const lookUp = !ignoreCache && !inputs.some((input, i) => input.fresh && content[i] === undefined);
     const keys = inputs.some((input) => input.volatile) ? [] : [byDefinition];
     const claims: Identity['claims'] = [];
-    const known = (id: Digest) => ({ id, fresh: false, volatile: false, keys, claims });
+    const known = (id: Digest, results?: readonly unknown[]) => ({
+      identity: { id, fresh: false, volatile: false, keys, claims, imported },
+      hit: results !== undefined || hasResults(imported, state.wanted),
+    });
     if (lookUp && keys.length > 0) {
       const record = cache.byKey(byDefinition.key);
-      if (record !== undefined) return { identity: known(record.id), hit: record.results !== undefined };
+      if (record !== undefined) return known(record.id, record.results);
     }
+    // Contents are not read for what is known by its definition, here or elsewhere.
+    if (imported !== undefined) return known(byDefinition.key);
     let id = byDefinition.key;
     if (content.some((selectors) => selectors !== undefined)) {
       const withContent = await state.orCanceled(this.#contents(state, keyInputs, content));
@@ -61,11 +71,13 @@ export class Identifier {
       const byContent = cacheKey(map, withContent);
       keys.push(byContent);
       id = byContent.key;
+      imported = importedAs(withContent);
       const record = lookUp ? cache.byKey(byContent.key) : undefined;
       if (record !== undefined) {
         if (keys.length > 1) cache.alias(byDefinition.key, record.id, byDefinition.parts);
-        return { identity: known(record.id), hit: record.results !== undefined };
+        return known(record.id, record.results);
       }
+      if (imported !== undefined) return known(id);
     }
     if (ignoreCache) id = uniqueId(id);
     const fresh = ignoreCache || !cache.known(id);
@@ -149,6 +161,40 @@ export class Identifier {
 }
 
 const transferStatus = 'transferring context';
+
+/** By output: the records of caches from elsewhere that it may be; undefined when there are none. */
+function importedRecords(
+  imports: readonly ImportedCache[],
+  state: VertexState,
+  map: CacheMap,
+  identities: readonly Identity[],
+  named: readonly KeyInput[],
+): Identity['imported'] {
+  if (imports.length === 0) return undefined;
+  const found: ImportedRecord[][] = Array.from({ length: outputCount(state.vertex.op) }, () => []);
+  for (const cache of imports) {
+    const inputs = named.map(({ index, content }, i) => {
+      const records = identities[i]?.imported?.[index] ?? [];
+      return {
+        records: records.filter((each) => each.cache === cache).map(({ record }) => record),
+        selector: map.deps[i]?.selector ?? '',
+        content,
+      };
+    });
+    for (const [output, records] of found.entries()) {
+      for (const record of cache.match(map.digest, output, inputs)) records.push({ cache, record });
+    }
+  }
+  return found.some((records) => records.length > 0) ? found : undefined;
+}
+
+/** Whether all of these outputs can be had from caches elsewhere. */
+function hasResults(imported: Identity['imported'], outputs: ReadonlySet<number>): boolean {
+  if (imported === undefined) return false;
+  return [...outputs].every((output) =>
+    imported[output]?.some(({ cache, record }) => cache.hasResult(record)),
+  );
+}
 
 /** The selections by whose content an input may be keyed. A volatile input has no other name, so all of it counts. */
 function contentOf(map: CacheMap, i: number, input: Identity): readonly ContentSelector[] | undefined {

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import type { ImportedCache } from '../cache/imported.ts';
 import { toDrydockError } from '../errors/error.ts';
 import { digestOf } from '../oci/digest.ts';
 import type { Session } from '../session/types.ts';
@@ -17,6 +18,10 @@ export class Job {
   readonly #ended = new AbortController();
   /** What this build's solves hold; the solver keeps this. */
   readonly holds = new Set<Hold>();
+  /** Caches from elsewhere that are looked into beside the local records. They resolve to none when they cannot be read. */
+  readonly imports: Promise<readonly ImportedCache[]>[] = [];
+  /** What names those caches, so that each is read once. */
+  readonly importKeys = new Set<string>();
 
   constructor(session: Session, sink: ProgressSink, signal: AbortSignal) {
     this.session = session;

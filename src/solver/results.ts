@@ -1,8 +1,11 @@
-import type { RecordType } from '../cache/cache.ts';
-import { throwIfAborted } from '../errors/error.ts';
+import type { CacheRecord, RecordType } from '../cache/cache.ts';
+import type { ImportedRecord } from '../cache/imported.ts';
+import { DrydockError, fail, throwIfAborted } from '../errors/error.ts';
 import { hex } from '../oci/digest.ts';
 import type { Digest } from '../oci/types.ts';
-import type { Ref, SerializedRef } from '../store/ref.ts';
+import type { Ref, RefContext, SerializedRef } from '../store/ref.ts';
+import { ImportedRef } from './imported-ref.ts';
+import { refContext } from './ref-context.ts';
 import type { SolverDeps } from './solver.ts';
 import type { Identity, VertexState } from './state.ts';
 
@@ -48,6 +51,61 @@ export class ResultStore {
     return refs;
   }
 
+  /**
+   * The refs of a vertex as caches from elsewhere have it, nothing of them fetched yet; undefined when an output that
+   * is wanted is not to be had there. `make` does the vertex's work, should fetching fail later.
+   */
+  async loadImported(
+    identity: Identity,
+    state: VertexState,
+    make: () => Promise<readonly Ref[]>,
+  ): Promise<readonly Ref[] | undefined> {
+    const { imported } = identity;
+    if (imported === undefined) return undefined;
+    await this.lease(state);
+    const ctx = refContext(state.context);
+    const there = await Promise.all(imported.map((records) => firstOf(records, ctx, state)));
+    if ([...state.wanted].some((output) => there[output] === undefined)) return undefined;
+    await this.#rememberInputs(state);
+    this.#deps.cache.remember(recordOf(identity, state), identity.keys);
+    const refs: Ref[] = there.map(
+      (ref, output) =>
+        new ImportedRef({
+          id: ref?.id ?? `${identity.id}@${output}`,
+          there: ref,
+          keep: async (key, { lease }) => {
+            const here = await this.#deps.restore({ kind: 'snapshot', key }, lease);
+            if (here === undefined) throw fail('not-found', 'store', `there is no snapshot ${key}`);
+            await this.hold([here], state);
+            // Its own serialized form follows once this returns; the record is made of all outputs or not at all.
+            const all = refs.map((each, i) => (i === output ? here : each));
+            if (all.every((each) => each.serialize() !== undefined)) {
+              await this.save(identity, all, await this.measure(all), state);
+            }
+            return here;
+          },
+          make: async () => (await make())[output] as Ref,
+          onFailure: (err) => warnFailure(imported[output]?.[0]?.cache.name ?? '', err, state),
+        }),
+    );
+    return refs;
+  }
+
+  /** Sees that what a record is keyed by is known here, although it was found elsewhere. */
+  async #rememberInputs(state: VertexState): Promise<void> {
+    const seen = new Set<VertexState>();
+    const queue = state.inputs.map((input) => input.state);
+    for (let next = queue.pop(); next !== undefined; next = queue.pop()) {
+      if (seen.has(next) || next.identity === undefined) continue;
+      seen.add(next);
+      const identity = await next.identity;
+      // What was made here is known; it need not be looked at.
+      if (identity.imported === undefined || this.#deps.cache.known(identity.id)) continue;
+      this.#deps.cache.remember(recordOf(identity, next), identity.keys);
+      for (const input of next.inputs) queue.push(input.state);
+    }
+  }
+
   /** Keeps another vertex's refs for this one. */
   async hold(refs: readonly Ref[], state: VertexState): Promise<void> {
     await this.lease(state);
@@ -76,12 +134,9 @@ export class ResultStore {
     const results = refs.map((ref) => ref.serialize());
     if (!results.every((result) => result !== undefined)) return;
     const keys = snapshotKeys(results);
-    const { vertex } = state;
+    await this.#rememberInputs(state);
     const before = cache.byId(identity.id);
-    cache.save(
-      { id: identity.id, description: vertex.name, type: recordType(state), results, size },
-      identity.keys,
-    );
+    cache.save({ ...recordOf(identity, state), results, size }, identity.keys);
     // The record comes before its lease: a kill in between leaves a record whose snapshots are swept with this
     // process's own lease, which `load` takes for a miss, and never a lease that nothing names. Nobody has to wait for
     // it: until then the vertex's lease, which is given up afterwards, keeps the snapshots.
@@ -95,6 +150,37 @@ export class ResultStore {
     // A record without a lease is a miss once its snapshots are collected, as after a kill.
     state.recorded = keep().catch(() => {});
   }
+}
+
+/** The first of these records that is to be had. What looking failed with is told, once each. */
+async function firstOf(
+  records: readonly ImportedRecord[],
+  ctx: RefContext,
+  state: VertexState,
+): Promise<Ref | undefined> {
+  for (const { cache, record } of records) {
+    if (!cache.hasResult(record)) continue;
+    try {
+      const ref = await cache.restore(record, ctx);
+      if (ref !== undefined) return ref;
+    } catch (err) {
+      if (!(err instanceof DrydockError) || err.code === 'canceled') throw err;
+      warnFailure(cache.name, err, state);
+    }
+  }
+  return undefined;
+}
+
+function warnFailure(name: string, err: DrydockError, state: VertexState): void {
+  state.context.progress.warn({
+    level: 1,
+    short: `importing cache from ${name}: ${err.message}; the step is run instead`,
+    detail: err.hint === undefined ? [] : [err.hint],
+  });
+}
+
+function recordOf({ id }: Identity, state: VertexState): Pick<CacheRecord, 'id' | 'description' | 'type'> {
+  return { id, description: state.vertex.name, type: recordType(state) };
 }
 
 function snapshotKeys(results: readonly (SerializedRef | undefined)[]): string[] {

@@ -1,6 +1,7 @@
-import { canceled, DrydockError } from '../errors/error.ts';
+import { DrydockError } from '../errors/error.ts';
 import type { RegistryCredentials } from '../oci/credentials.ts';
 import type { Session } from '../session/types.ts';
+import { orCanceled } from './or-canceled.ts';
 
 /**
  * One session made of those of all builds that share a vertex: each is asked in turn until one has the thing. One that
@@ -40,14 +41,4 @@ export function sessionGroup(members: () => readonly Session[], signal?: AbortSi
     content: (id) => first(async (session) => session.content?.(id)),
     credentials: (host) => first((session) => session.credentials(host), isThere),
   };
-}
-
-function orCanceled<T>(answer: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (signal === undefined) return answer;
-  return new Promise((resolve, reject) => {
-    const onAbort = () => reject(canceled(signal.reason));
-    if (signal.aborted) onAbort();
-    else signal.addEventListener('abort', onAbort, { once: true });
-    answer.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
-  });
 }

@@ -12,10 +12,12 @@ import type { Ref, SerializedRef } from '../store/ref.ts';
 import type { Store } from '../store/store.ts';
 import { Hold } from './hold.ts';
 import { Identifier } from './identify.ts';
+import { ImportedRef } from './imported-ref.ts';
 import { Job } from './job.ts';
 import { workKey } from './keys.ts';
 import { ResultStore } from './results.ts';
 import { canceledText, type Identity, VertexState } from './state.ts';
+import { type TracedVertex, traceOf } from './trace.ts';
 import type { Edge, OpContext, OpFactory, Vertex } from './types.ts';
 
 export interface SolverDeps {
@@ -84,6 +86,31 @@ export class Solver {
     }
   }
 
+  /**
+   * What a build that is done was made of, inputs first: for exporting its cache. Nothing is run for it; the list holds
+   * until `release`.
+   */
+  async trace(job: Job, vertices: readonly Vertex[], outputs: readonly Edge[]): Promise<TracedVertex[]> {
+    const hold = new Hold(job);
+    job.holds.add(hold);
+    const held = this.#holdAll(hold, vertices, outputs);
+    for (const state of held.values()) void this.#identify(state).catch(() => {});
+    return traceOf([...held.values()], {
+      cache: this.#deps.cache,
+      identify: (state) => this.#identify(state),
+      results: (state, identity) => this.#known(state, identity),
+    });
+  }
+
+  /** A vertex's result, unless it would have to be made. */
+  async #known(state: VertexState, identity: Identity): Promise<readonly Ref[] | undefined> {
+    if (state.result !== undefined) return state.result.catch(() => undefined);
+    if (identity.volatile) return undefined;
+    const loaded = await this.#results.load(identity.id, state);
+    if (loaded !== undefined || identity.imported === undefined) return loaded;
+    return this.#results.loadImported(identity, state, () => this.#anew(state, identity));
+  }
+
   /** Lets go of all that a build holds and waits until what nobody else wants has stopped; call it once when the build is over. */
   async release(job: Job): Promise<void> {
     job.end();
@@ -96,7 +123,10 @@ export class Solver {
   jobOf(ctx: OpContext): Job {
     const state = this.#byContext.get(ctx);
     if (state === undefined || state.signal.aborted) throw canceled(ctx.signal.reason);
-    state.nested ??= new Job(ctx.session, state.forward(), ctx.signal);
+    if (state.nested === undefined) {
+      state.nested = new Job(ctx.session, state.forward(), ctx.signal);
+      state.nested.imports.push(state.imports());
+    }
     return state.nested;
   }
 
@@ -127,7 +157,9 @@ export class Solver {
       }
       state.join(hold, vertex);
       held.set(vertex, state);
+      for (const input of inputs) input.state.wanted.add(input.index);
     }
+    for (const { vertex, index } of outputs) held.get(vertex)?.wanted.add(index);
     return held;
   }
 
@@ -218,6 +250,7 @@ export class Solver {
     const identity = await this.#identify(state);
     const { id } = identity;
     let inputs: readonly Ref[] | undefined;
+    let isImported = !identity.volatile && identity.imported !== undefined;
     for (;;) {
       throwIfAborted(state.signal);
       const other = this.#working.get(id);
@@ -227,7 +260,12 @@ export class Solver {
         continue;
       }
       // Looked up (again) here: an equal vertex may have been saved since this one was identified.
-      const loaded = identity.volatile ? undefined : await this.#results.load(id, state);
+      let loaded = identity.volatile ? undefined : await this.#results.load(id, state);
+      if (loaded === undefined && isImported) {
+        // Once: what is not to be had now is not looked for again when the inputs are there.
+        isImported = false;
+        loaded = await this.#results.loadImported(identity, state, () => this.#anew(state, identity));
+      }
       if (loaded !== undefined) {
         if (!state.isCached) state.mark('cached');
         return loaded;
@@ -247,6 +285,17 @@ export class Solver {
         this.#working.delete(id);
       }
     }
+  }
+
+  /** Does a vertex's work although it was a hit: the cache it was in cannot deliver. */
+  #anew(state: VertexState, identity: Identity): Promise<readonly Ref[]> {
+    state.anew ??= (async () => {
+      const inputs = await Promise.all(state.inputs.map((input) => this.#output(input.state, input.index)));
+      return this.#run(state, identity, inputs);
+    })().catch((err) => {
+      throw this.#fault(state, err);
+    });
+    return state.anew;
   }
 
   /** One output of a vertex. */
@@ -270,6 +319,8 @@ export class Solver {
     try {
       const refs = await state.orCanceled(this.#result(other));
       if (other.tainted) return undefined;
+      // It may still have to be made by the other one, which is not there as long as this one.
+      if (refs.some((ref) => ref instanceof ImportedRef && ref.serialize() === undefined)) return undefined;
       await this.#results.hold(refs, state);
       state.mark('completed');
       return refs;

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { KeyParts } from '../cache/cache.ts';
+import type { ImportedCache, ImportedRecord } from '../cache/imported.ts';
 import { canceled, type DrydockError } from '../errors/error.ts';
 import type { ContentSelector } from '../fs/view.ts';
 import type { Digest } from '../oci/types.ts';
@@ -23,6 +24,8 @@ export interface Identity {
   keys: { key: Digest; parts: KeyParts }[];
   /** Contents of volatile inputs that the id rests on, to be checked again once the op has read them. */
   claims: { input: number; selectors: readonly ContentSelector[]; digest: Digest }[];
+  /** By output: what it may be in caches from elsewhere. */
+  imported?: readonly (readonly ImportedRecord[])[];
 }
 
 /** What builds are told of a vertex, apart from what each of them calls it. */
@@ -68,6 +71,10 @@ export class VertexState {
   readonly followers = new Set<VertexState>();
   /** Ops at work on its result. */
   readers = 0;
+  /** Outputs that somebody has asked for. */
+  readonly wanted = new Set<number>();
+  /** Its work, done after all although a cache from elsewhere had said that it need not be. */
+  anew: Promise<readonly Ref[]> | undefined;
   /** The build of graphs nested in this vertex, if its op has any. */
   nested: Job | undefined;
   readonly #jobs = new Map<Job, { vertex: Vertex; holds: Set<Hold> }>();
@@ -170,6 +177,13 @@ export class VertexState {
   /** Tells all solves that hold it that this vertex failed. */
   fail(err: DrydockError): void {
     for (const { holds } of this.#jobs.values()) for (const hold of holds) hold.fail(err);
+  }
+
+  /** The caches from elsewhere of all builds that hold it, once they are read. */
+  async imports(): Promise<readonly ImportedCache[]> {
+    const reading = new Set([...this.#allJobs()].flatMap((job) => job.imports));
+    if (reading.size === 0) return [];
+    return [...new Set((await this.orCanceled(Promise.all(reading))).flat())];
   }
 
   /** The op's cache map, made once. */

@@ -26,6 +26,8 @@ export interface Ref {
   snapshot(ctx: RefContext): Promise<string>;
   /** The layers, lowest first, without materializing anything. Undefined for a ref that is not in layers yet. */
   layers(): Promise<readonly RefLayer[] | undefined>;
+  /** The layers of a tree that is not here yet, and would be fetched from another cache. */
+  layersElsewhere?(): Promise<readonly RefLayer[] | undefined>;
   /** JSON that `restoreRef` understands, or undefined when the tree cannot outlive this build (a client's folder). */
   serialize(): SerializedRef | undefined;
 }
@@ -37,6 +39,10 @@ export interface RefLayer {
   blob?: Descriptor;
   /** `image` source reference the blob can be fetched from, when it is not in content. */
   from?: string;
+  /** When it was made elsewhere, ms since the epoch. */
+  madeAt?: number;
+  /** Puts the blob into content, where `from` alone does not say how. */
+  bring?(ctx: RefContext): Promise<void>;
 }
 
 export type SerializedRef =

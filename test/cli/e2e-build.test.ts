@@ -287,21 +287,27 @@ RUN --mount=type=secret,id=TOKEN,required=true cat /run/secrets/TOKEN > /t
 
   test('flags without effect are said to be so, misspelt ones corrected', async () => {
     const dir = context('FROM base\n');
-    const { stderr } = await cli.ok([
-      'build',
-      '-m',
-      '1g',
-      '--cache-from',
-      'x',
-      '--cache-to',
-      'type=inline',
-      dir,
-    ]);
+    const { stderr } = await cli.ok(['build', '-m', '1g', '--squash', dir]);
     expect(stderr).toMatch(/--memory has no effect/);
-    expect(stderr).toMatch(/--cache-from has no effect/);
-    expect(stderr).toMatch(/--cache-to has no effect/);
+    expect(stderr).toMatch(/--squash has no effect/);
     const bad = await cli.run(['build', '--no-cahce', dir]);
     expect([bad.code, bad.stderr]).toEqual([1, expect.stringContaining('--no-cache')]);
+  });
+
+  test('--cache-to and --cache-from: a folder, and a cache that is not there', async () => {
+    const text = `FROM base\nRUN cat /proc/sys/kernel/random/uuid > /id\n`;
+    const dir = context(text);
+    const cache = join(cli.dir, 'cache');
+    await cli.ok(['build', '--no-cache', '--cache-to', `type=local,dest=${cache},mode=max`, dir]);
+    await cli.ok(['prune', '--all', '--force']);
+    const args = ['build', '--progress=plain', '--cache-from', `type=local,src=${cache}`, dir];
+    const { stderr } = await cli.ok(args);
+    expect(stderr).toMatch(/^#\d+ importing cache manifest from local:/m);
+    expect(stderr).toMatch(/\] RUN cat .*\n#\d+ CACHED$/m);
+    const missing = await cli.ok(['build', '--progress=plain', '--cache-from', '127.0.0.1:1/x', dir]);
+    expect(missing.stderr).toMatch(
+      /^#\d+ WARN: importing cache from 127.0.0.1:1\/x:latest: .*connection refused; the build goes on without it$/m,
+    );
   });
 
   test('SOURCE_DATE_EPOCH and rewrite-timestamp: two builds, one digest', async () => {

@@ -9,6 +9,7 @@ import type { WorkerRecord } from '../../pb/moby/buildkit/v1/types/worker_pb.js'
 import type { Definition } from '../../pb/solver/pb/ops_pb.js';
 import type { Job } from '../../solver/job.ts';
 import type { Ref } from '../../store/ref.ts';
+import type { BuildCaches } from '../caches.ts';
 import type { Engine } from '../engine.ts';
 import { checkEntitlements } from '../entitlements.ts';
 import type { EncodeError } from '../gateway/serve.ts';
@@ -25,6 +26,8 @@ export interface BridgeOptions {
   allow: readonly string[];
   /** What frontends are told of the workers there are. */
   workers?: readonly WorkerRecord[];
+  /** Where frontends may have more caches read; default: nowhere. */
+  caches?: Pick<BuildCaches, 'import'>;
   /** How frontends' processes are told of failures; default: a status without details. */
   encodeError?: EncodeError;
 }
@@ -42,6 +45,7 @@ export class Bridge {
   readonly allow: readonly string[];
   readonly workers: readonly WorkerRecord[];
   readonly encodeError: EncodeError | undefined;
+  readonly #caches: BridgeOptions['caches'];
   readonly #frontends: Readonly<Record<string, BridgeFrontend>>;
   #depth = 0;
 
@@ -52,6 +56,7 @@ export class Bridge {
     this.allow = options.allow;
     this.workers = options.workers ?? [];
     this.encodeError = options.encodeError;
+    this.#caches = options.caches;
     this.#frontends = frontends;
   }
 
@@ -61,6 +66,7 @@ export class Bridge {
    */
   async solve(request: BridgeRequest): Promise<BridgeResult> {
     const { definition, frontend } = request;
+    this.#caches?.import(request.cacheImports ?? []);
     if (frontend !== '' && definition !== undefined && definition.def.length > 0) {
       throw fail('invalid', 'frontend', 'cannot solve with both Definition and Frontend specified');
     }

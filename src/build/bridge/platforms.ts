@@ -5,7 +5,7 @@ import type { PlatformResult } from '../../exporter/types.ts';
 import type { FrontendTarget } from '../../frontend/types.ts';
 import { formatPlatform, hostPlatform, normalizePlatform } from '../../oci/platform.ts';
 import type { ImageConfig, Platform } from '../../oci/types.ts';
-import { DefinitionSchema } from '../../pb/solver/pb/ops_pb.js';
+import { type Definition, DefinitionSchema } from '../../pb/solver/pb/ops_pb.js';
 import type { BridgeResult } from './types.ts';
 
 /**
@@ -24,6 +24,13 @@ export async function platformResults(result: BridgeResult): Promise<PlatformRes
       const ref = refs === undefined ? result.ref : refs.get(id);
       return { platform, ref: await ref?.result(), config: configOf(result, id, platform) };
     }),
+  );
+}
+
+/** The definitions of the same trees, in the same order; undefined for the empty one. */
+export function platformDefinitions(result: BridgeResult): (Definition | undefined)[] {
+  return platformsOf(result).map(
+    ({ id }) => (result.refs === undefined ? result.ref : result.refs.get(id))?.definition,
   );
 }
 

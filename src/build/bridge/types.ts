@@ -1,6 +1,7 @@
 /** The door of bridge: what a frontend, or a client that is its own frontend, asks of a build and gets from it. */
 import type { Attestation } from '../../pb/moby/buildkit/v1/frontend/gateway_pb.js';
 import type { Definition } from '../../pb/solver/pb/ops_pb.js';
+import type { CacheSpec } from '../../remote-cache/types.ts';
 import type { BridgeRef } from './ref.ts';
 
 /** A solve as BuildKit's API asks for it: of a definition, or of what a frontend makes of its options. */
@@ -12,6 +13,8 @@ export interface BridgeRequest {
   options: Readonly<Record<string, string>>;
   /** Trees handed to the frontend, by name. */
   inputs: Readonly<Record<string, Definition>>;
+  /** Further caches to look steps up in. */
+  cacheImports?: readonly CacheSpec[];
   /** Solve at once, and fail if that fails; otherwise trees are solved when they are first needed. */
   evaluate?: boolean;
 }

@@ -126,6 +126,7 @@ export class Gateway {
       options: request.FrontendOpt,
       inputs: request.FrontendInputs,
       evaluate: request.Evaluate,
+      cacheImports: request.CacheImports.map(({ Type, Attrs }) => ({ type: Type, attrs: Attrs })),
     });
     if (result.refs !== undefined && !request.allowResultReturn) {
       throw fail('unsupported', 'frontend', 'solve did not return default result');

@@ -94,8 +94,8 @@ async function copySnapshot(route: Route, info: SnapshotInfo): Promise<void> {
     await to.snapshots.commit(key, active, {
       lease: leases.to,
       labels: {
-        // An image built from it later says when the layer was made, as it would have here.
-        [snapshotLabels.madeAt]: String(info.createdAt),
+        // An image built from it later says when the layer was made, as it would have here: unless it was made elsewhere.
+        ...(originOf(labels).blob === undefined ? { [snapshotLabels.madeAt]: String(info.createdAt) } : {}),
         ...ownLabels(labels),
         [snapshotLabels.diffId]: diffId,
       },

@@ -11,6 +11,16 @@ export const buildFlags = {
     value: 'NAME=VALUE',
     help: 'A further context: a folder, URL, docker-image://, oci-layout://',
   },
+  'cache-from': {
+    type: 'list',
+    value: 'SPEC',
+    help: 'Look steps up in another cache too: an image or type=registry,ref=…|type=local,src=…',
+  },
+  'cache-to': {
+    type: 'list',
+    value: 'SPEC',
+    help: 'Write the cache for others: type=registry,ref=…|type=local,dest=…|type=inline; mode=max for all steps',
+  },
   'cgroup-parent': { type: 'string', value: 'PATH', help: 'Parent cgroup of RUN steps' },
   check: { type: 'bool', help: 'Run the build checks only' },
   file: {
@@ -46,8 +56,6 @@ export const buildFlags = {
   // What docker build has and scripts pass, without effect here.
   attest: { type: 'list', help: '', hidden: true },
   builder: { type: 'string', help: '', hidden: true },
-  'cache-from': { type: 'list', help: '', hidden: true },
-  'cache-to': { type: 'list', help: '', hidden: true },
   compress: { type: 'bool', help: '', hidden: true },
   'cpu-period': { type: 'string', help: '', hidden: true },
   'cpu-quota': { type: 'string', help: '', hidden: true },
@@ -68,8 +76,6 @@ export const buildFlags = {
 
 /** Flags that have no effect here and why; the user is told once each. */
 export const withoutEffect: Partial<Record<keyof typeof buildFlags, string>> = {
-  'cache-from': 'cache import is not there yet; the local cache is used',
-  'cache-to': 'cache export is not there yet',
   'cpu-period': 'limits of RUN steps are not taken from flags; use --cgroup-parent',
   'cpu-quota': 'limits of RUN steps are not taken from flags; use --cgroup-parent',
   'cpu-shares': 'limits of RUN steps are not taken from flags; use --cgroup-parent',

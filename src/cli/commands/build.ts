@@ -6,9 +6,11 @@ import { fail, toDrydockError } from '../../errors/error.ts';
 import { nearest } from '../../errors/nearest.ts';
 import { parsePlatform } from '../../oci/platform.ts';
 import { familiarName, normalizeName } from '../../oci/reference.ts';
+import { clientCaches } from '../../remote-cache/client.ts';
 import { dockerConfigCredentials } from '../../session/docker-config.ts';
 import { type InProcessOptions, inProcessSession } from '../../session/in-process.ts';
 import type { ProgressSink } from '../../solver/progress.ts';
+import { cacheSpecs } from '../build/caches.ts';
 import { chooseContext, namedContexts } from '../build/context.ts';
 import { buildFlags, withoutEffect } from '../build/flags.ts';
 import { parseOutputs } from '../build/outputs.ts';
@@ -35,6 +37,7 @@ export default command({
     const choice = chooseContext(context, flags.file, process.stdin);
     const named = namedContexts(flags['build-context']);
     const outputs = parseOutputs({ output: flags.output, load: flags.load, push: flags.push }, ctx.stdout);
+    const caches = await clientCaches(cacheSpecs(flags['cache-from']), cacheSpecs(flags['cache-to']));
     const options: BuildOptions = {
       ...(await requestOf(flags, ctx.env)),
       context: choice.context,
@@ -43,6 +46,8 @@ export default command({
       dockerfileLocal: choice.dockerfileLocal,
       namedContexts: named.contexts,
       outputs: outputs.map(({ spec }) => spec),
+      cacheFrom: caches.from,
+      cacheTo: caches.to,
     };
     if (mode !== 'quiet' && mode !== 'rawjson') tellWithoutEffect(flags, ctx);
     const secrets = flags.secret.map((text) => secret(text, ctx.env));
@@ -51,6 +56,7 @@ export default command({
     const offered = {
       locals: { ...choice.locals, ...named.locals },
       uploads: choice.uploads,
+      stores: caches.stores,
       secrets,
       ssh: agents,
       credentials: dockerConfigCredentials(ctx.env),
@@ -65,6 +71,7 @@ export default command({
         result = await remoteBuild(remote.endpoint, options, offered, printer, ctx.signal);
       } else result = await localBuild(engine as Engine, options, offered, printer, ctx.signal);
       for (const output of outputs) await output.finish();
+      await caches.finish(result.metadata);
     } catch (err) {
       for (const output of outputs) await output.abandon();
       const error = toDrydockError(err);

@@ -1,7 +1,7 @@
 /** Progress for CI and pipes: every line as it comes, `#N` in front, one vertex at a time where possible. */
 import { StringDecoder } from 'node:string_decoder';
 import { now } from '../../solver/job.ts';
-import type { LogEvent, StatusEvent, VertexEvent } from '../../solver/progress.ts';
+import type { LogEvent, StatusEvent, VertexEvent, WarningEvent } from '../../solver/progress.ts';
 import { ProgressModel, seconds, type VertexView } from './model.ts';
 import type { Printer, PrinterIo } from './printer.ts';
 import { statusText, statusTime } from './status-text.ts';
@@ -80,7 +80,13 @@ export class PlainPrinter implements Printer {
     this.#flush();
   }
 
-  warning(): void {}
+  /** Of the build checks, whose findings belong to no step, the summary tells in the end. */
+  warning(event: WarningEvent): void {
+    const view = this.#model.vertices.get(event.vertex);
+    if (view === undefined || view.n === 0) return;
+    this.#of(view).lines.push(...[event.short, ...event.detail].map((line) => `WARN: ${line}`));
+    this.#flush();
+  }
 
   close(): void {
     clearInterval(this.#timer);

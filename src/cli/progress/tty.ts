@@ -1,7 +1,7 @@
 /** Progress on a terminal: one picture, redrawn in place ten times a second at most, left standing at the end. */
 import { stripVTControlCharacters } from 'node:util';
 import { now } from '../../solver/job.ts';
-import type { LogEvent, StatusEvent, VertexEvent } from '../../solver/progress.ts';
+import type { LogEvent, StatusEvent, VertexEvent, WarningEvent } from '../../solver/progress.ts';
 import { ProgressModel, seconds, type VertexView } from './model.ts';
 import type { Printer, PrinterIo } from './printer.ts';
 import { statusText, statusTime } from './status-text.ts';
@@ -24,6 +24,7 @@ export class TtyPrinter implements Printer {
   readonly #io: PrinterIo;
   readonly #model = new ProgressModel();
   readonly #tails = new Map<string, { lines: string[]; partial: string }>();
+  readonly #warnings = new Map<string, string[]>();
   readonly #begun = now();
   #drawn = 0;
   #dirty = false;
@@ -58,7 +59,11 @@ export class TtyPrinter implements Printer {
     this.#dirty = true;
   }
 
-  warning(): void {}
+  warning(event: WarningEvent): void {
+    const lines = this.#warnings.get(event.vertex) ?? [];
+    this.#warnings.set(event.vertex, [...lines, event.short, ...event.detail]);
+    this.#dirty = true;
+  }
 
   close(): void {
     clearInterval(this.#timer);
@@ -111,6 +116,9 @@ export class TtyPrinter implements Printer {
         color: status.completed === undefined ? 'none' : 'blue',
         minor: finished || status.completed !== undefined,
       });
+    }
+    for (const line of this.#warnings.get(event.digest) ?? []) {
+      rows.push({ left: ` => => WARN: ${line}`, right: '', color: 'yellow', minor: false });
     }
     const tail = this.#tails.get(event.digest);
     if (tail !== undefined && !finished && !final) {

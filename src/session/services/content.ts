@@ -28,6 +28,12 @@ const chunkSize = 1 << 20;
 /** The client's store of this ID; undefined when it serves none at all. That it has none of this ID is found out when it is used. */
 export function clientContent(peer: Peer, id: string): ClientContent | undefined {
   if (!peer.mayServe(`${service}/Info`) && !peer.mayServe(`${service}/Read`)) return undefined;
+  if (!/^[\x20-\x7e]*$/.test(id)) {
+    const name = 'header key "buildkit-attachable-store-id"';
+    throw fail('invalid', 'session', `${name} contains value with non-printable ASCII characters`, {
+      hint: `Give the folder of ${id} a name in ASCII.`,
+    });
+  }
   const metadata = { 'buildkit-attachable-store-id': id };
   const start = async (what: string, method: string, options: CallOptions): Promise<GrpcCall> => {
     const call = await peer.open(what, `${service}/${method}`, { metadata, ...options });

@@ -3,7 +3,8 @@
 import type { OutputSpec } from '../../../build/types.ts';
 import { fail } from '../../../errors/error.ts';
 import { nearest } from '../../../errors/nearest.ts';
-import type { Exporter, SolveRequest } from '../../../pb/moby/buildkit/v1/control_pb.js';
+import type { CacheOptionsEntry, Exporter, SolveRequest } from '../../../pb/moby/buildkit/v1/control_pb.js';
+import type { CacheSpec } from '../../../remote-cache/types.ts';
 
 export interface Output {
   type: OutputSpec['type'];
@@ -39,39 +40,49 @@ function outputOf({ Type, Attrs }: Pick<Exporter, 'Type' | 'Attrs'>): Omit<Outpu
   });
 }
 
-const cacheTypes = ['registry', 'inline', 'local', 'gha', 's3', 'azblob'];
+/** The caches that a request wants looked into and written. Pure; what their attributes are worth is found out later. */
+export function cachesOf(request: SolveRequest): { imports: CacheSpec[]; exports: CacheSpec[] } {
+  const { Cache: cache, FrontendAttrs: attrs } = request;
+  const specs = (entries: readonly Pick<CacheOptionsEntry, 'Type' | 'Attrs'>[]) =>
+    entries.map(({ Type, Attrs }): CacheSpec => ({ type: Type, attrs: { ...Attrs } }));
+  const registry = (ref: string): CacheSpec => ({ type: 'registry', attrs: { ref } });
+  const imports = [
+    ...specs(cache?.Imports ?? []),
+    ...(cache?.ImportRefsDeprecated ?? []).map(registry),
+    // Clients say it to the frontend as well, and old ones to it alone.
+    ...specs(entriesOf(attrs['cache-imports'])),
+    ...(attrs['cache-from'] ?? '').split(',').filter(Boolean).map(registry),
+  ];
+  const exports = specs(cache?.Exports ?? []);
+  if (exports.length === 0 && cache?.ExportRefDeprecated) {
+    const { ExportRefDeprecated: ref, ExportAttrsDeprecated: more } = cache;
+    exports.push({ type: 'registry', attrs: { ...more, ref } });
+  }
+  return { imports, exports };
+}
+
+function entriesOf(json: string | undefined): { Type: string; Attrs: Record<string, string> }[] {
+  if (!json) return [];
+  let list: unknown;
+  try {
+    list = JSON.parse(json);
+  } catch (cause) {
+    throw fail('invalid', 'frontend', 'the option cache-imports is not JSON', { cause });
+  }
+  if (list === null) return [];
+  if (!Array.isArray(list)) throw fail('invalid', 'frontend', 'the option cache-imports is no list');
+  return list.map((entry: { Type?: unknown; Attrs?: unknown } | null) => {
+    const texts = Object.entries(entry?.Attrs ?? {}).map(([name, value]) => [name, String(value)]);
+    return { Type: String(entry?.Type ?? ''), Attrs: Object.fromEntries(texts) };
+  });
+}
 
 /**
  * What of the request is not to be had: a sentence each for what can be left out. Throws `unsupported` for what the
- * result would not be the same without, and `invalid` for what nobody knows.
+ * result would not be the same without.
  */
 export function notesOf(request: SolveRequest): string[] {
   const notes: string[] = [];
-  const cache = request.Cache;
-  const imports = [...(cache?.Imports ?? []).map(({ Type }) => Type)];
-  if ((cache?.ImportRefsDeprecated ?? []).length > 0) imports.push('registry');
-  const also = request.FrontendAttrs['cache-imports'] ?? request.FrontendAttrs['cache-from'];
-  if (imports.length > 0 || (also !== undefined && also !== '' && also !== '[]' && also !== 'null')) {
-    notes.push(
-      `importing build cache (${imports.join(', ') || 'registry'}) is not supported yet: Drydock's own cache is used alone`,
-    );
-  }
-  const exports = (cache?.Exports ?? []).map(({ Type, Attrs }) => ({ type: Type, attrs: Attrs }));
-  if (cache?.ExportRefDeprecated) exports.push({ type: 'registry', attrs: cache.ExportAttrsDeprecated });
-  for (const { type, attrs } of exports) {
-    if (!cacheTypes.includes(type)) {
-      throw fail('invalid', 'cache', `unknown cache exporter: ${JSON.stringify(type)}`, {
-        hint: `Did you mean ${nearest(type, cacheTypes) ?? cacheTypes.join(', ')}?`,
-      });
-    }
-    const message = `exporting build cache (type=${type}) is not supported yet`;
-    if (type !== 'inline' && attrs['ignore-error'] !== 'true') {
-      throw fail('unsupported', 'cache', message, {
-        hint: 'Leave out --export-cache (--cache-to), or give it ignore-error=true.',
-      });
-    }
-    notes.push(`${message}: the result is made without it`);
-  }
   if ((request.SourcePolicy?.rules ?? []).length > 0 || request.SourcePolicySession !== '') {
     throw fail(
       'unsupported',

@@ -18,7 +18,7 @@ import { errorStatus, failedAt } from '../errors/encode.ts';
 import type { History } from '../history/history.ts';
 import type { BuildLog } from '../jobs/build-log.ts';
 import type { Jobs } from '../jobs/jobs.ts';
-import { grantedEntitlements, notesOf, outputsOf } from './request.ts';
+import { cachesOf, grantedEntitlements, notesOf, outputsOf } from './request.ts';
 import { exporterResponse } from './response.ts';
 
 export interface SolveDeps {
@@ -87,6 +87,7 @@ async function build(deps: SolveDeps, parts: BuildParts): Promise<Record<string,
   const { ref, request, authority, log, signal } = parts;
   const outputs = outputsOf(request);
   const notes = notesOf(request);
+  const caches = cachesOf(request);
   const allow = grantedEntitlements(request.Entitlements, deps.entitlements, authority.allow);
   const client = sessionOf(host, request.Session, authority, signal);
   const { result, metadata } = await runSolve(
@@ -103,6 +104,8 @@ async function build(deps: SolveDeps, parts: BuildParts): Promise<Record<string,
       })),
       allow,
       workers: [worker],
+      cacheFrom: caches.imports,
+      cacheTo: caches.exports,
       notes,
     },
     client.session,

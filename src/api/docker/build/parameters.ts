@@ -5,6 +5,8 @@ import type { BuildOptions, OutputSpec } from '../../../build/types.ts';
 import type { StepLimits } from '../../../llb/limits.ts';
 import { parsePlatform } from '../../../oci/platform.ts';
 import { familiarName, normalizeName } from '../../../oci/reference.ts';
+import { cacheSpec } from '../../../remote-cache/spec-text.ts';
+import type { CacheSpec } from '../../../remote-cache/types.ts';
 import { apiError } from '../http/errors.ts';
 import type { Query } from '../http/query.ts';
 
@@ -51,9 +53,7 @@ export function readBuildParameters(query: Query, authority: Authority): BuildPa
     .filter((name) => name !== '')
     .map(readTag);
   refuse(query);
-  for (const name of ['securityopt', 'cachefrom'] as const) {
-    if (query.jsonList(name).length > 0) notes.push(withoutEffect[name]);
-  }
+  if (query.jsonList('securityopt').length > 0) notes.push(withoutEffect.securityopt);
   const network = readNetwork(query.text('networkmode'));
   return {
     version,
@@ -77,6 +77,7 @@ export function readBuildParameters(query: Query, authority: Authority): BuildPa
       shmSize: positive(query, 'shmsize') ?? 0,
       ulimits: query.jsonList('ulimits').map(readUlimit),
       namedContexts: {},
+      cacheFrom: readCacheFrom(query),
       cgroupParent: query.text('cgroupparent') || undefined,
       check: false,
       limits: readLimits(query),
@@ -93,9 +94,17 @@ export function readBuildParameters(query: Query, authority: Authority): BuildPa
 
 const withoutEffect = {
   securityopt: 'securityopt has no effect: steps run with the sandbox that Drydock gives them',
-  cachefrom:
-    'cachefrom has no effect: Drydock keeps its own build cache and does not import cache from images yet',
 };
+
+/** Names of images; clients of BuildKit's protocol also send buildx's `type=…,ref=…`. */
+function readCacheFrom(query: Query): CacheSpec[] {
+  const pairs = (text: string) =>
+    new Map(text.split(',').map((field) => field.split(/=(.*)/s).slice(0, 2) as [string, string]));
+  return query.jsonList('cachefrom').map((item) => {
+    if (typeof item !== 'string') throw apiError('invalid', 'cachefrom is not a JSON list of names');
+    return cacheSpec(item, pairs);
+  });
+}
 
 function readVersion(text: string): 1 | 2 {
   if (text === '' || text === '1') return 1;

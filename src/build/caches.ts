@@ -1,0 +1,155 @@
+/** A build's caches from and for elsewhere. */
+import { DrydockError, throwIfAborted, toDrydockError } from '../errors/error.ts';
+import type { ExportContext, PlatformResult } from '../exporter/types.ts';
+import { loadGraph } from '../llb/graph.ts';
+import { parseReference } from '../oci/reference.ts';
+import type { Definition } from '../pb/solver/pb/ops_pb.js';
+import { createRefs } from '../refs/refs.ts';
+import { RegistryClient } from '../registry/client.ts';
+import { endpointOf } from '../registry/hosts.ts';
+import { type ExportWant, ignoresError, parseExport } from '../remote-cache/attrs.ts';
+import { type Built, exportCache, exportTitle, inlineCache } from '../remote-cache/export.ts';
+import { type CacheRegistry, importCaches } from '../remote-cache/import.ts';
+import type { CacheSpec } from '../remote-cache/types.ts';
+import type { Job } from '../solver/job.ts';
+import { version } from '../version.ts';
+import type { Engine } from './engine.ts';
+
+/** What is to be exported, checked. */
+export interface CachePlan {
+  wants: readonly ExportWant[];
+  inline: boolean;
+  /** What cannot be exported and may be left out, a sentence each. */
+  notes: readonly string[];
+}
+
+/** Reads what a build is to export. Throws `invalid` or `unsupported` (hop `cache`), unless the error is to be ignored. */
+export function planCaches(specs: readonly CacheSpec[]): CachePlan {
+  const notes: string[] = [];
+  const wants = specs.flatMap((spec) => {
+    try {
+      return [parseExport(spec)];
+    } catch (err) {
+      if (!ignoresError(spec)) throw err;
+      notes.push(`exporting cache: ${toDrydockError(err).message}; the build goes on without it`);
+      return [];
+    }
+  });
+  return {
+    wants: wants.filter(({ place }) => place !== undefined),
+    inline: wants.some(({ place }) => place === undefined),
+    notes,
+  };
+}
+
+/** The caches of one build. */
+export class BuildCaches {
+  readonly #engine: Engine;
+  readonly #job: Job;
+  readonly #lease: string;
+  /** Clients for registries that are to be trusted for these caches alone. */
+  readonly #insecure = new Map<string, CacheRegistry>();
+
+  constructor(engine: Engine, job: Job, lease: string) {
+    this.#engine = engine;
+    this.#job = job;
+    this.#lease = lease;
+  }
+
+  /** Starts to read caches that the build's steps are then looked up in. Never throws. */
+  import(specs: readonly CacheSpec[]): void {
+    if (specs.length === 0) return;
+    importCaches(specs, {
+      store: this.#engine.store,
+      job: this.#job,
+      lease: this.#lease,
+      registryFor: (ref, insecure) => this.#registryFor(ref, insecure),
+    });
+  }
+
+  /** Lets an image's config hold the cache of its own steps. `definitions`: by result. */
+  inline(results: readonly PlatformResult[], definitions: readonly (Definition | undefined)[]): void {
+    for (const [i, result] of results.entries()) {
+      result.inlineCache = async (diffIds) => {
+        const built = await this.#built(result, definitions[i]);
+        return built && inlineCache(built, diffIds);
+      };
+    }
+  }
+
+  /** Exports; the answers are what clients are told. Throws what a failed export throws, unless it is to be ignored. */
+  async export(
+    { wants, notes }: CachePlan,
+    results: readonly PlatformResult[],
+    definitions: readonly (Definition | undefined)[],
+  ): Promise<Record<string, string>> {
+    const { store, registry } = this.#engine;
+    const { session, signal } = this.#job;
+    if (notes.length > 0) {
+      await this.#job.inVertex('exporting cache', async (progress) => {
+        for (const short of notes) progress.warn({ level: 1, short, detail: [] });
+      });
+    }
+    if (wants.length === 0) return {};
+    const all = await Promise.all(results.map((result, i) => this.#built(result, definitions[i])));
+    const built = all.filter((each) => each !== undefined);
+    const answers = await Promise.all(
+      wants.map((want) =>
+        this.#job.inVertex(exportTitle(want), async (progress) => {
+          const place =
+            want.place?.type === 'registry'
+              ? this.#registryFor(want.place.ref, want.place.insecure)
+              : undefined;
+          const ctx: ExportContext = {
+            store,
+            registry: place?.registry ?? registry,
+            session,
+            progress,
+            signal,
+            lease: this.#lease,
+          };
+          try {
+            return await exportCache(want, built, ctx);
+          } catch (err) {
+            throwIfAborted(signal);
+            const error = toDrydockError(err, 'cache');
+            const message = `exporting cache to ${want.name}: ${error.message}`;
+            if (!want.ignoreError) {
+              const { code, hop, hint, details } = error;
+              throw new DrydockError(message, { code, hop, hint, details, cause: err });
+            }
+            progress.warn({ level: 1, short: message, detail: error.hint === undefined ? [] : [error.hint] });
+            return {};
+          }
+        }),
+      ),
+    );
+    return Object.assign({}, ...answers) as Record<string, string>;
+  }
+
+  /** Undefined for the empty tree. */
+  async #built({ ref }: PlatformResult, definition: Definition | undefined): Promise<Built | undefined> {
+    if (ref === undefined || definition === undefined || definition.def.length === 0) return undefined;
+    const { vertices, output } = loadGraph(definition);
+    if (output === undefined) return undefined;
+    return { ref, trace: await this.#engine.solver.trace(this.#job, vertices, [output]) };
+  }
+
+  #registryFor(ref: string, insecure: boolean): CacheRegistry {
+    const { store, registry, refs } = this.#engine;
+    if (!insecure) return { registry, refs };
+    const { host } = endpointOf(parseReference(ref).domain);
+    let found = this.#insecure.get(host);
+    if (found === undefined) {
+      const client = new RegistryClient({ userAgent: `drydock/${version}`, insecure: [host] });
+      found = { registry: client, refs: createRefs({ store, registry: client }) };
+      this.#insecure.set(host, found);
+    }
+    return found;
+  }
+
+  /** Closes what was opened for these caches alone. */
+  close(): void {
+    for (const { registry } of this.#insecure.values()) registry.close();
+  }
+}

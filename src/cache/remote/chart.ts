@@ -1,0 +1,98 @@
+/** From a build's vertices to the records of a cache config. Pure. */
+import type { Digest } from '../../oci/types.ts';
+import type { ImportedLeaf } from '../imported.ts';
+import {
+  type CacheConfig,
+  type ConfigLayer,
+  type ConfigLink,
+  type ConfigRecord,
+  contentRecord,
+  outputRecord,
+} from './config.ts';
+
+/** A vertex to be written. */
+export interface ChartVertex {
+  /** Digest of the op without its inputs. */
+  op: Digest;
+  /** False for what means something in this build alone. */
+  isNamed: boolean;
+  inputs: readonly ChartInput[];
+  /** By output: blobs of its layers, lowest first; undefined: the key alone. */
+  outputs: readonly (readonly Digest[] | undefined)[];
+}
+
+/** The names that an input has; without any, the vertex cannot be known elsewhere. */
+export interface ChartInput {
+  /** The vertex it is, as a place in the list of vertices, when that is a name. */
+  from?: { vertex: number; output: number; selector: string };
+  /** Its contents. */
+  content?: Digest;
+  /** What other caches know its contents as. */
+  leaves?: readonly ImportedLeaf[];
+}
+
+/**
+ * Records for vertices that are listed inputs first. A vertex of which an input has no name is left out, and it is no
+ * name for others.
+ */
+export function chartOf(vertices: readonly ChartVertex[]): CacheConfig {
+  const chart = new Chart();
+  /** By vertex: its outputs' records. */
+  const known: (number[] | undefined)[] = [];
+  for (const vertex of vertices) {
+    const inputs = vertex.inputs.map((input) => chart.names(input, known));
+    const isKnown = vertex.isNamed && inputs.every((names) => names.length > 0);
+    known.push(isKnown ? chart.outputs(vertex, inputs) : undefined);
+  }
+  return chart.config;
+}
+
+class Chart {
+  readonly config: CacheConfig = { layers: [], records: [] };
+  readonly #leaves = new Map<string, number>();
+  readonly #layers = new Map<string, number>();
+
+  outputs({ op, outputs }: ChartVertex, inputs: ConfigLink[][]): number[] {
+    return outputs.map((result, i) => {
+      const results = result === undefined ? [] : [this.#stack(result)];
+      return this.#add({ digest: outputRecord(op, i), results, inputs });
+    });
+  }
+
+  names({ from, content, leaves = [] }: ChartInput, known: readonly (number[] | undefined)[]): ConfigLink[] {
+    const links: ConfigLink[] = [];
+    const link = from && known[from.vertex]?.[from.output];
+    if (link !== undefined) links.push({ selector: from?.selector ?? '', link });
+    if (content !== undefined) links.push({ selector: '', link: this.#leaf(contentRecord(content)) });
+    for (const { digest, selector } of leaves) {
+      const at = this.#leaf(digest);
+      if (!links.some((other) => other.link === at && other.selector === selector)) {
+        links.push({ selector, link: at });
+      }
+    }
+    return links;
+  }
+
+  #leaf(digest: string): number {
+    const at = this.#leaves.get(digest) ?? this.#add({ digest, results: [], inputs: [] });
+    this.#leaves.set(digest, at);
+    return at;
+  }
+
+  #add(record: ConfigRecord): number {
+    return this.config.records.push(record) - 1;
+  }
+
+  /** The layers of a stack; equal stacks share them. */
+  #stack(blobs: readonly Digest[]): number[] {
+    const stack: number[] = [];
+    for (const blob of blobs) {
+      const layer: ConfigLayer = { blob, parent: stack.at(-1) ?? -1 };
+      const key = `${layer.parent} ${blob}`;
+      const at = this.#layers.get(key) ?? this.config.layers.push(layer) - 1;
+      this.#layers.set(key, at);
+      stack.push(at);
+    }
+    return stack;
+  }
+}

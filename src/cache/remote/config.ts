@@ -1,0 +1,220 @@
+/**
+ * A build cache as BuildKit writes it for others: `application/vnd.buildkit.cacheconfig.v0`.
+ * https://github.com/moby/buildkit/blob/master/cache/remotecache/v1/doc.go
+ */
+import { fail } from '../../errors/error.ts';
+import { digestOf, isDigest } from '../../oci/digest.ts';
+import type { Digest } from '../../oci/types.ts';
+
+export const cacheConfigType = 'application/vnd.buildkit.cacheconfig.v0';
+
+/** Largest config taken, in bytes. */
+export const maxCacheConfig = 16 << 20;
+/** Most layers of one tree; overlayfs takes no more than some hundred. */
+const maxStack = 1000;
+/** Most layers named by all results together. */
+const maxNamed = 4_000_000;
+
+/** A layer and what it stands on. */
+export interface ConfigLayer {
+  blob: Digest;
+  /** Index of the layer below, -1 for none. */
+  parent: number;
+}
+
+export interface ConfigLink {
+  selector: string;
+  /** Index of a record. */
+  link: number;
+}
+
+/** One output of a vertex. */
+export interface ConfigRecord {
+  /** `outputRecord` or `contentRecord`; other programs may write other digests. */
+  digest: string;
+  /** Each a tree: indices of its layers, lowest first. */
+  results: number[][];
+  /** By input: the records it may be. */
+  inputs: ConfigLink[][];
+}
+
+export interface CacheConfig {
+  layers: ConfigLayer[];
+  records: ConfigRecord[];
+}
+
+/** The name of a vertex's output in a record: the op (without its inputs) and the output's index. */
+export function outputRecord(op: Digest, output: number): Digest {
+  return digestOf(`${op}@${output}`);
+}
+
+/** The name of contents that stand for an input, whatever made it. */
+export function contentRecord(content: Digest): Digest {
+  return digestOf(`${content}@-1`);
+}
+
+/** Indices of a layer and all below it, lowest first. Throws `corrupt` on a circle. */
+export function layerStack(layers: readonly ConfigLayer[], top: number): number[] {
+  const stack: number[] = [];
+  for (let at = top; at !== -1; at = (layers[at] as ConfigLayer).parent) {
+    if (at < 0 || at >= layers.length) throw bad(`it names a layer ${at} of ${layers.length}`);
+    if (stack.length >= layers.length) throw bad('its layers stand on each other in a circle');
+    if (stack.length >= maxStack) throw bad(`a result has more than ${maxStack} layers`);
+    stack.push(at);
+  }
+  return stack.reverse();
+}
+
+/** Reads a config. Throws `corrupt` (hop `cache`) for what does not hold together. */
+export function parseCacheConfig(bytes: Uint8Array): CacheConfig {
+  const value = parseJson(bytes);
+  if (!isObject(value)) throw bad('its config is not a JSON object');
+  const layers = list(value.layers, 'layers').map((layer): ConfigLayer => {
+    const { blob, parent = 0 } = object(layer, 'layer');
+    if (typeof blob !== 'string' || !isDigest(blob)) throw bad('a layer has no sha256 digest');
+    return { blob, parent: index(parent, 'layer', -1) };
+  });
+  for (const { parent } of layers) if (parent >= layers.length) throw bad(`it names a layer ${parent}`);
+  const records = readRecords(list(value.records, 'records'), (at) => layerStack(layers, at));
+  for (const { results } of records) {
+    for (const at of results.flat()) {
+      if (at >= layers.length) throw bad(`it names a layer ${at} of ${layers.length}`);
+    }
+  }
+  return { layers, records };
+}
+
+/** The records of an inline cache, whose layers are the image's. `count`: how many the image has. Throws `corrupt`. */
+export function parseInlineRecords(bytes: Uint8Array, count: number): ConfigRecord[] {
+  return readRecords(list(parseJson(bytes), 'records'), (at) => {
+    if (at >= count) throw bad(`it names a layer ${at} of ${count}`);
+    return Array.from({ length: at + 1 }, (_, i) => i);
+  });
+}
+
+/** The bytes of a config: the same for the same config. */
+export function encodeCacheConfig({ layers, records }: CacheConfig): Buffer {
+  const tops = new Map<string, number>();
+  for (const [at] of layers.entries()) tops.set(layerStack(layers, at).join(), at);
+  return Buffer.from(
+    JSON.stringify({
+      layers: layers.map(({ blob, parent }) => ({ blob, ...(parent === 0 ? {} : { parent }) })),
+      records: records.map((record) => recordJson(record, (stack) => tops.get(stack.join()))),
+    }),
+  );
+}
+
+/** The records of an inline cache: their layers are numbers of the image's layers. */
+export function encodeInlineRecords(records: readonly ConfigRecord[]): Buffer {
+  const isPrefix = (stack: readonly number[]) => stack.every((layer, i) => layer === i);
+  return Buffer.from(
+    JSON.stringify(
+      records.map((record) =>
+        recordJson(record, (stack) => (isPrefix(stack) ? stack.length - 1 : undefined)),
+      ),
+    ),
+  );
+}
+
+/** Go's time for none: without times, the same build gives the same cache to the byte. */
+const noTime = '0001-01-01T00:00:00Z';
+
+/** `topOf`: the one number that stands for a stack; a stack without one is written out. */
+function recordJson(
+  { digest, results, inputs }: ConfigRecord,
+  topOf: (stack: readonly number[]) => number | undefined,
+): unknown {
+  const json: { digest: string; layers?: unknown[]; chains?: unknown[]; inputs?: unknown[] } = { digest };
+  for (const layers of results) {
+    const top = topOf(layers);
+    if (top === undefined) json.chains = [...(json.chains ?? []), { layers, createdAt: noTime }];
+    else json.layers = [...(json.layers ?? []), { layer: top, createdAt: noTime }];
+  }
+  if (inputs.length > 0) {
+    json.inputs = inputs.map((links) =>
+      links.map(({ selector, link }) => (selector === '' ? { link } : { selector, link })),
+    );
+  }
+  return json;
+}
+
+function readRecords(values: readonly unknown[], stackOf: (top: number) => number[]): ConfigRecord[] {
+  let named = 0;
+  const records = values.map((value): ConfigRecord => {
+    const record = object(value, 'record');
+    if (typeof record.digest !== 'string') throw bad('a record has no digest');
+    const tops = list(record.layers, 'results').map((result) => {
+      const layers = stackOf(index(object(result, 'result').layer, 'layer'));
+      named += layers.length;
+      if (named > maxNamed) throw bad('its results have too many layers');
+      return layers;
+    });
+    const chains = list(record.chains, 'chains').map((chain) =>
+      list(object(chain, 'chain').layers, 'layers').map((at) => index(at, 'layer')),
+    );
+    const inputs = list(record.inputs, 'inputs').map((links) =>
+      list(links, 'links').map((link): ConfigLink => {
+        const { selector = '', link: at } = object(link, 'link');
+        if (typeof selector !== 'string') throw bad('a selector is no text');
+        const target = index(at, 'record');
+        if (target >= values.length) throw bad(`it names a record ${target} of ${values.length}`);
+        return { selector, link: target };
+      }),
+    );
+    return { digest: record.digest, results: [...tops, ...chains], inputs };
+  });
+  refuseCircles(records);
+  return records;
+}
+
+/** Throws `corrupt` when records are keyed by each other. */
+function refuseCircles(records: readonly ConfigRecord[]): void {
+  const waiting = records.map(({ inputs }) => inputs.flat().length);
+  const users: number[][] = records.map(() => []);
+  for (const [at, { inputs }] of records.entries())
+    for (const { link } of inputs.flat()) users[link]?.push(at);
+  const free = [...records.keys()].filter((at) => waiting[at] === 0);
+  let seen = 0;
+  for (let at = free.pop(); at !== undefined; at = free.pop()) {
+    seen++;
+    for (const user of users[at] ?? []) {
+      const left = (waiting[user] as number) - 1;
+      waiting[user] = left;
+      if (left === 0) free.push(user);
+    }
+  }
+  if (seen < records.length) throw bad('its records are keyed by each other in a circle');
+}
+
+function parseJson(bytes: Uint8Array): unknown {
+  try {
+    return JSON.parse(Buffer.from(bytes).toString('utf8'));
+  } catch (cause) {
+    throw fail('corrupt', 'cache', 'its config is not JSON', { cause });
+  }
+}
+
+function bad(why: string) {
+  return fail('corrupt', 'cache', why);
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function object(value: unknown, what: string): Record<string, unknown> {
+  if (!isObject(value)) throw bad(`a ${what} is not a JSON object`);
+  return value;
+}
+
+/** Go writes an empty list as null or not at all. */
+function list(value: unknown, what: string): unknown[] {
+  if (value === undefined || value === null) return [];
+  if (!Array.isArray(value)) throw bad(`its ${what} are no list`);
+  return value;
+}
+
+function index(value: unknown, what: string, least = 0): number {
+  if (typeof value === 'number' && Number.isSafeInteger(value) && value >= least) return value;
+  throw bad(`it names a ${what} ${JSON.stringify(value)}`);
+}

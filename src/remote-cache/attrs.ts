@@ -1,0 +1,169 @@
+/**
+ * Attributes of cache imports and exports, read and checked. Pure.
+ * https://docs.docker.com/build/cache/backends/
+ */
+import { fail } from '../errors/error.ts';
+import { nearest } from '../errors/nearest.ts';
+import type { Compression } from '../layer/types.ts';
+import { isDigest } from '../oci/digest.ts';
+import { familiarName, normalizeName } from '../oci/reference.ts';
+import type { Digest } from '../oci/types.ts';
+import type { CacheSpec } from './types.ts';
+
+/** Where a cache is kept. */
+export type CachePlace =
+  | { type: 'registry' /** Normalized reference. */; ref: string; insecure: boolean }
+  | { type: 'local' /** Folder at the client, as the client calls it. */; folder: string };
+
+export type ImportWant = CachePlace & {
+  /** As progress shows it. */
+  name: string;
+  /** Of the manifest, in a folder. */
+  digest?: Digest;
+};
+
+export interface ExportWant {
+  /** Undefined: inside the image's config. */
+  place: CachePlace | undefined;
+  name: string;
+  /** `min`: results that are the image's own layers; `max`: all. */
+  mode: 'min' | 'max';
+  compression: Compression;
+  forceCompression: boolean;
+  ociTypes: boolean;
+  /** An image manifest rather than an index: registries take it that refuse an index of layers. */
+  imageManifest: boolean;
+  /** A failed export does not fail the build. */
+  ignoreError: boolean;
+  /** Attributes nobody knows: newer clients may send some. */
+  unknown: string[];
+}
+
+const types = ['registry', 'inline', 'local'] as const;
+/** Backends that other builders have. */
+const foreign = ['gha', 's3', 'azblob'];
+const exportAttrs = [
+  'ref',
+  'dest',
+  'tag',
+  'mode',
+  'compression',
+  'compression-level',
+  'force-compression',
+  'oci-mediatypes',
+  'image-manifest',
+  'ignore-error',
+  'registry.insecure',
+];
+
+/** Throws `invalid` or `unsupported` (hop `cache`). */
+export function parseImport({ type, attrs }: CacheSpec): ImportWant {
+  const kind = typeOf(type, 'importer');
+  if (kind === 'local') {
+    const { src, digest } = attrs;
+    if (!src) throw fail('invalid', 'cache', 'local cache importer requires src');
+    if (!digest) throw fail('not-found', 'cache', `there is no cache in ${src}`);
+    if (!isDigest(digest)) {
+      throw fail('invalid', 'cache', `local cache importer: ${JSON.stringify(digest)} is no sha256 digest`);
+    }
+    return { type: 'local', folder: src, digest, name: `local:${src}` };
+  }
+  // An inline cache is part of an image: it is named as one.
+  const ref = refOf(attrs.ref, 'importer');
+  return { type: 'registry', ref, insecure: yes(attrs, 'registry.insecure', false), name: familiarName(ref) };
+}
+
+/** Throws `invalid` or `unsupported` (hop `cache`); see `ignoresError` for those. */
+export function parseExport({ type, attrs }: CacheSpec): ExportWant {
+  const kind = typeOf(type, 'exporter');
+  const { mode = 'min' } = attrs;
+  if (mode !== 'min' && mode !== 'max') {
+    throw fail('invalid', 'cache', `cache-to type=${type}: unknown mode ${JSON.stringify(mode)}`, {
+      hint: 'Modes: min (layers of the image), max (of all steps).',
+    });
+  }
+  const place = placeOf(kind, attrs);
+  const ociTypes = yes(attrs, 'oci-mediatypes', true);
+  const imageManifest = yes(attrs, 'image-manifest', kind === 'registry' && ociTypes);
+  if (imageManifest && !ociTypes) {
+    throw fail('invalid', 'cache', `cache-to type=${type}: image-manifest=true needs oci-mediatypes=true`);
+  }
+  return {
+    place,
+    name:
+      place === undefined ? 'the image' : place.type === 'registry' ? familiarName(place.ref) : place.folder,
+    mode,
+    compression: compressionOf(type, attrs),
+    forceCompression: yes(attrs, 'force-compression', false),
+    ociTypes,
+    imageManifest,
+    ignoreError: yes(attrs, 'ignore-error', false),
+    unknown: kind === 'inline' ? [] : Object.keys(attrs).filter((name) => !exportAttrs.includes(name)),
+  };
+}
+
+/** Whether a failure to export there, whatever it is, does not matter. */
+export function ignoresError({ attrs }: CacheSpec): boolean {
+  return /^(1|t|true)$/i.test(attrs['ignore-error'] ?? '');
+}
+
+function placeOf(kind: (typeof types)[number], attrs: CacheSpec['attrs']): CachePlace | undefined {
+  if (kind === 'inline') return undefined;
+  if (kind === 'local') {
+    if (!attrs.dest) throw fail('invalid', 'cache', 'local cache exporter requires dest');
+    return { type: 'local', folder: attrs.dest };
+  }
+  const ref = refOf(attrs.ref, 'exporter');
+  return { type: 'registry', ref, insecure: yes(attrs, 'registry.insecure', false) };
+}
+
+function typeOf(type: string, what: string): (typeof types)[number] {
+  const kind = types.find((known) => known === type);
+  if (kind !== undefined) return kind;
+  if (foreign.includes(type)) {
+    throw fail('unsupported', 'cache', `the cache ${what} type=${type} is not supported`, {
+      hint: `Types: ${types.join(', ')}.`,
+    });
+  }
+  const near = nearest(type, types);
+  throw fail('invalid', 'cache', `unknown cache ${what}: ${JSON.stringify(type)}`, {
+    hint: near === undefined ? `Types: ${types.join(', ')}.` : `Did you mean ${near}?`,
+  });
+}
+
+function refOf(ref: string | undefined, what: string): string {
+  if (!ref) throw fail('invalid', 'cache', `registry cache ${what} requires ref`);
+  return normalizeName(ref);
+}
+
+/** Go's strconv.ParseBool, with '' as true. */
+function yes(attrs: CacheSpec['attrs'], name: string, otherwise: boolean): boolean {
+  const text = attrs[name];
+  if (text === undefined) return otherwise;
+  if (/^(|1|t|true)$/i.test(text)) return true;
+  if (/^(0|f|false)$/i.test(text)) return false;
+  throw fail('invalid', 'cache', `non-bool value ${JSON.stringify(text)} specified for ${name}`);
+}
+
+function compressionOf(type: string, attrs: CacheSpec['attrs']): Compression {
+  const { compression: kind = 'gzip', 'compression-level': level } = attrs;
+  if (kind !== 'uncompressed' && kind !== 'gzip' && kind !== 'zstd') {
+    const code = kind === 'estargz' ? 'unsupported' : 'invalid';
+    throw fail(code, 'cache', `cache-to type=${type}: compression ${JSON.stringify(kind)} is not supported`, {
+      hint: 'Compressions: uncompressed, gzip, zstd.',
+    });
+  }
+  if (level === undefined || kind === 'uncompressed') return { type: kind };
+  const most = kind === 'gzip' ? 9 : 22;
+  if (!/^\d{1,2}$/.test(level) || Number(level) > most) {
+    throw fail(
+      'invalid',
+      'cache',
+      `non-integer value ${JSON.stringify(level)} specified for compression-level`,
+      {
+        hint: `${kind} has the levels 0 to ${most}.`,
+      },
+    );
+  }
+  return { type: kind, level: kind === 'zstd' ? Math.max(1, Number(level)) : Number(level) };
+}

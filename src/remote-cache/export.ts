@@ -1,0 +1,152 @@
+/** Writes what a build knows into a cache for others: a registry's, a folder of the client's, or the image's own config. */
+import { cacheConfigType, encodeCacheConfig } from '../cache/remote/config.ts';
+import { inlineRecords } from '../cache/remote/inline.ts';
+import { fail } from '../errors/error.ts';
+import { type CacheLayer, cacheLayers } from '../exporter/layers.ts';
+import type { ExportContext } from '../exporter/types.ts';
+import { Limiter } from '../images/share.ts';
+import { digestOf } from '../oci/digest.ts';
+import type { Descriptor, Digest } from '../oci/types.ts';
+import type { TracedVertex } from '../solver/trace.ts';
+import type { Ref } from '../store/ref.ts';
+import type { ExportWant } from './attrs.ts';
+import { folderManifest } from './client.ts';
+import { cacheManifest } from './manifest.ts';
+import { prefixOf, recordsOf } from './records.ts';
+import { type CacheTarget, clientTarget, registryTarget } from './targets.ts';
+
+/** What was built: a tree with what it was made of. */
+export interface Built {
+  ref: Ref;
+  trace: readonly TracedVertex[];
+}
+
+/** Layers sent at once. */
+const atOnce = 4;
+
+/** Progress's name of an export. */
+export function exportTitle({ place }: ExportWant): string {
+  return place?.type === 'local' ? 'exporting cache to client directory' : 'exporting cache to registry';
+}
+
+/**
+ * Exports the cache of what was built. Returns what clients are told (`cache.manifest`, a descriptor as JSON). Throws
+ * `unsupported` when the client takes no folder, and the registry's and session's errors.
+ */
+export async function exportCache(
+  want: ExportWant,
+  built: readonly Built[],
+  ctx: ExportContext,
+): Promise<Record<string, string>> {
+  const { progress } = ctx;
+  const target = await targetOf(want, ctx);
+  const status = async <T>(id: string, work: () => Promise<T>): Promise<T> => {
+    progress.report(id, { current: 0, total: 0 });
+    const result = await work();
+    progress.report(id, { current: 0, total: 0, done: true });
+    return result;
+  };
+  for (const name of want.unknown) {
+    progress.warn({
+      level: 1,
+      short: `cache-to: the attribute ${name} is not known and has no effect`,
+      detail: [],
+    });
+  }
+  const layers = new Map<Digest, CacheLayer>();
+  const config = await status('preparing build cache for export', async () => {
+    const layersOf = await layerLister(want, built, ctx);
+    return recordsOf(
+      built.map(({ trace }) => trace),
+      async (ref) => {
+        const found = await layersOf(ref);
+        for (const layer of found ?? []) layers.set(layer.descriptor.digest, layer);
+        return found?.map(({ descriptor }) => descriptor.digest);
+      },
+    );
+  });
+  // What no record speaks of is not sent.
+  const used = [...new Set(config.layers.map(({ blob }) => blob))].map(
+    (blob) => layers.get(blob) as CacheLayer,
+  );
+  const limiter = new Limiter(atOnce);
+  await Promise.all(
+    used.map((layer) =>
+      limiter.run(() => status(`writing layer ${layer.descriptor.digest}`, () => target.layer(layer))),
+    ),
+  );
+  const configBytes = encodeCacheConfig(config);
+  const configBlob: Descriptor = {
+    mediaType: cacheConfigType,
+    digest: digestOf(configBytes),
+    size: configBytes.length,
+  };
+  await status(`writing config ${configBlob.digest}`, () => target.document(configBlob, configBytes));
+  const described = used.map(({ descriptor, diffId, createdAt }) => ({
+    descriptor,
+    diffId,
+    madeAt: createdAt,
+  }));
+  const { bytes, mediaType } = cacheManifest(configBlob, described, want);
+  const manifest: Descriptor = { mediaType, digest: digestOf(bytes), size: bytes.length };
+  const what = want.imageManifest ? 'cache image manifest' : 'cache manifest list';
+  await status(`writing ${what} ${manifest.digest}`, () => target.manifest(manifest, bytes));
+  const json = JSON.stringify(manifest);
+  const { place } = want;
+  return {
+    'cache.manifest': json,
+    // Of several folders, a client must know which has which.
+    ...(place?.type === 'local' ? { [`${folderManifest}${place.folder}`]: json } : {}),
+  };
+}
+
+/**
+ * The records for an image's config: those of its own layers. `diffIds`: of the image's layers. Undefined when no step
+ * made any of them.
+ */
+export async function inlineCache(
+  { ref, trace }: Built,
+  diffIds: readonly Digest[],
+): Promise<Buffer | undefined> {
+  const whole = (await ref.layers()) ?? (await ref.layersElsewhere?.()) ?? [];
+  const config = await recordsOf([trace], async (each) => {
+    const count = await prefixOf(each, whole);
+    return count === undefined ? undefined : diffIds.slice(0, count);
+  });
+  return inlineRecords(config, diffIds);
+}
+
+/** Which layers of a tree go into the cache: those of all trees, or of those that are the lowest of a result's. */
+async function layerLister(
+  want: ExportWant,
+  built: readonly Built[],
+  ctx: ExportContext,
+): Promise<(ref: Ref) => Promise<readonly CacheLayer[] | undefined>> {
+  const options = { compression: want.compression, force: want.forceCompression, ociTypes: want.ociTypes };
+  if (want.mode === 'max') return (ref) => cacheLayers(ref, ctx, options);
+  const results = await Promise.all(
+    built.map(async ({ ref }) => ({
+      layers: await cacheLayers(ref, ctx, options),
+      whole: (await ref.layersElsewhere?.()) ?? (await ref.layers()) ?? [],
+    })),
+  );
+  return async (ref) => {
+    for (const { layers, whole } of results) {
+      const count = await prefixOf(ref, whole);
+      if (count !== undefined) return layers.slice(0, count);
+    }
+    return undefined;
+  };
+}
+
+async function targetOf({ place }: ExportWant, ctx: ExportContext): Promise<CacheTarget> {
+  if (place === undefined) throw fail('internal', 'cache', 'an inline cache has no place of its own');
+  if (place.type === 'registry') return registryTarget(place.ref, ctx);
+  const content = await ctx.session.content?.(`local:${place.folder}`);
+  if (content === undefined) {
+    throw fail('unsupported', 'session', `the client takes no cache into its folder ${place.folder}`, {
+      hint: 'A local cache needs a session that serves it, as docker buildx, buildctl and drydock have.',
+    });
+  }
+  return clientTarget(content, ctx);
+}

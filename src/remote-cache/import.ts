@@ -1,0 +1,167 @@
+/** Reads the caches that a build names. What cannot be read is a warning, and the build goes on without it. */
+import type { ImportedCache } from '../cache/imported.ts';
+import { DrydockError, fail } from '../errors/error.ts';
+import { registryDocuments, storeDocuments } from '../images/resolve.ts';
+import { digestOf } from '../oci/digest.ts';
+import { familiarName } from '../oci/reference.ts';
+import { type Descriptor, type Digest, isIndexType, isManifestType, mediaTypes } from '../oci/types.ts';
+import type { Refs } from '../refs/types.ts';
+import type { RegistryClient } from '../registry/client.ts';
+import type { Job } from '../solver/job.ts';
+import type { Store } from '../store/store.ts';
+import { type ImportWant, parseImport } from './attrs.ts';
+import { clientBlobs } from './client-blobs.ts';
+import { type CacheBlobs, ReadCache } from './imported.ts';
+import { type CacheContents, readCache } from './manifest.ts';
+import { registryBlobs } from './registry-blobs.ts';
+import { smallBlob } from './small-blob.ts';
+import type { CacheSpec } from './types.ts';
+
+/** A registry client, and refs that fetch with it. */
+export interface CacheRegistry {
+  registry: RegistryClient;
+  refs: Refs;
+}
+
+export interface ImportDeps {
+  store: Store;
+  job: Job;
+  /** Keeps what is read. */
+  lease: string;
+  /** `insecure`: one that speaks to the host of this reference without TLS, or with any certificate. */
+  registryFor(ref: string, insecure: boolean): CacheRegistry;
+}
+
+/**
+ * Starts to read caches; the build's vertices are looked up in them as soon as they are there. A cache that the build
+ * has begun to read already is not read again.
+ */
+export function importCaches(specs: readonly CacheSpec[], deps: ImportDeps): void {
+  const { job } = deps;
+  for (const spec of specs) {
+    const key = JSON.stringify([spec.type, Object.entries(spec.attrs).sort()]);
+    if (job.importKeys.has(key)) continue;
+    job.importKeys.add(key);
+    job.imports.push(importOne(spec, deps));
+  }
+}
+
+async function importOne(spec: CacheSpec, deps: ImportDeps): Promise<readonly ImportedCache[]> {
+  const { job } = deps;
+  const name = nameOf(spec);
+  try {
+    return await job.inVertex(`importing cache manifest from ${name}`, async (progress) => {
+      try {
+        const want = parseImport(spec);
+        const { contents, blobs } =
+          want.type === 'local' ? await fromClient(want, deps) : await fromImage(want, deps);
+        return contents.map((each) => new ReadCache(deps.store, want.name, each, blobs));
+      } catch (err) {
+        if (!(err instanceof DrydockError) || err.code === 'canceled') throw err;
+        progress.warn({ level: 1, short: refusal(name, err), detail: [remedy(err)] });
+        throw err;
+      }
+    });
+  } catch {
+    // Told above; a build that was cancelled ends by itself.
+    return [];
+  }
+}
+
+/** As progress shows it, whatever is wrong with it. */
+function nameOf(spec: CacheSpec): string {
+  try {
+    return parseImport(spec).name;
+  } catch {
+    return spec.attrs.ref ?? spec.attrs.src ?? `type=${spec.type}`;
+  }
+}
+
+function refusal(name: string, err: DrydockError): string {
+  // The registry client says which reference it was resolving; that is said already.
+  const why = err.message.replace(/^resolving \S+: /, '');
+  return `importing cache from ${name}: ${why}; the build goes on without it`;
+}
+
+function remedy(err: DrydockError): string {
+  if (err.code === 'denied' || err.code === 'unauthenticated') {
+    return `${err.hint ?? 'Log in.'} Or drop --cache-from.`;
+  }
+  if (err.code === 'not-found')
+    return 'It is made by the first build with --cache-to; until then, drop --cache-from.';
+  return err.hint === undefined
+    ? 'Drop --cache-from, or mend what it names.'
+    : `${err.hint} Or drop --cache-from.`;
+}
+
+interface Found {
+  contents: CacheContents[];
+  blobs: CacheBlobs;
+}
+
+/** A cache of its own in a registry, or one inside an image, which may be in the store. */
+async function fromImage(want: ImportWant & { type: 'registry' }, deps: ImportDeps): Promise<Found> {
+  const { store, job, lease } = deps;
+  const { registry, refs } = deps.registryFor(want.ref, want.insecure);
+  const blobs = registryBlobs(store, registry, refs, want.ref);
+  const stored = await inStore(want.ref, store);
+  if (stored !== undefined) return { contents: stored, blobs };
+  const ctx = { lease, signal: job.signal, credentials: (host: string) => job.session.credentials(host) };
+  const { descriptor, bytes } = await registry.manifest(want.ref, ctx);
+  const documents = registryDocuments(store, registry, want.ref, ctx);
+  const contents = await readCache(descriptor, bytes, (child) => documents.bytes(child));
+  if (contents.length === 0) {
+    throw fail('not-found', 'cache', `${familiarName(want.ref)} is an image without a cache in it`, {
+      hint: 'Build it with --cache-to type=inline (or --build-arg BUILDKIT_INLINE_CACHE=1).',
+    });
+  }
+  return { contents, blobs };
+}
+
+/** The caches inside an image of the store; undefined when there is no such image, or none in it. */
+async function inStore(ref: string, store: Store): Promise<CacheContents[] | undefined> {
+  const image = await store.images.get(ref);
+  if (image === undefined) return undefined;
+  try {
+    const documents = storeDocuments(store, familiarName(ref));
+    const read = (child: Descriptor) => documents.bytes(child);
+    const contents = await readCache(image.target, await read(image.target), read);
+    return contents.length === 0 ? undefined : contents;
+  } catch (err) {
+    // Of an image for several platforms, not all may be here.
+    if (err instanceof DrydockError && err.code === 'not-found') return undefined;
+    throw err;
+  }
+}
+
+async function fromClient(want: ImportWant & { type: 'local' }, deps: ImportDeps): Promise<Found> {
+  const { store, job } = deps;
+  const content = await job.session.content?.(want.name);
+  if (content === undefined) {
+    throw fail('not-found', 'session', `the client offers no folder ${want.folder}`, {
+      hint: 'A local cache needs a session that serves it, as docker buildx, buildctl and drydock have.',
+    });
+  }
+  const read = ({ digest }: Pick<Descriptor, 'digest'>) => smallBlob(content, digest, want.folder);
+  const target = want.digest as Digest;
+  const bytes = await read({ digest: target });
+  const descriptor = { mediaType: mediaTypeOf(bytes), digest: target, size: bytes.length };
+  const contents = await readCache(descriptor, bytes, read);
+  const { refs } = deps.registryFor('', false);
+  return { contents, blobs: clientBlobs(store, refs, content, want.name) };
+}
+
+function mediaTypeOf(bytes: Buffer): string {
+  try {
+    const document = JSON.parse(bytes.toString('utf8')) as {
+      mediaType?: unknown;
+      manifests?: unknown;
+    } | null;
+    const { mediaType } = document ?? {};
+    if (typeof mediaType === 'string' && (isIndexType(mediaType) || isManifestType(mediaType)))
+      return mediaType;
+    return Array.isArray(document?.manifests) ? mediaTypes.ociIndex : mediaTypes.ociManifest;
+  } catch (cause) {
+    throw fail('corrupt', 'cache', `${digestOf(bytes)} is not the manifest of a cache`, { cause });
+  }
+}

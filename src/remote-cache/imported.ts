@@ -1,0 +1,60 @@
+/** A cache that was read from elsewhere, as the solver looks into it. */
+import type { ImportedCache, ImportedInput, ImportedLeaf } from '../cache/imported.ts';
+import { chainId } from '../oci/digest.ts';
+import type { Digest } from '../oci/types.ts';
+import type { Ref, RefContext } from '../store/ref.ts';
+import type { Store } from '../store/store.ts';
+import type { CacheContents, CacheLayerBlob } from './manifest.ts';
+
+/** Where a cache's layers are. */
+export interface CacheBlobs {
+  /** Whether a layer can be had: it is here, or it is still there. Throws what asking failed with. */
+  has(layer: CacheLayerBlob, ctx: RefContext): Promise<boolean>;
+  /** The tree of these layers, lowest first, nothing of it fetched. */
+  tree(layers: readonly CacheLayerBlob[]): Ref;
+}
+
+export class ReadCache implements ImportedCache {
+  readonly name: string;
+  readonly #contents: CacheContents;
+  readonly #blobs: CacheBlobs;
+  readonly #store: Store;
+
+  constructor(store: Store, name: string, contents: CacheContents, blobs: CacheBlobs) {
+    this.#store = store;
+    this.name = name;
+    this.#contents = contents;
+    this.#blobs = blobs;
+  }
+
+  match(op: Digest, output: number, inputs: readonly ImportedInput[]): number[] {
+    return this.#contents.graph.match(op, output, inputs);
+  }
+
+  leaves(record: number): readonly (readonly ImportedLeaf[])[] {
+    return this.#contents.graph.leaves(record);
+  }
+
+  hasResult(record: number): boolean {
+    return this.#stacks(record).length > 0;
+  }
+
+  async restore(record: number, ctx: RefContext): Promise<Ref | undefined> {
+    for (const layers of this.#stacks(record)) {
+      const chain = chainId(layers.map(({ diffId }) => diffId)) as Digest;
+      if ((await this.#store.snapshots.byChain(chain)) !== undefined) return this.#blobs.tree(layers);
+      const there = await Promise.all(layers.map((layer) => this.#blobs.has(layer, ctx)));
+      if (there.every(Boolean)) return this.#blobs.tree(layers);
+    }
+    return undefined;
+  }
+
+  /** The results of a record all of whose layers are described. */
+  #stacks(record: number): CacheLayerBlob[][] {
+    const { graph, layers } = this.#contents;
+    const stacks = (graph.records[record]?.results ?? []).map((result) => result.map((at) => layers[at]));
+    return stacks.filter(
+      (stack): stack is CacheLayerBlob[] => stack.length > 0 && stack.every((layer) => layer !== undefined),
+    );
+  }
+}

@@ -1,0 +1,146 @@
+/**
+ * The document that ties a cache's config and layers together: an index of them, or an image manifest whose config is
+ * the cache's. Pure, but for the blobs that `readCache` is given. https://github.com/moby/buildkit#export-cache
+ */
+import {
+  cacheConfigType,
+  maxCacheConfig,
+  parseCacheConfig,
+  parseInlineRecords,
+} from '../cache/remote/config.ts';
+import { KeyGraph } from '../cache/remote/key-graph.ts';
+import { fail } from '../errors/error.ts';
+import { layersOf, parseConfig, parseIndex, parseManifest } from '../images/documents.ts';
+import { isDigest } from '../oci/digest.ts';
+import {
+  type Descriptor,
+  type Digest,
+  type Index,
+  isIndexType,
+  isManifestType,
+  type Manifest,
+  mediaTypes,
+} from '../oci/types.ts';
+import type { ExportWant } from './attrs.ts';
+
+/** Docker's name for the digest of the tar in a compressed layer. */
+const uncompressed = 'containerd.io/uncompressed';
+const createdAt = 'buildkit/createdat';
+const inlineField = 'moby.buildkit.cache.v0';
+/** Images in one index that are looked into. */
+const maxImages = 64;
+
+export interface CacheLayerBlob {
+  descriptor: Descriptor;
+  diffId: Digest;
+  /** When it was made, ms since the epoch, if that is known: an image of it says so in its history. */
+  madeAt?: number;
+}
+
+/** Records and the layers that they speak of. */
+export interface CacheContents {
+  graph: KeyGraph;
+  /** By place; undefined for what cannot be unpacked. */
+  layers: readonly (CacheLayerBlob | undefined)[];
+}
+
+export function cacheManifest(
+  config: Descriptor,
+  layers: readonly CacheLayerBlob[],
+  { imageManifest, ociTypes }: Pick<ExportWant, 'imageManifest' | 'ociTypes'>,
+): { bytes: Buffer; mediaType: string } {
+  const described = layers.map(({ descriptor, diffId, madeAt }) => ({
+    ...descriptor,
+    annotations: {
+      ...descriptor.annotations,
+      ...(madeAt === undefined ? {} : { [createdAt]: new Date(madeAt).toISOString() }),
+      [uncompressed]: diffId,
+    },
+  }));
+  const document: Manifest | Index = imageManifest
+    ? { schemaVersion: 2, mediaType: mediaTypes.ociManifest, config, layers: described }
+    : {
+        schemaVersion: 2,
+        mediaType: ociTypes ? mediaTypes.ociIndex : mediaTypes.dockerIndex,
+        manifests: [...described, config],
+      };
+  return { bytes: Buffer.from(JSON.stringify(document)), mediaType: document.mediaType as string };
+}
+
+/**
+ * The caches that a manifest or index holds: its own, or those inside the images it names. `read` gives small blobs,
+ * checked. None for images without. Throws `corrupt`, `exhausted` (hop `cache`), and what reading throws.
+ */
+export async function readCache(
+  target: Descriptor,
+  bytes: Buffer,
+  read: (descriptor: Descriptor) => Promise<Buffer>,
+): Promise<CacheContents[]> {
+  const origin = { name: 'the cache manifest', hop: 'cache' } as const;
+  if (isIndexType(target.mediaType)) {
+    const { manifests } = parseIndex(bytes, origin);
+    const config = manifests.find(({ mediaType }) => mediaType === cacheConfigType);
+    if (config !== undefined) {
+      return [
+        contentsOf(
+          await readSmall(config, read),
+          manifests.filter((each) => each !== config),
+        ),
+      ];
+    }
+    const images = manifests.filter(({ mediaType }) => isManifestType(mediaType)).slice(0, maxImages);
+    const found = await Promise.all(images.map(async (image) => readCache(image, await read(image), read)));
+    return found.flat();
+  }
+  const manifest = parseManifest(bytes, origin);
+  const config = await readSmall(manifest.config, read);
+  if (manifest.config.mediaType === cacheConfigType) return [contentsOf(config, manifest.layers)];
+  if (
+    manifest.config.mediaType !== mediaTypes.ociConfig &&
+    manifest.config.mediaType !== mediaTypes.dockerConfig
+  )
+    return [];
+  const image = parseConfig(config, manifest, origin);
+  const inline = image[inlineField];
+  if (typeof inline !== 'string') return [];
+  const times = (image.history ?? [])
+    .filter((entry) => entry.empty_layer !== true)
+    .map(({ created }) => created);
+  const layers = layersOf(manifest, image).map((layer, i) => ({ ...layer, ...timeOf(times[i]) }));
+  const records = parseInlineRecords(Buffer.from(inline, 'base64'), layers.length);
+  return [{ graph: new KeyGraph(records), layers }];
+}
+
+async function readSmall(
+  descriptor: Descriptor,
+  read: (descriptor: Descriptor) => Promise<Buffer>,
+): Promise<Buffer> {
+  if (descriptor.size > maxCacheConfig) {
+    throw fail('exhausted', 'cache', `its config has ${descriptor.size} bytes, more than ${maxCacheConfig}`);
+  }
+  return read(descriptor);
+}
+
+function contentsOf(config: Buffer, blobs: readonly Descriptor[]): CacheContents {
+  const { layers, records } = parseCacheConfig(config);
+  const byDigest = new Map(blobs.map((blob) => [blob.digest, blob]));
+  return {
+    graph: new KeyGraph(records),
+    layers: layers.map(({ blob }) => {
+      const found = byDigest.get(blob);
+      return found && layerOf(found);
+    }),
+  };
+}
+
+function layerOf({ mediaType, digest, size, annotations }: Descriptor): CacheLayerBlob | undefined {
+  const plain = mediaType === mediaTypes.ociLayer || mediaType === mediaTypes.dockerLayer;
+  const diffId = annotations?.[uncompressed] ?? (plain ? digest : undefined);
+  if (diffId === undefined || !isDigest(diffId)) return undefined;
+  return { descriptor: { mediaType, digest, size }, diffId, ...timeOf(annotations?.[createdAt]) };
+}
+
+function timeOf(text: unknown): { madeAt?: number } {
+  const madeAt = typeof text === 'string' ? Date.parse(text) : Number.NaN;
+  return Number.isNaN(madeAt) ? {} : { madeAt };
+}

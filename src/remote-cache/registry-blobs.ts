@@ -1,0 +1,23 @@
+import type { Digest } from '../oci/types.ts';
+import type { Refs } from '../refs/types.ts';
+import type { RegistryClient } from '../registry/client.ts';
+import type { Store } from '../store/store.ts';
+import type { CacheBlobs } from './imported.ts';
+
+/** Layers in the repository of `ref`. What is there is asked once per blob. */
+export function registryBlobs(store: Store, registry: RegistryClient, refs: Refs, ref: string): CacheBlobs {
+  const asked = new Map<Digest, Promise<boolean>>();
+  return {
+    async has({ descriptor: { digest } }, { credentials, signal }) {
+      if ((await store.content.info(digest)) !== undefined) return true;
+      let answer = asked.get(digest);
+      if (answer === undefined) {
+        answer = registry.hasBlob(ref, digest, { credentials, signal });
+        answer.catch(() => asked.delete(digest));
+        asked.set(digest, answer);
+      }
+      return answer;
+    },
+    tree: (layers) => refs.image(ref, layers),
+  };
+}

@@ -1,0 +1,29 @@
+import { maxCacheConfig } from '../cache/remote/config.ts';
+import { fail } from '../errors/error.ts';
+import { digestOf } from '../oci/digest.ts';
+import type { Digest } from '../oci/types.ts';
+import type { ClientContent } from '../session/types.ts';
+
+/** A document in a client's folder, checked. Throws `not-found`, `exhausted`, `corrupt`. */
+export async function smallBlob(content: ClientContent, digest: Digest, folder: string): Promise<Buffer> {
+  if ((await content.size(digest)) === undefined) {
+    throw fail('not-found', 'session', `there is no blob ${digest} in ${folder}`);
+  }
+  const parts: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of await content.read(digest)) {
+    size += (chunk as Buffer).length;
+    // The client's word on the size is not enough.
+    if (size > maxCacheConfig) {
+      throw fail(
+        'exhausted',
+        'session',
+        `the blob ${digest} in ${folder} has more than ${maxCacheConfig} bytes`,
+      );
+    }
+    parts.push(chunk as Buffer);
+  }
+  const bytes = Buffer.concat(parts);
+  if (digestOf(bytes) === digest) return bytes;
+  throw fail('corrupt', 'session', `the blob ${digest} in ${folder} has the digest ${digestOf(bytes)}`);
+}

@@ -1,0 +1,14 @@
+import type { CacheSpec } from './types.ts';
+
+/** A cache as `docker build --cache-from` names it: an image. Pairs (`type=registry,ref=…`) are buildx's form. */
+export function cacheSpec(text: string, pairs: (text: string) => ReadonlyMap<string, string>): CacheSpec {
+  if (!text.includes('=')) return { type: 'registry', attrs: { ref: text } };
+  const { type = 'registry', ...attrs } = Object.fromEntries(pairs(text));
+  return { type, attrs };
+}
+
+/** `BUILDKIT_INLINE_CACHE=1` among the build arguments asks for a cache inside the image. */
+export function inlineByArg(buildArgs: Readonly<Record<string, string>>): CacheSpec[] {
+  const asked = /^(1|t|true)$/i.test(buildArgs.BUILDKIT_INLINE_CACHE ?? '');
+  return asked ? [{ type: 'inline', attrs: {} }] : [];
+}

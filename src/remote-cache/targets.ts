@@ -1,0 +1,62 @@
+/** Where an exported cache's blobs go. */
+import type { CacheLayer } from '../exporter/layers.ts';
+import type { ExportContext } from '../exporter/types.ts';
+import { parseReference } from '../oci/reference.ts';
+import type { Descriptor } from '../oci/types.ts';
+import type { ClientContent } from '../session/types.ts';
+
+export interface CacheTarget {
+  layer(layer: CacheLayer): Promise<void>;
+  /** A config. */
+  document(blob: Descriptor, bytes: Buffer): Promise<void>;
+  /** The last: what the cache is known by. */
+  manifest(manifest: Descriptor, bytes: Buffer): Promise<void>;
+}
+
+/** A repository: a layer that is there is neither fetched nor sent, one of another repository is mounted. */
+export function registryTarget(ref: string, ctx: ExportContext): CacheTarget {
+  const { store, registry, session, signal, progress } = ctx;
+  const common = { signal, credentials: (host: string) => session.credentials(host) };
+  return {
+    async layer({ descriptor, from, bring }) {
+      const { digest, size } = descriptor;
+      const open = async () => {
+        await bring();
+        return store.content.read(digest);
+      };
+      await registry.pushBlob(ref, descriptor, open, {
+        ...common,
+        mountFrom: from,
+        onProgress: (sent) => progress.report(digest, { current: sent, total: size, done: sent === size }),
+      });
+    },
+    async document(blob, bytes) {
+      await registry.pushBlob(ref, blob, async () => bytes, common);
+    },
+    async manifest(manifest, bytes) {
+      const { domain, path, tag } = parseReference(ref);
+      const name = tag === undefined ? ref : `${domain}/${path}:${tag}`;
+      await registry.pushManifest(name, manifest, bytes, common);
+    },
+  };
+}
+
+/** A client's folder, which checks what it is given. */
+export function clientTarget(content: ClientContent, { store, signal }: ExportContext): CacheTarget {
+  const small = async (blob: Descriptor, bytes: Buffer) => {
+    await content.write(blob, chunks(bytes), { signal });
+  };
+  return {
+    async layer({ descriptor, bring }) {
+      if ((await content.size(descriptor.digest)) === descriptor.size) return;
+      await bring();
+      await content.write(descriptor, await store.content.read(descriptor.digest), { signal });
+    },
+    document: small,
+    manifest: small,
+  };
+}
+
+async function* chunks(bytes: Buffer): AsyncGenerator<Uint8Array> {
+  yield bytes;
+}

@@ -1,0 +1,71 @@
+/** An OCI layout's blobs in a folder on this host, as a client's store. */
+import { createHash, randomUUID } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { mkdir, open, rename, rm, stat } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { errnoCode, fail } from '../errors/error.ts';
+import { hex } from '../oci/digest.ts';
+import type { ClientContent } from './types.ts';
+
+/** The blobs of `dir`, which is made when the first one is written. */
+export function folderContent(dir: string): ClientContent {
+  const pathOf = (digest: Parameters<ClientContent['read']>[0]) => join(dir, 'blobs', 'sha256', hex(digest));
+  return {
+    async size(digest) {
+      const found = await stat(pathOf(digest)).catch((err) => {
+        if (errnoCode(err) === 'ENOENT') return undefined;
+        throw err;
+      });
+      return found?.isFile() ? found.size : undefined;
+    },
+    async read(digest, { offset = 0, signal } = {}) {
+      const path = pathOf(digest);
+      const file = createReadStream(path, { start: offset, highWaterMark: 512 << 10, signal });
+      await new Promise<void>((resolve, reject) => {
+        file.once('open', () => resolve());
+        file.once('error', (cause) =>
+          reject(
+            errnoCode(cause) === 'ENOENT'
+              ? fail('not-found', 'session', `there is no blob ${digest} in ${dir}`, { cause })
+              : cause,
+          ),
+        );
+      });
+      return file;
+    },
+    async write({ digest, size }, bytes, { signal } = {}) {
+      const path = pathOf(digest);
+      if ((await this.size(digest)) === size) return;
+      await mkdir(dirname(path), { recursive: true });
+      const part = `${path}.${randomUUID()}.part`;
+      try {
+        const file = await open(part, 'wx');
+        const hash = createHash('sha256');
+        let written = 0;
+        try {
+          for await (const chunk of bytes) {
+            signal?.throwIfAborted();
+            hash.update(chunk);
+            written += chunk.length;
+            await file.writeFile(chunk);
+          }
+          await file.sync();
+        } finally {
+          await file.close();
+        }
+        const found = `sha256:${hash.digest('hex')}`;
+        if (found !== digest || written !== size) {
+          throw fail(
+            'corrupt',
+            'session',
+            `a blob for ${dir} has the digest ${found} and ${written} bytes, not ${digest} and ${size}`,
+          );
+        }
+        await rename(part, path);
+      } catch (err) {
+        await rm(part, { force: true });
+        throw err;
+      }
+    },
+  };
+}

@@ -1,0 +1,87 @@
+/** A tree that a cache from elsewhere has: fetched when it is first needed, and made after all when that fails. */
+import { DrydockError, toDrydockError } from '../errors/error.ts';
+import type { ViewSpec } from '../fs/view.ts';
+import type { Ref, RefContext, RefLayer, SerializedRef } from '../store/ref.ts';
+import { orCanceled } from './or-canceled.ts';
+
+export interface ImportedRefParts {
+  /** Names it until it is here. */
+  id: string;
+  /** The tree as the cache has it, nothing of it fetched; undefined when the cache lacks it. */
+  there: Ref | undefined;
+  /** Puts what was fetched under the vertex's lease, and records it. */
+  keep(key: string, ctx: RefContext): Promise<Ref>;
+  /** Makes the tree. */
+  make(): Promise<Ref>;
+  /** Told why it could not be fetched, before it is made. */
+  onFailure(err: DrydockError): void;
+}
+
+export class ImportedRef implements Ref {
+  readonly #parts: ImportedRefParts;
+  #here: Ref | undefined;
+  #bringing: Promise<Ref> | undefined;
+
+  constructor(parts: ImportedRefParts) {
+    this.#parts = parts;
+  }
+
+  get id(): string {
+    return this.#here?.id ?? this.#parts.id;
+  }
+
+  async view(ctx: RefContext): Promise<ViewSpec> {
+    return (await this.#bring(ctx)).view(ctx);
+  }
+
+  async snapshot(ctx: RefContext): Promise<string> {
+    return (await this.#bring(ctx)).snapshot(ctx);
+  }
+
+  async layers(): Promise<readonly RefLayer[] | undefined> {
+    return this.#here?.layers();
+  }
+
+  /** The layers as the cache has them, while they are still there alone. */
+  async layersElsewhere(): Promise<readonly RefLayer[] | undefined> {
+    return this.#here === undefined ? this.#parts.there?.layers() : undefined;
+  }
+
+  /** A tree that is not here cannot outlive the build: its cache may be gone by the next one. */
+  serialize(): SerializedRef | undefined {
+    return this.#here?.serialize();
+  }
+
+  async #bring(ctx: RefContext): Promise<Ref> {
+    for (;;) {
+      if (this.#here !== undefined) return this.#here;
+      this.#bringing ??= this.#bringNow(ctx).finally(() => {
+        this.#bringing = undefined;
+      });
+      this.#bringing.catch(() => {}); // whoever waits for it hears
+      try {
+        return await orCanceled(this.#bringing, ctx.signal);
+      } catch (err) {
+        // Whoever began it has given up; others still want it.
+        const others = err instanceof DrydockError && err.code === 'canceled' && !ctx.signal?.aborted;
+        if (!others) throw err;
+      }
+    }
+  }
+
+  async #bringNow(ctx: RefContext): Promise<Ref> {
+    const { there, keep, make, onFailure } = this.#parts;
+    if (there !== undefined) {
+      try {
+        this.#here = await keep(await there.snapshot(ctx), ctx);
+        return this.#here;
+      } catch (err) {
+        const error = toDrydockError(err, 'cache');
+        if (error.code === 'canceled') throw error;
+        onFailure(error);
+      }
+    }
+    this.#here = await make();
+    return this.#here;
+  }
+}

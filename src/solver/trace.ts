@@ -1,0 +1,95 @@
+/** What a build was made of, as another cache can be told. */
+import type { Cache, KeyParts } from '../cache/cache.ts';
+import type { ImportedLeaf } from '../cache/imported.ts';
+import type { Digest } from '../oci/types.ts';
+import type { Ref } from '../store/ref.ts';
+import type { Identity, VertexState } from './state.ts';
+import type { CacheMap, Vertex } from './types.ts';
+
+export interface TracedVertex {
+  readonly vertex: Vertex;
+  /** Digest of the op without its inputs. */
+  readonly op: Digest;
+  /** It has a name that holds beyond this build. */
+  readonly isNamed: boolean;
+  readonly inputs: readonly TracedInput[];
+  /** Its outputs, unless they would have to be made. */
+  results(): Promise<readonly Ref[] | undefined>;
+}
+
+export interface TracedInput {
+  /** Place of the vertex in the trace. */
+  vertex: number;
+  output: number;
+  selector: string;
+  /** Digest of what is selected, where it was read. */
+  content: Digest | undefined;
+  /** What caches from elsewhere know it as. */
+  leaves: readonly ImportedLeaf[];
+}
+
+export interface TraceDeps {
+  cache: Cache;
+  identify(state: VertexState): Promise<Identity>;
+  results(state: VertexState, identity: Identity): Promise<readonly Ref[] | undefined>;
+}
+
+/** Traces states that are listed inputs first. */
+export async function traceOf(states: readonly VertexState[], deps: TraceDeps): Promise<TracedVertex[]> {
+  const places = new Map(states.map((state, i) => [state, i]));
+  return Promise.all(
+    states.map(async (state): Promise<TracedVertex> => {
+      const identity = await deps.identify(state);
+      const map = await state.cacheMap();
+      const inputs = await Promise.all(state.inputs.map((input) => deps.identify(input.state)));
+      const keys = [...identity.keys, ...deps.cache.keysOf(identity.id)].map(({ parts }) => parts);
+      const contents = contentsOf(keys, state, map, inputs);
+      const leaves = leavesOf(identity);
+      return {
+        vertex: state.vertex,
+        op: map.digest,
+        isNamed: !identity.volatile && !state.tainted,
+        inputs: state.inputs.map((input, i) => ({
+          vertex: places.get(input.state) as number,
+          output: input.index,
+          selector: map.deps[i]?.selector ?? '',
+          content: contents[i],
+          leaves: leaves[i] ?? [],
+        })),
+        results: () => deps.results(state, identity),
+      };
+    }),
+  );
+}
+
+/** By input: the contents it is keyed by in those of the vertex's keys that are of the very same op and inputs. */
+function contentsOf(
+  keys: readonly KeyParts[],
+  state: VertexState,
+  map: CacheMap,
+  inputs: readonly Identity[],
+): (Digest | undefined)[] {
+  const same = keys.filter(
+    ({ op, deps }) =>
+      op === map.digest &&
+      deps.length === inputs.length &&
+      deps.every(
+        (dep, i) =>
+          dep.content ||
+          (dep.id === inputs[i]?.id &&
+            dep.index === state.inputs[i]?.index &&
+            dep.selector === (map.deps[i]?.selector ?? '')),
+      ),
+  );
+  return inputs.map((_, i) => same.find(({ deps }) => deps[i]?.content)?.deps[i]?.id);
+}
+
+function leavesOf({ imported = [] }: Identity): ImportedLeaf[][] {
+  const byInput: ImportedLeaf[][] = [];
+  for (const { cache, record } of imported.flat()) {
+    for (const [i, leaves] of cache.leaves(record).entries()) {
+      byInput[i] = [...(byInput[i] ?? []), ...leaves];
+    }
+  }
+  return byInput;
+}

@@ -1,0 +1,123 @@
+/** Caches over BuildKit's API: as buildctl's --export-cache and --import-cache and buildx's --cache-to and --cache-from send them. */
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { prune } from '../../../src/build/disk-usage.ts';
+import { closePool } from '../../../src/workers/pool.ts';
+import { pushBase } from '../../kit/images.ts';
+import { startRegistry, type TestRegistry } from '../../kit/registry.ts';
+import type { Blobs } from '../../kit/session/content.ts';
+import { onStores } from '../../kit/stores.ts';
+import { ControlKit, failure, type Solved } from './control-kit.ts';
+
+let registry: TestRegistry;
+let base: string;
+beforeAll(async () => {
+  registry = await startRegistry();
+  base = await pushBase(registry.host);
+});
+afterAll(async () => {
+  await registry.stop();
+  await closePool();
+});
+
+onStores('Solve with caches', (store) => {
+  let kit: ControlKit;
+  beforeAll(async () => {
+    kit = await ControlKit.start(store.options());
+  });
+  afterAll(() => kit.daemon.stop());
+
+  const frontend = { Frontend: 'dockerfile.v0' };
+  /** A build that no other test's is like. */
+  const context = (name: string) => {
+    const text = `FROM ${base}\nRUN echo ${name} ${store.kind} > /f\nCOPY f /g\n`;
+    const dir = kit.folder({ Dockerfile: text, f: 'f' });
+    return { dirs: { context: dir, dockerfile: dir } };
+  };
+  /** Nothing of earlier builds is left. */
+  const wipe = async () => {
+    await prune(kit.daemon.engine, { all: true });
+    expect(kit.daemon.engine.cache.list()).toEqual([]);
+  };
+  /** The steps that were not cached. */
+  const ran = ({ status }: Solved) => {
+    const last = new Map(status.flatMap(({ vertexes }) => vertexes).map((each) => [each.name, each]));
+    return [...last.values()]
+      .filter(({ name, cached }) => /\] (RUN|COPY)/.test(name) && !cached)
+      .map(({ name }) => name);
+  };
+  const warnings = ({ status }: Solved) =>
+    status.flatMap((message) => message.warnings.map(({ short }) => Buffer.from(short).toString()));
+
+  test("local: into the client's store, whose index is the client's own affair", async () => {
+    const blobs: Blobs = new Map();
+    const stores = { 'local:/out/cache': blobs };
+    const { response } = await kit.solve(
+      { ...frontend, Cache: { Exports: [{ Type: 'local', Attrs: { dest: '/out/cache', mode: 'max' } }] } },
+      { ...context('local'), stores },
+    );
+    const manifest = JSON.parse(response['cache.manifest'] ?? '');
+    expect(blobs.get(manifest.digest)?.length).toBe(manifest.size);
+    const { manifests } = JSON.parse(blobs.get(manifest.digest)!.toString());
+    expect(manifests.at(-1).mediaType).toBe('application/vnd.buildkit.cacheconfig.v0');
+    expect(manifests[0].annotations['containerd.io/uncompressed']).toMatch(/^sha256:/);
+    await wipe();
+    const Attrs = { src: '/out/cache', digest: manifest.digest };
+    const again = await kit.solve(
+      {
+        ...frontend,
+        Cache: { Imports: [{ Type: 'local', Attrs }] },
+        Exporters: [{ Type: 'image', Attrs: {} }],
+      },
+      { ...context('local'), stores },
+    );
+    expect(ran(again)).toEqual([]);
+    expect(warnings(again)).toEqual([]);
+  });
+
+  test('registry: in the fields of old, and told to the frontend alone', async () => {
+    const ref = `${registry.host}/caches/${store.kind}`;
+    await kit.solve({ ...frontend, Cache: { ExportRefDeprecated: ref } }, context('registry'));
+    const imports: Parameters<ControlKit['solve']>[0][] = [
+      { Cache: { ImportRefsDeprecated: [ref] } },
+      { FrontendAttrs: { 'cache-from': ref } },
+      { FrontendAttrs: { 'cache-imports': JSON.stringify([{ Type: 'registry', Attrs: { ref } }]) } },
+    ];
+    for (const request of imports) {
+      await wipe();
+      const again = await kit.solve({ ...frontend, ...request }, context('registry'));
+      expect(ran(again)).toEqual([]);
+    }
+  });
+
+  test('inline: in the image that is pushed', async () => {
+    const name = `${registry.host}/inline/${store.kind}:1`;
+    await kit.solve(
+      {
+        ...frontend,
+        Cache: { Exports: [{ Type: 'inline', Attrs: {} }] },
+        Exporters: [{ Type: 'image', Attrs: { name, push: 'true' } }],
+      },
+      context('inline'),
+    );
+    await kit.daemon.engine.store.images.delete(name);
+    await wipe();
+    const Imports = [{ Type: 'registry', Attrs: { ref: name } }];
+    const again = await kit.solve({ ...frontend, Cache: { Imports } }, context('inline'));
+    expect(ran(again)).toEqual([]);
+  });
+
+  test('an exporter that nobody knows, one that is not here, and one that fails', async () => {
+    const solve = (Type: string, Attrs: Record<string, string> = {}) =>
+      kit.solve({ ...frontend, Cache: { Exports: [{ Type, Attrs }] } }, context('bad'));
+    expect((await failure(solve('registrie', { ref: 'x' }))).rawMessage).toMatch(
+      /unknown cache exporter: "registrie"[\s\S]*Did you mean registry/,
+    );
+    expect((await failure(solve('s3'))).rawMessage).toContain('type=s3 is not supported');
+    expect((await failure(solve('local', { dest: '/none' }))).rawMessage).toContain('/none');
+    expect((await failure(solve('registry', { ref: '127.0.0.1:1/x' }))).rawMessage).toMatch(
+      /exporting cache to 127.0.0.1:1\/x:latest: .*connection refused/,
+    );
+    const ignored = await solve('s3', { 'ignore-error': 'true' });
+    expect(warnings(ignored)).toEqual([expect.stringContaining('type=s3 is not supported')]);
+  });
+});

@@ -1,0 +1,289 @@
+/** A build's cache taken elsewhere and found there: --cache-to, --cache-from. */
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { prune } from '../../src/build/disk-usage.ts';
+import { openEngine } from '../../src/build/engine.ts';
+import type { CacheSpec } from '../../src/remote-cache/types.ts';
+import type { DockerfileOptions } from '../../src/sdk/build.ts';
+import type { WarningEvent } from '../../src/solver/progress.ts';
+import { closePool } from '../../src/workers/pool.ts';
+import { Builds, type Files } from '../kit/builds.ts';
+import { pushBase } from '../kit/images.ts';
+import { startRegistry, type TestRegistry } from '../kit/registry.ts';
+import { onStores } from '../kit/stores.ts';
+
+let registry: TestRegistry;
+let base: string;
+const folder = mkdtempSync(join(tmpdir(), 'drydock-caches-'));
+
+beforeAll(async () => {
+  registry = await startRegistry();
+  base = await pushBase(registry.host);
+});
+afterAll(async () => {
+  await registry.stop();
+  rmSync(folder, { recursive: true, force: true });
+  await closePool();
+});
+
+/** Leaves a mark that no second run leaves. */
+const mark = (file: string) => `cat /proc/sys/kernel/random/uuid > ${file}`;
+
+onStores('a cache elsewhere', (store) => {
+  /** Where caches are kept, under a name of each test's own. */
+  const registryCache = (name: string, attrs: Record<string, string> = {}): CacheSpec => ({
+    type: 'registry',
+    attrs: { ref: `${registry.host}/cache/${store.kind}-${name}`, ...attrs },
+  });
+  const open: Builds[] = [];
+  /** A machine that has built nothing yet. */
+  const machine = async () => {
+    const builds = new Builds();
+    builds.engine = await openEngine({ root: join(builds.dir, 'root'), ...store.options() });
+    open.push(builds);
+    return builds;
+  };
+  afterAll(async () => {
+    for (const builds of open) await builds.close();
+  });
+
+  let warnings: WarningEvent[];
+  const build = async (
+    builds: Builds,
+    text: string,
+    files: Files,
+    options: Partial<DockerfileOptions> = {},
+  ) => {
+    warnings = [];
+    return builds.build(text, files, {
+      ...options,
+      progress: {
+        vertex: (event) => void builds.steps.set(event.name, event),
+        warning: (event) => void warnings.push(event),
+      },
+    });
+  };
+  /** Steps of the last build that were run, and those that were not. */
+  const steps = (builds: Builds, cached: boolean) =>
+    [...builds.steps.values()].flatMap((step) => {
+      const name = /\] ((?:RUN|COPY|WORKDIR) .*)/.exec(step.name)?.[1];
+      return name !== undefined && (step.cached ?? false) === cached && step.completed !== undefined
+        ? [name]
+        : [];
+    });
+  const ran = (builds: Builds) => steps(builds, false);
+  const cached = (builds: Builds) => steps(builds, true);
+
+  const staged = () => `
+    FROM ${base} AS one
+    RUN mkdir /out && ${mark('/out/one')}
+    COPY src /out/src
+    RUN ${mark('/out/two')}
+    FROM ${base}
+    RUN ${mark('/three')}
+    COPY --from=one /out /out
+    RUN ${mark('/four')}`;
+  const files = { 'src/a': 'a' };
+  const marks = ({ read }: { read(path: string): string }) =>
+    ['/out/one', '/out/two', '/three', '/four'].map(read);
+
+  test('max: another machine runs nothing, and has the very same result', async () => {
+    const to = registryCache('max', { mode: 'max' });
+    const first = await build(await machine(), staged(), files, { cacheTo: [to] });
+    const builds = await machine();
+    const second = await build(builds, staged(), files, { cacheFrom: [registryCache('max')] });
+    expect(marks(second)).toEqual(marks(first));
+    expect(ran(builds)).toEqual([]);
+    expect(cached(builds)).toHaveLength(6);
+    expect([...builds.steps.keys()]).toContain(
+      `importing cache manifest from ${registryCache('max').attrs.ref}:latest`,
+    );
+    expect(warnings).toEqual([]);
+
+    // What was fetched is in the local cache from now on.
+    const third = await build(builds, staged(), files);
+    expect(marks(third)).toEqual(marks(first));
+    expect(ran(builds)).toEqual([]);
+  });
+
+  test('max: a changed step is run with all after it, on results of the steps before', async () => {
+    const to = registryCache('changed', { mode: 'max' });
+    const first = await build(await machine(), staged(), files, { cacheTo: [to] });
+    const builds = await machine();
+    const second = await build(builds, staged(), { 'src/a': 'changed' }, { cacheFrom: [to] });
+    expect(ran(builds)).toEqual([
+      'COPY src /out/src',
+      expect.stringContaining('/out/two'),
+      'COPY --from=one /out /out',
+      expect.stringContaining('/four'),
+    ]);
+    expect([second.read('/out/one'), second.read('/three')]).toEqual([
+      first.read('/out/one'),
+      first.read('/three'),
+    ]);
+    expect(second.read('/out/src/a')).toBe('changed');
+
+    // A record on top of what was found elsewhere holds when that is not there any more.
+    await build(builds, staged(), { 'src/a': 'changed' });
+    expect(ran(builds)).toEqual([]);
+  });
+
+  test('min holds the layers of the image, and its keys lead past the stages below', async () => {
+    const to = registryCache('min');
+    const first = await build(await machine(), staged(), files, { cacheTo: [to] });
+    const builds = await machine();
+    const second = await build(builds, staged(), files, { cacheFrom: [to] });
+    expect(marks(second)).toEqual(marks(first));
+    expect(ran(builds)).toEqual([]);
+    const other = await machine();
+    const third = await build(other, staged().replace('/four', '/five'), files, { cacheFrom: [to] });
+    expect(ran(other)).toEqual([expect.stringContaining('/five')]);
+    expect(third.read('/out/one')).toBe(first.read('/out/one'));
+    // A stage that is not in the image is built again when it is needed.
+    const more = await machine();
+    await build(more, staged().replace('/three', '/drei'), files, { cacheFrom: [to] });
+    expect(ran(more)).toEqual(
+      expect.arrayContaining([expect.stringContaining('/out/one'), expect.stringContaining('/drei')]),
+    );
+  });
+
+  test('a cache is exported again whole from a build that took all of it from there', async () => {
+    const [one, two] = [registryCache('again-1', { mode: 'max' }), registryCache('again-2', { mode: 'max' })];
+    const first = await build(await machine(), staged(), files, { cacheTo: [one] });
+    await build(await machine(), staged(), files, { cacheFrom: [one], cacheTo: [two] });
+    const builds = await machine();
+    const third = await build(builds, staged(), { 'src/a': 'a', unused: '' }, { cacheFrom: [two] });
+    expect(ran(builds)).toEqual([]);
+    expect(marks(third)).toEqual(marks(first));
+  });
+
+  test('inline: in the image itself, pulled or in the store', async () => {
+    const name = `${registry.host}/inline/${store.kind}:1`;
+    const builder = await machine();
+    const first = await build(builder, staged(), files, {
+      cacheTo: [{ type: 'inline', attrs: {} }],
+      tags: [name],
+      outputs: [{ type: 'image', attrs: { push: 'true' } }],
+    });
+    const from: CacheSpec = { type: 'registry', attrs: { ref: name } };
+    const builds = await machine();
+    const second = await build(builds, staged().replace('/four', '/five'), files, { cacheFrom: [from] });
+    expect(ran(builds)).toEqual([expect.stringContaining('/five')]);
+    expect(second.read('/three')).toBe(first.read('/three'));
+
+    // As docker asks for it; a cache of an image that is here is looked for here first.
+    const byArg = await machine();
+    const marked = await build(byArg, staged(), files, {
+      buildArgs: { BUILDKIT_INLINE_CACHE: '1' },
+      tags: ['app:1'],
+    });
+    await prune(byArg.engine, { all: true });
+    expect(byArg.engine.cache.list()).toEqual([]);
+    const again = await build(byArg, staged(), files, {
+      cacheFrom: [{ type: 'registry', attrs: { ref: 'app:1' } }],
+    });
+    expect(ran(byArg)).toEqual([]);
+    expect(marks(again)).toEqual(marks(marked));
+  });
+
+  test('local: a folder with an OCI layout, with a tag each', async () => {
+    const dest = join(folder, store.kind);
+    const to: CacheSpec = { type: 'local', attrs: { dest, mode: 'max', compression: 'zstd' } };
+    const first = await build(await machine(), staged(), files, { cacheTo: [to] });
+    expect(readdirSync(dest).sort()).toEqual(['blobs', 'index.json', 'oci-layout']);
+    const from: CacheSpec = { type: 'local', attrs: { src: dest } };
+    const builds = await machine();
+    const second = await build(builds, staged(), files, { cacheFrom: [from] });
+    expect(ran(builds)).toEqual([]);
+    expect(marks(second)).toEqual(marks(first));
+
+    const tagged: CacheSpec = { type: 'local', attrs: { dest, tag: 'two', 'image-manifest': 'true' } };
+    await build(builds, `FROM ${base}\nRUN ${mark('/x')}`, {}, { cacheTo: [tagged] });
+    const index = JSON.parse(readFileSync(join(dest, 'index.json'), 'utf8'));
+    expect(index.manifests.map((each: { annotations: unknown }) => each.annotations)).toEqual([
+      { 'org.opencontainers.image.ref.name': 'latest' },
+      { 'org.opencontainers.image.ref.name': 'two' },
+    ]);
+  });
+
+  describe('that cannot be had', () => {
+    const text = `FROM BASE\nRUN ${mark('/one')}\nRUN ${mark('/two')}`;
+    const simple = () => text.replace('BASE', base);
+
+    test('is a warning, and the build goes on', async () => {
+      const builds = await machine();
+      await build(builds, simple(), {}, { cacheFrom: [registryCache('none')] });
+      expect(warnings).toEqual([
+        expect.objectContaining({
+          short: expect.stringMatching(
+            /^importing cache from 127.0.0.1:\d+\/cache\/\S+-none:latest: the registry 127.0.0.1:\d+ answered 404 \(.*\)/,
+          ),
+          detail: [expect.stringContaining('--cache-to')],
+        }),
+      ]);
+      const nowhere: CacheSpec = { type: 'registry', attrs: { ref: '127.0.0.1:1/app' } };
+      await build(builds, simple(), {}, { cacheFrom: [nowhere] });
+      expect(warnings[0]?.short).toMatch(/cannot reach the registry 127.0.0.1:1 .*connection refused/);
+      const noFolder: CacheSpec = { type: 'local', attrs: { src: join(folder, 'none') } };
+      const unknown: CacheSpec = { type: 'gha', attrs: {} };
+      await build(builds, simple(), {}, { cacheFrom: [noFolder, unknown] });
+      expect(warnings.map(({ short }) => short)).toEqual([
+        expect.stringContaining('there is no cache in'),
+        expect.stringContaining('type=gha is not supported'),
+      ]);
+    });
+
+    test('because layers are gone or broken: their steps are run', async () => {
+      const dest = join(folder, `${store.kind}-broken`);
+      await build(
+        await machine(),
+        simple(),
+        {},
+        { cacheTo: [{ type: 'local', attrs: { dest, mode: 'max' } }] },
+      );
+      const blobs = join(dest, 'blobs/sha256');
+      const manifest = JSON.parse(readFileSync(join(dest, 'index.json'), 'utf8')).manifests[0].digest.slice(
+        7,
+      );
+      const { manifests } = JSON.parse(readFileSync(join(blobs, manifest), 'utf8'));
+      const top = manifests.at(-2) as { digest: string; size: number };
+      const from: CacheSpec = { type: 'local', attrs: { src: dest } };
+      const path = join(blobs, top.digest.slice(7));
+      writeFileSync(path, Buffer.alloc(top.size, 'x'));
+      const broken = await machine();
+      const { read } = await build(broken, simple(), {}, { cacheFrom: [from] });
+      expect(read('/two')).toMatch(/^[0-9a-f-]{36}\n$/);
+      expect(warnings).toEqual([
+        expect.objectContaining({ short: expect.stringContaining('the step is run instead') }),
+      ]);
+      rmSync(path);
+      const gone = await machine();
+      await build(gone, simple(), {}, { cacheFrom: [from] });
+      expect(ran(gone)).toEqual([expect.stringContaining('/two')]);
+      expect(cached(gone)).toEqual([expect.stringContaining('/one')]);
+      writeFileSync(join(blobs, manifest), '{}');
+      await build(gone, simple(), {}, { cacheFrom: [from] });
+      expect(warnings[0]?.short).toMatch(/importing cache from local:.* has the digest/);
+    });
+
+    test('for writing fails the build, unless that is to be ignored', async () => {
+      const builds = await machine();
+      const nowhere: CacheSpec = { type: 'registry', attrs: { ref: '127.0.0.1:1/app' } };
+      await expect(build(builds, simple(), {}, { cacheTo: [nowhere] })).rejects.toMatchObject({
+        message: expect.stringMatching(/^exporting cache to 127.0.0.1:1\/app:latest: .*connection refused/),
+        hop: 'registry',
+      });
+      const ignored = { ...nowhere, attrs: { ...nowhere.attrs, 'ignore-error': 'true' } };
+      await build(builds, simple(), {}, { cacheTo: [ignored] });
+      expect(warnings).toEqual([
+        expect.objectContaining({ short: expect.stringContaining('connection refused') }),
+      ]);
+      const misspelt: CacheSpec = { type: 'registry', attrs: { ...nowhere.attrs, mode: 'maxi' } };
+      await expect(build(builds, simple(), {}, { cacheTo: [misspelt] })).rejects.toMatchObject({
+        message: expect.stringContaining('unknown mode "maxi"'),
+      });
+    });
+  });
+});
