@@ -182,11 +182,11 @@ class FolderRef implements Ref {
 class ImageRef implements Ref {
   readonly id: string;
   readonly #deps: RefDeps;
-  readonly #source: string;
+  readonly #source: string | undefined;
   readonly #layers: Parameters<Refs['image']>[1];
   readonly #chains: Digest[];
 
-  constructor(deps: RefDeps, source: string, layers: Parameters<Refs['image']>[1]) {
+  constructor(deps: RefDeps, source: string | undefined, layers: Parameters<Refs['image']>[1]) {
     this.#deps = deps;
     this.#source = source;
     this.#layers = layers;
@@ -217,7 +217,8 @@ class ImageRef implements Ref {
     }));
   }
 
-  serialize(): SerializedRef {
+  serialize(): SerializedRef | undefined {
+    if (this.#source === undefined) return undefined;
     const layers = this.#layers.map(({ descriptor, diffId }) => ({ descriptor, diffId }));
     return { kind: 'image', ref: this.#source, layers };
   }

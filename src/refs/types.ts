@@ -10,9 +10,12 @@ export interface Refs {
   snapshot(key: string): Ref;
   /** A folder on this host seen through a filter; it cannot outlive the build. `snapshot()` copies it into the store. */
   folder(spec: Extract<ViewSpec, { kind: 'folder' }>): Ref;
-  /** Layers of a registry image (`source`: its reference), lowest first: fetched and unpacked when first needed. */
+  /**
+   * Layers of a registry image (`source`: its reference), lowest first: fetched and unpacked when first needed. Without
+   * a source their blobs must be in content by then.
+   */
   image(
-    source: string,
+    source: string | undefined,
     layers: readonly {
       descriptor: Descriptor;
       diffId: Digest;

@@ -31,7 +31,7 @@ const perStore = new WeakMap<Store, Running>();
 export async function materialize(
   store: Store,
   client: RegistryClient,
-  source: string,
+  source: string | undefined,
   layers: readonly Layer[],
   chains: readonly Digest[],
   ctx: RefContext,
@@ -63,7 +63,7 @@ export async function materialize(
  */
 async function labelForeign(
   store: Store,
-  source: string,
+  source: string | undefined,
   layers: readonly Layer[],
   chains: readonly Digest[],
 ): Promise<void> {
@@ -98,7 +98,7 @@ async function unpackMissing(
   running: Running,
   store: Store,
   client: RegistryClient,
-  source: string,
+  source: string | undefined,
   layers: readonly Layer[],
   chains: readonly Digest[],
   ctx: RefContext,
@@ -114,7 +114,9 @@ async function unpackMissing(
   const stop = new AbortController();
   const signal = ctx.signal === undefined ? stop.signal : AbortSignal.any([ctx.signal, stop.signal]);
   const fetches = layers.map(({ descriptor }, i) =>
-    i < first ? undefined : fetchBlobInto(store, client, source, descriptor, { ...ctx, signal }),
+    i < first || source === undefined
+      ? undefined
+      : fetchBlobInto(store, client, source, descriptor, { ...ctx, signal }),
   );
   for (const fetching of fetches) fetching?.catch(() => {});
   try {
@@ -142,7 +144,7 @@ async function unpackMissing(
 
 async function unpackOne(
   store: Store,
-  source: string,
+  source: string | undefined,
   layer: Layer,
   parent: string | undefined,
   chain: Digest,

@@ -11,13 +11,13 @@ import type { Store } from '../store/store.ts';
 import type { CacheBlobs } from './imported.ts';
 import type { CacheLayerBlob } from './manifest.ts';
 
-export function clientBlobs(store: Store, refs: Refs, content: ClientContent, name: string): CacheBlobs {
+export function clientBlobs(store: Store, refs: Refs, content: ClientContent): CacheBlobs {
   return {
     async has({ descriptor }) {
       if ((await store.content.info(descriptor.digest)) !== undefined) return true;
       return (await content.size(descriptor.digest)) === descriptor.size;
     },
-    tree: (layers) => new ClientTree(store, refs, content, name, layers),
+    tree: (layers) => new ClientTree(store, refs, content, layers),
   };
 }
 
@@ -28,18 +28,12 @@ class ClientTree implements Ref {
   readonly #layers: readonly CacheLayerBlob[];
   readonly #image: Ref;
 
-  constructor(
-    store: Store,
-    refs: Refs,
-    content: ClientContent,
-    name: string,
-    layers: readonly CacheLayerBlob[],
-  ) {
+  constructor(store: Store, refs: Refs, content: ClientContent, layers: readonly CacheLayerBlob[]) {
     this.id = chainId(layers.map(({ diffId }) => diffId)) as string;
     this.#store = store;
     this.#content = content;
     this.#layers = layers;
-    this.#image = refs.image(name, layers);
+    this.#image = refs.image(undefined, layers);
   }
 
   async view(ctx: RefContext): Promise<ViewSpec> {

@@ -148,7 +148,7 @@ async function fromClient(want: ImportWant & { type: 'local' }, deps: ImportDeps
   const descriptor = { mediaType: mediaTypeOf(bytes), digest: target, size: bytes.length };
   const contents = await readCache(descriptor, bytes, read);
   const { refs } = deps.registryFor('', false);
-  return { contents, blobs: clientBlobs(store, refs, content, want.name) };
+  return { contents, blobs: clientBlobs(store, refs, content) };
 }
 
 function mediaTypeOf(bytes: Buffer): string {
