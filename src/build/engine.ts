@@ -12,7 +12,8 @@ import { RegistryClient } from '../registry/client.ts';
 import { Solver } from '../solver/solver.ts';
 import type { Store } from '../store/store.ts';
 import { version } from '../version.ts';
-import { openStore, type StoreOptions } from './stores.ts';
+import type { StoreOptions } from './store-options.ts';
+import { openStore } from './stores.ts';
 
 export interface EngineOptions extends StoreOptions {
   /** Registry hosts to speak to without TLS, or with a certificate that does not check. */

@@ -1,7 +1,7 @@
 /** A build of a Dockerfile, from request to result: frontend, solve, export. */
 import type { PlatformResult } from '../exporter/types.ts';
 import { dockerfileFrontend } from '../frontend/dockerfile/frontend.ts';
-import type { Frontend, FrontendTarget, LintWarning } from '../frontend/types.ts';
+import type { Frontend, FrontendHost, FrontendTarget, LintWarning } from '../frontend/types.ts';
 import { type Graph, loadGraph } from '../llb/graph.ts';
 import { limitSteps } from '../llb/limits.ts';
 import { digestOf } from '../oci/digest.ts';
@@ -9,9 +9,7 @@ import { inlineByArg } from '../remote-cache/spec-text.ts';
 import type { Session } from '../session/types.ts';
 import type { Job } from '../solver/job.ts';
 import type { ProgressSink } from '../solver/progress.ts';
-import { Bridge } from './bridge/bridge.ts';
-import { forwardFrom } from './bridge/forward.ts';
-import { frontends } from './bridge/frontends.ts';
+import { isOurs } from './bridge/syntax.ts';
 import { parseEpoch, takeCourse, type Worked } from './course.ts';
 import type { Engine } from './engine.ts';
 import { checkEntitlements } from './entitlements.ts';
@@ -53,8 +51,15 @@ async function work(
   job: Job,
   lease: string,
 ): Promise<Worked<LintWarning[]>> {
-  const bridge = new Bridge({ engine, job, lease, allow: options.allow }, frontends);
-  const host = { ...frontendHost(engine, job, lease), forward: forwardFrom(bridge, options) };
+  const host: FrontendHost = {
+    ...frontendHost(engine, job, lease),
+    forward(syntax) {
+      if (isOurs(syntax.image)) return undefined;
+      // Loaded only when asked for: it is more code than the rest of a build.
+      const bridge = { engine, job, lease, allow: options.allow };
+      return import('./bridge/forward.ts').then((m) => m.forwardBuild(bridge, options, syntax));
+    },
+  };
   const { targets, warnings } = await frontend(options, host, job.signal);
   for (const warning of warnings) sink.warning(warningEvent(warning));
   if (options.check) return { value: warnings };

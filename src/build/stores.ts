@@ -2,36 +2,10 @@
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { fail } from '../errors/error.ts';
-import { nearest } from '../errors/nearest.ts';
 import { defaultAddress, defaultNamespace } from '../store/containerd/place.ts';
 import { openLocalStore } from '../store/local/open.ts';
 import type { Store } from '../store/store.ts';
-
-export const imageStores = ['local', 'containerd'] as const;
-export type ImageStore = (typeof imageStores)[number];
-
-export interface StoreOptions {
-  /** Folder for all state; with containerd, for all that is not containerd's. */
-  root: string;
-  /** Default `local`. */
-  imageStore?: ImageStore;
-  /** Path of containerd's socket. */
-  containerdAddress?: string;
-  containerdNamespace?: string;
-  /** Default `auto`: overlayfs where it works, else plain copies. */
-  snapshotter?: 'overlayfs' | 'native' | 'auto';
-}
-
-/** Throws `invalid` for a store that there is not. */
-export function parseImageStore(text: string): ImageStore {
-  const found = imageStores.find((name) => name === text);
-  if (found !== undefined) return found;
-  const like = nearest(text, imageStores);
-  throw fail('invalid', 'client', `unknown image store ${JSON.stringify(text)}: want local or containerd`, {
-    hint: like && `Did you mean --image-store=${like}?`,
-  });
-}
+import type { StoreOptions } from './store-options.ts';
 
 /**
  * Opens the store that the options name. Throws what `openLocalStore` and `openContainerdStore` throw: among them

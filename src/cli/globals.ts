@@ -1,7 +1,7 @@
 /** Flags of the program itself. They come before the command; those that choose the store may also follow it. */
 import { resolve } from 'node:path';
 import { defaultRoot } from '../build/root.ts';
-import { parseImageStore, type StoreOptions } from '../build/stores.ts';
+import { parseImageStore, type StoreOptions } from '../build/store-options.ts';
 import { fail } from '../errors/error.ts';
 import { nearest } from '../errors/nearest.ts';
 

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { JsonFault, type JsonValue, parseJson, placeOf } from '../auth/json.ts';
-import { imageStores } from '../build/stores.ts';
+import { imageStores } from '../build/store-options.ts';
 import { errnoCode, fail } from '../errors/error.ts';
 import { nearest } from '../errors/nearest.ts';
 import type { DaemonConfig } from './config.ts';

@@ -88,15 +88,15 @@ export interface FrontendTree {
 export interface FrontendHost extends ImageResolver {
   /** Solves a definition and opens its output for reading. Its vertices show in the build's progress. */
   open(definition: Definition): Promise<FrontendTree>;
-  /**
-   * Hands the build to the frontend image that the Dockerfile's `# syntax=` names (`image`, without the arguments that
-   * `cmdline` has besides). Undefined: the frontend at hand is to go on itself.
-   */
-  forward?(syntax: {
-    image: string;
-    cmdline: string;
-    location: SourceLocation;
-  }): Promise<FrontendResult> | undefined;
+  /** Hands the build to the frontend image. Undefined: the frontend at hand is to go on itself. */
+  forward?(syntax: Syntax): Promise<FrontendResult> | undefined;
+}
+
+/** What a Dockerfile's `# syntax=` line names: the frontend's image, without the arguments that `cmdline` has besides. */
+export interface Syntax {
+  image: string;
+  cmdline: string;
+  location: SourceLocation;
 }
 
 /** One finding of a build check. Names, texts and urls are Dockerfile's official ones. */

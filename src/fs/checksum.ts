@@ -8,10 +8,13 @@ import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
 import { canceled, DrydockError, errnoCode, fail, toDrydockError } from '../errors/error.ts';
 import { digestOf } from '../oci/digest.ts';
 import type { Digest } from '../oci/types.ts';
-import { endGlance } from './glance.ts';
+import { takeLook } from './glance.ts';
+import type { Look } from './look.ts';
 import { openView } from './open.ts';
 import { resolveSources, walkSelected } from './select.ts';
+import { lstatHost } from './stat.ts';
 import { isSettled, StatMemory, stampOf } from './stat-db.ts';
+import { treeKey } from './tree-key.ts';
 import type { ContentSelector, FsEntry, FsView, ViewSpec } from './view.ts';
 
 export interface ChecksumArgs {
@@ -31,21 +34,48 @@ export interface ChecksumResult {
 /** Throws `not-found` for a selected path that is not there, `canceled` when given up. */
 export function checksum(args: ChecksumArgs, ctx: { aborted(): boolean }): ChecksumResult {
   const { spec } = args;
-  const view = openView(spec);
-  const memory =
-    spec.kind === 'folder' && spec.cacheKey !== undefined
-      ? new StatMemory(args.statDb, spec.cacheKey)
-      : undefined;
   try {
-    const digester = new TreeDigester(view, memory, ctx);
-    for (const selector of args.selectors) digester.select(spec, selector);
-    return { digest: digester.digest(), bytes: digester.bytes };
+    if (spec.kind !== 'folder' || spec.cacheKey === undefined) {
+      const { digest, bytes } = digestTree(args, ctx);
+      return { digest, bytes };
+    }
+    const memory = new StatMemory(args.statDb, spec.cacheKey);
+    try {
+      return digestFolder(spec, args, memory, ctx);
+    } finally {
+      memory.close();
+    }
   } catch (err) {
     throw describe(err, spec);
-  } finally {
-    memory?.close();
-    if (spec.kind === 'folder') endGlance();
   }
+}
+
+function digestFolder(
+  spec: Extract<ViewSpec, { kind: 'folder' }>,
+  args: ChecksumArgs,
+  memory: StatMemory,
+  ctx: { aborted(): boolean },
+): ChecksumResult {
+  const look = takeLook(spec.dir);
+  const state = treeKey(look, spec, args.selectors, () => {
+    if (ctx.aborted()) throw canceled();
+  });
+  const known = state === undefined ? undefined : memory.tree(state);
+  if (known !== undefined) return known;
+  const { digest, bytes, steady } = digestTree(args, ctx, memory, look);
+  if (steady && state !== undefined) memory.putTree(state, digest, bytes);
+  return { digest, bytes };
+}
+
+function digestTree(
+  { spec, selectors }: ChecksumArgs,
+  ctx: { aborted(): boolean },
+  memory?: StatMemory,
+  look?: Look,
+): ChecksumResult & { steady: boolean } {
+  const digester = new TreeDigester(openView(spec, look), memory, ctx);
+  for (const selector of selectors) digester.select(spec, selector);
+  return { digest: digester.digest(), bytes: digester.bytes, steady: digester.steady };
 }
 
 /** What a system error on the way means to a user. */
@@ -69,6 +99,8 @@ const bufferSize = 1 << 20;
 
 class TreeDigester {
   bytes = 0;
+  /** Whether all that was digested is surely as its stat said. */
+  steady = true;
   readonly #view: FsView;
   readonly #memory: StatMemory | undefined;
   readonly #ctx: { aborted(): boolean };
@@ -118,7 +150,10 @@ class TreeDigester {
     if (entry.type === 'file') record += this.#fileContents(entry);
     else if (entry.link !== undefined) record += entry.link;
     else if (entry.rdev !== undefined) record += entry.rdev;
-    if (entry.type !== 'file') record += this.#xattrs(entry);
+    if (entry.type !== 'file') {
+      record += this.#xattrs(entry);
+      if (this.#memory && lstatHost(entry.hostPath)?.ctimeNs !== entry.ctimeNs) this.steady = false;
+    }
     this.#records.push(`${record}\0\n`);
   }
 
@@ -143,6 +178,7 @@ class TreeDigester {
     if (entry.size === 0) {
       const contents = emptyDigest + xattrs;
       if (isSettled(entry.ctimeNs, started)) this.#memory?.put(entry, contents);
+      else this.steady = false;
       return contents;
     }
     const fd = openSync(entry.hostPath, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
@@ -152,7 +188,8 @@ class TreeDigester {
         const st = fstatSync(fd, { bigint: true });
         const now = { ...st, size: Number(st.size), mode: Number(st.mode) & 0o7777 };
         if (stampOf(now) === stampOf(entry)) this.#memory.put(entry, contents);
-      }
+        else this.steady = false;
+      } else this.steady = false;
       return contents;
     } finally {
       closeSync(fd);

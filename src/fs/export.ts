@@ -59,6 +59,6 @@ function removeOthers(view: FsView, dest: string, ctx: Abortable): void {
       rmSync(`${host}/${name}`, { recursive: true, force: true });
       removed = true;
     }
-    if (removed && dir !== '/' && before !== undefined) lutimesNs(host, before.atimeNs, before.mtimeNs);
+    if (removed && dir !== '/' && before !== undefined) lutimesNs(host, before.mtimeNs, before.mtimeNs);
   }
 }

@@ -3,11 +3,12 @@
  * (paths that a build uses, whose symlinks' targets are needed too), with BuildKit's meaning of each.
  */
 import { errnoCode, fail } from '../errors/error.ts';
+import type { HostStat } from '../linux/lstat.ts';
 import { followPatterns } from './follow.ts';
-import { takeGlance } from './glance.ts';
 import { hasWildcard, splitWildcards } from './glob.ts';
 import { IgnoreMatcher, type MatchState } from './ignore.ts';
 import { readHost } from './layers-view.ts';
+import { type Look, seenStat } from './look.ts';
 import { compareNames, dirName, joinPath } from './paths.ts';
 import { checkName, entryOf, hostXattrs, lstatHost } from './stat.ts';
 import type { FsEntry, FsView, ViewSpec } from './view.ts';
@@ -25,6 +26,7 @@ interface Child {
 /** What it has read once it keeps: one view sees one state of each folder. */
 export class FolderView implements FsView {
   readonly #spec: FolderSpec;
+  readonly #look: Look | undefined;
   readonly #includes: IgnoreMatcher | undefined;
   readonly #excludes: IgnoreMatcher | undefined;
   readonly #root: Child;
@@ -34,8 +36,9 @@ export class FolderView implements FsView {
   readonly #searched: ReadonlySet<string>;
 
   /** Throws `not-found` / `invalid` (hop `context`) when the folder is none. */
-  constructor(spec: FolderSpec) {
+  constructor(spec: FolderSpec, look?: Look) {
     this.#spec = spec;
+    this.#look = look;
     const st = lstatHost(`${spec.dir}/.`);
     if (st === undefined) {
       throw fail('not-found', 'context', `the folder ${spec.dir} does not exist`, {
@@ -85,8 +88,9 @@ export class FolderView implements FsView {
     const known = this.#children.get(dir.entry.path);
     if (known !== undefined) return known;
     const children = new Map<string, Child>();
-    for (const name of this.#names(dir.entry.hostPath)) {
-      const child = this.#child(dir, name);
+    const seen = this.#look?.take(dir.entry.hostPath);
+    for (const [i, name] of (seen?.names ?? this.#names(dir.entry.hostPath)).entries()) {
+      const child = this.#child(dir, name, seen && seenStat(seen, i));
       if (child !== undefined) children.set(name, child);
     }
     this.#children.set(dir.entry.path, children);
@@ -108,7 +112,7 @@ export class FolderView implements FsView {
     }
   }
 
-  #child(dir: Child, name: string): Child | undefined {
+  #child(dir: Child, name: string, seen: HostStat | undefined): Child | undefined {
     const path = joinPath(dir.entry.path, name);
     const rel = path.slice(1);
     const include = this.#includes?.match(rel, dir.include);
@@ -120,7 +124,7 @@ export class FolderView implements FsView {
       if (!included || !kept) return undefined;
     }
     const host = `${dir.entry.hostPath}/${name}`;
-    const st = takeGlance(host) ?? lstatHost(host);
+    const st = seen ?? lstatHost(host);
     if (st === undefined) {
       checkName(name, dir.entry.path);
       return undefined;

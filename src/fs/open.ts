@@ -2,15 +2,16 @@
 import { fail } from '../errors/error.ts';
 import { FolderView } from './folder-view.ts';
 import { LayersView } from './layers-view.ts';
+import type { Look } from './look.ts';
 import type { FsEntry, FsView, ViewSpec } from './view.ts';
 
-/** Makes the view. Throws `not-found` (hop `context`) for a folder that is not there. */
-export function openView(spec: ViewSpec): FsView {
+/** Makes the view; of a folder that was looked at before with what was seen. Throws `not-found` (hop `context`) for one that is not there. */
+export function openView(spec: ViewSpec, look?: Look): FsView {
   switch (spec.kind) {
     case 'layers':
       return spec.dirs.length === 0 ? emptyView : new LayersView(spec.dirs);
     case 'folder':
-      return new FolderView(spec);
+      return new FolderView(spec, look);
     case 'empty':
       return emptyView;
   }

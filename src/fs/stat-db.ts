@@ -1,9 +1,10 @@
 /**
  * Remembers what files in clients' folders hold (digest, extended attributes), so that an unchanged context costs one
- * lstat a file. It is only a memory: whatever goes wrong with it, files are read again. Several processes may use one
+ * lstat a file, and the digests of whole trees in a known state. It is only a memory: whatever goes wrong with it, files are read again. Several processes may use one
  * database at once.
  */
 import { DatabaseSync } from 'node:sqlite';
+import type { Digest } from '../oci/types.ts';
 import type { FsEntry } from './view.ts';
 
 const schema = `
@@ -14,7 +15,18 @@ const schema = `
     stamp TEXT NOT NULL,
     contents TEXT NOT NULL,
     PRIMARY KEY (key, path)
+  ) WITHOUT ROWID;
+  CREATE TABLE IF NOT EXISTS trees (
+    key TEXT NOT NULL,
+    state TEXT NOT NULL,
+    digest TEXT NOT NULL,
+    bytes INTEGER NOT NULL,
+    made_at INTEGER NOT NULL,
+    PRIMARY KEY (key, state)
   ) WITHOUT ROWID;`;
+
+/** Trees remembered per folder: the latest ones. */
+const keepTrees = 32;
 
 /** Folders not built from for this long are forgotten: 30 days in ms. */
 const keepFor = 30 * 24 * 3600 * 1000;
@@ -38,31 +50,58 @@ export function isSettled(ctimeNs: bigint, nowMs: number): boolean {
 /** What is remembered of one folder. */
 export class StatMemory {
   readonly #key: string;
-  readonly #known = new Map<string, { stamp: string; contents: string }>();
+  #known: Map<string, { stamp: string; contents: string }> | undefined;
+  #tree: { state: string; digest: Digest; bytes: number } | undefined;
   readonly #fresh = new Map<string, { stamp: string; contents: string }>();
   readonly #db: DatabaseSync | undefined;
   #hits = 0;
 
-  /** Loads what is known of the folder `key`. */
+  /** Opens what is known of the folder `key`. */
   constructor(file: string, key: string) {
     this.#key = key;
     this.#db = open(file);
+  }
+
+  /** The digest of a tree in a state that `treeKey` gave, and the bytes of its files. */
+  tree(state: string): { digest: Digest; bytes: number } | undefined {
     try {
-      const rows =
-        this.#db?.prepare('SELECT path, stamp, contents FROM contents WHERE key = ?').all(key) ?? [];
-      for (const row of rows as { path: string; stamp: string; contents: string }[])
-        this.#known.set(row.path, row);
+      const query = this.#db?.prepare('SELECT digest, bytes FROM trees WHERE key = ? AND state = ?');
+      const row = query?.get(this.#key, state);
+      return row === undefined ? undefined : { digest: row.digest as Digest, bytes: Number(row.bytes) };
     } catch {
-      this.#known.clear();
+      return undefined;
     }
+  }
+
+  putTree(state: string, digest: Digest, bytes: number): void {
+    this.#tree = { state, digest, bytes };
   }
 
   /** What was put for the file, if it is unchanged. */
   get(entry: FsEntry): string | undefined {
+    this.#known ??= this.#load();
     const known = this.#known.get(entry.path);
     if (known === undefined || known.stamp !== stampOf(entry)) return undefined;
     this.#hits++;
     return known.contents;
+  }
+
+  #load(): Map<string, { stamp: string; contents: string }> {
+    const known = new Map<string, { stamp: string; contents: string }>();
+    try {
+      const query = this.#db?.prepare('SELECT path, stamp, contents FROM contents WHERE key = ?');
+      query?.setReturnArrays(true);
+      // As the setting says, which the types do not know.
+      const rows = (query?.all(this.#key) ?? []) as unknown as [
+        path: string,
+        stamp: string,
+        contents: string,
+      ][];
+      for (const [path, stamp, contents] of rows) known.set(path, { stamp, contents });
+    } catch {
+      known.clear();
+    }
+    return known;
   }
 
   put(entry: FsEntry, contents: string): void {
@@ -85,8 +124,10 @@ export class StatMemory {
   #save(db: DatabaseSync): void {
     const now = Date.now();
     const used = db.prepare('SELECT used_at FROM folders WHERE key = ?').get(this.#key)?.used_at;
-    const stale = this.#known.size > 2 * (this.#hits + this.#fresh.size) + 1000;
-    if (this.#fresh.size === 0 && !stale && now - Number(used ?? 0) < 3600_000) return;
+    const tree = this.#tree;
+    const stale = (this.#known?.size ?? 0) > 2 * (this.#hits + this.#fresh.size) + 1000;
+    const fresh = this.#fresh.size > 0 || tree !== undefined;
+    if (!fresh && !stale && now - Number(used ?? 0) < 3600_000) return;
     db.exec('BEGIN IMMEDIATE');
     try {
       db.prepare('INSERT OR REPLACE INTO folders (key, used_at) VALUES (?, ?)').run(this.#key, now);
@@ -95,9 +136,20 @@ export class StatMemory {
         'INSERT OR REPLACE INTO contents (key, path, stamp, contents) VALUES (?, ?, ?, ?)',
       );
       for (const [path, { stamp, contents }] of this.#fresh) put.run(this.#key, path, stamp, contents);
+      if (tree !== undefined) {
+        const { state, digest, bytes } = tree;
+        db.prepare('INSERT OR REPLACE INTO trees VALUES (?, ?, ?, ?, ?)').run(
+          ...[this.#key, state, digest, bytes, now],
+        );
+        db.prepare(
+          `DELETE FROM trees WHERE key = ?1 AND state NOT IN
+             (SELECT state FROM trees WHERE key = ?1 ORDER BY made_at DESC LIMIT ${keepTrees})`,
+        ).run(this.#key);
+      }
       const old = db.prepare('SELECT key FROM folders WHERE used_at < ?').all(now - keepFor);
       for (const { key } of old as { key: string }[]) {
         db.prepare('DELETE FROM contents WHERE key = ?').run(key);
+        db.prepare('DELETE FROM trees WHERE key = ?').run(key);
         db.prepare('DELETE FROM folders WHERE key = ?').run(key);
       }
       db.exec('COMMIT');

@@ -1,5 +1,5 @@
 /** From lstat to FsEntry, and the extended attributes that count as part of a file. */
-import { type BigIntStats, lstatSync, readlinkSync } from 'node:fs';
+import { readlinkSync } from 'node:fs';
 import { errnoCode, fail } from '../errors/error.ts';
 import {
   lgetxattr,
@@ -12,19 +12,16 @@ import {
   S_IFMT,
   S_IFSOCK,
 } from '../linux/libc.ts';
+import { type HostStat, lstat } from '../linux/lstat.ts';
 import type { FileType, FsEntry } from './view.ts';
 
-const noThrow = { bigint: true, throwIfNoEntry: false } as const;
-
 /** lstat; undefined when there is no such file, or when a parent is none or no folder. */
-export function lstatHost(hostPath: string): BigIntStats | undefined {
+export function lstatHost(hostPath: string): HostStat | undefined {
   try {
-    return lstatSync(hostPath, noThrow);
+    return lstat(hostPath);
   } catch (err) {
-    const code = errnoCode(err);
-    if (code === 'ENOTDIR' || code === 'ENOENT') return undefined;
     // A name too long cannot be there; a path too long may well be.
-    if (code === 'ENAMETOOLONG' && Buffer.byteLength(hostPath) < 4096) return undefined;
+    if (errnoCode(err) === 'ENAMETOOLONG' && Buffer.byteLength(hostPath) < 4096) return undefined;
     throw err;
   }
 }
@@ -49,19 +46,18 @@ export function fileType(mode: number): FileType {
 }
 
 /** The entry of a file on the host. */
-export function entryOf(path: string, name: string, hostPath: string, st: BigIntStats): FsEntry {
-  const mode = Number(st.mode);
-  const type = fileType(mode);
+export function entryOf(path: string, name: string, hostPath: string, st: HostStat): FsEntry {
+  const type = fileType(st.mode);
   const entry: FsEntry = {
     path,
     name,
     type,
-    mode: mode & 0o7777,
-    uid: Number(st.uid),
-    gid: Number(st.gid),
-    size: type === 'file' ? Number(st.size) : 0,
+    mode: st.mode & 0o7777,
+    uid: st.uid,
+    gid: st.gid,
+    size: type === 'file' ? st.size : 0,
     mtimeNs: st.mtimeNs,
-    nlink: Number(st.nlink),
+    nlink: st.nlink,
     ino: st.ino,
     dev: st.dev,
     ctimeNs: st.ctimeNs,
@@ -73,8 +69,8 @@ export function entryOf(path: string, name: string, hostPath: string, st: BigInt
 }
 
 /** Whether a file of a layer is a whiteout: a character device 0/0. */
-export function isWhiteout(st: BigIntStats): boolean {
-  return st.rdev === 0n && (Number(st.mode) & S_IFMT) === S_IFCHR;
+export function isWhiteout(st: HostStat): boolean {
+  return st.rdev === 0n && (st.mode & S_IFMT) === S_IFCHR;
 }
 
 /** Whether a folder of a layer hides what lower layers have in it. */

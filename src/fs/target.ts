@@ -53,7 +53,7 @@ export class LayerTarget {
     this.#root = {
       path: '/',
       host,
-      setgid: st === undefined || (Number(st.mode) & 0o2000) !== 0,
+      setgid: st === undefined || (st.mode & 0o2000) !== 0,
       parent: undefined,
       inUpper: true,
       lowers,

@@ -1,49 +1,6 @@
 /** System calls that Node lacks, through libc. All are synchronous and throw a Node-style error (`code`, `errno`, `syscall`, `path`). */
-import { getSystemErrorName } from 'node:util';
 import koffi from 'koffi';
-
-const libc = koffi.load('libc.so.6');
-
-const fns = {
-  lgetxattr: libc.func('int64_t lgetxattr(const char *path, const char *name, void *value, size_t size)'),
-  lsetxattr: libc.func(
-    'int lsetxattr(const char *path, const char *name, const void *value, size_t size, int flags)',
-  ),
-  lremovexattr: libc.func('int lremovexattr(const char *path, const char *name)'),
-  llistxattr: libc.func('int64_t llistxattr(const char *path, void *list, size_t size)'),
-  mknod: libc.func('int mknod(const char *path, uint32_t mode, uint64_t dev)'),
-  mount: libc.func(
-    'int mount(const char *source, const char *target, const char *fstype, unsigned long flags, const char *data)',
-  ),
-  umount2: libc.func('int umount2(const char *target, int flags)'),
-  flock: libc.func('int flock(int fd, int operation)'),
-  utimensat: libc.func('int utimensat(int dirfd, const char *path, const void *times, int flags)'),
-  pipe2: libc.func('int pipe2(void *fds, int flags)'),
-  syncfs: libc.func('int syncfs(int fd)'),
-  ioctl: libc.func('int ioctl(int fd, unsigned long request, void *arg)'),
-  lseek: libc.func('int64_t lseek(int fd, int64_t offset, int whence)'),
-  copy_file_range: libc.func(
-    'int64_t copy_file_range(int fdIn, void *offIn, int fdOut, void *offOut, size_t len, unsigned int flags)',
-  ),
-  posix_openpt: libc.func('int posix_openpt(int flags)'),
-  grantpt: libc.func('int grantpt(int fd)'),
-  unlockpt: libc.func('int unlockpt(int fd)'),
-  ptsname_r: libc.func('int ptsname_r(int fd, void *name, size_t size)'),
-  getsockopt: libc.func('int getsockopt(int fd, int level, int name, void *value, void *length)'),
-};
-
-function fault(syscall: string, path?: string): NodeJS.ErrnoException {
-  const errno = koffi.errno();
-  const code = getSystemErrorName(-errno);
-  const err: NodeJS.ErrnoException = new Error(
-    `${code}: ${syscall}${path === undefined ? '' : ` '${path}'`} failed`,
-  );
-  err.errno = -errno;
-  err.code = code;
-  err.syscall = syscall;
-  err.path = path;
-  return err;
-}
+import { AT_FDCWD, AT_SYMLINK_NOFOLLOW, fault, fns } from './call.ts';
 
 const ENODATA = 61;
 const EOPNOTSUPP = 95;
@@ -104,6 +61,7 @@ export function mknod(path: string, mode: number, dev: bigint | number): void {
 
 /** glibc's encoding of a device number. */
 export function makedev(major: number, minor: number): bigint {
+  if (major < 0x1000 && minor < 0x100) return BigInt(major * 256 + minor);
   const maj = BigInt(major);
   const min = BigInt(minor);
   return ((maj & 0xfffff000n) << 32n) | ((maj & 0xfffn) << 8n) | ((min & 0xffffff00n) << 12n) | (min & 0xffn);
@@ -142,8 +100,6 @@ export function tryLock(fd: number): boolean {
   throw fault('flock');
 }
 
-const AT_FDCWD = -100;
-const AT_SYMLINK_NOFOLLOW = 0x100;
 const times = Buffer.alloc(32);
 
 /** Sets access and modification time, in nanoseconds since the epoch, of the file itself (a symlink is not followed). */

@@ -34,17 +34,12 @@ const tlsHttp = () => process.getBuiltinModule('node:https');
 
 /** Makes the agents of one client. Connections are kept for reuse and never keep the process alive. */
 export class HttpPool {
-  readonly #plain: http.Agent;
+  #plain: http.Agent | undefined;
   readonly #tls = new Map<string, https.Agent>();
-
-  constructor() {
-    // proxyEnv: HTTP_PROXY, HTTPS_PROXY and NO_PROXY are honoured, as docker does.
-    this.#plain = new (plainHttp().Agent)({ keepAlive: true, maxFreeSockets: 16, proxyEnv: process.env });
-  }
 
   /** Ends idle connections. */
   close(): void {
-    this.#plain.destroy();
+    this.#plain?.destroy();
     for (const agent of this.#tls.values()) agent.destroy();
   }
 
@@ -89,7 +84,7 @@ export class HttpPool {
       const options: https.RequestOptions = {
         method,
         headers: body instanceof Uint8Array ? { ...headers, 'content-length': body.length } : headers,
-        agent: tls ? this.#agentFor(url.host, request.insecure) : this.#plain,
+        agent: tls ? this.#agentFor(url.host, request.insecure) : this.#plainAgent(),
         timeout: request.idleMs,
       };
       const req = (tls ? tlsHttp() : plainHttp()).request(url, options);
@@ -129,6 +124,13 @@ export class HttpPool {
         body.pipe(req);
       } else req.end(body);
     });
+  }
+
+  #plainAgent(): http.Agent {
+    // proxyEnv: HTTP_PROXY, HTTPS_PROXY and NO_PROXY are honoured, as docker does.
+    const options = { keepAlive: true, maxFreeSockets: 16, proxyEnv: process.env };
+    this.#plain ??= new (plainHttp().Agent)(options);
+    return this.#plain;
   }
 
   #agentFor(host: string, insecure: boolean): https.Agent {

@@ -4,7 +4,7 @@ import { Readable } from 'node:stream';
 import { type Engine, openEngine } from '../build/engine.ts';
 import { defaultRoot } from '../build/root.ts';
 import { runBuild } from '../build/run.ts';
-import type { StoreOptions } from '../build/stores.ts';
+import type { StoreOptions } from '../build/store-options.ts';
 import type { BuildOptions, BuildResult, OutputSpec } from '../build/types.ts';
 import { fail } from '../errors/error.ts';
 import type { ContextSource, Frontend } from '../frontend/types.ts';

@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process';
 import {
   chmodSync,
   mkdirSync,
+  rmSync,
   statSync,
   symlinkSync,
   truncateSync,
@@ -190,21 +191,86 @@ describe('the memory of file digests', () => {
     const after = look();
     expect(after).not.toBe(before);
     expect(after).toBe(digest({ kind: 'folder', dir, rootOwned: true }));
-    await glance({ dir });
-    writeFileSync(`${dir}/a`, 'AAAA');
-    expect(look(), 'no second look ahead').toBe(digest({ kind: 'folder', dir, rootOwned: true }));
   });
 
   test('is really used: a wrong digest in it shows', async () => {
     using tmp = scratch();
-    const dir = plant(tmp.path('ctx'), { a: 'aaaa' });
+    const dir = plant(tmp.path('ctx'), { a: 'aaaa', b: 'bbbb' });
     const statDb = tmp.path('stat.db');
     await settle();
     const first = digest(folder(dir), whole, statDb);
-    const db = new DatabaseSync(statDb);
-    db.exec("UPDATE contents SET contents = 'wrong'");
-    db.close();
+    tamper(statDb, "UPDATE contents SET contents = 'wrong'");
+    expect(digest(folder(dir), whole, statDb), 'nothing changed: the tree is remembered whole').toBe(first);
+    tamper(statDb, 'DELETE FROM trees');
     expect(digest(folder(dir), whole, statDb)).not.toBe(first);
+    tamper(statDb, "UPDATE trees SET digest = 'wrong'");
+    expect(digest(folder(dir), whole, statDb)).toBe('wrong');
+    expect(digest(folder(dir), [{ path: '/a' }], statDb), 'another selection').not.toBe('wrong');
+  });
+
+  test.each<[string, (dir: string) => void]>([
+    ['bytes', (dir) => writeFileSync(`${dir}/src/d/b`, 'BBBB')],
+    ['mode', (dir) => chmodSync(`${dir}/src/d/b`, 0o600)],
+    ['a new file', (dir) => writeFileSync(`${dir}/src/d/c`, '')],
+    ['a file less', (dir) => rmSync(`${dir}/src/d/b`)],
+    ['a folder’s mode', (dir) => chmodSync(`${dir}/src/d`, 0o700)],
+    ['a link’s target', (dir) => void execFileSync('ln', ['-sfn', 'd', `${dir}/src/l`])],
+    ['an attribute', (dir) => lsetxattr(`${dir}/src/d`, 'user.mark', Buffer.from('1'))],
+  ])('a tree remembered whole is digested again after a change: %s', async (_, change) => {
+    using tmp = scratch();
+    const dir = plant(tmp.path('ctx'), { 'src/a': 'aaaa', 'src/d/b': 'bbbb', other: '1' });
+    symlinkSync('a', `${dir}/src/l`);
+    const statDb = tmp.path('stat.db');
+    const src = [{ path: '/src' }];
+    await settle();
+    const first = digest(folder(dir), src, statDb);
+    expect(rows(statDb, 'SELECT digest FROM trees')).toEqual([{ digest: first }]);
+    writeFileSync(`${dir}/other`, '2');
+    await settle();
+    tamper(statDb, "UPDATE trees SET digest = 'remembered'");
+    expect(digest(folder(dir), src, statDb), 'what is not selected does not matter').toBe('remembered');
+    change(dir);
+    const second = digest(folder(dir), src, statDb);
+    expect(second).toBe(digest({ kind: 'folder', dir, rootOwned: true }, src));
+    expect(second).not.toBe(first);
+  });
+
+  test('a tree is not remembered whole when something of it was not looked at, or changed just now', async () => {
+    using tmp = scratch();
+    const dir = plant(tmp.path('ctx'), { 'src/a': 'aaaa', 'src/node_modules/m': 'm', '.git/HEAD': 'x' });
+    const statDb = tmp.path('stat.db');
+    await settle();
+    digest(folder(dir), whole, statDb);
+    digest(folder(dir), [{ path: '/src' }], statDb);
+    const count = () => rows(statDb, 'SELECT state FROM trees').length;
+    expect(count(), 'node_modules and .git are part of it').toBe(0);
+    const excludes = ['.git', '**/node_modules'];
+    const ignoring = { kind: 'folder' as const, dir, rootOwned: true, cacheKey: dir, excludes };
+    digest(ignoring, whole, statDb);
+    expect(count(), 'they are excluded').toBe(1);
+    digest({ ...ignoring, excludes: [...excludes, '!.git/HEAD'] }, whole, statDb);
+    expect(count(), 'a part of them is not').toBe(1);
+    writeFileSync(`${dir}/src/a`, 'AAAA');
+    digest(ignoring, whole, statDb);
+    expect(count(), 'too young').toBe(1);
+  });
+
+  test('a path through links is remembered with all it may lead to', async () => {
+    using tmp = scratch();
+    const dir = plant(tmp.path('ctx'), { 'a/b/f': '1', 'c/f': '2' });
+    symlinkSync('../c', `${dir}/a/l`);
+    symlinkSync('a/b', `${dir}/top`);
+    const statDb = tmp.path('stat.db');
+    for (const path of ['/a/l/f', '/top']) {
+      const selected = [{ path, followLinks: true }];
+      await settle();
+      const first = digest(folder(dir), selected, statDb);
+      writeFileSync(`${dir}/${path === '/top' ? 'a/b/f' : 'c/f'}`, path);
+      await settle();
+      const second = digest(folder(dir), selected, statDb);
+      expect(second).not.toBe(first);
+      expect(second).toBe(digest({ kind: 'folder', dir, rootOwned: true }, selected));
+    }
   });
 
   test('does not take in files that changed just now', () => {
@@ -226,3 +292,21 @@ describe('the memory of file digests', () => {
     expect(digest(folder(dir), whole, tmp.path('stat.db'))).toBe(digest(layers(dir)));
   });
 });
+
+function tamper(file: string, sql: string): void {
+  const db = new DatabaseSync(file);
+  db.exec(sql);
+  db.close();
+}
+
+function rows(file: string, sql: string): unknown[] {
+  const db = new DatabaseSync(file);
+  try {
+    return db
+      .prepare(sql)
+      .all()
+      .map((row) => ({ ...row }));
+  } finally {
+    db.close();
+  }
+}

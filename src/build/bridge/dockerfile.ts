@@ -9,7 +9,7 @@ import { formatPlatform, normalizePlatform } from '../../oci/platform.ts';
 import { frontendHost } from '../host.ts';
 import type { Bridge, BridgeFrontend } from './bridge.ts';
 import { dockerfileRequest, isMultiPlatform } from './dockerfile-options.ts';
-import { isOurs } from './forward.ts';
+import { isOurs } from './syntax.ts';
 import type { BridgeRequest, BridgeResult } from './types.ts';
 
 /** What a client may ask of the frontend by `frontend.caps`. */

@@ -1,35 +1,27 @@
 /** A build by our Dockerfile frontend that its `# syntax=` line hands to another: the request as options again. */
-import type { DockerfileRequest, FrontendHost, FrontendResult } from '../../frontend/types.ts';
+import type { DockerfileRequest, FrontendResult, Syntax } from '../../frontend/types.ts';
 import { marshal, upload } from '../../llb/llb.ts';
 import { formatPlatform } from '../../oci/platform.ts';
-import { parseReference } from '../../oci/reference.ts';
 import type { Definition } from '../../pb/solver/pb/ops_pb.js';
-import type { Bridge } from './bridge.ts';
+import { Bridge, type BridgeOptions } from './bridge.ts';
+import { frontends } from './frontends.ts';
 import { platformTargets } from './platforms.ts';
 
-/** Docker's own frontend, of whatever version: what it does is what ours does. */
-export function isOurs(image: string): boolean {
-  const { domain, path } = parseReference(image);
-  return domain === 'docker.io' && /^docker\/dockerfile(-upstream)?$/.test(path);
-}
-
-/** `FrontendHost.forward` for a request that did not come as options. */
-export function forwardFrom(
-  bridge: Bridge,
+/** Has the frontend that a `# syntax=` line names build a request that did not come as options. */
+export async function forwardBuild(
+  bridgeOptions: BridgeOptions,
   request: DockerfileRequest,
-): NonNullable<FrontendHost['forward']> {
-  return ({ image, cmdline, location }) => {
-    if (isOurs(image)) return undefined;
-    const { options, inputs } = optionsOf(request);
+  { image, cmdline, location }: Syntax,
+): Promise<FrontendResult> {
+  const { options, inputs } = optionsOf(request);
+  const bridge = new Bridge(bridgeOptions, frontends);
+  try {
     const asked = { frontend: 'gateway.v0', options: { ...options, source: image, cmdline }, inputs };
-    return bridge.solve(asked).then(
-      (result): FrontendResult => ({ targets: platformTargets(result), warnings: [] }),
-      (err) => {
-        if (err instanceof Error && 'source' in err) err.source ??= location;
-        throw err;
-      },
-    );
-  };
+    return { targets: platformTargets(await bridge.solve(asked)), warnings: [] };
+  } catch (err) {
+    if (err instanceof Error && 'source' in err) err.source ??= location;
+    throw err;
+  }
 }
 
 /** The options and inputs that say the same as a request; see `dockerfileRequest` for the other way. */

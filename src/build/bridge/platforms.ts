@@ -1,11 +1,11 @@
 /** From what a frontend returned to what exporters take. */
-import { create } from '@bufbuild/protobuf';
 import { fail } from '../../errors/error.ts';
 import type { PlatformResult } from '../../exporter/types.ts';
 import type { FrontendTarget } from '../../frontend/types.ts';
+import { create, DefinitionSchema } from '../../llb/pb.ts';
 import { formatPlatform, hostPlatform, normalizePlatform } from '../../oci/platform.ts';
 import type { ImageConfig, Platform } from '../../oci/types.ts';
-import { type Definition, DefinitionSchema } from '../../pb/solver/pb/ops_pb.js';
+import type { Definition } from '../../pb/solver/pb/ops_pb.js';
 import type { BridgeResult } from './types.ts';
 
 /**

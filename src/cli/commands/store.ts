@@ -1,6 +1,7 @@
 import { openEngine } from '../../build/engine.ts';
 import { migrateStore } from '../../build/migrate/migrate.ts';
-import { type ImageStore, otherStore, parseImageStore, type StoreOptions } from '../../build/stores.ts';
+import { type ImageStore, parseImageStore, type StoreOptions } from '../../build/store-options.ts';
+import { otherStore } from '../../build/stores.ts';
 import { fail } from '../../errors/error.ts';
 import { type CommandContext, command } from '../command.ts';
 import { formatBytes } from '../units.ts';

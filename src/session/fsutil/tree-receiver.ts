@@ -1,6 +1,5 @@
 /** Makes a folder like the one a peer describes, asking for the bytes of those files alone that differ. Worker thread. */
 import {
-  type BigIntStats,
   chmodSync,
   closeSync,
   lchownSync,
@@ -16,6 +15,7 @@ import { createFile, finishFile, finishPath, makeNode, writeAll } from '../../fs
 import { compareNames } from '../../fs/paths.ts';
 import { fileType, isOwnXattr, lstatHost } from '../../fs/stat.ts';
 import { lgetxattr, llistxattr, lremovexattr, lutimesNs, makedev } from '../../linux/libc.ts';
+import type { HostStat } from '../../linux/lstat.ts';
 import { permissionsOf, typeOf } from './mode.ts';
 import type { Stat } from './packet.ts';
 
@@ -116,7 +116,7 @@ export class TreeReceiver {
     const name = path.slice(path.lastIndexOf('/') + 1);
     const host = `${parent.host}/${name}`;
     const there = parent.unseen.delete(name) ? lstatHost(host) : undefined;
-    const kind = there && fileType(Number(there.mode));
+    const kind = there && fileType(there.mode);
     this.entries++;
     if (this.entries > (this.#options.maxEntries ?? defaultMaxEntries)) {
       throw fail('exhausted', 'session', `the client lists more than ${this.entries - 1} files`, {
@@ -262,7 +262,7 @@ export class TreeReceiver {
     parent: Frame,
     host: string,
     stat: Stat,
-    there: { mode: bigint; mtimeNs: bigint } | undefined,
+    there: { mode: number; mtimeNs: bigint } | undefined,
     blocked: boolean,
   ): void {
     const frame: Frame = {
@@ -277,7 +277,7 @@ export class TreeReceiver {
       this.#replace(parent, host, blocked);
       mkdirSync(host, { mode: 0o700 });
     } else {
-      const mode = Number(there.mode) & 0o7777;
+      const mode = there.mode & 0o7777;
       frame.changed =
         this.#options.mode === 'merge' ||
         mode !== permissionsOf(stat.mode) ||
@@ -304,16 +304,16 @@ export class TreeReceiver {
   }
 
   /** Whether the file on disk is the one described, but for what can be set without its bytes. */
-  #same(host: string, stat: Stat, there: BigIntStats): boolean {
+  #same(host: string, stat: Stat, there: HostStat): boolean {
     if (this.#options.mode !== 'mirror') return false;
-    if (there.size !== BigInt(stat.size) || there.mtimeNs !== stat.mtimeNs) return false;
+    if (there.size !== stat.size || there.mtimeNs !== stat.mtimeNs) return false;
     if (this.#options.wary && stat.mtimeNs % 1_000_000_000n === 0n && stat.size > 0) return false;
     const mode = permissionsOf(stat.mode);
-    const sameMode = (Number(there.mode) & 0o7777) === mode;
+    const sameMode = (there.mode & 0o7777) === mode;
     const sameAttributes = sameXattrs(host, stat.xattrs);
     if (sameMode && sameAttributes) return true;
     // A change here would be one of the other names of the file, too.
-    if (there.nlink > 1n) return false;
+    if (there.nlink > 1) return false;
     if (!sameMode) chmodSync(host, mode);
     if (!sameAttributes) setXattrs(host, stat.xattrs);
     return true;

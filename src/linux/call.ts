@@ -1,0 +1,61 @@
+/** C functions of libc, and their errors as Node's. */
+import { getSystemErrorName } from 'node:util';
+import koffi from 'koffi';
+
+/** C's prototypes. */
+const prototypes = {
+  lgetxattr: 'int64_t lgetxattr(const char *path, const char *name, void *value, size_t size)',
+  lsetxattr: 'int lsetxattr(const char *path, const char *name, const void *value, size_t size, int flags)',
+  lremovexattr: 'int lremovexattr(const char *path, const char *name)',
+  llistxattr: 'int64_t llistxattr(const char *path, void *list, size_t size)',
+  mknod: 'int mknod(const char *path, uint32_t mode, uint64_t dev)',
+  mount:
+    'int mount(const char *source, const char *target, const char *fstype, unsigned long flags, const char *data)',
+  umount2: 'int umount2(const char *target, int flags)',
+  flock: 'int flock(int fd, int operation)',
+  utimensat: 'int utimensat(int dirfd, const char *path, const void *times, int flags)',
+  pipe2: 'int pipe2(void *fds, int flags)',
+  syncfs: 'int syncfs(int fd)',
+  ioctl: 'int ioctl(int fd, unsigned long request, void *arg)',
+  lseek: 'int64_t lseek(int fd, int64_t offset, int whence)',
+  copy_file_range:
+    'int64_t copy_file_range(int fdIn, void *offIn, int fdOut, void *offOut, size_t len, unsigned int flags)',
+  posix_openpt: 'int posix_openpt(int flags)',
+  grantpt: 'int grantpt(int fd)',
+  unlockpt: 'int unlockpt(int fd)',
+  ptsname_r: 'int ptsname_r(int fd, void *name, size_t size)',
+  getsockopt: 'int getsockopt(int fd, int level, int name, void *value, void *length)',
+  statx: 'int statx(int dirfd, const char *path, int flags, unsigned int mask, void *buf)',
+};
+
+const libc = koffi.load('libc.so.6');
+export const fns = {} as Record<keyof typeof prototypes, (...args: unknown[]) => number>;
+// Looked up when first called: a program needs few of them, and each costs a start-up some time.
+for (const [name, prototype] of Object.entries(prototypes)) {
+  Object.defineProperty(fns, name, {
+    configurable: true,
+    get() {
+      const value = libc.func(prototype);
+      Object.defineProperty(fns, name, { value });
+      return value;
+    },
+  });
+}
+
+/** openat(2) and its kin: relative to the working folder. */
+export const AT_FDCWD = -100;
+export const AT_SYMLINK_NOFOLLOW = 0x100;
+
+/** The error of the call that failed just now, as Node's own functions throw it. */
+export function fault(syscall: string, path?: string): NodeJS.ErrnoException {
+  const errno = koffi.errno();
+  const code = getSystemErrorName(-errno);
+  const err: NodeJS.ErrnoException = new Error(
+    `${code}: ${syscall}${path === undefined ? '' : ` '${path}'`} failed`,
+  );
+  err.errno = -errno;
+  err.code = code;
+  err.syscall = syscall;
+  err.path = path;
+  return err;
+}
