@@ -1,11 +1,12 @@
 /**
- * Builds an image over the Docker API: `node examples/dockerode/build.mjs [SOCKET]`, with `drydock daemon` running.
- * Prints the build's text and the image's ID.
+ * Builds an image over the Docker API, with `drydock daemon` running: `node examples/dockerode/build.mjs`. The socket is
+ * that of DOCKER_HOST, or else /run/drydock.sock. Prints the build's text and the image's ID.
  */
 import { fileURLToPath } from 'node:url';
 import Docker from 'dockerode';
 
-const docker = new Docker({ socketPath: process.argv[2] ?? '/run/drydock/docker.sock' });
+const host = process.env.DOCKER_HOST ?? 'unix:///run/drydock.sock';
+const docker = host.startsWith('unix://') ? new Docker({ socketPath: host.slice(7) }) : new Docker();
 const context = fileURLToPath(new URL('./context', import.meta.url));
 
 const stream = await docker.buildImage({ context, src: ['Dockerfile', 'greeting.txt'] }, { t: 'hello:1' });

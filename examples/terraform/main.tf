@@ -8,8 +8,13 @@ terraform {
   }
 }
 
+variable "docker_host" {
+  description = "Where the daemon listens"
+  default     = "unix:///run/drydock.sock"
+}
+
 provider "docker" {
-  host = "unix:///run/drydock/docker.sock"
+  host = var.docker_host
 }
 
 resource "docker_image" "hello" {

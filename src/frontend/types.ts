@@ -112,6 +112,8 @@ export interface LintWarning {
 export interface FrontendResult {
   targets: FrontendTarget[];
   warnings: LintWarning[];
+  /** The Dockerfile that was converted; not of a result that another frontend gave. */
+  dockerfile?: { text: string; filename: string };
 }
 
 export interface FrontendTarget {

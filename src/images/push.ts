@@ -17,9 +17,21 @@ import { findImage, type StoredImage, storedImages, withLease } from './stored.t
 export interface PushOptions {
   lease?: string;
   signal?: AbortSignal;
-  /** Bytes per blob, under its digest; a blob that the registry has completes at once. */
+  /** Bytes per layer, under its digest; a layer that the registry has completes at once. */
   report?: ReportStatus;
+  /** What came of a layer, before `report` says that it is done. */
+  settled?: (layer: PushedLayer) => void;
   credentials?: CredentialSource;
+}
+
+/** How a registry got a layer: it had it, took it over from another of its repositories, or was sent it. */
+export type LayerOutcome = 'exists' | 'mounted' | 'pushed';
+
+export interface PushedLayer {
+  digest: Digest;
+  outcome: LayerOutcome;
+  /** Of a mounted one: the repository that it was in, `library/busybox`. */
+  from?: string;
 }
 
 export interface Pushed {
@@ -27,7 +39,7 @@ export interface Pushed {
   ref: string;
   /** What the tag now points to. */
   target: Descriptor;
-  layers: { digest: Digest; outcome: 'exists' | 'mounted' | 'pushed' }[];
+  layers: { digest: Digest; outcome: LayerOutcome }[];
 }
 
 interface Push extends FetchContext {
@@ -35,7 +47,8 @@ interface Push extends FetchContext {
   client: RegistryClient;
   target: string;
   limiter: Limiter;
-  layers: Map<Digest, Promise<'exists' | 'mounted' | 'pushed'>>;
+  layers: Map<Digest, Promise<LayerOutcome>>;
+  settled: PushOptions['settled'];
 }
 
 /**
@@ -62,7 +75,7 @@ export async function pushImage(
   }
   return withLease(store, options.lease, async (lease) => {
     const found = await findImage(store, name);
-    const { signal, report, credentials } = options;
+    const { signal, report, credentials, settled } = options;
     const layers: Push['layers'] = new Map();
     const push: Push = {
       store,
@@ -74,6 +87,7 @@ export async function pushImage(
       credentials,
       limiter: new Limiter(4),
       layers,
+      settled,
     };
     const images = await storedImages(store, found.record.name, found.record.target);
     const before = found.record.target;
@@ -143,7 +157,7 @@ async function pushOne(push: Push, image: StoredImage, tag: string | undefined):
   const signal = push.signal === undefined ? stop.signal : AbortSignal.any([push.signal, stop.signal]);
   const ctx: Push = { ...push, signal };
   const work = [
-    pushBlob(ctx, image.document.config, async () => {}),
+    pushConfig(ctx, image.document.config),
     ...layers.map(async (layer) => {
       const blob = isPlainLayer(layer)
         ? await push.limiter.run(() => gzipLayer(store, layer, ctx))
@@ -186,9 +200,12 @@ async function pushLayer(push: Push, layer: StoredLayer, blob: Descriptor): Prom
   await outcome;
 }
 
-async function pushBlob(push: Push, blob: Descriptor, ensure: () => Promise<void>): Promise<Descriptor> {
-  await push.limiter.run(() => send(push, blob, ensure));
-  return blob;
+/** The config: nobody who watches layers go wants to see it. */
+async function pushConfig(push: Push, config: Descriptor): Promise<Descriptor> {
+  const { store, client, target, credentials, signal } = push;
+  const open = async () => store.content.read(config.digest);
+  await push.limiter.run(() => client.pushBlob(target, config, open, { credentials, signal }));
+  return config;
 }
 
 async function send(
@@ -196,7 +213,7 @@ async function send(
   blob: Descriptor,
   ensure: () => Promise<void>,
   mountFrom?: string,
-): Promise<'exists' | 'mounted' | 'pushed'> {
+): Promise<LayerOutcome> {
   const { store, client, target, credentials, signal } = push;
   const total = blob.size;
   push.report?.(blob.digest, { current: 0, total });
@@ -206,6 +223,8 @@ async function send(
   };
   const onProgress = (current: number) => push.report?.(blob.digest, { current, total });
   const outcome = await client.pushBlob(target, blob, open, { credentials, signal, mountFrom, onProgress });
+  const from = outcome === 'mounted' && mountFrom !== undefined ? parseReference(mountFrom).path : undefined;
+  push.settled?.({ digest: blob.digest, outcome, ...(from !== undefined && { from }) });
   push.report?.(blob.digest, { current: total, total, done: true });
   return outcome;
 }

@@ -39,7 +39,7 @@ export async function removeImage(
       throw fail(
         'conflict',
         'store',
-        `the image ${nameOrId} has names in several repositories: ${doomed.map(({ name }) => familiarName(name)).join(', ')}`,
+        `conflict: unable to delete ${nameOrId} (must be forced): it has names in several repositories, ${doomed.map(({ name }) => familiarName(name)).join(', ')}`,
         {
           hint: 'Remove the names one by one, or all of them with --force.',
         },

@@ -160,7 +160,8 @@ export class Identifier {
   }
 }
 
-const transferStatus = 'transferring context';
+/** As BuildKit names it, colon and all: clients show it as it is. */
+const transferStatus = 'transferring context:';
 
 /** By output: the records of caches from elsewhere that it may be; undefined when there are none. */
 function importedRecords(

@@ -12,6 +12,7 @@ import { imageListRoutes } from './routes/image-list.ts';
 import { imageLookRoutes } from './routes/image-look.ts';
 import { imagePushRoutes } from './routes/image-push.ts';
 import { loginRoutes } from './routes/login.ts';
+import { networkRoutes } from './routes/networks.ts';
 import { runtimeRoutes } from './routes/runtime.ts';
 import { systemRoutes } from './routes/system.ts';
 import { upgradeRoutes } from './routes/upgrades.ts';
@@ -31,5 +32,6 @@ export const routes: readonly Route[] = [
   ...imageChangeRoutes,
   ...imageArchiveRoutes,
   ...upgradeRoutes,
+  ...networkRoutes,
   ...runtimeRoutes,
 ];

@@ -5,7 +5,7 @@ import { seconds } from './model.ts';
 /** `transferring context: 2.1kB`, `sha256:… 1.2MB / 3.4MB`; without its time. */
 export function statusText({ name, current, total }: StatusEvent): string {
   if (total > 0) return `${name} ${formatBytes(current)} / ${formatBytes(total)}`;
-  if (current > 0) return `${name}${name.startsWith('sha256:') ? '' : ':'} ${formatBytes(current)}`;
+  if (current > 0) return `${name}${/^sha256:|:$/.test(name) ? '' : ':'} ${formatBytes(current)}`;
   return name;
 }
 

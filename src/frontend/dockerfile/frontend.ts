@@ -65,7 +65,11 @@ export const dockerfileFrontend: Frontend = async (request, host, signal) => {
   const failure = checkOptions(file, override).error && !request.check ? lintFailure(warnings) : undefined;
   if (failure !== undefined) throw failure;
   const unused = unusedArgs(request, file, consumed);
-  return { targets, warnings: unused === undefined ? warnings : [...warnings, unused] };
+  return {
+    targets,
+    warnings: unused === undefined ? warnings : [...warnings, unused],
+    dockerfile: { text: file.text, filename: file.filename },
+  };
 };
 
 /** The result of the frontend that the request or the file asks for, when the host hands over to it. */

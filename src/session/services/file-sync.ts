@@ -57,7 +57,7 @@ async function diffCopy(
   signal: AbortSignal,
 ): Promise<void> {
   const call = await start(peer, name, 'DiffCopy', select, signal);
-  const status = `transferring ${name}`;
+  const status = `transferring ${name}:`;
   report(status, { current: 0, total: 0 });
   let current = 0;
   await bridge<Received>(
@@ -91,7 +91,7 @@ async function tarStream(
   signal: AbortSignal,
 ): Promise<void> {
   const call = await start(peer, name, 'TarStream', select, signal);
-  const status = `transferring ${name}`;
+  const status = `transferring ${name}:`;
   for (const entry of await readdir(dest)) await rm(join(dest, entry), { recursive: true, force: true });
   const bytes = new BytesStream(call, { explain: (err) => explain(peer, name, err) });
   bytes.end();

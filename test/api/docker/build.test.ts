@@ -1,5 +1,5 @@
 /** `POST /build` as clients use it: the mission's story first. Each test runs on both stores. */
-import { mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { type ClientRequest, request } from 'node:http';
 import { Readable } from 'node:stream';
 import { gzipSync, zstdCompressSync } from 'node:zlib';
@@ -263,23 +263,5 @@ onStores('POST /build', (store) => {
     await expect.poll(() => running().length, { timeout: 10_000 }).toBe(0);
     expect((await daemon.ask('POST', '/build/cancel?id=unknown')).status).toBe(204);
     expect((await daemon.ask('POST', '/build/cancel')).status).toBe(400);
-  });
-
-  test.each([
-    ['20.10 with BuildKit', '/usr/bin/docker', '1'],
-    ['20.10 without BuildKit', '/usr/bin/docker', '0'],
-    ['28 without BuildKit', '/usr/local/bin/docker', '0'],
-  ])('docker CLI %s', async (_, cli, buildkit) => {
-    const dir = mkdtempSync(`${daemon.dir}/context-`);
-    writeFileSync(`${dir}/Dockerfile`, 'FROM scratch\nCOPY busybox /bin/sh\nRUN echo cli\n');
-    writeFileSync(`${dir}/busybox`, busybox, { mode: 0o755 });
-    const tag = `cli-${buildkit}-${cli.length}:1`;
-    const run = () => daemon.docker(['build', '-t', tag, dir], { cli, env: { DOCKER_BUILDKIT: buildkit } });
-    const first = await run();
-    expect(first.code, first.stderr + first.stdout).toBe(0);
-    const second = await run();
-    expect(second.code, second.stderr).toBe(0);
-    expect(`${second.stdout}${second.stderr}`).toMatch(buildkit === '1' ? /CACHED/ : /Using cache/);
-    expect((await images()).flatMap(({ RepoTags }) => RepoTags)).toContain(tag);
   });
 });

@@ -67,7 +67,7 @@ onStores('image endpoints', (store) => {
       const answer = await ask('POST', `/v1.41/images/create?fromImage=${repo}&tag=${tag}`);
       expect(answer.status).toBe(200);
       const lines = answer.lines<Line>();
-      expect(lines[0]).toEqual({ status: `Pulling from ${repo}`, id: tag });
+      expect(lines[0]).toEqual({ status: 'Pulling from app', id: tag });
       expect(lines.filter(({ status }) => status === 'Pull complete')).toHaveLength(
         new Set(lines.map(({ id }) => id)).size - 2,
       );
@@ -118,6 +118,7 @@ onStores('image endpoints', (store) => {
     test('makes an image of a tar, with the changes asked for', async () => {
       const id = await importAs('imported', ['CMD ["a","b"]', 'ENV X=1', 'LABEL l=m', 'ONBUILD RUN x']);
       const found = await inspect('imported');
+      expect(await inspect('docker.io/library/imported:latest')).toEqual(found);
       expect(found).toMatchObject({ Id: id, RepoTags: ['imported:latest'] });
       expect(found.Config).toMatchObject({ Cmd: ['a', 'b'], Env: ['X=1'], Labels: { l: 'm' } });
     });
@@ -261,11 +262,17 @@ onStores('image endpoints', (store) => {
     });
 
     test('a broken archive is refused and leaves nothing', async () => {
-      const before = await list();
-      const answer = await ask('POST', '/images/load', { body: tar });
-      expect(answer.status).toBe(500);
-      expect(answer.text).toMatch(/this is no image archive/);
-      expect(await list()).toEqual(before);
+      const blobs = async () => {
+        await daemon.engine.store.gc();
+        return (await daemon.engine.store.content.list()).length;
+      };
+      const before = [await list(), await blobs()];
+      for (const body of [tar, Buffer.from('x'.repeat(2000))]) {
+        const answer = await ask('POST', '/images/load', { body });
+        expect(answer.status).toBe(500);
+        expect(answer.text).toMatch(/this is no image archive/);
+      }
+      expect([await list(), await blobs()]).toEqual(before);
     });
   });
 

@@ -181,7 +181,6 @@ onStores('system endpoints', (store) => {
     test('has nothing to list, to find and to prune', async () => {
       const get = async (path: string) => (await daemon.ask('GET', path)).json();
       expect(await get('/containers/json?all=1')).toEqual([]);
-      expect(await get('/networks')).toEqual([]);
       expect(await get('/volumes')).toEqual({ Volumes: [], Warnings: null });
       for (const path of ['/containers/one/json', '/networks/one', '/volumes/one', '/plugins/one/json']) {
         expect((await daemon.ask('GET', path)).status, path).toBe(404);
@@ -190,6 +189,23 @@ onStores('system endpoints', (store) => {
         expect((await daemon.ask('POST', path)).status, path).toBe(200);
       }
     });
+  });
+
+  test('networks are those that build steps have; a client in a container finds the machine by its gateway', async () => {
+    interface Network {
+      Id: string;
+      Name: string;
+      IPAM: { Config: { Gateway: string }[] };
+    }
+    const get = async (path: string) => (await daemon.ask('GET', path)).json<Network[]>();
+    const listed = await get('/networks');
+    expect(listed.map(({ Name }) => Name)).toEqual(['bridge', 'host', 'none']);
+    expect(await get('/networks?filters={"driver":["null"]}')).toEqual([listed[2]]);
+    expect(await get('/networks?filters={"type":["custom"]}')).toEqual([]);
+    const bridge = (await daemon.ask('GET', '/v1.41/networks/bridge')).json<Network>();
+    expect(bridge).toEqual(listed[0]);
+    expect(bridge.IPAM.Config).toEqual([{ Subnet: '127.0.0.0/8', Gateway: '127.0.0.1' }]);
+    expect((await daemon.ask('GET', `/networks/${bridge.Id.slice(0, 12)}`)).json()).toEqual(bridge);
   });
 
   test('the search of registries is refused, and an unknown path is not found', async () => {

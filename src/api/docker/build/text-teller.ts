@@ -4,10 +4,11 @@ import type { BuildResult } from '../../../build/types.ts';
 import type { DrydockError } from '../../../errors/error.ts';
 import { dockerfileFrontend } from '../../../frontend/dockerfile/frontend.ts';
 import { parseDockerfile } from '../../../frontend/dockerfile/parse/parse.ts';
-import type { Frontend } from '../../../frontend/types.ts';
+import type { Frontend, FrontendResult } from '../../../frontend/types.ts';
 import { loadGraph } from '../../../llb/graph.ts';
 import type { Vertex } from '../../../llb/vertex.ts';
 import { digestOf } from '../../../oci/digest.ts';
+import type { Definition } from '../../../pb/solver/pb/ops_pb.js';
 import type { ProgressSink } from '../../../solver/progress.ts';
 import { buildMessage } from '../http/errors.ts';
 import type { JsonStream } from '../http/json-stream.ts';
@@ -72,10 +73,7 @@ export class TextTeller implements Teller {
     this.frontend = async (request, host, signal) => {
       try {
         const result = await dockerfileFrontend(request, host, signal);
-        this.#plan(
-          result.targets.map(({ definition }) => definition),
-          request.target,
-        );
+        this.#plan(result, request.target);
         return result;
       } catch (err) {
         if (err instanceof Error && 'source' in err) this.#upTo(err as DrydockError, request.target);
@@ -120,7 +118,8 @@ export class TextTeller implements Teller {
     return buildMessage(asRunError(error), false);
   }
 
-  #plan(definitions: Parameters<typeof loadGraph>[0][], target: string | undefined): void {
+  #plan({ targets, dockerfile }: FrontendResult, target: string | undefined): void {
+    const definitions = targets.map(({ definition }) => definition);
     const vertices = new Map<string, Vertex>();
     for (const definition of definitions) {
       for (const vertex of loadGraph(definition).vertices) {
@@ -131,10 +130,9 @@ export class TextTeller implements Teller {
         );
       }
     }
-    const info = definitions.flatMap(({ Source }) => Source?.infos ?? [])[0];
-    if (info === undefined) return;
-    const text = Buffer.from(info.data).toString('utf8');
-    this.#steps = stepsOf(parseDockerfile(text, info.filename), target, [...vertices.values()]);
+    const file = dockerfile ?? sourceOf(definitions);
+    if (file === undefined) return;
+    this.#steps = stepsOf(parseDockerfile(file.text, file.filename), target, [...vertices.values()]);
     this.#advance();
   }
 
@@ -233,6 +231,12 @@ export class TextTeller implements Teller {
   #say(text: string): void {
     this.#stream.write({ stream: text });
   }
+}
+
+/** The first file that definitions say they were made of. */
+function sourceOf(definitions: readonly Definition[]): FrontendResult['dockerfile'] {
+  const info = definitions.flatMap(({ Source }) => Source?.infos ?? [])[0];
+  return info && { text: Buffer.from(info.data).toString('utf8'), filename: info.filename };
 }
 
 /** Old clients show where a step runs and what it made; here these stand for the step itself. */

@@ -15,10 +15,13 @@ const every = 50;
 export class TraceTeller implements Teller {
   readonly sink: StatusCollector;
   readonly #stream: JsonStream;
+  readonly #logsErrors: boolean;
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(stream: JsonStream) {
+  /** `logsErrors`: the message of an error has the step's last lines, for clients that do not read the trace. */
+  constructor(stream: JsonStream, options: { logsErrors: boolean }) {
     this.#stream = stream;
+    this.#logsErrors = options.logsErrors;
     this.sink = new StatusCollector(() => this.#later());
     stream.start();
   }
@@ -36,8 +39,7 @@ export class TraceTeller implements Teller {
 
   fail(error: DrydockError): string {
     this.#flush();
-    // The step's output went with the trace.
-    return buildMessage(error, false);
+    return buildMessage(error, this.#logsErrors);
   }
 
   #later(): void {

@@ -57,13 +57,16 @@ export class JsonStream {
     this.#res.end();
   }
 
-  /** Ends the answer with an error: as its status and body if nothing is out yet, else as its last object. */
-  fail(err: unknown, message: (error: DrydockError) => string = apiMessage): void {
+  /**
+   * Ends the answer with an error: as its status and body if nothing is out yet, else as its last object, with the exit
+   * code of the step that failed, which docker's CLI then ends with, unless `exits` is false.
+   */
+  fail(err: unknown, message: (error: DrydockError) => string = apiMessage, exits = true): void {
     if (this.#ended) return;
     const error = toDrydockError(err);
     const text = message(error);
     if (this.started) {
-      this.write(streamError(text, error.exitCode));
+      this.write(streamError(text, exits ? error.exitCode : undefined));
       this.end();
       return;
     }

@@ -20,7 +20,8 @@ export function progressObject(status: string, id: string, current: number, tota
 export interface TransferWords {
   begin?: string;
   moving: string;
-  end: string;
+  /** Or what it is for a digest. */
+  end: string | ((digest: string) => string);
 }
 
 /** A transfer may be told this often, in ms. */
@@ -43,7 +44,8 @@ export function transferReport(stream: JsonStream, words: TransferWords) {
     if (state.done) return;
     if (done) {
       state.done = true;
-      stream.write({ status: words.end, progressDetail: {}, id: short });
+      const status = typeof words.end === 'string' ? words.end : words.end(id);
+      stream.write({ status, progressDetail: {}, id: short });
       return;
     }
     const now = Date.now();

@@ -90,7 +90,8 @@ async function build(call: Call): Promise<Answer> {
       host.log('error', 'build failed', { error: error.message, stack: error.stack });
     }
     const message = teller?.fail(error);
-    stream.fail(error, message === undefined ? undefined : () => message);
+    // With BuildKit docker's CLI ends with 1, whatever the step ended with.
+    stream.fail(error, message === undefined ? undefined : () => message, parameters.version === 1);
   } finally {
     // What was not read of an upload is read and dropped, so that the client gets to our answer.
     body?.destroy();
@@ -132,11 +133,12 @@ function outputsOf({ outputs }: BuildParameters, client: ClientSession | undefin
 
 function tellerOf(
   { query, version }: Call,
-  { quiet, version: builder }: BuildParameters,
+  { quiet, version: builder, input }: BuildParameters,
   stream: JsonStream,
 ): Teller {
   if (quiet) return new QuietTeller(stream);
-  if (builder === 2) return new TraceTeller(stream);
+  // BuildKit's own clients park their tars; who posts one with the build (Terraform, dockerode, curl) shows the message.
+  if (builder === 2) return new TraceTeller(stream, { logsErrors: input.from === 'body' });
   return new TextTeller(stream, {
     removes: query.bool('forcerm') || !query.has('rm') || query.bool('rm'),
     wantsAux: !isBefore(version, '1.30'),

@@ -60,14 +60,13 @@ async function pullOne(
   name: string,
 ): Promise<void> {
   const { store, registry } = host.engine;
-  const { tag, digest, ...repository } = parseReference(name);
-  const shown = familiarName(formatReference(repository));
+  const { tag, digest, path } = parseReference(name);
   // Until something is fetched, a failure is a plain answer with its status.
   let headed = false;
   const head = () => {
     if (headed) return;
     headed = true;
-    stream.write({ status: `Pulling from ${shown}`, id: digest ?? tag ?? '' });
+    stream.write({ status: `Pulling from ${path}`, id: digest ?? tag ?? '' });
   };
   const report = transferReport(stream, {
     begin: 'Pulling fs layer',

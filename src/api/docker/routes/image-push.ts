@@ -1,13 +1,13 @@
 /** `POST /images/{name}/push`. */
 import type { DrydockError } from '../../../errors/error.ts';
-import { pushImage } from '../../../images/push.ts';
+import { type PushedLayer, pushImage } from '../../../images/push.ts';
 import { isDangling } from '../../../images/stored.ts';
 import { formatPlatform, platformMatches } from '../../../oci/platform.ts';
-import { familiarName, formatReference, normalizeName, parseReference } from '../../../oci/reference.ts';
+import { familiarName, formatReference, parseReference } from '../../../oci/reference.ts';
 import { apiError } from '../http/errors.ts';
 import { JsonStream } from '../http/json-stream.ts';
 import { readPlatform } from '../http/platform.ts';
-import { shortId, transferReport } from '../http/progress.ts';
+import { transferReport } from '../http/progress.ts';
 import { registryAuth } from '../http/registry-auth.ts';
 import type { Call, Route } from '../http/route.ts';
 import { namedImage } from '../named-image.ts';
@@ -26,16 +26,17 @@ async function push(call: Call): Promise<undefined> {
     await checkPlatform(call, names);
     stream.write({ status: `The push refers to repository [${repositoryOf(names[0] ?? '')}]` });
     for (const name of names) {
-      const report = transferReport(stream, { begin: 'Preparing', moving: 'Pushing', end: 'Pushed' });
-      const { target, layers } = await pushImage(store, registry, name, name, {
+      const ends = new Map<string, string>();
+      const { target } = await pushImage(store, registry, name, name, {
         signal,
         credentials,
-        report,
+        settled: (layer) => void ends.set(layer.digest, endOf(layer)),
+        report: transferReport(stream, {
+          begin: 'Preparing',
+          moving: 'Pushing',
+          end: (digest) => ends.get(digest) ?? 'Pushed',
+        }),
       });
-      for (const { digest, outcome } of layers) {
-        const status = { exists: 'Layer already exists', mounted: 'Mounted', pushed: undefined }[outcome];
-        if (status !== undefined) stream.write({ status, progressDetail: {}, id: shortId(digest) });
-      }
       const tag = parseReference(name).tag ?? '';
       stream.write({ status: `${tag}: digest: ${target.digest} size: ${target.size}` });
       stream.write({ progressDetail: {}, aux: { Tag: tag, Digest: target.digest, Size: target.size } });
@@ -46,6 +47,13 @@ async function push(call: Call): Promise<undefined> {
     stream.fail(err);
   }
   return undefined;
+}
+
+/** What became of a layer, in docker's words. */
+function endOf({ outcome, from }: PushedLayer): string {
+  if (outcome === 'exists') return 'Layer already exists';
+  if (outcome === 'mounted') return `Mounted from ${from ?? 'another repository'}`;
+  return 'Pushed';
 }
 
 function repositoryOf(name: string): string {
@@ -62,24 +70,21 @@ async function namesToPush({ host, name, query }: Call): Promise<string[]> {
   if (tag !== undefined) {
     const full = formatReference({ ...ref, tag });
     if ((await store.images.get(full)) !== undefined) return [full];
-    throw missing(full, tag);
+    throw missing(full);
   }
   const all = (await store.images.list()).filter((record) => {
     if (isDangling(record.name)) return false;
     const own = parseReference(record.name);
     return own.domain === ref.domain && own.path === ref.path && own.tag !== undefined;
   });
-  if (all.length === 0) throw missing(normalizeName(name));
+  if (all.length === 0) throw missing(formatReference(ref));
   return all.map((record) => record.name).sort();
 }
 
-function missing(name: string, tag?: string): DrydockError {
-  const { domain, path } = parseReference(name);
+function missing(name: string): DrydockError {
   return apiError(
     'not-found',
-    tag === undefined
-      ? `No such image: an image does not exist locally with the name ${familiarName(`${domain}/${path}`)}`
-      : `No such image: an image does not exist locally with the tag ${familiarName(name)}`,
+    `An image does not exist locally with the tag: ${familiarName(name)}`,
     'Give the image this name first: docker tag IMAGE NAME.',
   );
 }

@@ -1,6 +1,6 @@
 /**
- * Endpoints of the container runtime. Drydock has no containers, networks and volumes: lists of them are empty, pruning
- * them does nothing, single ones are not found, and whatever would make or run one is refused.
+ * Endpoints of the container runtime. Drydock has no containers and volumes, and of networks only those of build steps:
+ * lists are empty, pruning does nothing, single ones are not found, and whatever would make or run one is refused.
  */
 import type { DrydockError } from '../../../errors/error.ts';
 import { apiError } from '../http/errors.ts';
@@ -37,7 +37,6 @@ const noSuch = (what: string, path: string, suffix?: string): Route => ({
 
 export const runtimeRoutes: Route[] = [
   empty('/containers/json', []),
-  empty('/networks', []),
   empty('/volumes', { Volumes: [], Warnings: null }),
   empty('/plugins', []),
   nothingToPrune('/containers/prune', { ContainersDeleted: null, SpaceReclaimed: 0 }),
@@ -45,7 +44,6 @@ export const runtimeRoutes: Route[] = [
   nothingToPrune('/volumes/prune', { VolumesDeleted: null, SpaceReclaimed: 0 }),
   noSuch('container', '/containers/*', '/json'),
   noSuch('plugin', '/plugins/*', '/json'),
-  noSuch('network', '/networks/*'),
   noSuch('volume', '/volumes/*'),
 ];
 

@@ -1,0 +1,70 @@
+/**
+ * The networks that build steps have, under the names that every docker daemon has them: clients in a container look up
+ * the gateway of `bridge` for the address of the machine. A step shares the machine's network, so that this is loopback.
+ */
+import { createHash } from 'node:crypto';
+import { apiError } from '../http/errors.ts';
+import { boolFilter, readFilters } from '../http/query.ts';
+import type { Call, Route } from '../http/route.ts';
+
+export const networkRoutes: Route[] = [
+  { method: 'GET', path: '/networks', scopes: ['system:read'], handle: list },
+  { method: 'GET', path: '/networks/*', scopes: ['system:read'], handle: inspect },
+];
+
+const networks = [
+  network('bridge', 'bridge', [{ Subnet: '127.0.0.0/8', Gateway: '127.0.0.1' }]),
+  network('host', 'host', []),
+  network('none', 'null', []),
+];
+
+function network(name: string, driver: string, config: { Subnet: string; Gateway: string }[]) {
+  return {
+    Name: name,
+    Id: createHash('sha256').update(`drydock network ${name}`).digest('hex'),
+    Created: '1970-01-01T00:00:00Z',
+    Scope: 'local',
+    Driver: driver,
+    EnableIPv4: true,
+    EnableIPv6: false,
+    IPAM: { Driver: 'default', Options: null, Config: config },
+    Internal: false,
+    Attachable: false,
+    Ingress: false,
+    ConfigFrom: { Network: '' },
+    ConfigOnly: false,
+    Containers: {},
+    Options: {},
+    Labels: {},
+  };
+}
+
+/** `filters`: `name`, `id` (parts of them), `driver`, `type`, `scope`, `label`, `dangling`. */
+function list({ query }: Call) {
+  const filters = readFilters(query, ['dangling', 'driver', 'id', 'label', 'name', 'scope', 'type']);
+  const has = (name: string, test: (value: string) => boolean) => filters.get(name)?.some(test) ?? true;
+  const dangling = boolFilter(filters, 'dangling') ?? false;
+  const chosen = networks.filter(
+    ({ Name, Id, Driver, Scope }) =>
+      has('name', (value) => Name.includes(value)) &&
+      has('id', (value) => Id.includes(value)) &&
+      has('driver', (value) => Driver === value) &&
+      has('scope', (value) => Scope === value) &&
+      has('type', (value) => value === 'builtin') &&
+      has('label', () => false) &&
+      !dangling,
+  );
+  return { json: chosen };
+}
+
+function inspect({ name }: Call) {
+  const found = networks.find(
+    ({ Name, Id }) => Name === name || Id === name || (name.length >= 3 && Id.startsWith(name)),
+  );
+  if (found !== undefined) return { json: found };
+  throw apiError(
+    'not-found',
+    `network ${name} not found`,
+    'Drydock builds images and does not run containers: there are only the networks of build steps.',
+  );
+}
