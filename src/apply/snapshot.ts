@@ -12,10 +12,17 @@ import { runTask } from '../workers/pool.ts';
  */
 export async function writeSnapshot(
   store: Store,
-  what: { name: string; key: string; parent: string | undefined; actions: FileActionSpec[] },
+  what: {
+    name: string;
+    key: string;
+    parent: string | undefined;
+    actions: FileActionSpec[];
+    /** Labels of the committed snapshot. */
+    labels?: Record<string, string>;
+  },
   ctx: RefContext,
 ): Promise<void> {
-  const { name, key, parent, actions } = what;
+  const { name, key, parent, actions, labels } = what;
   const { lease, signal } = ctx;
   const mounts = await store.snapshots.prepare(key, parent, { lease });
   try {
@@ -23,7 +30,7 @@ export async function writeSnapshot(
     if (target.kind !== 'layers')
       throw fail('internal', 'store', `snapshot ${key} has no folder to write to`);
     if (actions.length > 0) await runTask('fs.apply', { target, actions }, { signal });
-    await store.snapshots.commit(name, key, { lease });
+    await store.snapshots.commit(name, key, { lease, labels });
   } catch (err) {
     await store.snapshots.remove(key).catch(() => {});
     throw err;

@@ -11,6 +11,7 @@ import type { ProgressSink } from '../solver/progress.ts';
 import { BuildCaches, planCaches } from './caches.ts';
 import { autoPrune } from './disk-usage.ts';
 import type { Engine } from './engine.ts';
+import { type OutputMetadata, withMetadata } from './output-metadata.ts';
 import type { OutputSpec } from './types.ts';
 
 export interface Course<T> {
@@ -22,6 +23,8 @@ export interface Course<T> {
   /** Caches to look steps up in, and to write. */
   cacheFrom: readonly CacheSpec[];
   cacheTo: readonly CacheSpec[];
+  /** Images have docker's media types unless an output says otherwise. */
+  dockerTypes?: boolean;
   session: Session;
   sink: ProgressSink;
   signal: AbortSignal;
@@ -35,6 +38,10 @@ export interface Worked<T> {
   results?: PlatformResult[];
   /** By result: what it was made of. */
   definitions?: readonly (Definition | undefined)[];
+  /** What the work itself names the image; for outputs that are named `*`. */
+  names?: readonly string[];
+  /** The results as an output's metadata describes them. */
+  described?(metadata: OutputMetadata): Promise<PlatformResult[]>;
 }
 
 export interface CourseEnd<T> {
@@ -51,11 +58,11 @@ export interface CourseEnd<T> {
  */
 export async function takeCourse<T>(engine: Engine, course: Course<T>): Promise<CourseEnd<T>> {
   requireRoot();
-  const { session, sink, sourceDateEpoch } = course;
+  const { session, sink, sourceDateEpoch, dockerTypes } = course;
   const exporters = course.outputs.flatMap((output) => {
     if (output.type === 'cacheonly') return [];
-    const exporter = createExporter(output.type, output.attrs);
-    return [{ output, exporter, names: namesOf(output, course.tags) }];
+    const { attrs, metadata } = withMetadata(output.attrs);
+    return [{ output, attrs, given: metadata, exporter: createExporter(output.type, attrs) }];
   });
   const plan = planCaches(course.cacheTo);
   const job = new Job(session, sink, course.signal);
@@ -64,14 +71,17 @@ export async function takeCourse<T>(engine: Engine, course: Course<T>): Promise<
   const caches = new BuildCaches(engine, job, lease);
   try {
     caches.import(course.cacheFrom);
-    const { value, results, definitions = [] } = await course.work(job, lease, caches);
+    const { value, results, definitions = [], ...worked } = await course.work(job, lease, caches);
     const metadata: Record<string, unknown> = {};
     let first: ExportResponse | undefined;
     if (results === undefined) return { value, first, metadata };
     if (plan.inline) caches.inline(results, definitions);
-    for (const { output, exporter, names } of exporters) {
+    for (const { output, attrs, given, exporter } of exporters) {
       throwIfAborted(job.signal);
-      const request = { results, attrs: output.attrs, names, sourceDateEpoch };
+      const described = given === undefined ? undefined : await worked.described?.(given);
+      if (plan.inline && described !== undefined) caches.inline(described, definitions);
+      const names = namesOf(output, attrs.name === '*' ? (worked.names ?? []) : course.tags);
+      const request = { results: described ?? results, attrs, names, sourceDateEpoch, dockerTypes };
       const response = await job.inVertex(exporter.title, (progress) =>
         exporter.export(request, {
           store: engine.store,

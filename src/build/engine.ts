@@ -4,10 +4,10 @@ import { Cache } from '../cache/cache.ts';
 import { createExecutor } from '../executor/executor.ts';
 import type { Executor } from '../executor/types.ts';
 import { type Kept, keptUnder } from '../kept/kept.ts';
-import { loadGraph } from '../llb/graph.ts';
 import { makeOpFactory } from '../ops/factory.ts';
 import { createRefs } from '../refs/refs.ts';
 import type { Refs } from '../refs/types.ts';
+import type { HostCertificates } from '../registry/certificates.ts';
 import { RegistryClient } from '../registry/client.ts';
 import { Solver } from '../solver/solver.ts';
 import type { Store } from '../store/store.ts';
@@ -15,10 +15,17 @@ import { version } from '../version.ts';
 import type { StoreOptions } from './store-options.ts';
 import { openStore } from './stores.ts';
 
-export interface EngineOptions extends StoreOptions {
-  /** Registry hosts to speak to without TLS, or with a certificate that does not check. */
+/** How registries are spoken to. */
+export interface RegistryOptions {
+  /** Hosts to speak to without TLS, or with a certificate that does not check. */
   insecureRegistries?: string[];
+  /** An image's domain (`docker.io`) → hosts, with or without a prefix, that are asked first for what is pulled. */
+  registryMirrors?: Record<string, string[]>;
+  /** Host → certificates for it besides those of /etc/docker/certs.d. */
+  registryCertificates?: Record<string, HostCertificates>;
 }
+
+export interface EngineOptions extends StoreOptions, RegistryOptions {}
 
 export interface Engine {
   readonly store: Store;
@@ -42,11 +49,13 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
 }
 
 /** The engine on a store that is open; it closes the store with itself. */
-export function engineOn(store: Store, options: Pick<EngineOptions, 'insecureRegistries'> = {}): Engine {
+export function engineOn(store: Store, options: RegistryOptions = {}): Engine {
   const cache = new Cache(store.root);
   const registry = new RegistryClient({
     userAgent: `drydock/${version}`,
     insecure: options.insecureRegistries ?? [],
+    mirrors: options.registryMirrors,
+    certificates: options.registryCertificates,
   });
   const refs = createRefs({ store, registry });
   const executor = createExecutor({ runDir: store.runDir, stateDir: join(store.root, 'executor') });
@@ -57,9 +66,10 @@ export function engineOn(store: Store, options: Pick<EngineOptions, 'insecureReg
     executor,
     registry,
     async solveNested(definition, ctx) {
-      const { vertices, output } = loadGraph(definition);
+      const job = solver.jobOf(ctx);
+      const { vertices, output } = job.load(definition);
       if (output === undefined) return undefined;
-      return (await solver.solve(solver.jobOf(ctx), vertices, [output]))[0];
+      return (await solver.solve(job, vertices, [output]))[0];
     },
   });
   const solver: Solver = new Solver({

@@ -5,30 +5,33 @@ import { openView } from '../fs/open.ts';
 import { readFileIn } from '../fs/read.ts';
 import { resolvePath } from '../fs/resolve.ts';
 import { loadGraph } from '../llb/graph.ts';
+import type { SourceRewrite } from '../llb/source-policy.ts';
 import { formatPlatform } from '../oci/platform.ts';
 import type { Job } from '../solver/job.ts';
 import { resolveImageConfig } from '../source/image.ts';
 import type { Ref } from '../store/ref.ts';
+import { imageAfter } from './bridge/image-policy.ts';
 import type { Engine } from './engine.ts';
 
 const maxFile = 16 * 1024 * 1024;
 
-/** The host of one build. What it fetches is kept by `lease`. */
-export function frontendHost(engine: Engine, job: Job, lease: string): FrontendHost {
+/** The host of one build. What it fetches is kept by `lease`; `rewrite` is the build's source policy. */
+export function frontendHost(engine: Engine, job: Job, lease: string, rewrite?: SourceRewrite): FrontendHost {
   const resolved = new Map<string, Promise<ResolvedImage>>();
   return {
     resolveImage(ref, options) {
       const key = `${ref} ${formatPlatform(options.platform)} ${options.pull} ${options.ociLayoutStore ?? ''}`;
       let found = resolved.get(key);
       if (found === undefined) {
-        found = job.inVertex(options.logName, () =>
-          resolveImageConfig(engine, ref, {
+        const { ociLayoutStore } = options;
+        found = job.inVertex(options.logName, async () =>
+          resolveImageConfig(engine, ociLayoutStore === undefined ? imageAfter(rewrite, ref) : ref, {
             platform: options.platform,
             mode: options.pull ? 'pull' : 'default',
             lease,
             session: job.session,
             signal: job.signal,
-            ociLayoutStore: options.ociLayoutStore,
+            ociLayoutStore,
           }),
         );
         resolved.set(key, found);
@@ -39,7 +42,7 @@ export function frontendHost(engine: Engine, job: Job, lease: string): FrontendH
       });
     },
     async open(definition) {
-      const { vertices, output } = loadGraph(definition);
+      const { vertices, output } = loadGraph(definition, rewrite);
       const [ref] = output === undefined ? [] : await engine.solver.solve(job, vertices, [output]);
       return openTree(ref ?? engine.refs.empty(), job, lease);
     },

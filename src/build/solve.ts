@@ -1,5 +1,7 @@
 /** A build as BuildKit's API asks for it: a definition, a frontend or the client's own frontend; then the exports. */
 import { throwIfAborted } from '../errors/error.ts';
+import { sourceRewrite } from '../llb/source-policy.ts';
+import type { Policy } from '../pb/moby/buildkit/v1/sourcepolicy/policy_pb.js';
 import type { WorkerRecord } from '../pb/moby/buildkit/v1/types/worker_pb.js';
 import type { CacheSpec } from '../remote-cache/types.ts';
 import type { Session } from '../session/types.ts';
@@ -11,12 +13,16 @@ import type { BridgeRequest, BridgeResult } from './bridge/types.ts';
 import { parseEpoch, takeCourse } from './course.ts';
 import type { Engine } from './engine.ts';
 import { Gateway } from './gateway/gateway.ts';
+import { frontendNames, overlaid } from './output-metadata.ts';
 import type { OutputSpec } from './types.ts';
 
 export interface SolveRequest extends BridgeRequest {
   outputs: readonly OutputSpec[];
   /** Entitlements granted. */
   allow: readonly string[];
+  policies: readonly Policy[];
+  /** Images have docker's media types unless an output says otherwise. */
+  dockerTypes: boolean;
   workers: readonly WorkerRecord[];
   /** Caches from elsewhere to look steps up in. */
   cacheFrom: readonly CacheSpec[];
@@ -57,6 +63,7 @@ export async function runSolve(
     sourceDateEpoch: epochOf(request.options),
     cacheFrom: request.cacheFrom,
     cacheTo: request.cacheTo,
+    dockerTypes: request.dockerTypes,
     session,
     sink,
     signal,
@@ -67,11 +74,18 @@ export async function runSolve(
         });
       }
       const { allow, workers } = request;
-      const bridge = new Bridge({ engine, job, lease, allow, workers, caches }, frontends);
+      const rewrite = sourceRewrite(request.policies);
+      const bridge = new Bridge({ engine, job, lease, allow, rewrite, workers, caches }, frontends);
       const value = isOwnFrontend(request)
         ? await clientFrontend(bridge, request, openGateway)
         : await bridge.solve(request);
-      return { value, results: await platformResults(value), definitions: platformDefinitions(value) };
+      return {
+        value,
+        results: await platformResults(value),
+        definitions: platformDefinitions(value),
+        names: frontendNames(value),
+        described: (metadata) => platformResults(overlaid(value, metadata)),
+      };
     },
   });
   return { result, metadata, size: first?.size };

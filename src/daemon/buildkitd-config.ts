@@ -5,6 +5,7 @@
 import { parse, TomlDate, type TomlTable, type TomlValue } from 'smol-toml';
 import { fail } from '../errors/error.ts';
 import { nearest } from '../errors/nearest.ts';
+import type { HostCertificates } from '../registry/certificates.ts';
 
 /** What of a buildkitd.toml, or of buildkitd's flags, Drydock acts on. */
 export interface BuildkitdConfig {
@@ -20,6 +21,9 @@ export interface BuildkitdConfig {
   oci?: WorkerConfig;
   containerd?: WorkerConfig & { address?: string; namespace?: string };
   insecureRegistries?: string[];
+  /** Domain → its mirrors, first come first asked. */
+  registryMirrors?: Record<string, string[]>;
+  registryCertificates?: Record<string, HostCertificates>;
 }
 
 export interface WorkerConfig {
@@ -100,7 +104,13 @@ const known: Keys = {
     },
   },
   registry: {
-    '*': { mirrors: 'idle', http: 'used', insecure: 'used', ca: 'idle', keypair: 'idle' },
+    '*': {
+      mirrors: 'used',
+      http: 'used',
+      insecure: 'used',
+      ca: 'used',
+      keypair: { key: 'used', cert: 'used' },
+    },
   },
   frontend: { '*': { enabled: 'idle', allowedRepositories: 'idle' } },
   system: { platformsCacheMaxAge: 'idle' },
@@ -142,6 +152,8 @@ export function readBuildkitdToml(text: string, file: string): ReadConfig {
     insecureRegistries: at
       .names('registry')
       .filter((host) => at.bool('registry', host, 'http') || at.bool('registry', host, 'insecure')),
+    registryMirrors: perRegistry(at, (host) => at.list('registry', host, 'mirrors')),
+    registryCertificates: perRegistry(at, (host) => certificatesAt(at, host)),
   };
   return { config, warnings };
 }
@@ -156,6 +168,23 @@ function workerAt(at: ReturnType<typeof reader>, kind: 'oci' | 'containerd'): Wo
   };
 }
 
+function perRegistry<T>(
+  at: ReturnType<typeof reader>,
+  read: (host: string) => T | undefined,
+): Record<string, T> {
+  const found = at.names('registry').map((host) => [host, read(host)] as const);
+  return Object.fromEntries(found.filter((each): each is readonly [string, T] => each[1] !== undefined));
+}
+
+function certificatesAt(at: ReturnType<typeof reader>, host: string): HostCertificates | undefined {
+  const ca = at.list('registry', host, 'ca');
+  const keypairs = at.tables('registry', host, 'keypair').map((pair) => ({
+    cert: pair.required('cert'),
+    key: pair.required('key'),
+  }));
+  return ca === undefined && keypairs.length === 0 ? undefined : { ca, keypairs };
+}
+
 function checkKeys(table: TomlTable, keys: Keys, path: string[], warn: (message: string) => void): void {
   for (const [name, value] of Object.entries(table)) {
     const key = [...path, name];
@@ -166,7 +195,11 @@ function checkKeys(table: TomlTable, keys: Keys, path: string[], warn: (message:
         `unknown key ${shown(key)}${near === undefined ? '' : `: did you mean ${shown([...path, near])}?`}`,
       );
     } else if (kind === 'idle') warn(`${shown(key)} has no effect here`);
-    else if (kind !== 'used' && isTable(value)) checkKeys(value, kind, key, warn);
+    else if (kind !== 'used') {
+      for (const each of Array.isArray(value) ? value : [value]) {
+        if (isTable(each)) checkKeys(each, kind, key, warn);
+      }
+    }
   }
 }
 
@@ -212,6 +245,19 @@ function reader(table: TomlTable, file: string) {
       if (Array.isArray(value) && value.every((each): each is string => typeof each === 'string'))
         return value;
       throw wrong(path, 'a list of texts');
+    },
+    /** A list of tables (`[[…]]`). */
+    tables(...path: string[]) {
+      const value = get(path);
+      if (value === undefined) return [];
+      if (!Array.isArray(value) || !value.every(isTable)) throw wrong(path, 'a list of tables');
+      return value.map((each) => ({
+        required(name: string) {
+          const found = each[name];
+          if (typeof found === 'string' && found !== '') return found;
+          throw wrong([...path, name], 'text');
+        },
+      }));
     },
     /** A number of seconds or a duration as Go writes it; ms. */
     duration(...path: string[]) {

@@ -60,6 +60,8 @@ export function buildkitdSetup(
       containerdNamespace: useContainerd ? (containerd.namespace ?? 'buildkit') : undefined,
       snapshotter: snapshotterOf(worker.snapshotter),
       insecureRegistries: file.insecureRegistries,
+      registryMirrors: file.registryMirrors,
+      registryCertificates: file.registryCertificates,
       logLevel: debug ? 'debug' : 'info',
       logFormat: flags.logFormat ?? file.logFormat,
     },

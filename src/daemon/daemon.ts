@@ -155,6 +155,7 @@ class RunningDaemon implements Daemon {
       hostname: hostname(),
       containerd: this.engine.store.kind === 'containerd' ? containerdOf(this.#config) : undefined,
       insecureRegistries: this.#config.insecureRegistries ?? [],
+      registryMirrors: this.#config.registryMirrors?.['docker.io'] ?? [],
       admit: (request, ask) =>
         auth.admit(request, listenerOf(request.socket), {
           ...ask,

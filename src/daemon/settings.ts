@@ -35,6 +35,11 @@ export const settings = {
     value: 'FILE',
     help: 'Policy file; default: /etc/drydock/policy.json if it is there',
   },
+  'registry-mirror': {
+    type: 'list',
+    value: 'HOST',
+    help: 'Mirrors of Docker Hub, asked before it: HOST[:PORT][/PREFIX]',
+  },
   root: { type: 'path', value: 'DIR', help: 'Folder of all state' },
   'shutdown-timeout': {
     type: 'string',
@@ -163,6 +168,7 @@ export function daemonConfig(sources: readonly SettingValues[], root: string): D
     containerdNamespace: text('containerd-namespace'),
     snapshotter: oneOf('snapshotter', ['auto', 'overlayfs', 'native']),
     insecureRegistries: [...(list('insecure-registry') ?? [])],
+    registryMirrors: { 'docker.io': [...(list('registry-mirror') ?? [])] },
     policyFile: text('policy'),
     auditFile: text('audit-log'),
     logLevel: oneOf('log-level', logLevels),

@@ -49,6 +49,12 @@ export interface SourceLocation {
   filename: string;
   text: string;
   ranges: SourceRange[];
+  /** `Dockerfile` when nothing is said. */
+  language?: string;
+  /** The LLB that gives the file, in the JSON form of `pb.Definition`. */
+  definition?: object;
+  /** Further places of the same thing, the innermost first. */
+  also?: SourceLocation[];
 }
 
 export interface ErrorFields {

@@ -10,7 +10,7 @@ import { familiarName, parseReference } from '../oci/reference.ts';
 import { type Descriptor, type Digest, type Index, mediaTypes } from '../oci/types.ts';
 import type { ClientContent } from '../session/types.ts';
 import { type Annotations, annotationsAt } from './annotations.ts';
-import { parseImageAttrs } from './attrs.ts';
+import { epochOf, parseImageAttrs } from './attrs.ts';
 import { type Committed, commitImage, imageIdOf, imageMetadata, started } from './commit.ts';
 import { writeLayoutFolder } from './layout-folder.ts';
 import { TarStream } from './tar-stream.ts';
@@ -46,7 +46,7 @@ export function archiveExporter(type: 'oci' | 'docker', attrs: Record<string, st
           hint: 'Build one platform, or use type=oci.',
         });
       }
-      const created = want.sourceDateEpoch ?? request.sourceDateEpoch;
+      const created = epochOf(want.sourceDateEpoch, request.sourceDateEpoch);
       const committed = await commitImage(request, ctx, {
         compression: want.compression ?? { type: 'gzip' },
         force: want.forceCompression,
@@ -54,6 +54,7 @@ export function archiveExporter(type: 'oci' | 'docker', attrs: Record<string, st
         epoch: want.rewriteTimestamp ? created : undefined,
         created,
         ociTypes: want.ociTypes ?? type === 'oci',
+        keepForeign: want.keepForeign,
         annotations: want.annotations,
       });
       throwIfAborted(ctx.signal);

@@ -4,6 +4,14 @@ import { nearest } from '../errors/nearest.ts';
 import type { Compression } from '../layer/types.ts';
 import { type Annotations, parseAnnotation } from './annotations.ts';
 
+/** Seconds since 1970; `none` when an output says that the build's is not for it. */
+export type Epoch = number | 'none';
+
+/** The epoch of an output: its own, else the build's. */
+export function epochOf(own: Epoch | undefined, builds: number | undefined): number | undefined {
+  return own === 'none' ? undefined : (own ?? builds);
+}
+
 /** What the exporters that make images understand. */
 export interface ImageAttrs {
   push: boolean;
@@ -14,14 +22,18 @@ export interface ImageAttrs {
   unpack: boolean;
   /** Put the image into the store. */
   store: boolean;
+  /** In the store, layers that a registry has may stay there. */
+  allowIncomplete: boolean;
   /** Undefined: what suits the output. */
   compression?: Compression;
   forceCompression: boolean;
   ociTypes?: boolean;
+  /** Keep layers that may not be handed on as such, by their URLs. */
+  keepForeign: boolean;
   rewriteTimestamp: boolean;
   danglingPrefix?: string;
   nameCanonical: boolean;
-  sourceDateEpoch?: number;
+  sourceDateEpoch?: Epoch;
   annotations: Annotations;
   /** Archives: false writes a folder. */
   tar: boolean;
@@ -34,6 +46,7 @@ const imageNames = [
   'registry.insecure',
   'unpack',
   'store',
+  'unsafe-internal-store-allow-incomplete',
   'compression',
   'compression-level',
   'force-compression',
@@ -67,9 +80,11 @@ export function parseImageAttrs(type: 'image' | 'oci' | 'docker', attrs: Record<
     insecure: yes('registry.insecure'),
     unpack: yes('unpack'),
     store: yes('store', true),
+    allowIncomplete: yes('unsafe-internal-store-allow-incomplete'),
     compression: parseCompression(type, attrs),
     forceCompression: yes('force-compression'),
     ociTypes: parseBool(type, attrs, 'oci-mediatypes'),
+    keepForeign: yes('prefer-nondist-layers'),
     rewriteTimestamp: yes('rewrite-timestamp'),
     danglingPrefix: attrs['dangling-name-prefix'],
     nameCanonical: yes('name-canonical'),
@@ -85,7 +100,7 @@ export interface FileAttrs {
   mode: 'copy' | 'delete';
   /** A folder per platform; undefined: when there are several. */
   platformSplit?: boolean;
-  sourceDateEpoch?: number;
+  sourceDateEpoch?: Epoch;
 }
 
 /** Reads the attributes of `type=local|tar`. Throws `invalid` for what nobody knows. */
@@ -158,9 +173,10 @@ function parseCompression(type: string, attrs: Record<string, string>): Compress
   return compression;
 }
 
-function parseEpoch(type: string, attrs: Record<string, string>): number | undefined {
+function parseEpoch(type: string, attrs: Record<string, string>): Epoch | undefined {
   const text = attrs['source-date-epoch'];
-  if (text === undefined || text === '') return undefined;
+  if (text === undefined) return undefined;
+  if (text === '') return 'none';
   if (/^\d{1,12}$/.test(text)) return Number(text);
   throw fail(
     'invalid',

@@ -5,6 +5,8 @@ export interface ConfigLayer {
   diffId: Digest;
   /** When its snapshot was made, ms since the epoch; undefined for layers that come from elsewhere. */
   createdAt?: number;
+  /** What made it, for a history that says nothing of it. */
+  createdBy?: string;
 }
 
 /**
@@ -40,7 +42,10 @@ function matchHistory(history: readonly History[], layers: readonly ConfigLayer[
     used++;
     return { ...entry };
   });
-  for (; used < layers.length; used++) out.push({ comment: 'drydock.exporter.image' });
+  for (; used < layers.length; used++) {
+    const by = layers[used]?.createdBy;
+    out.push({ ...(by !== undefined && { created_by: by }), comment: 'drydock.exporter.image' });
+  }
   return out;
 }
 

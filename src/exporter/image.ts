@@ -6,7 +6,7 @@ import { storedImages } from '../images/stored.ts';
 import { parseReference } from '../oci/reference.ts';
 import type { Descriptor } from '../oci/types.ts';
 import type { Store } from '../store/store.ts';
-import { parseImageAttrs } from './attrs.ts';
+import { epochOf, parseImageAttrs } from './attrs.ts';
 import { commitImage, imageIdOf, imageMetadata, started } from './commit.ts';
 import { contextOf } from './layers.ts';
 import { checkPushNames, pushCommitted } from './push.ts';
@@ -21,14 +21,14 @@ export function imageExporter(attrs: Record<string, string>): Exporter {
   return {
     title: 'exporting to image',
     async export(request, ctx) {
-      const created = want.sourceDateEpoch ?? request.sourceDateEpoch;
+      const created = epochOf(want.sourceDateEpoch, request.sourceDateEpoch);
       const epoch = want.rewriteTimestamp ? created : undefined;
       if (want.push) checkPushNames(request.names);
       // Our own store needs no blobs: its layers are snapshots already. A push by name fetches what it has to send.
       const exact =
         want.push && (!want.store || want.pushByDigest || want.compression?.type === 'uncompressed');
       // Others expect an image to be whole.
-      const whole = exact || (want.store && ctx.store.shared);
+      const whole = exact || (want.store && ctx.store.shared && !want.allowIncomplete);
       const real =
         want.push || want.compression !== undefined || want.forceCompression || epoch !== undefined;
       if (want.unpack) await Promise.all(request.results.map(({ ref }) => ref?.snapshot(contextOf(ctx))));
@@ -40,7 +40,8 @@ export function imageExporter(attrs: Record<string, string>): Exporter {
         blobs: whole ? 'all' : real ? 'new' : 'none',
         epoch,
         created,
-        ociTypes: want.ociTypes ?? true,
+        ociTypes: want.ociTypes ?? (request.dockerTypes !== true || want.compression?.type === 'zstd'),
+        keepForeign: want.keepForeign,
         annotations: want.annotations,
       });
       throwIfAborted(ctx.signal);

@@ -5,7 +5,7 @@ import { ensureBlob, labelChain, packSnapshot, snapshotChain } from '../layer/bl
 import { convertBlob } from '../layer/convert.ts';
 import type { Compression, LayerBlob } from '../layer/types.ts';
 import { chainId } from '../oci/digest.ts';
-import { type Descriptor, type Digest, mediaTypes } from '../oci/types.ts';
+import { asDistributable, type Descriptor, type Digest, mediaTypes } from '../oci/types.ts';
 import type { Ref, RefContext, RefLayer } from '../store/ref.ts';
 import { snapshotLabels } from '../store/store.ts';
 import { nameByChains } from './chain-names.ts';
@@ -20,6 +20,8 @@ export interface LayerOptions {
   /** Clamp times of new layers. */
   epoch?: number;
   ociTypes: boolean;
+  /** Leave layers that may not be handed on what they are; else they become ordinary ones. */
+  keepForeign?: boolean;
 }
 
 export interface ExportLayer {
@@ -29,6 +31,8 @@ export interface ExportLayer {
   size: number;
   /** ms since the epoch; of layers made here */
   createdAt?: number;
+  /** What made it. */
+  createdBy?: string;
 }
 
 export interface ExportLayers {
@@ -73,7 +77,10 @@ export async function exportLayers(
     );
   }
   return {
-    layers: layers.map((layer) => ({ ...layer, descriptor: typed(layer.descriptor, options.ociTypes) })),
+    layers: layers.map((layer) => {
+      const descriptor = options.keepForeign ? layer.descriptor : asDistributable(layer.descriptor);
+      return { ...layer, descriptor: typed(descriptor, options.ociTypes) };
+    }),
     top,
   };
 }
@@ -124,19 +131,19 @@ export async function cacheLayers(
 
 async function exportLayer(layer: RefLayer, ctx: ExportContext, options: LayerOptions): Promise<ExportLayer> {
   const { store, signal, lease } = ctx;
-  const { blob, diffId, snapshot } = layer;
+  const { blob, diffId, snapshot, from } = layer;
+  const createdBy = from === undefined ? undefined : `pulled from ${from}`;
   if (blob !== undefined && diffId !== undefined) {
     if (!options.force || compressionOf(blob) === options.compression.type) {
-      return { descriptor: plain(blob), diffId, size: blob.size, createdAt: layer.madeAt };
+      return { descriptor: plain(blob), diffId, size: blob.size, createdAt: layer.madeAt, createdBy };
     }
     if (layer.bring !== undefined) await layer.bring(contextOf(ctx));
-    else if (layer.from !== undefined)
-      await fetchBlobInto(store, ctx.registry, layer.from, blob, contextOf(ctx));
+    else if (from !== undefined) await fetchBlobInto(store, ctx.registry, from, blob, contextOf(ctx));
     const converted = await convertBlob(store, blob, options.compression, { lease, signal });
     if (converted.diffId !== diffId) {
       throw fail('corrupt', 'export', `the layer ${blob.digest} holds ${converted.diffId}, not ${diffId}`);
     }
-    return { ...converted, createdAt: layer.madeAt };
+    return { ...converted, createdAt: layer.madeAt, createdBy };
   }
   if (snapshot === undefined) throw fail('internal', 'export', 'a layer has neither a snapshot nor a blob');
   const packed: LayerBlob = await packSnapshot(store, snapshot, {
@@ -148,7 +155,11 @@ async function exportLayer(layer: RefLayer, ctx: ExportContext, options: LayerOp
   });
   const info = await store.snapshots.stat(snapshot);
   const madeAt = info?.labels[snapshotLabels.madeAt];
-  return { ...packed, createdAt: madeAt === undefined ? info?.createdAt : Number(madeAt) };
+  return {
+    ...packed,
+    createdAt: madeAt === undefined ? info?.createdAt : Number(madeAt),
+    createdBy: info?.labels[snapshotLabels.createdBy],
+  };
 }
 
 /** Makes sure that a layer's bytes are in content. */

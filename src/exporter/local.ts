@@ -5,7 +5,7 @@ import { fail } from '../errors/error.ts';
 import type { ViewSpec } from '../fs/view.ts';
 import { formatPlatform } from '../oci/platform.ts';
 import { runTask } from '../workers/pool.ts';
-import { parseFileAttrs } from './attrs.ts';
+import { epochOf, parseFileAttrs } from './attrs.ts';
 import { contextOf } from './layers.ts';
 import { platformFolders } from './platform-folders.ts';
 import type { Exporter } from './types.ts';
@@ -20,7 +20,7 @@ export function localExporter(attrs: Record<string, string>): Exporter {
       if (sink === undefined || ('tar' in sink && !('send' in sink))) {
         throw fail('invalid', 'export', 'output type=local has nowhere to go: give it dest=FOLDER');
       }
-      const epoch = want.sourceDateEpoch ?? sourceDateEpoch;
+      const epoch = epochOf(want.sourceDateEpoch, sourceDateEpoch);
       const timestampNs = epoch === undefined ? undefined : BigInt(epoch) * 1_000_000_000n;
       const folders = platformFolders(results, want.platformSplit);
       if ('send' in sink) {

@@ -1,7 +1,7 @@
 /** Pushes a committed image that is not, or not so, in the store: by digest only, or exactly as it was made. */
 import { fail } from '../errors/error.ts';
 import { parseReference } from '../oci/reference.ts';
-import type { Descriptor } from '../oci/types.ts';
+import { type Descriptor, isForeignLayer } from '../oci/types.ts';
 import type { Committed } from './commit.ts';
 import type { ExportContext } from './types.ts';
 
@@ -20,7 +20,10 @@ export async function pushCommitted(
   const { domain, path } = parseReference(name);
   const at = (descriptor: Descriptor) => `${domain}/${path}@${descriptor.digest}`;
   const blobs = new Map(
-    images.flatMap(({ config, layers }) => [config, ...layers]).map((b) => [b.digest, b]),
+    images
+      .flatMap(({ config, layers }) => [config, ...layers])
+      .filter((blob) => !isForeignLayer(blob))
+      .map((blob) => [blob.digest, blob]),
   );
   await Promise.all(
     [...blobs.values()].map(async (blob) => {

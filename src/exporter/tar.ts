@@ -4,7 +4,7 @@ import { fail } from '../errors/error.ts';
 import type { ViewSpec } from '../fs/view.ts';
 import { runTask } from '../workers/pool.ts';
 import { receiveStream } from '../workers/port-stream.ts';
-import { parseFileAttrs } from './attrs.ts';
+import { epochOf, parseFileAttrs } from './attrs.ts';
 import { contextOf } from './layers.ts';
 import { platformFolders } from './platform-folders.ts';
 import { SinkWriter } from './tar-stream.ts';
@@ -20,7 +20,7 @@ export function tarExporter(attrs: Record<string, string>): Exporter {
       if (sink === undefined || !('tar' in sink)) {
         throw fail('invalid', 'export', 'output type=tar has nowhere to go: give it dest=FILE');
       }
-      const epoch = want.sourceDateEpoch ?? sourceDateEpoch;
+      const epoch = epochOf(want.sourceDateEpoch, sourceDateEpoch);
       const folders = platformFolders(results, want.platformSplit);
       const views = await Promise.all(
         results.map(({ ref }) => ref?.view(contextOf(ctx)) ?? ({ kind: 'empty' } satisfies ViewSpec)),

@@ -22,6 +22,8 @@ export interface ExportRequest {
   /** Normalized image references to name. */
   names: string[];
   sourceDateEpoch?: number;
+  /** Make docker's media types where the output does not say which: how BuildKit did it before 0.31. */
+  dockerTypes?: boolean;
 }
 
 export interface ExportContext {

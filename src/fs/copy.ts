@@ -3,7 +3,7 @@
  * hard links among themselves, extended attributes and times; owner, mode and times may be set instead.
  */
 import { linkSync, symlinkSync } from 'node:fs';
-import { canceled, errnoCode, fail } from '../errors/error.ts';
+import { canceled, DrydockError, errnoCode, fail } from '../errors/error.ts';
 import type { FileActionSpec } from './actions.ts';
 import { type ModeChange, octalMode, parseMode } from './chmod.ts';
 import { copiedAttributes, mkdirAll } from './edit.ts';
@@ -43,11 +43,7 @@ export async function applyCopy(target: LayerTarget, action: CopyAction, ctx: Ab
     const real = resolvePath(view, path, { followLast: false });
     if (view.lstat(real) === undefined) throw missing(view, action.source, cleanPath(path));
   }
-  const sources = resolveSources(view, action.source, action.src, {
-    wildcard: action.allowWildcard,
-    followLinks: action.followSymlink,
-    excludes: action.excludes,
-  });
+  const sources = sourcesOf(view, action);
   if (sources.length === 0) {
     if (action.allowEmptyWildcard) return;
     throw fail('not-found', 'file', `${action.src} not found`);
@@ -65,6 +61,22 @@ export async function applyCopy(target: LayerTarget, action: CopyAction, ctx: Ab
       if (await unpackInto(target, source.entry, action.dest, how, ctx)) continue;
     }
     copier.copy(source);
+  }
+}
+
+function sourcesOf(view: FsView, action: CopyAction): Source[] {
+  try {
+    return resolveSources(view, action.source, action.src, {
+      wildcard: action.allowWildcard,
+      followLinks: action.followSymlink,
+      excludes: action.excludes,
+    });
+  } catch (err) {
+    const path = err instanceof DrydockError && err.code === 'not-found' ? err.details?.path : undefined;
+    if (path === undefined) throw err;
+    // The words of a copy itself; before it, in a cache key, BuildKit says it as `missing` does.
+    const { hint, details } = err as DrydockError;
+    throw fail('not-found', 'file', `lstat ${path}: no such file or directory`, { hint, details });
   }
 }
 

@@ -46,10 +46,12 @@ export async function ensureLayer(
   try {
     await ensureBlob(store, layer.descriptor, layer.chain, ctx);
   } catch (err) {
-    const from = originOf(layer.snapshot?.labels ?? {}).from;
+    const { from, blob } = originOf(layer.snapshot?.labels ?? {});
     const gone = err instanceof DrydockError && (err.code === 'not-found' || err.code === 'corrupt');
     if (!gone || from === undefined || client === undefined) throw err;
-    await fetchBlobInto(store, client, from, layer.descriptor, ctx);
+    // What it was pulled as says where else it is, if it was a foreign layer.
+    const wanted = blob?.digest === layer.descriptor.digest ? blob : layer.descriptor;
+    await fetchBlobInto(store, client, from, wanted, ctx);
   }
 }
 

@@ -49,6 +49,10 @@ function descriptor(value: unknown, what: string, from: Origin): Descriptor {
   if (typeof size !== 'number' || !Number.isSafeInteger(size) || size < 0)
     throw bad(from, `its ${what} has no valid size`);
   if (typeof mediaType !== 'string') throw bad(from, `its ${what} has no media type`);
+  const { urls } = value;
+  if (urls !== undefined && !(Array.isArray(urls) && urls.every((url) => typeof url === 'string'))) {
+    throw bad(from, `its ${what} has urls that are no list of texts`);
+  }
   return value as unknown as Descriptor;
 }
 

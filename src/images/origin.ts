@@ -15,9 +15,9 @@ const label = 'drydock/unpacked-from';
 
 /** Labels for a snapshot that was unpacked from a blob. */
 export function originLabels({ blob, from }: Origin): Record<string, string> {
-  const { mediaType, digest, size } = blob;
+  const { mediaType, digest, size, urls } = blob;
   return {
-    [label]: JSON.stringify({ blob: { mediaType, digest, size }, from }),
+    [label]: JSON.stringify({ blob: { mediaType, digest, size, urls }, from }),
     [`${gcLabels.content}.blob`]: digest,
   };
 }

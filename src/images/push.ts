@@ -2,7 +2,14 @@
 import { fail } from '../errors/error.ts';
 import type { CredentialSource } from '../oci/credentials.ts';
 import { familiarName, normalizeName, parseReference } from '../oci/reference.ts';
-import { type Descriptor, type Digest, type Index, isIndexType, type Manifest } from '../oci/types.ts';
+import {
+  type Descriptor,
+  type Digest,
+  type Index,
+  isForeignLayer,
+  isIndexType,
+  type Manifest,
+} from '../oci/types.ts';
 import type { RegistryClient } from '../registry/client.ts';
 import { contentRefLabels } from '../store/labels.ts';
 import type { ReportStatus } from '../store/ref.ts';
@@ -162,7 +169,7 @@ async function pushOne(push: Push, image: StoredImage, tag: string | undefined):
       const blob = isPlainLayer(layer)
         ? await push.limiter.run(() => gzipLayer(store, layer, ctx))
         : layer.descriptor;
-      await pushLayer(ctx, layer, blob);
+      if (!isForeignLayer(blob)) await pushLayer(ctx, layer, blob);
       return blob;
     }),
   ];

@@ -3,9 +3,10 @@
 import { DrydockError, fail, type SourceLocation } from '../errors/error.ts';
 import { digestOf } from '../oci/digest.ts';
 import type { Digest } from '../oci/types.ts';
-import type { Definition, Op, Source } from '../pb/solver/pb/ops_pb.js';
+import type { Definition, Location, Op, Source, SourceOp } from '../pb/solver/pb/ops_pb.js';
 import { opName } from './names.ts';
-import { fromBinary, OpSchema } from './pb.ts';
+import { fromBinary, OpSchema, toBinary } from './pb.ts';
+import type { SourceRewrite } from './source-policy.ts';
 import type { Edge, Vertex } from './vertex.ts';
 
 /** Most ops a definition may hold. */
@@ -20,6 +21,8 @@ export interface Graph {
 
 interface Draft {
   digest: Digest;
+  /** What the client knows the op by, when its sources were rewritten. */
+  was: Digest;
   op: Op;
   /** Inputs not yet visited. */
   waiting: number;
@@ -27,9 +30,11 @@ interface Draft {
 
 /**
  * Parses, checks and links a definition. Every op but the last is a vertex; the last only names the output.
- * Throws `invalid` on hop `llb`: undecodable op, unknown input digest, cycle, bad output index, too many ops.
+ * `rewrite` may put other sources in the place of the definition's; what is built on them has other digests then.
+ * Throws `invalid` on hop `llb`: undecodable op, unknown input digest, cycle, bad output index, too many ops; and what
+ * `rewrite` throws.
  */
-export function loadGraph(definition: Definition): Graph {
+export function loadGraph(definition: Definition, rewrite?: SourceRewrite): Graph {
   const defs = definition.def;
   if (defs.length === 0) return { vertices: [], output: undefined };
   if (defs.length > maxVertices) {
@@ -38,12 +43,14 @@ export function loadGraph(definition: Definition): Graph {
   const drafts = new Map<string, Draft>();
   let last: Draft | undefined;
   for (const bytes of defs) {
-    last = { digest: digestOf(bytes), op: decodeOp(bytes), waiting: 0 };
-    drafts.set(last.digest, last);
+    const digest = digestOf(bytes);
+    last = { digest, was: digest, op: decodeOp(bytes), waiting: 0 };
+    drafts.set(digest, last);
   }
   if (last === undefined) return { vertices: [], output: undefined };
   const order = topologicalOrder(drafts);
   const locations = new LocationTable(definition.Source);
+  if (rewrite !== undefined) rewriteAll(order, rewrite, locations);
   const vertices = new Map<string, Vertex>();
   const edge = (input: { digest: string; index: bigint }): Edge => {
     const vertex = vertices.get(input.digest);
@@ -54,14 +61,14 @@ export function loadGraph(definition: Definition): Graph {
   };
   for (const draft of order) {
     if (draft === last && draft.op.op.case === undefined) continue;
-    const metadata = definition.metadata[draft.digest];
+    const metadata = definition.metadata[draft.was];
     vertices.set(draft.digest, {
       digest: draft.digest,
       op: draft.op,
       inputs: draft.op.inputs.map(edge),
       metadata,
       name: metadata?.description['llb.customname'] || opName(draft.op),
-      source: locations.of(draft.digest),
+      source: locations.of(draft.was),
     });
   }
   const list = [...vertices.values()];
@@ -73,6 +80,42 @@ export function loadGraph(definition: Definition): Graph {
   const target = last.op.inputs[0];
   if (target === undefined) return { vertices: list, output: undefined };
   return { vertices: list, output: edge(target) };
+}
+
+/** Rewrites the sources, and the inputs of all that is built on them; `order` has inputs before their users. */
+function rewriteAll(order: readonly Draft[], rewrite: SourceRewrite, locations: LocationTable): void {
+  const renamed = new Map<string, Digest>();
+  for (const draft of order) {
+    let { op } = draft;
+    if (op.op.case === 'source') {
+      const source = rewriteOne(op.op.value, rewrite, locations.of(draft.was));
+      if (source !== op.op.value) op = { ...op, op: { case: 'source', value: source } };
+    }
+    if (op.inputs.some(({ digest }) => renamed.has(digest))) {
+      const inputs = op.inputs.map((input) => ({
+        ...input,
+        digest: renamed.get(input.digest) ?? input.digest,
+      }));
+      op = { ...op, inputs };
+    }
+    if (op === draft.op) continue;
+    draft.op = op;
+    draft.digest = digestOf(toBinary(OpSchema, op));
+    renamed.set(draft.was, draft.digest);
+  }
+}
+
+function rewriteOne(
+  source: SourceOp,
+  rewrite: SourceRewrite,
+  location: SourceLocation | undefined,
+): SourceOp {
+  try {
+    return rewrite(source);
+  } catch (err) {
+    if (err instanceof DrydockError) err.source ??= location;
+    throw err;
+  }
 }
 
 function decodeOp(bytes: Uint8Array): Op {
@@ -118,19 +161,40 @@ class LocationTable {
     this.#texts = source?.infos.map((info) => Buffer.from(info.data).toString('utf8')) ?? [];
   }
 
+  /** The first place of an op, with its others. */
   of(digest: string): SourceLocation | undefined {
-    const location = this.#source?.locations[digest]?.locations[0];
-    if (location === undefined) return undefined;
-    const info = this.#source?.infos[location.sourceIndex];
-    const text = this.#texts[location.sourceIndex];
+    const [first, ...also] = (this.#source?.locations[digest]?.locations ?? [])
+      .map((location) => this.#place(location))
+      .filter((place) => place !== undefined);
+    return first === undefined || also.length === 0 ? first : { ...first, also };
+  }
+
+  #place({ sourceIndex, ranges }: Location): SourceLocation | undefined {
+    const info = this.#source?.infos[sourceIndex];
+    const text = this.#texts[sourceIndex];
     if (info === undefined || text === undefined) return undefined;
     return {
       filename: info.filename,
       text,
-      ranges: location.ranges.map((range) => ({
-        start: { line: range.start?.line ?? 0, character: range.start?.character ?? 0 },
-        end: { line: range.end?.line ?? range.start?.line ?? 0, character: range.end?.character ?? 0 },
+      ranges: ranges.map(({ start, end }) => ({
+        start: { line: start?.line ?? 0, character: start?.character ?? 0 },
+        end: { line: end?.line ?? start?.line ?? 0, character: end?.character ?? 0 },
       })),
+      ...(info.language === '' ? {} : { language: info.language }),
+      ...(info.definition === undefined ? {} : { definition: definitionJson(info.definition) }),
     };
   }
+}
+
+/** A definition as BuildKit's clients read it in JSON: its ops, and what they are called and need. */
+function definitionJson({ def, metadata }: Definition): object {
+  return {
+    def: def.map((bytes) => Buffer.from(bytes).toString('base64')),
+    metadata: Object.fromEntries(
+      Object.entries(metadata).map(([digest, { ignoreCache, description, caps }]) => [
+        digest,
+        { ignore_cache: ignoreCache, description, caps },
+      ]),
+    ),
+  };
 }

@@ -106,6 +106,30 @@ export const mediaTypes = {
   dockerLayerZstd: 'application/vnd.docker.image.rootfs.diff.tar.zstd',
 } as const;
 
+/** Layers that may not be handed on: media type → the type of the same bytes as an ordinary layer. */
+const distributable: Readonly<Record<string, string>> = {
+  'application/vnd.docker.image.rootfs.foreign.diff.tar': mediaTypes.dockerLayer,
+  'application/vnd.docker.image.rootfs.foreign.diff.tar.gzip': mediaTypes.dockerLayerGzip,
+  'application/vnd.oci.image.layer.nondistributable.v1.tar': mediaTypes.ociLayer,
+  'application/vnd.oci.image.layer.nondistributable.v1.tar+gzip': mediaTypes.ociLayerGzip,
+  'application/vnd.oci.image.layer.nondistributable.v1.tar+zstd': mediaTypes.ociLayerZstd,
+};
+
+/** Whether a layer is fetched from its own URLs and is not pushed: a "foreign" or "non-distributable" one. */
+export function isForeignLayer({ mediaType }: Pick<Descriptor, 'mediaType'>): boolean {
+  return Object.hasOwn(distributable, mediaType);
+}
+
+/** A foreign layer as an ordinary one; others as they are. */
+export function asDistributable(layer: Descriptor): Descriptor {
+  const mediaType = Object.hasOwn(distributable, layer.mediaType)
+    ? distributable[layer.mediaType]
+    : undefined;
+  if (mediaType === undefined) return layer;
+  const { urls: _, ...rest } = layer;
+  return { ...rest, mediaType };
+}
+
 export function isIndexType(mediaType: string): boolean {
   return mediaType === mediaTypes.ociIndex || mediaType === mediaTypes.dockerIndex;
 }

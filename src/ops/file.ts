@@ -10,6 +10,7 @@ import { digestOf } from '../oci/digest.ts';
 import type { ChownOpt, FileAction, FileActionCopy, FileOp, UserOpt } from '../pb/solver/pb/ops_pb.js';
 import { refContext } from '../solver/ref-context.ts';
 import type { CacheDep, CacheMap } from '../solver/types.ts';
+import { createdByLabel } from '../store/labels.ts';
 import type { Ref, RefContext } from '../store/ref.ts';
 import type { OpDeps, OpMaker } from './deps.ts';
 import { namedOwners, type Operand, operandOf, ownerOf, planFileOp } from './file-plan.ts';
@@ -25,7 +26,7 @@ export const fileOp: OpMaker = (vertex, deps) => {
       return fileCacheMap(file, inputs);
     },
     async exec(refs, ctx) {
-      const run = new FileRun(file, refs, deps, refContext(ctx));
+      const run = new FileRun(file, refs, deps, refContext(ctx), vertex.name);
       for (const { base, actions } of plan.segments) await run.segment(base, actions);
       return plan.outputs.map((action) => run.result(action));
     },
@@ -100,15 +101,17 @@ class FileRun {
   readonly #inputs: readonly Ref[];
   readonly #deps: OpDeps;
   readonly #ctx: RefContext;
+  readonly #step: string;
   /** By action. */
   readonly #made = new Map<number, Ref>();
   readonly #views = new Map<Ref, Promise<ViewSpec>>();
 
-  constructor(op: FileOp, inputs: readonly Ref[], deps: OpDeps, ctx: RefContext) {
+  constructor(op: FileOp, inputs: readonly Ref[], deps: OpDeps, ctx: RefContext, step: string) {
     this.#op = op;
     this.#inputs = inputs;
     this.#deps = deps;
     this.#ctx = ctx;
+    this.#step = step;
   }
 
   /** What an action that ends a segment made. */
@@ -127,7 +130,8 @@ class FileRun {
         parentOf(base && this.#ref(base), this.#ctx),
         Promise.all(actions.map((i) => this.#spec(i))),
       ]);
-      const what = { name, key: `file-active-${id}`, parent, actions: specs };
+      const labels = createdByLabel(this.#step);
+      const what = { name, key: `file-active-${id}`, parent, actions: specs, labels };
       await writeSnapshot(this.#deps.store, what, this.#ctx);
     } catch (err) {
       const error = toDrydockError(err, 'file');

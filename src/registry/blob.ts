@@ -6,23 +6,26 @@ import { canceled, type DrydockError, fail } from '../errors/error.ts';
 import type { Descriptor } from '../oci/types.ts';
 import type { RegistryContext } from './client.ts';
 import { connectionError, type Purpose } from './errors.ts';
+import type { Place } from './mirrors.ts';
 import { purposeOf, type Transport } from './transport.ts';
 
 type Blob = Pick<Descriptor, 'digest' | 'size'> & { urls?: string[] };
 
-/** Opens a blob at an offset. Rejects when the first answer is an error; later trouble is the stream's. */
+/** Opens a blob at an offset, in the repository or at a URL elsewhere. Rejects when the first answer is an error; later trouble is the stream's. */
 export async function blobStream(
   transport: Transport,
-  domain: string,
-  path: string,
+  place: Place,
   blob: Blob,
   ctx: RegistryContext & { offset?: number; unverified?: boolean },
+  url?: URL,
 ): Promise<Readable> {
-  const purpose = purposeOf(`pulling ${blob.digest}`, domain, path);
+  const purpose = purposeOf(`pulling ${blob.digest}`, place.domain, place.path);
   const start = ctx.offset ?? 0;
   if (start >= blob.size && blob.size > 0) return Readable.from([], { objectMode: false });
-  const open = (offset: number, once: boolean) => openAt(transport, purpose, path, blob, offset, ctx, once);
-  const first = await open(start, false);
+  const open = (offset: number, once: boolean) =>
+    openAt(transport, purpose, place, url ?? blob, offset, ctx, once);
+  // Where there are other places to ask, one try each is enough.
+  const first = await open(start, url !== undefined);
   return Readable.from(chunks(transport, purpose, blob, start, first, open, ctx), {
     objectMode: false,
     highWaterMark: 256 << 10,
@@ -38,8 +41,8 @@ interface Opened {
 async function openAt(
   transport: Transport,
   purpose: Purpose,
-  path: string,
-  blob: Blob,
+  { path, namespace }: Place,
+  what: Blob | URL,
   offset: number,
   ctx: RegistryContext,
   once: boolean,
@@ -47,8 +50,9 @@ async function openAt(
   const response = await transport.call({
     purpose,
     path,
+    namespace,
     method: 'GET',
-    at: `blobs/${blob.digest}`,
+    at: what instanceof URL ? what : `blobs/${what.digest}`,
     headers: offset > 0 ? { range: `bytes=${offset}-` } : {},
     ok: [200, 206],
     credentials: ctx.credentials,

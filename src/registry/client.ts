@@ -9,8 +9,10 @@ import { isDigest } from '../oci/digest.ts';
 import { familiarName, formatReference, parseReference, type Reference } from '../oci/reference.ts';
 import { type Descriptor, type Digest, isIndexType, isManifestType } from '../oci/types.ts';
 import { blobStream } from './blob.ts';
+import type { HostCertificates } from './certificates.ts';
 import { readBody } from './http.ts';
 import { acceptedManifests, checkManifest, type FetchedManifest, maxManifest } from './manifest.ts';
+import { type Mirror, type Place, parseMirror, placesOf } from './mirrors.ts';
 import { listTags } from './tags.ts';
 import { purposeOf, Transport } from './transport.ts';
 import { pushBlob, type UploadSource } from './upload.ts';
@@ -20,8 +22,10 @@ export interface RegistryClientOptions {
   userAgent: string;
   /** Hosts to speak to without TLS, or with a certificate that does not check. */
   insecure?: readonly string[];
-  /** A reference's domain → hosts that are asked first for what is pulled. */
+  /** A reference's domain → mirrors (`host[:port][/prefix]`) that are asked first for what is pulled. */
   mirrors?: Readonly<Record<string, readonly string[]>>;
+  /** Host → CAs and client certificates for it, besides those of /etc/docker/certs.d. */
+  certificates?: Readonly<Record<string, HostCertificates>>;
   /** Tries after the first one; default 4. */
   retries?: number;
   /** First pause between tries in ms, doubled each time; default 300. */
@@ -45,13 +49,17 @@ export type { FetchedManifest } from './manifest.ts';
  */
 export class RegistryClient {
   readonly #transport: Transport;
-  readonly #mirrors: Readonly<Record<string, readonly string[]>>;
+  readonly #mirrors: ReadonlyMap<string, readonly Mirror[]>;
 
+  /** Throws `invalid` for a mirror that is no host. */
   constructor(options: RegistryClientOptions) {
-    this.#mirrors = options.mirrors ?? {};
+    this.#mirrors = new Map(
+      Object.entries(options.mirrors ?? {}).map(([domain, list]) => [domain, list.map(parseMirror)]),
+    );
     this.#transport = new Transport({
       userAgent: options.userAgent,
       insecure: options.insecure ?? [],
+      certificates: options.certificates ?? {},
       retries: options.retries ?? 4,
       backoffMs: options.backoffMs ?? 300,
       idleMs: options.idleMs ?? 60_000,
@@ -66,10 +74,11 @@ export class RegistryClient {
   /** What a reference names now: the descriptor of its manifest or index. Asks with HEAD where that says enough. */
   async resolve(ref: string, ctx: RegistryContext = {}): Promise<Descriptor> {
     const parsed = parseReference(ref);
-    return this.#fromAny(parsed, async (domain) => {
+    return this.#fromAny(parsed, async (place) => {
       const response = await this.#transport.call({
-        purpose: purposeOf(`resolving ${familiarName(ref)}`, domain, parsed.path),
-        path: parsed.path,
+        purpose: purposeOf(`resolving ${familiarName(ref)}`, place.domain, place.path),
+        path: place.path,
+        namespace: place.namespace,
         method: 'HEAD',
         at: `manifests/${target(parsed)}`,
         headers: { accept: acceptedManifests },
@@ -93,7 +102,7 @@ export class RegistryClient {
         return { mediaType, digest, size };
       }
       // GET has a body that says more: the manifest itself, or the registry's words on why there is none.
-      return (await this.#manifest(domain, parsed, ctx)).descriptor;
+      return (await this.#manifest(place, parsed, ctx)).descriptor;
     });
   }
 
@@ -103,14 +112,15 @@ export class RegistryClient {
    */
   async manifest(ref: string, ctx: RegistryContext = {}): Promise<FetchedManifest> {
     const parsed = parseReference(ref);
-    return this.#fromAny(parsed, (domain) => this.#manifest(domain, parsed, ctx));
+    return this.#fromAny(parsed, (place) => this.#manifest(place, parsed, ctx));
   }
 
-  async #manifest(domain: string, ref: Reference, ctx: RegistryContext): Promise<FetchedManifest> {
-    const purpose = purposeOf(`resolving ${familiarName(formatReference(ref))}`, domain, ref.path);
+  async #manifest(place: Place, ref: Reference, ctx: RegistryContext): Promise<FetchedManifest> {
+    const purpose = purposeOf(`resolving ${familiarName(formatReference(ref))}`, place.domain, place.path);
     const response = await this.#transport.call({
       purpose,
-      path: ref.path,
+      path: place.path,
+      namespace: place.namespace,
       method: 'GET',
       at: `manifests/${target(ref)}`,
       headers: { accept: acceptedManifests },
@@ -148,7 +158,8 @@ export class RegistryClient {
   }
 
   /**
-   * Streams a blob from `offset` (default 0). A connection that breaks off is taken up again where it broke. The
+   * Streams a blob from `offset` (default 0): from its own URLs if it has some, which are not logged in to, else from
+   * the registry. A connection that breaks off is taken up again where it broke. The
    * stream fails with `corrupt` at its end if size or (from offset 0) digest do not hold; `unverified` leaves the
    * digest to a reader who checks it anyway.
    */
@@ -158,7 +169,17 @@ export class RegistryClient {
     ctx: RegistryContext & { offset?: number; unverified?: boolean } = {},
   ): Promise<Readable> {
     const parsed = parseReference(ref);
-    return this.#fromAny(parsed, (domain) => blobStream(this.#transport, domain, parsed.path, blob, ctx));
+    for (const url of (blob.urls ?? []).filter((each) => URL.canParse(each))) {
+      try {
+        const at = new URL(url);
+        if (at.protocol === 'http:' || at.protocol === 'https:') {
+          return await blobStream(this.#transport, parsed, blob, ctx, at);
+        }
+      } catch (err) {
+        if (err instanceof DrydockError && err.code === 'canceled') throw err;
+      }
+    }
+    return this.#fromAny(parsed, (place) => blobStream(this.#transport, place, blob, ctx));
   }
 
   /** Whether a repository has a blob. */
@@ -229,15 +250,16 @@ export class RegistryClient {
   }
 
   /** Asks the domain's mirrors, then the domain itself; the error is the last one's. */
-  async #fromAny<T>(ref: Reference, ask: (domain: string) => Promise<T>): Promise<T> {
-    for (const mirror of this.#mirrors[ref.domain] ?? []) {
+  async #fromAny<T>(ref: Reference, ask: (place: Place) => Promise<T>): Promise<T> {
+    const places = placesOf(ref, this.#mirrors.get(ref.domain));
+    for (const place of places.slice(0, -1)) {
       try {
-        return await ask(mirror);
+        return await ask(place);
       } catch (err) {
         if (err instanceof DrydockError && err.code === 'canceled') throw err;
       }
     }
-    return ask(ref.domain);
+    return ask(places.at(-1) as Place);
   }
 }
 

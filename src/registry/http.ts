@@ -2,11 +2,11 @@
  * One HTTP request over kept-alive connections, with redirects, an idle timeout and abort. node:http rather than
  * fetch (as fast, measured with 200 MB): an agent per registry carries its certificates, and bodies are Node streams.
  */
-import { readdirSync, readFileSync } from 'node:fs';
 import type http from 'node:http';
 import type https from 'node:https';
 import { Readable } from 'node:stream';
 import { canceled } from '../errors/error.ts';
+import { type HostCertificates, readCertificates } from './certificates.ts';
 
 export interface HttpRequest {
   method: string;
@@ -36,6 +36,11 @@ const tlsHttp = () => process.getBuiltinModule('node:https');
 export class HttpPool {
   #plain: http.Agent | undefined;
   readonly #tls = new Map<string, https.Agent>();
+  readonly #certificates: Readonly<Record<string, HostCertificates>>;
+
+  constructor(certificates: Readonly<Record<string, HostCertificates>> = {}) {
+    this.#certificates = certificates;
+  }
 
   /** Ends idle connections. */
   close(): void {
@@ -134,33 +139,23 @@ export class HttpPool {
   }
 
   #agentFor(host: string, insecure: boolean): https.Agent {
-    const key = `${host} ${insecure}`;
-    let agent = this.#tls.get(key);
+    const named = `${host} ${insecure}`;
+    let agent = this.#tls.get(named);
     if (agent === undefined) {
-      const ca = hostCertificates(host);
+      const { ca, cert, key } = readCertificates(host, this.#certificates[host]);
       const { rootCertificates } = process.getBuiltinModule('node:tls');
       agent = new (tlsHttp().Agent)({
         keepAlive: true,
         maxFreeSockets: 16,
         rejectUnauthorized: !insecure,
         ca: ca.length > 0 ? [...rootCertificates, ...ca] : undefined,
+        cert,
+        key,
         proxyEnv: process.env,
       });
-      this.#tls.set(key, agent);
+      this.#tls.set(named, agent);
     }
     return agent;
-  }
-}
-
-/** Certificates that docker's users have filed for one registry: /etc/docker/certs.d/HOST/*.crt */
-function hostCertificates(host: string): string[] {
-  try {
-    const dir = `/etc/docker/certs.d/${host}`;
-    return readdirSync(dir)
-      .filter((name) => name.endsWith('.crt'))
-      .map((name) => readFileSync(`${dir}/${name}`, 'utf8'));
-  } catch {
-    return [];
   }
 }
 

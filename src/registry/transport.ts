@@ -4,6 +4,7 @@ import { canceled, DrydockError, errnoCode, fail, throwIfAborted } from '../erro
 import type { CredentialSource, RegistryCredentials } from '../oci/credentials.ts';
 import { orAbort } from './abort.ts';
 import { Authorizer, parseChallenge, scopeOf } from './auth.ts';
+import type { HostCertificates } from './certificates.ts';
 import { connectionError, isTlsCode, type Purpose, statusError } from './errors.ts';
 import { endpointOf, isLocalHost } from './hosts.ts';
 import { HttpPool, type HttpRequest, type HttpResponse, readBody } from './http.ts';
@@ -11,6 +12,7 @@ import { HttpPool, type HttpRequest, type HttpResponse, readBody } from './http.
 export interface TransportOptions {
   userAgent: string;
   insecure: readonly string[];
+  certificates: Readonly<Record<string, HostCertificates>>;
   /** Tries after the first one. */
   retries: number;
   /** First pause between tries, ms; doubled each time. */
@@ -22,6 +24,8 @@ export interface Call {
   purpose: Purpose;
   /** Repository without its host, as in the URL. */
   path: string;
+  /** The registry whose copy a mirror is asked for. */
+  namespace?: string;
   method: string;
   /** Under `/v2/<path>/`, or a whole URL (an upload's place). */
   at: string | URL;
@@ -41,7 +45,7 @@ const longestPause = 60_000;
 
 export class Transport {
   readonly options: TransportOptions;
-  readonly #pool = new HttpPool();
+  readonly #pool: HttpPool;
   readonly #auth: Authorizer;
   readonly #schemes = new Map<string, Promise<'http' | 'https'>>();
   /** Hosts that have answered: a refused connection is then worth another try. */
@@ -49,6 +53,7 @@ export class Transport {
 
   constructor(options: TransportOptions) {
     this.options = options;
+    this.#pool = new HttpPool(options.certificates);
     this.#auth = new Authorizer(this.#pool, options.userAgent);
   }
 
@@ -114,6 +119,8 @@ export class Transport {
       call.at instanceof URL
         ? call.at
         : new URL(`${await this.#scheme(host, net)}://${host}/v2/${call.path}/${call.at}`);
+    // As containerd asks its mirrors: https://github.com/containerd/containerd/blob/main/docs/hosts.md
+    if (call.namespace !== undefined) url.searchParams.set('ns', call.namespace);
     // An upload's place on another host (a bucket with a signed URL) is not ours to log in to.
     const ours = url.host === host || url.hostname === new URL(`http://${host}`).hostname;
     const scopes = [scopeOf(call.path, call.purpose.push === true)];
@@ -191,6 +198,7 @@ export class Transport {
       if (code === 'ECONNREFUSED' || code === 'ENOTFOUND') return first;
       const other = first === 'http' ? 'https' : 'http';
       return ping(other).catch((reason) => {
+        if (reason instanceof DrydockError && reason.code === 'invalid') throw reason;
         // A certificate that does not check is TLS all the same: the request itself will say so.
         const why = errnoCode(reason) ?? '';
         const speaksTls = isTlsCode(why) && why !== 'EPROTO' && !why.startsWith('ERR_SSL_');

@@ -15,10 +15,10 @@ export type LocalProvider =
       kind: 'sync';
       /** Identity of the client's folder for incremental transfers. */
       sharedKey: string;
-      /** Brings the selected files into `dest`, which may hold an earlier state. */
+      /** Brings the selected files into `dest`, which may hold an earlier state that is of no use when `afresh`. */
       sync(
         dest: string,
-        select: { includes?: string[]; excludes?: string[]; followPaths?: string[] },
+        select: { includes?: string[]; excludes?: string[]; followPaths?: string[]; afresh?: boolean },
         report: ReportStatus,
         signal: AbortSignal,
       ): Promise<void>;
@@ -31,7 +31,10 @@ export interface Session {
   /** A posted tar or other stream by its id; may be read once. */
   upload(id: string): Promise<Readable | undefined>;
   secret(id: string): Promise<Buffer | undefined>;
-  /** A connection to the client's ssh agent of this id. */
+  /**
+   * What dials the client's ssh agent of this id; undefined when it forwards none. Throws `not-found` with the client's
+   * own words when it forwards agents, but not this one.
+   */
   ssh(id: string): Promise<(() => Promise<Duplex>) | undefined>;
   /** The client's store of blobs of this ID, such as an OCI layout; undefined when it offers no stores. */
   content?(id: string): Promise<ClientContent | undefined>;

@@ -1,7 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import type { ImportedCache } from '../cache/imported.ts';
 import { toDrydockError } from '../errors/error.ts';
+import { type Graph, loadGraph } from '../llb/graph.ts';
 import { digestOf } from '../oci/digest.ts';
+import type { Definition } from '../pb/solver/pb/ops_pb.js';
 import type { Session } from '../session/types.ts';
 import { boundProgress, now } from './bound-progress.ts';
 import type { Hold } from './hold.ts';
@@ -22,6 +24,8 @@ export class Job {
   readonly imports: Promise<readonly ImportedCache[]>[] = [];
   /** What names those caches, so that each is read once. */
   readonly importKeys = new Set<string>();
+  /** Reads a definition under the build's rules; a step may bring one along. */
+  load: (definition: Definition) => Graph = loadGraph;
 
   constructor(session: Session, sink: ProgressSink, signal: AbortSignal) {
     this.session = session;

@@ -126,6 +126,7 @@ export class Solver {
     if (state.nested === undefined) {
       state.nested = new Job(ctx.session, state.forward(), ctx.signal);
       state.nested.imports.push(state.imports());
+      state.nested.load = (definition) => state.load(definition);
     }
     return state.nested;
   }

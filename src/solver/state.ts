@@ -3,7 +3,9 @@ import type { KeyParts } from '../cache/cache.ts';
 import type { ImportedCache, ImportedRecord } from '../cache/imported.ts';
 import { canceled, type DrydockError } from '../errors/error.ts';
 import type { ContentSelector } from '../fs/view.ts';
+import type { Graph } from '../llb/graph.ts';
 import type { Digest } from '../oci/types.ts';
+import type { Definition } from '../pb/solver/pb/ops_pb.js';
 import type { Ref } from '../store/ref.ts';
 import { boundProgress, now } from './bound-progress.ts';
 import type { Hold } from './hold.ts';
@@ -114,6 +116,12 @@ export class VertexState {
   /** Whether a build, a follower or a running op still wants it. */
   get isHeld(): boolean {
     return this.#jobs.size > 0 || this.followers.size > 0 || this.readers > 0;
+  }
+
+  /** Reads a definition that the op brings along, under the rules of a build that wants its result. */
+  load(definition: Definition): Graph {
+    for (const job of this.#allJobs()) return job.load(definition);
+    throw canceled(this.signal.reason);
   }
 
   /** Adds a solve; a build new to this vertex is told what has happened so far. `vertex` is as that build calls it. */

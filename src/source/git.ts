@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { lstat, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { copyAll, writeSnapshot } from '../apply/snapshot.ts';
-import { fail, toDrydockError } from '../errors/error.ts';
+import { DrydockError, fail, toDrydockError } from '../errors/error.ts';
 import { specOfMounts } from '../fs/view.ts';
 import { keptUnder } from '../kept/kept.ts';
 import { digestOf } from '../oci/digest.ts';
@@ -182,8 +182,18 @@ async function gitAccess(options: GitOptions, session: Session): Promise<GitAcce
       throw fail('invalid', 'git', 'the git credentials hold a line break');
     }
   }
-  if (scheme === 'ssh' && options.sshId !== undefined) access.agent = await session.ssh(options.sshId);
+  if (scheme === 'ssh' && options.sshId !== undefined) access.agent = await agentOf(session, options.sshId);
   return access;
+}
+
+/** The client's agent if it has one; the host's keys and the remote's answer say the rest. */
+async function agentOf(session: Session, id: string): Promise<GitAccess['agent']> {
+  try {
+    return await session.ssh(id);
+  } catch (err) {
+    if (err instanceof DrydockError && err.code === 'not-found') return undefined;
+    throw err;
+  }
 }
 
 function basic(pair: string): string {

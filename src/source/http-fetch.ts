@@ -148,10 +148,15 @@ function statusError(url: string, status: number, text: string): DrydockError {
   };
   const again = status >= 500 || status === 429 || status === 408;
   const [code, hint] = kinds[status] ?? [again ? 'unavailable' : 'failed'];
-  return fail(code, 'http', `${shown(url)}: the server answered ${status}${text === '' ? '' : ` ${text}`}`, {
-    hint,
-    details: { url: shown(url), status },
-  });
+  return fail(
+    code,
+    'http',
+    `${shown(url)}: invalid response status ${status}${text === '' ? '' : ` ${text}`}`,
+    {
+      hint,
+      details: { url: shown(url), status },
+    },
+  );
 }
 
 function broken(url: string, err: unknown): DrydockError {

@@ -40,7 +40,7 @@ export const httpSource: OpMaker = (vertex, deps) => {
   const gid = read.number('http.gid') ?? 0;
   read.done();
   const wanted = checksum === undefined ? undefined : parseDigest(checksum);
-  const job = new HttpFile(url, headers, authSecret, deps);
+  const job = new HttpFile(url, headers, authSecret, [filename, mode, uid, gid], deps);
 
   return {
     async cacheMap(ctx) {
@@ -101,14 +101,23 @@ class HttpFile {
   readonly #url: string;
   readonly #headers: Record<string, string>;
   readonly #authSecret: string | undefined;
+  readonly #result: readonly unknown[];
   readonly #deps: OpDeps;
   #downloaded: { dir: string; fetched: Fetched } | undefined;
   #known: Fetched | undefined;
 
-  constructor(url: string, headers: Record<string, string>, authSecret: string | undefined, deps: OpDeps) {
+  /** `result`: what the file is made into. */
+  constructor(
+    url: string,
+    headers: Record<string, string>,
+    authSecret: string | undefined,
+    result: readonly unknown[],
+    deps: OpDeps,
+  ) {
     this.#url = url;
     this.#headers = headers;
     this.#authSecret = authSecret;
+    this.#result = result;
     this.#deps = deps;
   }
 
@@ -208,9 +217,12 @@ class HttpFile {
     return { authorization: value };
   }
 
-  /** What one answer said holds for the same request only: its URL, headers and whose secret it was asked with. */
+  /**
+   * What one answer said holds for the same request only: its URL, headers and whose secret it was asked with. And for
+   * the same result: of another one there is no record yet, and the file is needed whatever the server says.
+   */
   #memoKey(): string {
-    return JSON.stringify([this.#url, this.#headers, this.#authSecret]);
+    return JSON.stringify([this.#url, this.#headers, this.#authSecret, this.#result]);
   }
 
   #memo(): Fetched | undefined {

@@ -65,7 +65,7 @@ export const imageSource: OpMaker = (vertex, deps) => {
   const read = attrReader(attrs, identifier);
   const mode = modeOf(read.text('image.resolvemode'), identifier);
   const checksum = checksumOf(read.text('image.checksum'), identifier);
-  const limit = read.number('image.layerlimit');
+  const limit = layerLimit(read.number('image.layerlimit'), identifier);
   // What a result is kept as is for the exporters of others; ours keep whatever is used.
   read.skip('image.recordtype');
   read.done();
@@ -133,6 +133,11 @@ function modeOf(text: string | undefined, identifier: string): ResolveMode {
 function checksumOf(text: string | undefined, identifier: string): Digest | undefined {
   if (text === undefined || isDigest(text)) return text;
   throw fail('invalid', 'llb', `${identifier}: image.checksum is no sha256 digest: ${JSON.stringify(text)}`);
+}
+
+function layerLimit(limit: number | undefined, identifier: string): number | undefined {
+  if (limit === undefined || limit > 0) return limit;
+  throw fail('invalid', 'llb', `${identifier}: invalid layer limit ${limit}`);
 }
 
 function limited(

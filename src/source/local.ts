@@ -26,7 +26,9 @@ export const localSource: OpMaker = (vertex, deps) => {
   };
   // Whose folder it is, the session says; how a client compares folders is its own affair.
   const hint = read.text('local.sharedkeyhint') ?? '';
-  read.skip('local.session', 'local.unique', 'local.differ', 'local.metadatatransfer');
+  // Files are known again by size and times, unless the definition says that these mean nothing.
+  const afresh = read.text('local.differ') === 'none';
+  read.skip('local.session', 'local.unique', 'local.metadatatransfer');
   read.done();
   return {
     async cacheMap() {
@@ -35,7 +37,7 @@ export const localSource: OpMaker = (vertex, deps) => {
     async exec(_, ctx) {
       const provider = await ctx.session.local(name);
       if (provider === undefined) throw noFolder(name);
-      const dir = await folderOf(provider, name, select, hint, deps.store, ctx);
+      const dir = await folderOf(provider, name, { ...select, afresh }, hint, deps.store, ctx);
       // A client elsewhere sends what is selected, and nothing else, into a folder that is locked.
       const filter = provider.kind === 'folder' ? select : { state: 'fixed' as const };
       return [deps.refs.folder({ kind: 'folder', dir, rootOwned: true, cacheKey: dir, ...filter })];
@@ -46,7 +48,7 @@ export const localSource: OpMaker = (vertex, deps) => {
 async function folderOf(
   provider: LocalProvider,
   name: string,
-  select: Selection,
+  select: Selection & { afresh: boolean },
   hint: string,
   store: Store,
   ctx: OpContext,

@@ -1,6 +1,6 @@
 /** Garbage collection labels (`gcLabels` in store.ts), made from what a document or an image refers to. Pure. */
 import { type Descriptor, isIndexType, isManifestType, mediaTypes } from '../oci/types.ts';
-import { gcLabels } from './store.ts';
+import { gcLabels, snapshotLabels } from './store.ts';
 
 /**
  * Labels for a manifest's or index's blob that keep its children: `….config` for the config, `….l.0`, `….l.1` … for
@@ -19,6 +19,18 @@ export function contentRefLabels(children: readonly Descriptor[]): Record<string
     } else labels[`${gcLabels.content}.l.${layers++}`] = digest;
   }
   return labels;
+}
+
+/** Bytes of a step's name that are kept; containerd takes labels of 4096 bytes at most. */
+const maxCreatedBy = 2048;
+
+/** The label that tells a layer's step by name. */
+export function createdByLabel(step: string): Record<string, string> {
+  const bytes = Buffer.from(step);
+  // A character that was cut through goes as a whole.
+  const text =
+    bytes.length > maxCreatedBy ? bytes.toString('utf8', 0, maxCreatedBy).replace(/\uFFFD+$/, '') : step;
+  return { [snapshotLabels.createdBy]: text };
 }
 
 /** The label that keeps a snapshot (and its parents) alive as long as the blob that carries it. */

@@ -144,6 +144,8 @@ export const snapshotLabels = {
   blobPrefix: 'drydock/blob.',
   /** When the layer was made (ms since the epoch), on a snapshot that was copied here later. */
   madeAt: 'drydock/made-at',
+  /** What made the layer: the name of its step. */
+  createdBy: 'drydock/created-by',
 } as const;
 
 /**

@@ -42,6 +42,12 @@ describe('buildkitd.toml', () => {
       [registry."localhost:5000"]
         http = true
       [registry."docker.io"]
+        mirrors = ["localhost:5000", "mirror.example/hub"]
+      [registry."mirror.example"]
+        ca = ["/mirror-ca.pem"]
+        [[registry."mirror.example".keypair]]
+          key = "/mirror.key"
+          cert = "/mirror.pem"
     `);
     expect(warnings).toEqual([]);
     const { daemon, buildkit } = buildkitdSetup({}, config, '/root');
@@ -54,6 +60,13 @@ describe('buildkitd.toml', () => {
       containerdAddress: '/run/containerd/containerd.sock',
       containerdNamespace: 'mine',
       insecureRegistries: ['localhost:5000'],
+      registryMirrors: { 'docker.io': ['localhost:5000', 'mirror.example/hub'] },
+      registryCertificates: {
+        'mirror.example': {
+          ca: ['/mirror-ca.pem'],
+          keypairs: [{ key: '/mirror.key', cert: '/mirror.pem' }],
+        },
+      },
       logFormat: 'json',
     });
     expect(buildkit).toEqual({
@@ -83,6 +96,7 @@ describe('buildkitd.toml', () => {
     ['debug = ', /buildkitd.toml is no TOML/],
     ['debug = "yes"', /debug must be true or false/],
     ['[grpc]\naddress = "unix:///x"', /grpc.address must be a list of texts/],
+    ['[[registry."a".keypair]]\nkey = "/k"', /registry.a.keypair.cert must be text/],
     ['[history]\nmaxAge = "soon"', /history.maxAge must be a duration/],
   ])('%j is an error', (text, message) => {
     expect(() => read(text)).toThrow(message);

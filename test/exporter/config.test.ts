@@ -52,6 +52,23 @@ test('SOURCE_DATE_EPOCH dates what is new, not the base', () => {
   expect(made.created).toBe('1970-01-01T00:16:40Z');
 });
 
+test('layers that the history does not know tell what made them', () => {
+  const made = finishConfig(
+    { ...base, history: [] },
+    [
+      { ...layer('base'), createdBy: 'pulled from base:1' },
+      { ...layer('run', 0), createdBy: 'sh -c true' },
+      layer('other'),
+    ],
+    undefined,
+  );
+  expect(made.history?.map(({ created_by, empty_layer }) => [created_by, empty_layer])).toEqual([
+    ['pulled from base:1', undefined],
+    ['sh -c true', undefined],
+    [undefined, undefined],
+  ]);
+});
+
 test('the bytes do not depend on the order of fields', () => {
   const other = Object.fromEntries(Object.entries(base).reverse()) as unknown as ImageConfig;
   expect(configBytes(other).equals(configBytes(base))).toBe(true);

@@ -1,5 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { utimesSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createExporter } from '../../src/exporter/exporters.ts';
@@ -208,6 +210,46 @@ describe('with a registry', () => {
       expect(out.statuses).toContain('pushing layers');
       expect(out.open).toEqual([]);
     }));
+
+  test('a foreign layer comes from its own URLs; it is pushed as an ordinary one unless told otherwise', async () => {
+    const served = new Map<string, Buffer>();
+    const elsewhere = createServer((req, res) => {
+      const bytes = served.get(req.url ?? '');
+      res.writeHead(bytes === undefined ? 404 : 200).end(bytes);
+    });
+    await new Promise<void>((resolve) => elsewhere.listen(0, '127.0.0.1', resolve));
+    const { port } = elsewhere.address() as AddressInfo;
+    const foreign = imageOf([tarOf({ 'etc/foreign': 'f' }), tarOf({ 'etc/own': 'o' })], {
+      urls: (digest) => ['http://127.0.0.1:1/gone', `http://127.0.0.1:${port}/${digest}`],
+    });
+    const [layer, own] = foreign.layers as [Descriptor, Descriptor];
+    served.set(`/${layer.digest}`, foreign.blobs.get(layer.digest)!);
+    foreign.blobs.delete(layer.digest);
+    try {
+      await withStore('overlayfs', async (store) => {
+        const from = await putImage(host.host, 'team/foreign:1', foreign);
+        const layers = foreign.layers.map((descriptor, i) => ({
+          descriptor,
+          diffId: foreign.config.rootfs.diff_ids[i]!,
+        }));
+        const results = [solved(refsOf(store).image(from, layers))];
+        const pushed = async (to: string, attrs: Record<string, string>) => {
+          await run(store, 'image', { push: 'true', ...attrs }, { results, names: [`${host.host}/${to}`] });
+          return inspect(`${host.host}/${to}`).layers;
+        };
+        const kept = await pushed('foreign/kept:1', { 'prefer-nondist-layers': 'true' });
+        expect(kept).toEqual([layer, own]);
+        expect(await registry.hasBlob(`${host.host}/foreign/kept:1`, layer.digest)).toBe(false);
+        const { urls: _, ...rest } = layer;
+        const ordinary = { ...rest, mediaType: own.mediaType };
+        expect(await pushed('foreign/ordinary:1', {})).toEqual([ordinary, own]);
+        expect(await registry.hasBlob(`${host.host}/foreign/ordinary:1`, layer.digest)).toBe(true);
+      });
+    } finally {
+      elsewhere.close();
+      elsewhere.closeAllConnections();
+    }
+  });
 
   test('push-by-digest makes no tag', () =>
     withStore('overlayfs', async (store) => {

@@ -81,14 +81,21 @@ describe('COPY', () => {
   });
 
   test.each<[string, src: string, dest: string, more: object, code: string, message: RegExp]>([
-    ['a source that is not there', '/a.tx', '/x', {}, 'not-found', /^"\/a\.tx": not found$/],
+    [
+      'a source that is not there',
+      '/a.tx',
+      '/x',
+      {},
+      'not-found',
+      /^lstat \/a\.tx: no such file or directory$/,
+    ],
     [
       'a folder of a wildcard that is not there',
       '/nope/*.go',
       '/x/',
       {},
       'not-found',
-      /^"\/nope": not found$/,
+      /^lstat \/nope: no such file or directory$/,
     ],
     [
       'a wildcard that must match',

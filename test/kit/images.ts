@@ -67,7 +67,13 @@ export interface TestImage {
 /** Makes an OCI image of uncompressed layer tars (gzipped here), lowest first. */
 export function imageOf(
   tars: readonly Buffer[],
-  options: { platform?: Platform; config?: ImageConfig['config']; uncompressed?: boolean } = {},
+  options: {
+    platform?: Platform;
+    config?: ImageConfig['config'];
+    uncompressed?: boolean;
+    /** Of the first layer, which is a foreign one then. */
+    urls?: (digest: Digest) => string[];
+  } = {},
 ): TestImage {
   const blobs = new Map<Digest, Buffer>();
   const add = (mediaType: string, data: Buffer): Descriptor => {
@@ -80,6 +86,11 @@ export function imageOf(
       ? add(mediaTypes.ociLayer, tar)
       : add(mediaTypes.ociLayerGzip, gzipSync(tar, { level: 6 })),
   );
+  const [first] = layers;
+  if (first !== undefined && options.urls !== undefined) {
+    first.mediaType = 'application/vnd.oci.image.layer.nondistributable.v1.tar+gzip';
+    first.urls = options.urls(first.digest);
+  }
   const platform = options.platform ?? { os: 'linux', architecture: 'amd64' };
   const config: ImageConfig = {
     created: '2024-01-01T00:00:00Z',

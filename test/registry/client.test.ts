@@ -13,8 +13,10 @@ import { fetchBlobInto } from '../../src/images/fetch.ts';
 import { digestOf } from '../../src/oci/digest.ts';
 import { mediaTypes } from '../../src/oci/types.ts';
 import { parseChallenge } from '../../src/registry/auth.ts';
+import type { HostCertificates } from '../../src/registry/certificates.ts';
 import { RegistryClient } from '../../src/registry/client.ts';
 import { openLocalStore } from '../../src/store/local/open.ts';
+import { makeCerts } from '../kit/certs.ts';
 import { baseImage, imageOf, putImage, type TestImage, tarOf } from '../kit/images.ts';
 import { startRegistry, type TestRegistry } from '../kit/registry.ts';
 
@@ -131,7 +133,26 @@ describe('resolving', () => {
       mirrors: { [registry.host]: [mirror] },
     });
     expect(await mirrored.resolve(`${registry.host}/team/app:1`)).toEqual(image.manifest);
-    expect(asked).toContain('/v2/team/app/manifests/1');
+    expect(asked).toContain(`/v2/team/app/manifests/1?ns=${encodeURIComponent(registry.host)}`);
+  });
+
+  test('a mirror may keep the images under a prefix; Docker Hub itself need not be reachable', async () => {
+    await putImage(registry.host, 'hub/library/app:1', image);
+    const mirrored = new RegistryClient({
+      userAgent: 't',
+      retries: 0,
+      mirrors: { 'docker.io': [`http://${registry.host}/hub/`] },
+    });
+    expect(await mirrored.resolve('app:1')).toEqual(image.manifest);
+    const { bytes } = await mirrored.manifest(`app@${image.manifest.digest}`);
+    expect(digestOf(bytes)).toBe(image.manifest.digest);
+    expect(await sha(await mirrored.blob('app:1', big))).toBe(big.digest);
+  });
+
+  test('a mirror that is no host is refused', () => {
+    expect(
+      () => new RegistryClient({ userAgent: 't', mirrors: { 'docker.io': ['https://user@host/'] } }),
+    ).toThrow('the registry mirror "https://user@host/" is no host');
   });
 });
 
@@ -470,6 +491,39 @@ describe('TLS', () => {
       // A host named insecure may as well speak plain HTTP.
       const plain = new RegistryClient({ userAgent: 't', retries: 0, insecure: [registry.host] });
       expect(await plain.resolve(`${registry.host}/team/app:1`)).toEqual(image.manifest);
+    } finally {
+      rmSync(dir, { recursive: true, force: true });
+    }
+  });
+
+  test('a CA and a client certificate may be given for one host', async () => {
+    const dir = mkdtempSync(join(tmpdir(), 'drydock-tls-'));
+    try {
+      const certs = makeCerts(dir);
+      const server = certs.issue('registry', 'IP:127.0.0.1');
+      const ours = certs.issue('drydock');
+      const tls = createTlsServer(
+        {
+          key: readFileSync(server.key),
+          cert: readFileSync(server.cert),
+          ca: readFileSync(certs.ca),
+          requestCert: true,
+          rejectUnauthorized: true,
+        },
+        (req, res) => forward(req, res),
+      );
+      servers.push(tls);
+      await new Promise<void>((resolve) => tls.listen(0, '127.0.0.1', resolve));
+      const host = `127.0.0.1:${(tls.address() as AddressInfo).port}`;
+      await putImage(registry.host, 'team/app:1', image);
+      const knowing = (certificates: HostCertificates) =>
+        new RegistryClient({ userAgent: 't', retries: 0, certificates: { [host]: certificates } });
+      const ref = `${host}/team/app:1`;
+      expect(await knowing({ ca: [certs.ca], keypairs: [ours] }).resolve(ref)).toEqual(image.manifest);
+      await expect(knowing({ ca: [certs.ca] }).resolve(ref)).rejects.toMatchObject({ code: 'unavailable' });
+      await expect(knowing({ ca: [`${dir}/none.pem`] }).resolve(ref)).rejects.toThrow(
+        'none.pem cannot be read (ENOENT)',
+      );
     } finally {
       rmSync(dir, { recursive: true, force: true });
     }

@@ -60,7 +60,7 @@ const connect = (options: SessionClientOptions = {}) => {
 
 interface SyncOptions {
   name?: string;
-  select?: { includes?: string[]; excludes?: string[]; followPaths?: string[] };
+  select?: { includes?: string[]; excludes?: string[]; followPaths?: string[]; afresh?: boolean };
   signal?: AbortSignal;
   report?: (id: string, state: { current: number; total: number; done?: boolean }) => void;
 }
@@ -193,6 +193,17 @@ test('of a client that does not say which folder it is, files with rounded times
   await sync(session);
   expect(client.sent).toEqual([['archived']]);
   expect(tree()).toEqual({ '/archived': 'v2', '/edited': 'v1' });
+});
+
+test('a folder that is wanted afresh is sent whole, whatever its times say', async () => {
+  const { session } = connect();
+  write('same-size', 'foo');
+  await sync(session);
+  const { atime, mtime } = lstatSync(joinPath(source, 'same-size'));
+  write('same-size', 'bar');
+  utimesSync(joinPath(source, 'same-size'), atime, mtime);
+  await sync(session, { select: { afresh: true } });
+  expect(readFileSync(joinPath(dest, 'same-size'), 'utf8')).toBe('bar');
 });
 
 test('what to select is said in the metadata that clients read, with all its characters', async () => {

@@ -99,6 +99,16 @@ test('what did not change is not sent again, even to a new process', async () =>
   expect(treeOf(await shop.view(third.refs[0]))).toEqual({ '/etag': 'cached' });
 });
 
+test('a file that is made into something else is fetched at once, not asked about first', async () => {
+  answer = (req, res) => {
+    if (req.headers['if-none-match'] === '"v1"') res.writeHead(304).end();
+    else res.setHeader('etag', '"v1"').end('cached');
+  };
+  await run('/again');
+  await run('/again', { 'http.perm': '0755' });
+  expect(requests.map((req) => req.headers['if-none-match'])).toEqual([undefined, undefined]);
+});
+
 test('with a checksum the key needs no request, and the file must meet it', async () => {
   const checksum = digestOf('hello');
   await run('/sum', { 'http.checksum': checksum }, { mapOnly: true });
@@ -135,7 +145,7 @@ test('errors name the URL and the status, never a password or a query’s value'
   await expect(run(url)).rejects.toMatchObject({
     code: 'not-found',
     hop: 'http',
-    message: `${base}/gone?sig=…: the server answered 404 Not Found`,
+    message: `${base}/gone?sig=…: invalid response status 404 Not Found`,
     details: { status: 404 },
   });
   expect(requests).toHaveLength(1);

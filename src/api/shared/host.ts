@@ -45,6 +45,8 @@ export interface ApiHost {
   readonly containerd?: { address: string; namespace: string };
   /** Registry hosts that are spoken to without TLS. */
   readonly insecureRegistries: readonly string[];
+  /** Mirrors of Docker Hub. */
+  readonly registryMirrors: readonly string[];
   /** Who asks and whether they may: throws `unauthenticated` or `denied`. */
   admit(request: AuthRequest, ask: Ask): Promise<Authority>;
   /** Prometheus text of `/metrics`. */

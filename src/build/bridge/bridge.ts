@@ -3,7 +3,8 @@ import { fail, type SourceLocation } from '../../errors/error.ts';
 import { nearest } from '../../errors/nearest.ts';
 import { openView } from '../../fs/open.ts';
 import { checkCaps } from '../../llb/caps.ts';
-import { loadGraph } from '../../llb/graph.ts';
+import { type Graph, loadGraph } from '../../llb/graph.ts';
+import type { SourceRewrite } from '../../llb/source-policy.ts';
 import type { Digest } from '../../oci/types.ts';
 import type { WorkerRecord } from '../../pb/moby/buildkit/v1/types/worker_pb.js';
 import type { Definition } from '../../pb/solver/pb/ops_pb.js';
@@ -24,6 +25,8 @@ export interface BridgeOptions {
   lease: string;
   /** Entitlements granted: `network.host`, `security.insecure`. */
   allow: readonly string[];
+  /** What becomes of the sources that frontends name. */
+  rewrite?: SourceRewrite;
   /** What frontends are told of the workers there are. */
   workers?: readonly WorkerRecord[];
   /** Where frontends may have more caches read; default: nowhere. */
@@ -43,6 +46,7 @@ export class Bridge {
   readonly job: Job;
   readonly lease: string;
   readonly allow: readonly string[];
+  readonly rewrite: SourceRewrite | undefined;
   readonly workers: readonly WorkerRecord[];
   readonly encodeError: EncodeError | undefined;
   readonly #caches: BridgeOptions['caches'];
@@ -54,10 +58,12 @@ export class Bridge {
     this.job = options.job;
     this.lease = options.lease;
     this.allow = options.allow;
+    this.rewrite = options.rewrite;
     this.workers = options.workers ?? [];
     this.encodeError = options.encodeError;
     this.#caches = options.caches;
     this.#frontends = frontends;
+    this.job.load = (definition) => this.#load(definition, this.rewrite);
   }
 
   /**
@@ -72,7 +78,7 @@ export class Bridge {
     }
     const result =
       frontend === ''
-        ? { ref: this.ref(definition), metadata: {} }
+        ? { ref: this.ref(definition, request.rewrite), metadata: {} }
         : await this.#callFrontend(frontend, request);
     if (request.evaluate) await Promise.all(refsOf(result).map((ref) => ref.result()));
     return result;
@@ -97,11 +103,14 @@ export class Bridge {
     }
   }
 
-  /** The tree that a definition stands for; undefined for the empty one. Nothing is solved yet. */
-  ref(definition: Definition | undefined): BridgeRef | undefined {
+  /**
+   * The tree that a definition stands for; undefined for the empty one. Nothing is solved yet. `rewrite` is applied to
+   * its sources before the build's own.
+   */
+  ref(definition: Definition | undefined, rewrite?: SourceRewrite): BridgeRef | undefined {
     if (definition === undefined || definition.def.length === 0) return undefined;
     return new BridgeRef(definition, {
-      solve: (def) => this.#solveDefinition(def),
+      solve: (def) => this.#solveDefinition(def, inTurn(rewrite, this.rewrite)),
       open: async (ref) =>
         openView(
           await ref.view({
@@ -113,14 +122,32 @@ export class Bridge {
     });
   }
 
-  async #solveDefinition(definition: Definition): Promise<Ref> {
+  async #solveDefinition(definition: Definition, rewrite: SourceRewrite | undefined): Promise<Ref> {
     const { engine, job } = this;
-    const graph = loadGraph(definition);
-    checkCaps(definition);
-    checkEntitlements(graph, this.allow);
+    const graph = this.#load(definition, rewrite);
     if (graph.output === undefined) return engine.refs.empty();
     const [ref] = await engine.solver.solve(job, graph.vertices, [graph.output]);
     return ref ?? engine.refs.empty();
+  }
+
+  /** Reads a definition and holds it against what the build may do. */
+  #load(definition: Definition, rewrite: SourceRewrite | undefined): Graph {
+    const graph = loadGraph(definition, rewrite);
+    checkCaps(definition);
+    checkEntitlements(graph, this.allow);
+    const nested = graph.vertices.find(({ op }) => op.op.case === 'build');
+    if (rewrite !== undefined && nested !== undefined) {
+      // Its result may be cached from a build without the policy.
+      throw fail(
+        'unsupported',
+        'llb',
+        'a source policy cannot be held against a definition in a definition',
+        {
+          step: nested.name,
+        },
+      );
+    }
+    return graph;
   }
 
   /** Shows a frontend's warning under a vertex. */
@@ -130,6 +157,11 @@ export class Bridge {
   ): void {
     this.job.sink.warning({ vertex, ...warning, level: warning.level || 1 });
   }
+}
+
+function inTurn(first?: SourceRewrite, second?: SourceRewrite): SourceRewrite | undefined {
+  if (first === undefined || second === undefined) return first ?? second;
+  return (source) => second(first(source));
 }
 
 /** All trees of a result, attestations' too. */

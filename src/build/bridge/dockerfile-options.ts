@@ -98,6 +98,11 @@ function contextOf(
   } else context = { type: 'local', name: key };
   const handed = dockerfileKey === undefined ? inputs.dockerfile : undefined;
   if (handed !== undefined) {
+    if (handed.def.length === 0) {
+      throw fail('invalid', 'frontend', 'invalid nil input definition to definition op: dockerfile', {
+        hint: 'The input "dockerfile" has no file in it; give one with a Dockerfile.',
+      });
+    }
     return { context, dockerfile, dockerfileState: fromDefinition(handed), contextSubdir };
   }
   const remote = context.type === 'remote' || context.type === 'upload';

@@ -1,4 +1,5 @@
 /** The door of bridge: what a frontend, or a client that is its own frontend, asks of a build and gets from it. */
+import type { SourceRewrite } from '../../llb/source-policy.ts';
 import type { Attestation } from '../../pb/moby/buildkit/v1/frontend/gateway_pb.js';
 import type { Definition } from '../../pb/solver/pb/ops_pb.js';
 import type { CacheSpec } from '../../remote-cache/types.ts';
@@ -15,6 +16,8 @@ export interface BridgeRequest {
   inputs: Readonly<Record<string, Definition>>;
   /** Further caches to look steps up in. */
   cacheImports?: readonly CacheSpec[];
+  /** What becomes of the definition's sources, besides what the build says. */
+  rewrite?: SourceRewrite;
   /** Solve at once, and fail if that fails; otherwise trees are solved when they are first needed. */
   evaluate?: boolean;
 }

@@ -20,6 +20,7 @@ import type { OpContext } from '../../solver/types.ts';
 import { resolveImageConfig } from '../../source/image.ts';
 import type { Bridge, BridgeFrontend } from '../bridge/bridge.ts';
 import { dockerfileRequest } from '../bridge/dockerfile-options.ts';
+import { imageAfter } from '../bridge/image-policy.ts';
 import type { BridgeRef } from '../bridge/ref.ts';
 import type { BridgeRequest, BridgeResult } from '../bridge/types.ts';
 import { frontendEnvironment } from './environment.ts';
@@ -51,7 +52,7 @@ async function frontendImage(bridge: Bridge, request: BridgeRequest, source: str
   if (context?.startsWith('input:')) return inputImage(bridge, request, context.slice('input:'.length));
   const named = context?.startsWith('docker-image:') ? context.replace(/^docker-image:(\/\/)?/, '') : source;
   const { engine, job, lease } = bridge;
-  const name = normalizeName(named);
+  const name = imageAfter(bridge.rewrite, normalizeName(named));
   const resolved = await job.inVertex(`resolve image config for docker-image://${name}`, () =>
     resolveImageConfig(engine, name, {
       platform: hostPlatform(),

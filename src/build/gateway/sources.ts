@@ -15,6 +15,7 @@ import {
 import type { Platform as PbPlatform } from '../../pb/solver/pb/ops_pb.js';
 import { resolveImageConfig } from '../../source/image.ts';
 import type { Bridge } from '../bridge/bridge.ts';
+import { imageAfter } from '../bridge/image-policy.ts';
 
 /** The platform a message names; this host's when it names none. */
 export function platformOf(platform: PbPlatform | undefined): Platform {
@@ -40,7 +41,8 @@ async function resolve(bridge: Bridge, ask: ImageAsk) {
   const { engine, job, lease } = bridge;
   const title = ask.logName || `resolve image config for docker-image://${ask.ref}`;
   return job.inVertex(title, async () => {
-    const found = await resolveImageConfig(engine, ask.ref, {
+    const ref = ask.store === undefined ? imageAfter(bridge.rewrite, ask.ref) : ask.ref;
+    const found = await resolveImageConfig(engine, ref, {
       platform: platformOf(ask.platform),
       mode: ask.mode === 'pull' ? 'pull' : ask.mode === 'local' ? 'local' : 'default',
       lease,

@@ -1,8 +1,9 @@
 /** From an exec op's mounts and inputs to what the executor mounts, and back to outputs. */
 
 import { randomUUID } from 'node:crypto';
+import type { Duplex } from 'node:stream';
 import { copyAll, isEmpty, parentOf } from '../../apply/snapshot.ts';
-import { fail } from '../../errors/error.ts';
+import { DrydockError, fail } from '../../errors/error.ts';
 import type { ExecMount } from '../../executor/types.ts';
 import { keptUnder } from '../../kept/kept.ts';
 import { CacheSharingOpt, MountType } from '../../llb/pb.ts';
@@ -10,6 +11,7 @@ import type { Mount as LlbMount } from '../../pb/solver/pb/ops_pb.js';
 import { contentDigest } from '../../solver/content.ts';
 import { refContext } from '../../solver/ref-context.ts';
 import type { OpContext } from '../../solver/types.ts';
+import { createdByLabel } from '../../store/labels.ts';
 import type { Ref } from '../../store/ref.ts';
 import type { Mount } from '../../store/store.ts';
 import { runTask } from '../../workers/pool.ts';
@@ -57,7 +59,8 @@ export class PreparedMounts {
         continue;
       }
       const name = `exec-${randomUUID()}`;
-      await this.#deps.store.snapshots.commit(name, output.active, { lease: this.#ctx.lease });
+      const labels = createdByLabel(this.#ctx.vertex.name);
+      await this.#deps.store.snapshots.commit(name, output.active, { lease: this.#ctx.lease, labels });
       this.#actives.delete(output.active);
       refs[index] = this.#deps.refs.snapshot(name);
     }
@@ -187,13 +190,8 @@ export class PreparedMounts {
   async #ssh(mount: LlbMount): Promise<void> {
     const opt = mount.SSHOpt;
     const id = opt?.ID || 'default';
-    const dial = await this.#ctx.session.ssh(id);
-    if (dial === undefined) {
-      if (opt?.optional) return;
-      throw fail('not-found', 'session', `no SSH key "${id}" forwarded from the client`, {
-        hint: `Give one with --ssh ${id === 'default' ? id : `${id}=PATH`}.`,
-      });
-    }
+    const dial = await findAgent(this.#ctx, id, opt?.optional ?? false);
+    if (dial === undefined) return;
     const socket = await forwardSocket(this.#deps.store.runDir, dial, {
       uid: opt?.uid ?? 0,
       gid: opt?.gid ?? 0,
@@ -202,6 +200,25 @@ export class PreparedMounts {
     this.#releases.push(() => socket.close());
     this.mounts.push({ dest: mount.dest, readonly: false, source: { type: 'host', path: socket.path } });
   }
+}
+
+/** A client's ssh agent; undefined when it forwards none and need not. Throws `not-found` when it must. */
+async function findAgent(
+  ctx: OpContext,
+  id: string,
+  optional: boolean,
+): Promise<(() => Promise<Duplex>) | undefined> {
+  const hint = `Give one with --ssh ${id === 'default' ? id : `${id}=PATH`}.`;
+  let said = '';
+  try {
+    const dial = await ctx.session.ssh(id);
+    if (dial !== undefined || optional) return dial;
+  } catch (err) {
+    if (!(err instanceof DrydockError) || err.code !== 'not-found') throw err;
+    if (optional) return undefined;
+    said = `: ${err.message}`;
+  }
+  throw fail('not-found', 'session', `no SSH key "${id}" forwarded from the client${said}`, { hint });
 }
 
 /** A secret of the client's; undefined when it has none and need not. Throws `not-found` when it must. */

@@ -70,7 +70,7 @@ async function diffCopy(
     (port) =>
       runTask(
         'session.receive',
-        { dest, mode: 'mirror', owners: false, wary: !hasKey(peer), port },
+        { dest, mode: select.afresh ? 'fresh' : 'mirror', owners: false, wary: !hasKey(peer), port },
         { signal, transfer: [port], waits: true },
       ),
   ).catch((err) => {

@@ -6,11 +6,12 @@ import { request as httpRequest } from 'node:http';
 import { connect as dial } from 'node:net';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
-import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
+import { create, fromBinary, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
 import { FileDescriptorProtoSchema } from '@bufbuild/protobuf/wkt';
 import { Code, createClient } from '@connectrpc/connect';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { local, marshal, scratch } from '../../../src/llb/llb.ts';
+import { digestOf } from '../../../src/oci/digest.ts';
 import { Health, HealthCheckResponse_ServingStatus } from '../../../src/pb/grpc/health_pb.js';
 import {
   ServerReflection,
@@ -18,6 +19,7 @@ import {
   ServerReflectionRequestSchema,
 } from '../../../src/pb/grpc/reflection_pb.js';
 import { BuildHistoryEventType, Control } from '../../../src/pb/moby/buildkit/v1/control_pb.js';
+import { PolicyAction, type RuleSchema } from '../../../src/pb/moby/buildkit/v1/sourcepolicy/policy_pb.js';
 import { TraceService } from '../../../src/pb/otlp/trace_service_pb.js';
 import { DefinitionSchema, OpSchema } from '../../../src/pb/solver/pb/ops_pb.js';
 import { withHead } from '../../../src/session/grpc/headed-stream.ts';
@@ -120,6 +122,63 @@ onStores('Control', (store) => {
     expect(source.info.filename).toBe('Dockerfile');
     expect(Buffer.from(source.info.data, 'base64').toString()).toBe(text);
     expect(source.ranges[0]?.start.line).toBe(3);
+  });
+
+  test('an older client may ask for older defaults, and describe the image itself', async () => {
+    const Exporters = [
+      {
+        Type: 'image',
+        Attrs: {
+          name: 'example.com/described:1',
+          'containerimage.config': JSON.stringify({ config: { Labels: { from: 'client' } } }),
+        },
+      },
+    ];
+    const Definition = marshal(scratch());
+    const { response } = await kit.solve({ Definition, CompatibilityVersion: 10n, Exporters });
+    const { content } = kit.daemon.engine.store;
+    const read = async (digest: string | undefined) =>
+      JSON.parse((await content.bytes(digest as never)).toString());
+    expect((await read(response['containerimage.digest'])).mediaType).toBe(
+      'application/vnd.docker.distribution.manifest.v2+json',
+    );
+    expect((await read(response['containerimage.config.digest'])).config.Labels).toEqual({ from: 'client' });
+    const err = await failure(kit.solve({ Definition, CompatibilityVersion: 11n }));
+    expect(err.rawMessage).toContain('unsupported compatibility-version 11');
+  });
+
+  test('a source policy of the request: images are converted before they are looked up, or denied', async () => {
+    const Exporters = [{ Type: 'image', Attrs: { name: 'example.com/base:1' } }];
+    await kit.solve({ ...frontend, Exporters }, context());
+    const dir = kit.folder({ Dockerfile: 'FROM old:1\nLABEL more=1\n' });
+    const selector = { identifier: 'docker-image://docker.io/library/old:*' };
+    const updates = { identifier: 'docker-image://example.com/base:$1' };
+    const build = (rules: MessageInitShape<typeof RuleSchema>[]) =>
+      kit.solve(
+        {
+          ...frontend,
+          SourcePolicy: { version: 1n, rules },
+          Exporters: [{ Type: 'image', Attrs: { name: 'example.com/converted:1' } }],
+        },
+        { dirs: { context: dir, dockerfile: dir } },
+      );
+    const { response } = await build([{ action: PolicyAction.CONVERT, selector, updates }]);
+    const digest = response['containerimage.config.digest'] as never;
+    const config = JSON.parse((await kit.daemon.engine.store.content.bytes(digest)).toString());
+    expect(config.config.Labels).toEqual({ from: 'dockerfile', more: '1' });
+    const err = await failure(build([{ action: PolicyAction.DENY, selector }]));
+    expect(err.rawMessage).toContain('source "docker-image://docker.io/library/old:1" denied by policy');
+  });
+
+  test('a definition inside a definition gets no more than the build was granted', async () => {
+    const { def } = marshal(scratch().run(['/busybox', 'true'], { security: 'insecure' }));
+    const outer = create(OpSchema, {
+      op: { case: 'build', value: { builder: -1n, def: { def } } },
+    });
+    const bytes = toBinary(OpSchema, outer);
+    const end = create(OpSchema, { inputs: [{ digest: digestOf(bytes), index: 0n }] });
+    const err = await failure(kit.solve({ Definition: { def: [bytes, toBinary(OpSchema, end)] } }));
+    expect(err.rawMessage).toContain('entitlement security.insecure is not allowed');
   });
 
   test('a client that goes away takes its build with it', async () => {

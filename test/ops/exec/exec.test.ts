@@ -7,6 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Cache } from '../../../src/cache/cache.ts';
+import { fail } from '../../../src/errors/error.ts';
 import { createExecutor } from '../../../src/executor/executor.ts';
 import { specOfMounts } from '../../../src/fs/view.ts';
 import type { OpDeps } from '../../../src/ops/deps.ts';
@@ -272,6 +273,35 @@ describe('mounts', () => {
       hint: expect.stringContaining('--secret id=other,src='),
     });
     expect(await actives()).toEqual([]);
+  });
+
+  test('ssh: an agent that the client does not forward is an error unless it is optional', async () => {
+    const ssh = async (id: string) => {
+      if (id === 'unset') throw fail('not-found', 'session', 'unset ssh forward key unset');
+      return undefined;
+    };
+    const withAgent = (ID: string, optional: boolean) => ({
+      mounts: [
+        rootMount,
+        {
+          input: -1n,
+          dest: '/run/agent.sock',
+          output: -1n,
+          mountType: MountType.SSH,
+          SSHOpt: { ID, uid: 0, gid: 0, mode: 0o600, optional },
+        },
+      ],
+    });
+    const outcome = async (ID: string, optional = false) =>
+      (await run('true', withAgent(ID, optional), [base], { session: { ssh } })).outcome;
+    await expect(outcome('')).rejects.toThrow('no SSH key "default" forwarded from the client');
+    await expect(outcome('unset')).rejects.toMatchObject({
+      code: 'not-found',
+      message: 'no SSH key "unset" forwarded from the client: unset ssh forward key unset',
+      hint: 'Give one with --ssh unset=PATH.',
+    });
+    await outcome('unset', true);
+    await outcome('', true);
   });
 
   test('ssh: the step talks to the client’s agent', async () => {

@@ -77,17 +77,31 @@ function entriesOf(json: string | undefined): { Type: string; Attrs: Record<stri
   });
 }
 
+/** Versions of BuildKit whose defaults a client may ask for; 0 is the newest. */
+const compatibility = { v013: 10n, v015: 20n, v031: 30n };
+
+/** Whether the client asks for defaults from before images had the OCI's media types. Throws `unsupported`. */
+export function dockerTypesOf({ CompatibilityVersion: wanted }: SolveRequest): boolean {
+  const known = Object.values(compatibility);
+  if (wanted === 0n) return false;
+  if (known.includes(wanted)) return wanted < compatibility.v031;
+  throw fail('unsupported', 'client', `unsupported compatibility-version ${wanted}`, {
+    hint: `Versions: ${known.join(', ')}.`,
+  });
+}
+
 /**
  * What of the request is not to be had: a sentence each for what can be left out. Throws `unsupported` for what the
  * result would not be the same without.
  */
 export function notesOf(request: SolveRequest): string[] {
   const notes: string[] = [];
-  if ((request.SourcePolicy?.rules ?? []).length > 0 || request.SourcePolicySession !== '') {
+  if (request.SourcePolicySession !== '') {
     throw fail(
       'unsupported',
       'client',
-      'source policies are not supported yet, and a build must not go past them',
+      'source policies that a session decides are not supported, and a build must not go past them',
+      { hint: 'Send the policy with the build.' },
     );
   }
   for (const [name, value] of Object.entries(request.FrontendAttrs)) {

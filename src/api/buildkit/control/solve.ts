@@ -18,7 +18,7 @@ import { errorStatus, failedAt } from '../errors/encode.ts';
 import type { History } from '../history/history.ts';
 import type { BuildLog } from '../jobs/build-log.ts';
 import type { Jobs } from '../jobs/jobs.ts';
-import { cachesOf, grantedEntitlements, notesOf, outputsOf } from './request.ts';
+import { cachesOf, dockerTypesOf, grantedEntitlements, notesOf, outputsOf } from './request.ts';
 import { exporterResponse } from './response.ts';
 
 export interface SolveDeps {
@@ -103,6 +103,8 @@ async function build(deps: SolveDeps, parts: BuildParts): Promise<Record<string,
         sink: client.named?.output(index),
       })),
       allow,
+      dockerTypes: dockerTypesOf(request),
+      policies: request.SourcePolicy === undefined ? [] : [request.SourcePolicy],
       workers: [worker],
       cacheFrom: caches.imports,
       cacheTo: caches.exports,

@@ -13,8 +13,9 @@ import { statusOf, UNIMPLEMENTED, UNKNOWN } from '../../../session/grpc/status.t
 
 const prefix = 'github.com/moby/buildkit/';
 
-/** Beyond this a file is left out of an error: it travels in a header. */
-const maxSource = 256 << 10;
+/** Beyond these a place is left out of an error: it travels in a header. */
+const maxSource = 384 << 10;
+const maxPlaces = 16;
 
 const vertices = new WeakMap<object, string>();
 
@@ -85,15 +86,19 @@ function detailsOf(error: DrydockError): Any[] {
   if (capability !== undefined) details.push(detail('errdefs.FrontendCap', { name: capability }));
   if (subrequest !== undefined) details.push(detail('errdefs.Subrequest', { name: subrequest }));
   if (vertex !== undefined) details.push(detail('errdefs.Vertex', { digest: vertex }));
-  if (error.source !== undefined && error.source.text.length <= maxSource) {
-    details.push(detail('errdefs.Source', sourceOf(error.source)));
+  let room = maxSource;
+  for (const place of [error.source, ...(error.source?.also ?? [])].slice(0, maxPlaces)) {
+    if (place === undefined) continue;
+    const source = detail('errdefs.Source', sourceOf(place));
+    room -= source.value.length;
+    if (room >= 0) details.push(source);
   }
   return details;
 }
 
-function sourceOf({ filename, text, ranges }: SourceLocation): object {
+function sourceOf({ filename, text, ranges, language = 'Dockerfile', definition }: SourceLocation): object {
   return {
-    info: { filename, data: Buffer.from(text).toString('base64'), language: 'Dockerfile' },
+    info: { filename, data: Buffer.from(text).toString('base64'), language, definition },
     ranges,
   };
 }

@@ -128,10 +128,15 @@ async function info({ host }: Call) {
         IndexConfigs: Object.fromEntries(
           ['docker.io', ...host.insecureRegistries].map((name) => [
             name,
-            { Name: name, Mirrors: [], Secure: name === 'docker.io', Official: name === 'docker.io' },
+            {
+              Name: name,
+              Mirrors: name === 'docker.io' ? host.registryMirrors : [],
+              Secure: name === 'docker.io',
+              Official: name === 'docker.io',
+            },
           ]),
         ),
-        Mirrors: [],
+        Mirrors: host.registryMirrors,
       },
       NCPU: availableParallelism(),
       MemTotal: totalmem(),

@@ -1,0 +1,30 @@
+/** What outputs take from a result's metadata, and add to it. Pure. */
+import type { BridgeResult } from './bridge/types.ts';
+
+export type OutputMetadata = Readonly<Record<string, Uint8Array>>;
+
+/** Tells an output's own attributes from the metadata among them, by which a client describes the image. */
+export function withMetadata(all: Readonly<Record<string, string>>): {
+  attrs: Record<string, string>;
+  metadata?: OutputMetadata;
+} {
+  const isMetadata = ([name]: [string, string]) =>
+    /^containerimage\.config(\/|$)/.test(name) || name === 'refs.platforms';
+  const given = Object.entries(all).filter(isMetadata);
+  if (given.length === 0) return { attrs: { ...all } };
+  return {
+    attrs: Object.fromEntries(Object.entries(all).filter((each) => !isMetadata(each))),
+    metadata: Object.fromEntries(given.map(([name, text]) => [name, Buffer.from(text)])),
+  };
+}
+
+/** The result with an output's metadata over its own. */
+export function overlaid(result: BridgeResult, metadata: OutputMetadata): BridgeResult {
+  return { ...result, metadata: { ...result.metadata, ...metadata } };
+}
+
+/** The names that the frontend gives the image; they count for an output that is named `*`. */
+export function frontendNames({ metadata }: BridgeResult): string[] {
+  const text = Buffer.from(metadata['image.name'] ?? []).toString('utf8');
+  return text.split(',').filter((name) => name !== '');
+}
