@@ -2,8 +2,10 @@
 import { randomUUID } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { createServer as createHttp2Server, type Http2Server, type ServerHttp2Stream } from 'node:http2';
-import type { Socket } from 'node:net';
+import { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { bodyEndedEarly, continueWhenRead } from '../api/docker/http/body.ts';
 import type { DockerApi } from '../api/docker/server.ts';
 import type { AdmitCall, GrpcServer } from '../api/shared/grpc.ts';
 import type { ApiHost } from '../api/shared/host.ts';
@@ -29,6 +31,8 @@ export class Connections {
   readonly #listeners: WeakMap<object, Listener>;
   /** Requests being answered, but for those that go on until their client goes away. */
   readonly #active = new Set<IncomingMessage>();
+  /** What is being answered on a connection. */
+  readonly #current = new WeakMap<object, Exchange>();
   #closing = false;
 
   /** `listeners` is filled with what is known of each connection; requests find theirs by their socket. */
@@ -45,12 +49,21 @@ export class Connections {
       shouldUpgradeCallback: (request) => docker.wantsUpgrade(request),
     });
     this.#http.on('request', (request, response) => this.#answer(request, response));
+    this.#http.on('checkContinue', (request, response) => {
+      // Without its body the request has no end: nothing may follow it.
+      response.shouldKeepAlive = false;
+      continueWhenRead(request, response);
+      this.#answer(request, response);
+    });
     this.#http.on('upgrade', (request, socket, head) => {
       this.#note(request);
+      if (socket instanceof Socket) socket.allowHalfOpen = false;
       docker.upgrade(request, socket, head);
     });
     this.#http.on('clientError', (err, socket) => {
       if (!socket.writable) return void socket.destroy();
+      const current = this.#current.get(socket);
+      if (current !== undefined) return endAfter(current, socket);
       const body = `${JSON.stringify({ message: `the request is not HTTP: ${err.message}` })}\n`;
       socket.end(
         `HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
@@ -75,6 +88,8 @@ export class Connections {
     });
     sniff(socket, (protocol) => {
       if (protocol === 'http/1.1') {
+        // A client that ends its side in the middle of an upload is still to read what we say to that.
+        socket.allowHalfOpen = true;
         this.#http.emit('connection', socket);
         socket.resume();
       } else if (this.#options.grpc === undefined) this.#http2.emit('connection', socket);
@@ -109,7 +124,10 @@ export class Connections {
     response.setHeader('X-Request-Id', id);
     if (this.#closing) response.shouldKeepAlive = false;
     if (!/\/events$/.test(path)) this.#active.add(request);
+    const { socket } = request;
+    this.#current.set(socket, { request, response });
     response.once('close', () => {
+      if (this.#current.get(socket)?.request === request) this.#current.delete(socket);
       this.#active.delete(request);
       const seconds = (performance.now() - startedAt) / 1000;
       const status = response.headersSent ? response.statusCode : 0;
@@ -127,6 +145,18 @@ export class Connections {
     requestIds.set(request, id);
     return id;
   }
+}
+
+interface Exchange {
+  request: IncomingMessage;
+  response: ServerResponse;
+}
+
+/** A request's body has ended in the middle, or is no HTTP any more: its answer is the last thing on the connection. */
+function endAfter({ request, response }: Exchange, socket: Duplex): void {
+  if (!bodyEndedEarly(request) && !response.writableEnded) return void socket.destroy();
+  if (response.writableFinished) return void socket.end();
+  response.once('finish', () => socket.end());
 }
 
 const requestIds = new WeakMap<object, string>();

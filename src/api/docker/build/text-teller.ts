@@ -16,8 +16,9 @@ import { shortId } from '../http/progress.ts';
 import { type Step, stepsOf } from './steps.ts';
 import type { Teller } from './teller.ts';
 
-/** Characters of output that may wait, for the client or for the steps before. */
+/** Characters of output that may wait, for the client or for the steps before: of one step's vertex, and of all. */
 const maxWaiting = 1 << 20;
+const maxWaitingInAll = 4 << 20;
 
 interface VertexState {
   done: boolean;
@@ -26,8 +27,12 @@ interface VertexState {
   failed: boolean;
   /** Output not told yet. */
   text: string;
+  /** Some of it was left out. */
+  clipped: boolean;
   decoders: { 1: StringDecoder; 2: StringDecoder };
 }
+
+const leftOut = '[output left out: it came faster than it was read]\n';
 
 export class TextTeller implements Teller {
   readonly sink: ProgressSink;
@@ -40,6 +45,8 @@ export class TextTeller implements Teller {
   readonly #warnings: string[] = [];
   #steps: Step[] = [];
   #at = 0;
+  /** Characters of output not told yet. */
+  #waiting = 0;
   /** The current step's head is out; and that it runs. */
   #headed = false;
   #running = false;
@@ -64,7 +71,11 @@ export class TextTeller implements Teller {
         const text = state.decoders[event.stream].write(event.data);
         // docker shows what goes to stderr in red.
         const shown = event.stream === 2 && text !== '' ? `\u001b[91m${text}\u001b[0m` : text;
-        if (state.text.length < maxWaiting) state.text += shown;
+        if (state.text.length >= maxWaiting || this.#waiting >= maxWaitingInAll) state.clipped = true;
+        else {
+          state.text += shown;
+          this.#waiting += shown.length;
+        }
         this.#settleInputs(event.vertex);
         this.#advance();
       },
@@ -177,11 +188,25 @@ export class TextTeller implements Teller {
     for (const { digest } of step.vertices) {
       const state = this.#states.get(digest);
       if (state === undefined || state.text === '' || this.#stream.isBlocked) continue;
-      const { text } = state;
+      const { text, clipped } = state;
+      this.#waiting -= text.length;
       state.text = '';
+      state.clipped = false;
       if (step.isRun && !this.#running) this.#say(` ---> Running in ${containerId(step)}\n`);
       this.#running = true;
-      this.#say(text.length < maxWaiting ? text : `${text}\n[output left out: it came too fast]\n`);
+      this.#say(clipped ? `${text}\n${leftOut}` : text);
+    }
+  }
+
+  /** What the client was too slow for by the end of a step is not told any more. */
+  #leaveOut(step: Step): void {
+    for (const { digest } of step.vertices) {
+      const state = this.#states.get(digest);
+      if (state === undefined || (state.text === '' && !state.clipped)) continue;
+      this.#waiting -= state.text.length;
+      state.text = '';
+      state.clipped = false;
+      this.#say(leftOut);
     }
   }
 
@@ -192,6 +217,7 @@ export class TextTeller implements Teller {
       return;
     }
     this.#output(step);
+    this.#leaveOut(step);
     const built = step.vertices.filter(({ digest }) => !this.#states.get(digest)?.cached);
     if (step.vertices.length > 0 && built.length === 0) this.#say(' ---> Using cache\n');
     else if (step.isRun) {
@@ -222,7 +248,7 @@ export class TextTeller implements Teller {
     let state = this.#states.get(digest);
     if (state === undefined) {
       const decoders = { 1: new StringDecoder('utf8'), 2: new StringDecoder('utf8') };
-      state = { done: false, cached: false, failed: false, text: '', decoders };
+      state = { done: false, cached: false, failed: false, text: '', clipped: false, decoders };
       this.#states.set(digest, state);
     }
     return state;

@@ -1,11 +1,12 @@
 /** Request bodies: read as a stream that may be given up without cutting the client off. */
-import type { IncomingMessage } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Readable } from 'node:stream';
 import { DrydockError } from '../../../errors/error.ts';
 import { apiError } from './errors.ts';
 
 /** A client that neither sends nor hangs up keeps a given-up upload's connection for so many ms. */
 const drainIdle = 30_000;
+const endedEarly = 'drydock:ended-early';
 
 /**
  * A request's body. Unlike the request, it can be destroyed: what the client still sends is then read and dropped,
@@ -19,12 +20,17 @@ export class UploadBody extends Readable {
   constructor(request: IncomingMessage) {
     super({ highWaterMark: 256 << 10 });
     this.#request = request;
+    // It may break before anybody reads it; who reads it later hears of it all the same.
+    this.on('error', () => {});
     request.on('error', this.#broken);
     request.on('aborted', this.#broken);
+    request.on(endedEarly, this.#broken);
     request.on('close', this.#closed);
   }
 
   override _read(): void {
+    wanting.get(this.#request)?.writeContinue();
+    wanting.delete(this.#request);
     if (this.#onData === undefined) {
       this.#onData = (chunk) => {
         this.#bytes += chunk.length;
@@ -41,6 +47,7 @@ export class UploadBody extends Readable {
     if (this.#onData !== undefined) request.off('data', this.#onData);
     request.off('error', this.#broken);
     request.off('aborted', this.#broken);
+    request.off(endedEarly, this.#broken);
     request.off('close', this.#closed);
     request.on('error', () => {});
     drain(request);
@@ -64,9 +71,25 @@ export class UploadBody extends Readable {
   }
 }
 
+/**
+ * A client has ended its half of the connection in the middle of this request's body, and may still read our answer:
+ * whoever reads the body is told, as `close` does not come while the answer goes on. False: nobody reads it.
+ */
+export function bodyEndedEarly(request: IncomingMessage): boolean {
+  return request.emit(endedEarly);
+}
+
+/** Clients that wait to be told to send their body (`Expect: 100-continue`), by their request. */
+const wanting = new WeakMap<IncomingMessage, ServerResponse>();
+
+/** Tells such a client to send once its body is read; one that is refused before sends nothing in vain. */
+export function continueWhenRead(request: IncomingMessage, response: ServerResponse): void {
+  wanting.set(request, response);
+}
+
 /** Reads and drops what is left of a request's body; a client that stalls is cut off in the end. */
 export function drain(request: IncomingMessage): void {
-  if (request.complete || request.destroyed) return;
+  if (request.complete || request.destroyed || wanting.has(request)) return;
   const timer = setTimeout(() => request.destroy(), drainIdle);
   timer.unref();
   request.on('data', () => timer.refresh());

@@ -18,8 +18,12 @@ const statuses: Record<ErrorCode, number> = {
   internal: 500,
 };
 
-/** The HTTP status for an error. A registry or another peer that refuses is no refusal of ours: that is a 500. */
+/**
+ * The HTTP status for an error. A registry or another peer that refuses is no refusal of ours: that is a 500. What the
+ * client itself has sent and does not hold (an archive that is none) is its own mistake: a 400.
+ */
 export function httpStatus(error: DrydockError): number {
+  if (error.code === 'corrupt' && (error.hop === 'client' || error.hop === 'context')) return 400;
   const peer = error.hop === 'registry' || error.hop === 'http' || error.hop === 'git';
   if (peer && (error.code === 'denied' || error.code === 'unauthenticated')) return 500;
   return statuses[error.code];
