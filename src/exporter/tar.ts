@@ -3,7 +3,7 @@ import { MessageChannel } from 'node:worker_threads';
 import { fail } from '../errors/error.ts';
 import type { ViewSpec } from '../fs/view.ts';
 import { runTask } from '../workers/pool.ts';
-import { receiveStream } from '../workers/port-stream.ts';
+import { receiveFromTask } from '../workers/port-stream.ts';
 import { epochOf, parseFileAttrs } from './attrs.ts';
 import { contextOf } from './layers.ts';
 import { platformFolders } from './platform-folders.ts';
@@ -44,8 +44,7 @@ export function tarExporter(attrs: Record<string, string>): Exporter {
             },
             { signal, transfer: [port2], waits: true },
           );
-          packing.catch(() => {}); // awaited below; a failed reader comes first
-          for await (const chunk of receiveStream(port1)) {
+          for await (const chunk of receiveFromTask(port1, packing)) {
             await output.write(chunk);
             current += chunk.length;
             say();

@@ -7,7 +7,7 @@ import { type Descriptor, type Digest, mediaTypes } from '../oci/types.ts';
 import type { ReportStatus } from '../store/ref.ts';
 import { type SnapshotInfo, type Store, snapshotLabels } from '../store/store.ts';
 import { runTask } from '../workers/pool.ts';
-import { receiveStream } from '../workers/port-stream.ts';
+import { receiveFromTask } from '../workers/port-stream.ts';
 import { levelOf } from './block-compress.ts';
 import type { PackArgs, PackResult } from './pack-task.ts';
 import { SharedRuns } from './shared-runs.ts';
@@ -257,8 +257,7 @@ async function packInto(
       { ...args, sink: { kind: 'port', port: port2 } },
       { signal, transfer: [port2], waits: true },
     );
-    packing.catch(() => {}); // awaited below; a failed reader comes first
-    for await (const chunk of receiveStream(port1)) {
+    for await (const chunk of receiveFromTask(port1, packing)) {
       if (signal.aborted) throw canceled(signal.reason);
       await writer.write(chunk);
     }

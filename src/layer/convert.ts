@@ -4,7 +4,7 @@ import { canceled, DrydockError } from '../errors/error.ts';
 import { type Descriptor, mediaTypes } from '../oci/types.ts';
 import type { Store } from '../store/store.ts';
 import { runTask } from '../workers/pool.ts';
-import { receiveStream, sendStream } from '../workers/port-stream.ts';
+import { receiveFromTask, sendStream } from '../workers/port-stream.ts';
 import type { Written } from './block-writer.ts';
 import type { Compression, LayerBlob } from './types.ts';
 
@@ -66,8 +66,7 @@ async function convertStream(
       { source: { port: input.port2 }, compression, sink: { port: output.port2 } },
       { signal, transfer: [input.port2, output.port2], waits: true },
     );
-    converting.catch(() => {}); // awaited below; a failed reader comes first
-    for await (const chunk of receiveStream(output.port1)) {
+    for await (const chunk of receiveFromTask(output.port1, converting)) {
       if (signal?.aborted) throw canceled(signal.reason);
       await writer.write(chunk);
     }

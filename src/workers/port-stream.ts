@@ -125,3 +125,24 @@ export async function* receiveStream(port: MessagePort): AsyncGenerator<Uint8Arr
     port.close();
   }
 }
+
+/**
+ * The bytes that a task sends on the other end of the port. Unlike `receiveStream` alone, this ends when the task has
+ * failed before it sent a word, or was given up before it began; then it throws the task's own error.
+ */
+export async function* receiveFromTask(
+  port: MessagePort,
+  task: Promise<unknown>,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  let failed = false;
+  task.catch(() => {
+    failed = true;
+    port.close();
+  });
+  try {
+    yield* receiveStream(port);
+  } catch (err) {
+    if (failed) await task;
+    throw err;
+  }
+}

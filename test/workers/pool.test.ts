@@ -4,6 +4,7 @@ import { MessageChannel } from 'node:worker_threads';
 import { afterAll, expect, test } from 'vitest';
 import { DrydockError } from '../../src/errors/error.ts';
 import { closePool, runTask } from '../../src/workers/pool.ts';
+import { receiveFromTask } from '../../src/workers/port-stream.ts';
 
 afterAll(closePool);
 
@@ -79,6 +80,27 @@ test('a thread that dies fails its task, and the pool goes on', async () => {
     message: expect.stringContaining('code 3'),
   });
   expect(await runTask('test.echo', { text: 'still here' })).toBe('still here');
+});
+
+test('a stream from a task ends when the task is given up before it began, or fails before its first word', async () => {
+  const gone = new AbortController();
+  const read = async (signal: AbortSignal) => {
+    const { port1, port2 } = new MessageChannel();
+    const lower = { kind: 'empty' } as const;
+    const task = runTask(
+      'layer.pack',
+      {
+        layer: { kind: 'difference', lower, upper: { kind: 'nonsense' } as never },
+        compression: { type: 'uncompressed' },
+        sink: { kind: 'port', port: port2 },
+      },
+      { signal, transfer: [port2], waits: true },
+    );
+    for await (const _ of receiveFromTask(port1, task));
+  };
+  await expect(read(gone.signal)).rejects.toMatchObject({ code: 'internal' });
+  gone.abort();
+  await expect(read(gone.signal)).rejects.toMatchObject({ code: 'canceled' });
 });
 
 test('a process that ends while a thread still loads code waits for that, and ends as it meant to', () => {
