@@ -1,6 +1,7 @@
 /** A registry's blobs into a store's content. */
-import { canceled, DrydockError, errnoCode } from '../errors/error.ts';
+import { canceled, DrydockError, errnoCode, fail } from '../errors/error.ts';
 import type { CredentialSource } from '../oci/credentials.ts';
+import { parseReference } from '../oci/reference.ts';
 import type { Descriptor } from '../oci/types.ts';
 import type { RegistryClient } from '../registry/client.ts';
 import type { ReportStatus } from '../store/ref.ts';
@@ -138,5 +139,15 @@ async function copy(
     await writer.abort(code === 'unavailable' || code === 'canceled' || ctx.signal?.aborted === true);
     throw ctx.signal?.aborted ? canceled(ctx.signal.reason) : err;
   }
-  await writer.commit();
+  try {
+    await writer.commit();
+  } catch (err) {
+    if (!(err instanceof DrydockError) || err.code !== 'corrupt') throw err;
+    const { domain } = parseReference(source);
+    throw fail('corrupt', 'registry', `pulling ${blob.digest}: what ${domain} sent is something else`, {
+      hint: 'The registry or a proxy on the way changed it; try again, or tell who runs it.',
+      details: { registry: domain, digest: blob.digest },
+      cause: err,
+    });
+  }
 }

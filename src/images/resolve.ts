@@ -23,7 +23,7 @@ import {
   rankPlatforms,
 } from './documents.ts';
 import type { FetchContext } from './fetch.ts';
-import { hintElsewhere } from './stored.ts';
+import { hintElsewhere, storedImages } from './stored.ts';
 
 /** One platform's image, its documents read and checked. */
 export interface ImageDocuments {
@@ -175,7 +175,7 @@ export async function resolveImage(
   const target = await resolveTarget(store, client, name, options).catch(async (err) => {
     // Whatever the registry's trouble is, the image may be nearer.
     const told = err instanceof DrydockError && err.code !== 'canceled';
-    const hint = told ? await hintElsewhere(store, name) : undefined;
+    const hint = told ? ((await hintElsewhere(store, name)) ?? (await hintDamaged(store, name))) : undefined;
     if (hint !== undefined) err.hint = hint;
     throw err;
   });
@@ -207,9 +207,19 @@ async function resolveLocal(
     if (!platformMatches(platform, found.config)) return undefined;
     return { ...found, ref: name, local: true };
   } catch (err) {
-    if (err instanceof DrydockError && err.code === 'not-found') return undefined;
+    // What is damaged is fetched again, as what is missing.
+    if (err instanceof DrydockError && (err.code === 'not-found' || err.code === 'corrupt')) return undefined;
     throw err;
   }
+}
+
+/** Says so when the store has the name, but not the whole image. */
+async function hintDamaged(store: Store, name: string): Promise<string | undefined> {
+  const record = await store.images.get(name);
+  if (record === undefined) return undefined;
+  const whole = await storedImages(store, name, record.target);
+  if (whole.length > 0) return undefined;
+  return `The store has ${familiarName(name)}, but its manifest or config is gone or damaged: pull, load or build it again.`;
 }
 
 /** The descriptor a name points to in its registry; content is asked first when the digest is known. */

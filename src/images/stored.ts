@@ -12,6 +12,7 @@ import {
   type Manifest,
   type Platform,
 } from '../oci/types.ts';
+import { letGo } from '../store/shared/let-go.ts';
 import type { ImageRecord, Store } from '../store/store.ts';
 import {
   isImageEntry,
@@ -101,7 +102,8 @@ async function bytesOf(store: Store, digest: Digest): Promise<Buffer | undefined
   try {
     return await store.content.bytes(digest);
   } catch (err) {
-    if (err instanceof DrydockError && err.code === 'not-found') return undefined;
+    // One damaged image must not hide all others.
+    if (err instanceof DrydockError && (err.code === 'not-found' || err.code === 'corrupt')) return undefined;
     throw err;
   }
 }
@@ -192,6 +194,6 @@ export async function withLease<T>(
   try {
     return await work(own);
   } finally {
-    await store.leases.delete(own);
+    await letGo(store, own);
   }
 }

@@ -34,11 +34,11 @@ export function createRefs(deps: RefDeps): Refs {
   };
 }
 
-/** Puts a snapshot under a lease; false when it is gone. */
+/** Puts a snapshot under a lease; false when it is gone, or not whole any more. */
 async function held(store: Store, key: string, lease: string): Promise<boolean> {
   try {
     await store.leases.add(lease, { type: 'snapshot', id: key });
-    return true;
+    return await store.snapshots.intact(key);
   } catch (err) {
     if (!(err instanceof DrydockError) || err.code !== 'not-found') throw err;
     // A lease that is not there is a mistake, not a miss.

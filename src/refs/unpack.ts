@@ -2,13 +2,14 @@
  * From an image's layers to a committed snapshot: missing blobs are fetched side by side, and each is unpacked onto
  * the one below as soon as both are there.
  */
-import { randomUUID } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import { DrydockError, fail, throwIfAborted } from '../errors/error.ts';
 import { fetchBlobInto } from '../images/fetch.ts';
 import { originLabels } from '../images/origin.ts';
 import { type Running, shareRun } from '../images/share.ts';
 import { unpackLayer } from '../layer/unpack.ts';
 import { hex } from '../oci/digest.ts';
+import { familiarName, normalizeName } from '../oci/reference.ts';
 import type { Descriptor, Digest } from '../oci/types.ts';
 import { orAbort } from '../registry/abort.ts';
 import type { RegistryClient } from '../registry/client.ts';
@@ -81,7 +82,7 @@ async function labelForeign(
 
 async function heldChain(store: Store, chain: Digest, lease: string): Promise<string | undefined> {
   const found = await store.snapshots.byChain(chain);
-  if (found === undefined) return undefined;
+  if (found === undefined || !(await store.snapshots.intact(found.key))) return undefined;
   try {
     await store.leases.add(lease, { type: 'snapshot', id: found.key });
     return found.key;
@@ -128,7 +129,8 @@ async function unpackMissing(
       const layer = layers[i] as Layer;
       const below = parent;
       await Promise.race([fetches[i], failed.promise]);
-      const work = () => unpackOne(store, source, layer, below, chains[i] as Digest, { ...ctx, signal });
+      const work = () =>
+        unpackOne(store, client, source, layer, below, chains[i] as Digest, { ...ctx, signal });
       // Another image with the same lower layers may be doing the same; the top one is ours already.
       parent =
         i === layers.length - 1 ? await work() : await shareRun(running, chains[i] as Digest, signal, work);
@@ -138,11 +140,54 @@ async function unpackMissing(
   } catch (err) {
     stop.abort(err);
     await Promise.allSettled(fetches);
+    await tellDamage(store, source, err);
     throw err;
   }
 }
 
+/** A layer that no registry gives, of an image that the store has: then the store is what is at fault. */
+async function tellDamage(store: Store, source: string | undefined, err: unknown): Promise<void> {
+  if (source === undefined || !(err instanceof DrydockError)) return;
+  if (err.hop !== 'registry' || err.code === 'canceled') return;
+  const name = normalizeName(source);
+  if ((await store.images.get(name)) === undefined) return;
+  err.hint =
+    `The store has ${familiarName(name)}, but a layer of it is gone or damaged, and its registry does not give it: ` +
+    'pull, load or build the image again.';
+}
+
+/** Unpacks a layer. A blob that turns out to be damaged in the store is fetched once more. */
 async function unpackOne(
+  store: Store,
+  client: RegistryClient,
+  source: string | undefined,
+  layer: Layer,
+  parent: string | undefined,
+  chain: Digest,
+  ctx: RefContext,
+): Promise<string> {
+  try {
+    return await unpackNow(store, source, layer, parent, chain, ctx);
+  } catch (err) {
+    if (source === undefined || !(err instanceof DrydockError) || err.code !== 'corrupt') throw err;
+    if (await hasItsDigest(store, layer.descriptor.digest)) throw err;
+    await store.content.delete(layer.descriptor.digest).catch(() => {});
+    await fetchBlobInto(store, client, source, layer.descriptor, ctx);
+    return unpackNow(store, source, layer, parent, chain, ctx);
+  }
+}
+
+async function hasItsDigest(store: Store, digest: Digest): Promise<boolean> {
+  const hash = createHash('sha256');
+  try {
+    for await (const chunk of await store.content.read(digest)) hash.update(chunk as Buffer);
+  } catch {
+    return false; // its file is gone or short
+  }
+  return `sha256:${hash.digest('hex')}` === digest;
+}
+
+async function unpackNow(
   store: Store,
   source: string | undefined,
   layer: Layer,

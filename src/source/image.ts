@@ -159,7 +159,7 @@ async function holdSnapshot(
   lease: string,
 ): Promise<string | undefined> {
   const found = chain === undefined ? undefined : await store.snapshots.byChain(chain);
-  if (found === undefined) return undefined;
+  if (found === undefined || !(await store.snapshots.intact(found.key))) return undefined;
   try {
     await store.leases.add(lease, { type: 'snapshot', id: found.key });
     return found.key;

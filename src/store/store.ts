@@ -20,6 +20,8 @@ export interface Store {
   readonly snapshotter: string;
   /** Folder for files that live beside the store: cache database, exec bundles, cache mounts. */
   readonly root: string;
+  /** Where its blobs and layers are on this host, when that is not below `root` and can be seen. */
+  readonly dataFolder?: string;
   /** Folder of this process's own temporary files; swept by the next start if this process dies. */
   readonly runDir: string;
   readonly content: Content;
@@ -61,10 +63,17 @@ export interface BlobInfo {
 }
 
 export interface Content {
+  /**
+   * What is known of a blob. One whose file is gone or short (a disk's or someone's doing) counts as not there, so that
+   * it is made or fetched again: writing it replaces what is left of it.
+   */
   info(digest: Digest): Promise<BlobInfo | undefined>;
   /** Streams a blob, or `length` bytes from `offset`. Throws `not-found`. */
   read(digest: Digest, range?: { offset?: number; length?: number }): Promise<Readable>;
-  /** A whole small blob (manifests, configs; refuses more than 32 MiB). Throws `not-found`. */
+  /**
+   * A whole small blob (manifests, configs; refuses more than 32 MiB). Throws `not-found`, and `corrupt` when its bytes
+   * have another digest.
+   */
   bytes(digest: Digest): Promise<Buffer>;
   /**
    * Opens (or resumes) an ingest named `ref`. Two writers of one ref are refused with `conflict`. If `expected` is
@@ -180,6 +189,11 @@ export interface Snapshots {
     parent: string | undefined,
     options: { lease: string },
   ): Promise<void>;
+  /**
+   * Whether a committed snapshot is there with its folder and those of all below it. When a folder is gone (a disk's or
+   * someone's doing), its snapshot and all that stand on it are forgotten, so that they are made again.
+   */
+  intact(key: string): Promise<boolean>;
   /** A committed snapshot with this chain ID, if one is known. */
   byChain(chain: Digest): Promise<SnapshotInfo | undefined>;
   setLabels(key: string, labels: Record<string, string | undefined>): Promise<void>;

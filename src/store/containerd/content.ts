@@ -1,15 +1,16 @@
 import { randomUUID } from 'node:crypto';
 import { existsSync, statSync } from 'node:fs';
-import { open } from 'node:fs/promises';
+import { open, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { type CallOptions, Code } from '@connectrpc/connect';
-import { fail } from '../../errors/error.ts';
+import { DrydockError, fail } from '../../errors/error.ts';
 import { digestOf, hex, isDigest } from '../../oci/digest.ts';
 import type { Digest } from '../../oci/types.ts';
 import { type Info, WriteAction } from '../../pb/containerd/content_pb.js';
 import type { BlobInfo, Content, ContentWriter, WriterOptions } from '../store.ts';
 import { breakOf, hasCode } from './errors.ts';
+import { collectNow } from './gc.ts';
 import { noLease } from './lease-names.ts';
 import { labelPaths, labelValues, leaseName, millis, type Shared } from './shared.ts';
 import { busy, ContainerdWriter } from './writer.ts';
@@ -37,13 +38,20 @@ export class ContainerdContent implements Content {
     const found = await connection.find(`looking for the blob ${digest}`, (call) =>
       connection.content.info({ digest }, call),
     );
-    return found?.info === undefined ? undefined : toInfo(found.info);
+    if (found?.info === undefined) return undefined;
+    const info = toInfo(found.info);
+    return this.#isDamaged(digest, info.size) ? undefined : info;
   }
 
   async #must(digest: Digest): Promise<BlobInfo> {
     const info = await this.info(digest);
     if (info === undefined) throw missing(digest);
     return info;
+  }
+
+  /** Whether a blob that containerd knows has no whole file, as far as this process can see its files. */
+  #isDamaged(digest: Digest, size: number): boolean {
+    return this.#shared.blobFolder !== undefined && this.#path(digest, size) === undefined;
   }
 
   /** Streams a blob. Throws `not-found`, `invalid` for a range outside of it, `unavailable`. */
@@ -97,7 +105,9 @@ export class ContainerdContent implements Content {
     if (size > smallBytes) {
       throw fail('invalid', 'store', `${digest} has ${size} bytes: too many to read at once`);
     }
-    return Buffer.concat(await (await this.read(digest)).toArray());
+    const bytes = Buffer.concat(await (await this.read(digest)).toArray());
+    if (digestOf(bytes) !== digest) throw damaged(digest, 'its file holds other bytes');
+    return bytes;
   }
 
   /** The blob's file in containerd's own folder. */
@@ -123,7 +133,13 @@ export class ContainerdContent implements Content {
     if (this.#writers.has(ref)) throw busy(ref);
     this.#writers.set(ref, undefined);
     try {
-      const writer = await ContainerdWriter.open(this.#shared, ref, options, () => this.#writers.delete(ref));
+      const open = () => ContainerdWriter.open(this.#shared, ref, options, () => this.#writers.delete(ref));
+      const writer = await open().catch(async (err) => {
+        const exists = digest !== undefined && err instanceof DrydockError && err.code === 'exists';
+        if (!exists || (await this.info(digest)) !== undefined) throw err;
+        await this.delete(digest);
+        return open();
+      });
       this.#writers.set(ref, writer);
       return writer;
     } catch (err) {
@@ -156,6 +172,10 @@ export class ContainerdContent implements Content {
       await passing.took(options.lease, { type: 'content', id: digest });
     } catch (err) {
       if (hasCode(err, Code.AlreadyExists)) {
+        if (!(await this.#holds(digest, data))) {
+          await this.delete(digest);
+          return this.put(data, options);
+        }
         // It is under our lease now.
         await passing.took(options.lease, { type: 'content', id: digest });
         if (Object.keys(request.labels).length > 0) await this.setLabels(digest, request.labels);
@@ -167,6 +187,14 @@ export class ContainerdContent implements Content {
       throw connection.failure(err, what);
     }
     return digest;
+  }
+
+  /** Whether a blob that is there has these bytes, as far as this process can see its file. */
+  async #holds(digest: Digest, data: Uint8Array): Promise<boolean> {
+    const { blobFolder } = this.#shared;
+    if (blobFolder === undefined) return true;
+    const found = await readFile(join(blobFolder, hex(digest))).catch(() => undefined);
+    return found?.equals(data) === true;
   }
 
   async #putBig(
@@ -221,6 +249,7 @@ export class ContainerdContent implements Content {
     return blobs.sort((a, b) => a.createdAt - b.createdAt || (a.digest < b.digest ? -1 : 1));
   }
 
+  /** Waits until its file is gone too, as far as no other namespace has the blob: else writing it anew would find that. */
   async delete(digest: Digest): Promise<void> {
     const { connection } = this.#shared;
     const done = isDigest(digest)
@@ -229,6 +258,7 @@ export class ContainerdContent implements Content {
         )
       : undefined;
     if (done === undefined) throw missing(digest);
+    await collectNow(this.#shared);
   }
 
   /** Ends the writers that are still open; what they wrote is removed. */
@@ -250,6 +280,12 @@ async function* once<T>(message: T): AsyncGenerator<T> {
 
 function missing(digest: Digest) {
   return fail('not-found', 'store', `there is no blob ${digest}`);
+}
+
+function damaged(digest: Digest, why: string) {
+  return fail('corrupt', 'store', `the blob ${digest} is damaged in containerd: ${why}`, {
+    hint: 'Run `drydock doctor --verify`, then pull or build it again.',
+  });
 }
 
 function toInfo({ digest, size, labels, createdAt }: Info): BlobInfo {

@@ -76,7 +76,7 @@ async function state({ content, snapshots }: Pick<Parts, 'content' | 'snapshots'
 }
 
 /** containerd collects before it answers to a lease's deletion that is to be synchronous. */
-async function collectNow(shared: Shared): Promise<void> {
+export async function collectNow(shared: Shared): Promise<void> {
   const { connection, names, run } = shared;
   const id = names.of(`gc-${run.id}-${crypto.randomUUID()}`);
   await connection.call('collecting garbage', { again: true }, async (call) => {

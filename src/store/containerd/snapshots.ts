@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
-import { chmodSync, lstatSync } from 'node:fs';
+import { chmodSync, existsSync, lstatSync } from 'node:fs';
 import { Code } from '@connectrpc/connect';
-import { fail } from '../../errors/error.ts';
+import { DrydockError, fail } from '../../errors/error.ts';
 import type { Digest } from '../../oci/types.ts';
 import { type Info, Kind } from '../../pb/containerd/snapshots_pb.js';
 import { runTask } from '../../workers/pool.ts';
@@ -287,6 +287,52 @@ export class ContainerdSnapshots implements Snapshots {
       throw err;
     } finally {
       this.#views.release(source);
+    }
+  }
+
+  async intact(key: string): Promise<boolean> {
+    const whole = ({ dirs }: Folders) => dirs.every((dir) => existsSync(dir));
+    const seen = this.#known.get(key);
+    if (seen !== undefined && whole(seen)) return true;
+    let folders: Folders;
+    try {
+      folders = await this.folders(key);
+    } catch (err) {
+      if (err instanceof DrydockError && (err.code === 'not-found' || err.code === 'conflict')) return false;
+      throw err;
+    }
+    if (whole(folders)) return true;
+    // Topmost first, as the folders are; a native snapshot has one folder, with all in it.
+    const chain: string[] = [];
+    for (let at: string | undefined = key; at !== undefined && chain.length < folders.dirs.length; ) {
+      chain.push(at);
+      at = (await this.stat(at))?.parent;
+    }
+    const lowest = folders.dirs.findLastIndex((dir) => !existsSync(dir));
+    await this.#forget(chain[lowest] ?? key);
+    return false;
+  }
+
+  /** Removes a snapshot and all that stand on it, views too, whatever holds them. */
+  async #forget(key: string): Promise<void> {
+    const { connection, snapshotter } = this.#shared;
+    const all = await connection.call('listing snapshots', { again: true }, async (call) => {
+      const infos: Info[] = [];
+      for await (const { info } of connection.snapshots.list({ snapshotter, filters: [] }, call)) {
+        infos.push(...info);
+      }
+      return infos;
+    });
+    const fallen = [key];
+    for (const parent of fallen) {
+      fallen.push(...all.filter((info) => info.parent === parent).map((info) => info.name));
+    }
+    for (const each of fallen.reverse()) {
+      await connection.find(`forgetting the snapshot ${each}, whose folder or one below is gone`, (call) =>
+        connection.snapshots.remove({ snapshotter, key: each }, call),
+      );
+      this.#active.delete(each);
+      this.#known.delete(each);
     }
   }
 

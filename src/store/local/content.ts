@@ -1,5 +1,14 @@
 import { randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync, renameSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { open, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
@@ -32,7 +41,12 @@ export class LocalContent implements Content {
   }
 
   async info(digest: Digest): Promise<BlobInfo | undefined> {
-    return toInfo(this.#shared.db.get('SELECT * FROM blobs WHERE digest = ?', digest));
+    const info = toInfo(this.#shared.db.get('SELECT * FROM blobs WHERE digest = ?', digest));
+    return info !== undefined && this.#isWhole(digest, info.size) ? info : undefined;
+  }
+
+  #isWhole(digest: Digest, size: number): boolean {
+    return statSync(blobPath(this.#shared.layout, digest), { throwIfNoEntry: false })?.size === size;
   }
 
   /** Streams a blob. Throws `not-found`, `invalid` for a range outside of it, `corrupt` when its file is gone or short. */
@@ -60,7 +74,9 @@ export class LocalContent implements Content {
     if (size > smallBytes) {
       throw fail('invalid', 'store', `${digest} has ${size} bytes: too many to read at once`);
     }
-    return readFile(this.#checkedPath(digest, size));
+    const bytes = await readFile(this.#checkedPath(digest, size));
+    if (digestOf(bytes) !== digest) throw damaged(digest, 'its file holds other bytes');
+    return bytes;
   }
 
   async localPath(digest: Digest): Promise<string | undefined> {
@@ -115,7 +131,9 @@ export class LocalContent implements Content {
     const { db, run, layout } = this.#shared;
     return db.write(() => {
       const digest = expected?.digest;
-      if (digest !== undefined && db.get('SELECT 1 FROM blobs WHERE digest = ?', digest) !== undefined) {
+      const there =
+        digest === undefined ? undefined : db.get('SELECT size FROM blobs WHERE digest = ?', digest);
+      if (digest !== undefined && there !== undefined && this.#isWhole(digest, Number(there.size))) {
         hold(db, lease, 'blob', digest);
         return 'exists';
       }
@@ -141,7 +159,7 @@ export class LocalContent implements Content {
     const digest = digestOf(data);
     const path = await this.ingestPath();
     try {
-      if (!this.#addAgain(digest, options)) {
+      if (!this.#addAgain(digest, data, options)) {
         writeFileSync(path, data, { mode: 0o600, flag: 'wx' });
         this.#publish(path, { digest, size: data.byteLength }, options);
       }
@@ -152,12 +170,21 @@ export class LocalContent implements Content {
     }
   }
 
-  #addAgain(digest: Digest, options: { lease: string; labels?: Record<string, string> }): boolean {
-    const { db } = this.#shared;
+  #addAgain(
+    digest: Digest,
+    data: Uint8Array,
+    options: { lease: string; labels?: Record<string, string> },
+  ): boolean {
+    const { db, layout } = this.#shared;
     if (db.get('SELECT 1 FROM blobs WHERE digest = ?', digest) === undefined) return false;
     return db.write(() => {
       const row = db.get('SELECT size, labels FROM blobs WHERE digest = ?', digest);
-      if (row === undefined || !existsSync(blobPath(this.#shared.layout, digest))) return false;
+      if (row === undefined || !this.#isWhole(digest, data.byteLength)) return false;
+      if (!readFileSync(blobPath(layout, digest)).equals(data)) {
+        // So that what is published next takes its place.
+        rmSync(blobPath(layout, digest), { force: true });
+        return false;
+      }
       this.#again(digest, row, options);
       return true;
     });
@@ -201,7 +228,7 @@ export class LocalContent implements Content {
     let moved = false;
     const move = () => {
       const row = db.get('SELECT size, labels FROM blobs WHERE digest = ?', blob.digest);
-      const there = row !== undefined && existsSync(target);
+      const there = row !== undefined && this.#isWhole(blob.digest, blob.size);
       if (!there) {
         mkdirSync(blobFolder(layout, blob.digest), { recursive: true, mode: 0o700 });
         renameSync(path, target);

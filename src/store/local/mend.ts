@@ -51,7 +51,8 @@ function mendBlobs({ db, layout, trash }: Shared, inside: boolean): string[] {
   return problems;
 }
 
-function mendLayers({ db, layout, trash }: Shared, inside: boolean): string[] {
+function mendLayers(shared: Shared, inside: boolean): string[] {
+  const { db, layout, trash } = shared;
   const problems: string[] = [];
   const rows = new Set(db.all('SELECT id FROM layers').map((row) => String(row.id)));
   for (const name of list(layout.snapshots)) {
@@ -59,21 +60,30 @@ function mendLayers({ db, layout, trash }: Shared, inside: boolean): string[] {
     else if (!inside || existsSync(join(layout.snapshots, name, 'fs'))) rows.delete(name);
   }
   for (const id of rows) {
-    const fallen = db.all(
+    for (const key of forgetLayer(shared, Number(id))) {
+      problems.push(`the folder of the snapshot ${key} or of one below it was gone; it was forgotten`);
+    }
+  }
+  return problems;
+}
+
+/** Forgets a layer whose folder is gone, with the snapshots that stand on it; gives their keys. In a transaction. */
+export function forgetLayer({ db, layout, trash }: Shared, id: number): string[] {
+  const fallen = db
+    .all(
       `WITH RECURSIVE fallen (key) AS (
          SELECT key FROM snapshots WHERE layer = ?
          UNION SELECT s.key FROM fallen JOIN snapshots s ON s.parent = fallen.key
        ) SELECT key FROM fallen`,
-      Number(id),
-    );
-    for (const row of fallen) {
-      problems.push(`the folder of the snapshot ${row.key} or of one below it was gone; it was forgotten`);
-      const layer = dropSnapshot(db, String(row.key));
-      if (layer !== undefined) trash.take(layerFolder(layout, layer));
-    }
-    db.run('DELETE FROM layers WHERE id = ?', Number(id));
+      id,
+    )
+    .map((row) => String(row.key));
+  for (const key of fallen) {
+    const layer = dropSnapshot(db, key);
+    if (layer !== undefined) trash.take(layerFolder(layout, layer));
   }
-  return problems;
+  db.run('DELETE FROM layers WHERE id = ?', id);
+  return fallen;
 }
 
 function mendIngests({ db, layout, trash }: Shared): string[] {

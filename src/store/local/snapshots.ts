@@ -1,4 +1,4 @@
-import { chmodSync, chownSync, lstatSync, mkdirSync, renameSync } from 'node:fs';
+import { chmodSync, chownSync, existsSync, lstatSync, mkdirSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { errnoCode, fail } from '../../errors/error.ts';
 import type { Digest } from '../../oci/types.ts';
@@ -6,6 +6,7 @@ import { runTask } from '../../workers/pool.ts';
 import { gcLabels, type Mount, type SnapshotInfo, type Snapshots, snapshotLabels } from '../store.ts';
 import { mergeLabels, parseLabels, type Row } from './db.ts';
 import { layerFolder } from './layout.ts';
+import { forgetLayer } from './mend.ts';
 import { bind, type MountPlaces, overlayMounts } from './mounts.ts';
 import { deleteLease, dropSnapshot, hold, insertLease, type Shared, setRefs, trashLayers } from './shared.ts';
 
@@ -161,8 +162,9 @@ export class LocalSnapshots implements Snapshots {
     return this.#mounts(key, true);
   }
 
-  #mounts(key: string, writable: boolean): Mount[] {
-    const layers = this.#shared.db
+  /** The layers of a snapshot and all below it, topmost first. */
+  #stack(key: string): number[] {
+    return this.#shared.db
       .all(
         `WITH RECURSIVE stack (depth, layer, parent) AS (
            SELECT 0, layer, parent FROM snapshots WHERE key = ?
@@ -173,6 +175,10 @@ export class LocalSnapshots implements Snapshots {
         key,
       )
       .map((row) => Number(row.layer));
+  }
+
+  #mounts(key: string, writable: boolean): Mount[] {
+    const layers = this.#stack(key);
     if (this.#shared.snapshotter === 'overlayfs') return overlayMounts({ layers, writable }, this.#places);
     return [bind(join(layerFolder(this.#shared.layout, layers[0]!), 'fs'), writable)];
   }
@@ -254,6 +260,18 @@ export class LocalSnapshots implements Snapshots {
       return true;
     });
     if (!done) throw taken(name);
+  }
+
+  async intact(key: string): Promise<boolean> {
+    const { db, layout, trash } = this.#shared;
+    const stack = this.#stack(key);
+    const gone = stack.filter((layer) => !existsSync(join(layerFolder(layout, layer), 'fs')));
+    if (gone.length === 0) return stack.length > 0;
+    db.free(() => {
+      for (const layer of gone) forgetLayer(this.#shared, layer);
+    });
+    trash.empty();
+    return false;
   }
 
   async byChain(chain: Digest): Promise<SnapshotInfo | undefined> {

@@ -137,7 +137,7 @@ export class LocalWriter implements ContentWriter {
     this.#state = 'closed';
     this.#ingest.closed();
     try {
-      if (keep && sound) {
+      if (keep && sound && this.#size > 0) {
         const now = Date.now();
         db.run('UPDATE ingests SET run = NULL, updated_at = ? WHERE ref = ? AND run = ?', now, ref, run.id);
       } else {
