@@ -3,6 +3,7 @@ import { fail } from '../errors/error.ts';
 import type { FileActionSpec } from '../fs/actions.ts';
 import { specOfMounts, type ViewSpec } from '../fs/view.ts';
 import type { Ref, RefContext } from '../store/ref.ts';
+import { explainDisk } from '../store/shared/disk-full.ts';
 import type { Store } from '../store/store.ts';
 import { runTask } from '../workers/pool.ts';
 
@@ -32,8 +33,10 @@ export async function writeSnapshot(
     if (actions.length > 0) await runTask('fs.apply', { target, actions }, { signal });
     await store.snapshots.commit(name, key, { lease, labels });
   } catch (err) {
+    // Looked at while what was written is still there.
+    const error = await explainDisk(err, store);
     await store.snapshots.remove(key).catch(() => {});
-    throw err;
+    throw error;
   }
 }
 

@@ -8,9 +8,10 @@ import type { CacheSpec } from '../remote-cache/types.ts';
 import type { Session } from '../session/types.ts';
 import { Job } from '../solver/job.ts';
 import type { ProgressSink } from '../solver/progress.ts';
+import { explainDisk } from '../store/shared/disk-full.ts';
 import { BuildCaches, planCaches } from './caches.ts';
-import { autoPrune } from './disk-usage.ts';
 import type { Engine } from './engine.ts';
+import { beginBuild, endBuild } from './lifetime.ts';
 import { type OutputMetadata, withMetadata } from './output-metadata.ts';
 import type { OutputSpec } from './types.ts';
 
@@ -66,8 +67,7 @@ export async function takeCourse<T>(engine: Engine, course: Course<T>): Promise<
   });
   const plan = planCaches(course.cacheTo);
   const job = new Job(session, sink, course.signal);
-  const lease = `build-${job.id}`;
-  await engine.store.leases.create(lease);
+  const lease = await beginBuild(engine, job);
   const caches = new BuildCaches(engine, job, lease);
   try {
     caches.import(course.cacheFrom);
@@ -98,11 +98,10 @@ export async function takeCourse<T>(engine: Engine, course: Course<T>): Promise<
     }
     Object.assign(metadata, await caches.export(plan, results, definitions));
     return { value, first, metadata };
+  } catch (err) {
+    throw await explainDisk(err, engine.store);
   } finally {
-    await engine.solver.release(job);
-    caches.close();
-    await engine.store.leases.delete(lease);
-    await autoPrune(engine);
+    await endBuild(engine, job, lease, () => caches.close());
   }
 }
 

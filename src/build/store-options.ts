@@ -13,6 +13,8 @@ export interface StoreOptions {
   /** Path of containerd's socket. */
   containerdAddress?: string;
   containerdNamespace?: string;
+  /** How long a call waits for a containerd that is restarting, ms; default 10,000. */
+  containerdPatience?: number;
   /** Default `auto`: overlayfs where it works, else plain copies. */
   snapshotter?: 'overlayfs' | 'native' | 'auto';
 }

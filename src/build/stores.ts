@@ -26,6 +26,7 @@ async function openOnly(options: StoreOptions): Promise<Store> {
   return openContainerdStore({
     root,
     ...containerdOf(options),
+    patience: options.containerdPatience,
     snapshotter: snapshotter === 'auto' ? undefined : snapshotter,
   });
 }

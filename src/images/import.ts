@@ -72,7 +72,7 @@ export async function importTar(
     });
   } catch (err) {
     // What was read of a bad tar is of no use to anybody.
-    await store.gc();
+    await store.gc().catch(() => {});
     throw err;
   }
 }

@@ -65,7 +65,7 @@ export async function loadImages(
     });
   } catch (err) {
     // What was read of a bad archive is of no use to anybody.
-    if (options.lease === undefined) await store.gc();
+    if (options.lease === undefined) await store.gc().catch(() => {});
     throw err;
   }
 }

@@ -1,11 +1,13 @@
 /** LLB's ExecOp: a process in a container, on snapshots. */
 
+import { constants } from 'node:os';
 import { canceled, DrydockError, fail, toDrydockError } from '../errors/error.ts';
 import type { ExecSpec } from '../executor/types.ts';
 import { NetMode, SecurityMode } from '../llb/pb.ts';
 import type { ExecOp, LinuxResources, Meta, ProxyEnv } from '../pb/solver/pb/ops_pb.js';
 import type { OpContext } from '../solver/types.ts';
 import type { Ref } from '../store/ref.ts';
+import { explainDisk } from '../store/shared/disk-full.ts';
 import type { OpDeps, OpMaker } from './deps.ts';
 import { execCacheMap } from './exec/cache-map.ts';
 import { findSecret, PreparedMounts } from './exec/mounts.ts';
@@ -89,7 +91,10 @@ async function runExec(
     };
     const { exitCode, oomKilled } = await deps.executor.run(spec, io, ctx.signal);
     const valid = meta.validExitCodes.length > 0 ? meta.validExitCodes : [0];
-    if (!valid.includes(exitCode)) throw stepFailed(meta.args, exitCode, oomKilled, log.tail(), ctx);
+    if (!valid.includes(exitCode)) {
+      // Looked at while the step's files are still there.
+      throw await explainDisk(stepFailed(meta.args, exitCode, oomKilled, log.tail(), ctx), deps.store);
+    }
     return await prepared.commit();
   } catch (err) {
     if (ctx.signal.aborted) throw canceled(ctx.signal.reason);
@@ -148,18 +153,25 @@ function stepFailed(
 function hintFor(exitCode: number, oomKilled: boolean, logTail: readonly string[]): string | undefined {
   if (oomKilled)
     return 'The kernel killed it for want of memory: give the build more, or use less in parallel.';
+  if (logTail.some((line) => line.includes('exec format error'))) {
+    return 'A program is made for another platform than this machine, or is a script without #! line.';
+  }
   switch (exitCode) {
     case 126:
-      return logTail.some((line) => line.includes('exec format error'))
-        ? 'The program is made for another platform than this machine.'
-        : 'The program was found but cannot be run: is it executable, and does its interpreter exist?';
+      return 'The program was found but cannot be run: is it executable, and does its interpreter exist?';
     case 127:
       return 'A program was not found: is it installed in this stage, and on the PATH?';
     case 137:
       return 'It was killed with SIGKILL, most often for want of memory.';
     default:
-      return undefined;
+      return signalHint(exitCode);
   }
+}
+
+/** A shell's and the runtime's code of a process that a signal has ended: 128 and its number. */
+function signalHint(exitCode: number): string | undefined {
+  const found = Object.entries(constants.signals).find(([, number]) => number === exitCode - 128);
+  return found && `A process in it was ended by signal ${found[1]} (${found[0]}).`;
 }
 
 function environment(meta: Meta): string[] {

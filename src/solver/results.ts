@@ -4,6 +4,7 @@ import { DrydockError, fail, throwIfAborted } from '../errors/error.ts';
 import { hex } from '../oci/digest.ts';
 import type { Digest } from '../oci/types.ts';
 import type { Ref, RefContext, SerializedRef } from '../store/ref.ts';
+import { letGo } from '../store/shared/let-go.ts';
 import { ImportedRef } from './imported-ref.ts';
 import { refContext } from './ref-context.ts';
 import type { SolverDeps } from './solver.ts';
@@ -33,7 +34,7 @@ export class ResultStore {
   async drop(state: VertexState): Promise<void> {
     if (state.leased === undefined) return;
     await Promise.all([state.leased.catch(() => {}), state.recorded]);
-    await this.#deps.store.leases.delete(state.lease);
+    await letGo(this.#deps.store, state.lease);
   }
 
   /** The refs of a record, or undefined when they are not all there any more. */

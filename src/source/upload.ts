@@ -2,9 +2,10 @@
 import { mkdtemp } from 'node:fs/promises';
 import { join } from 'node:path';
 import { MessageChannel } from 'node:worker_threads';
-import { fail, toDrydockError } from '../errors/error.ts';
+import { fail } from '../errors/error.ts';
 import { digestOf } from '../oci/digest.ts';
 import type { OpMaker } from '../ops/deps.ts';
+import { explainDisk } from '../store/shared/disk-full.ts';
 import { runTask } from '../workers/pool.ts';
 import { sendStream } from '../workers/port-stream.ts';
 import { attrReader, sourceOf } from './attrs.ts';
@@ -44,7 +45,7 @@ export const uploadSource: OpMaker = (vertex, deps) => {
         );
         ctx.progress.report(status, { current: bytes, total: 0, done: true });
       } catch (err) {
-        const error = toDrydockError(err, 'context');
+        const error = await explainDisk(err, deps.store, 'context');
         if (error.code !== 'canceled') error.hop ??= 'context';
         throw error;
       } finally {

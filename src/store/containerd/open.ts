@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { mkdirSync, readFileSync, realpathSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { Code } from '@connectrpc/connect';
 import { DrydockError, errnoCode, fail } from '../../errors/error.ts';
 import type { Plugin } from '../../pb/containerd/introspection_pb.js';
@@ -155,6 +155,7 @@ class ContainerdStore implements Store {
   readonly shared = true;
   readonly snapshotter: string;
   readonly root: string;
+  readonly dataFolder?: string;
   readonly runDir: string;
   readonly content: ContainerdContent;
   readonly snapshots: ContainerdSnapshots;
@@ -171,6 +172,7 @@ class ContainerdStore implements Store {
     this.snapshotter = shared.snapshotter;
     this.root = root;
     this.runDir = shared.run.dir;
+    if (shared.blobFolder !== undefined) this.dataFolder = dirname(dirname(shared.blobFolder));
     const views = new Views(shared);
     this.content = new ContainerdContent(shared);
     this.leases = new ContainerdLeases(shared, (run) => join(root, 'run', run, 'lock'));

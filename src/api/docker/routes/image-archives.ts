@@ -1,8 +1,10 @@
 /** `GET /images/get`, `GET /images/{name}/get` (save) and `POST /images/load`. */
+
 import { toDrydockError } from '../../../errors/error.ts';
 import { loadImages } from '../../../images/load.ts';
 import { saveImages } from '../../../images/save.ts';
 import { formatPlatform, platformMatches } from '../../../oci/platform.ts';
+import { explainDisk } from '../../../store/shared/disk-full.ts';
 import { UploadBody } from '../http/body.ts';
 import { apiError, apiMessage, httpStatus } from '../http/errors.ts';
 import { JsonStream, sendError } from '../http/json-stream.ts';
@@ -80,7 +82,7 @@ async function load({ host, query, request, response, signal }: Call): Promise<u
     stream.end();
   } catch (err) {
     body.destroy();
-    stream.fail(err);
+    stream.fail(await explainDisk(err, host.engine.store));
   }
   return undefined;
 }

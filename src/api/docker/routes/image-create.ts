@@ -1,4 +1,5 @@
 /** `POST /images/create`: pull from a registry, or import a tar (`fromSrc`). */
+
 import { createReadStream } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -7,6 +8,7 @@ import { pullImage } from '../../../images/pull.ts';
 import { hostPlatform } from '../../../oci/platform.ts';
 import { familiarName, formatReference, parseReference } from '../../../oci/reference.ts';
 import { download } from '../../../source/http-fetch.ts';
+import { explainDisk } from '../../../store/shared/disk-full.ts';
 import { configOfChanges } from '../config-changes.ts';
 import { UploadBody } from '../http/body.ts';
 import { apiError } from '../http/errors.ts';
@@ -28,7 +30,7 @@ async function create(call: Call): Promise<undefined> {
     else throw apiError('invalid', 'neither fromImage (to pull) nor fromSrc (to import) is given');
     stream.end();
   } catch (err) {
-    stream.fail(err);
+    stream.fail(await explainDisk(err, call.host.engine.store));
   }
   return undefined;
 }

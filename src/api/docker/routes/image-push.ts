@@ -4,6 +4,7 @@ import { type PushedLayer, pushImage } from '../../../images/push.ts';
 import { isDangling } from '../../../images/stored.ts';
 import { formatPlatform, platformMatches } from '../../../oci/platform.ts';
 import { familiarName, formatReference, parseReference } from '../../../oci/reference.ts';
+import { explainDisk } from '../../../store/shared/disk-full.ts';
 import { apiError } from '../http/errors.ts';
 import { JsonStream } from '../http/json-stream.ts';
 import { readPlatform } from '../http/platform.ts';
@@ -44,7 +45,7 @@ async function push(call: Call): Promise<undefined> {
     }
     stream.end();
   } catch (err) {
-    stream.fail(err);
+    stream.fail(await explainDisk(err, host.engine.store));
   }
   return undefined;
 }

@@ -1,0 +1,31 @@
+/** A build's lease, from its first moment to its last, whatever goes wrong at either end. */
+import type { Job } from '../solver/job.ts';
+import { letGo, letGoOfTheRest } from '../store/shared/let-go.ts';
+import { autoPrune } from './disk-usage.ts';
+import type { Engine } from './engine.ts';
+
+/** Makes the lease that holds what a build makes. Throws what the store throws. */
+export async function beginBuild({ store }: Engine, job: Job): Promise<string> {
+  const lease = `build-${job.id}`;
+  await store.leases.create(lease);
+  await letGoOfTheRest(store);
+  return lease;
+}
+
+/**
+ * Lets go of all that a build holds; `released` is called once none of it works any more. Never throws: how the build
+ * ended is what its client is to read.
+ */
+export async function endBuild(
+  engine: Engine,
+  job: Job,
+  lease: string,
+  released: () => void,
+): Promise<void> {
+  await engine.solver.release(job).catch(() => {});
+  released();
+  await letGo(engine.store, lease);
+  // What a full disk had no room to note may have room now.
+  await letGoOfTheRest(engine.store);
+  await autoPrune(engine).catch(() => {}); // the next build's end tries again
+}
