@@ -16,12 +16,7 @@ export async function beginBuild({ store }: Engine, job: Job): Promise<string> {
  * Lets go of all that a build holds; `released` is called once none of it works any more. Never throws: how the build
  * ended is what its client is to read.
  */
-export async function endBuild(
-  engine: Engine,
-  job: Job,
-  lease: string,
-  released: () => void,
-): Promise<void> {
+export async function endBuild(engine: Engine, job: Job, lease: string, released: () => void): Promise<void> {
   await engine.solver.release(job).catch(() => {});
   released();
   await letGo(engine.store, lease);

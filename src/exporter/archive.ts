@@ -4,6 +4,7 @@
  * https://github.com/opencontainers/image-spec/blob/main/image-layout.md
  */
 import { fail, throwIfAborted } from '../errors/error.ts';
+import { outputError } from '../fs/output-error.ts';
 import { hex } from '../oci/digest.ts';
 import { normalizePlatform } from '../oci/platform.ts';
 import { familiarName, parseReference } from '../oci/reference.ts';
@@ -62,7 +63,9 @@ export function archiveExporter(type: 'oci' | 'docker', attrs: Record<string, st
       const files = await layoutFiles(type, committed, request.names, want.annotations, ctx);
       if ('files' in sink) {
         const done = started(ctx, 'copying files');
-        await writeLayoutFolder(sink.files, files, ctx);
+        await writeLayoutFolder(sink.files, files, ctx).catch((err) => {
+          throw outputError(err, sink.files);
+        });
         done();
       } else if ('content' in sink && !want.tar) await sendBlobs(files, await sink.content(), ctx);
       else await sendTar(files, await sink.tar(textsOf(metadata)), ctx);

@@ -46,7 +46,9 @@ export async function applyCopy(target: LayerTarget, action: CopyAction, ctx: Ab
   const sources = sourcesOf(view, action);
   if (sources.length === 0) {
     if (action.allowEmptyWildcard) return;
-    throw fail('not-found', 'file', `${action.src} not found`);
+    throw fail('not-found', 'file', `${action.src} not found`, {
+      hint: 'Check the path; of the build context, .dockerignore may leave it out.',
+    });
   }
   if (!action.createDestPath) {
     const dest = target.resolve(action.dest, true);

@@ -1,9 +1,10 @@
 /** The worker task `fs.export`: a tree written out for its user, as the local exporter does. */
 import { mkdirSync, readdirSync, realpathSync, rmSync } from 'node:fs';
-import { canceled, DrydockError, errnoCode, fail, toDrydockError } from '../errors/error.ts';
+import { canceled } from '../errors/error.ts';
 import { lutimesNs } from '../linux/libc.ts';
 import type { Abortable } from './make.ts';
 import { openView } from './open.ts';
+import { outputError } from './output-error.ts';
 import { lstatHost } from './stat.ts';
 import type { FsView, ViewSpec } from './view.ts';
 import { type Written, writeTree } from './write-tree.ts';
@@ -33,14 +34,7 @@ export function exportTree(args: ExportArgs, ctx: Abortable): Written {
     if (args.remove) removeOthers(view, real, ctx);
     return written;
   } catch (err) {
-    if (err instanceof DrydockError) throw err;
-    const code = errnoCode(err);
-    const message = `writing to ${dest}: ${err instanceof Error ? err.message : String(err)}`;
-    if (code === 'EACCES' || code === 'EPERM' || code === 'EROFS') {
-      throw fail('denied', 'export', message, { cause: err, hint: 'Choose a folder that you may write to.' });
-    }
-    if (code === 'EEXIST' || code === 'ENOTDIR') throw fail('invalid', 'export', message, { cause: err });
-    throw toDrydockError(err, 'export');
+    throw outputError(err, dest);
   }
 }
 

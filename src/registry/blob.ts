@@ -112,6 +112,7 @@ async function* chunks(
         'registry',
         `${purpose.doing}: ${purpose.host} ended the blob after ${at} of ${blob.size} bytes`,
         {
+          hint: brokenOff,
           details: { registry: purpose.host, repository: purpose.repository },
         },
       );
@@ -125,6 +126,9 @@ async function* chunks(
     await transport.pause(attempt, ctx.signal);
   }
 }
+
+const brokenOff =
+  'The registry or a proxy on the way broke it off. Try again: what has come is kept and gone on from.';
 
 function wrong(purpose: Purpose, blob: Blob, what: string): DrydockError {
   return fail('corrupt', 'registry', `${purpose.doing}: what ${purpose.host} sent ${what}`, {

@@ -82,7 +82,8 @@ export class RegistryClient {
         method: 'HEAD',
         at: `manifests/${target(parsed)}`,
         headers: { accept: acceptedManifests },
-        ok: [200, 403, 404, 405],
+        // Of refusals the body is wanted, and HEAD has none. (429: one more question would not be welcome.)
+        ok: [200, 400, 401, 403, 404, 405, 500],
         ...ctx,
       });
       response.resume();

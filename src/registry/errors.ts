@@ -92,6 +92,10 @@ function hintOf(
   }
   if (status === 404 && !purpose.push) return 'Check the image name, its tag and its spelling.';
   if (status === 429) return 'The registry limits how often it is asked; log in or try again later.';
+  if (status >= 500) return 'The registry has trouble of its own: try again later, or tell who runs it.';
+  if (purpose.push && status === 400) {
+    return 'If it is about a digest, `drydock doctor --verify` says whether the blob is damaged here.';
+  }
   return undefined;
 }
 
@@ -126,7 +130,7 @@ function explain(err: Error, code: string): string {
   return err.message;
 }
 
-function connectionHint(host: string, code: string): string | undefined {
+function connectionHint(host: string, code: string): string {
   if (isTlsCode(code)) {
     return `If ${host} has no trusted certificate, name it in --insecure-registry, or put its CA in /etc/docker/certs.d/${host}/ca.crt.`;
   }
@@ -134,7 +138,7 @@ function connectionHint(host: string, code: string): string | undefined {
     return 'Check the spelling of the registry and the network (DNS, HTTPS_PROXY).';
   }
   if (code === 'ECONNREFUSED') return `Check that a registry is listening at ${host}.`;
-  return undefined;
+  return 'Try again; if it stays, look at the network and the proxies on the way.';
 }
 
 /** Whether a system error is about TLS: a plain-HTTP server, or a certificate that does not check. */

@@ -70,6 +70,7 @@ export class Peer {
       const said = printable(err.message);
       return fail(errorCodeOf(err.code), 'session', `asking the client for ${what}: it answered: ${said}`, {
         cause: err,
+        hint: 'This is what the client itself ran into: look at its files, rights and disk.',
       });
     }
     if (err instanceof Error && err.name === 'AbortError') return canceled(err);

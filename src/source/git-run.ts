@@ -253,6 +253,7 @@ const kinds: [RegExp, ErrorCode, string?][] = [
   [
     /could not resolve host|timed out|connection refused|unable to access|early EOF|connection reset|network is unreachable/i,
     'unavailable',
+    'Check the host name and the network, and try again.',
   ],
   [
     /repository .*not found|does not exist|does not appear to be a git repository|couldn't find remote ref|not our ref/i,

@@ -228,7 +228,9 @@ async function checkSubdir(root: string, subdir: string): Promise<void> {
     at = join(at, part);
     const stat = await lstat(at).catch(() => undefined);
     if (!stat?.isDirectory()) {
-      throw fail('not-found', 'git', `the repository has no folder ${JSON.stringify(subdir)}`);
+      throw fail('not-found', 'git', `the repository has no folder ${JSON.stringify(subdir)}`, {
+        hint: 'Check the folder after the colon of #REF:FOLDER; it must not be reached through a symlink.',
+      });
     }
   }
 }

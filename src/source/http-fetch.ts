@@ -80,6 +80,7 @@ async function once(url: string, file: string, options: FetchOptions): Promise<F
         'unavailable',
         'http',
         `${shown(url)}: the server broke off after ${size} of ${total} bytes`,
+        { hint: 'Try again; a proxy on the way may have cut it off.' },
       );
     }
     return {
@@ -147,7 +148,10 @@ function statusError(url: string, status: number, text: string): DrydockError {
     410: ['not-found', 'The file is gone from the server.'],
   };
   const again = status >= 500 || status === 429 || status === 408;
-  const [code, hint] = kinds[status] ?? [again ? 'unavailable' : 'failed'];
+  const [code, hint] = kinds[status] ?? [
+    again ? 'unavailable' : 'failed',
+    again ? 'The server has trouble of its own: try again later.' : 'Check the URL.',
+  ];
   return fail(
     code,
     'http',
@@ -176,11 +180,17 @@ function broken(url: string, err: unknown): DrydockError {
   }
   const why = cause instanceof Error ? cause.message || cause.name : String(cause);
   return fail('unavailable', 'http', `${shown(url)} cannot be fetched: ${why}`, {
-    hint: code === 'ENOTFOUND' ? 'Check the host name and the network.' : undefined,
+    hint: hints[code ?? ''] ?? 'Try again; if it stays, look at the network and the proxies on the way.',
     details: { url: shown(url) },
     cause: err,
   });
 }
+
+const hints: Record<string, string> = {
+  ENOTFOUND: 'Check the host name and the network.',
+  EAI_AGAIN: 'Check the host name and the network.',
+  ECONNREFUSED: 'Check that a server listens there, and the port.',
+};
 
 /** The file name of a Content-Disposition header, when it is a plain one. */
 export function dispositionName(header: string | null): string | undefined {

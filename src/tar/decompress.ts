@@ -111,7 +111,10 @@ async function* through(
 
 function damaged(kind: StreamCompression, hop: Hop, cause: unknown): DrydockError {
   const why = cause instanceof Error ? cause.message : String(cause);
-  return fail('corrupt', hop, `the ${kind} data is damaged or cut short: ${why}`, { cause });
+  return fail('corrupt', hop, `the ${kind} data is damaged or cut short: ${why}`, {
+    hint: 'Make or fetch it again.',
+    cause,
+  });
 }
 
 const packages = { bzip2: 'bzip2', xz: 'xz-utils' } as const;

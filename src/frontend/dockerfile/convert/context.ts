@@ -268,7 +268,28 @@ async function openRemote(request: DockerfileRequest, host: FrontendHost): Promi
     });
     return { tree: await host.open(marshal(files)), files };
   }
+  await checkBareDockerfile(tree, url);
   return { tree, files: scratch(), filename: 'context' };
+}
+
+/** Says what a URL gave, when that is no Dockerfile either. */
+async function checkBareDockerfile(tree: FrontendTree, url: string): Promise<void> {
+  const bytes = (await tree.readFile('/context', maxText)) ?? Buffer.alloc(0);
+  const start = bytes.toString('latin1', 0, 200).trimStart();
+  let what: string | undefined;
+  if (bytes.toString('latin1').trim() === '') what = 'is empty';
+  else if (/^<(!doctype|html|head|body)\b/i.test(start)) what = 'is a web page';
+  else if (bytes.includes(0)) what = 'is neither a tar archive nor a Dockerfile';
+  if (what === undefined) return;
+  throw fail('invalid', 'context', `the remote build context cannot be used: ${shownUrl(url)} ${what}`, {
+    hint: 'Give the URL of a tar archive (plain, gzip, bzip2, xz or zstd), of a Dockerfile or of a git repository.',
+  });
+}
+
+/** Without credentials and query. */
+function shownUrl(url: string): string {
+  const { protocol, host, pathname } = new URL(url);
+  return `${protocol}//${host}${pathname}`;
 }
 
 /** Whether the downloaded file is a tar, compressed or not. */
