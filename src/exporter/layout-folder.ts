@@ -17,7 +17,13 @@ export async function writeLayoutFolder(
   files: readonly LayoutFile[],
   ctx: ExportContext,
 ): Promise<void> {
-  await mkdir(join(dir, 'blobs/sha256'), { recursive: true });
+  await mkdir(dir, { recursive: true });
+  // One by one: a recursive mkdir says ENOENT of a disk that is read-only.
+  for (const path of ['blobs', 'blobs/sha256']) {
+    await mkdir(join(dir, path)).catch((err) => {
+      if (errnoCode(err) !== 'EEXIST') throw err;
+    });
+  }
   const documents: (LayoutFile & { data: Buffer })[] = [];
   for (const file of files) {
     throwIfAborted(ctx.signal);

@@ -12,6 +12,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
+import { MNT_DETACH, MS_RDONLY, mount, umount } from '../../src/linux/libc.ts';
 import { closePool } from '../../src/workers/pool.ts';
 import { twoLayers } from '../kit/two-layers.ts';
 import { withStore } from '../layer/kit.ts';
@@ -80,6 +81,39 @@ test('type=local with several platforms: a folder each', () =>
       expect(readFileSync(join(dir, 'multi', folder, 'bin/tool'), 'utf8')).toBe('tool');
     }
   }));
+
+test.each([
+  ['local', {}],
+  ['oci', { tar: 'false' }],
+] as const)('type=%s: a destination that takes nothing is told of with what to do', (type, attrs) =>
+  withStore('overlayfs', async (store) => {
+    const results = [solved(await twoLayers(store))];
+    const write = (dest: string) => run(store, type, attrs, { results }, { sink: { files: dest } });
+    const inTheWay = join(dir, `in-the-way-${type}`);
+    writeFileSync(inTheWay, 'a file');
+    await expect(write(inTheWay)).rejects.toMatchObject({
+      code: 'invalid',
+      hop: 'export',
+      message: expect.stringContaining(`writing to ${inTheWay}: `),
+      hint: expect.stringContaining('in the way'),
+    });
+    const disk = join(dir, `disk-${type}`);
+    mkdirSync(disk);
+    const full = { code: 'exhausted', message: `writing to ${disk}: no space left on its disk` };
+    const readOnly = { code: 'denied', message: expect.stringContaining('EROFS') };
+    for (const [flags, size, failure] of [
+      [0, 'nr_inodes=2', { ...full, hint: expect.stringContaining('Free space there') }],
+      [MS_RDONLY, 'size=1m', { ...readOnly, hint: 'Choose a folder that you may write to.' }],
+    ] as const) {
+      mount('tmpfs', disk, 'tmpfs', flags, size);
+      try {
+        await expect(write(disk)).rejects.toMatchObject({ hop: 'export', ...failure });
+      } finally {
+        umount(disk, MNT_DETACH);
+      }
+    }
+  }),
+);
 
 test('type=tar: one archive of the whole tree', () =>
   withStore('overlayfs', async (store) => {

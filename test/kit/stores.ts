@@ -44,7 +44,16 @@ export function onStores(
       },
     });
   });
-  describe(`${name} (store/containerd)`, () => {
+  onContainerd(`${name} (store/containerd)`, tests, options);
+}
+
+/** Describes tests that are about containerd alone. */
+export function onContainerd(
+  name: string,
+  tests: (store: OneStore) => void,
+  options: TestContainerdOptions = {},
+): void {
+  describe(name, () => {
     let running: TestContainerd | undefined;
     beforeAll(async () => {
       running = await startContainerd(options);

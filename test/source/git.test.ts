@@ -1,5 +1,5 @@
 /** Building from a git repository: refs, folders, submodules, what stays secret, what is refused. */
-import { execFileSync, spawn } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { gitSource } from '../../src/source/git.ts';
+import { answerGit } from '../kit/git-server.ts';
 import { runSource } from '../kit/run-op.ts';
 import { treeOf } from '../kit/tree.ts';
 import { Workshop } from '../kit/workshop.ts';
@@ -76,41 +77,8 @@ beforeAll(async () => {
       res.writeHead(401, { 'www-authenticate': 'Basic realm="x"' }).end();
       return;
     }
-    const url = new URL(req.url ?? '/', 'http://x');
-    const cgi = spawn('git', ['http-backend'], {
-      env: {
-        PATH: process.env.PATH,
-        HOME: dir,
-        GIT_PROJECT_ROOT: dir,
-        GIT_HTTP_EXPORT_ALL: '1',
-        GIT_CONFIG_COUNT: '1',
-        GIT_CONFIG_KEY_0: 'safe.directory',
-        GIT_CONFIG_VALUE_0: '*',
-        PATH_INFO: url.pathname.replace(/^\/private/, ''),
-        QUERY_STRING: url.search.slice(1),
-        REQUEST_METHOD: req.method ?? 'GET',
-        CONTENT_TYPE: req.headers['content-type'] ?? '',
-        HTTP_CONTENT_ENCODING: req.headers['content-encoding'] ?? '',
-        GIT_PROTOCOL: String(req.headers['git-protocol'] ?? ''),
-      },
-    });
-    req.pipe(cgi.stdin);
-    const chunks: Buffer[] = [];
-    cgi.stdout.on('data', (chunk: Buffer) => chunks.push(chunk));
-    cgi.on('close', () => {
-      const all = Buffer.concat(chunks);
-      const end = all.indexOf('\r\n\r\n');
-      const headers = Object.fromEntries(
-        all
-          .subarray(0, end)
-          .toString()
-          .split('\r\n')
-          .map((line) => line.split(/: (.*)/s).slice(0, 2)),
-      );
-      const status = Number.parseInt(headers.Status ?? '200', 10);
-      delete headers.Status;
-      res.writeHead(status, headers).end(all.subarray(end + 4));
-    });
+    const { pathname } = new URL(req.url ?? '/', 'http://x');
+    answerGit(req, res, dir, pathname.replace(/^\/private/, ''));
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   base = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;

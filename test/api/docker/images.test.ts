@@ -143,10 +143,10 @@ onStores('image endpoints', (store) => {
     test('of what is no tar, or with other instructions, leaves nothing', async () => {
       const before = await list();
       const bad = await ask('POST', '/images/create?fromSrc=-&repo=bad', { body: Buffer.alloc(9000, 'x') });
-      expect(bad.status).toBe(500);
+      expect(bad.status).toBe(400);
       expect(bad.json<{ message: string }>().message).toMatch(/tar/);
       const cut = await ask('POST', '/images/create?fromSrc=-&repo=bad', { body: tar.subarray(0, 700) });
-      expect(cut.status).toBe(500);
+      expect(cut.status).toBe(400);
       for (const change of ['RUN x', 'FROM x', 'CMD a\nRUN b', 'NONSENSE']) {
         const answer = await ask(
           'POST',
@@ -269,7 +269,7 @@ onStores('image endpoints', (store) => {
       const before = [await list(), await blobs()];
       for (const body of [tar, Buffer.from('x'.repeat(2000))]) {
         const answer = await ask('POST', '/images/load', { body });
-        expect(answer.status).toBe(500);
+        expect(answer.status).toBe(400);
         expect(answer.text).toMatch(/this is no image archive|reading the tar archive/);
       }
       expect([await list(), await blobs()]).toEqual(before);

@@ -8,6 +8,9 @@ import { apiError } from './errors.ts';
 const drainIdle = 30_000;
 const endedEarly = 'drydock:ended-early';
 
+/** Clients that wait to be told to send their body (`Expect: 100-continue`), by their request. */
+const wanting = new WeakMap<IncomingMessage, ServerResponse>();
+
 /**
  * A request's body. Unlike the request, it can be destroyed: what the client still sends is then read and dropped,
  * so that the client is not stopped by a broken pipe before it reads our answer.
@@ -22,6 +25,9 @@ export class UploadBody extends Readable {
     this.#request = request;
     // It may break before anybody reads it; who reads it later hears of it all the same.
     this.on('error', () => {});
+    // Now, as it cannot be said any more once the answer has begun.
+    wanting.get(request)?.writeContinue();
+    wanting.delete(request);
     request.on('error', this.#broken);
     request.on('aborted', this.#broken);
     request.on(endedEarly, this.#broken);
@@ -29,8 +35,6 @@ export class UploadBody extends Readable {
   }
 
   override _read(): void {
-    wanting.get(this.#request)?.writeContinue();
-    wanting.delete(this.#request);
     if (this.#onData === undefined) {
       this.#onData = (chunk) => {
         this.#bytes += chunk.length;
@@ -79,10 +83,7 @@ export function bodyEndedEarly(request: IncomingMessage): boolean {
   return request.emit(endedEarly);
 }
 
-/** Clients that wait to be told to send their body (`Expect: 100-continue`), by their request. */
-const wanting = new WeakMap<IncomingMessage, ServerResponse>();
-
-/** Tells such a client to send once its body is read; one that is refused before sends nothing in vain. */
+/** Tells such a client to send once its body is wanted; one that is refused before sends nothing in vain. */
 export function continueWhenRead(request: IncomingMessage, response: ServerResponse): void {
   wanting.set(request, response);
 }

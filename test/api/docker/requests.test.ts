@@ -1,0 +1,343 @@
+/**
+ * What a build's request may hold and how it is treated: bodies of each compression, credentials in a header, parameters
+ * that have no effect or are refused, a reader who is slow, a session that is idle, a policy that changes meanwhile.
+ */
+import { execFileSync } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import { type IncomingMessage, request } from 'node:http';
+import { connect } from 'node:net';
+import { join } from 'node:path';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+import { gzipSync, zstdCompressSync } from 'node:zlib';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { ApiBuilds, bytesOf, shellContext } from '../../kit/api-builds.ts';
+import { startServer } from '../../kit/http-server.ts';
+import { pushBase, tarOf } from '../../kit/images.ts';
+import { startRegistry, type TestRegistry } from '../../kit/registry.ts';
+import { SessionClient } from '../../kit/session/session-client.ts';
+import { onStores } from '../../kit/stores.ts';
+
+setFlagsFromString('--expose-gc');
+const collectGarbage = runInNewContext('gc') as () => void;
+
+/** Bytes that this process holds on to. */
+function inUse(): number {
+  collectGarbage();
+  const { heapUsed, external } = process.memoryUsage();
+  return heapUsed + external;
+}
+
+onStores('a build’s request', (store) => {
+  let builds: ApiBuilds;
+  beforeAll(async () => {
+    builds = await ApiBuilds.open(store);
+  });
+  afterAll(async () => {
+    expect(await builds.leftBehind()).toEqual([]);
+    await builds.stop();
+  });
+
+  const program = (name: string) => (input: Buffer) => execFileSync(name, ['-c'], { input });
+  test.each([
+    ['gzip', gzipSync],
+    ['bzip2', program('bzip2')],
+    ['xz', program('xz')],
+    ['zstd', zstdCompressSync],
+  ])('a body compressed with %s is the same context', async (_, compress) => {
+    const files = shellContext('RUN echo compressed > /f');
+    const plain = await builds.ok(files);
+    const packed = await builds.ok(Buffer.from(compress(bytesOf(files) as Buffer)));
+    expect(packed.imageId).toBe(plain.imageId);
+    expect(packed.cached.join()).toContain('RUN echo compressed');
+  });
+
+  test.each([
+    ['gzip', gzipSync],
+    ['bzip2', program('bzip2')],
+    ['xz', program('xz')],
+    ['zstd', zstdCompressSync],
+  ])('one of %s that is cut short says so', async (kind, compress) => {
+    const whole = compress(bytesOf(shellContext('RUN true')) as Buffer);
+    const error = await builds.error(Buffer.from(whole).subarray(0, whole.length - 5000));
+    expect(error).toMatch(new RegExp(`the ${kind} data is damaged or cut short|the archive ends`));
+    expect(error).toContain('at hop: context');
+  });
+
+  describe('credentials in X-Registry-Config', () => {
+    const user = { username: 'ann', password: 'pa+ss/wörd?' };
+    let registry: TestRegistry;
+    let base: string;
+    beforeAll(async () => {
+      registry = await startRegistry({ basic: user });
+      base = await pushBase(registry.host, 'private/base:1', user);
+    });
+    afterAll(() => registry.stop());
+    const header = (encoding: 'base64' | 'base64url', auth: object) => ({
+      'x-registry-config': Buffer.from(JSON.stringify({ [registry.host]: auth })).toString(encoding),
+    });
+
+    test('are used for FROM, in either alphabet of base64; without them the registry’s 401 is told', async () => {
+      const refused = await builds.error(`FROM ${base}\nLABEL x=0\n`);
+      expect(refused).toContain(`the registry ${registry.host} answered 401`);
+      expect(refused).toContain(`hint: Log in with \`docker login ${registry.host}\``);
+      const wrong = await builds.error(
+        `FROM ${base}\nLABEL x=0\n`,
+        '',
+        header('base64', { ...user, password: 'no' }),
+      );
+      expect(wrong).toContain('hint: The registry did not take the stored credentials');
+      for (const [i, encoding] of (['base64', 'base64url'] as const).entries()) {
+        await builds.ok(`FROM ${base}\nLABEL x=${i}\n`, 'pull=1', header(encoding, user));
+      }
+      const auth = Buffer.from(`${user.username}:${user.password}`).toString('base64');
+      await builds.ok(`FROM ${base}\nLABEL x=2\n`, 'pull=1', header('base64', { auth }));
+    });
+
+    test('are used for both builders and for layers fetched later', async () => {
+      const { error } = await builds.build(
+        `FROM ${base}\nRUN echo layers\n`,
+        'version=1&nocache=1',
+        header('base64', user),
+      );
+      expect(error).toBeUndefined();
+    });
+
+    test('that cannot be read are a 400, and nothing is built', async () => {
+      const { answer } = await builds.build(`FROM ${base}\n`, 'version=1', {
+        'x-registry-config': Buffer.from('no JSON').toString('base64'),
+      });
+      expect(answer.status).toBe(400);
+      expect(answer.json().message).toMatch(/X-Registry-Config/i);
+    });
+  });
+
+  describe('parameters', () => {
+    test('securityopt has no effect and says so; the build goes on', async () => {
+      const { lines } = await builds.ok(
+        'FROM scratch\nLABEL a=b\n',
+        'version=1&securityopt=["seccomp=unconfined"]',
+      );
+      expect(lines.map(({ stream }) => stream ?? '').join('')).toContain(
+        '[Warning] securityopt has no effect',
+      );
+      const { answer } = await builds.build('FROM scratch\n', 'securityopt=nonsense');
+      expect([answer.status, answer.text]).toEqual([
+        400,
+        expect.stringContaining('error reading securityopt'),
+      ]);
+    });
+
+    test('squash is refused with the way to few layers; squash=0 is none', async () => {
+      const { answer } = await builds.build('FROM scratch\nLABEL a=b\n', 'squash=1');
+      expect([answer.status, answer.text]).toEqual([
+        501,
+        expect.stringMatching(/squash is not supported.*COPY --from/),
+      ]);
+      await builds.ok('FROM scratch\nLABEL a=b\n', 'squash=0');
+    });
+  });
+
+  test.each([1, 2])(
+    'a client that does not read costs no memory; the build goes on (version %i)',
+    async (version) => {
+      const count = 10;
+      const step = (i: number) => `RUN yes "output of step ${i}, version ${version}" | head -c 2100000`;
+      const steps = Array.from({ length: count }, (_, i) => step(i)).join('\n');
+      const body = bytesOf(shellContext(steps, {}, ['yes', 'head'])) as Buffer;
+      // What is loaded once is loaded by a first build.
+      await builds.ok(shellContext('RUN true', {}, ['yes', 'head']));
+      const before = inUse();
+      const response = await new Promise<IncomingMessage>((resolve, reject) => {
+        const sent = request(
+          {
+            socketPath: builds.daemon.socket,
+            method: 'POST',
+            path: `/build?version=${version}`,
+            agent: false,
+          },
+          resolve,
+        );
+        sent.on('error', reject);
+        sent.end(body);
+      });
+      // All steps run, though nobody reads a word of the 20 MB that they say.
+      const { cache } = builds.daemon.engine;
+      const done = () => cache.list().some(({ description }) => description.includes(step(count - 1)));
+      await expect.poll(done, { timeout: 50_000 }).toBe(true);
+      const held = inUse() - before;
+      expect(held).toBeLessThan(12 << 20);
+      let text = '';
+      for await (const chunk of response as AsyncIterable<Buffer>)
+        text = (text + chunk.toString('latin1')).slice(-(8 << 20));
+      expect(text).toMatch(version === 1 ? /Successfully built/ : /moby\.image\.id/);
+      if (version === 1) expect(text).toContain('[output left out');
+    },
+  );
+
+  describe('a session that is idle', () => {
+    test('does not matter to a build that asks nothing of it', async () => {
+      const client = new SessionClient({});
+      await client.connect(builds.daemon.socket);
+      await builds.ok('FROM scratch\nLABEL idle=1\n', `session=${client.id}`);
+      client.close();
+    });
+
+    test('and one that never says a word is given up when something is asked of it', async () => {
+      const silent = connect(builds.daemon.socket);
+      silent.on('error', () => {});
+      silent.write(
+        'POST /session HTTP/1.1\r\nHost: d\r\nConnection: Upgrade\r\nUpgrade: h2c\r\nX-Docker-Expose-Session-Uuid: silent\r\n\r\n',
+      );
+      await new Promise((resolve) => silent.once('data', resolve));
+      await builds.ok('FROM scratch\nLABEL idle=2\n', 'session=silent');
+      const error = await builds.error(undefined, 'remote=client-session&session=silent');
+      expect(error).toMatch(/asking the client for .*silent/);
+      expect(error).toContain('at hop: session');
+      expect(error).toContain('hint: ');
+      silent.destroy();
+    });
+  });
+
+  test('a bad archive to load or import is a 400 that says what is wrong, and nothing of it stays', async () => {
+    const noise = Buffer.from(Array.from({ length: 3000 }, (_, i) => (i * 31) % 251));
+    for (const [path, body, says] of [
+      ['/images/load', noise, /tar archive/],
+      ['/images/load', tarOf({ 'some/file': 'x' }), /no image archive/],
+      [
+        '/images/load',
+        tarOf({ 'manifest.json': '[{"Config":"gone.json","Layers":[]}]' }),
+        /gone\.json.* is missing/,
+      ],
+      ['/images/load', tarOf({ 'manifest.json': '{' }), /manifest.json is not JSON/],
+      [
+        '/images/load',
+        gzipSync(tarOf({ f: Buffer.alloc(100_000, 'abc') })).subarray(0, 150),
+        /gzip data is damaged or cut short/,
+      ],
+      ['/images/load', Buffer.alloc(0), /./],
+      ['/images/create?fromSrc=-&repo=bad', noise, /tar archive/],
+      ['/images/create?fromSrc=-&repo=bad', Buffer.alloc(0), /empty/],
+      [
+        '/images/create?fromSrc=-&repo=bad',
+        tarOf({ f: Buffer.alloc(100_000) }).subarray(0, 50_000),
+        /the archive ends/,
+      ],
+    ] as const) {
+      const { status, text } = await builds.daemon.ask('POST', path, { body });
+      expect([status, path]).toEqual([400, path]);
+      expect(text).toMatch(says);
+    }
+    expect(await builds.tags()).not.toContain('bad:latest');
+  });
+});
+
+onStores('a policy', (store) => {
+  let builds: ApiBuilds;
+  let policyFile: string;
+  const everything = { rules: [{ match: { uid: 0 }, scopes: ['*'] }] };
+  const set = (policy: object) => {
+    writeFileSync(policyFile, JSON.stringify(policy), { mode: 0o640 });
+    builds?.daemon.reload();
+  };
+  beforeAll(async () => {
+    policyFile = join(
+      execFileSync('mktemp', ['-d', '/tmp/drydock-policy-XXXXXX'], { encoding: 'utf8' }).trim(),
+      'policy.json',
+    );
+    set(everything);
+    builds = await ApiBuilds.open(store, { policyFile });
+  });
+  afterAll(async () => {
+    await builds.stop();
+    execFileSync('rm', ['-r', join(policyFile, '..')]);
+  });
+
+  test('that changes while a build runs: it goes on with its own authority, the next request is refused', async () => {
+    const asked = Promise.withResolvers<void>();
+    const go = Promise.withResolvers<void>();
+    const server = await startServer(async (_, response) => {
+      asked.resolve();
+      await go.promise;
+      response.end('late');
+    });
+    const client = new SessionClient({ secrets: { key: 'geheim' } });
+    await client.connect(builds.daemon.socket);
+    const building = builds.ok(
+      shellContext(
+        `ADD http://${server.host}/f /f\nRUN --mount=type=secret,id=key cat /run/secrets/key /f`,
+        {},
+        ['cat'],
+      ),
+      `t=went-on:1&session=${client.id}`,
+    );
+    await asked.promise;
+    set({ rules: [] });
+    expect((await builds.build('FROM scratch\n')).answer.status).toBe(403);
+    expect((await builds.daemon.ask('POST', '/build/cancel?id=x')).status).toBe(403);
+    go.resolve();
+    const { log, imageId } = await building;
+    expect(log).toContain('geheimlate');
+    client.close();
+    await server.stop();
+    set(everything);
+    expect(await builds.tags()).toContain('went-on:1');
+    expect((await builds.daemon.ask('GET', '/images/went-on:1/json')).json()).toMatchObject({ Id: imageId });
+  });
+
+  test('that denies a build does so before a byte of the upload is read, and says who, what and which line', async () => {
+    set({ rules: [{ match: { uid: 0 }, scopes: ['images:read'] }] });
+    const ask = async (head: string) => {
+      const socket = connect(builds.daemon.socket);
+      socket.write(
+        `POST /v1.43/build?version=2 HTTP/1.1\r\nHost: d\r\nContent-Length: 1000000000\r\n${head}\r\n`,
+      );
+      let text = '';
+      socket.on('data', (chunk) => (text += chunk));
+      await expect.poll(() => text).toMatch(/\}\n$/);
+      socket.destroy();
+      return text;
+    };
+    // Not a byte of the body has been sent.
+    for (const head of ['', 'Expect: 100-continue\r\n']) {
+      const text = await ask(head);
+      expect(text).toMatch(/^HTTP\/1\.1 403 Forbidden\r\n/);
+      expect(text).toMatch(/\r\ncontent-type: application\/json\r\n/i);
+      expect(text).toMatch(/\r\nApi-Version: \d/i);
+      const { message, ...rest } = JSON.parse(text.slice(text.indexOf('\r\n\r\n') + 4)) as {
+        message: string;
+      };
+      expect(rest).toEqual({});
+      expect(message).toBe(
+        `user root (uid 0) may not POST /build: it lacks the scope "build". Add to "rules" in ${policyFile}: ` +
+          '{"match":{"uid":0},"scopes":["build"]}',
+      );
+    }
+    // A client that sends all the same gets to the answer too.
+    const { answer } = await builds.build({ Dockerfile: 'FROM scratch\n', big: Buffer.alloc(20 << 20) });
+    expect(answer.status).toBe(403);
+    set(everything);
+  });
+
+  test('that lets a build in tells one who waits to go on with the body', async () => {
+    const body = tarOf({ Dockerfile: 'FROM scratch\nLABEL a=b\n' });
+    const answer = await new Promise<string>((resolve, reject) => {
+      const sent = request({
+        socketPath: builds.daemon.socket,
+        method: 'POST',
+        path: '/build?version=2',
+        agent: false,
+        headers: { expect: '100-continue', 'content-length': body.length },
+      });
+      sent.on('continue', () => sent.end(body));
+      sent.on('error', reject);
+      sent.on('response', async (response) => {
+        let text = '';
+        for await (const chunk of response) text += chunk;
+        resolve(text);
+      });
+      sent.flushHeaders();
+    });
+    expect(answer).toContain('moby.image.id');
+  });
+});
