@@ -17,6 +17,12 @@ export interface StoreOptions {
   containerdPatience?: number;
   /** Default `auto`: overlayfs where it works, else plain copies. */
   snapshotter?: 'overlayfs' | 'native' | 'auto';
+  /**
+   * Whether an image is on the disk, its layers and all, when it has got its name: it then survives a power cut. Off
+   * by default, for it waits for everything that is being written to that disk. For the local store; containerd syncs
+   * what it takes by itself.
+   */
+  sync?: boolean;
 }
 
 /** Throws `invalid` for a store that there is not. */

@@ -20,8 +20,8 @@ export async function openStore(options: StoreOptions): Promise<Store> {
 }
 
 async function openOnly(options: StoreOptions): Promise<Store> {
-  const { root, imageStore = 'local', snapshotter = 'auto' } = options;
-  if (imageStore === 'local') return openLocalStore(root, { snapshotter });
+  const { root, imageStore = 'local', snapshotter = 'auto', sync } = options;
+  if (imageStore === 'local') return openLocalStore(root, { snapshotter, sync });
   const { openContainerdStore } = await import('../store/containerd/open.ts');
   return openContainerdStore({
     root,

@@ -22,6 +22,7 @@ export function globalFlags(argv: readonly string[], env: NodeJS.ProcessEnv): Gl
   const globals: Globals = {
     root: defaultRoot(env),
     debug: Boolean(env.DRYDOCK_DEBUG),
+    sync: /^(1|true)$/i.test(env.DRYDOCK_SYNC ?? ''),
     insecureRegistries: (env.DRYDOCK_INSECURE_REGISTRIES ?? '').split(',').filter((host) => host !== ''),
     rest: [],
   };

@@ -15,7 +15,6 @@ const prototypes = {
   flock: 'int flock(int fd, int operation)',
   utimensat: 'int utimensat(int dirfd, const char *path, const void *times, int flags)',
   pipe2: 'int pipe2(void *fds, int flags)',
-  syncfs: 'int syncfs(int fd)',
   ioctl: 'int ioctl(int fd, unsigned long request, void *arg)',
   lseek: 'int64_t lseek(int fd, int64_t offset, int whence)',
   copy_file_range:
@@ -25,6 +24,9 @@ const prototypes = {
   unlockpt: 'int unlockpt(int fd)',
   ptsname_r: 'int ptsname_r(int fd, void *name, size_t size)',
   getsockopt: 'int getsockopt(int fd, int level, int name, void *value, void *length)',
+  socket: 'int socket(int domain, int type, int protocol)',
+  sendto:
+    'int64_t sendto(int fd, const void *data, size_t length, int flags, const void *address, uint32_t size)',
   statx: 'int statx(int dirfd, const char *path, int flags, unsigned int mask, void *buf)',
 };
 

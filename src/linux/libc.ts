@@ -120,11 +120,6 @@ function putTimespec(at: number, ns: bigint): void {
   times.writeBigInt64LE(rest, at + 8);
 }
 
-/** Writes the filesystem that holds an open file to its disk. */
-export function syncfs(fd: number): void {
-  if (fns.syncfs(fd) !== 0) throw fault('syncfs');
-}
-
 /** Next offset with data (`SEEK_DATA`) at or after `offset`, or -1 when there is none. */
 export function seekData(fd: number, offset: number): number {
   const n = Number(fns.lseek(fd, offset, 3));

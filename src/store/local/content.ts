@@ -26,7 +26,7 @@ import { LocalWriter } from './writer.ts';
 const smallBytes = 32 << 20;
 
 /**
- * Blobs are files named by their digests. They are not synced to the disk: a killed process loses nothing the
+ * Blobs are files named by their digests. They are not synced to the disk one by one: a killed process loses nothing the
  * kernel has, and after a power cut, which may leave files short, the next opening finds a dead run, compares sizes
  * and forgets what does not hold (`mend`), so that it is fetched or built again.
  */

@@ -24,6 +24,16 @@ export class LocalImages implements Images {
 
   /** Throws `not-found` when the target is not in content: a name never points at nothing. */
   async put(name: string, target: Descriptor, labels?: Record<string, string>): Promise<ImageRecord> {
+    const record = this.#put(name, target, labels);
+    // What a power cut leaves of the time before this is mended at the next start.
+    if (this.#shared.sync) {
+      const { syncFilesystem } = await import('../../linux/sync-fs.ts');
+      await syncFilesystem(this.#shared.layout.root);
+    }
+    return record;
+  }
+
+  #put(name: string, target: Descriptor, labels?: Record<string, string>): ImageRecord {
     const { db } = this.#shared;
     return db.write(() => {
       if (db.get('SELECT 1 FROM blobs WHERE digest = ?', target.digest) === undefined) {

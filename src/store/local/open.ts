@@ -19,6 +19,8 @@ import { verify } from './verify.ts';
 export interface LocalStoreOptions {
   /** `auto` (default): what the root was made with, else overlayfs where it works, else native. */
   snapshotter?: 'overlayfs' | 'native' | 'auto';
+  /** See `StoreOptions.sync`. */
+  sync?: boolean;
 }
 
 /**
@@ -34,7 +36,7 @@ export async function openLocalStore(root: string, options: LocalStoreOptions = 
     run = startRun(db, layout);
     const trash = new Trash(run.dir);
     const snapshotter = chooseSnapshotter(db, run, options.snapshotter ?? 'auto');
-    const shared: Shared = { db, layout, run, trash, snapshotter };
+    const shared: Shared = { db, layout, run, trash, snapshotter, sync: options.sync ?? false };
     // After a kill: nothing may be half there, and what only the dead process held goes.
     if (sweepDeadRuns(shared)) await collect(shared, { afterKill: true });
     db.fillReserve();

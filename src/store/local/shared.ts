@@ -12,6 +12,8 @@ export interface Shared {
   run: Run;
   trash: Trash;
   snapshotter: 'overlayfs' | 'native';
+  /** An image that got its name is on the disk. */
+  sync: boolean;
 }
 
 export type ThingType = 'blob' | 'snapshot';
