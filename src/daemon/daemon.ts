@@ -22,6 +22,7 @@ import { daemonGauges } from './gauges.ts';
 import { type Listeners, openListeners } from './listeners.ts';
 import { createLog } from './log.ts';
 import { Metrics } from './metrics.ts';
+import { type ServiceManager, takeServiceManager } from './notify.ts';
 import { takePidLock } from './pid-lock.ts';
 
 export interface Daemon {
@@ -50,6 +51,7 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
     level: config.logLevel ?? 'info',
     write: config.writeLog ?? ((line) => process.stderr.write(line)),
   });
+  const manager = takeServiceManager(log);
   mkdirSync(config.root, { recursive: true, mode: 0o711 });
   const root = realpathSync(config.root);
   const undo: (() => void | Promise<void>)[] = [];
@@ -63,7 +65,7 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
     undo.push(() => auth.close());
     const engine = await openEngine({ ...config, root });
     undo.push(() => engine.close());
-    const daemon = new RunningDaemon(config, { log, engine, auth });
+    const daemon = new RunningDaemon(config, { log, engine, auth, manager });
     await daemon.open(addresses, () => undo);
     log('info', `Drydock ${version} is ready`, {
       root,
@@ -72,6 +74,7 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
       hosts: daemon.addresses,
       pid: process.pid,
     });
+    manager.ready(`listening on ${daemon.addresses.join(', ')}`);
     return daemon;
   } catch (err) {
     for (const each of undo.reverse()) await each();
@@ -83,6 +86,7 @@ interface Parts {
   log: Log;
   engine: Engine;
   auth: ReturnType<typeof openAuth>;
+  manager: ServiceManager;
 }
 
 type Undo = (() => void | Promise<void>)[];
@@ -92,6 +96,7 @@ class RunningDaemon implements Daemon {
   readonly #config: DaemonConfig;
   readonly #log: Log;
   readonly #auth: Parts['auth'];
+  readonly #manager: ServiceManager;
   readonly #metrics = new Metrics();
   readonly #builds: Builds;
   readonly #sessions: SessionManager;
@@ -103,11 +108,12 @@ class RunningDaemon implements Daemon {
   #undo: Undo = [];
   #stopping: Promise<void> | undefined;
 
-  constructor(config: DaemonConfig, { log, engine, auth }: Parts) {
+  constructor(config: DaemonConfig, { log, engine, auth, manager }: Parts) {
     this.engine = engine;
     this.#config = config;
     this.#log = log;
     this.#auth = auth;
+    this.#manager = manager;
     this.#sessions = new SessionManager({ log });
     this.#builds = new Builds(({ outcome, code, duration }) => {
       const seconds = duration / 1000;
@@ -188,6 +194,7 @@ class RunningDaemon implements Daemon {
 
   async #stop(): Promise<void> {
     const timeout = this.#config.shutdownTimeout ?? defaultShutdownTimeout;
+    this.#manager.stopping();
     this.#log('info', 'shutting down', { builds: this.#builds.size, timeout });
     this.#listeners.close();
     const deadline = AbortSignal.any([this.#hurry.signal, AbortSignal.timeout(timeout)]);

@@ -1,0 +1,31 @@
+/** Tells the service manager how the daemon is (sd_notify(3)). */
+import type { Log } from '../api/shared/host.ts';
+import { sendDatagram } from '../linux/datagram.ts';
+
+export interface ServiceManager {
+  /** The daemon serves; `status` is for people. */
+  ready(status: string): void;
+  /** The daemon has begun to stop. */
+  stopping(): void;
+}
+
+/**
+ * The service manager that NOTIFY_SOCKET names, or one that hears nothing. The variable is removed: containers that are
+ * started would be taken for the daemon otherwise (runc hands it on to them). That it cannot be told is logged.
+ */
+export function takeServiceManager(log: Log, env: NodeJS.ProcessEnv = process.env): ServiceManager {
+  const socket = env.NOTIFY_SOCKET;
+  delete env.NOTIFY_SOCKET;
+  const tell = (text: string) => {
+    if (!socket) return;
+    try {
+      sendDatagram(socket, text);
+    } catch (err) {
+      log('warn', `the service manager cannot be told: ${(err as Error).message}`);
+    }
+  };
+  return {
+    ready: (status) => tell(`READY=1\nSTATUS=${status.replaceAll('\n', ' ')}`),
+    stopping: () => tell('STOPPING=1\nSTATUS=finishing builds'),
+  };
+}
