@@ -1,29 +1,23 @@
-/** `drydock build` as a user types it: every context and every flag, through the real command. */
+/** `drydock build` as a user types it: every flag, through the real command. */
 import { execFileSync } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
-import { createServer, type Server } from 'node:http';
+import { once } from 'node:events';
+import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { createServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { makeCerts } from '../kit/certs.ts';
 import { Cli } from '../kit/cli.ts';
+import { startRegistry } from '../kit/registry.ts';
 
 let cli: Cli;
-let server: Server;
-let origin: string;
 
 beforeAll(async () => {
   cli = new Cli();
   await cli.makeBase();
-  server = createServer((req, res) => {
-    const file = join(cli.dir, 'served', new URL(req.url ?? '/', 'http://x').pathname);
-    if (existsSync(file) && statSync(file).isFile()) res.end(readFileSync(file));
-    else res.writeHead(404).end();
-  });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 });
 afterAll(() => {
-  server?.close();
   cli?.close();
 });
 
@@ -32,77 +26,6 @@ let count = 0;
 const context = (dockerfile: string, files: Record<string, string> = {}) =>
   cli.files(`context${++count}`, { Dockerfile: dockerfile, ...files });
 const read = (dir: string, path: string) => readFileSync(join(dir, path), 'utf8');
-
-describe('contexts', () => {
-  const dockerfile = 'FROM scratch\nCOPY f /f\n';
-
-  test('a folder, with -f inside it, outside it, and on stdin', async () => {
-    const dir = context('FROM scratch\n', { f: 'f', 'build/Other': dockerfile });
-    expect(read(await cli.extract(dir, ['-f', join(dir, 'build/Other')]), 'f')).toBe('f');
-    const elsewhere = join(cli.files('elsewhere', { My: dockerfile, 'My.dockerignore': '' }), 'My');
-    expect(read(await cli.extract(dir, ['-f', elsewhere]), 'f')).toBe('f');
-    const dest = join(cli.dir, 'stdin-out');
-    await cli.ok(['build', '-q', '-f', '-', '-o', dest, dir], { input: dockerfile });
-    expect(read(dest, 'f')).toBe('f');
-  });
-
-  test('-: a tar, plain or gzipped, or just a Dockerfile', async () => {
-    const dir = context(dockerfile, { f: 'from a tar' });
-    for (const flag of ['c', 'cz']) {
-      const dest = join(cli.dir, `tar-out-${flag}`);
-      await cli.ok(['build', '-q', '-o', dest, '-'], { input: execFileSync('tar', [flag, '-C', dir, '.']) });
-      expect(read(dest, 'f')).toBe('from a tar');
-    }
-    const { stdout } = await cli.ok(['build', '-q', '-'], { input: 'FROM scratch\nLABEL a=b\n' });
-    expect(stdout).toMatch(/^sha256:[0-9a-f]{64}\n$/);
-  });
-
-  test('http: a tar, and a Dockerfile', async () => {
-    const dir = context(dockerfile, { f: 'over http' });
-    cli.files('served', {
-      'c.tar.gz': execFileSync('tar', ['cz', '-C', dir, '.']),
-      Dockerfile: 'FROM base\nRUN echo web > /web\n',
-    });
-    expect(read(await cli.extract(`${origin}/c.tar.gz`), 'f')).toBe('over http');
-    expect(read(await cli.extract(`${origin}/Dockerfile`), 'web')).toBe('web\n');
-    const { code, stderr } = await cli.run(['build', `${origin}/none.tar`]);
-    expect(code).toBe(1);
-    expect(stderr).toContain('/none.tar');
-    expect(stderr).toContain('404');
-  });
-
-  test('git: a branch and a folder of it', async () => {
-    const repo = cli.files('repo', { 'sub/Dockerfile': dockerfile, 'sub/f': 'from git' });
-    const git = (...args: string[]) =>
-      execFileSync('git', ['-c', 'user.name=a', '-c', 'user.email=a@b', ...args], {
-        cwd: repo,
-        stdio: 'pipe',
-      });
-    git('init', '-q', '-b', 'trunk');
-    git('add', '.');
-    git('commit', '-qm', 'one');
-    execFileSync('git', ['clone', '-q', '--bare', repo, join(cli.dir, 'served/app.git')], { stdio: 'pipe' });
-    execFileSync('git', ['update-server-info'], { cwd: join(cli.dir, 'served/app.git') });
-    expect(read(await cli.extract(`${origin}/app.git#trunk:sub`), 'f')).toBe('from git');
-    // What was fetched and checked out shows, and goes.
-    const du = async () => (await cli.ok(['du'])).stdout;
-    expect(await du()).toContain('load git source');
-    expect(await du()).toContain(`git repository ${origin}/app.git`);
-    await cli.ok(['prune', '-a', '--filter', 'type=source.git.checkout']);
-    expect(await du()).not.toContain('git repository');
-    expect(readdirSync(join(cli.root, 'git')).filter((name) => !name.endsWith('.lock'))).toEqual([]);
-    expect(read(await cli.extract(`${origin}/app.git#trunk:sub`), 'f')).toBe('from git');
-  });
-
-  test('what is not there', async () => {
-    const { code, stderr } = await cli.run(['build', '/no/such/folder']);
-    expect([code, stderr]).toEqual([1, expect.stringContaining('path "/no/such/folder" not found')]);
-    const missing = await cli.run(['build', cli.files('bare', { 'Web.Dockerfile': 'FROM scratch\n' })]);
-    expect(missing.code).toBe(1);
-    expect(missing.stderr).toContain('open Dockerfile: no such file or directory');
-    expect(missing.stderr).toContain('-f Web.Dockerfile');
-  });
-});
 
 describe('flags', () => {
   test('-t --label --build-arg --target --platform --iidfile --metadata-file name and shape the image', async () => {
@@ -237,6 +160,80 @@ RUN --mount=type=secret,id=TOKEN,required=true cat /run/secrets/TOKEN > /t
       ...['--build-context', `files=${files}`, '--build-context', 'lay=docker-image://base', dir],
     ]);
     expect([code, stderr]).toEqual([1, expect.stringContaining('there is no image tagged v8')]);
+  });
+
+  test('--build-context: a file over https', async () => {
+    const certs = makeCerts(cli.dir, 'web');
+    const { cert, key } = certs.issue('server', 'IP:127.0.0.1');
+    const tls = { cert: readFileSync(cert), key: readFileSync(key) };
+    const web = createServer(tls, (_, res) => void res.end('over TLS'));
+    await new Promise<void>((resolve) => web.listen(0, '127.0.0.1', resolve));
+    try {
+      const url = `https://127.0.0.1:${(web.address() as AddressInfo).port}/data`;
+      const dir = context('FROM scratch\nCOPY --from=web . /\n');
+      const args = ['build', '-q', '--build-context', `web=${url}`, dir];
+      const dest = join(cli.dir, 'web-out');
+      await cli.ok([...args, '-o', dest], { env: { NODE_EXTRA_CA_CERTS: certs.ca } });
+      expect(read(dest, 'context')).toBe('over TLS');
+      const { code, stderr } = await cli.run([...args, '--no-cache']);
+      expect([code, stderr]).toEqual([1, expect.stringMatching(/certificate/)]);
+    } finally {
+      web.close();
+    }
+  });
+
+  test('--pull asks the registry for a base image that is here', async () => {
+    const registry = await startRegistry();
+    try {
+      const name = `${registry.host}/team/base:1`;
+      const tagged = (text: string) => context(`FROM scratch\nLABEL is=${text}\n`);
+      await cli.ok(['build', '-q', '-t', 'older', tagged('older')]);
+      await cli.ok(['build', '-q', '-t', name, '--push', tagged('newer')]);
+      await cli.ok(['tag', 'older', name]);
+      const user = context(`FROM ${name}\n`);
+      const label = async (...flags: string[]) => {
+        await cli.ok(['build', '-q', '-t', 'user', ...flags, user]);
+        const { Config } = await cli.inspect<{ Config: { Labels: Record<string, string> } }>('user');
+        return Config.Labels.is;
+      };
+      expect([await label(), await label('--pull'), await label()]).toEqual(['older', 'newer', 'older']);
+    } finally {
+      await registry.stop();
+    }
+  });
+
+  test('--annotation: in the manifest and the index of what is made here, pushed or not', async () => {
+    const dir = context('FROM scratch\nLABEL a=b\n');
+    const layout = join(cli.dir, 'annotated');
+    const flags = ['--annotation', 'who=me', '--annotation', 'index,manifest[linux/arm64]:org.x:y=1=2'];
+    const two = ['--platform', 'linux/amd64,linux/arm64', '-t', 'annotated'];
+    await cli.ok(['build', '-q', ...two, ...flags, '--load', '-o', `type=oci,tar=false,dest=${layout}`, dir]);
+    const json = (digest: string) => JSON.parse(read(layout, `blobs/${digest.replace(':', '/')}`));
+    const index = json(JSON.parse(read(layout, 'index.json')).manifests[0].digest);
+    expect(index.annotations).toEqual({ 'org.x:y': '1=2' });
+    const manifests = index.manifests.map(({ digest }: { digest: string }) => json(digest).annotations);
+    expect(manifests).toEqual([{ who: 'me' }, { who: 'me', 'org.x:y': '1=2' }]);
+    // The image in the store is the same one.
+    const saved = join(cli.dir, 'annotated.tar');
+    await cli.ok(['save', '-o', saved, 'annotated']);
+    expect(execFileSync('tar', ['xOf', saved, 'index.json'], { encoding: 'utf8' })).toContain(
+      JSON.parse(read(layout, 'index.json')).manifests[0].digest,
+    );
+    const wrong = await cli.run(['build', '--annotation', 'manifst:a=b', '-o', join(cli.dir, 'no'), dir]);
+    expect([wrong.code, wrong.stderr]).toEqual([1, expect.stringContaining('no output makes an image')]);
+  });
+
+  test('what a killed build has left of its archive goes with the next one', async () => {
+    const folder = cli.files('killed', {});
+    const output = ['-o', `type=tar,dest=${join(folder, 'a.tar')}`];
+    const large = context('FROM base\nRUN dd if=/dev/zero of=/large bs=1M count=256\n');
+    const build = cli.start(['build', ...output, large]);
+    while (readdirSync(folder).length === 0 && build.exitCode === null) await sleep(5);
+    build.kill('SIGKILL');
+    await once(build, 'exit');
+    expect(readdirSync(folder)).toEqual([`.a.tar.${build.pid}.part`]);
+    await cli.ok(['build', '-q', ...output, context('FROM scratch\nCOPY f /\n', { f: 'f' })]);
+    expect(readdirSync(folder)).toEqual(['a.tar']);
   });
 
   test('--output in all its forms, --load beside them', async () => {

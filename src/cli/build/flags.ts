@@ -4,7 +4,11 @@ import type { FlagTable } from '../flags.ts';
 export const buildFlags = {
   'add-host': { type: 'list', value: 'HOST:IP', help: 'Add an entry to /etc/hosts of RUN steps' },
   allow: { type: 'list', value: 'ENTITLEMENT', help: 'Grant network.host or security.insecure' },
-  annotation: { type: 'list', value: 'KEY=VALUE', help: 'Annotate the image' },
+  annotation: {
+    type: 'list',
+    value: '[TYPE:]KEY=VALUE',
+    help: 'Annotate the image: its manifest, or index, …',
+  },
   'build-arg': { type: 'list', value: 'NAME[=VALUE]', help: 'Set a build-time variable' },
   'build-context': {
     type: 'list',

@@ -4,6 +4,7 @@ import type { OutputSpec } from '../../build/types.ts';
 import { fail } from '../../errors/error.ts';
 import { parsePairs } from '../csv.ts';
 import { OutputFile } from '../output-file.ts';
+import { annotationAttrs } from './annotations.ts';
 
 const types = ['image', 'oci', 'docker', 'local', 'tar', 'cacheonly'] as const;
 
@@ -21,7 +22,7 @@ export interface OpenOutput {
  * needless `dest`, and on an archive to a terminal.
  */
 export function parseOutputs(
-  flags: { output: readonly string[]; load?: boolean; push?: boolean },
+  flags: { output: readonly string[]; load?: boolean; push?: boolean; annotation?: readonly string[] },
   stdout: { isTTY?: boolean },
 ): OpenOutput[] {
   const outputs = flags.output.map((text) => parseOutput(text, stdout));
@@ -33,10 +34,24 @@ export function parseOutputs(
   if (flags.load && !outputs.some(({ spec }) => spec.type === 'image')) {
     outputs.push(plain({ type: 'image', attrs: {} }));
   }
+  annotate(outputs, annotationAttrs(flags.annotation ?? []));
   if (outputs.filter(({ spec }) => spec.attrs.dest === '-').length > 1) {
     throw fail('invalid', 'client', 'only one output can go to stdout');
   }
   return outputs;
+}
+
+/** Gives each image that is made the annotations; what its own output says of a key wins. */
+function annotate(outputs: OpenOutput[], attrs: Record<string, string>): void {
+  if (Object.keys(attrs).length === 0) return;
+  if (outputs.length === 0) outputs.push(plain({ type: 'image', attrs: {} }));
+  const images = outputs.filter(({ spec }) => ['image', 'oci', 'docker'].includes(spec.type));
+  if (images.length === 0) {
+    throw fail('invalid', 'client', '--annotation: no output makes an image', {
+      hint: 'Annotations are for type=image, oci and docker.',
+    });
+  }
+  for (const { spec } of images) spec.attrs = { ...attrs, ...spec.attrs };
 }
 
 function parseOutput(text: string, stdout: { isTTY?: boolean }): OpenOutput {

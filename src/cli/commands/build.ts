@@ -36,7 +36,8 @@ export default command({
     const mode = progressMode(flags);
     const choice = chooseContext(context, flags.file, process.stdin);
     const named = namedContexts(flags['build-context']);
-    const outputs = parseOutputs({ output: flags.output, load: flags.load, push: flags.push }, ctx.stdout);
+    const { output, load, push, annotation } = flags;
+    const outputs = parseOutputs({ output, load, push, annotation }, ctx.stdout);
     const caches = await clientCaches(cacheSpecs(flags['cache-from']), cacheSpecs(flags['cache-to']));
     const options: BuildOptions = {
       ...(await requestOf(flags, ctx.env)),
@@ -147,12 +148,6 @@ async function requestOf(
   // buildx passes the client's own on.
   if (args.SOURCE_DATE_EPOCH === undefined && env.SOURCE_DATE_EPOCH)
     args.SOURCE_DATE_EPOCH = env.SOURCE_DATE_EPOCH;
-  const annotations = keyValues(flags.annotation, 'annotation');
-  if (Object.keys(annotations).length > 0) {
-    throw fail('unsupported', 'client', '--annotation is given per output here', {
-      hint: 'Say --output type=image,annotation.KEY=VALUE.',
-    });
-  }
   return {
     tags: flags.tag.map((name) => familiarName(normalizeName(name))),
     target: flags.target,
