@@ -1,8 +1,11 @@
 /** The command against a daemon: what it does there is what it does in process. */
+import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { buildkitApi } from '../../src/api/buildkit/server.ts';
+import type { Digest } from '../../src/oci/types.ts';
+import { addProgram, busyboxRoot } from '../kit/busybox.ts';
 import { Cli } from '../kit/cli.ts';
 import { startTestDaemon, type TestDaemon } from '../kit/daemon.ts';
 import { startRegistry, type TestRegistry } from '../kit/registry.ts';
@@ -38,8 +41,11 @@ onStores('drydock --host', (store) => {
     const args = ['build', '-t', 'app', '--build-arg', 'WHO=me', '--build-context', named, '--metadata-file'];
     const { stderr } = await ok(...args, join(cli.dir, 'meta.json'), dir);
     expect(stderr).toMatch(/^#\d+ \[.*COPY \. \/app\/$/m);
-    expect(stderr).toMatch(/^Built app:latest\n {2}digest {2}sha256:/m);
+    expect(stderr).toMatch(
+      /^Built app:latest\n {2}digest {2}sha256:\w{64}\n {2}image {3}sha256:\w{64}\n {2}size {4}\d.*B$/m,
+    );
     const meta = JSON.parse(readFileSync(join(cli.dir, 'meta.json'), 'utf8'));
+    expect(Object.keys(meta)).not.toContain('drydock.image.size');
     expect(meta).toMatchObject({
       'containerimage.digest': expect.stringMatching(/^sha256:/),
       'image.name': 'docker.io/library/app:latest',
@@ -89,6 +95,74 @@ onStores('drydock --host', (store) => {
     expect(stderr).toContain('missing');
   });
 
+  test('--check gives the findings that it gives in process', async () => {
+    const dir = cli.files('check', { Dockerfile: 'FROM scratch as a\nMAINTAINER me\n' });
+    const [here, there] = [await cli.run(['build', '--check', dir]), await run('build', '--check', dir)];
+    expect([there.code, there.stdout]).toEqual([here.code, here.stdout]);
+    expect(there.stdout).toContain('Check complete, 2 warnings have been found!');
+    expect(there.stdout).toContain('   1 | >>> FROM scratch as a');
+    const clean = await run('build', '--check', cli.files('clean', { Dockerfile: 'FROM scratch\n' }));
+    expect([clean.code, clean.stdout]).toEqual([0, 'Check complete, no warnings found.\n']);
+    const broken = cli.files('broken', { Dockerfile: 'FROM scratch\n\nRUNN x\n' });
+    const failed = await run('build', '--check', broken);
+    expect(failed.code).toBe(1);
+    expect(failed.stderr).toContain('unknown instruction: RUNN');
+    expect(failed.stderr).toContain('   3 | >>> RUNN x');
+  });
+
+  test('reads an OCI layout of ours, by tag and by digest', async () => {
+    const made = cli.files('lay-src', {
+      Dockerfile: 'FROM scratch\nCOPY a /from-layout\n',
+      a: 'in the layout',
+    });
+    const layout = join(cli.dir, 'lay');
+    await cli.ok(['build', '-q', '-t', 'lay:v7', '-o', `type=oci,tar=false,dest=${layout}`, made]);
+    const dir = cli.files('lay-use', { Dockerfile: 'FROM base\nCOPY --from=other from-layout /copied\n' });
+    const index = JSON.parse(readFileSync(join(layout, 'index.json'), 'utf8'));
+    const { digest } = index.manifests[0];
+    for (const ref of [`${layout}:v7`, `${layout}@${digest}`]) {
+      const contexts = [`base=oci-layout://${ref}`, `other=oci-layout://${ref}`];
+      const dest = join(cli.dir, `lay-out-${ref.length}`);
+      await ok('build', '-q', '-o', dest, ...contexts.flatMap((each) => ['--build-context', each]), dir);
+      expect(readFileSync(join(dest, 'from-layout'), 'utf8')).toBe('in the layout');
+      expect(readFileSync(join(dest, 'copied'), 'utf8')).toBe('in the layout');
+    }
+    const { code, stderr } = await run('build', '--build-context', `base=oci-layout://${layout}:v8`, dir);
+    expect([code, stderr]).toEqual([1, expect.stringContaining('there is no image tagged v8')]);
+  });
+
+  test('gives secrets and ssh agents to steps there', async () => {
+    const base = cli.files('tools', { Dockerfile: 'FROM scratch\nCOPY root /\nENV PATH=/bin\n' });
+    busyboxRoot(join(base, 'root'));
+    addProgram('/usr/bin/ssh-add', join(base, 'root'));
+    await ok('build', '-q', '-t', 'tools', base);
+    const key = join(cli.files('ssh', {}), 'key');
+    execFileSync('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-C', 'the test key', '-f', key]);
+    const secrets = cli.files('secrets', { f: 'from a file' });
+    const dir = cli.files('asks', {
+      Dockerfile: `FROM tools
+RUN --mount=type=secret,id=f cat /run/secrets/f > /f
+RUN --mount=type=secret,id=e,env=E echo $E > /e
+RUN --mount=type=ssh,required ssh-add -l > /keys
+`,
+    });
+    const flags = [
+      '--secret',
+      `id=f,src=${secrets}/f`,
+      '--secret',
+      'id=e,env=MINE',
+      '--ssh',
+      `default=${key}`,
+    ];
+    const dest = join(cli.dir, 'asked');
+    await cli.ok(['build', '-q', '-o', dest, ...flags, dir], { env: { ...env(), MINE: 'mine' } });
+    expect(readFileSync(join(dest, 'f'), 'utf8')).toBe('from a file');
+    expect(readFileSync(join(dest, 'e'), 'utf8')).toBe('mine\n');
+    expect(readFileSync(join(dest, 'keys'), 'utf8')).toContain('the test key');
+    const { code, stderr } = await run('build', '--no-cache', dir);
+    expect([code, stderr]).toEqual([1, expect.stringContaining("can't open '/run/secrets/f'")]);
+  });
+
   test('lists, inspects, tags, saves, loads and removes images there', async () => {
     const dir = cli.files('img', { Dockerfile: 'FROM scratch\nCOPY a /\n', a: 'img' });
     await ok('build', '-q', '-t', 'img:1', dir);
@@ -112,6 +186,25 @@ onStores('drydock --host', (store) => {
     expect(digest).toBeDefined();
     await ok('rmi', name);
     expect((await ok('pull', name)).stdout).toContain(`Digest: ${digest}\n`);
+  });
+
+  test('pulls all platforms of an image there', async () => {
+    const dir = cli.files('multi', { Dockerfile: 'FROM scratch\nARG TARGETARCH\nLABEL arch=$TARGETARCH\n' });
+    const name = `${registry.host}/team/multi:1`;
+    const platforms = ['--platform', 'linux/amd64,linux/arm64'];
+    await cli.ok(['build', '-q', ...platforms, '-t', name, '--push', dir]);
+    await ok('pull', '-q', '--platform', 'linux/amd64', name);
+    const { content, images } = daemon.engine.store;
+    const index = JSON.parse(String(await content.bytes((await images.get(name))!.target.digest)));
+    const here = () =>
+      Promise.all(
+        index.manifests.map(
+          async ({ digest }: { digest: Digest }) => (await content.info(digest)) !== undefined,
+        ),
+      );
+    expect(await here()).toEqual([true, false]);
+    await ok('pull', '-q', '--all-platforms', name);
+    expect(await here()).toEqual([true, true]);
   });
 
   test('shows and prunes the cache there, and says which daemon that is', async () => {

@@ -1,6 +1,7 @@
 /** A root filesystem made from Debian's busybox-static, as layer folders for an overlay. */
+import { execFileSync } from 'node:child_process';
 import { copyFileSync, existsSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 
 const applets =
   'sh cat chmod chown dd echo env false head hostname id ip kill ln ls mkdir mknod mount nc pwd readlink rm rmdir ' +
@@ -18,4 +19,14 @@ export function busyboxRoot(dir: string): void {
     'root:x:0:0:root:/root:/bin/sh\nann:x:1000:1001:Ann:/home/ann:/bin/sh\n',
   );
   writeFileSync(join(dir, 'etc/group'), 'root:x:0:\nann:x:1001:\nwheel:x:10:root,ann\nvideo:x:44:ann\n');
+}
+
+/** Copies a program of this machine into such a root, with the libraries it is linked to. */
+export function addProgram(path: string, dir: string): void {
+  const linked = execFileSync('ldd', [path], { encoding: 'utf8' });
+  for (const file of [path, ...(linked.match(/\/\S+(?= \(0x)/g) ?? [])]) {
+    mkdirSync(join(dir, dirname(file)), { recursive: true });
+    copyFileSync(file, join(dir, file));
+  }
+  copyFileSync(path, join(dir, 'bin', basename(path)));
 }

@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { statfs } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import { containerdOf } from '../../build/stores.ts';
-import { toDrydockError } from '../../errors/error.ts';
+import { fail, toDrydockError } from '../../errors/error.ts';
 import { type Check, probeExecutor } from '../../executor/probe.ts';
 import { runTask } from '../../workers/pool.ts';
 import { type CommandContext, command } from '../command.ts';
@@ -14,7 +14,8 @@ const run = promisify(execFile);
 
 export default command({
   usage: '',
-  summary: 'Say what this machine has for building and what it lacks, with the remedy for each.',
+  summary:
+    'Say what this machine (or, with --host, the daemon there) has for building and what it lacks, with the remedy for each.',
   flags: {
     verify: {
       type: 'bool',
@@ -23,6 +24,18 @@ export default command({
   },
   operands: [0, 0],
   async run(flags, _args, ctx) {
+    const remote = await ctx.remote();
+    if (remote !== undefined) {
+      if (flags.verify) {
+        throw fail('unsupported', 'client', '--verify reads the store itself, not a daemon', {
+          hint: 'Run it where the daemon runs, with its --root and without --host (DRYDOCK_HOST).',
+        });
+      }
+      const { remoteChecks } = await import('../remote/doctor.ts');
+      const found = await remoteChecks(remote);
+      for (const check of found) ctx.stdout.write(line(check));
+      return found.every(({ ok }) => ok) ? 0 : 1;
+    }
     const checks = [
       ...(await probeExecutor()),
       await git(),
@@ -44,7 +57,8 @@ export default command({
 });
 
 function line({ ok, name, found, remedy }: Check): string {
-  return `${ok ? 'ok  ' : 'LACK'}  ${name.padEnd(16)} ${found}\n${ok ? '' : `      ${''.padEnd(16)} ${remedy}\n`}`;
+  const what = remedy === '' ? '' : `      ${''.padEnd(16)} ${remedy}\n`;
+  return `${ok ? 'ok  ' : 'LACK'}  ${name.padEnd(16)} ${found}\n${what}`;
 }
 
 async function git(): Promise<Check> {

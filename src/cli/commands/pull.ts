@@ -1,4 +1,3 @@
-import { fail } from '../../errors/error.ts';
 import { pullImage } from '../../images/pull.ts';
 import { parsePlatform } from '../../oci/platform.ts';
 import { familiarName, normalizeName } from '../../oci/reference.ts';
@@ -19,12 +18,9 @@ export default command({
     const mode = flags.quiet ? 'quiet' : 'auto';
     const remote = await ctx.remote();
     if (remote !== undefined) {
-      if (flags['all-platforms']) {
-        throw fail('unsupported', 'client', '--all-platforms is not for a daemon: it pulls its own platform');
-      }
       const { remotePull } = await import('../remote/images.ts');
       const said = await showTransfer(ctx, mode, `pulling ${name}`, (report) =>
-        remotePull(remote, name, flags.platform, report),
+        remotePull(remote, name, { platform: flags.platform, all: flags['all-platforms'] }, report),
       );
       if (!flags.quiet) for (const line of said) ctx.stdout.write(`${line}\n`);
       ctx.stdout.write(`${normalizeName(name)}\n`);

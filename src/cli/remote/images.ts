@@ -84,11 +84,11 @@ interface TransferLine {
 export async function remotePull(
   { endpoint, signal, env }: Remote,
   name: string,
-  platform: string | undefined,
+  { platform, all }: { platform?: string; all?: boolean },
   report: ReportStatus,
 ): Promise<string[]> {
   const { repo, tag, host } = split(name);
-  const query = { fromImage: repo, tag: tag || 'latest', platform };
+  const query = { fromImage: repo, tag: tag || 'latest', platform, allPlatforms: all ? '1' : undefined };
   const headers = await authFor(env, host);
   const closing: string[] = [];
   const lines = askLines<TransferLine>(endpoint, {

@@ -20,16 +20,20 @@ export async function sendBytes(stream: ServerHttp2Stream, bytes: AsyncIterable<
   for await (const chunk of bytes) {
     for (let at = 0; at < chunk.length; at += chunkSize) {
       if (stream.destroyed || stream.closed) throw canceled('the call was broken off');
-      if (stream.write(bytesFrame(chunk.subarray(at, at + chunkSize)))) continue;
-      await new Promise<void>((resolve) => {
-        const go = () => {
-          stream.off('drain', go);
-          stream.off('close', go);
-          resolve();
-        };
-        stream.on('drain', go);
-        stream.on('close', go);
-      });
+      if (!stream.write(bytesFrame(chunk.subarray(at, at + chunkSize)))) await drained(stream);
     }
   }
+}
+
+/** Resolves when a stream takes more, or is over. */
+export function drained(stream: ServerHttp2Stream): Promise<void> {
+  return new Promise<void>((resolve) => {
+    const go = () => {
+      stream.off('drain', go);
+      stream.off('close', go);
+      resolve();
+    };
+    stream.on('drain', go);
+    stream.on('close', go);
+  });
 }

@@ -100,15 +100,19 @@ async function answer(
 }
 
 /** Answers a call that has one message each way. */
-export function unary(work: (request: Uint8Array) => Promise<Uint8Array>): CallHandler {
-  return async ({ stream }) => {
-    const frames = new Deframer();
-    for await (const chunk of stream.iterator({ destroyOnReturn: false })) {
-      const [request] = frames.push(chunk as Buffer);
-      if (request === undefined) continue;
-      stream.write(frame(await work(request)));
-      return;
-    }
-    throw fail('invalid', 'session', 'the call came without a message');
+export function unary(work: (request: Uint8Array, call: ServedCall) => Promise<Uint8Array>): CallHandler {
+  return async (call) => {
+    const answer = await work(await requestOf(call), call);
+    call.stream.write(frame(answer));
   };
+}
+
+/** The one message of a call. */
+export async function requestOf({ stream }: ServedCall): Promise<Uint8Array> {
+  const frames = new Deframer();
+  for await (const chunk of stream.iterator({ destroyOnReturn: false })) {
+    const [request] = frames.push(chunk as Buffer);
+    if (request !== undefined) return request;
+  }
+  throw fail('invalid', 'session', 'the call came without a message');
 }

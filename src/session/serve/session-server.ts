@@ -14,6 +14,7 @@ import { withHead } from '../grpc/headed-stream.ts';
 import { GrpcError, NOT_FOUND } from '../grpc/status.ts';
 import type { Session } from '../types.ts';
 import { receivedBytes, sendBytes } from './bytes.ts';
+import { contentHandlers } from './content-service.ts';
 import { type OutputTarget, receiveOutput, sendFolder } from './file-services.ts';
 import { type CallHandler, GrpcServer, unary } from './grpc-server.ts';
 
@@ -22,6 +23,8 @@ export interface SessionServerOptions {
   session: Session;
   /** The build's outputs by their place among them. */
   outputs?: ReadonlyMap<number, OutputTarget>;
+  /** OCI layouts' folders, by the names that the build has for them. */
+  layouts?: ReadonlyMap<string, string>;
   /** For people. */
   name?: string;
   /** Names the context's folder across builds, so that only what changed is sent; '' when nothing does. */
@@ -94,7 +97,7 @@ export class SessionServer {
   }
 }
 
-function handlersOf({ session, outputs }: SessionServerOptions): Map<string, CallHandler> {
+function handlersOf({ session, outputs, layouts }: SessionServerOptions): Map<string, CallHandler> {
   const handlers = new Map<string, CallHandler>([
     ['/moby.filesync.v1.FileSync/DiffCopy', sendFolder(session)],
     ['/moby.filesync.v1.Auth/Credentials', credentials(session)],
@@ -104,6 +107,9 @@ function handlersOf({ session, outputs }: SessionServerOptions): Map<string, Cal
     ['/moby.upload.v1.Upload/Pull', pull(session)],
     ['/grpc.health.v1.Health/Check', health],
   ]);
+  if (layouts !== undefined && layouts.size > 0) {
+    for (const [method, handler] of contentHandlers(layouts)) handlers.set(method, handler);
+  }
   if (outputs !== undefined && outputs.size > 0) {
     handlers.set('/moby.filesync.v1.FileSend/DiffCopy', receiveOutput(outputs));
   }

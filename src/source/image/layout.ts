@@ -41,13 +41,17 @@ export class Layout implements DocumentSource {
         hint: 'Give it with --build-context NAME=oci-layout://FOLDER.',
       });
     }
-    if (provider.kind === 'folder')
-      return new Layout(folderBlobs(provider.dir, `the OCI layout ${provider.dir}`));
+    if (provider.kind === 'folder') return Layout.inFolder(provider.dir);
     // Swept with this process's run folder.
     const dest = await mkdtemp(join(store.runDir, 'layout-'));
     const signal = ctx.signal ?? new AbortController().signal;
     await provider.sync(dest, {}, ctx.report ?? (() => {}), signal);
     return new Layout(folderBlobs(dest, `the OCI layout ${name}`));
+  }
+
+  /** A layout in a folder on this host. */
+  static inFolder(dir: string): Layout {
+    return new Layout(folderBlobs(dir, `the OCI layout ${dir}`));
   }
 
   /** What a reference's digest, else its tag, names. Throws `not-found`. */

@@ -1,5 +1,8 @@
 /** What exporters and frontends have to say of a result, as clients read it: text, and JSON in base64. Pure. */
 
+/** A client that sends this header is also told the image's size in bytes, under this name. */
+export const imageSizeKey = 'drydock.image.size';
+
 export function exporterResponse(
   metadata: Readonly<Record<string, unknown>>,
   frontend: Readonly<Record<string, Uint8Array>>,

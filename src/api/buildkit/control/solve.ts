@@ -19,7 +19,7 @@ import type { History } from '../history/history.ts';
 import type { BuildLog } from '../jobs/build-log.ts';
 import type { Jobs } from '../jobs/jobs.ts';
 import { cachesOf, dockerTypesOf, grantedEntitlements, notesOf, outputsOf } from './request.ts';
-import { exporterResponse } from './response.ts';
+import { exporterResponse, imageSizeKey } from './response.ts';
 
 export interface SolveDeps {
   host: ApiHost;
@@ -49,7 +49,7 @@ export function solveService(deps: SolveDeps): SolveService {
       try {
         if (remember) history.started(ref, request);
         const answer = await host.builds.run(ref, context.signal, (signal) =>
-          build(deps, { ref, request, authority, log, signal }),
+          build(deps, { ref, request, context, authority, log, signal }),
         );
         if (remember) history.completed(ref, log, { response: answer });
         return { ExporterResponse: answer };
@@ -77,6 +77,7 @@ export function solveService(deps: SolveDeps): SolveService {
 interface BuildParts {
   ref: string;
   request: SolveRequest;
+  context: HandlerContext;
   authority: Authority;
   log: BuildLog;
   signal: AbortSignal;
@@ -84,13 +85,13 @@ interface BuildParts {
 
 async function build(deps: SolveDeps, parts: BuildParts): Promise<Record<string, string>> {
   const { host, gateways, worker } = deps;
-  const { ref, request, authority, log, signal } = parts;
+  const { ref, request, context, authority, log, signal } = parts;
   const outputs = outputsOf(request);
   const notes = notesOf(request);
   const caches = cachesOf(request);
   const allow = grantedEntitlements(request.Entitlements, deps.entitlements, authority.allow);
   const client = sessionOf(host, request.Session, authority, signal);
-  const { result, metadata } = await runSolve(
+  const { result, metadata, size } = await runSolve(
     host.engine,
     {
       definition: request.Definition,
@@ -115,7 +116,9 @@ async function build(deps: SolveDeps, parts: BuildParts): Promise<Record<string,
     signal,
     (gateway) => gateways.register(ref, gateway),
   );
-  return exporterResponse(metadata, result.metadata);
+  const response = exporterResponse(metadata, result.metadata);
+  if (size !== undefined && context.requestHeader.has(imageSizeKey)) response[imageSizeKey] = String(size);
+  return response;
 }
 
 /** The client's session; one that offers nothing when the client names none. */

@@ -77,6 +77,7 @@ async function pullOne(
   });
   const { record, changed } = await pullImage(store, registry, name, {
     platform: readPlatform(query.text('platform')),
+    all: query.bool('allPlatforms'),
     credentials: registryAuth(request.headers['x-registry-auth']),
     signal,
     report(id, state) {

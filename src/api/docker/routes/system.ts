@@ -5,6 +5,7 @@ import { hostPlatform } from '../../../oci/platform.ts';
 import { version } from '../../../version.ts';
 import type { Call, Route } from '../http/route.ts';
 import { newestVersion, oldestVersion } from '../http/version.ts';
+import { machineLacks } from '../machine-lacks.ts';
 
 export const systemRoutes: Route[] = [
   { method: 'GET', path: '/_ping', scopes: [], handle: ping },
@@ -175,6 +176,7 @@ async function info({ host }: Call) {
           }),
       Warnings: [
         'Drydock builds images and does not run containers: endpoints of the container runtime answer 501.',
+        ...(await machineLacks()),
       ],
     },
   };

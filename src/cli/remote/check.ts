@@ -1,0 +1,75 @@
+/** `drydock build --check` at a daemon: the frontend is asked for its findings, as buildx asks (`frontend.lint`). */
+import type { MessageInitShape } from '@bufbuild/protobuf';
+import { createClient } from '@connectrpc/connect';
+import { DrydockError, fail, type SourceLocation } from '../../errors/error.ts';
+import type { LintWarning } from '../../frontend/types.ts';
+import { LLBBridge, type SolveRequestSchema } from '../../pb/moby/buildkit/v1/frontend/gateway_pb.js';
+import type { OwnFrontend } from './solve.ts';
+
+/** The findings of the build checks. Throws what keeps the Dockerfile from being built, with its lines. */
+export async function lintFindings(
+  { transport, call }: OwnFrontend,
+  request: Pick<MessageInitShape<typeof SolveRequestSchema>, 'FrontendOpt' | 'FrontendInputs'>,
+): Promise<LintWarning[]> {
+  const bridge = createClient(LLBBridge, transport);
+  const asked = {
+    Frontend: 'dockerfile.v0',
+    FrontendOpt: {
+      ...request.FrontendOpt,
+      requestid: 'frontend.lint',
+      'frontend.caps': 'moby.buildkit.frontend.subrequests+forward',
+    },
+    FrontendInputs: request.FrontendInputs,
+    allowResultReturn: true,
+    allowResultArrayRef: true,
+  };
+  const { result } = await bridge.solve(asked, call);
+  await bridge.return({ result: {} }, call);
+  const json = result?.metadata['result.json'];
+  if (json === undefined) {
+    throw fail('unsupported', 'frontend', 'the frontend gives no list of findings', {
+      hint: 'The Dockerfile names another frontend in its `# syntax=` line, which does not know build checks.',
+    });
+  }
+  return findingsOf(JSON.parse(Buffer.from(json).toString('utf8')) as LintResults);
+}
+
+/** https://github.com/moby/buildkit/tree/master/frontend/subrequests/lint has this form. */
+interface LintResults {
+  warnings?: { ruleName: string; description: string; url?: string; detail: string; location?: Place }[];
+  sources?: { filename: string; data?: string }[];
+  buildError?: { message: string; location?: Place };
+}
+
+interface Place {
+  sourceIndex?: number;
+  ranges?: { start?: Position; end?: Position }[];
+}
+
+interface Position {
+  line?: number;
+  character?: number;
+}
+
+function findingsOf({ warnings = [], sources = [], buildError }: LintResults): LintWarning[] {
+  const locate = ({ sourceIndex = 0, ranges = [] }: Place = {}): SourceLocation => {
+    const { filename = 'Dockerfile', data = '' } = sources[sourceIndex] ?? {};
+    const at = ({ line = 0, character = 0 }: Position = {}) => ({ line, character });
+    return {
+      filename,
+      text: Buffer.from(data, 'base64').toString('utf8'),
+      ranges: ranges.map(({ start, end }) => ({ start: at(start), end: at(end) })),
+    };
+  };
+  if (buildError !== undefined) {
+    const { message, location } = buildError;
+    throw new DrydockError(message, { code: 'invalid', hop: 'frontend', source: locate(location) });
+  }
+  return warnings.map(({ ruleName, description, url = '', detail, location }) => ({
+    rule: ruleName,
+    message: detail,
+    description,
+    url,
+    location: locate(location),
+  }));
+}

@@ -1,0 +1,83 @@
+/** `drydock doctor` at a daemon: whether it can be used from here, and what it says of itself. */
+import { createClient } from '@connectrpc/connect';
+import { createGrpcTransport } from '@connectrpc/connect-node';
+import { toDrydockError } from '../../errors/error.ts';
+import type { Check } from '../../executor/probe.ts';
+import { Control } from '../../pb/moby/buildkit/v1/control_pb.js';
+import { askJson } from './endpoint.ts';
+import { failureOf } from './failure.ts';
+import type { Remote } from './images.ts';
+
+interface InfoJson {
+  OperatingSystem?: string;
+  Architecture?: string;
+  Driver?: string;
+  DriverStatus?: [string, string][] | null;
+  DockerRootDir?: string;
+  Warnings?: string[] | null;
+}
+
+/** The checks, in order; those after one that says the daemon is not there are left out. */
+export async function remoteChecks(remote: Remote): Promise<Check[]> {
+  const { endpoint } = remote;
+  const version = await check('daemon', async () => {
+    const { Version, ApiVersion } = await get<{ Version: string; ApiVersion: string }>(remote, '/version');
+    return `${Version} at ${endpoint.name}, API ${ApiVersion}${endpoint.tls ? ', over TLS' : ''}`;
+  });
+  if (!version.ok) return [version];
+  const checks = [version];
+  checks.push(
+    await check('health', async () => {
+      await get(remote, '/healthz');
+      return 'takes requests';
+    }),
+  );
+  let warnings: string[] = [];
+  checks.push(
+    await check('store', async () => {
+      const info = await get<InfoJson>(remote, '/info');
+      warnings = info.Warnings ?? [];
+      const status = Object.fromEntries(info.DriverStatus ?? []);
+      const containerd = status['driver-type']?.startsWith('io.containerd.') ?? false;
+      const kind = containerd ? 'containerd' : 'local';
+      return `${kind} store in ${info.DockerRootDir}, ${status.Snapshotter ?? info.Driver} snapshots; ${info.OperatingSystem}, ${info.Architecture}`;
+    }),
+  );
+  for (const warning of warnings) {
+    const [, name = 'it says', found = warning] = /^lacks ([^:]+): (.*)$/s.exec(warning) ?? [];
+    checks.push({ ok: found === warning, name, found, remedy: '' });
+  }
+  checks.push(
+    await check('builds', async () => {
+      const transport = createGrpcTransport({
+        baseUrl: 'http://localhost',
+        nodeOptions: { createConnection: () => endpoint.dial('h2') },
+      });
+      const call = { headers: endpoint.headers, signal: remote.signal };
+      try {
+        const { record } = await createClient(Control, transport).listWorkers({}, call);
+        const platforms = record.flatMap((worker) => worker.platforms);
+        const names = new Set(platforms.map(({ OS, Architecture }) => `${OS}/${Architecture}`));
+        return `for ${[...names].join(', ')}, over BuildKit's API`;
+      } catch (err) {
+        throw failureOf(endpoint, err);
+      }
+    }),
+  );
+  return checks;
+}
+
+function get<T>({ endpoint, signal }: Remote, path: string): Promise<T> {
+  return askJson<T>(endpoint, { method: 'GET', path, signal });
+}
+
+/** What the work finds, or why it could not. */
+async function check(name: string, work: () => Promise<string>): Promise<Check> {
+  try {
+    return { ok: true, name, found: await work(), remedy: '' };
+  } catch (err) {
+    const error = toDrydockError(err);
+    const remedy = error.hint ?? 'The daemon’s log says more.';
+    return { ok: false, name, found: error.message.split('\n')[0] ?? '', remedy };
+  }
+}

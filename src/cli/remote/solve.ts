@@ -1,0 +1,70 @@
+/** Control.Solve at a daemon, with what Status tells of it meanwhile. */
+import { randomUUID } from 'node:crypto';
+import type { MessageInitShape } from '@bufbuild/protobuf';
+import { createClient, type Transport } from '@connectrpc/connect';
+import { createGrpcTransport } from '@connectrpc/connect-node';
+import { imageSizeKey } from '../../api/buildkit/control/response.ts';
+import { buildIdHeader } from '../../api/buildkit/gateway/service.ts';
+import { canceled } from '../../errors/error.ts';
+import type { LintWarning } from '../../frontend/types.ts';
+import { Control, type SolveRequestSchema } from '../../pb/moby/buildkit/v1/control_pb.js';
+import type { ProgressSink } from '../../solver/progress.ts';
+import type { Endpoint } from './endpoint.ts';
+import { failureOf } from './failure.ts';
+import { findingsOf, replay } from './progress.ts';
+
+export interface SolveAnswer {
+  response: Record<string, string>;
+  /** Findings of the build checks. */
+  warnings: LintWarning[];
+}
+
+/** What a client that is its own frontend calls; the headers name its build. */
+export interface OwnFrontend {
+  transport: Transport;
+  call: { headers: Record<string, string>; signal: AbortSignal };
+}
+
+/**
+ * Solves. A request without definition and frontend is for a client that is its own frontend: that is `frontend`.
+ * Rejects with the daemon's error, or with `canceled` when the signal fires.
+ */
+export async function solveAt(
+  endpoint: Endpoint,
+  request: MessageInitShape<typeof SolveRequestSchema>,
+  sink: ProgressSink,
+  signal: AbortSignal,
+  frontend?: (own: OwnFrontend) => Promise<void>,
+): Promise<SolveAnswer> {
+  const transport = createGrpcTransport({
+    baseUrl: 'http://localhost',
+    nodeOptions: { createConnection: () => endpoint.dial('h2') },
+  });
+  const control = createClient(Control, transport);
+  const Ref = randomUUID();
+  const over = new AbortController();
+  const headers = { ...endpoint.headers, [imageSizeKey]: '1' };
+  const call = { headers, signal: AbortSignal.any([signal, over.signal]) };
+  const warnings: LintWarning[] = [];
+  const watching = (async () => {
+    for await (const message of control.status({ Ref }, call)) {
+      replay(message, sink);
+      warnings.push(...findingsOf(message));
+    }
+  })();
+  watching.catch(() => {});
+  try {
+    const solving = control.solve({ ...request, Ref }, call);
+    const own = { transport, call: { ...call, headers: { ...endpoint.headers, [buildIdHeader]: Ref } } };
+    const [{ ExporterResponse: response }] = await Promise.all([solving, frontend?.(own)]);
+    await watching.catch(() => {});
+    return { response, warnings };
+  } catch (err) {
+    // What it still has to say of the failed step comes before the error.
+    await Promise.race([watching.catch(() => {}), new Promise((done) => setTimeout(done, 1000))]);
+    if (signal.aborted) throw canceled(signal.reason);
+    throw failureOf(endpoint, err);
+  } finally {
+    over.abort();
+  }
+}
