@@ -10,6 +10,7 @@ import type { DockerApi } from '../api/docker/server.ts';
 import type { AdmitCall, GrpcServer } from '../api/shared/grpc.ts';
 import type { ApiHost } from '../api/shared/host.ts';
 import type { Listener } from '../auth/types.ts';
+import { takeConnection } from '../session/grpc/http2-connection.ts';
 import type { Metrics } from './metrics.ts';
 import { sniff } from './sniff.ts';
 
@@ -92,7 +93,7 @@ export class Connections {
         socket.allowHalfOpen = true;
         this.#http.emit('connection', socket);
         socket.resume();
-      } else if (this.#options.grpc === undefined) this.#http2.emit('connection', socket);
+      } else if (this.#options.grpc === undefined) takeConnection(this.#http2, socket);
       else {
         const { host, grpc } = this.#options;
         const admit: AdmitCall = (headers, ask) => host.admit({ socket, headers }, ask);

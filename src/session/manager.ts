@@ -7,6 +7,7 @@ import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { fail, throwIfAborted } from '../errors/error.ts';
 import { ConnectedSession } from './client-session.ts';
+import { answerUpgrade } from './grpc/answer-upgrade.ts';
 import { GrpcChannel } from './grpc/channel.ts';
 import { withHead } from './grpc/headed-stream.ts';
 import { plainSessionId, readSessionInfo } from './headers.ts';
@@ -28,6 +29,8 @@ const rememberGone = 4096;
 
 export class SessionManager {
   readonly #options: SessionManagerOptions;
+  /** IDs whose connections are being answered. */
+  readonly #arriving = new Set<string>();
   readonly #sessions = new Map<string, ConnectedSession>();
   readonly #gone = new Set<string>();
   readonly #waiting = new Map<string, Set<() => void>>();
@@ -103,7 +106,7 @@ export class SessionManager {
         hint: 'Send the headers Connection: Upgrade and Upgrade: h2c.',
       });
     }
-    this.#check(request.headers);
+    const { id } = this.#check(request.headers);
     // An unheard error of a broken connection would end the process.
     socket.on('error', () => {});
     if (socket instanceof Socket) {
@@ -111,8 +114,12 @@ export class SessionManager {
       socket.setNoDelay(true);
       socket.setKeepAlive(true, 30_000);
     }
-    socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n');
-    this.accept(withHead(socket, head), request.headers, owner);
+    this.#arriving.add(id);
+    const taken = () => {
+      this.#arriving.delete(id);
+      this.accept(withHead(socket, head), request.headers, owner);
+    };
+    answerUpgrade(socket, taken, () => this.#arriving.delete(id));
   }
 
   /**
@@ -141,7 +148,7 @@ export class SessionManager {
 
   #check(headers: IncomingHttpHeaders) {
     const info = readSessionInfo(headers);
-    if (this.#sessions.has(info.id)) {
+    if (this.#sessions.has(info.id) || this.#arriving.has(info.id)) {
       throw fail('conflict', 'session', `session ${info.id} already exists`, {
         hint: 'A client makes up a new ID for each session; end the other one first.',
       });

@@ -9,6 +9,7 @@ import type { Duplex } from 'node:stream';
 import { type ConnectRouter, createContextValues } from '@connectrpc/connect';
 import { connectNodeAdapter } from '@connectrpc/connect-node';
 import { encodingErrors } from '../../build/gateway/serve.ts';
+import { takeConnection } from '../../session/grpc/http2-connection.ts';
 import { encodeMessage, statusOf } from '../../session/grpc/status.ts';
 import type { AdmitCall, GrpcServer } from '../shared/grpc.ts';
 import type { ApiHost } from '../shared/host.ts';
@@ -77,7 +78,7 @@ export function grpcServer(routes: (router: ConnectRouter) => void, onClose: () 
       socket.on('error', () => {});
       // The session's event comes before this returns.
       accepting = admit;
-      server.emit('connection', socket);
+      takeConnection(server, socket);
       accepting = undefined;
     },
     async close(signal) {

@@ -4,7 +4,7 @@ import { createGrpcTransport } from '@connectrpc/connect-node';
 import { toDrydockError } from '../../errors/error.ts';
 import type { Check } from '../../executor/probe.ts';
 import { Control } from '../../pb/moby/buildkit/v1/control_pb.js';
-import { askJson } from './endpoint.ts';
+import { ask, askJson } from './endpoint.ts';
 import { failureOf } from './failure.ts';
 import type { Remote } from './images.ts';
 
@@ -28,7 +28,8 @@ export async function remoteChecks(remote: Remote): Promise<Check[]> {
   const checks = [version];
   checks.push(
     await check('health', async () => {
-      await get(remote, '/healthz');
+      const { signal } = remote;
+      (await ask(endpoint, { method: 'GET', path: '/healthz', signal })).resume();
       return 'takes requests';
     }),
   );

@@ -48,17 +48,20 @@ export function endpointOf(host: string, env: NodeJS.ProcessEnv): Endpoint {
     const path = folder ? join(folder, file) : '';
     return path !== '' && existsSync(path) ? readFileSync(path) : undefined;
   };
+  // An address has no name to ask for; its certificate is checked all the same.
+  const servername = isIP(name) === 0 ? name : '';
   const certs = { ca: pem('ca.pem'), cert: pem('cert.pem'), key: pem('key.pem') };
   return {
     name: host,
-    options: { host: name, port, ...certs } as RequestOptions,
+    // Or it would be taken from the Host header.
+    options: { host: name, port, servername, ...certs } as RequestOptions,
     tls: true,
     headers,
     dial: (protocol) =>
       connectTls({
         host: name,
         port,
-        ...(isIP(name) === 0 && { servername: name }),
+        servername,
         ...certs,
         ALPNProtocols: [protocol],
       }),

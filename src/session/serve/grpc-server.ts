@@ -9,6 +9,7 @@ import {
 import type { Duplex } from 'node:stream';
 import { canceled, fail } from '../../errors/error.ts';
 import { Deframer, frame } from '../grpc/frame.ts';
+import { takeConnection } from '../grpc/http2-connection.ts';
 import { encodeMessage, OK, statusOf, UNIMPLEMENTED } from '../grpc/status.ts';
 
 /** One call, as its handler sees it. */
@@ -54,7 +55,7 @@ export class GrpcServer {
   /** Speaks HTTP/2 on a connection, until that is closed. */
   serve(connection: Duplex): void {
     connection.on('error', () => {});
-    this.#server.emit('connection', connection);
+    takeConnection(this.#server, connection);
   }
 }
 

@@ -6,6 +6,7 @@ import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { identityKey } from '../../../auth/identity.ts';
 import { type DrydockError, toDrydockError } from '../../../errors/error.ts';
+import { answerUpgrade } from '../../../session/grpc/answer-upgrade.ts';
 import type { ApiHost } from '../../shared/host.ts';
 import { apiError, apiMessage, httpStatus } from '../http/errors.ts';
 import type { Route } from '../http/route.ts';
@@ -51,8 +52,7 @@ export async function upgradeRequest(
   head: Buffer,
 ): Promise<void> {
   // Until somebody listens, an error of the connection has no other place to go.
-  const early = () => {};
-  socket.on('error', early);
+  socket.on('error', () => {});
   try {
     const { url } = splitVersion(request.url ?? '/');
     const path = pathOf(request);
@@ -69,17 +69,15 @@ export async function upgradeRequest(
     } else {
       const { grpc } = host;
       if (grpc === undefined) throw apiError('unsupported', '/grpc is not served by this daemon');
-      socket.write(`HTTP/1.1 101 Switching Protocols\r\n${head101}`);
-      if (head.length > 0) socket.unshift(head);
-      grpc(socket, authority);
+      answerUpgrade(socket, () => {
+        if (head.length > 0) socket.unshift(head);
+        grpc(socket, authority);
+      });
     }
-    socket.off('error', early);
   } catch (err) {
     refuse(socket, toDrydockError(err));
   }
 }
-
-const head101 = 'Connection: Upgrade\r\nUpgrade: h2c\r\n\r\n';
 
 function refuse(socket: Duplex, error: DrydockError): void {
   if (socket.destroyed) return;
