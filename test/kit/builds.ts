@@ -25,6 +25,8 @@ import { busyboxRoot } from './busybox.ts';
 export type Files = Record<string, string | [text: string, mode: number]>;
 
 export interface Built {
+  /** The image's ID. */
+  id: string;
   /** The image's config as `inspect` shows it. */
   config: NonNullable<ImageConfig['config']>;
   history: string[];
@@ -128,6 +130,7 @@ export class Builds {
         .readdir(path)
         .flatMap((entry) => (entry.type === 'dir' ? [`${entry.path}/`, ...list(entry.path)] : [entry.path]));
     return {
+      id: image.id,
       config: Config,
       history: (image.config.history ?? []).map((entry) => entry.created_by ?? ''),
       read: (path) => readFileSync(get(path).hostPath, 'utf8'),

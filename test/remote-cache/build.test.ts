@@ -2,9 +2,10 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { prune } from '../../src/build/disk-usage.ts';
 import { openEngine } from '../../src/build/engine.ts';
+import { digestOf } from '../../src/oci/digest.ts';
 import type { CacheSpec } from '../../src/remote-cache/types.ts';
 import type { DockerfileOptions } from '../../src/sdk/build.ts';
 import type { WarningEvent } from '../../src/solver/progress.ts';
@@ -45,8 +46,8 @@ onStores('a cache elsewhere', (store) => {
     open.push(builds);
     return builds;
   };
-  afterAll(async () => {
-    for (const builds of open) await builds.close();
+  afterEach(async () => {
+    for (const builds of open.splice(0)) await builds.close();
   });
 
   let warnings: WarningEvent[];
@@ -89,115 +90,116 @@ onStores('a cache elsewhere', (store) => {
   const marks = ({ read }: { read(path: string): string }) =>
     ['/out/one', '/out/two', '/three', '/four'].map(read);
 
+  let max: CacheSpec;
+  let min: CacheSpec;
+  beforeAll(() => {
+    max = registryCache('max', { mode: 'max' });
+    min = registryCache('min');
+  });
+  const dest = join(folder, store.kind);
+  const inlineImage = () => `${registry.host}/inline/${store.kind}:1`;
+  const digestOfTag = async ({ attrs }: CacheSpec) => {
+    const [host, ...path] = (attrs.ref as string).split('/');
+    const answer = await fetch(`http://${host}/v2/${path.join('/')}/manifests/latest`, {
+      headers: { accept: 'application/vnd.oci.image.manifest.v1+json' },
+    });
+    return digestOf(await answer.text());
+  };
+  let first: { id: string; marks: string[] };
+
+  test('one build writes any number of them', async () => {
+    const built = await build(await machine(), staged(), files, {
+      cacheTo: [
+        max,
+        min,
+        { type: 'inline', attrs: {} },
+        { type: 'local', attrs: { dest, mode: 'max', compression: 'zstd' } },
+      ],
+      tags: [inlineImage()],
+      outputs: [{ type: 'image', attrs: { push: 'true' } }],
+    });
+    first = { id: built.id, marks: marks(built) };
+    expect(warnings).toEqual([]);
+    expect(readdirSync(dest).sort()).toEqual(['blobs', 'index.json', 'oci-layout']);
+  });
+
   test('max: another machine runs nothing, and has the very same result', async () => {
-    const to = registryCache('max', { mode: 'max' });
-    const first = await build(await machine(), staged(), files, { cacheTo: [to] });
     const builds = await machine();
-    const second = await build(builds, staged(), files, { cacheFrom: [registryCache('max')] });
-    expect(marks(second)).toEqual(marks(first));
+    const second = await build(builds, staged(), files, { cacheFrom: [max] });
+    expect(marks(second)).toEqual(first.marks);
     expect(ran(builds)).toEqual([]);
     expect(cached(builds)).toHaveLength(6);
-    expect([...builds.steps.keys()]).toContain(
-      `importing cache manifest from ${registryCache('max').attrs.ref}:latest`,
-    );
+    expect([...builds.steps.keys()]).toContain(`importing cache manifest from ${max.attrs.ref}:latest`);
     expect(warnings).toEqual([]);
 
     // What was fetched is in the local cache from now on.
     const third = await build(builds, staged(), files);
-    expect(marks(third)).toEqual(marks(first));
+    expect(marks(third)).toEqual(first.marks);
     expect(ran(builds)).toEqual([]);
   });
 
   test('max: a changed step is run with all after it, on results of the steps before', async () => {
-    const to = registryCache('changed', { mode: 'max' });
-    const first = await build(await machine(), staged(), files, { cacheTo: [to] });
     const builds = await machine();
-    const second = await build(builds, staged(), { 'src/a': 'changed' }, { cacheFrom: [to] });
+    const changed = { 'src/a': 'changed' };
+    const second = await build(builds, staged(), changed, { cacheFrom: [max] });
     expect(ran(builds)).toEqual([
       'COPY src /out/src',
       expect.stringContaining('/out/two'),
       'COPY --from=one /out /out',
       expect.stringContaining('/four'),
     ]);
-    expect([second.read('/out/one'), second.read('/three')]).toEqual([
-      first.read('/out/one'),
-      first.read('/three'),
-    ]);
+    expect([second.read('/out/one'), second.read('/three')]).toEqual([first.marks[0], first.marks[2]]);
     expect(second.read('/out/src/a')).toBe('changed');
 
     // A record on top of what was found elsewhere holds when that is not there any more.
-    await build(builds, staged(), { 'src/a': 'changed' });
+    await build(builds, staged(), changed);
     expect(ran(builds)).toEqual([]);
   });
 
   test('min holds the layers of the image, and its keys lead past the stages below', async () => {
-    const to = registryCache('min');
-    const first = await build(await machine(), staged(), files, { cacheTo: [to] });
     const builds = await machine();
-    const second = await build(builds, staged(), files, { cacheFrom: [to] });
-    expect(marks(second)).toEqual(marks(first));
-    expect(ran(builds)).toEqual([]);
-    const other = await machine();
-    const third = await build(other, staged().replace('/four', '/five'), files, { cacheFrom: [to] });
-    expect(ran(other)).toEqual([expect.stringContaining('/five')]);
-    expect(third.read('/out/one')).toBe(first.read('/out/one'));
+    const third = await build(builds, staged().replace('/four', '/five'), files, { cacheFrom: [min] });
+    expect(ran(builds)).toEqual([expect.stringContaining('/five')]);
+    expect(third.read('/out/one')).toBe(first.marks[0]);
     // A stage that is not in the image is built again when it is needed.
-    const more = await machine();
-    await build(more, staged().replace('/three', '/drei'), files, { cacheFrom: [to] });
-    expect(ran(more)).toEqual(
+    await build(builds, staged().replace('/three', '/drei'), files, { cacheFrom: [min] });
+    expect(ran(builds)).toEqual(
       expect.arrayContaining([expect.stringContaining('/out/one'), expect.stringContaining('/drei')]),
     );
   });
 
-  test('a cache is exported again whole from a build that took all of it from there', async () => {
-    const [one, two] = [registryCache('again-1', { mode: 'max' }), registryCache('again-2', { mode: 'max' })];
-    const first = await build(await machine(), staged(), files, { cacheTo: [one] });
-    await build(await machine(), staged(), files, { cacheFrom: [one], cacheTo: [two] });
-    const builds = await machine();
-    const third = await build(builds, staged(), { 'src/a': 'a', unused: '' }, { cacheFrom: [two] });
-    expect(ran(builds)).toEqual([]);
-    expect(marks(third)).toEqual(marks(first));
+  test('a cache is exported again whole, to the byte, from a build that took all of it from there', async () => {
+    const again = registryCache('again', { mode: 'max' });
+    await build(await machine(), staged(), files, { cacheFrom: [max], cacheTo: [again] });
+    expect(await digestOfTag(again)).toBe(await digestOfTag(max));
   });
 
   test('inline: in the image itself, pulled or in the store', async () => {
-    const name = `${registry.host}/inline/${store.kind}:1`;
-    const builder = await machine();
-    const first = await build(builder, staged(), files, {
-      cacheTo: [{ type: 'inline', attrs: {} }],
-      tags: [name],
-      outputs: [{ type: 'image', attrs: { push: 'true' } }],
-    });
-    const from: CacheSpec = { type: 'registry', attrs: { ref: name } };
+    const from: CacheSpec = { type: 'registry', attrs: { ref: inlineImage() } };
     const builds = await machine();
-    const second = await build(builds, staged().replace('/four', '/five'), files, { cacheFrom: [from] });
-    expect(ran(builds)).toEqual([expect.stringContaining('/five')]);
-    expect(second.read('/three')).toBe(first.read('/three'));
-
-    // As docker asks for it; a cache of an image that is here is looked for here first.
-    const byArg = await machine();
-    const marked = await build(byArg, staged(), files, {
+    // The image is the same, too: its cache goes into it again.
+    const second = await build(builds, staged(), files, {
+      cacheFrom: [from],
       buildArgs: { BUILDKIT_INLINE_CACHE: '1' },
       tags: ['app:1'],
     });
-    await prune(byArg.engine, { all: true });
-    expect(byArg.engine.cache.list()).toEqual([]);
-    const again = await build(byArg, staged(), files, {
-      cacheFrom: [{ type: 'registry', attrs: { ref: 'app:1' } }],
-    });
-    expect(ran(byArg)).toEqual([]);
-    expect(marks(again)).toEqual(marks(marked));
+    expect(ran(builds)).toEqual([]);
+    expect(second.id).toBe(first.id);
+    // A cache of an image that is here is looked for here first.
+    await prune(builds.engine, { all: true });
+    expect(builds.engine.cache.list()).toEqual([]);
+    const here: CacheSpec = { type: 'registry', attrs: { ref: 'app:1' } };
+    const third = await build(builds, staged().replace('/four', '/five'), files, { cacheFrom: [here] });
+    expect(ran(builds)).toEqual([expect.stringContaining('/five')]);
+    expect(third.read('/three')).toBe(first.marks[2]);
   });
 
   test('local: a folder with an OCI layout, with a tag each', async () => {
-    const dest = join(folder, store.kind);
-    const to: CacheSpec = { type: 'local', attrs: { dest, mode: 'max', compression: 'zstd' } };
-    const first = await build(await machine(), staged(), files, { cacheTo: [to] });
-    expect(readdirSync(dest).sort()).toEqual(['blobs', 'index.json', 'oci-layout']);
     const from: CacheSpec = { type: 'local', attrs: { src: dest } };
     const builds = await machine();
     const second = await build(builds, staged(), files, { cacheFrom: [from] });
     expect(ran(builds)).toEqual([]);
-    expect(marks(second)).toEqual(marks(first));
+    expect(marks(second)).toEqual(first.marks);
 
     const tagged: CacheSpec = { type: 'local', attrs: { dest, tag: 'two', 'image-manifest': 'true' } };
     await build(builds, `FROM ${base}\nRUN ${mark('/x')}`, {}, { cacheTo: [tagged] });

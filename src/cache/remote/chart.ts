@@ -49,13 +49,16 @@ export function chartOf(vertices: readonly ChartVertex[]): CacheConfig {
 
 class Chart {
   readonly config: CacheConfig = { layers: [], records: [] };
-  readonly #leaves = new Map<string, number>();
+  readonly #roots = new Map<string, number>();
   readonly #layers = new Map<string, number>();
 
   outputs({ op, outputs }: ChartVertex, inputs: ConfigLink[][]): number[] {
     return outputs.map((result, i) => {
       const results = result === undefined ? [] : [this.#stack(result)];
-      return this.#add({ digest: outputRecord(op, i), results, inputs });
+      const digest = outputRecord(op, i);
+      // A source is known to other caches by the same name.
+      if (inputs.length === 0 && results.length === 0) return this.#root(digest);
+      return this.#add({ digest, results, inputs });
     });
   }
 
@@ -63,9 +66,9 @@ class Chart {
     const links: ConfigLink[] = [];
     const link = from && known[from.vertex]?.[from.output];
     if (link !== undefined) links.push({ selector: from?.selector ?? '', link });
-    if (content !== undefined) links.push({ selector: '', link: this.#leaf(contentRecord(content)) });
+    if (content !== undefined) links.push({ selector: '', link: this.#root(contentRecord(content)) });
     for (const { digest, selector } of leaves) {
-      const at = this.#leaf(digest);
+      const at = this.#root(digest);
       if (!links.some((other) => other.link === at && other.selector === selector)) {
         links.push({ selector, link: at });
       }
@@ -73,9 +76,10 @@ class Chart {
     return links;
   }
 
-  #leaf(digest: string): number {
-    const at = this.#leaves.get(digest) ?? this.#add({ digest, results: [], inputs: [] });
-    this.#leaves.set(digest, at);
+  /** The record of something that is known by its name alone. */
+  #root(digest: string): number {
+    const at = this.#roots.get(digest) ?? this.#add({ digest, results: [], inputs: [] });
+    this.#roots.set(digest, at);
     return at;
   }
 
