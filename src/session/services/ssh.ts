@@ -1,7 +1,6 @@
 /** The client's ssh agents (proto/session/ssh.proto). */
 import type { Duplex } from 'node:stream';
 import { create, toBinary } from '@bufbuild/protobuf';
-import { fail } from '../../errors/error.ts';
 import { CheckAgentRequestSchema } from '../../pb/session/ssh_pb.js';
 import { BytesStream } from '../grpc/bytes-stream.ts';
 import { GrpcError } from '../grpc/status.ts';
@@ -9,7 +8,7 @@ import { notServed, type Peer } from '../peer.ts';
 
 const service = '/moby.sshforward.v1.SSH';
 
-/** What dials the client's agent of this ID, as `Session.ssh` has it. */
+/** What dials the client's agent of this ID; undefined when it has none. */
 export async function sshAgent(peer: Peer, id: string): Promise<(() => Promise<Duplex>) | undefined> {
   const agent = id || 'default';
   const what = `its ssh agent ${agent}`;
@@ -18,7 +17,7 @@ export async function sshAgent(peer: Peer, id: string): Promise<(() => Promise<D
     if ((await peer.unary(what, `${service}/CheckAgent`, request)) === notServed) return undefined;
   } catch (err) {
     // Clients say with any status that they have no such agent.
-    if (err instanceof GrpcError) throw fail('not-found', 'session', err.message, { cause: err });
+    if (err instanceof GrpcError) return undefined;
     throw err;
   }
   return async () => {
