@@ -4,7 +4,7 @@ import { endOfArchive, header, padding } from '../tar/writer.ts';
 
 /** Writes bytes to a stream with back-pressure, and tells of its failure. */
 export class SinkWriter {
-  readonly #output: NodeJS.WritableStream;
+  readonly #output: NodeJS.WritableStream & { readonly destroyed?: boolean };
   readonly #signal: AbortSignal;
   #error: Error | undefined;
   #closed = false;
@@ -68,7 +68,9 @@ export class SinkWriter {
 
   #check(): void {
     throwIfAborted(this.#signal);
-    if (this.#error !== undefined || this.#closed) throw this.#gone(this.#error);
+    // One that was closed before we listened takes writes without a word.
+    const closed = this.#closed || this.#output.destroyed === true;
+    if (this.#error !== undefined || closed) throw this.#gone(this.#error);
   }
 
   #gone(cause: unknown): Error {
