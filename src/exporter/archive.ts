@@ -14,6 +14,7 @@ import { type Annotations, annotationsAt } from './annotations.ts';
 import { epochOf, parseImageAttrs } from './attrs.ts';
 import { type Committed, commitImage, imageIdOf, imageMetadata, started } from './commit.ts';
 import { writeLayoutFolder } from './layout-folder.ts';
+import { fullNameAnnotation, refNameAnnotation } from './layout-index.ts';
 import { TarStream } from './tar-stream.ts';
 import type { ExportContext, Exporter } from './types.ts';
 
@@ -153,8 +154,8 @@ function indexEntries(
   if (names.length === 0) return [entry(base)];
   return names.map((name) => {
     const { tag } = parseReference(name);
-    const annotations: Record<string, string> = { 'io.containerd.image.name': name, ...base };
-    if (tag !== undefined) annotations['org.opencontainers.image.ref.name'] = tag;
+    const annotations: Record<string, string> = { [fullNameAnnotation]: name, ...base };
+    if (tag !== undefined) annotations[refNameAnnotation] = tag;
     return entry(annotations);
   });
 }

@@ -16,7 +16,7 @@ export interface InProcessOptions {
   /** Session's local name → folder. */
   locals: Record<string, string>;
   uploads?: Record<string, Readable>;
-  /** Store ID (`local:FOLDER`) → folder that holds, or is to hold, an OCI layout. */
+  /** Store ID (`local:FOLDER` for a cache) → folder that holds, or is to hold, an OCI layout. */
   stores?: Record<string, string>;
   secrets?: SecretSource[];
   ssh?: SshSource[];
@@ -34,6 +34,7 @@ export interface InProcessSession extends Session {
 export function inProcessSession(options: InProcessOptions): InProcessSession {
   const uploads = new Map(Object.entries(options.uploads ?? {}));
   const secrets = new Map((options.secrets ?? []).map((source) => [source.id, source]));
+  const stores = new Map(Object.entries(options.stores ?? {}));
   const agents = new SshAgents(options.ssh ?? [], options.runDir);
   return {
     id: randomUUID(),
@@ -51,10 +52,12 @@ export function inProcessSession(options: InProcessOptions): InProcessSession {
       return source && readSecret(source);
     },
     ssh: (id) => agents.connector(id),
-    async content(id) {
-      const dir = options.stores?.[id];
-      return dir === undefined ? undefined : folderContent(dir);
-    },
+    ...(stores.size > 0 && {
+      async content(id: string) {
+        const dir = stores.get(id);
+        return dir === undefined ? undefined : folderContent(dir);
+      },
+    }),
     async credentials(host) {
       return options.credentials?.(host);
     },

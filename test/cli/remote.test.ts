@@ -4,7 +4,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { buildkitApi } from '../../src/api/buildkit/server.ts';
-import type { Digest } from '../../src/oci/types.ts';
+import type { Descriptor, Digest } from '../../src/oci/types.ts';
 import { addProgram, busyboxRoot } from '../kit/busybox.ts';
 import { Cli } from '../kit/cli.ts';
 import { startTestDaemon, type TestDaemon } from '../kit/daemon.ts';
@@ -72,6 +72,44 @@ onStores('drydock --host', (store) => {
     expect(readFileSync(join(cli.dir, 'dest/x/a'), 'utf8')).toBe('A');
     await ok('build', '-q', '-o', `type=oci,dest=${join(cli.dir, 'image.tar')}`, dir);
     expect(readFileSync(join(cli.dir, 'image.tar')).includes('index.json')).toBe(true);
+  });
+
+  test('writes an image here as a folder, named, and builds from it', async () => {
+    const dest = join(cli.dir, 'layout');
+    const dir = cli.files('to-layout', { Dockerfile: 'FROM scratch\nCOPY a /x/a\n', a: 'in a layout' });
+    for (const tag of ['folder:1', 'folder:2', 'folder:1']) {
+      await ok('build', '-q', '-t', tag, '-o', `type=oci,tar=false,dest=${dest}`, dir);
+    }
+    const { manifests } = JSON.parse(readFileSync(join(dest, 'index.json'), 'utf8'));
+    const tags = manifests.map((each: Descriptor) => each.annotations?.['org.opencontainers.image.ref.name']);
+    expect(tags.toSorted()).toEqual(['1', '2']);
+    const from = cli.files('from-layout', { Dockerfile: 'FROM base\n' });
+    const named = `base=oci-layout://${dest}:2`;
+    await ok('build', '-q', '--build-context', named, '-o', join(cli.dir, 'from'), from);
+    expect(readFileSync(join(cli.dir, 'from/x/a'), 'utf8')).toBe('in a layout');
+    const docker = await run('build', '-o', `type=docker,tar=false,dest=${dest}`, dir);
+    expect(docker.stderr).toContain("does not write docker's archives as folders");
+  });
+
+  test('--cache-to and --cache-from: a folder of ours, a registry, an image', async () => {
+    const dir = cli.files('caches', { Dockerfile: `FROM scratch\nCOPY a /\nCOPY b /\n`, a: 'A', b: 'B' });
+    const folder = `type=local,dest=${join(cli.dir, 'cache')},mode=max`;
+    const elsewhere = `type=registry,ref=${registry.host}/caches:here`;
+    const inImage = ['--cache-to', 'type=inline', '-t', `${registry.host}/caches:image`, '--push'];
+    await ok('build', '--cache-to', folder, '--cache-to', elsewhere, ...inImage, dir);
+    const from = [
+      `type=local,src=${join(cli.dir, 'cache')}`,
+      `${registry.host}/caches:here`,
+      `${registry.host}/caches:image`,
+    ];
+    for (const cache of from) {
+      await ok('prune', '--all', '--force');
+      const { stderr } = await ok('build', '--progress=plain', '--cache-from', cache, dir);
+      expect(stderr).toMatch(/^#\d+ importing cache manifest from /m);
+      expect(stderr.match(/^#\d+ CACHED$/gm)).toHaveLength(2);
+    }
+    const broken = await ok('build', '--progress=plain', '--cache-from', '127.0.0.1:1/none', dir);
+    expect(broken.stderr).toContain('the build goes on without it');
   });
 
   test('sends stdin, and a Dockerfile from elsewhere', async () => {

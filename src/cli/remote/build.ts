@@ -9,6 +9,7 @@ import type { BuildOptions, BuildResult, OutputSpec } from '../../build/types.ts
 import type { LintWarning } from '../../frontend/types.ts';
 import { normalizeName } from '../../oci/reference.ts';
 import type { Descriptor, Digest } from '../../oci/types.ts';
+import type { CacheSpec } from '../../remote-cache/types.ts';
 import { type InProcessOptions, inProcessSession } from '../../session/in-process.ts';
 import type { OutputTarget } from '../../session/serve/file-services.ts';
 import { SessionServer } from '../../session/serve/session-server.ts';
@@ -16,7 +17,7 @@ import { sharedKeyOf } from '../../session/serve/shared-key.ts';
 import type { ProgressSink } from '../../solver/progress.ts';
 import { lintFindings } from './check.ts';
 import type { Endpoint } from './endpoint.ts';
-import { servedLayouts } from './layouts.ts';
+import { LayoutOutput, servedLayouts } from './layouts.ts';
 import { solveAt } from './solve.ts';
 
 /**
@@ -30,31 +31,34 @@ export async function remoteBuild(
   sink: ProgressSink,
   signal: AbortSignal,
 ): Promise<BuildResult> {
-  const { contexts, folders } = await servedLayouts(options.namedContexts, offered.locals);
+  const layouts = await servedLayouts(options.namedContexts, offered.locals);
+  const layoutOutput = new LayoutOutput(options.outputs, options.tags);
   const temporary =
     options.dockerfileText === undefined ? undefined : await textFolder(options.dockerfileText);
   const locals: Record<string, string> = {
     ...offered.locals,
     ...(temporary && { 'dockerfile-text': temporary }),
   };
-  const request: BuildOptions = { ...options, namedContexts: contexts };
+  const request: BuildOptions = { ...options, namedContexts: layouts.contexts };
   if (temporary !== undefined) {
     request.dockerfile = 'Dockerfile';
     request.dockerfileText = undefined;
     request.dockerfileLocal = 'dockerfile-text';
   }
-  const session = inProcessSession({ ...offered, locals });
+  const stores = { ...offered.stores, ...layouts.stores, ...layoutOutput.stores };
+  const session = inProcessSession({ ...offered, locals, stores });
   const server = new SessionServer({
     session,
     outputs: targetsOf(options.outputs),
-    layouts: folders,
     name: 'drydock',
     sharedKey: locals.context === undefined ? '' : sharedKeyOf(locals.context),
   });
   try {
     await server.open({ headers: endpoint.headers, createConnection: () => endpoint.dial('http/1.1') });
     const work = options.check ? check : solve;
-    return await work(endpoint, request, server.id, sink, signal);
+    const result = await work(endpoint, request, server.id, sink, signal);
+    await layoutOutput.finish(result);
+    return result;
   } finally {
     server.close();
     await session.close();
@@ -77,6 +81,7 @@ async function solve(
     FrontendInputs: inputs,
     Entitlements: options.allow,
     Exporters: exportersOf(options),
+    Cache: { Imports: cachesOf(options.cacheFrom), Exports: cachesOf(options.cacheTo) },
   };
   const { response, warnings } = await solveAt(endpoint, request, sink, signal);
   return resultOf(response, warnings);
@@ -112,6 +117,10 @@ function exportersOf({ outputs, tags }: BuildOptions): { Type: string; Attrs: Re
     Type: type,
     Attrs: name === '' || attrs.name !== undefined ? attrs : { ...attrs, name },
   }));
+}
+
+function cachesOf(specs: readonly CacheSpec[] = []): { Type: string; Attrs: Record<string, string> }[] {
+  return specs.map(({ type, attrs }) => ({ Type: type, Attrs: { ...attrs } }));
 }
 
 function targetsOf(outputs: readonly OutputSpec[]): Map<number, OutputTarget> {

@@ -1,13 +1,20 @@
-/** OCI layouts that a build at a daemon may read: served from their folders, named by digests. */
+/**
+ * OCI layouts that a build at a daemon reads and writes: the session's stores, whose folders are here. What names the
+ * blobs in them is ours to read and write.
+ */
+
+import type { BuildResult, OutputSpec } from '../../build/types.ts';
 import { fail } from '../../errors/error.ts';
-import { parseReference } from '../../oci/reference.ts';
+import { fullNameAnnotation, nameInLayout, refNameAnnotation } from '../../exporter/layout-index.ts';
+import { normalizeName, parseReference } from '../../oci/reference.ts';
+import type { Descriptor } from '../../oci/types.ts';
 import { Layout } from '../../source/image/layout.ts';
 
 export interface ServedLayouts {
   /** The build's named contexts, those of layouts with the digests that their tags name now. */
   contexts: Record<string, string>;
-  /** Store's name → folder. */
-  folders: Map<string, string>;
+  /** Store ID → folder. */
+  stores: Record<string, string>;
 }
 
 /** Throws `not-found` when a folder is no OCI layout or has no image of that tag. */
@@ -16,7 +23,7 @@ export async function servedLayouts(
   locals: Readonly<Record<string, string>>,
 ): Promise<ServedLayouts> {
   const contexts: Record<string, string> = { ...namedContexts };
-  const folders = new Map<string, string>();
+  const stores: Record<string, string> = {};
   for (const [name, value] of Object.entries(namedContexts)) {
     if (!value.startsWith('oci-layout://')) continue;
     const ref = parseReference(value.slice('oci-layout://'.length));
@@ -27,7 +34,57 @@ export async function servedLayouts(
     // Daemons ask a client's store by digest alone.
     const { digest } = await Layout.inFolder(dir).target(ref);
     contexts[name] = `oci-layout://${store}@${digest}`;
-    folders.set(store, dir);
+    stores[store] = dir;
   }
-  return { contexts, folders };
+  return { contexts, stores };
+}
+
+/** What daemons call the store that an output's blobs go to. */
+const outputStore = 'export';
+
+/** Takes the image that a build writes as a folder (`type=oci,tar=false`). Daemons know one such place in a session. */
+export class LayoutOutput {
+  readonly stores: Record<string, string> = {};
+  readonly #dir: string | undefined;
+  readonly #tags: readonly string[];
+
+  /** Throws `unsupported` for what a daemon cannot send. */
+  constructor(outputs: readonly OutputSpec[], tags: readonly string[]) {
+    const wanted = outputs.flatMap(({ type, sink }) =>
+      sink !== undefined && 'files' in sink && typeof sink.files === 'string' && type !== 'local'
+        ? [{ type, dir: sink.files }]
+        : [],
+    );
+    const [first, second] = wanted;
+    if (first?.type === 'docker' || second !== undefined) {
+      throw fail(
+        'unsupported',
+        'client',
+        first?.type === 'docker'
+          ? "a daemon does not write docker's archives as folders"
+          : 'a daemon writes one image as a folder',
+        { hint: 'Leave tar=false out, or build without --host.' },
+      );
+    }
+    this.#dir = first?.dir;
+    this.#tags = tags;
+    if (first !== undefined) this.stores[outputStore] = first.dir;
+  }
+
+  /** Names the image in the folder. */
+  async finish({ descriptor }: BuildResult): Promise<void> {
+    if (this.#dir === undefined || descriptor === undefined) return;
+    const names = this.#tags.map(normalizeName);
+    await nameInLayout(
+      this.#dir,
+      names.length === 0 ? [descriptor] : names.map((name) => named(descriptor, name)),
+    );
+  }
+}
+
+function named(descriptor: Descriptor, name: string): Descriptor {
+  const { tag } = parseReference(name);
+  const annotations: Record<string, string> = { [fullNameAnnotation]: name, ...descriptor.annotations };
+  if (tag !== undefined) annotations[refNameAnnotation] = tag;
+  return { ...descriptor, annotations };
 }

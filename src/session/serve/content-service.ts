@@ -1,21 +1,23 @@
 /**
- * OCI layout folders as stores of blobs: containerd's content service, as far as a daemon reads from it. The store's
- * name is the call's metadata `buildkit-attachable-store-id`, as in BuildKit's session/content.
+ * The session's stores of blobs for a daemon: containerd's content service, as far as builds use it. The store's name is
+ * the call's metadata `buildkit-attachable-store-id`, as in BuildKit's session/content.
  */
-import { open } from 'node:fs/promises';
-import { join } from 'node:path';
-import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
-import { timestampFromMs } from '@bufbuild/protobuf/wkt';
-import { canceled, errnoCode } from '../../errors/error.ts';
-import { hex, parseDigest } from '../../oci/digest.ts';
+import { create, fromBinary, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
+import { canceled } from '../../errors/error.ts';
+import { parseDigest } from '../../oci/digest.ts';
 import {
   InfoRequestSchema,
   InfoResponseSchema,
   ReadContentRequestSchema,
   ReadContentResponseSchema,
+  WriteAction,
+  type WriteContentRequest,
+  WriteContentRequestSchema,
+  WriteContentResponseSchema,
 } from '../../pb/containerd/content_pb.js';
-import { frame } from '../grpc/frame.ts';
-import { GrpcError, NOT_FOUND } from '../grpc/status.ts';
+import { Deframer, frame } from '../grpc/frame.ts';
+import { ALREADY_EXISTS, GrpcError, INVALID_ARGUMENT, NOT_FOUND, OUT_OF_RANGE } from '../grpc/status.ts';
+import type { ClientContent, Session } from '../types.ts';
 import { drained } from './bytes.ts';
 import { type CallHandler, requestOf, type ServedCall, unary } from './grpc-server.ts';
 
@@ -23,61 +25,113 @@ const service = '/containerd.services.content.v1.Content';
 /** Bytes per message: few enough for every receiver's limit. */
 const chunkSize = 1 << 20;
 
-/** The service's handlers. `layouts`: folder by the store's name. */
-export function contentHandlers(layouts: ReadonlyMap<string, string>): [string, CallHandler][] {
+/** The service's handlers. */
+export function contentHandlers(session: Session): [string, CallHandler][] {
   return [
-    [`${service}/Info`, info(layouts)],
-    [`${service}/Read`, read(layouts)],
+    [`${service}/Info`, info(session)],
+    [`${service}/Read`, read(session)],
+    [`${service}/Write`, write(session)],
   ];
 }
 
-function info(layouts: ReadonlyMap<string, string>): CallHandler {
+function info(session: Session): CallHandler {
   return unary(async (request, call) => {
     const { digest } = fromBinary(InfoRequestSchema, request);
-    const file = await openBlob(layouts, call, digest);
-    try {
-      const { size, mtimeMs } = await file.stat();
-      const at = timestampFromMs(Math.round(mtimeMs));
-      const answer = { info: { digest, size: BigInt(size), createdAt: at, updatedAt: at } };
-      return toBinary(InfoResponseSchema, create(InfoResponseSchema, answer));
-    } finally {
-      await file.close();
-    }
+    const { content, name } = await storeOf(session, call);
+    const size = await content.size(parseDigest(digest));
+    if (size === undefined) throw missing(name, digest);
+    const answer = { info: { digest, size: BigInt(size) } };
+    return toBinary(InfoResponseSchema, create(InfoResponseSchema, answer));
   });
 }
 
 /** From `offset` on; `size` bytes, or all when that is 0. */
-function read(layouts: ReadonlyMap<string, string>): CallHandler {
+function read(session: Session): CallHandler {
   return async (call) => {
-    const { stream } = call;
+    const { stream, signal } = call;
     const { digest, offset, size } = fromBinary(ReadContentRequestSchema, await requestOf(call));
-    const file = await openBlob(layouts, call, digest);
-    try {
-      const end = size > 0n ? Number(offset + size) : Number.POSITIVE_INFINITY;
-      for (let at = Number(offset); at < end; ) {
-        const buffer = Buffer.allocUnsafe(Math.min(chunkSize, end - at));
-        const { bytesRead } = await file.read(buffer, 0, buffer.length, at);
-        if (bytesRead === 0) break;
-        const part = { offset: BigInt(at), data: buffer.subarray(0, bytesRead) };
+    const { content } = await storeOf(session, call);
+    let at = Number(offset);
+    const end = size > 0n ? at + Number(size) : Number.POSITIVE_INFINITY;
+    for await (const chunk of await content.read(parseDigest(digest), { offset: at, signal })) {
+      const bytes = (chunk as Buffer).subarray(0, end - at);
+      for (let from = 0; from < bytes.length; from += chunkSize) {
         if (stream.destroyed || stream.closed) throw canceled('the call was broken off');
-        const message = toBinary(ReadContentResponseSchema, create(ReadContentResponseSchema, part));
-        if (!stream.write(frame(message))) await drained(stream);
-        at += bytesRead;
+        const data = bytes.subarray(from, from + chunkSize);
+        const part = create(ReadContentResponseSchema, { offset: BigInt(at), data });
+        if (!stream.write(frame(toBinary(ReadContentResponseSchema, part)))) await drained(stream);
+        at += data.length;
       }
-    } finally {
-      await file.close();
+      if (at >= end) break;
     }
   };
 }
 
-async function openBlob(layouts: ReadonlyMap<string, string>, { headers }: ServedCall, digest: string) {
-  const name = String(headers['buildkit-attachable-store-id'] ?? '');
-  const dir = layouts.get(name);
-  if (dir === undefined) throw new GrpcError(NOT_FOUND, `there is no OCI layout ${JSON.stringify(name)}`);
-  try {
-    return await open(join(dir, 'blobs/sha256', hex(parseDigest(digest))), 'r');
-  } catch (err) {
-    if (errnoCode(err) !== 'ENOENT') throw err;
-    throw new GrpcError(NOT_FOUND, `the OCI layout in ${dir} has no blob ${digest}`);
+/** The dialogue of writing one blob, each of whose messages is answered: where to begin, its bytes, its commit. */
+function write(session: Session): CallHandler {
+  return async (call) => {
+    const { stream, signal } = call;
+    const answer = (fields: MessageInitShape<typeof WriteContentResponseSchema>): void => {
+      const response = create(WriteContentResponseSchema, fields);
+      stream.write(frame(toBinary(WriteContentResponseSchema, response)));
+    };
+    const requests = writeRequests(call);
+    const first = (await requests.next()).value;
+    if (first === undefined) throw new GrpcError(INVALID_ARGUMENT, 'a write without a message');
+    if (first.expected === '' || first.total <= 0n) {
+      throw new GrpcError(INVALID_ARGUMENT, 'a write must begin with the digest and size that the blob has');
+    }
+    const blob = { digest: parseDigest(first.expected), size: Number(first.total) };
+    const { content } = await storeOf(session, call);
+    if ((await content.size(blob.digest)) === blob.size) {
+      throw new GrpcError(ALREADY_EXISTS, `blob ${blob.digest} is there already`);
+    }
+    let committed = false;
+    async function* bytes(): AsyncGenerator<Uint8Array> {
+      let at = 0;
+      for (let request: WriteContentRequest | undefined = first; request !== undefined; ) {
+        if (request.data.length > 0 || request.action === WriteAction.WRITE) {
+          if (Number(request.offset) !== at) {
+            throw new GrpcError(
+              OUT_OF_RANGE,
+              `bytes for ${request.offset} of a blob of which ${at} are there`,
+            );
+          }
+          yield request.data;
+          at += request.data.length;
+        }
+        committed = request.action === WriteAction.COMMIT;
+        if (committed) return;
+        answer({ action: request.action, offset: BigInt(at), total: BigInt(blob.size) });
+        request = (await requests.next()).value ?? undefined;
+      }
+      throw canceled('the write ended without a commit');
+    }
+    await content.write(blob, bytes(), { signal });
+    // What another write has stored meanwhile needs no bytes.
+    if (!committed) throw new GrpcError(ALREADY_EXISTS, `blob ${blob.digest} is there already`);
+    answer({ action: WriteAction.COMMIT, offset: BigInt(blob.size), digest: blob.digest });
+  };
+}
+
+async function* writeRequests({ stream }: ServedCall): AsyncGenerator<WriteContentRequest, undefined> {
+  const frames = new Deframer();
+  for await (const chunk of stream.iterator({ destroyOnReturn: false })) {
+    for (const message of frames.push(chunk as Buffer)) yield fromBinary(WriteContentRequestSchema, message);
   }
+  return undefined;
+}
+
+async function storeOf(
+  session: Session,
+  { headers }: ServedCall,
+): Promise<{ content: ClientContent; name: string }> {
+  const name = String(headers['buildkit-attachable-store-id'] ?? '');
+  const content = await session.content?.(name);
+  if (content === undefined) throw new GrpcError(NOT_FOUND, `there is no store ${JSON.stringify(name)}`);
+  return { content, name };
+}
+
+function missing(name: string, digest: string): GrpcError {
+  return new GrpcError(NOT_FOUND, `the store ${JSON.stringify(name)} has no blob ${digest}`);
 }

@@ -23,8 +23,6 @@ export interface SessionServerOptions {
   session: Session;
   /** The build's outputs by their place among them. */
   outputs?: ReadonlyMap<number, OutputTarget>;
-  /** OCI layouts' folders, by the names that the build has for them. */
-  layouts?: ReadonlyMap<string, string>;
   /** For people. */
   name?: string;
   /** Names the context's folder across builds, so that only what changed is sent; '' when nothing does. */
@@ -97,7 +95,7 @@ export class SessionServer {
   }
 }
 
-function handlersOf({ session, outputs, layouts }: SessionServerOptions): Map<string, CallHandler> {
+function handlersOf({ session, outputs }: SessionServerOptions): Map<string, CallHandler> {
   const handlers = new Map<string, CallHandler>([
     ['/moby.filesync.v1.FileSync/DiffCopy', sendFolder(session)],
     ['/moby.filesync.v1.Auth/Credentials', credentials(session)],
@@ -107,8 +105,8 @@ function handlersOf({ session, outputs, layouts }: SessionServerOptions): Map<st
     ['/moby.upload.v1.Upload/Pull', pull(session)],
     ['/grpc.health.v1.Health/Check', health],
   ]);
-  if (layouts !== undefined && layouts.size > 0) {
-    for (const [method, handler] of contentHandlers(layouts)) handlers.set(method, handler);
+  if (session.content !== undefined) {
+    for (const [method, handler] of contentHandlers(session)) handlers.set(method, handler);
   }
   if (outputs !== undefined && outputs.size > 0) {
     handlers.set('/moby.filesync.v1.FileSend/DiffCopy', receiveOutput(outputs));

@@ -1,0 +1,66 @@
+/** The index of an OCI layout in a folder whose blobs came by another way. */
+import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { errnoCode, fail } from '../errors/error.ts';
+import { type Descriptor, type Index, mediaTypes } from '../oci/types.ts';
+
+/** What a manifest is called in an index: an image's tag, a cache's. */
+export const refNameAnnotation = 'org.opencontainers.image.ref.name';
+
+/** An image's whole name, as containerd and buildx write it. */
+export const fullNameAnnotation = 'io.containerd.image.name';
+
+/** Undefined where there is none. Throws `corrupt`. */
+export async function readLayoutIndex(dir: string): Promise<Index | undefined> {
+  const path = join(dir, 'index.json');
+  let text: string;
+  try {
+    text = await readFile(path, 'utf8');
+  } catch (err) {
+    if (errnoCode(err) === 'ENOENT') return undefined;
+    throw err;
+  }
+  try {
+    const index = JSON.parse(text) as Index | null;
+    if (Array.isArray(index?.manifests)) return index;
+  } catch {
+    // Said below.
+  }
+  throw fail('corrupt', 'export', `${path} is not an OCI index`, {
+    hint: 'Choose another folder, or remove it.',
+  });
+}
+
+/** Puts manifests into a layout's index, where they take the place of those with their names. Throws `corrupt`. */
+export async function nameInLayout(dir: string, added: readonly Descriptor[]): Promise<void> {
+  const { manifests = [] } = (await readLayoutIndex(dir)) ?? {};
+  const others = manifests.filter((entry) => !added.some((other) => sameEntry(entry, other)));
+  const index: Index = {
+    schemaVersion: 2,
+    mediaType: mediaTypes.ociIndex,
+    manifests: [...others, ...added],
+  };
+  await mkdir(dir, { recursive: true });
+  const layout = JSON.stringify({ imageLayoutVersion: '1.0.0' });
+  await replaceFile(join(dir, 'oci-layout'), (part) => writeFile(part, layout));
+  await replaceFile(join(dir, 'index.json'), (part) => writeFile(part, JSON.stringify(index)));
+}
+
+/** Whether a new entry takes an old one's place: the same name, or the same nameless image. */
+function sameEntry(a: Descriptor, b: Descriptor): boolean {
+  const name = ({ annotations }: Descriptor) =>
+    annotations?.[fullNameAnnotation] ?? annotations?.[refNameAnnotation];
+  return name(a) === name(b) && (name(a) !== undefined || a.digest === b.digest);
+}
+
+/** Makes a file whole under another name first. */
+export async function replaceFile(path: string, write: (part: string) => Promise<void>): Promise<void> {
+  const part = `${path}.${process.pid}.part`;
+  try {
+    await write(part);
+    await rename(part, path);
+  } catch (err) {
+    await rm(part, { force: true });
+    throw err;
+  }
+}
