@@ -52,9 +52,17 @@ onDockerClis('docker build', (cli) => {
         expect(failed.stderr).toContain('[2/2] RUN echo oh >&2; exit 42');
         expect(failed.stderr).toContain('exit code: 42 (Dockerfile:3)');
       } else {
-        expect(failed.stderr).toContain("'/bin/sh -c echo oh >&2; exit 42' returned a non-zero code: 42");
+        expect(failed.stderr).toContain(
+          "'/bin/sh -c echo oh >&2; exit 42' returned a non-zero code: 42 (Dockerfile:3)",
+        );
       }
       expect((await cli.run(['inspect', tag('broken')])).code).toBe(1);
+    });
+
+    test('the quiet form of it says nothing, unless it fails: then it says all', async () => {
+      const failed = await build(['-q', contextOf('RUN echo oh; exit 43')]);
+      expect(failed.code).toBe(builder === '1' ? 1 : 43);
+      expect(failed.stderr).toMatch(builder === '1' ? /^#\d+ [\d.]+ oh$/m : /Step 3\/3 : RUN[\s\S]*\noh\n/);
     });
 
     test('a Dockerfile that is wrong, and a base image that is nowhere', async () => {

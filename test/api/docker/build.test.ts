@@ -120,9 +120,7 @@ onStores('POST /build', (store) => {
     const tar = contextOf('ENV A=b\nRUN echo hello && echo oops >&2\nCMD ["sh"]');
     const first = (await build('t=classic:1', tar)).lines<Line>();
     const text = first.map(({ stream }) => stream ?? '').join('');
-    expect(text).toMatch(
-      /^Step 1\/5 : FROM scratch\n ---> [0-9a-f]{12}\nStep 2\/5 : COPY busybox \/bin\/sh\n/,
-    );
+    expect(text).toMatch(/^Step 1\/5 : FROM scratch\n ---> \nStep 2\/5 : COPY busybox \/bin\/sh\n/);
     expect(text).toMatch(/Step 4\/5 : RUN echo hello && echo oops >&2\n ---> Running in [0-9a-f]{12}\n/);
     // Which of the two pipes is read first is nobody's to say.
     expect(text).toMatch(/^(?:.*\u001b\[0m)?hello$/m);

@@ -1,26 +1,38 @@
-/** `q=1`: nothing but the image's ID, or the error with the last lines of the failed step. */
+/** `q=1`: nothing but the image's ID; of a build that fails, all that it would have said. */
 import type { BuildResult } from '../../../build/types.ts';
 import type { DrydockError } from '../../../errors/error.ts';
+import type { Frontend } from '../../../frontend/types.ts';
 import type { ProgressSink } from '../../../solver/progress.ts';
-import { buildMessage } from '../http/errors.ts';
-import type { JsonStream } from '../http/json-stream.ts';
+import type { ObjectSink } from '../http/json-stream.ts';
+import { HeldObjects } from './held-objects.ts';
 import type { Teller } from './teller.ts';
 
 export class QuietTeller implements Teller {
-  readonly sink: ProgressSink = { vertex() {}, status() {}, log() {}, warning() {} };
-  readonly #stream: JsonStream;
+  readonly sink: ProgressSink;
+  readonly frontend: Frontend | undefined;
+  readonly #stream: ObjectSink;
+  readonly #held = new HeldObjects();
+  readonly #inner: Teller;
 
-  constructor(stream: JsonStream) {
+  /** `loud` makes the teller of a build that is not quiet. */
+  constructor(stream: ObjectSink, loud: (stream: ObjectSink) => Teller) {
     this.#stream = stream;
+    this.#inner = loud(this.#held);
+    this.sink = this.#inner.sink;
+    this.frontend = this.#inner.frontend;
   }
 
-  note(): void {}
+  note(text: string): void {
+    this.#inner.note(text);
+  }
 
   async finish({ imageId }: BuildResult): Promise<void> {
     if (imageId !== undefined) this.#stream.write({ stream: `${imageId}\n` });
   }
 
   fail(error: DrydockError): string {
-    return buildMessage(error, true);
+    const message = this.#inner.fail(error);
+    this.#held.release(this.#stream);
+    return message;
   }
 }

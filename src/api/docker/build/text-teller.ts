@@ -10,8 +10,8 @@ import type { Vertex } from '../../../llb/vertex.ts';
 import { digestOf } from '../../../oci/digest.ts';
 import type { Definition } from '../../../pb/solver/pb/ops_pb.js';
 import type { ProgressSink } from '../../../solver/progress.ts';
-import { buildMessage } from '../http/errors.ts';
-import type { JsonStream } from '../http/json-stream.ts';
+import { buildMessage, placeOf } from '../http/errors.ts';
+import type { ObjectSink } from '../http/json-stream.ts';
 import { shortId } from '../http/progress.ts';
 import { type Step, stepsOf } from './steps.ts';
 import type { Teller } from './teller.ts';
@@ -37,7 +37,7 @@ const leftOut = '[output left out: it came faster than it was read]\n';
 export class TextTeller implements Teller {
   readonly sink: ProgressSink;
   readonly frontend: Frontend;
-  readonly #stream: JsonStream;
+  readonly #stream: ObjectSink;
   readonly #removes: boolean;
   readonly #wantsAux: boolean;
   readonly #states = new Map<string, VertexState>();
@@ -51,7 +51,7 @@ export class TextTeller implements Teller {
   #headed = false;
   #running = false;
 
-  constructor(stream: JsonStream, options: { removes: boolean; wantsAux: boolean }) {
+  constructor(stream: ObjectSink, options: { removes: boolean; wantsAux: boolean }) {
     this.#stream = stream;
     this.#removes = options.removes;
     this.#wantsAux = options.wantsAux;
@@ -103,7 +103,7 @@ export class TextTeller implements Teller {
     for (const { vertices } of this.#steps) for (const { digest } of vertices) this.#settle(digest);
     const id = result.imageId;
     this.#advance(id);
-    for (const warning of this.#warnings) this.#say(`[Warning] ${warning}\n`);
+    for (const warning of this.#warnings) this.#say(`${asWarning(warning)}\n`);
     if (id === undefined) return;
     if (this.#wantsAux) this.#stream.write({ aux: { ID: id } });
     this.#say(`Successfully built ${shortId(id)}\n`);
@@ -126,7 +126,7 @@ export class TextTeller implements Teller {
       this.#head(step);
       this.#output(step);
     }
-    return buildMessage(asRunError(error), false);
+    return runMessage(error) ?? buildMessage(error, false);
   }
 
   #plan({ targets, dockerfile }: FrontendResult, target: string | undefined): void {
@@ -224,7 +224,9 @@ export class TextTeller implements Teller {
       if (!this.#running) this.#say(` ---> Running in ${containerId(step)}\n`);
       if (this.#removes) this.#say(` ---> Removed intermediate container ${containerId(step)}\n`);
     }
-    this.#say(` ---> ${shortId(imageId ?? stepId(this.#steps.slice(0, this.#at + 1)))}\n`);
+    // docker shows no ID of nothing.
+    const isNothing = /^from\s+scratch\b/i.test(step.text) && imageId === undefined;
+    this.#say(` ---> ${isNothing ? '' : shortId(imageId ?? stepId(this.#steps.slice(0, this.#at + 1)))}\n`);
   }
 
   #settle(digest: string): void {
@@ -274,10 +276,17 @@ function stepId(steps: readonly Step[]): string {
   return digestOf(steps.map(({ text, vertices }) => `${text} ${vertices[0]?.digest ?? ''}`).join('\n'));
 }
 
-/** A failed RUN in the words that scripts look for. */
-function asRunError(error: DrydockError): DrydockError {
-  const { details, exitCode } = error;
-  if (exitCode === undefined || typeof details?.command !== 'string') return error;
-  error.message = `The command '${details.command}' returned a non-zero code: ${exitCode}`;
-  return error;
+/** A failed RUN in the words that scripts look for; the text has told which step it was. Undefined for other errors. */
+function runMessage(error: DrydockError): string | undefined {
+  const { details, exitCode, source, hint } = error;
+  if (exitCode === undefined || typeof details?.command !== 'string') return undefined;
+  const place = source === undefined ? undefined : placeOf(source);
+  const said = `The command '${details.command}' returned a non-zero code: ${exitCode}`;
+  return `${said}${place === undefined ? '' : ` (${place})`}${hint === undefined ? '' : `\nhint: ${hint}`}`;
+}
+
+/** docker's own warnings begin with the word already. */
+function asWarning(text: string): string {
+  const at = text.indexOf('[Warning] ');
+  return at < 0 ? `[Warning] ${text}` : text.slice(at);
 }

@@ -6,7 +6,7 @@ import { digestOf } from '../../../oci/digest.ts';
 import { StatusResponseSchema } from '../../../pb/moby/buildkit/v1/status_pb.js';
 import { StatusCollector } from '../../shared/status.ts';
 import { buildMessage } from '../http/errors.ts';
-import type { JsonStream } from '../http/json-stream.ts';
+import type { ObjectSink } from '../http/json-stream.ts';
 import type { Teller } from './teller.ts';
 
 /** Events are gathered for so many ms before they are told. */
@@ -14,12 +14,12 @@ const every = 50;
 
 export class TraceTeller implements Teller {
   readonly sink: StatusCollector;
-  readonly #stream: JsonStream;
+  readonly #stream: ObjectSink;
   readonly #logsErrors: boolean;
   #timer: NodeJS.Timeout | undefined;
 
   /** `logsErrors`: the message of an error has the step's last lines, for clients that do not read the trace. */
-  constructor(stream: JsonStream, options: { logsErrors: boolean }) {
+  constructor(stream: ObjectSink, options: { logsErrors: boolean }) {
     this.#stream = stream;
     this.#logsErrors = options.logsErrors;
     this.sink = new StatusCollector(() => this.#later());

@@ -68,7 +68,8 @@ export function buildMessage(error: DrydockError, withLog: boolean): string {
   return parts.join('\n');
 }
 
-function placeOf({ filename, ranges }: SourceLocation): string | undefined {
+/** `Dockerfile:3`. */
+export function placeOf({ filename, ranges }: SourceLocation): string | undefined {
   const line = ranges[0]?.start.line;
   return line === undefined ? undefined : `${filename}:${line}`;
 }

@@ -3,6 +3,9 @@ import type { ServerResponse } from 'node:http';
 import { type DrydockError, toDrydockError } from '../../../errors/error.ts';
 import { apiMessage, httpStatus, streamError } from './errors.ts';
 
+/** Where objects go that tell of work as it goes on. */
+export type ObjectSink = Pick<JsonStream, 'drained' | 'isBlocked' | 'start' | 'write'>;
+
 export class JsonStream {
   readonly #res: ServerResponse;
   #ended = false;

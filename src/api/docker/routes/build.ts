@@ -16,7 +16,7 @@ import { TraceTeller } from '../build/trace-teller.ts';
 import { UploadDesk } from '../build/upload-desk.ts';
 import { drain, UploadBody } from '../http/body.ts';
 import { apiError } from '../http/errors.ts';
-import { JsonStream } from '../http/json-stream.ts';
+import { JsonStream, type ObjectSink } from '../http/json-stream.ts';
 import { registryConfig } from '../http/registry-auth.ts';
 import type { Answer, Call, Route } from '../http/route.ts';
 import { isBefore } from '../http/version.ts';
@@ -136,11 +136,13 @@ function tellerOf(
   { quiet, version: builder, input }: BuildParameters,
   stream: JsonStream,
 ): Teller {
-  if (quiet) return new QuietTeller(stream);
-  // BuildKit's own clients park their tars; who posts one with the build (Terraform, dockerode, curl) shows the message.
-  if (builder === 2) return new TraceTeller(stream, { logsErrors: input.from === 'body' });
-  return new TextTeller(stream, {
-    removes: query.bool('forcerm') || !query.has('rm') || query.bool('rm'),
-    wantsAux: !isBefore(version, '1.30'),
-  });
+  const loud = (to: ObjectSink): Teller => {
+    // BuildKit's own clients park their tars; who posts one with the build (Terraform, dockerode, curl) shows the message.
+    if (builder === 2) return new TraceTeller(to, { logsErrors: input.from === 'body' });
+    return new TextTeller(to, {
+      removes: query.bool('forcerm') || !query.has('rm') || query.bool('rm'),
+      wantsAux: !isBefore(version, '1.30'),
+    });
+  };
+  return quiet ? new QuietTeller(stream, loud) : loud(stream);
 }
