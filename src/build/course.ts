@@ -3,6 +3,7 @@ import { DrydockError, fail, throwIfAborted } from '../errors/error.ts';
 import { createExporter } from '../exporter/exporters.ts';
 import type { ExportResponse, PlatformResult } from '../exporter/types.ts';
 import { normalizeName } from '../oci/reference.ts';
+import { dropLeftovers } from '../ops/exec/leftovers.ts';
 import type { Definition } from '../pb/solver/pb/ops_pb.js';
 import type { CacheSpec } from '../remote-cache/types.ts';
 import type { Session } from '../session/types.ts';
@@ -99,6 +100,7 @@ export async function takeCourse<T>(engine: Engine, course: Course<T>): Promise<
     Object.assign(metadata, await caches.export(plan, results, definitions));
     return { value, first, metadata };
   } catch (err) {
+    await dropLeftovers(err, engine.store);
     throw await explainDisk(err, engine.store);
   } finally {
     await endBuild(engine, job, lease, () => caches.close());

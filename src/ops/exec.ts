@@ -10,6 +10,7 @@ import type { Ref } from '../store/ref.ts';
 import { explainDisk } from '../store/shared/disk-full.ts';
 import type { OpDeps, OpMaker } from './deps.ts';
 import { execCacheMap } from './exec/cache-map.ts';
+import { leave } from './exec/leftovers.ts';
 import { findSecret, PreparedMounts } from './exec/mounts.ts';
 import { StepLog } from './exec/step-log.ts';
 
@@ -93,7 +94,14 @@ async function runExec(
     const valid = meta.validExitCodes.length > 0 ? meta.validExitCodes : [0];
     if (!valid.includes(exitCode)) {
       // Looked at while the step's files are still there.
-      throw await explainDisk(stepFailed(meta.args, exitCode, oomKilled, log.tail(), ctx), deps.store);
+      const failed = stepFailed(meta.args, exitCode, oomKilled, log.tail(), ctx);
+      const error = toDrydockError(await explainDisk(failed, deps.store), 'exec');
+      const what = { op: ctx.vertex.op, inputs: op.mounts.map(({ input }) => inputs[Number(input)]) };
+      // On a full disk nothing more is kept.
+      if (!ctx.signal.aborted && error.code !== 'exhausted') {
+        await leave(error, deps.store, what, (lease) => prepared.keep(op.mounts, lease));
+      }
+      throw error;
     }
     return await prepared.commit();
   } catch (err) {

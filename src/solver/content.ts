@@ -53,12 +53,18 @@ export async function contentDigest(
 function notFound(err: unknown, ref: Ref, spec: ViewSpec): unknown {
   if (!(err instanceof DrydockError) || err.code !== 'not-found') return err;
   const { details } = err;
+  const said = isEmpty(ref) ? `${details?.path ?? '/'}: no such file or directory` : err.message;
   return fail(
     'not-found',
     'file',
-    `failed to compute cache key: failed to calculate checksum of ref ${ref.id}: ${err.message}`,
+    `failed to compute cache key: failed to calculate checksum of ref ${ref.id}: ${said}`,
     { hint: err.hint ?? hintOf(spec, details?.path), details, cause: err },
   );
+}
+
+function isEmpty(ref: Ref): boolean {
+  const form = ref.serialize();
+  return form?.kind === 'empty' || (form?.kind === 'image' && form.layers.length === 0);
 }
 
 /** What may have been meant, looked for in all of a client's folder and not only in what this build asked of it. */

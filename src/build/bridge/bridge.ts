@@ -1,4 +1,5 @@
 /** One build as its frontends see it: solves, image lookups, warnings. BuildKit's `FrontendLLBBridge`. */
+import { create } from '@bufbuild/protobuf';
 import { fail, type SourceLocation } from '../../errors/error.ts';
 import { nearest } from '../../errors/nearest.ts';
 import { openView } from '../../fs/open.ts';
@@ -6,15 +7,16 @@ import { checkCaps } from '../../llb/caps.ts';
 import { type Graph, loadGraph } from '../../llb/graph.ts';
 import type { SourceRewrite } from '../../llb/source-policy.ts';
 import type { Digest } from '../../oci/types.ts';
+import { adoptLeftovers } from '../../ops/exec/leftovers.ts';
 import type { WorkerRecord } from '../../pb/moby/buildkit/v1/types/worker_pb.js';
-import type { Definition } from '../../pb/solver/pb/ops_pb.js';
+import { type Definition, DefinitionSchema } from '../../pb/solver/pb/ops_pb.js';
 import type { Job } from '../../solver/job.ts';
 import type { Ref } from '../../store/ref.ts';
 import type { BuildCaches } from '../caches.ts';
 import type { Engine } from '../engine.ts';
 import { checkEntitlements } from '../entitlements.ts';
 import type { EncodeError } from '../gateway/serve.ts';
-import { BridgeRef } from './ref.ts';
+import { BridgeRef, type RefSolver } from './ref.ts';
 import type { BridgeRequest, BridgeResult } from './types.ts';
 
 export interface BridgeOptions {
@@ -109,7 +111,11 @@ export class Bridge {
    */
   ref(definition: Definition | undefined, rewrite?: SourceRewrite): BridgeRef | undefined {
     if (definition === undefined || definition.def.length === 0) return undefined;
-    return new BridgeRef(definition, {
+    return new BridgeRef(definition, this.#refSolver(rewrite));
+  }
+
+  #refSolver(rewrite: SourceRewrite | undefined): RefSolver {
+    return {
       solve: (def) => this.#solveDefinition(def, inTurn(rewrite, this.rewrite)),
       open: async (ref) =>
         openView(
@@ -119,15 +125,25 @@ export class Bridge {
             credentials: (host) => this.job.session.credentials(host),
           }),
         ),
-    });
+    };
   }
 
   async #solveDefinition(definition: Definition, rewrite: SourceRewrite | undefined): Promise<Ref> {
     const { engine, job } = this;
     const graph = this.#load(definition, rewrite);
     if (graph.output === undefined) return engine.refs.empty();
-    const [ref] = await engine.solver.solve(job, graph.vertices, [graph.output]);
-    return ref ?? engine.refs.empty();
+    try {
+      const [ref] = await engine.solver.solve(job, graph.vertices, [graph.output]);
+      return ref ?? engine.refs.empty();
+    } catch (err) {
+      await adoptLeftovers(err, engine.store, this.lease);
+      throw err;
+    }
+  }
+
+  /** A tree that is there already. */
+  held(ref: Ref): BridgeRef {
+    return new BridgeRef(create(DefinitionSchema), { ...this.#refSolver(undefined), solve: async () => ref });
   }
 
   /** Reads a definition and holds it against what the build may do. */

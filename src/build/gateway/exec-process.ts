@@ -141,7 +141,7 @@ function start(
     let exit: { Code: number; Error?: MessageInitShape<typeof StatusSchema> } = { Code: 0 };
     try {
       const begun = await process;
-      await begun.started;
+      // At once: clients start one process after the other and read the output of the first only when all of a pipe run.
       send({ case: 'Started', value: {} });
       isStarted = true;
       for (const tell of early.splice(0)) tell();

@@ -32,6 +32,7 @@ import { execProcess } from './exec-process.ts';
 import { FrontendFailure } from './failure.ts';
 import { readDir, readFile, statFile } from './files.ts';
 import { RefTable } from './results.ts';
+import { solveFailure } from './solve-failure.ts';
 import { imageConfig, sourceMeta } from './sources.ts';
 
 /** LLBBridge's methods, as a service is made of them. Errors are thrown as they are: whoever serves it encodes them. */
@@ -80,12 +81,12 @@ export class Gateway {
     return {
       resolveImageConfig: (request) => imageConfig(bridge, request),
       resolveSourceMeta: (request) => sourceMeta(bridge, request),
-      solve: (request) => this.#solve(request),
+      solve: (request) => this.#told(() => this.#solve(request)),
       readFile: async (request) => answerRead(await this.#view(request.Ref), request),
       readDir: async (request) => answerReadDir(await this.#view(request.Ref), request),
       statFile: async (request) => answerStat(await this.#view(request.Ref), request),
       evaluate: async ({ Ref }) => {
-        await this.#refs.get(Ref)?.result();
+        await this.#told(async () => this.#refs.get(Ref)?.result());
         return {};
       },
       ping: () => pong(bridge.workers),
@@ -117,7 +118,16 @@ export class Gateway {
   async #view(id: string): Promise<FsView> {
     const ref = this.#refs.get(id);
     if (ref === undefined) throw fail('not-found', 'frontend', 'empty ref: it holds no files');
-    return ref.view();
+    return this.#told(() => ref.view());
+  }
+
+  /** Does work whose failure tells of what a failed step left, so that the frontend can look at it. */
+  async #told<T>(work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (err) {
+      throw solveFailure(err, (ref) => this.#refs.add(this.bridge.held(ref)));
+    }
   }
 
   async #solve(request: SolveRequest): Promise<SolveResponse> {

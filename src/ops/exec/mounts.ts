@@ -36,6 +36,8 @@ export class PreparedMounts {
   readonly #ctx: OpContext;
   readonly #outputs = new Map<number, Output>();
   readonly #actives = new Set<string>();
+  /** What is mounted of the build's trees: an input as it is, or a snapshot on it. */
+  readonly #trees = new Map<LlbMount, { input: Ref | undefined; active?: string }>();
   readonly #releases: (() => Promise<void> | void)[] = [];
 
   constructor(deps: Pick<OpDeps, 'store' | 'cache' | 'refs'>, ctx: OpContext) {
@@ -65,6 +67,24 @@ export class PreparedMounts {
       refs[index] = this.#deps.refs.snapshot(name);
     }
     return refs;
+  }
+
+  /** Keeps the trees as they are now, by mount, under a lease: what a step that failed has made of them. */
+  async keep(mounts: readonly LlbMount[], lease: string): Promise<(Ref | undefined)[]> {
+    const { store, refs } = this.#deps;
+    const kept: (Ref | undefined)[] = [];
+    for (const mount of mounts) {
+      const tree = this.#trees.get(mount);
+      if (tree?.active === undefined) {
+        kept.push(tree?.input);
+        continue;
+      }
+      const name = `failed-${randomUUID()}`;
+      await store.snapshots.commit(name, tree.active, { lease });
+      this.#actives.delete(tree.active);
+      kept.push(refs.snapshot(name));
+    }
+    return kept;
   }
 
   /** Removes what was not committed and lets go of everything held. */
@@ -106,10 +126,12 @@ export class PreparedMounts {
     if (!isRoot && mount.readonly) {
       if (output >= 0) this.#outputs.set(output, { ref: input ?? this.#deps.refs.empty() });
       mounts = await this.#view(input);
+      this.#trees.set(mount, { input });
     } else {
       // The root is writable underneath even when read-only: mount points are made in it.
       const active = await this.#active(input);
       mounts = active.mounts;
+      this.#trees.set(mount, { input, active: active.key });
       if (output >= 0) this.#outputs.set(output, { active: active.key });
     }
     if (isRoot) this.root = { mounts, readonly: mount.readonly };

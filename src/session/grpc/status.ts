@@ -72,7 +72,9 @@ const statuses: Record<ErrorCode, number> = {
 /** The status and message that tell a peer of a failure of ours. */
 export function statusOf(err: unknown): { code: number; message: string } {
   if (err instanceof GrpcError) return { code: err.code, message: err.message };
-  const message = err instanceof Error ? err.message : String(err);
+  // Clients written in Go look for the words of their own.
+  const gone = err instanceof DrydockError && err.code === 'canceled' && err.message === 'canceled';
+  const message = gone ? 'context canceled' : err instanceof Error ? err.message : String(err);
   return { code: err instanceof DrydockError ? statuses[err.code] : UNKNOWN, message };
 }
 

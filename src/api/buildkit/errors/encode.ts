@@ -7,6 +7,7 @@ import { type Any, AnySchema } from '@bufbuild/protobuf/wkt';
 import { type Code, ConnectError, encodeBinaryHeader } from '@connectrpc/connect';
 import { FrontendFailure } from '../../../build/gateway/failure.ts';
 import type { EncodeError } from '../../../build/gateway/serve.ts';
+import { solveDetailOf } from '../../../build/gateway/solve-failure.ts';
 import { type DrydockError, type SourceLocation, toDrydockError } from '../../../errors/error.ts';
 import { type Status, StatusSchema } from '../../../pb/google/rpc/status_pb.js';
 import { statusOf, UNIMPLEMENTED, UNKNOWN } from '../../../session/grpc/status.ts';
@@ -65,7 +66,7 @@ export const encodeError: EncodeError = (err) => {
 
 /** What happened, its causes, and on lines of their own the hop and what to do. */
 function messageOf(error: DrydockError): string {
-  let text = error.message;
+  let text = error.code === 'canceled' ? statusOf(error).message : error.message;
   let cause = error.cause;
   for (let depth = 0; cause instanceof Error && depth < 5; depth++, cause = cause.cause) {
     if (cause.message !== '' && !text.includes(cause.message)) text += `: ${cause.message}`;
@@ -81,10 +82,12 @@ function detailsOf(error: DrydockError): Any[] {
   const capability = error.details?.frontendCapability;
   const subrequest = error.details?.subrequest;
   const vertex = vertices.get(error);
+  const solve = solveDetailOf(error);
   // Clients wrap the error in each, in this order: the outermost comes last.
   if (error.exitCode !== undefined) details.push(detail('gatewayapi.ExitMessage', { Code: error.exitCode }));
   if (capability !== undefined) details.push(detail('errdefs.FrontendCap', { name: capability }));
   if (subrequest !== undefined) details.push(detail('errdefs.Subrequest', { name: subrequest }));
+  if (solve !== undefined) details.push(detail('errdefs.Solve', solve));
   if (vertex !== undefined) details.push(detail('errdefs.Vertex', { digest: vertex }));
   let room = maxSource;
   for (const place of [error.source, ...(error.source?.also ?? [])].slice(0, maxPlaces)) {

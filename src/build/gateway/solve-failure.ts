@@ -1,0 +1,39 @@
+/**
+ * A step's failure as a frontend is told of it: with ids by which it can mount what the step left.
+ * `errdefs.Solve` of https://github.com/moby/buildkit/blob/master/solver/errdefs/errdefs.proto
+ */
+import { fromBinary, toJson } from '@bufbuild/protobuf';
+import { DrydockError } from '../../errors/error.ts';
+import { toBinary as encodeOp, OpSchema as LlbOpSchema } from '../../llb/pb.ts';
+import { leftoversOf } from '../../ops/exec/leftovers.ts';
+import { type Op, OpSchema } from '../../pb/solver/pb/ops_pb.js';
+import type { Ref } from '../../store/ref.ts';
+
+/** The JSON of `errdefs.Solve`. */
+export interface SolveDetail {
+  inputIDs: string[];
+  mountIDs: string[];
+  op: object;
+}
+
+const details = new WeakMap<object, SolveDetail>();
+
+export function solveDetailOf(error: unknown): SolveDetail | undefined {
+  return typeof error === 'object' && error !== null ? details.get(error) : undefined;
+}
+
+/** The failure with its detail when a step left something; `name` gives a tree an id. Other failures as they are. */
+export function solveFailure(error: unknown, name: (ref: Ref) => string): unknown {
+  const left = leftoversOf(error);
+  if (left === undefined || !(error instanceof DrydockError)) return error;
+  const ids = (refs: readonly (Ref | undefined)[]) => refs.map((ref) => (ref === undefined ? '' : name(ref)));
+  // The same failure may be another build's, whose ids are others.
+  const mine = new DrydockError(error.message, { ...error, cause: error.cause });
+  details.set(mine, { inputIDs: ids(left.inputs), mountIDs: ids(left.mounts), op: opJson(left.op) });
+  return mine;
+}
+
+function opJson(op: Op): object {
+  const message = fromBinary(OpSchema, encodeOp(LlbOpSchema, op));
+  return toJson(OpSchema, message, { enumAsInteger: true }) as object;
+}

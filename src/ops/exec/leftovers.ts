@@ -1,0 +1,63 @@
+/** What a failed step leaves: its inputs and its mounts as they were in the end, for a debugger to look at. */
+import { randomUUID } from 'node:crypto';
+import type { DrydockError } from '../../errors/error.ts';
+import type { Op } from '../../pb/solver/pb/ops_pb.js';
+import type { Ref } from '../../store/ref.ts';
+import type { Store } from '../../store/store.ts';
+
+export interface Leftovers {
+  readonly op: Op;
+  /** By mount; undefined: it has no input. */
+  readonly inputs: readonly (Ref | undefined)[];
+  /** By mount: what can be mounted again; undefined for what is no tree of the build's. */
+  readonly mounts: readonly (Ref | undefined)[];
+  /** Keeps them until somebody has taken them over or dropped them. */
+  readonly lease: string;
+}
+
+const kept = new WeakMap<object, Leftovers>();
+
+/** Ties leftovers to the failure they are of. `collect` makes the mounts' trees under the lease it is given. */
+export async function leave(
+  error: DrydockError,
+  store: Store,
+  what: Pick<Leftovers, 'op' | 'inputs'>,
+  collect: (lease: string) => Promise<Leftovers['mounts']>,
+): Promise<void> {
+  const lease = `failed-${randomUUID()}`;
+  try {
+    await store.leases.create(lease);
+    const mounts = await collect(lease);
+    await keepAll(store, lease, what.inputs);
+    kept.set(error, { ...what, mounts, lease });
+  } catch {
+    // The step's own failure is what counts.
+    await store.leases.delete(lease).catch(() => {});
+  }
+}
+
+export function leftoversOf(error: unknown): Leftovers | undefined {
+  return typeof error === 'object' && error !== null ? kept.get(error) : undefined;
+}
+
+/** Has another lease keep what a failure left, in the place of its own. */
+export async function adoptLeftovers(error: unknown, store: Store, lease: string): Promise<void> {
+  const left = leftoversOf(error);
+  if (left === undefined) return;
+  // Of two builds that failed with the same step the other one may be over already.
+  await keepAll(store, lease, [...left.inputs, ...left.mounts]).catch(() => {});
+  await dropLeftovers(error, store);
+}
+
+/** Lets go of what a failure left. */
+export async function dropLeftovers(error: unknown, store: Store): Promise<void> {
+  const left = leftoversOf(error);
+  if (left !== undefined) await store.leases.delete(left.lease).catch(() => {});
+}
+
+async function keepAll(store: Store, lease: string, refs: readonly (Ref | undefined)[]): Promise<void> {
+  for (const ref of refs) {
+    const form = ref?.serialize();
+    if (form?.kind === 'snapshot') await store.leases.add(lease, { type: 'snapshot', id: form.key });
+  }
+}
