@@ -90,7 +90,8 @@ function detailsOf(error: DrydockError): Any[] {
   if (solve !== undefined) details.push(detail('errdefs.Solve', solve));
   if (vertex !== undefined) details.push(detail('errdefs.Vertex', { digest: vertex }));
   let room = maxSource;
-  for (const place of [error.source, ...(error.source?.also ?? [])].slice(0, maxPlaces)) {
+  // The last place that was given comes first: so BuildKit's clients list them.
+  for (const place of [error.source, ...(error.source?.also ?? [])].slice(0, maxPlaces).reverse()) {
     if (place === undefined) continue;
     const source = detail('errdefs.Source', sourceOf(place));
     room -= source.value.length;
