@@ -4,6 +4,7 @@ import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { canceled, fail, throwIfAborted, toDrydockError } from '../errors/error.ts';
 import { openView } from '../fs/open.ts';
+import { foldersIn } from '../fs/overlay-options.ts';
 import { type FsView, specOfMounts } from '../fs/view.ts';
 import { capabilitiesFor, ownBoundingSet } from './capabilities.ts';
 import { type CgroupHost, detectCgroups, killGroup, outOfMemory, removeGroup } from './cgroups.ts';
@@ -243,7 +244,9 @@ async function clearGroup(host: CgroupHost, group: string): Promise<void> {
 
 /** Lets the snapshot be mounted again: a volatile overlay leaves a mark that forbids it. */
 function forgetVolatile(spec: ExecSpec): void {
-  const work = spec.root.mounts[0]?.options.find((option) => option.startsWith('workdir='));
-  if (work === undefined) return;
-  rmSync(join(work.slice('workdir='.length), 'work', 'incompat'), { recursive: true, force: true });
+  for (const option of spec.root.mounts[0]?.options ?? []) {
+    const found = foldersIn(option);
+    if (found?.name !== 'workdir') continue;
+    rmSync(join(found.folders[0] as string, 'work', 'incompat'), { recursive: true, force: true });
+  }
 }

@@ -2,6 +2,7 @@
  * The command that runs a container so that nothing of it can outlive us: mounts are made in a mount namespace of
  * its own, processes run in a pid namespace of its own whose first process dies with us. Pure.
  */
+import { overlayCommand, quote } from './overlay-command.ts';
 
 export interface Launch {
   bundle: string;
@@ -54,13 +55,7 @@ function script(launch: Launch): string {
     const target = quote(memory);
     setup.push(`mount -i -t tmpfs -o mode=0700,nosuid,nodev,noexec tmpfs ${target}`, `mkdir ${target}/runc`);
   }
-  for (const { target, options } of overlays) {
-    const mount = (opts: string[]) =>
-      `mount -i -t overlay -o ${quote(opts.join(','))} overlay ${quote(target)}`;
-    // volatile: no sync of the whole disk when the step ends. Kernels before 5.10 do not know it.
-    const writable = options.some((option) => option.startsWith('upperdir='));
-    setup.push(writable ? `{ ${mount([...options, 'volatile'])} || ${mount(options)}; }` : mount(options));
-  }
+  for (const { target, options } of overlays) setup.push(overlayCommand(target, options));
   for (const { path, size, uid, gid, mode } of files) {
     const target = quote(path);
     setup.push(`head -c ${size} <&3 >${target}`, `chmod ${mode.toString(8)} ${target}`);
@@ -80,9 +75,4 @@ function script(launch: Launch): string {
     ].join(' '),
   );
   return lines.join('\n');
-}
-
-/** A text as one word of sh. */
-export function quote(text: string): string {
-  return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 }

@@ -15,22 +15,29 @@ export async function nameByChains(
   diffIds: readonly Digest[],
   lease: string,
 ): Promise<string | undefined> {
-  const { snapshots, leases } = store;
-  let parent: string | undefined;
-  for (const [i, key] of keys.entries()) {
-    const name = chainId(diffIds.slice(0, i + 1)) as Digest;
-    if ((await snapshots.stat(name))?.kind === 'committed') {
-      await leases.add(lease, { type: 'snapshot', id: name });
-    } else {
-      if (snapshots.restack === undefined) return undefined;
-      try {
-        await snapshots.restack(name, key, parent, { lease });
-      } catch (err) {
-        // Another build of the same layers was faster; its snapshot is under our lease.
-        if (!(err instanceof DrydockError) || err.code !== 'exists') throw err;
-      }
+  const { snapshots } = store;
+  const names = keys.map((_, i) => chainId(diffIds.slice(0, i + 1)) as Digest);
+  // The highest that is there keeps those below it.
+  let there = names.length - 1;
+  while (there >= 0 && !(await isHeld(store, names[there] as Digest, lease))) there--;
+  let parent = names[there];
+  for (let i = there + 1; i < names.length; i++) {
+    const name = names[i] as Digest;
+    if (snapshots.restack === undefined) return undefined;
+    try {
+      await snapshots.restack(name, keys[i] as string, parent, { lease });
+    } catch (err) {
+      // Another build of the same layers was faster; its snapshot is under our lease.
+      if (!(err instanceof DrydockError) || err.code !== 'exists') throw err;
     }
     parent = name;
   }
   return parent;
+}
+
+/** Puts a committed snapshot under the lease; false when there is none. */
+async function isHeld({ snapshots, leases }: Store, name: Digest, lease: string): Promise<boolean> {
+  if ((await snapshots.stat(name))?.kind !== 'committed') return false;
+  await leases.add(lease, { type: 'snapshot', id: name });
+  return true;
 }

@@ -29,6 +29,8 @@ export interface CommittedImage {
   layers: Descriptor[];
   /** Bytes of the layers' tars. */
   size: number;
+  /** Snapshots of the layers, as far as there are some. */
+  snapshots: (string | undefined)[];
   created?: string;
 }
 
@@ -87,7 +89,9 @@ async function commitOne(
   };
   const annotations = annotationsAt(options.annotations, 'manifest', platform);
   if (annotations !== undefined) manifest.annotations = annotations;
-  const descriptor = await putDocument(manifest, await presentOf(manifest, ctx), ctx);
+  const present =
+    options.blobs === 'all' ? [manifest.config, ...manifest.layers] : await presentOf(manifest, ctx);
+  const descriptor = await putDocument(manifest, present, ctx);
   for (const [what, digest] of [
     ['manifest', descriptor.digest],
     ['config', configDescriptor.digest],
@@ -100,6 +104,7 @@ async function commitOne(
     config: configDescriptor,
     layers: manifest.layers,
     size: layers.reduce((sum, layer) => sum + layer.size, 0),
+    snapshots: layers.map(({ snapshot }) => snapshot),
     created: finished.created,
   };
 }

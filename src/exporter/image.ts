@@ -1,13 +1,10 @@
 /** `type=image`: an image in the store, under its names, and in a registry when asked. */
 import { throwIfAborted } from '../errors/error.ts';
-import { imageSize } from '../images/list.ts';
 import { pushImage } from '../images/push.ts';
-import { storedImages } from '../images/stored.ts';
 import { parseReference } from '../oci/reference.ts';
-import type { Descriptor } from '../oci/types.ts';
 import type { Store } from '../store/store.ts';
 import { epochOf, parseImageAttrs } from './attrs.ts';
-import { commitImage, imageIdOf, imageMetadata, started } from './commit.ts';
+import { type Committed, commitImage, imageIdOf, imageMetadata, started } from './commit.ts';
 import { contextOf } from './layers.ts';
 import { checkPushNames, pushCommitted } from './push.ts';
 import type { Exporter } from './types.ts';
@@ -66,17 +63,21 @@ export function imageExporter(attrs: Record<string, string>): Exporter {
         metadata: imageMetadata(committed, request.names),
         imageId: imageIdOf(committed),
         descriptor: target,
-        size: want.store ? await storedSize(ctx.store, target) : committed.size,
+        size: want.store ? await storedSize(ctx.store, committed) : committed.size,
       };
     },
   };
 }
 
-/** The size under which `images` lists what is in the store. */
-async function storedSize(store: Store, target: Descriptor): Promise<number> {
-  const images = await storedImages(store, target.digest, target);
-  const sizes = await Promise.all(images.map((image) => imageSize(store, image)));
-  return sizes.reduce((sum, size) => sum + size, 0);
+/** The size under which `images` lists it: of the layers' files where they are unpacked, else of their blobs. */
+async function storedSize(store: Store, { images }: Committed): Promise<number> {
+  const sizes = images.flatMap(({ layers, snapshots }) =>
+    layers.map(async ({ size }, i) => {
+      const snapshot = snapshots[i];
+      return snapshot === undefined ? size : (await store.snapshots.usage(snapshot)).size;
+    }),
+  );
+  return (await Promise.all(sizes)).reduce((sum, size) => sum + size, 0);
 }
 
 /** The names an image gets in the store. */

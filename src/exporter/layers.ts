@@ -1,7 +1,7 @@
 /** From a solved tree to the layers of a manifest. */
 import { fail } from '../errors/error.ts';
 import { fetchBlobInto } from '../images/fetch.ts';
-import { ensureBlob, labelChain, packSnapshot, snapshotChain } from '../layer/blobs.ts';
+import { ensureBlob, labelChain, packSnapshot } from '../layer/blobs.ts';
 import { convertBlob } from '../layer/convert.ts';
 import type { Compression, LayerBlob } from '../layer/types.ts';
 import { chainId } from '../oci/digest.ts';
@@ -33,6 +33,10 @@ export interface ExportLayer {
   createdAt?: number;
   /** What made it. */
   createdBy?: string;
+  /** Its blob is in content, and held. */
+  held?: boolean;
+  /** Its snapshot, if it has one with the very same files. */
+  snapshot?: string;
 }
 
 export interface ExportLayers {
@@ -54,7 +58,8 @@ export async function exportLayers(
   let top = keys.at(-1);
   if (options.epoch === undefined && keys.every((key) => key !== undefined)) {
     const diffIds = layers.map(({ diffId }) => diffId);
-    await labelChain(ctx.store, keys, diffIds);
+    const infos = known.map(({ info }) => info);
+    await labelChain(ctx.store, keys, diffIds, infos);
     if (ctx.store.shared && options.blobs === 'all') {
       top = (await nameByChains(ctx.store, keys, diffIds, ctx.lease)) ?? top;
     }
@@ -62,6 +67,7 @@ export async function exportLayers(
   if (options.blobs === 'all') {
     await Promise.all(
       known.map(async (layer, i) => {
+        if (layers[i]!.held === true) return;
         const chain = chainId(layers.slice(0, i + 1).map(({ diffId }) => diffId))!;
         await bringBlob(layers[i]!.descriptor, layer, chain, ctx);
       }),
@@ -77,9 +83,10 @@ export async function exportLayers(
     );
   }
   return {
-    layers: layers.map((layer) => {
+    layers: layers.map((layer, i) => {
       const descriptor = options.keepForeign ? layer.descriptor : asDistributable(layer.descriptor);
-      return { ...layer, descriptor: typed(descriptor, options.ociTypes) };
+      const snapshot = options.epoch === undefined ? keys[i] : undefined;
+      return { ...layer, descriptor: typed(descriptor, options.ociTypes), snapshot };
     }),
     top,
   };
@@ -97,7 +104,10 @@ export function contextOf({ session, signal, lease, progress }: ExportContext): 
 /** The layers of a tree that first has to come into the store. */
 async function layersOnceHere(ref: Ref, ctx: ExportContext): Promise<readonly RefLayer[]> {
   const key = await ref.snapshot(contextOf(ctx));
-  return (await ref.layers()) ?? (await snapshotChain(ctx.store, key)).map((snapshot) => ({ snapshot }));
+  return (
+    (await ref.layers()) ??
+    (await ctx.store.snapshots.chain(key)).map((info) => ({ snapshot: info.key, info }))
+  );
 }
 
 /** A layer for a cache: `bring` sees that its blob is in content. */
@@ -152,13 +162,15 @@ async function exportLayer(layer: RefLayer, ctx: ExportContext, options: LayerOp
     store: options.blobs === 'none' ? 'hash-only' : 'blob',
     lease,
     signal,
+    info: layer.info,
   });
-  const info = await store.snapshots.stat(snapshot);
+  const info = layer.info ?? (await store.snapshots.stat(snapshot));
   const madeAt = info?.labels[snapshotLabels.madeAt];
   return {
     ...packed,
     createdAt: madeAt === undefined ? info?.createdAt : Number(madeAt),
     createdBy: info?.labels[snapshotLabels.createdBy],
+    held: options.blobs !== 'none',
   };
 }
 

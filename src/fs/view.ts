@@ -6,6 +6,7 @@
 
 import type { Digest } from '../oci/types.ts';
 import type { Mount } from '../store/store.ts';
+import { foldersIn } from './overlay-options.ts';
 
 export type FileType = 'file' | 'dir' | 'symlink' | 'char' | 'block' | 'fifo' | 'socket';
 
@@ -62,6 +63,8 @@ export type ViewSpec =
        * ever will, and its files are ours: they may become files of layers, as hard links.
        */
       state?: 'fixed' | 'given';
+      /** Stands for what the folder holds, and for nothing else that it ever held. */
+      stamp?: string;
     }
   | { kind: 'empty' };
 
@@ -72,14 +75,11 @@ export function specOfMounts(mounts: readonly Mount[]): ViewSpec {
   if (top.type === 'bind') return { kind: 'layers', dirs: [top.source] };
   const dirs: string[] = [];
   for (const option of top.options) {
-    if (option.startsWith('upperdir=')) dirs.unshift(option.slice('upperdir='.length));
-    if (option.startsWith('lowerdir=')) dirs.push(...splitLower(option.slice('lowerdir='.length)));
+    const found = foldersIn(option);
+    if (found?.name === 'upperdir') dirs.unshift(...found.folders);
+    if (found?.name === 'lowerdir') dirs.push(...found.folders);
   }
   return { kind: 'layers', dirs };
-}
-
-function splitLower(list: string): string[] {
-  return list.split(/(?<!\\):/).map((dir) => dir.replaceAll('\\:', ':'));
 }
 
 /** What a content digest covers. */

@@ -22,6 +22,8 @@ export interface PackOptions {
   lease: string;
   signal?: AbortSignal;
   report?: ReportStatus;
+  /** What the store says of the snapshot, when it was just asked. */
+  info?: SnapshotInfo;
 }
 
 const layerTypes = {
@@ -43,7 +45,7 @@ const runs = new WeakMap<Store, SharedRuns<LayerBlob>>();
  * bytes on every machine; equal calls at the same time share one run. Throws `not-found`, `exhausted`, `canceled`.
  */
 export async function packSnapshot(store: Store, key: string, options: PackOptions): Promise<LayerBlob> {
-  const info = await store.snapshots.stat(key);
+  const info = options.info ?? (await store.snapshots.stat(key));
   if (info?.kind !== 'committed') {
     throw fail(
       'not-found',
@@ -70,30 +72,20 @@ export async function packSnapshot(store: Store, key: string, options: PackOptio
   return blob;
 }
 
-/** Keys of a snapshot and what it stands on, bottom first. Throws `not-found`. */
-export async function snapshotChain(store: Store, key: string): Promise<string[]> {
-  const keys: string[] = [];
-  for (let at: string | undefined = key; at !== undefined; ) {
-    const info: SnapshotInfo | undefined = await store.snapshots.stat(at);
-    if (info === undefined) throw fail('not-found', 'store', `there is no snapshot ${JSON.stringify(at)}`);
-    keys.push(at);
-    at = info.parent;
-  }
-  return keys.reverse();
-}
-
 /**
  * Labels the snapshots of a whole stack (bottom first) with their diff and chain IDs, so that `Snapshots.byChain`
- * finds them. Does not touch labels that are right already.
+ * finds them. Does not touch labels that are right already; `infos` is what the store says of the snapshots, as far
+ * as it was just asked.
  */
 export async function labelChain(
   store: Store,
   keys: readonly string[],
   diffIds: readonly Digest[],
+  infos: readonly (SnapshotInfo | undefined)[] = [],
 ): Promise<void> {
   await Promise.all(
     keys.map(async (key, i) => {
-      const labels = (await store.snapshots.stat(key))?.labels;
+      const labels = (infos[i] ?? (await store.snapshots.stat(key)))?.labels;
       const chain = chainId(diffIds.slice(0, i + 1));
       if (labels === undefined || labels[snapshotLabels.chainId] === chain) return;
       await store.snapshots.setLabels(key, {
@@ -182,9 +174,15 @@ function remembered(info: SnapshotInfo, variant: string): LayerBlob | undefined 
 
 /** Adds a blob to a lease; false when it is not in content. */
 async function holdBlob(store: Store, digest: Digest, lease: string): Promise<boolean> {
-  if ((await store.content.info(digest)) === undefined) return false;
-  await store.leases.add(lease, { type: 'blob', id: digest });
-  return (await store.content.info(digest)) !== undefined;
+  try {
+    await store.leases.add(lease, { type: 'blob', id: digest });
+    return true;
+  } catch (err) {
+    if (!(err instanceof DrydockError) || err.code !== 'not-found') throw err;
+    // A lease that is not there is a mistake, not a miss.
+    if ((await store.content.info(digest)) !== undefined) throw err;
+    return false;
+  }
 }
 
 async function packNow(

@@ -3,16 +3,11 @@ import { fail, throwIfAborted } from '../errors/error.ts';
 import type { RefContext } from '../store/ref.ts';
 import type { Store } from '../store/store.ts';
 
-/** Keys of the committed snapshots a snapshot stands on, lowest first, itself last. */
+/** Keys of the committed snapshots a snapshot stands on, lowest first, itself last. Throws `not-found`. */
 export async function chainOf(store: Store, key: string): Promise<string[]> {
-  const chain: string[] = [];
-  for (let at: string | undefined = key; at !== undefined; ) {
-    chain.push(at);
-    const info = await store.snapshots.stat(at);
-    if (info === undefined) throw fail('not-found', 'store', `snapshot ${at} is gone`);
-    at = info.parent;
-  }
-  return chain.reverse();
+  const chain = await store.snapshots.chain(key);
+  if (chain.length === 0) throw fail('not-found', 'store', `the snapshot ${key} is gone`);
+  return chain.map((info) => info.key);
 }
 
 /**

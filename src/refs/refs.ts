@@ -1,5 +1,5 @@
 /** Makes refs: the immutable trees that vertices give each other, lazy where they can be. */
-import { DrydockError } from '../errors/error.ts';
+import { DrydockError, fail } from '../errors/error.ts';
 import { specOfMounts, type ViewSpec } from '../fs/view.ts';
 import { originOf } from '../images/origin.ts';
 import { type Running, shareRun } from '../images/share.ts';
@@ -47,11 +47,9 @@ async function held(store: Store, key: string, lease: string): Promise<boolean> 
   }
 }
 
-/** The tree of a committed snapshot for reading. The caller's lease keeps it, so the view is let go at once. */
+/** The tree of a committed snapshot for reading, which the caller's lease keeps. */
 async function viewOf(store: Store, key: string): Promise<ViewSpec> {
-  const view = await store.snapshots.view(key);
-  await view.release();
-  return specOfMounts(view.mounts);
+  return specOfMounts((await store.snapshots.view(key, { kept: true })).mounts);
 }
 
 class EmptyRef implements Ref {
@@ -120,30 +118,24 @@ class SnapshotRef implements Ref {
 
 /** A snapshot's stack, lowest first, with what its labels know of each layer. */
 async function layersOfSnapshot(store: Store, key: string): Promise<RefLayer[]> {
-  const layers: RefLayer[] = [];
-  for (let at: string | undefined = key; at !== undefined; ) {
-    const info = await store.snapshots.stat(at);
-    if (info === undefined) {
-      throw new DrydockError(`there is no snapshot ${JSON.stringify(at)}`, {
-        code: 'not-found',
-        hop: 'store',
-      });
-    }
-    // The snapshot of the empty tree is no layer.
-    if (at !== 'empty' || info.parent !== undefined) {
-      const diffId = info.labels[snapshotLabels.diffId] as Digest | undefined;
-      const made = info.labels[snapshotLabels.madeAt];
-      const madeAt = made === undefined ? undefined : Number(made);
-      layers.push({ snapshot: at, diffId, madeAt, ...originOf(info.labels) });
-    }
-    at = info.parent;
+  const chain = await store.snapshots.chain(key);
+  if (chain.length === 0) {
+    throw fail('not-found', 'store', `there is no snapshot ${JSON.stringify(key)}`);
   }
-  return layers.reverse();
+  return chain.flatMap((info): RefLayer[] => {
+    // The snapshot of the empty tree is no layer.
+    if (info.key === 'empty' && info.parent === undefined) return [];
+    const diffId = info.labels[snapshotLabels.diffId] as Digest | undefined;
+    const made = info.labels[snapshotLabels.madeAt];
+    const madeAt = made === undefined ? undefined : Number(made);
+    return [{ snapshot: info.key, info, diffId, madeAt, ...originOf(info.labels) }];
+  });
 }
 
 class FolderRef implements Ref {
   readonly id: string;
   readonly changeable: boolean;
+  readonly lasting: boolean;
   readonly #store: Store;
   readonly #spec: Extract<ViewSpec, { kind: 'folder' }>;
   readonly #running: Running = new Map();
@@ -154,6 +146,7 @@ class FolderRef implements Ref {
     this.#store = store;
     this.#spec = spec;
     this.changeable = spec.state === undefined;
+    this.lasting = spec.stamp !== undefined;
   }
 
   async view(): Promise<ViewSpec> {

@@ -149,7 +149,7 @@ export class ResultStore {
       await Promise.all(keys.map((key) => store.leases.add(lease, { type: 'snapshot', id: key })));
     };
     // A record without a lease is a miss once its snapshots are collected, as after a kill.
-    state.recorded = keep().catch(() => {});
+    state.recorded = Promise.all([state.recorded, keep().catch(() => {})]);
   }
 }
 

@@ -54,7 +54,7 @@ export class VertexState {
   readonly lease = `vertex-${randomUUID()}`;
   leased: Promise<void> | undefined;
   /** Settles when the cache record of its result keeps that by itself. */
-  recorded: Promise<void> | undefined;
+  recorded: Promise<unknown> | undefined;
   identity: Promise<Identity> | undefined;
   result: Promise<readonly Ref[]> | undefined;
   /** Set once nobody holds it: settles when its work has stopped and its lease is gone. */

@@ -2,6 +2,7 @@
 import type { ViewSpec } from '../fs/view.ts';
 import type { CredentialSource } from '../oci/credentials.ts';
 import type { Descriptor, Digest } from '../oci/types.ts';
+import type { SnapshotInfo } from './store.ts';
 
 /** Progress of one transfer or extraction, shown under a vertex. Numbers are bytes unless total is 0. */
 export type ReportStatus = (id: string, state: { current: number; total: number; done?: boolean }) => void;
@@ -20,6 +21,8 @@ export interface Ref {
   readonly id: string;
   /** Others may change it while it is held: what was read of it is to be checked again. */
   readonly changeable?: boolean;
+  /** The id stands for just this tree for good, though it is not in the store. */
+  readonly lasting?: boolean;
   /** A view of the tree for reading without a mount. Materializes what is lazy. */
   view(ctx: RefContext): Promise<ViewSpec>;
   /** Key of a committed snapshot in the store that holds this tree. A folder ref copies itself into the store. */
@@ -35,6 +38,8 @@ export interface Ref {
 /** One layer of a ref: a committed snapshot, a blob somewhere, or both. */
 export interface RefLayer {
   snapshot?: string;
+  /** What the store knew of the snapshot when it was asked for the layers. */
+  info?: SnapshotInfo;
   diffId?: Digest;
   blob?: Descriptor;
   /** `image` source reference the blob can be fetched from, when it is not in content. */

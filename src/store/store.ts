@@ -166,10 +166,15 @@ export interface Snapshots {
   stat(key: string): Promise<SnapshotInfo | undefined>;
   /** Makes an active snapshot on a committed parent (none: empty) and returns its writable mounts. */
   prepare(key: string, parent: string | undefined, options: { lease: string }): Promise<Mount[]>;
+  /** A snapshot and all that it stands on, lowest first; empty when it is not there. */
+  chain(key: string): Promise<SnapshotInfo[]>;
   /** Mounts of an active snapshot again. */
   mounts(key: string): Promise<Mount[]>;
-  /** Read-only mounts of a committed snapshot, until released. */
-  view(key: string): Promise<{ mounts: Mount[]; release(): Promise<void> }>;
+  /**
+   * Read-only mounts of a committed snapshot, which it is kept for until they are released. `kept`: a lease of the
+   * caller's, or what stands on it, keeps it long enough already.
+   */
+  view(key: string, options?: { kept?: boolean }): Promise<{ mounts: Mount[]; release(): Promise<void> }>;
   /**
    * Turns an active snapshot into the committed `name`. `exists` when the name is taken: the active one stays, and
    * the lease holds the one that is there.
@@ -229,7 +234,7 @@ export interface Leases {
    * pinned lease again is fine; `conflict` when it is another process's.
    */
   create(id: string, options?: { pinned?: boolean; labels?: Record<string, string> }): Promise<void>;
-  /** Throws `not-found` when the lease or the thing is not there; else the thing stays as long as the lease. */
+  /** Throws `not-found` when the lease or the thing is not there, or not whole; else it stays as long as the lease. */
   add(id: string, resource: LeaseResource): Promise<void>;
   removeResource(id: string, resource: LeaseResource): Promise<void>;
   resources(id: string): Promise<LeaseResource[]>;

@@ -15,6 +15,8 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { detectCgroups } from '../../src/executor/cgroups.ts';
 import { hardLimits, limitsFor, rlimitsFor } from '../../src/executor/limits.ts';
 import { probeExecutor } from '../../src/executor/probe.ts';
+import { folderOption } from '../../src/fs/overlay-options.ts';
+import { busyboxRoot } from '../kit/busybox.ts';
 import { Harness } from './harness.ts';
 
 let h: Harness;
@@ -188,6 +190,49 @@ describe('mounts', () => {
     ).rejects.toMatchObject({
       code: 'not-found',
     });
+  });
+
+  test('of hundreds of layers, which do not go into one mount(2) by their full paths; of too many not', async () => {
+    const stack = join(h.dir, 'a stack: deep,', 'of-layers'.repeat(10));
+    const dirs = Array.from({ length: 501 }, (_, i) => join(stack, `${i}/fs`));
+    for (const [i, dir] of dirs.entries()) {
+      mkdirSync(dir, { recursive: true });
+      writeFileSync(join(dir, `f${i}`), '');
+    }
+    const ofLayers = (count: number) => ({
+      type: 'mounts' as const,
+      mounts: [
+        {
+          type: 'overlay' as const,
+          source: 'overlay',
+          options: [folderOption('lowerdir', dirs.slice(0, count))],
+        },
+      ],
+    });
+    const see = (count: number) =>
+      h.run('ls /mnt | wc -l', { mounts: [{ dest: '/mnt', readonly: true, source: ofLayers(count) }] });
+    expect((await see(480)).out.trim()).toBe('480');
+    await expect(see(501)).rejects.toMatchObject({
+      code: 'unsupported',
+      hop: 'exec',
+      message: '501 layers are more than one overlay mount can stack',
+      hint: expect.stringContaining('RUN'),
+    });
+    // The step's own root, written to.
+    const upper = join(stack, 'upper/fs');
+    const work = join(stack, 'upper/work');
+    for (const dir of [upper, work]) mkdirSync(dir, { recursive: true });
+    busyboxRoot(dirs[399] as string);
+    const options = [
+      folderOption('workdir', [work]),
+      folderOption('upperdir', [upper]),
+      folderOption('lowerdir', dirs.slice(0, 400)),
+    ];
+    const root = { mounts: [{ type: 'overlay' as const, source: 'overlay', options }], readonly: false };
+    const { exitCode } = await h.run('rm /f399 && ls /f* | wc -l > /count', { root });
+    expect(exitCode).toBe(0);
+    expect(readFileSync(join(upper, 'count'), 'utf8').trim()).toBe('399');
+    expect(existsSync(join(work, 'work/incompat'))).toBe(false);
   });
 
   test('leave no stubs in the layer, not even copied-up folders; what the step made stays', async () => {

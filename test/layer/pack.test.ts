@@ -15,7 +15,7 @@ import {
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
-import { ensureBlob, labelChain, packSnapshot, snapshotChain } from '../../src/layer/blobs.ts';
+import { ensureBlob, labelChain, packSnapshot } from '../../src/layer/blobs.ts';
 import { lsetxattr, makedev, mknod, S_IFCHR, S_IFIFO } from '../../src/linux/libc.ts';
 import { chainId, digestOf } from '../../src/oci/digest.ts';
 import type { Store } from '../../src/store/store.ts';
@@ -192,7 +192,7 @@ describe('blobs', () => {
       const top = await step(store, 'top', await big(store), (root) =>
         writeFileSync(join(root, 'top'), 'top'),
       );
-      const keys = await snapshotChain(store, top);
+      const keys = (await store.snapshots.chain(top)).map(({ key }) => key);
       expect(keys).toEqual(['big', 'top']);
       const options = { compression: plain, store: 'hash-only', lease } as const;
       const layers = await Promise.all(keys.map((key) => packSnapshot(store, key, options)));

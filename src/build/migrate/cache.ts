@@ -2,7 +2,7 @@
 import type { Cache, CacheEntry } from '../../cache/cache.ts';
 import { DrydockError, throwIfAborted } from '../../errors/error.ts';
 import { originLabels, originOf } from '../../images/origin.ts';
-import { packSnapshot, snapshotChain } from '../../layer/blobs.ts';
+import { packSnapshot } from '../../layer/blobs.ts';
 import { unpackLayer } from '../../layer/unpack.ts';
 import { chainId } from '../../oci/digest.ts';
 import { parseReference } from '../../oci/reference.ts';
@@ -66,11 +66,11 @@ async function bringSnapshot(route: Route, key: string): Promise<boolean> {
     if (err instanceof DrydockError && err.code === 'not-found') return false;
     throw err;
   }
-  for (const each of await snapshotChain(from, key)) {
+  for (const info of await from.snapshots.chain(key)) {
     throwIfAborted(route.signal);
-    const there = await to.snapshots.stat(each);
-    if (there?.kind === 'committed') await to.leases.add(leases.to, { type: 'snapshot', id: each });
-    else await copySnapshot(route, (await from.snapshots.stat(each))!);
+    const there = await to.snapshots.stat(info.key);
+    if (there?.kind === 'committed') await to.leases.add(leases.to, { type: 'snapshot', id: info.key });
+    else await copySnapshot(route, info);
   }
   return true;
 }

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { existsSync, statSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { open, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
@@ -12,7 +12,7 @@ import type { BlobInfo, Content, ContentWriter, WriterOptions } from '../store.t
 import { breakOf, hasCode } from './errors.ts';
 import { collectNow } from './gc.ts';
 import { noLease } from './lease-names.ts';
-import { labelPaths, labelValues, leaseName, millis, type Shared } from './shared.ts';
+import { blobFile, isDamaged, labelPaths, labelValues, leaseName, millis, type Shared } from './shared.ts';
 import { busy, ContainerdWriter } from './writer.ts';
 
 /** Largest blob that `bytes` reads whole. */
@@ -40,18 +40,13 @@ export class ContainerdContent implements Content {
     );
     if (found?.info === undefined) return undefined;
     const info = toInfo(found.info);
-    return this.#isDamaged(digest, info.size) ? undefined : info;
+    return isDamaged(this.#shared, digest, info.size) ? undefined : info;
   }
 
   async #must(digest: Digest): Promise<BlobInfo> {
     const info = await this.info(digest);
     if (info === undefined) throw missing(digest);
     return info;
-  }
-
-  /** Whether a blob that containerd knows has no whole file, as far as this process can see its files. */
-  #isDamaged(digest: Digest, size: number): boolean {
-    return this.#shared.blobFolder !== undefined && this.#path(digest, size) === undefined;
   }
 
   /** Streams a blob. Throws `not-found`, `invalid` for a range outside of it, `unavailable`. */
@@ -73,7 +68,7 @@ export class ContainerdContent implements Content {
   }
 
   async #open(digest: Digest, size: number) {
-    const path = this.#path(digest, size);
+    const path = blobFile(this.#shared, digest, size);
     return path === undefined ? undefined : open(path, 'r').catch(() => undefined);
   }
 
@@ -114,14 +109,7 @@ export class ContainerdContent implements Content {
   async localPath(digest: Digest): Promise<string | undefined> {
     if (this.#shared.blobFolder === undefined) return undefined;
     const info = await this.info(digest);
-    return info === undefined ? undefined : this.#path(digest, info.size);
-  }
-
-  #path(digest: Digest, size: number): string | undefined {
-    const { blobFolder } = this.#shared;
-    if (blobFolder === undefined) return undefined;
-    const path = join(blobFolder, hex(digest));
-    return statSync(path, { throwIfNoEntry: false })?.size === size ? path : undefined;
+    return info === undefined ? undefined : blobFile(this.#shared, digest, info.size);
   }
 
   async writer(ref: string, options: WriterOptions): Promise<ContentWriter> {

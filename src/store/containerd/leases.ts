@@ -6,7 +6,7 @@ import { isHeld } from '../shared/run-folder.ts';
 import type { LeaseResource, Leases } from '../store.ts';
 import { hasCode } from './errors.ts';
 import { foreignLabels, leaseLabels, noLease } from './lease-names.ts';
-import { inParallel, type Shared } from './shared.ts';
+import { inParallel, isDamaged, type Shared } from './shared.ts';
 
 /**
  * Leases are containerd's, so that its own collector respects them: each pinned one, and the others in groups (see
@@ -107,7 +107,7 @@ export class ContainerdLeases implements Leases {
     return leases[0];
   }
 
-  /** Throws `not-found` when the lease or the thing is not there: what was added is there and stays. */
+  /** Throws `not-found` when the lease or the thing is not there, or not whole: what was added is there and stays. */
   async add(id: string, resource: LeaseResource): Promise<void> {
     await this.#addTo(id, this.#toResource(resource));
     // Looked for when it is held: nobody can collect it between the two.
@@ -137,13 +137,16 @@ export class ContainerdLeases implements Leases {
   async #there(resource: LeaseResource): Promise<boolean> {
     const { connection, snapshotter } = this.#shared;
     const what = `looking for ${resource.id}`;
-    const found =
-      resource.type === 'blob'
-        ? await connection.find(what, (call) => connection.content.info({ digest: resource.id }, call))
-        : await connection.find(what, (call) =>
-            connection.snapshots.stat({ snapshotter, key: resource.id }, call),
-          );
-    return found !== undefined;
+    if (resource.type === 'snapshot') {
+      const found = await connection.find(what, (call) =>
+        connection.snapshots.stat({ snapshotter, key: resource.id }, call),
+      );
+      return found !== undefined;
+    }
+    const found = await connection.find(what, (call) =>
+      connection.content.info({ digest: resource.id }, call),
+    );
+    return found?.info !== undefined && !isDamaged(this.#shared, resource.id, Number(found.info.size));
   }
 
   async removeResource(id: string, resource: LeaseResource): Promise<void> {

@@ -14,7 +14,6 @@ import { collect, type Parts, sweepDeadRuns } from './gc.ts';
 import { ContainerdImages } from './images.ts';
 import { LeaseNames, leaseLabels } from './lease-names.ts';
 import { ContainerdLeases, deleteLeases, ownLeases } from './leases.ts';
-import { ShortNames } from './mounts.ts';
 import { PassingLeases } from './passing-leases.ts';
 import { defaultAddress, defaultNamespace } from './place.ts';
 import type { Shared } from './shared.ts';
@@ -163,7 +162,6 @@ class ContainerdStore implements Store {
   readonly leases: ContainerdLeases;
   readonly #shared: Shared;
   readonly #parts: Parts;
-  readonly #names = new ShortNames();
   elsewhere?: Store['elsewhere'];
   #closing: Promise<void> | undefined;
 
@@ -176,7 +174,7 @@ class ContainerdStore implements Store {
     const views = new Views(shared);
     this.content = new ContainerdContent(shared);
     this.leases = new ContainerdLeases(shared, (run) => join(root, 'run', run, 'lock'));
-    this.snapshots = new ContainerdSnapshots(shared, this.leases, views, this.#names);
+    this.snapshots = new ContainerdSnapshots(shared, this.leases, views);
     this.images = new ContainerdImages(shared);
     this.#parts = { content: this.content, snapshots: this.snapshots, views };
   }
@@ -214,7 +212,6 @@ class ContainerdStore implements Store {
       if (!(err instanceof DrydockError) || err.code !== 'unavailable') throw err;
     } finally {
       connection.close();
-      this.#names.close();
       run.end();
     }
   }

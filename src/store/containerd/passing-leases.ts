@@ -12,6 +12,8 @@ interface Hold {
   users: number;
   /** Resolves when containerd knows. */
   known: Promise<void>;
+  /** It has. */
+  told: boolean;
 }
 
 /** One lease of containerd's, for all of ours that were made about the same time. */
@@ -130,7 +132,7 @@ export class PassingLeases {
     const key = keyOf(thing);
     let hold = group.held.get(key);
     if (hold === undefined) {
-      hold = { users: 0, known: tell(group) };
+      hold = { users: 0, known: tell(group), told: false };
       group.held.set(key, hold);
     }
     if (!things.has(key)) {
@@ -139,6 +141,7 @@ export class PassingLeases {
     }
     try {
       await hold.known;
+      hold.told = true;
     } catch (err) {
       if (group.held.get(key) === hold) group.held.delete(key);
       things.delete(key);
@@ -164,6 +167,13 @@ export class PassingLeases {
     if (!things.delete(key)) return;
     const hold = group.held.get(key);
     if (hold !== undefined) hold.users--;
+  }
+
+  /** Whether a lease holds a thing, and containerd knows. */
+  holds(id: string, thing: Thing): boolean {
+    const lease = this.#leases.get(id);
+    const key = keyOf(thing);
+    return lease?.things.has(key) === true && lease.group.held.get(key)?.told === true;
   }
 
   things(id: string): Thing[] {

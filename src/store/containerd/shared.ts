@@ -1,4 +1,8 @@
 /** What the parts of a containerd store share. */
+import { statSync } from 'node:fs';
+import { join } from 'node:path';
+import { hex } from '../../oci/digest.ts';
+import type { Digest } from '../../oci/types.ts';
 import type { Run } from '../shared/run-folder.ts';
 import type { Connection } from './connection.ts';
 import type { LeaseNames } from './lease-names.ts';
@@ -12,6 +16,22 @@ export interface Shared {
   passing: PassingLeases;
   /** Folder of containerd's blobs (`blobs/sha256/<hex>`), where this process can read it. */
   blobFolder: string | undefined;
+}
+
+/** The whole file of a blob of so many bytes, as far as this process can see containerd's files. */
+export function blobFile(
+  { blobFolder }: Pick<Shared, 'blobFolder'>,
+  digest: Digest,
+  size: number,
+): string | undefined {
+  if (blobFolder === undefined) return undefined;
+  const path = join(blobFolder, hex(digest));
+  return statSync(path, { throwIfNoEntry: false })?.size === size ? path : undefined;
+}
+
+/** Whether a blob that containerd knows has no whole file, as far as this process can see its files. */
+export function isDamaged(shared: Pick<Shared, 'blobFolder'>, digest: Digest, size: number): boolean {
+  return shared.blobFolder !== undefined && blobFile(shared, digest, size) === undefined;
 }
 
 /** containerd's name of the lease that what a call makes is put under. */

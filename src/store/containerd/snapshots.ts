@@ -7,19 +7,20 @@ import { type Info, Kind } from '../../pb/containerd/snapshots_pb.js';
 import { runTask } from '../../workers/pool.ts';
 import { type Mount, type SnapshotInfo, type Snapshots, snapshotLabels } from '../store.ts';
 import { breakOf, hasCode } from './errors.ts';
+import { KnownSnapshots, nowNs } from './known-snapshots.ts';
 import { noLease } from './lease-names.ts';
 import type { ContainerdLeases } from './leases.ts';
-import { type Folders, foldersOf, readOnly, type ShortNames, toMounts } from './mounts.ts';
+import { type Folders, foldersOf, readOnly, toMounts } from './mounts.ts';
 import { labelPaths, labelValues, leaseName, millis, type Shared } from './shared.ts';
 import type { Views } from './views.ts';
 
 /** Tells an active snapshot that we made from another's of the same name, when a connection broke off in the middle. */
 const attemptLabel = 'drydock/attempt';
 
-/** A committed snapshot's folders; they are its own as long as it is there. */
-interface Known extends Folders {
-  /** When that snapshot was made: another one of the same name has other folders. */
-  made: string;
+/** An active snapshot that this process has made. */
+interface Active extends Folders {
+  /** It has been given labels since. */
+  labelled: boolean;
 }
 
 /**
@@ -30,26 +31,42 @@ export class ContainerdSnapshots implements Snapshots {
   readonly #shared: Shared;
   readonly #leases: ContainerdLeases;
   readonly #views: Views;
-  readonly #names: ShortNames;
-  readonly #active = new Map<string, Folders>();
-  readonly #known = new Map<string, Known>();
+  readonly #active = new Map<string, Active>();
+  readonly #known = new KnownSnapshots();
   /** Chain ID → key, as far as seen; checked when used. */
   readonly #chains = new Map<Digest, string>();
   #looks = 0;
   /** Only where layers are apart: a native one holds its parents' files too. */
   readonly restack?: Snapshots['restack'];
 
-  constructor(shared: Shared, leases: ContainerdLeases, views: Views, names: ShortNames) {
+  constructor(shared: Shared, leases: ContainerdLeases, views: Views) {
     this.#shared = shared;
     this.#leases = leases;
     this.#views = views;
-    this.#names = names;
     if (shared.snapshotter !== 'native') this.restack = (...args) => this.#restack(...args);
   }
 
   async stat(key: string): Promise<SnapshotInfo | undefined> {
     const info = await this.#stat(key);
     return info === undefined || info.kind === Kind.VIEW ? undefined : toInfo(info);
+  }
+
+  async chain(key: string): Promise<SnapshotInfo[]> {
+    let info = await this.#stat(key);
+    if (info === undefined || info.kind === Kind.VIEW) return [];
+    const chain = [toInfo(info)];
+    while (info.parent !== '') {
+      const isCommitted: boolean = info.kind === Kind.COMMITTED;
+      let parent: Info | undefined = isCommitted ? this.#known.parentOf(info) : undefined;
+      if (parent === undefined) {
+        parent = await this.#stat(info.parent);
+        if (parent === undefined) throw missing(info.parent);
+        if (isCommitted) this.#known.setParent(info, parent);
+      }
+      info = parent;
+      chain.push(toInfo(info));
+    }
+    return chain.reverse();
   }
 
   async #stat(key: string): Promise<Info | undefined> {
@@ -94,8 +111,8 @@ export class ContainerdSnapshots implements Snapshots {
     await this.#took(options.lease, key);
     const folders = foldersOf(mounts);
     this.#likeParent(folders);
-    this.#active.set(key, folders);
-    return this.#names.shorten(mounts);
+    this.#active.set(key, { ...folders, labelled: false });
+    return mounts;
   }
 
   /**
@@ -116,7 +133,7 @@ export class ContainerdSnapshots implements Snapshots {
         hint: 'Use a view, or prepare a new snapshot on it.',
       });
     }
-    return this.#names.shorten(await this.#mounts(key));
+    return this.#mounts(key);
   }
 
   async #mounts(key: string): Promise<Mount[]> {
@@ -132,10 +149,17 @@ export class ContainerdSnapshots implements Snapshots {
    * A view is a hold on the snapshot, and its folders: containerd is asked for them once. Releasing may take effect
    * a little later, but before this process collects or removes anything.
    */
-  async view(key: string): Promise<{ mounts: Mount[]; release(): Promise<void> }> {
+  async view(
+    key: string,
+    options: { kept?: boolean } = {},
+  ): Promise<{ mounts: Mount[]; release(): Promise<void> }> {
+    if (options.kept === true) {
+      const mounts = readOnly(await this.folders(key));
+      return { mounts, release: async () => {} };
+    }
     await this.#views.hold(key);
     try {
-      const mounts = this.#names.shorten(readOnly(await this.folders(key)));
+      const mounts = readOnly(await this.folders(key));
       let open = true;
       return {
         mounts,
@@ -153,14 +177,17 @@ export class ContainerdSnapshots implements Snapshots {
 
   /** The folders of a committed snapshot that the caller holds. Throws `not-found`, `conflict`. */
   async folders(key: string): Promise<Folders> {
+    return (await this.#committed(key)).folders;
+  }
+
+  async #committed(key: string): Promise<{ folders: Folders; labels: Record<string, string> }> {
     const info = await this.#stat(key);
     if (info === undefined || info.kind === Kind.VIEW) throw missing(key);
     if (info.kind !== Kind.COMMITTED) throw notCommitted(key);
-    const known = this.#known.get(key);
-    if (known?.made === madeAt(info)) return known;
-    const folders = await this.#look(key);
-    this.#known.set(key, { ...folders, made: madeAt(info) });
-    return folders;
+    const { labels } = info;
+    const known = this.#known.of(info);
+    known.folders ??= await this.#look(key);
+    return { folders: known.folders, labels };
   }
 
   /** Asks containerd for the folders, by a view of its own for a moment. */
@@ -192,13 +219,18 @@ export class ContainerdSnapshots implements Snapshots {
   ): Promise<void> {
     const { connection, snapshotter, passing } = this.#shared;
     const lease = leaseName(this.#shared, options.lease);
-    const active = await this.#stat(activeKey);
-    if (active === undefined || active.kind === Kind.VIEW) throw missing(activeKey);
-    if (active.kind !== Kind.ACTIVE) {
-      throw fail('conflict', 'store', `the snapshot ${JSON.stringify(activeKey)} is already committed`);
+    const own = this.#active.get(activeKey);
+    const labels: Record<string, string> = { ...options.labels };
+    if (own === undefined || own.labelled) {
+      const active = await this.#stat(activeKey);
+      if (active === undefined || active.kind === Kind.VIEW) throw missing(activeKey);
+      if (active.kind !== Kind.ACTIVE) {
+        throw fail('conflict', 'store', `the snapshot ${JSON.stringify(activeKey)} is already committed`);
+      }
+      Object.assign(labels, active.labels, options.labels);
+      delete labels[attemptLabel];
     }
-    const labels = { ...active.labels, ...options.labels };
-    delete labels[attemptLabel];
+    const from = nowNs();
     try {
       await connection.raw({ again: false, lease }, (call) =>
         connection.snapshots.commit({ snapshotter, name, key: activeKey, labels }, call),
@@ -208,13 +240,11 @@ export class ContainerdSnapshots implements Snapshots {
     }
     await this.#took(options.lease, name);
     passing.remove(options.lease, this.#resource(activeKey));
-    const folders = this.#active.get(activeKey);
     this.#active.delete(activeKey);
     const chain = labels[snapshotLabels.chainId] as Digest | undefined;
     if (chain !== undefined) this.#chains.set(chain, name);
-    if (folders === undefined) return;
-    const made = await this.#stat(name);
-    if (made !== undefined) this.#known.set(name, { ...folders, made: madeAt(made) });
+    if (own === undefined) return;
+    this.#known.committed(name, { dirs: own.dirs, options: own.options }, { from, to: nowNs(1) });
   }
 
   #resource(key: string): { id: string; type: string } {
@@ -264,15 +294,14 @@ export class ContainerdSnapshots implements Snapshots {
     parent: string | undefined,
     options: { lease: string },
   ): Promise<void> {
-    if ((await this.#stat(name)) !== undefined) {
-      await this.#leases.add(options.lease, { type: 'snapshot', id: name });
-      throw taken(name);
-    }
     const active = `restack-${randomUUID()}`;
-    await this.#views.hold(source);
+    // Held until its files have other names; a lease of the caller's that holds it is as good.
+    const held = this.#shared.passing.holds(options.lease, this.#resource(source));
+    if (!held) await this.#views.hold(source);
     try {
-      const from = (await this.folders(source)).dirs[0];
-      const labels = { ...(await this.#stat(source))?.labels };
+      const below = await this.#committed(source);
+      const from = below.folders.dirs[0];
+      const labels = { ...below.labels };
       // What is known of the layer holds; what is known of its old stack does not.
       delete labels[snapshotLabels.chainId];
       await this.prepare(active, parent, options);
@@ -286,13 +315,13 @@ export class ContainerdSnapshots implements Snapshots {
       if (this.#active.has(active)) await this.remove(active).catch(() => {});
       throw err;
     } finally {
-      this.#views.release(source);
+      if (!held) this.#views.release(source);
     }
   }
 
   async intact(key: string): Promise<boolean> {
     const whole = ({ dirs }: Folders) => dirs.every((dir) => existsSync(dir));
-    const seen = this.#known.get(key);
+    const seen = this.#known.last(key)?.folders;
     if (seen !== undefined && whole(seen)) return true;
     let folders: Folders;
     try {
@@ -332,7 +361,7 @@ export class ContainerdSnapshots implements Snapshots {
         connection.snapshots.remove({ snapshotter, key: each }, call),
       );
       this.#active.delete(each);
-      this.#known.delete(each);
+      this.#known.forget(each);
     }
   }
 
@@ -362,6 +391,8 @@ export class ContainerdSnapshots implements Snapshots {
       if ((await this.#stat(key)) === undefined) throw missing(key);
       return;
     }
+    const active = this.#active.get(key);
+    if (active !== undefined) active.labelled = true;
     const done = await connection.find(`labelling the snapshot ${key}`, (call) =>
       connection.snapshots.update(
         { snapshotter, info: { name: key, labels: labelValues(labels) }, updateMask: { paths } },
@@ -369,6 +400,7 @@ export class ContainerdSnapshots implements Snapshots {
       ),
     );
     if (done === undefined) throw missing(key);
+    this.#known.labelled(key, labels);
     const chain = labels[snapshotLabels.chainId];
     if (chain !== undefined) this.#chains.set(chain as Digest, key);
   }
@@ -376,17 +408,23 @@ export class ContainerdSnapshots implements Snapshots {
   /** As containerd counts, without the layer's root folder itself. On `native` a layer holds its parents' files too. */
   async usage(key: string): Promise<{ size: number; inodes: number }> {
     const { connection, snapshotter } = this.#shared;
+    // What has been committed stays as it is; another snapshot under its name would hold the same.
+    const measured = this.#known.last(key)?.usage;
+    if (measured !== undefined) return measured;
     const found = await connection.find(`measuring the snapshot ${key}`, (call) =>
       connection.snapshots.usage({ snapshotter, key }, call),
     );
     if (found === undefined) throw missing(key);
-    const root = (this.#known.get(key) ?? this.#active.get(key))?.dirs[0];
+    const known = this.#known.last(key);
+    const root = (known?.folders ?? this.#active.get(key))?.dirs[0];
     const blocks = root === undefined ? undefined : lstatSync(root, { throwIfNoEntry: false })?.blocks;
     const own = blocks === undefined ? 4096 : blocks * 512;
-    return {
+    const usage = {
       size: Math.max(0, Number(found.size) - own),
       inodes: Math.max(0, Number(found.inodes) - 1),
     };
+    if (known !== undefined) known.usage = usage;
+    return usage;
   }
 
   async list(): Promise<SnapshotInfo[]> {
@@ -425,12 +463,8 @@ export class ContainerdSnapshots implements Snapshots {
       if (!hasCode(err, Code.NotFound)) throw connection.failure(err, `removing the snapshot ${key}`);
     }
     this.#active.delete(key);
-    this.#known.delete(key);
+    this.#known.forget(key);
   }
-}
-
-function madeAt({ createdAt }: Info): string {
-  return `${createdAt?.seconds}.${createdAt?.nanos}`;
 }
 
 function missing(key: string) {

@@ -1,7 +1,9 @@
+import { statSync } from 'node:fs';
 import { fail } from '../../errors/error.ts';
 import type { Digest } from '../../oci/types.ts';
 import type { LeaseResource, Leases } from '../store.ts';
 import { parseLabels } from './db.ts';
+import { blobPath } from './layout.ts';
 import { deleteLease, hold, insertLease, type Shared } from './shared.ts';
 
 export class LocalLeases implements Leases {
@@ -43,15 +45,15 @@ export class LocalLeases implements Leases {
     });
   }
 
-  /** Throws `not-found` when the lease or the thing is not there: what was added is there and stays. */
+  /** Throws `not-found` when the lease or the thing is not there, or not whole: what was added is there and stays. */
   async add(id: string, resource: LeaseResource): Promise<void> {
     const { db } = this.#shared;
     db.write(() => {
-      const found =
+      const there =
         resource.type === 'blob'
-          ? db.get('SELECT 1 FROM blobs WHERE digest = ?', resource.id)
-          : db.get('SELECT 1 FROM snapshots WHERE key = ?', resource.id);
-      if (found === undefined) {
+          ? hasWholeBlob(this.#shared, resource.id)
+          : db.get('SELECT 1 FROM snapshots WHERE key = ?', resource.id) !== undefined;
+      if (!there) {
         throw fail('not-found', 'store', `there is no ${resource.type} ${resource.id} to keep`);
       }
       hold(db, id, resource.type, resource.id);
@@ -88,4 +90,11 @@ export class LocalLeases implements Leases {
       .all('SELECT id, run, labels FROM leases ORDER BY created_at, id')
       .map((row) => ({ id: String(row.id), pinned: row.run === null, labels: parseLabels(row.labels) }));
   }
+}
+
+/** Whether a blob is known and its file has its size. */
+function hasWholeBlob({ db, layout }: Shared, digest: Digest): boolean {
+  const row = db.get('SELECT size FROM blobs WHERE digest = ?', digest);
+  if (row === undefined) return false;
+  return statSync(blobPath(layout, digest), { throwIfNoEntry: false })?.size === Number(row.size);
 }

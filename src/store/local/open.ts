@@ -8,7 +8,6 @@ import { collect } from './gc.ts';
 import { LocalImages } from './images.ts';
 import { type Layout, layoutOf } from './layout.ts';
 import { LocalLeases } from './leases.ts';
-import type { MountPlaces } from './mounts.ts';
 import { overlayOptions, whyNoOverlay } from './overlay.ts';
 import { dropOwnRows, type Run, startRun, sweepDeadRuns } from './run.ts';
 import type { Shared } from './shared.ts';
@@ -120,18 +119,17 @@ class LocalStore implements Store {
   readonly images: LocalImages;
   readonly leases: LocalLeases;
   readonly #shared: Shared;
-  readonly #folder: FolderName;
   elsewhere?: Store['elsewhere'];
   #closing: Promise<void> | undefined;
 
   constructor(shared: Shared) {
     this.#shared = shared;
-    this.#folder = new FolderName(shared.layout.snapshots);
+    const places = { folder: shared.layout.snapshots, options: overlayOptions() };
     this.snapshotter = shared.snapshotter;
     this.root = shared.layout.root;
     this.runDir = shared.run.dir;
     this.content = new LocalContent(shared);
-    this.snapshots = new LocalSnapshots(shared, this.#folder);
+    this.snapshots = new LocalSnapshots(shared, places);
     this.images = new LocalImages(shared);
     this.leases = new LocalLeases(shared);
   }
@@ -157,30 +155,8 @@ class LocalStore implements Store {
       dropOwnRows(this.#shared);
       await trash.settled();
     } finally {
-      this.#folder.close();
       db.close();
       run.end();
     }
-  }
-}
-
-/** The snapshots folder by its path, and by a short name that holds as long as this process lives. */
-class FolderName implements MountPlaces {
-  readonly folder: string;
-  readonly options = overlayOptions();
-  #fd: number | undefined;
-
-  constructor(folder: string) {
-    this.folder = folder;
-  }
-
-  short(): string {
-    this.#fd ??= openSync(this.folder, 'r');
-    return `/proc/${process.pid}/fd/${this.#fd}`;
-  }
-
-  close(): void {
-    if (this.#fd !== undefined) closeSync(this.#fd);
-    this.#fd = undefined;
   }
 }

@@ -31,6 +31,21 @@ export class LocalSnapshots implements Snapshots {
     return toInfo(this.#shared.db.get('SELECT * FROM snapshots WHERE key = ?', key));
   }
 
+  async chain(key: string): Promise<SnapshotInfo[]> {
+    return this.#shared.db
+      .all(
+        `WITH RECURSIVE stack (depth, at) AS (
+           SELECT 0, ?
+           UNION ALL
+           SELECT depth + 1, s.parent FROM stack JOIN snapshots s ON s.key = stack.at WHERE s.parent IS NOT NULL
+         )
+         SELECT s.* FROM stack JOIN snapshots s ON s.key = stack.at ORDER BY depth DESC`,
+        key,
+      )
+      .map((row) => toInfo(row))
+      .filter((info) => info !== undefined);
+  }
+
   /**
    * Throws `exists` when the key is taken, `not-found` when there is no such parent or lease, `conflict` when the
    * parent is still active.
@@ -183,8 +198,15 @@ export class LocalSnapshots implements Snapshots {
     return [bind(join(layerFolder(this.#shared.layout, layers[0]!), 'fs'), writable)];
   }
 
-  async view(key: string): Promise<{ mounts: Mount[]; release(): Promise<void> }> {
+  async view(
+    key: string,
+    options: { kept?: boolean } = {},
+  ): Promise<{ mounts: Mount[]; release(): Promise<void> }> {
     const { db, run } = this.#shared;
+    if (options.kept === true) {
+      this.#committed(key);
+      return { mounts: this.#mounts(key, false), release: async () => {} };
+    }
     const lease = `view-${run.id}-${++this.#views}`;
     const mounts = db.write(() => {
       this.#committed(key);

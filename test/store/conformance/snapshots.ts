@@ -15,6 +15,8 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { describe, expect, test } from 'vitest';
+import { openView } from '../../../src/fs/open.ts';
+import { specOfMounts } from '../../../src/fs/view.ts';
 import { lgetxattr, lsetxattr, makedev, mknod, S_IFCHR } from '../../../src/linux/libc.ts';
 import { digestOf } from '../../../src/oci/digest.ts';
 import { snapshotLabels } from '../../../src/store/store.ts';
@@ -179,6 +181,69 @@ export function snapshotsTests(at: StoreAtHand): void {
       expect((await at.store.snapshots.stat('a'))?.labels).toEqual({
         [snapshotLabels.chainId]: digestOf('other'),
       });
+    });
+
+    test('a stack that is too deep to be mounted by full paths is read, written to and mounted', async () => {
+      const { leases, snapshots } = at.store;
+      // Layers that hold their parents' files too have no depth.
+      const depth = snapshots.restack === undefined ? 3 : 160;
+      for (let i = 0; i < depth; i++) {
+        const parent = i === 0 ? undefined : `n${i - 1}`;
+        const spec = specOfMounts(await snapshots.prepare(`n${i}-w`, parent, { lease }));
+        if (spec.kind === 'layers') writeFileSync(`${spec.dirs[0]}/n${i}`, '');
+        await snapshots.commit(`n${i}`, `n${i}-w`, { lease });
+      }
+      const top = `n${depth - 1}`;
+      const chain = await snapshots.chain(top);
+      expect(chain.map(({ key }) => key)).toEqual(Array.from({ length: depth }, (_, i) => `n${i}`));
+      const view = await snapshots.view(top);
+      expect(openView(specOfMounts(view.mounts)).readdir('/')).toHaveLength(depth);
+      await view.release();
+      await at.see(top, (dir) => expect(readdirSync(dir)).toHaveLength(depth));
+      await leases.create('deep');
+      await withMounted(await snapshots.prepare('on-top', top, { lease: 'deep' }), (dir) => {
+        rmSync(`${dir}/n0`);
+        expect(readdirSync(dir)).toHaveLength(depth - 1);
+      });
+    });
+
+    test('the chain of a snapshot is what it stands on, with the labels that each has now', async () => {
+      const { snapshots } = at.store;
+      for (const [key, parent] of [
+        ['a', undefined],
+        ['b', 'a'],
+        ['c', 'b'],
+      ] as const)
+        await at.layer(key, parent, () => {});
+      const labelsOf = async (key: string) =>
+        (await snapshots.chain(key)).map(({ key: at, labels }) => [at, labels]);
+      const none: Record<string, string> = {};
+      expect(await labelsOf('c')).toEqual([
+        ['a', none],
+        ['b', none],
+        ['c', none],
+      ]);
+      await snapshots.setLabels('a', { one: '1', two: '2' });
+      await snapshots.setLabels('a', { two: undefined });
+      expect(await labelsOf('c')).toEqual([
+        ['a', { one: '1' }],
+        ['b', none],
+        ['c', none],
+      ]);
+      // Another snapshot under the same name stands on something else.
+      await snapshots.remove('c');
+      await at.layer('c', 'a', () => {});
+      expect(await labelsOf('c')).toEqual([
+        ['a', { one: '1' }],
+        ['c', none],
+      ]);
+      await snapshots.prepare('w', 'c', { lease });
+      expect((await snapshots.chain('w')).map(({ key, kind }) => [key, kind])).toEqual([
+        ['a', 'committed'],
+        ['c', 'committed'],
+        ['w', 'active'],
+      ]);
+      expect(await snapshots.chain('nothing')).toEqual([]);
     });
 
     test('usage is what a layer itself takes', async () => {
