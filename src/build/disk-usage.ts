@@ -118,7 +118,8 @@ export async function prune(deps: UsageDeps, options: PruneOptions = {}): Promis
   deps.cache.prune(records);
   reclaimed += (await deps.store.gc()).reclaimed;
   const alive = new Set((await deps.store.snapshots.list()).map((info) => info.key));
-  deps.cache.forgetDigests((ref) => !ref.startsWith('snapshot:') || alive.has(ref.slice('snapshot:'.length)));
+  // Images are named by what they hold. Other ids are of snapshots, or of states of clients' folders.
+  deps.cache.forgetDigests((ref) => ref === 'empty' || ref.startsWith('sha256:') || alive.has(ref));
   return { records: chosen.map(({ usage }) => usage), reclaimed };
 }
 

@@ -15,13 +15,23 @@ export type LocalProvider =
       kind: 'sync';
       /** Identity of the client's folder for incremental transfers. */
       sharedKey: string;
-      /** Brings the selected files into `dest`, which may hold an earlier state that is of no use when `afresh`. */
+      /**
+       * Brings the selected files into `dest`, which may hold an earlier state that is of no use when `afresh`. With
+       * `listing`, a file beside `dest` that belongs to it, nothing is looked at when nothing has changed; the stamp
+       * that is given then, or undefined, stands for what `dest` holds until it holds something else.
+       */
       sync(
         dest: string,
-        select: { includes?: string[]; excludes?: string[]; followPaths?: string[]; afresh?: boolean },
+        select: {
+          includes?: string[];
+          excludes?: string[];
+          followPaths?: string[];
+          afresh?: boolean;
+          listing?: string;
+        },
         report: ReportStatus,
         signal: AbortSignal,
-      ): Promise<void>;
+      ): Promise<string | undefined>;
     };
 
 export interface Session {

@@ -17,7 +17,8 @@ export function statDbPath(store: Store): string {
 
 /**
  * The digest of the selected parts of a tree: names, types, modes, owners, links, file capabilities and bytes, but
- * no times. Remembered for trees that are in the store; for a client's folder, file by file, in the stat cache.
+ * no times. Remembered for trees that are in the store, and for states of clients' folders that have a stamp; for other folders of
+ * theirs, file by file, in the stat cache.
  * Throws `not-found` when a selected path is not there. `onRead` is told how many bytes of a client's folder it covers.
  */
 export async function contentDigest(
@@ -28,8 +29,9 @@ export async function contentDigest(
   onRead: (bytes: number) => void = () => {},
 ): Promise<Digest> {
   const stored = ref.serialize() !== undefined;
+  const lasting = stored || ref.lasting === true;
   const selector = JSON.stringify(selectors);
-  const remembered = stored ? deps.cache.contentDigest(ref.id, selector) : undefined;
+  const remembered = lasting ? deps.cache.contentDigest(ref.id, selector) : undefined;
   if (remembered !== undefined) return remembered;
   const { signal, lease, progress, session } = ctx;
   const spec = await ref.view({
@@ -41,8 +43,8 @@ export async function contentDigest(
   const args = { spec, selectors: [...selectors], statDb: statDbPath(deps.store) };
   try {
     const { digest, bytes } = await runTask('fs.checksum', args, { signal });
-    if (stored) deps.cache.putContentDigest(ref.id, selector, digest);
-    else onRead(bytes);
+    if (lasting) deps.cache.putContentDigest(ref.id, selector, digest);
+    if (!stored) onRead(bytes);
     return digest;
   } catch (err) {
     throw notFound(err, ref, spec);

@@ -6,6 +6,7 @@ import type { OpMaker } from '../ops/deps.ts';
 import { noFolder } from '../session/no-folder.ts';
 import type { LocalProvider } from '../session/types.ts';
 import type { OpContext } from '../solver/types.ts';
+import type { ReportStatus } from '../store/ref.ts';
 import type { Store } from '../store/store.ts';
 import { attrReader, sourceOf } from './attrs.ts';
 
@@ -37,35 +38,39 @@ export const localSource: OpMaker = (vertex, deps) => {
     async exec(_, ctx) {
       const provider = await ctx.session.local(name);
       if (provider === undefined) throw noFolder(name);
-      const dir = await folderOf(provider, name, { ...select, afresh }, hint, deps.store, ctx);
+      const folder = { kind: 'folder', rootOwned: true } as const;
+      if (provider.kind === 'folder') {
+        const { dir } = provider;
+        return [deps.refs.folder({ ...folder, dir, cacheKey: dir, ...select })];
+      }
       // A client elsewhere sends what is selected, and nothing else, into a folder that is locked.
-      const filter = provider.kind === 'folder' ? select : { state: 'fixed' as const };
-      return [deps.refs.folder({ kind: 'folder', dir, rootOwned: true, cacheKey: dir, ...filter })];
+      const { dir, stamp } = await synced(provider, name, { ...select, afresh }, hint, deps.store, ctx);
+      return [deps.refs.folder({ ...folder, dir, cacheKey: dir, state: 'fixed', stamp })];
     },
   };
 };
 
-async function folderOf(
-  provider: LocalProvider,
+async function synced(
+  provider: Extract<LocalProvider, { kind: 'sync' }>,
   name: string,
   select: Selection & { afresh: boolean },
   hint: string,
   store: Store,
   ctx: OpContext,
-): Promise<string> {
-  if (provider.kind === 'folder') return provider.dir;
+): Promise<{ dir: string; stamp: string | undefined }> {
   // Clients tell apart by the hint what they select of one folder for different ends.
   const key = JSON.stringify([name, hint, provider.sharedKey]);
   const held = keptUnder(store.root).clientFolders.claim(key, name);
   ctx.onRelease?.(() => held.release());
   const dir = await held.data();
+  const listing = `${dir}.list`;
   try {
-    await provider.sync(dir, select, (id, state) => ctx.progress.report(id, state), ctx.signal);
+    const report: ReportStatus = (id, state) => ctx.progress.report(id, state);
+    return { dir, stamp: await provider.sync(dir, { ...select, listing }, report, ctx.signal) };
   } catch (err) {
     if (ctx.signal.aborted) throw canceled(ctx.signal.reason);
     const error = toDrydockError(err, 'session');
     error.hop ??= 'session';
     throw error;
   }
-  return dir;
 }

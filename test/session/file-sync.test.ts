@@ -60,7 +60,13 @@ const connect = (options: SessionClientOptions = {}) => {
 
 interface SyncOptions {
   name?: string;
-  select?: { includes?: string[]; excludes?: string[]; followPaths?: string[]; afresh?: boolean };
+  select?: {
+    includes?: string[];
+    excludes?: string[];
+    followPaths?: string[];
+    afresh?: boolean;
+    listing?: string;
+  };
   signal?: AbortSignal;
   report?: (id: string, state: { current: number; total: number; done?: boolean }) => void;
 }
@@ -71,7 +77,7 @@ const provider = async (session: ReturnType<typeof join>, name = 'context') => {
 };
 const sync = async (session: ReturnType<typeof join>, options: SyncOptions = {}) => {
   const { name, select = {}, signal = new AbortController().signal, report = () => {} } = options;
-  await (await provider(session, name)).sync(dest, select, report, signal);
+  return (await provider(session, name)).sync(dest, select, report, signal);
 };
 const tree = (at = dest) => treeOf(openView({ kind: 'folder', dir: at, rootOwned: false }));
 const write = (path: string, text: string | Buffer, root = source) => {
@@ -159,6 +165,74 @@ test('only what changed is sent the second time', async () => {
   const third = connect({ sharedKey: 'home' });
   await sync(third.session);
   expect(third.client.sent).toEqual([[]]);
+});
+
+test('a list that comes again byte for byte is taken for the same folder, which is not looked through', async () => {
+  for (let i = 0; i < 20; i++) write(`src/deep/file${i}`, `text ${i}`);
+  const select = { listing: joinPath(dir, 'dest.list') };
+  const again = async () => {
+    const { client, session } = connect({ sharedKey: 'home' });
+    return { stamp: await sync(session, { select }), sent: client.sent[0] };
+  };
+  const first = await again();
+  expect(first.stamp).toBeTypeOf('string');
+  // Nobody but root could do this: the folder is Drydock's own.
+  writeFileSync(joinPath(dest, 'src/deep/file3'), 'other');
+  expect(await again()).toEqual({ stamp: first.stamp, sent: [] });
+  expect(readFileSync(joinPath(dest, 'src/deep/file3'), 'utf8')).toBe('other');
+  // What was added or removed is seen by its folder; then all is looked at.
+  rmSync(joinPath(dest, 'src/deep/file4'));
+  const mended = await again();
+  expect(mended.sent).toEqual(['src/deep/file3', 'src/deep/file4']);
+  expect(mended.stamp).not.toBe(first.stamp);
+  expect(tree()).toEqual(tree(source));
+  // Another file late in the list: those before it have been passed over until then.
+  write('src/deep/file9', 'TEXT 9');
+  const changed = await again();
+  expect(changed.sent).toEqual(['src/deep/file9']);
+  expect(tree()).toEqual(tree(source));
+  expect((await again()).stamp).toBe(changed.stamp);
+  rmSync(joinPath(source, 'src/deep/file9'));
+  expect((await again()).sent).toEqual([]);
+  expect(tree()).toEqual(tree(source));
+  const { session } = connect({ sharedKey: 'home' });
+  expect(await sync(session, { select: { ...select, afresh: true } })).toBeUndefined();
+  expect(existsSync(select.listing)).toBe(false);
+});
+
+test('of a client that does not say which folder it is, a list with rounded times proves nothing', async () => {
+  const select = { listing: joinPath(dir, 'dest.list') };
+  write('archived', 'v1');
+  for (const text of ['v1', 'v2']) {
+    write('archived', text);
+    utimesSync(joinPath(source, 'archived'), 1_000_000_000, 1_000_000_000);
+    await sync(connect().session, { select });
+    expect(tree()).toEqual({ '/archived': text });
+  }
+});
+
+test('a client that goes on after a list that was known is refused', async () => {
+  const select = { listing: joinPath(dir, 'dest.list') };
+  const listed = (...more: Uint8Array[]) =>
+    connect({
+      sharedKey: 'home',
+      handlers: {
+        [method]: async (call: Call) => {
+          for (const packet of [stat('a'), end]) await call.send(packet);
+          for await (const _ of call.messages) {
+            for (const packet of [...more, pack({ type: Type.PACKET_FIN })]) await call.send(packet);
+            return;
+          }
+        },
+      },
+    }).session;
+  const stamp = await sync(listed(), { select });
+  expect(await sync(listed(), { select })).toBe(stamp);
+  await expect(sync(listed(stat('b')), { select })).rejects.toMatchObject({
+    code: 'invalid',
+    message: expect.stringContaining('after the end of its list'),
+  });
+  expect(readdirSync(dest)).toEqual(['a']);
 });
 
 test('a hard link that comes apart, or together, is put right', async () => {

@@ -97,6 +97,7 @@ test('a folder sent by a client is kept, and only what changed is sent the next 
     async sync(dest: string) {
       found.push(readdirSync(dest));
       writeFileSync(join(dest, 'a'), 'from the client');
+      return undefined;
     },
   });
   const first = await runSource(shop, localSource, 'local://context', {}, { session: { local } });
@@ -109,11 +110,37 @@ test('a folder sent by a client is kept, and only what changed is sent the next 
   expect(found).toEqual([[], [], ['a']]);
 });
 
+test('a state of such a folder that is known again is read once', async () => {
+  const state = { stamp: 'one', text: 'v1' };
+  const local = async () => ({
+    kind: 'sync' as const,
+    sharedKey: 'host:/home/me/lib',
+    async sync(dest: string) {
+      writeFileSync(join(dest, 'a'), state.text);
+      return state.stamp;
+    },
+  });
+  const build = async () => {
+    const { refs, release } = await runSource(shop, localSource, 'local://lib', {}, { session: { local } });
+    const found = await digest(refs[0]);
+    await release();
+    return found;
+  };
+  const first = await build();
+  state.text = 'v2';
+  expect(await build()).toBe(first);
+  state.stamp = 'two';
+  expect(await build()).not.toBe(first);
+});
+
 test('what clients have sent is listed, and removed when nobody uses it, or after a week', async () => {
   const local = async () => ({
     kind: 'sync' as const,
     sharedKey: 'k2',
-    sync: async (dest: string) => writeFileSync(join(dest, 'a'), 'x'.repeat(5000)),
+    async sync(dest: string) {
+      writeFileSync(join(dest, 'a'), 'x'.repeat(5000));
+      return undefined;
+    },
   });
   const folders = keptUnder(shop.store.root).clientFolders;
   const of = async () => (await folders.list()).filter(({ description }) => description.endsWith(' src'));

@@ -4,8 +4,9 @@ import type { MessagePort } from 'node:worker_threads';
 import { canceled, DrydockError, errnoCode, fail, toDrydockError } from '../../errors/error.ts';
 import type { TaskContext } from '../../workers/tasks.ts';
 import { Deframer } from '../grpc/frame.ts';
+import { forgetListing, type Listing, ListingWriter, readListing } from './listing.ts';
 import { isRegular } from './mode.ts';
-import { DATA, ERR, FIN, STAT } from './packet.ts';
+import { DATA, ERR, FIN, type Packet, STAT } from './packet.ts';
 import { readPacket } from './packet-reader.ts';
 import { PacketWriter } from './packet-writer.ts';
 import { WorkerPipe } from './port.ts';
@@ -14,6 +15,11 @@ import { type ReceiveOptions, TreeReceiver } from './tree-receiver.ts';
 export interface ReceiveArgs extends ReceiveOptions {
   /** Folder on this host, made when missing. */
   dest: string;
+  /**
+   * File, not in `dest`, that keeps what was listed last, so that nothing is looked at when that is listed again. `dest`
+   * must then be changed by nobody else, or the file be removed first.
+   */
+  listing?: string;
   port: MessagePort;
 }
 
@@ -22,6 +28,8 @@ export interface Received {
   entries: number;
   /** Bytes of file contents that had to be sent. */
   bytes: number;
+  /** With `listing`: stands for what `dest` holds now, as long as nobody sends it something else. */
+  stamp?: string;
 }
 
 /**
@@ -31,12 +39,12 @@ export interface Received {
 export async function receive(args: ReceiveArgs, ctx: TaskContext): Promise<Received> {
   const pipe = new WorkerPipe(args.port);
   const out = new PacketWriter();
-  let tree: TreeReceiver | undefined;
+  let receiver: Receiver | undefined;
   try {
     mkdirSync(args.dest, { recursive: true });
-    tree = new TreeReceiver(realpathSync(args.dest), args);
-    await converse(pipe, out, tree, ctx);
-    return { entries: tree.entries, bytes: tree.bytes };
+    receiver = new Receiver(realpathSync(args.dest), args, out);
+    await converse(pipe, out, receiver, ctx);
+    return receiver.result();
   } catch (err) {
     const error = asError(err, args.dest);
     if (error.code !== 'canceled') {
@@ -47,7 +55,7 @@ export async function receive(args: ReceiveArgs, ctx: TaskContext): Promise<Rece
     }
     throw error;
   } finally {
-    tree?.abort();
+    receiver?.abort();
     pipe.close();
   }
 }
@@ -55,44 +63,132 @@ export async function receive(args: ReceiveArgs, ctx: TaskContext): Promise<Rece
 async function converse(
   pipe: WorkerPipe,
   out: PacketWriter,
-  tree: TreeReceiver,
+  receiver: Receiver,
   ctx: TaskContext,
 ): Promise<void> {
-  const messages = new Deframer();
-  let number = 0;
-  let finished = false;
   for (;;) {
     const batch = await pipe.next();
     if (ctx.aborted()) throw canceled();
     if (batch === undefined) {
-      if (finished) return;
+      if (receiver.finished) return;
       throw fail('unavailable', 'session', 'the peer stopped before all files were sent');
     }
-    for (const message of messages.push(batch)) {
+    if (receiver.push(batch)) return;
+    if (out.size > 0) pipe.send(out.take());
+  }
+}
+
+/** Deals with what a sender says. As long as it lists what it listed last time, there is nothing to do. */
+class Receiver {
+  /** All is here, and the sender was told so. */
+  finished = false;
+  readonly #dest: string;
+  readonly #args: ReceiveArgs;
+  readonly #out: PacketWriter;
+  readonly #messages = new Deframer();
+  #known: Listing | undefined;
+  /** Bytes of the known list that have come again. */
+  #matched = 0;
+  #tree: TreeReceiver | undefined;
+  #writer: ListingWriter | undefined;
+  #number = 0;
+
+  constructor(dest: string, args: ReceiveArgs, out: PacketWriter) {
+    this.#dest = dest;
+    this.#args = args;
+    this.#out = out;
+    const { listing, mode, wary } = args;
+    if (listing === undefined || mode !== 'mirror') return;
+    const known = readListing(listing, dest);
+    if (known?.wholeSeconds === true && wary === true) return;
+    this.#known = known;
+  }
+
+  /** Takes bytes of the sender's; true when it has said its last. */
+  push(batch: Uint8Array): boolean {
+    const known = this.#known;
+    if (known === undefined || this.finished) return this.#read(batch);
+    const end = Math.min(this.#matched + batch.length, known.bytes.length);
+    const same = known.bytes.compare(batch, 0, end - this.#matched, this.#matched, end) === 0;
+    if (!same) {
+      this.#known = undefined;
+      return this.#read(known.bytes.subarray(0, this.#matched)) || this.#read(batch);
+    }
+    const rest = batch.subarray(end - this.#matched);
+    this.#matched = end;
+    if (end < known.bytes.length) return false;
+    this.finished = true;
+    this.#out.fin();
+    return this.#read(rest);
+  }
+
+  /** Once `push` has returned true. */
+  result(): Received {
+    const known = this.#known;
+    if (known !== undefined) return { entries: known.entries, bytes: 0, stamp: known.stamp };
+    const tree = this.#begun();
+    const { entries, bytes } = tree;
+    const { listing } = this.#args;
+    if (listing === undefined || this.#writer === undefined) return { entries, bytes };
+    return { entries, bytes, stamp: this.#writer.save(listing, this.#dest, tree) };
+  }
+
+  /** Takes away what is not whole. */
+  abort(): void {
+    this.#tree?.abort();
+  }
+
+  #begun(): TreeReceiver {
+    if (this.#tree !== undefined) return this.#tree;
+    const { listing, mode } = this.#args;
+    if (listing !== undefined) {
+      forgetListing(listing);
+      if (mode === 'mirror') this.#writer = new ListingWriter();
+    }
+    this.#tree = new TreeReceiver(this.#dest, this.#args);
+    return this.#tree;
+  }
+
+  #read(batch: Uint8Array): boolean {
+    for (const message of this.#messages.push(batch)) {
       const packet = readPacket(message);
-      if (packet.type === DATA) {
-        if (packet.data.length > 0) tree.data(packet.id, packet.data);
-        else tree.dataEnd(packet.id);
-      } else if (packet.type === STAT) {
-        if (packet.stat === undefined) tree.statsEnd();
-        else {
-          const id = number++;
-          if (tree.stat(id, packet.stat) && isRegular(packet.stat.mode)) out.request(id);
-        }
-      } else if (packet.type === ERR) {
+      if (packet.type === ERR) {
         const said = Buffer.from(packet.data).toString('utf8').slice(0, 2000);
         throw fail('unavailable', 'session', `the peer could not send its files: ${said}`);
-      } else if (packet.type === FIN) {
-        if (!finished) throw fail('invalid', 'session', 'the peer ended before all files were sent');
-        return;
       }
+      if (packet.type === FIN) {
+        if (!this.finished) throw fail('invalid', 'session', 'the peer ended before all files were sent');
+        return true;
+      }
+      this.#file(packet, message);
     }
-    if (!finished && tree.complete) {
-      finished = true;
+    const tree = this.#tree;
+    if (!this.finished && tree?.complete === true) {
+      this.finished = true;
       tree.finish();
-      out.fin();
+      this.#out.fin();
     }
-    if (out.size > 0) pipe.send(out.take());
+    return false;
+  }
+
+  #file(packet: Packet, message: Uint8Array): void {
+    if (packet.type !== DATA && packet.type !== STAT) return;
+    if (this.finished && this.#tree === undefined) {
+      throw fail('invalid', 'session', "the peer's files were refused: it went on after the end of its list");
+    }
+    const tree = this.#begun();
+    if (packet.type === DATA) {
+      if (packet.data.length > 0) tree.data(packet.id, packet.data);
+      else tree.dataEnd(packet.id);
+      return;
+    }
+    this.#writer?.add(message);
+    if (packet.stat === undefined) {
+      tree.statsEnd();
+      return;
+    }
+    const id = this.#number++;
+    if (tree.stat(id, packet.stat) && isRegular(packet.stat.mode)) this.#out.request(id);
   }
 }
 

@@ -57,6 +57,9 @@ interface Pending {
 /** Files that a sender may send at the same time; others send four. */
 const maxOpen = 256;
 
+/** ns */
+const second = 1_000_000_000n;
+
 const defaultMaxEntries = 4_000_000;
 
 /**
@@ -67,6 +70,10 @@ const defaultMaxEntries = 4_000_000;
 export class TreeReceiver {
   entries = 0;
   bytes = 0;
+  /** Whether a file with bytes has a time that is a whole second. */
+  wholeSeconds = false;
+  /** Paths of all folders that were sent. */
+  readonly folders: string[] = [];
   readonly #options: ReceiveOptions;
   readonly #stack: Frame[];
   readonly #pending = new Map<number, Pending>();
@@ -130,6 +137,7 @@ export class TreeReceiver {
     }
     if (type === 'file') {
       this.#files.add(path);
+      if (stat.size > 0 && stat.mtimeNs % second === 0n) this.wholeSeconds = true;
       if (stat.link !== '') {
         this.#link(parent, host, stat);
         return false;
@@ -291,6 +299,7 @@ export class TreeReceiver {
       frame.unseen = new Set(readdirSync(host));
     }
     this.#folders.push(frame);
+    this.folders.push(stat.path);
     this.#stack.push(frame);
   }
 
@@ -307,7 +316,7 @@ export class TreeReceiver {
   #same(host: string, stat: Stat, there: HostStat): boolean {
     if (this.#options.mode !== 'mirror') return false;
     if (there.size !== stat.size || there.mtimeNs !== stat.mtimeNs) return false;
-    if (this.#options.wary && stat.mtimeNs % 1_000_000_000n === 0n && stat.size > 0) return false;
+    if (this.#options.wary && stat.mtimeNs % second === 0n && stat.size > 0) return false;
     const mode = permissionsOf(stat.mode);
     const sameMode = (there.mode & 0o7777) === mode;
     const sameAttributes = sameXattrs(host, stat.xattrs);

@@ -55,12 +55,12 @@ async function diffCopy(
   select: Selection,
   report: ReportStatus,
   signal: AbortSignal,
-): Promise<void> {
+): Promise<string | undefined> {
   const call = await start(peer, name, 'DiffCopy', select, signal);
   const status = `transferring ${name}:`;
   report(status, { current: 0, total: 0 });
   let current = 0;
-  await bridge<Received>(
+  const { stamp } = await bridge<Received>(
     call.stream,
     explained(peer, name, call),
     (bytes) => {
@@ -70,7 +70,14 @@ async function diffCopy(
     (port) =>
       runTask(
         'session.receive',
-        { dest, mode: select.afresh ? 'fresh' : 'mirror', owners: false, wary: !hasKey(peer), port },
+        {
+          dest,
+          listing: select.listing,
+          mode: select.afresh ? 'fresh' : 'mirror',
+          owners: false,
+          wary: !hasKey(peer),
+          port,
+        },
         { signal, transfer: [port], waits: true },
       ),
   ).catch((err) => {
@@ -79,6 +86,7 @@ async function diffCopy(
   });
   call.stream.end();
   report(status, { current, total: 0, done: true });
+  return stamp;
 }
 
 /** As clients before BuildKit did it: all files, each time, as a tar. */
@@ -89,9 +97,10 @@ async function tarStream(
   select: Selection,
   report: ReportStatus,
   signal: AbortSignal,
-): Promise<void> {
+): Promise<undefined> {
   const call = await start(peer, name, 'TarStream', select, signal);
   const status = `transferring ${name}:`;
+  if (select.listing !== undefined) await rm(select.listing, { force: true });
   for (const entry of await readdir(dest)) await rm(join(dest, entry), { recursive: true, force: true });
   const bytes = new BytesStream(call, { explain: (err) => explain(peer, name, err) });
   bytes.end();

@@ -1,0 +1,112 @@
+/**
+ * What a client last listed of a folder, byte for byte, kept beside the folder that was made of it: when the next list
+ * is the same, the folder is the same, and neither needs looking at file by file.
+ */
+import { randomUUID } from 'node:crypto';
+import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { lstatHost } from '../../fs/stat.ts';
+import { frame } from '../grpc/frame.ts';
+
+/** Longest list that is kept, bytes: some 100,000 files. */
+const mostBytes = 8 << 20;
+
+interface Header {
+  version: 1;
+  /** After a crash of the machine, files may be less than was written to them. */
+  boot: string;
+  /** Stands for this state of the folder, and for no other. */
+  stamp: string;
+  /** Files, folders and links listed. */
+  entries: number;
+  /** A file with bytes has a time that is a whole second. */
+  wholeSeconds: boolean;
+  /** Folders, relative to the top one, with what tells whether something in them was added or removed since. */
+  folders: [path: string, state: string][];
+}
+
+export interface Listing extends Pick<Header, 'stamp' | 'entries' | 'wholeSeconds'> {
+  /** The client's messages, in gRPC's framing, from the first to the one that ends the list. */
+  bytes: Buffer;
+}
+
+/** The list that `dest` was made of; undefined when there is none or the folder is not as it was left. */
+export function readListing(file: string, dest: string): Listing | undefined {
+  try {
+    const all = readFileSync(file);
+    const end = all.indexOf('\n');
+    const header: Header = JSON.parse(all.toString('utf8', 0, end));
+    if (header.version !== 1 || header.boot !== bootId()) return undefined;
+    if (!header.folders.every(([path, state]) => stateOf(dest, path) === state)) return undefined;
+    const { stamp, entries, wholeSeconds } = header;
+    return { stamp, entries, wholeSeconds, bytes: all.subarray(end + 1) };
+  } catch {
+    return undefined; // the folder is looked at as if there never had been one
+  }
+}
+
+/** Call it before anything in the folder is changed. */
+export function forgetListing(file: string): void {
+  rmSync(file, { force: true });
+}
+
+/** Takes a list down while it comes. */
+export class ListingWriter {
+  #frames: Buffer[] | undefined = [];
+  #bytes = 0;
+
+  /** The next message of the list. */
+  add(message: Uint8Array): void {
+    if (this.#frames === undefined) return;
+    this.#bytes += message.length + 5;
+    if (this.#bytes > mostBytes) this.#frames = undefined;
+    else this.#frames.push(frame(message));
+  }
+
+  /**
+   * Keeps the list of what `dest` holds now, and returns the stamp of that state; undefined when it is too long.
+   * `folders`: all of them, relative to `dest`.
+   */
+  save(
+    file: string,
+    dest: string,
+    {
+      entries,
+      wholeSeconds,
+      folders,
+    }: Pick<Header, 'entries' | 'wholeSeconds'> & { folders: readonly string[] },
+  ): string | undefined {
+    if (this.#frames === undefined) return undefined;
+    const states = ['', ...folders].map((path): [string, string] => [path, stateOf(dest, path)]);
+    const header: Header = {
+      version: 1,
+      boot: bootId(),
+      stamp: randomUUID(),
+      entries,
+      wholeSeconds,
+      folders: states,
+    };
+    const temp = `${file}.new`;
+    try {
+      writeFileSync(temp, Buffer.concat([Buffer.from(`${JSON.stringify(header)}\n`), ...this.#frames]));
+      renameSync(temp, file);
+      return header.stamp;
+    } catch {
+      // A full disk: the next list is compared with the folder, as ever.
+      rmSync(temp, { force: true });
+      return undefined;
+    }
+  }
+}
+
+let boot: string | undefined;
+
+function bootId(): string {
+  boot ??= readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim();
+  return boot;
+}
+
+/** Changes whenever something is added to or removed from a folder, or the folder is another one. */
+function stateOf(dest: string, path: string): string {
+  const stat = lstatHost(path === '' ? dest : `${dest}/${path}`);
+  return stat === undefined ? 'gone' : `${stat.ino} ${stat.ctimeNs} ${stat.mtimeNs}`;
+}
