@@ -17,6 +17,7 @@ import { Owner } from './owner.ts';
 import { hostFileMounts, placeMount, placeRoot } from './place-mounts.ts';
 import { type Running, start } from './process.ts';
 import { seccompProfile } from './seccomp.ts';
+import { Starts } from './starts.ts';
 import { planStubs, removeStubs } from './stubs.ts';
 import type { ExecControl, ExecIo, ExecSpec, Executor } from './types.ts';
 import { lookUpUser } from './users.ts';
@@ -45,11 +46,17 @@ interface Host {
 /** Makes the executor; what killed processes left behind is swept when its first step runs. */
 export function createExecutor(options: ExecutorOptions): Executor {
   let host: Host | undefined;
+  const starts = new Starts();
   return {
     async run(spec, io, signal) {
       throwIfAborted(signal);
       host ??= lookAtHost(options.stateDir);
-      return runStep(options, host, spec, io, signal);
+      const started = await starts.turn(signal);
+      try {
+        return await runStep(options, host, spec, io, signal, started);
+      } finally {
+        started();
+      }
     },
   };
 }
@@ -75,6 +82,7 @@ async function runStep(
   spec: ExecSpec,
   io: ExecIo,
   signal: AbortSignal,
+  started: () => void,
 ): Promise<{ exitCode: number; oomKilled: boolean }> {
   const bundle = resolve(options.runDir, 'exec', spec.id);
   const memory = join(bundle, 'memory');
@@ -93,7 +101,7 @@ async function runStep(
       memory: undefined,
       config: bundle,
       withoutCgroups: cgroups.kind === 'none',
-      pidFile: io.started === undefined ? undefined : join(bundle, 'init.pid'),
+      pidFile: join(bundle, 'init.pid'),
     };
     const data: Buffer[] = [];
     const hold = (path: string, bytes: Buffer, owner: { uid: number; gid: number; mode: number }) => {
@@ -150,14 +158,11 @@ async function runStep(
       );
       signal.addEventListener('abort', running.kill, { once: true });
       try {
-        void tellStarted(io, running, launch.pidFile, () =>
-          controlOf(
-            { bundle, state: launch.memory ?? bundle, id: spec.id, runc: launch.runc },
-            running,
-            host,
-            view,
-          ),
-        );
+        void whenStarted(running, launch.pidFile, () => {
+          started();
+          const target = { bundle, state: launch.memory ?? bundle, id: spec.id, runc: launch.runc };
+          io.started?.(controlOf(target, running, host, view));
+        });
         exitCode = await running.ended;
       } finally {
         signal.removeEventListener('abort', running.kill);
@@ -180,25 +185,15 @@ async function runStep(
 }
 
 /** Calls back once the process's pid is known, unless it ends before. */
-async function tellStarted(
-  io: ExecIo,
-  running: Running,
-  pidFile: string | undefined,
-  control: () => ExecControl,
-): Promise<void> {
-  if (io.started === undefined || pidFile === undefined) return;
+async function whenStarted(running: Running, pidFile: string, then: () => void): Promise<void> {
   let over = false;
-  running.ended.then(
-    () => {
-      over = true;
-    },
-    () => {
-      over = true;
-    },
-  );
+  const end = () => {
+    over = true;
+  };
+  running.ended.then(end, end);
   for (let wait = 2; !over; wait = Math.min(wait * 2, 50)) {
-    if (readText(pidFile) !== '') return io.started(control());
     await sleep(wait);
+    if (readText(pidFile) !== '') return then();
   }
 }
 
@@ -222,7 +217,9 @@ function controlOf(target: JoinTarget, init: Running, host: Host, view: FsView):
     signal.addEventListener('abort', running.kill, { once: true });
     try {
       const control: ExecControl = { signal: running.signal, resize: running.resize, exec: runIn };
-      void tellStarted(io, running, join(target.bundle, `${name}.pid`), () => control);
+      if (io.started !== undefined) {
+        void whenStarted(running, join(target.bundle, `${name}.pid`), () => io.started?.(control));
+      }
       const exitCode = await running.ended;
       if (signal.aborted) throw canceled(signal.reason);
       return { exitCode: exitCode === 0 ? 0 : failureOf(target.bundle, exitCode, `${name}.log`) };

@@ -19,7 +19,7 @@ export interface Launch {
   /** Make no cgroup. */
   withoutCgroups: boolean;
   /** File in the bundle that the process's pid is written to once it runs. */
-  pidFile: string | undefined;
+  pidFile: string;
 }
 
 /** Exit code of the script when it could not set up; `setup.log` in the bundle says why. */
@@ -70,7 +70,7 @@ function script(launch: Launch): string {
       `exec ${quote(launch.runc)} --root ${quote(`${state}/runc`)}`,
       launch.withoutCgroups ? '--rootless true' : '',
       `--log ${quote(`${bundle}/runc.log`)} --log-format json run --keep`,
-      launch.pidFile === undefined ? '' : `--pid-file ${quote(launch.pidFile)}`,
+      `--pid-file ${quote(launch.pidFile)}`,
       `--bundle ${quote(config)} ${quote(launch.id)}${files.length > 0 ? ' 3<&-' : ''}`,
     ].join(' '),
   );
