@@ -11,6 +11,8 @@ export interface Decision {
   /** Missing when a credential did not hold. */
   identity?: Identity;
   scopes: readonly Scope[];
+  /** Nothing is started or changed by what was asked. */
+  reads?: boolean;
   decision: 'allowed' | 'denied' | 'unauthenticated' | 'error';
   /** Why not. */
   reason?: string;
@@ -24,7 +26,7 @@ export interface AuditLog {
 }
 
 /**
- * Opens an audit log; without a file its lines go to `log`. Throws `invalid` when the file cannot be opened. Later
+ * Opens an audit log; without a file its lines go to `log`, those of allowed reads at level debug. Throws `invalid` when the file cannot be opened. Later
  * trouble (disk full) is logged once, and the lines go to `log` until the file takes them again.
  */
 export function openAuditLog(file: string | undefined, log: AuthLog): AuditLog {
@@ -53,7 +55,7 @@ export function openAuditLog(file: string | undefined, log: AuthLog): AuditLog {
   }
 
   return {
-    write({ identity, endpoint, ...rest }) {
+    write({ identity, endpoint, reads, ...rest }) {
       const line = {
         time: new Date().toISOString(),
         ...rest,
@@ -69,7 +71,7 @@ export function openAuditLog(file: string | undefined, log: AuthLog): AuditLog {
           trouble('written', err);
         }
       }
-      log('info', 'audit', line);
+      log(reads && rest.decision === 'allowed' ? 'debug' : 'info', 'audit', line);
     },
     reopen() {
       if (file === undefined) return;

@@ -61,22 +61,39 @@ class EdgeAuth implements Auth {
   }
 
   async admit(request: AuthRequest, listener: Listener, ask: Ask): Promise<Authority> {
-    const { endpoint, scopes, requestId = randomUUID() } = ask;
-    let identity: Identity | undefined;
+    const known = { ...ask, requestId: ask.requestId ?? randomUUID() };
+    let authority: Authority;
     try {
-      const authority = await this.authority(request, listener);
-      identity = authority.identity;
-      authorize(authority, scopes, endpoint, this.policyPlace());
-      // What is open to anyone was not decided.
-      if (scopes.length > 0)
-        this.#audit.write({ requestId, endpoint, identity, scopes, decision: 'allowed' });
-      return authority;
+      authority = await this.authority(request, listener);
     } catch (err) {
-      const error = toDrydockError(err);
-      const decision = error.code === 'denied' || error.code === 'unauthenticated' ? error.code : 'error';
-      this.#audit.write({ requestId, endpoint, identity, scopes, decision, reason: error.message });
-      throw error;
+      throw this.#refused(known, undefined, err);
     }
+    this.check(authority, known);
+    return authority;
+  }
+
+  check(authority: Authority, ask: Ask): void {
+    const { endpoint, scopes, reads, requestId = randomUUID() } = ask;
+    const { identity } = authority;
+    try {
+      authorize(authority, scopes, endpoint, this.policyPlace());
+    } catch (err) {
+      throw this.#refused({ ...ask, requestId }, identity, err);
+    }
+    // What is open to anyone was not decided.
+    if (scopes.length > 0)
+      this.#audit.write({ requestId, endpoint, identity, scopes, reads, decision: 'allowed' });
+  }
+
+  #refused(
+    { endpoint, scopes, requestId }: Ask & { requestId: string },
+    identity: Identity | undefined,
+    err: unknown,
+  ): DrydockError {
+    const error = toDrydockError(err);
+    const decision = error.code === 'denied' || error.code === 'unauthenticated' ? error.code : 'error';
+    this.#audit.write({ requestId, endpoint, identity, scopes, decision, reason: error.message });
+    return error;
   }
 
   /** A credential in the request's header decides; else the connection's own: certificate or socket peer. */

@@ -1,6 +1,6 @@
 /** Where auth writes what an operator should know; the daemon's structured log fits. */
 export type AuthLog = (
-  level: 'info' | 'warn' | 'error',
+  level: 'debug' | 'info' | 'warn' | 'error',
   message: string,
   fields?: Record<string, unknown>,
 ) => void;

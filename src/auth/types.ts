@@ -104,6 +104,8 @@ export interface Ask {
   endpoint: string;
   /** All of these are needed; empty for endpoints that are open to anyone. */
   scopes: readonly Scope[];
+  /** Nothing is started or changed by it: without an audit file its line, when allowed, is one for debugging. */
+  reads?: boolean;
   /** Correlates the audit line with the daemon's other logs; made up when missing. */
   requestId?: string;
 }
@@ -119,6 +121,8 @@ export interface Auth {
    * (401) or `denied` (403); nothing has started then.
    */
   admit(request: AuthRequest, listener: Listener, ask: Ask): Promise<Authority>;
+  /** The decision alone, for one whose authority is known from an earlier request, with its line in the audit log. */
+  check(authority: Authority, ask: Ask): void;
   /** Reads the policy file now and opens the audit file anew (SIGHUP). Never throws; a broken policy is logged and the old one kept. */
   reload(): void;
   close(): void;

@@ -3,6 +3,7 @@ import { DrydockError, fail, throwIfAborted } from '../errors/error.ts';
 import { createExporter } from '../exporter/exporters.ts';
 import type { ExportResponse, PlatformResult } from '../exporter/types.ts';
 import { normalizeName } from '../oci/reference.ts';
+import type { Descriptor } from '../oci/types.ts';
 import { dropLeftovers } from '../ops/exec/leftovers.ts';
 import type { Definition } from '../pb/solver/pb/ops_pb.js';
 import type { CacheSpec } from '../remote-cache/types.ts';
@@ -27,6 +28,8 @@ export interface Course<T> {
   cacheTo: readonly CacheSpec[];
   /** Images have docker's media types unless an output says otherwise. */
   dockerTypes?: boolean;
+  /** Entitlements granted. */
+  allow: readonly string[];
   session: Session;
   sink: ProgressSink;
   signal: AbortSignal;
@@ -50,6 +53,8 @@ export interface CourseEnd<T> {
   value: T;
   /** Of the first output. */
   first: ExportResponse | undefined;
+  /** What outputs that make images made, by their place among the outputs. */
+  descriptors: ReadonlyMap<number, Descriptor>;
   /** All exporters' responses, merged: `containerimage.digest` … */
   metadata: Record<string, unknown>;
 }
@@ -61,23 +66,24 @@ export interface CourseEnd<T> {
 export async function takeCourse<T>(engine: Engine, course: Course<T>): Promise<CourseEnd<T>> {
   requireRoot();
   const { session, sink, sourceDateEpoch, dockerTypes } = course;
-  const exporters = course.outputs.flatMap((output) => {
+  const exporters = course.outputs.flatMap((output, index) => {
     if (output.type === 'cacheonly') return [];
     const { attrs, metadata } = withMetadata(output.attrs);
-    return [{ output, attrs, given: metadata, exporter: createExporter(output.type, attrs) }];
+    return [{ output, index, attrs, given: metadata, exporter: createExporter(output.type, attrs) }];
   });
   const plan = planCaches(course.cacheTo);
-  const job = new Job(session, sink, course.signal);
+  const job = new Job(session, sink, course.signal, course.allow);
   const lease = await beginBuild(engine, job);
   const caches = new BuildCaches(engine, job, lease);
   try {
     caches.import(course.cacheFrom);
     const { value, results, definitions = [], ...worked } = await course.work(job, lease, caches);
     const metadata: Record<string, unknown> = {};
+    const descriptors = new Map<number, Descriptor>();
     let first: ExportResponse | undefined;
-    if (results === undefined) return { value, first, metadata };
+    if (results === undefined) return { value, first, metadata, descriptors };
     if (plan.inline) caches.inline(results, definitions);
-    for (const { output, attrs, given, exporter } of exporters) {
+    for (const { output, index, attrs, given, exporter } of exporters) {
       throwIfAborted(job.signal);
       const described = given === undefined ? undefined : await worked.described?.(given);
       if (plan.inline && described !== undefined) caches.inline(described, definitions);
@@ -95,10 +101,11 @@ export async function takeCourse<T>(engine: Engine, course: Course<T>): Promise<
         }),
       );
       first ??= response;
+      if (response.descriptor !== undefined) descriptors.set(index, response.descriptor);
       Object.assign(metadata, response.metadata);
     }
     Object.assign(metadata, await caches.export(plan, results, definitions));
-    return { value, first, metadata };
+    return { value, first, metadata, descriptors };
   } catch (err) {
     await dropLeftovers(err, engine.store);
     throw await explainDisk(err, engine.store);

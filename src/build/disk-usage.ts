@@ -1,5 +1,4 @@
 /** What the build cache takes, and giving it back. */
-import { statfs } from 'node:fs/promises';
 import type { Cache, CacheRecord, RecordType } from '../cache/cache.ts';
 import type { Kept } from '../kept/kept.ts';
 import type { KeptFolders } from '../kept/kept-folders.ts';
@@ -121,13 +120,6 @@ export async function prune(deps: UsageDeps, options: PruneOptions = {}): Promis
   // Images are named by what they hold. Other ids are of snapshots, or of states of clients' folders.
   deps.cache.forgetDigests((ref) => ref === 'empty' || ref.startsWith('sha256:') || alive.has(ref));
   return { records: chosen.map(({ usage }) => usage), reclaimed };
-}
-
-/** The automatic policy: the cache may take a tenth of the disk, but 10 GB is always allowed. */
-export async function autoPrune(deps: UsageDeps): Promise<void> {
-  const disk = await statfs(deps.store.root);
-  const keepBytes = Math.max(10e9, (disk.blocks * disk.bsize) / 10);
-  if (deps.cache.totalSize() > keepBytes) await prune(deps, { all: true, keepBytes });
 }
 
 function matchesId(id: string, wanted: string): boolean {

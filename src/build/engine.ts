@@ -2,9 +2,11 @@
 import { join } from 'node:path';
 import { Cache } from '../cache/cache.ts';
 import { createExecutor } from '../executor/executor.ts';
+import type { DnsConfig } from '../executor/host-files.ts';
 import type { Executor } from '../executor/types.ts';
 import { type Kept, keptUnder } from '../kept/kept.ts';
 import { makeOpFactory } from '../ops/factory.ts';
+import { limitedOps } from '../ops/limited.ts';
 import { createRefs } from '../refs/refs.ts';
 import type { Refs } from '../refs/types.ts';
 import type { HostCertificates } from '../registry/certificates.ts';
@@ -12,6 +14,7 @@ import { RegistryClient } from '../registry/client.ts';
 import { Solver } from '../solver/solver.ts';
 import type { Store } from '../store/store.ts';
 import { version } from '../version.ts';
+import { GarbageCollector, type GcRule } from './gc.ts';
 import type { StoreOptions } from './store-options.ts';
 import { openStore } from './stores.ts';
 
@@ -25,7 +28,21 @@ export interface RegistryOptions {
   registryCertificates?: Record<string, HostCertificates>;
 }
 
-export interface EngineOptions extends StoreOptions, RegistryOptions {}
+/** What steps and the cache are held to. */
+export interface LimitOptions {
+  /** When what is taken away from the cache after builds; undefined: Drydock's own policy; none: nothing is. */
+  gc?: readonly GcRule[];
+  /** Most steps that run at a time. */
+  maxParallelism?: number;
+  /** Nameservers, search domains and options of steps, instead of the host's. */
+  dns?: DnsConfig;
+  /** The OCI runtime; default `runc`. */
+  runtime?: string;
+  /** Cgroup of steps that name none. */
+  cgroupParent?: string;
+}
+
+export interface EngineOptions extends StoreOptions, RegistryOptions, LimitOptions {}
 
 export interface Engine {
   readonly store: Store;
@@ -35,6 +52,7 @@ export interface Engine {
   readonly registry: RegistryClient;
   readonly executor: Executor;
   readonly solver: Solver;
+  readonly gc: GarbageCollector;
   /** Lets go of the store. Builds must be over. */
   close(): Promise<void>;
 }
@@ -49,7 +67,7 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
 }
 
 /** The engine on a store that is open; it closes the store with itself. */
-export function engineOn(store: Store, options: RegistryOptions = {}): Engine {
+export function engineOn(store: Store, options: RegistryOptions & LimitOptions = {}): Engine {
   const cache = new Cache(store.root);
   const registry = new RegistryClient({
     userAgent: `drydock/${version}`,
@@ -58,8 +76,15 @@ export function engineOn(store: Store, options: RegistryOptions = {}): Engine {
     certificates: options.registryCertificates,
   });
   const refs = createRefs({ store, registry });
-  const executor = createExecutor({ runDir: store.runDir, stateDir: join(store.root, 'executor') });
-  const makeOp = makeOpFactory({
+  const executor = createExecutor({
+    runDir: store.runDir,
+    stateDir: join(store.root, 'executor'),
+    runc: options.runtime,
+    dns: options.dns,
+    cgroupParent: options.cgroupParent,
+  });
+  const kept = keptUnder(store.root);
+  const makeAnyOp = makeOpFactory({
     store,
     cache,
     refs,
@@ -72,6 +97,8 @@ export function engineOn(store: Store, options: RegistryOptions = {}): Engine {
       return (await solver.solve(job, vertices, [output]))[0];
     },
   });
+  const { maxParallelism } = options;
+  const makeOp = maxParallelism === undefined ? makeAnyOp : limitedOps(makeAnyOp, maxParallelism);
   const solver: Solver = new Solver({
     store,
     cache,
@@ -81,7 +108,8 @@ export function engineOn(store: Store, options: RegistryOptions = {}): Engine {
   return {
     store,
     cache,
-    kept: keptUnder(store.root),
+    kept,
+    gc: new GarbageCollector({ store, cache, kept }, options.gc),
     refs,
     registry,
     executor,

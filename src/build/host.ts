@@ -4,7 +4,6 @@ import type { FrontendHost, FrontendTree, ResolvedImage } from '../frontend/type
 import { openView } from '../fs/open.ts';
 import { readFileIn } from '../fs/read.ts';
 import { resolvePath } from '../fs/resolve.ts';
-import { loadGraph } from '../llb/graph.ts';
 import type { SourceRewrite } from '../llb/source-policy.ts';
 import { formatPlatform } from '../oci/platform.ts';
 import type { Job } from '../solver/job.ts';
@@ -42,7 +41,7 @@ export function frontendHost(engine: Engine, job: Job, lease: string, rewrite?: 
       });
     },
     async open(definition) {
-      const { vertices, output } = loadGraph(definition, rewrite);
+      const { vertices, output } = job.load(definition);
       const [ref] = output === undefined ? [] : await engine.solver.solve(job, vertices, [output]);
       return openTree(ref ?? engine.refs.empty(), job, lease);
     },

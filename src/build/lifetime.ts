@@ -1,7 +1,6 @@
 /** A build's lease, from its first moment to its last, whatever goes wrong at either end. */
 import type { Job } from '../solver/job.ts';
 import { letGo, letGoOfTheRest } from '../store/shared/let-go.ts';
-import { autoPrune } from './disk-usage.ts';
 import type { Engine } from './engine.ts';
 
 /** Makes the lease that holds what a build makes. Throws what the store throws. */
@@ -22,5 +21,5 @@ export async function endBuild(engine: Engine, job: Job, lease: string, released
   await letGo(engine.store, lease);
   // What a full disk had no room to note may have room now.
   await letGoOfTheRest(engine.store);
-  await autoPrune(engine).catch(() => {}); // the next build's end tries again
+  await engine.gc.afterBuild().catch(() => {}); // the next build's end tries again
 }

@@ -34,6 +34,7 @@ export async function runBuild(
     sourceDateEpoch: options.sourceDateEpoch ?? parseEpoch(options.buildArgs.SOURCE_DATE_EPOCH),
     cacheFrom: options.check ? [] : (options.cacheFrom ?? []),
     cacheTo: [...(options.cacheTo ?? []), ...inlineByArg(options.buildArgs)],
+    allow: options.allow,
     session,
     sink,
     signal,
@@ -51,12 +52,17 @@ async function work(
   job: Job,
   lease: string,
 ): Promise<Worked<LintWarning[]>> {
+  job.load = (definition) => {
+    const graph = loadGraph(definition);
+    checkEntitlements(graph, options.allow);
+    return graph;
+  };
   const host: FrontendHost = {
     ...frontendHost(engine, job, lease),
     forward(syntax) {
       if (isOurs(syntax.image)) return undefined;
       // Loaded only when asked for: it is more code than the rest of a build.
-      const bridge = { engine, job, lease, allow: options.allow };
+      const bridge = { engine, job, lease };
       return import('./bridge/forward.ts').then((m) => m.forwardBuild(bridge, options, syntax));
     },
   };
@@ -65,8 +71,7 @@ async function work(
   if (options.check) return { value: warnings };
   const { limits } = options;
   if (limits !== undefined) for (const { definition } of targets) limitSteps(definition, limits);
-  const graphs = targets.map(({ definition }) => loadGraph(definition));
-  for (const graph of graphs) checkEntitlements(graph, options.allow);
+  const graphs = targets.map(({ definition }) => job.load(definition));
   const results = await solveTargets(engine, job, targets, graphs);
   return { value: warnings, results, definitions: targets.map(({ definition }) => definition) };
 }

@@ -1,13 +1,14 @@
 /** A build as BuildKit's API asks for it: a definition, a frontend or the client's own frontend; then the exports. */
 import { throwIfAborted } from '../errors/error.ts';
 import { sourceRewrite } from '../llb/source-policy.ts';
+import type { Descriptor } from '../oci/types.ts';
 import type { Policy } from '../pb/moby/buildkit/v1/sourcepolicy/policy_pb.js';
 import type { WorkerRecord } from '../pb/moby/buildkit/v1/types/worker_pb.js';
 import type { CacheSpec } from '../remote-cache/types.ts';
 import type { Session } from '../session/types.ts';
 import type { ProgressSink } from '../solver/progress.ts';
 import { Bridge } from './bridge/bridge.ts';
-import { frontends } from './bridge/frontends.ts';
+import { type Frontends, frontends } from './bridge/frontends.ts';
 import { platformDefinitions, platformResults } from './bridge/platforms.ts';
 import type { BridgeRequest, BridgeResult } from './bridge/types.ts';
 import { parseEpoch, takeCourse } from './course.ts';
@@ -24,6 +25,8 @@ export interface SolveRequest extends BridgeRequest {
   /** Images have docker's media types unless an output says otherwise. */
   dockerTypes: boolean;
   workers: readonly WorkerRecord[];
+  /** Frontends that the build may name; default: all there are. */
+  frontends?: Frontends;
   /** Caches from elsewhere to look steps up in. */
   cacheFrom: readonly CacheSpec[];
   /** Where to write the build's cache for others. */
@@ -36,6 +39,8 @@ export interface SolveResult {
   result: BridgeResult;
   /** Exporters' responses, merged: `containerimage.digest` … */
   metadata: Record<string, unknown>;
+  /** What outputs that make images made, by their place among the outputs. */
+  descriptors: ReadonlyMap<number, Descriptor>;
   /** Bytes of the image, where one was made. */
   size?: number;
 }
@@ -57,6 +62,7 @@ export async function runSolve(
     value: result,
     first,
     metadata,
+    descriptors,
   } = await takeCourse<BridgeResult>(engine, {
     outputs: request.outputs,
     tags: [],
@@ -64,6 +70,7 @@ export async function runSolve(
     cacheFrom: request.cacheFrom,
     cacheTo: request.cacheTo,
     dockerTypes: request.dockerTypes,
+    allow: request.allow,
     session,
     sink,
     signal,
@@ -73,9 +80,9 @@ export async function runSolve(
           for (const short of request.notes) progress.warn({ level: 1, short, detail: [] });
         });
       }
-      const { allow, workers } = request;
       const rewrite = sourceRewrite(request.policies);
-      const bridge = new Bridge({ engine, job, lease, allow, rewrite, workers, caches }, frontends);
+      const parts = { engine, job, lease, rewrite, workers: request.workers, caches };
+      const bridge = new Bridge(parts, request.frontends ?? frontends);
       const value = isOwnFrontend(request)
         ? await clientFrontend(bridge, request, openGateway)
         : await bridge.solve(request);
@@ -88,7 +95,7 @@ export async function runSolve(
       };
     },
   });
-  return { result, metadata, size: first?.size };
+  return { result, metadata, descriptors, size: first?.size };
 }
 
 function epochOf(options: Readonly<Record<string, string>>): number | undefined {

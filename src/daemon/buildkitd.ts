@@ -62,8 +62,13 @@ export function buildkitdSetup(
       insecureRegistries: file.insecureRegistries,
       registryMirrors: file.registryMirrors,
       registryCertificates: file.registryCertificates,
-      logLevel: debug ? 'debug' : 'info',
+      logLevel: debug ? 'debug' : (file.logLevel ?? 'info'),
       logFormat: flags.logFormat ?? file.logFormat,
+      gc: worker.gc,
+      maxParallelism: worker.maxParallelism,
+      dns: file.dns,
+      runtime: worker.binary,
+      cgroupParent: worker.cgroupParent,
     },
     buildkit: {
       entitlements: allowed,
@@ -72,6 +77,8 @@ export function buildkitdSetup(
         ...(useContainerd ? flags.containerd : flags.oci)?.labels,
       },
       history: file.history,
+      platforms: worker.platforms,
+      frontends: file.frontends,
     },
   };
 }

@@ -2,12 +2,12 @@
 import type { GrpcServer } from '../api/shared/grpc.ts';
 import type { ApiHost, LogLevel } from '../api/shared/host.ts';
 import type { TlsFiles } from '../auth/tls.ts';
-import type { RegistryOptions } from '../build/engine.ts';
+import type { LimitOptions, RegistryOptions } from '../build/engine.ts';
 import type { StoreOptions } from '../build/store-options.ts';
 import type { LogFormat } from './log.ts';
 
 /** Among it, where state and images are kept. */
-export interface DaemonConfig extends StoreOptions, RegistryOptions {
+export interface DaemonConfig extends StoreOptions, RegistryOptions, LimitOptions {
   /** Addresses to listen on; none: the socket under the root. */
   hosts: string[];
   /** Group of unix sockets: name or number. */

@@ -8,7 +8,6 @@ import { EventBus } from '../api/shared/events.ts';
 import type { GrpcServer } from '../api/shared/grpc.ts';
 import type { ApiHost, Log } from '../api/shared/host.ts';
 import { openAuth } from '../auth/auth.ts';
-import { authorize } from '../auth/authorize.ts';
 import type { Listener } from '../auth/types.ts';
 import { type Engine, openEngine } from '../build/engine.ts';
 import { containerdOf } from '../build/stores.ts';
@@ -172,8 +171,8 @@ class RunningDaemon implements Daemon {
     };
     if (this.#config.grpc !== undefined) {
       host.grpc = (socket, authority) =>
-        this.#grpc?.accept(socket, async (_headers, { scopes, endpoint }) => {
-          authorize(authority, scopes, endpoint, auth.policyPlace());
+        this.#grpc?.accept(socket, async (_headers, ask) => {
+          auth.check(authority, ask);
           return authority;
         });
     }

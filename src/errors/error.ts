@@ -66,6 +66,8 @@ export interface ErrorFields {
   source?: SourceLocation;
   /** Name of the build step (vertex) that failed. */
   step?: string;
+  /** Digest of the vertex that failed. */
+  vertex?: string;
   /** Exit code of a process that ran and failed. */
   exitCode?: number;
   /** The last lines the failed step printed. */
@@ -81,6 +83,7 @@ export class DrydockError extends Error implements ErrorFields {
   hint?: string;
   source?: SourceLocation;
   step?: string;
+  vertex?: string;
   exitCode?: number;
   logTail?: string[];
   details?: Record<string, string | number | boolean>;
@@ -92,6 +95,7 @@ export class DrydockError extends Error implements ErrorFields {
     this.hint = fields.hint;
     this.source = fields.source;
     this.step = fields.step;
+    this.vertex = fields.vertex;
     this.exitCode = fields.exitCode;
     this.logTail = fields.logTail;
     this.details = fields.details;

@@ -9,6 +9,7 @@ import { type FsView, specOfMounts } from '../fs/view.ts';
 import { capabilitiesFor, ownBoundingSet } from './capabilities.ts';
 import { type CgroupHost, detectCgroups, killGroup, outOfMemory, removeGroup } from './cgroups.ts';
 import { failureOf, readText } from './failure.ts';
+import type { DnsConfig } from './host-files.ts';
 import { type JoinTarget, join as joinContainer } from './join.ts';
 import { type Launch, launchCommand } from './launch.ts';
 import { hardLimits, limitsFor, rlimitsFor } from './limits.ts';
@@ -29,6 +30,10 @@ export interface ExecutorOptions {
   stateDir: string;
   /** The OCI runtime; default `runc`, found in $PATH. */
   runc?: string;
+  /** Instead of what the host's resolv.conf says. */
+  dns?: DnsConfig;
+  /** Cgroup of steps that name none. */
+  cgroupParent?: string;
 }
 
 const CAP_SYS_RESOURCE = 24;
@@ -111,7 +116,7 @@ async function runStep(
     };
     const rootPath = placeRoot(spec, launch);
     const mounts = [
-      ...hostFileMounts(spec, bundle),
+      ...hostFileMounts(spec, bundle, options.dns),
       ...spec.mounts.map((m, i) => placeMount(m, i, launch, hold)),
     ];
     const stubs = planStubs(
@@ -119,7 +124,10 @@ async function runStep(
       ['/proc', '/dev', '/sys', ...mounts.map((m) => m.destination)],
       spec.removeStubParents === true,
     );
-    const cgroup = cgroups.kind === 'none' ? undefined : host.owner.group(spec.cgroupParent, spec.id);
+    const cgroup =
+      cgroups.kind === 'none'
+        ? undefined
+        : host.owner.group(spec.cgroupParent || (options.cgroupParent ?? ''), spec.id);
     const { resources, missing } = limitsFor(spec.resources, cgroups.controllers);
     const { rlimits, lowered } = rlimitsFor(spec.ulimits, host.most);
     const warn = (text: string) => io.stderr(Buffer.from(`warning: ${text}\n`));
@@ -179,7 +187,8 @@ async function runStep(
   } catch (err) {
     throw signal.aborted ? canceled(signal.reason) : toDrydockError(err, 'exec');
   } finally {
-    if (cgroups.kind !== 'none') await clearGroup(cgroups, host.owner.group(spec.cgroupParent, spec.id));
+    if (cgroups.kind !== 'none')
+      await clearGroup(cgroups, host.owner.group(spec.cgroupParent || (options.cgroupParent ?? ''), spec.id));
     rmSync(bundle, { recursive: true, force: true });
   }
 }

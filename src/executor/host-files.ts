@@ -33,11 +33,28 @@ export function hostsFile(hostname: string, extra: readonly ExtraHost[]): string
   return `${rows.join('\n')}\n`;
 }
 
+/** What an operator wants instead of what the host's resolv.conf says; what is missing or empty stays the host's. */
+export interface DnsConfig {
+  nameservers?: readonly string[];
+  options?: readonly string[];
+  searchDomains?: readonly string[];
+}
+
 /**
  * Text of /etc/resolv.conf. With the host's network the host's own file holds as it is. In another network a
- * nameserver on the host's loopback (systemd-resolved's stub, dnsmasq) cannot be reached and is left out.
+ * nameserver on the host's loopback (systemd-resolved's stub, dnsmasq) cannot be reached and is left out. What `dns`
+ * says stands in the place of the host's.
  */
-export function resolvFile(host: string, sharesHostNetwork: boolean): string {
+export function resolvFile(host: string, sharesHostNetwork: boolean, dns: DnsConfig = {}): string {
+  const own: [RegExp, string[]][] = [];
+  const { nameservers = [], options = [], searchDomains = [] } = dns;
+  if (nameservers.length > 0) own.push([/^\s*nameserver\s/, nameservers.map((at) => `nameserver ${at}`)]);
+  if (searchDomains.length > 0) own.push([/^\s*(search|domain)\s/, [`search ${searchDomains.join(' ')}`]]);
+  if (options.length > 0) own.push([/^\s*options\s/, [`options ${options.join(' ')}`]]);
+  if (own.length > 0) {
+    const rest = host.split('\n').filter((line) => line !== '' && !own.some(([kind]) => kind.test(line)));
+    return `${[...own.flatMap(([, lines]) => lines), ...rest].join('\n')}\n`;
+  }
   if (sharesHostNetwork) return host;
   const kept = host.split('\n').filter((line) => {
     const server = /^\s*nameserver\s+(\S+)/.exec(line)?.[1];

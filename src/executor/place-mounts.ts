@@ -5,7 +5,7 @@ import { fail } from '../errors/error.ts';
 import { openView } from '../fs/open.ts';
 import { resolvePath } from '../fs/resolve.ts';
 import { specOfMounts } from '../fs/view.ts';
-import { hostResolv, hostsFile, resolvFile } from './host-files.ts';
+import { type DnsConfig, hostResolv, hostsFile, resolvFile } from './host-files.ts';
 import type { Launch } from './launch.ts';
 import type { OciMount } from './oci-spec.ts';
 import type { ExecMount, ExecSpec } from './types.ts';
@@ -78,7 +78,7 @@ export function placeMount(
 }
 
 /** The host's files that a step sees: /etc/resolv.conf and /etc/hosts. */
-export function hostFileMounts(spec: ExecSpec, bundle: string): OciMount[] {
+export function hostFileMounts(spec: ExecSpec, bundle: string, dns?: DnsConfig): OciMount[] {
   const file = (destination: string, name: string, text: string): OciMount => {
     const source = join(bundle, name);
     writeFileSync(source, text, { mode: 0o644 });
@@ -91,7 +91,7 @@ export function hostFileMounts(spec: ExecSpec, bundle: string): OciMount[] {
   };
   const hostname = spec.hostname || 'buildkitsandbox';
   return [
-    file('/etc/resolv.conf', 'resolv.conf', resolvFile(hostResolv(), spec.network !== 'none')),
+    file('/etc/resolv.conf', 'resolv.conf', resolvFile(hostResolv(), spec.network !== 'none', dns)),
     file('/etc/hosts', 'hosts', hostsFile(hostname, spec.extraHosts)),
   ];
 }

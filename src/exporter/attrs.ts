@@ -62,6 +62,8 @@ const imageNames = [
   'buildinfo-attrs',
   'source-date-epoch',
   'context',
+  'prefer-image-digest',
+  'unsafe-internal-store-allow-incomplete',
 ] as const;
 
 /** Reads the attributes of `type=image|oci|docker`. Throws `invalid` for what nobody knows. */

@@ -13,6 +13,7 @@ export const llbCaps: readonly string[] = [
   ...under('source.http', '', 'auth', 'checksum', 'perm', 'header'),
   'soruce.http.uidgid',
   'source.ocilayout',
+  'source.imageblob',
   'source.buildop.llbfilename',
   ...under('exec.meta', 'base', 'cgroup.parent', 'network', 'proxyenv', 'security', 'security.devices.v1'),
   ...under('exec.meta', 'setsdefaultpath', 'ulimit', 'cdi', 'removemountstubs.recursive', 'linux.resources'),
@@ -25,6 +26,7 @@ export const llbCaps: readonly string[] = [
   ...['constraints', 'platform', 'meta.ignorecache', 'meta.description', 'meta.exportcache'],
   ...['mergeop', 'diffop', 'passthroughop'],
   ...under('exporter', 'image.annotations', 'sourcedateepoch', 'multiple'),
+  ...['gc.freespacefilter', 'history.filter'],
 ];
 
 const known = new Set(llbCaps);

@@ -22,16 +22,19 @@ export { type MarshalOptions, marshal } from './marshal.ts';
 export { diff, merge } from './merge.ts';
 export type { OpOptions } from './op.ts';
 export {
+  type BlobOptions,
   type GitOptions,
   git,
   type HttpOptions,
   http,
   type ImageOptions,
   image,
+  imageBlob,
   type LocalOptions,
   local,
   type OciLayoutOptions,
   ociLayout,
+  ociLayoutBlob,
   source,
   upload,
 } from './sources.ts';

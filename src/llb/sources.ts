@@ -100,6 +100,40 @@ export function ociLayout(ref: string, options: OciLayoutOptions = {}): State {
   return sourceState(`oci-layout://${ref}`, attrs, ['source.ocilayout'], options);
 }
 
+export interface BlobOptions extends OpOptions {
+  /** Name of the file; default: the digest's 64 hex digits. */
+  filename?: string;
+  /** Permission bits; default 0600. */
+  chmod?: number;
+  chown?: { uid: number; gid: number };
+}
+
+/** One blob of a repository as a file. The reference must name a digest and no tag. */
+export function imageBlob(ref: string, options: BlobOptions = {}): State {
+  const name = normalizeName(requireDigest(ref));
+  return sourceState(`docker-image+blob://${name}`, fileAttrs(options), ['source.imageblob'], options);
+}
+
+/** One blob of an OCI layout that the client offers under the name `store`, as a file. */
+export function ociLayoutBlob(ref: string, options: BlobOptions & { store: string }): State {
+  const attrs = { ...fileAttrs(options), 'oci.store': options.store };
+  return sourceState(`oci-layout+blob://${requireDigest(ref)}`, attrs, ['source.imageblob'], options);
+}
+
+function requireDigest(ref: string): string {
+  if (/^[^@]+@sha256:[0-9a-f]{64}$/.test(ref)) return ref;
+  throw fail('invalid', 'llb', `the reference ${JSON.stringify(ref)} of a blob has no digest`);
+}
+
+function fileAttrs({ filename, chmod, chown }: BlobOptions): Record<string, string | undefined> {
+  return {
+    'http.filename': filename,
+    'http.perm': chmod === undefined ? undefined : `0${chmod.toString(8)}`,
+    'http.uid': chown && String(chown.uid),
+    'http.gid': chown && String(chown.gid),
+  };
+}
+
 export interface LocalOptions extends OpOptions {
   /** Patterns of what to send; all when empty. */
   includes?: readonly string[];

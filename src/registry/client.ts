@@ -183,6 +183,23 @@ export class RegistryClient {
     return this.#fromAny(parsed, (place) => blobStream(this.#transport, place, blob, ctx));
   }
 
+  /** Bytes of a repository's blob. Throws `not-found`, and `unavailable` when the registry does not say. */
+  async blobSize(ref: string, digest: Digest, ctx: RegistryContext = {}): Promise<number> {
+    const { domain, path } = parseReference(ref);
+    const purpose = purposeOf(`looking for ${digest}`, domain, path);
+    const at = `blobs/${digest}`;
+    const { credentials, signal } = ctx;
+    const ask = { purpose, path, method: 'HEAD' as const, at, ok: [200, 404], credentials, signal };
+    const response = await this.#transport.call(ask);
+    response.resume();
+    if (response.statusCode === 404) {
+      throw fail('not-found', 'registry', `${domain}/${path} has no blob ${digest}`);
+    }
+    const size = Number(response.headers['content-length'] ?? Number.NaN);
+    if (Number.isSafeInteger(size)) return size;
+    throw fail('unavailable', 'registry', `${domain} does not say how large the blob ${digest} is`);
+  }
+
   /** Whether a repository has a blob. */
   async hasBlob(
     ref: string,

@@ -16,6 +16,8 @@ export class Job {
   readonly id = randomUUID();
   readonly session: Session;
   readonly sink: ProgressSink;
+  /** Entitlements granted: `network.host`, `security.insecure`. Graphs nested in its ops have no more. */
+  readonly allow: readonly string[];
   readonly #controller = new AbortController();
   readonly #ended = new AbortController();
   /** What this build's solves hold; the solver keeps this. */
@@ -27,7 +29,8 @@ export class Job {
   /** Reads a definition under the build's rules; a step may bring one along. */
   load: (definition: Definition) => Graph = loadGraph;
 
-  constructor(session: Session, sink: ProgressSink, signal: AbortSignal) {
+  constructor(session: Session, sink: ProgressSink, signal: AbortSignal, allow: readonly string[] = []) {
+    this.allow = allow;
     this.session = session;
     this.sink = sink;
     if (signal.aborted) this.#controller.abort(signal.reason);
@@ -66,6 +69,7 @@ export class Job {
     } catch (err) {
       const error = toDrydockError(err);
       error.step ??= name;
+      error.vertex ??= digest;
       const message = error.code === 'canceled' ? 'CANCELED' : error.message;
       sink.vertex({ digest, inputs: [], name, started, completed: now(), error: message });
       throw error;

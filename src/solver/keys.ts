@@ -2,6 +2,7 @@
 import type { KeyParts } from '../cache/cache.ts';
 import { digestOf } from '../oci/digest.ts';
 import type { Digest } from '../oci/types.ts';
+import type { Job } from './job.ts';
 import type { CacheMap, Vertex } from './types.ts';
 
 /** What is known of one input when a key is made. */
@@ -36,13 +37,23 @@ export function cacheKey(map: CacheMap, inputs: readonly KeyInput[]): { key: Dig
 
 /**
  * What tells vertices at work apart: the vertex's digest, unless it or something below it means another thing in
- * another session (a client's folder or upload) or is to be made anew (ignoreCache).
+ * another session (a client's folder or upload), holds a graph that another build may not run, or is to be made anew
+ * (ignoreCache).
  */
-export function workKey(vertex: Vertex, sessionId: string, inputKeys: readonly string[]): string {
+export function workKey(
+  vertex: Vertex,
+  { session, allow }: Pick<Job, 'session' | 'allow'>,
+  inputKeys: readonly string[],
+): string {
   const { op } = vertex.op;
-  const bound = op.case === 'source' && /^(local|upload):\/\//.test(op.value.identifier);
+  const bound =
+    op.case === 'source' && /^(local|upload):\/\//.test(op.value.identifier)
+      ? session.id
+      : op.case === 'build'
+        ? allow.join()
+        : '';
   const anew = vertex.metadata?.ignoreCache === true;
   const plain = vertex.inputs.every((input, i) => input.vertex.digest === inputKeys[i]);
-  if (!bound && !anew && plain) return vertex.digest;
-  return digestOf(JSON.stringify([vertex.digest, anew, bound ? sessionId : '', inputKeys]));
+  if (bound === '' && !anew && plain) return vertex.digest;
+  return digestOf(JSON.stringify([vertex.digest, anew, bound, inputKeys]));
 }

@@ -10,6 +10,7 @@ import { canceled, DrydockError, fail, throwIfAborted, toDrydockError } from '..
 import type { Digest } from '../oci/types.ts';
 import type { Ref, SerializedRef } from '../store/ref.ts';
 import type { Store } from '../store/store.ts';
+import { noteFailed } from './failed-vertex.ts';
 import { Hold } from './hold.ts';
 import { Identifier } from './identify.ts';
 import { ImportedRef } from './imported-ref.ts';
@@ -124,7 +125,7 @@ export class Solver {
     const state = this.#byContext.get(ctx);
     if (state === undefined || state.signal.aborted) throw canceled(ctx.signal.reason);
     if (state.nested === undefined) {
-      state.nested = new Job(ctx.session, state.forward(), ctx.signal);
+      state.nested = new Job(ctx.session, state.forward(), ctx.signal, state.allow);
       state.nested.imports.push(state.imports());
       state.nested.load = (definition) => state.load(definition);
     }
@@ -142,10 +143,9 @@ export class Solver {
         if (state === undefined) throw fail('internal', 'solver', `${vertex.digest} comes before its input`);
         return { state, index };
       });
-      const sessionId = hold.job.session.id;
       const key = workKey(
         vertex,
-        sessionId,
+        hold.job,
         inputs.map((input) => input.state.key),
       );
       let state = this.#states.get(key);
@@ -170,6 +170,8 @@ export class Solver {
     } catch (err) {
       const error = toDrydockError(err, 'llb');
       error.step ??= vertex.name;
+      error.vertex ??= vertex.digest;
+      noteFailed(error, vertex);
       error.source ??= vertex.source;
       throw error;
     }
@@ -363,6 +365,8 @@ export class Solver {
   /** Marks a vertex as failed, gives its error the step and the Dockerfile line, once, and fails the solves that hold it. */
   #fault(state: VertexState, err: unknown): DrydockError {
     const error = toDrydockError(err, 'solver');
+    error.vertex ??= state.vertex.digest;
+    noteFailed(error, state.vertex);
     this.#forget(state);
     if (state.signal.aborted && error.code === 'canceled') {
       if (state.isStarted) state.mark({ error: canceledText });

@@ -113,6 +113,12 @@ export class VertexState {
     return this.#controller.signal;
   }
 
+  /** What the builds that hold it are granted: for an op with a graph of its own all of them are granted the same. */
+  get allow(): readonly string[] {
+    for (const job of this.#allJobs()) return job.allow;
+    return [];
+  }
+
   /** Whether a build, a follower or a running op still wants it. */
   get isHeld(): boolean {
     return this.#jobs.size > 0 || this.followers.size > 0 || this.readers > 0;

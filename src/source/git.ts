@@ -3,60 +3,31 @@ import { randomUUID } from 'node:crypto';
 import { lstat, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { copyAll, writeSnapshot } from '../apply/snapshot.ts';
-import { DrydockError, fail, toDrydockError } from '../errors/error.ts';
+import { fail } from '../errors/error.ts';
 import { specOfMounts } from '../fs/view.ts';
 import { keptUnder } from '../kept/kept.ts';
 import { digestOf } from '../oci/digest.ts';
 import type { OpMaker } from '../ops/deps.ts';
-import type { Session } from '../session/types.ts';
 import { refContext } from '../solver/ref-context.ts';
 import type { OpContext } from '../solver/types.ts';
-import { attrReader, sourceOf } from './attrs.ts';
+import { sourceOf } from './attrs.ts';
 import { GitMirror } from './git-mirror.ts';
-import { Git, type GitAccess } from './git-run.ts';
+import { type GitWork, gitOptions, isCommit, resolveRef, withGit, withoutUser } from './git-ref.ts';
 import { parseGitUrl } from './git-url.ts';
-
-interface GitOptions {
-  remote: string;
-  ref: string;
-  subdir: string;
-  checksum?: string;
-  keepGitDir: boolean;
-  skipSubmodules: boolean;
-  commitTimes: boolean;
-  tokenSecret?: string;
-  headerSecret?: string;
-  knownHosts?: string;
-  sshId?: string;
-}
-
-const commitHash = /^([0-9a-f]{40}|[0-9a-f]{64})$/;
 
 export const gitSource: OpMaker = (vertex, deps) => {
   const { identifier, attrs } = sourceOf(vertex);
   const options = gitOptions(identifier, attrs);
   let commit: string | undefined;
 
-  const withGit = async <T>(
-    ctx: OpContext,
-    work: (git: Git, access: GitAccess) => Promise<T>,
-  ): Promise<T> => {
-    const access = await gitAccess(options, ctx.session);
-    const git = await Git.open(access, deps.store.runDir, ctx.signal, (text) => ctx.progress.log(2, text));
-    try {
-      return await work(git, access);
-    } catch (err) {
-      throw toDrydockError(err, 'git');
-    } finally {
-      await git.close();
-    }
-  };
+  const runGit = <T>(ctx: OpContext, work: GitWork<T>) => withGit(options, deps.store.runDir, ctx, work);
 
   return {
     async cacheMap(ctx) {
-      commit = commitHash.test(options.ref)
+      // A commit is taken for what it says before anybody is asked.
+      commit = isCommit(options.ref)
         ? options.ref
-        : await withGit(ctx, (git, access) => resolveRef(git, access.remote, options.ref));
+        : (await runGit(ctx, (git, access) => resolveRef(git, access.remote, options.ref))).commit;
       const { checksum } = options;
       if (checksum !== undefined && !commit.startsWith(checksum)) {
         throw fail(
@@ -74,7 +45,7 @@ export const gitSource: OpMaker = (vertex, deps) => {
     async exec(_, ctx) {
       const sha = commit;
       if (sha === undefined) throw fail('internal', 'git', 'the commit was not resolved before');
-      const key = await withGit(ctx, async (git, access) => {
+      const key = await runGit(ctx, async (git, access) => {
         const mirror = await GitMirror.open(
           keptUnder(deps.store.root).gitMirrors,
           access.remote,
@@ -130,96 +101,6 @@ export const gitSource: OpMaker = (vertex, deps) => {
     }
   }
 };
-
-function gitOptions(identifier: string, attrs: Record<string, string>): GitOptions {
-  const read = attrReader(attrs, identifier);
-  const named = parseGitUrl(identifier);
-  const full = read.text('git.fullurl');
-  const remote = full === undefined ? `https://${named.host}${named.path}` : parseGitUrl(full).remote;
-  const options: GitOptions = {
-    remote,
-    ref: named.ref ?? '',
-    subdir: named.subdir ?? '',
-    checksum: read.text('git.checksum'),
-    keepGitDir: read.flag('git.keepgitdir'),
-    skipSubmodules: read.flag('git.skipsubmodules'),
-    commitTimes: mtime(read.text('git.mtime')),
-    tokenSecret: read.text('git.authtokensecret'),
-    headerSecret: read.text('git.authheadersecret'),
-    knownHosts: read.text('git.knownsshhosts'),
-    sshId: read.text('git.mountsshsock'),
-  };
-  // How a commit is fetched is our own affair.
-  read.skip('git.fetchbycommit');
-  read.done();
-  return options;
-}
-
-function mtime(text: string | undefined): boolean {
-  if (text === undefined || text === 'checkout') return false;
-  if (text === 'commit') return true;
-  throw fail('invalid', 'llb', `invalid git.mtime ${JSON.stringify(text)}: want checkout or commit`);
-}
-
-function withoutUser(remote: string): string {
-  return remote.replace(/^(https?:\/\/)[^/]*@/, '$1');
-}
-
-/** The remote with what is secret taken out of its URL, and the client's credentials for it. */
-async function gitAccess(options: GitOptions, session: Session): Promise<GitAccess> {
-  const { scheme, user, host } = parseGitUrl(options.remote);
-  const remote = withoutUser(options.remote);
-  const access: GitAccess = { remote, knownHosts: options.knownHosts };
-  if (scheme === 'http' || scheme === 'https') {
-    const secret = async (id: string | undefined) =>
-      id === undefined ? undefined : ((await session.secret(`${id}.${host}`)) ?? (await session.secret(id)));
-    const token = (await secret(options.tokenSecret))?.toString().trim();
-    const header = (await secret(options.headerSecret))?.toString().trim();
-    if (header) access.authorization = header;
-    else if (token) access.authorization = basic(`x-access-token:${token}`);
-    else if (user !== '') access.authorization = basic(decodeURIComponent(user));
-    if (access.authorization !== undefined && /[\r\n\0]/.test(access.authorization)) {
-      throw fail('invalid', 'git', 'the git credentials hold a line break');
-    }
-  }
-  if (scheme === 'ssh' && options.sshId !== undefined) access.agent = await agentOf(session, options.sshId);
-  return access;
-}
-
-/** The client's agent if it has one; the host's keys and the remote's answer say the rest. */
-async function agentOf(session: Session, id: string): Promise<GitAccess['agent']> {
-  try {
-    return await session.ssh(id);
-  } catch (err) {
-    if (err instanceof DrydockError && err.code === 'not-found') return undefined;
-    throw err;
-  }
-}
-
-function basic(pair: string): string {
-  return `basic ${Buffer.from(pair).toString('base64')}`;
-}
-
-/** The commit a ref of the remote is at, annotated tags followed. Throws `not-found`. */
-async function resolveRef(git: Git, remote: string, ref: string): Promise<string> {
-  const wanted = ref === '' ? 'HEAD' : ref;
-  const list = await git.run(['ls-remote', '--', remote, wanted, `${wanted}^{}`], { quiet: true });
-  const found = new Map<string, string>();
-  for (const line of list.split('\n')) {
-    const [sha, name] = line.split('\t');
-    if (sha !== undefined && name !== undefined) found.set(name, sha);
-  }
-  for (const name of [wanted, `refs/${wanted}`, `refs/tags/${wanted}`, `refs/heads/${wanted}`]) {
-    const sha = found.get(`${name}^{}`) ?? found.get(name);
-    if (sha !== undefined && commitHash.test(sha)) return sha;
-  }
-  throw fail('not-found', 'git', `${remote} has no branch or tag ${JSON.stringify(wanted)}`, {
-    hint: /^[0-9a-f]{4,39}$/.test(wanted)
-      ? 'A commit must be named by all of its 40 digits.'
-      : 'List what there is with `git ls-remote`.',
-    details: { remote },
-  });
-}
 
 /** The subdir must be a real folder of the repository, reached through no symlink. */
 async function checkSubdir(root: string, subdir: string): Promise<void> {

@@ -1,27 +1,67 @@
 /** `http://…` and `https://…`: one file from a server. Its bytes name it; ETag and Last-Modified spare a second transfer. */
 import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
+import { rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { addAbortSignal } from 'node:stream';
-import { copyAll, writeSnapshot } from '../apply/snapshot.ts';
 import { fail, throwIfAborted, toDrydockError } from '../errors/error.ts';
 import { keptUnder } from '../kept/kept.ts';
 import { digestOf, parseDigest } from '../oci/digest.ts';
 import type { Digest } from '../oci/types.ts';
 import type { OpDeps, OpMaker } from '../ops/deps.ts';
+import type { SourceOp } from '../pb/solver/pb/ops_pb.js';
 import { uploadHost } from '../session/upload-host.ts';
-import { refContext } from '../solver/ref-context.ts';
 import type { OpContext } from '../solver/types.ts';
 import type { Ref } from '../store/ref.ts';
 import { attrReader, sourceOf } from './attrs.ts';
 import { download, type Fetched, isFileName, save, shown } from './http-fetch.ts';
+import { type FileLook, fetchFolder, fileTree, readFileLook } from './single-file.ts';
 
 /** Headers that a definition may set, as in BuildKit. */
 const settable = ['accept', 'user-agent'];
 
 export const httpSource: OpMaker = (vertex, deps) => {
-  const { identifier: url, attrs } = sourceOf(vertex);
+  const { url, filename, checksum: wanted, look, headers, authSecret } = httpOptions(sourceOf(vertex));
+  const job = new HttpFile(url, headers, authSecret, [filename, look], deps);
+
+  return {
+    async cacheMap(ctx) {
+      // With a checksum there is nothing to ask the server before the file itself is needed.
+      const known = wanted === undefined ? await job.look(ctx) : undefined;
+      const name = filename ?? (wanted === undefined ? nameOf(url, known) : [pathName(url)]);
+      return {
+        digest: digestOf(`http ${JSON.stringify([wanted ?? known?.digest, name, look])}`),
+        deps: [],
+      };
+    },
+    async exec(_, ctx): Promise<Ref[]> {
+      const { dir, fetched } = await job.file(ctx);
+      if (wanted !== undefined && fetched.digest !== wanted) {
+        throw fail('corrupt', 'http', `digest mismatch ${fetched.digest}: ${wanted}`, {
+          hint: `The file at ${shown(url)} is not the one its checksum promises.`,
+          details: { url: shown(url), expected: wanted, actual: fetched.digest },
+        });
+      }
+      const target = filename ?? nameOf(url, fetched);
+      const modified = Date.parse(fetched.lastModified ?? '') || 0;
+      const tree = await fileTree(deps, dir, { ...look, kind: 'http', name: target, modified }, ctx);
+      await rm(dir, { recursive: true, force: true });
+      return [tree];
+    },
+  };
+};
+
+interface HttpOptions {
+  url: string;
+  filename?: string;
+  checksum?: Digest;
+  look: FileLook;
+  headers: Record<string, string>;
+  authSecret?: string;
+}
+
+/** Reads an http source. Throws `invalid` and `unsupported` on what is wrong in it. */
+function httpOptions({ identifier: url, attrs }: SourceOp): HttpOptions {
   const read = attrReader(attrs, shown(url));
   if (!URL.canParse(url)) throw fail('invalid', 'http', `invalid URL ${JSON.stringify(shown(url))}`);
   const checksum = read.text('http.checksum');
@@ -35,51 +75,34 @@ export const httpSource: OpMaker = (vertex, deps) => {
     if (value !== undefined) headers[name] = value;
   }
   const authSecret = read.text('http.authheadersecret');
-  const mode = read.number('http.perm') ?? 0o600;
-  const uid = read.number('http.uid') ?? 0;
-  const gid = read.number('http.gid') ?? 0;
+  const look = readFileLook(read);
   read.done();
   const wanted = checksum === undefined ? undefined : parseDigest(checksum);
-  const job = new HttpFile(url, headers, authSecret, [filename, mode, uid, gid], deps);
+  return { url, filename, checksum: wanted, look, headers, authSecret };
+}
 
-  return {
-    async cacheMap(ctx) {
-      // With a checksum there is nothing to ask the server before the file itself is needed.
-      const known = wanted === undefined ? await job.look(ctx) : undefined;
-      const name = filename ?? (wanted === undefined ? nameOf(url, known) : [pathName(url)]);
-      return {
-        digest: digestOf(`http ${JSON.stringify([wanted ?? known?.digest, name, mode, uid, gid])}`),
-        deps: [],
-      };
-    },
-    async exec(_, ctx): Promise<Ref[]> {
-      const { dir, fetched } = await job.file(ctx);
-      if (wanted !== undefined && fetched.digest !== wanted) {
-        throw fail('corrupt', 'http', `digest mismatch ${fetched.digest}: ${wanted}`, {
-          hint: `The file at ${shown(url)} is not the one its checksum promises.`,
-          details: { url: shown(url), expected: wanted, actual: fetched.digest },
-        });
-      }
-      const target = filename ?? nameOf(url, fetched);
-      await rename(join(dir, 'body'), join(dir, 'tree', target));
-      const id = randomUUID();
-      const name = `http-${id}`;
-      const modified = Date.parse(fetched.lastModified ?? '');
-      const file = `/${target}`;
-      const action = {
-        ...copyAll({ kind: 'folder', dir: join(dir, 'tree'), rootOwned: true }),
-        src: file,
-        dest: file,
-        mode: mode.toString(8),
-        owner: { user: { id: uid }, group: { id: gid } },
-        timestampNs: BigInt(Number.isNaN(modified) ? 0 : modified) * 1_000_000n,
-      };
-      const what = { name, key: `http-active-${id}`, parent: undefined, actions: [action] };
-      await writeSnapshot(deps.store, what, refContext(ctx));
-      await rm(dir, { recursive: true, force: true });
-      return [deps.refs.snapshot(name)];
-    },
-  };
+/** What is known of a URL's file once the server was asked. */
+export interface HttpMeta {
+  digest: Digest;
+  filename: string;
+  /** As the server sent it. */
+  lastModified?: string;
+}
+
+/** Asks the server, without making a tree. What is downloaded on the way goes with the context. */
+export async function httpMeta(
+  source: SourceOp,
+  deps: Pick<OpDeps, 'store'>,
+  ctx: FetchContext,
+): Promise<HttpMeta> {
+  const { url, filename, headers, authSecret } = httpOptions(source);
+  const found = await new HttpFile(url, headers, authSecret, ['only asked'], deps).look(ctx);
+  const { digest, lastModified } = found;
+  return { digest, filename: filename ?? nameOf(url, found), lastModified };
+}
+
+type FetchContext = Pick<OpContext, 'session' | 'signal' | 'onRelease'> & {
+  progress: Pick<OpContext['progress'], 'report'>;
 };
 
 function pathName(url: string): string {
@@ -102,7 +125,7 @@ class HttpFile {
   readonly #headers: Record<string, string>;
   readonly #authSecret: string | undefined;
   readonly #result: readonly unknown[];
-  readonly #deps: OpDeps;
+  readonly #deps: Pick<OpDeps, 'store'>;
   #downloaded: { dir: string; fetched: Fetched } | undefined;
   #known: Fetched | undefined;
 
@@ -112,7 +135,7 @@ class HttpFile {
     headers: Record<string, string>,
     authSecret: string | undefined,
     result: readonly unknown[],
-    deps: OpDeps,
+    deps: Pick<OpDeps, 'store'>,
   ) {
     this.#url = url;
     this.#headers = headers;
@@ -122,7 +145,7 @@ class HttpFile {
   }
 
   /** What the server has now: asked with what we know of it, and downloaded when that does not hold any more. */
-  async look(ctx: OpContext): Promise<Fetched> {
+  async look(ctx: FetchContext): Promise<Fetched> {
     const memo = this.#memo();
     const conditions: Record<string, string> = {};
     if (memo?.etag !== undefined) conditions['if-none-match'] = memo.etag;
@@ -138,7 +161,7 @@ class HttpFile {
   }
 
   /** The downloaded file, `body` in a folder that also holds an empty `tree`. */
-  async file(ctx: OpContext): Promise<{ dir: string; fetched: Fetched }> {
+  async file(ctx: FetchContext): Promise<{ dir: string; fetched: Fetched }> {
     if (this.#downloaded === undefined) {
       const fetched = await this.#download(ctx, {});
       if (fetched !== undefined && this.#known !== undefined && fetched.digest !== this.#known.digest) {
@@ -153,10 +176,9 @@ class HttpFile {
     return downloaded;
   }
 
-  async #download(ctx: OpContext, conditions: Record<string, string>): Promise<Fetched | undefined> {
-    const dir = await mkdtemp(join(this.#deps.store.runDir, 'http-'));
+  async #download(ctx: FetchContext, conditions: Record<string, string>): Promise<Fetched | undefined> {
+    const dir = await fetchFolder(this.#deps, 'http');
     ctx.onRelease?.(() => rm(dir, { recursive: true, force: true }));
-    await mkdir(join(dir, 'tree'), { mode: 0o755 });
     const status = `downloading ${shown(this.#url)}`;
     let told = 0;
     try {
@@ -188,7 +210,7 @@ class HttpFile {
   }
 
   /** A file that is no server's but the client's own, such as a context on its stdin. */
-  async #pull(ctx: OpContext, file: string, report: (current: number) => void): Promise<Fetched> {
+  async #pull(ctx: FetchContext, file: string, report: (current: number) => void): Promise<Fetched> {
     const { pathname } = new URL(this.#url);
     const stream = await ctx.session.upload(pathname.slice(1));
     if (stream === undefined) {
@@ -205,7 +227,7 @@ class HttpFile {
     }
   }
 
-  async #authorization(ctx: OpContext): Promise<Record<string, string>> {
+  async #authorization(ctx: FetchContext): Promise<Record<string, string>> {
     if (this.#authSecret === undefined) return {};
     const secret = await ctx.session.secret(this.#authSecret);
     const value = secret?.toString().trim();

@@ -5,6 +5,7 @@ import { sourceOf } from './attrs.ts';
 import { gitSource } from './git.ts';
 import { httpSource } from './http.ts';
 import { imageSource } from './image.ts';
+import { imageBlobSource } from './image-blob.ts';
 import { localSource } from './local.ts';
 import { ociLayoutSource } from './oci-layout.ts';
 import { uploadSource } from './upload.ts';
@@ -15,7 +16,9 @@ const makers: Record<string, OpMaker> = {
   http: httpSource,
   https: httpSource,
   local: localSource,
+  'docker-image+blob': imageBlobSource,
   'oci-layout': ociLayoutSource,
+  'oci-layout+blob': imageBlobSource,
   upload: uploadSource,
 };
 
@@ -23,7 +26,7 @@ const makers: Record<string, OpMaker> = {
 export const sourceOp: OpMaker = (vertex, deps) => {
   const { identifier } = sourceOf(vertex);
   const scheme = /^([a-z][a-z0-9+.-]*):\/\//.exec(identifier)?.[1];
-  const maker = scheme === undefined ? undefined : makers[scheme];
+  const maker = scheme !== undefined && Object.hasOwn(makers, scheme) ? makers[scheme] : undefined;
   if (maker === undefined) {
     throw fail('unsupported', 'llb', `the source ${JSON.stringify(identifier)} is of no known kind`, {
       hint: `Known are ${Object.keys(makers).join(', ')}.`,

@@ -73,7 +73,64 @@ describe('buildkitd.toml', () => {
       entitlements: ['network.host', 'security.insecure'],
       labels: { 'foo.bar': 'baz' },
       history: { maxAge: 36.5 * 3600 * 1000, maxEntries: 7 },
+      frontends: {},
     });
+  });
+
+  test('what steps and the cache are held to', () => {
+    const { config, warnings } = read(`
+      [log]
+        level = "trace"
+      [dns]
+        nameservers = ["10.0.0.1"]
+        options = ["edns0"]
+        searchDomains = ["example.com"]
+      [worker.oci]
+        platforms = ["linux/amd64", "linux/arm64"]
+        max-parallelism = 3
+        binary = "crun"
+        defaultCgroupParent = "builds"
+        networkMode = "host"
+        rootless = false
+        [[worker.oci.gcpolicy]]
+          keepDuration = "48h"
+          maxUsedSpace = "1GB"
+          filters = ["type==source.local"]
+        [[worker.oci.gcpolicy]]
+          all = true
+          reservedSpace = 1024000000
+          minFreeSpace = "20%"
+      [frontend."gateway.v0"]
+        allowedRepositories = ["docker/dockerfile"]
+    `);
+    expect(warnings).toEqual([]);
+    const { daemon, buildkit } = buildkitdSetup({}, config, '/root');
+    expect(daemon).toMatchObject({
+      logLevel: 'debug',
+      dns: { nameservers: ['10.0.0.1'], options: ['edns0'], searchDomains: ['example.com'] },
+      maxParallelism: 3,
+      runtime: 'crun',
+      cgroupParent: 'builds',
+      gc: [
+        { unusedFor: 48 * 3_600_000, maxUsedSpace: 2 ** 30, filters: ['type==source.local'] },
+        { all: true, reservedSpace: 1024000000, minFreeSpace: { percent: 20 } },
+      ],
+    });
+    expect(buildkit.platforms?.map(({ architecture }) => architecture)).toEqual(['amd64', 'arm64']);
+    expect(buildkit.frontends).toEqual({ 'gateway.v0': { allowedRepositories: ['docker/dockerfile'] } });
+  });
+
+  test('no collection at all, and limits that stand in the place of buildkitd’s own', () => {
+    const policy = (text: string) => read(`[worker.oci]\n${text}`).config.oci?.gc;
+    expect(policy('gc = false')).toEqual([]);
+    expect(policy('')).toBeUndefined();
+    expect(policy('maxUsedSpace = "10%"')?.at(-1)).toEqual({
+      all: true,
+      reservedSpace: undefined,
+      maxUsedSpace: { percent: 10 },
+      minFreeSpace: undefined,
+    });
+    expect(policy('gckeepstorage = 9000')).toHaveLength(4);
   });
 
   test.each([
@@ -86,7 +143,15 @@ describe('buildkitd.toml', () => {
       '[registry."a.b"]\nhtpp = true',
       'buildkitd.toml: unknown key registry."a.b".htpp: did you mean registry."a.b".http?',
     ],
-    ['[worker.oci]\nmax-parallelism = 4', 'buildkitd.toml: worker.oci.max-parallelism has no effect here'],
+    ['[otel]\nsocketPath = "/x"', 'buildkitd.toml: otel.socketPath has no effect here'],
+    [
+      '[worker.oci]\nnetworkMode = "cni"',
+      'buildkitd.toml: worker.oci.networkMode = "cni" has no effect here: steps share the host\'s network unless they ask for none',
+    ],
+    [
+      '[[worker.oci.gcpolicy]]\nkeepDuratio = 1',
+      'buildkitd.toml: unknown key worker.oci.gcpolicy.keepDuratio: did you mean worker.oci.gcpolicy.keepDuration?',
+    ],
     ['[quux]\nx = 1', 'buildkitd.toml: unknown key quux'],
   ])('%j is a warning', (text, warning) => {
     expect(read(text).warnings).toEqual([warning]);
@@ -98,6 +163,8 @@ describe('buildkitd.toml', () => {
     ['[grpc]\naddress = "unix:///x"', /grpc.address must be a list of texts/],
     ['[[registry."a".keypair]]\nkey = "/k"', /registry.a.keypair.cert must be text/],
     ['[history]\nmaxAge = "soon"', /history.maxAge must be a duration/],
+    ['[worker.oci]\nreservedSpace = "much"', /worker.oci.reservedSpace is no amount of space: "much"/],
+    ['[worker.oci]\ngcpolicy = 1', /worker.oci.gcpolicy must be a list of tables/],
   ])('%j is an error', (text, message) => {
     expect(() => read(text)).toThrow(message);
   });

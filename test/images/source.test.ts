@@ -184,7 +184,7 @@ describe('oci-layout://', () => {
   test('comes from a store of a client elsewhere, blob by blob', async () => {
     const blobs: Blobs = new Map(one.blobs);
     blobs.set(one.manifest.digest, one.blobs.get(one.manifest.digest)!);
-    const peer = new SessionClient({ stores: { there: blobs } });
+    const peer = new SessionClient({ stores: { 'oci:there': blobs } });
     const manager = new SessionManager();
     session = joinSession(manager, peer);
     const name = `whatever/app@${one.manifest.digest}`;

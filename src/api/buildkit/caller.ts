@@ -23,8 +23,18 @@ const scopes: Readonly<Record<string, readonly Scope[]>> = {
   [`${control}Prune`]: ['cache:prune'],
 };
 
+const content = '/containerd.services.content.v1.Content/';
+
 /** Scopes that a method needs. Health checks and reflection are open; all the rest is part of building. */
 export function scopesOf(path: string): readonly Scope[] {
   if (path.startsWith('/grpc.health.') || path.startsWith('/grpc.reflection.')) return [];
+  if (path.startsWith(content)) return ['images:read'];
   return Object.hasOwn(scopes, path) ? (scopes[path] ?? []) : ['build'];
+}
+
+const writing = new Set(['Solve', 'Prune', 'UpdateBuildHistory'].map((name) => control + name));
+
+/** Whether a method starts or changes something by itself; the calls of a build's frontend are part of its Solve. */
+export function writes(path: string): boolean {
+  return writing.has(path);
 }

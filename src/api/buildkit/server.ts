@@ -8,19 +8,16 @@ import {
 import type { Duplex } from 'node:stream';
 import { type ConnectRouter, createContextValues } from '@connectrpc/connect';
 import { connectNodeAdapter } from '@connectrpc/connect-node';
-import { encodingErrors } from '../../build/gateway/serve.ts';
+import { encodingErrors, maxHeaders } from '../../build/gateway/serve.ts';
 import { takeConnection } from '../../session/grpc/http2-connection.ts';
 import { encodeMessage, statusOf } from '../../session/grpc/status.ts';
 import type { AdmitCall, GrpcServer } from '../shared/grpc.ts';
 import type { ApiHost } from '../shared/host.ts';
-import { callerKey, scopesOf } from './caller.ts';
-import { encodeError } from './errors/encode.ts';
+import { callerKey, scopesOf, writes } from './caller.ts';
 import { type BuildkitOptions, buildkitServices } from './services.ts';
 
 /** Largest message taken, bytes: BuildKit's own limit. */
 const maxMessage = 16 << 20;
-/** Largest block of headers or trailers sent: an error's details hold the Dockerfile. */
-const maxHeaders = 1 << 20;
 const windowSize = 8 << 20;
 
 /** Serves Control, LLBBridge, health, reflection and trace export. `close` ends the calls in flight. */
@@ -39,7 +36,7 @@ export function grpcServer(routes: (router: ConnectRouter) => void, onClose: () 
     grpcWeb: false,
     connect: false,
     readMaxBytes: maxMessage,
-    interceptors: [encodingErrors(encodeError)],
+    interceptors: [encodingErrors()],
     contextValues: (request) => createContextValues().set(callerKey, callers.get(request)),
   });
   const answer = async (request: Http2ServerRequest, response: Http2ServerResponse) => {
@@ -50,7 +47,8 @@ export function grpcServer(routes: (router: ConnectRouter) => void, onClose: () 
     request.headers[':authority'] = 'localhost';
     try {
       if (admit === undefined) throw new Error('the connection is closing');
-      callers.set(request, await admit(request.headers, { endpoint: path, scopes: scopesOf(path) }));
+      const ask = { endpoint: path, scopes: scopesOf(path), reads: !writes(path) };
+      callers.set(request, await admit(request.headers, ask));
     } catch (err) {
       return refuse(response, err);
     }

@@ -2,7 +2,11 @@
 import { join } from 'node:path';
 import type { ConnectRouter } from '@connectrpc/connect';
 import { identityKey } from '../../auth/identity.ts';
+import { allowedFrontends, type FrontendRule } from '../../build/bridge/frontends.ts';
+import { matches } from '../../build/filter.ts';
 import { Gateways } from '../../build/gateway/gateways.ts';
+import type { Platform } from '../../oci/types.ts';
+import { Content } from '../../pb/containerd/content_pb.js';
 import { Health, HealthCheckResponse_ServingStatus } from '../../pb/grpc/health_pb.js';
 import { Control } from '../../pb/moby/buildkit/v1/control_pb.js';
 import { LLBBridge } from '../../pb/moby/buildkit/v1/frontend/gateway_pb.js';
@@ -11,10 +15,10 @@ import { sessionOverMessages } from '../../session/message-stream.ts';
 import type { ApiHost } from '../shared/host.ts';
 import { callerOf } from './caller.ts';
 import { usageService } from './control/disk-usage.ts';
-import { matches } from './control/filter.ts';
 import { solveService } from './control/solve.ts';
 import { buildkitVersion, workerRecord } from './control/workers.ts';
 import { gatewayService } from './gateway/service.ts';
+import { contentService } from './history/content.ts';
 import { History } from './history/history.ts';
 import { historyService } from './history/service.ts';
 import { Jobs } from './jobs/jobs.ts';
@@ -26,6 +30,10 @@ export interface BuildkitOptions {
    * authority has.
    */
   entitlements?: readonly string[];
+  /** Platforms that clients are told of; default: the host's. */
+  platforms?: readonly Platform[];
+  /** What frontends builds may name, by their names; default: all. */
+  frontends?: Readonly<Record<string, FrontendRule>>;
   /** Labels of the worker besides its own. */
   labels?: Readonly<Record<string, string>>;
   /** How many ended builds are remembered, and how long (ms). */
@@ -44,7 +52,15 @@ export async function buildkitServices(host: ApiHost, options: BuildkitOptions):
   const jobs = new Jobs();
   const history = new History(join(host.engine.store.root, 'history.db'), options.history);
   const worker = await workerRecord(host, options);
-  const solve = solveService({ host, jobs, gateways, history, worker, entitlements: options.entitlements });
+  const solve = solveService({
+    host,
+    jobs,
+    gateways,
+    history,
+    worker,
+    entitlements: options.entitlements,
+    frontends: allowedFrontends(options.frontends ?? {}),
+  });
   const usage = usageService(host);
   const records = historyService(history, closing.signal);
   return {
@@ -72,6 +88,7 @@ export async function buildkitServices(host: ApiHost, options: BuildkitOptions):
         info: () => ({ buildkitVersion }),
       });
       router.service(LLBBridge, gatewayService(gateways));
+      router.service(Content, contentService(history, host.engine.store));
       router.service(Health, {
         check: () => ({ status: HealthCheckResponse_ServingStatus.SERVING }),
         async *watch(_request, { signal }) {
@@ -80,7 +97,7 @@ export async function buildkitServices(host: ApiHost, options: BuildkitOptions):
         },
       });
       router.service(TraceService, { export: () => ({}) });
-      reflection(router, [Control, LLBBridge, Health, TraceService]);
+      reflection(router, [Control, LLBBridge, Content, Health, TraceService]);
     },
   };
 }

@@ -108,7 +108,12 @@ async function run(
   reply: FastifyReply,
 ): Promise<void> {
   const path = `${route.path.replace(/\*$/, name === '' ? '' : '{name}')}${route.suffix ?? ''}`;
-  const authority = await host.admit(raw, { endpoint: `${route.method} ${path}`, scopes: route.scopes });
+  const { method, scopes } = route;
+  const authority = await host.admit(raw, {
+    endpoint: `${method} ${path}`,
+    scopes,
+    reads: method === 'GET' || method === 'HEAD',
+  });
   const gone = new AbortController();
   const response = reply.raw;
   response.once('close', () => {

@@ -15,7 +15,6 @@ import type { Ref } from '../../store/ref.ts';
 import type { BuildCaches } from '../caches.ts';
 import type { Engine } from '../engine.ts';
 import { checkEntitlements } from '../entitlements.ts';
-import type { EncodeError } from '../gateway/serve.ts';
 import { BridgeRef, type RefSolver } from './ref.ts';
 import type { BridgeRequest, BridgeResult } from './types.ts';
 
@@ -25,16 +24,12 @@ export interface BridgeOptions {
   job: Job;
   /** Keeps what is looked up and unpacked for the build. */
   lease: string;
-  /** Entitlements granted: `network.host`, `security.insecure`. */
-  allow: readonly string[];
   /** What becomes of the sources that frontends name. */
   rewrite?: SourceRewrite;
   /** What frontends are told of the workers there are. */
   workers?: readonly WorkerRecord[];
   /** Where frontends may have more caches read; default: nowhere. */
   caches?: Pick<BuildCaches, 'import'>;
-  /** How frontends' processes are told of failures; default: a status without details. */
-  encodeError?: EncodeError;
 }
 
 /** A frontend by its name. */
@@ -50,7 +45,6 @@ export class Bridge {
   readonly allow: readonly string[];
   readonly rewrite: SourceRewrite | undefined;
   readonly workers: readonly WorkerRecord[];
-  readonly encodeError: EncodeError | undefined;
   readonly #caches: BridgeOptions['caches'];
   readonly #frontends: Readonly<Record<string, BridgeFrontend>>;
   #depth = 0;
@@ -59,10 +53,9 @@ export class Bridge {
     this.engine = options.engine;
     this.job = options.job;
     this.lease = options.lease;
-    this.allow = options.allow;
+    this.allow = options.job.allow;
     this.rewrite = options.rewrite;
     this.workers = options.workers ?? [];
-    this.encodeError = options.encodeError;
     this.#caches = options.caches;
     this.#frontends = frontends;
     this.job.load = (definition) => this.#load(definition, this.rewrite);

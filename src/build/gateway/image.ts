@@ -134,7 +134,7 @@ async function runFrontend(
       stdout: (chunk: Buffer) => connection.receive(chunk),
       stderr: (chunk: Buffer) => log.write(chunk),
     };
-    void serveGateway(gateway, connection, bridge.encodeError);
+    void serveGateway(gateway, connection);
     // It is left to end by itself: Return's answer is still on its way when we know the result.
     const { exitCode } = await engine.executor.run(spec, io, context.signal);
     connection.receive(null);

@@ -1,27 +1,19 @@
 /** Serves a gateway to one frontend over a connection that is there already: HTTP/2 on its bytes. */
 import { createServer } from 'node:http2';
 import type { Duplex } from 'node:stream';
-import { type Code, ConnectError, type Interceptor } from '@connectrpc/connect';
+import type { Interceptor } from '@connectrpc/connect';
 import { connectNodeAdapter } from '@connectrpc/connect-node';
 import { LLBBridge } from '../../pb/moby/buildkit/v1/frontend/gateway_pb.js';
-import { statusOf } from '../../session/grpc/status.ts';
+import { encodeError } from './encode.ts';
 import type { Gateway } from './gateway.ts';
 
 /** Largest message either way, bytes, as in BuildKit. */
 const maxMessage = 16 << 20;
+/** Largest block of headers or trailers sent: an error's details hold the Dockerfile. */
+export const maxHeaders = 1 << 20;
 
-/** Encodes failures for whoever is at the other end. */
-export type EncodeError = (err: unknown) => unknown;
-
-/** A failure as a status alone. */
-export const plainError: EncodeError = (err) => {
-  if (err instanceof ConnectError) return err;
-  const { code, message } = statusOf(err);
-  return new ConnectError(message, code as Code, undefined, undefined, err);
-};
-
-/** Calls' failures pass through `encode`, those of streams too. */
-export function encodingErrors(encode: EncodeError): Interceptor {
+/** Calls' failures are told with their typed details, those of streams too. */
+export function encodingErrors(): Interceptor {
   return (next) => async (request) => {
     try {
       const response = await next(request);
@@ -31,30 +23,32 @@ export function encodingErrors(encode: EncodeError): Interceptor {
         try {
           yield* message;
         } catch (err) {
-          throw encode(err);
+          throw encodeError(err);
         }
       };
       return { ...response, message: encoded() };
     } catch (err) {
-      throw encode(err);
+      throw encodeError(err);
     }
   };
 }
 
 /** Resolves when the connection is over. Closing is the caller's: `connection.destroy()`. */
-export function serveGateway(
-  gateway: Gateway,
-  connection: Duplex,
-  encode: EncodeError = plainError,
-): Promise<void> {
+export function serveGateway(gateway: Gateway, connection: Duplex): Promise<void> {
   const handler = connectNodeAdapter({
     routes: (router) => router.service(LLBBridge, gateway.service),
-    interceptors: [encodingErrors(encode)],
+    interceptors: [encodingErrors()],
     readMaxBytes: maxMessage,
     grpcWeb: false,
     connect: false,
   });
-  const server = createServer({ settings: { initialWindowSize: 1 << 20 } }, handler);
+  const server = createServer(
+    {
+      settings: { initialWindowSize: 1 << 20, maxHeaderListSize: maxHeaders },
+      maxSendHeaderBlockLength: maxHeaders,
+    },
+    handler,
+  );
   server.on('sessionError', () => connection.destroy());
   server.emit('connection', connection);
   return new Promise((resolve) => {

@@ -1,5 +1,6 @@
 /**
- * A step's failure as a frontend is told of it: with ids by which it can mount what the step left.
+ * A step's failure as clients are told of it: with its op and, where it left something, ids by which a frontend can
+ * mount that.
  * `errdefs.Solve` of https://github.com/moby/buildkit/blob/master/solver/errdefs/errdefs.proto
  */
 import { fromBinary, toJson } from '@bufbuild/protobuf';
@@ -7,19 +8,30 @@ import { DrydockError } from '../../errors/error.ts';
 import { toBinary as encodeOp, OpSchema as LlbOpSchema } from '../../llb/pb.ts';
 import { leftoversOf } from '../../ops/exec/leftovers.ts';
 import { type Op, OpSchema } from '../../pb/solver/pb/ops_pb.js';
+import { failedVertex } from '../../solver/failed-vertex.ts';
 import type { Ref } from '../../store/ref.ts';
 
 /** The JSON of `errdefs.Solve`. */
 export interface SolveDetail {
-  inputIDs: string[];
-  mountIDs: string[];
+  inputIDs?: string[];
+  mountIDs?: string[];
   op: object;
+  description?: Readonly<Record<string, string>>;
 }
+
+/** An op whose JSON has more characters is left out: a detail travels in a header. */
+const maxOp = 64 << 10;
 
 const details = new WeakMap<object, SolveDetail>();
 
-export function solveDetailOf(error: unknown): SolveDetail | undefined {
-  return typeof error === 'object' && error !== null ? details.get(error) : undefined;
+export function solveDetailOf(error: DrydockError): SolveDetail | undefined {
+  const known = details.get(error);
+  if (known !== undefined) return known;
+  const vertex = failedVertex(error);
+  if (vertex === undefined) return undefined;
+  const op = opJson(vertex.op);
+  if (JSON.stringify(op).length > maxOp) return undefined;
+  return { op, description: vertex.metadata?.description ?? {} };
 }
 
 /** The failure with its detail when a step left something; `name` gives a tree an id. Other failures as they are. */
@@ -29,7 +41,12 @@ export function solveFailure(error: unknown, name: (ref: Ref) => string): unknow
   const ids = (refs: readonly (Ref | undefined)[]) => refs.map((ref) => (ref === undefined ? '' : name(ref)));
   // The same failure may be another build's, whose ids are others.
   const mine = new DrydockError(error.message, { ...error, cause: error.cause });
-  details.set(mine, { inputIDs: ids(left.inputs), mountIDs: ids(left.mounts), op: opJson(left.op) });
+  details.set(mine, {
+    inputIDs: ids(left.inputs),
+    mountIDs: ids(left.mounts),
+    op: opJson(left.op),
+    description: failedVertex(error)?.metadata?.description ?? {},
+  });
   return mine;
 }
 

@@ -1,5 +1,6 @@
 /** What sources are, asked before they are solved: LLBBridge's ResolveImageConfig and ResolveSourceMeta. */
 import { create } from '@bufbuild/protobuf';
+import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import { fail } from '../../errors/error.ts';
 import { hostPlatform, normalizePlatform } from '../../oci/platform.ts';
 import { normalizeName } from '../../oci/reference.ts';
@@ -12,7 +13,10 @@ import {
   type ResolveSourceMetaResponse,
   ResolveSourceMetaResponseSchema,
 } from '../../pb/moby/buildkit/v1/frontend/gateway_pb.js';
-import type { Platform as PbPlatform } from '../../pb/solver/pb/ops_pb.js';
+import type { Platform as PbPlatform, SourceOp } from '../../pb/solver/pb/ops_pb.js';
+import type { VertexProgress } from '../../solver/progress.ts';
+import { gitOptions, resolveRef, withGit } from '../../source/git-ref.ts';
+import { httpMeta } from '../../source/http.ts';
 import { resolveImageConfig } from '../../source/image.ts';
 import type { Bridge } from '../bridge/bridge.ts';
 import { imageAfter } from '../bridge/image-policy.ts';
@@ -93,8 +97,8 @@ export async function imageConfig(
 }
 
 /**
- * A source as it will be used, with what can be known of it beforehand: an image's digest and config. Other sources
- * come back as they are. Throws `invalid` without a source, and what looking it up throws.
+ * A source as it will be used, with what can be known of it beforehand: an image's digest and config, the commit that
+ * a git ref is at, the digest of a URL's file. Other sources come back as they are. Throws `invalid` without a source, and what looking it up throws.
  */
 export async function sourceMeta(
   bridge: Bridge,
@@ -106,6 +110,22 @@ export async function sourceMeta(
   if (at < 0) throw fail('invalid', 'llb', `failed to parse source identifier ${source.identifier}`);
   const scheme = source.identifier.slice(0, at);
   const rest = source.identifier.slice(at + 3);
+  const title = request.LogName || `resolve ${scheme} source metadata`;
+  if (scheme === 'git') {
+    const found = await bridge.job.inVertex(title, (progress) => gitMeta(bridge, source, progress));
+    const { sha, name, commit } = found;
+    const git = { Checksum: sha, Ref: name, CommitChecksum: commit === sha ? '' : commit };
+    return create(ResolveSourceMetaResponseSchema, { Source: source, Git: git });
+  }
+  if (scheme === 'http' || scheme === 'https') {
+    const { digest, filename, lastModified } = await bridge.job.inVertex(title, (progress) =>
+      urlMeta(bridge, source, progress),
+    );
+    const modified = Date.parse(lastModified ?? '');
+    const time = Number.isNaN(modified) ? undefined : timestampFromMs(modified);
+    const http = { Checksum: digest, Filename: filename, LastModified: time };
+    return create(ResolveSourceMetaResponseSchema, { Source: source, HTTP: http });
+  }
   if (scheme !== 'docker-image' && scheme !== 'oci-layout') {
     return create(ResolveSourceMetaResponseSchema, { Source: source });
   }
@@ -120,4 +140,23 @@ export async function sourceMeta(
     Source: { identifier: `${scheme}://${scheme === 'oci-layout' ? rest : found.ref}`, attrs: source.attrs },
     Image: { Digest: found.digest, Config: request.Image?.NoConfig ? new Uint8Array() : found.bytes },
   });
+}
+
+function gitMeta({ engine, job }: Bridge, { identifier, attrs }: SourceOp, progress: VertexProgress) {
+  const options = gitOptions(identifier, attrs);
+  const { session, signal } = job;
+  return withGit(options, engine.store.runDir, { session, signal, progress }, (git, access) =>
+    resolveRef(git, access.remote, options.ref),
+  );
+}
+
+async function urlMeta({ engine, job }: Bridge, source: SourceOp, progress: VertexProgress) {
+  const cleanups: (() => void | Promise<void>)[] = [];
+  const { session, signal } = job;
+  const onRelease = (cleanup: () => void | Promise<void>) => void cleanups.push(cleanup);
+  try {
+    return await httpMeta(source, engine, { session, signal, progress, onRelease });
+  } finally {
+    for (const cleanup of cleanups) await cleanup();
+  }
 }

@@ -1,26 +1,25 @@
 import { existsSync, readFileSync } from 'node:fs';
+import type { GcRule } from '../../build/gc.ts';
 import { buildkitdSetup, defaultAddress } from '../../daemon/buildkitd.ts';
 import { type BuildkitdConfig, type ReadConfig, readBuildkitdToml } from '../../daemon/buildkitd-config.ts';
+import { policyWithin } from '../../daemon/buildkitd-worker.ts';
 import { startDaemon } from '../../daemon/daemon.ts';
 import { createLog } from '../../daemon/log.ts';
 import { fail } from '../../errors/error.ts';
+import { parsePlatform } from '../../oci/platform.ts';
+import type { Platform } from '../../oci/types.ts';
 import { command } from '../command.ts';
 
 const defaultConfigFile = '/etc/buildkit/buildkitd.toml';
 
-/** Flags of buildkitd that scripts pass and that change nothing here. */
+/** Flags of buildkitd that scripts pass and that change nothing here; a warning says so. */
 const idle = [
-  'oci-worker-platform',
-  'oci-worker-gc-keepstorage',
   'oci-worker-net',
-  'oci-worker-binary',
   'oci-worker-apparmor-profile',
   'oci-cni-config-path',
   'oci-cni-binary-path',
   'oci-cni-pool-size',
   'oci-worker-proxy-snapshotter-path',
-  'containerd-worker-platform',
-  'containerd-worker-gc-keepstorage',
   'containerd-worker-net',
   'containerd-worker-apparmor-profile',
   'containerd-cni-config-path',
@@ -34,11 +33,9 @@ const idleBool = [
   'trace',
   'rootless',
   'save-cache-debug',
-  'oci-worker-gc',
   'oci-worker-rootless',
   'oci-worker-no-process-sandbox',
   'oci-worker-selinux',
-  'containerd-worker-gc',
   'containerd-worker-selinux',
   'cdi-disabled',
 ] as const;
@@ -60,8 +57,20 @@ export default command({
       help: 'keep images in a containerd: true, false, auto',
     },
     'containerd-worker-addr': { type: 'string', value: 'SOCKET', help: "containerd's socket" },
+    'containerd-worker-gc': { type: 'bool', help: 'take from the cache by itself; default true' },
+    'containerd-worker-gc-keepstorage': {
+      type: 'string',
+      value: 'MB[,MB[,MB]]',
+      help: 'space the cache may always take, that is to be free, that it may take at most',
+    },
+    'containerd-worker-platform': {
+      type: 'list',
+      value: 'PLATFORM',
+      help: 'platforms that clients are told of',
+    },
     'containerd-worker-labels': { type: 'list', value: 'NAME=VALUE', help: "the worker's labels" },
     'containerd-worker-namespace': { type: 'string', value: 'NAME', help: 'default buildkit' },
+    'containerd-max-parallelism': { type: 'string', value: 'N', help: 'most steps that run at a time' },
     'containerd-worker-snapshotter': { type: 'string', value: 'NAME', help: 'overlayfs or native' },
     debug: { type: 'bool', help: 'log more' },
     group: { type: 'string', value: 'GROUP', help: 'group that owns the unix socket' },
@@ -71,7 +80,16 @@ export default command({
       value: 'BOOL',
       help: "keep images in Drydock's own store: true, false, auto",
     },
+    'oci-worker-gc': { type: 'bool', help: 'take from the cache by itself; default true' },
+    'oci-worker-gc-keepstorage': {
+      type: 'string',
+      value: 'MB[,MB[,MB]]',
+      help: 'space the cache may always take, that is to be free, that it may take at most',
+    },
+    'oci-worker-platform': { type: 'list', value: 'PLATFORM', help: 'platforms that clients are told of' },
+    'oci-worker-binary': { type: 'string', value: 'FILE', help: 'OCI runtime; default runc' },
     'oci-worker-labels': { type: 'list', value: 'NAME=VALUE', help: "the worker's labels" },
+    'oci-max-parallelism': { type: 'string', value: 'N', help: 'most steps that run at a time' },
     'oci-worker-snapshotter': { type: 'string', value: 'NAME', help: 'auto, overlayfs or native' },
     root: { type: 'string', value: 'DIR', help: 'folder for all state' },
     tlscacert: { type: 'string', value: 'FILE', help: 'CA of client certificates' },
@@ -101,11 +119,18 @@ export default command({
         enabled: threeWay('oci-worker', values['oci-worker']),
         labels: labelsOf(values['oci-worker-labels']),
         snapshotter: values['oci-worker-snapshotter'],
+        binary: values['oci-worker-binary'] || undefined,
+        maxParallelism: countOf('oci-max-parallelism', values['oci-max-parallelism']),
+        platforms: platformsOf(values['oci-worker-platform']),
+        gc: gcOf(values['oci-worker-gc'], values['oci-worker-gc-keepstorage']),
       },
       containerd: {
         enabled: threeWay('containerd-worker', values['containerd-worker']),
         labels: labelsOf(values['containerd-worker-labels']),
         snapshotter: values['containerd-worker-snapshotter'],
+        maxParallelism: countOf('containerd-max-parallelism', values['containerd-max-parallelism']),
+        platforms: platformsOf(values['containerd-worker-platform']),
+        gc: gcOf(values['containerd-worker-gc'], values['containerd-worker-gc-keepstorage']),
         address: values['containerd-worker-addr'],
         namespace: values['containerd-worker-namespace'],
       },
@@ -115,6 +140,10 @@ export default command({
     const writeLog = (line: string) => void ctx.stderr.write(line);
     const log = createLog({ format: settings.logFormat ?? 'text', level: 'info', write: writeLog });
     for (const warning of warnings) log('warn', warning);
+    const given = new Map<string, unknown>(Object.entries(values));
+    for (const name of [...idle, ...idleBool]) {
+      if (isGiven(given.get(name))) log('warn', `--${name} has no effect here`);
+    }
     const daemon = await startDaemon({
       ...settings,
       insecureRegistries: [...(settings.insecureRegistries ?? []), ...ctx.insecureRegistries],
@@ -143,6 +172,34 @@ function fileConfig(given: string | undefined): ReadConfig {
     throw fail('invalid', 'client', `failed to load config from ${file}`, { cause });
   }
   return readBuildkitdToml(text, file);
+}
+
+/** Whether a flag asks for something; networks that all steps have here are asked for in vain. */
+function isGiven(value: unknown): boolean {
+  if (!Array.isArray(value)) return value !== undefined && value !== false;
+  return value.some((each) => !['', 'auto', 'host'].includes(each));
+}
+
+function countOf(name: string, text: string | undefined): number | undefined {
+  if (text === undefined || text === '' || text === '0') return undefined;
+  if (/^\d{1,6}$/.test(text)) return Number(text);
+  throw fail('invalid', 'client', `--${name}=${text} is no number`);
+}
+
+function platformsOf(list: readonly string[]): Platform[] | undefined {
+  const names = list.flatMap((text) => text.split(',')).filter((text) => text !== '');
+  return names.length === 0 ? undefined : names.map(parsePlatform);
+}
+
+/** `keep`: MB that may stay, that are to be free, that may be taken at most. */
+function gcOf(enabled: boolean | undefined, keep: string | undefined): GcRule[] | undefined {
+  if (enabled === false) return [];
+  if (keep === undefined || keep === '') return undefined;
+  if (!/^\d+(,\d+){0,2}$/.test(keep)) {
+    throw fail('invalid', 'client', `${JSON.stringify(keep)} is no Reserved[,Free[,Maximum]] in MB`);
+  }
+  const [reservedSpace, minFreeSpace, maxUsedSpace] = keep.split(',').map((mb) => Number(mb) * 1e6);
+  return policyWithin({ reservedSpace, minFreeSpace, maxUsedSpace });
 }
 
 function someOf(list: string[]): string[] | undefined {

@@ -1,6 +1,7 @@
 /** An OCI layout folder that the client offers: https://github.com/opencontainers/image-spec/blob/main/image-layout.md */
 import { mkdtemp } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Readable } from 'node:stream';
 import { canceled, DrydockError, fail } from '../../errors/error.ts';
 import { parseIndex } from '../../images/documents.ts';
 import type { DocumentSource } from '../../images/resolve.ts';
@@ -33,7 +34,8 @@ export class Layout implements DocumentSource {
    * when the client is elsewhere. Throws `not-found`.
    */
   static async open(store: Store, name: string, ctx: LayoutContext): Promise<Layout> {
-    const content = await ctx.session.content?.(name);
+    // So a client names its layouts among all the stores that it serves.
+    const content = await ctx.session.content?.(`oci:${name}`);
     if (content !== undefined) return new Layout(clientBlobs(content, `the OCI layout ${name}`));
     const provider = await ctx.session.local(name);
     if (provider === undefined) {
@@ -101,6 +103,11 @@ export class Layout implements DocumentSource {
       'session',
       `${this.origin.name}: the blob ${descriptor.digest} has the digest ${got}`,
     );
+  }
+
+  /** A blob's bytes, not checked. The stream (or this) fails with `not-found`. */
+  stream(digest: Digest, signal?: AbortSignal): Promise<Readable> {
+    return this.#blobs.stream(digest, signal);
   }
 
   /** Copies a blob into content, checked, under the lease. */

@@ -83,7 +83,7 @@ export class ControlKit {
     session: SessionClientOptions = {},
   ): Promise<Solved> {
     const client = this.session(session);
-    const ref = randomUUID();
+    const ref = request.Ref || randomUUID();
     const status: StatusResponse[] = [];
     const watching = (async () => {
       for await (const message of this.control.status({ Ref: ref })) status.push(message);

@@ -3,7 +3,6 @@
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { Code, ConnectError } from '@connectrpc/connect';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
-import { encodeError } from '../../../src/api/buildkit/errors/encode.ts';
 import { local, marshal, mkfile, scratch } from '../../../src/llb/llb.ts';
 import { type ExecMessage, ExecMessageSchema } from '../../../src/pb/moby/buildkit/v1/frontend/gateway_pb.js';
 import { MountType, NetMode, SecurityMode } from '../../../src/pb/solver/pb/ops_pb.js';
@@ -22,8 +21,8 @@ afterEach(async () => {
   await Promise.all(open.splice(0).map((build) => build.end()));
 });
 
-async function start(setup: BuildSetup = {}, on = kit): Promise<GatewayBuild> {
-  const build = await on.build({ locals: { root }, ...setup });
+async function start(setup: BuildSetup = {}): Promise<GatewayBuild> {
+  const build = await kit.build({ locals: { root }, ...setup });
   open.push(build);
   return build;
 }
@@ -308,38 +307,32 @@ test('the end of the build ends its containers', async () => {
 });
 
 test('a step that failed leaves its mounts as they were, for a container to look into', async () => {
-  const telling = new GatewayKit(encodeError);
-  await telling.open();
-  try {
-    const build = await start({}, telling);
-    const state = local('root').run('echo root > /left; echo mount > /rw/left; exit 3', {
-      mounts: [{ target: '/rw', source: scratch().file(mkfile('/given', 'given')) }],
-    });
-    const failed = await build.client
-      .solve({ Definition: marshal(state), Evaluate: true })
-      .catch((err) => err);
-    const details = detailsOf(ConnectError.from(failed));
-    const { mountIDs, inputIDs, op } = details['errdefs.Solve+json'] as {
-      mountIDs: string[];
-      inputIDs: string[];
-      op: { exec: { mounts: { dest: string }[] } };
-    };
-    expect(op.exec.mounts.map(({ dest }) => dest)).toEqual(['/', '/rw']);
-    expect(inputIDs).toHaveLength(2);
-    const Mounts = op.exec.mounts.map(({ dest }, i) => ({ dest, resultID: mountIDs[i] }));
-    await build.client.newContainer({ ContainerID: 'look', Mounts });
-    const stream = new Stream(build);
-    stream.run('p', 'look', 'cat /left /rw/left /rw/given');
-    expect(await stream.exit('p')).toBe(0);
-    expect(stream.output('p')).toBe('root\nmount\ngiven');
-    await stream.end();
-    await Promise.all(open.splice(0).map((each) => each.end()));
-    const { store } = telling.engine;
-    expect((await store.leases.list()).filter(({ id }) => id.startsWith('failed-'))).toEqual([]);
-    await store.gc();
-    const names = (await store.snapshots.list()).map(({ key }) => key);
-    expect(names.filter((name) => name.startsWith('failed-'))).toEqual([]);
-  } finally {
-    await telling.close();
-  }
+  const build = await start();
+  const state = local('root').run('echo root > /left; echo mount > /rw/left; exit 3', {
+    mounts: [{ target: '/rw', source: scratch().file(mkfile('/given', 'given')) }],
+  });
+  const failed = await build.client
+    .solve({ Definition: marshal(state), Evaluate: true })
+    .catch((err) => err);
+  const details = detailsOf(ConnectError.from(failed));
+  const { mountIDs, inputIDs, op } = details['errdefs.Solve+json'] as {
+    mountIDs: string[];
+    inputIDs: string[];
+    op: { exec: { mounts: { dest: string }[] } };
+  };
+  expect(op.exec.mounts.map(({ dest }) => dest)).toEqual(['/', '/rw']);
+  expect(inputIDs).toHaveLength(2);
+  const Mounts = op.exec.mounts.map(({ dest }, i) => ({ dest, resultID: mountIDs[i] }));
+  await build.client.newContainer({ ContainerID: 'look', Mounts });
+  const stream = new Stream(build);
+  stream.run('p', 'look', 'cat /left /rw/left /rw/given');
+  expect(await stream.exit('p')).toBe(0);
+  expect(stream.output('p')).toBe('root\nmount\ngiven');
+  await stream.end();
+  await Promise.all(open.splice(0).map((each) => each.end()));
+  const { store } = kit.engine;
+  expect((await store.leases.list()).filter(({ id }) => id.startsWith('failed-'))).toEqual([]);
+  await store.gc();
+  const names = (await store.snapshots.list()).map(({ key }) => key);
+  expect(names.filter((name) => name.startsWith('failed-'))).toEqual([]);
 });

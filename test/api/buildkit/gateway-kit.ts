@@ -13,7 +13,7 @@ import type { BridgeResult } from '../../../src/build/bridge/types.ts';
 import { type Engine, openEngine } from '../../../src/build/engine.ts';
 import { Gateway } from '../../../src/build/gateway/gateway.ts';
 import { Gateways } from '../../../src/build/gateway/gateways.ts';
-import { type EncodeError, encodingErrors, plainError } from '../../../src/build/gateway/serve.ts';
+import { encodingErrors } from '../../../src/build/gateway/serve.ts';
 import { LLBBridge } from '../../../src/pb/moby/buildkit/v1/frontend/gateway_pb.js';
 import type { Definition } from '../../../src/pb/solver/pb/ops_pb.js';
 import { type InProcessOptions, inProcessSession } from '../../../src/session/in-process.ts';
@@ -42,21 +42,15 @@ export class GatewayKit {
   readonly dir = mkdtempSync(join(tmpdir(), 'drydock-gateway-'));
   engine!: Engine;
   readonly gateways = new Gateways();
-  readonly #encode: EncodeError;
   #server!: Http2Server;
   readonly socket = join(this.dir, 'socket');
   #builds = 0;
-
-  /** `encode`: how failures travel; a status alone unless told otherwise. */
-  constructor(encode: EncodeError = plainError) {
-    this.#encode = encode;
-  }
 
   async open(): Promise<void> {
     this.engine = await openEngine({ root: join(this.dir, 'root') });
     const handler = connectNodeAdapter({
       routes: (router) => router.service(LLBBridge, gatewayService(this.gateways)),
-      interceptors: [encodingErrors(this.#encode)],
+      interceptors: [encodingErrors()],
     });
     this.#server = createServer(handler);
     await new Promise<void>((resolve) => this.#server.listen(this.socket, resolve));
@@ -104,10 +98,10 @@ export class GatewayKit {
       warning: (event: WarningEvent) => void warnings.push(event),
     };
     const session = inProcessSession({ locals: {}, ...setup });
-    const job = new Job(session, sink, new AbortController().signal);
+    const job = new Job(session, sink, new AbortController().signal, setup.allow);
     const lease = `test-${id}`;
     await engine.store.leases.create(lease);
-    const bridge = new Bridge({ engine, job, lease, allow: setup.allow ?? [] }, frontends);
+    const bridge = new Bridge({ engine, job, lease }, frontends);
     const gateway = new Gateway(bridge, setup.inputs);
     const unregister = this.gateways.register(id, gateway);
     return {

@@ -104,6 +104,13 @@ export function notesOf(request: SolveRequest): string[] {
       { hint: 'Send the policy with the build.' },
     );
   }
+  if (request.ProxyNetwork) {
+    throw fail(
+      'unsupported',
+      'client',
+      'the network proxy for steps is not supported, and a build must not go past it',
+    );
+  }
   for (const [name, value] of Object.entries(request.FrontendAttrs)) {
     // buildx asks for provenance unless told not to, in a form that only cache exports would hold.
     if (!name.startsWith('attest:') || value.includes('inline-only=true') || value.includes('disabled=true'))

@@ -3,6 +3,8 @@ import { randomUUID } from 'node:crypto';
 import type { HandlerContext } from '@connectrpc/connect';
 import { identityKey } from '../../../auth/identity.ts';
 import type { Authority } from '../../../auth/types.ts';
+import type { Frontends } from '../../../build/bridge/frontends.ts';
+import { errorStatus } from '../../../build/gateway/encode.ts';
 import type { Gateways } from '../../../build/gateway/gateways.ts';
 import { runSolve } from '../../../build/solve.ts';
 import { fail, toDrydockError } from '../../../errors/error.ts';
@@ -14,7 +16,6 @@ import { namedSession } from '../../../session/named-session.ts';
 import type { ClientSession, Session } from '../../../session/types.ts';
 import type { ApiHost } from '../../shared/host.ts';
 import { callerOf } from '../caller.ts';
-import { errorStatus, failedAt } from '../errors/encode.ts';
 import type { History } from '../history/history.ts';
 import type { BuildLog } from '../jobs/build-log.ts';
 import type { Jobs } from '../jobs/jobs.ts';
@@ -28,6 +29,7 @@ export interface SolveDeps {
   history: History;
   worker: WorkerRecord;
   entitlements?: readonly string[];
+  frontends: Frontends;
 }
 
 export interface SolveService {
@@ -51,11 +53,10 @@ export function solveService(deps: SolveDeps): SolveService {
         const answer = await host.builds.run(ref, context.signal, (signal) =>
           build(deps, { ref, request, context, authority, log, signal }),
         );
-        if (remember) history.completed(ref, log, { response: answer });
-        return { ExporterResponse: answer };
+        if (remember) history.completed(ref, log, answer);
+        return { ExporterResponse: answer.response };
       } catch (err) {
         const error = toDrydockError(err);
-        failedAt(error, log.failed(error.message));
         if (remember) history.completed(ref, log, { error: errorStatus(error) });
         throw error;
       } finally {
@@ -83,7 +84,7 @@ interface BuildParts {
   signal: AbortSignal;
 }
 
-async function build(deps: SolveDeps, parts: BuildParts): Promise<Record<string, string>> {
+async function build(deps: SolveDeps, parts: BuildParts) {
   const { host, gateways, worker } = deps;
   const { ref, request, context, authority, log, signal } = parts;
   const outputs = outputsOf(request);
@@ -91,7 +92,7 @@ async function build(deps: SolveDeps, parts: BuildParts): Promise<Record<string,
   const caches = cachesOf(request);
   const allow = grantedEntitlements(request.Entitlements, deps.entitlements, authority.allow);
   const client = sessionOf(host, request.Session, authority, signal);
-  const { result, metadata, size } = await runSolve(
+  const { result, metadata, size, descriptors } = await runSolve(
     host.engine,
     {
       definition: request.Definition,
@@ -107,6 +108,7 @@ async function build(deps: SolveDeps, parts: BuildParts): Promise<Record<string,
       dockerTypes: dockerTypesOf(request),
       policies: request.SourcePolicy === undefined ? [] : [request.SourcePolicy],
       workers: [worker],
+      frontends: deps.frontends,
       cacheFrom: caches.imports,
       cacheTo: caches.exports,
       notes,
@@ -118,7 +120,7 @@ async function build(deps: SolveDeps, parts: BuildParts): Promise<Record<string,
   );
   const response = exporterResponse(metadata, result.metadata);
   if (size !== undefined && context.requestHeader.has(imageSizeKey)) response[imageSizeKey] = String(size);
-  return response;
+  return { response, results: descriptors };
 }
 
 /** The client's session; one that offers nothing when the client names none. */

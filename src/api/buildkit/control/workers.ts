@@ -1,12 +1,14 @@
 /** What clients are told of the one worker there is. Labels: https://github.com/moby/buildkit/blob/master/worker/label/label.go */
 import { randomBytes } from 'node:crypto';
-import { readFileSync, statfsSync, writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { create } from '@bufbuild/protobuf';
+import { create, type MessageInitShape } from '@bufbuild/protobuf';
+import type { PruneRule } from '../../../build/prune-rule.ts';
 import { pbPlatform } from '../../../llb/message.ts';
 import { hostPlatform } from '../../../oci/platform.ts';
 import {
   BuildkitVersionSchema,
+  type GCPolicySchema,
   type WorkerRecord,
   WorkerRecordSchema,
 } from '../../../pb/moby/buildkit/v1/types/worker_pb.js';
@@ -40,15 +42,25 @@ export async function workerRecord(host: ApiHost, options: BuildkitOptions): Pro
       : { [`${prefix}containerd.namespace`]: host.containerd.namespace }),
     ...options.labels,
   };
-  const disk = statfsSync(store.root);
-  const keep = Math.round(Math.max(10e9, (disk.blocks * disk.bsize) / 10));
   return create(WorkerRecordSchema, {
     ID: workerId(store.root),
     Labels: labels,
-    platforms: [pbPlatform(hostPlatform())],
-    GCPolicy: [{ all: true, reservedSpace: BigInt(keep), maxUsedSpace: BigInt(keep) }],
+    platforms: (options.platforms ?? [hostPlatform()]).map(pbPlatform),
+    GCPolicy: host.engine.gc.rules.map(gcPolicy),
     BuildkitVersion: buildkitVersion,
   });
+}
+
+function gcPolicy(rule: PruneRule): MessageInitShape<typeof GCPolicySchema> {
+  const bytes = (space = 0) => BigInt(Math.round(space));
+  return {
+    all: rule.all ?? false,
+    filters: [...(rule.filters ?? [])],
+    keepDuration: BigInt(Math.round((rule.unusedFor ?? 0) * 1e6)),
+    reservedSpace: bytes(rule.reservedSpace),
+    maxUsedSpace: bytes(rule.maxUsedSpace),
+    minFreeSpace: bytes(rule.minFreeSpace),
+  };
 }
 
 /** Stays the same from start to start. */

@@ -9,7 +9,7 @@ import {
   type BuildHistoryRequest,
   type Control,
 } from '../../../pb/moby/buildkit/v1/control_pb.js';
-import { type Fields, matches } from '../control/filter.ts';
+import { type RecordFilter, recordFilter } from './filter.ts';
 import type { History, HistoryEvent } from './history.ts';
 
 type Message = MessageInitShape<typeof BuildHistoryEventSchema>;
@@ -21,18 +21,22 @@ const maxWaiting = 10_000;
 /** Listening ends when `closing` fires. */
 export function historyService(history: History, closing: AbortSignal): Methods {
   return {
-    async *listenBuildHistory(request, { signal }) {
+    async *listenBuildHistory(request, { signal, responseHeader }) {
+      // Clients count ages from our clock.
+      responseHeader.set('buildkit-current-timestamp', new Date().toISOString());
+      if (request.Limit < 0) throw fail('invalid', 'client', `invalid limit ${request.Limit}`);
+      const fits = recordFilter(request.Filter);
       const over = AbortSignal.any([signal, closing]);
       const waiting: Message[] = [];
       let wake = () => {};
       const stop = history.listen((event) => {
-        if (!wants(request, event)) return;
+        if (request.Ref !== '' && request.Ref !== event.record.Ref) return;
         waiting.push(messageOf(event));
         wake();
       });
       over.addEventListener('abort', () => wake(), { once: true });
       try {
-        yield* past(history, request);
+        yield* past(history, request, fits);
         if (request.EarlyExit) return;
         while (!over.aborted) {
           if (waiting.length > maxWaiting) {
@@ -56,41 +60,21 @@ export function historyService(history: History, closing: AbortSignal): Methods 
   };
 }
 
-function* past(history: History, request: BuildHistoryRequest): Generator<Message> {
-  const limit = request.Limit > 0 ? request.Limit : Number.POSITIVE_INFINITY;
-  let count = 0;
+/** Builds that run, all of them, and those that ended: filters and limit are for these, as in BuildKit. */
+function* past(
+  history: History,
+  { Ref, ActiveOnly, Limit }: BuildHistoryRequest,
+  fits: RecordFilter,
+): Generator<Message> {
+  const wanted = (record: BuildHistoryRecord) => Ref === '' || Ref === record.Ref;
   for (const record of history.active()) {
-    if (!fits(request, record) || count++ >= limit) continue;
-    yield { type: BuildHistoryEventType.STARTED, record };
+    if (wanted(record)) yield { type: BuildHistoryEventType.STARTED, record };
   }
-  if (request.ActiveOnly) return;
-  for (const record of history.list()) {
-    if (!fits(request, record) || count++ >= limit) continue;
+  if (ActiveOnly) return;
+  const ended = history.list().filter((record) => wanted(record) && fits(record));
+  for (const record of Limit > 0 ? ended.slice(0, Limit) : ended) {
     yield { type: BuildHistoryEventType.COMPLETE, record };
   }
-}
-
-function wants(request: BuildHistoryRequest, { type, record }: HistoryEvent): boolean {
-  if (type === 'deleted') return request.Ref === '' || request.Ref === record.Ref;
-  return fits(request, record);
-}
-
-function fits(request: BuildHistoryRequest, record: BuildHistoryRecord): boolean {
-  if (request.Ref !== '' && request.Ref !== record.Ref) return false;
-  return matches(request.Filter, fieldsOf(record));
-}
-
-function fieldsOf(record: BuildHistoryRecord): Fields {
-  const failed = record.error !== undefined;
-  const status =
-    record.CompletedAt === undefined
-      ? 'running'
-      : !failed
-        ? 'completed'
-        : record.error?.code === 1
-          ? 'canceled'
-          : 'error';
-  return { ref: record.Ref, status, frontend: record.Frontend, pinned: record.pinned };
 }
 
 const types = {

@@ -62,10 +62,9 @@ export class BuildLog implements ProgressSink {
     };
   }
 
-  /** The vertex that failed with this message. */
-  failed(message: string): string | undefined {
-    for (const { digest, error } of this.#vertices.values()) if (error === message) return digest;
-    return undefined;
+  /** Every vertex as it was last. */
+  vertices(): VertexEvent[] {
+    return [...this.#vertices.values()];
   }
 
   /** All that is kept, as messages. */

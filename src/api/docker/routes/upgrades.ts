@@ -61,7 +61,12 @@ export async function upgradeRequest(
     if (protocol.toLowerCase() !== 'h2c') {
       throw apiError('invalid', `protocol ${protocol} not supported`, `${path} speaks h2c.`);
     }
-    const authority = await host.admit(request, { endpoint: `POST ${path}`, scopes: ['build'] });
+    const authority = await host.admit(request, {
+      endpoint: `POST ${path}`,
+      scopes: ['build'],
+      // What is done over the connection is told of itself.
+      reads: true,
+    });
     if (socket.destroyed) return;
     if (path === '/session') {
       request.url = url;

@@ -5,25 +5,17 @@
 import { create } from '@bufbuild/protobuf';
 import { type Any, AnySchema } from '@bufbuild/protobuf/wkt';
 import { type Code, ConnectError, encodeBinaryHeader } from '@connectrpc/connect';
-import { FrontendFailure } from '../../../build/gateway/failure.ts';
-import type { EncodeError } from '../../../build/gateway/serve.ts';
-import { solveDetailOf } from '../../../build/gateway/solve-failure.ts';
-import { type DrydockError, type SourceLocation, toDrydockError } from '../../../errors/error.ts';
-import { type Status, StatusSchema } from '../../../pb/google/rpc/status_pb.js';
-import { statusOf, UNIMPLEMENTED, UNKNOWN } from '../../../session/grpc/status.ts';
+import { type DrydockError, type SourceLocation, toDrydockError } from '../../errors/error.ts';
+import { type Status, StatusSchema } from '../../pb/google/rpc/status_pb.js';
+import { statusOf, UNIMPLEMENTED, UNKNOWN } from '../../session/grpc/status.ts';
+import { FrontendFailure } from './failure.ts';
+import { solveDetailOf } from './solve-failure.ts';
 
 const prefix = 'github.com/moby/buildkit/';
 
 /** Beyond these a place is left out of an error: it travels in a header. */
 const maxSource = 384 << 10;
 const maxPlaces = 16;
-
-const vertices = new WeakMap<object, string>();
-
-/** Says which vertex (its digest) an error comes from. */
-export function failedAt(error: DrydockError, vertex: string | undefined): void {
-  if (vertex !== undefined) vertices.set(error, vertex);
-}
 
 /** The status that tells of an error, with its details. */
 export function errorStatus(err: unknown): Status {
@@ -54,7 +46,7 @@ function codeOf(error: DrydockError): number {
 }
 
 /** An error for connect's server to send. */
-export const encodeError: EncodeError = (err) => {
+export function encodeError(err: unknown): ConnectError {
   if (err instanceof ConnectError) return err;
   const status = errorStatus(err);
   const headers =
@@ -62,7 +54,7 @@ export const encodeError: EncodeError = (err) => {
       ? undefined
       : { 'grpc-status-details-bin': encodeBinaryHeader(status, StatusSchema) };
   return new ConnectError(status.message, status.code as Code, headers, undefined, err);
-};
+}
 
 /** What happened, its causes, and on lines of their own the hop and what to do. */
 function messageOf(error: DrydockError): string {
@@ -81,7 +73,7 @@ function detailsOf(error: DrydockError): Any[] {
   const details: Any[] = [];
   const capability = error.details?.frontendCapability;
   const subrequest = error.details?.subrequest;
-  const vertex = vertices.get(error);
+  const { vertex } = error;
   const solve = solveDetailOf(error);
   // Clients wrap the error in each, in this order: the outermost comes last.
   if (error.exitCode !== undefined) details.push(detail('gatewayapi.ExitMessage', { Code: error.exitCode }));

@@ -2,7 +2,7 @@
  * Filters as containerd writes them: `type==regular,description~=apt`, several of which are alternatives. Pure.
  * https://github.com/containerd/containerd/blob/main/pkg/filters/filter.go has the syntax.
  */
-import { fail } from '../../../errors/error.ts';
+import { fail } from '../errors/error.ts';
 
 /** What filters look at: fields, of which maps have their keys after a point. */
 export type Fields = Readonly<Record<string, string | boolean | Readonly<Record<string, string>>>>;

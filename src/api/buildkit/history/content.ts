@@ -1,0 +1,66 @@
+/**
+ * containerd's content service, for reading only: the blobs that build records name (progress, traces, errors), and
+ * those of the store, such as the manifests that builds made.
+ */
+import type { MessageInitShape } from '@bufbuild/protobuf';
+import type { ServiceImpl } from '@connectrpc/connect';
+import { fail } from '../../../errors/error.ts';
+import { isDigest } from '../../../oci/digest.ts';
+import type { Content, InfoSchema } from '../../../pb/containerd/content_pb.js';
+import type { Store } from '../../../store/store.ts';
+import { timestamp } from '../timestamp.ts';
+import type { History } from './history.ts';
+
+/** Bytes of one message. */
+const messageBytes = 1 << 20;
+
+type Methods = Pick<ServiceImpl<typeof Content>, 'info' | 'read' | 'list'>;
+
+export function contentService(history: History, store: Pick<Store, 'content'>): Methods {
+  const find = async (digest: string): Promise<Blob> => {
+    const found = history.blob(digest) ?? (isDigest(digest) ? await store.content.info(digest) : undefined);
+    if (found === undefined) throw fail('not-found', 'store', `content ${digest}: not found`);
+    return found;
+  };
+  return {
+    async info({ digest }) {
+      return { info: message(await find(digest)) };
+    },
+    async *list() {
+      for (const blob of history.blobs()) yield { info: [message(blob)] };
+    },
+    async *read({ digest, offset, size: wanted }) {
+      const { size } = await find(digest);
+      const from = Number(offset);
+      const to = wanted > 0n ? Math.min(size, from + Number(wanted)) : size;
+      if (from < 0 || from > size) {
+        throw fail('invalid', 'client', `offset ${from} is outside of ${digest} (${size} bytes)`);
+      }
+      const kept = history.readBlob(digest);
+      if (kept !== undefined) {
+        for (let at = from; at < to; at += messageBytes) {
+          yield { offset: BigInt(at), data: kept.subarray(at, Math.min(to, at + messageBytes)) };
+        }
+        return;
+      }
+      let at = from;
+      const range = { offset: from, length: to - from };
+      for await (const chunk of await store.content.read(digest as `sha256:${string}`, range)) {
+        yield { offset: BigInt(at), data: chunk as Buffer };
+        at += (chunk as Buffer).length;
+      }
+    },
+  };
+}
+
+interface Blob {
+  digest: string;
+  size: number;
+  createdAt: number;
+  labels?: Record<string, string>;
+}
+
+function message({ digest, size, createdAt, labels }: Blob): MessageInitShape<typeof InfoSchema> {
+  const at = timestamp(createdAt);
+  return { digest, size: BigInt(size), createdAt: at, updatedAt: at, labels };
+}

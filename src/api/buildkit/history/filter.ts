@@ -1,0 +1,109 @@
+/**
+ * Filters over build records: containerd's syntax on `ref`, `status`, `repository` and a few more, and comparisons
+ * of `startedAt`, `completedAt` (RFC 3339, or how long ago: `24h`) and `duration`. Several are alternatives; what a
+ * filter's commas part must all hold. Pure.
+ */
+import { timestampMs } from '@bufbuild/protobuf/wkt';
+import { type Fields, matches } from '../../../build/filter.ts';
+import { fail } from '../../../errors/error.ts';
+import type { BuildHistoryRecord } from '../../../pb/moby/buildkit/v1/control_pb.js';
+import { goDuration } from '../go-duration.ts';
+
+export type RecordFilter = (record: BuildHistoryRecord) => boolean;
+
+const timed = /^(startedAt|completedAt|duration)(>=|<=|>|<)(.*)$/;
+
+/** Reads filters. Throws `invalid` on one that cannot be read. `now`: ms, what ages are counted from. */
+export function recordFilter(filters: readonly string[], now = Date.now()): RecordFilter {
+  if (filters.length === 0) return () => true;
+  const alternatives = filters.map((filter) => alternative(filter, now));
+  return (record) => alternatives.some((fits) => fits(record));
+}
+
+function alternative(filter: string, now: number): RecordFilter {
+  const conditions: RecordFilter[] = [];
+  const plain: string[] = [];
+  for (const field of csvFields(filter)) {
+    const match = timed.exec(field);
+    if (match === null) plain.push(field);
+    else conditions.push(timeCondition(match[1] as string, match[2] as string, match[3] as string, now));
+  }
+  if (plain.length > 0) {
+    const text = plain.join(',');
+    matches([text], {}); // says at once what cannot be read
+    conditions.push((record) => matches([text], fieldsOf(record)));
+  }
+  return (record) => conditions.every((fits) => fits(record));
+}
+
+function timeCondition(key: string, operator: string, text: string, now: number): RecordFilter {
+  const bad = (what: string) => fail('invalid', 'client', `invalid ${what} ${text}`);
+  const age = goDuration(text);
+  let wanted: number;
+  if (key === 'duration') {
+    if (age === undefined) throw bad('duration');
+    wanted = age;
+  } else {
+    wanted = age === undefined ? Date.parse(text) : now - age;
+    if (Number.isNaN(wanted)) throw bad('time');
+    // BuildKit compares whole seconds.
+    wanted = Math.floor(wanted / 1000);
+  }
+  return (record) => {
+    const value = timeOf(record, key);
+    switch (operator) {
+      case '>=':
+        return value >= wanted;
+      case '<=':
+        return value <= wanted;
+      case '>':
+        return value > wanted;
+      default:
+        return value < wanted;
+    }
+  };
+}
+
+function timeOf({ CreatedAt, CompletedAt }: BuildHistoryRecord, key: string): number {
+  const started = CreatedAt === undefined ? 0 : timestampMs(CreatedAt);
+  if (key === 'startedAt') return Math.floor(started / 1000);
+  if (CompletedAt === undefined) return 0;
+  const completed = timestampMs(CompletedAt);
+  return key === 'duration' ? completed - started : Math.floor(completed / 1000);
+}
+
+function fieldsOf(record: BuildHistoryRecord): Fields {
+  const { Ref, Frontend, FrontendAttrs, pinned } = record;
+  return {
+    ref: Ref,
+    status: statusOf(record),
+    repository: FrontendAttrs['vcs:source'] ?? repositoryOf(FrontendAttrs.context ?? ''),
+    frontend: Frontend,
+    pinned,
+  };
+}
+
+function statusOf({ CompletedAt, error }: BuildHistoryRecord): string {
+  if (CompletedAt === undefined) return 'running';
+  if (error === undefined) return 'completed';
+  return error.message.includes('context canceled') ? 'canceled' : 'error';
+}
+
+/** The remote of a git context, without what is built of it. */
+function repositoryOf(context: string): string {
+  return /^(git|ssh|https?):\/\/|^[\w.-]+@[\w.-]+:/.test(context) ? context.replace(/[#?].*$/s, '') : '';
+}
+
+/** The fields of a line of CSV; quotes inside of quotes are doubled. */
+function csvFields(line: string): string[] {
+  const fields: string[] = [];
+  const field = /\s*(?:"((?:[^"]|"")*)"|([^,]*))(?:,|$)/y;
+  while (field.lastIndex < line.length) {
+    const match = field.exec(line);
+    if (match === null) {
+      throw fail('invalid', 'client', `failed to parse history filter ${JSON.stringify(line)}`);
+    }
+    fields.push(match[1]?.replaceAll('""', '"') ?? match[2] ?? '');
+  }
+  return fields;
+}

@@ -1,0 +1,142 @@
+/** What a buildkitd.toml says of one worker, `[worker.oci]` or `[worker.containerd]`. */
+import type { GcRule, Space } from '../build/gc.ts';
+import { fail } from '../errors/error.ts';
+import { parsePlatform } from '../oci/platform.ts';
+import type { Platform } from '../oci/types.ts';
+import type { Keys } from './buildkitd-keys.ts';
+import type { TomlReader } from './toml-reader.ts';
+
+export interface WorkerConfig {
+  enabled?: boolean;
+  labels?: Record<string, string>;
+  snapshotter?: string;
+  platforms?: Platform[];
+  maxParallelism?: number;
+  /** Undefined: Drydock's own policy; none: nothing is taken away by itself. */
+  gc?: GcRule[];
+  /** The OCI runtime. */
+  binary?: string;
+  cgroupParent?: string;
+}
+
+/** buildkitd's network modes that are the same as what every step has here. */
+const hostNetworks = ['', 'auto', 'host'];
+
+const gc: Keys = {
+  gc: 'used',
+  gckeepstorage: 'used',
+  reservedSpace: 'used',
+  maxUsedSpace: 'used',
+  minFreeSpace: 'used',
+  gcpolicy: {
+    '[]': {
+      all: 'used',
+      filters: 'used',
+      keepDuration: 'used',
+      keepBytes: 'used',
+      reservedSpace: 'used',
+      maxUsedSpace: 'used',
+      minFreeSpace: 'used',
+    },
+  },
+};
+
+/** The keys that both workers have. */
+export const workerKeys: Keys = {
+  ...gc,
+  enabled: 'used',
+  labels: { '*': 'used' },
+  snapshotter: 'used',
+  platforms: 'used',
+  'max-parallelism': 'used',
+  defaultCgroupParent: 'used',
+  'apparmor-profile': { unless: [''] },
+  selinux: { unless: [false], why: 'SELinux labels are not set' },
+  networkMode: { unless: hostNetworks, why: "steps share the host's network unless they ask for none" },
+  cniBinaryPath: 'idle',
+  cniConfigPath: 'idle',
+  cniPoolSize: { unless: [0] },
+  bridgeName: 'idle',
+  bridgeSubnet: 'idle',
+};
+
+/** Throws `invalid` on values of the wrong type. */
+export function workerAt(at: TomlReader, kind: 'oci' | 'containerd'): WorkerConfig {
+  const path = ['worker', kind] as const;
+  const parallelism = at.number(...path, 'max-parallelism');
+  return {
+    enabled: at.bool(...path, 'enabled'),
+    snapshotter: at.text(...path, 'snapshotter'),
+    labels: Object.fromEntries(
+      at.names(...path, 'labels').map((name) => [name, at.text(...path, 'labels', name) ?? '']),
+    ),
+    platforms: at.list(...path, 'platforms')?.map(parsePlatform),
+    maxParallelism: parallelism !== undefined && parallelism > 0 ? parallelism : undefined,
+    gc: gcAt(at, path),
+    binary: kind === 'oci' ? at.text(...path, 'binary') || undefined : undefined,
+    cgroupParent: at.text(...path, 'defaultCgroupParent') || undefined,
+  };
+}
+
+function gcAt(at: TomlReader, path: readonly string[]): GcRule[] | undefined {
+  if (at.bool(...path, 'gc') === false) return [];
+  const rules = at.tables(...path, 'gcpolicy').map((rule): GcRule => {
+    return {
+      all: rule.bool('all'),
+      filters: rule.list('filters'),
+      unusedFor: rule.duration('keepDuration'),
+      reservedSpace: spaceAt(rule, 'reservedSpace') ?? spaceAt(rule, 'keepBytes'),
+      maxUsedSpace: spaceAt(rule, 'maxUsedSpace'),
+      minFreeSpace: spaceAt(rule, 'minFreeSpace'),
+    };
+  });
+  if (rules.length > 0) return rules;
+  const limits: GcRule = {
+    reservedSpace: spaceAt(at, ...path, 'reservedSpace'),
+    maxUsedSpace: spaceAt(at, ...path, 'maxUsedSpace'),
+    minFreeSpace: spaceAt(at, ...path, 'minFreeSpace'),
+  };
+  if (Object.values(limits).some((space) => space !== undefined)) return policyWithin(limits);
+  // Its name before BuildKit 0.17.
+  const reservedSpace = spaceAt(at, ...path, 'gckeepstorage');
+  return reservedSpace === undefined ? undefined : policyWithin({ reservedSpace });
+}
+
+/** buildkitd's own policy within limits: what is made again most easily first, then what is old, then all. */
+export function policyWithin(limits: GcRule): GcRule[] {
+  const hour = 3_600_000;
+  const easy = ['type==source.local', 'type==exec.cachemount', 'type==source.git.checkout'];
+  return [
+    { filters: easy, unusedFor: 48 * hour, maxUsedSpace: 512e6 },
+    { unusedFor: 60 * 24 * hour, ...limits },
+    limits,
+    { all: true, ...limits },
+  ];
+}
+
+const units: Readonly<Record<string, number>> = {
+  b: 1,
+  k: 2 ** 10,
+  m: 2 ** 20,
+  g: 2 ** 30,
+  t: 2 ** 40,
+  p: 2 ** 50,
+};
+
+function spaceAt(at: TomlReader, ...path: string[]): Space | undefined {
+  const value = at.textOrNumber(...path);
+  return value === undefined || value === '' ? undefined : parseSpace(String(value), at.name(...path));
+}
+
+/** A number of bytes with or without a unit (`512MB`, in steps of 1024), or `10%` of the disk. Throws `invalid`. */
+export function parseSpace(text: string, what: string): Space {
+  const percent = /^(\d{1,3})%$/.exec(text)?.[1];
+  if (percent !== undefined) return { percent: Number(percent) };
+  const [, count, unit = 'b'] = /^(\d+(?:\.\d+)?)\s*(?:([bkmgtp])i?b?)?$/i.exec(text) ?? [];
+  if (count === undefined) {
+    throw fail('invalid', 'client', `${what} is no amount of space: ${JSON.stringify(text)}`, {
+      hint: 'Write bytes, 512MB or 10%.',
+    });
+  }
+  return Math.round(Number(count) * (units[unit.toLowerCase()] ?? 1));
+}

@@ -1,0 +1,101 @@
+import type { TomlTable, TomlValue } from 'smol-toml';
+import { goDuration } from '../api/buildkit/go-duration.ts';
+import { fail } from '../errors/error.ts';
+import { isTable, shownKey } from './buildkitd-keys.ts';
+
+/** Looks values of a TOML file up by their path and checks their type. Throws `invalid` for one of the wrong type. */
+export class TomlReader {
+  readonly #table: TomlTable;
+  /** For messages. */
+  readonly #file: string;
+  readonly #at: readonly string[];
+
+  constructor(table: TomlTable, file: string, at: readonly string[] = []) {
+    this.#table = table;
+    this.#file = file;
+    this.#at = at;
+  }
+
+  #get(path: readonly string[]): TomlValue | undefined {
+    let value: TomlValue | undefined = this.#table;
+    for (const name of path) value = isTable(value) && Object.hasOwn(value, name) ? value[name] : undefined;
+    return value;
+  }
+
+  #wrong(path: readonly string[], wanted: string) {
+    return fail('invalid', 'client', `${this.name(...path)} must be ${wanted}`);
+  }
+
+  /** The file and a key in it, for messages. */
+  name(...path: string[]): string {
+    return `${this.#file}: ${shownKey([...this.#at, ...path])}`;
+  }
+
+  has(...path: string[]): boolean {
+    return this.#get(path) !== undefined;
+  }
+
+  /** The keys of a table. */
+  names(...path: string[]): string[] {
+    return Object.keys((this.#get(path) as object | undefined) ?? {});
+  }
+
+  /** A list of tables; none when it is not there. */
+  tables(...path: string[]): TomlReader[] {
+    const value = this.#get(path);
+    if (value === undefined) return [];
+    if (!Array.isArray(value) || !value.every((each): each is TomlTable => isTable(each))) {
+      throw this.#wrong(path, 'a list of tables');
+    }
+    return value.map((table) => new TomlReader(table, this.#file, [...this.#at, ...path]));
+  }
+
+  text(...path: string[]): string | undefined {
+    const value = this.#get(path);
+    if (value === undefined || typeof value === 'string') return value;
+    throw this.#wrong(path, 'text');
+  }
+
+  /** Text that must be there. */
+  required(...path: string[]): string {
+    const value = this.text(...path);
+    if (value === undefined || value === '') throw this.#wrong(path, 'text');
+    return value;
+  }
+
+  bool(...path: string[]): boolean | undefined {
+    const value = this.#get(path);
+    if (value === undefined || typeof value === 'boolean') return value;
+    throw this.#wrong(path, 'true or false');
+  }
+
+  number(...path: string[]): number | undefined {
+    const value = this.#get(path);
+    if (value === undefined || typeof value === 'number') return value;
+    throw this.#wrong(path, 'a number');
+  }
+
+  textOrNumber(...path: string[]): string | number | undefined {
+    const value = this.#get(path);
+    if (value === undefined || typeof value === 'string' || typeof value === 'number') return value;
+    throw this.#wrong(path, 'text or a number');
+  }
+
+  list(...path: string[]): string[] | undefined {
+    const value = this.#get(path);
+    if (value === undefined) return undefined;
+    if (Array.isArray(value) && value.every((each): each is string => typeof each === 'string')) return value;
+    throw this.#wrong(path, 'a list of texts');
+  }
+
+  /** A number of seconds, or a duration as Go writes it; ms. */
+  duration(...path: string[]): number | undefined {
+    const value = this.#get(path);
+    if (value === undefined) return undefined;
+    if (typeof value === 'number') return value * 1000;
+    const text = typeof value === 'string' ? value : '';
+    const ms = /^\d+$/.test(text) ? Number(text) * 1000 : goDuration(text);
+    if (ms === undefined) throw this.#wrong(path, 'a duration such as 48h or a number of seconds');
+    return ms;
+  }
+}

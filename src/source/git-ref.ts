@@ -1,0 +1,160 @@
+/** What of a repository a git source names: its options, the credentials for it, and the commit that its ref is at. */
+import { DrydockError, fail, toDrydockError } from '../errors/error.ts';
+import type { Session } from '../session/types.ts';
+import { attrReader } from './attrs.ts';
+import { Git, type GitAccess } from './git-run.ts';
+import { parseGitUrl } from './git-url.ts';
+
+export interface GitRef {
+  /** Full name, `refs/heads/main`; '' for a commit named by its digits. */
+  name: string;
+  /** What it points at: a commit, or an annotated tag's object. */
+  sha: string;
+  commit: string;
+}
+
+export interface GitContext {
+  session: Session;
+  signal: AbortSignal;
+  progress: { log(stream: 1 | 2, data: string): void };
+}
+
+export interface GitOptions {
+  remote: string;
+  ref: string;
+  subdir: string;
+  checksum?: string;
+  keepGitDir: boolean;
+  skipSubmodules: boolean;
+  commitTimes: boolean;
+  tokenSecret?: string;
+  headerSecret?: string;
+  knownHosts?: string;
+  sshId?: string;
+}
+
+/** Whether a ref is a commit, named by all of its digits. */
+export function isCommit(ref: string): boolean {
+  return /^([0-9a-f]{40}|[0-9a-f]{64})$/.test(ref);
+}
+
+export type GitWork<T> = (git: Git, access: GitAccess) => Promise<T>;
+
+/** Runs git for a source, with the client's credentials. Errors are of the hop `git`. */
+export async function withGit<T>(
+  options: GitOptions,
+  runDir: string,
+  ctx: GitContext,
+  work: GitWork<T>,
+): Promise<T> {
+  const access = await gitAccess(options, ctx.session);
+  const git = await Git.open(access, runDir, ctx.signal, (text) => ctx.progress.log(2, text));
+  try {
+    return await work(git, access);
+  } catch (err) {
+    throw toDrydockError(err, 'git');
+  } finally {
+    await git.close();
+  }
+}
+
+/** Reads a git source. Throws `invalid` and `unsupported` on what is wrong in it. */
+export function gitOptions(identifier: string, attrs: Record<string, string>): GitOptions {
+  const read = attrReader(attrs, identifier);
+  const named = parseGitUrl(identifier);
+  const full = read.text('git.fullurl');
+  const remote = full === undefined ? `https://${named.host}${named.path}` : parseGitUrl(full).remote;
+  const options: GitOptions = {
+    remote,
+    ref: named.ref ?? '',
+    subdir: named.subdir ?? '',
+    checksum: read.text('git.checksum'),
+    keepGitDir: read.flag('git.keepgitdir'),
+    skipSubmodules: read.flag('git.skipsubmodules'),
+    commitTimes: mtime(read.text('git.mtime')),
+    tokenSecret: read.text('git.authtokensecret'),
+    headerSecret: read.text('git.authheadersecret'),
+    knownHosts: read.text('git.knownsshhosts'),
+    sshId: read.text('git.mountsshsock'),
+  };
+  // How a commit is fetched is our own affair.
+  read.skip('git.fetchbycommit');
+  read.done();
+  return options;
+}
+
+function mtime(text: string | undefined): boolean {
+  if (text === undefined || text === 'checkout') return false;
+  if (text === 'commit') return true;
+  throw fail('invalid', 'llb', `invalid git.mtime ${JSON.stringify(text)}: want checkout or commit`);
+}
+
+/** A remote without the credentials in its URL. */
+export function withoutUser(remote: string): string {
+  return remote.replace(/^(https?:\/\/)[^/]*@/, '$1');
+}
+
+/** The remote with what is secret taken out of its URL, and the client's credentials for it. */
+async function gitAccess(options: GitOptions, session: Session): Promise<GitAccess> {
+  const { scheme, user, host } = parseGitUrl(options.remote);
+  const remote = withoutUser(options.remote);
+  const access: GitAccess = { remote, knownHosts: options.knownHosts };
+  if (scheme === 'http' || scheme === 'https') {
+    const secret = async (id: string | undefined) =>
+      id === undefined ? undefined : ((await session.secret(`${id}.${host}`)) ?? (await session.secret(id)));
+    const token = (await secret(options.tokenSecret))?.toString().trim();
+    const header = (await secret(options.headerSecret))?.toString().trim();
+    if (header) access.authorization = header;
+    else if (token) access.authorization = basic(`x-access-token:${token}`);
+    else if (user !== '') access.authorization = basic(decodeURIComponent(user));
+    if (access.authorization !== undefined && /[\r\n\0]/.test(access.authorization)) {
+      throw fail('invalid', 'git', 'the git credentials hold a line break');
+    }
+  }
+  if (scheme === 'ssh' && options.sshId !== undefined) access.agent = await agentOf(session, options.sshId);
+  return access;
+}
+
+/** The client's agent if it has one; the host's keys and the remote's answer say the rest. */
+async function agentOf(session: Session, id: string): Promise<GitAccess['agent']> {
+  try {
+    return await session.ssh(id);
+  } catch (err) {
+    if (err instanceof DrydockError && err.code === 'not-found') return undefined;
+    throw err;
+  }
+}
+
+function basic(pair: string): string {
+  return `basic ${Buffer.from(pair).toString('base64')}`;
+}
+
+/** What a ref of the remote is at. A commit named by its digits is taken for what it says. Throws `not-found`. */
+export async function resolveRef(git: Git, remote: string, ref: string): Promise<GitRef> {
+  if (isCommit(ref)) return { name: '', sha: ref, commit: ref };
+  const wanted = ref === '' ? 'HEAD' : ref;
+  const list = await git.run(['ls-remote', '--symref', '--', remote, wanted, `${wanted}^{}`], {
+    quiet: true,
+  });
+  const found = new Map<string, string>();
+  const leads = new Map<string, string>();
+  for (const line of list.split('\n')) {
+    const [what, name] = line.split('\t');
+    if (what === undefined || name === undefined) continue;
+    if (what.startsWith('ref: ')) leads.set(name, what.slice('ref: '.length));
+    else found.set(name, what);
+  }
+  for (const name of [wanted, `refs/${wanted}`, `refs/tags/${wanted}`, `refs/heads/${wanted}`]) {
+    const sha = found.get(name);
+    const commit = found.get(`${name}^{}`) ?? sha;
+    if (commit !== undefined && isCommit(commit)) {
+      return { name: leads.get(name) ?? name, sha: sha ?? commit, commit };
+    }
+  }
+  throw fail('not-found', 'git', `${remote} has no branch or tag ${JSON.stringify(wanted)}`, {
+    hint: /^[0-9a-f]{4,39}$/.test(wanted)
+      ? 'A commit must be named by all of its 40 digits.'
+      : 'List what there is with `git ls-remote`.',
+    details: { remote },
+  });
+}

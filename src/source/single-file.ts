@@ -1,0 +1,57 @@
+/** Trees of one file, which was fetched to `body` in a folder that also holds an empty `tree`. */
+import { randomUUID } from 'node:crypto';
+import { mkdir, mkdtemp, rename } from 'node:fs/promises';
+import { join } from 'node:path';
+import { copyAll, writeSnapshot } from '../apply/snapshot.ts';
+import type { OpDeps } from '../ops/deps.ts';
+import { refContext } from '../solver/ref-context.ts';
+import type { OpContext } from '../solver/types.ts';
+import type { Ref } from '../store/ref.ts';
+import type { AttrReader } from './attrs.ts';
+
+/** What a definition says of the file. */
+export interface FileLook {
+  mode: number;
+  uid: number;
+  gid: number;
+}
+
+/** `http.perm`, `http.uid` and `http.gid`. Throws `invalid` for what is no number. */
+export function readFileLook(read: AttrReader): FileLook {
+  return {
+    mode: read.number('http.perm') || 0o600,
+    uid: read.number('http.uid') ?? 0,
+    gid: read.number('http.gid') ?? 0,
+  };
+}
+
+/** Makes the folder, in the process's run folder. */
+export async function fetchFolder(deps: Pick<OpDeps, 'store'>, kind: string): Promise<string> {
+  const dir = await mkdtemp(join(deps.store.runDir, `${kind}-`));
+  await mkdir(join(dir, 'tree'), { mode: 0o755 });
+  return dir;
+}
+
+/** The tree, as a snapshot; `modified`: ms since the epoch. The folder may be removed then. */
+export async function fileTree(
+  deps: Pick<OpDeps, 'store' | 'refs'>,
+  dir: string,
+  file: FileLook & { kind: string; name: string; modified: number },
+  ctx: OpContext,
+): Promise<Ref> {
+  await rename(join(dir, 'body'), join(dir, 'tree', file.name));
+  const id = randomUUID();
+  const name = `${file.kind}-${id}`;
+  const path = `/${file.name}`;
+  const action = {
+    ...copyAll({ kind: 'folder', dir: join(dir, 'tree'), rootOwned: true }),
+    src: path,
+    dest: path,
+    mode: file.mode.toString(8),
+    owner: { user: { id: file.uid }, group: { id: file.gid } },
+    timestampNs: BigInt(file.modified) * 1_000_000n,
+  };
+  const what = { name, key: `${file.kind}-active-${id}`, parent: undefined, actions: [action] };
+  await writeSnapshot(deps.store, what, refContext(ctx));
+  return deps.refs.snapshot(name);
+}
