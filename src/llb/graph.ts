@@ -1,5 +1,6 @@
 /** From a wire Definition to a checked graph of vertices. Definitions may be hostile: nothing here recurses. */
 
+import { clip } from '../errors/clip.ts';
 import { DrydockError, fail, type SourceLocation } from '../errors/error.ts';
 import { digestOf } from '../oci/digest.ts';
 import type { Digest } from '../oci/types.ts';
@@ -11,6 +12,8 @@ import type { Edge, Vertex } from './vertex.ts';
 
 /** Most ops a definition may hold. */
 export const maxVertices = 100_000;
+/** Longest name of a vertex, characters: it is told in each event. */
+const maxName = 8192;
 
 export interface Graph {
   /** Inputs come before their users. */
@@ -67,7 +70,7 @@ export function loadGraph(definition: Definition, rewrite?: SourceRewrite): Grap
       op: draft.op,
       inputs: draft.op.inputs.map(edge),
       metadata,
-      name: metadata?.description['llb.customname'] || opName(draft.op),
+      name: clip(metadata?.description['llb.customname'] || opName(draft.op), maxName),
       source: locations.of(draft.was),
     });
   }
@@ -155,6 +158,8 @@ function topologicalOrder(drafts: Map<string, Draft>): Draft[] {
 class LocationTable {
   readonly #source: Source | undefined;
   readonly #texts: string[];
+  /** By source: many ops come from one. */
+  readonly #definitions = new Map<number, object>();
 
   constructor(source: Source | undefined) {
     this.#source = source;
@@ -181,8 +186,17 @@ class LocationTable {
         end: { line: end?.line ?? start?.line ?? 0, character: end?.character ?? 0 },
       })),
       ...(info.language === '' ? {} : { language: info.language }),
-      ...(info.definition === undefined ? {} : { definition: definitionJson(info.definition) }),
+      ...(info.definition === undefined ? {} : { definition: this.#definition(sourceIndex, info.definition) }),
     };
+  }
+
+  #definition(sourceIndex: number, definition: Definition): object {
+    let json = this.#definitions.get(sourceIndex);
+    if (json === undefined) {
+      json = definitionJson(definition);
+      this.#definitions.set(sourceIndex, json);
+    }
+    return json;
   }
 }
 

@@ -54,10 +54,10 @@ export function planFileOp(op: FileOp, inputs: number): FilePlan {
     const chain: number[] = [last];
     let base = operandOf((actions[last] as FileAction).input, inputs, last);
     while (base !== undefined && 'action' in base && !committed.has(base.action)) {
-      chain.unshift(base.action);
+      chain.push(base.action);
       base = operandOf((actions[base.action] as FileAction).input, inputs, base.action);
     }
-    segments.push({ base, actions: chain });
+    segments.push({ base, actions: chain.reverse() });
   }
   return { segments, outputs: list };
 }

@@ -1,6 +1,7 @@
 /** Keeps the number of steps that run at a time within a limit. */
 import { canceled } from '../errors/error.ts';
 import type { OpFactory } from '../solver/types.ts';
+import { Waiting } from '../workers/waiting.ts';
 
 /** Ops that do no work themselves; one that waits for a graph of its own would hold up what it waits for. */
 const free: ReadonlySet<string | undefined> = new Set(['build', 'passthrough']);
@@ -27,7 +28,7 @@ export function limitedOps(makeOp: OpFactory, limit: number): OpFactory {
 
 class Places {
   #free: number;
-  readonly #waiting = new Set<() => void>();
+  readonly #waiting = new Waiting<() => void>();
 
   constructor(count: number) {
     this.#free = count;
@@ -42,25 +43,21 @@ class Places {
     }
     await new Promise<void>((resolve, reject) => {
       const giveUp = () => {
-        this.#waiting.delete(go);
+        this.#waiting.remove(go);
         reject(canceled(signal.reason));
       };
       const go = () => {
         signal.removeEventListener('abort', giveUp);
         resolve();
       };
-      this.#waiting.add(go);
+      this.#waiting.push(go);
       signal.addEventListener('abort', giveUp, { once: true });
     });
   }
 
   give(): void {
-    const [next] = this.#waiting;
-    if (next === undefined) {
-      this.#free++;
-      return;
-    }
-    this.#waiting.delete(next);
-    next();
+    const next = this.#waiting.shift();
+    if (next === undefined) this.#free++;
+    else next();
   }
 }

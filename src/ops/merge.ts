@@ -8,6 +8,9 @@ import type { Ref } from '../store/ref.ts';
 import type { OpDeps, OpMaker } from './deps.ts';
 import { chainOf, restack } from './restack.ts';
 
+/** Layers in one stack, at most. */
+const maxLayers = 4096;
+
 export const mergeOp: OpMaker = (vertex, deps) => {
   const { op } = vertex.op;
   if (op.case !== 'merge') throw fail('invalid', 'llb', 'not a merge op');
@@ -47,10 +50,19 @@ async function mergeRefs(
   const [base, ...rest] = parts;
   if (base === undefined) return deps.refs.empty();
   if (rest.length === 0) return base;
+  const { snapshots } = deps.store;
   let top = await base.snapshot(ctx);
+  let height = snapshots.restack === undefined ? 0 : (await chainOf(deps.store, top)).length;
   for (const part of rest) {
-    if (deps.store.snapshots.restack !== undefined) {
+    if (snapshots.restack !== undefined) {
       const layers = await chainOf(deps.store, await part.snapshot(ctx));
+      height += layers.length;
+      // A tree merged with itself, and the result with itself again, has too many layers for any disk soon.
+      if (height > maxLayers) {
+        throw fail('unsupported', 'llb', `a merge has more than ${maxLayers} layers`, {
+          hint: 'Copy the trees into one another instead.',
+        });
+      }
       top = (await restack(deps.store, layers, top, ctx)) ?? top;
     } else {
       // Such a store has no layers to stack, only whole trees: the part is copied over.

@@ -8,6 +8,7 @@ import type { Session } from '../session/types.ts';
 import { boundProgress, now } from './bound-progress.ts';
 import type { Hold } from './hold.ts';
 import type { ProgressSink, VertexProgress } from './progress.ts';
+import type { VertexState } from './state.ts';
 
 export { boundProgress, now };
 
@@ -26,11 +27,20 @@ export class Job {
   readonly imports: Promise<readonly ImportedCache[]>[] = [];
   /** What names those caches, so that each is read once. */
   readonly importKeys = new Set<string>();
+  /** The vertices in whose ops this build's graphs are nested, outermost first; none for a client's own build. */
+  readonly within: readonly VertexState[];
   /** Reads a definition under the build's rules; a step may bring one along. */
   load: (definition: Definition) => Graph = loadGraph;
 
-  constructor(session: Session, sink: ProgressSink, signal: AbortSignal, allow: readonly string[] = []) {
+  constructor(
+    session: Session,
+    sink: ProgressSink,
+    signal: AbortSignal,
+    allow: readonly string[] = [],
+    within: readonly VertexState[] = [],
+  ) {
     this.allow = allow;
+    this.within = within;
     this.session = session;
     this.sink = sink;
     if (signal.aborted) this.#controller.abort(signal.reason);

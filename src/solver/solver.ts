@@ -29,6 +29,9 @@ export interface SolverDeps {
   restore(serialized: SerializedRef, lease: string): Promise<Ref | undefined>;
 }
 
+/** Build ops whose definitions hold build ops, so many deep. */
+const maxNesting = 32;
+
 export class Solver {
   readonly #deps: SolverDeps;
   readonly #results: ResultStore;
@@ -125,7 +128,11 @@ export class Solver {
     const state = this.#byContext.get(ctx);
     if (state === undefined || state.signal.aborted) throw canceled(ctx.signal.reason);
     if (state.nested === undefined) {
-      state.nested = new Job(ctx.session, state.forward(), ctx.signal, state.allow);
+      const within = [...state.within, state];
+      if (within.length > maxNesting) {
+        throw fail('invalid', 'llb', `definitions are nested deeper than ${maxNesting}`);
+      }
+      state.nested = new Job(ctx.session, state.forward(), ctx.signal, state.allow, within);
       state.nested.imports.push(state.imports());
       state.nested.load = (definition) => state.load(definition);
     }
@@ -151,6 +158,7 @@ export class Solver {
       let state = this.#states.get(key);
       // A state whose input failed or was given up meanwhile is about to fail as well: start anew.
       if (state?.inputs.some((input, i) => input.state !== inputs[i]?.state)) state = undefined;
+      if (state !== undefined && hold.job.within.includes(state)) throw holdsItself(vertex);
       if (state === undefined) {
         state = this.#makeState(key, vertex, inputs);
         this.#states.set(key, state);
@@ -258,6 +266,7 @@ export class Solver {
       throwIfAborted(state.signal);
       const other = this.#working.get(id);
       if (other !== undefined) {
+        if (state.within.includes(other)) throw holdsItself(state.vertex);
         const refs = await this.#follow(state, other);
         if (refs !== undefined) return refs;
         continue;
@@ -380,6 +389,11 @@ export class Solver {
     state.fail(error);
     return error;
   }
+}
+
+/** It would wait for its own end. */
+function holdsItself({ name }: Vertex): DrydockError {
+  return fail('invalid', 'llb', `the definition that ${JSON.stringify(name)} brings along holds that step itself`);
 }
 
 function ancestors(outputs: readonly Edge[]): Set<Vertex> {

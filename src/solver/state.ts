@@ -119,6 +119,11 @@ export class VertexState {
     return [];
   }
 
+  /** The vertices in whose ops the builds that hold it are nested. */
+  get within(): readonly VertexState[] {
+    return [...new Set([...this.#allJobs()].flatMap((job) => job.within))];
+  }
+
   /** Whether a build, a follower or a running op still wants it. */
   get isHeld(): boolean {
     return this.#jobs.size > 0 || this.followers.size > 0 || this.readers > 0;

@@ -6,6 +6,7 @@ import { availableParallelism } from 'node:os';
 import { type Transferable, Worker } from 'node:worker_threads';
 import { canceled, type DrydockError, fail, toDrydockError } from '../errors/error.ts';
 import type { Tasks } from './tasks.ts';
+import { Waiting } from './waiting.ts';
 import { type TaskCall, type TaskPreload, type TaskReply, taskError } from './wire.ts';
 
 export interface TaskOptions {
@@ -47,7 +48,7 @@ const limit = Math.max(1, Math.min(4, availableParallelism()));
 /** How long threads beyond `limit` stay warm, ms. */
 const warmFor = 10_000;
 const threads = new Set<Thread>();
-const queue: Job[] = [];
+const queue = new Waiting<Job>();
 let lastId = 0;
 
 /**
@@ -66,10 +67,7 @@ export function runTask<K extends keyof Tasks>(
     const call: TaskCall = { id: ++lastId, name, args, flag };
     const onAbort = () => {
       Atomics.store(flag, 0, 1);
-      const at = queue.indexOf(job);
-      if (at < 0) return;
-      queue.splice(at, 1);
-      job.reject(canceled(signal?.reason));
+      if (queue.remove(job)) job.reject(canceled(signal?.reason));
     };
     const job: Job = {
       call,

@@ -9,6 +9,7 @@ import {
   type VertexStatusSchema,
   type VertexWarningSchema,
 } from '../../pb/moby/buildkit/v1/status_pb.js';
+import { clip } from '../../errors/clip.ts';
 import type {
   LogEvent,
   ProgressSink,
@@ -17,9 +18,12 @@ import type {
   WarningEvent,
 } from '../../solver/progress.ts';
 
-/** Log bytes that may wait for a client, and those of one message: gRPC clients take 4 MiB or more. */
+/** Log bytes that may wait for a client. */
 const maxWaiting = 4 << 20;
+/** Bytes of one message, or of its only event: gRPC clients take 4 MiB or more. */
 const maxMessage = 1 << 20;
+/** Longest error of a vertex, characters. */
+const maxError = 64 << 10;
 
 /**
  * Collects a build's events until they are taken. States of a vertex or a transfer replace older ones that still wait,
@@ -77,35 +81,52 @@ export class StatusCollector implements ProgressSink {
     this.#onEvent();
   }
 
-  /** All that waits, in messages of about 1 MiB of logs at most; none when nothing does. */
+  /** All that waits, in messages of about 1 MiB at most; none when nothing does. */
   take(): StatusResponse[] {
-    const out: StatusResponse[] = [];
-    if (this.#vertices.size + this.#statuses.size + this.#warnings.length > 0) {
-      out.push(
-        create(StatusResponseSchema, {
-          vertexes: [...this.#vertices.values()].map(vertexMessage),
-          statuses: [...this.#statuses.values()].map(statusMessage),
-          warnings: this.#warnings.map(warningMessage),
-        }),
-      );
-      this.#vertices.clear();
-      this.#statuses.clear();
-      this.#warnings.length = 0;
+    const packing = new Packing();
+    for (const event of this.#vertices.values()) {
+      packing.add('vertexes', event.name.length + 160 + event.inputs.length * 73, vertexMessage(event));
     }
-    for (let from = 0; from < this.#logs.length; ) {
-      let to = from;
-      for (let size = 0; to < this.#logs.length && (to === from || size < maxMessage); to++) {
-        size += (this.#logs[to] as LogEvent).data.length;
-      }
-      const logs = this.#logs.slice(from, to).map(logMessage);
-      const last = out.at(-1);
-      if (from === 0 && last !== undefined) last.logs.push(...create(StatusResponseSchema, { logs }).logs);
-      else out.push(create(StatusResponseSchema, { logs }));
-      from = to;
+    for (const event of this.#statuses.values()) {
+      packing.add('statuses', event.id.length + 160, statusMessage(event));
     }
+    for (const event of this.#warnings) {
+      const size = event.short.length + (event.source?.text.length ?? 0) + event.detail.join().length + 160;
+      packing.add('warnings', size, warningMessage(event));
+    }
+    for (const event of this.#logs) packing.add('logs', event.data.length + 100, logMessage(event));
+    this.#vertices.clear();
+    this.#statuses.clear();
+    this.#warnings.length = 0;
     this.#logs.length = 0;
     this.#logBytes = 0;
-    return out;
+    return packing.messages();
+  }
+}
+
+type Parts = Required<
+  Pick<MessageInitShape<typeof StatusResponseSchema>, 'vertexes' | 'statuses' | 'warnings' | 'logs'>
+>;
+
+/** Puts events into messages, in order. */
+class Packing {
+  readonly #parts: Parts[] = [];
+  #size = 0;
+
+  /** `size`: about how many bytes it takes. */
+  add<K extends keyof Parts>(kind: K, size: number, event: Parts[K][number]): void {
+    let parts = this.#parts.at(-1);
+    if (parts === undefined || this.#size + size > maxMessage) {
+      parts = { vertexes: [], statuses: [], warnings: [], logs: [] };
+      this.#parts.push(parts);
+      this.#size = 0;
+    }
+    this.#size += size;
+    (parts[kind] as Parts[K][number][]).push(event);
+  }
+
+  messages(): StatusResponse[] {
+    return this.#parts.map((parts) => create(StatusResponseSchema, parts));
   }
 }
 
@@ -117,7 +138,7 @@ function vertexMessage(event: VertexEvent): MessageInitShape<typeof VertexSchema
     cached: event.cached ?? false,
     started: time(event.started),
     completed: time(event.completed),
-    error: event.error ?? '',
+    error: clip(event.error ?? '', maxError),
     progressGroup: event.progressGroup,
   };
 }

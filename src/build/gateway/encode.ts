@@ -5,6 +5,7 @@
 import { create } from '@bufbuild/protobuf';
 import { type Any, AnySchema } from '@bufbuild/protobuf/wkt';
 import { type Code, ConnectError, encodeBinaryHeader } from '@connectrpc/connect';
+import { clip } from '../../errors/clip.ts';
 import { type DrydockError, type SourceLocation, toDrydockError } from '../../errors/error.ts';
 import { type Status, StatusSchema } from '../../pb/google/rpc/status_pb.js';
 import { statusOf, UNIMPLEMENTED, UNKNOWN } from '../../session/grpc/status.ts';
@@ -13,8 +14,10 @@ import { solveDetailOf } from './solve-failure.ts';
 
 const prefix = 'github.com/moby/buildkit/';
 
+/** Longest message, characters: it travels in a header, twice. */
+const maxText = 32 << 10;
 /** Beyond these a place is left out of an error: it travels in a header. */
-const maxSource = 384 << 10;
+const maxSource = 320 << 10;
 const maxPlaces = 16;
 
 /** The status that tells of an error, with its details. */
@@ -66,7 +69,7 @@ function messageOf(error: DrydockError): string {
   const quiet = error.hop === undefined || error.hop === 'client' || error.hop === 'exec';
   if (!quiet && error.hint !== undefined) text += `\nat hop: ${error.hop}`;
   if (error.hint !== undefined) text += `\nhint: ${error.hint}`;
-  return text;
+  return clip(text, maxText);
 }
 
 function detailsOf(error: DrydockError): Any[] {

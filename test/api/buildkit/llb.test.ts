@@ -1,7 +1,7 @@
 /**
  * LLB from clients: op by op what no test of the op itself has, and definitions that mean harm or are merely huge.
  */
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
@@ -314,6 +314,50 @@ describe('huge and hostile definitions', () => {
     );
     await kit.solve({ Definition: definitionOf([empty, ...wide, all]) });
   }, 180_000);
+
+  test('a tree merged with itself again and again is refused before it fills the disk', async () => {
+    const file = marshal(scratch().file(mkfile('/x', 'x')));
+    const tree: Draft = { op: { case: 'build', value: { builder: -1n, def: file } } };
+    const twice = { case: 'merge', value: { inputs: [{ input: 0n }, { input: 1n }] } };
+    const merges = Array.from({ length: 60 }, (_, i): Draft => ({ op: twice, from: [i, i] }));
+    const err = await failure(kit.solve({ Definition: definitionOf([tree, ...merges]) }));
+    expect(err.rawMessage).toContain('a merge has more than 4096 layers');
+  });
+
+  test('a build op whose definition, a file, holds that very op', async () => {
+    const definition = definitionOf([
+      { op: { case: 'source', value: { identifier: 'local://defs', attrs: {} } } },
+      {
+        op: {
+          case: 'build',
+          value: {
+            builder: -1n,
+            inputs: { 'buildkit.llb.definition': { input: 0n } },
+            attrs: { 'llbbuild.filename': 'self.llb' },
+          },
+        },
+        from: [0],
+      },
+    ]);
+    const defs = kit.folder({});
+    writeFileSync(join(defs, 'self.llb'), toBinary(DefinitionSchema, definition));
+    const err = await failure(kit.solve({ Definition: definition }, { dirs: { defs } }));
+    expect(err.rawMessage).toContain('holds that step itself');
+  });
+
+  test('texts of megabytes come back short', async () => {
+    const long = 'x'.repeat(5 << 20);
+    const closing = toBinary(OpSchema, create(OpSchema, { inputs: [{ digest: long, index: 0n }] }));
+    const missing = await failure(
+      kit.control.solve({ Ref: '', Definition: create(DefinitionSchema, { def: [closing] }) }),
+    );
+    expect(missing.rawMessage).toMatch(/^invalid missing input digest x+ \[…\] x+/);
+    expect(missing.rawMessage.length).toBeLessThan(64 << 10);
+    const named = scratch().file(mkfile('/x', 'x'), { name: long });
+    const { status } = await kit.solve({ Definition: marshal(named) });
+    const [vertex] = status.flatMap(({ vertexes }) => vertexes);
+    expect(vertex?.name).toMatch(/^x+ \[…\] x+$/);
+  });
 
   test('more ops than a definition may hold, unused ones too', async () => {
     const def = Array.from({ length: 100_001 }, () => Buffer.from([0x12, 0]));
