@@ -186,7 +186,9 @@ class LocationTable {
         end: { line: end?.line ?? start?.line ?? 0, character: end?.character ?? 0 },
       })),
       ...(info.language === '' ? {} : { language: info.language }),
-      ...(info.definition === undefined ? {} : { definition: this.#definition(sourceIndex, info.definition) }),
+      ...(info.definition === undefined
+        ? {}
+        : { definition: this.#definition(sourceIndex, info.definition) }),
     };
   }
 

@@ -393,7 +393,11 @@ export class Solver {
 
 /** It would wait for its own end. */
 function holdsItself({ name }: Vertex): DrydockError {
-  return fail('invalid', 'llb', `the definition that ${JSON.stringify(name)} brings along holds that step itself`);
+  return fail(
+    'invalid',
+    'llb',
+    `the definition that ${JSON.stringify(name)} brings along holds that step itself`,
+  );
 }
 
 function ancestors(outputs: readonly Edge[]): Set<Vertex> {

@@ -1,6 +1,7 @@
 /** A build's progress on its way to a client, as BuildKit's StatusResponse; what the client is too slow for is left out. */
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { type Timestamp, TimestampSchema } from '@bufbuild/protobuf/wkt';
+import { clip } from '../../errors/clip.ts';
 import {
   type StatusResponse,
   StatusResponseSchema,
@@ -9,7 +10,6 @@ import {
   type VertexStatusSchema,
   type VertexWarningSchema,
 } from '../../pb/moby/buildkit/v1/status_pb.js';
-import { clip } from '../../errors/clip.ts';
 import type {
   LogEvent,
   ProgressSink,

@@ -311,9 +311,7 @@ test('a step that failed leaves its mounts as they were, for a container to look
   const state = local('root').run('echo root > /left; echo mount > /rw/left; exit 3', {
     mounts: [{ target: '/rw', source: scratch().file(mkfile('/given', 'given')) }],
   });
-  const failed = await build.client
-    .solve({ Definition: marshal(state), Evaluate: true })
-    .catch((err) => err);
+  const failed = await build.client.solve({ Definition: marshal(state), Evaluate: true }).catch((err) => err);
   const details = detailsOf(ConnectError.from(failed));
   const { mountIDs, inputIDs, op } = details['errdefs.Solve+json'] as {
     mountIDs: string[];
