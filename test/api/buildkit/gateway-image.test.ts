@@ -178,6 +178,6 @@ test('what the image cannot do is not asked of it', async () => {
   const caps = { source, 'frontend.caps': 'moby.buildkit.frontend.subrequests' };
   expect(await failure(solve(build, 'gateway.v0', caps))).toMatchObject({
     code: Code.Unimplemented,
-    rawMessage: 'unsupported frontend capability moby.buildkit.frontend.subrequests',
+    rawMessage: expect.stringContaining('unsupported frontend capability moby.buildkit.frontend.subrequests'),
   });
 });

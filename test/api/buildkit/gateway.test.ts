@@ -1,4 +1,5 @@
 /** LLBBridge in the client's own gateway mode: what buildx and buildctl do with a build they direct themselves. */
+import { execFileSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { create, toBinary } from '@bufbuild/protobuf';
@@ -8,8 +9,11 @@ import { platformResults } from '../../../src/build/bridge/platforms.ts';
 import { openView } from '../../../src/fs/open.ts';
 import { readFileIn } from '../../../src/fs/read.ts';
 import { copy, local, marshal, mkdir, mkfile, scratch, symlink } from '../../../src/llb/llb.ts';
+import { digestOf } from '../../../src/oci/digest.ts';
 import { OpSchema } from '../../../src/pb/solver/pb/ops_pb.js';
 import { typeOf } from '../../../src/session/fsutil/mode.ts';
+import { answerGit } from '../../kit/git-server.ts';
+import { startServer } from '../../kit/http-server.ts';
 import { type BuildSetup, type GatewayBuild, GatewayKit } from './gateway-kit.ts';
 
 const kit = new GatewayKit();
@@ -80,7 +84,7 @@ describe('Ping', () => {
   });
 
   test('a call without a build id, or for a build that does not come, is refused', async () => {
-    expect(await failure(kit.clientOf(undefined).ping({}))).toMatchObject({ code: Code.InvalidArgument });
+    expect((await failure(kit.clientOf(undefined).ping({}))).rawMessage).toContain('no buildid found');
   });
 
   test('a call may come before its build', async () => {
@@ -182,19 +186,21 @@ describe('Solve of a definition', () => {
     const input = { digest: `sha256:${'1'.repeat(64)}`, index: 0n };
     const dangling = toBinary(OpSchema, create(OpSchema, { inputs: [input] }));
     expect((await failure(solve({ def: [dangling] }))).rawMessage).toMatch(/missing input digest/);
-    expect((await failure(solve({ def: [Buffer.from('garbage')] }))).code).toBe(Code.InvalidArgument);
+    expect((await failure(solve({ def: [Buffer.from('garbage')] }))).rawMessage).toMatch(
+      /^failed to parse llb/,
+    );
     const def = files(mkfile('/x', ''));
     for (const metadata of Object.values(def.metadata)) metadata.caps['file.teleport'] = true;
     expect(await failure(solve(def))).toMatchObject({
       code: Code.Unimplemented,
-      rawMessage: 'unknown API capability file.teleport',
+      rawMessage: expect.stringContaining('unknown API capability file.teleport'),
     });
     expect(await failure(build.client.readFile({ Ref: 'made-up', FilePath: 'x' }))).toMatchObject({
       code: Code.NotFound,
-      rawMessage: 'no such ref: made-up',
+      rawMessage: expect.stringContaining('no such ref: made-up'),
     });
     expect(await failure(build.client.solve({ Frontend: 'dockerfile.v9' }))).toMatchObject({
-      rawMessage: 'invalid frontend: dockerfile.v9',
+      rawMessage: expect.stringContaining('invalid frontend: dockerfile.v9'),
     });
     const both = build.client.solve({ Frontend: 'dockerfile.v0', Definition: tree });
     expect((await failure(both)).rawMessage).toMatch(/both Definition and Frontend/);
@@ -207,7 +213,7 @@ describe('Solve of a definition', () => {
     const Ref = await solved(build, marshal(run));
     expect(await failure(build.client.evaluate({ Ref }))).toMatchObject({
       code: Code.PermissionDenied,
-      rawMessage: 'entitlement network.host is not allowed',
+      rawMessage: expect.stringContaining('entitlement network.host is not allowed'),
     });
   });
 });
@@ -398,11 +404,42 @@ test("Warn shows under the frontend's vertex", async () => {
   ]);
 });
 
+test('ResolveSourceMeta knows the commit of a git ref and the digest of a URL’s file', async () => {
+  const repos = join(kit.dir, 'repos');
+  const git = (...args: string[]) =>
+    execFileSync('git', ['-c', 'user.name=t', '-c', 'user.email=t@t', ...args], { encoding: 'utf8' }).trim();
+  git('init', '-q', '-b', 'main', join(repos, 'app'));
+  const at = ['-C', join(repos, 'app')];
+  git(...at, 'commit', '-q', '--allow-empty', '-m', 'first');
+  git(...at, 'tag', '-a', 'v1', '-m', 'one');
+  const server = await startServer((request, response) =>
+    request.url?.startsWith('/app') ? answerGit(request, response, repos) : response.end('hello'),
+  );
+  try {
+    const { client } = await start();
+    const meta = async (identifier: string, attrs = {}) =>
+      client.resolveSourceMeta({ Source: { identifier, attrs } });
+    const url = `http://${server.host}/app`;
+    const { Git } = await meta(`git://${server.host}/app#v1`, { 'git.fullurl': url });
+    expect(Git).toMatchObject({
+      Ref: 'refs/tags/v1',
+      Checksum: git(...at, 'rev-parse', 'v1'),
+      CommitChecksum: git(...at, 'rev-parse', 'v1^{commit}'),
+    });
+    const { HTTP } = await meta(`http://${server.host}/file.txt`);
+    expect(HTTP).toMatchObject({ Checksum: digestOf('hello'), Filename: 'file.txt' });
+  } finally {
+    await server.stop();
+  }
+});
+
 test('ResolveSourceMeta gives back what has no config; a missing image is not found', async () => {
   const { client } = await start();
-  const Source = { identifier: 'git://example.com/x.git', attrs: { 'git.keepgitdir': 'true' } };
+  const Source = { identifier: 'local://context', attrs: { 'local.sharedkeyhint': 'x' } };
   expect((await client.resolveSourceMeta({ Source })).Source).toMatchObject(Source);
-  expect(await failure(client.resolveSourceMeta({}))).toMatchObject({ rawMessage: 'source is required' });
+  expect(await failure(client.resolveSourceMeta({}))).toMatchObject({
+    rawMessage: expect.stringContaining('source is required'),
+  });
   const missing = client.resolveImageConfig({ Ref: 'localhost:1/none:1', ResolveMode: 'local' });
   expect(await failure(missing)).toBeInstanceOf(ConnectError);
 });

@@ -142,6 +142,6 @@ test('others are refused with the code that clients take for "not there"', async
   expect(err).toBeInstanceOf(ConnectError);
   expect(err).toMatchObject({
     code: Code.Unimplemented,
-    rawMessage: 'unsupported request frontend.prophecy',
+    rawMessage: expect.stringContaining('unsupported request frontend.prophecy'),
   });
 });
