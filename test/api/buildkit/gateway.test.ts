@@ -192,7 +192,7 @@ describe('Solve of a definition', () => {
     const def = files(mkfile('/x', ''));
     for (const metadata of Object.values(def.metadata)) metadata.caps['file.teleport'] = true;
     expect(await failure(solve(def))).toMatchObject({
-      code: Code.Unimplemented,
+      code: Code.Unknown,
       rawMessage: expect.stringContaining('unknown API capability file.teleport'),
     });
     expect(await failure(build.client.readFile({ Ref: 'made-up', FilePath: 'x' }))).toMatchObject({
