@@ -1,5 +1,5 @@
 /** Trees made by file actions: a new snapshot, written without mounting anything. */
-import { fail } from '../errors/error.ts';
+import { type DrydockError, fail, toDrydockError } from '../errors/error.ts';
 import type { FileActionSpec } from '../fs/actions.ts';
 import { specOfMounts, type ViewSpec } from '../fs/view.ts';
 import type { Ref, RefContext } from '../store/ref.ts';
@@ -20,6 +20,8 @@ export async function writeSnapshot(
     actions: FileActionSpec[];
     /** Labels of the committed snapshot. */
     labels?: Record<string, string>;
+    /** Called on a failure while the snapshot is still there; it may commit what there is of it. */
+    onFailure?(error: DrydockError): Promise<void>;
   },
   ctx: RefContext,
 ): Promise<void> {
@@ -34,7 +36,8 @@ export async function writeSnapshot(
     await store.snapshots.commit(name, key, { lease, labels });
   } catch (err) {
     // Looked at while what was written is still there.
-    const error = await explainDisk(err, store);
+    const error = toDrydockError(await explainDisk(err, store), 'file');
+    if (signal?.aborted !== true) await what.onFailure?.(error);
     await store.snapshots.remove(key).catch(() => {});
     throw error;
   }

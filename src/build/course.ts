@@ -4,11 +4,11 @@ import { createExporter } from '../exporter/exporters.ts';
 import type { ExportResponse, PlatformResult } from '../exporter/types.ts';
 import { normalizeName } from '../oci/reference.ts';
 import type { Descriptor } from '../oci/types.ts';
-import { dropLeftovers } from '../ops/exec/leftovers.ts';
 import type { Definition } from '../pb/solver/pb/ops_pb.js';
 import type { CacheSpec } from '../remote-cache/types.ts';
 import type { Session } from '../session/types.ts';
 import { Job } from '../solver/job.ts';
+import { dropLeftovers } from '../solver/leftovers.ts';
 import type { ProgressSink } from '../solver/progress.ts';
 import { explainDisk } from '../store/shared/disk-full.ts';
 import { BuildCaches, planCaches } from './caches.ts';
@@ -43,6 +43,10 @@ export interface Worked<T> {
   results?: PlatformResult[];
   /** By result: what it was made of. */
   definitions?: readonly (Definition | undefined)[];
+  /** What the work itself annotates the image with, as outputs' attributes do. */
+  annotations?: Readonly<Record<string, string>>;
+  /** The results are a list, also when there is one. */
+  isList?: boolean;
   /** What the work itself names the image; for outputs that are named `*`. */
   names?: readonly string[];
   /** The results as an output's metadata describes them. */
@@ -88,7 +92,11 @@ export async function takeCourse<T>(engine: Engine, course: Course<T>): Promise<
       const described = given === undefined ? undefined : await worked.described?.(given);
       if (plan.inline && described !== undefined) caches.inline(described, definitions);
       const names = namesOf(output, attrs.name === '*' ? (worked.names ?? []) : course.tags);
-      const request = { results: described ?? results, attrs, names, sourceDateEpoch, dockerTypes };
+      const { annotations, isList } = worked;
+      const request = {
+        ...{ results: described ?? results, attrs, names, sourceDateEpoch, dockerTypes, annotations },
+        index: isList,
+      };
       const response = await job.inVertex(exporter.title, (progress) =>
         exporter.export(request, {
           store: engine.store,

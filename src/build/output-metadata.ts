@@ -28,3 +28,9 @@ export function frontendNames({ metadata }: BridgeResult): string[] {
   const text = Buffer.from(metadata['image.name'] ?? []).toString('utf8');
   return text.split(',').filter((name) => name !== '');
 }
+
+/** What the frontend annotates the image with, named as in outputs' attributes. */
+export function frontendAnnotations({ metadata }: BridgeResult): Record<string, string> {
+  const own = Object.entries(metadata).filter(([name]) => /^annotation[-[.]/.test(name));
+  return Object.fromEntries(own.map(([name, bytes]) => [name, Buffer.from(bytes).toString('utf8')]));
+}

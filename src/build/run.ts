@@ -13,6 +13,7 @@ import { isOurs } from './bridge/syntax.ts';
 import { parseEpoch, takeCourse, type Worked } from './course.ts';
 import type { Engine } from './engine.ts';
 import { checkEntitlements } from './entitlements.ts';
+import { emptyIgnoredCaches } from './fresh-caches.ts';
 import { frontendHost } from './host.ts';
 import type { BuildOptions, BuildResult } from './types.ts';
 
@@ -88,6 +89,7 @@ async function solveTargets(
     const vertex = output && byDigest.get(output.vertex.digest);
     return vertex === undefined || output === undefined ? [] : [{ vertex, index: output.index }];
   });
+  await emptyIgnoredCaches(engine.store, job, vertices);
   const refs = await engine.solver.solve(job, vertices, edges);
   let at = 0;
   return targets.map(({ platform, config }, i) => ({

@@ -14,7 +14,7 @@ import type { BridgeRequest, BridgeResult } from './bridge/types.ts';
 import { parseEpoch, takeCourse } from './course.ts';
 import type { Engine } from './engine.ts';
 import { Gateway } from './gateway/gateway.ts';
-import { frontendNames, overlaid } from './output-metadata.ts';
+import { frontendAnnotations, frontendNames, overlaid } from './output-metadata.ts';
 import type { OutputSpec } from './types.ts';
 
 export interface SolveRequest extends BridgeRequest {
@@ -91,6 +91,8 @@ export async function runSolve(
         results: await platformResults(value),
         definitions: platformDefinitions(value),
         names: frontendNames(value),
+        annotations: frontendAnnotations(value),
+        isList: value.refs !== undefined,
         described: (metadata) => platformResults(overlaid(value, metadata)),
       };
     },

@@ -15,6 +15,8 @@ export interface StubPlan {
   paths: string[];
   /** The folders they will be made in, as they were. */
   holders: Map<string, FsEntry>;
+  /** They are made after this. ns since the epoch */
+  since: bigint;
 }
 
 /** A folder that changed no later than this after its stub was made was changed by the making of it. */
@@ -39,7 +41,7 @@ export function planStubs(view: FsView, destinations: readonly string[], parents
     if (root !== undefined) holders.set('/', root);
   }
   const list = [...paths].sort((a, b) => splitPath(b).length - splitPath(a).length);
-  return { paths: list, holders };
+  return { paths: list, holders, since: BigInt(Date.now()) * 1_000_000n - sameTimeNs };
 }
 
 /**
@@ -57,19 +59,24 @@ export function removeStubs(layer: string, plan: StubPlan, merged: boolean): voi
     if (before === undefined) continue;
     // The holder's own time is what it was before the stub came, if nothing else changed it since.
     const was = plan.holders.get(holder)?.mtimeNs;
-    const bySelf = before - mtimeNs(st) < sameTimeNs;
+    const apart = before - mtimeNs(st);
+    // A time from before is one that the step has set.
+    const bySelf = before >= plan.since && apart < sameTimeNs && apart > -sameTimeNs;
     const time = was !== undefined && (touched.has(holder) || bySelf) ? was : before;
     if (time === was) touched.set(holder, time);
     setTime(join(layer, holder), time);
   }
   if (!merged) return;
   for (const [path, was] of [...plan.holders].sort(([a], [b]) => b.length - a.length)) {
-    pruneCopiedUp(layer, path, was);
+    pruneCopiedUp(layer, path, was, plan.since);
   }
 }
 
-/** Takes a folder out of the layer that holds nothing and is as it is below; then the ones it was copied up in. */
-function pruneCopiedUp(layer: string, path: string, was: FsEntry): void {
+/**
+ * Takes a folder out of the layer that holds nothing and is as it is below, but for a time that came with its stubs;
+ * then the ones it was copied up in.
+ */
+function pruneCopiedUp(layer: string, path: string, was: FsEntry, since: bigint): void {
   if (path === '/') return;
   const st = statWithin(layer, path);
   const host = join(layer, path);
@@ -77,6 +84,8 @@ function pruneCopiedUp(layer: string, path: string, was: FsEntry): void {
   if (was.type !== 'dir' || st.uid !== was.uid || st.gid !== was.gid || (st.mode & 0o7777) !== was.mode)
     return;
   if (lgetxattr(host, 'trusted.overlay.opaque') !== undefined) return;
+  const isTime = mtimeNs(st, host);
+  if (isTime !== was.mtimeNs && isTime < since) return;
   const holder = dirName(path);
   const time = mtimeOf(layer, holder);
   rmdirSync(host);

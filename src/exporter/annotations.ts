@@ -2,7 +2,8 @@
  * `annotation[-manifest|-index|-manifest-descriptor|-index-descriptor][\[platform\]].KEY=VALUE`.
  * https://docs.docker.com/build/metadata/annotations/
  */
-import { formatPlatform } from '../oci/platform.ts';
+import { fail } from '../errors/error.ts';
+import { formatPlatform, parsePlatform } from '../oci/platform.ts';
 import type { Platform } from '../oci/types.ts';
 
 type Place = 'manifest' | 'index' | 'manifest-descriptor' | 'index-descriptor';
@@ -18,10 +19,30 @@ export function parseAnnotation(name: string, value: string): Annotations[number
   if (match === null) return undefined;
   return {
     place: (match[1] as Place | undefined) ?? 'manifest',
-    platform: match[2],
+    platform: match[2] === undefined ? undefined : formatPlatform(parsePlatform(match[2])),
     key: match[3] ?? '',
     value,
   };
+}
+
+/** The annotations among a frontend's words about its result; what else it says is left out. */
+export function parseAnnotations(all: Readonly<Record<string, string>> = {}): Annotations {
+  return Object.entries(all).flatMap(([name, value]) => parseAnnotation(name, value) ?? []);
+}
+
+/** Throws `invalid` for annotations of a platform that is not among those of the image. */
+export function checkAnnotations(all: Annotations, platforms: readonly Platform[]): void {
+  const names = platforms.map(formatPlatform);
+  const lost = all.find(({ platform }) => platform !== undefined && !names.includes(platform));
+  if (lost === undefined) return;
+  throw fail('invalid', 'export', `invalid annotation: no platform ${lost.platform} found in source`, {
+    hint: `Platforms of this build: ${names.join(', ')}.`,
+  });
+}
+
+/** Whether there are annotations in places for which docker's media types have none. */
+export function needOciTypes(all: Annotations): boolean {
+  return all.some(({ place }) => place !== 'manifest');
 }
 
 /** Annotations of one place; undefined when there are none. Those for a platform win over those for all. */

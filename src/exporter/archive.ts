@@ -10,7 +10,7 @@ import { normalizePlatform } from '../oci/platform.ts';
 import { familiarName, parseReference } from '../oci/reference.ts';
 import { type Descriptor, type Digest, type Index, mediaTypes } from '../oci/types.ts';
 import type { ClientContent } from '../session/types.ts';
-import { type Annotations, annotationsAt } from './annotations.ts';
+import { type Annotations, annotationsAt, needOciTypes, parseAnnotations } from './annotations.ts';
 import { epochOf, parseImageAttrs } from './attrs.ts';
 import { type Committed, commitImage, imageIdOf, imageMetadata, started } from './commit.ts';
 import { writeLayoutFolder } from './layout-folder.ts';
@@ -48,6 +48,7 @@ export function archiveExporter(type: 'oci' | 'docker', attrs: Record<string, st
           hint: 'Build one platform, or use type=oci.',
         });
       }
+      const annotations = [...parseAnnotations(request.annotations), ...want.annotations];
       const created = epochOf(want.sourceDateEpoch, request.sourceDateEpoch);
       const committed = await commitImage(request, ctx, {
         compression: want.compression ?? { type: 'gzip' },
@@ -55,13 +56,14 @@ export function archiveExporter(type: 'oci' | 'docker', attrs: Record<string, st
         blobs: 'all',
         epoch: want.rewriteTimestamp ? created : undefined,
         created,
-        ociTypes: want.ociTypes ?? type === 'oci',
+        ociTypes: (want.ociTypes ?? type === 'oci') || needOciTypes(annotations),
         keepForeign: want.keepForeign,
-        annotations: want.annotations,
+        annotations,
+        index: type === 'oci' && request.index,
       });
       throwIfAborted(ctx.signal);
       const metadata = imageMetadata(committed, request.names);
-      const files = await layoutFiles(type, committed, request.names, want.annotations, ctx);
+      const files = await layoutFiles(type, committed, request.names, annotations, ctx);
       if ('files' in sink) {
         const done = started(ctx, 'copying files');
         await writeLayoutFolder(sink.files, files, ctx).catch((err) => {
@@ -135,21 +137,19 @@ function indexEntries(
   notes: Annotations,
 ): Descriptor[] {
   const [only] = images;
-  const single = images.length === 1 && only !== undefined;
+  const single = only !== undefined && target.digest === only.descriptor.digest;
   const base: Record<string, string> = {
     ...annotationsAt(notes, 'index-descriptor'),
     ...(single ? annotationsAt(notes, 'manifest-descriptor', only.platform) : undefined),
   };
-  if (single && only.created !== undefined) base['org.opencontainers.image.created'] = only.created;
+  if (single && only.created !== undefined) base['org.opencontainers.image.created'] ??= only.created;
   const { mediaType, digest, size } = target;
   const entry = (annotations: Record<string, string>): Descriptor => ({
     mediaType,
     digest,
     size,
     ...(Object.keys(annotations).length > 0 ? { annotations } : {}),
-    ...(single && target.digest === only.descriptor.digest
-      ? { platform: normalizePlatform(only.platform) }
-      : {}),
+    ...(single ? { platform: normalizePlatform(only.platform) } : {}),
   });
   if (names.length === 0) return [entry(base)];
   return names.map((name) => {

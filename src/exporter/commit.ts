@@ -10,13 +10,15 @@ import {
   type Platform,
 } from '../oci/types.ts';
 import { contentRefLabels, snapshotRefLabel } from '../store/labels.ts';
-import { type Annotations, annotationsAt } from './annotations.ts';
+import { type Annotations, annotationsAt, checkAnnotations } from './annotations.ts';
 import { configBytes, finishConfig } from './config.ts';
 import { exportLayers, type LayerOptions } from './layers.ts';
 import type { ExportContext, ExportRequest, PlatformResult } from './types.ts';
 
 export interface CommitOptions extends LayerOptions {
   annotations: Annotations;
+  /** An index, also of one platform. */
+  index?: boolean;
   /** Creation time of configs, seconds since the epoch; also where times are not rewritten. */
   created?: number;
 }
@@ -47,6 +49,10 @@ export async function commitImage(
   ctx: ExportContext,
   options: CommitOptions,
 ): Promise<Committed> {
+  checkAnnotations(
+    options.annotations,
+    request.results.map(({ platform }) => platform),
+  );
   const step = started(ctx, 'exporting layers');
   const layered = await Promise.all(request.results.map(({ ref }) => exportLayers(ref, ctx, options)));
   step();
@@ -57,7 +63,7 @@ export async function commitImage(
   const size = images.reduce((sum, image) => sum + image.size, 0);
   const [first] = images;
   const indexNotes = annotationsAt(options.annotations, 'index');
-  if (first !== undefined && images.length === 1 && indexNotes === undefined) {
+  if (first !== undefined && images.length === 1 && indexNotes === undefined && options.index !== true) {
     return { target: first.descriptor, images, size };
   }
   return { target: await commitIndex(images, ctx, options), images, size };

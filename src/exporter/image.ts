@@ -3,6 +3,7 @@ import { throwIfAborted } from '../errors/error.ts';
 import { pushImage } from '../images/push.ts';
 import { parseReference } from '../oci/reference.ts';
 import type { Store } from '../store/store.ts';
+import { needOciTypes, parseAnnotations } from './annotations.ts';
 import { epochOf, parseImageAttrs } from './attrs.ts';
 import { type Committed, commitImage, imageIdOf, imageMetadata, started } from './commit.ts';
 import { contextOf } from './layers.ts';
@@ -21,6 +22,8 @@ export function imageExporter(attrs: Record<string, string>): Exporter {
       const created = epochOf(want.sourceDateEpoch, request.sourceDateEpoch);
       const epoch = want.rewriteTimestamp ? created : undefined;
       if (want.push) checkPushNames(request.names);
+      const annotations = [...parseAnnotations(request.annotations), ...want.annotations];
+      const dockerTypes = request.dockerTypes === true && want.compression?.type !== 'zstd';
       // Our own store needs no blobs: its layers are snapshots already. A push by name fetches what it has to send.
       const exact =
         want.push && (!want.store || want.pushByDigest || want.compression?.type === 'uncompressed');
@@ -37,9 +40,10 @@ export function imageExporter(attrs: Record<string, string>): Exporter {
         blobs: whole ? 'all' : real ? 'new' : 'none',
         epoch,
         created,
-        ociTypes: want.ociTypes ?? (request.dockerTypes !== true || want.compression?.type === 'zstd'),
+        ociTypes: (want.ociTypes ?? !dockerTypes) || needOciTypes(annotations),
         keepForeign: want.keepForeign,
-        annotations: want.annotations,
+        annotations,
+        index: request.index,
       });
       throwIfAborted(ctx.signal);
       const { target } = committed;

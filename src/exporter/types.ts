@@ -22,6 +22,10 @@ export interface ExportRequest {
   /** Normalized image references to name. */
   names: string[];
   sourceDateEpoch?: number;
+  /** What a frontend annotates the image with, named as in `attrs`, which win. */
+  annotations?: Readonly<Record<string, string>>;
+  /** Make an index, also of one platform. */
+  index?: boolean;
   /** Make docker's media types where the output does not say which: how BuildKit did it before 0.31. */
   dockerTypes?: boolean;
 }

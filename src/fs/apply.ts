@@ -8,16 +8,18 @@ import { LayerTarget } from './target.ts';
 
 /**
  * Applies actions. After a failure the layer folder holds part of the work and is to be discarded. Throws what the
- * actions throw, `canceled` when given up, `exhausted` on a full disk.
+ * actions throw, with the action's index as `details.action`; `canceled` when given up, `exhausted` on a full disk.
  */
 export async function apply(args: ApplyArgs, ctx: Abortable): Promise<ApplyResult> {
   const target = new LayerTarget(args.target.dirs);
-  for (const action of args.actions) {
+  for (const [i, action] of args.actions.entries()) {
     if (ctx.aborted()) throw canceled();
     try {
       await applyOne(target, action, ctx);
     } catch (err) {
-      throw describe(err, action, args);
+      const error = describe(err, action, args);
+      error.details = { ...error.details, action: i };
+      throw error;
     }
   }
   return { entries: target.entries, bytes: target.bytes };
@@ -39,7 +41,7 @@ async function applyOne(target: LayerTarget, action: FileActionSpec, ctx: Aborta
 }
 
 /** A system error with the paths that users know, not those of layer folders. */
-function describe(err: unknown, action: FileActionSpec, { target }: ApplyArgs): unknown {
+function describe(err: unknown, action: FileActionSpec, { target }: ApplyArgs): DrydockError {
   if (err instanceof DrydockError) return err;
   const code = errnoCode(err);
   if (code === undefined || code === 'ENOSPC') return toDrydockError(err, 'file');

@@ -23,6 +23,7 @@ import {
   rankPlatforms,
 } from './documents.ts';
 import type { FetchContext } from './fetch.ts';
+import { isKnownAs, noteOrigin } from './known-names.ts';
 import { hintElsewhere, storedImages } from './stored.ts';
 
 /** One platform's image, its documents read and checked. */
@@ -181,6 +182,7 @@ export async function resolveImage(
   });
   const source = registryDocuments(store, client, name, options);
   const found = await readDocuments(store, source, target, options.platform, options.lease);
+  await noteOrigin(store, name, [target.digest, found.manifest.digest]);
   return { ...found, ref: pin(name, target.digest), local: false };
 }
 
@@ -222,7 +224,7 @@ async function hintDamaged(store: Store, name: string): Promise<string | undefin
   return `The store has ${familiarName(name)}, but its manifest or config is gone or damaged: pull, load or build it again.`;
 }
 
-/** The descriptor a name points to in its registry; content is asked first when the digest is known. */
+/** The descriptor a name points to in its registry; a digest that is known to be of there is not asked for again. */
 export async function resolveTarget(
   store: Store,
   client: RegistryClient,
@@ -231,10 +233,11 @@ export async function resolveTarget(
 ): Promise<Descriptor> {
   const { digest } = parseReference(name);
   if (digest !== undefined) {
-    const known = await knownTarget(store, digest);
+    const known = (await isKnownAs(store, name, digest)) ? await knownTarget(store, digest) : undefined;
     if (known !== undefined) return known;
     const { descriptor, bytes } = await client.manifest(name, ctx);
     await store.content.put(bytes, { lease: ctx.lease });
+    await noteOrigin(store, name, [digest]);
     return descriptor;
   }
   return client.resolve(name, ctx);

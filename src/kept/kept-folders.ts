@@ -130,6 +130,17 @@ export class KeptFolders {
     return isId(id) ? this.#removeInstances(join(this.#dir, id), () => true) : 0;
   }
 
+  /** The same of the folders whose names match. */
+  async removeNamed(matches: (name: string) => boolean): Promise<number> {
+    let bytes = 0;
+    for (const id of this.#ids()) {
+      const folder = join(this.#dir, id);
+      const name = describe(folder)?.name;
+      if (name !== undefined && matches(name)) bytes += await this.#removeInstances(folder, () => true);
+    }
+    return bytes;
+  }
+
   /** Removes what was not used for `keepFor` before `now` (ms since the epoch), and what a killed process began to. */
   async sweep(now: number): Promise<void> {
     if (!existsSync(this.#dir)) return;

@@ -69,7 +69,11 @@ function* paired(
   }
 }
 
-function sameEntry(lower: FsView, upper: FsView, a: FsEntry, b: FsEntry): boolean {
+/**
+ * Whether a file or folder is the same in two trees, as `diffViews` says. `copiedUp`: `b` is in a layer of its own, so
+ * that its links are no others' than that layer's.
+ */
+export function sameEntry(lower: FsView, upper: FsView, a: FsEntry, b: FsEntry, copiedUp = false): boolean {
   if (a.hostPath === b.hostPath || (a.dev === b.dev && a.ino === b.ino && a.ino !== 0n && a.type !== 'dir')) {
     return true;
   }
@@ -77,7 +81,7 @@ function sameEntry(lower: FsView, upper: FsView, a: FsEntry, b: FsEntry): boolea
   if (a.link !== b.link || a.rdev !== b.rdev) return false;
   if (a.type !== 'dir' && (a.mtimeNs !== b.mtimeNs || a.size !== b.size)) return false;
   // A new hard link makes a change of all its names, as overlayfs copies the file up.
-  if (a.type === 'file' && a.nlink !== b.nlink) return false;
+  if (a.type === 'file' && (copiedUp ? b.nlink > 1 : a.nlink !== b.nlink)) return false;
   if (!sameXattrs(lower.xattrs(a), upper.xattrs(b))) return false;
   if (a.type !== 'file' || a.size === 0 || a.mtimeNs % 1_000_000_000n !== 0n) return true;
   return sameBytes(a.hostPath, b.hostPath, a.size);

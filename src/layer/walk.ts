@@ -48,11 +48,7 @@ function* walkFolder(
     const entry = entryOf(child, name, childHost, st);
     yield { kind: 'entry', entry };
     if (entry.type !== 'dir') continue;
-    if (lgetxattr(childHost, 'trusted.overlay.redirect') !== undefined) {
-      throw fail('unsupported', 'store', `overlayfs renamed the folder ${child} by a redirect`, {
-        hint: 'Turn redirects off: echo N > /sys/module/overlay/parameters/redirect_dir',
-      });
-    }
+    checkRedirect(childHost, child);
     const marked = isOpaque(childHost);
     if (marked) found.hides = true;
     const merged = inLower && lower.lstat(child)?.type === 'dir';
@@ -60,6 +56,14 @@ function* walkFolder(
     if (opaque) yield { kind: 'opaque', path: child };
     yield* walkFolder(childHost, child, lower, merged && !opaque, found);
   }
+}
+
+/** Throws `unsupported` for a folder whose files are elsewhere below. */
+export function checkRedirect(host: string, path: string): void {
+  if (lgetxattr(host, 'trusted.overlay.redirect') === undefined) return;
+  throw fail('unsupported', 'store', `overlayfs renamed the folder ${path} by a redirect`, {
+    hint: 'Turn redirects off: echo N > /sys/module/overlay/parameters/redirect_dir',
+  });
 }
 
 /** The same of two whole trees. */

@@ -1,12 +1,13 @@
-/** Worker task `ops.diff`: writes the difference of two trees as a layer folder. */
-import { chmodSync, lchownSync, mkdirSync } from 'node:fs';
-import { canceled } from '../errors/error.ts';
+/** Worker tasks that write changes as layer folders: `ops.diff`, `ops.move`, and `ops.movable`, which writes nothing. */
+import { chmodSync, lchownSync, linkSync, mkdirSync } from 'node:fs';
+import { canceled, errnoCode } from '../errors/error.ts';
 import { openView } from '../fs/open.ts';
 import { dirName } from '../fs/paths.ts';
 import { hostXattrs } from '../fs/stat.ts';
 import type { FsEntry, FsView, ViewSpec } from '../fs/view.ts';
 import { copyUpFile } from '../layer/copy-up.ts';
-import { diffViews } from '../layer/diff.ts';
+import { type Change, diffViews } from '../layer/diff.ts';
+import { isMovable, ownChanges } from '../layer/own-changes.ts';
 import { lsetxattr, lutimesNs, mknod, S_IFCHR } from '../linux/libc.ts';
 import type { TaskContext } from '../workers/tasks.ts';
 
@@ -17,6 +18,39 @@ export function writeDiff(
 ): { changes: number } {
   const lower = openView(args.lower);
   const upper = openView(args.upper);
+  return { changes: writeChanges(diffViews(lower, upper), { lower, upper }, args.dir, copyUpFile, ctx) };
+}
+
+/** A layer folder and those below it, topmost first. */
+interface Stack {
+  dir: string;
+  below: string[];
+}
+
+/** Whether a layer can be laid over another tree than its own as it is; see `isMovable`. */
+export function movable({ dir, below, exact }: Stack & { exact: boolean }): boolean {
+  return isMovable(dir, openView({ kind: 'layers', dirs: below }), exact);
+}
+
+/** Fills the empty layer folder `to` with a layer's changes so that it can be laid over any tree. Files are shared. */
+export function writeMoved(
+  { dir, below, to }: Stack & { to: string },
+  ctx: TaskContext,
+): { changes: number } {
+  const lower = openView({ kind: 'layers', dirs: below });
+  const upper = openView({ kind: 'layers', dirs: [dir, ...below] });
+  const root = upper.lstat('/');
+  if (root !== undefined) likeFolder(root, to);
+  return { changes: writeChanges(ownChanges(dir, lower), { lower, upper }, to, linkFile, ctx) };
+}
+
+function writeChanges(
+  all: Iterable<Change>,
+  { lower, upper }: { lower: FsView; upper: FsView },
+  dir: string,
+  place: (from: FsEntry, host: string) => void,
+  ctx: TaskContext,
+): number {
   const times: [string, bigint][] = [];
   const made = new Set<string>(['/']);
   /** Makes a folder as the upper tree has it, or the lower one where it is only needed for a whiteout. */
@@ -25,37 +59,38 @@ export function writeDiff(
     folder(dirName(path));
     const entry = upper.lstat(path) ?? lower.lstat(path);
     made.add(path);
-    if (entry !== undefined) makeFolder(entry, args.dir + path, times);
+    if (entry === undefined) return;
+    const host = dir + path;
+    mkdirSync(host);
+    likeFolder(entry, host);
+    times.push([host, entry.mtimeNs]);
   };
   let changes = 0;
-  for (const change of diffViews(lower, upper)) {
+  for (const change of all) {
     if (++changes % 256 === 0 && ctx.aborted()) throw canceled();
-    const host = args.dir + change.path;
+    const host = dir + change.path;
     folder(dirName(change.path));
-    if (change.kind === 'delete') {
-      mknod(host, S_IFCHR, 0);
-      continue;
-    }
-    if (change.entry.type === 'dir') {
-      folder(change.path);
-      if (replacesFolderOf(lower, change.path)) lsetxattr(host, 'trusted.overlay.opaque', Buffer.from('y'));
-    } else if (change.entry.type !== 'socket') copyUpFile(change.entry, host);
+    if (change.kind === 'delete') mknod(host, S_IFCHR, 0);
+    else if (change.entry.type === 'dir') folder(change.path);
+    else if (change.entry.type !== 'socket') place(change.entry, host);
   }
   // The deepest first, as making things in a folder changes its time.
   for (const [host, mtimeNs] of times.reverse()) lutimesNs(host, mtimeNs, mtimeNs);
-  return { changes };
+  return changes;
 }
 
-/** A folder in place of something that was none must hide what the layers below have at that path. */
-function replacesFolderOf(lower: FsView, path: string): boolean {
-  const before = lower.lstat(path);
-  return before !== undefined && before.type !== 'dir';
-}
-
-function makeFolder(entry: FsEntry, host: string, times: [string, bigint][]): void {
-  mkdirSync(host);
+function likeFolder(entry: FsEntry, host: string): void {
   lchownSync(host, entry.uid, entry.gid);
   chmodSync(host, entry.mode);
   for (const [name, value] of hostXattrs(entry)) lsetxattr(host, name, value);
-  times.push([host, entry.mtimeNs]);
+}
+
+function linkFile(from: FsEntry, host: string): void {
+  try {
+    linkSync(from.hostPath, host);
+  } catch (err) {
+    // A file has its most links.
+    if (errnoCode(err) !== 'EMLINK') throw err;
+    copyUpFile(from, host);
+  }
 }

@@ -27,7 +27,7 @@ export const diffOp: OpMaker = (vertex, deps) => {
   return {
     async cacheMap() {
       return {
-        digest: digestOf(`diff ${JSON.stringify([lower, upper])}`),
+        digest: digestOf(`diff 2 ${JSON.stringify([lower, upper])}`),
         deps: vertex.inputs.map(() => ({})),
       };
     },

@@ -5,12 +5,12 @@ import { canceled, DrydockError, fail, toDrydockError } from '../errors/error.ts
 import type { ExecSpec } from '../executor/types.ts';
 import { NetMode, SecurityMode } from '../llb/pb.ts';
 import type { ExecOp, LinuxResources, Meta, ProxyEnv } from '../pb/solver/pb/ops_pb.js';
+import { leave } from '../solver/leftovers.ts';
 import type { OpContext } from '../solver/types.ts';
 import type { Ref } from '../store/ref.ts';
 import { explainDisk } from '../store/shared/disk-full.ts';
 import type { OpDeps, OpMaker } from './deps.ts';
 import { execCacheMap } from './exec/cache-map.ts';
-import { leave } from './exec/leftovers.ts';
 import { findSecret, PreparedMounts } from './exec/mounts.ts';
 import { StepLog } from './exec/step-log.ts';
 
@@ -39,7 +39,7 @@ function checked(op: ExecOp): Meta {
   const roots = op.mounts.filter((mount) => mount.dest === '/');
   if (roots.length !== 1) throw fail('invalid', 'llb', 'invalid exec op: it needs one root mount');
   for (const mount of op.mounts) {
-    if (!mount.dest.startsWith('/'))
+    if (mount.dest === '')
       throw fail('invalid', 'llb', `invalid mount destination ${JSON.stringify(mount.dest)}`);
   }
   const device = op.cdiDevices.find((cdi) => !cdi.optional);
@@ -61,7 +61,7 @@ async function runExec(
   const prepared = new PreparedMounts(deps, ctx);
   const log = new StepLog(ctx.progress);
   try {
-    await prepared.prepare(op.mounts, inputs);
+    await prepared.prepare(op.mounts, inputs, meta.cwd);
     if (prepared.root === undefined) throw fail('internal', 'exec', 'the step has no root');
     const spec: ExecSpec = {
       id: `exec-${process.pid}-${++lastId}`,
@@ -97,8 +97,7 @@ async function runExec(
       const failed = stepFailed(meta.args, exitCode, oomKilled, log.tail(), ctx);
       const error = toDrydockError(await explainDisk(failed, deps.store), 'exec');
       const what = { op: ctx.vertex.op, inputs: op.mounts.map(({ input }) => inputs[Number(input)]) };
-      // On a full disk nothing more is kept.
-      if (!ctx.signal.aborted && error.code !== 'exhausted') {
+      if (!ctx.signal.aborted) {
         await leave(error, deps.store, what, (lease) => prepared.keep(op.mounts, lease));
       }
       throw error;

@@ -7,7 +7,8 @@ import type { FileActionSpec, OwnerId, OwnerSpec } from '../fs/actions.ts';
 import type { ContentSelector, ViewSpec } from '../fs/view.ts';
 import { clone, FileActionSchema, toBinary } from '../llb/pb.ts';
 import { digestOf } from '../oci/digest.ts';
-import type { ChownOpt, FileAction, FileActionCopy, FileOp, UserOpt } from '../pb/solver/pb/ops_pb.js';
+import type { ChownOpt, FileAction, FileActionCopy, FileOp, Op, UserOpt } from '../pb/solver/pb/ops_pb.js';
+import { leave } from '../solver/leftovers.ts';
 import { refContext } from '../solver/ref-context.ts';
 import type { CacheDep, CacheMap } from '../solver/types.ts';
 import { createdByLabel } from '../store/labels.ts';
@@ -26,7 +27,7 @@ export const fileOp: OpMaker = (vertex, deps) => {
       return fileCacheMap(file, inputs);
     },
     async exec(refs, ctx) {
-      const run = new FileRun(file, refs, deps, refContext(ctx), vertex.name);
+      const run = new FileRun(vertex.op, file, refs, deps, refContext(ctx), vertex.name);
       for (const { base, actions } of plan.segments) await run.segment(base, actions);
       return plan.outputs.map((action) => run.result(action));
     },
@@ -97,6 +98,7 @@ function baseName(path: string): string {
 
 /** One run of a file op. */
 class FileRun {
+  readonly #pb: Op;
   readonly #op: FileOp;
   readonly #inputs: readonly Ref[];
   readonly #deps: OpDeps;
@@ -106,7 +108,8 @@ class FileRun {
   readonly #made = new Map<number, Ref>();
   readonly #views = new Map<Ref, Promise<ViewSpec>>();
 
-  constructor(op: FileOp, inputs: readonly Ref[], deps: OpDeps, ctx: RefContext, step: string) {
+  constructor(pb: Op, op: FileOp, inputs: readonly Ref[], deps: OpDeps, ctx: RefContext, step: string) {
+    this.#pb = pb;
     this.#op = op;
     this.#inputs = inputs;
     this.#deps = deps;
@@ -131,7 +134,9 @@ class FileRun {
         Promise.all(actions.map((i) => this.#spec(i))),
       ]);
       const labels = createdByLabel(this.#step);
-      const what = { name, key: `file-active-${id}`, parent, actions: specs, labels };
+      const key = `file-active-${id}`;
+      const onFailure = (error: DrydockError) => this.#leave(error, actions, key);
+      const what = { name, key, parent, actions: specs, labels, onFailure };
       await writeSnapshot(this.#deps.store, what, this.#ctx);
     } catch (err) {
       const error = toDrydockError(err, 'file');
@@ -139,6 +144,21 @@ class FileRun {
       throw error;
     }
     this.#made.set(actions[actions.length - 1] as number, this.#deps.refs.snapshot(name));
+  }
+
+  /** Keeps what an action that failed found and has made, with the trees of the actions before it. */
+  async #leave(error: DrydockError, actions: readonly number[], active: string): Promise<void> {
+    const at = error.details?.action;
+    const failed = typeof at === 'number' ? actions[at] : undefined;
+    if (failed === undefined) return;
+    const { store, refs } = this.#deps;
+    const what = { op: this.#pb, inputs: this.#inputs, subject: { file: failed } };
+    await leave(error, store, what, async (lease) => {
+      const name = `failed-${randomUUID()}`;
+      await store.snapshots.commit(name, active, { lease });
+      const left = refs.snapshot(name);
+      return this.#op.actions.map((_, i) => (actions.includes(i) && i <= failed ? left : this.#made.get(i)));
+    });
   }
 
   #ref(operand: NonNullable<Operand>): Ref {

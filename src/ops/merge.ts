@@ -27,7 +27,7 @@ export const mergeOp: OpMaker = (vertex, deps) => {
   }
   return {
     async cacheMap() {
-      return { digest: digestOf(`merge ${JSON.stringify(inputs)}`), deps: vertex.inputs.map(() => ({})) };
+      return { digest: digestOf(`merge 2 ${JSON.stringify(inputs)}`), deps: vertex.inputs.map(() => ({})) };
     },
     async exec(refs, ctx) {
       const parts = inputs.flatMap((input) => (input < 0 ? [] : [refs[input] as Ref]));

@@ -1,7 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { fail, throwIfAborted } from '../errors/error.ts';
+import { specOfMounts } from '../fs/view.ts';
 import type { RefContext } from '../store/ref.ts';
-import type { Store } from '../store/store.ts';
+import { type Store, snapshotLabels } from '../store/store.ts';
+import { runTask } from '../workers/pool.ts';
 
 /** Keys of the committed snapshots a snapshot stands on, lowest first, itself last. Throws `not-found`. */
 export async function chainOf(store: Store, key: string): Promise<string[]> {
@@ -11,7 +13,8 @@ export async function chainOf(store: Store, key: string): Promise<string[]> {
 }
 
 /**
- * Stacks the own layers of snapshots, lowest first, on another parent, without copying, and returns the topmost.
+ * Stacks what snapshots, lowest first, each change in the tree it was made on, on another parent, and returns the
+ * topmost. Nothing is copied: a layer is shared, or, where it only fits its own tree, made anew of the same files.
  * Only for stores that can (`snapshots.restack`).
  */
 export async function restack(
@@ -26,8 +29,51 @@ export async function restack(
     const name = `restack-${randomUUID()}`;
     if (store.snapshots.restack === undefined)
       throw fail('internal', 'store', 'this store cannot restack layers');
-    await store.snapshots.restack(name, layer, top, { lease: ctx.lease });
+    if (!(await move(store, layer, { name, parent: top }, ctx))) {
+      await store.snapshots.restack(name, layer, top, { lease: ctx.lease });
+    }
     top = name;
   }
   return top;
+}
+
+/** Labels that hold of a layer's changes, however they are written. */
+const kept: readonly string[] = [snapshotLabels.createdBy, snapshotLabels.madeAt];
+
+/** Makes a snapshot of a layer that only fits its own tree; false when it can be shared. */
+async function move(
+  store: Store,
+  layer: string,
+  to: { name: string; parent: string | undefined },
+  ctx: RefContext,
+): Promise<boolean> {
+  const { snapshots } = store;
+  const info = await snapshots.stat(layer);
+  const isOwn = info?.labels[snapshotLabels.createdBy] !== undefined;
+  // With nothing below it, what we wrote hides nothing.
+  if (info === undefined || (isOwn && info.parent === undefined)) return false;
+  const view = await snapshots.view(layer);
+  const key = `restack-active-${randomUUID()}`;
+  try {
+    const [dir, ...below] = dirsOf(specOfMounts(view.mounts));
+    if (dir === undefined) throw fail('internal', 'store', `snapshot ${layer} has no folder`);
+    const { signal } = ctx;
+    // An image's layer keeps what it has, for its blob's sake.
+    if (await runTask('ops.movable', { dir, below, exact: isOwn }, { signal })) return false;
+    const [target] = dirsOf(specOfMounts(await snapshots.prepare(key, to.parent, { lease: ctx.lease })));
+    if (target === undefined) throw fail('internal', 'store', `snapshot ${key} has no folder to write to`);
+    await runTask('ops.move', { dir, below, to: target }, { signal });
+    const labels = Object.fromEntries(Object.entries(info.labels).filter(([name]) => kept.includes(name)));
+    await snapshots.commit(to.name, key, { lease: ctx.lease, labels });
+    return true;
+  } catch (err) {
+    await snapshots.remove(key).catch(() => {});
+    throw err;
+  } finally {
+    await view.release();
+  }
+}
+
+function dirsOf(spec: ReturnType<typeof specOfMounts>): string[] {
+  return spec.kind === 'layers' ? spec.dirs : [];
 }

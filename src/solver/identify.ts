@@ -8,6 +8,7 @@ import type { Digest } from '../oci/types.ts';
 import type { Ref } from '../store/ref.ts';
 import { contentDigest } from './content.ts';
 import { cacheKey, type KeyInput } from './keys.ts';
+import { leave } from './leftovers.ts';
 import type { SolverDeps } from './solver.ts';
 import type { Identity, VertexState } from './state.ts';
 import type { CacheMap } from './types.ts';
@@ -119,9 +120,25 @@ export class Identifier {
         const selectors = content[i];
         const source = state.inputs[i];
         if (selectors === undefined || source === undefined) return input;
-        return { ...input, content: await this.content(source.state, source.index, selectors) };
+        try {
+          return { ...input, content: await this.content(source.state, source.index, selectors) };
+        } catch (err) {
+          await this.#leave(err, state, i);
+          throw err;
+        }
       }),
     );
+  }
+
+  /** Keeps an input that could not be read for a vertex, for whoever asks why. */
+  async #leave(err: unknown, state: VertexState, input: number): Promise<void> {
+    const source = state.inputs[input];
+    if (!(err instanceof DrydockError) || err.code !== 'not-found' || source === undefined) return;
+    const refs = await source.state.result?.catch(() => undefined);
+    const ref = refs?.[source.index];
+    if (ref?.serialize() === undefined) return;
+    const what = { op: state.vertex.op, inputs: [ref], subject: { input } };
+    await leave(err, this.#deps.store, what, async () => []);
   }
 
   /** The digest of a selection of an output, found once however many vertices ask. */

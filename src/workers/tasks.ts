@@ -22,6 +22,8 @@ export const tasks = {
   'layer.pack': () => import('../layer/pack-task.ts').then((m) => m.pack),
   'layer.unpack': () => import('../layer/unpack-task.ts').then((m) => m.unpack),
   'ops.diff': () => import('../ops/diff-task.ts').then((m) => m.writeDiff),
+  'ops.movable': () => import('../ops/diff-task.ts').then((m) => m.movable),
+  'ops.move': () => import('../ops/diff-task.ts').then((m) => m.writeMoved),
   'session.receive': () => import('../session/fsutil/receive-task.ts').then((m) => m.receive),
   'session.send': () => import('../session/fsutil/send-task.ts').then((m) => m.send),
   'source.unpack': () => import('../source/unpack.ts').then((m) => m.unpack),

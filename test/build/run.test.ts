@@ -37,6 +37,15 @@ RUN --mount=type=bind,target=/m,rw touch /m/new && ls /m > /tmp/4`,
     expect(stat('/c')).toBeUndefined();
   });
 
+  test('cache: a build without cache empties those its steps have, once, and no others', async () => {
+    const add = (id: string, n: number) => `RUN --mount=type=cache,id=${id},target=/c echo ${n} >> /c/log`;
+    const show =
+      'RUN --mount=type=cache,id=a,target=/a --mount=type=cache,id=b,target=/b cat /?/log > /tmp/log';
+    await builds.build([add('a', 1), add('b', 1)].join('\n'));
+    await builds.build([add('a', 2), add('a', 3)].join('\n'), {}, { noCache: true });
+    expect((await builds.build(show)).read('/tmp/log')).toBe('2\n3\n1\n');
+  });
+
   test('tmpfs and secrets leave nothing in the image, and secrets nothing in the log', async () => {
     const { list, read } = await builds.build(
       `RUN --mount=type=tmpfs,target=/t echo y > /t/y && ls /t > /tmp/1

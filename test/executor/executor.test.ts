@@ -1,5 +1,6 @@
 import {
   existsSync,
+  lstatSync,
   mkdirSync,
   readdirSync,
   readFileSync,
@@ -243,6 +244,18 @@ describe('mounts', () => {
     expect(exitCode).toBe(0);
     expect(readdirSync(upper)).toEqual(['kept']);
     expect(readdirSync(join(upper, 'kept'))).toEqual(['by']);
+  });
+
+  test('a time that the step gave to a folder stays, whatever stubs were in it', async () => {
+    const tmpfs = (dest: string) => ({ dest, readonly: false, source: { type: 'tmpfs' as const, size: 0 } });
+    const { upper } = await h.run('touch -d @1234567890 /etc /tmp /tmp/deep', {
+      mounts: [tmpfs('/tmp/deep/er'), tmpfs('/etc/sub')],
+    });
+    expect(readdirSync(upper).sort()).toEqual(['etc', 'tmp']);
+    for (const name of ['etc', 'tmp']) {
+      expect(lstatSync(join(upper, name)).mtimeMs).toBe(1234567890_000);
+      expect(readdirSync(join(upper, name))).toEqual([]);
+    }
   });
 
   test('a stub is not looked for through a symlink the step put in its place', async () => {

@@ -8,7 +8,13 @@ import { createExporter } from '../../src/exporter/exporters.ts';
 import { listImages } from '../../src/images/list.ts';
 import { ensureBlob } from '../../src/layer/blobs.ts';
 import { chainId, digestOf } from '../../src/oci/digest.ts';
-import type { Descriptor, ImageConfig, Index, Manifest } from '../../src/oci/types.ts';
+import {
+  type Descriptor,
+  type ImageConfig,
+  type Index,
+  type Manifest,
+  mediaTypes,
+} from '../../src/oci/types.ts';
 import type { Store } from '../../src/store/store.ts';
 import { closePool } from '../../src/workers/pool.ts';
 import { imageOf, putImage, tarOf } from '../kit/images.ts';
@@ -126,6 +132,28 @@ describe('an image in the store', () => {
       expect(index.manifests[0]?.annotations).toEqual({ d: '4' });
       const manifests = await Promise.all(index.manifests.map((child) => read<Manifest>(store, child)));
       expect(manifests.map(({ annotations }) => annotations)).toEqual([{ a: '1' }, { a: '1', b: '2' }]);
+    }));
+
+  test('a frontend’s annotations count, below the output’s; a list of one platform is an index', () =>
+    withStore('overlayfs', async (store) => {
+      const ref = refsOf(store).snapshot(await twoSteps(store));
+      const annotations = { 'annotation.a': 'frontend', 'annotation-manifest[linux/amd64].b': 'frontend' };
+      const request = { results: [solved(ref)], names: [name], annotations, index: true, dockerTypes: true };
+      const { descriptor } = await run(store, 'image', { 'annotation.a': 'output' }, request);
+      const index = await read<Index>(store, descriptor!);
+      expect([index.mediaType, index.manifests[0]?.platform]).toEqual([mediaTypes.dockerIndex, amd64]);
+      const { annotations: found } = await read<Manifest>(store, index.manifests[0]!);
+      expect(found).toEqual({ a: 'output', b: 'frontend' });
+      // Docker's types have no place for an index's own.
+      const noted = await run(store, 'image', { 'annotation-index.c': '1' }, request);
+      expect(await read<Index>(store, noted.descriptor!)).toMatchObject({
+        mediaType: mediaTypes.ociIndex,
+        annotations: { c: '1' },
+      });
+      await expect(run(store, 'image', { 'annotation[linux/arm64].d': '1' }, request)).rejects.toMatchObject({
+        code: 'invalid',
+        message: 'invalid annotation: no platform linux/arm64 found in source',
+      });
     }));
 
   test('compression makes real blobs, oci-mediatypes=false docker’s types', () =>

@@ -145,6 +145,22 @@ describe('resolveImageConfig', () => {
     expect((await resolveImageConfig(deps, found.ref, options())).config).toEqual(one.config);
   });
 
+  test('a digest opens nothing by the name of a repository that it is not known to be of', async () => {
+    const ref = await putImage(registry.host, 'mine:1', indexOf([one, arm]));
+    const { digest, manifest } = await resolveImageConfig(deps, ref, options());
+    const repository = (name: string) => `${registry.host}/${name}@`;
+    await putImage(registry.host, 'mine:1', two);
+    // Here neither would have to be fetched.
+    for (const known of [digest, manifest?.digest]) {
+      await resolveImageConfig(deps, repository('mine') + known, options());
+      const other = resolveImageConfig(deps, repository('other') + known, options());
+      await expect(other).rejects.toMatchObject({ code: 'not-found', hop: 'registry' });
+    }
+    // What the store has under a name is of that name's repository.
+    await store.images.put(`${registry.host}/named:2`, manifest!);
+    await resolveImageConfig(deps, repository('named') + manifest!.digest, options());
+  });
+
   test('a platform that is missing is an error that lists those there are', async () => {
     const ref = await putImage(registry.host, 'multi:1', indexOf([one, arm]));
     const looking = resolveImageConfig(deps, ref, {

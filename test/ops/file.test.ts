@@ -7,6 +7,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { fileCacheMap, fileOp } from '../../src/ops/file.ts';
 import { planFileOp } from '../../src/ops/file-plan.ts';
 import { type FileActionSchema, FileOpSchema, OpSchema } from '../../src/pb/solver/pb/ops_pb.js';
+import { dropLeftovers } from '../../src/solver/leftovers.ts';
 import type { Ref } from '../../src/store/ref.ts';
 import { runOp } from '../kit/run-op.ts';
 import { treeOf } from '../kit/tree.ts';
@@ -137,14 +138,19 @@ test('an input that is built on is keyed by its definition, with the whole path 
   expect(self('/a/x').digest).not.toBe(self('/b/x').digest);
 });
 
-test('a failure leaves no snapshot behind and names the path', async () => {
+test('a failure names the path, and what it left is gone once it is dropped', async () => {
   const before = await shop.store.snapshots.list();
-  await expect(run([mkfile(-1, -1, '/x', ''), rm(0, 0, '/nope')])).rejects.toMatchObject({ hop: 'file' });
-  await expect(run([copy(-1, 0, 0, '/man.go', '/')], [context])).rejects.toMatchObject({
-    code: 'not-found',
-    hop: 'file',
-    message: expect.stringContaining('man.go'),
-  });
+  const failures = await Promise.allSettled([
+    run([mkfile(-1, -1, '/x', ''), rm(0, 0, '/nope')]),
+    run([copy(-1, 0, 0, '/man.go', '/')], [context]),
+  ]);
+  const errors = failures.map((end) => (end.status === 'rejected' ? end.reason : undefined));
+  expect(errors).toMatchObject([
+    { hop: 'file' },
+    { code: 'not-found', hop: 'file', message: expect.stringContaining('man.go') },
+  ]);
+  for (const error of errors) await dropLeftovers(error, shop.store);
+  await shop.store.gc();
   expect(await shop.store.snapshots.list()).toEqual(before);
 });
 

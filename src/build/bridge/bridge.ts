@@ -7,14 +7,15 @@ import { checkCaps } from '../../llb/caps.ts';
 import { type Graph, loadGraph } from '../../llb/graph.ts';
 import type { SourceRewrite } from '../../llb/source-policy.ts';
 import type { Digest } from '../../oci/types.ts';
-import { adoptLeftovers } from '../../ops/exec/leftovers.ts';
 import type { WorkerRecord } from '../../pb/moby/buildkit/v1/types/worker_pb.js';
 import { type Definition, DefinitionSchema } from '../../pb/solver/pb/ops_pb.js';
 import type { Job } from '../../solver/job.ts';
+import { adoptLeftovers } from '../../solver/leftovers.ts';
 import type { Ref } from '../../store/ref.ts';
 import type { BuildCaches } from '../caches.ts';
 import type { Engine } from '../engine.ts';
 import { checkEntitlements } from '../entitlements.ts';
+import { emptyIgnoredCaches } from '../fresh-caches.ts';
 import { BridgeRef, type RefSolver } from './ref.ts';
 import type { BridgeRequest, BridgeResult } from './types.ts';
 
@@ -125,6 +126,7 @@ export class Bridge {
     const { engine, job } = this;
     const graph = this.#load(definition, rewrite);
     if (graph.output === undefined) return engine.refs.empty();
+    await emptyIgnoredCaches(engine.store, job, graph.vertices);
     try {
       const [ref] = await engine.solver.solve(job, graph.vertices, [graph.output]);
       return ref ?? engine.refs.empty();

@@ -18,6 +18,7 @@ import type { BridgeRef } from '../bridge/ref.ts';
 import { requireEntitlement } from '../entitlements.ts';
 
 const defaultPath = 'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+const windowsPath = 'PATH=c:\\Windows\\System32;c:\\Windows';
 
 export interface ProcessIo {
   stdin?: Readable;
@@ -43,7 +44,7 @@ export class Container {
   readonly #controller = new AbortController();
   readonly #processes = new Set<Promise<unknown>>();
   #init: { control: Promise<ExecControl>; spec: ExecSpec } | undefined;
-  #released: Promise<void> | undefined;
+  #released: Promise<boolean> | undefined;
 
   constructor(bridge: Bridge, request: NewContainerRequest) {
     this.#bridge = bridge;
@@ -160,7 +161,7 @@ export class Container {
     }
     const env = [...meta.env];
     const has = (name: string) => env.some((entry) => entry.startsWith(`${name}=`));
-    if (!has('PATH')) env.push(defaultPath);
+    if (!has('PATH')) env.push(this.#request.platform?.OS === 'windows' ? windowsPath : defaultPath);
     if (init.Tty && !has('TERM')) env.push('TERM=xterm');
     const secretEnv: string[] = [];
     for (const { ID, name, optional } of init.secretenv) {
@@ -192,12 +193,14 @@ export class Container {
     };
   }
 
-  /** Kills its processes and lets go of its mounts. */
-  release(): Promise<void> {
+  /** Kills its processes and lets go of its mounts; whether any still ran. */
+  release(): Promise<boolean> {
     this.#released ??= (async () => {
+      const ran = this.#processes.size > 0;
       this.#controller.abort(new Error('the container was released'));
       await Promise.all(this.#processes);
       await this.#mounts.release();
+      return ran;
     })();
     return this.#released;
   }

@@ -1,5 +1,5 @@
 /** The containers of one frontend. */
-import { fail } from '../../errors/error.ts';
+import { canceled, fail } from '../../errors/error.ts';
 import type { NewContainerRequest } from '../../pb/moby/buildkit/v1/frontend/gateway_pb.js';
 import type { Bridge } from '../bridge/bridge.ts';
 import { Container } from './container.ts';
@@ -43,11 +43,12 @@ export class Containers {
     return container;
   }
 
-  /** Kills what runs in a container and lets go of its files. Throws `not-found`. */
+  /** Kills what runs in a container and lets go of its files. Throws `not-found`, and `canceled` when something ran. */
   async release(id: string): Promise<void> {
     const container = this.get(id);
     this.#byId.delete(id);
-    await container.release();
+    // Clients take the end of a process that they ended so for the container's error, as BuildKit says it.
+    if (await container.release()) throw canceled('the container was released while processes ran in it');
   }
 
   async close(): Promise<void> {

@@ -6,9 +6,9 @@
 import { fromBinary, toJson } from '@bufbuild/protobuf';
 import { DrydockError } from '../../errors/error.ts';
 import { toBinary as encodeOp, OpSchema as LlbOpSchema } from '../../llb/pb.ts';
-import { leftoversOf } from '../../ops/exec/leftovers.ts';
 import { type Op, OpSchema } from '../../pb/solver/pb/ops_pb.js';
 import { failedVertex } from '../../solver/failed-vertex.ts';
+import { leftoversOf } from '../../solver/leftovers.ts';
 import type { Ref } from '../../store/ref.ts';
 
 /** The JSON of `errdefs.Solve`. */
@@ -17,6 +17,10 @@ export interface SolveDetail {
   mountIDs?: string[];
   op: object;
   description?: Readonly<Record<string, string>>;
+  /** The file action that failed. */
+  file?: { index: number };
+  /** The input that could not be read for the cache key. */
+  cache?: { index: number };
 }
 
 /** An op whose JSON has more characters is left out: a detail travels in a header. */
@@ -41,12 +45,16 @@ export function solveFailure(error: unknown, name: (ref: Ref) => string): unknow
   const ids = (refs: readonly (Ref | undefined)[]) => refs.map((ref) => (ref === undefined ? '' : name(ref)));
   // The same failure may be another build's, whose ids are others.
   const mine = new DrydockError(error.message, { ...error, cause: error.cause });
-  details.set(mine, {
-    inputIDs: ids(left.inputs),
-    mountIDs: ids(left.mounts),
-    op: opJson(left.op),
+  const { inputs, mounts, op, subject } = left;
+  const detail: SolveDetail = {
+    inputIDs: ids(inputs),
+    mountIDs: ids(mounts),
+    op: opJson(op),
     description: failedVertex(error)?.metadata?.description ?? {},
-  });
+  };
+  if (subject !== undefined && 'file' in subject) detail.file = { index: subject.file };
+  if (subject !== undefined && 'input' in subject) detail.cache = { index: subject.input };
+  details.set(mine, detail);
   return mine;
 }
 

@@ -18,6 +18,12 @@ export interface HeldCacheMount {
   release(): void;
 }
 
+/** Empties the caches of these ids, however they were seeded. What a step has right now stays as it is. */
+export async function emptyCacheMounts(caches: KeptFolders, ids: ReadonlySet<string>): Promise<void> {
+  if (ids.size === 0) return;
+  await caches.removeNamed((name) => ids.has(name) || ids.has(name.replace(/:sha256:[0-9a-f]{64}$/, '')));
+}
+
 /**
  * Takes a cache for a step: shared with others, an instance of one's own, or one after the other. Waits for a locked
  * one; throws `canceled` when the signal fires.

@@ -5,6 +5,7 @@ import type { Duplex } from 'node:stream';
 import { copyAll, isEmpty, parentOf } from '../../apply/snapshot.ts';
 import { DrydockError, fail } from '../../errors/error.ts';
 import type { ExecMount } from '../../executor/types.ts';
+import { cleanPath } from '../../fs/paths.ts';
 import { keptUnder } from '../../kept/kept.ts';
 import { CacheSharingOpt, MountType } from '../../llb/pb.ts';
 import type { Mount as LlbMount } from '../../pb/solver/pb/ops_pb.js';
@@ -16,7 +17,7 @@ import type { Ref } from '../../store/ref.ts';
 import type { Mount } from '../../store/store.ts';
 import { runTask } from '../../workers/pool.ts';
 import type { OpDeps } from '../deps.ts';
-import { type Sharing, takeCacheMount } from './cache-mount.ts';
+import { type HeldCacheMount, type Sharing, takeCacheMount } from './cache-mount.ts';
 import { forwardSocket } from './ssh-socket.ts';
 
 /** An output: a snapshot still to be committed, or an input handed on as it is. */
@@ -39,15 +40,27 @@ export class PreparedMounts {
   /** What is mounted of the build's trees: an input as it is, or a snapshot on it. */
   readonly #trees = new Map<LlbMount, { input: Ref | undefined; active?: string }>();
   readonly #releases: (() => Promise<void> | void)[] = [];
+  #cwd = '/';
+  /** The caches this step has, by what makes them the same one. */
+  readonly #caches = new Map<string, HeldCacheMount>();
 
   constructor(deps: Pick<OpDeps, 'store' | 'cache' | 'refs'>, ctx: OpContext) {
     this.#deps = deps;
     this.#ctx = ctx;
   }
 
-  /** Prepares all mounts. Throws `invalid` on what cannot be mounted, `not-found` for a secret or agent not given. */
-  async prepare(mounts: readonly LlbMount[], inputs: readonly Ref[]): Promise<void> {
-    for (const mount of mounts) await this.#prepareOne(mount, inputs);
+  /**
+   * Prepares all mounts; a relative destination is below `cwd`. Throws `invalid` on what cannot be mounted, `not-found`
+   * for a secret or agent not given.
+   */
+  async prepare(mounts: readonly LlbMount[], inputs: readonly Ref[], cwd = '/'): Promise<void> {
+    this.#cwd = cwd;
+    // Caches come first and in one order, so that two steps that lock the same ones do not wait for each other.
+    const isCache = ({ mountType }: LlbMount) => mountType === MountType.CACHE;
+    const caches = mounts.filter(isCache).sort((a, b) => (cacheId(a) < cacheId(b) ? -1 : 1));
+    for (const mount of [...caches, ...mounts.filter((each) => !isCache(each))]) {
+      await this.#prepareOne(mount, inputs);
+    }
     // A mount below another comes after it.
     this.mounts.sort((a, b) => (a.dest < b.dest ? -1 : a.dest > b.dest ? 1 : 0));
   }
@@ -94,6 +107,10 @@ export class PreparedMounts {
     await Promise.allSettled([...removals, ...releases]);
   }
 
+  #dest({ dest }: LlbMount): string {
+    return dest.startsWith('/') ? dest : cleanPath(`${this.#cwd}/${dest}`);
+  }
+
   async #prepareOne(mount: LlbMount, inputs: readonly Ref[]): Promise<void> {
     const index = Number(mount.input);
     const input = index < 0 ? undefined : inputs[index];
@@ -103,7 +120,7 @@ export class PreparedMounts {
         return this.#bind(mount, input);
       case MountType.TMPFS:
         this.mounts.push({
-          dest: mount.dest,
+          dest: this.#dest(mount),
           readonly: mount.readonly,
           source: { type: 'tmpfs', size: Number(mount.TmpfsOpt?.size ?? 0n) },
         });
@@ -137,7 +154,7 @@ export class PreparedMounts {
     if (isRoot) this.root = { mounts, readonly: mount.readonly };
     else {
       this.mounts.push({
-        dest: mount.dest,
+        dest: this.#dest(mount),
         readonly: mount.readonly,
         source: { type: 'mounts', mounts, selector: mount.selector },
       });
@@ -163,37 +180,43 @@ export class PreparedMounts {
   async #cache(mount: LlbMount, input: Ref | undefined): Promise<void> {
     if (Number(mount.output) >= 0)
       throw fail('invalid', 'llb', `cache mount ${mount.dest} cannot be an output`);
+    const held = await this.#heldCache(mount, input);
+    const bind: Mount = { type: 'bind', source: held.path, options: ['rbind', 'rw'] };
+    this.mounts.push({
+      dest: this.#dest(mount),
+      readonly: mount.readonly,
+      source: { type: 'mounts', mounts: [bind], selector: mount.selector },
+    });
+  }
+
+  /** The cache of a mount; one that the step mounts twice is taken once, or it would wait for itself. */
+  async #heldCache(mount: LlbMount, input: Ref | undefined): Promise<HeldCacheMount> {
     const { store, cache } = this.#deps;
     const ctx = this.#ctx;
+    const id = cacheId(mount);
     const seeded = input !== undefined && !isEmpty(input);
+    const key = seeded ? await contentDigest({ store, cache }, input, [{ path: '/' }], ctx) : '';
+    const same = `${key} ${id}`;
+    const mine = this.#caches.get(same);
+    if (mine !== undefined) return mine;
+    const fill = async (dir: string) => {
+      if (input === undefined) return;
+      const actions = [copyAll(await input.view(refContext(ctx)))];
+      const target = { kind: 'layers' as const, dirs: [dir] };
+      await runTask('fs.apply', { target, actions }, { signal: ctx.signal });
+    };
     const held = await takeCacheMount(
       keptUnder(store.root).cacheMounts,
       {
-        id: mount.cacheOpt?.ID || mount.dest,
+        id,
         sharing: sharings[mount.cacheOpt?.sharing ?? 0] ?? 'shared',
-        seed: seeded
-          ? {
-              key: await contentDigest({ store, cache }, input, [{ path: '/' }], ctx),
-              fill: async (dir) => {
-                const actions = [copyAll(await input.view(refContext(ctx)))];
-                await runTask(
-                  'fs.apply',
-                  { target: { kind: 'layers', dirs: [dir] }, actions },
-                  { signal: ctx.signal },
-                );
-              },
-            }
-          : undefined,
+        seed: seeded ? { key, fill } : undefined,
       },
       ctx.signal,
     );
     this.#releases.push(() => held.release());
-    const bind: Mount = { type: 'bind', source: held.path, options: ['rbind', 'rw'] };
-    this.mounts.push({
-      dest: mount.dest,
-      readonly: mount.readonly,
-      source: { type: 'mounts', mounts: [bind], selector: mount.selector },
-    });
+    this.#caches.set(same, held);
+    return held;
   }
 
   async #secret(mount: LlbMount): Promise<void> {
@@ -203,7 +226,7 @@ export class PreparedMounts {
     if (data === undefined) return;
     const { uid, gid, mode } = opt ?? { uid: 0, gid: 0, mode: 0 };
     this.mounts.push({
-      dest: mount.dest,
+      dest: this.#dest(mount),
       readonly: true,
       source: { type: 'file', data, uid, gid, mode: (mode || 0o400) & 0o777 },
     });
@@ -220,8 +243,17 @@ export class PreparedMounts {
       mode: (opt?.mode || 0o600) & 0o777,
     });
     this.#releases.push(() => socket.close());
-    this.mounts.push({ dest: mount.dest, readonly: false, source: { type: 'host', path: socket.path } });
+    this.mounts.push({
+      dest: this.#dest(mount),
+      readonly: false,
+      source: { type: 'host', path: socket.path },
+    });
   }
+}
+
+/** What a cache mount's cache is called. */
+export function cacheId({ cacheOpt, dest }: LlbMount): string {
+  return cacheOpt?.ID || dest;
 }
 
 /** A client's ssh agent; undefined when it forwards none and need not. Throws `not-found` when it must. */

@@ -2,8 +2,8 @@
 
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { Code, ConnectError } from '@connectrpc/connect';
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
-import { local, marshal, mkfile, scratch } from '../../../src/llb/llb.ts';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { local, marshal, mkdir, mkfile, type State, scratch } from '../../../src/llb/llb.ts';
 import { type ExecMessage, ExecMessageSchema } from '../../../src/pb/moby/buildkit/v1/frontend/gateway_pb.js';
 import { MountType, NetMode, SecurityMode } from '../../../src/pb/solver/pb/ops_pb.js';
 import { detailsOf } from './control-kit.ts';
@@ -243,7 +243,9 @@ test('mounts: trees, memory, secrets, caches; secret variables', async () => {
   const { stat } = await build.client.statFileContainer({ Ref: 'c', Path: '/etc/passwd' });
   expect(stat?.size).toBeGreaterThan(0n);
 
-  await build.client.releaseContainer({ ContainerID: 'c' });
+  // The release of a container in which something still ran tells so, as BuildKit's does.
+  const released = build.client.releaseContainer({ ContainerID: 'c' });
+  await expect(released).rejects.toMatchObject({ code: Code.Canceled });
   expect(await stream.exit('p')).not.toBe(0);
   // What a container did to a tree is gone with it.
   expect(await read(2, '/new').catch((err: ConnectError) => err.code)).toBe(Code.NotFound);
@@ -306,31 +308,83 @@ test('the end of the build ends its containers', async () => {
   expect(left.filter(({ key }) => key.startsWith('exec-active'))).toEqual([]);
 });
 
-test('a step that failed leaves its mounts as they were, for a container to look into', async () => {
-  const build = await start();
-  const state = local('root').run('echo root > /left; echo mount > /rw/left; exit 3', {
-    mounts: [{ target: '/rw', source: scratch().file(mkfile('/given', 'given')) }],
-  });
-  const failed = await build.client.solve({ Definition: marshal(state), Evaluate: true }).catch((err) => err);
-  const details = detailsOf(ConnectError.from(failed));
-  const { mountIDs, inputIDs, op } = details['errdefs.Solve+json'] as {
+describe('what a failed step leaves can be looked into', () => {
+  interface SolveDetail {
     mountIDs: string[];
     inputIDs: string[];
-    op: { exec: { mounts: { dest: string }[] } };
-  };
-  expect(op.exec.mounts.map(({ dest }) => dest)).toEqual(['/', '/rw']);
-  expect(inputIDs).toHaveLength(2);
-  const Mounts = op.exec.mounts.map(({ dest }, i) => ({ dest, resultID: mountIDs[i] }));
-  await build.client.newContainer({ ContainerID: 'look', Mounts });
-  const stream = new Stream(build);
-  stream.run('p', 'look', 'cat /left /rw/left /rw/given');
-  expect(await stream.exit('p')).toBe(0);
-  expect(stream.output('p')).toBe('root\nmount\ngiven');
-  await stream.end();
-  await Promise.all(open.splice(0).map((each) => each.end()));
-  const { store } = kit.engine;
-  expect((await store.leases.list()).filter(({ id }) => id.startsWith('failed-'))).toEqual([]);
-  await store.gc();
-  const names = (await store.snapshots.list()).map(({ key }) => key);
-  expect(names.filter((name) => name.startsWith('failed-'))).toEqual([]);
+    op: { exec?: { mounts: { dest: string }[] }; file?: { actions: object[] } };
+    file?: { index: number };
+    cache?: { index: number };
+  }
+
+  async function failed(build: GatewayBuild, state: State): Promise<SolveDetail> {
+    const error = await build.client
+      .solve({ Definition: marshal(state), Evaluate: true })
+      .catch((err) => err);
+    return detailsOf(ConnectError.from(error))['errdefs.Solve+json'] as SolveDetail;
+  }
+
+  /** What `cat` shows of trees, by their mount points, in a container. */
+  async function cat(build: GatewayBuild, trees: Record<string, string | undefined>, files: string) {
+    const Mounts = Object.entries(trees).map(([dest, resultID]) => ({ dest, resultID }));
+    await build.client.newContainer({ ContainerID: 'look', Mounts });
+    const stream = new Stream(build);
+    stream.run('p', 'look', `cat ${files}`);
+    expect(await stream.exit('p')).toBe(0);
+    const text = stream.output('p');
+    await stream.end();
+    return text;
+  }
+
+  /** Whether all is let go of once the builds are over. */
+  async function isClean(): Promise<boolean> {
+    await Promise.all(open.splice(0).map((each) => each.end()));
+    const { store } = kit.engine;
+    const leases = await store.leases.list();
+    await store.gc();
+    const names = [...leases.map(({ id }) => id), ...(await store.snapshots.list()).map(({ key }) => key)];
+    return names.every((name) => !name.startsWith('failed-'));
+  }
+
+  test('a process: its mounts as they were in the end', async () => {
+    const build = await start();
+    const state = local('root').run('echo root > /left; echo mount > /rw/left; exit 3', {
+      mounts: [{ target: '/rw', source: scratch().file(mkfile('/given', 'given')) }],
+    });
+    const { op, inputIDs, mountIDs } = await failed(build, state);
+    const dests = op.exec?.mounts.map(({ dest }) => dest) ?? [];
+    expect(dests).toEqual(['/', '/rw']);
+    expect(inputIDs).toHaveLength(2);
+    const trees = Object.fromEntries(dests.map((dest, i) => [dest, mountIDs[i]]));
+    expect(await cat(build, trees, '/left /rw/left /rw/given')).toBe('root\nmount\ngiven');
+    expect(await isClean()).toBe(true);
+  });
+
+  test('file actions: which failed, and the trees before it', async () => {
+    const build = await start();
+    const steps = [mkdir('/found'), mkfile('/found/foo', 'foo'), mkfile('/none/foo', 'bar')];
+    const { op, file, mountIDs, inputIDs } = await failed(build, scratch().file(steps));
+    expect([op.file?.actions.length, file?.index, mountIDs.length, inputIDs]).toEqual([3, 2, 3, []]);
+    const from = scratch().file(mkfile('/from', 'from'));
+    const copied = await failed(
+      build,
+      local('root').copy(from, '/from', '/none/to', { createDestPath: false }),
+    );
+    const trees = { '/': await solved(build), '/in': mountIDs[2], '/second': copied.inputIDs[1] };
+    expect(await cat(build, trees, '/in/found/foo /second/from')).toBe('foofrom');
+    expect(await isClean()).toBe(true);
+  });
+
+  test('the reading of an input for the cache: that input', async () => {
+    const build = await start();
+    const source = scratch().file(mkfile('/data', 'data'));
+    const state = local('root').run('true', {
+      mounts: [{ target: '/src', source, selector: '/none', readonly: true }],
+    });
+    const { op, cache, mountIDs, inputIDs } = await failed(build, state);
+    expect([op.exec?.mounts.length, cache?.index, mountIDs]).toEqual([2, 1, []]);
+    const base = await solved(build);
+    expect(await cat(build, { '/': base, '/in': inputIDs[0] }, '/in/data')).toBe('data');
+    expect(await isClean()).toBe(true);
+  });
 });

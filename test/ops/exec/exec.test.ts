@@ -13,6 +13,7 @@ import { specOfMounts } from '../../../src/fs/view.ts';
 import type { OpDeps } from '../../../src/ops/deps.ts';
 import { execOp } from '../../../src/ops/exec.ts';
 import {
+  CacheSharingOpt,
   ExecOpSchema,
   MetaSchema,
   MountContentCache,
@@ -355,6 +356,29 @@ describe('mounts', () => {
       '5 6 700\ns\n',
     );
     expect((await done('ls /c', seeded, [base, seed])).log).toBe('s\nt\n');
+  });
+
+  const locked = (dest: string, ID: string) => ({
+    ...{ input: -1n, dest, output: -1n, mountType: MountType.CACHE },
+    cacheOpt: { ID, sharing: CacheSharingOpt.LOCKED },
+  });
+
+  test('a cache that a step mounts twice is one, also a locked one', async () => {
+    const mounts = [rootMount, locked('/m1', 'twice'), locked('/m2', 'twice')];
+    expect((await done('touch /m1/f; ls /m2', { mounts })).log).toBe('f\n');
+  });
+
+  test('steps that lock the same caches in another order do not wait for each other', async () => {
+    const mounts = [rootMount, locked('/1', 'x'), locked('/2', 'y')];
+    const turned = [rootMount, locked('/1', 'y'), locked('/2', 'x')];
+    const both = [mounts, turned, mounts, turned].map((each) => done('true', { mounts: each }));
+    expect(await Promise.all(both)).toHaveLength(4);
+  });
+
+  test('a relative destination is below the working directory', async () => {
+    const mounts = [rootMount, { input: -1n, dest: 'rel/path', output: 1n }];
+    const { refs } = await done('echo x >/tmp/rel/path/f', { mounts, meta: { cwd: '/tmp' } });
+    expect(await layerOf(refs[1])).toEqual(['f']);
   });
 });
 

@@ -1,29 +1,36 @@
 /** What a failed step leaves: its inputs and its mounts as they were in the end, for a debugger to look at. */
 import { randomUUID } from 'node:crypto';
-import type { DrydockError } from '../../errors/error.ts';
-import type { Op } from '../../pb/solver/pb/ops_pb.js';
-import type { Ref } from '../../store/ref.ts';
-import type { Store } from '../../store/store.ts';
+import type { DrydockError } from '../errors/error.ts';
+import type { Op } from '../pb/solver/pb/ops_pb.js';
+import type { Ref } from '../store/ref.ts';
+import type { Store } from '../store/store.ts';
 
 export interface Leftovers {
   readonly op: Op;
-  /** By mount; undefined: it has no input. */
+  /** Of a process by mount, undefined: it has no input; else by input. */
   readonly inputs: readonly (Ref | undefined)[];
-  /** By mount: what can be mounted again; undefined for what is no tree of the build's. */
+  /** By mount, or by file action: what can be mounted again; undefined for what is no tree of the build's. */
   readonly mounts: readonly (Ref | undefined)[];
+  /** What of the op failed: a file action, or the reading of an input. Undefined: all of it. */
+  readonly subject?: { file: number } | { input: number };
   /** Keeps them until somebody has taken them over or dropped them. */
   readonly lease: string;
 }
 
 const kept = new WeakMap<object, Leftovers>();
+/** Failures for which it was tried: one may be that of several steps. */
+const left = new WeakSet<object>();
 
 /** Ties leftovers to the failure they are of. `collect` makes the mounts' trees under the lease it is given. */
 export async function leave(
   error: DrydockError,
   store: Store,
-  what: Pick<Leftovers, 'op' | 'inputs'>,
+  what: Pick<Leftovers, 'op' | 'inputs' | 'subject'>,
   collect: (lease: string) => Promise<Leftovers['mounts']>,
 ): Promise<void> {
+  // On a full disk nothing more is kept.
+  if (error.code === 'exhausted' || error.code === 'canceled' || left.has(error)) return;
+  left.add(error);
   const lease = `failed-${randomUUID()}`;
   try {
     await store.leases.create(lease);

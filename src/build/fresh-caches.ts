@@ -1,0 +1,28 @@
+/** Cache mounts of steps that must not come from the cache: they are emptied before, as in BuildKit. */
+import { keptUnder } from '../kept/kept.ts';
+import { MountType } from '../llb/pb.ts';
+import { emptyCacheMounts } from '../ops/exec/cache-mount.ts';
+import { cacheId } from '../ops/exec/mounts.ts';
+import type { Job } from '../solver/job.ts';
+import type { Vertex } from '../solver/types.ts';
+import type { Store } from '../store/store.ts';
+
+/** What a build has emptied already: what its own steps have put in since is theirs. */
+const emptied = new WeakMap<Job, Set<string>>();
+
+/** Empties the caches that steps with `ignoreCache` mount, each once in a build. What others have at the moment stays. */
+export async function emptyIgnoredCaches(store: Store, job: Job, vertices: readonly Vertex[]): Promise<void> {
+  const ids = new Set<string>();
+  const before = emptied.get(job) ?? new Set();
+  for (const { op, metadata } of vertices) {
+    if (op.op.case !== 'exec' || !metadata?.ignoreCache) continue;
+    for (const mount of op.op.value.mounts) {
+      if (mount.mountType !== MountType.CACHE || before.has(cacheId(mount))) continue;
+      ids.add(cacheId(mount));
+      before.add(cacheId(mount));
+    }
+  }
+  if (ids.size === 0) return;
+  emptied.set(job, before);
+  await emptyCacheMounts(keptUnder(store.root).cacheMounts, ids);
+}

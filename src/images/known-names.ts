@@ -1,0 +1,50 @@
+/**
+ * Which repositories a manifest in content is known to be of. A digest alone opens nothing: who asks for it by a name
+ * gets it without a registry only if it came from there.
+ */
+import { parseReference } from '../oci/reference.ts';
+import type { Digest } from '../oci/types.ts';
+import type { Store } from '../store/store.ts';
+
+/** As containerd names it: `….<registry>` = the repositories, comma-separated. */
+const label = 'containerd.io/distribution.source';
+
+/** Notes that a repository has these manifests. */
+export async function noteOrigin(store: Store, name: string, digests: readonly Digest[]): Promise<void> {
+  const { domain, path } = parseReference(name);
+  const key = `${label}.${domain}`;
+  for (const digest of new Set(digests)) {
+    const info = await store.content.info(digest);
+    const known = pathsOf(info?.labels[key]);
+    if (info === undefined || known.includes(path)) continue;
+    const text = [...known, path].join(',');
+    // containerd takes labels of 4096 bytes at most.
+    if (text.length + key.length <= 4096) await store.content.setLabels(digest, { [key]: text });
+  }
+}
+
+/** Whether a manifest in content came from a name's repository, or is what the store has under one of its tags. */
+export async function isKnownAs(store: Store, name: string, digest: Digest): Promise<boolean> {
+  const { domain, path } = parseReference(name);
+  const info = await store.content.info(digest);
+  if (info === undefined) return false;
+  if (pathsOf(info.labels[`${label}.${domain}`]).includes(path)) return true;
+  for (const image of await store.images.list()) {
+    if (image.target.digest !== digest) continue;
+    const other = namesRepository(image.name);
+    if (other?.domain === domain && other.path === path) return true;
+  }
+  return false;
+}
+
+function pathsOf(text: string | undefined): string[] {
+  return text === undefined || text === '' ? [] : text.split(',');
+}
+
+function namesRepository(name: string): { domain: string; path: string } | undefined {
+  try {
+    return parseReference(name);
+  } catch {
+    return undefined; // a name of another's making
+  }
+}

@@ -1,0 +1,117 @@
+/** What a layer changes in the tree it was made on, told so that it can be laid over any other tree. */
+import { readdirSync } from 'node:fs';
+import { compareNames } from '../fs/paths.ts';
+import { checkName, entryOf, isOpaque, isWhiteout, lstatHost } from '../fs/stat.ts';
+import type { FsEntry, FsView } from '../fs/view.ts';
+import { type Change, sameEntry } from './diff.ts';
+import { checkRedirect } from './walk.ts';
+
+/** What of the tree below shows in a folder of a layer. */
+type Below =
+  /** The folder below, with its files. */
+  | 'merged'
+  /** There is one below; this layer hides what is in it. */
+  | 'hidden'
+  /** No folder. */
+  | 'none';
+
+/**
+ * The changes of a layer folder in overlayfs's format on `lower`, the tree it was made on: sorted by name within each
+ * folder, folders before what is in them, the root left out. A folder that hides what is below it becomes deletions
+ * of what `lower` has there, so that it hides nothing of another tree. What is as it was in `lower` is left out.
+ */
+export function* ownChanges(dir: string, lower: FsView): Generator<Change, void, undefined> {
+  yield* changesIn(dir, '', lower, 'merged', []);
+}
+
+/** `unsaid`: unchanged folders above that are not yielded yet; emptied when they are. */
+function* changesIn(
+  host: string,
+  path: string,
+  lower: FsView,
+  below: Below,
+  unsaid: FsEntry[],
+): Generator<Change, void, undefined> {
+  function* announce(): Generator<Change, void, undefined> {
+    for (const entry of unsaid.splice(0)) yield { kind: 'modify', path: entry.path, entry };
+  }
+  for (const name of namesOf(host, path, lower, below)) {
+    checkName(name, path === '' ? '/' : path);
+    const child = `${path}/${name}`;
+    const childHost = `${host}/${name}`;
+    const st = lstatHost(childHost);
+    // Of a layer that was cut off its tree whiteouts still count, though there is nothing below to see.
+    if (st === undefined || isWhiteout(st)) {
+      yield* announce();
+      yield { kind: 'delete', path: child };
+      continue;
+    }
+    const entry = entryOf(child, name, childHost, st);
+    const old = below === 'none' ? undefined : lower.lstat(child);
+    const same = old !== undefined && isAsBefore(lower, old, entry);
+    if (entry.type !== 'dir') {
+      if (same) continue;
+      yield* announce();
+      yield { kind: old?.type === entry.type ? 'modify' : 'add', path: child, entry };
+      continue;
+    }
+    checkRedirect(childHost, child);
+    const isHidden = below === 'hidden' || isOpaque(childHost);
+    const within: Below = old?.type !== 'dir' ? 'none' : isHidden ? 'hidden' : 'merged';
+    if (same) {
+      unsaid.push(entry);
+      yield* changesIn(childHost, child, lower, within, unsaid);
+      if (unsaid.at(-1) === entry) unsaid.pop();
+      continue;
+    }
+    yield* announce();
+    yield { kind: old?.type === 'dir' ? 'modify' : 'add', path: child, entry };
+    yield* changesIn(childHost, child, lower, within, []);
+  }
+}
+
+/** The names in a layer's folder and, where they are hidden by it, those below; sorted. */
+function namesOf(host: string, path: string, lower: FsView, below: Below): string[] {
+  const names = readdirSync(host);
+  if (below !== 'hidden') return names.sort(compareNames);
+  const known = new Set(names);
+  const hidden = lower.readdir(path).map(({ name }) => name);
+  return [...names, ...hidden.filter((name) => !known.has(name))].sort(compareNames);
+}
+
+/**
+ * Whether a layer folder can be laid over another tree than `lower` as it is: nothing in it hides folders whole, and,
+ * where `exact`, nothing is in it that is as it was.
+ */
+export function isMovable(dir: string, lower: FsView, exact: boolean): boolean {
+  return movableFrom(dir, '', lower, true, exact);
+}
+
+function movableFrom(host: string, path: string, lower: FsView, inLower: boolean, exact: boolean): boolean {
+  const names = readdirSync(host);
+  // An unchanged folder is in a layer for what is in it.
+  if (exact && names.length === 0 && inLower && path !== '') {
+    const [old, now] = [lower.lstat(path), lstatHost(host)];
+    if (old !== undefined && now !== undefined && isAsBefore(lower, old, entryOf(path, '', host, now)))
+      return false;
+  }
+  for (const name of names) {
+    const child = `${path}/${name}`;
+    const childHost = `${host}/${name}`;
+    const st = lstatHost(childHost);
+    if (st === undefined || isWhiteout(st)) continue;
+    const isFolder = st.isDirectory();
+    if (isFolder && isOpaque(childHost)) return false;
+    const old = inLower ? lower.lstat(child) : undefined;
+    if (!isFolder) {
+      if (exact && old !== undefined && isAsBefore(lower, old, entryOf(child, name, childHost, st)))
+        return false;
+    } else if (!movableFrom(childHost, child, lower, old?.type === 'dir', exact)) return false;
+  }
+  return true;
+}
+
+/** Attributes are read alike in all layers, so the lower view reads those of either. */
+function isAsBefore(lower: FsView, old: FsEntry, now: FsEntry): boolean {
+  return sameEntry(lower, lower, old, now, true);
+}
