@@ -4,13 +4,14 @@
  */
 import type { Readable } from 'node:stream';
 import { DrydockError, fail } from '../errors/error.ts';
-import type { CredentialSource } from '../oci/credentials.ts';
+import type { CredentialSource, RegistryCredentials } from '../oci/credentials.ts';
 import { isDigest } from '../oci/digest.ts';
 import { familiarName, formatReference, parseReference, type Reference } from '../oci/reference.ts';
 import { type Descriptor, type Digest, isIndexType, isManifestType } from '../oci/types.ts';
 import { blobStream } from './blob.ts';
 import type { HostCertificates } from './certificates.ts';
 import { readBody } from './http.ts';
+import { checkLogin } from './login.ts';
 import { acceptedManifests, checkManifest, type FetchedManifest, maxManifest } from './manifest.ts';
 import { type Mirror, type Place, parseMirror, placesOf } from './mirrors.ts';
 import { listTags } from './tags.ts';
@@ -69,6 +70,11 @@ export class RegistryClient {
   /** Closes idle connections. */
   close(): void {
     this.#transport.close();
+  }
+
+  /** Whether the registry at a host takes the credentials: see `checkLogin`. */
+  login(host: string, credentials: RegistryCredentials, signal?: AbortSignal): Promise<void> {
+    return checkLogin(host, credentials, this.#transport.options, signal);
   }
 
   /** What a reference names now: the descriptor of its manifest or index. Asks with HEAD where that says enough. */

@@ -22,7 +22,7 @@ export interface TransportOptions {
 
 export interface Call {
   purpose: Purpose;
-  /** Repository without its host, as in the URL. */
+  /** Repository without its host, as in the URL; '' for the registry itself. */
   path: string;
   /** The registry whose copy a mirror is asked for. */
   namespace?: string;
@@ -118,12 +118,12 @@ export class Transport {
     const url =
       call.at instanceof URL
         ? call.at
-        : new URL(`${await this.#scheme(host, net)}://${host}/v2/${call.path}/${call.at}`);
+        : new URL(`${await this.#scheme(host, net)}://${host}/v2/${call.path && `${call.path}/`}${call.at}`);
     // As containerd asks its mirrors: https://github.com/containerd/containerd/blob/main/docs/hosts.md
     if (call.namespace !== undefined) url.searchParams.set('ns', call.namespace);
     // An upload's place on another host (a bucket with a signed URL) is not ours to log in to.
     const ours = url.host === host || url.hostname === new URL(`http://${host}`).hostname;
-    const scopes = [scopeOf(call.path, call.purpose.push === true)];
+    const scopes = call.path === '' ? [] : [scopeOf(call.path, call.purpose.push === true)];
     if (call.alsoPull !== undefined) scopes.push(scopeOf(call.alsoPull, false));
     // A client may take its time to answer, or never do so.
     const asked = ours ? call.credentials?.(endpointOf(host).credentialKey) : undefined;

@@ -5,6 +5,7 @@ import { rm } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { canceled, DrydockError, type ErrorCode, fail } from '../errors/error.ts';
 import type { Digest } from '../oci/types.ts';
+import { HttpPool } from '../registry/http.ts';
 import { withoutCredentials } from './git-url.ts';
 
 export interface Fetched {
@@ -23,6 +24,8 @@ export interface FetchOptions {
   report(current: number, total: number): void;
 }
 
+/** Honours proxies, and any port: `fetch` refuses some. */
+const pool = new HttpPool();
 const tries = 4;
 /** ms without a byte before a connection is given up */
 const idle = 60_000;
@@ -52,47 +55,34 @@ export async function download(
 
 async function once(url: string, file: string, options: FetchOptions): Promise<Fetched | undefined> {
   const { headers, signal, report } = options;
-  const stuck = new AbortController();
-  let timer = setTimeout(() => stuck.abort(new Error(`no byte in ${idle / 1000} s`)), idle);
-  try {
-    const response = await fetch(bare(url), {
-      headers: { 'user-agent': 'drydock', 'accept-encoding': 'identity', ...basicAuth(url), ...headers },
-      signal: AbortSignal.any([signal, stuck.signal]),
-      redirect: 'follow',
-    });
-    if (response.status === 304) {
-      await response.body?.cancel();
-      return undefined;
-    }
-    if (!response.ok) {
-      await response.body?.cancel();
-      throw statusError(url, response.status, response.statusText);
-    }
-    const total = Number(response.headers.get('content-length') ?? 0);
-    const { digest, size } = await save(response.body ?? [], file, (current) => {
-      clearTimeout(timer);
-      timer = setTimeout(() => stuck.abort(new Error(`no byte in ${idle / 1000} s`)), idle);
-      report(current, total);
-    });
-    const plain = response.headers.get('content-encoding') === null;
-    if (plain && total > 0 && size !== total) {
-      throw fail(
-        'unavailable',
-        'http',
-        `${shown(url)}: the server broke off after ${size} of ${total} bytes`,
-        { hint: 'Try again; a proxy on the way may have cut it off.' },
-      );
-    }
-    return {
-      digest,
-      size,
-      etag: response.headers.get('etag') ?? undefined,
-      lastModified: response.headers.get('last-modified') ?? undefined,
-      filename: dispositionName(response.headers.get('content-disposition')),
-    };
-  } finally {
-    clearTimeout(timer);
+  const response = await pool.send({
+    method: 'GET',
+    url: new URL(bare(url)),
+    headers: { 'user-agent': 'drydock', 'accept-encoding': 'identity', ...basicAuth(url), ...headers },
+    signal,
+    insecure: false,
+    idleMs: idle,
+  });
+  const { statusCode: status = 0, statusMessage = '' } = response;
+  if (status < 200 || status > 299) {
+    response.resume();
+    if (status === 304) return undefined;
+    throw statusError(url, status, statusMessage);
   }
+  const total = Number(response.headers['content-length'] ?? 0);
+  const { digest, size } = await save(response, file, (current) => report(current, total));
+  if (total > 0 && size !== total) {
+    throw fail('unavailable', 'http', `${shown(url)}: the server broke off after ${size} of ${total} bytes`, {
+      hint: 'Try again; a proxy on the way may have cut it off.',
+    });
+  }
+  return {
+    digest,
+    size,
+    etag: response.headers.etag,
+    lastModified: response.headers['last-modified'],
+    filename: dispositionName(response.headers['content-disposition']),
+  };
 }
 
 /** Streams bytes into a new file, with back-pressure. `onBytes` is told how many there are so far. */
@@ -193,8 +183,8 @@ const hints: Record<string, string> = {
 };
 
 /** The file name of a Content-Disposition header, when it is a plain one. */
-export function dispositionName(header: string | null): string | undefined {
-  if (header === null) return undefined;
+export function dispositionName(header: string | undefined): string | undefined {
+  if (header === undefined) return undefined;
   const encoded = /;\s*filename\*=utf-8''([^;]+)/i.exec(header)?.[1];
   const plain = /;\s*filename=(?:"((?:[^"\\]|\\.)*)"|([^;\s]+))/i.exec(header);
   try {

@@ -1,8 +1,11 @@
 /** Fetching one file over http(s): names, checksums, revalidation, retries, errors. */
 
-import { readdirSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readdirSync, readFileSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { digestOf } from '../../src/oci/digest.ts';
@@ -53,6 +56,45 @@ test('one file, named after the path, for root only, its time the server’s', a
   });
   await release();
   expect(leftovers()).toEqual([]);
+});
+
+test('any port will do, those that browsers refuse as well', async () => {
+  const refused = [6000, 6566, 6665, 6697, 10080];
+  for (const port of refused) {
+    const other = createServer((_, res) => void res.end('from there'));
+    const listening = await new Promise<boolean>((resolve) => {
+      other.once('error', () => resolve(false));
+      other.listen(port, '127.0.0.1', () => resolve(true));
+    });
+    if (!listening) continue;
+    try {
+      const { refs, release } = await run(`http://127.0.0.1:${port}/f`);
+      expect(treeOf(await shop.view(refs[0]))).toEqual({ '/f': 'from there' });
+      await release();
+    } finally {
+      other.close();
+    }
+    return;
+  }
+  expect.fail(`all ports are taken: ${refused}`);
+});
+
+test('through a proxy, where the environment names one', async () => {
+  // The environment is read when a process makes its first request: one of its own.
+  const script = `
+    import { download } from ${JSON.stringify(new URL('../../src/source/http-fetch.ts', import.meta.url).href)};
+    const options = { headers: {}, signal: new AbortController().signal, report() {} };
+    await download('http://nowhere.invalid/f', process.argv[1], options);
+  `;
+  const file = join(shop.root, 'proxied');
+  const child = spawn(process.execPath, ['--input-type=module', '-e', script, file], {
+    env: { ...process.env, HTTP_PROXY: base, http_proxy: base, NO_PROXY: '', no_proxy: '' },
+    stdio: ['ignore', 'ignore', 'inherit'],
+  });
+  const [code] = await once(child, 'close');
+  expect(code).toBe(0);
+  expect(readFileSync(file, 'utf8')).toBe('hello');
+  expect(requests.map(({ url }) => url)).toEqual(['http://nowhere.invalid/f']);
 });
 
 test('name, permissions and owner as asked for', async () => {

@@ -1,0 +1,28 @@
+/** Whether a registry takes somebody's credentials: `GET /v2/` as the distribution spec's authorization describes. */
+import type { RegistryCredentials } from '../oci/credentials.ts';
+import { Transport, type TransportOptions } from './transport.ts';
+
+/** `host`: as in URLs. Throws `unauthenticated` when it refuses them, `unavailable` when it does not answer. */
+export async function checkLogin(
+  host: string,
+  credentials: RegistryCredentials,
+  options: TransportOptions,
+  signal?: AbortSignal,
+): Promise<void> {
+  // With nothing that other requests have learnt or been given.
+  const transport = new Transport({ ...options, retries: 0, idleMs: 30_000 });
+  try {
+    const response = await transport.call({
+      purpose: { doing: `logging in to ${host}`, host, repository: host },
+      path: '',
+      method: 'GET',
+      at: '',
+      ok: [200],
+      credentials: async () => credentials,
+      signal,
+    });
+    response.resume();
+  } finally {
+    transport.close();
+  }
+}
