@@ -35,7 +35,7 @@ export function solveDetailOf(error: DrydockError): SolveDetail | undefined {
   if (vertex === undefined) return undefined;
   const op = opJson(vertex.op);
   if (JSON.stringify(op).length > maxOp) return undefined;
-  return { op, description: vertex.metadata?.description ?? {} };
+  return { op, ...descriptionOf(error) };
 }
 
 /** The failure with its detail when a step left something; `name` gives a tree an id. Other failures as they are. */
@@ -50,12 +50,18 @@ export function solveFailure(error: unknown, name: (ref: Ref) => string): unknow
     inputIDs: ids(inputs),
     mountIDs: ids(mounts),
     op: opJson(op),
-    description: failedVertex(error)?.metadata?.description ?? {},
+    ...descriptionOf(error),
   };
   if (subject !== undefined && 'file' in subject) detail.file = { index: subject.file };
   if (subject !== undefined && 'input' in subject) detail.cache = { index: subject.input };
   details.set(mine, detail);
   return mine;
+}
+
+/** Left out when there is none: clients from before 0.12 can do nothing with a detail that has a field they do not know. */
+function descriptionOf(error: DrydockError): Pick<SolveDetail, 'description'> {
+  const description = failedVertex(error)?.metadata?.description ?? {};
+  return Object.keys(description).length === 0 ? {} : { description };
 }
 
 function opJson(op: Op): object {

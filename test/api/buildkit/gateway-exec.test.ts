@@ -363,8 +363,11 @@ describe('what a failed step leaves can be looked into', () => {
   test('file actions: which failed, and the trees before it', async () => {
     const build = await start();
     const steps = [mkdir('/found'), mkfile('/found/foo', 'foo'), mkfile('/none/foo', 'bar')];
-    const { op, file, mountIDs, inputIDs } = await failed(build, scratch().file(steps));
+    const detail = await failed(build, scratch().file(steps));
+    const { op, file, mountIDs, inputIDs } = detail;
     expect([op.file?.actions.length, file?.index, mountIDs.length, inputIDs]).toEqual([3, 2, 3, []]);
+    // Older clients refuse a detail with a field that they do not know.
+    expect(detail).not.toHaveProperty('description');
     const from = scratch().file(mkfile('/from', 'from'));
     const copied = await failed(
       build,
