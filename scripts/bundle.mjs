@@ -1,5 +1,14 @@
 // Bundles src into dist: the library and the command, each with the entry of its worker threads.
-import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chownSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build, transform } from 'esbuild';
@@ -70,6 +79,12 @@ async function bundleCommand() {
 }
 
 await Promise.all([bundleLibrary(), bundleCommand()]);
+const { uid, gid } = statSync(root);
+if (process.getuid() === 0 && uid !== 0) {
+  // Under sudo: the clone's owner makes, and removes, the next one.
+  for (const name of ['.', ...readdirSync(outdir, { recursive: true })])
+    chownSync(join(outdir, name), uid, gid);
+}
 const old = `${outdir}.old`;
 if (existsSync(dist)) renameSync(dist, old);
 renameSync(outdir, dist);

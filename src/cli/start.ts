@@ -1,7 +1,18 @@
 /** Entry of the command's bundle: turns V8's compile cache on, which halves the start, before the rest is loaded. */
+import { statSync } from 'node:fs';
 import { createRequire, enableCompileCache } from 'node:module';
+import { homedir } from 'node:os';
 import { fileURLToPath } from 'node:url';
 
-// Beside the bundle, where only its owner can write; elsewhere Node goes without.
-enableCompileCache(fileURLToPath(new URL('./.compile-cache', import.meta.url)));
+const here = fileURLToPath(new URL('.', import.meta.url));
+const uid = process.getuid?.();
+
+/** Beside the bundle for its owner; others leave nothing there that the owner could not remove. */
+function cacheFolder(): string {
+  if (statSync(here).uid === uid) return `${here}.compile-cache`;
+  return uid === 0 ? '/var/cache/drydock' : `${process.env.XDG_CACHE_HOME || `${homedir()}/.cache`}/drydock`;
+}
+
+// Where it cannot be written, Node goes without.
+enableCompileCache(cacheFolder());
 createRequire(import.meta.url)('./cli.cjs');
