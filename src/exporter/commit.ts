@@ -1,5 +1,7 @@
 /** Solved platforms become manifests, configs and an index in content. */
 
+import { DrydockError } from '../errors/error.ts';
+import { digestOf } from '../oci/digest.ts';
 import { normalizePlatform } from '../oci/platform.ts';
 import {
   type Descriptor,
@@ -12,7 +14,7 @@ import {
 import { contentRefLabels, snapshotRefLabel } from '../store/labels.ts';
 import { type Annotations, annotationsAt, checkAnnotations } from './annotations.ts';
 import { configBytes, finishConfig } from './config.ts';
-import { exportLayers, type LayerOptions } from './layers.ts';
+import { type ExportLayer, exportLayers, type LayerOptions } from './layers.ts';
 import type { ExportContext, ExportRequest, PlatformResult } from './types.ts';
 
 export interface CommitOptions extends LayerOptions {
@@ -54,12 +56,10 @@ export async function commitImage(
     request.results.map(({ platform }) => platform),
   );
   const step = started(ctx, 'exporting layers');
-  const layered = await Promise.all(request.results.map(({ ref }) => exportLayers(ref, ctx, options)));
+  const drafts = await Promise.all(request.results.map((result) => draftOne(result, ctx, options)));
   step();
   const images: CommittedImage[] = [];
-  for (const [i, result] of request.results.entries()) {
-    images.push(await commitOne(result, layered[i]!, ctx, options));
-  }
+  for (const draft of drafts) images.push(await commitOne(draft, ctx));
   const size = images.reduce((sum, image) => sum + image.size, 0);
   const [first] = images;
   const indexNotes = annotationsAt(options.annotations, 'index');
@@ -69,50 +69,101 @@ export async function commitImage(
   return { target: await commitIndex(images, ctx, options), images, size };
 }
 
-async function commitOne(
-  { config, platform, inlineCache }: PlatformResult,
-  { layers, top }: Awaited<ReturnType<typeof exportLayers>>,
+/** One platform's image, whose layers are here as far as they are wanted. */
+interface Draft {
+  platform: Platform;
+  layers: ExportLayer[];
+  config: { bytes: Buffer; descriptor: Descriptor; labels: Record<string, string> };
+  manifest: Manifest;
+  /** Those of its children that are, or will be, in content. */
+  present: Descriptor[];
+  created?: string;
+}
+
+async function draftOne(
+  { ref, config, platform, inlineCache }: PlatformResult,
   ctx: ExportContext,
   options: CommitOptions,
-): Promise<CommittedImage> {
-  const { content, snapshotter } = ctx.store;
+): Promise<Draft> {
+  const { layers, top, bring } = await exportLayers(ref, ctx, options);
   const inline = await inlineCache?.(layers.map(({ diffId }) => diffId));
   const finished = finishConfig(config, layers, options.created);
   // A base image's own is about other steps.
   finished['moby.buildkit.cache.v0'] = inline?.toString('base64');
   const bytes = configBytes(finished);
-  const labels = top === undefined ? {} : snapshotRefLabel(snapshotter, top);
-  const configDescriptor: Descriptor = {
-    mediaType: options.ociTypes ? mediaTypes.ociConfig : mediaTypes.dockerConfig,
-    digest: await content.put(bytes, { lease: ctx.lease, labels }),
-    size: bytes.length,
-  };
   const manifest: Manifest = {
     schemaVersion: 2,
     mediaType: options.ociTypes ? mediaTypes.ociManifest : mediaTypes.dockerManifest,
-    config: configDescriptor,
+    config: {
+      mediaType: options.ociTypes ? mediaTypes.ociConfig : mediaTypes.dockerConfig,
+      digest: digestOf(bytes),
+      size: bytes.length,
+    },
     layers: layers.map(({ descriptor }) => descriptor),
   };
   const annotations = annotationsAt(options.annotations, 'manifest', platform);
   if (annotations !== undefined) manifest.annotations = annotations;
-  const present =
-    options.blobs === 'all' ? [manifest.config, ...manifest.layers] : await presentOf(manifest, ctx);
+  let present = [manifest.config, ...manifest.layers];
+  if (options.blobs !== 'all') present = await presentOf(manifest, ctx);
+  else if (!(await hasWhole(manifest, ctx))) await bring();
+  return {
+    platform,
+    layers,
+    config: {
+      bytes,
+      descriptor: manifest.config,
+      labels: top === undefined ? {} : snapshotRefLabel(ctx.store.snapshotter, top),
+    },
+    manifest,
+    present,
+    created: finished.created,
+  };
+}
+
+async function commitOne(
+  { platform, layers, config, manifest, present, created }: Draft,
+  ctx: ExportContext,
+): Promise<CommittedImage> {
+  const { lease, store } = ctx;
+  await store.content.put(config.bytes, { lease, labels: config.labels });
   const descriptor = await putDocument(manifest, present, ctx);
   for (const [what, digest] of [
     ['manifest', descriptor.digest],
-    ['config', configDescriptor.digest],
+    ['config', config.descriptor.digest],
   ] as const) {
     started(ctx, `exporting ${what} ${digest}`)();
   }
   return {
     platform,
     descriptor,
-    config: configDescriptor,
+    config: config.descriptor,
     layers: manifest.layers,
     size: layers.reduce((sum, layer) => sum + layer.size, 0),
     snapshots: layers.map(({ snapshot }) => snapshot),
-    created: finished.created,
+    created,
   };
+}
+
+/**
+ * Whether the very same image is here already, and all that it refers to: that stays as long as its manifest, which the
+ * lease then holds.
+ */
+async function hasWhole(manifest: Manifest, { store, lease }: ExportContext): Promise<boolean> {
+  const digest = digestOf(documentBytes(manifest));
+  const children = [manifest.config, ...manifest.layers];
+  const known = await store.content.info(digest);
+  if (known === undefined) return false;
+  for (const [name, value] of Object.entries(contentRefLabels(children))) {
+    if (known.labels[name] !== value) return false;
+  }
+  try {
+    await store.leases.add(lease, { type: 'blob', id: digest });
+  } catch (err) {
+    if (err instanceof DrydockError && err.code === 'not-found') return false;
+    throw err;
+  }
+  const there = await Promise.all(children.map((child) => store.content.info(child.digest)));
+  return there.every((info) => info !== undefined);
 }
 
 /** The children of a manifest that are in content: layers that are only hashed are made when somebody needs them. */
@@ -146,12 +197,16 @@ async function commitIndex(
   return descriptor;
 }
 
+function documentBytes(document: Manifest | Index): Buffer {
+  return Buffer.from(JSON.stringify(document, undefined, 2));
+}
+
 async function putDocument(
   document: Manifest | Index,
   children: readonly Descriptor[],
   { store, lease }: ExportContext,
 ): Promise<Descriptor> {
-  const bytes = Buffer.from(JSON.stringify(document, undefined, 2));
+  const bytes = documentBytes(document);
   const digest = await store.content.put(bytes, { lease, labels: contentRefLabels(children) });
   return { mediaType: document.mediaType ?? mediaTypes.ociManifest, digest, size: bytes.length };
 }

@@ -1,7 +1,7 @@
 /** From a solved tree to the layers of a manifest. */
 import { fail } from '../errors/error.ts';
 import { fetchBlobInto } from '../images/fetch.ts';
-import { ensureBlob, labelChain, packSnapshot } from '../layer/blobs.ts';
+import { ensureBlob, labelChain, packSnapshot, rememberedBlob } from '../layer/blobs.ts';
 import { convertBlob } from '../layer/convert.ts';
 import type { Compression, LayerBlob } from '../layer/types.ts';
 import { chainId } from '../oci/digest.ts';
@@ -33,7 +33,7 @@ export interface ExportLayer {
   createdAt?: number;
   /** What made it. */
   createdBy?: string;
-  /** Its blob is in content, and held. */
+  /** Its blob is in content, and held; else `ExportLayers.bring` is to be called where it is wanted. */
   held?: boolean;
   /** Its snapshot, if it has one with the very same files. */
   snapshot?: string;
@@ -43,6 +43,8 @@ export interface ExportLayers {
   layers: ExportLayer[];
   /** Snapshot that holds the whole tree, when there is one. */
   top?: string;
+  /** With `blobs: 'all'`: sees that the blobs of all layers are in content, and holds them. */
+  bring(): Promise<void>;
 }
 
 /** The layers of a ref, packed side by side. Layers of a base image are taken as they are, unless `force`. */
@@ -51,7 +53,7 @@ export async function exportLayers(
   ctx: ExportContext,
   options: LayerOptions,
 ): Promise<ExportLayers> {
-  if (ref === undefined) return { layers: [] };
+  if (ref === undefined) return { layers: [], bring: async () => {} };
   const known = (await ref.layers()) ?? (await layersOnceHere(ref, ctx));
   const layers = await Promise.all(known.map((layer) => exportLayer(layer, ctx, options)));
   const keys = known.map(({ snapshot }) => snapshot);
@@ -64,15 +66,19 @@ export async function exportLayers(
       top = (await nameByChains(ctx.store, keys, diffIds, ctx.lease)) ?? top;
     }
   }
-  if (options.blobs === 'all') {
+  const bring = async () => {
+    if (options.blobs !== 'all') return;
     await Promise.all(
       known.map(async (layer, i) => {
-        if (layers[i]!.held === true) return;
+        const { held, descriptor } = layers[i]!;
+        if (held === true) return;
+        if (held === false) return void (await packLayer(layer, ctx, options));
         const chain = chainId(layers.slice(0, i + 1).map(({ diffId }) => diffId))!;
-        await bringBlob(layers[i]!.descriptor, layer, chain, ctx);
+        await bringBlob(descriptor, layer, chain, ctx);
       }),
     );
-  } else {
+  };
+  if (options.blobs !== 'all') {
     // The image is to be whole: what has neither a snapshot nor a blob here is fetched.
     await Promise.all(
       known.map(({ snapshot, blob, from }) =>
@@ -89,6 +95,7 @@ export async function exportLayers(
       return { ...layer, descriptor: typed(descriptor, options.ociTypes), snapshot };
     }),
     top,
+    bring,
   };
 }
 
@@ -156,22 +163,33 @@ async function exportLayer(layer: RefLayer, ctx: ExportContext, options: LayerOp
     return { ...converted, createdAt: layer.madeAt, createdBy };
   }
   if (snapshot === undefined) throw fail('internal', 'export', 'a layer has neither a snapshot nor a blob');
-  const packed: LayerBlob = await packSnapshot(store, snapshot, {
-    compression: options.compression,
-    epoch: options.epoch,
-    store: options.blobs === 'none' ? 'hash-only' : 'blob',
-    lease,
-    signal,
-    info: layer.info,
-  });
+  // All may turn out to be here, and kept by an image that is the same.
+  const known = options.blobs === 'all' && layer.info ? rememberedBlob(layer.info, options) : undefined;
+  const packed = known ?? (await packLayer(layer, ctx, options));
   const info = layer.info ?? (await store.snapshots.stat(snapshot));
   const madeAt = info?.labels[snapshotLabels.madeAt];
   return {
     ...packed,
     createdAt: madeAt === undefined ? info?.createdAt : Number(madeAt),
     createdBy: info?.labels[snapshotLabels.createdBy],
-    held: options.blobs !== 'none',
+    held: options.blobs !== 'none' && known === undefined,
   };
+}
+
+/** A layer of a snapshot, packed. */
+function packLayer(
+  { snapshot, info }: RefLayer,
+  { store, lease, signal }: ExportContext,
+  { blobs, compression, epoch }: LayerOptions,
+): Promise<LayerBlob> {
+  return packSnapshot(store, snapshot as string, {
+    compression,
+    epoch,
+    store: blobs === 'none' ? 'hash-only' : 'blob',
+    lease,
+    signal,
+    info,
+  });
 }
 
 /** Makes sure that a layer's bytes are in content. */
@@ -181,12 +199,12 @@ async function bringBlob(
   chain: Digest,
   ctx: ExportContext,
 ): Promise<void> {
-  const here = await ctx.store.content.info(descriptor.digest);
-  if (here === undefined && bring !== undefined && blob?.digest === descriptor.digest) {
-    await bring(contextOf(ctx));
-  } else if (here === undefined && from !== undefined) {
-    await fetchBlobInto(ctx.store, ctx.registry, from, descriptor, contextOf(ctx));
-  } else await ensureBlob(ctx.store, descriptor, chain, { lease: ctx.lease, signal: ctx.signal });
+  if (bring !== undefined && blob?.digest === descriptor.digest) {
+    if ((await ctx.store.content.info(descriptor.digest)) === undefined) return bring(contextOf(ctx));
+  } else if (from !== undefined) {
+    return fetchBlobInto(ctx.store, ctx.registry, from, descriptor, contextOf(ctx));
+  }
+  await ensureBlob(ctx.store, descriptor, chain, { lease: ctx.lease, signal: ctx.signal });
 }
 
 function compressionOf({ mediaType }: Descriptor): Compression['type'] {

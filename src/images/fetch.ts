@@ -51,12 +51,11 @@ export async function fetchBlobInto(
 
 /** Adds a blob that is there to the lease. */
 async function held(store: Store, blob: Descriptor, ctx: FetchContext): Promise<boolean> {
-  if ((await store.content.info(blob.digest)) === undefined) return false;
   try {
     await store.leases.add(ctx.lease, { type: 'blob', id: blob.digest });
     return true;
   } catch (err) {
-    // Collected between the two calls.
+    // A lease that is not there is a mistake, not a miss.
     if (err instanceof DrydockError && err.code === 'not-found') {
       return (await store.content.info(blob.digest)) !== undefined ? Promise.reject(err) : false;
     }

@@ -118,10 +118,8 @@ export function registryDocuments(
   return {
     origin,
     async bytes(descriptor) {
-      if ((await store.content.info(descriptor.digest)) !== undefined) {
-        const known = await store.content.bytes(descriptor.digest).catch(() => undefined);
-        if (known !== undefined) return known;
-      }
+      const known = await store.content.bytes(descriptor.digest).catch(() => undefined);
+      if (known !== undefined) return known;
       const pinned = formatReference({ domain, path, digest: descriptor.digest });
       if (isIndexType(descriptor.mediaType) || isManifestType(descriptor.mediaType)) {
         return (await client.manifest(pinned, { credentials, signal })).bytes;
@@ -244,11 +242,12 @@ export async function resolveTarget(
 }
 
 async function knownTarget(store: Store, digest: Digest): Promise<Descriptor | undefined> {
-  const info = await store.content.info(digest);
-  if (info === undefined || info.size > 8 << 20) return undefined;
   let document: { mediaType?: unknown; manifests?: unknown; layers?: unknown };
+  let size: number;
   try {
-    document = JSON.parse((await store.content.bytes(digest)).toString('utf8')) ?? {};
+    const bytes = await store.content.bytes(digest);
+    size = bytes.length;
+    document = JSON.parse(bytes.toString('utf8')) ?? {};
   } catch {
     return undefined;
   }
@@ -259,5 +258,5 @@ async function knownTarget(store: Store, digest: Digest): Promise<Descriptor | u
       : undefined;
   const mediaType = typeof document.mediaType === 'string' ? document.mediaType : guess;
   if (mediaType === undefined || !(isIndexType(mediaType) || isManifestType(mediaType))) return undefined;
-  return { mediaType, digest, size: info.size };
+  return { mediaType, digest, size };
 }

@@ -54,7 +54,7 @@ export async function packSnapshot(store: Store, key: string, options: PackOptio
     );
   }
   const variant = variantOf(options.compression, options.epoch);
-  const known = remembered(info, variant);
+  const known = rememberedBlob(info, options);
   if (known !== undefined) {
     if (options.store === 'hash-only') return known;
     if (await holdBlob(store, known.descriptor.digest, options.lease)) return known;
@@ -162,8 +162,12 @@ function variantOf(compression: Compression, epoch: number | undefined): string 
   return `${compression.type}${level}${epoch === undefined ? '' : `@${epoch}`}`;
 }
 
-function remembered(info: SnapshotInfo, variant: string): LayerBlob | undefined {
-  const text = info.labels[`${snapshotLabels.blobPrefix}${variant}`];
+/** What a snapshot's layer was packed as before; undefined when it was not. The blob may be gone. */
+export function rememberedBlob(
+  info: SnapshotInfo,
+  { compression, epoch }: Pick<PackOptions, 'compression' | 'epoch'>,
+): LayerBlob | undefined {
+  const text = info.labels[`${snapshotLabels.blobPrefix}${variantOf(compression, epoch)}`];
   if (text === undefined) return undefined;
   const known = JSON.parse(text) as Remembered;
   if (known.diffId === undefined || (known.parent !== undefined && known.parent !== (info.parent ?? ''))) {

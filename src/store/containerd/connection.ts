@@ -1,7 +1,7 @@
 /** The connection to a containerd, with its services. */
 import { connect } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type CallOptions, type Client, Code, createClient } from '@connectrpc/connect';
+import { type CallOptions, type Client, Code, createClient, type Transport } from '@connectrpc/connect';
 import { createGrpcTransport, Http2SessionManager } from '@connectrpc/connect-node';
 import { canceled } from '../../errors/error.ts';
 import { Content } from '../../pb/containerd/content_pb.js';
@@ -12,6 +12,7 @@ import { Namespaces } from '../../pb/containerd/namespaces_pb.js';
 import { Snapshots } from '../../pb/containerd/snapshots_pb.js';
 import { Version } from '../../pb/containerd/version_pb.js';
 import { breakOf, hasCode, storeError } from './errors.ts';
+import { unaryCalls } from './unary-calls.ts';
 
 /** How long a call waits for a containerd that is restarting. */
 const patienceMs = 10_000;
@@ -57,11 +58,12 @@ export class Connection {
         settings: { initialWindowSize: 4 << 20 },
       },
     );
-    const transport = createGrpcTransport({
+    const { stream } = createGrpcTransport({
       baseUrl: 'http://localhost',
       sessionManager: this.#sessions,
       acceptCompression: [],
     });
+    const transport: Transport = { stream, unary: unaryCalls(this.#sessions) };
     this.content = createClient(Content, transport);
     this.images = createClient(Images, transport);
     this.introspection = createClient(Introspection, transport);

@@ -47,8 +47,12 @@ export class ContainerdImages implements Images {
       target: { mediaType, digest, size: BigInt(size), annotations: annotations ?? {} },
     };
     const paths = labels === undefined ? ['target'] : ['target', 'labels'];
-    // Whoever deletes it between the two calls sends us back to the first.
+    // Whoever makes or deletes it between the two calls sends us back to the first.
     for (let tries = 0; ; tries++) {
+      const moved = await connection.find(what, (call) =>
+        connection.images.update({ image, updateMask: { paths } }, call),
+      );
+      if (moved?.image !== undefined) return toRecord(moved.image);
       try {
         const made = await connection.raw({ again: true }, (call) =>
           connection.images.create({ image }, call),
@@ -57,10 +61,6 @@ export class ContainerdImages implements Images {
       } catch (err) {
         if (!hasCode(err, Code.AlreadyExists)) throw connection.failure(err, what);
       }
-      const moved = await connection.find(what, (call) =>
-        connection.images.update({ image, updateMask: { paths } }, call),
-      );
-      if (moved?.image !== undefined) return toRecord(moved.image);
       if (tries === 3) throw fail('conflict', 'store', `${what}: someone keeps deleting it`);
     }
   }

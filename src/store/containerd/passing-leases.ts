@@ -176,6 +176,11 @@ export class PassingLeases {
     return lease?.things.has(key) === true && lease.group.held.get(key)?.told === true;
   }
 
+  /** Whether containerd knows of a thing that a lease, or another one of its group, holds or has just held. */
+  isTold(id: string, thing: Thing): boolean {
+    return this.#leases.get(id)?.group.held.get(keyOf(thing))?.told === true;
+  }
+
   things(id: string): Thing[] {
     return [...(this.#leases.get(id)?.things.values() ?? [])];
   }
