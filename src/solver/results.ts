@@ -145,8 +145,10 @@ export class ResultStore {
       const lease = recordLease(identity.id);
       if (before !== undefined) await store.leases.delete(lease);
       if (keys.length === 0) return;
-      await store.leases.create(lease, { pinned: true });
-      await Promise.all(keys.map((key) => store.leases.add(lease, { type: 'snapshot', id: key })));
+      await store.leases.create(lease, {
+        pinned: true,
+        holds: keys.map((id) => ({ type: 'snapshot' as const, id })),
+      });
     };
     // A record without a lease is a miss once its snapshots are collected, as after a kill.
     state.recorded = Promise.all([state.recorded, keep().catch(() => {})]);

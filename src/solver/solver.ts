@@ -29,6 +29,9 @@ export interface SolverDeps {
   restore(serialized: SerializedRef, lease: string): Promise<Ref | undefined>;
 }
 
+/** Why what nobody holds any more is stopped: one for all, as each would cost more than the rest of letting go. */
+const released = new DOMException('the build is over', 'AbortError');
+
 /** Build ops whose definitions hold build ops, so many deep. */
 const maxNesting = 32;
 
@@ -120,7 +123,7 @@ export class Solver {
     job.end();
     const holds = [...job.holds];
     job.holds.clear();
-    await Promise.all(holds.map((hold) => this.#letGo(hold, job.signal.reason)));
+    await Promise.all(holds.map((hold) => this.#letGo(hold, job.signal.reason ?? released)));
   }
 
   /** The build that graphs nested in a running op are solved in: it lives as long as the op's vertex is held. */

@@ -17,6 +17,8 @@ const SQLITE_NOTADB = 26;
 
 /** How long a process waits for another's write transaction (they take milliseconds). */
 const patienceMs = 20_000;
+/** Pages written before they are taken over into the file, which waits for the disk. SQLite's default is 1,000. */
+const pagesBetweenCheckpoints = 4000;
 
 /**
  * Opens a database in WAL mode and brings it to the newest schema. `steps` lead from one version to the next; the
@@ -28,6 +30,7 @@ export function openDatabase(name: DatabaseName, steps: readonly string[]): Data
   try {
     // The switch to WAL needs the file for itself and does not wait for it by SQLite's own timeout.
     retryBusy(name, () => db.exec('PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL'));
+    db.exec(`PRAGMA wal_autocheckpoint=${pagesBetweenCheckpoints}`);
     retryBusy(name, () => migrate(db, name, steps));
     return db;
   } catch (err) {

@@ -231,15 +231,21 @@ export interface Images {
 export interface Leases {
   /**
    * `pinned` leases outlive the process (cache records use one each); others die with it. Making one's own or a
-   * pinned lease again is fine; `conflict` when it is another process's.
+   * pinned lease again is fine; `conflict` when it is another process's. `holds` is added as `add` does.
    */
-  create(id: string, options?: { pinned?: boolean; labels?: Record<string, string> }): Promise<void>;
+  create(id: string, options?: LeaseOptions): Promise<void>;
   /** Throws `not-found` when the lease or the thing is not there, or not whole; else it stays as long as the lease. */
   add(id: string, resource: LeaseResource): Promise<void>;
   removeResource(id: string, resource: LeaseResource): Promise<void>;
   resources(id: string): Promise<LeaseResource[]>;
   delete(id: string): Promise<void>;
   list(): Promise<{ id: string; pinned: boolean; labels: Record<string, string> }[]>;
+}
+
+export interface LeaseOptions {
+  pinned?: boolean;
+  labels?: Record<string, string>;
+  holds?: readonly LeaseResource[];
 }
 
 export type LeaseResource = { type: 'snapshot'; id: string } | { type: 'blob'; id: Digest };

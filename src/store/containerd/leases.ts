@@ -3,7 +3,7 @@ import { fail } from '../../errors/error.ts';
 import type { Digest } from '../../oci/types.ts';
 import type { Lease, Resource } from '../../pb/containerd/leases_pb.js';
 import { isHeld } from '../shared/run-folder.ts';
-import type { LeaseResource, Leases } from '../store.ts';
+import type { LeaseOptions, LeaseResource, Leases } from '../store.ts';
 import { hasCode } from './errors.ts';
 import { foreignLabels, leaseLabels, noLease } from './lease-names.ts';
 import { inParallel, isDamaged, type Shared } from './shared.ts';
@@ -29,10 +29,12 @@ export class ContainerdLeases implements Leases {
    * Making a lease that this process has, or a pinned one, again is fine; `pinned` pins it. Throws `conflict` when
    * a pinned one would take the name of another living process's. (Names of others are each process's own.)
    */
-  async create(
-    id: string,
-    options: { pinned?: boolean; labels?: Record<string, string> } = {},
-  ): Promise<void> {
+  async create(id: string, options: LeaseOptions = {}): Promise<void> {
+    await this.#create(id, options);
+    await Promise.all((options.holds ?? []).map((resource) => this.add(id, resource)));
+  }
+
+  async #create(id: string, options: LeaseOptions): Promise<void> {
     const { passing } = this.#shared;
     const labels = options.labels ?? {};
     if (options.pinned !== true && !this.#pinned.has(id)) return passing.create(id, labels);

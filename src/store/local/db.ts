@@ -8,6 +8,16 @@ import { schema } from './schema.ts';
 /** Enough for the pages that a large collection changes. */
 const reserveBytes = 1 << 20;
 
+/** Changes of one transaction, at most: other work waits as long as it takes. */
+const mostTogether = 256;
+
+interface Change {
+  how: 'write' | 'free';
+  body(): void;
+  resolve(): void;
+  reject(err: unknown): void;
+}
+
 export type Row = Record<string, SQLOutputValue>;
 
 /**
@@ -21,6 +31,7 @@ export class Db {
   readonly #db: DatabaseSync;
   readonly #reserve: string;
   readonly #statements = new Map<string, StatementSync>();
+  #waiting: Change[] = [];
 
   /** Throws as `openDatabase` does. */
   constructor(file: string) {
@@ -71,6 +82,41 @@ export class Db {
     }
   }
 
+  /**
+   * A `write` or `free` of a change that nobody needs before the promise resolves: changes that come in one turn of the
+   * event loop are made in one transaction, in order. Each fails by itself.
+   */
+  together(how: 'write' | 'free', body: () => void): Promise<void> {
+    return new Promise((resolve, reject) => {
+      if (this.#waiting.length === 0) setImmediate(() => this.#flush());
+      this.#waiting.push({ how, body, resolve, reject });
+    });
+  }
+
+  #flush(): void {
+    const changes = this.#waiting.splice(0, mostTogether);
+    if (this.#waiting.length > 0) setImmediate(() => this.#flush());
+    try {
+      if (changes.length > 1) {
+        this.write(() => {
+          for (const { body } of changes) body();
+        });
+        for (const { resolve } of changes) resolve();
+        return;
+      }
+    } catch {
+      // Nothing of it was done: one by one shows which of them it was.
+    }
+    for (const { how, body, resolve, reject } of changes) {
+      try {
+        this[how](body);
+        resolve();
+      } catch (err) {
+        reject(err);
+      }
+    }
+  }
+
   /** Sets space aside for `free`, if there is any. */
   fillReserve(): void {
     if (existsSync(this.#reserve)) return;
@@ -83,6 +129,7 @@ export class Db {
   }
 
   close(): void {
+    while (this.#waiting.length > 0) this.#flush();
     this.#statements.clear();
     this.#db.close();
   }

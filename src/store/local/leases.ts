@@ -1,7 +1,7 @@
 import { statSync } from 'node:fs';
 import { fail } from '../../errors/error.ts';
 import type { Digest } from '../../oci/types.ts';
-import type { LeaseResource, Leases } from '../store.ts';
+import type { LeaseOptions, LeaseResource, Leases } from '../store.ts';
 import { parseLabels } from './db.ts';
 import { blobPath } from './layout.ts';
 import { deleteLease, hold, insertLease, type Shared } from './shared.ts';
@@ -17,47 +17,45 @@ export class LocalLeases implements Leases {
    * Making a lease that this process has, or a pinned one, again is fine; `pinned` pins it. Throws `conflict` when
    * it is another living process's.
    */
-  async create(
-    id: string,
-    options: { pinned?: boolean; labels?: Record<string, string> } = {},
-  ): Promise<void> {
-    const { db, run } = this.#shared;
-    db.write(() => {
-      const row = db.get('SELECT run, labels FROM leases WHERE id = ?', id);
-      if (row === undefined) {
-        insertLease(db, id, {
-          run: options.pinned ? null : run.id,
-          view: false,
-          labels: options.labels,
-        });
-        return;
-      }
-      if (row.run !== null && row.run !== run.id) {
-        throw fail('conflict', 'store', `the lease ${JSON.stringify(id)} belongs to another process`);
-      }
-      const labels = JSON.stringify({ ...parseLabels(row.labels), ...options.labels });
-      db.run(
-        'UPDATE leases SET run = ?, labels = ? WHERE id = ?',
-        options.pinned ? null : row.run!,
-        labels,
-        id,
-      );
+  create(id: string, options: LeaseOptions = {}): Promise<void> {
+    return this.#shared.db.together('write', () => {
+      this.#create(id, options);
+      for (const resource of options.holds ?? []) this.#add(id, resource);
     });
   }
 
+  #create(id: string, options: LeaseOptions): void {
+    const { db, run } = this.#shared;
+    const row = db.get('SELECT run, labels FROM leases WHERE id = ?', id);
+    if (row === undefined) {
+      insertLease(db, id, { run: options.pinned ? null : run.id, view: false, labels: options.labels });
+      return;
+    }
+    if (row.run !== null && row.run !== run.id) {
+      throw fail('conflict', 'store', `the lease ${JSON.stringify(id)} belongs to another process`);
+    }
+    const labels = JSON.stringify({ ...parseLabels(row.labels), ...options.labels });
+    db.run(
+      'UPDATE leases SET run = ?, labels = ? WHERE id = ?',
+      options.pinned ? null : row.run!,
+      labels,
+      id,
+    );
+  }
+
   /** Throws `not-found` when the lease or the thing is not there, or not whole: what was added is there and stays. */
-  async add(id: string, resource: LeaseResource): Promise<void> {
+  add(id: string, resource: LeaseResource): Promise<void> {
+    return this.#shared.db.together('write', () => this.#add(id, resource));
+  }
+
+  #add(id: string, resource: LeaseResource): void {
     const { db } = this.#shared;
-    db.write(() => {
-      const there =
-        resource.type === 'blob'
-          ? hasWholeBlob(this.#shared, resource.id)
-          : db.get('SELECT 1 FROM snapshots WHERE key = ?', resource.id) !== undefined;
-      if (!there) {
-        throw fail('not-found', 'store', `there is no ${resource.type} ${resource.id} to keep`);
-      }
-      hold(db, id, resource.type, resource.id);
-    });
+    const there =
+      resource.type === 'blob'
+        ? hasWholeBlob(this.#shared, resource.id)
+        : db.get('SELECT 1 FROM snapshots WHERE key = ?', resource.id) !== undefined;
+    if (!there) throw fail('not-found', 'store', `there is no ${resource.type} ${resource.id} to keep`);
+    hold(db, id, resource.type, resource.id);
   }
 
   async removeResource(id: string, resource: LeaseResource): Promise<void> {
@@ -80,9 +78,9 @@ export class LocalLeases implements Leases {
   }
 
   /** Deleting a lease that is not there is fine. What it kept stays until the next `gc`. */
-  async delete(id: string): Promise<void> {
+  delete(id: string): Promise<void> {
     const { db } = this.#shared;
-    db.free(() => deleteLease(db, id));
+    return db.together('free', () => deleteLease(db, id));
   }
 
   async list(): Promise<{ id: string; pinned: boolean; labels: Record<string, string> }[]> {
