@@ -9,7 +9,7 @@ import type { OpDeps, OpMaker } from './deps.ts';
 import { chainOf, restack } from './restack.ts';
 
 /** Layers in one stack, at most. */
-const maxLayers = 4096;
+const maxLayers = 2048;
 
 export const mergeOp: OpMaker = (vertex, deps) => {
   const { op } = vertex.op;

@@ -338,7 +338,7 @@ describe('huge and hostile definitions', () => {
     const twice = { case: 'merge', value: { inputs: [{ input: 0n }, { input: 1n }] } };
     const merges = Array.from({ length: 60 }, (_, i): Draft => ({ op: twice, from: [i, i] }));
     const err = await failure(kit.solve({ Definition: definitionOf([tree, ...merges]) }));
-    expect(err.rawMessage).toContain('a merge has more than 4096 layers');
+    expect(err.rawMessage).toContain('a merge has more than 2048 layers');
   });
 
   test('a build op whose definition, a file, holds that very op', async () => {
