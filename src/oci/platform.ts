@@ -96,3 +96,10 @@ export function platformScore(want: Platform, have: Platform): number {
   if (Number.isNaN(wv) || Number.isNaN(hv)) return 0;
   return hv <= wv ? 50 + hv : 0;
 }
+
+/** The `PATH` that images have which say nothing of it. */
+export function defaultPath(os: string): string {
+  return os === 'windows'
+    ? 'c:\\Windows\\System32;c:\\Windows'
+    : '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+}

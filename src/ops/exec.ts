@@ -4,6 +4,7 @@ import { constants } from 'node:os';
 import { canceled, DrydockError, fail, toDrydockError } from '../errors/error.ts';
 import type { ExecSpec } from '../executor/types.ts';
 import { NetMode, SecurityMode } from '../llb/pb.ts';
+import { defaultPath } from '../oci/platform.ts';
 import type { ExecOp, LinuxResources, Meta, ProxyEnv } from '../pb/solver/pb/ops_pb.js';
 import { leave } from '../solver/leftovers.ts';
 import type { OpContext } from '../solver/types.ts';
@@ -13,8 +14,6 @@ import type { OpDeps, OpMaker } from './deps.ts';
 import { execCacheMap } from './exec/cache-map.ts';
 import { findSecret, PreparedMounts } from './exec/mounts.ts';
 import { StepLog } from './exec/step-log.ts';
-
-const defaultPath = 'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
 /** The op of an exec vertex. Throws `invalid` / `unsupported` (hop `llb`) on a malformed op. */
 export const execOp: OpMaker = (vertex, deps) => {
@@ -183,7 +182,7 @@ function signalHint(exitCode: number): string | undefined {
 
 function environment(meta: Meta): string[] {
   const env = [...meta.env, ...proxies(meta.proxyEnv)];
-  return env.some((entry) => entry.startsWith('PATH=')) ? env : [...env, defaultPath];
+  return env.some((entry) => entry.startsWith('PATH=')) ? env : [...env, `PATH=${defaultPath('linux')}`];
 }
 
 function proxies(proxy: ProxyEnv | undefined): string[] {

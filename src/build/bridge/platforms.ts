@@ -3,7 +3,7 @@ import { fail } from '../../errors/error.ts';
 import type { PlatformResult } from '../../exporter/types.ts';
 import type { FrontendTarget } from '../../frontend/types.ts';
 import { create, DefinitionSchema } from '../../llb/pb.ts';
-import { formatPlatform, hostPlatform, normalizePlatform } from '../../oci/platform.ts';
+import { defaultPath, formatPlatform, hostPlatform, normalizePlatform } from '../../oci/platform.ts';
 import type { ImageConfig, Platform } from '../../oci/types.ts';
 import type { Definition } from '../../pb/solver/pb/ops_pb.js';
 import type { BridgeResult } from './types.ts';
@@ -91,7 +91,7 @@ function configOf(result: BridgeResult, id: string, platform: Platform): ImageCo
   if (config === undefined)
     return {
       ...made,
-      config: { Env: ['PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'], WorkingDir: '/' },
+      config: { Env: [`PATH=${defaultPath(platform.os)}`], WorkingDir: '/' },
     };
   return { ...made, ...config, rootfs: { type: 'layers', diff_ids: [] } };
 }

@@ -7,6 +7,7 @@ import type { ExecControl, ExecSpec } from '../../executor/types.ts';
 import { openView } from '../../fs/open.ts';
 import { type FsView, specOfMounts } from '../../fs/view.ts';
 import { digestOf } from '../../oci/digest.ts';
+import { defaultPath } from '../../oci/platform.ts';
 import { findSecret, PreparedMounts } from '../../ops/exec/mounts.ts';
 import type { InitMessage, NewContainerRequest } from '../../pb/moby/buildkit/v1/frontend/gateway_pb.js';
 import { MountSchema, MountType, NetMode, OpSchema, SecurityMode } from '../../pb/solver/pb/ops_pb.js';
@@ -16,9 +17,6 @@ import type { Mount } from '../../store/store.ts';
 import type { Bridge } from '../bridge/bridge.ts';
 import type { BridgeRef } from '../bridge/ref.ts';
 import { requireEntitlement } from '../entitlements.ts';
-
-const defaultPath = 'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
-const windowsPath = 'PATH=c:\\Windows\\System32;c:\\Windows';
 
 export interface ProcessIo {
   stdin?: Readable;
@@ -161,7 +159,7 @@ export class Container {
     }
     const env = [...meta.env];
     const has = (name: string) => env.some((entry) => entry.startsWith(`${name}=`));
-    if (!has('PATH')) env.push(this.#request.platform?.OS === 'windows' ? windowsPath : defaultPath);
+    if (!has('PATH')) env.push(`PATH=${defaultPath(this.#request.platform?.OS ?? '')}`);
     if (init.Tty && !has('TERM')) env.push('TERM=xterm');
     const secretEnv: string[] = [];
     for (const { ID, name, optional } of init.secretenv) {

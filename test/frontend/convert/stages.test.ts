@@ -134,6 +134,15 @@ COPY --from=build /out /
     expect(names).toContain('[linux/amd64->arm64 build 2/2] RUN make arm64');
   });
 
+  it('an image of Windows begins with the shell and the search path of Windows', async () => {
+    const windows = { os: 'windows', architecture: 'amd64' };
+    const { config } = await convert('FROM scratch\nENTRYPOINT foo bar\n', { platforms: [windows] });
+    expect(config.config).toMatchObject({
+      Entrypoint: ['cmd', '/S', '/C', 'foo bar'],
+      Env: ['PATH=c:\\Windows\\System32;c:\\Windows'],
+    });
+  });
+
   it('predefined args are there without a default, and only after ARG', async () => {
     const { history } = await convert('FROM alpine:3\nARG TARGETOS\nRUN echo\n', { platforms: [arm64] });
     expect(history.slice(1)).toEqual([

@@ -1,13 +1,12 @@
+import { defaultPath } from '../../../oci/platform.ts';
 import type { ContainerConfig, ImageConfig, Platform } from '../../../oci/types.ts';
-
-const defaultPath = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
 /** The config that `FROM scratch` begins with. */
 export function emptyImage(platform: Platform): ImageConfig {
   const image: ImageConfig = {
     architecture: platform.architecture,
     os: platform.os,
-    config: { WorkingDir: '/', Env: [`PATH=${defaultPath}`] },
+    config: { WorkingDir: '/', Env: [`PATH=${defaultPath(platform.os)}`] },
     rootfs: { type: 'layers', diff_ids: [] },
   };
   setPlatform(image, platform);
@@ -108,7 +107,7 @@ export function setImageEnv(image: ImageConfig, name: string, value: string): vo
 export function ensurePath(image: ImageConfig): void {
   const env = containerOf(image).Env ?? [];
   if (image.os !== 'windows' && !env.some((entry) => splitEnv(entry)[0] === 'PATH')) {
-    containerOf(image).Env = [...env, `PATH=${defaultPath}`];
+    containerOf(image).Env = [...env, `PATH=${defaultPath(image.os)}`];
   }
 }
 
