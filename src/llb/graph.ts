@@ -5,6 +5,7 @@ import { DrydockError, fail, type SourceLocation } from '../errors/error.ts';
 import { digestOf } from '../oci/digest.ts';
 import type { Digest } from '../oci/types.ts';
 import type { Definition, Location, Op, Source, SourceOp } from '../pb/solver/pb/ops_pb.js';
+import { definitionJson } from './definition-json.ts';
 import { opName } from './names.ts';
 import { fromBinary, OpSchema, toBinary } from './pb.ts';
 import type { SourceRewrite } from './source-policy.ts';
@@ -200,17 +201,4 @@ class LocationTable {
     }
     return json;
   }
-}
-
-/** A definition as BuildKit's clients read it in JSON: its ops, and what they are called and need. */
-function definitionJson({ def, metadata }: Definition): object {
-  return {
-    def: def.map((bytes) => Buffer.from(bytes).toString('base64')),
-    metadata: Object.fromEntries(
-      Object.entries(metadata).map(([digest, { ignoreCache, description, caps }]) => [
-        digest,
-        { ignore_cache: ignoreCache, description, caps },
-      ]),
-    ),
-  };
 }

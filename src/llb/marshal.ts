@@ -5,6 +5,7 @@ import { digestOf } from '../oci/digest.ts';
 import { hostPlatform } from '../oci/platform.ts';
 import type { Digest, Platform } from '../oci/types.ts';
 import type { Definition, OpMetadata, Source } from '../pb/solver/pb/ops_pb.js';
+import { definitionFrom } from './definition-json.ts';
 import { type InputTable, type OpNode, type OpOptions, type OutputRef, settle } from './op.ts';
 import {
   create,
@@ -155,7 +156,7 @@ function sorted<T>(record: Record<string, T>): Record<string, T> {
 
 /** Source files named by locations, each once. */
 class SourceTable {
-  readonly #infos: { filename: string; data: Uint8Array; language: string }[] = [];
+  readonly #infos: { filename: string; data: Uint8Array; language: string; definition?: Definition }[] = [];
   readonly #index = new Map<string, Map<string, number>>();
   readonly #locations: Record<
     string,
@@ -176,6 +177,7 @@ class SourceTable {
         filename: location.filename,
         data: Buffer.from(location.text),
         language: location.language ?? '',
+        definition: location.definition && definitionFrom(location.definition),
       });
     }
     this.#locations[digest] ??= { locations: [] };

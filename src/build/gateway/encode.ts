@@ -6,7 +6,12 @@ import { create } from '@bufbuild/protobuf';
 import { type Any, AnySchema } from '@bufbuild/protobuf/wkt';
 import { type Code, ConnectError, encodeBinaryHeader } from '@connectrpc/connect';
 import { clip } from '../../errors/clip.ts';
-import { type DrydockError, type SourceLocation, toDrydockError } from '../../errors/error.ts';
+import {
+  type DrydockError,
+  type SourceLocation,
+  type SourceRange,
+  toDrydockError,
+} from '../../errors/error.ts';
 import { type Status, StatusSchema } from '../../pb/google/rpc/status_pb.js';
 import { statusOf, UNIMPLEMENTED, UNKNOWN } from '../../session/grpc/status.ts';
 import { FrontendFailure } from './failure.ts';
@@ -19,6 +24,8 @@ const maxText = 32 << 10;
 /** Beyond these a place is left out of an error: it travels in a header. */
 const maxSource = 320 << 10;
 const maxPlaces = 16;
+/** A place of more lines stays one range. */
+const maxLines = 100;
 
 /** The status that tells of an error, with its details. */
 export function errorStatus(err: unknown): Status {
@@ -98,8 +105,21 @@ function detailsOf(error: DrydockError): Any[] {
 function sourceOf({ filename, text, ranges, language = 'Dockerfile', definition }: SourceLocation): object {
   return {
     info: { filename, data: Buffer.from(text).toString('base64'), language, definition },
-    ranges,
+    ranges: ranges.flatMap(linesOf),
   };
+}
+
+/** A place of several lines has a range for each, as BuildKit's own frontend says it. */
+function linesOf({ start, end }: SourceRange): SourceRange[] {
+  const count = end.line - start.line + 1;
+  if (count < 2 || count > maxLines) return [{ start, end }];
+  return Array.from({ length: count }, (_, i) => {
+    const line = start.line + i;
+    return {
+      start: i === 0 ? start : { line, character: 0 },
+      end: i === count - 1 ? end : { line, character: 0 },
+    };
+  });
 }
 
 function detail(type: string, value: object): Any {

@@ -8,6 +8,8 @@ export interface Dockerfile {
   filename: string;
   /** The text as read, for excerpts. */
   text: string;
+  /** The LLB that gives the file; see `SourceLocation`. */
+  definition?: object;
   directives: { syntax?: string; escape: '\\' | '`'; check?: CheckDirective };
   /** ARG instructions before the first FROM. */
   globalArgs: ArgInstruction[];

@@ -10,7 +10,7 @@ import type {
 } from '../types.ts';
 import type { Dockerfile, Stage } from './ast.ts';
 import { isPredefined, own } from './convert/args.ts';
-import { type BuildContext, openContext } from './convert/context.ts';
+import { type BuildContext, type DockerfileText, openContext } from './convert/context.ts';
 import { convertDockerfile } from './convert/convert.ts';
 import { Findings } from './convert/findings.ts';
 import { lintDockerfile } from './lint/lint.ts';
@@ -28,10 +28,11 @@ export async function loadDockerfile(
   signal: AbortSignal,
 ): Promise<Loaded> {
   const context = await openContext(request, host);
-  const { text, filename } = await context.dockerfile();
+  const read = await context.dockerfile();
   throwIfAborted(signal);
-  const forwarded = await forward(request, host, text, filename);
-  return forwarded === undefined ? { context, file: parseDockerfile(text, filename) } : { forwarded };
+  const forwarded = await forward(request, host, read);
+  if (forwarded !== undefined) return { forwarded };
+  return { context, file: parseDockerfile(read.text, read.filename, read.definition) };
 }
 
 /**
@@ -76,15 +77,14 @@ export const dockerfileFrontend: Frontend = async (request, host, signal) => {
 function forward(
   request: DockerfileRequest,
   host: FrontendHost,
-  text: string,
-  filename: string,
+  { text, filename, definition }: DockerfileText,
 ): Promise<FrontendResult> | undefined {
   const cmdline = own(request.buildArgs, 'BUILDKIT_SYNTAX')?.trim() || detectSyntax(text);
   if (cmdline === undefined || host.forward === undefined) return undefined;
   const line = text.slice(0, Math.max(0, text.indexOf(cmdline))).split('\n').length;
   const range = { start: { line, character: 0 }, end: { line, character: 0 } };
   const image = cmdline.split(' ', 1)[0] ?? cmdline;
-  return host.forward({ image, cmdline, location: { filename, text, ranges: [range] } });
+  return host.forward({ image, cmdline, location: { filename, text, definition, ranges: [range] } });
 }
 
 /** Names of all ARGs, also of stages that are not built. */

@@ -106,7 +106,7 @@ onStores('Control', (store) => {
 
   test('a failed step: vertex, place in the Dockerfile and exit code are typed details', async () => {
     const text =
-      'FROM scratch\nCOPY busybox /busybox\nRUN ["/busybox", "sh", "-c", "echo so it goes; exit 7"]\n';
+      'FROM scratch\nCOPY busybox /busybox\nRUN ["/busybox", "sh", "-c", \\\n  "echo so it goes; exit 7"]\n';
     const dir = kit.folder({ Dockerfile: text });
     execFileSync('cp', ['/bin/busybox', dir]);
     const err = await failure(kit.solve(frontend, { dirs: { context: dir, dockerfile: dir } }));
@@ -116,12 +116,14 @@ onStores('Control', (store) => {
     expect(details['errdefs.Vertex+json']).toEqual({ digest: expect.stringMatching(/^sha256:/) });
     expect(details['gatewayapi.ExitMessage+json']).toEqual({ Code: 7 });
     const source = details['errdefs.Source+json'] as {
-      info: { filename: string; data: string };
+      info: { filename: string; data: string; definition: { def: string[] } };
       ranges: { start: { line: number } }[];
     };
     expect(source.info.filename).toBe('Dockerfile');
     expect(Buffer.from(source.info.data, 'base64').toString()).toBe(text);
-    expect(source.ranges[0]?.start.line).toBe(3);
+    // A range for each line, and the LLB that gives the file.
+    expect(source.ranges.map(({ start }) => start.line)).toEqual([3, 4]);
+    expect(source.info.definition.def).toHaveLength(2);
   });
 
   test('an older client may ask for older defaults, and describe the image itself', async () => {

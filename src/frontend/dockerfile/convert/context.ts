@@ -3,6 +3,7 @@ import { posix } from 'node:path';
 import { DrydockError, fail } from '../../../errors/error.ts';
 import { nearest } from '../../../errors/nearest.ts';
 import { readIgnore } from '../../../fs/ignore.ts';
+import { definitionJson } from '../../../llb/definition-json.ts';
 import {
   copy,
   http,
@@ -24,6 +25,8 @@ const maxText = 1024 * 1024;
 export interface DockerfileText {
   filename: string;
   text: string;
+  /** The LLB that gives it, in JSON; undefined when it came by itself. */
+  definition?: object;
 }
 
 /** A build's context. */
@@ -85,10 +88,12 @@ function dockerfileOverride(
   const { dockerfileState } = request;
   if (dockerfileState !== undefined) {
     return async () => {
-      const tree = await host.open(marshal(dockerfileState));
+      const definition = marshal(dockerfileState);
+      const tree = await host.open(definition);
       const own = await tree.readFile(`/${nameOf(request)}.dockerignore`, maxText);
       if (own !== undefined) ignore.use(own.toString('utf8'));
-      return readFrom(tree, nameOf(request), () => tree.readdir('/'));
+      const read = await readFrom(tree, nameOf(request), () => tree.readdir('/'));
+      return { ...read, definition: definitionJson(definition) };
     };
   }
   const name = request.dockerfileLocal;
@@ -103,22 +108,21 @@ async function readLocalDockerfile(
   ignore: IgnoreFile,
 ): Promise<DockerfileText> {
   const filename = nameOf(request);
-  const open = (more: LocalOptions, name: string) =>
-    host.open(marshal(local(localName, { ...more, differ: 'none', name: `[internal] ${name}` })));
+  const define = (more: LocalOptions, name: string) =>
+    marshal(local(localName, { ...more, differ: 'none', name: `[internal] ${name}` }));
   const followPaths = [filename, `${filename}.dockerignore`];
   if (posix.basename(filename) === 'Dockerfile') followPaths.push(lowerCase(filename));
-  const tree = await open(
+  const definition = define(
     { followPaths, sharedKeyHint: localName },
     `load build definition from ${filename}`,
   );
+  const tree = await host.open(definition);
   const similar = async () => {
     const dir = posix.dirname(filename);
     const patterns = ['*[Dd]ockerfile*', '*[Cc]ontainerfile*', '*.[Dd]ockerfile'];
     const includes = patterns.map((pattern) => posix.join(dir, pattern));
-    const others = await open(
-      { includes, sharedKeyHint: `${localName}-names` },
-      'look for similar file names',
-    );
+    const names = { includes, sharedKeyHint: `${localName}-names` };
+    const others = await host.open(define(names, 'look for similar file names'));
     return others.readdir(posix.join('/', dir));
   };
   const [dockerfile, own] = await Promise.all([
@@ -126,7 +130,7 @@ async function readLocalDockerfile(
     tree.readFile(`/${filename}.dockerignore`, maxText),
   ]);
   if (own !== undefined) ignore.use(own.toString('utf8'));
-  return dockerfile;
+  return { ...dockerfile, definition: definitionJson(definition) };
 }
 
 function lowerCase(filename: string): string {

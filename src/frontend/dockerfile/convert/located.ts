@@ -8,7 +8,8 @@ import type { Dockerfile } from '../ast.ts';
 
 /** A range of the Dockerfile with the Dockerfile. */
 export function locationOf(file: Dockerfile, range: SourceRange): SourceLocation & { language: string } {
-  return { filename: file.filename, text: file.text, ranges: [range], language: 'Dockerfile' };
+  const { filename, text, definition } = file;
+  return { filename, text, definition, ranges: [range], language: 'Dockerfile' };
 }
 
 /** The error with its place in the Dockerfile, unless it has one. */

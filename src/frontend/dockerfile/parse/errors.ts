@@ -10,6 +10,8 @@ export function invalid(message: string, hint?: string): DrydockError {
 export interface SourceFile {
   filename: string;
   text: string;
+  /** The LLB that gives it; see `SourceLocation`. */
+  definition?: object;
 }
 
 /** The error with its place in the file, the message under `prefix`. */
@@ -18,6 +20,6 @@ export function located(err: unknown, file: SourceFile, range: SourceRange, pref
   return fail(err.code, 'dockerfile', prefix + err.message, {
     hint: err.hint ?? 'See https://docs.docker.com/reference/dockerfile/ for the form of this instruction.',
     cause: err,
-    source: { filename: file.filename, text: file.text, ranges: [range] },
+    source: { filename: file.filename, text: file.text, definition: file.definition, ranges: [range] },
   });
 }

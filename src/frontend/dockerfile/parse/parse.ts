@@ -26,18 +26,19 @@ function requestOf(line: InstructionLine, esc: '\\' | '`'): InstructionRequest {
  * Parses a Dockerfile (the language of docker/dockerfile 1). Words stay unexpanded. Takes time linear in the text.
  * Throws `invalid`, hop `dockerfile`, with the place in the file and a hint.
  */
-export function parseDockerfile(input: string | Buffer, filename: string): Dockerfile {
+export function parseDockerfile(input: string | Buffer, filename: string, definition?: object): Dockerfile {
   if ((typeof input === 'string' ? Buffer.byteLength(input) : input.length) > MAX_DOCKERFILE)
     throw invalid(
       `${filename} is larger than ${MAX_DOCKERFILE >> 20} MiB`,
       'Is this the right file? COPY large data.',
     );
   const text = typeof input === 'string' ? input : input.toString('utf8');
-  const file: SourceFile = { filename, text };
+  const file: SourceFile = { filename, text, definition };
   const reader = new LineReader(file);
   const result: Dockerfile = {
     filename,
     text,
+    definition,
     directives: { escape: '\\' },
     globalArgs: [],
     stages: [],
