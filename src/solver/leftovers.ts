@@ -29,7 +29,8 @@ export async function leave(
   collect: (lease: string) => Promise<Leftovers['mounts']>,
 ): Promise<void> {
   // On a full disk nothing more is kept.
-  if (error.code === 'exhausted' || error.code === 'canceled' || left.has(error)) return;
+  if (error.code === 'exhausted' || error.details?.diskFull === true) return;
+  if (error.code === 'canceled' || left.has(error)) return;
   left.add(error);
   const lease = `failed-${randomUUID()}`;
   try {

@@ -8,7 +8,7 @@ const scarce = { bytes: 4 << 20, files: 64 };
 
 /**
  * Any thrown value as a DrydockError; one that came of a full disk says which disk that is, what is free on it and how
- * to get room. A step that failed by itself while the disk was full gets a hint that says so.
+ * to get room. A step that failed by itself while the disk was full gets a hint that says so, and the detail `diskFull`.
  */
 export async function explainDisk(err: unknown, store: Store, hop?: Hop): Promise<DrydockError> {
   const error = toDrydockError(err, hop);
@@ -30,6 +30,7 @@ export async function explainDisk(err: unknown, store: Store, hop?: Hop): Promis
     if (!elsewhere) error.hint = remedyAt(place, store);
   } else if (free < scarce.bytes || inodes !== '') {
     error.hint = `The disk is full: ${what}. ${remedyAt(place, store)}`;
+    error.details = { ...error.details, diskFull: true };
   }
   return error;
 }

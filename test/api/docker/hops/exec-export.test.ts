@@ -53,7 +53,8 @@ onStores('a result', (store) => {
         );
         // docker's CLI ends with the code of version 1; BuildKit's protocol has none.
         expect(exitCode).toBe(version === 1 ? code : undefined);
-        expect(error).toMatch(/^failed to build: \[\d\/\d\] RUN /);
+        // Version 1 shows the step above it, and says this in docker's words.
+        expect(error).toMatch(version === 1 ? /^The command '/ : /^failed to build: \[\d\/\d\] RUN /);
         expect(error).toMatch(version === 1 ? new RegExp(`returned a non-zero code: ${code}`) : says);
         expect(error).toContain(`(Dockerfile:${line})`);
         if (hint !== undefined) expect(error?.slice(error.indexOf('hint:'))).toMatch(hint);
