@@ -43,8 +43,8 @@ export interface DocumentSource {
   bytes(descriptor: Descriptor): Promise<Buffer>;
 }
 
-/** `default`: the store's own image if it has the platform, else the registry. */
-export type ResolveMode = 'default' | 'pull' | 'local';
+/** `default`: the store's own image if it has the platform, else the registry. `pull`: the registry. */
+export type ResolveMode = 'default' | 'pull';
 
 const maxDepth = 4;
 
@@ -147,8 +147,7 @@ export interface ResolvedDocuments extends ImageDocuments {
 }
 
 /**
- * Resolves a reference for a platform by `mode`. Throws `not-found` (hop `store` in mode `local`, else `registry`),
- * the registry client's errors, `corrupt`, `unsupported`.
+ * Resolves a reference for a platform by `mode`. Throws the registry client's errors, `corrupt`, `unsupported`.
  */
 export async function resolveImage(
   store: Store,
@@ -160,16 +159,6 @@ export async function resolveImage(
   if (options.mode !== 'pull') {
     const found = await resolveLocal(store, name, options);
     if (found !== undefined) return found;
-    if (options.mode === 'local') {
-      throw fail(
-        'not-found',
-        'store',
-        `${familiarName(name)}: there is no such image for ${formatPlatform(options.platform)} in the store`,
-        {
-          hint: (await hintElsewhere(store, name)) ?? `Fetch it with \`drydock pull ${familiarName(name)}\`.`,
-        },
-      );
-    }
   }
   const target = await resolveTarget(store, client, name, options).catch(async (err) => {
     // Whatever the registry's trouble is, the image may be nearer.

@@ -125,8 +125,9 @@ export function vertexPlatform(vertex: Vertex): Platform {
 }
 
 function modeOf(text: string | undefined, identifier: string): ResolveMode {
-  if (text === undefined || text === 'default') return 'default';
-  if (text === 'pull' || text === 'local') return text;
+  // `local` prefers the store's, as we do anyway.
+  if (text === undefined || text === 'default' || text === 'local') return 'default';
+  if (text === 'pull') return text;
   throw fail('invalid', 'llb', `${identifier}: unknown image.resolvemode ${JSON.stringify(text)}`);
 }
 

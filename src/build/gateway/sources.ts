@@ -48,7 +48,7 @@ async function resolve(bridge: Bridge, ask: ImageAsk) {
     const ref = ask.store === undefined ? imageAfter(bridge.rewrite, ask.ref) : ask.ref;
     const found = await resolveImageConfig(engine, ref, {
       platform: platformOf(ask.platform),
-      mode: ask.mode === 'pull' ? 'pull' : ask.mode === 'local' ? 'local' : 'default',
+      mode: ask.mode === 'pull' ? 'pull' : 'default',
       lease,
       session: job.session,
       signal: job.signal,
