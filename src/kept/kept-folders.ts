@@ -19,6 +19,7 @@ import {
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { canceled, throwIfAborted } from '../errors/error.ts';
+import { markTop } from '../linux/top-folder.ts';
 import { digestOf, hex } from '../oci/digest.ts';
 import { runTask } from '../workers/pool.ts';
 import { dataOf, HeldFolder, instancesOf, isHeld, lastUse, lockInstance, lockOf } from './instance.ts';
@@ -158,6 +159,7 @@ export class KeptFolders {
     this.#sweepNowAndThen();
     const folder = join(this.#dir, idOf(key));
     for (;;) {
+      if (mkdirSync(this.#dir, { recursive: true, mode: this.#mode }) !== undefined) markTop(this.#dir);
       mkdirSync(folder, { recursive: true, mode: this.#mode });
       try {
         describeNew(folder, name);

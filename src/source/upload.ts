@@ -1,8 +1,10 @@
 /** `upload://ID`: a tar or a bare Dockerfile that the client posted. What it holds names it, not how it came. */
+import { mkdirSync } from 'node:fs';
 import { mkdtemp } from 'node:fs/promises';
 import { join } from 'node:path';
 import { MessageChannel } from 'node:worker_threads';
 import { fail } from '../errors/error.ts';
+import { markTop } from '../linux/top-folder.ts';
 import { digestOf } from '../oci/digest.ts';
 import type { OpMaker } from '../ops/deps.ts';
 import { explainDisk } from '../store/shared/disk-full.ts';
@@ -23,7 +25,7 @@ export const uploadSource: OpMaker = (vertex, deps) => {
       if (stream === undefined) {
         throw fail('not-found', 'context', `there is no upload ${JSON.stringify(id)}, or it was read before`);
       }
-      const dir = await mkdtemp(join(deps.store.runDir, 'upload-'));
+      const dir = await mkdtemp(join(uploadsFolder(deps.store.runDir), 'upload-'));
       ctx.onRelease?.(async () => {
         await runTask('store.remove', { paths: [dir] });
       });
@@ -58,3 +60,10 @@ export const uploadSource: OpMaker = (vertex, deps) => {
     },
   };
 };
+
+/** Where uploads of this run are unpacked: away from each other, as one is removed while the next comes in. */
+function uploadsFolder(runDir: string): string {
+  const path = join(runDir, 'uploads');
+  if (mkdirSync(path, { recursive: true, mode: 0o700 }) !== undefined) markTop(path);
+  return path;
+}

@@ -185,7 +185,7 @@ test('an archive is unpacked, whatever it is compressed with', async () => {
     });
     await release();
   }
-  expect(readdirSync(shop.store.runDir).filter((name) => name.startsWith('upload-'))).toEqual([]);
+  expect(readdirSync(join(shop.store.runDir, 'uploads'))).toEqual([]);
 });
 
 test('the same files have the same digest as an archive and as a folder', async () => {
@@ -225,7 +225,7 @@ test('nothing gets out of the folder', async () => {
     await expect(upload(tarOf(files))).rejects.toMatchObject({ code: 'invalid', hop: 'context' });
   }
   expect(existsSync(target)).toBe(false);
-  expect(readdirSync(shop.store.runDir).filter((name) => name.startsWith('upload-'))).toEqual([]);
+  expect(readdirSync(join(shop.store.runDir, 'uploads'))).toEqual([]);
   // An absolute path is one within the context.
   expect(await unpacked({ '/etc/x': 'x' })).toEqual({ '/etc': '/', '/etc/x': 'x' });
 });

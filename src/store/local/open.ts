@@ -1,6 +1,6 @@
-import { closeSync, mkdirSync, openSync, realpathSync } from 'node:fs';
+import { mkdirSync, realpathSync } from 'node:fs';
 import { errnoCode, fail } from '../../errors/error.ts';
-import { markTopFolder } from '../../linux/libc.ts';
+import { markTop } from '../../linux/top-folder.ts';
 import type { Store } from '../store.ts';
 import { LocalContent } from './content.ts';
 import { Db } from './db.ts';
@@ -64,19 +64,6 @@ function makeFolders(root: string): Layout {
       hint: 'Run as a user who may write there, or choose another folder with --root.',
       cause: err,
     });
-  }
-}
-
-/**
- * Each snapshot gets a region of the disk of its own. Where many files were deleted just now, ext4 looks for a free
- * inode near them one by one: making 5,000 files there takes seconds.
- */
-function markTop(dir: string): void {
-  const fd = openSync(dir, 'r');
-  try {
-    markTopFolder(fd);
-  } finally {
-    closeSync(fd);
   }
 }
 
