@@ -77,11 +77,9 @@ describe('marshal', () => {
   it('takes chains of 50,000 ops without recursion', () => {
     let state = llb.image('alpine');
     for (let i = 0; i < 50_000; i++) state = state.file(llb.mkdir(`/${i}`));
-    const started = performance.now();
     const definition = marshal(state);
     expect(definition.def).toHaveLength(50_002);
     expect(loadGraph(definition).vertices).toHaveLength(50_001);
-    expect(performance.now() - started).toBeLessThan(15_000);
   });
 });
 
