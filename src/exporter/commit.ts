@@ -35,6 +35,8 @@ export interface CommittedImage {
   size: number;
   /** Snapshots of the layers, as far as there are some. */
   snapshots: (string | undefined)[];
+  /** Layer → an image that has its blob, where one is known. */
+  sources: Map<Digest, string>;
   created?: string;
 }
 
@@ -140,6 +142,9 @@ async function commitOne(
     layers: manifest.layers,
     size: layers.reduce((sum, layer) => sum + layer.size, 0),
     snapshots: layers.map(({ snapshot }) => snapshot),
+    sources: new Map(
+      layers.flatMap(({ descriptor: { digest }, from }) => (from === undefined ? [] : [[digest, from]])),
+    ),
     created,
   };
 }

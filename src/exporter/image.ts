@@ -38,6 +38,8 @@ export function imageExporter(attrs: Record<string, string>): Exporter {
         },
         force: want.forceCompression,
         blobs: whole ? 'all' : real ? 'new' : 'none',
+        // Our own store's images are whole: they may have to run without a registry.
+        incomplete: want.allowIncomplete && ctx.store.shared,
         epoch,
         created,
         ociTypes: (want.ociTypes ?? !dockerTypes) || needOciTypes(annotations),
@@ -56,9 +58,10 @@ export function imageExporter(attrs: Record<string, string>): Exporter {
       }
       if (want.push) {
         const done = started(ctx, 'pushing layers');
+        const sources = new Map(committed.images.flatMap((image) => [...image.sources]));
         for (const name of request.names) {
           if (exact) await pushCommitted(committed, name, want.pushByDigest, ctx);
-          else await pushImage(ctx.store, ctx.registry, name, name, contextOf(ctx));
+          else await pushImage(ctx.store, ctx.registry, name, name, { ...contextOf(ctx), sources });
           started(ctx, `pushing manifest for ${name}@${target.digest}`)();
         }
         done();

@@ -17,6 +17,8 @@ export interface LayerOptions {
   force: boolean;
   /** Blobs wanted in content: of no layer (new ones are only hashed), of new layers, or of all. */
   blobs: 'none' | 'new' | 'all';
+  /** Leave what has neither a snapshot nor a blob here where it is; else it is fetched. */
+  incomplete?: boolean;
   /** Clamp times of new layers. */
   epoch?: number;
   ociTypes: boolean;
@@ -37,6 +39,8 @@ export interface ExportLayer {
   held?: boolean;
   /** Its snapshot, if it has one with the very same files. */
   snapshot?: string;
+  /** Reference of an image that has its blob, which may not be here. */
+  from?: string;
 }
 
 export interface ExportLayers {
@@ -78,7 +82,7 @@ export async function exportLayers(
       }),
     );
   };
-  if (options.blobs !== 'all') {
+  if (options.blobs !== 'all' && options.incomplete !== true) {
     // The image is to be whole: what has neither a snapshot nor a blob here is fetched.
     await Promise.all(
       known.map(({ snapshot, blob, from }) =>
@@ -119,8 +123,6 @@ async function layersOnceHere(ref: Ref, ctx: ExportContext): Promise<readonly Re
 
 /** A layer for a cache: `bring` sees that its blob is in content. */
 export interface CacheLayer extends ExportLayer {
-  /** Reference of an image that has the blob. */
-  from?: string;
   bring(): Promise<void>;
 }
 
@@ -152,7 +154,7 @@ async function exportLayer(layer: RefLayer, ctx: ExportContext, options: LayerOp
   const createdBy = from === undefined ? undefined : `pulled from ${from}`;
   if (blob !== undefined && diffId !== undefined) {
     if (!options.force || compressionOf(blob) === options.compression.type) {
-      return { descriptor: plain(blob), diffId, size: blob.size, createdAt: layer.madeAt, createdBy };
+      return { descriptor: plain(blob), diffId, size: blob.size, createdAt: layer.madeAt, createdBy, from };
     }
     if (layer.bring !== undefined) await layer.bring(contextOf(ctx));
     else if (from !== undefined) await fetchBlobInto(store, ctx.registry, from, blob, contextOf(ctx));

@@ -16,7 +16,7 @@ import type { ReportStatus } from '../store/ref.ts';
 import type { Store } from '../store/store.ts';
 import { ensureLayer, gzipLayer, isPlainLayer, type StoredLayer, storedLayers } from './blobs.ts';
 import { isImageEntry, parseIndex } from './documents.ts';
-import type { FetchContext } from './fetch.ts';
+import { type FetchContext, fetchBlobInto } from './fetch.ts';
 import { originOf } from './origin.ts';
 import { Limiter } from './share.ts';
 import { findImage, type StoredImage, storedImages, withLease } from './stored.ts';
@@ -29,6 +29,8 @@ export interface PushOptions {
   /** What came of a layer, before `report` says that it is done. */
   settled?: (layer: PushedLayer) => void;
   credentials?: CredentialSource;
+  /** Layer → reference of an image that has it, for layers that are not here. */
+  sources?: ReadonlyMap<Digest, string>;
 }
 
 /** How a registry got a layer: it had it, took it over from another of its repositories, or was sent it. */
@@ -56,6 +58,7 @@ interface Push extends FetchContext {
   limiter: Limiter;
   layers: Map<Digest, Promise<LayerOutcome>>;
   settled: PushOptions['settled'];
+  sources: PushOptions['sources'];
 }
 
 /**
@@ -82,7 +85,7 @@ export async function pushImage(
   }
   return withLease(store, options.lease, async (lease) => {
     const found = await findImage(store, name);
-    const { signal, report, credentials, settled } = options;
+    const { signal, report, credentials, settled, sources } = options;
     const layers: Push['layers'] = new Map();
     const push: Push = {
       store,
@@ -95,6 +98,7 @@ export async function pushImage(
       limiter: new Limiter(4),
       layers,
       settled,
+      sources,
     };
     const images = await storedImages(store, found.record.name, found.record.target);
     const before = found.record.target;
@@ -197,10 +201,15 @@ async function pushOne(push: Push, image: StoredImage, tag: string | undefined):
 async function pushLayer(push: Push, layer: StoredLayer, blob: Descriptor): Promise<void> {
   let outcome = push.layers.get(blob.digest);
   if (outcome === undefined) {
-    const from = originOf(layer.snapshot?.labels ?? {}).from;
+    const { store, client, sources } = push;
+    const source = layer.snapshot === undefined ? sources?.get(blob.digest) : undefined;
+    const from = originOf(layer.snapshot?.labels ?? {}).from ?? source;
     // Only what the registry asks for is made or fetched.
-    const ensure = () =>
-      blob === layer.descriptor ? ensureLayer(push.store, push.client, layer, push) : Promise.resolve();
+    const ensure = async () => {
+      if (blob !== layer.descriptor) return;
+      if (source === undefined) await ensureLayer(store, client, layer, push);
+      else await fetchBlobInto(store, client, source, blob, push);
+    };
     outcome = push.limiter.run(() => send(push, blob, ensure, from));
     push.layers.set(blob.digest, outcome);
   }

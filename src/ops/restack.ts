@@ -64,6 +64,7 @@ async function move(
     if (target === undefined) throw fail('internal', 'store', `snapshot ${key} has no folder to write to`);
     await runTask('ops.move', { dir, below, to: target }, { signal });
     const labels = Object.fromEntries(Object.entries(info.labels).filter(([name]) => kept.includes(name)));
+    labels[snapshotLabels.madeAt] ??= String(info.createdAt);
     await snapshots.commit(to.name, key, { lease: ctx.lease, labels });
     return true;
   } catch (err) {

@@ -151,7 +151,7 @@ export const snapshotLabels = {
   chainId: 'drydock/chain-id',
   /** `drydock/blob.<compression>`: JSON Descriptor of the layer as a blob in content. */
   blobPrefix: 'drydock/blob.',
-  /** When the layer was made (ms since the epoch), on a snapshot that was copied here later. */
+  /** When the layer was made (ms since the epoch), on a snapshot that was copied here or restacked later. */
   madeAt: 'drydock/made-at',
   /** What made the layer: the name of its step. */
   createdBy: 'drydock/created-by',

@@ -13,8 +13,10 @@ import { pushImage } from '../../src/images/push.ts';
 import { removeImage } from '../../src/images/remove.ts';
 import { saveImages } from '../../src/images/save.ts';
 import { tagImage } from '../../src/images/tag.ts';
+import { image } from '../../src/llb/llb.ts';
+import { buildState } from '../../src/sdk/build.ts';
 import { Builds } from '../kit/builds.ts';
-import { pushBase } from '../kit/images.ts';
+import { imageOf, pushBase, putImage, tarOf } from '../kit/images.ts';
 import { startRegistry, type TestRegistry } from '../kit/registry.ts';
 import { onStores } from '../kit/stores.ts';
 
@@ -36,6 +38,29 @@ onStores('a build', (store) => {
     [...builds.steps.values()].flatMap(({ cached, name }) =>
       cached ? (/(RUN|COPY) .*/.exec(name)?.[0] ?? []) : [],
     );
+
+  test('an image that may be incomplete leaves its layers where they are, also when it is pushed elsewhere', async () => {
+    if (store.kind === 'local') return; // its images are whole, so that they run without a registry
+    const { engine } = builds;
+    // Layers of its own, that no other test brings.
+    const lazy = `${registry.host}/lazy/base:1`;
+    await putImage(registry.host, 'lazy/base:1', imageOf([tarOf({ seed: 'lazy' })]));
+    const name = `${registry.host}/lazy/other:1`;
+    const attrs = { push: 'true', 'unsafe-internal-store-allow-incomplete': 'true' };
+    const credentials = async () => undefined;
+    const pushed = await buildState(image(lazy), {
+      ...{ engine, credentials, tags: [name] },
+      outputs: [{ type: 'image', attrs }],
+    });
+    const manifest = JSON.parse((await engine.store.content.bytes(pushed.descriptor!.digest)).toString());
+    for (const layer of manifest.layers)
+      expect(await engine.store.content.info(layer.digest)).toBeUndefined();
+    const there = await fetch(`http://${registry.host}/v2/lazy/other/blobs/${manifest.layers[0].digest}`);
+    expect(there.status).toBe(200);
+    // They come when they are wanted.
+    const again = await builds.build(`FROM ${name}\nCOPY more /more`, { more: 'm' });
+    expect([again.read('/seed'), again.read('/more')]).toEqual(['lazy', 'm']);
+  });
 
   test('several stages, from a registry, are cached the second time, and one changed file is one step', async () => {
     const files = { 'src/a': 'a', 'src/b': 'b', other: 'o' };

@@ -180,14 +180,16 @@ export class ContainerdSnapshots implements Snapshots {
     return (await this.#committed(key)).folders;
   }
 
-  async #committed(key: string): Promise<{ folders: Folders; labels: Record<string, string> }> {
+  async #committed(
+    key: string,
+  ): Promise<{ folders: Folders; labels: Record<string, string>; createdAt: number }> {
     const info = await this.#stat(key);
     if (info === undefined || info.kind === Kind.VIEW) throw missing(key);
     if (info.kind !== Kind.COMMITTED) throw notCommitted(key);
-    const { labels } = info;
+    const { labels, createdAt } = info;
     const known = this.#known.of(info);
     known.folders ??= await this.#look(key);
-    return { folders: known.folders, labels };
+    return { folders: known.folders, labels, createdAt: millis(createdAt) };
   }
 
   /** Asks containerd for the folders, by a view of its own for a moment. */
@@ -304,6 +306,7 @@ export class ContainerdSnapshots implements Snapshots {
       const labels = { ...below.labels };
       // What is known of the layer holds; what is known of its old stack does not.
       delete labels[snapshotLabels.chainId];
+      labels[snapshotLabels.madeAt] ??= String(below.createdAt);
       await this.prepare(active, parent, options);
       const to = this.#active.get(active)?.dirs[0];
       if (from === undefined || to === undefined) {

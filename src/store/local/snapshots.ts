@@ -149,13 +149,20 @@ export class LocalSnapshots implements Snapshots {
     return parent === undefined ? undefined : this.#committed(parent).layer;
   }
 
-  #committed(key: string): { layer: number; labels: Record<string, string> } {
-    const row = this.#shared.db.get('SELECT layer, run, labels FROM snapshots WHERE key = ?', key);
+  #committed(key: string): { layer: number; labels: Record<string, string>; createdAt: number } {
+    const row = this.#shared.db.get(
+      'SELECT layer, run, labels, created_at FROM snapshots WHERE key = ?',
+      key,
+    );
     if (row === undefined) throw missing(key);
     if (row.run !== null) {
       throw fail('conflict', 'store', `the snapshot ${JSON.stringify(key)} is not committed yet`);
     }
-    return { layer: Number(row.layer), labels: parseLabels(row.labels) };
+    return {
+      layer: Number(row.layer),
+      labels: parseLabels(row.labels),
+      createdAt: Number(row.created_at),
+    };
   }
 
   #insertActive(key: string, parent: string | undefined, lease: string): number {
@@ -272,8 +279,9 @@ export class LocalSnapshots implements Snapshots {
         hold(db, options.lease, 'snapshot', name);
         return false;
       }
-      const { layer, labels } = this.#committed(source);
+      const { layer, labels, createdAt } = this.#committed(source);
       this.#checkNew(name, parent);
+      labels[snapshotLabels.madeAt] ??= String(createdAt);
       // What is known of the layer holds; what is known of its old stack does not.
       delete labels[snapshotLabels.chainId];
       db.run(insertSnapshot, name, parent ?? null, layer, null, null, JSON.stringify(labels), Date.now());

@@ -275,8 +275,11 @@ export function snapshotsTests(at: StoreAtHand): void {
       await at.store.snapshots.restack('a+b2', 'b2', 'a+b+a', { lease });
       await at.see('a+b+a', (dir) => expect(readdirSync(dir)).toEqual(['a', 'b']));
       await at.see('a+b2', (dir) => expect(readdirSync(dir)).toEqual(['a']));
+      // It is as old as it was.
+      const madeAt = (await at.store.snapshots.stat('b2'))?.createdAt;
       expect((await at.store.snapshots.stat('a+b2'))?.labels).toEqual({
         [snapshotLabels.diffId]: digestOf('diff'),
+        [snapshotLabels.madeAt]: String(madeAt),
       });
       expect((await at.store.snapshots.byChain(digestOf('chain')))?.key).toBe('b2');
       await expect(at.store.snapshots.restack('a', 'b', undefined, { lease })).rejects.toMatchObject({
