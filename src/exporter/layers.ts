@@ -58,7 +58,8 @@ export async function exportLayers(
   options: LayerOptions,
 ): Promise<ExportLayers> {
   if (ref === undefined) return { layers: [], bring: async () => {} };
-  const known = (await ref.layers()) ?? (await layersOnceHere(ref, ctx));
+  const elsewhere = options.incomplete ? await layersThatStay(ref) : undefined;
+  const known = elsewhere ?? (await ref.layers()) ?? (await layersOnceHere(ref, ctx));
   const layers = await Promise.all(known.map((layer) => exportLayer(layer, ctx, options)));
   const keys = known.map(({ snapshot }) => snapshot);
   let top = keys.at(-1);
@@ -110,6 +111,15 @@ export function contextOf({ session, signal, lease, progress }: ExportContext): 
     credentials: (host) => session.credentials(host),
     report: (id, state) => progress.report(id, state),
   };
+}
+
+/** The layers of a tree that another cache has, if all of them can be had again from where they are. */
+async function layersThatStay(ref: Ref): Promise<readonly RefLayer[] | undefined> {
+  const layers = await ref.layersElsewhere?.();
+  const canStay = layers?.every(
+    ({ blob, diffId, from }) => blob !== undefined && diffId !== undefined && from !== undefined,
+  );
+  return canStay ? layers : undefined;
 }
 
 /** The layers of a tree that first has to come into the store. */

@@ -6,6 +6,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { prune } from '../../src/build/disk-usage.ts';
 import { openEngine } from '../../src/build/engine.ts';
 import { digestOf } from '../../src/oci/digest.ts';
+import type { Manifest } from '../../src/oci/types.ts';
 import type { CacheSpec } from '../../src/remote-cache/types.ts';
 import type { DockerfileOptions } from '../../src/sdk/build.ts';
 import type { WarningEvent } from '../../src/solver/progress.ts';
@@ -136,6 +137,25 @@ onStores('a cache elsewhere', (store) => {
     const third = await build(builds, staged(), files);
     expect(marks(third)).toEqual(first.marks);
     expect(ran(builds)).toEqual([]);
+  });
+
+  test('max: an image that may be incomplete is pushed, and nothing of it is fetched', async () => {
+    if (store.kind === 'local') return; // its images are whole, so that they run without a registry
+    const builds = await machine();
+    const name = `${registry.host}/incomplete/app:1`;
+    await build(builds, staged(), files, {
+      cacheFrom: [max],
+      tags: [name],
+      outputs: [{ type: 'image', attrs: { push: 'true', 'unsafe-internal-store-allow-incomplete': 'true' } }],
+    });
+    expect(ran(builds)).toEqual([]);
+    const { content, images } = builds.engine.store;
+    const { target } = (await images.get(name))!;
+    const { layers } = JSON.parse((await content.bytes(target.digest)).toString()) as Manifest;
+    for (const { digest } of layers) expect(await content.info(digest)).toBeUndefined();
+    const second = await machine();
+    const pulled = await build(second, `FROM ${name}\nCOPY src /more`, files);
+    expect(pulled.read('/three')).toBe(first.marks[2]);
   });
 
   test('max: a changed step is run with all after it, on results of the steps before', async () => {
