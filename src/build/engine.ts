@@ -92,7 +92,7 @@ export function engineOn(store: Store, options: RegistryOptions & LimitOptions =
     registry,
     async solveNested(definition, ctx) {
       const job = solver.jobOf(ctx);
-      const { vertices, output } = job.load(definition);
+      const { vertices, output } = await job.load(definition);
       if (output === undefined) return undefined;
       return (await solver.solve(job, vertices, [output]))[0];
     },

@@ -4,18 +4,23 @@ import type { FrontendHost, FrontendTree, ResolvedImage } from '../frontend/type
 import { openView } from '../fs/open.ts';
 import { readFileIn } from '../fs/read.ts';
 import { resolvePath } from '../fs/resolve.ts';
-import type { SourceRewrite } from '../llb/source-policy.ts';
+import { pbPlatform } from '../llb/message.ts';
 import { formatPlatform } from '../oci/platform.ts';
 import type { Job } from '../solver/job.ts';
 import { resolveImageConfig } from '../source/image.ts';
 import type { Ref } from '../store/ref.ts';
-import { imageAfter } from './bridge/image-policy.ts';
+import { imageAfter, type SourcePolicy } from './bridge/image-policy.ts';
 import type { Engine } from './engine.ts';
 
 const maxFile = 16 * 1024 * 1024;
 
-/** The host of one build. What it fetches is kept by `lease`; `rewrite` is the build's source policy. */
-export function frontendHost(engine: Engine, job: Job, lease: string, rewrite?: SourceRewrite): FrontendHost {
+/** The host of one build. What it fetches is kept by `lease`. */
+export function frontendHost(
+  engine: Engine,
+  job: Job,
+  lease: string,
+  policy: SourcePolicy = {},
+): FrontendHost {
   const resolved = new Map<string, Promise<ResolvedImage>>();
   return {
     resolveImage(ref, options) {
@@ -24,14 +29,18 @@ export function frontendHost(engine: Engine, job: Job, lease: string, rewrite?: 
       if (found === undefined) {
         const { ociLayoutStore } = options;
         found = job.inVertex(options.logName, async () =>
-          resolveImageConfig(engine, ociLayoutStore === undefined ? imageAfter(rewrite, ref) : ref, {
-            platform: options.platform,
-            mode: options.pull ? 'pull' : 'default',
-            lease,
-            session: job.session,
-            signal: job.signal,
-            ociLayoutStore,
-          }),
+          resolveImageConfig(
+            engine,
+            ociLayoutStore === undefined ? await imageAfter(policy, ref, pbPlatform(options.platform)) : ref,
+            {
+              platform: options.platform,
+              mode: options.pull ? 'pull' : 'default',
+              lease,
+              session: job.session,
+              signal: job.signal,
+              ociLayoutStore,
+            },
+          ),
         );
         resolved.set(key, found);
       }
@@ -41,7 +50,7 @@ export function frontendHost(engine: Engine, job: Job, lease: string, rewrite?: 
       });
     },
     async open(definition) {
-      const { vertices, output } = job.load(definition);
+      const { vertices, output } = await job.load(definition);
       const [ref] = output === undefined ? [] : await engine.solver.solve(job, vertices, [output]);
       return openTree(ref ?? engine.refs.empty(), job, lease);
     },

@@ -72,7 +72,7 @@ async function work(
   if (options.check) return { value: warnings };
   const { limits } = options;
   if (limits !== undefined) for (const { definition } of targets) limitSteps(definition, limits);
-  const graphs = targets.map(({ definition }) => job.load(definition));
+  const graphs = await Promise.all(targets.map(({ definition }) => job.load(definition)));
   const results = await solveTargets(engine, job, targets, graphs);
   return { value: warnings, results, definitions: targets.map(({ definition }) => definition) };
 }

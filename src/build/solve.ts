@@ -10,10 +10,12 @@ import type { ProgressSink } from '../solver/progress.ts';
 import { Bridge } from './bridge/bridge.ts';
 import { type Frontends, frontends } from './bridge/frontends.ts';
 import { platformDefinitions, platformResults } from './bridge/platforms.ts';
+import { type PolicyCheck, type SourceJudge, sourceJudge } from './bridge/source-judge.ts';
 import type { BridgeRequest, BridgeResult } from './bridge/types.ts';
 import { parseEpoch, takeCourse } from './course.ts';
 import type { Engine } from './engine.ts';
 import { Gateway } from './gateway/gateway.ts';
+import { sourceMeta } from './gateway/sources.ts';
 import { frontendAnnotations, frontendNames, overlaid } from './output-metadata.ts';
 import type { OutputSpec } from './types.ts';
 
@@ -22,6 +24,8 @@ export interface SolveRequest extends BridgeRequest {
   /** Entitlements granted. */
   allow: readonly string[];
   policies: readonly Policy[];
+  /** Asks the client's own policy about each source that is used. */
+  policyCheck?: PolicyCheck;
   /** Images have docker's media types unless an output says otherwise. */
   dockerTypes: boolean;
   workers: readonly WorkerRecord[];
@@ -81,7 +85,9 @@ export async function runSolve(
         });
       }
       const rewrite = sourceRewrite(request.policies);
-      const parts = { engine, job, lease, rewrite, workers: request.workers, caches };
+      const { policyCheck } = request;
+      const judge = policyCheck && ((bridge: Bridge) => clientJudge(bridge, policyCheck));
+      const parts = { engine, job, lease, rewrite, judge, workers: request.workers, caches };
       const bridge = new Bridge(parts, request.frontends ?? frontends);
       const value = isOwnFrontend(request)
         ? await clientFrontend(bridge, request, openGateway)
@@ -103,6 +109,11 @@ export async function runSolve(
 function epochOf(options: Readonly<Record<string, string>>): number | undefined {
   const name = 'build-arg:SOURCE_DATE_EPOCH';
   return Object.hasOwn(options, name) ? parseEpoch(options[name]) : undefined;
+}
+
+/** What a policy wants to know of a source is looked up without asking it again. */
+function clientJudge(bridge: Bridge, check: PolicyCheck): SourceJudge {
+  return sourceJudge(check, (request) => sourceMeta(bridge, request, {}));
 }
 
 function isOwnFrontend({ definition, frontend }: BridgeRequest): boolean {

@@ -24,7 +24,7 @@ export const llbCaps: readonly string[] = [
   ...under('file', 'copy.requiredpaths', 'copy.alwaysreplaceexistingdestpaths', 'copy.modestring'),
   ...under('file', 'symlink.create'),
   ...['constraints', 'platform', 'meta.ignorecache', 'meta.description', 'meta.exportcache'],
-  ...['mergeop', 'diffop', 'passthroughop'],
+  ...['mergeop', 'diffop', 'passthroughop', 'source.policy', 'source.policy.session'],
   ...under('exporter', 'image.annotations', 'sourcedateepoch', 'multiple'),
   ...['gc.freespacefilter', 'history.filter'],
 ];

@@ -1,6 +1,7 @@
 /** A connected client as a build's session: each question is a gRPC call back to it. */
 import type { Duplex, Readable } from 'node:stream';
 import type { RegistryCredentials } from '../oci/credentials.ts';
+import type { CheckPolicyResponse } from '../pb/session/policy_pb.js';
 import type { GrpcChannel } from './grpc/channel.ts';
 import type { SessionInfo } from './headers.ts';
 import { Peer } from './peer.ts';
@@ -8,6 +9,7 @@ import { registryCredentials } from './services/auth.ts';
 import { clientContent } from './services/content.ts';
 import { clientOutput } from './services/file-send.ts';
 import { syncedFolder } from './services/file-sync.ts';
+import { checkPolicy, type PolicyQuestion } from './services/policy.ts';
 import { getSecret } from './services/secrets.ts';
 import { sshAgent } from './services/ssh.ts';
 import { pullUpload } from './services/upload.ts';
@@ -57,6 +59,10 @@ export class ConnectedSession implements ClientSession {
 
   ssh(id: string): Promise<(() => Promise<Duplex>) | undefined> {
     return sshAgent(this.#peer, id);
+  }
+
+  checkPolicy(question: PolicyQuestion): Promise<CheckPolicyResponse> {
+    return checkPolicy(this.#peer, question);
   }
 
   async content(id: string): Promise<ClientContent | undefined> {

@@ -47,6 +47,7 @@ export function namedSession(
     upload: async (upload) => (await ask(`the upload ${upload}`)).upload(upload),
     secret: async (secret) => (await ask(`secret ${secret}`)).secret(secret),
     ssh: async (agent) => (await ask(`its ssh agent ${agent}`)).ssh(agent),
+    checkPolicy: async (question) => (await ask('its policy on sources')).checkPolicy(question),
     content: async (store) => (await ask(`its store ${store}`)).content?.(store),
     async credentials(host): Promise<RegistryCredentials | undefined> {
       const session = await look();

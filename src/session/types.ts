@@ -6,7 +6,11 @@ import type { Duplex, Readable, Writable } from 'node:stream';
 import type { ViewSpec } from '../fs/view.ts';
 import type { RegistryCredentials } from '../oci/credentials.ts';
 import type { Digest } from '../oci/types.ts';
+import type { CheckPolicyResponse } from '../pb/session/policy_pb.js';
 import type { ReportStatus } from '../store/ref.ts';
+import type { PolicyQuestion } from './services/policy.ts';
+
+export type { PolicyQuestion };
 
 /** How a client's folder reaches us. */
 export type LocalProvider =
@@ -70,6 +74,8 @@ export interface ClientContent {
 export interface ClientSession extends Session {
   /** Fires when the client's connection is over; the reason is an Error that says why. */
   readonly closed: AbortSignal;
+  /** What the client's own policy says of a source. Throws `unsupported` (hop `session`) when it has none. */
+  checkPolicy(question: PolicyQuestion): Promise<CheckPolicyResponse>;
   /**
    * Where a build's files and archives go at the client. `exporter`: which of its outputs, by its place among them
    * (clients before BuildKit 0.13 have one and take no number). Whether the client takes any turns out when it is used.

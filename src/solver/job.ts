@@ -30,7 +30,7 @@ export class Job {
   /** The vertices in whose ops this build's graphs are nested, outermost first; none for a client's own build. */
   readonly within: readonly VertexState[];
   /** Reads a definition under the build's rules; a step may bring one along. */
-  load: (definition: Definition) => Graph = loadGraph;
+  load: (definition: Definition) => Graph | Promise<Graph> = (definition) => loadGraph(definition);
 
   constructor(
     session: Session,

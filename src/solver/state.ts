@@ -130,7 +130,7 @@ export class VertexState {
   }
 
   /** Reads a definition that the op brings along, under the rules of a build that wants its result. */
-  load(definition: Definition): Graph {
+  load(definition: Definition): Graph | Promise<Graph> {
     for (const job of this.#allJobs()) return job.load(definition);
     throw canceled(this.signal.reason);
   }

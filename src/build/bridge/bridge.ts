@@ -1,6 +1,6 @@
 /** One build as its frontends see it: solves, image lookups, warnings. BuildKit's `FrontendLLBBridge`. */
 import { create } from '@bufbuild/protobuf';
-import { fail, type SourceLocation } from '../../errors/error.ts';
+import { DrydockError, fail, type SourceLocation } from '../../errors/error.ts';
 import { nearest } from '../../errors/nearest.ts';
 import { openView } from '../../fs/open.ts';
 import { checkCaps } from '../../llb/caps.ts';
@@ -8,7 +8,7 @@ import { type Graph, loadGraph } from '../../llb/graph.ts';
 import type { SourceRewrite } from '../../llb/source-policy.ts';
 import type { Digest } from '../../oci/types.ts';
 import type { WorkerRecord } from '../../pb/moby/buildkit/v1/types/worker_pb.js';
-import { type Definition, DefinitionSchema } from '../../pb/solver/pb/ops_pb.js';
+import { type Definition, DefinitionSchema, type SourceOp } from '../../pb/solver/pb/ops_pb.js';
 import type { Job } from '../../solver/job.ts';
 import { adoptLeftovers } from '../../solver/leftovers.ts';
 import type { Ref } from '../../store/ref.ts';
@@ -17,6 +17,7 @@ import type { Engine } from '../engine.ts';
 import { checkEntitlements } from '../entitlements.ts';
 import { emptyIgnoredCaches } from '../fresh-caches.ts';
 import { BridgeRef, type RefSolver } from './ref.ts';
+import type { SourceJudge } from './source-judge.ts';
 import type { BridgeRequest, BridgeResult } from './types.ts';
 
 export interface BridgeOptions {
@@ -27,6 +28,8 @@ export interface BridgeOptions {
   lease: string;
   /** What becomes of the sources that frontends name. */
   rewrite?: SourceRewrite;
+  /** Makes the judge of what the client's own policy leaves of them. */
+  judge?: (bridge: Bridge) => SourceJudge;
   /** What frontends are told of the workers there are. */
   workers?: readonly WorkerRecord[];
   /** Where frontends may have more caches read; default: nowhere. */
@@ -45,6 +48,7 @@ export class Bridge {
   readonly lease: string;
   readonly allow: readonly string[];
   readonly rewrite: SourceRewrite | undefined;
+  readonly judge: SourceJudge | undefined;
   readonly workers: readonly WorkerRecord[];
   readonly #caches: BridgeOptions['caches'];
   readonly #frontends: Readonly<Record<string, BridgeFrontend>>;
@@ -56,6 +60,7 @@ export class Bridge {
     this.lease = options.lease;
     this.allow = options.job.allow;
     this.rewrite = options.rewrite;
+    this.judge = options.judge?.(this);
     this.workers = options.workers ?? [];
     this.#caches = options.caches;
     this.#frontends = frontends;
@@ -124,7 +129,7 @@ export class Bridge {
 
   async #solveDefinition(definition: Definition, rewrite: SourceRewrite | undefined): Promise<Ref> {
     const { engine, job } = this;
-    const graph = this.#load(definition, rewrite);
+    const graph = await this.#load(definition, rewrite);
     if (graph.output === undefined) return engine.refs.empty();
     await emptyIgnoredCaches(engine.store, job, graph.vertices);
     try {
@@ -142,12 +147,14 @@ export class Bridge {
   }
 
   /** Reads a definition and holds it against what the build may do. */
-  #load(definition: Definition, rewrite: SourceRewrite | undefined): Graph {
-    const graph = loadGraph(definition, rewrite);
+  async #load(definition: Definition, rewrite: SourceRewrite | undefined): Promise<Graph> {
+    const ruled = loadGraph(definition, rewrite);
+    const judged = this.judge === undefined ? undefined : await this.#judgeAll(ruled, this.judge);
+    const graph = judged === undefined ? ruled : loadGraph(definition, inTurn(rewrite, judged));
     checkCaps(definition);
     checkEntitlements(graph, this.allow);
     const nested = graph.vertices.find(({ op }) => op.op.case === 'build');
-    if (rewrite !== undefined && nested !== undefined) {
+    if ((rewrite !== undefined || this.judge !== undefined) && nested !== undefined) {
       // Its result may be cached from a build without the policy.
       throw fail(
         'unsupported',
@@ -159,6 +166,29 @@ export class Bridge {
       );
     }
     return graph;
+  }
+
+  /** What the client's policy makes of a graph's sources; undefined when they all stay as they are. */
+  async #judgeAll(graph: Graph, judge: SourceJudge): Promise<SourceRewrite | undefined> {
+    const after = new Map<string, SourceOp>();
+    const nameOf = ({ identifier, attrs }: SourceOp) =>
+      JSON.stringify([identifier, Object.entries(attrs).sort(([a], [b]) => (a < b ? -1 : 1))]);
+    await Promise.all(
+      graph.vertices.map(async ({ op: { op, platform }, name, source: location }) => {
+        if (op.case !== 'source') return;
+        try {
+          const judged = await judge(op.value, platform);
+          if (judged !== op.value) after.set(nameOf(op.value), judged);
+        } catch (err) {
+          if (err instanceof DrydockError) {
+            err.step ??= name;
+            err.source ??= location;
+          }
+          throw err;
+        }
+      }),
+    );
+    return after.size === 0 ? undefined : (source) => after.get(nameOf(source)) ?? source;
   }
 
   /** Shows a frontend's warning under a vertex. */

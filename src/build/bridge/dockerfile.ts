@@ -24,7 +24,7 @@ const frontendCaps = new Set([
 export const dockerfileV0: BridgeFrontend = async (bridge, asked) => {
   checkFrontendCaps(asked.options['frontend.caps']);
   const request = dockerfileRequest(asked);
-  const host = frontendHost(bridge.engine, bridge.job, bridge.lease, bridge.rewrite);
+  const host = frontendHost(bridge.engine, bridge.job, bridge.lease, bridge);
   let forwarded: BridgeResult | undefined;
   const forwarding: FrontendHost = {
     ...host,

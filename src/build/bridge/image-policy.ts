@@ -2,7 +2,24 @@ import { fail } from '../../errors/error.ts';
 import { create, OpSchema } from '../../llb/pb.ts';
 import type { SourceRewrite } from '../../llb/source-policy.ts';
 import { normalizeName } from '../../oci/reference.ts';
-import type { SourceOp } from '../../pb/solver/pb/ops_pb.js';
+import type { Platform, SourceOp } from '../../pb/solver/pb/ops_pb.js';
+import type { SourceJudge } from './source-judge.ts';
+
+/** What becomes of the sources that a build names: by the rules it came with, then by its client's judgement. */
+export interface SourcePolicy {
+  rewrite?: SourceRewrite | undefined;
+  judge?: SourceJudge | undefined;
+}
+
+/** A source as the build may use it. Throws `denied`. */
+export async function settled(
+  { rewrite, judge }: SourcePolicy,
+  source: SourceOp,
+  platform?: Platform,
+): Promise<SourceOp> {
+  const ruled = rewrite === undefined ? source : rewrite(source);
+  return judge === undefined ? ruled : judge(ruled, platform);
+}
 
 const scheme = 'docker-image://';
 
@@ -10,10 +27,10 @@ const scheme = 'docker-image://';
  * The image that is looked up when a frontend asks for one: the source policy may put another in its place. Throws
  * `denied`, and `invalid` when what it puts there is no image.
  */
-export function imageAfter(rewrite: SourceRewrite | undefined, ref: string): string {
-  if (rewrite === undefined) return ref;
+export async function imageAfter(policy: SourcePolicy, ref: string, platform?: Platform): Promise<string> {
+  if (policy.rewrite === undefined && policy.judge === undefined) return ref;
   const identifier = scheme + normalizeName(ref.startsWith(scheme) ? ref.slice(scheme.length) : ref);
-  const after = rewrite(sourceOf(identifier)).identifier;
+  const after = (await settled(policy, sourceOf(identifier), platform)).identifier;
   if (after.startsWith(scheme)) return after.slice(scheme.length);
   throw fail(
     'invalid',

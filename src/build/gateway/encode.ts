@@ -89,6 +89,11 @@ function detailsOf(error: DrydockError): Any[] {
   if (error.exitCode !== undefined) details.push(detail('gatewayapi.ExitMessage', { Code: error.exitCode }));
   if (capability !== undefined) details.push(detail('errdefs.FrontendCap', { name: capability }));
   if (subrequest !== undefined) details.push(detail('errdefs.Subrequest', { name: subrequest }));
+  const said = error.details?.denyMessages;
+  if (typeof said === 'string') {
+    const denyMessages = said.split('\n').map((message) => ({ message }));
+    details.push(detail('policysession.DecisionResponse', { action: 1, denyMessages }));
+  }
   if (solve !== undefined) details.push(detail('errdefs.Solve', solve));
   if (vertex !== undefined) details.push(detail('errdefs.Vertex', { digest: vertex }));
   let room = maxSource;

@@ -52,7 +52,7 @@ async function frontendImage(bridge: Bridge, request: BridgeRequest, source: str
   if (context?.startsWith('input:')) return inputImage(bridge, request, context.slice('input:'.length));
   const named = context?.startsWith('docker-image:') ? context.replace(/^docker-image:(\/\/)?/, '') : source;
   const { engine, job, lease } = bridge;
-  const name = imageAfter(bridge.rewrite, normalizeName(named));
+  const name = await imageAfter(bridge, normalizeName(named));
   const resolved = await job.inVertex(`resolve image config for docker-image://${name}`, () =>
     resolveImageConfig(engine, name, {
       platform: hostPlatform(),

@@ -19,7 +19,7 @@ import { gitOptions, resolveRef, withGit } from '../../source/git-ref.ts';
 import { httpMeta } from '../../source/http.ts';
 import { resolveImageConfig } from '../../source/image.ts';
 import type { Bridge } from '../bridge/bridge.ts';
-import { imageAfter } from '../bridge/image-policy.ts';
+import { imageAfter, type SourcePolicy, settled } from '../bridge/image-policy.ts';
 
 /** The platform a message names; this host's when it names none. */
 export function platformOf(platform: PbPlatform | undefined): Platform {
@@ -41,11 +41,11 @@ interface ImageAsk {
   store?: string;
 }
 
-async function resolve(bridge: Bridge, ask: ImageAsk) {
+async function resolve(bridge: Bridge, ask: ImageAsk, policy: SourcePolicy) {
   const { engine, job, lease } = bridge;
   const title = ask.logName || `resolve image config for docker-image://${ask.ref}`;
   return job.inVertex(title, async () => {
-    const ref = ask.store === undefined ? imageAfter(bridge.rewrite, ask.ref) : ask.ref;
+    const ref = ask.store === undefined ? await imageAfter(policy, ask.ref, ask.platform) : ask.ref;
     const found = await resolveImageConfig(engine, ref, {
       platform: platformOf(ask.platform),
       mode: ask.mode === 'pull' ? 'pull' : 'default',
@@ -82,13 +82,14 @@ export async function imageConfig(
   bridge: Bridge,
   request: ResolveImageConfigRequest,
 ): Promise<ResolveImageConfigResponse> {
-  const found = await resolve(bridge, {
+  const ask = {
     ref: request.Ref,
     platform: request.Platform,
     mode: request.ResolveMode,
     logName: request.LogName,
     store: request.ResolverType === 1 ? request.StoreID : undefined,
-  });
+  };
+  const found = await resolve(bridge, ask, bridge);
   return create(ResolveImageConfigResponseSchema, {
     Digest: found.digest,
     Config: found.bytes,
@@ -98,14 +99,18 @@ export async function imageConfig(
 
 /**
  * A source as it will be used, with what can be known of it beforehand: an image's digest and config, the commit that
- * a git ref is at, the digest of a URL's file. Other sources come back as they are. Throws `invalid` without a source, and what looking it up throws.
+ * a git ref is at, the digest of a URL's file. Other sources come back as they are. `policy`: what it is held against,
+ * the build's own unless given. Throws `invalid` without a source, `denied`, and what looking it up throws.
  */
 export async function sourceMeta(
   bridge: Bridge,
   request: ResolveSourceMetaRequest,
+  policy: SourcePolicy = bridge,
 ): Promise<ResolveSourceMetaResponse> {
-  const source = request.Source;
-  if (source === undefined) throw fail('invalid', 'llb', 'source is required');
+  const asked = request.Source;
+  if (asked === undefined) throw fail('invalid', 'llb', 'source is required');
+  const isImage = asked.identifier.startsWith('docker-image://');
+  const source = isImage ? asked : await settled(policy, asked, request.Platform);
   const at = source.identifier.indexOf('://');
   if (at < 0) throw fail('invalid', 'llb', `failed to parse source identifier ${source.identifier}`);
   const scheme = source.identifier.slice(0, at);
@@ -129,13 +134,14 @@ export async function sourceMeta(
   if (scheme !== 'docker-image' && scheme !== 'oci-layout') {
     return create(ResolveSourceMetaResponseSchema, { Source: source });
   }
-  const found = await resolve(bridge, {
+  const ask = {
     ref: scheme === 'docker-image' ? normalizeName(rest) : rest,
     platform: request.Platform,
     mode: request.ResolveMode || source.attrs['image.resolvemode'] || '',
     logName: request.LogName,
     store: scheme === 'oci-layout' ? source.attrs['oci.store'] : undefined,
-  });
+  };
+  const found = await resolve(bridge, ask, policy);
   return create(ResolveSourceMetaResponseSchema, {
     Source: { identifier: `${scheme}://${scheme === 'oci-layout' ? rest : found.ref}`, attrs: source.attrs },
     Image: { Digest: found.digest, Config: request.Image?.NoConfig ? new Uint8Array() : found.bytes },

@@ -96,14 +96,6 @@ export function dockerTypesOf({ CompatibilityVersion: wanted }: SolveRequest): b
  */
 export function notesOf(request: SolveRequest): string[] {
   const notes: string[] = [];
-  if (request.SourcePolicySession !== '') {
-    throw fail(
-      'unsupported',
-      'client',
-      'source policies that a session decides are not supported, and a build must not go past them',
-      { hint: 'Send the policy with the build.' },
-    );
-  }
   if (request.ProxyNetwork) {
     throw fail(
       'unsupported',

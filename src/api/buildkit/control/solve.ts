@@ -107,6 +107,7 @@ async function build(deps: SolveDeps, parts: BuildParts) {
       allow,
       dockerTypes: dockerTypesOf(request),
       policies: request.SourcePolicy === undefined ? [] : [request.SourcePolicy],
+      policyCheck: policyOf(host, request.SourcePolicySession, authority, signal),
       workers: [worker],
       frontends: deps.frontends,
       cacheFrom: caches.imports,
@@ -121,6 +122,13 @@ async function build(deps: SolveDeps, parts: BuildParts) {
   const response = exporterResponse(metadata, result.metadata);
   if (size !== undefined && context.requestHeader.has(imageSizeKey)) response[imageSizeKey] = String(size);
   return { response, results: descriptors };
+}
+
+/** The policy of the session that decides on sources; undefined when the client names none. */
+function policyOf(host: ApiHost, id: string, authority: Authority, signal: AbortSignal) {
+  if (id === '') return undefined;
+  const { checkPolicy } = namedSession(host.sessions, id, { signal, owner: identityKey(authority.identity) });
+  return checkPolicy;
 }
 
 /** The client's session; one that offers nothing when the client names none. */

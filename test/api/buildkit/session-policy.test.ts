@@ -1,0 +1,151 @@
+/** Policies on sources that the client's session decides, source by source, as buildx has them. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { create, fromBinary, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import {
+  type CheckPolicyRequest,
+  CheckPolicyRequestSchema,
+  CheckPolicyResponseSchema,
+} from '../../../src/pb/session/policy_pb.js';
+import { closePool } from '../../../src/workers/pool.ts';
+import { startServer, type TestServer } from '../../kit/http-server.ts';
+import { ControlKit, detailsOf, failure } from './control-kit.ts';
+
+const method = '/moby.buildkit.v1.sourcepolicy.policysession.PolicyVerifier/CheckPolicy';
+const [allow, deny, convert] = [0, 1, 2];
+
+let kit: ControlKit;
+let server: TestServer;
+beforeAll(async () => {
+  server = await startServer((request, response) => response.end(`this is ${request.url}`));
+  kit = await ControlKit.start({});
+});
+afterAll(async () => {
+  await kit.daemon.stop();
+  await server.stop();
+  await closePool();
+});
+
+type Answer = MessageInitShape<typeof CheckPolicyResponseSchema>['result'];
+
+/** Builds a Dockerfile with a session that decides; gives the output and what was asked. */
+async function build(dockerfile: string, decide: (request: CheckPolicyRequest) => Answer) {
+  const asked: string[] = [];
+  const context = kit.folder({ Dockerfile: dockerfile });
+  const dir = kit.folder({});
+  const session = kit.session({
+    dirs: { context, dockerfile: context },
+    outputs: { 0: { dir } },
+    handlers: {
+      [method]: async (call) => {
+        for await (const message of call.messages) {
+          const request = fromBinary(CheckPolicyRequestSchema, message);
+          asked.push(request.Source?.Source?.identifier ?? '');
+          const response = create(CheckPolicyResponseSchema, { result: decide(request) });
+          await call.send(toBinary(CheckPolicyResponseSchema, response));
+          return;
+        }
+      },
+    },
+  });
+  try {
+    await kit.control.solve({
+      Ref: crypto.randomUUID(),
+      Session: session.id,
+      SourcePolicySession: session.id,
+      Frontend: 'dockerfile.v0',
+      Exporters: [{ Type: 'local', Attrs: {} }],
+    });
+  } finally {
+    session.close();
+  }
+  return { asked, read: (name: string) => readFileSync(join(dir, name), 'utf8') };
+}
+
+const decision = (action: number | undefined, more = {}): Answer => ({
+  case: 'decision',
+  value: { action, ...more },
+});
+
+test('each source is asked about once; what is allowed is used', async () => {
+  const { asked, read } = await build(
+    `FROM scratch\nADD http://${server.host}/a /\nADD http://${server.host}/a /again\n`,
+    () => decision(allow),
+  );
+  expect(read('a')).toBe('this is /a');
+  expect(new Set(asked)).toEqual(
+    new Set(['local://dockerfile', 'local://context', `http://${server.host}/a`]),
+  );
+  expect(asked.filter((name) => name.startsWith('http'))).toHaveLength(1);
+});
+
+test('what is denied is not fetched: the client reads its own words, and the line', async () => {
+  const url = `http://${server.host}/secret`;
+  const err = await failure(
+    build(`FROM scratch\nADD ${url} /\n`, ({ Source }) =>
+      Source?.Source?.identifier === url
+        ? decision(deny, { denyMessages: [{ message: 'not from there' }] })
+        : decision(allow),
+    ),
+  );
+  expect(err.rawMessage).toContain(`source "${url}" not allowed by policy: action DENY: not from there`);
+  const details = detailsOf(err);
+  expect(details['policysession.DecisionResponse+json']).toEqual({
+    action: 1,
+    denyMessages: [{ message: 'not from there' }],
+  });
+  expect(details['errdefs.Source+json']).toMatchObject({ ranges: [{ start: { line: 2 } }] });
+  expect(server.asked).not.toContain('GET /secret');
+});
+
+test('a policy may want to know what a source is before it decides', async () => {
+  const url = `http://${server.host}/known`;
+  const seen: string[] = [];
+  const { read } = await build(`FROM scratch\nADD ${url} /\n`, ({ Source }) => {
+    if (Source?.Source?.identifier !== url) return decision(allow);
+    seen.push(Source.HTTP?.Checksum ?? '');
+    return Source.HTTP === undefined
+      ? { case: 'request', value: { Source: Source.Source } }
+      : decision(allow);
+  });
+  expect(read('known')).toBe('this is /known');
+  expect(seen).toEqual(['', expect.stringMatching(/^sha256:/)]);
+});
+
+test('a policy that puts another source in the place of one, which is judged as well', async () => {
+  const from = `http://${server.host}/old`;
+  const to = `http://${server.host}/new`;
+  const { asked, read } = await build(`FROM scratch\nADD ${from} /file\n`, ({ Source }) => {
+    const { identifier = '', attrs = {} } = Source?.Source ?? {};
+    return identifier === from ? decision(convert, { update: { identifier: to, attrs } }) : decision(allow);
+  });
+  expect(read('file')).toBe('this is /new');
+  expect(asked).toContain(to);
+});
+
+test('one that never decides, or asks about something else, ends the build', async () => {
+  const dockerfile = 'FROM scratch\nCOPY Dockerfile /\n';
+  const again = build(dockerfile, ({ Source }) => ({ case: 'request', value: { Source: Source?.Source } }));
+  expect((await failure(again)).rawMessage).toContain('too many policy requests');
+  const other = build(dockerfile, () => ({
+    case: 'request',
+    value: { Source: { identifier: 'local://x' } },
+  }));
+  expect((await failure(other)).rawMessage).toContain('asks about another source');
+  const silent = build(dockerfile, () => ({ case: undefined }));
+  expect((await failure(silent)).rawMessage).toContain('no decision in policy response');
+});
+
+test('a session that decides nothing is no way round its policy', async () => {
+  const context = kit.folder({ Dockerfile: 'FROM scratch\n' });
+  const session = kit.session({ dirs: { context, dockerfile: context } });
+  const solving = kit.control.solve({
+    Ref: crypto.randomUUID(),
+    Session: session.id,
+    SourcePolicySession: session.id,
+    Frontend: 'dockerfile.v0',
+  });
+  expect((await failure(solving)).rawMessage).toContain('its policy on local://dockerfile');
+  session.close();
+});
