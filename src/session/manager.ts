@@ -123,7 +123,7 @@ export class SessionManager {
   }
 
   /**
-   * Makes a session of a stream that carries its HTTP/2 bytes (of `Control/Session`: `sessionOverMessages`). `headers`: the
+   * Makes a session of a stream that carries its HTTP/2 bytes (of `Control/Session`: `sessionOverCall`). `headers`: the
    * `x-docker-expose-session-…` ones in lower case. The call is over when `closed` fires; ending the stream ends the
    * session. Throws `invalid` without an ID, `conflict` when the ID is in use.
    */

@@ -1,13 +1,16 @@
 /** A client's connection becomes its session: over `POST /session`, and over a stream as `Control/Session` has one. */
 import { mkdtempSync, rmSync } from 'node:fs';
-import { createServer, type Server } from 'node:http';
+import { createServer, type IncomingHttpHeaders, type Server } from 'node:http';
+import { createServer as createHttp2Server } from 'node:http2';
 import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join as joinPath } from 'node:path';
 import { duplexPair } from 'node:stream';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { BytesStream } from '../../src/session/grpc/bytes-stream.ts';
+import { GrpcChannel } from '../../src/session/grpc/channel.ts';
 import { SessionManager } from '../../src/session/manager.ts';
-import { sessionOverMessages } from '../../src/session/message-stream.ts';
+import { sessionOverCall } from '../../src/session/message-stream.ts';
 import { namedSession } from '../../src/session/named-session.ts';
 import { join } from '../kit/session/duplex-pair.ts';
 import { SessionClient, type SessionClientOptions } from '../kit/session/session-client.ts';
@@ -67,42 +70,41 @@ test('the same over a stream of another call', async () => {
 });
 
 test('the same over the messages of a call, until either side ends it', async () => {
-  const peer = client();
+  const stop = new AbortController();
+  const calls = createHttp2Server((request, response) => {
+    try {
+      sessionOverCall(manager, request, response, { signal: stop.signal });
+    } catch (err) {
+      response.writeHead(200, { 'grpc-status': '3', 'grpc-message': (err as Error).message });
+      response.end();
+    }
+  });
   const [wire, theirs] = duplexPair();
-  peer.serve(theirs);
-  const received = (async function* () {
-    for await (const data of wire) yield { data: data as Buffer };
-  })();
-  const messages = sessionOverMessages(manager, peer.headers, received);
-  const over = (async () => {
-    for await (const { data } of messages) wire.write(data);
-  })();
+  calls.emit('connection', theirs);
+  const channel = new GrpcChannel(wire);
+  const call = (headers: IncomingHttpHeaders) =>
+    channel.open('/moby.buildkit.v1.Control/Session', { metadata: headers as Record<string, string> });
+  const explain = (err: unknown) => err as Error;
+  const peer = client();
+  const first = await call(peer.headers);
+  peer.serve(new BytesStream(first, { explain }));
   const session = await manager.find(peer.id, 1000);
   expect(String(await session?.secret('token'))).toBe('s3cret');
   peer.close();
-  await over;
   await closed(session!.closed);
   expect(manager.size).toBe(0);
-  // Ended from this side.
+  // Ended from this side: the call was well.
   const other = client();
-  const [wire2, theirs2] = duplexPair();
-  other.serve(theirs2);
-  const stop = new AbortController();
-  const endless = (async function* () {
-    for await (const data of wire2) yield { data: data as Buffer };
-  })();
-  const reading = (async () => {
-    for await (const { data } of sessionOverMessages(manager, other.headers, endless, stop.signal))
-      wire2.write(data);
-  })();
-  const second = await manager.find(other.id, 1000);
-  expect(String(await second?.secret('token'))).toBe('s3cret');
+  const second = await call(other.headers);
+  other.serve(new BytesStream(second, { explain }));
+  const again = await manager.find(other.id, 1000);
+  expect(String(await again?.secret('token'))).toBe('s3cret');
   stop.abort();
-  await reading;
-  await closed(second!.closed);
+  await second.status;
+  await closed(again!.closed);
   // Refused before anything is said.
-  const nameless = sessionOverMessages(manager, {}, endless);
-  await expect(nameless.next()).rejects.toMatchObject({ code: 'invalid', hop: 'session' });
+  await expect((await call({})).status).rejects.toMatchObject({ code: 3 });
+  channel.close();
 });
 
 test('a client that lists what it serves is not asked for anything else', async () => {

@@ -6,7 +6,7 @@ import {
   type Http2Session,
 } from 'node:http2';
 import type { Duplex } from 'node:stream';
-import { type ConnectRouter, createContextValues } from '@connectrpc/connect';
+import { createContextValues } from '@connectrpc/connect';
 import { connectNodeAdapter } from '@connectrpc/connect-node';
 import { encodingErrors, maxHeaders } from '../../build/gateway/serve.ts';
 import { takeConnection } from '../../session/grpc/http2-connection.ts';
@@ -14,7 +14,8 @@ import { encodeMessage, statusOf } from '../../session/grpc/status.ts';
 import type { AdmitCall, GrpcServer } from '../shared/grpc.ts';
 import type { ApiHost } from '../shared/host.ts';
 import { callerKey, scopesOf, writes } from './caller.ts';
-import { type BuildkitOptions, buildkitServices } from './services.ts';
+import type { RawMethod } from './raw.ts';
+import { type BuildkitOptions, type BuildkitServices, buildkitServices } from './services.ts';
 
 /** Largest message taken, bytes: BuildKit's own limit. */
 const maxMessage = 16 << 20;
@@ -23,11 +24,11 @@ const windowSize = 8 << 20;
 /** Serves Control, LLBBridge, health, reflection and trace export. `close` ends the calls in flight. */
 export async function buildkitApi(host: ApiHost, options: BuildkitOptions = {}): Promise<GrpcServer> {
   const services = await buildkitServices(host, options);
-  return grpcServer(services.routes, services.close);
+  return grpcServer(services);
 }
 
 /** A gRPC server of services that ask `callerOf` who calls. */
-export function grpcServer(routes: (router: ConnectRouter) => void, onClose: () => void): GrpcServer {
+function grpcServer({ routes, raw, close: onClose }: BuildkitServices): GrpcServer {
   const admits = new WeakMap<Http2Session, AdmitCall>();
   const callers = new WeakMap<object, Awaited<ReturnType<AdmitCall>>>();
   const sessions = new Set<Http2Session>();
@@ -48,7 +49,9 @@ export function grpcServer(routes: (router: ConnectRouter) => void, onClose: () 
     try {
       if (admit === undefined) throw new Error('the connection is closing');
       const ask = { endpoint: path, scopes: scopesOf(path), reads: !writes(path) };
-      callers.set(request, await admit(request.headers, ask));
+      const caller = await admit(request.headers, ask);
+      if (Object.hasOwn(raw, path)) return (raw[path] as RawMethod)(request, response, caller);
+      callers.set(request, caller);
     } catch (err) {
       return refuse(response, err);
     }

@@ -11,9 +11,8 @@ import { Health, HealthCheckResponse_ServingStatus } from '../../pb/grpc/health_
 import { Control } from '../../pb/moby/buildkit/v1/control_pb.js';
 import { LLBBridge } from '../../pb/moby/buildkit/v1/frontend/gateway_pb.js';
 import { TraceService } from '../../pb/otlp/trace_service_pb.js';
-import { sessionOverMessages } from '../../session/message-stream.ts';
+import { sessionOverCall } from '../../session/message-stream.ts';
 import type { ApiHost } from '../shared/host.ts';
-import { callerOf } from './caller.ts';
 import { usageService } from './control/disk-usage.ts';
 import { solveService } from './control/solve.ts';
 import { buildkitVersion, workerRecord } from './control/workers.ts';
@@ -22,6 +21,7 @@ import { contentService } from './history/content.ts';
 import { History } from './history/history.ts';
 import { historyService } from './history/service.ts';
 import { Jobs } from './jobs/jobs.ts';
+import type { RawMethod } from './raw.ts';
 import { reflection } from './reflection.ts';
 
 export interface BuildkitOptions {
@@ -42,6 +42,8 @@ export interface BuildkitOptions {
 
 export interface BuildkitServices {
   routes(router: ConnectRouter): void;
+  /** Methods that are served without messages being made of their bytes, by path. */
+  raw: Readonly<Record<string, RawMethod>>;
   /** Ends streams that have no end of their own, and lets go of the history. */
   close(): void;
 }
@@ -68,20 +70,18 @@ export async function buildkitServices(host: ApiHost, options: BuildkitOptions):
       closing.abort();
       history.close();
     },
+    raw: {
+      '/moby.buildkit.v1.Control/Session': (request, response, { identity }) => {
+        const owner = identityKey(identity);
+        sessionOverCall(host.sessions, request, response, { signal: closing.signal, owner });
+      },
+    },
     routes(router) {
       router.service(Control, {
         ...usage,
         ...records,
         solve: solve.solve,
         status: solve.status,
-        session: (messages, context) =>
-          sessionOverMessages(
-            host.sessions,
-            Object.fromEntries(context.requestHeader),
-            messages,
-            AbortSignal.any([context.signal, closing.signal]),
-            identityKey(callerOf(context).identity),
-          ),
         listWorkers: ({ filter }) => ({
           record: matches(filter, { id: worker.ID, labels: worker.Labels }) ? [worker] : [],
         }),

@@ -21,7 +21,7 @@ export interface SessionPool {
    * cannot be one.
    */
   upgrade(request: IncomingMessage, socket: Duplex, head: Buffer, owner?: string): void;
-  /** Makes a session of a stream that carries its bytes; for `sessionOverMessages`. */
+  /** Makes a session of a stream that carries its bytes; for `sessionOverCall`. */
   accept(stream: Duplex, headers: IncomingHttpHeaders, owner?: string): ClientSession;
 }
 
