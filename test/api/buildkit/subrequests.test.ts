@@ -17,7 +17,7 @@ ARG VERSION
 # tools are for the build alone
 FROM base AS tools
 ARG DEBUG=no-\${VERSION}
-RUN --mount=type=secret,id=token,required=true --mount=type=ssh true
+RUN --mount=type=secret,id=token-\${DEBUG},required=true --mount=type=ssh true
 
 FROM scratch AS other
 ARG ELSEWHERE
@@ -90,14 +90,14 @@ test('outline: args, secrets and agents that the target and what it needs can be
     args: [
       { name: 'BASE', value: 'scratch' },
       { name: 'VERSION', value: '2.0', description: 'of what is built' },
-      { name: 'DEBUG' },
+      { name: 'DEBUG', value: 'no-2.0' },
     ],
-    secrets: [{ name: 'token', required: true }],
+    secrets: [{ name: 'token-no-2.0', required: true }],
     ssh: [{ name: 'default' }],
   });
   expect(json.args).toHaveLength(3);
   expect(text('result.txt')).toMatch(/TARGET: +app\n/);
-  expect(text('result.txt')).toMatch(/SECRET +REQUIRED\ntoken +true\n/);
+  expect(text('result.txt')).toMatch(/SECRET +REQUIRED\ntoken-no-2\.0 +true\n/);
   const other = await ask('frontend.outline', { target: 'other' });
   expect(other.json.args).toMatchObject([{ name: 'ELSEWHERE' }]);
   await expect(ask('frontend.outline', { target: 'none' })).rejects.toMatchObject({ code: Code.NotFound });

@@ -1,9 +1,10 @@
 import { fail } from '../../../errors/error.ts';
 import { hostPlatform } from '../../../oci/platform.ts';
 import type { DockerfileRequest } from '../../types.ts';
-import type { ArgInstruction, Dockerfile, Stage } from '../ast.ts';
+import type { ArgInstruction, Dockerfile, InstructionOf, RunMount, Stage } from '../ast.ts';
 import { globalArgValues, own, platformArgValues } from '../convert/args.ts';
 import { expandWord } from '../expand/expand.ts';
+import { parseMount } from '../parse/mount.ts';
 import { didYouMean } from '../parse/suggest.ts';
 import { type JsonLocation, jsonLocation } from './location.ts';
 import { table } from './table.ts';
@@ -28,9 +29,12 @@ interface Mounted {
 export function outlineAnswer(file: Dockerfile, request: DockerfileRequest): Record<string, string> {
   const target = targetOf(file, request.target);
   const stages = neededBy(file, target);
-  const args = argsOf(file, stages, request, target.name);
-  const secrets = mountsOf(stages, 'secret');
-  const ssh = mountsOf(stages, 'ssh');
+  const known: Known = new Map();
+  const args = argsOf(file, stages, request, target.name, known);
+  const expand = (instruction: InstructionOf<'RUN'>) => (word: string) =>
+    expandWord(word, (name) => known.get(instruction)?.get(name), { escape: file.directives.escape }).value;
+  const secrets = mountsOf(stages, 'secret', expand);
+  const ssh = mountsOf(stages, 'ssh', expand);
   const outline = {
     name: target.name || undefined,
     description: target.description || undefined,
@@ -90,12 +94,15 @@ function neededBy(file: Dockerfile, target: Stage): Stage[] {
 }
 
 type ArgOf = ArgInstruction['args'][number];
+/** The values of the ARGs that a RUN sees. */
+type Known = Map<InstructionOf<'RUN'>, ReadonlyMap<string, string>>;
 
 function argsOf(
   file: Dockerfile,
   stages: readonly Stage[],
   request: DockerfileRequest,
   targetName: string,
+  known: Known,
 ): Arg[] {
   const { buildArgs } = request;
   const host = hostPlatform();
@@ -119,11 +126,18 @@ function argsOf(
       value: value || undefined,
       location: jsonLocation([arg.range]),
     });
+  // A stage sees the ARGs of the one it is built on.
+  const ofStage = new Map<Stage, Map<string, string>>();
   for (const stage of stages) {
     usedIn(stage.base, escapeMark, use);
     usedIn(stage.platform ?? '', escapeMark, use);
-    const env = new Map<string, string>();
+    const base = stages
+      .slice(0, stages.indexOf(stage))
+      .findLast(({ name }) => name !== '' && name === stage.base.toLowerCase());
+    const env = new Map(base && ofStage.get(base));
+    ofStage.set(stage, env);
     for (const instruction of stage.instructions) {
+      if (instruction.kind === 'RUN') known.set(instruction, new Map(env));
       if (instruction.kind !== 'ARG') continue;
       for (const arg of instruction.args) {
         const given = own(buildArgs, arg.name);
@@ -166,12 +180,17 @@ function usedIn(word: string, mark: '\\' | '`', tell: (name: string) => void): v
   }
 }
 
-function mountsOf(stages: readonly Stage[], type: 'secret' | 'ssh'): Mounted[] {
+function mountsOf(
+  stages: readonly Stage[],
+  type: 'secret' | 'ssh',
+  expand: (instruction: InstructionOf<'RUN'>) => (word: string) => string,
+): Mounted[] {
   const list: Mounted[] = [];
   for (const { instructions } of stages) {
     for (const instruction of instructions) {
       if (instruction.kind !== 'RUN') continue;
-      for (const mount of instruction.mounts) {
+      for (const written of instruction.mounts) {
+        const mount = expanded(written, expand(instruction));
         if (mount.type !== type) continue;
         const name = mount.id ?? (type === 'ssh' ? 'default' : (mount.target?.split('/').at(-1) ?? ''));
         if (name === '' || list.some((each) => each.name === name)) continue;
@@ -184,6 +203,15 @@ function mountsOf(stages: readonly Stage[], type: 'secret' | 'ssh'): Mounted[] {
     }
   }
   return list.sort(byLine);
+}
+
+/** A mount with its variables' values; as it is written when they do not fit, which the build will say. */
+function expanded(mount: RunMount, expand: (word: string) => string): RunMount {
+  try {
+    return parseMount(mount.raw, expand);
+  } catch {
+    return mount;
+  }
 }
 
 function byLine(a: { location: JsonLocation }, b: { location: JsonLocation }): number {
