@@ -44,6 +44,8 @@ class MessageStream extends Duplex {
   readonly #frames = new Deframer();
   #came: Uint8Array[] = [];
   #begun = false;
+  /** The client has ended its side. BuildKit's Go client misreads whatever comes after that, and complains. */
+  #over = false;
 
   constructor(call: ServerHttp2Stream, response: Http2ServerResponse) {
     super({ allowHalfOpen: true });
@@ -59,6 +61,7 @@ class MessageStream extends Duplex {
     this.#response.writeHead(200, { 'content-type': 'application/grpc' });
     call.on('data', (chunk: Buffer) => this.#take(chunk));
     call.once('end', () => {
+      this.#over = true;
       this.#flush();
       if (!this.destroyed) this.push(null);
     });
@@ -100,7 +103,8 @@ class MessageStream extends Duplex {
     let rest = bytes;
     const next = () => {
       // A call that is over drops what is written; its end is told.
-      if (rest.length === 0 || this.destroyed || this.#call.closed || this.#call.destroyed) return done();
+      const { closed, destroyed } = this.#call;
+      if (rest.length === 0 || this.#over || this.destroyed || closed || destroyed) return done();
       const part = rest.subarray(0, chunkSize);
       rest = rest.subarray(part.length);
       this.#response.write(bytesFrame(part), next);

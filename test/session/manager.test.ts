@@ -93,6 +93,17 @@ test('the same over the messages of a call, until either side ends it', async ()
   peer.close();
   await closed(session!.closed);
   expect(manager.size).toBe(0);
+  // Ended by the client: nothing more is said to it, not even good-bye.
+  const quiet = client();
+  const third = await call(quiet.headers);
+  quiet.serve(new BytesStream(third, { explain }));
+  expect(String(await (await manager.find(quiet.id, 1000))?.secret('token'))).toBe('s3cret');
+  await new Promise((resolve) => setTimeout(resolve, 50)); // what is under way has come
+  let late = 0;
+  third.stream.on('data', (chunk: Buffer) => (late += chunk.length));
+  third.stream.end();
+  await third.status;
+  expect(late).toBe(0);
   // Ended from this side: the call was well.
   const other = client();
   const second = await call(other.headers);
