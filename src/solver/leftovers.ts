@@ -19,7 +19,7 @@ export interface Leftovers {
 
 const kept = new WeakMap<object, Leftovers>();
 /** Failures for which it was tried: one may be that of several steps. */
-const left = new WeakSet<object>();
+const tried = new WeakSet<object>();
 
 /** Ties leftovers to the failure they are of. `collect` makes the mounts' trees under the lease it is given. */
 export async function leave(
@@ -30,8 +30,8 @@ export async function leave(
 ): Promise<void> {
   // On a full disk nothing more is kept.
   if (error.code === 'exhausted' || error.details?.diskFull === true) return;
-  if (error.code === 'canceled' || left.has(error)) return;
-  left.add(error);
+  if (error.code === 'canceled' || tried.has(error)) return;
+  tried.add(error);
   const lease = `failed-${randomUUID()}`;
   try {
     await store.leases.create(lease);
@@ -44,8 +44,13 @@ export async function leave(
   }
 }
 
+/** What a failure left, or the one it came of. */
 export function leftoversOf(error: unknown): Leftovers | undefined {
-  return typeof error === 'object' && error !== null ? kept.get(error) : undefined;
+  for (let at = error, depth = 0; at instanceof Error && depth < 8; at = at.cause, depth++) {
+    const found = kept.get(at);
+    if (found !== undefined) return found;
+  }
+  return undefined;
 }
 
 /** Has another lease keep what a failure left, in the place of its own. */

@@ -149,7 +149,8 @@ test('a failure names the path, and what it left is gone once it is dropped', as
     { hop: 'file' },
     { code: 'not-found', hop: 'file', message: expect.stringContaining('man.go') },
   ]);
-  for (const error of errors) await dropLeftovers(error, shop.store);
+  // Also by an error that tells more of where it happened.
+  for (const cause of errors) await dropLeftovers(new Error('in a step', { cause }), shop.store);
   await shop.store.gc();
   expect(await shop.store.snapshots.list()).toEqual(before);
 });
