@@ -1,4 +1,5 @@
 /** The connection to a containerd, with its services. */
+import type { ClientHttp2Stream } from 'node:http2';
 import { connect } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type CallOptions, type Client, Code, createClient, type Transport } from '@connectrpc/connect';
@@ -12,7 +13,7 @@ import { Namespaces } from '../../pb/containerd/namespaces_pb.js';
 import { Snapshots } from '../../pb/containerd/snapshots_pb.js';
 import { Version } from '../../pb/containerd/version_pb.js';
 import { breakOf, hasCode, storeError } from './errors.ts';
-import { unaryCalls } from './unary-calls.ts';
+import { openCall, unaryCalls } from './unary-calls.ts';
 
 /** How long a call waits for a containerd that is restarting. */
 const patienceMs = 10_000;
@@ -73,11 +74,14 @@ export class Connection {
     this.version = createClient(Version, transport);
   }
 
+  /** Starts a call whose messages are made and read by hand. Throws a ConnectError when there is no connection. */
+  open(path: string, lease: string): Promise<ClientHttp2Stream> {
+    return openCall(this.#sessions, path, headersOf(this.namespace, lease));
+  }
+
   /** The headers of a call: everything is in a namespace, what is made is under a lease. */
   options(lease?: string): CallOptions {
-    const headers: Record<string, string> = { 'containerd-namespace': this.namespace };
-    if (lease !== undefined) headers['containerd-lease'] = lease;
-    return { headers, signal: this.#closed.signal };
+    return { headers: headersOf(this.namespace, lease), signal: this.#closed.signal };
   }
 
   /**
@@ -139,4 +143,10 @@ export class Connection {
     this.#closed.abort();
     this.#sessions.abort();
   }
+}
+
+function headersOf(namespace: string, lease: string | undefined): Record<string, string> {
+  const headers: Record<string, string> = { 'containerd-namespace': namespace };
+  if (lease !== undefined) headers['containerd-lease'] = lease;
+  return headers;
 }

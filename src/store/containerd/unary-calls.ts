@@ -3,13 +3,13 @@
  * own pipeline of streams and interceptors each takes several times what it takes here.
  * https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md
  */
-import type { IncomingHttpHeaders } from 'node:http2';
+import type { ClientHttp2Stream, IncomingHttpHeaders } from 'node:http2';
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { Code, ConnectError, type Transport } from '@connectrpc/connect';
 import type { Http2SessionManager } from '@connectrpc/connect-node';
 
 /** A message's length comes before it, with a byte that says whether it is compressed. */
-const prefix = 5;
+export const prefix = 5;
 
 /** Nobody reads them. */
 const none = new Headers();
@@ -49,6 +49,18 @@ function framed(message: Uint8Array): Buffer {
   return bytes;
 }
 
+/** Starts a call. Throws a ConnectError when there is no connection. */
+export async function openCall(
+  sessions: Http2SessionManager,
+  path: string,
+  header: Record<string, string>,
+): Promise<ClientHttp2Stream> {
+  const headers = { ...header, 'content-type': 'application/grpc+proto', te: 'trailers' };
+  return sessions.request('POST', path, headers, {}).catch((err) => {
+    throw broken(err);
+  });
+}
+
 async function exchange(
   sessions: Http2SessionManager,
   path: string,
@@ -56,10 +68,7 @@ async function exchange(
   request: Buffer,
   signal: AbortSignal | undefined,
 ): Promise<{ trailers: IncomingHttpHeaders; body: Buffer }> {
-  const headers = { ...header, 'content-type': 'application/grpc+proto', te: 'trailers' };
-  const stream = await sessions.request('POST', path, headers, {}).catch((err) => {
-    throw broken(err);
-  });
+  const stream = await openCall(sessions, path, header);
   return new Promise((resolve, reject) => {
     const parts: Buffer[] = [];
     let trailers: IncomingHttpHeaders | undefined;
@@ -86,7 +95,7 @@ async function exchange(
 }
 
 /** What the server says went wrong. */
-function failure(trailers: IncomingHttpHeaders): ConnectError {
+export function failure(trailers: IncomingHttpHeaders): ConnectError {
   const status = String(trailers['grpc-status']);
   const text = decode(String(trailers['grpc-message'] ?? ''));
   return new ConnectError(text, Number(status) as Code, { 'grpc-status': status });
@@ -101,7 +110,7 @@ function decode(text: string): string {
 }
 
 /** The connection is gone, or there never was one. */
-function broken(cause: unknown): ConnectError {
+export function broken(cause: unknown): ConnectError {
   if (cause instanceof ConnectError) return cause;
   const why = cause instanceof Error ? cause.message : 'the call was broken off';
   return new ConnectError(why, Code.Unavailable, undefined, undefined, cause);

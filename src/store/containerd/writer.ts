@@ -2,69 +2,15 @@ import { createHash } from 'node:crypto';
 import { Code } from '@connectrpc/connect';
 import { DrydockError, fail } from '../../errors/error.ts';
 import type { Digest } from '../../oci/types.ts';
-import { WriteAction, type WriteContentResponse } from '../../pb/containerd/content_pb.js';
+import { WriteAction } from '../../pb/containerd/content_pb.js';
 import type { ContentWriter, WriterOptions } from '../store.ts';
 import { breakOf, hasCode, isLocked } from './errors.ts';
 import { ingestLifeMs, noLease } from './lease-names.ts';
 import { leaseName, type Shared } from './shared.ts';
+import { type WriteMessage, WriteStream } from './write-stream.ts';
 
 /** Bytes in one message; containerd takes up to 16 MiB. */
 const messageBytes = 1 << 20;
-
-interface Message {
-  action: WriteAction;
-  ref?: string;
-  total?: bigint;
-  expected?: string;
-  offset?: bigint;
-  data?: Uint8Array;
-  labels?: Record<string, string>;
-}
-
-/** The two directions of one Write call. */
-class WriteStream {
-  readonly #responses: AsyncIterator<WriteContentResponse>;
-  #next = Promise.withResolvers<Message | undefined>();
-  /** Resolves when the message given last has been taken over by the connection. */
-  #taken = Promise.withResolvers<void>();
-
-  constructor(shared: Shared, lease: string) {
-    const { connection } = shared;
-    const call = connection.options(leaseName(shared, lease));
-    this.#responses = connection.content.write(this.#requests(), call)[Symbol.asyncIterator]();
-  }
-
-  async *#requests(): AsyncGenerator<Message> {
-    for (;;) {
-      const message = await this.#next.promise;
-      this.#next = Promise.withResolvers();
-      if (message === undefined) return;
-      const taken = this.#taken;
-      yield message;
-      taken.resolve();
-    }
-  }
-
-  /** Sends a message; resolves when its bytes may be used again. */
-  send(message: Message): Promise<void> {
-    const taken = Promise.withResolvers<void>();
-    this.#taken = taken;
-    this.#next.resolve(message);
-    return taken.promise;
-  }
-
-  /** The next answer; undefined at the end. Throws what the call failed with. */
-  async receive(): Promise<WriteContentResponse | undefined> {
-    const { done, value } = await this.#responses.next();
-    return done ? undefined : value;
-  }
-
-  /** Says that nothing more comes, and waits until containerd has let go of the ingest. */
-  async end(): Promise<void> {
-    this.#next.resolve(undefined);
-    while ((await this.receive()) !== undefined);
-  }
-}
 
 /** One open ingest of containerd's. Every message is answered, and the answers are read as they come. */
 export class ContainerdWriter implements ContentWriter {
@@ -152,7 +98,7 @@ export class ContainerdWriter implements ContentWriter {
   }
 
   /** Sends a message while the answers of those before are still on their way. */
-  async #send(message: Message): Promise<void> {
+  async #send(message: WriteMessage): Promise<void> {
     this.#answers = this.#answers.then(() => this.#answered());
     this.#answers.catch(() => {});
     try {
@@ -298,7 +244,7 @@ async function start(
   ref: string,
   { lease, expected }: WriterOptions,
 ): Promise<{ stream: WriteStream; offset: number }> {
-  const stream = new WriteStream(shared, lease);
+  const stream = new WriteStream(shared.connection, leaseName(shared, lease));
   const sent = stream.send({
     action: WriteAction.STAT,
     ref,
