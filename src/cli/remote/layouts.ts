@@ -13,7 +13,7 @@ import { Layout } from '../../source/image/layout.ts';
 export interface ServedLayouts {
   /** The build's named contexts, those of layouts with the digests that their tags name now. */
   contexts: Record<string, string>;
-  /** Store ID → folder. */
+  /** Store ID (`oci:NAME`) → folder. */
   stores: Record<string, string>;
 }
 
@@ -34,7 +34,7 @@ export async function servedLayouts(
     // Daemons ask a client's store by digest alone.
     const { digest } = await Layout.inFolder(dir).target(ref);
     contexts[name] = `oci-layout://${store}@${digest}`;
-    stores[store] = dir;
+    stores[`oci:${store}`] = dir;
   }
   return { contexts, stores };
 }
