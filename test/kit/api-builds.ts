@@ -206,7 +206,7 @@ function cachedSteps(statuses: readonly StatusResponse[]): string[] {
 function filesBelow(dir: string): string[] {
   return readdirSync(dir, { withFileTypes: true, recursive: true })
     .map((entry) => relative(dir, join(entry.parentPath, entry.name)))
-    .filter((name) => !/^(lock|new|exec|trash(\/.*)?)$/.test(name));
+    .filter((name) => !/^(lock|new|exec|uploads|trash(\/.*)?)$/.test(name));
 }
 
 function mountsBelow(dir: string): string[] {
