@@ -76,9 +76,19 @@ export class Db {
     try {
       return this.write(body);
     } catch (err) {
-      if (!(err instanceof DrydockError) || err.code !== 'exhausted' || !existsSync(this.#reserve)) throw err;
+      if (!(err instanceof DrydockError) || err.code !== 'exhausted') throw err;
       rmSync(this.#reserve, { force: true });
+      this.#rewindLog();
       return this.write(body);
+    }
+  }
+
+  /** Has the next changes overwrite SQLite's log instead of making it longer. */
+  #rewindLog(): void {
+    try {
+      this.#db.exec('PRAGMA wal_checkpoint(TRUNCATE)');
+    } catch {
+      // Then the reserve must do.
     }
   }
 
