@@ -92,6 +92,7 @@ async function runStep(
   const bundle = resolve(options.runDir, 'exec', spec.id);
   const memory = join(bundle, 'memory');
   const { cgroups } = host;
+  let cgroup: string | undefined;
   try {
     mkdirSync(bundle, { recursive: true, mode: 0o711 });
     const rootSpec = specOfMounts(spec.root.mounts);
@@ -124,10 +125,9 @@ async function runStep(
       ['/proc', '/dev', '/sys', ...mounts.map((m) => m.destination)],
       spec.removeStubParents === true,
     );
-    const cgroup =
-      cgroups.kind === 'none'
-        ? undefined
-        : host.owner.group(spec.cgroupParent || (options.cgroupParent ?? ''), spec.id);
+    if (cgroups.kind !== 'none') {
+      cgroup = host.owner.group(spec.cgroupParent || (options.cgroupParent ?? ''), spec.id);
+    }
     const { resources, missing } = limitsFor(spec.resources, cgroups.controllers);
     const { rlimits, lowered } = rlimitsFor(spec.ulimits, host.most);
     const warn = (text: string) => io.stderr(Buffer.from(`warning: ${text}\n`));
@@ -187,8 +187,7 @@ async function runStep(
   } catch (err) {
     throw signal.aborted ? canceled(signal.reason) : toDrydockError(err, 'exec');
   } finally {
-    if (cgroups.kind !== 'none')
-      await clearGroup(cgroups, host.owner.group(spec.cgroupParent || (options.cgroupParent ?? ''), spec.id));
+    if (cgroup !== undefined) await clearGroup(cgroups, cgroup);
     rmSync(bundle, { recursive: true, force: true });
   }
 }
