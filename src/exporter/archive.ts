@@ -6,6 +6,7 @@
 import { fail, throwIfAborted } from '../errors/error.ts';
 import { outputError } from '../fs/output-error.ts';
 import { hex } from '../oci/digest.ts';
+import { fullNameAnnotation, layoutMark, refNameAnnotation } from '../oci/layout.ts';
 import { normalizePlatform } from '../oci/platform.ts';
 import { familiarName, parseReference } from '../oci/reference.ts';
 import { type Descriptor, type Digest, type Index, mediaTypes } from '../oci/types.ts';
@@ -14,7 +15,6 @@ import { type Annotations, annotationsAt, needOciTypes, parseAnnotations } from 
 import { epochOf, parseImageAttrs } from './attrs.ts';
 import { type Committed, commitImage, imageIdOf, imageMetadata, started } from './commit.ts';
 import { writeLayoutFolder } from './layout-folder.ts';
-import { fullNameAnnotation, refNameAnnotation } from './layout-index.ts';
 import { TarStream } from './tar-stream.ts';
 import type { ExportContext, Exporter } from './types.ts';
 
@@ -114,7 +114,7 @@ async function layoutFiles(
     manifests: indexEntries(committed, names, notes),
   };
   files.push({ path: 'index.json', data: Buffer.from(JSON.stringify(index)) });
-  files.push({ path: 'oci-layout', data: Buffer.from('{"imageLayoutVersion":"1.0.0"}') });
+  files.push({ path: 'oci-layout', data: Buffer.from(JSON.stringify(layoutMark)) });
   const [image] = images;
   if (type === 'docker' && image !== undefined) {
     const manifest = [

@@ -29,8 +29,10 @@ export async function writeLayoutFolder(
     else await writeBlob(join(dir, file.path), file.blob, ctx);
   }
   for (const { path, data } of documents) {
-    if (path !== 'index.json') await replaceFile(join(dir, path), (part) => writeFile(part, data));
-    else await nameInLayout(dir, (JSON.parse(data.toString('utf8')) as Index).manifests);
+    if (path === 'index.json')
+      await nameInLayout(dir, (JSON.parse(data.toString('utf8')) as Index).manifests);
+    // What makes the folder a layout comes with its index.
+    else if (path !== 'oci-layout') await replaceFile(join(dir, path), (part) => writeFile(part, data));
   }
 }
 

@@ -2,13 +2,8 @@
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errnoCode, fail } from '../errors/error.ts';
+import { fullNameAnnotation, layoutMark, refNameAnnotation } from '../oci/layout.ts';
 import { type Descriptor, type Index, mediaTypes } from '../oci/types.ts';
-
-/** What a manifest is called in an index: an image's tag, a cache's. */
-export const refNameAnnotation = 'org.opencontainers.image.ref.name';
-
-/** An image's whole name, as containerd and buildx write it. */
-export const fullNameAnnotation = 'io.containerd.image.name';
 
 /** Undefined where there is none. Throws `corrupt`. */
 export async function readLayoutIndex(dir: string): Promise<Index | undefined> {
@@ -41,8 +36,8 @@ export async function nameInLayout(dir: string, added: readonly Descriptor[]): P
     manifests: [...others, ...added],
   };
   await mkdir(dir, { recursive: true });
-  const layout = JSON.stringify({ imageLayoutVersion: '1.0.0' });
-  await replaceFile(join(dir, 'oci-layout'), (part) => writeFile(part, layout));
+  const mark = JSON.stringify(layoutMark);
+  await replaceFile(join(dir, 'oci-layout'), (part) => writeFile(part, mark));
   await replaceFile(join(dir, 'index.json'), (part) => writeFile(part, JSON.stringify(index)));
 }
 

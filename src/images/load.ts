@@ -1,5 +1,7 @@
 /** `drydock load`: images from a tar that docker, podman, skopeo or we wrote. */
+
 import { DrydockError, fail } from '../errors/error.ts';
+import { fullNameAnnotation, refNameAnnotation } from '../oci/layout.ts';
 import { familiarName, normalizeName } from '../oci/reference.ts';
 import {
   type Descriptor,
@@ -148,9 +150,9 @@ async function must(store: Store, { digest }: Pick<Descriptor, 'digest'>): Promi
 
 /** containerd's annotation is a whole name; the OCI's is one if it looks so. */
 function nameOf({ annotations }: Descriptor): string | undefined {
-  const whole = annotations?.['io.containerd.image.name'];
+  const whole = annotations?.[fullNameAnnotation];
   if (whole !== undefined) return checkedName(whole);
-  const short = annotations?.['org.opencontainers.image.ref.name'];
+  const short = annotations?.[refNameAnnotation];
   return short !== undefined && /[/:]/.test(short) ? checkedName(short) : undefined;
 }
 

@@ -3,10 +3,12 @@
  * https://github.com/opencontainers/image-spec/blob/main/image-layout.md,
  * https://docs.docker.com/reference/cli/docker/image/save/
  */
+
 import { once } from 'node:events';
 import { finished } from 'node:stream/promises';
 import { canceled, fail, throwIfAborted, toDrydockError } from '../errors/error.ts';
 import { hex } from '../oci/digest.ts';
+import { fullNameAnnotation, layoutMark, refNameAnnotation } from '../oci/layout.ts';
 import { familiarName, parseReference } from '../oci/reference.ts';
 import { type Descriptor, type Digest, type Index, isIndexType, mediaTypes } from '../oci/types.ts';
 import type { RegistryClient } from '../registry/client.ts';
@@ -115,12 +117,12 @@ async function planImage(
 function addToIndex(index: Index, { mediaType, digest, size }: Descriptor, name: string | undefined): void {
   const annotations: Record<string, string> = {};
   if (name !== undefined) {
-    annotations['io.containerd.image.name'] = name;
+    annotations[fullNameAnnotation] = name;
     const { tag } = parseReference(name);
-    if (tag !== undefined) annotations['org.opencontainers.image.ref.name'] = tag;
+    if (tag !== undefined) annotations[refNameAnnotation] = tag;
   }
   const same = index.manifests.some(
-    (m) => m.digest === digest && m.annotations?.['io.containerd.image.name'] === name,
+    (m) => m.digest === digest && m.annotations?.[fullNameAnnotation] === name,
   );
   if (same) return;
   index.manifests.push({ mediaType, digest, size, ...(name === undefined ? {} : { annotations }) });
@@ -144,7 +146,7 @@ async function write(store: Store, plan: Plan, out: NodeJS.WritableStream, ctx: 
     }
     await tar.json('index.json', plan.index);
     await tar.json('manifest.json', plan.docker);
-    await tar.json('oci-layout', { imageLayoutVersion: '1.0.0' });
+    await tar.json('oci-layout', layoutMark);
     await tar.end();
   } catch (err) {
     if ('destroy' in out && typeof out.destroy === 'function') out.destroy();

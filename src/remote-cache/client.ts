@@ -3,7 +3,8 @@
  * afterwards. As docker buildx and buildctl do it.
  */
 import { resolve } from 'node:path';
-import { nameInLayout, readLayoutIndex, refNameAnnotation } from '../exporter/layout-index.ts';
+import { nameInLayout, readLayoutIndex } from '../exporter/layout-index.ts';
+import { refNameAnnotation } from '../oci/layout.ts';
 import type { Descriptor } from '../oci/types.ts';
 import type { CacheSpec } from './types.ts';
 

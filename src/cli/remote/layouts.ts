@@ -5,7 +5,8 @@
 
 import type { BuildResult, OutputSpec } from '../../build/types.ts';
 import { fail } from '../../errors/error.ts';
-import { fullNameAnnotation, nameInLayout, refNameAnnotation } from '../../exporter/layout-index.ts';
+import { nameInLayout } from '../../exporter/layout-index.ts';
+import { fullNameAnnotation, refNameAnnotation } from '../../oci/layout.ts';
 import { normalizeName, parseReference } from '../../oci/reference.ts';
 import type { Descriptor } from '../../oci/types.ts';
 import { Layout } from '../../source/image/layout.ts';

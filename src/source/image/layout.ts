@@ -1,4 +1,5 @@
 /** An OCI layout folder that the client offers: https://github.com/opencontainers/image-spec/blob/main/image-layout.md */
+
 import { mkdtemp } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
@@ -6,6 +7,7 @@ import { canceled, DrydockError, fail } from '../../errors/error.ts';
 import { parseIndex } from '../../images/documents.ts';
 import type { DocumentSource } from '../../images/resolve.ts';
 import { digestOf } from '../../oci/digest.ts';
+import { refNameAnnotation } from '../../oci/layout.ts';
 import type { Reference } from '../../oci/reference.ts';
 import { type Descriptor, type Digest, isIndexType, isManifestType, mediaTypes } from '../../oci/types.ts';
 import type { Session } from '../../session/types.ts';
@@ -72,7 +74,7 @@ export class Layout implements DocumentSource {
       return listed ?? this.#guess(digest);
     }
     const named = index.manifests.find((child) => {
-      const name = child.annotations?.['org.opencontainers.image.ref.name'];
+      const name = child.annotations?.[refNameAnnotation];
       return name === tag || name?.endsWith(`:${tag}`) === true;
     });
     const only = index.manifests.length === 1 ? index.manifests[0] : undefined;
