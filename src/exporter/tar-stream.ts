@@ -4,7 +4,7 @@ import { endOfArchive, header, padding } from '../tar/writer.ts';
 
 /** Writes bytes to a stream with back-pressure, and tells of its failure. */
 export class SinkWriter {
-  readonly #output: NodeJS.WritableStream & { readonly destroyed?: boolean };
+  readonly #output: NodeJS.WritableStream & { readonly destroyed?: boolean; readonly errored?: Error | null };
   readonly #signal: AbortSignal;
   #error: Error | undefined;
   #closed = false;
@@ -68,9 +68,11 @@ export class SinkWriter {
 
   #check(): void {
     throwIfAborted(this.#signal);
-    // One that was closed before we listened takes writes without a word.
+    // One that was closed before we listened takes writes without a word, and the 'error' of one that breaks comes a
+    // turn after it is destroyed: the stream itself knows at once.
     const closed = this.#closed || this.#output.destroyed === true;
-    if (this.#error !== undefined || closed) throw this.#gone(this.#error);
+    const error = this.#error ?? this.#output.errored ?? undefined;
+    if (error !== undefined || closed) throw this.#gone(error);
   }
 
   #gone(cause: unknown): Error {
