@@ -144,6 +144,8 @@ async function runStep(
         seccomp: host.seccomp,
         mounts,
         cgroup,
+        // As docker and BuildKit have it: on cgroups v1 programs look for their path below the host's mounts.
+        cgroupNamespace: cgroups.kind !== 'v1',
         resources,
         rlimits,
         terminal: io.terminal === true,

@@ -25,6 +25,8 @@ export interface SpecInput {
   mounts: OciMount[];
   /** Path of the container's cgroup; undefined: none is made. */
   cgroup: string | undefined;
+  /** Make the cgroup the root of what the container sees (a cgroup namespace). */
+  cgroupNamespace: boolean;
   /** `linux.resources` but for devices. */
   resources: object;
   rlimits: Rlimit[];
@@ -75,7 +77,8 @@ const defaultShm = 64 << 20;
 export function ociSpec(input: SpecInput): object {
   const { spec, cgroup } = input;
   const insecure = spec.security === 'insecure';
-  const namespaces = ['pid', 'ipc', 'uts', 'mount', 'cgroup'];
+  const namespaces = ['pid', 'ipc', 'uts', 'mount'];
+  if (input.cgroupNamespace) namespaces.push('cgroup');
   if (spec.network === 'none') namespaces.push('network');
   return {
     ociVersion: '1.0.2',

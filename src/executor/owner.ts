@@ -38,9 +38,12 @@ export class Owner {
     process.once('exit', () => this.release());
   }
 
-  /** The cgroup of a container; its parent is remembered first, so that a sweep finds it. */
+  /**
+   * The cgroup of a container, below `buildkit` in the parent that was asked for (where BuildKit makes them, and
+   * monitors look for them). Its folder is remembered first, so that a sweep finds it.
+   */
   group(parent: string, id: string): string {
-    const folder = join('/', parent || 'drydock');
+    const folder = parent === '' ? '/drydock' : join('/', parent, 'buildkit');
     if (!this.#parents.has(folder)) {
       appendFileSync(this.#fd, `${folder}\n`);
       this.#parents.add(folder);

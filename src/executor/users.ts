@@ -6,7 +6,10 @@ import type { FsView } from '../fs/view.ts';
 export interface ProcessUser {
   uid: number;
   gid: number;
-  /** Supplementary groups. */
+  /**
+   * Supplementary groups; the own group is the first of them. Without it in the list a process could leave the group
+   * by a set-group-id program, and then read what is closed to that group alone.
+   */
   groups: number[];
   /** Home folder of the passwd entry, if there is one. */
   home?: string;
@@ -44,16 +47,14 @@ export function lookUpUser(view: FsView, spec: string): ProcessUser {
     });
   }
   const uid = entry?.uid ?? number ?? 0;
-  if (groupPart === undefined || groupPart === '') {
-    const groups = entry === undefined ? [] : groupsOf(view, entry.name);
-    return { uid, gid: entry?.gid ?? 0, groups, home: entry?.home };
-  }
-  return { uid, gid: lookUpGroup(view, groupPart), groups: [], home: entry?.home };
+  const gid = groupPart ? lookUpGroup(view, groupPart) : (entry?.gid ?? 0);
+  const others = groupPart || entry === undefined ? [] : groupsOf(view, entry.name);
+  return { uid, gid, groups: [...new Set([gid, ...others])], home: entry?.home };
 }
 
 function groupsOf(view: FsView, name: string): number[] {
   const groups = parseGroup(textOf(view, '/etc/group'));
-  return [...new Set(groups.filter((g) => g.members.includes(name)).map((g) => g.gid))];
+  return groups.filter((g) => g.members.includes(name)).map((g) => g.gid);
 }
 
 function lookUpGroup(view: FsView, name: string): number {

@@ -13,7 +13,7 @@ import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { detectCgroups } from '../../src/executor/cgroups.ts';
+import { detectCgroups, removeGroup } from '../../src/executor/cgroups.ts';
 import { hardLimits, limitsFor, rlimitsFor } from '../../src/executor/limits.ts';
 import { probeExecutor } from '../../src/executor/probe.ts';
 import { folderOption } from '../../src/fs/overlay-options.ts';
@@ -76,6 +76,25 @@ describe('a step', () => {
     expect(groups.filter((name) => name.startsWith(owner))).toEqual([]);
   });
 
+  test('is in the cgroup parent that it asks for, as BuildKit would place it', async () => {
+    const host = detectCgroups();
+    const parent = `drydock-test-${process.pid}`;
+    const { out, err } = await h.run('cat /proc/self/cgroup; ls /sys/fs/cgroup', { cgroupParent: parent });
+    try {
+      expect(err).toBe('');
+      // With one tree (v2) a step's group is the root of what it sees; with v1's trees the whole path is seen.
+      if (host.kind === 'v1')
+        expect(out).toMatch(new RegExp(`:devices:/${parent}/buildkit/[0-9a-f-]+-step\\d+\n`));
+      if (host.kind === 'v2') expect(out).toMatch(/^0::\/\n/);
+      for (const tree of host.trees)
+        expect(
+          readdirSync(join(tree, parent, 'buildkit'), { withFileTypes: true }).filter((e) => e.isDirectory()),
+        ).toEqual([]);
+    } finally {
+      removeGroup(host.trees, `/${parent}`);
+    }
+  });
+
   test('writes to its layer, and nothing else gets in there', async () => {
     const { upper } = await h.run('echo x >/made; rm /etc/group');
     expect(readdirSync(upper).sort()).toEqual(['etc', 'made']);
@@ -86,7 +105,7 @@ describe('a step', () => {
 describe('users', () => {
   test('by name with the groups that list them, by number, with a group', async () => {
     expect((await h.run('id; echo $HOME', { user: 'ann' })).out).toBe(
-      'uid=1000(ann) gid=1001(ann) groups=10(wheel),44(video)\n/home/ann\n',
+      'uid=1000(ann) gid=1001(ann) groups=10(wheel),44(video),1001(ann)\n/home/ann\n',
     );
     expect((await h.run('id -u; id -g', { user: '1000' })).out).toBe('1000\n1001\n');
     expect((await h.run('id -u; id -g', { user: '4711' })).out).toBe('4711\n0\n');
