@@ -96,6 +96,7 @@ export async function takeCourse<T>(engine: Engine, course: Course<T>): Promise<
       const request = {
         ...{ results: described ?? results, attrs, names, sourceDateEpoch, dockerTypes, annotations },
         index: isList,
+        cacheCompression: plan.wants[0]?.compression,
       };
       const response = await job.inVertex(exporter.title, (progress) =>
         exporter.export(request, {

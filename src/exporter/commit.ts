@@ -77,7 +77,7 @@ interface Draft {
   layers: ExportLayer[];
   config: { bytes: Buffer; descriptor: Descriptor; labels: Record<string, string> };
   manifest: Manifest;
-  /** Those of its children that are, or will be, in content. */
+  /** Those of its children that it keeps in content. */
   present: Descriptor[];
   created?: string;
 }
@@ -106,7 +106,9 @@ async function draftOne(
   const annotations = annotationsAt(options.annotations, 'manifest', platform);
   if (annotations !== undefined) manifest.annotations = annotations;
   let present = [manifest.config, ...manifest.layers];
-  if (options.blobs !== 'all') present = await presentOf(manifest, ctx);
+  // Of an image that may lack layers all are named: one that is brought later stays with it.
+  if (options.incomplete === true) present = [manifest.config, ...manifest.layers];
+  else if (options.blobs !== 'all') present = await presentOf(manifest, ctx);
   else if (!(await hasWhole(manifest, ctx))) await bring();
   return {
     platform,

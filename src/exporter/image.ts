@@ -1,13 +1,14 @@
 /** `type=image`: an image in the store, under its names, and in a registry when asked. */
 import { throwIfAborted } from '../errors/error.ts';
 import { pushImage } from '../images/push.ts';
+import type { Compression } from '../layer/types.ts';
 import { parseReference } from '../oci/reference.ts';
 import type { Store } from '../store/store.ts';
 import { needOciTypes, parseAnnotations } from './annotations.ts';
 import { epochOf, parseImageAttrs } from './attrs.ts';
 import { type Committed, commitImage, imageIdOf, imageMetadata, started } from './commit.ts';
 import { contextOf } from './layers.ts';
-import { checkPushNames, pushCommitted } from './push.ts';
+import { checkPushNames, pushCommitted, rememberPublished } from './push.ts';
 import type { Exporter } from './types.ts';
 
 /** Name prefix of images without a name, as docker has it. */
@@ -29,13 +30,12 @@ export function imageExporter(attrs: Record<string, string>): Exporter {
         want.push && (!want.store || want.pushByDigest || want.compression?.type === 'uncompressed');
       // Others expect an image to be whole.
       const whole = exact || (want.store && ctx.store.shared && !want.allowIncomplete);
+      const compression = want.compression ?? compressionFor(want, request.cacheCompression);
       const real =
-        want.push || want.compression !== undefined || want.forceCompression || epoch !== undefined;
+        compression.type !== 'uncompressed' || want.compression !== undefined || epoch !== undefined;
       if (want.unpack) await Promise.all(request.results.map(({ ref }) => ref?.snapshot(contextOf(ctx))));
       const committed = await commitImage(request, ctx, {
-        compression: want.compression ?? {
-          type: want.push || want.forceCompression ? 'gzip' : 'uncompressed',
-        },
+        compression,
         force: want.forceCompression,
         blobs: whole ? 'all' : real ? 'new' : 'none',
         // Our own store's images are whole: they may have to run without a registry.
@@ -64,6 +64,11 @@ export function imageExporter(attrs: Record<string, string>): Exporter {
           else await pushImage(ctx.store, ctx.registry, name, name, { ...contextOf(ctx), sources });
           started(ctx, `pushing manifest for ${name}@${target.digest}`)();
         }
+        const [name] = request.names;
+        // Layers are packed with gzip where nobody says otherwise, which here somebody did.
+        if (want.compression?.type === 'uncompressed' && name !== undefined) {
+          await rememberPublished(committed, name, ctx.store);
+        }
         done();
       }
       return {
@@ -74,6 +79,15 @@ export function imageExporter(attrs: Record<string, string>): Exporter {
       };
     },
   };
+}
+
+/** How layers are packed where the output does not say: not at all if nobody else is to read them. */
+function compressionFor(
+  want: { push: boolean; forceCompression: boolean },
+  cache?: Compression,
+): Compression {
+  if (want.push || want.forceCompression) return { type: 'gzip' };
+  return cache?.type === 'gzip' ? cache : { type: 'uncompressed' };
 }
 
 /** The size under which `images` lists it: of the layers' files where they are unpacked, else of their blobs. */

@@ -161,7 +161,8 @@ export async function cacheLayers(
 async function exportLayer(layer: RefLayer, ctx: ExportContext, options: LayerOptions): Promise<ExportLayer> {
   const { store, signal, lease } = ctx;
   const { blob, diffId, snapshot, from } = layer;
-  const createdBy = from === undefined ? undefined : `pulled from ${from}`;
+  const createdBy =
+    layer.info?.labels[snapshotLabels.createdBy] ?? (from === undefined ? undefined : `pulled from ${from}`);
   if (blob !== undefined && diffId !== undefined) {
     if (!options.force || compressionOf(blob) === options.compression.type) {
       return { descriptor: plain(blob), diffId, size: blob.size, createdAt: layer.madeAt, createdBy, from };

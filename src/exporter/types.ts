@@ -1,4 +1,5 @@
 /** The door of exporters: they turn solved platforms into an image, an archive or files. */
+import type { Compression } from '../layer/types.ts';
 import type { Descriptor, Digest, ImageConfig, Platform } from '../oci/types.ts';
 import type { RegistryClient } from '../registry/client.ts';
 import type { ClientOutput, Session } from '../session/types.ts';
@@ -28,6 +29,11 @@ export interface ExportRequest {
   index?: boolean;
   /** Make docker's media types where the output does not say which: how BuildKit did it before 0.31. */
   dockerTypes?: boolean;
+  /**
+   * How a cache that is exported as well will have the layers packed. An image that may have them in any way then has
+   * them so too: they are packed once, and a build that finds them in that cache makes the very same image.
+   */
+  cacheCompression?: Compression;
 }
 
 export interface ExportContext {

@@ -14,6 +14,7 @@ import { removeImage } from '../../src/images/remove.ts';
 import { saveImages } from '../../src/images/save.ts';
 import { tagImage } from '../../src/images/tag.ts';
 import { image } from '../../src/llb/llb.ts';
+import type { Descriptor } from '../../src/oci/types.ts';
 import { buildState } from '../../src/sdk/build.ts';
 import { Builds } from '../kit/builds.ts';
 import { imageOf, pushBase, putImage, tarOf } from '../kit/images.ts';
@@ -57,9 +58,42 @@ onStores('a build', (store) => {
       expect(await engine.store.content.info(layer.digest)).toBeUndefined();
     const there = await fetch(`http://${registry.host}/v2/lazy/other/blobs/${manifest.layers[0].digest}`);
     expect(there.status).toBe(200);
+    // What a push had to bring stays with the image.
+    const second = await startRegistry();
+    try {
+      const tags = [`${second.host}/lazy/far:1`];
+      const far = await buildState(image(lazy), {
+        ...{ engine, credentials, tags },
+        outputs: [{ type: 'image', attrs }],
+      });
+      await engine.store.gc();
+      expect(far.descriptor?.digest).toBe(pushed.descriptor?.digest);
+      for (const layer of manifest.layers)
+        expect(await engine.store.content.info(layer.digest)).toBeDefined();
+    } finally {
+      await second.stop();
+    }
     // They come when they are wanted.
     const again = await builds.build(`FROM ${name}\nCOPY more /more`, { more: 'm' });
     expect([again.read('/seed'), again.read('/more')]).toEqual(['lazy', 'm']);
+  });
+
+  test('a base that was pushed uncompressed stays so under an image that is pushed', async () => {
+    const plain = `${registry.host}/plain/base:1`;
+    const push = (attrs: Record<string, string> = {}) => ({
+      outputs: [{ type: 'image' as const, attrs: { push: 'true', ...attrs } }],
+    });
+    const text = `FROM ${base}\nCOPY a /a`;
+    await builds.build(text, { a: 'a' }, { tags: [plain], ...push({ compression: 'uncompressed' }) });
+    const name = `${registry.host}/plain/app:1`;
+    await builds.build(`FROM ${plain}\nCOPY b /b`, { b: 'b' }, { tags: [name], ...push() });
+    const { images, content } = builds.engine.store;
+    const { target } = (await images.get(name))!;
+    const manifest = JSON.parse((await content.bytes(target.digest)).toString());
+    const types = manifest.layers.map((layer: Descriptor) => layer.mediaType.replace(/.*layer\.v1\./, ''));
+    expect(types.slice(-2)).toEqual(['tar', 'tar+gzip']);
+    const there = await fetch(`http://${registry.host}/v2/plain/app/blobs/${manifest.layers.at(-2).digest}`);
+    expect(there.status).toBe(200);
   });
 
   test('several stages, from a registry, are cached the second time, and one changed file is one step', async () => {

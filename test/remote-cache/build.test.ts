@@ -158,6 +158,17 @@ onStores('a cache elsewhere', (store) => {
     expect(pulled.read('/three')).toBe(first.marks[2]);
   });
 
+  test('an image that is only stored has its layers as the cache has them: built from there it is the same', async () => {
+    const cache = registryCache('stored');
+    const text = `FROM ${base}\nCOPY src /src\nRUN ${mark('/one')}`;
+    const [first, second] = [await machine(), await machine()];
+    await build(first, text, files, { tags: ['stored:1'], cacheTo: [cache] });
+    await build(second, text, files, { tags: ['stored:1'], cacheFrom: [cache] });
+    expect(ran(second)).toEqual([]);
+    const stored = ({ engine }: Builds) => engine.store.images.get('docker.io/library/stored:1');
+    expect((await stored(second))?.target).toEqual((await stored(first))?.target);
+  });
+
   test('max: a changed step is run with all after it, on results of the steps before', async () => {
     const builds = await machine();
     const changed = { 'src/a': 'changed' };
