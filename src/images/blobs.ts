@@ -7,6 +7,7 @@ import { type Descriptor, type Digest, mediaTypes } from '../oci/types.ts';
 import type { RegistryClient } from '../registry/client.ts';
 import type { SnapshotInfo, Store } from '../store/store.ts';
 import { type FetchContext, fetchBlobInto } from './fetch.ts';
+import { isPublished } from './known-names.ts';
 import { originOf } from './origin.ts';
 import type { StoredImage } from './stored.ts';
 
@@ -56,11 +57,12 @@ export async function ensureLayer(
 }
 
 /** Whether a layer goes uncompressed into a manifest only because nobody has compressed it yet. */
-export function isPlainLayer({ descriptor, snapshot }: StoredLayer): boolean {
-  const { mediaType } = descriptor;
+export async function isPlainLayer(store: Store, { descriptor, snapshot }: StoredLayer): Promise<boolean> {
+  const { mediaType, digest } = descriptor;
   if (mediaType !== mediaTypes.ociLayer && mediaType !== mediaTypes.dockerLayer) return false;
   // Published uncompressed: its digest is known out there.
-  return originOf(snapshot?.labels ?? {}).blob?.digest !== descriptor.digest;
+  if (originOf(snapshot?.labels ?? {}).blob?.digest === digest) return false;
+  return !(await isPublished(store, digest));
 }
 
 /** A plain layer as a gzip blob in content. */

@@ -6,6 +6,7 @@ import type { Descriptor } from '../oci/types.ts';
 import type { RegistryClient } from '../registry/client.ts';
 import type { ReportStatus } from '../store/ref.ts';
 import type { ContentWriter, Store } from '../store/store.ts';
+import { sourceLabels } from './known-names.ts';
 import { Limiter, pause, type Running, shareRun } from './share.ts';
 
 export interface FetchContext {
@@ -139,7 +140,7 @@ async function copy(
     throw ctx.signal?.aborted ? canceled(ctx.signal.reason) : err;
   }
   try {
-    await writer.commit();
+    await writer.commit(sourceLabels(source));
   } catch (err) {
     if (!(err instanceof DrydockError) || err.code !== 'corrupt') throw err;
     const { domain } = parseReference(source);

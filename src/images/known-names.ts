@@ -23,6 +23,18 @@ export async function noteOrigin(store: Store, name: string, digests: readonly D
   }
 }
 
+/** Labels for a blob that was fetched from a name's repository. */
+export function sourceLabels(name: string): Record<string, string> {
+  const { domain, path } = parseReference(name);
+  return { [`${label}.${domain}`]: path };
+}
+
+/** Whether a blob in content is in some registry: it came from there. */
+export async function isPublished(store: Store, digest: Digest): Promise<boolean> {
+  const info = await store.content.info(digest);
+  return Object.keys(info?.labels ?? {}).some((key) => key.startsWith(`${label}.`));
+}
+
 /** Whether a manifest in content came from a name's repository, or is what the store has under one of its tags. */
 export async function isKnownAs(store: Store, name: string, digest: Digest): Promise<boolean> {
   const { domain, path } = parseReference(name);

@@ -170,7 +170,7 @@ async function pushOne(push: Push, image: StoredImage, tag: string | undefined):
   const work = [
     pushConfig(ctx, image.document.config),
     ...layers.map(async (layer) => {
-      const blob = isPlainLayer(layer)
+      const blob = (await isPlainLayer(store, layer))
         ? await push.limiter.run(() => gzipLayer(store, layer, ctx))
         : layer.descriptor;
       if (!isForeignLayer(blob)) await pushLayer(ctx, layer, blob);

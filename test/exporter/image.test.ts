@@ -205,11 +205,11 @@ describe('with a registry', () => {
   afterAll(() => host.stop());
 
   const base = imageOf([tarOf({ etc: { dir: true }, 'etc/base': 'base' })]);
-  async function onBase(store: Store, repository: string) {
-    const from = await putImage(host.host, `${repository}:1`, base);
-    const layers = base.layers.map((descriptor, i) => ({
+  async function onBase(store: Store, repository: string, image = base) {
+    const from = await putImage(host.host, `${repository}:1`, image);
+    const layers = image.layers.map((descriptor, i) => ({
       descriptor,
-      diffId: base.config.rootfs.diff_ids[i]!,
+      diffId: image.config.rootfs.diff_ids[i]!,
     }));
     const ref = refsOf(store).image(from, layers);
     return { from, ref };
@@ -237,6 +237,15 @@ describe('with a registry', () => {
       expect((await store.images.get(to))?.target.digest).toBe(seen.digest);
       expect(out.statuses).toContain('pushing layers');
       expect(out.open).toEqual([]);
+    }));
+
+  test('an image that was published uncompressed is pushed elsewhere as it is', () =>
+    withStore('overlayfs', async (store) => {
+      const plain = imageOf([tarOf({ 'etc/plain': 'plain' })], { uncompressed: true });
+      const { ref } = await onBase(store, 'team/plain', plain);
+      const to = `${host.host}/other/plain:1`;
+      await run(store, 'image', { push: 'true' }, { results: [solved(ref)], names: [to] });
+      expect(inspect(to).layers).toEqual(plain.layers);
     }));
 
   test('a foreign layer comes from its own URLs; it is pushed as an ordinary one unless told otherwise', async () => {

@@ -143,7 +143,10 @@ test('secrets, credentials, uploads and ssh agents', async () => {
   expect(await session.credentials('reg.example')).toEqual({ identityToken: 'reg.example' });
   expect((await text((await session.upload('up'))!)).length).toBe(700_000);
   await expect((await session.upload('up'))!.toArray()).rejects.toThrow('read before');
-  expect(await session.ssh('other')).toBeUndefined();
+  await expect(session.ssh('other')).rejects.toMatchObject({
+    code: 'not-found',
+    message: 'there is no ssh agent other',
+  });
   const dial = await session.ssh('default');
   expect(await text(await dial!())).toBe('agent says hi');
 });

@@ -1,6 +1,7 @@
 /** The client's ssh agents (proto/session/ssh.proto). */
 import type { Duplex } from 'node:stream';
 import { create, toBinary } from '@bufbuild/protobuf';
+import { fail } from '../../errors/error.ts';
 import { CheckAgentRequestSchema } from '../../pb/session/ssh_pb.js';
 import { BytesStream } from '../grpc/bytes-stream.ts';
 import { GrpcError } from '../grpc/status.ts';
@@ -8,7 +9,10 @@ import { notServed, type Peer } from '../peer.ts';
 
 const service = '/moby.sshforward.v1.SSH';
 
-/** What dials the client's agent of this ID; undefined when it has none. */
+/**
+ * What dials the client's agent of this ID; undefined when it has none at all. Throws `not-found` with the client's own
+ * words when it forwards agents, but not this one.
+ */
 export async function sshAgent(peer: Peer, id: string): Promise<(() => Promise<Duplex>) | undefined> {
   const agent = id || 'default';
   const what = `its ssh agent ${agent}`;
@@ -17,7 +21,7 @@ export async function sshAgent(peer: Peer, id: string): Promise<(() => Promise<D
     if ((await peer.unary(what, `${service}/CheckAgent`, request)) === notServed) return undefined;
   } catch (err) {
     // Clients say with any status that they have no such agent.
-    if (err instanceof GrpcError) return undefined;
+    if (err instanceof GrpcError) throw fail('not-found', 'session', err.message, { cause: err });
     throw err;
   }
   return async () => {
