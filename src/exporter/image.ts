@@ -8,7 +8,7 @@ import { needOciTypes, parseAnnotations } from './annotations.ts';
 import { epochOf, parseImageAttrs } from './attrs.ts';
 import { type Committed, commitImage, imageIdOf, imageMetadata, started } from './commit.ts';
 import { contextOf } from './layers.ts';
-import { checkPushNames, pushCommitted, rememberPublished } from './push.ts';
+import { checkPushNames, pushCommitted } from './push.ts';
 import type { Exporter } from './types.ts';
 
 /** Name prefix of images without a name, as docker has it. */
@@ -37,6 +37,7 @@ export function imageExporter(attrs: Record<string, string>): Exporter {
       const committed = await commitImage(request, ctx, {
         compression,
         force: want.forceCompression,
+        asPublished: want.compression === undefined && epoch === undefined,
         blobs: whole ? 'all' : real ? 'new' : 'none',
         // Our own store's images are whole: they may have to run without a registry.
         incomplete: want.allowIncomplete && ctx.store.shared,
@@ -63,11 +64,6 @@ export function imageExporter(attrs: Record<string, string>): Exporter {
           if (exact) await pushCommitted(committed, name, want.pushByDigest, ctx);
           else await pushImage(ctx.store, ctx.registry, name, name, { ...contextOf(ctx), sources });
           started(ctx, `pushing manifest for ${name}@${target.digest}`)();
-        }
-        const [name] = request.names;
-        // Layers are packed with gzip where nobody says otherwise, which here somebody did.
-        if (want.compression?.type === 'uncompressed' && name !== undefined) {
-          await rememberPublished(committed, name, ctx.store);
         }
         done();
       }

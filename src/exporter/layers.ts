@@ -1,13 +1,14 @@
 /** From a solved tree to the layers of a manifest. */
 import { fail } from '../errors/error.ts';
 import { fetchBlobInto } from '../images/fetch.ts';
+import { isPublished } from '../images/known-names.ts';
 import { ensureBlob, labelChain, packSnapshot, rememberedBlob } from '../layer/blobs.ts';
 import { convertBlob } from '../layer/convert.ts';
 import type { Compression, LayerBlob } from '../layer/types.ts';
 import { chainId } from '../oci/digest.ts';
 import { asDistributable, type Descriptor, type Digest, mediaTypes } from '../oci/types.ts';
 import type { Ref, RefContext, RefLayer } from '../store/ref.ts';
-import { snapshotLabels } from '../store/store.ts';
+import { type Store, snapshotLabels } from '../store/store.ts';
 import { nameByChains } from './chain-names.ts';
 import type { ExportContext } from './types.ts';
 
@@ -15,6 +16,8 @@ export interface LayerOptions {
   compression: Compression;
   /** Bring layers that have another compression (a base image's) to this one. */
   force: boolean;
+  /** A layer that some registry has uncompressed stays so: another one of the same files would be no use. */
+  asPublished?: boolean;
   /** Blobs wanted in content: of no layer (new ones are only hashed), of new layers, or of all. */
   blobs: 'none' | 'new' | 'all';
   /** Leave what has neither a snapshot nor a blob here where it is; else it is fetched. */
@@ -77,7 +80,10 @@ export async function exportLayers(
       known.map(async (layer, i) => {
         const { held, descriptor } = layers[i]!;
         if (held === true) return;
-        if (held === false) return void (await packLayer(layer, ctx, options));
+        if (held === false) {
+          const own = await optionsFor(layer, ctx.store, options);
+          return void (await packLayer(layer, ctx, own));
+        }
         const chain = chainId(layers.slice(0, i + 1).map(({ diffId }) => diffId))!;
         await bringBlob(descriptor, layer, chain, ctx);
       }),
@@ -158,11 +164,11 @@ export async function cacheLayers(
   });
 }
 
-async function exportLayer(layer: RefLayer, ctx: ExportContext, options: LayerOptions): Promise<ExportLayer> {
+async function exportLayer(layer: RefLayer, ctx: ExportContext, wanted: LayerOptions): Promise<ExportLayer> {
   const { store, signal, lease } = ctx;
+  const options = await optionsFor(layer, store, wanted);
   const { blob, diffId, snapshot, from } = layer;
-  const createdBy =
-    layer.info?.labels[snapshotLabels.createdBy] ?? (from === undefined ? undefined : `pulled from ${from}`);
+  const createdBy = from === undefined ? undefined : `pulled from ${from}`;
   if (blob !== undefined && diffId !== undefined) {
     if (!options.force || compressionOf(blob) === options.compression.type) {
       return { descriptor: plain(blob), diffId, size: blob.size, createdAt: layer.madeAt, createdBy, from };
@@ -187,6 +193,11 @@ async function exportLayer(layer: RefLayer, ctx: ExportContext, options: LayerOp
     createdBy: info?.labels[snapshotLabels.createdBy],
     held: options.blobs !== 'none' && known === undefined,
   };
+}
+
+async function optionsFor({ diffId }: RefLayer, store: Store, wanted: LayerOptions): Promise<LayerOptions> {
+  if (!wanted.asPublished || diffId === undefined || !(await isPublished(store, diffId))) return wanted;
+  return { ...wanted, compression: { type: 'uncompressed' } };
 }
 
 /** A layer of a snapshot, packed. */

@@ -1,9 +1,8 @@
 /** Pushes a committed image that is not, or not so, in the store: by digest only, or exactly as it was made. */
 import { fail } from '../errors/error.ts';
-import { originLabels, originOf } from '../images/origin.ts';
+import { noteOrigin } from '../images/known-names.ts';
 import { parseReference } from '../oci/reference.ts';
-import { type Descriptor, type Digest, isForeignLayer } from '../oci/types.ts';
-import { type Store, snapshotLabels } from '../store/store.ts';
+import { type Descriptor, isForeignLayer } from '../oci/types.ts';
 import type { Committed } from './commit.ts';
 import type { ExportContext } from './types.ts';
 
@@ -43,29 +42,8 @@ export async function pushCommitted(
     if (descriptor.digest !== target.digest) await put(descriptor, at(descriptor));
   }
   await put(target, byDigest ? at(target) : name);
-}
-
-/**
- * Remembers of the layers of a pushed image which blobs they are out there, so that images built on it have these very
- * ones, and do not pack them anew in another way.
- */
-export async function rememberPublished({ images }: Committed, name: string, store: Store): Promise<void> {
-  for (const { layers, snapshots } of images) {
-    for (const [i, blob] of layers.entries()) {
-      const own = snapshots[i] === undefined ? undefined : await store.snapshots.stat(snapshots[i]);
-      // In a containerd, images stand on snapshots of their own, which are named by their chains.
-      const chain = own?.labels[snapshotLabels.chainId] as Digest | undefined;
-      const named = chain === undefined ? undefined : await store.snapshots.byChain(chain);
-      for (const info of [own, named]) {
-        if (info === undefined || originOf(info.labels).blob !== undefined) continue;
-        const madeAt = info.labels[snapshotLabels.madeAt] ?? String(info.createdAt);
-        await store.snapshots.setLabels(info.key, {
-          ...originLabels({ blob, from: name }),
-          [snapshotLabels.madeAt]: madeAt,
-        });
-      }
-    }
-  }
+  // Images that are built on this one will have its layers as they are there.
+  await noteOrigin(store, name, [...blobs.keys()]);
 }
 
 /** Throws `invalid` when there is nothing to push to. */
