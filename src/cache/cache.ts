@@ -67,7 +67,10 @@ interface Row {
 export class Cache {
   readonly #db: DatabaseSync;
   readonly #get: Record<'byKey' | 'byId' | 'known' | 'digest' | 'keys' | 'links', StatementSync>;
-  readonly #run: Record<'record' | 'remember' | 'key' | 'link' | 'touch' | 'digest', StatementSync>;
+  readonly #run: Record<
+    'record' | 'results' | 'remember' | 'key' | 'link' | 'touch' | 'digest',
+    StatementSync
+  >;
 
   /** Opens (or makes) `cache.db` in a folder. Several processes may have it open. */
   constructor(folder: string) {
@@ -89,6 +92,7 @@ export class Cache {
          ON CONFLICT (id) DO UPDATE SET description = excluded.description, type = excluded.type,
            results = excluded.results, size = excluded.size, last_used_at = excluded.last_used_at`,
       ),
+      results: db.prepare('UPDATE records SET results = ?, size = ? WHERE id = ? AND results IS NOT NULL'),
       remember: db.prepare(
         `INSERT OR IGNORE INTO records (id, description, type, results, size, created_at, last_used_at, usage_count)
          VALUES (?, ?, ?, NULL, 0, ?, ?, 0)`,
@@ -127,6 +131,11 @@ export class Cache {
       this.#run.record.run(record.id, record.description, record.type, results, record.size, now, now);
       for (const { key, parts } of keys) this.#putKey(key, record.id, parts);
     });
+  }
+
+  /** Other results for a record that has some; false when it has none (any more). */
+  putResults(id: Digest, results: readonly SerializedRef[], size: number): boolean {
+    return this.#run.results.run(JSON.stringify(results), size, id).changes > 0;
   }
 
   /** Makes an id known that others are about to be keyed by. What is known already stays as it is. */

@@ -4,11 +4,11 @@ import { isEmpty } from '../apply/snapshot.ts';
 import { fail } from '../errors/error.ts';
 import { specOfMounts } from '../fs/view.ts';
 import { digestOf } from '../oci/digest.ts';
+import { chainOf, restack } from '../refs/restack.ts';
 import { refContext } from '../solver/ref-context.ts';
 import type { Ref, RefContext } from '../store/ref.ts';
 import { runTask } from '../workers/pool.ts';
 import type { OpDeps, OpMaker } from './deps.ts';
-import { chainOf, restack } from './restack.ts';
 
 export const diffOp: OpMaker = (vertex, deps) => {
   const { op } = vertex.op;

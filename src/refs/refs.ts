@@ -8,6 +8,7 @@ import type { Digest } from '../oci/types.ts';
 import type { RegistryClient } from '../registry/client.ts';
 import type { Ref, RefContext, RefLayer, SerializedRef } from '../store/ref.ts';
 import { type Store, snapshotLabels } from '../store/store.ts';
+import { MergeRef } from './merge-ref.ts';
 import { seedFolder } from './seed.ts';
 import type { Refs } from './types.ts';
 import { materialize } from './unpack.ts';
@@ -21,14 +22,24 @@ export interface RefDeps {
 export function createRefs(deps: RefDeps): Refs {
   const { store } = deps;
   const empty = new EmptyRef(store);
+  const stacked = {
+    hold: (key: string, lease: string) => held(store, key, lease),
+    view: (key: string) => viewOf(store, key),
+    layers: (key: string) => layersOfSnapshot(store, key),
+  };
   return {
     empty: () => empty,
     snapshot: (key) => new SnapshotRef(store, key),
+    merge: (parts) => new MergeRef(store, stacked, parts),
     folder: (spec) => new FolderRef(store, spec),
     image: (source, layers) => (layers.length === 0 ? empty : new ImageRef(deps, source, layers)),
     async restore(serialized, lease) {
       if (serialized.kind === 'empty') return empty;
       if (serialized.kind === 'image') return this.image(serialized.ref, serialized.layers);
+      if (serialized.kind === 'merge') {
+        const parts = await Promise.all(serialized.parts.map((part) => this.restore(part, lease)));
+        return parts.every((part) => part !== undefined) ? this.merge(parts) : undefined;
+      }
       return (await held(store, serialized.key, lease)) ? new SnapshotRef(store, serialized.key) : undefined;
     },
   };

@@ -6,6 +6,11 @@ import type { Ref, SerializedRef } from '../store/ref.ts';
 export interface Refs {
   /** The tree with nothing in it. */
   empty(): Ref;
+  /**
+   * Trees (two or more, none of them empty) stacked onto each other, lowest first, when first needed. Throws
+   * `unsupported` when there are too many.
+   */
+  merge(parts: readonly Ref[]): Ref;
   /** A committed snapshot. */
   snapshot(key: string): Ref;
   /** A folder on this host seen through a filter; it cannot outlive the build. `snapshot()` copies it into the store. */

@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import type { DrydockError } from '../errors/error.ts';
 import type { Op } from '../pb/solver/pb/ops_pb.js';
-import type { Ref } from '../store/ref.ts';
+import { type Ref, snapshotKeys } from '../store/ref.ts';
 import type { Store } from '../store/store.ts';
 
 export interface Leftovers {
@@ -70,7 +70,6 @@ export async function dropLeftovers(error: unknown, store: Store): Promise<void>
 
 async function keepAll(store: Store, lease: string, refs: readonly (Ref | undefined)[]): Promise<void> {
   for (const ref of refs) {
-    const form = ref?.serialize();
-    if (form?.kind === 'snapshot') await store.leases.add(lease, { type: 'snapshot', id: form.key });
+    for (const id of snapshotKeys(ref?.serialize())) await store.leases.add(lease, { type: 'snapshot', id });
   }
 }

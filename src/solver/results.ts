@@ -3,7 +3,7 @@ import type { ImportedRecord } from '../cache/imported.ts';
 import { DrydockError, fail, throwIfAborted } from '../errors/error.ts';
 import { hex } from '../oci/digest.ts';
 import type { Digest } from '../oci/types.ts';
-import type { Ref, RefContext, SerializedRef } from '../store/ref.ts';
+import { type Ref, type RefContext, snapshotKeys } from '../store/ref.ts';
 import { letGo } from '../store/shared/let-go.ts';
 import { ImportedRef } from './imported-ref.ts';
 import { refContext } from './ref-context.ts';
@@ -49,6 +49,7 @@ export class ResultStore {
       refs.push(ref);
     }
     this.#deps.cache.touch(id);
+    this.#follow(id, refs, state);
     return refs;
   }
 
@@ -111,18 +112,18 @@ export class ResultStore {
   async hold(refs: readonly Ref[], state: VertexState): Promise<void> {
     await this.lease(state);
     for (const ref of refs) {
-      const serialized = ref.serialize();
-      if (serialized?.kind === 'snapshot') {
-        await this.#deps.store.leases.add(state.lease, { type: 'snapshot', id: serialized.key });
+      for (const id of snapshotKeys(ref.serialize())) {
+        await this.#deps.store.leases.add(state.lease, { type: 'snapshot', id });
       }
     }
   }
 
-  /** Bytes that refs add to the store. */
+  /** Bytes that refs add to the store. What is stacked of others adds nothing of its own until it is made. */
   async measure(refs: readonly Ref[]): Promise<number> {
-    const sizes = snapshotKeys(refs.map((ref) => ref.serialize())).map((key) =>
-      this.#deps.store.snapshots.usage(key),
-    );
+    const sizes = refs.flatMap((ref) => {
+      const form = ref.serialize();
+      return form?.kind === 'snapshot' ? [this.#deps.store.snapshots.usage(form.key)] : [];
+    });
     return (await Promise.all(sizes)).reduce((sum, { size }) => sum + size, 0);
   }
 
@@ -131,27 +132,42 @@ export class ResultStore {
    * client's folder) leave none.
    */
   async save(identity: Identity, refs: readonly Ref[], size: number, state: VertexState): Promise<void> {
-    const { store, cache } = this.#deps;
+    const { cache } = this.#deps;
     const results = refs.map((ref) => ref.serialize());
     if (!results.every((result) => result !== undefined)) return;
-    const keys = snapshotKeys(results);
+    const keys = results.flatMap(snapshotKeys);
     await this.#rememberInputs(state);
     const before = cache.byId(identity.id);
     cache.save({ ...recordOf(identity, state), results, size }, identity.keys);
     // The record comes before its lease: a kill in between leaves a record whose snapshots are swept with this
     // process's own lease, which `load` takes for a miss, and never a lease that nothing names. Nobody has to wait for
     // it: until then the vertex's lease, which is given up afterwards, keeps the snapshots.
-    const keep = async () => {
-      const lease = recordLease(identity.id);
-      if (before !== undefined) await store.leases.delete(lease);
-      if (keys.length === 0) return;
-      await store.leases.create(lease, {
-        pinned: true,
-        holds: keys.map((id) => ({ type: 'snapshot' as const, id })),
-      });
-    };
+    const keep = () => this.#keep(identity.id, keys, before !== undefined);
     // A record without a lease is a miss once its snapshots are collected, as after a kill.
     state.recorded = Promise.all([state.recorded, keep().catch(() => {})]);
+    this.#follow(identity.id, refs, state);
+  }
+
+  /** Has the record name a tree that was in parts by its own snapshot, once that is made. */
+  #follow(id: Digest, refs: readonly Ref[], state: VertexState): void {
+    const renew = async () => {
+      await state.recorded;
+      const results = refs.map((ref) => ref.serialize());
+      if (!results.every((result) => result !== undefined)) return;
+      if (!this.#deps.cache.putResults(id, results, await this.measure(refs))) return;
+      await this.#keep(id, results.flatMap(snapshotKeys), true);
+    };
+    for (const ref of refs) ref.whenMade?.(() => renew().catch(() => {}));
+  }
+
+  /** Gives a record its lease; `again`: it may have one. */
+  async #keep(id: Digest, keys: readonly string[], again: boolean): Promise<void> {
+    const { leases } = this.#deps.store;
+    const lease = recordLease(id);
+    if (again) await leases.delete(lease);
+    if (keys.length === 0) return;
+    const holds = [...new Set(keys)].map((key) => ({ type: 'snapshot' as const, id: key }));
+    await leases.create(lease, { pinned: true, holds });
   }
 }
 
@@ -184,10 +200,6 @@ function warnFailure(name: string, err: DrydockError, state: VertexState): void 
 
 function recordOf({ id }: Identity, state: VertexState): Pick<CacheRecord, 'id' | 'description' | 'type'> {
   return { id, description: state.vertex.name, type: recordType(state) };
-}
-
-function snapshotKeys(results: readonly (SerializedRef | undefined)[]): string[] {
-  return results.flatMap((result) => (result?.kind === 'snapshot' ? [result.key] : []));
 }
 
 function recordType(state: VertexState): RecordType {

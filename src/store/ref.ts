@@ -33,6 +33,8 @@ export interface Ref {
   layersElsewhere?(): Promise<readonly RefLayer[] | undefined>;
   /** JSON that `restoreRef` understands, or undefined when the tree cannot outlive this build (a client's folder). */
   serialize(): SerializedRef | undefined;
+  /** Called once when a tree that `serialize` gives in parts is a snapshot of its own; `snapshot` waits for it. */
+  whenMade?(told: () => Promise<void>): void;
 }
 
 /** One layer of a ref: a committed snapshot, a blob somewhere, or both. */
@@ -53,4 +55,12 @@ export interface RefLayer {
 export type SerializedRef =
   | { kind: 'snapshot'; key: string }
   | { kind: 'image'; ref: string; layers: { descriptor: Descriptor; diffId: Digest }[] }
+  /** Trees stacked onto each other, lowest first, once that is asked for. */
+  | { kind: 'merge'; parts: SerializedRef[] }
   | { kind: 'empty' };
+
+/** Keys of the snapshots that a tree, or what it is to be stacked of, is in. */
+export function snapshotKeys(form: SerializedRef | undefined): string[] {
+  if (form?.kind === 'merge') return form.parts.flatMap(snapshotKeys);
+  return form?.kind === 'snapshot' ? [form.key] : [];
+}

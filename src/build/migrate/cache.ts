@@ -8,7 +8,7 @@ import { chainId } from '../../oci/digest.ts';
 import { parseReference } from '../../oci/reference.ts';
 import type { Descriptor } from '../../oci/types.ts';
 import { recordLease } from '../../solver/results.ts';
-import type { SerializedRef } from '../../store/ref.ts';
+import { type SerializedRef, snapshotKeys } from '../../store/ref.ts';
 import { type SnapshotInfo, snapshotLabels } from '../../store/store.ts';
 import { copyBlob, type Route } from './blobs.ts';
 
@@ -34,8 +34,8 @@ export async function migrateRecord(
     }
   }
   to.save({ ...record, results, size: results === undefined ? 0 : record.size }, keys);
-  const snapshots = (results ?? []).flatMap((result) => (result.kind === 'snapshot' ? [result.key] : []));
-  if (snapshots.length > 0) {
+  const snapshots = new Set((results ?? []).flatMap(snapshotKeys));
+  if (snapshots.size > 0) {
     const lease = recordLease(record.id);
     await route.to.leases.create(lease, { pinned: true });
     for (const id of snapshots) await route.to.leases.add(lease, { type: 'snapshot', id });
@@ -47,6 +47,10 @@ export async function migrateRecord(
 async function bring(route: Route, result: SerializedRef): Promise<boolean> {
   if (result.kind === 'empty') return true;
   if (result.kind === 'snapshot') return bringSnapshot(route, result.key);
+  if (result.kind === 'merge') {
+    for (const part of result.parts) if (!(await bring(route, part))) return false;
+    return true;
+  }
   // A digest can be pulled wherever we are; a name that only a store knew must have come along.
   if (parseReference(result.ref).digest !== undefined) return true;
   const { content, snapshots } = route.to;

@@ -14,19 +14,21 @@ export async function chainOf(store: Store, key: string): Promise<string[]> {
 
 /**
  * Stacks what snapshots, lowest first, each change in the tree it was made on, on another parent, and returns the
- * topmost. Nothing is copied: a layer is shared, or, where it only fits its own tree, made anew of the same files.
- * Only for stores that can (`snapshots.restack`).
+ * topmost: `key`, if one is given. Nothing is copied: a layer is shared, or, where it only fits its own tree, made anew
+ * of the same files. Only for stores that can (`snapshots.restack`). Throws `exists` when `key` is taken.
  */
 export async function restack(
   store: Store,
   layers: readonly string[],
   parent: string | undefined,
   ctx: RefContext,
+  key?: string,
 ): Promise<string | undefined> {
   let top = parent;
-  for (const layer of layers) {
+  for (const [i, layer] of layers.entries()) {
     throwIfAborted(ctx.signal);
-    const name = `restack-${randomUUID()}`;
+    const isLast = i === layers.length - 1;
+    const name = isLast && key !== undefined ? key : `restack-${randomUUID()}`;
     if (store.snapshots.restack === undefined)
       throw fail('internal', 'store', 'this store cannot restack layers');
     if (!(await move(store, layer, { name, parent: top }, ctx))) {

@@ -1,0 +1,132 @@
+/** The layers of several trees stacked into one, later ones on top; not stacked before somebody wants the tree. */
+import { randomUUID } from 'node:crypto';
+import { copyAll, writeSnapshot } from '../apply/snapshot.ts';
+import { DrydockError, fail } from '../errors/error.ts';
+import type { ViewSpec } from '../fs/view.ts';
+import { type Running, shareRun } from '../images/share.ts';
+import { digestOf, hex } from '../oci/digest.ts';
+import type { Ref, RefContext, RefLayer, SerializedRef } from '../store/ref.ts';
+import type { Store } from '../store/store.ts';
+import { chainOf, restack } from './restack.ts';
+
+/** Layers in one stack, at most. */
+const maxLayers = 2048;
+
+/** What is done with a snapshot that may be in the store. */
+export interface Stacked {
+  /** Puts it under a lease; false when it is gone. */
+  hold(key: string, lease: string): Promise<boolean>;
+  view(key: string): Promise<ViewSpec>;
+  layers(key: string): Promise<readonly RefLayer[]>;
+}
+
+/** How many trees a tree is stacked of, those within them counted too. */
+function countOf(form: SerializedRef | undefined): number {
+  return form?.kind === 'merge' ? form.parts.reduce((sum, part) => sum + countOf(part), 0) : 1;
+}
+
+const perStore = new WeakMap<Store, Running>();
+
+function runningIn(store: Store): Running {
+  let running = perStore.get(store);
+  if (running === undefined) {
+    running = new Map();
+    perStore.set(store, running);
+  }
+  return running;
+}
+
+export class MergeRef implements Ref {
+  /** Its snapshot's key too. Of trees that do not change, whoever has stacked them has done it for all. */
+  readonly id: string;
+  readonly #store: Store;
+  readonly #stacked: Stacked;
+  readonly #parts: readonly Ref[];
+  readonly #told: (() => Promise<void>)[] = [];
+  #isMade = false;
+
+  /**
+   * `parts`: at least two, lowest first. Throws `unsupported` when there are more than any store can stack: a tree
+   * merged with itself, and the result with itself again, has too many layers for any disk soon.
+   */
+  constructor(store: Store, stacked: Stacked, parts: readonly Ref[]) {
+    const lasts = parts.every((part) => part.serialize() !== undefined);
+    this.id = `merge-${lasts ? hex(digestOf(JSON.stringify(parts.map(({ id }) => id)))) : randomUUID()}`;
+    this.#store = store;
+    this.#stacked = stacked;
+    this.#parts = parts;
+    if (parts.reduce((sum, part) => sum + countOf(part.serialize()), 0) > maxLayers) throw tooMany();
+  }
+
+  async view(ctx: RefContext): Promise<ViewSpec> {
+    return this.#stacked.view(await this.snapshot(ctx));
+  }
+
+  async snapshot(ctx: RefContext): Promise<string> {
+    if (!(await this.#stacked.hold(this.id, ctx.lease))) {
+      await shareRun(runningIn(this.#store), this.id, ctx.signal, () => this.#make(ctx));
+      await this.#store.leases.add(ctx.lease, { type: 'snapshot', id: this.id });
+    }
+    if (!this.#isMade) {
+      this.#isMade = true;
+      await Promise.all(this.#told.splice(0).map((told) => told()));
+    }
+    return this.id;
+  }
+
+  async layers(): Promise<readonly RefLayer[] | undefined> {
+    return this.#isMade ? this.#stacked.layers(this.id) : undefined;
+  }
+
+  serialize(): SerializedRef | undefined {
+    if (this.#isMade) return { kind: 'snapshot', key: this.id };
+    const parts = this.#parts.map((part) => part.serialize());
+    return parts.every((part) => part !== undefined) ? { kind: 'merge', parts } : undefined;
+  }
+
+  whenMade(told: () => Promise<void>): void {
+    if (!this.#isMade) this.#told.push(told);
+  }
+
+  async #make(ctx: RefContext): Promise<void> {
+    const [base, ...rest] = this.#parts;
+    if (base === undefined) throw fail('internal', 'store', 'a merge of nothing');
+    if (await this.#stacked.hold(this.id, ctx.lease)) return;
+    if (this.#store.snapshots.restack === undefined) return this.#copy(base, rest, ctx);
+    const top = await base.snapshot(ctx);
+    const layers: string[] = [];
+    const height = (await chainOf(this.#store, top)).length;
+    for (const part of rest) {
+      layers.push(...(await chainOf(this.#store, await part.snapshot(ctx))));
+      if (height + layers.length > maxLayers) throw tooMany();
+    }
+    await this.#asMine(() => restack(this.#store, layers, top, ctx, this.id));
+  }
+
+  /** A store without layers to stack has whole trees: the parts are copied over. */
+  async #copy(base: Ref, rest: readonly Ref[], ctx: RefContext): Promise<void> {
+    let parent = await base.snapshot(ctx);
+    for (const [i, part] of rest.entries()) {
+      const name = i === rest.length - 1 ? this.id : `merge-${randomUUID()}`;
+      const actions = [copyAll(await part.view(ctx))];
+      const what = { name, key: `merge-active-${randomUUID()}`, parent, actions };
+      await this.#asMine(() => writeSnapshot(this.#store, what, ctx));
+      parent = name;
+    }
+  }
+
+  /** Another process may be faster: its snapshot is as good, and is under the lease then. */
+  async #asMine(make: () => Promise<unknown>): Promise<void> {
+    try {
+      await make();
+    } catch (err) {
+      if (!(err instanceof DrydockError) || err.code !== 'exists') throw err;
+    }
+  }
+}
+
+function tooMany(): DrydockError {
+  return fail('unsupported', 'llb', `a merge has more than ${maxLayers} layers`, {
+    hint: 'Copy the trees into one another instead.',
+  });
+}
