@@ -4,6 +4,9 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Engine, openEngine } from '../../src/build/engine.ts';
 import { migrateStore } from '../../src/build/migrate/migrate.ts';
 import { findImage } from '../../src/images/stored.ts';
+import { merge, mkfile, scratch } from '../../src/llb/llb.ts';
+import { buildState } from '../../src/sdk/build.ts';
+import type { VertexEvent } from '../../src/solver/progress.ts';
 import { closePool } from '../../src/workers/pool.ts';
 import { Builds } from '../kit/builds.ts';
 import { Cli } from '../kit/cli.ts';
@@ -89,6 +92,11 @@ describe.each([
 
   test('images and cache come along: the next build there runs nothing', async () => {
     const { image } = await findImage(source.store, 'app:1');
+    // Trees that nobody has stacked yet come along in their parts.
+    const file = (name: string) => scratch().file(mkfile(name, name, { timestampNs: 0n }));
+    const merged = merge([file('/one'), file('/two')]);
+    const outputs = [{ type: 'cacheonly' as const, attrs: {} }];
+    await buildState(merged, { engine: source, outputs });
     const steps: string[] = [];
     const report = await migrateStore(source, target, { onProgress: ({ what }) => void steps.push(what) });
     expect(report.problems).toEqual([]);
@@ -105,6 +113,10 @@ describe.each([
     expect((await findImage(target.store, 'app:1')).image.id).toBe(image.id);
     expect(again.stat('/out/one')).toBe('file 4755 0:0');
     expect(again.stat('/etc/passwd')).toBeUndefined();
+    const merges = new Map<string, VertexEvent>();
+    const vertex = (event: VertexEvent) => void merges.set(event.name, event);
+    await buildState(merged, { engine: target, outputs, progress: { vertex } });
+    expect([...merges.values()].map((step) => step.cached)).toEqual([true, true, true]);
     // And what is new is built on what came along.
     const on = await builds.build('FROM app:1\nRUN cat /end > /copy', {}, { tags: ['on:1'] });
     expect(on.read('/copy')).toBe('done\n');
