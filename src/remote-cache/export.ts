@@ -12,7 +12,7 @@ import type { Ref } from '../store/ref.ts';
 import type { ExportWant } from './attrs.ts';
 import { folderManifest } from './client.ts';
 import { cacheManifest } from './manifest.ts';
-import { prefixOf, recordsOf } from './records.ts';
+import { placeIn, recordsOf } from './records.ts';
 import { type CacheTarget, clientTarget, registryTarget } from './targets.ts';
 
 /** What was built: a tree with what it was made of. */
@@ -110,13 +110,13 @@ export async function inlineCache(
 ): Promise<Buffer | undefined> {
   const whole = (await ref.layers()) ?? (await ref.layersElsewhere?.()) ?? [];
   const config = await recordsOf([trace], async (each) => {
-    const count = await prefixOf(each, whole);
-    return count === undefined ? undefined : diffIds.slice(0, count);
+    const place = await placeIn(each, whole);
+    return place && diffIds.slice(place.start, place.end);
   });
   return inlineRecords(config, diffIds);
 }
 
-/** Which layers of a tree go into the cache: those of all trees, or of those that are the lowest of a result's. */
+/** Which layers of a tree go into the cache: those of all trees, or of those that a result is made of. */
 async function layerLister(
   want: ExportWant,
   built: readonly Built[],
@@ -132,8 +132,8 @@ async function layerLister(
   );
   return async (ref) => {
     for (const { layers, whole } of results) {
-      const count = await prefixOf(ref, whole);
-      if (count !== undefined) return layers.slice(0, count);
+      const place = await placeIn(ref, whole);
+      if (place !== undefined) return layers.slice(place.start, place.end);
     }
     return undefined;
   };

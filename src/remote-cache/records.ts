@@ -5,6 +5,7 @@ import { outputCount } from '../llb/outputs.ts';
 import type { Digest } from '../oci/types.ts';
 import type { TracedVertex } from '../solver/trace.ts';
 import type { Ref, RefLayer } from '../store/ref.ts';
+import { snapshotLabels } from '../store/store.ts';
 
 /**
  * The records of what the traces' vertices are. `layersOf` says of what layers (blobs or other names of them, lowest
@@ -48,13 +49,34 @@ async function chartVertex(
   return { op, isNamed, inputs, outputs };
 }
 
-/** How many layers of `whole` a tree is made of, when it is made of nothing but its lowest ones. */
-export async function prefixOf(ref: Ref, whole: readonly RefLayer[]): Promise<number | undefined> {
+/**
+ * The first layer of `whole` and the one after the last that a tree is made of: its lowest ones, or those of an input
+ * that was merged into it. Undefined when a tree has others.
+ */
+export async function placeIn(
+  ref: Ref,
+  whole: readonly RefLayer[],
+): Promise<{ start: number; end: number } | undefined> {
   const layers = (await ref.layersElsewhere?.()) ?? (await ref.layers());
   const top = layers?.at(-1);
-  if (layers === undefined || top === undefined || layers.length > whole.length) return undefined;
-  const there = whole[layers.length - 1] as RefLayer;
-  if (top.snapshot !== undefined && top.snapshot === there.snapshot) return layers.length;
-  const same = layers.every(({ diffId }, i) => diffId !== undefined && diffId === whole[i]?.diffId);
-  return same ? layers.length : undefined;
+  if (layers === undefined || top === undefined) return undefined;
+  const below = whole[layers.length - 1];
+  if (top.snapshot !== undefined && top.snapshot === below?.snapshot) return { start: 0, end: layers.length };
+  for (let start = 0; start + layers.length <= whole.length; start++) {
+    if (layers.every((layer, i) => isSame(layer, whole[start + i] as RefLayer))) {
+      return { start, end: start + layers.length };
+    }
+  }
+  return undefined;
+}
+
+/** Whether two layers have the same files, by what is known of them. */
+function isSame(one: RefLayer, other: RefLayer): boolean {
+  if (one.diffId !== undefined && one.diffId === other.diffId) return true;
+  const key = ownerOf(one);
+  return key !== undefined && key === ownerOf(other);
+}
+
+function ownerOf({ snapshot, info }: RefLayer): string | undefined {
+  return info?.labels[snapshotLabels.layerOf] ?? snapshot;
 }

@@ -155,6 +155,8 @@ export const snapshotLabels = {
   madeAt: 'drydock/made-at',
   /** What made the layer: the name of its step. */
   createdBy: 'drydock/created-by',
+  /** On a snapshot that was restacked: the key of the one whose own layer it has, which may be gone. */
+  layerOf: 'drydock/layer-of',
 } as const;
 
 /**

@@ -199,6 +199,28 @@ onStores('a cache elsewhere', (store) => {
     );
   });
 
+  test('what COPY --link adds is found also when what is below it has changed: in min and inline caches, too', async () => {
+    const text = `
+      FROM ${base} AS made
+      RUN ${mark('/made')}
+      FROM ${base}
+      COPY --link src /src
+      COPY --link --from=made /made /made`;
+    const linked = registryCache('linked');
+    const name = `${registry.host}/linked/${store.kind}:1`;
+    const made = await build(await machine(), text, files, {
+      cacheTo: [linked, { type: 'inline', attrs: {} }],
+      tags: [name],
+      outputs: [{ type: 'image', attrs: { push: 'true' } }],
+    });
+    for (const from of [linked, { type: 'registry', attrs: { ref: name } }]) {
+      const builds = await machine();
+      const again = await build(builds, text, { 'src/a': 'changed' }, { cacheFrom: [from] });
+      expect(ran(builds).filter((step) => step.startsWith('RUN'))).toEqual([]);
+      expect([again.read('/made'), again.read('/src/a')]).toEqual([made.read('/made'), 'changed']);
+    }
+  });
+
   test('a cache is exported again whole, to the byte, from a build that took all of it from there', async () => {
     const again = registryCache('again', { mode: 'max' });
     await build(await machine(), staged(), files, { cacheFrom: [max], cacheTo: [again] });

@@ -307,6 +307,7 @@ export class ContainerdSnapshots implements Snapshots {
       // What is known of the layer holds; what is known of its old stack does not.
       delete labels[snapshotLabels.chainId];
       labels[snapshotLabels.madeAt] ??= String(below.createdAt);
+      labels[snapshotLabels.layerOf] ??= source;
       await this.prepare(active, parent, options);
       const to = this.#active.get(active)?.dirs[0];
       if (from === undefined || to === undefined) {

@@ -282,6 +282,7 @@ export class LocalSnapshots implements Snapshots {
       const { layer, labels, createdAt } = this.#committed(source);
       this.#checkNew(name, parent);
       labels[snapshotLabels.madeAt] ??= String(createdAt);
+      labels[snapshotLabels.layerOf] ??= source;
       // What is known of the layer holds; what is known of its old stack does not.
       delete labels[snapshotLabels.chainId];
       db.run(insertSnapshot, name, parent ?? null, layer, null, null, JSON.stringify(labels), Date.now());
