@@ -280,7 +280,12 @@ export function snapshotsTests(at: StoreAtHand): void {
       expect((await at.store.snapshots.stat('a+b2'))?.labels).toEqual({
         [snapshotLabels.diffId]: digestOf('diff'),
         [snapshotLabels.madeAt]: String(madeAt),
+        [snapshotLabels.layerOf]: 'b2',
       });
+      // Whose layer it is, is told also when it is put elsewhere again.
+      await at.store.snapshots.restack('b2 again', 'a+b2', 'a', { lease });
+      const again = (await at.store.snapshots.stat('b2 again'))?.labels;
+      expect(again?.[snapshotLabels.layerOf]).toBe('b2');
       expect((await at.store.snapshots.byChain(digestOf('chain')))?.key).toBe('b2');
       await expect(at.store.snapshots.restack('a', 'b', undefined, { lease })).rejects.toMatchObject({
         code: 'exists',
