@@ -1,21 +1,20 @@
 import { randomUUID } from 'node:crypto';
-import { chmodSync, existsSync, lstatSync } from 'node:fs';
+import { chmodSync, lstatSync } from 'node:fs';
 import { Code } from '@connectrpc/connect';
-import { DrydockError, fail } from '../../errors/error.ts';
+import { fail } from '../../errors/error.ts';
 import type { Digest } from '../../oci/types.ts';
-import { type Info, Kind } from '../../pb/containerd/snapshots_pb.js';
+import { Kind } from '../../pb/containerd/snapshots_pb.js';
 import { runTask } from '../../workers/pool.ts';
 import { type Mount, type SnapshotInfo, type Snapshots, snapshotLabels } from '../store.ts';
 import { breakOf, hasCode } from './errors.ts';
 import { KnownSnapshots, nowNs } from './known-snapshots.ts';
 import { noLease } from './lease-names.ts';
 import type { ContainerdLeases } from './leases.ts';
-import { type Folders, foldersOf, readOnly, toMounts } from './mounts.ts';
-import { labelPaths, labelValues, leaseName, millis, type Shared } from './shared.ts';
+import { type Folders, foldersOf, toMounts } from './mounts.ts';
+import { labelPaths, labelValues, leaseName, type Shared } from './shared.ts';
+import { SnapshotFolders } from './snapshot-folders.ts';
+import { attemptLabel, missing, notCommitted, SnapshotQueries, taken } from './snapshot-queries.ts';
 import type { Views } from './views.ts';
-
-/** Tells an active snapshot that we made from another's of the same name, when a connection broke off in the middle. */
-const attemptLabel = 'drydock/attempt';
 
 /** An active snapshot that this process has made. */
 interface Active extends Folders {
@@ -33,9 +32,8 @@ export class ContainerdSnapshots implements Snapshots {
   readonly #views: Views;
   readonly #active = new Map<string, Active>();
   readonly #known = new KnownSnapshots();
-  /** Chain ID → key, as far as seen; checked when used. */
-  readonly #chains = new Map<Digest, string>();
-  #looks = 0;
+  readonly #queries: SnapshotQueries;
+  readonly #folders: SnapshotFolders;
   /** Only where layers are apart: a native one holds its parents' files too. */
   readonly restack?: Snapshots['restack'];
 
@@ -43,40 +41,38 @@ export class ContainerdSnapshots implements Snapshots {
     this.#shared = shared;
     this.#leases = leases;
     this.#views = views;
+    this.#queries = new SnapshotQueries(shared, this.#known);
+    this.#folders = new SnapshotFolders(shared, views, this.#queries, this.#known);
     if (shared.snapshotter !== 'native') this.restack = (...args) => this.#restack(...args);
   }
 
-  async stat(key: string): Promise<SnapshotInfo | undefined> {
-    const info = await this.#stat(key);
-    return info === undefined || info.kind === Kind.VIEW ? undefined : toInfo(info);
+  stat(key: string): Promise<SnapshotInfo | undefined> {
+    return this.#queries.stat(key);
   }
 
-  async chain(key: string): Promise<SnapshotInfo[]> {
-    let info = await this.#stat(key);
-    if (info === undefined || info.kind === Kind.VIEW) return [];
-    const chain = [toInfo(info)];
-    while (info.parent !== '') {
-      const isCommitted: boolean = info.kind === Kind.COMMITTED;
-      let parent: Info | undefined = isCommitted ? this.#known.parentOf(info) : undefined;
-      if (parent === undefined) {
-        parent = await this.#stat(info.parent);
-        if (parent === undefined) throw missing(info.parent);
-        if (isCommitted) this.#known.setParent(info, parent);
-      }
-      info = parent;
-      chain.push(toInfo(info));
-    }
-    return chain.reverse();
+  chain(key: string): Promise<SnapshotInfo[]> {
+    return this.#queries.chain(key);
   }
 
-  async #stat(key: string): Promise<Info | undefined> {
-    const { connection, snapshotter } = this.#shared;
-    // containerd takes an empty key for a mistake.
-    if (key === '') return undefined;
-    const found = await connection.find(`looking for the snapshot ${key}`, (call) =>
-      connection.snapshots.stat({ snapshotter, key }, call),
-    );
-    return found?.info;
+  byChain(chain: Digest): Promise<SnapshotInfo | undefined> {
+    return this.#queries.byChain(chain);
+  }
+
+  list(): Promise<SnapshotInfo[]> {
+    return this.#queries.list();
+  }
+
+  view(key: string, options?: { kept?: boolean }): Promise<{ mounts: Mount[]; release(): Promise<void> }> {
+    return this.#folders.view(key, options);
+  }
+
+  /** The folders of a committed snapshot that the caller holds. Throws `not-found`, `conflict`. */
+  folders(key: string): Promise<Folders> {
+    return this.#folders.folders(key);
+  }
+
+  intact(key: string): Promise<boolean> {
+    return this.#folders.intact(key);
   }
 
   /**
@@ -98,10 +94,10 @@ export class ContainerdSnapshots implements Snapshots {
     } catch (err) {
       if (hasCode(err, Code.AlreadyExists)) {
         // Ours, when the answer to an earlier try was lost.
-        if ((await this.#stat(key))?.labels[attemptLabel] !== attempt) throw taken(key);
-        mounts = await this.#mounts(key);
+        if ((await this.#queries.info(key))?.labels[attemptLabel] !== attempt) throw taken(key);
+        mounts = await this.#folders.mounts(key);
       } else {
-        const below = parent === undefined ? undefined : await this.#stat(parent);
+        const below = parent === undefined ? undefined : await this.#queries.info(parent);
         if (parent !== undefined && below === undefined) throw missing(parent);
         if (below !== undefined && below.kind !== Kind.COMMITTED) throw notCommitted(below.name);
         if (hasCode(err, Code.NotFound)) throw noLease(options.lease);
@@ -126,92 +122,14 @@ export class ContainerdSnapshots implements Snapshots {
   }
 
   async mounts(key: string): Promise<Mount[]> {
-    const info = await this.#stat(key);
+    const info = await this.#queries.info(key);
     if (info === undefined) throw missing(key);
     if (info.kind !== Kind.ACTIVE) {
       throw fail('conflict', 'store', `the snapshot ${JSON.stringify(key)} is committed`, {
         hint: 'Use a view, or prepare a new snapshot on it.',
       });
     }
-    return this.#mounts(key);
-  }
-
-  async #mounts(key: string): Promise<Mount[]> {
-    const { connection, snapshotter } = this.#shared;
-    const found = await connection.find(`mounting the snapshot ${key}`, (call) =>
-      connection.snapshots.mounts({ snapshotter, key }, call),
-    );
-    if (found === undefined) throw missing(key);
-    return toMounts(found.mounts, snapshotter);
-  }
-
-  /**
-   * A view is a hold on the snapshot, and its folders: containerd is asked for them once. Releasing may take effect
-   * a little later, but before this process collects or removes anything.
-   */
-  async view(
-    key: string,
-    options: { kept?: boolean } = {},
-  ): Promise<{ mounts: Mount[]; release(): Promise<void> }> {
-    if (options.kept === true) {
-      const mounts = readOnly(await this.folders(key));
-      return { mounts, release: async () => {} };
-    }
-    await this.#views.hold(key);
-    try {
-      const mounts = readOnly(await this.folders(key));
-      let open = true;
-      return {
-        mounts,
-        release: async () => {
-          if (open) this.#views.release(key);
-          open = false;
-        },
-      };
-    } catch (err) {
-      this.#views.release(key);
-      await this.#views.flush(key).catch(() => {});
-      throw err;
-    }
-  }
-
-  /** The folders of a committed snapshot that the caller holds. Throws `not-found`, `conflict`. */
-  async folders(key: string): Promise<Folders> {
-    return (await this.#committed(key)).folders;
-  }
-
-  async #committed(
-    key: string,
-  ): Promise<{ folders: Folders; labels: Record<string, string>; createdAt: number }> {
-    const info = await this.#stat(key);
-    if (info === undefined || info.kind === Kind.VIEW) throw missing(key);
-    if (info.kind !== Kind.COMMITTED) throw notCommitted(key);
-    const { labels, createdAt } = info;
-    const known = this.#known.of(info);
-    known.folders ??= await this.#look(key);
-    return { folders: known.folders, labels, createdAt: millis(createdAt) };
-  }
-
-  /** Asks containerd for the folders, by a view of its own for a moment. */
-  async #look(parent: string): Promise<Folders> {
-    const { connection, snapshotter, run } = this.#shared;
-    const key = `drydock-view-${run.id}-${++this.#looks}`;
-    const lease = await this.#views.lease();
-    const what = `viewing the snapshot ${JSON.stringify(parent)}`;
-    try {
-      const { mounts } = await connection.raw({ again: true, lease }, (call) =>
-        connection.snapshots.view({ snapshotter, key, parent }, call),
-      );
-      return foldersOf(toMounts(mounts, snapshotter));
-    } catch (err) {
-      if (hasCode(err, Code.AlreadyExists)) return foldersOf(await this.#mounts(key));
-      if (hasCode(err, Code.NotFound)) throw missing(parent);
-      throw connection.failure(err, what);
-    } finally {
-      await connection
-        .raw({ again: true, lease }, (call) => connection.snapshots.remove({ snapshotter, key }, call))
-        .catch(() => {}); // it goes with the lease
-    }
+    return this.#folders.mounts(key);
   }
 
   async commit(
@@ -224,7 +142,7 @@ export class ContainerdSnapshots implements Snapshots {
     const own = this.#active.get(activeKey);
     const labels: Record<string, string> = { ...options.labels };
     if (own === undefined || own.labelled) {
-      const active = await this.#stat(activeKey);
+      const active = await this.#queries.info(activeKey);
       if (active === undefined || active.kind === Kind.VIEW) throw missing(activeKey);
       if (active.kind !== Kind.ACTIVE) {
         throw fail('conflict', 'store', `the snapshot ${JSON.stringify(activeKey)} is already committed`);
@@ -243,8 +161,7 @@ export class ContainerdSnapshots implements Snapshots {
     await this.#took(options.lease, name);
     passing.remove(options.lease, this.#resource(activeKey));
     this.#active.delete(activeKey);
-    const chain = labels[snapshotLabels.chainId] as Digest | undefined;
-    if (chain !== undefined) this.#chains.set(chain, name);
+    this.#queries.noteChain(labels, name);
     if (own === undefined) return;
     this.#known.committed(name, { dirs: own.dirs, options: own.options }, { from, to: nowNs(1) });
   }
@@ -269,8 +186,8 @@ export class ContainerdSnapshots implements Snapshots {
     const what = `committing the snapshot ${JSON.stringify(name)}`;
     if (breakOf(err) === 'broken') {
       // Only we commit our active snapshot: when it is gone and the name is there, that was us.
-      const left = await this.#stat(key);
-      if (left === undefined && (await this.#stat(name)) !== undefined) return;
+      const left = await this.#queries.info(key);
+      if (left === undefined && (await this.#queries.info(name)) !== undefined) return;
       if (left === undefined) throw connection.failure(err, what);
       const lease = leaseName(this.#shared, options.lease);
       await connection.call(what, { again: false, lease }, (call) =>
@@ -284,7 +201,7 @@ export class ContainerdSnapshots implements Snapshots {
       throw taken(name);
     }
     if (hasCode(err, Code.NotFound)) {
-      throw (await this.#stat(key)) === undefined ? missing(key) : noLease(options.lease);
+      throw (await this.#queries.info(key)) === undefined ? missing(key) : noLease(options.lease);
     }
     throw connection.failure(err, what);
   }
@@ -301,7 +218,7 @@ export class ContainerdSnapshots implements Snapshots {
     const held = this.#shared.passing.holds(options.lease, this.#resource(source));
     if (!held) await this.#views.hold(source);
     try {
-      const below = await this.#committed(source);
+      const below = await this.#folders.committed(source);
       const from = below.folders.dirs[0];
       const labels = { ...below.labels };
       // What is known of the layer holds; what is known of its old stack does not.
@@ -323,76 +240,12 @@ export class ContainerdSnapshots implements Snapshots {
     }
   }
 
-  async intact(key: string): Promise<boolean> {
-    const whole = ({ dirs }: Folders) => dirs.every((dir) => existsSync(dir));
-    const seen = this.#known.last(key)?.folders;
-    if (seen !== undefined && whole(seen)) return true;
-    let folders: Folders;
-    try {
-      folders = await this.folders(key);
-    } catch (err) {
-      if (err instanceof DrydockError && (err.code === 'not-found' || err.code === 'conflict')) return false;
-      throw err;
-    }
-    if (whole(folders)) return true;
-    // Topmost first, as the folders are; a native snapshot has one folder, with all in it.
-    const chain: string[] = [];
-    for (let at: string | undefined = key; at !== undefined && chain.length < folders.dirs.length; ) {
-      chain.push(at);
-      at = (await this.stat(at))?.parent;
-    }
-    const lowest = folders.dirs.findLastIndex((dir) => !existsSync(dir));
-    await this.#forget(chain[lowest] ?? key);
-    return false;
-  }
-
-  /** Removes a snapshot and all that stand on it, views too, whatever holds them. */
-  async #forget(key: string): Promise<void> {
-    const { connection, snapshotter } = this.#shared;
-    const all = await connection.call('listing snapshots', { again: true }, async (call) => {
-      const infos: Info[] = [];
-      for await (const { info } of connection.snapshots.list({ snapshotter, filters: [] }, call)) {
-        infos.push(...info);
-      }
-      return infos;
-    });
-    const fallen = [key];
-    for (const parent of fallen) {
-      fallen.push(...all.filter((info) => info.parent === parent).map((info) => info.name));
-    }
-    for (const each of fallen.reverse()) {
-      await connection.find(`forgetting the snapshot ${each}, whose folder or one below is gone`, (call) =>
-        connection.snapshots.remove({ snapshotter, key: each }, call),
-      );
-      this.#active.delete(each);
-      this.#known.forget(each);
-    }
-  }
-
-  /** Also a snapshot named by its chain ID, as `ctr` and Docker unpack images. */
-  async byChain(chain: Digest): Promise<SnapshotInfo | undefined> {
-    const named = await this.stat(chain);
-    if (named?.kind === 'committed') return named;
-    const seen = this.#chains.get(chain);
-    if (seen !== undefined) {
-      const info = await this.stat(seen);
-      if (info?.kind === 'committed' && info.labels[snapshotLabels.chainId] === chain) return info;
-      this.#chains.delete(chain);
-    }
-    const labelled = await this.#list(
-      `labels.${JSON.stringify(snapshotLabels.chainId)}==${JSON.stringify(chain)}`,
-    );
-    const found = labelled.find((info) => info.kind === 'committed');
-    if (found !== undefined) this.#chains.set(chain, found.key);
-    return found;
-  }
-
   async setLabels(key: string, labels: Record<string, string | undefined>): Promise<void> {
     const { connection, snapshotter } = this.#shared;
     const paths = labelPaths(labels);
     // Without paths containerd would replace everything.
     if (paths.length === 0) {
-      if ((await this.#stat(key)) === undefined) throw missing(key);
+      if ((await this.#queries.info(key)) === undefined) throw missing(key);
       return;
     }
     const active = this.#active.get(key);
@@ -405,8 +258,7 @@ export class ContainerdSnapshots implements Snapshots {
     );
     if (done === undefined) throw missing(key);
     this.#known.labelled(key, labels);
-    const chain = labels[snapshotLabels.chainId];
-    if (chain !== undefined) this.#chains.set(chain as Digest, key);
+    this.#queries.noteChain(labels, key);
   }
 
   /** As containerd counts, without the layer's root folder itself. On `native` a layer holds its parents' files too. */
@@ -431,27 +283,14 @@ export class ContainerdSnapshots implements Snapshots {
     return usage;
   }
 
-  async list(): Promise<SnapshotInfo[]> {
-    return (await this.#list()).sort((a, b) => a.createdAt - b.createdAt);
-  }
-
-  async #list(filter?: string): Promise<SnapshotInfo[]> {
-    const { connection, snapshotter } = this.#shared;
-    const request = { snapshotter, filters: filter === undefined ? [] : [filter] };
-    return connection.call('listing snapshots', { again: true }, async (call) => {
-      const all: SnapshotInfo[] = [];
-      for await (const { info } of connection.snapshots.list(request, call)) {
-        for (const one of info) if (one.kind !== Kind.VIEW) all.push(toInfo(one));
-      }
-      return all;
-    });
-  }
-
   /** Throws `not-found`; `conflict` while it has children or an open view, in whatever process. */
   async remove(key: string): Promise<void> {
     const { connection, snapshotter } = this.#shared;
-    const info = await this.#stat(key);
-    if (info === undefined) throw missing(key);
+    const info = await this.#queries.info(key);
+    if (info === undefined) {
+      this.#active.delete(key);
+      throw missing(key);
+    }
     if (info.kind === Kind.COMMITTED && (await this.#views.isRead(key))) {
       throw fail('conflict', 'store', `the snapshot ${key} is being read`);
     }
@@ -469,28 +308,4 @@ export class ContainerdSnapshots implements Snapshots {
     this.#active.delete(key);
     this.#known.forget(key);
   }
-}
-
-function missing(key: string) {
-  return fail('not-found', 'store', `there is no snapshot ${JSON.stringify(key)}`);
-}
-
-function taken(key: string) {
-  return fail('exists', 'store', `there is a snapshot ${JSON.stringify(key)} already`);
-}
-
-function notCommitted(key: string) {
-  return fail('conflict', 'store', `the snapshot ${JSON.stringify(key)} is not committed yet`);
-}
-
-function toInfo({ name, parent, kind, labels, createdAt }: Info): SnapshotInfo {
-  const shown = { ...labels };
-  delete shown[attemptLabel];
-  return {
-    key: name,
-    parent: parent === '' ? undefined : parent,
-    kind: kind === Kind.COMMITTED ? 'committed' : 'active',
-    labels: shown,
-    createdAt: millis(createdAt),
-  };
 }
