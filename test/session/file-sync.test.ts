@@ -200,6 +200,46 @@ test('a list that comes again byte for byte is taken for the same folder, which 
   expect(existsSync(select.listing)).toBe(false);
 });
 
+test('of a list that comes again with changes, only what changed is looked at', async () => {
+  for (const name of ['a', 'b', 'c', 'd', 'e']) write(`src/${name}`, name);
+  write('src/file', 'file');
+  mkdirSync(joinPath(source, 'src/folder'));
+  write('src/folder/in', 'in');
+  symlinkSync('a', joinPath(source, 'src/link'));
+  linkSync(joinPath(source, 'src/a'), joinPath(source, 'src/twin'));
+  const select = { listing: joinPath(dir, 'dest.list') };
+  const again = async () => {
+    const { client, session } = connect({ sharedKey: 'home' });
+    await sync(session, { select });
+    return client.sent[0];
+  };
+  await again();
+  // As above: that this is not mended shows that nobody looked.
+  writeFileSync(joinPath(dest, 'src/b'), 'other');
+  write('src/c', 'C');
+  expect(await again()).toEqual(['src/c']);
+  expect(tree()).toEqual({ ...tree(source), '/src/b': 'other' });
+  writeFileSync(joinPath(dest, 'src/b'), 'b');
+  // Kinds that change, and what goes and comes beside files that stay.
+  rmSync(joinPath(source, 'src/d'));
+  rmSync(joinPath(source, 'src/file'));
+  write('src/file/in', 'in');
+  rmSync(joinPath(source, 'src/folder'), { recursive: true });
+  write('src/folder', 'a file');
+  rmSync(joinPath(source, 'src/link'));
+  symlinkSync('b', joinPath(source, 'src/link'));
+  chmodSync(joinPath(source, 'src/e'), 0o600);
+  expect(await again()).toEqual(['src/file/in', 'src/folder']);
+  expect(tree()).toEqual(tree(source));
+  // The name that a hard link leads to is another file; the link itself is listed as before.
+  rmSync(joinPath(source, 'src/twin'));
+  write('src/a', 'new');
+  linkSync(joinPath(source, 'src/a'), joinPath(source, 'src/twin'));
+  expect(await again()).toEqual(['src/a']);
+  expect(tree()).toEqual(tree(source));
+  expect(lstatSync(joinPath(dest, 'src/twin')).ino).toBe(lstatSync(joinPath(dest, 'src/a')).ino);
+});
+
 test('of a client that does not say which folder it is, a list with rounded times proves nothing', async () => {
   const select = { listing: joinPath(dir, 'dest.list') };
   write('archived', 'v1');

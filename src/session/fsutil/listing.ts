@@ -1,11 +1,12 @@
 /**
  * What a client last listed of a folder, byte for byte, kept beside the folder that was made of it: when the next list
- * is the same, the folder is the same, and neither needs looking at file by file.
+ * is the same, the folder is the same, and neither needs looking at file by file. When it is not, only those files need
+ * it that are listed in other words.
  */
 import { randomUUID } from 'node:crypto';
 import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { lstatHost } from '../../fs/stat.ts';
-import { frame } from '../grpc/frame.ts';
+import { Deframer, frame } from '../grpc/frame.ts';
 
 /** Longest list that is kept, bytes: some 100,000 files. */
 const mostBytes = 8 << 20;
@@ -42,6 +43,23 @@ export function readListing(file: string, dest: string): Listing | undefined {
   } catch {
     return undefined; // the folder is looked at as if there never had been one
   }
+}
+
+/** Which messages are in a list. */
+export class ListedMessages {
+  readonly #texts: ReadonlySet<string>;
+
+  constructor({ bytes }: Listing) {
+    this.#texts = new Set(new Deframer().push(bytes).map(textOf));
+  }
+
+  has(message: Uint8Array): boolean {
+    return this.#texts.has(textOf(message));
+  }
+}
+
+function textOf(message: Uint8Array): string {
+  return Buffer.from(message.buffer, message.byteOffset, message.length).toString('latin1');
 }
 
 /** Call it before anything in the folder is changed. */

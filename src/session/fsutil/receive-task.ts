@@ -4,7 +4,7 @@ import type { MessagePort } from 'node:worker_threads';
 import { canceled, DrydockError, errnoCode, fail, toDrydockError } from '../../errors/error.ts';
 import type { TaskContext } from '../../workers/tasks.ts';
 import { Deframer } from '../grpc/frame.ts';
-import { forgetListing, type Listing, ListingWriter, readListing } from './listing.ts';
+import { forgetListing, ListedMessages, type Listing, ListingWriter, readListing } from './listing.ts';
 import { isRegular } from './mode.ts';
 import { DATA, ERR, FIN, type Packet, STAT } from './packet.ts';
 import { readPacket } from './packet-reader.ts';
@@ -78,7 +78,10 @@ async function converse(
   }
 }
 
-/** Deals with what a sender says. As long as it lists what it listed last time, there is nothing to do. */
+/**
+ * Deals with what a sender says. As long as it lists what it listed last time, there is nothing to do; from then on each
+ * file that it lists as it did is left alone.
+ */
 class Receiver {
   /** All is here, and the sender was told so. */
   finished = false;
@@ -89,6 +92,8 @@ class Receiver {
   #known: Listing | undefined;
   /** Bytes of the known list that have come again. */
   #matched = 0;
+  /** What was listed last time, once the list has turned out to be another. */
+  #before: ListedMessages | undefined;
   #tree: TreeReceiver | undefined;
   #writer: ListingWriter | undefined;
   #number = 0;
@@ -112,6 +117,7 @@ class Receiver {
     const same = known.bytes.compare(batch, 0, end - this.#matched, this.#matched, end) === 0;
     if (!same) {
       this.#known = undefined;
+      this.#before = new ListedMessages(known);
       return this.#read(known.bytes.subarray(0, this.#matched)) || this.#read(batch);
     }
     const rest = batch.subarray(end - this.#matched);
@@ -188,7 +194,8 @@ class Receiver {
       return;
     }
     const id = this.#number++;
-    if (tree.stat(id, packet.stat) && isRegular(packet.stat.mode)) this.#out.request(id);
+    const isKnown = this.#before?.has(message) === true;
+    if (tree.stat(id, packet.stat, isKnown) && isRegular(packet.stat.mode)) this.#out.request(id);
   }
 }
 

@@ -114,16 +114,18 @@ export class TreeReceiver {
     return this.#ended && this.#pending.size === 0;
   }
 
-  /** Takes the description of file number `id`. Returns whether its bytes are wanted. */
-  stat(id: number, stat: Stat): boolean {
+  /**
+   * Takes the description of file number `id`. Returns whether its bytes are wanted. `isKnown`: what is there was made
+   * of this very description, and nobody has touched it since.
+   */
+  stat(id: number, stat: Stat, isKnown = false): boolean {
     if (this.#ended) throw refused('it listed a file after the end of its list');
     const { path } = stat;
     const type = typeOf(stat.mode);
     const parent = this.#enter(path);
     const name = path.slice(path.lastIndexOf('/') + 1);
     const host = `${parent.host}/${name}`;
-    const there = parent.unseen.delete(name) ? lstatHost(host) : undefined;
-    const kind = there && fileType(there.mode);
+    const isThere = parent.unseen.delete(name);
     this.entries++;
     if (this.entries > (this.#options.maxEntries ?? defaultMaxEntries)) {
       throw fail('exhausted', 'session', `the client lists more than ${this.entries - 1} files`, {
@@ -131,13 +133,19 @@ export class TreeReceiver {
       });
     }
     if (type === undefined) throw refused(`${quote(path)} is of an unknown type (mode ${stat.mode})`);
+    if (type === 'file') {
+      this.#files.add(path);
+      if (stat.size > 0 && stat.mtimeNs % second === 0n) this.wholeSeconds = true;
+    }
+    // A hard link may now lead to a new file under the old name.
+    if (isKnown && isThere && type !== 'dir' && (type !== 'file' || stat.link === '')) return false;
+    const there = isThere ? lstatHost(host) : undefined;
+    const kind = there && fileType(there.mode);
     if (type === 'dir') {
       this.#folder(parent, host, stat, kind === 'dir' ? there : undefined, there !== undefined);
       return false;
     }
     if (type === 'file') {
-      this.#files.add(path);
-      if (stat.size > 0 && stat.mtimeNs % second === 0n) this.wholeSeconds = true;
       if (stat.link !== '') {
         this.#link(parent, host, stat);
         return false;
