@@ -64,7 +64,7 @@ export async function exportLayers(
   const elsewhere = options.incomplete ? await layersThatStay(ref) : undefined;
   const known = elsewhere ?? (await ref.layers()) ?? (await layersOnceHere(ref, ctx));
   const layers = await Promise.all(known.map((layer) => exportLayer(layer, ctx, options)));
-  const keys = known.map(({ snapshot }) => snapshot);
+  const keys = known.map(({ snapshot, loose }) => (loose ? undefined : snapshot));
   let top = keys.at(-1);
   if (options.epoch === undefined && keys.every((key) => key !== undefined)) {
     const diffIds = layers.map(({ diffId }) => diffId);
@@ -119,11 +119,11 @@ export function contextOf({ session, signal, lease, progress }: ExportContext): 
   };
 }
 
-/** The layers of a tree that another cache has, if all of them can be had again from where they are. */
+/** The layers of a tree that is not all here, if those that are not can be had again from where they are. */
 async function layersThatStay(ref: Ref): Promise<readonly RefLayer[] | undefined> {
   const layers = await ref.layersElsewhere?.();
-  const canStay = layers?.every(
-    ({ blob, diffId, from }) => blob !== undefined && diffId !== undefined && from !== undefined,
+  const canStay = layers?.every(({ blob, diffId, from, snapshot }) =>
+    blob === undefined ? snapshot !== undefined : diffId !== undefined && from !== undefined,
   );
   return canStay ? layers : undefined;
 }

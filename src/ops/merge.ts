@@ -3,7 +3,7 @@ import { isEmpty } from '../apply/snapshot.ts';
 import { fail } from '../errors/error.ts';
 import { digestOf } from '../oci/digest.ts';
 import { refContext } from '../solver/ref-context.ts';
-import type { Ref } from '../store/ref.ts';
+import { type Ref, snapshotKeys } from '../store/ref.ts';
 import type { OpMaker } from './deps.ts';
 
 export const mergeOp: OpMaker = (vertex, deps) => {
@@ -30,8 +30,18 @@ export const mergeOp: OpMaker = (vertex, deps) => {
       if (base === undefined) return [deps.refs.empty()];
       if (rest.length === 0) return [base];
       const merged = deps.refs.merge([base, ...rest]);
-      // What does not last (a client's folder) is taken while it is there.
-      if (merged.serialize() === undefined) await merged.snapshot(refContext(ctx));
+      if (merged.serialize() === undefined) {
+        // What does not last (a client's folder) is taken while it is there; what another cache has stays there.
+        const stay = await Promise.all(
+          [base, ...rest].map(
+            async (ref) => ref.serialize() !== undefined || (await ref.layersElsewhere?.()) !== undefined,
+          ),
+        );
+        if (!stay.every(Boolean)) await merged.snapshot(refContext(ctx));
+        // No record will keep the others.
+        const keys = [base, ...rest].flatMap((ref) => snapshotKeys(ref.serialize()));
+        await Promise.all(keys.map((id) => deps.store.leases.add(ctx.lease, { type: 'snapshot', id })));
+      }
       return [merged];
     },
   };

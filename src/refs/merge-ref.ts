@@ -78,6 +78,19 @@ export class MergeRef implements Ref {
     return this.#isMade ? this.#stacked.layers(this.id) : undefined;
   }
 
+  /** Of parts that are not all here: stacked as blobs, which needs none of their files. */
+  async layersElsewhere(): Promise<readonly RefLayer[] | undefined> {
+    if (this.#isMade || isHere(this.serialize())) return undefined;
+    const all: RefLayer[] = [];
+    for (const [i, part] of this.#parts.entries()) {
+      const layers = (await part.layersElsewhere?.()) ?? (await part.layers());
+      if (layers === undefined || (i > 0 && !layers.every((layer) => isMovable(layer, layers))))
+        return undefined;
+      all.push(...(i === 0 ? layers : layers.map((layer) => ({ ...layer, loose: true }))));
+    }
+    return all.some(({ snapshot }) => snapshot === undefined) ? all : undefined;
+  }
+
   serialize(): SerializedRef | undefined {
     if (this.#isMade) return { kind: 'snapshot', key: this.id };
     const parts = this.#parts.map((part) => part.serialize());
@@ -123,6 +136,16 @@ export class MergeRef implements Ref {
       if (!(err instanceof DrydockError) || err.code !== 'exists') throw err;
     }
   }
+}
+
+/** Whether a tree, or all that it is to be stacked of, is in snapshots. */
+function isHere(form: SerializedRef | undefined): boolean {
+  return form?.kind === 'merge' ? form.parts.every(isHere) : form !== undefined && form.kind !== 'image';
+}
+
+/** Whether a layer of a part may stand on any other tree as it is: it is a blob, or was made on nothing. */
+function isMovable({ blob, diffId }: RefLayer, all: readonly RefLayer[]): boolean {
+  return (blob !== undefined && diffId !== undefined) || all.length === 1;
 }
 
 function tooMany(): DrydockError {

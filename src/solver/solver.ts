@@ -335,7 +335,10 @@ export class Solver {
       const refs = await state.orCanceled(this.#result(other));
       if (other.tainted) return undefined;
       // It may still have to be made by the other one, which is not there as long as this one.
-      if (refs.some((ref) => ref instanceof ImportedRef && ref.serialize() === undefined)) return undefined;
+      for (const ref of refs) {
+        if (ref.serialize() !== undefined) continue;
+        if (ref instanceof ImportedRef || (await ref.layersElsewhere?.()) !== undefined) return undefined;
+      }
       await this.#results.hold(refs, state);
       state.mark('completed');
       return refs;

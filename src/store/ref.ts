@@ -29,7 +29,7 @@ export interface Ref {
   snapshot(ctx: RefContext): Promise<string>;
   /** The layers, lowest first, without materializing anything. Undefined for a ref that is not in layers yet. */
   layers(): Promise<readonly RefLayer[] | undefined>;
-  /** The layers of a tree that is not here yet, and would be fetched from another cache. */
+  /** The layers of a tree that is not here yet, all of them, and would be fetched from a registry or another cache. */
   layersElsewhere?(): Promise<readonly RefLayer[] | undefined>;
   /** JSON that `restoreRef` understands, or undefined when the tree cannot outlive this build (a client's folder). */
   serialize(): SerializedRef | undefined;
@@ -40,6 +40,8 @@ export interface Ref {
 /** One layer of a ref: a committed snapshot, a blob somewhere, or both. */
 export interface RefLayer {
   snapshot?: string;
+  /** The snapshot has this layer's files, but stands on others than the layers below it here. */
+  loose?: boolean;
   /** What the store knew of the snapshot when it was asked for the layers. */
   info?: SnapshotInfo;
   diffId?: Digest;

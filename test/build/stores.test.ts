@@ -13,7 +13,7 @@ import { pushImage } from '../../src/images/push.ts';
 import { removeImage } from '../../src/images/remove.ts';
 import { saveImages } from '../../src/images/save.ts';
 import { tagImage } from '../../src/images/tag.ts';
-import { image } from '../../src/llb/llb.ts';
+import { image, merge, mkfile, scratch } from '../../src/llb/llb.ts';
 import type { Descriptor } from '../../src/oci/types.ts';
 import { buildState } from '../../src/sdk/build.ts';
 import { Builds } from '../kit/builds.ts';
@@ -58,6 +58,16 @@ onStores('a build', (store) => {
       expect(await engine.store.content.info(layer.digest)).toBeUndefined();
     const there = await fetch(`http://${registry.host}/v2/lazy/other/blobs/${manifest.layers[0].digest}`);
     expect(there.status).toBe(200);
+    // So they do below what is merged onto them (COPY --link).
+    const more = scratch().file(mkfile('/more', 'more'));
+    const linked = await buildState(merge([image(lazy), more]), {
+      ...{ engine, credentials, tags: [`${registry.host}/lazy/linked:1`] },
+      outputs: [{ type: 'image', attrs }],
+    });
+    const { layers } = JSON.parse((await engine.store.content.bytes(linked.descriptor!.digest)).toString());
+    expect(layers.slice(0, -1)).toEqual(manifest.layers);
+    for (const layer of manifest.layers)
+      expect(await engine.store.content.info(layer.digest)).toBeUndefined();
     // What a push had to bring stays with the image.
     const second = await startRegistry();
     try {
@@ -76,6 +86,12 @@ onStores('a build', (store) => {
     // They come when they are wanted.
     const again = await builds.build(`FROM ${name}\nCOPY more /more`, { more: 'm' });
     expect([again.read('/seed'), again.read('/more')]).toEqual(['lazy', 'm']);
+    const onLinked = await builds.build(`FROM ${registry.host}/lazy/linked:1\nCOPY m /m`, { m: 'm' });
+    expect([onLinked.read('/seed'), onLinked.read('/more'), onLinked.read('/m')]).toEqual([
+      'lazy',
+      'more',
+      'm',
+    ]);
   });
 
   test('a base that was pushed uncompressed stays so under an image that is pushed', async () => {
