@@ -115,6 +115,7 @@ export function engineOn(store: Store, options: RegistryOptions & LimitOptions =
     executor,
     solver,
     async close() {
+      executor.close();
       cache.close();
       await store.close();
     },

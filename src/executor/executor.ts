@@ -63,6 +63,10 @@ export function createExecutor(options: ExecutorOptions): Executor {
         started();
       }
     },
+    close() {
+      host?.owner.release();
+      host = undefined;
+    },
   };
 }
 

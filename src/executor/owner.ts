@@ -26,6 +26,7 @@ export class Owner {
   readonly #fd: number;
   readonly #trees: readonly string[];
   readonly #parents = new Set<string>();
+  readonly #onExit = () => this.release();
 
   /** Sweeps what dead processes left, then registers this one. */
   constructor(stateDir: string, host: CgroupHost) {
@@ -35,7 +36,7 @@ export class Owner {
     this.#file = join(stateDir, `${this.name}.owner`);
     this.#fd = openSync(this.#file, 'ax', 0o600);
     tryLock(this.#fd);
-    process.once('exit', () => this.release());
+    process.once('exit', this.#onExit);
   }
 
   /**
@@ -51,7 +52,9 @@ export class Owner {
     return join(folder, `${this.name}-${id}`);
   }
 
+  /** Once; what is still running keeps its name. */
   release(): void {
+    process.off('exit', this.#onExit);
     try {
       if (leftovers(this.#trees, [...this.#parents], this.name).length === 0) unlinkSync(this.#file);
       closeSync(this.#fd);

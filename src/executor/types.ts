@@ -73,4 +73,6 @@ export interface ExecControl {
 export interface Executor {
   /** Runs to the end. Abort kills every process of the container at once. The exit code is 128+n for a signal n. */
   run(spec: ExecSpec, io: ExecIo, signal: AbortSignal): Promise<{ exitCode: number; oomKilled: boolean }>;
+  /** No step is run any more: what tells others of this process is taken away. */
+  close(): void;
 }

@@ -5,6 +5,18 @@ import { orAbort } from '../registry/abort.ts';
 
 export type Running = Map<string, Promise<unknown>>;
 
+const perStore = new WeakMap<object, Running>();
+
+/** What runs on a store. Keys are of all who share work on it. */
+export function runningOn(store: object): Running {
+  let running = perStore.get(store);
+  if (running === undefined) {
+    running = new Map();
+    perStore.set(store, running);
+  }
+  return running;
+}
+
 /**
  * Runs `work` under a key, or waits for the run that is on its way. When that one is given up by its own caller, the
  * next who waits takes over. `canceled` when the own signal fires.

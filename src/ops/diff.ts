@@ -8,6 +8,7 @@ import { chainOf, restack } from '../refs/restack.ts';
 import { refContext } from '../solver/ref-context.ts';
 import type { Ref, RefContext } from '../store/ref.ts';
 import { runTask } from '../workers/pool.ts';
+import { checkInputs } from './check-inputs.ts';
 import type { OpDeps, OpMaker } from './deps.ts';
 
 export const diffOp: OpMaker = (vertex, deps) => {
@@ -15,15 +16,7 @@ export const diffOp: OpMaker = (vertex, deps) => {
   if (op.case !== 'diff') throw fail('invalid', 'llb', 'not a diff op');
   const lower = Number(op.value.lower?.input ?? -1);
   const upper = Number(op.value.upper?.input ?? -1);
-  for (const input of [lower, upper]) {
-    if (input < -1 || input >= vertex.inputs.length) {
-      throw fail(
-        'invalid',
-        'llb',
-        `invalid input index ${input} in a diff of ${vertex.inputs.length} inputs`,
-      );
-    }
-  }
+  checkInputs([lower, upper], vertex, 'diff');
   return {
     async cacheMap() {
       return {

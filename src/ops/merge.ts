@@ -4,6 +4,7 @@ import { fail } from '../errors/error.ts';
 import { digestOf } from '../oci/digest.ts';
 import { refContext } from '../solver/ref-context.ts';
 import { type Ref, snapshotKeys } from '../store/ref.ts';
+import { checkInputs } from './check-inputs.ts';
 import type { OpMaker } from './deps.ts';
 
 export const mergeOp: OpMaker = (vertex, deps) => {
@@ -11,15 +12,7 @@ export const mergeOp: OpMaker = (vertex, deps) => {
   if (op.case !== 'merge') throw fail('invalid', 'llb', 'not a merge op');
   const inputs = op.value.inputs.map(({ input }) => Number(input));
   if (inputs.length < 2) throw fail('invalid', 'llb', 'a merge needs at least two inputs');
-  for (const input of inputs) {
-    if (input < -1 || input >= vertex.inputs.length) {
-      throw fail(
-        'invalid',
-        'llb',
-        `invalid input index ${input} in a merge of ${vertex.inputs.length} inputs`,
-      );
-    }
-  }
+  checkInputs(inputs, vertex, 'merge');
   return {
     async cacheMap() {
       return { digest: digestOf(`merge 2 ${JSON.stringify(inputs)}`), deps: vertex.inputs.map(() => ({})) };

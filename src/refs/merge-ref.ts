@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { copyAll, writeSnapshot } from '../apply/snapshot.ts';
 import { DrydockError, fail } from '../errors/error.ts';
 import type { ViewSpec } from '../fs/view.ts';
-import { type Running, shareRun } from '../images/share.ts';
+import { runningOn, shareRun } from '../images/share.ts';
 import { digestOf, hex } from '../oci/digest.ts';
 import type { Ref, RefContext, RefLayer, SerializedRef } from '../store/ref.ts';
 import type { Store } from '../store/store.ts';
@@ -23,17 +23,6 @@ export interface Stacked {
 /** How many trees a tree is stacked of, those within them counted too. */
 function countOf(form: SerializedRef | undefined): number {
   return form?.kind === 'merge' ? form.parts.reduce((sum, part) => sum + countOf(part), 0) : 1;
-}
-
-const perStore = new WeakMap<Store, Running>();
-
-function runningIn(store: Store): Running {
-  let running = perStore.get(store);
-  if (running === undefined) {
-    running = new Map();
-    perStore.set(store, running);
-  }
-  return running;
 }
 
 export class MergeRef implements Ref {
@@ -64,7 +53,7 @@ export class MergeRef implements Ref {
 
   async snapshot(ctx: RefContext): Promise<string> {
     if (!(await this.#stacked.hold(this.id, ctx.lease))) {
-      await shareRun(runningIn(this.#store), this.id, ctx.signal, () => this.#make(ctx));
+      await shareRun(runningOn(this.#store), this.id, ctx.signal, () => this.#make(ctx));
       await this.#store.leases.add(ctx.lease, { type: 'snapshot', id: this.id });
     }
     if (!this.#isMade) {

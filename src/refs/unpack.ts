@@ -6,7 +6,7 @@ import { createHash, randomUUID } from 'node:crypto';
 import { DrydockError, fail, throwIfAborted } from '../errors/error.ts';
 import { fetchBlobInto } from '../images/fetch.ts';
 import { originLabels } from '../images/origin.ts';
-import { type Running, shareRun } from '../images/share.ts';
+import { type Running, runningOn, shareRun } from '../images/share.ts';
 import { unpackLayer } from '../layer/unpack.ts';
 import { hex } from '../oci/digest.ts';
 import { familiarName, normalizeName } from '../oci/reference.ts';
@@ -21,8 +21,6 @@ interface Layer {
   diffId: Digest;
   madeAt?: number;
 }
-
-const perStore = new WeakMap<Store, Running>();
 
 /**
  * The key of the snapshot of the whole stack, made as far as it is not there. `chains[i]` is the chain ID up to
@@ -44,15 +42,10 @@ export async function materialize(
     await labelForeign(store, source, layers, chains);
     return known;
   }
-  let running = perStore.get(store);
-  if (running === undefined) {
-    running = new Map();
-    perStore.set(store, running);
-  }
-  const mine = running;
+  const running = runningOn(store);
   // Whoever waited for another's run holds its result by that one's lease only: look again under the own one.
-  const key = await shareRun(mine, top, ctx.signal, () =>
-    unpackMissing(mine, store, client, source, layers, chains, ctx),
+  const key = await shareRun(running, top, ctx.signal, () =>
+    unpackMissing(running, store, client, source, layers, chains, ctx),
   );
   await store.leases.add(ctx.lease, { type: 'snapshot', id: key });
   return key;

@@ -1,7 +1,6 @@
 /** Layers in a folder of the client's. */
-import { randomUUID } from 'node:crypto';
-import { canceled, DrydockError } from '../errors/error.ts';
 import type { ViewSpec } from '../fs/view.ts';
+import { takeBlob } from '../images/take-blob.ts';
 import { chainId } from '../oci/digest.ts';
 import type { Descriptor } from '../oci/types.ts';
 import type { Refs } from '../refs/types.ts';
@@ -45,7 +44,7 @@ class ClientTree implements Ref {
     const known = (await this.#image.layers()) ?? [];
     // From the topmost layer that is unpacked on, blobs are wanted.
     const first = known.findLastIndex(({ snapshot }) => snapshot !== undefined) + 1;
-    await Promise.all(this.#layers.slice(first).map(({ descriptor }) => this.#fetch(descriptor, ctx)));
+    await Promise.all(this.#layers.slice(first).map(({ descriptor }) => this.#take(descriptor, ctx)));
     return this.#image.snapshot(ctx);
   }
 
@@ -56,7 +55,7 @@ class ClientTree implements Ref {
       snapshot: known[i]?.snapshot,
       diffId,
       blob: descriptor,
-      bring: (ctx) => this.#fetch(descriptor, ctx),
+      bring: (ctx) => this.#take(descriptor, ctx),
     }));
   }
 
@@ -64,29 +63,7 @@ class ClientTree implements Ref {
     return undefined;
   }
 
-  /** Puts a blob into content, checked, under the lease. */
-  async #fetch(blob: Descriptor, ctx: RefContext): Promise<void> {
-    const expected = { digest: blob.digest, size: blob.size };
-    const ref = `cache-${blob.digest}-${randomUUID()}`;
-    const writer = await this.#store.content.writer(ref, { lease: ctx.lease, expected }).catch((err) => {
-      if (err instanceof DrydockError && err.code === 'exists') return undefined;
-      throw err;
-    });
-    if (writer === undefined) return;
-    try {
-      let current = 0;
-      for await (const chunk of await this.#content.read(blob.digest, { signal: ctx.signal })) {
-        await writer.write(chunk as Buffer);
-        current += (chunk as Buffer).length;
-        ctx.report?.(blob.digest, { current, total: blob.size });
-      }
-      await writer.commit();
-      ctx.report?.(blob.digest, { current, total: blob.size, done: true });
-    } catch (err) {
-      await writer.abort();
-      if (ctx.signal?.aborted) throw canceled(ctx.signal.reason);
-      if (err instanceof DrydockError && err.code === 'exists') return;
-      throw err;
-    }
+  #take(blob: Descriptor, ctx: RefContext): Promise<void> {
+    return takeBlob(this.#store, blob, (signal) => this.#content.read(blob.digest, { signal }), ctx);
   }
 }

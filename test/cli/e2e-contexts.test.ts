@@ -71,8 +71,9 @@ describe('contexts', () => {
     expect(stderr).toContain('404');
   });
 
-  test('git: a branch and a folder of it', async () => {
-    const repo = cli.files('repo', { 'sub/Dockerfile': dockerfile, 'sub/f': 'from git' });
+  /** A repository with a branch `trunk`, whose folder `sub` has the Dockerfile and `f`. */
+  function repository(name: string, text: string): string {
+    const repo = cli.files(name, { 'sub/Dockerfile': dockerfile, 'sub/f': text });
     const git = (...args: string[]) =>
       execFileSync('git', ['-c', 'user.name=a', '-c', 'user.email=a@b', ...args], {
         cwd: repo,
@@ -81,6 +82,11 @@ describe('contexts', () => {
     git('init', '-q', '-b', 'trunk');
     git('add', '.');
     git('commit', '-qm', 'one');
+    return repo;
+  }
+
+  test('git: a branch and a folder of it', async () => {
+    const repo = repository('repo', 'from git');
     execFileSync('git', ['clone', '-q', '--bare', repo, join(cli.dir, 'served/app.git')], { stdio: 'pipe' });
     execFileSync('git', ['update-server-info'], { cwd: join(cli.dir, 'served/app.git') });
     expect(read(await cli.extract(`${origin}/app.git#trunk:sub`), 'f')).toBe('from git');
@@ -95,15 +101,7 @@ describe('contexts', () => {
   });
 
   test('git://: what a git daemon serves', async () => {
-    const repo = cli.files('daemon-repo', { 'sub/Dockerfile': dockerfile, 'sub/f': 'from a git daemon' });
-    const git = (...args: string[]) =>
-      execFileSync('git', ['-c', 'user.name=a', '-c', 'user.email=a@b', ...args], {
-        cwd: repo,
-        stdio: 'pipe',
-      });
-    git('init', '-q', '-b', 'trunk');
-    git('add', '.');
-    git('commit', '-qm', 'one');
+    repository('daemon-repo', 'from a git daemon');
     // One git daemon a connection, as inetd starts it.
     const inetd = createTcpServer({ allowHalfOpen: true }, (socket) => {
       const args = ['daemon', '--inetd', '--export-all', `--base-path=${cli.dir}`];

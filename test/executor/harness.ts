@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createExecutor } from '../../src/executor/executor.ts';
@@ -55,7 +55,15 @@ export class Harness {
     return { ...result, upper, out: Buffer.concat(out).toString(), err: Buffer.concat(err).toString() };
   }
 
+  /** Mounts of this machine that have to do with folders: the harness's own, and others that are named. */
+  mounts(...folders: string[]): string[] {
+    const own = [this.dir, ...folders];
+    const all = readFileSync('/proc/self/mountinfo', 'utf8').split('\n');
+    return all.filter((line) => own.some((folder) => line.includes(folder)));
+  }
+
   close(): void {
+    this.executor.close();
     rmSync(this.dir, { recursive: true, force: true });
   }
 }

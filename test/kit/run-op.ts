@@ -64,6 +64,7 @@ export async function runOp(
       run: async () => {
         throw new Error('no process is run here');
       },
+      close: () => {},
     },
     solveNested: async () => undefined,
   };

@@ -9,6 +9,7 @@ import { fail } from '../../errors/error.ts';
 import { parsePlatform } from '../../oci/platform.ts';
 import type { Platform } from '../../oci/types.ts';
 import { command } from '../command.ts';
+import { serve } from '../serve.ts';
 
 const defaultConfigFile = '/etc/buildkit/buildkitd.toml';
 
@@ -150,14 +151,7 @@ export default command({
       writeLog,
       grpc: async (host) => (await import('../../api/buildkit/server.ts')).buildkitApi(host, buildkit),
     });
-    const reload = () => daemon.reload();
-    process.on('SIGHUP', reload);
-    await new Promise<void>((resolve) => {
-      if (ctx.signal.aborted) resolve();
-      else ctx.signal.addEventListener('abort', () => resolve(), { once: true });
-    });
-    await daemon.stop();
-    process.off('SIGHUP', reload);
+    await serve(daemon, ctx.signal);
     return 0;
   },
 });

@@ -10,6 +10,7 @@ import {
 } from '../../daemon/settings.ts';
 import { type CommandContext, command } from '../command.ts';
 import type { FlagTable } from '../flags.ts';
+import { serve } from '../serve.ts';
 
 const defaultConfigFile = '/etc/drydock/daemon.json';
 
@@ -42,14 +43,7 @@ setting of the configuration file, and a variable DRYDOCK_…. SIGHUP reads poli
       grpc: async (host) => (await import('../../api/buildkit/server.ts')).buildkitApi(host),
       writeLog: (line) => void ctx.stderr.write(line),
     });
-    const reload = () => daemon.reload();
-    process.on('SIGHUP', reload);
-    await new Promise<void>((resolve) => {
-      if (ctx.signal.aborted) resolve();
-      else ctx.signal.addEventListener('abort', () => resolve(), { once: true });
-    });
-    await daemon.stop();
-    process.off('SIGHUP', reload);
+    await serve(daemon, ctx.signal);
     return 0;
   },
 });

@@ -3,9 +3,10 @@
 import { mkdtemp } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
-import { canceled, DrydockError, fail } from '../../errors/error.ts';
+import { fail } from '../../errors/error.ts';
 import { parseIndex } from '../../images/documents.ts';
 import type { DocumentSource } from '../../images/resolve.ts';
+import { takeBlob } from '../../images/take-blob.ts';
 import { digestOf } from '../../oci/digest.ts';
 import { refNameAnnotation } from '../../oci/layout.ts';
 import type { Reference } from '../../oci/reference.ts';
@@ -114,27 +115,7 @@ export class Layout implements DocumentSource {
 
   /** Copies a blob into content, checked, under the lease. */
   async copyInto(store: Store, blob: Descriptor, lease: string, ctx: LayoutContext): Promise<void> {
-    const expected = { digest: blob.digest, size: blob.size };
-    const ref = `layout-${blob.digest}-${crypto.randomUUID()}`;
-    const writer = await store.content.writer(ref, { lease, expected }).catch((err) => {
-      if (err instanceof DrydockError && err.code === 'exists') return undefined;
-      throw err;
-    });
-    if (writer === undefined) return;
-    try {
-      let current = 0;
-      for await (const chunk of await this.#blobs.stream(blob.digest, ctx.signal)) {
-        await writer.write(chunk as Buffer);
-        current += (chunk as Buffer).length;
-        ctx.report?.(blob.digest, { current, total: blob.size });
-      }
-      await writer.commit();
-      ctx.report?.(blob.digest, { current, total: blob.size, done: true });
-    } catch (err) {
-      await writer.abort();
-      if (ctx.signal?.aborted) throw canceled(ctx.signal.reason);
-      if (err instanceof DrydockError && err.code === 'exists') return;
-      throw err;
-    }
+    const { signal, report } = ctx;
+    await takeBlob(store, blob, () => this.#blobs.stream(blob.digest, signal), { lease, signal, report });
   }
 }

@@ -1,0 +1,42 @@
+/** A blob from somewhere that is no registry into content. */
+import { randomUUID } from 'node:crypto';
+import type { Readable } from 'node:stream';
+import { canceled, DrydockError } from '../errors/error.ts';
+import type { Descriptor } from '../oci/types.ts';
+import type { RefContext } from '../store/ref.ts';
+import type { Store } from '../store/store.ts';
+
+/**
+ * Copies a blob, checked, under the lease; what is there already is not read. Reports its digest. Throws what opening or
+ * reading it throws, `corrupt` when it is another, and `canceled`.
+ */
+export async function takeBlob(
+  store: Store,
+  blob: Descriptor,
+  open: (signal: AbortSignal | undefined) => Promise<Readable>,
+  { lease, signal, report }: Pick<RefContext, 'lease' | 'signal' | 'report'>,
+): Promise<void> {
+  const expected = { digest: blob.digest, size: blob.size };
+  const ref = `take-${blob.digest}-${randomUUID()}`;
+  const writer = await store.content.writer(ref, { lease, expected }).catch((err) => {
+    if (err instanceof DrydockError && err.code === 'exists') return undefined;
+    throw err;
+  });
+  if (writer === undefined) return;
+  try {
+    let current = 0;
+    for await (const chunk of await open(signal)) {
+      await writer.write(chunk as Buffer);
+      current += (chunk as Buffer).length;
+      report?.(blob.digest, { current, total: blob.size });
+    }
+    await writer.commit();
+    report?.(blob.digest, { current, total: blob.size, done: true });
+  } catch (err) {
+    await writer.abort();
+    if (signal?.aborted) throw canceled(signal.reason);
+    // Another was faster; the blob is under our lease.
+    if (err instanceof DrydockError && err.code === 'exists') return;
+    throw err;
+  }
+}

@@ -1,0 +1,10 @@
+import { fail } from '../errors/error.ts';
+import type { Vertex } from '../solver/types.ts';
+
+/** Throws `invalid` unless each is the index of an input, or -1: the empty tree. */
+export function checkInputs(indexes: readonly number[], { inputs }: Vertex, op: string): void {
+  for (const index of indexes) {
+    if (Number.isInteger(index) && index >= -1 && index < inputs.length) continue;
+    throw fail('invalid', 'llb', `invalid input index ${index} in a ${op} of ${inputs.length} inputs`);
+  }
+}
