@@ -123,7 +123,7 @@ export function connectionError(purpose: Purpose, err: unknown): DrydockError {
 function explain(err: Error, code: string): string {
   if (err instanceof AggregateError && err.errors[0] instanceof Error) return explain(err.errors[0], code);
   if (code === 'ECONNREFUSED') return 'connection refused';
-  if (code === 'ENOTFOUND') return 'there is no host of this name';
+  if (code === 'ENOTFOUND') return 'no such host';
   if (code === 'EAI_AGAIN') return 'its name could not be looked up';
   if (code === 'ECONNRESET' || code === 'EPIPE') return `the connection broke off (${err.message})`;
   if (code === 'ETIMEDOUT') return `timed out (${err.message})`;
