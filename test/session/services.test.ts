@@ -78,7 +78,10 @@ test('an ssh agent is reached through the session, by many connections at once',
     }
   }
   const { session } = connect({ ssh: { default: socket } });
-  expect(await session.ssh('other')).toBeUndefined();
+  await expect(session.ssh('other')).rejects.toMatchObject({
+    code: 'not-found',
+    message: 'unset ssh forward key other',
+  });
   const dial = await session.ssh('default');
   const forwarded = joinPath(dir, 'forwarded.sock');
   const server = createSocketServer(async (step) => {
