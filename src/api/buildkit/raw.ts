@@ -1,9 +1,9 @@
 import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2';
 import type { Authority } from '../../auth/types.ts';
 
-/** A method that takes over a call which was admitted. What it throws at once is the call's status. */
+/** A method that takes over a call which was admitted. What it throws before it has answered is the call's status. */
 export type RawMethod = (
   request: Http2ServerRequest,
   response: Http2ServerResponse,
   caller: Authority,
-) => void;
+) => void | Promise<void>;

@@ -50,7 +50,7 @@ function grpcServer({ routes, raw, close: onClose }: BuildkitServices): GrpcServ
       if (admit === undefined) throw new Error('the connection is closing');
       const ask = { endpoint: path, scopes: scopesOf(path), reads: !writes(path) };
       const caller = await admit(request.headers, ask);
-      if (Object.hasOwn(raw, path)) return (raw[path] as RawMethod)(request, response, caller);
+      if (Object.hasOwn(raw, path)) return await (raw[path] as RawMethod)(request, response, caller);
       callers.set(request, caller);
     } catch (err) {
       return refuse(response, err);

@@ -15,6 +15,7 @@ import { sessionOverCall } from '../../session/message-stream.ts';
 import type { ApiHost } from '../shared/host.ts';
 import { usageService } from './control/disk-usage.ts';
 import { solveService } from './control/solve.ts';
+import { statusMethod } from './control/status.ts';
 import { buildkitVersion, workerRecord } from './control/workers.ts';
 import { gatewayService } from './gateway/service.ts';
 import { contentService } from './history/content.ts';
@@ -71,6 +72,7 @@ export async function buildkitServices(host: ApiHost, options: BuildkitOptions):
       history.close();
     },
     raw: {
+      '/moby.buildkit.v1.Control/Status': statusMethod({ jobs, history }),
       '/moby.buildkit.v1.Control/Session': (request, response, { identity }) => {
         const owner = identityKey(identity);
         sessionOverCall(host.sessions, request, response, { signal: closing.signal, owner });
@@ -81,7 +83,6 @@ export async function buildkitServices(host: ApiHost, options: BuildkitOptions):
         ...usage,
         ...records,
         solve: solve.solve,
-        status: solve.status,
         listWorkers: ({ filter }) => ({
           record: matches(filter, { id: worker.ID, labels: worker.Labels }) ? [worker] : [],
         }),

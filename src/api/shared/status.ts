@@ -52,6 +52,11 @@ export class StatusCollector implements ProgressSink {
     );
   }
 
+  /** Log bytes that wait. */
+  get logBytes(): number {
+    return this.#logBytes;
+  }
+
   vertex(event: VertexEvent): void {
     this.#vertices.set(event.digest, event);
     this.#onEvent();

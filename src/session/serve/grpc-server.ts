@@ -108,8 +108,8 @@ export function unary(work: (request: Uint8Array, call: ServedCall) => Promise<U
   };
 }
 
-/** The one message of a call. */
-export async function requestOf({ stream }: ServedCall): Promise<Uint8Array> {
+/** The one message of a call. Throws `invalid` when there is none. */
+export async function requestOf({ stream }: Pick<ServedCall, 'stream'>): Promise<Uint8Array> {
   const frames = new Deframer();
   for await (const chunk of stream.iterator({ destroyOnReturn: false })) {
     const [request] = frames.push(chunk as Buffer);

@@ -1,4 +1,4 @@
-/** Control's Solve and Status: a build, and what is told of it meanwhile. */
+/** Control's Solve: a build. */
 import { randomUUID } from 'node:crypto';
 import type { HandlerContext } from '@connectrpc/connect';
 import { identityKey } from '../../../auth/identity.ts';
@@ -7,9 +7,8 @@ import type { Frontends } from '../../../build/bridge/frontends.ts';
 import { errorStatus } from '../../../build/gateway/encode.ts';
 import type { Gateways } from '../../../build/gateway/gateways.ts';
 import { runSolve } from '../../../build/solve.ts';
-import { fail, toDrydockError } from '../../../errors/error.ts';
-import type { SolveRequest, StatusRequest } from '../../../pb/moby/buildkit/v1/control_pb.js';
-import type { StatusResponse } from '../../../pb/moby/buildkit/v1/status_pb.js';
+import { toDrydockError } from '../../../errors/error.ts';
+import type { SolveRequest } from '../../../pb/moby/buildkit/v1/control_pb.js';
 import type { WorkerRecord } from '../../../pb/moby/buildkit/v1/types/worker_pb.js';
 import { inProcessSession } from '../../../session/in-process.ts';
 import { namedSession } from '../../../session/named-session.ts';
@@ -37,7 +36,6 @@ export interface SolveService {
     request: SolveRequest,
     context: HandlerContext,
   ): Promise<{ ExporterResponse: Record<string, string> }>;
-  status(request: StatusRequest, context: HandlerContext): AsyncIterable<StatusResponse>;
 }
 
 export function solveService(deps: SolveDeps): SolveService {
@@ -62,15 +60,6 @@ export function solveService(deps: SolveDeps): SolveService {
       } finally {
         jobs.end(ref);
       }
-    },
-    async *status({ Ref }, { signal }) {
-      const log = jobs.running(Ref);
-      if (log !== undefined) return yield* log.watch(signal);
-      const past = history.statusOf(Ref);
-      if (past !== undefined) return yield* past;
-      const late = await jobs.find(Ref, signal);
-      if (late !== undefined) return yield* late.watch(signal);
-      throw fail('not-found', 'client', `no such job ${Ref}`);
     },
   };
 }

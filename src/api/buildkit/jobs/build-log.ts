@@ -1,5 +1,7 @@
-/** One build's progress: kept for those who come late, and passed on to all who watch. */
-import type { StatusResponse } from '../../../pb/moby/buildkit/v1/status_pb.js';
+/** One build's progress: kept for those who come late, and passed on to all who follow it. */
+import { toBinary } from '@bufbuild/protobuf';
+import { type StatusResponse, StatusResponseSchema } from '../../../pb/moby/buildkit/v1/status_pb.js';
+import { frame } from '../../../session/grpc/frame.ts';
 import type {
   LogEvent,
   ProgressSink,
@@ -9,28 +11,53 @@ import type {
 } from '../../../solver/progress.ts';
 import { StatusCollector } from '../../shared/status.ts';
 
-/** Log bytes kept of a build; beyond them only those who watch see what is printed. */
+/** Log bytes kept of a build; beyond them only those who follow see what is printed. */
 const maxKept = 4 << 20;
-/** Events that come within this time travel together, ms. */
+/** Events that come within this time travel together, ms; of many followers, one more each. */
 const batchMs = 30;
+/** A batch that waits with so many log bytes goes at once. */
+const batchBytes = 1 << 20;
 
+/** Who follows a build. */
+export interface Follower {
+  /** Takes StatusResponses in gRPC's framing. False: it wants no more until it has said that it is `ready`. */
+  write(frames: Uint8Array): boolean;
+  /** The build is over and all of it was written. */
+  end(): void;
+}
+
+export interface Following {
+  /** Call it when more can be taken, after `write` said false. */
+  ready(): void;
+  /** Nothing more is wanted. */
+  stop(): void;
+}
+
+/**
+ * Messages are made once for all followers that take them as they come. Those who cannot have their events collected
+ * until they are ready again.
+ */
 export class BuildLog implements ProgressSink {
   readonly #vertices = new Map<string, VertexEvent>();
   readonly #statuses = new Map<string, StatusEvent>();
   readonly #logs: LogEvent[] = [];
   readonly #warnings: WarningEvent[] = [];
-  readonly #watchers = new Set<Watcher>();
+  /** Have all but what is in `#batch`. */
+  readonly #ready = new Set<Follower>();
+  readonly #slow = new Map<Follower, StatusCollector>();
+  readonly #batch = new StatusCollector();
+  #timer: NodeJS.Timeout | undefined;
   #logBytes = 0;
   #ended = false;
 
   vertex(event: VertexEvent): void {
     this.#vertices.set(event.digest, event);
-    for (const { collector } of this.#watchers) collector.vertex(event);
+    this.#tell((sink) => sink.vertex(event));
   }
 
   status(event: StatusEvent): void {
     this.#statuses.set(`${event.vertex} ${event.id}`, event);
-    for (const { collector } of this.#watchers) collector.status(event);
+    this.#tell((sink) => sink.status(event));
   }
 
   log(event: LogEvent): void {
@@ -38,18 +65,21 @@ export class BuildLog implements ProgressSink {
       this.#logBytes += event.data.length;
       this.#logs.push(event);
     }
-    for (const { collector } of this.#watchers) collector.log(event);
+    if (this.#batch.logBytes + event.data.length > batchBytes) this.#flush();
+    this.#tell((sink) => sink.log(event));
   }
 
   warning(event: WarningEvent): void {
     this.#warnings.push(event);
-    for (const { collector } of this.#watchers) collector.warning(event);
+    this.#tell((sink) => sink.warning(event));
   }
 
-  /** Nothing more comes: those who watch get the rest and their end. */
+  /** Nothing more comes: those who follow get the rest and their end. */
   end(): void {
     this.#ended = true;
-    for (const watcher of this.#watchers) watcher.wake();
+    this.#flush();
+    for (const follower of this.#ready) follower.end();
+    this.#ready.clear();
   }
 
   get counts(): { total: number; cached: number; completed: number; warnings: number } {
@@ -74,24 +104,52 @@ export class BuildLog implements ProgressSink {
     return collector.take();
   }
 
-  /** What was, and what comes until the build is over. */
-  async *watch(signal: AbortSignal): AsyncGenerator<StatusResponse, void, undefined> {
-    const watcher = new Watcher();
-    this.#replay(watcher.collector);
-    this.#watchers.add(watcher);
-    const wake = () => watcher.wake();
-    signal.addEventListener('abort', wake, { once: true });
-    try {
-      while (!signal.aborted) {
-        const ended = this.#ended;
-        yield* watcher.collector.take();
-        if (ended) return;
-        await watcher.next(() => this.#ended || signal.aborted);
-      }
-    } finally {
-      signal.removeEventListener('abort', wake);
-      this.#watchers.delete(watcher);
+  /** Gives what was, and what comes until the build is over. */
+  follow(follower: Follower): Following {
+    // What waits for the others is part of what this one gets first.
+    this.#flush();
+    const past = new StatusCollector();
+    this.#replay(past);
+    this.#slow.set(follower, past);
+    const following = {
+      ready: () => this.#catchUp(follower),
+      stop: () => {
+        this.#ready.delete(follower);
+        this.#slow.delete(follower);
+      },
+    };
+    following.ready();
+    return following;
+  }
+
+  #tell(say: (sink: ProgressSink) => void): void {
+    for (const waiting of this.#slow.values()) say(waiting);
+    if (this.#ready.size === 0) return;
+    say(this.#batch);
+    this.#timer ??= setTimeout(() => this.#flush(), batchMs + this.#ready.size);
+  }
+
+  /** Gives the batch to all who are ready. */
+  #flush(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    if (this.#batch.isEmpty) return;
+    const frames = framesOf(this.#batch.take());
+    for (const follower of this.#ready) {
+      if (follower.write(frames)) continue;
+      this.#ready.delete(follower);
+      this.#slow.set(follower, new StatusCollector());
     }
+  }
+
+  #catchUp(follower: Follower): void {
+    const waiting = this.#slow.get(follower);
+    if (waiting === undefined) return;
+    this.#flush();
+    if (!waiting.isEmpty && !follower.write(framesOf(waiting.take()))) return;
+    this.#slow.delete(follower);
+    if (this.#ended) follower.end();
+    else this.#ready.add(follower);
   }
 
   #replay(sink: ProgressSink): void {
@@ -102,25 +160,7 @@ export class BuildLog implements ProgressSink {
   }
 }
 
-class Watcher {
-  #resolve: (() => void) | undefined;
-  readonly collector = new StatusCollector(() => {
-    if (this.#resolve !== undefined) this.#timer ??= setTimeout(() => this.wake(), batchMs);
-  });
-  #timer: NodeJS.Timeout | undefined;
-
-  wake(): void {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
-    this.#resolve?.();
-    this.#resolve = undefined;
-  }
-
-  /** Resolves when something has come, or when `over` holds and somebody wakes it. */
-  async next(over: () => boolean): Promise<void> {
-    if (!this.collector.isEmpty || over()) return;
-    await new Promise<void>((resolve) => {
-      this.#resolve = resolve;
-    });
-  }
+/** Messages as they travel. */
+export function framesOf(messages: readonly StatusResponse[]): Buffer {
+  return Buffer.concat(messages.map((message) => frame(toBinary(StatusResponseSchema, message))));
 }

@@ -1,0 +1,59 @@
+/** Control's Status: what is told of a build while it runs, or of one that ended. */
+import type { Http2ServerResponse, ServerHttp2Stream } from 'node:http2';
+import { fromBinary } from '@bufbuild/protobuf';
+import { fail } from '../../../errors/error.ts';
+import { StatusRequestSchema } from '../../../pb/moby/buildkit/v1/control_pb.js';
+import { OK } from '../../../session/grpc/status.ts';
+import { requestOf } from '../../../session/serve/grpc-server.ts';
+import type { History } from '../history/history.ts';
+import { type Follower, framesOf } from '../jobs/build-log.ts';
+import type { Jobs } from '../jobs/jobs.ts';
+import type { RawMethod } from '../raw.ts';
+
+/** Bytes that may be on their way to a client before it counts as slow. */
+const maxAhead = 1 << 20;
+
+/**
+ * Messages go out as the build's log has made them: a hundred clients that follow a build cost little more than one.
+ * Throws `not-found` for a build that nobody knows, `invalid` for a request that is none.
+ */
+export function statusMethod({ jobs, history }: { jobs: Jobs; history: History }): RawMethod {
+  return async (request, response) => {
+    const stream = request.stream as ServerHttp2Stream;
+    const gone = new AbortController();
+    stream.once('close', () => gone.abort());
+    const { Ref } = fromBinary(StatusRequestSchema, await requestOf({ stream }));
+    stream.resume();
+    const running = jobs.running(Ref);
+    const past = running === undefined ? history.statusOf(Ref) : undefined;
+    const log = running ?? (past === undefined ? await jobs.find(Ref, gone.signal) : undefined);
+    if (log === undefined && past === undefined) throw fail('not-found', 'client', `no such job ${Ref}`);
+    if (gone.signal.aborted) return;
+    response.writeHead(200, { 'content-type': 'application/grpc' });
+    if (log !== undefined) {
+      const following = log.follow(followerOn(stream, response, () => following.ready()));
+      stream.once('close', () => following.stop());
+      return;
+    }
+    for (const message of past ?? []) {
+      if (!stream.destroyed) stream.write(framesOf([message]));
+    }
+    end(response);
+  };
+}
+
+function followerOn(stream: ServerHttp2Stream, response: Http2ServerResponse, ready: () => void): Follower {
+  stream.on('drain', ready);
+  return {
+    write(frames) {
+      stream.write(frames);
+      return stream.writableLength < maxAhead;
+    },
+    end: () => end(response),
+  };
+}
+
+function end(response: Http2ServerResponse): void {
+  response.addTrailers({ 'grpc-status': String(OK) });
+  response.end();
+}
