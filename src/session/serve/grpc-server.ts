@@ -108,12 +108,20 @@ export function unary(work: (request: Uint8Array, call: ServedCall) => Promise<U
   };
 }
 
-/** The one message of a call. Throws `invalid` when there is none. */
-export async function requestOf({ stream }: Pick<ServedCall, 'stream'>): Promise<Uint8Array> {
+/** The one message of a call. Throws `invalid` when there is none. What comes after it is dropped. */
+export function requestOf({ stream }: Pick<ServedCall, 'stream'>): Promise<Uint8Array> {
   const frames = new Deframer();
-  for await (const chunk of stream.iterator({ destroyOnReturn: false })) {
-    const [request] = frames.push(chunk as Buffer);
-    if (request !== undefined) return request;
-  }
-  throw fail('invalid', 'session', 'the call came without a message');
+  return new Promise((resolve, reject) => {
+    const over = () => reject(fail('invalid', 'session', 'the call came without a message'));
+    stream.once('end', over);
+    stream.once('close', over);
+    stream.on('data', (chunk: Buffer) => {
+      try {
+        const [request] = frames.push(chunk);
+        if (request !== undefined) resolve(request);
+      } catch (err) {
+        reject(err);
+      }
+    });
+  });
 }

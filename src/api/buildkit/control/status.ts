@@ -23,7 +23,6 @@ export function statusMethod({ jobs, history }: { jobs: Jobs; history: History }
     const gone = new AbortController();
     stream.once('close', () => gone.abort());
     const { Ref } = fromBinary(StatusRequestSchema, await requestOf({ stream }));
-    stream.resume();
     const running = jobs.running(Ref);
     const past = running === undefined ? history.statusOf(Ref) : undefined;
     const log = running ?? (past === undefined ? await jobs.find(Ref, gone.signal) : undefined);
