@@ -21,6 +21,8 @@ export interface CommitOptions extends LayerOptions {
   annotations: Annotations;
   /** An index, also of one platform. */
   index?: boolean;
+  /** New layers are in content for somebody else's sake: the image, which can have them made again, keeps none. */
+  passing?: boolean;
   /** Creation time of configs, seconds since the epoch; also where times are not rewritten. */
   created?: number;
 }
@@ -108,8 +110,10 @@ async function draftOne(
   let present = [manifest.config, ...manifest.layers];
   // Of an image that may lack layers all are named: one that is brought later stays with it.
   if (options.incomplete === true) present = [manifest.config, ...manifest.layers];
-  else if (options.blobs !== 'all') present = await presentOf(manifest, ctx);
-  else if (!(await hasWhole(manifest, ctx))) await bring();
+  else if (options.blobs !== 'all') {
+    const lasting = layers.filter(({ held }) => !(held && options.passing));
+    present = [manifest.config, ...(await presentOf(lasting, ctx))];
+  } else if (!(await hasWhole(manifest, ctx))) await bring();
   return {
     platform,
     layers,
@@ -173,12 +177,12 @@ async function hasWhole(manifest: Manifest, { store, lease }: ExportContext): Pr
   return there.every((info) => info !== undefined);
 }
 
-/** The children of a manifest that are in content: layers that are only hashed are made when somebody needs them. */
-async function presentOf(manifest: Manifest, { store }: ExportContext): Promise<Descriptor[]> {
+/** The layers that are in content: those that are only hashed are made when somebody needs them. */
+async function presentOf(layers: readonly ExportLayer[], { store }: ExportContext): Promise<Descriptor[]> {
   const here = await Promise.all(
-    manifest.layers.map(async (layer) => ((await store.content.info(layer.digest)) ? [layer] : [])),
+    layers.map(async ({ descriptor }) => ((await store.content.info(descriptor.digest)) ? [descriptor] : [])),
   );
-  return [manifest.config, ...here.flat()];
+  return here.flat();
 }
 
 async function commitIndex(

@@ -31,14 +31,16 @@ export function imageExporter(attrs: Record<string, string>): Exporter {
       // Others expect an image to be whole.
       const whole = exact || (want.store && ctx.store.shared && !want.allowIncomplete);
       const compression = want.compression ?? compressionFor(want, request.cacheCompression);
-      const real =
-        compression.type !== 'uncompressed' || want.compression !== undefined || epoch !== undefined;
+      const asked =
+        want.push || want.forceCompression || want.compression !== undefined || epoch !== undefined;
+      const real = asked || compression.type !== 'uncompressed';
       if (want.unpack) await Promise.all(request.results.map(({ ref }) => ref?.snapshot(contextOf(ctx))));
       const committed = await commitImage(request, ctx, {
         compression,
         force: want.forceCompression,
         asPublished: want.compression === undefined && epoch === undefined,
         blobs: whole ? 'all' : real ? 'new' : 'none',
+        passing: !asked,
         // Our own store's images are whole: they may have to run without a registry.
         incomplete: want.allowIncomplete && ctx.store.shared,
         epoch,
