@@ -61,6 +61,8 @@ export const ctimeNsWord = 10;
 const buffer = new ArrayBuffer(256);
 /** nlink, uid, gid, mode, ino, size. */
 const ids = new Uint32Array(buffer, 16, 8);
+/** Of 512 bytes. */
+const blocks = new Uint32Array(buffer, 48, 2);
 /** Seconds (low and high half) and nanoseconds. */
 const ctime = new Uint32Array(buffer, 96, 3);
 const mtime = new Uint32Array(buffer, 112, 3);
@@ -98,6 +100,7 @@ function plainLstat(path: string, words: Uint32Array, at: number): boolean {
     const seconds = (ns - (((ns % 1_000_000_000n) + 1_000_000_000n) % 1_000_000_000n)) / 1_000_000_000n;
     return [low(seconds), high(seconds), Number(ns - seconds * 1_000_000_000n)];
   };
+  blocks.set([low(st.blocks), high(st.blocks)]);
   const counts = [st.nlink, st.uid, st.gid, st.mode].map(Number);
   words.set([...counts, low(st.ino), high(st.ino), low(st.size), high(st.size)], at);
   words.set([...time(st.ctimeNs), ...time(st.mtimeNs)], at + 8);
@@ -110,4 +113,21 @@ const one = new Uint32Array(statWords);
 /** The file itself; undefined when there is none. Throws as `lstatInto`. */
 export function lstat(path: string): HostStat | undefined {
   return lstatInto(path, one, 0) ? new HostStat(one, 0) : undefined;
+}
+
+/** What a file takes of its disk. */
+export interface DiskUse {
+  isFolder: boolean;
+  bytes: number;
+  /** Tells it from others of its filesystem where it has several names. */
+  inode: string | undefined;
+}
+
+/** Of the file itself; undefined when there is none. Throws as `lstatInto`. */
+export function diskUse(path: string): DiskUse | undefined {
+  if (!lstatInto(path, one, 0)) return undefined;
+  const isFolder = ((one[modeWord] as number) & S_IFMT) === S_IFDIR;
+  const isSingle = isFolder || (one[0] as number) < 2;
+  const bytes = ((blocks[1] as number) * 2 ** 32 + (blocks[0] as number)) * 512;
+  return { isFolder, bytes, inode: isSingle ? undefined : `${one[5]} ${one[4]}` };
 }

@@ -52,9 +52,9 @@ export function readPax(body: Buffer, into: PaxRecords): boolean {
 
 /** One record, its own length included. */
 export function paxRecord(key: string, value: string | Buffer): Buffer {
-  const valueBytes = typeof value === 'string' ? Buffer.from(value) : value;
-  const rest = Buffer.byteLength(key) + valueBytes.length + 3;
+  const rest = Buffer.byteLength(key) + Buffer.byteLength(value) + 3;
   let length = rest + String(rest).length;
   if (rest + String(length).length !== length) length = rest + String(length).length;
-  return Buffer.concat([Buffer.from(`${length} ${key}=`), valueBytes, Buffer.from('\n')]);
+  if (typeof value === 'string') return Buffer.from(`${length} ${key}=${value}\n`);
+  return Buffer.concat([Buffer.from(`${length} ${key}=`), value, Buffer.from('\n')]);
 }

@@ -53,17 +53,24 @@ export function header(entry: TarHeader): Buffer {
   }
   for (const [name, value] of entry.xattrs ?? []) records.push([`SCHILY.xattr.${name}`, value]);
   if (records.length === 0) {
-    const block = Buffer.alloc(BLOCK);
+    const block = zeroed(BLOCK);
     putHeader(block, 0, entry, path, link, seconds);
     return block;
   }
-  records.sort(([a], [b]) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
-  const body = Buffer.concat(records.map(([key, value]) => paxRecord(key, value)));
-  const out = Buffer.alloc(BLOCK + padded(body.length) + BLOCK);
-  putPaxHeader(out, entry.path, body.length);
-  body.copy(out, BLOCK);
+  if (records.length > 1) records.sort(([a], [b]) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
+  const bodies = records.map(([key, value]) => paxRecord(key, value));
+  const length = bodies.reduce((sum, body) => sum + body.length, 0);
+  const out = zeroed(BLOCK + padded(length) + BLOCK);
+  putPaxHeader(out, entry.path, length);
+  let at = BLOCK;
+  for (const body of bodies) at += body.copy(out, at);
   putHeader(out, out.length - BLOCK, entry, path, link, seconds);
   return out;
+}
+
+/** From Buffer's pool where it is small, which `Buffer.alloc` is not: there are many. */
+function zeroed(length: number): Buffer {
+  return Buffer.allocUnsafe(length).fill(0);
 }
 
 /** Zeros to write after `size` bytes of content, up to the next block. */
@@ -116,7 +123,7 @@ function putPaxHeader(out: Buffer, path: string, size: number): void {
   const slash = path.lastIndexOf('/');
   const dir = slash < 0 ? '' : path.slice(0, slash + 1);
   const name = ascii(`${dir}PaxHeaders.0/${path.slice(slash + 1)}`).slice(0, 100);
-  putText(out, 0, name.replace(/\/+$/, ''), 100);
+  putText(out, 0, name.endsWith('/') ? name.replace(/\/+$/, '') : name, 100);
   for (const at of [100, 108, 116]) putOctal(out, at, 8, 0);
   putOctal(out, 124, 12, size);
   putOctal(out, 136, 12, 0);
@@ -134,22 +141,25 @@ function ascii(text: string): string {
 }
 
 function putText(out: Buffer, at: number, text: string, length: number): void {
-  out.write(text, at, length, 'latin1');
+  if (text !== '') out.write(text, at, length, 'latin1');
 }
 
 /** Octal digits with leading zeros and a closing NUL; 0 when it does not fit (a PAX record has the number then). */
 function putOctal(out: Buffer, at: number, length: number, value: number): void {
-  const digits = value < 0 ? '0' : value.toString(8);
-  const text = digits.length < length ? digits : '0';
-  out.fill(0x30, at, at + length - 1);
-  out.write(text, at + length - 1 - text.length, 'latin1');
+  let rest = value < 0 || value >= 8 ** (length - 1) ? 0 : value;
+  for (let i = at + length - 2; i >= at; i--) {
+    const digit = rest % 8;
+    out[i] = 0x30 + digit;
+    rest = (rest - digit) / 8;
+  }
 }
 
 function putChecksum(out: Buffer, at: number): void {
-  out.fill(0x20, at + 148, at + 156);
-  let sum = 0;
-  for (let i = at; i < at + BLOCK; i++) sum += out[i] ?? 0;
-  out.write(`${sum.toString(8).padStart(6, '0')}\0 `, at + 148, 'latin1');
+  // Its own field counts as spaces; nothing comes after the last field.
+  let sum = 8 * 0x20;
+  for (let i = at; i < at + 345; i++) sum += out[i] as number;
+  putOctal(out, at + 148, 7, sum);
+  out[at + 155] = 0x20;
 }
 
 function floorSeconds(ns: bigint): number {
@@ -160,8 +170,12 @@ function floorSeconds(ns: bigint): number {
 /** PAX's decimal seconds, without trailing zeros. */
 function paxTime(ns: bigint): string {
   const abs = ns < 0n ? -ns : ns;
-  const fraction = String(abs % 1_000_000_000n)
-    .padStart(9, '0')
-    .replace(/0+$/, '');
-  return `${ns < 0n ? '-' : ''}${abs / 1_000_000_000n}${fraction === '' ? '' : `.${fraction}`}`;
+  let fraction = Number(abs % 1_000_000_000n);
+  let digits = fraction === 0 ? 0 : 9;
+  while (digits > 0 && fraction % 10 === 0) {
+    fraction /= 10;
+    digits--;
+  }
+  const tail = digits === 0 ? '' : `.${String(fraction).padStart(digits, '0')}`;
+  return `${ns < 0n ? '-' : ''}${abs / 1_000_000_000n}${tail}`;
 }

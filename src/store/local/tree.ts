@@ -31,6 +31,7 @@ import {
   seekData,
   seekHole,
 } from '../../linux/libc.ts';
+import { diskUse } from '../../linux/lstat.ts';
 import type { TaskContext } from '../../workers/tasks.ts';
 
 /**
@@ -38,31 +39,31 @@ import type { TaskContext } from '../../workers/tasks.ts';
  * all. What vanishes meanwhile is left out.
  */
 export function treeUsage(args: { dir: string }, ctx?: TaskContext): { size: number; inodes: number } {
-  const seen = new Set<number>();
+  const seen = new Set<string>();
   const folders = [args.dir];
   let size = 0;
   let inodes = 0;
   for (let dir = folders.pop(); dir !== undefined; dir = folders.pop()) {
     if (ctx?.aborted()) throw canceled();
-    for (const entry of readdir(dir)) {
-      const path = `${dir}/${entry.name}`;
-      const stat = lstatSync(path, { throwIfNoEntry: false });
-      if (stat === undefined) continue;
-      if (stat.isDirectory()) folders.push(path);
-      else if (stat.nlink > 1) {
-        if (seen.has(stat.ino)) continue;
-        seen.add(stat.ino);
+    for (const name of readdir(dir)) {
+      const path = `${dir}/${name}`;
+      const use = diskUse(path);
+      if (use === undefined) continue;
+      if (use.isFolder) folders.push(path);
+      else if (use.inode !== undefined) {
+        if (seen.has(use.inode)) continue;
+        seen.add(use.inode);
       }
-      size += stat.blocks * 512;
+      size += use.bytes;
       inodes++;
     }
   }
   return { size, inodes };
 }
 
-function readdir(dir: string) {
+function readdir(dir: string): string[] {
   try {
-    return readdirSync(dir, { withFileTypes: true });
+    return readdirSync(dir);
   } catch (err) {
     if (errnoCode(err) === 'ENOENT') return [];
     throw err;
