@@ -33,6 +33,8 @@ export interface PruneOptions {
   types?: RecordType[];
   /** Only these ids. */
   ids?: string[];
+  /** Return before what is taken away is off the disk. */
+  background?: boolean;
 }
 
 export interface PruneReport {
@@ -116,6 +118,8 @@ export async function prune(deps: UsageDeps, options: PruneOptions = {}): Promis
   }
   deps.cache.prune(records);
   reclaimed += (await deps.store.gc()).reclaimed;
+  // Whoever asked for space has it then, and the next build does not share the disk with the deleting.
+  if (options.background !== true) await deps.store.settled?.();
   const alive = new Set((await deps.store.snapshots.list()).map((info) => info.key));
   // Images are named by what they hold. Other ids are of snapshots, or of states of clients' folders.
   deps.cache.forgetDigests((ref) => ref === 'empty' || ref.startsWith('sha256:') || alive.has(ref));

@@ -44,7 +44,7 @@ export class GarbageCollector {
       if (!simple && performance.now() - this.#last < pauseMs) continue;
       // Few builds need it.
       const { pruneBy } = await import('./prune-rule.ts');
-      await pruneBy(this.#deps, rule);
+      await pruneBy(this.#deps, rule, { background: true });
     }
     if (performance.now() - this.#last >= pauseMs) this.#last = performance.now();
   }

@@ -1,6 +1,13 @@
 /** Pruning as BuildKit's API and its buildkitd.toml say it: filters, ages and how much space may stay. */
 import { statfs } from 'node:fs/promises';
-import { diskUsage, type PruneReport, prune, type UsageDeps, type UsageRecord } from './disk-usage.ts';
+import {
+  diskUsage,
+  type PruneOptions,
+  type PruneReport,
+  prune,
+  type UsageDeps,
+  type UsageRecord,
+} from './disk-usage.ts';
 import { type Fields, matches } from './filter.ts';
 
 export interface PruneRule {
@@ -19,13 +26,18 @@ export interface PruneRule {
 }
 
 /** Prunes by one rule. Throws `invalid` on filters that cannot be read. */
-export async function pruneBy(deps: UsageDeps, rule: PruneRule): Promise<PruneReport> {
+export async function pruneBy(
+  deps: UsageDeps,
+  rule: PruneRule,
+  { background }: Pick<PruneOptions, 'background'> = {},
+): Promise<PruneReport> {
   const { filters = [] } = rule;
   matches(filters, {});
   const usage = await diskUsage(deps);
   const total = usage.reduce((sum, { size }) => sum + size, 0);
   return prune(deps, {
     all: rule.all,
+    background,
     unusedFor: rule.unusedFor,
     keepBytes: await keepBytes(rule, deps.store.root, total),
     ids:

@@ -30,6 +30,8 @@ export interface Store {
   readonly leases: Leases;
   /** Removes everything no image, lease or live child refers to. */
   gc(): Promise<GcReport>;
+  /** Resolves when what was removed so far is off the disk, in a store that deletes in the background. */
+  settled?(): Promise<void>;
   /** Reads every blob and checks its digest, and checks that every snapshot's folder is there and the reverse. */
   verify(onProgress?: (done: number, total: number) => void): Promise<VerifyReport>;
   /**

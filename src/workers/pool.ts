@@ -32,7 +32,7 @@ interface Job {
 
 interface Thread {
   worker: Worker;
-  /** Tasks whose code it may be loading right now. */
+  /** Tasks whose code it may be loading right now, and one that it may be running ahead. */
   loading: Set<string>;
   loaded: Set<string>;
   /** By call id: one that computes, or any number of such that wait for others. */
@@ -63,7 +63,7 @@ export function runTask<K extends keyof Tasks>(
   const { signal } = options;
   return new Promise((resolve, reject) => {
     if (signal?.aborted) return reject(canceled(signal.reason));
-    const flag = new Int32Array(new SharedArrayBuffer(4));
+    const flag = newFlag();
     const call: TaskCall = { id: ++lastId, name, args, flag };
     const onAbort = () => {
       Atomics.store(flag, 0, 1);
@@ -84,6 +84,10 @@ export function runTask<K extends keyof Tasks>(
     signal?.addEventListener('abort', onAbort, { once: true });
     schedule(job);
   });
+}
+
+function newFlag(): Int32Array {
+  return new Int32Array(new SharedArrayBuffer(4));
 }
 
 function schedule(job: Job): void {
@@ -189,10 +193,17 @@ export function warmPool<K extends keyof Tasks>(
   if (threads.size > 0) return;
   const thread = start();
   for (const name of names) thread.loading.add(name);
-  thread.worker.postMessage({ preload: [...names], ahead } satisfies TaskPreload);
+  const flag = newFlag();
+  if (ahead !== undefined) {
+    thread.loading.add(ahead.name);
+    stopAhead = () => Atomics.store(flag, 0, 1);
+  }
+  const told: TaskPreload = { preload: [...names], ahead: ahead && { ...ahead, flag } };
+  thread.worker.postMessage(told);
 }
 
 let settled: (() => void) | undefined;
+let stopAhead: (() => void) | undefined;
 
 function hasLoaded(thread: Thread, names: readonly string[]): void {
   for (const name of names) {
@@ -208,10 +219,12 @@ function isLoading(): boolean {
 }
 
 /**
- * Resolves when no thread is in the middle of loading code. A process that exits while a native module is being
- * loaded is aborted (Node cannot take that back), whatever its exit code was to be.
+ * Resolves when no thread is in the middle of loading code, or of what it was to do ahead. A process that exits while a
+ * native module is being loaded, or a native call fails, is aborted (Node cannot take that back), whatever its exit
+ * code was to be.
  */
 export async function poolLoaded(): Promise<void> {
+  stopAhead?.();
   if (!isLoading()) return;
   // A thread that never answers must not keep a command from ending.
   const patience = setTimeout(() => settled?.(), 5000);

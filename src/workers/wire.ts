@@ -12,12 +12,12 @@ export interface TaskCall {
 /** Main thread → worker: load these tasks' code now, then run one that nobody waits for. */
 export interface TaskPreload {
   preload: string[];
-  ahead?: { name: string; args: unknown };
+  ahead?: Omit<TaskCall, 'id'>;
 }
 
 /** Worker → main thread. */
 export type TaskReply =
-  /** The code of this many tasks more is loaded, or failed to. */
+  /** The code of these tasks is loaded, or failed to; or what was to be done ahead is over. */
   | { id: 0; type: 'loaded'; tasks: string[] }
   | { id: number; type: 'message'; message: unknown }
   | { id: number; type: 'result'; result: unknown }

@@ -38,8 +38,18 @@ async function prepare({ preload, ahead }: TaskPreload): Promise<void> {
   await Promise.allSettled(preload.map(load));
   send({ id: 0, type: 'loaded', tasks: preload });
   if (ahead === undefined) return;
-  const task = await load(ahead.name);
-  await task(ahead.args, { post: () => {}, aborted: () => false });
+  const { name, args, flag } = ahead;
+  try {
+    const task = await load(name);
+    await task(args, { post: () => {}, aborted: () => isTold(flag) });
+  } finally {
+    send({ id: 0, type: 'loaded', tasks: [name] });
+  }
+}
+
+/** Whether whoever made a call has given up. */
+function isTold(flag: Int32Array): boolean {
+  return Atomics.load(flag, 0) !== 0;
 }
 
 async function answer({ id, name, args, flag }: TaskCall): Promise<void> {
@@ -47,7 +57,7 @@ async function answer({ id, name, args, flag }: TaskCall): Promise<void> {
     const task = await loadTold(name);
     const result = await task(args, {
       post: (message) => send({ id, type: 'message', message }),
-      aborted: () => Atomics.load(flag, 0) !== 0,
+      aborted: () => isTold(flag),
     });
     send({ id, type: 'result', result });
   } catch (err) {

@@ -1,6 +1,6 @@
 /** Builds, images and exports are the same on either store. */
 import { execFileSync } from 'node:child_process';
-import { createReadStream, createWriteStream, readFileSync } from 'node:fs';
+import { createReadStream, createWriteStream, existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -157,6 +157,16 @@ onStores('a build', (store) => {
     expect(await diskUsage(builds.engine)).toEqual([]);
     await expect(inspectImage(images, 'other:2')).rejects.toMatchObject({ code: 'not-found', hop: 'store' });
     expect((await images.verify()).problems).toEqual([]);
+  });
+
+  test('what is pruned is off the disk once prune returns', async () => {
+    const { store: images } = builds.engine;
+    const files = 'i=0; while [ $i -lt 1000 ]; do echo $i > /f$i; i=$((i+1)); done';
+    await builds.build(`RUN ${files}`, {}, { tags: ['many:1'] });
+    await removeImage(images, 'many:1');
+    expect((await prune(builds.engine, { all: true })).records.length).toBeGreaterThan(0);
+    const trash = join(images.runDir, 'trash');
+    expect(existsSync(trash) ? readdirSync(trash) : []).toEqual([]);
   });
 
   test('pushed, removed, pulled again: one digest, and a build on it uses its layers', async () => {

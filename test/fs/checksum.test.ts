@@ -185,7 +185,7 @@ describe('the memory of file digests', () => {
     await settle();
     digest(folder(dir), whole, tmp.path('stat.db'));
     const before = digest(folder(dir));
-    await glance({ dir });
+    await glance({ dir }, ctx);
     writeFileSync(`${dir}/d/b`, 'BBBB');
     expect(look(), 'as at the look ahead').toBe(before);
     const after = look();

@@ -103,11 +103,14 @@ test('a stream from a task ends when the task is given up before it began, or fa
   await expect(read(gone.signal)).rejects.toMatchObject({ code: 'canceled' });
 });
 
-test('a process that ends while a thread still loads code waits for that, and ends as it meant to', () => {
+test.each([
+  ['still loads code', "['fs.checksum', 'fs.apply']"],
+  ['looks ahead at a folder', "['fs.checksum'], { name: 'fs.glance', args: { dir: '/usr' } }"],
+])('a process that ends while a thread %s waits for that, and ends as it meant to', (_, args) => {
   const pool = new URL('../../src/workers/pool.ts', import.meta.url).href;
   const program = `
     const { poolLoaded, warmPool } = await import(${JSON.stringify(pool)});
-    warmPool(['fs.checksum', 'fs.apply']);
+    warmPool(${args});
     await poolLoaded();
     process.exit(7);`;
   for (let i = 0; i < 3; i++) {

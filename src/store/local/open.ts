@@ -125,6 +125,10 @@ class LocalStore implements Store {
     return collect(this.#shared, { afterKill: false });
   }
 
+  settled() {
+    return this.#shared.trash.settled();
+  }
+
   verify(onProgress?: (done: number, total: number) => void) {
     return verify(this.#shared, onProgress);
   }
