@@ -35,9 +35,7 @@ export async function startDrydock(
     args.push('--host', `unix://${socket}`, '--image-store', store, '--log-level', 'warn');
     if (containerd !== undefined) args.push('--containerd-address', containerd.socket);
   } else {
-    args.push('--addr', `unix://${socket}`);
-    args.push(`--oci-worker=${containerd === undefined}`, `--containerd-worker=${containerd !== undefined}`);
-    if (containerd !== undefined) args.push('--containerd-worker-addr', containerd.socket);
+    args.push('--addr', `unix://${socket}`, ...workerFlags(containerd));
   }
   const server = await startServer(drydockCommand, args, join(root, 'log'));
   bench.atEnd(() => server.stop());
@@ -67,19 +65,30 @@ export async function startDockerd(bench: Bench): Promise<Daemon> {
   return { name: 'dockerd', version, socket, pid: server.pid, servers: [server.pid] };
 }
 
-/** buildkitd, with runc and its own store. */
-export async function startBuildkitd(bench: Bench, binary: string): Promise<Daemon> {
-  const root = folderOf(bench, 'buildkitd');
+/** buildkitd, with runc and its own store, or with a containerd of its own. */
+export async function startBuildkitd(bench: Bench, store: StoreKind, binary: string): Promise<Daemon> {
+  const name = `buildkitd-${store}`;
+  const root = folderOf(bench, name);
   const socket = join(root, 'sock');
-  const server = await startServer(
-    binary,
-    ['--root', join(root, 'data'), '--addr', `unix://${socket}`, '--containerd-worker=false'],
-    join(root, 'log'),
-  );
+  const containerd = store === 'containerd' ? await startContainerd(bench, `${name}-containerd`) : undefined;
+  const args = ['--root', join(root, 'data'), '--addr', `unix://${socket}`, ...workerFlags(containerd)];
+  const server = await startServer(binary, args, join(root, 'log'));
   bench.atEnd(() => server.stop());
   await answering(socket, server.log);
   const version = execFileSync(binary, ['--version'], { encoding: 'utf8' }).trim();
-  return { name: 'buildkitd', version, socket, pid: server.pid, servers: [server.pid] };
+  return {
+    name: `buildkitd ${store}`,
+    version,
+    socket,
+    pid: server.pid,
+    servers: containerd === undefined ? [server.pid] : [server.pid, containerd.pid],
+  };
+}
+
+/** buildkitd's flags for its two workers, which ours has too. */
+function workerFlags(containerd: { socket: string } | undefined): string[] {
+  if (containerd === undefined) return ['--oci-worker=true', '--containerd-worker=false'];
+  return ['--oci-worker=false', '--containerd-worker=true', '--containerd-worker-addr', containerd.socket];
 }
 
 async function startContainerd(bench: Bench, name: string): Promise<{ socket: string; pid: number }> {

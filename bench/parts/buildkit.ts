@@ -1,5 +1,5 @@
 /**
- * buildctl on our daemon and on buildkitd. Debian has neither of the two: their paths are taken from BUILDCTL and
+ * buildctl on our daemon and on buildkitd, each with its own store and with a containerd. Debian has neither of the two: their paths are taken from BUILDCTL and
  * BUILDKITD, or from PATH.
  */
 import { execFileSync } from 'node:child_process';
@@ -45,23 +45,26 @@ export async function buildkit(bench: Bench): Promise<string> {
     );
   }
   const base = await serveBase(bench);
-  const peers = buildkitd === undefined ? [] : [await startBuildkitd(bench, buildkitd)];
-  const ours = [
-    await startDrydock(bench, 'local', 'buildkitd'),
-    await startDrydock(bench, 'containerd', 'buildkitd'),
-  ];
-  const contenders = [...peers, ...ours].map((daemon) => new Buildctl(daemon, buildctl));
+  const pairs: { ours: Daemon; peers: Daemon[] }[] = [];
+  for (const store of ['local', 'containerd'] as const) {
+    const peers = buildkitd === undefined ? [] : [await startBuildkitd(bench, store, buildkitd)];
+    pairs.push({ ours: await startDrydock(bench, store, 'buildkitd'), peers });
+  }
+  const all = pairs.flatMap(({ ours, peers }) => [...peers, ours]);
+  const contenders = all.map((daemon) => new Buildctl(daemon, buildctl));
   const results = await compare(bench, contenders, buildkitScenarios(bench.folder, base));
   const versions = [
     execFileSync(buildctl, ['--version'], { encoding: 'utf8' }).trim(),
-    ...new Set([...peers, ...ours].map((daemon) => daemon.version)),
+    ...new Set(all.map((daemon) => daemon.version)),
   ];
   return [
     `The same buildctl on each; medians of ${bench.runs}. CPU is that of client, daemon, its containerd and the containers.`,
     ...(buildkitd === undefined
       ? ['No buildkitd to compare with: name one with BUILDKITD=/path/to/buildkitd.']
       : []),
-    comparison(results, { ours: ours.map(({ name }) => name), peers: peers.map(({ name }) => name) }),
+    ...pairs.map(({ ours, peers }) =>
+      comparison(results, { ours: [ours.name], peers: peers.map(({ name }) => name) }),
+    ),
     versions.map((version) => `- ${version}`).join('\n'),
   ].join('\n\n');
 }
