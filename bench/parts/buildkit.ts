@@ -1,6 +1,6 @@
 /**
- * buildctl on our daemon and on buildkitd, each with its own store and with a containerd. Debian has neither of the two: their paths are taken from BUILDCTL and
- * BUILDKITD, or from PATH.
+ * buildctl on our daemon and on buildkitd, each with its own store and with a containerd. Debian has neither of the
+ * two: their paths are taken from BUILDCTL and BUILDKITD, or from PATH.
  */
 import { execFileSync } from 'node:child_process';
 import type { Bench } from '../bench.ts';

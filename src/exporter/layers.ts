@@ -195,8 +195,11 @@ async function exportLayer(layer: RefLayer, ctx: ExportContext, wanted: LayerOpt
   };
 }
 
-async function optionsFor({ diffId }: RefLayer, store: Store, wanted: LayerOptions): Promise<LayerOptions> {
-  if (!wanted.asPublished || diffId === undefined || !(await isPublished(store, diffId))) return wanted;
+async function optionsFor(layer: RefLayer, store: Store, wanted: LayerOptions): Promise<LayerOptions> {
+  const { blob, diffId } = layer;
+  // One that is a blob is taken as it is.
+  if (!wanted.asPublished || diffId === undefined || (blob !== undefined && !wanted.force)) return wanted;
+  if (!(await isPublished(store, diffId))) return wanted;
   return { ...wanted, compression: { type: 'uncompressed' } };
 }
 

@@ -1,5 +1,4 @@
 /** `drydock load`: images from a tar that docker, podman, skopeo or we wrote. */
-
 import { DrydockError, fail } from '../errors/error.ts';
 import { fullNameAnnotation, refNameAnnotation } from '../oci/layout.ts';
 import { familiarName, normalizeName } from '../oci/reference.ts';

@@ -3,7 +3,6 @@
  * https://github.com/opencontainers/image-spec/blob/main/image-layout.md,
  * https://docs.docker.com/reference/cli/docker/image/save/
  */
-
 import { once } from 'node:events';
 import { finished } from 'node:stream/promises';
 import { canceled, fail, throwIfAborted, toDrydockError } from '../errors/error.ts';

@@ -18,21 +18,20 @@ export const mergeOp: OpMaker = (vertex, deps) => {
       return { digest: digestOf(`merge 2 ${JSON.stringify(inputs)}`), deps: vertex.inputs.map(() => ({})) };
     },
     async exec(refs, ctx) {
-      const parts = inputs.flatMap((input) => (input < 0 ? [] : [refs[input] as Ref]));
-      const [base, ...rest] = parts.filter((ref) => !isEmpty(ref));
-      if (base === undefined) return [deps.refs.empty()];
-      if (rest.length === 0) return [base];
-      const merged = deps.refs.merge([base, ...rest]);
+      const all = inputs.flatMap((input) => (input < 0 ? [] : [refs[input] as Ref]));
+      const parts = all.filter((ref) => !isEmpty(ref));
+      if (parts.length < 2) return [parts[0] ?? deps.refs.empty()];
+      const merged = deps.refs.merge(parts);
       if (merged.serialize() === undefined) {
         // What does not last (a client's folder) is taken while it is there; what another cache has stays there.
         const stay = await Promise.all(
-          [base, ...rest].map(
+          parts.map(
             async (ref) => ref.serialize() !== undefined || (await ref.layersElsewhere?.()) !== undefined,
           ),
         );
         if (!stay.every(Boolean)) await merged.snapshot(refContext(ctx));
         // No record will keep the others.
-        const keys = [base, ...rest].flatMap((ref) => snapshotKeys(ref.serialize()));
+        const keys = parts.flatMap((ref) => snapshotKeys(ref.serialize()));
         await Promise.all(keys.map((id) => deps.store.leases.add(ctx.lease, { type: 'snapshot', id })));
       }
       return [merged];

@@ -20,9 +20,9 @@ export interface Stacked {
   layers(key: string): Promise<readonly RefLayer[]>;
 }
 
-/** How many trees a tree is stacked of, those within them counted too. */
-function countOf(form: SerializedRef | undefined): number {
-  return form?.kind === 'merge' ? form.parts.reduce((sum, part) => sum + countOf(part), 0) : 1;
+/** How many trees these are stacked of, those within them counted too. */
+function countAll(forms: readonly (SerializedRef | undefined)[]): number {
+  return forms.reduce((sum, form) => sum + (form?.kind === 'merge' ? countAll(form.parts) : 1), 0);
 }
 
 export class MergeRef implements Ref {
@@ -39,12 +39,13 @@ export class MergeRef implements Ref {
    * merged with itself, and the result with itself again, has too many layers for any disk soon.
    */
   constructor(store: Store, stacked: Stacked, parts: readonly Ref[]) {
-    const lasts = parts.every((part) => part.serialize() !== undefined);
+    const forms = parts.map((part) => part.serialize());
+    const lasts = forms.every((form) => form !== undefined);
     this.id = `merge-${lasts ? hex(digestOf(JSON.stringify(parts.map(({ id }) => id)))) : randomUUID()}`;
     this.#store = store;
     this.#stacked = stacked;
     this.#parts = parts;
-    if (parts.reduce((sum, part) => sum + countOf(part.serialize()), 0) > maxLayers) throw tooMany();
+    if (countAll(forms) > maxLayers) throw tooMany();
   }
 
   async view(ctx: RefContext): Promise<ViewSpec> {

@@ -36,9 +36,8 @@ export async function migrateRecord(
   to.save({ ...record, results, size: results === undefined ? 0 : record.size }, keys);
   const snapshots = new Set((results ?? []).flatMap(snapshotKeys));
   if (snapshots.size > 0) {
-    const lease = recordLease(record.id);
-    await route.to.leases.create(lease, { pinned: true });
-    for (const id of snapshots) await route.to.leases.add(lease, { type: 'snapshot', id });
+    const holds = [...snapshots].map((id) => ({ type: 'snapshot' as const, id }));
+    await route.to.leases.create(recordLease(record.id), { pinned: true, holds });
   }
   return results === undefined ? 'left' : 'moved';
 }

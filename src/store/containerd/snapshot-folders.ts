@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs';
 import { Code } from '@connectrpc/connect';
 import { DrydockError } from '../../errors/error.ts';
-import { type Info, Kind } from '../../pb/containerd/snapshots_pb.js';
+import { Kind } from '../../pb/containerd/snapshots_pb.js';
 import type { Mount } from '../store.ts';
 import { hasCode } from './errors.ts';
 import type { KnownSnapshots } from './known-snapshots.ts';
@@ -131,13 +131,7 @@ export class SnapshotFolders {
   /** Removes a snapshot and all that stand on it, views too, whatever holds them. */
   async #forget(key: string): Promise<void> {
     const { connection, snapshotter } = this.#shared;
-    const all = await connection.call('listing snapshots', { again: true }, async (call) => {
-      const infos: Info[] = [];
-      for await (const { info } of connection.snapshots.list({ snapshotter, filters: [] }, call)) {
-        infos.push(...info);
-      }
-      return infos;
-    });
+    const all = await this.#queries.infos();
     const fallen = [key];
     for (const parent of fallen) {
       fallen.push(...all.filter((info) => info.parent === parent).map((info) => info.name));

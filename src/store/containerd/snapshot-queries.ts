@@ -83,13 +83,16 @@ export class SnapshotQueries {
   }
 
   async #list(filter?: string): Promise<SnapshotInfo[]> {
+    return (await this.infos(filter)).filter(({ kind }) => kind !== Kind.VIEW).map(toInfo);
+  }
+
+  /** All, or those of one of containerd's filters, as containerd has them: views too. */
+  infos(filter?: string): Promise<Info[]> {
     const { connection, snapshotter } = this.#shared;
     const request = { snapshotter, filters: filter === undefined ? [] : [filter] };
     return connection.call('listing snapshots', { again: true }, async (call) => {
-      const all: SnapshotInfo[] = [];
-      for await (const { info } of connection.snapshots.list(request, call)) {
-        for (const one of info) if (one.kind !== Kind.VIEW) all.push(toInfo(one));
-      }
+      const all: Info[] = [];
+      for await (const { info } of connection.snapshots.list(request, call)) all.push(...info);
       return all;
     });
   }
