@@ -1,42 +1,61 @@
-/** A file that appears under its name only when it is whole. */
+/** A file that a command writes for its user: it appears under its name only when it is whole. */
 import {
   closeSync,
+  constants,
   createWriteStream,
+  fchmodSync,
   fstatSync,
   openSync,
   rmSync,
   statSync,
   type WriteStream,
 } from 'node:fs';
-import { mkdir, readdir, rename, rm } from 'node:fs/promises';
+import { copyFile, mkdir, readdir, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { fail } from '../errors/error.ts';
+import { finished } from 'node:stream/promises';
+import { setTimeout } from 'node:timers/promises';
+import { errnoCode, fail } from '../errors/error.ts';
 import { tryLock } from '../linux/libc.ts';
+import { type OutputTarget, outputTarget } from './output-target.ts';
 
 /**
- * Opens `path` for writing beside itself, as `.NAME.PID.part`: `finish` moves it into place, `abandon` removes what was
- * written. The part is locked, so that the next who writes this file can tell a killed process's and removes it.
+ * Opens `path` for writing. A file is written beside itself, as `.NAME.PID.part`: `finish` moves it into place,
+ * `abandon` removes what was written, and what was there stays. The part is locked, so that the next who writes this
+ * file can tell a killed process's and removes it. Symlinks are followed; a device, a FIFO or an open descriptor
+ * (`/dev/stdout`) is written into, where nothing can be taken back.
  */
 export class OutputFile {
-  readonly #path: string;
-  readonly #temporary: string;
+  readonly #named: string;
+  #target: OutputTarget | undefined;
+  #temporary = '';
   #lock: number | undefined;
 
   constructor(path: string) {
-    this.#path = path;
-    this.#temporary = join(dirname(path), `.${basename(path)}.${process.pid}.part`);
+    this.#named = path;
   }
 
-  async open(): Promise<WriteStream> {
-    await mkdir(dirname(this.#path), { recursive: true });
-    await removeLeft(this.#path);
+  /** Finds out whether a file can be written there, without making one. Throws `invalid`. */
+  async check(): Promise<void> {
+    await outputTarget(this.#named);
+  }
+
+  /** Throws `invalid` where no file can be written. `signal` ends the wait for a FIFO's reader. */
+  async open(signal?: AbortSignal): Promise<WriteStream> {
+    const target = await outputTarget(this.#named);
+    if (target.how === 'into') return openInto(target.path, signal);
+    this.#target = target;
+    const { path } = target;
+    this.#temporary = join(dirname(path), `.${basename(path)}.${process.pid}.part`);
+    await mkdir(dirname(path), { recursive: true });
+    await removeLeft(path);
     this.#lock ??= lockNew(this.#temporary);
+    if (target.mode !== undefined) fchmodSync(this.#lock, target.mode);
     return createWriteStream(this.#temporary, { flags: 'r+', highWaterMark: 1 << 20 });
   }
 
   async finish(): Promise<void> {
-    if (this.#lock === undefined) return;
-    await rename(this.#temporary, this.#path);
+    if (this.#lock === undefined || this.#target === undefined) return;
+    await moveOnto(this.#temporary, this.#target.path);
     this.#unlock();
   }
 
@@ -49,6 +68,58 @@ export class OutputFile {
   #unlock(): void {
     if (this.#lock !== undefined) closeSync(this.#lock);
     this.#lock = undefined;
+  }
+}
+
+/** Writes a small file as a whole. Errors as of `OutputFile`. */
+export async function writeOutput(path: string, text: string): Promise<void> {
+  const file = new OutputFile(path);
+  try {
+    const out = await file.open();
+    out.end(text);
+    await finished(out);
+    await file.finish();
+  } catch (err) {
+    await file.abandon();
+    throw err;
+  }
+}
+
+/** ms between looks at a FIFO that nobody reads yet. */
+const fifoWait = 50;
+
+/**
+ * Opens a device or a FIFO. A FIFO without a reader is asked again and again: an open that waits in the kernel could
+ * not be canceled.
+ */
+async function openInto(path: string, signal: AbortSignal | undefined): Promise<WriteStream> {
+  for (;;) {
+    let probe: number;
+    try {
+      probe = openSync(path, constants.O_WRONLY | constants.O_NONBLOCK | constants.O_NOCTTY);
+    } catch (err) {
+      if (errnoCode(err) !== 'ENXIO') throw err;
+      await setTimeout(fifoWait, undefined, { signal });
+      continue;
+    }
+    try {
+      // The same file once more, as one whose writes wait.
+      const fd = openSync(`/proc/self/fd/${probe}`, constants.O_WRONLY | constants.O_NOCTTY);
+      return createWriteStream(path, { fd, highWaterMark: 1 << 20 });
+    } finally {
+      closeSync(probe);
+    }
+  }
+}
+
+/** Moves a whole file into place; a file that is a mount of its own cannot be moved onto and is written over. */
+async function moveOnto(part: string, path: string): Promise<void> {
+  try {
+    await rename(part, path);
+  } catch (err) {
+    if (errnoCode(err) !== 'EBUSY') throw err;
+    await copyFile(part, path);
+    await rm(part, { force: true });
   }
 }
 

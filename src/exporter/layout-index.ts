@@ -1,5 +1,5 @@
 /** The index of an OCI layout in a folder whose blobs came by another way. */
-import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, realpath, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errnoCode, fail } from '../errors/error.ts';
 import { fullNameAnnotation, layoutMark, refNameAnnotation } from '../oci/layout.ts';
@@ -48,12 +48,24 @@ function sameEntry(a: Descriptor, b: Descriptor): boolean {
   return name(a) === name(b) && (name(a) !== undefined || a.digest === b.digest);
 }
 
-/** Makes a file whole under another name first. */
+/**
+ * Makes a file whole under another name first; a symlink stays and the file behind it is replaced. Throws `invalid` where
+ * something else than a file is.
+ */
 export async function replaceFile(path: string, write: (part: string) => Promise<void>): Promise<void> {
-  const part = `${path}.${process.pid}.part`;
+  const target = await realpath(path).catch((err) => {
+    if (errnoCode(err) !== 'ENOENT') throw err;
+    return path;
+  });
+  if ((await stat(target).catch(() => undefined))?.isFile() === false) {
+    throw fail('invalid', 'export', `${path} is not replaced: it is no regular file`, {
+      hint: 'Choose another folder, or remove it.',
+    });
+  }
+  const part = `${target}.${process.pid}.part`;
   try {
     await write(part);
-    await rename(part, path);
+    await rename(part, target);
   } catch (err) {
     await rm(part, { force: true });
     throw err;

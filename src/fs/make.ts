@@ -11,6 +11,8 @@ import {
   readSync,
   writeSync,
 } from 'node:fs';
+import { dirname } from 'node:path';
+import { threadId } from 'node:worker_threads';
 import { canceled, errnoCode, fail } from '../errors/error.ts';
 import {
   copyFileRangeAt,
@@ -23,6 +25,7 @@ import {
   seekData,
   seekHole,
 } from '../linux/libc.ts';
+import { fileType } from './stat.ts';
 import type { FsEntry } from './view.ts';
 
 export interface Attributes {
@@ -94,6 +97,26 @@ export function makeNode(host: string, entry: Pick<FsEntry, 'type' | 'rdev' | 'p
       hint: 'Exclude it: layers use such devices to mark deletions.',
     });
   } else mknod(host, (entry.type === 'char' ? S_IFCHR : S_IFBLK) | 0o600, entry.rdev ?? 0n);
+}
+
+/**
+ * Makes sure that what is at `host` (its `st_mode` is `mode`) may give way to a file of type `by` of a build's output: a
+ * device, FIFO or socket gives way to its like alone. Throws `invalid`.
+ */
+export function checkReplaceable(host: string, mode: number, by: FsEntry['type']): void {
+  const type = fileType(mode);
+  if (type === 'file' || type === 'symlink' || type === 'dir' || type === by) return;
+  const kind = type === 'fifo' ? 'a FIFO' : type === 'socket' ? 'a socket' : 'a device';
+  throw fail('invalid', 'export', `${host} is not replaced: it is ${kind}`, {
+    hint: 'Remove it, or export into another folder.',
+  });
+}
+
+let parts = 0;
+
+/** A name beside `host` for a file that is to take its place when it is whole. */
+export function partOf(host: string): string {
+  return `${dirname(host)}/.drydock-${process.pid}-${threadId}-${parts++}.part`;
 }
 
 /** Files up to this size are read and written in one go. */

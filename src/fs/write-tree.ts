@@ -1,7 +1,17 @@
 /** Writes a whole view into a folder on the host, which may hold files already. */
-import { chmodSync, linkSync, lstatSync, mkdirSync, rmSync, symlinkSync } from 'node:fs';
+import { chmodSync, linkSync, lstatSync, mkdirSync, renameSync, rmSync, symlinkSync } from 'node:fs';
 import { canceled, errnoCode } from '../errors/error.ts';
-import { type Abortable, type Attributes, copyFile, finishPath, makeNode, setAttributes } from './make.ts';
+import type { HostStat } from '../linux/lstat.ts';
+import {
+  type Abortable,
+  type Attributes,
+  checkReplaceable,
+  copyFile,
+  finishPath,
+  makeNode,
+  partOf,
+  setAttributes,
+} from './make.ts';
 import { walkSelected } from './select.ts';
 import { lstatHost } from './stat.ts';
 import type { FsEntry, FsView } from './view.ts';
@@ -27,8 +37,9 @@ export interface Written {
 const refused = new Set(['EPERM', 'EACCES', 'ENOTSUP', 'EOPNOTSUPP', 'EINVAL', 'ENOSYS']);
 
 /**
- * Writes a view's files below `dest`, a real folder. Folders are merged; anything else in the way is replaced, never
- * written through: no symlink below `dest` is followed. Hard links within the view stay hard links.
+ * Writes a view's files below `dest`, a real folder. Folders are merged; a file or symlink in the way is replaced, never
+ * written through: no symlink below `dest` is followed. A file that is there stays until the new one is whole; a device,
+ * FIFO or socket is not replaced (`invalid`). Hard links within the view stay hard links.
  */
 export function writeTree(view: FsView, dest: string, options: WriteOptions, ctx: Abortable): Written {
   const written: Written = { entries: 0, bytes: 0 };
@@ -58,19 +69,23 @@ export function writeTree(view: FsView, dest: string, options: WriteOptions, ctx
   };
   const writeFile = (entry: FsEntry, host: string) => {
     tick();
-    clearWay(host);
+    const there = lstatHost(host);
+    if (there !== undefined) checkReplaceable(host, there.mode, entry.type);
     const link = entry.nlink > 1 ? `${entry.dev}:${entry.ino}` : undefined;
     const first = link === undefined ? undefined : links.get(link);
-    if (first !== undefined) {
-      linkSync(first, host);
+    if (link !== undefined && first === undefined) links.set(link, host);
+    const attributes = attributesOf(entry);
+    if (entry.type === 'file' && first === undefined) {
+      replaceWhole(host, there, (at) => {
+        written.bytes += copyFile(entry, at, attributes, setgid.at(-1) ?? false, ctx);
+        setXattrs(at, entry);
+        finishPath(at, attributes);
+      });
       return;
     }
-    if (link !== undefined) links.set(link, host);
-    const attributes = attributesOf(entry);
-    if (entry.type === 'file') {
-      written.bytes += copyFile(entry, host, attributes, setgid.at(-1) ?? false, ctx);
-      setXattrs(host, entry);
-      finishPath(host, attributes);
+    if (there !== undefined) rmSync(host, { recursive: there.isDirectory(), force: true });
+    if (first !== undefined) {
+      linkSync(first, host);
       return;
     }
     if (entry.type === 'symlink') symlinkSync(entry.link ?? '', host);
@@ -91,7 +106,10 @@ export function writeTree(view: FsView, dest: string, options: WriteOptions, ctx
         const host = `${dest}/${rel}`;
         const there = lstatHost(host);
         if (there?.isDirectory() !== true) {
-          if (there !== undefined) rmSync(host);
+          if (there !== undefined) {
+            checkReplaceable(host, there.mode, 'dir');
+            rmSync(host);
+          }
           mkdirSync(host);
         }
         // Writable until it is filled, should we not be root.
@@ -115,7 +133,19 @@ export function writeTree(view: FsView, dest: string, options: WriteOptions, ctx
 
 const noAttributes = { mode: 0, uid: 0, gid: 0 };
 
-function clearWay(host: string): void {
-  const there = lstatHost(host);
-  if (there !== undefined) rmSync(host, { recursive: there.isDirectory(), force: true });
+/** Makes a file at `host` by way of another name where something is there, which stays until the new file is whole. */
+function replaceWhole(host: string, there: HostStat | undefined, make: (at: string) => void): void {
+  if (there === undefined) {
+    make(host);
+    return;
+  }
+  const part = partOf(host);
+  try {
+    make(part);
+    if (there.isDirectory()) rmSync(host, { recursive: true, force: true });
+    renameSync(part, host);
+  } catch (err) {
+    rmSync(part, { force: true });
+    throw err;
+  }
 }

@@ -1,8 +1,10 @@
 import { execFileSync } from 'node:child_process';
 import {
+  closeSync,
   lstatSync,
   mkdirSync,
   mkdtempSync,
+  openSync,
   readFileSync,
   rmSync,
   statSync,
@@ -45,6 +47,38 @@ test('type=local: the tree as files, over what is there, never through a link of
     expect(readFileSync(join(dest, 'mine'), 'utf8')).toBe('mine');
     expect(readFileSync(join(dest, 'link'), 'utf8')).toBe('tool');
     expect(out.statuses).toEqual(['copying files']);
+  }));
+
+test('type=local: a file that is there stays until the new one is whole; devices and FIFOs are not replaced', () =>
+  withStore('overlayfs', async (store) => {
+    const ref = await twoLayers(store);
+    const dest = join(dir, 'careful');
+    const output = () => run(store, 'local', {}, { results: [solved(ref)] }, { sink: { files: dest } });
+    mkdirSync(join(dest, 'bin'), { recursive: true });
+    writeFileSync(join(dest, 'bin/tool'), 'old');
+    const before = openSync(join(dest, 'bin/tool'), 'r');
+    await output();
+    expect(readFileSync(before, 'utf8')).toBe('old');
+    closeSync(before);
+    expect(readFileSync(join(dest, 'bin/tool'), 'utf8')).toBe('tool');
+    expect(execFileSync('find', ['-name', '.drydock*'], { cwd: dest, encoding: 'utf8' })).toBe('');
+    for (const make of [
+      ['mknod', 'bin/tool', 'c', '1', '3'],
+      ['mkfifo', 'bin/tool'],
+      ['mkfifo', 'bin'],
+    ]) {
+      const [command = '', path = '', ...rest] = make;
+      rmSync(join(dest, path), { recursive: true });
+      execFileSync(command, [path, ...rest], { cwd: dest });
+      await expect(output()).rejects.toMatchObject({
+        code: 'invalid',
+        message: expect.stringMatching(/is not replaced: it is a (device|FIFO)/),
+      });
+      expect(lstatSync(join(dest, path)).isFile() || lstatSync(join(dest, path)).isDirectory()).toBe(false);
+      rmSync(join(dest, path));
+      mkdirSync(join(dest, 'bin'), { recursive: true });
+      writeFileSync(join(dest, 'bin/tool'), 'old');
+    }
   }));
 
 test('type=local,mode=delete: what is there and not in the result goes away', () =>

@@ -1,4 +1,5 @@
 /** Whatever a client lists, in whatever order, onto whatever is there: nothing outside of the folder changes. */
+import { execFileSync } from 'node:child_process';
 import {
   mkdirSync,
   mkdtempSync,
@@ -91,4 +92,27 @@ test('hostile lists', () => {
     }),
     { numRuns: 400 },
   );
+});
+
+test('careful: a file stays until the new one is whole, and a FIFO is not replaced', () => {
+  writeFileSync(join(dir, 'a'), 'old');
+  execFileSync('mkfifo', ['pipe'], { cwd: dir });
+  const stat = (path: string): Stat => ({
+    ...{ path, mode: goMode('file', 0o644), uid: 0, gid: 0, size: 3, mtimeNs: 1n, link: '' },
+    ...{ devmajor: 0, devminor: 0, xattrs: [] },
+  });
+  const broken = new TreeReceiver(dir, { mode: 'merge', owners: false, careful: true });
+  expect(broken.stat(0, stat('a'))).toBe(true);
+  broken.data(0, Buffer.from('n'));
+  expect(() => broken.stat(1, stat('pipe'))).toThrow('pipe is not replaced: it is a FIFO');
+  broken.abort();
+  expect(readdirSync(dir).toSorted()).toEqual(['a', 'pipe']);
+  expect(readFileSync(join(dir, 'a'), 'utf8')).toBe('old');
+  const whole = new TreeReceiver(dir, { mode: 'merge', owners: false, careful: true });
+  whole.stat(0, stat('a'));
+  whole.statsEnd();
+  whole.data(0, Buffer.from('new'));
+  whole.dataEnd(0);
+  whole.finish();
+  expect(readFileSync(join(dir, 'a'), 'utf8')).toBe('new');
 });

@@ -11,6 +11,8 @@ const types = ['image', 'oci', 'docker', 'local', 'tar', 'cacheonly'] as const;
 /** A file that is being written beside its final name. */
 export interface OpenOutput {
   spec: OutputSpec;
+  /** Finds out before the build that the file cannot be written; throws as `OutputFile.open` does. */
+  check(): Promise<void>;
   /** Moves a written file into place. */
   finish(): Promise<void>;
   /** Removes what was half written. */
@@ -19,13 +21,14 @@ export interface OpenOutput {
 
 /**
  * The outputs that flags ask for. None given: an image in the store. Throws `invalid` on unknown types, missing or
- * needless `dest`, and on an archive to a terminal.
+ * needless `dest`, and on an archive to a terminal. `signal` ends the wait for the reader of a FIFO.
  */
 export function parseOutputs(
   flags: { output: readonly string[]; load?: boolean; push?: boolean; annotation?: readonly string[] },
   stdout: { isTTY?: boolean },
+  signal?: AbortSignal,
 ): OpenOutput[] {
-  const outputs = flags.output.map((text) => parseOutput(text, stdout));
+  const outputs = flags.output.map((text) => parseOutput(text, stdout, signal));
   if (flags.push) {
     const image = outputs.find(({ spec }) => spec.type === 'image');
     if (image !== undefined) image.spec.attrs.push = 'true';
@@ -54,7 +57,7 @@ function annotate(outputs: OpenOutput[], attrs: Record<string, string>): void {
   for (const { spec } of images) spec.attrs = { ...attrs, ...spec.attrs };
 }
 
-function parseOutput(text: string, stdout: { isTTY?: boolean }): OpenOutput {
+function parseOutput(text: string, stdout: { isTTY?: boolean }, signal: AbortSignal | undefined): OpenOutput {
   const attrs = new Map<string, string>();
   if (!text.includes('=')) {
     attrs.set('type', text === '-' ? 'tar' : 'local');
@@ -102,17 +105,18 @@ function parseOutput(text: string, stdout: { isTTY?: boolean }): OpenOutput {
     }
     return plain({ type: kind, attrs: { ...rest }, sink: { tar: async () => process.stdout } });
   }
-  return toFile({ type: kind, attrs: rest }, resolve(dest));
+  return toFile({ type: kind, attrs: rest }, resolve(dest), signal);
 }
 
 function plain(spec: OutputSpec): OpenOutput {
-  return { spec, finish: async () => {}, abandon: async () => {} };
+  return { spec, check: async () => {}, finish: async () => {}, abandon: async () => {} };
 }
 
-function toFile(spec: OutputSpec, path: string): OpenOutput {
+function toFile(spec: OutputSpec, path: string, signal: AbortSignal | undefined): OpenOutput {
   const file = new OutputFile(path);
   return {
-    spec: { ...spec, sink: { tar: () => file.open() } },
+    spec: { ...spec, sink: { tar: () => file.open(signal) } },
+    check: () => file.check(),
     finish: () => file.finish(),
     abandon: () => file.abandon(),
   };

@@ -1,4 +1,3 @@
-import { writeFile } from 'node:fs/promises';
 import type { Engine } from '../../build/engine.ts';
 import { runBuild } from '../../build/run.ts';
 import type { BuildOptions, BuildResult } from '../../build/types.ts';
@@ -13,13 +12,15 @@ import type { ProgressSink } from '../../solver/progress.ts';
 import { cacheSpecs } from '../build/caches.ts';
 import { chooseContext, namedContexts } from '../build/context.ts';
 import { buildFlags, withoutEffect } from '../build/flags.ts';
-import { parseOutputs } from '../build/outputs.ts';
+import { type OpenOutput, parseOutputs } from '../build/outputs.ts';
 import { checkReport, warningSummary } from '../build/report.ts';
 import { checkSources } from '../build/sources.ts';
 import { buildArgs, extraHost, keyValues, resolveHosts, secret, ssh, ulimit } from '../build/values.ts';
 import { type CommandContext, command } from '../command.ts';
 import { splitCsv } from '../csv.ts';
 import type { FlagValues } from '../flags.ts';
+import { writeOutput } from '../output-file.ts';
+import { outputTarget } from '../output-target.ts';
 import { createPrinter, type ProgressMode, progressModes } from '../progress/printer.ts';
 import { formatBytes, parseBytes } from '../units.ts';
 
@@ -37,7 +38,8 @@ export default command({
     const choice = chooseContext(context, flags.file, process.stdin);
     const named = namedContexts(flags['build-context']);
     const { output, load, push, annotation } = flags;
-    const outputs = parseOutputs({ output, load, push, annotation }, ctx.stdout);
+    const outputs = parseOutputs({ output, load, push, annotation }, ctx.stdout, ctx.signal);
+    await checkFiles(outputs, flags);
     const caches = await clientCaches(cacheSpecs(flags['cache-from']), cacheSpecs(flags['cache-to']));
     const options: BuildOptions = {
       ...(await requestOf(flags, ctx.env)),
@@ -112,6 +114,13 @@ async function localBuild(
   }
 }
 
+/** What cannot be written is told before the build, not after it. */
+async function checkFiles(outputs: readonly OpenOutput[], flags: Flags): Promise<void> {
+  for (const output of outputs) await output.check();
+  for (const file of [flags.iidfile, flags['metadata-file']])
+    if (file !== undefined) await outputTarget(file);
+}
+
 function refuse(flags: Flags): void {
   for (const name of ['provenance', 'sbom'] as const) {
     if (flags[name] !== undefined && !/^(false|0|mode=none|disabled=true)$/i.test(flags[name])) {
@@ -180,13 +189,13 @@ async function writeResult(flags: Flags, options: BuildOptions, result: BuildRes
     if (result.imageId === undefined) {
       throw fail('invalid', 'client', '--iidfile: the outputs make no image', { hint: 'Add --load.' });
     }
-    await writeFile(flags.iidfile, result.imageId);
+    await writeOutput(flags.iidfile, result.imageId);
   }
   const file = flags['metadata-file'];
   if (file === undefined) return;
   const names = options.tags.map(normalizeName).join(',');
   const metadata = { ...result.metadata, ...(names === '' ? {} : { 'image.name': names }) };
-  await writeFile(file, `${JSON.stringify(metadata, null, 2)}\n`);
+  await writeOutput(file, `${JSON.stringify(metadata, null, 2)}\n`);
 }
 
 function resultLine({ tags }: BuildOptions, { descriptor, imageId, size }: BuildResult): string {

@@ -24,7 +24,7 @@ export default command({
     }
     const file = new OutputFile(resolve(flags.output));
     try {
-      await write(ctx, args, await file.open());
+      await write(ctx, args, await file.open(ctx.signal));
       await file.finish();
     } catch (err) {
       await file.abandon();

@@ -7,13 +7,23 @@ import {
   mkdirSync,
   readdirSync,
   readlinkSync,
+  renameSync,
   rmSync,
   symlinkSync,
 } from 'node:fs';
 import { type DrydockError, errnoCode, fail } from '../../errors/error.ts';
-import { createFile, finishFile, finishPath, makeNode, writeAll } from '../../fs/make.ts';
+import {
+  checkReplaceable,
+  createFile,
+  finishFile,
+  finishPath,
+  makeNode,
+  partOf,
+  writeAll,
+} from '../../fs/make.ts';
 import { compareNames } from '../../fs/paths.ts';
 import { fileType, isOwnXattr, lstatHost } from '../../fs/stat.ts';
+import type { FileType } from '../../fs/view.ts';
 import { lgetxattr, llistxattr, lremovexattr, lutimesNs, makedev } from '../../linux/libc.ts';
 import type { HostStat } from '../../linux/lstat.ts';
 import { permissionsOf, typeOf } from './mode.ts';
@@ -32,6 +42,11 @@ export interface ReceiveOptions {
    * a whole second, as archives and reproducible trees have them, is asked for again.
    */
   wary?: boolean;
+  /**
+   * What is there is the user's own: a file stays until the one that takes its place is whole, and a device, FIFO or
+   * socket is not replaced.
+   */
+  careful?: boolean;
   /** Most files, folders and links taken; default 4 million. */
   maxEntries?: number;
 }
@@ -50,6 +65,8 @@ interface Frame {
 
 interface Pending {
   host: string;
+  /** Where it is written: `host`, or a name beside it where a file gives way to it. */
+  at: string;
   stat: Stat;
   fd: number | undefined;
 }
@@ -142,7 +159,7 @@ export class TreeReceiver {
     const there = isThere ? lstatHost(host) : undefined;
     const kind = there && fileType(there.mode);
     if (type === 'dir') {
-      this.#folder(parent, host, stat, kind === 'dir' ? there : undefined, there !== undefined);
+      this.#folder(parent, host, stat, there);
       return false;
     }
     if (type === 'file') {
@@ -151,8 +168,12 @@ export class TreeReceiver {
         return false;
       }
       if (kind === 'file' && this.#same(host, stat, there!)) return false;
-      this.#replace(parent, host, there !== undefined);
-      const file: Pending = { host, stat, fd: undefined };
+      const stays = this.#options.careful === true && there !== undefined && kind !== 'dir';
+      if (stays) {
+        checkReplaceable(host, there.mode, type);
+        parent.changed = true;
+      } else this.#replace(parent, host, there, type);
+      const file: Pending = { host, at: stays ? partOf(host) : host, stat, fd: undefined };
       if (stat.size === 0) {
         this.#close(file);
         return false;
@@ -165,10 +186,10 @@ export class TreeReceiver {
     }
     if (type === 'socket') {
       // Nobody can use it; it is left out as the senders leave it out.
-      this.#replace(parent, host, there !== undefined);
+      this.#replace(parent, host, there, type);
       return false;
     }
-    this.#replace(parent, host, there !== undefined);
+    this.#replace(parent, host, there, type);
     if (type === 'symlink') {
       if (stat.link === '') throw refused(`${quote(path)} is a symlink without a target`);
       symlinkSync(stat.link, host);
@@ -200,7 +221,7 @@ export class TreeReceiver {
     if (file === undefined) throw refused(`it sent data of file ${id}, which was not asked for`);
     if (file.fd === undefined) {
       if (this.#open >= maxOpen) throw refused(`it sends more than ${maxOpen} files at once`);
-      file.fd = createFile(file.host, permissionsOf(file.stat.mode));
+      file.fd = createFile(file.at, permissionsOf(file.stat.mode));
       this.#open++;
     }
     writeAll(file.fd, bytes);
@@ -225,9 +246,8 @@ export class TreeReceiver {
       if (want === undefined)
         throw refused(`${quote(path)} is a hard link to ${quote(target)}, which is not there`);
       if (have !== undefined && have.ino === want.ino && have.dev === want.dev) continue;
-      if (have !== undefined) rmSync(host, { recursive: true });
+      this.#replace(parent, host, have, 'file');
       linkSync(to, host);
-      parent.changed = true;
     }
     for (const { host, stat, changed } of this.#folders.reverse()) {
       if (!changed || stat === undefined) continue;
@@ -243,7 +263,7 @@ export class TreeReceiver {
     for (const file of this.#pending.values()) {
       if (file.fd === undefined) continue;
       closeSync(file.fd);
-      rmSync(file.host, { force: true });
+      rmSync(file.at, { force: true });
     }
     this.#pending.clear();
   }
@@ -274,13 +294,7 @@ export class TreeReceiver {
     }
   }
 
-  #folder(
-    parent: Frame,
-    host: string,
-    stat: Stat,
-    there: { mode: number; mtimeNs: bigint } | undefined,
-    blocked: boolean,
-  ): void {
+  #folder(parent: Frame, host: string, stat: Stat, there: HostStat | undefined): void {
     const frame: Frame = {
       path: stat.path,
       host,
@@ -289,8 +303,8 @@ export class TreeReceiver {
       stat,
       changed: true,
     };
-    if (there === undefined) {
-      this.#replace(parent, host, blocked);
+    if (there?.isDirectory() !== true) {
+      this.#replace(parent, host, there, 'dir');
       mkdirSync(host, { mode: 0o700 });
     } else {
       const mode = there.mode & 0o7777;
@@ -336,23 +350,32 @@ export class TreeReceiver {
     return true;
   }
 
-  #replace(parent: Frame, host: string, there: boolean): void {
-    if (there) rmSync(host, { recursive: true, force: true });
+  #replace(parent: Frame, host: string, there: HostStat | undefined, by: FileType): void {
+    if (there !== undefined) {
+      if (this.#options.careful) checkReplaceable(host, there.mode, by);
+      rmSync(host, { recursive: true, force: true });
+    }
     parent.changed = true;
   }
 
   /** Ends a file: the last of its bytes are written. */
-  #close({ host, stat, fd }: Pending): void {
+  #close({ host, at, stat, fd }: Pending): void {
     const mode = permissionsOf(stat.mode);
-    const file = fd ?? createFile(host, mode);
+    const file = fd ?? createFile(at, mode);
     try {
-      const [uid, gid] = this.#options.owners ? [stat.uid, stat.gid] : [this.#uid, this.#gid];
-      finishFile(file, { mode, uid, gid }, false);
-    } finally {
-      closeSync(file);
+      try {
+        const [uid, gid] = this.#options.owners ? [stat.uid, stat.gid] : [this.#uid, this.#gid];
+        finishFile(file, { mode, uid, gid }, false);
+      } finally {
+        closeSync(file);
+      }
+      const xattrs = stat.xattrs.filter(([name]) => isOwnXattr(name));
+      finishPath(at, { mode, uid: 0, gid: 0, mtimeNs: stat.mtimeNs, xattrs });
+      if (at !== host) renameSync(at, host);
+    } catch (err) {
+      if (at !== host) rmSync(at, { force: true });
+      throw err;
     }
-    const xattrs = stat.xattrs.filter(([name]) => isOwnXattr(name));
-    finishPath(host, { mode, uid: 0, gid: 0, mtimeNs: stat.mtimeNs, xattrs });
   }
 
   #own(host: string, stat: Stat): void {

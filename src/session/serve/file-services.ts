@@ -56,7 +56,7 @@ export function receiveOutput(outputs: ReadonlyMap<number, OutputTarget>): CallH
       await bridge(stream, ended, undefined, (port) =>
         runTask(
           'session.receive',
-          { dest: dir, mode: remove ? 'mirror' : 'merge', owners: false, port },
+          { dest: dir, mode: remove ? 'mirror' : 'merge', owners: false, careful: true, port },
           { signal, transfer: [port], waits: true },
         ),
       );
