@@ -83,12 +83,8 @@ async function solveTargets(
   targets: readonly FrontendTarget[],
   graphs: readonly Graph[],
 ): Promise<PlatformResult[]> {
-  const vertices = [...new Map(graphs.flatMap((g) => g.vertices).map((v) => [v.digest, v])).values()];
-  const byDigest = new Map(vertices.map((v) => [v.digest, v]));
-  const edges = graphs.flatMap(({ output }) => {
-    const vertex = output && byDigest.get(output.vertex.digest);
-    return vertex === undefined || output === undefined ? [] : [{ vertex, index: output.index }];
-  });
+  const vertices = graphs.flatMap((graph) => graph.vertices);
+  const edges = graphs.flatMap((graph) => graph.output ?? []);
   await emptyIgnoredCaches(engine.store, job, vertices);
   const refs = await engine.solver.solve(job, vertices, edges);
   let at = 0;

@@ -65,6 +65,8 @@ export function loadGraph(definition: Definition, rewrite?: SourceRewrite): Grap
   };
   for (const draft of order) {
     if (draft === last && draft.op.op.case === undefined) continue;
+    // Sources that were rewritten to the same one are one, and so is what is built on them.
+    if (vertices.has(draft.digest)) continue;
     const metadata = definition.metadata[draft.was];
     vertices.set(draft.digest, {
       digest: draft.digest,

@@ -60,7 +60,8 @@ export class Solver {
   /**
    * Solves edges for a build. Rejects with the first failure after all other work that only this solve wanted has
    * stopped, or with `canceled` when the build was aborted. `vertices` must be in an order in which inputs come
-   * first. What was solved stays held (its snapshots leased) until `release`.
+   * first; they may be those of several graphs, one after the other: vertices of one digest are one. What was solved
+   * stays held (its snapshots leased) until `release`.
    */
   async solve(job: Job, vertices: readonly Vertex[], outputs: readonly Edge[]): Promise<Ref[]> {
     throwIfAborted(job.signal);
@@ -76,7 +77,7 @@ export class Solver {
       for (const state of held.values()) void this.#identify(state).catch(() => {});
       const results = Promise.all(
         outputs.map(async (edge) => {
-          const state = held.get(edge.vertex);
+          const state = held.get(edge.vertex.digest);
           if (state === undefined) throw fail('invalid', 'llb', `unknown vertex ${edge.vertex.digest}`);
           const ref = await this.#output(state, edge.index);
           state.settle();
@@ -143,13 +144,13 @@ export class Solver {
   }
 
   /** Joins the states of all vertices that the outputs need. */
-  #holdAll(hold: Hold, vertices: readonly Vertex[], outputs: readonly Edge[]): Map<Vertex, VertexState> {
+  #holdAll(hold: Hold, vertices: readonly Vertex[], outputs: readonly Edge[]): Map<Digest, VertexState> {
     const wanted = ancestors(outputs);
-    const held = new Map<Vertex, VertexState>();
+    const held = new Map<Digest, VertexState>();
     for (const vertex of vertices) {
-      if (!wanted.has(vertex)) continue;
+      if (!wanted.has(vertex.digest) || held.has(vertex.digest)) continue;
       const inputs = vertex.inputs.map(({ vertex: input, index }) => {
-        const state = held.get(input);
+        const state = held.get(input.digest);
         if (state === undefined) throw fail('internal', 'solver', `${vertex.digest} comes before its input`);
         return { state, index };
       });
@@ -168,10 +169,10 @@ export class Solver {
         this.#byContext.set(state.context, state);
       }
       state.join(hold, vertex);
-      held.set(vertex, state);
+      held.set(vertex.digest, state);
       for (const input of inputs) input.state.wanted.add(input.index);
     }
-    for (const { vertex, index } of outputs) held.get(vertex)?.wanted.add(index);
+    for (const { vertex, index } of outputs) held.get(vertex.digest)?.wanted.add(index);
     return held;
   }
 
@@ -406,12 +407,13 @@ function holdsItself({ name }: Vertex): DrydockError {
   );
 }
 
-function ancestors(outputs: readonly Edge[]): Set<Vertex> {
-  const seen = new Set<Vertex>();
+/** Digests of all that outputs are made of. */
+function ancestors(outputs: readonly Edge[]): Set<Digest> {
+  const seen = new Set<Digest>();
   const queue = outputs.map((edge) => edge.vertex);
   for (let vertex = queue.pop(); vertex !== undefined; vertex = queue.pop()) {
-    if (seen.has(vertex)) continue;
-    seen.add(vertex);
+    if (seen.has(vertex.digest)) continue;
+    seen.add(vertex.digest);
     for (const input of vertex.inputs) queue.push(input.vertex);
   }
   return seen;

@@ -135,3 +135,14 @@ test('a graph is loaded with the sources it is given; what is built on them has 
       .sort(),
   );
 });
+
+test('sources that become the same one are one, and so is what is built on them', () => {
+  const on = (name: string) => image(name).run('make').root();
+  const graph = marshal(on('a').file(copy(on('b'), '/', '/')));
+  const convert = (name: string) =>
+    rule(CONVERT, `docker-image://docker.io/library/${name}:latest`, { identifier: alpine });
+  const { vertices, output } = loadGraph(graph, sourceRewrite([policy(convert('a'), convert('b'))]));
+  expect(vertices).toHaveLength(3);
+  const [first, second] = output!.vertex.inputs;
+  expect(first!.vertex).toBe(second!.vertex);
+});
