@@ -99,7 +99,7 @@ async function openWriter(
   const expected = { digest: blob.digest, size: blob.size };
   for (;;) {
     try {
-      return await store.content.writer(`pull-${blob.digest}`, { lease: ctx.lease, expected });
+      return await store.content.writer(`pull-${blob.digest}`, { lease: ctx.lease, expected, resume: true });
     } catch (err) {
       if (!(err instanceof DrydockError)) throw err;
       if (err.code === 'exists') return undefined;

@@ -1,4 +1,5 @@
 /** Layers of committed snapshots as blobs: made when asked for, once, and remembered on the snapshot. */
+import { randomUUID } from 'node:crypto';
 import { MessageChannel } from 'node:worker_threads';
 import { canceled, DrydockError, fail } from '../errors/error.ts';
 import { specOfMounts, type ViewSpec } from '../fs/view.ts';
@@ -213,7 +214,7 @@ async function packNow(
     }
     const latestNs = options.epoch === undefined ? undefined : BigInt(options.epoch) * 1_000_000_000n;
     const args = { layer, compression: options.compression, latestNs };
-    const packed = await packInto(store, args, options, `pack ${variant} ${info.key}`);
+    const packed = await packInto(store, args, options);
     const blob: LayerBlob = {
       descriptor: {
         mediaType: layerTypes[options.compression.type],
@@ -239,7 +240,6 @@ async function packInto(
   store: Store,
   args: Omit<PackArgs, 'sink'>,
   options: PackOptions & { signal: AbortSignal },
-  ref: string,
 ): Promise<PackResult> {
   const { content } = store;
   const { signal, lease } = options;
@@ -251,7 +251,8 @@ async function packInto(
     await content.adopt(path, { digest: packed.digest, size: packed.blobSize }, { lease });
     return packed;
   }
-  const writer = await content.writer(ref, { lease });
+  // Two processes may pack the same one at once.
+  const writer = await content.writer(`pack-${randomUUID()}`, { lease });
   const { port1, port2 } = new MessageChannel();
   try {
     const packing = runTask(

@@ -1,4 +1,5 @@
 /** Brings a layer blob to another compression. */
+import { randomUUID } from 'node:crypto';
 import { MessageChannel } from 'node:worker_threads';
 import { canceled, DrydockError } from '../errors/error.ts';
 import { type Descriptor, mediaTypes } from '../oci/types.ts';
@@ -51,12 +52,8 @@ async function convertStream(
   { lease, signal }: { lease: string; signal?: AbortSignal },
 ): Promise<Written> {
   const source = await store.content.read(blob.digest);
-  const writer = await store.content.writer(
-    `convert ${blob.digest} ${compression.type} ${compression.level ?? ''}`,
-    {
-      lease,
-    },
-  );
+  // Two processes may convert the same one at once.
+  const writer = await store.content.writer(`convert-${blob.digest}-${randomUUID()}`, { lease });
   const input = new MessageChannel();
   const output = new MessageChannel();
   const sent = sendStream(input.port1, source, signal);

@@ -78,8 +78,8 @@ export interface Content {
    */
   bytes(digest: Digest): Promise<Buffer>;
   /**
-   * Opens (or resumes) an ingest named `ref`. Two writers of one ref are refused with `conflict`. If `expected` is
-   * already there, throws `exists`, and the lease holds it.
+   * Opens (with `resume` goes on with) an ingest named `ref`. Two writers of one ref are refused with `conflict`. If
+   * `expected` is already there, throws `exists`, and the lease holds it.
    */
   writer(ref: string, options: WriterOptions): Promise<ContentWriter>;
   /** Stores a small blob and returns its digest; storing what is there already is fine. */
@@ -117,10 +117,12 @@ export const gcLabels = {
 export interface WriterOptions {
   lease: string;
   expected?: { digest?: Digest; size?: number };
+  /** The caller goes on from the writer's `offset`; without it all bytes are written, whatever is there of an earlier try. */
+  resume?: boolean;
 }
 
 export interface ContentWriter {
-  /** Bytes already there from an earlier, broken-off try; the caller continues from here. */
+  /** With `resume`, bytes that are there already, of an earlier try or of another's blob: the caller continues from here. */
   readonly offset: number;
   /** Appends. Resolves when more may be written. */
   write(chunk: Uint8Array): Promise<void>;

@@ -48,7 +48,11 @@ async function openWriter(
 ): Promise<ContentWriter | undefined> {
   for (;;) {
     try {
-      return await to.content.writer(`migrate-${expected.digest}`, { lease: leases.to, expected });
+      return await to.content.writer(`migrate-${expected.digest}`, {
+        lease: leases.to,
+        expected,
+        resume: true,
+      });
     } catch (err) {
       if (!(err instanceof DrydockError)) throw err;
       if (err.code === 'exists') return undefined;

@@ -129,7 +129,7 @@ export class ContainerdContent implements Content {
       const writer = await open().catch(async (err) => {
         const exists = digest !== undefined && err instanceof DrydockError && err.code === 'exists';
         if (!exists || (await this.info(digest)) !== undefined) throw err;
-        await this.delete(digest);
+        await this.#clear(digest);
         return open();
       });
       this.#writers.set(ref, writer);
@@ -166,7 +166,7 @@ export class ContainerdContent implements Content {
     } catch (err) {
       if (hasCode(err, Code.AlreadyExists)) {
         if (!(await this.#holds(digest, data))) {
-          await this.delete(digest);
+          await this.#clear(digest);
           return this.put(data, options);
         }
         // It is under our lease now.
@@ -231,7 +231,7 @@ export class ContainerdContent implements Content {
       return;
     }
     try {
-      await writer.write(data.subarray(writer.offset));
+      await writer.write(data);
       await writer.commit(labels);
     } catch (err) {
       await writer.abort();
@@ -277,6 +277,13 @@ export class ContainerdContent implements Content {
       : undefined;
     if (done === undefined) throw missing(digest);
     await collectNow(this.#shared);
+  }
+
+  /** Removes what is left of a damaged blob; somebody else may have. */
+  async #clear(digest: Digest): Promise<void> {
+    await this.delete(digest).catch((err) => {
+      if (!(err instanceof DrydockError) || err.code !== 'not-found') throw err;
+    });
   }
 
   /** Ends the writers that are still open; what they wrote is removed. */

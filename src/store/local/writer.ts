@@ -42,7 +42,8 @@ export class LocalWriter implements ContentWriter {
     try {
       file = await open(ingest.path, 'r+');
       let { size } = await file.stat();
-      if (size > (ingest.options.expected?.size ?? Number.POSITIVE_INFINITY)) {
+      const { resume, expected } = ingest.options;
+      if (size > (resume === true ? (expected?.size ?? size) : 0)) {
         await file.truncate(0);
         size = 0;
       }

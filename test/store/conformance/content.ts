@@ -70,18 +70,28 @@ export function contentTests(at: StoreAtHand): void {
       const first = await at.store.content.writer('pull', { lease, expected });
       await first.write(bytes('first,'));
       await first.abort(true);
-      const second = await at.store.content.writer('pull', { lease, expected });
+      const second = await at.store.content.writer('pull', { lease, expected, resume: true });
       expect(second.offset).toBe(6);
       await second.write(bytes('second'));
       expect(await second.commit()).toEqual(expected);
       expect((await at.store.content.bytes(expected.digest)).toString()).toBe('first,second');
     });
 
+    test('who does not ask to go on begins anew', async () => {
+      const first = await at.store.content.writer('pull', { lease });
+      await first.write(bytes('first,'));
+      await first.abort(true);
+      const second = await at.store.content.writer('pull', { lease });
+      expect(second.offset).toBe(0);
+      await second.write(bytes('second'));
+      expect(await second.commit()).toEqual({ digest: digestOf('second'), size: 6 });
+    });
+
     test('an aborted write leaves nothing', async () => {
       const first = await at.store.content.writer('pull', { lease });
       await first.write(bytes('first,'));
       await first.abort();
-      const second = await at.store.content.writer('pull', { lease });
+      const second = await at.store.content.writer('pull', { lease, resume: true });
       expect(second.offset).toBe(0);
       await second.abort();
     });
