@@ -6,6 +6,7 @@ import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { bodyEndedEarly, continueWhenRead } from '../api/docker/http/body.ts';
+import { pathForLogs } from '../api/docker/http/target.ts';
 import type { DockerApi } from '../api/docker/server.ts';
 import type { AdmitCall, GrpcServer } from '../api/shared/grpc.ts';
 import type { ApiHost } from '../api/shared/host.ts';
@@ -121,10 +122,10 @@ export class Connections {
     const startedAt = performance.now();
     const { method = '', url = '' } = request;
     const id = this.#note(request);
-    const path = url.replace(/\?.*$/s, '');
+    const path = pathForLogs(url);
     response.setHeader('X-Request-Id', id);
     if (this.#closing) response.shouldKeepAlive = false;
-    if (!/\/events$/.test(path)) this.#active.add(request);
+    if (path !== '/events') this.#active.add(request);
     const { socket } = request;
     this.#current.set(socket, { request, response });
     response.once('close', () => {

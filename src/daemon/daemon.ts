@@ -129,7 +129,7 @@ class RunningDaemon implements Daemon {
     const { group, tls, insecureTcp } = this.#config;
     const host = this.#host();
     this.#grpc = await this.#config.grpc?.(host);
-    const docker = await dockerApi(host);
+    const docker = dockerApi(host);
     this.#connections = new Connections(
       { host, docker, grpc: this.#grpc, metrics: this.#metrics },
       this.#listenerOf,

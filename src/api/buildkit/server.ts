@@ -9,11 +9,13 @@ import type { Duplex } from 'node:stream';
 import { createContextValues } from '@connectrpc/connect';
 import { connectNodeAdapter } from '@connectrpc/connect-node';
 import { encodingErrors, maxHeaders } from '../../build/gateway/serve.ts';
+import { clip } from '../../errors/clip.ts';
 import { takeConnection } from '../../session/grpc/http2-connection.ts';
-import { encodeMessage, statusOf } from '../../session/grpc/status.ts';
+import { refuseCall } from '../../session/grpc/refuse-call.ts';
+import { GrpcError, statusOf, UNIMPLEMENTED } from '../../session/grpc/status.ts';
 import type { AdmitCall, GrpcServer } from '../shared/grpc.ts';
 import type { ApiHost } from '../shared/host.ts';
-import { callerKey, scopesOf, writes } from './caller.ts';
+import { callerKey, methodRules } from './caller.ts';
 import type { RawMethod } from './raw.ts';
 import { type BuildkitOptions, type BuildkitServices, buildkitServices } from './services.ts';
 
@@ -32,8 +34,12 @@ function grpcServer({ routes, raw, close: onClose }: BuildkitServices): GrpcServ
   const admits = new WeakMap<Http2Session, AdmitCall>();
   const callers = new WeakMap<object, Awaited<ReturnType<AdmitCall>>>();
   const sessions = new Set<Http2Session>();
+  let rules: ReturnType<typeof methodRules> = new Map();
   const handler = connectNodeAdapter({
-    routes,
+    routes(router) {
+      routes(router);
+      rules = methodRules(router.handlers.map(({ requestPath }) => requestPath));
+    },
     grpcWeb: false,
     connect: false,
     readMaxBytes: maxMessage,
@@ -43,13 +49,14 @@ function grpcServer({ routes, raw, close: onClose }: BuildkitServices): GrpcServ
   const answer = async (request: Http2ServerRequest, response: Http2ServerResponse) => {
     const { session } = request.stream;
     const admit = session && admits.get(session);
-    const path = request.url;
+    const rule = request.method === 'POST' ? rules.get(request.url) : undefined;
+    if (rule === undefined) return refuse(response, unknownMethod(request.url));
+    const { path, scopes, reads } = rule;
     // Clients on unix sockets name whatever they like; nothing here depends on it, but it must be part of a URL.
     request.headers[':authority'] = 'localhost';
     try {
       if (admit === undefined) throw new Error('the connection is closing');
-      const ask = { endpoint: path, scopes: scopesOf(path), reads: !writes(path) };
-      const caller = await admit(request.headers, ask);
+      const caller = await admit(request.headers, { endpoint: path, scopes, reads });
       if (Object.hasOwn(raw, path)) return await (raw[path] as RawMethod)(request, response, caller);
       callers.set(request, caller);
     } catch (err) {
@@ -100,15 +107,14 @@ function grpcServer({ routes, raw, close: onClose }: BuildkitServices): GrpcServ
   };
 }
 
+/** What Go's servers say of a method that they do not have. */
+function unknownMethod(path: string | undefined): GrpcError {
+  return new GrpcError(UNIMPLEMENTED, `unknown method ${clip(path ?? '', 200)}`);
+}
+
 /** Ends a call before it has begun. */
-function refuse(response: Http2ServerResponse, err: unknown): void {
+function refuse({ stream }: Http2ServerResponse, err: unknown): void {
   const { code, message } = statusOf(err);
   const hint = err instanceof Error && 'hint' in err && typeof err.hint === 'string' ? `. ${err.hint}` : '';
-  if (response.stream?.destroyed) return;
-  response.writeHead(200, {
-    'content-type': 'application/grpc',
-    'grpc-status': String(code),
-    'grpc-message': encodeMessage(message + hint),
-  });
-  response.end();
+  refuseCall(stream, code, message + hint);
 }

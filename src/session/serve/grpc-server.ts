@@ -1,15 +1,10 @@
 /** A gRPC server on a connection that is there already: ours to a daemon, turned round. */
-import {
-  constants,
-  createServer,
-  type Http2Server,
-  type IncomingHttpHeaders,
-  type ServerHttp2Stream,
-} from 'node:http2';
+import { createServer, type Http2Server, type IncomingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
 import type { Duplex } from 'node:stream';
 import { canceled, fail } from '../../errors/error.ts';
 import { Deframer, frame } from '../grpc/frame.ts';
 import { takeConnection } from '../grpc/http2-connection.ts';
+import { refuseCall } from '../grpc/refuse-call.ts';
 import { encodeMessage, OK, statusOf, UNIMPLEMENTED } from '../grpc/status.ts';
 
 /** One call, as its handler sees it. */
@@ -46,7 +41,7 @@ export class GrpcServer {
       (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, _: number, rawHeaders: string[]) => {
         stream.on('error', () => {}); // the handler's signal tells
         const handler = handlers.get(String(headers[':path']));
-        if (handler === undefined) refuse(stream, `unknown method ${headers[':path']}`);
+        if (handler === undefined) refuseCall(stream, UNIMPLEMENTED, `unknown method ${headers[':path']}`);
         else void answer(stream, headers, rawHeaders, handler);
       },
     );
@@ -60,12 +55,6 @@ export class GrpcServer {
 }
 
 const type = { ':status': 200, 'content-type': 'application/grpc' } as const;
-
-function refuse(stream: ServerHttp2Stream, message: string): void {
-  const status = { 'grpc-status': String(UNIMPLEMENTED), 'grpc-message': encodeMessage(message) };
-  stream.respond({ ...type, ...status }, { endStream: true });
-  stream.close(constants.NGHTTP2_NO_ERROR);
-}
 
 async function answer(
   stream: ServerHttp2Stream,

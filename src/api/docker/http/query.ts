@@ -5,9 +5,9 @@ import { apiError } from './errors.ts';
 export class Query {
   readonly #params: URLSearchParams;
 
-  constructor(url: string) {
-    const at = url.indexOf('?');
-    this.#params = new URLSearchParams(at < 0 ? '' : url.slice(at + 1));
+  /** `search`: from the question mark on. */
+  constructor(search: string) {
+    this.#params = new URLSearchParams(search);
   }
 
   /** The first value; '' when it is not there. */

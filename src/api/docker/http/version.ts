@@ -5,16 +5,16 @@ export const newestVersion = '1.50';
 export const oldestVersion = '1.24';
 
 export interface VersionedPath {
-  /** The URL without its version. */
-  url: string;
+  /** The path without its version. */
+  path: string;
   /** The version asked for, else the newest. */
   version: string;
 }
 
-/** Takes the version off a URL. Throws `invalid` in docker's words when we do not speak it. */
-export function splitVersion(url: string): VersionedPath {
-  const match = /^\/v(\d+\.\d+)(\/.*)$/.exec(url);
-  if (match === null) return { url, version: newestVersion };
+/** Takes the version off a path. Throws `invalid` in docker's words when we do not speak it. */
+export function splitVersion(path: string): VersionedPath {
+  const match = /^\/v(\d+\.\d+)(\/.*)$/s.exec(path);
+  if (match === null) return { path, version: newestVersion };
   const [, version, rest] = match as unknown as [string, string, string];
   if (compareVersions(version, oldestVersion) < 0) {
     throw apiError(
@@ -28,7 +28,7 @@ export function splitVersion(url: string): VersionedPath {
       `client version ${version} is too new. Maximum supported API version is ${newestVersion}`,
     );
   }
-  return { url: rest, version };
+  return { path: rest, version };
 }
 
 /** Below 0, 0, above 0 as `a` is older, the same, newer. */

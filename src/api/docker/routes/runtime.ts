@@ -63,8 +63,8 @@ const runtime = new Set([
 ]);
 
 /** The refusal of a path (without version) that is the container runtime's; undefined for others. */
-export function runtimeRefusal(url: string | undefined): DrydockError | undefined {
-  const first = /^\/([a-z]+)(?:[/?]|$)/.exec(url ?? '')?.[1];
+export function runtimeRefusal(path: string): DrydockError | undefined {
+  const first = /^\/([a-z]+)(?:\/|$)/.exec(path)?.[1];
   if (first === undefined || !runtime.has(first)) return undefined;
   return apiError(
     'unsupported',

@@ -10,7 +10,8 @@ import { answerUpgrade } from '../../../session/grpc/answer-upgrade.ts';
 import type { ApiHost } from '../../shared/host.ts';
 import { apiError, apiMessage, httpStatus } from '../http/errors.ts';
 import type { Route } from '../http/route.ts';
-import { newestVersion, splitVersion } from '../http/version.ts';
+import { parseTarget } from '../http/target.ts';
+import { newestVersion } from '../http/version.ts';
 
 const paths = ['/session', '/grpc'] as const;
 type UpgradePath = (typeof paths)[number];
@@ -33,11 +34,16 @@ export const upgradeRoutes: readonly Route[] = paths.map(plain);
 
 /** Whether a request that asks for another protocol is one of these; others are answered as if they had not asked. */
 export function wantsUpgrade(request: IncomingMessage): boolean {
-  return request.method === 'POST' && pathOf(request) !== undefined;
+  if (request.method !== 'POST') return false;
+  try {
+    return upgradePath(request) !== undefined;
+  } catch {
+    return false;
+  }
 }
 
-function pathOf(request: IncomingMessage): UpgradePath | undefined {
-  const path = (request.url ?? '').replace(/^\/v\d+\.\d+(?=\/)/, '').replace(/\/?(\?.*)?$/s, '');
+function upgradePath(request: IncomingMessage): UpgradePath | undefined {
+  const { path } = parseTarget(request.url ?? '');
   return paths.find((known) => known === path);
 }
 
@@ -54,8 +60,7 @@ export async function upgradeRequest(
   // Until somebody listens, an error of the connection has no other place to go.
   socket.on('error', () => {});
   try {
-    const { url } = splitVersion(request.url ?? '/');
-    const path = pathOf(request);
+    const path = upgradePath(request);
     if (path === undefined) throw apiError('not-found', 'page not found');
     const protocol = request.headers.upgrade ?? '';
     if (protocol.toLowerCase() !== 'h2c') {
@@ -69,7 +74,6 @@ export async function upgradeRequest(
     });
     if (socket.destroyed) return;
     if (path === '/session') {
-      request.url = url;
       host.sessions.upgrade(request, socket, head, identityKey(authority.identity));
     } else {
       const { grpc } = host;
