@@ -3,7 +3,6 @@ import type { PlatformResult } from '../exporter/types.ts';
 import { dockerfileFrontend } from '../frontend/dockerfile/frontend.ts';
 import type { Frontend, FrontendHost, FrontendTarget, LintWarning } from '../frontend/types.ts';
 import { type Graph, loadGraph } from '../llb/graph.ts';
-import { limitSteps } from '../llb/limits.ts';
 import { digestOf } from '../oci/digest.ts';
 import { inlineByArg } from '../remote-cache/spec-text.ts';
 import type { Session } from '../session/types.ts';
@@ -70,8 +69,6 @@ async function work(
   const { targets, warnings } = await frontend(options, host, job.signal);
   for (const warning of warnings) sink.warning(warningEvent(warning));
   if (options.check) return { value: warnings };
-  const { limits } = options;
-  if (limits !== undefined) for (const { definition } of targets) limitSteps(definition, limits);
   const graphs = await Promise.all(targets.map(({ definition }) => job.load(definition)));
   const results = await solveTargets(engine, job, targets, graphs);
   return { value: warnings, results, definitions: targets.map(({ definition }) => definition) };

@@ -2,7 +2,6 @@
 
 import type { OutputSink } from '../exporter/types.ts';
 import type { DockerfileRequest, LintWarning } from '../frontend/types.ts';
-import type { StepLimits } from '../llb/limits.ts';
 import type { Descriptor, Digest } from '../oci/types.ts';
 import type { CacheSpec } from '../remote-cache/types.ts';
 
@@ -25,8 +24,6 @@ export interface BuildOptions extends DockerfileRequest {
   check: boolean;
   /** Entitlements granted: `network.host`, `security.insecure`. */
   allow: string[];
-  /** What each step may use of this machine, where its cgroups allow. */
-  limits?: StepLimits;
 }
 
 export interface BuildResult {

@@ -1,6 +1,7 @@
 /** The door of a frontend: what it is asked, what it may ask of the engine, and what it gives back. */
 import type { SourceLocation } from '../errors/error.ts';
 import type { FsEntry } from '../fs/view.ts';
+import type { StepLimits } from '../llb/limits.ts';
 import type { State } from '../llb/state.ts';
 import type { Descriptor, Digest, ImageConfig, Platform } from '../oci/types.ts';
 import type { Definition } from '../pb/solver/pb/ops_pb.js';
@@ -44,6 +45,8 @@ export interface DockerfileRequest {
   inputs?: Record<string, { state: State; config?: ImageConfig }>;
   hostname?: string;
   cgroupParent?: string;
+  /** What each step may use of the machine, where its cgroups allow. */
+  limits?: StepLimits;
   /** Seconds since the epoch; also the build arg SOURCE_DATE_EPOCH. */
   sourceDateEpoch?: number;
   /** Only the checks count: without a target all stages are converted, and `# check=error=true` does not throw. */

@@ -1,3 +1,4 @@
+import { fail } from '../errors/error.ts';
 import type { Definition, LinuxResources } from '../pb/solver/pb/ops_pb.js';
 
 /** What a build's steps may use of the machine; not part of what they are, so cached results are taken whatever it says. */
@@ -16,7 +17,8 @@ export interface StepLimits {
 }
 
 /** Notes limits with every op of a definition, where they do not change its digest. */
-export function limitSteps(definition: Definition, limits: StepLimits): void {
+export function limitSteps(definition: Definition, limits: StepLimits | undefined): void {
+  if (limits === undefined) return;
   const linuxResources: LinuxResources = {
     $typeName: 'pb.LinuxResources',
     memory: BigInt(limits.memory ?? 0),
@@ -28,4 +30,64 @@ export function limitSteps(definition: Definition, limits: StepLimits): void {
     cpusetMems: limits.cpusetMems ?? '',
   };
   for (const metadata of Object.values(definition.metadata)) metadata.linuxResources = linuxResources;
+}
+
+/** Which limit an option of `dockerfile.v0` or a parameter of `POST /build` sets; both have these names. */
+const options = {
+  memory: 'memory',
+  memswap: 'memorySwap',
+  cpushares: 'cpuShares',
+  cpuperiod: 'cpuPeriod',
+  cpuquota: 'cpuQuota',
+  cpusetcpus: 'cpusetCpus',
+  cpusetmems: 'cpusetMems',
+} as const satisfies Record<string, keyof StepLimits>;
+
+export type LimitOption = keyof typeof options;
+
+/** The highest processor or memory node that a set may name. */
+const maxProcessor = 8192;
+
+/**
+ * Reads limits by their names as options (`memory`, `memswap`, …); `textOf` gives a limit's text, `undefined` or `''`
+ * where it is not limited. Returns undefined when nothing is limited. Throws `invalid`.
+ * https://github.com/moby/buildkit/blob/master/frontend/dockerui/attr.go says which values there are.
+ */
+export function parseLimits(textOf: (option: LimitOption) => string | undefined): StepLimits | undefined {
+  const limits: StepLimits = {};
+  for (const [name, limit] of Object.entries(options) as [LimitOption, keyof StepLimits][]) {
+    const text = textOf(name);
+    if (text === undefined || text === '') continue;
+    if (limit === 'cpusetCpus' || limit === 'cpusetMems') limits[limit] = processors(name, text);
+    else limits[limit] = amount(name, text);
+  }
+  return Object.keys(limits).length === 0 ? undefined : limits;
+}
+
+/** The options that say what limits say: `parseLimits` the other way round. */
+export function limitOptions(limits: StepLimits | undefined): Partial<Record<LimitOption, string>> {
+  const texts = Object.entries(options).flatMap(([name, limit]) => {
+    const value = limits?.[limit];
+    return value === undefined ? [] : [[name, String(value)]];
+  });
+  return Object.fromEntries(texts);
+}
+
+function amount(name: LimitOption, text: string): number {
+  const value = /^[+-]?\d+$/.test(text) ? Number(text) : Number.NaN;
+  if (Number.isSafeInteger(value) && (value > 0 || (name === 'memswap' && value === -1))) return value;
+  const want = name === 'memswap' ? 'must be -1 (unlimited) or > 0' : 'must be > 0';
+  throw fail('invalid', 'frontend', `invalid ${name} value: ${text}: ${want}`);
+}
+
+function processors(name: LimitOption, text: string): string {
+  for (const part of text.split(',')) {
+    const match = /^\s*(\d{1,4})(?:\s*-\s*(\d{1,4}))?\s*$/.exec(part);
+    const [first, last] = [Number(match?.[1]), Number(match?.[2] ?? match?.[1])];
+    if (match !== null && first <= last && last <= maxProcessor) continue;
+    throw fail('invalid', 'frontend', `invalid ${name} value: ${text}`, {
+      hint: 'Want a list such as 0-2,4.',
+    });
+  }
+  return text;
 }

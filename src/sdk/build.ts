@@ -8,6 +8,7 @@ import type { StoreOptions } from '../build/store-options.ts';
 import type { BuildOptions, BuildResult, OutputSpec } from '../build/types.ts';
 import { fail } from '../errors/error.ts';
 import type { ContextSource, Frontend } from '../frontend/types.ts';
+import { limitSteps, type StepLimits } from '../llb/limits.ts';
 import { marshal } from '../llb/marshal.ts';
 import type { State } from '../llb/state.ts';
 import type { CredentialSource } from '../oci/credentials.ts';
@@ -43,6 +44,8 @@ export interface CommonOptions {
   cacheTo?: CacheSpec[];
   /** Entitlements granted: `network.host`, `security.insecure`. */
   allow?: string[];
+  /** What each step may use of the machine, where its cgroups allow. */
+  limits?: StepLimits;
   progress?: Partial<ProgressSink>;
   signal?: AbortSignal;
   insecureRegistries?: string[];
@@ -63,8 +66,20 @@ export interface DockerfileOptions extends CommonOptions {
   /** `linux/amd64`, … */
   platforms?: string[];
   noCache?: boolean;
+  /** Stages whose steps run again. */
+  noCacheFilter?: string[];
   pull?: boolean;
   network?: 'default' | 'host' | 'none';
+  /** Entries of /etc/hosts in RUN steps: name → address. */
+  extraHosts?: Record<string, string>;
+  /** Host name in RUN steps. */
+  hostname?: string;
+  /** Size of /dev/shm in RUN steps, in bytes. */
+  shmSize?: number;
+  /** Limits of RUN steps' processes: `{ name: 'nofile', soft: 1024, hard: 4096 }`; -1: none. */
+  ulimits?: { name: string; soft: number; hard: number }[];
+  /** Parent cgroup of RUN steps. */
+  cgroupParent?: string;
   /** Name → folder, URL, `docker-image://…`. */
   namedContexts?: Record<string, string>;
   sourceDateEpoch?: number;
@@ -115,8 +130,14 @@ export async function build(options: DockerfileOptions): Promise<BuildResult> {
       labels: options.labels ?? {},
       platforms: (options.platforms ?? []).map(parsePlatform),
       noCache: options.noCache ?? false,
+      noCacheFilter: options.noCacheFilter ?? [],
       pull: options.pull ?? false,
       network: options.network ?? 'default',
+      extraHosts: Object.entries(options.extraHosts ?? {}).map(([host, ip]) => ({ host, ip })),
+      hostname: options.hostname,
+      shmSize: options.shmSize ?? 0,
+      ulimits: options.ulimits ?? [],
+      cgroupParent: options.cgroupParent,
       namedContexts,
       sourceDateEpoch: options.sourceDateEpoch,
       check: options.check ?? false,
@@ -134,11 +155,13 @@ export async function build(options: DockerfileOptions): Promise<BuildResult> {
  */
 export async function buildState(state: State, options: StateOptions = {}): Promise<BuildResult> {
   const platform = options.platform === undefined ? hostPlatform() : parsePlatform(options.platform);
+  const definition = marshal(state, { platform });
+  limitSteps(definition, options.limits);
   const frontend: Frontend = async () => ({
     targets: [
       {
         platform,
-        definition: marshal(state, { platform }),
+        definition,
         config: {
           ...platform,
           config: options.config ?? {},
@@ -170,6 +193,7 @@ function baseOptions(options: CommonOptions): BuildOptions {
     namedContexts: {},
     check: false,
     allow: options.allow ?? [],
+    limits: options.limits,
   };
 }
 

@@ -46,6 +46,17 @@ RUN --mount=type=bind,target=/m,rw touch /m/new && ls /m > /tmp/4`,
     expect((await builds.build(show)).read('/tmp/log')).toBe('2\n3\n1\n');
   });
 
+  test('cache: BUILDKIT_CACHE_MOUNT_NS gives a project mounts of its own', async () => {
+    const log = 'RUN --mount=type=cache,id=ns,target=/c echo $WHO >> /c/log && cat /c/log > /tmp/log';
+    const said = async (who: string, namespace?: string) => {
+      const buildArgs = namespace === undefined ? undefined : { BUILDKIT_CACHE_MOUNT_NS: namespace };
+      return (await builds.build(`ENV WHO=${who}\n${log}`, {}, { buildArgs })).read('/tmp/log');
+    };
+    expect(await said('one', 'project')).toBe('one\n');
+    expect(await said('two')).toBe('two\n');
+    expect(await said('three', 'project')).toBe('one\nthree\n');
+  });
+
   test('tmpfs and secrets leave nothing in the image, and secrets nothing in the log', async () => {
     const { list, read } = await builds.build(
       `RUN --mount=type=tmpfs,target=/t echo y > /t/y && ls /t > /tmp/1

@@ -282,11 +282,45 @@ RUN --mount=type=secret,id=TOKEN,required=true cat /run/secrets/TOKEN > /t
     expect([bad.code, bad.stderr]).toEqual([1, expect.stringContaining('Did you mean plain?')]);
   });
 
-  test('flags without effect are said to be so, misspelt ones corrected', async () => {
+  test("limits of steps: --resource and docker build's own flags", async () => {
+    const file =
+      'for f in /sys/fs/cgroup/memory.max /sys/fs/cgroup/memory/memory.limit_in_bytes; do [ -e $f ] && cat $f; done';
+    const dir = context(`FROM base\nRUN : 1; ${file}; true\n`);
+    const limited = async (...flags: string[]) =>
+      (await cli.ok(['build', '--no-cache', '--progress=plain', ...flags, dir])).stderr;
+    // A machine without a memory cgroup says so instead.
+    const [set, hinted] = [/ 67108864$/m, /no memory cgroup/];
+    for (const flags of [['-m', '64m'], ['--memory=64m'], ['--resource', 'memory=64m', '--memory=1g']]) {
+      const said = await limited(...flags);
+      expect(set.test(said) || hinted.test(said), said).toBe(true);
+    }
+    const bad = await cli.run(['build', '--resource', 'memroy=1g', dir]);
+    expect([bad.code, bad.stderr]).toEqual([1, expect.stringContaining('Did you mean memory?')]);
+  });
+
+  test('flags that ask for what is not done are refused by name, misspelt ones corrected', async () => {
     const dir = context('FROM base\n');
-    const { stderr } = await cli.ok(['build', '-m', '1g', '--squash', dir]);
-    expect(stderr).toMatch(/--memory has no effect/);
-    expect(stderr).toMatch(/--squash has no effect/);
+    for (const flag of [
+      '--squash',
+      '--isolation=hyperv',
+      '--security-opt=seccomp=unconfined',
+      '--builder=mine',
+      '--rm=false',
+      '--disable-content-trust=false',
+      '--attest=type=sbom',
+    ]) {
+      const refused = await cli.run(['build', flag, dir]);
+      expect([refused.code, refused.stderr]).toEqual([1, expect.stringContaining(flag.split('=', 1)[0]!)]);
+      expect(refused.stderr).toContain('not supported');
+    }
+    const fine = [
+      '--rm',
+      '--force-rm',
+      '--isolation=default',
+      '--builder=default',
+      '--disable-content-trust',
+    ];
+    await cli.ok(['build', '-q', ...fine, '--provenance=false', dir]);
     const bad = await cli.run(['build', '--no-cahce', dir]);
     expect([bad.code, bad.stderr]).toEqual([1, expect.stringContaining('--no-cache')]);
   });

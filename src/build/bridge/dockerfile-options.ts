@@ -6,6 +6,7 @@ import { isIP } from 'node:net';
 import { fail } from '../../errors/error.ts';
 import type { ContextSource, DockerfileRequest } from '../../frontend/types.ts';
 import { fromDefinition } from '../../llb/from-definition.ts';
+import { parseLimits } from '../../llb/limits.ts';
 import { parsePlatform } from '../../oci/platform.ts';
 import type { ImageConfig } from '../../oci/types.ts';
 import type { Definition } from '../../pb/solver/pb/ops_pb.js';
@@ -54,6 +55,7 @@ export function dockerfileRequest({
     inputs: namedInputs(options, inputs),
     hostname: hostArg ?? option(options, 'hostname'),
     cgroupParent: option(options, 'cgroup-parent'),
+    limits: parseLimits((name) => option(options, name)),
     check: options.requestid === 'frontend.lint',
   };
 }

@@ -1,5 +1,6 @@
 /** A build by our Dockerfile frontend that its `# syntax=` line hands to another: the request as options again. */
 import type { DockerfileRequest, FrontendResult, Syntax } from '../../frontend/types.ts';
+import { limitOptions, limitSteps } from '../../llb/limits.ts';
 import { marshal, upload } from '../../llb/llb.ts';
 import { formatPlatform } from '../../oci/platform.ts';
 import type { Definition } from '../../pb/solver/pb/ops_pb.js';
@@ -17,7 +18,10 @@ export async function forwardBuild(
   const bridge = new Bridge(bridgeOptions, frontends);
   try {
     const asked = { frontend: 'gateway.v0', options: { ...options, source: image, cmdline }, inputs };
-    return { targets: platformTargets(await bridge.solve(asked)), warnings: [] };
+    const targets = platformTargets(await bridge.solve(asked));
+    // Frontends of old know nothing of limits.
+    for (const { definition } of targets) limitSteps(definition, request.limits);
+    return { targets, warnings: [] };
   } catch (err) {
     if (err instanceof Error && 'source' in err) err.source ??= location;
     throw err;
@@ -70,5 +74,6 @@ export function optionsOf(request: DockerfileRequest): {
   set('ulimit', request.ulimits.map(({ name, soft, hard }) => `${name}=${soft}:${hard}`).join(','));
   set('hostname', request.hostname);
   set('cgroup-parent', request.cgroupParent);
+  Object.assign(options, limitOptions(request.limits));
   return { options, inputs };
 }

@@ -57,37 +57,29 @@ export const buildFlags = {
   tag: { type: 'list', short: 't', value: 'NAME', help: 'Name of the image' },
   target: { type: 'string', value: 'STAGE', help: 'Stage to build' },
   ulimit: { type: 'list', value: 'NAME=SOFT[:HARD]', help: 'Limits of RUN steps' },
-  // What docker build has and scripts pass, without effect here.
-  attest: { type: 'list', help: '', hidden: true },
-  builder: { type: 'string', help: '', hidden: true },
-  compress: { type: 'bool', help: '', hidden: true },
+  resource: {
+    type: 'list',
+    value: 'KEY=VALUE',
+    help: 'What a RUN step may use: memory, memory-swap, cpu-shares, cpu-period, cpu-quota, cpuset-cpus, cpuset-mems',
+  },
+  // docker build's own names of limits.
   'cpu-period': { type: 'string', help: '', hidden: true },
   'cpu-quota': { type: 'string', help: '', hidden: true },
   'cpu-shares': { type: 'string', short: 'c', help: '', hidden: true },
   'cpuset-cpus': { type: 'string', help: '', hidden: true },
   'cpuset-mems': { type: 'string', help: '', hidden: true },
+  memory: { type: 'string', short: 'm', help: '', hidden: true },
+  'memory-swap': { type: 'string', help: '', hidden: true },
+  // What docker build and buildx build have and scripts pass; see `refuseFlags`.
+  attest: { type: 'list', help: '', hidden: true },
+  builder: { type: 'string', help: '', hidden: true },
+  compress: { type: 'bool', help: '', hidden: true },
   'disable-content-trust': { type: 'bool', help: '', hidden: true },
   'force-rm': { type: 'bool', help: '', hidden: true },
   isolation: { type: 'string', help: '', hidden: true },
-  memory: { type: 'string', short: 'm', help: '', hidden: true },
-  'memory-swap': { type: 'string', help: '', hidden: true },
   provenance: { type: 'string', help: '', hidden: true },
   rm: { type: 'bool', help: '', hidden: true },
   sbom: { type: 'string', help: '', hidden: true },
   'security-opt': { type: 'list', help: '', hidden: true },
   squash: { type: 'bool', help: '', hidden: true },
 } as const satisfies FlagTable;
-
-/** Flags that have no effect here and why; the user is told once each. */
-export const withoutEffect: Partial<Record<keyof typeof buildFlags, string>> = {
-  'cpu-period': 'limits of RUN steps are not taken from flags; use --cgroup-parent',
-  'cpu-quota': 'limits of RUN steps are not taken from flags; use --cgroup-parent',
-  'cpu-shares': 'limits of RUN steps are not taken from flags; use --cgroup-parent',
-  'cpuset-cpus': 'limits of RUN steps are not taken from flags; use --cgroup-parent',
-  'cpuset-mems': 'limits of RUN steps are not taken from flags; use --cgroup-parent',
-  isolation: 'it is for Windows',
-  memory: 'limits of RUN steps are not taken from flags; use --cgroup-parent',
-  'memory-swap': 'limits of RUN steps are not taken from flags; use --cgroup-parent',
-  'security-opt': 'use RUN --security=insecure with --allow security.insecure',
-  squash: 'layers are kept as they are',
-};

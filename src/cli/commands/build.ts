@@ -11,12 +11,14 @@ import { type InProcessOptions, inProcessSession } from '../../session/in-proces
 import type { ProgressSink } from '../../solver/progress.ts';
 import { cacheSpecs } from '../build/caches.ts';
 import { chooseContext, namedContexts } from '../build/context.ts';
-import { buildFlags, withoutEffect } from '../build/flags.ts';
+import { buildFlags } from '../build/flags.ts';
+import { stepLimits } from '../build/limits.ts';
 import { type OpenOutput, parseOutputs } from '../build/outputs.ts';
+import { refuseFlags } from '../build/refused-flags.ts';
 import { checkReport, warningSummary } from '../build/report.ts';
 import { checkSources } from '../build/sources.ts';
 import { buildArgs, extraHost, keyValues, resolveHosts, secret, ssh, ulimit } from '../build/values.ts';
-import { type CommandContext, command } from '../command.ts';
+import { command } from '../command.ts';
 import { splitCsv } from '../csv.ts';
 import type { FlagValues } from '../flags.ts';
 import { writeOutput } from '../output-file.ts';
@@ -33,7 +35,7 @@ export default command({
   flags: buildFlags,
   operands: [1, 1],
   async run(flags, [context = '.'], ctx) {
-    refuse(flags);
+    refuseFlags(flags);
     const mode = progressMode(flags);
     const choice = chooseContext(context, flags.file, process.stdin);
     const named = namedContexts(flags['build-context']);
@@ -52,7 +54,8 @@ export default command({
       cacheFrom: caches.from,
       cacheTo: caches.to,
     };
-    if (mode !== 'quiet' && mode !== 'rawjson') tellWithoutEffect(flags, ctx);
+    if (flags.compress)
+      ctx.stderr.write('WARNING: --compress has no effect: contexts are sent as single files\n');
     const secrets = flags.secret.map((text) => secret(text, ctx.env));
     const agents = flags.ssh.map(ssh);
     checkSources(secrets, agents, ctx.env);
@@ -121,17 +124,6 @@ async function checkFiles(outputs: readonly OpenOutput[], flags: Flags): Promise
     if (file !== undefined) await outputTarget(file);
 }
 
-function refuse(flags: Flags): void {
-  for (const name of ['provenance', 'sbom'] as const) {
-    if (flags[name] !== undefined && !/^(false|0|mode=none|disabled=true)$/i.test(flags[name])) {
-      throw fail('unsupported', 'client', `--${name} is not supported yet`, {
-        hint: `Leave --${name} out, or say --${name}=false.`,
-      });
-    }
-  }
-  if (flags.attest.length > 0) throw fail('unsupported', 'client', '--attest is not supported yet');
-}
-
 function progressMode(flags: Flags): ProgressMode {
   if (flags.quiet) return 'quiet';
   const wanted = flags.progress ?? process.env.BUILDKIT_PROGRESS ?? 'auto';
@@ -171,17 +163,10 @@ async function requestOf(
     shmSize: flags['shm-size'] === undefined ? 0 : parseBytes(flags['shm-size'], 'shm-size'),
     ulimits: flags.ulimit.map(ulimit),
     cgroupParent: flags['cgroup-parent'],
+    limits: stepLimits(flags),
     check: flags.check ?? false,
     allow: [...flags.allow.flatMap(splitCsv), ...(network === 'host' ? ['network.host'] : [])],
   };
-}
-
-function tellWithoutEffect(flags: Flags, ctx: CommandContext): void {
-  for (const [name, why] of Object.entries(withoutEffect)) {
-    const value = flags[name as keyof Flags];
-    if (value === undefined || value === false || (Array.isArray(value) && value.length === 0)) continue;
-    ctx.stderr.write(`WARNING: --${name} has no effect: ${why}\n`);
-  }
 }
 
 async function writeResult(flags: Flags, options: BuildOptions, result: BuildResult): Promise<void> {

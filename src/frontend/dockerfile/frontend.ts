@@ -1,5 +1,6 @@
 /** The Dockerfile frontend: reads the Dockerfile of a context and converts it, once per platform. */
 import { throwIfAborted } from '../../errors/error.ts';
+import { limitSteps } from '../../llb/limits.ts';
 import type {
   DockerfileRequest,
   Frontend,
@@ -61,6 +62,7 @@ export const dockerfileFrontend: Frontend = async (request, host, signal) => {
       shellInBase,
     });
   const targets: FrontendTarget[] = await Promise.all(platforms.map(convert));
+  for (const { definition } of targets) limitSteps(definition, request.limits);
   const override = own(request.buildArgs, 'BUILDKIT_DOCKERFILE_CHECK');
   const warnings = toWarnings([...lintDockerfile(file, { shellInBase }), ...findings.list], file, override);
   const failure = checkOptions(file, override).error && !request.check ? lintFailure(warnings) : undefined;

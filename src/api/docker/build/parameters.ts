@@ -2,7 +2,7 @@
 import { authorizeEntitlements } from '../../../auth/authorize.ts';
 import type { Authority } from '../../../auth/types.ts';
 import type { BuildOptions, OutputSpec } from '../../../build/types.ts';
-import type { StepLimits } from '../../../llb/limits.ts';
+import { parseLimits, type StepLimits } from '../../../llb/limits.ts';
 import { parsePlatform } from '../../../oci/platform.ts';
 import { familiarName, normalizeName } from '../../../oci/reference.ts';
 import { cacheSpec } from '../../../remote-cache/spec-text.ts';
@@ -220,28 +220,12 @@ function positive(query: Query, name: string): number | undefined {
   return value;
 }
 
+/** 0 says the same as nothing. */
 function readLimits(query: Query): StepLimits | undefined {
-  const swap = query.int('memswap');
-  const limits: StepLimits = {
-    memory: positive(query, 'memory'),
-    memorySwap: swap === 0 ? undefined : swap,
-    cpuShares: positive(query, 'cpushares'),
-    cpuPeriod: positive(query, 'cpuperiod'),
-    cpuQuota: positive(query, 'cpuquota'),
-    cpusetCpus: cpuset(query, 'cpusetcpus'),
-    cpusetMems: cpuset(query, 'cpusetmems'),
-  };
-  if (Object.values(limits).every((limit) => limit === undefined)) return undefined;
-  return limits;
-}
-
-function cpuset(query: Query, name: string): string | undefined {
-  const text = query.text(name);
-  if (text === '') return undefined;
-  if (!/^\d+(-\d+)?(,\d+(-\d+)?)*$/.test(text)) {
-    throw apiError('invalid', `invalid ${name} ${JSON.stringify(text)}`, 'Want a list such as 0-2,4.');
-  }
-  return text;
+  return parseLimits((name) => {
+    const text = query.text(name);
+    return text === '0' ? undefined : text;
+  });
 }
 
 const outputTypes: Readonly<Record<string, OutputSpec['type']>> = {

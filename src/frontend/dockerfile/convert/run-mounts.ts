@@ -10,6 +10,7 @@ import {
 } from '../../../llb/llb.ts';
 import type { InstructionOf, RunMount } from '../ast.ts';
 import { parseMount, parseSize } from '../parse/mount.ts';
+import { own } from './args.ts';
 import { type Conversion, expandIn } from './conversion.ts';
 import type { Command, StageState } from './stages.ts';
 
@@ -95,5 +96,6 @@ function mountOf(
   const common = { target, source, selector, readonly: mount.readonly ?? false };
   if (!isCache) return { ...common, output: common.readonly ? undefined : false };
   const sharing = mount.sharing === 'private' || mount.sharing === 'locked' ? mount.sharing : 'shared';
-  return { ...common, type: 'cache', id: `/${mount.id || posix.normalize(written)}`, sharing };
+  const namespace = own(conversion.request.buildArgs, 'BUILDKIT_CACHE_MOUNT_NS') ?? '';
+  return { ...common, type: 'cache', id: `${namespace}/${mount.id || posix.normalize(written)}`, sharing };
 }

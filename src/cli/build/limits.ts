@@ -1,0 +1,45 @@
+/** `--resource` and docker build's flags of the same names: what RUN steps may use of the machine. */
+import { fail } from '../../errors/error.ts';
+import { nearest } from '../../errors/nearest.ts';
+import { type LimitOption, parseLimits, type StepLimits } from '../../llb/limits.ts';
+import type { FlagValues } from '../flags.ts';
+import { parseBytes } from '../units.ts';
+import type { buildFlags } from './flags.ts';
+
+/** The flags' names of limits, and the build's. */
+const names = {
+  memory: 'memory',
+  'memory-swap': 'memswap',
+  'cpu-shares': 'cpushares',
+  'cpu-period': 'cpuperiod',
+  'cpu-quota': 'cpuquota',
+  'cpuset-cpus': 'cpusetcpus',
+  'cpuset-mems': 'cpusetmems',
+} as const satisfies Record<string, LimitOption>;
+
+type Name = keyof typeof names;
+
+/** Reads the limits that flags set; `--resource` wins over docker build's own flags. Throws `invalid`. */
+export function stepLimits(flags: FlagValues<typeof buildFlags>): StepLimits | undefined {
+  const texts = new Map<LimitOption, string>();
+  const set = (name: Name, value: string) => {
+    const isSize = name === 'memory' || (name === 'memory-swap' && value !== '-1');
+    texts.set(names[name], isSize ? String(parseBytes(value, name)) : value);
+  };
+  for (const name of Object.keys(names) as Name[]) {
+    const value = flags[name];
+    // docker build's flags say 0 for nothing.
+    if (value !== undefined && value !== '' && value !== '0') set(name, value);
+  }
+  for (const item of flags.resource) {
+    const [key = '', value] = item.split(/=(.*)/s, 2);
+    if (!Object.hasOwn(names, key) || value === undefined || value === '') {
+      const like = nearest(key, Object.keys(names));
+      throw fail('invalid', 'client', `invalid --resource ${JSON.stringify(item)}: want KEY=VALUE`, {
+        hint: `Keys: ${Object.keys(names).join(', ')}.${like === undefined || like === key ? '' : ` Did you mean ${like}?`}`,
+      });
+    }
+    set(key as Name, value);
+  }
+  return parseLimits((option) => texts.get(option));
+}

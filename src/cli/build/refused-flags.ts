@@ -1,0 +1,50 @@
+/** Flags of docker build and buildx build that ask for what Drydock does not do. */
+import { fail } from '../../errors/error.ts';
+import type { FlagValues } from '../flags.ts';
+import type { buildFlags } from './flags.ts';
+
+/**
+ * Throws `unsupported`, in words that name the flag, where one asks for something that would not be done. Values that
+ * ask for what is done anyway (`--rm`, `--isolation=default`, `--provenance=false`) pass.
+ */
+export function refuseFlags(flags: FlagValues<typeof buildFlags>): void {
+  for (const name of ['provenance', 'sbom'] as const) {
+    if (flags[name] === undefined || /^(false|0|mode=none|disabled=true)$/i.test(flags[name])) continue;
+    throw refused(`--${name} is not supported yet`, `Leave --${name} out, or say --${name}=false.`);
+  }
+  if (flags.attest.length > 0) throw refused('--attest is not supported yet', 'Leave --attest out.');
+  if (flags.builder !== undefined && !['', 'default'].includes(flags.builder)) {
+    throw refused(
+      `--builder ${flags.builder} is not supported: there are no builder instances here`,
+      'A daemon elsewhere is chosen by --host, before the command, or DRYDOCK_HOST.',
+    );
+  }
+  if (flags.squash) {
+    throw refused(
+      '--squash is not supported: an image keeps one layer per step',
+      'A last stage that copies from the others (FROM … / COPY --from=…) makes few layers.',
+    );
+  }
+  if (flags.isolation !== undefined && !['', 'default'].includes(flags.isolation)) {
+    throw refused(`--isolation ${flags.isolation} is not supported: it is for Windows`, 'Leave it out.');
+  }
+  if (flags['security-opt'].length > 0) {
+    throw refused(
+      '--security-opt is not supported: steps run in the sandbox that Drydock gives them',
+      'A step that needs more rights says RUN --security=insecure, granted by --allow security.insecure.',
+    );
+  }
+  if (flags['disable-content-trust'] === false) {
+    throw refused(
+      '--disable-content-trust=false is not supported: there is no content trust here',
+      'Pin images by digest.',
+    );
+  }
+  if (flags.rm === false) {
+    throw refused("--rm=false is not supported: a step's container does not outlive it", 'Leave it out.');
+  }
+}
+
+function refused(message: string, hint: string): Error {
+  return fail('unsupported', 'client', message, { hint });
+}
