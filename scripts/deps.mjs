@@ -6,7 +6,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
 
 /** Lowest rooms: everyone may use them. */
-const base = ['errors', 'oci', 'pb', 'linux'];
+const base = ['errors', 'oci', 'pb', 'linux', 'patterns'];
 /** All that holds trees, layers and images. */
 const below = () => [
   ...base,
@@ -39,6 +39,7 @@ const allowed = {
   pb: [],
   oci: ['errors'],
   linux: ['errors'],
+  patterns: ['errors'],
   workers: ['errors'],
   llb: [...base],
   auth: [...base],

@@ -2,7 +2,9 @@
  * Filters as containerd writes them: `type==regular,description~=apt`, several of which are alternatives. Pure.
  * https://github.com/containerd/containerd/blob/main/pkg/filters/filter.go has the syntax.
  */
+import { clip } from '../errors/clip.ts';
 import { fail } from '../errors/error.ts';
+import { Regex, type SearchBudget, searchBudget } from '../patterns/regex.ts';
 
 /** What filters look at: fields, of which maps have their keys after a point. */
 export type Fields = Readonly<Record<string, string | boolean | Readonly<Record<string, string>>>>;
@@ -16,20 +18,33 @@ interface Condition {
 const part = /(?:"((?:[^"\\]|\\.)*)"|([\w/-]+))/y;
 const quoted = /"((?:[^"\\]|\\.)*)"|([^,"]*)/y;
 
-/** Longest filter read; a regular expression in it is the caller's own time. */
-const maxLength = 4096;
+/** Longest text of all filters together. */
+const maxLength = 65_536;
 
-/** Whether one of the filters fits, or there is none. Throws `invalid` on one that cannot be read. */
-export function matches(filters: readonly string[], fields: Fields): boolean {
-  return filters.length === 0 || filters.some((filter) => parseFilter(filter).every((c) => fits(c, fields)));
+/** Whether fields fit. Throws `exhausted` when the filters' expressions are too large for them. */
+export type Filter = (fields: Fields) => boolean;
+
+/**
+ * Reads filters, of which one must fit if there are any. Throws `invalid` on one that cannot be read. The answers of
+ * one filter take time linear in the fields, and come to an end when they have taken long together.
+ */
+export function readFilters(filters: readonly string[]): Filter {
+  if (filters.reduce((sum, { length }) => sum + length, 0) > maxLength) {
+    throw fail('invalid', 'client', `the filters are longer than ${maxLength} characters`);
+  }
+  const alternatives = filters.map((filter) => parseFilter(filter).map(compile));
+  return (fields) => {
+    if (alternatives.length === 0) return true;
+    const budget = searchBudget();
+    return alternatives.some((conditions) => conditions.every((fits) => fits(fields, budget)));
+  };
 }
 
 function parseFilter(text: string): Condition[] {
   const bad = (at: number) =>
-    fail('invalid', 'client', `failed to parse filter ${JSON.stringify(text)} at ${at}`, {
+    fail('invalid', 'client', `failed to parse filter ${JSON.stringify(clip(text, 1000))} at ${at}`, {
       hint: 'Filters look like type==regular or description~=apt; conditions are joined by commas.',
     });
-  if (text.length > maxLength) throw bad(maxLength);
   const conditions: Condition[] = [];
   let at = 0;
   const take = (pattern: RegExp) => {
@@ -56,33 +71,28 @@ function parseFilter(text: string): Condition[] {
   return conditions;
 }
 
-function fits({ path, operator, value }: Condition, fields: Fields): boolean {
+function compile({ path, operator, value }: Condition): (fields: Fields, budget: SearchBudget) => boolean {
   const [name = '', ...rest] = path;
-  const field = Object.hasOwn(fields, name) ? fields[name] : undefined;
   const key = rest.join('.');
-  const found = typeof field === 'object' ? (Object.hasOwn(field, key) ? field[key] : undefined) : field;
-  const text = found === undefined || found === false ? '' : found === true ? 'true' : found;
-  switch (operator) {
-    case '':
-      return text !== '';
-    case '==':
-      return typeof found === 'boolean' ? String(found) === value : text === value;
-    case '!=':
-      return typeof found === 'boolean' ? String(found) !== value : text !== value;
-    case '~=':
-      return expression(value).test(text);
-  }
+  const pattern = operator === '~=' ? expression(value) : undefined;
+  return (fields, budget) => {
+    const field = Object.hasOwn(fields, name) ? fields[name] : undefined;
+    const found = typeof field === 'object' ? (Object.hasOwn(field, key) ? field[key] : undefined) : field;
+    const text = found === undefined || found === false ? '' : found === true ? 'true' : found;
+    if (pattern !== undefined) return pattern.test(text, budget);
+    if (operator === '') return text !== '';
+    const equal = typeof found === 'boolean' ? String(found) === value : text === value;
+    return (operator === '==') === equal;
+  };
 }
 
-function expression(text: string): RegExp {
+function expression(text: string): Regex {
   try {
-    return new RegExp(text);
+    return new Regex(text);
   } catch (cause) {
-    throw fail(
-      'invalid',
-      'client',
-      `the filter's regular expression ${JSON.stringify(text)} cannot be read`,
-      { cause },
-    );
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw fail('invalid', 'client', `the filter's regular expression cannot be read: ${clip(why, 1000)}`, {
+      cause,
+    });
   }
 }

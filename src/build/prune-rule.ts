@@ -8,7 +8,7 @@ import {
   type UsageDeps,
   type UsageRecord,
 } from './disk-usage.ts';
-import { type Fields, matches } from './filter.ts';
+import { type Fields, readFilters } from './filter.ts';
 
 export interface PruneRule {
   /** Also internal records and what images share. */
@@ -32,7 +32,7 @@ export async function pruneBy(
   { background }: Pick<PruneOptions, 'background'> = {},
 ): Promise<PruneReport> {
   const { filters = [] } = rule;
-  matches(filters, {});
+  const fits = readFilters(filters);
   const usage = await diskUsage(deps);
   const total = usage.reduce((sum, { size }) => sum + size, 0);
   return prune(deps, {
@@ -40,10 +40,7 @@ export async function pruneBy(
     background,
     unusedFor: rule.unusedFor,
     keepBytes: await keepBytes(rule, deps.store.root, total),
-    ids:
-      filters.length === 0
-        ? undefined
-        : usage.filter((each) => matches(filters, fieldsOf(each))).map(({ id }) => id),
+    ids: filters.length === 0 ? undefined : usage.filter((each) => fits(fieldsOf(each))).map(({ id }) => id),
   });
 }
 

@@ -2,8 +2,9 @@
 import { closeSync, lchownSync, symlinkSync } from 'node:fs';
 import { fail } from '../errors/error.ts';
 import { lutimesNs } from '../linux/libc.ts';
+import { compileGlob } from '../patterns/glob.ts';
 import type { FileActionSpec } from './actions.ts';
-import { compileGlob, splitWildcards } from './glob.ts';
+import { splitWildcards } from './glob.ts';
 import { createFile, finishFile, finishPath, writeAll } from './make.ts';
 import { type Ids, resolveOwner } from './owner.ts';
 import { baseName, cleanPath, dirName, joinPath, splitPath } from './paths.ts';
@@ -134,7 +135,7 @@ function removePath(target: LayerTarget, path: string, allowNotFound: boolean): 
 
 function matching(target: LayerTarget, base: string, pattern: string): string[] {
   const out: string[] = [];
-  const globs = pattern.split('/').map(compileGlob);
+  const globs = pattern.split('/').map((part) => compileGlob(part));
   const search = (dir: Dir | undefined, depth: number) => {
     if (dir === undefined) return;
     for (const entry of target.readdir(dir)) {

@@ -1,6 +1,7 @@
 /** BuildKit's follow-paths: the paths a build reads, and all that symlinks on the way to them lead to. */
 import { readlinkSync } from 'node:fs';
-import { compileGlob, hasWildcard } from './glob.ts';
+import { compileGlob } from '../patterns/glob.ts';
+import { hasWildcard } from './glob.ts';
 import { readHost } from './layers-view.ts';
 import { cleanPath, compareNames, dirName, joinPath } from './paths.ts';
 import { lstatHost } from './stat.ts';

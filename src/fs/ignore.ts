@@ -3,7 +3,8 @@
  * https://docs.docker.com/build/concepts/context/#dockerignore-files
  */
 import { fail } from '../errors/error.ts';
-import { badPattern, compileGlob, type Glob, parseClass, quote } from './glob.ts';
+import type { PatternMemory } from '../patterns/automaton.ts';
+import { compileGlob, type Glob } from '../patterns/glob.ts';
 
 /** The patterns of a `.dockerignore` file's text, cleaned; comments and blank lines are left out. */
 export function readIgnore(text: string): string[] {
@@ -45,7 +46,7 @@ export interface MatchState {
 
 interface Pattern {
   exception: boolean;
-  test(path: string): boolean;
+  test: Glob;
   /** Per part of the pattern; undefined: may stand for anything, from here on. */
   parts: (Glob | undefined)[];
 }
@@ -58,6 +59,7 @@ export class IgnoreMatcher {
 
   /** Throws `invalid` on a malformed pattern. */
   constructor(patterns: readonly string[]) {
+    const memory = { left: 1 << 18 };
     for (const raw of patterns) {
       let text = raw.trim();
       if (text === '') continue;
@@ -69,7 +71,7 @@ export class IgnoreMatcher {
           hint: 'Write a pattern after the "!".',
         });
       }
-      this.#patterns.push({ exception, test: compile(text), parts: partGlobs(text) });
+      this.#patterns.push({ exception, test: compile(text, memory), parts: partGlobs(text, memory) });
     }
     this.hasExceptions = this.#patterns.some((pattern) => pattern.exception);
   }
@@ -119,54 +121,24 @@ function reachesBelow(parts: readonly (Glob | undefined)[], names: readonly stri
 }
 
 /** `**` and classes (which may match a slash) can reach any depth. */
-function partGlobs(text: string): (Glob | undefined)[] {
+function partGlobs(text: string, memory: PatternMemory): (Glob | undefined)[] {
   const parts: (Glob | undefined)[] = [];
   for (const part of text.split('/')) {
     if (part.includes('**') || part.includes('[') || part.includes(']') || part.endsWith('\\')) {
       parts.push(undefined);
       break;
     }
-    parts.push(compileGlob(part));
+    parts.push(compileGlob(part, false, memory));
   }
   return parts;
 }
 
 /** `**` is any number of folders; at the end, anything. */
-function compile(text: string): (path: string) => boolean {
+function compile(text: string, memory: PatternMemory): Glob {
   const special = /[*?[\]\\]/;
-  if (!special.test(text)) return (path) => path === text;
-  if (text.endsWith('**') && text.length > 2 && !special.test(text.slice(0, -2))) {
-    const prefix = text.slice(0, -2);
-    return (path) => path.startsWith(prefix);
-  }
   if (text.startsWith('**') && !special.test(text.slice(2))) {
     const suffix = text.slice(2);
     return (path) => path.endsWith(suffix) || (suffix.startsWith('/') && path === suffix.slice(1));
   }
-  const regex = new RegExp(`^${regexSource(text)}$`, 'su');
-  return (path) => regex.test(path);
-}
-
-function regexSource(text: string): string {
-  const chars = [...text];
-  let out = '';
-  for (let i = 0; i < chars.length; i++) {
-    const ch = chars[i]!;
-    if (ch === '*' && chars[i + 1] === '*') {
-      i++;
-      if (chars[i + 1] === '/') i++;
-      out += i + 1 >= chars.length ? '.*' : '(?:.*/)?';
-    } else if (ch === '*') out += '[^/]*';
-    else if (ch === '?') out += '[^/]';
-    else if (ch === '[') {
-      const set = parseClass(chars, i + 1, text);
-      out += set.source;
-      i = set.end;
-    } else if (ch === '\\') {
-      const next = chars[++i];
-      if (next === undefined) throw badPattern(text);
-      out += quote(next);
-    } else out += quote(ch);
-  }
-  return out;
+  return compileGlob(text, true, memory);
 }

@@ -1,6 +1,7 @@
 /** What of a view a path, a wildcard and include/exclude patterns select: for copying and for digests alike. */
 import { type DrydockError, fail } from '../errors/error.ts';
-import { compileGlob, splitWildcards } from './glob.ts';
+import { compileGlob } from '../patterns/glob.ts';
+import { splitWildcards } from './glob.ts';
 import { IgnoreMatcher, type MatchState } from './ignore.ts';
 import { baseName, cleanPath, dirName, joinPath, nearestName } from './paths.ts';
 import { resolvePath } from './resolve.ts';
@@ -37,7 +38,7 @@ export function resolveSources(view: FsView, spec: ViewSpec, path: string, optio
   if (entry === undefined) throw missing(view, spec, base);
   if (pattern === '') return [{ entry, match: '', name: baseName(base) }];
   const sources: Source[] = [];
-  const globs = pattern.split('/').map(compileGlob);
+  const globs = pattern.split('/').map((part) => compileGlob(part));
   const excludes = options.excludes?.length ? new IgnoreMatcher(options.excludes) : undefined;
   const search = (dir: FsEntry, depth: number, match: string) => {
     if (dir.type !== 'dir') return;

@@ -2,7 +2,9 @@
  * Source policies: which sources a build may use, and by what they are replaced. Pure.
  * https://github.com/moby/buildkit/blob/master/docs/build-repro.md and proto/moby/buildkit/v1/sourcepolicy have them.
  */
+import { clip } from '../errors/clip.ts';
 import { fail } from '../errors/error.ts';
+import { type Found, Regex, type SearchBudget, searchBudget } from '../patterns/regex.ts';
 import type { Policy, Rule, Selector } from '../pb/moby/buildkit/v1/sourcepolicy/policy_pb.js';
 import type { SourceOp } from '../pb/solver/pb/ops_pb.js';
 
@@ -16,20 +18,40 @@ const condition = { equal: 0, different: 1, matches: 2 };
 
 /** Conversions of one source, one after the other, at most: more are taken for a circle. */
 const maxConversions = 20;
-/** Longest pattern; its running time is the policy author's own. */
-const maxPattern = 4096;
+/** Rules in all policies together, at most. */
+const maxRules = 10_000;
+/** Instructions of all their patterns together: so many take some 100 ms to make. */
+const maxSize = 100_000;
 
 /**
  * What a list of policies makes of sources; undefined when they hold no rule. In each policy the last allow or deny
  * rule that matches decides, unless a conversion comes first: then all policies are asked again about what it gave.
  */
 export function sourceRewrite(policies: readonly Policy[]): SourceRewrite | undefined {
-  const lists = policies.map(({ rules }) => rules.map(compile)).filter((rules) => rules.length > 0);
+  if (policies.reduce((sum, { rules }) => sum + rules.length, 0) > maxRules) {
+    throw fail('invalid', 'client', `the source policies have more than ${maxRules} rules`);
+  }
+  let size = 0;
+  const expression: Expressions = (text) => {
+    const made = compileExpression(text);
+    size += made.size;
+    if (size <= maxSize) return made;
+    throw fail('exhausted', 'client', 'the source policies are too large', {
+      hint: 'Use fewer rules, and no counted repetitions such as {1000}.',
+    });
+  };
+  const lists = policies
+    .map(({ rules }) => rules.map((rule) => compile(rule, expression)))
+    .filter((rules) => rules.length > 0);
   if (lists.length === 0) return undefined;
   return (source) => {
     let current = source;
+    const budget = searchBudget();
     for (let i = 0; i <= maxConversions; i++) {
-      const next = lists.reduce((found, rules) => (found === current ? pass(rules, found) : found), current);
+      const next = lists.reduce(
+        (found, rules) => (found === current ? pass(rules, found, budget) : found),
+        current,
+      );
       if (next === current) return current;
       current = next;
     }
@@ -39,30 +61,33 @@ export function sourceRewrite(policies: readonly Policy[]): SourceRewrite | unde
 
 interface Compiled {
   action: number;
-  matches(source: SourceOp): boolean;
+  matches(source: SourceOp, budget: SearchBudget): boolean;
   /** Only of conversions. */
-  convert(source: SourceOp): SourceOp;
+  convert(source: SourceOp, budget: SearchBudget): SourceOp;
 }
 
 /** One policy: a source as its first effective conversion makes it, or as it is. Throws `denied`. */
-function pass(rules: readonly Compiled[], source: SourceOp): SourceOp {
+function pass(rules: readonly Compiled[], source: SourceOp, budget: SearchBudget): SourceOp {
   let denied = false;
   for (const rule of rules) {
-    if (!rule.matches(source)) continue;
+    if (!rule.matches(source, budget)) continue;
     if (rule.action === action.convert) {
-      const converted = rule.convert(source);
+      const converted = rule.convert(source, budget);
       if (converted !== source) return converted;
     } else denied = rule.action === action.deny;
   }
   if (!denied) return source;
-  const name = JSON.stringify(source.identifier);
+  const name = JSON.stringify(clip(source.identifier, 1000));
   throw fail('denied', 'solver', `source ${name} denied by policy: source denied by policy`, {
     hint: 'A rule of the build’s source policy says DENY; use another source, or change the policy.',
     details: { source: source.identifier },
   });
 }
 
-function compile({ action: kind, selector, updates }: Rule): Compiled {
+/** Makes expressions, and throws when they get too large together. */
+type Expressions = (text: string) => Regex;
+
+function compile({ action: kind, selector, updates }: Rule, expression: Expressions): Compiled {
   if (selector === undefined) throw fail('invalid', 'client', 'a rule of the source policy has no selector');
   if (!Object.values(action).includes(kind)) {
     throw fail('invalid', 'client', `the source policy has an unknown action (${kind})`);
@@ -70,16 +95,16 @@ function compile({ action: kind, selector, updates }: Rule): Compiled {
   if (kind === action.convert && updates === undefined) {
     throw fail('invalid', 'client', 'missing destination for convert rule of the source policy');
   }
-  const pattern = patternOf(selector);
-  const constraints = selector.constraints.map(constraintOf);
+  const pattern = patternOf(selector, expression);
+  const constraints = selector.constraints.map((each) => constraintOf(each, expression));
   return {
     action: kind,
-    matches: ({ identifier, attrs }) =>
-      constraints.every((holds) => holds(attrs)) &&
-      (identifier === selector.identifier || pattern?.test(identifier) === true),
-    convert(source) {
+    matches: ({ identifier, attrs }, budget) =>
+      constraints.every((holds) => holds(attrs, budget)) &&
+      (identifier === selector.identifier || pattern?.test(identifier, budget) === true),
+    convert(source, budget) {
       const wanted = updates?.identifier || selector.identifier;
-      const identifier = rename(source.identifier, selector.matchType === matching.exact, pattern, wanted);
+      const identifier = rename(source.identifier, pattern, wanted, budget);
       const attrs = updates?.attrs ?? {};
       const same =
         identifier === source.identifier &&
@@ -89,55 +114,71 @@ function compile({ action: kind, selector, updates }: Rule): Compiled {
   };
 }
 
-function constraintOf({ key, value, condition: how }: Selector['constraints'][number]) {
+function constraintOf(
+  { key, value, condition: how }: Selector['constraints'][number],
+  expression: Expressions,
+) {
   const pattern = how === condition.matches ? expression(value) : undefined;
   if (!Object.values(condition).includes(how)) {
     throw fail('invalid', 'client', `the source policy has an unknown condition (${how})`);
   }
-  return (attrs: Readonly<Record<string, string>>): boolean => {
+  return (attrs: Readonly<Record<string, string>>, budget: SearchBudget): boolean => {
     const found = Object.hasOwn(attrs, key) ? (attrs[key] as string) : '';
-    if (pattern !== undefined) return pattern.test(found);
+    if (pattern !== undefined) return pattern.test(found, budget);
     return how === condition.equal ? found === value : found !== value;
   };
 }
 
-/** What a selector matches besides its very identifier. */
-function patternOf({ identifier, matchType }: Selector): RegExp | undefined {
+/** What names a selector matches besides its very identifier. */
+interface NamePattern {
+  test(name: string, budget: SearchBudget): boolean;
+  exec(name: string, budget: SearchBudget): Found | undefined;
+}
+
+function patternOf({ identifier, matchType }: Selector, expression: Expressions): NamePattern | undefined {
   if (matchType === matching.exact) return undefined;
   if (matchType === matching.regex) return expression(identifier);
   if (matchType !== matching.wildcard) {
     throw fail('invalid', 'client', `the source policy has an unknown match type (${matchType})`);
   }
   if (identifier.includes('**')) throw fail('invalid', 'client', `invalid wildcard "**" in ${identifier}`);
-  const escaped = identifier.replace(/[.+?^${}()|[\]\\]/g, '\\$&').replaceAll('*', '(.*)');
-  return expression(`^${escaped}$`);
+  const parts = identifier.split('*');
+  const escaped = parts.map((part) => part.replace(/[.+?^${}()|[\]\\]/g, '\\$&'));
+  const pattern = expression(`^${escaped.join('(.*)')}$`);
+  const [prefix = ''] = parts;
+  return {
+    // Most names fail by their beginning already.
+    test: (name, budget) => name.startsWith(prefix) && pattern.test(name, budget),
+    exec: (name, budget) => pattern.exec(name, budget),
+  };
 }
 
-/** An expression as Go writes it: `(?i)` at its head and `(?P<name>…)` are the differences that policies use. */
-function expression(text: string): RegExp {
+function compileExpression(text: string): Regex {
   try {
-    if (text.length > maxPattern) throw new Error(`it is longer than ${maxPattern} characters`);
-    const [, flags = '', rest = text] = /^\(\?([ims]+)\)(.*)$/s.exec(text) ?? [];
-    return new RegExp(rest.replaceAll('(?P<', '(?<'), flags);
+    return new Regex(text);
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : String(cause);
-    throw fail('invalid', 'client', `the source policy's pattern ${JSON.stringify(text)}: ${why}`, { cause });
+    const shown = JSON.stringify(clip(text, 1000));
+    throw fail('invalid', 'client', `the source policy's pattern ${shown}: ${clip(why, 1000)}`, { cause });
   }
 }
 
 /** The name that replaces another; `$1`, `${1}` and `${name}` stand for what the pattern's groups matched. */
-function rename(name: string, exact: boolean, pattern: RegExp | undefined, wanted: string): string {
-  if (exact || pattern === undefined) return wanted;
-  const found = pattern.exec(name);
-  if (found === null) return wanted;
+function rename(
+  name: string,
+  pattern: NamePattern | undefined,
+  wanted: string,
+  budget: SearchBudget,
+): string {
+  const found = pattern?.exec(name, budget);
+  if (found === undefined) return wanted;
   const filled = wanted.replace(/\$(?:(\$)|(\w+)|\{(\w+)\})/g, (_, dollar, bare, braced) =>
     dollar === '$' ? '$' : groupOf(found, bare ?? braced),
   );
   // A regular expression replaces what it matches; a wildcard always matches the whole.
-  return name.slice(0, found.index) + filled + name.slice(found.index + found[0].length);
+  return name.slice(0, found.index) + filled + name.slice(found.index + (found.groups[0] ?? '').length);
 }
 
-function groupOf(found: RegExpExecArray, name: string): string {
-  if (/^\d+$/.test(name)) return found[Number(name)] ?? '';
-  return found.groups?.[name] ?? '';
+function groupOf({ groups, names }: Found, name: string): string {
+  return groups[/^\d+$/.test(name) ? Number(name) : (names.get(name) ?? -1)] ?? '';
 }

@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { compileGlob, hasWildcard, splitWildcards } from '../../src/fs/glob.ts';
+import { hasWildcard, splitWildcards } from '../../src/fs/glob.ts';
 import { IgnoreMatcher, readIgnore } from '../../src/fs/ignore.ts';
+import { compileGlob } from '../../src/patterns/glob.ts';
 
 describe('.dockerignore files', () => {
   test('comments and blank lines are left out, patterns are cleaned', () => {

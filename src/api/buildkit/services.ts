@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { ConnectRouter } from '@connectrpc/connect';
 import { identityKey } from '../../auth/identity.ts';
 import { allowedFrontends, type FrontendRule } from '../../build/bridge/frontends.ts';
-import { matches } from '../../build/filter.ts';
+import { readFilters } from '../../build/filter.ts';
 import { Gateways } from '../../build/gateway/gateways.ts';
 import type { Platform } from '../../oci/types.ts';
 import { Content } from '../../pb/containerd/content_pb.js';
@@ -84,7 +84,7 @@ export async function buildkitServices(host: ApiHost, options: BuildkitOptions):
         ...records,
         solve: solve.solve,
         listWorkers: ({ filter }) => ({
-          record: matches(filter, { id: worker.ID, labels: worker.Labels }) ? [worker] : [],
+          record: readFilters(filter)({ id: worker.ID, labels: worker.Labels }) ? [worker] : [],
         }),
         info: () => ({ buildkitVersion }),
       });

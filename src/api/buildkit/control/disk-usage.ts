@@ -2,7 +2,7 @@
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { ServiceImpl } from '@connectrpc/connect';
 import { diskUsage, type UsageRecord } from '../../../build/disk-usage.ts';
-import { matches } from '../../../build/filter.ts';
+import { readFilters } from '../../../build/filter.ts';
 import { fieldsOf, isMutable, pruneBy } from '../../../build/prune-rule.ts';
 import type { Control, UsageRecordSchema } from '../../../pb/moby/buildkit/v1/control_pb.js';
 import type { ApiHost } from '../../shared/host.ts';
@@ -13,11 +13,10 @@ export function usageService(host: ApiHost): Pick<ServiceImpl<typeof Control>, '
   return {
     async diskUsage({ filter, ageLimit }) {
       const oldest = ageLimit > 0n ? Date.now() - ms(ageLimit) : Number.POSITIVE_INFINITY;
+      const fits = readFilters(filter);
       const records = await diskUsage(engine);
       return {
-        record: records
-          .filter((each) => each.lastUsedAt <= oldest && matches(filter, fieldsOf(each)))
-          .map(message),
+        record: records.filter((each) => each.lastUsedAt <= oldest && fits(fieldsOf(each))).map(message),
       };
     },
     async *prune(request) {

@@ -4,7 +4,7 @@
  * filter's commas part must all hold. Pure.
  */
 import { timestampMs } from '@bufbuild/protobuf/wkt';
-import { type Fields, matches } from '../../../build/filter.ts';
+import { type Fields, readFilters } from '../../../build/filter.ts';
 import { fail } from '../../../errors/error.ts';
 import type { BuildHistoryRecord } from '../../../pb/moby/buildkit/v1/control_pb.js';
 import { goDuration } from '../go-duration.ts';
@@ -29,9 +29,8 @@ function alternative(filter: string, now: number): RecordFilter {
     else conditions.push(timeCondition(match[1] as string, match[2] as string, match[3] as string, now));
   }
   if (plain.length > 0) {
-    const text = plain.join(',');
-    matches([text], {}); // says at once what cannot be read
-    conditions.push((record) => matches([text], fieldsOf(record)));
+    const fits = readFilters([plain.join(',')]);
+    conditions.push((record) => fits(fieldsOf(record)));
   }
   return (record) => conditions.every((fits) => fits(record));
 }

@@ -2,6 +2,7 @@
 import { imageSize } from '../../../images/list.ts';
 import { findImage } from '../../../images/stored.ts';
 import { familiarName, parseReference } from '../../../oci/reference.ts';
+import { compileGlob } from '../../../patterns/glob.ts';
 import { boolFilter, labelsMatch, readFilters, readTime } from '../http/query.ts';
 import type { Call, Route } from '../http/route.ts';
 import { isBefore } from '../http/version.ts';
@@ -19,10 +20,11 @@ async function list({ host, query, version }: Call) {
   const filters = readFilters(query, known);
   const all = await listedImages(store);
   const dangling = boolFilter(filters, 'dangling');
-  const references = [...(filters.get('reference') ?? [])];
   // Clients of API versions before 1.25 name an image this way.
   const old = query.text('filter');
-  if (old !== '') references.push(old);
+  const references = [...(filters.get('reference') ?? []), ...(old === '' ? [] : [old])].map(
+    referenceMatches,
+  );
   const until = filters.get('until')?.map((text) => readTime(text, 'until'));
   const createdOf = async (name: string) => {
     const { image } = await findImage(store, name);
@@ -37,10 +39,8 @@ async function list({ host, query, version }: Call) {
     if (before.some((time) => image.created >= time) || since.some((time) => image.created <= time))
       return [];
     if (references.length === 0) return [image];
-    const tags = image.tags.filter((tag) => references.some((pattern) => referenceMatches(pattern, tag)));
-    const digests = image.digests.filter((digest) =>
-      references.some((pattern) => referenceMatches(pattern, digest)),
-    );
+    const tags = image.tags.filter((tag) => references.some((matches) => matches(tag)));
+    const digests = image.digests.filter((digest) => references.some((matches) => matches(digest)));
     if (tags.length === 0 && digests.length === 0) return [];
     return [{ ...image, tags, digests: tags.length > 0 ? image.digests : digests }];
   });
@@ -84,39 +84,18 @@ export function summaryOf(
 
 /**
  * Whether a reference fits docker's `reference` pattern: with or without tag, in the familiar form, `*` and `?`
- * within a path component, as Go's path.Match has it.
+ * within a path component, as Go's path.Match has it. Throws `invalid` on a malformed pattern.
  */
-export function referenceMatches(pattern: string, reference: string): boolean {
-  const forms = new Set([reference]);
-  const { domain, path, tag, digest } = parseReference(reference);
-  const name = familiarName(`${domain}/${path}`);
-  forms.add(name);
-  forms.add(`${domain}/${path}`);
-  if (tag !== undefined) forms.add(`${domain}/${path}:${tag}`);
-  if (digest !== undefined) forms.add(`${domain}/${path}@${digest}`);
-  const test = pathPattern(pattern);
-  return [...forms].some((form) => test.test(form));
-}
-
-/** Go's path.Match as a regular expression; a malformed class matches itself. */
-function pathPattern(pattern: string): RegExp {
-  let out = '';
-  for (let i = 0; i < pattern.length; i++) {
-    const c = pattern[i] as string;
-    if (c === '*') out += '[^/]*';
-    else if (c === '?') out += '[^/]';
-    else if (c === '[') {
-      const end = pattern.indexOf(']', i + 2);
-      const body = end < 0 ? '' : pattern.slice(i + 1, end);
-      if (/^\^?(?:[A-Za-z0-9._:@/-])+$/.test(body) && !/z-a|9-0/.test(body)) {
-        out += `[${body.replaceAll('\\', '\\\\')}]`;
-        i = end;
-      } else out += '\\[';
-    } else out += c.replace(/[.+^${}()|\\\]]/g, '\\$&');
-  }
-  try {
-    return new RegExp(`^${out}$`);
-  } catch {
-    return new RegExp(`^${pattern.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')}$`);
-  }
+export function referenceMatches(pattern: string): (reference: string) => boolean {
+  const test = compileGlob(pattern);
+  return (reference) => {
+    const forms = new Set([reference]);
+    const { domain, path, tag, digest } = parseReference(reference);
+    const name = familiarName(`${domain}/${path}`);
+    forms.add(name);
+    forms.add(`${domain}/${path}`);
+    if (tag !== undefined) forms.add(`${domain}/${path}:${tag}`);
+    if (digest !== undefined) forms.add(`${domain}/${path}@${digest}`);
+    return [...forms].some(test);
+  };
 }

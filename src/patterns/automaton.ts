@@ -1,0 +1,115 @@
+/**
+ * Patterns without conditions on places, matched by following all possibilities at once: a text costs at most
+ * (instructions × characters) steps whatever the pattern is like. Which possibilities follow which by which character
+ * is remembered, so that a pattern used on many texts soon costs one look-up a character. Pure.
+ */
+import type { CharSet } from './program.ts';
+
+/** Goes on behind itself unless it says where; places are indexes into the list. Behind the last is the end. */
+export type Step =
+  | { readonly op: 'char'; readonly code: number }
+  | { readonly op: 'set'; readonly has: CharSet }
+  | { readonly op: 'split'; readonly first: number; readonly second: number }
+  | { readonly op: 'jump'; readonly to: number };
+
+/** The steps that wait for a character. */
+interface State {
+  waiting: readonly number[];
+  /** The text may end here. */
+  accepts: boolean;
+  /** What follows, by character below 128; undefined where it is not remembered. */
+  next: (State | undefined)[] | undefined;
+}
+
+/** Room for what patterns remember, which several may share: when it is used up, nothing new is remembered. */
+export interface PatternMemory {
+  /** Numbers, of some 8 bytes each. */
+  left: number;
+}
+
+const tableSize = 128;
+
+export class Automaton {
+  readonly #steps: readonly Step[];
+  /** Per step: the round it was last reached in. */
+  readonly #seen: Float64Array;
+  #round = 0;
+  readonly #states = new Map<string, State>();
+  readonly #memory: PatternMemory;
+  readonly #start: State;
+
+  constructor(steps: readonly Step[], memory: PatternMemory) {
+    this.#steps = steps;
+    this.#memory = memory;
+    this.#seen = new Float64Array(steps.length + 1);
+    this.#round++;
+    const waiting: number[] = [];
+    this.#start = this.#state(waiting, this.#reach(0, waiting));
+  }
+
+  /** Whether the whole text matches. */
+  matches(text: string): boolean {
+    let state = this.#start;
+    for (let at = 0; at < text.length; at++) {
+      let code = text.charCodeAt(at);
+      if (code >= 0xd800 && code < 0xdc00) {
+        code = text.codePointAt(at) as number;
+        if (code > 0xffff) at++;
+      }
+      state = state.next?.[code] ?? this.#follow(state, code);
+      if (state.waiting.length === 0 && !state.accepts) return false;
+    }
+    return state.accepts;
+  }
+
+  #follow(state: State, code: number): State {
+    this.#round++;
+    const waiting: number[] = [];
+    let accepts = false;
+    for (const at of state.waiting) {
+      const step = this.#steps[at] as Step;
+      const fits = step.op === 'char' ? step.code === code : step.op === 'set' && step.has(code);
+      if (fits && this.#reach(at + 1, waiting)) accepts = true;
+    }
+    const next = this.#state(waiting, accepts);
+    if (state.next !== undefined && next.next !== undefined && code < tableSize) state.next[code] = next;
+    return next;
+  }
+
+  #state(waiting: readonly number[], accepts: boolean): State {
+    const size = tableSize + waiting.length;
+    if (size > this.#memory.left) return { waiting, accepts, next: undefined };
+    const key = `${waiting.join()}${accepts ? '.' : ''}`;
+    let state = this.#states.get(key);
+    if (state === undefined) {
+      state = { waiting, accepts, next: new Array<State | undefined>(tableSize).fill(undefined) };
+      this.#states.set(key, state);
+      this.#memory.left -= size;
+    }
+    return state;
+  }
+
+  /** Adds what can be reached from a step without a character; returns whether the end can be. */
+  #reach(from: number, waiting: number[]): boolean {
+    const others: number[] = [];
+    let accepts = false;
+    for (let at: number | undefined = from; at !== undefined; ) {
+      const step: Step | undefined = this.#steps[at];
+      const known = this.#seen[at] === this.#round;
+      this.#seen[at] = this.#round;
+      if (known) at = others.pop();
+      else if (step === undefined) {
+        accepts = true;
+        at = others.pop();
+      } else if (step.op === 'jump') at = step.to;
+      else if (step.op === 'split') {
+        others.push(step.second);
+        at = step.first;
+      } else {
+        waiting.push(at);
+        at = others.pop();
+      }
+    }
+    return accepts;
+  }
+}

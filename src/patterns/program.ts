@@ -1,0 +1,153 @@
+/**
+ * Regular expressions as programs that are run on all their possibilities at once, one character after the other, so
+ * that no expression and no text cost more than (instructions × characters) steps. Pure.
+ * Pike's machine, as https://swtch.com/~rsc/regexp/regexp2.html tells of it.
+ */
+
+/** A set of characters, by code point. */
+export type CharSet = (code: number) => boolean;
+
+/** What is said of a place between two characters: of the code points before and after it, -1 at an end of the text. */
+export type Assertion = (before: number, after: number) => boolean;
+
+/** Goes on behind itself unless it says where; places are indexes into the program. */
+export type Instruction =
+  | { readonly op: 'char'; readonly code: number }
+  | { readonly op: 'set'; readonly has: CharSet }
+  /** Both ways; the first is the one liked better. */
+  | { readonly op: 'split'; first: number; second: number }
+  | { readonly op: 'jump'; to: number }
+  /** Notes the place as the value `slot`. */
+  | { readonly op: 'save'; readonly slot: number }
+  | { readonly op: 'assert'; readonly holds: Assertion }
+  | { readonly op: 'match' };
+
+/** Start and end of what a group matched, per group; -1 of one that took no part. Group 0 is the whole. */
+export type Places = readonly number[];
+
+/** A program, ready to be run on texts one after the other. */
+export class Program {
+  readonly #code: readonly Instruction[];
+  /** Per instruction: the round it was last put on a list in. */
+  readonly #seen: Uint32Array;
+  #round = 0;
+  /** Instructions that wait for the next character, and what they have saved. */
+  #now: number[] = [];
+  #next: number[] = [];
+  #nowSaved: Places[] = [];
+  #nextSaved: Places[] = [];
+
+  constructor(code: readonly Instruction[]) {
+    this.#code = code;
+    this.#seen = new Uint32Array(code.length);
+  }
+
+  /** Whether a part of the text matches. */
+  isIn(text: string): boolean {
+    return this.#run(text, undefined) !== undefined;
+  }
+
+  /** The leftmost part that matches, as a backtracking matcher would find it; `slots`: twice the number of groups. */
+  find(text: string, slots: number): Places | undefined {
+    return this.#run(text, new Array<number>(slots).fill(-1));
+  }
+
+  #run(text: string, empty: Places | undefined): Places | undefined {
+    let found: Places | undefined;
+    let before = -1;
+    this.#now.length = 0;
+    this.#nowSaved.length = 0;
+    this.#turn();
+    for (let at = 0; ; ) {
+      const after = at < text.length ? (text.codePointAt(at) as number) : -1;
+      // A match that began earlier is liked better than one that would begin here.
+      if (found === undefined) {
+        this.#add(0, at, before, after, this.#now, this.#nowSaved, empty);
+      }
+      if (this.#now.length === 0 && found !== undefined) return found;
+      const width = after > 0xffff ? 2 : 1;
+      const behind = at + width < text.length ? (text.codePointAt(at + width) as number) : -1;
+      this.#turn();
+      for (let i = 0; i < this.#now.length; i++) {
+        const pc = this.#now[i] as number;
+        const one = this.#code[pc] as Instruction;
+        if (one.op === 'match') {
+          found = this.#nowSaved[i] ?? [];
+          if (empty === undefined) return found;
+          break;
+        }
+        if (after === -1) continue;
+        if (one.op === 'char' ? one.code !== after : one.op !== 'set' || !one.has(after)) continue;
+        this.#add(pc + 1, at + width, after, behind, this.#next, this.#nextSaved, this.#nowSaved[i]);
+      }
+      [this.#now, this.#next] = [this.#next, this.#now];
+      [this.#nowSaved, this.#nextSaved] = [this.#nextSaved, this.#nowSaved];
+      this.#next.length = 0;
+      this.#nextSaved.length = 0;
+      if (after === -1) return found;
+      before = after;
+      at += width;
+    }
+  }
+
+  #turn(): void {
+    if (++this.#round === 0xffff_ffff) {
+      this.#seen.fill(0);
+      this.#round = 1;
+    }
+  }
+
+  /** Puts what can be reached without a character on a list, best liked first. */
+  #add(
+    from: number,
+    at: number,
+    before: number,
+    after: number,
+    list: number[],
+    lists: Places[],
+    places: Places | undefined,
+  ): void {
+    let pc = from;
+    let saved = places;
+    /** Second ways, with what was saved up to them. */
+    let others: { pc: number; saved: Places | undefined }[] | undefined;
+    for (;;) {
+      let next = -1;
+      if (this.#seen[pc] !== this.#round) {
+        this.#seen[pc] = this.#round;
+        const one = this.#code[pc] as Instruction;
+        if (one.op === 'split') {
+          others ??= [];
+          others.push({ pc: one.second, saved });
+          next = one.first;
+        } else if (one.op === 'jump') next = one.to;
+        else if (one.op === 'save') {
+          if (saved !== undefined) saved = saved.with(one.slot, at);
+          next = pc + 1;
+        } else if (one.op === 'assert') {
+          if (one.holds(before, after)) next = pc + 1;
+        } else {
+          list.push(pc);
+          if (saved !== undefined) lists.push(saved);
+        }
+      }
+      if (next >= 0) {
+        pc = next;
+        continue;
+      }
+      const other = others?.pop();
+      if (other === undefined) return;
+      pc = other.pc;
+      saved = other.saved;
+    }
+  }
+}
+
+/** The set of what is in one of some ranges, both ends included. */
+export function rangesSet(ranges: readonly (readonly [low: number, high: number])[]): CharSet {
+  if (ranges.length === 1) {
+    const [low, high] = ranges[0] as readonly [number, number];
+    return (code) => low <= code && code <= high;
+  }
+  return (code) => ranges.some(([low, high]) => low <= code && code <= high);
+}

@@ -1,0 +1,166 @@
+/**
+ * Regular expressions as Go writes them (https://github.com/google/re2/wiki/Syntax), found in time linear in the text
+ * whatever they are like. Pure. `regex-syntax.ts` reads them.
+ */
+import { fail } from '../errors/error.ts';
+import { type Instruction, Program } from './program.ts';
+import { type Node, readRegex } from './regex-syntax.ts';
+
+/** Longest expression that is read. */
+const maxLength = 4096;
+/** Instructions of one, which counted repetitions multiply. */
+const maxInstructions = 20_000;
+
+/** Instructions × characters that searches may still take together. */
+export interface SearchBudget {
+  left: number;
+}
+
+/** What one caller may spend before it must let others go on: some tens of milliseconds. */
+export function searchBudget(): SearchBudget {
+  return { left: 1 << 22 };
+}
+
+/** What was found: the whole (`0`) and the groups by number; undefined of a group that took no part. */
+export interface Found {
+  readonly index: number;
+  readonly groups: readonly (string | undefined)[];
+  /** Numbers of the groups that have names. */
+  readonly names: ReadonlyMap<string, number>;
+}
+
+/** A compiled expression. */
+export class Regex {
+  readonly #program: Program;
+  /** Instructions. */
+  readonly size: number;
+  readonly #groups: number;
+  readonly #names: ReadonlyMap<string, number>;
+
+  /** Throws a plain Error that says what is wrong with the expression. */
+  constructor(text: string) {
+    if (text.length > maxLength) throw new Error(`it is longer than ${maxLength} characters`);
+    const { node, groups, names } = readRegex(text);
+    const code: Instruction[] = [];
+    const put = (one: Instruction): number => {
+      if (code.length >= maxInstructions) throw new Error('expression too large');
+      return code.push(one) - 1;
+    };
+    put({ op: 'save', slot: 0 });
+    compile(node, put, code);
+    put({ op: 'save', slot: 1 });
+    put({ op: 'match' });
+    this.#program = new Program(code);
+    this.size = code.length;
+    this.#groups = groups;
+    this.#names = names;
+  }
+
+  /** Whether it is found in the text. Throws `exhausted` when that may take more than the budget. */
+  test(text: string, budget = searchBudget()): boolean {
+    this.#spend(text, budget);
+    return this.#program.isIn(text);
+  }
+
+  /** The leftmost part of the text that matches. Throws `exhausted` as `test` does. */
+  exec(text: string, budget = searchBudget()): Found | undefined {
+    this.#spend(text, budget);
+    const places = this.#program.find(text, 2 * (this.#groups + 1));
+    if (places === undefined) return undefined;
+    const groups: (string | undefined)[] = [];
+    for (let i = 0; i < places.length; i += 2) {
+      const [from, to] = [places[i] as number, places[i + 1] as number];
+      groups.push(from < 0 || to < 0 ? undefined : text.slice(from, to));
+    }
+    return { index: places[0] as number, groups, names: this.#names };
+  }
+
+  #spend(text: string, budget: SearchBudget): void {
+    budget.left -= this.size * (text.length + 1);
+    if (budget.left >= 0) return;
+    throw fail(
+      'exhausted',
+      'client',
+      'regular expressions and the texts they are looked for in are too large',
+      {
+        hint: 'Use fewer or shorter expressions, without counted repetitions such as {1000}.',
+      },
+    );
+  }
+}
+
+function compile(node: Node, put: (one: Instruction) => number, code: Instruction[]): void {
+  switch (node.kind) {
+    case 'set':
+      put({ op: 'set', has: node.has });
+      return;
+    case 'char':
+      put({ op: 'char', code: node.code });
+      return;
+    case 'assert':
+      put({ op: 'assert', holds: node.holds });
+      return;
+    case 'group':
+      put({ op: 'save', slot: 2 * node.index });
+      compile(node.body, put, code);
+      put({ op: 'save', slot: 2 * node.index + 1 });
+      return;
+    case 'all':
+      for (const part of node.parts) compile(part, put, code);
+      return;
+    case 'one': {
+      const ends: { to: number }[] = [];
+      for (const [i, part] of node.parts.entries()) {
+        const last = i === node.parts.length - 1;
+        const split = last ? undefined : branch(put, code);
+        compile(part, put, code);
+        if (split === undefined) break;
+        ends.push(code[put({ op: 'jump', to: -1 })] as { to: number });
+        split.second = code.length;
+      }
+      for (const end of ends) end.to = code.length;
+      return;
+    }
+    case 'repeat':
+      repeat(node, put, code);
+  }
+}
+
+function repeat(
+  { body, min, max, greedy }: Extract<Node, { kind: 'repeat' }>,
+  put: (one: Instruction) => number,
+  code: Instruction[],
+): void {
+  for (let i = 0; i < min; i++) compile(body, put, code);
+  if (max === undefined) {
+    const start = code.length;
+    const split = branch(put, code);
+    compile(body, put, code);
+    put({ op: 'jump', to: start });
+    leave(split, greedy, code.length);
+    return;
+  }
+  const splits: Split[] = [];
+  for (let i = min; i < max; i++) {
+    splits.push(branch(put, code));
+    compile(body, put, code);
+  }
+  for (const split of splits) leave(split, greedy, code.length);
+}
+
+type Split = Extract<Instruction, { op: 'split' }>;
+
+/** A split whose first way is what comes next; the second is set later. */
+function branch(put: (one: Instruction) => number, code: Instruction[]): Split {
+  const at = code.length;
+  return code[put({ op: 'split', first: at + 1, second: -1 })] as Split;
+}
+
+/** Sets where a repetition is left to; a lazy one likes that better. */
+function leave(split: Split, greedy: boolean, to: number): void {
+  if (greedy) split.second = to;
+  else {
+    split.second = split.first;
+    split.first = to;
+  }
+}
