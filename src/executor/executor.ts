@@ -1,11 +1,14 @@
 /** Runs steps with runc. */
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { canceled, fail, throwIfAborted, toDrydockError } from '../errors/error.ts';
 import { openView } from '../fs/open.ts';
 import { foldersIn } from '../fs/overlay-options.ts';
 import { type FsView, specOfMounts } from '../fs/view.ts';
+import { closeFd } from '../linux/open-in.ts';
+import { runTask } from '../workers/pool.ts';
+import type { Assembly } from './assemble.ts';
 import { capabilitiesFor, ownBoundingSet } from './capabilities.ts';
 import { type CgroupHost, detectCgroups, killGroup, outOfMemory, removeGroup } from './cgroups.ts';
 import { failureOf, readText } from './failure.ts';
@@ -15,7 +18,7 @@ import { type Launch, launchCommand } from './launch.ts';
 import { hardLimits, limitsFor, rlimitsFor } from './limits.ts';
 import { ociSpec, processSpec } from './oci-spec.ts';
 import { Owner } from './owner.ts';
-import { hostFileMounts, placeMount, placeRoot } from './place-mounts.ts';
+import { hostFileMounts, placeMount, treeOf } from './place-mounts.ts';
 import { type Running, start } from './process.ts';
 import { seccompProfile } from './seccomp.ts';
 import { Starts } from './starts.ts';
@@ -97,36 +100,20 @@ async function runStep(
   const memory = join(bundle, 'memory');
   const { cgroups } = host;
   let cgroup: string | undefined;
+  let namespace: number | undefined;
   try {
     mkdirSync(bundle, { recursive: true, mode: 0o711 });
     const rootSpec = specOfMounts(spec.root.mounts);
     const view = openView(rootSpec);
     const user = lookUpUser(view, spec.user);
-    const launch: Launch = {
-      bundle,
-      id: spec.id,
-      runc: options.runc ?? 'runc',
-      overlays: [],
-      files: [],
-      memory: undefined,
-      config: bundle,
-      withoutCgroups: cgroups.kind === 'none',
-      pidFile: join(bundle, 'init.pid'),
-    };
-    const data: Buffer[] = [];
-    const hold = (path: string, bytes: Buffer, owner: { uid: number; gid: number; mode: number }) => {
-      launch.memory = memory;
-      launch.files.push({ path, size: bytes.length, ...owner });
-      data.push(bytes);
-    };
-    const rootPath = placeRoot(spec, launch);
+    const files: Assembly['files'] = [];
     const mounts = [
       ...hostFileMounts(spec, bundle, options.dns),
-      ...spec.mounts.map((m, i) => placeMount(m, i, launch, hold)),
+      ...spec.mounts.map((m, i) => placeMount(m, i, { bundle, files })),
     ];
     const stubs = planStubs(
       view,
-      ['/proc', '/dev', '/sys', ...mounts.map((m) => m.destination)],
+      ['/proc', '/dev', '/sys', ...mounts.map((m) => m.dest)],
       spec.removeStubParents === true,
     );
     if (cgroups.kind !== 'none') {
@@ -139,42 +126,54 @@ async function runStep(
       warn(`this host has no ${controller} cgroup: its limits are not applied`);
     for (const name of lowered)
       warn(`ulimit ${name} is lowered to ${host.most.get(name)}, the most this process may give`);
-    const config = JSON.stringify(
-      ociSpec({
-        spec,
-        rootPath,
-        user,
-        capabilities: capabilitiesFor(spec.security, host.bounding),
-        seccomp: host.seccomp,
-        mounts,
-        cgroup,
-        // As docker and BuildKit have it: on cgroups v1 programs look for their path below the host's mounts.
-        cgroupNamespace: cgroups.kind !== 'v1',
-        resources,
-        rlimits,
-        terminal: io.terminal === true,
-      }),
-    );
-    if (spec.secretEnv !== undefined && spec.secretEnv.length > 0) {
-      launch.config = memory;
-      hold(join(memory, 'config.json'), Buffer.from(config), { uid: 0, gid: 0, mode: 0o600 });
-    } else writeFileSync(join(bundle, 'config.json'), config, { mode: 0o600 });
-    if (launch.memory !== undefined) mkdirSync(memory);
+    const hasSecrets = files.length > 0 || (spec.secretEnv?.length ?? 0) > 0;
+    const state = hasSecrets ? memory : bundle;
+    const assembly: Assembly = {
+      bundle,
+      root: treeOf(spec.root.mounts, join(bundle, 'empty')),
+      mounts,
+      memory: hasSecrets ? memory : undefined,
+      files,
+      config: {
+        path: join(state, 'config.json'),
+        spec: ociSpec({
+          spec,
+          rootPath: join(bundle, 'root'),
+          user,
+          capabilities: capabilitiesFor(spec.security, host.bounding),
+          seccomp: host.seccomp,
+          cgroup,
+          // As docker and BuildKit have it: on cgroups v1 programs look for their path below the host's mounts.
+          cgroupNamespace: cgroups.kind !== 'v1',
+          resources,
+          rlimits,
+          terminal: io.terminal === true,
+        }),
+      },
+    };
 
     let exitCode: number;
     try {
       throwIfAborted(signal);
-      const running = start(
-        launchCommand(launch),
+      // Never queued: a step does not wait for others' layers to be packed.
+      namespace = await runTask('exec.assemble', assembly, { waits: true });
+      throwIfAborted(signal);
+      const launch: Launch = {
         bundle,
-        io,
-        data.length > 0 ? Buffer.concat(data) : undefined,
-      );
+        id: spec.id,
+        runc: options.runc ?? 'runc',
+        namespace: `/proc/${process.pid}/fd/${namespace}`,
+        state,
+        config: state,
+        withoutCgroups: cgroups.kind === 'none',
+        pidFile: join(bundle, 'init.pid'),
+      };
+      const running = start(launchCommand(launch), bundle, io);
       signal.addEventListener('abort', running.kill, { once: true });
       try {
         void whenStarted(running, launch.pidFile, () => {
           started();
-          const target = { bundle, state: launch.memory ?? bundle, id: spec.id, runc: launch.runc };
+          const target = { bundle, state, id: spec.id, runc: launch.runc };
           io.started?.(controlOf(target, running, host, view));
         });
         exitCode = await running.ended;
@@ -193,6 +192,7 @@ async function runStep(
   } catch (err) {
     throw signal.aborted ? canceled(signal.reason) : toDrydockError(err, 'exec');
   } finally {
+    if (namespace !== undefined) closeFd(namespace);
     if (cgroup !== undefined) await clearGroup(cgroups, cgroup);
     rmSync(bundle, { recursive: true, force: true });
   }

@@ -2,19 +2,12 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fail } from '../errors/error.ts';
-import { setupFailed } from './launch.ts';
 
 /**
  * What a failure was: the step's own exit code, the shell's codes for a program that is not there (127) or cannot
- * be run (126), or an error of the setup or the runtime, thrown.
+ * be run (126), or an error of the runtime, thrown.
  */
 export function failureOf(bundle: string, exitCode: number, log = 'runc.log'): number {
-  const setup = exitCode === setupFailed ? readText(join(bundle, 'setup.log')).trim() : '';
-  if (setup !== '') {
-    throw fail('internal', 'exec', `cannot mount the step's files: ${setup.split('\n')[0]}`, {
-      hint: '`drydock doctor` says what this machine lacks.',
-    });
-  }
   const error = runtimeError(readText(join(bundle, log)));
   if (error === undefined) return exitCode;
   if (/executable file not found|exec.*no such file or directory|stat .*no such file/.test(error)) return 127;

@@ -1,19 +1,18 @@
 /**
- * The command that runs a container so that nothing of it can outlive us: mounts are made in a mount namespace of
- * its own, processes run in a pid namespace of its own whose first process dies with us. Pure.
+ * The command that runs a container so that nothing of it can outlive us: it is in a mount namespace of its own, and
+ * its processes in a pid namespace of its own whose first process dies with us. Pure.
  */
-import { overlayCommand, quote } from './overlay-command.ts';
+
+import { join } from 'node:path';
 
 export interface Launch {
   bundle: string;
   id: string;
   runc: string;
-  /** Overlays to mount before the runtime starts. */
-  overlays: { target: string; options: string[] }[];
-  /** Files to be held in memory: their bytes come one after the other on file descriptor 3. */
-  files: { path: string; size: number; uid: number; gid: number; mode: number }[];
-  /** Folder that a tmpfs is mounted on for them. */
-  memory: string | undefined;
+  /** Where the mount namespace is found in which everything is mounted. */
+  namespace: string;
+  /** Folder in which the runtime keeps its state. */
+  state: string;
   /** Folder with config.json. */
   config: string;
   /** Make no cgroup. */
@@ -22,57 +21,27 @@ export interface Launch {
   pidFile: string;
 }
 
-/** Exit code of the script when it could not set up; `setup.log` in the bundle says why. */
-export const setupFailed = 125;
-
 /**
- * setpriv: the kernel kills the next program when we die. unshare: own mount and pid namespaces; when it is killed,
- * so is the first process in them, and with that one all others. The shell mounts, then becomes the runtime.
+ * setpriv: the kernel kills the next program when we die. nsenter: into the mounts. unshare: own pid namespace, and a
+ * copy of the mounts with its /proc; when it is killed, so is the first process in it, and with that one all others.
  */
-export function launchCommand(launch: Launch): string[] {
+export function launchCommand({
+  bundle,
+  id,
+  runc,
+  namespace,
+  state,
+  config,
+  withoutCgroups,
+  pidFile,
+}: Launch): string[] {
   return [
     ...['setpriv', '--pdeathsig', 'KILL', '--'],
-    ...[
-      'unshare',
-      '--mount',
-      '--propagation',
-      'private',
-      '--pid',
-      '--fork',
-      '--kill-child',
-      '--mount-proc',
-      '--',
-    ],
-    ...['sh', '-c', script(launch)],
+    ...['nsenter', `--mount=${namespace}`, '--'],
+    ...['unshare', '--mount', '--propagation', 'private', '--pid', '--fork', '--kill-child', '--mount-proc'],
+    ...['--', runc, '--root', join(state, 'runc')],
+    ...(withoutCgroups ? ['--rootless', 'true'] : []),
+    ...['--log', join(bundle, 'runc.log'), '--log-format', 'json', 'run', '--keep'],
+    ...['--pid-file', pidFile, '--bundle', config, id],
   ];
-}
-
-function script(launch: Launch): string {
-  const { bundle, overlays, files, memory, config } = launch;
-  const lines: string[] = [];
-  const setup: string[] = [];
-  if (memory !== undefined) {
-    const target = quote(memory);
-    setup.push(`mount -i -t tmpfs -o mode=0700,nosuid,nodev,noexec tmpfs ${target}`, `mkdir ${target}/runc`);
-  }
-  for (const { target, options } of overlays) setup.push(overlayCommand(target, options));
-  for (const { path, size, uid, gid, mode } of files) {
-    const target = quote(path);
-    setup.push(`head -c ${size} <&3 >${target}`, `chmod ${mode.toString(8)} ${target}`);
-    if (uid !== 0 || gid !== 0) setup.push(`chown ${uid}:${gid} ${target}`);
-  }
-  if (setup.length > 0) {
-    lines.push(`{ ${setup.join(' && ')}; } 2>${quote(`${bundle}/setup.log`)} || exit ${setupFailed}`);
-  }
-  const state = memory ?? bundle;
-  lines.push(
-    [
-      `exec ${quote(launch.runc)} --root ${quote(`${state}/runc`)}`,
-      launch.withoutCgroups ? '--rootless true' : '',
-      `--log ${quote(`${bundle}/runc.log`)} --log-format json run --keep`,
-      `--pid-file ${quote(launch.pidFile)}`,
-      `--bundle ${quote(config)} ${quote(launch.id)}${files.length > 0 ? ' 3<&-' : ''}`,
-    ].join(' '),
-  );
-  return lines.join('\n');
 }

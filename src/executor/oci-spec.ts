@@ -21,8 +21,6 @@ export interface SpecInput {
   user: ProcessUser;
   capabilities: string[];
   seccomp: object | undefined;
-  /** Mounts beside the system's own, in order. */
-  mounts: OciMount[];
   /** Path of the container's cgroup; undefined: none is made. */
   cgroup: string | undefined;
   /** Make the cgroup the root of what the container sees (a cgroup namespace). */
@@ -74,7 +72,8 @@ const readonly = ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/proc/sysr
 
 const defaultShm = 64 << 20;
 
-export function ociSpec(input: SpecInput): object {
+/** With the system's own mounts. */
+export function ociSpec(input: SpecInput): { mounts: OciMount[] } & Record<string, unknown> {
   const { spec, cgroup } = input;
   const insecure = spec.security === 'insecure';
   const namespaces = ['pid', 'ipc', 'uts', 'mount'];
@@ -85,7 +84,7 @@ export function ociSpec(input: SpecInput): object {
     process: processSpec(input),
     root: { path: input.rootPath, readonly: spec.root.readonly },
     hostname: spec.hostname || 'buildkitsandbox',
-    mounts: [...systemMounts(spec), ...input.mounts],
+    mounts: systemMounts(spec),
     linux: {
       namespaces: namespaces.map((type) => ({ type })),
       resources: { devices: [{ allow: insecure, access: 'rwm' }], ...input.resources },

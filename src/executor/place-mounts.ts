@@ -1,93 +1,53 @@
-/** Where the mounts of a step come from: folders in its bundle, the host, or overlays that are mounted in its namespace. */
+/** A step's mounts as they are put together: folders in its bundle, the host's, overlays, files in memory. */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { fail } from '../errors/error.ts';
-import { openView } from '../fs/open.ts';
-import { resolvePath } from '../fs/resolve.ts';
-import { specOfMounts } from '../fs/view.ts';
+import type { Mount } from '../store/store.ts';
+import type { Assembly, AssemblyMount, Tree } from './assemble.ts';
 import { type DnsConfig, hostResolv, hostsFile, resolvFile } from './host-files.ts';
-import type { Launch } from './launch.ts';
-import type { OciMount } from './oci-spec.ts';
 import type { ExecMount, ExecSpec } from './types.ts';
 
-/** Where the root filesystem will be, mounted in the container's own namespace when it takes a mount. */
-export function placeRoot(spec: ExecSpec, launch: Launch): string {
-  const mount = spec.root.mounts[0];
-  if (mount === undefined) {
-    const path = join(launch.bundle, 'root');
-    mkdirSync(path);
-    return path;
-  }
-  if (mount.type === 'bind') return mount.source;
-  return placeOverlay(launch, 'root', mount.options);
+/** What a snapshot's mounts show; `empty` is a folder to be made for one that shows nothing. */
+export function treeOf(mounts: readonly Mount[], empty: string): Tree {
+  const [first] = mounts;
+  if (first?.type === 'overlay') return { type: 'overlay', options: first.options };
+  if (first !== undefined) return { type: 'path', path: first.source };
+  mkdirSync(empty);
+  return { type: 'path', path: empty };
 }
 
-function placeOverlay(launch: Launch, name: string, options: string[]): string {
-  const target = join(launch.bundle, name);
-  mkdirSync(target);
-  launch.overlays.push({ target, options });
-  return target;
-}
-
-/** A step's mount as the runtime takes it. `hold` is given what must be in memory alone. */
+/** A step's mount; what must be in memory alone is added to the assembly's files. */
 export function placeMount(
-  mount: ExecMount,
+  { dest, readonly, source }: ExecMount,
   index: number,
-  launch: Launch,
-  hold: (path: string, data: Buffer, owner: { uid: number; gid: number; mode: number }) => void,
-): OciMount {
-  const { dest: destination, source } = mount;
-  const bind = (path: string): OciMount => ({
-    destination,
-    type: 'bind',
-    source: path,
-    options: ['rbind', 'rprivate', mount.readonly ? 'ro' : 'rw'],
-  });
+  { bundle, files }: Pick<Assembly, 'bundle' | 'files'>,
+): AssemblyMount {
   switch (source.type) {
     case 'host':
-      return bind(source.path);
+      return { dest, readonly, tree: { type: 'path', path: source.path } };
     case 'file': {
-      const path = join(launch.bundle, 'memory', `file${index}`);
-      hold(path, source.data, source);
-      return bind(path);
+      const path = join(bundle, 'memory', `file${index}`);
+      files.push({ ...source, path });
+      return { dest, readonly, tree: { type: 'path', path } };
     }
     case 'tmpfs': {
-      const options = ['nosuid', 'nodev', mount.readonly ? 'ro' : 'rw'];
+      const options: string[] = [];
       if (source.size > 0) options.push(`size=${source.size}`);
       if (source.mode !== undefined) options.push(`mode=${source.mode.toString(8)}`);
-      return { destination, type: 'tmpfs', source: 'tmpfs', options };
+      return { dest, readonly, tree: { type: 'tmpfs', options: options.join(',') } };
     }
     case 'mounts': {
-      const [first] = source.mounts;
-      if (first === undefined) {
-        const path = join(launch.bundle, `empty${index}`);
-        mkdirSync(path);
-        return bind(path);
-      }
-      const base =
-        first.type === 'bind' ? first.source : placeOverlay(launch, `mount${index}`, first.options);
-      if (source.selector === undefined || source.selector === '') return bind(base);
-      const view = openView(specOfMounts(source.mounts));
-      const inside = resolvePath(view, source.selector, { followLast: true });
-      if (view.lstat(inside) === undefined) {
-        throw fail('not-found', 'exec', `mount ${destination}: ${source.selector} is not in what is mounted`);
-      }
-      return bind(join(base, inside));
+      const tree = treeOf(source.mounts, join(bundle, `empty${index}`));
+      return { dest, readonly, tree, selector: source.selector };
     }
   }
 }
 
 /** The host's files that a step sees: /etc/resolv.conf and /etc/hosts. */
-export function hostFileMounts(spec: ExecSpec, bundle: string, dns?: DnsConfig): OciMount[] {
-  const file = (destination: string, name: string, text: string): OciMount => {
-    const source = join(bundle, name);
-    writeFileSync(source, text, { mode: 0o644 });
-    return {
-      destination,
-      type: 'bind',
-      source,
-      options: ['rbind', 'rprivate', 'nosuid', 'noexec', 'nodev', 'ro'],
-    };
+export function hostFileMounts(spec: ExecSpec, bundle: string, dns?: DnsConfig): AssemblyMount[] {
+  const file = (dest: string, name: string, text: string): AssemblyMount => {
+    const path = join(bundle, name);
+    writeFileSync(path, text, { mode: 0o644 });
+    return { dest, readonly: true, isPlain: true, tree: { type: 'path', path } };
   };
   const hostname = spec.hostname || 'buildkitsandbox';
   return [

@@ -30,12 +30,7 @@ const signals: Record<string, number> = {
 };
 
 /** Runs a command of `launchCommand`; `data` goes to its file descriptor 3. Throws `unavailable` when it cannot start. */
-export function start(
-  command: readonly string[],
-  cwd: string,
-  io: ExecIo,
-  data: Buffer | undefined,
-): Running {
+export function start(command: readonly string[], cwd: string, io: ExecIo, data?: Buffer): Running {
   const [program = '', ...args] = command;
   const stdio = io.terminal ? terminal(io) : pipes(io);
   // A real pipe, too: the runtime opens it by its name.

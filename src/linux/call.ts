@@ -27,8 +27,27 @@ const prototypes = {
   socket: 'int socket(int domain, int type, int protocol)',
   sendto:
     'int64_t sendto(int fd, const void *data, size_t length, int flags, const void *address, uint32_t size)',
+  openat: 'int openat(int dirfd, const char *path, int flags, uint32_t mode)',
+  close: 'int close(int fd)',
+  mkdirat: 'int mkdirat(int dirfd, const char *path, uint32_t mode)',
+  mknodat: 'int mknodat(int dirfd, const char *path, uint32_t mode, uint64_t dev)',
+  readlinkat: 'int64_t readlinkat(int dirfd, const char *path, void *buffer, size_t size)',
+  unshare: 'int unshare(int flags)',
+  setns: 'int setns(int fd, int type)',
+  chdir: 'int chdir(const char *path)',
+  fchdir: 'int fchdir(int fd)',
+  chroot: 'int chroot(const char *path)',
+  umask: 'uint32_t umask(uint32_t mask)',
   statx: 'int statx(int dirfd, const char *path, int flags, unsigned int mask, void *buf)',
 };
+
+/** Calls that older libcs have no function for, by their number, which is the same on all machines. */
+const numbered = {
+  openTree: [428, 'const char *path, unsigned int flags'],
+  moveMount: [429, 'const char *from, int toFd, const char *to, unsigned int flags'],
+  openat2: [437, 'const char *path, const void *how, size_t size'],
+  mountSetattr: [442, 'const char *path, unsigned int flags, const void *attributes, size_t size'],
+} as const;
 
 const libc = koffi.load('libc.so.6');
 export const fns = {} as Record<keyof typeof prototypes, (...args: unknown[]) => number>;
@@ -39,6 +58,20 @@ for (const [name, prototype] of Object.entries(prototypes)) {
     get() {
       const value = libc.func(prototype);
       Object.defineProperty(fns, name, { value });
+      return value;
+    },
+  });
+}
+
+/** Each takes a file descriptor first. */
+export const calls = {} as Record<keyof typeof numbered, (fd: number, ...args: unknown[]) => number>;
+for (const [name, [number, parameters]] of Object.entries(numbered)) {
+  Object.defineProperty(calls, name, {
+    configurable: true,
+    get() {
+      const syscall = libc.func(`int64_t syscall(int64_t number, int fd, ${parameters})`);
+      const value = (...args: unknown[]) => Number(syscall(number, ...args));
+      Object.defineProperty(calls, name, { value });
       return value;
     },
   });

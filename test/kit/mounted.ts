@@ -1,9 +1,8 @@
 /** Mounts what a store returns, as an executor would, for the time of one function. */
-import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmdirSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { overlayCommand } from '../../src/executor/overlay-command.ts';
+import { mountOverlay } from '../../src/executor/overlay-mount.ts';
 import { MNT_DETACH, MS_BIND, MS_RDONLY, MS_REC, MS_REMOUNT, mount, umount } from '../../src/linux/libc.ts';
 import type { Mount } from '../../src/store/store.ts';
 
@@ -18,8 +17,7 @@ export async function withMounted<T>(
       const plain = options.filter((option) => !['ro', 'rw', 'rbind'].includes(option));
       const readOnly = options.includes('ro');
       // A deep stack is mounted as the executor does it.
-      if (type === 'overlay' && plain.join(',').length > 4000)
-        execFileSync('sh', ['-c', overlayCommand(dir, plain)]);
+      if (type === 'overlay' && plain.join(',').length > 4000) mountOverlay(dir, plain);
       else if (type === 'overlay') mount(source, dir, 'overlay', readOnly ? MS_RDONLY : 0, plain.join(','));
       else mount(source, dir, 'none', MS_BIND | MS_REC, '');
       mounted++;

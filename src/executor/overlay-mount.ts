@@ -1,7 +1,10 @@
-/** The command that mounts an overlay. Pure. */
+/** Mounting overlays, of deep stacks too. */
 import { dirname } from 'node:path';
 import { fail } from '../errors/error.ts';
 import { folderOption, foldersIn } from '../fs/overlay-options.ts';
+import { mount } from '../linux/libc.ts';
+import { changeFolder } from '../linux/mounts.ts';
+import { closeFd, openPath } from '../linux/open-in.ts';
 
 /** Bytes of options that mount(2) takes: one page, with a NUL at its end. */
 const optionBytes = 4095;
@@ -11,15 +14,15 @@ const mostLower = 500;
 const volatile = 'volatile';
 
 /**
- * A command of sh. Folders are named relative to the one that all are in where their full paths would not do: those
- * of a deep stack do not go into one mount(2). Throws `unsupported` when there are still too many.
+ * Mounts an overlay at a folder. Folders are named relative to the one that all are in where their full paths would
+ * not do: those of a deep stack do not go into one mount(2); the thread's working folder is changed for that time.
+ * Throws `unsupported` when there are still too many, and Node-style errors.
  */
-export function overlayCommand(target: string, options: readonly string[]): string {
+export function mountOverlay(target: string, options: readonly string[]): void {
   const writable = options.some((option) => option.startsWith('upperdir='));
   const fits = (all: readonly string[]) =>
     Buffer.byteLength([...all, ...(writable ? [volatile] : [])].join(',')) <= optionBytes;
-  const isPlain = fits(options) && !options.some((option) => option.includes('\\'));
-  const { folder, words } = isPlain ? { folder: undefined, words: options } : relative(options);
+  const { folder, words } = fits(options) ? { folder: undefined, words: options } : relative(options);
   const lower = options.flatMap((option) => {
     const found = foldersIn(option);
     return found?.name === 'lowerdir' ? found.folders : [];
@@ -30,10 +33,27 @@ export function overlayCommand(target: string, options: readonly string[]): stri
       hint: 'Join RUN steps, or start a new stage and COPY --from the old one.',
     });
   }
-  const mount = (all: readonly string[]) =>
-    `mount -i -t overlay -o ${quote(all.join(','))} overlay ${quote(target)}`;
-  const command = writable ? `{ ${mount([...words, volatile])} || ${mount(words)}; }` : mount(words);
-  return folder === undefined ? command : `( cd ${quote(folder)} && ${command} )`;
+  const before = folder === undefined ? undefined : openPath('.');
+  try {
+    if (folder !== undefined) changeFolder(folder);
+    const tries = writable ? [[...words, volatile], words] : [words];
+    mountFirst(target, tries);
+  } finally {
+    if (before !== undefined) {
+      changeFolder(before);
+      closeFd(before);
+    }
+  }
+}
+
+/** By the first options that the kernel takes. */
+function mountFirst(target: string, [options = [], ...others]: readonly (readonly string[])[]): void {
+  try {
+    mount('overlay', target, 'overlay', 0, options.join(','));
+  } catch (err) {
+    if (others.length === 0) throw err;
+    mountFirst(target, others);
+  }
 }
 
 /** The options with folders relative to the deepest one that all are in. */
@@ -56,9 +76,4 @@ function relative(options: readonly string[]): { folder: string | undefined; wor
     return folderOption(found.name, below);
   });
   return { folder, words };
-}
-
-/** A text as one word of sh. */
-export function quote(text: string): string {
-  return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 }

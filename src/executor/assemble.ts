@@ -1,0 +1,224 @@
+/**
+ * Puts a step's root filesystem and mounts together, in a mount namespace that is nobody else's, and writes the
+ * runtime's configuration. Runs on a worker thread.
+ *
+ * Some of what is mounted here, and what mount points lie in, others write at this very moment: a cache that steps
+ * share. So each path is walked once, from file descriptor to file descriptor, and what it led to is mounted and mounted
+ * on by its descriptor. The runtime is left nothing to look up in such a place.
+ */
+import { chmodSync, chownSync, fstatSync, mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { DrydockError, errnoCode, fail } from '../errors/error.ts';
+import { MS_NODEV, MS_NOEXEC, MS_NOSUID, mount } from '../linux/libc.ts';
+import {
+  attachMount,
+  cloneMount,
+  inNewMountNamespace,
+  MOUNT_ATTR_NODEV,
+  MOUNT_ATTR_NOEXEC,
+  MOUNT_ATTR_NOSUID,
+  MOUNT_ATTR_RDONLY,
+  restrictMount,
+} from '../linux/mounts.ts';
+import { closeFd, openIn, openPath, openRoot } from '../linux/open-in.ts';
+import type { OciMount } from './oci-spec.ts';
+import { mountOverlay } from './overlay-mount.ts';
+
+/** Something mounted. Paths are of folders and files that no step can replace. */
+export type Tree =
+  | { type: 'path'; path: string }
+  | { type: 'overlay'; options: readonly string[] }
+  | { type: 'tmpfs'; options: string };
+
+export interface AssemblyMount {
+  /** Absolute path in the container. */
+  dest: string;
+  tree: Tree;
+  /** Path inside the tree of what is mounted of it. */
+  selector?: string;
+  readonly: boolean;
+  /** No devices, no programs, no set-user-id: of files of ours. */
+  isPlain?: boolean;
+}
+
+export interface Assembly {
+  /** The step's own folder; nobody else writes in it. The root filesystem will be at `root` in it. */
+  bundle: string;
+  root: Tree;
+  /** In order: what is mounted inside another comes after it. */
+  mounts: AssemblyMount[];
+  /** Files to be held in memory, in a tmpfs at this folder; it gets a folder `runc` besides. */
+  memory: string | undefined;
+  files: { path: string; data: Uint8Array; uid: number; gid: number; mode: number }[];
+  /** The runtime's configuration and where it goes; mounts that are left to the runtime are added to it. */
+  config: { path: string; spec: { mounts: OciMount[] } };
+}
+
+/** Filesystems of the system's that the runtime mounts, after everything here. */
+const system = ['/proc', '/dev', '/sys'];
+/** What the runtime makes in /dev, and later looks up by name. */
+const devices = ['console', 'fd', 'full', 'null', 'ptmx', 'pts', 'random', 'stderr', 'stdin', 'stdout'];
+const guarded = ['/dev', ...[...devices, 'tty', 'urandom', 'zero'].map((name) => `/dev/${name}`)];
+
+/**
+ * Returns a file descriptor of the mount namespace, which the caller closes. Throws `not-found` where a selector leads
+ * to nothing, `invalid` for a mount point that cannot be one, `unsupported` where the kernel is too old.
+ */
+export function assemble(args: Assembly): number {
+  try {
+    return inNewMountNamespace(() => new Assembler(args).run());
+  } catch (err) {
+    if (err instanceof DrydockError) throw err;
+    if (errnoCode(err) === 'ENOSYS') {
+      throw fail('unsupported', 'exec', 'this kernel is too old to run steps', {
+        cause: err,
+        hint: 'Linux 5.12 or later is needed.',
+      });
+    }
+    throw fail('internal', 'exec', `cannot mount the step's files: ${(err as Error).message}`, {
+      cause: err,
+      hint: '`drydock doctor` says what this machine lacks.',
+    });
+  }
+}
+
+class Assembler {
+  readonly #args: Assembly;
+  readonly #open: number[] = [];
+  /** Mounts in the system's filesystems: the runtime puts them where they belong. */
+  readonly #late: { dest: string; at: string; readonly: boolean }[] = [];
+
+  constructor(args: Assembly) {
+    this.#args = args;
+  }
+
+  run(): void {
+    const { bundle, root, mounts, memory, files, config } = this.#args;
+    try {
+      if (memory !== undefined) holdInMemory(memory, files);
+      const top = join(bundle, 'root');
+      mkdirSync(top);
+      if (root.type === 'path') {
+        attachMount(this.#hold(cloneMount(this.#hold(openRoot(root.path)))), this.#hold(openRoot(top)));
+      } else mountTree(root, top);
+      const rootFd = this.#hold(openRoot(top));
+      for (const folder of system) this.#checkSystem(rootFd, folder);
+      for (const [i, one] of mounts.entries()) this.#place(rootFd, one, join(bundle, `mount${i}`));
+      config.spec.mounts.push(...this.#late.map(lateMount));
+      writeFileSync(config.path, JSON.stringify(config.spec), { mode: 0o600 });
+    } finally {
+      for (const fd of this.#open.splice(0)) closeFd(fd);
+    }
+  }
+
+  #hold(fd: number): number {
+    this.#open.push(fd);
+    return fd;
+  }
+
+  /** The runtime mounts on it by name, and it must not be led to another mount by that. */
+  #checkSystem(rootFd: number, folder: string): void {
+    const { fd, path } = openIn(rootFd, folder, { make: 'folder' });
+    const isFolder = fd !== undefined && fstatSync(this.#hold(fd)).isDirectory();
+    if (path !== folder || !isFolder) {
+      throw fail('invalid', 'exec', `${folder} of the root filesystem is no folder`, {
+        hint: `A step needs ${folder} as an ordinary folder: remove what is there in its stead.`,
+      });
+    }
+  }
+
+  #place(rootFd: number, one: AssemblyMount, at: string): void {
+    const tree = this.#hold(this.#treeOf(one, at));
+    const attributes =
+      (one.readonly ? MOUNT_ATTR_RDONLY : 0) |
+      (one.isPlain ? MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC : 0);
+    if (attributes !== 0) restrictMount(tree, attributes);
+    const make = fstatSync(tree).isDirectory() ? 'folder' : 'file';
+    const found = this.#target(rootFd, one.dest, make);
+    refuseGuarded(one.dest, found.path);
+    if (found.fd !== undefined) {
+      attachMount(tree, this.#hold(found.fd));
+      return;
+    }
+    const late = `${at}-late`;
+    if (make === 'folder') mkdirSync(late);
+    else writeFileSync(late, '');
+    attachMount(tree, this.#hold(openPath(late)));
+    this.#late.push({ dest: found.path, at: late, readonly: one.readonly });
+  }
+
+  /** Without a descriptor it is in one of the system's filesystems, which are not there yet. */
+  #target(rootFd: number, dest: string, make: 'folder' | 'file') {
+    try {
+      const found = openIn(rootFd, dest, { make, until: (path) => system.includes(path) });
+      if (found.fd !== undefined) return found;
+      const around = this.#late.findLast((late) => found.path.startsWith(`${late.dest}/`));
+      if (around === undefined) return found;
+      const base = this.#hold(openPath(around.at));
+      const inside = openIn(base, found.path.slice(around.dest.length), { make });
+      return { fd: inside.fd, path: found.path };
+    } catch (err) {
+      const why: Record<string, string> = {
+        EROFS: 'it is not there, and what is around it is mounted read-only',
+        ENOTDIR: 'a part on the way to it is no folder',
+        ELOOP: 'too many levels of symbolic links',
+      };
+      const known = why[errnoCode(err) ?? ''];
+      if (known === undefined) throw err;
+      throw fail('invalid', 'exec', `mount ${dest}: ${known}`, { cause: err });
+    }
+  }
+
+  /** What is to be mounted, detached. */
+  #treeOf({ dest, tree, selector }: AssemblyMount, at: string): number {
+    let base: number;
+    if (tree.type === 'path') base = openPath(tree.path);
+    else {
+      mkdirSync(at);
+      mountTree(tree, at);
+      base = openRoot(at);
+    }
+    this.#hold(base);
+    if (selector === undefined || selector === '') return cloneMount(base);
+    try {
+      return cloneMount(this.#hold(openIn(base, selector).fd as number));
+    } catch (err) {
+      if (!['ENOENT', 'ENOTDIR', 'ELOOP'].includes(errnoCode(err) ?? '')) throw err;
+      throw fail('not-found', 'exec', `mount ${dest}: ${selector} is not in what is mounted`, { cause: err });
+    }
+  }
+}
+
+function refuseGuarded(dest: string, path: string): void {
+  const isGuarded =
+    path === '/' ||
+    path === '/proc' ||
+    path.startsWith('/proc/') ||
+    guarded.some((one) => path === one || (one !== '/dev' && path.startsWith(`${one}/`)));
+  if (!isGuarded) return;
+  const where = path === dest ? dest : `${dest} (${path})`;
+  throw fail('invalid', 'exec', `mount ${where}: nothing can be mounted over what the system has there`, {
+    hint: 'Mount it elsewhere.',
+  });
+}
+
+function lateMount({ dest, at, readonly }: { dest: string; at: string; readonly: boolean }): OciMount {
+  const options = ['rbind', 'rprivate', readonly ? 'ro' : 'rw'];
+  return { destination: dest, type: 'bind', source: at, options };
+}
+
+function mountTree(tree: Exclude<Tree, { type: 'path' }>, at: string): void {
+  if (tree.type === 'overlay') mountOverlay(at, tree.options);
+  else mount('tmpfs', at, 'tmpfs', MS_NOSUID | MS_NODEV, tree.options);
+}
+
+function holdInMemory(memory: string, files: Assembly['files']): void {
+  mkdirSync(memory);
+  mount('tmpfs', memory, 'tmpfs', MS_NOSUID | MS_NODEV | MS_NOEXEC, 'mode=0700');
+  mkdirSync(join(memory, 'runc'));
+  for (const { path, data, uid, gid, mode } of files) {
+    writeFileSync(path, data, { mode: 0o600 });
+    chmodSync(path, mode);
+    if (uid !== 0 || gid !== 0) chownSync(path, uid, gid);
+  }
+}

@@ -1,0 +1,127 @@
+/**
+ * Opening what a path leads to inside a folder, however others change that folder meanwhile: one part after the other,
+ * each from the file descriptor of the part before it, symlinks read and followed here and never out of the folder.
+ */
+import { constants as fsConstants, fstatSync } from 'node:fs';
+import koffi from 'koffi';
+import { AT_FDCWD, fault, fns } from './call.ts';
+import { S_IFREG } from './libc.ts';
+
+const { O_DIRECTORY, O_NOFOLLOW } = fsConstants;
+const O_CLOEXEC = 0o2000000;
+const O_PATH = 0o10000000;
+const ENOENT = 2;
+const EEXIST = 17;
+/** Most symlinks followed for one path, as Linux has it. */
+const maxLinks = 40;
+/** How often a part is looked for anew that others make and remove. */
+const maxTries = 100;
+
+export interface OpenOptions {
+  /** Makes what is not there: folders on the way, and this at the end. Their modes are 0755, less the umask. */
+  make?: 'folder' | 'file';
+  /** Where the walk ends before a path (clean, absolute in the folder) is opened. */
+  until?: (path: string) => boolean;
+}
+
+export interface OpenedIn {
+  /** Opened with O_PATH, not followed any further; undefined where `until` has ended the walk. The caller closes it. */
+  fd: number | undefined;
+  /** Where it is: clean, absolute in the folder, without symlinks as far as it was walked. */
+  path: string;
+}
+
+/**
+ * Opens what an absolute path that nobody can change leads to, with O_PATH. Throws ENOENT and the like. Node's own
+ * functions would count the descriptor as one of the worker thread's, which it takes along when it ends.
+ */
+export function openPath(path: string, flags = 0): number {
+  const fd = fns.openat(AT_FDCWD, path, O_PATH | O_CLOEXEC | flags, 0);
+  if (fd < 0) throw fault('open', path);
+  return fd;
+}
+
+/** The same of a folder, to be the `root` of `openIn`. Throws ENOENT, ENOTDIR, ELOOP. */
+export function openRoot(path: string): number {
+  return openPath(path, O_DIRECTORY | O_NOFOLLOW);
+}
+
+/** Closes what a function of this room opened. */
+export function closeFd(fd: number): void {
+  fns.close(fd);
+}
+
+/**
+ * What a path leads to in the folder `root` (a file descriptor): absolute symlinks start at it, `..` stops at it. Throws
+ * a Node-style error: ENOENT, ENOTDIR, ELOOP, EROFS …
+ */
+export function openIn(root: number, path: string, { make, until }: OpenOptions = {}): OpenedIn {
+  /** The folders on the way, the deepest last. */
+  const held: { name: string; fd: number }[] = [];
+  const pending = partsOf(path).reverse();
+  let links = 0;
+  const letGo = () => {
+    for (const { fd } of held.splice(0)) closeFd(fd);
+  };
+  try {
+    for (let part = pending.pop(); part !== undefined; part = pending.pop()) {
+      if (part === '..') {
+        const left = held.pop();
+        if (left !== undefined) closeFd(left.fd);
+        continue;
+      }
+      const names = held.map(({ name }) => name);
+      const here = `/${[...names, part].join('/')}`;
+      if (until?.(here)) return { fd: undefined, path: cleaned([...names, part, ...pending.reverse()]) };
+      const isLast = pending.length === 0;
+      const fd = openPart(held.at(-1)?.fd ?? root, part, make && (isLast ? make : 'folder'), here);
+      held.push({ name: part, fd });
+      if (!fstatSync(fd).isSymbolicLink()) continue;
+      const target = linkOf(fd, here);
+      if (++links > maxLinks) throw Object.assign(new Error(`ELOOP: ${path}`), { code: 'ELOOP', path });
+      if (target.startsWith('/')) letGo();
+      else {
+        held.pop();
+        closeFd(fd);
+      }
+      pending.push(...partsOf(target).reverse());
+    }
+    const where = `/${held.map(({ name }) => name).join('/')}`;
+    const last = held.pop()?.fd ?? openPart(root, '.', undefined, '/');
+    return { fd: last, path: where };
+  } finally {
+    letGo();
+  }
+}
+
+/** Opens a name in a folder, itself where it is a symlink. */
+function openPart(folder: number, name: string, make: OpenOptions['make'], here: string): number {
+  for (let tries = 0; ; tries++) {
+    const fd = fns.openat(folder, name, O_PATH | O_NOFOLLOW | O_CLOEXEC, 0);
+    if (fd >= 0) return fd;
+    if (make === undefined || koffi.errno() !== ENOENT || tries >= maxTries) throw fault('open', here);
+    const made =
+      make === 'folder' ? fns.mkdirat(folder, name, 0o755) : fns.mknodat(folder, name, S_IFREG | 0o755, 0);
+    if (made !== 0 && koffi.errno() !== EEXIST) throw fault('mkdir', here);
+  }
+}
+
+function linkOf(fd: number, here: string): string {
+  const buffer = Buffer.alloc(4096);
+  const length = Number(fns.readlinkat(fd, '', buffer, buffer.length));
+  if (length < 0) throw fault('readlink', here);
+  return buffer.toString('utf8', 0, length);
+}
+
+function partsOf(path: string): string[] {
+  return path.split('/').filter((part) => part !== '' && part !== '.');
+}
+
+function cleaned(parts: readonly string[]): string {
+  const clean: string[] = [];
+  for (const part of parts) {
+    if (part === '..') clean.pop();
+    else clean.push(part);
+  }
+  return `/${clean.join('/')}`;
+}

@@ -1,0 +1,163 @@
+/**
+ * A step swaps a folder in a cache that it shares for a symlink to the host, over and over, while other steps mount what
+ * is there, or mount on it. Whatever they get, it is never the host's: paths in what others write are walked once, and
+ * mounted by what they led to (CVE-2024-23651, CVE-2024-45310 and their kind).
+ */
+import { mkdirSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { DrydockError } from '../../src/errors/error.ts';
+import type { ExecMount } from '../../src/executor/types.ts';
+import { Harness } from '../executor/harness.ts';
+
+let h: Harness;
+/** A folder of the host that no step was given. */
+let victim: string;
+/** What the steps share. */
+let shared: string;
+let attempts = 0;
+
+beforeAll(() => {
+  h = new Harness();
+});
+afterAll(() => h.close());
+beforeEach(() => {
+  const dir = join(h.dir, `attempt${++attempts}`);
+  victim = join(dir, 'victim');
+  shared = join(dir, 'shared');
+  mkdirSync(victim, { recursive: true });
+  writeFileSync(join(victim, 'host-file'), 'of the host');
+  mkdirSync(join(shared, 'sub'), { recursive: true });
+});
+
+const cache = (dest: string, selector?: string): ExecMount => ({
+  dest,
+  readonly: false,
+  source: { type: 'mounts', mounts: [{ type: 'bind', source: shared, options: ['rbind', 'rw'] }], selector },
+});
+
+/** Runs steps for some seconds while another swaps `sub` for a symlink to the victim; gives what they ended with. */
+async function race(step: () => Promise<{ out: string }>, seconds = 5): Promise<string[]> {
+  const over = new AbortController();
+  const script = `cd /c; while :; do mv sub x; ln -s ${victim} sub; rm sub; mv x sub; done`;
+  const swapper = h.run(script, { mounts: [cache('/c')] }, over.signal).catch(() => {});
+  const outs: string[] = [];
+  const end = Date.now() + seconds * 1000;
+  try {
+    while (!readdirSync(shared).includes('x')) await sleep(1);
+    const one = async () => {
+      while (Date.now() < end) {
+        try {
+          outs.push((await step()).out);
+        } catch (err) {
+          // It was no folder at that moment.
+          if (!(err instanceof DrydockError)) throw err;
+          outs.push(err.message);
+        }
+      }
+    };
+    await Promise.all([one(), one(), one()]);
+  } finally {
+    over.abort();
+    await swapper;
+  }
+  return outs;
+}
+
+describe('what a symlink in a shared cache leads to', () => {
+  test('is never mounted from the host', async () => {
+    const outs = await race(() => h.run('ls /zz; touch /zz/was-here', { mounts: [cache('/zz', 'sub')] }));
+    expect(outs.length).toBeGreaterThan(5);
+    expect(outs.filter((out) => out.includes('host-file'))).toEqual([]);
+    expect(readdirSync(victim)).toEqual(['host-file']);
+  });
+
+  test('gets no mount point made in it, of a folder or a file', async () => {
+    const secret = { type: 'file' as const, data: Buffer.from('hush'), uid: 0, gid: 0, mode: 0o400 };
+    const outs = await race(() =>
+      h.run('true', {
+        mounts: [
+          cache('/c'),
+          { dest: '/c/sub/deep/er', readonly: false, source: { type: 'tmpfs', size: 0 } },
+          { dest: '/c/sub/secret', readonly: true, source: secret },
+        ],
+      }),
+    );
+    expect(outs.length).toBeGreaterThan(5);
+    expect(readdirSync(victim)).toEqual(['host-file']);
+  });
+
+  test('is looked for inside the cache, and in the root filesystem where a mount point is meant', async () => {
+    symlinkSync('/in/cache', join(shared, 'link'));
+    mkdirSync(join(shared, 'in/cache'), { recursive: true });
+    writeFileSync(join(shared, 'in/cache/here'), '');
+    expect((await h.run('ls /zz', { mounts: [cache('/zz', 'link')] })).out).toBe('here\n');
+    const tmpfs: ExecMount = { dest: '/c/link/t', readonly: false, source: { type: 'tmpfs', size: 0 } };
+    const { out } = await h.run('echo x >/in/cache/t/x; cat /c/link/t/x', { mounts: [cache('/c'), tmpfs] });
+    expect(out).toBe('x\n');
+    expect(readdirSync(join(shared, 'in/cache'))).toEqual(['here']);
+  });
+});
+
+describe('mount points', () => {
+  const tmpfs = (dest: string): ExecMount => ({ dest, readonly: false, source: { type: 'tmpfs', size: 0 } });
+
+  test.each([
+    '/',
+    '/..',
+    '/proc',
+    '/proc/sys/kernel',
+    '/dev',
+    '/dev/null',
+    '/dev/pts',
+    '/dev/pts/0',
+    '/dev/console',
+    '/x/../dev',
+  ])('%s is the system’s', async (dest) => {
+    await expect(h.run('true', { mounts: [tmpfs(dest)] })).rejects.toMatchObject({
+      code: 'invalid',
+      hop: 'exec',
+      message: expect.stringContaining('nothing can be mounted over what the system has there'),
+    });
+  });
+
+  test('in the system’s filesystems, and inside those, are where they were asked for', async () => {
+    writeFileSync(join(shared, 'sub/f'), 'shared');
+    const { out, err } = await h.run(
+      'cat /dev/own/cache/sub/f; echo; df /dev/shm | tail -1; ls /dev/own/cache/sub/t; ls -d /dev/null',
+      {
+        mounts: [
+          { dest: '/dev/shm', readonly: false, source: { type: 'tmpfs', size: 1 << 20 } },
+          tmpfs('/dev/own'),
+          cache('/dev/own/cache'),
+          tmpfs('/dev/own/cache/sub/t'),
+        ],
+      },
+    );
+    expect(err).toBe('');
+    expect(out).toMatch(/^shared\n\w+ +1024 .*\n\/dev\/null\n$/);
+  });
+
+  test('inside what is mounted read-only must be there', async () => {
+    const readonly = { ...cache('/c'), readonly: true };
+    expect(
+      (await h.run('touch /c/sub/x; touch /c/y || echo ro', { mounts: [readonly, tmpfs('/c/sub')] })).out,
+    ).toBe('ro\n');
+    await expect(h.run('true', { mounts: [readonly, tmpfs('/c/none')] })).rejects.toMatchObject({
+      code: 'invalid',
+      message: 'mount /c/none: it is not there, and what is around it is mounted read-only',
+    });
+  });
+
+  test('of the system are ordinary folders of the root filesystem', async () => {
+    const upper = join(h.dir, `root${attempts}`);
+    mkdirSync(join(upper, 'c'), { recursive: true });
+    symlinkSync('/c', join(upper, 'dev'));
+    const root = { mounts: [{ type: 'bind' as const, source: upper, options: [] }], readonly: false };
+    await expect(h.run('true', { root, mounts: [cache('/c')] })).rejects.toMatchObject({
+      code: 'invalid',
+      message: '/dev of the root filesystem is no folder',
+    });
+  });
+});
