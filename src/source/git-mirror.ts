@@ -17,13 +17,24 @@ export class GitMirror {
     this.#held = held;
   }
 
-  /** Opens (or makes) the mirror of a remote and keeps other processes and builds out until `close`. */
-  static async open(mirrors: KeptFolders, remote: string, git: Git, signal: AbortSignal): Promise<GitMirror> {
-    const held = await mirrors.take(remote, { signal });
+  /**
+   * Opens (or makes) the mirror of a remote and keeps other processes and builds out until `close`. A repository has
+   * one kind of object names, SHA-1's or SHA-256's; `sha` is a commit of it.
+   */
+  static async open(
+    mirrors: KeptFolders,
+    remote: string,
+    sha: string,
+    git: Git,
+    signal: AbortSignal,
+  ): Promise<GitMirror> {
+    const format = objectFormat(sha);
+    const key = format === 'sha1' ? remote : `${remote} ${format}`;
+    const held = await mirrors.take(key, { name: remote, signal });
     try {
       const dir = await held.data({
         async fill(empty) {
-          await git.run(['init', '--quiet', '--bare', empty]);
+          await git.run(['init', '--quiet', '--bare', `--object-format=${format}`, empty]);
           await git.run(['--git-dir', empty, 'config', 'uploadpack.allowAnySHA1InWant', 'true']);
         },
       });
@@ -65,14 +76,15 @@ export class GitMirror {
       ...(wanted === sha ? [] : [['--depth=1', '--no-tags', '--', this.#remote, sha]]),
       ['--tags', '--force', '--', this.#remote, '+refs/heads/*:refs/remotes/origin/*'],
     ];
-    let last: unknown;
+    let told: unknown;
     for (const args of tries) {
       try {
         const full = args.includes('--tags') && (await this.#isShallow()) ? ['--unshallow'] : [];
         await this.#run(['fetch', '--progress', '--no-write-fetch-head', ...full, ...args]);
       } catch (err) {
         if (err instanceof DrydockError && !['failed', 'not-found'].includes(err.code)) throw err;
-        last ??= err;
+        // A server of plain files knows no shallow fetch; the reason is what it says to the next try.
+        if (!isShallowRefusal(err)) told ??= err;
       }
       const found = await this.#run(['rev-parse', '--quiet', '--verify', `${sha}^{commit}`], {
         quiet: true,
@@ -85,7 +97,7 @@ export class GitMirror {
       return;
     }
     throw (
-      last ??
+      told ??
       fail('not-found', 'git', `${this.#remote} has no commit ${sha}`, { details: { remote: this.#remote } })
     );
   }
@@ -115,7 +127,7 @@ export class GitMirror {
   /** Makes a repository of its own in an empty folder, checked out at a commit, with submodules if asked. */
   async clone(dir: string, remote: string, sha: string, ref: string, submodules: boolean): Promise<void> {
     const git = (args: string[]) => this.#git.run(['-C', dir, ...args]);
-    await git(['init', '--quiet', '.']);
+    await git(['init', '--quiet', `--object-format=${objectFormat(sha)}`, '.']);
     await git(['remote', 'add', 'origin', remote]);
     const local = { GIT_ALLOW_PROTOCOL: 'file' };
     await this.#git.run(
@@ -139,11 +151,28 @@ export class GitMirror {
       else await git(['update-ref', name, sha]);
     }
     await git(['checkout', '--quiet', '--detach', sha]);
-    if (submodules) await git(['submodule', 'update', '--init', '--recursive', '--depth=1']);
+    if (!submodules) return;
+    const update = ['submodule', 'update', '--init', '--recursive'];
+    try {
+      await git([...update, '--depth=1']);
+    } catch (err) {
+      if (!isShallowRefusal(err)) throw err;
+      await git(update);
+    }
   }
 }
 
 /** Our own ref for a commit that is here in full. */
 function kept(sha: string): string {
   return `refs/drydock/${sha}`;
+}
+
+/** The hash that a repository's objects are named by, told from the length of one's name. */
+function objectFormat(sha: string): 'sha1' | 'sha256' {
+  return sha.length === 64 ? 'sha256' : 'sha1';
+}
+
+/** Whether git could only not fetch less than everything: repositories served as plain files are such. */
+function isShallowRefusal(err: unknown): boolean {
+  return err instanceof DrydockError && /does not support (shallow|--depth)/i.test(err.message);
 }

@@ -33,7 +33,12 @@ export interface GitOptions {
   sshId?: string;
 }
 
-/** Whether a ref is a commit, named by all of its digits. */
+/** What a ref that names a commit by all of its digits is at; undefined for other refs. */
+export function commitRef(ref: string): GitRef | undefined {
+  return isCommit(ref) ? { name: '', sha: ref, commit: ref } : undefined;
+}
+
+/** Whether a ref is a commit, named by all of its digits: 40 of SHA-1, 64 of SHA-256. */
 export function isCommit(ref: string): boolean {
   return /^([0-9a-f]{40}|[0-9a-f]{64})$/.test(ref);
 }
@@ -68,7 +73,7 @@ export function gitOptions(identifier: string, attrs: Record<string, string>): G
     remote,
     ref: named.ref ?? '',
     subdir: named.subdir ?? '',
-    checksum: read.text('git.checksum'),
+    checksum: hexOf(read.text('git.checksum')),
     keepGitDir: read.flag('git.keepgitdir'),
     skipSubmodules: read.flag('git.skipsubmodules'),
     commitTimes: mtime(read.text('git.mtime')),
@@ -81,6 +86,25 @@ export function gitOptions(identifier: string, attrs: Record<string, string>): G
   read.skip('git.fetchbycommit');
   read.done();
   return options;
+}
+
+function hexOf(checksum: string | undefined): string | undefined {
+  if (checksum === undefined || /^[0-9a-f]+$/i.test(checksum)) return checksum?.toLowerCase();
+  throw fail('invalid', 'git', `invalid checksum ${checksum} for Git URL, expected hex commit hash`, {
+    hint: 'Give the digits of the commit, or of an annotated tag.',
+  });
+}
+
+/** Throws `invalid` unless a ref is at the commit or the tag that a checksum, maybe shortened, names. */
+export function checkCommit(
+  { sha, commit }: GitRef,
+  options: Pick<GitOptions, 'checksum' | 'remote' | 'ref'>,
+): void {
+  const { checksum, remote, ref } = options;
+  if (checksum === undefined || commit.startsWith(checksum) || sha.startsWith(checksum)) return;
+  const found = sha === commit ? commit : `${commit} or ${sha}`;
+  const where = `${ref || 'HEAD'} of ${parseGitUrl(remote).host}`;
+  throw fail('invalid', 'git', `expected checksum to match ${checksum}, got ${found} for ${where}`);
 }
 
 function mtime(text: string | undefined): boolean {
@@ -131,7 +155,8 @@ function basic(pair: string): string {
 
 /** What a ref of the remote is at. A commit named by its digits is taken for what it says. Throws `not-found`. */
 export async function resolveRef(git: Git, remote: string, ref: string): Promise<GitRef> {
-  if (isCommit(ref)) return { name: '', sha: ref, commit: ref };
+  const named = commitRef(ref);
+  if (named !== undefined) return named;
   const wanted = ref === '' ? 'HEAD' : ref;
   const list = await git.run(['ls-remote', '--symref', '--', remote, wanted, `${wanted}^{}`], {
     quiet: true,
@@ -151,9 +176,9 @@ export async function resolveRef(git: Git, remote: string, ref: string): Promise
       return { name: leads.get(name) ?? name, sha: sha ?? commit, commit };
     }
   }
-  throw fail('not-found', 'git', `${remote} has no branch or tag ${JSON.stringify(wanted)}`, {
-    hint: /^[0-9a-f]{4,39}$/.test(wanted)
-      ? 'A commit must be named by all of its 40 digits.'
+  throw fail('not-found', 'git', `repository does not contain ref ${wanted}: ${remote}`, {
+    hint: /^[0-9a-f]{4,63}$/.test(wanted)
+      ? 'A commit must be named by all of its 40 digits (64 in a SHA-256 repository).'
       : 'List what there is with `git ls-remote`.',
     details: { remote },
   });

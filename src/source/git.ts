@@ -12,8 +12,15 @@ import { refContext } from '../solver/ref-context.ts';
 import type { OpContext } from '../solver/types.ts';
 import { sourceOf } from './attrs.ts';
 import { GitMirror } from './git-mirror.ts';
-import { type GitWork, gitOptions, isCommit, resolveRef, withGit, withoutUser } from './git-ref.ts';
-import { parseGitUrl } from './git-url.ts';
+import {
+  checkCommit,
+  commitRef,
+  type GitWork,
+  gitOptions,
+  resolveRef,
+  withGit,
+  withoutUser,
+} from './git-ref.ts';
 
 export const gitSource: OpMaker = (vertex, deps) => {
   const { identifier, attrs } = sourceOf(vertex);
@@ -25,17 +32,11 @@ export const gitSource: OpMaker = (vertex, deps) => {
   return {
     async cacheMap(ctx) {
       // A commit is taken for what it says before anybody is asked.
-      commit = isCommit(options.ref)
-        ? options.ref
-        : (await runGit(ctx, (git, access) => resolveRef(git, access.remote, options.ref))).commit;
-      const { checksum } = options;
-      if (checksum !== undefined && !commit.startsWith(checksum)) {
-        throw fail(
-          'invalid',
-          'git',
-          `expected checksum to match ${checksum}, got ${commit} for ${options.ref || 'HEAD'} of ${parseGitUrl(options.remote).host}`,
-        );
-      }
+      const found =
+        commitRef(options.ref) ??
+        (await runGit(ctx, (git, access) => resolveRef(git, access.remote, options.ref)));
+      checkCommit(found, options);
+      commit = found.commit;
       const { subdir, keepGitDir, skipSubmodules, commitTimes } = options;
       const kept = keepGitDir ? [withoutUser(options.remote), options.ref] : [];
       const key = [commit, subdir, keepGitDir, skipSubmodules, commitTimes, kept];
@@ -46,12 +47,8 @@ export const gitSource: OpMaker = (vertex, deps) => {
       const sha = commit;
       if (sha === undefined) throw fail('internal', 'git', 'the commit was not resolved before');
       const key = await runGit(ctx, async (git, access) => {
-        const mirror = await GitMirror.open(
-          keptUnder(deps.store.root).gitMirrors,
-          access.remote,
-          git,
-          ctx.signal,
-        );
+        const mirrors = keptUnder(deps.store.root).gitMirrors;
+        const mirror = await GitMirror.open(mirrors, access.remote, sha, git, ctx.signal);
         try {
           await mirror.fetch(options.ref, sha);
           return await checkout(mirror, access.remote, sha, ctx);

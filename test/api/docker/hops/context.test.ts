@@ -360,9 +360,9 @@ onStores('a context that does not come', (store) => {
     });
 
     test.each([
-      ['app.git#nope', /has no branch or tag "nope"/, /git ls-remote/],
+      ['app.git#nope', /does not contain ref nope/, /git ls-remote/],
       [`app.git#${'1'.repeat(40)}`, /1{40}/, /branch, tag or commit/],
-      ['app.git#12345', /has no branch or tag "12345"/, /all of its 40 digits/],
+      ['app.git#12345', /does not contain ref 12345/, /all of its 40 digits/],
       ['app.git#main:nowhere', /has no folder "nowhere"/, /after the colon/],
       ['nothing.git', /not found/, /Check the URL/],
       ['private/app.git', /(Authentication failed|could not read Username)/, /GIT_AUTH_TOKEN/],
