@@ -1,7 +1,7 @@
 /** The course that every build takes, whoever asks for it: a job and a lease, the work, the exports, and letting go. */
 import { DrydockError, fail, throwIfAborted } from '../errors/error.ts';
 import { createExporter } from '../exporter/exporters.ts';
-import type { ExportResponse, PlatformResult } from '../exporter/types.ts';
+import type { ExportResponse, PlatformResult, StoredOutput } from '../exporter/types.ts';
 import { normalizeName } from '../oci/reference.ts';
 import type { Descriptor } from '../oci/types.ts';
 import type { Definition } from '../pb/solver/pb/ops_pb.js';
@@ -59,6 +59,8 @@ export interface CourseEnd<T> {
   first: ExportResponse | undefined;
   /** What outputs that make images made, by their place among the outputs. */
   descriptors: ReadonlyMap<number, Descriptor>;
+  /** What outputs have put into the store. */
+  stored: readonly StoredOutput[];
   /** All exporters' responses, merged: `containerimage.digest` … */
   metadata: Record<string, unknown>;
 }
@@ -84,8 +86,9 @@ export async function takeCourse<T>(engine: Engine, course: Course<T>): Promise<
     const { value, results, definitions = [], ...worked } = await course.work(job, lease, caches);
     const metadata: Record<string, unknown> = {};
     const descriptors = new Map<number, Descriptor>();
+    const stored: StoredOutput[] = [];
     let first: ExportResponse | undefined;
-    if (results === undefined) return { value, first, metadata, descriptors };
+    if (results === undefined) return { value, first, metadata, descriptors, stored };
     if (plan.inline) caches.inline(results, definitions);
     for (const { output, index, attrs, given, exporter } of exporters) {
       throwIfAborted(job.signal);
@@ -107,14 +110,16 @@ export async function takeCourse<T>(engine: Engine, course: Course<T>): Promise<
           signal: job.signal,
           lease,
           sink: output.sink,
+          forgetsReplaced: output.forgetsReplaced,
         }),
       );
       first ??= response;
       if (response.descriptor !== undefined) descriptors.set(index, response.descriptor);
+      if (response.stored !== undefined) stored.push(response.stored);
       Object.assign(metadata, response.metadata);
     }
     Object.assign(metadata, await caches.export(plan, results, definitions));
-    return { value, first, metadata, descriptors };
+    return { value, first, metadata, descriptors, stored };
   } catch (err) {
     await dropLeftovers(err, engine.store);
     throw await explainDisk(err, engine.store);

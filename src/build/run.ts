@@ -28,7 +28,7 @@ export async function runBuild(
   signal: AbortSignal,
   frontend: Frontend = dockerfileFrontend,
 ): Promise<BuildResult> {
-  const { value, first, metadata } = await takeCourse<LintWarning[]>(engine, {
+  const { value, first, metadata, stored } = await takeCourse<LintWarning[]>(engine, {
     outputs: options.outputs.length > 0 ? options.outputs : [{ type: 'image', attrs: {} }],
     tags: options.tags,
     sourceDateEpoch: options.sourceDateEpoch ?? parseEpoch(options.buildArgs.SOURCE_DATE_EPOCH),
@@ -41,7 +41,7 @@ export async function runBuild(
     work: (job, lease) => work(engine, options, sink, frontend, job, lease),
   });
   const { imageId, descriptor, size } = first ?? {};
-  return { imageId, descriptor, size, metadata, warnings: value };
+  return { imageId, descriptor, size, metadata, warnings: value, stored };
 }
 
 async function work(

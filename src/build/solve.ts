@@ -1,5 +1,6 @@
 /** A build as BuildKit's API asks for it: a definition, a frontend or the client's own frontend; then the exports. */
 import { throwIfAborted } from '../errors/error.ts';
+import type { StoredOutput } from '../exporter/types.ts';
 import { sourceRewrite } from '../llb/source-policy.ts';
 import type { Descriptor } from '../oci/types.ts';
 import type { Policy } from '../pb/moby/buildkit/v1/sourcepolicy/policy_pb.js';
@@ -47,6 +48,8 @@ export interface SolveResult {
   descriptors: ReadonlyMap<number, Descriptor>;
   /** Bytes of the image, where one was made. */
   size?: number;
+  /** Images that were put into the store. */
+  stored: readonly StoredOutput[];
 }
 
 /**
@@ -67,6 +70,7 @@ export async function runSolve(
     first,
     metadata,
     descriptors,
+    stored,
   } = await takeCourse<BridgeResult>(engine, {
     outputs: request.outputs,
     tags: [],
@@ -103,7 +107,7 @@ export async function runSolve(
       };
     },
   });
-  return { result, metadata, descriptors, size: first?.size };
+  return { result, metadata, descriptors, size: first?.size, stored };
 }
 
 function epochOf(options: Readonly<Record<string, string>>): number | undefined {

@@ -1,6 +1,6 @@
 /** The door of build: one build from request to result. */
 
-import type { OutputSink } from '../exporter/types.ts';
+import type { OutputSink, StoredOutput } from '../exporter/types.ts';
 import type { DockerfileRequest, LintWarning } from '../frontend/types.ts';
 import type { Descriptor, Digest } from '../oci/types.ts';
 import type { CacheSpec } from '../remote-cache/types.ts';
@@ -11,6 +11,8 @@ export interface OutputSpec {
   attrs: Record<string, string>;
   /** Where files or an archive go. */
   sink?: OutputSink;
+  /** Images that lose their last name to this one go, as with buildkitd; else they stay as `<none>`, as with dockerd. */
+  forgetsReplaced?: boolean;
 }
 
 export interface BuildOptions extends DockerfileRequest {
@@ -36,4 +38,6 @@ export interface BuildResult {
   warnings: LintWarning[];
   /** Total bytes of the image's layers, uncompressed. */
   size?: number;
+  /** Images that were put into this process's store. */
+  stored?: readonly StoredOutput[];
 }

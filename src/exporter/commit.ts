@@ -15,7 +15,7 @@ import { contentRefLabels, snapshotRefLabel } from '../store/labels.ts';
 import { type Annotations, annotationsAt, checkAnnotations } from './annotations.ts';
 import { configBytes, finishConfig } from './config.ts';
 import { type ExportLayer, exportLayers, type LayerOptions } from './layers.ts';
-import type { ExportContext, ExportRequest, PlatformResult } from './types.ts';
+import type { ExportContext, ExportRequest, PlatformResult, StoredOutput } from './types.ts';
 
 export interface CommitOptions extends LayerOptions {
   annotations: Annotations;
@@ -40,6 +40,8 @@ export interface CommittedImage {
   /** Layer → an image that has its blob, where one is known. */
   sources: Map<Digest, string>;
   created?: string;
+  /** Of the image's config. */
+  labels: Record<string, string>;
 }
 
 export interface Committed {
@@ -82,6 +84,8 @@ interface Draft {
   /** Those of its children that it keeps in content. */
   present: Descriptor[];
   created?: string;
+  /** Of the image's config. */
+  labels: Record<string, string>;
 }
 
 async function draftOne(
@@ -125,11 +129,12 @@ async function draftOne(
     manifest,
     present,
     created: finished.created,
+    labels: finished.config?.Labels ?? {},
   };
 }
 
 async function commitOne(
-  { platform, layers, config, manifest, present, created }: Draft,
+  { platform, layers, config, manifest, present, created, labels }: Draft,
   ctx: ExportContext,
 ): Promise<CommittedImage> {
   const { lease, store } = ctx;
@@ -152,6 +157,7 @@ async function commitOne(
       layers.flatMap(({ descriptor: { digest }, from }) => (from === undefined ? [] : [[digest, from]])),
     ),
     created,
+    labels,
   };
 }
 
@@ -252,4 +258,10 @@ export function imageMetadata(
 /** The image ID: the config's digest of the first platform. */
 export function imageIdOf({ images }: Committed): Digest | undefined {
   return images[0]?.config.digest;
+}
+
+/** What an output has put into the store. */
+export function storedOutput(committed: Committed, names: readonly string[]): StoredOutput | undefined {
+  const [first] = committed.images;
+  return first && { id: first.config.digest, names, labels: first.labels };
 }

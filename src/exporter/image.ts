@@ -1,12 +1,13 @@
 /** `type=image`: an image in the store, under its names, and in a registry when asked. */
 import { throwIfAborted } from '../errors/error.ts';
+import { nameImage } from '../images/name.ts';
 import { pushImage } from '../images/push.ts';
 import type { Compression } from '../layer/types.ts';
 import { parseReference } from '../oci/reference.ts';
 import type { Store } from '../store/store.ts';
 import { needOciTypes, parseAnnotations } from './annotations.ts';
 import { epochOf, parseImageAttrs } from './attrs.ts';
-import { type Committed, commitImage, imageIdOf, imageMetadata, started } from './commit.ts';
+import { type Committed, commitImage, imageIdOf, imageMetadata, started, storedOutput } from './commit.ts';
 import { contextOf } from './layers.ts';
 import { checkPushNames, pushCommitted } from './push.ts';
 import type { Exporter } from './types.ts';
@@ -55,7 +56,8 @@ export function imageExporter(attrs: Record<string, string>): Exporter {
       if (want.store) {
         for (const name of storeNames(request.names, target.digest, want)) {
           const done = started(ctx, `naming to ${name}`);
-          await ctx.store.images.put(name, target);
+          if (ctx.forgetsReplaced) await ctx.store.images.put(name, target);
+          else await nameImage(ctx.store, name, target);
           done();
         }
       }
@@ -73,6 +75,7 @@ export function imageExporter(attrs: Record<string, string>): Exporter {
         metadata: imageMetadata(committed, request.names),
         imageId: imageIdOf(committed),
         descriptor: target,
+        stored: want.store ? storedOutput(committed, request.names) : undefined,
         size: want.store ? await storedSize(ctx.store, committed) : committed.size,
       };
     },

@@ -45,6 +45,8 @@ export interface ExportContext {
   signal: AbortSignal;
   lease: string;
   sink?: OutputSink;
+  /** An image that loses its last name to the new one is not kept, as with buildkitd; else it is, as with dockerd. */
+  forgetsReplaced?: boolean;
 }
 
 /**
@@ -62,6 +64,17 @@ export interface ExportResponse {
   imageId?: Digest;
   descriptor?: Descriptor;
   size?: number;
+  /** What is in the store now. */
+  stored?: StoredOutput;
+}
+
+/** An image that an output has put into the store. */
+export interface StoredOutput {
+  /** Config digest, of several platforms the first one's. */
+  id: Digest;
+  /** Normalized references. */
+  names: readonly string[];
+  labels: Readonly<Record<string, string>>;
 }
 
 export interface Exporter {

@@ -30,6 +30,7 @@ export class Archive {
   readonly documents = new Map<string, Buffer>();
   readonly #blobs = new Map<string, ArchivedBlob>();
   readonly #links = new Map<string, string>();
+  readonly #sparse = new Set<string>();
   readonly #store: Store;
   readonly #ctx: ArchiveContext;
   #documentBytes = 0;
@@ -75,10 +76,11 @@ export class Archive {
     return archive;
   }
 
-  /** The blob of a path in the archive, links followed. */
+  /** The file of a path in the archive, whatever it is called, links followed. Throws `corrupt` for a sparse file. */
   blob(path: string): ArchivedBlob | undefined {
     let at = cleanTarPath(path);
     for (let hops = 0; hops < 16; hops++) {
+      if (this.#sparse.has(at)) throw bad(`${at} is a sparse file`);
       const found = this.#blobs.get(at);
       if (found !== undefined) return found;
       const next = this.#links.get(at);
@@ -110,13 +112,12 @@ export class Archive {
     if (/^(index\.json|manifest\.json|oci-layout|repositories)$/.test(path))
       return this.#document(path, size);
     const name = /^blobs\/sha256\/([0-9a-f]{64})$/.exec(path)?.[1];
-    const config = /^([0-9a-f]{64})\.json$/.exec(path)?.[1];
-    const layer = /\.tar(\.[a-z0-9]+)?$/.test(path);
-    if (name === undefined && config === undefined && !layer) return undefined;
-    if (entry.sparse !== undefined) throw bad(`${path} is a sparse file`);
-    const digest =
-      name === undefined && config === undefined ? undefined : (`sha256:${name ?? config}` as Digest);
-    return this.#blob(path, size, digest);
+    if (entry.sparse !== undefined) {
+      this.#sparse.add(path);
+      return undefined;
+    }
+    // Builders name configs and layers as they like, and manifest.json, which says which is which, may come last.
+    return this.#blob(path, size, name === undefined ? undefined : (`sha256:${name}` as Digest));
   }
 
   #document(path: string, size: number): Current {

@@ -1,5 +1,5 @@
 /** `docker import`: a tar of a file tree as an image of one layer. */
-import { fail, throwIfAborted, toDrydockError } from '../errors/error.ts';
+import { throwIfAborted, toDrydockError } from '../errors/error.ts';
 import { normalizeName } from '../oci/reference.ts';
 import {
   type ContainerConfig,
@@ -14,6 +14,8 @@ import { contentRefLabels } from '../store/labels.ts';
 import type { Store } from '../store/store.ts';
 import { decompress } from '../tar/decompress.ts';
 import { TarParser } from '../tar/parser.ts';
+import { endOfArchive } from '../tar/writer.ts';
+import { nameImage } from './name.ts';
 import { danglingName, withLease } from './stored.ts';
 
 export interface ImportOptions {
@@ -67,7 +69,7 @@ export async function importTar(
       };
       const target = await put(mediaTypes.ociManifest, manifest, contentRefLabels([configDescriptor, layer]));
       throwIfAborted(options.signal);
-      await store.images.put(name ?? danglingName(target.digest), target);
+      await nameImage(store, name ?? danglingName(target.digest), target);
       return { id: configDescriptor.digest, target };
     });
   } catch (err) {
@@ -94,8 +96,12 @@ async function layerOf(
       bytes += chunk.length;
       onBytes?.(bytes);
     }
+    if (bytes === 0) {
+      // As docker has it, no bytes at all are an empty tree.
+      parser.push(endOfArchive);
+      await writer.write(endOfArchive);
+    }
     parser.finish();
-    if (bytes === 0) throw fail('invalid', 'client', 'nothing to import: the tar is empty');
     return { mediaType: mediaTypes.ociLayer, ...(await writer.commit()) };
   } catch (err) {
     await writer.abort().catch(() => {});

@@ -37,12 +37,13 @@ export async function inspectImage(
   const { image: best, record, records } = await findImage(store, nameOrId);
   const image = chosen ?? best;
   const { config } = image;
-  const names = records.map(({ name }) => name).filter((name) => !isDangling(name));
+  const named = records.filter(({ name }) => !isDangling(name));
+  const names = named.map(({ name }) => name);
   const updated = Math.max(...records.map(({ updatedAt }) => updatedAt));
   return {
     Id: image.id,
     RepoTags: names.filter((name) => parseReference(name).tag !== undefined).map(familiarName),
-    RepoDigests: [...new Set(names.map((name) => repoDigest(name, record.target.digest)))],
+    RepoDigests: [...new Set(named.map(({ name, target }) => repoDigest(name, target.digest)))],
     Parent: '',
     Comment: config.history?.at(-1)?.comment ?? '',
     Created: config.created ?? '',

@@ -1,6 +1,7 @@
 /** `drydock load`: images from a tar that docker, podman, skopeo or we wrote. */
 import { DrydockError, fail } from '../errors/error.ts';
 import { fullNameAnnotation, refNameAnnotation } from '../oci/layout.ts';
+import { platformMatches } from '../oci/platform.ts';
 import { familiarName, normalizeName } from '../oci/reference.ts';
 import {
   type Descriptor,
@@ -9,19 +10,23 @@ import {
   isManifestType,
   type Manifest,
   mediaTypes,
+  type Platform,
 } from '../oci/types.ts';
 import { contentRefLabels } from '../store/labels.ts';
 import type { ReportStatus } from '../store/ref.ts';
 import type { Store } from '../store/store.ts';
 import { Archive, bad } from './archive.ts';
 import { isImageEntry, type Origin, parseConfig, parseIndex, parseManifest } from './documents.ts';
-import { danglingName, storedImages, withLease } from './stored.ts';
+import { nameImage } from './name.ts';
+import { danglingName, type StoredImage, storedImages, withLease } from './stored.ts';
 
 export interface LoadOptions {
   lease?: string;
   signal?: AbortSignal;
   /** Bytes per blob read. */
   report?: ReportStatus;
+  /** Of an index that has it, only this platform is loaded. */
+  platform?: Platform;
 }
 
 export interface Loaded {
@@ -30,6 +35,8 @@ export interface Loaded {
   /** Config digest. */
   id: Digest;
   target: Descriptor;
+  /** What is here of it. */
+  images: readonly StoredImage[];
 }
 
 interface Named {
@@ -50,20 +57,24 @@ export async function loadImages(
   options: LoadOptions = {},
 ): Promise<Loaded[]> {
   try {
-    return await withLease(store, options.lease, async (lease) => {
+    const all = await withLease(store, options.lease, async (lease) => {
       const archive = await Archive.read(store, source, { ...options, lease });
-      const images = await imagesOf(store, archive, lease);
+      const images = await imagesOf(store, archive, lease, options.platform);
       const loaded: Loaded[] = [];
       for (const { target, names } of images) {
-        const [image] = await storedImages(store, 'archive', target);
+        const here = await storedImages(store, 'archive', target);
+        const [image] = here;
         if (image === undefined) throw bad('it holds no image that is whole');
-        for (const name of names) await store.images.put(name, target);
-        if (names.length === 0) await store.images.put(danglingName(target.digest), target);
+        for (const name of names) await nameImage(store, name, target);
+        if (names.length === 0) await nameImage(store, danglingName(target.digest), target);
         const ids = names.length === 0 ? [undefined] : names.map(familiarName);
-        for (const name of ids) loaded.push({ name, id: image.id, target });
+        for (const name of ids) loaded.push({ name, id: image.id, target, images: here });
       }
       return loaded;
     });
+    // The platforms that were left out are in content until then.
+    if (options.platform !== undefined) await store.gc();
+    return all;
   } catch (err) {
     // What was read of a bad archive is of no use to anybody.
     if (options.lease === undefined) await store.gc().catch(() => {});
@@ -71,7 +82,12 @@ export async function loadImages(
   }
 }
 
-async function imagesOf(store: Store, archive: Archive, lease: string): Promise<Named[]> {
+async function imagesOf(
+  store: Store,
+  archive: Archive,
+  lease: string,
+  platform: Platform | undefined,
+): Promise<Named[]> {
   const index = archive.documents.get('index.json');
   const docker = archive.documents.get('manifest.json');
   const images: Named[] = [];
@@ -80,7 +96,7 @@ async function imagesOf(store: Store, archive: Archive, lease: string): Promise<
     for (const entry of parseIndex(index, origin).manifests) {
       if (!isImageEntry(entry)) continue;
       const { mediaType, digest, size } = entry;
-      const configs = await keepTarget(store, { mediaType, digest, size }, lease, 0);
+      const configs = await keepTarget(store, { mediaType, digest, size }, { lease, platform });
       const named = nameOf(entry);
       const names = named === undefined ? configs.flatMap((config) => tags.get(config) ?? []) : [named];
       const same = images.find(({ target }) => target.digest === digest);
@@ -109,17 +125,26 @@ async function imagesOf(store: Store, archive: Archive, lease: string): Promise<
 }
 
 /** Checks that all of a target is in content and labels it for the collector. Returns the configs' digests. */
-async function keepTarget(store: Store, target: Descriptor, lease: string, depth: number): Promise<Digest[]> {
+async function keepTarget(
+  store: Store,
+  target: Descriptor,
+  { lease, platform }: { lease: string; platform: Platform | undefined },
+  depth = 0,
+): Promise<Digest[]> {
   const bytes = await must(store, target);
   if (isIndexType(target.mediaType)) {
     if (depth > 3) throw bad('its indexes are nested too deep');
     const children: Descriptor[] = [];
     const configs: Digest[] = [];
-    for (const child of parseIndex(bytes, origin).manifests) {
+    const { manifests } = parseIndex(bytes, origin);
+    const fits = (child: Descriptor) =>
+      platform !== undefined && child.platform !== undefined && platformMatches(platform, child.platform);
+    for (const child of manifests.some(fits) ? manifests.filter(fits) : manifests) {
       // A layout may hold some platforms only.
       if ((await store.content.info(child.digest)) === undefined) continue;
       children.push(child);
-      if (isImageEntry(child)) configs.push(...(await keepTarget(store, child, lease, depth + 1)));
+      if (isImageEntry(child))
+        configs.push(...(await keepTarget(store, child, { lease, platform }, depth + 1)));
     }
     await store.content.put(bytes, { lease, labels: contentRefLabels(children) });
     return configs;

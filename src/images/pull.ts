@@ -9,6 +9,7 @@ import type { ReportStatus } from '../store/ref.ts';
 import { gcLabels, type ImageRecord, type Store } from '../store/store.ts';
 import { isImageEntry, parseIndex, platformList } from './documents.ts';
 import { type FetchContext, fetchBlobInto } from './fetch.ts';
+import { nameImage } from './name.ts';
 import { type ImageDocuments, readDocuments, registryDocuments, resolveTarget } from './resolve.ts';
 import { withLease } from './stored.ts';
 
@@ -81,7 +82,7 @@ export async function pullImage(
     // As docker does: a digest names the image for good, a tag beside it says nothing more.
     const kept = parsed.digest === undefined ? name : formatReference({ ...parsed, tag: undefined });
     const before = await store.images.get(kept);
-    const record = await store.images.put(kept, plain(target));
+    const record = await nameImage(store, kept, plain(target));
     const id = (images[0] as ImageDocuments).configDescriptor.digest;
     return { record, id, changed: before?.target.digest !== target.digest };
   });

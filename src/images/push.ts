@@ -9,6 +9,7 @@ import {
   isForeignLayer,
   isIndexType,
   type Manifest,
+  type Platform,
 } from '../oci/types.ts';
 import type { RegistryClient } from '../registry/client.ts';
 import { contentRefLabels } from '../store/labels.ts';
@@ -19,7 +20,7 @@ import { isImageEntry, parseIndex } from './documents.ts';
 import { type FetchContext, fetchBlobInto } from './fetch.ts';
 import { originOf } from './origin.ts';
 import { Limiter } from './share.ts';
-import { findImage, type StoredImage, storedImages, withLease } from './stored.ts';
+import { findImage, imageFor, type StoredImage, storedImages, withLease } from './stored.ts';
 
 export interface PushOptions {
   lease?: string;
@@ -31,6 +32,8 @@ export interface PushOptions {
   credentials?: CredentialSource;
   /** Layer → reference of an image that has it, for layers that are not here. */
   sources?: ReadonlyMap<Digest, string>;
+  /** Only this platform of the image, as an image of its own. */
+  platform?: Platform;
 }
 
 /** How a registry got a layer: it had it, took it over from another of its repositories, or was sent it. */
@@ -49,6 +52,8 @@ export interface Pushed {
   /** What the tag now points to. */
   target: Descriptor;
   layers: { digest: Digest; outcome: LayerOutcome }[];
+  /** The image, of several platforms the host's. */
+  image: StoredImage;
 }
 
 interface Push extends FetchContext {
@@ -65,7 +70,8 @@ interface Push extends FetchContext {
  * Pushes the image that `name` (or an ID) means to `target` (default: the name itself). Layers that were never made
  * into blobs are packed, and compressed with gzip; the image's names then point to the manifest that was pushed, so
  * that the digest is the same here and there. Blobs that the registry has, or can mount from where they came from,
- * are not sent. An index is pushed whole if all of it is here, else the one image that is. Throws `not-found`, the
+ * are not sent. An index is pushed whole if all of it is here and no platform is asked for, else the one image that is.
+ * Throws `not-found`, the
  * registry's errors, `canceled`.
  */
 export async function pushImage(
@@ -103,7 +109,9 @@ export async function pushImage(
     const images = await storedImages(store, found.record.name, found.record.target);
     const before = found.record.target;
     let pushed: Descriptor;
-    if (isIndexType(before.mediaType)) {
+    if (options.platform !== undefined) {
+      pushed = await pushOne(push, imageFor(options.platform, images, name), ref);
+    } else if (isIndexType(before.mediaType)) {
       const index = parseIndex(await store.content.bytes(before.digest), { name, hop: 'store' });
       const byDigest = new Map(images.map((image) => [image.manifest.digest, image]));
       const whole = index.manifests.every((child) => !isImageEntry(child) || byDigest.has(child.digest));
@@ -113,7 +121,7 @@ export async function pushImage(
       for (const record of found.records) await store.images.put(record.name, pushed, record.labels);
     }
     const outcomes = [...layers].map(async ([digest, outcome]) => ({ digest, outcome: await outcome }));
-    return { ref, target: pushed, layers: await Promise.all(outcomes) };
+    return { ref, target: pushed, layers: await Promise.all(outcomes), image: found.image };
   });
 }
 

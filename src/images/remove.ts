@@ -1,9 +1,9 @@
-/** `drydock rmi`. */
-import { fail } from '../errors/error.ts';
+/** `drydock rmi`, and what `prune` and docker's API remove of images. */
+import { DrydockError, fail } from '../errors/error.ts';
 import { familiarName, parseReference } from '../oci/reference.ts';
-import type { Digest } from '../oci/types.ts';
-import type { Store } from '../store/store.ts';
-import { findImage } from './stored.ts';
+import type { Digest, Platform } from '../oci/types.ts';
+import type { ImageRecord, Store } from '../store/store.ts';
+import { findImage, imageFor, isDangling, type StoredImage, storedImages } from './stored.ts';
 
 export interface Removed {
   /** ID of the image that was named. */
@@ -27,32 +27,118 @@ export async function removeImage(
   options: { force?: boolean } = {},
 ): Promise<Removed> {
   const found = await findImage(store, nameOrId);
-  const doomed = found.by === 'name' ? [found.record] : found.records;
-  if (found.by === 'id' && !options.force) {
-    const repositories = new Set(
-      doomed.map(({ name }) => {
-        const { domain, path } = parseReference(name);
-        return `${domain}/${path}`;
-      }),
+  if (found.by === 'name') return removeName(store, found.record, found.image);
+  const named = found.records.filter(({ name }) => !isDangling(name));
+  if (!options.force && new Set(named.map(({ name }) => repositoryOf(name))).size > 1) {
+    throw fail(
+      'conflict',
+      'store',
+      `conflict: unable to delete ${nameOrId} (must be forced): it has names in several repositories, ${named.map(({ name }) => familiarName(name)).join(', ')}`,
+      { hint: 'Remove the names one by one, or all of them with --force.' },
     );
-    if (repositories.size > 1) {
-      throw fail(
-        'conflict',
-        'store',
-        `conflict: unable to delete ${nameOrId} (must be forced): it has names in several repositories, ${doomed.map(({ name }) => familiarName(name)).join(', ')}`,
-        {
-          hint: 'Remove the names one by one, or all of them with --force.',
-        },
-      );
-    }
   }
-  for (const { name } of doomed) await store.images.delete(name);
-  const left = found.records.length - doomed.length;
+  return removeRecords(store, found.image.id, found.records);
+}
+
+function repositoryOf(name: string): string {
+  const { domain, path } = parseReference(name);
+  return `${domain}/${path}`;
+}
+
+/** Removes a name; with the last one also what keeps the same image without a name. */
+async function removeName(store: Store, record: ImageRecord, { id }: StoredImage): Promise<Removed> {
+  const others = await otherRecords(store, record, id);
+  const last = others.every(({ name }) => isDangling(name));
+  return removeRecords(store, id, last ? [record, ...others] : [record]);
+}
+
+/** The other records that lead to the same image, whatever manifests they name. */
+async function otherRecords(store: Store, record: ImageRecord, id: Digest): Promise<ImageRecord[]> {
+  const same: ImageRecord[] = [];
+  for (const other of await store.images.list()) {
+    if (other.name === record.name) continue;
+    const isSame =
+      other.target.digest === record.target.digest ||
+      (isDangling(other.name) && (await storedImages(store, other.name, other.target))[0]?.id === id);
+    if (isSame) same.push(other);
+  }
+  return same;
+}
+
+/** Removes these records of an image, and collects what then nothing refers to. */
+export async function removeRecords(
+  store: Store,
+  id: Digest,
+  records: readonly ImageRecord[],
+): Promise<Removed> {
+  for (const { name } of records) await store.images.delete(name);
   const { reclaimed } = await store.gc();
   return {
-    id: found.image.id,
-    untagged: doomed.map(({ name }) => familiarName(name)),
-    deleted: left === 0 ? found.image.id : undefined,
+    id,
+    untagged: records.filter(({ name }) => !isDangling(name)).map(({ name }) => familiarName(name)),
+    deleted: (await isThere(store, id)) ? undefined : id,
     reclaimed,
   };
+}
+
+/** Removes all images that are kept without a name. Gives the IDs of those that are gone, and the bytes given back. */
+export async function removeNameless(store: Store): Promise<{ ids: Digest[]; reclaimed: number }> {
+  const ids: Digest[] = [];
+  let reclaimed = 0;
+  for (const record of await store.images.list()) {
+    if (!isDangling(record.name)) continue;
+    const [image] = await storedImages(store, record.name, record.target);
+    const removed = await removeRecords(store, image?.id ?? record.target.digest, [record]);
+    if (removed.deleted !== undefined) ids.push(removed.deleted);
+    reclaimed += removed.reclaimed;
+  }
+  return { ids, reclaimed };
+}
+
+async function isThere(store: Store, id: Digest): Promise<boolean> {
+  try {
+    await findImage(store, id);
+    return true;
+  } catch (err) {
+    if (err instanceof DrydockError && err.code === 'not-found') return false;
+    throw err;
+  }
+}
+
+export interface RemovedPlatforms {
+  /** ID of the image that was named. */
+  id: Digest;
+  /** Digests of the manifests that are gone. */
+  manifests: Digest[];
+  /** Names that had nothing else, as people write them. */
+  untagged: string[];
+}
+
+/**
+ * Removes platforms of an image and leaves the others. Their manifests go from all images that have them; names that
+ * are left with nothing go as well. Throws `not-found` when one of the platforms is not here; nothing is removed then.
+ */
+export async function removePlatforms(
+  store: Store,
+  nameOrId: string,
+  platforms: readonly Platform[],
+): Promise<RemovedPlatforms> {
+  const { image, record } = await findImage(store, nameOrId);
+  const images = await storedImages(store, record.name, record.target);
+  const manifests = platforms.map((platform) => imageFor(platform, images, nameOrId).manifest.digest);
+  const gone = [...new Set(manifests)];
+  const all = await store.images.list();
+  const before = new Set<string>();
+  for (const each of all) {
+    if ((await storedImages(store, each.name, each.target)).length > 0) before.add(each.name);
+  }
+  for (const digest of gone) await store.content.delete(digest);
+  const untagged: string[] = [];
+  for (const { name, target } of all) {
+    if (!before.has(name) || (await storedImages(store, name, target)).length > 0) continue;
+    await store.images.delete(name);
+    if (!isDangling(name)) untagged.push(familiarName(name));
+  }
+  await store.gc();
+  return { id: image.id, manifests: gone, untagged };
 }

@@ -8,8 +8,15 @@ import { finished } from 'node:stream/promises';
 import { canceled, fail, throwIfAborted, toDrydockError } from '../errors/error.ts';
 import { hex } from '../oci/digest.ts';
 import { fullNameAnnotation, layoutMark, refNameAnnotation } from '../oci/layout.ts';
-import { familiarName, parseReference } from '../oci/reference.ts';
-import { type Descriptor, type Digest, type Index, isIndexType, mediaTypes } from '../oci/types.ts';
+import { familiarName, normalizeName, parseReference } from '../oci/reference.ts';
+import {
+  type Descriptor,
+  type Digest,
+  type Index,
+  isIndexType,
+  mediaTypes,
+  type Platform,
+} from '../oci/types.ts';
 import type { RegistryClient } from '../registry/client.ts';
 import type { ReportStatus } from '../store/ref.ts';
 import type { Store } from '../store/store.ts';
@@ -17,7 +24,7 @@ import { endOfArchive, header, padding } from '../tar/writer.ts';
 import { ensureLayer, storedLayers } from './blobs.ts';
 import { parseIndex } from './documents.ts';
 import type { FetchContext } from './fetch.ts';
-import { findImage, isDangling, type StoredImage, storedImages, withLease } from './stored.ts';
+import { findImage, imageFor, isDangling, type StoredImage, storedImages, withLease } from './stored.ts';
 
 export interface SaveOptions {
   lease?: string;
@@ -27,6 +34,8 @@ export interface SaveOptions {
   /** For layers that are no longer in content and must be fetched again. */
   client?: RegistryClient;
   credentials?: FetchContext['credentials'];
+  /** Only this platform of each image. */
+  platform?: Platform;
 }
 
 interface Plan {
@@ -38,7 +47,8 @@ interface Plan {
 
 /**
  * Writes the images that names or IDs mean to a stream and ends it. A name given as such is the only one saved with
- * its image; an ID saves none, as with docker. Throws `not-found` before anything is written; `canceled`.
+ * its image; an ID or a digest saves none, as with docker. Throws `not-found`, also for a platform that is not here,
+ * before anything is written; `canceled`.
  */
 export async function saveImages(
   store: Store,
@@ -48,7 +58,7 @@ export async function saveImages(
 ): Promise<void> {
   await withLease(store, options.lease, async (lease) => {
     const ctx: FetchContext = { ...options, lease };
-    const plan = await planOf(store, names, ctx, options.client);
+    const plan = await planOf(store, names, ctx, options);
     await write(store, plan, out, ctx);
   });
 }
@@ -57,7 +67,7 @@ async function planOf(
   store: Store,
   names: readonly string[],
   ctx: FetchContext,
-  client: RegistryClient | undefined,
+  { client, platform }: SaveOptions,
 ): Promise<Plan> {
   const plan: Plan = {
     blobs: new Map(),
@@ -66,10 +76,13 @@ async function planOf(
   };
   const tagsOf = new Map<Digest, string[]>();
   for (const name of names) {
-    const { record, by, image } = await findImage(store, name);
+    const found = await findImage(store, name);
+    const { record, by } = found;
     const images = await storedImages(store, record.name, record.target);
+    const image = platform === undefined ? found.image : imageFor(platform, images, name);
     let target = record.target;
-    if (isIndexType(target.mediaType)) {
+    if (platform !== undefined) target = image.manifest;
+    else if (isIndexType(target.mediaType)) {
       const index = parseIndex(await store.content.bytes(target.digest), { name, hop: 'store' });
       const here = new Set(images.map(({ manifest }) => manifest.digest));
       // An index whose parts are not all here would be an archive with holes.
@@ -79,14 +92,16 @@ async function planOf(
     for (const one of target === record.target ? images : [image])
       await planImage(store, plan, one, ctx, client);
     if (target.digest !== image.manifest.digest) plan.blobs.set(target.digest, { size: target.size });
-    const tag = by === 'name' && !isDangling(record.name) ? record.name : undefined;
+    const isTag =
+      by === 'name' && !isDangling(record.name) && parseReference(normalizeName(name)).digest === undefined;
+    const tag = isTag ? record.name : undefined;
     addToIndex(plan.index, target, tag);
     const tags = tagsOf.get(image.id);
     if (tags !== undefined) {
       if (tag !== undefined) tags.push(familiarName(tag));
       continue;
     }
-    const own = tag === undefined || parseReference(tag).tag === undefined ? [] : [familiarName(tag)];
+    const own = tag === undefined ? [] : [familiarName(tag)];
     tagsOf.set(image.id, own);
     plan.docker.push({
       Config: pathOf(image.id),

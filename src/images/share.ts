@@ -44,6 +44,21 @@ export async function shareRun<T>(
   }
 }
 
+/** Runs `work` after all that was to run under this key before it, whatever came of that. */
+export async function inTurn<T>(running: Running, key: string, work: () => Promise<T>): Promise<T> {
+  const before = running.get(key);
+  const own = (async () => {
+    await before?.catch(() => {});
+    return work();
+  })();
+  running.set(key, own);
+  try {
+    return await own;
+  } finally {
+    if (running.get(key) === own) running.delete(key);
+  }
+}
+
 /** Waits; `canceled` when the signal fires. */
 export async function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
   try {

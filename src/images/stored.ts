@@ -1,6 +1,6 @@
 /** Images that are in a store: read, named and found. */
 import { DrydockError, fail } from '../errors/error.ts';
-import { hostPlatform } from '../oci/platform.ts';
+import { formatPlatform, hostPlatform, platformMatches } from '../oci/platform.ts';
 import { familiarName, normalizeName, parseReference } from '../oci/reference.ts';
 import {
   type Descriptor,
@@ -66,6 +66,15 @@ export async function storedImage(
   if (image !== undefined) return image;
   throw fail('not-found', 'store', `the image ${familiarName(name)} is not whole in the store`, {
     hint: `Fetch it again with \`drydock pull ${familiarName(name)}\`.`,
+  });
+}
+
+/** The one of an image's platforms. Throws `not-found`, with those that are here. */
+export function imageFor(platform: Platform, images: readonly StoredImage[], name: string): StoredImage {
+  const image = images.find(({ config }) => platformMatches(platform, config));
+  if (image !== undefined) return image;
+  throw fail('not-found', 'store', `No such image: ${name} for ${formatPlatform(platform)}`, {
+    hint: `Here it is for ${images.map(({ config }) => formatPlatform(config)).join(', ')}.`,
   });
 }
 

@@ -1,11 +1,12 @@
 import { fail } from '../errors/error.ts';
 import { normalizeName, parseReference } from '../oci/reference.ts';
 import type { ImageRecord, Store } from '../store/store.ts';
+import { nameImage } from './name.ts';
 import { findImage } from './stored.ts';
 
 /**
  * Gives the image that `source` (a name or an ID) means another name; a name that is taken moves. Throws `not-found`,
- * `conflict` (an ambiguous ID), `invalid` for a name that is none.
+ * `conflict` (an ambiguous ID), `invalid` for a name that is none or that reads like a digest.
  */
 export async function tagImage(store: Store, source: string, name: string): Promise<ImageRecord> {
   const normalized = normalizeName(name);
@@ -13,5 +14,5 @@ export async function tagImage(store: Store, source: string, name: string): Prom
     throw fail('invalid', 'client', `cannot tag as ${JSON.stringify(name)}: a tag cannot be a digest`);
   }
   const { record } = await findImage(store, source);
-  return store.images.put(normalized, record.target);
+  return nameImage(store, normalized, record.target);
 }

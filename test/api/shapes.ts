@@ -142,7 +142,7 @@ export const imageInspect = (version: string): Shape =>
       GraphDriver: object({ Name: text, Data: nullable(mapOf(text)) }),
       RootFS: object({ Type: matching(/^layers$/) }, { Layers: list(digest) }),
       Metadata: object({ LastTagTime: time }),
-      ...legacy(minor(version) < 50, { DockerVersion: text }),
+      DockerVersion: text,
       ...legacy(minor(version) < 45, { Container: text, ContainerConfig: mapOf(() => []) }),
       ...legacy(minor(version) < 44, { VirtualSize: int, Created: time }),
       ...legacy(minor(version) >= 48, { Descriptor: descriptor }),

@@ -58,6 +58,23 @@ describe('images', () => {
     expect(() => readFileSync(join(cli.dir, 'none.tar'))).toThrow('ENOENT');
   });
 
+  test('an image that loses its name is kept as <none>, for `prune --images` to take', async () => {
+    const build = async (text: string) => {
+      const dir = cli.files('renamed', { Dockerfile: 'FROM scratch\nCOPY f /f\n', f: text });
+      return (await cli.ok(['build', '-q', '-t', 'renamed', dir])).stdout.trim();
+    };
+    const [old, fresh] = [await build('one'), await build('two')];
+    const short = (id: string) => id.slice(7, 19);
+    const images = async () => (await cli.ok(['images'])).stdout;
+    expect(await images()).toMatch(new RegExp(`^<none> +<none> +${short(old)}`, 'm'));
+    await cli.ok(['prune']);
+    expect(await images()).toContain(short(old));
+    expect((await cli.ok(['prune', '--images'])).stdout).toContain(`${old}\n`);
+    expect(await images()).not.toContain(short(old));
+    await cli.ok(['rmi', 'renamed']);
+    expect(await images()).not.toContain(short(fresh));
+  });
+
   test('du and prune', async () => {
     const dir = cli.files('pruned', {
       Dockerfile: 'FROM base\nRUN --mount=type=cache,target=/c echo > /c/f\n',

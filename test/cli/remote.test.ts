@@ -245,6 +245,18 @@ RUN --mount=type=ssh,required ssh-add -l > /keys
     expect(await here()).toEqual([true, true]);
   });
 
+  test('prunes images without a name there', async () => {
+    const build = async (text: string) => {
+      const dir = cli.files('renamed', { Dockerfile: 'FROM scratch\nCOPY f /f\n', f: text });
+      return (await ok('build', '-q', '-t', 'renamed', dir)).stdout.trim();
+    };
+    const old = await build('one');
+    await build('two');
+    expect((await ok('images')).stdout).toMatch(new RegExp(`^<none> +<none> +${old.slice(7, 19)}`, 'm'));
+    expect((await ok('prune', '--images')).stdout).toContain(`${old}\n`);
+    await ok('rmi', 'renamed');
+  });
+
   test('shows and prunes the cache there, and says which daemon that is', async () => {
     expect((await ok('du')).stdout).toMatch(/^ID +RECLAIMABLE/);
     expect((await ok('prune', '-a')).stdout).toMatch(/Total reclaimed space: /);

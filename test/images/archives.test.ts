@@ -96,6 +96,25 @@ describe('load', () => {
     expect(await store.content.info(plain.layers[0]!.digest)).toBeDefined();
   });
 
+  test.each([
+    ['Jib', 'config.json', (digest: string) => `${digest}.tar.gz`],
+    ['ko, crane and kaniko', `sha256:${hex(image.configDigest)}`, (digest: string) => `${digest}.tar.gz`],
+    ['Bazel', `blobs/sha256/${hex(image.configDigest)}`, (digest: string) => `blobs/sha256/${digest}.tar.gz`],
+    ['anybody, with any names', 'my config', (digest: string) => `some/layer ${digest.slice(0, 4)}`],
+  ])('what %s writes: manifest.json says which file is what', async (_, config, nameOf) => {
+    const files: Record<string, TestFile> = { [config]: image.blobs.get(image.configDigest)! };
+    const layers = image.layers.map(({ digest }) => nameOf(hex(digest)));
+    for (const [i, path] of layers.entries()) files[path] = image.blobs.get(image.layers[i]!.digest)!;
+    files.README = 'a file that nobody names';
+    files['manifest.json'] = JSON.stringify([{ Config: config, RepoTags: ['made:1'], Layers: layers }]);
+    expect(await load(tarOf(files))).toMatchObject([{ name: 'made:1', id: image.configDigest }]);
+    await store.gc();
+    expect((await findImage(store, 'made:1')).image.document.layers).toMatchObject(
+      image.layers.map(({ digest, size }) => ({ digest, size })),
+    );
+    expect((await store.content.list()).map(({ size }) => size)).not.toContain(files.README.length);
+  });
+
   test('an image without a name is kept as dangling', async () => {
     expect(await load(ociTar(image))).toMatchObject([{ name: undefined, id: image.configDigest }]);
     await store.gc();

@@ -5,6 +5,7 @@ import { chainId } from '../../oci/digest.ts';
 import { familiarName, parseReference } from '../../oci/reference.ts';
 import type { Descriptor, Digest } from '../../oci/types.ts';
 import type { ImageRecord, Store } from '../../store/store.ts';
+import type { EventImage } from '../shared/events.ts';
 
 /** One image with all of its names. */
 export interface ListedImage {
@@ -25,8 +26,9 @@ export interface ListedImage {
 }
 
 /**
- * Every image whose documents are all in content, newest first: one for an ID, whatever manifests lead to it, so
- * that an ID that inspect gives is found exactly once in the list.
+ * Every image whose documents are all in content, newest first: one for what is the same image on the same platforms,
+ * whatever manifests lead to it. An image of one platform and one that has that platform among others are two, with one
+ * ID.
  */
 export async function listedImages(store: Store): Promise<ListedImage[]> {
   const byTarget = new Map<Digest, ImageRecord[]>();
@@ -35,7 +37,7 @@ export async function listedImages(store: Store): Promise<ListedImage[]> {
     if (same === undefined) byTarget.set(record.target.digest, [record]);
     else same.push(record);
   }
-  const byId = new Map<Digest, ListedImage>();
+  const byImages = new Map<string, ListedImage>();
   const found = await Promise.all(
     [...byTarget.values()].map(async (records) => {
       const { name, target } = records[0] as ImageRecord;
@@ -51,7 +53,8 @@ export async function listedImages(store: Store): Promise<ListedImage[]> {
       .map(({ name }) => familiarName(name))
       .sort();
     const digests = [...new Set(named.map(({ name }) => repoDigest(name, target.digest)))].sort();
-    const same = byId.get(image.id);
+    const key = images.map(({ id }) => id).join(' ');
+    const same = byImages.get(key);
     if (same !== undefined) {
       same.records.push(...records);
       same.tags = [...new Set([...same.tags, ...tags])].sort();
@@ -60,7 +63,7 @@ export async function listedImages(store: Store): Promise<ListedImage[]> {
       continue;
     }
     const created = Date.parse(image.config.created ?? '');
-    byId.set(image.id, {
+    byImages.set(key, {
       id: image.id,
       image,
       images,
@@ -73,7 +76,12 @@ export async function listedImages(store: Store): Promise<ListedImage[]> {
       labels: image.config.config?.Labels ?? {},
     });
   }
-  return [...byId.values()].sort((a, b) => b.created - a.created || a.id.localeCompare(b.id));
+  return [...byImages.values()].sort((a, b) => b.created - a.created || a.id.localeCompare(b.id));
+}
+
+/** An image as events tell of it. */
+export function eventImage({ id, config }: StoredImage): EventImage {
+  return { id, labels: config.config?.Labels ?? {} };
 }
 
 /** Bytes of each image that it shares with others in the list, and of all layers, each counted once. */

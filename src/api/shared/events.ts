@@ -1,4 +1,6 @@
 /** What happened to images and to the build cache: kept for a while, and told to whoever listens. */
+import type { StoredOutput } from '../../exporter/types.ts';
+import { familiarName } from '../../oci/reference.ts';
 
 /** One event, with the names that docker's API gives to types, actions and attributes. */
 export interface ApiEvent {
@@ -10,6 +12,13 @@ export interface ApiEvent {
   attributes: Record<string, string>;
   /** ms since the epoch, with a fraction */
   time: number;
+}
+
+/** An image as events tell of it. */
+export interface EventImage {
+  /** Config digest. */
+  id: string;
+  labels: Readonly<Record<string, string>>;
 }
 
 /** Events kept for those who ask for what happened before they came, as many as dockerd keeps. */
@@ -24,6 +33,19 @@ export class EventBus {
     const event = { type, action, id, attributes, time: performance.timeOrigin + performance.now() };
     if (this.#past.push(event) > kept) this.#past.shift();
     for (const listener of this.#listeners) listener(event);
+  }
+
+  /** Tells an event of an image: its labels are attributes, and the name that it is about. */
+  emitImage(action: string, { id, labels }: EventImage, name: string): void {
+    this.emit('image', action, id, { ...labels, name });
+  }
+
+  /** Tells of images that builds have put into the store, and of each name that they got. */
+  emitBuilt(stored: readonly StoredOutput[]): void {
+    for (const image of stored) {
+      this.emitImage('create', image, image.id);
+      for (const name of image.names) this.emitImage('tag', image, familiarName(name));
+    }
   }
 
   /** The events kept, oldest first. */

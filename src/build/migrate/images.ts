@@ -1,5 +1,6 @@
 /** Images from one store to another: names, documents, and layers as blobs. */
 import { ensureLayer, storedLayers } from '../../images/blobs.ts';
+import { nameImage } from '../../images/name.ts';
 import { type StoredImage, storedImage, storedImages } from '../../images/stored.ts';
 import { type Index, isIndexType } from '../../oci/types.ts';
 import type { RegistryClient } from '../../registry/client.ts';
@@ -31,7 +32,7 @@ export async function migrateImage(
     const children = index.manifests.filter(({ digest }) => here.has(digest));
     await copyBlob(route, record.target, contentRefLabels(children));
   }
-  await to.images.put(record.name, record.target, foreignLabels(record.labels));
+  await nameImage(to, record.name, record.target, foreignLabels(record.labels));
   return 'moved';
 }
 

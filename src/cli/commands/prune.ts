@@ -1,6 +1,7 @@
 import { type PruneOptions, prune } from '../../build/disk-usage.ts';
 import type { RecordType } from '../../cache/cache.ts';
 import { fail } from '../../errors/error.ts';
+import { removeNameless } from '../../images/remove.ts';
 import { command } from '../command.ts';
 import { ago, formatBytes, parseBytes, parseDuration, table } from '../units.ts';
 
@@ -12,6 +13,7 @@ export default command({
     all: { type: 'bool', short: 'a', help: 'Also records that images share, and internal ones' },
     filter: { type: 'list', value: 'KEY=VALUE', help: 'until=24h, type=regular, id=…' },
     force: { type: 'bool', short: 'f', help: 'Accepted; nothing is asked' },
+    images: { type: 'bool', help: 'Also images that have lost their names (<none>)' },
     'keep-storage': { type: 'string', value: 'SIZE', help: 'Keep this much' },
   },
   operands: [0, 0],
@@ -22,18 +24,22 @@ export default command({
     for (const filter of flags.filter) addFilter(options, filter);
     const remote = await ctx.remote();
     if (remote !== undefined) {
-      const { remotePrune } = await import('../remote/images.ts');
+      const { remotePrune, remotePruneImages } = await import('../remote/images.ts');
+      const images = flags.images ? await remotePruneImages(remote) : none;
       const filters: Record<string, string[]> = {};
       if (options.unusedFor !== undefined) filters.until = [`${Math.round(options.unusedFor / 1000)}s`];
       if (options.types !== undefined) filters.type = options.types;
       if (options.ids !== undefined) filters.id = options.ids;
       const { all, keepBytes } = options;
       const { ids, reclaimed } = await remotePrune(remote, { all, keepBytes, filters });
-      for (const id of ids) ctx.stdout.write(`${id}\n`);
-      ctx.stdout.write(`Total reclaimed space: ${formatBytes(reclaimed)}\n`);
+      for (const id of [...images.ids, ...ids]) ctx.stdout.write(`${id}\n`);
+      ctx.stdout.write(`Total reclaimed space: ${formatBytes(images.reclaimed + reclaimed)}\n`);
       return 0;
     }
-    const { records, reclaimed } = await prune(await ctx.engine(), options);
+    const engine = await ctx.engine();
+    const images = flags.images ? await removeNameless(engine.store) : none;
+    for (const id of images.ids) ctx.stdout.write(`${id}\n`);
+    const { records, reclaimed } = await prune(engine, options);
     if (records.length > 0) {
       const rows = records.map((record) => [
         record.id.replace('sha256:', '').slice(0, 25),
@@ -43,10 +49,12 @@ export default command({
       ]);
       ctx.stdout.write(table([['ID', 'SIZE', 'LAST USED', 'DESCRIPTION'], ...rows]));
     }
-    ctx.stdout.write(`Total reclaimed space: ${formatBytes(reclaimed)}\n`);
+    ctx.stdout.write(`Total reclaimed space: ${formatBytes(images.reclaimed + reclaimed)}\n`);
     return 0;
   },
 });
+
+const none = { ids: [], reclaimed: 0 };
 
 const types: RecordType[] = [
   'regular',

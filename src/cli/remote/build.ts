@@ -114,7 +114,8 @@ function exportersOf({ outputs, tags }: BuildOptions): { Type: string; Attrs: Re
   const all: OutputSpec[] = outputs.length > 0 ? outputs : [{ type: 'image', attrs: {} }];
   const name = tags.map(normalizeName).join(',');
   return all.map(({ type, attrs }) => ({
-    Type: type,
+    // As docker's own clients: the daemon keeps an image whose name goes to the new one.
+    Type: type === 'image' ? 'moby' : type,
     Attrs: name === '' || attrs.name !== undefined ? attrs : { ...attrs, name },
   }));
 }

@@ -189,6 +189,20 @@ export async function remotePrune(
   return { ids: answer.CachesDeleted ?? [], reclaimed: answer.SpaceReclaimed };
 }
 
+/** As `removeNameless`. */
+export async function remotePruneImages({
+  endpoint,
+  signal,
+}: Remote): Promise<{ ids: string[]; reclaimed: number }> {
+  const request = { method: 'POST', path: '/images/prune', signal };
+  const answer = await askJson<{ ImagesDeleted: { Deleted?: string }[] | null; SpaceReclaimed: number }>(
+    endpoint,
+    request,
+  );
+  const ids = (answer.ImagesDeleted ?? []).flatMap(({ Deleted }) => Deleted ?? []);
+  return { ids, reclaimed: answer.SpaceReclaimed };
+}
+
 /** Slashes of a name are part of docker's paths; what else is special is not. */
 function pathOf(name: string): string {
   return encodeURIComponent(name).replaceAll('%2F', '/').replaceAll('%3A', ':').replaceAll('%40', '@');

@@ -9,6 +9,8 @@ import type { CacheSpec } from '../../../remote-cache/types.ts';
 export interface Output {
   type: OutputSpec['type'];
   attrs: Record<string, string>;
+  /** dockerd's own exporter keeps an image whose name goes to a new one; BuildKit's does not. */
+  forgetsReplaced: boolean;
   /** Its place among the outputs; undefined from clients that know of one only. */
   index?: number;
 }
@@ -34,7 +36,7 @@ export function outputsOf(request: SolveRequest): Output[] {
 
 function outputOf({ Type, Attrs }: Pick<Exporter, 'Type' | 'Attrs'>): Omit<Output, 'index'> {
   const type = Object.hasOwn(types, Type) ? types[Type] : undefined;
-  if (type !== undefined) return { type, attrs: { ...Attrs } };
+  if (type !== undefined) return { type, attrs: { ...Attrs }, forgetsReplaced: Type !== 'moby' };
   throw fail('invalid', 'export', `exporter ${JSON.stringify(Type)} could not be found`, {
     hint: `Did you mean ${nearest(Type, Object.keys(types)) ?? Object.keys(types).join(', ')}?`,
   });

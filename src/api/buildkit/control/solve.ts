@@ -81,16 +81,17 @@ async function build(deps: SolveDeps, parts: BuildParts) {
   const caches = cachesOf(request);
   const allow = grantedEntitlements(request.Entitlements, deps.entitlements, authority.allow);
   const client = sessionOf(host, request.Session, authority, signal);
-  const { result, metadata, size, descriptors } = await runSolve(
+  const { result, metadata, size, descriptors, stored } = await runSolve(
     host.engine,
     {
       definition: request.Definition,
       frontend: request.Frontend,
       options: request.FrontendAttrs,
       inputs: request.FrontendInputs,
-      outputs: outputs.map(({ type, attrs, index }) => ({
+      outputs: outputs.map(({ type, attrs, index, forgetsReplaced }) => ({
         type,
         attrs,
+        forgetsReplaced,
         sink: client.named?.output(index),
       })),
       allow,
@@ -108,6 +109,7 @@ async function build(deps: SolveDeps, parts: BuildParts) {
     signal,
     (gateway) => gateways.register(ref, gateway),
   );
+  host.events.emitBuilt(stored);
   const response = exporterResponse(metadata, result.metadata);
   if (size !== undefined && context.requestHeader.has(imageSizeKey)) response[imageSizeKey] = String(size);
   return { response, results: descriptors };

@@ -2,6 +2,7 @@
 import { authorizeEntitlements } from '../../../auth/authorize.ts';
 import type { Authority } from '../../../auth/types.ts';
 import type { BuildOptions, OutputSpec } from '../../../build/types.ts';
+import { checkNewName } from '../../../images/name.ts';
 import { parseLimits, type StepLimits } from '../../../llb/limits.ts';
 import { parsePlatform } from '../../../oci/platform.ts';
 import { familiarName, normalizeName } from '../../../oci/reference.ts';
@@ -146,6 +147,7 @@ function readInput(remote: string, buildId: string): BuildInput {
 function readTag(name: string): string {
   try {
     const normal = normalizeName(name);
+    checkNewName(normal);
     if (normal.includes('@')) {
       throw apiError('invalid', `refusing to create a tag with a digest reference: ${name}`);
     }

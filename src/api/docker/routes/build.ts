@@ -79,9 +79,7 @@ async function build(call: Call): Promise<Answer> {
         teller.frontend,
       );
       await teller.finish(result, parameters.options.tags);
-      for (const tag of parameters.options.tags) {
-        if (result.imageId !== undefined) host.events.emit('image', 'tag', result.imageId, { name: tag });
-      }
+      host.events.emitBuilt(result.stored ?? []);
     });
     stream.end();
   } catch (err) {

@@ -1,9 +1,10 @@
 /** `GET /images/get`, `GET /images/{name}/get` (save) and `POST /images/load`. */
 
 import { toDrydockError } from '../../../errors/error.ts';
-import { loadImages } from '../../../images/load.ts';
+import { type Loaded, loadImages } from '../../../images/load.ts';
 import { saveImages } from '../../../images/save.ts';
 import { formatPlatform, platformMatches } from '../../../oci/platform.ts';
+import type { Platform } from '../../../oci/types.ts';
 import { explainDisk } from '../../../store/shared/disk-full.ts';
 import { UploadBody } from '../http/body.ts';
 import { apiError, apiMessage, httpStatus } from '../http/errors.ts';
@@ -12,7 +13,8 @@ import { readPlatform } from '../http/platform.ts';
 import { transferReport } from '../http/progress.ts';
 import { registryConfig } from '../http/registry-auth.ts';
 import type { Call, Route } from '../http/route.ts';
-import { namedImage } from '../named-image.ts';
+import { isBefore } from '../http/version.ts';
+import { eventImage } from '../images.ts';
 
 export const imageArchiveRoutes: Route[] = [
   { method: 'GET', path: '/images/get', scopes: ['images:read'], handle: getMany },
@@ -30,24 +32,22 @@ function getMany(call: Call): Promise<undefined> {
   return save(call, names);
 }
 
-async function save({ host, request, query, response, signal }: Call, names: string[]): Promise<undefined> {
+/** The one platform asked for. Throws `invalid` for several. */
+function platformOf({ query, version }: Call): Platform | undefined {
+  if (isBefore(version, '1.48')) return undefined;
+  const platforms = query.all('platform');
+  if (platforms.length > 1) throw apiError('invalid', 'multiple platform parameters not supported');
+  return readPlatform(platforms[0] ?? '');
+}
+
+async function save(call: Call, names: string[]): Promise<undefined> {
+  const { host, request, response, signal } = call;
   const { store, registry } = host.engine;
-  const platform = readPlatform(query.text('platform'));
-  if (platform !== undefined) {
-    for (const name of names) {
-      const { images } = await namedImage(store, name, platform);
-      if (images.every(({ config }) => platformMatches(platform, config))) continue;
-      throw apiError(
-        'unsupported',
-        `${name} cannot be saved for ${formatPlatform(platform)} alone: it is here for other platforms too`,
-        'Save it without a platform.',
-      );
-    }
-  }
+  const platform = platformOf(call);
   response.setHeader('content-type', 'application/x-tar');
   try {
     const credentials = registryConfig(request.headers['x-registry-config']);
-    await saveImages(store, names, response, { client: registry, credentials, signal });
+    await saveImages(store, names, response, { client: registry, credentials, signal, platform });
   } catch (err) {
     // Once bytes are out, only a cut connection tells the client that the archive is no good.
     if (response.headersSent) response.destroy();
@@ -61,28 +61,51 @@ async function save({ host, request, query, response, signal }: Call, names: str
   return undefined;
 }
 
-async function load({ host, query, request, response, signal }: Call): Promise<undefined> {
+/** All that is wrong with an archive is an error of the stream: docker's clients look for it there. */
+async function load(call: Call): Promise<undefined> {
+  const { host, query, request, response, signal } = call;
+  const quiet = !query.has('quiet') || query.bool('quiet');
+  const platform = platformOf(call);
   const stream = new JsonStream(response);
   const body = new UploadBody(request);
-  const quiet = query.bool('quiet');
-  const platform = readPlatform(query.text('platform'));
+  stream.start();
   try {
     const report = quiet
       ? undefined
       : transferReport(stream, { moving: 'Loading layer', end: 'Loading layer done' });
-    const loaded = await loadImages(host.engine.store, body, { signal, report });
-    if (platform !== undefined)
-      for (const { id } of loaded) await namedImage(host.engine.store, id, platform);
-    for (const { id, name } of loaded) {
+    const loaded = await loadImages(host.engine.store, body, { signal, report, platform });
+    for (const { id, name, images } of loaded) {
       stream.write({
         stream: name === undefined ? `Loaded image ID: ${id}\n` : `Loaded image: ${name}\n`,
       });
-      host.events.emit('image', 'load', id, { name: name ?? id });
+      for (const image of images.slice(0, 1)) host.events.emitImage('load', eventImage(image), name ?? id);
     }
+    if (platform !== undefined) checkPlatform(loaded, platform);
     stream.end();
   } catch (err) {
     body.destroy();
     stream.fail(await explainDisk(err, host.engine.store));
   }
   return undefined;
+}
+
+/** Throws `not-found` in dockerd's words when images lack the platform asked for; they are loaded all the same. */
+function checkPlatform(loaded: readonly Loaded[], platform: Platform): void {
+  const without = loaded.filter(
+    ({ images }) => !images.some(({ config }) => platformMatches(platform, config)),
+  );
+  const names = without.map(({ name, id }) => name ?? id);
+  if (names.length === 0) return;
+  const what =
+    names.length === 1
+      ? `image ${names[0]} was loaded, but doesn't`
+      : `images [${names.join(', ')}] were loaded, but don't`;
+  const have = [
+    ...new Set(without.flatMap(({ images }) => images.map(({ config }) => formatPlatform(config)))),
+  ];
+  throw apiError(
+    'not-found',
+    `${what} provide the requested platform (${formatPlatform(platform)})`,
+    `In the archive: ${have.join(', ')}.`,
+  );
 }

@@ -1,12 +1,14 @@
 /** `POST /images/{name}/tag`, `DELETE /images/{name}`, `POST /images/prune`. */
-import { type Removed, removeImage } from '../../../images/remove.ts';
+import { type Removed, removeImage, removePlatforms, removeRecords } from '../../../images/remove.ts';
 import { findImage } from '../../../images/stored.ts';
 import { tagImage } from '../../../images/tag.ts';
 import { familiarName } from '../../../oci/reference.ts';
 import { apiError } from '../http/errors.ts';
+import { readPlatform } from '../http/platform.ts';
 import { boolFilter, labelsMatch, readFilters, readTime } from '../http/query.ts';
 import type { Call, Route } from '../http/route.ts';
-import { listedImages } from '../images.ts';
+import { isBefore } from '../http/version.ts';
+import { eventImage, listedImages } from '../images.ts';
 
 export const imageChangeRoutes: Route[] = [
   { method: 'POST', path: '/images/*', suffix: '/tag', scopes: ['images:write'], handle: tag },
@@ -20,13 +22,34 @@ async function tag({ host, name, query }: Call) {
   const text = query.text('tag');
   const record = await tagImage(host.engine.store, name, text === '' ? repository : `${repository}:${text}`);
   const { image } = await findImage(host.engine.store, record.name);
-  host.events.emit('image', 'tag', image.id, { name: familiarName(record.name) });
+  host.events.emitImage('tag', eventImage(image), familiarName(record.name));
   return { status: 201 };
 }
 
-async function remove({ host, name, query }: Call) {
-  const removed = await removeImage(host.engine.store, name, { force: query.bool('force') });
-  return { json: told(host, removed) };
+async function remove({ host, name, query, version }: Call) {
+  if (name.trim() === '') throw apiError('invalid', 'image name cannot be blank');
+  const { store } = host.engine;
+  const force = query.bool('force');
+  const platforms = isBefore(version, '1.50')
+    ? []
+    : query.all('platforms').flatMap((text) => readPlatform(text) ?? []);
+  if (platforms.length > 0) {
+    if (!force) {
+      throw apiError(
+        'invalid',
+        'Content will be removed from all images referencing this variant. Use --force to force delete.',
+      );
+    }
+    const { id, manifests, untagged } = await removePlatforms(store, name, platforms);
+    for (const each of untagged) host.events.emit('image', 'untag', id, { name: each });
+    for (const digest of manifests) host.events.emit('image', 'delete', digest, { name: digest });
+    const rows = [
+      ...untagged.map((each) => ({ Untagged: each })),
+      ...manifests.map((Deleted) => ({ Deleted })),
+    ];
+    return { json: rows };
+  }
+  return { json: told(host, await removeImage(store, name, { force })) };
 }
 
 /** Tells events of a removal; the answer's list. */
@@ -34,7 +57,7 @@ function told(host: Call['host'], { id, untagged, deleted }: Removed): object[] 
   for (const name of untagged) host.events.emit('image', 'untag', id, { name });
   if (deleted !== undefined) host.events.emit('image', 'delete', deleted, { name: untagged[0] ?? deleted });
   return [
-    ...untagged.filter((name) => !name.startsWith('moby-dangling@')).map((name) => ({ Untagged: name })),
+    ...untagged.map((name) => ({ Untagged: name })),
     ...(deleted === undefined ? [] : [{ Deleted: deleted }]),
   ];
 }
@@ -53,8 +76,8 @@ async function pruneImages({ host, query }: Call) {
   );
   const gone: object[] = [];
   let reclaimed = 0;
-  for (const { id } of doomed) {
-    const removed = await removeImage(store, id, { force: true });
+  for (const { id, records } of doomed) {
+    const removed = await removeRecords(store, id, records);
     gone.push(...told(host, removed));
     reclaimed += removed.reclaimed;
   }

@@ -5,8 +5,9 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { importTar } from '../../../images/import.ts';
 import { pullImage } from '../../../images/pull.ts';
+import { findImage } from '../../../images/stored.ts';
 import { hostPlatform } from '../../../oci/platform.ts';
-import { familiarName, formatReference, parseReference } from '../../../oci/reference.ts';
+import { familiarName, formatReference, normalizeName, parseReference } from '../../../oci/reference.ts';
 import { download } from '../../../source/http-fetch.ts';
 import { explainDisk } from '../../../store/shared/disk-full.ts';
 import { configOfChanges } from '../config-changes.ts';
@@ -17,6 +18,7 @@ import { readPlatform } from '../http/platform.ts';
 import { progressObject, transferReport } from '../http/progress.ts';
 import { registryAuth } from '../http/registry-auth.ts';
 import type { Call, Route } from '../http/route.ts';
+import { eventImage } from '../images.ts';
 
 export const imageCreateRoutes: Route[] = [
   { method: 'POST', path: '/images/create', scopes: ['images:write'], handle: create },
@@ -93,7 +95,8 @@ async function pullOne(
       ? `Status: Downloaded newer image for ${kept}`
       : `Status: Image is up to date for ${kept}`,
   });
-  host.events.emit('image', 'pull', kept, { name: kept });
+  const { image } = await findImage(store, kept);
+  host.events.emitImage('pull', { ...eventImage(image), id: kept }, kept);
 }
 
 async function importImage(call: Call, stream: JsonStream): Promise<void> {
@@ -139,7 +142,9 @@ async function importImage(call: Call, stream: JsonStream): Promise<void> {
     }
   }
   stream.write({ status: id });
-  host.events.emit('image', 'import', id, { name: name ?? id });
+  const image = { id, labels: config.Labels ?? {} };
+  host.events.emitImage('import', image, id);
+  if (name !== undefined) host.events.emitImage('tag', image, familiarName(normalizeName(name)));
 }
 
 /** A URL without credentials and query, for people's eyes. */

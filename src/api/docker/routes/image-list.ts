@@ -40,9 +40,13 @@ async function list({ host, query, version }: Call) {
       return [];
     if (references.length === 0) return [image];
     const tags = image.tags.filter((tag) => references.some((matches) => matches(tag)));
-    const digests = image.digests.filter((digest) => references.some((matches) => matches(digest)));
+    // Of a repository that was asked for, also by one of its tags; not of others that have the image too.
+    const repositories = new Set(tags.map(repositoryOf));
+    const digests = image.digests.filter(
+      (digest) => repositories.has(repositoryOf(digest)) || references.some((matches) => matches(digest)),
+    );
     if (tags.length === 0 && digests.length === 0) return [];
-    return [{ ...image, tags, digests: tags.length > 0 ? image.digests : digests }];
+    return [{ ...image, tags, digests }];
   });
   const shared = query.bool('shared-size') ? (await layerSizes(store, all)).shared : undefined;
   const json = await Promise.all(
@@ -59,6 +63,11 @@ async function list({ host, query, version }: Call) {
     })),
   );
   return { json };
+}
+
+function repositoryOf(reference: string): string {
+  const { domain, path } = parseReference(reference);
+  return `${domain}/${path}`;
 }
 
 /** docker's ImageSummary. */

@@ -2,7 +2,6 @@
 import { imageHistory } from '../../../images/history.ts';
 import { inspectImage } from '../../../images/inspect.ts';
 import { familiarName, parseReference } from '../../../oci/reference.ts';
-import type { ContainerConfig } from '../../../oci/types.ts';
 import { apiError } from '../http/errors.ts';
 import { readPlatform } from '../http/platform.ts';
 import type { Call, Route } from '../http/route.ts';
@@ -19,46 +18,54 @@ export const imageLookRoutes: Route[] = [
 async function inspect({ host, name, query, version }: Call) {
   const { store } = host.engine;
   const platform = isBefore(version, '1.49') ? undefined : readPlatform(query.text('platform'));
+  const manifests = query.bool('manifests') && !isBefore(version, '1.48');
+  if (manifests && platform !== undefined) {
+    throw apiError('invalid', 'conflicting options: manifests and platform options cannot both be set');
+  }
   const found = await namedImage(store, name, platform);
-  const inspected = await inspectImage(store, name, found.image);
-  const { Descriptor, DockerVersion, Created, Config, ...rest } = inspected;
+  const { Created, Config, Descriptor, ...rest } = await inspectImage(store, name, found.image);
   const old = isBefore(version, '1.44');
   return {
     json: {
       ...rest,
-      Config: isBefore(version, '1.50') ? { ...legacyConfig, ...Config } : Config,
+      Config: { ...(isBefore(version, '1.50') ? legacyConfig : alwaysInConfig), ...Config },
       ...(Created === '' && !old ? {} : { Created: Created === '' ? '0001-01-01T00:00:00Z' : Created }),
-      ...(isBefore(version, '1.50') ? { DockerVersion } : {}),
       ...(old ? { VirtualSize: rest.Size } : {}),
       ...(isBefore(version, '1.45')
         ? { Container: '', ContainerConfig: { ...legacyConfig, Cmd: null, Env: null } }
         : {}),
-      ...(isBefore(version, '1.48') ? {} : { Descriptor }),
-      ...(query.bool('manifests') && !isBefore(version, '1.48')
-        ? { Manifests: await manifestsOf(store, { images: found.images }) }
-        : {}),
+      ...(isBefore(version, '1.48')
+        ? {}
+        : { Descriptor: platform === undefined ? Descriptor : found.image.manifest }),
+      ...(manifests ? { Manifests: await manifestsOf(store, { images: found.images }) } : {}),
     },
   };
 }
 
-/** Fields of a container that image configs carried before 1.50, always with these values. */
-const legacyConfig: ContainerConfig & Record<string, unknown> = {
+/** Fields that are in an image's config even when the image says nothing of them. */
+const alwaysInConfig = {
+  Cmd: null,
+  Entrypoint: null,
+  Env: null,
+  Labels: null,
+  OnBuild: null,
+  User: '',
+  Volumes: null,
+  WorkingDir: '',
+};
+
+/** And those of a container that it carried before 1.50, always with these values. */
+const legacyConfig = {
+  ...alwaysInConfig,
   Hostname: '',
   Domainname: '',
-  User: '',
   AttachStdin: false,
   AttachStdout: false,
   AttachStderr: false,
   Tty: false,
   OpenStdin: false,
   StdinOnce: false,
-  Env: [],
-  Cmd: null,
   Image: '',
-  Volumes: undefined,
-  WorkingDir: '',
-  Entrypoint: null,
-  OnBuild: null,
 };
 
 async function history({ host, name, query, version }: Call) {

@@ -2,7 +2,6 @@
 import type { DrydockError } from '../../../errors/error.ts';
 import { type PushedLayer, pushImage } from '../../../images/push.ts';
 import { isDangling } from '../../../images/stored.ts';
-import { formatPlatform, platformMatches } from '../../../oci/platform.ts';
 import { familiarName, formatReference, parseReference } from '../../../oci/reference.ts';
 import { explainDisk } from '../../../store/shared/disk-full.ts';
 import { apiError } from '../http/errors.ts';
@@ -11,10 +10,12 @@ import { readPlatform } from '../http/platform.ts';
 import { transferReport } from '../http/progress.ts';
 import { registryAuth } from '../http/registry-auth.ts';
 import type { Call, Route } from '../http/route.ts';
+import { isBefore } from '../http/version.ts';
+import { eventImage } from '../images.ts';
 import { namedImage } from '../named-image.ts';
 
 export const imagePushRoutes: Route[] = [
-  { method: 'POST', path: '/images/*', suffix: '/push', scopes: ['images:read'], handle: push },
+  { method: 'POST', path: '/images/*', suffix: '/push', scopes: ['images:write'], handle: push },
 ];
 
 async function push(call: Call): Promise<undefined> {
@@ -24,13 +25,17 @@ async function push(call: Call): Promise<undefined> {
   try {
     const credentials = registryAuth(request.headers['x-registry-auth']);
     const names = await namesToPush(call);
-    await checkPlatform(call, names);
+    const platform = isBefore(call.version, '1.46') ? undefined : readPlatform(call.query.text('platform'));
+    // Before anything is said, so that a platform that is not here is a plain answer.
+    if (platform !== undefined)
+      for (const name of names) await namedImage(store, familiarName(name), platform);
     stream.write({ status: `The push refers to repository [${repositoryOf(names[0] ?? '')}]` });
     for (const name of names) {
       const ends = new Map<string, string>();
-      const { target } = await pushImage(store, registry, name, name, {
+      const { target, image } = await pushImage(store, registry, name, name, {
         signal,
         credentials,
+        platform,
         settled: (layer) => void ends.set(layer.digest, endOf(layer)),
         report: transferReport(stream, {
           begin: 'Preparing',
@@ -41,7 +46,7 @@ async function push(call: Call): Promise<undefined> {
       const tag = parseReference(name).tag ?? '';
       stream.write({ status: `${tag}: digest: ${target.digest} size: ${target.size}` });
       stream.write({ progressDetail: {}, aux: { Tag: tag, Digest: target.digest, Size: target.size } });
-      host.events.emit('image', 'push', familiarName(name), { name: familiarName(name) });
+      host.events.emitImage('push', { ...eventImage(image), id: familiarName(name) }, familiarName(name));
     }
     stream.end();
   } catch (err) {
@@ -88,19 +93,4 @@ function missing(name: string): DrydockError {
     `An image does not exist locally with the tag: ${familiarName(name)}`,
     'Give the image this name first: docker tag IMAGE NAME.',
   );
-}
-
-/** An index is pushed as it is; one platform out of several is a choice that we do not offer. */
-async function checkPlatform({ host, query }: Call, names: readonly string[]): Promise<void> {
-  const platform = readPlatform(query.text('platform'));
-  if (platform === undefined) return;
-  for (const name of names) {
-    const { images } = await namedImage(host.engine.store, name, platform);
-    if (images.every(({ config }) => platformMatches(platform, config))) continue;
-    throw apiError(
-      'unsupported',
-      `${familiarName(name)} cannot be pushed for ${formatPlatform(platform)} alone: it is here for other platforms too`,
-      'Push it without a platform.',
-    );
-  }
 }

@@ -4,7 +4,8 @@ import { arch, availableParallelism, release, totalmem } from 'node:os';
 import { hostPlatform } from '../../../oci/platform.ts';
 import { version } from '../../../version.ts';
 import type { Call, Route } from '../http/route.ts';
-import { newestVersion, oldestVersion } from '../http/version.ts';
+import { isBefore, newestVersion, oldestVersion } from '../http/version.ts';
+import { listedImages } from '../images.ts';
 import { machineLacks } from '../machine-lacks.ts';
 
 export const systemRoutes: Route[] = [
@@ -77,9 +78,9 @@ function showVersion({ host }: Call) {
   };
 }
 
-async function info({ host }: Call) {
+async function info({ host, version: api }: Call) {
   const { store } = host.engine;
-  const images = new Set((await store.images.list()).map(({ target }) => target.digest)).size;
+  const images = (await listedImages(store)).length;
   const containerd = store.kind === 'containerd';
   return {
     json: {
@@ -108,13 +109,13 @@ async function info({ host }: Call) {
       PidsLimit: false,
       OomKillDisable: false,
       IPv4Forwarding: true,
-      BridgeNfIptables: false,
-      BridgeNfIp6tables: false,
+      ...(isBefore(api, '1.50') ? { BridgeNfIptables: false, BridgeNfIp6tables: false } : {}),
       Debug: false,
       NFd: 0,
       NGoroutines: 0,
       SystemTime: new Date().toISOString(),
-      LoggingDriver: '',
+      // What steps print goes to the client; dockerd's name for logs that are kept nowhere.
+      LoggingDriver: 'none',
       CgroupDriver: 'cgroupfs',
       CgroupVersion: isCgroup2() ? '2' : '1',
       NEventsListener: 0,
@@ -165,8 +166,8 @@ async function info({ host }: Call) {
       ContainerdCommit: { ID: '' },
       RuncCommit: { ID: '' },
       InitCommit: { ID: '' },
-      SecurityOptions: ['name=seccomp,profile=builtin'],
-      ...(host.containerd === undefined
+      SecurityOptions: isBefore(api, '1.25') ? ['seccomp'] : ['name=seccomp,profile=builtin'],
+      ...(host.containerd === undefined || isBefore(api, '1.46')
         ? {}
         : {
             Containerd: {

@@ -1,0 +1,56 @@
+/** Names given to images. Whoever gives one in the store goes through here, so that no image is lost by it. */
+import { fail } from '../errors/error.ts';
+import { parseReference } from '../oci/reference.ts';
+import type { Descriptor } from '../oci/types.ts';
+import type { ImageRecord, Store } from '../store/store.ts';
+import { inTurn, runningOn } from './share.ts';
+import { danglingName, storedImages } from './stored.ts';
+
+/**
+ * Gives a target in content a name; a name that is taken moves. An image that loses its last name by that is kept
+ * without one, as docker keeps it, until it is removed or pruned; an image that was kept so and gets a name is an
+ * ordinary one again. Throws `not-found` when the target is not in content, and what `checkNewName` throws.
+ */
+export function nameImage(
+  store: Store,
+  name: string,
+  target: Descriptor,
+  labels?: Record<string, string>,
+): Promise<ImageRecord> {
+  checkNewName(name);
+  // Of two who give one name at a time, the second must see what the first has put there.
+  return inTurn(runningOn(store), `naming ${name}`, async () => {
+    const old = await store.images.get(name);
+    const nameless = danglingName(target.digest);
+    if (name === nameless) {
+      const named = (await store.images.list()).find(({ target: { digest } }) => digest === target.digest);
+      if (named !== undefined) return named;
+    }
+    const moves = old?.target.digest !== target.digest;
+    if (old !== undefined && moves) await keepNameless(store, old, target);
+    const record = await store.images.put(name, target, labels);
+    if (moves && name !== nameless) await store.images.delete(nameless);
+    return record;
+  });
+}
+
+/** Throws `invalid` for a normalized name that reads like an image's ID. */
+export function checkNewName(name: string): void {
+  const { domain, path } = parseReference(name);
+  if (domain !== 'docker.io' || path !== 'library/sha256') return;
+  throw fail('invalid', 'client', 'refusing to create an ambiguous tag using digest algorithm as name', {
+    hint: 'Choose another name than sha256.',
+  });
+}
+
+/** Keeps what a record points to, before its name goes to `next`; not what has another name or is not whole. */
+async function keepNameless(store: Store, old: ImageRecord, next: Descriptor): Promise<void> {
+  const { digest } = old.target;
+  const others = (await store.images.list()).filter(({ name }) => name !== old.name);
+  if (others.some(({ target }) => target.digest === digest)) return;
+  const was = await storedImages(store, old.name, old.target);
+  const will = new Set((await storedImages(store, old.name, next)).map(({ id }) => id));
+  // The same image in another manifest, compressed or with more platforms, keeps the name.
+  if (was.every(({ id }) => will.has(id))) return;
+  await store.images.put(danglingName(digest), old.target, old.labels);
+}

@@ -1,0 +1,126 @@
+/** Answers about images, field by field as dockerd gives them, and the events that builds tell. On both stores. */
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { TestDaemon } from '../../kit/daemon.ts';
+import { tarOf } from '../../kit/images.ts';
+import { onStores } from '../../kit/stores.ts';
+import { ControlKit } from '../buildkit/control-kit.ts';
+
+interface Event {
+  Action: string;
+  Actor: { ID: string; Attributes: Record<string, string> };
+}
+
+onStores('answers about images', (store) => {
+  let kit: ControlKit;
+  let daemon: TestDaemon;
+  beforeAll(async () => {
+    kit = await ControlKit.start(store.options());
+    daemon = kit.daemon;
+  });
+  afterAll(() => daemon.stop());
+
+  const ask: TestDaemon['ask'] = (...args) => daemon.ask(...args);
+  const importAs = async (query: string, body = tarOf({ f: 'file' })) =>
+    (await ask('POST', `/images/create?fromSrc=-&${query}`, { body })).lines<{ status: string }>()[0]?.status;
+  const list = async (filters: object) => {
+    const query = encodeURIComponent(JSON.stringify(filters));
+    return (await ask('GET', `/images/json?filters=${query}`)).json<object[]>();
+  };
+  /** What happened while something was done. */
+  const eventsOf = async (work: () => Promise<unknown>) => {
+    const since = Date.now() / 1000;
+    await work();
+    const query = `since=${since}&until=${Date.now() / 1000 + 0.01}&filters={"type":["image"]}`;
+    const events = (await ask('GET', `/events?${query}`)).lines<Event>();
+    return events.map(({ Action, Actor }) => [Action, Actor.Attributes.name, Actor.Attributes.team]);
+  };
+
+  test('a list by reference has the tags and digests of that repository alone', async () => {
+    await importAs('repo=one&tag=1');
+    for (const name of ['other&tag=1', 'third/app&tag=2']) {
+      await ask('POST', `/images/one:1/tag?repo=${name}`);
+    }
+    const all = await list({});
+    expect(all).toMatchObject([{ RepoTags: ['one:1', 'other:1', 'third/app:2'] }]);
+    const digest = expect.stringMatching(/^other@sha256:/);
+    for (const reference of ['other', 'other:1', 'oth*', 'docker.io/library/other:1']) {
+      expect(await list({ reference: [reference] }), reference).toMatchObject([
+        { RepoTags: ['other:1'], RepoDigests: [digest] },
+      ]);
+    }
+    expect(await list({ reference: ['other:2'] })).toEqual([]);
+  });
+
+  test.each(['1.24', '1.49', '1.50'])(
+    'inspect of API %s has the fields that say nothing, too',
+    async (version) => {
+      await importAs('repo=bare');
+      const { Config, ...rest } = (await ask('GET', `/v${version}/images/bare/json`)).json<{
+        Config: object;
+        DockerVersion: string;
+      }>();
+      expect(rest.DockerVersion).toBe('');
+      const always = { Cmd: null, Entrypoint: null, Env: null, Labels: null, OnBuild: null };
+      expect(Config).toMatchObject({ ...always, User: '', Volumes: null, WorkingDir: '' });
+      const old = ['Hostname', 'Domainname', 'AttachStdin', 'Tty', 'Image'];
+      for (const field of old) expect(Object.hasOwn(Config, field), field).toBe(version !== '1.50');
+      await importAs(
+        `repo=full&changes=${encodeURIComponent('LABEL a=b')}&changes=${encodeURIComponent('USER me')}`,
+      );
+      const full = (await ask('GET', `/v${version}/images/full/json`)).json<{ Config: object }>();
+      expect(full.Config).toMatchObject({ Labels: { a: 'b' }, User: 'me', Cmd: null });
+    },
+  );
+
+  test('info has fields of its version alone', async () => {
+    const info = async (version: string) =>
+      (await ask('GET', `/v${version}/info`)).json<Record<string, unknown>>();
+    expect(await info('1.50')).not.toHaveProperty('BridgeNfIptables');
+    expect(await info('1.50')).toMatchObject({ LoggingDriver: 'none', Images: expect.any(Number) });
+    expect(await info('1.49')).toMatchObject({ BridgeNfIptables: false, BridgeNfIp6tables: false });
+    expect(await info('1.24')).toMatchObject({ SecurityOptions: ['seccomp'] });
+    expect(await info('1.45')).not.toHaveProperty('Containerd');
+  });
+
+  test.each(['1', '2'])(
+    'a build with version %s tells of its image and its names, with labels',
+    async (version) => {
+      const body = tarOf({ Dockerfile: `FROM scratch\nCOPY f /f\nLABEL team=a v=${version}\n`, f: version });
+      const events = await eventsOf(() => ask('POST', `/build?version=${version}&t=told&t=told:2`, { body }));
+      expect(events).toEqual([
+        ['create', expect.stringMatching(/^sha256:/), 'a'],
+        ['tag', 'told:latest', 'a'],
+        ['tag', 'told:2', 'a'],
+      ]);
+    },
+  );
+
+  test('so does a build over BuildKit’s API; tag, import and load tell labels too', async () => {
+    const dir = kit.folder({ Dockerfile: 'FROM scratch\nCOPY f /f\nLABEL team=b\n', f: 'solved' });
+    const Exporters = [{ Type: 'moby', Attrs: { name: 'docker.io/library/solved:latest' } }];
+    const request = { Frontend: 'dockerfile.v0', Exporters };
+    expect(await eventsOf(() => kit.solve(request, { dirs: { context: dir, dockerfile: dir } }))).toEqual([
+      ['create', expect.stringMatching(/^sha256:/), 'b'],
+      ['tag', 'solved:latest', 'b'],
+    ]);
+    expect(await eventsOf(() => ask('POST', '/images/solved/tag?repo=again'))).toEqual([
+      ['tag', 'again:latest', 'b'],
+    ]);
+    const change = encodeURIComponent('LABEL team=c');
+    expect(await eventsOf(() => importAs(`repo=brought&changes=${change}`))).toEqual([
+      ['import', expect.stringMatching(/^sha256:/), 'c'],
+      ['tag', 'brought:latest', 'c'],
+    ]);
+  });
+
+  test('a body of no bytes is imported as an empty image', async () => {
+    const id = await importAs('repo=empty', Buffer.alloc(0));
+    expect(id).toMatch(/^sha256:/);
+    expect((await ask('GET', '/images/empty/json')).json()).toMatchObject({ Id: id });
+    const answer = await daemon.docker(['build', '-q', '-'], {
+      input: 'FROM empty\nLABEL a=b\n',
+      env: { DOCKER_BUILDKIT: '0' },
+    });
+    expect(answer).toMatchObject({ code: 0 });
+  });
+});
