@@ -169,7 +169,7 @@ async function discover(issuer: Issuer): Promise<string> {
     if (document.issuer !== issuer.issuer) throw new Error(`${url} is of another issuer`);
     if (typeof document.jwks_uri !== 'string') throw new Error(`${url} names no jwks_uri`);
     const keys = new URL(document.jwks_uri);
-    if (keys.protocol !== 'https:' && keys.hostname !== new URL(url).hostname) {
+    if (keys.protocol !== 'https:' && keys.origin !== new URL(url).origin) {
       throw new Error(`${url} names a jwks_uri that is not https`);
     }
     return keys.href;

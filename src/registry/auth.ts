@@ -4,7 +4,12 @@
  */
 import { hash } from 'node:crypto';
 import { DrydockError, fail } from '../errors/error.ts';
-import type { RegistryCredentials, TokenRequest, TokenSource } from '../oci/credentials.ts';
+import {
+  hasCredentials,
+  type RegistryCredentials,
+  type TokenRequest,
+  type TokenSource,
+} from '../oci/credentials.ts';
 import type { Purpose } from './errors.ts';
 import { statusError } from './errors.ts';
 import { type HttpPool, readBody } from './http.ts';
@@ -52,7 +57,14 @@ interface Token {
   expires: number;
 }
 
-/** Tokens of one client by host, scope and identity, kept until shortly before they run out. */
+/** What every request of a call has in common. */
+interface Net {
+  insecure: boolean;
+  idleMs: number;
+  signal?: AbortSignal;
+}
+
+/** Tokens of one client by registry (its URL's origin), scope and identity, kept until shortly before they run out. */
 export class Authorizer {
   readonly #pool: HttpPool;
   readonly #userAgent: string;
@@ -64,35 +76,37 @@ export class Authorizer {
     this.#userAgent = userAgent;
   }
 
-  /** Remembers how a host asked. */
-  challenged(host: string, challenge: Challenge): void {
-    this.#challenges.set(host, challenge);
+  /** Remembers how a registry itself, not one that it sent us on to, asked. */
+  challenged({ origin }: URL, challenge: Challenge): void {
+    this.#challenges.set(origin, challenge);
   }
 
   /** Forgets a token that was refused. */
-  forget(host: string, scopes: readonly string[], credentials: RegistryCredentials | undefined): void {
-    this.#tokens.delete(keyOf(host, scopes, credentials));
+  forget({ origin }: URL, scopes: readonly string[], credentials: RegistryCredentials | undefined): void {
+    this.#tokens.delete(keyOf(origin, scopes, credentials));
   }
 
   /**
-   * The Authorization header for a request, or undefined when the host has not asked for one (or there is nothing to
-   * say). Throws `unauthenticated` or `unavailable` when the token server gives no token.
+   * The Authorization header for a request to a registry, or undefined when it has not asked for one (or there is
+   * nothing to say). Throws `unauthenticated` or `unavailable` when the token server gives no token, `denied` when a
+   * registry with TLS names a token server without.
    */
   async header(
     purpose: Purpose,
+    registry: URL,
     scopes: readonly string[],
     credentials: RegistryCredentials | undefined,
-    net: { insecure: boolean; idleMs: number; signal?: AbortSignal },
+    net: Net,
   ): Promise<string | undefined> {
     if (credentials?.registryToken) return `Bearer ${credentials.registryToken}`;
-    const challenge = this.#challenges.get(purpose.host);
+    const challenge = this.#challenges.get(registry.origin);
     if (challenge === undefined) return undefined;
     if (challenge.scheme === 'basic') {
       const login = credentials?.login === undefined ? credentials : await credentials.login();
       if (login?.username === undefined || login.password === undefined) return undefined;
       return basicHeader(login.username, login.password);
     }
-    const key = keyOf(purpose.host, scopes, credentials);
+    const key = keyOf(registry.origin, scopes, credentials);
     const known = this.#tokens.get(key);
     if (known !== undefined) {
       const token = await known.catch(() => undefined);
@@ -101,7 +115,7 @@ export class Authorizer {
     // Requests that start together share one token.
     let fresh = this.#tokens.get(key);
     if (fresh === undefined || fresh === known) {
-      fresh = this.#fetch(purpose, challenge, scopes, credentials, net);
+      fresh = this.#fetch(purpose, registry, challenge, scopes, credentials, net);
       this.#tokens.set(key, fresh);
       fresh.catch(() => this.#tokens.get(key) === fresh && this.#tokens.delete(key));
     }
@@ -110,10 +124,11 @@ export class Authorizer {
 
   async #fetch(
     purpose: Purpose,
+    registry: URL,
     challenge: Extract<Challenge, { scheme: 'bearer' }>,
     scopes: readonly string[],
     credentials: RegistryCredentials | undefined,
-    net: { insecure: boolean; idleMs: number; signal?: AbortSignal },
+    net: Net,
   ): Promise<Token> {
     let url: URL;
     try {
@@ -127,6 +142,10 @@ export class Authorizer {
         `the registry ${purpose.host} names a token server that is no URL: ${realm}`,
         { cause },
       );
+    }
+    const secret = hasCredentials(credentials);
+    if (secret && url.protocol === 'http:' && registry.protocol === 'https:' && !net.insecure) {
+      throw plainRealm(purpose, url);
     }
     const asking: Purpose = { ...purpose, doing: `${purpose.doing}: getting a token from ${url.host}` };
     const wanted = scopes.length > 0 ? scopes : challenge.scope === undefined ? [] : [challenge.scope];
@@ -143,14 +162,14 @@ export class Authorizer {
         at.searchParams.set('account', credentials.username);
         headers.authorization = basicHeader(credentials.username, credentials.password);
       }
-      return this.#pool.send({ method: 'GET', url: at, headers, insecure, idleMs, signal });
+      return this.#pool.send({ method: 'GET', url: at, headers, insecure, idleMs, signal, secret });
     };
     const post = async (form: Record<string, string>) => {
       const data = new URLSearchParams({ ...form, client_id: 'drydock', scope: wanted.join(' ') });
       if (challenge.service !== undefined) data.set('service', challenge.service);
       const body = () => Buffer.from(data.toString());
       const type = { ...headers, 'content-type': 'application/x-www-form-urlencoded' };
-      return this.#pool.send({ method: 'POST', url, headers: type, body, insecure, idleMs, signal });
+      return this.#pool.send({ method: 'POST', url, headers: type, body, insecure, idleMs, signal, secret });
     };
     let response = credentials?.identityToken
       ? await post({ grant_type: 'refresh_token', refresh_token: credentials.identityToken })
@@ -188,6 +207,18 @@ export class Authorizer {
   }
 }
 
+function plainRealm({ doing, host, repository }: Purpose, realm: URL): DrydockError {
+  return fail(
+    'denied',
+    'registry',
+    `${doing}: the registry ${host} names a token server without TLS, ${realm.origin}; it gets no credentials`,
+    {
+      hint: `Tell who runs ${host}, or name ${host} in --insecure-registry if the network between is trusted.`,
+      details: { registry: host, repository },
+    },
+  );
+}
+
 function parseToken(text: string, purpose: Purpose): Token {
   let parsed: { token?: unknown; access_token?: unknown; expires_in?: unknown };
   try {
@@ -213,7 +244,7 @@ function tokenOf(token: unknown, expiresIn: unknown, purpose: Purpose): Token {
 }
 
 function keyOf(
-  host: string,
+  origin: string,
   scopes: readonly string[],
   credentials: RegistryCredentials | undefined,
 ): string {
@@ -229,5 +260,5 @@ function keyOf(
             credentials.tokens?.identity,
           ]),
         );
-  return `${host} ${scopes.join(' ')} ${who}`;
+  return `${origin} ${scopes.join(' ')} ${who}`;
 }

@@ -46,18 +46,34 @@ function printable(text: string): string {
   return clean.length > 300 ? `${clean.slice(0, 300)}…` : clean;
 }
 
-/** An answer with a status that means failure. */
+/** An answer with a status that means failure. `from`: where it came from, if it may be another host's. */
 export function statusError(
   purpose: Purpose,
   status: number,
   body: string,
   credentials: RegistryCredentials | undefined,
+  from?: URL,
 ): DrydockError {
   const said = registryMessage(body);
+  if (from !== undefined && from.host !== new URL(`${from.protocol}//${purpose.host}`).host) {
+    return elsewhereError(purpose, status, said, from);
+  }
   const text = `${purpose.doing}: the registry ${purpose.host} answered ${status}${said === undefined ? '' : ` (${said})`} for ${purpose.repository}`;
   return fail(codeOf(status), 'registry', text, {
     hint: hintOf(purpose, status, credentials),
     details: { registry: purpose.host, repository: purpose.repository, status },
+  });
+}
+
+/** One that another host gave: the registry sent us on, or said that a layer is there. */
+function elsewhereError(purpose: Purpose, status: number, said: string | undefined, from: URL): DrydockError {
+  const text = `${purpose.doing}: ${from.host}, where the registry ${purpose.host} sent us for ${purpose.repository}, answered ${status}`;
+  const refused = status === 401 || status === 403;
+  return fail(codeOf(status), 'registry', said === undefined ? text : `${text} (${said})`, {
+    hint: refused
+      ? `Credentials for ${purpose.host} are given to no other host; try again, or tell who runs the registry.`
+      : hintOf(purpose, status, undefined),
+    details: { registry: purpose.host, repository: purpose.repository, from: from.host, status },
   });
 }
 

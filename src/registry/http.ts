@@ -5,7 +5,7 @@
 import type http from 'node:http';
 import type https from 'node:https';
 import { Readable } from 'node:stream';
-import { canceled } from '../errors/error.ts';
+import { canceled, fail } from '../errors/error.ts';
 import { type HostCertificates, readCertificates } from './certificates.ts';
 
 export interface HttpRequest {
@@ -19,6 +19,10 @@ export interface HttpRequest {
   insecure: boolean;
   /** Give up after so many ms without a byte. */
   idleMs: number;
+  /** Present no client certificate: the server is not the one that certificates are filed for. */
+  anonymous?: boolean;
+  /** What is sent is a secret: a redirect to another origin is refused. */
+  secret?: boolean;
 }
 
 export type HttpResponse = http.IncomingMessage & {
@@ -49,26 +53,30 @@ export class HttpPool {
   }
 
   /**
-   * Sends and follows redirects. Authorization is only sent on to the same host. Rejects with the system's error
-   * when there is no answer, and with `canceled` on abort.
+   * Sends and follows redirects. What proves who we are (Authorization, a client certificate) stays with the origin that
+   * it was given for: scheme, host and port. Rejects with the system's error when there is no answer, with `denied` for
+   * a redirect that a secret must not follow, and with `canceled` on abort.
    */
   async send(request: HttpRequest): Promise<HttpResponse> {
-    let { url, method, body } = request;
+    let { url, method, body, anonymous } = request;
     const headers = { ...request.headers };
     for (let hops = 0; ; hops++) {
-      const response = await this.#once({ ...request, url, method, headers, body });
+      const response = await this.#once({ ...request, url, method, headers, body, anonymous });
       const location = response.headers.location;
       const status = response.statusCode ?? 0;
       const moved = status === 301 || status === 302 || status === 303 || status === 307 || status === 308;
       if (!moved || location === undefined) return Object.assign(response, { finalUrl: url });
       response.resume();
-      if (hops === maxRedirects) throw new Error(`more than ${maxRedirects} redirects, last to ${location}`);
+      if (hops === maxRedirects)
+        throw new Error(`more than ${maxRedirects} redirects, last from ${url.origin}`);
       const next = new URL(location, url);
       if (next.protocol !== 'http:' && next.protocol !== 'https:') {
         throw new Error(`a redirect to ${next.protocol} was refused`);
       }
-      if (next.host !== url.host || (url.protocol === 'https:' && next.protocol === 'http:')) {
+      if (next.origin !== url.origin) {
+        if (request.secret) throw elsewhere(url, next);
         delete headers.authorization;
+        anonymous = true;
       }
       if (status === 303 && method !== 'HEAD') {
         method = 'GET';
@@ -89,7 +97,7 @@ export class HttpPool {
       const options: https.RequestOptions = {
         method,
         headers: body instanceof Uint8Array ? { ...headers, 'content-length': body.length } : headers,
-        agent: tls ? this.#agentFor(url.host, request.insecure) : this.#plainAgent(),
+        agent: tls ? this.#agentFor(url.host, request) : this.#plainAgent(),
         timeout: request.idleMs,
       };
       const req = (tls ? tlsHttp() : plainHttp()).request(url, options);
@@ -138,8 +146,8 @@ export class HttpPool {
     return this.#plain;
   }
 
-  #agentFor(host: string, insecure: boolean): https.Agent {
-    const named = `${host} ${insecure}`;
+  #agentFor(host: string, { insecure, anonymous = false }: HttpRequest): https.Agent {
+    const named = `${host} ${insecure} ${anonymous}`;
     let agent = this.#tls.get(named);
     if (agent === undefined) {
       const { ca, cert, key } = readCertificates(host, this.#certificates[host]);
@@ -149,14 +157,19 @@ export class HttpPool {
         maxFreeSockets: 16,
         rejectUnauthorized: !insecure,
         ca: ca.length > 0 ? [...rootCertificates, ...ca] : undefined,
-        cert,
-        key,
+        ...(anonymous ? {} : { cert, key }),
         proxyEnv: process.env,
       });
       this.#tls.set(named, agent);
     }
     return agent;
   }
+}
+
+function elsewhere(from: URL, to: URL): Error {
+  return fail('denied', 'http', `${from.host} sends on to ${to.origin}: credentials do not follow there`, {
+    hint: `Tell who runs ${from.host}: a token is asked for with a password, which is for ${from.origin} alone.`,
+  });
 }
 
 /** A whole small body; rejects when it is longer than `max` bytes. */

@@ -72,7 +72,7 @@ export class Transport {
         const status = response.statusCode ?? 0;
         if (call.ok.includes(status)) return response;
         const body = await readBody(response, 64 << 10).catch(() => Buffer.alloc(0));
-        failure = statusError(call.purpose, status, body.toString('utf8'), credentials);
+        failure = statusError(call.purpose, status, body.toString('utf8'), credentials, response.finalUrl);
         if (status !== 408 && status !== 429 && status < 500) throw failure;
         if (status === 501 || status === 505) throw failure;
         wait = retryAfter(response.headers['retry-after']);
@@ -115,14 +115,14 @@ export class Transport {
       idleMs: this.options.idleMs,
       signal: call.signal,
     };
+    const registry = new URL(`${await this.#scheme(host, net)}://${host}`);
     const url =
-      call.at instanceof URL
-        ? call.at
-        : new URL(`${await this.#scheme(host, net)}://${host}/v2/${call.path && `${call.path}/`}${call.at}`);
+      call.at instanceof URL ? call.at : new URL(`/v2/${call.path && `${call.path}/`}${call.at}`, registry);
     // As containerd asks its mirrors: https://github.com/containerd/containerd/blob/main/docs/hosts.md
     if (call.namespace !== undefined) url.searchParams.set('ns', call.namespace);
-    // An upload's place on another host (a bucket with a signed URL) is not ours to log in to.
-    const ours = url.host === host || url.hostname === new URL(`http://${host}`).hostname;
+    // Credentials are for the registry's scheme, host and port. An upload's place or a layer's URL elsewhere (a bucket
+    // with a signed URL, another port, no TLS) is not ours to log in to.
+    const ours = url.origin === registry.origin;
     const scopes = call.path === '' ? [] : [scopeOf(call.path, call.purpose.push === true)];
     if (call.alsoPull !== undefined) scopes.push(scopeOf(call.alsoPull, false));
     // A client may take its time to answer, or never do so.
@@ -130,7 +130,7 @@ export class Transport {
     const credentials = asked && (await orAbort(asked, call.signal));
     for (let second = false; ; second = true) {
       const authorization = ours
-        ? await this.#auth.header(call.purpose, scopes, credentials, net)
+        ? await this.#auth.header(call.purpose, registry, scopes, credentials, net)
         : undefined;
       const headers: Record<string, string> = {
         'user-agent': this.options.userAgent,
@@ -139,13 +139,15 @@ export class Transport {
       };
       if (authorization !== undefined) headers.authorization = authorization;
       const { method, body } = call;
-      const response = await this.#pool.send({ method, url, headers, body, ...net });
+      const response = await this.#pool.send({ method, url, headers, body, anonymous: !ours, ...net });
       this.#seen.add(host);
-      if (response.statusCode !== 401 || second || !ours) return { response, credentials };
+      // Whoever the registry sends us on to may ask for proof, and gets none: it would choose where the password goes.
+      const own = response.finalUrl.origin === registry.origin;
+      if (response.statusCode !== 401 || second || !own) return { response, credentials };
       const challenge = parseChallenge(response.headers['www-authenticate']);
       if (challenge === undefined) return { response, credentials };
-      this.#auth.challenged(host, challenge);
-      if (authorization !== undefined) this.#auth.forget(host, scopes, credentials);
+      this.#auth.challenged(registry, challenge);
+      if (authorization !== undefined) this.#auth.forget(registry, scopes, credentials);
       if (
         challenge.scheme === 'basic' &&
         (authorization !== undefined || (credentials?.password === undefined && !credentials?.login))
@@ -175,9 +177,10 @@ export class Transport {
 
   async #probe(host: string, first: 'http' | 'https', insecure: boolean): Promise<'http' | 'https'> {
     const ping = async (scheme: 'http' | 'https') => {
+      const registry = new URL(`${scheme}://${host}`);
       const response = await this.#pool.send({
         method: 'GET',
-        url: new URL(`${scheme}://${host}/v2/`),
+        url: new URL('/v2/', registry),
         headers: { 'user-agent': this.options.userAgent },
         insecure,
         idleMs: Math.min(10_000, this.options.idleMs),
@@ -187,7 +190,10 @@ export class Transport {
         throw fail('unavailable', 'registry', `${host} speaks TLS`);
       }
       const challenge = parseChallenge(response.headers['www-authenticate']);
-      if (response.statusCode === 401 && challenge !== undefined) this.#auth.challenged(host, challenge);
+      const own = response.finalUrl.origin === registry.origin;
+      if (own && response.statusCode === 401 && challenge !== undefined) {
+        this.#auth.challenged(registry, challenge);
+      }
       return scheme;
     };
     try {

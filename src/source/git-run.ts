@@ -5,6 +5,7 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { canceled, DrydockError, type ErrorCode, fail } from '../errors/error.ts';
+import { movedTo } from './git-redirect.ts';
 import { withoutCredentials } from './git-url.ts';
 
 export interface GitAccess {
@@ -46,6 +47,8 @@ export class Git {
   readonly #signal: AbortSignal;
   readonly #onOutput: (text: string) => void;
   readonly #closers: (() => void)[] = [];
+  /** Where the remote redirects to, once that was asked. */
+  #place: Promise<string | undefined> | undefined;
 
   private constructor(
     home: string,
@@ -107,8 +110,11 @@ export class Git {
     ];
     for (const protocol of protocols().split(':')) config.push([`protocol.${protocol}.allow`, 'always']);
     if (authorization !== undefined) {
-      // Only for this host: a redirect or a submodule elsewhere must not see it.
-      config.push([`http.${new URL(remote).origin}/.extraheader`, `Authorization: ${authorization}`]);
+      // Only for this origin: a submodule elsewhere must not see it. Git itself would take it along to wherever its
+      // first request is redirected, so that redirects are followed by `movedTo`.
+      const { origin } = new URL(remote);
+      config.push([`http.${origin}/.extraheader`, `Authorization: ${authorization}`]);
+      config.push([`http.${origin}/.followRedirects`, 'false']);
     }
     this.#env.GIT_CONFIG_COUNT = String(config.length);
     for (const [i, [key, value]] of config.entries()) {
@@ -132,6 +138,15 @@ export class Git {
     }
     this.#env.GIT_SSH_COMMAND = ssh.map((word) => `'${word.replaceAll("'", "'\\''")}'`).join(' ');
     if (agent !== undefined) this.#env.SSH_AUTH_SOCK = await this.#serveAgent(agent);
+  }
+
+  /** The place that the remote redirects to; undefined when there is none. */
+  #moved(): Promise<string | undefined> {
+    const { remote, authorization } = this.#access;
+    if (authorization !== undefined) {
+      this.#place ??= movedTo(remote, authorization, this.#signal).catch(() => undefined);
+    }
+    return this.#place ?? Promise.resolve(undefined);
   }
 
   async #serveAgent(agent: () => Promise<Duplex>): Promise<string> {
@@ -215,6 +230,11 @@ export class Git {
       });
       if (signal.aborted) throw canceled(signal.reason);
       if (status === 0) return Buffer.concat(out).toString();
+      if (redirected.test(said) && args.includes(this.#access.remote)) {
+        const place = await this.#moved();
+        const there = args.map((arg) => (arg === this.#access.remote ? (place ?? arg) : arg));
+        if (place !== undefined) return await this.run(there, options);
+      }
       throw status === 127 ? missing() : gitError(args, said, status, this.#access.remote);
     } catch (err) {
       if (err instanceof DrydockError) throw err;
@@ -236,6 +256,8 @@ export class Git {
   }
 }
 
+const redirected = /returned error: 30[12378]\b/;
+
 function missing(): DrydockError {
   return fail('unsupported', 'git', 'git is not installed on the machine that builds', {
     hint: 'Install it: apt-get install git',
@@ -247,6 +269,11 @@ const kinds: [RegExp, ErrorCode, string?][] = [
     /Authentication failed|could not read (Username|Password)|terminal prompts disabled|returned error: 40[13]|Permission denied/i,
     'unauthenticated',
     'Give credentials: --secret id=GIT_AUTH_TOKEN,env=… for https, --ssh default for ssh.',
+  ],
+  [
+    redirected,
+    'denied',
+    'The remote redirects to what is no repository, or in circles: name the URL it leads to.',
   ],
   [/Host key verification failed/i, 'denied', "The server's host key is not among the known ones."],
   [/transport '\w+' not allowed/i, 'denied', 'Only http, https, ssh and git remotes are allowed.'],

@@ -1,5 +1,6 @@
 /** Credentials in request headers: `X-Registry-Auth` (one) and `X-Registry-Config` (by registry). */
 import type { CredentialSource, RegistryCredentials } from '../../../oci/credentials.ts';
+import { parseReference } from '../../../oci/reference.ts';
 import { apiError } from './errors.ts';
 
 const hubKey = 'https://index.docker.io/v1/';
@@ -15,14 +16,19 @@ interface AuthConfig {
 }
 
 /**
- * Credentials of `X-Registry-Auth`; they are for whatever registry the request speaks to. Undefined when there are
- * none. Throws `invalid` for what is not base64 of JSON.
+ * Credentials of `X-Registry-Auth`; they are for the registry of the image that the request names, and for no mirror
+ * of it. Undefined when there are none. Throws `invalid` for what is not base64 of JSON.
  */
-export function registryAuth(header: string | string[] | undefined): CredentialSource | undefined {
+export function registryAuth(
+  header: string | string[] | undefined,
+  image: string,
+): CredentialSource | undefined {
   const value = decode(header, 'X-Registry-Auth');
   if (value === undefined) return undefined;
   const found = credentialsOf(value as AuthConfig);
-  return found === undefined ? undefined : async () => found;
+  if (found === undefined) return undefined;
+  const { domain } = parseReference(image);
+  return async (host) => (bare(host) === bare(domain) ? found : undefined);
 }
 
 /** Credentials of `X-Registry-Config`, by the host that asks. Throws `invalid` for what is not base64 of JSON. */

@@ -16,7 +16,7 @@ const maxConfig = 8 << 20;
 async function distribution({ host, name, request, signal }: Call) {
   const { registry } = host.engine;
   const ref = normalizeName(name);
-  const ctx = { signal, credentials: registryAuth(request.headers['x-registry-auth']) };
+  const ctx = { signal, credentials: registryAuth(request.headers['x-registry-auth'], ref) };
   const { descriptor, bytes } = await registry.manifest(ref, ctx);
   const { mediaType, digest, size } = descriptor;
   const origin = { name, hop: 'registry' as const };

@@ -52,7 +52,7 @@ async function pull(call: Call, stream: JsonStream): Promise<void> {
   const name = nameOf(query.text('fromImage'), query.text('tag'));
   const { tag, digest } = parseReference(name);
   if (tag !== undefined || digest !== undefined) return pullOne(call, stream, name);
-  const credentials = registryAuth(request.headers['x-registry-auth']);
+  const credentials = registryAuth(request.headers['x-registry-auth'], name);
   for (const each of await host.engine.registry.tags(name, { signal, credentials })) {
     await pullOne(call, stream, nameOf(name, each));
   }
@@ -80,7 +80,7 @@ async function pullOne(
   const { record, changed } = await pullImage(store, registry, name, {
     platform: readPlatform(query.text('platform')),
     all: query.bool('allPlatforms'),
-    credentials: registryAuth(request.headers['x-registry-auth']),
+    credentials: registryAuth(request.headers['x-registry-auth'], name),
     signal,
     report(id, state) {
       head();

@@ -23,7 +23,7 @@ async function push(call: Call): Promise<undefined> {
   const { store, registry } = host.engine;
   const stream = new JsonStream(response);
   try {
-    const credentials = registryAuth(request.headers['x-registry-auth']);
+    const credentials = registryAuth(request.headers['x-registry-auth'], call.name);
     const names = await namesToPush(call);
     const platform = isBefore(call.version, '1.46') ? undefined : readPlatform(call.query.text('platform'));
     // Before anything is said, so that a platform that is not here is a plain answer.
