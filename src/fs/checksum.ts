@@ -11,7 +11,7 @@ import type { Digest } from '../oci/types.ts';
 import { takeLook } from './glance.ts';
 import type { Look } from './look.ts';
 import { openView } from './open.ts';
-import { resolveSources, walkSelected } from './select.ts';
+import { requirePaths, resolveSources, walkSelected } from './select.ts';
 import { lstatHost } from './stat.ts';
 import { isSettled, StatMemory, stampOf } from './stat-db.ts';
 import { treeKey } from './tree-key.ts';
@@ -121,9 +121,14 @@ class TreeDigester {
   }
 
   select(spec: ViewSpec, selector: ContentSelector): void {
-    const { path, wildcard = false, followLinks = false, excludes } = selector;
+    const { path, wildcard = false, followLinks = false, excludes, required } = selector;
+    requirePaths(this.#view, spec, required);
     this.#records.push('\0selection\0\n');
     for (const source of resolveSources(this.#view, spec, path, { wildcard, followLinks, excludes })) {
+      if (source.excluded) {
+        this.#records.push(`${source.match}\0excluded\0${source.entry.type}\n`);
+        continue;
+      }
       const at = (rel: string) =>
         rel === '' || source.match === '' ? source.match + rel : `${source.match}/${rel}`;
       walkSelected(this.#view, source.entry, selector, {

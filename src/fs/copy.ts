@@ -18,9 +18,8 @@ import {
 } from './make.ts';
 import { openView } from './open.ts';
 import { type Ids, resolveOwner } from './owner.ts';
-import { baseName, cleanPath, dirName, joinPath } from './paths.ts';
-import { resolvePath } from './resolve.ts';
-import { missing, resolveSources, type Source, walkSelected } from './select.ts';
+import { baseName, dirName, joinPath } from './paths.ts';
+import { requirePaths, resolveSources, type Source, walkSelected } from './select.ts';
 import type { Dir, LayerTarget } from './target.ts';
 import { unpackInto } from './unpack.ts';
 import type { FsEntry, FsView } from './view.ts';
@@ -39,10 +38,7 @@ interface Frame {
  */
 export async function applyCopy(target: LayerTarget, action: CopyAction, ctx: Abortable): Promise<void> {
   const view = openView(action.source);
-  for (const path of action.requiredPaths) {
-    const real = resolvePath(view, path, { followLast: false });
-    if (view.lstat(real) === undefined) throw missing(view, action.source, cleanPath(path));
-  }
+  requirePaths(view, action.source, action.requiredPaths);
   const sources = sourcesOf(view, action);
   if (sources.length === 0) {
     if (action.allowEmptyWildcard) return;
@@ -58,12 +54,13 @@ export async function applyCopy(target: LayerTarget, action: CopyAction, ctx: Ab
   }
   const copier = new Copier(target, view, action, ctx);
   for (const source of sources) {
-    if (action.unpack && source.entry.type === 'file') {
+    if (action.unpack && source.entry.type === 'file' && !source.excluded) {
       const how = { owner: copier.owner, timestampNs: action.timestampNs };
       if (await unpackInto(target, source.entry, action.dest, how, ctx)) continue;
     }
     copier.copy(source);
   }
+  copier.finish();
 }
 
 function sourcesOf(view: FsView, action: CopyAction): Source[] {
@@ -108,7 +105,8 @@ class Copier {
     this.#mode = action.mode === undefined ? undefined : parseMode(action.mode);
     const { source, link } = action;
     this.#mayLink = link === true && source.kind === 'folder' && source.state === 'given';
-    this.#dirMode = (action.mode === undefined ? undefined : octalMode(action.mode)) ?? 0o755;
+    // Setuid, setgid and sticky bits are for what is copied.
+    this.#dirMode = ((action.mode === undefined ? undefined : octalMode(action.mode)) ?? 0o755) & 0o777;
   }
 
   copy(source: Source): void {
@@ -123,8 +121,14 @@ class Copier {
     const contents = isDir && this.#action.dirCopyContents;
     if (contents && (there === undefined || path === '/')) this.#mkdirAll(path);
     const parent = path === '/' ? undefined : this.#mkdirAll(dirName(path));
+    // All that is left of what an exclude leaves out is the place where it would have been.
+    if (source.excluded) return;
     if (isDir) this.#copyTree(source.entry, parent, baseName(path));
     else this.#copyFile(source.entry, parent!, baseName(path));
+  }
+
+  /** Sets the time of folders made on the way, once all is in them. */
+  finish(): void {
     const { timestampNs } = this.#action;
     if (timestampNs !== undefined) for (const made of this.#made) this.#target.setDirTime(made, timestampNs);
   }

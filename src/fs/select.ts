@@ -16,6 +16,8 @@ export interface Source {
   match: string;
   /** The name it is known by, before its link was followed. */
   name: string;
+  /** A wildcard found it, and an exclude leaves it out: it has no part in the copy but that there was something. */
+  excluded?: boolean;
 }
 
 export interface SourceOptions {
@@ -46,7 +48,8 @@ export function resolveSources(view: FsView, spec: ViewSpec, path: string, optio
       if (!globs[depth]?.(child.name)) continue;
       const found = match === '' ? child.name : `${match}/${child.name}`;
       if (depth + 1 < globs.length) search(child, depth + 1, found);
-      else if (excludes?.matches(found)) continue;
+      else if (excludes?.matches(found))
+        sources.push({ entry: child, match: found, name: child.name, excluded: true });
       else {
         const real =
           child.type === 'symlink' && followLast
@@ -59,6 +62,14 @@ export function resolveSources(view: FsView, spec: ViewSpec, path: string, optio
   };
   search(entry, 0, '');
   return sources;
+}
+
+/** Throws `not-found` for the first of the paths that is not in the view. */
+export function requirePaths(view: FsView, spec: ViewSpec, paths: readonly string[] = []): void {
+  for (const path of paths) {
+    const real = resolvePath(view, path, { followLast: false });
+    if (view.lstat(real) === undefined) throw missing(view, spec, cleanPath(path));
+  }
 }
 
 /** BuildKit's words for a path that is not there, with what may have been meant. */

@@ -91,6 +91,8 @@ export interface ContentSelector {
   followLinks?: boolean;
   includes?: string[];
   excludes?: string[];
+  /** Paths in the view that must be there, whatever the patterns select. */
+  required?: string[];
 }
 
 export type ContentDigest = Digest;

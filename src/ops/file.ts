@@ -79,6 +79,7 @@ function copySelector(copy: FileActionCopy): ContentSelector {
     followLinks: copy.followSymlink,
     ...(copy.includePatterns.length > 0 ? { includes: copy.includePatterns } : {}),
     ...(copy.excludePatterns.length > 0 ? { excludes: copy.excludePatterns } : {}),
+    ...(copy.requiredPaths.length > 0 ? { required: copy.requiredPaths } : {}),
   };
 }
 

@@ -97,6 +97,8 @@ describe('a selection', () => {
       { path: '/src/link' },
       { path: '/*.zig', wildcard: true },
       { path: '/*', wildcard: true, excludes: ['b*'] },
+      // A COPY of these makes its destination, one of nothing does not.
+      { path: '/b*', wildcard: true, excludes: ['*'] },
     ];
     const before = selectors.map(select);
     expect(new Set(before).size).toBe(before.length);
@@ -107,6 +109,7 @@ describe('a selection', () => {
       false,
       true,
       true,
+      false,
       false,
       false,
       false,
@@ -124,6 +127,8 @@ describe('a selection', () => {
     expect(() => digest(layers(dir), [{ path: '/b.tx' }])).toThrow(
       expect.objectContaining({ hint: 'Did you mean /b.txt?' }),
     );
+    const parents = { path: '/', includes: ['x/y'], required: ['/x/y'] };
+    expect(() => digest(layers(dir), [parents])).toThrow('"/x/y": not found');
   });
 
   test('counts bytes, and big files are read in pieces', () => {

@@ -56,6 +56,14 @@ describe('COPY', () => {
       { excludes: ['*.go'] },
       ['/here', '/x', '/x/a.txt'],
     ],
+    [
+      'a file that a wildcard finds and an exclude leaves out: its destination is made',
+      '/*.go',
+      '/x/',
+      { excludes: ['*'] },
+      ['/here', '/x'],
+    ],
+    ['so is that of a folder', '/su*', '/x', { excludes: ['*'] }, ['/here', '/x']],
     ['a wildcard that matches nothing', '/*.zig', '/x/', {}, ['/here']],
     ['excludes', '/', '/', { excludes: ['**/*.txt'] }, ['/b.go', '/here', '/sub', '/sub/deep']],
     [

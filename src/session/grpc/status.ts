@@ -75,7 +75,12 @@ export function statusOf(err: unknown): { code: number; message: string } {
   // Clients written in Go look for the words of their own.
   const gone = err instanceof DrydockError && err.code === 'canceled' && err.message === 'canceled';
   const message = gone ? 'context canceled' : err instanceof Error ? err.message : String(err);
-  return { code: err instanceof DrydockError ? statuses[err.code] : UNKNOWN, message };
+  return { code: err instanceof DrydockError ? statusCode(err) : UNKNOWN, message };
+}
+
+/** A file that a step wants and that is not there is a step's failure, which has no code in BuildKit. */
+function statusCode({ code, hop, step }: DrydockError): number {
+  return code === 'not-found' && hop === 'file' && step !== undefined ? UNKNOWN : statuses[code];
 }
 
 /** `grpc-message` is percent-encoded UTF-8; what is not decodable is shown as it came. */
