@@ -3,7 +3,6 @@ import type { PlatformResult } from '../exporter/types.ts';
 import { dockerfileFrontend } from '../frontend/dockerfile/frontend.ts';
 import type { Frontend, FrontendHost, FrontendTarget, LintWarning } from '../frontend/types.ts';
 import { type Graph, loadGraph } from '../llb/graph.ts';
-import { digestOf } from '../oci/digest.ts';
 import { inlineByArg } from '../remote-cache/spec-text.ts';
 import type { Session } from '../session/types.ts';
 import type { Job } from '../solver/job.ts';
@@ -15,6 +14,7 @@ import { checkEntitlements } from './entitlements.ts';
 import { emptyIgnoredCaches } from './fresh-caches.ts';
 import { frontendHost } from './host.ts';
 import type { BuildOptions, BuildResult } from './types.ts';
+import { warningEvent } from './warning-event.ts';
 
 /**
  * Runs a build to its end. Rejects with a DrydockError that names the step, the hop and, where one is to blame, the
@@ -59,6 +59,7 @@ async function work(
   };
   const host: FrontendHost = {
     ...frontendHost(engine, job, lease),
+    warn: (warning) => sink.warning(warningEvent(warning)),
     forward(syntax) {
       if (isOurs(syntax.image)) return undefined;
       // Loaded only when asked for: it is more code than the rest of a build.
@@ -67,7 +68,6 @@ async function work(
     },
   };
   const { targets, warnings } = await frontend(options, host, job.signal);
-  for (const warning of warnings) sink.warning(warningEvent(warning));
   if (options.check) return { value: warnings };
   const graphs = await Promise.all(targets.map(({ definition }) => job.load(definition)));
   const results = await solveTargets(engine, job, targets, graphs);
@@ -85,21 +85,10 @@ async function solveTargets(
   await emptyIgnoredCaches(engine.store, job, vertices);
   const refs = await engine.solver.solve(job, vertices, edges);
   let at = 0;
-  return targets.map(({ platform, config }, i) => ({
+  return targets.map(({ id, platform, config }, i) => ({
+    id,
     platform,
     config,
     ref: graphs[i]?.output === undefined ? undefined : refs[at++],
   }));
-}
-
-function warningEvent(warning: LintWarning): Parameters<ProgressSink['warning']>[0] {
-  const line = warning.location.ranges[0]?.start.line;
-  return {
-    vertex: digestOf('[internal] build checks'),
-    level: 1,
-    short: `${warning.rule}: ${warning.message}${line === undefined ? '' : ` (line ${line})`}`,
-    detail: [warning.description],
-    url: warning.url,
-    source: warning.location,
-  };
 }

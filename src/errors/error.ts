@@ -143,3 +143,20 @@ export function toDrydockError(err: unknown, hop?: Hop): DrydockError {
   }
   return new DrydockError(message, { code: 'internal', hop, cause: err });
 }
+
+/** The error with more in front of its message; everything else about it stays. */
+export function prefixed(err: unknown, prefix: string): DrydockError {
+  const error = toDrydockError(err);
+  const { code, hop, hint, source, step, exitCode, logTail, details } = error;
+  return new DrydockError(`${prefix}: ${error.message}`, {
+    code,
+    hop,
+    hint,
+    source,
+    step,
+    exitCode,
+    logTail,
+    details,
+    cause: error,
+  });
+}

@@ -11,7 +11,7 @@ type Place = 'manifest' | 'index' | 'manifest-descriptor' | 'index-descriptor';
 export type Annotations = { place: Place; platform?: string; key: string; value: string }[];
 
 const pattern =
-  /^annotation(?:-(manifest|index|manifest-descriptor|index-descriptor))?(?:\[([A-Za-z0-9_/-]+)\])?\.(\S+)$/;
+  /^annotation(?:-(manifest|index|manifest-descriptor|index-descriptor))?(?:\[([A-Za-z0-9_./()%+-]+)\])?\.(\S+)$/;
 
 /** An attribute as an annotation; undefined when it is none. */
 export function parseAnnotation(name: string, value: string): Annotations[number] | undefined {

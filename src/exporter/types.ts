@@ -9,6 +9,8 @@ import type { Store } from '../store/store.ts';
 
 /** A solved image ready for export: one per platform. */
 export interface PlatformResult {
+  /** What whoever made it calls the platform; in the platform's own words when undefined. */
+  id?: string;
   platform: Platform;
   /** undefined: an empty filesystem */
   ref: Ref | undefined;

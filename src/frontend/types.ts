@@ -91,6 +91,8 @@ export interface FrontendTree {
 export interface FrontendHost extends ImageResolver {
   /** Solves a definition and opens its output for reading. Its vertices show in the build's progress. */
   open(definition: Definition): Promise<FrontendTree>;
+  /** Is told each finding of the build checks, also of a Dockerfile that then fails. */
+  warn?(warning: LintWarning): void;
   /** Hands the build to the frontend image. Undefined: the frontend at hand is to go on itself. */
   forward?(syntax: Syntax): Promise<FrontendResult> | undefined;
 }
@@ -120,6 +122,8 @@ export interface FrontendResult {
 }
 
 export interface FrontendTarget {
+  /** The platform as it was asked for, `linux/amd64`: names its folder, and its part of a result's metadata. */
+  id: string;
   platform: Platform;
   definition: Definition;
   /** The image config without `rootfs.diff_ids`, which the exporter fills in; `history` is complete, one entry per instruction. */

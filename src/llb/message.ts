@@ -1,5 +1,6 @@
 /** Small parts of op messages that several ops share. */
 
+import { hostPlatform, normalizePlatform } from '../oci/platform.ts';
 import type { Platform } from '../oci/types.ts';
 import type { Platform as PbPlatform, WorkerConstraints } from '../pb/solver/pb/ops_pb.js';
 import { create, PlatformSchema, WorkerConstraintsSchema } from './pb.ts';
@@ -11,6 +12,18 @@ export function pbPlatform(platform: Platform): PbPlatform {
     Variant: platform.variant ?? '',
     OSVersion: platform['os.version'] ?? '',
     OSFeatures: platform['os.features'] ?? [],
+  });
+}
+
+/** The platform a message names; this host's when it names none. */
+export function platformOf(platform: PbPlatform | undefined): Platform {
+  if (platform === undefined || platform.OS === '') return hostPlatform();
+  return normalizePlatform({
+    os: platform.OS,
+    architecture: platform.Architecture,
+    variant: platform.Variant,
+    'os.version': platform.OSVersion,
+    'os.features': platform.OSFeatures,
   });
 }
 

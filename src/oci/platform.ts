@@ -1,4 +1,4 @@
-import { fail } from '../errors/error.ts';
+import { type DrydockError, fail } from '../errors/error.ts';
 import type { Platform } from './types.ts';
 
 const archNames: Record<string, string> = {
@@ -50,34 +50,98 @@ export function normalizePlatform(p: Platform): Platform {
       else if (/^[5-8]$/.test(variant)) variant = `v${variant}`;
       break;
   }
-  const os = p.os.toLowerCase() === 'macos' ? 'darwin' : p.os.toLowerCase();
-  const out: Platform = { architecture, os };
+  const out: Platform = { architecture, os: normalizeOs(p.os) };
   if (variant !== undefined) out.variant = variant;
   if (p['os.version']) out['os.version'] = p['os.version'];
-  if (p['os.features']?.length) out['os.features'] = p['os.features'];
+  const features = [...new Set(p['os.features'])].sort();
+  if (features.length > 0) out['os.features'] = features;
   return out;
 }
 
-/** `linux/arm64/v8`, `arm64`, `linux` → Platform; parts left out are the host's. Throws `invalid`. */
-export function parsePlatform(text: string): Platform {
-  const parts = text.split('/');
-  if (parts.length > 3 || parts.some((part) => !/^[A-Za-z0-9_.()-]+$/.test(part))) {
-    throw fail('invalid', 'client', `invalid platform ${JSON.stringify(text)}: want os[/arch[/variant]]`);
-  }
-  const host = hostPlatform();
-  const [first = '', second, third] = parts;
-  if (second === undefined) {
-    const known = ['linux', 'windows', 'darwin', 'freebsd', 'wasi'];
-    if (known.includes(first.toLowerCase())) return normalizePlatform({ ...host, os: first });
-    return normalizePlatform({ os: 'linux', architecture: first });
-  }
-  return normalizePlatform({ os: first, architecture: second, variant: third });
+function normalizeOs(os: string): string {
+  const lower = os.toLowerCase();
+  return lower === 'macos' ? 'darwin' : lower;
 }
 
-/** `linux/arm/v7` */
+/** Go's names, of which one alone may stand for a platform; with both parts given, any word may. */
+const knownOs = new Set(
+  'aix android darwin dragonfly freebsd hurd illumos ios js linux nacl netbsd openbsd plan9 solaris windows zos'.split(
+    ' ',
+  ),
+);
+const knownArchitectures = new Set(
+  (
+    '386 amd64 amd64p32 arm armbe arm64 arm64be ppc64 ppc64le loong64 mips mipsle mips64 mips64le mips64p32 ' +
+    'mips64p32le ppc riscv riscv64 s390 s390x sparc sparc64 wasm'
+  ).split(' '),
+);
+
+/** `linux`, `windows(10.0.17763)`, `windows(10.0.17763+win32k)`: a system with its version and features. */
+const osPattern = /^([A-Za-z0-9_-]+)(?:\(([A-Za-z0-9_.%-]*)((?:\+[A-Za-z0-9_.%-]+)*)\))?$/;
+const partPattern = /^[A-Za-z0-9_.-]+$/;
+
+/**
+ * `linux/arm64/v8`, `arm64`, `linux`, `windows(10.0.20348)/amd64` → Platform; parts left out are the host's. Throws
+ * `invalid` in containerd's words (https://github.com/containerd/platforms).
+ */
+export function parsePlatform(text: string): Platform {
+  const [first = '', second, third, ...more] = text.split('/');
+  const os = osPattern.exec(first);
+  if (os === null) {
+    const want = `OSAndVersion specifier component must match ${quote(osPattern.source)}`;
+    throw invalid(`${quote(first)} is an invalid OS component of ${quote(text)}: ${want}`);
+  }
+  const bad = [second, third].find((part) => part !== undefined && !partPattern.test(part));
+  if (bad !== undefined) {
+    const want = `platform specifier component must match ${quote(partPattern.source)}`;
+    throw invalid(`${quote(bad)} is an invalid component of ${quote(text)}: ${want}`);
+  }
+  if (more.length > 0) throw invalid(`${quote(text)}: cannot parse platform specifier`);
+  const [, name = '', version = '', features = ''] = os;
+  const rest = {
+    'os.version': decode(version, text),
+    'os.features': features
+      .split('+')
+      .slice(1)
+      .map((feature) => decode(feature, text)),
+  };
+  if (second !== undefined)
+    return normalizePlatform({ os: name, architecture: second, variant: third, ...rest });
+  const host = hostPlatform();
+  if (knownOs.has(normalizeOs(name))) return normalizePlatform({ ...host, os: name, ...rest });
+  const alone = normalizePlatform({ os: host.os, architecture: first });
+  if (knownArchitectures.has(alone.architecture)) return alone;
+  throw invalid(`${quote(text)}: unknown operating system or architecture`);
+}
+
+function quote(text: string): string {
+  return JSON.stringify(text.slice(0, 200));
+}
+
+function invalid(message: string): DrydockError {
+  return fail('invalid', 'client', `${message}: invalid argument`, {
+    hint: 'A platform is written os/architecture or os/architecture/variant, for example linux/arm64.',
+  });
+}
+
+function decode(part: string, text: string): string {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    throw invalid(`${quote(part)} is an invalid OS component of ${quote(text)}`);
+  }
+}
+
+function encode(part: string): string {
+  return part.replace(/[%+()/]/g, encodeURIComponent).replace(/[()]/g, (c) => (c === '(' ? '%28' : '%29'));
+}
+
+/** `linux/arm/v7`, `windows(10.0.20348)/amd64`: the way back from `parsePlatform`. */
 export function formatPlatform(p: Platform): string {
-  const n = normalizePlatform(p);
-  return [n.os, n.architecture, n.variant].filter((part) => part !== undefined).join('/');
+  const { os, architecture, variant, ...rest } = normalizePlatform(p);
+  const more = [rest['os.version'] ?? '', ...(rest['os.features'] ?? [])].map(encode).join('+');
+  const parts = [more === '' ? os : `${os}(${more})`, architecture, variant];
+  return parts.filter((part) => part !== undefined).join('/');
 }
 
 /** Whether an image for `have` runs where `want` is asked for (an arm v6 image on v7, 386 is not amd64). */
@@ -89,17 +153,30 @@ export function platformMatches(want: Platform, have: Platform): boolean {
 export function platformScore(want: Platform, have: Platform): number {
   const w = normalizePlatform(want);
   const h = normalizePlatform(have);
-  if (w.os !== h.os || w.architecture !== h.architecture) return 0;
-  if (w.variant === h.variant) return 100;
+  if (w.os !== h.os || w.architecture !== h.architecture || !systemMatches(w, h)) return 0;
+  if (w.variant === h.variant) return w['os.version'] === h['os.version'] ? 101 : 100;
   const wv = Number(w.variant?.slice(1) ?? (w.architecture === 'arm64' ? 8 : 1));
   const hv = Number(h.variant?.slice(1) ?? (h.architecture === 'arm64' ? 8 : 1));
   if (Number.isNaN(wv) || Number.isNaN(hv)) return 0;
   return hv <= wv ? 50 + hv : 0;
 }
 
-/** The `PATH` that images have which say nothing of it. */
+/** Windows runs images of its own build (the version's first three numbers); features an image needs must be wanted. */
+function systemMatches(want: Platform, have: Platform): boolean {
+  const features = have['os.features']?.filter((each) => each !== 'win32k') ?? [];
+  if (!features.every((each) => want['os.features']?.includes(each))) return false;
+  const [wanted, there] = [want, have].map((p) => p['os.version']?.split('.').slice(0, 3).join('.'));
+  return want.os !== 'windows' || wanted === undefined || there === undefined || wanted === there;
+}
+
+/** The `PATH` of processes whose environment has none. */
 export function defaultPath(os: string): string {
   return os === 'windows'
-    ? 'c:\\Windows\\System32;c:\\Windows'
+    ? 'c:\\Windows\\System32;c:\\Windows;C:\\Windows\\System32\\WindowsPowerShell\\v1.0'
     : '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+}
+
+/** The environment of images that say nothing of it: Windows itself knows its path. */
+export function defaultEnv(os: string): string[] | undefined {
+  return os === 'windows' ? undefined : [`PATH=${defaultPath(os)}`];
 }

@@ -12,7 +12,7 @@ import { limitSteps, type StepLimits } from '../llb/limits.ts';
 import { marshal } from '../llb/marshal.ts';
 import type { State } from '../llb/state.ts';
 import type { CredentialSource } from '../oci/credentials.ts';
-import { hostPlatform, parsePlatform } from '../oci/platform.ts';
+import { formatPlatform, hostPlatform, parsePlatform } from '../oci/platform.ts';
 import type { ImageConfig } from '../oci/types.ts';
 import { clientCaches } from '../remote-cache/client.ts';
 import type { CacheSpec } from '../remote-cache/types.ts';
@@ -160,6 +160,7 @@ export async function buildState(state: State, options: StateOptions = {}): Prom
   const frontend: Frontend = async () => ({
     targets: [
       {
+        id: formatPlatform(platform),
         platform,
         definition,
         config: {

@@ -2,9 +2,9 @@
 import { DrydockError, fail } from '../errors/error.ts';
 import { layersOf } from '../images/documents.ts';
 import { type ResolvedDocuments, type ResolveMode, readDocuments, resolveImage } from '../images/resolve.ts';
+import { platformOf } from '../llb/message.ts';
 import { chainId, digestOf, isDigest } from '../oci/digest.ts';
-import { hostPlatform, normalizePlatform } from '../oci/platform.ts';
-import { familiarName, normalizeName, parseReference } from '../oci/reference.ts';
+import { normalizeName, parseReference } from '../oci/reference.ts';
 import type { Descriptor, Digest, ImageConfig, Platform } from '../oci/types.ts';
 import type { OpDeps, OpMaker } from '../ops/deps.ts';
 import type { Session } from '../session/types.ts';
@@ -80,7 +80,7 @@ export const imageSource: OpMaker = (vertex, deps) => {
         throw fail(
           'corrupt',
           'registry',
-          `${familiarName(name)} has the digest ${found.target.digest}, not ${checksum}`,
+          `image digest ${found.target.digest} for ${name} does not match expected checksum ${checksum}`,
         );
       }
       return found;
@@ -115,13 +115,7 @@ export function imageCacheMap(layers: readonly { diffId: Digest }[]): CacheMap {
 
 /** The platform that a source's op asks for. */
 export function vertexPlatform(vertex: Vertex): Platform {
-  const { platform } = vertex.op;
-  if (platform === undefined || platform.OS === '') return hostPlatform();
-  return normalizePlatform({
-    os: platform.OS,
-    architecture: platform.Architecture,
-    variant: platform.Variant,
-  });
+  return platformOf(vertex.op.platform);
 }
 
 function modeOf(text: string | undefined, identifier: string): ResolveMode {

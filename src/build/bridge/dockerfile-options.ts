@@ -3,12 +3,12 @@
  * https://github.com/moby/buildkit/blob/master/frontend/dockerui/config.go has their names.
  */
 import { isIP } from 'node:net';
-import { fail } from '../../errors/error.ts';
+import { fail, prefixed } from '../../errors/error.ts';
 import type { ContextSource, DockerfileRequest } from '../../frontend/types.ts';
 import { fromDefinition } from '../../llb/from-definition.ts';
 import { parseLimits } from '../../llb/limits.ts';
 import { parsePlatform } from '../../oci/platform.ts';
-import type { ImageConfig } from '../../oci/types.ts';
+import type { ImageConfig, Platform } from '../../oci/types.ts';
 import type { Definition } from '../../pb/solver/pb/ops_pb.js';
 import type { BridgeRequest } from './types.ts';
 
@@ -43,7 +43,7 @@ export function dockerfileRequest({
     platforms: (option(options, 'platform') ?? '')
       .split(',')
       .filter((text) => text !== '')
-      .map(parsePlatform),
+      .map(targetPlatform),
     noCache: noCache === '',
     noCacheFilter: noCache === undefined || noCache === '' ? [] : noCache.split(','),
     pull: resolveMode(option(options, 'image-resolve-mode')),
@@ -58,6 +58,14 @@ export function dockerfileRequest({
     limits: parseLimits((name) => option(options, name)),
     check: options.requestid === 'frontend.lint',
   };
+}
+
+function targetPlatform(text: string): Platform {
+  try {
+    return parsePlatform(text);
+  } catch (err) {
+    throw prefixed(err, `failed to parse target platform ${text}`);
+  }
 }
 
 /** Whether the client wants its result by platform, be it only one. */

@@ -3,10 +3,9 @@ import type { SourceLocation } from '../../errors/error.ts';
 import { fail } from '../../errors/error.ts';
 import { dockerfileFrontend } from '../../frontend/dockerfile/frontend.ts';
 import { answerSubrequest } from '../../frontend/dockerfile/subrequests/answer.ts';
-import type { FrontendHost, FrontendTarget, LintWarning } from '../../frontend/types.ts';
-import { digestOf } from '../../oci/digest.ts';
-import { formatPlatform, normalizePlatform } from '../../oci/platform.ts';
+import type { FrontendHost, FrontendTarget } from '../../frontend/types.ts';
 import { frontendHost } from '../host.ts';
+import { warningEvent } from '../warning-event.ts';
 import type { Bridge, BridgeFrontend } from './bridge.ts';
 import { dockerfileRequest, isMultiPlatform } from './dockerfile-options.ts';
 import { isOurs } from './syntax.ts';
@@ -28,6 +27,10 @@ export const dockerfileV0: BridgeFrontend = async (bridge, asked) => {
   let forwarded: BridgeResult | undefined;
   const forwarding: FrontendHost = {
     ...host,
+    warn(warning) {
+      const { vertex, ...event } = warningEvent(warning);
+      bridge.warn(vertex, event);
+    },
     forward({ image, cmdline, location }) {
       if (asked.options.cmdline !== undefined || isOurs(image)) return undefined;
       return forwardTo(bridge, asked, image, cmdline, location).then((result) => {
@@ -39,9 +42,8 @@ export const dockerfileV0: BridgeFrontend = async (bridge, asked) => {
   const answer = await answerSubrequest(asked.options.requestid, request, forwarding, bridge.job.signal);
   if (forwarded !== undefined) return forwarded;
   if (answer !== undefined) return { metadata: answer };
-  const { targets, warnings } = await dockerfileFrontend(request, forwarding, bridge.job.signal);
+  const { targets } = await dockerfileFrontend(request, forwarding, bridge.job.signal);
   if (forwarded !== undefined) return forwarded;
-  for (const warning of warnings) tell(bridge, warning);
   return resultOf(bridge, targets, isMultiPlatform(asked, request.platforms.length));
 };
 
@@ -72,30 +74,15 @@ async function forwardTo(
   }
 }
 
-function tell(bridge: Bridge, warning: LintWarning): void {
-  const line = warning.location.ranges[0]?.start.line;
-  bridge.warn(digestOf('[internal] build checks'), {
-    level: 1,
-    short: `${warning.rule}: ${warning.message}${line === undefined ? '' : ` (line ${line})`}`,
-    detail: [warning.description],
-    url: warning.url,
-    source: warning.location,
-  });
-}
-
 function resultOf(bridge: Bridge, targets: readonly FrontendTarget[], multi: boolean): BridgeResult {
   const metadata: Record<string, Uint8Array> = {};
-  const named = targets.map((target) => {
-    const platform = normalizePlatform(target.platform);
-    return { target, platform, id: formatPlatform(platform) };
-  });
-  for (const { target, id } of named) {
+  for (const { id, config } of targets) {
     const key = multi ? `containerimage.config/${id}` : 'containerimage.config';
-    metadata[key] = Buffer.from(JSON.stringify(target.config));
+    metadata[key] = Buffer.from(JSON.stringify(config));
   }
-  const platforms = named.map(({ id, platform }) => ({ ID: id, Platform: platform }));
+  const platforms = targets.map(({ id, platform }) => ({ ID: id, Platform: platform }));
   metadata['refs.platforms'] = Buffer.from(JSON.stringify({ Platforms: platforms }));
   if (!multi) return { ref: bridge.ref(targets[0]?.definition), metadata };
-  const refs = new Map(named.map(({ id, target }) => [id, bridge.ref(target.definition)]));
+  const refs = new Map(targets.map(({ id, definition }) => [id, bridge.ref(definition)]));
   return { refs, metadata };
 }

@@ -3,7 +3,7 @@ import { fail } from '../../errors/error.ts';
 import type { PlatformResult } from '../../exporter/types.ts';
 import type { FrontendTarget } from '../../frontend/types.ts';
 import { create, DefinitionSchema } from '../../llb/pb.ts';
-import { defaultPath, formatPlatform, hostPlatform, normalizePlatform } from '../../oci/platform.ts';
+import { defaultEnv, formatPlatform, hostPlatform, normalizePlatform } from '../../oci/platform.ts';
 import type { ImageConfig, Platform } from '../../oci/types.ts';
 import type { Definition } from '../../pb/solver/pb/ops_pb.js';
 import type { BridgeResult } from './types.ts';
@@ -22,7 +22,7 @@ export async function platformResults(result: BridgeResult): Promise<PlatformRes
         throw fail('invalid', 'frontend', `failed to find ref for ID ${id}`);
       }
       const ref = refs === undefined ? result.ref : refs.get(id);
-      return { platform, ref: await ref?.result(), config: configOf(result, id, platform) };
+      return { id, platform, ref: await ref?.result(), config: configOf(result, id, platform) };
     }),
   );
 }
@@ -39,7 +39,7 @@ export function platformTargets(result: BridgeResult): FrontendTarget[] {
   return platformsOf(result).map(({ id, platform }) => {
     const ref = result.refs === undefined ? result.ref : result.refs.get(id);
     const definition = ref?.definition ?? create(DefinitionSchema, {});
-    return { platform, definition, config: configOf(result, id, platform) };
+    return { id, platform, definition, config: configOf(result, id, platform) };
   });
 }
 
@@ -84,14 +84,12 @@ function configOf(result: BridgeResult, id: string, platform: Platform): ImageCo
   const own = `containerimage.config/${id}`;
   const config =
     jsonOf<ImageConfig>(result, own) ?? jsonOf<ImageConfig>(result, 'containerimage.config') ?? undefined;
-  const base = { architecture: platform.architecture, os: platform.os };
-  const variant = platform.variant === undefined ? {} : { variant: platform.variant };
-  const made: ImageConfig = { ...base, ...variant, rootfs: { type: 'layers', diff_ids: [] } };
+  const made: ImageConfig = { ...normalizePlatform(platform), rootfs: { type: 'layers', diff_ids: [] } };
   // A config without one takes docker's default path, as an image of plain LLB does.
   if (config === undefined)
     return {
       ...made,
-      config: { Env: [`PATH=${defaultPath(platform.os)}`], WorkingDir: '/' },
+      config: { Env: defaultEnv(platform.os), WorkingDir: '/' },
     };
   return { ...made, ...config, rootfs: { type: 'layers', diff_ids: [] } };
 }

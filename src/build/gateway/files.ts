@@ -72,7 +72,8 @@ function statOf(view: FsView, entry: FsEntry, path: string): Stat {
     mode: goMode(entry.type, entry.mode),
     uid: entry.uid,
     gid: entry.gid,
-    size: BigInt(entry.size),
+    // As lstat has it: a symlink is as long as its target's name.
+    size: BigInt(entry.type === 'symlink' ? Buffer.byteLength(entry.link ?? '') : entry.size),
     modTime: entry.mtimeNs,
     linkname: entry.link ?? '',
     xattrs: Object.fromEntries(view.xattrs(entry)),

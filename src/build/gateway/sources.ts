@@ -2,9 +2,8 @@
 import { create } from '@bufbuild/protobuf';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import { fail } from '../../errors/error.ts';
-import { hostPlatform, normalizePlatform } from '../../oci/platform.ts';
+import { platformOf } from '../../llb/message.ts';
 import { normalizeName } from '../../oci/reference.ts';
-import type { Platform } from '../../oci/types.ts';
 import {
   type ResolveImageConfigRequest,
   type ResolveImageConfigResponse,
@@ -20,17 +19,6 @@ import { httpMeta } from '../../source/http.ts';
 import { resolveImageConfig } from '../../source/image.ts';
 import type { Bridge } from '../bridge/bridge.ts';
 import { imageAfter, type SourcePolicy, settled } from '../bridge/image-policy.ts';
-
-/** The platform a message names; this host's when it names none. */
-export function platformOf(platform: PbPlatform | undefined): Platform {
-  if (platform === undefined || platform.OS === '') return hostPlatform();
-  return normalizePlatform({
-    os: platform.OS,
-    architecture: platform.Architecture,
-    variant: platform.Variant,
-    'os.version': platform.OSVersion,
-  });
-}
 
 interface ImageAsk {
   ref: string;

@@ -6,6 +6,7 @@ import type { Writable } from 'node:stream';
 import { imageSizeKey } from '../../api/buildkit/control/response.ts';
 import { optionsOf } from '../../build/bridge/forward.ts';
 import type { BuildOptions, BuildResult, OutputSpec } from '../../build/types.ts';
+import { warningEvent } from '../../build/warning-event.ts';
 import type { LintWarning } from '../../frontend/types.ts';
 import { normalizeName } from '../../oci/reference.ts';
 import type { Descriptor, Digest } from '../../oci/types.ts';
@@ -98,7 +99,9 @@ async function check(
   let warnings: LintWarning[] = [];
   const request = { Session: session, Entitlements: options.allow };
   await solveAt(endpoint, request, sink, signal, async (own) => {
-    warnings = await lintFindings(own, { FrontendOpt: attrs, FrontendInputs: inputs });
+    warnings = await lintFindings(own, { FrontendOpt: attrs, FrontendInputs: inputs }, (warning) =>
+      sink.warning(warningEvent(warning)),
+    );
   });
   return { metadata: {}, warnings };
 }

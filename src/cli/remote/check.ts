@@ -6,10 +6,14 @@ import type { LintWarning } from '../../frontend/types.ts';
 import { LLBBridge, type SolveRequestSchema } from '../../pb/moby/buildkit/v1/frontend/gateway_pb.js';
 import type { OwnFrontend } from './solve.ts';
 
-/** The findings of the build checks. Throws what keeps the Dockerfile from being built, with its lines. */
+/**
+ * The findings of the build checks. Throws what keeps the Dockerfile from being built, with its lines, after `tell` was
+ * given what was found all the same.
+ */
 export async function lintFindings(
   { transport, call }: OwnFrontend,
   request: Pick<MessageInitShape<typeof SolveRequestSchema>, 'FrontendOpt' | 'FrontendInputs'>,
+  tell: (warning: LintWarning) => void,
 ): Promise<LintWarning[]> {
   const bridge = createClient(LLBBridge, transport);
   const asked = {
@@ -31,7 +35,10 @@ export async function lintFindings(
       hint: 'The Dockerfile names another frontend in its `# syntax=` line, which does not know build checks.',
     });
   }
-  return findingsOf(JSON.parse(Buffer.from(json).toString('utf8')) as LintResults);
+  const { found, failure } = findingsOf(JSON.parse(Buffer.from(json).toString('utf8')) as LintResults);
+  for (const warning of found) tell(warning);
+  if (failure !== undefined) throw failure;
+  return found;
 }
 
 /** https://github.com/moby/buildkit/tree/master/frontend/subrequests/lint has this form. */
@@ -51,7 +58,10 @@ interface Position {
   character?: number;
 }
 
-function findingsOf({ warnings = [], sources = [], buildError }: LintResults): LintWarning[] {
+function findingsOf({ warnings = [], sources = [], buildError }: LintResults): {
+  found: LintWarning[];
+  failure?: DrydockError;
+} {
   const locate = ({ sourceIndex = 0, ranges = [] }: Place = {}): SourceLocation => {
     const { filename = 'Dockerfile', data = '' } = sources[sourceIndex] ?? {};
     const at = ({ line = 0, character = 0 }: Position = {}) => ({ line, character });
@@ -61,15 +71,18 @@ function findingsOf({ warnings = [], sources = [], buildError }: LintResults): L
       ranges: ranges.map(({ start, end }) => ({ start: at(start), end: at(end) })),
     };
   };
-  if (buildError !== undefined) {
-    const { message, location } = buildError;
-    throw new DrydockError(message, { code: 'invalid', hop: 'frontend', source: locate(location) });
-  }
-  return warnings.map(({ ruleName, description, url = '', detail, location }) => ({
+  const found = warnings.map(({ ruleName, description, url = '', detail, location }) => ({
     rule: ruleName,
     message: detail,
     description,
     url,
     location: locate(location),
   }));
+  // With `--check` the findings are what was asked for, also where they would fail a build.
+  if (buildError === undefined || buildError.message.startsWith('lint violation found')) return { found };
+  const { message, location } = buildError;
+  return {
+    found,
+    failure: new DrydockError(message, { code: 'invalid', hop: 'frontend', source: locate(location) }),
+  };
 }

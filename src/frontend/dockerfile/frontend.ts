@@ -1,14 +1,7 @@
 /** The Dockerfile frontend: reads the Dockerfile of a context and converts it, once per platform. */
-import { throwIfAborted } from '../../errors/error.ts';
+import { type DrydockError, throwIfAborted } from '../../errors/error.ts';
 import { limitSteps } from '../../llb/limits.ts';
-import type {
-  DockerfileRequest,
-  Frontend,
-  FrontendHost,
-  FrontendResult,
-  FrontendTarget,
-  LintWarning,
-} from '../types.ts';
+import type { DockerfileRequest, Frontend, FrontendHost, FrontendResult, LintWarning } from '../types.ts';
 import type { Dockerfile, Stage } from './ast.ts';
 import { isPredefined, own } from './convert/args.ts';
 import { type BuildContext, type DockerfileText, openContext } from './convert/context.ts';
@@ -22,57 +15,90 @@ import { parseDockerfile } from './parse/parse.ts';
 /** A request's context, and its Dockerfile parsed; or the result of the frontend that it was handed to. */
 export type Loaded = { context: BuildContext; file: Dockerfile } | { forwarded: FrontendResult };
 
-/** Reads and parses the Dockerfile. Throws `not-found`, `invalid` with the place, and what the host throws. */
+/**
+ * Reads and parses the Dockerfile. Throws `not-found`, `invalid` with the place, and what the host throws; `onPartial` is
+ * given what was parsed before what does not parse.
+ */
 export async function loadDockerfile(
   request: DockerfileRequest,
   host: FrontendHost,
   signal: AbortSignal,
+  onPartial?: (file: Dockerfile) => void,
 ): Promise<Loaded> {
   const context = await openContext(request, host);
   const read = await context.dockerfile();
   throwIfAborted(signal);
   const forwarded = await forward(request, host, read);
   if (forwarded !== undefined) return { forwarded };
-  return { context, file: parseDockerfile(read.text, read.filename, read.definition) };
+  return { context, file: parseDockerfile(read.text, read.filename, read.definition, onPartial) };
+}
+
+/** What became of a Dockerfile, and what the checks found in it: also when it cannot be built. */
+export interface Examined extends FrontendResult {
+  /** What was thrown where the Dockerfile could not be parsed or converted. */
+  failure?: unknown;
+  /** The error of a Dockerfile whose checks say `error=true`. */
+  violation?: DrydockError;
 }
 
 /**
- * Turns a request into one definition and image config per platform. Solves only what it needs to read (Dockerfile,
- * .dockerignore, remote contexts). Throws DrydockErrors with the place in the Dockerfile: `invalid`, `not-found`,
- * and what the host throws.
+ * Converts a Dockerfile as `dockerfileFrontend` does, without throwing for what is wrong with it. Throws what keeps it
+ * from being read.
  */
-export const dockerfileFrontend: Frontend = async (request, host, signal) => {
-  const loaded = await loadDockerfile(request, host, signal);
+export async function examineDockerfile(
+  request: DockerfileRequest,
+  host: FrontendHost,
+  signal: AbortSignal,
+): Promise<Examined> {
+  const override = own(request.buildArgs, 'BUILDKIT_DOCKERFILE_CHECK');
+  let warnings: LintWarning[] = [];
+  let loaded: Loaded;
+  try {
+    loaded = await loadDockerfile(request, host, signal, (file) => {
+      warnings = toWarnings(lintDockerfile(file, { partial: true }), file, override);
+    });
+  } catch (failure) {
+    if (warnings.length === 0) throw failure;
+    return { targets: [], warnings, failure };
+  }
   if ('forwarded' in loaded) return loaded.forwarded;
   const { context, file } = loaded;
   const findings = new Findings();
   const consumed = declaredArgs(file);
   const shellInBase = new Set<Stage>();
   const platforms = request.platforms.length > 0 ? request.platforms : [undefined];
-  const convert = (platform: (typeof platforms)[number]) =>
-    convertDockerfile({
-      request,
-      host,
-      signal,
-      file,
-      context,
-      platform,
-      findings,
-      consumed,
-      shellInBase,
-    });
-  const targets: FrontendTarget[] = await Promise.all(platforms.map(convert));
+  const converted = await Promise.allSettled(
+    platforms.map((platform, i) =>
+      convertDockerfile({
+        ...{ request, host, signal, file, context, platform, consumed, shellInBase },
+        // What is found for one platform counts, as in BuildKit.
+        findings: i === 0 ? findings : new Findings(),
+      }),
+    ),
+  );
+  const failed = converted.find((each) => each.status === 'rejected');
+  warnings = toWarnings([...lintDockerfile(file, { shellInBase }), ...findings.list], file, override);
+  const dockerfile = { text: file.text, filename: file.filename };
+  if (failed !== undefined) return { targets: [], warnings, failure: failed.reason, dockerfile };
+  const targets = converted.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []));
   for (const { definition } of targets) limitSteps(definition, request.limits);
-  const override = own(request.buildArgs, 'BUILDKIT_DOCKERFILE_CHECK');
-  const warnings = toWarnings([...lintDockerfile(file, { shellInBase }), ...findings.list], file, override);
-  const failure = checkOptions(file, override).error && !request.check ? lintFailure(warnings) : undefined;
-  if (failure !== undefined) throw failure;
+  const violation = checkOptions(file, override).error ? lintFailure(warnings) : undefined;
   const unused = unusedArgs(request, file, consumed);
-  return {
-    targets,
-    warnings: unused === undefined ? warnings : [...warnings, unused],
-    dockerfile: { text: file.text, filename: file.filename },
-  };
+  if (unused !== undefined) warnings.push(unused);
+  return { targets, warnings, violation, dockerfile };
+}
+
+/**
+ * Turns a request into one definition and image config per platform. Solves only what it needs to read (Dockerfile,
+ * .dockerignore, remote contexts), and tells the host what the checks find. Throws DrydockErrors with the place in the
+ * Dockerfile: `invalid`, `not-found`, and what the host throws.
+ */
+export const dockerfileFrontend: Frontend = async (request, host, signal) => {
+  const { failure, violation, ...result } = await examineDockerfile(request, host, signal);
+  for (const warning of result.warnings) host.warn?.(warning);
+  if (failure !== undefined) throw failure;
+  if (violation !== undefined && !request.check) throw violation;
+  return result;
 };
 
 /** The result of the frontend that the request or the file asks for, when the host hands over to it. */

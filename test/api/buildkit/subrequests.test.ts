@@ -28,6 +28,20 @@ WORKDIR sub
 COPY --from=tools /x /y
 `;
 
+const again = `
+ARG FOO=123
+ARG ABC=abc
+ARG DEF=def
+ARG FOO=\${FOO}\${ABC}
+ARG BAR=\${FOO}456
+ARG FOO=\${FOO}456\${BAR}
+FROM scratch
+ARG FOO
+ARG INFOO=123
+ARG INBAR=\${INFOO}456
+ARG INFOO=\${INFOO}456\${INBAR}
+`;
+
 const kit = new GatewayKit();
 let build: GatewayBuild;
 beforeAll(async () => {
@@ -36,6 +50,8 @@ beforeAll(async () => {
   mkdirSync(context);
   writeFileSync(join(context, 'Dockerfile'), dockerfile);
   writeFileSync(join(context, 'broken'), 'FROM scratch\nRUNN x\n');
+  writeFileSync(join(context, 'strict'), '# check=error=true\nFROM scratch as base\n');
+  writeFileSync(join(context, 'again'), again);
   build = await kit.build({ locals: { context, dockerfile: context } });
 });
 afterAll(async () => {
@@ -103,6 +119,17 @@ test('outline: args, secrets and agents that the target and what it needs can be
   await expect(ask('frontend.outline', { target: 'none' })).rejects.toMatchObject({ code: Code.NotFound });
 });
 
+test('outline: an ARG that is given again is what it was last, and all that it was made of is there', async () => {
+  const { json } = await ask('frontend.outline', { filename: 'again' });
+  expect(json.args.map(({ name, value }: { name: string; value: string }) => [name, value])).toEqual([
+    ['ABC', 'abc'],
+    ['BAR', '123abc456'],
+    ['FOO', '123abc456123abc456'],
+    ['INBAR', '123456'],
+    ['INFOO', '123456123456'],
+  ]);
+});
+
 test('lint: the findings with their places, as text and as a status', async () => {
   const { json, text } = await ask('frontend.lint');
   expect(json.warnings).toMatchObject([
@@ -127,6 +154,15 @@ test('lint: what keeps the Dockerfile from being built is told, too', async () =
   expect(json.buildError.message).toMatch(/unknown instruction: RUNN/);
   expect(json.buildError.location.ranges[0].start.line).toBe(2);
   expect(text('result.statuscode')).toBe('1');
+});
+
+test('lint: with `# check=error=true` the findings are the error', async () => {
+  const { json } = await ask('frontend.lint', { filename: 'strict' });
+  expect(json.warnings).toMatchObject([{ ruleName: 'FromAsCasing' }]);
+  expect(json.buildError).toMatchObject({
+    message: 'lint violation found for rules: FromAsCasing',
+    location: { ranges: [{ start: { line: 2 } }] },
+  });
 });
 
 test('convertllb: the definition as JSON', async () => {

@@ -40,6 +40,34 @@ onStores('a build’s request', (store) => {
 
   const program = (name: string) => (input: Buffer) => execFileSync(name, ['-c'], { input });
   test.each([
+    ['foobar', '"foobar": unknown operating system or architecture: invalid argument'],
+    ['linux/amd64,nintendo64', '"nintendo64": unknown operating system or architecture: invalid argument'],
+    ['linux/', '"" is an invalid component of "linux/"'],
+  ])('a platform that is none is refused before anything else: %s', async (platform, message) => {
+    const asked = encodeURIComponent(platform);
+    const one = encodeURIComponent(platform.split(',').at(-1) as string);
+    const requests = [
+      `/build?version=1&platform=${asked}`,
+      `/build?version=2&platform=${asked}`,
+      `/images/create?fromImage=localhost:1/none&platform=${one}`,
+      `/images/create?fromImage=localhost:1/none&tag=1&platform=${one}`,
+      `/images/create?fromSrc=-&platform=${one}`,
+    ];
+    for (const path of requests) {
+      const answer = await builds.daemon.ask('POST', path, { body: tarOf({ Dockerfile: 'FROM scratch\n' }) });
+      expect([path, answer.status]).toEqual([path, 400]);
+      expect(answer.json<{ message: string }>().message).toContain(message);
+    }
+  });
+
+  test('what is imported is for this system', async () => {
+    const body = tarOf({ file: 'x' });
+    const answer = await builds.daemon.ask('POST', '/images/create?fromSrc=-&platform=macos', { body });
+    expect(answer.status).toBe(400);
+    expect(answer.json<{ message: string }>().message).toContain('operating system is not supported');
+  });
+
+  test.each([
     ['gzip', gzipSync],
     ['bzip2', program('bzip2')],
     ['xz', program('xz')],

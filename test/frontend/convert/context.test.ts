@@ -3,7 +3,8 @@ import { describe, expect, it } from 'vitest';
 import { dockerfileFrontend } from '../../../src/frontend/dockerfile/frontend.ts';
 import type { DockerfileRequest } from '../../../src/frontend/types.ts';
 import { loadGraph } from '../../../src/llb/graph.ts';
-import { FakeHost, request, type World } from './fake-host.ts';
+import type { Platform } from '../../../src/oci/types.ts';
+import { amd64, arm64, FakeHost, request, type World } from './fake-host.ts';
 
 const dockerfile = 'FROM scratch\nCOPY a /\n';
 
@@ -157,5 +158,33 @@ LABEL x=$PREFX
     });
     const { warnings } = await build({ check: true }, trees);
     expect(warnings).toHaveLength(1);
+  });
+
+  it.each([
+    ['that does not parse', 'FROM scratch AS Bad\nMAINTAINER me\nBADCMD\n', /line 3: unknown instruction/],
+    ['that cannot be built', 'FROM scratch AS Bad\nMAINTAINER me\nENV A=$' + '{B:?unset}\n', /unset/],
+    ['whose checks fail it', '# check=error=true\nFROM scratch AS Bad\nMAINTAINER me\n', /lint violation/],
+  ])('a Dockerfile %s: what was found is told all the same', async (_, text, message) => {
+    const host = new FakeHost({ trees: { 'local://context': { Dockerfile: text } } });
+    await expect(dockerfileFrontend(request(), host, new AbortController().signal)).rejects.toThrow(message);
+    expect(host.warned).toEqual(['StageNameCasing', 'MaintainerDeprecated']);
+  });
+
+  it('what `# check=skip=…` leaves out is also left out of a file that does not parse', async () => {
+    const text = '# check=skip=StageNameCasing\nFROM scratch AS Bad\nMAINTAINER me\nBADCMD\n';
+    const host = new FakeHost({ trees: { 'local://context': { Dockerfile: text } } });
+    await expect(dockerfileFrontend(request(), host, new AbortController().signal)).rejects.toThrow('BADCMD');
+    expect(host.warned).toEqual(['MaintainerDeprecated']);
+  });
+
+  it('of several platforms, findings are those of the first', async () => {
+    const images = { 'docker.io/library/one:1': { os: 'linux', architecture: 'amd64' } };
+    const find = async (platforms: Platform[]) => {
+      const host = new FakeHost({ trees: { 'local://context': { Dockerfile: 'FROM one:1\n' } }, images });
+      await dockerfileFrontend(request({ platforms }), host, new AbortController().signal);
+      return host.warned;
+    };
+    expect(await find([amd64, arm64])).toEqual([]);
+    expect(await find([arm64, amd64])).toEqual(['InvalidBaseImagePlatform']);
   });
 });

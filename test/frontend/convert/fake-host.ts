@@ -2,7 +2,12 @@
 import { fromBinary } from '@bufbuild/protobuf';
 import { fail } from '../../../src/errors/error.ts';
 import { dockerfileFrontend } from '../../../src/frontend/dockerfile/frontend.ts';
-import type { DockerfileRequest, FrontendHost, FrontendResult } from '../../../src/frontend/types.ts';
+import type {
+  DockerfileRequest,
+  FrontendHost,
+  FrontendResult,
+  LintWarning,
+} from '../../../src/frontend/types.ts';
 import type { FsEntry } from '../../../src/fs/view.ts';
 import { loadGraph } from '../../../src/llb/graph.ts';
 import type { Vertex } from '../../../src/llb/vertex.ts';
@@ -27,10 +32,16 @@ export class FakeHost implements FrontendHost {
   readonly log: string[] = [];
   /** Attributes of the sources that were opened. */
   readonly opened: Record<string, string>[] = [];
+  /** Rules of the findings told. */
+  readonly warned: string[] = [];
   readonly #world: World;
 
   constructor(world: World) {
     this.#world = world;
+  }
+
+  warn({ rule }: LintWarning): void {
+    this.warned.push(rule);
   }
 
   async resolveImage(ref: string, options: { platform: Platform; logName: string }) {

@@ -173,6 +173,19 @@ describe('WORKDIR', () => {
     });
   });
 
+  it('a relative one is joined and cleaned, an absolute one stays as written', async () => {
+    const { config, history } = await on(
+      'ARG D=/x\nWORKDIR /a\nWORKDIR b/../c/\nWORKDIR .\nWORKDIR $D/$MISSING\n',
+    );
+    expect(history.filter((line) => line?.startsWith('WORKDIR'))).toEqual([
+      'WORKDIR /a',
+      'WORKDIR /a/c',
+      'WORKDIR /a/c',
+      'WORKDIR /x/',
+    ]);
+    expect(config.config?.WorkingDir).toBe('/x/');
+  });
+
   it('SOURCE_DATE_EPOCH must be a number', async () => {
     await expect(on('', { buildArgs: { SOURCE_DATE_EPOCH: 'now' } })).rejects.toThrow(
       'invalid SOURCE_DATE_EPOCH: now',

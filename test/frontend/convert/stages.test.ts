@@ -134,12 +134,48 @@ COPY --from=build /out /
     expect(names).toContain('[linux/amd64->arm64 build 2/2] RUN make arm64');
   });
 
-  it('an image of Windows begins with the shell and the search path of Windows', async () => {
+  it('an image of Windows begins with the shell of Windows, which knows its search path itself', async () => {
     const windows = { os: 'windows', architecture: 'amd64' };
     const { config } = await convert('FROM scratch\nENTRYPOINT foo bar\n', { platforms: [windows] });
-    expect(config.config).toMatchObject({
-      Entrypoint: ['cmd', '/S', '/C', 'foo bar'],
-      Env: ['PATH=c:\\Windows\\System32;c:\\Windows'],
+    expect(config.config?.Entrypoint).toEqual(['cmd', '/S', '/C', 'foo bar']);
+    expect(config.config?.Env).toBeUndefined();
+  });
+
+  it('the version of the system is in the config, the args and the name; or it is the base’s', async () => {
+    const base = 'docker.io/library/nano:1';
+    const images = { [base]: { os: 'windows', 'os.version': '10.0.7.1' } };
+    const windows = { os: 'windows', architecture: 'amd64' };
+    const { targets, history } = await convert('FROM scratch\nARG TARGETPLATFORM\nARG TARGETOSVERSION\n', {
+      platforms: ['1.2.3', '1.1.0'].map((version) => ({ ...windows, 'os.version': version })),
+    });
+    expect(targets.map(({ id }) => id)).toEqual(['windows(1.2.3)/amd64', 'windows(1.1.0)/amd64']);
+    expect(targets.map(({ config }) => config['os.version'])).toEqual(['1.2.3', '1.1.0']);
+    expect(history).toEqual(['ARG TARGETPLATFORM=windows(1.2.3)/amd64', 'ARG TARGETOSVERSION=1.2.3']);
+    const based = await convert('FROM nano:1\n', { platforms: [windows] }, { images });
+    expect(based.targets[0]).toMatchObject({
+      id: 'windows/amd64',
+      platform: { ...windows, 'os.version': '10.0.7.1' },
+      config: { 'os.version': '10.0.7.1' },
+    });
+  });
+
+  it('FROM --platform says what is wrong with it, and which argument may have been meant', async () => {
+    await expect(convert('FROM --platform=$BULIDPLATFORM scratch\n')).rejects.toMatchObject({
+      message: 'empty platform value from expression $BULIDPLATFORM (did you mean BUILDPLATFORM?)',
+      source: { ranges: [{ start: { line: 1 } }] },
+    });
+    const unset = 'ARG MY_ARCH=amd64\nFROM --platform=linux/$' + '{MYARCH} scratch\n';
+    await expect(convert(unset)).rejects.toMatchObject({
+      message:
+        'failed to parse platform linux/$' +
+        '{MYARCH}: "" is an invalid component of "linux/": ' +
+        'platform specifier component must match "^[A-Za-z0-9_.-]+$": invalid argument (did you mean MY_ARCH?)',
+    });
+    await expect(convert('FROM --platform=foobar scratch\n')).rejects.toMatchObject({
+      code: 'invalid',
+      message: expect.stringContaining(
+        '"foobar": unknown operating system or architecture: invalid argument',
+      ),
     });
   });
 

@@ -173,16 +173,7 @@ function readPlatforms(text: string) {
     .split(',')
     .map((part) => part.trim())
     .filter((part) => part !== '')
-    .map((part) => {
-      try {
-        return parsePlatform(part);
-      } catch {
-        throw apiError(
-          'invalid',
-          `invalid platform ${JSON.stringify(part)}: want os[/architecture[/variant]]`,
-        );
-      }
-    });
+    .map(parsePlatform);
 }
 
 /** `name:address` or `name=address`; dockerd also takes several, joined by commas. */

@@ -1,5 +1,5 @@
 /** Platforms in queries. Pure. */
-import { parsePlatform } from '../../../oci/platform.ts';
+import { formatPlatform, parsePlatform } from '../../../oci/platform.ts';
 import type { Platform } from '../../../oci/types.ts';
 import { apiError } from './errors.ts';
 
@@ -13,13 +13,22 @@ export function readPlatform(text: string): Platform | undefined {
   } catch {
     throw apiError('invalid', `invalid platform: ${text.slice(0, 100)}`);
   }
-  const { os, architecture, variant } = value as Record<string, unknown>;
-  if (typeof os !== 'string' || typeof architecture !== 'string') {
-    throw apiError('invalid', 'invalid platform: want os and architecture');
+  const { os, architecture, variant, ...rest } = (value ?? {}) as Record<string, unknown>;
+  const version = rest['os.version'];
+  const features = rest['os.features'];
+  if (!isText(os) || !isText(architecture)) {
+    throw apiError('invalid', 'invalid platform: both OS and Architecture must be provided');
   }
-  return parsePlatform(
-    typeof variant === 'string' && variant !== ''
-      ? `${os}/${architecture}/${variant}`
-      : `${os}/${architecture}`,
-  );
+  const platform = {
+    os,
+    architecture,
+    variant: isText(variant) ? variant : undefined,
+    'os.version': isText(version) ? version : undefined,
+    'os.features': Array.isArray(features) ? features.filter(isText) : undefined,
+  };
+  return parsePlatform(formatPlatform(platform));
+}
+
+function isText(value: unknown): value is string {
+  return typeof value === 'string' && value !== '';
 }

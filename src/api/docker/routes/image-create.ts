@@ -49,6 +49,7 @@ function nameOf(image: string, tag: string): string {
 /** One image; without tag and digest every tag of the repository, as the API has it. */
 async function pull(call: Call, stream: JsonStream): Promise<void> {
   const { host, query, request, signal } = call;
+  readPlatform(query.text('platform'));
   const name = nameOf(query.text('fromImage'), query.text('tag'));
   const { tag, digest } = parseReference(name);
   if (tag !== undefined || digest !== undefined) return pullOne(call, stream, name);
@@ -103,6 +104,7 @@ async function importImage(call: Call, stream: JsonStream): Promise<void> {
   const { host, query, request, signal } = call;
   const { store } = host.engine;
   const platform = readPlatform(query.text('platform')) ?? hostPlatform();
+  if (platform.os !== hostPlatform().os) throw apiError('invalid', 'operating system is not supported');
   const config = await configOfChanges(query.all('changes'), platform, signal);
   const repository = query.text('repo');
   const tag = query.text('tag');

@@ -1,5 +1,5 @@
 /** Looks up what stages begin with, all at once. */
-import { DrydockError, throwIfAborted } from '../../../errors/error.ts';
+import { DrydockError, prefixed, throwIfAborted } from '../../../errors/error.ts';
 import { image, scratch } from '../../../llb/llb.ts';
 import { formatPlatform } from '../../../oci/platform.ts';
 import { normalizeName } from '../../../oci/reference.ts';
@@ -9,7 +9,7 @@ import { parseInstruction } from '../parse/parse.ts';
 import { didYouMean } from '../parse/suggest.ts';
 import { type Conversion, opLocation } from './conversion.ts';
 import { cloneImage, containerOf, emptyImage, platformOf } from './image.ts';
-import { located, prefixed } from './located.ts';
+import { located } from './located.ts';
 import { findNamedContext, type LoadedContext } from './named-contexts.ts';
 import { planCommand } from './plan.ts';
 import { checkCircles, reachableFrom, type StageState } from './stages.ts';

@@ -1,7 +1,7 @@
 /** One Dockerfile, one platform: from the parsed file to a definition and an image config. */
 import { fail } from '../../../errors/error.ts';
 import { lazy, marshal, scratch } from '../../../llb/llb.ts';
-import { hostPlatform, normalizePlatform } from '../../../oci/platform.ts';
+import { formatPlatform, hostPlatform, normalizePlatform } from '../../../oci/platform.ts';
 import type { Platform } from '../../../oci/types.ts';
 import type { DockerfileRequest, FrontendHost, FrontendTarget } from '../../types.ts';
 import type { Dockerfile, Instruction, Stage } from '../ast.ts';
@@ -96,8 +96,11 @@ function finish(conversion: Conversion, stage: StageState): FrontendTarget {
   if (platform.variant === undefined) delete config.variant;
   // The definition of scratch is empty, also when a lazy state turns out to be scratch.
   const state = stage.state.output === undefined ? scratch() : stage.state;
+  const asked = normalizePlatform(implicitTarget ? platform : target);
   return {
-    platform: implicitTarget ? platform : target,
+    id: formatPlatform(asked),
+    // A Windows image says what its base runs on.
+    platform: asked.os === 'windows' ? { ...platform, ...asked } : asked,
     definition: marshal(state, { platform: target }),
     config,
     baseRef: stage.baseRef,

@@ -1,4 +1,4 @@
-import { defaultPath } from '../../../oci/platform.ts';
+import { defaultEnv } from '../../../oci/platform.ts';
 import type { ContainerConfig, ImageConfig, Platform } from '../../../oci/types.ts';
 
 /** The config that `FROM scratch` begins with. */
@@ -6,7 +6,7 @@ export function emptyImage(platform: Platform): ImageConfig {
   const image: ImageConfig = {
     architecture: platform.architecture,
     os: platform.os,
-    config: { WorkingDir: '/', Env: [`PATH=${defaultPath(platform.os)}`] },
+    config: { WorkingDir: '/', Env: defaultEnv(platform.os) },
     rootfs: { type: 'layers', diff_ids: [] },
   };
   setPlatform(image, platform);
@@ -106,9 +106,9 @@ export function setImageEnv(image: ImageConfig, name: string, value: string): vo
 /** Makes sure that processes find their programs. */
 export function ensurePath(image: ImageConfig): void {
   const env = containerOf(image).Env ?? [];
-  if (image.os !== 'windows' && !env.some((entry) => splitEnv(entry)[0] === 'PATH')) {
-    containerOf(image).Env = [...env, `PATH=${defaultPath(image.os)}`];
-  }
+  if (env.some((entry) => splitEnv(entry)[0] === 'PATH')) return;
+  const missing = defaultEnv(image.os);
+  if (missing !== undefined) containerOf(image).Env = [...env, ...missing];
 }
 
 /** Arguments that run a command line in the image's shell. */

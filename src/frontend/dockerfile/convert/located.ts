@@ -1,5 +1,5 @@
 import {
-  DrydockError,
+  type DrydockError,
   type SourceLocation,
   type SourceRange,
   toDrydockError,
@@ -27,21 +27,4 @@ export function atRange<T>(file: Dockerfile, range: SourceRange, fn: () => T): T
   } catch (err) {
     throw located(err, file, range);
   }
-}
-
-/** The error with more in front of its message; everything else about it stays. */
-export function prefixed(err: unknown, prefix: string): DrydockError {
-  const error = toDrydockError(err);
-  const { code, hop, hint, source, step, exitCode, logTail, details } = error;
-  return new DrydockError(`${prefix}: ${error.message}`, {
-    code,
-    hop,
-    hint,
-    source,
-    step,
-    exitCode,
-    logTail,
-    details,
-    cause: error,
-  });
 }

@@ -1,5 +1,5 @@
 /** `--build-context NAME=VALUE`: trees and images that stand in for stages and base images. */
-import { fail } from '../../../errors/error.ts';
+import { fail, prefixed } from '../../../errors/error.ts';
 import { readIgnore } from '../../../fs/ignore.ts';
 import { http, image, lazy, local, ociLayout, type State, scratch } from '../../../llb/llb.ts';
 import { formatPlatform } from '../../../oci/platform.ts';
@@ -9,7 +9,6 @@ import type { DockerfileRequest, FrontendHost } from '../../types.ts';
 import { own } from './args.ts';
 import { loadDockerignore } from './context.ts';
 import { gitState, parseGitRef } from './git-ref.ts';
-import { prefixed } from './located.ts';
 
 export interface LoadedContext {
   state: State;

@@ -1,5 +1,5 @@
 /** From the Dockerfile's stages to stage states that know their bases and what they read. */
-import { fail } from '../../../errors/error.ts';
+import { fail, toDrydockError } from '../../../errors/error.ts';
 import { parsePlatform } from '../../../oci/platform.ts';
 import { parseReference } from '../../../oci/reference.ts';
 import type { Platform } from '../../../oci/types.ts';
@@ -8,7 +8,7 @@ import { type Expanded, expandWord } from '../expand/expand.ts';
 import { invalidDefaultArgFindings, undefinedArgInFromFindings } from '../lint/findings.ts';
 import { didYouMean } from '../parse/suggest.ts';
 import type { Conversion } from './conversion.ts';
-import { located, prefixed } from './located.ts';
+import { located } from './located.ts';
 import { findNamedContext } from './named-contexts.ts';
 import { type Command, checkCircles, newStage, type StageState } from './stages.ts';
 
@@ -69,17 +69,20 @@ function expandGlobal(conversion: Conversion, word: string, at: Base): Expanded 
 }
 
 function stagePlatform(conversion: Conversion, stage: Stage, word: string): Platform {
-  const expanded = expandGlobal(conversion, word, stage.from);
-  const { value, unset } = expanded;
+  const { value, unset } = expandGlobal(conversion, word, stage.from);
+  const near = [...unset].map((name) => didYouMean(name, conversion.globalArgs.keys())).find(Boolean) ?? '';
+  const hint = hintForUnset(conversion, unset);
   if (value === '') {
-    throw fail('invalid', 'dockerfile', `empty platform value from expression ${word}`, {
-      hint: hintForUnset(conversion, unset),
-    });
+    throw fail('invalid', 'dockerfile', `empty platform value from expression ${word}${near}`, { hint });
   }
   try {
     return parsePlatform(value);
   } catch (err) {
-    throw prefixed(err, `failed to parse platform ${word}`);
+    const { message, hint: form } = toDrydockError(err);
+    throw fail('invalid', 'dockerfile', `failed to parse platform ${word}: ${message}${near}`, {
+      hint: hint ?? form,
+      cause: err,
+    });
   }
 }
 

@@ -41,11 +41,13 @@ export function convertWorkdir(
   commit(stage.image, `WORKDIR ${dir}`, { layer: true, epoch: conversion.epoch });
 }
 
-/** Sets the working directory in config and state. An absolute path stays as it is written, as in BuildKit. */
+/**
+ * Sets the working directory in config and state. An absolute path stays as it is written, a relative one is joined and
+ * cleaned (no slash at its end), as in BuildKit.
+ */
 export function setWorkdir(stage: StageState, path: string): string {
   const config = containerOf(stage.image);
-  const current = config.WorkingDir || '/';
-  const dir = path.startsWith('/') ? path : posix.join('/', current, path);
+  const dir = path.startsWith('/') ? path : posix.resolve('/', config.WorkingDir || '/', path);
   config.WorkingDir = dir;
   stage.state = stage.state.dir(dir);
   return dir;

@@ -12,6 +12,8 @@ const NOT_SECRET = /(?:_|^)(?:public|file|version)(?:_|$)/i;
 export interface LintKnowledge {
   /** Stages whose base image sets SHELL: their shell-form CMD and ENTRYPOINT are meant so. */
   shellInBase?: ReadonlySet<Stage>;
+  /** The file is cut short: only what holds whatever follows is told. */
+  partial?: boolean;
 }
 
 /** All findings of the parser and of the checks on the tree, unfiltered (`toWarnings` filters). */
@@ -20,12 +22,15 @@ export function lintDockerfile(file: Dockerfile, known: LintKnowledge = {}): Fin
   return [
     ...file.findings,
     ...stageNames(stages),
-    ...casing(stages),
+    ...(known.partial ? [] : wholeFile(file, known)),
     ...[...file.globalArgs, ...stages.flatMap((stage) => stage.instructions)].flatMap(descriptions),
-    ...stages.flatMap((stage) => [...platform(stage, file.directives.escape), ...once(stage)]),
-    ...shellForms(stages, known.shellInBase ?? new Set()),
+    ...stages.flatMap((stage) => platform(stage, file.directives.escape)),
     ...stages.flatMap((stage) => stage.instructions.flatMap(single)),
   ];
+}
+
+function wholeFile({ stages }: Dockerfile, { shellInBase = new Set() }: LintKnowledge): Finding[] {
+  return [...casing(stages), ...stages.flatMap(once), ...shellForms(stages, shellInBase)];
 }
 
 function stageNames(stages: Stage[]): Finding[] {

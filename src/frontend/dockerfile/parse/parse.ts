@@ -24,9 +24,15 @@ function requestOf(line: InstructionLine, esc: '\\' | '`'): InstructionRequest {
 
 /**
  * Parses a Dockerfile (the language of docker/dockerfile 1). Words stay unexpanded. Takes time linear in the text.
- * Throws `invalid`, hop `dockerfile`, with the place in the file and a hint.
+ * Throws `invalid`, hop `dockerfile`, with the place in the file and a hint; `onPartial` is given what stands above the
+ * fault first.
  */
-export function parseDockerfile(input: string | Buffer, filename: string, definition?: object): Dockerfile {
+export function parseDockerfile(
+  input: string | Buffer,
+  filename: string,
+  definition?: object,
+  onPartial?: (file: Dockerfile) => void,
+): Dockerfile {
   if ((typeof input === 'string' ? Buffer.byteLength(input) : input.length) > MAX_DOCKERFILE)
     throw invalid(
       `${filename} is larger than ${MAX_DOCKERFILE >> 20} MiB`,
@@ -45,14 +51,22 @@ export function parseDockerfile(input: string | Buffer, filename: string, defini
     findings: reader.info.findings,
   };
   let empty = true;
-  for (const line of reader.instructions()) {
-    empty = false;
-    const prefix = `dockerfile parse error on line ${line.range.start.line}: `;
-    try {
-      add(result, requestOf(line, reader.info.escape));
-    } catch (err) {
-      throw located(err, file, line.range, prefix);
+  try {
+    for (const line of reader.instructions()) {
+      empty = false;
+      const prefix = `dockerfile parse error on line ${line.range.start.line}: `;
+      try {
+        add(result, requestOf(line, reader.info.escape));
+      } catch (err) {
+        throw located(err, file, line.range, prefix);
+      }
     }
+  } catch (err) {
+    if (onPartial !== undefined) {
+      takeDirectives(result, reader, file);
+      onPartial(result);
+    }
+    throw err;
   }
   takeDirectives(result, reader, file);
   const whole = reader.range(1, 1);

@@ -1,6 +1,6 @@
 import { DrydockError, type SourceLocation } from '../../../errors/error.ts';
-import type { DockerfileRequest, FrontendHost, LintWarning } from '../../types.ts';
-import { dockerfileFrontend } from '../frontend.ts';
+import type { DockerfileRequest, FrontendHost } from '../../types.ts';
+import { type Examined, examineDockerfile } from '../frontend.ts';
 import { type JsonLocation, jsonLocation } from './location.ts';
 
 /** The build checks' findings; also what keeps the Dockerfile from being converted at all. */
@@ -10,14 +10,20 @@ export async function lintAnswer(
   signal: AbortSignal,
 ): Promise<Record<string, string>> {
   const sources = new Sources();
-  let warnings: LintWarning[] = [];
+  const check = { ...request, check: true };
+  const {
+    warnings = [],
+    failure,
+    violation,
+  } = await examineDockerfile(check, host, signal).catch(
+    (failure: unknown): Partial<Examined> => ({ failure }),
+  );
+  const error = failure ?? violation;
   let buildError: { message: string; location: JsonLocation } | undefined;
-  try {
-    ({ warnings } = await dockerfileFrontend({ ...request, check: true }, host, signal));
-  } catch (err) {
+  if (error !== undefined) {
     // What is wrong elsewhere (no Dockerfile, no registry) is no finding.
-    if (!(err instanceof DrydockError) || err.source === undefined) throw err;
-    buildError = { message: err.message, location: sources.locate(err.source) };
+    if (!(error instanceof DrydockError) || error.source === undefined) throw error;
+    buildError = { message: error.message, location: sources.locate(error.source) };
   }
   const found = warnings.map(({ rule, description, url, message, location }) => ({
     ruleName: rule,

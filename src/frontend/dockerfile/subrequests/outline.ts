@@ -109,20 +109,20 @@ function argsOf(
   const builtIn = platformArgValues(host, request.platforms[0] ?? host, targetName, buildArgs);
   const values = globalArgValues(file, builtIn, buildArgs);
   const escapeMark = file.directives.escape;
-  const globals = new Map<string, ArgOf>();
-  for (const { args } of file.globalArgs) for (const arg of args) globals.set(arg.name, arg);
+  const globals = globalsOf(file);
   const used = new Set<string>();
   const use = (name: string): void => {
-    const arg = globals.get(name);
-    if (arg === undefined || used.has(name)) return;
+    const known = globals.get(name);
+    if (known === undefined || used.has(name)) return;
     used.add(name);
-    usedIn(arg.default ?? '', escapeMark, use);
+    for (const read of known.reads) use(read);
   };
-  const list: Arg[] = [];
+  const found = new Map<string, Arg>();
+  // An ARG that is given again is what it was given last.
   const add = (arg: ArgOf, value: string | undefined) =>
-    list.push({
+    found.set(arg.name, {
       name: arg.name,
-      description: arg.description || globals.get(arg.name)?.description || undefined,
+      description: arg.description || globals.get(arg.name)?.arg.description || undefined,
       value: value || undefined,
       location: jsonLocation([arg.range]),
     });
@@ -153,15 +153,27 @@ function argsOf(
             ? undefined
             : expandWord(arg.default, (name) => env.get(name), { escape: escapeMark }).value);
         if (value !== undefined) env.set(arg.name, value);
-        if (!list.some(({ name }) => name === arg.name)) add(arg, value);
+        add(arg, value);
       }
     }
   }
   for (const name of used) {
-    const arg = globals.get(name);
-    if (arg !== undefined && !list.some((each) => each.name === name)) add(arg, values.get(name));
+    const known = globals.get(name);
+    if (known !== undefined && !found.has(name)) add(known.arg, values.get(name));
   }
-  return list.sort(byLine);
+  return [...found.values()].sort(byLine);
+}
+
+/** The ARGs before the first FROM as they are given last, and the names that they read, also by what they were before. */
+function globalsOf(file: Dockerfile): Map<string, { arg: ArgOf; reads: ReadonlySet<string> }> {
+  const globals = new Map<string, { arg: ArgOf; reads: Set<string> }>();
+  for (const arg of file.globalArgs.flatMap(({ args }) => args)) {
+    const reads = new Set<string>();
+    usedIn(arg.default ?? '', file.directives.escape, (name) => void reads.add(name));
+    if (reads.delete(arg.name)) for (const name of globals.get(arg.name)?.reads ?? []) reads.add(name);
+    globals.set(arg.name, { arg, reads });
+  }
+  return globals;
 }
 
 /** Tells of each variable that a word names. */

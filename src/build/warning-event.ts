@@ -1,0 +1,16 @@
+import type { LintWarning } from '../frontend/types.ts';
+import { digestOf } from '../oci/digest.ts';
+import type { WarningEvent } from '../solver/progress.ts';
+
+/** A finding of the build checks as progress shows it. */
+export function warningEvent(warning: LintWarning): WarningEvent {
+  const line = warning.location.ranges[0]?.start.line;
+  return {
+    vertex: digestOf('[internal] build checks'),
+    level: 1,
+    short: `${warning.rule}: ${warning.message}${line === undefined ? '' : ` (line ${line})`}`,
+    detail: [warning.description],
+    url: warning.url,
+    source: warning.location,
+  };
+}
