@@ -35,12 +35,11 @@ export function matchFor(id: Identity): Record<string, unknown> | undefined {
   }
 }
 
-/** Whether two requests come from the same identity, so that one may use the other's session or cancel its build. */
-export function sameIdentity(a: Identity, b: Identity): boolean {
-  return identityKey(a) === identityKey(b);
-}
-
-/** What tells an identity from all others, as text; no secret. */
+/**
+ * What tells an identity from all others, as text, and stays the same from request to request; no secret. Builds and
+ * what belongs to them are named by it: a peer is its uid, a certificate its fingerprint (a renewed one is another
+ * identity), a token its name, an OIDC subject its issuer and subject.
+ */
 export function identityKey(id: Identity): string {
   switch (id.kind) {
     case 'peer':

@@ -16,7 +16,7 @@ import {
 } from './json-fields.ts';
 import { allScopes, type Issuer, type Match, type Policy, type Rule, type TokenEntry } from './policy.ts';
 import { parseTokenHash } from './token-hash.ts';
-import { type Entitlement, entitlements, type Scope } from './types.ts';
+import { type CacheMounts, cacheMountKinds, type Entitlement, entitlements, type Scope } from './types.ts';
 
 /** Signatures that a public key checks; shared secrets (`HS256`) and `none` are never taken. */
 const knownAlgorithms = 'RS256 RS384 RS512 PS256 PS384 PS512 ES256 ES384 ES512 EdDSA Ed25519'.split(' ');
@@ -24,7 +24,13 @@ const knownAlgorithms = 'RS256 RS384 RS512 PS256 PS384 PS512 ES256 ES384 ES512 E
 /** Parses a policy. `file` names it in errors; files in it are relative to its folder. Throws `invalid`. */
 export function parsePolicy(text: string, file: string): Policy {
   try {
-    const top = fieldsOf(parseJson(text), 'the policy', ['version', 'rules', 'tokens', 'oidc']);
+    const top = fieldsOf(parseJson(text), 'the policy', [
+      'version',
+      'rules',
+      'tokens',
+      'oidc',
+      'cacheMounts',
+    ]);
     const version = top.version;
     if (version !== undefined && numberOf(version, 'version') !== 1) {
       throw new JsonFault('this Drydock knows version 1 of the policy', version.at);
@@ -42,7 +48,14 @@ export function parsePolicy(text: string, file: string): Policy {
       'issuer',
     );
     const rules = listOf(top.rules, 'rules').map((value) => ruleOf(value, tokens, issuers));
-    return { rules, tokens, issuers, file };
+    const { cacheMounts } = top;
+    return {
+      rules,
+      tokens,
+      issuers,
+      file,
+      cacheMounts: cacheMounts ? cacheMountsOf(cacheMounts) : 'private',
+    };
   } catch (err) {
     if (!(err instanceof JsonFault)) throw err;
     const { line, column } = placeOf(text, err.at);
@@ -51,6 +64,10 @@ export function parsePolicy(text: string, file: string): Policy {
       details: { file, line, column },
     });
   }
+}
+
+function cacheMountsOf(value: JsonValue): CacheMounts {
+  return oneOf(value, textOf(value, 'cacheMounts'), 'kind of cache mounts', cacheMountKinds);
 }
 
 function ruleOf(value: JsonValue, tokens: readonly TokenEntry[], issuers: readonly Issuer[]): Rule {

@@ -3,6 +3,7 @@ import type { Accounts } from './accounts.ts';
 import { matchesGlob } from './glob.ts';
 import {
   type Authority,
+  type CacheMounts,
   type Entitlement,
   type Identity,
   type Listener,
@@ -66,6 +67,7 @@ export interface Policy {
   rules: readonly Rule[];
   tokens: readonly TokenEntry[];
   issuers: readonly Issuer[];
+  cacheMounts: CacheMounts;
   /** The file it came from; missing for the built-in one. */
   file?: string;
 }
@@ -87,6 +89,7 @@ export function defaultPolicy(ownUid: number): Policy {
     ],
     tokens: [],
     issuers: [],
+    cacheMounts: 'shared',
   };
 }
 
@@ -104,7 +107,8 @@ export function authorityOf(
     for (const scope of rule.scopes) given.add(scope);
     for (const entitlement of rule.allow) allow.add(entitlement);
   }
-  return { identity, scopes: given, allow };
+  const apart = policy.file === undefined ? undefined : { cacheMounts: policy.cacheMounts };
+  return { identity, scopes: given, allow, apart };
 }
 
 function matches(match: Match, id: Identity, listener: Listener, accounts: Accounts): boolean {

@@ -7,7 +7,8 @@ import type { Socket } from 'node:net';
 
 /** What a request can be allowed to do, with a sentence each. */
 export const scopes = {
-  build: 'start, watch and cancel builds',
+  build: "start builds; watch, use and cancel those of one's own",
+  'builds:all': 'see, use, cancel and remove builds, and what they keep, of all identities',
   'images:read': 'list, inspect, save and look up images',
   'images:write': 'pull, load, import, tag, push and remove images',
   'cache:read': 'see what the build cache holds',
@@ -75,7 +76,13 @@ export interface Authority {
   readonly scopes: ReadonlySet<Scope>;
   /** Entitlements that builds of this identity may be granted. */
   readonly allow: ReadonlySet<Entitlement>;
+  /** Set where a policy file tells identities apart: what builds share with those of others. */
+  readonly apart?: { readonly cacheMounts: CacheMounts };
 }
+
+/** Whether cache mounts of builds are each identity's own, or everybody's. */
+export const cacheMountKinds = ['private', 'shared'] as const;
+export type CacheMounts = (typeof cacheMountKinds)[number];
 
 /** What the daemon knows of the listener that a connection came in on. */
 export type Listener =

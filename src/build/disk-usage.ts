@@ -20,6 +20,8 @@ export interface UsageRecord {
   inUse: boolean;
   /** An image in the store uses it too. */
   shared: boolean;
+  /** Whose it is, where builds are kept apart; undefined: everybody's. */
+  owner?: string;
 }
 
 export interface PruneOptions {
@@ -33,6 +35,8 @@ export interface PruneOptions {
   types?: RecordType[];
   /** Only these ids. */
   ids?: string[];
+  /** Only what is this one's or everybody's; undefined: all. */
+  owner?: string;
   /** Return before what is taken away is off the disk. */
   background?: boolean;
 }
@@ -57,9 +61,11 @@ const keptTypes: Record<keyof Kept, RecordType> = {
   httpAnswers: 'regular',
 };
 
-/** All cache records, and all that is kept beside them, least recently used first. */
-export async function diskUsage(deps: UsageDeps): Promise<UsageRecord[]> {
-  return (await itemsOf(deps)).map(({ usage }) => usage);
+/**
+ * Cache records, and what is kept beside them, least recently used first: with an owner, what is theirs or everybody's.
+ */
+export async function diskUsage(deps: UsageDeps, owner?: string): Promise<UsageRecord[]> {
+  return (await itemsOf(deps, owner)).map(({ usage }) => usage);
 }
 
 interface Item {
@@ -68,20 +74,26 @@ interface Item {
   folders?: KeptFolders;
 }
 
-async function itemsOf(deps: UsageDeps): Promise<Item[]> {
+async function itemsOf(deps: UsageDeps, owner: string | undefined): Promise<Item[]> {
   const held = await heldSnapshots(deps.store);
-  const items = deps.cache.list().map((record): Item => {
+  const isListed = (item: { owner?: string }) =>
+    owner === undefined || item.owner === undefined || item.owner === owner;
+  const records = deps.cache.list().filter(isListed);
+  const items = records.map((record): Item => {
     const snapshots = snapshotsOf(record);
     const { id, type, description, size, createdAt, lastUsedAt, usageCount } = record;
     const inUse = snapshots.some((key) => held.byBuilds.has(key));
     const shared = snapshots.some((key) => held.byImages.has(key));
     return {
-      usage: { id, type, description, size, createdAt, lastUsedAt, usageCount, inUse, shared },
+      usage: {
+        ...{ id, type, description, size, createdAt, lastUsedAt, usageCount, inUse, shared },
+        owner: record.owner,
+      },
     };
   });
   for (const [kind, type] of Object.entries(keptTypes) as [keyof Kept, RecordType][]) {
     const folders = deps.kept[kind];
-    for (const info of await folders.list()) {
+    for (const info of (await folders.list()).filter(isListed)) {
       items.push({ usage: { ...info, type, usageCount: 1, shared: false }, folders });
     }
   }
@@ -90,7 +102,7 @@ async function itemsOf(deps: UsageDeps): Promise<Item[]> {
 
 /** Drops cache records and collects what nothing refers to any more. Never touches what a running build holds. */
 export async function prune(deps: UsageDeps, options: PruneOptions = {}): Promise<PruneReport> {
-  const items = await itemsOf(deps);
+  const items = await itemsOf(deps, options.owner);
   let total = items.reduce((sum, { usage }) => sum + usage.size, 0);
   const now = Date.now();
   const chosen: Item[] = [];

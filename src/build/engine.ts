@@ -15,7 +15,6 @@ import { Solver } from '../solver/solver.ts';
 import type { Store } from '../store/store.ts';
 import { version } from '../version.ts';
 import { GarbageCollector, type GcRule } from './gc.ts';
-import type { StepLimits } from './step-limits.ts';
 import type { StoreOptions } from './store-options.ts';
 import { openStore } from './stores.ts';
 
@@ -30,7 +29,7 @@ export interface RegistryOptions {
 }
 
 /** What steps and the cache are held to. */
-export interface LimitOptions extends StepLimits {
+export interface LimitOptions {
   /** When what is taken away from the cache after builds; undefined: Drydock's own policy; none: nothing is. */
   gc?: readonly GcRule[];
   /** Most steps that run at a time. */
@@ -83,8 +82,6 @@ export function engineOn(store: Store, options: RegistryOptions & LimitOptions =
     runc: options.runtime,
     dns: options.dns,
     cgroupParent: options.cgroupParent,
-    pids: options.stepPids,
-    oomScore: options.stepOomScore,
   });
   const kept = keptUnder(store.root);
   const makeAnyOp = makeOpFactory({

@@ -1,7 +1,7 @@
 /** Cache mounts of steps that must not come from the cache: they are emptied before, as in BuildKit. */
 import { keptUnder } from '../kept/kept.ts';
 import { MountType } from '../llb/pb.ts';
-import { emptyCacheMounts } from '../ops/exec/cache-mount.ts';
+import { cacheMountOwner, emptyCacheMounts } from '../ops/exec/cache-mount.ts';
 import { cacheId } from '../ops/exec/mounts.ts';
 import type { Job } from '../solver/job.ts';
 import type { Vertex } from '../solver/types.ts';
@@ -24,5 +24,5 @@ export async function emptyIgnoredCaches(store: Store, job: Job, vertices: reado
   }
   if (ids.size === 0) return;
   emptied.set(job, before);
-  await emptyCacheMounts(keptUnder(store.root).cacheMounts, ids);
+  await emptyCacheMounts(keptUnder(store.root).cacheMounts, cacheMountOwner(job.session), ids);
 }

@@ -29,15 +29,16 @@ export interface PruneRule {
 export async function pruneBy(
   deps: UsageDeps,
   rule: PruneRule,
-  { background }: Pick<PruneOptions, 'background'> = {},
+  { background, owner }: Pick<PruneOptions, 'background' | 'owner'> = {},
 ): Promise<PruneReport> {
   const { filters = [] } = rule;
   const fits = readFilters(filters);
-  const usage = await diskUsage(deps);
+  const usage = await diskUsage(deps, owner);
   const total = usage.reduce((sum, { size }) => sum + size, 0);
   return prune(deps, {
     all: rule.all,
     background,
+    owner,
     unusedFor: rule.unusedFor,
     keepBytes: await keepBytes(rule, deps.store.root, total),
     ids: filters.length === 0 ? undefined : usage.filter((each) => fits(fieldsOf(each))).map(({ id }) => id),

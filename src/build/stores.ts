@@ -1,9 +1,10 @@
 /** Which store a root's images are in: its own, or a containerd's; and what the root knows of the other one. */
-import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { defaultAddress, defaultNamespace } from '../store/containerd/place.ts';
 import { openLocalStore } from '../store/local/open.ts';
+import { ownRoot } from '../store/shared/own-root.ts';
 import type { Store } from '../store/store.ts';
 import type { StoreOptions } from './store-options.ts';
 
@@ -12,7 +13,7 @@ import type { StoreOptions } from './store-options.ts';
  * `unavailable` (hop `store`) with the remedy when no containerd answers.
  */
 export async function openStore(options: StoreOptions): Promise<Store> {
-  mkdirSync(options.root, { recursive: true, mode: 0o711 });
+  ownRoot(options.root);
   const store = await openOnly(options);
   store.elsewhere = (name) => lookElsewhere(options, name);
   if (options.imageStore === 'containerd') remember(options);
@@ -48,7 +49,7 @@ function remember(options: StoreOptions): void {
   const text = `${JSON.stringify(containerdOf(options))}\n`;
   const path = notePath(options.root);
   if (existsSync(path) && readFileSync(path, 'utf8') === text) return;
-  writeFileSync(`${path}.${process.pid}`, text);
+  writeFileSync(`${path}.${process.pid}`, text, { mode: 0o600 });
   renameSync(`${path}.${process.pid}`, path);
 }
 

@@ -24,6 +24,8 @@ export interface CacheRecord {
   id: Digest;
   description: string;
   type: RecordType;
+  /** Whose build made it, where builds are kept apart. Anybody's build may hit it; who it is listed for is said by this. */
+  owner?: string;
   /** One per output; undefined once pruned. */
   results: SerializedRef[] | undefined;
   /** Bytes of the layers this record added. */
@@ -62,6 +64,7 @@ interface Row {
   created_at: number;
   last_used_at: number;
   usage_count: number;
+  owner: string | null;
 }
 
 export class Cache {
@@ -87,15 +90,16 @@ export class Cache {
     };
     this.#run = {
       record: db.prepare(
-        `INSERT INTO records (id, description, type, results, size, created_at, last_used_at, usage_count)
-         VALUES (?, ?, ?, ?, ?, ?, ?, 1)
+        `INSERT INTO records (id, description, type, owner, results, size, created_at, last_used_at, usage_count)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1)
          ON CONFLICT (id) DO UPDATE SET description = excluded.description, type = excluded.type,
-           results = excluded.results, size = excluded.size, last_used_at = excluded.last_used_at`,
+           owner = excluded.owner, results = excluded.results, size = excluded.size, last_used_at = excluded.last_used_at`,
       ),
       results: db.prepare('UPDATE records SET results = ?, size = ? WHERE id = ? AND results IS NOT NULL'),
       remember: db.prepare(
-        `INSERT OR IGNORE INTO records (id, description, type, results, size, created_at, last_used_at, usage_count)
-         VALUES (?, ?, ?, NULL, 0, ?, ?, 0)`,
+        `INSERT OR IGNORE INTO records
+           (id, description, type, owner, results, size, created_at, last_used_at, usage_count)
+         VALUES (?, ?, ?, ?, NULL, 0, ?, ?, 0)`,
       ),
       key: db.prepare('INSERT OR REPLACE INTO keys (key, record, kind, op) VALUES (?, ?, ?, ?)'),
       link: db.prepare(
@@ -122,13 +126,14 @@ export class Cache {
 
   /** Stores a record with the keys that lead to it, in one transaction. */
   save(
-    record: Pick<CacheRecord, 'id' | 'description' | 'type' | 'results' | 'size'>,
+    record: Pick<CacheRecord, 'id' | 'description' | 'type' | 'owner' | 'results' | 'size'>,
     keys: readonly { key: Digest; parts: KeyParts }[],
   ): void {
     const now = Date.now();
     transaction(this.#db, () => {
+      const { id, description, type, owner = null, size } = record;
       const results = record.results === undefined ? null : JSON.stringify(record.results);
-      this.#run.record.run(record.id, record.description, record.type, results, record.size, now, now);
+      this.#run.record.run(id, description, type, owner, results, size, now, now);
       for (const { key, parts } of keys) this.#putKey(key, record.id, parts);
     });
   }
@@ -139,11 +144,14 @@ export class Cache {
   }
 
   /** Makes an id known that others are about to be keyed by. What is known already stays as it is. */
-  remember(record: Pick<CacheRecord, 'id' | 'description' | 'type'>, keys: CacheEntry['keys']): void {
+  remember(
+    record: Pick<CacheRecord, 'id' | 'description' | 'type' | 'owner'>,
+    keys: CacheEntry['keys'],
+  ): void {
     const now = Date.now();
     transaction(this.#db, () => {
-      const { id, description, type } = record;
-      if (this.#run.remember.run(id, description, type, now, now).changes === 0) return;
+      const { id, description, type, owner = null } = record;
+      if (this.#run.remember.run(id, description, type, owner, now, now).changes === 0) return;
       for (const { key, parts } of keys) this.#putKey(key, id, parts);
     });
   }
@@ -257,6 +265,7 @@ function toRecord(row: unknown): CacheRecord | undefined {
     id: r.id,
     description: r.description,
     type: r.type,
+    owner: r.owner ?? undefined,
     results: r.results === null ? undefined : (JSON.parse(r.results) as SerializedRef[]),
     size: r.size,
     createdAt: r.created_at,

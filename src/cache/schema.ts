@@ -32,4 +32,5 @@ export const schema = [
      digest TEXT NOT NULL,
      PRIMARY KEY (ref, selector)
    ) WITHOUT ROWID;`,
+  `ALTER TABLE records ADD COLUMN owner TEXT;`,
 ];

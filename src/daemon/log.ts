@@ -1,5 +1,6 @@
 /** The daemon's structured log: one line an event, as text or JSON, on a stream. */
 import type { Log, LogLevel } from '../api/shared/host.ts';
+import { maskUrls } from '../errors/mask.ts';
 
 export const logLevels = ['debug', 'info', 'warn', 'error'] as const satisfies readonly LogLevel[];
 export const logFormats = ['text', 'json'] as const;
@@ -12,8 +13,12 @@ export interface LogOptions {
   write(line: string): void;
 }
 
-/** Makes a log. A field that is undefined is left out; line breaks in texts are escaped, so that a line stays one. */
-export function createLog({ format, level, write }: LogOptions): Log {
+/**
+ * Makes a log. A field that is undefined is left out; line breaks in texts are escaped, so that a line stays one.
+ * Passwords in URLs are masked.
+ */
+export function createLog({ format, level, write: writeLine }: LogOptions): Log {
+  const write = (line: string) => writeLine(maskUrls(line));
   const least = logLevels.indexOf(level);
   return (of, message, fields = {}) => {
     if (logLevels.indexOf(of) < least) return;

@@ -20,7 +20,7 @@ export function takePidLock(root: string): PidLock {
   let fd: number;
   try {
     mkdirSync(dir, { recursive: true, mode: 0o711 });
-    fd = openSync(file, 'a+', 0o644);
+    fd = openSync(file, 'a+', 0o600);
   } catch (err) {
     throw fail('denied', 'host', `cannot write ${file} (${errnoCode(err) ?? 'unknown error'})`, {
       cause: err,

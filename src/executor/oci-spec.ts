@@ -3,7 +3,6 @@
  * https://github.com/opencontainers/runtime-spec/blob/main/config.md
  */
 
-import type { OciDevice } from './devices.ts';
 import type { Rlimit } from './limits.ts';
 import type { ExecSpec } from './types.ts';
 import type { ProcessUser } from './users.ts';
@@ -29,9 +28,6 @@ export interface SpecInput {
   /** `linux.resources` but for devices. */
   resources: object;
   rlimits: Rlimit[];
-  oomScore: number;
-  /** Devices beside the usual ones. */
-  devices: OciDevice[];
   /** Give the process a terminal. */
   terminal: boolean;
 }
@@ -45,7 +41,6 @@ export interface ProcessSpec {
   cwd: string;
   capabilities: { bounding: string[]; effective: string[]; permitted: string[] };
   rlimits: Rlimit[];
-  oomScoreAdj: number;
   noNewPrivileges: boolean;
 }
 
@@ -54,9 +49,8 @@ export function processSpec({
   user,
   capabilities,
   rlimits,
-  oomScore,
   terminal,
-}: Pick<SpecInput, 'spec' | 'user' | 'capabilities' | 'rlimits' | 'oomScore' | 'terminal'>): ProcessSpec {
+}: Pick<SpecInput, 'spec' | 'user' | 'capabilities' | 'rlimits' | 'terminal'>): ProcessSpec {
   return {
     terminal,
     user: { uid: user.uid, gid: user.gid, additionalGids: user.groups },
@@ -65,7 +59,6 @@ export function processSpec({
     cwd: spec.cwd,
     capabilities: { bounding: capabilities, effective: capabilities, permitted: capabilities },
     rlimits,
-    oomScoreAdj: oomScore,
     noNewPrivileges: false,
   };
 }
@@ -95,7 +88,6 @@ export function ociSpec(input: SpecInput): { mounts: OciMount[] } & Record<strin
     linux: {
       namespaces: namespaces.map((type) => ({ type })),
       resources: { devices: [{ allow: insecure, access: 'rwm' }], ...input.resources },
-      ...(input.devices.length > 0 ? { devices: input.devices } : {}),
       ...(cgroup === undefined ? {} : { cgroupsPath: cgroup }),
       ...(insecure ? {} : { maskedPaths: masked, readonlyPaths: readonly }),
       ...(input.seccomp === undefined || insecure ? {} : { seccomp: input.seccomp }),

@@ -4,6 +4,7 @@
  * database at once.
  */
 import { DatabaseSync } from 'node:sqlite';
+import { ownDatabase } from '../linux/own.ts';
 import type { Digest } from '../oci/types.ts';
 import type { FsEntry } from './view.ts';
 
@@ -163,6 +164,7 @@ export class StatMemory {
 function open(file: string): DatabaseSync | undefined {
   let db: DatabaseSync | undefined;
   try {
+    ownDatabase(file);
     db = new DatabaseSync(file);
     db.exec('PRAGMA busy_timeout=3000; PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF');
     db.exec(schema);

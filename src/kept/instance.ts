@@ -56,12 +56,9 @@ export function dataOf(instance: string): string {
 }
 
 /** Locks an instance, made when missing; undefined when another has it. The lock is checked to be still in place. */
-export function lockInstance(
-  instance: string,
-  options: { shared: boolean; mode: number },
-): number | undefined {
+export function lockInstance(instance: string, shared: boolean): number | undefined {
   for (;;) {
-    mkdirSync(instance, { recursive: true, mode: options.mode });
+    mkdirSync(instance, { recursive: true, mode: 0o700 });
     const path = lockOf(instance);
     let fd: number;
     try {
@@ -70,7 +67,7 @@ export function lockInstance(
       if ((err as NodeJS.ErrnoException).code === 'ENOENT') continue; // removed between the two
       throw err;
     }
-    const got = options.shared ? tryLockShared(fd) : tryLock(fd);
+    const got = shared ? tryLockShared(fd) : tryLock(fd);
     if (got && statSync(path, { throwIfNoEntry: false })?.ino === fstatSync(fd).ino) return fd;
     closeSync(fd);
     if (!got) return undefined;

@@ -1,7 +1,7 @@
 /**
  * Folders of one kind that are kept under the root for the next build (cache mounts, clients' folders, git mirrors …)
  * and are neither snapshots nor cache records. `<dir>/<id>/N` are a folder's numbered instances: more than one where
- * builds wanted it to themselves at once. Who uses an instance holds its lock.
+ * builds wanted it to themselves at once. Who uses an instance holds its lock. Whoever a folder belongs to alone gets it.
  */
 import { randomUUID } from 'node:crypto';
 import {
@@ -24,8 +24,17 @@ import { digestOf, hex } from '../oci/digest.ts';
 import { runTask } from '../workers/pool.ts';
 import { dataOf, HeldFolder, instancesOf, isHeld, lastUse, lockInstance, lockOf } from './instance.ts';
 
+/** A folder's key, and whose it is: each owner has one of its own; without one it is everybody's. */
+export interface KeptKey {
+  key: string;
+  owner?: string;
+  /** What it is called in lists; default: the key. */
+  name?: string;
+}
+
 export interface KeptFolderInfo {
   id: string;
+  owner: string | undefined;
   description: string;
   /** Bytes on disk. */
   size: number;
@@ -40,8 +49,6 @@ export interface KeptKind {
   describe(name: string): string;
   /** Instances not used for so long are removed, ms; without it they stay until somebody removes them. */
   keepFor?: number;
-  /** Mode of the folders around the data; default 0700. */
-  mode?: number;
 }
 
 /** How long to wait between tries for a folder that another has, ms. */
@@ -53,17 +60,15 @@ const swept = new Map<string, number>();
 export class KeptFolders {
   readonly #dir: string;
   readonly #kind: KeptKind;
-  readonly #mode: number;
 
   constructor(dir: string, kind: KeptKind) {
     this.#dir = dir;
     this.#kind = kind;
-    this.#mode = kind.mode ?? 0o700;
   }
 
   /** An instance that nobody else has until it is released: the first that is free. */
-  claim(key: string, name = key): HeldFolder {
-    const folder = this.#open(key, name);
+  claim(key: KeptKey): HeldFolder {
+    const folder = this.#open(key);
     for (let n = 0; ; n++) {
       const held = this.#lock(join(folder, String(n)), false);
       if (held !== undefined) return held;
@@ -74,14 +79,11 @@ export class KeptFolders {
    * The one instance that all share, or, not `shared`, have one after the other. Waits while others have it; throws
    * `canceled` when the signal fires.
    */
-  async take(
-    key: string,
-    options: { name?: string; shared?: boolean; signal: AbortSignal },
-  ): Promise<HeldFolder> {
-    const { name = key, shared = false, signal } = options;
+  async take(key: KeptKey, options: { shared?: boolean; signal: AbortSignal }): Promise<HeldFolder> {
+    const { shared = false, signal } = options;
     for (;;) {
       throwIfAborted(signal);
-      const held = this.#lock(join(this.#open(key, name), '0'), shared);
+      const held = this.#lock(join(this.#open(key), '0'), shared);
       if (held !== undefined) return held;
       await sleep(retryMs, undefined, { signal }).catch((err) => {
         throw canceled(err);
@@ -90,7 +92,7 @@ export class KeptFolders {
   }
 
   /** Where the shared instance's data is, if there is any, marked as used. It is not held: it may vanish any time. */
-  peek(key: string): string | undefined {
+  peek(key: KeptKey): string | undefined {
     const instance = join(this.#dir, idOf(key), '0');
     const data = dataOf(instance);
     if (!existsSync(data)) return undefined;
@@ -116,6 +118,7 @@ export class KeptFolders {
       const createdAt = about?.createdAt ?? used;
       infos.push({
         id,
+        owner: about?.owner,
         description: this.#kind.describe(about?.name ?? id),
         size,
         createdAt,
@@ -131,13 +134,14 @@ export class KeptFolders {
     return isId(id) ? this.#removeInstances(join(this.#dir, id), () => true) : 0;
   }
 
-  /** The same of the folders whose names match. */
-  async removeNamed(matches: (name: string) => boolean): Promise<number> {
+  /** The same of an owner's folders (or, without one, of everybody's) whose names match. */
+  async removeNamed(owner: string | undefined, matches: (name: string) => boolean): Promise<number> {
     let bytes = 0;
     for (const id of this.#ids()) {
       const folder = join(this.#dir, id);
-      const name = describe(folder)?.name;
-      if (name !== undefined && matches(name)) bytes += await this.#removeInstances(folder, () => true);
+      const about = describe(folder);
+      if (about !== undefined && about.owner === owner && matches(about.name))
+        bytes += await this.#removeInstances(folder, () => true);
     }
     return bytes;
   }
@@ -155,14 +159,14 @@ export class KeptFolders {
     }
   }
 
-  #open(key: string, name: string): string {
+  #open(key: KeptKey): string {
     this.#sweepNowAndThen();
     const folder = join(this.#dir, idOf(key));
     for (;;) {
-      if (mkdirSync(this.#dir, { recursive: true, mode: this.#mode }) !== undefined) markTop(this.#dir);
-      mkdirSync(folder, { recursive: true, mode: this.#mode });
+      if (mkdirSync(this.#dir, { recursive: true, mode: 0o700 }) !== undefined) markTop(this.#dir);
+      mkdirSync(folder, { recursive: true, mode: 0o700 });
       try {
-        describeNew(folder, name);
+        describeNew(folder, key);
         return folder;
       } catch (err) {
         // It may be removed between the two.
@@ -172,7 +176,7 @@ export class KeptFolders {
   }
 
   #lock(instance: string, shared: boolean): HeldFolder | undefined {
-    const fd = lockInstance(instance, { shared, mode: this.#mode });
+    const fd = lockInstance(instance, shared);
     return fd === undefined ? undefined : new HeldFolder(instance, fd);
   }
 
@@ -180,7 +184,7 @@ export class KeptFolders {
     let bytes = 0;
     for (const instance of instancesOf(folder)) {
       if (!doomed(instance)) continue;
-      const fd = lockInstance(instance, { shared: false, mode: this.#mode });
+      const fd = lockInstance(instance, false);
       if (fd === undefined) continue;
       try {
         const trash = join(this.#dir, `trash-${randomUUID()}`);
@@ -214,8 +218,9 @@ export class KeptFolders {
   }
 }
 
-function idOf(key: string): string {
-  return hex(digestOf(key)).slice(0, 32);
+function idOf({ key, owner }: KeptKey): string {
+  const text = owner === undefined ? key : JSON.stringify([owner, key]);
+  return hex(digestOf(text)).slice(0, 32);
 }
 
 function isId(name: string): boolean {
@@ -226,18 +231,19 @@ function aboutFile(folder: string): string {
   return join(folder, 'about.json');
 }
 
-function describeNew(folder: string, name: string): void {
+function describeNew(folder: string, { key, owner, name = key }: KeptKey): void {
   const file = aboutFile(folder);
   if (existsSync(file)) return;
   const temp = `${file}.${randomUUID()}`;
-  writeFileSync(temp, JSON.stringify({ name, createdAt: Date.now() }), { mode: 0o600 });
+  writeFileSync(temp, JSON.stringify({ name, owner, createdAt: Date.now() }), { mode: 0o600 });
   renameSync(temp, file);
 }
 
-function describe(folder: string): { name: string; createdAt: number } | undefined {
+function describe(folder: string): { name: string; owner?: string; createdAt: number } | undefined {
   try {
-    const { name, createdAt } = JSON.parse(readFileSync(aboutFile(folder), 'utf8'));
-    return typeof name === 'string' && typeof createdAt === 'number' ? { name, createdAt } : undefined;
+    const { name, owner, createdAt } = JSON.parse(readFileSync(aboutFile(folder), 'utf8'));
+    const isOurs = typeof name === 'string' && typeof createdAt === 'number';
+    return isOurs ? { name, owner: typeof owner === 'string' ? owner : undefined, createdAt } : undefined;
   } catch {
     return undefined;
   }

@@ -17,10 +17,7 @@ const day = 24 * 3600_000;
 /** The kept folders under a root. */
 export function keptUnder(root: string): Kept {
   return {
-    cacheMounts: new KeptFolders(join(root, 'cache-mounts'), {
-      describe: (id) => `cache mount ${id}`,
-      mode: 0o711,
-    }),
+    cacheMounts: new KeptFolders(join(root, 'cache-mounts'), { describe: (id) => `cache mount ${id}` }),
     clientFolders: new KeptFolders(join(root, 'sync'), {
       describe: (name) => `local source for ${name}`,
       keepFor: 7 * day,

@@ -3,6 +3,7 @@
 import { constants } from 'node:os';
 import { canceled, DrydockError, fail, toDrydockError } from '../errors/error.ts';
 import type { ExecSpec } from '../executor/types.ts';
+import { NetMode, SecurityMode } from '../llb/pb.ts';
 import { defaultPath } from '../oci/platform.ts';
 import type { ExecOp, LinuxResources, Meta, ProxyEnv } from '../pb/solver/pb/ops_pb.js';
 import { leave } from '../solver/leftovers.ts';
@@ -11,7 +12,6 @@ import type { Ref } from '../store/ref.ts';
 import { explainDisk } from '../store/shared/disk-full.ts';
 import type { OpDeps, OpMaker } from './deps.ts';
 import { execCacheMap } from './exec/cache-map.ts';
-import { modesOf } from './exec/modes.ts';
 import { findSecret, PreparedMounts } from './exec/mounts.ts';
 import { StepLog } from './exec/step-log.ts';
 
@@ -41,7 +41,6 @@ function checked(op: ExecOp): Meta {
     if (mount.dest === '')
       throw fail('invalid', 'llb', `invalid mount destination ${JSON.stringify(mount.dest)}`);
   }
-  modesOf(op);
   const device = op.cdiDevices.find((cdi) => !cdi.optional);
   if (device !== undefined) {
     throw fail('unsupported', 'llb', `device ${device.name}: CDI devices are not supported`);
@@ -74,7 +73,8 @@ async function runExec(
       root: prepared.root,
       mounts: prepared.mounts,
       removeStubParents: meta.removeMountStubsRecursive,
-      ...modesOf(op),
+      network: op.network === NetMode.HOST ? 'host' : op.network === NetMode.NONE ? 'none' : 'default',
+      security: op.security === SecurityMode.INSECURE ? 'insecure' : 'sandbox',
       extraHosts: meta.extraHosts.map(({ Host, IP }) => ({ host: Host, ip: IP })),
       ulimits: meta.ulimit.map(({ Name, Soft, Hard }) => ({
         name: Name,

@@ -29,7 +29,7 @@ const rememberGone = 4096;
 
 export class SessionManager {
   readonly #options: SessionManagerOptions;
-  /** IDs whose connections are being answered. */
+  /** Keys (`keyOf`) of sessions whose connections are being answered. */
   readonly #arriving = new Set<string>();
   readonly #sessions = new Map<string, ConnectedSession>();
   readonly #gone = new Set<string>();
@@ -45,8 +45,8 @@ export class SessionManager {
   }
 
   /**
-   * The session of this ID, waited for up to `waitMs` when it has not come yet. Undefined when it does not come, has
-   * come and gone, or was opened by somebody else than `owner`, who asks: secrets and files are given to those alone
+   * The session that `owner`, who asks, has opened under this ID, waited for up to `waitMs` when it has not come yet.
+   * Undefined when it does not come, has come and gone, or is another's: secrets and files are given to those alone
    * whose they are. Rejects with `canceled` when the signal fires.
    */
   async find(
@@ -56,18 +56,19 @@ export class SessionManager {
     owner?: string,
   ): Promise<ClientSession | undefined> {
     throwIfAborted(signal);
-    const key = plainSessionId(id);
+    const name = plainSessionId(id);
+    const key = keyOf(name, owner);
     const found = this.#sessions.get(key);
-    if (found !== undefined) return this.#ownedBy(found, owner);
-    if (this.#gone.has(key) || waitMs <= 0) return undefined;
+    if (found !== undefined) return found;
+    if (this.#isAnothers(name, owner) || this.#gone.has(key) || waitMs <= 0) return undefined;
     await new Promise<void>((resolve) => {
-      const waiting = this.#waiting.get(key) ?? new Set();
-      this.#waiting.set(key, waiting);
+      const waiting = this.#waiting.get(name) ?? new Set();
+      this.#waiting.set(name, waiting);
       const done = () => {
         clearTimeout(timer);
         signal?.removeEventListener('abort', done);
         waiting.delete(done);
-        if (waiting.size === 0 && this.#waiting.get(key) === waiting) this.#waiting.delete(key);
+        if (waiting.size === 0 && this.#waiting.get(name) === waiting) this.#waiting.delete(name);
         resolve();
       };
       const timer = setTimeout(done, waitMs);
@@ -76,22 +77,22 @@ export class SessionManager {
     });
     throwIfAborted(signal);
     const late = this.#sessions.get(key);
-    return late && this.#ownedBy(late, owner);
+    if (late === undefined) this.#isAnothers(name, owner);
+    return late;
   }
 
-  #ownedBy(session: ConnectedSession, owner: string | undefined): ConnectedSession | undefined {
-    if (owner === undefined || session.owner === undefined || session.owner === owner) return session;
+  /** Whether somebody else has a session of this ID; the operator is told that it was asked for. */
+  #isAnothers(id: string, asked: string | undefined): boolean {
+    const theirs = [...this.#sessions.values()].find(
+      (session) => session.id === id && session.owner !== asked,
+    );
+    if (theirs === undefined) return false;
     this.#options.log?.('warn', 'a session was named by somebody else than its owner', {
-      session: session.id,
-      owner: session.owner,
-      asked: owner,
+      session: id,
+      owner: theirs.owner,
+      asked,
     });
-    return undefined;
-  }
-
-  /** Whether a session of this ID was connected and is not any more. */
-  hasGone(id: string): boolean {
-    return this.#gone.has(plainSessionId(id));
+    return true;
   }
 
   /**
@@ -106,7 +107,7 @@ export class SessionManager {
         hint: 'Send the headers Connection: Upgrade and Upgrade: h2c.',
       });
     }
-    const { id } = this.#check(request.headers);
+    const key = keyOf(this.#check(request.headers, owner).id, owner);
     // An unheard error of a broken connection would end the process.
     socket.on('error', () => {});
     if (socket instanceof Socket) {
@@ -114,12 +115,12 @@ export class SessionManager {
       socket.setNoDelay(true);
       socket.setKeepAlive(true, 30_000);
     }
-    this.#arriving.add(id);
+    this.#arriving.add(key);
     const taken = () => {
-      this.#arriving.delete(id);
+      this.#arriving.delete(key);
       this.accept(withHead(socket, head), request.headers, owner);
     };
-    answerUpgrade(socket, taken, () => this.#arriving.delete(id));
+    answerUpgrade(socket, taken, () => this.#arriving.delete(key));
   }
 
   /**
@@ -128,13 +129,14 @@ export class SessionManager {
    * session. Throws `invalid` without an ID, `conflict` when the ID is in use.
    */
   accept(stream: Duplex, headers: IncomingHttpHeaders, owner?: string): ClientSession {
-    const info = this.#check(headers);
+    const info = this.#check(headers, owner);
+    const key = keyOf(info.id, owner);
     const { helloMs = 5_000, pingMs } = this.#options;
     const channel = new GrpcChannel(stream, { helloMs, ...(pingMs && { pingMs }) });
     const session = new ConnectedSession(info, channel, owner);
     if (info.methods.has(healthMethod.toLowerCase())) watchHealth(channel, this.#options.health);
-    this.#sessions.set(info.id, session);
-    this.#gone.delete(info.id);
+    this.#sessions.set(key, session);
+    this.#gone.delete(key);
     this.#options.log?.('debug', 'session opened', { session: info.id, name: info.name });
     session.closed.addEventListener('abort', () => this.#remove(session), { once: true });
     for (const wake of [...(this.#waiting.get(info.id) ?? [])]) wake();
@@ -146,9 +148,10 @@ export class SessionManager {
     for (const session of this.#sessions.values()) session.close();
   }
 
-  #check(headers: IncomingHttpHeaders) {
+  #check(headers: IncomingHttpHeaders, owner: string | undefined) {
     const info = readSessionInfo(headers);
-    if (this.#sessions.has(info.id) || this.#arriving.has(info.id)) {
+    const key = keyOf(info.id, owner);
+    if (this.#sessions.has(key) || this.#arriving.has(key)) {
       throw fail('conflict', 'session', `session ${info.id} already exists`, {
         hint: 'A client makes up a new ID for each session; end the other one first.',
       });
@@ -157,9 +160,10 @@ export class SessionManager {
   }
 
   #remove(session: ConnectedSession): void {
-    const { id } = session;
-    this.#sessions.delete(id);
-    this.#gone.add(id);
+    const { id, owner } = session;
+    const key = keyOf(id, owner);
+    this.#sessions.delete(key);
+    this.#gone.add(key);
     if (this.#gone.size > rememberGone)
       for (const oldest of this.#gone) {
         this.#gone.delete(oldest);
@@ -171,4 +175,9 @@ export class SessionManager {
       reason: reason instanceof Error ? reason.message : String(reason),
     });
   }
+}
+
+/** What a session is known by. Two clients' sessions of one ID are two: neither hears of the other's. */
+function keyOf(id: string, owner: string | undefined): string {
+  return JSON.stringify([owner, id]);
 }

@@ -2,7 +2,7 @@
 import { fail } from '../errors/error.ts';
 import type { RegistryCredentials } from '../oci/credentials.ts';
 import { lostHint } from './peer.ts';
-import type { ClientSession } from './types.ts';
+import type { ClientSession, Tenant } from './types.ts';
 
 /** What `namedSession` needs of the sessions there are. */
 export interface SessionFinder {
@@ -13,15 +13,18 @@ export interface SessionFinder {
  * A session by its ID that matters only if something is asked of it. Then it is waited for up to `waitMs`, once.
  * Folders, uploads, secrets, agents and outputs of one that is not there throw `unavailable` (hop `session`), saying
  * what was asked for; for its credentials, there are none, and a registry that wants some is told of in that error.
- * A session that somebody else than `owner` has opened counts as not there. `closed` fires when the session that was found is over, and never for one that was not.
+ * A session that somebody else than `owner` has opened counts as not there. `closed` fires when the session that was
+ * found is over, and never for one that was not.
  */
 export function namedSession(
   sessions: SessionFinder,
   id: string,
   options: {
     waitMs?: number;
-    signal?: AbortSignal /** Who names it (`identityKey`). */;
+    signal?: AbortSignal;
+    /** Who names it (`identityKey`). */
     owner?: string;
+    tenant?: Tenant;
   } = {},
 ): ClientSession {
   const closed = new AbortController();
@@ -41,6 +44,7 @@ export function namedSession(
   };
   return {
     id,
+    tenant: options.tenant,
     closed: closed.signal,
     local: async (name) =>
       (await ask(name === 'context' ? 'its build context' : `its folder ${name}`)).local(name),

@@ -38,8 +38,21 @@ export type LocalProvider =
       ): Promise<string | undefined>;
     };
 
+/**
+ * Whose a build is, where builds of several are kept apart. What two tenants share is the store and the build cache:
+ * nothing that runs, and nothing that is kept for the next build of one of them.
+ */
+export interface Tenant {
+  /** Tells a tenant from all others. */
+  readonly id: string;
+  /** Cache mounts are an exception. */
+  readonly sharesCacheMounts: boolean;
+}
+
 export interface Session {
   readonly id: string;
+  /** Whose the build is; undefined where builds are not kept apart. */
+  readonly tenant?: Tenant;
   /** The client's folder of this name (`context`, `dockerfile`, a named context), or undefined when it offers none. */
   local(name: string): Promise<LocalProvider | undefined>;
   /** A posted tar or other stream by its id; may be read once. */

@@ -38,7 +38,8 @@ export function cacheKey(map: CacheMap, inputs: readonly KeyInput[]): { key: Dig
 /**
  * What tells vertices at work apart: the vertex's digest, unless it or something below it means another thing in
  * another session (a client's folder or upload), holds a graph that another build may not run, or is to be made anew
- * (ignoreCache).
+ * (ignoreCache). Tenants share nothing at work: who joins a vertex hears what it prints, and lends it what its session
+ * has; they meet in the cache.
  */
 export function workKey(
   vertex: Vertex,
@@ -53,7 +54,13 @@ export function workKey(
         ? allow.join()
         : '';
   const anew = vertex.metadata?.ignoreCache === true;
+  const tenant = session.tenant?.id;
   const plain = vertex.inputs.every((input, i) => input.vertex.digest === inputKeys[i]);
-  if (bound === '' && !anew && plain) return vertex.digest;
-  return digestOf(JSON.stringify([vertex.digest, anew, bound, inputKeys]));
+  if (tenant === undefined && bound === '' && !anew && plain) return vertex.digest;
+  return digestOf(JSON.stringify([tenant, vertex.digest, anew, bound, inputKeys]));
+}
+
+/** What tells the work on records apart: a record's id, for one tenant. */
+export function recordKey(id: Digest, tenant: Job['session']['tenant']): string {
+  return tenant === undefined ? id : `${tenant.id} ${id}`;
 }

@@ -6,6 +6,7 @@ import type { Digest } from '../oci/types.ts';
 import { type Ref, type RefContext, snapshotKeys } from '../store/ref.ts';
 import { letGo } from '../store/shared/let-go.ts';
 import { ImportedRef } from './imported-ref.ts';
+import { keptName } from './kept-name.ts';
 import { refContext } from './ref-context.ts';
 import type { SolverDeps } from './solver.ts';
 import type { Identity, VertexState } from './state.ts';
@@ -198,8 +199,12 @@ function warnFailure(name: string, err: DrydockError, state: VertexState): void 
   });
 }
 
-function recordOf({ id }: Identity, state: VertexState): Pick<CacheRecord, 'id' | 'description' | 'type'> {
-  return { id, description: state.vertex.name, type: recordType(state) };
+function recordOf(
+  { id }: Identity,
+  state: VertexState,
+): Pick<CacheRecord, 'id' | 'description' | 'type' | 'owner'> {
+  const owner = state.context.session.tenant?.id;
+  return { id, description: keptName(state.vertex), type: recordType(state), owner };
 }
 
 function recordType(state: VertexState): RecordType {

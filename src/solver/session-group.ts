@@ -6,9 +6,12 @@ import { orCanceled } from './or-canceled.ts';
 /**
  * One session made of those of all builds that share a vertex: each is asked in turn until one has the thing. One that
  * cannot answer (its client is gone) is passed over; what it failed with is thrown when no other has the thing. When
- * `signal` fires, nobody waits any longer for a client that does not answer.
+ * `signal` fires, nobody waits any longer for a client that does not answer. They are all of one tenant.
  */
-export function sessionGroup(members: () => readonly Session[], signal?: AbortSignal): Session {
+export function sessionGroup(
+  members: () => readonly Session[],
+  { tenant, signal }: { tenant?: Session['tenant']; signal?: AbortSignal } = {},
+): Session {
   async function first<T>(
     ask: (session: Session) => Promise<T | undefined>,
     isAnswer: (answer: T) => boolean = () => true,
@@ -34,6 +37,7 @@ export function sessionGroup(members: () => readonly Session[], signal?: AbortSi
     get id() {
       return members()[0]?.id ?? '';
     },
+    tenant,
     local: (name) => first((session) => session.local(name)),
     upload: (id) => first((session) => session.upload(id)),
     secret: (id) => first((session) => session.secret(id)),

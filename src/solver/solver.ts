@@ -8,6 +8,7 @@
 import type { Cache } from '../cache/cache.ts';
 import { canceled, DrydockError, fail, throwIfAborted, toDrydockError } from '../errors/error.ts';
 import type { Digest } from '../oci/types.ts';
+import type { Session } from '../session/types.ts';
 import type { Ref, SerializedRef } from '../store/ref.ts';
 import type { Store } from '../store/store.ts';
 import { noteFailed } from './failed-vertex.ts';
@@ -15,7 +16,7 @@ import { Hold } from './hold.ts';
 import { Identifier } from './identify.ts';
 import { ImportedRef } from './imported-ref.ts';
 import { Job } from './job.ts';
-import { workKey } from './keys.ts';
+import { recordKey, workKey } from './keys.ts';
 import { ResultStore } from './results.ts';
 import { canceledText, type Identity, VertexState } from './state.ts';
 import { type TracedVertex, traceOf } from './trace.ts';
@@ -42,8 +43,8 @@ export class Solver {
   /** States that a new solve may join, by work key. */
   readonly #states = new Map<string, VertexState>();
   readonly #byContext = new WeakMap<OpContext, VertexState>();
-  /** States whose op runs, by record id, so that equal work found by content is done once too. */
-  readonly #working = new Map<Digest, VertexState>();
+  /** States whose op runs, by `recordKey`, so that equal work found by content is done once too. */
+  readonly #working = new Map<string, VertexState>();
   #stepsRun = 0;
 
   constructor(deps: SolverDeps) {
@@ -164,7 +165,7 @@ export class Solver {
       if (state?.inputs.some((input, i) => input.state !== inputs[i]?.state)) state = undefined;
       if (state !== undefined && hold.job.within.includes(state)) throw holdsItself(vertex);
       if (state === undefined) {
-        state = this.#makeState(key, vertex, inputs);
+        state = this.#makeState(key, vertex, inputs, hold.job.session.tenant);
         this.#states.set(key, state);
         this.#byContext.set(state.context, state);
       }
@@ -176,9 +177,14 @@ export class Solver {
     return held;
   }
 
-  #makeState(key: string, vertex: Vertex, inputs: VertexState['inputs']): VertexState {
+  #makeState(
+    key: string,
+    vertex: Vertex,
+    inputs: VertexState['inputs'],
+    tenant: Session['tenant'],
+  ): VertexState {
     try {
-      return new VertexState(key, vertex, inputs, this.#deps.makeOp);
+      return new VertexState(key, vertex, inputs, this.#deps.makeOp, tenant);
     } catch (err) {
       const error = toDrydockError(err, 'llb');
       error.step ??= vertex.name;
@@ -264,11 +270,12 @@ export class Solver {
   async #findResult(state: VertexState): Promise<readonly Ref[]> {
     const identity = await this.#identify(state);
     const { id } = identity;
+    const work = recordKey(id, state.context.session.tenant);
     let inputs: readonly Ref[] | undefined;
     let isImported = !identity.volatile && identity.imported !== undefined;
     for (;;) {
       throwIfAborted(state.signal);
-      const other = this.#working.get(id);
+      const other = this.#working.get(work);
       if (other !== undefined) {
         if (state.within.includes(other)) throw holdsItself(state.vertex);
         const refs = await this.#follow(state, other);
@@ -293,12 +300,12 @@ export class Solver {
         );
         continue;
       }
-      if (this.#working.has(id)) continue;
-      this.#working.set(id, state);
+      if (this.#working.has(work)) continue;
+      this.#working.set(work, state);
       try {
         return await this.#run(state, identity, inputs);
       } finally {
-        this.#working.delete(id);
+        this.#working.delete(work);
       }
     }
   }

@@ -6,6 +6,7 @@ import type { ContentSelector } from '../fs/view.ts';
 import type { Graph } from '../llb/graph.ts';
 import type { Digest } from '../oci/types.ts';
 import type { Definition } from '../pb/solver/pb/ops_pb.js';
+import type { Session } from '../session/types.ts';
 import type { Ref } from '../store/ref.ts';
 import { boundProgress, now } from './bound-progress.ts';
 import type { Hold } from './hold.ts';
@@ -91,13 +92,23 @@ export class VertexState {
   readonly #replay: LogEvent[] = [];
   #replayBytes = 0;
 
-  constructor(key: string, vertex: Vertex, inputs: VertexState['inputs'], makeOp: (vertex: Vertex) => Op) {
+  /** `tenant`: of all builds that will hold it. */
+  constructor(
+    key: string,
+    vertex: Vertex,
+    inputs: VertexState['inputs'],
+    makeOp: (vertex: Vertex) => Op,
+    tenant: Session['tenant'],
+  ) {
     this.key = key;
     this.vertex = vertex;
     this.inputs = inputs;
     this.#sink = this.#fanOut();
     const progress = boundProgress(vertex.digest, this.#sink);
-    const session = sessionGroup(() => [...this.#allJobs()].map((job) => job.session), this.signal);
+    const session = sessionGroup(() => [...this.#allJobs()].map((job) => job.session), {
+      tenant,
+      signal: this.signal,
+    });
     this.context = {
       vertex,
       session,

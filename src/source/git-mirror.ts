@@ -18,19 +18,19 @@ export class GitMirror {
   }
 
   /**
-   * Opens (or makes) the mirror of a remote and keeps other processes and builds out until `close`. A repository has
-   * one kind of object names, SHA-1's or SHA-256's; `sha` is a commit of it.
+   * Opens (or makes) an owner's mirror of a remote and keeps other processes and builds out until `close`. A repository
+   * has one kind of object names, SHA-1's or SHA-256's; `sha` is a commit of it.
    */
   static async open(
     mirrors: KeptFolders,
-    remote: string,
+    { remote, owner }: { remote: string; owner: string | undefined },
     sha: string,
     git: Git,
     signal: AbortSignal,
   ): Promise<GitMirror> {
     const format = objectFormat(sha);
     const key = format === 'sha1' ? remote : `${remote} ${format}`;
-    const held = await mirrors.take(key, { name: remote, signal });
+    const held = await mirrors.take({ key, owner, name: remote }, { signal });
     try {
       const dir = await held.data({
         async fill(empty) {

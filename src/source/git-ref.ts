@@ -118,8 +118,19 @@ export function withoutUser(remote: string): string {
   return remote.replace(/^(https?:\/\/)[^/]*@/, '$1');
 }
 
+/**
+ * Whose what is got from a remote is, where builds are kept apart: got with credentials, it is the tenant's own; who has
+ * none does not get it from here. Undefined: everybody's.
+ */
+export function ownerOf(
+  { authorization, agent }: GitAccess,
+  { tenant }: Pick<Session, 'tenant'>,
+): string | undefined {
+  return authorization === undefined && agent === undefined ? undefined : tenant?.id;
+}
+
 /** The remote with what is secret taken out of its URL, and the client's credentials for it. */
-async function gitAccess(options: GitOptions, session: Session): Promise<GitAccess> {
+export async function gitAccess(options: GitOptions, session: Session): Promise<GitAccess> {
   const { scheme, user, host } = parseGitUrl(options.remote);
   const remote = withoutUser(options.remote);
   const access: GitAccess = { remote, knownHosts: options.knownHosts };

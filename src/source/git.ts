@@ -16,7 +16,9 @@ import {
   checkCommit,
   commitRef,
   type GitWork,
+  gitAccess,
   gitOptions,
+  ownerOf,
   resolveRef,
   withGit,
   withoutUser,
@@ -39,7 +41,10 @@ export const gitSource: OpMaker = (vertex, deps) => {
       commit = found.commit;
       const { subdir, keepGitDir, skipSubmodules, commitTimes } = options;
       const kept = keepGitDir ? [withoutUser(options.remote), options.ref] : [];
-      const key = [commit, subdir, keepGitDir, skipSubmodules, commitTimes, kept];
+      const { session } = ctx;
+      const owner = session.tenant && ownerOf(await gitAccess(options, session), session);
+      const own = owner === undefined ? [] : [owner];
+      const key = [commit, subdir, keepGitDir, skipSubmodules, commitTimes, kept, ...own];
       return { digest: digestOf(`git ${JSON.stringify(key)}`), deps: [] };
     },
 
@@ -48,7 +53,8 @@ export const gitSource: OpMaker = (vertex, deps) => {
       if (sha === undefined) throw fail('internal', 'git', 'the commit was not resolved before');
       const key = await runGit(ctx, async (git, access) => {
         const mirrors = keptUnder(deps.store.root).gitMirrors;
-        const mirror = await GitMirror.open(mirrors, access.remote, sha, git, ctx.signal);
+        const at = { remote: access.remote, owner: ownerOf(access, ctx.session) };
+        const mirror = await GitMirror.open(mirrors, at, sha, git, ctx.signal);
         try {
           await mirror.fetch(options.ref, sha);
           return await checkout(mirror, access.remote, sha, ctx);

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { addAbortSignal } from 'node:stream';
 import { fail, throwIfAborted, toDrydockError } from '../errors/error.ts';
 import { keptUnder } from '../kept/kept.ts';
+import type { KeptKey } from '../kept/kept-folders.ts';
 import { digestOf, parseDigest } from '../oci/digest.ts';
 import type { Digest } from '../oci/types.ts';
 import type { OpDeps, OpMaker } from '../ops/deps.ts';
@@ -29,10 +30,8 @@ export const httpSource: OpMaker = (vertex, deps) => {
       // With a checksum there is nothing to ask the server before the file itself is needed.
       const known = wanted === undefined ? await job.look(ctx) : undefined;
       const name = filename ?? (wanted === undefined ? nameOf(url, known) : [pathName(url)]);
-      return {
-        digest: digestOf(`http ${JSON.stringify([wanted ?? known?.digest, name, look])}`),
-        deps: [],
-      };
+      const key = [wanted ?? known?.digest, name, look, ...ownedBy(url, authSecret, ctx)];
+      return { digest: digestOf(`http ${JSON.stringify(key)}`), deps: [] };
     },
     async exec(_, ctx): Promise<Ref[]> {
       const { dir, fetched } = await job.file(ctx);
@@ -50,6 +49,12 @@ export const httpSource: OpMaker = (vertex, deps) => {
     },
   };
 };
+
+/** Whose a file is that was got with credentials, where builds are kept apart: who has none does not get it from here. */
+function ownedBy(url: string, authSecret: string | undefined, { session }: FetchContext): [] | [string] {
+  const isPublic = authSecret === undefined && new URL(url).username === '';
+  return isPublic || session.tenant === undefined ? [] : [session.tenant.id];
+}
 
 interface HttpOptions {
   url: string;
@@ -146,7 +151,7 @@ class HttpFile {
 
   /** What the server has now: asked with what we know of it, and downloaded when that does not hold any more. */
   async look(ctx: FetchContext): Promise<Fetched> {
-    const memo = this.#memo();
+    const memo = this.#memo(ctx);
     const conditions: Record<string, string> = {};
     if (memo?.etag !== undefined) conditions['if-none-match'] = memo.etag;
     else if (memo?.lastModified !== undefined) conditions['if-modified-since'] = memo.lastModified;
@@ -201,7 +206,7 @@ class HttpFile {
       }
       ctx.progress.report(status, { current: fetched.size, total: fetched.size, done: true });
       this.#downloaded = { dir, fetched };
-      await this.#remember(fetched, ctx.signal);
+      await this.#remember(fetched, ctx);
       return fetched;
     } catch (err) {
       await rm(dir, { recursive: true, force: true });
@@ -243,12 +248,14 @@ class HttpFile {
    * What one answer said holds for the same request only: its URL, headers and whose secret it was asked with. And for
    * the same result: of another one there is no record yet, and the file is needed whatever the server says.
    */
-  #memoKey(): string {
-    return JSON.stringify([this.#url, this.#headers, this.#authSecret, this.#result]);
+  #memoKey(ctx: FetchContext): KeptKey {
+    const key = JSON.stringify([this.#url, this.#headers, this.#authSecret, this.#result]);
+    const [owner] = ownedBy(this.#url, this.#authSecret, ctx);
+    return { key, name: shown(this.#url), owner };
   }
 
-  #memo(): Fetched | undefined {
-    const dir = keptUnder(this.#deps.store.root).httpAnswers.peek(this.#memoKey());
+  #memo(ctx: FetchContext): Fetched | undefined {
+    const dir = keptUnder(this.#deps.store.root).httpAnswers.peek(this.#memoKey(ctx));
     if (dir === undefined) return undefined;
     try {
       const memo = JSON.parse(readFileSync(join(dir, 'answer.json'), 'utf8')) as Partial<Fetched>;
@@ -259,11 +266,10 @@ class HttpFile {
     }
   }
 
-  async #remember(fetched: Fetched, signal: AbortSignal): Promise<void> {
+  async #remember(fetched: Fetched, ctx: FetchContext): Promise<void> {
     if (fetched.etag === undefined && fetched.lastModified === undefined) return;
     const { httpAnswers } = keptUnder(this.#deps.store.root);
-    const name = shown(this.#url);
-    const held = await httpAnswers.take(this.#memoKey(), { name, shared: true, signal });
+    const held = await httpAnswers.take(this.#memoKey(ctx), { shared: true, signal: ctx.signal });
     try {
       const file = join(await held.data(), 'answer.json');
       const temp = `${file}.${randomUUID()}`;

@@ -60,7 +60,7 @@ async function synced(
 ): Promise<{ dir: string; stamp: string | undefined }> {
   // Clients tell apart by the hint what they select of one folder for different ends.
   const key = JSON.stringify([name, hint, provider.sharedKey]);
-  const held = keptUnder(store.root).clientFolders.claim(key, name);
+  const held = keptUnder(store.root).clientFolders.claim({ key, name, owner: ctx.session.tenant?.id });
   ctx.onRelease?.(() => held.release());
   const dir = await held.data();
   const listing = `${dir}.list`;

@@ -1,4 +1,5 @@
 /** Garbage collection labels (`gcLabels` in store.ts), made from what a document or an image refers to. Pure. */
+import { maskUrls } from '../errors/mask.ts';
 import { type Descriptor, isIndexType, isManifestType, mediaTypes } from '../oci/types.ts';
 import { gcLabels, snapshotLabels } from './store.ts';
 
@@ -24,8 +25,9 @@ export function contentRefLabels(children: readonly Descriptor[]): Record<string
 /** Bytes of a step's name that are kept; containerd takes labels of 4096 bytes at most. */
 const maxCreatedBy = 2048;
 
-/** The label that tells a layer's step by name. */
-export function createdByLabel(step: string): Record<string, string> {
+/** The label that tells a layer's step by name, without passwords in URLs. */
+export function createdByLabel(name: string): Record<string, string> {
+  const step = maskUrls(name);
   const bytes = Buffer.from(step);
   // A character that was cut through goes as a whole.
   const text =

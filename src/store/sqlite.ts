@@ -1,6 +1,7 @@
 /** Opens the SQLite databases that several processes share, and says what went wrong with them. */
 import { DatabaseSync } from 'node:sqlite';
 import { DrydockError, fail, type Hop } from '../errors/error.ts';
+import { ownDatabase } from '../linux/own.ts';
 
 /** What a database is, for errors about it. */
 export interface DatabaseName {
@@ -21,12 +22,15 @@ const patienceMs = 20_000;
 const pagesBetweenCheckpoints = 4000;
 
 /**
- * Opens a database in WAL mode and brings it to the newest schema. `steps` lead from one version to the next; the
+ * Opens a database in WAL mode, which only its owner may read, and brings it to the newest schema. `steps` lead from one version to the next; the
  * version is SQLite's `user_version`. Throws `unavailable` when others keep it locked, `corrupt`, `exhausted`, and
  * `unsupported` when a newer Drydock made it.
  */
 export function openDatabase(name: DatabaseName, steps: readonly string[]): DatabaseSync {
-  const db = translated(name, () => new DatabaseSync(name.file, { timeout: patienceMs }));
+  const db = translated(name, () => {
+    ownDatabase(name.file);
+    return new DatabaseSync(name.file, { timeout: patienceMs });
+  });
   try {
     // The switch to WAL needs the file for itself and does not wait for it by SQLite's own timeout.
     retryBusy(name, () => db.exec('PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL'));

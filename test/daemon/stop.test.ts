@@ -22,7 +22,7 @@ afterEach(() => daemon.stop());
 /** A build that runs until it is told to end; cancelled, it ends with the reason. */
 function slowBuild() {
   const { promise, resolve } = Promise.withResolvers<string>();
-  const ended = host.builds.run('slow', new AbortController().signal, (signal) => {
+  const ended = host.builds.run({ id: 'slow', owner: 'me' }, new AbortController().signal, (signal) => {
     return new Promise<string>((done, failed) => {
       void promise.then(done);
       signal.addEventListener('abort', () => failed(signal.reason), { once: true });

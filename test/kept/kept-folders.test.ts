@@ -19,32 +19,32 @@ afterEach(() => rmSync(dir, { recursive: true, force: true }));
 const filled = (text: string) => ({ fill: async (to: string) => writeFileSync(join(to, 'f'), text) });
 
 test('who claims a folder has it alone: the next gets another instance, a later one the first again', async () => {
-  const a = folders.claim('key');
-  const b = folders.claim('key');
+  const a = folders.claim({ key: 'key' });
+  const b = folders.claim({ key: 'key' });
   expect(await b.data()).not.toBe(await a.data());
   const first = await a.data();
   a.release();
   b.release();
-  const c = folders.claim('key');
+  const c = folders.claim({ key: 'key' });
   expect(await c.data()).toBe(first);
   c.release();
 });
 
 test('who takes a folder shares one, or waits for it', async () => {
-  const a = await folders.take('key', { shared: true, signal });
-  const b = await folders.take('key', { shared: true, signal });
+  const a = await folders.take({ key: 'key' }, { shared: true, signal });
+  const b = await folders.take({ key: 'key' }, { shared: true, signal });
   expect(await b.data()).toBe(await a.data());
-  await expect(folders.take('key', { signal: AbortSignal.timeout(60) })).rejects.toMatchObject({
+  await expect(folders.take({ key: 'key' }, { signal: AbortSignal.timeout(60) })).rejects.toMatchObject({
     code: 'canceled',
   });
-  const waiting = folders.take('key', { signal });
+  const waiting = folders.take({ key: 'key' }, { signal });
   a.release();
   b.release();
   (await waiting).release();
 });
 
 test('data is there in full or not at all, and filled once', async () => {
-  const held = await folders.take('key', { shared: true, signal });
+  const held = await folders.take({ key: 'key' }, { shared: true, signal });
   const half = held.data({
     async fill(to) {
       writeFileSync(join(to, 'half'), '');
@@ -52,17 +52,17 @@ test('data is there in full or not at all, and filled once', async () => {
     },
   });
   await expect(half).rejects.toThrow('no');
-  expect(folders.peek('key')).toBeUndefined();
+  expect(folders.peek({ key: 'key' })).toBeUndefined();
   const path = await held.data(filled('one'));
   expect(await held.data(filled('two'))).toBe(path);
   expect(readdirSync(path)).toEqual(['f']);
   expect(readdirSync(join(path, '..')).sort()).toEqual(['data', 'lock']);
   held.release();
-  expect(folders.peek('key')).toBe(path);
+  expect(folders.peek({ key: 'key' })).toBe(path);
 });
 
 test('a list says who uses what; what is used is not removed', async () => {
-  const held = folders.claim('key', 'me');
+  const held = folders.claim({ key: 'key', name: 'me' });
   await held.data(filled('x'.repeat(100_000)));
   const [info] = await folders.list();
   expect(info).toMatchObject({ description: 'folder of me', inUse: true });
@@ -78,7 +78,7 @@ test('a list says who uses what; what is used is not removed', async () => {
 });
 
 test('another process that holds a folder counts, until it dies', async () => {
-  const held = await folders.take('key', { signal });
+  const held = await folders.take({ key: 'key' }, { signal });
   const lock = join(await held.data(), '..', 'lock');
   held.release();
   const other = spawn('sh', ['-c', 'exec 9>>"$0"; flock 9; echo locked; exec sleep 60', lock]);
@@ -87,7 +87,7 @@ test('another process that holds a folder counts, until it dies', async () => {
     const [info] = await folders.list();
     expect(info!.inUse).toBe(true);
     expect(await folders.remove(info!.id)).toBe(0);
-    const waiting = folders.take('key', { signal });
+    const waiting = folders.take({ key: 'key' }, { signal });
     other.kill('SIGKILL');
     (await waiting).release();
   } finally {
@@ -96,8 +96,8 @@ test('another process that holds a folder counts, until it dies', async () => {
 });
 
 test('a sweep removes what was not used for long, and what a killed process was removing', async () => {
-  folders.claim('old').release();
-  const held = folders.claim('used');
+  folders.claim({ key: 'old' }).release();
+  const held = folders.claim({ key: 'used' });
   mkdirSync(join(dir, 'trash-1'));
   await folders.sweep(Date.now() + day / 2);
   expect(existsSync(join(dir, 'trash-1'))).toBe(false);
@@ -108,7 +108,7 @@ test('a sweep removes what was not used for long, and what a killed process was 
 });
 
 test('a folder without its description is still listed and removed', async () => {
-  const held = folders.claim('key');
+  const held = folders.claim({ key: 'key' });
   await held.data();
   held.release();
   const { id } = (await folders.list())[0]!;

@@ -187,6 +187,10 @@ test('a session is for builds of the one who opened it', async () => {
   const stolen = namedSession(manager, peer.id, { owner: 'peer 1001' });
   await expect(stolen.secret('token')).rejects.toMatchObject({ code: 'unavailable', hop: 'session' });
   expect(peer.calls).toEqual([]);
+  // An ID is the client's own: another's of the same one is neither refused nor mixed up with it.
+  const same = manager.accept(duplexPair()[0], client({ id: peer.id }).headers, 'peer 1002');
+  expect(await manager.find(peer.id, 0, undefined, 'peer 1002')).toBe(same);
+  expect(await manager.find(peer.id, 0, undefined, 'peer 1000')).not.toBe(same);
   // Also when it comes late.
   const late = client();
   const waiting = manager.find(late.id, 10_000, undefined, 'peer 1001');

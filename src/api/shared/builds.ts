@@ -1,9 +1,12 @@
 /** The builds that run now, whichever API they came through: to be cancelled, counted, and waited for. */
+import { type Reach, reaches } from '../../auth/ownership.ts';
 import { canceled, type ErrorCode, fail, toDrydockError } from '../../errors/error.ts';
 
 export interface RunningBuild {
   /** The client's own ID for it; '' when it gave none. Several builds may have one ID. */
   readonly id: string;
+  /** Who started it (`identityKey`). */
+  readonly owner: string;
   readonly startedAt: number;
   abort(reason: unknown): void;
 }
@@ -34,7 +37,11 @@ export class Builds {
    * Runs a build's work with a signal that fires when the build is cancelled by its ID, when `signal` does, or when
    * the daemon gives it up. Throws `unavailable` once the daemon is going down, and what the work throws.
    */
-  async run<T>(id: string, signal: AbortSignal, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  async run<T>(
+    { id, owner }: Pick<RunningBuild, 'id' | 'owner'>,
+    signal: AbortSignal,
+    work: (signal: AbortSignal) => Promise<T>,
+  ): Promise<T> {
     if (this.#closed) {
       throw fail('unavailable', 'host', 'the daemon is shutting down and takes no new builds', {
         hint: 'Try again once it is up.',
@@ -45,7 +52,7 @@ export class Builds {
     if (signal.aborted) forward();
     else signal.addEventListener('abort', forward, { once: true });
     const startedAt = Date.now();
-    const build: RunningBuild = { id, startedAt, abort: (reason) => controller.abort(reason) };
+    const build: RunningBuild = { id, owner, startedAt, abort: (reason) => controller.abort(reason) };
     this.#running.add(build);
     let end: Omit<BuildEnd, 'duration'> = { outcome: 'ok' };
     try {
@@ -62,9 +69,9 @@ export class Builds {
     }
   }
 
-  /** Cancels all builds of an ID; how many there were. */
-  cancel(id: string): number {
-    const doomed = [...this.#running].filter((build) => build.id === id);
+  /** Cancels all builds of an ID that are within reach; how many there were. */
+  cancel(reach: Reach, id: string): number {
+    const doomed = [...this.#running].filter((build) => build.id === id && reaches(reach, build.owner));
     for (const build of doomed) build.abort(new Error(`build ${id} was cancelled`));
     return doomed.length;
   }

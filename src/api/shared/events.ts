@@ -12,6 +12,8 @@ export interface ApiEvent {
   attributes: Record<string, string>;
   /** ms since the epoch, with a fraction */
   time: number;
+  /** Whose build it was that did it (`identityKey`); undefined when it was no build. */
+  owner?: string;
 }
 
 /** An image as events tell of it. */
@@ -29,22 +31,28 @@ export class EventBus {
   readonly #listeners = new Set<(event: ApiEvent) => void>();
 
   /** Tells an event of now. A listener must not throw. */
-  emit(type: ApiEvent['type'], action: string, id: string, attributes: Record<string, string> = {}): void {
-    const event = { type, action, id, attributes, time: performance.timeOrigin + performance.now() };
+  emit(
+    type: ApiEvent['type'],
+    action: string,
+    id: string,
+    attributes: Record<string, string> = {},
+    owner?: string,
+  ): void {
+    const event = { type, action, id, attributes, time: performance.timeOrigin + performance.now(), owner };
     if (this.#past.push(event) > kept) this.#past.shift();
     for (const listener of this.#listeners) listener(event);
   }
 
   /** Tells an event of an image: its labels are attributes, and the name that it is about. */
-  emitImage(action: string, { id, labels }: EventImage, name: string): void {
-    this.emit('image', action, id, { ...labels, name });
+  emitImage(action: string, { id, labels }: EventImage, name: string, owner?: string): void {
+    this.emit('image', action, id, { ...labels, name }, owner);
   }
 
-  /** Tells of images that builds have put into the store, and of each name that they got. */
-  emitBuilt(stored: readonly StoredOutput[]): void {
+  /** Tells of images that a build of `owner`'s has put into the store, and of each name that they got. */
+  emitBuilt(stored: readonly StoredOutput[], owner: string): void {
     for (const image of stored) {
-      this.emitImage('create', image, image.id);
-      for (const name of image.names) this.emitImage('tag', image, familiarName(name));
+      this.emitImage('create', image, image.id, owner);
+      for (const name of image.names) this.emitImage('tag', image, familiarName(name), owner);
     }
   }
 

@@ -12,8 +12,8 @@ export type { ClientSession };
 /** The sessions that clients have opened. */
 export interface SessionPool {
   /**
-   * The session of this ID, waited for up to `waitMs`; undefined when it is gone, does not come, or is another one's:
-   * `owner` is who asks (`identityKey`). A build that names a session holds it as a `namedSession`.
+   * The session that `owner`, who asks (`identityKey`), has opened under this ID, waited for up to `waitMs`; undefined
+   * when it is gone or does not come. A build that names a session holds it as a `namedSession`.
    */
   find(id: string, waitMs: number, signal?: AbortSignal, owner?: string): Promise<ClientSession | undefined>;
   /**

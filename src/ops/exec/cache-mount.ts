@@ -2,11 +2,14 @@
 import { DrydockError, fail } from '../../errors/error.ts';
 import type { HeldFolder } from '../../kept/instance.ts';
 import type { KeptFolders } from '../../kept/kept-folders.ts';
+import type { Session } from '../../session/types.ts';
 
 export type Sharing = 'shared' | 'private' | 'locked';
 
 export interface CacheMountRequest {
   id: string;
+  /** Whose cache it is; everybody's without. */
+  owner?: string;
   sharing: Sharing;
   /** Fills a new instance's empty folder; caches seeded with different `key`s are different ones. */
   seed?: { key: string; fill(dir: string): Promise<void> };
@@ -18,10 +21,22 @@ export interface HeldCacheMount {
   release(): void;
 }
 
-/** Empties the caches of these ids, however they were seeded. What a step has right now stays as it is. */
-export async function emptyCacheMounts(caches: KeptFolders, ids: ReadonlySet<string>): Promise<void> {
+/** Whose the cache mounts of a build are; undefined: everybody's. */
+export function cacheMountOwner({ tenant }: Pick<Session, 'tenant'>): string | undefined {
+  return tenant === undefined || tenant.sharesCacheMounts ? undefined : tenant.id;
+}
+
+/** Empties an owner's caches of these ids, however they were seeded. What a step has right now stays as it is. */
+export async function emptyCacheMounts(
+  caches: KeptFolders,
+  owner: string | undefined,
+  ids: ReadonlySet<string>,
+): Promise<void> {
   if (ids.size === 0) return;
-  await caches.removeNamed((name) => ids.has(name) || ids.has(name.replace(/:sha256:[0-9a-f]{64}$/, '')));
+  await caches.removeNamed(
+    owner,
+    (name) => ids.has(name) || ids.has(name.replace(/:sha256:[0-9a-f]{64}$/, '')),
+  );
 }
 
 /**
@@ -30,10 +45,10 @@ export async function emptyCacheMounts(caches: KeptFolders, ids: ReadonlySet<str
  */
 export async function takeCacheMount(
   caches: KeptFolders,
-  { id, sharing, seed }: CacheMountRequest,
+  { id, owner, sharing, seed }: CacheMountRequest,
   signal: AbortSignal,
 ): Promise<HeldCacheMount> {
-  const key = seed === undefined ? id : `${id}:${seed.key}`;
+  const key = { key: seed === undefined ? id : `${id}:${seed.key}`, owner };
   let held: HeldFolder | undefined;
   try {
     held =

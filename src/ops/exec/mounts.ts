@@ -10,6 +10,7 @@ import { keptUnder } from '../../kept/kept.ts';
 import { CacheSharingOpt, MountType } from '../../llb/pb.ts';
 import type { Mount as LlbMount } from '../../pb/solver/pb/ops_pb.js';
 import { contentDigest } from '../../solver/content.ts';
+import { keptName } from '../../solver/kept-name.ts';
 import { refContext } from '../../solver/ref-context.ts';
 import type { OpContext } from '../../solver/types.ts';
 import { createdByLabel } from '../../store/labels.ts';
@@ -17,7 +18,7 @@ import type { Ref } from '../../store/ref.ts';
 import type { Mount } from '../../store/store.ts';
 import { runTask } from '../../workers/pool.ts';
 import type { OpDeps } from '../deps.ts';
-import { type HeldCacheMount, type Sharing, takeCacheMount } from './cache-mount.ts';
+import { cacheMountOwner, type HeldCacheMount, type Sharing, takeCacheMount } from './cache-mount.ts';
 import { forwardSocket } from './ssh-socket.ts';
 
 /** An output: a snapshot still to be committed, or an input handed on as it is. */
@@ -74,7 +75,7 @@ export class PreparedMounts {
         continue;
       }
       const name = `exec-${randomUUID()}`;
-      const labels = createdByLabel(this.#ctx.vertex.name);
+      const labels = createdByLabel(keptName(this.#ctx.vertex));
       await this.#deps.store.snapshots.commit(name, output.active, { lease: this.#ctx.lease, labels });
       this.#actives.delete(output.active);
       refs[index] = this.#deps.refs.snapshot(name);
@@ -209,6 +210,7 @@ export class PreparedMounts {
       keptUnder(store.root).cacheMounts,
       {
         id,
+        owner: cacheMountOwner(ctx.session),
         sharing: sharings[mount.cacheOpt?.sharing ?? 0] ?? 'shared',
         seed: seeded ? { key, fill } : undefined,
       },

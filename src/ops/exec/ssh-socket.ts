@@ -18,7 +18,7 @@ export async function forwardSocket(
   owner: { uid: number; gid: number; mode: number },
 ): Promise<ForwardedSocket> {
   const dir = join(runDir, `ssh-${randomUUID()}`);
-  mkdirSync(dir, { recursive: true, mode: 0o711 });
+  mkdirSync(dir, { recursive: true, mode: 0o700 });
   // A socket's path is 107 bytes at most, which this folder's may be longer than.
   const fd = openSync(dir, constants.O_RDONLY | constants.O_DIRECTORY);
   const open = new Set<Duplex>();

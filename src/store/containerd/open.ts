@@ -1,8 +1,9 @@
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, readFileSync, realpathSync, writeFileSync } from 'node:fs';
+import { readFileSync, realpathSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { Code } from '@connectrpc/connect';
 import { DrydockError, errnoCode, fail } from '../../errors/error.ts';
+import { ownFolder } from '../../linux/own.ts';
 import type { Plugin } from '../../pb/containerd/introspection_pb.js';
 import { runTask } from '../../workers/pool.ts';
 import { type Run, startRunFolder, unmountBelow } from '../shared/run-folder.ts';
@@ -73,7 +74,7 @@ export async function openContainerdStore(options: ContainerdStoreOptions): Prom
 
 function makeFolders(root: string): string {
   try {
-    mkdirSync(join(root, 'run'), { recursive: true, mode: 0o711 });
+    for (const dir of [dirname(root), root, join(root, 'run')]) ownFolder(dir);
     return realpathSync(root);
   } catch (err) {
     const code = errnoCode(err);
@@ -89,7 +90,7 @@ function makeFolders(root: string): string {
 function rootId(root: string): string {
   const path = join(root, 'id');
   try {
-    writeFileSync(path, randomBytes(6).toString('hex'), { flag: 'wx', mode: 0o644 });
+    writeFileSync(path, randomBytes(6).toString('hex'), { flag: 'wx', mode: 0o600 });
   } catch (err) {
     if (errnoCode(err) !== 'EEXIST') throw err;
   }

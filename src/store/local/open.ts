@@ -1,5 +1,7 @@
 import { mkdirSync, realpathSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { errnoCode, fail } from '../../errors/error.ts';
+import { ownFolder } from '../../linux/own.ts';
 import { markTop } from '../../linux/top-folder.ts';
 import type { Store } from '../store.ts';
 import { LocalContent } from './content.ts';
@@ -51,9 +53,8 @@ function makeFolders(root: string): Layout {
   try {
     mkdirSync(root, { recursive: true, mode: 0o711 });
     const layout = layoutOf(realpathSync(root));
-    mkdirSync(layout.blobs, { recursive: true, mode: 0o700 });
-    for (const dir of [layout.snapshots, layout.ingest, layout.run]) {
-      mkdirSync(dir, { recursive: true, mode: 0o711 });
+    for (const dir of [dirname(layout.blobs), layout.blobs, layout.snapshots, layout.ingest, layout.run]) {
+      ownFolder(dir);
     }
     markTop(layout.snapshots);
     return layout;

@@ -30,7 +30,7 @@ export function newRunId(): string {
 
 /** Makes a run folder and takes its lock; for callers who hold off sweepers meanwhile. */
 export function makeRunFolder(dir: string, id: string): Run {
-  mkdirSync(dir, { mode: 0o711 });
+  mkdirSync(dir, { mode: 0o700 });
   return lockRunFolder(dir, id);
 }
 
@@ -38,7 +38,7 @@ export function makeRunFolder(dir: string, id: string): Run {
 export function startRunFolder(parent: string): Run {
   const id = newRunId();
   const hidden = join(parent, `.new-${id}`);
-  mkdirSync(hidden, { mode: 0o711 });
+  mkdirSync(hidden, { mode: 0o700 });
   const run = lockRunFolder(hidden, id);
   renameSync(hidden, join(parent, id));
   return { ...run, dir: join(parent, id), end: () => endRun(join(parent, id), run.fd) };

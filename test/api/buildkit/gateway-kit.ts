@@ -4,15 +4,18 @@ import { createServer, type Http2Server } from 'node:http2';
 import { connect as dial } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type Client, createClient } from '@connectrpc/connect';
+import { type Client, createClient, createContextValues } from '@connectrpc/connect';
 import { connectNodeAdapter, createGrpcTransport } from '@connectrpc/connect-node';
+import { callerKey } from '../../../src/api/buildkit/caller.ts';
+import { Gateways } from '../../../src/api/buildkit/gateway/gateways.ts';
 import { buildIdHeader, gatewayService } from '../../../src/api/buildkit/gateway/service.ts';
+import { identityKey } from '../../../src/auth/identity.ts';
+import type { Authority } from '../../../src/auth/types.ts';
 import { Bridge } from '../../../src/build/bridge/bridge.ts';
 import { frontends } from '../../../src/build/bridge/frontends.ts';
 import type { BridgeResult } from '../../../src/build/bridge/types.ts';
 import { type Engine, openEngine } from '../../../src/build/engine.ts';
 import { Gateway } from '../../../src/build/gateway/gateway.ts';
-import { Gateways } from '../../../src/build/gateway/gateways.ts';
 import { encodingErrors } from '../../../src/build/gateway/serve.ts';
 import { LLBBridge } from '../../../src/pb/moby/buildkit/v1/frontend/gateway_pb.js';
 import type { Definition } from '../../../src/pb/solver/pb/ops_pb.js';
@@ -38,6 +41,9 @@ export interface BuildSetup extends Partial<InProcessOptions> {
   allow?: string[];
 }
 
+/** Whose all builds are. */
+const caller: Authority = { identity: { kind: 'anonymous' }, scopes: new Set(['build']), allow: new Set() };
+
 export class GatewayKit {
   readonly dir = mkdtempSync(join(tmpdir(), 'drydock-gateway-'));
   engine!: Engine;
@@ -51,6 +57,7 @@ export class GatewayKit {
     const handler = connectNodeAdapter({
       routes: (router) => router.service(LLBBridge, gatewayService(this.gateways)),
       interceptors: [encodingErrors()],
+      contextValues: () => createContextValues().set(callerKey, caller),
     });
     this.#server = createServer(handler);
     await new Promise<void>((resolve) => this.#server.listen(this.socket, resolve));
@@ -103,7 +110,7 @@ export class GatewayKit {
     await engine.store.leases.create(lease);
     const bridge = new Bridge({ engine, job, lease }, frontends);
     const gateway = new Gateway(bridge, setup.inputs);
-    const unregister = this.gateways.register(id, gateway);
+    const unregister = this.gateways.register(identityKey(caller.identity), id, gateway);
     return {
       client: this.clientOf(id),
       bridge,

@@ -90,7 +90,7 @@ describe('Ping', () => {
   test('a call may come before its build', async () => {
     const early = kit.clientOf('build-early').ping({});
     const gateway = await start();
-    const unregister = kit.gateways.register('build-early', {
+    const unregister = kit.gateways.register('anonymous', 'build-early', {
       service: { ping: () => ({ Workers: [{ ID: 'late' }] }) },
     } as never);
     expect((await early).Workers[0]?.ID).toBe('late');

@@ -2,10 +2,10 @@
 import { randomUUID } from 'node:crypto';
 import type { HandlerContext } from '@connectrpc/connect';
 import { identityKey } from '../../../auth/identity.ts';
+import { tenantOf } from '../../../auth/ownership.ts';
 import type { Authority } from '../../../auth/types.ts';
 import type { Frontends } from '../../../build/bridge/frontends.ts';
 import { errorStatus } from '../../../build/gateway/encode.ts';
-import type { Gateways } from '../../../build/gateway/gateways.ts';
 import { runSolve } from '../../../build/solve.ts';
 import { toDrydockError } from '../../../errors/error.ts';
 import type { SolveRequest } from '../../../pb/moby/buildkit/v1/control_pb.js';
@@ -15,6 +15,7 @@ import { namedSession } from '../../../session/named-session.ts';
 import type { ClientSession, Session } from '../../../session/types.ts';
 import type { ApiHost } from '../../shared/host.ts';
 import { callerOf } from '../caller.ts';
+import type { Gateways } from '../gateway/gateways.ts';
 import type { History } from '../history/history.ts';
 import type { BuildLog } from '../jobs/build-log.ts';
 import type { Jobs } from '../jobs/jobs.ts';
@@ -44,21 +45,21 @@ export function solveService(deps: SolveDeps): SolveService {
     async solve(request, context) {
       const authority = callerOf(context);
       const ref = request.Ref || randomUUID();
-      const log = jobs.start(ref);
-      const remember = !request.Internal;
+      const owner = identityKey(authority.identity);
+      const { log, end } = jobs.start(owner, ref);
+      const record = request.Internal ? undefined : history.started(owner, ref, request);
       try {
-        if (remember) history.started(ref, request);
-        const answer = await host.builds.run(ref, context.signal, (signal) =>
+        const answer = await host.builds.run({ id: ref, owner }, context.signal, (signal) =>
           build(deps, { ref, request, context, authority, log, signal }),
         );
-        if (remember) history.completed(ref, log, answer);
+        record?.completed(log, answer);
         return { ExporterResponse: answer.response };
       } catch (err) {
         const error = toDrydockError(err);
-        if (remember) history.completed(ref, log, { error: errorStatus(error) });
+        record?.completed(log, { error: errorStatus(error) });
         throw error;
       } finally {
-        jobs.end(ref);
+        end();
       }
     },
   };
@@ -107,9 +108,9 @@ async function build(deps: SolveDeps, parts: BuildParts) {
     client.session,
     log,
     signal,
-    (gateway) => gateways.register(ref, gateway),
+    (gateway) => gateways.register(identityKey(authority.identity), ref, gateway),
   );
-  host.events.emitBuilt(stored);
+  host.events.emitBuilt(stored, identityKey(authority.identity));
   const response = exporterResponse(metadata, result.metadata);
   if (size !== undefined && context.requestHeader.has(imageSizeKey)) response[imageSizeKey] = String(size);
   return { response, results: descriptors };
@@ -129,7 +130,8 @@ function sessionOf(
   authority: Authority,
   signal: AbortSignal,
 ): { session: Session; named?: ClientSession } {
-  if (id === '') return { session: inProcessSession({ locals: {} }) };
-  const named = namedSession(host.sessions, id, { signal, owner: identityKey(authority.identity) });
+  const tenant = tenantOf(authority);
+  if (id === '') return { session: { ...inProcessSession({ locals: {} }), tenant } };
+  const named = namedSession(host.sessions, id, { signal, owner: identityKey(authority.identity), tenant });
   return { session: named, named };
 }

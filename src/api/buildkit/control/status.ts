@@ -1,6 +1,7 @@
 /** Control's Status: what is told of a build while it runs, or of one that ended. */
 import type { Http2ServerResponse, ServerHttp2Stream } from 'node:http2';
 import { fromBinary } from '@bufbuild/protobuf';
+import { reachOf } from '../../../auth/ownership.ts';
 import { fail } from '../../../errors/error.ts';
 import { StatusRequestSchema } from '../../../pb/moby/buildkit/v1/control_pb.js';
 import { OK } from '../../../session/grpc/status.ts';
@@ -15,17 +16,18 @@ const maxAhead = 1 << 20;
 
 /**
  * Messages go out as the build's log has made them: a hundred clients that follow a build cost little more than one.
- * Throws `not-found` for a build that nobody knows, `invalid` for a request that is none.
+ * Throws `not-found` for a build that nobody knows or that is out of the caller's reach, `invalid` for a request that is none.
  */
 export function statusMethod({ jobs, history }: { jobs: Jobs; history: History }): RawMethod {
-  return async (request, response) => {
+  return async (request, response, caller) => {
+    const reach = reachOf(caller);
     const stream = request.stream as ServerHttp2Stream;
     const gone = new AbortController();
     stream.once('close', () => gone.abort());
     const { Ref } = fromBinary(StatusRequestSchema, await requestOf({ stream }));
-    const running = jobs.running(Ref);
-    const past = running === undefined ? history.statusOf(Ref) : undefined;
-    const log = running ?? (past === undefined ? await jobs.find(Ref, gone.signal) : undefined);
+    const running = jobs.running(reach, Ref);
+    const past = running === undefined ? history.statusOf(reach, Ref) : undefined;
+    const log = running ?? (past === undefined ? await jobs.find(reach, Ref, gone.signal) : undefined);
     if (log === undefined && past === undefined) throw fail('not-found', 'client', `no such job ${Ref}`);
     if (gone.signal.aborted) return;
     response.writeHead(200, { 'content-type': 'application/grpc' });

@@ -73,6 +73,6 @@ function workerId(root: string): string {
     // The first start.
   }
   const id = randomBytes(13).toString('hex').slice(0, 25);
-  writeFileSync(file, id);
+  writeFileSync(file, id, { mode: 0o600 });
   return id;
 }

@@ -1,8 +1,10 @@
-/** LLBBridge on the daemon: each call goes to the gateway of the build that its header names. */
+/** LLBBridge on the daemon: each call goes to the gateway of the caller's build that its header names. */
 import type { HandlerContext } from '@connectrpc/connect';
+import { reachOf } from '../../../auth/ownership.ts';
 import type { GatewayService } from '../../../build/gateway/gateway.ts';
-import type { Gateways } from '../../../build/gateway/gateways.ts';
 import type { ExecMessage } from '../../../pb/moby/buildkit/v1/frontend/gateway_pb.js';
+import { callerOf } from '../caller.ts';
+import type { Gateways } from './gateways.ts';
 
 /** Header with which a client's calls name their build, its `Ref` in Control.Solve. */
 export const buildIdHeader = 'buildkit-controlapi-buildid';
@@ -11,7 +13,7 @@ export const buildIdHeader = 'buildkit-controlapi-buildid';
 export function gatewayService(gateways: Gateways): GatewayService {
   const at = (context: HandlerContext) =>
     gateways
-      .find(context.requestHeader.get(buildIdHeader) ?? '', context.signal)
+      .find(reachOf(callerOf(context)), context.requestHeader.get(buildIdHeader) ?? '', context.signal)
       .then(({ service }) => service);
   return {
     resolveImageConfig: async (request, context) => (await at(context)).resolveImageConfig(request, context),

@@ -1,13 +1,15 @@
 /**
- * containerd's content service, for reading only: the blobs that build records name (progress, traces, errors), and
- * those of the store, such as the manifests that builds made.
+ * containerd's content service, for reading only: the blobs that the caller's build records name (progress, traces,
+ * errors), and those of the store, such as the manifests that builds made.
  */
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { ServiceImpl } from '@connectrpc/connect';
+import { type Reach, reachOf } from '../../../auth/ownership.ts';
 import { fail } from '../../../errors/error.ts';
 import { isDigest } from '../../../oci/digest.ts';
 import type { Content, InfoSchema } from '../../../pb/containerd/content_pb.js';
 import type { Store } from '../../../store/store.ts';
+import { callerOf } from '../caller.ts';
 import { timestamp } from '../timestamp.ts';
 import type { History } from './history.ts';
 
@@ -17,26 +19,28 @@ const messageBytes = 1 << 20;
 type Methods = Pick<ServiceImpl<typeof Content>, 'info' | 'read' | 'list'>;
 
 export function contentService(history: History, store: Pick<Store, 'content'>): Methods {
-  const find = async (digest: string): Promise<Blob> => {
-    const found = history.blob(digest) ?? (isDigest(digest) ? await store.content.info(digest) : undefined);
+  const find = async (reach: Reach, digest: string): Promise<Blob> => {
+    const found =
+      history.blob(reach, digest) ?? (isDigest(digest) ? await store.content.info(digest) : undefined);
     if (found === undefined) throw fail('not-found', 'store', `content ${digest}: not found`);
     return found;
   };
   return {
-    async info({ digest }) {
-      return { info: message(await find(digest)) };
+    async info({ digest }, context) {
+      return { info: message(await find(reachOf(callerOf(context)), digest)) };
     },
-    async *list() {
-      for (const blob of history.blobs()) yield { info: [message(blob)] };
+    async *list(_request, context) {
+      for (const blob of history.blobs(reachOf(callerOf(context)))) yield { info: [message(blob)] };
     },
-    async *read({ digest, offset, size: wanted }) {
-      const { size } = await find(digest);
+    async *read({ digest, offset, size: wanted }, context) {
+      const reach = reachOf(callerOf(context));
+      const { size } = await find(reach, digest);
       const from = Number(offset);
       const to = wanted > 0n ? Math.min(size, from + Number(wanted)) : size;
       if (from < 0 || from > size) {
         throw fail('invalid', 'client', `offset ${from} is outside of ${digest} (${size} bytes)`);
       }
-      const kept = history.readBlob(digest);
+      const kept = history.readBlob(reach, digest);
       if (kept !== undefined) {
         for (let at = from; at < to; at += messageBytes) {
           yield { offset: BigInt(at), data: kept.subarray(at, Math.min(to, at + messageBytes)) };

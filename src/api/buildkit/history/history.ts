@@ -3,6 +3,8 @@ import type { DatabaseSync } from 'node:sqlite';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { timestampMs } from '@bufbuild/protobuf/wkt';
+import { type Reach, reaches } from '../../../auth/ownership.ts';
+import type { Masks } from '../../../errors/mask.ts';
 import { digestOf } from '../../../oci/digest.ts';
 import type { Descriptor as OciDescriptor } from '../../../oci/types.ts';
 import { type Status, StatusSchema } from '../../../pb/google/rpc/status_pb.js';
@@ -18,16 +20,19 @@ import type { StatusResponse } from '../../../pb/moby/buildkit/v1/status_pb.js';
 import { openDatabase, transaction } from '../../../store/sqlite.ts';
 import type { BuildLog } from '../jobs/build-log.ts';
 import { timestamp } from '../timestamp.ts';
+import { maskedError, maskStatus, masksOf } from './masked.ts';
 import { decodeStatus, encodeStatus, statusMediaType } from './status-blob.ts';
 import { traceMediaType, traceOf } from './trace.ts';
 
 export interface HistoryEvent {
   type: 'started' | 'complete' | 'deleted';
+  /** Whose build it is (`identityKey`). */
+  owner: string;
   record: BuildHistoryRecord;
 }
 
 export interface HistoryLimits {
-  /** Default 50, as in BuildKit. */
+  /** Of one identity's; default 50, as in BuildKit. */
   maxEntries?: number;
   /** ms; default two days. */
   maxAge?: number;
@@ -53,7 +58,35 @@ const schema = [
      PRIMARY KEY (ref, digest)
    ) STRICT;
    CREATE INDEX blobs_by_digest ON blobs (digest);`,
+  // Records from before had no owner, and may hold passwords: they are overwritten, not only forgotten.
+  `PRAGMA secure_delete = ON;
+   DELETE FROM blobs;
+   DELETE FROM builds;
+   DROP TABLE blobs;
+   DROP TABLE builds;
+   CREATE TABLE builds (
+     id INTEGER PRIMARY KEY,
+     owner TEXT NOT NULL,
+     ref TEXT NOT NULL,
+     completed_at REAL NOT NULL,
+     pinned INTEGER NOT NULL DEFAULT 0,
+     record BLOB NOT NULL,
+     UNIQUE (owner, ref)
+   ) STRICT;
+   CREATE INDEX builds_by_age ON builds (completed_at);
+   CREATE TABLE blobs (
+     build INTEGER NOT NULL REFERENCES builds (id) ON DELETE CASCADE,
+     digest TEXT NOT NULL,
+     size INTEGER NOT NULL,
+     created_at REAL NOT NULL,
+     data BLOB NOT NULL,
+     PRIMARY KEY (build, digest)
+   ) STRICT;
+   CREATE INDEX blobs_by_digest ON blobs (digest);`,
 ];
+
+/** Holds for the builds that are within reach: `?1` is whose they are, `?2` whether all are. */
+const within = '(owner = ?1 OR ?2)';
 
 /** The name is misspelt in BuildKit for good. */
 const errorMediaType = 'application/vnd.googeapis.google.rpc.status+proto';
@@ -74,10 +107,22 @@ export interface HistoryBlob {
   createdAt: number;
 }
 
+/** A build that runs, on its way into the history. */
+export interface Recording {
+  /** Writes the record down. An earlier build of its owner's of the same reference is replaced. */
+  completed(log: BuildLog, end: BuildEnd): void;
+}
+
+interface Active {
+  owner: string;
+  record: BuildHistoryRecord;
+}
+
+/** Whose records may be seen is said with each question; those out of reach are as if they were not there. */
 export class History {
   readonly #db: DatabaseSync;
   readonly #limits: Required<HistoryLimits>;
-  readonly #active = new Map<string, BuildHistoryRecord>();
+  readonly #active = new Set<Active>();
   readonly #listeners = new Set<(event: HistoryEvent) => void>();
   #closed = false;
 
@@ -97,27 +142,31 @@ export class History {
     this.#db.close();
   }
 
-  started(ref: string, request: SolveRequest): void {
+  /** Begins a build's record. Passwords that the request holds are nowhere in it. */
+  started(owner: string, ref: string, request: SolveRequest): Recording {
     const legacy =
       request.ExporterDeprecated === ''
         ? []
         : [{ Type: request.ExporterDeprecated, Attrs: request.ExporterAttrsDeprecated }];
+    const masks = masksOf(request);
+    const exporters = request.Exporters.length > 0 ? request.Exporters : legacy;
     const record = create(BuildHistoryRecordSchema, {
       Ref: ref,
       Frontend: request.Frontend,
-      FrontendAttrs: request.FrontendAttrs,
-      Exporters: request.Exporters.length > 0 ? request.Exporters : legacy,
+      FrontendAttrs: masks.attrs(request.FrontendAttrs),
+      Exporters: exporters.map(({ Type, Attrs }) => ({ Type, Attrs: masks.attrs(Attrs) })),
       CreatedAt: timestamp(Date.now()),
     });
-    this.#active.set(ref, record);
-    this.#tell({ type: 'started', record });
+    const active = { owner, record };
+    this.#active.add(active);
+    this.#tell({ type: 'started', owner, record });
+    return { completed: (log, end) => this.#completed(active, masks, log, end) };
   }
 
-  /** Writes the record down. A build of the same reference that ended earlier is replaced. */
-  completed(ref: string, log: BuildLog, end: BuildEnd): void {
-    const record = this.#active.get(ref);
-    this.#active.delete(ref);
-    if (record === undefined || this.#closed) return;
+  #completed(active: Active, masks: Masks, log: BuildLog, end: BuildEnd): void {
+    const { owner, record } = active;
+    this.#active.delete(active);
+    if (this.#closed) return;
     const now = Date.now();
     const { total, cached, completed, warnings } = log.counts;
     record.CompletedAt = timestamp(now);
@@ -125,7 +174,7 @@ export class History {
     record.numCachedSteps = cached;
     record.numCompletedSteps = completed;
     record.numWarnings = warnings;
-    record.ExporterResponse = end.response ?? {};
+    record.ExporterResponse = masks.attrs(end.response ?? {});
     record.Result = resultsOf(end.results);
     const blobs: { descriptor: Descriptor; data: Uint8Array }[] = [];
     const keep = (mediaType: string, data: Uint8Array): Descriptor => {
@@ -137,72 +186,84 @@ export class History {
       blobs.push({ descriptor, data });
       return descriptor;
     };
-    record.logs = keep(statusMediaType, encodeStatus(log.messages()));
-    record.trace = keep(traceMediaType, this.#trace(record, log, end.error?.message));
-    if (end.error !== undefined) {
+    const messages = log.messages();
+    maskStatus(messages, masks);
+    record.logs = keep(statusMediaType, encodeStatus(messages));
+    const error = end.error && maskedError(end.error, masks);
+    record.trace = keep(traceMediaType, traceBlob(record, log, masks, error?.message));
+    if (error !== undefined) {
       // Its details, which may hold a Dockerfile, are in the blob alone.
-      record.error = create(StatusSchema, { code: end.error.code, message: end.error.message });
-      record.externalError = keep(errorMediaType, toBinary(StatusSchema, end.error));
+      record.error = create(StatusSchema, { code: error.code, message: error.message });
+      record.externalError = keep(errorMediaType, toBinary(StatusSchema, error));
     }
     transaction(this.#db, () => {
-      this.#db.prepare('DELETE FROM builds WHERE ref = ?').run(ref);
-      this.#db
-        .prepare('INSERT INTO builds (ref, completed_at, record) VALUES (?, ?, ?)')
-        .run(ref, now, toBinary(BuildHistoryRecordSchema, record));
+      this.#db.prepare('DELETE FROM builds WHERE owner = ? AND ref = ?').run(owner, record.Ref);
+      const { lastInsertRowid: build } = this.#db
+        .prepare('INSERT INTO builds (owner, ref, completed_at, record) VALUES (?, ?, ?, ?)')
+        .run(owner, record.Ref, now, toBinary(BuildHistoryRecordSchema, record));
       const insert = this.#db.prepare(
-        'INSERT OR IGNORE INTO blobs (ref, digest, size, created_at, data) VALUES (?, ?, ?, ?, ?)',
+        'INSERT OR IGNORE INTO blobs (build, digest, size, created_at, data) VALUES (?, ?, ?, ?, ?)',
       );
       for (const { descriptor, data } of blobs) {
-        insert.run(ref, descriptor.digest, data.length, now, gzipSync(data));
+        insert.run(build, descriptor.digest, data.length, now, gzipSync(data));
       }
     });
-    this.#tell({ type: 'complete', record });
+    this.#tell({ type: 'complete', owner, record });
     this.#trim();
   }
 
-  #trace(record: BuildHistoryRecord, log: BuildLog, error: string | undefined): Buffer {
-    const ms = (time: BuildHistoryRecord['CreatedAt']) => (time === undefined ? 0 : timestampMs(time));
-    return traceOf({
-      ref: record.Ref,
-      started: ms(record.CreatedAt),
-      completed: ms(record.CompletedAt),
-      error,
-      vertices: log.vertices(),
-    });
-  }
-
-  active(): BuildHistoryRecord[] {
-    return [...this.#active.values()];
+  active(reach: Reach): BuildHistoryRecord[] {
+    return [...this.#active].filter(({ owner }) => reaches(reach, owner)).map(({ record }) => record);
   }
 
   /** Ended builds, newest first. */
-  list(): BuildHistoryRecord[] {
-    const rows = this.#db.prepare('SELECT record FROM builds ORDER BY completed_at DESC, ref').all();
+  list({ owner, all }: Reach): BuildHistoryRecord[] {
+    const rows = this.#db
+      .prepare(`SELECT record FROM builds WHERE ${within} ORDER BY completed_at DESC, ref`)
+      .all(owner, Number(all));
     return rows.map(({ record }) => fromBinary(BuildHistoryRecordSchema, record as Uint8Array));
   }
 
   /** The progress of a build that ended; undefined when it is not known. */
-  statusOf(ref: string): Iterable<StatusResponse> | undefined {
-    const row = this.#db.prepare('SELECT record FROM builds WHERE ref = ?').get(ref);
-    if (row === undefined) return undefined;
-    const { logs } = fromBinary(BuildHistoryRecordSchema, row.record as Uint8Array);
-    const bytes = logs && this.readBlob(logs.digest);
+  statusOf(reach: Reach, ref: string): Iterable<StatusResponse> | undefined {
+    const logs = this.#find(reach, ref)?.record.logs;
+    const bytes = logs && this.readBlob(reach, logs.digest);
     return bytes && decodeStatus(bytes);
   }
 
+  /** One's own build of a reference before another's. */
+  #find(
+    { owner, all }: Reach,
+    ref: string,
+  ): { id: number; owner: string; record: BuildHistoryRecord } | undefined {
+    const row = this.#db
+      .prepare(
+        `SELECT id, owner, record FROM builds WHERE ${within} AND ref = ?3
+           ORDER BY owner = ?1 DESC, completed_at DESC LIMIT 1`,
+      )
+      .get(owner, Number(all), ref);
+    return (
+      row && {
+        id: Number(row.id),
+        owner: String(row.owner),
+        record: fromBinary(BuildHistoryRecordSchema, row.record as Uint8Array),
+      }
+    );
+  }
+
   /** A blob of a record; undefined when there is none of this digest. */
-  blob(digest: string): HistoryBlob | undefined {
-    return this.blobs(digest)[0];
+  blob(reach: Reach, digest: string): HistoryBlob | undefined {
+    return this.blobs(reach, digest)[0];
   }
 
   /** All blobs of records, or those of one digest. */
-  blobs(digest?: string): HistoryBlob[] {
+  blobs({ owner, all }: Reach, digest?: string): HistoryBlob[] {
     const rows = this.#db
       .prepare(
-        `SELECT digest, size, MIN(created_at) AS created_at FROM blobs WHERE ?1 IS NULL OR digest = ?1
-           GROUP BY digest ORDER BY digest`,
+        `SELECT digest, size, MIN(created_at) AS created_at FROM blobs JOIN builds ON builds.id = blobs.build
+           WHERE ${within} AND (?3 IS NULL OR digest = ?3) GROUP BY digest ORDER BY digest`,
       )
-      .all(digest ?? null);
+      .all(owner, Number(all), digest ?? null);
     return rows.map((row) => ({
       digest: String(row.digest),
       size: Number(row.size),
@@ -210,58 +271,83 @@ export class History {
     }));
   }
 
-  readBlob(digest: string): Buffer | undefined {
-    const row = this.#db.prepare('SELECT data FROM blobs WHERE digest = ? LIMIT 1').get(digest);
+  readBlob({ owner, all }: Reach, digest: string): Buffer | undefined {
+    const row = this.#db
+      .prepare(
+        `SELECT data FROM blobs JOIN builds ON builds.id = blobs.build WHERE ${within} AND digest = ?3 LIMIT 1`,
+      )
+      .get(owner, Number(all), digest);
     return row && gunzipSync(row.data as Uint8Array);
   }
 
   /** Keeps a build beyond all limits, or not any more; false when it is not known. */
-  pin(ref: string, pinned: boolean): boolean {
-    const row = this.#db.prepare('SELECT record FROM builds WHERE ref = ?').get(ref);
-    if (row === undefined) return false;
-    const record = fromBinary(BuildHistoryRecordSchema, row.record as Uint8Array);
+  pin(reach: Reach, ref: string, pinned: boolean): boolean {
+    const found = this.#find(reach, ref);
+    if (found === undefined) return false;
+    const { id, owner, record } = found;
     record.pinned = pinned;
     record.Generation++;
     this.#db
-      .prepare('UPDATE builds SET pinned = ?, record = ? WHERE ref = ?')
-      .run(pinned ? 1 : 0, toBinary(BuildHistoryRecordSchema, record), ref);
-    this.#tell({ type: 'complete', record });
+      .prepare('UPDATE builds SET pinned = ?, record = ? WHERE id = ?')
+      .run(pinned ? 1 : 0, toBinary(BuildHistoryRecordSchema, record), id);
+    this.#tell({ type: 'complete', owner, record });
     return true;
   }
 
   /** False when it is not known. */
-  delete(ref: string): boolean {
-    const { changes } = this.#db.prepare('DELETE FROM builds WHERE ref = ?').run(ref);
-    if (changes === 0) return false;
-    this.#tell({ type: 'deleted', record: create(BuildHistoryRecordSchema, { Ref: ref }) });
+  delete(reach: Reach, ref: string): boolean {
+    const found = this.#find(reach, ref);
+    if (found === undefined) return false;
+    this.#db.prepare('DELETE FROM builds WHERE id = ?').run(found.id);
+    const record = create(BuildHistoryRecordSchema, { Ref: ref });
+    this.#tell({ type: 'deleted', owner: found.owner, record });
     return true;
   }
 
-  has(ref: string): boolean {
-    return (
-      this.#active.has(ref) || this.#db.prepare('SELECT 1 FROM builds WHERE ref = ?').get(ref) !== undefined
-    );
+  has(reach: Reach, ref: string): boolean {
+    return this.active(reach).some(({ Ref }) => Ref === ref) || this.#find(reach, ref) !== undefined;
   }
 
-  /** Calls back for each event from now on; returns how to stop that. */
-  listen(listener: (event: HistoryEvent) => void): () => void {
-    this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
+  /** Calls back for each event within reach from now on; returns how to stop that. */
+  listen(reach: Reach, listener: (event: HistoryEvent) => void): () => void {
+    const told = (event: HistoryEvent) => {
+      if (reaches(reach, event.owner)) listener(event);
+    };
+    this.#listeners.add(told);
+    return () => this.#listeners.delete(told);
   }
 
   #tell(event: HistoryEvent): void {
     for (const listener of this.#listeners) listener(event);
   }
 
+  /** Each owner has a number of entries: nobody's builds push out another's. */
   #trim(): void {
     const doomed = this.#db
       .prepare(
-        `SELECT ref FROM builds WHERE pinned = 0 AND (completed_at < ? OR ref NOT IN
-           (SELECT ref FROM builds WHERE pinned = 0 ORDER BY completed_at DESC LIMIT ?))`,
+        `SELECT owner, ref FROM
+           (SELECT *, row_number() OVER (PARTITION BY owner ORDER BY completed_at DESC) AS place
+              FROM builds WHERE pinned = 0)
+           WHERE completed_at < ? OR place > ?`,
       )
       .all(Date.now() - this.#limits.maxAge, this.#limits.maxEntries);
-    for (const { ref } of doomed) this.delete(String(ref));
+    for (const { owner, ref } of doomed) this.delete({ owner: String(owner), all: false }, String(ref));
   }
+}
+
+function traceBlob(record: BuildHistoryRecord, log: BuildLog, masks: Masks, error?: string): Buffer {
+  const ms = (time: BuildHistoryRecord['CreatedAt']) => (time === undefined ? 0 : timestampMs(time));
+  return traceOf({
+    ref: record.Ref,
+    started: ms(record.CreatedAt),
+    completed: ms(record.CompletedAt),
+    error,
+    vertices: log.vertices().map((vertex) => ({
+      ...vertex,
+      name: masks.text(vertex.name),
+      error: vertex.error && masks.text(vertex.error),
+    })),
+  });
 }
 
 /** What clients look for in a record: each output's descriptor, the first one also where older clients look. */

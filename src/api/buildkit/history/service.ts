@@ -1,6 +1,7 @@
 /** Control's ListenBuildHistory and UpdateBuildHistory. */
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { ServiceImpl } from '@connectrpc/connect';
+import { type Reach, reachOf } from '../../../auth/ownership.ts';
 import { fail } from '../../../errors/error.ts';
 import {
   type BuildHistoryEventSchema,
@@ -9,6 +10,7 @@ import {
   type BuildHistoryRequest,
   type Control,
 } from '../../../pb/moby/buildkit/v1/control_pb.js';
+import { callerOf } from '../caller.ts';
 import { type RecordFilter, recordFilter } from './filter.ts';
 import type { History, HistoryEvent } from './history.ts';
 
@@ -21,7 +23,9 @@ const maxWaiting = 10_000;
 /** Listening ends when `closing` fires. */
 export function historyService(history: History, closing: AbortSignal): Methods {
   return {
-    async *listenBuildHistory(request, { signal, responseHeader }) {
+    async *listenBuildHistory(request, context) {
+      const { signal, responseHeader } = context;
+      const reach = reachOf(callerOf(context));
       // Clients count ages from our clock.
       responseHeader.set('buildkit-current-timestamp', new Date().toISOString());
       if (request.Limit < 0) throw fail('invalid', 'client', `invalid limit ${request.Limit}`);
@@ -29,14 +33,14 @@ export function historyService(history: History, closing: AbortSignal): Methods 
       const over = AbortSignal.any([signal, closing]);
       const waiting: Message[] = [];
       let wake = () => {};
-      const stop = history.listen((event) => {
+      const stop = history.listen(reach, (event) => {
         if (request.Ref !== '' && request.Ref !== event.record.Ref) return;
         waiting.push(messageOf(event));
         wake();
       });
       over.addEventListener('abort', () => wake(), { once: true });
       try {
-        yield* past(history, request, fits);
+        yield* past(history, reach, request, fits);
         if (request.EarlyExit) return;
         while (!over.aborted) {
           if (waiting.length > maxWaiting) {
@@ -52,8 +56,13 @@ export function historyService(history: History, closing: AbortSignal): Methods 
         stop();
       }
     },
-    updateBuildHistory({ Ref, Pinned, Delete, Finalize }) {
-      const done = Delete ? history.delete(Ref) : Finalize ? history.has(Ref) : history.pin(Ref, Pinned);
+    updateBuildHistory({ Ref, Pinned, Delete, Finalize }, context) {
+      const reach = reachOf(callerOf(context));
+      const done = Delete
+        ? history.delete(reach, Ref)
+        : Finalize
+          ? history.has(reach, Ref)
+          : history.pin(reach, Ref, Pinned);
       if (!done) throw fail('not-found', 'client', `failed to retrieve ref ${Ref}: no such build`);
       return {};
     },
@@ -63,15 +72,16 @@ export function historyService(history: History, closing: AbortSignal): Methods 
 /** Builds that run, all of them, and those that ended: filters and limit are for these, as in BuildKit. */
 function* past(
   history: History,
+  reach: Reach,
   { Ref, ActiveOnly, Limit }: BuildHistoryRequest,
   fits: RecordFilter,
 ): Generator<Message> {
   const wanted = (record: BuildHistoryRecord) => Ref === '' || Ref === record.Ref;
-  for (const record of history.active()) {
+  for (const record of history.active(reach)) {
     if (wanted(record)) yield { type: BuildHistoryEventType.STARTED, record };
   }
   if (ActiveOnly) return;
-  const ended = history.list().filter((record) => wanted(record) && fits(record));
+  const ended = history.list(reach).filter((record) => wanted(record) && fits(record));
   for (const record of Limit > 0 ? ended.slice(0, Limit) : ended) {
     yield { type: BuildHistoryEventType.COMPLETE, record };
   }

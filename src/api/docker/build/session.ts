@@ -11,12 +11,14 @@ export interface RequestParts {
   credentials: CredentialSource | undefined;
   /** Undefined when the request names none. */
   client: ClientSession | undefined;
+  tenant: Session['tenant'];
 }
 
-export function requestSession({ uploads, credentials, client }: RequestParts): Session {
+export function requestSession({ uploads, credentials, client, tenant }: RequestParts): Session {
   const unread = new Map(Object.entries(uploads));
   return {
     id: client?.id ?? randomUUID(),
+    tenant,
     local: async (name) => client?.local(name),
     async upload(id) {
       const stream = unread.get(id);

@@ -9,6 +9,13 @@ import { apiError } from '../http/errors.ts';
 /** How long one waits for the other, ms; as in dockerd. */
 const patience = 5_000;
 
+/** Where an upload is left: under an ID that whoever leaves it and takes it has made up. */
+export interface UploadPlace {
+  /** Who asks (`identityKey`): nobody gets at another's uploads, nor puts one in their place. */
+  owner: string;
+  id: string;
+}
+
 interface Place {
   body: Readable | undefined;
   taken: PromiseWithResolvers<void>;
@@ -27,37 +34,39 @@ export class UploadDesk {
    * Leaves a body; resolves when a build has taken it and is done with it. Throws `not-found` when none comes, and
    * `conflict` when there is one under this ID.
    */
-  async leave(id: string, body: Readable, signal: AbortSignal): Promise<void> {
-    const place = this.#place(id);
-    if (place.body !== undefined) throw apiError('conflict', `there is an upload for build ${id} already`);
+  async leave(at: UploadPlace, body: Readable, signal: AbortSignal): Promise<void> {
+    const place = this.#place(at);
+    if (place.body !== undefined) throw apiError('conflict', `there is an upload for build ${at.id} already`);
     place.body = body;
     place.brought.resolve(body);
     const done = new Promise<void>((resolve) => body.once('close', () => resolve()));
     const what = 'upload-request: no build has asked for this upload';
-    await this.#wait(id, place.taken.promise, what, signal);
+    await this.#wait(at, place.taken.promise, what, signal);
     await done;
   }
 
   /** Takes the body left under an ID. Throws `not-found` when none comes. */
-  async take(id: string, signal: AbortSignal): Promise<Readable> {
-    const place = this.#place(id);
+  async take(at: UploadPlace, signal: AbortSignal): Promise<Readable> {
+    const place = this.#place(at);
     const what = 'upload-request: the upload that this build is to use has not come';
-    const body = await this.#wait(id, place.brought.promise, what, signal);
+    const body = await this.#wait(at, place.brought.promise, what, signal);
     place.taken.resolve();
-    this.#places.delete(id);
+    this.#places.delete(keyOf(at));
     return body;
   }
 
-  #place(id: string): Place {
-    let place = this.#places.get(id);
+  #place(at: UploadPlace): Place {
+    const key = keyOf(at);
+    let place = this.#places.get(key);
     if (place === undefined) {
       place = { body: undefined, taken: Promise.withResolvers(), brought: Promise.withResolvers() };
-      this.#places.set(id, place);
+      this.#places.set(key, place);
     }
     return place;
   }
 
-  async #wait<T>(id: string, what: Promise<T>, message: string, signal: AbortSignal): Promise<T> {
+  async #wait<T>(at: UploadPlace, what: Promise<T>, message: string, signal: AbortSignal): Promise<T> {
+    const { id } = at;
     const late = Promise.withResolvers<never>();
     const timer = setTimeout(
       () =>
@@ -76,11 +85,15 @@ export class UploadDesk {
     try {
       return await Promise.race([what, late.promise]);
     } catch (err) {
-      this.#places.delete(id);
+      this.#places.delete(keyOf(at));
       throw err;
     } finally {
       clearTimeout(timer);
       signal.removeEventListener('abort', gone);
     }
   }
+}
+
+function keyOf({ owner, id }: UploadPlace): string {
+  return JSON.stringify([owner, id]);
 }

@@ -1,5 +1,6 @@
 /** `POST /build/prune`. */
 import { statfs } from 'node:fs/promises';
+import { cachesOf } from '../../../auth/ownership.ts';
 import { diskUsage, type PruneOptions, prune } from '../../../build/disk-usage.ts';
 import type { RecordType } from '../../../cache/cache.ts';
 import { apiError } from '../http/errors.ts';
@@ -19,10 +20,11 @@ const types: readonly RecordType[] = [
   'internal',
 ];
 
-async function pruneBuild({ host, query }: Call) {
+async function pruneBuild({ host, query, authority }: Call) {
   const { engine } = host;
-  const options = await pruneOptions(query, engine.store.root, async () => diskUsage(engine));
-  const { records, reclaimed } = await prune(engine, options);
+  const owner = cachesOf(authority);
+  const options = await pruneOptions(query, engine.store.root, async () => diskUsage(engine, owner));
+  const { records, reclaimed } = await prune(engine, { ...options, owner });
   host.events.emit('builder', 'prune', '', { reclaimed: String(reclaimed) });
   return {
     json: {

@@ -1,6 +1,7 @@
 /** `POST /build` and `/build/cancel`. */
 import type { Readable } from 'node:stream';
 import { identityKey } from '../../../auth/identity.ts';
+import { reachOf, tenantOf } from '../../../auth/ownership.ts';
 import { runBuild } from '../../../build/run.ts';
 import type { BuildOptions, OutputSpec } from '../../../build/types.ts';
 import { toDrydockError } from '../../../errors/error.ts';
@@ -35,10 +36,10 @@ export const buildRoutes: readonly Route[] = [
     method: 'POST',
     path: '/build/cancel',
     scopes: ['build'],
-    handle({ host, query }) {
+    handle({ host, query, authority }) {
       const id = query.text('id');
       if (id === '') throw apiError('invalid', 'build ID not specified', 'Give it as ?id=….');
-      host.builds.cancel(id);
+      host.builds.cancel(reachOf(authority), id);
       return { status: 204 };
     },
   },
@@ -47,10 +48,11 @@ export const buildRoutes: readonly Route[] = [
 async function build(call: Call): Promise<Answer> {
   const { host, request, signal } = call;
   const parameters = readBuildParameters(call.query, call.authority);
+  const owner = identityKey(call.authority.identity);
   if (parameters.parkAs !== undefined) {
     const body = new UploadBody(request);
     try {
-      await deskOf(host).leave(parameters.parkAs, body, signal);
+      await deskOf(host).leave({ owner, id: parameters.parkAs }, body, signal);
     } finally {
       body.destroy();
     }
@@ -60,11 +62,11 @@ async function build(call: Call): Promise<Answer> {
   let body: Readable | undefined;
   let teller: Teller | undefined;
   try {
-    await host.builds.run(parameters.id, signal, async (running) => {
+    await host.builds.run({ id: parameters.id, owner }, signal, async (running) => {
       const { input } = parameters;
       if (input.from === 'body') body = new UploadBody(request);
       else drain(request);
-      if (input.from === 'parked') body = await deskOf(host).take(input.id, running);
+      if (input.from === 'parked') body = await deskOf(host).take({ owner, id: input.id }, running);
       const client = clientOf(call, parameters, running);
       const credentials = registryConfig(request.headers['x-registry-config']);
       const outputs = outputsOf(parameters, client);
@@ -73,13 +75,18 @@ async function build(call: Call): Promise<Answer> {
       const result = await runBuild(
         host.engine,
         { ...parameters.options, ...contextOf(parameters), outputs },
-        requestSession({ uploads: body === undefined ? {} : { body }, credentials, client }),
+        requestSession({
+          uploads: body === undefined ? {} : { body },
+          credentials,
+          client,
+          tenant: tenantOf(call.authority),
+        }),
         teller.sink,
         running,
         teller.frontend,
       );
       await teller.finish(result, parameters.options.tags);
-      host.events.emitBuilt(result.stored ?? []);
+      host.events.emitBuilt(result.stored ?? [], owner);
     });
     stream.end();
   } catch (err) {
@@ -103,7 +110,11 @@ function clientOf({ host, authority }: Call, { sessionId, input }: BuildParamete
     if (input.from !== 'session') return undefined;
     throw apiError('invalid', 'remote=client-session needs the parameter session, and it is empty');
   }
-  return namedSession(host.sessions, sessionId, { signal, owner: identityKey(authority.identity) });
+  return namedSession(host.sessions, sessionId, {
+    signal,
+    owner: identityKey(authority.identity),
+    tenant: tenantOf(authority),
+  });
 }
 
 function contextOf({ input, options }: BuildParameters): Pick<BuildOptions, 'context' | 'dockerfileLocal'> {

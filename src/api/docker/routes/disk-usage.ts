@@ -1,4 +1,5 @@
 /** `GET /system/df`. */
+import { cachesOf } from '../../../auth/ownership.ts';
 import { diskUsage } from '../../../build/disk-usage.ts';
 import { apiError } from '../http/errors.ts';
 import type { Call, Route } from '../http/route.ts';
@@ -12,7 +13,7 @@ export const diskUsageRoutes: Route[] = [
 
 const types = ['container', 'image', 'volume', 'build-cache'];
 
-async function df({ host, query, version }: Call) {
+async function df({ host, query, version, authority }: Call) {
   const wanted = query.all('type');
   for (const type of wanted)
     if (!types.includes(type)) throw apiError('invalid', `unknown object type: ${type}`);
@@ -35,7 +36,7 @@ async function df({ host, query, version }: Call) {
   if (wants('container')) json.Containers = [];
   if (wants('volume')) json.Volumes = [];
   if (wants('build-cache')) {
-    const records = await diskUsage(engine);
+    const records = await diskUsage(engine, cachesOf(authority));
     const time = (ms: number) => new Date(ms).toISOString();
     json.BuildCache = records.map((record) => ({
       ID: record.id,

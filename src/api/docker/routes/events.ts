@@ -1,4 +1,5 @@
 /** `GET /events`: what happened and happens to images and to the build cache. */
+import { reaches, reachOf } from '../../../auth/ownership.ts';
 import type { ApiEvent } from '../../shared/events.ts';
 import { type Filters, labelsMatch, readFilters, readTime } from '../http/query.ts';
 import type { Call, Route } from '../http/route.ts';
@@ -28,7 +29,7 @@ const known = [
 /** A client that lets so many bytes pile up is cut off rather than kept in memory. */
 const maxPending = 4 << 20;
 
-function streamEvents({ host, query, response, signal, request }: Call): undefined {
+function streamEvents({ host, query, response, signal, request, authority }: Call): undefined {
   const filters = readFilters(query, known);
   const now = Date.now();
   const since =
@@ -42,7 +43,9 @@ function streamEvents({ host, query, response, signal, request }: Call): undefin
   request.resume();
   response.writeHead(200, { 'content-type': 'application/json' });
   response.flushHeaders();
+  const reach = reachOf(authority);
   const send = (event: ApiEvent) => {
+    if (event.owner !== undefined && !reaches(reach, event.owner)) return;
     if (!matches(event, filters) || (until !== undefined && event.time > until)) return;
     response.write(`${JSON.stringify(render(event))}\n`);
     if (response.writableLength > maxPending) response.destroy();

@@ -8,7 +8,7 @@ import { commit } from './history.ts';
 import { withShell } from './image.ts';
 import { convertMounts } from './run-mounts.ts';
 import type { Command, StageState } from './stages.ts';
-import { nextStep, stepText } from './step-names.ts';
+import { hiddenValue, nextStep, stepText } from './step-names.ts';
 
 /** RUN, with its mounts, heredocs, network and security. */
 export function convertRun(
@@ -27,7 +27,7 @@ export function convertRun(
   if (request.shmSize > 0 && !mounts.some(({ target }) => target === '/dev/shm'))
     mounts.push({ type: 'tmpfs', target: '/dev/shm', size: request.shmSize });
   const shownEnv = new Map(values.env);
-  for (const { env } of secrets) if (env !== undefined) shownEnv.set(env, '****');
+  for (const { env } of secrets) if (env !== undefined) shownEnv.set(env, hiddenValue);
   const text = stepText(conversion, `${instruction.original}${script.summary}`, shownEnv, true);
   const options: RunOptions = {
     name: nextStep(conversion, stage, text, stage.platform, values.env),

@@ -1,4 +1,5 @@
 /** What progress shows for a step: `[build 2/5] RUN make`, as BuildKit writes it. */
+import { looksSecret, maskUrls } from '../../../errors/mask.ts';
 import { formatPlatform, normalizePlatform, parsePlatform } from '../../../oci/platform.ts';
 import type { Platform } from '../../../oci/types.ts';
 import { expandWord } from '../expand/expand.ts';
@@ -7,18 +8,29 @@ import type { StageState } from './stages.ts';
 
 type Env = ReadonlyMap<string, string>;
 
-/** The instruction with its variables filled in and its keyword in capitals. Text that does not expand stays. */
+/** A secret's value in a step's name, as BuildKit shows it. */
+export const hiddenValue = '****';
+
+/**
+ * The instruction with its variables filled in and its keyword in capitals. Text that does not expand stays. Names are
+ * kept with the cache and the build's record, so passwords are masked in them.
+ */
 export function stepText(conversion: Conversion, original: string, env: Env, keepUnset = false): string {
   let text = original;
   try {
     const raw = keepUnset ? { keepUnset: true, rawQuotes: true } : {};
-    text = expandWord(original, (name) => env.get(name), {
+    const shown = (name: string) => {
+      const value = env.get(name);
+      return value && looksSecret(name) ? hiddenValue : value;
+    };
+    text = expandWord(original, shown, {
       escape: conversion.file.directives.escape,
       ...raw,
     }).value;
   } catch {
     // A command line need not be a well-formed word.
   }
+  text = maskUrls(text);
   const blank = text.indexOf(' ');
   return blank < 0 ? text.toUpperCase() : text.slice(0, blank).toUpperCase() + text.slice(blank);
 }

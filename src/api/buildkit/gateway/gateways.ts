@@ -1,0 +1,24 @@
+/** The gateways of builds whose clients are their own frontends, by the build's reference. */
+import type { Reach } from '../../../auth/ownership.ts';
+import type { Gateway } from '../../../build/gateway/gateway.ts';
+import { fail } from '../../../errors/error.ts';
+import { Owned } from '../../shared/owned.ts';
+
+export class Gateways {
+  readonly #byRef = new Owned<Gateway>();
+
+  /** Makes a gateway known until the function it returns is called. Throws `exists`. */
+  register(owner: string, ref: string, gateway: Gateway): () => void {
+    const forget = this.#byRef.add(owner, ref, gateway);
+    if (forget === undefined) throw fail('exists', 'client', `the build ${ref} has a gateway already`);
+    return forget;
+  }
+
+  /** The gateway of a build, waited for a little. Throws `invalid` without a reference, `not-found` when it does not come. */
+  async find(reach: Reach, ref: string, signal?: AbortSignal): Promise<Gateway> {
+    if (ref === '') throw fail('invalid', 'client', 'no buildid found in context');
+    const gateway = await this.#byRef.find(reach, ref, signal);
+    if (gateway !== undefined) return gateway;
+    throw fail('not-found', 'client', `no such job ${ref}`, { details: { job: ref } });
+  }
+}

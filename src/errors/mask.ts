@@ -1,0 +1,122 @@
+/**
+ * Passwords, kept out of what is written down: records, traces, logs. What a build is told it gets as it is; only what
+ * is kept of it is masked. Pure. All of it takes time linear in the text, which strangers may have written.
+ */
+
+/** What stands for a secret, as in BuildKit. */
+export const hidden = 'xxxxx';
+
+/** Values shorter than this are masked where they stand by name, and not wherever the same letters come up. */
+const minLength = 4;
+/** So many secrets are looked for in a text; where a build has more, its texts are masked whole. */
+const maxSecrets = 64;
+
+const words = /token|passw|pword|passphrase|secret|credential|key$/i;
+const parts = /(?:^|[_.-])(?:key|auth|pass|pwd|pw)s?(?:[_.-]|$)/i;
+
+/** Whether a variable, argument or attribute of this name is likely to hold a secret: `NPM_TOKEN`, `DB_PASSWORD`. */
+export function looksSecret(name: string): boolean {
+  return words.test(name) || parts.test(name);
+}
+
+/** What comes before the host in a URL; for ssh, where it is a plain name, only with a password. */
+const userInfo = /:\/\/([^\s/?#"'<>`]*)@/g;
+const queryField = /([?&])([\w.-]{1,64})=([^&\s"'<>#]*)/g;
+
+/** Masks user and password in all URLs of a text, and fields of queries that look secret. */
+export function maskUrls(text: string): string {
+  if (!text.includes('://')) return text;
+  return text
+    .replace(userInfo, (all, info: string, at: number) => {
+      if (info === '' || isPlainUser(text, info, at)) return all;
+      return info.includes(':') ? `://${hidden}:${hidden}@` : `://${hidden}@`;
+    })
+    .replace(queryField, (all, before: string, name: string) =>
+      looksSecret(name) ? `${before}${name}=${hidden}` : all,
+    );
+}
+
+function isPlainUser(text: string, info: string, at: number): boolean {
+  return !info.includes(':') && text.slice(Math.max(0, at - 3), at).toLowerCase() === 'ssh';
+}
+
+/** The secrets of one build, known by the names that they were given under, and by their place in URLs. */
+export class Masks {
+  /** Longest first, so that no part of one is left over where another is part of it. */
+  readonly #secrets: readonly string[];
+
+  /** `given`: names (`build-arg:TOKEN`, `HTTP_PROXY`) with their values. */
+  constructor(given: Iterable<readonly [name: string, value: string]>) {
+    const found = new Set<string>();
+    for (const [name, value] of given) {
+      if (looksSecret(name)) {
+        found.add(value);
+        for (const line of value.split('\n')) found.add(line.trim());
+      }
+      for (const [, info = ''] of value.matchAll(userInfo)) {
+        // Without a password the name itself is a token, or nothing secret.
+        const password = info.includes(':') ? info.slice(info.indexOf(':') + 1) : '';
+        found.add(password).add(decoded(password));
+      }
+    }
+    this.#secrets = [...found]
+      .filter((secret) => secret.length >= minLength)
+      .sort((a, b) => b.length - a.length);
+  }
+
+  /** A text without them. */
+  text(text: string): string {
+    if (this.#isTooMany && text !== '') return hidden;
+    let masked = text;
+    for (const secret of this.#secrets) masked = replaceOutsideDigests(masked, secret, () => hidden);
+    return maskUrls(masked);
+  }
+
+  get #isTooMany(): boolean {
+    return this.#secrets.length > maxSecrets;
+  }
+
+  /** Attributes by name: the values of those that look secret are masked whole. */
+  attrs(attrs: Readonly<Record<string, string>>): Record<string, string> {
+    const masked = Object.entries(attrs).map(([name, value]): [string, string] => [
+      name,
+      looksSecret(name) && value !== '' ? hidden : this.text(value),
+    ]);
+    return Object.fromEntries(masked);
+  }
+
+  /** A step's output, of the same length, without them. */
+  bytes(data: Uint8Array): Uint8Array {
+    if (this.#isTooMany) return Buffer.alloc(data.length, 'x');
+    const text = Buffer.from(data.buffer, data.byteOffset, data.length).toString('latin1');
+    let masked = text;
+    for (const secret of this.#secrets) {
+      masked = replaceOutsideDigests(masked, latin1(secret), (found) => 'x'.repeat(found.length));
+    }
+    masked = masked.replace(userInfo, (all, info: string, at: number) =>
+      isPlainUser(masked, info, at) ? all : `://${info.replace(/[^:]/g, 'x')}@`,
+    );
+    return masked === text ? data : Buffer.from(masked, 'latin1');
+  }
+}
+
+/** A value like `cafe` is no reason to spoil a digest. */
+function replaceOutsideDigests(text: string, secret: string, by: (found: string) => string): string {
+  if (!text.includes(secret)) return text;
+  return text
+    .split(/(sha256:[0-9a-f]{64})/)
+    .map((part, i) => (i % 2 === 1 ? part : part.replaceAll(secret, () => by(secret))))
+    .join('');
+}
+
+function latin1(text: string): string {
+  return Buffer.from(text, 'utf8').toString('latin1');
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}

@@ -1,0 +1,24 @@
+/** A root's own folder: what is below it is the daemon's alone. */
+import { chmodSync, mkdirSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { closeToOthers } from '../../linux/own.ts';
+
+/** What older versions, or a umask, may have left open to others: all that is directly below a root. */
+const folders = 'blobs snapshots ingest run cache-mounts git sync http executor containerd'.split(' ');
+const databases = 'store.db cache.db stat.db history.db'.split(' ');
+const files = ['workerid', 'containerd.json', join('daemon', 'pid')];
+
+/**
+ * Makes a root, or closes one that is there. Others may pass through the root itself, for the daemon's socket may be in
+ * it (`daemon/`), and get at nothing else: folders below it are 0700, files 0600.
+ */
+export function ownRoot(root: string): void {
+  mkdirSync(root, { recursive: true, mode: 0o711 });
+  const { mode, uid } = statSync(root);
+  // Who may write there could put others' folders in the place of ours.
+  if ((mode & 0o022) !== 0 && (mode & 0o1000) === 0 && uid === process.geteuid?.()) {
+    chmodSync(root, mode & 0o7755);
+  }
+  const parts = databases.flatMap((name) => [name, `${name}-wal`, `${name}-shm`]);
+  for (const name of [...folders, ...parts, ...files]) closeToOthers(join(root, name));
+}
