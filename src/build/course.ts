@@ -1,5 +1,5 @@
 /** The course that every build takes, whoever asks for it: a job and a lease, the work, the exports, and letting go. */
-import { DrydockError, fail, throwIfAborted } from '../errors/error.ts';
+import { fail, throwIfAborted } from '../errors/error.ts';
 import { createExporter } from '../exporter/exporters.ts';
 import type { ExportResponse, PlatformResult, StoredOutput } from '../exporter/types.ts';
 import { normalizeName } from '../oci/reference.ts';
@@ -45,6 +45,8 @@ export interface Worked<T> {
   definitions?: readonly (Definition | undefined)[];
   /** What the work itself annotates the image with, as outputs' attributes do. */
   annotations?: Readonly<Record<string, string>>;
+  /** s since 1970: what the work itself dates the results by, where the build says nothing. */
+  epoch?: number;
   /** The results are a list, also when there is one. */
   isList?: boolean;
   /** What the work itself names the image; for outputs that are named `*`. */
@@ -71,7 +73,7 @@ export interface CourseEnd<T> {
  */
 export async function takeCourse<T>(engine: Engine, course: Course<T>): Promise<CourseEnd<T>> {
   requireRoot();
-  const { session, sink, sourceDateEpoch, dockerTypes } = course;
+  const { session, sink, dockerTypes } = course;
   const exporters = course.outputs.flatMap((output, index) => {
     if (output.type === 'cacheonly') return [];
     const { attrs, metadata } = withMetadata(output.attrs);
@@ -95,7 +97,8 @@ export async function takeCourse<T>(engine: Engine, course: Course<T>): Promise<
       const described = given === undefined ? undefined : await worked.described?.(given);
       if (plan.inline && described !== undefined) caches.inline(described, definitions);
       const names = namesOf(output, attrs.name === '*' ? (worked.names ?? []) : course.tags);
-      const { annotations, isList } = worked;
+      const { annotations, isList, epoch } = worked;
+      const sourceDateEpoch = course.sourceDateEpoch ?? epoch;
       const request = {
         ...{ results: described ?? results, attrs, names, sourceDateEpoch, dockerTypes, annotations },
         index: isList,
@@ -142,15 +145,7 @@ function namesOf(output: OutputSpec, tags: readonly string[]): string[] {
   return [...new Set((own.length > 0 ? own : tags).map(normalizeName))];
 }
 
-/** SOURCE_DATE_EPOCH as a number; undefined when not given. Throws `invalid`. */
+/** SOURCE_DATE_EPOCH as a number; undefined when it is none: a frontend knows then what it stands for. */
 export function parseEpoch(text: string | undefined): number | undefined {
-  if (text === undefined || text === '') return undefined;
-  if (!/^\d{1,12}$/.test(text)) {
-    throw new DrydockError(`invalid SOURCE_DATE_EPOCH: ${JSON.stringify(text)}`, {
-      code: 'invalid',
-      hop: 'client',
-      hint: 'It is a number of seconds since 1970-01-01 UTC, for example `git log -1 --pretty=%ct`.',
-    });
-  }
-  return Number(text);
+  return text !== undefined && /^\d{1,12}$/.test(text) ? Number(text) : undefined;
 }

@@ -1,9 +1,10 @@
 /** What the engine does for a frontend: resolving images and opening solved trees. */
-
+import { setImmediate } from 'node:timers/promises';
 import type { FrontendHost, FrontendTree, ResolvedImage } from '../frontend/types.ts';
 import { openView } from '../fs/open.ts';
 import { readFileIn } from '../fs/read.ts';
 import { resolvePath } from '../fs/resolve.ts';
+import type { FsView } from '../fs/view.ts';
 import { pbPlatform } from '../llb/message.ts';
 import { formatPlatform } from '../oci/platform.ts';
 import type { Job } from '../solver/job.ts';
@@ -54,6 +55,8 @@ export function frontendHost(
       const [ref] = output === undefined ? [] : await engine.solver.solve(job, vertices, [output]);
       return openTree(ref ?? engine.refs.empty(), job, lease);
     },
+    // Loaded only when asked for: few builds are dated by what they are made of.
+    sourceTime: (definition) => import('./source-time.ts').then((m) => m.sourceTime(engine, job, definition)),
   };
 }
 
@@ -75,5 +78,21 @@ async function openTree(ref: Ref, job: Job, lease: string): Promise<FrontendTree
     async readdir(path) {
       return view.readdir(resolvePath(view, path, { followLast: true }));
     },
+    newest: () => newestIn(view),
   };
+}
+
+/** s since 1970. Others get their turn while a large tree is looked through. */
+async function newestIn(view: FsView): Promise<number | undefined> {
+  let newest: bigint | undefined;
+  let seen = 0;
+  const pending = ['/'];
+  for (let dir = pending.pop(); dir !== undefined; dir = pending.pop()) {
+    for (const { type, path, mtimeNs } of view.readdir(dir)) {
+      if (type === 'dir') pending.push(path);
+      else if (type === 'file' && (newest === undefined || mtimeNs > newest)) newest = mtimeNs;
+      if (++seen % 500 === 0) await setImmediate();
+    }
+  }
+  return newest === undefined ? undefined : Number(newest / 1_000_000_000n);
 }

@@ -71,7 +71,8 @@ async function work(
   if (options.check) return { value: warnings };
   const graphs = await Promise.all(targets.map(({ definition }) => job.load(definition)));
   const results = await solveTargets(engine, job, targets, graphs);
-  return { value: warnings, results, definitions: targets.map(({ definition }) => definition) };
+  const epoch = targets.find((target) => target.epoch !== undefined)?.epoch;
+  return { value: warnings, results, epoch, definitions: targets.map(({ definition }) => definition) };
 }
 
 async function solveTargets(

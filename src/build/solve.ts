@@ -10,7 +10,7 @@ import type { Session } from '../session/types.ts';
 import type { ProgressSink } from '../solver/progress.ts';
 import { Bridge } from './bridge/bridge.ts';
 import { type Frontends, frontends } from './bridge/frontends.ts';
-import { platformDefinitions, platformResults } from './bridge/platforms.ts';
+import { frontendEpoch, platformDefinitions, platformResults } from './bridge/platforms.ts';
 import { type PolicyCheck, type SourceJudge, sourceJudge } from './bridge/source-judge.ts';
 import type { BridgeRequest, BridgeResult } from './bridge/types.ts';
 import { parseEpoch, takeCourse } from './course.ts';
@@ -100,6 +100,7 @@ export async function runSolve(
         value,
         results: await platformResults(value),
         definitions: platformDefinitions(value),
+        epoch: frontendEpoch(value),
         names: frontendNames(value),
         annotations: frontendAnnotations(value),
         isList: value.refs !== undefined,

@@ -101,7 +101,8 @@ export async function exportLayers(
   }
   return {
     layers: layers.map((layer, i) => {
-      const descriptor = options.keepForeign ? layer.descriptor : asDistributable(layer.descriptor);
+      const given = options.keepForeign ? layer.descriptor : asDistributable(layer.descriptor);
+      const descriptor = dated(given, known[i]?.blob === undefined ? options : {});
       const snapshot = options.epoch === undefined ? keys[i] : undefined;
       return { ...layer, descriptor: typed(descriptor, options.ociTypes), snapshot };
     }),
@@ -253,6 +254,13 @@ function typed(descriptor: Descriptor, oci: boolean): Descriptor {
   const known: string[] = [...Object.values(names.oci), ...Object.values(names.docker)];
   if (!known.includes(descriptor.mediaType)) return descriptor;
   return { ...descriptor, mediaType: names[oci ? 'oci' : 'docker'][compressionOf(descriptor)] };
+}
+
+/** With the time that its files' times were clamped to, where the manifest may say so. */
+function dated(descriptor: Descriptor, { epoch, ociTypes }: Partial<LayerOptions>): Descriptor {
+  if (epoch === undefined || !ociTypes) return descriptor;
+  const annotations = { ...descriptor.annotations, 'buildkit/rewritten-timestamp': String(epoch) };
+  return { ...descriptor, annotations };
 }
 
 /** Without what a registry's manifest may have said beside. */

@@ -85,12 +85,19 @@ export interface FrontendTree {
   stat(path: string): Promise<FsEntry | undefined>;
   /** Throws `not-found`. */
   readdir(path: string): Promise<FsEntry[]>;
+  /** Time of the newest regular file in it, s since 1970; undefined when it has none. */
+  newest(): Promise<number | undefined>;
 }
 
 /** What the engine does for a frontend. */
 export interface FrontendHost extends ImageResolver {
   /** Solves a definition and opens its output for reading. Its vertices show in the build's progress. */
   open(definition: Definition): Promise<FrontendTree>;
+  /**
+   * When the one source in a definition was made, s since 1970; `files` when only its files can say that; undefined
+   * when it has no time of its own.
+   */
+  sourceTime(definition: Definition): Promise<number | 'files' | undefined>;
   /** Is told each finding of the build checks, also of a Dockerfile that then fails. */
   warn?(warning: LintWarning): void;
   /** Hands the build to the frontend image. Undefined: the frontend at hand is to go on itself. */
@@ -128,6 +135,8 @@ export interface FrontendTarget {
   definition: Definition;
   /** The image config without `rootfs.diff_ids`, which the exporter fills in; `history` is complete, one entry per instruction. */
   config: ImageConfig;
+  /** Its SOURCE_DATE_EPOCH, s since 1970. */
+  epoch?: number;
   /** Base image's own config history and layers are in `config` already; its reference, for annotations. */
   baseRef?: string;
 }

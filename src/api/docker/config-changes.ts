@@ -28,6 +28,7 @@ const nowhere: FrontendHost = {
   async resolveImage() {
     throw apiError('invalid', 'changes cannot use images');
   },
+  sourceTime: async () => undefined,
 };
 
 /** The config that the instructions make, on top of nothing. Throws `invalid` with the instruction at fault. */

@@ -8,6 +8,7 @@ import { frontendHost } from '../host.ts';
 import { warningEvent } from '../warning-event.ts';
 import type { Bridge, BridgeFrontend } from './bridge.ts';
 import { dockerfileRequest, isMultiPlatform } from './dockerfile-options.ts';
+import { epochKey } from './platforms.ts';
 import { isOurs } from './syntax.ts';
 import type { BridgeRequest, BridgeResult } from './types.ts';
 
@@ -76,9 +77,10 @@ async function forwardTo(
 
 function resultOf(bridge: Bridge, targets: readonly FrontendTarget[], multi: boolean): BridgeResult {
   const metadata: Record<string, Uint8Array> = {};
-  for (const { id, config } of targets) {
-    const key = multi ? `containerimage.config/${id}` : 'containerimage.config';
-    metadata[key] = Buffer.from(JSON.stringify(config));
+  for (const { id, config, epoch } of targets) {
+    const of = (name: string) => (multi ? `${name}/${id}` : name);
+    metadata[of('containerimage.config')] = Buffer.from(JSON.stringify(config));
+    if (epoch !== undefined) metadata[of(epochKey)] = Buffer.from(String(epoch));
   }
   const platforms = targets.map(({ id, platform }) => ({ ID: id, Platform: platform }));
   metadata['refs.platforms'] = Buffer.from(JSON.stringify({ Platforms: platforms }));

@@ -36,11 +36,25 @@ export function platformDefinitions(result: BridgeResult): (Definition | undefin
 
 /** The same without solving: each platform's definition and config. Throws as `platformResults` does on bad metadata. */
 export function platformTargets(result: BridgeResult): FrontendTarget[] {
+  const epoch = frontendEpoch(result);
   return platformsOf(result).map(({ id, platform }) => {
     const ref = result.refs === undefined ? result.ref : result.refs.get(id);
     const definition = ref?.definition ?? create(DefinitionSchema, {});
-    return { id, platform, definition, config: configOf(result, id, platform) };
+    return { id, platform, definition, epoch, config: configOf(result, id, platform) };
   });
+}
+
+/** Under this, and under `source.date.epoch/PLATFORM`, a result's metadata has the seconds that it is dated by. */
+export const epochKey = 'source.date.epoch';
+
+/** The first epoch that a frontend dates its result by. */
+export function frontendEpoch({ metadata }: BridgeResult): number | undefined {
+  const name = Object.keys(metadata).find((key) => key === epochKey || key.startsWith(`${epochKey}/`));
+  const text = name === undefined ? '' : Buffer.from(metadata[name] ?? []).toString();
+  if (text === '') return undefined;
+  if (!/^\d{1,12}$/.test(text))
+    throw fail('invalid', 'frontend', `invalid SOURCE_DATE_EPOCH from frontend: ${text}`);
+  return Number(text);
 }
 
 interface Named {

@@ -171,6 +171,31 @@ onStores('exporters', (store) => {
     expect(config.created).toBe('2023-11-14T22:13:20Z');
   });
 
+  test('rewrite-timestamp is said of the layers that it was done to, where the manifest may say so', async () => {
+    const dockerfile = 'ARG SOURCE_DATE_EPOCH=1445412480\nFROM scratch\nCOPY Dockerfile /\n';
+    const dir = kit.folder({ Dockerfile: dockerfile });
+    const annotation = async (attrs: Record<string, string>, build: Record<string, string> = {}) => {
+      const Attrs = {
+        name: 'example.com/dated:2',
+        'oci-mediatypes': 'true',
+        'rewrite-timestamp': 'true',
+        ...attrs,
+      };
+      const { response } = await kit.solve(
+        { Frontend: 'dockerfile.v0', FrontendAttrs: build, Exporters: [{ Type: 'image', Attrs }] },
+        { dirs: { context: dir, dockerfile: dir } },
+      );
+      const { layers } = await manifestOf(response['containerimage.digest']);
+      return layers[0]?.annotations?.['buildkit/rewritten-timestamp'];
+    };
+    expect(await annotation({})).toBe('1445412480');
+    expect(await annotation({}, { 'build-arg:SOURCE_DATE_EPOCH': '1700000002' })).toBe('1700000002');
+    expect(await annotation({ 'source-date-epoch': '' })).toBeUndefined();
+    expect(await annotation({}, { 'build-arg:SOURCE_DATE_EPOCH': 'context' })).toBeUndefined();
+    expect(await annotation({ 'oci-mediatypes': 'false' })).toBeUndefined();
+    expect(await annotation({ 'rewrite-timestamp': 'false' })).toBeUndefined();
+  });
+
   test('several at once, each with its own output', async () => {
     const out = folder();
     const response = await solve(

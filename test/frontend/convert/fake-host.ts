@@ -23,6 +23,8 @@ type Files = Record<string, string | Buffer>;
 export interface World {
   /** Files by source identifier: `local://context`, `upload://1`, `git://…`. */
   trees?: Record<string, Files>;
+  /** Times of sources by their identifier. */
+  times?: Record<string, number | 'files'>;
   /** Configs by normalized reference. */
   images?: Record<string, Partial<ImageConfig>>;
 }
@@ -38,6 +40,13 @@ export class FakeHost implements FrontendHost {
 
   constructor(world: World) {
     this.#world = world;
+  }
+
+  async sourceTime(definition: Definition) {
+    const { vertices } = loadGraph(definition);
+    const sources = vertices.flatMap(({ op: { op } }) => (op.case === 'source' ? [op.value.identifier] : []));
+    const [source = ''] = sources;
+    return this.#world.times?.[source];
   }
 
   warn({ rule }: LintWarning): void {
@@ -96,6 +105,7 @@ function tree(files: Files) {
       return content === undefined ? undefined : Buffer.from(content);
     },
     stat: async (path: string) => entry(path),
+    newest: async () => (Object.keys(files).length === 0 ? undefined : 1_700_000_302),
     readdir: async (path: string) => {
       const prefix = path === '/' ? '/' : `${path}/`;
       return Object.keys(files)

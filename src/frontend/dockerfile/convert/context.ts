@@ -17,6 +17,7 @@ import {
 import type { DockerfileRequest, FrontendHost, FrontendTree } from '../../types.ts';
 import { own } from './args.ts';
 import { gitState, parseGitRef } from './git-ref.ts';
+import type { RemoteSource } from './remote-source.ts';
 
 /** Most bytes of a Dockerfile or .dockerignore. A larger downloaded file is taken for an archive. */
 const maxText = 1024 * 1024;
@@ -33,6 +34,8 @@ export interface DockerfileText {
 export interface BuildContext {
   /** Throws `not-found` (hop `dockerfile`) with a hint of similar names. */
   dockerfile(): Promise<DockerfileText>;
+  /** Where it came from, before it was unpacked; undefined for a client's folder. */
+  origin?: RemoteSource;
   /** `.dockerignore` patterns; none for contexts that are not a client's folder. */
   excludes(): Promise<string[]>;
   /** The files; only `followPaths` are needed, all when undefined. */
@@ -58,9 +61,10 @@ export async function openContext(request: DockerfileRequest, host: FrontendHost
         }),
     };
   }
-  const { tree, files, filename } = await openRemote(request, host);
+  const { tree, files, filename, origin } = await openRemote(request, host);
   const { contextSubdir } = request;
   return {
+    origin,
     dockerfile: override ?? (() => readFrom(tree, filename ?? nameOf(request), () => tree.readdir('/'))),
     excludes: async () => [],
     files: () => (contextSubdir === undefined ? files : scopedTo(files, contextSubdir)),
@@ -234,6 +238,7 @@ interface Remote {
   /** For reading the Dockerfile. */
   tree: FrontendTree;
   files: State;
+  origin: RemoteSource;
   /** The Dockerfile's name in the tree, when it is not the one asked for. */
   filename?: string;
 }
@@ -246,10 +251,12 @@ async function openRemote(request: DockerfileRequest, host: FrontendHost): Promi
     // A bare Dockerfile is a tree with just that file, whatever name is asked for.
     const [only, ...more] = await tree.readdir('/');
     const bare = more.length === 0 && only?.type === 'file' && only.name === 'Dockerfile';
-    return { tree, files, filename: bare ? only.name : undefined };
+    return { tree, files, origin: { state: files }, filename: bare ? only.name : undefined };
   }
-  if (context.type === 'state')
-    return { tree: await host.open(marshal(context.state)), files: context.state };
+  if (context.type === 'state') {
+    const { state } = context;
+    return { tree: await host.open(marshal(state)), files: state, origin: { state } };
+  }
   if (context.type !== 'remote') throw fail('internal', 'context', 'a local context is not opened');
   const { url } = context;
   const ref = parseGitRef(url);
@@ -259,21 +266,28 @@ async function openRemote(request: DockerfileRequest, host: FrontendHost): Promi
       name: `[internal] load git source ${url}`,
       keepGitDir: keep === '1' || keep === 'true',
     });
-    return { tree: await host.open(marshal(files)), files };
+    return { tree: await host.open(marshal(files)), files, origin: { state: files } };
   }
   if (!/^https?:\/\//i.test(url)) {
     throw fail('invalid', 'context', `${JSON.stringify(url)} is neither a git repository nor an http(s) URL`);
   }
-  const download = http(url, { filename: 'context', name: '[internal] load remote build context' });
+  const file = 'context';
+  const download = http(url, { filename: file, name: '[internal] load remote build context' });
+  const origin = { state: download, file };
   const tree = await host.open(marshal(download));
-  if (await isArchive(tree)) {
-    const files = scratch().file(copy(download, '/context', '/', { unpack: true }), {
-      name: '[internal] unpack remote build context',
-    });
-    return { tree: await host.open(marshal(files)), files };
+  if (await isArchive(tree, file)) {
+    const files = unpackedFile(download, file);
+    return { tree: await host.open(marshal(files)), files, origin };
   }
   await checkBareDockerfile(tree, url);
-  return { tree, files: scratch(), filename: 'context' };
+  return { tree, files: scratch(), origin, filename: file };
+}
+
+/** What is in an archive that a web server gave. */
+export function unpackedFile(download: State, file: string): State {
+  return scratch().file(copy(download, `/${file}`, '/', { unpack: true }), {
+    name: '[internal] unpack remote build context',
+  });
 }
 
 /** Says what a URL gave, when that is no Dockerfile either. */
@@ -297,11 +311,11 @@ function shownUrl(url: string): string {
 }
 
 /** Whether the downloaded file is a tar, compressed or not. */
-async function isArchive(tree: FrontendTree): Promise<boolean> {
-  const stat = await tree.stat('/context');
+export async function isArchive(tree: FrontendTree, file: string): Promise<boolean> {
+  const stat = await tree.stat(`/${file}`);
   if (stat === undefined) throw fail('not-found', 'context', 'the remote build context is empty');
   if (stat.size > maxText) return true;
-  const head = (await tree.readFile('/context', maxText)) ?? Buffer.alloc(0);
+  const head = (await tree.readFile(`/${file}`, maxText)) ?? Buffer.alloc(0);
   const magics = ['425a68', '1f8b08', 'fd377a585a00', '28b52ffd'];
   if (magics.some((magic) => head.subarray(0, magic.length / 2).toString('hex') === magic)) return true;
   if (head.length < 512) return false;

@@ -1,16 +1,16 @@
 /** One Dockerfile, one platform: from the parsed file to a definition and an image config. */
-import { fail } from '../../../errors/error.ts';
 import { lazy, marshal, scratch } from '../../../llb/llb.ts';
 import { formatPlatform, hostPlatform, normalizePlatform } from '../../../oci/platform.ts';
 import type { Platform } from '../../../oci/types.ts';
 import type { DockerfileRequest, FrontendHost, FrontendTarget } from '../../types.ts';
 import type { Dockerfile, Instruction, Stage } from '../ast.ts';
-import { globalArgValues, own, platformArgValues, proxyOf } from './args.ts';
+import { globalArgValues, platformArgValues, proxyOf } from './args.ts';
 import { followPaths, resolveBases } from './bases.ts';
 import type { BuildContext } from './context.ts';
 import type { Conversion } from './conversion.ts';
 import { convertStage } from './dispatch.ts';
 import { ignoreTest } from './dockerignore.ts';
+import { dateBuild } from './epoch.ts';
 import type { Findings } from './findings.ts';
 import { containerOf, platformOf, setPlatform } from './image.ts';
 import { planStages } from './plan.ts';
@@ -31,24 +31,28 @@ export interface ConvertInput {
 
 /** Converts a Dockerfile for one platform. Throws `invalid` and `not-found` with the place in the Dockerfile. */
 export async function convertDockerfile(input: ConvertInput): Promise<FrontendTarget> {
-  const { request, file, findings } = input;
+  const { file, findings, host } = input;
   const buildPlatform = hostPlatform();
   const target = input.platform ?? buildPlatform;
-  const targetName = request.target || (file.stages.at(-1)?.name ?? '');
-  const builtIn = platformArgValues(buildPlatform, target, targetName, request.buildArgs);
-  const globalArgs = globalArgValues(file, builtIn, request.buildArgs);
+  const targetName = input.request.target || (file.stages.at(-1)?.name ?? '');
+  const builtIn = platformArgValues(buildPlatform, target, targetName, input.request.buildArgs);
+  const { request, globalArgs, epoch } = await dateBuild({
+    ...{ request: input.request, host, file, context: input.context, target },
+    globalArgs: globalArgValues(file, builtIn, input.request.buildArgs),
+  });
   const paths = new Set<string>();
   let excludes: readonly string[] = [];
   let isIgnored = ignoreTest(excludes);
   const context = lazy(() => input.context.files(excludes, followPaths(paths)));
   const conversion: Conversion = {
     ...input,
+    request,
     target,
     implicitTarget: input.platform === undefined,
     showPlatform: request.platforms.length > 1,
     globalArgs,
     proxy: proxyOf(request.buildArgs),
-    epoch: epochOf(request, globalArgs),
+    epoch,
     stages: new StageTable(),
     findings,
     isIgnored: (path) => isIgnored(path),
@@ -103,20 +107,7 @@ function finish(conversion: Conversion, stage: StageState): FrontendTarget {
     platform: asked.os === 'windows' ? { ...platform, ...asked } : asked,
     definition: marshal(state, { platform: target }),
     config,
+    epoch: conversion.epoch,
     baseRef: stage.baseRef,
   };
-}
-
-/** SOURCE_DATE_EPOCH of the request, its build args or the Dockerfile's. Throws `invalid` unless a number. */
-function epochOf(request: DockerfileRequest, globalArgs: ReadonlyMap<string, string>): number | undefined {
-  if (request.sourceDateEpoch !== undefined) return request.sourceDateEpoch;
-  const text = own(request.buildArgs, 'SOURCE_DATE_EPOCH') ?? globalArgs.get('SOURCE_DATE_EPOCH') ?? '';
-  if (text === '') return undefined;
-  // Beyond this, a Date ends.
-  if (!/^\d{1,12}$/.test(text)) {
-    throw fail('invalid', 'dockerfile', `invalid SOURCE_DATE_EPOCH: ${text}`, {
-      hint: 'It is a number of seconds since 1970-01-01 UTC, for example `git log -1 --pretty=%ct`.',
-    });
-  }
-  return Number(text);
 }

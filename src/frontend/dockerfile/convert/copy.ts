@@ -5,20 +5,19 @@ import {
   type CopyOptions,
   copy,
   type FileStep,
-  http,
   merge,
   mkfile,
   type OpOptions,
   type State,
   scratch,
 } from '../../../llb/llb.ts';
-import { digestOf, parseDigest } from '../../../oci/digest.ts';
+import { digestOf } from '../../../oci/digest.ts';
 import { formatPlatform } from '../../../oci/platform.ts';
 import type { CopyFlags, InstructionOf } from '../ast.ts';
 import { copyIgnoredFileFinding } from '../lint/findings.ts';
 import { type Conversion, expandIn, opLocation } from './conversion.ts';
-import { type GitRef, gitState, parseGitRef } from './git-ref.ts';
 import { commit } from './history.ts';
+import { isHttp, remoteGit, remoteSource } from './remote-source.ts';
 import type { Command, StageState } from './stages.ts';
 import { nextStep, stepName, stepText } from './step-names.ts';
 
@@ -164,15 +163,6 @@ function checkChecksum({ add, flags, sources }: Expanded): void {
   if (!isHttp(first) && remoteGit(first) === undefined) throw bad('checksum requires HTTP(S) or Git sources');
 }
 
-function isHttp(src: string): boolean {
-  return /^https?:\/\//.test(src) && remoteGit(src) === undefined;
-}
-
-function remoteGit(src: string): GitRef | undefined {
-  const ref = parseGitRef(src);
-  return ref === undefined || ref.looksLocal ? undefined : ref;
-}
-
 function sourceStep(
   conversion: Conversion,
   instruction: CopyInstruction,
@@ -190,18 +180,14 @@ function sourceStep(
     chown: flags.chown,
     excludes: flags.excludes,
   };
-  const ref = remoteGit(src);
-  if (ref !== undefined) {
-    if (!add) throw fail('invalid', 'dockerfile', "source can't be a git ref for COPY", { hint: 'Use ADD.' });
-    return copy(gitSource(ref, flags, { name, location }), '/', copied.destPath, common);
+  if (!add && (isHttp(src) || remoteGit(src) !== undefined)) {
+    const what = isHttp(src) ? 'URL' : 'git ref';
+    throw fail('invalid', 'dockerfile', `source can't be a ${what} for COPY`, { hint: 'Use ADD.' });
   }
-  if (isHttp(src)) {
-    if (!add) throw fail('invalid', 'dockerfile', "source can't be a URL for COPY", { hint: 'Use ADD.' });
-    const filename = urlFilename(src);
-    const checksum = flags.checksum ? parseDigest(flags.checksum) : undefined;
-    const file = http(src, { filename, checksum, name, location });
-    return copy(file, filename, copied.destPath, { ...common, unpack: flags.unpack ?? false });
-  }
+  const remote = remoteSource(src, flags, { name, location });
+  if (remote?.file !== undefined)
+    return copy(remote.state, remote.file, copied.destPath, { ...common, unpack: flags.unpack ?? false });
+  if (remote !== undefined) return copy(remote.state, '/', copied.destPath, common);
   if (from === undefined && conversion.isIgnored(src)) {
     const path = posix.normalize(src).replace(/\/$/, '') || '/';
     conversion.findings.add(copyIgnoredFileFinding(add ? 'ADD' : 'COPY', path, instruction.range));
@@ -225,26 +211,6 @@ function sourceStep(
     includes: [pattern.slice(1)],
     requiredPaths: exact ? [posix.join(root, pattern)] : [],
   });
-}
-
-function gitSource(ref: GitRef, flags: CopyFlags, options: OpOptions): State {
-  const bad = (why: string) => fail('invalid', 'dockerfile', why);
-  if (flags.keepGitDir !== undefined && ref.keepGitDir !== undefined && flags.keepGitDir !== ref.keepGitDir) {
-    throw bad('inconsistent keep-git-dir configuration');
-  }
-  if (flags.checksum && ref.checksum && flags.checksum !== ref.checksum) {
-    throw bad(`checksum mismatch ${JSON.stringify(flags.checksum)} != ${JSON.stringify(ref.checksum)}`);
-  }
-  const checksum = ref.checksum ?? (flags.checksum || undefined);
-  return gitState({ ...ref, checksum, keepGitDir: ref.keepGitDir ?? flags.keepGitDir }, options);
-}
-
-function urlFilename(src: string): string {
-  try {
-    return posix.basename(decodeURIComponent(new URL(src).pathname)) || '__unnamed__';
-  } catch {
-    return '__unnamed__';
-  }
 }
 
 function hasWildcard(path: string): boolean {

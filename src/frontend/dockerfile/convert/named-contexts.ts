@@ -12,6 +12,8 @@ import { gitState, parseGitRef } from './git-ref.ts';
 
 export interface LoadedContext {
   state: State;
+  /** The file that it is, when it is one. */
+  file?: string;
   /** When it is an image. */
   config?: ImageConfig;
   ref?: string;
@@ -86,7 +88,8 @@ async function loadContext(
   }
   if (value.startsWith('input:')) return loadInput(request, value.slice('input:'.length), label);
   if (/^https?:/i.test(value)) {
-    return { state: http(value, { filename: 'context', name: `[context ${label}] ${value}`, platform }) };
+    const file = 'context';
+    return { state: http(value, { filename: file, name: `[context ${label}] ${value}`, platform }), file };
   }
   throw fail('invalid', 'context', `unsupported context source ${JSON.stringify(value)}`, {
     hint: 'Use a folder, a git or http(s) URL, docker-image://REF or oci-layout://STORE[:TAG|@sha256:DIGEST].',

@@ -1,0 +1,67 @@
+/** When a source was made, by what it says of itself: what SOURCE_DATE_EPOCH may be taken from. */
+import { keptUnder } from '../kept/kept.ts';
+import type { Definition, SourceOp } from '../pb/solver/pb/ops_pb.js';
+import type { Job } from '../solver/job.ts';
+import type { VertexProgress } from '../solver/progress.ts';
+import { GitMirror } from '../source/git-mirror.ts';
+import { gitOptions, ownerOf, resolveRef, withGit } from '../source/git-ref.ts';
+import { httpMeta } from '../source/http.ts';
+import type { Engine } from './engine.ts';
+
+/**
+ * Seconds since 1970 of the one source in a definition: a git commit's, or what a server says of its file. `files`: it
+ * says nothing, its files may. Undefined for other sources, and when there is more than one.
+ */
+export async function sourceTime(
+  engine: Engine,
+  job: Job,
+  definition: Definition,
+): Promise<number | 'files' | undefined> {
+  const { vertices } = await job.load(definition);
+  const [source, ...more] = vertices.flatMap(({ op: { op } }) => (op.case === 'source' ? [op.value] : []));
+  if (source === undefined || more.length > 0) return undefined;
+  const scheme = source.identifier.split('://', 1)[0];
+  if (scheme === 'upload') return 'files';
+  if (scheme !== 'git' && scheme !== 'http' && scheme !== 'https') return undefined;
+  const find = scheme === 'git' ? commitTime : lastModified;
+  return job.inVertex('[internal] resolve SOURCE_DATE_EPOCH', (progress) =>
+    find(engine, job, source, progress),
+  );
+}
+
+function commitTime(
+  { store }: Engine,
+  { session, signal }: Job,
+  { identifier, attrs }: SourceOp,
+  progress: VertexProgress,
+): Promise<number> {
+  const options = gitOptions(identifier, attrs);
+  return withGit(options, store.runDir, { session, signal, progress }, async (git, access) => {
+    const { commit } = await resolveRef(git, access.remote, options.ref);
+    const at = { remote: access.remote, owner: ownerOf(access, session) };
+    const mirror = await GitMirror.open(keptUnder(store.root).gitMirrors, at, commit, git, signal);
+    try {
+      await mirror.fetch(options.ref, commit);
+      return Number((await mirror.commitTimeNs(commit)) / 1_000_000_000n);
+    } finally {
+      mirror.close();
+    }
+  });
+}
+
+async function lastModified(
+  engine: Engine,
+  { session, signal }: Job,
+  source: SourceOp,
+  progress: VertexProgress,
+): Promise<number | 'files'> {
+  const cleanups: (() => void | Promise<void>)[] = [];
+  const onRelease = (cleanup: () => void | Promise<void>) => void cleanups.push(cleanup);
+  try {
+    const found = await httpMeta(source, engine, { session, signal, progress, onRelease });
+    const time = Date.parse(found.lastModified ?? '');
+    return Number.isNaN(time) ? 'files' : Math.floor(time / 1000);
+  } finally {
+    for (const cleanup of cleanups) await cleanup();
+  }
+}

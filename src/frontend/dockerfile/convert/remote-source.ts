@@ -1,0 +1,55 @@
+/** What ADD may name that lies elsewhere: a git repository, or a file of a web server. */
+import { posix } from 'node:path';
+import { fail } from '../../../errors/error.ts';
+import { http, type OpOptions, type State } from '../../../llb/llb.ts';
+import { parseDigest } from '../../../oci/digest.ts';
+import type { CopyFlags } from '../ast.ts';
+import { type GitRef, gitState, parseGitRef } from './git-ref.ts';
+
+/** A tree that holds what was named. */
+export interface RemoteSource {
+  state: State;
+  /** The file in it that is meant; undefined: all of it. */
+  file?: string;
+}
+
+type RemoteFlags = Pick<CopyFlags, 'checksum' | 'keepGitDir'>;
+
+export function isHttp(src: string): boolean {
+  return /^https?:\/\//.test(src) && remoteGit(src) === undefined;
+}
+
+export function remoteGit(src: string): GitRef | undefined {
+  const ref = parseGitRef(src);
+  return ref === undefined || ref.looksLocal ? undefined : ref;
+}
+
+/** What `src` names elsewhere; undefined for a path. Throws `invalid` on flags that do not fit it. */
+export function remoteSource(src: string, flags: RemoteFlags, options: OpOptions): RemoteSource | undefined {
+  const ref = remoteGit(src);
+  if (ref !== undefined) return { state: gitSource(ref, flags, options) };
+  if (!isHttp(src)) return undefined;
+  const file = urlFilename(src);
+  const checksum = flags.checksum ? parseDigest(flags.checksum) : undefined;
+  return { state: http(src, { filename: file, checksum, ...options }), file };
+}
+
+function gitSource(ref: GitRef, flags: RemoteFlags, options: OpOptions): State {
+  const bad = (why: string) => fail('invalid', 'dockerfile', why);
+  if (flags.keepGitDir !== undefined && ref.keepGitDir !== undefined && flags.keepGitDir !== ref.keepGitDir) {
+    throw bad('inconsistent keep-git-dir configuration');
+  }
+  if (flags.checksum && ref.checksum && flags.checksum !== ref.checksum) {
+    throw bad(`checksum mismatch ${JSON.stringify(flags.checksum)} != ${JSON.stringify(ref.checksum)}`);
+  }
+  const checksum = ref.checksum ?? (flags.checksum || undefined);
+  return gitState({ ...ref, checksum, keepGitDir: ref.keepGitDir ?? flags.keepGitDir }, options);
+}
+
+function urlFilename(src: string): string {
+  try {
+    return posix.basename(decodeURIComponent(new URL(src).pathname)) || '__unnamed__';
+  } catch {
+    return '__unnamed__';
+  }
+}
