@@ -3,6 +3,8 @@
  * between the client and the bytes it happened (hop), where in the Dockerfile (ranges) and what to do (hint).
  */
 
+import { printable } from './printable.ts';
+
 /** The kinds of failure. They map one to one on HTTP statuses and gRPC codes (see `httpStatus`, `grpcCode`). */
 export type ErrorCode =
   | 'invalid' // the request, the Dockerfile or a flag is wrong
@@ -89,10 +91,10 @@ export class DrydockError extends Error implements ErrorFields {
   details?: Record<string, string | number | boolean>;
 
   constructor(message: string, fields: ErrorFields) {
-    super(message, fields.cause === undefined ? undefined : { cause: fields.cause });
+    super(printable(message), fields.cause === undefined ? undefined : { cause: fields.cause });
     this.code = fields.code;
     this.hop = fields.hop;
-    this.hint = fields.hint;
+    this.hint = fields.hint && printable(fields.hint);
     this.source = fields.source;
     this.step = fields.step;
     this.vertex = fields.vertex;

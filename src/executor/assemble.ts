@@ -21,7 +21,7 @@ import {
   restrictMount,
 } from '../linux/mounts.ts';
 import { closeFd, openIn, openPath, openRoot } from '../linux/open-in.ts';
-import type { OciMount } from './oci-spec.ts';
+import { type OciMount, refuseBytes } from './oci-spec.ts';
 import { mountOverlay } from './overlay-mount.ts';
 
 /** Something mounted. Paths are of folders and files that no step can replace. */
@@ -203,6 +203,7 @@ function refuseGuarded(dest: string, path: string): void {
 }
 
 function lateMount({ dest, at, readonly }: { dest: string; at: string; readonly: boolean }): OciMount {
+  refuseBytes(dest);
   const options = ['rbind', 'rprivate', readonly ? 'ro' : 'rw'];
   return { destination: dest, type: 'bind', source: at, options };
 }

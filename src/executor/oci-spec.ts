@@ -3,6 +3,7 @@
  * https://github.com/opencontainers/runtime-spec/blob/main/config.md
  */
 
+import { fail } from '../errors/error.ts';
 import type { Rlimit } from './limits.ts';
 import type { ExecSpec } from './types.ts';
 import type { ProcessUser } from './users.ts';
@@ -44,6 +45,7 @@ export interface ProcessSpec {
   noNewPrivileges: boolean;
 }
 
+/** `process` of a step's configuration. Throws `invalid` for what is no UTF-8, which JSON cannot hold. */
 export function processSpec({
   spec,
   user,
@@ -51,6 +53,7 @@ export function processSpec({
   rlimits,
   terminal,
 }: Pick<SpecInput, 'spec' | 'user' | 'capabilities' | 'rlimits' | 'terminal'>): ProcessSpec {
+  for (const text of [...spec.args, ...spec.env, spec.cwd]) refuseBytes(text);
   return {
     terminal,
     user: { uid: user.uid, gid: user.gid, additionalGids: user.groups },
@@ -93,6 +96,14 @@ export function ociSpec(input: SpecInput): { mounts: OciMount[] } & Record<strin
       ...(input.seccomp === undefined || insecure ? {} : { seccomp: input.seccomp }),
     },
   };
+}
+
+/** Throws `invalid` for a text that the runtime would read as another. */
+export function refuseBytes(text: string): void {
+  if (text.isWellFormed()) return;
+  throw fail('invalid', 'exec', `what a step runs with must be UTF-8: ${JSON.stringify(text)}`, {
+    hint: 'Write such a name in the command itself, for example with printf or a wildcard.',
+  });
 }
 
 function systemMounts(spec: ExecSpec): OciMount[] {

@@ -3,12 +3,14 @@
  * are no part of what the step did, so they are taken out of its layer again, with the folders that were only
  * copied up to hold them.
  */
-import { lstatSync, readdirSync, rmdirSync, type Stats, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { dirName, splitPath } from '../fs/paths.ts';
 import { resolvePath } from '../fs/resolve.ts';
+import { lstatHost } from '../fs/stat.ts';
 import type { FsEntry, FsView } from '../fs/view.ts';
+import { readdirSync, rmdirSync, unlinkSync } from '../linux/files.ts';
 import { lgetxattr, lutimesNs } from '../linux/libc.ts';
+import type { HostStat } from '../linux/lstat.ts';
 
 export interface StubPlan {
   /** Paths that are not there yet, deepest first within each mount point. */
@@ -59,7 +61,7 @@ export function removeStubs(layer: string, plan: StubPlan, merged: boolean): voi
     if (before === undefined) continue;
     // The holder's own time is what it was before the stub came, if nothing else changed it since.
     const was = plan.holders.get(holder)?.mtimeNs;
-    const apart = before - mtimeNs(st);
+    const apart = before - st.mtimeNs;
     // A time from before is one that the step has set.
     const bySelf = before >= plan.since && apart < sameTimeNs && apart > -sameTimeNs;
     const time = was !== undefined && (touched.has(holder) || bySelf) ? was : before;
@@ -84,8 +86,7 @@ function pruneCopiedUp(layer: string, path: string, was: FsEntry, since: bigint)
   if (was.type !== 'dir' || st.uid !== was.uid || st.gid !== was.gid || (st.mode & 0o7777) !== was.mode)
     return;
   if (lgetxattr(host, 'trusted.overlay.opaque') !== undefined) return;
-  const isTime = mtimeNs(st, host);
-  if (isTime !== was.mtimeNs && isTime < since) return;
+  if (st.mtimeNs !== was.mtimeNs && st.mtimeNs < since) return;
   const holder = dirName(path);
   const time = mtimeOf(layer, holder);
   rmdirSync(host);
@@ -93,35 +94,30 @@ function pruneCopiedUp(layer: string, path: string, was: FsEntry, since: bigint)
 }
 
 /** lstat of a path in the layer, every part on the way to it being a real folder there. */
-function statWithin(layer: string, path: string): Stats | undefined {
+function statWithin(layer: string, path: string): HostStat | undefined {
   let host = layer;
-  let st = lstatSync(host, { throwIfNoEntry: false });
+  let st = lstatHost(host);
   for (const part of splitPath(path)) {
     if (!st?.isDirectory()) return undefined;
     host = join(host, part);
-    st = lstatSync(host, { throwIfNoEntry: false });
+    st = lstatHost(host);
   }
   return st;
 }
 
-function isStub(host: string, st: Stats): boolean {
+function isStub(host: string, st: HostStat): boolean {
   if (st.isDirectory()) return readdirSync(host).length === 0;
   return st.isFile() && st.size === 0 && st.nlink === 1;
 }
 
-function remove(host: string, st: Stats): void {
+function remove(host: string, st: HostStat): void {
   if (st.isDirectory()) rmdirSync(host);
   else unlinkSync(host);
 }
 
 function mtimeOf(layer: string, path: string): bigint | undefined {
   const st = statWithin(layer, path);
-  return st?.isDirectory() ? mtimeNs(st, join(layer, path)) : undefined;
-}
-
-function mtimeNs(st: Stats, host?: string): bigint {
-  if (host !== undefined) return lstatSync(host, { bigint: true }).mtimeNs;
-  return BigInt(Math.round(st.mtimeMs * 1e6));
+  return st?.isDirectory() ? st.mtimeNs : undefined;
 }
 
 function setTime(host: string, time: bigint): void {

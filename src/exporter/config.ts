@@ -80,8 +80,12 @@ function iso(ms: number): string {
   return new Date(ms).toISOString().replace('.000Z', 'Z');
 }
 
-/** JSON with the fields of the outer object sorted, as Go's encoder writes a map. */
+/**
+ * JSON with the fields of the outer object sorted, as Go's encoder writes a map. What is no UTF-8 in a Dockerfile's labels and
+ * variables cannot be in it: U+FFFD stands there instead, as with Go.
+ */
 export function configBytes(config: ImageConfig): Buffer {
   const sorted = Object.fromEntries(Object.entries(config).sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0)));
-  return Buffer.from(JSON.stringify(sorted));
+  const json = JSON.stringify(sorted);
+  return Buffer.from(json.replace(/(?<!\\)((?:\\\\)*)\\ud[c-f][0-9a-f]{2}/g, '$1\ufffd'));
 }

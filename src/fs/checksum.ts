@@ -4,8 +4,10 @@
  * that the same tree has the same digest as a client's folder, as layers or unpacked from a tar.
  */
 import { createHash, type Hash, hash } from 'node:crypto';
-import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
+import { closeSync, constants, fstatSync, readSync } from 'node:fs';
 import { canceled, DrydockError, errnoCode, fail, toDrydockError } from '../errors/error.ts';
+import { openSync } from '../linux/files.ts';
+import { rawName } from '../linux/names.ts';
 import { digestOf } from '../oci/digest.ts';
 import type { Digest } from '../oci/types.ts';
 import { takeLook } from './glance.ts';
@@ -169,7 +171,7 @@ class TreeDigester {
   }
 
   #flush(): void {
-    this.#hash.update(this.#records.join(''));
+    this.#hash.update(rawName(this.#records.join('')));
     this.#records = [];
   }
 

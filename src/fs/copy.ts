@@ -2,8 +2,9 @@
  * The copy action: what COPY and ADD do, with the meaning of LLB's FileActionCopy. Copied files keep bytes, holes,
  * hard links among themselves, extended attributes and times; owner, mode and times may be set instead.
  */
-import { linkSync, symlinkSync } from 'node:fs';
+
 import { canceled, DrydockError, errnoCode, fail } from '../errors/error.ts';
+import { linkSync, symlinkSync } from '../linux/files.ts';
 import type { FileActionSpec } from './actions.ts';
 import { type ModeChange, octalMode, parseMode } from './chmod.ts';
 import { copiedAttributes, mkdirAll } from './edit.ts';

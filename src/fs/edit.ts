@@ -1,6 +1,7 @@
 /** The small file actions on a layer: mkdir, mkfile, symlink, rm. */
-import { closeSync, lchownSync, symlinkSync } from 'node:fs';
+import { closeSync } from 'node:fs';
 import { fail } from '../errors/error.ts';
+import { lchownSync, symlinkSync } from '../linux/files.ts';
 import { lutimesNs } from '../linux/libc.ts';
 import { compileGlob } from '../patterns/glob.ts';
 import type { FileActionSpec } from './actions.ts';

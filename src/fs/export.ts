@@ -1,6 +1,6 @@
 /** The worker task `fs.export`: a tree written out for its user, as the local exporter does. */
-import { mkdirSync, readdirSync, realpathSync, rmSync } from 'node:fs';
 import { canceled } from '../errors/error.ts';
+import { mkdirSync, readdirSync, realpathSync, rmSync } from '../linux/files.ts';
 import { lutimesNs } from '../linux/libc.ts';
 import type { Abortable } from './make.ts';
 import { openView } from './open.ts';

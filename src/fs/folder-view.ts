@@ -4,13 +4,14 @@
  */
 import { errnoCode, fail } from '../errors/error.ts';
 import type { HostStat } from '../linux/lstat.ts';
+import { compareNames } from '../linux/names.ts';
 import { followPatterns } from './follow.ts';
 import { hasWildcard, splitWildcards } from './glob.ts';
 import { IgnoreMatcher, type MatchState } from './ignore.ts';
 import { readHost } from './layers-view.ts';
 import { type Look, seenStat } from './look.ts';
-import { compareNames, dirName, joinPath } from './paths.ts';
-import { checkName, entryOf, hostXattrs, lstatHost } from './stat.ts';
+import { dirName, joinPath } from './paths.ts';
+import { entryOf, hostXattrs, lstatHost } from './stat.ts';
 import type { FsEntry, FsView, ViewSpec } from './view.ts';
 
 type FolderSpec = Extract<ViewSpec, { kind: 'folder' }>;
@@ -99,9 +100,7 @@ export class FolderView implements FsView {
 
   #names(hostPath: string): string[] {
     try {
-      return readHost(hostPath)
-        .map((entry) => entry.name)
-        .sort(compareNames);
+      return readHost(hostPath).sort(compareNames);
     } catch (err) {
       const code = errnoCode(err);
       if (code !== 'EACCES' && code !== 'EPERM') throw err;
@@ -125,10 +124,7 @@ export class FolderView implements FsView {
     }
     const host = `${dir.entry.hostPath}/${name}`;
     const st = seen ?? lstatHost(host);
-    if (st === undefined) {
-      checkName(name, dir.entry.path);
-      return undefined;
-    }
+    if (st === undefined) return undefined;
     if (!selected && !st.isDirectory()) return undefined;
     return { entry: this.#own(entryOf(path, name, host, st)), include, exclude, selected };
   }

@@ -1,9 +1,10 @@
 /** BuildKit's follow-paths: the paths a build reads, and all that symlinks on the way to them lead to. */
-import { readlinkSync } from 'node:fs';
+import { readlinkSync } from '../linux/files.ts';
+import { compareNames } from '../linux/names.ts';
 import { compileGlob } from '../patterns/glob.ts';
 import { hasWildcard } from './glob.ts';
 import { readHost } from './layers-view.ts';
-import { cleanPath, compareNames, dirName, joinPath } from './paths.ts';
+import { cleanPath, dirName, joinPath } from './paths.ts';
 import { lstatHost } from './stat.ts';
 
 /**
@@ -58,9 +59,7 @@ function reachable(dir: string, path: string): boolean {
 
 function matching(hostDir: string, pattern: string): string[] {
   const glob = compileGlob(pattern);
-  return readHost(hostDir)
-    .map((entry) => entry.name)
-    .filter(glob);
+  return readHost(hostDir).filter(glob);
 }
 
 function withoutNested(sorted: string[]): string[] | undefined {

@@ -2,10 +2,12 @@
  * Merges layer folders in overlayfs's format without mounting them.
  * Format: https://docs.kernel.org/filesystems/overlayfs.html#whiteouts-and-opaque-directories
  */
-import { type Dirent, readdirSync } from 'node:fs';
+
 import { errnoCode, fail } from '../errors/error.ts';
-import { compareNames, joinPath, splitPath } from './paths.ts';
-import { checkName, entryOf, hostXattrs, isOpaque, isWhiteout, lstatHost } from './stat.ts';
+import { readdirSync } from '../linux/files.ts';
+import { compareNames } from '../linux/names.ts';
+import { joinPath, splitPath } from './paths.ts';
+import { entryOf, hostXattrs, isOpaque, isWhiteout, lstatHost } from './stat.ts';
 import type { FsEntry, FsView } from './view.ts';
 
 /** One name looked up in the host folders that make up a merged folder. */
@@ -38,10 +40,10 @@ export function findIn(dirs: readonly string[], name: string, path: string): Fou
   return found;
 }
 
-/** Reads one host folder; nothing when it is gone. */
-export function readHost(dir: string): Dirent[] {
+/** The names in one host folder; none when it is gone. */
+export function readHost(dir: string): string[] {
   try {
-    return readdirSync(dir, { withFileTypes: true });
+    return readdirSync(dir);
   } catch (err) {
     if (errnoCode(err) === 'ENOENT') return [];
     throw err;
@@ -52,11 +54,11 @@ export function readHost(dir: string): Dirent[] {
 export function namesIn(dirs: readonly string[]): string[] {
   const first = dirs[0];
   if (first === undefined) return [];
-  const names = readHost(first).map((entry) => entry.name);
+  const names = readHost(first);
   if (dirs.length > 1) {
     const known = new Set(names);
     for (const dir of dirs.slice(1)) {
-      for (const { name } of readHost(dir)) {
+      for (const name of readHost(dir)) {
         if (known.has(name)) continue;
         known.add(name);
         names.push(name);
@@ -93,7 +95,6 @@ export class LayersView implements FsView {
     const dirs = this.#folders.get(path) ?? this.#open(path);
     const entries: FsEntry[] = [];
     for (const name of namesIn(dirs)) {
-      checkName(name, path);
       const found = this.#enter(path, name, joinPath(path, name));
       if (found !== undefined) entries.push(found.entry);
     }

@@ -4,10 +4,10 @@
  * which for most contexts of a cached build is all there is to find out.
  */
 import { createHash, type Hash } from 'node:crypto';
-import { readdirSync } from 'node:fs';
+import { readdirSync } from '../linux/files.ts';
 import { S_IFDIR, S_IFLNK, S_IFMT } from '../linux/libc.ts';
 import { ctimeNsWord, ctimeWord, HostStat, lstatInto, modeWord, statWords } from '../linux/lstat.ts';
-import { compareNames } from './paths.ts';
+import { compareNames, rawName } from '../linux/names.ts';
 
 /** Files of a context that are worth it; what a huge one has more is left. */
 const most = 50_000;
@@ -116,7 +116,7 @@ export class Look {
       if (top.pending.length > 0 || this.#count > most || !top.skipped.every(excluded)) return undefined;
       if (top.mode === 0 || top.youngest > this.started / 1000 - settled) return undefined;
       top.digest ??= top.hash?.digest('hex') ?? '';
-      hash.update(`${name}\0${top.digest}\0`);
+      hash.update(rawName(`${name}\0${top.digest}\0`));
       hash.update(stats.subarray(i * statWords, (i + 1) * statWords));
     }
     return hash.digest('hex');
@@ -127,7 +127,7 @@ export class Look {
     if (rel === undefined) return false;
     const seen = this.#read(`${this.dir}/${rel}`);
     top.hash ??= createHash('sha256');
-    top.hash.update(`${rel}\0${seen.names.join('\0')}\0\n`);
+    top.hash.update(rawName(`${rel}\0${seen.names.join('\0')}\0\n`));
     top.hash.update(seen.stats);
     for (const [i, name] of seen.names.entries())
       this.#note(top, `${rel}/${name}`, seen.stats, i * statWords);

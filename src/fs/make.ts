@@ -1,19 +1,9 @@
 /** Makes single files on the host: bytes, holes, nodes and attributes. Everything else of fs writes through these. */
-import {
-  chmodSync,
-  closeSync,
-  constants,
-  fchmodSync,
-  fchownSync,
-  ftruncateSync,
-  lchownSync,
-  openSync,
-  readSync,
-  writeSync,
-} from 'node:fs';
+import { closeSync, constants, fchmodSync, fchownSync, ftruncateSync, readSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { threadId } from 'node:worker_threads';
 import { canceled, errnoCode, fail } from '../errors/error.ts';
+import { chmodSync, lchownSync, openSync } from '../linux/files.ts';
 import {
   copyFileRangeAt,
   lsetxattr,

@@ -31,21 +31,6 @@ export function baseName(path: string): string {
   return path.slice(path.lastIndexOf('/') + 1);
 }
 
-/** Orders names as their UTF-8 bytes are ordered (JavaScript orders by UTF-16 units, which differs past U+FFFF). */
-export function compareNames(a: string, b: string): number {
-  const length = Math.min(a.length, b.length);
-  for (let i = 0; i < length; i++) {
-    const x = a.charCodeAt(i);
-    const y = b.charCodeAt(i);
-    if (x === y) continue;
-    const xSurrogate = x >= 0xd800 && x <= 0xdfff;
-    const ySurrogate = y >= 0xd800 && y <= 0xdfff;
-    if (xSurrogate !== ySurrogate) return xSurrogate ? 1 : -1;
-    return x < y ? -1 : 1;
-  }
-  return a.length - b.length;
-}
-
 /** Of some names the one most like `name`, when it is close enough to be a slip of the finger. */
 export function nearestName(name: string, among: Iterable<string>): string | undefined {
   let best: string | undefined;

@@ -1,6 +1,7 @@
 /** Looking into a view as a frontend does: small files and folders, symlinks followed inside the view. */
-import { closeSync, constants, openSync, readSync } from 'node:fs';
+import { closeSync, constants, readSync } from 'node:fs';
 import { fail } from '../errors/error.ts';
+import { openSync } from '../linux/files.ts';
 import { resolvePath } from './resolve.ts';
 import type { FsEntry, FsView } from './view.ts';
 

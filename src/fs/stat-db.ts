@@ -4,6 +4,7 @@
  * database at once.
  */
 import { DatabaseSync } from 'node:sqlite';
+import { nameOf, rawName } from '../linux/names.ts';
 import { ownDatabase } from '../linux/own.ts';
 import type { Digest } from '../oci/types.ts';
 import type { FsEntry } from './view.ts';
@@ -94,11 +95,12 @@ export class StatMemory {
       query?.setReturnArrays(true);
       // As the setting says, which the types do not know.
       const rows = (query?.all(this.#key) ?? []) as unknown as [
-        path: string,
+        path: Stored,
         stamp: string,
-        contents: string,
+        contents: Stored,
       ][];
-      for (const [path, stamp, contents] of rows) known.set(path, { stamp, contents });
+      for (const [path, stamp, contents] of rows)
+        known.set(textOf(path), { stamp, contents: textOf(contents) });
     } catch {
       known.clear();
     }
@@ -136,7 +138,9 @@ export class StatMemory {
       const put = db.prepare(
         'INSERT OR REPLACE INTO contents (key, path, stamp, contents) VALUES (?, ?, ?, ?)',
       );
-      for (const [path, { stamp, contents }] of this.#fresh) put.run(this.#key, path, stamp, contents);
+      for (const [path, { stamp, contents }] of this.#fresh) {
+        put.run(this.#key, rawName(path), stamp, rawName(contents));
+      }
       if (tree !== undefined) {
         const { state, digest, bytes } = tree;
         db.prepare('INSERT OR REPLACE INTO trees VALUES (?, ?, ?, ?, ?)').run(
@@ -159,6 +163,13 @@ export class StatMemory {
       throw err;
     }
   }
+}
+
+/** A text with names in it; bytes where one of them is no UTF-8. */
+type Stored = string | Uint8Array;
+
+function textOf(stored: Stored): string {
+  return typeof stored === 'string' ? stored : nameOf(Buffer.from(stored));
 }
 
 function open(file: string): DatabaseSync | undefined {

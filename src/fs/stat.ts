@@ -1,6 +1,6 @@
 /** From lstat to FsEntry, and the extended attributes that count as part of a file. */
-import { readlinkSync } from 'node:fs';
-import { errnoCode, fail } from '../errors/error.ts';
+import { errnoCode } from '../errors/error.ts';
+import { readlinkSync } from '../linux/files.ts';
 import {
   lgetxattr,
   llistxattr,
@@ -13,6 +13,7 @@ import {
   S_IFSOCK,
 } from '../linux/libc.ts';
 import { type HostStat, lstat } from '../linux/lstat.ts';
+import { nameLength } from '../linux/names.ts';
 import type { FileType, FsEntry } from './view.ts';
 
 /** lstat; undefined when there is no such file, or when a parent is none or no folder. */
@@ -21,7 +22,7 @@ export function lstatHost(hostPath: string): HostStat | undefined {
     return lstat(hostPath);
   } catch (err) {
     // A name too long cannot be there; a path too long may well be.
-    if (errnoCode(err) === 'ENAMETOOLONG' && Buffer.byteLength(hostPath) < 4096) return undefined;
+    if (errnoCode(err) === 'ENAMETOOLONG' && nameLength(hostPath) < 4096) return undefined;
     throw err;
   }
 }
@@ -100,12 +101,4 @@ export function hostXattrs(entry: FsEntry): [name: string, value: Buffer][] {
 
 export function isOwnXattr(name: string): boolean {
   return name === 'security.capability' || (name.startsWith('user.') && !name.startsWith('user.overlay.'));
-}
-
-/** Names come as UTF-8; a name that is none cannot be addressed by it. */
-export function checkName(name: string, dir: string): void {
-  if (!name.includes('\ufffd')) return;
-  throw fail('unsupported', 'file', `a file name in ${dir} is not valid UTF-8: ${JSON.stringify(name)}`, {
-    hint: 'Rename the file, or exclude it with .dockerignore.',
-  });
 }

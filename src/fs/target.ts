@@ -3,7 +3,7 @@
  * when something below them changes, removals of lower files leave whiteouts, and a new folder in the place of a
  * lower one is opaque. Paths given to it have no symlinks in them: `resolve` them first.
  */
-import { chmodSync, lchownSync, mkdirSync, rmSync, unlinkSync } from 'node:fs';
+import { chmodSync, lchownSync, mkdirSync, rmSync, unlinkSync } from '../linux/files.ts';
 import { lsetxattr, lutimesNs, mknod, S_IFCHR } from '../linux/libc.ts';
 import { type Found, findIn, namesIn, readHost } from './layers-view.ts';
 import { type Attributes, finishPath } from './make.ts';
@@ -228,7 +228,7 @@ export class LayerTarget {
     if (node.lowers.length === 0) return false;
     if (node.lowerNames === undefined) {
       if (++node.lookups < manyLookups) return true;
-      node.lowerNames = new Set(node.lowers.flatMap((dir) => readHost(dir).map((entry) => entry.name)));
+      node.lowerNames = new Set(node.lowers.flatMap(readHost));
     }
     return node.lowerNames.has(name);
   }

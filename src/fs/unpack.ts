@@ -2,8 +2,9 @@
  * ADD's unpacking of a tar, plain or compressed, into a layer. The destination is the archive's whole world, as
  * after a chroot: `..` is refused, symlinks are followed only inside it.
  */
-import { closeSync, ftruncateSync, linkSync, symlinkSync } from 'node:fs';
+import { closeSync, ftruncateSync } from 'node:fs';
 import { canceled, DrydockError, errnoCode, fail } from '../errors/error.ts';
+import { linkSync, symlinkSync } from '../linux/files.ts';
 import { makedev } from '../linux/libc.ts';
 import { decompressFile } from '../tar/decompress.ts';
 import { TarParser } from '../tar/parser.ts';

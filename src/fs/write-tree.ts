@@ -1,6 +1,6 @@
 /** Writes a whole view into a folder on the host, which may hold files already. */
-import { chmodSync, linkSync, lstatSync, mkdirSync, renameSync, rmSync, symlinkSync } from 'node:fs';
 import { canceled, errnoCode } from '../errors/error.ts';
+import { chmodSync, linkSync, mkdirSync, renameSync, rmSync, symlinkSync } from '../linux/files.ts';
 import type { HostStat } from '../linux/lstat.ts';
 import {
   type Abortable,
@@ -99,7 +99,7 @@ export function writeTree(view: FsView, dest: string, options: WriteOptions, ctx
     {
       enter(entry, rel) {
         if (rel === '') {
-          setgid.push((lstatSync(dest).mode & 0o2000) !== 0);
+          setgid.push(((lstatHost(dest)?.mode ?? 0) & 0o2000) !== 0);
           return;
         }
         tick();
@@ -114,7 +114,7 @@ export function writeTree(view: FsView, dest: string, options: WriteOptions, ctx
         }
         // Writable until it is filled, should we not be root.
         chmodSync(host, entry.mode | 0o700);
-        setgid.push((entry.mode & 0o2000) !== 0 || (lstatSync(host).mode & 0o2000) !== 0);
+        setgid.push((entry.mode & 0o2000) !== 0 || ((lstatHost(host)?.mode ?? 0) & 0o2000) !== 0);
       },
       file(entry, rel) {
         if (entry.type !== 'socket') writeFile(entry, `${dest}/${rel}`);

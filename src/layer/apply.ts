@@ -3,13 +3,12 @@
  * format; in `tree` form it holds the whole tree already and whiteouts take files away.
  * Layer format: https://github.com/opencontainers/image-spec/blob/main/layer.md
  */
+import { closeSync, constants, fchmodSync, fchownSync, ftruncateSync, writeSync } from 'node:fs';
+import { errnoCode, fail } from '../errors/error.ts';
+import { isOwnXattr, isWhiteout, lstatHost } from '../fs/stat.ts';
+import type { FsView } from '../fs/view.ts';
 import {
   chmodSync,
-  closeSync,
-  constants,
-  fchmodSync,
-  fchownSync,
-  ftruncateSync,
   lchownSync,
   linkSync,
   mkdirSync,
@@ -18,11 +17,7 @@ import {
   rmSync,
   symlinkSync,
   unlinkSync,
-  writeSync,
-} from 'node:fs';
-import { errnoCode, fail } from '../errors/error.ts';
-import { isOwnXattr, isWhiteout, lstatHost } from '../fs/stat.ts';
-import type { FsView } from '../fs/view.ts';
+} from '../linux/files.ts';
 import { lsetxattr, lutimesNs, makedev, mknod, S_IFBLK, S_IFCHR, S_IFIFO } from '../linux/libc.ts';
 import type { TarEntry, TarHandler } from '../tar/types.ts';
 import { copyUpFile } from './copy-up.ts';
@@ -247,10 +242,11 @@ export class LayerApplier implements TarHandler {
 
   /** Empties a folder (tree form) of what this archive did not make. */
   #clear(host: string, path: string): void {
-    for (const entry of readdirSync(host, { withFileTypes: true })) {
-      const child = `${path}/${entry.name}`;
-      if (!this.#made.has(child)) this.#remove(`${host}/${entry.name}`);
-      else if (entry.isDirectory()) this.#clear(`${host}/${entry.name}`, child);
+    for (const name of readdirSync(host)) {
+      const child = `${path}/${name}`;
+      const childHost = `${host}/${name}`;
+      if (!this.#made.has(child)) this.#remove(childHost);
+      else if (lstatHost(childHost)?.isDirectory()) this.#clear(childHost, child);
     }
   }
 

@@ -1,6 +1,7 @@
-import { chmodSync, constants, copyFileSync, lchownSync, symlinkSync } from 'node:fs';
+import { constants } from 'node:fs';
 import { hostXattrs } from '../fs/stat.ts';
 import type { FsEntry } from '../fs/view.ts';
+import { chmodSync, copyFileSync, lchownSync, symlinkSync } from '../linux/files.ts';
 import { lsetxattr, lutimesNs, mknod, S_IFBLK, S_IFCHR, S_IFIFO } from '../linux/libc.ts';
 
 /** Copies one file (not a folder) with all that belongs to it to a host path where nothing is. */

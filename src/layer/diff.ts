@@ -1,7 +1,8 @@
 /** What changed between two trees. */
-import { closeSync, openSync, readSync } from 'node:fs';
-import { compareNames } from '../fs/paths.ts';
+import { closeSync, readSync } from 'node:fs';
 import type { FsEntry, FsView } from '../fs/view.ts';
+import { openSync } from '../linux/files.ts';
+import { compareNames } from '../linux/names.ts';
 
 export type Change =
   /** New, or another kind of file than before (a folder in place of a file …); `entry` is the upper tree's. */

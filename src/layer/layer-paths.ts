@@ -2,10 +2,10 @@
  * Finds the folder an entry goes into, making what is missing. Links on the way are followed inside the tree only,
  * never by the kernel: every part is checked to be a real folder of the layer before anything is written beneath it.
  */
-import { chmodSync, lchownSync, mkdirSync, readlinkSync, unlinkSync } from 'node:fs';
 import { fail } from '../errors/error.ts';
 import { isWhiteout, lstatHost } from '../fs/stat.ts';
 import type { FsView } from '../fs/view.ts';
+import { chmodSync, lchownSync, mkdirSync, readlinkSync, unlinkSync } from '../linux/files.ts';
 import { lsetxattr } from '../linux/libc.ts';
 
 export interface LayerFolder {

@@ -1,8 +1,9 @@
 /** What a layer changes in the tree it was made on, told so that it can be laid over any other tree. */
-import { readdirSync } from 'node:fs';
-import { compareNames } from '../fs/paths.ts';
-import { checkName, entryOf, isOpaque, isWhiteout, lstatHost } from '../fs/stat.ts';
+
+import { entryOf, isOpaque, isWhiteout, lstatHost } from '../fs/stat.ts';
 import type { FsEntry, FsView } from '../fs/view.ts';
+import { readdirSync } from '../linux/files.ts';
+import { compareNames } from '../linux/names.ts';
 import { type Change, sameEntry } from './diff.ts';
 import { checkRedirect } from './walk.ts';
 
@@ -36,7 +37,6 @@ function* changesIn(
     for (const entry of unsaid.splice(0)) yield { kind: 'modify', path: entry.path, entry };
   }
   for (const name of namesOf(host, path, lower, below)) {
-    checkName(name, path === '' ? '/' : path);
     const child = `${path}/${name}`;
     const childHost = `${host}/${name}`;
     const st = lstatHost(childHost);

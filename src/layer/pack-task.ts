@@ -1,10 +1,11 @@
 /** Worker task `layer.pack`: a layer's changes as a tar, compressed, hashed and written in one pass. */
-import { closeSync, constants, openSync, unlinkSync } from 'node:fs';
+import { closeSync, constants } from 'node:fs';
 import type { MessagePort } from 'node:worker_threads';
 import { canceled, fail, toDrydockError } from '../errors/error.ts';
 import { openView } from '../fs/open.ts';
 import { hostXattrs } from '../fs/stat.ts';
 import type { FsEntry, ViewSpec } from '../fs/view.ts';
+import { openSync, unlinkSync } from '../linux/files.ts';
 import { major, minor } from '../linux/libc.ts';
 import { endOfArchive, header, padding, type TarHeader } from '../tar/writer.ts';
 import { PortSender } from '../workers/port-stream.ts';

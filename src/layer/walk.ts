@@ -1,10 +1,10 @@
 /** What a layer holds, in the order its tar has it. */
-import { readdirSync } from 'node:fs';
 import { fail } from '../errors/error.ts';
-import { compareNames } from '../fs/paths.ts';
-import { checkName, entryOf, isOpaque, isWhiteout, lstatHost } from '../fs/stat.ts';
+import { entryOf, isOpaque, isWhiteout, lstatHost } from '../fs/stat.ts';
 import type { FsEntry, FsView } from '../fs/view.ts';
+import { readdirSync } from '../linux/files.ts';
 import { lgetxattr } from '../linux/libc.ts';
+import { compareNames } from '../linux/names.ts';
 import { diffViews } from './diff.ts';
 
 export type LayerItem =
@@ -35,7 +35,6 @@ function* walkFolder(
   found: { hides: boolean },
 ): Generator<LayerItem, void, undefined> {
   for (const name of readdirSync(host).sort(compareNames)) {
-    checkName(name, path === '' ? '/' : path);
     const child = `${path}/${name}`;
     const childHost = `${host}/${name}`;
     const st = lstatHost(childHost);

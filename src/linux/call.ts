@@ -1,6 +1,8 @@
 /** C functions of libc, and their errors as Node's. */
 import { getSystemErrorName } from 'node:util';
 import koffi from 'koffi';
+import { printable } from '../errors/printable.ts';
+import { bytesOf } from './names.ts';
 
 /** C's prototypes. */
 const prototypes = {
@@ -81,12 +83,17 @@ for (const [name, [number, parameters]] of Object.entries(numbered)) {
 export const AT_FDCWD = -100;
 export const AT_SYMLINK_NOFOLLOW = 0x100;
 
+/** A name as a C function takes it. */
+export function cName(name: string): string | Buffer {
+  return name.isWellFormed() ? name : Buffer.concat([bytesOf(name), Buffer.of(0)]);
+}
+
 /** The error of the call that failed just now, as Node's own functions throw it. */
 export function fault(syscall: string, path?: string): NodeJS.ErrnoException {
   const errno = koffi.errno();
   const code = getSystemErrorName(-errno);
   const err: NodeJS.ErrnoException = new Error(
-    `${code}: ${syscall}${path === undefined ? '' : ` '${path}'`} failed`,
+    `${code}: ${syscall}${path === undefined ? '' : ` '${printable(path)}'`} failed`,
   );
   err.errno = -errno;
   err.code = code;

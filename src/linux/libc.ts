@@ -1,6 +1,7 @@
 /** System calls that Node lacks, through libc. All are synchronous and throw a Node-style error (`code`, `errno`, `syscall`, `path`). */
 import koffi from 'koffi';
-import { AT_FDCWD, AT_SYMLINK_NOFOLLOW, fault, fns } from './call.ts';
+import { AT_FDCWD, AT_SYMLINK_NOFOLLOW, cName, fault, fns } from './call.ts';
+import { compareNames, nameOf } from './names.ts';
 
 const ENODATA = 61;
 const EOPNOTSUPP = 95;
@@ -10,7 +11,7 @@ let scratch = Buffer.alloc(4096);
 /** An extended attribute's value without following a symlink, or undefined when the file has no such attribute. */
 export function lgetxattr(path: string, name: string): Buffer | undefined {
   for (;;) {
-    const n = Number(fns.lgetxattr(path, name, scratch, scratch.length));
+    const n = Number(fns.lgetxattr(cName(path), cName(name), scratch, scratch.length));
     if (n >= 0) return Buffer.from(scratch.subarray(0, n));
     const errno = koffi.errno();
     if (errno === ENODATA || errno === EOPNOTSUPP) return undefined;
@@ -22,13 +23,12 @@ export function lgetxattr(path: string, name: string): Buffer | undefined {
 /** The names of a file's extended attributes, sorted. */
 export function llistxattr(path: string): string[] {
   for (;;) {
-    const n = Number(fns.llistxattr(path, scratch, scratch.length));
+    const n = Number(fns.llistxattr(cName(path), scratch, scratch.length));
     if (n === 0) return [];
     if (n > 0) {
-      return scratch
-        .toString('utf8', 0, n - 1)
+      return nameOf(scratch, 0, n - 1)
         .split('\0')
-        .sort();
+        .sort(compareNames);
     }
     const errno = koffi.errno();
     if (errno === EOPNOTSUPP) return [];
@@ -38,11 +38,11 @@ export function llistxattr(path: string): string[] {
 }
 
 export function lsetxattr(path: string, name: string, value: Uint8Array): void {
-  if (fns.lsetxattr(path, name, value, value.length, 0) !== 0) throw fault('lsetxattr', path);
+  if (fns.lsetxattr(cName(path), cName(name), value, value.length, 0) !== 0) throw fault('lsetxattr', path);
 }
 
 export function lremovexattr(path: string, name: string): void {
-  if (fns.lremovexattr(path, name) !== 0) throw fault('lremovexattr', path);
+  if (fns.lremovexattr(cName(path), cName(name)) !== 0) throw fault('lremovexattr', path);
 }
 
 export const S_IFMT = 0o170000;
@@ -56,7 +56,7 @@ export const S_IFIFO = 0o010000;
 
 /** Makes a device, fifo or socket node; `mode` holds the type bits and permissions, `dev` comes from `makedev`. */
 export function mknod(path: string, mode: number, dev: bigint | number): void {
-  if (fns.mknod(path, mode, dev) !== 0) throw fault('mknod', path);
+  if (fns.mknod(cName(path), mode, dev) !== 0) throw fault('mknod', path);
 }
 
 /** glibc's encoding of a device number. */
@@ -86,11 +86,11 @@ export const MS_PRIVATE = 1 << 18;
 export const MNT_DETACH = 2;
 
 export function mount(source: string, target: string, fstype: string, flags: number, data: string): void {
-  if (fns.mount(source, target, fstype, flags, data) !== 0) throw fault('mount', target);
+  if (fns.mount(cName(source), cName(target), fstype, flags, data) !== 0) throw fault('mount', target);
 }
 
 export function umount(target: string, flags = 0): void {
-  if (fns.umount2(target, flags) !== 0) throw fault('umount2', target);
+  if (fns.umount2(cName(target), flags) !== 0) throw fault('umount2', target);
 }
 
 /** Takes an exclusive advisory lock on an open file. Returns false when another open file description holds it. */
@@ -106,7 +106,7 @@ const times = Buffer.alloc(32);
 export function lutimesNs(path: string, atimeNs: bigint, mtimeNs: bigint): void {
   putTimespec(0, atimeNs);
   putTimespec(16, mtimeNs);
-  if (fns.utimensat(AT_FDCWD, path, times, AT_SYMLINK_NOFOLLOW) !== 0) throw fault('utimensat', path);
+  if (fns.utimensat(AT_FDCWD, cName(path), times, AT_SYMLINK_NOFOLLOW) !== 0) throw fault('utimensat', path);
 }
 
 function putTimespec(at: number, ns: bigint): void {

@@ -4,8 +4,9 @@
  */
 import { lstatSync } from 'node:fs';
 import koffi from 'koffi';
-import { AT_FDCWD, AT_SYMLINK_NOFOLLOW, fault, fns } from './call.ts';
+import { AT_FDCWD, AT_SYMLINK_NOFOLLOW, cName, fault, fns } from './call.ts';
 import { major, makedev, minor, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from './libc.ts';
+import { rawName } from './names.ts';
 
 /** What lstat says of a file. Times are ns since the epoch; `dev` and `rdev` are in glibc's encoding. */
 export class HostStat {
@@ -77,7 +78,7 @@ const ENOTDIR = 20;
  * a parent is no folder. Throws EACCES, ENAMETOOLONG and the like.
  */
 export function lstatInto(path: string, words: Uint32Array, at: number): boolean {
-  if (fns.statx(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, buffer) !== 0) {
+  if (fns.statx(AT_FDCWD, cName(path), AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, buffer) !== 0) {
     const errno = koffi.errno();
     if (errno === ENOENT || errno === ENOTDIR) return false;
     // ENOSYS, EPERM: an old kernel, or an old container runtime's seccomp profile.
@@ -92,7 +93,7 @@ export function lstatInto(path: string, words: Uint32Array, at: number): boolean
 }
 
 function plainLstat(path: string, words: Uint32Array, at: number): boolean {
-  const st = lstatSync(path, { bigint: true, throwIfNoEntry: false });
+  const st = lstatSync(rawName(path), { bigint: true, throwIfNoEntry: false });
   if (st === undefined) return false;
   const low = (value: bigint) => Number(value & 0xffffffffn);
   const high = (value: bigint) => Number((value >> 32n) & 0xffffffffn);

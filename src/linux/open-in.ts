@@ -4,8 +4,9 @@
  */
 import { constants as fsConstants, fstatSync } from 'node:fs';
 import koffi from 'koffi';
-import { AT_FDCWD, fault, fns } from './call.ts';
+import { AT_FDCWD, cName, fault, fns } from './call.ts';
 import { S_IFREG } from './libc.ts';
+import { nameOf } from './names.ts';
 
 const { O_DIRECTORY, O_NOFOLLOW } = fsConstants;
 const O_CLOEXEC = 0o2000000;
@@ -36,7 +37,7 @@ export interface OpenedIn {
  * functions would count the descriptor as one of the worker thread's, which it takes along when it ends.
  */
 export function openPath(path: string, flags = 0): number {
-  const fd = fns.openat(AT_FDCWD, path, O_PATH | O_CLOEXEC | flags, 0);
+  const fd = fns.openat(AT_FDCWD, cName(path), O_PATH | O_CLOEXEC | flags, 0);
   if (fd < 0) throw fault('open', path);
   return fd;
 }
@@ -97,11 +98,13 @@ export function openIn(root: number, path: string, { make, until }: OpenOptions 
 /** Opens a name in a folder, itself where it is a symlink. */
 function openPart(folder: number, name: string, make: OpenOptions['make'], here: string): number {
   for (let tries = 0; ; tries++) {
-    const fd = fns.openat(folder, name, O_PATH | O_NOFOLLOW | O_CLOEXEC, 0);
+    const fd = fns.openat(folder, cName(name), O_PATH | O_NOFOLLOW | O_CLOEXEC, 0);
     if (fd >= 0) return fd;
     if (make === undefined || koffi.errno() !== ENOENT || tries >= maxTries) throw fault('open', here);
     const made =
-      make === 'folder' ? fns.mkdirat(folder, name, 0o755) : fns.mknodat(folder, name, S_IFREG | 0o755, 0);
+      make === 'folder'
+        ? fns.mkdirat(folder, cName(name), 0o755)
+        : fns.mknodat(folder, cName(name), S_IFREG | 0o755, 0);
     if (made !== 0 && koffi.errno() !== EEXIST) throw fault('mkdir', here);
   }
 }
@@ -110,7 +113,7 @@ function linkOf(fd: number, here: string): string {
   const buffer = Buffer.alloc(4096);
   const length = Number(fns.readlinkat(fd, '', buffer, buffer.length));
   if (length < 0) throw fault('readlink', here);
-  return buffer.toString('utf8', 0, length);
+  return nameOf(buffer, 0, length);
 }
 
 function partsOf(path: string): string[] {

@@ -1,5 +1,6 @@
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { fail } from '../errors/error.ts';
+import { bytesOf } from '../linux/names.ts';
 import type { ChownOptSchema, FileActionSchema, Op as PbOp, UserOptSchema } from '../pb/solver/pb/ops_pb.js';
 import { constraints } from './message.ts';
 import type { InputTable, OpNode, OpOptions, OutputRef } from './op.ts';
@@ -72,7 +73,7 @@ export function mkdir(path: string, options: MkdirOptions = {}): FileStep {
 }
 
 export function mkfile(path: string, data: string | Uint8Array, options: MkfileOptions = {}): FileStep {
-  const bytes = typeof data === 'string' ? Buffer.from(data) : data;
+  const bytes = typeof data === 'string' ? bytesOf(data) : data;
   return {
     caps: [],
     action: (dir, base) => ({

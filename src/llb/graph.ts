@@ -2,6 +2,8 @@
 
 import { clip } from '../errors/clip.ts';
 import { DrydockError, fail, type SourceLocation } from '../errors/error.ts';
+import { printable } from '../errors/printable.ts';
+import { nameOf } from '../linux/names.ts';
 import { digestOf } from '../oci/digest.ts';
 import type { Digest } from '../oci/types.ts';
 import type { Definition, Location, Op, Source, SourceOp } from '../pb/solver/pb/ops_pb.js';
@@ -73,7 +75,7 @@ export function loadGraph(definition: Definition, rewrite?: SourceRewrite): Grap
       op: draft.op,
       inputs: draft.op.inputs.map(edge),
       metadata,
-      name: clip(metadata?.description['llb.customname'] || opName(draft.op), maxName),
+      name: clip(printable(metadata?.description['llb.customname'] || opName(draft.op)), maxName),
       source: locations.of(draft.was),
     });
   }
@@ -166,7 +168,7 @@ class LocationTable {
 
   constructor(source: Source | undefined) {
     this.#source = source;
-    this.#texts = source?.infos.map((info) => Buffer.from(info.data).toString('utf8')) ?? [];
+    this.#texts = source?.infos.map((info) => nameOf(Buffer.from(info.data))) ?? [];
   }
 
   /** The first place of an op, with its others. */

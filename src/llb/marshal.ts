@@ -1,6 +1,7 @@
 /** From states to BuildKit's wire form. Nothing here recurses: graphs may be tens of thousands of ops deep. */
 
 import type { SourceLocation } from '../errors/error.ts';
+import { bytesOf } from '../linux/names.ts';
 import { digestOf } from '../oci/digest.ts';
 import { hostPlatform } from '../oci/platform.ts';
 import type { Digest, Platform } from '../oci/types.ts';
@@ -175,7 +176,7 @@ class SourceTable {
       byName.set(location.filename, sourceIndex);
       this.#infos.push({
         filename: location.filename,
-        data: Buffer.from(location.text),
+        data: bytesOf(location.text),
         language: location.language ?? '',
         definition: location.definition && definitionFrom(location.definition),
       });

@@ -1,5 +1,4 @@
 /** Worker tasks that write changes as layer folders: `ops.diff`, `ops.move`, and `ops.movable`, which writes nothing. */
-import { chmodSync, lchownSync, linkSync, mkdirSync } from 'node:fs';
 import { canceled, errnoCode } from '../errors/error.ts';
 import { openView } from '../fs/open.ts';
 import { dirName } from '../fs/paths.ts';
@@ -8,6 +7,7 @@ import type { FsEntry, FsView, ViewSpec } from '../fs/view.ts';
 import { copyUpFile } from '../layer/copy-up.ts';
 import { type Change, diffViews } from '../layer/diff.ts';
 import { isMovable, ownChanges } from '../layer/own-changes.ts';
+import { chmodSync, lchownSync, linkSync, mkdirSync } from '../linux/files.ts';
 import { lsetxattr, lutimesNs, mknod, S_IFCHR } from '../linux/libc.ts';
 import type { TaskContext } from '../workers/tasks.ts';
 

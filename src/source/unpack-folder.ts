@@ -1,19 +1,10 @@
 /** Writes a tar's entries into an empty folder that nobody else writes to. Runs on a worker thread. */
-import {
-  chmodSync,
-  closeSync,
-  ftruncateSync,
-  linkSync,
-  lstatSync,
-  mkdirSync,
-  openSync,
-  rmSync,
-  symlinkSync,
-  writeSync,
-} from 'node:fs';
+import { closeSync, ftruncateSync, writeSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { errnoCode, fail } from '../errors/error.ts';
+import { chmodSync, linkSync, mkdirSync, openSync, rmSync, symlinkSync } from '../linux/files.ts';
 import { lsetxattr, lutimesNs, makedev, mknod, S_IFBLK, S_IFCHR, S_IFIFO } from '../linux/libc.ts';
+import { lstat } from '../linux/lstat.ts';
 import type { TarEntry, TarHandler } from '../tar/types.ts';
 
 /**
@@ -188,7 +179,7 @@ export class FolderUnpacker implements TarHandler {
 }
 
 function kindOf(at: string): 'dir' | 'symlink' | 'other' | undefined {
-  const stat = lstatSync(at, { throwIfNoEntry: false });
+  const stat = lstat(at);
   if (stat === undefined) return undefined;
   return stat.isDirectory() ? 'dir' : stat.isSymbolicLink() ? 'symlink' : 'other';
 }

@@ -1,4 +1,5 @@
 /** One 512-byte header block, looked at field by field. */
+import { nameOf } from '../linux/names.ts';
 import { headerNumber } from './numbers.ts';
 
 export const BLOCK = 512;
@@ -27,11 +28,11 @@ export function checksumHolds(block: Buffer): boolean {
   return sum === wanted || sum - 256 * high === wanted;
 }
 
-/** A NUL-terminated field. */
+/** A NUL-terminated field, as a name. */
 export function text(block: Buffer, at: number, length: number): string {
   let end = at;
   while (end < at + length && block[end] !== 0) end++;
-  return block.toString('utf8', at, end);
+  return nameOf(block, at, end);
 }
 
 /** The path that a header alone gives: its name, after its prefix where the format has one. */

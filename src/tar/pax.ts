@@ -3,6 +3,8 @@
  * https://pubs.opengroup.org/onlinepubs/9699919799/utilities/pax.html#tag_20_92_13_03
  */
 
+import { bytesOf, nameLength, nameOf } from '../linux/names.ts';
+
 /** What a PAX header says. Sparse offsets and lengths of format 0.0 repeat their keys, so they come apart. */
 export interface PaxRecords {
   values: Map<string, string>;
@@ -33,14 +35,14 @@ export function readPax(body: Buffer, into: PaxRecords): boolean {
     if (end > body.length || end <= space + 1 || body[end - 1] !== 0x0a) return false;
     const equals = body.indexOf(0x3d, space + 1);
     if (equals <= space + 1 || equals >= end) return false;
-    const key = body.toString('utf8', space + 1, equals);
+    const key = nameOf(body, space + 1, equals);
     if (key.includes('\0')) return false;
     const value = body.subarray(equals + 1, end - 1);
     if (key.startsWith(xattrPrefix)) {
       into.xattrs.set(key.slice(xattrPrefix.length), Buffer.from(value));
     } else {
       if (value.includes(0)) return false;
-      const text = value.toString('utf8');
+      const text = nameOf(value);
       if (key === 'GNU.sparse.offset' || key === 'GNU.sparse.numbytes') into.sparse00.push([key, text]);
       else if (text === '') into.values.delete(key);
       else into.values.set(key, text);
@@ -52,9 +54,9 @@ export function readPax(body: Buffer, into: PaxRecords): boolean {
 
 /** One record, its own length included. */
 export function paxRecord(key: string, value: string | Buffer): Buffer {
-  const rest = Buffer.byteLength(key) + Buffer.byteLength(value) + 3;
+  const rest = nameLength(key) + (typeof value === 'string' ? nameLength(value) : value.length) + 3;
   let length = rest + String(rest).length;
   if (rest + String(length).length !== length) length = rest + String(length).length;
-  if (typeof value === 'string') return Buffer.from(`${length} ${key}=${value}\n`);
-  return Buffer.concat([Buffer.from(`${length} ${key}=`), value, Buffer.from('\n')]);
+  if (typeof value === 'string') return bytesOf(`${length} ${key}=${value}\n`);
+  return Buffer.concat([bytesOf(`${length} ${key}=`), value, Buffer.from('\n')]);
 }

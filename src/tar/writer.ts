@@ -2,6 +2,7 @@
  * Tar headers as Go's archive/tar writes them for image layers: plain ustar fields where they fit, else a PAX header
  * before. The same entries give the same bytes, always.
  */
+import { compareNames } from '../linux/names.ts';
 import { paxRecord } from './pax.ts';
 
 const BLOCK = 512;
@@ -57,7 +58,7 @@ export function header(entry: TarHeader): Buffer {
     putHeader(block, 0, entry, path, link, seconds);
     return block;
   }
-  if (records.length > 1) records.sort(([a], [b]) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
+  if (records.length > 1) records.sort(([a], [b]) => compareNames(a, b));
   const bodies = records.map(([key, value]) => paxRecord(key, value));
   const length = bodies.reduce((sum, body) => sum + body.length, 0);
   const out = zeroed(BLOCK + padded(length) + BLOCK);

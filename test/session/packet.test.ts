@@ -15,6 +15,7 @@ import {
 import { expect, test } from 'vitest';
 import { DrydockError } from '../../src/errors/error.ts';
 import type { FileType } from '../../src/fs/view.ts';
+import { bytesOf, nameOf } from '../../src/linux/names.ts';
 import { PacketSchema, StatSchema } from '../../src/pb/fsutil/wire_pb.js';
 import { BytesMessageSchema } from '../../src/pb/session/filesync_pb.js';
 import { goMode, permissionsOf, typeOf } from '../../src/session/fsutil/mode.ts';
@@ -84,6 +85,20 @@ test('what is written is what the proto says, and is read as it was', () => {
       },
     ),
     { numRuns: 60 },
+  );
+});
+
+test('names and links are bytes: what is no UTF-8 is written and read as it is', () => {
+  const name = uint8Array({ minLength: 1, maxLength: 40 }).map((raw) => nameOf(Buffer.from(raw)));
+  assert(
+    property(stats, name, name, (stat, path, link) => {
+      const sent = { ...stat, path, link, xattrs: [[`user.${path}`, Buffer.from('x')]] as Stat['xattrs'] };
+      const writer = new PacketWriter();
+      writer.stat(sent);
+      const [message] = new Deframer().push(writer.take());
+      expect(readPacket(message!).stat).toEqual(sent);
+      expect(Buffer.from(message!).includes(bytesOf(path))).toBe(true);
+    }),
   );
 });
 

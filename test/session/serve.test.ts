@@ -24,6 +24,7 @@ import { SessionManager } from '../../src/session/manager.ts';
 import { SessionServer, type SessionServerOptions } from '../../src/session/serve/session-server.ts';
 import { sharedKeyOf } from '../../src/session/serve/shared-key.ts';
 import type { ClientSession } from '../../src/session/types.ts';
+import { readByteTree } from '../kit/byte-tree.ts';
 import { treeOf } from '../kit/tree.ts';
 
 let dir: string;
@@ -79,6 +80,28 @@ test('folders are sent as selected, and only what changed', async () => {
   expect(tree(path('dest'))).toEqual({ '/größe': '/', '/größe/a, b.ts': 'a', '/run.sh': 'x' });
   expect(lstatSync(path('dest/run.sh')).ino).toBe(before);
   await expect(sync(session, 'other')).rejects.toMatchObject({ code: 'not-found', hop: 'context' });
+});
+
+test('names that are no UTF-8 are sent, selected by their bytes, and known again', async () => {
+  const raw = (name: string) => Buffer.concat([Buffer.from(`${path('src')}/`), Buffer.from(name, 'latin1')]);
+  mkdirSync(path('src'));
+  for (const name of ['caf\xe9', 'caf\xe8', 'caf\xe7', 'caf\xc3\xa9']) writeFileSync(raw(name), name);
+  symlinkSync(Buffer.from('caf\xe9', 'latin1'), raw('link'));
+  const session = connect({
+    session: inProcessSession({ locals: { context: path('src') } }),
+    sharedKey: 'k',
+  });
+  await sync(session, 'context', { listing: path('listing') });
+  const wanted = readByteTree(path('src'));
+  expect(readByteTree(path('dest'))).toEqual(wanted);
+  const before = lstatSync(path('dest/caf\u00e9')).ino;
+  await sync(session, 'context', { listing: path('listing') });
+  expect(lstatSync(path('dest/caf\u00e9')).ino).toBe(before);
+  const { 'caf\xe9': _, ...others } = wanted;
+  await sync(session, 'context', { listing: path('listing'), excludes: ['caf\udce9'] });
+  expect(readByteTree(path('dest'))).toEqual(others);
+  await sync(session, 'context', { includes: ['caf\udce9', 'caf\udce8'] });
+  expect(Object.keys(readByteTree(path('dest')))).toEqual(['caf\xe8', 'caf\xe9']);
 });
 
 test('outputs are taken by their number: a folder, a file', async () => {

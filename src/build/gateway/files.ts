@@ -1,11 +1,12 @@
 /** Looking into trees the way LLBBridge's file calls do. */
-import { closeSync, constants, openSync, readSync } from 'node:fs';
+import { closeSync, constants, readSync } from 'node:fs';
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { fail } from '../../errors/error.ts';
 import { IgnoreMatcher } from '../../fs/ignore.ts';
 import { statFollow } from '../../fs/read.ts';
 import { resolvePath } from '../../fs/resolve.ts';
 import type { FsEntry, FsView } from '../../fs/view.ts';
+import { openSync } from '../../linux/files.ts';
 import { major, minor } from '../../linux/libc.ts';
 import { type Stat, StatSchema } from '../../pb/fsutil/wire_pb.js';
 import { goMode } from '../../session/fsutil/mode.ts';

@@ -6,6 +6,9 @@ import { connectNodeAdapter } from '@connectrpc/connect-node';
 import { LLBBridge } from '../../pb/moby/buildkit/v1/frontend/gateway_pb.js';
 import { encodeError } from './encode.ts';
 import type { Gateway } from './gateway.ts';
+import { takeAnyBytes } from './strings.ts';
+
+takeAnyBytes();
 
 /** Largest message either way, bytes, as in BuildKit. */
 const maxMessage = 16 << 20;

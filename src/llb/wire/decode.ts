@@ -1,5 +1,6 @@
 /** LLB's messages from protobuf's wire format. The bytes may be hostile. */
 import type { Message as EsMessage } from '@bufbuild/protobuf';
+import { nameOf } from '../../linux/names.ts';
 import {
   BYTES,
   build,
@@ -22,7 +23,6 @@ export function fromBinary<T extends EsMessage>(schema: Schema<T>, bytes: Uint8A
   return readMessage(reader, schema.typeName, reader.end, 0) as unknown as T;
 }
 
-const strictUtf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 /** Messages inside messages, at most. */
 const maxDepth = 100;
 
@@ -74,9 +74,7 @@ class Reader {
   }
 
   text(to: number): string {
-    let text = this.#buffer.toString('utf8', this.at, to);
-    // Either it was in there, or it stands for bytes that are no UTF-8, which this refuses.
-    if (text.includes('\ufffd')) text = strictUtf8.decode(this.#buffer.subarray(this.at, to));
+    const text = nameOf(this.#buffer, this.at, to);
     this.at = to;
     return text;
   }

@@ -1,5 +1,6 @@
 /** LLB's messages to protobuf's wire format. */
 import type { Message as EsMessage } from '@bufbuild/protobuf';
+import { bytesOf } from '../../linux/names.ts';
 import {
   BYTES,
   isMessageType,
@@ -62,6 +63,12 @@ class Writer {
   }
 
   text(text: string): void {
+    if (!text.isWellFormed()) {
+      const bytes = bytesOf(text);
+      this.varint(bytes.length);
+      this.raw(bytes);
+      return;
+    }
     const length = Buffer.byteLength(text);
     this.varint(length);
     this.room(length);

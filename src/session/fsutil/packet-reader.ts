@@ -1,5 +1,6 @@
 /** Reads fsutil's packets. https://protobuf.dev/programming-guides/encoding/ */
 import { fail } from '../../errors/error.ts';
+import { nameOf } from '../../linux/names.ts';
 import type { Packet, Stat } from './packet.ts';
 
 const none = new Uint8Array(0);
@@ -140,7 +141,7 @@ class FieldReader {
 
   string(): string {
     const { length } = this.bytes();
-    return this.#bytes.toString('utf8', this.#at - length, this.#at);
+    return nameOf(this.#bytes, this.#at - length, this.#at);
   }
 
   skip(): void {

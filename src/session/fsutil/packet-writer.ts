@@ -1,4 +1,5 @@
 /** Writes fsutil's packets in gRPC's framing. https://protobuf.dev/programming-guides/encoding/ */
+import { bytesOf } from '../../linux/names.ts';
 import { DATA, ERR, FIN, REQ, type Stat } from './packet.ts';
 
 const firstSize = 64 * 1024;
@@ -141,6 +142,10 @@ export class PacketWriter {
 
   #string(field: number, text: string): void {
     if (text === '') return;
+    if (!text.isWellFormed()) {
+      this.#bytes(field, bytesOf(text));
+      return;
+    }
     this.#varint((field << 3) | 2);
     this.#varint(Buffer.byteLength(text));
     this.#at += this.#buffer.write(text, this.#at, 'utf8');

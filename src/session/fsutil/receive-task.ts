@@ -1,7 +1,7 @@
 /** Worker task `session.receive`: the receiving side of fsutil's protocol, into a folder. */
-import { mkdirSync, realpathSync } from 'node:fs';
 import type { MessagePort } from 'node:worker_threads';
 import { canceled, DrydockError, errnoCode, fail, toDrydockError } from '../../errors/error.ts';
+import { mkdirSync, realpathSync } from '../../linux/files.ts';
 import type { TaskContext } from '../../workers/tasks.ts';
 import { Deframer } from '../grpc/frame.ts';
 import { forgetListing, ListedMessages, type Listing, ListingWriter, readListing } from './listing.ts';

@@ -1,16 +1,5 @@
 /** Makes a folder like the one a peer describes, asking for the bytes of those files alone that differ. Worker thread. */
-import {
-  chmodSync,
-  closeSync,
-  lchownSync,
-  linkSync,
-  mkdirSync,
-  readdirSync,
-  readlinkSync,
-  renameSync,
-  rmSync,
-  symlinkSync,
-} from 'node:fs';
+import { closeSync } from 'node:fs';
 import { type DrydockError, errnoCode, fail } from '../../errors/error.ts';
 import {
   checkReplaceable,
@@ -21,11 +10,22 @@ import {
   partOf,
   writeAll,
 } from '../../fs/make.ts';
-import { compareNames } from '../../fs/paths.ts';
 import { fileType, isOwnXattr, lstatHost } from '../../fs/stat.ts';
 import type { FileType } from '../../fs/view.ts';
+import {
+  chmodSync,
+  lchownSync,
+  linkSync,
+  mkdirSync,
+  readdirSync,
+  readlinkSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+} from '../../linux/files.ts';
 import { lgetxattr, llistxattr, lremovexattr, lutimesNs, makedev } from '../../linux/libc.ts';
 import type { HostStat } from '../../linux/lstat.ts';
+import { compareNames } from '../../linux/names.ts';
 import { permissionsOf, typeOf } from './mode.ts';
 import type { Stat } from './packet.ts';
 
@@ -407,11 +407,6 @@ function checkPath(path: string): void {
   if (path === '') throw refused('it sent a file without a path');
   if (path.startsWith('/')) throw refused(`${quote(path)} is an absolute path`);
   if (path.includes('\0')) throw refused(`${quote(path)} has a NUL in it`);
-  if (path.includes('\ufffd')) {
-    throw fail('unsupported', 'session', `a file name of the client is not valid UTF-8: ${quote(path)}`, {
-      hint: 'Rename the file, or exclude it with .dockerignore.',
-    });
-  }
   for (const part of path.split('/')) {
     if (part === '..') throw refused(`${quote(path)} leads out of the folder`);
     if (part === '' || part === '.') throw refused(`${quote(path)} is not a clean path`);

@@ -1,6 +1,6 @@
 /** Files and archives to the client (proto/session/filesync.proto, service FileSend). */
 import { fail, throwIfAborted } from '../../errors/error.ts';
-import { compareNames } from '../../fs/paths.ts';
+import { compareNames } from '../../linux/names.ts';
 import { runTask } from '../../workers/pool.ts';
 import type { Sent } from '../fsutil/send-task.ts';
 import { bridge } from '../grpc/bridge.ts';

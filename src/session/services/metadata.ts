@@ -1,4 +1,5 @@
 /** Values of a client's services as gRPC metadata. */
+import { bytesOf, nameOf } from '../../linux/names.ts';
 import type { Metadata } from '../grpc/channel.ts';
 
 /**
@@ -10,7 +11,9 @@ export function listMetadata(lists: Readonly<Record<string, readonly string[] | 
   for (const [key, values] of Object.entries(lists)) {
     if (values === undefined || values.length === 0) continue;
     // A space at either end would be trimmed on the way.
-    const plain = values.every((value) => !/[\x00-\x1f\x7f]/.test(value) && value.trim() === value);
+    const plain = values.every(
+      (value) => !/[\x00-\x1f\x7f]/.test(value) && value.trim() === value && value.isWellFormed(),
+    );
     // Node writes a header's characters as bytes.
     out[key] = values.map((value) => (plain ? Buffer.from(value).toString('latin1') : queryEscape(value)));
     if (!plain) out[`${key}-encoded`] = '1';
@@ -18,9 +21,21 @@ export function listMetadata(lists: Readonly<Record<string, readonly string[] | 
   return out;
 }
 
-/** As HTML forms escape: a space is `+`. */
+/** As HTML forms escape: a space is `+`, and all but letters, digits and `*-._` the codes of their bytes. */
 function queryEscape(text: string): string {
-  return new URLSearchParams({ '': text.toWellFormed() }).toString().slice(1);
+  return bytesOf(text)
+    .toString('latin1')
+    .replace(/[^\w*.-]/g, (char) =>
+      char === ' ' ? '+' : `%${char.charCodeAt(0).toString(16).toUpperCase().padStart(2, '0')}`,
+    );
+}
+
+function queryUnescape(text: string): string {
+  if (/%(?![0-9a-f]{2})/i.test(text)) throw new URIError(`malformed escape in ${JSON.stringify(text)}`);
+  const bytes = text
+    .replaceAll('+', ' ')
+    .replace(/%(..)/g, (_, code: string) => String.fromCharCode(Number.parseInt(code, 16)));
+  return nameOf(Buffer.from(bytes, 'latin1'));
 }
 
 /**
@@ -32,7 +47,7 @@ export function listOf(rawHeaders: readonly string[], key: string): string[] | u
   const values = all(key);
   if (values.length === 0) return undefined;
   if (all(`${key}-encoded`)[0] === '1') {
-    return values.map((text) => decodeURIComponent(text.replaceAll('+', ' ')));
+    return values.map(queryUnescape);
   }
-  return values.map((text) => Buffer.from(text, 'latin1').toString('utf8'));
+  return values.map((text) => nameOf(Buffer.from(text, 'latin1')));
 }

@@ -1,6 +1,6 @@
 /** Worker task `store.link`: a layer's folder once more, with the same files. */
-import { linkSync, mkdirSync, readdirSync } from 'node:fs';
 import { canceled } from '../../errors/error.ts';
+import { linkSync, mkdirSync, readEntriesSync } from '../../linux/files.ts';
 import type { TaskContext } from '../../workers/tasks.ts';
 import { copyAttributes } from '../local/tree.ts';
 
@@ -14,10 +14,10 @@ export function linkTree(args: { from: string; to: string }, ctx?: TaskContext):
   for (let i = 0; i < folders.length; i++) {
     const [from, to] = folders[i]!;
     if (ctx?.aborted()) throw canceled();
-    for (const entry of readdirSync(from, { withFileTypes: true })) {
+    for (const entry of readEntriesSync(from)) {
       const source = `${from}/${entry.name}`;
       const target = `${to}/${entry.name}`;
-      if (!entry.isDirectory()) {
+      if (!entry.isFolder) {
         linkSync(source, target);
         continue;
       }

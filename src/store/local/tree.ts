@@ -1,23 +1,18 @@
 /** Work on whole trees, run on worker threads. */
+import { closeSync, constants, ftruncateSync, lstatSync, readSync, writeSync } from 'node:fs';
+import { canceled, errnoCode } from '../../errors/error.ts';
 import {
   chmodSync,
-  closeSync,
-  constants,
   copyFileSync,
-  ftruncateSync,
   lchownSync,
   linkSync,
-  lstatSync,
   mkdirSync,
   openSync,
   readdirSync,
   readlinkSync,
-  readSync,
   rmSync,
   symlinkSync,
-  writeSync,
-} from 'node:fs';
-import { canceled, errnoCode } from '../../errors/error.ts';
+} from '../../linux/files.ts';
 import {
   lgetxattr,
   llistxattr,
@@ -32,6 +27,7 @@ import {
   seekHole,
 } from '../../linux/libc.ts';
 import { diskUse } from '../../linux/lstat.ts';
+import { rawName } from '../../linux/names.ts';
 import type { TaskContext } from '../../workers/tasks.ts';
 
 /**
@@ -95,7 +91,7 @@ export function copyTree(args: { from: string; to: string }, ctx?: TaskContext):
     for (const name of readdirSync(from)) {
       const source = `${from}/${name}`;
       const target = `${to}/${name}`;
-      const stat = lstatSync(source, { bigint: true });
+      const stat = lstatSync(rawName(source), { bigint: true });
       const type = Number(stat.mode) & S_IFMT;
       if (type === S_IFDIR) {
         mkdirSync(target);
@@ -146,7 +142,7 @@ function copyFile(source: string, target: string, size: bigint, blocks: bigint):
 
 /** Owner, mode, extended attributes and times of one file for another. */
 export function copyAttributes(source: string, target: string, root: boolean): void {
-  const stat = lstatSync(source, { bigint: true });
+  const stat = lstatSync(rawName(source), { bigint: true });
   const mode = Number(stat.mode);
   // The owner first: changing it takes away setuid bits and file capabilities.
   if (root) lchownSync(target, Number(stat.uid), Number(stat.gid));

@@ -3,6 +3,7 @@ import { posix } from 'node:path';
 import { DrydockError, fail } from '../../../errors/error.ts';
 import { nearest } from '../../../errors/nearest.ts';
 import { readIgnore } from '../../../fs/ignore.ts';
+import { nameOf as textOf } from '../../../linux/names.ts';
 import { definitionJson } from '../../../llb/definition-json.ts';
 import {
   copy,
@@ -95,7 +96,7 @@ function dockerfileOverride(
       const definition = marshal(dockerfileState);
       const tree = await host.open(definition);
       const own = await tree.readFile(`/${nameOf(request)}.dockerignore`, maxText);
-      if (own !== undefined) ignore.use(own.toString('utf8'));
+      if (own !== undefined) ignore.use(textOf(own));
       const read = await readFrom(tree, nameOf(request), () => tree.readdir('/'));
       return { ...read, definition: definitionJson(definition) };
     };
@@ -133,7 +134,7 @@ async function readLocalDockerfile(
     readFrom(tree, filename, similar),
     tree.readFile(`/${filename}.dockerignore`, maxText),
   ]);
-  if (own !== undefined) ignore.use(own.toString('utf8'));
+  if (own !== undefined) ignore.use(textOf(own));
   return { ...dockerfile, definition: definitionJson(definition) };
 }
 
@@ -183,7 +184,7 @@ async function hintOf(
 }
 
 function decode(bytes: Buffer, filename: string): string {
-  const text = bytes.toString('utf8').replace(/^\uFEFF/, '');
+  const text = textOf(bytes).replace(/^\uFEFF/, '');
   if (text.includes('\0')) {
     throw fail('invalid', 'dockerfile', `${filename} is not a text file`, {
       hint: 'Name the Dockerfile with -f.',
@@ -231,7 +232,8 @@ export async function loadDockerignore(
     differ: 'none',
   });
   const tree = await host.open(marshal(state));
-  return (await tree.readFile('/.dockerignore', maxText))?.toString('utf8') ?? '';
+  const bytes = await tree.readFile('/.dockerignore', maxText);
+  return bytes === undefined ? '' : textOf(bytes);
 }
 
 interface Remote {

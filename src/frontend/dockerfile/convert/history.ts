@@ -1,3 +1,4 @@
+import { printable } from '../../../errors/printable.ts';
 import type { ImageConfig } from '../../../oci/types.ts';
 
 /** Adds an instruction to the image's history. `epoch`: seconds; without it the exporter fills in the time. */
@@ -7,7 +8,7 @@ export function commit(
   options: { layer?: boolean; buildkit?: boolean; epoch?: number } = {},
 ): void {
   const entry: NonNullable<ImageConfig['history']>[number] = {
-    created_by: options.buildkit ? `${createdBy} # buildkit` : createdBy,
+    created_by: printable(options.buildkit ? `${createdBy} # buildkit` : createdBy),
     comment: 'buildkit.dockerfile.v0',
   };
   if (options.epoch !== undefined) entry.created = isoTime(options.epoch);

@@ -1,5 +1,6 @@
 /** The way into the parser: a Dockerfile's text to stages of typed instructions. */
 import type { SourceRange } from '../../../errors/error.ts';
+import { nameOf } from '../../../linux/names.ts';
 import type { Base, Dockerfile, Instruction, Stage } from '../ast.ts';
 import { checkInComments, parseCheckOptions } from './check.ts';
 import { invalid, located, type SourceFile } from './errors.ts';
@@ -38,7 +39,7 @@ export function parseDockerfile(
       `${filename} is larger than ${MAX_DOCKERFILE >> 20} MiB`,
       'Is this the right file? COPY large data.',
     );
-  const text = typeof input === 'string' ? input : input.toString('utf8');
+  const text = typeof input === 'string' ? input : nameOf(input);
   const file: SourceFile = { filename, text, definition };
   const reader = new LineReader(file);
   const result: Dockerfile = {

@@ -1,4 +1,5 @@
 import { DrydockError, type SourceLocation } from '../../../errors/error.ts';
+import { bytesOf } from '../../../linux/names.ts';
 import type { DockerfileRequest, FrontendHost } from '../../types.ts';
 import { type Examined, examineDockerfile } from '../frontend.ts';
 import { type JsonLocation, jsonLocation } from './location.ts';
@@ -47,7 +48,7 @@ class Sources {
   readonly list: { filename: string; data: string; language: string }[] = [];
 
   locate(location: SourceLocation): JsonLocation {
-    const data = Buffer.from(location.text).toString('base64');
+    const data = bytesOf(location.text).toString('base64');
     let index = this.list.findIndex((each) => each.filename === location.filename && each.data === data);
     if (index < 0) index = this.list.push({ filename: location.filename, data, language: 'Dockerfile' }) - 1;
     return { ...(index === 0 ? {} : { sourceIndex: index }), ...jsonLocation(location.ranges) };

@@ -1,4 +1,5 @@
 import { fail } from '../../../errors/error.ts';
+import { bytesOf } from '../../../linux/names.ts';
 import { hostPlatform } from '../../../oci/platform.ts';
 import type { DockerfileRequest } from '../../types.ts';
 import type { ArgInstruction, Dockerfile, InstructionOf, RunMount, Stage } from '../ast.ts';
@@ -41,7 +42,7 @@ export function outlineAnswer(file: Dockerfile, request: DockerfileRequest): Rec
     args,
     secrets,
     ssh,
-    sources: [Buffer.from(file.text).toString('base64')],
+    sources: [bytesOf(file.text).toString('base64')],
   };
   return {
     'result.json': JSON.stringify(

@@ -1,3 +1,4 @@
+import { bytesOf } from '../../../linux/names.ts';
 import type { Dockerfile } from '../ast.ts';
 import { jsonLocation } from './location.ts';
 import { table } from './table.ts';
@@ -19,7 +20,7 @@ export function targetsAnswer(file: Dockerfile): Record<string, string> {
   ]);
   return {
     'result.json': JSON.stringify(
-      { targets, sources: [Buffer.from(file.text).toString('base64')] },
+      { targets, sources: [bytesOf(file.text).toString('base64')] },
       undefined,
       2,
     ),

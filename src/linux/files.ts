@@ -1,0 +1,107 @@
+/**
+ * Node's functions on files for names as names.ts has them: trees of builds hold any. Synchronous, as Node's, with the
+ * errors of those.
+ */
+import * as fs from 'node:fs';
+import { printable } from '../errors/printable.ts';
+import { bytesOf, nameOf, rawName } from './names.ts';
+
+export function openSync(path: string, flags: number | string, mode?: number): number {
+  return path.isWellFormed()
+    ? fs.openSync(path, flags, mode)
+    : by(path, (raw) => fs.openSync(raw, flags, mode));
+}
+
+export function mkdirSync(path: string, options?: number | { mode?: number; recursive?: boolean }): void {
+  if (path.isWellFormed()) fs.mkdirSync(path, options);
+  else by(path, (raw) => fs.mkdirSync(raw, options));
+}
+
+export function rmSync(path: string, options?: fs.RmOptions): void {
+  if (path.isWellFormed()) fs.rmSync(path, options);
+  else by(path, (raw) => fs.rmSync(raw, options));
+}
+
+export function realpathSync(path: string): string {
+  const real = path.isWellFormed() ? fs.realpathSync(path) : '\ufffd';
+  return real.includes('\ufffd') ? by(path, (raw) => nameOf(fs.realpathSync(raw, 'buffer'))) : real;
+}
+
+export function rmdirSync(path: string): void {
+  if (path.isWellFormed()) fs.rmdirSync(path);
+  else by(path, fs.rmdirSync);
+}
+
+export function unlinkSync(path: string): void {
+  if (path.isWellFormed()) fs.unlinkSync(path);
+  else by(path, fs.unlinkSync);
+}
+
+export function chmodSync(path: string, mode: number): void {
+  if (path.isWellFormed()) fs.chmodSync(path, mode);
+  else by(path, (raw) => fs.chmodSync(raw, mode));
+}
+
+export function lchownSync(path: string, uid: number, gid: number): void {
+  if (path.isWellFormed()) fs.lchownSync(path, uid, gid);
+  else by(path, (raw) => fs.lchownSync(raw, uid, gid));
+}
+
+/** Makes `path` another name of the file `existing`. */
+export function linkSync(existing: string, path: string): void {
+  if (existing.isWellFormed() && path.isWellFormed()) fs.linkSync(existing, path);
+  else by(path, (raw) => fs.linkSync(rawName(existing), raw));
+}
+
+export function symlinkSync(target: string, path: string): void {
+  if (target.isWellFormed() && path.isWellFormed()) fs.symlinkSync(target, path);
+  else by(path, (raw) => fs.symlinkSync(rawName(target), raw));
+}
+
+export function renameSync(from: string, to: string): void {
+  if (from.isWellFormed() && to.isWellFormed()) fs.renameSync(from, to);
+  else by(to, (raw) => fs.renameSync(rawName(from), raw));
+}
+
+export function copyFileSync(from: string, to: string, mode?: number): void {
+  if (from.isWellFormed() && to.isWellFormed()) fs.copyFileSync(from, to, mode);
+  else by(to, (raw) => fs.copyFileSync(rawName(from), raw, mode));
+}
+
+export function readlinkSync(path: string): string {
+  // Most are UTF-8, which is read faster as such.
+  const target = path.isWellFormed() ? fs.readlinkSync(path) : '\ufffd';
+  return target.includes('\ufffd') ? by(path, (raw) => nameOf(fs.readlinkSync(raw, 'buffer'))) : target;
+}
+
+/** The names in a folder. */
+export function readdirSync(dir: string): string[] {
+  if (dir.isWellFormed()) {
+    const names = fs.readdirSync(dir);
+    if (!names.some((name) => name.includes('\ufffd'))) return names;
+  }
+  return by(dir, (raw) => fs.readdirSync(raw, 'buffer').map((name) => nameOf(name)));
+}
+
+/** The same, with what is a folder. */
+export function readEntriesSync(dir: string): { name: string; isFolder: boolean }[] {
+  return by(dir, (raw) =>
+    fs
+      .readdirSync(raw, { encoding: 'buffer', withFileTypes: true })
+      .map((entry) => ({ name: nameOf(entry.name), isFolder: entry.isDirectory() })),
+  );
+}
+
+/** Node's own fs call with bytes for a path; its error names the path so that it can be read. */
+function by<T>(path: string, call: (raw: Buffer) => T): T {
+  try {
+    return call(bytesOf(path));
+  } catch (err) {
+    if (err instanceof Error && 'syscall' in err) {
+      const { code, syscall } = err as NodeJS.ErrnoException;
+      err.message = `${code}: ${syscall} '${printable(path)}' failed`;
+      Object.assign(err, { path });
+    }
+    throw err;
+  }
+}
