@@ -4,10 +4,12 @@ import { fail } from '../../errors/error.ts';
 import { dockerfileFrontend } from '../../frontend/dockerfile/frontend.ts';
 import { answerSubrequest } from '../../frontend/dockerfile/subrequests/answer.ts';
 import type { FrontendHost, FrontendTarget } from '../../frontend/types.ts';
+import { digestOf } from '../../oci/digest.ts';
 import { frontendHost } from '../host.ts';
 import { warningEvent } from '../warning-event.ts';
 import type { Bridge, BridgeFrontend } from './bridge.ts';
 import { dockerfileRequest, isMultiPlatform } from './dockerfile-options.ts';
+import { unknownOptions } from './known-options.ts';
 import { epochKey } from './platforms.ts';
 import { isOurs } from './syntax.ts';
 import type { BridgeRequest, BridgeResult } from './types.ts';
@@ -45,6 +47,10 @@ export const dockerfileV0: BridgeFrontend = async (bridge, asked) => {
   if (answer !== undefined) return { metadata: answer };
   const { targets } = await dockerfileFrontend(request, forwarding, bridge.job.signal);
   if (forwarded !== undefined) return forwarded;
+  for (const name of unknownOptions(asked.options)) {
+    const short = `the option ${name} has no effect: dockerfile.v0 does not know it`;
+    bridge.warn(digestOf('[internal] build options'), { level: 1, short, detail: [] });
+  }
   return resultOf(bridge, targets, isMultiPlatform(asked, request.platforms.length));
 };
 

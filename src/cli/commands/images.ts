@@ -1,6 +1,7 @@
 import { type ImageSummary, listImages } from '../../images/list.ts';
 import { hex } from '../../oci/digest.ts';
 import { command } from '../command.ts';
+import { type FormatRow, formatRows } from '../format.ts';
 import { ago, formatBytes, table } from '../units.ts';
 
 export default command({
@@ -9,7 +10,11 @@ export default command({
   flags: {
     all: { type: 'bool', short: 'a', help: 'Accepted; there are no intermediate images' },
     digests: { type: 'bool', help: 'Show digests' },
-    format: { type: 'string', value: 'json', help: 'One JSON object a line' },
+    format: {
+      type: 'string',
+      value: 'FORMAT',
+      help: "json (an object a line), or docker's template: '{{.Repository}}:{{.Tag}}', 'table {{.ID}}\\t{{.Size}}'",
+    },
     'no-trunc': { type: 'bool', help: 'Whole IDs' },
     quiet: { type: 'bool', short: 'q', help: 'IDs only' },
   },
@@ -26,10 +31,9 @@ export default command({
       ctx.stdout.write([...new Set(images.map(({ image }) => `${id(image)}\n`))].join(''));
       return 0;
     }
-    if (flags.format === 'json') {
-      for (const { image, repository, tag } of images) {
-        ctx.stdout.write(`${JSON.stringify({ ...image, repository, tag })}\n`);
-      }
+    if (flags.format !== undefined && flags.format !== 'table') {
+      const shown = images.map((row) => fieldsOf(row, id(row.image)));
+      ctx.stdout.write(formatRows(flags.format, shown, fieldNames));
       return 0;
     }
     const head = ['REPOSITORY', 'TAG', ...(flags.digests ? ['DIGEST'] : []), 'IMAGE ID', 'CREATED', 'SIZE'];
@@ -45,6 +49,37 @@ export default command({
     return 0;
   },
 });
+
+/** The fields of docker's templates. */
+const fieldNames = [
+  ...['Containers', 'CreatedAt', 'CreatedSince', 'Digest', 'ID', 'Repository', 'SharedSize', 'Size', 'Tag'],
+  ...['UniqueSize', 'VirtualSize'],
+];
+
+function fieldsOf({ image, repository, tag }: Row, id: string): FormatRow {
+  const { created } = image;
+  return {
+    Containers: 'N/A',
+    CreatedAt:
+      created === undefined
+        ? 'N/A'
+        : new Date(created).toISOString().replace('T', ' ').replace(/\..*/, ' +0000 UTC'),
+    CreatedSince: created === undefined ? 'N/A' : ago(created),
+    Digest: digestIn(image, repository) ?? '<none>',
+    ID: id,
+    Repository: repository,
+    SharedSize: 'N/A',
+    Size: formatBytes(image.size),
+    Tag: tag,
+    UniqueSize: 'N/A',
+    VirtualSize: formatBytes(image.size),
+  };
+}
+
+/** The digest by which a repository has the image. */
+function digestIn({ digests }: ImageSummary, repository: string): string | undefined {
+  return digests.find((text) => text.startsWith(`${repository}@`))?.slice(repository.length + 1);
+}
 
 interface Row {
   image: ImageSummary;

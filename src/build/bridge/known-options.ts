@@ -1,0 +1,25 @@
+/** Which options `dockerfile.v0` has, so that one that nobody reads is told and not swallowed. */
+
+/** https://github.com/moby/buildkit/blob/master/frontend/dockerui/config.go has the names. */
+const names = new Set([
+  ...['add-hosts', 'cgroup-parent', 'cmdline', 'context', 'contextkey', 'contextsubdir', 'dockerfilekey'],
+  ...['filename', 'force-network-mode', 'frontend.caps', 'hostname', 'image-resolve-mode', 'multi-platform'],
+  ...['no-cache', 'platform', 'requestid', 'shm-size', 'source', 'target', 'ulimit'],
+  ...['memory', 'memswap', 'cpushares', 'cpuperiod', 'cpuquota', 'cpusetcpus', 'cpusetmems'],
+  // Read with the request itself, whatever its frontend is.
+  ...['cache-from', 'cache-imports'],
+]);
+
+/** `vcs:*` are for the record of the build, `attest:*` are read with the request. */
+const prefixes = ['attest:', 'build-arg:', 'context:', 'input-metadata:', 'label:', 'vcs:'];
+
+/**
+ * The options of a request that mean nothing to `dockerfile.v0`. `contextkey` names another option to find the context
+ * in, which is known then.
+ */
+export function unknownOptions(options: Readonly<Record<string, string>>): string[] {
+  return Object.keys(options).filter(
+    (name) =>
+      !names.has(name) && name !== options.contextkey && !prefixes.some((prefix) => name.startsWith(prefix)),
+  );
+}

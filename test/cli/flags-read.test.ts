@@ -1,0 +1,51 @@
+/** No flag of our own commands is swallowed: each is read somewhere else than in the table that declares it. */
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import type { FlagTable } from '../../src/cli/flags.ts';
+
+const cli = join(import.meta.dirname, '../../src/cli');
+const commands = readdirSync(join(cli, 'commands')).filter((file) => file.endsWith('.ts'));
+
+/** Flags that ask for what is so in any case. */
+const byNature: Record<string, Record<string, string>> = {
+  'images.ts': { all: 'there are no intermediate images to leave out' },
+  'prune.ts': { force: 'nothing is asked' },
+  'build.ts': { 'force-rm': "a step's container does not outlive it" },
+};
+
+/** Sources that read a command's flags beside its own. */
+function readers(file: string): string {
+  const files = [join(cli, 'commands', file)];
+  if (file === 'daemon.ts') files.push(join(cli, '../daemon/settings.ts'));
+  if (file === 'build.ts') {
+    const dir = join(cli, 'build');
+    files.push(...readdirSync(dir).map((name) => join(dir, name)));
+  }
+  return files
+    .filter((path) => !path.endsWith('build/flags.ts'))
+    .map((path) => readFileSync(path, 'utf8'))
+    .join('\n');
+}
+
+test.each(commands)('%s', async (file) => {
+  const { default: command } = (await import(join(cli, 'commands', file))) as {
+    default?: { flags?: FlagTable };
+  };
+  const text = readers(file);
+  const swallowed = Object.keys(command?.flags ?? {}).filter((name) => {
+    if (byNature[file]?.[name] !== undefined) return false;
+    const quoted = name.replaceAll('-', '\\-');
+    // `flags.name`, `flags['name']`, `{ name, … } = flags`, or a name in a call or a table by which flags are read.
+    const forms = [
+      `(flags|values)\\.${quoted}\\b`,
+      `\\{[^{}]*\\b${quoted}\\b[^{}]*\\}(: [^=]*)? = flags`,
+      `\\(\\{ ${quoted}, \\.\\.\\.`,
+      `'${quoted}'(?!: \\{)`,
+      `^  ${quoted}: '`,
+    ];
+    const read = new RegExp(forms.join('|'), 'm');
+    return !read.test(text);
+  });
+  expect(swallowed).toEqual([]);
+});
