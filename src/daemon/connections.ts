@@ -1,5 +1,6 @@
 /** What speaks on accepted connections: docker's API in HTTP/1.1, BuildKit's in HTTP/2, told apart by first bytes. */
 import { randomUUID } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { createServer as createHttp2Server, type Http2Server, type ServerHttp2Stream } from 'node:http2';
 import { Socket } from 'node:net';
@@ -12,11 +13,15 @@ import type { AdmitCall, GrpcServer } from '../api/shared/grpc.ts';
 import type { ApiHost } from '../api/shared/host.ts';
 import type { Listener } from '../auth/types.ts';
 import { takeConnection } from '../session/grpc/http2-connection.ts';
+import { http2Limits, limitSettings } from '../session/grpc/http2-limits.ts';
 import type { Metrics } from './metrics.ts';
 import { sniff } from './sniff.ts';
 
 /** Go's servers, which clients were written against, take as much. */
 const maxHeaderSize = 1 << 20;
+
+/** Connections on which nobody was let in yet. */
+const maxStrangers = 256;
 
 export interface ConnectionsOptions {
   host: ApiHost;
@@ -30,12 +35,16 @@ export class Connections {
   readonly #http: Server;
   readonly #http2: Http2Server;
   readonly #sockets = new Set<Socket>();
+  /** Those of them on which nobody was let in yet, oldest first. */
+  readonly #strangers = new Set<Socket>();
   readonly #listeners: WeakMap<object, Listener>;
   /** Requests being answered, but for those that go on until their client goes away. */
   readonly #active = new Set<IncomingMessage>();
   /** What is being answered on a connection. */
   readonly #current = new WeakMap<object, Exchange>();
   #closing = false;
+  /** Connections in all: the rest of the files that we may have open is for builds. */
+  readonly #most = Math.floor(openFilesLimit() / 2);
 
   /** `listeners` is filled with what is known of each connection; requests find theirs by their socket. */
   constructor(options: ConnectionsOptions, listeners: WeakMap<object, Listener>) {
@@ -47,7 +56,8 @@ export class Connections {
       keepAliveTimeout: 0,
       // An upload takes as long as it takes.
       requestTimeout: 0,
-      headersTimeout: 60_000,
+      headersTimeout: 30_000,
+      connectionsCheckingInterval: 5_000,
       shouldUpgradeCallback: (request) => docker.wantsUpgrade(request),
     });
     this.#http.on('request', (request, response) => this.#answer(request, response));
@@ -82,8 +92,13 @@ export class Connections {
   }
 
   accept(socket: Socket, listener: Listener): void {
+    if (!this.#hasRoom()) return void socket.destroy();
     this.#sockets.add(socket);
-    socket.once('close', () => this.#sockets.delete(socket));
+    this.#strangers.add(socket);
+    socket.once('close', () => {
+      this.#sockets.delete(socket);
+      this.#strangers.delete(socket);
+    });
     this.#listeners.set(socket, listener);
     this.#options.metrics.count('drydock_connections_total', 'Connections accepted.', {
       listener: listener.kind,
@@ -101,6 +116,25 @@ export class Connections {
         grpc.accept(socket, admit);
       }
     });
+  }
+
+  /** Somebody was let in on a connection: it is not cut off for others any more. */
+  admitted(socket: Socket): void {
+    this.#strangers.delete(socket);
+  }
+
+  /** For one more: cuts off whoever has been here longest without having been let in. False: all were. */
+  #hasRoom(): boolean {
+    if (this.#strangers.size < maxStrangers && this.#sockets.size < this.#most) return true;
+    const [oldest] = this.#strangers;
+    this.#options.metrics.count(
+      'drydock_connections_cut_total',
+      'Connections that were cut off because there were too many.',
+    );
+    if (oldest === undefined) return false;
+    this.#strangers.delete(oldest);
+    oldest.destroy();
+    return true;
   }
 
   /** Waits until requests in flight are answered, or `signal` fires. Connections close after their answer from now on. */
@@ -149,6 +183,12 @@ export class Connections {
   }
 }
 
+/** How many files this process may have open. */
+function openFilesLimit(): number {
+  const found = /^Max open files\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8'));
+  return found === null ? 1024 : Number(found[1]);
+}
+
 interface Exchange {
   request: IncomingMessage;
   response: ServerResponse;
@@ -170,7 +210,8 @@ export function requestIdOf(request: object): string | undefined {
 
 /** Answers every gRPC call with UNIMPLEMENTED (12) and a reason, rather than with a broken connection. */
 function refusingServer(): Http2Server {
-  const server = createHttp2Server();
+  const server = createHttp2Server(http2Limits);
+  limitSettings(server);
   server.on('stream', (stream: ServerHttp2Stream, headers) => {
     stream.on('error', () => {});
     const grpc = String(headers['content-type'] ?? '').startsWith('application/grpc');

@@ -161,11 +161,14 @@ class RunningDaemon implements Daemon {
       containerd: this.engine.store.kind === 'containerd' ? containerdOf(this.#config) : undefined,
       insecureRegistries: this.#config.insecureRegistries ?? [],
       registryMirrors: this.#config.registryMirrors?.['docker.io'] ?? [],
-      admit: (request, ask) =>
-        auth.admit(request, listenerOf(request.socket), {
+      admit: async (request, ask) => {
+        const authority = await auth.admit(request, listenerOf(request.socket), {
           ...ask,
           requestId: ask.requestId ?? requestIdOf(request),
-        }),
+        });
+        if (authority.scopes.size > 0) this.#connections.admitted(request.socket);
+        return authority;
+      },
       metrics: () => this.#metrics.render(),
       health: () => (this.#stopping === undefined ? { ok: true } : { ok: false, reason: 'shutting down' }),
     };

@@ -10,7 +10,11 @@ import { NOT_FOUND, UNIMPLEMENTED } from '../../session/grpc/status.ts';
 type Implementation = ServiceImpl<typeof ServerReflection>;
 
 /** Adds reflection (v1 and its former v1alpha) of these services and of itself. */
-export function reflection(router: ConnectRouter, services: readonly DescService[]): void {
+export function reflection(
+  router: ConnectRouter,
+  services: readonly DescService[],
+  limits: { readMaxBytes: number },
+): void {
   const all = [...services, ServerReflection, Alpha];
   const files = filesOf(all);
   const answer = (request: ServerReflectionRequest) => answerOf(request, all, files);
@@ -19,8 +23,8 @@ export function reflection(router: ConnectRouter, services: readonly DescService
       for await (const request of requests) yield answer(request);
     },
   };
-  router.service(ServerReflection, implementation);
-  router.service(Alpha, implementation as unknown as ServiceImpl<typeof Alpha>);
+  router.service(ServerReflection, implementation, limits);
+  router.service(Alpha, implementation as unknown as ServiceImpl<typeof Alpha>, limits);
 }
 
 /** The services' files and all that they import, by name. */

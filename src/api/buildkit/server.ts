@@ -4,6 +4,7 @@ import {
   type Http2ServerRequest,
   type Http2ServerResponse,
   type Http2Session,
+  type ServerHttp2Session,
 } from 'node:http2';
 import type { Duplex } from 'node:stream';
 import { createContextValues } from '@connectrpc/connect';
@@ -11,6 +12,7 @@ import { connectNodeAdapter } from '@connectrpc/connect-node';
 import { encodingErrors, maxHeaders } from '../../build/gateway/serve.ts';
 import { clip } from '../../errors/clip.ts';
 import { takeConnection } from '../../session/grpc/http2-connection.ts';
+import { http2Limits, limitSettings, Turns, widen } from '../../session/grpc/http2-limits.ts';
 import { refuseCall } from '../../session/grpc/refuse-call.ts';
 import { GrpcError, statusOf, UNIMPLEMENTED } from '../../session/grpc/status.ts';
 import type { AdmitCall, GrpcServer } from '../shared/grpc.ts';
@@ -21,7 +23,6 @@ import { type BuildkitOptions, type BuildkitServices, buildkitServices } from '.
 
 /** Largest message taken, bytes: BuildKit's own limit. */
 const maxMessage = 16 << 20;
-const windowSize = 8 << 20;
 
 /** Serves Control, LLBBridge, health, reflection and trace export. `close` ends the calls in flight. */
 export async function buildkitApi(host: ApiHost, options: BuildkitOptions = {}): Promise<GrpcServer> {
@@ -32,6 +33,8 @@ export async function buildkitApi(host: ApiHost, options: BuildkitOptions = {}):
 /** A gRPC server of services that ask `callerOf` who calls. */
 function grpcServer({ routes, raw, close: onClose }: BuildkitServices): GrpcServer {
   const admits = new WeakMap<Http2Session, AdmitCall>();
+  const known = new WeakSet<Http2Session>();
+  const turns = new Turns();
   const callers = new WeakMap<object, Awaited<ReturnType<AdmitCall>>>();
   const sessions = new Set<Http2Session>();
   let rules: ReturnType<typeof methodRules> = new Map();
@@ -47,7 +50,9 @@ function grpcServer({ routes, raw, close: onClose }: BuildkitServices): GrpcServ
     contextValues: (request) => createContextValues().set(callerKey, callers.get(request)),
   });
   const answer = async (request: Http2ServerRequest, response: Http2ServerResponse) => {
-    const { session } = request.stream;
+    await turns.next();
+    if (request.stream.destroyed) return;
+    const session = request.stream.session as ServerHttp2Session | undefined;
     const admit = session && admits.get(session);
     const rule = request.method === 'POST' ? rules.get(request.url) : undefined;
     if (rule === undefined) return refuse(response, unknownMethod(request.url));
@@ -57,6 +62,10 @@ function grpcServer({ routes, raw, close: onClose }: BuildkitServices): GrpcServ
     try {
       if (admit === undefined) throw new Error('the connection is closing');
       const caller = await admit(request.headers, { endpoint: path, scopes, reads });
+      if (scopes.length > 0 && session !== undefined && !known.has(session)) {
+        known.add(session);
+        widen(session);
+      }
       if (Object.hasOwn(raw, path)) return await (raw[path] as RawMethod)(request, response, caller);
       callers.set(request, caller);
     } catch (err) {
@@ -66,17 +75,16 @@ function grpcServer({ routes, raw, close: onClose }: BuildkitServices): GrpcServ
   };
   const server = createServer(
     {
-      settings: { initialWindowSize: windowSize, maxFrameSize: 1 << 20, maxHeaderListSize: maxHeaders },
+      ...http2Limits,
       maxSendHeaderBlockLength: maxHeaders,
-      maxSessionMemory: 256,
     },
     (request, response) => void answer(request, response),
   );
+  limitSettings(server);
   let accepting: AdmitCall | undefined;
   server.on('session', (session) => {
     if (accepting !== undefined) admits.set(session, accepting);
     sessions.add(session);
-    session.setLocalWindowSize(2 * windowSize);
     session.on('error', () => {}); // its calls tell
     session.once('close', () => sessions.delete(session));
   });

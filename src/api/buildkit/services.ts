@@ -1,6 +1,6 @@
 /** All services of BuildKit's API on one daemon. */
 import { join } from 'node:path';
-import type { ConnectRouter } from '@connectrpc/connect';
+import type { ConnectRouter, ServiceImpl } from '@connectrpc/connect';
 import { identityKey } from '../../auth/identity.ts';
 import { allowedFrontends, type FrontendRule } from '../../build/bridge/frontends.ts';
 import { readFilters } from '../../build/filter.ts';
@@ -24,6 +24,9 @@ import { historyService } from './history/service.ts';
 import { Jobs } from './jobs/jobs.ts';
 import type { RawMethod } from './raw.ts';
 import { reflection } from './reflection.ts';
+
+/** Largest message, bytes, of methods that are open to whoever can connect. */
+const maxOpenMessage = 4 << 10;
 
 export interface BuildkitOptions {
   /**
@@ -90,15 +93,17 @@ export async function buildkitServices(host: ApiHost, options: BuildkitOptions):
       });
       router.service(LLBBridge, gatewayService(gateways));
       router.service(Content, contentService(history, host.engine.store));
-      router.service(Health, {
+      const open = { readMaxBytes: maxOpenMessage };
+      const health: ServiceImpl<typeof Health> = {
         check: () => ({ status: HealthCheckResponse_ServingStatus.SERVING }),
         async *watch(_request, { signal }) {
           yield { status: HealthCheckResponse_ServingStatus.SERVING };
           await fired(AbortSignal.any([signal, closing.signal]));
         },
-      });
+      };
+      router.service(Health, health, open);
       router.service(TraceService, { export: () => ({}) });
-      reflection(router, [Control, LLBBridge, Content, Health, TraceService]);
+      reflection(router, [Control, LLBBridge, Content, Health, TraceService], open);
     },
   };
 }

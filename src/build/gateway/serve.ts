@@ -4,6 +4,7 @@ import type { Duplex } from 'node:stream';
 import type { Interceptor } from '@connectrpc/connect';
 import { connectNodeAdapter } from '@connectrpc/connect-node';
 import { LLBBridge } from '../../pb/moby/buildkit/v1/frontend/gateway_pb.js';
+import { http2Limits, limitSettings } from '../../session/grpc/http2-limits.ts';
 import { encodeError } from './encode.ts';
 import type { Gateway } from './gateway.ts';
 import { takeAnyBytes } from './strings.ts';
@@ -47,11 +48,13 @@ export function serveGateway(gateway: Gateway, connection: Duplex): Promise<void
   });
   const server = createServer(
     {
-      settings: { initialWindowSize: 1 << 20, maxHeaderListSize: maxHeaders },
+      ...http2Limits,
+      settings: { initialWindowSize: 1 << 20, maxConcurrentStreams: 1024, maxHeaderListSize: maxHeaders },
       maxSendHeaderBlockLength: maxHeaders,
     },
     handler,
   );
+  limitSettings(server);
   server.on('sessionError', () => connection.destroy());
   server.emit('connection', connection);
   return new Promise((resolve) => {
