@@ -1,10 +1,12 @@
 /** What the engine does for a frontend: resolving images and opening solved trees. */
 import { setImmediate } from 'node:timers/promises';
+import { DrydockError } from '../errors/error.ts';
 import type { FrontendHost, FrontendTree, ResolvedImage } from '../frontend/types.ts';
 import { openView } from '../fs/open.ts';
 import { readFileIn } from '../fs/read.ts';
 import { resolvePath } from '../fs/resolve.ts';
 import type { FsView } from '../fs/view.ts';
+import { findImage } from '../images/stored.ts';
 import { pbPlatform } from '../llb/message.ts';
 import { formatPlatform } from '../oci/platform.ts';
 import type { Job } from '../solver/job.ts';
@@ -54,6 +56,13 @@ export function frontendHost(
       const { vertices, output } = await job.load(definition);
       const [ref] = output === undefined ? [] : await engine.solver.solve(job, vertices, [output]);
       return openTree(ref ?? engine.refs.empty(), job, lease);
+    },
+    async storedName(id) {
+      const found = await findImage(engine.store, id).catch((err) => {
+        if (err instanceof DrydockError && err.code === 'not-found') return undefined;
+        throw err;
+      });
+      return found?.by === 'id' ? found.record.name : undefined;
     },
     // Loaded only when asked for: few builds are dated by what they are made of.
     sourceTime: (definition) => import('./source-time.ts').then((m) => m.sourceTime(engine, job, definition)),

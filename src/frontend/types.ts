@@ -47,6 +47,13 @@ export interface DockerfileRequest {
   cgroupParent?: string;
   /** What each step may use of the machine, where its cgroups allow. */
   limits?: StepLimits;
+  /** Names of build args that were given without a value; they are only looked at for whether an ARG takes them. */
+  unsetArgs?: readonly string[];
+  /**
+   * What docker's builder of old (`version=1`) takes that BuildKit does not: a base by its image ID, `RUN []`, `CMD []`
+   * for no command; and its words for what it does not take.
+   */
+  classic?: boolean;
   /** Seconds since the epoch; also the build arg SOURCE_DATE_EPOCH. */
   sourceDateEpoch?: number;
   /** Only the checks count: without a target all stages are converted, and `# check=error=true` does not throw. */
@@ -100,6 +107,8 @@ export interface FrontendHost extends ImageResolver {
   sourceTime(definition: Definition): Promise<number | 'files' | undefined>;
   /** Is told each finding of the build checks, also of a Dockerfile that then fails. */
   warn?(warning: LintWarning): void;
+  /** The name under which the store keeps the image of an ID (whole or its beginning); undefined for any other text. */
+  storedName?(id: string): Promise<string | undefined>;
   /** Hands the build to the frontend image. Undefined: the frontend at hand is to go on itself. */
   forward?(syntax: Syntax): Promise<FrontendResult> | undefined;
 }

@@ -24,7 +24,7 @@ import {
 } from './documents.ts';
 import type { FetchContext } from './fetch.ts';
 import { isKnownAs, noteOrigin } from './known-names.ts';
-import { hintElsewhere, storedImages } from './stored.ts';
+import { danglingName, hintElsewhere, isDangling, storedImages } from './stored.ts';
 
 /** One platform's image, its documents read and checked. */
 export interface ImageDocuments {
@@ -183,7 +183,9 @@ async function resolveLocal(
   name: string,
   { platform, lease }: { platform: Platform; lease: string },
 ): Promise<ResolvedDocuments | undefined> {
-  const record = await store.images.get(name);
+  // One without a name is kept under one of its own, which is no image's that a registry has.
+  const kept = isDangling(name) ? danglingName(parseReference(name).digest as Digest) : name;
+  const record = await store.images.get(kept);
   if (record === undefined) return undefined;
   try {
     const found = await readDocuments(

@@ -1,5 +1,5 @@
 /** The Dockerfile frontend: reads the Dockerfile of a context and converts it, once per platform. */
-import { type DrydockError, throwIfAborted } from '../../errors/error.ts';
+import { type DrydockError, fail, throwIfAborted } from '../../errors/error.ts';
 import { limitSteps } from '../../llb/limits.ts';
 import type { DockerfileRequest, Frontend, FrontendHost, FrontendResult, LintWarning } from '../types.ts';
 import type { Dockerfile, Stage } from './ast.ts';
@@ -28,6 +28,9 @@ export async function loadDockerfile(
   const context = await openContext(request, host);
   const read = await context.dockerfile();
   throwIfAborted(signal);
+  if (request.classic && read.text === '') {
+    throw fail('invalid', 'dockerfile', `the Dockerfile (${read.filename}) cannot be empty`);
+  }
   const forwarded = await forward(request, host, read);
   if (forwarded !== undefined) return { forwarded };
   return { context, file: parseDockerfile(read.text, read.filename, read.definition, onPartial) };
@@ -127,7 +130,8 @@ function unusedArgs(
   file: Dockerfile,
   consumed: ReadonlySet<string>,
 ): LintWarning | undefined {
-  const unused = Object.keys(request.buildArgs).filter((name) => !consumed.has(name) && !isPredefined(name));
+  const given = [...Object.keys(request.buildArgs), ...(request.unsetArgs ?? [])];
+  const unused = given.filter((name) => !consumed.has(name) && !isPredefined(name));
   if (unused.length === 0) return undefined;
   return {
     rule: 'UnusedBuildArgs',

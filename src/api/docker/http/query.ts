@@ -73,6 +73,12 @@ export class Query {
     return out;
   }
 
+  /** The names in a JSON object whose values are null. */
+  jsonNulls(name: string): string[] {
+    const entries = Object.entries((this.json(name) ?? {}) as object);
+    return entries.flatMap(([key, item]) => (item === null ? [key] : []));
+  }
+
   /** A JSON list; empty when it is not there, `null` or `{}`. Throws `invalid`. */
   jsonList(name: string): unknown[] {
     const value = this.json(name);

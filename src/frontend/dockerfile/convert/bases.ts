@@ -83,9 +83,10 @@ export function followPaths(paths: ReadonlySet<string>): string[] | undefined {
 async function resolveImage(conversion: Conversion, stage: StageState): Promise<void> {
   const { request, host } = conversion;
   const written = stage.baseName;
+  const byId = request.classic && isId(written) ? await host.storedName?.(written) : undefined;
   let name: string;
   try {
-    name = normalizeName(written);
+    name = normalizeName(byId ?? written);
   } catch (err) {
     const error = prefixed(err, `failed to parse stage name ${JSON.stringify(written)}`);
     error.hint ??= stage.baseHint;
@@ -100,12 +101,13 @@ async function resolveImage(conversion: Conversion, stage: StageState): Promise<
     stage.state = stage.state.platform(platform);
     return;
   }
+  const pull = request.pull && byId === undefined;
   const prefix = conversion.showPlatform ? `${formatPlatform(platform)} ` : '';
   const location = opLocation(conversion, stage.from.range);
   const resolved = await host
     .resolveImage(name, {
       platform,
-      pull: request.pull,
+      pull,
       logName: `[${prefix}internal] load metadata for ${name}`,
       location,
     })
@@ -121,7 +123,7 @@ async function resolveImage(conversion: Conversion, stage: StageState): Promise<
   }
   stage.state = image(resolved.ref, {
     platform,
-    resolveMode: request.pull ? 'pull' : undefined,
+    resolveMode: pull ? 'pull' : undefined,
     name: nextStep(conversion, stage, `FROM ${resolved.ref}`, platform, undefined),
     description: { 'com.docker.dockerfile.v1.command': stage.from.original },
     location,
@@ -132,6 +134,11 @@ async function resolveImage(conversion: Conversion, stage: StageState): Promise<
     const wanted = formatPlatform(platform);
     conversion.findings.add(invalidBaseImagePlatformFinding(written, wanted, actual, stage.from.range));
   }
+}
+
+/** Whether a text may be an image's ID or the beginning of one. */
+function isId(text: string): boolean {
+  return /^(sha256:)?[0-9a-f]{4,64}$/.test(text);
 }
 
 /** An image without layers. */

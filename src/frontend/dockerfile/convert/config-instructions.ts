@@ -56,7 +56,8 @@ export function convertCommand(
   const args = commandOf(stage, command);
   const config = containerOf(stage.image);
   if (kind === 'CMD') {
-    config.Cmd = args;
+    if (conversion.request.classic && args.length === 0) delete config.Cmd;
+    else config.Cmd = args;
     config.ArgsEscaped = true;
     stage.cmdSet = true;
   } else {

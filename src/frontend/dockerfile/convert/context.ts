@@ -45,7 +45,10 @@ export interface BuildContext {
 
 /** Looks at the request's context; remote ones are fetched. */
 export async function openContext(request: DockerfileRequest, host: FrontendHost): Promise<BuildContext> {
-  const { context } = request;
+  const { context, dockerfile = '' } = request;
+  if (request.classic && /^\.\.(\/|$)/.test(posix.normalize(dockerfile))) {
+    throw fail('failed', 'dockerfile', `forbidden path outside the build context: ${dockerfile}`);
+  }
   const ignore = new IgnoreFile();
   const override = dockerfileOverride(request, host, ignore);
   if (context.type === 'local') {

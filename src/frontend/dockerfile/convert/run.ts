@@ -18,6 +18,10 @@ export function convertRun(
   sources: Command['sources'],
 ): void {
   const { request } = conversion;
+  if (request.classic && instruction.command.exec && instruction.command.args.length === 0) {
+    commit(stage.image, 'RUN', { epoch: conversion.epoch });
+    return;
+  }
   // A process may read any file.
   stage.paths.add('/');
   const { values } = stage.state;
