@@ -2,10 +2,12 @@
 import { createHash } from 'node:crypto';
 import { createWriteStream } from 'node:fs';
 import { rm } from 'node:fs/promises';
+import { pipeline, Readable, type Transform } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { createBrotliDecompress, createGunzip, createInflate, createZstdDecompress } from 'node:zlib';
 import { canceled, DrydockError, type ErrorCode, fail } from '../errors/error.ts';
 import type { Digest } from '../oci/types.ts';
-import { HttpPool } from '../registry/http.ts';
+import { HttpPool, type HttpResponse } from '../registry/http.ts';
 import { withoutCredentials } from './git-url.ts';
 
 export interface Fetched {
@@ -70,11 +72,32 @@ async function once(url: string, file: string, options: FetchOptions): Promise<F
     throw statusError(url, status, statusMessage);
   }
   const total = Number(response.headers['content-length'] ?? 0);
-  const { digest, size } = await save(response, file, (current) => report(current, total));
-  if (total > 0 && size !== total) {
-    throw fail('unavailable', 'http', `${shown(url)}: the server broke off after ${size} of ${total} bytes`, {
-      hint: 'Try again; a proxy on the way may have cut it off.',
-    });
+  let received = 0;
+  const { bytes, broken } = decoded(response, (count) => {
+    received += count;
+    report(received, total);
+  });
+  const { digest, size } = await save(bytes, file).catch((err) => {
+    throw broken(err)
+      ? fail(
+          'corrupt',
+          'http',
+          `${shown(url)}: the body is not what its Content-Encoding says: ${err.message}`,
+          {
+            cause: err,
+          },
+        )
+      : err;
+  });
+  if (total > 0 && received !== total) {
+    throw fail(
+      'unavailable',
+      'http',
+      `${shown(url)}: the server broke off after ${received} of ${total} bytes`,
+      {
+        hint: 'Try again; a proxy on the way may have cut it off.',
+      },
+    );
   }
   return {
     digest,
@@ -85,11 +108,48 @@ async function once(url: string, file: string, options: FetchOptions): Promise<F
   };
 }
 
+const decoders: Readonly<Record<string, () => Transform>> = {
+  gzip: createGunzip,
+  deflate: createInflate,
+  br: createBrotliDecompress,
+  zstd: createZstdDecompress,
+};
+
+/**
+ * A body without its Content-Encoding, which some servers use unasked; it is no part of the file. (`x-gzip` is: servers
+ * say it of archives.) `onBytes` is told of bytes as they come in; `broken` tells an error of the encoding from others.
+ */
+function decoded(
+  response: HttpResponse,
+  onBytes: (count: number) => void,
+): { bytes: AsyncIterable<Uint8Array>; broken(err: unknown): err is Error } {
+  const encoding = (response.headers['content-encoding'] ?? '').trim().toLowerCase();
+  const make = Object.hasOwn(decoders, encoding) ? decoders[encoding] : undefined;
+  const counted = (async function* () {
+    for await (const chunk of response as AsyncIterable<Buffer>) {
+      onBytes(chunk.length);
+      yield chunk;
+    }
+  })();
+  if (make === undefined || response.headers['content-length'] === '0') {
+    return { bytes: counted, broken: (err): err is Error => false };
+  }
+  let failure: Error | undefined;
+  const decoder = make().once('error', (err) => {
+    failure ??= err;
+  });
+  const source = Readable.from(counted).once('error', (err) => {
+    failure = new Error('not the decoder', { cause: err });
+  });
+  pipeline(source, decoder, () => {});
+  return { bytes: decoder, broken: (err): err is Error => err instanceof Error && err === failure };
+}
+
 /** Streams bytes into a new file, with back-pressure. `onBytes` is told how many there are so far. */
 export async function save(
   bytes: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
   file: string,
-  onBytes: (size: number) => void,
+  onBytes: (size: number) => void = () => {},
 ): Promise<{ digest: Digest; size: number }> {
   const hash = createHash('sha256');
   let size = 0;

@@ -1,4 +1,4 @@
-/** `http://…` and `https://…`: one file from a server. Its bytes name it; ETag and Last-Modified spare a second transfer. */
+/** `http://…` and `https://…`: one file from a server. Its bytes and its time name it; ETag and Last-Modified spare a second transfer. */
 import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { rename, rm, writeFile } from 'node:fs/promises';
@@ -30,7 +30,8 @@ export const httpSource: OpMaker = (vertex, deps) => {
       // With a checksum there is nothing to ask the server before the file itself is needed.
       const known = wanted === undefined ? await job.look(ctx) : undefined;
       const name = filename ?? (wanted === undefined ? nameOf(url, known) : [pathName(url)]);
-      const key = [wanted ?? known?.digest, name, look, ...ownedBy(url, authSecret, ctx)];
+      const times = known === undefined ? [] : [modifiedOf(known)];
+      const key = [wanted ?? known?.digest, name, look, ...times, ...ownedBy(url, authSecret, ctx)];
       return { digest: digestOf(`http ${JSON.stringify(key)}`), deps: [] };
     },
     async exec(_, ctx): Promise<Ref[]> {
@@ -42,7 +43,7 @@ export const httpSource: OpMaker = (vertex, deps) => {
         });
       }
       const target = filename ?? nameOf(url, fetched);
-      const modified = Date.parse(fetched.lastModified ?? '') || 0;
+      const modified = modifiedOf(fetched);
       const tree = await fileTree(deps, dir, { ...look, kind: 'http', name: target, modified }, ctx);
       await rm(dir, { recursive: true, force: true });
       return [tree];
@@ -84,6 +85,11 @@ function httpOptions({ identifier: url, attrs }: SourceOp): HttpOptions {
   read.done();
   const wanted = checksum === undefined ? undefined : parseDigest(checksum);
   return { url, filename, checksum: wanted, look, headers, authSecret };
+}
+
+/** The file's time, ms since the epoch: part of the answer, so that equal bytes of another time are another file. */
+function modifiedOf({ lastModified }: Fetched): number {
+  return Date.parse(lastModified ?? '') || 0;
 }
 
 /** What is known of a URL's file once the server was asked. */

@@ -7,6 +7,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
+import { brotliCompressSync, deflateSync, gzipSync, zstdCompressSync } from 'node:zlib';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { digestOf } from '../../src/oci/digest.ts';
 import { httpSource } from '../../src/source/http.ts';
@@ -124,6 +125,58 @@ test('the key is the content, not the address', async () => {
   const c = await run('/three/f', {}, { mapOnly: true });
   expect(a.map.digest).toBe(b.map.digest);
   expect(c.map.digest).not.toBe(a.map.digest);
+});
+
+test('the file’s time is part of the key', async () => {
+  const at = async (time: string, mapOnly: boolean) => {
+    answer = (_, res) => void res.setHeader('last-modified', time).end('hello');
+    return run('/timed', {}, { mapOnly });
+  };
+  const [old, fresh] = ['Sun, 09 Sep 2001 01:46:40 GMT', 'Fri, 14 Jul 2017 02:40:00 GMT'];
+  const first = await at(old, true);
+  expect((await at(old, true)).map.digest).toBe(first.map.digest);
+  expect((await at(fresh, true)).map.digest).not.toBe(first.map.digest);
+  const view = await shop.view((await at(fresh, false)).refs[0]);
+  expect(view.lstat('/timed')?.mtimeNs).toBe(1_500_000_000_000_000_000n);
+});
+
+test.each([
+  ['gzip', gzipSync],
+  ['GZIP', gzipSync],
+  ['deflate', deflateSync],
+  ['br', brotliCompressSync],
+  ['zstd', zstdCompressSync],
+])('a server that encodes with %s unasked gives the file all the same', async (encoding, pack) => {
+  const body = pack(Buffer.from('hello'));
+  answer = (_, res) => {
+    res.writeHead(200, { 'content-encoding': encoding, 'content-length': body.length });
+    res.end(body);
+  };
+  const checksum = digestOf('hello');
+  const { refs } = await run('/packed.txt', { 'http.checksum': checksum });
+  expect(treeOf(await shop.view(refs[0]))).toEqual({ '/packed.txt': 'hello' });
+});
+
+test('an archive that is called x-gzip stays one; a body that is not encoded as it says is an error', async () => {
+  const body = gzipSync('hello');
+  answer = (_, res) => void res.setHeader('content-encoding', 'x-gzip').end(body);
+  await run('/app.tgz', { 'http.checksum': digestOf(body) });
+  requests.length = 0;
+  answer = (_, res) => void res.setHeader('content-encoding', 'gzip').end('plain');
+  await expect(run('/lie')).rejects.toMatchObject({
+    code: 'corrupt',
+    message: expect.stringContaining('the body is not what its Content-Encoding says'),
+  });
+  expect(requests).toHaveLength(1);
+  // Cut off in the middle: asked again, as any broken connection.
+  answer = (_, res) => {
+    if (requests.length > 2) return void res.setHeader('content-encoding', 'gzip').end(body);
+    res.writeHead(200, { 'content-encoding': 'gzip', 'content-length': body.length });
+    res.write(body.subarray(0, 9));
+    setTimeout(() => res.destroy(), 20);
+  };
+  const { refs } = await run('/cut');
+  expect(treeOf(await shop.view(refs[0]))).toEqual({ '/cut': 'hello' });
 });
 
 test('what did not change is not sent again, even to a new process', async () => {
