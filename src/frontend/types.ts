@@ -24,6 +24,11 @@ export interface DockerfileRequest {
   dockerfileLocal?: string;
   /** The tree that holds the Dockerfile, when it is handed to the frontend. */
   dockerfileState?: State;
+  /**
+   * Of a context that comes as a tar or from elsewhere, `.dockerignore` and the Dockerfile are taken out if the patterns
+   * of the one say so: as docker's builder of old does, whose clients always send them.
+   */
+  dropsIgnored?: boolean;
   /** Folder of the context's tree that is the context; not for a client's folder. */
   contextSubdir?: string;
   target?: string;

@@ -37,5 +37,6 @@ export {
   ociLayoutBlob,
   source,
   upload,
+  uploadedAside,
 } from './sources.ts';
 export { ExecState, lazy, State, type StateValues, scratch } from './state.ts';

@@ -6,7 +6,7 @@ import type { Platform } from '../oci/types.ts';
 import type { Op as PbOp } from '../pb/solver/pb/ops_pb.js';
 import { gitIdentifier, gitRemote } from './git-remote.ts';
 import { constraints, pbPlatform } from './message.ts';
-import type { InputTable, OpNode, OpOptions } from './op.ts';
+import { type InputTable, type OpNode, type OpOptions, settle } from './op.ts';
 import { create, OpSchema } from './pb.ts';
 import { State } from './state.ts';
 
@@ -167,9 +167,21 @@ export function local(name: string, options: LocalOptions = {}): State {
   return sourceState(`local://${name}`, attrs, caps, options);
 }
 
+export interface UploadOptions extends OpOptions {
+  /** Files that are put aside if the stream's own `.dockerignore` leaves them out: `uploadedAside` has them. */
+  aside?: readonly string[];
+}
+
 /** A tar (or another stream) posted to the daemon, by its id. Drydock's own source. */
-export function upload(id: string, options: OpOptions = {}): State {
-  return sourceState(`upload://${id}`, {}, [], options);
+export function upload(id: string, options: UploadOptions = {}): State {
+  const attrs = options.aside?.length ? { 'upload.aside': JSON.stringify(options.aside) } : {};
+  return sourceState(`upload://${id}`, attrs, [], options);
+}
+
+/** The files that an upload has put aside, as a tree of their own. */
+export function uploadedAside(files: State): State {
+  const output = settle(files.output);
+  return files.withOutput(output && { node: output.node, index: 1 });
 }
 
 export interface HttpOptions extends OpOptions {

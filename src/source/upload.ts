@@ -1,4 +1,7 @@
-/** `upload://ID`: a tar or a bare Dockerfile that the client posted. What it holds names it, not how it came. */
+/**
+ * `upload://ID`: a tar or a bare Dockerfile that the client posted. What it holds names it, not how it came. Files that
+ * it is to put aside are its second output.
+ */
 import { mkdirSync } from 'node:fs';
 import { mkdtemp } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -11,11 +14,14 @@ import { explainDisk } from '../store/shared/disk-full.ts';
 import { runTask } from '../workers/pool.ts';
 import { sendStream } from '../workers/port-stream.ts';
 import { attrReader, sourceOf } from './attrs.ts';
+import { setAside } from './set-aside.ts';
 
 export const uploadSource: OpMaker = (vertex, deps) => {
   const { identifier, attrs } = sourceOf(vertex);
   const id = identifier.slice('upload://'.length);
-  attrReader(attrs, identifier).done();
+  const read = attrReader(attrs, identifier);
+  const aside = read.list('upload.aside');
+  read.done();
   return {
     async cacheMap() {
       return { digest: digestOf(`upload ${id}`), deps: [], volatile: true };
@@ -25,10 +31,14 @@ export const uploadSource: OpMaker = (vertex, deps) => {
       if (stream === undefined) {
         throw fail('not-found', 'context', `there is no upload ${JSON.stringify(id)}, or it was read before`);
       }
-      const dir = await mkdtemp(join(uploadsFolder(deps.store.runDir), 'upload-'));
-      ctx.onRelease?.(async () => {
-        await runTask('store.remove', { paths: [dir] });
-      });
+      const make = async (prefix: string) => {
+        const dir = await mkdtemp(join(uploadsFolder(deps.store.runDir), prefix));
+        ctx.onRelease?.(async () => {
+          await runTask('store.remove', { paths: [dir] });
+        });
+        return dir;
+      };
+      const dir = await make('upload-');
       const { port1, port2 } = new MessageChannel();
       const status = 'unpacking the build context';
       const sending = sendStream(port1, stream);
@@ -56,7 +66,12 @@ export const uploadSource: OpMaker = (vertex, deps) => {
         stream.destroy();
         await sending;
       }
-      return [deps.refs.folder({ kind: 'folder', dir, rootOwned: true, state: 'given' })];
+      const folder = (dir: string) =>
+        deps.refs.folder({ kind: 'folder', dir, rootOwned: true, state: 'given' });
+      if (aside === undefined) return [folder(dir)];
+      const kept = await make('aside-');
+      await setAside(dir, aside, kept);
+      return [folder(dir), folder(kept)];
     },
   };
 };

@@ -14,10 +14,12 @@ import {
   type State,
   scratch,
   upload,
+  uploadedAside,
 } from '../../../llb/llb.ts';
 import type { DockerfileRequest, FrontendHost, FrontendTree } from '../../types.ts';
 import { own } from './args.ts';
 import { gitState, parseGitRef } from './git-ref.ts';
+import { firstOf, withoutIgnored } from './ignored-files.ts';
 import type { RemoteSource } from './remote-source.ts';
 
 /** Most bytes of a Dockerfile or .dockerignore. A larger downloaded file is taken for an archive. */
@@ -251,8 +253,10 @@ interface Remote {
 async function openRemote(request: DockerfileRequest, host: FrontendHost): Promise<Remote> {
   const { context } = request;
   if (context.type === 'upload') {
-    const files = upload(context.id, { name: '[internal] load build context' });
-    const tree = await host.open(marshal(files));
+    const aside = request.dropsIgnored ? ignorable(request) : undefined;
+    const files = upload(context.id, { name: '[internal] load build context', aside });
+    let tree = await host.open(marshal(files));
+    if (aside !== undefined) tree = firstOf(await host.open(marshal(uploadedAside(files))), tree);
     // A bare Dockerfile is a tree with just that file, whatever name is asked for.
     const [only, ...more] = await tree.readdir('/');
     const bare = more.length === 0 && only?.type === 'file' && only.name === 'Dockerfile';
@@ -271,7 +275,7 @@ async function openRemote(request: DockerfileRequest, host: FrontendHost): Promi
       name: `[internal] load git source ${url}`,
       keepGitDir: keep === '1' || keep === 'true',
     });
-    return { tree: await host.open(marshal(files)), files, origin: { state: files } };
+    return { ...(await fetched(files, request, host)), origin: { state: files } };
   }
   if (!/^https?:\/\//i.test(url)) {
     throw fail('invalid', 'context', `${JSON.stringify(url)} is neither a git repository nor an http(s) URL`);
@@ -281,8 +285,7 @@ async function openRemote(request: DockerfileRequest, host: FrontendHost): Promi
   const origin = { state: download, file };
   const tree = await host.open(marshal(download));
   if (await isArchive(tree, file)) {
-    const files = unpackedFile(download, file);
-    return { tree: await host.open(marshal(files)), files, origin };
+    return { ...(await fetched(unpackedFile(download, file), request, host)), origin };
   }
   await checkBareDockerfile(tree, url);
   return { tree, files: scratch(), origin, filename: file };
@@ -293,6 +296,27 @@ export function unpackedFile(download: State, file: string): State {
   return scratch().file(copy(download, `/${file}`, '/', { unpack: true }), {
     name: '[internal] unpack remote build context',
   });
+}
+
+/** What the client sends for the builder's sake, in the context or not. */
+function ignorable(request: DockerfileRequest): string[] {
+  const name = nameOf(request);
+  return posix.basename(name) === 'Dockerfile'
+    ? ['.dockerignore', name, lowerCase(name)]
+    : ['.dockerignore', name];
+}
+
+/** A tree that was fetched, and what is the context of it. */
+async function fetched(
+  files: State,
+  request: DockerfileRequest,
+  host: FrontendHost,
+): Promise<Pick<Remote, 'tree' | 'files'>> {
+  const tree = await host.open(marshal(files));
+  return {
+    tree,
+    files: request.dropsIgnored ? await withoutIgnored(files, tree, ignorable(request)) : files,
+  };
 }
 
 /** Says what a URL gave, when that is no Dockerfile either. */

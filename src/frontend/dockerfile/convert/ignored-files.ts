@@ -1,0 +1,35 @@
+/** Files that are sent or fetched for the builder's sake alone, when `.dockerignore` leaves them out of the context. */
+import { IgnoreMatcher, readIgnore } from '../../../fs/ignore.ts';
+import { nameOf } from '../../../linux/names.ts';
+import { copy, type State, scratch } from '../../../llb/llb.ts';
+import type { FrontendTree } from '../../types.ts';
+
+/** A larger `.dockerignore` is refused. */
+const maxText = 1024 * 1024;
+
+/** A tree without those of the files that its own `.dockerignore` leaves out. Throws `invalid` on a malformed pattern. */
+export async function withoutIgnored(
+  files: State,
+  tree: FrontendTree,
+  names: readonly string[],
+): Promise<State> {
+  const text = await tree.readFile('/.dockerignore', maxText);
+  if (text === undefined) return files;
+  const matcher = new IgnoreMatcher(readIgnore(nameOf(text)));
+  const excludes = names.filter((name) => matcher.matches(name));
+  if (excludes.length === 0) return files;
+  const exactly = excludes.map((name) => name.replace(/[\\*?[\]]/g, '\\$&'));
+  return scratch().file(copy(files, '/', '/', { contentsOnly: true, excludes: exactly }), {
+    name: `[internal] the build context without ${excludes.join(', ')}`,
+  });
+}
+
+/** Looks into one tree, and into the other for what the first does not have. */
+export function firstOf(first: FrontendTree, other: FrontendTree): FrontendTree {
+  return {
+    readFile: async (path, maxBytes) =>
+      (await first.readFile(path, maxBytes)) ?? (await other.readFile(path, maxBytes)),
+    stat: async (path) => (await first.stat(path)) ?? (await other.stat(path)),
+    readdir: (path) => other.readdir(path),
+  };
+}

@@ -1,0 +1,39 @@
+/** Files of an uploaded context that its `.dockerignore` leaves out, though the builder needs them. */
+import type { Stats } from 'node:fs';
+import { lstat, mkdir, readFile, rename } from 'node:fs/promises';
+import { dirname, join, posix } from 'node:path';
+import { IgnoreMatcher, readIgnore } from '../fs/ignore.ts';
+import { nameOf } from '../linux/names.ts';
+
+/** A larger `.dockerignore` is none. */
+const maxIgnore = 1 << 20;
+
+/**
+ * Moves those of the files that the `.dockerignore` in `dir` leaves out to `to`, under the same paths. Nothing outside
+ * of `dir` is read or moved, whatever links are in it. Throws `invalid` on a malformed pattern.
+ */
+export async function setAside(dir: string, paths: readonly string[], to: string): Promise<void> {
+  const ignore = await statInside(dir, '.dockerignore');
+  if (!ignore?.isFile() || ignore.size > maxIgnore) return;
+  const matcher = new IgnoreMatcher(readIgnore(nameOf(await readFile(join(dir, '.dockerignore')))));
+  for (const path of new Set(paths.map((each) => posix.resolve('/', each).slice(1)))) {
+    if (path === '' || !matcher.matches(path)) continue;
+    const found = await statInside(dir, path);
+    if (found === undefined || found.isDirectory()) continue;
+    await mkdir(dirname(join(to, path)), { recursive: true });
+    await rename(join(dir, path), join(to, path));
+  }
+}
+
+/** Undefined when it is not there, or only by way of a link. */
+async function statInside(dir: string, path: string): Promise<Stats | undefined> {
+  const parts = path.split('/');
+  let at = dir;
+  for (const [i, part] of parts.entries()) {
+    at = join(at, part);
+    const found = await lstat(at).catch(() => undefined);
+    if (found === undefined || i === parts.length - 1) return found;
+    if (!found.isDirectory()) return undefined;
+  }
+  return undefined;
+}
