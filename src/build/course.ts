@@ -28,6 +28,8 @@ export interface Course<T> {
   cacheTo: readonly CacheSpec[];
   /** Images have docker's media types unless an output says otherwise. */
   dockerTypes?: boolean;
+  /** Images of nothing but a changed config are of the time of their making. */
+  madeNow?: boolean;
   /** Entitlements granted. */
   allow: readonly string[];
   session: Session;
@@ -102,6 +104,7 @@ export async function takeCourse<T>(engine: Engine, course: Course<T>): Promise<
       const request = {
         ...{ results: described ?? results, attrs, names, sourceDateEpoch, dockerTypes, annotations },
         index: isList,
+        madeNow: course.madeNow,
         cacheCompression: plan.wants[0]?.compression,
       };
       const response = await job.inVertex(exporter.title, (progress) =>

@@ -13,8 +13,9 @@ import {
 } from '../oci/types.ts';
 import { contentRefLabels, snapshotRefLabel } from '../store/labels.ts';
 import { type Annotations, annotationsAt, checkAnnotations } from './annotations.ts';
-import { configBytes, finishConfig } from './config.ts';
+import { configBytes, finishConfig, isConfigOnly, timed } from './config.ts';
 import { type ExportLayer, exportLayers, type LayerOptions } from './layers.ts';
+import { madeAt } from './made-now.ts';
 import type { ExportContext, ExportRequest, PlatformResult, StoredOutput } from './types.ts';
 
 export interface CommitOptions extends LayerOptions {
@@ -23,6 +24,8 @@ export interface CommitOptions extends LayerOptions {
   index?: boolean;
   /** New layers are in content for somebody else's sake: the image, which can have them made again, keeps none. */
   passing?: boolean;
+  /** An image of nothing but a changed config is of the time of its making, not of its base's. */
+  madeNow?: boolean;
   /** Creation time of configs, seconds since the epoch; also where times are not rewritten. */
   created?: number;
 }
@@ -95,7 +98,10 @@ async function draftOne(
 ): Promise<Draft> {
   const { layers, top, bring } = await exportLayers(ref, ctx, options);
   const inline = await inlineCache?.(layers.map(({ diffId }) => diffId));
-  const finished = finishConfig(config, layers, options.created);
+  let finished = finishConfig(config, layers, options.created);
+  if (options.madeNow && options.created === undefined && isConfigOnly(config)) {
+    finished = timed(finished, config, await madeAt(ctx.store, finished));
+  }
   // A base image's own is about other steps.
   finished['moby.buildkit.cache.v0'] = inline?.toString('base64');
   const bytes = configBytes(finished);

@@ -33,6 +33,21 @@ export function finishConfig(
   };
 }
 
+/** Whether instructions have changed the config alone: nothing of the image was made at a time of its own. */
+export function isConfigOnly({ history = [] }: ImageConfig): boolean {
+  const own = history.filter(({ created }) => created === undefined);
+  return own.length > 0 && own.every((entry) => entry.empty_layer === true);
+}
+
+/** A finished config whose own history entries, those without a time in `own`, are of a time (ms since the epoch). */
+export function timed(finished: ImageConfig, own: ImageConfig, ms: number): ImageConfig {
+  const created = iso(ms);
+  const history = finished.history?.map((entry, i) =>
+    own.history?.[i]?.created === undefined ? { ...entry, created } : entry,
+  );
+  return { ...finished, created, history };
+}
+
 /** Marks entries beyond the layers as empty, and adds entries for layers beyond the history. */
 function matchHistory(history: readonly History[], layers: readonly ConfigLayer[]): History[] {
   let used = 0;

@@ -49,6 +49,7 @@ export function imageExporter(attrs: Record<string, string>): Exporter {
         ociTypes: (want.ociTypes ?? !dockerTypes) || needOciTypes(annotations),
         keepForeign: want.keepForeign,
         annotations,
+        madeNow: request.madeNow,
         index: request.index,
       });
       throwIfAborted(ctx.signal);

@@ -29,6 +29,8 @@ export interface ExportRequest {
   annotations?: Readonly<Record<string, string>>;
   /** Make an index, also of one platform. */
   index?: boolean;
+  /** An image of nothing but a changed config is of the time of its making, as docker's builder of old has it. */
+  madeNow?: boolean;
   /** Make docker's media types where the output does not say which: how BuildKit did it before 0.31. */
   dockerTypes?: boolean;
   /**

@@ -139,7 +139,12 @@ export interface FrontendResult {
   targets: FrontendTarget[];
   warnings: LintWarning[];
   /** The Dockerfile that was converted; not of a result that another frontend gave. */
-  dockerfile?: { text: string; filename: string };
+  dockerfile?: {
+    text: string;
+    filename: string;
+    /** Line of a FROM → how many ONBUILD triggers its base has. */
+    triggers?: ReadonlyMap<number, number>;
+  };
 }
 
 export interface FrontendTarget {

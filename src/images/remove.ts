@@ -1,9 +1,9 @@
 /** `drydock rmi`, and what `prune` and docker's API remove of images. */
-import { DrydockError, fail } from '../errors/error.ts';
+import { fail } from '../errors/error.ts';
 import { familiarName, parseReference } from '../oci/reference.ts';
 import type { Digest, Platform } from '../oci/types.ts';
 import type { ImageRecord, Store } from '../store/store.ts';
-import { findImage, imageFor, isDangling, type StoredImage, storedImages } from './stored.ts';
+import { findImage, imageFor, isDangling, isHere, type StoredImage, storedImages } from './stored.ts';
 
 export interface Removed {
   /** ID of the image that was named. */
@@ -76,7 +76,7 @@ export async function removeRecords(
   return {
     id,
     untagged: records.filter(({ name }) => !isDangling(name)).map(({ name }) => familiarName(name)),
-    deleted: (await isThere(store, id)) ? undefined : id,
+    deleted: (await isHere(store, id)) ? undefined : id,
     reclaimed,
   };
 }
@@ -93,16 +93,6 @@ export async function removeNameless(store: Store): Promise<{ ids: Digest[]; rec
     reclaimed += removed.reclaimed;
   }
   return { ids, reclaimed };
-}
-
-async function isThere(store: Store, id: Digest): Promise<boolean> {
-  try {
-    await findImage(store, id);
-    return true;
-  } catch (err) {
-    if (err instanceof DrydockError && err.code === 'not-found') return false;
-    throw err;
-  }
 }
 
 export interface RemovedPlatforms {

@@ -162,6 +162,19 @@ export async function findImage(store: Store, nameOrId: string): Promise<FoundIm
   });
 }
 
+/** Whether a name, a digest, an ID or the beginning of an ID means an image that is here. */
+export async function isHere(store: Store, nameOrId: string): Promise<boolean> {
+  try {
+    await findImage(store, nameOrId);
+    return true;
+  } catch (err) {
+    if (err instanceof DrydockError && (err.code === 'not-found' || err.code === 'conflict')) {
+      return err.code === 'conflict';
+    }
+    throw err;
+  }
+}
+
 /** Says so when an image that is missing here is in the store beside this one. */
 export async function hintElsewhere(store: Store, name: string): Promise<string | undefined> {
   if (store.elsewhere === undefined) return undefined;

@@ -69,11 +69,12 @@ export async function examineDockerfile(
   const findings = new Findings();
   const consumed = declaredArgs(file);
   const shellInBase = new Set<Stage>();
+  const triggers = new Map<number, number>();
   const platforms = request.platforms.length > 0 ? request.platforms : [undefined];
   const converted = await Promise.allSettled(
     platforms.map((platform, i) =>
       convertDockerfile({
-        ...{ request, host, signal, file, context, platform, consumed, shellInBase },
+        ...{ request, host, signal, file, context, platform, consumed, shellInBase, triggers },
         // What is found for one platform counts, as in BuildKit.
         findings: i === 0 ? findings : new Findings(),
       }),
@@ -81,7 +82,7 @@ export async function examineDockerfile(
   );
   const failed = converted.find((each) => each.status === 'rejected');
   warnings = toWarnings([...lintDockerfile(file, { shellInBase }), ...findings.list], file, override);
-  const dockerfile = { text: file.text, filename: file.filename };
+  const dockerfile = { text: file.text, filename: file.filename, triggers };
   if (failed !== undefined) return { targets: [], warnings, failure: failed.reason, dockerfile };
   const targets = converted.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []));
   for (const { definition } of targets) limitSteps(definition, request.limits);

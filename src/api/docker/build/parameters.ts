@@ -35,8 +35,8 @@ export interface BuildParameters {
   /** All but where the files come from and where the results go. */
   options: Omit<BuildOptions, 'context' | 'outputs'>;
   outputs: Omit<OutputSpec, 'sink'>[];
-  /** Parameters that have no effect here, a sentence each. */
-  notes: string[];
+  /** Images that steps are to be taken from, when `cachefrom` names nothing else. */
+  cacheNames?: readonly string[];
 }
 
 const uploadRequest = 'upload-request';
@@ -44,7 +44,6 @@ const uploadRequest = 'upload-request';
 /** Reads and checks all parameters. Throws `invalid` or `unsupported` in words that name the parameter. */
 export function readBuildParameters(query: Query, authority: Authority): BuildParameters {
   const version = readVersion(query.text('version'));
-  const notes: string[] = [];
   const buildId = query.text('buildid');
   const parked = buildId.startsWith(`${uploadRequest}:`)
     ? buildId.slice(uploadRequest.length + 1)
@@ -54,7 +53,6 @@ export function readBuildParameters(query: Query, authority: Authority): BuildPa
     .filter((name) => name !== '')
     .map(readTag);
   refuse(query);
-  if (query.jsonList('securityopt').length > 0) notes.push(withoutEffect.securityopt);
   const network = readNetwork(query.text('networkmode'));
   return {
     version,
@@ -67,6 +65,7 @@ export function readBuildParameters(query: Query, authority: Authority): BuildPa
       tags: [...new Set(tags)],
       dockerfile: query.text('dockerfile') || undefined,
       dropsIgnored: version === 1,
+      madeNow: version === 1,
       target: query.text('target') || undefined,
       classic: version === 1,
       buildArgs: query.jsonMap('buildargs'),
@@ -92,13 +91,9 @@ export function readBuildParameters(query: Query, authority: Authority): BuildPa
           : [...authority.allow].filter((each) => each === 'network.host'),
     },
     outputs: readOutputs(query),
-    notes,
+    cacheNames: readCacheNames(query),
   };
 }
-
-const withoutEffect = {
-  securityopt: 'securityopt has no effect: steps run with the sandbox that Drydock gives them',
-};
 
 /** Names of images; clients of BuildKit's protocol also send buildx's `type=…,ref=…`. */
 function readCacheFrom(query: Query): CacheSpec[] {
@@ -108,6 +103,12 @@ function readCacheFrom(query: Query): CacheSpec[] {
     if (typeof item !== 'string') throw apiError('invalid', 'cachefrom is not a JSON list of names');
     return cacheSpec(item, pairs);
   });
+}
+
+/** Undefined without any, and when one of them is more than a name. */
+function readCacheNames(query: Query): string[] | undefined {
+  const names = query.jsonList('cachefrom').map(String);
+  return names.length === 0 || names.some((name) => name.includes('=')) ? undefined : names;
 }
 
 function readVersion(text: string): 1 | 2 {
@@ -123,6 +124,14 @@ function refuse(query: Query): void {
       'unsupported',
       'squash is not supported: an image keeps one layer per step',
       'Leave it out; a last stage that copies from the others (FROM … / COPY --from=…) makes few layers.',
+    );
+  }
+  const security = query.all('securityopt').filter((text) => !['', 'null', '[]'].includes(text));
+  if (security.length > 0) {
+    throw apiError(
+      'invalid',
+      `security options are not supported on linux: securityopt ${security.join(', ')}`,
+      'Leave it out: steps run in the sandbox that Drydock gives them.',
     );
   }
   const isolation = query.text('isolation');

@@ -22,10 +22,6 @@ export class QuietTeller implements Teller {
     this.frontend = this.#inner.frontend;
   }
 
-  note(text: string): void {
-    this.#inner.note(text);
-  }
-
   async finish({ imageId }: BuildResult): Promise<void> {
     if (imageId !== undefined) this.#stream.write({ stream: `${imageId}\n` });
   }

@@ -6,13 +6,28 @@ export interface Step {
   /** The instruction as written, on one line. */
   text: string;
   line: number;
-  isRun: boolean;
-  /** What is built for it; empty for instructions that only change the image's config. */
+  /** `arg`: before the first FROM; `copy`: COPY and ADD; `run`: all that docker's builder ran a container for. */
+  kind: 'arg' | 'from' | 'copy' | 'run';
+  /** Number of its stage among those that are built. */
+  stage: number;
+  /** ONBUILD triggers of the base, which a FROM runs. */
+  triggers: number;
+  /** What is built for it, without sources; empty for instructions that only change the image's config. */
   vertices: Vertex[];
+  /** All that is solved for it. */
+  all: Vertex[];
 }
 
-/** The steps of all stages that a build needs: global ARGs first, then each stage in the order written. */
-export function stepsOf(file: Dockerfile, target: string | undefined, vertices: readonly Vertex[]): Step[] {
+/**
+ * The steps of all stages that a build needs: global ARGs first, then each stage in the order written. `triggers`: how
+ * many the base of the FROM on a line has.
+ */
+export function stepsOf(
+  file: Dockerfile,
+  target: string | undefined,
+  vertices: readonly Vertex[],
+  triggers: ReadonlyMap<number, number> = new Map(),
+): Step[] {
   const byLine = new Map<number, Vertex[]>();
   for (const vertex of vertices) {
     const line = vertex.source?.filename === file.filename ? vertex.source.ranges[0]?.start.line : undefined;
@@ -21,16 +36,28 @@ export function stepsOf(file: Dockerfile, target: string | undefined, vertices: 
     if (same === undefined) byLine.set(line, [vertex]);
     else same.push(vertex);
   }
-  const step = (at: Base): Step => {
+  const step = (at: Base, stage: number): Step => {
     const line = at.range.start.line;
-    return { text: at.original, line, isRun: /^run$/i.test(at.keyword), vertices: byLine.get(line) ?? [] };
+    const all = byLine.get(line) ?? [];
+    const kind = stage < 0 ? 'arg' : kinds[at.keyword.toLowerCase()];
+    return {
+      text: at.original,
+      line,
+      kind: kind ?? 'run',
+      stage,
+      triggers: kind === 'from' ? (triggers.get(line) ?? 0) : 0,
+      vertices: all.filter(({ op }) => op.op.case !== 'source'),
+      all,
+    };
   };
   const stages = neededStages(file, target, byLine);
   return [
-    ...file.globalArgs.map(step),
-    ...stages.flatMap((stage) => [step(stage.from), ...stage.instructions.map(step)]),
+    ...file.globalArgs.map((arg) => step(arg, -1)),
+    ...stages.flatMap((stage, i) => [stage.from, ...stage.instructions].map((each) => step(each, i))),
   ];
 }
+
+const kinds: Readonly<Record<string, Step['kind']>> = { from: 'from', copy: 'copy', add: 'copy' };
 
 /** The target stage, those it is built on by name, and all that something is built in. */
 function neededStages(

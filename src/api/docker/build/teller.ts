@@ -4,14 +4,20 @@ import type { DrydockError } from '../../../errors/error.ts';
 import type { Frontend } from '../../../frontend/types.ts';
 import type { ProgressSink } from '../../../solver/progress.ts';
 
+/** What is known of the image that was built. */
+export interface MadeImage {
+  /** As people write them. */
+  tags: readonly string[];
+  /** It was in the store already. */
+  wasThere: boolean;
+}
+
 export interface Teller {
   readonly sink: ProgressSink;
   /** The frontend to build with: it lets the teller see what is going to be built. */
   readonly frontend?: Frontend;
-  /** Parameters without effect and the like. */
-  note(text: string): void;
   /** Tells what has happened until now, as far as the client reads; resolves when it is out. */
-  finish(result: BuildResult, tags: readonly string[]): Promise<void>;
+  finish(result: BuildResult, made: MadeImage): Promise<void>;
   /** The last objects of a failed build; gives the message to end with. */
   fail(error: DrydockError): string;
 }

@@ -14,13 +14,15 @@ import { buildMessage, placeOf } from '../http/errors.ts';
 import type { ObjectSink } from '../http/json-stream.ts';
 import { shortId } from '../http/progress.ts';
 import { type Step, stepsOf } from './steps.ts';
-import type { Teller } from './teller.ts';
+import type { MadeImage, Teller } from './teller.ts';
 
 /** Characters of output that may wait, for the client or for the steps before: of one step's vertex, and of all. */
 const maxWaiting = 1 << 20;
 const maxWaitingInAll = 4 << 20;
 
 interface VertexState {
+  /** It runs, or has run: it is not from the cache. */
+  started: boolean;
   done: boolean;
   /** It was taken from the cache, or nobody needed to look at it. */
   cached: boolean;
@@ -50,6 +52,9 @@ export class TextTeller implements Teller {
   /** The current step's head is out; and that it runs. */
   #headed = false;
   #running = false;
+  #noCache = false;
+  /** Whether the image was in the store already; undefined until the build is over. */
+  #wasThere: boolean | undefined;
 
   constructor(stream: ObjectSink, options: { removes: boolean; wantsAux: boolean }) {
     this.#stream = stream;
@@ -57,8 +62,12 @@ export class TextTeller implements Teller {
     this.#wantsAux = options.wantsAux;
     this.sink = {
       vertex: (event) => {
-        if (event.completed === undefined) return;
         const state = this.#state(event.digest);
+        if (event.completed === undefined) {
+          state.started = event.started !== undefined;
+          if (state.started) this.#advance();
+          return;
+        }
         state.failed = event.error !== undefined;
         state.done = !state.failed;
         state.cached = event.cached === true;
@@ -83,6 +92,7 @@ export class TextTeller implements Teller {
     };
     this.frontend = async (request, host, signal) => {
       try {
+        this.#noCache = request.noCache;
         const result = await dockerfileFrontend(request, host, signal);
         this.#plan(result, request.target);
         return result;
@@ -93,14 +103,11 @@ export class TextTeller implements Teller {
     };
   }
 
-  note(text: string): void {
-    this.#warnings.push(text);
-  }
-
-  async finish(result: BuildResult, tags: readonly string[]): Promise<void> {
+  async finish(result: BuildResult, { tags, wasThere }: MadeImage): Promise<void> {
     await this.#stream.drained();
     // What nobody looked at was not needed: a later step came from the cache.
-    for (const { vertices } of this.#steps) for (const { digest } of vertices) this.#settle(digest);
+    for (const { all } of this.#steps) for (const { digest } of all) this.#settle(digest);
+    this.#wasThere = wasThere;
     const id = result.imageId;
     this.#advance(id);
     for (const warning of this.#warnings) this.#say(`${asWarning(warning)}\n`);
@@ -111,13 +118,14 @@ export class TextTeller implements Teller {
   }
 
   fail(error: DrydockError): string {
-    const culprit = this.#steps.findIndex(({ vertices }) =>
-      vertices.some(({ digest }) => this.#states.get(digest)?.failed),
+    this.#wasThere = false;
+    const culprit = this.#steps.findIndex(({ all }) =>
+      all.some(({ digest }) => this.#states.get(digest)?.failed),
     );
     // Steps that were running beside it are left out.
-    for (; this.#at < culprit; this.#at++, this.#headed = false) {
+    for (; this.#at < culprit; this.#next()) {
       const step = this.#steps[this.#at] as Step;
-      if (!step.vertices.every(({ digest }) => this.#states.get(digest)?.done)) continue;
+      if (!this.#isDone(step)) continue;
       this.#head(step);
       this.#tail(step);
     }
@@ -143,7 +151,8 @@ export class TextTeller implements Teller {
     }
     const file = dockerfile ?? sourceOf(definitions);
     if (file === undefined) return;
-    this.#steps = stepsOf(parseDockerfile(file.text, file.filename), target, [...vertices.values()]);
+    const parsed = parseDockerfile(file.text, file.filename);
+    this.#steps = stepsOf(parsed, target, [...vertices.values()], file.triggers);
     this.#advance();
   }
 
@@ -164,24 +173,58 @@ export class TextTeller implements Teller {
   /** Tells all that can be told: done steps in order, and the output of the first that is not done. */
   #advance(imageId?: string): void {
     for (let step = this.#steps[this.#at]; step !== undefined; step = this.#steps[this.#at]) {
-      const states = step.vertices.map(({ digest }) => this.#states.get(digest));
+      const isLast = this.#at === this.#steps.length - 1;
       this.#head(step);
-      if (!states.every((state) => state?.done)) {
+      const isSettled = this.#isDone(step) && this.#isCached(step) !== undefined;
+      if (!isSettled || (isLast && imageId === undefined)) {
         this.#output(step);
         return;
       }
-      this.#tail(step, this.#at === this.#steps.length - 1 ? imageId : undefined);
-      if (this.#at === this.#steps.length - 1 && imageId === undefined) return;
-      this.#at++;
-      this.#headed = false;
-      this.#running = false;
+      this.#tail(step, isLast ? imageId : undefined);
+      this.#next();
     }
+  }
+
+  #next(): void {
+    this.#at++;
+    this.#headed = false;
+    this.#running = false;
+  }
+
+  #isDone({ all }: Step): boolean {
+    return all.every(({ digest }) => this.#states.get(digest)?.done);
+  }
+
+  /**
+   * Whether a step's result was there before this build; undefined while that is not known. A step that only changes
+   * the config was there if what was built next on top of it was, or, with nothing on top, the image.
+   */
+  #isCached(step: Step): boolean | undefined {
+    if (step.kind === 'arg' || (step.kind === 'from' && step.triggers === 0)) return false;
+    if (step.vertices.length > 0) return this.#isFromCache(step);
+    if (this.#noCache) return false;
+    const at = this.#steps.indexOf(step);
+    const stage = this.#steps.filter((each) => each.stage === step.stage && each.vertices.length > 0);
+    if (stage.some((each) => this.#steps.indexOf(each) < at && this.#isFromCache(each) === false))
+      return false;
+    const above = stage.find((each) => this.#steps.indexOf(each) > at);
+    return above === undefined ? this.#wasThere : this.#isFromCache(above);
+  }
+
+  /** The same of a step that something is built for. */
+  #isFromCache({ vertices }: Step): boolean | undefined {
+    const states = vertices.map(({ digest }) => this.#states.get(digest));
+    if (states.some((state) => state?.failed || (state?.started && !state.cached))) return false;
+    if (!states.every((state) => state?.done)) return undefined;
+    return !this.#noCache && states.every((state) => state?.cached);
   }
 
   #head(step: Step): void {
     if (this.#headed) return;
     this.#headed = true;
     this.#say(`Step ${this.#at + 1}/${this.#steps.length} : ${step.text}\n`);
+    if (step.triggers === 1) this.#say('# Executing 1 build trigger\n');
+    else if (step.triggers > 1) this.#say(`# Executing ${step.triggers} build triggers\n`);
   }
 
   #output(step: Step): void {
@@ -192,7 +235,7 @@ export class TextTeller implements Teller {
       this.#waiting -= text.length;
       state.text = '';
       state.clipped = false;
-      if (step.isRun && !this.#running) this.#say(` ---> Running in ${containerId(step)}\n`);
+      if (hasContainer(step) && !this.#running) this.#say(` ---> Running in ${containerId(step)}\n`);
       this.#running = true;
       this.#say(clipped ? `${text}\n${leftOut}` : text);
     }
@@ -218,11 +261,14 @@ export class TextTeller implements Teller {
     }
     this.#output(step);
     this.#leaveOut(step);
-    const built = step.vertices.filter(({ digest }) => !this.#states.get(digest)?.cached);
-    if (step.vertices.length > 0 && built.length === 0) this.#say(' ---> Using cache\n');
-    else if (step.isRun) {
-      if (!this.#running) this.#say(` ---> Running in ${containerId(step)}\n`);
-      if (this.#removes) this.#say(` ---> Removed intermediate container ${containerId(step)}\n`);
+    if (step.kind === 'arg') return;
+    for (let left = step.kind === 'from' ? step.triggers : 1; left > 0; left--) {
+      if (this.#isCached(step)) this.#say(' ---> Using cache\n');
+      else if (hasContainer(step)) {
+        if (!this.#running) this.#say(` ---> Running in ${containerId(step)}\n`);
+        if (this.#removes) this.#say(` ---> Removed intermediate container ${containerId(step)}\n`);
+        this.#running = false;
+      }
     }
     // docker shows no ID of nothing.
     const isNothing = /^from\s+scratch\b/i.test(step.text) && imageId === undefined;
@@ -250,7 +296,15 @@ export class TextTeller implements Teller {
     let state = this.#states.get(digest);
     if (state === undefined) {
       const decoders = { 1: new StringDecoder('utf8'), 2: new StringDecoder('utf8') };
-      state = { done: false, cached: false, failed: false, text: '', clipped: false, decoders };
+      state = {
+        started: false,
+        done: false,
+        cached: false,
+        failed: false,
+        text: '',
+        clipped: false,
+        decoders,
+      };
       this.#states.set(digest, state);
     }
     return state;
@@ -267,13 +321,19 @@ function sourceOf(definitions: readonly Definition[]): FrontendResult['dockerfil
   return info && { text: Buffer.from(info.data).toString('utf8'), filename: info.filename };
 }
 
+function hasContainer({ kind, triggers }: Step): boolean {
+  return kind === 'run' || triggers > 0;
+}
+
 /** Old clients show where a step runs and what it made; here these stand for the step itself. */
 function containerId(step: Step): string {
-  return shortId(digestOf(`container ${step.vertices.map(({ digest }) => digest).join(' ')}`));
+  return shortId(
+    digestOf(`container ${step.line} ${step.text} ${step.vertices.map(({ digest }) => digest).join(' ')}`),
+  );
 }
 
 function stepId(steps: readonly Step[]): string {
-  return digestOf(steps.map(({ text, vertices }) => `${text} ${vertices[0]?.digest ?? ''}`).join('\n'));
+  return digestOf(steps.map(({ text, all }) => `${text} ${all[0]?.digest ?? ''}`).join('\n'));
 }
 
 /** A failed RUN in the words that scripts look for; the text has told which step it was. Undefined for other errors. */

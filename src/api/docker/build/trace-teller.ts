@@ -2,7 +2,6 @@
 import { toBinary } from '@bufbuild/protobuf';
 import type { BuildResult } from '../../../build/types.ts';
 import type { DrydockError } from '../../../errors/error.ts';
-import { digestOf } from '../../../oci/digest.ts';
 import { StatusResponseSchema } from '../../../pb/moby/buildkit/v1/status_pb.js';
 import { StatusCollector } from '../../shared/status.ts';
 import { buildMessage } from '../http/errors.ts';
@@ -24,10 +23,6 @@ export class TraceTeller implements Teller {
     this.#logsErrors = options.logsErrors;
     this.sink = new StatusCollector(() => this.#later());
     stream.start();
-  }
-
-  note(text: string): void {
-    this.sink.warning({ vertex: digestOf('[internal] request'), level: 1, short: text, detail: [] });
   }
 
   async finish(result: BuildResult): Promise<void> {

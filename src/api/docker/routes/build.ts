@@ -5,6 +5,8 @@ import { reachOf, tenantOf } from '../../../auth/ownership.ts';
 import { runBuild } from '../../../build/run.ts';
 import type { BuildOptions, OutputSpec } from '../../../build/types.ts';
 import { toDrydockError } from '../../../errors/error.ts';
+import { isHere } from '../../../images/stored.ts';
+import type { Digest } from '../../../oci/types.ts';
 import { namedSession } from '../../../session/named-session.ts';
 import type { ClientSession } from '../../../session/types.ts';
 import type { ApiHost } from '../../shared/host.ts';
@@ -69,12 +71,16 @@ async function build(call: Call): Promise<Answer> {
       if (input.from === 'parked') body = await deskOf(host).take({ owner, id: input.id }, running);
       const client = clientOf(call, parameters, running);
       const credentials = registryConfig(request.headers['x-registry-config']);
+      const options = {
+        ...parameters.options,
+        noCache: parameters.options.noCache || (await lacksCache(call, parameters)),
+      };
       const outputs = outputsOf(parameters, client);
+      const began = Date.now();
       teller = tellerOf(call, parameters, stream);
-      for (const note of parameters.notes) teller.note(note);
       const result = await runBuild(
         host.engine,
-        { ...parameters.options, ...contextOf(parameters), outputs },
+        { ...options, ...contextOf(parameters), outputs },
         requestSession({
           uploads: body === undefined ? {} : { body },
           credentials,
@@ -85,7 +91,10 @@ async function build(call: Call): Promise<Answer> {
         running,
         teller.frontend,
       );
-      await teller.finish(result, parameters.options.tags);
+      await teller.finish(result, {
+        tags: options.tags,
+        wasThere: await wasThere(host, result.imageId, began),
+      });
       host.events.emitBuilt(result.stored ?? [], owner);
     });
     stream.end();
@@ -103,6 +112,19 @@ async function build(call: Call): Promise<Answer> {
     drain(request);
   }
   return undefined;
+}
+
+/** Whether an image was in the store before a build began. */
+async function wasThere({ engine }: ApiHost, id: Digest | undefined, began: number): Promise<boolean> {
+  const config = id === undefined ? undefined : await engine.store.content.info(id);
+  return config !== undefined && config.createdAt < began;
+}
+
+/** Version 1 takes steps from the images named in `cachefrom` alone, and never pulls them: without one that is here, from none. */
+async function lacksCache({ host }: Call, { version, cacheNames }: BuildParameters): Promise<boolean> {
+  if (version === 2 || cacheNames === undefined) return false;
+  const all = await Promise.all(cacheNames.map((name) => isHere(host.engine.store, name)));
+  return !all.some((here) => here);
 }
 
 function clientOf({ host, authority }: Call, { sessionId, input }: BuildParameters, signal: AbortSignal) {

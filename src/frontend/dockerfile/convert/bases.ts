@@ -180,6 +180,7 @@ function takeTriggers(conversion: Conversion, stage: StageState): boolean {
     if (stage.base.namedContext !== undefined) triggers = containerOf(stage.base.image).OnBuild ?? [];
   }
   if (triggers.length === 0) return false;
+  conversion.triggers.set(stage.from.range.start.line, triggers.length);
   try {
     const { escape: esc } = conversion.file.directives;
     const commands = triggers.map((trigger) =>

@@ -29,6 +29,8 @@ export interface Conversion {
   readonly findings: Findings;
   /** Stages whose base image sets SHELL; checks want to know. */
   readonly shellInBase: Set<Stage>;
+  /** Line of a FROM → how many ONBUILD triggers its base has. */
+  readonly triggers: Map<number, number>;
   /** Names of build args that some ARG took. */
   readonly consumed: Set<string>;
   /** Whether `.dockerignore` leaves a path out of the context for certain. */

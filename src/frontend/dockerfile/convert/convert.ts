@@ -27,6 +27,7 @@ export interface ConvertInput {
   findings: Findings;
   consumed: Set<string>;
   shellInBase: Set<Stage>;
+  triggers: Map<number, number>;
 }
 
 /** Converts a Dockerfile for one platform. Throws `invalid` and `not-found` with the place in the Dockerfile. */

@@ -31,5 +31,6 @@ export function firstOf(first: FrontendTree, other: FrontendTree): FrontendTree 
       (await first.readFile(path, maxBytes)) ?? (await other.readFile(path, maxBytes)),
     stat: async (path) => (await first.stat(path)) ?? (await other.stat(path)),
     readdir: (path) => other.readdir(path),
+    newest: () => other.newest(),
   };
 }

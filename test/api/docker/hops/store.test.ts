@@ -293,7 +293,8 @@ onStores('a disk that gets full', (store) => {
           ? tarOf({ [`blobs/sha256/${'a'.repeat(64)}`]: big(60) })
           : tarOf({ x: big(60) }),
       });
-      expect([status, path]).toEqual([507, path]);
+      // What is wrong with a load is in its stream.
+      expect([status, path]).toEqual([path.includes('load') ? 200 : 507, path]);
       expect(text).toMatch(/no space left/);
       expect(text).toMatch(/prune/);
     }
