@@ -4,15 +4,16 @@
  * that the same tree has the same digest as a client's folder, as layers or unpacked from a tar.
  */
 import { createHash, type Hash, hash } from 'node:crypto';
-import { closeSync, constants, fstatSync, readSync } from 'node:fs';
+import { fstatSync, readSync } from 'node:fs';
 import { canceled, DrydockError, errnoCode, fail, toDrydockError } from '../errors/error.ts';
-import { openSync } from '../linux/files.ts';
 import { rawName } from '../linux/names.ts';
+import { closeFd } from '../linux/open-in.ts';
 import { digestOf } from '../oci/digest.ts';
 import type { Digest } from '../oci/types.ts';
 import { takeLook } from './glance.ts';
 import type { Look } from './look.ts';
 import { openView } from './open.ts';
+import { openEntry } from './real.ts';
 import { requirePaths, resolveSources, walkSelected } from './select.ts';
 import { lstatHost } from './stat.ts';
 import { isSettled, StatMemory, stampOf } from './stat-db.ts';
@@ -188,7 +189,7 @@ class TreeDigester {
       else this.steady = false;
       return contents;
     }
-    const fd = openSync(entry.hostPath, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+    const fd = openEntry(entry);
     try {
       const contents = this.#hashBytes(fd) + xattrs;
       if (this.#memory !== undefined && isSettled(entry.ctimeNs, started)) {
@@ -199,7 +200,7 @@ class TreeDigester {
       } else this.steady = false;
       return contents;
     } finally {
-      closeSync(fd);
+      closeFd(fd);
     }
   }
 

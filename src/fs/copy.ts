@@ -20,6 +20,7 @@ import {
 import { openView } from './open.ts';
 import { type Ids, resolveOwner } from './owner.ts';
 import { baseName, dirName, joinPath } from './paths.ts';
+import { atEntry } from './real.ts';
 import { requirePaths, resolveSources, type Source, walkSelected } from './select.ts';
 import type { Dir, LayerTarget } from './target.ts';
 import { unpackInto } from './unpack.ts';
@@ -243,7 +244,7 @@ class Copier {
       return false;
     if (attributes.mtimeNs !== undefined && attributes.mtimeNs !== entry.mtimeNs) return false;
     try {
-      linkSync(entry.hostPath, host);
+      atEntry(entry, (from) => linkSync(from, host));
     } catch (err) {
       const code = errnoCode(err);
       if (code !== 'EXDEV' && code !== 'EMLINK' && code !== 'EPERM') throw err;

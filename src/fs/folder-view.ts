@@ -8,9 +8,9 @@ import { compareNames } from '../linux/names.ts';
 import { followPatterns } from './follow.ts';
 import { hasWildcard, splitWildcards } from './glob.ts';
 import { IgnoreMatcher, type MatchState } from './ignore.ts';
-import { readHost } from './layers-view.ts';
 import { type Look, seenStat } from './look.ts';
 import { dirName, joinPath } from './paths.ts';
+import { readHost } from './real.ts';
 import { entryOf, hostXattrs, lstatHost } from './stat.ts';
 import type { FsEntry, FsView, ViewSpec } from './view.ts';
 
@@ -90,7 +90,7 @@ export class FolderView implements FsView {
     if (known !== undefined) return known;
     const children = new Map<string, Child>();
     const seen = this.#look?.take(dir.entry.hostPath);
-    for (const [i, name] of (seen?.names ?? this.#names(dir.entry.hostPath)).entries()) {
+    for (const [i, name] of (seen?.names ?? this.#names(dir.entry)).entries()) {
       const child = this.#child(dir, name, seen && seenStat(seen, i));
       if (child !== undefined) children.set(name, child);
     }
@@ -98,9 +98,9 @@ export class FolderView implements FsView {
     return children;
   }
 
-  #names(hostPath: string): string[] {
+  #names({ hostPath, path }: FsEntry): string[] {
     try {
-      return readHost(hostPath).sort(compareNames);
+      return readHost(hostPath, path).sort(compareNames);
     } catch (err) {
       const code = errnoCode(err);
       if (code !== 'EACCES' && code !== 'EPERM') throw err;

@@ -3,8 +3,8 @@ import { readlinkSync } from '../linux/files.ts';
 import { compareNames } from '../linux/names.ts';
 import { compileGlob } from '../patterns/glob.ts';
 import { hasWildcard } from './glob.ts';
-import { readHost } from './layers-view.ts';
 import { cleanPath, dirName, joinPath } from './paths.ts';
+import { readHost } from './real.ts';
 import { lstatHost } from './stat.ts';
 
 /**
@@ -59,7 +59,7 @@ function reachable(dir: string, path: string): boolean {
 
 function matching(hostDir: string, pattern: string): string[] {
   const glob = compileGlob(pattern);
-  return readHost(hostDir).filter(glob);
+  return readHost(hostDir, '').filter(glob);
 }
 
 function withoutNested(sorted: string[]): string[] | undefined {

@@ -2,11 +2,10 @@
  * Merges layer folders in overlayfs's format without mounting them.
  * Format: https://docs.kernel.org/filesystems/overlayfs.html#whiteouts-and-opaque-directories
  */
-
-import { errnoCode, fail } from '../errors/error.ts';
-import { readdirSync } from '../linux/files.ts';
+import { fail } from '../errors/error.ts';
 import { compareNames } from '../linux/names.ts';
 import { joinPath, splitPath } from './paths.ts';
+import { readHost } from './real.ts';
 import { entryOf, hostXattrs, isOpaque, isWhiteout, lstatHost } from './stat.ts';
 import type { FsEntry, FsView } from './view.ts';
 
@@ -40,25 +39,15 @@ export function findIn(dirs: readonly string[], name: string, path: string): Fou
   return found;
 }
 
-/** The names in one host folder; none when it is gone. */
-export function readHost(dir: string): string[] {
-  try {
-    return readdirSync(dir);
-  } catch (err) {
-    if (errnoCode(err) === 'ENOENT') return [];
-    throw err;
-  }
-}
-
-/** The names in a merged folder, in byte order. Names of whiteouts may be among them. */
-export function namesIn(dirs: readonly string[]): string[] {
+/** The names in the merged folder at a path, in byte order. Names of whiteouts may be among them. */
+export function namesIn(dirs: readonly string[], path: string): string[] {
   const first = dirs[0];
   if (first === undefined) return [];
-  const names = readHost(first);
+  const names = readHost(first, path);
   if (dirs.length > 1) {
     const known = new Set(names);
     for (const dir of dirs.slice(1)) {
-      for (const name of readHost(dir)) {
+      for (const name of readHost(dir, path)) {
         if (known.has(name)) continue;
         known.add(name);
         names.push(name);
@@ -94,7 +83,7 @@ export class LayersView implements FsView {
   readdir(path: string): FsEntry[] {
     const dirs = this.#folders.get(path) ?? this.#open(path);
     const entries: FsEntry[] = [];
-    for (const name of namesIn(dirs)) {
+    for (const name of namesIn(dirs, path)) {
       const found = this.#enter(path, name, joinPath(path, name));
       if (found !== undefined) entries.push(found.entry);
     }

@@ -15,6 +15,8 @@ import {
   seekData,
   seekHole,
 } from '../linux/libc.ts';
+import { closeFd } from '../linux/open-in.ts';
+import { openEntry } from './real.ts';
 import { fileType } from './stat.ts';
 import type { FsEntry } from './view.ts';
 
@@ -32,7 +34,7 @@ export interface Abortable {
   aborted(): boolean;
 }
 
-const { O_CREAT, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_WRONLY } = constants;
+const { O_CREAT, O_EXCL, O_NOFOLLOW, O_WRONLY } = constants;
 const umask = process.umask();
 const euid = process.geteuid?.() ?? 0;
 const egid = process.getegid?.() ?? 0;
@@ -45,11 +47,6 @@ export function isOurs({ uid, gid }: Pick<Attributes, 'uid' | 'gid'>): boolean {
 /** Opens a new file for writing; fails when there is one. */
 export function createFile(host: string, mode: number): number {
   return openSync(host, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, mode & 0o777);
-}
-
-/** Opens the file of an entry for reading, never through a link, never waiting on a fifo. */
-export function openEntry(entry: FsEntry): number {
-  return openSync(entry.hostPath, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
 }
 
 /** Owner and mode of a file just made with `mode`, while it is open. A change of owner clears setuid bits: mode comes last. */
@@ -136,7 +133,7 @@ export function copyFile(
       closeSync(to);
     }
   } finally {
-    closeSync(from);
+    closeFd(from);
   }
 }
 

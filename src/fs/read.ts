@@ -1,7 +1,8 @@
 /** Looking into a view as a frontend does: small files and folders, symlinks followed inside the view. */
-import { closeSync, constants, readSync } from 'node:fs';
+import { readSync } from 'node:fs';
 import { fail } from '../errors/error.ts';
-import { openSync } from '../linux/files.ts';
+import { closeFd } from '../linux/open-in.ts';
+import { openEntry } from './real.ts';
 import { resolvePath } from './resolve.ts';
 import type { FsEntry, FsView } from './view.ts';
 
@@ -35,7 +36,7 @@ export function readFileIn(view: FsView, path: string, maxBytes = 16 << 20): Buf
 function readEntry(entry: FsEntry, path: string, maxBytes: number): Buffer {
   const tooLarge = () => fail('invalid', 'file', `${path}: larger than ${maxBytes} bytes`);
   if (entry.size > maxBytes) throw tooLarge();
-  const fd = openSync(entry.hostPath, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+  const fd = openEntry(entry);
   try {
     // One byte more shows a file that grew meanwhile.
     let buffer = Buffer.allocUnsafe(entry.size + 1);
@@ -49,6 +50,6 @@ function readEntry(entry: FsEntry, path: string, maxBytes: number): Buffer {
         buffer = Buffer.concat([buffer, Buffer.allocUnsafe(buffer.length + 4096)]);
     }
   } finally {
-    closeSync(fd);
+    closeFd(fd);
   }
 }

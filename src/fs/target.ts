@@ -5,9 +5,10 @@
  */
 import { chmodSync, lchownSync, mkdirSync, rmSync, unlinkSync } from '../linux/files.ts';
 import { lsetxattr, lutimesNs, mknod, S_IFCHR } from '../linux/libc.ts';
-import { type Found, findIn, namesIn, readHost } from './layers-view.ts';
+import { type Found, findIn, namesIn } from './layers-view.ts';
 import { type Attributes, finishPath } from './make.ts';
 import { baseName, dirName, joinPath, splitPath } from './paths.ts';
+import { readHost } from './real.ts';
 import { walkLinks } from './resolve.ts';
 import { entryOf, hostXattrs, isWhiteout, lstatHost } from './stat.ts';
 import type { FsEntry } from './view.ts';
@@ -96,7 +97,7 @@ export class LayerTarget {
   /** What is in a folder, in byte order. */
   readdir(dir: Dir): FsEntry[] {
     const node = dir as Node;
-    const names = namesIn(node.inUpper ? [node.host, ...node.lowers] : node.lowers);
+    const names = namesIn(node.inUpper ? [node.host, ...node.lowers] : node.lowers, node.path);
     return names.map((name) => this.lookup(dir, name)).filter((entry) => entry !== undefined);
   }
 
@@ -228,7 +229,7 @@ export class LayerTarget {
     if (node.lowers.length === 0) return false;
     if (node.lowerNames === undefined) {
       if (++node.lookups < manyLookups) return true;
-      node.lowerNames = new Set(node.lowers.flatMap(readHost));
+      node.lowerNames = new Set(node.lowers.flatMap((dir) => readHost(dir, node.path)));
     }
     return node.lowerNames.has(name);
   }

@@ -6,6 +6,7 @@ import { closeSync, ftruncateSync } from 'node:fs';
 import { canceled, DrydockError, errnoCode, fail } from '../errors/error.ts';
 import { linkSync, symlinkSync } from '../linux/files.ts';
 import { makedev } from '../linux/libc.ts';
+import { closeFd } from '../linux/open-in.ts';
 import { decompressFile } from '../tar/decompress.ts';
 import { TarParser } from '../tar/parser.ts';
 import type { TarEntry, TarHandler } from '../tar/types.ts';
@@ -22,6 +23,7 @@ import {
   writeAll,
 } from './make.ts';
 import { cleanPath, dirName, joinPath } from './paths.ts';
+import { openEntry } from './real.ts';
 import { walkLinks } from './resolve.ts';
 import { hostXattrs, isOwnXattr } from './stat.ts';
 import type { Dir, LayerTarget } from './target.ts';
@@ -40,8 +42,10 @@ export async function unpackInto(
 ): Promise<boolean> {
   const writer = new TarWriter(target, dest, { ...how, mode: 0o755 }, ctx);
   const parser = new TarParser(writer, { hop: 'file' });
+  let fd: number | undefined;
   try {
-    for await (const chunk of decompressFile(source.hostPath, { hop: 'file' })) {
+    fd = openEntry(source);
+    for await (const chunk of decompressFile(`/proc/self/fd/${fd}`, { hop: 'file' })) {
       if (ctx.aborted()) throw canceled();
       parser.push(chunk);
     }
@@ -53,6 +57,7 @@ export async function unpackInto(
     if (!writer.started && known !== 'unsupported' && known !== 'canceled') return false;
     throw badArchive(source, err);
   } finally {
+    if (fd !== undefined) closeFd(fd);
     writer.close();
   }
 }

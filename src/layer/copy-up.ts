@@ -1,14 +1,15 @@
 import { constants } from 'node:fs';
+import { openEntry } from '../fs/real.ts';
 import { hostXattrs } from '../fs/stat.ts';
 import type { FsEntry } from '../fs/view.ts';
 import { chmodSync, copyFileSync, lchownSync, symlinkSync } from '../linux/files.ts';
 import { lsetxattr, lutimesNs, mknod, S_IFBLK, S_IFCHR, S_IFIFO } from '../linux/libc.ts';
+import { closeFd } from '../linux/open-in.ts';
 
 /** Copies one file (not a folder) with all that belongs to it to a host path where nothing is. */
 export function copyUpFile(from: FsEntry, host: string): void {
   if (from.type === 'symlink') symlinkSync(from.link ?? '', host);
-  else if (from.type === 'file')
-    copyFileSync(from.hostPath, host, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE);
+  else if (from.type === 'file') copyFile(from, host);
   else {
     const kind = from.type === 'char' ? S_IFCHR : from.type === 'block' ? S_IFBLK : S_IFIFO;
     mknod(host, kind | 0o600, from.rdev ?? 0n);
@@ -17,4 +18,14 @@ export function copyUpFile(from: FsEntry, host: string): void {
   if (from.type !== 'symlink') chmodSync(host, from.mode);
   for (const [name, value] of hostXattrs(from)) lsetxattr(host, name, value);
   lutimesNs(host, from.mtimeNs, from.mtimeNs);
+}
+
+function copyFile(from: FsEntry, host: string): void {
+  const fd = openEntry(from);
+  try {
+    const how = constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE;
+    copyFileSync(`/proc/self/fd/${fd}`, host, how);
+  } finally {
+    closeFd(fd);
+  }
 }

@@ -1,8 +1,9 @@
 /** What changed between two trees. */
-import { closeSync, readSync } from 'node:fs';
+import { readSync } from 'node:fs';
+import { openEntry } from '../fs/real.ts';
 import type { FsEntry, FsView } from '../fs/view.ts';
-import { openSync } from '../linux/files.ts';
 import { compareNames } from '../linux/names.ts';
+import { closeFd } from '../linux/open-in.ts';
 
 export type Change =
   /** New, or another kind of file than before (a folder in place of a file …); `entry` is the upper tree's. */
@@ -85,7 +86,7 @@ export function sameEntry(lower: FsView, upper: FsView, a: FsEntry, b: FsEntry, 
   if (a.type === 'file' && (copiedUp ? b.nlink > 1 : a.nlink !== b.nlink)) return false;
   if (!sameXattrs(lower.xattrs(a), upper.xattrs(b))) return false;
   if (a.type !== 'file' || a.size === 0 || a.mtimeNs % 1_000_000_000n !== 0n) return true;
-  return sameBytes(a.hostPath, b.hostPath, a.size);
+  return sameBytes(a, b);
 }
 
 function sameXattrs(a: [string, Buffer][], b: [string, Buffer][]): boolean {
@@ -94,12 +95,12 @@ function sameXattrs(a: [string, Buffer][], b: [string, Buffer][]): boolean {
 
 const step = 256 * 1024;
 
-function sameBytes(a: string, b: string, size: number): boolean {
-  const left = openSync(a, 'r');
+function sameBytes(a: FsEntry, b: FsEntry): boolean {
+  const left = openEntry(a);
   try {
-    const right = openSync(b, 'r');
+    const right = openEntry(b);
     try {
-      const x = Buffer.allocUnsafe(Math.min(step, size));
+      const x = Buffer.allocUnsafe(Math.min(step, a.size));
       const y = Buffer.allocUnsafe(x.length);
       for (;;) {
         const n = readSync(left, x);
@@ -109,9 +110,9 @@ function sameBytes(a: string, b: string, size: number): boolean {
         if (x.compare(y, 0, n, 0, n) !== 0) return false;
       }
     } finally {
-      closeSync(right);
+      closeFd(right);
     }
   } finally {
-    closeSync(left);
+    closeFd(left);
   }
 }

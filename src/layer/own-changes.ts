@@ -1,8 +1,7 @@
 /** What a layer changes in the tree it was made on, told so that it can be laid over any other tree. */
-
+import { namesOfHost } from '../fs/real.ts';
 import { entryOf, isOpaque, isWhiteout, lstatHost } from '../fs/stat.ts';
 import type { FsEntry, FsView } from '../fs/view.ts';
-import { readdirSync } from '../linux/files.ts';
 import { compareNames } from '../linux/names.ts';
 import { type Change, sameEntry } from './diff.ts';
 import { checkRedirect } from './walk.ts';
@@ -72,7 +71,7 @@ function* changesIn(
 
 /** The names in a layer's folder and, where they are hidden by it, those below; sorted. */
 function namesOf(host: string, path: string, lower: FsView, below: Below): string[] {
-  const names = readdirSync(host);
+  const names = namesOfHost(host, path);
   if (below !== 'hidden') return names.sort(compareNames);
   const known = new Set(names);
   const hidden = lower.readdir(path).map(({ name }) => name);
@@ -88,7 +87,7 @@ export function isMovable(dir: string, lower: FsView, exact: boolean): boolean {
 }
 
 function movableFrom(host: string, path: string, lower: FsView, inLower: boolean, exact: boolean): boolean {
-  const names = readdirSync(host);
+  const names = namesOfHost(host, path);
   // An unchanged folder is in a layer for what is in it.
   if (exact && names.length === 0 && inLower && path !== '') {
     const [old, now] = [lower.lstat(path), lstatHost(host)];

@@ -1,12 +1,13 @@
 /** Worker task `layer.pack`: a layer's changes as a tar, compressed, hashed and written in one pass. */
-import { closeSync, constants } from 'node:fs';
 import type { MessagePort } from 'node:worker_threads';
 import { canceled, fail, toDrydockError } from '../errors/error.ts';
 import { openView } from '../fs/open.ts';
+import { openEntry } from '../fs/real.ts';
 import { hostXattrs } from '../fs/stat.ts';
 import type { FsEntry, ViewSpec } from '../fs/view.ts';
-import { openSync, unlinkSync } from '../linux/files.ts';
+import { unlinkSync } from '../linux/files.ts';
 import { major, minor } from '../linux/libc.ts';
+import { closeFd } from '../linux/open-in.ts';
 import { endOfArchive, header, padding, type TarHeader } from '../tar/writer.ts';
 import { PortSender } from '../workers/port-stream.ts';
 import type { TaskContext } from '../workers/tasks.ts';
@@ -154,14 +155,10 @@ function tarHeader(
 
 const small = 256 * 1024;
 
-function openFile(entry: FsEntry): number {
-  return openSync(entry.hostPath, constants.O_RDONLY | constants.O_NOFOLLOW);
-}
-
 /** Writes a small file's bytes without waiting; false when it is not small. */
 function putContent(entry: FsEntry, writer: BlockWriter, size: number): boolean {
   if (size > small) return false;
-  const fd = openFile(entry);
+  const fd = openEntry(entry);
   try {
     for (let left = size; left > 0; ) {
       const n = writer.putFile(fd, left);
@@ -169,14 +166,14 @@ function putContent(entry: FsEntry, writer: BlockWriter, size: number): boolean 
       left -= n;
     }
   } finally {
-    closeSync(fd);
+    closeFd(fd);
   }
   writer.put(padding(size));
   return true;
 }
 
 async function putLarge(entry: FsEntry, writer: BlockWriter, size: number, ctx: TaskContext): Promise<void> {
-  const fd = openFile(entry);
+  const fd = openEntry(entry);
   try {
     for (let left = size; left > 0; ) {
       const n = writer.putFile(fd, left);
@@ -186,7 +183,7 @@ async function putLarge(entry: FsEntry, writer: BlockWriter, size: number, ctx: 
       if (ctx.aborted()) throw canceled();
     }
   } finally {
-    closeSync(fd);
+    closeFd(fd);
   }
   writer.put(padding(size));
 }

@@ -1,8 +1,8 @@
 /** What a layer holds, in the order its tar has it. */
 import { fail } from '../errors/error.ts';
+import { namesOfHost } from '../fs/real.ts';
 import { entryOf, isOpaque, isWhiteout, lstatHost } from '../fs/stat.ts';
 import type { FsEntry, FsView } from '../fs/view.ts';
-import { readdirSync } from '../linux/files.ts';
 import { lgetxattr } from '../linux/libc.ts';
 import { compareNames } from '../linux/names.ts';
 import { diffViews } from './diff.ts';
@@ -34,7 +34,7 @@ function* walkFolder(
   inLower: boolean,
   found: { hides: boolean },
 ): Generator<LayerItem, void, undefined> {
-  for (const name of readdirSync(host).sort(compareNames)) {
+  for (const name of namesOfHost(host, path).sort(compareNames)) {
     const child = `${path}/${name}`;
     const childHost = `${host}/${name}`;
     const st = lstatHost(childHost);

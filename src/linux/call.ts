@@ -31,6 +31,8 @@ const prototypes = {
     'int64_t sendto(int fd, const void *data, size_t length, int flags, const void *address, uint32_t size)',
   openat: 'int openat(int dirfd, const char *path, int flags, uint32_t mode)',
   close: 'int close(int fd)',
+  unlinkat: 'int unlinkat(int dirfd, const char *path, int flags)',
+  renameat: 'int renameat(int fromFd, const char *from, int toFd, const char *to)',
   mkdirat: 'int mkdirat(int dirfd, const char *path, uint32_t mode)',
   mknodat: 'int mknodat(int dirfd, const char *path, uint32_t mode, uint64_t dev)',
   readlinkat: 'int64_t readlinkat(int dirfd, const char *path, void *buffer, size_t size)',

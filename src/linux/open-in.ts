@@ -4,7 +4,7 @@
  */
 import { constants as fsConstants, fstatSync } from 'node:fs';
 import koffi from 'koffi';
-import { AT_FDCWD, cName, fault, fns } from './call.ts';
+import { AT_FDCWD, calls, cName, fault, fns } from './call.ts';
 import { S_IFREG } from './libc.ts';
 import { nameOf } from './names.ts';
 
@@ -12,6 +12,8 @@ const { O_DIRECTORY, O_NOFOLLOW } = fsConstants;
 const O_CLOEXEC = 0o2000000;
 const O_PATH = 0o10000000;
 const ENOENT = 2;
+const ENOTDIR = 20;
+const ELOOP = 40;
 const EEXIST = 17;
 /** Most symlinks followed for one path, as Linux has it. */
 const maxLinks = 40;
@@ -45,6 +47,14 @@ export function openPath(path: string, flags = 0): number {
 /** The same of a folder, to be the `root` of `openIn`. Throws ENOENT, ENOTDIR, ELOOP. */
 export function openRoot(path: string): number {
   return openPath(path, O_DIRECTORY | O_NOFOLLOW);
+}
+
+/** A folder in an open one, by its name as bytes with a NUL at their end; undefined when there is none of that name. */
+export function openFolderAt(parent: number, name: Buffer): number | undefined {
+  const fd = fns.openat(parent, name, O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
+  if (fd >= 0) return fd;
+  if ([ENOENT, ENOTDIR, ELOOP].includes(koffi.errno())) return undefined;
+  throw fault('open', name.toString('utf8', 0, name.length - 1));
 }
 
 /** Closes what a function of this room opened. */
@@ -93,6 +103,40 @@ export function openIn(root: number, path: string, { make, until }: OpenOptions 
   } finally {
     letGo();
   }
+}
+
+const RESOLVE_NO_MAGICLINKS = 2;
+const RESOLVE_NO_SYMLINKS = 4;
+const ENOSYS = 38;
+const how = new BigUint64Array(3);
+
+/**
+ * Opens a file of a tree, reached through real folders alone: where another process has put a symlink on the way, or in
+ * its place, that is ELOOP. The first `rootLength` characters of the path are the tree's own place, which nobody but us
+ * can change: symlinks there are followed. The caller closes it with `closeFd`.
+ */
+export function openReal(path: string, rootLength: number, flags: number): number {
+  const fd = openAt2(AT_FDCWD, path, flags);
+  if (fd >= 0) return fd;
+  if (koffi.errno() !== ELOOP || rootLength <= 0) throw fault('open', path);
+  const root = openPath(path.slice(0, rootLength), O_DIRECTORY);
+  try {
+    const below = openAt2(root, path.slice(rootLength).replace(/^\/+/, '') || '.', flags);
+    if (below < 0) throw fault('open', path);
+    return below;
+  } finally {
+    closeFd(root);
+  }
+}
+
+function openAt2(folder: number, path: string, flags: number): number {
+  how[0] = BigInt(flags | O_NOFOLLOW | O_CLOEXEC);
+  how[2] = BigInt(RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS);
+  const fd = calls.openat2(folder, cName(path), how, how.byteLength);
+  // Before Linux 5.6, where no step can run beside us either.
+  if (fd < 0 && koffi.errno() === ENOSYS)
+    return fns.openat(folder, cName(path), flags | O_NOFOLLOW | O_CLOEXEC, 0);
+  return fd;
 }
 
 /** Opens a name in a folder, itself where it is a symlink. */

@@ -2,6 +2,7 @@
 import { canceled, errnoCode } from '../errors/error.ts';
 import { openView } from '../fs/open.ts';
 import { dirName } from '../fs/paths.ts';
+import { atEntry } from '../fs/real.ts';
 import { hostXattrs } from '../fs/stat.ts';
 import type { FsEntry, FsView, ViewSpec } from '../fs/view.ts';
 import { copyUpFile } from '../layer/copy-up.ts';
@@ -87,7 +88,7 @@ function likeFolder(entry: FsEntry, host: string): void {
 
 function linkFile(from: FsEntry, host: string): void {
   try {
-    linkSync(from.hostPath, host);
+    atEntry(from, (path) => linkSync(path, host));
   } catch (err) {
     // A file has its most links.
     if (errnoCode(err) !== 'EMLINK') throw err;

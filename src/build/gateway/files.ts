@@ -1,13 +1,14 @@
 /** Looking into trees the way LLBBridge's file calls do. */
-import { closeSync, constants, readSync } from 'node:fs';
+import { readSync } from 'node:fs';
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { fail } from '../../errors/error.ts';
 import { IgnoreMatcher } from '../../fs/ignore.ts';
 import { statFollow } from '../../fs/read.ts';
+import { openEntry } from '../../fs/real.ts';
 import { resolvePath } from '../../fs/resolve.ts';
 import type { FsEntry, FsView } from '../../fs/view.ts';
-import { openSync } from '../../linux/files.ts';
 import { major, minor } from '../../linux/libc.ts';
+import { closeFd } from '../../linux/open-in.ts';
 import { type Stat, StatSchema } from '../../pb/fsutil/wire_pb.js';
 import { goMode } from '../../session/fsutil/mode.ts';
 
@@ -34,7 +35,7 @@ export function readFile(
     });
   }
   const buffer = Buffer.allocUnsafe(length);
-  const fd = openSync(entry.hostPath, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+  const fd = openEntry(entry);
   try {
     let at = 0;
     while (at < length) {
@@ -44,7 +45,7 @@ export function readFile(
     }
     return buffer.subarray(0, at);
   } finally {
-    closeSync(fd);
+    closeFd(fd);
   }
 }
 

@@ -1,12 +1,13 @@
 /** Worker task `session.send`: the sending side of fsutil's protocol, of one or more trees. */
-import { closeSync, readSync } from 'node:fs';
+import { readSync } from 'node:fs';
 import type { MessagePort } from 'node:worker_threads';
 import { canceled, DrydockError, fail, toDrydockError } from '../../errors/error.ts';
-import { openEntry } from '../../fs/make.ts';
 import { openView } from '../../fs/open.ts';
+import { openEntry } from '../../fs/real.ts';
 import { walkSelected } from '../../fs/select.ts';
 import type { FsEntry, FsView, ViewSpec } from '../../fs/view.ts';
 import { major, minor } from '../../linux/libc.ts';
+import { closeFd } from '../../linux/open-in.ts';
 import type { TaskContext } from '../../workers/tasks.ts';
 import { Deframer } from '../grpc/frame.ts';
 import { goMode } from './mode.ts';
@@ -195,7 +196,7 @@ class Sender {
         if (n < chunkSize) break;
       }
     } finally {
-      closeSync(fd);
+      closeFd(fd);
     }
     this.#out.data(id, this.#chunk.subarray(0, 0));
   }

@@ -1,5 +1,6 @@
 /** Worker task `store.link`: a layer's folder once more, with the same files. */
 import { canceled } from '../../errors/error.ts';
+import { inFolder } from '../../fs/real.ts';
 import { linkSync, mkdirSync, readEntriesSync } from '../../linux/files.ts';
 import type { TaskContext } from '../../workers/tasks.ts';
 import { copyAttributes } from '../local/tree.ts';
@@ -10,21 +11,23 @@ import { copyAttributes } from '../local/tree.ts';
  */
 export function linkTree(args: { from: string; to: string }, ctx?: TaskContext): void {
   const root = process.geteuid?.() === 0;
-  const folders: [from: string, to: string][] = [[args.from, args.to]];
+  const folders: [path: string, to: string][] = [['', args.to]];
   for (let i = 0; i < folders.length; i++) {
-    const [from, to] = folders[i]!;
+    const [path, to] = folders[i]!;
     if (ctx?.aborted()) throw canceled();
-    for (const entry of readEntriesSync(from)) {
-      const source = `${from}/${entry.name}`;
-      const target = `${to}/${entry.name}`;
-      if (!entry.isFolder) {
-        linkSync(source, target);
-        continue;
+    inFolder(`${args.from}${path}`, path, (from) => {
+      for (const entry of readEntriesSync(from)) {
+        const target = `${to}/${entry.name}`;
+        if (!entry.isFolder) linkSync(`${from}/${entry.name}`, target);
+        else {
+          mkdirSync(target);
+          folders.push([`${path}/${entry.name}`, target]);
+        }
       }
-      mkdirSync(target);
-      folders.push([source, target]);
-    }
+    });
   }
   // From the bottom up: filling a folder changes its own times.
-  for (const [from, to] of folders.reverse()) copyAttributes(from, to, root);
+  for (const [path, to] of folders.reverse()) {
+    inFolder(`${args.from}${path}`, path, (from) => copyAttributes(`${from}/.`, to, root));
+  }
 }

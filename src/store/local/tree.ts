@@ -1,6 +1,7 @@
 /** Work on whole trees, run on worker threads. */
 import { closeSync, constants, ftruncateSync, lstatSync, readSync, writeSync } from 'node:fs';
 import { canceled, errnoCode } from '../../errors/error.ts';
+import { inFolder } from '../../fs/real.ts';
 import {
   chmodSync,
   copyFileSync,
@@ -10,7 +11,6 @@ import {
   openSync,
   readdirSync,
   readlinkSync,
-  rmSync,
   symlinkSync,
 } from '../../linux/files.ts';
 import {
@@ -28,24 +28,24 @@ import {
 } from '../../linux/libc.ts';
 import { diskUse } from '../../linux/lstat.ts';
 import { rawName } from '../../linux/names.ts';
+import { removeTree } from '../../linux/remove-tree.ts';
 import type { TaskContext } from '../../workers/tasks.ts';
 
 /**
  * Bytes on disk and inodes of what a folder holds, without the folder itself; hard links count once, holes not at
- * all. What vanishes meanwhile is left out.
+ * all. What vanishes or changes meanwhile is left out, and what is too deep for a path.
  */
 export function treeUsage(args: { dir: string }, ctx?: TaskContext): { size: number; inodes: number } {
   const seen = new Set<string>();
-  const folders = [args.dir];
+  /** Paths within the tree. */
+  const folders = [''];
   let size = 0;
   let inodes = 0;
-  for (let dir = folders.pop(); dir !== undefined; dir = folders.pop()) {
-    if (ctx?.aborted()) throw canceled();
-    for (const name of readdir(dir)) {
-      const path = `${dir}/${name}`;
-      const use = diskUse(path);
+  const count = (dir: string, path: string) => {
+    for (const name of readdirSync(dir)) {
+      const use = diskUse(`${dir}/${name}`);
       if (use === undefined) continue;
-      if (use.isFolder) folders.push(path);
+      if (use.isFolder) folders.push(`${path}/${name}`);
       else if (use.inode !== undefined) {
         if (seen.has(use.inode)) continue;
         seen.add(use.inode);
@@ -53,17 +53,17 @@ export function treeUsage(args: { dir: string }, ctx?: TaskContext): { size: num
       size += use.bytes;
       inodes++;
     }
+  };
+  for (let path = folders.pop(); path !== undefined; path = folders.pop()) {
+    if (ctx?.aborted()) throw canceled();
+    const at = path;
+    try {
+      inFolder(`${args.dir}${at}`, at, (dir) => count(dir, at));
+    } catch (err) {
+      if (!['ENOENT', 'ENOTDIR', 'ELOOP', 'ENAMETOOLONG'].includes(errnoCode(err) ?? '')) throw err;
+    }
   }
   return { size, inodes };
-}
-
-function readdir(dir: string): string[] {
-  try {
-    return readdirSync(dir);
-  } catch (err) {
-    if (errnoCode(err) === 'ENOENT') return [];
-    throw err;
-  }
 }
 
 /** Removes trees and files; what is not there is fine. With `measure`, gives the bytes on disk they took. */
@@ -71,7 +71,7 @@ export function removeTrees(args: { paths: string[]; measure?: boolean }): numbe
   let size = 0;
   for (const path of args.paths) {
     if (args.measure) size += treeUsage({ dir: path }).size;
-    rmSync(path, { recursive: true, force: true, maxRetries: 3 });
+    removeTree(path);
   }
   return size;
 }
@@ -82,12 +82,19 @@ export function removeTrees(args: { paths: string[]; measure?: boolean }): numbe
  */
 export function copyTree(args: { from: string; to: string }, ctx?: TaskContext): void {
   const links = new Map<bigint, string>();
-  const folders: [from: string, to: string][] = [[args.from, args.to]];
+  const folders: [path: string, to: string][] = [['', args.to]];
   const root = process.geteuid?.() === 0;
   // Folder times last, from the bottom up: filling a folder changes its own.
   for (let i = 0; i < folders.length; i++) {
-    const [from, to] = folders[i]!;
+    const [path, to] = folders[i]!;
     if (ctx?.aborted()) throw canceled();
+    inFolder(`${args.from}${path}`, path, (from) => copyFolder(from, path, to));
+  }
+  for (const [path, to] of folders.reverse()) {
+    inFolder(`${args.from}${path}`, path, (from) => copyAttributes(`${from}/.`, to, root));
+  }
+
+  function copyFolder(from: string, path: string, to: string): void {
     for (const name of readdirSync(from)) {
       const source = `${from}/${name}`;
       const target = `${to}/${name}`;
@@ -95,7 +102,7 @@ export function copyTree(args: { from: string; to: string }, ctx?: TaskContext):
       const type = Number(stat.mode) & S_IFMT;
       if (type === S_IFDIR) {
         mkdirSync(target);
-        folders.push([source, target]);
+        folders.push([`${path}/${name}`, target]);
         continue;
       }
       if (stat.nlink > 1n) {
@@ -112,15 +119,22 @@ export function copyTree(args: { from: string; to: string }, ctx?: TaskContext):
       copyAttributes(source, target, root);
     }
   }
-  for (const [from, to] of folders.reverse()) copyAttributes(from, to, root);
 }
 
 function copyFile(source: string, target: string, size: bigint, blocks: bigint): void {
-  if (blocks * 512n >= size) {
-    copyFileSync(source, target, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE);
-    return;
+  const input = openSync(source, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+  try {
+    if (blocks * 512n < size) copyWithHoles(input, target, size);
+    else {
+      const how = constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE;
+      copyFileSync(`/proc/self/fd/${input}`, target, how);
+    }
+  } finally {
+    closeSync(input);
   }
-  const input = openSync(source, constants.O_RDONLY | constants.O_NOFOLLOW);
+}
+
+function copyWithHoles(input: number, target: string, size: bigint): void {
   const output = openSync(target, 'wx', 0o600);
   try {
     const buffer = Buffer.allocUnsafe(1 << 20);
@@ -135,7 +149,6 @@ function copyFile(source: string, target: string, size: bigint, blocks: bigint):
       }
     }
   } finally {
-    closeSync(input);
     closeSync(output);
   }
 }

@@ -1,0 +1,55 @@
+/**
+ * Files of trees that others may still have open, and change: a process of a step that has ended may have handed its
+ * folders to one of another step. They are reached through real folders alone, never through a symlink that was put on
+ * the way since the tree was looked at.
+ */
+import { constants } from 'node:fs';
+import { errnoCode } from '../errors/error.ts';
+import { readdirSync } from '../linux/files.ts';
+import { closeFd, openReal } from '../linux/open-in.ts';
+import type { FsEntry } from './view.ts';
+
+const { O_DIRECTORY, O_NONBLOCK, O_RDONLY } = constants;
+
+/** Opens the file of an entry for reading, never waiting on a fifo. It is closed with `closeFd`. */
+export function openEntry(entry: FsEntry): number {
+  return openReal(entry.hostPath, rootOf(entry.hostPath, entry.path), O_RDONLY | O_NONBLOCK);
+}
+
+/** Calls with a path of the entry that leads to it whatever others do to the folders it is in, and follows no link. */
+export function atEntry<T>({ hostPath, path }: FsEntry, body: (host: string) => T): T {
+  const slash = hostPath.lastIndexOf('/');
+  const parent = path.slice(0, path.lastIndexOf('/'));
+  return inFolder(hostPath.slice(0, slash), parent, (dir) => body(`${dir}${hostPath.slice(slash)}`));
+}
+
+/** Calls with a path of a folder for which the same holds. `path`: what of `host` is inside its tree. */
+export function inFolder<T>(host: string, path: string, body: (dir: string) => T): T {
+  const fd = openReal(host, rootOf(host, path), O_RDONLY | O_DIRECTORY);
+  try {
+    return body(`/proc/self/fd/${fd}`);
+  } finally {
+    closeFd(fd);
+  }
+}
+
+/** The names in one host folder; none when it is gone. `path`: what of it is inside its tree. */
+export function readHost(host: string, path: string): string[] {
+  try {
+    return namesOfHost(host, path);
+  } catch (err) {
+    if (errnoCode(err) === 'ENOENT') return [];
+    throw err;
+  }
+}
+
+/** The names in a host folder that is there. */
+export function namesOfHost(host: string, path: string): string[] {
+  return inFolder(host, path, readdirSync);
+}
+
+/** How much of a host path is not inside its tree. */
+function rootOf(host: string, path: string): number {
+  if (path === '/') return host.length;
+  return host.endsWith(path) ? host.length - path.length : host.lastIndexOf('/');
+}
