@@ -31,10 +31,15 @@ export class ControlKit {
   readonly transport: Transport;
   readonly control: Client<typeof Control>;
 
-  private constructor(daemon: TestDaemon) {
+  private constructor(daemon: TestDaemon, token?: string) {
     this.daemon = daemon;
-    this.transport = transportOver(() => dial(daemon.socket));
+    this.transport = transportOver(() => dial(daemon.socket), token);
     this.control = createClient(Control, this.transport);
+  }
+
+  /** A client of the same daemon that shows this token with every call. */
+  as(token: string): ControlKit {
+    return new ControlKit(this.daemon, token);
   }
 
   static async start(config: Partial<DaemonConfig>, options: BuildkitOptions = {}): Promise<ControlKit> {
@@ -99,9 +104,15 @@ export class ControlKit {
   }
 }
 
-export function transportOver(open: () => Duplex): Transport {
+export function transportOver(open: () => Duplex, token?: string): Transport {
   return createGrpcTransport({
     baseUrl: 'http://localhost',
+    interceptors: [
+      (next) => (request) => {
+        if (token !== undefined) request.header.set('authorization', `Bearer ${token}`);
+        return next(request);
+      },
+    ],
     nodeOptions: { createConnection: open as () => ReturnType<typeof dial> },
   });
 }

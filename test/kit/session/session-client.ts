@@ -29,7 +29,8 @@ export interface SessionClientOptions {
   tars?: Record<string, Buffer>;
   /** FileSend: the output's number → a folder or a file. Clients of old have one, whose number is 0. */
   outputs?: Record<number, { dir: string } | { file: string } | 'exists'>;
-  secrets?: Record<string, string | Buffer>;
+  /** One that is a promise makes whoever asks for it wait. */
+  secrets?: Record<string, string | Buffer | Promise<string>>;
   /** Agent's ID → its socket. */
   ssh?: Record<string, string>;
   /** Upload's path, `/id` → what it gives. */
@@ -215,10 +216,10 @@ type Schema = Parameters<typeof fromBinary>[0];
 async function unary<S extends Schema>(
   call: Call,
   schema: S,
-  answer: (request: ReturnType<typeof fromBinary<S>>) => Uint8Array,
+  answer: (request: ReturnType<typeof fromBinary<S>>) => Uint8Array | Promise<Uint8Array>,
 ): Promise<void> {
   for await (const message of call.messages) {
-    await call.send(answer(fromBinary(schema, message)));
+    await call.send(await answer(fromBinary(schema, message)));
     return;
   }
 }
@@ -239,9 +240,9 @@ async function sendBytes(call: Call, bytes: Readable): Promise<void> {
   }
 }
 
-async function secret(call: Call, values: Record<string, string | Buffer>): Promise<void> {
-  await unary(call, secrets.GetSecretRequestSchema, ({ ID }) => {
-    const value = values[ID];
+async function secret(call: Call, values: Record<string, string | Buffer | Promise<string>>): Promise<void> {
+  await unary(call, secrets.GetSecretRequestSchema, async ({ ID }) => {
+    const value = await values[ID];
     if (value === undefined) throw new Status(5, `secret ${ID}: not found`);
     const data = Buffer.from(value);
     return toBinary(secrets.GetSecretResponseSchema, create(secrets.GetSecretResponseSchema, { data }));
