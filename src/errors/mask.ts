@@ -8,6 +8,7 @@ export const hidden = 'xxxxx';
 
 /** Values shorter than this are masked where they stand by name, and not wherever the same letters come up. */
 const minLength = 4;
+const minToken = 16;
 /** So many secrets are looked for in a text; where a build has more, its texts are masked whole. */
 const maxSecrets = 64;
 
@@ -23,16 +24,18 @@ export function looksSecret(name: string): boolean {
 const userInfo = /:\/\/([^\s/?#"'<>`]*)@/g;
 const queryField = /([?&])([\w.-]{1,64})=([^&\s"'<>#]*)/g;
 
-/** Masks user and password in all URLs of a text, and fields of queries that look secret. */
-export function maskUrls(text: string): string {
+/**
+ * Masks user and password in all URLs of a text, and fields of queries that look secret. `mask`: what to put in place of
+ * what was there; each part of a user and password is `xxxxx` otherwise.
+ */
+export function maskUrls(text: string, mask = (secret: string) => secret.replace(/[^:]+/g, hidden)): string {
   if (!text.includes('://')) return text;
   return text
-    .replace(userInfo, (all, info: string, at: number) => {
-      if (info === '' || isPlainUser(text, info, at)) return all;
-      return info.includes(':') ? `://${hidden}:${hidden}@` : `://${hidden}@`;
-    })
-    .replace(queryField, (all, before: string, name: string) =>
-      looksSecret(name) ? `${before}${name}=${hidden}` : all,
+    .replace(userInfo, (all, info: string, at: number) =>
+      info === '' || isPlainUser(text, info, at) ? all : `://${mask(info)}@`,
+    )
+    .replace(queryField, (all, before: string, name: string, value: string) =>
+      looksSecret(name) && value !== '' ? `${before}${name}=${mask(value)}` : all,
     );
 }
 
@@ -54,9 +57,11 @@ export class Masks {
         for (const line of value.split('\n')) found.add(line.trim());
       }
       for (const [, info = ''] of value.matchAll(userInfo)) {
-        // Without a password the name itself is a token, or nothing secret.
-        const password = info.includes(':') ? info.slice(info.indexOf(':') + 1) : '';
+        const [user = '', ...rest] = info.split(':');
+        const password = rest.join(':');
         found.add(password).add(decoded(password));
+        // A token may stand where a name does; a name is short.
+        if (user.length >= minToken) found.add(user);
       }
     }
     this.#secrets = [...found]
@@ -93,9 +98,7 @@ export class Masks {
     for (const secret of this.#secrets) {
       masked = replaceOutsideDigests(masked, latin1(secret), (found) => 'x'.repeat(found.length));
     }
-    masked = masked.replace(userInfo, (all, info: string, at: number) =>
-      isPlainUser(masked, info, at) ? all : `://${info.replace(/[^:]/g, 'x')}@`,
-    );
+    masked = maskUrls(masked, (secret) => secret.replace(/[^:]/g, 'x'));
     return masked === text ? data : Buffer.from(masked, 'latin1');
   }
 }
