@@ -2,12 +2,9 @@
 import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fail } from '../errors/error.ts';
-import type { ViewSpec } from '../fs/view.ts';
-import { formatPlatform } from '../oci/platform.ts';
 import { runTask } from '../workers/pool.ts';
 import { epochOf, parseFileAttrs } from './attrs.ts';
-import { contextOf } from './layers.ts';
-import { platformFolders } from './platform-folders.ts';
+import { platformTrees } from './platform-folders.ts';
 import type { Exporter } from './types.ts';
 
 /** Throws `invalid` for attributes nobody knows. */
@@ -22,33 +19,28 @@ export function localExporter(attrs: Record<string, string>): Exporter {
       }
       const epoch = epochOf(want.sourceDateEpoch, sourceDateEpoch);
       const timestampNs = epoch === undefined ? undefined : BigInt(epoch) * 1_000_000_000n;
-      const folders = platformFolders(results, want.platformSplit);
+      const trees = await platformTrees(results, want.platformSplit, ctx);
       if ('send' in sink) {
-        const trees = await Promise.all(
-          results.map(async ({ ref }, i) => ({
-            spec: (await ref?.view(contextOf(ctx))) ?? ({ kind: 'empty' } satisfies ViewSpec),
-            prefix: folders[i],
-          })),
-        );
         // With mode=delete it is the client that removes what is not sent.
         const onBytes = (current: number) => progress.report('copying files', { current, total: 0 });
         onBytes(0);
-        const { bytes } = await sink.send(trees, { timestampNs, onBytes, signal });
+        const sent = trees.map(({ spec, folder }) => ({ spec, prefix: folder }));
+        const { bytes } = await sink.send(sent, { timestampNs, onBytes, signal });
         progress.report('copying files', { current: bytes, total: bytes, done: true });
         return { metadata: {} };
       }
       await Promise.all(
-        results.map(async ({ ref, platform }, i) => {
-          const spec = (await ref?.view(contextOf(ctx))) ?? { kind: 'empty' as const };
-          const status = results.length > 1 ? `copying files ${formatPlatform(platform)}` : 'copying files';
+        trees.map(async ({ spec, folder, name }) => {
+          const status = trees.length > 1 ? `copying files ${name}` : 'copying files';
           progress.report(status, { current: 0, total: 0 });
-          const dest = join(sink.files, folders[i]!);
+          const dest = join(sink.files, folder);
           const remove = want.mode === 'delete';
           const { bytes } = await runTask('fs.export', { spec, dest, timestampNs, remove }, { signal });
           progress.report(status, { current: bytes, total: bytes, done: true });
         }),
       );
       // What a platform's folder holds is done; the destination itself holds nothing but these.
+      const folders = trees.map(({ folder }) => folder);
       if (want.mode === 'delete' && folders[0] !== '') await keepOnly(sink.files, folders);
       return { metadata: {} };
     },

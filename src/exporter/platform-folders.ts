@@ -1,8 +1,31 @@
+import type { ViewSpec } from '../fs/view.ts';
 import { formatPlatform } from '../oci/platform.ts';
-import type { PlatformResult } from './types.ts';
+import { runTask } from '../workers/pool.ts';
+import { contextOf } from './layers.ts';
+import type { ExportContext, PlatformResult } from './types.ts';
 
-/** The folder of each platform's files, `linux_arm_v7`; '' when there is one platform and it is not asked for. */
-export function platformFolders(results: readonly PlatformResult[], split: boolean | undefined): string[] {
+/** A platform's files, and where they go below the destination. */
+export interface PlatformTree {
+  spec: ViewSpec;
+  /** `linux_arm_v7`; '' when there is one platform and it is not asked for. */
+  folder: string;
+  name: string;
+}
+
+/** The files of all platforms. Throws `invalid` when some of two would come to one place (`platform-split=false`). */
+export async function platformTrees(
+  results: readonly PlatformResult[],
+  split: boolean | undefined,
+  ctx: ExportContext,
+): Promise<PlatformTree[]> {
   const apart = split ?? results.length > 1;
-  return results.map(({ platform, id = formatPlatform(platform) }) => (apart ? id.replaceAll('/', '_') : ''));
+  const trees = await Promise.all(
+    results.map(async ({ ref, platform, id = formatPlatform(platform) }) => ({
+      spec: (await ref?.view(contextOf(ctx))) ?? ({ kind: 'empty' } satisfies ViewSpec),
+      folder: apart ? id.replaceAll('/', '_') : '',
+      name: id,
+    })),
+  );
+  if (!apart && trees.length > 1) await runTask('fs.overlap', { trees }, { signal: ctx.signal });
+  return trees;
 }

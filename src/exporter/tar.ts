@@ -1,12 +1,10 @@
 /** `type=tar`: the files as a tar, one folder per platform when there are several. */
 import { MessageChannel } from 'node:worker_threads';
 import { fail } from '../errors/error.ts';
-import type { ViewSpec } from '../fs/view.ts';
 import { runTask } from '../workers/pool.ts';
 import { receiveFromTask } from '../workers/port-stream.ts';
 import { epochOf, parseFileAttrs } from './attrs.ts';
-import { contextOf } from './layers.ts';
-import { platformFolders } from './platform-folders.ts';
+import { platformTrees } from './platform-folders.ts';
 import { SinkWriter } from './tar-stream.ts';
 import type { Exporter } from './types.ts';
 
@@ -21,25 +19,22 @@ export function tarExporter(attrs: Record<string, string>): Exporter {
         throw fail('invalid', 'export', 'output type=tar has nowhere to go: give it dest=FILE');
       }
       const epoch = epochOf(want.sourceDateEpoch, sourceDateEpoch);
-      const folders = platformFolders(results, want.platformSplit);
-      const views = await Promise.all(
-        results.map(({ ref }) => ref?.view(contextOf(ctx)) ?? ({ kind: 'empty' } satisfies ViewSpec)),
-      );
+      const trees = await platformTrees(results, want.platformSplit, ctx);
       const output = new SinkWriter(await sink.tar(), signal);
       let current = 0;
       const say = (done = false) => progress.report('sending tarball', { current, total: 0, done });
       say();
       try {
-        for (const [i, view] of views.entries()) {
+        for (const [i, { spec, folder }] of trees.entries()) {
           const { port1, port2 } = new MessageChannel();
           const packing = runTask(
             'layer.pack',
             {
-              layer: { kind: 'difference', lower: { kind: 'empty' }, upper: view },
+              layer: { kind: 'difference', lower: { kind: 'empty' }, upper: spec },
               compression: { type: 'uncompressed' },
               latestNs: epoch === undefined ? undefined : BigInt(epoch) * 1_000_000_000n,
-              prefix: folders[i],
-              open: i < views.length - 1,
+              prefix: folder,
+              open: i < trees.length - 1,
               sink: { kind: 'port', port: port2 },
             },
             { signal, transfer: [port2], waits: true },

@@ -18,6 +18,7 @@ export const tasks = {
   'fs.checksum': () => import('../fs/checksum.ts').then((m) => m.checksum),
   'fs.export': () => import('../fs/export.ts').then((m) => m.exportTree),
   'fs.glance': () => import('../fs/glance.ts').then((m) => m.glance),
+  'fs.overlap': () => import('../fs/overlap.ts').then((m) => m.checkOverlap),
   'fs.seed': () => import('../fs/seed.ts').then((m) => m.seed),
   'layer.convert': () => import('../layer/convert-task.ts').then((m) => m.convert),
   'layer.pack': () => import('../layer/pack-task.ts').then((m) => m.pack),

@@ -36,7 +36,8 @@ onStores('exporters', (store) => {
 
   const context = () => {
     const dir = kit.folder({
-      Dockerfile: 'FROM scratch\nARG TARGETARCH\nCOPY hello.txt /hello-$TARGETARCH\nCOPY more /more/\n',
+      Dockerfile:
+        'FROM scratch AS hello\nARG TARGETARCH\nCOPY hello.txt /hello-$TARGETARCH\nFROM hello\nCOPY more /more/\n',
       'hello.txt': 'hello',
       'more/file': 'x'.repeat(100_000),
     });
@@ -229,8 +230,19 @@ onStores('exporters', (store) => {
     expect(readdirSync(split).sort()).toEqual(['linux_amd64', 'linux_arm64']);
     expect(existsSync(join(split, 'linux_arm64/hello-arm64'))).toBe(true);
     const joined = folder();
-    await solve([['local', { 'platform-split': 'false' }]], both, { 0: { dir: joined } });
-    expect(readdirSync(joined).sort()).toEqual(['hello-amd64', 'hello-arm64', 'more']);
+    const apart = { 'platform-split': 'false' };
+    await solve([['local', apart]], { ...both, target: 'hello' }, { 0: { dir: joined } });
+    expect(readdirSync(joined).sort()).toEqual(['hello-amd64', 'hello-arm64']);
+    const clash = folder();
+    for (const [type, output] of [
+      ['local', { dir: clash }],
+      ['tar', { file: join(clash, 'tar') }],
+    ] as const) {
+      await expect(solve([[type, apart]], both, { 0: output })).rejects.toThrow(
+        'cannot overwrite more/file from linux/amd64 with linux/arm64 when split option is disabled',
+      );
+    }
+    expect(existsSync(join(clash, 'hello-amd64'))).toBe(false);
     const one = folder();
     await solve([['local', { 'platform-split': 'true' }]], {}, { 0: { dir: one } });
     expect(readdirSync(one)).toEqual(['linux_amd64']);
