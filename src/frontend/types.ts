@@ -3,6 +3,7 @@ import type { SourceLocation } from '../errors/error.ts';
 import type { FsEntry } from '../fs/view.ts';
 import type { StepLimits } from '../llb/limits.ts';
 import type { State } from '../llb/state.ts';
+import type { Ulimit } from '../llb/ulimits.ts';
 import type { Descriptor, Digest, ImageConfig, Platform } from '../oci/types.ts';
 import type { Definition } from '../pb/solver/pb/ops_pb.js';
 
@@ -43,7 +44,7 @@ export interface DockerfileRequest {
   extraHosts: { host: string; ip: string }[];
   /** Bytes; 0: the default (64 MiB). */
   shmSize: number;
-  ulimits: { name: string; soft: number; hard: number }[];
+  ulimits: Ulimit[];
   /** `--build-context NAME=VALUE`, values as written (`docker-image://…`, a URL, `local:<session name>`, `oci-layout://…`). */
   namedContexts: Record<string, string>;
   /** Trees handed to the frontend; a named context `input:NAME` is one of them. */

@@ -4,6 +4,7 @@ import { constants } from 'node:os';
 import { canceled, DrydockError, fail, toDrydockError } from '../errors/error.ts';
 import type { ExecSpec } from '../executor/types.ts';
 import { NetMode, SecurityMode } from '../llb/pb.ts';
+import { ulimitsOf } from '../llb/ulimits.ts';
 import { defaultPath } from '../oci/platform.ts';
 import type { ExecOp, LinuxResources, Meta, ProxyEnv } from '../pb/solver/pb/ops_pb.js';
 import { leave } from '../solver/leftovers.ts';
@@ -76,11 +77,7 @@ async function runExec(
       network: op.network === NetMode.HOST ? 'host' : op.network === NetMode.NONE ? 'none' : 'default',
       security: op.security === SecurityMode.INSECURE ? 'insecure' : 'sandbox',
       extraHosts: meta.extraHosts.map(({ Host, IP }) => ({ host: Host, ip: IP })),
-      ulimits: meta.ulimit.map(({ Name, Soft, Hard }) => ({
-        name: Name,
-        soft: Number(Soft),
-        hard: Number(Hard),
-      })),
+      ulimits: ulimitsOf(meta.ulimit),
       shmSize: 0,
       cgroupParent: meta.cgroupParent,
       resources: resourcesOf(ctx.vertex.metadata?.linuxResources),

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { buildArgs, extraHost, keyValues, secret, ssh, ulimit } from '../../src/cli/build/values.ts';
+import { buildArgs, extraHost, keyValues, secret, ssh } from '../../src/cli/build/values.ts';
 import { splitCsv } from '../../src/cli/csv.ts';
 import { ago, formatBytes, parseBytes, parseDuration, table } from '../../src/cli/units.ts';
 
@@ -22,14 +22,6 @@ test('hosts, with : or =, IPv6 in brackets or not', () => {
   expect(extraHost('db=[::1]')).toEqual({ host: 'db', ip: '::1' });
   expect(extraHost('db:fe80::1')).toEqual({ host: 'db', ip: 'fe80::1' });
   expect(() => extraHost('db')).toThrow('bad format');
-});
-
-test('ulimits', () => {
-  expect(ulimit('nofile=1024')).toEqual({ name: 'nofile', soft: 1024, hard: 1024 });
-  expect(ulimit('nofile=10:20')).toEqual({ name: 'nofile', soft: 10, hard: 20 });
-  expect(ulimit('core=-1')).toEqual({ name: 'core', soft: -1, hard: -1 });
-  expect(() => ulimit('nofile=20:10')).toThrow('less than or equal');
-  expect(() => ulimit('files=1')).toThrow('invalid ulimit');
 });
 
 test('secrets come from a file or a variable', () => {

@@ -5,7 +5,7 @@ import { challenge } from '../../auth/credential.ts';
 import { type DrydockError, toDrydockError } from '../../errors/error.ts';
 import type { ApiHost } from '../shared/host.ts';
 import { drain } from './http/body.ts';
-import { apiError, apiMessage, httpStatus } from './http/errors.ts';
+import { apiError, apiMessage, faultOf, httpStatus } from './http/errors.ts';
 import { sendError } from './http/json-stream.ts';
 import { Query } from './http/query.ts';
 import type { Answer, Call } from './http/route.ts';
@@ -101,13 +101,9 @@ function refuse(
   error: DrydockError,
 ): void {
   const status = httpStatus(error);
-  if (status === 500 && error.code === 'internal') {
-    host.log('error', 'request failed', {
-      path: pathForLogs(request.url ?? ''),
-      error: error.message,
-      stack: error.cause instanceof Error ? error.cause.stack : error.stack,
-    });
-  }
+  const fault = faultOf(error);
+  if (fault !== undefined)
+    host.log('error', 'request failed', { path: pathForLogs(request.url ?? ''), ...fault });
   if (response.headersSent) return void (response.writableEnded || response.destroy());
   drain(request);
   if (status === 401) response.setHeader('www-authenticate', challenge);

@@ -7,6 +7,7 @@ import { fail, prefixed } from '../../errors/error.ts';
 import type { ContextSource, DockerfileRequest } from '../../frontend/types.ts';
 import { fromDefinition } from '../../llb/from-definition.ts';
 import { parseLimits } from '../../llb/limits.ts';
+import { parseUlimit } from '../../llb/ulimits.ts';
 import { parsePlatform } from '../../oci/platform.ts';
 import type { ImageConfig, Platform } from '../../oci/types.ts';
 import type { Definition } from '../../pb/solver/pb/ops_pb.js';
@@ -178,13 +179,12 @@ function whole(options: Options, name: string): number | undefined {
 }
 
 function ulimitsOf(text: string | undefined): DockerfileRequest['ulimits'] {
-  return (text ?? '')
-    .split(',')
-    .filter((field) => field !== '')
-    .map((field) => {
-      const match = /^([a-z]+)=(-?\d+)(?::(-?\d+))?$/.exec(field);
-      if (match === null) throw invalid(`failed to parse ulimit: invalid ulimit argument: ${field}`);
-      const [, name = '', soft = '', hard] = match;
-      return { name, soft: Number(soft), hard: Number(hard ?? soft) };
-    });
+  const fields = (text ?? '').split(',').filter((field) => field !== '');
+  return fields.map((field) => {
+    try {
+      return parseUlimit(field);
+    } catch (err) {
+      throw prefixed(err, 'failed to parse ulimit');
+    }
+  });
 }

@@ -6,6 +6,7 @@ import { fail } from '../../errors/error.ts';
 import type { ExecControl, ExecSpec } from '../../executor/types.ts';
 import { openView } from '../../fs/open.ts';
 import { type FsView, specOfMounts } from '../../fs/view.ts';
+import { ulimitsOf } from '../../llb/ulimits.ts';
 import { digestOf } from '../../oci/digest.ts';
 import { defaultPath } from '../../oci/platform.ts';
 import { findSecret, PreparedMounts } from '../../ops/exec/mounts.ts';
@@ -181,11 +182,7 @@ export class Container {
       network: Network === NetMode.HOST ? 'host' : Network === NetMode.NONE ? 'none' : 'default',
       security: init.Security === SecurityMode.INSECURE ? 'insecure' : 'sandbox',
       extraHosts: extraHosts.map(({ Host, IP }) => ({ host: Host, ip: IP })),
-      ulimits: meta.ulimit.map(({ Name, Soft, Hard }) => ({
-        name: Name,
-        soft: Number(Soft),
-        hard: Number(Hard),
-      })),
+      ulimits: ulimitsOf(meta.ulimit),
       shmSize: 0,
       cgroupParent: meta.cgroupParent,
     };

@@ -39,28 +39,6 @@ export function extraHost(text: string): { host: string; ip: string } {
   return { host: match[1] as string, ip: (match[2] as string).replace(/^\[(.*)\]$/, '$1') };
 }
 
-const ulimitNames = new Set(
-  'core cpu data fsize locks memlock msgqueue nice nofile nproc rss rtprio rttime sigpending stack'.split(
-    ' ',
-  ),
-);
-
-/** `nofile=1024:2048`, -1: unlimited. */
-export function ulimit(text: string): { name: string; soft: number; hard: number } {
-  const match = /^([a-z]+)=(-?\d+)(?::(-?\d+))?$/.exec(text);
-  if (match === null || !ulimitNames.has(match[1] as string)) {
-    throw fail('invalid', 'client', `invalid ulimit argument: ${text}`, {
-      hint: `Want NAME=SOFT[:HARD]; names: ${[...ulimitNames].join(', ')}.`,
-    });
-  }
-  const soft = Number(match[2]);
-  const hard = match[3] === undefined ? soft : Number(match[3]);
-  if (hard !== -1 && (soft > hard || soft === -1)) {
-    throw fail('invalid', 'client', `ulimit soft limit must be less than or equal to hard limit: ${text}`);
-  }
-  return { name: match[1] as string, soft, hard };
-}
-
 /** `id=x,src=file`, `id=x,env=VAR`, `id=x` (env x if set, else file x), `type=file|env`. */
 export function secret(text: string, env: NodeJS.ProcessEnv): SecretSource {
   const pairs = parsePairs(text, 'secret');

@@ -99,6 +99,16 @@ onStores('LLB', (store) => {
       expect(read('env')).toBe('b c\n');
     });
 
+    test('a limit that there is not is said to be none', async () => {
+      const err = await failure(run('true', { ulimits: [{ name: 'files', soft: 1, hard: 1 }] }));
+      expect(err.rawMessage).toContain('invalid ulimit type: files');
+      const asked = { Frontend: 'dockerfile.v0', FrontendAttrs: { ulimit: 'nofile=2:1' } };
+      const option = await failure(kit.solve(asked));
+      expect(option.rawMessage).toContain(
+        'failed to parse ulimit: ulimit soft limit must be less than or equal',
+      );
+    });
+
     test('a tmpfs is as large as asked for', async () => {
       const { read } = await run('dd if=/dev/zero of=/t/f bs=1M count=4 2>/dev/null; echo $? >/out/code', {
         mounts: [{ type: 'tmpfs', target: '/t', size: 1 << 20 }],

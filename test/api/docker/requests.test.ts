@@ -60,6 +60,33 @@ onStores('a build’s request', (store) => {
     }
   });
 
+  test.each(['1', '2'])('a limit that there is not is a plain mistake, in version %s', async (version) => {
+    const limits = (Name: string, Soft: number) =>
+      encodeURIComponent(JSON.stringify([{ Name, Soft, Hard: 1 }]));
+    for (const [name, soft, message] of [
+      ['files', 1, 'invalid ulimit type: files'],
+      ['nofile', 2, 'ulimit soft limit must be less than or equal to hard limit: 2 > 1'],
+    ] as const) {
+      const query = `/build?version=${version}&ulimits=${limits(name, soft)}`;
+      const answer = await builds.daemon.ask('POST', query, {
+        body: tarOf({ Dockerfile: 'FROM scratch\n' }),
+      });
+      expect(answer.status).toBe(400);
+      expect(answer.json<{ message: string }>().message).toContain(message);
+    }
+  });
+
+  test('what fails before the first step, and is not the client’s mistake, is in the log', async () => {
+    const answer = await builds.daemon.ask('POST', '/build?remote=http://127.0.0.1:1/context.tar', {});
+    expect(answer.status).toBeGreaterThanOrEqual(500);
+    const line = builds.daemon.log().findLast(({ message }) => message === 'build failed');
+    expect(line).toMatchObject({ hop: 'http', error: expect.stringContaining('127.0.0.1:1') });
+    await builds.daemon.ask('POST', '/build?platform=foobar', {
+      body: tarOf({ Dockerfile: 'FROM scratch\n' }),
+    });
+    expect(builds.daemon.log().findLast(({ message }) => message === 'build failed')).toEqual(line);
+  });
+
   test('what is imported is for this system', async () => {
     const body = tarOf({ file: 'x' });
     const answer = await builds.daemon.ask('POST', '/images/create?fromSrc=-&platform=macos', { body });

@@ -4,6 +4,7 @@ import type { Authority } from '../../../auth/types.ts';
 import type { BuildOptions, OutputSpec } from '../../../build/types.ts';
 import { checkNewName } from '../../../images/name.ts';
 import { parseLimits, type StepLimits } from '../../../llb/limits.ts';
+import { checkUlimit, type Ulimit } from '../../../llb/ulimits.ts';
 import { parsePlatform } from '../../../oci/platform.ts';
 import { familiarName, normalizeName } from '../../../oci/reference.ts';
 import { cacheSpec } from '../../../remote-cache/spec-text.ts';
@@ -200,22 +201,15 @@ function readHosts(text: string): { host: string; ip: string }[] {
   });
 }
 
-function readUlimit(item: unknown): { name: string; soft: number; hard: number } {
+function readUlimit(item: unknown): Ulimit {
   const { Name: name, Soft: soft, Hard: hard } = (item ?? {}) as Record<string, unknown>;
-  if (typeof name !== 'string' || !/^[a-z]+$/.test(name)) {
+  if (typeof name !== 'string' || name === '') {
     throw apiError('invalid', 'error reading ulimits: each has a Name such as nofile');
   }
-  if (!Number.isSafeInteger(soft) || !Number.isSafeInteger(hard)) {
+  if (typeof soft !== 'number' || typeof hard !== 'number') {
     throw apiError('invalid', `error reading ulimits: Soft and Hard of ${name} must be whole numbers`);
   }
-  const limit = { name, soft: soft as number, hard: hard as number };
-  if (limit.hard !== -1 && (limit.soft > limit.hard || limit.soft === -1)) {
-    throw apiError(
-      'invalid',
-      `ulimit soft limit must be less than or equal to hard limit: ${soft} > ${hard}`,
-    );
-  }
-  return limit;
+  return checkUlimit({ name, soft, hard });
 }
 
 function positive(query: Query, name: string): number | undefined {

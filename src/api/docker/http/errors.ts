@@ -39,6 +39,14 @@ export function sentence(error: DrydockError): string {
   return text;
 }
 
+/** What the log is told of an error that is none of the client's; undefined for others. */
+export function faultOf(error: DrydockError): Record<string, string | undefined> | undefined {
+  if (httpStatus(error) < 500 || error.code === 'unsupported') return undefined;
+  const { hop, hint, cause } = error;
+  const stack = error.code !== 'internal' ? undefined : cause instanceof Error ? cause.stack : error.stack;
+  return { error: sentence(error), hop, hint, stack };
+}
+
 /** One line for a JSON body: what is wrong, then what to do. */
 export function apiMessage(error: DrydockError): string {
   const text = sentence(error);

@@ -18,7 +18,7 @@ import { TextTeller } from '../build/text-teller.ts';
 import { TraceTeller } from '../build/trace-teller.ts';
 import { UploadDesk } from '../build/upload-desk.ts';
 import { drain, UploadBody } from '../http/body.ts';
-import { apiError } from '../http/errors.ts';
+import { apiError, faultOf } from '../http/errors.ts';
 import { JsonStream, type ObjectSink } from '../http/json-stream.ts';
 import { registryConfig } from '../http/registry-auth.ts';
 import type { Answer, Call, Route } from '../http/route.ts';
@@ -100,9 +100,9 @@ async function build(call: Call): Promise<Answer> {
     stream.end();
   } catch (err) {
     const error = toDrydockError(err);
-    if (error.code === 'internal') {
-      host.log('error', 'build failed', { error: error.message, stack: error.stack });
-    }
+    // What fails once a step has begun is told by the build itself; before that, nothing else tells of it.
+    const fault = stream.started && error.code !== 'internal' ? undefined : faultOf(error);
+    if (fault !== undefined) host.log('error', 'build failed', fault);
     const message = teller?.fail(error);
     // With BuildKit docker's CLI ends with 1, whatever the step ended with.
     stream.fail(error, message === undefined ? undefined : () => message, parameters.version === 1);
