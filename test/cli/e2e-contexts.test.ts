@@ -46,6 +46,21 @@ describe('contexts', () => {
     expect(read(dest, 'f')).toBe('f');
   });
 
+  test('a Dockerfile from a web server, for a folder or a tar', async () => {
+    cli.files('served', { 'remote/App.dockerfile': dockerfile });
+    const dir = context('FROM nothing\n', { f: 'local file' });
+    const url = `${origin}/remote/App.dockerfile`;
+    expect(read(await cli.extract(dir, ['-f', url]), 'f')).toBe('local file');
+    const dest = join(cli.dir, 'url-tar-out');
+    await cli.ok(['build', '-q', '-f', url, '-o', dest, '-'], {
+      input: execFileSync('tar', ['c', '-C', dir, '.']),
+    });
+    expect(read(dest, 'f')).toBe('local file');
+    const missing = await cli.run(['build', '-f', `${origin}/remote/none`, dir]);
+    expect(missing.code).not.toBe(0);
+    expect(missing.stderr).toMatch(/404/);
+  });
+
   test('-: a tar, plain or gzipped, or just a Dockerfile', async () => {
     const dir = context(dockerfile, { f: 'from a tar' });
     for (const flag of ['c', 'cz']) {

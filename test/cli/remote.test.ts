@@ -8,6 +8,7 @@ import type { Descriptor, Digest } from '../../src/oci/types.ts';
 import { addProgram, busyboxRoot } from '../kit/busybox.ts';
 import { Cli } from '../kit/cli.ts';
 import { startTestDaemon, type TestDaemon } from '../kit/daemon.ts';
+import { startServer } from '../kit/http-server.ts';
 import { startRegistry, type TestRegistry } from '../kit/registry.ts';
 import { onStores } from '../kit/stores.ts';
 
@@ -123,6 +124,18 @@ onStores('drydock --host', (store) => {
     expect(text.stdout).toMatch(/^sha256:/);
     const file = cli.files('elsewhere', { 'My.Dockerfile': 'FROM scratch\nCOPY a /\n' });
     await ok('build', '-q', '-f', join(file, 'My.Dockerfile'), dir);
+  });
+
+  test('takes a Dockerfile from a web server', async () => {
+    const server = await startServer((_, response) => response.end('FROM scratch\nCOPY f /f\n'));
+    try {
+      const dir = cli.files('of-url', { f: 'ours', Dockerfile: 'FROM nothing\n' });
+      const dest = join(cli.dir, 'of-url-out');
+      await ok('build', '-q', '-f', `http://${server.host}/x`, '-o', dest, dir);
+      expect(readFileSync(join(dest, 'f'), 'utf8')).toBe('ours');
+    } finally {
+      await server.stop();
+    }
   });
 
   test('shows where in the Dockerfile it failed', async () => {

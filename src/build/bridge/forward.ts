@@ -42,7 +42,8 @@ export function optionsOf(request: DockerfileRequest): {
   switch (context.type) {
     case 'local':
       if (context.name !== 'context') set('contextkey', context.name);
-      set('dockerfilekey', request.dockerfileLocal ?? context.name);
+      if (request.dockerfileState === undefined)
+        set('dockerfilekey', request.dockerfileLocal ?? context.name);
       break;
     case 'remote':
       set('context', context.url);
@@ -54,9 +55,10 @@ export function optionsOf(request: DockerfileRequest): {
       break;
     case 'state':
       inputs.context = marshal(context.state);
-      inputs.dockerfile = marshal(request.dockerfileState ?? context.state);
+      inputs.dockerfile = inputs.context;
       break;
   }
+  if (request.dockerfileState !== undefined) inputs.dockerfile = marshal(request.dockerfileState);
   set('filename', request.dockerfile);
   set('contextsubdir', request.contextSubdir);
   set('target', request.target);

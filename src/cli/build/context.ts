@@ -4,12 +4,15 @@ import { basename, dirname, isAbsolute, relative, resolve } from 'node:path';
 import type { Readable } from 'node:stream';
 import { fail } from '../../errors/error.ts';
 import type { ContextSource } from '../../frontend/types.ts';
+import { http, type State } from '../../llb/llb.ts';
 
 export interface ContextChoice {
   context: ContextSource;
   dockerfile?: string;
   dockerfileText?: string;
   dockerfileLocal?: string;
+  /** The Dockerfile's tree, when it is a URL. */
+  dockerfileState?: State;
   locals: Record<string, string>;
   uploads: Record<string, Readable>;
 }
@@ -26,6 +29,9 @@ export function isRemote(text: string): boolean {
  * when the folder or the Dockerfile is not there, or stdin is asked for twice.
  */
 export function chooseContext(context: string, file: string | undefined, stdin: Readable): ContextChoice {
+  if (file !== undefined && /^https?:\/\//i.test(file)) {
+    return { ...chooseContext(context, undefined, stdin), ...remoteDockerfile(file) };
+  }
   const none = { locals: {}, uploads: {} };
   if (context === '-') {
     if (file === '-')
@@ -66,6 +72,13 @@ export function chooseContext(context: string, file: string | undefined, stdin: 
     dockerfileLocal: 'dockerfile',
     locals: { ...locals, dockerfile: dirname(path) },
   };
+}
+
+/** `-f https://…`: one file of a web server, whatever it is called there. */
+function remoteDockerfile(url: string): Pick<ContextChoice, 'dockerfile' | 'dockerfileState'> {
+  const dockerfile = 'Dockerfile';
+  const name = `[internal] load build definition from ${url}`;
+  return { dockerfile, dockerfileState: http(url, { filename: dockerfile, name }) };
 }
 
 function readStdin(): string {

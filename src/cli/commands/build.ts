@@ -3,6 +3,7 @@ import { runBuild } from '../../build/run.ts';
 import type { BuildOptions, BuildResult } from '../../build/types.ts';
 import { fail, toDrydockError } from '../../errors/error.ts';
 import { nearest } from '../../errors/nearest.ts';
+import { parseUlimit } from '../../llb/ulimits.ts';
 import { parsePlatform } from '../../oci/platform.ts';
 import { familiarName, normalizeName } from '../../oci/reference.ts';
 import { clientCaches } from '../../remote-cache/client.ts';
@@ -17,7 +18,7 @@ import { type OpenOutput, parseOutputs } from '../build/outputs.ts';
 import { refuseFlags } from '../build/refused-flags.ts';
 import { checkReport, warningSummary } from '../build/report.ts';
 import { checkSources } from '../build/sources.ts';
-import { buildArgs, extraHost, keyValues, resolveHosts, secret, ssh, ulimit } from '../build/values.ts';
+import { buildArgs, extraHost, keyValues, resolveHosts, secret, ssh } from '../build/values.ts';
 import { command } from '../command.ts';
 import { splitCsv } from '../csv.ts';
 import type { FlagValues } from '../flags.ts';
@@ -49,6 +50,7 @@ export default command({
       dockerfile: choice.dockerfile,
       dockerfileText: choice.dockerfileText,
       dockerfileLocal: choice.dockerfileLocal,
+      dockerfileState: choice.dockerfileState,
       namedContexts: named.contexts,
       outputs: outputs.map(({ spec }) => spec),
       cacheFrom: caches.from,
@@ -161,7 +163,7 @@ async function requestOf(
     network: network === 'bridge' ? 'default' : network,
     extraHosts: await resolveHosts(flags['add-host'].map(extraHost)),
     shmSize: flags['shm-size'] === undefined ? 0 : parseBytes(flags['shm-size'], 'shm-size'),
-    ulimits: flags.ulimit.map(ulimit),
+    ulimits: flags.ulimit.map(parseUlimit),
     cgroupParent: flags['cgroup-parent'],
     limits: stepLimits(flags),
     check: flags.check ?? false,

@@ -10,11 +10,11 @@ import type { ProgressSink, VertexEvent } from '../../solver/progress.ts';
 export function replay(message: StatusResponse, sink: ProgressSink): void {
   const vertices = message.vertexes.map(vertexOf);
   for (const vertex of vertices) sink.vertex({ ...vertex, completed: undefined, error: undefined });
-  for (const { ID, vertex, name, current, total, timestamp, started, completed } of message.statuses) {
+  for (const { ID, vertex, current, total, timestamp, started, completed } of message.statuses) {
     sink.status({
       id: ID,
       vertex: vertex as Digest,
-      name: name === '' ? ID : name,
+      name: ID,
       current: Number(current),
       total: Number(total),
       timestamp: ms(timestamp) ?? 0,
