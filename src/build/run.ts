@@ -62,7 +62,7 @@ async function work(
     ...frontendHost(engine, job, lease),
     warn: (warning) => sink.warning(warningEvent(warning)),
     forward(syntax) {
-      if (isOurs(syntax.image)) return undefined;
+      if (isOurs(syntax.image, options.namedContexts)) return undefined;
       // Loaded only when asked for: it is more code than the rest of a build.
       const bridge = { engine, job, lease };
       return import('./bridge/forward.ts').then((m) => m.forwardBuild(bridge, options, syntax));

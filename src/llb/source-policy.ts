@@ -88,9 +88,9 @@ function pass(rules: readonly Compiled[], source: SourceOp, budget: SearchBudget
 type Expressions = (text: string) => Regex;
 
 function compile({ action: kind, selector, updates }: Rule, expression: Expressions): Compiled {
-  if (selector === undefined) throw fail('invalid', 'client', 'a rule of the source policy has no selector');
+  if (selector === undefined) throw fail('invalid', 'client', 'invalid nil selector in policy');
   if (!Object.values(action).includes(kind)) {
-    throw fail('invalid', 'client', `the source policy has an unknown action (${kind})`);
+    throw fail('invalid', 'client', `source policy: rule ${kind} ${selector.identifier}: unknown type`);
   }
   if (kind === action.convert && updates === undefined) {
     throw fail('invalid', 'client', 'missing destination for convert rule of the source policy');

@@ -105,11 +105,11 @@ describe('convert', () => {
 });
 
 test.each([
-  [{ action: DENY }, 'has no selector'],
+  [{ action: DENY }, 'invalid nil selector in policy'],
   [rule(CONVERT, 'a'), 'missing destination'],
   [rule(DENY, 'a**b'), 'invalid wildcard'],
   [rule(DENY, '(', undefined, MatchType.REGEX), "the source policy's pattern"],
-  [rule(9 as PolicyAction, 'a'), 'unknown action'],
+  [rule(9 as PolicyAction, 'a'), 'unknown type'],
 ])('%j is refused', (bad, message) => {
   expect(() => sourceRewrite([policy(bad)])).toThrow(message);
 });

@@ -152,7 +152,8 @@ function statusMessage(event: StatusEvent): MessageInitShape<typeof VertexStatus
   return {
     ID: event.id,
     vertex: event.vertex,
-    name: event.name === event.id ? '' : event.name,
+    // What is done, apart from with what: clients add up what was transferred by it.
+    name: /^(transferring |copying files)/.test(event.id) ? 'transferring' : '',
     current: BigInt(Math.round(event.current)),
     total: BigInt(Math.round(event.total)),
     timestamp: time(event.timestamp),

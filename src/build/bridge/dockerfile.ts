@@ -35,7 +35,7 @@ export const dockerfileV0: BridgeFrontend = async (bridge, asked) => {
       bridge.warn(vertex, event);
     },
     forward({ image, cmdline, location }) {
-      if (asked.options.cmdline !== undefined || isOurs(image)) return undefined;
+      if (asked.options.cmdline !== undefined || isOurs(image, request.namedContexts)) return undefined;
       return forwardTo(bridge, asked, image, cmdline, location).then((result) => {
         forwarded = result;
         return { targets: [], warnings: [] };

@@ -2,6 +2,8 @@ import { fail } from '../../errors/error.ts';
 import { parseReference } from '../../oci/reference.ts';
 import type { BridgeFrontend } from './bridge.ts';
 import { dockerfileV0 } from './dockerfile.ts';
+import { withPrefix } from './dockerfile-options.ts';
+import { isOurs } from './syntax.ts';
 
 export type Frontends = Readonly<Record<string, BridgeFrontend>>;
 
@@ -9,6 +11,14 @@ export type Frontends = Readonly<Record<string, BridgeFrontend>>;
 export const frontends: Frontends = {
   'dockerfile.v0': dockerfileV0,
   async 'gateway.v0'(bridge, request) {
+    const { source = '' } = request.options;
+    // What a `# syntax=` line names is the same as what is named here.
+    if (
+      source === 'dockerfile.v0' ||
+      (source !== '' && isOurs(source, withPrefix(request.options, 'context:')))
+    ) {
+      return bridge.solve({ ...request, frontend: 'dockerfile.v0' });
+    }
     const { gatewayV0 } = await import('../gateway/image.ts');
     return gatewayV0(bridge, request);
   },

@@ -36,6 +36,7 @@ export async function imageAfter(policy: SourcePolicy, ref: string, platform?: P
     'invalid',
     'frontend',
     `the source policy turns ${identifier} into ${after}, which has no config`,
+    { details: { updated: after } },
   );
 }
 

@@ -172,6 +172,60 @@ onStores('Control', (store) => {
     expect(err.rawMessage).toContain('source "docker-image://docker.io/library/old:1" denied by policy');
   });
 
+  test('a source policy puts a folder of the client in the place of a named context’s image', async () => {
+    const main = kit.folder({
+      Dockerfile: 'FROM scratch AS replace\nFROM scratch\nCOPY --from=replace /foo /\n',
+    });
+    const test = kit.folder({ foo: 'put in place' });
+    const dir = kit.folder({});
+    const { status } = await kit.solve(
+      {
+        ...frontend,
+        FrontendAttrs: { 'context:replace': 'docker-image:docker.io/library/alpine:latest' },
+        SourcePolicy: {
+          version: 1n,
+          rules: [
+            {
+              action: PolicyAction.CONVERT,
+              selector: { identifier: 'docker-image://docker.io/library/alpine:latest' },
+              updates: { identifier: 'local://test' },
+            },
+          ],
+        },
+        Exporters: [{ Type: 'local', Attrs: {} }],
+      },
+      { dirs: { context: main, dockerfile: main, test }, outputs: { 0: { dir } } },
+    );
+    expect(readFileSync(join(dir, 'foo'), 'utf8')).toBe('put in place');
+    // Clients add up what was transferred by the name of what is done.
+    const transfers = status
+      .flatMap(({ statuses }) => statuses)
+      .filter(({ ID }) => /^transferring /.test(ID));
+    expect(new Set(transfers.map(({ name }) => name))).toEqual(new Set(['transferring']));
+  });
+
+  test.each<[string, MessageInitShape<typeof RuleSchema>, string]>([
+    ['no selector', { action: PolicyAction.CONVERT }, 'invalid nil selector in policy'],
+    ['no action', { action: 9000 as never, selector: { identifier: 'docker-image://x' } }, 'unknown type'],
+    [
+      'nothing to convert to',
+      { action: PolicyAction.CONVERT, selector: { identifier: 'docker-image://x' } },
+      'missing destination for convert rule',
+    ],
+  ])('a rule of a source policy with %s is refused', async (_, rule, message) => {
+    const err = await failure(
+      kit.solve({ ...frontend, SourcePolicy: { version: 1n, rules: [rule] } }, context()),
+    );
+    expect(err.rawMessage).toContain(message);
+  });
+
+  test('a file that a COPY wants and that is not there is a step’s failure, without a code of its own', async () => {
+    const dir = kit.folder({ Dockerfile: 'FROM scratch\nCOPY --parents /none/file /\n' });
+    const err = await failure(kit.solve(frontend, { dirs: { context: dir, dockerfile: dir } }));
+    expect(err.code).toBe(Code.Unknown);
+    expect(err.rawMessage).toMatch(/failed to calculate checksum of ref \S+: "\/none\/file": not found/);
+  });
+
   test('a definition inside a definition gets no more than the build was granted', async () => {
     const { def } = marshal(scratch().run(['/busybox', 'true'], { security: 'insecure' }));
     const outer = create(OpSchema, {

@@ -107,6 +107,27 @@ test('the image of `source` is run, reads the context and returns a tree with it
   expect([...build.vertices.values()].map(({ name }) => name)).toContain(`[frontend] ${source}`);
 });
 
+test('docker’s own frontend is ours, named as a source or in a `# syntax=` line, unless another stands for it', async () => {
+  const docker = 'docker/dockerfile:1';
+  const build = await start({
+    Dockerfile: `# syntax=${docker}\nFROM scratch\nCOPY Dockerfile /copied\n`,
+    Recipe: '/salt a pinch\n',
+    Named: `# syntax=${docker}\n/cake butter\n`,
+  });
+  const copied = `# syntax=${docker}\nFROM scratch\nCOPY Dockerfile /copied\n`;
+  const ours = { filename: 'Dockerfile' };
+  expect(await read(build, await solve(build, 'dockerfile.v0', ours), '/copied')).toBe(copied);
+  for (const named of [docker, 'docker.io/docker/dockerfile-upstream:master', 'dockerfile.v0']) {
+    const solved = await solve(build, 'gateway.v0', { ...ours, source: named, cmdline: named });
+    expect(await read(build, solved, '/copied')).toBe(copied);
+  }
+  const other = { [`context:${docker}`]: 'input:frontend' };
+  const replaced = await solve(build, 'gateway.v0', { ...other, source: docker, filename: 'Recipe' });
+  expect(await read(build, replaced, '/salt')).toBe('a pinch');
+  const line = await solve(build, 'dockerfile.v0', { ...other, filename: 'Named' });
+  expect(await read(build, line, '/cake')).toBe('butter');
+});
+
 test('a `# syntax=` line hands the build over; so does the build arg BUILDKIT_SYNTAX', async () => {
   const build = await start({
     Dockerfile: `# syntax=${source}\n/cake butter\n`,

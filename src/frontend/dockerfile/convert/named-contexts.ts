@@ -1,11 +1,11 @@
 /** `--build-context NAME=VALUE`: trees and images that stand in for stages and base images. */
-import { fail, prefixed } from '../../../errors/error.ts';
+import { DrydockError, fail, prefixed } from '../../../errors/error.ts';
 import { readIgnore } from '../../../fs/ignore.ts';
 import { http, image, lazy, local, ociLayout, type State, scratch } from '../../../llb/llb.ts';
 import { formatPlatform } from '../../../oci/platform.ts';
 import { familiarName, normalizeName } from '../../../oci/reference.ts';
 import type { ImageConfig, Platform } from '../../../oci/types.ts';
-import type { DockerfileRequest, FrontendHost } from '../../types.ts';
+import type { DockerfileRequest, FrontendHost, ResolvedImage } from '../../types.ts';
 import { own } from './args.ts';
 import { loadDockerignore } from './context.ts';
 import { gitState, parseGitRef } from './git-ref.ts';
@@ -107,11 +107,19 @@ function loadInput(request: DockerfileRequest, name: string, label: string): Loa
 async function loadImage(request: DockerfileRequest, host: FrontendHost, load: Load): Promise<LoadedContext> {
   const ref = load.value.replace(/^docker-image:(\/\/)?/, '');
   if (ref === 'scratch') return { state: scratch() };
-  const resolved = await host.resolveImage(normalizeName(ref), {
-    platform: load.platform,
-    pull: request.pull,
-    logName: `[context ${load.label}] load metadata for ${normalizeName(ref)}`,
-  });
+  let resolved: ResolvedImage;
+  try {
+    resolved = await host.resolveImage(normalizeName(ref), {
+      platform: load.platform,
+      pull: request.pull,
+      logName: `[context ${load.label}] load metadata for ${normalizeName(ref)}`,
+    });
+  } catch (err) {
+    // A source policy may put something else in the image's place: a folder of the client, a repository.
+    const updated = err instanceof DrydockError ? err.details?.updated : undefined;
+    if (typeof updated !== 'string') throw err;
+    return loadContext(request, host, { ...load, value: updated.replace(/^local:\/\//, 'local:') });
+  }
   const state = image(resolved.ref, {
     name: `[context ${load.label}] ${resolved.ref}`,
     platform: load.platform,
