@@ -79,6 +79,14 @@ const doors = {
 /** The list of worker tasks names every room's tasks; it is the one file that may. */
 const exempt = new Set(['workers/tasks.ts']);
 
+/** Rooms and files that deal with files of trees, whose names may be no UTF-8: they reach them through linux/files.ts. */
+const trees =
+  /^(fs|layer|tar)\/|^session\/fsutil\/|^ops\/diff-task|^source\/unpack-folder|^executor\/stubs|^store\/(local\/tree|containerd\/link-tree)/;
+/** Paths of our own, in files that are told of none else. */
+const ownPaths = /^layer\/(block-writer|convert-task)|^session\/fsutil\/listing/;
+/** Node's functions on files that take no path. */
+const withoutPath = /^(f\w+Sync|close|closeSync|readSync|writeSync|constants|createReadStream)$/;
+
 const root = resolve(process.argv[2] ?? join(import.meta.dirname, '..', 'src'));
 const problems = [];
 /** file → files whose values it imports when it is loaded */
@@ -114,7 +122,14 @@ function imports(text) {
       list !== undefined &&
       !/^\s*[\w$]+\s*,/.test(names) &&
       list.split(',').every((name) => name.trim() === '' || /^\s*type\s/.test(name));
-    found.push({ from: from ?? lazy, line, types: type !== undefined || inline, lazy: lazy !== undefined });
+    const given = (list ?? names ?? '').split(',').map((one) => one.trim().split(/\s/)[0]);
+    found.push({
+      from: from ?? lazy,
+      names: given.filter((one) => one !== '' && one !== 'type'),
+      line,
+      types: type !== undefined || inline,
+      lazy: lazy !== undefined,
+    });
   }
   return found;
 }
@@ -130,7 +145,11 @@ for (const file of sources(root)) {
   if (room === 'pb') continue;
   const values = [];
   graph.set(file, values);
-  for (const { from, line, types, lazy } of imports(readFileSync(file, 'utf8'))) {
+  for (const { from, names, line, types, lazy } of imports(readFileSync(file, 'utf8'))) {
+    if (/^(node:)?fs\b/.test(from) && trees.test(name) && !ownPaths.test(name) && !types) {
+      for (const each of names.filter((one) => !withoutPath.test(one)))
+        problems.push(`src/${name}:${line}: take ${each} from linux/files.ts, for names that are no UTF-8`);
+    }
     if (!from.startsWith('.')) continue;
     const target = resolve(dirname(file), from);
     const targetRoom = roomOf(target);

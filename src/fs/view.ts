@@ -1,6 +1,6 @@
 /**
  * The door of fs: a read-only, synchronous view of a file tree, whatever holds it. Paths are absolute within the
- * view (`/`, `/etc/passwd`), clean (no `.`, `..`, doubled or trailing slashes) and in bytes-as-UTF-8 strings.
+ * view (`/`, `/etc/passwd`), clean (no `.`, `..`, doubled or trailing slashes) and names as linux/names.ts has them.
  * A view never follows symlinks by itself and never leaves its root: `resolvePath` walks links inside the view.
  */
 

@@ -68,6 +68,11 @@ export function copyFileSync(from: string, to: string, mode?: number): void {
   else by(to, (raw) => fs.copyFileSync(rawName(from), raw, mode));
 }
 
+/** Node's own lstat, with bigints; `lstat` of lstat.ts says less and is faster. */
+export function lstatSync(path: string): fs.BigIntStats {
+  return by(path, (raw) => fs.lstatSync(raw, { bigint: true }));
+}
+
 export function readlinkSync(path: string): string {
   // Most are UTF-8, which is read faster as such.
   const target = path.isWellFormed() ? fs.readlinkSync(path) : '\ufffd';

@@ -54,7 +54,7 @@ export function openFolderAt(parent: number, name: Buffer): number | undefined {
   const fd = fns.openat(parent, name, O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
   if (fd >= 0) return fd;
   if ([ENOENT, ENOTDIR, ELOOP].includes(koffi.errno())) return undefined;
-  throw fault('open', name.toString('utf8', 0, name.length - 1));
+  throw fault('open', nameOf(name, 0, name.length - 1));
 }
 
 /** Closes what a function of this room opened. */

@@ -6,6 +6,7 @@ import { randomUUID } from 'node:crypto';
 import { type Dirent, readdirSync } from 'node:fs';
 import koffi from 'koffi';
 import { AT_FDCWD, fault, fns } from './call.ts';
+import { bytesOf, nameOf } from './names.ts';
 import { closeFd, openFolderAt } from './open-in.ts';
 
 const AT_REMOVEDIR = 0x200;
@@ -20,7 +21,7 @@ const maxTries = 4;
 
 /** Removes what is at a path, whatever it is; nothing being there is fine. Throws a Node-style error. */
 export function removeTree(path: string): void {
-  removeAt(AT_FDCWD, Buffer.from(`${path}\0`), { top: AT_FDCWD, moved: 0, seen: 0, id: randomUUID() }, 0);
+  removeAt(AT_FDCWD, bytesOf(`${path}\0`), { top: AT_FDCWD, moved: 0, seen: 0, id: randomUUID() }, 0);
 }
 
 interface Walk {
@@ -82,5 +83,5 @@ function entriesOf(folder: number): Dirent<Buffer>[] {
 }
 
 function shown(name: Buffer): string {
-  return name.toString('utf8', 0, name.length - 1);
+  return nameOf(name, 0, name.length - 1);
 }

@@ -1,11 +1,13 @@
 /** `git://HOST/PATH#REF:SUBDIR`: a repository's files at a commit. The commit names them. */
 import { randomUUID } from 'node:crypto';
-import { lstat, readdir, rm } from 'node:fs/promises';
+import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { copyAll, writeSnapshot } from '../apply/snapshot.ts';
 import { fail } from '../errors/error.ts';
+import { lstatHost } from '../fs/stat.ts';
 import { specOfMounts } from '../fs/view.ts';
 import { keptUnder } from '../kept/kept.ts';
+import { nameOf, rawName } from '../linux/names.ts';
 import { digestOf } from '../oci/digest.ts';
 import type { OpMaker } from '../ops/deps.ts';
 import { refContext } from '../solver/ref-context.ts';
@@ -86,7 +88,7 @@ export const gitSource: OpMaker = (vertex, deps) => {
         await snapshots.commit(name, active, { lease });
         return name;
       }
-      await checkSubdir(dir, options.subdir);
+      checkSubdir(dir, options.subdir);
       const part = join(dir, options.subdir);
       const source = { kind: 'folder', dir: part, rootOwned: true, state: 'given' } as const;
       const timestampNs = options.commitTimes ? await mirror.commitTimeNs(sha) : undefined;
@@ -106,12 +108,11 @@ export const gitSource: OpMaker = (vertex, deps) => {
 };
 
 /** The subdir must be a real folder of the repository, reached through no symlink. */
-async function checkSubdir(root: string, subdir: string): Promise<void> {
+function checkSubdir(root: string, subdir: string): void {
   let at = root;
   for (const part of subdir.split('/').filter((name) => name !== '')) {
     at = join(at, part);
-    const stat = await lstat(at).catch(() => undefined);
-    if (!stat?.isDirectory()) {
+    if (!lstatHost(at)?.isDirectory()) {
       throw fail('not-found', 'git', `the repository has no folder ${JSON.stringify(subdir)}`, {
         hint: 'Check the folder after the colon of #REF:FOLDER; it must not be reached through a symlink.',
       });
@@ -121,9 +122,10 @@ async function checkSubdir(root: string, subdir: string): Promise<void> {
 
 /** Removes `.git` here and in submodules. */
 async function removeGitDirs(dir: string): Promise<void> {
-  for (const entry of await readdir(dir, { withFileTypes: true })) {
-    const path = join(dir, entry.name);
-    if (entry.name === '.git') await rm(path, { recursive: true, force: true });
+  for (const entry of await readdir(rawName(dir), { withFileTypes: true, encoding: 'buffer' })) {
+    const name = nameOf(entry.name);
+    const path = join(dir, name);
+    if (name === '.git') await rm(rawName(path), { recursive: true, force: true });
     else if (entry.isDirectory()) await removeGitDirs(path);
   }
 }

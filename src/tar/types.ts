@@ -4,7 +4,7 @@ import type { FileType } from '../fs/view.ts';
 export interface TarEntry {
   /**
    * Path as archived, cleaned: no leading `/` or `./`, no `.` parts, no trailing slash; '' is the root folder. It
-   * may still hold `..`: whoever writes it out refuses or clamps it.
+   * may still hold `..`: whoever writes it out refuses or clamps it. Names are as linux/names.ts has them.
    */
   path: string;
   type: Exclude<FileType, 'socket'> | 'hardlink';

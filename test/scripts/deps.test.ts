@@ -69,3 +69,17 @@ test('files that import each other are a circle; types and lazy imports are not'
   expect(said).toContain('src/fs/a.ts:1: files import each other in a circle: fs/a.ts, fs/b.ts, fs/c.ts');
   expect(said).not.toContain('tar/');
 });
+
+test('files of trees are not reached by Node’s own functions on paths', () => {
+  const { said } = check({
+    'fs/a.ts':
+      "import { closeSync, openSync, type Stats } from 'node:fs';\nimport { rm } from 'node:fs/promises';",
+    'layer/b.ts': "import { constants, writeSync } from 'node:fs';\nimport type { Stats } from 'node:fs';",
+    'cli/c.ts': "import { openSync } from 'node:fs';",
+  });
+  expect(said.split('\n').slice(0, 2)).toEqual([
+    'src/fs/a.ts:1: take openSync from linux/files.ts, for names that are no UTF-8',
+    'src/fs/a.ts:2: take rm from linux/files.ts, for names that are no UTF-8',
+  ]);
+  expect(said).toContain('2 imports go the wrong way');
+});

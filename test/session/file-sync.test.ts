@@ -338,8 +338,14 @@ test('what to select is said in the metadata that clients read, with all its cha
   // As UTF-8, which clients before BuildKit 0.9 want; Node shows a header's bytes.
   expect(client.calls[1]?.headers['include-patterns']).toBe(Buffer.from('docs/größe').toString('latin1'));
   expect(tree()).toEqual({ '/docs': '/', '/docs/größe': 'docs/größe' });
+  // Bytes that are no UTF-8 go as they are, too; where they must be encoded, it is as bytes.
+  await sync(session, { select: { includes: ['caf\udce9'], excludes: ['\udcff '] } });
+  expect(client.calls.at(-1)?.headers).toMatchObject({
+    'include-patterns': 'caf\xe9',
+    'exclude-patterns': '%FF+',
+  });
   await sync(session, { select: { followPaths: ['link', 'docs/b'] } });
-  expect(client.calls[2]?.headers.followpaths).toBe('link, docs/b');
+  expect(client.calls[3]?.headers.followpaths).toBe('link, docs/b');
   expect(tree()).toEqual({ '/docs': '/', '/docs/b': 'docs/b', '/link': '-> real', '/real': 'real' });
 });
 

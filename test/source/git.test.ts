@@ -16,6 +16,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { gitSource } from '../../src/source/git.ts';
+import { makeByteTree } from '../kit/byte-tree.ts';
 import { answerGit } from '../kit/git-server.ts';
 import { runSource } from '../kit/run-op.ts';
 import { treeOf } from '../kit/tree.ts';
@@ -134,6 +135,23 @@ test('a folder of the repository', async () => {
   expect(treeOf(await shop.view(refs[0]))).toEqual({ '/main.c': 'two' });
   await expect(run('git://host/app.git#main:none')).rejects.toMatchObject({ code: 'not-found', hop: 'git' });
   await expect(run('git://host/app.git#main:../..')).rejects.toMatchObject({ code: 'invalid', hop: 'git' });
+});
+
+test('names that are no UTF-8 stay the bytes they are, a folder to build from too', async () => {
+  const raw = join(dir, 'bytes.git');
+  mkdirSync(raw);
+  git(raw, 'init', '-q');
+  makeByteTree(raw, ['d\xe9', 'l\xe9', 't\xe8', 'caf\xe9', 'caf\xe8', 'last']);
+  git(raw, 'add', '-A');
+  git(raw, 'commit', '-qm', 'bytes');
+  const pathsOf = async (fragment: string) => {
+    const { refs } = await run(`git://host/bytes.git${fragment}`, { 'git.fullurl': `file://${raw}` });
+    return Object.keys(treeOf(await shop.view(refs[0])));
+  };
+  expect(await pathsOf('')).toEqual(
+    expect.arrayContaining(['/caf\udce8', '/caf\udce9', '/d\udce9/caf\udce9', '/l\udce9']),
+  );
+  expect(await pathsOf('#main:d\udce9')).toContain('/caf\udce9');
 });
 
 test('submodules come along, unless they are to be left out', async () => {

@@ -3,7 +3,7 @@ import { bytesOf, nameOf } from '../../linux/names.ts';
 import type { Metadata } from '../grpc/channel.ts';
 
 /**
- * Lists of text by key, as the file services read them. UTF-8 goes as it is, which clients of all ages take; a list
+ * Lists of text by key, as the file services read them. All bytes go as they are, which clients of all ages take; a list
  * with what no header can carry is URL-encoded, and a key `…-encoded` says so to those who know (BuildKit since 0.9).
  */
 export function listMetadata(lists: Readonly<Record<string, readonly string[] | undefined>>): Metadata {
@@ -11,11 +11,9 @@ export function listMetadata(lists: Readonly<Record<string, readonly string[] | 
   for (const [key, values] of Object.entries(lists)) {
     if (values === undefined || values.length === 0) continue;
     // A space at either end would be trimmed on the way.
-    const plain = values.every(
-      (value) => !/[\x00-\x1f\x7f]/.test(value) && value.trim() === value && value.isWellFormed(),
-    );
+    const plain = values.every((value) => !/[\x00-\x1f\x7f]/.test(value) && value.trim() === value);
     // Node writes a header's characters as bytes.
-    out[key] = values.map((value) => (plain ? Buffer.from(value).toString('latin1') : queryEscape(value)));
+    out[key] = values.map((value) => (plain ? bytesOf(value).toString('latin1') : queryEscape(value)));
     if (!plain) out[`${key}-encoded`] = '1';
   }
   return out;

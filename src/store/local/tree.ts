@@ -1,5 +1,5 @@
 /** Work on whole trees, run on worker threads. */
-import { closeSync, constants, ftruncateSync, lstatSync, readSync, writeSync } from 'node:fs';
+import { closeSync, constants, ftruncateSync, readSync, writeSync } from 'node:fs';
 import { canceled, errnoCode } from '../../errors/error.ts';
 import { inFolder } from '../../fs/real.ts';
 import {
@@ -7,6 +7,7 @@ import {
   copyFileSync,
   lchownSync,
   linkSync,
+  lstatSync,
   mkdirSync,
   openSync,
   readdirSync,
@@ -27,7 +28,6 @@ import {
   seekHole,
 } from '../../linux/libc.ts';
 import { diskUse } from '../../linux/lstat.ts';
-import { rawName } from '../../linux/names.ts';
 import { removeTree } from '../../linux/remove-tree.ts';
 import type { TaskContext } from '../../workers/tasks.ts';
 
@@ -98,7 +98,7 @@ export function copyTree(args: { from: string; to: string }, ctx?: TaskContext):
     for (const name of readdirSync(from)) {
       const source = `${from}/${name}`;
       const target = `${to}/${name}`;
-      const stat = lstatSync(rawName(source), { bigint: true });
+      const stat = lstatSync(source);
       const type = Number(stat.mode) & S_IFMT;
       if (type === S_IFDIR) {
         mkdirSync(target);
@@ -155,7 +155,7 @@ function copyWithHoles(input: number, target: string, size: bigint): void {
 
 /** Owner, mode, extended attributes and times of one file for another. */
 export function copyAttributes(source: string, target: string, root: boolean): void {
-  const stat = lstatSync(rawName(source), { bigint: true });
+  const stat = lstatSync(source);
   const mode = Number(stat.mode);
   // The owner first: changing it takes away setuid bits and file capabilities.
   if (root) lchownSync(target, Number(stat.uid), Number(stat.gid));

@@ -144,6 +144,25 @@ describe('Solve of a definition', () => {
     });
   });
 
+  test('names that are no UTF-8 are listed, and asked for, byte for byte', async () => {
+    const build = await start();
+    const steps = [
+      mkdir('/d\udce9'),
+      mkfile('/d\udce9/caf\udce9', 'e9'),
+      symlink('caf\udcff', '/d\udce9/caf\udce8'),
+    ];
+    const Ref = await solved(build, files(...steps));
+    const { entries } = await build.client.readDir({ Ref, DirPath: '/d\udce9' });
+    expect(entries.map(({ path, linkname }) => [path, linkname])).toEqual([
+      ['caf\udce8', 'caf\udcff'],
+      ['caf\udce9', ''],
+    ]);
+    expect(text((await build.client.readFile({ Ref, FilePath: '/d\udce9/caf\udce9' })).Data)).toBe('e9');
+    expect(await failure(build.client.readFile({ Ref, FilePath: '/caf\udce9' }))).toMatchObject({
+      rawMessage: 'open /caf\\xe9: no such file or directory',
+    });
+  });
+
   test('is lazy unless Evaluate is set; Evaluate makes up for it', async () => {
     const build = await start({ locals: { src: folder('lazy', { x: '' }) } });
     const failing = marshal(scratch().file(copy(local('src'), '/nope', '/')));

@@ -8,6 +8,7 @@ import { request as httpRequest, type IncomingHttpHeaders } from 'node:http';
 import { connect } from 'node:net';
 import { type Duplex, Readable } from 'node:stream';
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
+import { nameOf } from '../../../src/linux/names.ts';
 import * as auth from '../../../src/pb/session/auth_pb.js';
 import { BytesMessageSchema } from '../../../src/pb/session/filesync_pb.js';
 import * as secrets from '../../../src/pb/session/secrets_pb.js';
@@ -208,7 +209,7 @@ function listOf(call: Call, key: string): string[] | undefined {
   const values = (Array.isArray(value) ? value : [value]).flatMap((line) => line.split(', '));
   const plain = call.headers[`${key}-encoded`] !== '1';
   if (plain) return values.map((text) => Buffer.from(text, 'latin1').toString());
-  return values.map((text) => decodeURIComponent(text.replaceAll('+', ' ')));
+  return values.map((text) => nameOf(Buffer.from(unescape(text.replaceAll('+', ' ')), 'latin1')));
 }
 
 type Schema = Parameters<typeof fromBinary>[0];

@@ -1,4 +1,5 @@
 /** A Dockerfile's instructions as docker's own builder of old numbers them: `Step 2/5 : RUN make`. Pure. */
+import { printable } from '../../../errors/printable.ts';
 import type { Base, Dockerfile, Stage } from '../../../frontend/dockerfile/ast.ts';
 import type { Vertex } from '../../../llb/vertex.ts';
 
@@ -41,7 +42,7 @@ export function stepsOf(
     const all = byLine.get(line) ?? [];
     const kind = stage < 0 ? 'arg' : kinds[at.keyword.toLowerCase()];
     return {
-      text: at.original,
+      text: printable(at.original),
       line,
       kind: kind ?? 'run',
       stage,
