@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { DrydockError, fail, toDrydockError } from '../errors/error.ts';
 import { type Accounts, systemAccounts } from './accounts.ts';
 import { type AuditLog, openAuditLog } from './audit.ts';
-import { authorize, type PolicyPlace } from './authorize.ts';
+import { authorize } from './authorize.ts';
 import { identifyConnection } from './connection.ts';
 import { looksLikeJwt, parseAuthorization } from './credential.ts';
 import type { AuthLog } from './log.ts';
@@ -29,7 +29,7 @@ export interface AuthOptions {
  * Opens auth. Throws `invalid` (with line and column), `not-found` or `denied` when the policy file is not usable,
  * `invalid` when the audit file is not.
  */
-export function openAuth(options: AuthOptions): Auth & { policyPlace(): PolicyPlace } {
+export function openAuth(options: AuthOptions): Auth {
   const { log, accounts = systemAccounts() } = options;
   const ownUid = process.geteuid?.() ?? 0;
   const policies = openPolicyFile(
@@ -57,7 +57,7 @@ class EdgeAuth implements Auth {
   async authority(request: AuthRequest, listener: Listener): Promise<Authority> {
     const policy = this.#policies.current();
     const identity = await this.#identify(request, listener, policy);
-    return authorityOf(policy, identity, listener, this.#accounts);
+    return { ...authorityOf(policy, identity, listener, this.#accounts), policy: this.#policies.place() };
   }
 
   async admit(request: AuthRequest, listener: Listener, ask: Ask): Promise<Authority> {
@@ -76,7 +76,7 @@ class EdgeAuth implements Auth {
     const { endpoint, scopes, reads, requestId = randomUUID() } = ask;
     const { identity } = authority;
     try {
-      authorize(authority, scopes, endpoint, this.policyPlace());
+      authorize(authority, scopes, endpoint);
     } catch (err) {
       throw this.#refused({ ...ask, requestId }, identity, err);
     }
@@ -125,10 +125,6 @@ class EdgeAuth implements Auth {
       this.#checks = { policy, tokens: createTokens(policy.tokens), oidc: createOidcTokens(policy.issuers) };
     }
     return this.#checks;
-  }
-
-  policyPlace(): PolicyPlace {
-    return this.#policies.place();
   }
 
   reload(): void {

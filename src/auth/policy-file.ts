@@ -1,10 +1,10 @@
 /** The policy in force: read from its file, read again when the file changes, never replaced by a broken one. */
 import { type BigIntStats, closeSync, fstatSync, openSync, readFileSync, statSync } from 'node:fs';
 import { errnoCode, fail, toDrydockError } from '../errors/error.ts';
-import type { PolicyPlace } from './authorize.ts';
 import type { AuthLog } from './log.ts';
 import { defaultPolicy, type Policy } from './policy.ts';
 import { parsePolicy } from './policy-text.ts';
+import type { PolicyPlace } from './types.ts';
 
 const maxSize = 4 << 20;
 /** A file this young may change again without its times showing it. */

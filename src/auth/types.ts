@@ -70,12 +70,20 @@ export interface AnonymousIdentity {
 
 export type Identity = PeerIdentity | CertIdentity | TokenIdentity | OidcIdentity | AnonymousIdentity;
 
+/** Where the policy is: the file in use, or the file that would be used if it were there. */
+export interface PolicyPlace {
+  file: string;
+  exists: boolean;
+}
+
 /** The answer to "who, and what may they do", given once per request. */
 export interface Authority {
   readonly identity: Identity;
   readonly scopes: ReadonlySet<Scope>;
   /** Entitlements that builds of this identity may be granted. */
   readonly allow: ReadonlySet<Entitlement>;
+  /** The policy that says so, for hints. */
+  readonly policy?: PolicyPlace;
   /** Set where a policy file tells identities apart: what builds share with those of others. */
   readonly apart?: { readonly cacheMounts: CacheMounts };
 }

@@ -34,7 +34,7 @@ export async function runBuild(
     sourceDateEpoch: options.sourceDateEpoch ?? parseEpoch(options.buildArgs.SOURCE_DATE_EPOCH),
     cacheFrom: options.check ? [] : (options.cacheFrom ?? []),
     cacheTo: [...(options.cacheTo ?? []), ...inlineByArg(options.buildArgs)],
-    madeNow: options.madeNow,
+    madeNow: options.classic,
     allow: options.allow,
     session,
     sink,

@@ -22,8 +22,6 @@ export interface BuildOptions extends DockerfileRequest {
   cacheFrom?: readonly CacheSpec[];
   /** Where to write the build's cache for others (`--cache-to`). */
   cacheTo?: readonly CacheSpec[];
-  /** Images of nothing but a changed config are of the time of their making, as docker's builder of old has it. */
-  madeNow?: boolean;
   /** Only run the build checks. */
   check: boolean;
   /** Entitlements granted: `network.host`, `security.insecure`. */

@@ -25,11 +25,6 @@ export interface DockerfileRequest {
   dockerfileLocal?: string;
   /** The tree that holds the Dockerfile, when it is handed to the frontend. */
   dockerfileState?: State;
-  /**
-   * Of a context that comes as a tar or from elsewhere, `.dockerignore` and the Dockerfile are taken out if the patterns
-   * of the one say so: as docker's builder of old does, whose clients always send them.
-   */
-  dropsIgnored?: boolean;
   /** Folder of the context's tree that is the context; not for a client's folder. */
   contextSubdir?: string;
   target?: string;
@@ -57,7 +52,9 @@ export interface DockerfileRequest {
   unsetArgs?: readonly string[];
   /**
    * What docker's builder of old (`version=1`) takes that BuildKit does not: a base by its image ID, `RUN []`, `CMD []`
-   * for no command; and its words for what it does not take.
+   * for no command; and its words for what it does not take. `.dockerignore` and the Dockerfile are taken out of a
+   * context that is not a client's folder if the patterns of the one say so: its clients send both always. An image of
+   * nothing but a changed config has the time of its making.
    */
   classic?: boolean;
   /** Seconds since the epoch; also the build arg SOURCE_DATE_EPOCH. */

@@ -40,7 +40,7 @@ export interface SaveOptions {
 
 interface Plan {
   /** In the order they are written; each once. */
-  blobs: Map<Digest, { size: number; ensure?: () => Promise<void> }>;
+  blobs: Map<Digest, { size: number; ensure?: () => Promise<void>; mtimeNs?: bigint }>;
   index: Index;
   docker: { Config: string; RepoTags: string[] | null; Layers: string[] }[];
 }
@@ -124,7 +124,10 @@ async function planImage(
     const { digest, size } = layer.descriptor;
     plan.blobs.set(digest, { size, ensure: () => ensureLayer(store, client, layer, ctx) });
   }
-  plan.blobs.set(config.digest, { size: config.size });
+  const created = Date.parse(image.config.created ?? '');
+  // As docker has it with a store of its own; with containerd's all times are 0.
+  const mtimeNs = store.shared || !(created > 0) ? 0n : BigInt(created) * 1_000_000n;
+  plan.blobs.set(config.digest, { size: config.size, mtimeNs });
   plan.blobs.set(image.manifest.digest, { size: image.manifest.size });
 }
 
@@ -151,12 +154,14 @@ async function write(store: Store, plan: Plan, out: NodeJS.WritableStream, ctx: 
   try {
     await tar.folder('blobs');
     await tar.folder('blobs/sha256');
-    for (const [digest, { size, ensure }] of [...plan.blobs].sort(([a], [b]) => (a < b ? -1 : 1))) {
+    for (const [digest, { size, ensure, mtimeNs = 0n }] of [...plan.blobs].sort(([a], [b]) =>
+      a < b ? -1 : 1,
+    )) {
       await ensure?.();
       const source = await store.content.read(digest);
-      await tar.file(pathOf(digest), size, source, (current) =>
-        ctx.report?.(digest, { current, total: size, done: current === size }),
-      );
+      const report = (current: number) =>
+        ctx.report?.(digest, { current, total: size, done: current === size });
+      await tar.file(pathOf(digest), size, source, { mtimeNs, report });
     }
     await tar.json('index.json', plan.index);
     await tar.json('manifest.json', plan.docker);
@@ -168,7 +173,7 @@ async function write(store: Store, plan: Plan, out: NodeJS.WritableStream, ctx: 
   }
 }
 
-/** A tar written to a stream no faster than it takes it. All times are 0: the same images give the same archive. */
+/** A tar written to a stream no faster than it takes it. Times are 0 or the images' own: the same images give the same archive. */
 class TarOut {
   readonly #out: NodeJS.WritableStream;
   readonly #signal: AbortSignal | undefined;
@@ -193,15 +198,15 @@ class TarOut {
     path: string,
     size: number,
     source: AsyncIterable<Uint8Array>,
-    onBytes?: (n: number) => void,
+    { mtimeNs = 0n, report }: { mtimeNs?: bigint; report?: (written: number) => void } = {},
   ): Promise<void> {
-    await this.#write(header({ ...common, path, type: 'file', mode: 0o644, size }));
+    await this.#write(header({ ...common, path, type: 'file', mode: 0o644, size, mtimeNs }));
     let written = 0;
     for await (const chunk of source) {
       written += chunk.length;
       if (written > size) break;
       await this.#write(chunk);
-      onBytes?.(written);
+      report?.(written);
     }
     if (written !== size)
       throw fail('corrupt', 'store', `${path} has not the ${size} bytes that its manifest says`);

@@ -10,6 +10,8 @@ export interface RegistryCredentials {
   tokens?: TokenSource;
   /** Asks for name and password, for a registry that takes nothing else; used with `tokens`. */
   login?: () => Promise<RegistryCredentials | undefined>;
+  /** The request's header that brought them; undefined for those that are stored where the client runs. */
+  sent?: string;
   /** Why there are none, for the error of a registry that wants some: `its session … is gone`. All else is missing. */
   absent?: string;
 }

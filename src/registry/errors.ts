@@ -97,11 +97,14 @@ function hintOf(
   if ((status === 401 || status === 403) && credentials?.absent !== undefined) {
     return `The client was not asked for credentials: ${credentials.absent}.`;
   }
+  if (status === 401 && credentials?.sent !== undefined) {
+    return `The registry did not take the credentials that the request sent (${credentials.sent}): check those that the client is configured with.`;
+  }
   if (status === 401 && hasCredentials(credentials)) {
     return `The registry did not take the stored credentials; log in again with \`docker login${host}\`.`;
   }
   if (status === 401) {
-    return `Log in with \`docker login${host}\`, or check the name: some registries say this of repositories that do not exist.`;
+    return `No credentials were given. Log in with \`docker login${host}\`, or check the name: some registries say this of repositories that do not exist.`;
   }
   if (status === 403) {
     return `Check that the account may ${purpose.push ? 'push to' : 'pull from'} ${purpose.repository}, or log in with \`docker login${host}\`.`;

@@ -114,7 +114,7 @@ describe('a unix socket', () => {
     const { message } = refused.json<{ message: string }>();
     const rule = '{"match":{"uid":0},"scopes":["images:read"]}';
     expect(message).toBe(
-      `user root (uid 0) may not GET /images/json: it lacks the scope "images:read". Add to "rules" in ${policyFile}: ${rule}`,
+      `user root (uid 0) may not GET /images/json: it lacks the scope "images:read" (at hop: host). Add to "rules" in ${policyFile}: ${rule}`,
     );
     expect(audit().at(-1)).toMatchObject({ decision: 'denied', endpoint: 'GET /images/json' });
     setPolicy({ rules: [JSON.parse(rule)] });

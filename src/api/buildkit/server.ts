@@ -11,6 +11,7 @@ import { createContextValues } from '@connectrpc/connect';
 import { connectNodeAdapter } from '@connectrpc/connect-node';
 import { encodingErrors, maxHeaders } from '../../build/gateway/serve.ts';
 import { clip } from '../../errors/clip.ts';
+import { DrydockError } from '../../errors/error.ts';
 import { takeConnection } from '../../session/grpc/http2-connection.ts';
 import { http2Limits, limitSettings, Turns, widen } from '../../session/grpc/http2-limits.ts';
 import { refuseCall } from '../../session/grpc/refuse-call.ts';
@@ -123,6 +124,7 @@ function unknownMethod(path: string | undefined): GrpcError {
 /** Ends a call before it has begun. */
 function refuse({ stream }: Http2ServerResponse, err: unknown): void {
   const { code, message } = statusOf(err);
-  const hint = err instanceof Error && 'hint' in err && typeof err.hint === 'string' ? `. ${err.hint}` : '';
-  refuseCall(stream, code, message + hint);
+  const { hop, hint } = err instanceof DrydockError ? err : {};
+  const where = err instanceof DrydockError && err.code === 'denied' ? ` (at hop: ${hop})` : '';
+  refuseCall(stream, code, `${message}${where}${hint === undefined ? '' : `. ${hint}`}`);
 }

@@ -11,7 +11,7 @@ import { Query } from './http/query.ts';
 import type { Answer, Call } from './http/route.ts';
 import { findRoute } from './http/router.ts';
 import { parseTarget, pathForLogs, type Target } from './http/target.ts';
-import { newestVersion, oldestVersion } from './http/version.ts';
+import { newestVersion, serverHeader } from './http/version.ts';
 import { runtimeRefusal } from './routes/runtime.ts';
 import { upgradeRequest, wantsUpgrade } from './routes/upgrades.ts';
 import { routes } from './routes.ts';
@@ -24,8 +24,6 @@ export interface DockerApi {
   /** Whether a request with an `Upgrade` header is for `upgrade`; others are answered as plain requests. */
   wantsUpgrade(request: IncomingMessage): boolean;
 }
-
-const serverHeader = `Drydock (linux) API/${oldestVersion}-${newestVersion}`;
 
 /** Makes the API of a daemon. The same routes answer with and without a version in front. */
 export function dockerApi(host: ApiHost): DockerApi {
@@ -49,6 +47,12 @@ export function dockerApi(host: ApiHost): DockerApi {
 /** Finds the route, asks whether the caller may, and has it answered. */
 async function answer(host: ApiHost, request: IncomingMessage, response: ServerResponse): Promise<void> {
   const target = parseTarget(request.url ?? '');
+  // Clients that ask what there is get a yes, whatever they ask about, as from dockerd.
+  if (request.method === 'OPTIONS') {
+    await host.admit(request, { endpoint: 'OPTIONS', scopes: [], reads: true });
+    drain(request);
+    return send(response, { status: 200 });
+  }
   const found = findRoute(routes, request.method ?? '', target.path);
   if (found === undefined) throw runtimeRefusal(target.path) ?? apiError('not-found', 'page not found');
   const { route, name, shown } = found;

@@ -1,4 +1,6 @@
 /** Answers about images, field by field as dockerd gives them, and the events that builds tell. On both stores. */
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { TestDaemon } from '../../kit/daemon.ts';
 import { tarOf } from '../../kit/images.ts';
@@ -111,6 +113,54 @@ onStores('answers about images', (store) => {
       ['import', expect.stringMatching(/^sha256:/), 'c'],
       ['tag', 'brought:latest', 'c'],
     ]);
+  });
+
+  test('save by a digest gives no name; the config has its image’s time in our own store', async () => {
+    await importAs('repo=dated&tag=1');
+    const { RepoDigests, Created } = (await ask('GET', '/images/dated:1/json')).json<{
+      RepoDigests: string[];
+      Created: string;
+    }>();
+    const saved = async (name: string) => {
+      const file = `${daemon.dir}/saved.tar`;
+      await promisify(execFile)('curl', [
+        ...['-sf', '--unix-socket', daemon.socket, '-o', file],
+        `http://docker/images/get?names=${encodeURIComponent(name)}`,
+      ]);
+      const read = async (path: string) =>
+        JSON.parse((await promisify(execFile)('tar', ['-xOf', file, path])).stdout);
+      const [{ Config, RepoTags }] = await read('manifest.json');
+      const listed = await promisify(execFile)('tar', ['-tvf', file, '--full-time', '--utc', Config]);
+      const { manifests } = await read('index.json');
+      return { RepoTags, annotations: manifests[0].annotations, listed: listed.stdout };
+    };
+    const named = await saved('dated:1');
+    expect(named.RepoTags).toEqual(['dated:1']);
+    const second = Created.slice(0, 19).replace('T', ' ');
+    expect(named.listed).toContain(store.kind === 'local' ? second : '1970-01-01 00:00:00');
+    const digest = await saved(RepoDigests[0] as string);
+    expect(digest).toMatchObject({ RepoTags: [], annotations: undefined });
+  });
+
+  test('OPTIONS is a yes; a session that cannot be says why', async () => {
+    for (const path of ['/', '/v1.41/images/json', '/anything']) {
+      expect((await ask('OPTIONS', path)).status, path).toBe(200);
+    }
+    const session = async (headers: Record<string, string>) => {
+      const { status, text } = await ask('POST', '/session', { headers });
+      return [status, text];
+    };
+    expect(await session({})).toEqual([400, expect.stringContaining('no upgrade proto in request')]);
+    expect(await session({ upgrade: 'foo' })).toEqual([
+      400,
+      expect.stringContaining('protocol foo not supported'),
+    ]);
+    expect(await session({ upgrade: 'h2c' })).toEqual([
+      400,
+      expect.stringContaining('no Connection: Upgrade'),
+    ]);
+    const refused = await session({ upgrade: 'foo', connection: 'Upgrade' });
+    expect(refused).toEqual([400, expect.stringContaining('protocol foo not supported')]);
   });
 
   test('a body of no bytes is imported as an empty image', async () => {

@@ -366,7 +366,7 @@ onStores('a policy', (store) => {
       };
       expect(rest).toEqual({});
       expect(message).toBe(
-        `user root (uid 0) may not POST /build: it lacks the scope "build". Add to "rules" in ${policyFile}: ` +
+        `user root (uid 0) may not POST /build: it lacks the scope "build" (at hop: host). Add to "rules" in ${policyFile}: ` +
           '{"match":{"uid":0},"scopes":["build"]}',
       );
     }

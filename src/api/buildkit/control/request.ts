@@ -1,5 +1,7 @@
 /** A SolveRequest, of whatever age its client is, read and checked. Pure. */
 
+import { authorizeEntitlements } from '../../../auth/authorize.ts';
+import type { Authority } from '../../../auth/types.ts';
 import type { OutputSpec } from '../../../build/types.ts';
 import { fail } from '../../../errors/error.ts';
 import { nearest } from '../../../errors/nearest.ts';
@@ -123,7 +125,7 @@ const known = ['network.host', 'security.insecure', 'device'];
 export function grantedEntitlements(
   asked: readonly string[],
   configured: readonly string[] | undefined,
-  authority: ReadonlySet<string>,
+  authority: Authority,
 ): string[] {
   for (const entitlement of asked) {
     const [name = ''] = entitlement.split('=', 1);
@@ -143,17 +145,7 @@ export function grantedEntitlements(
         },
       );
     }
-    if (configured === undefined && !authority.has(entitlement)) {
-      throw fail(
-        'denied',
-        'client',
-        `granting entitlement ${entitlement} is not allowed for you by this daemon`,
-        {
-          hint: `Add "allow": ["${entitlement}"] to your rule in the daemon's policy file.`,
-          details: { entitlement },
-        },
-      );
-    }
+    if (configured === undefined) authorizeEntitlements(authority, [entitlement]);
   }
   return [...asked];
 }

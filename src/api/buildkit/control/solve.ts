@@ -80,7 +80,7 @@ async function build(deps: SolveDeps, parts: BuildParts) {
   const outputs = outputsOf(request);
   const notes = notesOf(request);
   const caches = cachesOf(request);
-  const allow = grantedEntitlements(request.Entitlements, deps.entitlements, authority.allow);
+  const allow = grantedEntitlements(request.Entitlements, deps.entitlements, authority);
   const client = sessionOf(host, request.Session, authority, signal);
   const { result, metadata, size, descriptors, stored } = await runSolve(
     host.engine,

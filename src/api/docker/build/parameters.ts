@@ -65,8 +65,6 @@ export function readBuildParameters(query: Query, authority: Authority): BuildPa
     options: {
       tags: [...new Set(tags)],
       dockerfile: query.text('dockerfile') || undefined,
-      dropsIgnored: version === 1,
-      madeNow: version === 1,
       target: query.text('target') || undefined,
       classic: version === 1,
       buildArgs: query.jsonMap('buildargs'),

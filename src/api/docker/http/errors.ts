@@ -47,9 +47,10 @@ export function faultOf(error: DrydockError): Record<string, string | undefined>
   return { error: sentence(error), hop, hint, stack };
 }
 
-/** One line for a JSON body: what is wrong, then what to do. */
+/** One line for a JSON body: what is wrong, for a refusal on which hop, then what to do. */
 export function apiMessage(error: DrydockError): string {
-  const text = sentence(error);
+  const refusal = error.code === 'denied' && error.hop !== undefined;
+  const text = refusal ? `${sentence(error)} (at hop: ${error.hop})` : sentence(error);
   if (error.hint === undefined) return text;
   return /[.!?]$/.test(text) ? `${text} ${error.hint}` : `${text}. ${error.hint}`;
 }

@@ -23,23 +23,25 @@ export function registryAuth(
   header: string | string[] | undefined,
   image: string,
 ): CredentialSource | undefined {
-  const value = decode(header, 'X-Registry-Auth');
+  const sent = 'X-Registry-Auth';
+  const value = decode(header, sent);
   if (value === undefined) return undefined;
   const found = credentialsOf(value as AuthConfig);
   if (found === undefined) return undefined;
   const { domain } = parseReference(image);
-  return async (host) => (bare(host) === bare(domain) ? found : undefined);
+  return async (host) => (bare(host) === bare(domain) ? { ...found, sent } : undefined);
 }
 
 /** Credentials of `X-Registry-Config`, by the host that asks. Throws `invalid` for what is not base64 of JSON. */
 export function registryConfig(header: string | string[] | undefined): CredentialSource | undefined {
-  const value = decode(header, 'X-Registry-Config');
+  const sent = 'X-Registry-Config';
+  const value = decode(header, sent);
   if (value === undefined) return undefined;
   const byHost = new Map<string, RegistryCredentials>();
   for (const [key, entry] of Object.entries(value)) {
     if (typeof entry !== 'object' || entry === null) continue;
     const found = credentialsOf(entry as AuthConfig);
-    if (found !== undefined) byHost.set(bare(key), found);
+    if (found !== undefined) byHost.set(bare(key), { ...found, sent });
   }
   return async (host) => byHost.get(bare(host));
 }

@@ -4,6 +4,8 @@ import { apiError } from './errors.ts';
 export const newestVersion = '1.50';
 export const oldestVersion = '1.24';
 
+export const serverHeader = `Drydock (linux) API/${oldestVersion}-${newestVersion}`;
+
 export interface VersionedPath {
   /** The path without its version. */
   path: string;

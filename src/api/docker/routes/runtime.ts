@@ -20,16 +20,20 @@ const nothingToPrune = (path: string, json: object): Route => ({
   handle: () => ({ json }),
 });
 
-/** Clients that are given a name look for a container first and go on when there is none. */
-const noSuch = (what: string, path: string, suffix?: string): Route => ({
+/** Clients that are given a name look for a container first and go on when there is none. `prefix`: of the name. */
+const noSuch = (
+  what: string,
+  path: string,
+  { suffix, prefix = '', scopes = ['system:read'] }: Partial<Route> & { prefix?: string } = {},
+): Route => ({
   method: 'GET',
-  path,
+  path: `${path}${prefix}*`,
   suffix,
-  scopes: ['system:read'],
+  scopes,
   handle({ name }: Call) {
     throw apiError(
       'not-found',
-      `No such ${what}: ${name}`,
+      `No such ${what}: ${prefix}${name}`,
       'Drydock builds images and does not run containers.',
     );
   },
@@ -42,9 +46,11 @@ export const runtimeRoutes: Route[] = [
   nothingToPrune('/containers/prune', { ContainersDeleted: null, SpaceReclaimed: 0 }),
   nothingToPrune('/networks/prune', { NetworksDeleted: null }),
   nothingToPrune('/volumes/prune', { VolumesDeleted: null, SpaceReclaimed: 0 }),
-  noSuch('container', '/containers/*', '/json'),
-  noSuch('plugin', '/plugins/*', '/json'),
-  noSuch('volume', '/volumes/*'),
+  // Where buildx may not build, it looks for a builder of its own in a container: what it lacks is the right to build.
+  noSuch('container', '/containers/', { prefix: 'buildx_buildkit_', suffix: '/json', scopes: ['build'] }),
+  noSuch('container', '/containers/', { suffix: '/json' }),
+  noSuch('plugin', '/plugins/', { suffix: '/json' }),
+  noSuch('volume', '/volumes/'),
 ];
 
 const runtime = new Set([

@@ -2,7 +2,7 @@
  * `POST /session` and `POST /grpc`: the client gives its connection away. On /session we become its gRPC client, on
  * /grpc its gRPC server.
  */
-import type { IncomingMessage } from 'node:http';
+import { type IncomingMessage, STATUS_CODES } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { identityKey } from '../../../auth/identity.ts';
 import { type DrydockError, toDrydockError } from '../../../errors/error.ts';
@@ -11,7 +11,7 @@ import type { ApiHost } from '../../shared/host.ts';
 import { apiError, apiMessage, httpStatus } from '../http/errors.ts';
 import type { Route } from '../http/route.ts';
 import { parseTarget } from '../http/target.ts';
-import { newestVersion } from '../http/version.ts';
+import { newestVersion, serverHeader } from '../http/version.ts';
 
 const paths = ['/session', '/grpc'] as const;
 type UpgradePath = (typeof paths)[number];
@@ -21,14 +21,23 @@ const plain = (path: UpgradePath): Route => ({
   method: 'POST',
   path,
   scopes: ['build'],
-  handle() {
+  handle({ request }) {
+    const { upgrade } = request.headers;
+    if (upgrade !== undefined) checkProtocol(path, upgrade);
+    // Without the other header the request asks for no upgrade, by HTTP's rules (RFC 9110, 7.8).
+    const what = upgrade === undefined ? 'no upgrade proto in request' : 'no Connection: Upgrade in request';
     throw apiError(
       'invalid',
-      `${path}: no upgrade proto in request`,
+      `${path}: ${what}`,
       'Send the headers Connection: Upgrade and Upgrade: h2c; a proxy in between must pass them on.',
     );
   },
 });
+
+function checkProtocol(path: UpgradePath, protocol: string): void {
+  if (protocol.toLowerCase() === 'h2c') return;
+  throw apiError('invalid', `protocol ${protocol} not supported`, `${path} speaks h2c.`);
+}
 
 export const upgradeRoutes: readonly Route[] = paths.map(plain);
 
@@ -62,10 +71,7 @@ export async function upgradeRequest(
   try {
     const path = upgradePath(request);
     if (path === undefined) throw apiError('not-found', 'page not found');
-    const protocol = request.headers.upgrade ?? '';
-    if (protocol.toLowerCase() !== 'h2c') {
-      throw apiError('invalid', `protocol ${protocol} not supported`, `${path} speaks h2c.`);
-    }
+    checkProtocol(path, request.headers.upgrade ?? '');
     const authority = await host.admit(request, {
       endpoint: `POST ${path}`,
       scopes: ['build'],
@@ -92,7 +98,8 @@ function refuse(socket: Duplex, error: DrydockError): void {
   if (socket.destroyed) return;
   const body = `${JSON.stringify({ message: apiMessage(error) })}\n`;
   const lines = [
-    `HTTP/1.1 ${httpStatus(error)} ${error.code}`,
+    `HTTP/1.1 ${httpStatus(error)} ${STATUS_CODES[httpStatus(error)] ?? ''}`,
+    `Server: ${serverHeader}`,
     'Content-Type: application/json',
     `Content-Length: ${Buffer.byteLength(body)}`,
     `Api-Version: ${newestVersion}`,

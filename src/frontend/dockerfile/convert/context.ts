@@ -253,7 +253,7 @@ interface Remote {
 async function openRemote(request: DockerfileRequest, host: FrontendHost): Promise<Remote> {
   const { context } = request;
   if (context.type === 'upload') {
-    const aside = request.dropsIgnored ? ignorable(request) : undefined;
+    const aside = request.classic ? ignorable(request) : undefined;
     const files = upload(context.id, { name: '[internal] load build context', aside });
     let tree = await host.open(marshal(files));
     if (aside !== undefined) tree = firstOf(await host.open(marshal(uploadedAside(files))), tree);
@@ -315,7 +315,7 @@ async function fetched(
   const tree = await host.open(marshal(files));
   return {
     tree,
-    files: request.dropsIgnored ? await withoutIgnored(files, tree, ignorable(request)) : files,
+    files: request.classic ? await withoutIgnored(files, tree, ignorable(request)) : files,
   };
 }
 
