@@ -1,18 +1,16 @@
 /** A build's caches from and for elsewhere. */
 import { DrydockError, throwIfAborted, toDrydockError } from '../errors/error.ts';
-import type { ExportContext, PlatformResult } from '../exporter/types.ts';
+import type { Bases, ExportContext, PlatformResult } from '../exporter/types.ts';
 import { loadGraph } from '../llb/graph.ts';
 import { parseReference } from '../oci/reference.ts';
 import type { Definition } from '../pb/solver/pb/ops_pb.js';
 import { createRefs } from '../refs/refs.ts';
-import { RegistryClient } from '../registry/client.ts';
 import { endpointOf } from '../registry/hosts.ts';
 import { type ExportWant, ignoresError, parseExport } from '../remote-cache/attrs.ts';
 import { type Built, exportCache, exportTitle, inlineCache } from '../remote-cache/export.ts';
 import { type CacheRegistry, importCaches } from '../remote-cache/import.ts';
 import type { CacheSpec } from '../remote-cache/types.ts';
 import type { Job } from '../solver/job.ts';
-import { version } from '../version.ts';
 import type { Engine } from './engine.ts';
 
 /** What is to be exported, checked. */
@@ -63,7 +61,7 @@ export class BuildCaches {
       store: this.#engine.store,
       job: this.#job,
       lease: this.#lease,
-      registryFor: (ref, insecure) => this.#registryFor(ref, insecure),
+      registryFor: (ref, insecure) => this.registryFor(ref, insecure),
     });
   }
 
@@ -82,6 +80,7 @@ export class BuildCaches {
     { wants, notes }: CachePlan,
     results: readonly PlatformResult[],
     definitions: readonly (Definition | undefined)[],
+    bases: Bases,
   ): Promise<Record<string, string>> {
     const { store, registry } = this.#engine;
     const { session, signal } = this.#job;
@@ -98,7 +97,7 @@ export class BuildCaches {
         this.#job.inVertex(exportTitle(want), async (progress) => {
           const place =
             want.place?.type === 'registry'
-              ? this.#registryFor(want.place.ref, want.place.insecure)
+              ? this.registryFor(want.place.ref, want.place.insecure)
               : undefined;
           const ctx: ExportContext = {
             store,
@@ -107,6 +106,8 @@ export class BuildCaches {
             progress,
             signal,
             lease: this.#lease,
+            trusting: (ref) => this.registryFor(ref, true).registry,
+            bases,
           };
           try {
             return await exportCache(want, built, ctx);
@@ -135,13 +136,14 @@ export class BuildCaches {
     return { ref, trace: await this.#engine.solver.trace(this.#job, vertices, [output]) };
   }
 
-  #registryFor(ref: string, insecure: boolean): CacheRegistry {
+  /** The registry of a reference; an insecure one has a client of its own, which is closed with the caches. */
+  registryFor(ref: string, insecure: boolean): CacheRegistry {
     const { store, registry, refs } = this.#engine;
     if (!insecure) return { registry, refs };
     const { host } = endpointOf(parseReference(ref).domain);
     let found = this.#insecure.get(host);
     if (found === undefined) {
-      const client = new RegistryClient({ userAgent: `drydock/${version}`, insecure: [host] });
+      const client = registry.trusting(host);
       found = { registry: client, refs: createRefs({ store, registry: client }) };
       this.#insecure.set(host, found);
     }

@@ -1,5 +1,7 @@
 /** The course that every build takes, whoever asks for it: a job and a lease, the work, the exports, and letting go. */
 import { fail, throwIfAborted } from '../errors/error.ts';
+import { parseImageAttrs } from '../exporter/attrs.ts';
+import { basesOf } from '../exporter/bases.ts';
 import { createExporter } from '../exporter/exporters.ts';
 import type { ExportResponse, PlatformResult, StoredOutput } from '../exporter/types.ts';
 import { normalizeName } from '../oci/reference.ts';
@@ -11,6 +13,7 @@ import { Job } from '../solver/job.ts';
 import { dropLeftovers } from '../solver/leftovers.ts';
 import type { ProgressSink } from '../solver/progress.ts';
 import { explainDisk } from '../store/shared/disk-full.ts';
+import type { Store } from '../store/store.ts';
 import { BuildCaches, planCaches } from './caches.ts';
 import type { Engine } from './engine.ts';
 import { beginBuild, endBuild } from './lifetime.ts';
@@ -63,6 +66,8 @@ export interface CourseEnd<T> {
   first: ExportResponse | undefined;
   /** What outputs that make images made, by their place among the outputs. */
   descriptors: ReadonlyMap<number, Descriptor>;
+  /** The manifests, configs and indexes of those. */
+  documents: readonly Buffer[];
   /** What outputs have put into the store. */
   stored: readonly StoredOutput[];
   /** All exporters' responses, merged: `containerimage.digest` … */
@@ -90,15 +95,21 @@ export async function takeCourse<T>(engine: Engine, course: Course<T>): Promise<
     const { value, results, definitions = [], ...worked } = await course.work(job, lease, caches);
     const metadata: Record<string, unknown> = {};
     const descriptors = new Map<number, Descriptor>();
+    const documents: Buffer[] = [];
     const stored: StoredOutput[] = [];
     let first: ExportResponse | undefined;
-    if (results === undefined) return { value, first, metadata, descriptors, stored };
+    if (results === undefined) return { value, first, metadata, descriptors, documents, stored };
+    const bases = basesOf(await engine.solver.images(job));
     if (plan.inline) caches.inline(results, definitions);
     for (const { output, index, attrs, given, exporter } of exporters) {
       throwIfAborted(job.signal);
       const described = given === undefined ? undefined : await worked.described?.(given);
       if (plan.inline && described !== undefined) caches.inline(described, definitions);
-      const names = namesOf(output, attrs.name === '*' ? (worked.names ?? []) : course.tags);
+      const names = namesOf(
+        { ...output, attrs },
+        attrs.name === '*' ? (worked.names ?? []) : course.tags,
+        engine.store,
+      );
       const { annotations, isList, epoch } = worked;
       const sourceDateEpoch = course.sourceDateEpoch ?? epoch;
       const request = {
@@ -117,15 +128,18 @@ export async function takeCourse<T>(engine: Engine, course: Course<T>): Promise<
           lease,
           sink: output.sink,
           forgetsReplaced: output.forgetsReplaced,
+          trusting: (ref) => caches.registryFor(ref, true).registry,
+          bases,
         }),
       );
       first ??= response;
       if (response.descriptor !== undefined) descriptors.set(index, response.descriptor);
+      documents.push(...(response.documents ?? []));
       if (response.stored !== undefined) stored.push(response.stored);
       Object.assign(metadata, response.metadata);
     }
-    Object.assign(metadata, await caches.export(plan, results, definitions));
-    return { value, first, metadata, descriptors, stored };
+    Object.assign(metadata, await caches.export(plan, results, definitions, bases));
+    return { value, first, metadata, descriptors, documents, stored };
   } catch (err) {
     await dropLeftovers(err, engine.store);
     throw await explainDisk(err, engine.store);
@@ -143,9 +157,24 @@ function requireRoot(): void {
 }
 
 /** The names of an output: its own `name` attribute (comma-separated), else the build's tags. */
-function namesOf(output: OutputSpec, tags: readonly string[]): string[] {
-  const own = (output.attrs.name ?? '').split(',').filter((name) => name !== '' && name !== '*');
-  return [...new Set((own.length > 0 ? own : tags).map(normalizeName))];
+function namesOf(
+  { type, attrs, forgetsReplaced }: OutputSpec,
+  tags: readonly string[],
+  { shared }: Pick<Store, 'shared'>,
+): string[] {
+  const own = (attrs.name ?? '').split(',').filter((name) => name !== '' && name !== '*');
+  if (own.length === 0) return [...new Set(tags.map(normalizeName))];
+  // As with buildkitd: an image in a containerd that goes to no registry may have any name.
+  const isFree = shared && type === 'image' && forgetsReplaced === true && !parseImageAttrs(type, attrs).push;
+  return [...new Set(own.map((name) => (isFree ? nameInContainerd(name) : normalizeName(name))))];
+}
+
+function nameInContainerd(name: string): string {
+  try {
+    return normalizeName(name);
+  } catch {
+    return name;
+  }
 }
 
 /** SOURCE_DATE_EPOCH as a number; undefined when it is none: a frontend knows then what it stands for. */

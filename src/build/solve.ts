@@ -1,18 +1,21 @@
 /** A build as BuildKit's API asks for it: a definition, a frontend or the client's own frontend; then the exports. */
 import { throwIfAborted } from '../errors/error.ts';
-import type { StoredOutput } from '../exporter/types.ts';
+import type { PlatformResult, StoredOutput } from '../exporter/types.ts';
 import { sourceRewrite } from '../llb/source-policy.ts';
+import { formatPlatform, hostPlatform } from '../oci/platform.ts';
 import type { Descriptor } from '../oci/types.ts';
 import type { Policy } from '../pb/moby/buildkit/v1/sourcepolicy/policy_pb.js';
 import type { WorkerRecord } from '../pb/moby/buildkit/v1/types/worker_pb.js';
 import type { CacheSpec } from '../remote-cache/types.ts';
 import type { Session } from '../session/types.ts';
+import type { Job } from '../solver/job.ts';
 import type { ProgressSink } from '../solver/progress.ts';
 import { Bridge } from './bridge/bridge.ts';
 import { type Frontends, frontends } from './bridge/frontends.ts';
 import { frontendEpoch, platformDefinitions, platformResults } from './bridge/platforms.ts';
 import { type PolicyCheck, type SourceJudge, sourceJudge } from './bridge/source-judge.ts';
 import type { BridgeRequest, BridgeResult } from './bridge/types.ts';
+import { platformMismatch } from './bridge/verify-platforms.ts';
 import { parseEpoch, takeCourse } from './course.ts';
 import type { Engine } from './engine.ts';
 import { Gateway } from './gateway/gateway.ts';
@@ -46,6 +49,8 @@ export interface SolveResult {
   metadata: Record<string, unknown>;
   /** What outputs that make images made, by their place among the outputs. */
   descriptors: ReadonlyMap<number, Descriptor>;
+  /** The manifests, configs and indexes of those. */
+  documents: readonly Buffer[];
   /** Bytes of the image, where one was made. */
   size?: number;
   /** Images that were put into the store. */
@@ -70,6 +75,7 @@ export async function runSolve(
     first,
     metadata,
     descriptors,
+    documents,
     stored,
   } = await takeCourse<BridgeResult>(engine, {
     outputs: request.outputs,
@@ -96,9 +102,11 @@ export async function runSolve(
       const value = isOwnFrontend(request)
         ? await clientFrontend(bridge, request, openGateway)
         : await bridge.solve(request);
+      const results = await platformResults(value);
+      await verifyPlatforms(job, request.options.platform, value, results);
       return {
         value,
-        results: await platformResults(value),
+        results,
         definitions: platformDefinitions(value),
         epoch: frontendEpoch(value),
         names: frontendNames(value),
@@ -108,7 +116,24 @@ export async function runSolve(
       };
     },
   });
-  return { result, metadata, descriptors, size: first?.size, stored };
+  return { result, metadata, descriptors, documents, size: first?.size, stored };
+}
+
+/** Warns when a frontend made other platforms than it was asked for. */
+async function verifyPlatforms(
+  job: Job,
+  asked: string | undefined,
+  { ref, refs, metadata }: BridgeResult,
+  made: readonly PlatformResult[],
+): Promise<void> {
+  if (metadata['refs.platforms'] === undefined && ref === undefined && refs === undefined) return;
+  const platforms = made.map(({ platform }) => platform);
+  const host = formatPlatform(hostPlatform());
+  const warnings = platformMismatch(asked ?? host, platforms, refs !== undefined);
+  if (warnings.length === 0) return;
+  await job.inVertex('[internal] verifying the result', async (progress) => {
+    for (const short of warnings) progress.warn({ level: 1, short, detail: [] });
+  });
 }
 
 function epochOf(options: Readonly<Record<string, string>>): number | undefined {

@@ -48,6 +48,7 @@ export function archiveExporter(type: 'oci' | 'docker', attrs: Record<string, st
           hint: 'Build one platform, or use type=oci.',
         });
       }
+      for (const short of want.notes) ctx.progress.warn({ level: 1, short, detail: [] });
       const annotations = [...parseAnnotations(request.annotations), ...want.annotations];
       const created = epochOf(want.sourceDateEpoch, request.sourceDateEpoch);
       const committed = await commitImage(request, ctx, {
@@ -56,7 +57,8 @@ export function archiveExporter(type: 'oci' | 'docker', attrs: Record<string, st
         blobs: 'all',
         epoch: want.rewriteTimestamp ? created : undefined,
         created,
-        ociTypes: (want.ociTypes ?? type === 'oci') || needOciTypes(annotations),
+        ociTypes:
+          (want.ociTypes ?? (type === 'oci' || request.dockerTypes !== true)) || needOciTypes(annotations),
         keepForeign: want.keepForeign,
         annotations,
         index: type === 'oci' && request.index,
@@ -76,6 +78,7 @@ export function archiveExporter(type: 'oci' | 'docker', attrs: Record<string, st
         metadata,
         imageId: imageIdOf(committed),
         descriptor: committed.target,
+        documents: committed.documents,
         size: committed.size,
       };
     },

@@ -18,8 +18,11 @@ export interface ImageAttrs {
   pushByDigest: boolean;
   /** Speak to the registry without TLS or with a certificate that does not check. */
   insecure: boolean;
-  /** Unpack a base image that was only named, so that the image can run. */
-  unpack: boolean;
+  /**
+   * Unpack also a base image that was only named, so that the image can run. False: in a containerd, the image keeps no
+   * snapshots. Undefined: it keeps those that there are.
+   */
+  unpack?: boolean;
   /** Put the image into the store. */
   store: boolean;
   /** In the store, layers that a registry has may stay there. */
@@ -31,12 +34,17 @@ export interface ImageAttrs {
   /** Keep layers that may not be handed on as such, by their URLs. */
   keepForeign: boolean;
   rewriteTimestamp: boolean;
+  /** Name of an image without one is this with its digest. */
   danglingPrefix?: string;
+  /** Images that have names get that one too. */
+  danglingAlso: boolean;
   nameCanonical: boolean;
   sourceDateEpoch?: Epoch;
   annotations: Annotations;
   /** Archives: false writes a folder. */
   tar: boolean;
+  /** A sentence for each attribute that is known and has no effect any more. */
+  notes: string[];
 }
 
 const imageNames = [
@@ -61,10 +69,9 @@ const imageNames = [
   'buildinfo',
   'buildinfo-attrs',
   'source-date-epoch',
-  'context',
-  'prefer-image-digest',
-  'unsafe-internal-store-allow-incomplete',
 ] as const;
+/** Those that say how attestations are written. */
+const ofAttestations = ['oci-artifact', 'attestation-inline'] as const;
 
 /** Reads the attributes of `type=image|oci|docker`. Throws `invalid` for what nobody knows. */
 export function parseImageAttrs(type: 'image' | 'oci' | 'docker', attrs: Record<string, string>): ImageAttrs {
@@ -76,11 +83,13 @@ export function parseImageAttrs(type: 'image' | 'oci' | 'docker', attrs: Record<
     else if (!known.includes(name)) throw unknownAttr(type, name, [...known, 'annotation.KEY']);
   }
   const yes = (name: string, otherwise = false) => parseBool(type, attrs, name) ?? otherwise;
+  for (const name of ofAttestations) if (yes(name)) throw noAttestations(type, name);
+  const obsolete = Object.keys(attrs).filter((name) => name.startsWith('buildinfo'));
   return {
     push: yes('push'),
     pushByDigest: yes('push-by-digest'),
     insecure: yes('registry.insecure'),
-    unpack: yes('unpack'),
+    unpack: parseBool(type, attrs, 'unpack'),
     store: yes('store', true),
     allowIncomplete: yes('unsafe-internal-store-allow-incomplete'),
     compression: parseCompression(type, attrs),
@@ -89,10 +98,12 @@ export function parseImageAttrs(type: 'image' | 'oci' | 'docker', attrs: Record<
     keepForeign: yes('prefer-nondist-layers'),
     rewriteTimestamp: yes('rewrite-timestamp'),
     danglingPrefix: attrs['dangling-name-prefix'],
+    danglingAlso: attrs['dangling-name-prefix'] !== undefined && !yes('danging-name-empty-only'),
     nameCanonical: yes('name-canonical'),
     sourceDateEpoch: parseEpoch(type, attrs),
     annotations,
     tar: yes('tar', true),
+    notes: obsolete.map((name) => `the attribute ${name} is obsolete, in BuildKit too: it has no effect`),
   };
 }
 
@@ -107,8 +118,9 @@ export interface FileAttrs {
 
 /** Reads the attributes of `type=local|tar`. Throws `invalid` for what nobody knows. */
 export function parseFileAttrs(type: 'local' | 'tar', attrs: Record<string, string>): FileAttrs {
-  const known = ['dest', 'platform-split', 'attestation-prefix', 'source-date-epoch', 'name', 'mode'];
+  const known = ['dest', 'platform-split', 'attestation-prefix', 'source-date-epoch', 'mode'];
   for (const name of Object.keys(attrs)) if (!known.includes(name)) throw unknownAttr(type, name, known);
+  if (attrs['attestation-prefix']) throw noAttestations(type, 'attestation-prefix');
   const { mode = 'copy' } = attrs;
   if (mode !== 'copy' && !(mode === 'delete' && type === 'local')) {
     throw fail('invalid', 'export', `output type=${type} has no mode ${JSON.stringify(mode)}`, {
@@ -120,6 +132,15 @@ export function parseFileAttrs(type: 'local' | 'tar', attrs: Record<string, stri
     platformSplit: parseBool(type, attrs, 'platform-split'),
     sourceDateEpoch: parseEpoch(type, attrs),
   };
+}
+
+function noAttestations(type: string, name: string) {
+  return fail(
+    'unsupported',
+    'export',
+    `output type=${type}: ${name} is not supported: results have no attestations`,
+    { hint: 'Leave it out.' },
+  );
 }
 
 function unknownAttr(type: string, name: string, known: readonly string[]) {

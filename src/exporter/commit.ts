@@ -52,6 +52,8 @@ export interface Committed {
   target: Descriptor;
   images: CommittedImage[];
   size: number;
+  /** Manifests, configs and the index, for whoever keeps them beyond the image. */
+  documents: Buffer[];
 }
 
 /** Makes the image of all platforms, under the context's lease. */
@@ -68,14 +70,15 @@ export async function commitImage(
   const drafts = await Promise.all(request.results.map((result) => draftOne(result, ctx, options)));
   step();
   const images: CommittedImage[] = [];
-  for (const draft of drafts) images.push(await commitOne(draft, ctx));
+  const documents: Buffer[] = [];
+  for (const draft of drafts) images.push(await commitOne(draft, ctx, documents));
   const size = images.reduce((sum, image) => sum + image.size, 0);
   const [first] = images;
   const indexNotes = annotationsAt(options.annotations, 'index');
   if (first !== undefined && images.length === 1 && indexNotes === undefined && options.index !== true) {
-    return { target: first.descriptor, images, size };
+    return { target: first.descriptor, images, size, documents };
   }
-  return { target: await commitIndex(images, ctx, options), images, size };
+  return { target: await commitIndex(images, ctx, options, documents), images, size, documents };
 }
 
 /** One platform's image, whose layers are here as far as they are wanted. */
@@ -130,7 +133,8 @@ async function draftOne(
     config: {
       bytes,
       descriptor: manifest.config,
-      labels: top === undefined ? {} : snapshotRefLabel(ctx.store.snapshotter, top),
+      labels:
+        top === undefined || options.unpacked === false ? {} : snapshotRefLabel(ctx.store.snapshotter, top),
     },
     manifest,
     present,
@@ -142,10 +146,12 @@ async function draftOne(
 async function commitOne(
   { platform, layers, config, manifest, present, created, labels }: Draft,
   ctx: ExportContext,
+  documents: Buffer[],
 ): Promise<CommittedImage> {
   const { lease, store } = ctx;
   await store.content.put(config.bytes, { lease, labels: config.labels });
-  const descriptor = await putDocument(manifest, present, ctx);
+  documents.push(config.bytes);
+  const descriptor = await putDocument(manifest, present, ctx, documents);
   for (const [what, digest] of [
     ['manifest', descriptor.digest],
     ['config', config.descriptor.digest],
@@ -201,6 +207,7 @@ async function commitIndex(
   images: readonly CommittedImage[],
   ctx: ExportContext,
   options: CommitOptions,
+  documents: Buffer[],
 ): Promise<Descriptor> {
   const manifests = images.map(({ descriptor, platform }) => {
     const child: Descriptor = { ...descriptor, platform: normalizePlatform(platform) };
@@ -215,7 +222,7 @@ async function commitIndex(
   };
   const annotations = annotationsAt(options.annotations, 'index');
   if (annotations !== undefined) index.annotations = annotations;
-  const descriptor = await putDocument(index, manifests, ctx);
+  const descriptor = await putDocument(index, manifests, ctx, documents);
   started(ctx, `exporting manifest list ${descriptor.digest}`)();
   return descriptor;
 }
@@ -228,8 +235,10 @@ async function putDocument(
   document: Manifest | Index,
   children: readonly Descriptor[],
   { store, lease }: ExportContext,
+  documents: Buffer[],
 ): Promise<Descriptor> {
   const bytes = documentBytes(document);
+  documents.push(bytes);
   const digest = await store.content.put(bytes, { lease, labels: contentRefLabels(children) });
   return { mediaType: document.mediaType ?? mediaTypes.ociManifest, digest, size: bytes.length };
 }

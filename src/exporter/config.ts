@@ -1,4 +1,5 @@
 /** Completes an image config for its layers. Pure. */
+import { fail } from '../errors/error.ts';
 import type { Digest, History, ImageConfig } from '../oci/types.ts';
 
 export interface ConfigLayer {
@@ -12,13 +13,15 @@ export interface ConfigLayer {
 /**
  * The config with `rootfs.diff_ids`, a history that has as many entries with a layer as there are layers, and its
  * creation time: the epoch (seconds) if there is one, else when its newest layer was made, so that the same layers
- * give the same config. Times later than the epoch become it.
+ * give the same config. Times later than the epoch become it. Throws `invalid` (hop `export`) for a config that is null
+ * or does not say what platform it is for.
  */
 export function finishConfig(
   config: ImageConfig,
   layers: readonly ConfigLayer[],
   epoch: number | undefined,
 ): ImageConfig {
+  checkConfig(config);
   const history = matchHistory(config.history ?? [], layers);
   fillTimes(history, layers, epoch, config.created);
   const created =
@@ -46,6 +49,17 @@ export function timed(finished: ImageConfig, own: ImageConfig, ms: number): Imag
     own.history?.[i]?.created === undefined ? { ...entry, created } : entry,
   );
   return { ...finished, created, history };
+}
+
+/** Frontends may send anything. */
+function checkConfig(config: ImageConfig | null): void {
+  if (config === null || typeof config !== 'object' || Array.isArray(config)) {
+    const what = config === null ? 'null image config' : 'image config';
+    throw fail('invalid', 'export', `invalid ${what} for export`);
+  }
+  for (const name of ['os', 'architecture'] as const) {
+    if (!config[name]) throw fail('invalid', 'export', `invalid image config for export: missing ${name}`);
+  }
 }
 
 /** Marks entries beyond the layers as empty, and adds entries for layers beyond the history. */

@@ -6,7 +6,7 @@ import type { Compression } from '../layer/types.ts';
 import { parseReference } from '../oci/reference.ts';
 import type { Store } from '../store/store.ts';
 import { needOciTypes, parseAnnotations } from './annotations.ts';
-import { epochOf, parseImageAttrs } from './attrs.ts';
+import { epochOf, type ImageAttrs, parseImageAttrs } from './attrs.ts';
 import { type Committed, commitImage, imageIdOf, imageMetadata, started, storedOutput } from './commit.ts';
 import { contextOf } from './layers.ts';
 import { checkPushNames, pushCommitted } from './push.ts';
@@ -24,6 +24,7 @@ export function imageExporter(attrs: Record<string, string>): Exporter {
       const created = epochOf(want.sourceDateEpoch, request.sourceDateEpoch);
       const epoch = want.rewriteTimestamp ? created : undefined;
       if (want.push) checkPushNames(request.names);
+      for (const short of want.notes) ctx.progress.warn({ level: 1, short, detail: [] });
       const annotations = [...parseAnnotations(request.annotations), ...want.annotations];
       const dockerTypes = request.dockerTypes === true && want.compression?.type !== 'zstd';
       // Our own store needs no blobs: its layers are snapshots already. A push by name fetches what it has to send.
@@ -48,6 +49,7 @@ export function imageExporter(attrs: Record<string, string>): Exporter {
         created,
         ociTypes: (want.ociTypes ?? !dockerTypes) || needOciTypes(annotations),
         keepForeign: want.keepForeign,
+        unpacked: want.unpack !== false,
         annotations,
         madeNow: request.madeNow,
         index: request.index,
@@ -66,8 +68,9 @@ export function imageExporter(attrs: Record<string, string>): Exporter {
         const done = started(ctx, 'pushing layers');
         const sources = new Map(committed.images.flatMap((image) => [...image.sources]));
         for (const name of request.names) {
-          if (exact) await pushCommitted(committed, name, want.pushByDigest, ctx);
-          else await pushImage(ctx.store, ctx.registry, name, name, { ...contextOf(ctx), sources });
+          const registry = want.insecure ? ctx.trusting(name) : ctx.registry;
+          if (exact) await pushCommitted(committed, name, want.pushByDigest, { ...ctx, registry });
+          else await pushImage(ctx.store, registry, name, name, { ...contextOf(ctx), sources });
           started(ctx, `pushing manifest for ${name}@${target.digest}`)();
         }
         done();
@@ -76,6 +79,7 @@ export function imageExporter(attrs: Record<string, string>): Exporter {
         metadata: imageMetadata(committed, request.names),
         imageId: imageIdOf(committed),
         descriptor: target,
+        documents: committed.documents,
         stored: want.store ? storedOutput(committed, request.names) : undefined,
         size: want.store ? await storedSize(ctx.store, committed) : committed.size,
       };
@@ -107,12 +111,15 @@ async function storedSize(store: Store, { images }: Committed): Promise<number> 
 function storeNames(
   names: readonly string[],
   digest: string,
-  { danglingPrefix: prefix, nameCanonical }: { danglingPrefix?: string; nameCanonical: boolean },
+  want: Pick<ImageAttrs, 'danglingPrefix' | 'danglingAlso' | 'nameCanonical'>,
 ): string[] {
-  if (names.length === 0) return [`${prefix ?? danglingPrefix}@${digest}`];
-  if (!nameCanonical) return [...names];
-  return names.flatMap((name) => {
+  const loose = `${want.danglingPrefix ?? danglingPrefix}@${digest}`;
+  if (names.length === 0) return [loose];
+  const all = want.danglingAlso ? [...names, loose] : [...names];
+  if (!want.nameCanonical) return all;
+  const canonical = names.map((name) => {
     const { domain, path } = parseReference(name);
-    return [name, `${domain}/${path}@${digest}`];
+    return `${domain}/${path}@${digest}`;
   });
+  return [...all, ...canonical];
 }

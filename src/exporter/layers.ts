@@ -2,21 +2,23 @@
 import { fail } from '../errors/error.ts';
 import { fetchBlobInto } from '../images/fetch.ts';
 import { isPublished } from '../images/known-names.ts';
-import { ensureBlob, labelChain, packSnapshot, rememberedBlob } from '../layer/blobs.ts';
+import { ensureBlob, labelChain, packedVariants, packSnapshot, rememberedBlob } from '../layer/blobs.ts';
 import { convertBlob } from '../layer/convert.ts';
 import type { Compression, LayerBlob } from '../layer/types.ts';
 import { chainId } from '../oci/digest.ts';
-import { asDistributable, type Descriptor, type Digest, mediaTypes } from '../oci/types.ts';
+import { asDistributable, type Descriptor, type Digest } from '../oci/types.ts';
 import type { Ref, RefContext, RefLayer } from '../store/ref.ts';
 import { type Store, snapshotLabels } from '../store/store.ts';
+import { isMakeable, withBases } from './bases.ts';
 import { nameByChains } from './chain-names.ts';
+import { compressionOf, typed } from './media-types.ts';
 import type { ExportContext } from './types.ts';
 
 export interface LayerOptions {
   compression: Compression;
   /** Bring layers that have another compression (a base image's) to this one. */
   force: boolean;
-  /** A layer that some registry has uncompressed stays so: another one of the same files would be no use. */
+  /** A layer that some registry has stays as it is there: another one of the same files would be no use. */
   asPublished?: boolean;
   /** Blobs wanted in content: of no layer (new ones are only hashed), of new layers, or of all. */
   blobs: 'none' | 'new' | 'all';
@@ -27,6 +29,8 @@ export interface LayerOptions {
   ociTypes: boolean;
   /** Leave layers that may not be handed on what they are; else they become ordinary ones. */
   keepForeign?: boolean;
+  /** False: nothing is to keep the snapshots of the layers. */
+  unpacked?: boolean;
 }
 
 export interface ExportLayer {
@@ -62,7 +66,8 @@ export async function exportLayers(
 ): Promise<ExportLayers> {
   if (ref === undefined) return { layers: [], bring: async () => {} };
   const elsewhere = options.incomplete ? await layersThatStay(ref) : undefined;
-  const known = elsewhere ?? (await ref.layers()) ?? (await layersOnceHere(ref, ctx));
+  const found = elsewhere ?? (await ref.layers()) ?? (await layersOnceHere(ref, ctx));
+  const known = await withBases(found, ctx, options);
   const layers = await Promise.all(known.map((layer) => exportLayer(layer, ctx, options)));
   const keys = known.map(({ snapshot, loose }) => (loose ? undefined : snapshot));
   let top = keys.at(-1);
@@ -70,7 +75,7 @@ export async function exportLayers(
     const diffIds = layers.map(({ diffId }) => diffId);
     const infos = known.map(({ info }) => info);
     await labelChain(ctx.store, keys, diffIds, infos);
-    if (ctx.store.shared && options.blobs === 'all') {
+    if (ctx.store.shared && options.blobs === 'all' && options.unpacked !== false) {
       top = (await nameByChains(ctx.store, keys, diffIds, ctx.lease)) ?? top;
     }
   }
@@ -149,7 +154,8 @@ export async function cacheLayers(
   ctx: ExportContext,
   options: Pick<LayerOptions, 'compression' | 'force' | 'ociTypes'>,
 ): Promise<CacheLayer[]> {
-  const known = (await ref.layersElsewhere?.()) ?? (await ref.layers()) ?? (await layersOnceHere(ref, ctx));
+  const found = (await ref.layersElsewhere?.()) ?? (await ref.layers()) ?? (await layersOnceHere(ref, ctx));
+  const known = await withBases(found, ctx, options);
   const layers = await Promise.all(
     known.map((layer) => exportLayer(layer, ctx, { ...options, blobs: 'new' })),
   );
@@ -199,9 +205,14 @@ async function exportLayer(layer: RefLayer, ctx: ExportContext, wanted: LayerOpt
 async function optionsFor(layer: RefLayer, store: Store, wanted: LayerOptions): Promise<LayerOptions> {
   const { blob, diffId } = layer;
   // One that is a blob is taken as it is.
-  if (!wanted.asPublished || diffId === undefined || (blob !== undefined && !wanted.force)) return wanted;
-  if (!(await isPublished(store, diffId))) return wanted;
-  return { ...wanted, compression: { type: 'uncompressed' } };
+  if (!wanted.asPublished || (blob !== undefined && !wanted.force)) return wanted;
+  if (diffId !== undefined && (await isPublished(store, diffId))) {
+    return { ...wanted, compression: { type: 'uncompressed' } };
+  }
+  for (const { compression, digest } of packedVariants(layer.info)) {
+    if (await isPublished(store, digest)) return { ...wanted, compression };
+  }
+  return wanted;
 }
 
 /** A layer of a snapshot, packed. */
@@ -223,37 +234,17 @@ function packLayer(
 /** Makes sure that a layer's bytes are in content. */
 async function bringBlob(
   descriptor: Descriptor,
-  { from, bring, blob }: RefLayer,
+  layer: RefLayer,
   chain: Digest,
   ctx: ExportContext,
 ): Promise<void> {
+  const { from, bring, blob } = layer;
   if (bring !== undefined && blob?.digest === descriptor.digest) {
     if ((await ctx.store.content.info(descriptor.digest)) === undefined) return bring(contextOf(ctx));
-  } else if (from !== undefined) {
+  } else if (from !== undefined && !(await isMakeable(ctx.store, descriptor.digest, layer))) {
     return fetchBlobInto(ctx.store, ctx.registry, from, descriptor, contextOf(ctx));
   }
   await ensureBlob(ctx.store, descriptor, chain, { lease: ctx.lease, signal: ctx.signal });
-}
-
-function compressionOf({ mediaType }: Descriptor): Compression['type'] {
-  if (/gzip$/.test(mediaType)) return 'gzip';
-  return /zstd$/.test(mediaType) ? 'zstd' : 'uncompressed';
-}
-
-const names = {
-  oci: { uncompressed: mediaTypes.ociLayer, gzip: mediaTypes.ociLayerGzip, zstd: mediaTypes.ociLayerZstd },
-  docker: {
-    uncompressed: mediaTypes.dockerLayer,
-    gzip: mediaTypes.dockerLayerGzip,
-    zstd: mediaTypes.dockerLayerZstd,
-  },
-} as const;
-
-/** The descriptor with the media type of the wanted family; unknown types stay. */
-function typed(descriptor: Descriptor, oci: boolean): Descriptor {
-  const known: string[] = [...Object.values(names.oci), ...Object.values(names.docker)];
-  if (!known.includes(descriptor.mediaType)) return descriptor;
-  return { ...descriptor, mediaType: names[oci ? 'oci' : 'docker'][compressionOf(descriptor)] };
 }
 
 /** With the time that its files' times were clamped to, where the manifest may say so. */

@@ -43,7 +43,7 @@ export async function pushCommitted(
   }
   await put(target, byDigest ? at(target) : name);
   // Images that are built on this one will have its layers as they are there.
-  await noteOrigin(store, name, [...blobs.keys()]);
+  await noteOrigin(store, name, [target.digest, ...blobs.keys()]);
 }
 
 /** Throws `invalid` when there is nothing to push to. */

@@ -43,6 +43,8 @@ export interface ExportRequest {
 export interface ExportContext {
   store: Store;
   registry: RegistryClient;
+  /** A client for the registry of a reference that is to be trusted whatever it shows: `registry.insecure`. */
+  trusting(ref: string): RegistryClient;
   session: Session;
   /** Progress of the `exporting to …` vertex. */
   progress: VertexProgress;
@@ -51,7 +53,11 @@ export interface ExportContext {
   sink?: OutputSink;
   /** An image that loses its last name to the new one is not kept, as with buildkitd; else it is, as with dockerd. */
   forgetsReplaced?: boolean;
+  /** The layers of images that were built on, by chain ID, as those images name them. */
+  bases?: Bases;
 }
+
+export type Bases = ReadonlyMap<Digest, { blob: Descriptor; from: string | undefined }>;
 
 /**
  * Where an output goes: one stream (a file or stdout), a folder on this host, or a client elsewhere, which takes either
@@ -67,6 +73,8 @@ export interface ExportResponse {
   metadata: Record<string, unknown>;
   imageId?: Digest;
   descriptor?: Descriptor;
+  /** The image's manifests, configs and index. */
+  documents?: readonly Buffer[];
   size?: number;
   /** What is in the store now. */
   stored?: StoredOutput;

@@ -36,18 +36,20 @@ export async function storedLayers(store: Store, image: StoredImage): Promise<St
 
 /**
  * Makes sure that a layer's blob is in content: it is there, or its snapshot is packed, or it is fetched from where
- * the layer came from (only with a client). Throws `not-found`, `corrupt`, the registry's errors.
+ * the layer came from (only with a client), or from `elsewhere`, an image that has it. Throws `not-found`, `corrupt`,
+ * the registry's errors.
  */
 export async function ensureLayer(
   store: Store,
   client: RegistryClient | undefined,
   layer: StoredLayer,
   ctx: FetchContext,
+  elsewhere?: string,
 ): Promise<void> {
   try {
     await ensureBlob(store, layer.descriptor, layer.chain, ctx);
   } catch (err) {
-    const { from, blob } = originOf(layer.snapshot?.labels ?? {});
+    const { from = elsewhere, blob } = originOf(layer.snapshot?.labels ?? {});
     const gone = err instanceof DrydockError && (err.code === 'not-found' || err.code === 'corrupt');
     if (!gone || from === undefined || client === undefined) throw err;
     // What it was pulled as says where else it is, if it was a foreign layer.

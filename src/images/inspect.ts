@@ -1,9 +1,9 @@
 /** `drydock inspect`: an image in the JSON shape of `docker inspect`. */
-import { familiarName, parseReference } from '../oci/reference.ts';
 import type { ContainerConfig, Descriptor, Digest } from '../oci/types.ts';
 import type { Store } from '../store/store.ts';
-import { imageSize, repoDigest } from './list.ts';
-import { findImage, isDangling, type StoredImage } from './stored.ts';
+import { imageSize } from './list.ts';
+import { findImage, type StoredImage } from './stored.ts';
+import { toldNames } from './told-names.ts';
 
 /** https://docs.docker.com/reference/api/engine/ (ImageInspect) */
 export interface ImageInspect {
@@ -37,13 +37,12 @@ export async function inspectImage(
   const { image: best, record, records } = await findImage(store, nameOrId);
   const image = chosen ?? best;
   const { config } = image;
-  const named = records.filter(({ name }) => !isDangling(name));
-  const names = named.map(({ name }) => name);
+  const { tags, digests } = await toldNames(store, records);
   const updated = Math.max(...records.map(({ updatedAt }) => updatedAt));
   return {
     Id: image.id,
-    RepoTags: names.filter((name) => parseReference(name).tag !== undefined).map(familiarName),
-    RepoDigests: [...new Set(named.map(({ name, target }) => repoDigest(name, target.digest)))],
+    RepoTags: tags,
+    RepoDigests: digests,
     Parent: '',
     Comment: config.history?.at(-1)?.comment ?? '',
     Created: config.created ?? '',

@@ -2,7 +2,7 @@
  * Which repositories a manifest in content is known to be of. A digest alone opens nothing: who asks for it by a name
  * gets it without a registry only if it came from there.
  */
-import { parseReference } from '../oci/reference.ts';
+import { parseReference, type Reference } from '../oci/reference.ts';
 import type { Digest } from '../oci/types.ts';
 import type { Store } from '../store/store.ts';
 
@@ -35,6 +35,16 @@ export async function isPublished(store: Store, digest: Digest): Promise<boolean
   return Object.keys(info?.labels ?? {}).some((key) => key.startsWith(`${label}.`));
 }
 
+/** Whether a repository is known to have a blob or manifest that is in content. */
+export async function isFrom(
+  store: Store,
+  { domain, path }: { domain: string; path: string },
+  digest: Digest,
+): Promise<boolean> {
+  const info = await store.content.info(digest);
+  return pathsOf(info?.labels[`${label}.${domain}`]).includes(path);
+}
+
 /** Whether a manifest in content came from a name's repository, or is what the store has under one of its tags. */
 export async function isKnownAs(store: Store, name: string, digest: Digest): Promise<boolean> {
   const { domain, path } = parseReference(name);
@@ -43,7 +53,7 @@ export async function isKnownAs(store: Store, name: string, digest: Digest): Pro
   if (pathsOf(info.labels[`${label}.${domain}`]).includes(path)) return true;
   for (const image of await store.images.list()) {
     if (image.target.digest !== digest) continue;
-    const other = namesRepository(image.name);
+    const other = referenceOf(image.name);
     if (other?.domain === domain && other.path === path) return true;
   }
   return false;
@@ -53,10 +63,11 @@ function pathsOf(text: string | undefined): string[] {
   return text === undefined || text === '' ? [] : text.split(',');
 }
 
-function namesRepository(name: string): { domain: string; path: string } | undefined {
+/** The reference that a record's name is; undefined for a name of another's making, which containerd may have. */
+export function referenceOf(name: string): Reference | undefined {
   try {
     return parseReference(name);
   } catch {
-    return undefined; // a name of another's making
+    return undefined;
   }
 }

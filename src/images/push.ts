@@ -17,7 +17,8 @@ import type { ReportStatus } from '../store/ref.ts';
 import type { Store } from '../store/store.ts';
 import { ensureLayer, gzipLayer, isPlainLayer, type StoredLayer, storedLayers } from './blobs.ts';
 import { isImageEntry, parseIndex } from './documents.ts';
-import { type FetchContext, fetchBlobInto } from './fetch.ts';
+import type { FetchContext } from './fetch.ts';
+import { noteOrigin } from './known-names.ts';
 import { originOf } from './origin.ts';
 import { Limiter } from './share.ts';
 import { findImage, imageFor, type StoredImage, storedImages, withLease } from './stored.ts';
@@ -120,6 +121,8 @@ export async function pushImage(
     if (pushed.digest !== before.digest && isIndexType(before.mediaType) === isIndexType(pushed.mediaType)) {
       for (const record of found.records) await store.images.put(record.name, pushed, record.labels);
     }
+    // Who is told of the image from now on is told this digest, and a build that makes it again makes it so.
+    await noteOrigin(store, ref, [pushed.digest, ...layers.keys()]);
     const outcomes = [...layers].map(async ([digest, outcome]) => ({ digest, outcome: await outcome }));
     return { ref, target: pushed, layers: await Promise.all(outcomes), image: found.image };
   });
@@ -210,13 +213,12 @@ async function pushLayer(push: Push, layer: StoredLayer, blob: Descriptor): Prom
   let outcome = push.layers.get(blob.digest);
   if (outcome === undefined) {
     const { store, client, sources } = push;
-    const source = layer.snapshot === undefined ? sources?.get(blob.digest) : undefined;
+    const source = sources?.get(blob.digest);
     const from = originOf(layer.snapshot?.labels ?? {}).from ?? source;
     // Only what the registry asks for is made or fetched.
     const ensure = async () => {
       if (blob !== layer.descriptor) return;
-      if (source === undefined) await ensureLayer(store, client, layer, push);
-      else await fetchBlobInto(store, client, source, blob, push);
+      await ensureLayer(store, client, layer, push, source);
     };
     outcome = push.limiter.run(() => send(push, blob, ensure, from));
     push.layers.set(blob.digest, outcome);

@@ -1,8 +1,9 @@
 /** `drydock rmi`, and what `prune` and docker's API remove of images. */
 import { fail } from '../errors/error.ts';
-import { familiarName, parseReference } from '../oci/reference.ts';
+import { familiarName } from '../oci/reference.ts';
 import type { Digest, Platform } from '../oci/types.ts';
 import type { ImageRecord, Store } from '../store/store.ts';
+import { referenceOf } from './known-names.ts';
 import { findImage, imageFor, isDangling, isHere, type StoredImage, storedImages } from './stored.ts';
 
 export interface Removed {
@@ -41,8 +42,8 @@ export async function removeImage(
 }
 
 function repositoryOf(name: string): string {
-  const { domain, path } = parseReference(name);
-  return `${domain}/${path}`;
+  const ref = referenceOf(name);
+  return ref === undefined ? name : `${ref.domain}/${ref.path}`;
 }
 
 /** Removes a name; with the last one also what keeps the same image without a name. */

@@ -24,6 +24,7 @@ import { endOfArchive, header, padding } from '../tar/writer.ts';
 import { ensureLayer, storedLayers } from './blobs.ts';
 import { parseIndex } from './documents.ts';
 import type { FetchContext } from './fetch.ts';
+import { referenceOf } from './known-names.ts';
 import { findImage, imageFor, isDangling, type StoredImage, storedImages, withLease } from './stored.ts';
 
 export interface SaveOptions {
@@ -135,7 +136,7 @@ function addToIndex(index: Index, { mediaType, digest, size }: Descriptor, name:
   const annotations: Record<string, string> = {};
   if (name !== undefined) {
     annotations[fullNameAnnotation] = name;
-    const { tag } = parseReference(name);
+    const tag = referenceOf(name)?.tag;
     if (tag !== undefined) annotations[refNameAnnotation] = tag;
   }
   const same = index.manifests.some(

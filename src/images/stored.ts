@@ -22,6 +22,7 @@ import {
   parseManifest,
   rankPlatforms,
 } from './documents.ts';
+import { referenceOf } from './known-names.ts';
 
 /** One platform's image as content has it. */
 export interface StoredImage {
@@ -199,8 +200,9 @@ function byName(all: readonly ImageRecord[], text: string): ImageRecord | undefi
   const { domain, path, digest } = parseReference(name);
   if (digest === undefined) return undefined;
   return all.find((record) => {
-    const own = parseReference(record.name);
-    return own.domain === domain && own.path === path && record.target.digest === digest;
+    if (record.target.digest !== digest) return false;
+    const own = referenceOf(record.name);
+    return own?.domain === domain && own.path === path;
   });
 }
 

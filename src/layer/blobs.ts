@@ -128,28 +128,40 @@ export async function ensureBlob(
   );
 }
 
+type Variant = Pick<PackOptions, 'compression' | 'epoch'> & { digest: Digest };
+
+/** What a snapshot's layer was packed as before; the blobs may be gone. Times were kept. */
+export function packedVariants(snapshot: SnapshotInfo | undefined): Variant[] {
+  return variantsOf(snapshot).filter(({ epoch }) => epoch === undefined);
+}
+
+function variantsOf(snapshot: SnapshotInfo | undefined): Variant[] {
+  return Object.entries(snapshot?.labels ?? {}).flatMap(([name, value]) => {
+    if (!name.startsWith(snapshotLabels.blobPrefix)) return [];
+    const { descriptor, parent } = JSON.parse(value) as Partial<Remembered>;
+    if (parent !== undefined && parent !== (snapshot?.parent ?? '')) return [];
+    const match = /^(uncompressed|gzip|zstd)(?:-(\d+))?(?:@(\d+))?$/.exec(
+      name.slice(snapshotLabels.blobPrefix.length),
+    );
+    if (match === null || descriptor === undefined) return [];
+    const [, type, level, epoch] = match;
+    const compression = {
+      type: type as Compression['type'],
+      level: level === undefined ? undefined : Number(level),
+    };
+    return [
+      { compression, epoch: epoch === undefined ? undefined : Number(epoch), digest: descriptor.digest },
+    ];
+  });
+}
+
 /** The compression and epoch that gave a descriptor: as remembered, else by its media type. */
 function variantFor(
   snapshot: SnapshotInfo,
   descriptor: Descriptor,
 ): Pick<PackOptions, 'compression' | 'epoch'> {
-  for (const [name, value] of Object.entries(snapshot.labels)) {
-    if (!name.startsWith(snapshotLabels.blobPrefix)) continue;
-    const { descriptor: known } = JSON.parse(value) as Partial<Remembered>;
-    if (known?.digest !== descriptor.digest) continue;
-    const match = /^(uncompressed|gzip|zstd)(?:-(\d+))?(?:@(\d+))?$/.exec(
-      name.slice(snapshotLabels.blobPrefix.length),
-    );
-    if (match === null) continue;
-    const [, type, level, epoch] = match;
-    return {
-      compression: {
-        type: type as Compression['type'],
-        level: level === undefined ? undefined : Number(level),
-      },
-      epoch: epoch === undefined ? undefined : Number(epoch),
-    };
-  }
+  const known = variantsOf(snapshot).find(({ digest }) => digest === descriptor.digest);
+  if (known !== undefined) return known;
   const type = /gzip$/.test(descriptor.mediaType)
     ? 'gzip'
     : /zstd$/.test(descriptor.mediaType)
@@ -224,16 +236,28 @@ async function packNow(
       diffId: packed.diffId,
       size: packed.size,
     };
-    const label: Remembered = packed.hides ? { ...blob, parent: info.parent ?? '' } : blob;
-    const labels: Record<string, string> = {
-      [`${snapshotLabels.blobPrefix}${variant}`]: JSON.stringify(label),
-    };
-    if (options.epoch === undefined) labels[snapshotLabels.diffId] = packed.diffId;
-    await store.snapshots.setLabels(info.key, labels);
+    const { hides } = packed;
+    for (const { key, parent } of [info, await sameStack(store, info)].filter((each) => each !== undefined)) {
+      const label: Remembered = hides ? { ...blob, parent: parent ?? '' } : blob;
+      const labels: Record<string, string> = {
+        [`${snapshotLabels.blobPrefix}${variant}`]: JSON.stringify(label),
+      };
+      if (options.epoch === undefined) labels[snapshotLabels.diffId] = packed.diffId;
+      await store.snapshots.setLabels(key, labels);
+    }
     return blob;
   } finally {
     await Promise.all(views.map((view) => view.release()));
   }
+}
+
+/** The snapshot that this one is another name of, so that it is known there, too, what the layer was packed as. */
+async function sameStack(store: Store, { key, labels }: SnapshotInfo): Promise<SnapshotInfo | undefined> {
+  const owner = labels[snapshotLabels.layerOf];
+  // In a containerd, a stack's chain ID may be its name.
+  const chain = labels[snapshotLabels.chainId] ?? key;
+  const found = owner === undefined ? undefined : await store.snapshots.stat(owner);
+  return found?.kind === 'committed' && found.labels[snapshotLabels.chainId] === chain ? found : undefined;
 }
 
 async function packInto(

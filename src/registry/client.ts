@@ -51,9 +51,11 @@ export type { FetchedManifest } from './manifest.ts';
 export class RegistryClient {
   readonly #transport: Transport;
   readonly #mirrors: ReadonlyMap<string, readonly Mirror[]>;
+  readonly #options: RegistryClientOptions;
 
   /** Throws `invalid` for a mirror that is no host. */
   constructor(options: RegistryClientOptions) {
+    this.#options = options;
     this.#mirrors = new Map(
       Object.entries(options.mirrors ?? {}).map(([domain, list]) => [domain, list.map(parseMirror)]),
     );
@@ -65,6 +67,12 @@ export class RegistryClient {
       backoffMs: options.backoffMs ?? 300,
       idleMs: options.idleMs ?? 60_000,
     });
+  }
+
+  /** Another client like this one, which speaks to a host without TLS, or with a certificate that does not check. */
+  trusting(host: string): RegistryClient {
+    const { insecure = [] } = this.#options;
+    return new RegistryClient({ ...this.#options, insecure: [...insecure, host] });
   }
 
   /** Closes idle connections. */

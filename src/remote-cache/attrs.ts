@@ -84,7 +84,7 @@ export function parseExport({ type, attrs }: CacheSpec): ExportWant {
   }
   const place = placeOf(kind, attrs);
   const ociTypes = yes(attrs, 'oci-mediatypes', true);
-  const imageManifest = yes(attrs, 'image-manifest', kind === 'registry' && ociTypes);
+  const imageManifest = yes(attrs, 'image-manifest', ociTypes);
   if (imageManifest && !ociTypes) {
     throw fail('invalid', 'cache', `cache-to type=${type}: image-manifest=true needs oci-mediatypes=true`);
   }

@@ -30,7 +30,8 @@ export function exportTitle({ place }: ExportWant): string {
 }
 
 /**
- * Exports the cache of what was built. Returns what clients are told (`cache.manifest`, a descriptor as JSON). Throws
+ * Exports the cache of what was built. Returns what clients are told (`cache.manifest`, a descriptor as JSON); nothing is
+ * written when there is no layer to write. Throws
  * `unsupported` when the client takes no folder, and the registry's and session's errors.
  */
 export async function exportCache(
@@ -65,6 +66,11 @@ export async function exportCache(
       },
     );
   });
+  if (config.layers.length === 0) {
+    // Nothing that could be taken from it: what the place has stays as it is.
+    await status('skipping cache export for empty result', async () => {});
+    return {};
+  }
   // What no record speaks of is not sent.
   const used = [...new Set(config.layers.map(({ blob }) => blob))].map(
     (blob) => layers.get(blob) as CacheLayer,

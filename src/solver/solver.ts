@@ -20,7 +20,7 @@ import { recordKey, workKey } from './keys.ts';
 import { ResultStore } from './results.ts';
 import { canceledText, type Identity, VertexState } from './state.ts';
 import { type TracedVertex, traceOf } from './trace.ts';
-import type { Edge, OpContext, OpFactory, Vertex } from './types.ts';
+import type { Edge, ImageLayer, OpContext, OpFactory, Vertex } from './types.ts';
 
 export interface SolverDeps {
   store: Store;
@@ -109,6 +109,20 @@ export class Solver {
       identify: (state) => this.#identify(state),
       results: (state, identity) => this.#known(state, identity),
     });
+  }
+
+  /** The images that a build has used so far: the blobs that the layers of each are, lowest first. */
+  async images(job: Job): Promise<(readonly ImageLayer[])[]> {
+    const states = new Set([...job.holds].flatMap((hold) => [...hold.states]));
+    const found = await Promise.all(
+      [...states].map(async (state) => {
+        const nested = state.nested === undefined ? [] : await this.images(state.nested);
+        if (state.vertex.op.op.case !== 'source') return nested;
+        const map = await state.cacheMap().catch(() => undefined);
+        return map?.layers === undefined ? nested : [...nested, map.layers];
+      }),
+    );
+    return found.flat();
   }
 
   /** A vertex's result, unless it would have to be made. */

@@ -2,7 +2,7 @@
 
 import type { ContentSelector } from '../fs/view.ts';
 import type { Edge, Vertex } from '../llb/vertex.ts';
-import type { Digest } from '../oci/types.ts';
+import type { Descriptor, Digest } from '../oci/types.ts';
 import type { Session } from '../session/types.ts';
 import type { Ref } from '../store/ref.ts';
 import type { VertexProgress } from './progress.ts';
@@ -17,6 +17,16 @@ export interface CacheMap {
   deps: CacheDep[];
   /** The op must run each time (its source cannot be named by content yet, e.g. a client's folder). */
   volatile?: boolean;
+  /** Of an image source, what it is keyed by says nothing of: the blobs that its layers are, lowest first. */
+  layers?: readonly ImageLayer[];
+}
+
+/** A layer of an image as its manifest names it. */
+export interface ImageLayer {
+  blob: Descriptor;
+  diffId: Digest;
+  /** Reference of the image, where a registry has it. */
+  from: string | undefined;
 }
 
 export interface CacheDep {

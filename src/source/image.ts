@@ -92,7 +92,13 @@ export const imageSource: OpMaker = (vertex, deps) => {
   };
   return {
     async cacheMap(ctx) {
-      return imageCacheMap(limited(await resolve(ctx), limit));
+      const found = await resolve(ctx);
+      const layers = limited(found, limit);
+      const from = found.local ? undefined : found.ref;
+      return {
+        ...imageCacheMap(layers),
+        layers: layers.map(({ descriptor, diffId }) => ({ blob: descriptor, diffId, from })),
+      };
     },
     async exec(_, ctx) {
       const found = await resolve(ctx);

@@ -59,6 +59,7 @@ export async function run(
     {
       store,
       registry,
+      trusting: (ref) => registry.trusting(ref.split('/')[0]!),
       session: { credentials: async () => undefined } as unknown as Session,
       progress: {
         digest: digestOf('exporting'),

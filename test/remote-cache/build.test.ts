@@ -1,5 +1,5 @@
 /** A build's cache taken elsewhere and found there: --cache-to, --cache-from. */
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
@@ -261,13 +261,27 @@ onStores('a cache elsewhere', (store) => {
     expect(ran(builds)).toEqual([]);
     expect(marks(second)).toEqual(first.marks);
 
-    const tagged: CacheSpec = { type: 'local', attrs: { dest, tag: 'two', 'image-manifest': 'true' } };
+    const tagged: CacheSpec = { type: 'local', attrs: { dest, tag: 'two', 'image-manifest': 'false' } };
     await build(builds, `FROM ${base}\nRUN ${mark('/x')}`, {}, { cacheTo: [tagged] });
     const index = JSON.parse(readFileSync(join(dest, 'index.json'), 'utf8'));
     expect(index.manifests.map((each: { annotations: unknown }) => each.annotations)).toEqual([
       { 'org.opencontainers.image.ref.name': 'latest' },
       { 'org.opencontainers.image.ref.name': 'two' },
     ]);
+    // An image manifest, as in a registry, unless it is not to be one.
+    expect(index.manifests.map((each: { mediaType: string }) => each.mediaType)).toEqual([
+      'application/vnd.oci.image.manifest.v1+json',
+      'application/vnd.oci.image.index.v1+json',
+    ]);
+  });
+
+  test('a build that made no layer writes none', async () => {
+    const empty = join(folder, `${store.kind}-empty`);
+    const cacheTo = [registryCache('empty'), { type: 'local', attrs: { dest: empty } }];
+    await build(await machine(), `FROM ${base}\nENV a=b`, {}, { cacheTo });
+    expect(existsSync(join(empty, 'index.json'))).toBe(false);
+    const [host, ...path] = (registryCache('empty').attrs.ref as string).split('/');
+    expect((await fetch(`http://${host}/v2/${path.join('/')}/tags/list`)).status).toBe(404);
   });
 
   describe('that cannot be had', () => {
@@ -309,8 +323,8 @@ onStores('a cache elsewhere', (store) => {
       const manifest = JSON.parse(readFileSync(join(dest, 'index.json'), 'utf8')).manifests[0].digest.slice(
         7,
       );
-      const { manifests } = JSON.parse(readFileSync(join(blobs, manifest), 'utf8'));
-      const top = manifests.at(-2) as { digest: string; size: number };
+      const { layers } = JSON.parse(readFileSync(join(blobs, manifest), 'utf8'));
+      const top = layers.at(-1) as { digest: string; size: number };
       const from: CacheSpec = { type: 'local', attrs: { src: dest } };
       const path = join(blobs, top.digest.slice(7));
       writeFileSync(path, Buffer.alloc(top.size, 'x'));

@@ -1,8 +1,7 @@
 /** Images as docker's API lists them. */
-import { repoDigest } from '../../images/list.ts';
 import { isDangling, type StoredImage, storedImages } from '../../images/stored.ts';
+import { toldNames } from '../../images/told-names.ts';
 import { chainId } from '../../oci/digest.ts';
-import { familiarName, parseReference } from '../../oci/reference.ts';
 import type { Descriptor, Digest } from '../../oci/types.ts';
 import type { ImageRecord, Store } from '../../store/store.ts';
 import type { EventImage } from '../shared/events.ts';
@@ -41,25 +40,21 @@ export async function listedImages(store: Store): Promise<ListedImage[]> {
   const found = await Promise.all(
     [...byTarget.values()].map(async (records) => {
       const { name, target } = records[0] as ImageRecord;
-      return { records, target, images: await storedImages(store, name, target) };
+      const images = await storedImages(store, name, target);
+      return { records, target, images, ...(await toldNames(store, records, images)) };
     }),
   );
-  for (const { records, target, images } of found) {
+  for (const { records, target, images, tags, digests } of found) {
     const [image] = images;
     if (image === undefined) continue;
-    const named = records.filter(({ name }) => !isDangling(name));
-    const tags = named
-      .filter(({ name }) => parseReference(name).tag !== undefined)
-      .map(({ name }) => familiarName(name))
-      .sort();
-    const digests = [...new Set(named.map(({ name }) => repoDigest(name, target.digest)))].sort();
+    const isLoose = records.every(({ name }) => isDangling(name));
     const key = images.map(({ id }) => id).join(' ');
     const same = byImages.get(key);
     if (same !== undefined) {
       same.records.push(...records);
       same.tags = [...new Set([...same.tags, ...tags])].sort();
       same.digests = [...new Set([...same.digests, ...digests])].sort();
-      same.dangling &&= named.length === 0;
+      same.dangling &&= isLoose;
       continue;
     }
     const created = Date.parse(image.config.created ?? '');
@@ -71,7 +66,7 @@ export async function listedImages(store: Store): Promise<ListedImage[]> {
       records: [...records],
       tags,
       digests,
-      dangling: named.length === 0,
+      dangling: isLoose,
       created: Number.isNaN(created) ? 0 : created,
       labels: image.config.config?.Labels ?? {},
     });

@@ -70,10 +70,14 @@ function platformsOf(result: BridgeResult): Named[] {
     }
     const only = result.refs?.keys().next().value;
     const config = jsonOf<Partial<ImageConfig>>(result, 'containerimage.config');
-    const platform =
-      config?.os && config.architecture
-        ? normalizePlatform(config as ImageConfig)
-        : normalizePlatform(hostPlatform());
+    if (config && !config.os !== !config.architecture) {
+      throw fail(
+        'invalid',
+        'frontend',
+        'invalid image config: os and architecture must be specified together',
+      );
+    }
+    const platform = normalizePlatform(config?.os ? (config as ImageConfig) : hostPlatform());
     return [{ id: only ?? formatPlatform(platform), platform }];
   }
   const list = jsonOf<{ Platforms?: { ID?: string; Platform?: Partial<Platform> }[] }>(
@@ -94,18 +98,21 @@ function platformsOf(result: BridgeResult): Named[] {
   return named;
 }
 
+/** The config that goes with a tree, as the frontend gave it: exporters of images check it. */
 function configOf(result: BridgeResult, id: string, platform: Platform): ImageConfig {
   const own = `containerimage.config/${id}`;
-  const config =
-    jsonOf<ImageConfig>(result, own) ?? jsonOf<ImageConfig>(result, 'containerimage.config') ?? undefined;
-  const made: ImageConfig = { ...normalizePlatform(platform), rootfs: { type: 'layers', diff_ids: [] } };
-  // A config without one takes docker's default path, as an image of plain LLB does.
-  if (config === undefined)
-    return {
-      ...made,
-      config: { Env: defaultEnv(platform.os), WorkingDir: '/' },
-    };
-  return { ...made, ...config, rootfs: { type: 'layers', diff_ids: [] } };
+  const key = hasBytes(result, own) ? own : 'containerimage.config';
+  if (hasBytes(result, key)) return jsonOf<ImageConfig>(result, key) as ImageConfig;
+  return {
+    ...normalizePlatform(platform),
+    rootfs: { type: 'layers', diff_ids: [] },
+    // As an image of plain LLB has it.
+    config: { Env: defaultEnv(platform.os), WorkingDir: '/' },
+  };
+}
+
+function hasBytes({ metadata }: BridgeResult, key: string): boolean {
+  return Object.hasOwn(metadata, key) && (metadata[key]?.length ?? 0) > 0;
 }
 
 function jsonOf<T>(result: BridgeResult, key: string): T | undefined {

@@ -89,6 +89,11 @@ function detailsOf(error: DrydockError): Any[] {
   if (error.exitCode !== undefined) details.push(detail('gatewayapi.ExitMessage', { Code: error.exitCode }));
   if (capability !== undefined) details.push(detail('errdefs.FrontendCap', { name: capability }));
   if (subrequest !== undefined) details.push(detail('errdefs.Subrequest', { name: subrequest }));
+  const feature = error.details?.compatibilityFeature;
+  if (feature !== undefined) {
+    const version = error.details?.compatibilityVersion;
+    details.push(detail('errdefs.CompatibilityFeature', { version, feature }));
+  }
   const said = error.details?.denyMessages;
   if (typeof said === 'string') {
     const denyMessages = said.split('\n').map((message) => ({ message }));

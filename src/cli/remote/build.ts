@@ -119,7 +119,10 @@ function exportersOf({ outputs, tags }: BuildOptions): { Type: string; Attrs: Re
   return all.map(({ type, attrs }) => ({
     // As docker's own clients: the daemon keeps an image whose name goes to the new one.
     Type: type === 'image' ? 'moby' : type,
-    Attrs: name === '' || attrs.name !== undefined ? attrs : { ...attrs, name },
+    Attrs: {
+      ...(name === '' || !['image', 'oci', 'docker'].includes(type) ? {} : { name }),
+      ...attrs,
+    },
   }));
 }
 

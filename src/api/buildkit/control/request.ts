@@ -11,10 +11,10 @@ import type { CacheSpec } from '../../../remote-cache/types.ts';
 export interface Output {
   type: OutputSpec['type'];
   attrs: Record<string, string>;
-  /** dockerd's own exporter keeps an image whose name goes to a new one; BuildKit's does not. */
-  forgetsReplaced: boolean;
   /** Its place among the outputs; undefined from clients that know of one only. */
   index?: number;
+  /** dockerd's own exporter keeps an image whose name goes to a new one; BuildKit's does not. */
+  forgetsReplaced: boolean;
 }
 
 const types: Readonly<Record<string, OutputSpec['type']>> = {
@@ -38,10 +38,16 @@ export function outputsOf(request: SolveRequest): Output[] {
 
 function outputOf({ Type, Attrs }: Pick<Exporter, 'Type' | 'Attrs'>): Omit<Output, 'index'> {
   const type = Object.hasOwn(types, Type) ? types[Type] : undefined;
-  if (type !== undefined) return { type, attrs: { ...Attrs }, forgetsReplaced: Type !== 'moby' };
+  if (type !== undefined) return { type, attrs: attrsOf(Type, Attrs), forgetsReplaced: Type !== 'moby' };
   throw fail('invalid', 'export', `exporter ${JSON.stringify(Type)} could not be found`, {
     hint: `Did you mean ${nearest(Type, Object.keys(types)) ?? Object.keys(types).join(', ')}?`,
   });
+}
+
+/** An exporter's attributes without those that clients keep for themselves, and with the API's own default. */
+function attrsOf(type: string, { context, 'prefer-image-digest': _, ...attrs }: Exporter['Attrs']) {
+  if (type === 'image') attrs.unpack ??= 'false';
+  return attrs;
 }
 
 /** The caches that a request wants looked into and written. Pure; what their attributes are worth is found out later. */
@@ -84,10 +90,23 @@ function entriesOf(json: string | undefined): { Type: string; Attrs: Record<stri
 /** Versions of BuildKit whose defaults a client may ask for; 0 is the newest. */
 const compatibility = { v013: 10n, v015: 20n, v031: 30n };
 
-/** Whether the client asks for defaults from before images had the OCI's media types. Throws `unsupported`. */
-export function dockerTypesOf({ CompatibilityVersion: wanted }: SolveRequest): boolean {
+/**
+ * Whether the client asks for defaults from before images had the OCI's media types. Throws `unsupported` for a version
+ * that there is not, and for what an output wants that its version had not yet.
+ */
+export function dockerTypesOf(
+  { CompatibilityVersion: wanted }: SolveRequest,
+  outputs: readonly Pick<Output, 'type' | 'attrs'>[],
+): boolean {
   const known = Object.values(compatibility);
   if (wanted === 0n) return false;
+  const zstd = outputs.find(({ attrs }) => attrs.compression === 'zstd');
+  if (wanted === compatibility.v013 && zstd !== undefined) {
+    const feature = `${zstd.type} exporter compression=zstd`;
+    throw fail('unsupported', 'export', `unsupported compatibility-version ${wanted} feature ${feature}`, {
+      details: { compatibilityVersion: Number(wanted), compatibilityFeature: feature },
+    });
+  }
   if (known.includes(wanted)) return wanted < compatibility.v031;
   throw fail('unsupported', 'client', `unsupported compatibility-version ${wanted}`, {
     hint: `Versions: ${known.join(', ')}.`,

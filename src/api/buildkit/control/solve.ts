@@ -82,7 +82,7 @@ async function build(deps: SolveDeps, parts: BuildParts) {
   const caches = cachesOf(request);
   const allow = grantedEntitlements(request.Entitlements, deps.entitlements, authority);
   const client = sessionOf(host, request.Session, authority, signal);
-  const { result, metadata, size, descriptors, stored } = await runSolve(
+  const { result, metadata, size, descriptors, documents, stored } = await runSolve(
     host.engine,
     {
       definition: request.Definition,
@@ -90,13 +90,13 @@ async function build(deps: SolveDeps, parts: BuildParts) {
       options: request.FrontendAttrs,
       inputs: request.FrontendInputs,
       outputs: outputs.map(({ type, attrs, index, forgetsReplaced }) => ({
+        forgetsReplaced,
         type,
         attrs,
-        forgetsReplaced,
         sink: client.named?.output(index),
       })),
       allow,
-      dockerTypes: dockerTypesOf(request),
+      dockerTypes: dockerTypesOf(request, outputs),
       policies: request.SourcePolicy === undefined ? [] : [request.SourcePolicy],
       policyCheck: policyOf(host, request.SourcePolicySession, authority, signal),
       workers: [worker],
@@ -113,7 +113,7 @@ async function build(deps: SolveDeps, parts: BuildParts) {
   host.events.emitBuilt(stored, identityKey(authority.identity));
   const response = exporterResponse(metadata, result.metadata);
   if (size !== undefined && context.requestHeader.has(imageSizeKey)) response[imageSizeKey] = String(size);
-  return { response, results: descriptors };
+  return { response, results: descriptors, documents };
 }
 
 /** The policy of the session that decides on sources; undefined when the client names none. */

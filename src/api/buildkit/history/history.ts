@@ -97,9 +97,11 @@ export interface BuildEnd {
   error?: Status;
   /** What each output made, by its place among them. */
   results?: ReadonlyMap<number, OciDescriptor>;
+  /** Manifests, configs and indexes of those: the record has them also when the images are gone. */
+  documents?: readonly Uint8Array[];
 }
 
-/** A blob that a record names: its progress, trace or error. */
+/** A blob of a record: its progress, trace or error, or a document of an image that it made. */
 export interface HistoryBlob {
   digest: string;
   size: number;
@@ -191,6 +193,7 @@ export class History {
     record.logs = keep(statusMediaType, encodeStatus(messages));
     const error = end.error && maskedError(end.error, masks);
     record.trace = keep(traceMediaType, traceBlob(record, log, masks, error?.message));
+    for (const document of end.documents ?? []) keep('application/json', document);
     if (error !== undefined) {
       // Its details, which may hold a Dockerfile, are in the blob alone.
       record.error = create(StatusSchema, { code: error.code, message: error.message });

@@ -1,7 +1,8 @@
 /** `GET /images/{name}/json` and `/history`; `GET /images/search`, which there is none of. */
 import { imageHistory } from '../../../images/history.ts';
 import { inspectImage } from '../../../images/inspect.ts';
-import { familiarName, parseReference } from '../../../oci/reference.ts';
+import { referenceOf } from '../../../images/known-names.ts';
+import { familiarName } from '../../../oci/reference.ts';
 import { apiError } from '../http/errors.ts';
 import { readPlatform } from '../http/platform.ts';
 import type { Call, Route } from '../http/route.ts';
@@ -72,7 +73,7 @@ async function history({ host, name, query, version }: Call) {
   const { store } = host.engine;
   const platform = isBefore(version, '1.48') ? undefined : readPlatform(query.text('platform'));
   const { image, records } = await namedImage(store, name, platform);
-  const tags = records.filter(({ name }) => parseReference(name).tag !== undefined);
+  const tags = records.filter(({ name }) => referenceOf(name)?.tag !== undefined);
   const steps = await imageHistory(store, image);
   const json = steps.map(({ created, createdBy, comment, size }, i) => ({
     Id: i === 0 ? image.id : '<missing>',

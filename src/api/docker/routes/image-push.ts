@@ -1,5 +1,6 @@
 /** `POST /images/{name}/push`. */
 import type { DrydockError } from '../../../errors/error.ts';
+import { referenceOf } from '../../../images/known-names.ts';
 import { type PushedLayer, pushImage } from '../../../images/push.ts';
 import { isDangling } from '../../../images/stored.ts';
 import { familiarName, formatReference, parseReference } from '../../../oci/reference.ts';
@@ -80,8 +81,8 @@ async function namesToPush({ host, name, query }: Call): Promise<string[]> {
   }
   const all = (await store.images.list()).filter((record) => {
     if (isDangling(record.name)) return false;
-    const own = parseReference(record.name);
-    return own.domain === ref.domain && own.path === ref.path && own.tag !== undefined;
+    const own = referenceOf(record.name);
+    return own?.domain === ref.domain && own.path === ref.path && own.tag !== undefined;
   });
   if (all.length === 0) throw missing(formatReference(ref));
   return all.map((record) => record.name).sort();

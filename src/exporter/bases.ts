@@ -1,0 +1,58 @@
+/** Layers that a tree has from the images it is built on come out as those images name them, whatever else is known of them. */
+import { isPublished } from '../images/known-names.ts';
+import { packedVariants } from '../layer/blobs.ts';
+import type { Compression } from '../layer/types.ts';
+import { chainId } from '../oci/digest.ts';
+import type { Digest } from '../oci/types.ts';
+import type { ImageLayer } from '../solver/types.ts';
+import type { RefLayer } from '../store/ref.ts';
+import type { Store } from '../store/store.ts';
+import { compressionOf } from './media-types.ts';
+import type { Bases, ExportContext } from './types.ts';
+
+/** What the images that a build used say of their layers; of two that have the same layer differently, the first. */
+export function basesOf(images: readonly (readonly ImageLayer[])[]): Bases {
+  const bases = new Map<Digest, Pick<ImageLayer, 'blob' | 'from'>>();
+  for (const layers of images) {
+    for (const [i, { blob, from }] of layers.entries()) {
+      const chain = chainId(layers.slice(0, i + 1).map(({ diffId }) => diffId)) as Digest;
+      if (!bases.has(chain)) bases.set(chain, { blob, from });
+    }
+  }
+  return bases;
+}
+
+/** A tree's layers, lowest first, those of its bases with the blobs that these name. */
+export async function withBases(
+  layers: readonly RefLayer[],
+  { bases, store }: Pick<ExportContext, 'bases' | 'store'>,
+  { force, compression }: { force: boolean; compression: Compression },
+): Promise<readonly RefLayer[]> {
+  if (bases === undefined || bases.size === 0) return layers;
+  const known = layers.map(({ diffId }) => diffId);
+  const end = known.indexOf(undefined);
+  const diffIds = known.slice(0, end < 0 ? known.length : end) as Digest[];
+  return Promise.all(
+    layers.map(async (layer, i) => {
+      const base = i < diffIds.length ? bases.get(chainId(diffIds.slice(0, i + 1)) as Digest) : undefined;
+      if (base === undefined || base.blob.digest === layer.blob?.digest) return layer;
+      const { blob, from } = base;
+      // What is to have another compression is packed from its files, where they are here.
+      if (force && layer.blob === undefined && compressionOf(blob) !== compression.type) return layer;
+      if (from === undefined && !(await isMakeable(store, blob.digest, layer))) return layer;
+      // One that is only here is uncompressed because nobody has asked for more: that is for each output to say.
+      const isPlain = compressionOf(blob) === 'uncompressed';
+      if (isPlain && from === undefined && !(await isPublished(store, blob.digest))) return layer;
+      return { ...layer, blob, from };
+    }),
+  );
+}
+
+/** Whether a layer's blob is here, or can be made again of its snapshot. */
+export async function isMakeable(store: Store, digest: Digest, layer: RefLayer): Promise<boolean> {
+  if ((await store.content.info(digest)) !== undefined) return true;
+  const { snapshot } = layer;
+  const info = layer.info ?? (snapshot === undefined ? undefined : await store.snapshots.stat(snapshot));
+  if (info === undefined) return false;
+  return packedVariants(info).some((variant) => variant.digest === digest);
+}

@@ -1,0 +1,24 @@
+/** Media types of layers: which compression they mean, and the same in the other family. Pure. */
+import type { Compression } from '../layer/types.ts';
+import { type Descriptor, mediaTypes } from '../oci/types.ts';
+
+export function compressionOf({ mediaType }: Descriptor): Compression['type'] {
+  if (/gzip$/.test(mediaType)) return 'gzip';
+  return /zstd$/.test(mediaType) ? 'zstd' : 'uncompressed';
+}
+
+const names = {
+  oci: { uncompressed: mediaTypes.ociLayer, gzip: mediaTypes.ociLayerGzip, zstd: mediaTypes.ociLayerZstd },
+  docker: {
+    uncompressed: mediaTypes.dockerLayer,
+    gzip: mediaTypes.dockerLayerGzip,
+    zstd: mediaTypes.dockerLayerZstd,
+  },
+} as const;
+
+/** The descriptor with the media type of the wanted family; unknown types stay. */
+export function typed(descriptor: Descriptor, oci: boolean): Descriptor {
+  const known: string[] = [...Object.values(names.oci), ...Object.values(names.docker)];
+  if (!known.includes(descriptor.mediaType)) return descriptor;
+  return { ...descriptor, mediaType: names[oci ? 'oci' : 'docker'][compressionOf(descriptor)] };
+}

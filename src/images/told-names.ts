@@ -1,0 +1,55 @@
+/** What an image is called to people and clients: its tags, and the digests under which registries have it. */
+import { familiarName } from '../oci/reference.ts';
+import { type Digest, mediaTypes } from '../oci/types.ts';
+import type { ImageRecord, Store } from '../store/store.ts';
+import { isFrom, isPublished, referenceOf } from './known-names.ts';
+import { isDangling, type StoredImage, storedImages } from './stored.ts';
+
+export interface ToldNames {
+  /** `app:1` */
+  tags: string[];
+  /** `app@sha256:…` */
+  digests: string[];
+}
+
+/**
+ * The tags and digests of records, sorted. A digest is told only if it is the one that the repository has or would get:
+ * not that of layers that nobody has compressed yet, which a push does. `images`: what the one target of all is, when
+ * that was just read.
+ */
+export async function toldNames(
+  store: Store,
+  records: readonly Pick<ImageRecord, 'name' | 'target'>[],
+  images?: readonly StoredImage[],
+): Promise<ToldNames> {
+  const tags: string[] = [];
+  const digests = new Set<string>();
+  const lasting = new Map<Digest, Promise<boolean>>();
+  for (const { name, target } of records) {
+    const ref = isDangling(name) ? undefined : referenceOf(name);
+    if (ref === undefined) continue;
+    if (ref.tag !== undefined) tags.push(familiarName(name));
+    const { domain, path } = ref;
+    let lasts = lasting.get(target.digest);
+    if (lasts === undefined) {
+      lasts = isLasting(store, images ?? (await storedImages(store, name, target)));
+      lasting.set(target.digest, lasts);
+    }
+    if ((await lasts) || (await isFrom(store, ref, target.digest))) {
+      digests.add(`${familiarName(`${domain}/${path}`)}@${target.digest}`);
+    }
+  }
+  return { tags: tags.sort(), digests: [...digests].sort() };
+}
+
+/** Whether images would be pushed as they are. */
+async function isLasting(store: Store, images: readonly StoredImage[]): Promise<boolean> {
+  const plain = new Set<Digest>();
+  for (const { document } of images) {
+    for (const { mediaType, digest } of document.layers) {
+      if (mediaType === mediaTypes.ociLayer || mediaType === mediaTypes.dockerLayer) plain.add(digest);
+    }
+  }
+  for (const digest of plain) if (!(await isPublished(store, digest))) return false;
+  return true;
+}

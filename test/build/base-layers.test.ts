@@ -1,0 +1,96 @@
+/** Layers of a base image come out of what is built on it as the base's manifest names them, also where they were made here. */
+import { execFileSync } from 'node:child_process';
+import { createWriteStream } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { prune } from '../../src/build/disk-usage.ts';
+import type { Descriptor } from '../../src/oci/types.ts';
+import { Builds } from '../kit/builds.ts';
+import { startRegistry, type TestRegistry } from '../kit/registry.ts';
+import { onStores } from '../kit/stores.ts';
+
+onStores('layers of a base', (store) => {
+  const builds = new Builds();
+  let registry: TestRegistry;
+  let count = 0;
+  beforeAll(async () => {
+    registry = await startRegistry();
+    await builds.open(store.options());
+  });
+  afterAll(async () => {
+    await builds.close();
+    await registry.stop();
+  });
+
+  const text = (of: Descriptor[]) => of.map(({ mediaType, digest }) => `${mediaType} ${digest}`);
+  const inRegistry = async (name: string): Promise<string[]> => {
+    const [, host, repository, tag] = /^([^/]+)\/(.+):(.+)$/.exec(name)!;
+    const accept = 'application/vnd.oci.image.manifest.v1+json';
+    const answer = await fetch(`http://${host}/v2/${repository}/manifests/${tag}`, { headers: { accept } });
+    return text(((await answer.json()) as { layers: Descriptor[] }).layers);
+  };
+  /** Builds and pushes; gives the layers that the registry then has. */
+  const push = async (dockerfile: string, attrs: Record<string, string> = {}, name = `app${++count}`) => {
+    const tag = `${registry.host}/${name}:1`;
+    const outputs = [{ type: 'image' as const, attrs: { push: 'true', ...attrs } }];
+    await builds.build(dockerfile, { f: 'f', g: 'g' }, { tags: [tag], outputs });
+    return { tag, layers: await inRegistry(tag) };
+  };
+  /** Builds an OCI archive; gives its layers. */
+  const archive = async (dockerfile: string, attrs: Record<string, string> = {}) => {
+    const file = join(builds.dir, `${++count}.tar`);
+    const outputs = [{ type: 'oci' as const, attrs, sink: { tar: async () => createWriteStream(file) } }];
+    const options = { dockerfileText: dockerfile, outputs, tags: ['archive'] };
+    await builds.build(dockerfile, { f: 'f', g: 'g' }, options).catch((err) => {
+      if (!/No such image/.test(String(err))) throw err;
+    });
+    const read = (path: string) => JSON.parse(execFileSync('tar', ['xOf', file, path], { encoding: 'utf8' }));
+    const [{ digest }] = read('index.json').manifests;
+    const { layers } = read(`blobs/${digest.replace(':', '/')}`) as { layers: Descriptor[] };
+    const names = execFileSync('tar', ['tf', file], { encoding: 'utf8' });
+    for (const layer of layers) expect(names).toContain(layer.digest.slice(7));
+    return text(layers);
+  };
+  const zstd = /\+zstd /;
+  const gzip = /\+gzip /;
+
+  test('have the compression and the very bytes that were pushed, in archives and in other images', async () => {
+    const base = await push('FROM scratch\nCOPY f /f', { compression: 'zstd' });
+    expect(base.layers).toEqual([expect.stringMatching(zstd)]);
+    const child = `FROM ${base.tag}\nCOPY g /g`;
+    expect(await archive(child)).toEqual([...base.layers, expect.stringMatching(gzip)]);
+    await prune(builds.engine, { all: true });
+    expect(await archive(child)).toEqual([...base.layers, expect.stringMatching(gzip)]);
+    const onIt = await push(child);
+    expect(onIt.layers).toEqual([...base.layers, expect.stringMatching(gzip)]);
+    // And on that one again.
+    const third = await push(`FROM ${onIt.tag}\nCOPY g /h`, { compression: 'zstd' });
+    expect(third.layers).toEqual([...onIt.layers, expect.stringMatching(zstd)]);
+  });
+
+  test('that are the same files, packed differently, are each what their own base has', async () => {
+    const dockerfile = 'FROM scratch\nCOPY f /twin';
+    const fast = await push(dockerfile, { 'compression-level': '0', 'force-compression': 'true' });
+    const small = await push(dockerfile, { 'compression-level': '9', 'force-compression': 'true' });
+    expect(fast.layers).not.toEqual(small.layers);
+    await prune(builds.engine, { all: true });
+    for (const base of [fast, small, fast]) {
+      const [lower] = await archive(`FROM ${base.tag}\nCOPY g /g`);
+      expect([lower]).toEqual(base.layers);
+    }
+  });
+
+  test('are brought to another compression when that is forced', async () => {
+    const base = await push('FROM scratch\nCOPY f /forced', { compression: 'zstd' });
+    const forced = await archive(`FROM ${base.tag}\nCOPY g /g`, { 'force-compression': 'true' });
+    expect(forced).toEqual([expect.stringMatching(gzip), expect.stringMatching(gzip)]);
+  });
+
+  test('that nobody has packed yet are packed as the output says', async () => {
+    await builds.build('FROM scratch\nCOPY f /plain', { f: 'f' }, { tags: ['plain'] });
+    const layers = await archive('FROM plain\nCOPY g /g', { compression: 'zstd' });
+    if (store.kind === 'local')
+      expect(layers).toEqual([expect.stringMatching(zstd), expect.stringMatching(zstd)]);
+    else expect(layers[1]).toMatch(zstd);
+  });
+});

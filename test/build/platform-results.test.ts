@@ -1,0 +1,51 @@
+/** What frontends say of their results is checked before an image is made of it. */
+import { expect, test } from 'vitest';
+import { platformResults } from '../../src/build/bridge/platforms.ts';
+import { platformMismatch } from '../../src/build/bridge/verify-platforms.ts';
+import { finishConfig } from '../../src/exporter/config.ts';
+
+const withConfig = async (config: unknown, key = 'containerimage.config') => {
+  const [result] = await platformResults({ metadata: { [key]: Buffer.from(JSON.stringify(config)) } });
+  return finishConfig(result!.config, [], undefined);
+};
+
+test('a config must be one, and say what platform it is for', async () => {
+  await expect(withConfig(null)).rejects.toThrow('invalid null image config for export');
+  await expect(withConfig([])).rejects.toThrow('invalid image config for export');
+  const together = 'invalid image config: os and architecture must be specified together';
+  await expect(withConfig({ architecture: 'amd64' })).rejects.toThrow(together);
+  await expect(withConfig({ os: 'linux' })).rejects.toThrow(together);
+  await expect(withConfig({})).rejects.toThrow('invalid image config for export: missing os');
+  expect(await withConfig({ os: 'linux', architecture: 'arm64' })).toMatchObject({ architecture: 'arm64' });
+});
+
+test('without one, the image is as one of plain LLB', async () => {
+  const [result] = await platformResults({ metadata: {} });
+  expect(result?.config).toMatchObject({ os: 'linux', config: { WorkingDir: '/' } });
+});
+
+test('platforms that were asked for and made', () => {
+  const p = (text: string) => {
+    const [os, architecture, variant] = text.split('/') as [string, string, string | undefined];
+    return { os, architecture, variant };
+  };
+  const amd64 = p('linux/amd64');
+  const arm64 = p('linux/arm64');
+  expect(platformMismatch('linux/amd64', [amd64], false)).toEqual([]);
+  expect(platformMismatch('linux/amd64,linux/arm64', [arm64, amd64], true)).toEqual([]);
+  const windows = { ...p('windows/amd64'), 'os.version': '10.0.1' };
+  expect(platformMismatch('windows/amd64', [windows], false)).toEqual([]);
+  expect(platformMismatch('linux/arm64', [amd64], false)).toEqual([
+    'Requested platform "linux/arm64" does not match result platform "linux/amd64"',
+  ]);
+  expect(platformMismatch('linux/amd64,linux/arm64', [amd64], false)).toEqual([
+    'Multiple platforms requested but result is not multi-platform',
+  ]);
+  expect(platformMismatch('linux/amd64,linux/arm/v7', [arm64, amd64], true)).toEqual([
+    'Requested platforms linux/amd64,linux/arm/v7 do not match result platforms linux/amd64,linux/arm64',
+  ]);
+  expect(platformMismatch('linux/amd64,linux/amd64', [amd64], false)).toEqual([
+    'Duplicate platform result requested "linux/amd64"',
+  ]);
+  expect(platformMismatch('a/b/c/d', [amd64], false)[0]).toContain('Invalid platform result requested');
+});
