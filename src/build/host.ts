@@ -40,6 +40,7 @@ export function frontendHost(
               mode: options.pull ? 'pull' : 'default',
               lease,
               session: job.session,
+              pins: job.pins,
               signal: job.signal,
               ociLayoutStore,
             },

@@ -13,7 +13,7 @@ import {
   type Platform,
 } from '../oci/types.ts';
 import type { RegistryClient } from '../registry/client.ts';
-import { gcLabels, type Store } from '../store/store.ts';
+import { gcLabels, type ImageRecord, type Store } from '../store/store.ts';
 import {
   type Origin,
   parseConfig,
@@ -147,20 +147,24 @@ export interface ResolvedDocuments extends ImageDocuments {
 }
 
 /**
- * Resolves a reference for a platform by `mode`. Throws the registry client's errors, `corrupt`, `unsupported`.
+ * Resolves a reference for a platform by `mode`. With `pins` it stays what it was when a build asked first. Throws the
+ * registry client's errors, `corrupt`, `unsupported`.
  */
 export async function resolveImage(
   store: Store,
   client: RegistryClient,
   ref: string,
-  options: { platform: Platform; mode: ResolveMode } & FetchContext,
+  options: { platform: Platform; mode: ResolveMode; pins?: ImagePins } & FetchContext,
 ): Promise<ResolvedDocuments> {
+  const { pins = askAnew } = options;
   const name = normalizeName(ref);
   if (options.mode !== 'pull') {
-    const found = await resolveLocal(store, name, options);
+    const record = await pins.pin(`image here ${name}`, () => recordOf(store, name));
+    const found = record && (await resolveLocal(store, name, record.target, options));
     if (found !== undefined) return found;
   }
-  const target = await resolveTarget(store, client, name, options).catch(async (err) => {
+  const asking = pins.pin(`image ${name}`, () => resolveTarget(store, client, name, options));
+  const target = await asking.catch(async (err) => {
     // Whatever the registry's trouble is, the image may be nearer.
     const told = err instanceof DrydockError && err.code !== 'canceled';
     const hint = told ? ((await hintElsewhere(store, name)) ?? (await hintDamaged(store, name))) : undefined;
@@ -178,20 +182,29 @@ export function pin(name: string, digest: Digest): string {
   return formatReference({ ...parseReference(name), digest });
 }
 
+/** What a build has found out of images so far, by key. */
+export interface ImagePins {
+  pin<T>(key: string, find: () => Promise<T>): Promise<T>;
+}
+
+const askAnew: ImagePins = { pin: (_, find) => find() };
+
+/** One without a name is kept under one of its own, which is no image's that a registry has. */
+function recordOf(store: Store, name: string): Promise<ImageRecord | undefined> {
+  return store.images.get(isDangling(name) ? danglingName(parseReference(name).digest as Digest) : name);
+}
+
 async function resolveLocal(
   store: Store,
   name: string,
+  target: Descriptor,
   { platform, lease }: { platform: Platform; lease: string },
 ): Promise<ResolvedDocuments | undefined> {
-  // One without a name is kept under one of its own, which is no image's that a registry has.
-  const kept = isDangling(name) ? danglingName(parseReference(name).digest as Digest) : name;
-  const record = await store.images.get(kept);
-  if (record === undefined) return undefined;
   try {
     const found = await readDocuments(
       store,
       storeDocuments(store, familiarName(name)),
-      record.target,
+      target,
       platform,
       lease,
     );

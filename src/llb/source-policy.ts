@@ -45,18 +45,34 @@ export function sourceRewrite(policies: readonly Policy[]): SourceRewrite | unde
     .filter((rules) => rules.length > 0);
   if (lists.length === 0) return undefined;
   return (source) => {
-    let current = source;
+    const named = canonicalSource(source);
+    let current = named;
     const budget = searchBudget();
     for (let i = 0; i <= maxConversions; i++) {
       const next = lists.reduce(
         (found, rules) => (found === current ? pass(rules, found, budget) : found),
         current,
       );
-      if (next === current) return current;
+      if (next === current) return current === named ? source : current;
       current = next;
     }
     throw fail('invalid', 'solver', `${source.identifier}: the source policy converts it without end`);
   };
+}
+
+/** A source by the one name that rules speak of: the folder of a git repository is written in many ways. */
+export function canonicalSource(source: SourceOp): SourceOp {
+  const match = /^(git:\/\/[^#]*#[^:]*:)(.*)$/s.exec(source.identifier);
+  if (match === null) return source;
+  const [, before = '', subdir = ''] = match;
+  const parts: string[] = [];
+  for (const part of subdir.split('/')) {
+    if (part === '..') parts.pop();
+    else if (part !== '' && part !== '.') parts.push(part);
+  }
+  const folder = parts.join('/');
+  const identifier = folder === '' ? before.replace(/#?:$/, '') : `${before}${folder}`;
+  return identifier === source.identifier ? source : { ...source, identifier };
 }
 
 interface Compiled {

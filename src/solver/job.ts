@@ -7,6 +7,7 @@ import type { Definition } from '../pb/solver/pb/ops_pb.js';
 import type { Session } from '../session/types.ts';
 import { boundProgress, now } from './bound-progress.ts';
 import type { Hold } from './hold.ts';
+import { Pins } from './pins.ts';
 import type { ProgressSink, VertexProgress } from './progress.ts';
 import type { VertexState } from './state.ts';
 
@@ -27,6 +28,8 @@ export class Job {
   readonly imports: Promise<readonly ImportedCache[]>[] = [];
   /** What names those caches, so that each is read once. */
   readonly importKeys = new Set<string>();
+  /** What its sources were when it first asked for them. */
+  readonly pins: Pins;
   /** The vertices in whose ops this build's graphs are nested, outermost first; none for a client's own build. */
   readonly within: readonly VertexState[];
   /** Reads a definition under the build's rules; a step may bring one along. */
@@ -38,7 +41,9 @@ export class Job {
     signal: AbortSignal,
     allow: readonly string[] = [],
     within: readonly VertexState[] = [],
+    pins = new Pins(),
   ) {
+    this.pins = pins;
     this.allow = allow;
     this.within = within;
     this.session = session;

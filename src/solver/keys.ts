@@ -37,13 +37,13 @@ export function cacheKey(map: CacheMap, inputs: readonly KeyInput[]): { key: Dig
 
 /**
  * What tells vertices at work apart: the vertex's digest, unless it or something below it means another thing in
- * another session (a client's folder or upload), holds a graph that another build may not run, or is to be made anew
- * (ignoreCache). Tenants share nothing at work: who joins a vertex hears what it prints, and lends it what its session
- * has; they meet in the cache.
+ * another session (a client's folder or upload), holds a graph that another build may not run, is a source of which the
+ * build's client was told what it is, or is to be made anew (ignoreCache). Tenants share nothing at work: who joins a
+ * vertex hears what it prints, and lends it what its session has; they meet in the cache.
  */
 export function workKey(
   vertex: Vertex,
-  { session, allow }: Pick<Job, 'session' | 'allow'>,
+  { session, allow, pins }: Pick<Job, 'session' | 'allow' | 'pins'>,
   inputKeys: readonly string[],
 ): string {
   const { op } = vertex.op;
@@ -52,7 +52,9 @@ export function workKey(
       ? session.id
       : op.case === 'build'
         ? allow.join()
-        : '';
+        : op.case === 'source'
+          ? pins.toldOf(op.value.identifier)
+          : '';
   const anew = vertex.metadata?.ignoreCache === true;
   const tenant = session.tenant?.id;
   const plain = vertex.inputs.every((input, i) => input.vertex.digest === inputKeys[i]);

@@ -140,6 +140,7 @@ export class Solver {
     const holds = [...job.holds];
     job.holds.clear();
     await Promise.all(holds.map((hold) => this.#letGo(hold, job.signal.reason ?? released)));
+    if (job.within.length === 0) await job.pins.end();
   }
 
   /** The build that graphs nested in a running op are solved in: it lives as long as the op's vertex is held. */
@@ -151,7 +152,7 @@ export class Solver {
       if (within.length > maxNesting) {
         throw fail('invalid', 'llb', `definitions are nested deeper than ${maxNesting}`);
       }
-      state.nested = new Job(ctx.session, state.forward(), ctx.signal, state.allow, within);
+      state.nested = new Job(ctx.session, state.forward(), ctx.signal, state.allow, within, state.pins);
       state.nested.imports.push(state.imports());
       state.nested.load = (definition) => state.load(definition);
     }
@@ -382,7 +383,7 @@ export class Solver {
     for (const input of read) input.readers++;
     try {
       if (state.vertex.op.op.case !== 'source') this.#stepsRun++;
-      const refs = await state.op.exec(inputs, context);
+      const refs = await state.op.exec(inputs, context).catch((err) => this.#borrow(state, err));
       if (identity.volatile) return refs;
       const [size, holds] = await Promise.all([
         this.#results.measure(refs),
@@ -397,6 +398,30 @@ export class Solver {
       const left = [...read].filter((input) => !input.isHeld);
       await Promise.all(left.map((input) => this.#retire(input, state.signal.reason)));
     }
+  }
+
+  /**
+   * The folder of another build that is running, for a vertex that is the very same and whose own client does not offer
+   * it: a client that was handed a piece of another's graph. Only of builds of the same owner.
+   */
+  async #borrow(state: VertexState, err: unknown): Promise<readonly Ref[]> {
+    const { op } = state.vertex.op;
+    const isLocal = op.case === 'source' && op.value.identifier.startsWith('local://');
+    if (!isLocal || !(err instanceof DrydockError) || err.code !== 'not-found') throw err;
+    state.borrows = true;
+    for (const other of this.#states.values()) {
+      const isSame = other.vertex.digest === state.vertex.digest && !other.borrows && other !== state;
+      if (!isSame || other.signal.aborted) continue;
+      if (other.context.session.tenant?.id !== state.context.session.tenant?.id) continue;
+      // What it gives is there as long as it is.
+      other.readers++;
+      state.context.onRelease?.(async () => {
+        other.readers--;
+        if (!other.isHeld) await this.#retire(other, state.signal.reason);
+      });
+      return state.orCanceled(this.#result(other));
+    }
+    throw err;
   }
 
   /** Marks a vertex as failed, gives its error the step and the Dockerfile line, once, and fails the solves that hold it. */

@@ -11,6 +11,7 @@ import type { Ref } from '../store/ref.ts';
 import { boundProgress, now } from './bound-progress.ts';
 import type { Hold } from './hold.ts';
 import type { Job } from './job.ts';
+import type { Pins } from './pins.ts';
 import type { LogEvent, ProgressSink, StatusEvent, VertexEvent, WarningEvent } from './progress.ts';
 import { sessionGroup } from './session-group.ts';
 import type { CacheMap, Op, OpContext, Vertex } from './types.ts';
@@ -72,6 +73,8 @@ export class VertexState {
   };
   /** Vertices of equal identity that wait for this one's result. */
   readonly followers = new Set<VertexState>();
+  /** Set when it has none of its own to give: it looks for another build's. */
+  borrows = false;
   /** Ops at work on its result. */
   readers = 0;
   /** Outputs that somebody has asked for. */
@@ -87,6 +90,8 @@ export class VertexState {
   #canceled: PromiseWithResolvers<never> | undefined;
   #phase: Phase = {};
   #cacheMap: Promise<CacheMap> | undefined;
+  /** What of sources was found out for it. */
+  readonly #pinned = new Map<string, Promise<unknown>>();
   readonly #statuses = new Map<string, StatusEvent>();
   readonly #warnings: WarningEvent[] = [];
   readonly #replay: LogEvent[] = [];
@@ -116,8 +121,29 @@ export class VertexState {
       signal: this.#controller.signal,
       lease: this.lease,
       onRelease: (cleanup) => this.#cleanups.push(cleanup),
+      pins: { pin: (key, find) => this.#pin(key, find), get: (key) => this.#firstJob()?.pins.get(key) },
     };
     this.op = makeOp(vertex);
+  }
+
+  /** What its first build knows, or finds now, for all of them. */
+  #pin<T>(key: string, find: () => Promise<T>): Promise<T> {
+    const first = this.#firstJob();
+    const found = first === undefined ? find() : first.pins.pin(key, find);
+    this.#pinned.set(key, found);
+    for (const job of this.#allJobs()) job.pins.adopt(key, found);
+    found.catch(() => this.#pinned.delete(key));
+    return found;
+  }
+
+  #firstJob(): Job | undefined {
+    for (const job of this.#allJobs()) return job;
+    return undefined;
+  }
+
+  /** What the builds that hold it know of sources; a graph nested in it knows the same. */
+  get pins(): Pins | undefined {
+    return this.#firstJob()?.pins;
   }
 
   get signal(): AbortSignal {
@@ -126,8 +152,7 @@ export class VertexState {
 
   /** What the builds that hold it are granted: for an op with a graph of its own all of them are granted the same. */
   get allow(): readonly string[] {
-    for (const job of this.#allJobs()) return job.allow;
-    return [];
+    return this.#firstJob()?.allow ?? [];
   }
 
   /** The vertices in whose ops the builds that hold it are nested. */
@@ -142,8 +167,9 @@ export class VertexState {
 
   /** Reads a definition that the op brings along, under the rules of a build that wants its result. */
   load(definition: Definition): Graph | Promise<Graph> {
-    for (const job of this.#allJobs()) return job.load(definition);
-    throw canceled(this.signal.reason);
+    const job = this.#firstJob();
+    if (job === undefined) throw canceled(this.signal.reason);
+    return job.load(definition);
   }
 
   /** Adds a solve; a build new to this vertex is told what has happened so far. `vertex` is as that build calls it. */
@@ -155,6 +181,7 @@ export class VertexState {
       return;
     }
     this.#jobs.set(hold.job, { vertex, holds: new Set([hold]) });
+    for (const [key, found] of this.#pinned) hold.job.pins.adopt(key, found);
     const { sink } = hold.job;
     sink.vertex({ ...describe(vertex), ...this.#phase });
     for (const status of this.#statuses.values()) sink.status(status);

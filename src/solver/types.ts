@@ -5,6 +5,7 @@ import type { Edge, Vertex } from '../llb/vertex.ts';
 import type { Descriptor, Digest } from '../oci/types.ts';
 import type { Session } from '../session/types.ts';
 import type { Ref } from '../store/ref.ts';
+import type { Pins } from './pins.ts';
 import type { VertexProgress } from './progress.ts';
 
 export type { Edge, Vertex };
@@ -46,6 +47,8 @@ export interface OpContext {
   readonly lease: string;
   /** Registers what is to be done once the last build has let go of the vertex and its work has stopped. The solver always has it. */
   readonly onRelease?: (cleanup: () => void | Promise<void>) => void;
+  /** What the builds that hold the vertex have found out of sources so far; the solver always has it. */
+  readonly pins?: Pick<Pins, 'pin' | 'get'>;
 }
 
 /** A solvable op. Instances are made per vertex by `ops/`; `cacheMap` may do I/O (resolve a tag), `exec` does the work. */

@@ -1,6 +1,7 @@
 /** What of a repository a git source names: its options, the credentials for it, and the commit that its ref is at. */
 import { DrydockError, fail, toDrydockError } from '../errors/error.ts';
 import type { Session } from '../session/types.ts';
+import type { Pins } from '../solver/pins.ts';
 import { attrReader } from './attrs.ts';
 import { Git, type GitAccess } from './git-run.ts';
 import { parseGitUrl } from './git-url.ts';
@@ -162,6 +163,18 @@ async function agentOf(session: Session, id: string): Promise<GitAccess['agent']
 
 function basic(pair: string): string {
   return `basic ${Buffer.from(pair).toString('base64')}`;
+}
+
+/** The same for a source, once in a build. */
+export function pinnedRef(
+  options: GitOptions,
+  runDir: string,
+  ctx: GitContext & { pins?: Pick<Pins, 'pin'> },
+): Promise<GitRef> {
+  const { remote, ref } = options;
+  const find = () => withGit(options, runDir, ctx, (git, access) => resolveRef(git, access.remote, ref));
+  const key = `git ${JSON.stringify([withoutUser(remote), ref])}`;
+  return ctx.pins === undefined ? find() : ctx.pins.pin(key, find);
 }
 
 /** What a ref of the remote is at. A commit named by its digits is taken for what it says. Throws `not-found`. */

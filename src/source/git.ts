@@ -21,7 +21,7 @@ import {
   gitAccess,
   gitOptions,
   ownerOf,
-  resolveRef,
+  pinnedRef,
   withGit,
   withoutUser,
 } from './git-ref.ts';
@@ -36,9 +36,7 @@ export const gitSource: OpMaker = (vertex, deps) => {
   return {
     async cacheMap(ctx) {
       // A commit is taken for what it says before anybody is asked.
-      const found =
-        commitRef(options.ref) ??
-        (await runGit(ctx, (git, access) => resolveRef(git, access.remote, options.ref)));
+      const found = commitRef(options.ref) ?? (await pinnedRef(options, deps.store.runDir, ctx));
       checkCommit(found, options);
       commit = found.commit;
       const { subdir, keepGitDir, skipSubmodules, commitTimes } = options;

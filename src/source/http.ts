@@ -1,7 +1,7 @@
 /** `http://…` and `https://…`: one file from a server. Its bytes and its time name it; ETag and Last-Modified spare a second transfer. */
 import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { rename, rm, writeFile } from 'node:fs/promises';
+import { constants, copyFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { addAbortSignal } from 'node:stream';
 import { fail, throwIfAborted, toDrydockError } from '../errors/error.ts';
@@ -107,12 +107,14 @@ export async function httpMeta(
   ctx: FetchContext,
 ): Promise<HttpMeta> {
   const { url, filename, headers, authSecret } = httpOptions(source);
-  const found = await new HttpFile(url, headers, authSecret, ['only asked'], deps).look(ctx);
+  const file = new HttpFile(url, headers, authSecret, ['only asked'], deps);
+  const found = await file.look(ctx);
+  await file.leave(ctx);
   const { digest, lastModified } = found;
   return { digest, filename: filename ?? nameOf(url, found), lastModified };
 }
 
-type FetchContext = Pick<OpContext, 'session' | 'signal' | 'onRelease'> & {
+type FetchContext = Pick<OpContext, 'session' | 'signal' | 'onRelease' | 'pins'> & {
   progress: Pick<OpContext['progress'], 'report'>;
 };
 
@@ -130,6 +132,12 @@ function nameOf(url: string, fetched: { filename?: string } | undefined): string
   return fetched?.filename ?? pathName(url);
 }
 
+/** `body` in a folder. */
+interface Download {
+  dir: string;
+  fetched: Fetched;
+}
+
 /** A URL's file: what is remembered of it, and the download once one was made. */
 class HttpFile {
   readonly #url: string;
@@ -137,7 +145,7 @@ class HttpFile {
   readonly #authSecret: string | undefined;
   readonly #result: readonly unknown[];
   readonly #deps: Pick<OpDeps, 'store'>;
-  #downloaded: { dir: string; fetched: Fetched } | undefined;
+  #downloaded: Download | undefined;
   #known: Fetched | undefined;
 
   /** `result`: what the file is made into. */
@@ -155,24 +163,36 @@ class HttpFile {
     this.#deps = deps;
   }
 
-  /** What the server has now: asked with what we know of it, and downloaded when that does not hold any more. */
+  /** What the server had when the build asked first. */
   async look(ctx: FetchContext): Promise<Fetched> {
+    const find = () => this.#ask(ctx);
+    this.#known = ctx.pins === undefined ? await find() : await ctx.pins.pin(this.#pinKey(), find);
+    return this.#known;
+  }
+
+  /** Leaves what was downloaded to whatever of the same build needs the file. */
+  async leave({ pins }: FetchContext): Promise<void> {
+    const downloaded = this.#downloaded;
+    if (downloaded === undefined) return;
+    await pins?.pin(`${this.#pinKey()} body`, async () => downloaded);
+  }
+
+  /** What the server has now: asked with what we know of it, and downloaded when that does not hold any more. */
+  async #ask(ctx: FetchContext): Promise<Fetched> {
     const memo = this.#memo(ctx);
     const conditions: Record<string, string> = {};
     if (memo?.etag !== undefined) conditions['if-none-match'] = memo.etag;
     else if (memo?.lastModified !== undefined) conditions['if-modified-since'] = memo.lastModified;
     const fetched = await this.#download(ctx, conditions);
-    if (fetched === undefined && memo !== undefined) {
-      this.#known = memo;
-      return memo;
-    }
+    if (fetched === undefined && memo !== undefined) return memo;
     if (fetched === undefined)
       throw fail('failed', 'http', `${shown(this.#url)}: the server answered 304 unasked`);
     return fetched;
   }
 
   /** The downloaded file, `body` in a folder that also holds an empty `tree`. */
-  async file(ctx: FetchContext): Promise<{ dir: string; fetched: Fetched }> {
+  async file(ctx: FetchContext): Promise<Download> {
+    this.#downloaded ??= await this.#left(ctx);
     if (this.#downloaded === undefined) {
       const fetched = await this.#download(ctx, {});
       if (fetched !== undefined && this.#known !== undefined && fetched.digest !== this.#known.digest) {
@@ -185,6 +205,21 @@ class HttpFile {
     if (downloaded === undefined) throw fail('internal', 'http', `${shown(this.#url)} was not downloaded`);
     this.#downloaded = undefined;
     return downloaded;
+  }
+
+  /** A copy of what the build has downloaded before. */
+  async #left(ctx: FetchContext): Promise<Download | undefined> {
+    const left = (await ctx.pins?.get(`${this.#pinKey()} body`)) as Download | undefined;
+    if (left === undefined) return undefined;
+    const dir = await fetchFolder(this.#deps, 'http');
+    ctx.onRelease?.(() => rm(dir, { recursive: true, force: true }));
+    await copyFile(join(left.dir, 'body'), join(dir, 'body'), constants.COPYFILE_FICLONE);
+    return { dir, fetched: left.fetched };
+  }
+
+  /** What a build knows a server's answer by. */
+  #pinKey(): string {
+    return `http ${JSON.stringify([this.#url, this.#headers, this.#authSecret])}`;
   }
 
   async #download(ctx: FetchContext, conditions: Record<string, string>): Promise<Fetched | undefined> {

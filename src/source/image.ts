@@ -8,6 +8,7 @@ import { normalizeName, parseReference } from '../oci/reference.ts';
 import type { Descriptor, Digest, ImageConfig, Platform } from '../oci/types.ts';
 import type { OpDeps, OpMaker } from '../ops/deps.ts';
 import type { Session } from '../session/types.ts';
+import type { Pins } from '../solver/pins.ts';
 import type { CacheMap, OpContext, Vertex } from '../solver/types.ts';
 import type { Store } from '../store/store.ts';
 import { attrReader, sourceOf } from './attrs.ts';
@@ -19,6 +20,8 @@ export interface ResolveOptions {
   lease: string;
   session: Session;
   signal?: AbortSignal;
+  /** What the build that asks has found out so far. */
+  pins?: Pins;
   /** For `oci-layout://`: the session's name of the layout's folder. */
   ociLayoutStore?: string;
 }
@@ -51,7 +54,16 @@ export async function resolveImageConfig(
     return { ref: name, digest: target.digest, config: found.config, manifest: found.manifest };
   }
   const credentials = (host: string) => session.credentials(host);
-  const found = await resolveImage(store, registry, name, { platform, mode, lease, signal, credentials });
+  const { pins } = options;
+  const found = await resolveImage(store, registry, name, {
+    platform,
+    mode,
+    lease,
+    signal,
+    credentials,
+    pins,
+  });
+  pins?.tell(`docker-image://${normalizeName(name)}`, found.target.digest);
   if (found.local) await holdSnapshot(store, layerChain(found), lease);
   const { target, config, manifest } = found;
   return { ref: found.ref, digest: target.digest, config, manifest };
@@ -73,9 +85,10 @@ export const imageSource: OpMaker = (vertex, deps) => {
   let resolved: Promise<ResolvedDocuments> | undefined;
   const resolve = (ctx: OpContext): Promise<ResolvedDocuments> => {
     resolved ??= (async () => {
-      const { lease, signal } = ctx;
+      const { lease, signal, pins } = ctx;
       const credentials = (host: string) => ctx.session.credentials(host);
-      const found = await resolveImage(store, registry, name, { platform, mode, lease, signal, credentials });
+      const options = { platform, mode, lease, signal, credentials, pins };
+      const found = await resolveImage(store, registry, name, options);
       if (checksum !== undefined && checksum !== found.target.digest && checksum !== found.manifest.digest) {
         throw fail(
           'corrupt',

@@ -200,7 +200,8 @@ export class Bridge {
   }
 }
 
-function inTurn(first?: SourceRewrite, second?: SourceRewrite): SourceRewrite | undefined {
+/** Two rewrites as one. */
+export function inTurn(first?: SourceRewrite, second?: SourceRewrite): SourceRewrite | undefined {
   if (first === undefined || second === undefined) return first ?? second;
   return (source) => second(first(source));
 }

@@ -1,5 +1,6 @@
 /** Sources held against a policy that the client decides itself, one by one (buildx: a `.rego` beside the Dockerfile). */
 import { fail } from '../../errors/error.ts';
+import { canonicalSource } from '../../llb/source-policy.ts';
 import type {
   ResolveSourceMetaRequest,
   ResolveSourceMetaResponse,
@@ -28,14 +29,15 @@ export function sourceJudge(
 ): SourceJudge {
   const known = new Map<string, Promise<Facts>>();
   return async (source, platform) => {
-    const key = JSON.stringify([factsOf(source), platform && platformInit(platform)]);
+    const named = canonicalSource(source);
+    const key = JSON.stringify([factsOf(named), platform && platformInit(platform)]);
     let judged = known.get(key);
     if (judged === undefined) {
-      judged = judge(source, platform, check, meta);
+      judged = judge(named, platform, check, meta);
       known.set(key, judged);
     }
     const after = await judged;
-    return same(after, factsOf(source)) ? source : { ...source, ...after };
+    return same(after, factsOf(named)) ? source : { ...source, ...after };
   };
 }
 

@@ -3,6 +3,7 @@ import { create } from '@bufbuild/protobuf';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import { fail } from '../../errors/error.ts';
 import { platformOf } from '../../llb/message.ts';
+import { sourceRewrite } from '../../llb/source-policy.ts';
 import { normalizeName } from '../../oci/reference.ts';
 import {
   type ResolveImageConfigRequest,
@@ -12,12 +13,13 @@ import {
   type ResolveSourceMetaResponse,
   ResolveSourceMetaResponseSchema,
 } from '../../pb/moby/buildkit/v1/frontend/gateway_pb.js';
+import type { Policy } from '../../pb/moby/buildkit/v1/sourcepolicy/policy_pb.js';
 import type { Platform as PbPlatform, SourceOp } from '../../pb/solver/pb/ops_pb.js';
 import type { VertexProgress } from '../../solver/progress.ts';
-import { gitOptions, resolveRef, withGit } from '../../source/git-ref.ts';
+import { gitOptions, pinnedRef } from '../../source/git-ref.ts';
 import { httpMeta } from '../../source/http.ts';
 import { resolveImageConfig } from '../../source/image.ts';
-import type { Bridge } from '../bridge/bridge.ts';
+import { type Bridge, inTurn } from '../bridge/bridge.ts';
 import { imageAfter, type SourcePolicy, settled } from '../bridge/image-policy.ts';
 
 interface ImageAsk {
@@ -39,11 +41,12 @@ async function resolve(bridge: Bridge, ask: ImageAsk, policy: SourcePolicy) {
       mode: ask.mode === 'pull' ? 'pull' : 'default',
       lease,
       session: job.session,
+      pins: job.pins,
       signal: job.signal,
       ociLayoutStore: ask.store,
     });
     const bytes = await configBytes(bridge, found);
-    return { ref: found.ref, digest: found.digest, bytes };
+    return { ref, digest: found.digest, bytes };
   });
 }
 
@@ -65,7 +68,10 @@ async function configBytes(
   return Buffer.from(JSON.stringify(config));
 }
 
-/** An image's config and digest. Throws what looking it up throws. */
+/**
+ * An image's config and digest. `Ref` is the name that was asked for, or that the policies have put in its place: clients
+ * pin it by the digest themselves. Throws `denied`, and what looking it up throws.
+ */
 export async function imageConfig(
   bridge: Bridge,
   request: ResolveImageConfigRequest,
@@ -77,7 +83,7 @@ export async function imageConfig(
     logName: request.LogName,
     store: request.ResolverType === 1 ? request.StoreID : undefined,
   };
-  const found = await resolve(bridge, ask, bridge);
+  const found = await resolve(bridge, ask, withPolicies(bridge, request.SourcePolicies));
   return create(ResolveImageConfigResponseSchema, {
     Digest: found.digest,
     Config: found.bytes,
@@ -88,12 +94,12 @@ export async function imageConfig(
 /**
  * A source as it will be used, with what can be known of it beforehand: an image's digest and config, the commit that
  * a git ref is at, the digest of a URL's file. Other sources come back as they are. `policy`: what it is held against,
- * the build's own unless given. Throws `invalid` without a source, `denied`, and what looking it up throws.
+ * the request's and then the build's own unless given. Throws `invalid` without a source, `denied`, and what looking it up throws.
  */
 export async function sourceMeta(
   bridge: Bridge,
   request: ResolveSourceMetaRequest,
-  policy: SourcePolicy = bridge,
+  policy: SourcePolicy = withPolicies(bridge, request.SourcePolicies),
 ): Promise<ResolveSourceMetaResponse> {
   const asked = request.Source;
   if (asked === undefined) throw fail('invalid', 'llb', 'source is required');
@@ -136,21 +142,28 @@ export async function sourceMeta(
   });
 }
 
-function gitMeta({ engine, job }: Bridge, { identifier, attrs }: SourceOp, progress: VertexProgress) {
-  const options = gitOptions(identifier, attrs);
-  const { session, signal } = job;
-  return withGit(options, engine.store.runDir, { session, signal, progress }, (git, access) =>
-    resolveRef(git, access.remote, options.ref),
-  );
+/** The build's policy, after those that come with a request. */
+function withPolicies({ rewrite, judge }: Bridge, policies: readonly Policy[]): SourcePolicy {
+  return { rewrite: inTurn(sourceRewrite(policies), rewrite), judge };
 }
 
+async function gitMeta({ engine, job }: Bridge, { identifier, attrs }: SourceOp, progress: VertexProgress) {
+  const { session, signal, pins } = job;
+  const found = await pinnedRef(gitOptions(identifier, attrs), engine.store.runDir, {
+    session,
+    signal,
+    progress,
+    pins,
+  });
+  pins.tell(identifier, found.sha);
+  return found;
+}
+
+/** What is downloaded on the way is what the build uses, should it use the file: it stays until the build is over. */
 async function urlMeta({ engine, job }: Bridge, source: SourceOp, progress: VertexProgress) {
-  const cleanups: (() => void | Promise<void>)[] = [];
-  const { session, signal } = job;
-  const onRelease = (cleanup: () => void | Promise<void>) => void cleanups.push(cleanup);
-  try {
-    return await httpMeta(source, engine, { session, signal, progress, onRelease });
-  } finally {
-    for (const cleanup of cleanups) await cleanup();
-  }
+  const { session, signal, pins } = job;
+  const onRelease = (cleanup: () => void | Promise<void>) => pins.onEnd(cleanup);
+  const found = await httpMeta(source, engine, { session, signal, progress, onRelease, pins });
+  pins.tell(source.identifier, found.digest);
+  return found;
 }

@@ -12,16 +12,35 @@ const method = '/moby.buildkit.v1.sourcepolicy.policysession.PolicyVerifier/Chec
 
 export type PolicyQuestion = MessageInitShape<typeof CheckPolicyRequestSchema>;
 
-/** What the client says of a source. Throws `unsupported` (hop `session`) when it judges none, and what it fails with. */
-export async function checkPolicy(peer: Peer, question: PolicyQuestion): Promise<CheckPolicyResponse> {
+/** How long a client may think about one source, ms. A policy is a few rules; what it wants to know it asks us. */
+export const policyPatience = 60_000;
+
+/**
+ * What the client says of a source. Throws `unsupported` (hop `session`) when it judges none, `unavailable` when it has
+ * not answered after `patience` ms, and what it fails with.
+ */
+export async function checkPolicy(
+  peer: Peer,
+  question: PolicyQuestion,
+  patience = policyPatience,
+): Promise<CheckPolicyResponse> {
   const what = `its policy on ${question.Source?.Source?.identifier ?? 'a source'}`;
+  const late = AbortSignal.timeout(patience);
   let answer: Uint8Array | typeof notServed;
   try {
     const request = toBinary(CheckPolicyRequestSchema, create(CheckPolicyRequestSchema, question));
-    answer = await peer.unary(what, method, request);
+    answer = await peer.unary(what, method, request, { signal: late });
   } catch (err) {
+    if (late.aborted) throw silent(what, patience);
     throw peer.explain(what, err);
   }
   if (answer !== notServed) return fromBinary(CheckPolicyResponseSchema, answer);
   throw fail('unsupported', 'session', `asking the client for ${what}: it does not offer this`);
+}
+
+function silent(what: string, patience: number) {
+  const seconds = Math.round(patience / 1000);
+  return fail('unavailable', 'session', `asking the client for ${what}: no answer after ${seconds} s`, {
+    hint: 'The client’s own policy decides on sources, and something in it hangs or has failed: see the client’s output.',
+  });
 }

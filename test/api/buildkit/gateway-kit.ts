@@ -17,6 +17,7 @@ import type { BridgeResult } from '../../../src/build/bridge/types.ts';
 import { type Engine, openEngine } from '../../../src/build/engine.ts';
 import { Gateway } from '../../../src/build/gateway/gateway.ts';
 import { encodingErrors } from '../../../src/build/gateway/serve.ts';
+import type { StoreOptions } from '../../../src/build/store-options.ts';
 import { LLBBridge } from '../../../src/pb/moby/buildkit/v1/frontend/gateway_pb.js';
 import type { Definition } from '../../../src/pb/solver/pb/ops_pb.js';
 import { type InProcessOptions, inProcessSession } from '../../../src/session/in-process.ts';
@@ -52,8 +53,8 @@ export class GatewayKit {
   readonly socket = join(this.dir, 'socket');
   #builds = 0;
 
-  async open(): Promise<void> {
-    this.engine = await openEngine({ root: join(this.dir, 'root') });
+  async open(store: Omit<StoreOptions, 'root'> = {}): Promise<void> {
+    this.engine = await openEngine({ root: join(this.dir, 'root'), ...store });
     const handler = connectNodeAdapter({
       routes: (router) => router.service(LLBBridge, gatewayService(this.gateways)),
       interceptors: [encodingErrors()],
