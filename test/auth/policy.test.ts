@@ -3,6 +3,8 @@ import { describe, expect, test } from 'vitest';
 import { systemAccounts } from '../../src/auth/accounts.ts';
 import { splitSans } from '../../src/auth/connection.ts';
 import { matchesGlob } from '../../src/auth/glob.ts';
+import { identityKey } from '../../src/auth/identity.ts';
+import { reachOf, tenantOf } from '../../src/auth/ownership.ts';
 import { authorityOf, defaultPolicy } from '../../src/auth/policy.ts';
 import { parsePolicy } from '../../src/auth/policy-text.ts';
 import { createToken, parseTokenHash, verifies } from '../../src/auth/token-hash.ts';
@@ -36,6 +38,52 @@ describe('without a policy file', () => {
   test('anyone may, where a flag said that the listener is insecure', () => {
     expect(may({ kind: 'anonymous' }, { kind: 'tcp', insecure: true })).toBe(true);
     expect(may({ kind: 'anonymous' }, { kind: 'tcp', insecure: false })).toBe(false);
+  });
+});
+
+describe('what is whose', () => {
+  const alice: Identity = { kind: 'token', name: 'alice' };
+  const of = (policy: ReturnType<typeof parsePolicy>, identity: Identity, listener = unix) =>
+    authorityOf(policy, identity, listener, accounts);
+  const policy = (more: object = {}) =>
+    parsePolicy(JSON.stringify({ rules: [{ match: { uid: 7 }, scopes: ['*'] }], ...more }), 'p.json');
+
+  test('without a policy file everybody reaches all builds, and builds share what they keep', () => {
+    const root = of(defaultPolicy(0), peer(0));
+    expect(reachOf(root)).toEqual({ owner: 'peer 0', all: true });
+    expect(tenantOf(root)).toBeUndefined();
+  });
+  test('with one, each identity has its own, and builds:all reaches the others', () => {
+    expect(reachOf(of(policy(), alice))).toEqual({ owner: 'token alice', all: false });
+    expect(reachOf(of(policy(), peer(7)))).toEqual({ owner: 'peer 7', all: true });
+    expect(tenantOf(of(policy(), alice))).toEqual({ id: 'token alice', sharesCacheMounts: false });
+    expect(tenantOf(of(policy({ cacheMounts: 'shared' }), alice))).toMatchObject({ sharesCacheMounts: true });
+    expect(() => policy({ cacheMounts: 'privat' })).toThrow(/unknown kind of cache mounts "privat".*private/);
+  });
+  test('an identity is known by what stays the same of it', () => {
+    const cert = (fingerprint: string): Identity => ({ kind: 'cert', cn: 'ci', sans: [], fingerprint });
+    const subject = (issuer: string, name: string, claims = {}): Identity => ({
+      kind: 'oidc',
+      issuer,
+      subject: name,
+      groups: [],
+      claims,
+    });
+    const keys = [
+      peer(7),
+      peer(8),
+      alice,
+      { kind: 'token', name: 'bob' } as const,
+      cert('a'),
+      cert('b'),
+      subject('i', 's'),
+      subject('i', 't'),
+      subject('j', 's'),
+      { kind: 'anonymous' } as const,
+    ].map(identityKey);
+    expect(new Set(keys).size).toBe(keys.length);
+    expect(identityKey(peer(7, [1]))).toBe(identityKey({ ...peer(7), pid: 9 } as Identity));
+    expect(identityKey(subject('i', 's', { run: 1 }))).toBe(identityKey(subject('i', 's')));
   });
 });
 
