@@ -15,6 +15,7 @@ import { Solver } from '../solver/solver.ts';
 import type { Store } from '../store/store.ts';
 import { version } from '../version.ts';
 import { GarbageCollector, type GcRule } from './gc.ts';
+import type { StepLimits } from './step-limits.ts';
 import type { StoreOptions } from './store-options.ts';
 import { openStore } from './stores.ts';
 
@@ -29,7 +30,7 @@ export interface RegistryOptions {
 }
 
 /** What steps and the cache are held to. */
-export interface LimitOptions {
+export interface LimitOptions extends StepLimits {
   /** When what is taken away from the cache after builds; undefined: Drydock's own policy; none: nothing is. */
   gc?: readonly GcRule[];
   /** Most steps that run at a time. */
@@ -82,6 +83,8 @@ export function engineOn(store: Store, options: RegistryOptions & LimitOptions =
     runc: options.runtime,
     dns: options.dns,
     cgroupParent: options.cgroupParent,
+    pids: options.stepPids,
+    oomScore: options.stepOomScore,
   });
   const kept = keptUnder(store.root);
   const makeAnyOp = makeOpFactory({

@@ -1,11 +1,13 @@
 /** Flags of the program itself. They come before the command; those that choose the store may also follow it. */
 import { resolve } from 'node:path';
 import { defaultRoot } from '../build/root.ts';
+import { type StepLimits, stepLimitsFromEnv } from '../build/step-limits.ts';
 import { parseImageStore, type StoreOptions } from '../build/store-options.ts';
 import { fail } from '../errors/error.ts';
 import { nearest } from '../errors/nearest.ts';
 
-export interface Globals extends StoreOptions {
+/** Among it what steps are held to, of an engine in this process. */
+export interface Globals extends StoreOptions, StepLimits {
   debug: boolean;
   insecureRegistries: string[];
   /** A daemon's address: commands are for it and not for the root. */
@@ -24,6 +26,7 @@ export function globalFlags(argv: readonly string[], env: NodeJS.ProcessEnv): Gl
     debug: Boolean(env.DRYDOCK_DEBUG),
     sync: /^(1|true)$/i.test(env.DRYDOCK_SYNC ?? ''),
     insecureRegistries: (env.DRYDOCK_INSECURE_REGISTRIES ?? '').split(',').filter((host) => host !== ''),
+    ...stepLimitsFromEnv(env),
     rest: [],
   };
   for (const name of storeFlagNames) {

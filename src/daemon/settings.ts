@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { JsonFault, type JsonValue, parseJson, placeOf } from '../auth/json.ts';
+import { stepOomScoreOf, stepPidsOf } from '../build/step-limits.ts';
 import { imageStores } from '../build/store-options.ts';
 import { errnoCode, fail } from '../errors/error.ts';
 import { nearest } from '../errors/nearest.ts';
@@ -45,6 +46,16 @@ export const settings = {
     type: 'string',
     value: 'SECONDS',
     help: 'How long builds may go on after SIGTERM (default 15)',
+  },
+  'step-oom-score': {
+    type: 'string',
+    value: 'N',
+    help: 'How readily the kernel ends steps for want of memory, 0 to 1000 (default: 500 more than the daemon)',
+  },
+  'step-pids': {
+    type: 'string',
+    value: 'N',
+    help: 'Most processes and threads of a step (default 8192); 0: no limit',
   },
   snapshotter: { type: 'string', value: 'NAME', help: 'auto, overlayfs or native' },
   sync: { type: 'bool', help: 'Write an image to the disk before it is named (local store)' },
@@ -168,6 +179,8 @@ export function daemonConfig(sources: readonly SettingValues[], root: string): D
     containerdAddress: text('containerd-address'),
     containerdNamespace: text('containerd-namespace'),
     snapshotter: oneOf('snapshotter', ['auto', 'overlayfs', 'native']),
+    stepPids: stepPidsOf('step-pids', text('step-pids')),
+    stepOomScore: stepOomScoreOf('step-oom-score', text('step-oom-score')),
     sync: pick('sync') as boolean | undefined,
     insecureRegistries: [...(list('insecure-registry') ?? [])],
     registryMirrors: { 'docker.io': [...(list('registry-mirror') ?? [])] },

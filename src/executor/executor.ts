@@ -11,11 +11,12 @@ import { runTask } from '../workers/pool.ts';
 import type { Assembly } from './assemble.ts';
 import { capabilitiesFor, ownBoundingSet } from './capabilities.ts';
 import { type CgroupHost, detectCgroups, killGroup, outOfMemory, removeGroup } from './cgroups.ts';
+import { insecureDevices } from './devices.ts';
 import { failureOf, readText } from './failure.ts';
 import type { DnsConfig } from './host-files.ts';
 import { type JoinTarget, join as joinContainer } from './join.ts';
 import { type Launch, launchCommand } from './launch.ts';
-import { hardLimits, limitsFor, rlimitsFor } from './limits.ts';
+import { hardLimits, limitsFor, oomScoreFor, pidsFor, rlimitsFor } from './limits.ts';
 import { ociSpec, processSpec } from './oci-spec.ts';
 import { Owner } from './owner.ts';
 import { hostFileMounts, placeMount, treeOf } from './place-mounts.ts';
@@ -37,6 +38,10 @@ export interface ExecutorOptions {
   dns?: DnsConfig;
   /** Cgroup of steps that name none. */
   cgroupParent?: string;
+  /** Most processes and threads of a step; 0: no limit. */
+  pids?: number;
+  /** oom_score_adj of steps. */
+  oomScore?: number;
 }
 
 const CAP_SYS_RESOURCE = 24;
@@ -49,6 +54,8 @@ interface Host {
   /** Hard limits that cannot be raised. */
   most: Map<string, number>;
   seccomp: object | undefined;
+  pids: number;
+  oomScore: number;
 }
 
 /** Makes the executor; what killed processes left behind is swept when its first step runs. */
@@ -58,7 +65,7 @@ export function createExecutor(options: ExecutorOptions): Executor {
   return {
     async run(spec, io, signal) {
       throwIfAborted(signal);
-      host ??= lookAtHost(options.stateDir);
+      host ??= lookAtHost(options);
       const started = await starts.turn(signal);
       try {
         return await runStep(options, host, spec, io, signal, started);
@@ -73,7 +80,7 @@ export function createExecutor(options: ExecutorOptions): Executor {
   };
 }
 
-function lookAtHost(stateDir: string): Host {
+function lookAtHost({ stateDir, pids, oomScore }: ExecutorOptions): Host {
   const cgroups = detectCgroups();
   const bounding = ownBoundingSet();
   const mayRaise = ((bounding >> BigInt(CAP_SYS_RESOURCE)) & 1n) === 1n;
@@ -85,7 +92,13 @@ function lookAtHost(stateDir: string): Host {
     seccomp: /^Seccomp:/m.test(readFileSync('/proc/self/status', 'latin1'))
       ? seccompProfile(process.arch)
       : undefined,
+    pids: pids ?? pidsFor(['pid_max', 'threads-max'].map((name) => numberIn(`/proc/sys/kernel/${name}`))),
+    oomScore: oomScore ?? oomScoreFor(numberIn('/proc/self/oom_score_adj')),
   };
+}
+
+function numberIn(file: string): number {
+  return Number(readText(file).trim());
 }
 
 async function runStep(
@@ -119,7 +132,7 @@ async function runStep(
     if (cgroups.kind !== 'none') {
       cgroup = host.owner.group(spec.cgroupParent || (options.cgroupParent ?? ''), spec.id);
     }
-    const { resources, missing } = limitsFor(spec.resources, cgroups.controllers);
+    const { resources, missing } = limitsFor(spec.resources, cgroups.controllers, host.pids);
     const { rlimits, lowered } = rlimitsFor(spec.ulimits, host.most);
     const warn = (text: string) => io.stderr(Buffer.from(`warning: ${text}\n`));
     for (const controller of missing)
@@ -147,6 +160,8 @@ async function runStep(
           cgroupNamespace: cgroups.kind !== 'v1',
           resources,
           rlimits,
+          oomScore: host.oomScore,
+          devices: spec.security === 'insecure' ? insecureDevices() : [],
           terminal: io.terminal === true,
         }),
       },
@@ -225,6 +240,7 @@ function controlOf(target: JoinTarget, init: Running, host: Host, view: FsView):
       user: lookUpUser(view, spec.user),
       capabilities: capabilitiesFor(spec.security, host.bounding),
       rlimits: rlimitsFor(spec.ulimits, host.most).rlimits,
+      oomScore: host.oomScore,
       terminal: io.terminal === true,
     });
     const running = joinContainer(target, first, name, process, io);

@@ -10,6 +10,23 @@ export interface Rlimit {
 /** Open files unless the step sets its own: systemd's limits, which programs are made for. */
 const openFiles = { soft: 1024, hard: 524_288 };
 
+/** Most processes and threads of a step, where the machine has room for four times as many. */
+const defaultPids = 8192;
+
+/** The usual limit, from what the machine allows at most (kernel.pid_max, kernel.threads-max). */
+export function pidsFor(machine: readonly number[]): number {
+  const most = Math.min(...machine.filter((count) => count > 0));
+  return Math.min(defaultPids, Math.max(64, Math.floor(most / 4)));
+}
+
+/**
+ * A step's oom_score_adj: when the machine has no more memory, the kernel ends something of a step and neither this
+ * process nor others of the machine.
+ */
+export function oomScoreFor(own: number): number {
+  return Math.min(1000, own + 500);
+}
+
 /** Names of /proc/PID/limits (proc_pid_limits(5)) by ulimit name. */
 const procNames: Record<string, string> = {
   core: 'Max core file size',
@@ -62,10 +79,14 @@ export function rlimitsFor(
   return { rlimits: [...limits.values()], lowered };
 }
 
-/** `linux.resources` from what was asked for, and what cannot be set for want of a controller. */
+/**
+ * `linux.resources` from what was asked for, and what cannot be set for want of a controller. `pids` holds for every
+ * step where the machine can set it; 0 is no limit.
+ */
 export function limitsFor(
   asked: ExecSpec['resources'],
   controllers: ReadonlySet<string>,
+  pids = 0,
 ): { resources: object; missing: string[] } {
   const missing: string[] = [];
   const resources: Record<string, object> = {};
@@ -75,6 +96,7 @@ export function limitsFor(
     if (controllers.has(controller)) resources[name] = { ...resources[name], ...Object.fromEntries(set) };
     else missing.push(controller);
   };
+  if (controllers.has('pids')) put('pids', 'pids', { limit: pids });
   if (asked !== undefined) {
     put('memory', 'memory', { limit: asked.memory, swap: asked.memorySwap });
     put('cpu', 'cpu', { shares: asked.cpuShares, period: asked.cpuPeriod, quota: asked.cpuQuota });

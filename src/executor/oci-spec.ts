@@ -4,6 +4,7 @@
  */
 
 import { fail } from '../errors/error.ts';
+import type { OciDevice } from './devices.ts';
 import type { Rlimit } from './limits.ts';
 import type { ExecSpec } from './types.ts';
 import type { ProcessUser } from './users.ts';
@@ -29,6 +30,9 @@ export interface SpecInput {
   /** `linux.resources` but for devices. */
   resources: object;
   rlimits: Rlimit[];
+  oomScore: number;
+  /** Devices beside the usual ones. */
+  devices: OciDevice[];
   /** Give the process a terminal. */
   terminal: boolean;
 }
@@ -42,6 +46,7 @@ export interface ProcessSpec {
   cwd: string;
   capabilities: { bounding: string[]; effective: string[]; permitted: string[] };
   rlimits: Rlimit[];
+  oomScoreAdj: number;
   noNewPrivileges: boolean;
 }
 
@@ -51,8 +56,9 @@ export function processSpec({
   user,
   capabilities,
   rlimits,
+  oomScore,
   terminal,
-}: Pick<SpecInput, 'spec' | 'user' | 'capabilities' | 'rlimits' | 'terminal'>): ProcessSpec {
+}: Pick<SpecInput, 'spec' | 'user' | 'capabilities' | 'rlimits' | 'oomScore' | 'terminal'>): ProcessSpec {
   for (const text of [...spec.args, ...spec.env, spec.cwd]) refuseBytes(text);
   return {
     terminal,
@@ -62,6 +68,7 @@ export function processSpec({
     cwd: spec.cwd,
     capabilities: { bounding: capabilities, effective: capabilities, permitted: capabilities },
     rlimits,
+    oomScoreAdj: oomScore,
     noNewPrivileges: false,
   };
 }
@@ -91,6 +98,7 @@ export function ociSpec(input: SpecInput): { mounts: OciMount[] } & Record<strin
     linux: {
       namespaces: namespaces.map((type) => ({ type })),
       resources: { devices: [{ allow: insecure, access: 'rwm' }], ...input.resources },
+      ...(input.devices.length > 0 ? { devices: input.devices } : {}),
       ...(cgroup === undefined ? {} : { cgroupsPath: cgroup }),
       ...(insecure ? {} : { maskedPaths: masked, readonlyPaths: readonly }),
       ...(input.seccomp === undefined || insecure ? {} : { seccomp: input.seccomp }),

@@ -3,7 +3,6 @@
 import { constants } from 'node:os';
 import { canceled, DrydockError, fail, toDrydockError } from '../errors/error.ts';
 import type { ExecSpec } from '../executor/types.ts';
-import { NetMode, SecurityMode } from '../llb/pb.ts';
 import { ulimitsOf } from '../llb/ulimits.ts';
 import { defaultPath } from '../oci/platform.ts';
 import type { ExecOp, LinuxResources, Meta, ProxyEnv } from '../pb/solver/pb/ops_pb.js';
@@ -13,6 +12,7 @@ import type { Ref } from '../store/ref.ts';
 import { explainDisk } from '../store/shared/disk-full.ts';
 import type { OpDeps, OpMaker } from './deps.ts';
 import { execCacheMap } from './exec/cache-map.ts';
+import { modesOf } from './exec/modes.ts';
 import { findSecret, PreparedMounts } from './exec/mounts.ts';
 import { StepLog } from './exec/step-log.ts';
 
@@ -42,6 +42,7 @@ function checked(op: ExecOp): Meta {
     if (mount.dest === '')
       throw fail('invalid', 'llb', `invalid mount destination ${JSON.stringify(mount.dest)}`);
   }
+  modesOf(op);
   const device = op.cdiDevices.find((cdi) => !cdi.optional);
   if (device !== undefined) {
     throw fail('unsupported', 'llb', `device ${device.name}: CDI devices are not supported`);
@@ -74,8 +75,7 @@ async function runExec(
       root: prepared.root,
       mounts: prepared.mounts,
       removeStubParents: meta.removeMountStubsRecursive,
-      network: op.network === NetMode.HOST ? 'host' : op.network === NetMode.NONE ? 'none' : 'default',
-      security: op.security === SecurityMode.INSECURE ? 'insecure' : 'sandbox',
+      ...modesOf(op),
       extraHosts: meta.extraHosts.map(({ Host, IP }) => ({ host: Host, ip: IP })),
       ulimits: ulimitsOf(meta.ulimit),
       shmSize: 0,

@@ -29,6 +29,14 @@ describe('settings', () => {
     expect(() => daemonConfig([{ 'tls-cert': 'c' }], '/r')).toThrow(/both a certificate and its key/);
     expect(() => daemonConfig([{ 'log-level': 'wran' }], '/r')).toThrow(/invalid log-level/);
     expect(() => daemonConfig([{ 'shutdown-timeout': 'soon' }], '/r')).toThrow(/want seconds/);
+    expect(() => daemonConfig([{ 'step-pids': 'many' }], '/r')).toThrow(
+      'invalid step-pids "many": want a number from 0 to 4194304',
+    );
+    expect(() => daemonConfig([{ 'step-oom-score': '1001' }], '/r')).toThrow(/from 0 to 1000/);
+    expect(daemonConfig([{ 'step-pids': '0', 'step-oom-score': '900' }], '/r')).toMatchObject({
+      stepPids: 0,
+      stepOomScore: 900,
+    });
     expect(() => settingsFromEnv({ DRYDOCK_INSECURE_TCP: 'maybe' })).toThrow(/want true or false/);
   });
 });

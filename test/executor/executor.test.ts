@@ -137,6 +137,12 @@ describe('the sandbox', () => {
     expect((await h.run(script, { security: 'insecure' })).out).toBe('mounted\n');
   });
 
+  test('has the devices for mounting images only as an insecure step', async () => {
+    const script = '[ -c /dev/fuse ] && [ -c /dev/loop-control ] && [ -b /dev/loop0 ] && echo there';
+    expect((await h.run(script, { security: 'insecure' })).out).toBe('there\n');
+    expect((await h.run(script)).out).toBe('');
+  });
+
   test('hides and protects parts of /proc and /sys', async () => {
     const { out } = await h.run('cat /proc/kcore | wc -c; echo 1 >/proc/sys/vm/panic_on_oom || echo refused');
     expect(out).toBe('0\nrefused\n');

@@ -9,9 +9,10 @@ import { type FsView, specOfMounts } from '../../fs/view.ts';
 import { ulimitsOf } from '../../llb/ulimits.ts';
 import { digestOf } from '../../oci/digest.ts';
 import { defaultPath } from '../../oci/platform.ts';
+import { modesOf } from '../../ops/exec/modes.ts';
 import { findSecret, PreparedMounts } from '../../ops/exec/mounts.ts';
 import type { InitMessage, NewContainerRequest } from '../../pb/moby/buildkit/v1/frontend/gateway_pb.js';
-import { MountSchema, MountType, NetMode, OpSchema, SecurityMode } from '../../pb/solver/pb/ops_pb.js';
+import { MountSchema, MountType, OpSchema } from '../../pb/solver/pb/ops_pb.js';
 import { boundProgress } from '../../solver/bound-progress.ts';
 import type { OpContext } from '../../solver/types.ts';
 import type { Mount } from '../../store/store.ts';
@@ -70,8 +71,7 @@ export class Container {
 
   /** Prepares the mounts. Throws `invalid` without a root and on mounts that cannot be, `not-found` for unknown refs. */
   async prepare(find: (id: string) => BridgeRef | undefined): Promise<void> {
-    const { Mounts: mounts, Network } = this.#request;
-    if (Network === NetMode.HOST) requireEntitlement('network.host', this.#bridge.allow);
+    const { Mounts: mounts } = this.#request;
     if (mounts.filter(({ dest }) => dest === '/').length !== 1) {
       throw fail('invalid', 'exec', 'a container needs one root mount');
     }
@@ -102,15 +102,15 @@ export class Container {
     throw fail('not-found', 'exec', `mount ${index} (${dest}) of the container cannot be looked into`);
   }
 
-  /** Starts a process. Throws `denied` when it asks for more than the build was granted. */
+  /** Starts a process. Throws `denied` when it or the container asks for more than the build was granted. */
   async start(init: InitMessage, io: ProcessIo): Promise<ContainerProcess> {
     if (this.#released !== undefined) throw fail('not-found', 'exec', 'the container was released');
     const { root } = this.#mounts;
     if (root === undefined) throw fail('internal', 'exec', 'the container has no root');
-    if (init.Security === SecurityMode.INSECURE) {
-      requireEntitlement('security.insecure', this.#bridge.allow);
-    }
-    const spec = await this.#spec(init, root);
+    const modes = modesOf({ network: this.#request.Network, security: init.Security });
+    if (modes.network === 'host') requireEntitlement('network.host', this.#bridge.allow);
+    if (modes.security === 'insecure') requireEntitlement('security.insecure', this.#bridge.allow);
+    const spec = await this.#spec(init, root, modes);
     const first = this.#init;
     const gate = Promise.withResolvers<ExecControl>();
     gate.promise.catch(() => {}); // its end is told by `ended`
@@ -153,7 +153,11 @@ export class Container {
     };
   }
 
-  async #spec(init: InitMessage, root: NonNullable<PreparedMounts['root']>): Promise<ExecSpec> {
+  async #spec(
+    init: InitMessage,
+    root: NonNullable<PreparedMounts['root']>,
+    modes: Pick<ExecSpec, 'network' | 'security'>,
+  ): Promise<ExecSpec> {
     const meta = init.Meta;
     if (meta === undefined || meta.args.length === 0) {
       throw fail('invalid', 'exec', 'a process needs arguments');
@@ -167,7 +171,7 @@ export class Container {
       const value = await findSecret(this.#context, ID, optional);
       if (value !== undefined) secretEnv.push(`${name}=${value.toString('utf8')}`);
     }
-    const { Network, extraHosts, hostname } = this.#request;
+    const { extraHosts, hostname } = this.#request;
     return {
       id: `gateway-${process.pid}-${randomUUID()}`,
       args: meta.args,
@@ -179,8 +183,7 @@ export class Container {
       root,
       mounts: this.#mounts.mounts,
       removeStubParents: meta.removeMountStubsRecursive,
-      network: Network === NetMode.HOST ? 'host' : Network === NetMode.NONE ? 'none' : 'default',
-      security: init.Security === SecurityMode.INSECURE ? 'insecure' : 'sandbox',
+      ...modes,
       extraHosts: extraHosts.map(({ Host, IP }) => ({ host: Host, ip: IP })),
       ulimits: ulimitsOf(meta.ulimit),
       shmSize: 0,

@@ -139,8 +139,9 @@ function start(
   running.set(id, { process, stdin });
   const end = (async () => {
     let exit: { Code: number; Error?: MessageInitShape<typeof StatusSchema> } = { Code: 0 };
+    // What cannot even be tried ends the stream: clients wait for `Started` and take nothing else for it.
+    const begun = await process;
     try {
-      const begun = await process;
       // At once: clients start one process after the other and read the output of the first only when all of a pipe run.
       send({ case: 'Started', value: {} });
       isStarted = true;

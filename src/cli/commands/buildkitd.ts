@@ -1,5 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs';
 import type { GcRule } from '../../build/gc.ts';
+import { stepLimitsFromEnv } from '../../build/step-limits.ts';
 import { buildkitdSetup, defaultAddress } from '../../daemon/buildkitd.ts';
 import { type BuildkitdConfig, type ReadConfig, readBuildkitdToml } from '../../daemon/buildkitd-config.ts';
 import { policyWithin } from '../../daemon/buildkitd-worker.ts';
@@ -147,6 +148,7 @@ export default command({
     }
     const daemon = await startDaemon({
       ...settings,
+      ...stepLimitsFromEnv(ctx.env),
       insecureRegistries: [...(settings.insecureRegistries ?? []), ...ctx.insecureRegistries],
       writeLog,
       grpc: async (host) => (await import('../../api/buildkit/server.ts')).buildkitApi(host, buildkit),

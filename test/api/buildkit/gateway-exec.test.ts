@@ -266,10 +266,6 @@ test('what cannot be is refused', async () => {
     refused(build.client.newContainer({ ContainerID, Mounts, ...more }));
   expect(await make('a', [])).toEqual([Code.Unknown, 'a container needs one root mount']);
   expect(await make('a', [{ dest: '/', resultID: 'none' }])).toEqual([Code.NotFound, 'no such ref: none']);
-  expect(await make('a', [{ dest: '/', resultID }], { Network: NetMode.HOST })).toEqual([
-    Code.PermissionDenied,
-    'entitlement network.host is not allowed',
-  ]);
   expect(await make('a', [{ dest: '/', resultID }])).toBeUndefined();
   expect(await make('a', [{ dest: '/', resultID }])).toEqual([
     Code.AlreadyExists,
@@ -285,10 +281,23 @@ test('what cannot be is refused', async () => {
   const stray = new Stream(build);
   stray.input('nobody', 'x');
   expect(await refused(stray.over)).toMatchObject([Code.NotFound, expect.stringContaining('nobody')]);
+  // Entitlements are asked for when a process is to run, and clients are told instead of `Started`.
   const insecure = new Stream(build);
   insecure.run('p', 'a', 'true', { Security: SecurityMode.INSECURE });
-  expect(await insecure.exit('p')).toBe(255);
-  await insecure.end();
+  expect(await refused(insecure.over)).toEqual([
+    Code.PermissionDenied,
+    'entitlement security.insecure is not allowed',
+  ]);
+  const unknown = new Stream(build);
+  unknown.run('p', 'a', 'true', { Security: 2 });
+  expect(await refused(unknown.over)).toEqual([Code.Unknown, 'invalid security mode 2']);
+  expect(await make('networked', [{ dest: '/', resultID }], { Network: NetMode.HOST })).toBeUndefined();
+  const networked = new Stream(build);
+  networked.run('p', 'networked', 'true');
+  expect(await refused(networked.over)).toEqual([
+    Code.PermissionDenied,
+    'entitlement network.host is not allowed',
+  ]);
   const missing = new Stream(build);
   missing.run('p', 'a', ['/bin/no-such-program']);
   expect(await missing.exit('p')).toBe(127);

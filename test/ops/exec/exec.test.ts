@@ -37,6 +37,8 @@ const lease = 'test';
 interface ExecInit {
   meta?: MessageInitShape<typeof MetaSchema>;
   mounts?: MessageInitShape<typeof MountSchema>[];
+  security?: number;
+  network?: number;
   secretenv?: { ID: string; name: string; optional: boolean }[];
 }
 const none = { session: {} as Partial<OpContext['session']>, signal: new AbortController().signal };
@@ -76,6 +78,8 @@ function vertexOf(exec: ExecInit): Vertex {
     meta,
     mounts: mounts.map((mount) => create(MountSchema, mount)),
     secretenv: exec.secretenv,
+    security: exec.security,
+    network: exec.network,
   });
   const op = create(OpSchema, { op: { case: 'exec', value } });
   const inputs = Math.max(0, ...mounts.map((m) => Number(m.input ?? 0n) + 1));
@@ -386,6 +390,9 @@ test('malformed ops are refused', () => {
   expect(() => execOp(vertexOf({ meta: { args: [] } }), deps)).toThrow('no args');
   expect(() => execOp(vertexOf({ meta: { args: ['x'] }, mounts: [] }), deps)).toThrow('root mount');
   expect(() => execOp(vertexOf({ meta: { args: ['x'], cwd: 'rel' } }), deps)).toThrow('not absolute');
+  const mode = (more: ExecInit) => () => execOp(vertexOf({ meta: { args: ['x'] }, ...more }), deps);
+  expect(mode({ security: 2 })).toThrow('invalid security mode 2');
+  expect(mode({ network: 7 })).toThrow('unknown network mode 7');
 });
 
 async function processOf(cmdline: string): Promise<string> {

@@ -1,0 +1,31 @@
+/** A step's network and security, of what the wire says. Pure. */
+import { fail } from '../../errors/error.ts';
+import type { ExecSpec } from '../../executor/types.ts';
+import { NetMode, SecurityMode } from '../../llb/pb.ts';
+
+const networks: Partial<Record<number, ExecSpec['network']>> = {
+  [NetMode.UNSET]: 'default',
+  [NetMode.HOST]: 'host',
+  [NetMode.NONE]: 'none',
+};
+const securities: Partial<Record<number, ExecSpec['security']>> = {
+  [SecurityMode.SANDBOX]: 'sandbox',
+  [SecurityMode.INSECURE]: 'insecure',
+};
+
+/** Throws `invalid` for numbers that mean nothing. */
+export function modesOf(op: { network: number; security: number }): Pick<ExecSpec, 'network' | 'security'> {
+  return { network: networkOf(op.network), security: securityOf(op.security) };
+}
+
+function networkOf(mode: number): ExecSpec['network'] {
+  const network = networks[mode];
+  if (network === undefined) throw fail('invalid', 'llb', `unknown network mode ${mode}`);
+  return network;
+}
+
+function securityOf(mode: number): ExecSpec['security'] {
+  const security = securities[mode];
+  if (security === undefined) throw fail('invalid', 'llb', `invalid security mode ${mode}`);
+  return security;
+}
