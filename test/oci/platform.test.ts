@@ -1,6 +1,13 @@
 /** Platforms as users write them, in containerd's form and words. */
 import { describe, expect, test } from 'vitest';
-import { formatPlatform, hostPlatform, parsePlatform, platformMatches } from '../../src/oci/platform.ts';
+import {
+  defaultEnv,
+  defaultPath,
+  formatPlatform,
+  hostPlatform,
+  parsePlatform,
+  platformMatches,
+} from '../../src/oci/platform.ts';
 
 describe('a platform as it is written', () => {
   test.each<[string, object, string?]>([
@@ -51,6 +58,14 @@ describe('a platform as it is written', () => {
       expect.objectContaining({ code: 'invalid', message: expect.stringContaining(message) }),
     );
   });
+});
+
+test('a process has a search path; an image of Windows has none of ours', () => {
+  expect(defaultPath('windows')).toBe(
+    'c:\\Windows\\System32;c:\\Windows;C:\\Windows\\System32\\WindowsPowerShell\\v1.0',
+  );
+  expect(defaultEnv('linux')).toEqual([`PATH=${defaultPath('linux')}`]);
+  expect(defaultEnv('windows')).toBeUndefined();
 });
 
 test('Windows runs what was made for its own build, of any revision; features an image needs must be there', () => {

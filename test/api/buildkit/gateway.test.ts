@@ -323,6 +323,10 @@ describe('Solve by dockerfile.v0', () => {
     expect(await refused({ 'add-hosts': 'a' })).toMatch(/invalid key-value pair a/);
     expect(await refused({ 'add-hosts': 'a=nowhere' })).toMatch(/failed to parse IP nowhere/);
     expect(await refused({ 'shm-size': '1k' })).toMatch(/shm-size/);
+    expect(await refused({ platform: 'linux/amd64,foobar' })).toBe(
+      'failed to parse target platform foobar: "foobar": unknown operating system or architecture: invalid argument\n' +
+        'hint: A platform is written os/architecture or os/architecture/variant, for example linux/arm64.',
+    );
     expect(await refused({ ulimit: 'nofile' })).toMatch(/invalid ulimit argument: nofile/);
     expect(await refused({ 'image-resolve-mode': 'x' })).toBe('invalid image-resolve-mode: x');
     expect(await refused({ 'force-network-mode': 'x' })).toBe('invalid netmode x');

@@ -288,6 +288,19 @@ onStores('LLB', (store) => {
     expect(err.rawMessage).toContain('an op of the kind (none) is not supported');
   });
 
+  test('an image that is not the one its checksum says', async () => {
+    const Definition = marshal(scratch().file(mkfile('/f', 'x')));
+    const Exporters = [{ Type: 'image', Attrs: { name: 'example.com/sum:1' } }];
+    const { response } = await kit.solve({ Definition, Exporters });
+    const digest = response['containerimage.digest'];
+    const at = (checksum: string | undefined) => files(image('example.com/sum:1', { checksum }));
+    expect((await at(digest)).read('f')).toBe('x');
+    const other = digestOf('other');
+    expect((await failure(at(other))).rawMessage).toContain(
+      `image digest ${digest} for example.com/sum:1 does not match expected checksum ${other}`,
+    );
+  });
+
   test('an image that no registry has', async () => {
     const err = await failure(files(image(`${registry.host}/nothing:1`)));
     expect(err.rawMessage).toContain(registry.host);

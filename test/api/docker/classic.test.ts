@@ -55,6 +55,18 @@ onStores('docker’s builder of old', (store) => {
     expect(log).toContain('[Warning] One or more build-args [FOO9] were not consumed');
   });
 
+  test('its words for a file that is not there', async () => {
+    const files = { Dockerfile: 'FROM base\nADD foo /\n', food: 'x' };
+    const text = await builds.error(files, v1);
+    expect(text).toContain(
+      'ADD failed: file not found in build context or excluded by .dockerignore: stat foo: file does not exist',
+    );
+    expect(text).toContain('Did you mean /food?');
+    expect(await builds.error('FROM base\nCOPY --from=base /none /\n', v1)).toContain(
+      'COPY failed: stat none: file does not exist',
+    );
+  });
+
   test('its words for a Dockerfile that is empty, or outside of the context', async () => {
     const empty = await builds.build({ Dockerfile: '', file: 'x' }, v1);
     expect(empty.answer.status).toBe(400);

@@ -134,7 +134,7 @@ export class TextTeller implements Teller {
       this.#head(step);
       this.#output(step);
     }
-    return runMessage(error) ?? buildMessage(error, false);
+    return runMessage(error) ?? missingMessage(error) ?? buildMessage(error, false);
   }
 
   #plan({ targets, dockerfile }: FrontendResult, target: string | undefined): void {
@@ -343,6 +343,19 @@ function runMessage(error: DrydockError): string | undefined {
   const place = source === undefined ? undefined : placeOf(source);
   const said = `The command '${details.command}' returned a non-zero code: ${exitCode}`;
   return `${said}${place === undefined ? '' : ` (${place})`}${hint === undefined ? '' : `\nhint: ${hint}`}`;
+}
+
+/** A file that COPY or ADD does not find, in the words of docker's builder of old. Undefined for other errors. */
+function missingMessage({ code, hop, details, source, hint }: DrydockError): string | undefined {
+  if (code !== 'not-found' || hop !== 'file' || typeof details?.path !== 'string') return undefined;
+  const line = source?.text.split('\n')[(source.ranges[0]?.start.line ?? 0) - 1] ?? '';
+  const [, kind, flags = ''] = /^\s*(copy|add)((?:\s+--\S+)*)\s/i.exec(line) ?? [];
+  if (kind === undefined || source === undefined) return undefined;
+  const where = flags.includes('--from=')
+    ? ''
+    : 'file not found in build context or excluded by .dockerignore: ';
+  const said = `${kind.toUpperCase()} failed: ${where}stat ${details.path.slice(1)}: file does not exist`;
+  return `${said} (${placeOf(source)})${hint === undefined ? '' : `\nhint: ${hint}`}`;
 }
 
 /** docker's own warnings begin with the word already. */

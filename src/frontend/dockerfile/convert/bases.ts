@@ -124,6 +124,8 @@ async function resolveImage(conversion: Conversion, stage: StageState): Promise<
   stage.state = image(resolved.ref, {
     platform,
     resolveMode: pull ? 'pull' : undefined,
+    // The name that an image is kept under may go to another.
+    checksum: byId === undefined ? undefined : resolved.digest,
     name: nextStep(conversion, stage, `FROM ${resolved.ref}`, platform, undefined),
     description: { 'com.docker.dockerfile.v1.command': stage.from.original },
     location,
