@@ -3,9 +3,10 @@ import { mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { canceled, fail, throwIfAborted, toDrydockError } from '../errors/error.ts';
+import { withLiveView } from '../fs/live-view.ts';
 import { openView } from '../fs/open.ts';
 import { foldersIn } from '../fs/overlay-options.ts';
-import { type FsView, specOfMounts } from '../fs/view.ts';
+import { specOfMounts, type ViewSpec } from '../fs/view.ts';
 import { closeFd } from '../linux/open-in.ts';
 import { runTask } from '../workers/pool.ts';
 import type { Assembly } from './assemble.ts';
@@ -189,7 +190,7 @@ async function runStep(
         void whenStarted(running, launch.pidFile, () => {
           started();
           const target = { bundle, state, id: spec.id, runc: launch.runc };
-          io.started?.(controlOf(target, running, host, view));
+          io.started?.(controlOf(target, running, host, rootSpec));
         });
         exitCode = await running.ended;
       } finally {
@@ -229,7 +230,7 @@ async function whenStarted(running: Running, pidFile: string, then: () => void):
 let lastJoin = 0;
 
 /** What may be done with the first process of a container, and in it. */
-function controlOf(target: JoinTarget, init: Running, host: Host, view: FsView): ExecControl {
+function controlOf(target: JoinTarget, init: Running, host: Host, root: ViewSpec): ExecControl {
   const runIn = async (spec: ExecSpec, io: ExecIo, signal: AbortSignal): Promise<{ exitCode: number }> => {
     throwIfAborted(signal);
     const first = init.first();
@@ -237,7 +238,7 @@ function controlOf(target: JoinTarget, init: Running, host: Host, view: FsView):
     const name = `join${++lastJoin}`;
     const process = processSpec({
       spec,
-      user: lookUpUser(view, spec.user),
+      user: withLiveView(root, (view) => lookUpUser(view, spec.user)),
       capabilities: capabilitiesFor(spec.security, host.bounding),
       rlimits: rlimitsFor(spec.ulimits, host.most).rlimits,
       oomScore: host.oomScore,

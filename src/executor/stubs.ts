@@ -4,7 +4,9 @@
  * copied up to hold them.
  */
 import { join } from 'node:path';
-import { dirName, splitPath } from '../fs/paths.ts';
+import { errnoCode } from '../errors/error.ts';
+import { baseName, dirName, splitPath } from '../fs/paths.ts';
+import { inFolder } from '../fs/real.ts';
 import { resolvePath } from '../fs/resolve.ts';
 import { lstatHost } from '../fs/stat.ts';
 import type { FsEntry, FsView } from '../fs/view.ts';
@@ -53,24 +55,28 @@ export function planStubs(view: FsView, destinations: readonly string[], parents
 export function removeStubs(layer: string, plan: StubPlan, merged: boolean): void {
   const touched = new Map<string, bigint>();
   for (const path of plan.paths) {
-    const st = statWithin(layer, path);
-    if (st === undefined || !isStub(join(layer, path), st)) continue;
     const holder = dirName(path);
-    const before = mtimeOf(layer, holder);
-    remove(join(layer, path), st);
-    if (before === undefined) continue;
-    // The holder's own time is what it was before the stub came, if nothing else changed it since.
-    const was = plan.holders.get(holder)?.mtimeNs;
-    const apart = before - st.mtimeNs;
-    // A time from before is one that the step has set.
-    const bySelf = before >= plan.since && apart < sameTimeNs && apart > -sameTimeNs;
-    const time = was !== undefined && (touched.has(holder) || bySelf) ? was : before;
-    if (time === was) touched.set(holder, time);
-    setTime(join(layer, holder), time);
+    within(layer, holder, (dir) => {
+      const host = `${dir}/${baseName(path)}`;
+      const st = lstatHost(host);
+      if (st === undefined || !isStub(host, st)) return;
+      const before = mtimeOf(dir);
+      remove(host, st);
+      // The holder's own time is what it was before the stub came, if nothing else changed it since.
+      const was = plan.holders.get(holder)?.mtimeNs;
+      const apart = before - st.mtimeNs;
+      // A time from before is one that the step has set.
+      const bySelf = before >= plan.since && apart < sameTimeNs && apart > -sameTimeNs;
+      const time = was !== undefined && (touched.has(holder) || bySelf) ? was : before;
+      if (time === was) touched.set(holder, time);
+      setTime(dir, time);
+    });
   }
   if (!merged) return;
   for (const [path, was] of [...plan.holders].sort(([a], [b]) => b.length - a.length)) {
-    pruneCopiedUp(layer, path, was, plan.since);
+    if (path !== '/') {
+      within(layer, dirName(path), (dir) => pruneCopiedUp(dir, `${dir}/${baseName(path)}`, was, plan.since));
+    }
   }
 }
 
@@ -78,31 +84,25 @@ export function removeStubs(layer: string, plan: StubPlan, merged: boolean): voi
  * Takes a folder out of the layer that holds nothing and is as it is below, but for a time that came with its stubs;
  * then the ones it was copied up in.
  */
-function pruneCopiedUp(layer: string, path: string, was: FsEntry, since: bigint): void {
-  if (path === '/') return;
-  const st = statWithin(layer, path);
-  const host = join(layer, path);
+function pruneCopiedUp(holder: string, host: string, was: FsEntry, since: bigint): void {
+  const st = lstatHost(host);
   if (!st?.isDirectory() || readdirSync(host).length > 0) return;
   if (was.type !== 'dir' || st.uid !== was.uid || st.gid !== was.gid || (st.mode & 0o7777) !== was.mode)
     return;
   if (lgetxattr(host, 'trusted.overlay.opaque') !== undefined) return;
   if (st.mtimeNs !== was.mtimeNs && st.mtimeNs < since) return;
-  const holder = dirName(path);
-  const time = mtimeOf(layer, holder);
+  const time = mtimeOf(holder);
   rmdirSync(host);
-  if (time !== undefined) setTime(join(layer, holder), time);
+  setTime(holder, time);
 }
 
-/** lstat of a path in the layer, every part on the way to it being a real folder there. */
-function statWithin(layer: string, path: string): HostStat | undefined {
-  let host = layer;
-  let st = lstatHost(host);
-  for (const part of splitPath(path)) {
-    if (!st?.isDirectory()) return undefined;
-    host = join(host, part);
-    st = lstatHost(host);
+/** Calls with a path of a folder of the layer, if every part on the way to it is a real folder there. */
+function within(layer: string, path: string, body: (dir: string) => void): void {
+  try {
+    inFolder(join(layer, path), path, body);
+  } catch (err) {
+    if (!['ENOENT', 'ENOTDIR', 'ELOOP'].includes(errnoCode(err) ?? '')) throw err;
   }
-  return st;
 }
 
 function isStub(host: string, st: HostStat): boolean {
@@ -115,11 +115,11 @@ function remove(host: string, st: HostStat): void {
   else unlinkSync(host);
 }
 
-function mtimeOf(layer: string, path: string): bigint | undefined {
-  const st = statWithin(layer, path);
-  return st?.isDirectory() ? st.mtimeNs : undefined;
+/** Of a folder. */
+function mtimeOf(dir: string): bigint {
+  return lstatHost(`${dir}/.`)?.mtimeNs ?? 0n;
 }
 
-function setTime(host: string, time: bigint): void {
-  lutimesNs(host, time, time);
+function setTime(dir: string, time: bigint): void {
+  lutimesNs(`${dir}/.`, time, time);
 }

@@ -57,13 +57,19 @@ export function namesIn(dirs: readonly string[], path: string): string[] {
   return names.sort(compareNames);
 }
 
-/** A read-only view; the layers must not change while it is used. */
+/** From a host folder to a path that leads to it whatever is done to its name; undefined when it is no folder any more. */
+export type Hold = (host: string) => string | undefined;
+
+/** A read-only view; the layers must not change while it is used, unless each folder is held before it is looked into. */
 export class LayersView implements FsView {
   /** Merged folder → the host folders that make it up. */
   readonly #folders = new Map<string, string[]>();
+  readonly #hold: Hold | undefined;
+  readonly #held = new Set<string>();
 
-  constructor(dirs: readonly string[]) {
+  constructor(dirs: readonly string[], hold?: Hold) {
     this.#folders.set('/', [...dirs]);
+    this.#hold = hold;
   }
 
   lstat(path: string): FsEntry | undefined {
@@ -81,9 +87,9 @@ export class LayersView implements FsView {
   }
 
   readdir(path: string): FsEntry[] {
-    const dirs = this.#folders.get(path) ?? this.#open(path);
+    const dirs = this.#dirs(path) ?? this.#open(path);
     const entries: FsEntry[] = [];
-    for (const name of namesIn(dirs, path)) {
+    for (const name of namesIn(dirs, this.#hold === undefined ? path : '')) {
       const found = this.#enter(path, name, joinPath(path, name));
       if (found !== undefined) entries.push(found.entry);
     }
@@ -95,21 +101,32 @@ export class LayersView implements FsView {
   }
 
   #enter(dir: string, name: string, path: string): Found | undefined {
-    const found = findIn(this.#folders.get(dir)!, name, path);
-    if (found?.entry.type === 'dir') this.#folders.set(path, found.dirs);
+    const found = findIn(this.#dirs(dir) ?? [], name, path);
+    if (found?.entry.type === 'dir' && !this.#held.has(path)) this.#folders.set(path, found.dirs);
     return found;
+  }
+
+  /** The host folders of a merged folder that was found before, to look into. */
+  #dirs(path: string): string[] | undefined {
+    const dirs = this.#folders.get(path);
+    if (dirs === undefined || this.#hold === undefined || this.#held.has(path)) return dirs;
+    const held = dirs.flatMap((dir) => this.#hold?.(dir) ?? []);
+    this.#folders.set(path, held);
+    this.#held.add(path);
+    return held;
   }
 
   #open(path: string): string[] {
     const entry = this.lstat(path);
     if (entry === undefined) throw fail('not-found', 'file', `${path}: no such folder`);
-    const dirs = this.#folders.get(path);
+    const dirs = this.#dirs(path);
     if (entry.type !== 'dir' || dirs === undefined) throw fail('invalid', 'file', `${path}: not a folder`);
     return dirs;
   }
 
   #root(): FsEntry {
-    const host = this.#folders.get('/')?.[0];
+    const top = this.#dirs('/')?.[0];
+    const host = this.#hold === undefined ? top : `${top}/.`;
     const st = host === undefined ? undefined : lstatHost(host);
     if (host === undefined || st === undefined) {
       throw fail('internal', 'file', `the layer folder ${host ?? ''} is gone`);

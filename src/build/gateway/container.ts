@@ -4,7 +4,7 @@ import type { Readable } from 'node:stream';
 import { create } from '@bufbuild/protobuf';
 import { fail } from '../../errors/error.ts';
 import type { ExecControl, ExecSpec } from '../../executor/types.ts';
-import { openView } from '../../fs/open.ts';
+import { withLiveView } from '../../fs/live-view.ts';
 import { type FsView, specOfMounts } from '../../fs/view.ts';
 import { ulimitsOf } from '../../llb/ulimits.ts';
 import { digestOf } from '../../oci/digest.ts';
@@ -88,11 +88,11 @@ export class Container {
     await this.#mounts.prepare(named, inputs);
   }
 
-  /** Looks into a mount as it is now. Throws `not-found` for one that there is not or that holds no files of the build's. */
-  view(index: number): FsView {
+  /** Calls with a view of a mount as it is now. Throws `not-found` for one that there is not or that holds no files of the build's. */
+  look<T>(index: number, body: (view: FsView) => T): T {
     const wanted = this.#request.Mounts[index];
     if (wanted === undefined) throw fail('not-found', 'exec', `container has no mount ${index}`);
-    return openView(specOfMounts(this.#mountsAt(wanted.dest, index)));
+    return withLiveView(specOfMounts(this.#mountsAt(wanted.dest, index)), body);
   }
 
   #mountsAt(dest: string, index: number): Mount[] {

@@ -103,11 +103,11 @@ export class Gateway {
       execProcess: (messages: AsyncIterable<ExecMessage>, { signal }: HandlerContext) =>
         execProcess(messages, containers, signal),
       readFileContainer: async (request) =>
-        answerRead(containers.get(request.Ref).view(request.MountIndex), request),
+        containers.get(request.Ref).look(request.MountIndex, (view) => answerRead(view, request)),
       readDirContainer: async (request) =>
-        answerReadDir(containers.get(request.Ref).view(request.MountIndex), request),
+        containers.get(request.Ref).look(request.MountIndex, (view) => answerReadDir(view, request)),
       statFileContainer: async (request) =>
-        answerStat(containers.get(request.Ref).view(request.MountIndex), request),
+        containers.get(request.Ref).look(request.MountIndex, (view) => answerStat(view, request)),
       warn: async (request) => {
         this.#warn(request);
         return {};

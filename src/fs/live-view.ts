@@ -1,0 +1,41 @@
+/** Looking into trees that a container writes to at this moment. */
+import { constants } from 'node:fs';
+import { DrydockError, errnoCode, fail } from '../errors/error.ts';
+import { closeFd, openPath } from '../linux/open-in.ts';
+import { LayersView } from './layers-view.ts';
+import { openView } from './open.ts';
+import type { FsView, ViewSpec } from './view.ts';
+
+/** What there is of a name that has become another kind of file, or none. */
+const swapped = ['ENOENT', 'ENOTDIR', 'ELOOP'];
+
+/**
+ * Calls with a view in which each folder is opened once, from the folder it is in: one that is swapped for a symlink
+ * meanwhile leads nowhere. The view and its entries are of no use after the call. Throws `unavailable`
+ * when a file becomes another kind of file at the moment it is looked at.
+ */
+export function withLiveView<T>(spec: ViewSpec, body: (view: FsView) => T): T {
+  if (spec.kind !== 'layers' || spec.dirs.length === 0) return body(openView(spec));
+  const open: number[] = [];
+  const hold = (host: string): string | undefined => {
+    try {
+      const fd = openPath(host, constants.O_DIRECTORY | constants.O_NOFOLLOW);
+      open.push(fd);
+      return `/proc/self/fd/${fd}`;
+    } catch (err) {
+      if (swapped.includes(errnoCode(err) ?? '')) return undefined;
+      throw err;
+    }
+  };
+  try {
+    return body(new LayersView(spec.dirs, hold));
+  } catch (err) {
+    if (err instanceof DrydockError || ![...swapped, 'EINVAL'].includes(errnoCode(err) ?? '')) throw err;
+    throw fail('unavailable', 'file', 'the container changed the files while they were looked at', {
+      cause: err,
+      hint: 'Try again.',
+    });
+  } finally {
+    for (const fd of open) closeFd(fd);
+  }
+}
