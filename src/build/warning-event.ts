@@ -2,11 +2,14 @@ import type { LintWarning } from '../frontend/types.ts';
 import { digestOf } from '../oci/digest.ts';
 import type { WarningEvent } from '../solver/progress.ts';
 
+/** What the findings of build checks are told under: no step's vertex. */
+export const checksVertex = digestOf('[internal] build checks');
+
 /** A finding of the build checks as progress shows it. */
 export function warningEvent(warning: LintWarning): WarningEvent {
   const line = warning.location.ranges[0]?.start.line;
   return {
-    vertex: digestOf('[internal] build checks'),
+    vertex: checksVertex,
     level: 1,
     short: `${warning.rule}: ${warning.message}${line === undefined ? '' : ` (line ${line})`}`,
     detail: [warning.description],

@@ -161,6 +161,17 @@ onStores('drydock --host', (store) => {
     expect(failed.stderr).toContain('   3 | >>> RUNN x');
   });
 
+  test('what was found in a Dockerfile that fails is told, too', async () => {
+    const parts = ['FROM scratch as a\nRUNN x\n', '# check=error=true\nFROM scratch as a\nLABEL a=b\n'];
+    for (const [i, text] of parts.entries()) {
+      const dir = cli.files(`found-${i}`, { Dockerfile: text });
+      for (const failed of [await cli.run(['build', dir]), await run('build', dir)]) {
+        expect(failed.code).toBe(1);
+        expect(failed.stderr).toMatch(/ 1 warning found .*\n - FromAsCasing: .* \(line \d\)\n[\s\S]*ERROR: /);
+      }
+    }
+  });
+
   test('reads an OCI layout of ours, by tag and by digest', async () => {
     const made = cli.files('lay-src', {
       Dockerfile: 'FROM scratch\nCOPY a /from-layout\n',

@@ -1,13 +1,11 @@
 import type { LintWarning } from '../../frontend/types.ts';
 import { excerpt } from '../error-text.ts';
 
-/** The lines after a build that found something: one per finding. */
-export function warningSummary(warnings: readonly LintWarning[]): string {
-  if (warnings.length === 0) return '';
-  const head = `\n ${warnings.length} warning${warnings.length === 1 ? '' : 's'} found (run with --check for the details):\n`;
-  return (
-    head + warnings.map((warning) => ` - ${warning.rule}: ${warning.message}${line(warning)}\n`).join('')
-  );
+/** The lines after a build that found something: one per finding, as `warningEvent` words it. */
+export function warningSummary(findings: readonly string[]): string {
+  if (findings.length === 0) return '';
+  const head = `\n ${findings.length} warning${findings.length === 1 ? '' : 's'} found (run with --check for the details):\n`;
+  return head + findings.map((finding) => ` - ${finding}\n`).join('');
 }
 
 /** `drydock build --check`: each finding with its excerpt and the page that explains it. */
@@ -22,9 +20,4 @@ function finding({ rule, url, description, message, location }: LintWarning): st
     .map((row) => `${row}\n`)
     .join('');
   return `\nWARNING: ${rule} - ${url}\n${description}: ${message}\n\n${shown}`;
-}
-
-function line({ location }: LintWarning): string {
-  const first = location.ranges[0]?.start.line;
-  return first === undefined ? '' : ` (line ${first})`;
 }

@@ -1,6 +1,7 @@
 import type { Engine } from '../../build/engine.ts';
 import { runBuild } from '../../build/run.ts';
 import type { BuildOptions, BuildResult } from '../../build/types.ts';
+import { checksVertex, warningEvent } from '../../build/warning-event.ts';
 import { fail, toDrydockError } from '../../errors/error.ts';
 import { nearest } from '../../errors/nearest.ts';
 import { parseUlimit } from '../../llb/ulimits.ts';
@@ -72,24 +73,28 @@ export default command({
     const remote = await ctx.remote();
     const engine = remote === undefined ? await ctx.engine() : undefined;
     const printer = createPrinter(mode, ctx.stderr);
+    const findings: string[] = [];
+    const sink = noting(findings, printer);
+    const loud = mode !== 'quiet' && mode !== 'rawjson';
     let result: BuildResult;
     try {
       if (remote !== undefined) {
         const { remoteBuild } = await import('../remote/build.ts');
-        result = await remoteBuild(remote.endpoint, options, offered, printer, ctx.signal);
-      } else result = await localBuild(engine as Engine, options, offered, printer, ctx.signal);
+        result = await remoteBuild(remote.endpoint, options, offered, sink, ctx.signal);
+      } else result = await localBuild(engine as Engine, options, offered, sink, ctx.signal);
       for (const output of outputs) await output.finish();
       await caches.finish(result.metadata);
     } catch (err) {
       for (const output of outputs) await output.abandon();
+      printer.close();
+      if (loud) ctx.stderr.write(warningSummary(findings));
       const error = toDrydockError(err);
       if (error.code !== 'canceled' && !error.message.startsWith('failed to ')) {
         error.message = `failed to solve: ${error.message}`;
       }
       throw error;
-    } finally {
-      printer.close();
     }
+    printer.close();
     if (flags.check) {
       ctx.stdout.write(checkReport(result.warnings));
       return result.warnings.length > 0 ? 1 : 0;
@@ -97,12 +102,26 @@ export default command({
     await writeResult(flags, options, result);
     if (mode === 'quiet') {
       if (result.imageId !== undefined) ctx.stdout.write(`${result.imageId}\n`);
-    } else if (mode !== 'rawjson') {
-      ctx.stderr.write(`${warningSummary(result.warnings)}${resultLine(options, result)}`);
+    } else if (loud) {
+      const found = result.warnings.map((warning) => warningEvent(warning).short);
+      ctx.stderr.write(`${warningSummary(found)}${resultLine(options, result)}`);
     }
     return 0;
   },
 });
+
+/** The sink, with what the build checks find noted besides: a build that fails gives no result that has it. */
+function noting(findings: string[], sink: ProgressSink): ProgressSink {
+  return {
+    vertex: (event) => sink.vertex(event),
+    status: (event) => sink.status(event),
+    log: (event) => sink.log(event),
+    warning(event) {
+      if (event.vertex === checksVertex) findings.push(event.short);
+      sink.warning(event);
+    },
+  };
+}
 
 async function localBuild(
   engine: Engine,
