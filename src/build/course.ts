@@ -40,6 +40,10 @@ export interface Course<T> {
   signal: AbortSignal;
   /** Makes what is to be exported, under the lease. */
   work(job: Job, lease: string, caches: BuildCaches): Promise<Worked<T>>;
+  /** Outputs that are chosen once the work is done; they come after the others. */
+  furtherOutputs?(value: T): Promise<readonly OutputSpec[]>;
+  /** Told of the exporters' responses when all is exported; what it throws fails the build. */
+  exported?(value: T, metadata: Record<string, unknown>): Promise<void>;
 }
 
 export interface Worked<T> {
@@ -81,11 +85,7 @@ export interface CourseEnd<T> {
 export async function takeCourse<T>(engine: Engine, course: Course<T>): Promise<CourseEnd<T>> {
   requireRoot();
   const { session, sink, dockerTypes } = course;
-  const exporters = course.outputs.flatMap((output, index) => {
-    if (output.type === 'cacheonly') return [];
-    const { attrs, metadata } = withMetadata(output.attrs);
-    return [{ output, index, attrs, given: metadata, exporter: createExporter(output.type, attrs) }];
-  });
+  const chosen = openOutputs(course.outputs);
   const plan = planCaches(course.cacheTo);
   const job = new Job(session, sink, course.signal, course.allow);
   const lease = await beginBuild(engine, job);
@@ -101,6 +101,8 @@ export async function takeCourse<T>(engine: Engine, course: Course<T>): Promise<
     if (results === undefined) return { value, first, metadata, descriptors, documents, stored };
     const bases = basesOf(await engine.solver.images(job));
     if (plan.inline) caches.inline(results, definitions);
+    const further = (await course.furtherOutputs?.(value)) ?? [];
+    const exporters = [...chosen, ...openOutputs(further, course.outputs.length)];
     for (const { output, index, attrs, given, exporter } of exporters) {
       throwIfAborted(job.signal);
       const described = given === undefined ? undefined : await worked.described?.(given);
@@ -139,6 +141,7 @@ export async function takeCourse<T>(engine: Engine, course: Course<T>): Promise<
       Object.assign(metadata, response.metadata);
     }
     Object.assign(metadata, await caches.export(plan, results, definitions, bases));
+    await course.exported?.(value, metadata);
     return { value, first, metadata, descriptors, documents, stored };
   } catch (err) {
     await dropLeftovers(err, engine.store);
@@ -146,6 +149,16 @@ export async function takeCourse<T>(engine: Engine, course: Course<T>): Promise<
   } finally {
     await endBuild(engine, job, lease, () => caches.close());
   }
+}
+
+/** Outputs and the exporters that make them; `first` is the place of the first among all outputs. */
+function openOutputs(outputs: readonly OutputSpec[], first = 0) {
+  return outputs.flatMap((output, i) => {
+    if (output.type === 'cacheonly') return [];
+    const { attrs, metadata } = withMetadata(output.attrs);
+    const exporter = createExporter(output.type, attrs);
+    return [{ output, index: first + i, attrs, given: metadata, exporter }];
+  });
 }
 
 /** Files of a build have all kinds of owners, and steps run in containers that root makes. */

@@ -39,8 +39,17 @@ export interface SolveRequest extends BridgeRequest {
   cacheFrom: readonly CacheSpec[];
   /** Where to write the build's cache for others. */
   cacheTo: readonly CacheSpec[];
+  /** The client that chooses exporters once it has seen the result. */
+  exporterChoice?: ExporterChoice;
   /** What of the request has no effect here, a sentence each: shown as warnings. */
   notes: readonly string[];
+}
+
+export interface ExporterChoice {
+  /** The outputs wanted for a result whose refs have these ids in the build's gateway. */
+  find(result: BridgeResult, refs: string[]): Promise<OutputSpec[]>;
+  /** Told of the exporters' responses; what it throws fails the build. */
+  finalize(result: BridgeResult, metadata: Record<string, unknown>): Promise<void>;
 }
 
 export interface SolveResult {
@@ -70,6 +79,8 @@ export async function runSolve(
   signal: AbortSignal,
   openGateway: (gateway: Gateway) => () => void,
 ): Promise<SolveResult> {
+  const choice = request.exporterChoice;
+  let built: Bridge | undefined;
   const {
     value: result,
     first,
@@ -99,6 +110,7 @@ export async function runSolve(
       const judge = policyCheck && ((bridge: Bridge) => clientJudge(bridge, policyCheck));
       const parts = { engine, job, lease, rewrite, judge, workers: request.workers, caches };
       const bridge = new Bridge(parts, request.frontends ?? frontends);
+      built = bridge;
       const value = isOwnFrontend(request)
         ? await clientFrontend(bridge, request, openGateway)
         : await bridge.solve(request);
@@ -115,6 +127,10 @@ export async function runSolve(
         described: (metadata) => platformResults(overlaid(value, metadata)),
       };
     },
+    ...(choice !== undefined && {
+      furtherOutputs: (value) => chosenOutputs(built as Bridge, value, choice, openGateway),
+      exported: (value, metadata) => choice.finalize(value, metadata),
+    }),
   });
   return { result, metadata, descriptors, documents, size: first?.size, stored };
 }
@@ -144,6 +160,23 @@ function epochOf(options: Readonly<Record<string, string>>): number | undefined 
 /** What a policy wants to know of a source is looked up without asking it again. */
 function clientJudge(bridge: Bridge, check: PolicyCheck): SourceJudge {
   return sourceJudge(check, (request) => sourceMeta(bridge, request, {}));
+}
+
+/** The outputs that the client chooses while it can look at the result through a gateway. */
+async function chosenOutputs(
+  bridge: Bridge,
+  value: BridgeResult,
+  choice: ExporterChoice,
+  open: (gateway: Gateway) => () => void,
+): Promise<OutputSpec[]> {
+  const gateway = new Gateway(bridge);
+  const close = open(gateway);
+  try {
+    return await choice.find(value, gateway.idsOf(value));
+  } finally {
+    close();
+    await gateway.close();
+  }
 }
 
 function isOwnFrontend({ definition, frontend }: BridgeRequest): boolean {

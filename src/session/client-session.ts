@@ -7,6 +7,7 @@ import type { SessionInfo } from './headers.ts';
 import { Peer } from './peer.ts';
 import { registryCredentials } from './services/auth.ts';
 import { clientContent } from './services/content.ts';
+import { type ChosenExporter, finalizeExport, findExporters } from './services/exporter.ts';
 import { clientOutput } from './services/file-send.ts';
 import { syncedFolder } from './services/file-sync.ts';
 import { checkPolicy, type PolicyQuestion } from './services/policy.ts';
@@ -63,6 +64,14 @@ export class ConnectedSession implements ClientSession {
 
   checkPolicy(question: PolicyQuestion): Promise<CheckPolicyResponse> {
     return checkPolicy(this.#peer, question);
+  }
+
+  findExporters(metadata: Record<string, Uint8Array>, refs: string[]): Promise<ChosenExporter[]> {
+    return findExporters(this.#peer, metadata, refs);
+  }
+
+  finalizeExport(response: Record<string, string>): Promise<void> {
+    return finalizeExport(this.#peer, response);
   }
 
   async content(id: string): Promise<ClientContent | undefined> {

@@ -52,6 +52,9 @@ export function namedSession(
     secret: async (secret) => (await ask(`secret ${secret}`)).secret(secret),
     ssh: async (agent) => (await ask(`its ssh agent ${agent}`)).ssh(agent),
     checkPolicy: async (question) => (await ask('its policy on sources')).checkPolicy(question),
+    findExporters: async (metadata, refs) =>
+      (await ask('the exporters of the result')).findExporters(metadata, refs),
+    finalizeExport: async (response) => (await ask('the end of its export')).finalizeExport(response),
     content: async (store) => (await ask(`its store ${store}`)).content?.(store),
     async credentials(host): Promise<RegistryCredentials | undefined> {
       const session = await look();

@@ -8,6 +8,7 @@ import type { RegistryCredentials } from '../oci/credentials.ts';
 import type { Digest } from '../oci/types.ts';
 import type { CheckPolicyResponse } from '../pb/session/policy_pb.js';
 import type { ReportStatus } from '../store/ref.ts';
+import type { ChosenExporter } from './services/exporter.ts';
 import type { PolicyQuestion } from './services/policy.ts';
 
 export type { PolicyQuestion };
@@ -89,6 +90,13 @@ export interface ClientSession extends Session {
   readonly closed: AbortSignal;
   /** What the client's own policy says of a source. Throws `unsupported` (hop `session`) when it has none. */
   checkPolicy(question: PolicyQuestion): Promise<CheckPolicyResponse>;
+  /**
+   * Which exporters the client wants for a result that it may look at: its metadata, and ids of its refs for the build's
+   * gateway. None when it does not choose any.
+   */
+  findExporters(metadata: Record<string, Uint8Array>, refs: string[]): Promise<ChosenExporter[]>;
+  /** Tells the client that everything is exported; an error of its own is thrown. */
+  finalizeExport(response: Record<string, string>): Promise<void>;
   /**
    * Where a build's files and archives go at the client. `exporter`: which of its outputs, by its place among them
    * (clients before BuildKit 0.13 have one and take no number). Whether the client takes any turns out when it is used.

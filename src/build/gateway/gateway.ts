@@ -64,6 +64,13 @@ export class Gateway {
     return this.#isReturned;
   }
 
+  /** Ids by which a client finds the trees of a result here; none for empty trees. */
+  idsOf({ ref, refs }: BridgeResult): string[] {
+    return [...(refs?.values() ?? [ref])].flatMap((each) =>
+      each === undefined ? [] : [this.#refs.add(each)],
+    );
+  }
+
   /** The frontend will not return any more. */
   giveUp(reason: unknown): void {
     this.#isReturned = true;

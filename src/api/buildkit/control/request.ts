@@ -36,7 +36,8 @@ export function outputsOf(request: SolveRequest): Output[] {
   return [outputOf({ Type: request.ExporterDeprecated, Attrs: request.ExporterAttrsDeprecated })];
 }
 
-function outputOf({ Type, Attrs }: Pick<Exporter, 'Type' | 'Attrs'>): Omit<Output, 'index'> {
+/** Throws `invalid` (hop `export`) on an exporter that nobody knows. */
+export function outputOf({ Type, Attrs }: Pick<Exporter, 'Type' | 'Attrs'>): Omit<Output, 'index'> {
   const type = Object.hasOwn(types, Type) ? types[Type] : undefined;
   if (type !== undefined) return { type, attrs: attrsOf(Type, Attrs), forgetsReplaced: Type !== 'moby' };
   throw fail('invalid', 'export', `exporter ${JSON.stringify(Type)} could not be found`, {

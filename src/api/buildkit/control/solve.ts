@@ -6,8 +6,8 @@ import { tenantOf } from '../../../auth/ownership.ts';
 import type { Authority } from '../../../auth/types.ts';
 import type { Frontends } from '../../../build/bridge/frontends.ts';
 import { errorStatus } from '../../../build/gateway/encode.ts';
-import { runSolve } from '../../../build/solve.ts';
-import { toDrydockError } from '../../../errors/error.ts';
+import { type ExporterChoice, runSolve } from '../../../build/solve.ts';
+import { fail, toDrydockError } from '../../../errors/error.ts';
 import type { SolveRequest } from '../../../pb/moby/buildkit/v1/control_pb.js';
 import type { WorkerRecord } from '../../../pb/moby/buildkit/v1/types/worker_pb.js';
 import { inProcessSession } from '../../../session/in-process.ts';
@@ -19,7 +19,7 @@ import type { Gateways } from '../gateway/gateways.ts';
 import type { History } from '../history/history.ts';
 import type { BuildLog } from '../jobs/build-log.ts';
 import type { Jobs } from '../jobs/jobs.ts';
-import { cachesOf, dockerTypesOf, grantedEntitlements, notesOf, outputsOf } from './request.ts';
+import { cachesOf, dockerTypesOf, grantedEntitlements, notesOf, outputOf, outputsOf } from './request.ts';
 import { exporterResponse, imageSizeKey } from './response.ts';
 
 export interface SolveDeps {
@@ -98,6 +98,9 @@ async function build(deps: SolveDeps, parts: BuildParts) {
       allow,
       dockerTypes: dockerTypesOf(request, outputs),
       policies: request.SourcePolicy === undefined ? [] : [request.SourcePolicy],
+      exporterChoice: request.EnableSessionExporter
+        ? exporterChoice(client.named, outputs.length)
+        : undefined,
       policyCheck: policyOf(host, request.SourcePolicySession, authority, signal),
       workers: [worker],
       frontends: deps.frontends,
@@ -114,6 +117,24 @@ async function build(deps: SolveDeps, parts: BuildParts) {
   const response = exporterResponse(metadata, result.metadata);
   if (size !== undefined && context.requestHeader.has(imageSizeKey)) response[imageSizeKey] = String(size);
   return { response, results: descriptors, documents };
+}
+
+/** The session that chooses exporters. Throws `invalid` when there is none. */
+function exporterChoice(session: ClientSession | undefined, outputs: number): ExporterChoice {
+  if (session === undefined) {
+    throw fail('invalid', 'session', 'EnableSessionExporter needs a session, and the request names none');
+  }
+  return {
+    async find({ metadata }, refs) {
+      const chosen = await session.findExporters(metadata ?? {}, refs);
+      return chosen.map(({ type, attrs }, i) => ({
+        ...outputOf({ Type: type, Attrs: attrs }),
+        sink: session.output(outputs + i),
+      }));
+    },
+    finalize: ({ metadata: frontend }, metadata) =>
+      session.finalizeExport(exporterResponse(metadata, frontend)),
+  };
 }
 
 /** The policy of the session that decides on sources; undefined when the client names none. */

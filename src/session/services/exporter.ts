@@ -1,0 +1,54 @@
+/** The exporters that a client chooses itself, once it has seen the result (proto/session/exporter.proto). */
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
+import {
+  FinalizeExportRequestSchema,
+  FindExportersRequestSchema,
+  FindExportersResponseSchema,
+} from '../../pb/session/exporter_pb.js';
+import { notServed, type Peer } from '../peer.ts';
+
+const service = '/moby.exporter.v1.Exporter';
+
+export interface ChosenExporter {
+  type: string;
+  attrs: Record<string, string>;
+}
+
+/**
+ * Asks which exporters the client wants for a result: its metadata, and the ids of its refs for the build's gateway.
+ * None when the client does not choose any. Throws what the client answers, and `unavailable` when it is gone.
+ */
+export async function findExporters(
+  peer: Peer,
+  metadata: Record<string, Uint8Array>,
+  refs: string[],
+): Promise<ChosenExporter[]> {
+  const what = 'the exporters of the result';
+  const request = create(FindExportersRequestSchema, { metadata, refs });
+  const answer = await asked(
+    peer,
+    what,
+    `${service}/FindExporters`,
+    toBinary(FindExportersRequestSchema, request),
+  );
+  if (answer === notServed) return [];
+  return fromBinary(FindExportersResponseSchema, answer).exporters.map(({ Type, Attrs }) => ({
+    type: Type,
+    attrs: { ...Attrs },
+  }));
+}
+
+/** Tells the client that everything is exported, with what the exporters said. Throws the client's own error. */
+export async function finalizeExport(peer: Peer, response: Record<string, string>): Promise<void> {
+  const what = 'the end of its export';
+  const request = create(FinalizeExportRequestSchema, { exporterResponse: response });
+  await asked(peer, what, `${service}/FinalizeExport`, toBinary(FinalizeExportRequestSchema, request));
+}
+
+async function asked(peer: Peer, what: string, method: string, request: Uint8Array) {
+  try {
+    return await peer.unary(what, method, request);
+  } catch (err) {
+    throw peer.explain(what, err);
+  }
+}
