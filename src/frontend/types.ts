@@ -27,6 +27,8 @@ export interface DockerfileRequest {
   dockerfileState?: State;
   /** Folder of the context's tree that is the context; not for a client's folder. */
   contextSubdir?: string;
+  /** Session's local name → the session whose folder it is, where that is not the build's own. */
+  localSessions?: Record<string, string>;
   target?: string;
   buildArgs: Record<string, string>;
   labels: Record<string, string>;

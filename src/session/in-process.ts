@@ -38,7 +38,14 @@ export function inProcessSession(options: InProcessOptions): InProcessSession {
   const agents = new SshAgents(options.ssh ?? [], options.runDir);
   return {
     id: randomUUID(),
-    async local(name) {
+    async local(name, sessionId) {
+      if (sessionId !== undefined && sessionId !== this.id) {
+        throw fail(
+          'unavailable',
+          'session',
+          `the folder ${name} is of session ${sessionId}, which is not connected`,
+        );
+      }
       const dir = options.locals[name];
       return dir === undefined ? undefined : { kind: 'folder', dir };
     },

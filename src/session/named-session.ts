@@ -29,8 +29,9 @@ export function namedSession(
 ): ClientSession {
   const closed = new AbortController();
   let looked: Promise<ClientSession | undefined> | undefined;
+  const { waitMs = 5_000 } = options;
   const look = () => {
-    looked ??= sessions.find(id, options.waitMs ?? 5_000, options.signal, options.owner).then((session) => {
+    looked ??= sessions.find(id, waitMs, options.signal, options.owner).then((session) => {
       if (session?.closed.aborted) closed.abort(session.closed.reason);
       session?.closed.addEventListener('abort', () => closed.abort(session.closed.reason), { once: true });
       return session;
@@ -46,8 +47,13 @@ export function namedSession(
     id,
     tenant: options.tenant,
     closed: closed.signal,
-    local: async (name) =>
-      (await ask(name === 'context' ? 'its build context' : `its folder ${name}`)).local(name),
+    async local(name, sessionId = id) {
+      const what = name === 'context' ? 'its build context' : `its folder ${name}`;
+      if (sessionId === id) return (await ask(what)).local(name);
+      const other = await sessions.find(sessionId, waitMs, options.signal, options.owner);
+      if (other !== undefined) return other.local(name);
+      throw fail('unavailable', 'session', `asking the client for ${what}: ${absence(sessionId)}`);
+    },
     upload: async (upload) => (await ask(`the upload ${upload}`)).upload(upload),
     secret: async (secret) => (await ask(`secret ${secret}`)).secret(secret),
     ssh: async (agent) => (await ask(`its ssh agent ${agent}`)).ssh(agent),

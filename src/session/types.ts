@@ -54,8 +54,11 @@ export interface Session {
   readonly id: string;
   /** Whose the build is; undefined where builds are not kept apart. */
   readonly tenant?: Tenant;
-  /** The client's folder of this name (`context`, `dockerfile`, a named context), or undefined when it offers none. */
-  local(name: string): Promise<LocalProvider | undefined>;
+  /**
+   * The client's folder of this name (`context`, `dockerfile`, a named context), or undefined when it offers none.
+   * `sessionId`: the session that offers it, where that is another one of the same owner's.
+   */
+  local(name: string, sessionId?: string): Promise<LocalProvider | undefined>;
   /** A posted tar or other stream by its id; may be read once. */
   upload(id: string): Promise<Readable | undefined>;
   secret(id: string): Promise<Buffer | undefined>;

@@ -38,7 +38,7 @@ export function sessionGroup(
       return members()[0]?.id ?? '';
     },
     tenant,
-    local: (name) => first((session) => session.local(name)),
+    local: (name, sessionId) => first((session) => session.local(name, sessionId)),
     upload: (id) => first((session) => session.upload(id)),
     secret: (id) => first((session) => session.secret(id)),
     ssh: (id) => first((session) => session.ssh(id)),

@@ -29,14 +29,21 @@ export const localSource: OpMaker = (vertex, deps) => {
   const hint = read.text('local.sharedkeyhint') ?? '';
   // Files are known again by size and times, unless the definition says that these mean nothing.
   const afresh = read.text('local.differ') === 'none';
-  read.skip('local.session', 'local.unique', 'local.metadatatransfer');
+  const sessionId = read.text('local.session');
+  read.skip('local.unique', 'local.metadatatransfer');
   read.done();
   return {
-    async cacheMap() {
-      return { digest: digestOf(`local ${JSON.stringify([name, select])}`), deps: [], volatile: true };
+    async cacheMap({ session }) {
+      // Clients name their own session, which is another one each time.
+      const other = sessionId === undefined || sessionId === session.id ? [] : [sessionId];
+      return {
+        digest: digestOf(`local ${JSON.stringify([name, select, ...other])}`),
+        deps: [],
+        volatile: true,
+      };
     },
     async exec(_, ctx) {
-      const provider = await ctx.session.local(name);
+      const provider = await ctx.session.local(name, sessionId);
       if (provider === undefined) throw noFolder(name);
       const folder = { kind: 'folder', rootOwned: true } as const;
       if (provider.kind === 'folder') {

@@ -55,12 +55,14 @@ const options = record({
   plain,
   args: named('build-arg:'),
   labels: named('label:'),
+  sessions: named('local-sessionid:'),
   contexts: option(named('context:'), { nil: {} }),
 }).map(
-  ({ plain, args, labels, contexts }): Record<string, string> => ({
+  ({ plain, args, labels, sessions, contexts }): Record<string, string> => ({
     ...plain,
     ...args,
     ...labels,
+    ...sessions,
     ...contexts,
   }),
 );

@@ -50,12 +50,14 @@ const signal = new AbortController().signal;
 
 test('type=local: the tree into the client’s folder, on top of what is there', () =>
   withStore('overlayfs', async (store) => {
-    const { session } = connect({ outputs: { 0: { dir: path('out') } } });
+    const { client, session } = connect({ outputs: { 0: { dir: path('out') } } });
     mkdirSync(path('out/bin'), { recursive: true });
     writeFileSync(path('out/bin/mine'), 'mine');
     const results = [solved(await twoLayers(store))];
     const out = await run(store, 'local', {}, { results, sourceDateEpoch: 5000 }, { sink: session.output() });
     expect(readFileSync(path('out/bin/tool'), 'utf8')).toBe('tool');
+    // For clients that remove what is not sent (mode=delete): all platforms come in one transfer.
+    expect(client.calls.at(-1)?.headers['buildkit-exporter-multi-platform']).toBe('1');
     expect(statSync(path('out/bin/tool'))).toMatchObject({ mtimeMs: 5_000_000, mode: 0o104755 });
     expect(statSync(path('out/bin/zame')).ino).toBe(statSync(path('out/bin/tool')).ino);
     expect(lstatSync(path('out/link')).isSymbolicLink()).toBe(true);

@@ -38,6 +38,7 @@ export function dockerfileRequest({
   const hostArg = option(options, 'build-arg:BUILDKIT_SANDBOX_HOSTNAME');
   return {
     ...contextOf(options, inputs),
+    localSessions: withPrefix(options, 'local-sessionid:'),
     target: option(options, 'target'),
     buildArgs: withPrefix(options, 'build-arg:'),
     labels: withPrefix(options, 'label:'),

@@ -59,6 +59,7 @@ export function optionsOf(request: DockerfileRequest): {
       break;
   }
   if (request.dockerfileState !== undefined) inputs.dockerfile = marshal(request.dockerfileState);
+  for (const [name, id] of Object.entries(request.localSessions ?? {})) set(`local-sessionid:${name}`, id);
   set('filename', request.dockerfile);
   set('contextsubdir', request.contextSubdir);
   set('target', request.target);

@@ -11,7 +11,15 @@ const names = new Set([
 ]);
 
 /** `vcs:*` are for the record of the build, `attest:*` are read with the request. */
-const prefixes = ['attest:', 'build-arg:', 'context:', 'input-metadata:', 'label:', 'vcs:'];
+const prefixes = [
+  'attest:',
+  'build-arg:',
+  'context:',
+  'input-metadata:',
+  'label:',
+  'local-sessionid:',
+  'vcs:',
+];
 
 /**
  * The options of a request that mean nothing to `dockerfile.v0`. `contextkey` names another option to find the context

@@ -31,7 +31,8 @@ export function clientOutput(peer: Peer, exporter: number | string | undefined):
     },
     async send(trees, { timestampNs, onBytes, signal }) {
       throwIfAborted(signal);
-      const call = await start(peer, toFolder, id, signal);
+      // One transfer has the folders of all platforms: a client may remove what is not sent.
+      const call = await start(peer, toFolder, { ...id, 'buildkit-exporter-multi-platform': '1' }, signal);
       const ended = call.status.catch((err) => {
         throw peer.explain(toFolder, err);
       });

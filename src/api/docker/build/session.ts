@@ -19,7 +19,7 @@ export function requestSession({ uploads, credentials, client, tenant }: Request
   return {
     id: client?.id ?? randomUUID(),
     tenant,
-    local: async (name) => client?.local(name),
+    local: async (name, sessionId) => client?.local(name, sessionId),
     async upload(id) {
       const stream = unread.get(id);
       unread.delete(id);

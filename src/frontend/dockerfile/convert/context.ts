@@ -9,7 +9,6 @@ import {
   copy,
   http,
   type LocalOptions,
-  local,
   marshal,
   type State,
   scratch,
@@ -18,6 +17,7 @@ import {
 } from '../../../llb/llb.ts';
 import type { DockerfileRequest, FrontendHost, FrontendTree } from '../../types.ts';
 import { own } from './args.ts';
+import { clientFolder } from './client-folder.ts';
 import { gitState, parseGitRef } from './git-ref.ts';
 import { firstOf, withoutIgnored } from './ignored-files.ts';
 import type { RemoteSource } from './remote-source.ts';
@@ -51,7 +51,7 @@ export async function openContext(request: DockerfileRequest, host: FrontendHost
   if (request.classic && /^\.\.(\/|$)/.test(posix.normalize(dockerfile))) {
     throw fail('failed', 'dockerfile', `forbidden path outside the build context: ${dockerfile}`);
   }
-  const ignore = new IgnoreFile();
+  const ignore = new IgnoreFile(request);
   const override = dockerfileOverride(request, host, ignore);
   if (context.type === 'local') {
     const dockerfile = override ?? (() => readLocalDockerfile(request, host, context.name, ignore));
@@ -59,7 +59,7 @@ export async function openContext(request: DockerfileRequest, host: FrontendHost
       dockerfile,
       excludes: () => ignore.patterns(host, context.name),
       files: (excludes, followPaths) =>
-        local(context.name, {
+        clientFolder(request, context.name, {
           name: '[internal] load build context',
           sharedKeyHint: context.name,
           excludes,
@@ -119,7 +119,7 @@ async function readLocalDockerfile(
 ): Promise<DockerfileText> {
   const filename = nameOf(request);
   const define = (more: LocalOptions, name: string) =>
-    marshal(local(localName, { ...more, differ: 'none', name: `[internal] ${name}` }));
+    marshal(clientFolder(request, localName, { ...more, differ: 'none', name: `[internal] ${name}` }));
   const followPaths = [filename, `${filename}.dockerignore`];
   if (posix.basename(filename) === 'Dockerfile') followPaths.push(lowerCase(filename));
   const definition = define(
@@ -200,8 +200,13 @@ function decode(bytes: Buffer, filename: string): string {
 
 /** The `.dockerignore` that counts: the Dockerfile's own, else the context's. */
 class IgnoreFile {
+  readonly #request: DockerfileRequest;
   #text: string | undefined;
   #patterns: Promise<string[]> | undefined;
+
+  constructor(request: DockerfileRequest) {
+    this.#request = request;
+  }
 
   use(text: string): void {
     this.#text = text;
@@ -214,6 +219,7 @@ class IgnoreFile {
 
   async #load(host: FrontendHost, localName: string): Promise<string[]> {
     this.#text ??= await loadDockerignore(
+      this.#request,
       host,
       localName,
       '[internal] load .dockerignore',
@@ -225,12 +231,13 @@ class IgnoreFile {
 
 /** The text of a client folder's `.dockerignore`; empty when there is none. */
 export async function loadDockerignore(
+  request: DockerfileRequest,
   host: FrontendHost,
   localName: string,
   vertexName: string,
   sharedKeyHint: string,
 ): Promise<string> {
-  const state = local(localName, {
+  const state = clientFolder(request, localName, {
     name: vertexName,
     followPaths: ['.dockerignore'],
     sharedKeyHint,

@@ -1,12 +1,13 @@
 /** `--build-context NAME=VALUE`: trees and images that stand in for stages and base images. */
 import { DrydockError, fail, prefixed } from '../../../errors/error.ts';
 import { readIgnore } from '../../../fs/ignore.ts';
-import { http, image, lazy, local, ociLayout, type State, scratch } from '../../../llb/llb.ts';
+import { http, image, lazy, ociLayout, type State, scratch } from '../../../llb/llb.ts';
 import { formatPlatform } from '../../../oci/platform.ts';
 import { familiarName, normalizeName } from '../../../oci/reference.ts';
 import type { ImageConfig, Platform } from '../../../oci/types.ts';
 import type { DockerfileRequest, FrontendHost, ResolvedImage } from '../../types.ts';
 import { own } from './args.ts';
+import { clientFolder } from './client-folder.ts';
 import { loadDockerignore } from './context.ts';
 import { gitState, parseGitRef } from './git-ref.ts';
 
@@ -84,7 +85,7 @@ async function loadContext(
   if (value.startsWith('docker-image:')) return loadImage(request, host, load);
   if (value.startsWith('oci-layout:')) return loadLayout(request, host, load);
   if (value.startsWith('local:')) {
-    return { state: await loadLocal(host, value.slice('local:'.length), load) };
+    return { state: await loadLocal(request, host, value.slice('local:'.length), load) };
   }
   if (value.startsWith('input:')) return loadInput(request, value.slice('input:'.length), label);
   if (/^https?:/i.test(value)) {
@@ -156,8 +157,14 @@ async function loadLayout(
   return { state: state.withImageConfig(resolved.config), config: resolved.config, ref };
 }
 
-async function loadLocal(host: FrontendHost, name: string, load: Load): Promise<State> {
+async function loadLocal(
+  request: DockerfileRequest,
+  host: FrontendHost,
+  name: string,
+  load: Load,
+): Promise<State> {
   const text = await loadDockerignore(
+    request,
     host,
     name,
     `[context ${load.label}] load .dockerignore`,
@@ -165,7 +172,7 @@ async function loadLocal(host: FrontendHost, name: string, load: Load): Promise<
   );
   const excludes = readIgnore(text);
   return lazy(() =>
-    local(name, {
+    clientFolder(request, name, {
       name: `[context ${load.label}] load from client`,
       sharedKeyHint: `context:${load.label}`,
       excludes,
