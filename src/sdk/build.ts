@@ -7,6 +7,7 @@ import { runBuild } from '../build/run.ts';
 import type { StoreOptions } from '../build/store-options.ts';
 import type { BuildOptions, BuildResult, OutputSpec } from '../build/types.ts';
 import { fail } from '../errors/error.ts';
+import { dockerfileAt } from '../frontend/dockerfile-url.ts';
 import type { ContextSource, Frontend } from '../frontend/types.ts';
 import { limitSteps, type StepLimits } from '../llb/limits.ts';
 import { marshal } from '../llb/marshal.ts';
@@ -56,7 +57,7 @@ export interface CommonOptions {
 export interface DockerfileOptions extends CommonOptions {
   /** A folder, a git or http(s) URL, or a tar as a stream. */
   context: string | Readable;
-  /** Path of the Dockerfile within the context. */
+  /** Path of the Dockerfile within the context, or its http(s) URL. */
   dockerfile?: string;
   /** The Dockerfile's text, instead of a file of the context. */
   dockerfileText?: string;
@@ -125,6 +126,7 @@ export async function build(options: DockerfileOptions): Promise<BuildResult> {
       context: source,
       dockerfile: options.dockerfile,
       dockerfileText: options.dockerfileText,
+      ...dockerfileAt(options.dockerfile),
       target: options.target,
       buildArgs: options.buildArgs ?? {},
       labels: options.labels ?? {},

@@ -41,6 +41,7 @@ beforeAll(async () => {
       return;
     }
     if (where === 'dated') response.setHeader('last-modified', new Date(modified * 1000).toUTCString());
+    if (name === 'docker') return void response.end('FROM scratch\nCOPY f /\n');
     response.end(name === 'text' ? 'no archive' : readFileSync(join(files, 'context.tgz')));
   });
 });
@@ -117,6 +118,15 @@ describe('a stage', () => {
       source: { ranges: [{ start: { line: 2 } }] },
     });
   });
+});
+
+test('a Dockerfile from a web server has the context that it is given', async () => {
+  await builds.build(
+    '',
+    {},
+    { dockerfileText: undefined, dockerfile: url('of/docker'), context: builds.context({ f: 'mine' }) },
+  );
+  expect((await builds.look('test')).read('/f')).toBe('mine');
 });
 
 test('another word is said to be none', async () => {

@@ -3,8 +3,9 @@ import { readFileSync, statSync } from 'node:fs';
 import { basename, dirname, isAbsolute, relative, resolve } from 'node:path';
 import type { Readable } from 'node:stream';
 import { fail } from '../../errors/error.ts';
+import { dockerfileAt } from '../../frontend/dockerfile-url.ts';
 import type { ContextSource } from '../../frontend/types.ts';
-import { http, type State } from '../../llb/llb.ts';
+import type { State } from '../../llb/llb.ts';
 
 export interface ContextChoice {
   context: ContextSource;
@@ -29,9 +30,8 @@ export function isRemote(text: string): boolean {
  * when the folder or the Dockerfile is not there, or stdin is asked for twice.
  */
 export function chooseContext(context: string, file: string | undefined, stdin: Readable): ContextChoice {
-  if (file !== undefined && /^https?:\/\//i.test(file)) {
-    return { ...chooseContext(context, undefined, stdin), ...remoteDockerfile(file) };
-  }
+  const remote = dockerfileAt(file);
+  if (remote !== undefined) return { ...chooseContext(context, undefined, stdin), ...remote };
   const none = { locals: {}, uploads: {} };
   if (context === '-') {
     if (file === '-')
@@ -72,13 +72,6 @@ export function chooseContext(context: string, file: string | undefined, stdin: 
     dockerfileLocal: 'dockerfile',
     locals: { ...locals, dockerfile: dirname(path) },
   };
-}
-
-/** `-f https://…`: one file of a web server, whatever it is called there. */
-function remoteDockerfile(url: string): Pick<ContextChoice, 'dockerfile' | 'dockerfileState'> {
-  const dockerfile = 'Dockerfile';
-  const name = `[internal] load build definition from ${url}`;
-  return { dockerfile, dockerfileState: http(url, { filename: dockerfile, name }) };
 }
 
 function readStdin(): string {

@@ -31,7 +31,7 @@ export const buildFlags = {
     type: 'string',
     short: 'f',
     value: 'PATH',
-    help: 'Dockerfile (default: CONTEXT/Dockerfile; - reads stdin)',
+    help: 'Dockerfile (default: CONTEXT/Dockerfile; - reads stdin; an http(s) URL is fetched)',
   },
   iidfile: { type: 'string', value: 'FILE', help: "Write the image's ID to a file" },
   label: { type: 'list', value: 'KEY=VALUE', help: 'Set a label on the image' },
