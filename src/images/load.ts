@@ -1,7 +1,7 @@
 /** `drydock load`: images from a tar that docker, podman, skopeo or we wrote. */
 import { DrydockError, fail } from '../errors/error.ts';
 import { fullNameAnnotation, refNameAnnotation } from '../oci/layout.ts';
-import { platformMatches } from '../oci/platform.ts';
+import { formatPlatform, platformMatches } from '../oci/platform.ts';
 import { familiarName, normalizeName } from '../oci/reference.ts';
 import {
   type Descriptor,
@@ -80,6 +80,22 @@ export async function loadImages(
     if (options.lease === undefined) await store.gc().catch(() => {});
     throw err;
   }
+}
+
+/** Throws `not-found` in dockerd's words when images lack the platform asked for; they are loaded all the same. */
+export function checkLoadedPlatform(loaded: readonly Loaded[], platform: Platform): void {
+  const without = loaded.filter(
+    ({ images }) => !images.some(({ config }) => platformMatches(platform, config)),
+  );
+  const names = without.map(({ name, id }) => name ?? id);
+  if (names.length === 0) return;
+  const what =
+    names.length === 1
+      ? `image ${names[0]} was loaded, but doesn't`
+      : `images [${names.join(', ')}] were loaded, but don't`;
+  const have = new Set(without.flatMap(({ images }) => images.map(({ config }) => formatPlatform(config))));
+  const text = `${what} provide the requested platform (${formatPlatform(platform)})`;
+  throw fail('not-found', 'client', text, { hint: `In the archive: ${[...have].join(', ')}.` });
 }
 
 async function imagesOf(

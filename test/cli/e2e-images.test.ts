@@ -75,6 +75,32 @@ describe('images', () => {
     expect(await images()).not.toContain(short(fresh));
   });
 
+  test('one platform of several is saved, loaded and removed alone', async () => {
+    const dir = cli.files('both', { Dockerfile: 'FROM scratch\nCOPY f /f\n', f: 'both' });
+    const both = 'linux/amd64,linux/arm64';
+    await cli.ok(['build', '-q', '--platform', both, '-t', 'both', dir]);
+    // The host's platform where it is there.
+    const shown = async () => JSON.parse((await cli.ok(['inspect', 'both'])).stdout)[0].Architecture;
+    expect(await shown()).toBe('amd64');
+    const [one, all] = [join(cli.dir, 'one.tar'), join(cli.dir, 'all.tar')];
+    await cli.ok(['save', '--platform', 'linux/arm64', '-o', one, 'both']);
+    await cli.ok(['save', '-o', all, 'both']);
+    const careful = await cli.run(['rmi', '--platform', 'linux/arm64', 'both']);
+    expect([careful.code, careful.stderr]).toEqual([1, expect.stringContaining('--force')]);
+    await cli.ok(['rmi', '-f', '--platform', 'linux/arm64', 'both']);
+    expect(await shown()).toBe('amd64');
+    expect((await cli.run(['save', '--platform', 'linux/arm64', '-o', one, 'both'])).code).toBe(1);
+    await cli.ok(['rmi', 'both']);
+    await cli.ok(['load', '-i', one]);
+    expect(await shown()).toBe('arm64');
+    await cli.ok(['rmi', 'both']);
+    await cli.ok(['load', '--platform', 'linux/arm64', '-i', all]);
+    expect(await shown()).toBe('arm64');
+    const none = await cli.run(['load', '--platform', 'linux/s390x', '-i', all]);
+    expect([none.code, none.stderr]).toEqual([1, expect.stringContaining("doesn't provide the requested")]);
+    await cli.ok(['rmi', 'both']);
+  });
+
   test('du and prune', async () => {
     const dir = cli.files('pruned', {
       Dockerfile: 'FROM base\nRUN --mount=type=cache,target=/c echo > /c/f\n',

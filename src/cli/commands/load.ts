@@ -1,5 +1,6 @@
 import { createReadStream } from 'node:fs';
-import { loadImages } from '../../images/load.ts';
+import { checkLoadedPlatform, loadImages } from '../../images/load.ts';
+import { parsePlatform } from '../../oci/platform.ts';
 import { command } from '../command.ts';
 
 export default command({
@@ -7,23 +8,27 @@ export default command({
   summary: 'Load the images of a tar: `docker save`’s, an OCI layout’s, plain or compressed.',
   flags: {
     input: { type: 'string', short: 'i', value: 'FILE', help: 'File to read (default: stdin)' },
+    platform: { type: 'string', value: 'OS/ARCH', help: 'Of this platform alone' },
     quiet: { type: 'bool', short: 'q', help: 'Print nothing' },
   },
   operands: [0, 0],
   async run(flags, _args, ctx) {
     const source =
       flags.input === undefined || flags.input === '-' ? process.stdin : createReadStream(flags.input);
+    const platform = flags.platform === undefined ? undefined : parsePlatform(flags.platform);
     const remote = await ctx.remote();
     if (remote !== undefined) {
       const { remoteLoad } = await import('../remote/images.ts');
-      const said = await remoteLoad(remote, source);
+      const said = await remoteLoad(remote, source, flags.platform);
       if (!flags.quiet) for (const line of said) ctx.stdout.write(`${line}\n`);
       return 0;
     }
     const { store } = await ctx.engine();
-    for (const { name, id } of await loadImages(store, source, { signal: ctx.signal })) {
+    const loaded = await loadImages(store, source, { signal: ctx.signal, platform });
+    for (const { name, id } of loaded) {
       if (!flags.quiet) ctx.stdout.write(`Loaded image${name === undefined ? ' ID' : ''}: ${name ?? id}\n`);
     }
+    if (platform !== undefined) checkLoadedPlatform(loaded, platform);
     return 0;
   },
 });

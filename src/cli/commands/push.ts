@@ -1,4 +1,5 @@
 import { pushImage } from '../../images/push.ts';
+import { parsePlatform } from '../../oci/platform.ts';
 import { dockerConfigCredentials } from '../../session/docker-config.ts';
 import { command } from '../command.ts';
 import { showTransfer } from '../transfer.ts';
@@ -6,16 +7,20 @@ import { showTransfer } from '../transfer.ts';
 export default command({
   usage: 'NAME[:TAG] [TARGET]',
   summary: 'Push an image to the registry that its name, or TARGET, says.',
-  flags: { quiet: { type: 'bool', short: 'q', help: 'Print nothing but the reference pushed' } },
+  flags: {
+    platform: { type: 'string', value: 'OS/ARCH', help: 'Of this platform alone' },
+    quiet: { type: 'bool', short: 'q', help: 'Print nothing but the reference pushed' },
+  },
   operands: [1, 2],
   async run(flags, [name = '', target], ctx) {
+    const platform = flags.platform === undefined ? undefined : parsePlatform(flags.platform);
     const mode = flags.quiet ? 'quiet' : 'auto';
     const remote = await ctx.remote();
     if (remote !== undefined) {
       const { remotePush, remoteTag } = await import('../remote/images.ts');
       if (target !== undefined) await remoteTag(remote, name, target);
       const { ref, digest, size } = await showTransfer(ctx, mode, `pushing ${target ?? name}`, (report) =>
-        remotePush(remote, target ?? name, report),
+        remotePush(remote, target ?? name, flags.platform, report),
       );
       ctx.stdout.write(flags.quiet ? `${ref}\n` : `${ref} digest: ${digest} size: ${size}\n`);
       return 0;
@@ -24,6 +29,7 @@ export default command({
     const pushed = await showTransfer(ctx, mode, `pushing ${target ?? name}`, (report) =>
       pushImage(store, registry, name, target ?? name, {
         report,
+        platform,
         signal: ctx.signal,
         credentials: dockerConfigCredentials(ctx.env),
       }),

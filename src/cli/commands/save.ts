@@ -3,6 +3,7 @@ import type { Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { fail } from '../../errors/error.ts';
 import { saveImages } from '../../images/save.ts';
+import { parsePlatform } from '../../oci/platform.ts';
 import { dockerConfigCredentials } from '../../session/docker-config.ts';
 import { type CommandContext, command } from '../command.ts';
 import { OutputFile } from '../output-file.ts';
@@ -10,7 +11,10 @@ import { OutputFile } from '../output-file.ts';
 export default command({
   usage: 'IMAGE [IMAGE…]',
   summary: 'Save images to a tar that `drydock load`, `docker load` and OCI tools read.',
-  flags: { output: { type: 'string', short: 'o', value: 'FILE', help: 'File to write (default: stdout)' } },
+  flags: {
+    output: { type: 'string', short: 'o', value: 'FILE', help: 'File to write (default: stdout)' },
+    platform: { type: 'string', value: 'OS/ARCH', help: 'Of this platform alone' },
+  },
   operands: [1, Infinity],
   async run(flags, args, ctx) {
     if (flags.output === undefined || flags.output === '-') {
@@ -19,12 +23,12 @@ export default command({
           hint: 'Name a file with -o, or send stdout into a file or a pipe.',
         });
       }
-      await write(ctx, args, ctx.stdout);
+      await write(ctx, args, flags.platform, ctx.stdout);
       return 0;
     }
     const file = new OutputFile(resolve(flags.output));
     try {
-      await write(ctx, args, await file.open(ctx.signal));
+      await write(ctx, args, flags.platform, await file.open(ctx.signal));
       await file.finish();
     } catch (err) {
       await file.abandon();
@@ -34,16 +38,22 @@ export default command({
   },
 });
 
-async function write(ctx: CommandContext, names: readonly string[], out: Writable): Promise<void> {
+async function write(
+  ctx: CommandContext,
+  names: readonly string[],
+  wanted: string | undefined,
+  out: Writable,
+): Promise<void> {
+  const platform = wanted === undefined ? undefined : parsePlatform(wanted);
   const { signal } = ctx;
   const remote = await ctx.remote();
   if (remote !== undefined) {
     const { ask } = await import('../remote/endpoint.ts');
-    const request = { method: 'GET', path: '/images/get', query: { names }, signal };
+    const request = { method: 'GET', path: '/images/get', query: { names, platform: wanted }, signal };
     await pipeline(await ask(remote.endpoint, request), out, { signal, end: out !== ctx.stdout });
     return;
   }
   const { store, registry } = await ctx.engine();
   const credentials = dockerConfigCredentials(ctx.env);
-  await saveImages(store, [...names], out, { signal, client: registry, credentials });
+  await saveImages(store, [...names], out, { signal, client: registry, credentials, platform });
 }

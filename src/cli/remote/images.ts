@@ -51,9 +51,9 @@ export function remoteInspect({ endpoint, signal }: Remote, name: string): Promi
 export async function remoteRemove(
   { endpoint, signal }: Remote,
   name: string,
-  force: boolean,
+  { force, platforms }: { force: boolean; platforms: readonly string[] },
 ): Promise<{ untagged: string[]; deleted: string[] }> {
-  const query = { force: force ? '1' : undefined };
+  const query = { force: force ? '1' : undefined, platforms };
   const path = `/images/${pathOf(name)}`;
   const rows = await askJson<{ Untagged?: string; Deleted?: string }[]>(endpoint, {
     method: 'DELETE',
@@ -109,6 +109,7 @@ export async function remotePull(
 export async function remotePush(
   { endpoint, signal, env }: Remote,
   name: string,
+  platform: string | undefined,
   report: ReportStatus,
 ): Promise<{ ref: string; digest: string; size: number }> {
   const { repo, tag, host } = split(name);
@@ -116,7 +117,7 @@ export async function remotePush(
   // docker's daemons want the header, be it of nobody.
   const headers = { 'x-registry-auth': 'e30=', ...(await authFor(env, host)) };
   let pushed = { digest: '', size: 0 };
-  const query = { tag: tag || 'latest' };
+  const query = { tag: tag || 'latest', platform };
   for await (const line of askLines<TransferLine>(endpoint, {
     method: 'POST',
     path,
@@ -135,10 +136,18 @@ export async function remotePush(
 export async function remoteLoad(
   { endpoint, signal }: Remote,
   body: NodeJS.ReadableStream,
+  platform?: string,
 ): Promise<string[]> {
   const headers = { 'content-type': 'application/x-tar' };
   const said: string[] = [];
-  const request = { method: 'POST', path: '/images/load', headers, body, signal, query: { quiet: '1' } };
+  const request = {
+    method: 'POST',
+    path: '/images/load',
+    headers,
+    body,
+    signal,
+    query: { quiet: '1', platform },
+  };
   for await (const { stream } of askLines<{ stream?: string }>(endpoint, request)) {
     if (stream?.startsWith('Loaded image')) said.push(stream.trimEnd());
   }

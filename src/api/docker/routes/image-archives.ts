@@ -1,9 +1,8 @@
 /** `GET /images/get`, `GET /images/{name}/get` (save) and `POST /images/load`. */
 
 import { toDrydockError } from '../../../errors/error.ts';
-import { type Loaded, loadImages } from '../../../images/load.ts';
+import { checkLoadedPlatform, loadImages } from '../../../images/load.ts';
 import { saveImages } from '../../../images/save.ts';
-import { formatPlatform, platformMatches } from '../../../oci/platform.ts';
 import type { Platform } from '../../../oci/types.ts';
 import { explainDisk } from '../../../store/shared/disk-full.ts';
 import { UploadBody } from '../http/body.ts';
@@ -80,32 +79,11 @@ async function load(call: Call): Promise<undefined> {
       });
       for (const image of images.slice(0, 1)) host.events.emitImage('load', eventImage(image), name ?? id);
     }
-    if (platform !== undefined) checkPlatform(loaded, platform);
+    if (platform !== undefined) checkLoadedPlatform(loaded, platform);
     stream.end();
   } catch (err) {
     body.destroy();
     stream.fail(await explainDisk(err, host.engine.store));
   }
   return undefined;
-}
-
-/** Throws `not-found` in dockerd's words when images lack the platform asked for; they are loaded all the same. */
-function checkPlatform(loaded: readonly Loaded[], platform: Platform): void {
-  const without = loaded.filter(
-    ({ images }) => !images.some(({ config }) => platformMatches(platform, config)),
-  );
-  const names = without.map(({ name, id }) => name ?? id);
-  if (names.length === 0) return;
-  const what =
-    names.length === 1
-      ? `image ${names[0]} was loaded, but doesn't`
-      : `images [${names.join(', ')}] were loaded, but don't`;
-  const have = [
-    ...new Set(without.flatMap(({ images }) => images.map(({ config }) => formatPlatform(config)))),
-  ];
-  throw apiError(
-    'not-found',
-    `${what} provide the requested platform (${formatPlatform(platform)})`,
-    `In the archive: ${have.join(', ')}.`,
-  );
 }
