@@ -91,7 +91,7 @@ export class Masks {
   }
 
   /** A step's output, of the same length, without them. */
-  bytes(data: Uint8Array): Uint8Array {
+  bytes(data: Uint8Array): Uint8Array<ArrayBuffer> {
     if (this.#isTooMany) return Buffer.alloc(data.length, 'x');
     const text = Buffer.from(data.buffer, data.byteOffset, data.length).toString('latin1');
     let masked = text;
@@ -99,7 +99,7 @@ export class Masks {
       masked = replaceOutsideDigests(masked, latin1(secret), (found) => 'x'.repeat(found.length));
     }
     masked = maskUrls(masked, (secret) => secret.replace(/[^:]/g, 'x'));
-    return masked === text ? data : Buffer.from(masked, 'latin1');
+    return Buffer.from(masked, 'latin1');
   }
 }
 

@@ -24,9 +24,9 @@ export function maskStatus(messages: readonly StatusResponse[], masks: Masks): v
       status.name = masks.text(status.name);
     }
     for (const warning of warnings) {
-      warning.short = masks.bytes(warning.short) as Uint8Array<ArrayBuffer>;
-      warning.detail = warning.detail.map((line) => masks.bytes(line) as Uint8Array<ArrayBuffer>);
-      if (warning.info) warning.info.data = masks.bytes(warning.info.data) as Uint8Array<ArrayBuffer>;
+      warning.short = masks.bytes(warning.short);
+      warning.detail = warning.detail.map((line) => masks.bytes(line));
+      if (warning.info) warning.info.data = masks.bytes(warning.info.data);
     }
     for (const log of logs) {
       const key = `${log.vertex} ${log.stream}`;
@@ -58,12 +58,12 @@ export function maskedError({ code, message, details }: Status, masks: Masks): S
 }
 
 function maskedDetail(typeUrl: string, value: Uint8Array, masks: Masks): Uint8Array<ArrayBuffer> {
-  if (!typeUrl.endsWith('+json')) return Buffer.from(masks.bytes(value));
+  if (!typeUrl.endsWith('+json')) return masks.bytes(value);
   let json: unknown;
   try {
     json = JSON.parse(Buffer.from(value).toString('utf8'));
   } catch {
-    return Buffer.from(masks.bytes(value)); // a frontend's own
+    return masks.bytes(value); // a frontend's own
   }
   return Buffer.from(JSON.stringify(maskedJson(json, '', masks)));
 }
