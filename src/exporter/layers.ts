@@ -210,7 +210,9 @@ async function optionsFor(layer: RefLayer, store: Store, wanted: LayerOptions): 
     return { ...wanted, compression: { type: 'uncompressed' } };
   }
   for (const { compression, digest } of packedVariants(layer.info)) {
-    if (await isPublished(store, digest)) return { ...wanted, compression };
+    if (compression.type !== 'uncompressed' && (await isPublished(store, digest))) {
+      return { ...wanted, compression };
+    }
   }
   return wanted;
 }

@@ -130,9 +130,13 @@ export async function ensureBlob(
 
 type Variant = Pick<PackOptions, 'compression' | 'epoch'> & { digest: Digest };
 
-/** What a snapshot's layer was packed as before; the blobs may be gone. Times were kept. */
+/** What a snapshot's layer was packed as before, the usual ways first; the blobs may be gone. Times were kept. */
 export function packedVariants(snapshot: SnapshotInfo | undefined): Variant[] {
-  return variantsOf(snapshot).filter(({ epoch }) => epoch === undefined);
+  const rank = ({ compression: { type, level }, digest }: Variant) =>
+    `${type} ${Number(level !== levelOf({ type }))} ${digest}`;
+  return variantsOf(snapshot)
+    .filter(({ epoch }) => epoch === undefined)
+    .sort((a, b) => (rank(a) < rank(b) ? -1 : 1));
 }
 
 function variantsOf(snapshot: SnapshotInfo | undefined): Variant[] {

@@ -118,7 +118,8 @@ export class Solver {
       [...states].map(async (state) => {
         const nested = state.nested === undefined ? [] : await this.images(state.nested);
         if (state.vertex.op.op.case !== 'source') return nested;
-        const map = await state.cacheMap().catch(() => undefined);
+        // One that is still being looked up is not part of what is there.
+        const map = await Promise.race([state.cacheMap(), Promise.resolve(undefined)]).catch(() => undefined);
         return map?.layers === undefined ? nested : [...nested, map.layers];
       }),
     );

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { prune } from '../../src/build/disk-usage.ts';
 import type { Descriptor } from '../../src/oci/types.ts';
+import { build } from '../../src/sdk/build.ts';
 import { Builds } from '../kit/builds.ts';
 import { startRegistry, type TestRegistry } from '../kit/registry.ts';
 import { onStores } from '../kit/stores.ts';
@@ -40,10 +41,8 @@ onStores('layers of a base', (store) => {
   const archive = async (dockerfile: string, attrs: Record<string, string> = {}) => {
     const file = join(builds.dir, `${++count}.tar`);
     const outputs = [{ type: 'oci' as const, attrs, sink: { tar: async () => createWriteStream(file) } }];
-    const options = { dockerfileText: dockerfile, outputs, tags: ['archive'] };
-    await builds.build(dockerfile, { f: 'f', g: 'g' }, options).catch((err) => {
-      if (!/No such image/.test(String(err))) throw err;
-    });
+    const context = builds.context({ Dockerfile: dockerfile, f: 'f', g: 'g' });
+    await build({ context, outputs, engine: builds.engine, credentials: async () => undefined });
     const read = (path: string) => JSON.parse(execFileSync('tar', ['xOf', file, path], { encoding: 'utf8' }));
     const [{ digest }] = read('index.json').manifests;
     const { layers } = read(`blobs/${digest.replace(':', '/')}`) as { layers: Descriptor[] };
@@ -63,9 +62,6 @@ onStores('layers of a base', (store) => {
     expect(await archive(child)).toEqual([...base.layers, expect.stringMatching(gzip)]);
     const onIt = await push(child);
     expect(onIt.layers).toEqual([...base.layers, expect.stringMatching(gzip)]);
-    // And on that one again.
-    const third = await push(`FROM ${onIt.tag}\nCOPY g /h`, { compression: 'zstd' });
-    expect(third.layers).toEqual([...onIt.layers, expect.stringMatching(zstd)]);
   });
 
   test('that are the same files, packed differently, are each what their own base has', async () => {
@@ -74,7 +70,7 @@ onStores('layers of a base', (store) => {
     const small = await push(dockerfile, { 'compression-level': '9', 'force-compression': 'true' });
     expect(fast.layers).not.toEqual(small.layers);
     await prune(builds.engine, { all: true });
-    for (const base of [fast, small, fast]) {
+    for (const base of [fast, small]) {
       const [lower] = await archive(`FROM ${base.tag}\nCOPY g /g`);
       expect([lower]).toEqual(base.layers);
     }
