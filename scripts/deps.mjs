@@ -60,7 +60,7 @@ const allowed = {
   ops: [...below(), 'llb', 'cache', 'session', 'solver', 'source', 'executor'],
   exporter: [...below(), 'session', 'solver'],
   'remote-cache': [...below(), 'llb', 'cache', 'session', 'solver', 'exporter'],
-  frontend: [...base, 'llb', 'fs'],
+  frontend: [...base, 'llb', 'fs', 'workers'],
   build: '*',
   sdk: '*',
   api: '*',

@@ -1,7 +1,7 @@
 /** A build's caches from and for elsewhere. */
 import { DrydockError, throwIfAborted, toDrydockError } from '../errors/error.ts';
 import type { Bases, ExportContext, PlatformResult } from '../exporter/types.ts';
-import { loadGraph } from '../llb/graph.ts';
+import { loadGraphInTurns } from '../llb/graph.ts';
 import { parseReference } from '../oci/reference.ts';
 import type { Definition } from '../pb/solver/pb/ops_pb.js';
 import { createRefs } from '../refs/refs.ts';
@@ -131,7 +131,7 @@ export class BuildCaches {
   /** Undefined for the empty tree. */
   async #built({ ref }: PlatformResult, definition: Definition | undefined): Promise<Built | undefined> {
     if (ref === undefined || definition === undefined || definition.def.length === 0) return undefined;
-    const { vertices, output } = loadGraph(definition);
+    const { vertices, output } = await loadGraphInTurns(definition, { signal: this.#job.signal });
     if (output === undefined) return undefined;
     return { ref, trace: await this.#engine.solver.trace(this.#job, vertices, [output]) };
   }

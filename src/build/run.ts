@@ -2,7 +2,7 @@
 import type { PlatformResult } from '../exporter/types.ts';
 import { dockerfileFrontend } from '../frontend/dockerfile/frontend.ts';
 import type { Frontend, FrontendHost, FrontendTarget, LintWarning } from '../frontend/types.ts';
-import { type Graph, loadGraph } from '../llb/graph.ts';
+import { type Graph, loadGraphInTurns } from '../llb/graph.ts';
 import { inlineByArg } from '../remote-cache/spec-text.ts';
 import type { Session } from '../session/types.ts';
 import type { Job } from '../solver/job.ts';
@@ -53,8 +53,8 @@ async function work(
   job: Job,
   lease: string,
 ): Promise<Worked<LintWarning[]>> {
-  job.load = (definition) => {
-    const graph = loadGraph(definition);
+  job.load = async (definition) => {
+    const graph = await loadGraphInTurns(definition, { signal: job.signal });
     checkEntitlements(graph, options.allow);
     return graph;
   };

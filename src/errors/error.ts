@@ -119,8 +119,11 @@ export function canceled(reason?: unknown): DrydockError {
   return new DrydockError('canceled', { code: 'canceled', cause: reason });
 }
 
+/** What of an AbortSignal says whether to stop. */
+export type Stopping = Pick<AbortSignal, 'aborted' | 'reason'>;
+
 /** Throws `canceled` if the signal has fired. */
-export function throwIfAborted(signal: AbortSignal | undefined): void {
+export function throwIfAborted(signal: Stopping | undefined): void {
   if (signal?.aborted) throw canceled(signal.reason);
 }
 

@@ -125,11 +125,8 @@ export class ExecNode implements OpNode {
     this.options = run.platform === undefined ? { ...run, platform: values.platform } : run;
     this.#args = args;
     this.#run = run;
-    const env = new Map(values.env);
-    for (const [name, value] of Object.entries(run.env ?? {})) {
-      env.delete(name);
-      env.set(name, value);
-    }
+    let { env } = values;
+    for (const [name, value] of Object.entries(run.env ?? {})) env = env.set(name, value);
     this.#values = {
       ...values,
       env,

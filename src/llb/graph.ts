@@ -1,7 +1,7 @@
 /** From a wire Definition to a checked graph of vertices. Definitions may be hostile: nothing here recurses. */
 
 import { clip } from '../errors/clip.ts';
-import { DrydockError, fail, type SourceLocation } from '../errors/error.ts';
+import { DrydockError, fail, type SourceLocation, type Stopping } from '../errors/error.ts';
 import { printable } from '../errors/printable.ts';
 import { nameOf } from '../linux/names.ts';
 import { digestOf } from '../oci/digest.ts';
@@ -11,6 +11,7 @@ import { definitionJson } from './definition-json.ts';
 import { opName } from './names.ts';
 import { fromBinary, OpSchema, toBinary } from './pb.ts';
 import type { SourceRewrite } from './source-policy.ts';
+import { atOnce, inTurns } from './turns.ts';
 import type { Edge, Vertex } from './vertex.ts';
 
 /** Most ops a definition may hold. */
@@ -41,6 +42,18 @@ interface Draft {
  * `rewrite` throws.
  */
 export function loadGraph(definition: Definition, rewrite?: SourceRewrite): Graph {
+  return atOnce(graphOf(definition, rewrite));
+}
+
+/** The same for definitions of any size on the main thread, which goes on with other things between. */
+export function loadGraphInTurns(
+  definition: Definition,
+  { rewrite, signal }: { rewrite?: SourceRewrite; signal?: Stopping } = {},
+): Promise<Graph> {
+  return inTurns(graphOf(definition, rewrite), signal);
+}
+
+function* graphOf(definition: Definition, rewrite?: SourceRewrite): Generator<void, Graph> {
   const defs = definition.def;
   if (defs.length === 0) return { vertices: [], output: undefined };
   if (defs.length > maxVertices) {
@@ -49,14 +62,15 @@ export function loadGraph(definition: Definition, rewrite?: SourceRewrite): Grap
   const drafts = new Map<string, Draft>();
   let last: Draft | undefined;
   for (const bytes of defs) {
+    yield;
     const digest = digestOf(bytes);
     last = { digest, was: digest, op: decodeOp(bytes), waiting: 0 };
     drafts.set(digest, last);
   }
   if (last === undefined) return { vertices: [], output: undefined };
-  const order = topologicalOrder(drafts);
+  const order = yield* topologicalOrder(drafts);
   const locations = new LocationTable(definition.Source);
-  if (rewrite !== undefined) rewriteAll(order, rewrite, locations);
+  if (rewrite !== undefined) yield* rewriteAll(order, rewrite, locations);
   const vertices = new Map<string, Vertex>();
   const edge = (input: { digest: string; index: bigint }): Edge => {
     const vertex = vertices.get(input.digest);
@@ -66,6 +80,7 @@ export function loadGraph(definition: Definition, rewrite?: SourceRewrite): Grap
     return { vertex, index };
   };
   for (const draft of order) {
+    yield;
     if (draft === last && draft.op.op.case === undefined) continue;
     // Sources that were rewritten to the same one are one, and so is what is built on them.
     if (vertices.has(draft.digest)) continue;
@@ -91,9 +106,14 @@ export function loadGraph(definition: Definition, rewrite?: SourceRewrite): Grap
 }
 
 /** Rewrites the sources, and the inputs of all that is built on them; `order` has inputs before their users. */
-function rewriteAll(order: readonly Draft[], rewrite: SourceRewrite, locations: LocationTable): void {
+function* rewriteAll(
+  order: readonly Draft[],
+  rewrite: SourceRewrite,
+  locations: LocationTable,
+): Generator<void, void> {
   const renamed = new Map<string, Digest>();
   for (const draft of order) {
+    yield;
     let { op } = draft;
     if (op.op.case === 'source') {
       const source = rewriteOne(op.op.value, rewrite, locations.of(draft.was));
@@ -135,9 +155,10 @@ function decodeOp(bytes: Uint8Array): Op {
 }
 
 /** Kahn's algorithm: what is left over when no op is free lies on a cycle. */
-function topologicalOrder(drafts: Map<string, Draft>): Draft[] {
+function* topologicalOrder(drafts: Map<string, Draft>): Generator<void, Draft[]> {
   const users = new Map<string, Draft[]>();
   for (const draft of drafts.values()) {
+    yield;
     for (const input of draft.op.inputs) {
       if (!drafts.has(input.digest)) {
         throw fail('invalid', 'llb', `invalid missing input digest ${input.digest || '(empty)'}`);
@@ -150,6 +171,7 @@ function topologicalOrder(drafts: Map<string, Draft>): Draft[] {
   }
   const order = [...drafts.values()].filter((draft) => draft.waiting === 0);
   for (let i = 0; i < order.length; i++) {
+    yield;
     const done = order[i];
     for (const user of (done && users.get(done.digest)) ?? []) {
       if (--user.waiting === 0) order.push(user);

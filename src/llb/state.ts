@@ -4,10 +4,11 @@ import { type ExecNode, type RunOptions, runNode } from './exec.ts';
 import { type CopyOptions, copy, type FileStep, fileNode } from './file.ts';
 import type { OpOptions, OutputRef } from './op.ts';
 import { absolutePath } from './paths.ts';
+import { Variables } from './variables.ts';
 
 /** What a state says about the processes that will run on it. */
 export interface StateValues {
-  readonly env: ReadonlyMap<string, string>;
+  readonly env: Variables;
   /** Absolute; `/` at first. */
   readonly dir: string;
   readonly user: string;
@@ -21,7 +22,7 @@ export interface StateValues {
 }
 
 const initial: StateValues = {
-  env: new Map(),
+  env: Variables.of(),
   dir: '/',
   user: '',
   hostname: '',
@@ -63,10 +64,8 @@ export class State {
 
   /** Sets an environment variable; undefined removes it. A variable set again moves to the end. */
   env(name: string, value: string | undefined): State {
-    const env = new Map(this.values.env);
-    env.delete(name);
-    if (value !== undefined) env.set(name, value);
-    return this.with({ env });
+    const { env } = this.values;
+    return this.with({ env: value === undefined ? env.delete(name) : env.set(name, value) });
   }
 
   /** Sets the working directory; a relative one is below the present one. */
@@ -85,11 +84,12 @@ export class State {
   /** Takes environment, working directory and platform from an image's config. */
   withImageConfig(config: ImageConfig): State {
     const container: ContainerConfig = config.config ?? {};
-    let state: State = this;
+    let { env } = this.values;
     for (const entry of container.Env ?? []) {
       const at = entry.indexOf('=');
-      if (at !== 0) state = state.env(at < 0 ? entry : entry.slice(0, at), at < 0 ? '' : entry.slice(at + 1));
+      if (at !== 0) env = env.set(at < 0 ? entry : entry.slice(0, at), at < 0 ? '' : entry.slice(at + 1));
     }
+    let state = this.with({ env });
     if (container.WorkingDir) state = state.dir(container.WorkingDir);
     if (!config.os || !config.architecture) return state;
     const platform: Platform = { os: config.os, architecture: config.architecture };

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { ImportedCache } from '../cache/imported.ts';
 import { toDrydockError } from '../errors/error.ts';
-import { type Graph, loadGraph } from '../llb/graph.ts';
+import { type Graph, loadGraphInTurns } from '../llb/graph.ts';
 import { digestOf } from '../oci/digest.ts';
 import type { Definition } from '../pb/solver/pb/ops_pb.js';
 import type { Session } from '../session/types.ts';
@@ -33,7 +33,8 @@ export class Job {
   /** The vertices in whose ops this build's graphs are nested, outermost first; none for a client's own build. */
   readonly within: readonly VertexState[];
   /** Reads a definition under the build's rules; a step may bring one along. */
-  load: (definition: Definition) => Graph | Promise<Graph> = (definition) => loadGraph(definition);
+  load: (definition: Definition) => Graph | Promise<Graph> = (definition) =>
+    loadGraphInTurns(definition, { signal: this.signal });
 
   constructor(
     session: Session,

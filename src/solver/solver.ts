@@ -7,6 +7,7 @@
  */
 import type { Cache } from '../cache/cache.ts';
 import { canceled, DrydockError, fail, throwIfAborted, toDrydockError } from '../errors/error.ts';
+import { isDue, nextTurn } from '../llb/turns.ts';
 import type { Digest } from '../oci/types.ts';
 import type { Session } from '../session/types.ts';
 import type { Ref, SerializedRef } from '../store/ref.ts';
@@ -73,7 +74,7 @@ export class Solver {
     const onAbort = () => aborted.reject(canceled(job.signal.reason));
     job.signal.addEventListener('abort', onAbort, { once: true });
     try {
-      const held = this.#holdAll(hold, vertices, outputs);
+      const held = await this.#holdAll(hold, vertices, outputs);
       // In input-first order, so that the recursion inside `identify` never goes deeper than one level.
       for (const state of held.values()) void this.#identify(state).catch(() => {});
       const results = Promise.all(
@@ -102,7 +103,7 @@ export class Solver {
   async trace(job: Job, vertices: readonly Vertex[], outputs: readonly Edge[]): Promise<TracedVertex[]> {
     const hold = new Hold(job);
     job.holds.add(hold);
-    const held = this.#holdAll(hold, vertices, outputs);
+    const held = await this.#holdAll(hold, vertices, outputs);
     for (const state of held.values()) void this.#identify(state).catch(() => {});
     return traceOf([...held.values()], {
       cache: this.#deps.cache,
@@ -161,10 +162,18 @@ export class Solver {
   }
 
   /** Joins the states of all vertices that the outputs need. */
-  #holdAll(hold: Hold, vertices: readonly Vertex[], outputs: readonly Edge[]): Map<Digest, VertexState> {
+  async #holdAll(
+    hold: Hold,
+    vertices: readonly Vertex[],
+    outputs: readonly Edge[],
+  ): Promise<Map<Digest, VertexState>> {
     const wanted = ancestors(outputs);
     const held = new Map<Digest, VertexState>();
     for (const vertex of vertices) {
+      if (isDue()) {
+        await nextTurn();
+        throwIfAborted(hold.job.signal);
+      }
       if (!wanted.has(vertex.digest) || held.has(vertex.digest)) continue;
       const inputs = vertex.inputs.map(({ vertex: input, index }) => {
         const state = held.get(input.digest);
@@ -214,6 +223,7 @@ export class Solver {
   async #letGo(hold: Hold, reason: unknown): Promise<void> {
     const left: VertexState[] = [];
     for (const state of [...hold.states]) {
+      if (isDue()) await nextTurn();
       state.leave(hold);
       if (!state.isHeld) left.push(state);
     }
@@ -246,6 +256,7 @@ export class Solver {
   }
 
   async #findIdentity(state: VertexState): Promise<Identity> {
+    if (isDue()) await nextTurn();
     const { op } = state.vertex.op;
     const isSource = op.case === 'source';
     if (isSource) {
@@ -268,6 +279,7 @@ export class Solver {
         .catch(() => {});
     }
     const inputs = await named;
+    if (isDue()) await nextTurn();
     const { identity, hit } = await this.#identifier.find(state, map, inputs);
     if (hit) state.mark('cached');
     else if (identity.fresh && !identity.volatile) {
@@ -285,6 +297,7 @@ export class Solver {
 
   async #findResult(state: VertexState): Promise<readonly Ref[]> {
     const identity = await this.#identify(state);
+    if (isDue()) await nextTurn();
     const { id } = identity;
     const work = recordKey(id, state.context.session.tenant);
     let inputs: readonly Ref[] | undefined;

@@ -14,6 +14,7 @@ export interface TaskContext {
 /** One entry per task, sorted by name. A task's module must not import the pool. */
 export const tasks = {
   'exec.assemble': () => import('../executor/assemble.ts').then((m) => m.assemble),
+  'frontend.convert': () => import('../frontend/dockerfile/convert-task.ts').then((m) => m.convert),
   'fs.apply': () => import('../fs/apply.ts').then((m) => m.apply),
   'fs.checksum': () => import('../fs/checksum.ts').then((m) => m.checksum),
   'fs.export': () => import('../fs/export.ts').then((m) => m.exportTree),

@@ -4,7 +4,7 @@ import { DrydockError, fail, type SourceLocation } from '../../errors/error.ts';
 import { nearest } from '../../errors/nearest.ts';
 import { openView } from '../../fs/open.ts';
 import { checkCaps } from '../../llb/caps.ts';
-import { type Graph, loadGraph } from '../../llb/graph.ts';
+import { type Graph, loadGraphInTurns } from '../../llb/graph.ts';
 import type { SourceRewrite } from '../../llb/source-policy.ts';
 import type { Digest } from '../../oci/types.ts';
 import type { WorkerRecord } from '../../pb/moby/buildkit/v1/types/worker_pb.js';
@@ -148,9 +148,13 @@ export class Bridge {
 
   /** Reads a definition and holds it against what the build may do. */
   async #load(definition: Definition, rewrite: SourceRewrite | undefined): Promise<Graph> {
-    const ruled = loadGraph(definition, rewrite);
+    const { signal } = this.job;
+    const ruled = await loadGraphInTurns(definition, { rewrite, signal });
     const judged = this.judge === undefined ? undefined : await this.#judgeAll(ruled, this.judge);
-    const graph = judged === undefined ? ruled : loadGraph(definition, inTurn(rewrite, judged));
+    const graph =
+      judged === undefined
+        ? ruled
+        : await loadGraphInTurns(definition, { rewrite: inTurn(rewrite, judged), signal });
     checkCaps(definition);
     checkEntitlements(graph, this.allow);
     const nested = graph.vertices.find(({ op }) => op.op.case === 'build');

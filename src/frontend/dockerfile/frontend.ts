@@ -1,5 +1,5 @@
 /** The Dockerfile frontend: reads the Dockerfile of a context and converts it, once per platform. */
-import { type DrydockError, fail, throwIfAborted } from '../../errors/error.ts';
+import { type DrydockError, fail, type Stopping, throwIfAborted } from '../../errors/error.ts';
 import { limitSteps } from '../../llb/limits.ts';
 import type { DockerfileRequest, Frontend, FrontendHost, FrontendResult, LintWarning } from '../types.ts';
 import type { Dockerfile, Stage } from './ast.ts';
@@ -10,30 +10,42 @@ import { Findings } from './convert/findings.ts';
 import { lintDockerfile } from './lint/lint.ts';
 import { checkOptions, lintFailure, toWarnings } from './lint/warnings.ts';
 import { detectSyntax } from './parse/directives.ts';
-import { parseDockerfile } from './parse/parse.ts';
+import { parseDockerfile, parseInTurns } from './parse/parse.ts';
 
-/** A request's context, and its Dockerfile parsed; or the result of the frontend that it was handed to. */
+/** Characters up to which the main thread converts a Dockerfile itself: some milliseconds. Larger ones go to a thread. */
+const maxSmall = 32 * 1024;
+
+/** A request's context, and its Dockerfile; or the result of the frontend that it was handed to. */
+type Read = { context: BuildContext; text: DockerfileText } | { forwarded: FrontendResult };
+
+/** The same with the Dockerfile parsed. */
 export type Loaded = { context: BuildContext; file: Dockerfile } | { forwarded: FrontendResult };
 
-/**
- * Reads and parses the Dockerfile. Throws `not-found`, `invalid` with the place, and what the host throws; `onPartial` is
- * given what was parsed before what does not parse.
- */
+/** Reads and parses the Dockerfile. Throws `not-found`, `invalid` with the place, and what the host throws. */
 export async function loadDockerfile(
   request: DockerfileRequest,
   host: FrontendHost,
   signal: AbortSignal,
-  onPartial?: (file: Dockerfile) => void,
 ): Promise<Loaded> {
+  const read = await readDockerfile(request, host, signal);
+  if ('forwarded' in read) return read;
+  const { text, filename, definition } = read.text;
+  return { context: read.context, file: await parseInTurns(text, filename, definition) };
+}
+
+async function readDockerfile(
+  request: DockerfileRequest,
+  host: FrontendHost,
+  signal: Stopping,
+): Promise<Read> {
   const context = await openContext(request, host);
-  const read = await context.dockerfile();
+  const text = await context.dockerfile();
   throwIfAborted(signal);
-  if (request.classic && read.text === '') {
-    throw fail('invalid', 'dockerfile', `the Dockerfile (${read.filename}) cannot be empty`);
+  if (request.classic && text.text === '') {
+    throw fail('invalid', 'dockerfile', `the Dockerfile (${text.filename}) cannot be empty`);
   }
-  const forwarded = await forward(request, host, read);
-  if (forwarded !== undefined) return { forwarded };
-  return { context, file: parseDockerfile(read.text, read.filename, read.definition, onPartial) };
+  const forwarded = await forward(request, host, text);
+  return forwarded === undefined ? { context, text } : { forwarded };
 }
 
 /** What became of a Dockerfile, and what the checks found in it: also when it cannot be built. */
@@ -53,19 +65,42 @@ export async function examineDockerfile(
   host: FrontendHost,
   signal: AbortSignal,
 ): Promise<Examined> {
+  const read = await readDockerfile(request, host, signal);
+  if ('forwarded' in read) return read.forwarded;
+  if (read.text.text.length <= maxSmall) return examine(request, host, signal, read.context, read.text);
+  const { examineOnThread } = await import('./large.ts');
+  return examineOnThread(request, host, signal);
+}
+
+/** The same on the thread that it is called on, however large the Dockerfile is. */
+export async function examineHere(
+  request: DockerfileRequest,
+  host: FrontendHost,
+  signal: Stopping,
+): Promise<Examined> {
+  const read = await readDockerfile(request, host, signal);
+  if ('forwarded' in read) return read.forwarded;
+  return examine(request, host, signal, read.context, read.text);
+}
+
+async function examine(
+  request: DockerfileRequest,
+  host: FrontendHost,
+  signal: Stopping,
+  context: BuildContext,
+  { text, filename, definition }: DockerfileText,
+): Promise<Examined> {
   const override = own(request.buildArgs, 'BUILDKIT_DOCKERFILE_CHECK');
   let warnings: LintWarning[] = [];
-  let loaded: Loaded;
+  let file: Dockerfile;
   try {
-    loaded = await loadDockerfile(request, host, signal, (file) => {
-      warnings = toWarnings(lintDockerfile(file, { partial: true }), file, override);
+    file = parseDockerfile(text, filename, definition, (partial) => {
+      warnings = toWarnings(lintDockerfile(partial, { partial: true }), partial, override);
     });
   } catch (failure) {
     if (warnings.length === 0) throw failure;
     return { targets: [], warnings, failure };
   }
-  if ('forwarded' in loaded) return loaded.forwarded;
-  const { context, file } = loaded;
   const findings = new Findings();
   const consumed = declaredArgs(file);
   const shellInBase = new Set<Stage>();

@@ -71,16 +71,18 @@ function neededStages(
   const last =
     stages.findLast(({ name }) => wanted !== undefined && name === wanted) ??
     stages[/^\d+$/.test(wanted ?? '') ? Number(wanted) : stages.length - 1];
+  const baseOf = new Map<Stage, Stage | undefined>();
+  const byName = new Map<string, Stage>();
+  for (const stage of stages) {
+    baseOf.set(stage, byName.get(stage.base.toLowerCase()));
+    if (stage.name !== '') byName.set(stage.name, stage);
+  }
   const needed = new Set<Stage>(last === undefined ? [] : [last]);
   for (const stage of needed) {
-    const base = stages.slice(0, stages.indexOf(stage)).findLast(({ name }) => isName(name, stage.base));
+    const base = baseOf.get(stage);
     if (base !== undefined) needed.add(base);
   }
   return stages.filter(
     (stage) => needed.has(stage) || stage.instructions.some(({ range }) => byLine.has(range.start.line)),
   );
-}
-
-function isName(name: string, base: string): boolean {
-  return name !== '' && name === base.toLowerCase();
 }

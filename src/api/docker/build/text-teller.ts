@@ -3,9 +3,10 @@ import { StringDecoder } from 'node:string_decoder';
 import type { BuildResult } from '../../../build/types.ts';
 import type { DrydockError } from '../../../errors/error.ts';
 import { dockerfileFrontend } from '../../../frontend/dockerfile/frontend.ts';
-import { parseDockerfile } from '../../../frontend/dockerfile/parse/parse.ts';
+import { parseDockerfile, parseInTurns } from '../../../frontend/dockerfile/parse/parse.ts';
 import type { Frontend, FrontendResult } from '../../../frontend/types.ts';
-import { loadGraph } from '../../../llb/graph.ts';
+import { loadGraphInTurns } from '../../../llb/graph.ts';
+import { isDue, nextTurn } from '../../../llb/turns.ts';
 import type { Vertex } from '../../../llb/vertex.ts';
 import { digestOf } from '../../../oci/digest.ts';
 import type { Definition } from '../../../pb/solver/pb/ops_pb.js';
@@ -34,6 +35,11 @@ interface VertexState {
   decoders: { 1: StringDecoder; 2: StringDecoder };
 }
 
+/** Longest Dockerfile that is read once more to tell the steps before one that failed. */
+const maxParsed = 64 * 1024;
+/** Steps that are still told of when one fails. */
+const maxBefore = 1000;
+
 const leftOut = '[output left out: it came faster than it was read]\n';
 
 export class TextTeller implements Teller {
@@ -55,6 +61,9 @@ export class TextTeller implements Teller {
   #noCache = false;
   /** Whether the image was in the store already; undefined until the build is over. */
   #wasThere: boolean | undefined;
+  #lastId = '';
+  /** It goes on by itself, in another turn. */
+  #later: Promise<void> | undefined;
 
   constructor(stream: ObjectSink, options: { removes: boolean; wantsAux: boolean }) {
     this.#stream = stream;
@@ -94,7 +103,7 @@ export class TextTeller implements Teller {
       try {
         this.#noCache = request.noCache;
         const result = await dockerfileFrontend(request, host, signal);
-        this.#plan(result, request.target);
+        await this.#plan(result, request.target);
         return result;
       } catch (err) {
         if (err instanceof Error && 'source' in err) this.#upTo(err as DrydockError, request.target);
@@ -109,7 +118,7 @@ export class TextTeller implements Teller {
     for (const { all } of this.#steps) for (const { digest } of all) this.#settle(digest);
     this.#wasThere = wasThere;
     const id = result.imageId;
-    this.#advance(id);
+    for (this.#advance(id); this.#later !== undefined; this.#advance(id)) await this.#later;
     for (const warning of this.#warnings) this.#say(`${asWarning(warning)}\n`);
     if (id === undefined) return;
     if (this.#wantsAux) this.#stream.write({ aux: { ID: id } });
@@ -123,6 +132,9 @@ export class TextTeller implements Teller {
       all.some(({ digest }) => this.#states.get(digest)?.failed),
     );
     // Steps that were running beside it are left out.
+    const from = Math.max(this.#at, culprit - maxBefore);
+    if (from > this.#at) this.#headed = false;
+    this.#at = from;
     for (; this.#at < culprit; this.#next()) {
       const step = this.#steps[this.#at] as Step;
       if (!this.#isDone(step)) continue;
@@ -137,11 +149,12 @@ export class TextTeller implements Teller {
     return runMessage(error) ?? missingMessage(error) ?? buildMessage(error, false);
   }
 
-  #plan({ targets, dockerfile }: FrontendResult, target: string | undefined): void {
+  async #plan({ targets, dockerfile }: FrontendResult, target: string | undefined): Promise<void> {
     const definitions = targets.map(({ definition }) => definition);
     const vertices = new Map<string, Vertex>();
     for (const definition of definitions) {
-      for (const vertex of loadGraph(definition).vertices) {
+      const graph = await loadGraphInTurns(definition);
+      for (const vertex of graph.vertices) {
         vertices.set(vertex.digest, vertex);
         this.#inputs.set(
           vertex.digest,
@@ -151,7 +164,7 @@ export class TextTeller implements Teller {
     }
     const file = dockerfile ?? sourceOf(definitions);
     if (file === undefined) return;
-    const parsed = parseDockerfile(file.text, file.filename);
+    const parsed = await parseInTurns(file.text, file.filename);
     this.#steps = stepsOf(parsed, target, [...vertices.values()], file.triggers);
     this.#advance();
   }
@@ -161,6 +174,7 @@ export class TextTeller implements Teller {
     const { source } = error;
     const line = source?.ranges[0]?.start.line;
     if (source === undefined || line === undefined || error.hop === 'dockerfile') return;
+    if (source.text.length > maxParsed) return;
     this.#steps = stepsOf(parseDockerfile(source.text, source.filename), target, []);
     const last = this.#steps.findIndex((step) => step.line === line);
     for (const step of this.#steps.slice(0, last + 1)) {
@@ -173,6 +187,13 @@ export class TextTeller implements Teller {
   /** Tells all that can be told: done steps in order, and the output of the first that is not done. */
   #advance(imageId?: string): void {
     for (let step = this.#steps[this.#at]; step !== undefined; step = this.#steps[this.#at]) {
+      if (isDue()) {
+        this.#later ??= nextTurn().then(() => {
+          this.#later = undefined;
+          this.#advance();
+        });
+        return;
+      }
       const isLast = this.#at === this.#steps.length - 1;
       this.#head(step);
       const isSettled = this.#isDone(step) && this.#isCached(step) !== undefined;
@@ -272,7 +293,7 @@ export class TextTeller implements Teller {
     }
     // docker shows no ID of nothing.
     const isNothing = /^from\s+scratch\b/i.test(step.text) && imageId === undefined;
-    this.#say(` ---> ${isNothing ? '' : shortId(imageId ?? stepId(this.#steps.slice(0, this.#at + 1)))}\n`);
+    this.#say(` ---> ${isNothing ? '' : shortId(imageId ?? this.#stepId(step))}\n`);
   }
 
   #settle(digest: string): void {
@@ -310,6 +331,12 @@ export class TextTeller implements Teller {
     return state;
   }
 
+  /** Stands for the step with all before it that were told. */
+  #stepId({ text, all }: Step): string {
+    this.#lastId = digestOf(`${this.#lastId}\n${text} ${all[0]?.digest ?? ''}`);
+    return this.#lastId;
+  }
+
   #say(text: string): void {
     this.#stream.write({ stream: text });
   }
@@ -330,10 +357,6 @@ function containerId(step: Step): string {
   return shortId(
     digestOf(`container ${step.line} ${step.text} ${step.vertices.map(({ digest }) => digest).join(' ')}`),
   );
-}
-
-function stepId(steps: readonly Step[]): string {
-  return digestOf(steps.map(({ text, all }) => `${text} ${all[0]?.digest ?? ''}`).join('\n'));
 }
 
 /** A failed RUN in the words that scripts look for; the text has told which step it was. Undefined for other errors. */

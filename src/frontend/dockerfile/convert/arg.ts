@@ -17,9 +17,12 @@ export function convertArg(
     if (value === undefined && arg.default !== undefined)
       value = expandIn(conversion, stage, arg.default, instruction);
     value ??= conversion.globalArgs.get(arg.name);
-    if (value !== undefined && !notInEnv.has(arg.name)) stage.state = stage.state.env(arg.name, value);
-    stage.buildArgs.push({ name: arg.name, value });
+    if (value !== undefined && !notInEnv.has(arg.name)) {
+      stage.state = stage.state.env(arg.name, value);
+      stage.imageEnvLast = false;
+    }
+    stage.buildArgs = stage.buildArgs.put(arg.name, value ?? '');
     shown.push(value === undefined ? arg.name : `${arg.name}=${value}`);
   }
-  commit(stage.image, `ARG ${shown.join(' ')}`, { epoch: conversion.epoch });
+  commit(conversion, stage, `ARG ${shown.join(' ')}`);
 }

@@ -8,6 +8,7 @@ import { invalidBaseImagePlatformFinding } from '../lint/findings.ts';
 import { parseInstruction } from '../parse/parse.ts';
 import { didYouMean } from '../parse/suggest.ts';
 import { type Conversion, opLocation } from './conversion.ts';
+import { takeGrown } from './grown.ts';
 import { cloneImage, containerOf, emptyImage, platformOf } from './image.ts';
 import { located } from './located.ts';
 import { findNamedContext, type LoadedContext } from './named-contexts.ts';
@@ -183,6 +184,7 @@ function takeTriggers(conversion: Conversion, stage: StageState): boolean {
   }
   if (triggers.length === 0) return false;
   conversion.triggers.set(stage.from.range.start.line, triggers.length);
+  conversion.allowances.triggers.take(triggers.length);
   try {
     const { escape: esc } = conversion.file.directives;
     const commands = triggers.map((trigger) =>
@@ -199,14 +201,22 @@ function takeTriggers(conversion: Conversion, stage: StageState): boolean {
 /** Begins a stage with what its base has become. */
 export function inherit(stage: StageState, target: Platform): void {
   const { base } = stage;
-  if (base === undefined) return;
+  if (base === undefined) {
+    stage.grown = takeGrown(stage.image);
+    return;
+  }
   stage.state = base.state;
   stage.platform = base.platform ?? target;
   // What instructions change in it they replace, so the rest may be shared.
   const { OnBuild: _, ...config } = containerOf(base.image);
-  stage.image = { ...base.image, config, history: [...(base.image.history ?? [])] };
+  stage.image = { ...base.image, config };
+  if (base.stage === undefined || base.namedContext !== undefined) stage.grown = takeGrown(stage.image);
+  else {
+    stage.grown = { ...base.grown };
+    stage.imageEnvLast = base.imageEnvLast;
+  }
   stage.baseRef = base.baseRef;
   stage.paths = base.paths;
   stage.workdirSet = base.workdirSet;
-  stage.buildArgs = [...base.buildArgs];
+  stage.buildArgs = base.buildArgs;
 }

@@ -7,7 +7,7 @@ import { parseDuration } from '../parse/duration.ts';
 import { type Conversion, expandIn } from './conversion.ts';
 import { formatDuration, goList, goQuoteList } from './go-format.ts';
 import { commit } from './history.ts';
-import { containerOf, setImageEnv, withShell } from './image.ts';
+import { containerOf, withShell } from './image.ts';
 import type { StageState } from './stages.ts';
 
 /** ENV and LABEL: all pairs see the environment before the instruction. */
@@ -20,18 +20,20 @@ export function convertPairs(
     key: expandIn(conversion, stage, key, instruction),
     value: expandIn(conversion, stage, value, instruction),
   }));
-  const config = containerOf(stage.image);
+  const { grown } = stage;
   if (instruction.kind === 'LABEL') {
-    config.Labels = { ...config.Labels, ...Object.fromEntries(pairs.map(({ key, value }) => [key, value])) };
+    for (const { key, value } of pairs) grown.labels = grown.labels.put(key, value);
   } else {
     for (const { key, value } of pairs) {
       if (key === '') throw fail('invalid', 'dockerfile', 'ENV names can not be blank');
+      // A variable that is set again comes last for processes, but keeps its place in the config.
+      if (grown.env.has(key)) stage.imageEnvLast = false;
       stage.state = stage.state.env(key, value);
-      setImageEnv(stage.image, key, value);
+      grown.env = grown.env.put(key, value);
     }
   }
   const shown = pairs.map(({ key, value }) => ` ${key}=${value}`).join('');
-  commit(stage.image, `${instruction.kind}${shown}`, { epoch: conversion.epoch });
+  commit(conversion, stage, `${instruction.kind}${shown}`);
 }
 
 export function convertMaintainer(
@@ -40,7 +42,7 @@ export function convertMaintainer(
   { value }: InstructionOf<'MAINTAINER'>,
 ): void {
   stage.image.author = value;
-  commit(stage.image, `MAINTAINER ${value}`, { epoch: conversion.epoch });
+  commit(conversion, stage, `MAINTAINER ${value}`);
 }
 
 function commandOf(stage: StageState, { args, exec }: CommandLine): string[] {
@@ -64,7 +66,7 @@ export function convertCommand(
     config.Entrypoint = args;
     if (!stage.cmdSet) delete config.Cmd;
   }
-  commit(stage.image, `${kind} ${goQuoteList(args)}`, { epoch: conversion.epoch });
+  commit(conversion, stage, `${kind} ${goQuoteList(args)}`);
 }
 
 export function convertShell(
@@ -73,7 +75,7 @@ export function convertShell(
   { shell }: InstructionOf<'SHELL'>,
 ): void {
   containerOf(stage.image).Shell = shell;
-  commit(stage.image, `SHELL ${goList(shell)}`, { epoch: conversion.epoch });
+  commit(conversion, stage, `SHELL ${goList(shell)}`);
 }
 
 export function convertUser(
@@ -84,7 +86,7 @@ export function convertUser(
   const user = expandIn(conversion, stage, instruction.value, instruction);
   stage.state = stage.state.user(user);
   containerOf(stage.image).User = user;
-  commit(stage.image, `USER ${user}`, { epoch: conversion.epoch });
+  commit(conversion, stage, `USER ${user}`);
 }
 
 export function convertVolume(
@@ -95,9 +97,8 @@ export function convertVolume(
   const volumes = instruction.values.map((value) => expandIn(conversion, stage, value, instruction));
   if (volumes.includes(''))
     throw fail('invalid', 'dockerfile', 'VOLUME specified can not be an empty string');
-  const config = containerOf(stage.image);
-  config.Volumes = { ...config.Volumes, ...Object.fromEntries(volumes.map((volume) => [volume, {}])) };
-  commit(stage.image, `VOLUME ${goList(volumes)}`, { epoch: conversion.epoch });
+  for (const volume of volumes) stage.grown.volumes = stage.grown.volumes.put(volume, '');
+  commit(conversion, stage, `VOLUME ${goList(volumes)}`);
 }
 
 export function convertStopSignal(
@@ -112,7 +113,7 @@ export function convertStopSignal(
     });
   }
   containerOf(stage.image).StopSignal = signal;
-  commit(stage.image, `STOPSIGNAL ${signal}`, { epoch: conversion.epoch });
+  commit(conversion, stage, `STOPSIGNAL ${signal}`);
 }
 
 function isSignal(text: string): boolean {
@@ -146,12 +147,12 @@ export function convertHealthcheck(
   if (retries !== 0) health.Retries = retries;
   containerOf(stage.image).Healthcheck = health;
   const shown = Object.entries(durations).map(([key, value]) => `${key}:${formatDuration(value)}`);
-  commit(stage.image, `HEALTHCHECK {Test:${goList(test)} ${shown.join(' ')} Retries:${retries}}`, {
-    epoch: conversion.epoch,
-  });
+  commit(conversion, stage, `HEALTHCHECK {Test:${goList(test)} ${shown.join(' ')} Retries:${retries}}`);
 }
 
 export function convertOnbuild(stage: StageState, { expression }: InstructionOf<'ONBUILD'>): void {
   const config = containerOf(stage.image);
-  config.OnBuild = [...(config.OnBuild ?? []), expression];
+  // The list is the stage's own: a base's triggers are taken out of its config when they are used.
+  config.OnBuild ??= [];
+  config.OnBuild.push(expression);
 }

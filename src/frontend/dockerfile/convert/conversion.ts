@@ -1,10 +1,11 @@
-import type { SourceRange } from '../../../errors/error.ts';
+import type { SourceRange, Stopping } from '../../../errors/error.ts';
 import type { OpOptions, ProxyEnv, State } from '../../../llb/llb.ts';
 import type { Platform } from '../../../oci/types.ts';
 import type { DockerfileRequest, FrontendHost } from '../../types.ts';
 import type { Base, Dockerfile, Stage } from '../ast.ts';
 import { type ExpandOptions, expandWord } from '../expand/expand.ts';
 import { undefinedVarFindings } from '../lint/findings.ts';
+import type { Allowances } from './allowance.ts';
 import type { Findings } from './findings.ts';
 import { locationOf } from './located.ts';
 import type { StageState, StageTable } from './stages.ts';
@@ -13,7 +14,7 @@ import type { StageState, StageTable } from './stages.ts';
 export interface Conversion {
   readonly request: DockerfileRequest;
   readonly host: FrontendHost;
-  readonly signal: AbortSignal;
+  readonly signal: Stopping;
   readonly file: Dockerfile;
   /** What the result is for. */
   readonly target: Platform;
@@ -22,6 +23,9 @@ export interface Conversion {
   /** Several platforms are built, so steps show theirs. */
   readonly showPlatform: boolean;
   readonly globalArgs: ReadonlyMap<string, string>;
+  /** Names of `globalArgs` and of ARGs before the first FROM that have no value. */
+  readonly declaredArgs: ReadonlySet<string>;
+  readonly allowances: Allowances;
   readonly proxy?: ProxyEnv;
   /** SOURCE_DATE_EPOCH in seconds. */
   readonly epoch?: number;
@@ -37,6 +41,9 @@ export interface Conversion {
   readonly isIgnored: (path: string) => boolean;
   readonly context: State;
 }
+
+/** Findings after which names are no longer compared with others. */
+const maxSuggested = 100;
 
 /** Where the op was written, for its metadata. */
 export function opLocation(conversion: Conversion, range: SourceRange): NonNullable<OpOptions['location']> {
@@ -68,7 +75,8 @@ export function reportUnset(
   at: Base,
 ): void {
   if (unset.size === 0) return;
-  const declared = new Set(stage.buildArgs.map(({ name }) => name));
-  const known = stage.state.values.env.keys();
-  conversion.findings.add(...undefinedVarFindings(unset, declared, known, at.range));
+  const { findings } = conversion;
+  // So many are not mistyped one by one.
+  const known = () => (findings.list.length < maxSuggested ? stage.state.values.env.keys() : []);
+  findings.add(...undefinedVarFindings(unset, stage.buildArgs, known, at.range));
 }

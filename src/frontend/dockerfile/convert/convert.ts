@@ -1,9 +1,11 @@
 /** One Dockerfile, one platform: from the parsed file to a definition and an image config. */
+import type { Stopping } from '../../../errors/error.ts';
 import { lazy, marshal, scratch } from '../../../llb/llb.ts';
 import { formatPlatform, hostPlatform, normalizePlatform } from '../../../oci/platform.ts';
 import type { Platform } from '../../../oci/types.ts';
 import type { DockerfileRequest, FrontendHost, FrontendTarget } from '../../types.ts';
 import type { Dockerfile, Instruction, Stage } from '../ast.ts';
+import { allowances } from './allowance.ts';
 import { globalArgValues, platformArgValues, proxyOf } from './args.ts';
 import { followPaths, resolveBases } from './bases.ts';
 import type { BuildContext } from './context.ts';
@@ -12,6 +14,7 @@ import { convertStage } from './dispatch.ts';
 import { ignoreTest } from './dockerignore.ts';
 import { dateBuild } from './epoch.ts';
 import type { Findings } from './findings.ts';
+import { withGrown } from './grown.ts';
 import { containerOf, platformOf, setPlatform } from './image.ts';
 import { planStages } from './plan.ts';
 import { type StageState, StageTable } from './stages.ts';
@@ -19,7 +22,7 @@ import { type StageState, StageTable } from './stages.ts';
 export interface ConvertInput {
   request: DockerfileRequest;
   host: FrontendHost;
-  signal: AbortSignal;
+  signal: Stopping;
   file: Dockerfile;
   context: BuildContext;
   /** Undefined: the host's. */
@@ -45,9 +48,13 @@ export async function convertDockerfile(input: ConvertInput): Promise<FrontendTa
   let excludes: readonly string[] = [];
   let isIgnored = ignoreTest(excludes);
   const context = lazy(() => input.context.files(excludes, followPaths(paths)));
+  const declaredArgs = new Set(file.globalArgs.flatMap(({ args }) => args.map(({ name }) => name)));
+  for (const name of globalArgs.keys()) declaredArgs.add(name);
   const conversion: Conversion = {
     ...input,
     request,
+    declaredArgs,
+    allowances: allowances(),
     target,
     implicitTarget: input.platform === undefined,
     showPlatform: request.platforms.length > 1,
@@ -90,7 +97,7 @@ function readsContext(instruction: Instruction): boolean {
 
 function finish(conversion: Conversion, stage: StageState): FrontendTarget {
   const { request, target, implicitTarget } = conversion;
-  const config = stage.image;
+  const config = withGrown(stage.image, stage.grown);
   if (Object.keys(request.labels).length > 0) {
     const container = containerOf(config);
     container.Labels = { ...container.Labels, ...request.labels };

@@ -72,7 +72,7 @@ export function convertCopy(
   for (const src of copied.sources) {
     if (!copied.add || (!isHttp(src) && remoteGit(src) === undefined)) paths.add(posix.resolve('/', src));
   }
-  commit(stage.image, historyOf(copied), { layer: true, buildkit: true, epoch: conversion.epoch });
+  commit(conversion, stage, historyOf(copied), { layer: true, buildkit: true });
 }
 
 function platformKey(stage: StageState): string {

@@ -1,3 +1,5 @@
+import { throwIfAborted } from '../../../errors/error.ts';
+import { defaultEnv } from '../../../oci/platform.ts';
 import { convertArg } from './arg.ts';
 import { inherit } from './bases.ts';
 import {
@@ -14,7 +16,7 @@ import {
 import type { Conversion } from './conversion.ts';
 import { convertCopy } from './copy.ts';
 import { convertExpose } from './expose.ts';
-import { containerOf, ensurePath, splitEnv } from './image.ts';
+import { containerOf, splitEnv } from './image.ts';
 import { located } from './located.ts';
 import { convertRun } from './run.ts';
 import type { Command, StageState } from './stages.ts';
@@ -26,17 +28,28 @@ export function convertStage(conversion: Conversion, stage: StageState): void {
   inherit(stage, conversion.target);
   stage.dispatched = true;
   stage.platform ??= conversion.target;
-  ensurePath(stage.image);
-  let { state } = stage;
-  const { Env = [], WorkingDir, User, Shell } = containerOf(stage.image);
+  const { grown } = stage;
+  if (!grown.env.has('PATH')) {
+    for (const entry of defaultEnv(stage.image.os) ?? []) grown.env = grown.env.set(...splitEnv(entry));
+    stage.imageEnvLast = false;
+  }
+  const { WorkingDir, User, Shell } = containerOf(stage.image);
   if (Shell?.length && stage.stage !== undefined) conversion.shellInBase.add(stage.stage);
-  for (const entry of Env) state = state.env(...splitEnv(entry));
+  let { state } = stage;
+  if (!stage.imageEnvLast) {
+    conversion.allowances.inherited.take(grown.env.size);
+    let { env } = state.values;
+    for (const [name, value] of grown.env) env = env.set(name, value);
+    state = state.with({ env });
+    stage.imageEnvLast = true;
+  }
   state = state.platform(stage.platform).with({ network: request.network });
   if (request.hostname) state = state.with({ hostname: request.hostname });
   if (User) state = state.user(User);
   stage.state = state;
   if (WorkingDir) setWorkdir(stage, WorkingDir);
   for (const command of stage.commands) {
+    throwIfAborted(conversion.signal);
     stage.onBuildNow = command.onBuild;
     try {
       convertInstruction(conversion, stage, command);

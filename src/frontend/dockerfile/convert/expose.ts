@@ -4,7 +4,6 @@ import { exposedPorts } from '../parse/ports.ts';
 import { type Conversion, reportUnset } from './conversion.ts';
 import { goList } from './go-format.ts';
 import { commit } from './history.ts';
-import { containerOf } from './image.ts';
 import type { StageState } from './stages.ts';
 
 /** EXPOSE: `80`, `80/udp`, `8000-8010`; host ports in front are read over, with a warning. */
@@ -23,7 +22,6 @@ export function convertExpose(
   }
   const { ports, findings } = exposedPorts(written, instruction.range);
   conversion.findings.add(...findings);
-  const config = containerOf(stage.image);
-  config.ExposedPorts = { ...config.ExposedPorts, ...Object.fromEntries(ports.map((port) => [port, {}])) };
-  commit(stage.image, `EXPOSE ${goList(ports)}`, { epoch: conversion.epoch });
+  for (const port of ports) stage.grown.ports = stage.grown.ports.put(port, '');
+  commit(conversion, stage, `EXPOSE ${goList(ports)}`);
 }

@@ -1,20 +1,24 @@
 import { printable } from '../../../errors/printable.ts';
 import type { ImageConfig } from '../../../oci/types.ts';
+import type { Conversion } from './conversion.ts';
+import type { StageState } from './stages.ts';
 
-/** Adds an instruction to the image's history. `epoch`: seconds; without it the exporter fills in the time. */
+/** Adds an instruction to the history of the stage's image. */
 export function commit(
-  image: ImageConfig,
+  { epoch, allowances }: Conversion,
+  { grown }: StageState,
   createdBy: string,
-  options: { layer?: boolean; buildkit?: boolean; epoch?: number } = {},
+  options: { layer?: boolean; buildkit?: boolean } = {},
 ): void {
+  allowances.history.take(createdBy.length + 64);
   const entry: NonNullable<ImageConfig['history']>[number] = {
     created_by: printable(options.buildkit ? `${createdBy} # buildkit` : createdBy),
     comment: 'buildkit.dockerfile.v0',
   };
-  if (options.epoch !== undefined) entry.created = isoTime(options.epoch);
+  // Without it the exporter fills in the time.
+  if (epoch !== undefined) entry.created = isoTime(epoch);
   if (!options.layer) entry.empty_layer = true;
-  image.history ??= [];
-  image.history.push(entry);
+  grown.history = { entry, before: grown.history };
 }
 
 /** Seconds since the epoch as RFC 3339 without a fraction. */

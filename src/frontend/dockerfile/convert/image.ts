@@ -93,24 +93,6 @@ export function splitEnv(entry: string): [name: string, value: string] {
   return at < 0 ? [entry, ''] : [entry.slice(0, at), entry.slice(at + 1)];
 }
 
-/** Sets a variable in the config, in its old place if it has one. */
-export function setImageEnv(image: ImageConfig, name: string, value: string): void {
-  const config = containerOf(image);
-  const env = [...(config.Env ?? [])];
-  const at = env.findIndex((entry) => splitEnv(entry)[0] === name);
-  if (at < 0) env.push(`${name}=${value}`);
-  else env[at] = `${name}=${value}`;
-  config.Env = env;
-}
-
-/** Makes sure that processes find their programs. */
-export function ensurePath(image: ImageConfig): void {
-  const env = containerOf(image).Env ?? [];
-  if (env.some((entry) => splitEnv(entry)[0] === 'PATH')) return;
-  const missing = defaultEnv(image.os);
-  if (missing !== undefined) containerOf(image).Env = [...env, ...missing];
-}
-
 /** Arguments that run a command line in the image's shell. */
 export function withShell(image: ImageConfig, line: string): string[] {
   const shell = image.config?.Shell;

@@ -60,11 +60,9 @@ function planStage(conversion: Conversion, stage: Stage, i: number): StageState 
 }
 
 function expandGlobal(conversion: Conversion, word: string, at: Base): Expanded {
-  const { globalArgs, file } = conversion;
+  const { globalArgs, file, declaredArgs } = conversion;
   const expanded = expandWord(word, (name) => globalArgs.get(name), { escape: file.directives.escape });
-  const declared = new Set(file.globalArgs.flatMap(({ args }) => args.map(({ name }) => name)));
-  for (const name of globalArgs.keys()) declared.add(name);
-  conversion.findings.add(...undefinedArgInFromFindings(expanded.unset, declared, at.range));
+  conversion.findings.add(...undefinedArgInFromFindings(expanded.unset, declaredArgs, at.range));
   return expanded;
 }
 
@@ -138,8 +136,7 @@ function sourceStage(conversion: Conversion, from: string, at: Base): StageState
   }
   const { stages } = conversion;
   if (/^\d+$/.test(from)) return stages.byIndex(Number(from));
-  const known =
-    stages.byName(from) ?? conversion.stages.list.find((s) => s.stage === undefined && s.baseName === from);
+  const known = stages.byName(from) ?? stages.image(from);
   if (known !== undefined) return known;
   const image = newStage(from, at, conversion.target);
   stages.add(image);

@@ -1,5 +1,6 @@
 import { posix } from 'node:path';
 import { mkfile, type RunMount, type RunOptions, scratch } from '../../../llb/llb.ts';
+import type { Variables } from '../../../llb/variables.ts';
 import type { InstructionOf } from '../ast.ts';
 import { parseHeredocMark } from '../parse/heredoc.ts';
 import { parseDevice } from '../parse/mount.ts';
@@ -19,7 +20,7 @@ export function convertRun(
 ): void {
   const { request } = conversion;
   if (request.classic && instruction.command.exec && instruction.command.args.length === 0) {
-    commit(stage.image, 'RUN', { epoch: conversion.epoch });
+    commit(conversion, stage, 'RUN');
     return;
   }
   // A process may read any file.
@@ -30,9 +31,9 @@ export function convertRun(
   if (script.mount !== undefined) mounts.push(script.mount);
   if (request.shmSize > 0 && !mounts.some(({ target }) => target === '/dev/shm'))
     mounts.push({ type: 'tmpfs', target: '/dev/shm', size: request.shmSize });
-  const shownEnv = new Map(values.env);
-  for (const { env } of secrets) if (env !== undefined) shownEnv.set(env, hiddenValue);
-  const text = stepText(conversion, `${instruction.original}${script.summary}`, shownEnv, true);
+  const secretEnv = new Set(secrets.map(({ env }) => env));
+  const shown = { get: (name: string) => (secretEnv.has(name) ? hiddenValue : values.env.get(name)) };
+  const text = stepText(conversion, `${instruction.original}${script.summary}`, shown, true);
   const options: RunOptions = {
     name: nextStep(conversion, stage, text, stage.platform, values.env),
     description: { 'com.docker.dockerfile.v1.command': instruction.original },
@@ -55,7 +56,7 @@ export function convertRun(
   };
   stage.state = stage.state.run(script.args, options).root();
   const createdBy = ['RUN', ...argsInEffect(stage, values.env), ...script.args].join(' ');
-  commit(stage.image, createdBy, { layer: true, buildkit: true, epoch: conversion.epoch });
+  commit(conversion, stage, createdBy, { layer: true, buildkit: true });
 }
 
 function networkOf(
@@ -67,11 +68,12 @@ function networkOf(
 }
 
 /** `|2 A=1 B=2`: the build args that were set while the command ran. */
-function argsInEffect(stage: StageState, env: ReadonlyMap<string, string>): string[] {
-  const values = new Map<string, string>();
-  for (const { name, value } of stage.buildArgs) values.set(name, env.get(name) ?? value ?? '');
-  if (values.size === 0) return [];
-  return [`|${values.size}`, ...[...values].map(([name, value]) => `${name}=${value}`)];
+function argsInEffect({ buildArgs }: StageState, env: Variables): string[] {
+  if (buildArgs.size === 0) return [];
+  return [
+    `|${buildArgs.size}`,
+    ...[...buildArgs].map(([name, value]) => `${name}=${env.get(name) ?? value}`),
+  ];
 }
 
 interface Script {

@@ -1,9 +1,11 @@
 /** The stages of one conversion: what each one needs, and what has become of it so far. */
 import { fail, type SourceRange } from '../../../errors/error.ts';
 import { type State, scratch } from '../../../llb/llb.ts';
+import { Variables } from '../../../llb/variables.ts';
 import type { ImageConfig, Platform } from '../../../oci/types.ts';
 import type { Base, Dockerfile, Instruction, Stage } from '../ast.ts';
 import { didYouMean } from '../parse/suggest.ts';
+import { type Grown, takeGrown } from './grown.ts';
 import { emptyImage } from './image.ts';
 import { locationOf } from './located.ts';
 import type { NamedContext } from './named-contexts.ts';
@@ -48,8 +50,12 @@ export interface StageState {
   total: number;
   index: number;
   onBuildNow: boolean;
+  /** What of the image's config grows; taken out of `image` when the stage is converted. */
+  grown: Grown;
+  /** The variables of the image's config are the last ones of `state`, in the same order. */
+  imageEnvLast: boolean;
   /** ARGs in effect, in order, with what they were last given. */
-  buildArgs: { name: string; value?: string }[];
+  buildArgs: Variables;
   /** Paths it reads from the build context. */
   contextPaths: Set<string>;
   /** Paths that others, or its own instructions, read of its base; shared with stages built on it. */
@@ -75,7 +81,9 @@ export function newStage(baseName: string, from: Base, target: Platform): StageS
     total: 0,
     index: 0,
     onBuildNow: false,
-    buildArgs: [],
+    grown: takeGrown({ ...emptyImage(target), config: {} }),
+    imageEnvLast: false,
+    buildArgs: Variables.of(),
     contextPaths: new Set(),
     paths: new Set(),
     workdirSet: false,
@@ -87,6 +95,8 @@ export function newStage(baseName: string, from: Base, target: Platform): StageS
 export class StageTable {
   readonly list: StageState[] = [];
   readonly #byName = new Map<string, StageState>();
+  /** What instructions name in place of stages. */
+  readonly #images = new Map<string, StageState>();
   /** How many are stages of the Dockerfile. */
   #declared = 0;
 
@@ -94,12 +104,18 @@ export class StageTable {
   add(stage: StageState): void {
     this.list.push(stage);
     if (stage.stage !== undefined) this.#declared++;
+    else this.#images.set(stage.baseName, stage);
     if (stage.namedContext === undefined) stage.base = this.#byName.get(stage.baseName.toLowerCase());
     if (stage.name !== '') this.#byName.set(stage.name, stage);
   }
 
   byName(name: string): StageState | undefined {
     return this.#byName.get(name.toLowerCase());
+  }
+
+  /** An image or context that an instruction has named in place of a stage. */
+  image(name: string): StageState | undefined {
+    return this.#images.get(name);
   }
 
   /** Throws `invalid`. */

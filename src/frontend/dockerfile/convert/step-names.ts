@@ -6,7 +6,7 @@ import { expandWord } from '../expand/expand.ts';
 import type { Conversion } from './conversion.ts';
 import type { StageState } from './stages.ts';
 
-type Env = ReadonlyMap<string, string>;
+type Env = { get(name: string): string | undefined };
 
 /** A secret's value in a step's name, as BuildKit shows it. */
 export const hiddenValue = '****';

@@ -21,7 +21,7 @@ export function convertWorkdir(
   stage.workdirSet = true;
   const dir = setWorkdir(stage, path);
   if (dir === '/') {
-    commit(stage.image, `WORKDIR ${dir}`, { epoch: conversion.epoch });
+    commit(conversion, stage, `WORKDIR ${dir}`);
     return;
   }
   const { env } = stage.state.values;
@@ -38,7 +38,7 @@ export function convertWorkdir(
       location: opLocation(conversion, instruction.range),
     },
   );
-  commit(stage.image, `WORKDIR ${dir}`, { layer: true, epoch: conversion.epoch });
+  commit(conversion, stage, `WORKDIR ${dir}`, { layer: true });
 }
 
 /**

@@ -19,14 +19,13 @@ export function undefinedVarFinding(name: string, known: Iterable<string>, range
  */
 export function undefinedVarFindings(
   unset: Iterable<string>,
-  declared: ReadonlySet<string>,
-  known: Iterable<string>,
+  declared: { has(name: string): boolean },
+  known: () => Iterable<string>,
   range: SourceRange,
 ): Finding[] {
-  const names = [...known];
   return [...unset]
     .filter((name) => !declared.has(name) && !OUTSIDE.has(name))
-    .map((name) => undefinedVarFinding(name, names, range));
+    .map((name) => undefinedVarFinding(name, known(), range));
 }
 
 /** UndefinedArgInFrom for what `expandWord` found unset in a FROM; `declared` are the global ARGs and platform args. */

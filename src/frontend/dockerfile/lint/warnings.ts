@@ -20,6 +20,11 @@ function wanted(name: string, rule: Rule, options: CheckDirective[]): boolean {
   return !options.some((o) => o.skipAll || o.skip.includes(name));
 }
 
+/** Each warning goes to clients with the whole file. */
+function mostWarnings(text: string): number {
+  return Math.max(20, Math.min(1000, Math.floor((16 << 20) / (text.length + 1))));
+}
+
 /**
  * The warnings of a build: known rules, filtered by the options (see `checkOptions`) and by `# check=skip=…` above an
  * instruction, each once, in the order of the file.
@@ -42,6 +47,7 @@ export function toWarnings(findings: Finding[], file: Dockerfile, override?: str
       return !seen.has(key) && seen.add(key) !== undefined;
     })
     .sort((a, b) => a.range.start.line - b.range.start.line)
+    .slice(0, mostWarnings(file.text))
     .map(({ rule, message, range }) => ({
       rule,
       description: table[rule]!.description,

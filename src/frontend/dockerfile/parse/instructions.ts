@@ -145,21 +145,22 @@ const parseCopy: Parser = ({ base, command, heredocs }, kind) => {
   const dest = words.at(-1)!;
   if (parseHeredocMark(dest) !== undefined)
     throw invalid(`${kind} cannot accept a heredoc as a destination`, `Write ${kind} <<EOF <destination>.`);
-  const documents = [...heredocs];
+  const documents = Map.groupBy(heredocs.toReversed(), ({ name }) => name);
   const sources = words.slice(0, -1).map((word) => {
     const mark = parseHeredocMark(word);
     if (mark === undefined) return word;
-    const index = documents.findIndex((doc) => doc.name === mark.name);
-    if (index < 0)
+    const heredoc = documents.get(mark.name)?.pop();
+    if (heredoc === undefined)
       throw invalid(
         `heredoc ${word} of ${kind} has no content`,
         'Heredocs do not go with the JSON form or with quotes around them.',
       );
-    return { heredoc: documents.splice(index, 1)[0]! };
+    return { heredoc };
   });
-  if (documents.length > 0)
+  const unused = heredocs.find(({ name }) => documents.get(name)?.length !== 0);
+  if (unused !== undefined)
     throw invalid(
-      `${kind} does not use the heredoc ${JSON.stringify(documents[0]!.name)} as a source`,
+      `${kind} does not use the heredoc ${JSON.stringify(unused.name)} as a source`,
       'Write <<NAME as a source of its own; names with spaces do not work here.',
     );
   return {

@@ -1,6 +1,7 @@
 /** The way into the parser: a Dockerfile's text to stages of typed instructions. */
 import type { SourceRange } from '../../../errors/error.ts';
 import { nameOf } from '../../../linux/names.ts';
+import { atOnce, inTurns } from '../../../llb/turns.ts';
 import type { Base, Dockerfile, Instruction, Stage } from '../ast.ts';
 import { checkInComments, parseCheckOptions } from './check.ts';
 import { invalid, located, type SourceFile } from './errors.ts';
@@ -34,6 +35,20 @@ export function parseDockerfile(
   definition?: object,
   onPartial?: (file: Dockerfile) => void,
 ): Dockerfile {
+  return atOnce(parsed(input, filename, definition, onPartial));
+}
+
+/** The same on the main thread, which goes on with other things between. */
+export function parseInTurns(text: string, filename: string, definition?: object): Promise<Dockerfile> {
+  return inTurns(parsed(text, filename, definition));
+}
+
+function* parsed(
+  input: string | Buffer,
+  filename: string,
+  definition?: object,
+  onPartial?: (file: Dockerfile) => void,
+): Generator<void, Dockerfile> {
   if ((typeof input === 'string' ? Buffer.byteLength(input) : input.length) > MAX_DOCKERFILE)
     throw invalid(
       `${filename} is larger than ${MAX_DOCKERFILE >> 20} MiB`,
@@ -54,6 +69,7 @@ export function parseDockerfile(
   let empty = true;
   try {
     for (const line of reader.instructions()) {
+      yield;
       empty = false;
       const prefix = `dockerfile parse error on line ${line.range.start.line}: `;
       try {

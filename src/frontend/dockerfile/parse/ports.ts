@@ -5,6 +5,9 @@ import type { Finding } from '../ast.ts';
 import { finding } from '../lint/rules.ts';
 import { invalid } from './errors.ts';
 
+/** Ports of one EXPOSE: all there are, of each protocol. */
+const MAX_PORTS = 3 * 65536;
+
 const HINT = 'Write EXPOSE <port>[-<port>][/tcp, udp or sctp].';
 
 function portNumber(text: string): number | undefined {
@@ -50,6 +53,7 @@ export function exposedPorts(words: string[], range: SourceRange): { ports: stri
           HINT,
         );
     }
+    if (ports.length > MAX_PORTS) throw invalid(`EXPOSE of more than ${MAX_PORTS} ports`, HINT);
     for (let port = start; port <= end; port++) ports.push(`${port}/${protocol}`);
   }
   return { ports, findings };

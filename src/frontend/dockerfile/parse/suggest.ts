@@ -18,16 +18,23 @@ function distance(a: string, b: string, limit: number): number {
   return Math.min(row[b.length]!, limit);
 }
 
+/** Longer words, and further options, are not worth the time: a suggestion is a courtesy. */
+const maxWord = 100;
+const maxOptions = 500;
+
 /**
  * The option at most two edits away from `word`, the nearest first, or undefined; undefined also when the word itself is
  * an option (then the mistake is elsewhere). Without regard to case unless `caseSensitive`; the answer then takes the
  * word's case if that is all lower or all upper.
  */
 export function suggest(word: string, options: Iterable<string>, caseSensitive = true): string | undefined {
+  if (word.length > maxWord) return undefined;
   const wanted = caseSensitive ? word : word.toLowerCase();
   let best: string | undefined;
   let least = 3;
+  let looked = 0;
   for (const option of options) {
+    if (++looked > maxOptions) break;
     const candidate = caseSensitive ? option : option.toLowerCase();
     if (candidate === wanted) return undefined;
     const d = distance(wanted, candidate, least);

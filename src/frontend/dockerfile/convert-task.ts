@@ -1,0 +1,105 @@
+/** The worker task `frontend.convert`: the frontend, with a host on the other side of a port. */
+import type { MessagePort } from 'node:worker_threads';
+import { canceled } from '../../errors/error.ts';
+import type { Definition } from '../../pb/solver/pb/ops_pb.js';
+import { packError, taskError } from '../../workers/wire.ts';
+import type { FrontendHost, FrontendTree } from '../types.ts';
+import { examineHere } from './frontend.ts';
+import { type HostCall, type HostReply, type PlainExamined, type PlainRequest, requestOf } from './large.ts';
+
+/** Ops in one part of a definition: what the main thread takes in at a time. */
+const partSize = 250;
+
+/** Throws what `examineHere` throws. */
+export async function convert(
+  { request, port }: { request: PlainRequest; port: MessagePort },
+  ctx: { aborted(): boolean },
+): Promise<PlainExamined> {
+  const call = caller(port);
+  const signal = {
+    get aborted() {
+      return ctx.aborted();
+    },
+    get reason() {
+      return canceled();
+    },
+  };
+  try {
+    const { failure, violation, ...result } = await examineHere(requestOf(request), hostOf(call), signal);
+    for (const [i, { definition }] of result.targets.entries()) await sendOps(call, i, definition);
+    const text = result.dockerfile?.text;
+    for (const { location } of result.warnings) if (location.text === text) location.text = '';
+    const plain: PlainExamined = result;
+    if (failure !== undefined) plain.failure = packError(failure);
+    if (violation !== undefined) plain.violation = packError(violation);
+    return plain;
+  } finally {
+    port.close();
+  }
+}
+
+type Reply = Exclude<HostReply, { error: unknown }>;
+type Unnumbered<T> = T extends unknown ? Omit<T, 'id'> : never;
+type Call = (call: Unnumbered<HostCall>) => Promise<Reply>;
+
+function caller(port: MessagePort): Call {
+  const waiting = new Map<number, { resolve(reply: Reply): void; reject(err: Error): void }>();
+  let lastId = 0;
+  port.on('message', (reply: HostReply) => {
+    const call = waiting.get(reply.id);
+    waiting.delete(reply.id);
+    if ('error' in reply) call?.reject(taskError(reply.error));
+    else call?.resolve(reply);
+  });
+  port.on('close', () => {
+    for (const { reject } of waiting.values()) reject(canceled());
+  });
+  return (call) =>
+    new Promise((resolve, reject) => {
+      const id = ++lastId;
+      waiting.set(id, { resolve, reject });
+      port.postMessage({ id, ...call });
+    });
+}
+
+function hostOf(call: Call): FrontendHost {
+  const ask = async <T>(method: string, args: unknown[], tree?: number): Promise<T> => {
+    const reply = await call({ method, args, tree });
+    return ('result' in reply ? reply.result : undefined) as T;
+  };
+  return {
+    resolveImage: (...args) => ask('resolveImage', args),
+    sourceTime: (...args) => ask('sourceTime', args),
+    storedName: (...args) => ask('storedName', args),
+    async open(definition) {
+      const reply = await call({ method: 'open', args: [definition] });
+      const tree = 'tree' in reply ? reply.tree : -1;
+      return {
+        readFile: async (...args) => bufferOf(await ask('readFile', args, tree)),
+        stat: (...args) => ask('stat', args, tree),
+        readdir: (...args) => ask('readdir', args, tree),
+        newest: () => ask('newest', [], tree),
+      } satisfies FrontendTree;
+    },
+  };
+}
+
+/** Buffers cross as plain bytes. */
+function bufferOf(bytes: Uint8Array | undefined): Buffer | undefined {
+  return bytes && Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+/** Hands a definition's ops over, and leaves it without them. */
+async function sendOps(call: Call, target: number, definition: Definition): Promise<void> {
+  const { def, metadata } = definition;
+  const named = Object.entries(metadata);
+  definition.def = [];
+  definition.metadata = {};
+  for (let at = 0; at < Math.max(def.length, named.length); at += partSize) {
+    const ops = {
+      def: def.slice(at, at + partSize),
+      metadata: Object.fromEntries(named.slice(at, at + partSize)),
+    };
+    await call({ target, ops });
+  }
+}

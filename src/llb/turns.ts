@@ -1,0 +1,60 @@
+/** Long work on the main thread, in turns with everything else that the process does. */
+import { type Stopping, throwIfAborted } from '../errors/error.ts';
+
+/** How long work may go on before it lets others, ms: several such, and what cannot be cut, stay below 50. */
+const turn = 10;
+
+let began: number | undefined;
+const waiting: (() => void)[] = [];
+let next = 0;
+
+/** Whether the work of this turn of the event loop has taken long enough; then `await nextTurn()`. */
+export function isDue(): boolean {
+  const now = performance.now();
+  if (began === undefined) {
+    began = now;
+    setImmediate(() => void endTurn());
+    return false;
+  }
+  return now - began > turn;
+}
+
+/** Resolves when others had their turn, in order of those who wait. */
+export function nextTurn(): Promise<void> {
+  isDue();
+  return new Promise((resolve) => {
+    waiting.push(resolve);
+  });
+}
+
+/** Begins a turn, and lets those go on who waited for it, one after the other, until it is due. */
+async function endTurn(): Promise<void> {
+  began = undefined;
+  while (next < waiting.length && !isDue()) {
+    waiting[next++]?.();
+    // What goes on has come to its next stop before this has.
+    await undefined;
+  }
+  if (next < waiting.length) return;
+  waiting.length = 0;
+  next = 0;
+}
+
+/** Does work that says by `yield` where it may be cut. Throws `canceled` when the signal has fired. */
+export async function inTurns<T>(work: Generator<void, T>, signal?: Stopping): Promise<T> {
+  for (;;) {
+    const step = work.next();
+    if (step.done) return step.value;
+    if (!isDue()) continue;
+    await nextTurn();
+    throwIfAborted(signal);
+  }
+}
+
+/** Does such work at once. */
+export function atOnce<T>(work: Generator<void, T>): T {
+  for (;;) {
+    const step = work.next();
+    if (step.done) return step.value;
+  }
+}

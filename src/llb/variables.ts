@@ -1,0 +1,111 @@
+/** Named texts in order, of which every change makes a new version, for hundreds of thousands of versions. Pure. */
+
+interface Entry {
+  readonly value: string;
+  /** Orders the entries. */
+  readonly place: number;
+}
+
+/** One version: it has the table, or knows how it differs from a version that is nearer to the one that has it. */
+interface Version {
+  table?: Map<string, Entry>;
+  /** What `name` is in this version, where `nearer` has something else. */
+  difference?: { readonly name: string; readonly entry: Entry | undefined; readonly nearer: Version };
+}
+
+/**
+ * Immutable: a change gives another `Variables` and costs the same however many there are. All versions that came from
+ * one share one table, which goes to the version that is looked at: looking at the newest, or at one again, is as
+ * looking into a Map; going over to another costs what the two differ in.
+ * Baker, "Shallow binding makes functional arrays fast", 1991.
+ */
+export class Variables implements Iterable<readonly [name: string, value: string]> {
+  readonly #version: Version;
+  readonly size: number;
+  /** The place of what is set next. */
+  readonly #end: number;
+
+  private constructor(version: Version, size: number, end: number) {
+    this.#version = version;
+    this.size = size;
+    this.#end = end;
+  }
+
+  /** From pairs, of which the last of a name holds, in the place of the first. */
+  static of(pairs: Iterable<readonly [name: string, value: string]> = []): Variables {
+    const table = new Map<string, Entry>();
+    let end = 0;
+    for (const [name, value] of pairs) table.set(name, { value, place: table.get(name)?.place ?? end++ });
+    return new Variables({ table }, table.size, end);
+  }
+
+  get(name: string): string | undefined {
+    return tableOf(this.#version).get(name)?.value;
+  }
+
+  has(name: string): boolean {
+    return tableOf(this.#version).has(name);
+  }
+
+  /** Sets one, which comes last then. */
+  set(name: string, value: string): Variables {
+    const known = tableOf(this.#version).get(name);
+    if (known?.value === value && known.place === this.#end - 1) return this;
+    return this.#change(name, { value, place: this.#end }, this.#end + 1, known === undefined ? 1 : 0);
+  }
+
+  /** Sets one, which keeps its place if it has one. */
+  put(name: string, value: string): Variables {
+    const known = tableOf(this.#version).get(name);
+    if (known === undefined) return this.set(name, value);
+    if (known.value === value) return this;
+    return this.#change(name, { value, place: known.place }, this.#end, 0);
+  }
+
+  delete(name: string): Variables {
+    return this.has(name) ? this.#change(name, undefined, this.#end, -1) : this;
+  }
+
+  *keys(): Generator<string> {
+    for (const [name] of this) yield name;
+  }
+
+  [Symbol.iterator](): Iterator<readonly [name: string, value: string]> {
+    const entries = [...tableOf(this.#version)];
+    const ordered = entries.every(([, { place }], i) => i === 0 || (entries[i - 1]?.[1].place ?? 0) < place);
+    if (!ordered) entries.sort(([, a], [, b]) => a.place - b.place);
+    return entries.map(([name, { value }]) => [name, value] as const)[Symbol.iterator]();
+  }
+
+  #change(name: string, entry: Entry | undefined, end: number, more: number): Variables {
+    const table = tableOf(this.#version);
+    const version: Version = { table };
+    this.#version.table = undefined;
+    this.#version.difference = { name, entry: table.get(name), nearer: version };
+    write(table, name, entry);
+    return new Variables(version, this.size + more, end);
+  }
+}
+
+/** The table, brought to a version if another has it. */
+function tableOf(version: Version): Map<string, Entry> {
+  if (version.table !== undefined) return version.table;
+  const path: Version[] = [];
+  for (let at = version; at.difference !== undefined; at = at.difference.nearer) path.push(at);
+  const table = path.at(-1)?.difference?.nearer.table as Map<string, Entry>;
+  for (const at of path.reverse()) {
+    const { name, entry, nearer } = at.difference as NonNullable<Version['difference']>;
+    nearer.difference = { name, entry: table.get(name), nearer: at };
+    nearer.table = undefined;
+    write(table, name, entry);
+    at.difference = undefined;
+    at.table = table;
+  }
+  return table;
+}
+
+/** A later place goes to the table's end, so that it is in order mostly. */
+function write(table: Map<string, Entry>, name: string, entry: Entry | undefined): void {
+  if (entry === undefined || table.get(name)?.place !== entry.place) table.delete(name);
+  if (entry !== undefined) table.set(name, entry);
+}
