@@ -11,6 +11,7 @@ import { closeFd } from '../linux/open-in.ts';
 import { digestOf } from '../oci/digest.ts';
 import type { Digest } from '../oci/types.ts';
 import { takeLook } from './glance.ts';
+import { blockSize, hashBlocks } from './hash-blocks.ts';
 import type { Look } from './look.ts';
 import { openView } from './open.ts';
 import { openEntry } from './real.ts';
@@ -98,7 +99,7 @@ function describe(err: unknown, spec: ViewSpec): unknown {
   });
 }
 
-const bufferSize = 1 << 20;
+const bufferSize = blockSize;
 
 class TreeDigester {
   bytes = 0;
@@ -191,7 +192,7 @@ class TreeDigester {
     }
     const fd = openEntry(entry);
     try {
-      const contents = this.#hashBytes(fd) + xattrs;
+      const contents = this.#hashBytes(fd, entry.size) + xattrs;
       if (this.#memory !== undefined && isSettled(entry.ctimeNs, started)) {
         const st = fstatSync(fd, { bigint: true });
         const now = { ...st, size: Number(st.size), mode: Number(st.mode) & 0o7777 };
@@ -204,20 +205,16 @@ class TreeDigester {
     }
   }
 
-  #hashBytes(fd: number): string {
-    let n = readSync(fd, this.#buffer, 0, bufferSize, null);
+  /** Of a file that begins with less than a block all bytes at once; of others block by block, without blocks of zeros. */
+  #hashBytes(fd: number, size: number): string {
+    const n = readSync(fd, this.#buffer, 0, bufferSize, null);
     if (n < bufferSize) {
       const more = readSync(fd, this.#buffer, n, bufferSize - n, null);
       if (more === 0) return hash('sha256', this.#buffer.subarray(0, n), 'hex');
-      n += more;
     }
-    const sha = createHash('sha256');
-    while (n > 0) {
+    return hashBlocks(fd, size, this.#buffer, () => {
       if (this.#ctx.aborted()) throw canceled();
-      sha.update(this.#buffer.subarray(0, n));
-      n = readSync(fd, this.#buffer, 0, bufferSize, null);
-    }
-    return sha.digest('hex');
+    });
   }
 }
 

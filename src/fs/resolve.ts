@@ -1,4 +1,5 @@
 /** Paths inside a view: symlinks are followed inside it and never out of it. */
+import { clip } from '../errors/clip.ts';
 import { fail } from '../errors/error.ts';
 import { cleanPath, joinPath, splitPath } from './paths.ts';
 import type { FsView } from './view.ts';
@@ -15,6 +16,10 @@ export function resolvePath(view: FsView, path: string, options: { followLast: b
   return walkLinks((p) => view.lstat(p)?.link, path, options.followLast);
 }
 
+/** Parts of one path, with those of the links on it; and bytes of what it leads to. */
+const maxSteps = 8192;
+const maxPath = 4096;
+
 /** The walk of `resolvePath` over anything that can tell a symlink's target (undefined: no symlink there). */
 export function walkLinks(
   linkAt: (path: string) => string | undefined,
@@ -24,8 +29,14 @@ export function walkLinks(
   const pending = splitPath(path).reverse();
   let current = '/';
   let links = 0;
+  let steps = 0;
   while (pending.length > 0) {
     const part = pending.pop()!;
+    if (++steps > maxSteps || current.length > maxPath) {
+      throw fail('invalid', 'file', `${clip(path, 200)}: the path leads too far`, {
+        hint: 'Symbolic links on it make it longer than any path that Linux takes.',
+      });
+    }
     if (part === '..') {
       current = cleanPath(`${current}/..`);
       continue;

@@ -54,7 +54,9 @@ export async function unpackInto(
     return writer.started;
   } catch (err) {
     const known = err instanceof DrydockError ? err.code : undefined;
-    if (!writer.started && known !== 'unsupported' && known !== 'canceled') return false;
+    // A first entry that is sound but cannot be made: it is a tar.
+    const isTar = known === 'unsupported' || known === 'invalid';
+    if (!writer.started && !isTar && known !== 'canceled') return false;
     throw badArchive(source, err);
   } finally {
     if (fd !== undefined) closeFd(fd);

@@ -60,8 +60,9 @@ export class BlockWriter {
   }
 
   /** Adds up to `length` bytes of an open file at its position; returns how many, 0 at the end. Ask `full` after it. */
-  putFile(fd: number, length: number): number {
-    const n = readSync(fd, this.#block, this.#fill, Math.min(length, this.#blockSize - this.#fill), null);
+  putFile(fd: number, length: number, position: number | null = null): number {
+    const most = Math.min(length, this.#blockSize - this.#fill);
+    const n = readSync(fd, this.#block, this.#fill, most, position);
     this.#advance(n);
     return n;
   }

@@ -2,6 +2,7 @@
  * Finds the folder an entry goes into, making what is missing. Links on the way are followed inside the tree only,
  * never by the kernel: every part is checked to be a real folder of the layer before anything is written beneath it.
  */
+import { clip } from '../errors/clip.ts';
 import { fail } from '../errors/error.ts';
 import { isWhiteout, lstatHost } from '../fs/stat.ts';
 import type { FsView } from '../fs/view.ts';
@@ -14,6 +15,9 @@ export interface LayerFolder {
   /** Path in the tree, with a leading slash; '' is the root. */
   path: string;
 }
+
+/** Parts of a path, with those of the links on it, that are gone through for one entry. */
+const maxSteps = 8192;
 
 interface Hooks {
   /** A folder was made that no entry named (yet). */
@@ -39,12 +43,16 @@ export class LayerPaths {
   folder(path: string): LayerFolder {
     const known = this.#cache.get(path);
     if (known !== undefined) return known;
-    let todo = path.split('/');
+    /** Parts still to go, the next one last. */
+    const todo = path.split('/').reverse();
+    let steps = 0;
     let at: LayerFolder = { host: this.root, path: '' };
     let hops = 0;
     let linked = false;
     while (todo.length > 0) {
-      const name = todo.shift()!;
+      const name = todo.pop()!;
+      if (++steps > maxSteps)
+        throw fail('corrupt', 'store', `the layer’s path ${clip(path, 200)} leads too far`);
       if (name === '' || name === '.') continue;
       if (name === '..') {
         at = this.#up(at);
@@ -57,10 +65,12 @@ export class LayerPaths {
         at = next;
         continue;
       }
-      if (++hops > 255) throw fail('corrupt', 'store', `the layer’s path ${path} runs in a circle of links`);
+      if (++hops > 255) {
+        throw fail('corrupt', 'store', `the layer’s path ${clip(path, 200)} runs in a circle of links`);
+      }
       linked = true;
       if (link.startsWith('/')) at = { host: this.root, path: '' };
-      todo = [...link.split('/'), ...todo];
+      todo.push(...link.split('/').reverse());
     }
     if (!linked) this.#cache.set(path, at);
     return at;

@@ -6,8 +6,9 @@ import { openEntry } from '../fs/real.ts';
 import { hostXattrs } from '../fs/stat.ts';
 import type { FsEntry, ViewSpec } from '../fs/view.ts';
 import { unlinkSync } from '../linux/files.ts';
-import { major, minor } from '../linux/libc.ts';
+import { major, minor, seekData, seekHole } from '../linux/libc.ts';
 import { closeFd } from '../linux/open-in.ts';
+import { sparseMap } from '../tar/sparse.ts';
 import { endOfArchive, header, padding, type TarHeader } from '../tar/writer.ts';
 import { PortSender } from '../workers/port-stream.ts';
 import type { TaskContext } from '../workers/tasks.ts';
@@ -88,6 +89,11 @@ async function packItems(
     else {
       const entry = tarHeader(item.entry, under, linked, latestNs);
       if (entry === undefined) continue;
+      if (item.entry.size > worthHoles && entry.size > 0) {
+        await putWithHoles(item.entry, entry, writer, ctx);
+        entries++;
+        continue;
+      }
       writer.put(header(entry));
       if (entry.size > 0 && !putContent(item.entry, writer, entry.size)) {
         await putLarge(item.entry, writer, entry.size, ctx);
@@ -186,6 +192,57 @@ async function putLarge(entry: FsEntry, writer: BlockWriter, size: number, ctx: 
     closeFd(fd);
   }
   writer.put(padding(size));
+}
+
+/** Holes of so many bytes in one file are not written out: all other layers are as other builders write them. */
+const worthHoles = 8 * 1024 ** 3;
+/** Regions that a map may have; readers limit its size. */
+const maxRegions = 20_000;
+
+/** A huge file; if it is mostly holes, without them, as GNU tar does. */
+async function putWithHoles(
+  entry: FsEntry,
+  head: TarHeader,
+  writer: BlockWriter,
+  ctx: TaskContext,
+): Promise<void> {
+  const fd = openEntry(entry);
+  try {
+    const regions = dataRegions(fd, entry.size);
+    const stored = regions?.reduce((sum, { length }) => sum + length, 0) ?? entry.size;
+    if (regions === undefined || entry.size - stored < worthHoles) {
+      writer.put(header(head));
+      await putLarge(entry, writer, head.size, ctx);
+      return;
+    }
+    const map = sparseMap(regions);
+    writer.put(header({ ...head, size: map.length + stored, realSize: entry.size }));
+    writer.put(map);
+    for (const { offset, length } of regions) {
+      for (let at = 0; at < length; ) {
+        const n = writer.putFile(fd, length - at, offset + at);
+        if (n === 0) throw shrunk(entry);
+        at += n;
+        if (writer.full) await writer.drain();
+        if (ctx.aborted()) throw canceled();
+      }
+    }
+    writer.put(padding(stored));
+  } finally {
+    closeFd(fd);
+  }
+}
+
+/** Where a file has data; undefined when it is in too many places. */
+function dataRegions(fd: number, size: number): { offset: number; length: number }[] | undefined {
+  const regions: { offset: number; length: number }[] = [];
+  for (let at = seekData(fd, 0); at >= 0 && at < size; at = seekData(fd, at)) {
+    const end = Math.min(seekHole(fd, at), size);
+    regions.push({ offset: at, length: end - at });
+    if (regions.length > maxRegions) return undefined;
+    at = end;
+  }
+  return regions;
 }
 
 function shrunk(entry: FsEntry): Error {

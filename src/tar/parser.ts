@@ -5,6 +5,7 @@
  */
 import { type ErrorCode, fail, type Hop } from '../errors/error.ts';
 import { BLOCK, checksumHolds, headerPath, isZero, text } from './header-block.ts';
+import { nameFault } from './limits.ts';
 import { decimal, headerNumber, paxTimeNs } from './numbers.ts';
 import { emptyRecords, type PaxRecords, readPax } from './pax.ts';
 import { checkRegions, oldGnuRegions, type Region, SparseMapReader, sparse00, sparse01 } from './sparse.ts';
@@ -44,7 +45,8 @@ const types: Record<string, TarEntry['type']> = {
 
 /**
  * Push an archive's bytes (uncompressed) in any portions, then `finish`. Both throw a DrydockError: `corrupt` for
- * what is no sound archive, `unsupported` for entries nobody can unpack (multi-volume parts, unknown types).
+ * what is no sound archive, `invalid` for names that Linux cannot take, `unsupported` for entries nobody can unpack
+ * (multi-volume parts, unknown types).
  */
 export class TarParser {
   #handler: TarHandler;
@@ -250,10 +252,12 @@ export class TarParser {
       devminor: 0,
       xattrs: records?.xattrs ?? new Map(),
     };
+    this.#checkName(entry.path);
     if (entry.path === '' && type !== 'dir') throw this.#error('an entry has no name');
     if (entry.uid > 0xffffffff || entry.gid > 0xffffffff) {
       throw this.#error(`${entry.path} has an owner beyond 32 bits`);
     }
+    if (type === 'symlink' || type === 'hardlink') this.#checkName(rawLink);
     if (type === 'symlink') entry.link = rawLink;
     if (type === 'hardlink') entry.link = cleanTarPath(rawLink);
     if (entry.link === '' && (type === 'symlink' || type === 'hardlink')) {
@@ -279,6 +283,14 @@ export class TarParser {
       if (records !== undefined && this.#startPaxSparse(records, entry)) return;
     }
     this.#start(entry, entry.size);
+  }
+
+  #checkName(path: string): void {
+    const fault = nameFault(path);
+    if (fault === undefined) return;
+    throw fail('invalid', this.#hop, `reading the tar archive: ${fault} (at byte ${this.#at})`, {
+      hint: 'Make the archive again without it, or with shorter names.',
+    });
   }
 
   #records(): PaxRecords | undefined {

@@ -50,6 +50,13 @@ function pairs(texts: readonly string[]): Region[] | undefined {
   return regions;
 }
 
+/** Format 1.0's map of regions, in whole blocks. */
+export function sparseMap(regions: readonly Region[]): Buffer {
+  const lines = [regions.length, ...regions.flatMap(({ offset, length }) => [offset, length])];
+  const text = lines.map((line) => `${line}\n`).join('');
+  return Buffer.alloc(Math.ceil(text.length / 512) * 512).fill(text, 0, text.length, 'latin1');
+}
+
 /** Format 1.0: a list of decimal lines in the first blocks of the content: count, then offset and length of each. */
 export class SparseMapReader {
   readonly regions: Region[] = [];

@@ -24,6 +24,8 @@ export interface TarHeader {
   uname?: string;
   gname?: string;
   xattrs?: Iterable<readonly [name: string, value: Buffer]>;
+  /** Of a file whose holes are left out: its size with them. A map (`sparseMap`) comes first in its content. */
+  realSize?: number;
 }
 
 const flags: Record<TarHeader['type'], number> = {
@@ -51,6 +53,10 @@ export function header(entry: TarHeader): Buffer {
   const seconds = floorSeconds(entry.mtimeNs);
   if (entry.mtimeNs % 1_000_000_000n !== 0n || seconds < 0 || seconds > 0o77777777777) {
     records.push(['mtime', paxTime(entry.mtimeNs)]);
+  }
+  if (entry.realSize !== undefined) {
+    records.push(['GNU.sparse.major', '1'], ['GNU.sparse.minor', '0']);
+    records.push(['GNU.sparse.name', path], ['GNU.sparse.realsize', String(entry.realSize)]);
   }
   for (const [name, value] of entry.xattrs ?? []) records.push([`SCHILY.xattr.${name}`, value]);
   if (records.length === 0) {

@@ -1,0 +1,55 @@
+/** The digest of a large file's bytes, which costs what is in it: holes, and blocks of zeros, are counted, not hashed. */
+import { createHash } from 'node:crypto';
+import { readSync } from 'node:fs';
+import { seekData } from '../linux/libc.ts';
+
+export const blockSize = 1 << 20;
+const zeros = Buffer.alloc(blockSize);
+
+/**
+ * SHA-256 of an open file's bytes, in hex; where blocks of 1 MiB are nothing but zeros, of the others and of where those
+ * are, with a mark in front. The same bytes give the same, whether or not zeros are stored as holes. `buffer` holds a
+ * block; `giveWay` is called for each and may throw.
+ */
+export function hashBlocks(fd: number, size: number, buffer: Buffer, giveWay: () => void): string {
+  const sha = createHash('sha256');
+  const runs: [start: number, count: number][] = [];
+  const addZeros = (start: number, count: number) => {
+    const last = runs.at(-1);
+    if (last !== undefined && last[0] + last[1] === start) last[1] += count;
+    else runs.push([start, count]);
+  };
+  for (let block = 0; ; block++) {
+    giveWay();
+    const data = nextData(fd, block * blockSize, size);
+    const skipped = Math.floor(data / blockSize) - block;
+    if (skipped > 0) {
+      addZeros(block, skipped);
+      block += skipped;
+    }
+    const n = readBlock(fd, buffer, block * blockSize);
+    if (n === blockSize && buffer.equals(zeros)) addZeros(block, 1);
+    else sha.update(buffer.subarray(0, n));
+    if (n < blockSize) break;
+  }
+  if (runs.length === 0) return sha.digest('hex');
+  sha.update(JSON.stringify(runs));
+  return `zeros:${sha.digest('hex')}`;
+}
+
+/** Where data begins at or after a place; the file's end when only a hole follows. */
+function nextData(fd: number, at: number, size: number): number {
+  if (at >= size) return at;
+  const data = seekData(fd, at);
+  return data < 0 ? Math.max(at, size) : data;
+}
+
+function readBlock(fd: number, buffer: Buffer, at: number): number {
+  let have = 0;
+  while (have < blockSize) {
+    const n = readSync(fd, buffer, have, blockSize - have, at + have);
+    if (n === 0) break;
+    have += n;
+  }
+  return have;
+}

@@ -1,0 +1,28 @@
+/** What Linux takes as a name (limits.h), and what nothing that it cannot take costs more than saying so. Pure. */
+import { clip } from '../errors/clip.ts';
+import { nameLength } from '../linux/names.ts';
+
+/** Bytes of one part of a path, and of a path with the zero that ends it. */
+const nameMax = 255;
+const pathMax = 4096;
+const whiteout = '.wh.';
+
+/** Why no file can have an archived path; undefined when one can. */
+export function nameFault(path: string): string | undefined {
+  if (path.length >= pathMax || nameLength(path) >= pathMax) {
+    return `a path of ${nameLength(path)} bytes is longer than the ${pathMax - 1} that Linux takes: ${shown(path)}`;
+  }
+  if (path.length <= nameMax / 3) return undefined;
+  for (const part of path.split('/')) {
+    // A whiteout is no file of its own: the name behind its mark is what counts.
+    const name = part.startsWith(whiteout) ? part.slice(whiteout.length) : part;
+    if (name.length > nameMax || nameLength(name) > nameMax) {
+      return `a name of ${nameLength(name)} bytes is longer than the ${nameMax} that Linux takes: ${shown(name)}`;
+    }
+  }
+  return undefined;
+}
+
+function shown(path: string): string {
+  return JSON.stringify(clip(path, 80));
+}
