@@ -67,6 +67,15 @@ onStores('docker’s builder of old', (store) => {
     );
   });
 
+  test.each([
+    ['FROM base\nCOPY --from=localhost:1/foo foo bar\n', 'invalid from flag value localhost:1/foo: '],
+    ['FROM base\nCOPY --from=0 foo bar\n', 'invalid from flag value 0: refers to current build stage'],
+    ['FROM base AS 1\nCOPY --from=1 foo bar\n', 'invalid name for build stage'],
+  ])('its words for a stage that there is not: %j', async (dockerfile, words) => {
+    const { answer } = await builds.build(dockerfile, v1);
+    expect(answer.text).toContain(words);
+  });
+
   test('its words for a Dockerfile that is empty, or outside of the context', async () => {
     const empty = await builds.build({ Dockerfile: '', file: 'x' }, v1);
     expect(empty.answer.status).toBe(400);

@@ -55,7 +55,10 @@ async function resolveBase(conversion: Conversion, stage: StageState): Promise<v
     // What an instruction names in place of a stage has no instructions of its own.
     if (stage.stage === undefined) stage.dispatched = true;
   } catch (err) {
-    throw located(err, conversion.file, stage.from.range);
+    const { classic } = conversion.request;
+    const ofFlag = classic && stage.stage === undefined;
+    const said = ofFlag ? prefixed(err, `invalid from flag value ${stage.baseName}`) : err;
+    throw located(said, conversion.file, stage.from.range);
   }
 }
 

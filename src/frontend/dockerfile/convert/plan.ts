@@ -112,7 +112,11 @@ export function planCommand(
   const command: Command = { instruction, sources: [], onBuild };
   try {
     if (instruction.kind === 'COPY' && instruction.flags.from) {
-      command.sources = [sourceStage(conversion, instruction.flags.from, instruction)];
+      const { from } = instruction.flags;
+      command.sources = [sourceStage(conversion, from, instruction)];
+      if (conversion.request.classic && command.sources[0] === stage) {
+        throw fail('invalid', 'dockerfile', `invalid from flag value ${from}: refers to current build stage`);
+      }
     } else if (instruction.kind === 'RUN') {
       command.sources = instruction.mounts.map(({ from }) =>
         from ? sourceStage(conversion, from, instruction) : undefined,
