@@ -4,6 +4,7 @@ import type { Kept } from '../kept/kept.ts';
 import type { KeptFolders } from '../kept/kept-folders.ts';
 import type { Digest } from '../oci/types.ts';
 import { recordLease } from '../solver/results.ts';
+import { fillReserve, withReserve } from '../store/shared/reserve.ts';
 import type { Store } from '../store/store.ts';
 
 export interface UsageRecord {
@@ -100,8 +101,18 @@ async function itemsOf(deps: UsageDeps, owner: string | undefined): Promise<Item
   return items.sort((a, b) => a.usage.lastUsedAt - b.usage.lastUsedAt);
 }
 
-/** Drops cache records and collects what nothing refers to any more. Never touches what a running build holds. */
+/**
+ * Drops cache records and collects what nothing refers to any more. Never touches what a running build holds. On a full
+ * disk it goes on with the space that is set aside for this.
+ */
 export async function prune(deps: UsageDeps, options: PruneOptions = {}): Promise<PruneReport> {
+  const { root } = deps.store;
+  const report = await withReserve(root, () => pruneOnce(deps, options));
+  fillReserve(root);
+  return report;
+}
+
+async function pruneOnce(deps: UsageDeps, options: PruneOptions): Promise<PruneReport> {
   const items = await itemsOf(deps, options.owner);
   let total = items.reduce((sum, { usage }) => sum + usage.size, 0);
   const now = Date.now();

@@ -12,12 +12,14 @@ import type { Refs } from '../refs/types.ts';
 import type { HostCertificates } from '../registry/certificates.ts';
 import { RegistryClient } from '../registry/client.ts';
 import { Solver } from '../solver/solver.ts';
+import { explainDisk } from '../store/shared/disk-full.ts';
+import { fillReserve, withReserve } from '../store/shared/reserve.ts';
 import type { Store } from '../store/store.ts';
 import { version } from '../version.ts';
 import { GarbageCollector, type GcRule } from './gc.ts';
 import type { StepLimits } from './step-limits.ts';
 import type { StoreOptions } from './store-options.ts';
-import { openStore } from './stores.ts';
+import { openStore, stateFolder } from './stores.ts';
 
 /** How registries are spoken to. */
 export interface RegistryOptions {
@@ -43,7 +45,13 @@ export interface LimitOptions extends StepLimits {
   cgroupParent?: string;
 }
 
-export interface EngineOptions extends StoreOptions, RegistryOptions, LimitOptions {}
+export interface EngineOptions extends StoreOptions, RegistryOptions, LimitOptions {
+  /**
+   * On a full disk, open it with the space that is set aside for giving space back. For whoever does not mean to fill
+   * the disk: a build would leave nothing for the `prune` after it.
+   */
+  useReserve?: boolean;
+}
 
 export interface Engine {
   readonly store: Store;
@@ -64,7 +72,23 @@ export interface Engine {
  * the store and does not answer.
  */
 export async function openEngine(options: EngineOptions): Promise<Engine> {
-  return engineOn(await openStore(options), options);
+  const folder = stateFolder(options);
+  const open = async () => {
+    const store = await openStore(options);
+    try {
+      return engineOn(store, options);
+    } catch (err) {
+      await store.close();
+      throw err;
+    }
+  };
+  try {
+    const engine = options.useReserve === true ? await withReserve(folder, open) : await open();
+    fillReserve(folder);
+    return engine;
+  } catch (err) {
+    throw await explainDisk(err, { root: options.root }, 'store');
+  }
 }
 
 /** The engine on a store that is open; it closes the store with itself. */
@@ -121,6 +145,8 @@ export function engineOn(store: Store, options: RegistryOptions & LimitOptions =
       executor.close();
       cache.close();
       await store.close();
+      // What was taken of it may be there again.
+      fillReserve(store.root);
     },
   };
 }

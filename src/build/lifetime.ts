@@ -1,12 +1,18 @@
 /** A build's lease, from its first moment to its last, whatever goes wrong at either end. */
 import type { Job } from '../solver/job.ts';
+import { explainDisk } from '../store/shared/disk-full.ts';
 import { letGo, letGoOfTheRest } from '../store/shared/let-go.ts';
+import { fillReserve } from '../store/shared/reserve.ts';
 import type { Engine } from './engine.ts';
 
 /** Makes the lease that holds what a build makes. Throws what the store throws. */
 export async function beginBuild({ store }: Engine, job: Job): Promise<string> {
   const lease = `build-${job.id}`;
-  await store.leases.create(lease);
+  try {
+    await store.leases.create(lease);
+  } catch (err) {
+    throw await explainDisk(err, store);
+  }
   await letGoOfTheRest(store);
   return lease;
 }
@@ -21,5 +27,6 @@ export async function endBuild(engine: Engine, job: Job, lease: string, released
   await letGo(engine.store, lease);
   // What a full disk had no room to note may have room now.
   await letGoOfTheRest(engine.store);
+  fillReserve(engine.store.root);
   await engine.gc.afterBuild().catch(() => {}); // the next build's end tries again
 }

@@ -44,6 +44,12 @@ export function containerdOf(options: Pick<StoreOptions, 'containerdAddress' | '
   };
 }
 
+/** The folder of a root that the store which the options name has to itself: its `Store.root`. */
+export function stateFolder(options: StoreOptions): string {
+  if (options.imageStore !== 'containerd') return options.root;
+  return join(options.root, 'containerd', containerdOf(options).namespace);
+}
+
 /** Notes which containerd the root was used with last; the root's own store needs no note. */
 function remember(options: StoreOptions): void {
   const text = `${JSON.stringify(containerdOf(options))}\n`;

@@ -6,10 +6,10 @@
  * A record whose result was pruned stays as an identity as long as others are keyed by it.
  */
 import { join } from 'node:path';
-import type { DatabaseSync, StatementSync } from 'node:sqlite';
+import type { DatabaseSync } from 'node:sqlite';
 import type { Digest } from '../oci/types.ts';
 import type { SerializedRef } from '../store/ref.ts';
-import { openDatabase, transaction } from '../store/sqlite.ts';
+import { type DatabaseName, openDatabase, prepare, type Statement, transaction } from '../store/sqlite.ts';
 import { schema } from './schema.ts';
 
 export type RecordType =
@@ -68,45 +68,63 @@ interface Row {
 }
 
 export class Cache {
+  readonly #name: DatabaseName;
   readonly #db: DatabaseSync;
-  readonly #get: Record<'byKey' | 'byId' | 'known' | 'digest' | 'keys' | 'links', StatementSync>;
-  readonly #run: Record<
-    'record' | 'results' | 'remember' | 'key' | 'link' | 'touch' | 'digest',
-    StatementSync
-  >;
+  readonly #get: Record<'byKey' | 'byId' | 'known' | 'digest' | 'keys' | 'links', Statement>;
+  readonly #run: Record<'record' | 'results' | 'remember' | 'key' | 'link' | 'touch' | 'digest', Statement>;
 
   /** Opens (or makes) `cache.db` in a folder. Several processes may have it open. */
   constructor(folder: string) {
     const file = join(folder, 'cache.db');
-    const db = openDatabase({ hop: 'cache', name: 'the cache records', file }, schema);
+    const name: DatabaseName = { hop: 'cache', name: 'the cache records', file };
+    const db = openDatabase(name, schema);
+    this.#name = name;
     this.#db = db;
     this.#get = {
-      byKey: db.prepare('SELECT r.* FROM keys k JOIN records r ON r.id = k.record WHERE k.key = ?'),
-      byId: db.prepare('SELECT * FROM records WHERE id = ?'),
-      known: db.prepare('SELECT 1 FROM records WHERE id = ?'),
-      digest: db.prepare('SELECT digest FROM content_digests WHERE ref = ? AND selector = ?'),
-      keys: db.prepare('SELECT key, kind, op FROM keys WHERE record = ?'),
-      links: db.prepare('SELECT * FROM links WHERE key = ? ORDER BY input'),
+      byKey: prepare(name, db, 'SELECT r.* FROM keys k JOIN records r ON r.id = k.record WHERE k.key = ?'),
+      byId: prepare(name, db, 'SELECT * FROM records WHERE id = ?'),
+      known: prepare(name, db, 'SELECT 1 FROM records WHERE id = ?'),
+      digest: prepare(name, db, 'SELECT digest FROM content_digests WHERE ref = ? AND selector = ?'),
+      keys: prepare(name, db, 'SELECT key, kind, op FROM keys WHERE record = ?'),
+      links: prepare(name, db, 'SELECT * FROM links WHERE key = ? ORDER BY input'),
     };
     this.#run = {
-      record: db.prepare(
+      record: prepare(
+        name,
+        db,
         `INSERT INTO records (id, description, type, owner, results, size, created_at, last_used_at, usage_count)
          VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1)
          ON CONFLICT (id) DO UPDATE SET description = excluded.description, type = excluded.type,
            owner = excluded.owner, results = excluded.results, size = excluded.size, last_used_at = excluded.last_used_at`,
       ),
-      results: db.prepare('UPDATE records SET results = ?, size = ? WHERE id = ? AND results IS NOT NULL'),
-      remember: db.prepare(
+      results: prepare(
+        name,
+        db,
+        'UPDATE records SET results = ?, size = ? WHERE id = ? AND results IS NOT NULL',
+      ),
+      remember: prepare(
+        name,
+        db,
         `INSERT OR IGNORE INTO records
            (id, description, type, owner, results, size, created_at, last_used_at, usage_count)
          VALUES (?, ?, ?, ?, NULL, 0, ?, ?, 0)`,
       ),
-      key: db.prepare('INSERT OR REPLACE INTO keys (key, record, kind, op) VALUES (?, ?, ?, ?)'),
-      link: db.prepare(
+      key: prepare(name, db, 'INSERT OR REPLACE INTO keys (key, record, kind, op) VALUES (?, ?, ?, ?)'),
+      link: prepare(
+        name,
+        db,
         'INSERT OR REPLACE INTO links (key, input, dep, dep_index, selector, content) VALUES (?, ?, ?, ?, ?, ?)',
       ),
-      touch: db.prepare('UPDATE records SET last_used_at = ?, usage_count = usage_count + 1 WHERE id = ?'),
-      digest: db.prepare('INSERT OR REPLACE INTO content_digests (ref, selector, digest) VALUES (?, ?, ?)'),
+      touch: prepare(
+        name,
+        db,
+        'UPDATE records SET last_used_at = ?, usage_count = usage_count + 1 WHERE id = ?',
+      ),
+      digest: prepare(
+        name,
+        db,
+        'INSERT OR REPLACE INTO content_digests (ref, selector, digest) VALUES (?, ?, ?)',
+      ),
     };
   }
 
@@ -130,7 +148,7 @@ export class Cache {
     keys: readonly { key: Digest; parts: KeyParts }[],
   ): void {
     const now = Date.now();
-    transaction(this.#db, () => {
+    transaction(this.#name, this.#db, () => {
       const { id, description, type, owner = null, size } = record;
       const results = record.results === undefined ? null : JSON.stringify(record.results);
       this.#run.record.run(id, description, type, owner, results, size, now, now);
@@ -149,7 +167,7 @@ export class Cache {
     keys: CacheEntry['keys'],
   ): void {
     const now = Date.now();
-    transaction(this.#db, () => {
+    transaction(this.#name, this.#db, () => {
       const { id, description, type, owner = null } = record;
       if (this.#run.remember.run(id, description, type, owner, now, now).changes === 0) return;
       for (const { key, parts } of keys) this.#putKey(key, id, parts);
@@ -158,7 +176,7 @@ export class Cache {
 
   /** Adds one more key to a record. */
   alias(key: Digest, id: Digest, parts: KeyParts): void {
-    transaction(this.#db, () => this.#putKey(key, id, parts));
+    transaction(this.#name, this.#db, () => this.#putKey(key, id, parts));
   }
 
   #putKey(key: Digest, id: Digest, parts: KeyParts): void {
@@ -184,9 +202,11 @@ export class Cache {
 
   /** All records that hold a result, least recently used first. */
   list(): CacheRecord[] {
-    const rows = this.#db
-      .prepare('SELECT * FROM records WHERE results IS NOT NULL ORDER BY last_used_at')
-      .all();
+    const rows = prepare(
+      this.#name,
+      this.#db,
+      'SELECT * FROM records WHERE results IS NOT NULL ORDER BY last_used_at',
+    ).all();
     return rows.map((row) => toRecord(row)).filter((record) => record !== undefined);
   }
 
@@ -209,7 +229,7 @@ export class Cache {
 
   /** Everything, least recently used first; also identities without a result. */
   entries(): CacheEntry[] {
-    const rows = this.#db.prepare('SELECT * FROM records ORDER BY last_used_at').all();
+    const rows = prepare(this.#name, this.#db, 'SELECT * FROM records ORDER BY last_used_at').all();
     return rows.flatMap((row) => {
       const record = toRecord(row);
       return record === undefined ? [] : [{ record, keys: this.keysOf(record.id) }];
@@ -218,7 +238,11 @@ export class Cache {
 
   /** Bytes of all results. */
   totalSize(): number {
-    const row = this.#db.prepare('SELECT sum(size) AS n FROM records WHERE results IS NOT NULL').get();
+    const row = prepare(
+      this.#name,
+      this.#db,
+      'SELECT sum(size) AS n FROM records WHERE results IS NOT NULL',
+    ).get();
     return Number(row?.n ?? 0);
   }
 
@@ -226,8 +250,8 @@ export class Cache {
    * Drops the results of records; then forgets identities and keys that no result is built on any more.
    */
   prune(ids: readonly Digest[]): void {
-    transaction(this.#db, () => {
-      const drop = this.#db.prepare('UPDATE records SET results = NULL, size = 0 WHERE id = ?');
+    transaction(this.#name, this.#db, () => {
+      const drop = prepare(this.#name, this.#db, 'UPDATE records SET results = NULL, size = 0 WHERE id = ?');
       for (const id of ids) drop.run(id);
       // An identity is kept while a live record's key names it, directly or through other identities.
       this.#db.exec(`
@@ -245,9 +269,9 @@ export class Cache {
 
   /** Forgets the content digests of refs that are gone. */
   forgetDigests(isAlive: (ref: string) => boolean): void {
-    const remove = this.#db.prepare('DELETE FROM content_digests WHERE ref = ?');
-    transaction(this.#db, () => {
-      for (const row of this.#db.prepare('SELECT DISTINCT ref FROM content_digests').all()) {
+    const remove = prepare(this.#name, this.#db, 'DELETE FROM content_digests WHERE ref = ?');
+    transaction(this.#name, this.#db, () => {
+      for (const row of prepare(this.#name, this.#db, 'SELECT DISTINCT ref FROM content_digests').all()) {
         if (!isAlive(String(row.ref))) remove.run(String(row.ref));
       }
     });

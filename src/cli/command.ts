@@ -26,6 +26,8 @@ export interface Command {
   usage: string;
   summary: string;
   flags: FlagTable;
+  /** It fills the disk: on a full one it gets none of the space that is set aside for giving space back. */
+  fills?: boolean;
   /** Returns the exit code; nothing is 0. */
   run(argv: readonly string[], ctx: CommandContext): Promise<number | undefined>;
 }
@@ -37,6 +39,7 @@ export function command<const T extends FlagTable>(spec: {
   flags: T;
   /** Least and most operands. */
   operands: [number, number];
+  fills?: boolean;
   run(flags: FlagValues<T>, args: string[], ctx: CommandContext): Promise<number | undefined>;
 }): Command {
   return {

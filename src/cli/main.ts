@@ -84,7 +84,9 @@ export async function main(argv: readonly string[]): Promise<number> {
         return { endpoint: endpointOf(globals.host, env), signal: controller.signal, env };
       },
       engine() {
-        engine ??= import('../build/engine.ts').then(({ openEngine }) => openEngine(globals));
+        engine ??= import('../build/engine.ts').then(({ openEngine }) =>
+          openEngine({ ...globals, useReserve: command.fills !== true }),
+        );
         return engine;
       },
     };

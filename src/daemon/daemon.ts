@@ -10,9 +10,10 @@ import type { ApiHost, Log } from '../api/shared/host.ts';
 import { openAuth } from '../auth/auth.ts';
 import type { Listener } from '../auth/types.ts';
 import { type Engine, openEngine } from '../build/engine.ts';
-import { containerdOf } from '../build/stores.ts';
+import { containerdOf, stateFolder } from '../build/stores.ts';
 import { fail } from '../errors/error.ts';
 import { SessionManager } from '../session/manager.ts';
+import { withReserve } from '../store/shared/reserve.ts';
 import { version } from '../version.ts';
 import { defaultSocket, parseAddress } from './address.ts';
 import { type DaemonConfig, defaultShutdownTimeout } from './config.ts';
@@ -58,11 +59,11 @@ export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
     const addresses = (config.hosts.length > 0 ? config.hosts : [`unix://${defaultSocket(root)}`]).map(
       parseAddress,
     );
-    const lock = takePidLock(root);
+    const lock = await withReserve(stateFolder({ ...config, root }), () => takePidLock(root));
     undo.push(() => lock.release());
     const auth = openAuth({ policyFile: config.policyFile, auditFile: config.auditFile, log });
     undo.push(() => auth.close());
-    const engine = await openEngine({ ...config, root });
+    const engine = await openEngine({ ...config, root, useReserve: true });
     undo.push(() => engine.close());
     const daemon = new RunningDaemon(config, { log, engine, auth, manager });
     await daemon.open(addresses, () => undo);

@@ -1,7 +1,7 @@
 /** One daemon per root: a locked file that holds the daemon's process id. */
 import { closeSync, ftruncateSync, mkdirSync, openSync, readFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
-import { errnoCode, fail } from '../errors/error.ts';
+import { errnoCode, fail, toDrydockError } from '../errors/error.ts';
 import { tryLock } from '../linux/libc.ts';
 import { daemonFolder } from './address.ts';
 
@@ -35,8 +35,13 @@ export function takePidLock(root: string): PidLock {
       details: { pid: Number(pid) || 0, root },
     });
   }
-  ftruncateSync(fd);
-  writeSync(fd, `${process.pid}\n`);
+  try {
+    ftruncateSync(fd);
+    writeSync(fd, `${process.pid}\n`);
+  } catch (err) {
+    closeSync(fd);
+    throw toDrydockError(err, 'host');
+  }
   return {
     file,
     release() {

@@ -133,18 +133,60 @@ export function errnoCode(err: unknown): string | undefined {
   return undefined;
 }
 
-/** Any thrown value as a DrydockError; a foreign error becomes `internal` (or `exhausted` on ENOSPC) with itself as cause. */
+/** What failures of the system are, by their codes: the kind, in words, and what to do. */
+const systemFailures: Partial<Record<string, { code: ErrorCode; what: string; hint: string }>> = {
+  ENOSPC: {
+    code: 'exhausted',
+    what: 'no space left on the disk',
+    hint: 'Free disk space, for example with `drydock prune`.',
+  },
+  EDQUOT: {
+    code: 'exhausted',
+    what: 'no space left in the disk quota',
+    hint: 'Free disk space, for example with `drydock prune`, or raise the quota.',
+  },
+  EROFS: {
+    code: 'unavailable',
+    what: 'the disk is mounted read-only',
+    hint: 'Mount it for writing (the kernel makes a disk with errors read-only and says so in `dmesg`), or use another --root.',
+  },
+  EMFILE: {
+    code: 'exhausted',
+    what: 'too many open files',
+    hint: 'Raise the limit (`ulimit -n`, LimitNOFILE= in the systemd unit), or run fewer builds at once.',
+  },
+  ENFILE: {
+    code: 'exhausted',
+    what: 'too many open files on this machine',
+    hint: 'Raise the sysctl fs.file-max, or run fewer builds at once.',
+  },
+  ENAMETOOLONG: {
+    code: 'invalid',
+    what: 'a name or a path is longer than the file system takes',
+    hint: 'A name has at most 255 bytes, a path 4,095.',
+  },
+};
+
+/** A system error without the paths in its words: those are the host's, and a client is told of its own. */
+export function withoutPaths(err: unknown): Error {
+  const message = err instanceof Error ? err.message : String(err);
+  return Object.assign(new Error(message.replace(/ '\/.*$/s, '')), { code: errnoCode(err) });
+}
+
+/**
+ * Any thrown value as a DrydockError. A full or read-only disk, too many open files and a name that is too long say
+ * what to do; any other foreign error becomes `internal` with itself as cause.
+ */
 export function toDrydockError(err: unknown, hop?: Hop): DrydockError {
   if (err instanceof DrydockError) return err;
   if (err instanceof Error && err.name === 'AbortError') return canceled(err);
   const message = err instanceof Error ? err.message : String(err);
-  if (errnoCode(err) === 'ENOSPC') {
-    return new DrydockError(`no space left on the disk: ${message}`, {
-      code: 'exhausted',
-      hop: hop ?? 'host',
-      hint: 'Free disk space, for example with `drydock prune`.',
-      cause: err,
-    });
+  const known = systemFailures[errnoCode(err) ?? ''];
+  if (known !== undefined) {
+    const { code, what, hint } = known;
+    // The name is the client's own; where it would have been is the host's affair.
+    if (code === 'invalid') return new DrydockError(what, { code, hop: hop ?? 'host', hint });
+    return new DrydockError(`${what}: ${message}`, { code, hop: hop ?? 'host', hint, cause: err });
   }
   return new DrydockError(message, { code: 'internal', hop, cause: err });
 }

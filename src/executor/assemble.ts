@@ -8,7 +8,7 @@
  */
 import { chmodSync, chownSync, fstatSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { DrydockError, errnoCode, fail } from '../errors/error.ts';
+import { DrydockError, errnoCode, fail, toDrydockError, withoutPaths } from '../errors/error.ts';
 import { MS_NODEV, MS_NOEXEC, MS_NOSUID, mount } from '../linux/libc.ts';
 import {
   attachMount,
@@ -75,6 +75,8 @@ export function assemble(args: Assembly): number {
         hint: 'Linux 5.12 or later is needed.',
       });
     }
+    const known = toDrydockError(err, 'exec');
+    if (known.code !== 'internal') throw known;
     throw fail('internal', 'exec', `cannot mount the step's files: ${(err as Error).message}`, {
       cause: err,
       hint: '`drydock doctor` says what this machine lacks.',
@@ -162,10 +164,11 @@ class Assembler {
         EROFS: 'it is not there, and what is around it is mounted read-only',
         ENOTDIR: 'a part on the way to it is no folder',
         ELOOP: 'too many levels of symbolic links',
+        ENAMETOOLONG: 'a name in it is longer than the file system takes',
       };
       const known = why[errnoCode(err) ?? ''];
       if (known === undefined) throw err;
-      throw fail('invalid', 'exec', `mount ${dest}: ${known}`, { cause: err });
+      throw fail('invalid', 'exec', `mount ${dest}: ${known}`, { cause: withoutPaths(err) });
     }
   }
 

@@ -1,5 +1,5 @@
 /** The worker task `fs.apply`: file actions, in order, on a layer folder. */
-import { canceled, DrydockError, errnoCode, fail, toDrydockError } from '../errors/error.ts';
+import { canceled, DrydockError, errnoCode, fail, toDrydockError, withoutPaths } from '../errors/error.ts';
 import type { ApplyArgs, ApplyResult, FileActionSpec } from './actions.ts';
 import { applyCopy } from './copy.ts';
 import { applyMkdir, applyMkfile, applyRm, applySymlink } from './edit.ts';
@@ -44,13 +44,20 @@ async function applyOne(target: LayerTarget, action: FileActionSpec, ctx: Aborta
 function describe(err: unknown, action: FileActionSpec, { target }: ApplyArgs): DrydockError {
   if (err instanceof DrydockError) return err;
   const code = errnoCode(err);
-  if (code === undefined || code === 'ENOSPC') return toDrydockError(err, 'file');
+  const known = toDrydockError(err, 'file');
+  if (code === undefined || (known.code !== 'internal' && known.code !== 'invalid')) return known;
   let message = err instanceof Error ? err.message : String(err);
   for (const dir of target.dirs) message = message.replaceAll(dir, '');
   if (code === 'ENOENT') {
     const gone = `${action.kind}: a file went away while it was copied: ${message}`;
-    return fail('conflict', 'file', gone, { cause: err });
+    return fail('conflict', 'file', gone, { cause: withoutPaths(err) });
   }
   const bad = ['ENAMETOOLONG', 'EINVAL', 'ELOOP', 'ENOTDIR', 'EISDIR', 'EFBIG'].includes(code);
-  return fail(bad ? 'invalid' : 'internal', 'file', `${action.kind}: ${message}`, { cause: err });
+  if (!bad) return fail('internal', 'file', `${action.kind}: ${message}`, { cause: err });
+  // Of two paths the first is where the file comes from, in a folder of ours.
+  message = message.replace(/'\/.*' -> (?='\/)/s, '');
+  return fail('invalid', 'file', `${action.kind}: ${message}`, {
+    cause: withoutPaths(err),
+    hint: known.hint,
+  });
 }

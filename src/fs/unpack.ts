@@ -3,7 +3,7 @@
  * after a chroot: `..` is refused, symlinks are followed only inside it.
  */
 import { closeSync, ftruncateSync } from 'node:fs';
-import { canceled, DrydockError, errnoCode, fail } from '../errors/error.ts';
+import { canceled, DrydockError, errnoCode, fail, withoutPaths } from '../errors/error.ts';
 import { linkSync, symlinkSync } from '../linux/files.ts';
 import { makedev } from '../linux/libc.ts';
 import { closeFd } from '../linux/open-in.ts';
@@ -66,10 +66,12 @@ export async function unpackInto(
 
 function badArchive(source: FsEntry, err: unknown): unknown {
   const invalid = (message: string) =>
-    fail('invalid', 'file', `unpacking ${source.path}: ${message}`, { cause: err });
+    fail('invalid', 'file', `unpacking ${source.path}: ${message}`, { cause: withoutPaths(err) });
   if (err instanceof DrydockError) return err.code === 'corrupt' ? invalid(err.message) : err;
   const code = errnoCode(err) ?? '';
-  if (['EFBIG', 'EINVAL', 'ENAMETOOLONG', 'ELOOP'].includes(code)) return invalid((err as Error).message);
+  if (['EFBIG', 'EINVAL', 'ENAMETOOLONG', 'ELOOP'].includes(code)) {
+    return invalid(withoutPaths(err).message);
+  }
   return err;
 }
 

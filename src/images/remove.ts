@@ -2,6 +2,7 @@
 import { fail } from '../errors/error.ts';
 import { familiarName } from '../oci/reference.ts';
 import type { Digest, Platform } from '../oci/types.ts';
+import { fillReserve, withReserve } from '../store/shared/reserve.ts';
 import type { ImageRecord, Store } from '../store/store.ts';
 import { referenceOf } from './known-names.ts';
 import { findImage, imageFor, isDangling, isHere, type StoredImage, storedImages } from './stored.ts';
@@ -72,8 +73,11 @@ export async function removeRecords(
   id: Digest,
   records: readonly ImageRecord[],
 ): Promise<Removed> {
-  for (const { name } of records) await store.images.delete(name);
-  const { reclaimed } = await store.gc();
+  const { reclaimed } = await withReserve(store.root, async () => {
+    for (const { name } of records) await store.images.delete(name);
+    return store.gc();
+  });
+  fillReserve(store.root);
   return {
     id,
     untagged: records.filter(({ name }) => !isDangling(name)).map(({ name }) => familiarName(name)),

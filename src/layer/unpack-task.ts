@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import type { MessagePort } from 'node:worker_threads';
-import { canceled, DrydockError, errnoCode, fail, toDrydockError } from '../errors/error.ts';
+import { canceled, DrydockError, errnoCode, fail, toDrydockError, withoutPaths } from '../errors/error.ts';
 import { openView } from '../fs/open.ts';
 import type { ViewSpec } from '../fs/view.ts';
 import type { Digest } from '../oci/types.ts';
@@ -77,8 +77,9 @@ function unpackError(err: unknown): DrydockError {
   if (err instanceof DrydockError || code === undefined) return toDrydockError(err, 'store');
   const { message } = err as Error;
   if (['ENAMETOOLONG', 'EINVAL', 'ELOOP', 'ENOTDIR', 'EISDIR', 'EEXIST'].includes(code)) {
-    return fail('corrupt', 'store', `the layer holds an entry that cannot be written: ${message}`, {
-      cause: err,
+    const cause = withoutPaths(err);
+    return fail('corrupt', 'store', `the layer holds an entry that cannot be written: ${cause.message}`, {
+      cause,
     });
   }
   if (code === 'EPERM' || code === 'EACCES') {

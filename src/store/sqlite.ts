@@ -1,6 +1,12 @@
 /** Opens the SQLite databases that several processes share, and says what went wrong with them. */
-import { DatabaseSync } from 'node:sqlite';
-import { DrydockError, fail, type Hop } from '../errors/error.ts';
+import { rmSync, writeFileSync } from 'node:fs';
+import {
+  DatabaseSync,
+  type SQLInputValue,
+  type SQLOutputValue,
+  type StatementResultingChanges,
+} from 'node:sqlite';
+import { DrydockError, fail, type Hop, toDrydockError } from '../errors/error.ts';
 import { ownDatabase } from '../linux/own.ts';
 
 /** What a database is, for errors about it. */
@@ -12,8 +18,11 @@ export interface DatabaseName {
 }
 
 const SQLITE_BUSY = 5;
+const SQLITE_READONLY = 8;
+const SQLITE_IOERR = 10;
 const SQLITE_CORRUPT = 11;
 const SQLITE_FULL = 13;
+const SQLITE_CANTOPEN = 14;
 const SQLITE_NOTADB = 26;
 
 /** How long a process waits for another's write transaction (they take milliseconds). */
@@ -69,17 +78,38 @@ function migrate(db: DatabaseSync, { hop, name, file }: DatabaseName, steps: rea
   }
 }
 
-/** Runs `body` in a transaction that holds the write lock from its start; rolls back when it throws. */
-export function transaction<T>(db: DatabaseSync, body: () => T): T {
-  db.exec('BEGIN IMMEDIATE');
+/**
+ * Runs `body` in a transaction that holds the write lock from its start; rolls back when it throws. SQLite's failures
+ * are errors that say what to do.
+ */
+export function transaction<T>(name: DatabaseName, db: DatabaseSync, body: () => T): T {
   try {
+    db.exec('BEGIN IMMEDIATE');
     const result = body();
     db.exec('COMMIT');
     return result;
   } catch (err) {
     if (db.isTransaction) db.exec('ROLLBACK');
-    throw err;
+    throw sqliteError(name, err);
   }
+}
+
+/** A statement whose failures are errors that say what to do. */
+export interface Statement {
+  all(...params: SQLInputValue[]): Row[];
+  get(...params: SQLInputValue[]): Row | undefined;
+  run(...params: SQLInputValue[]): StatementResultingChanges;
+}
+
+type Row = Record<string, SQLOutputValue>;
+
+export function prepare(name: DatabaseName, db: DatabaseSync, sql: string): Statement {
+  const statement = translated(name, () => db.prepare(sql));
+  return {
+    all: (...params: SQLInputValue[]) => translated(name, () => statement.all(...params)),
+    get: (...params: SQLInputValue[]) => translated(name, () => statement.get(...params)),
+    run: (...params: SQLInputValue[]) => translated(name, () => statement.run(...params)),
+  };
 }
 
 function retryBusy(name: DatabaseName, body: () => void): void {
@@ -130,9 +160,41 @@ function sqliteError({ hop, name, file }: DatabaseName, err: unknown): unknown {
         hint: `Move ${file} away (or restore it from a backup) and start again.`,
         ...rest,
       });
+    case SQLITE_READONLY:
+    case SQLITE_IOERR:
+    case SQLITE_CANTOPEN:
+      return systemReason({ hop, name, file }, err);
     case undefined:
       return err;
     default:
       return fail('internal', hop, `${name}: ${text}`, rest);
+  }
+}
+
+/** More than SQLite's index of its log takes. */
+const probeBytes = 64 << 10;
+
+/** SQLite says that it cannot read or write and not why: what another file beside it meets with does. */
+function systemReason({ hop, name, file }: DatabaseName, err: unknown): DrydockError {
+  const probe = `${file}.probe-${process.pid}`;
+  const text = err instanceof Error ? err.message : String(err);
+  try {
+    writeFileSync(probe, Buffer.alloc(probeBytes, 1), { mode: 0o600 });
+  } catch (reason) {
+    const { code, message, hint } = toDrydockError(reason, hop);
+    // What kind of trouble it is, without the probe's own name.
+    const what = message.replace(/: E[A-Z]+: .*/s, '');
+    return fail(code, hop, `${name}: ${what}`, { hint, cause: err, details: { file } });
+  } finally {
+    removeIfThere(probe);
+  }
+  return fail('internal', hop, `${name}: ${text}`, { cause: err, details: { file } });
+}
+
+function removeIfThere(file: string): void {
+  try {
+    rmSync(file, { force: true });
+  } catch {
+    // A disk that takes no file gives none up.
   }
 }

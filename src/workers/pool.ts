@@ -169,7 +169,9 @@ function start(): Thread {
     hasLoaded(thread, [...thread.loading]);
     if (!threads.delete(thread)) return;
     for (const { call, reject } of thread.jobs.values()) {
-      reject(fail('internal', 'host', `the worker thread for ${call.name} ${why}`, { cause }));
+      reject(
+        startError(cause) ?? fail('internal', 'host', `the worker thread for ${call.name} ${why}`, { cause }),
+      );
     }
     thread.jobs.clear();
     const next = queue.shift();
@@ -180,6 +182,13 @@ function start(): Thread {
   worker.unref();
   threads.add(thread);
   return thread;
+}
+
+/** Node tells why the system had no thread for us in words alone. */
+function startError(err: unknown): DrydockError | undefined {
+  const code =
+    err instanceof Error ? /^Worker initialization failure: (E\w+)/.exec(err.message)?.[1] : undefined;
+  return code === undefined ? undefined : toDrydockError(Object.assign(err as Error, { code }));
 }
 
 /**

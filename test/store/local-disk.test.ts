@@ -140,7 +140,7 @@ describe('a full disk', () => {
   test('is said to be full, and nothing half is left on it', async () => {
     const disk = join(root, 'disk');
     mkdirSync(disk);
-    mount('tmpfs', disk, 'tmpfs', 0, 'size=8m,nr_inodes=200');
+    mount('tmpfs', disk, 'tmpfs', 0, 'size=11m,nr_inodes=200');
     try {
       const store = await openLocalStore(disk);
       await store.leases.create(lease);

@@ -36,6 +36,7 @@ export default command({
     'Build an image from a Dockerfile. CONTEXT is a folder, a git or http(s) URL, or - (a tar or a Dockerfile on stdin).',
   flags: buildFlags,
   operands: [1, 1],
+  fills: true,
   async run(flags, [context = '.'], ctx) {
     refuseFlags(flags);
     const mode = progressMode(flags);

@@ -51,7 +51,7 @@ export default command({
     ];
     for (const check of checks) ctx.stdout.write(line(check));
     let failed = checks.some(({ ok }) => !ok);
-    if (flags.verify && checks.at(-1)?.ok) failed = !(await verify(ctx)) || failed;
+    if (flags.verify) failed = !(await verify(ctx)) || failed;
     return failed ? 1 : 0;
   },
 });

@@ -12,6 +12,7 @@ export default command({
     quiet: { type: 'bool', short: 'q', help: 'Print nothing' },
   },
   operands: [0, 0],
+  fills: true,
   async run(flags, _args, ctx) {
     const source =
       flags.input === undefined || flags.input === '-' ? process.stdin : createReadStream(flags.input);

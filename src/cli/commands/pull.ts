@@ -14,6 +14,7 @@ export default command({
     quiet: { type: 'bool', short: 'q', help: 'Print nothing but the image’s name' },
   },
   operands: [1, 1],
+  fills: true,
   async run(flags, [name = ''], ctx) {
     const mode = flags.quiet ? 'quiet' : 'auto';
     const remote = await ctx.remote();

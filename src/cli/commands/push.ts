@@ -12,6 +12,7 @@ export default command({
     quiet: { type: 'bool', short: 'q', help: 'Print nothing but the reference pushed' },
   },
   operands: [1, 2],
+  fills: true,
   async run(flags, [name = '', target], ctx) {
     const platform = flags.platform === undefined ? undefined : parsePlatform(flags.platform);
     const mode = flags.quiet ? 'quiet' : 'auto';

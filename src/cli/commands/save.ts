@@ -16,6 +16,7 @@ export default command({
     platform: { type: 'string', value: 'OS/ARCH', help: 'Of this platform alone' },
   },
   operands: [1, Infinity],
+  fills: true,
   async run(flags, args, ctx) {
     if (flags.output === undefined || flags.output === '-') {
       if (ctx.stdout.isTTY) {

@@ -17,6 +17,7 @@ what is there already is left as it is. With names, only those images.`,
     quiet: { type: 'bool', short: 'q', help: 'Say only what could not be copied' },
   },
   operands: [1, Infinity],
+  fills: true,
   async run(flags, [what = '', ...names], ctx) {
     if (what !== 'migrate') {
       throw fail('invalid', 'client', `unknown command: drydock store ${what}`, {

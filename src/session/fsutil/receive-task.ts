@@ -1,6 +1,6 @@
 /** Worker task `session.receive`: the receiving side of fsutil's protocol, into a folder. */
 import type { MessagePort } from 'node:worker_threads';
-import { canceled, DrydockError, errnoCode, fail, toDrydockError } from '../../errors/error.ts';
+import { canceled, DrydockError, errnoCode, fail, toDrydockError, withoutPaths } from '../../errors/error.ts';
 import { mkdirSync, realpathSync } from '../../linux/files.ts';
 import type { TaskContext } from '../../workers/tasks.ts';
 import { Deframer } from '../grpc/frame.ts';
@@ -203,7 +203,7 @@ function asError(err: unknown, dest: string): DrydockError {
   if (err instanceof DrydockError) return err;
   const code = errnoCode(err);
   if (code === 'ENAMETOOLONG')
-    return fail('invalid', 'session', 'the peer sent a name that is too long', { cause: err });
+    return fail('invalid', 'session', 'the peer sent a name that is too long', { cause: withoutPaths(err) });
   if (code === 'EACCES' || code === 'EROFS') {
     const message = `writing to ${dest}: ${(err as Error).message}`;
     return fail('denied', 'export', message, { cause: err, hint: 'Choose a folder that you may write to.' });

@@ -1,12 +1,9 @@
-import { randomBytes } from 'node:crypto';
-import { existsSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
 import type { DatabaseSync, SQLInputValue, SQLOutputValue, StatementSync } from 'node:sqlite';
 import { DrydockError, fail, toDrydockError } from '../../errors/error.ts';
+import { releaseReserve } from '../shared/reserve.ts';
 import { type DatabaseName, openDatabase, translated } from '../sqlite.ts';
 import { schema } from './schema.ts';
-
-/** Enough for the pages that a large collection changes. */
-const reserveBytes = 1 << 20;
 
 /** Changes of one transaction, at most: other work waits as long as it takes. */
 const mostTogether = 256;
@@ -29,14 +26,12 @@ export type Row = Record<string, SQLOutputValue>;
 export class Db {
   readonly #name: DatabaseName;
   readonly #db: DatabaseSync;
-  readonly #reserve: string;
   readonly #statements = new Map<string, StatementSync>();
   #waiting: Change[] = [];
 
   /** Throws as `openDatabase` does. */
   constructor(file: string) {
     this.#name = { hop: 'store', name: "the store's metadata", file };
-    this.#reserve = `${file}.reserve`;
     this.#db = openDatabase(this.#name, schema);
   }
 
@@ -77,7 +72,7 @@ export class Db {
       return this.write(body);
     } catch (err) {
       if (!(err instanceof DrydockError) || err.code !== 'exhausted') throw err;
-      rmSync(this.#reserve, { force: true });
+      releaseReserve(dirname(this.#name.file));
       this.#rewindLog();
       return this.write(body);
     }
@@ -124,17 +119,6 @@ export class Db {
       } catch (err) {
         reject(err);
       }
-    }
-  }
-
-  /** Sets space aside for `free`, if there is any. */
-  fillReserve(): void {
-    if (existsSync(this.#reserve)) return;
-    try {
-      // Random, for filesystems that compress.
-      writeFileSync(this.#reserve, randomBytes(reserveBytes), { mode: 0o600 });
-    } catch {
-      rmSync(this.#reserve, { force: true });
     }
   }
 

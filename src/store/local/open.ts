@@ -3,6 +3,7 @@ import { dirname } from 'node:path';
 import { errnoCode, fail } from '../../errors/error.ts';
 import { ownFolder } from '../../linux/own.ts';
 import { markTop } from '../../linux/top-folder.ts';
+import { fillReserve } from '../shared/reserve.ts';
 import type { Store } from '../store.ts';
 import { LocalContent } from './content.ts';
 import { Db } from './db.ts';
@@ -40,7 +41,7 @@ export async function openLocalStore(root: string, options: LocalStoreOptions = 
     const shared: Shared = { db, layout, run, trash, snapshotter, sync: options.sync ?? false };
     // After a kill: nothing may be half there, and what only the dead process held goes.
     if (sweepDeadRuns(shared)) await collect(shared, { afterKill: true });
-    db.fillReserve();
+    fillReserve(layout.root);
     return new LocalStore(shared);
   } catch (err) {
     run?.end();

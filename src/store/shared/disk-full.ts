@@ -6,11 +6,14 @@ import type { Store } from '../store.ts';
 /** A step that fails with less room than this (bytes, files) most likely failed for want of it. */
 const scarce = { bytes: 4 << 20, files: 64 };
 
+/** Where a store keeps what it has. */
+type Places = Pick<Store, 'root' | 'dataFolder'>;
+
 /**
  * Any thrown value as a DrydockError; one that came of a full disk says which disk that is, what is free on it and how
  * to get room. A step that failed by itself while the disk was full gets a hint that says so, and the detail `diskFull`.
  */
-export async function explainDisk(err: unknown, store: Store, hop?: Hop): Promise<DrydockError> {
+export async function explainDisk(err: unknown, store: Places, hop?: Hop): Promise<DrydockError> {
   const error = toDrydockError(err, hop);
   const full = isFull(error);
   if (!full && error.exitCode === undefined) return error;
@@ -25,7 +28,7 @@ export async function explainDisk(err: unknown, store: Store, hop?: Hop): Promis
   const inodes = files !== undefined && files < scarce.files ? ` and for ${files} files` : '';
   const what = `${place} has room for ${bytes(free)} of ${bytes(size)}${inodes}`;
   if (full) {
-    if (error.message.includes(what)) return error;
+    if (error.message.includes(`${place} has room for `)) return error;
     error.message = `${error.message} (${what})`;
     if (!elsewhere) error.hint = remedyAt(place, store);
   } else if (free < scarce.bytes || inodes !== '') {
@@ -35,7 +38,7 @@ export async function explainDisk(err: unknown, store: Store, hop?: Hop): Promis
   return error;
 }
 
-function remedyAt(place: string, store: Store): string {
+function remedyAt(place: string, store: Places): string {
   const ours = 'Give it room: `drydock prune` (or `docker builder prune`), `drydock rmi`';
   if (place === store.dataFolder)
     return `${ours}, \`ctr content prune references\`, or a larger disk for containerd.`;
@@ -43,7 +46,7 @@ function remedyAt(place: string, store: Store): string {
 }
 
 /** Whether an error or one of its causes is that there is no space left. */
-function isFull(error: DrydockError): boolean {
+export function isFull(error: unknown): boolean {
   let at: unknown = error;
   for (let depth = 0; at instanceof Error && depth < 8; depth++, at = at.cause) {
     const code = errnoCode(at);

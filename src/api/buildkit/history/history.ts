@@ -17,7 +17,7 @@ import {
   type SolveRequest,
 } from '../../../pb/moby/buildkit/v1/control_pb.js';
 import type { StatusResponse } from '../../../pb/moby/buildkit/v1/status_pb.js';
-import { openDatabase, transaction } from '../../../store/sqlite.ts';
+import { type DatabaseName, openDatabase, transaction } from '../../../store/sqlite.ts';
 import type { BuildLog } from '../jobs/build-log.ts';
 import { timestamp } from '../timestamp.ts';
 import { maskedError, maskStatus, masksOf } from './masked.ts';
@@ -126,10 +126,12 @@ export class History {
   readonly #limits: Required<HistoryLimits>;
   readonly #active = new Set<Active>();
   readonly #listeners = new Set<(event: HistoryEvent) => void>();
+  readonly #name: DatabaseName;
   #closed = false;
 
   constructor(file: string, limits: HistoryLimits = {}) {
-    this.#db = openDatabase({ hop: 'store', name: 'the build history', file }, schema);
+    this.#name = { hop: 'store', name: 'the build history', file };
+    this.#db = openDatabase(this.#name, schema);
     this.#db.exec('PRAGMA foreign_keys = ON');
     this.#limits = {
       maxEntries: limits.maxEntries ?? 50,
@@ -199,20 +201,24 @@ export class History {
       record.error = create(StatusSchema, { code: error.code, message: error.message });
       record.externalError = keep(errorMediaType, toBinary(StatusSchema, error));
     }
-    transaction(this.#db, () => {
-      this.#db.prepare('DELETE FROM builds WHERE owner = ? AND ref = ?').run(owner, record.Ref);
-      const { lastInsertRowid: build } = this.#db
-        .prepare('INSERT INTO builds (owner, ref, completed_at, record) VALUES (?, ?, ?, ?)')
-        .run(owner, record.Ref, now, toBinary(BuildHistoryRecordSchema, record));
-      const insert = this.#db.prepare(
-        'INSERT OR IGNORE INTO blobs (build, digest, size, created_at, data) VALUES (?, ?, ?, ?, ?)',
-      );
-      for (const { descriptor, data } of blobs) {
-        insert.run(build, descriptor.digest, data.length, now, gzipSync(data));
-      }
-    });
+    try {
+      transaction(this.#name, this.#db, () => {
+        this.#db.prepare('DELETE FROM builds WHERE owner = ? AND ref = ?').run(owner, record.Ref);
+        const { lastInsertRowid: build } = this.#db
+          .prepare('INSERT INTO builds (owner, ref, completed_at, record) VALUES (?, ?, ?, ?)')
+          .run(owner, record.Ref, now, toBinary(BuildHistoryRecordSchema, record));
+        const insert = this.#db.prepare(
+          'INSERT OR IGNORE INTO blobs (build, digest, size, created_at, data) VALUES (?, ?, ?, ?, ?)',
+        );
+        for (const { descriptor, data } of blobs) {
+          insert.run(build, descriptor.digest, data.length, now, gzipSync(data));
+        }
+      });
+      this.#trim();
+    } catch {
+      // How a build ended does not hang on its being remembered: on a full disk it is not.
+    }
     this.#tell({ type: 'complete', owner, record });
-    this.#trim();
   }
 
   active(reach: Reach): BuildHistoryRecord[] {
