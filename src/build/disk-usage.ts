@@ -107,12 +107,7 @@ async function itemsOf(deps: UsageDeps, owner: string | undefined): Promise<Item
  */
 export async function prune(deps: UsageDeps, options: PruneOptions = {}): Promise<PruneReport> {
   const { root } = deps.store;
-  const report = await withReserve(root, () => pruneOnce(deps, options));
-  fillReserve(root);
-  return report;
-}
-
-async function pruneOnce(deps: UsageDeps, options: PruneOptions): Promise<PruneReport> {
+  const free = <T>(work: () => T | Promise<T>) => withReserve(root, work);
   const items = await itemsOf(deps, options.owner);
   let total = items.reduce((sum, { usage }) => sum + usage.size, 0);
   const now = Date.now();
@@ -132,20 +127,23 @@ async function pruneOnce(deps: UsageDeps, options: PruneOptions): Promise<PruneR
   const records: Digest[] = [];
   for (const { usage, folders } of chosen) {
     if (folders !== undefined) {
-      reclaimed += await folders.remove(usage.id);
+      reclaimed += await free(() => folders.remove(usage.id));
       continue;
     }
     const id = usage.id as Digest;
     records.push(id);
-    await deps.store.leases.delete(recordLease(id));
+    await free(() => deps.store.leases.delete(recordLease(id)));
   }
-  deps.cache.prune(records);
-  reclaimed += (await deps.store.gc()).reclaimed;
+  await free(() => deps.cache.prune(records));
+  reclaimed += (await free(() => deps.store.gc())).reclaimed;
   // Whoever asked for space has it then, and the next build does not share the disk with the deleting.
   if (options.background !== true) await deps.store.settled?.();
   const alive = new Set((await deps.store.snapshots.list()).map((info) => info.key));
   // Images are named by what they hold. Other ids are of snapshots, or of states of clients' folders.
-  deps.cache.forgetDigests((ref) => ref === 'empty' || ref.startsWith('sha256:') || alive.has(ref));
+  await free(() =>
+    deps.cache.forgetDigests((ref) => ref === 'empty' || ref.startsWith('sha256:') || alive.has(ref)),
+  );
+  fillReserve(root);
   return { records: chosen.map(({ usage }) => usage), reclaimed };
 }
 

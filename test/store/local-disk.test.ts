@@ -18,6 +18,7 @@ import { specOfMounts } from '../../src/fs/view.ts';
 import { MNT_DETACH, mount, umount } from '../../src/linux/libc.ts';
 import { digestOf, hex } from '../../src/oci/digest.ts';
 import { openLocalStore } from '../../src/store/local/open.ts';
+import { fillReserve } from '../../src/store/shared/reserve.ts';
 import type { Mount, Store } from '../../src/store/store.ts';
 import { closePool } from '../../src/workers/pool.ts';
 import { withMounted } from '../kit/mounted.ts';
@@ -143,6 +144,7 @@ describe('a full disk', () => {
     mount('tmpfs', disk, 'tmpfs', 0, 'size=11m,nr_inodes=200');
     try {
       const store = await openLocalStore(disk);
+      fillReserve(disk);
       await store.leases.create(lease);
       const writer = await store.content.writer('big', { lease });
       const fill = async () => {

@@ -3,7 +3,6 @@ import { dirname } from 'node:path';
 import { errnoCode, fail } from '../../errors/error.ts';
 import { ownFolder } from '../../linux/own.ts';
 import { markTop } from '../../linux/top-folder.ts';
-import { fillReserve } from '../shared/reserve.ts';
 import type { Store } from '../store.ts';
 import { LocalContent } from './content.ts';
 import { Db } from './db.ts';
@@ -41,7 +40,6 @@ export async function openLocalStore(root: string, options: LocalStoreOptions = 
     const shared: Shared = { db, layout, run, trash, snapshotter, sync: options.sync ?? false };
     // After a kill: nothing may be half there, and what only the dead process held goes.
     if (sweepDeadRuns(shared)) await collect(shared, { afterKill: true });
-    fillReserve(layout.root);
     return new LocalStore(shared);
   } catch (err) {
     run?.end();
