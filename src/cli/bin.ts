@@ -1,7 +1,8 @@
 import { poolLoaded } from '../workers/pool.ts';
+import { commandArguments } from './arguments.ts';
 import { main } from './main.ts';
 
-main(process.argv.slice(2)).then(async (code) => {
+main(commandArguments()).then(async (code) => {
   await poolLoaded();
   process.exit(code);
 });

@@ -16,6 +16,7 @@ import { finished } from 'node:stream/promises';
 import { setTimeout } from 'node:timers/promises';
 import { errnoCode, fail } from '../errors/error.ts';
 import { tryLock } from '../linux/libc.ts';
+import { nameOf, rawName } from '../linux/names.ts';
 import { type OutputTarget, outputTarget } from './output-target.ts';
 
 /**
@@ -46,11 +47,11 @@ export class OutputFile {
     this.#target = target;
     const { path } = target;
     this.#temporary = join(dirname(path), `.${basename(path)}.${process.pid}.part`);
-    await mkdir(dirname(path), { recursive: true });
+    await mkdir(rawName(dirname(path)), { recursive: true });
     await removeLeft(path);
     this.#lock ??= lockNew(this.#temporary);
     if (target.mode !== undefined) fchmodSync(this.#lock, target.mode);
-    return createWriteStream(this.#temporary, { flags: 'r+', highWaterMark: 1 << 20 });
+    return createWriteStream(rawName(this.#temporary), { flags: 'r+', highWaterMark: 1 << 20 });
   }
 
   async finish(): Promise<void> {
@@ -61,7 +62,7 @@ export class OutputFile {
 
   async abandon(): Promise<void> {
     if (this.#lock === undefined) return;
-    await rm(this.#temporary, { force: true });
+    await rm(rawName(this.#temporary), { force: true });
     this.#unlock();
   }
 
@@ -96,7 +97,7 @@ async function openInto(path: string, signal: AbortSignal | undefined): Promise<
   for (;;) {
     let probe: number;
     try {
-      probe = openSync(path, constants.O_WRONLY | constants.O_NONBLOCK | constants.O_NOCTTY);
+      probe = openSync(rawName(path), constants.O_WRONLY | constants.O_NONBLOCK | constants.O_NOCTTY);
     } catch (err) {
       if (errnoCode(err) !== 'ENXIO') throw err;
       await setTimeout(fifoWait, undefined, { signal });
@@ -105,7 +106,7 @@ async function openInto(path: string, signal: AbortSignal | undefined): Promise<
     try {
       // The same file once more, as one whose writes wait.
       const fd = openSync(`/proc/self/fd/${probe}`, constants.O_WRONLY | constants.O_NOCTTY);
-      return createWriteStream(path, { fd, highWaterMark: 1 << 20 });
+      return createWriteStream(rawName(path), { fd, highWaterMark: 1 << 20 });
     } finally {
       closeSync(probe);
     }
@@ -115,21 +116,21 @@ async function openInto(path: string, signal: AbortSignal | undefined): Promise<
 /** Moves a whole file into place; a file that is a mount of its own cannot be moved onto and is written over. */
 async function moveOnto(part: string, path: string): Promise<void> {
   try {
-    await rename(part, path);
+    await rename(rawName(part), rawName(path));
   } catch (err) {
     if (errnoCode(err) !== 'EBUSY') throw err;
-    await copyFile(part, path);
-    await rm(part, { force: true });
+    await copyFile(rawName(part), rawName(path));
+    await rm(rawName(part), { force: true });
   }
 }
 
 /** Makes a file, and locks it for as long as the descriptor is open. */
 function lockNew(path: string): number {
   for (;;) {
-    const fd = openSync(path, 'a', 0o666);
+    const fd = openSync(rawName(path), 'a', 0o666);
     const got = tryLock(fd);
     // Another may have taken it for a dead one's before it was locked, and removed it.
-    if (got && statSync(path, { throwIfNoEntry: false })?.ino === fstatSync(fd).ino) return fd;
+    if (got && statSync(rawName(path), { throwIfNoEntry: false })?.ino === fstatSync(fd).ino) return fd;
     closeSync(fd);
     if (!got) throw fail('invalid', 'client', `${path} is being written by another output of this command`);
   }
@@ -138,17 +139,18 @@ function lockNew(path: string): number {
 /** Removes what killed processes have left of their tries at this file. */
 async function removeLeft(path: string): Promise<void> {
   const start = `.${basename(path)}.`;
-  for (const name of await readdir(dirname(path))) {
+  for (const raw of await readdir(rawName(dirname(path)), 'buffer')) {
+    const name = nameOf(raw);
     if (!name.startsWith(start) || !/^\d+\.part$/.test(name.slice(start.length))) continue;
     const part = join(dirname(path), name);
     let fd: number;
     try {
-      fd = openSync(part, 'r');
+      fd = openSync(rawName(part), 'r');
     } catch {
       continue; // another removes it, or it is none of ours
     }
     try {
-      if (tryLock(fd)) rmSync(part, { force: true });
+      if (tryLock(fd)) rmSync(rawName(part), { force: true });
     } finally {
       closeSync(fd);
     }

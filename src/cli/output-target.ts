@@ -3,6 +3,7 @@ import type { Stats } from 'node:fs';
 import { lstat, readlink, realpath, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { errnoCode, fail } from '../errors/error.ts';
+import { nameOf, rawName } from '../linux/names.ts';
 
 export interface OutputTarget {
   /** The file behind all symlinks of the user's path. */
@@ -29,15 +30,16 @@ const descriptors = /^\/proc\/(self|\d+)(\/task\/\d+)?\/fd$/;
 export async function outputTarget(path: string): Promise<OutputTarget> {
   let at = resolve(path);
   for (let links = 0; links < maxLinks; links++) {
-    const dir = await realpath(dirname(at)).catch(ifMissing);
-    if (dir === undefined) return { path: at, how: 'replace' };
+    const real = await realpath(rawName(dirname(at)), 'buffer').catch(ifMissing);
+    if (real === undefined) return { path: at, how: 'replace' };
+    const dir = nameOf(real);
     at = join(dir, basename(at));
     if (descriptors.test(dir)) return { path: at, how: 'into' };
-    const found = await lstat(at).catch(ifMissing);
+    const found = await lstat(rawName(at)).catch(ifMissing);
     if (found?.isSymbolicLink() !== true) return targetOf(path, at, found);
-    const link = await readlink(at);
+    const link = nameOf(await readlink(rawName(at), 'buffer'));
     // Links of /proc, such as a pipe's, are not names.
-    if (dir.startsWith('/proc/')) return targetOf(path, at, await stat(at));
+    if (dir.startsWith('/proc/')) return targetOf(path, at, await stat(rawName(at)));
     at = resolve(dir, link);
   }
   throw fail('invalid', 'client', `${path} cannot be written: it leads through too many symlinks`);

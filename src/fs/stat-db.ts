@@ -51,7 +51,7 @@ export function isSettled(ctimeNs: bigint, nowMs: number): boolean {
 
 /** What is remembered of one folder. */
 export class StatMemory {
-  readonly #key: string;
+  readonly #key: Stored;
   #known: Map<string, { stamp: string; contents: string }> | undefined;
   #tree: { state: string; digest: Digest; bytes: number } | undefined;
   readonly #fresh = new Map<string, { stamp: string; contents: string }>();
@@ -60,7 +60,7 @@ export class StatMemory {
 
   /** Opens what is known of the folder `key`. */
   constructor(file: string, key: string) {
-    this.#key = key;
+    this.#key = rawName(key);
     this.#db = open(file);
   }
 

@@ -24,7 +24,7 @@ export function rmSync(path: string, options?: fs.RmOptions): void {
 
 export function realpathSync(path: string): string {
   const real = path.isWellFormed() ? fs.realpathSync(path) : '\ufffd';
-  return real.includes('\ufffd') ? by(path, (raw) => nameOf(fs.realpathSync(raw, 'buffer'))) : real;
+  return real.includes('\ufffd') ? by(path, (raw) => nameOf(fs.realpathSync.native(raw, 'buffer'))) : real;
 }
 
 export function rmdirSync(path: string): void {

@@ -46,6 +46,16 @@ describe('contexts', () => {
     expect(read(dest, 'f')).toBe('f');
   });
 
+  test('folders and files whose paths are no UTF-8, and working in such a folder', () => {
+    const dir = cli.files('bytes', { 'ctx/Dockerfile': dockerfile, 'ctx/f': 'f' });
+    const script = `set -e; c="$(printf 'ctx\\351')"; mv ctx "$c"; mv "$c/Dockerfile" "$c/$(printf 'D\\350')"
+      "$D" build -q -f "$c/$(printf 'D\\350')" -o "type=local,dest=$(printf 'out\\351')" "$c"
+      cd "$c"; "$D" build -q -f "$(printf 'D\\350')" --build-context "x=../$c" -o "type=tar,dest=$(printf '../o\\377.tar')" -o type=local,dest=../o .
+      cd ..; cat "$(printf 'out\\351')/f" o/f; tar xOf "$(printf 'o\\377.tar')" f`;
+    const env = { ...cli.environment(), D: join(import.meta.dirname, '../../bin/drydock') };
+    expect(execFileSync('sh', ['-c', script], { cwd: dir, env, encoding: 'utf8' })).toBe('fff');
+  });
+
   test('a Dockerfile from a web server, for a folder or a tar', async () => {
     cli.files('served', { 'remote/App.dockerfile': dockerfile });
     const dir = context('FROM nothing\n', { f: 'local file' });

@@ -5,6 +5,7 @@ import type { Readable } from 'node:stream';
 import { fail } from '../../errors/error.ts';
 import { dockerfileAt } from '../../frontend/dockerfile-url.ts';
 import type { ContextSource } from '../../frontend/types.ts';
+import { rawName } from '../../linux/names.ts';
 import type { State } from '../../llb/llb.ts';
 
 export interface ContextChoice {
@@ -47,7 +48,7 @@ export function chooseContext(context: string, file: string | undefined, stdin: 
     };
   }
   const dir = resolve(context);
-  const stats = statSync(dir, { throwIfNoEntry: false });
+  const stats = statSync(rawName(dir), { throwIfNoEntry: false });
   if (stats === undefined) {
     throw fail('not-found', 'client', `unable to prepare context: path ${JSON.stringify(context)} not found`);
   }
@@ -102,7 +103,7 @@ export function namedContexts(list: readonly string[]): {
     } else if (value.startsWith('docker-image://') || isRemote(value)) contexts[name] = value;
     else {
       const dir = resolve(value);
-      if (!statSync(dir, { throwIfNoEntry: false })?.isDirectory()) {
+      if (!statSync(rawName(dir), { throwIfNoEntry: false })?.isDirectory()) {
         throw fail('not-found', 'client', `failed to get build context ${name}: ${value} is not a folder`);
       }
       const local = `context:${name}`;

@@ -1,6 +1,7 @@
-import { readFileSync, realpathSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { resolve } from 'node:path';
+import { realpathSync } from '../../linux/files.ts';
 import { digestOf, hex } from '../../oci/digest.ts';
 
 /** Names a folder of this machine across builds, without telling its path: a session's shared key. */
