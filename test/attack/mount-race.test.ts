@@ -3,13 +3,16 @@
  * is there, or mount on it. Whatever they get, it is never the host's: paths in what others write are walked once, and
  * mounted by what they led to (CVE-2024-23651, CVE-2024-45310 and their kind).
  */
-import { mkdirSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { DrydockError } from '../../src/errors/error.ts';
 import type { ExecMount } from '../../src/executor/types.ts';
 import { Harness } from '../executor/harness.ts';
+import { Builds } from '../kit/builds.ts';
+import { onStores } from '../kit/stores.ts';
 
 let h: Harness;
 /** A folder of the host that no step was given. */
@@ -38,7 +41,7 @@ const cache = (dest: string, selector?: string): ExecMount => ({
 });
 
 /** Runs steps for some seconds while another swaps `sub` for a symlink to the victim; gives what they ended with. */
-async function race(step: () => Promise<{ out: string }>, seconds = 5): Promise<string[]> {
+async function race(step: () => Promise<{ out: string }>, seconds = 3): Promise<string[]> {
   const over = new AbortController();
   const script = `cd /c; while :; do mv sub x; ln -s ${victim} sub; rm sub; mv x sub; done`;
   const swapper = h.run(script, { mounts: [cache('/c')] }, over.signal).catch(() => {});
@@ -159,5 +162,47 @@ describe('mount points', () => {
       code: 'invalid',
       message: '/dev of the root filesystem is no folder',
     });
+  });
+});
+
+onStores('two builds that share a cache', (store) => {
+  const builds = new Builds();
+  const host = mkdtempSync(join(tmpdir(), 'drydock-host-'));
+  beforeAll(async () => {
+    writeFileSync(join(host, 'host-file'), '');
+    await builds.open(store.options());
+  });
+  afterAll(async () => {
+    await builds.close();
+    rmSync(host, { recursive: true });
+  });
+
+  test('never have the host between them', async () => {
+    const over = new AbortController();
+    const swap = `mkdir -p sub x && rmdir x && while :; do mv sub x; ln -s ${host} sub; rm sub; mv x sub; done`;
+    const swapper = builds
+      .build(
+        `RUN --mount=type=cache,id=same,target=/c cd /c && ${swap}`,
+        {},
+        { signal: over.signal, tags: ['swap'] },
+      )
+      .catch(() => {});
+    let tries = 0;
+    try {
+      for (const end = Date.now() + 3000; Date.now() < end || tries < 5; tries++) {
+        const mount = 'type=cache,id=same,source=sub,target=/zz';
+        const look = `RUN --mount=${mount} ls /zz >/out && touch /zz/was-here # ${tries}`;
+        const built = await builds.build(look, {}, { tags: ['look'] }).catch((err: unknown) => {
+          // It was no folder at that moment, or went while it was looked at.
+          if (err instanceof DrydockError && ['not-found', 'failed'].includes(err.code)) return undefined;
+          throw err;
+        });
+        expect(built?.read('/out') ?? '').not.toContain('host-file');
+      }
+    } finally {
+      over.abort();
+      await swapper;
+    }
+    expect(readdirSync(host)).toEqual(['host-file']);
   });
 });
