@@ -1,6 +1,7 @@
 /** What this machine has for running steps, and what to do about what it lacks. `drydock doctor` prints it. */
 import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
+import { release } from 'node:os';
 import { promisify } from 'node:util';
 import { errnoCode } from '../errors/error.ts';
 import { detectCgroups } from './cgroups.ts';
@@ -16,12 +17,14 @@ export interface Check {
 
 const run = promisify(execFile);
 
-/** Checks runc, the namespace tools, overlayfs, cgroups, user namespaces and the network. Never throws. */
+/** Checks runc, the namespace tools, the kernel, overlayfs, cgroups, user namespaces and the network. Never throws. */
 export async function probeExecutor(options: { runc?: string } = {}): Promise<Check[]> {
   return [
     await program(options.runc ?? 'runc', 'runc', 'Install it (Debian: apt-get install runc).'),
     await program('unshare', 'unshare', 'Install it (Debian: apt-get install util-linux).'),
     await program('setpriv', 'setpriv', 'Install it (Debian: apt-get install util-linux).'),
+    await program('nsenter', 'nsenter', 'Install it (Debian: apt-get install util-linux).'),
+    kernel(release()),
     overlayfs(),
     cgroups(),
     userNamespaces(),
@@ -42,6 +45,18 @@ async function program(command: string, name: string, remedy: string): Promise<C
     const missing = errnoCode(err) === 'ENOENT';
     return { ok: false, name, found: missing ? 'not installed' : `does not run: ${err}`, remedy };
   }
+}
+
+/** Mounts by file descriptor came with 5.12. */
+export function kernel(version: string): Check {
+  const [major = 0, minor = 0] = version.split('.').map(Number);
+  const ok = major > 5 || (major === 5 && minor >= 12);
+  return {
+    ok,
+    name: 'kernel',
+    found: version,
+    remedy: ok ? '' : 'Steps need Linux 5.12 or later: boot a newer kernel.',
+  };
 }
 
 function overlayfs(): Check {

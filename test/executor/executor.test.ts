@@ -15,7 +15,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { detectCgroups, removeGroup } from '../../src/executor/cgroups.ts';
 import { hardLimits, limitsFor, rlimitsFor } from '../../src/executor/limits.ts';
-import { probeExecutor } from '../../src/executor/probe.ts';
+import { kernel, probeExecutor } from '../../src/executor/probe.ts';
 import { folderOption } from '../../src/fs/overlay-options.ts';
 import { busyboxRoot } from '../kit/busybox.ts';
 import { Harness } from './harness.ts';
@@ -383,6 +383,8 @@ test('doctor’s checks find what this machine has', async () => {
     ok: true,
     found: expect.stringContaining('runc'),
   });
+  expect(checks.find((c) => c.name === 'kernel')?.ok).toBe(true);
+  expect(kernel('5.10.0-33-amd64')).toMatchObject({ ok: false, remedy: expect.stringContaining('5.12') });
   const [missing] = await probeExecutor({ runc: 'no-such-runc' });
   expect(missing).toMatchObject({
     ok: false,
