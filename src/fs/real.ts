@@ -6,14 +6,16 @@
 import { constants } from 'node:fs';
 import { errnoCode } from '../errors/error.ts';
 import { readdirSync } from '../linux/files.ts';
-import { closeFd, openReal } from '../linux/open-in.ts';
+import { closeFd, openReal, openRealFile } from '../linux/open-in.ts';
 import type { FsEntry } from './view.ts';
 
-const { O_DIRECTORY, O_NONBLOCK, O_RDONLY } = constants;
+const { O_DIRECTORY, O_RDONLY } = constants;
 
-/** Opens the file of an entry for reading, never waiting on a fifo. It is closed with `closeFd`. */
+/** Opens the file of an entry for reading; ELOOP when it is no regular file any more. It is closed with `closeFd`. */
 export function openEntry(entry: FsEntry): number {
-  return openReal(entry.hostPath, rootOf(entry.hostPath, entry.path), O_RDONLY | O_NONBLOCK);
+  // A folder of a running container, of a live view.
+  const isLive = entry.hostPath.startsWith('/proc/self/fd/');
+  return openRealFile(entry.hostPath, rootOf(entry.hostPath, entry.path), isLive);
 }
 
 /** Calls with a path of the entry that leads to it whatever others do to the folders it is in, and follows no link. */

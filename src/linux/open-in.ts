@@ -5,10 +5,10 @@
 import { constants as fsConstants, fstatSync } from 'node:fs';
 import koffi from 'koffi';
 import { AT_FDCWD, calls, cName, fault, fns } from './call.ts';
-import { S_IFREG } from './libc.ts';
+import { S_IFMT, S_IFREG } from './libc.ts';
 import { nameOf } from './names.ts';
 
-const { O_DIRECTORY, O_NOFOLLOW } = fsConstants;
+const { O_DIRECTORY, O_NOCTTY, O_NOFOLLOW, O_NONBLOCK } = fsConstants;
 const O_CLOEXEC = 0o2000000;
 const O_PATH = 0o10000000;
 const ENOENT = 2;
@@ -127,6 +127,34 @@ export function openReal(path: string, rootLength: number, flags: number): numbe
   } finally {
     closeFd(root);
   }
+}
+
+/**
+ * Opens a regular file of a tree for reading, reached as by `openReal`; what else was put in its place is ELOOP, too.
+ * `lookFirst`: not even opened is such a thing, as the opening of some devices does something; that takes longer.
+ */
+export function openRealFile(path: string, rootLength: number, lookFirst: boolean): number {
+  const found = openReal(path, rootLength, lookFirst ? O_PATH : O_NONBLOCK | O_NOCTTY);
+  try {
+    if (!isFile(found)) throw Object.assign(new Error(`ELOOP: ${path}`), { code: 'ELOOP', path });
+    if (!lookFirst) return found;
+  } catch (err) {
+    closeFd(found);
+    throw err;
+  }
+  const fd = fns.openat(AT_FDCWD, `/proc/self/fd/${found}`, O_CLOEXEC, 0);
+  closeFd(found);
+  if (fd < 0) throw fault('open', path);
+  return fd;
+}
+
+const AT_EMPTY_PATH = 0x1000;
+const STATX_TYPE = 1;
+const type = new Uint16Array(128);
+
+function isFile(fd: number): boolean {
+  if (fns.statx(fd, '', AT_EMPTY_PATH, STATX_TYPE, type.buffer) !== 0) return fstatSync(fd).isFile();
+  return ((type[14] as number) & S_IFMT) === S_IFREG;
 }
 
 function openAt2(folder: number, path: string, flags: number): number {

@@ -2,7 +2,15 @@
  * A container swaps folders for symlinks to the host while its frontend reads files of it, and starts processes as users
  * of its /etc/passwd: what is read is the container's or nothing.
  */
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -11,6 +19,8 @@ import { withLiveView } from '../../src/fs/live-view.ts';
 import { openView } from '../../src/fs/open.ts';
 import { readdirFollow, readFileIn, statFollow } from '../../src/fs/read.ts';
 import { openEntry } from '../../src/fs/real.ts';
+import type { FsEntry } from '../../src/fs/view.ts';
+import { makedev, mknod, S_IFCHR, S_IFIFO } from '../../src/linux/libc.ts';
 import { closeFd } from '../../src/linux/open-in.ts';
 import { Harness } from '../executor/harness.ts';
 
@@ -76,6 +86,27 @@ test('files and folders of a running container are its own', async () => {
     expect([undefined, 'of the container'.length]).toContain(size);
   });
   expect(seen).toBeGreaterThan(0);
+});
+
+test('a file that has become a device, a fifo or a symlink is not opened', () => {
+  const tree = mkdtempSync(join(dir, 'became-'));
+  const file = join(tree, 'file');
+  const become: Record<string, () => void> = {
+    device: () => mknod(file, S_IFCHR | 0o666, makedev(1, 5)),
+    fifo: () => mknod(file, S_IFIFO | 0o666, 0),
+    symlink: () => symlinkSync('/etc/passwd', file),
+  };
+  for (const make of Object.values(become)) {
+    writeFileSync(file, 'a file');
+    const entry = openView({ kind: 'layers', dirs: [tree] }).lstat('/file') as FsEntry;
+    withLiveView({ kind: 'layers', dirs: [tree] }, (view) => {
+      const live = view.lstat('/file') as FsEntry;
+      rmSync(file);
+      make();
+      for (const each of [entry, live]) expect(() => openEntry(each)).toThrow(/ELOOP/);
+    });
+    rmSync(file);
+  }
 });
 
 test('a file that was looked at is opened where it was, or not at all', async () => {
