@@ -186,7 +186,10 @@ class TarOut {
     const { promise, reject } = Promise.withResolvers<never>();
     promise.catch(() => {});
     out.on('error', reject);
-    out.on('close', () => reject(fail('unavailable', 'export', 'the reader of the archive went away')));
+    const away = () => reject(fail('unavailable', 'export', 'the reader of the archive went away'));
+    out.on('close', away);
+    // It may be gone before anything was written.
+    if ('destroyed' in out && out.destroyed === true) away();
     signal?.addEventListener('abort', () => reject(canceled(signal.reason)), { once: true });
     this.#broken = promise;
   }

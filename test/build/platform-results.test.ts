@@ -15,7 +15,9 @@ test('a config must be one, and say what platform it is for', async () => {
   const together = 'invalid image config: os and architecture must be specified together';
   await expect(withConfig({ architecture: 'amd64' })).rejects.toThrow(together);
   await expect(withConfig({ os: 'linux' })).rejects.toThrow(together);
-  await expect(withConfig({})).rejects.toThrow('invalid image config for export: missing os');
+  await expect(withConfig('text')).rejects.toThrow('invalid image config for export');
+  // One that says nothing of it is for the platform of its tree.
+  expect(await withConfig({})).toMatchObject({ os: 'linux', architecture: expect.any(String) });
   expect(await withConfig({ os: 'linux', architecture: 'arm64' })).toMatchObject({ architecture: 'arm64' });
 });
 

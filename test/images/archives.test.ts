@@ -175,8 +175,10 @@ describe('save', () => {
     expect(out.readableLength).toBe(0);
   });
 
-  test('ends when its reader goes away', async () => {
+  test('ends when its reader goes away, also before it has begun', async () => {
     await load(ociTar(image, 'docker.io/library/app:1'));
+    const gone = new PassThrough().destroy();
+    await expect(saveImages(store, ['app:1'], gone)).rejects.toMatchObject({ code: 'unavailable' });
     const out = new PassThrough({ highWaterMark: 16 });
     setTimeout(() => out.destroy(), 50);
     await expect(saveImages(store, ['app:1'], out)).rejects.toBeInstanceOf(DrydockError);

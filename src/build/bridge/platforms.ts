@@ -98,17 +98,20 @@ function platformsOf(result: BridgeResult): Named[] {
   return named;
 }
 
-/** The config that goes with a tree, as the frontend gave it: exporters of images check it. */
+/**
+ * The config that goes with a tree. What exporters of images cannot use is passed on for them to refuse; one that says
+ * nothing of its platform is of the tree's.
+ */
 function configOf(result: BridgeResult, id: string, platform: Platform): ImageConfig {
   const own = `containerimage.config/${id}`;
   const key = hasBytes(result, own) ? own : 'containerimage.config';
-  if (hasBytes(result, key)) return jsonOf<ImageConfig>(result, key) as ImageConfig;
-  return {
-    ...normalizePlatform(platform),
-    rootfs: { type: 'layers', diff_ids: [] },
-    // As an image of plain LLB has it.
-    config: { Env: defaultEnv(platform.os), WorkingDir: '/' },
-  };
+  const made: ImageConfig = { ...normalizePlatform(platform), rootfs: { type: 'layers', diff_ids: [] } };
+  // Without a config, as an image of plain LLB has it.
+  if (!hasBytes(result, key)) return { ...made, config: { Env: defaultEnv(platform.os), WorkingDir: '/' } };
+  const given = jsonOf<ImageConfig | null>(result, key) as ImageConfig | null;
+  const isPartial = given !== null && typeof given === 'object' && !Array.isArray(given);
+  if (!isPartial || given.os || given.architecture) return given as ImageConfig;
+  return { ...made, ...given };
 }
 
 function hasBytes({ metadata }: BridgeResult, key: string): boolean {
