@@ -31,13 +31,18 @@ export async function buildkitApi(host: ApiHost, options: BuildkitOptions = {}):
   return grpcServer(services);
 }
 
+/** A connection that is served. */
+interface Served {
+  readonly admit: AdmitCall;
+  /** Somebody was let in on it. */
+  wide: boolean;
+}
+
 /** A gRPC server of services that ask `callerOf` who calls. */
 function grpcServer({ routes, raw, close: onClose }: BuildkitServices): GrpcServer {
-  const admits = new WeakMap<Http2Session, AdmitCall>();
-  const known = new WeakSet<Http2Session>();
   const turns = new Turns();
   const callers = new WeakMap<object, Awaited<ReturnType<AdmitCall>>>();
-  const sessions = new Set<Http2Session>();
+  const sessions = new Map<Http2Session, Served>();
   let rules: ReturnType<typeof methodRules> = new Map();
   const handler = connectNodeAdapter({
     routes(router) {
@@ -54,18 +59,18 @@ function grpcServer({ routes, raw, close: onClose }: BuildkitServices): GrpcServ
     await turns.next();
     if (request.stream.destroyed) return;
     const session = request.stream.session as ServerHttp2Session | undefined;
-    const admit = session && admits.get(session);
+    const served = session && sessions.get(session);
     const rule = request.method === 'POST' ? rules.get(request.url) : undefined;
     if (rule === undefined) return refuse(response, unknownMethod(request.url));
     const { path, scopes, reads } = rule;
     // Clients on unix sockets name whatever they like; nothing here depends on it, but it must be part of a URL.
     request.headers[':authority'] = 'localhost';
     try {
-      if (admit === undefined) throw new Error('the connection is closing');
-      const caller = await admit(request.headers, { endpoint: path, scopes, reads });
-      if (scopes.length > 0 && session !== undefined && !known.has(session)) {
-        known.add(session);
-        widen(session);
+      if (served === undefined) throw new Error('the connection is closing');
+      const caller = await served.admit(request.headers, { endpoint: path, scopes, reads });
+      if (scopes.length > 0 && !served.wide) {
+        served.wide = true;
+        widen(session as ServerHttp2Session);
       }
       if (Object.hasOwn(raw, path)) return await (raw[path] as RawMethod)(request, response, caller);
       callers.set(request, caller);
@@ -84,8 +89,7 @@ function grpcServer({ routes, raw, close: onClose }: BuildkitServices): GrpcServ
   limitSettings(server);
   let accepting: AdmitCall | undefined;
   server.on('session', (session) => {
-    if (accepting !== undefined) admits.set(session, accepting);
-    sessions.add(session);
+    if (accepting !== undefined) sessions.set(session, { admit: accepting, wide: false });
     session.on('error', () => {}); // its calls tell
     session.once('close', () => sessions.delete(session));
   });
@@ -100,12 +104,12 @@ function grpcServer({ routes, raw, close: onClose }: BuildkitServices): GrpcServ
     },
     async close(signal) {
       const ended = Promise.all(
-        [...sessions].map((session) => new Promise<void>((resolve) => session.close(resolve))),
+        [...sessions.keys()].map((session) => new Promise<void>((resolve) => session.close(resolve))),
       );
       onClose();
       const cut = Promise.withResolvers<void>();
       const destroy = () => {
-        for (const session of sessions) session.destroy();
+        for (const session of sessions.keys()) session.destroy();
         cut.resolve();
       };
       if (signal.aborted) destroy();
