@@ -13,6 +13,7 @@ import type { Digest } from '../oci/types.ts';
 import { takeLook } from './glance.ts';
 import { blockSize, hashBlocks } from './hash-blocks.ts';
 import type { Look } from './look.ts';
+import { stopper } from './make.ts';
 import { openView } from './open.ts';
 import { openEntry } from './real.ts';
 import { requirePaths, resolveSources, walkSelected } from './select.ts';
@@ -77,7 +78,7 @@ function digestTree(
   memory?: StatMemory,
   look?: Look,
 ): ChecksumResult & { steady: boolean } {
-  const digester = new TreeDigester(openView(spec, look), memory, ctx);
+  const digester = new TreeDigester(openView(spec, look, stopper(ctx)), memory, ctx);
   for (const selector of selectors) digester.select(spec, selector);
   return { digest: digester.digest(), bytes: digester.bytes, steady: digester.steady };
 }
@@ -127,8 +128,14 @@ class TreeDigester {
   select(spec: ViewSpec, selector: ContentSelector): void {
     const { path, wildcard = false, followLinks = false, excludes, required } = selector;
     requirePaths(this.#view, spec, required);
+    const giveWay = stopper(this.#ctx);
     this.#records.push('\0selection\0\n');
-    for (const source of resolveSources(this.#view, spec, path, { wildcard, followLinks, excludes })) {
+    for (const source of resolveSources(this.#view, spec, path, {
+      wildcard,
+      followLinks,
+      excludes,
+      giveWay,
+    })) {
       if (source.excluded) {
         this.#records.push(`${source.match}\0excluded\0${source.entry.type}\n`);
         continue;
@@ -139,6 +146,7 @@ class TreeDigester {
         enter: (entry, rel) => this.#record(entry, at(rel)),
         file: (entry, rel) => this.#record(entry, at(rel)),
         leave: () => undefined,
+        giveWay,
       });
     }
   }

@@ -16,6 +16,7 @@ import {
   isOurs,
   makeNode,
   setAttributes,
+  stopper,
 } from './make.ts';
 import { openView } from './open.ts';
 import { type Ids, resolveOwner } from './owner.ts';
@@ -39,9 +40,9 @@ interface Frame {
  * way, a pattern is malformed or an archive to unpack is bad.
  */
 export async function applyCopy(target: LayerTarget, action: CopyAction, ctx: Abortable): Promise<void> {
-  const view = openView(action.source);
+  const view = openView(action.source, undefined, stopper(ctx));
   requirePaths(view, action.source, action.requiredPaths);
-  const sources = sourcesOf(view, action);
+  const sources = sourcesOf(view, action, stopper(ctx));
   if (sources.length === 0) {
     if (action.allowEmptyWildcard) return;
     throw fail('not-found', 'file', `${action.src} not found`, {
@@ -65,12 +66,13 @@ export async function applyCopy(target: LayerTarget, action: CopyAction, ctx: Ab
   copier.finish();
 }
 
-function sourcesOf(view: FsView, action: CopyAction): Source[] {
+function sourcesOf(view: FsView, action: CopyAction, giveWay: () => void): Source[] {
   try {
     return resolveSources(view, action.source, action.src, {
       wildcard: action.allowWildcard,
       followLinks: action.followSymlink,
       excludes: action.excludes,
+      giveWay,
     });
   } catch (err) {
     const path = err instanceof DrydockError && err.code === 'not-found' ? err.details?.path : undefined;
@@ -154,6 +156,7 @@ class Copier {
       root,
       { includes, excludes },
       {
+        giveWay: () => this.#tick(),
         enter: (entry, rel, asParent) => {
           this.#tick();
           const above = frames.at(-1)?.dir ?? parent;

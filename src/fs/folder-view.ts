@@ -28,6 +28,7 @@ interface Child {
 export class FolderView implements FsView {
   readonly #spec: FolderSpec;
   readonly #look: Look | undefined;
+  readonly #giveWay: (() => void) | undefined;
   readonly #includes: IgnoreMatcher | undefined;
   readonly #excludes: IgnoreMatcher | undefined;
   readonly #root: Child;
@@ -37,7 +38,8 @@ export class FolderView implements FsView {
   readonly #searched: ReadonlySet<string>;
 
   /** Throws `not-found` / `invalid` (hop `context`) when the folder is none. */
-  constructor(spec: FolderSpec, look?: Look) {
+  constructor(spec: FolderSpec, look?: Look, giveWay?: () => void) {
+    this.#giveWay = giveWay;
     this.#spec = spec;
     this.#look = look;
     const st = lstatHost(`${spec.dir}/.`);
@@ -112,6 +114,7 @@ export class FolderView implements FsView {
   }
 
   #child(dir: Child, name: string, seen: HostStat | undefined): Child | undefined {
+    this.#giveWay?.();
     const path = joinPath(dir.entry.path, name);
     const rel = path.slice(1);
     const include = this.#includes?.match(rel, dir.include);

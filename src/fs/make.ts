@@ -34,6 +34,13 @@ export interface Abortable {
   aborted(): boolean;
 }
 
+/** Throws `canceled` when called after the caller has given up. */
+export function stopper(ctx: Abortable): () => void {
+  return () => {
+    if (ctx.aborted()) throw canceled();
+  };
+}
+
 const { O_CREAT, O_EXCL, O_NOFOLLOW, O_WRONLY } = constants;
 const umask = process.umask();
 const euid = process.geteuid?.() ?? 0;

@@ -5,13 +5,16 @@ import { LayersView } from './layers-view.ts';
 import type { Look } from './look.ts';
 import type { FsEntry, FsView, ViewSpec } from './view.ts';
 
-/** Makes the view; of a folder that was looked at before with what was seen. Throws `not-found` (hop `context`) for one that is not there. */
-export function openView(spec: ViewSpec, look?: Look): FsView {
+/**
+ * Makes the view; of a folder that was looked at before with what was seen. `giveWay` is called for each
+ * file that patterns are held against, and may throw. Throws `not-found` (hop `context`) for one that is not there.
+ */
+export function openView(spec: ViewSpec, look?: Look, giveWay?: () => void): FsView {
   switch (spec.kind) {
     case 'layers':
       return spec.dirs.length === 0 ? emptyView : new LayersView(spec.dirs);
     case 'folder':
-      return new FolderView(spec, look);
+      return new FolderView(spec, look, giveWay);
     case 'empty':
       return emptyView;
   }

@@ -25,6 +25,8 @@ export interface SourceOptions {
   followLinks: boolean;
   /** Of what a wildcard finds, these are left out, as Dockerfile's `COPY --exclude=*.txt hom* /mydir/` documents it. */
   excludes?: readonly string[];
+  /** Called for each entry that a wildcard is held against; may throw. */
+  giveWay?(): void;
 }
 
 /**
@@ -45,6 +47,7 @@ export function resolveSources(view: FsView, spec: ViewSpec, path: string, optio
   const search = (dir: FsEntry, depth: number, match: string) => {
     if (dir.type !== 'dir') return;
     for (const child of view.readdir(dir.path)) {
+      options.giveWay?.();
       if (!globs[depth]?.(child.name)) continue;
       const found = match === '' ? child.name : `${match}/${child.name}`;
       if (depth + 1 < globs.length) search(child, depth + 1, found);
@@ -104,6 +107,8 @@ function missingHint(view: FsView, spec: ViewSpec, path: string): string | undef
 export interface Visitor {
   /** A folder, before what is in it. `asParent`: only there because something below it is selected. */
   enter(entry: FsEntry, rel: string, asParent: boolean): void;
+  /** Called for each entry that patterns are held against, selected or not; may throw. */
+  giveWay?(): void;
   /** Anything but a folder. */
   file(entry: FsEntry, rel: string): void;
   /** A folder that was entered is done. */
@@ -141,6 +146,7 @@ export function walkSelected(view: FsView, root: FsEntry, filter: Filter, visito
   const visitDir = (frame: Frame) => {
     stack.push(frame);
     for (const child of view.readdir(frame.entry.path)) {
+      visitor.giveWay?.();
       const rel = frame.rel === '' ? child.name : `${frame.rel}/${child.name}`;
       const include = includes?.match(rel, frame.include);
       const exclude = excludes?.match(rel, frame.exclude);

@@ -2,6 +2,9 @@
  * Patterns made to try out every way of matching, and expressions of the kind that backtracking takes for ever over:
  * all are answered in time linear in pattern and text, wherever a client may write one.
  */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { create } from '@bufbuild/protobuf';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
@@ -10,6 +13,7 @@ import { referenceMatches } from '../../src/api/docker/routes/image-list.ts';
 import { matchesGlob } from '../../src/auth/glob.ts';
 import { readFilters } from '../../src/build/filter.ts';
 import { expandWord } from '../../src/frontend/dockerfile/expand/expand.ts';
+import { checksum } from '../../src/fs/checksum.ts';
 import { IgnoreMatcher } from '../../src/fs/ignore.ts';
 import { sourceRewrite } from '../../src/llb/source-policy.ts';
 import { compileGlob } from '../../src/patterns/glob.ts';
@@ -72,6 +76,19 @@ describe('globs', () => {
       }),
       { numRuns: 25 },
     );
+  });
+
+  test('a cancel stops a thread that holds files against patterns that select none of them', () => {
+    const dir = mkdtempSync(join(tmpdir(), 'drydock-patterns-'));
+    for (let i = 0; i < 200; i++) writeFileSync(join(dir, `file${i}`), '');
+    let asked = 0;
+    const ctx = { aborted: () => ++asked > 50 };
+    const spec = { kind: 'folder', dir, rootOwned: true } as const;
+    expect(() =>
+      checksum({ spec: { ...spec, includes: ['**/none'] }, selectors: [{ path: '/' }], statDb: '' }, ctx),
+    ).toThrow(expect.objectContaining({ code: 'canceled' }));
+    expect(asked).toBe(51);
+    rmSync(dir, { recursive: true });
   });
 
   test('of image lists and policies', () => {

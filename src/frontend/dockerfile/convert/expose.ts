@@ -21,6 +21,7 @@ export function convertExpose(
     written.push(...values);
   }
   const { ports, findings } = exposedPorts(written, instruction.range);
+  conversion.allowances.ports.take(ports.length);
   conversion.findings.add(...findings);
   for (const port of ports) stage.grown.ports = stage.grown.ports.put(port, '');
   commit(conversion, stage, `EXPOSE ${goList(ports)}`);

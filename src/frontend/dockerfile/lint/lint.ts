@@ -169,6 +169,7 @@ function single(instruction: Instruction): Finding[] {
         return exposedPorts(
           instruction.values.filter((value) => !/["'$\\`]/.test(value)),
           range,
+          false,
         ).findings;
       } catch {
         return [];

@@ -25,8 +25,15 @@ function portRange(text: string, what: string): [number, number] {
   return [start, end];
 }
 
-/** The words of an EXPOSE, expanded, as `port/protocol` each, with what the checks find. Throws `invalid`. */
-export function exposedPorts(words: string[], range: SourceRange): { ports: string[]; findings: Finding[] } {
+/**
+ * The words of an EXPOSE, expanded, as `port/protocol` each, with what the checks find; with `lists` false only
+ * that. Throws `invalid`.
+ */
+export function exposedPorts(
+  words: string[],
+  range: SourceRange,
+  lists = true,
+): { ports: string[]; findings: Finding[] } {
   const ports: string[] = [];
   const findings: Finding[] = [];
   for (const word of words) {
@@ -54,6 +61,7 @@ export function exposedPorts(words: string[], range: SourceRange): { ports: stri
         );
     }
     if (ports.length > MAX_PORTS) throw invalid(`EXPOSE of more than ${MAX_PORTS} ports`, HINT);
+    if (!lists) continue;
     for (let port = start; port <= end; port++) ports.push(`${port}/${protocol}`);
   }
   return { ports, findings };

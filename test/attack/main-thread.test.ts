@@ -1,0 +1,231 @@
+/**
+ * Inputs made to keep the main thread busy, which serves everybody else: Dockerfiles of many forms and up to 1 MiB,
+ * and definitions of tens of thousands of vertices. What is measured is the CPU time that the thread takes between two
+ * of its own timers, which a busy machine does not make longer.
+ */
+import fc from 'fast-check';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { DrydockError } from '../../src/errors/error.ts';
+import { dockerfileFrontend } from '../../src/frontend/dockerfile/frontend.ts';
+import type { DockerfileRequest, FrontendHost } from '../../src/frontend/types.ts';
+import { loadGraphInTurns } from '../../src/llb/graph.ts';
+import { image, marshal, type State } from '../../src/llb/llb.ts';
+import { Variables } from '../../src/llb/variables.ts';
+import { closePool } from '../../src/workers/pool.ts';
+import { startTestDaemon, type TestDaemon } from '../kit/daemon.ts';
+import { tarOf } from '../kit/images.ts';
+
+/** What is promised, ms; and what a measurement may be off by, for the collector's and the compiler's sake. */
+const promised = 50;
+const slack = 3;
+
+/** The longest that the thread was not to be had while something ran, ms of CPU. */
+async function longestHold(what: () => Promise<unknown>): Promise<number> {
+  let longest = 0;
+  let last = process.threadCpuUsage();
+  const look = () => {
+    const { user, system } = process.threadCpuUsage(last);
+    last = process.threadCpuUsage();
+    longest = Math.max(longest, (user + system) / 1000);
+  };
+  const timer = setInterval(look, 1);
+  try {
+    await what();
+    look();
+  } finally {
+    clearInterval(timer);
+  }
+  return longest;
+}
+
+const lines = (count: number, line: (i: number) => string) =>
+  Array.from({ length: count }, (_, i) => line(i)).join('');
+
+const host: FrontendHost = {
+  resolveImage: () => Promise.reject(new Error('nothing is looked up here')),
+  sourceTime: async () => undefined,
+  open: async () => ({
+    readFile: async () => undefined,
+    stat: async () => undefined,
+    readdir: async () => [],
+    newest: async () => undefined,
+  }),
+};
+
+function convert(dockerfileText: string) {
+  const request: DockerfileRequest = {
+    context: { type: 'local', name: 'context' },
+    dockerfileText,
+    buildArgs: {},
+    labels: {},
+    platforms: [],
+    noCache: false,
+    noCacheFilter: [],
+    pull: false,
+    network: 'default',
+    extraHosts: [],
+    shmSize: 0,
+    ulimits: [],
+    namedContexts: {},
+  };
+  return dockerfileFrontend(request, host, new AbortController().signal);
+}
+
+describe('a Dockerfile', () => {
+  // What is loaded and compiled once does not count.
+  beforeAll(() => convert(`FROM scratch\n${lines(5000, (i) => `ENV a${i}=b\n`)}`), 120_000);
+  afterAll(closePool);
+
+  const scratch = 'FROM scratch\n';
+  test.each<[string, string]>([
+    [
+      '500 stages on each other, below 32 KiB',
+      `FROM scratch AS s0\n${lines(500, (i) => `FROM s${i} AS s${i + 1}\nENV a${i}=1\n`)}`,
+    ],
+    [
+      '10,000 stages on each other',
+      `FROM scratch AS s0\n${lines(10_000, (i) => `FROM s${i} AS s${i + 1}\nENV a${i}=1\n`)}`,
+    ],
+    ['10,000 stages beside each other', lines(10_000, (i) => `FROM scratch AS s${i}\nENV a=${i}\n`)],
+    ['30,000 variables', scratch + lines(30_000, (i) => `ENV a${i}=b\n`)],
+    ['30,000 labels', scratch + lines(30_000, (i) => `LABEL a${i}=b\n`)],
+    ['one instruction of 1 MiB', `${scratch}ENV ${lines(60_000, (i) => `a${i}=$x \\\n`)}z=z\n`],
+    [
+      'variables in variables',
+      `${scratch}${lines(100, () => `ENV a=${'${x:-'.repeat(90)}${'b'.repeat(1000)}${'}'.repeat(90)}\n`)}`,
+    ],
+    ['3,000 heredocs', scratch + lines(3000, (i) => `COPY <<E${i} /x${i}\nhello\nE${i}\n`)],
+    ['names that are nowhere set', scratch + lines(5000, (i) => `ENV a${i}=$b${i}c\n`)],
+  ])(
+    'of %s',
+    async (_, text) => {
+      expect(await longestHold(() => convert(text))).toBeLessThan(promised * slack);
+    },
+    120_000,
+  );
+
+  test.each<[string, string, RegExp]>([
+    ['ports', scratch + lines(2000, () => 'EXPOSE 1-65535\n'), /exposes more ports than there are/],
+    [
+      'arguments × commands',
+      scratch + lines(3000, (i) => `ARG a${i}=b\n`) + lines(5000, () => 'RUN true\n'),
+      /history of its images/,
+    ],
+    [
+      'inherited variables',
+      `FROM scratch AS s0\n${lines(2200, (i) => `FROM s${i} AS s${i + 1}\nENV a${i}=1\nARG b${i}=1\n`)}`,
+      /inherit millions of variables/,
+    ],
+    [
+      'triggers × stages',
+      `FROM scratch AS s\n${lines(2000, () => 'ONBUILD ENV a=b\n')}${lines(2000, () => 'FROM s\nENV a=b\n')}FROM scratch\n${lines(2000, (i) => `COPY --from=${i + 1} / /\n`)}`,
+      /more than 100,000 ONBUILD triggers/,
+    ],
+  ])(
+    'that multiplies %s is refused',
+    async (_, text, why) => {
+      const hold = await longestHold(() =>
+        expect(convert(text)).rejects.toMatchObject({
+          code: 'exhausted',
+          message: expect.stringMatching(why),
+        }),
+      );
+      expect(hold).toBeLessThan(promised * slack);
+    },
+    120_000,
+  );
+
+  test('at random', async () => {
+    const line = fc.constantFrom(
+      ...[
+        'FROM scratch AS a\n',
+        'FROM a\n',
+        'ENV x=$x$x\n',
+        `ENV x=\${x//*a*a/b}\n`,
+        'ARG y\n',
+        `ARG y=\${y:-a}\n`,
+        'LABEL $x=$y\n',
+      ],
+      ...[
+        'COPY <<E /\n',
+        'E\n',
+        'COPY --exclude=*a*a*a*b . /\n',
+        'RUN --mount=target=/$x \\\n',
+        '# a\n',
+        'EXPOSE $x\n',
+        'ONBUILD ENV a=b\n',
+      ],
+    );
+    const part = fc.tuple(fc.array(line, { minLength: 1, maxLength: 5 }), fc.integer({ min: 1, max: 60 }));
+    const file = fc.array(part, { minLength: 1, maxLength: 4 });
+    await fc.assert(
+      fc.asyncProperty(file, async (parts) => {
+        const text = `FROM scratch AS a\n${parts.map(([some, times]) => some.join('').repeat(times)).join('')}`;
+        const hold = await longestHold(() =>
+          convert(text).catch((err: unknown) => expect(err).toBeInstanceOf(DrydockError)),
+        );
+        expect(hold).toBeLessThan(promised * slack);
+      }),
+      { numRuns: 20 },
+    );
+  }, 120_000);
+});
+
+test('a definition of 50,000 vertices', async () => {
+  let state: State = image('docker.io/library/a');
+  for (let i = 0; i < 50_000; i++) state = state.run(`true ${i}`).root();
+  const definition = marshal(state);
+  expect(await longestHold(() => loadGraphInTurns(definition))).toBeLessThan(promised * slack);
+}, 120_000);
+
+describe('a build of 500 stages, told in the words of old', () => {
+  let daemon: TestDaemon;
+  beforeAll(async () => {
+    daemon = await startTestDaemon();
+  });
+  afterAll(() => daemon.stop());
+
+  test('lets _ping through', async () => {
+    const chain = (count: number) =>
+      `FROM scratch AS s0\n${lines(count, (i) => `FROM s${i} AS s${i + 1}\nENV a${i}=1\n`)}`;
+    const build = async (count: number) => {
+      const body = tarOf({ Dockerfile: chain(count) });
+      const answer = await daemon.ask('POST', '/build', {
+        body,
+        headers: { 'content-type': 'application/x-tar' },
+      });
+      expect(answer.text).toContain('Successfully built');
+    };
+    await build(3);
+    expect(await longestHold(() => build(500))).toBeLessThan(promised * slack);
+  }, 120_000);
+});
+
+test('variables: every version is what a Map of its own would be', () => {
+  const step = fc.record({
+    on: fc.nat({ max: 20 }),
+    how: fc.constantFrom('set', 'put', 'delete'),
+    name: fc.constantFrom('a', 'b', 'c', 'd'),
+    value: fc.constantFrom('1', '2'),
+  });
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 30 }), (steps) => {
+      const versions = [{ ours: Variables.of([['a', '0']]), map: new Map([['a', '0']]) }];
+      for (const { on, how, name, value } of steps) {
+        const { ours, map } = versions[on % versions.length] as (typeof versions)[number];
+        const next = new Map(map);
+        if (how !== 'put') next.delete(name);
+        if (how !== 'delete') next.set(name, value);
+        versions.push({
+          ours: how === 'delete' ? ours.delete(name) : ours[how as 'set'](name, value),
+          map: next,
+        });
+      }
+      for (const { ours, map } of versions) {
+        expect([...ours]).toEqual([...map]);
+        expect([ours.size, ours.get('b'), ours.has('c')]).toEqual([map.size, map.get('b'), map.has('c')]);
+      }
+    }),
+    { numRuns: 200 },
+  );
+});
