@@ -174,6 +174,9 @@ if (flood === undefined) throw new Error(`no such flood: ${kind}`);
 const running: Promise<void>[] = [];
 for (let i = 0; i < flood.connections; i++) running.push(flood.run(await open()));
 await Promise.all(running);
-await new Promise((resolve) => setTimeout(resolve, Math.max(0, until - Date.now())));
+// Those that are cut off have flooded enough.
+while (closed < flood.connections && Date.now() < until) {
+  await new Promise((resolve) => setTimeout(resolve, 20));
+}
 process.stdout.write(`${JSON.stringify({ closed, of: flood.connections })}\n`);
 process.exit(0);
