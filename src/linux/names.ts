@@ -22,6 +22,14 @@ export function bytesOf(name: string): Buffer {
   );
 }
 
+/** The name that a text with escapes, as URLs have them, stands for. Throws URIError for what is no escape. */
+export function nameOfEscaped(text: string): string {
+  if (/%(?![0-9a-f]{2})/i.test(text)) throw new URIError(`malformed escape in ${JSON.stringify(text)}`);
+  const bytes = bytesOf(text).toString('latin1');
+  const plain = bytes.replace(/%(..)/g, (_, code: string) => String.fromCharCode(Number.parseInt(code, 16)));
+  return nameOf(Buffer.from(plain, 'latin1'));
+}
+
 /** A name as Node's own functions take it: itself when they make the right bytes of it, as of nearly all, else its bytes. */
 export function rawName(name: string): string | Buffer {
   return name.isWellFormed() ? name : bytesOf(name);

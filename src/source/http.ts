@@ -7,6 +7,7 @@ import { addAbortSignal } from 'node:stream';
 import { fail, throwIfAborted, toDrydockError } from '../errors/error.ts';
 import { keptUnder } from '../kept/kept.ts';
 import type { KeptKey } from '../kept/kept-folders.ts';
+import { nameOfEscaped } from '../linux/names.ts';
 import { digestOf, parseDigest } from '../oci/digest.ts';
 import type { Digest } from '../oci/types.ts';
 import type { OpDeps, OpMaker } from '../ops/deps.ts';
@@ -121,7 +122,7 @@ type FetchContext = Pick<OpContext, 'session' | 'signal' | 'onRelease' | 'pins'>
 function pathName(url: string): string {
   const last = new URL(url).pathname.split('/').at(-1) ?? '';
   try {
-    const name = decodeURIComponent(last);
+    const name = nameOfEscaped(last);
     return isFileName(name) ? name : 'download';
   } catch {
     return isFileName(last) ? last : 'download';

@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { mkdir, mkdtemp, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { copyAll, writeSnapshot } from '../apply/snapshot.ts';
+import { rawName } from '../linux/names.ts';
 import type { OpDeps } from '../ops/deps.ts';
 import { refContext } from '../solver/ref-context.ts';
 import type { OpContext } from '../solver/types.ts';
@@ -39,7 +40,7 @@ export async function fileTree(
   file: FileLook & { kind: string; name: string; modified: number },
   ctx: OpContext,
 ): Promise<Ref> {
-  await rename(join(dir, 'body'), join(dir, 'tree', file.name));
+  await rename(join(dir, 'body'), rawName(join(dir, 'tree', file.name)));
   const id = randomUUID();
   const name = `${file.kind}-${id}`;
   const path = `/${file.name}`;

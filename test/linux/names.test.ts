@@ -2,7 +2,7 @@
 import { array, assert, constantFrom, oneof, property, string, uint8Array } from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { printable } from '../../src/errors/printable.ts';
-import { bytesOf, compareNames, nameLength, nameOf, rawName } from '../../src/linux/names.ts';
+import { bytesOf, compareNames, nameLength, nameOf, nameOfEscaped, rawName } from '../../src/linux/names.ts';
 
 /** Bytes with many that begin, go on with or break off a character. */
 const byte = constantFrom(
@@ -54,6 +54,11 @@ describe('a name', () => {
 
   test('can be a part of the bytes', () => {
     expect(nameOf(Buffer.from([0x61, 0xff, 0x62, 0x63]), 1, 3)).toBe('\udcffb');
+  });
+
+  test('can be written with escapes', () => {
+    expect(nameOfEscaped('a%20caf%E9/%c3%A9é')).toBe('a caf\udce9/éé');
+    expect(() => nameOfEscaped('100%')).toThrow(URIError);
   });
 
   test('splits at slashes as its bytes do', () => {

@@ -59,6 +59,12 @@ test('one file, named after the path, for root only, its time the server’s', a
   expect(leftovers()).toEqual([]);
 });
 
+test('the path’s escapes are bytes of the name, be they UTF-8 or not', async () => {
+  for (const [path, name] of Object.entries({ '/caf%C3%A9': '/café', '/caf%E9': '/caf\udce9' })) {
+    expect(treeOf(await shop.view((await run(path)).refs[0]))).toEqual({ [name]: 'hello' });
+  }
+});
+
 test('any port will do, those that browsers refuse as well', async () => {
   const refused = [6000, 6566, 6665, 6697, 10080];
   for (const port of refused) {

@@ -1,5 +1,5 @@
 /** Values of a client's services as gRPC metadata. */
-import { bytesOf, nameOf } from '../../linux/names.ts';
+import { bytesOf, nameOf, nameOfEscaped } from '../../linux/names.ts';
 import type { Metadata } from '../grpc/channel.ts';
 
 /**
@@ -28,14 +28,6 @@ function queryEscape(text: string): string {
     );
 }
 
-function queryUnescape(text: string): string {
-  if (/%(?![0-9a-f]{2})/i.test(text)) throw new URIError(`malformed escape in ${JSON.stringify(text)}`);
-  const bytes = text
-    .replaceAll('+', ' ')
-    .replace(/%(..)/g, (_, code: string) => String.fromCharCode(Number.parseInt(code, 16)));
-  return nameOf(Buffer.from(bytes, 'latin1'));
-}
-
 /**
  * A list in the metadata of a call that was received, decoded. `rawHeaders`: names and values in turn, as they came.
  * Throws URIError when it cannot be decoded.
@@ -45,7 +37,7 @@ export function listOf(rawHeaders: readonly string[], key: string): string[] | u
   const values = all(key);
   if (values.length === 0) return undefined;
   if (all(`${key}-encoded`)[0] === '1') {
-    return values.map(queryUnescape);
+    return values.map((text) => nameOfEscaped(text.replaceAll('+', ' ')));
   }
   return values.map((text) => nameOf(Buffer.from(text, 'latin1')));
 }

@@ -1,6 +1,8 @@
 /** What ADD may name that lies elsewhere: a git repository, or a file of a web server. */
+
 import { posix } from 'node:path';
 import { fail } from '../../../errors/error.ts';
+import { nameOfEscaped } from '../../../linux/names.ts';
 import { http, type OpOptions, type State } from '../../../llb/llb.ts';
 import { parseDigest } from '../../../oci/digest.ts';
 import type { CopyFlags } from '../ast.ts';
@@ -48,7 +50,7 @@ function gitSource(ref: GitRef, flags: RemoteFlags, options: OpOptions): State {
 
 function urlFilename(src: string): string {
   try {
-    return posix.basename(decodeURIComponent(new URL(src).pathname)) || '__unnamed__';
+    return posix.basename(nameOfEscaped(new URL(src).pathname)) || '__unnamed__';
   } catch {
     return '__unnamed__';
   }
