@@ -57,9 +57,9 @@ onStores('Solve with caches', (store) => {
     );
     const manifest = JSON.parse(response['cache.manifest'] ?? '');
     expect(blobs.get(manifest.digest)?.length).toBe(manifest.size);
-    const { manifests } = JSON.parse(blobs.get(manifest.digest)!.toString());
-    expect(manifests.at(-1).mediaType).toBe('application/vnd.buildkit.cacheconfig.v0');
-    expect(manifests[0].annotations['containerd.io/uncompressed']).toMatch(/^sha256:/);
+    const { config, layers } = JSON.parse(blobs.get(manifest.digest)!.toString());
+    expect(config.mediaType).toBe('application/vnd.buildkit.cacheconfig.v0');
+    expect(layers[0].annotations['containerd.io/uncompressed']).toMatch(/^sha256:/);
     await wipe();
     const Attrs = { src: '/out/cache', digest: manifest.digest };
     const again = await kit.solve(
