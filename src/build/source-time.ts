@@ -1,10 +1,9 @@
 /** When a source was made, by what it says of itself: what SOURCE_DATE_EPOCH may be taken from. */
-import { keptUnder } from '../kept/kept.ts';
 import type { Definition, SourceOp } from '../pb/solver/pb/ops_pb.js';
 import type { Job } from '../solver/job.ts';
 import type { VertexProgress } from '../solver/progress.ts';
-import { GitMirror } from '../source/git-mirror.ts';
-import { gitOptions, ownerOf, resolveRef, withGit } from '../source/git-ref.ts';
+import { withCommit } from '../source/git-commit.ts';
+import { gitOptions, pinnedRef } from '../source/git-ref.ts';
 import { httpMeta } from '../source/http.ts';
 import type { Engine } from './engine.ts';
 
@@ -29,24 +28,18 @@ export async function sourceTime(
   );
 }
 
-function commitTime(
+async function commitTime(
   { store }: Engine,
-  { session, signal }: Job,
+  { session, signal, pins }: Job,
   { identifier, attrs }: SourceOp,
   progress: VertexProgress,
 ): Promise<number> {
   const options = gitOptions(identifier, attrs);
-  return withGit(options, store.runDir, { session, signal, progress }, async (git, access) => {
-    const { commit } = await resolveRef(git, access.remote, options.ref);
-    const at = { remote: access.remote, owner: ownerOf(access, session) };
-    const mirror = await GitMirror.open(keptUnder(store.root).gitMirrors, at, commit, git, signal);
-    try {
-      await mirror.fetch(options.ref, commit);
-      return Number((await mirror.commitTimeNs(commit)) / 1_000_000_000n);
-    } finally {
-      mirror.close();
-    }
-  });
+  const ctx = { session, signal, progress, pins };
+  const { commit } = await pinnedRef(options, store.runDir, ctx);
+  return withCommit(options, commit, store, ctx, async (mirror) =>
+    Number((await mirror.commitTimeNs(commit)) / 1_000_000_000n),
+  );
 }
 
 async function lastModified(

@@ -102,6 +102,54 @@ export class GitMirror {
     );
   }
 
+  /** Brings an annotated tag's object here, whose commit is here already. Throws `not-found` when the tag has moved. */
+  async fetchTag(name: string, sha: string): Promise<void> {
+    for (const depth of [['--depth=1'], []]) {
+      if (await this.#isHere(sha)) return;
+      try {
+        await this.#run([
+          'fetch',
+          '--quiet',
+          '--no-write-fetch-head',
+          ...depth,
+          '--no-tags',
+          '--',
+          this.#remote,
+          name,
+        ]);
+      } catch (err) {
+        if (depth.length === 0 || !isShallowRefusal(err)) throw err;
+      }
+    }
+    if (await this.#isHere(sha)) return;
+    throw fail('not-found', 'git', `${name} of ${this.#remote} is not at ${sha} any more`, {
+      hint: 'Build again.',
+      details: { remote: this.#remote },
+    });
+  }
+
+  #isHere(sha: string): Promise<boolean> {
+    return this.#run(['cat-file', '-e', sha], { quiet: true }).then(
+      () => true,
+      () => false,
+    );
+  }
+
+  /** Whether an object that is here is an annotated tag. */
+  async isTag(sha: string): Promise<boolean> {
+    return (await this.#run(['cat-file', '-t', sha])).trim() === 'tag';
+  }
+
+  /** The commit that a tag is of, maybe by way of other tags. */
+  async commitOf(tag: string): Promise<string> {
+    return (await this.#run(['rev-parse', '--verify', `${tag}^{commit}`])).trim();
+  }
+
+  /** The content of an object that is here, byte for byte. */
+  object(kind: 'commit' | 'tag', sha: string): Promise<Buffer> {
+    return this.#git.bytes(['--git-dir', this.#dir, 'cat-file', kind, sha]);
+  }
+
   async #isShallow(): Promise<boolean> {
     return (await this.#run(['rev-parse', '--is-shallow-repository'])).trim() === 'true';
   }

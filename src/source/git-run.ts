@@ -185,14 +185,22 @@ export class Git {
     return join(this.#home, name);
   }
 
-  /**
-   * Runs one command and returns its standard output. Throws on a non-zero status, in git's own words, classified;
-   * `canceled` when aborted, with all of git's processes gone.
-   */
+  /** Runs one command as `bytes` does and returns what it prints as text. */
   async run(
     args: readonly string[],
     options: { env?: Record<string, string>; quiet?: boolean } = {},
   ): Promise<string> {
+    return (await this.bytes(args, options)).toString();
+  }
+
+  /**
+   * Runs one command and returns its standard output. Throws on a non-zero status, in git's own words, classified;
+   * `canceled` when aborted, with all of git's processes gone.
+   */
+  async bytes(
+    args: readonly string[],
+    options: { env?: Record<string, string>; quiet?: boolean } = {},
+  ): Promise<Buffer> {
     const signal = this.#signal;
     if (signal.aborted) throw canceled(signal.reason);
     // The mode bits of what is checked out must not hang on our own umask.
@@ -229,11 +237,11 @@ export class Git {
         child.once('close', (code, name) => resolve(code ?? name ?? 'an unknown end'));
       });
       if (signal.aborted) throw canceled(signal.reason);
-      if (status === 0) return Buffer.concat(out).toString();
+      if (status === 0) return Buffer.concat(out);
       if (redirected.test(said) && args.includes(this.#access.remote)) {
         const place = await this.#moved();
         const there = args.map((arg) => (arg === this.#access.remote ? (place ?? arg) : arg));
-        if (place !== undefined) return await this.run(there, options);
+        if (place !== undefined) return await this.bytes(there, options);
       }
       throw status === 127 ? missing() : gitError(args, said, status, this.#access.remote);
     } catch (err) {

@@ -6,32 +6,20 @@ import { copyAll, writeSnapshot } from '../apply/snapshot.ts';
 import { fail } from '../errors/error.ts';
 import { lstatHost } from '../fs/stat.ts';
 import { specOfMounts } from '../fs/view.ts';
-import { keptUnder } from '../kept/kept.ts';
 import { nameOf, rawName } from '../linux/names.ts';
 import { digestOf } from '../oci/digest.ts';
 import type { OpMaker } from '../ops/deps.ts';
 import { refContext } from '../solver/ref-context.ts';
 import type { OpContext } from '../solver/types.ts';
 import { sourceOf } from './attrs.ts';
-import { GitMirror } from './git-mirror.ts';
-import {
-  checkCommit,
-  commitRef,
-  type GitWork,
-  gitAccess,
-  gitOptions,
-  ownerOf,
-  pinnedRef,
-  withGit,
-  withoutUser,
-} from './git-ref.ts';
+import { withCommit } from './git-commit.ts';
+import type { GitMirror } from './git-mirror.ts';
+import { checkCommit, commitRef, gitAccess, gitOptions, ownerOf, pinnedRef, withoutUser } from './git-ref.ts';
 
 export const gitSource: OpMaker = (vertex, deps) => {
   const { identifier, attrs } = sourceOf(vertex);
   const options = gitOptions(identifier, attrs);
   let commit: string | undefined;
-
-  const runGit = <T>(ctx: OpContext, work: GitWork<T>) => withGit(options, deps.store.runDir, ctx, work);
 
   return {
     async cacheMap(ctx) {
@@ -51,17 +39,9 @@ export const gitSource: OpMaker = (vertex, deps) => {
     async exec(_, ctx) {
       const sha = commit;
       if (sha === undefined) throw fail('internal', 'git', 'the commit was not resolved before');
-      const key = await runGit(ctx, async (git, access) => {
-        const mirrors = keptUnder(deps.store.root).gitMirrors;
-        const at = { remote: access.remote, owner: ownerOf(access, ctx.session) };
-        const mirror = await GitMirror.open(mirrors, at, sha, git, ctx.signal);
-        try {
-          await mirror.fetch(options.ref, sha);
-          return await checkout(mirror, access.remote, sha, ctx);
-        } finally {
-          mirror.close();
-        }
-      });
+      const key = await withCommit(options, sha, deps.store, ctx, (mirror, remote) =>
+        checkout(mirror, remote, sha, ctx),
+      );
       return [deps.refs.snapshot(key)];
     },
   };

@@ -8,6 +8,7 @@ import { createBrotliDecompress, createGunzip, createInflate, createZstdDecompre
 import { canceled, DrydockError, type ErrorCode, fail } from '../errors/error.ts';
 import type { Digest } from '../oci/types.ts';
 import { HttpPool, type HttpResponse } from '../registry/http.ts';
+import { buildkitApi, version } from '../version.ts';
 import { withoutCredentials } from './git-url.ts';
 
 export interface Fetched {
@@ -31,6 +32,10 @@ const pool = new HttpPool();
 const tries = 4;
 /** ms without a byte before a connection is given up */
 const idle = 60_000;
+/** The same for a question that another request may answer as well. */
+const shortIdle = 10_000;
+/** Some servers answer by it, so it names BuildKit's API, too, in BuildKit's own form. */
+const userAgent = `buildkit/${buildkitApi.replace(/\.\d+$/, '')} drydock/${version}`;
 
 /**
  * Downloads a URL to a file. Undefined when the server answers 304 (the headers asked for changes only). Network
@@ -55,16 +60,53 @@ export async function download(
   }
 }
 
-async function once(url: string, file: string, options: FetchOptions): Promise<Fetched | undefined> {
-  const { headers, signal, report } = options;
-  const response = await pool.send({
-    method: 'GET',
+/**
+ * Whether a server has the file that it has named `etag` before. It is asked by HEAD and the answer's name compared here:
+ * there are servers that name files and know no If-None-Match. False when it does not say, by whatever failure.
+ */
+export async function stillHas(
+  url: string,
+  etag: string,
+  { headers, signal }: Pick<FetchOptions, 'headers' | 'signal'>,
+): Promise<boolean> {
+  try {
+    const asked = { ...headers, 'if-none-match': etag };
+    const response = await send('HEAD', url, asked, signal, shortIdle);
+    response.resume();
+    const { statusCode: status, headers: told } = response;
+    if (told.etag === undefined) return status === 304;
+    return (status === 200 || status === 304) && strong(told.etag) === strong(etag);
+  } catch {
+    if (signal.aborted) throw canceled(signal.reason);
+    return false;
+  }
+}
+
+/** Servers call a name weak once they encode what it names. */
+function strong(etag: string): string {
+  return etag.replace(/^W\//, '');
+}
+
+function send(
+  method: 'GET' | 'HEAD',
+  url: string,
+  headers: Record<string, string>,
+  signal: AbortSignal,
+  idleMs: number,
+): Promise<HttpResponse> {
+  return pool.send({
+    method,
     url: new URL(bare(url)),
-    headers: { 'user-agent': 'drydock', 'accept-encoding': 'identity', ...basicAuth(url), ...headers },
+    headers: { 'user-agent': userAgent, 'accept-encoding': 'gzip', ...basicAuth(url), ...headers },
     signal,
     insecure: false,
-    idleMs: idle,
+    idleMs,
   });
+}
+
+async function once(url: string, file: string, options: FetchOptions): Promise<Fetched | undefined> {
+  const { headers, signal, report } = options;
+  const response = await send('GET', url, headers, signal, idle);
   const { statusCode: status = 0, statusMessage = '' } = response;
   if (status < 200 || status > 299) {
     response.resume();
@@ -116,8 +158,8 @@ const decoders: Readonly<Record<string, () => Transform>> = {
 };
 
 /**
- * A body without its Content-Encoding, which some servers use unasked; it is no part of the file. (`x-gzip` is: servers
- * say it of archives.) `onBytes` is told of bytes as they come in; `broken` tells an error of the encoding from others.
+ * A body without its Content-Encoding; it is no part of the file. gzip is asked for, and some servers use others unasked.
+ * (`x-gzip` is part of it: servers say it of archives.) `onBytes` is told of bytes as they come in; `broken` tells an error of the encoding from others.
  */
 function decoded(
   response: HttpResponse,

@@ -1,6 +1,6 @@
 /** `http://…` and `https://…`: one file from a server. Its bytes and its time name it; ETag and Last-Modified spare a second transfer. */
-import { randomUUID } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+import { createHash, randomUUID } from 'node:crypto';
+import { createReadStream, readFileSync } from 'node:fs';
 import { constants, copyFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { addAbortSignal } from 'node:stream';
@@ -16,7 +16,8 @@ import { uploadHost } from '../session/upload-host.ts';
 import type { OpContext } from '../solver/types.ts';
 import type { Ref } from '../store/ref.ts';
 import { attrReader, sourceOf } from './attrs.ts';
-import { download, type Fetched, isFileName, save, shown } from './http-fetch.ts';
+import { type HttpAuth, httpAuth } from './http-auth.ts';
+import { download, type Fetched, isFileName, save, shown, stillHas } from './http-fetch.ts';
 import { type FileLook, fetchFolder, fileTree, readFileLook } from './single-file.ts';
 
 /** Headers that a definition may set, as in BuildKit. */
@@ -32,17 +33,12 @@ export const httpSource: OpMaker = (vertex, deps) => {
       const known = wanted === undefined ? await job.look(ctx) : undefined;
       const name = filename ?? (wanted === undefined ? nameOf(url, known) : [pathName(url)]);
       const times = known === undefined ? [] : [modifiedOf(known)];
-      const key = [wanted ?? known?.digest, name, look, ...times, ...ownedBy(url, authSecret, ctx)];
+      const key = [wanted ?? known?.digest, name, look, ...times, ...(await job.ownedBy(ctx))];
       return { digest: digestOf(`http ${JSON.stringify(key)}`), deps: [] };
     },
     async exec(_, ctx): Promise<Ref[]> {
       const { dir, fetched } = await job.file(ctx);
-      if (wanted !== undefined && fetched.digest !== wanted) {
-        throw fail('corrupt', 'http', `digest mismatch ${fetched.digest}: ${wanted}`, {
-          hint: `The file at ${shown(url)} is not the one its checksum promises.`,
-          details: { url: shown(url), expected: wanted, actual: fetched.digest },
-        });
-      }
+      checkDigest(url, fetched, wanted);
       const target = filename ?? nameOf(url, fetched);
       const modified = modifiedOf(fetched);
       const tree = await fileTree(deps, dir, { ...look, kind: 'http', name: target, modified }, ctx);
@@ -52,10 +48,12 @@ export const httpSource: OpMaker = (vertex, deps) => {
   };
 };
 
-/** Whose a file is that was got with credentials, where builds are kept apart: who has none does not get it from here. */
-function ownedBy(url: string, authSecret: string | undefined, { session }: FetchContext): [] | [string] {
-  const isPublic = authSecret === undefined && new URL(url).username === '';
-  return isPublic || session.tenant === undefined ? [] : [session.tenant.id];
+function checkDigest(url: string, { digest }: Fetched, wanted: Digest | undefined): void {
+  if (wanted === undefined || digest === wanted) return;
+  throw fail('corrupt', 'http', `digest mismatch ${digest}: ${wanted}`, {
+    hint: `The file at ${shown(url)} is not the one its checksum promises.`,
+    details: { url: shown(url), expected: wanted, actual: digest },
+  });
 }
 
 interface HttpOptions {
@@ -99,6 +97,14 @@ export interface HttpMeta {
   filename: string;
   /** As the server sent it. */
   lastModified?: string;
+  /** Of the file and what was to be put behind it: `sha512:…`. */
+  checksum?: string;
+}
+
+/** A digest that is to be made of a file with `suffix` behind it, as signatures of files sign. */
+export interface HttpChecksum {
+  algorithm: 'sha256' | 'sha384' | 'sha512';
+  suffix: Uint8Array;
 }
 
 /** Asks the server, without making a tree. What is downloaded on the way goes with the context. */
@@ -106,13 +112,26 @@ export async function httpMeta(
   source: SourceOp,
   deps: Pick<OpDeps, 'store'>,
   ctx: FetchContext,
+  asked?: HttpChecksum,
 ): Promise<HttpMeta> {
-  const { url, filename, headers, authSecret } = httpOptions(source);
+  const { url, filename, checksum: wanted, headers, authSecret } = httpOptions(source);
   const file = new HttpFile(url, headers, authSecret, ['only asked'], deps);
   const found = await file.look(ctx);
-  await file.leave(ctx);
+  checkDigest(url, found, wanted);
   const { digest, lastModified } = found;
-  return { digest, filename: filename ?? nameOf(url, found), lastModified };
+  const checksum = asked && (await checksumOf(await file.body(ctx), asked, ctx.signal));
+  await file.leave(ctx);
+  return { digest, filename: filename ?? nameOf(url, found), lastModified, checksum };
+}
+
+async function checksumOf(
+  file: string,
+  { algorithm, suffix }: HttpChecksum,
+  signal: AbortSignal,
+): Promise<string> {
+  const hash = createHash(algorithm);
+  for await (const chunk of createReadStream(file, { signal })) hash.update(chunk as Buffer);
+  return `${algorithm}:${hash.update(suffix).digest('hex')}`;
 }
 
 type FetchContext = Pick<OpContext, 'session' | 'signal' | 'onRelease' | 'pins'> & {
@@ -148,6 +167,7 @@ class HttpFile {
   readonly #deps: Pick<OpDeps, 'store'>;
   #downloaded: Download | undefined;
   #known: Fetched | undefined;
+  #auth: Promise<HttpAuth | undefined> | undefined;
 
   /** `result`: what the file is made into. */
   constructor(
@@ -178,9 +198,41 @@ class HttpFile {
     await pins?.pin(`${this.#pinKey()} body`, async () => downloaded);
   }
 
+  /** Whose a file is that is got with credentials, where builds are kept apart: who has none does not get it from here. */
+  async ownedBy(ctx: FetchContext): Promise<[] | [string]> {
+    const { tenant } = ctx.session;
+    if (tenant === undefined) return [];
+    const isPublic = new URL(this.#url).username === '' && (await this.#authOf(ctx)) === undefined;
+    return isPublic ? [] : [tenant.id];
+  }
+
+  /** The client's credentials, asked for once. */
+  #authOf({ session }: FetchContext): Promise<HttpAuth | undefined> {
+    if (this.#isUpload()) return Promise.resolve(undefined);
+    this.#auth ??= httpAuth(this.#url, this.#authSecret, session).catch((err) => {
+      this.#auth = undefined;
+      throw toDrydockError(err, 'http');
+    });
+    return this.#auth;
+  }
+
+  /** Whether the file is no server's but the client's own. */
+  #isUpload(): boolean {
+    return new URL(this.#url).host === uploadHost;
+  }
+
+  async #headersFor(ctx: FetchContext): Promise<Record<string, string>> {
+    const auth = await this.#authOf(ctx);
+    return { ...this.#headers, ...(auth && { authorization: auth.authorization }) };
+  }
+
   /** What the server has now: asked with what we know of it, and downloaded when that does not hold any more. */
   async #ask(ctx: FetchContext): Promise<Fetched> {
-    const memo = this.#memo(ctx);
+    const memo = await this.#memo(ctx);
+    if (memo?.etag !== undefined) {
+      const options = { headers: await this.#headersFor(ctx), signal: ctx.signal };
+      if (await stillHas(this.#url, memo.etag, options)) return memo;
+    }
     const conditions: Record<string, string> = {};
     if (memo?.etag !== undefined) conditions['if-none-match'] = memo.etag;
     else if (memo?.lastModified !== undefined) conditions['if-modified-since'] = memo.lastModified;
@@ -191,8 +243,19 @@ class HttpFile {
     return fetched;
   }
 
-  /** The downloaded file, `body` in a folder that also holds an empty `tree`. */
+  /** The downloaded file's folder, which is the caller's from now on. */
   async file(ctx: FetchContext): Promise<Download> {
+    const downloaded = await this.#need(ctx);
+    this.#downloaded = undefined;
+    return downloaded;
+  }
+
+  /** The downloaded file's path. */
+  async body(ctx: FetchContext): Promise<string> {
+    return join((await this.#need(ctx)).dir, 'body');
+  }
+
+  async #need(ctx: FetchContext): Promise<Download> {
     this.#downloaded ??= await this.#left(ctx);
     if (this.#downloaded === undefined) {
       const fetched = await this.#download(ctx, {});
@@ -204,7 +267,6 @@ class HttpFile {
     }
     const downloaded = this.#downloaded;
     if (downloaded === undefined) throw fail('internal', 'http', `${shown(this.#url)} was not downloaded`);
-    this.#downloaded = undefined;
     return downloaded;
   }
 
@@ -234,14 +296,13 @@ class HttpFile {
         told = performance.now();
         ctx.progress.report(status, { current, total });
       };
-      const fetched =
-        new URL(this.#url).host === uploadHost
-          ? await this.#pull(ctx, join(dir, 'body'), (current) => report(current, 0))
-          : await download(this.#url, join(dir, 'body'), {
-              headers: { ...this.#headers, ...(await this.#authorization(ctx)), ...conditions },
-              signal: ctx.signal,
-              report,
-            });
+      const fetched = this.#isUpload()
+        ? await this.#pull(ctx, join(dir, 'body'), (current) => report(current, 0))
+        : await download(this.#url, join(dir, 'body'), {
+            headers: { ...(await this.#headersFor(ctx)), ...conditions },
+            signal: ctx.signal,
+            report,
+          });
       if (fetched === undefined) {
         await rm(dir, { recursive: true, force: true });
         return undefined;
@@ -274,30 +335,19 @@ class HttpFile {
     }
   }
 
-  async #authorization(ctx: FetchContext): Promise<Record<string, string>> {
-    if (this.#authSecret === undefined) return {};
-    const secret = await ctx.session.secret(this.#authSecret);
-    const value = secret?.toString().trim();
-    if (value === undefined || value === '') {
-      throw fail('not-found', 'http', `the client gives no secret ${JSON.stringify(this.#authSecret)}`, {
-        hint: `Give it with --secret id=${this.#authSecret},….`,
-      });
-    }
-    return { authorization: value };
-  }
-
   /**
    * What one answer said holds for the same request only: its URL, headers and whose secret it was asked with. And for
    * the same result: of another one there is no record yet, and the file is needed whatever the server says.
    */
-  #memoKey(ctx: FetchContext): KeptKey {
-    const key = JSON.stringify([this.#url, this.#headers, this.#authSecret, this.#result]);
-    const [owner] = ownedBy(this.#url, this.#authSecret, ctx);
+  async #memoKey(ctx: FetchContext): Promise<KeptKey> {
+    const secret = (await this.#authOf(ctx))?.secret;
+    const key = JSON.stringify([this.#url, this.#headers, secret, this.#result]);
+    const [owner] = await this.ownedBy(ctx);
     return { key, name: shown(this.#url), owner };
   }
 
-  #memo(ctx: FetchContext): Fetched | undefined {
-    const dir = keptUnder(this.#deps.store.root).httpAnswers.peek(this.#memoKey(ctx));
+  async #memo(ctx: FetchContext): Promise<Fetched | undefined> {
+    const dir = keptUnder(this.#deps.store.root).httpAnswers.peek(await this.#memoKey(ctx));
     if (dir === undefined) return undefined;
     try {
       const memo = JSON.parse(readFileSync(join(dir, 'answer.json'), 'utf8')) as Partial<Fetched>;
@@ -311,7 +361,7 @@ class HttpFile {
   async #remember(fetched: Fetched, ctx: FetchContext): Promise<void> {
     if (fetched.etag === undefined && fetched.lastModified === undefined) return;
     const { httpAnswers } = keptUnder(this.#deps.store.root);
-    const held = await httpAnswers.take(this.#memoKey(ctx), { shared: true, signal: ctx.signal });
+    const held = await httpAnswers.take(await this.#memoKey(ctx), { shared: true, signal: ctx.signal });
     try {
       const file = join(await held.data(), 'answer.json');
       const temp = `${file}.${randomUUID()}`;

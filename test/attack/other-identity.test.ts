@@ -398,6 +398,12 @@ onStores('another identity', (store) => {
       expect((await failure(solve('bob', file()))).rawMessage).toContain('401');
       const guessed = solve('bob', file('auth'), { secrets: { auth: 'Bearer his' } });
       expect((await failure(guessed)).rawMessage).toContain('401');
+      // The same with a secret that only the client knows it has.
+      const id = 'HTTP_AUTH_TOKEN_127.0.0.1';
+      expect((await solve('alice', file(), { secrets: { [id]: 'hers' } })).read('f')).toBe(text);
+      expect((await failure(solve('bob', file()))).rawMessage).toContain('401');
+      const wrong = solve('bob', file(), { secrets: { [id]: 'his' } });
+      expect((await failure(wrong)).rawMessage).toContain('401');
     } finally {
       await server.stop();
     }

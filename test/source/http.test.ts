@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { brotliCompressSync, deflateSync, gzipSync, zstdCompressSync } from 'node:zlib';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { fail } from '../../src/errors/error.ts';
 import { digestOf } from '../../src/oci/digest.ts';
 import { httpSource } from '../../src/source/http.ts';
 import { runSource } from '../kit/run-op.ts';
@@ -200,6 +201,40 @@ test('what did not change is not sent again, even to a new process', async () =>
   expect(treeOf(await shop.view(third.refs[0]))).toEqual({ '/etag': 'cached' });
 });
 
+test('a server is asked by HEAD whether it has what it had, as one that knows no If-None-Match can be', async () => {
+  let version = '"v1"';
+  answer = (_, res) => void res.setHeader('etag', version).end(`file ${version}`);
+  const asked = () => requests.splice(0).map(({ method }) => method);
+  const first = await run('/head', {}, { mapOnly: true });
+  await first.release();
+  expect(asked()).toEqual(['GET']);
+  // The same file, which is now sent encoded.
+  version = 'W/"v1"';
+  expect((await run('/head', {}, { mapOnly: true })).map.digest).toBe(first.map.digest);
+  expect(asked()).toEqual(['HEAD']);
+  version = '"v2"';
+  expect(treeOf(await shop.view((await run('/head')).refs[0]))).toEqual({ '/head': 'file "v2"' });
+  expect(asked()).toEqual(['HEAD', 'GET']);
+  // A server that takes no HEAD.
+  answer = (req, res) => {
+    if (req.method === 'HEAD') res.writeHead(405).end();
+    else if (req.headers['if-none-match'] === '"v2"') res.writeHead(304).end();
+    else res.end('asked without a condition');
+  };
+  await run('/head', {}, { mapOnly: true });
+  expect(asked()).toEqual(['HEAD', 'GET']);
+});
+
+test('requests say that they are of BuildKit’s kind and that gzip will do, unless the source says otherwise', async () => {
+  await run('/who');
+  expect(requests[0]?.headers).toMatchObject({
+    'user-agent': expect.stringMatching(/^buildkit\/v\d+\.\d+ drydock\/\d/),
+    'accept-encoding': 'gzip',
+  });
+  await run('/who', { 'http.header.user-agent': 'me', 'http.header.accept': 'text/x' });
+  expect(requests[1]?.headers).toMatchObject({ 'user-agent': 'me', accept: 'text/x' });
+});
+
 test('a file that is made into something else is fetched at once, not asked about first', async () => {
   answer = (req, res) => {
     if (req.headers['if-none-match'] === '"v1"') res.writeHead(304).end();
@@ -264,6 +299,64 @@ test('a secret goes along as the Authorization header', async () => {
     code: 'not-found',
     hint: expect.stringContaining('--secret id=none'),
   });
+});
+
+test('without one, a secret that is named after the host', async () => {
+  const given = (secrets: Record<string, string>) => ({
+    session: {
+      secret: async (id: string) => (Object.hasOwn(secrets, id) ? Buffer.from(secrets[id]!) : undefined),
+    },
+  });
+  const header = { 'HTTP_AUTH_HEADER_127.0.0.1': 'Basic abc\n' };
+  const token = { 'HTTP_AUTH_TOKEN_127.0.0.1': 'topsecret\n' };
+  const sent = async (secrets: Record<string, string>, attrs = {}, url = `${base}/hosted`) => {
+    await run(url, attrs, given(secrets));
+    return requests.pop()?.headers.authorization;
+  };
+  expect(await sent(header)).toBe('Basic abc');
+  expect(await sent({ ...header, ...token })).toBe('Bearer topsecret');
+  expect(await sent({ ...token, api: 'mine' }, { 'http.authheadersecret': 'api' })).toBe('mine');
+  expect(await sent(token, {}, base.replace('//', '//me:pw@'))).toBe('Bearer topsecret');
+  expect(await sent({ HTTP_AUTH_TOKEN_localhost: 'x', 'HTTP_AUTH_TOKEN_127.0.0.1': '' })).toBeUndefined();
+  const evil = { 'HTTP_AUTH_TOKEN_127.0.0.1': 'a\r\nx-evil: topsecret' };
+  await expect(sent(evil)).rejects.toMatchObject({
+    code: 'invalid',
+    message: expect.not.stringContaining('topsecret'),
+  });
+});
+
+test('a client that is gone or refuses to say has no secret for a host; one that cannot be read is an error', async () => {
+  const failing = (err: Error) => ({
+    session: {
+      secret: async () => {
+        throw err;
+      },
+    },
+  });
+  await run('/gone-client', {}, failing(fail('unavailable', 'session', 'the client is gone')));
+  expect(requests).toHaveLength(1);
+  const unreadable = failing(fail('not-found', 'client', 'secret x cannot be read'));
+  await expect(run('/unread', {}, unreadable)).rejects.toMatchObject({ message: 'secret x cannot be read' });
+});
+
+test('a host’s secret goes to that origin alone', async () => {
+  const seen: (string | undefined)[] = [];
+  const other = createServer((req, res) => {
+    seen.push(req.headers.authorization);
+    res.end('from elsewhere');
+  });
+  await new Promise<void>((resolve) => other.listen(0, '127.0.0.1', resolve));
+  try {
+    const elsewhere = `http://127.0.0.1:${(other.address() as AddressInfo).port}/x`;
+    answer = (_, res) => void res.writeHead(302, { location: elsewhere }).end();
+    const secret = async (id: string) =>
+      id === 'HTTP_AUTH_TOKEN_127.0.0.1' ? Buffer.from('topsecret') : undefined;
+    await run('/away', {}, { session: { secret } });
+    expect(requests[0]?.headers.authorization).toBe('Bearer topsecret');
+    expect(seen).toEqual([undefined]);
+  } finally {
+    other.close();
+  }
 });
 
 test('an attribute that nobody knows is refused', async () => {

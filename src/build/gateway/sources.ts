@@ -6,6 +6,8 @@ import { platformOf } from '../../llb/message.ts';
 import { sourceRewrite } from '../../llb/source-policy.ts';
 import { normalizeName } from '../../oci/reference.ts';
 import {
+  type ChecksumRequest,
+  ChecksumRequest_ChecksumAlgo,
   type ResolveImageConfigRequest,
   type ResolveImageConfigResponse,
   ResolveImageConfigResponseSchema,
@@ -16,8 +18,9 @@ import {
 import type { Policy } from '../../pb/moby/buildkit/v1/sourcepolicy/policy_pb.js';
 import type { Platform as PbPlatform, SourceOp } from '../../pb/solver/pb/ops_pb.js';
 import type { VertexProgress } from '../../solver/progress.ts';
-import { gitOptions, pinnedRef } from '../../source/git-ref.ts';
-import { httpMeta } from '../../source/http.ts';
+import { type GitObjects, gitObjects } from '../../source/git-commit.ts';
+import { type GitRef, gitOptions, pinnedRef } from '../../source/git-ref.ts';
+import { type HttpChecksum, httpMeta } from '../../source/http.ts';
 import { resolveImageConfig } from '../../source/image.ts';
 import { type Bridge, inTurn } from '../bridge/bridge.ts';
 import { imageAfter, type SourcePolicy, settled } from '../bridge/image-policy.ts';
@@ -93,7 +96,7 @@ export async function imageConfig(
 
 /**
  * A source as it will be used, with what can be known of it beforehand: an image's digest and config, the commit that
- * a git ref is at, the digest of a URL's file. Other sources come back as they are. `policy`: what it is held against,
+ * a git ref is at (its object and the tag's if wanted), the digest of a URL's file (another one of it, too, if wanted). Other sources come back as they are. `policy`: what it is held against,
  * the request's and then the build's own unless given. Throws `invalid` without a source, `denied`, and what looking it up throws.
  */
 export async function sourceMeta(
@@ -111,18 +114,38 @@ export async function sourceMeta(
   const rest = source.identifier.slice(at + 3);
   const title = request.LogName || `resolve ${scheme} source metadata`;
   if (scheme === 'git') {
-    const found = await bridge.job.inVertex(title, (progress) => gitMeta(bridge, source, progress));
-    const { sha, name, commit } = found;
-    const git = { Checksum: sha, Ref: name, CommitChecksum: commit === sha ? '' : commit };
+    const found = await bridge.job.inVertex(title, async (progress) => {
+      const ref = await gitMeta(bridge, source, progress);
+      if (!request.Git?.ReturnObject) return ref;
+      const { engine, job } = bridge;
+      const options = gitOptions(source.identifier, source.attrs);
+      const ctx = { session: job.session, signal: job.signal, progress };
+      return { ...ref, ...(await gitObjects(options, ref, engine.store, ctx)) };
+    });
+    const { sha, name, commit, commitObject, tagObject }: GitRef & Partial<GitObjects> = found;
+    const git = {
+      Checksum: sha,
+      Ref: name,
+      CommitChecksum: commit === sha ? '' : commit,
+      CommitObject: commitObject,
+      TagObject: tagObject,
+    };
     return create(ResolveSourceMetaResponseSchema, { Source: source, Git: git });
   }
   if (scheme === 'http' || scheme === 'https') {
-    const { digest, filename, lastModified } = await bridge.job.inVertex(title, (progress) =>
-      urlMeta(bridge, source, progress),
+    const asked = request.HTTP?.ChecksumRequest;
+    const wanted = asked && checksumWanted(asked);
+    const { digest, filename, lastModified, checksum } = await bridge.job.inVertex(title, (progress) =>
+      urlMeta(bridge, source, progress, wanted),
     );
     const modified = Date.parse(lastModified ?? '');
     const time = Number.isNaN(modified) ? undefined : timestampFromMs(modified);
-    const http = { Checksum: digest, Filename: filename, LastModified: time };
+    const http = {
+      Checksum: digest,
+      Filename: filename,
+      LastModified: time,
+      ChecksumResponse: wanted && { Digest: checksum, Suffix: wanted.suffix },
+    };
     return create(ResolveSourceMetaResponseSchema, { Source: source, HTTP: http });
   }
   if (scheme !== 'docker-image' && scheme !== 'oci-layout') {
@@ -159,11 +182,33 @@ async function gitMeta({ engine, job }: Bridge, { identifier, attrs }: SourceOp,
   return found;
 }
 
+const algorithms: Readonly<Record<number, HttpChecksum['algorithm']>> = {
+  [ChecksumRequest_ChecksumAlgo.SHA256]: 'sha256',
+  [ChecksumRequest_ChecksumAlgo.SHA384]: 'sha384',
+  [ChecksumRequest_ChecksumAlgo.SHA512]: 'sha512',
+};
+/** Bytes; what signatures put behind a file is some dozens. */
+const longestSuffix = 4096;
+
+function checksumWanted({ Algo, Suffix }: ChecksumRequest): HttpChecksum {
+  const algorithm = algorithms[Algo];
+  if (algorithm === undefined) throw fail('invalid', 'client', `unsupported checksum algorithm ${Algo}`);
+  if (Suffix.length > longestSuffix) {
+    throw fail('invalid', 'client', `http checksum request suffix exceeds max size ${longestSuffix}`);
+  }
+  return { algorithm, suffix: Suffix };
+}
+
 /** What is downloaded on the way is what the build uses, should it use the file: it stays until the build is over. */
-async function urlMeta({ engine, job }: Bridge, source: SourceOp, progress: VertexProgress) {
+async function urlMeta(
+  { engine, job }: Bridge,
+  source: SourceOp,
+  progress: VertexProgress,
+  wanted?: HttpChecksum,
+) {
   const { session, signal, pins } = job;
   const onRelease = (cleanup: () => void | Promise<void>) => pins.onEnd(cleanup);
-  const found = await httpMeta(source, engine, { session, signal, progress, onRelease, pins });
+  const found = await httpMeta(source, engine, { session, signal, progress, onRelease, pins }, wanted);
   pins.tell(source.identifier, found.digest);
   return found;
 }

@@ -117,6 +117,40 @@ onStores('sources within one build', (store) => {
     expect(await meta(next)).toBe(second);
   });
 
+  test('the objects of a git ref, byte for byte, where a client asks for them', async () => {
+    const repo = join(repos, 'repo-objects');
+    const run = (...args: string[]) =>
+      execFileSync('git', ['-C', repo, '-c', 'user.name=t', '-c', 'user.email=t@t', ...args]);
+    mkdirSync(repo, { recursive: true });
+    execFileSync('git', ['init', '-q', '-b', 'main', repo]);
+    run('config', 'uploadpack.allowAnySHA1InWant', 'true');
+    run('-c', 'i18n.commitEncoding=latin1', 'commit', '-q', '--allow-empty', '-m', 'first');
+    run('tag', '-a', '-m', 'a release', 'v1');
+    const [tag, commit] = ['v1', 'main'].map((name) => run('rev-parse', name).toString().trim());
+    const { client } = await start();
+    const meta = async (ref: string, ReturnObject: boolean) => {
+      const Source = {
+        identifier: `git://${server.host}/repo-objects#${ref}`,
+        attrs: { 'git.fullurl': `http://${server.host}/repo-objects` },
+      };
+      return (await client.resolveSourceMeta({ Source, Git: { ReturnObject } })).Git!;
+    };
+    const none = new Uint8Array();
+    expect(await meta('v1', false)).toMatchObject({ Checksum: tag, CommitObject: none, TagObject: none });
+    const commitObject = new Uint8Array(run('cat-file', 'commit', commit!));
+    const tagObject = new Uint8Array(run('cat-file', 'tag', tag!));
+    const both = { CommitChecksum: commit, CommitObject: commitObject, TagObject: tagObject };
+    // First the branch, with which the commit is there and the tag is not.
+    expect(await meta('main', true)).toMatchObject({
+      Checksum: commit,
+      CommitChecksum: '',
+      CommitObject: commitObject,
+      TagObject: none,
+    });
+    expect(await meta('v1', true)).toMatchObject({ Checksum: tag, Ref: 'refs/tags/v1', ...both });
+    expect(await meta(tag!, true)).toMatchObject({ Checksum: tag, ...both });
+  });
+
   test('an image whose tag moves is the one that the client was told of: in a registry, and in the store', async () => {
     const remote = `${registry.host}/moving:1`;
     const here = 'docker.io/library/moving:1';

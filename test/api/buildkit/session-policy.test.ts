@@ -1,8 +1,10 @@
 /** Policies on sources that the client's session decides, source by source, as buildx has them. */
+import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { create, fromBinary, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { digestOf } from '../../../src/oci/digest.ts';
 import {
   type CheckPolicyRequest,
   CheckPolicyRequestSchema,
@@ -111,6 +113,35 @@ test('a policy may want to know what a source is before it decides', async () =>
   });
   expect(read('known')).toBe('this is /known');
   expect(seen).toEqual(['', expect.stringMatching(/^sha256:/)]);
+});
+
+test('a policy may want a digest of a file and a suffix, as its signature is of', async () => {
+  const url = `http://${server.host}/signed`;
+  const text = 'this is /signed';
+  const ask = async (Algo: number, Suffix: Uint8Array<ArrayBuffer>, checksum = '') => {
+    let told: unknown;
+    const attrs = checksum === '' ? '' : `--checksum=${checksum} `;
+    const { read } = await build(`FROM scratch\nADD ${attrs}${url} /\n`, ({ Source }) => {
+      if (Source?.Source?.identifier !== url) return decision(allow);
+      if (Source.HTTP === undefined) {
+        const HTTP = { ChecksumRequest: { Algo, Suffix } };
+        return { case: 'request', value: { Source: Source.Source, HTTP } };
+      }
+      told = Source.HTTP.ChecksumResponse;
+      return decision(allow);
+    });
+    expect(read('signed')).toBe(text);
+    return told;
+  };
+  const suffix = Uint8Array.of(4, 0, 255);
+  for (const [algo, name] of ['sha256', 'sha384', 'sha512'].entries()) {
+    const Digest = `${name}:${createHash(name).update(text).update(suffix).digest('hex')}`;
+    expect(await ask(algo, suffix)).toMatchObject({ Digest, Suffix: Buffer.from(suffix) });
+  }
+  expect(await ask(0, new Uint8Array(), digestOf(text))).toMatchObject({ Digest: digestOf(text) });
+  expect((await failure(ask(0, new Uint8Array(4097)))).rawMessage).toContain('suffix exceeds max size 4096');
+  expect((await failure(ask(99, suffix))).rawMessage).toContain('unsupported checksum algorithm 99');
+  expect((await failure(ask(0, suffix, digestOf('other')))).rawMessage).toContain('digest mismatch');
 });
 
 test('a policy that puts another source in the place of one, which is judged as well', async () => {

@@ -12,20 +12,15 @@ import {
   type WorkerRecord,
   WorkerRecordSchema,
 } from '../../../pb/moby/buildkit/v1/types/worker_pb.js';
-import { version } from '../../../version.ts';
+import { buildkitApi, version } from '../../../version.ts';
 import type { ApiHost } from '../../shared/host.ts';
 import type { BuildkitOptions } from '../services.ts';
 
 const prefix = 'org.mobyproject.buildkit.worker.';
 
-/**
- * The BuildKit whose API this is: clients turn features on and off by it, such as several exporters (0.13) and history.
- */
-const apiVersion = 'v0.19.0';
-
 export const buildkitVersion = create(BuildkitVersionSchema, {
   package: 'github.com/moby/buildkit',
-  version: `${apiVersion}-drydock.${version}`,
+  version: `${buildkitApi}-drydock.${version}`,
   revision: '',
 });
 
