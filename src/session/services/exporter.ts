@@ -5,6 +5,7 @@ import {
   FindExportersRequestSchema,
   FindExportersResponseSchema,
 } from '../../pb/session/exporter_pb.js';
+import { GrpcError, UNAVAILABLE } from '../grpc/status.ts';
 import { notServed, type Peer } from '../peer.ts';
 
 const service = '/moby.exporter.v1.Exporter';
@@ -45,10 +46,12 @@ export async function finalizeExport(peer: Peer, response: Record<string, string
   await asked(peer, what, `${service}/FinalizeExport`, toBinary(FinalizeExportRequestSchema, request));
 }
 
+/** A client may serve one of the methods alone: it answers the other with `unimplemented` or `unavailable`. */
 async function asked(peer: Peer, what: string, method: string, request: Uint8Array) {
   try {
     return await peer.unary(what, method, request);
   } catch (err) {
+    if (err instanceof GrpcError && err.code === UNAVAILABLE) return notServed;
     throw peer.explain(what, err);
   }
 }

@@ -96,12 +96,27 @@ onStores('EnableSessionExporter', (store) => {
 
   test('a client that chooses none, or has no such service, gets none', async () => {
     expect((await build([])).told).toHaveLength(1);
-    const missing: Handler = () => {
-      throw new Status(12, 'unimplemented');
+    const statuses = [new Status(12, 'unimplemented'), new Status(14, 'no callback registered')];
+    for (const status of statuses) {
+      const missing: Handler = () => {
+        throw status;
+      };
+      const handlers = { [method('FindExporters')]: missing, [method('FinalizeExport')]: missing };
+      const { file } = await build([{ Type: 'oci' }], { handlers });
+      expect(existsSync(file)).toBe(false);
+    }
+  });
+
+  test('a client that chooses none is told what its request had made', async () => {
+    const unavailable: Handler = () => {
+      throw new Status(14, 'no callback registered');
     };
-    const handlers = { [method('FindExporters')]: missing, [method('FinalizeExport')]: missing };
-    const { file } = await build([{ Type: 'oci' }], { handlers });
-    expect(existsSync(file)).toBe(false);
+    const { told, response } = await build([], {
+      Exporters: [{ Type: 'image', Attrs: { name: 'reg.example/told:1' } }],
+      handlers: { [method('FindExporters')]: unavailable },
+    });
+    expect(response['containerimage.digest']).toMatch(/^sha256:/);
+    expect(told).toEqual([response]);
   });
 
   test('what it answers wrongly, and what it fails with at the end, fails the build', async () => {
