@@ -6,9 +6,9 @@ import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { DrydockError, fail } from '../../errors/error.ts';
 import type { StatusSchema } from '../../pb/google/rpc/status_pb.js';
 import { type ExecMessage, ExecMessageSchema } from '../../pb/moby/buildkit/v1/frontend/gateway_pb.js';
-import { statusOf } from '../../session/grpc/status.ts';
 import type { ContainerProcess } from './container.ts';
 import type { Containers } from './containers.ts';
+import { errorStatus } from './encode.ts';
 
 /** What ended without an exit code has this one. */
 const unknownExit = 255;
@@ -139,18 +139,18 @@ function start(
   running.set(id, { process, stdin });
   const end = (async () => {
     let exit: { Code: number; Error?: MessageInitShape<typeof StatusSchema> } = { Code: 0 };
-    // What cannot even be tried ends the stream: clients wait for `Started` and take nothing else for it.
-    const begun = await process;
+    // Clients wait for `Started`, and are not woken by the stream's end: also what cannot be tried starts and exits.
+    await process.catch(() => {});
+    // At once: clients start one process after the other and read the output of the first only when all of a pipe run.
+    send({ case: 'Started', value: {} });
+    isStarted = true;
+    for (const tell of early.splice(0)) tell();
     try {
-      // At once: clients start one process after the other and read the output of the first only when all of a pipe run.
-      send({ case: 'Started', value: {} });
-      isStarted = true;
-      for (const tell of early.splice(0)) tell();
-      const code = await begun.ended;
+      const code = await (await process).ended;
       if (code !== 0) exit = { Code: code, Error: { code: 2, message: `exit code: ${code}` } };
     } catch (err) {
       if (!(err instanceof DrydockError)) throw err;
-      exit = { Code: unknownExit, Error: statusOf(err) };
+      exit = { Code: unknownExit, Error: errorStatus(err) };
     }
     stdin?.destroy();
     send({ case: 'Exit', value: exit });

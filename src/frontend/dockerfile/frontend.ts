@@ -110,19 +110,24 @@ async function examine(
   const findings = new Findings();
   const consumed = declaredArgs(file);
   const shellInBase = new Set<Stage>();
+  const reached = new Set<Stage>();
   const triggers = new Map<number, number>();
   const platforms = request.platforms.length > 0 ? request.platforms : [undefined];
   const converted = await Promise.allSettled(
     platforms.map((platform, i) =>
       convertDockerfile({
-        ...{ request, host, signal, file, context, platform, consumed, shellInBase, triggers },
+        ...{ request, host, signal, file, context, platform, consumed, shellInBase, reached, triggers },
         // What is found for one platform counts, as in BuildKit.
         findings: i === 0 ? findings : new Findings(),
       }),
     ),
   );
   const failed = converted.find((each) => each.status === 'rejected');
-  warnings = toWarnings([...lintDockerfile(file, { shellInBase }), ...findings.list], file, override);
+  warnings = toWarnings(
+    [...lintDockerfile(file, { shellInBase, reached }), ...findings.list],
+    file,
+    override,
+  );
   const dockerfile = { text: file.text, filename: file.filename, triggers };
   if (failed !== undefined) return { targets: [], warnings, failure: failed.reason, dockerfile };
   const targets = converted.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []));

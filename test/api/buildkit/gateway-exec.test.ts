@@ -281,23 +281,21 @@ test('what cannot be is refused', async () => {
   const stray = new Stream(build);
   stray.input('nobody', 'x');
   expect(await refused(stray.over)).toMatchObject([Code.NotFound, expect.stringContaining('nobody')]);
-  // Entitlements are asked for when a process is to run, and clients are told instead of `Started`.
-  const insecure = new Stream(build);
-  insecure.run('p', 'a', 'true', { Security: SecurityMode.INSECURE });
-  expect(await refused(insecure.over)).toEqual([
-    Code.PermissionDenied,
-    'entitlement security.insecure is not allowed',
-  ]);
-  const unknown = new Stream(build);
-  unknown.run('p', 'a', 'true', { Security: 2 });
-  expect(await refused(unknown.over)).toEqual([Code.Unknown, 'invalid security mode 2']);
+  // What a process may not is asked for when it is to run. Clients wait for `Started`, and for nothing else.
   expect(await make('networked', [{ dest: '/', resultID }], { Network: NetMode.HOST })).toBeUndefined();
-  const networked = new Stream(build);
-  networked.run('p', 'networked', 'true');
-  expect(await refused(networked.over)).toEqual([
-    Code.PermissionDenied,
-    'entitlement network.host is not allowed',
-  ]);
+  const streams = new Stream(build);
+  const never = async (id: string, ...how: [string, object?]) => {
+    streams.run(id, how[0], 'true', how[1]);
+    expect(await streams.exit(id)).toBe(255);
+    const [first, exit] = streams.of(id);
+    expect(first?.case).toBe('Started');
+    return exit?.case === 'Exit' ? [exit.value.Error?.code, exit.value.Error?.message.split('\n')[0]] : exit;
+  };
+  const denied = (what: string) => [Code.PermissionDenied, `entitlement ${what} is not allowed`];
+  expect(await never('p', 'a', { Security: SecurityMode.INSECURE })).toEqual(denied('security.insecure'));
+  expect(await never('q', 'a', { Security: 2 })).toEqual([Code.Unknown, 'invalid security mode 2']);
+  expect(await never('r', 'networked')).toEqual(denied('network.host'));
+  await streams.end();
   const missing = new Stream(build);
   missing.run('p', 'a', ['/bin/no-such-program']);
   expect(await missing.exit('p')).toBe(127);

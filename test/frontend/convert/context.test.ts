@@ -1,9 +1,11 @@
 import { gzipSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
+import { fail } from '../../../src/errors/error.ts';
 import { dockerfileFrontend } from '../../../src/frontend/dockerfile/frontend.ts';
 import type { DockerfileRequest } from '../../../src/frontend/types.ts';
 import { loadGraph } from '../../../src/llb/graph.ts';
 import type { Platform } from '../../../src/oci/types.ts';
+import { noFolder } from '../../../src/session/no-folder.ts';
 import { amd64, arm64, FakeHost, request, type World } from './fake-host.ts';
 
 const dockerfile = 'FROM scratch\nCOPY a /\n';
@@ -116,6 +118,27 @@ describe('remote contexts', () => {
   });
 });
 
+describe('a client that gives no context', () => {
+  const text = 'FROM scratch\nCOPY <<EOF /f\nhi\nEOF\nADD https://h/f /g\n';
+  const failing = async (err: Error) => {
+    const host = new FakeHost({});
+    host.open = () => Promise.reject(err);
+    const answer = dockerfileFrontend(request({ dockerfileText: text }), host, new AbortController().signal);
+    return (await answer).targets[0]?.definition;
+  };
+
+  it('can do without it when no file of it is read', async () => {
+    const definition = await failing(noFolder('context'));
+    const { vertices } = loadGraph(definition as never);
+    expect(vertices.map((each) => source(each)?.identifier)).not.toContain('local://context');
+  });
+
+  it('another failure to read .dockerignore fails the build: what it leaves out might be secret', async () => {
+    await expect(failing(fail('unavailable', 'session', 'the session is gone'))).rejects.toThrow('is gone');
+    await expect(failing(fail('not-found', 'session', 'no such session'))).rejects.toThrow('no such session');
+  });
+});
+
 describe('checks', () => {
   it('that need conversion: undefined variables, bases, ignored files, relative folders, platforms', async () => {
     const text = `
@@ -175,6 +198,18 @@ LABEL x=$PREFX
     const host = new FakeHost({ trees: { 'local://context': { Dockerfile: text } } });
     await expect(dockerfileFrontend(request(), host, new AbortController().signal)).rejects.toThrow('BADCMD');
     expect(host.warned).toEqual(['MaintainerDeprecated']);
+  });
+
+  it('of stages that are not built only what the whole file shows; with --check all of it', async () => {
+    const text = 'FROM scratch AS a\nFROM a AS B\nENV k v\nWORKDIR rel\nFROM a\n';
+    const trees = { 'local://context': { Dockerfile: text } };
+    const rules = async (changes: Partial<DockerfileRequest>) =>
+      (await build(changes, trees)).warnings.map(({ rule }) => rule);
+    expect(await rules({})).toEqual(['StageNameCasing']);
+    const all = ['StageNameCasing', 'LegacyKeyValueFormat', 'WorkdirRelativePath'];
+    expect(await rules({ check: true })).toEqual(all);
+    expect(await rules({ target: 'b' })).toEqual(all);
+    expect(await rules({ check: true, target: 'a' })).toEqual(['StageNameCasing']);
   });
 
   it('of several platforms, findings are those of the first', async () => {

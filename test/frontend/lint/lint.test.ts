@@ -1,6 +1,7 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: the substitutions are the Dockerfile's
 /** The build checks, as a manual: what is found where, in the official words. */
 import { describe, expect, test } from 'vitest';
+import type { Stage } from '../../../src/frontend/dockerfile/ast.ts';
 import {
   copyIgnoredFileFinding,
   invalidBaseImagePlatformFinding,
@@ -138,6 +139,18 @@ describe('found in the file alone', () => {
   test('a shell that the base image sets is for the converter to say', () => {
     const file = parse('FROM a\nCMD x');
     expect(lintDockerfile(file, { shellInBase: new Set(file.stages) })).toEqual([]);
+  });
+
+  test('instructions of stages that are not built are not looked at one by one', () => {
+    const file = parse('FROM a\nENV k v\nEXPOSE 1:2\nMAINTAINER x\nCMD x\nCMD y\nFROM b As B\nCMD z');
+    const rulesOf = (reached: Set<Stage>) => lintDockerfile(file, { reached }).map(({ rule }) => rule);
+    const everywhere = ['StageNameCasing', 'FromAsCasing', 'MaintainerDeprecated'];
+    expect(rulesOf(new Set()).sort()).toEqual([...everywhere].sort());
+    expect(rulesOf(new Set(file.stages.slice(1))).sort()).toEqual(
+      [...everywhere, 'JSONArgsRecommended'].sort(),
+    );
+    const all = ['LegacyKeyValueFormat', 'ExposeInvalidFormat', 'MultipleInstructionsDisallowed'];
+    expect(rulesOf(new Set(file.stages))).toEqual(expect.arrayContaining(all));
   });
 
   test('experimental checks wait to be asked for', () => {

@@ -224,7 +224,7 @@ class IgnoreFile {
       localName,
       '[internal] load .dockerignore',
       `${localName}-.dockerignore`,
-    );
+    ).catch(emptyWithoutFolder);
     return readIgnore(this.#text);
   }
 }
@@ -246,6 +246,12 @@ export async function loadDockerignore(
   const tree = await host.open(marshal(state));
   const bytes = await tree.readFile('/.dockerignore', maxText);
   return bytes === undefined ? '' : textOf(bytes);
+}
+
+/** A client that offers no context has none to ignore; what needs the context fails as it asks for it. */
+function emptyWithoutFolder(err: unknown): string {
+  if (err instanceof DrydockError && err.code === 'not-found' && err.hop === 'context') return '';
+  throw err;
 }
 
 interface Remote {

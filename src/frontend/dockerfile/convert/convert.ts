@@ -30,12 +30,14 @@ export interface ConvertInput {
   findings: Findings;
   consumed: Set<string>;
   shellInBase: Set<Stage>;
+  /** Filled with the stages whose instructions are carried out. */
+  reached: Set<Stage>;
   triggers: Map<number, number>;
 }
 
 /** Converts a Dockerfile for one platform. Throws `invalid` and `not-found` with the place in the Dockerfile. */
 export async function convertDockerfile(input: ConvertInput): Promise<FrontendTarget> {
-  const { file, findings, host } = input;
+  const { file, findings, host, reached } = input;
   const buildPlatform = hostPlatform();
   const target = input.platform ?? buildPlatform;
   const targetName = input.request.target || (file.stages.at(-1)?.name ?? '');
@@ -75,6 +77,7 @@ export async function convertDockerfile(input: ConvertInput): Promise<FrontendTa
     resolveBases(conversion, request.check && !request.target ? undefined : stage),
     early ? input.context.excludes() : undefined,
   ]);
+  for (const { stage, dispatched } of needed) if (stage !== undefined && !dispatched) reached.add(stage);
   const late = [...needed].some((each) => each.commands.some((command) => readsContext(command.instruction)));
   excludes = first ?? (late ? await input.context.excludes() : []);
   isIgnored = ignoreTest(excludes);

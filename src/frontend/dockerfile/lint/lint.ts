@@ -12,6 +12,8 @@ const NOT_SECRET = /(?:_|^)(?:public|file|version)(?:_|$)/i;
 export interface LintKnowledge {
   /** Stages whose base image sets SHELL: their shell-form CMD and ENTRYPOINT are meant so. */
   shellInBase?: ReadonlySet<Stage>;
+  /** Stages that the build needs: instructions of others are not looked at one by one. Undefined: all. */
+  reached?: ReadonlySet<Stage>;
   /** The file is cut short: only what holds whatever follows is told. */
   partial?: boolean;
 }
@@ -19,18 +21,26 @@ export interface LintKnowledge {
 /** All findings of the parser and of the checks on the tree, unfiltered (`toWarnings` filters). */
 export function lintDockerfile(file: Dockerfile, known: LintKnowledge = {}): Finding[] {
   const { stages } = file;
+  const { reached = new Set(stages) } = known;
   return [
     ...file.findings,
     ...stageNames(stages),
     ...(known.partial ? [] : wholeFile(file, known)),
     ...[...file.globalArgs, ...stages.flatMap((stage) => stage.instructions)].flatMap(descriptions),
     ...stages.flatMap((stage) => platform(stage, file.directives.escape)),
-    ...stages.flatMap((stage) => stage.instructions.flatMap(single)),
+    ...stages.flatMap((stage) =>
+      stage.instructions.flatMap((each) => [
+        ...deprecated(each),
+        ...(reached.has(stage) ? single(each) : []),
+      ]),
+    ),
   ];
 }
 
-function wholeFile({ stages }: Dockerfile, { shellInBase = new Set() }: LintKnowledge): Finding[] {
-  return [...casing(stages), ...stages.flatMap(once), ...shellForms(stages, shellInBase)];
+function wholeFile({ stages }: Dockerfile, known: LintKnowledge): Finding[] {
+  const { shellInBase = new Set(), reached = new Set(stages) } = known;
+  const read = stages.filter((stage) => reached.has(stage));
+  return [...casing(stages), ...read.flatMap(once), ...shellForms(read, shellInBase)];
 }
 
 function stageNames(stages: Stage[]): Finding[] {
@@ -144,12 +154,14 @@ function isSecret(name: string): boolean {
   return SECRET.test(name) && !NOT_SECRET.test(name);
 }
 
+function deprecated({ kind, range }: Instruction): Finding[] {
+  return kind === 'MAINTAINER' ? [finding('MaintainerDeprecated', range)] : [];
+}
+
 /** Checks of one instruction on its own. */
 function single(instruction: Instruction): Finding[] {
   const { kind, range } = instruction;
   switch (kind) {
-    case 'MAINTAINER':
-      return [finding('MaintainerDeprecated', range)];
     case 'ARG':
       return instruction.args
         .filter((arg) => isSecret(arg.name))
