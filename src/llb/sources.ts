@@ -146,6 +146,11 @@ export interface LocalOptions extends OpOptions {
   sessionId?: string;
   /** `none`: do not look for changes by comparing with an earlier transfer. */
   differ?: 'none' | 'metadata';
+  /**
+   * Descriptions of the files alone, as the file `.fsutil-metadata` (each a 4-byte little-endian length and fsutil's
+   * message Stat), and those files whose paths match these patterns.
+   */
+  metadataOnly?: readonly string[];
 }
 
 /** A folder of the client's. */
@@ -163,6 +168,10 @@ export function local(name: string, options: LocalOptions = {}): State {
   set('local.followpaths', json(options.followPaths), 'source.local.followpaths');
   set('local.excludepatterns', json(options.excludes), 'source.local.excludepatterns');
   set('local.sharedkeyhint', options.sharedKeyHint, 'source.local.sharedkeyhint');
+  if (options.metadataOnly !== undefined) {
+    set('local.metadatatransfer', 'true', 'source.local.metadatatransfer');
+    set('local.metadatatransferexclude', json(options.metadataOnly), 'source.local.metadatatransfer');
+  }
   if (options.differ !== undefined) attrs['local.differ'] = options.differ;
   return sourceState(`local://${name}`, attrs, caps, options);
 }

@@ -10,10 +10,16 @@ export interface SessionInfo {
   sharedKey: string;
   /** Lower-case gRPC methods that it serves, `/moby.filesync.v1.filesync/diffcopy`; empty: not said. */
   methods: ReadonlySet<string>;
+  /** How long the client wants one health check to take at most, ms; undefined: not said. */
+  healthMs?: number;
 }
 
 /** The prefix of all of them, in HTTP/2's lower case. */
 const prefix = 'x-docker-expose-session-';
+/** Of BuildKit's; its value is a number of ms. */
+const healthHeader = 'x-buildkit-session-health-custom-timeout';
+/** ms; a busy machine needs the least, and timers end with the most. */
+const [leastHealth, mostHealth] = [1_000, 3_600_000];
 /** Longest ID, name and key taken; clients' are 25 to 64 characters. */
 const longest = 1024;
 
@@ -39,7 +45,20 @@ export function readSessionInfo(headers: IncomingHttpHeaders): SessionInfo {
     .flatMap((line) => line.split(','))
     .map((method) => method.trim().toLowerCase())
     .filter((method) => method !== '');
-  return { id, name: one('name'), sharedKey: one('sharedkey'), methods: new Set(methods) };
+  return {
+    id,
+    name: one('name'),
+    sharedKey: one('sharedkey'),
+    methods: new Set(methods),
+    healthMs: readHealth(headers[healthHeader]),
+  };
+}
+
+/** As BuildKit reads it: what is no whole number above 0 says nothing. */
+function readHealth(value: string | string[] | undefined): number | undefined {
+  const text = (Array.isArray(value) ? value[0] : value)?.trim() ?? '';
+  if (!/^\d{1,15}$/.test(text) || Number(text) === 0) return undefined;
+  return Math.min(Math.max(Number(text), leastHealth), mostHealth);
 }
 
 /** The ID to look up: some clients put a word and a colon before it, to tell their folders' vertices apart. */

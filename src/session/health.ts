@@ -7,27 +7,36 @@ import type { GrpcChannel } from './grpc/channel.ts';
 export const healthMethod = '/grpc.health.v1.Health/Check';
 
 export interface HealthOptions {
-  /** Between the first few checks, ms; later ones are five times as far apart. */
+  /** Between the first few checks, ms. */
   everyMs: number;
-  /** How long an answer may take, ms. A busy client may miss one. */
+  /** Between later ones, ms; default: five times as much. */
+  laterMs?: number;
+  /** How long an answer may take, ms. */
   timeoutMs: number;
+  /** As many answers in a row that come late end the session: a busy client may miss one. */
+  misses: number;
 }
 
-const defaults: HealthOptions = { everyMs: 1_000, timeoutMs: 10_000 };
+const defaults: HealthOptions = { everyMs: 1_000, timeoutMs: 10_000, misses: 2 };
+
+/** How a session is checked whose client wants each check to take so long at most, and the first late one to end it. */
+export function clientHealth(ms: number): HealthOptions {
+  return { everyMs: ms, laterMs: ms, timeoutMs: ms, misses: 1 };
+}
 
 /** Checks until the channel is over. For clients that say they serve `healthMethod`. */
 export function watchHealth(channel: GrpcChannel, options: Partial<HealthOptions> = {}): void {
-  const { everyMs, timeoutMs } = { ...defaults, ...options };
+  const { everyMs, laterMs = everyMs * 5, timeoutMs, misses } = { ...defaults, ...options };
   let checks = 0;
   let missed = 0;
   let timer: NodeJS.Timeout | undefined;
   const next = () => {
-    timer = setTimeout(check, checks++ < 5 ? everyMs : everyMs * 5).unref();
+    timer = setTimeout(check, checks++ < 5 ? everyMs : laterMs).unref();
   };
   const check = async () => {
     const answer = await ask(channel, timeoutMs);
     if (channel.lost !== undefined) return;
-    if (answer === 'late' && ++missed < 2) return next();
+    if (answer === 'late' && ++missed < misses) return next();
     if (answer !== 'well') return channel.close();
     missed = 0;
     next();

@@ -11,7 +11,7 @@ import { answerUpgrade } from './grpc/answer-upgrade.ts';
 import { GrpcChannel } from './grpc/channel.ts';
 import { withHead } from './grpc/headed-stream.ts';
 import { plainSessionId, readSessionInfo } from './headers.ts';
-import { type HealthOptions, healthMethod, watchHealth } from './health.ts';
+import { clientHealth, type HealthOptions, healthMethod, watchHealth } from './health.ts';
 import type { ClientSession } from './types.ts';
 
 export interface SessionManagerOptions {
@@ -134,7 +134,10 @@ export class SessionManager {
     const { helloMs = 5_000, pingMs } = this.#options;
     const channel = new GrpcChannel(stream, { helloMs, ...(pingMs && { pingMs }) });
     const session = new ConnectedSession(info, channel, owner);
-    if (info.methods.has(healthMethod.toLowerCase())) watchHealth(channel, this.#options.health);
+    if (info.methods.has(healthMethod.toLowerCase())) {
+      const { healthMs } = info;
+      watchHealth(channel, healthMs === undefined ? this.#options.health : clientHealth(healthMs));
+    }
     this.#sessions.set(key, session);
     this.#gone.delete(key);
     this.#options.log?.('debug', 'session opened', { session: info.id, name: info.name });

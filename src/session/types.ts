@@ -32,6 +32,11 @@ export type LocalProvider =
           excludes?: string[];
           followPaths?: string[];
           afresh?: boolean;
+          /**
+           * Only the descriptions of what is selected, in the file `.fsutil-metadata`, and what is at paths that match
+           * these patterns.
+           */
+          metadataOnly?: string[];
           listing?: string;
         },
         report: ReportStatus,

@@ -3,6 +3,7 @@ import { canceled, toDrydockError } from '../errors/error.ts';
 import { keptUnder } from '../kept/kept.ts';
 import { digestOf } from '../oci/digest.ts';
 import type { OpMaker } from '../ops/deps.ts';
+import { folderSync } from '../session/folder-sync.ts';
 import { noFolder } from '../session/no-folder.ts';
 import type { LocalProvider } from '../session/types.ts';
 import type { OpContext } from '../solver/types.ts';
@@ -14,23 +15,26 @@ interface Selection {
   includes?: string[];
   excludes?: string[];
   followPaths?: string[];
+  metadataOnly?: string[];
 }
 
 export const localSource: OpMaker = (vertex, deps) => {
   const { identifier, attrs } = sourceOf(vertex);
   const name = identifier.slice('local://'.length);
   const read = attrReader(attrs, identifier);
+  const allBut = read.list('local.metadatatransferexclude') ?? [];
   const select: Selection = {
     includes: read.list('local.includepattern'),
     excludes: read.list('local.excludepatterns'),
     followPaths: read.list('local.followpaths'),
+    ...(read.flag('local.metadatatransfer') && { metadataOnly: allBut }),
   };
   // Whose folder it is, the session says; how a client compares folders is its own affair.
   const hint = read.text('local.sharedkeyhint') ?? '';
   // Files are known again by size and times, unless the definition says that these mean nothing.
   const afresh = read.text('local.differ') === 'none';
   const sessionId = read.text('local.session');
-  read.skip('local.unique', 'local.metadatatransfer');
+  read.skip('local.unique');
   read.done();
   return {
     async cacheMap({ session }) {
@@ -46,12 +50,13 @@ export const localSource: OpMaker = (vertex, deps) => {
       const provider = await ctx.session.local(name, sessionId);
       if (provider === undefined) throw noFolder(name);
       const folder = { kind: 'folder', rootOwned: true } as const;
-      if (provider.kind === 'folder') {
+      if (provider.kind === 'folder' && select.metadataOnly === undefined) {
         const { dir } = provider;
         return [deps.refs.folder({ ...folder, dir, cacheKey: dir, ...select })];
       }
+      const sender = provider.kind === 'folder' ? folderSync(provider.dir) : provider;
       // A client elsewhere sends what is selected, and nothing else, into a folder that is locked.
-      const { dir, stamp } = await synced(provider, name, { ...select, afresh }, hint, deps.store, ctx);
+      const { dir, stamp } = await synced(sender, name, { ...select, afresh }, hint, deps.store, ctx);
       return [deps.refs.folder({ ...folder, dir, cacheKey: dir, state: 'fixed', stamp })];
     },
   };
@@ -66,7 +71,8 @@ async function synced(
   ctx: OpContext,
 ): Promise<{ dir: string; stamp: string | undefined }> {
   // Clients tell apart by the hint what they select of one folder for different ends.
-  const key = JSON.stringify([name, hint, provider.sharedKey]);
+  const { metadataOnly } = select;
+  const key = JSON.stringify([name, hint, provider.sharedKey, ...(metadataOnly ? [metadataOnly] : [])]);
   const held = keptUnder(store.root).clientFolders.claim({ key, name, owner: ctx.session.tenant?.id });
   ctx.onRelease?.(() => held.release());
   const dir = await held.data();

@@ -9,6 +9,7 @@ import { duplexPair } from 'node:stream';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { BytesStream } from '../../src/session/grpc/bytes-stream.ts';
 import { GrpcChannel } from '../../src/session/grpc/channel.ts';
+import { readSessionInfo } from '../../src/session/headers.ts';
 import { SessionManager } from '../../src/session/manager.ts';
 import { sessionOverCall } from '../../src/session/message-stream.ts';
 import { namedSession } from '../../src/session/named-session.ts';
@@ -272,6 +273,35 @@ test('a client that serves health checks is asked, and let go when it stops answ
     handlers: { [check]: ({ stream }) => new Promise((resolve) => stream.once('close', resolve)) },
   });
   await closed(join(quick, silent).closed);
+});
+
+test('a client may say how long one check may take: the first late one ends the session', async () => {
+  const header = 'x-buildkit-session-health-custom-timeout';
+  const of = (text: string) => readSessionInfo({ ...client().headers, [header]: text }).healthMs;
+  expect(['2000', '1', '99999999999', '0', '-5', 'soon', '1.5', ''].map(of)).toEqual([
+    2_000,
+    1_000,
+    3_600_000,
+    ...[undefined, undefined, undefined, undefined, undefined],
+  ]);
+  let checks = 0;
+  const silent = client({
+    handlers: {
+      '/grpc.health.v1.Health/Check': ({ stream }) => {
+        checks++;
+        return new Promise((resolve) => stream.once('close', resolve));
+      },
+      // And while something else is asked of it.
+      '/moby.buildkit.secrets.v1.Secrets/GetSecret': ({ stream }) =>
+        new Promise((resolve) => stream.once('close', resolve)),
+    },
+  });
+  const [ours, theirs] = duplexPair();
+  const session = manager.accept(ours, { ...silent.headers, [header]: '1' });
+  silent.serve(theirs);
+  await expect(session.secret('token')).rejects.toMatchObject({ code: 'unavailable', hop: 'session' });
+  await closed(session.closed);
+  expect(checks).toBe(1);
 });
 
 test('what is not HTTP/2 ends the session', async () => {

@@ -8,11 +8,13 @@ const none = new Uint8Array(0);
 /** Reads a packet. Throws `invalid` (hop `session`) when the bytes are none. */
 export function readPacket(bytes: Uint8Array): Packet {
   const reader = new FieldReader(bytes);
-  const packet: Packet = { type: 0, stat: undefined, id: 0, data: none };
+  const packet: Packet = { type: 0, stat: undefined, statBytes: none, id: 0, data: none };
   while (reader.next()) {
     if (reader.field === 1) packet.type = reader.uint();
-    else if (reader.field === 2) packet.stat = readStat(reader.bytes());
-    else if (reader.field === 3) packet.id = reader.uint();
+    else if (reader.field === 2) {
+      packet.statBytes = reader.bytes();
+      packet.stat = readStat(packet.statBytes);
+    } else if (reader.field === 3) packet.id = reader.uint();
     else if (reader.field === 4) packet.data = reader.bytes();
     else reader.skip();
   }

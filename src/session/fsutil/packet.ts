@@ -29,6 +29,8 @@ export interface Stat {
 export interface Packet {
   type: number;
   stat: Stat | undefined;
+  /** `stat` on the wire: a part of the message, not a copy. */
+  statBytes: Uint8Array;
   id: number;
   /** A part of the message that was read, not a copy. */
   data: Uint8Array;

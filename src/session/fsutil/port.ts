@@ -102,6 +102,31 @@ export class MainPipe {
   }
 }
 
+/** Main thread: joins two workers' ports, so that each is the other's peer. Gives their pipes, in the same order. */
+export function joinPorts(one: MessagePort, two: MessagePort): [MainPipe, MainPipe] {
+  /** A side that is full, and what to call of the other's once it is not. */
+  const side = () => ({ full: false, held: [] as (() => void)[] });
+  const sides = [side(), side()] as [ReturnType<typeof side>, ReturnType<typeof side>];
+  const pipe = (port: MessagePort, at: 0 | 1): MainPipe =>
+    new MainPipe(port, {
+      write(bytes, sent) {
+        pipes[1 - at]!.push(bytes);
+        const to = sides[at === 0 ? 1 : 0];
+        if (to.full) to.held.push(sent);
+        else sent();
+      },
+      pause() {
+        sides[at].full = true;
+      },
+      resume() {
+        sides[at].full = false;
+        for (const sent of sides[at].held.splice(0)) sent();
+      },
+    });
+  const pipes: [MainPipe, MainPipe] = [pipe(one, 0), pipe(two, 1)];
+  return pipes;
+}
+
 /** Worker: the other end. */
 export class WorkerPipe {
   readonly #port: MessagePort;

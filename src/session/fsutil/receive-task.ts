@@ -5,8 +5,9 @@ import { mkdirSync, realpathSync } from '../../linux/files.ts';
 import type { TaskContext } from '../../workers/tasks.ts';
 import { Deframer } from '../grpc/frame.ts';
 import { forgetListing, ListedMessages, type Listing, ListingWriter, readListing } from './listing.ts';
+import { MetadataOnly, metadataFile } from './metadata-only.ts';
 import { isRegular } from './mode.ts';
-import { DATA, ERR, FIN, type Packet, STAT } from './packet.ts';
+import { DATA, ERR, FIN, type Packet, STAT, type Stat } from './packet.ts';
 import { readPacket } from './packet-reader.ts';
 import { PacketWriter } from './packet-writer.ts';
 import { WorkerPipe } from './port.ts';
@@ -20,6 +21,8 @@ export interface ReceiveArgs extends ReceiveOptions {
    * must then be changed by nobody else, or the file be removed first.
    */
   listing?: string;
+  /** Only descriptions are wanted, and what is at paths that match these patterns. */
+  metadataOnly?: readonly string[];
   port: MessagePort;
 }
 
@@ -96,6 +99,7 @@ class Receiver {
   #before: ListedMessages | undefined;
   #tree: TreeReceiver | undefined;
   #writer: ListingWriter | undefined;
+  #metadata: MetadataOnly | undefined;
   #number = 0;
 
   constructor(dest: string, args: ReceiveArgs, out: PacketWriter) {
@@ -146,7 +150,8 @@ class Receiver {
 
   #begun(): TreeReceiver {
     if (this.#tree !== undefined) return this.#tree;
-    const { listing, mode } = this.#args;
+    const { listing, mode, metadataOnly } = this.#args;
+    if (metadataOnly !== undefined) this.#metadata = new MetadataOnly(metadataOnly);
     if (listing !== undefined) {
       forgetListing(listing);
       if (mode === 'mirror') this.#writer = new ListingWriter();
@@ -172,6 +177,7 @@ class Receiver {
     if (!this.finished && tree?.complete === true) {
       this.finished = true;
       tree.finish();
+      this.#metadata?.write(this.#dest);
       this.#out.fin();
     }
     return false;
@@ -195,7 +201,15 @@ class Receiver {
     }
     const id = this.#number++;
     const isKnown = this.#before?.has(message) === true;
-    if (tree.stat(id, packet.stat, isKnown) && isRegular(packet.stat.mode)) this.#out.request(id);
+    for (const stat of this.#wanted(packet.stat, packet.statBytes)) {
+      if (tree.stat(id, stat, isKnown) && isRegular(stat.mode)) this.#out.request(id);
+    }
+  }
+
+  /** What is to be made because of a description: all, or what `metadataOnly` leaves. */
+  #wanted(stat: Stat, bytes: Uint8Array): Stat[] {
+    if (this.#metadata === undefined) return [stat];
+    return stat.path === metadataFile ? [] : this.#metadata.take(stat, bytes);
   }
 }
 

@@ -76,6 +76,7 @@ async function diffCopy(
           mode: select.afresh ? 'fresh' : 'mirror',
           owners: false,
           wary: !hasKey(peer),
+          metadataOnly: select.metadataOnly,
           port,
         },
         { signal, transfer: [port], waits: true },
@@ -98,6 +99,13 @@ async function tarStream(
   report: ReportStatus,
   signal: AbortSignal,
 ): Promise<undefined> {
+  if (select.metadataOnly !== undefined) {
+    throw fail(
+      'unsupported',
+      'session',
+      `the client sends its ${folder(name)} as a tar: local.metadatatransfer needs its list`,
+    );
+  }
   const call = await start(peer, name, 'TarStream', select, signal);
   const status = `transferring ${name}:`;
   if (select.listing !== undefined) await rm(select.listing, { force: true });
