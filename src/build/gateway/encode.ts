@@ -16,6 +16,7 @@ import { type Status, StatusSchema } from '../../pb/google/rpc/status_pb.js';
 import { statusOf, UNIMPLEMENTED, UNKNOWN } from '../../session/grpc/status.ts';
 import { FrontendFailure } from './failure.ts';
 import { solveDetailOf } from './solve-failure.ts';
+import { stackDetail } from './stack-detail.ts';
 
 const prefix = 'github.com/moby/buildkit/';
 
@@ -36,6 +37,14 @@ export function errorStatus(err: unknown): Status {
     message: messageOf(error),
     details: detailsOf(error),
   });
+}
+
+/** The status that a build's record keeps: it also says where in Drydock the error arose. */
+export function recordStatus(error: DrydockError): Status {
+  const { code, message, details } = errorStatus(error);
+  const stack = stackDetail(error);
+  const first = stack === undefined ? [] : [detail('stack.Stack', stack)];
+  return create(StatusSchema, { code, message, details: [...first, ...details] });
 }
 
 /** Clients put the code's name before the message unless it is UNKNOWN, which BuildKit's own failures mostly are. */

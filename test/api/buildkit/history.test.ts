@@ -108,6 +108,16 @@ describe('build records', () => {
     const status = fromBinary(StatusSchema, await blob(externalError));
     const source = status.details.find(({ typeUrl }) => typeUrl.includes('errdefs.Source'));
     expect(JSON.parse(Buffer.from(source?.value ?? []).toString()).ranges[0].start.line).toBe(2);
+    // Where in Drydock it arose, for reports of faults.
+    const stack = status.details.find(
+      ({ typeUrl }) => typeUrl === 'github.com/moby/buildkit/stack.Stack+json',
+    );
+    const { frames } = JSON.parse(Buffer.from(stack?.value ?? []).toString());
+    expect(frames[0]).toEqual({
+      Name: expect.any(String),
+      File: expect.stringMatching(/^\//),
+      Line: expect.any(Number),
+    });
   });
 
   test('deleting a record deletes its blobs', async () => {

@@ -5,7 +5,7 @@ import { identityKey } from '../../../auth/identity.ts';
 import { tenantOf } from '../../../auth/ownership.ts';
 import type { Authority } from '../../../auth/types.ts';
 import type { Frontends } from '../../../build/bridge/frontends.ts';
-import { errorStatus } from '../../../build/gateway/encode.ts';
+import { recordStatus } from '../../../build/gateway/encode.ts';
 import { type ExporterChoice, runSolve } from '../../../build/solve.ts';
 import { fail, toDrydockError } from '../../../errors/error.ts';
 import type { SolveRequest } from '../../../pb/moby/buildkit/v1/control_pb.js';
@@ -56,7 +56,7 @@ export function solveService(deps: SolveDeps): SolveService {
         return { ExporterResponse: answer.response };
       } catch (err) {
         const error = toDrydockError(err);
-        record?.completed(log, { error: errorStatus(error) });
+        record?.completed(log, { error: recordStatus(error) });
         throw error;
       } finally {
         end();

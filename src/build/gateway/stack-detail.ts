@@ -1,0 +1,21 @@
+/**
+ * Where in Drydock an error arose, for records of builds: a report of a fault then says it. The fields are those of
+ * https://github.com/moby/buildkit/blob/master/util/stack/stack.proto.
+ */
+import { version } from '../../version.ts';
+
+export interface StackDetail {
+  frames: { Name: string; File: string; Line: number }[];
+  version: string;
+}
+
+/** The frames of an error, innermost first; undefined when it has none. */
+export function stackDetail(error: Error): StackDetail | undefined {
+  const frames = (error.stack ?? '').split('\n').flatMap((line) => {
+    const found = /^ {4}at (?:(.+) \()?(.+?):(\d+):\d+\)?$/.exec(line);
+    if (found === null) return [];
+    const [, name = '<anonymous>', file = '', at] = found;
+    return [{ Name: name, File: file.replace(/^file:\/\//, ''), Line: Number(at) }];
+  });
+  return frames.length === 0 ? undefined : { frames, version };
+}
