@@ -59,8 +59,8 @@ export function imageExporter(attrs: Record<string, string>): Exporter {
       if (want.store) {
         for (const name of storeNames(request.names, target.digest, want)) {
           const done = started(ctx, `naming to ${name}`);
-          if (ctx.forgetsReplaced) await ctx.store.images.put(name, target);
-          else await nameImage(ctx.store, name, target);
+          if (ctx.forgetsReplaced) await ctx.store.images.put(name, target, undefined, created);
+          else await nameImage(ctx.store, name, target, undefined, created);
           done();
         }
       }

@@ -9,13 +9,15 @@ import { danglingName, storedImages } from './stored.ts';
 /**
  * Gives a target in content a name; a name that is taken moves. An image that loses its last name by that is kept
  * without one, as docker keeps it, until it is removed or pruned; an image that was kept so and gets a name is an
- * ordinary one again. Throws `not-found` when the target is not in content, and what `checkNewName` throws.
+ * ordinary one again. `date`: as for `Images.put`. Throws `not-found` when the target is not in content, and what
+ * `checkNewName` throws.
  */
 export function nameImage(
   store: Store,
   name: string,
   target: Descriptor,
   labels?: Record<string, string>,
+  date?: number,
 ): Promise<ImageRecord> {
   checkNewName(name);
   // Of two who give one name at a time, the second must see what the first has put there.
@@ -28,7 +30,7 @@ export function nameImage(
     }
     const moves = old?.target.digest !== target.digest;
     if (old !== undefined && moves) await keepNameless(store, old, target);
-    const record = await store.images.put(name, target, labels);
+    const record = await store.images.put(name, target, labels, date);
     if (moves && name !== nameless) await store.images.delete(nameless);
     return record;
   });

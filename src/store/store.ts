@@ -228,8 +228,11 @@ export interface ImageRecord {
 export interface Images {
   get(name: string): Promise<ImageRecord | undefined>;
   list(): Promise<ImageRecord[]>;
-  /** Creates or moves a name. Throws `not-found` when the target is not in content. */
-  put(name: string, target: Descriptor, labels?: Record<string, string>): Promise<ImageRecord>;
+  /**
+   * Creates or moves a name. Throws `not-found` when the target is not in content. `date`: seconds since the epoch, the
+   * time that others who look into a shared store are to see; a store of our own keeps when it was done.
+   */
+  put(name: string, target: Descriptor, labels?: Record<string, string>, date?: number): Promise<ImageRecord>;
   delete(name: string): Promise<boolean>;
 }
 

@@ -42,6 +42,23 @@ async function read<T>(store: Store, { digest }: Descriptor): Promise<T> {
 }
 
 describe('an image in the store', () => {
+  test.each([
+    ['its own', { 'source-date-epoch': '5' }, 5],
+    ["the build's", {}, 7],
+  ])('a shared store is told the date that it was given: %s', (_, attrs, date) =>
+    withStore('overlayfs', async (store) => {
+      const dates: (number | undefined)[] = [];
+      const put = store.images.put.bind(store.images);
+      store.images.put = (...args) => {
+        dates.push(args[3]);
+        return put(...args);
+      };
+      const results = [solved(refsOf(store).snapshot(await twoSteps(store)))];
+      await run(store, 'image', attrs, { results, names: [name], sourceDateEpoch: 7 });
+      expect(dates).toEqual([date]);
+    }),
+  );
+
   test('has a manifest, a finished config and a name; layers are hashed, and made when somebody needs them', () =>
     withStore('overlayfs', async (store) => {
       const results = [solved(refsOf(store).snapshot(await twoSteps(store)))];

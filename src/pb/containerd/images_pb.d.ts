@@ -90,6 +90,11 @@ export declare type CreateImageRequest = Message<"containerd.services.images.v1.
    * @generated from field: containerd.services.images.v1.Image image = 1;
    */
   image?: Image | undefined;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp source_date_epoch = 2;
+   */
+  sourceDateEpoch?: Timestamp | undefined;
 };
 
 /**
@@ -127,6 +132,11 @@ export declare type UpdateImageRequest = Message<"containerd.services.images.v1.
    * @generated from field: google.protobuf.FieldMask update_mask = 2;
    */
   updateMask?: FieldMask | undefined;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp source_date_epoch = 3;
+   */
+  sourceDateEpoch?: Timestamp | undefined;
 };
 
 /**

@@ -31,7 +31,12 @@ export class ContainerdImages implements Images {
   }
 
   /** Throws `not-found` when the target is not in content: a name never points at nothing. */
-  async put(name: string, target: Descriptor, labels?: Record<string, string>): Promise<ImageRecord> {
+  async put(
+    name: string,
+    target: Descriptor,
+    labels?: Record<string, string>,
+    date?: number,
+  ): Promise<ImageRecord> {
     const { connection } = this.#shared;
     const what = `naming ${name}`;
     const content = await connection.find(what, (call) =>
@@ -46,16 +51,18 @@ export class ContainerdImages implements Images {
       labels: labels ?? {},
       target: { mediaType, digest, size: BigInt(size), annotations: annotations ?? {} },
     };
+    // containerd before 1.7 does not know of it, and gives its own time.
+    const sourceDateEpoch = date === undefined ? undefined : { seconds: BigInt(date), nanos: 0 };
     const paths = labels === undefined ? ['target'] : ['target', 'labels'];
     // Whoever makes or deletes it between the two calls sends us back to the first.
     for (let tries = 0; ; tries++) {
       const moved = await connection.find(what, (call) =>
-        connection.images.update({ image, updateMask: { paths } }, call),
+        connection.images.update({ image, updateMask: { paths }, sourceDateEpoch }, call),
       );
       if (moved?.image !== undefined) return toRecord(moved.image);
       try {
         const made = await connection.raw({ again: true }, (call) =>
-          connection.images.create({ image }, call),
+          connection.images.create({ image, sourceDateEpoch }, call),
         );
         return toRecord(made.image!);
       } catch (err) {
