@@ -87,10 +87,11 @@ async function solveTargets(
   await emptyIgnoredCaches(engine.store, job, vertices);
   const refs = await engine.solver.solve(job, vertices, edges);
   let at = 0;
-  return targets.map(({ id, platform, config }, i) => ({
+  return targets.map(({ id, platform, config, baseConfig }, i) => ({
     id,
     platform,
     config,
+    baseHistory: baseConfig?.history,
     ref: graphs[i]?.output === undefined ? undefined : refs[at++],
   }));
 }

@@ -95,13 +95,13 @@ interface Draft {
 }
 
 async function draftOne(
-  { ref, config, platform, inlineCache }: PlatformResult,
+  { ref, config, platform, inlineCache, baseHistory }: PlatformResult,
   ctx: ExportContext,
   options: CommitOptions,
 ): Promise<Draft> {
   const { layers, top, bring } = await exportLayers(ref, ctx, options);
   const inline = await inlineCache?.(layers.map(({ diffId }) => diffId));
-  let finished = finishConfig(config, layers, options.created);
+  let finished = finishConfig(config, layers, options.created, baseHistory);
   if (options.madeNow && options.created === undefined && isConfigOnly(config)) {
     finished = timed(finished, config, await madeAt(ctx.store, finished));
   }

@@ -1,4 +1,5 @@
 /** Completes an image config for its layers. Pure. */
+import { isDeepStrictEqual } from 'node:util';
 import { fail } from '../errors/error.ts';
 import type { Digest, History, ImageConfig } from '../oci/types.ts';
 
@@ -13,17 +14,20 @@ export interface ConfigLayer {
 /**
  * The config with `rootfs.diff_ids`, a history that has as many entries with a layer as there are layers, and its
  * creation time: the epoch (seconds) if there is one, else when its newest layer was made, so that the same layers
- * give the same config. Times later than the epoch become it. Throws `invalid` (hop `export`) for a config that is null
+ * give the same config. Times later than the epoch become it, but for those of the base's own history. Throws `invalid` (hop `export`) for a config that is null
  * or does not say what platform it is for.
  */
 export function finishConfig(
   config: ImageConfig,
   layers: readonly ConfigLayer[],
   epoch: number | undefined,
+  baseHistory: readonly History[] = [],
 ): ImageConfig {
   checkConfig(config);
   const history = matchHistory(config.history ?? [], layers);
   fillTimes(history, layers, epoch, config.created);
+  if (epoch !== undefined)
+    clampTimes(history.slice(sameStart(config.history ?? [], baseHistory)), epoch * 1000);
   const created =
     epoch === undefined
       ? (history.findLast((entry) => entry.created !== undefined)?.created ?? config.created)
@@ -102,6 +106,18 @@ function fillTimes(
     else if (entry.created === undefined && time !== undefined) entry.created = iso(time);
     else if (entry.created === undefined && below !== undefined) entry.created = below;
     below = entry.created ?? below;
+  }
+}
+
+/** How many entries two histories begin with that are the same. */
+function sameStart(one: readonly History[], other: readonly History[]): number {
+  const end = one.findIndex((entry, i) => !isDeepStrictEqual(entry, other[i]));
+  return end < 0 ? one.length : end;
+}
+
+function clampTimes(history: History[], ms: number): void {
+  for (const entry of history) {
+    if (entry.created !== undefined && Date.parse(entry.created) > ms) entry.created = iso(ms);
   }
 }
 

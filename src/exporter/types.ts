@@ -1,6 +1,6 @@
 /** The door of exporters: they turn solved platforms into an image, an archive or files. */
 import type { Compression } from '../layer/types.ts';
-import type { Descriptor, Digest, ImageConfig, Platform } from '../oci/types.ts';
+import type { Descriptor, Digest, History, ImageConfig, Platform } from '../oci/types.ts';
 import type { RegistryClient } from '../registry/client.ts';
 import type { ClientOutput, Session } from '../session/types.ts';
 import type { VertexProgress } from '../solver/progress.ts';
@@ -15,6 +15,8 @@ export interface PlatformResult {
   /** undefined: an empty filesystem */
   ref: Ref | undefined;
   config: ImageConfig;
+  /** How the history of the image that it builds on goes; undefined: none of it is another image's. */
+  baseHistory?: readonly History[];
   /** The cache to be kept inside the image's config, for layers with these diff IDs; undefined: none. */
   inlineCache?(diffIds: readonly Digest[]): Promise<Buffer | undefined>;
 }

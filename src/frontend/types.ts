@@ -158,6 +158,8 @@ export interface FrontendTarget {
   epoch?: number;
   /** Base image's own config history and layers are in `config` already; its reference, for annotations. */
   baseRef?: string;
+  /** The config of that image: what it says of its own steps stays as it is. */
+  baseConfig?: Pick<ImageConfig, 'history'>;
 }
 
 /** `src/frontend/dockerfile/frontend.ts` exports one of these as `dockerfileFrontend`. */

@@ -4,6 +4,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { inspectImage } from '../../src/images/inspect.ts';
+import { findImage } from '../../src/images/stored.ts';
 import type { DockerfileOptions } from '../../src/sdk/build.ts';
 import { Builds } from '../kit/builds.ts';
 import { answerGit } from '../kit/git-server.ts';
@@ -81,6 +82,15 @@ describe('the context', () => {
     await created(text, {});
     expect((await builds.look('test')).read('/f')).toBe('[]\n');
   });
+});
+
+test('the history of a base that is newer stays as it is', async () => {
+  const historyOf = async (name: string) =>
+    (await findImage(builds.engine.store, name)).image.config.history?.map((entry) => entry.created) ?? [];
+  const buildArgs = { SOURCE_DATE_EPOCH: '1000' };
+  await builds.build('FROM base AS a\nLABEL a=b\nFROM a\nCOPY f /g\n', { f: '' }, { buildArgs });
+  const own = '1970-01-01T00:16:40Z';
+  expect(await historyOf('test')).toEqual([...(await historyOf('base')), own, own]);
 });
 
 describe('a named context', () => {

@@ -26,6 +26,27 @@ test('without one, the image is as one of plain LLB', async () => {
   expect(result?.config).toMatchObject({ os: 'linux', config: { WorkingDir: '/' } });
 });
 
+test('the history of the base is what the frontend says of it, by platform or for all', async () => {
+  const base = (created: string) => Buffer.from(JSON.stringify({ history: [{ created }] }));
+  const Platforms = ['amd64', 'arm64'].map((architecture) => ({
+    ID: architecture,
+    Platform: { os: 'linux', architecture },
+  }));
+  const metadata = {
+    'refs.platforms': Buffer.from(JSON.stringify({ Platforms })),
+    'containerimage.base.config': base('2001'),
+    'containerimage.base.config/arm64': base('2002'),
+  };
+  const ref = { result: async () => undefined } as never;
+  const refs = new Map(Platforms.map(({ ID }) => [ID, ref]));
+  const results = await platformResults({ refs, metadata });
+  expect(results.map((each) => each.baseHistory)).toEqual([[{ created: '2001' }], [{ created: '2002' }]]);
+  for (const odd of ['null', '3', '{}', '{"history":3}']) {
+    const [result] = await platformResults({ metadata: { 'containerimage.base.config': Buffer.from(odd) } });
+    expect(result?.baseHistory).toBeUndefined();
+  }
+});
+
 test('platforms that were asked for and made', () => {
   const p = (text: string) => {
     const [os, architecture, variant] = text.split('/') as [string, string, string | undefined];

@@ -44,12 +44,26 @@ test('SOURCE_DATE_EPOCH dates what is new, not the base', () => {
     withSteps({ created_by: 'RUN' }),
     [layer('base'), layer('run', Date.now())],
     1000,
+    base.history,
   );
   expect(made.history?.map(({ created }) => created)).toEqual([
     '2020-01-01T00:00:00Z',
     '1970-01-01T00:16:40Z',
   ]);
   expect(made.created).toBe('1970-01-01T00:16:40Z');
+});
+
+test('later times of a history that no base is known of become SOURCE_DATE_EPOCH, earlier ones stay', () => {
+  const history = ['1960-01-01T00:00:00Z', '2026-01-01T00:00:00.5Z'].map((created) => ({ created }));
+  const times = (known?: typeof history) =>
+    finishConfig({ ...base, history }, [layer('a'), layer('b')], 1000, known).history?.map(
+      ({ created }) => created,
+    );
+  expect(times()).toEqual(['1960-01-01T00:00:00Z', '1970-01-01T00:16:40Z']);
+  expect(times(history)).toEqual(history.map(({ created }) => created));
+  // What comes after the first difference is no longer the base's.
+  const other = [{ created: '1961-01-01T00:00:00Z' }, ...history.slice(1)];
+  expect(times(other)).toEqual(['1960-01-01T00:00:00Z', '1970-01-01T00:16:40Z']);
 });
 
 test('layers that the history does not know tell what made them', () => {

@@ -10,7 +10,7 @@ import { warningEvent } from '../warning-event.ts';
 import type { Bridge, BridgeFrontend } from './bridge.ts';
 import { dockerfileRequest, isMultiPlatform } from './dockerfile-options.ts';
 import { unknownOptions } from './known-options.ts';
-import { epochKey } from './platforms.ts';
+import { baseConfigKey, epochKey } from './platforms.ts';
 import { isOurs } from './syntax.ts';
 import type { BridgeRequest, BridgeResult } from './types.ts';
 
@@ -83,9 +83,10 @@ async function forwardTo(
 
 function resultOf(bridge: Bridge, targets: readonly FrontendTarget[], multi: boolean): BridgeResult {
   const metadata: Record<string, Uint8Array> = {};
-  for (const { id, config, epoch } of targets) {
+  for (const { id, config, epoch, baseConfig } of targets) {
     const of = (name: string) => (multi ? `${name}/${id}` : name);
     metadata[of('containerimage.config')] = Buffer.from(JSON.stringify(config));
+    if (baseConfig !== undefined) metadata[of(baseConfigKey)] = Buffer.from(JSON.stringify(baseConfig));
     if (epoch !== undefined) metadata[of(epochKey)] = Buffer.from(String(epoch));
   }
   const platforms = targets.map(({ id, platform }) => ({ ID: id, Platform: platform }));

@@ -22,7 +22,8 @@ export async function platformResults(result: BridgeResult): Promise<PlatformRes
         throw fail('invalid', 'frontend', `failed to find ref for ID ${id}`);
       }
       const ref = refs === undefined ? result.ref : refs.get(id);
-      return { id, platform, ref: await ref?.result(), config: configOf(result, id, platform) };
+      const baseHistory = baseConfigOf(result, id)?.history;
+      return { id, platform, ref: await ref?.result(), config: configOf(result, id, platform), baseHistory };
     }),
   );
 }
@@ -40,12 +41,24 @@ export function platformTargets(result: BridgeResult): FrontendTarget[] {
   return platformsOf(result).map(({ id, platform }) => {
     const ref = result.refs === undefined ? result.ref : result.refs.get(id);
     const definition = ref?.definition ?? create(DefinitionSchema, {});
-    return { id, platform, definition, epoch, config: configOf(result, id, platform) };
+    const config = configOf(result, id, platform);
+    return { id, platform, definition, epoch, config, baseConfig: baseConfigOf(result, id) };
   });
 }
 
 /** Under this, and under `source.date.epoch/PLATFORM`, a result's metadata has the seconds that it is dated by. */
 export const epochKey = 'source.date.epoch';
+
+/** Under this, and under `containerimage.base.config/PLATFORM`, is the config of the image that a result builds on. */
+export const baseConfigKey = 'containerimage.base.config';
+
+function baseConfigOf(result: BridgeResult, id: string): Pick<ImageConfig, 'history'> | undefined {
+  const own = `${baseConfigKey}/${id}`;
+  const base = jsonOf<unknown>(result, hasBytes(result, own) ? own : baseConfigKey);
+  return typeof base === 'object' && base !== null && Array.isArray((base as ImageConfig).history)
+    ? (base as ImageConfig)
+    : undefined;
+}
 
 /** The first epoch that a frontend dates its result by. */
 export function frontendEpoch({ metadata }: BridgeResult): number | undefined {

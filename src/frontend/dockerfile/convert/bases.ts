@@ -70,6 +70,7 @@ function adopt(stage: StageState, loaded: LoadedContext, conversion: Conversion)
   stage.image = config === undefined ? emptyImage(platform) : cloneImage(config);
   stage.state = loaded.state.platform(stage.platform);
   stage.baseRef = loaded.ref;
+  stage.baseConfig = config;
 }
 
 /** Paths of a stage's base that are read, for local contexts; undefined: all. */
@@ -121,6 +122,7 @@ async function resolveImage(conversion: Conversion, stage: StageState): Promise<
   stage.image = cloneImage(resolved.config);
   stage.platform = platform;
   stage.baseRef = resolved.ref;
+  stage.baseConfig = resolved.config;
   if (isEmpty(resolved.config)) {
     stage.state = scratch().platform(platform);
     return;
@@ -219,6 +221,7 @@ export function inherit(stage: StageState, target: Platform): void {
     stage.imageEnvLast = base.imageEnvLast;
   }
   stage.baseRef = base.baseRef;
+  stage.baseConfig = base.baseConfig;
   stage.paths = base.paths;
   stage.workdirSet = base.workdirSet;
   stage.buildArgs = base.buildArgs;

@@ -120,5 +120,6 @@ function finish(conversion: Conversion, stage: StageState): FrontendTarget {
     config,
     epoch: conversion.epoch,
     baseRef: stage.baseRef,
+    baseConfig: stage.baseConfig,
   };
 }

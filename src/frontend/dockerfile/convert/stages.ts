@@ -41,6 +41,8 @@ export interface StageState {
   image: ImageConfig;
   /** Reference of the image it builds on. */
   baseRef?: string;
+  /** The config of that image. */
+  baseConfig?: ImageConfig;
   /** Whether its base has been looked up. */
   resolved: boolean;
   dispatched: boolean;
