@@ -41,7 +41,7 @@ const allowed = {
   linux: ['errors'],
   patterns: ['errors'],
   workers: ['errors'],
-  llb: [...base],
+  llb: [...base, 'workers'],
   auth: [...base],
   tar: [...base],
   fs: [...base, 'tar', 'workers'],

@@ -2,8 +2,10 @@
 import { type DrydockError, fail, toDrydockError } from '../errors/error.ts';
 import type { FileActionSpec } from '../fs/actions.ts';
 import { specOfMounts, type ViewSpec } from '../fs/view.ts';
+import { maxLayers } from '../oci/types.ts';
 import type { Ref, RefContext } from '../store/ref.ts';
 import { explainDisk } from '../store/shared/disk-full.ts';
+import { tooManyLayers } from '../store/shared/too-many-layers.ts';
 import type { Store } from '../store/store.ts';
 import { runTask } from '../workers/pool.ts';
 
@@ -32,6 +34,7 @@ export async function writeSnapshot(
     const target = specOfMounts(mounts);
     if (target.kind !== 'layers')
       throw fail('internal', 'store', `snapshot ${key} has no folder to write to`);
+    if (target.dirs.length > maxLayers) throw tooManyLayers('file');
     if (actions.length > 0) await runTask('fs.apply', { target, actions }, { signal });
     await store.snapshots.commit(name, key, { lease, labels });
   } catch (err) {

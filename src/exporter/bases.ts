@@ -2,7 +2,7 @@
 import { isPublished } from '../images/known-names.ts';
 import { packedVariants } from '../layer/blobs.ts';
 import type { Compression } from '../layer/types.ts';
-import { chainId } from '../oci/digest.ts';
+import { chainIds } from '../oci/digest.ts';
 import type { Digest } from '../oci/types.ts';
 import type { ImageLayer } from '../solver/types.ts';
 import type { RefLayer } from '../store/ref.ts';
@@ -14,8 +14,9 @@ import type { Bases, ExportContext } from './types.ts';
 export function basesOf(images: readonly (readonly ImageLayer[])[]): Bases {
   const bases = new Map<Digest, Pick<ImageLayer, 'blob' | 'from'>>();
   for (const layers of images) {
+    const chains = chainIds(layers.map(({ diffId }) => diffId));
     for (const [i, { blob, from }] of layers.entries()) {
-      const chain = chainId(layers.slice(0, i + 1).map(({ diffId }) => diffId)) as Digest;
+      const chain = chains[i] as Digest;
       if (!bases.has(chain)) bases.set(chain, { blob, from });
     }
   }
@@ -31,10 +32,10 @@ export async function withBases(
   if (bases === undefined || bases.size === 0) return layers;
   const known = layers.map(({ diffId }) => diffId);
   const end = known.indexOf(undefined);
-  const diffIds = known.slice(0, end < 0 ? known.length : end) as Digest[];
+  const chains = chainIds(known.slice(0, end < 0 ? known.length : end) as Digest[]);
   return Promise.all(
     layers.map(async (layer, i) => {
-      const base = i < diffIds.length ? bases.get(chainId(diffIds.slice(0, i + 1)) as Digest) : undefined;
+      const base = i < chains.length ? bases.get(chains[i] as Digest) : undefined;
       if (base === undefined || base.blob.digest === layer.blob?.digest) return layer;
       const { blob, from } = base;
       // What is to have another compression is packed from its files, where they are here.

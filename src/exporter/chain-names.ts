@@ -1,6 +1,6 @@
 /** The layers of an image under the names that containerd looks for. */
 import { DrydockError } from '../errors/error.ts';
-import { chainId } from '../oci/digest.ts';
+import { chainIds } from '../oci/digest.ts';
 import type { Digest } from '../oci/types.ts';
 import type { Store } from '../store/store.ts';
 
@@ -16,7 +16,7 @@ export async function nameByChains(
   lease: string,
 ): Promise<string | undefined> {
   const { snapshots } = store;
-  const names = keys.map((_, i) => chainId(diffIds.slice(0, i + 1)) as Digest);
+  const names = chainIds(diffIds);
   // The highest that is there keeps those below it.
   let there = names.length - 1;
   while (there >= 0 && !(await isHeld(store, names[there] as Digest, lease))) there--;

@@ -5,9 +5,10 @@ import { isPublished } from '../images/known-names.ts';
 import { ensureBlob, labelChain, packedVariants, packSnapshot, rememberedBlob } from '../layer/blobs.ts';
 import { convertBlob } from '../layer/convert.ts';
 import type { Compression, LayerBlob } from '../layer/types.ts';
-import { chainId } from '../oci/digest.ts';
-import { asDistributable, type Descriptor, type Digest } from '../oci/types.ts';
+import { chainIds } from '../oci/digest.ts';
+import { asDistributable, type Descriptor, type Digest, maxLayers } from '../oci/types.ts';
 import type { Ref, RefContext, RefLayer } from '../store/ref.ts';
+import { tooManyLayers } from '../store/shared/too-many-layers.ts';
 import { type Store, snapshotLabels } from '../store/store.ts';
 import { isMakeable, withBases } from './bases.ts';
 import { nameByChains } from './chain-names.ts';
@@ -67,6 +68,7 @@ export async function exportLayers(
   if (ref === undefined) return { layers: [], bring: async () => {} };
   const elsewhere = options.incomplete ? await layersThatStay(ref) : undefined;
   const found = elsewhere ?? (await ref.layers()) ?? (await layersOnceHere(ref, ctx));
+  if (found.length > maxLayers) throw tooManyLayers('export');
   const known = await withBases(found, ctx, options);
   const layers = await Promise.all(known.map((layer) => exportLayer(layer, ctx, options)));
   const keys = known.map(({ snapshot, loose }) => (loose ? undefined : snapshot));
@@ -81,6 +83,7 @@ export async function exportLayers(
   }
   const bring = async () => {
     if (options.blobs !== 'all') return;
+    const chains = chainIds(layers.map(({ diffId }) => diffId));
     await Promise.all(
       known.map(async (layer, i) => {
         const { held, descriptor } = layers[i]!;
@@ -89,8 +92,7 @@ export async function exportLayers(
           const own = await optionsFor(layer, ctx.store, options);
           return void (await packLayer(layer, ctx, own));
         }
-        const chain = chainId(layers.slice(0, i + 1).map(({ diffId }) => diffId))!;
-        await bringBlob(descriptor, layer, chain, ctx);
+        await bringBlob(descriptor, layer, chains[i]!, ctx);
       }),
     );
   };
@@ -159,14 +161,14 @@ export async function cacheLayers(
   const layers = await Promise.all(
     known.map((layer) => exportLayer(layer, ctx, { ...options, blobs: 'new' })),
   );
+  const chains = chainIds(layers.map(({ diffId }) => diffId));
   return layers.map((layer, i) => {
-    const chain = chainId(layers.slice(0, i + 1).map(({ diffId }) => diffId))!;
     const source = known[i] as RefLayer;
     return {
       ...layer,
       descriptor: typed(layer.descriptor, options.ociTypes),
       from: source.from,
-      bring: () => bringBlob(layer.descriptor, source, chain, ctx),
+      bring: () => bringBlob(layer.descriptor, source, chains[i]!, ctx),
     };
   });
 }

@@ -2,7 +2,7 @@
 import { createGzip } from 'node:zlib';
 import { canceled, DrydockError, throwIfAborted } from '../errors/error.ts';
 import { ensureBlob, packSnapshot } from '../layer/blobs.ts';
-import { chainId } from '../oci/digest.ts';
+import { chainIds } from '../oci/digest.ts';
 import { type Descriptor, type Digest, mediaTypes } from '../oci/types.ts';
 import type { RegistryClient } from '../registry/client.ts';
 import type { SnapshotInfo, Store } from '../store/store.ts';
@@ -21,9 +21,10 @@ export interface StoredLayer {
 
 export async function storedLayers(store: Store, image: StoredImage): Promise<StoredLayer[]> {
   const diffIds = image.config.rootfs.diff_ids;
+  const chains = chainIds(diffIds);
   return Promise.all(
     image.document.layers.map(async (descriptor, i) => {
-      const chain = chainId(diffIds.slice(0, i + 1)) as Digest;
+      const chain = chains[i] as Digest;
       return {
         descriptor,
         diffId: diffIds[i] as Digest,

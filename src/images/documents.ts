@@ -9,11 +9,9 @@ import {
   type Index,
   isIndexType,
   type Manifest,
+  maxLayers,
   type Platform,
 } from '../oci/types.ts';
-
-/** overlayfs takes no more than some hundred lower folders; no image comes near. */
-const maxLayers = 500;
 
 type Json = Record<string, unknown>;
 

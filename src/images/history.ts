@@ -1,5 +1,5 @@
 /** An image's history with the size of each step's layer. */
-import { chainId } from '../oci/digest.ts';
+import { chainIds } from '../oci/digest.ts';
 import type { Digest } from '../oci/types.ts';
 import type { Store } from '../store/store.ts';
 import type { StoredImage } from './stored.ts';
@@ -15,10 +15,10 @@ export interface HistoryStep {
 
 /** The steps, newest first. Layers that the history does not mention are steps without words. */
 export async function imageHistory(store: Store, image: StoredImage): Promise<HistoryStep[]> {
-  const diffIds = image.config.rootfs.diff_ids;
+  const chains = chainIds(image.config.rootfs.diff_ids);
   const sizes = await Promise.all(
     image.document.layers.map(async (layer, i) => {
-      const snapshot = await store.snapshots.byChain(chainId(diffIds.slice(0, i + 1)) as Digest);
+      const snapshot = await store.snapshots.byChain(chains[i] as Digest);
       return snapshot === undefined ? layer.size : (await store.snapshots.usage(snapshot.key)).size;
     }),
   );

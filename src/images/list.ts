@@ -1,5 +1,5 @@
 /** `drydock images`. */
-import { chainId } from '../oci/digest.ts';
+import { chainIds } from '../oci/digest.ts';
 import { formatPlatform } from '../oci/platform.ts';
 import type { Digest } from '../oci/types.ts';
 import type { ImageRecord, Store } from '../store/store.ts';
@@ -52,10 +52,10 @@ export async function listImages(store: Store): Promise<ImageSummary[]> {
 
 /** Bytes of an image's layers: of their files where they are unpacked, else of their blobs. */
 export async function imageSize(store: Store, image: StoredImage): Promise<number> {
-  const diffIds = image.config.rootfs.diff_ids;
+  const chains = chainIds(image.config.rootfs.diff_ids);
   let total = 0;
   for (const [i, layer] of image.document.layers.entries()) {
-    const chain = chainId(diffIds.slice(0, i + 1));
+    const chain = chains[i];
     const snapshot = chain === undefined ? undefined : await store.snapshots.byChain(chain);
     total += snapshot === undefined ? layer.size : (await store.snapshots.usage(snapshot.key)).size;
   }

@@ -3,12 +3,13 @@ import { randomUUID } from 'node:crypto';
 import { MessageChannel } from 'node:worker_threads';
 import { canceled, DrydockError, fail } from '../errors/error.ts';
 import { specOfMounts, type ViewSpec } from '../fs/view.ts';
-import { chainId } from '../oci/digest.ts';
+import { chainIds } from '../oci/digest.ts';
 import { type Descriptor, type Digest, mediaTypes } from '../oci/types.ts';
 import type { ReportStatus } from '../store/ref.ts';
 import { type SnapshotInfo, type Store, snapshotLabels } from '../store/store.ts';
 import { runTask } from '../workers/pool.ts';
 import { receiveFromTask } from '../workers/port-stream.ts';
+import { isDue, nextTurn } from '../workers/turns.ts';
 import { levelOf } from './block-compress.ts';
 import type { PackArgs, PackResult } from './pack-task.ts';
 import { SharedRuns } from './shared-runs.ts';
@@ -84,10 +85,12 @@ export async function labelChain(
   diffIds: readonly Digest[],
   infos: readonly (SnapshotInfo | undefined)[] = [],
 ): Promise<void> {
+  const chains = chainIds(diffIds);
   await Promise.all(
     keys.map(async (key, i) => {
+      if (isDue()) await nextTurn();
       const labels = (infos[i] ?? (await store.snapshots.stat(key)))?.labels;
-      const chain = chainId(diffIds.slice(0, i + 1));
+      const chain = chains[i];
       if (labels === undefined || labels[snapshotLabels.chainId] === chain) return;
       await store.snapshots.setLabels(key, {
         [snapshotLabels.diffId]: diffIds[i],
@@ -212,6 +215,8 @@ async function packNow(
   variant: string,
   options: PackOptions & { signal: AbortSignal },
 ): Promise<LayerBlob> {
+  // What is stacked high is long to list, and all layers of an image are asked for at once.
+  if (isDue()) await nextTurn();
   const views = [await store.snapshots.view(info.key)];
   try {
     let layer: PackArgs['layer'];

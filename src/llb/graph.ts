@@ -7,11 +7,11 @@ import { nameOf } from '../linux/names.ts';
 import { digestOf } from '../oci/digest.ts';
 import type { Digest } from '../oci/types.ts';
 import type { Definition, Location, Op, Source, SourceOp } from '../pb/solver/pb/ops_pb.js';
+import { atOnce, inTurns } from '../workers/turns.ts';
 import { definitionJson } from './definition-json.ts';
 import { opName } from './names.ts';
 import { fromBinary, OpSchema, toBinary } from './pb.ts';
 import type { SourceRewrite } from './source-policy.ts';
-import { atOnce, inTurns } from './turns.ts';
 import type { Edge, Vertex } from './vertex.ts';
 
 /** Most ops a definition may hold. */

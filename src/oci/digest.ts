@@ -28,7 +28,12 @@ export function hex(digest: Digest): string {
  * https://github.com/opencontainers/image-spec/blob/main/config.md#layer-chainid
  */
 export function chainId(diffIds: readonly Digest[]): Digest | undefined {
-  let id: Digest | undefined;
-  for (const diff of diffIds) id = id === undefined ? diff : digestOf(`${id} ${diff}`);
-  return id;
+  return chainIds(diffIds).at(-1);
+}
+
+/** The chain IDs of the stacks that end at each of these layers. */
+export function chainIds(diffIds: readonly Digest[]): Digest[] {
+  const ids: Digest[] = [];
+  for (const [i, diff] of diffIds.entries()) ids.push(i === 0 ? diff : digestOf(`${ids[i - 1]} ${diff}`));
+  return ids;
 }

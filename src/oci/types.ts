@@ -91,6 +91,9 @@ export interface ImageConfig {
   'moby.buildkit.cache.v0'?: string;
 }
 
+/** Layers of an image, at most: as many as overlayfs stacks (OVL_MAX_STACK). No image in use comes near. */
+export const maxLayers = 500;
+
 export const mediaTypes = {
   ociIndex: 'application/vnd.oci.image.index.v1+json',
   ociManifest: 'application/vnd.oci.image.manifest.v1+json',

@@ -3,7 +3,7 @@ import { DrydockError, fail } from '../errors/error.ts';
 import { specOfMounts, type ViewSpec } from '../fs/view.ts';
 import { originOf } from '../images/origin.ts';
 import { type Running, shareRun } from '../images/share.ts';
-import { chainId, digestOf } from '../oci/digest.ts';
+import { chainIds, digestOf } from '../oci/digest.ts';
 import type { Digest } from '../oci/types.ts';
 import type { RegistryClient } from '../registry/client.ts';
 import type { Ref, RefContext, RefLayer, SerializedRef } from '../store/ref.ts';
@@ -194,9 +194,7 @@ class ImageRef implements Ref {
     this.#deps = deps;
     this.#source = source;
     this.#layers = layers;
-    this.#chains = layers.map(
-      (_, i) => chainId(layers.slice(0, i + 1).map((layer) => layer.diffId)) as Digest,
-    );
+    this.#chains = chainIds(layers.map(({ diffId }) => diffId));
     this.id = this.#chains.at(-1) as Digest;
   }
 

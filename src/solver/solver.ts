@@ -7,11 +7,11 @@
  */
 import type { Cache } from '../cache/cache.ts';
 import { canceled, DrydockError, fail, throwIfAborted, toDrydockError } from '../errors/error.ts';
-import { isDue, nextTurn } from '../llb/turns.ts';
 import type { Digest } from '../oci/types.ts';
 import type { Session } from '../session/types.ts';
 import type { Ref, SerializedRef } from '../store/ref.ts';
 import type { Store } from '../store/store.ts';
+import { isDue, nextTurn } from '../workers/turns.ts';
 import { noteFailed } from './failed-vertex.ts';
 import { Hold } from './hold.ts';
 import { Identifier } from './identify.ts';

@@ -1,7 +1,7 @@
 /** Images as docker's API lists them. */
 import { isDangling, type StoredImage, storedImages } from '../../images/stored.ts';
 import { toldNames } from '../../images/told-names.ts';
-import { chainId } from '../../oci/digest.ts';
+import { chainIds } from '../../oci/digest.ts';
 import type { Descriptor, Digest } from '../../oci/types.ts';
 import type { ImageRecord, Store } from '../../store/store.ts';
 import type { EventImage } from '../shared/events.ts';
@@ -89,11 +89,9 @@ export async function layerSizes(
   const chains = new Map<Digest, Digest[]>();
   const size = new Map<Digest, number>();
   for (const { id, image } of images) {
-    const diffIds = image.config.rootfs.diff_ids;
-    const own: Digest[] = [];
+    const own = chainIds(image.config.rootfs.diff_ids).slice(0, image.document.layers.length);
     for (const [i, layer] of image.document.layers.entries()) {
-      const chain = chainId(diffIds.slice(0, i + 1)) as Digest;
-      own.push(chain);
+      const chain = own[i] as Digest;
       users.set(chain, (users.get(chain) ?? 0) + 1);
       if (bytes.has(chain)) continue;
       const snapshot = await store.snapshots.byChain(chain);

@@ -17,6 +17,8 @@ export interface Step {
   vertices: Vertex[];
   /** All that is solved for it. */
   all: Vertex[];
+  /** The next step of its stage that something is built for. */
+  above?: Step;
 }
 
 /**
@@ -52,10 +54,16 @@ export function stepsOf(
     };
   };
   const stages = neededStages(file, target, byLine);
-  return [
+  const steps = [
     ...file.globalArgs.map((arg) => step(arg, -1)),
     ...stages.flatMap((stage, i) => [stage.from, ...stage.instructions].map((each) => step(each, i))),
   ];
+  let above: Step | undefined;
+  for (const each of steps.toReversed()) {
+    if (above !== undefined && above.stage === each.stage) each.above = above;
+    if (each.vertices.length > 0) above = each;
+  }
+  return steps;
 }
 
 const kinds: Readonly<Record<string, Step['kind']>> = { from: 'from', copy: 'copy', add: 'copy' };

@@ -6,11 +6,11 @@ import { dockerfileFrontend } from '../../../frontend/dockerfile/frontend.ts';
 import { parseDockerfile, parseInTurns } from '../../../frontend/dockerfile/parse/parse.ts';
 import type { Frontend, FrontendResult } from '../../../frontend/types.ts';
 import { loadGraphInTurns } from '../../../llb/graph.ts';
-import { isDue, nextTurn } from '../../../llb/turns.ts';
 import type { Vertex } from '../../../llb/vertex.ts';
 import { digestOf } from '../../../oci/digest.ts';
 import type { Definition } from '../../../pb/solver/pb/ops_pb.js';
 import type { ProgressSink } from '../../../solver/progress.ts';
+import { isDue, nextTurn } from '../../../workers/turns.ts';
 import { buildMessage, placeOf } from '../http/errors.ts';
 import type { ObjectSink } from '../http/json-stream.ts';
 import { shortId } from '../http/progress.ts';
@@ -53,6 +53,8 @@ export class TextTeller implements Teller {
   readonly #warnings: string[] = [];
   #steps: Step[] = [];
   #at = 0;
+  /** Stages of which a step before the current one was not from the cache. */
+  readonly #made = new Set<number>();
   /** Characters of output not told yet. */
   #waiting = 0;
   /** The current step's head is out; and that it runs. */
@@ -133,8 +135,7 @@ export class TextTeller implements Teller {
     );
     // Steps that were running beside it are left out.
     const from = Math.max(this.#at, culprit - maxBefore);
-    if (from > this.#at) this.#headed = false;
-    this.#at = from;
+    while (this.#at < from) this.#next();
     for (; this.#at < culprit; this.#next()) {
       const step = this.#steps[this.#at] as Step;
       if (!this.#isDone(step)) continue;
@@ -207,6 +208,10 @@ export class TextTeller implements Teller {
   }
 
   #next(): void {
+    const step = this.#steps[this.#at];
+    if (step !== undefined && step.vertices.length > 0 && this.#isFromCache(step) === false) {
+      this.#made.add(step.stage);
+    }
     this.#at++;
     this.#headed = false;
     this.#running = false;
@@ -224,12 +229,8 @@ export class TextTeller implements Teller {
     if (step.kind === 'arg' || (step.kind === 'from' && step.triggers === 0)) return false;
     if (step.vertices.length > 0) return this.#isFromCache(step);
     if (this.#noCache) return false;
-    const at = this.#steps.indexOf(step);
-    const stage = this.#steps.filter((each) => each.stage === step.stage && each.vertices.length > 0);
-    if (stage.some((each) => this.#steps.indexOf(each) < at && this.#isFromCache(each) === false))
-      return false;
-    const above = stage.find((each) => this.#steps.indexOf(each) > at);
-    return above === undefined ? this.#wasThere : this.#isFromCache(above);
+    if (this.#made.has(step.stage)) return false;
+    return step.above === undefined ? this.#wasThere : this.#isFromCache(step.above);
   }
 
   /** The same of a step that something is built for. */
