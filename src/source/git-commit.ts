@@ -1,8 +1,9 @@
 /** A commit that is brought here from its remote, and the objects that name it. */
 import { keptUnder } from '../kept/kept.ts';
+import type { Pins } from '../solver/pins.ts';
 import type { Store } from '../store/store.ts';
 import { GitMirror } from './git-mirror.ts';
-import { type GitContext, type GitOptions, type GitRef, ownerOf, withGit } from './git-ref.ts';
+import { type GitContext, type GitOptions, type GitRef, ownerOf, pinnedRef, withGit } from './git-ref.ts';
 
 /** Works on a commit in the mirror of a source's remote, where it is fetched to first. `remote` is without credentials. */
 export function withCommit<T>(
@@ -30,6 +31,20 @@ export interface GitObjects {
   commitObject: Buffer;
   /** Of an annotated tag. */
   tagObject?: Buffer;
+}
+
+/** What a source's ref is at, once in a build, and what its objects are where they must be signed. Throws `denied`. */
+export async function verifiedRef(
+  options: GitOptions,
+  store: Pick<Store, 'root' | 'runDir'>,
+  ctx: GitContext & { pins?: Pick<Pins, 'pin'> },
+): Promise<GitRef> {
+  const ref = await pinnedRef(options, store.runDir, ctx);
+  if (options.verify === undefined) return ref;
+  const { verifyGit } = await import('./git-signature.ts');
+  const objects = await gitObjects(options, ref, store, ctx);
+  await verifyGit(objects, options.verify, { runDir: store.runDir, signal: ctx.signal });
+  return ref;
 }
 
 /** The commit's object, and the tag's where the ref is at one. */

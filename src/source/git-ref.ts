@@ -2,8 +2,9 @@
 import { DrydockError, fail, toDrydockError } from '../errors/error.ts';
 import type { Session } from '../session/types.ts';
 import type { Pins } from '../solver/pins.ts';
-import { attrReader } from './attrs.ts';
+import { type AttrReader, attrReader } from './attrs.ts';
 import { Git, type GitAccess } from './git-run.ts';
+import type { GitVerify } from './git-signature.ts';
 import { parseGitUrl } from './git-url.ts';
 
 export interface GitRef {
@@ -32,6 +33,7 @@ export interface GitOptions {
   headerSecret?: string;
   knownHosts?: string;
   sshId?: string;
+  verify?: GitVerify;
 }
 
 /** What a ref that names a commit by all of its digits is at; undefined for other refs. */
@@ -82,11 +84,24 @@ export function gitOptions(identifier: string, attrs: Record<string, string>): G
     headerSecret: read.text('git.authheadersecret'),
     knownHosts: read.text('git.knownsshhosts'),
     sshId: read.text('git.mountsshsock'),
+    verify: verifyOf(read),
   };
   // How a commit is fetched is our own affair.
   read.skip('git.fetchbycommit');
   read.done();
   return options;
+}
+
+function verifyOf(read: AttrReader): GitVerify | undefined {
+  const keys = read.text('git.sig.pubkey');
+  const verify = {
+    rejectExpired: read.flag('git.sig.rejectexpired'),
+    requireTag: read.flag('git.sig.requiresignedtag'),
+    ignoreTag: read.flag('git.sig.ignoresignedtag'),
+  };
+  if (keys !== undefined) return { keys, ...verify };
+  if (!Object.values(verify).includes(true)) return undefined;
+  throw fail('invalid', 'llb', 'verifying a git signature needs git.sig.pubkey');
 }
 
 function hexOf(checksum: string | undefined): string | undefined {

@@ -12,9 +12,9 @@ import type { OpMaker } from '../ops/deps.ts';
 import { refContext } from '../solver/ref-context.ts';
 import type { OpContext } from '../solver/types.ts';
 import { sourceOf } from './attrs.ts';
-import { withCommit } from './git-commit.ts';
+import { verifiedRef, withCommit } from './git-commit.ts';
 import type { GitMirror } from './git-mirror.ts';
-import { checkCommit, commitRef, gitAccess, gitOptions, ownerOf, pinnedRef, withoutUser } from './git-ref.ts';
+import { checkCommit, commitRef, gitAccess, gitOptions, ownerOf, withoutUser } from './git-ref.ts';
 
 export const gitSource: OpMaker = (vertex, deps) => {
   const { identifier, attrs } = sourceOf(vertex);
@@ -24,7 +24,8 @@ export const gitSource: OpMaker = (vertex, deps) => {
   return {
     async cacheMap(ctx) {
       // A commit is taken for what it says before anybody is asked.
-      const found = commitRef(options.ref) ?? (await pinnedRef(options, deps.store.runDir, ctx));
+      const named = options.verify === undefined ? commitRef(options.ref) : undefined;
+      const found = named ?? (await verifiedRef(options, deps.store, ctx));
       checkCommit(found, options);
       commit = found.commit;
       const { subdir, keepGitDir, skipSubmodules, commitTimes } = options;

@@ -18,14 +18,18 @@ import type { Ref } from '../store/ref.ts';
 import { attrReader, sourceOf } from './attrs.ts';
 import { type HttpAuth, httpAuth } from './http-auth.ts';
 import { download, type Fetched, isFileName, save, shown, stillHas } from './http-fetch.ts';
+import type { Signature } from './signature.ts';
 import { type FileLook, fetchFolder, fileTree, readFileLook } from './single-file.ts';
 
 /** Headers that a definition may set, as in BuildKit. */
 const settable = ['accept', 'user-agent'];
 
 export const httpSource: OpMaker = (vertex, deps) => {
-  const { url, filename, checksum: wanted, look, headers, authSecret } = httpOptions(sourceOf(vertex));
-  const job = new HttpFile(url, headers, authSecret, [filename, look], deps);
+  const options = httpOptions(sourceOf(vertex));
+  const { url, filename, checksum: wanted, look, signed } = options;
+  const job = new HttpFile(options, [filename, look], deps);
+  // What is in the cache under it was verified with it.
+  const bySignature = signed === undefined ? [] : [signed];
 
   return {
     async cacheMap(ctx) {
@@ -33,7 +37,14 @@ export const httpSource: OpMaker = (vertex, deps) => {
       const known = wanted === undefined ? await job.look(ctx) : undefined;
       const name = filename ?? (wanted === undefined ? nameOf(url, known) : [pathName(url)]);
       const times = known === undefined ? [] : [modifiedOf(known)];
-      const key = [wanted ?? known?.digest, name, look, ...times, ...(await job.ownedBy(ctx))];
+      const key = [
+        wanted ?? known?.digest,
+        name,
+        look,
+        ...times,
+        ...bySignature,
+        ...(await job.ownedBy(ctx)),
+      ];
       return { digest: digestOf(`http ${JSON.stringify(key)}`), deps: [] };
     },
     async exec(_, ctx): Promise<Ref[]> {
@@ -63,6 +74,7 @@ interface HttpOptions {
   look: FileLook;
   headers: Record<string, string>;
   authSecret?: string;
+  signed?: Signature;
 }
 
 /** Reads an http source. Throws `invalid` and `unsupported` on what is wrong in it. */
@@ -81,9 +93,15 @@ function httpOptions({ identifier: url, attrs }: SourceOp): HttpOptions {
   }
   const authSecret = read.text('http.authheadersecret');
   const look = readFileLook(read);
+  const signature = read.text('http.sig.signature');
+  const keys = read.text('http.sig.pubkey');
   read.done();
+  if ((signature === undefined) !== (keys === undefined)) {
+    throw fail('invalid', 'llb', 'http signature verification requires both pubkey and signature');
+  }
+  const signed = signature === undefined || keys === undefined ? undefined : { signature, keys };
   const wanted = checksum === undefined ? undefined : parseDigest(checksum);
-  return { url, filename, checksum: wanted, look, headers, authSecret };
+  return { url, filename, checksum: wanted, look, headers, authSecret, signed };
 }
 
 /** The file's time, ms since the epoch: part of the answer, so that equal bytes of another time are another file. */
@@ -114,8 +132,9 @@ export async function httpMeta(
   ctx: FetchContext,
   asked?: HttpChecksum,
 ): Promise<HttpMeta> {
-  const { url, filename, checksum: wanted, headers, authSecret } = httpOptions(source);
-  const file = new HttpFile(url, headers, authSecret, ['only asked'], deps);
+  const options = httpOptions(source);
+  const { url, filename, checksum: wanted } = options;
+  const file = new HttpFile(options, ['only asked'], deps);
   const found = await file.look(ctx);
   checkDigest(url, found, wanted);
   const { digest, lastModified } = found;
@@ -163,6 +182,7 @@ class HttpFile {
   readonly #url: string;
   readonly #headers: Record<string, string>;
   readonly #authSecret: string | undefined;
+  readonly #signed: Signature | undefined;
   readonly #result: readonly unknown[];
   readonly #deps: Pick<OpDeps, 'store'>;
   #downloaded: Download | undefined;
@@ -171,15 +191,14 @@ class HttpFile {
 
   /** `result`: what the file is made into. */
   constructor(
-    url: string,
-    headers: Record<string, string>,
-    authSecret: string | undefined,
+    { url, headers, authSecret, signed }: HttpOptions,
     result: readonly unknown[],
     deps: Pick<OpDeps, 'store'>,
   ) {
     this.#url = url;
     this.#headers = headers;
     this.#authSecret = authSecret;
+    this.#signed = signed;
     this.#result = result;
     this.#deps = deps;
   }
@@ -282,7 +301,7 @@ class HttpFile {
 
   /** What a build knows a server's answer by. */
   #pinKey(): string {
-    return `http ${JSON.stringify([this.#url, this.#headers, this.#authSecret])}`;
+    return `http ${JSON.stringify([this.#url, this.#headers, this.#authSecret, this.#signed])}`;
   }
 
   async #download(ctx: FetchContext, conditions: Record<string, string>): Promise<Fetched | undefined> {
@@ -308,6 +327,11 @@ class HttpFile {
         return undefined;
       }
       ctx.progress.report(status, { current: fetched.size, total: fetched.size, done: true });
+      if (this.#signed !== undefined) {
+        const { verifyPgp } = await import('./signature.ts');
+        const { runDir } = this.#deps.store;
+        await verifyPgp(join(dir, 'body'), this.#signed, { runDir, signal: ctx.signal });
+      }
       this.#downloaded = { dir, fetched };
       await this.#remember(fetched, ctx);
       return fetched;
@@ -341,7 +365,7 @@ class HttpFile {
    */
   async #memoKey(ctx: FetchContext): Promise<KeptKey> {
     const secret = (await this.#authOf(ctx))?.secret;
-    const key = JSON.stringify([this.#url, this.#headers, secret, this.#result]);
+    const key = JSON.stringify([this.#url, this.#headers, secret, this.#signed, this.#result]);
     const [owner] = await this.ownedBy(ctx);
     return { key, name: shown(this.#url), owner };
   }

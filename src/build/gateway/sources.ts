@@ -18,8 +18,8 @@ import {
 import type { Policy } from '../../pb/moby/buildkit/v1/sourcepolicy/policy_pb.js';
 import type { Platform as PbPlatform, SourceOp } from '../../pb/solver/pb/ops_pb.js';
 import type { VertexProgress } from '../../solver/progress.ts';
-import { type GitObjects, gitObjects } from '../../source/git-commit.ts';
-import { type GitRef, gitOptions, pinnedRef } from '../../source/git-ref.ts';
+import { type GitObjects, gitObjects, verifiedRef } from '../../source/git-commit.ts';
+import { type GitRef, gitOptions } from '../../source/git-ref.ts';
 import { type HttpChecksum, httpMeta } from '../../source/http.ts';
 import { resolveImageConfig } from '../../source/image.ts';
 import { type Bridge, inTurn } from '../bridge/bridge.ts';
@@ -172,12 +172,8 @@ function withPolicies({ rewrite, judge }: Bridge, policies: readonly Policy[]): 
 
 async function gitMeta({ engine, job }: Bridge, { identifier, attrs }: SourceOp, progress: VertexProgress) {
   const { session, signal, pins } = job;
-  const found = await pinnedRef(gitOptions(identifier, attrs), engine.store.runDir, {
-    session,
-    signal,
-    progress,
-    pins,
-  });
+  const ctx = { session, signal, progress, pins };
+  const found = await verifiedRef(gitOptions(identifier, attrs), engine.store, ctx);
   pins.tell(identifier, found.sha);
   return found;
 }
