@@ -106,8 +106,7 @@ export async function sourceMeta(
 ): Promise<ResolveSourceMetaResponse> {
   const asked = request.Source;
   if (asked === undefined) throw fail('invalid', 'llb', 'source is required');
-  const isImage = asked.identifier.startsWith('docker-image://');
-  const source = isImage ? asked : await settled(policy, asked, request.Platform);
+  const source = await settled(policy, named(asked), request.Platform);
   const at = source.identifier.indexOf('://');
   if (at < 0) throw fail('invalid', 'llb', `failed to parse source identifier ${source.identifier}`);
   const scheme = source.identifier.slice(0, at);
@@ -158,11 +157,19 @@ export async function sourceMeta(
     logName: request.LogName,
     store: scheme === 'oci-layout' ? source.attrs['oci.store'] : undefined,
   };
-  const found = await resolve(bridge, ask, policy);
+  const found = await resolve(bridge, ask, {});
   return create(ResolveSourceMetaResponseSchema, {
-    Source: { identifier: `${scheme}://${scheme === 'oci-layout' ? rest : found.ref}`, attrs: source.attrs },
+    Source: { identifier: `${scheme}://${scheme === 'oci-layout' ? rest : found.ref}`, attrs: asked.attrs },
     Image: { Digest: found.digest, Config: request.Image?.NoConfig ? new Uint8Array() : found.bytes },
   });
+}
+
+/** A source with an image's name in full, as policies have it. */
+function named(source: SourceOp): SourceOp {
+  const scheme = 'docker-image://';
+  const { identifier } = source;
+  if (!identifier.startsWith(scheme)) return source;
+  return { ...source, identifier: scheme + normalizeName(identifier.slice(scheme.length)) };
 }
 
 /** The build's policy, after those that come with a request. */

@@ -212,6 +212,21 @@ onStores('sources within one build', (store) => {
     const found = await client.resolveImageConfig({ Ref: old, SourcePolicies });
     expect(found.Ref).toBe(latest);
     expect(found.Digest).toMatch(/^sha256:/);
+    const imageMeta = await client.resolveSourceMeta({
+      Source: { identifier: `docker-image://${old}` },
+      SourcePolicies,
+    });
+    expect(imageMeta.Source?.identifier).toBe(`docker-image://${latest}`);
+    expect(imageMeta.Image?.Digest).toBe(found.Digest);
+    // What is no image any more has no config: clients go on with what the source has become.
+    rules.push(rule(ALLOW, 'local://test'), rule(CONVERT, `docker-image://${latest}`, 'local://test'));
+    const local = [create(PolicySchema, { version: 1n, rules })];
+    const turned = await client.resolveSourceMeta({
+      Source: { identifier: `docker-image://${latest}` },
+      SourcePolicies: local,
+    });
+    expect(turned.Source?.identifier).toBe('local://test');
+    expect(turned.Image).toBeUndefined();
     const other = client.resolveImageConfig({ Ref: `${registry.host}/other:1`, SourcePolicies });
     expect((await failure(other)).rawMessage).toContain('denied by policy');
     const meta = client.resolveSourceMeta({
