@@ -177,6 +177,11 @@ test('a file is taken that one of the keys has signed', async () => {
   await expect(file(sign('alice', 'another file'), keys.alice)).rejects.toMatchObject({
     message: 'failed to verify pgp signature: it is not of this',
   });
+  // A whole signed message is no signature of the file, whatever it is called.
+  const message = gpg(['--armor', '--local-user', 'alice', '--output', '-', '--sign', '-'], 'another file');
+  await expect(file(message.replaceAll('PGP MESSAGE', 'PGP SIGNATURE'), keys.alice)).rejects.toMatchObject({
+    code: 'denied',
+  });
   await expect(file(good, '')).rejects.toMatchObject({
     message: 'http signature verification requires both pubkey and signature',
   });
