@@ -164,6 +164,7 @@ class Assembler {
         EROFS: 'it is not there, and what is around it is mounted read-only',
         ENOTDIR: 'a part on the way to it is no folder',
         ELOOP: 'too many levels of symbolic links',
+        EINVAL: 'it leads into /proc, /dev or /sys and up again',
         ENAMETOOLONG: 'a name in it is longer than the file system takes',
       };
       const known = why[errnoCode(err) ?? ''];

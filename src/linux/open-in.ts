@@ -64,7 +64,7 @@ export function closeFd(fd: number): void {
 
 /**
  * What a path leads to in the folder `root` (a file descriptor): absolute symlinks start at it, `..` stops at it. Throws
- * a Node-style error: ENOENT, ENOTDIR, ELOOP, EROFS …
+ * a Node-style error: ENOENT, ENOTDIR, ELOOP, EROFS …, EINVAL where a path goes up again behind where `until` ends it.
  */
 export function openIn(root: number, path: string, { make, until }: OpenOptions = {}): OpenedIn {
   /** The folders on the way, the deepest last. */
@@ -83,7 +83,12 @@ export function openIn(root: number, path: string, { make, until }: OpenOptions 
       }
       const names = held.map(({ name }) => name);
       const here = `/${[...names, part].join('/')}`;
-      if (until?.(here)) return { fd: undefined, path: cleaned([...names, part, ...pending.reverse()]) };
+      if (until?.(here)) {
+        // What lies behind it would not have been walked: a symlink there could lead to anywhere.
+        if (pending.includes('..'))
+          throw Object.assign(new Error(`EINVAL: ${path}`), { code: 'EINVAL', path });
+        return { fd: undefined, path: `/${[...names, part, ...pending.reverse()].join('/')}` };
+      }
       const isLast = pending.length === 0;
       const fd = openPart(held.at(-1)?.fd ?? root, part, make && (isLast ? make : 'folder'), here);
       held.push({ name: part, fd });
@@ -190,13 +195,4 @@ function linkOf(fd: number, here: string): string {
 
 function partsOf(path: string): string[] {
   return path.split('/').filter((part) => part !== '' && part !== '.');
-}
-
-function cleaned(parts: readonly string[]): string {
-  const clean: string[] = [];
-  for (const part of parts) {
-    if (part === '..') clean.pop();
-    else clean.push(part);
-  }
-  return `/${clean.join('/')}`;
 }

@@ -126,6 +126,22 @@ describe('mount points', () => {
     });
   });
 
+  test.each([
+    ['/dev/../c/x', '/dev'],
+    ['/c/up', '/sys/../c/x'],
+    ['/c/up/shm', '/proc/self/../../c/x'],
+    ['/dev/shm/../../c/x', '/dev'],
+  ])('%s, which leads to %s, is no way round that', async (dest, link) => {
+    // Left to the runtime by name, what a step has put there would have led it to mount over /dev.
+    symlinkSync('/dev', join(shared, 'x'));
+    symlinkSync(link, join(shared, 'up'));
+    await expect(h.run('true', { mounts: [cache('/c'), tmpfs(dest)] })).rejects.toMatchObject({
+      code: 'invalid',
+      hop: 'exec',
+      message: `mount ${dest}: it leads into /proc, /dev or /sys and up again`,
+    });
+  });
+
   test('in the system’s filesystems, and inside those, are where they were asked for', async () => {
     writeFileSync(join(shared, 'sub/f'), 'shared');
     const { out, err } = await h.run(
