@@ -1,3 +1,4 @@
+import { fail } from '../errors/error.ts';
 import type { ViewSpec } from '../fs/view.ts';
 import { formatPlatform } from '../oci/platform.ts';
 import { runTask } from '../workers/pool.ts';
@@ -12,7 +13,10 @@ export interface PlatformTree {
   name: string;
 }
 
-/** The files of all platforms. Throws `invalid` when some of two would come to one place (`platform-split=false`). */
+/**
+ * The files of all platforms. Throws `invalid` when some of two would come to one place (`platform-split=false`), and
+ * for a platform whose name, which a frontend chooses, leads out of the destination.
+ */
 export async function platformTrees(
   results: readonly PlatformResult[],
   split: boolean | undefined,
@@ -22,10 +26,18 @@ export async function platformTrees(
   const trees = await Promise.all(
     results.map(async ({ ref, platform, id = formatPlatform(platform) }) => ({
       spec: (await ref?.view(contextOf(ctx))) ?? ({ kind: 'empty' } satisfies ViewSpec),
-      folder: apart ? id.replaceAll('/', '_') : '',
+      folder: apart ? folderOf(id) : '',
       name: id,
     })),
   );
   if (!apart && trees.length > 1) await runTask('fs.overlap', { trees }, { signal: ctx.signal });
   return trees;
+}
+
+function folderOf(id: string): string {
+  const folder = id.replaceAll('/', '_');
+  if (folder !== '.' && folder !== '..' && !folder.includes('\0')) return folder;
+  throw fail('invalid', 'export', `the result's platform ${JSON.stringify(id)} is no name of a folder`, {
+    hint: 'The frontend has named it so: use another one.',
+  });
 }

@@ -1,0 +1,23 @@
+/** A frontend is somebody's program in an image: what it calls its results leads nowhere out of the output folder. */
+import { expect, test } from 'vitest';
+import { platformTrees } from '../../src/exporter/platform-folders.ts';
+import type { ExportContext } from '../../src/exporter/types.ts';
+import { hostPlatform } from '../../src/oci/platform.ts';
+
+const ctx = {} as ExportContext;
+const config = { ...hostPlatform(), rootfs: { type: 'layers' as const, diff_ids: [] } };
+const named = (id: string) => [{ ref: undefined, platform: hostPlatform(), config, id }];
+
+test.each(['.', '..', 'a\0b'])('a platform called %j has no folder', async (id) => {
+  await expect(platformTrees(named(id), true, ctx)).rejects.toMatchObject({
+    code: 'invalid',
+    hop: 'export',
+    message: `the result's platform ${JSON.stringify(id)} is no name of a folder`,
+  });
+  // All in one place, no folder is named after it.
+  expect(await platformTrees(named(id), false, ctx)).toMatchObject([{ folder: '' }]);
+});
+
+test('parts of a path are one name', async () => {
+  expect(await platformTrees(named('../../etc'), true, ctx)).toMatchObject([{ folder: '.._.._etc' }]);
+});
