@@ -54,7 +54,7 @@ export class BuildCaches {
     this.#lease = lease;
   }
 
-  /** Starts to read caches that the build's steps are then looked up in. Never throws. */
+  /** Starts to read caches that the build's steps are then looked up in. Throws `invalid` for too many of them. */
   import(specs: readonly CacheSpec[]): void {
     if (specs.length === 0) return;
     importCaches(specs, {

@@ -169,13 +169,25 @@ function requireRoot(): void {
   });
 }
 
-/** The names of an output: its own `name` attribute (comma-separated), else the build's tags. */
+/** Most names of one output: each is put into the store, told as an event and pushed. */
+const maxNames = 1024;
+
+/**
+ * The names of an output: its own `name` attribute (comma-separated), else the build's tags. Throws `invalid` for more
+ * than an output may have.
+ */
 function namesOf(
   { type, attrs, forgetsReplaced }: OutputSpec,
   tags: readonly string[],
   { shared }: Pick<Store, 'shared'>,
 ): string[] {
   const own = (attrs.name ?? '').split(',').filter((name) => name !== '' && name !== '*');
+  const count = own.length || tags.length;
+  if (count > maxNames) {
+    throw fail('invalid', 'export', `an output has at most ${maxNames} names, not ${count}`, {
+      hint: 'Tag the image with the others afterwards.',
+    });
+  }
   if (own.length === 0) return [...new Set(tags.map(normalizeName))];
   // As with buildkitd: an image in a containerd that goes to no registry may have any name.
   const isFree = shared && type === 'image' && forgetsReplaced === true && !parseImageAttrs(type, attrs).push;

@@ -2,6 +2,7 @@
 import { storedImages } from '../images/stored.ts';
 import type { ImageConfig } from '../oci/types.ts';
 import type { Store } from '../store/store.ts';
+import { isDue, nextTurn } from '../workers/turns.ts';
 
 /**
  * When an image with this config was made, in ms since the epoch: as the store has it if it has the very same image but
@@ -10,6 +11,7 @@ import type { Store } from '../store/store.ts';
 export async function madeAt(store: Store, config: ImageConfig): Promise<number> {
   const wanted = timeless(config);
   for (const { name, target } of await store.images.list()) {
+    if (isDue()) await nextTurn();
     for (const image of await storedImages(store, name, target)) {
       const time = Date.parse(image.config.created ?? '');
       if (!Number.isNaN(time) && timeless(image.config) === wanted) return time;

@@ -62,6 +62,12 @@ export class Variables implements Iterable<readonly [name: string, value: string
     return this.#change(name, { value, place: known.place }, this.#end, 0);
   }
 
+  /** Puts many at once, each with an empty text. */
+  putNames(names: readonly string[]): Variables {
+    if (names.length > this.size) return Variables.of([...this, ...names.map((name) => [name, ''] as const)]);
+    return names.reduce((all: Variables, name) => all.put(name, ''), this);
+  }
+
   delete(name: string): Variables {
     return this.has(name) ? this.#change(name, undefined, this.#end, -1) : this;
   }

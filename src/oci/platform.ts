@@ -114,6 +114,18 @@ export function parsePlatform(text: string): Platform {
   throw invalid(`${quote(text)}: unknown operating system or architecture`);
 }
 
+/** Most platforms of one build: each is converted, solved and exported. */
+const maxPlatforms = 128;
+
+/** Each platform once, in order. Throws `invalid` for more than a build may have. */
+export function distinctPlatforms(platforms: readonly Platform[]): Platform[] {
+  const distinct = new Map(platforms.map((platform) => [formatPlatform(platform), platform]));
+  if (distinct.size > maxPlatforms) {
+    throw invalid(`a build is for at most ${maxPlatforms} platforms, not for ${distinct.size}`);
+  }
+  return [...distinct.values()];
+}
+
 function quote(text: string): string {
   return JSON.stringify(text.slice(0, 200));
 }

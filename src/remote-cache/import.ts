@@ -32,15 +32,26 @@ export interface ImportDeps {
   registryFor(ref: string, insecure: boolean): CacheRegistry;
 }
 
+/** Most caches that one build reads: each is asked for at once, and all are looked at for every step. */
+const maxImports = 256;
+
 /**
  * Starts to read caches; the build's vertices are looked up in them as soon as they are there. A cache that the build
- * has begun to read already is not read again.
+ * has begun to read already is not read again. Throws `invalid` for more than a build may read.
  */
 export function importCaches(specs: readonly CacheSpec[], deps: ImportDeps): void {
   const { job } = deps;
+  const fresh = new Map<string, CacheSpec>();
   for (const spec of specs) {
     const key = JSON.stringify([spec.type, Object.entries(spec.attrs).sort()]);
-    if (job.importKeys.has(key)) continue;
+    if (!job.importKeys.has(key)) fresh.set(key, spec);
+  }
+  if (job.importKeys.size + fresh.size > maxImports) {
+    throw fail('invalid', 'cache', `the build names more than ${maxImports} caches to import`, {
+      hint: 'Name fewer with --cache-from: those that builds like this one have written.',
+    });
+  }
+  for (const [key, spec] of fresh) {
     job.importKeys.add(key);
     job.imports.push(importOne(spec, deps));
   }

@@ -13,7 +13,7 @@ import { limitSteps, type StepLimits } from '../llb/limits.ts';
 import { marshal } from '../llb/marshal.ts';
 import type { State } from '../llb/state.ts';
 import type { CredentialSource } from '../oci/credentials.ts';
-import { formatPlatform, hostPlatform, parsePlatform } from '../oci/platform.ts';
+import { distinctPlatforms, formatPlatform, hostPlatform, parsePlatform } from '../oci/platform.ts';
 import type { ImageConfig } from '../oci/types.ts';
 import { clientCaches } from '../remote-cache/client.ts';
 import type { CacheSpec } from '../remote-cache/types.ts';
@@ -130,7 +130,7 @@ export async function build(options: DockerfileOptions): Promise<BuildResult> {
       target: options.target,
       buildArgs: options.buildArgs ?? {},
       labels: options.labels ?? {},
-      platforms: (options.platforms ?? []).map(parsePlatform),
+      platforms: distinctPlatforms((options.platforms ?? []).map(parsePlatform)),
       noCache: options.noCache ?? false,
       noCacheFilter: options.noCacheFilter ?? [],
       pull: options.pull ?? false,

@@ -8,7 +8,7 @@ import type { ContextSource, DockerfileRequest } from '../../frontend/types.ts';
 import { fromDefinition } from '../../llb/from-definition.ts';
 import { parseLimits } from '../../llb/limits.ts';
 import { parseUlimit } from '../../llb/ulimits.ts';
-import { parsePlatform } from '../../oci/platform.ts';
+import { distinctPlatforms, parsePlatform } from '../../oci/platform.ts';
 import type { ImageConfig, Platform } from '../../oci/types.ts';
 import type { Definition } from '../../pb/solver/pb/ops_pb.js';
 import type { BridgeRequest } from './types.ts';
@@ -42,10 +42,12 @@ export function dockerfileRequest({
     target: option(options, 'target'),
     buildArgs: withPrefix(options, 'build-arg:'),
     labels: withPrefix(options, 'label:'),
-    platforms: (option(options, 'platform') ?? '')
-      .split(',')
-      .filter((text) => text !== '')
-      .map(targetPlatform),
+    platforms: distinctPlatforms(
+      (option(options, 'platform') ?? '')
+        .split(',')
+        .filter((text) => text !== '')
+        .map(targetPlatform),
+    ),
     noCache: noCache === '',
     noCacheFilter: noCache === undefined || noCache === '' ? [] : noCache.split(','),
     pull: resolveMode(option(options, 'image-resolve-mode')),

@@ -5,7 +5,7 @@ import type { BuildOptions, OutputSpec } from '../../../build/types.ts';
 import { checkNewName } from '../../../images/name.ts';
 import { parseLimits, type StepLimits } from '../../../llb/limits.ts';
 import { checkUlimit, type Ulimit } from '../../../llb/ulimits.ts';
-import { parsePlatform } from '../../../oci/platform.ts';
+import { distinctPlatforms, parsePlatform } from '../../../oci/platform.ts';
 import { familiarName, normalizeName } from '../../../oci/reference.ts';
 import { cacheSpec } from '../../../remote-cache/spec-text.ts';
 import type { CacheSpec } from '../../../remote-cache/types.ts';
@@ -180,11 +180,8 @@ function readNetwork(text: string): 'default' | 'host' | 'none' {
 }
 
 function readPlatforms(text: string) {
-  return text
-    .split(',')
-    .map((part) => part.trim())
-    .filter((part) => part !== '')
-    .map(parsePlatform);
+  const parts = text.split(',').map((part) => part.trim());
+  return distinctPlatforms(parts.filter((part) => part !== '').map(parsePlatform));
 }
 
 /** `name:address` or `name=address`; dockerd also takes several, joined by commas. */

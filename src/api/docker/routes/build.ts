@@ -9,6 +9,7 @@ import { isHere } from '../../../images/stored.ts';
 import type { Digest } from '../../../oci/types.ts';
 import { namedSession } from '../../../session/named-session.ts';
 import type { ClientSession } from '../../../session/types.ts';
+import { isDue, nextTurn } from '../../../workers/turns.ts';
 import type { ApiHost } from '../../shared/host.ts';
 import { type BuildParameters, readBuildParameters } from '../build/parameters.ts';
 import { QuietTeller } from '../build/quiet-teller.ts';
@@ -123,8 +124,11 @@ async function wasThere({ engine }: ApiHost, id: Digest | undefined, began: numb
 /** Version 1 takes steps from the images named in `cachefrom` alone, and never pulls them: without one that is here, from none. */
 async function lacksCache({ host }: Call, { version, cacheNames }: BuildParameters): Promise<boolean> {
   if (version === 2 || cacheNames === undefined) return false;
-  const all = await Promise.all(cacheNames.map((name) => isHere(host.engine.store, name)));
-  return !all.some((here) => here);
+  for (const name of cacheNames) {
+    if (await isHere(host.engine.store, name)) return false;
+    if (isDue()) await nextTurn();
+  }
+  return true;
 }
 
 function clientOf({ host, authority }: Call, { sessionId, input }: BuildParameters, signal: AbortSignal) {

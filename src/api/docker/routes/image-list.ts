@@ -3,6 +3,8 @@ import { imageSize } from '../../../images/list.ts';
 import { findImage } from '../../../images/stored.ts';
 import { familiarName, parseReference } from '../../../oci/reference.ts';
 import { compileGlob } from '../../../patterns/glob.ts';
+import type { Store } from '../../../store/store.ts';
+import { isDue, nextTurn } from '../../../workers/turns.ts';
 import { boolFilter, labelsMatch, readFilters, readTime } from '../http/query.ts';
 import type { Call, Route } from '../http/route.ts';
 import { isBefore } from '../http/version.ts';
@@ -26,12 +28,8 @@ async function list({ host, query, version }: Call) {
     referenceMatches,
   );
   const until = filters.get('until')?.map((text) => readTime(text, 'until'));
-  const createdOf = async (name: string) => {
-    const { image } = await findImage(store, name);
-    return Date.parse(image.config.created ?? '') || 0;
-  };
-  const before = await Promise.all((filters.get('before') ?? []).map(createdOf));
-  const since = await Promise.all((filters.get('since') ?? []).map(createdOf));
+  const before = await creationTimes(store, filters.get('before'));
+  const since = await creationTimes(store, filters.get('since'));
   const found = all.flatMap((image) => {
     if (dangling !== undefined && image.dangling !== dangling) return [];
     if (!labelsMatch(filters, image.labels)) return [];
@@ -63,6 +61,17 @@ async function list({ host, query, version }: Call) {
     })),
   );
   return { json };
+}
+
+/** When the named images were made, ms; one after the other, as each is looked for among all. Throws `not-found`. */
+async function creationTimes(store: Store, names: readonly string[] = []): Promise<number[]> {
+  const times: number[] = [];
+  for (const name of new Set(names)) {
+    const { image } = await findImage(store, name);
+    times.push(Date.parse(image.config.created ?? '') || 0);
+    if (isDue()) await nextTurn();
+  }
+  return times;
 }
 
 function repositoryOf(reference: string): string {

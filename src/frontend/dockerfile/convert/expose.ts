@@ -23,6 +23,6 @@ export function convertExpose(
   const { ports, findings } = exposedPorts(written, instruction.range);
   conversion.allowances.ports.take(ports.length);
   conversion.findings.add(...findings);
-  for (const port of ports) stage.grown.ports = stage.grown.ports.put(port, '');
+  stage.grown.ports = stage.grown.ports.putNames(ports);
   commit(conversion, stage, `EXPOSE ${goList(ports)}`);
 }
