@@ -12,6 +12,7 @@ import {
   type Platform,
 } from '../oci/types.ts';
 import { contentRefLabels, snapshotRefLabel } from '../store/labels.ts';
+import { isDue, nextTurn } from '../workers/turns.ts';
 import { type Annotations, annotationsAt, checkAnnotations } from './annotations.ts';
 import { configBytes, finishConfig, isConfigOnly, timed } from './config.ts';
 import { type ExportLayer, exportLayers, type LayerOptions } from './layers.ts';
@@ -101,13 +102,16 @@ async function draftOne(
 ): Promise<Draft> {
   const { layers, top, bring } = await exportLayers(ref, ctx, options);
   const inline = await inlineCache?.(layers.map(({ diffId }) => diffId));
+  if (isDue()) await nextTurn();
   let finished = finishConfig(config, layers, options.created, baseHistory);
   if (options.madeNow && options.created === undefined && isConfigOnly(config)) {
     finished = timed(finished, config, await madeAt(ctx.store, finished));
   }
+  if (isDue()) await nextTurn();
   // A base image's own is about other steps.
   finished['moby.buildkit.cache.v0'] = inline?.toString('base64');
   const bytes = configBytes(finished);
+  if (isDue()) await nextTurn();
   const manifest: Manifest = {
     schemaVersion: 2,
     mediaType: options.ociTypes ? mediaTypes.ociManifest : mediaTypes.dockerManifest,

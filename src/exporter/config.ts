@@ -132,5 +132,6 @@ function iso(ms: number): string {
 export function configBytes(config: ImageConfig): Buffer {
   const sorted = Object.fromEntries(Object.entries(config).sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0)));
   const json = JSON.stringify(sorted);
+  if (!json.includes('\\ud')) return Buffer.from(json);
   return Buffer.from(json.replace(/(?<!\\)((?:\\\\)*)\\ud[c-f][0-9a-f]{2}/g, '$1\ufffd'));
 }

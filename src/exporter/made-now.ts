@@ -10,9 +10,11 @@ import { isDue, nextTurn } from '../workers/turns.ts';
  */
 export async function madeAt(store: Store, config: ImageConfig): Promise<number> {
   const wanted = timeless(config);
+  const length = config.history?.length;
   for (const { name, target } of await store.images.list()) {
     if (isDue()) await nextTurn();
     for (const image of await storedImages(store, name, target)) {
+      if (image.config.history?.length !== length) continue;
       const time = Date.parse(image.config.created ?? '');
       if (!Number.isNaN(time) && timeless(image.config) === wanted) return time;
     }

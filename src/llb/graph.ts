@@ -5,7 +5,7 @@ import { DrydockError, fail, type SourceLocation, type Stopping } from '../error
 import { printable } from '../errors/printable.ts';
 import { nameOf } from '../linux/names.ts';
 import { digestOf } from '../oci/digest.ts';
-import type { Digest } from '../oci/types.ts';
+import { type Digest, maxLayers } from '../oci/types.ts';
 import type { Definition, Location, Op, Source, SourceOp } from '../pb/solver/pb/ops_pb.js';
 import { atOnce, inTurns } from '../workers/turns.ts';
 import { definitionJson } from './definition-json.ts';
@@ -79,20 +79,25 @@ function* graphOf(definition: Definition, rewrite?: SourceRewrite): Generator<vo
     if (index < 0 || index > 1_000_000) throw fail('invalid', 'llb', `invalid output index ${index}`);
     return { vertex, index };
   };
+  const heights = new Map<Vertex, number>();
   for (const draft of order) {
     yield;
     if (draft === last && draft.op.op.case === undefined) continue;
     // Sources that were rewritten to the same one are one, and so is what is built on them.
     if (vertices.has(draft.digest)) continue;
     const metadata = definition.metadata[draft.was];
-    vertices.set(draft.digest, {
+    const vertex: Vertex = {
       digest: draft.digest,
       op: draft.op,
       inputs: draft.op.inputs.map(edge),
       metadata,
       name: clip(printable(metadata?.description['llb.customname'] || opName(draft.op)), maxName),
       source: locations.of(draft.was),
-    });
+    };
+    vertices.set(draft.digest, vertex);
+    const height = heightOf(vertex, heights);
+    if (height > maxLayers) throw tooHigh(vertex);
+    heights.set(vertex, height);
   }
   const list = [...vertices.values()];
   if (last.op.op.case !== undefined) {
@@ -103,6 +108,29 @@ function* graphOf(definition: Definition, rewrite?: SourceRewrite): Generator<vo
   const target = last.op.inputs[0];
   if (target === undefined) return { vertices: list, output: undefined };
   return { vertices: list, output: edge(target) };
+}
+
+/** How many layers a vertex's tree has at least: each step and file op puts one on that of its base. */
+function heightOf({ op, inputs }: Vertex, heights: ReadonlyMap<Vertex, number>): number {
+  const value = op.op;
+  let base: number | undefined;
+  if (value.case === 'file') base = Number(value.value.actions[0]?.input ?? -1n);
+  else if (value.case === 'exec')
+    base = Number(value.value.mounts.find(({ dest }) => dest === '/')?.input ?? -1n);
+  const below = base === undefined ? undefined : inputs[base];
+  return base === undefined ? 0 : 1 + (below === undefined ? 0 : (heights.get(below.vertex) ?? 0));
+}
+
+function tooHigh({ name, digest, source }: Vertex): DrydockError {
+  const error = fail(
+    'exhausted',
+    'llb',
+    `more than ${maxLayers} steps on top of each other cannot be stacked`,
+    {
+      hint: 'Join steps, or start a new stage and COPY --from the old one.',
+    },
+  );
+  return Object.assign(error, { step: name, vertex: digest, source });
 }
 
 /** Rewrites the sources, and the inputs of all that is built on them; `order` has inputs before their users. */

@@ -86,10 +86,13 @@ export class StatusCollector implements ProgressSink {
     this.#onEvent();
   }
 
-  /** All that waits, in messages of about 1 MiB at most; none when nothing does. */
-  take(): StatusResponse[] {
+  /** All that waits, in messages of about 1 MiB at most; none when nothing does. `most`: of more vertices only the first. */
+  take(most = Number.POSITIVE_INFINITY): StatusResponse[] {
     const packing = new Packing();
+    let left = most;
     for (const event of this.#vertices.values()) {
+      if (left-- <= 0) return packing.messages();
+      this.#vertices.delete(event.digest);
       packing.add('vertexes', event.name.length + 160 + event.inputs.length * 73, vertexMessage(event));
     }
     for (const event of this.#statuses.values()) {
@@ -100,7 +103,6 @@ export class StatusCollector implements ProgressSink {
       packing.add('warnings', size, warningMessage(event));
     }
     for (const event of this.#logs) packing.add('logs', event.data.length + 100, logMessage(event));
-    this.#vertices.clear();
     this.#statuses.clear();
     this.#warnings.length = 0;
     this.#logs.length = 0;

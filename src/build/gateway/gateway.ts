@@ -25,6 +25,7 @@ import {
 } from '../../pb/moby/buildkit/v1/frontend/gateway_pb.js';
 import type { Definition } from '../../pb/solver/pb/ops_pb.js';
 import type { Bridge } from '../bridge/bridge.ts';
+import { checkOptionsSize } from '../bridge/options-size.ts';
 import type { BridgeResult } from '../bridge/types.ts';
 import { pong } from './caps.ts';
 import { Containers } from './containers.ts';
@@ -138,6 +139,7 @@ export class Gateway {
   }
 
   async #solve(request: SolveRequest): Promise<SolveResponse> {
+    checkOptionsSize(request.FrontendOpt);
     const result = await this.bridge.solve({
       definition: request.Definition,
       frontend: request.Frontend,

@@ -5,6 +5,7 @@ import { identityKey } from '../../../auth/identity.ts';
 import { tenantOf } from '../../../auth/ownership.ts';
 import type { Authority } from '../../../auth/types.ts';
 import type { Frontends } from '../../../build/bridge/frontends.ts';
+import { checkOptionsSize } from '../../../build/bridge/options-size.ts';
 import { recordStatus } from '../../../build/gateway/encode.ts';
 import { type ExporterChoice, runSolve } from '../../../build/solve.ts';
 import { fail, toDrydockError } from '../../../errors/error.ts';
@@ -44,6 +45,7 @@ export function solveService(deps: SolveDeps): SolveService {
   return {
     async solve(request, context) {
       const authority = callerOf(context);
+      checkOptionsSize(request.FrontendAttrs);
       const ref = request.Ref || randomUUID();
       const owner = identityKey(authority.identity);
       const { log, end } = jobs.start(owner, ref);
@@ -52,11 +54,11 @@ export function solveService(deps: SolveDeps): SolveService {
         const answer = await host.builds.run({ id: ref, owner }, context.signal, (signal) =>
           build(deps, { ref, request, context, authority, log, signal }),
         );
-        record?.completed(log, answer);
+        await record?.completed(log, answer);
         return { ExporterResponse: answer.response };
       } catch (err) {
         const error = toDrydockError(err);
-        record?.completed(log, { error: recordStatus(error) });
+        await record?.completed(log, { error: recordStatus(error) });
         throw error;
       } finally {
         end();

@@ -1,6 +1,7 @@
 /** Builds that ran, kept across restarts: records with their progress, until they are too many or too old. */
 import type { DatabaseSync } from 'node:sqlite';
-import { gunzipSync, gzipSync } from 'node:zlib';
+import { promisify } from 'node:util';
+import { gunzipSync, gzip } from 'node:zlib';
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { timestampMs } from '@bufbuild/protobuf/wkt';
 import { type Reach, reaches } from '../../../auth/ownership.ts';
@@ -17,12 +18,16 @@ import {
   type SolveRequest,
 } from '../../../pb/moby/buildkit/v1/control_pb.js';
 import type { StatusResponse } from '../../../pb/moby/buildkit/v1/status_pb.js';
+import type { VertexEvent } from '../../../solver/progress.ts';
 import { type DatabaseName, openDatabase, transaction } from '../../../store/sqlite.ts';
+import { inTurns } from '../../../workers/turns.ts';
 import type { BuildLog } from '../jobs/build-log.ts';
 import { timestamp } from '../timestamp.ts';
 import { maskedError, maskStatus, masksOf } from './masked.ts';
 import { decodeStatus, encodeStatus, statusMediaType } from './status-blob.ts';
 import { traceMediaType, traceOf } from './trace.ts';
+
+const gzipped = promisify<Uint8Array, Buffer>(gzip);
 
 export interface HistoryEvent {
   type: 'started' | 'complete' | 'deleted';
@@ -112,7 +117,7 @@ export interface HistoryBlob {
 /** A build that runs, on its way into the history. */
 export interface Recording {
   /** Writes the record down. An earlier build of its owner's of the same reference is replaced. */
-  completed(log: BuildLog, end: BuildEnd): void;
+  completed(log: BuildLog, end: BuildEnd): Promise<void>;
 }
 
 interface Active {
@@ -167,10 +172,8 @@ export class History {
     return { completed: (log, end) => this.#completed(active, masks, log, end) };
   }
 
-  #completed(active: Active, masks: Masks, log: BuildLog, end: BuildEnd): void {
+  async #completed(active: Active, masks: Masks, log: BuildLog, end: BuildEnd): Promise<void> {
     const { owner, record } = active;
-    this.#active.delete(active);
-    if (this.#closed) return;
     const now = Date.now();
     const { total, cached, completed, warnings } = log.counts;
     record.CompletedAt = timestamp(now);
@@ -190,17 +193,20 @@ export class History {
       blobs.push({ descriptor, data });
       return descriptor;
     };
-    const messages = log.messages();
-    maskStatus(messages, masks);
-    record.logs = keep(statusMediaType, encodeStatus(messages));
+    const messages = await inTurns(listed(log.messages()));
+    await inTurns(maskStatus(messages, masks));
+    record.logs = keep(statusMediaType, await inTurns(encodeStatus(messages)));
     const error = end.error && maskedError(end.error, masks);
-    record.trace = keep(traceMediaType, traceBlob(record, log, masks, error?.message));
+    record.trace = keep(traceMediaType, await inTurns(traceBlob(record, log, masks, error?.message)));
     for (const document of end.documents ?? []) keep('application/json', document);
     if (error !== undefined) {
       // Its details, which may hold a Dockerfile, are in the blob alone.
       record.error = create(StatusSchema, { code: error.code, message: error.message });
       record.externalError = keep(errorMediaType, toBinary(StatusSchema, error));
     }
+    const packed = await Promise.all(blobs.map(({ data }) => gzipped(data)));
+    this.#active.delete(active);
+    if (this.#closed) return;
     try {
       transaction(this.#name, this.#db, () => {
         this.#db.prepare('DELETE FROM builds WHERE owner = ? AND ref = ?').run(owner, record.Ref);
@@ -210,8 +216,8 @@ export class History {
         const insert = this.#db.prepare(
           'INSERT OR IGNORE INTO blobs (build, digest, size, created_at, data) VALUES (?, ?, ?, ?, ?)',
         );
-        for (const { descriptor, data } of blobs) {
-          insert.run(build, descriptor.digest, data.length, now, gzipSync(data));
+        for (const [i, { descriptor, data }] of blobs.entries()) {
+          insert.run(build, descriptor.digest, data.length, now, packed[i] as Buffer);
         }
       });
       this.#trim();
@@ -344,19 +350,40 @@ export class History {
   }
 }
 
-function traceBlob(record: BuildHistoryRecord, log: BuildLog, masks: Masks, error?: string): Buffer {
+function traceBlob(
+  record: BuildHistoryRecord,
+  log: BuildLog,
+  masks: Masks,
+  error?: string,
+): Generator<void, Buffer> {
   const ms = (time: BuildHistoryRecord['CreatedAt']) => (time === undefined ? 0 : timestampMs(time));
   return traceOf({
     ref: record.Ref,
     started: ms(record.CreatedAt),
     completed: ms(record.CompletedAt),
     error,
-    vertices: log.vertices().map((vertex) => ({
+    vertices: masked(log.vertices(), masks),
+  });
+}
+
+function* masked(vertices: readonly VertexEvent[], masks: Masks): Generator<VertexEvent> {
+  for (const vertex of vertices) {
+    yield {
       ...vertex,
       name: masks.text(vertex.name),
       error: vertex.error && masks.text(vertex.error),
-    })),
-  });
+    };
+  }
+}
+
+/** Things that are made one by one, as a list: work for `inTurns`. */
+function* listed<T>(things: Iterable<T>): Generator<void, T[]> {
+  const list: T[] = [];
+  for (const thing of things) {
+    yield;
+    list.push(thing);
+  }
+  return list;
 }
 
 /** What clients look for in a record: each output's descriptor, the first one also where older clients look. */

@@ -11,10 +11,11 @@ export function masksOf({ FrontendAttrs, Exporters, ExporterAttrsDeprecated }: S
   return new Masks(attrs.flatMap((each) => Object.entries(each)));
 }
 
-/** Changes messages in place. A secret that a step printed in pieces is found as well. */
-export function maskStatus(messages: readonly StatusResponse[], masks: Masks): void {
+/** Changes messages in place. A secret that a step printed in pieces is found as well. Work for `inTurns`. */
+export function* maskStatus(messages: readonly StatusResponse[], masks: Masks): Generator<void, void> {
   const outputs = new Map<string, { msg: Uint8Array }[]>();
   for (const { vertexes, statuses, warnings, logs } of messages) {
+    yield;
     for (const vertex of vertexes) {
       vertex.name = masks.text(vertex.name);
       vertex.error = masks.text(vertex.error);
@@ -35,7 +36,10 @@ export function maskStatus(messages: readonly StatusResponse[], masks: Masks): v
       else same.push(log);
     }
   }
-  for (const logs of outputs.values()) maskOutput(logs, masks);
+  for (const logs of outputs.values()) {
+    yield;
+    maskOutput(logs, masks);
+  }
 }
 
 function maskOutput(logs: readonly { msg: Uint8Array }[], masks: Masks): void {

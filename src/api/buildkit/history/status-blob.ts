@@ -7,15 +7,17 @@ import { type StatusResponse, StatusResponseSchema } from '../../../pb/moby/buil
 
 export const statusMediaType = 'application/vnd.buildkit.status.v0';
 
-export function encodeStatus(messages: readonly StatusResponse[]): Buffer {
-  return Buffer.concat(
-    messages.flatMap((message) => {
-      const bytes = toBinary(StatusResponseSchema, message);
-      const length = Buffer.alloc(4);
-      length.writeUInt32LE(bytes.length);
-      return [length, bytes];
-    }),
-  );
+/** Work for `inTurns`. */
+export function* encodeStatus(messages: readonly StatusResponse[]): Generator<void, Buffer> {
+  const parts: Uint8Array[] = [];
+  for (const message of messages) {
+    yield;
+    const bytes = toBinary(StatusResponseSchema, message);
+    const length = Buffer.alloc(4);
+    length.writeUInt32LE(bytes.length);
+    parts.push(length, bytes);
+  }
+  return Buffer.concat(parts);
 }
 
 export function* decodeStatus(blob: Buffer): Generator<StatusResponse, void, undefined> {

@@ -18,22 +18,25 @@ export interface TracedBuild {
   started: number;
   completed: number;
   error?: string;
-  vertices: readonly VertexEvent[];
+  /** Read one by one. */
+  vertices: Iterable<VertexEvent>;
 }
 
-/** All spans of a build, the build's own first. */
-export function traceOf({ ref, started, completed, error, vertices }: TracedBuild): Buffer {
+/** All spans of a build, the build's own first. Work for `inTurns`. */
+export function* traceOf({ ref, started, completed, error, vertices }: TracedBuild): Generator<void, Buffer> {
   const traceId = randomBytes(16).toString('hex');
   const root = randomBytes(8).toString('hex');
-  const ran = vertices.filter((vertex) => vertex.started !== undefined);
-  const spans = ran.map((vertex) =>
-    span({
+  const spans: Buffer[] = [];
+  for (const vertex of vertices) {
+    yield;
+    if (vertex.started === undefined) continue;
+    const facts = {
       name: vertex.name,
       traceId,
       id: randomBytes(8).toString('hex'),
       parent: root,
       kind: internalSpan,
-      started: vertex.started ?? started,
+      started: vertex.started,
       completed: vertex.completed ?? completed,
       error: vertex.error,
       attributes: {
@@ -42,8 +45,9 @@ export function traceOf({ ref, started, completed, error, vertices }: TracedBuil
         ...(vertex.inputs.length > 0 ? { inputs: vertex.inputs.join(' ') } : {}),
       },
       children: 0,
-    }),
-  );
+    };
+    spans.push(line(span(facts)));
+  }
   const build = span({
     name: 'moby.buildkit.v1.Control/Solve',
     traceId,
@@ -55,7 +59,11 @@ export function traceOf({ ref, started, completed, error, vertices }: TracedBuil
     attributes: { ref },
     children: spans.length,
   });
-  return Buffer.from([build, ...spans].map((each) => `${JSON.stringify(each)}\n`).join(''));
+  return Buffer.concat([line(build), ...spans]);
+}
+
+function line(value: object): Buffer {
+  return Buffer.from(`${JSON.stringify(value)}\n`);
 }
 
 interface SpanFacts {

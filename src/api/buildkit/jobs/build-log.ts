@@ -11,6 +11,8 @@ import type {
 } from '../../../solver/progress.ts';
 import { StatusCollector } from '../../shared/status.ts';
 
+/** Vertices told together, at most, to those who come late or were slow: more go in other turns. */
+const mostTogether = 500;
 /** Log bytes kept of a build; beyond them only those who follow see what is printed. */
 const maxKept = 4 << 20;
 /** Events that come within this time travel together, ms; of many followers, one more each. */
@@ -98,10 +100,10 @@ export class BuildLog implements ProgressSink {
   }
 
   /** All that is kept, as messages. */
-  messages(): StatusResponse[] {
+  *messages(): Generator<StatusResponse> {
     const collector = new StatusCollector();
     this.#replay(collector);
-    return collector.take();
+    while (!collector.isEmpty) yield* collector.take(mostTogether);
   }
 
   /** Gives what was, and what comes until the build is over. */
@@ -146,7 +148,12 @@ export class BuildLog implements ProgressSink {
     const waiting = this.#slow.get(follower);
     if (waiting === undefined) return;
     this.#flush();
-    if (!waiting.isEmpty && !follower.write(framesOf(waiting.take()))) return;
+    const accepts = waiting.isEmpty || follower.write(framesOf(waiting.take(mostTogether)));
+    if (!waiting.isEmpty) {
+      if (accepts) setImmediate(() => this.#catchUp(follower));
+      return;
+    }
+    if (!accepts) return;
     this.#slow.delete(follower);
     if (this.#ended) follower.end();
     else this.#ready.add(follower);

@@ -1,6 +1,7 @@
 /** The query of `POST /build`, read and checked. Pure. https://docs.docker.com/reference/api/engine/ (ImageBuild) */
 import { authorizeEntitlements } from '../../../auth/authorize.ts';
 import type { Authority } from '../../../auth/types.ts';
+import { checkOptionsSize } from '../../../build/bridge/options-size.ts';
 import type { BuildOptions, OutputSpec } from '../../../build/types.ts';
 import { checkNewName } from '../../../images/name.ts';
 import { parseLimits, type StepLimits } from '../../../llb/limits.ts';
@@ -55,6 +56,10 @@ export function readBuildParameters(query: Query, authority: Authority): BuildPa
     .map(readTag);
   refuse(query);
   const network = readNetwork(query.text('networkmode'));
+  const buildArgs = query.jsonMap('buildargs');
+  const labels = query.jsonMap('labels');
+  checkOptionsSize(buildArgs);
+  checkOptionsSize(labels);
   return {
     version,
     id: parked ?? buildId,
@@ -67,9 +72,9 @@ export function readBuildParameters(query: Query, authority: Authority): BuildPa
       dockerfile: query.text('dockerfile') || undefined,
       target: query.text('target') || undefined,
       classic: version === 1,
-      buildArgs: query.jsonMap('buildargs'),
+      buildArgs,
       unsetArgs: version === 1 ? query.jsonNulls('buildargs') : [],
-      labels: query.jsonMap('labels'),
+      labels,
       platforms: readPlatforms(query.text('platform')),
       noCache: query.bool('nocache'),
       noCacheFilter: [],

@@ -23,14 +23,14 @@ export interface Step {
 
 /**
  * The steps of all stages that a build needs: global ARGs first, then each stage in the order written. `triggers`: how
- * many the base of the FROM on a line has.
+ * many the base of the FROM on a line has. Work for `inTurns` or `atOnce`.
  */
-export function stepsOf(
+export function* stepsOf(
   file: Dockerfile,
   target: string | undefined,
   vertices: readonly Vertex[],
   triggers: ReadonlyMap<number, number> = new Map(),
-): Step[] {
+): Generator<void, Step[]> {
   const byLine = new Map<number, Vertex[]>();
   for (const vertex of vertices) {
     const line = vertex.source?.filename === file.filename ? vertex.source.ranges[0]?.start.line : undefined;
@@ -54,10 +54,13 @@ export function stepsOf(
     };
   };
   const stages = neededStages(file, target, byLine);
-  const steps = [
-    ...file.globalArgs.map((arg) => step(arg, -1)),
-    ...stages.flatMap((stage, i) => [stage.from, ...stage.instructions].map((each) => step(each, i))),
-  ];
+  const steps = file.globalArgs.map((arg) => step(arg, -1));
+  for (const [i, stage] of stages.entries()) {
+    for (const each of [stage.from, ...stage.instructions]) {
+      yield;
+      steps.push(step(each, i));
+    }
+  }
   let above: Step | undefined;
   for (const each of steps.toReversed()) {
     if (above !== undefined && above.stage === each.stage) each.above = above;

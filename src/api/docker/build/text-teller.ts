@@ -10,7 +10,7 @@ import type { Vertex } from '../../../llb/vertex.ts';
 import { digestOf } from '../../../oci/digest.ts';
 import type { Definition } from '../../../pb/solver/pb/ops_pb.js';
 import type { ProgressSink } from '../../../solver/progress.ts';
-import { isDue, nextTurn } from '../../../workers/turns.ts';
+import { atOnce, inTurns, isDue, nextTurn } from '../../../workers/turns.ts';
 import { buildMessage, placeOf } from '../http/errors.ts';
 import type { ObjectSink } from '../http/json-stream.ts';
 import { shortId } from '../http/progress.ts';
@@ -166,7 +166,7 @@ export class TextTeller implements Teller {
     const file = dockerfile ?? sourceOf(definitions);
     if (file === undefined) return;
     const parsed = await parseInTurns(file.text, file.filename);
-    this.#steps = stepsOf(parsed, target, [...vertices.values()], file.triggers);
+    this.#steps = await inTurns(stepsOf(parsed, target, [...vertices.values()], file.triggers));
     this.#advance();
   }
 
@@ -176,7 +176,7 @@ export class TextTeller implements Teller {
     const line = source?.ranges[0]?.start.line;
     if (source === undefined || line === undefined || error.hop === 'dockerfile') return;
     if (source.text.length > maxParsed) return;
-    this.#steps = stepsOf(parseDockerfile(source.text, source.filename), target, []);
+    this.#steps = atOnce(stepsOf(parseDockerfile(source.text, source.filename), target, []));
     const last = this.#steps.findIndex((step) => step.line === line);
     for (const step of this.#steps.slice(0, last + 1)) {
       this.#head(step);

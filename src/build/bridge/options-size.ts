@@ -1,0 +1,24 @@
+import { fail } from '../../errors/error.ts';
+
+const maxOptions = 10_000;
+/** Characters of all names and values. */
+const maxLength = 2 << 20;
+
+/** What a frontend is asked for is gone through several times at once: throws `exhausted` for more than anybody has. */
+export function checkOptionsSize(options: Readonly<Record<string, string>>): void {
+  let count = 0;
+  let length = 0;
+  for (const [name, value] of Object.entries(options)) {
+    count++;
+    length += name.length + value.length;
+  }
+  if (count <= maxOptions && length <= maxLength) return;
+  throw fail(
+    'exhausted',
+    'frontend',
+    `the frontend's options are too large: ${count} with ${length} characters, of at most ${maxOptions} and ${maxLength}`,
+    {
+      hint: 'Use fewer or shorter build arguments and labels; large values belong into files of the context.',
+    },
+  );
+}
