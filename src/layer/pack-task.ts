@@ -215,7 +215,8 @@ async function putWithHoles(
       await putLarge(entry, writer, head.size, ctx);
       return;
     }
-    const map = sparseMap(regions);
+    // As GNU tar ends its maps: it makes a file no longer than its last region says.
+    const map = sparseMap([...regions, { offset: entry.size, length: 0 }]);
     writer.put(header({ ...head, size: map.length + stored, realSize: entry.size }));
     writer.put(map);
     for (const { offset, length } of regions) {

@@ -2,7 +2,17 @@
  * Archives whose entries are small and ask for much: paths of thousands of parts, names no file can have, chains of
  * links, files that are holes of terabytes. What cannot be made is refused at once; what can costs what is in it.
  */
-import { existsSync, mkdirSync, mkdtempSync, renameSync, statSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
@@ -10,11 +20,12 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { DrydockError } from '../../src/errors/error.ts';
 import { checksum } from '../../src/fs/checksum.ts';
 import { specOfMounts } from '../../src/fs/view.ts';
+import { packSnapshot } from '../../src/layer/blobs.ts';
 import { removeTrees } from '../../src/store/local/tree.ts';
 import { sparseMap } from '../../src/tar/sparse.ts';
 import { endOfArchive, header, padding, type TarHeader } from '../../src/tar/writer.ts';
 import { startTestDaemon, type TestDaemon } from '../kit/daemon.ts';
-import { withStore } from '../layer/kit.ts';
+import { lease, withStore } from '../layer/kit.ts';
 import { see, unpack } from '../layer/tars.ts';
 import { readTar } from '../tar/kit.ts';
 
@@ -130,6 +141,33 @@ describe('a layer', () => {
       );
       expect(cpu).toBeLessThan(5000);
     });
+  });
+
+  test('whose holes are left out is read back by GNU tar and Python, with all of its size', async () => {
+    const dir = mkdtempSync(join(tmpdir(), 'drydock-sparse-'));
+    try {
+      const archive = join(dir, 'layer.tar');
+      await withStore('native', async (store) => {
+        const key = await unpack(store, undefined, tar(hole('big'), { path: 'small', body: 'after it' }));
+        const { descriptor } = await packSnapshot(store, key, {
+          compression: { type: 'uncompressed' },
+          store: 'blob',
+          lease,
+        });
+        writeFileSync(archive, await store.content.bytes(descriptor.digest));
+      });
+      expect(statSync(archive).size).toBeLessThan(1 << 20);
+      execFileSync('tar', ['-xSf', archive, '-C', dir, '--no-same-owner']);
+      const { size, blocks } = statSync(join(dir, 'big'));
+      expect([size, blocks * 512 < 1 << 20]).toEqual([10 * tebibyte, true]);
+      expect(readFileSync(join(dir, 'small'), 'utf8')).toBe('after it');
+      const program = `import sys, tarfile
+for m in tarfile.open(sys.argv[1]): print(m.name.lstrip('./'), m.size)`;
+      const listed = execFileSync('python3', ['-c', program, archive], { encoding: 'utf8' });
+      expect(listed.trim().split('\n')).toEqual(expect.arrayContaining([`big ${10 * tebibyte}`, 'small 8']));
+    } finally {
+      rmSync(dir, { recursive: true });
+    }
   });
 
   test('with 10 TiB of hole is unpacked, digested and packed again without it', async () => {
