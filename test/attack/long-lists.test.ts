@@ -56,6 +56,13 @@ test('of images that others were made before or after', async () => {
   expect((user + system) / 1000).toBeLessThan(10_000);
 });
 
+test('of folders on the way to the Dockerfile', async () => {
+  expect(await build(`dockerfile=${'../'.repeat(250_000)}x`)).toContain(
+    "the Dockerfile's path has 750001 characters",
+  );
+  expect(await build(`version=2&dockerfile=${'../'.repeat(250_000)}x`)).toContain('characters');
+});
+
 test('of ports', async () => {
   const lines = (count: number) => `FROM scratch\n${'EXPOSE 1-65535\n'.repeat(count)}`;
   expect(await build('', lines(1))).toBeUndefined();

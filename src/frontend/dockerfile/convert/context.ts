@@ -22,6 +22,9 @@ import { gitState, parseGitRef } from './git-ref.ts';
 import { firstOf, withoutIgnored } from './ignored-files.ts';
 import type { RemoteSource } from './remote-source.ts';
 
+/** Bytes of a path with the zero that ends it, as Linux has it. */
+const pathMax = 4096;
+
 /** Most bytes of a Dockerfile or .dockerignore. A larger downloaded file is taken for an archive. */
 const maxText = 1024 * 1024;
 
@@ -48,6 +51,12 @@ export interface BuildContext {
 /** Looks at the request's context; remote ones are fetched. */
 export async function openContext(request: DockerfileRequest, host: FrontendHost): Promise<BuildContext> {
   const { context, dockerfile = '' } = request;
+  // Before anything else: what becomes of its `..` takes time by the square of their number.
+  if (dockerfile.length >= pathMax) {
+    throw fail('invalid', 'dockerfile', `the Dockerfile's path has ${dockerfile.length} characters`, {
+      hint: `A path has at most ${pathMax - 1}.`,
+    });
+  }
   if (request.classic && /^\.\.(\/|$)/.test(posix.normalize(dockerfile))) {
     throw fail('failed', 'dockerfile', `forbidden path outside the build context: ${dockerfile}`);
   }
