@@ -34,7 +34,7 @@ async function applyOne(target: LayerTarget, action: FileActionSpec, ctx: Aborta
     case 'symlink':
       return applySymlink(target, action);
     case 'rm':
-      return applyRm(target, action);
+      return applyRm(target, action, ctx);
     case 'copy':
       return applyCopy(target, action, ctx);
   }

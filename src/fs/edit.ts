@@ -6,7 +6,7 @@ import { lutimesNs } from '../linux/libc.ts';
 import { compileGlob } from '../patterns/glob.ts';
 import type { FileActionSpec } from './actions.ts';
 import { splitWildcards } from './glob.ts';
-import { createFile, finishFile, finishPath, writeAll } from './make.ts';
+import { type Abortable, createFile, finishFile, finishPath, stopper, writeAll } from './make.ts';
 import { type Ids, resolveOwner } from './owner.ts';
 import { baseName, cleanPath, dirName, joinPath, splitPath } from './paths.ts';
 import type { Dir, LayerTarget } from './target.ts';
@@ -108,7 +108,7 @@ export function applySymlink(target: LayerTarget, action: Action<'symlink'>): vo
   if (action.timestampNs !== undefined) lutimesNs(host, action.timestampNs, action.timestampNs);
 }
 
-export function applyRm(target: LayerTarget, action: Action<'rm'>): void {
+export function applyRm(target: LayerTarget, action: Action<'rm'>, ctx: Abortable): void {
   if (!action.allowWildcard) {
     removePath(target, cleanPath(action.path), action.allowNotFound);
     return;
@@ -118,7 +118,9 @@ export function applyRm(target: LayerTarget, action: Action<'rm'>): void {
     removePath(target, base, action.allowNotFound);
     return;
   }
-  for (const path of matching(target, target.resolve(base, true), pattern)) {
+  const giveWay = stopper(ctx);
+  for (const path of matching(target, target.resolve(base, true), pattern, giveWay)) {
+    giveWay();
     removePath(target, path, action.allowNotFound);
   }
 }
@@ -134,12 +136,13 @@ function removePath(target: LayerTarget, path: string, allowNotFound: boolean): 
   target.remove(dir, baseName(real));
 }
 
-function matching(target: LayerTarget, base: string, pattern: string): string[] {
+function matching(target: LayerTarget, base: string, pattern: string, giveWay: () => void): string[] {
   const out: string[] = [];
   const globs = pattern.split('/').map((part) => compileGlob(part));
   const search = (dir: Dir | undefined, depth: number) => {
     if (dir === undefined) return;
     for (const entry of target.readdir(dir)) {
+      giveWay();
       if (!globs[depth]?.(entry.name)) continue;
       if (depth + 1 === globs.length) out.push(entry.path);
       else if (entry.type === 'dir') search(target.child(dir, entry.name), depth + 1);

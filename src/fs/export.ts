@@ -2,7 +2,7 @@
 import { canceled } from '../errors/error.ts';
 import { mkdirSync, readdirSync, realpathSync, rmSync } from '../linux/files.ts';
 import { lutimesNs } from '../linux/libc.ts';
-import type { Abortable } from './make.ts';
+import { type Abortable, stopper } from './make.ts';
 import { openView } from './open.ts';
 import { outputError } from './output-error.ts';
 import { lstatHost } from './stat.ts';
@@ -28,7 +28,7 @@ export function exportTree(args: ExportArgs, ctx: Abortable): Written {
   try {
     mkdirSync(dest, { recursive: true });
     const owners = process.geteuid?.() === 0;
-    const view = openView(args.spec);
+    const view = openView(args.spec, undefined, stopper(ctx));
     const real = realpathSync(dest);
     const written = writeTree(view, real, { timestampNs, owners, lenient: true, root: false }, ctx);
     if (args.remove) removeOthers(view, real, ctx);

@@ -1,6 +1,6 @@
 /** The worker task `fs.seed`: a whole view copied into an empty layer folder, with everything preserved. */
 import { toDrydockError } from '../errors/error.ts';
-import type { Abortable } from './make.ts';
+import { type Abortable, stopper } from './make.ts';
 import { openView } from './open.ts';
 import type { ViewSpec } from './view.ts';
 import { type Written, writeTree } from './write-tree.ts';
@@ -14,7 +14,7 @@ export interface SeedArgs {
 /** Throws `unsupported` for a character device 0/0 (in a layer it would be a deletion), `exhausted` on a full disk. */
 export function seed(args: SeedArgs, ctx: Abortable): Written {
   try {
-    const view = openView(args.spec);
+    const view = openView(args.spec, undefined, stopper(ctx));
     return writeTree(view, args.dest, { owners: true, lenient: false, root: true }, ctx);
   } catch (err) {
     throw toDrydockError(err, 'store');

@@ -13,7 +13,9 @@ import { referenceMatches } from '../../src/api/docker/routes/image-list.ts';
 import { matchesGlob } from '../../src/auth/glob.ts';
 import { readFilters } from '../../src/build/filter.ts';
 import { expandWord } from '../../src/frontend/dockerfile/expand/expand.ts';
+import { apply } from '../../src/fs/apply.ts';
 import { checksum } from '../../src/fs/checksum.ts';
+import { exportTree } from '../../src/fs/export.ts';
 import { IgnoreMatcher } from '../../src/fs/ignore.ts';
 import { sourceRewrite } from '../../src/llb/source-policy.ts';
 import { compileGlob } from '../../src/patterns/glob.ts';
@@ -78,7 +80,7 @@ describe('globs', () => {
     );
   });
 
-  test('a cancel stops a thread that holds files against patterns that select none of them', () => {
+  test('a cancel stops a thread that holds files against patterns that select none of them', async () => {
     const dir = mkdtempSync(join(tmpdir(), 'drydock-patterns-'));
     for (let i = 0; i < 200; i++) writeFileSync(join(dir, `file${i}`), '');
     let asked = 0;
@@ -88,6 +90,17 @@ describe('globs', () => {
       checksum({ spec: { ...spec, includes: ['**/none'] }, selectors: [{ path: '/' }], statDb: '' }, ctx),
     ).toThrow(expect.objectContaining({ code: 'canceled' }));
     expect(asked).toBe(51);
+    asked = 0;
+    expect(() =>
+      exportTree({ spec: { ...spec, includes: ['**/none'] }, dest: join(dir, 'out') }, ctx),
+    ).toThrow(expect.objectContaining({ code: 'canceled' }));
+    asked = 0;
+    const rm = { kind: 'rm', path: '/none*', allowWildcard: true, allowNotFound: true } as const;
+    await expect(
+      apply({ target: { kind: 'layers', dirs: [dir] }, actions: [rm] }, ctx),
+    ).rejects.toMatchObject({
+      code: 'canceled',
+    });
     rmSync(dir, { recursive: true });
   });
 

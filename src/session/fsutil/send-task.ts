@@ -2,6 +2,7 @@
 import { readSync } from 'node:fs';
 import type { MessagePort } from 'node:worker_threads';
 import { canceled, DrydockError, fail, toDrydockError } from '../../errors/error.ts';
+import { stopper } from '../../fs/make.ts';
 import { openView } from '../../fs/open.ts';
 import { openEntry } from '../../fs/real.ts';
 import { walkSelected } from '../../fs/select.ts';
@@ -115,7 +116,7 @@ class Sender {
   }
 
   #listTree({ spec, prefix, excludes }: SendTree): void {
-    const view = openView(spec);
+    const view = openView(spec, undefined, stopper(this.#ctx));
     const root = view.lstat('/');
     if (root === undefined) return;
     const at = prefix === undefined || prefix === '' ? '' : `${prefix}/`;
