@@ -1,5 +1,6 @@
 /** Lists of a request that nobody would write by hand: what each item costs a build is asked for no oftener than is sound. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { absolutePath } from '../../src/llb/paths.ts';
 import { startTestDaemon, type TestDaemon } from '../kit/daemon.ts';
 import { tarOf } from '../kit/images.ts';
 
@@ -61,6 +62,15 @@ test('of folders on the way to the Dockerfile', async () => {
     "the Dockerfile's path has 750001 characters",
   );
   expect(await build(`version=2&dockerfile=${'../'.repeat(250_000)}x`)).toContain('characters');
+});
+
+test('of folders that a path goes into and out of again', async () => {
+  const steps = Array.from({ length: 16 }, () => `${'a/b/../'.repeat(8000)}\\\n`).join('');
+  expect(await build('', `FROM scratch\nWORKDIR /${steps}../../x\n`)).toBeDefined();
+  const started = process.cpuUsage();
+  expect(absolutePath('/w', `${'a/b/../../'.repeat(500_000)}x`)).toBe('/w/x');
+  const { user, system } = process.cpuUsage(started);
+  expect((user + system) / 1000).toBeLessThan(5000);
 });
 
 test('of ports', async () => {
