@@ -275,7 +275,7 @@ describe('life and times', () => {
     await first.write(Buffer.from('begun '));
     await first.abort(true);
     await closeAll();
-    const second = await (await open()).content.writer('pull', { lease });
+    const second = await (await open()).content.writer('pull', { lease, resume: true });
     expect(second.offset).toBe(6);
     await second.write(Buffer.from('and done'));
     expect((await second.commit()).digest).toBe(digestOf('begun and done'));
@@ -295,7 +295,8 @@ describe('life and times', () => {
     await store.gc();
     expect(readdirSync(join(root, 'ingest'))).toHaveLength(1);
     const writers = [];
-    for (const name of ['old', 'new']) writers.push(await store.content.writer(name, { lease }));
+    for (const name of ['old', 'new'])
+      writers.push(await store.content.writer(name, { lease, resume: true }));
     expect(writers.map((writer) => writer.offset)).toEqual([0, 3]);
   });
 });

@@ -135,13 +135,17 @@ onStores('a build’s request', (store) => {
     test('are used for FROM, in either alphabet of base64; without them the registry’s 401 is told', async () => {
       const refused = await builds.error(`FROM ${base}\nLABEL x=0\n`);
       expect(refused).toContain(`the registry ${registry.host} answered 401`);
-      expect(refused).toContain(`hint: Log in with \`docker login ${registry.host}\``);
+      expect(refused).toContain(
+        `hint: No credentials were given. Log in with \`docker login ${registry.host}\``,
+      );
       const wrong = await builds.error(
         `FROM ${base}\nLABEL x=0\n`,
         '',
         header('base64', { ...user, password: 'no' }),
       );
-      expect(wrong).toContain('hint: The registry did not take the stored credentials');
+      expect(wrong).toContain(
+        'hint: The registry did not take the credentials that the request sent (X-Registry-Config)',
+      );
       for (const [i, encoding] of (['base64', 'base64url'] as const).entries()) {
         await builds.ok(`FROM ${base}\nLABEL x=${i}\n`, 'pull=1', header(encoding, user));
       }
