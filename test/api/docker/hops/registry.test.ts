@@ -89,7 +89,7 @@ onStores('a registry', (store) => {
 
   describe('on pull', () => {
     test.each([
-      [401, 'Log in with `docker login HOST`'],
+      [401, 'No credentials were given. Log in with `docker login HOST`'],
       [403, 'Check that the account may pull from HOST/pull/403/app'],
       [404, 'Check the image name'],
       [429, 'The registry limits how often it is asked'],
@@ -112,7 +112,9 @@ onStores('a registry', (store) => {
       const config = { [server.host]: { username: 'u', password: 'wrong' } };
       const headers = { 'x-registry-config': Buffer.from(JSON.stringify(config)).toString('base64') };
       const error = await builds.error(`FROM ${server.host}/pull/401/app:1\n`, 't=half:1', headers);
-      expect(error).toContain(`hint: The registry did not take the stored credentials; log in again`);
+      expect(error).toContain(
+        'hint: The registry did not take the credentials that the request sent (X-Registry-Config)',
+      );
       expect(error).not.toContain('wrong');
     });
 
