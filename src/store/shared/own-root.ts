@@ -6,7 +6,7 @@ import { closeToOthers } from '../../linux/own.ts';
 /** What older versions, or a umask, may have left open to others: all that is directly below a root. */
 const folders = 'blobs snapshots ingest run cache-mounts git sync http executor containerd'.split(' ');
 const databases = 'store.db cache.db stat.db history.db'.split(' ');
-const files = ['store.db.reserve', 'workerid', 'containerd.json', join('daemon', 'pid')];
+const files = ['store.db.reserve', 'reserve', 'workerid', 'containerd.json', join('daemon', 'pid')];
 
 /**
  * Makes a root, or closes one that is there. Others may pass through the root itself, for the daemon's socket may be in
