@@ -80,7 +80,7 @@ export class BuildCaches {
     { wants, notes }: CachePlan,
     results: readonly PlatformResult[],
     definitions: readonly (Definition | undefined)[],
-    bases: Bases,
+    bases: () => Promise<Bases>,
   ): Promise<Record<string, string>> {
     const { store, registry } = this.#engine;
     const { session, signal } = this.#job;

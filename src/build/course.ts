@@ -3,7 +3,7 @@ import { fail, throwIfAborted } from '../errors/error.ts';
 import { parseImageAttrs } from '../exporter/attrs.ts';
 import { basesOf } from '../exporter/bases.ts';
 import { createExporter } from '../exporter/exporters.ts';
-import type { ExportResponse, PlatformResult, StoredOutput } from '../exporter/types.ts';
+import type { Bases, ExportResponse, PlatformResult, StoredOutput } from '../exporter/types.ts';
 import { normalizeName } from '../oci/reference.ts';
 import type { Descriptor } from '../oci/types.ts';
 import type { Definition } from '../pb/solver/pb/ops_pb.js';
@@ -99,7 +99,8 @@ export async function takeCourse<T>(engine: Engine, course: Course<T>): Promise<
     const stored: StoredOutput[] = [];
     let first: ExportResponse | undefined;
     if (results === undefined) return { value, first, metadata, descriptors, documents, stored };
-    const bases = basesOf(await engine.solver.images(job));
+    let found: Promise<Bases> | undefined;
+    const bases = () => (found ??= engine.solver.images(job).then(basesOf));
     if (plan.inline) caches.inline(results, definitions);
     const further = (await course.furtherOutputs?.(value)) ?? [];
     const exporters = [...chosen, ...openOutputs(further, course.outputs.length)];

@@ -29,13 +29,15 @@ export async function withBases(
   { bases, store }: Pick<ExportContext, 'bases' | 'store'>,
   { force, compression }: { force: boolean; compression: Compression },
 ): Promise<readonly RefLayer[]> {
-  if (bases === undefined || bases.size === 0) return layers;
+  if (layers.length === 0) return layers;
+  const named = await bases?.();
+  if (named === undefined || named.size === 0) return layers;
   const known = layers.map(({ diffId }) => diffId);
   const end = known.indexOf(undefined);
   const chains = chainIds(known.slice(0, end < 0 ? known.length : end) as Digest[]);
   return Promise.all(
     layers.map(async (layer, i) => {
-      const base = i < chains.length ? bases.get(chains[i] as Digest) : undefined;
+      const base = i < chains.length ? named.get(chains[i] as Digest) : undefined;
       if (base === undefined || base.blob.digest === layer.blob?.digest) return layer;
       const { blob, from } = base;
       // What is to have another compression is packed from its files, where they are here.

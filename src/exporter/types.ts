@@ -55,8 +55,8 @@ export interface ExportContext {
   sink?: OutputSink;
   /** An image that loses its last name to the new one is not kept, as with buildkitd; else it is, as with dockerd. */
   forgetsReplaced?: boolean;
-  /** The layers of images that were built on, by chain ID, as those images name them. */
-  bases?: Bases;
+  /** The layers of images that were built on, by chain ID, as those images name them; found out when first asked for. */
+  bases?(): Promise<Bases>;
 }
 
 export type Bases = ReadonlyMap<Digest, { blob: Descriptor; from: string | undefined }>;

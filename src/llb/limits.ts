@@ -45,6 +45,9 @@ const options = {
 
 export type LimitOption = keyof typeof options;
 
+/** The names of all limits, as options have them. */
+export const limitNames = Object.keys(options) as readonly LimitOption[];
+
 /** The highest processor or memory node that a set may name. */
 const maxProcessor = 8192;
 

@@ -1,11 +1,13 @@
 /** Which options `dockerfile.v0` has, so that one that nobody reads is told and not swallowed. */
 
+import { limitNames } from '../../llb/limits.ts';
+
 /** https://github.com/moby/buildkit/blob/master/frontend/dockerui/config.go has the names. */
 const names = new Set([
   ...['add-hosts', 'cgroup-parent', 'cmdline', 'context', 'contextkey', 'contextsubdir', 'dockerfilekey'],
   ...['filename', 'force-network-mode', 'frontend.caps', 'hostname', 'image-resolve-mode', 'multi-platform'],
   ...['no-cache', 'platform', 'requestid', 'shm-size', 'source', 'target', 'ulimit'],
-  ...['memory', 'memswap', 'cpushares', 'cpuperiod', 'cpuquota', 'cpusetcpus', 'cpusetmems'],
+  ...limitNames,
   // Read with the request itself, whatever its frontend is.
   ...['cache-from', 'cache-imports'],
 ]);
