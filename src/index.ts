@@ -5,6 +5,7 @@ export type { BuildResult, OutputSpec } from './build/types.ts';
 export { DrydockError, type ErrorCode, type Hop } from './errors/error.ts';
 export type { OutputSink } from './exporter/types.ts';
 export * from './llb/llb.ts';
+export type { ProgressSink } from './progress/events.ts';
 export {
   build,
   buildState,
@@ -12,4 +13,3 @@ export {
   type DockerfileOptions,
   type StateOptions,
 } from './sdk/build.ts';
-export type { ProgressSink } from './solver/progress.ts';

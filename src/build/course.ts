@@ -7,11 +7,11 @@ import type { Bases, ExportResponse, PlatformResult, StoredOutput } from '../exp
 import { normalizeName } from '../oci/reference.ts';
 import type { Descriptor } from '../oci/types.ts';
 import type { Definition } from '../pb/solver/pb/ops_pb.js';
+import type { ProgressSink } from '../progress/events.ts';
 import type { CacheSpec } from '../remote-cache/types.ts';
 import type { Session } from '../session/types.ts';
 import { Job } from '../solver/job.ts';
 import { dropLeftovers } from '../solver/leftovers.ts';
-import type { ProgressSink } from '../solver/progress.ts';
 import { explainDisk } from '../store/shared/disk-full.ts';
 import type { Store } from '../store/store.ts';
 import { BuildCaches, planCaches } from './caches.ts';

@@ -1,7 +1,7 @@
 /** When a source was made, by what it says of itself: what SOURCE_DATE_EPOCH may be taken from. */
 import type { Definition, SourceOp } from '../pb/solver/pb/ops_pb.js';
+import type { VertexProgress } from '../progress/events.ts';
 import type { Job } from '../solver/job.ts';
-import type { VertexProgress } from '../solver/progress.ts';
 import { withCommit } from '../source/git-commit.ts';
 import { gitOptions, pinnedRef } from '../source/git-ref.ts';
 import { httpMeta } from '../source/http.ts';

@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { toDrydockError } from '../errors/error.ts';
 import { digestOf } from '../oci/digest.ts';
-import { boundProgress, now } from '../solver/bound-progress.ts';
-import type { ReportStatus } from '../store/ref.ts';
+import { boundProgress, now } from '../progress/bound.ts';
+import type { ReportStatus } from '../progress/events.ts';
 import type { CommandContext } from './command.ts';
 import { createPrinter, type ProgressMode } from './progress/printer.ts';
 

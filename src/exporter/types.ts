@@ -1,9 +1,9 @@
 /** The door of exporters: they turn solved platforms into an image, an archive or files. */
 import type { Compression } from '../layer/types.ts';
 import type { Descriptor, Digest, History, ImageConfig, Platform } from '../oci/types.ts';
+import type { VertexProgress } from '../progress/events.ts';
 import type { RegistryClient } from '../registry/client.ts';
 import type { ClientOutput, Session } from '../session/types.ts';
-import type { VertexProgress } from '../solver/progress.ts';
 import type { Ref } from '../store/ref.ts';
 import type { Store } from '../store/store.ts';
 

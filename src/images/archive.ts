@@ -1,7 +1,7 @@
 /** An image archive read once, from front to back: blobs go into content as they come, small documents stay here. */
 import { DrydockError, fail, throwIfAborted } from '../errors/error.ts';
 import type { Digest } from '../oci/types.ts';
-import type { ReportStatus } from '../store/ref.ts';
+import type { ReportStatus } from '../progress/events.ts';
 import type { ContentWriter, Store } from '../store/store.ts';
 import { decompress, detectBytes, detectCompression, type StreamCompression } from '../tar/decompress.ts';
 import { cleanTarPath, TarParser } from '../tar/parser.ts';

@@ -12,8 +12,8 @@ import {
   mediaTypes,
   type Platform,
 } from '../oci/types.ts';
+import type { ReportStatus } from '../progress/events.ts';
 import { contentRefLabels } from '../store/labels.ts';
-import type { ReportStatus } from '../store/ref.ts';
 import type { Store } from '../store/store.ts';
 import { Archive, bad } from './archive.ts';
 import { isImageEntry, type Origin, parseConfig, parseIndex, parseManifest } from './documents.ts';

@@ -11,9 +11,9 @@ import {
   type Manifest,
   type Platform,
 } from '../oci/types.ts';
+import type { ReportStatus } from '../progress/events.ts';
 import type { RegistryClient } from '../registry/client.ts';
 import { contentRefLabels } from '../store/labels.ts';
-import type { ReportStatus } from '../store/ref.ts';
 import type { Store } from '../store/store.ts';
 import { ensureLayer, gzipLayer, isPlainLayer, type StoredLayer, storedLayers } from './blobs.ts';
 import { isImageEntry, parseIndex } from './documents.ts';

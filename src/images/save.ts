@@ -17,8 +17,8 @@ import {
   mediaTypes,
   type Platform,
 } from '../oci/types.ts';
+import type { ReportStatus } from '../progress/events.ts';
 import type { RegistryClient } from '../registry/client.ts';
-import type { ReportStatus } from '../store/ref.ts';
 import type { Store } from '../store/store.ts';
 import { endOfArchive, header, padding } from '../tar/writer.ts';
 import { ensureLayer, storedLayers } from './blobs.ts';

@@ -5,7 +5,7 @@ import { canceled, DrydockError, fail } from '../errors/error.ts';
 import { specOfMounts, type ViewSpec } from '../fs/view.ts';
 import { chainIds } from '../oci/digest.ts';
 import { type Descriptor, type Digest, mediaTypes } from '../oci/types.ts';
-import type { ReportStatus } from '../store/ref.ts';
+import type { ReportStatus } from '../progress/events.ts';
 import { type SnapshotInfo, type Store, snapshotLabels } from '../store/store.ts';
 import { runTask } from '../workers/pool.ts';
 import { receiveFromTask } from '../workers/port-stream.ts';

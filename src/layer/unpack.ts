@@ -3,7 +3,7 @@ import { MessageChannel } from 'node:worker_threads';
 import { fail } from '../errors/error.ts';
 import { specOfMounts } from '../fs/view.ts';
 import type { Descriptor } from '../oci/types.ts';
-import type { ReportStatus } from '../store/ref.ts';
+import type { ReportStatus } from '../progress/events.ts';
 import type { Mount, Store } from '../store/store.ts';
 import { runTask } from '../workers/pool.ts';
 import { sendStream } from '../workers/port-stream.ts';

@@ -15,12 +15,12 @@ import type { State } from '../llb/state.ts';
 import type { CredentialSource } from '../oci/credentials.ts';
 import { distinctPlatforms, formatPlatform, hostPlatform, parsePlatform } from '../oci/platform.ts';
 import type { ImageConfig } from '../oci/types.ts';
+import type { ProgressSink } from '../progress/events.ts';
 import { clientCaches } from '../remote-cache/client.ts';
 import type { CacheSpec } from '../remote-cache/types.ts';
 import { dockerConfigCredentials } from '../session/docker-config.ts';
 import { inProcessSession } from '../session/in-process.ts';
 import type { SshSource } from '../session/ssh-agent.ts';
-import type { ProgressSink } from '../solver/progress.ts';
 
 /** What any build may be told. */
 export interface CommonOptions {

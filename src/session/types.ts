@@ -7,7 +7,7 @@ import type { ViewSpec } from '../fs/view.ts';
 import type { RegistryCredentials } from '../oci/credentials.ts';
 import type { Digest } from '../oci/types.ts';
 import type { CheckPolicyResponse } from '../pb/session/policy_pb.js';
-import type { ReportStatus } from '../store/ref.ts';
+import type { ReportStatus } from '../progress/events.ts';
 import type { ChosenExporter } from './services/exporter.ts';
 import type { PolicyQuestion } from './services/policy.ts';
 

@@ -4,11 +4,11 @@ import { toDrydockError } from '../errors/error.ts';
 import { type Graph, loadGraphInTurns } from '../llb/graph.ts';
 import { digestOf } from '../oci/digest.ts';
 import type { Definition } from '../pb/solver/pb/ops_pb.js';
+import { boundProgress, now } from '../progress/bound.ts';
+import type { ProgressSink, VertexProgress } from '../progress/events.ts';
 import type { Session } from '../session/types.ts';
-import { boundProgress, now } from './bound-progress.ts';
 import type { Hold } from './hold.ts';
 import { Pins } from './pins.ts';
-import type { ProgressSink, VertexProgress } from './progress.ts';
 import type { VertexState } from './state.ts';
 
 export { boundProgress, now };

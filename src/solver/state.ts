@@ -6,13 +6,13 @@ import type { ContentSelector } from '../fs/view.ts';
 import type { Graph } from '../llb/graph.ts';
 import type { Digest } from '../oci/types.ts';
 import type { Definition } from '../pb/solver/pb/ops_pb.js';
+import { boundProgress, now } from '../progress/bound.ts';
+import type { LogEvent, ProgressSink, StatusEvent, VertexEvent, WarningEvent } from '../progress/events.ts';
 import type { Session } from '../session/types.ts';
 import type { Ref } from '../store/ref.ts';
-import { boundProgress, now } from './bound-progress.ts';
 import type { Hold } from './hold.ts';
 import type { Job } from './job.ts';
 import type { Pins } from './pins.ts';
-import type { LogEvent, ProgressSink, StatusEvent, VertexEvent, WarningEvent } from './progress.ts';
 import { sessionGroup } from './session-group.ts';
 import type { CacheMap, Op, OpContext, Vertex } from './types.ts';
 

@@ -3,10 +3,10 @@
 import type { ContentSelector } from '../fs/view.ts';
 import type { Edge, Vertex } from '../llb/vertex.ts';
 import type { Descriptor, Digest } from '../oci/types.ts';
+import type { VertexProgress } from '../progress/events.ts';
 import type { Session } from '../session/types.ts';
 import type { Ref } from '../store/ref.ts';
 import type { Pins } from './pins.ts';
-import type { VertexProgress } from './progress.ts';
 
 export type { Edge, Vertex };
 

@@ -3,11 +3,11 @@ import { canceled, toDrydockError } from '../errors/error.ts';
 import { keptUnder } from '../kept/kept.ts';
 import { digestOf } from '../oci/digest.ts';
 import type { OpMaker } from '../ops/deps.ts';
+import type { ReportStatus } from '../progress/events.ts';
 import { folderSync } from '../session/folder-sync.ts';
 import { noFolder } from '../session/no-folder.ts';
 import type { LocalProvider } from '../session/types.ts';
 import type { OpContext } from '../solver/types.ts';
-import type { ReportStatus } from '../store/ref.ts';
 import type { Store } from '../store/store.ts';
 import { attrReader, sourceOf } from './attrs.ts';
 

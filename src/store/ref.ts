@@ -2,10 +2,8 @@
 import type { ViewSpec } from '../fs/view.ts';
 import type { CredentialSource } from '../oci/credentials.ts';
 import type { Descriptor, Digest } from '../oci/types.ts';
+import type { ReportStatus } from '../progress/events.ts';
 import type { SnapshotInfo } from './store.ts';
-
-/** Progress of one transfer or extraction, shown under a vertex. Numbers are bytes unless total is 0. */
-export type ReportStatus = (id: string, state: { current: number; total: number; done?: boolean }) => void;
 
 export interface RefContext {
   signal?: AbortSignal;

@@ -1,8 +1,8 @@
 /** Merges and diffs of trees that steps made: what a layer changed is laid over another tree, and nothing more. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { diff, image, merge, mkdir, mkfile, type State, scratch } from '../../src/llb/llb.ts';
+import type { VertexEvent } from '../../src/progress/events.ts';
 import { buildState } from '../../src/sdk/build.ts';
-import type { VertexEvent } from '../../src/solver/progress.ts';
 import { Builds } from '../kit/builds.ts';
 import { onStores } from '../kit/stores.ts';
 

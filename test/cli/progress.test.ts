@@ -3,7 +3,7 @@ import { PlainPrinter } from '../../src/cli/progress/plain.ts';
 import { RawJsonPrinter } from '../../src/cli/progress/rawjson.ts';
 import { TtyPrinter } from '../../src/cli/progress/tty.ts';
 import { digestOf } from '../../src/oci/digest.ts';
-import type { ProgressSink } from '../../src/solver/progress.ts';
+import type { ProgressSink } from '../../src/progress/events.ts';
 
 const at = Date.now();
 const one = digestOf('one');

@@ -17,8 +17,8 @@ import { inspectImage } from '../../src/images/inspect.ts';
 import { findImage } from '../../src/images/stored.ts';
 import { chainId } from '../../src/oci/digest.ts';
 import type { ImageConfig } from '../../src/oci/types.ts';
+import type { VertexEvent } from '../../src/progress/events.ts';
 import { build, type DockerfileOptions } from '../../src/sdk/build.ts';
-import type { VertexEvent } from '../../src/solver/progress.ts';
 import { busyboxRoot } from './busybox.ts';
 
 /** Path → text, `-> target` for a symlink, `/` at a folder's end; a tuple adds permissions. */

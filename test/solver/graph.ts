@@ -6,15 +6,15 @@ import { create } from '@bufbuild/protobuf';
 import { specOfMounts } from '../../src/fs/view.ts';
 import { digestOf } from '../../src/oci/digest.ts';
 import { OpMetadataSchema, OpSchema } from '../../src/pb/solver/pb/ops_pb.js';
-import type { Session } from '../../src/session/types.ts';
-import { Job } from '../../src/solver/job.ts';
 import type {
   LogEvent,
   ProgressSink,
   StatusEvent,
   VertexEvent,
   WarningEvent,
-} from '../../src/solver/progress.ts';
+} from '../../src/progress/events.ts';
+import type { Session } from '../../src/session/types.ts';
+import { Job } from '../../src/solver/job.ts';
 import { Solver } from '../../src/solver/solver.ts';
 import type { CacheDep, CacheMap, Edge, Op, OpContext, Vertex } from '../../src/solver/types.ts';
 import type { Ref } from '../../src/store/ref.ts';

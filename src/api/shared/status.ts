@@ -16,7 +16,7 @@ import type {
   StatusEvent,
   VertexEvent,
   WarningEvent,
-} from '../../solver/progress.ts';
+} from '../../progress/events.ts';
 
 /** Log bytes that may wait for a client. */
 const maxWaiting = 4 << 20;

@@ -13,7 +13,7 @@ import { modesOf } from '../../ops/exec/modes.ts';
 import { findSecret, PreparedMounts } from '../../ops/exec/mounts.ts';
 import type { InitMessage, NewContainerRequest } from '../../pb/moby/buildkit/v1/frontend/gateway_pb.js';
 import { MountSchema, MountType, OpSchema } from '../../pb/solver/pb/ops_pb.js';
-import { boundProgress } from '../../solver/bound-progress.ts';
+import { boundProgress } from '../../progress/bound.ts';
 import type { OpContext } from '../../solver/types.ts';
 import type { Mount } from '../../store/store.ts';
 import type { Bridge } from '../bridge/bridge.ts';

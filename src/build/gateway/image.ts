@@ -15,7 +15,7 @@ import { normalizeName } from '../../oci/reference.ts';
 import type { ImageConfig } from '../../oci/types.ts';
 import { PreparedMounts } from '../../ops/exec/mounts.ts';
 import { type Definition, DefinitionSchema, MountSchema, OpSchema } from '../../pb/solver/pb/ops_pb.js';
-import type { VertexProgress } from '../../solver/progress.ts';
+import type { VertexProgress } from '../../progress/events.ts';
 import type { OpContext } from '../../solver/types.ts';
 import { resolveImageConfig } from '../../source/image.ts';
 import type { Bridge, BridgeFrontend } from '../bridge/bridge.ts';

@@ -17,7 +17,7 @@ import {
 } from '../../pb/moby/buildkit/v1/frontend/gateway_pb.js';
 import type { Policy } from '../../pb/moby/buildkit/v1/sourcepolicy/policy_pb.js';
 import type { Platform as PbPlatform, SourceOp } from '../../pb/solver/pb/ops_pb.js';
-import type { VertexProgress } from '../../solver/progress.ts';
+import type { VertexProgress } from '../../progress/events.ts';
 import { type GitObjects, gitObjects, verifiedRef } from '../../source/git-commit.ts';
 import { type GitRef, gitOptions } from '../../source/git-ref.ts';
 import { type HttpChecksum, httpMeta } from '../../source/http.ts';

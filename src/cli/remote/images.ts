@@ -4,8 +4,8 @@ import type { ImageSummary } from '../../images/list.ts';
 import type { RegistryCredentials } from '../../oci/credentials.ts';
 import { parseReference } from '../../oci/reference.ts';
 import type { Digest } from '../../oci/types.ts';
+import type { ReportStatus } from '../../progress/events.ts';
 import { dockerConfigCredentials } from '../../session/docker-config.ts';
-import type { ReportStatus } from '../../store/ref.ts';
 import { askJson, askLines, type Endpoint } from './endpoint.ts';
 
 /** What every call here needs. */

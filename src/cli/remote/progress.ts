@@ -4,7 +4,7 @@ import type { SourceLocation } from '../../errors/error.ts';
 import type { LintWarning } from '../../frontend/types.ts';
 import type { Digest } from '../../oci/types.ts';
 import type { StatusResponse, Vertex, VertexWarning } from '../../pb/moby/buildkit/v1/status_pb.js';
-import type { ProgressSink, VertexEvent } from '../../solver/progress.ts';
+import type { ProgressSink, VertexEvent } from '../../progress/events.ts';
 
 /** Tells a sink what a message says. A step's end comes after what was still to be said of it. */
 export function replay(message: StatusResponse, sink: ProgressSink): void {

@@ -8,7 +8,7 @@ import { buildIdHeader } from '../../api/buildkit/gateway/service.ts';
 import { canceled } from '../../errors/error.ts';
 import type { LintWarning } from '../../frontend/types.ts';
 import { Control, type SolveRequestSchema } from '../../pb/moby/buildkit/v1/control_pb.js';
-import type { ProgressSink } from '../../solver/progress.ts';
+import type { ProgressSink } from '../../progress/events.ts';
 import type { Endpoint } from './endpoint.ts';
 import { failureOf } from './failure.ts';
 import { findingsOf, replay } from './progress.ts';

@@ -3,7 +3,7 @@ import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { MessageChannel } from 'node:worker_threads';
 import { type DrydockError, fail, throwIfAborted, toDrydockError } from '../../errors/error.ts';
-import type { ReportStatus } from '../../store/ref.ts';
+import type { ReportStatus } from '../../progress/events.ts';
 import { runTask } from '../../workers/pool.ts';
 import { sendStream } from '../../workers/port-stream.ts';
 import type { Received } from '../fsutil/receive-task.ts';

@@ -11,8 +11,8 @@ import { digestOf } from '../../oci/digest.ts';
 import { refNameAnnotation } from '../../oci/layout.ts';
 import type { Reference } from '../../oci/reference.ts';
 import { type Descriptor, type Digest, isIndexType, isManifestType, mediaTypes } from '../../oci/types.ts';
+import type { ReportStatus } from '../../progress/events.ts';
 import type { Session } from '../../session/types.ts';
-import type { ReportStatus } from '../../store/ref.ts';
 import type { Store } from '../../store/store.ts';
 import { clientBlobs, folderBlobs, type LayoutBlobs } from './layout-blobs.ts';
 

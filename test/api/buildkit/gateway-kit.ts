@@ -20,9 +20,9 @@ import { encodingErrors } from '../../../src/build/gateway/serve.ts';
 import type { StoreOptions } from '../../../src/build/store-options.ts';
 import { LLBBridge } from '../../../src/pb/moby/buildkit/v1/frontend/gateway_pb.js';
 import type { Definition } from '../../../src/pb/solver/pb/ops_pb.js';
+import type { LogEvent, VertexEvent, WarningEvent } from '../../../src/progress/events.ts';
 import { type InProcessOptions, inProcessSession } from '../../../src/session/in-process.ts';
 import { Job } from '../../../src/solver/job.ts';
-import type { LogEvent, VertexEvent, WarningEvent } from '../../../src/solver/progress.ts';
 import { busyboxRoot } from '../../kit/busybox.ts';
 
 export interface GatewayBuild {

@@ -18,7 +18,7 @@ import {
   type SolveRequest,
 } from '../../../pb/moby/buildkit/v1/control_pb.js';
 import type { StatusResponse } from '../../../pb/moby/buildkit/v1/status_pb.js';
-import type { VertexEvent } from '../../../solver/progress.ts';
+import type { VertexEvent } from '../../../progress/events.ts';
 import { type DatabaseName, openDatabase, transaction } from '../../../store/sqlite.ts';
 import { inTurns } from '../../../workers/turns.ts';
 import type { BuildLog } from '../jobs/build-log.ts';

@@ -1,14 +1,14 @@
 /** One build's progress: kept for those who come late, and passed on to all who follow it. */
 import { toBinary } from '@bufbuild/protobuf';
 import { type StatusResponse, StatusResponseSchema } from '../../../pb/moby/buildkit/v1/status_pb.js';
-import { frame } from '../../../session/grpc/frame.ts';
 import type {
   LogEvent,
   ProgressSink,
   StatusEvent,
   VertexEvent,
   WarningEvent,
-} from '../../../solver/progress.ts';
+} from '../../../progress/events.ts';
+import { frame } from '../../../session/grpc/frame.ts';
 import { StatusCollector } from '../../shared/status.ts';
 
 /** Vertices told together, at most, to those who come late or were slow: more go in other turns. */

@@ -2,7 +2,7 @@
 import type { BuildResult } from '../../../build/types.ts';
 import type { DrydockError } from '../../../errors/error.ts';
 import type { Frontend } from '../../../frontend/types.ts';
-import type { ProgressSink } from '../../../solver/progress.ts';
+import type { ProgressSink } from '../../../progress/events.ts';
 
 /** What is known of the image that was built. */
 export interface MadeImage {

@@ -9,7 +9,7 @@ import { loadGraphInTurns } from '../../../llb/graph.ts';
 import type { Vertex } from '../../../llb/vertex.ts';
 import { digestOf } from '../../../oci/digest.ts';
 import type { Definition } from '../../../pb/solver/pb/ops_pb.js';
-import type { ProgressSink } from '../../../solver/progress.ts';
+import type { ProgressSink } from '../../../progress/events.ts';
 import { atOnce, inTurns, isDue, nextTurn } from '../../../workers/turns.ts';
 import { buildMessage, placeOf } from '../http/errors.ts';
 import type { ObjectSink } from '../http/json-stream.ts';

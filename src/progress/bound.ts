@@ -1,5 +1,5 @@
 import type { Digest } from '../oci/types.ts';
-import type { ProgressSink, VertexProgress } from './progress.ts';
+import type { ProgressSink, VertexProgress } from './events.ts';
 
 /** Now, in ms since the epoch with a fraction. */
 export function now(): number {

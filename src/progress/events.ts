@@ -52,11 +52,14 @@ export interface ProgressSink {
   warning(event: WarningEvent): void;
 }
 
+/** Progress of one transfer or extraction, shown under a vertex. Numbers are bytes unless total is 0. */
+export type ReportStatus = (id: string, state: { current: number; total: number; done?: boolean }) => void;
+
 /** An op's or exporter's own view of progress, bound to its vertex. */
 export interface VertexProgress {
   readonly digest: Digest;
   /** Starts or updates a status line; `done` (or total reached with done) completes it. */
-  report(id: string, state: { current: number; total: number; done?: boolean }): void;
+  report: ReportStatus;
   log(stream: 1 | 2, data: Buffer | string): void;
   warn(warning: Omit<WarningEvent, 'vertex'>): void;
 }
