@@ -53,14 +53,15 @@ const allowed = {
   exporter: [...below(), 'session', 'solver'],
   'remote-cache': [...below(), 'llb', 'cache', 'session', 'solver', 'exporter'],
   frontend: [...base, 'llb', 'fs', 'workers'],
-  build: '*',
+  upkeep: [...below(), 'cache', 'solver'],
+  engine: '*',
   sdk: '*',
   api: '*',
   daemon: '*',
   cli: '*',
 };
 /** Nobody below may import these, whatever is written above. */
-const top = ['build', 'sdk', 'api', 'daemon', 'cli'];
+const top = ['engine', 'sdk', 'api', 'daemon', 'cli'];
 /** room → rooms whose doors' types it may import besides. */
 const doors = {
   tar: ['fs'],

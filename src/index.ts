@@ -1,7 +1,7 @@
 /// <reference types="node" preserve="true" />
 /** Drydock as a library: builds of Dockerfiles and of LLB states, in process. */
-export { type Engine, type EngineOptions, openEngine } from './build/engine.ts';
-export type { BuildResult, OutputSpec } from './build/types.ts';
+export { type Engine, type EngineOptions, openEngine } from './engine/engine.ts';
+export type { BuildResult, OutputSpec } from './engine/types.ts';
 export { DrydockError, type ErrorCode, type Hop } from './errors/error.ts';
 export type { OutputSink } from './exporter/types.ts';
 export * from './llb/llb.ts';

@@ -1,8 +1,8 @@
 /** Flags of the program itself. They come before the command; those that choose the store may also follow it. */
 import { resolve } from 'node:path';
-import { defaultRoot } from '../build/root.ts';
-import { type StepLimits, stepLimitsFromEnv } from '../build/step-limits.ts';
-import { parseImageStore, type StoreOptions } from '../build/store-options.ts';
+import { defaultRoot } from '../engine/root.ts';
+import { type StepLimits, stepLimitsFromEnv } from '../engine/step-limits.ts';
+import { parseImageStore, type StoreOptions } from '../engine/store-options.ts';
 import { fail } from '../errors/error.ts';
 import { nearest } from '../errors/nearest.ts';
 

@@ -1,7 +1,7 @@
 /** The `drydock` command: finds the command, opens what it needs, prints its error, cleans up. */
 import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
-import type { Engine } from '../build/engine.ts';
+import type { Engine } from '../engine/engine.ts';
 import { fail, toDrydockError } from '../errors/error.ts';
 import { nearest } from '../errors/nearest.ts';
 import { version } from '../version.ts';
@@ -84,7 +84,7 @@ export async function main(argv: readonly string[]): Promise<number> {
         return { endpoint: endpointOf(globals.host, env), signal: controller.signal, env };
       },
       engine() {
-        engine ??= import('../build/engine.ts').then(({ openEngine }) =>
+        engine ??= import('../engine/engine.ts').then(({ openEngine }) =>
           openEngine({ ...globals, useReserve: command.fills !== true }),
         );
         return engine;

@@ -1,8 +1,9 @@
 /** What a buildkitd.toml says of one worker, `[worker.oci]` or `[worker.containerd]`. */
-import type { GcRule, Space } from '../build/gc.ts';
+
 import { fail } from '../errors/error.ts';
 import { parsePlatform } from '../oci/platform.ts';
 import type { Platform } from '../oci/types.ts';
+import type { GcRule, Space } from '../upkeep/gc.ts';
 import type { Keys } from './buildkitd-keys.ts';
 import type { TomlReader } from './toml-reader.ts';
 

@@ -2,8 +2,8 @@
 import type { GrpcServer } from '../api/shared/grpc.ts';
 import type { ApiHost, LogLevel } from '../api/shared/host.ts';
 import type { TlsFiles } from '../auth/tls.ts';
-import type { LimitOptions, RegistryOptions } from '../build/engine.ts';
-import type { StoreOptions } from '../build/store-options.ts';
+import type { LimitOptions, RegistryOptions } from '../engine/engine.ts';
+import type { StoreOptions } from '../engine/store-options.ts';
 import type { LogFormat } from './log.ts';
 
 /** Among it, where state and images are kept. */

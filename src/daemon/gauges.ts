@@ -2,7 +2,7 @@
 import { statfs } from 'node:fs/promises';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import type { Builds } from '../api/shared/builds.ts';
-import type { Engine } from '../build/engine.ts';
+import type { Engine } from '../engine/engine.ts';
 import { version } from '../version.ts';
 import type { Connections } from './connections.ts';
 import type { Metrics } from './metrics.ts';

@@ -2,8 +2,8 @@
 import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { JsonFault, type JsonValue, parseJson, placeOf } from '../auth/json.ts';
-import { stepOomScoreOf, stepPidsOf } from '../build/step-limits.ts';
-import { imageStores } from '../build/store-options.ts';
+import { stepOomScoreOf, stepPidsOf } from '../engine/step-limits.ts';
+import { imageStores } from '../engine/store-options.ts';
 import { errnoCode, fail } from '../errors/error.ts';
 import { nearest } from '../errors/nearest.ts';
 import type { DaemonConfig } from './config.ts';

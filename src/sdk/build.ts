@@ -1,11 +1,11 @@
 /** Builds from a Node program, in process: the same engine and store as the command's. */
 import { resolve } from 'node:path';
 import { Readable } from 'node:stream';
-import { type Engine, openEngine } from '../build/engine.ts';
-import { defaultRoot } from '../build/root.ts';
-import { runBuild } from '../build/run.ts';
-import type { StoreOptions } from '../build/store-options.ts';
-import type { BuildOptions, BuildResult, OutputSpec } from '../build/types.ts';
+import { type Engine, openEngine } from '../engine/engine.ts';
+import { defaultRoot } from '../engine/root.ts';
+import { runBuild } from '../engine/run.ts';
+import type { StoreOptions } from '../engine/store-options.ts';
+import type { BuildOptions, BuildResult, OutputSpec } from '../engine/types.ts';
 import { fail } from '../errors/error.ts';
 import { dockerfileAt } from '../frontend/dockerfile-url.ts';
 import type { ContextSource, Frontend } from '../frontend/types.ts';

@@ -11,13 +11,13 @@ import { describe, expect, test } from 'vitest';
 import { recordFilter } from '../../src/api/buildkit/history/filter.ts';
 import { referenceMatches } from '../../src/api/docker/routes/image-list.ts';
 import { matchesGlob } from '../../src/auth/glob.ts';
-import { readFilters } from '../../src/build/filter.ts';
 import { expandWord } from '../../src/frontend/dockerfile/expand/expand.ts';
 import { apply } from '../../src/fs/apply.ts';
 import { checksum } from '../../src/fs/checksum.ts';
 import { exportTree } from '../../src/fs/export.ts';
 import { IgnoreMatcher } from '../../src/fs/ignore.ts';
 import { sourceRewrite } from '../../src/llb/source-policy.ts';
+import { readFilters } from '../../src/patterns/filter.ts';
 import { compileGlob } from '../../src/patterns/glob.ts';
 import { BuildHistoryRecordSchema } from '../../src/pb/moby/buildkit/v1/control_pb.js';
 import {

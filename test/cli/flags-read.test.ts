@@ -17,7 +17,7 @@ const byNature: Record<string, Record<string, string>> = {
 /** Sources that read a command's flags beside its own. */
 function readers(file: string): string {
   const files = [join(cli, 'commands', file)];
-  if (file === 'daemon.ts') files.push(join(cli, '../daemon/settings.ts'));
+  if (file === 'daemon.ts') files.push(join(cli, '../../src/daemon/settings.ts'));
   if (file === 'build.ts') {
     const dir = join(cli, 'build');
     files.push(...readdirSync(dir).map((name) => join(dir, name)));

@@ -1,8 +1,8 @@
 /** A daemon on each store, and what it says of the other one. */
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { openEngine } from '../../src/build/engine.ts';
 import { daemonConfig, parseSettings, settingsFromEnv } from '../../src/daemon/settings.ts';
+import { openEngine } from '../../src/engine/engine.ts';
 import { Builds } from '../kit/builds.ts';
 import { startContainerd, type TestContainerd } from '../kit/containerd.ts';
 import { startTestDaemon } from '../kit/daemon.ts';

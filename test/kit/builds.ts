@@ -10,7 +10,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { type Engine, openEngine } from '../../src/build/engine.ts';
+import { type Engine, openEngine } from '../../src/engine/engine.ts';
 import { openView } from '../../src/fs/open.ts';
 import { specOfMounts } from '../../src/fs/view.ts';
 import { inspectImage } from '../../src/images/inspect.ts';

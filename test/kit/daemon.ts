@@ -5,9 +5,9 @@ import { type IncomingHttpHeaders, type RequestOptions, request } from 'node:htt
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
-import type { Engine } from '../../src/build/engine.ts';
 import type { DaemonConfig } from '../../src/daemon/config.ts';
 import { startDaemon } from '../../src/daemon/daemon.ts';
+import type { Engine } from '../../src/engine/engine.ts';
 import { unmountBelow } from '../../src/store/shared/run-folder.ts';
 
 export interface TestDaemon {

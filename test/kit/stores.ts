@@ -9,7 +9,7 @@
  *   });
  */
 import { afterAll, beforeAll, describe } from 'vitest';
-import type { StoreOptions } from '../../src/build/store-options.ts';
+import type { StoreOptions } from '../../src/engine/store-options.ts';
 import { closePool } from '../../src/workers/pool.ts';
 import { startContainerd, type TestContainerd, type TestContainerdOptions } from './containerd.ts';
 

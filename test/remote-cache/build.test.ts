@@ -3,13 +3,13 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSy
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { prune } from '../../src/build/disk-usage.ts';
-import { openEngine } from '../../src/build/engine.ts';
+import { openEngine } from '../../src/engine/engine.ts';
 import { digestOf } from '../../src/oci/digest.ts';
 import type { Manifest } from '../../src/oci/types.ts';
 import type { WarningEvent } from '../../src/progress/events.ts';
 import type { CacheSpec } from '../../src/remote-cache/types.ts';
 import type { DockerfileOptions } from '../../src/sdk/build.ts';
+import { prune } from '../../src/upkeep/disk-usage.ts';
 import { closePool } from '../../src/workers/pool.ts';
 import { Builds, type Files } from '../kit/builds.ts';
 import { pushBase } from '../kit/images.ts';

@@ -23,13 +23,13 @@ function check(files: Record<string, string>): { status: number | null; said: st
 
 test('downward imports are fine, and so are types of a door above', () => {
   const { status, said } = check({
-    'cli/main.ts': "import { run } from '../build/run.ts';",
-    'build/run.ts': "import { a } from '../ops/a.ts';\nimport { fail } from '../errors/error.ts';",
+    'cli/main.ts': "import { run } from '../../src/engine/run.ts';",
+    'engine/run.ts': "import { a } from '../ops/a.ts';\nimport { fail } from '../../src/errors/error.ts';",
     'ops/a.ts': "import { b } from '../source/b.ts';",
     'source/b.ts':
-      "import type { OpMaker } from '../ops/deps.ts';\nimport { type X, type Y } from '../ops/deps.ts';",
+      "import type { OpMaker } from '../../src/ops/deps.ts';\nimport { type X, type Y } from '../../src/ops/deps.ts';",
     'ops/deps.ts': '',
-    'errors/error.ts': "// import { a } from '../cli/main.ts';\n/* import '../cli/main.ts' */",
+    'errors/error.ts': "// import { a } from '../../src/cli/main.ts';\n/* import '../../src/cli/main.ts' */",
   });
   expect(said).toBe('');
   expect(status).toBe(0);
@@ -37,17 +37,17 @@ test('downward imports are fine, and so are types of a door above', () => {
 
 test('an upward import is named with its file and line, lazy or not', () => {
   const { status, said } = check({
-    'fs/a.ts': "\nimport { x } from '../solver/x.ts';\nconst y = () => import('../build/y.ts');",
-    'source/b.ts': "import { x } from '../ops/deps.ts';\nimport type { z } from '../ops/z.ts';",
+    'fs/a.ts': "\nimport { x } from '../solver/x.ts';\nconst y = () => import('../engine/y.ts');",
+    'source/b.ts': "import { x } from '../../src/ops/deps.ts';\nimport type { z } from '../ops/z.ts';",
     'solver/c.ts': "import {\n  a,\n  type B,\n} from '../frontend/a.ts';",
-    'build/d.ts': "export * from '../cli/d.ts';",
+    'engine/d.ts': "export * from '../cli/d.ts';",
     'odd/e.ts': "import '../fs/a.ts';",
   });
   expect(status).toBe(1);
   expect(said.split('\n')).toEqual([
-    'src/build/d.ts:1: build must not import cli (../cli/d.ts)',
+    'src/engine/d.ts:1: engine must not import cli (../cli/d.ts)',
     'src/fs/a.ts:2: fs must not import solver (../solver/x.ts)',
-    'src/fs/a.ts:3: fs must not import build (../build/y.ts)',
+    'src/fs/a.ts:3: fs must not import engine (../engine/y.ts)',
     'src/odd/e.ts:1: the room odd is not in scripts/deps.mjs',
     'src/solver/c.ts:1: solver must not import frontend (../frontend/a.ts)',
     'src/source/b.ts:1: source must not import ops (../ops/deps.ts)',

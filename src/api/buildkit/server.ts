@@ -9,7 +9,7 @@ import {
 import type { Duplex } from 'node:stream';
 import { createContextValues } from '@connectrpc/connect';
 import { connectNodeAdapter } from '@connectrpc/connect-node';
-import { encodingErrors, maxHeaders } from '../../build/gateway/serve.ts';
+import { encodingErrors, maxHeaders } from '../../engine/gateway/serve.ts';
 import { clip } from '../../errors/clip.ts';
 import { DrydockError } from '../../errors/error.ts';
 import { takeConnection } from '../../session/grpc/http2-connection.ts';

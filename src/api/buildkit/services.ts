@@ -2,9 +2,9 @@
 import { join } from 'node:path';
 import type { ConnectRouter, ServiceImpl } from '@connectrpc/connect';
 import { identityKey } from '../../auth/identity.ts';
-import { allowedFrontends, type FrontendRule } from '../../build/bridge/frontends.ts';
-import { readFilters } from '../../build/filter.ts';
+import { allowedFrontends, type FrontendRule } from '../../engine/bridge/frontends.ts';
 import type { Platform } from '../../oci/types.ts';
+import { readFilters } from '../../patterns/filter.ts';
 import { Content } from '../../pb/containerd/content_pb.js';
 import { Health, HealthCheckResponse_ServingStatus } from '../../pb/grpc/health_pb.js';
 import { Control } from '../../pb/moby/buildkit/v1/control_pb.js';

@@ -2,7 +2,7 @@
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { Ask, Authority, AuthRequest } from '../../auth/types.ts';
-import type { Engine } from '../../build/engine.ts';
+import type { Engine } from '../../engine/engine.ts';
 import type { ClientSession } from '../../session/types.ts';
 import type { Builds } from './builds.ts';
 import type { EventBus } from './events.ts';

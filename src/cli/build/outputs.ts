@@ -1,6 +1,6 @@
 /** `--output`, `--load` and `--push`: what becomes of the result. */
 import { resolve } from 'node:path';
-import type { OutputSpec } from '../../build/types.ts';
+import type { OutputSpec } from '../../engine/types.ts';
 import { fail } from '../../errors/error.ts';
 import { parsePairs } from '../csv.ts';
 import { OutputFile } from '../output-file.ts';

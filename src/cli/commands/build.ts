@@ -1,7 +1,7 @@
-import type { Engine } from '../../build/engine.ts';
-import { runBuild } from '../../build/run.ts';
-import type { BuildOptions, BuildResult } from '../../build/types.ts';
-import { checksVertex, warningEvent } from '../../build/warning-event.ts';
+import type { Engine } from '../../engine/engine.ts';
+import { runBuild } from '../../engine/run.ts';
+import type { BuildOptions, BuildResult } from '../../engine/types.ts';
+import { checksVertex, warningEvent } from '../../engine/warning-event.ts';
 import { fail, toDrydockError } from '../../errors/error.ts';
 import { nearest } from '../../errors/nearest.ts';
 import { parseUlimit } from '../../llb/ulimits.ts';

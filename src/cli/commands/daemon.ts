@@ -1,5 +1,4 @@
 import { existsSync } from 'node:fs';
-import { defaultRoot } from '../../build/root.ts';
 import { startDaemon } from '../../daemon/daemon.ts';
 import {
   daemonConfig,
@@ -8,6 +7,7 @@ import {
   settingsFromEnv,
   settingsFromFile,
 } from '../../daemon/settings.ts';
+import { defaultRoot } from '../../engine/root.ts';
 import { type CommandContext, command } from '../command.ts';
 import type { FlagTable } from '../flags.ts';
 import { serve } from '../serve.ts';

@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { statfs } from 'node:fs/promises';
 import { promisify } from 'node:util';
-import { containerdOf } from '../../build/stores.ts';
+import { containerdOf } from '../../engine/stores.ts';
 import { fail, toDrydockError } from '../../errors/error.ts';
 import { type Check, probeExecutor } from '../../executor/probe.ts';
 import { runTask } from '../../workers/pool.ts';

@@ -1,7 +1,7 @@
-import { type PruneOptions, prune } from '../../build/disk-usage.ts';
 import type { RecordType } from '../../cache/cache.ts';
 import { fail } from '../../errors/error.ts';
 import { removeNameless } from '../../images/remove.ts';
+import { type PruneOptions, prune } from '../../upkeep/disk-usage.ts';
 import { command } from '../command.ts';
 import { ago, formatBytes, parseBytes, parseDuration, table } from '../units.ts';
 

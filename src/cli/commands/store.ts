@@ -1,8 +1,8 @@
-import { openEngine } from '../../build/engine.ts';
-import { migrateStore } from '../../build/migrate/migrate.ts';
-import { type ImageStore, parseImageStore, type StoreOptions } from '../../build/store-options.ts';
-import { otherStore } from '../../build/stores.ts';
+import { openEngine } from '../../engine/engine.ts';
+import { type ImageStore, parseImageStore, type StoreOptions } from '../../engine/store-options.ts';
+import { otherStore } from '../../engine/stores.ts';
 import { fail } from '../../errors/error.ts';
+import { migrateStore } from '../../upkeep/migrate/migrate.ts';
 import { type CommandContext, command } from '../command.ts';
 import { formatBytes } from '../units.ts';
 

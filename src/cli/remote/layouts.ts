@@ -3,7 +3,7 @@
  * blobs in them is ours to read and write.
  */
 
-import type { BuildResult, OutputSpec } from '../../build/types.ts';
+import type { BuildResult, OutputSpec } from '../../engine/types.ts';
 import { fail } from '../../errors/error.ts';
 import { nameInLayout } from '../../exporter/layout-index.ts';
 import { fullNameAnnotation, refNameAnnotation } from '../../oci/layout.ts';

@@ -1,6 +1,6 @@
 /** Caches over BuildKit's API: as buildctl's --export-cache and --import-cache and buildx's --cache-to and --cache-from send them. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { prune } from '../../../src/build/disk-usage.ts';
+import { prune } from '../../../src/upkeep/disk-usage.ts';
 import { closePool } from '../../../src/workers/pool.ts';
 import { pushBase } from '../../kit/images.ts';
 import { startRegistry, type TestRegistry } from '../../kit/registry.ts';

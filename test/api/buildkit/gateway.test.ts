@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { create, toBinary } from '@bufbuild/protobuf';
 import { Code, ConnectError } from '@connectrpc/connect';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { platformResults } from '../../../src/build/bridge/platforms.ts';
+import { platformResults } from '../../../src/engine/bridge/platforms.ts';
 import { openView } from '../../../src/fs/open.ts';
 import { readFileIn } from '../../../src/fs/read.ts';
 import { copy, local, marshal, mkdir, mkfile, scratch, symlink } from '../../../src/llb/llb.ts';

@@ -4,7 +4,6 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { create } from '@bufbuild/protobuf';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
-import { prune } from '../../../src/build/disk-usage.ts';
 import { tagImage } from '../../../src/images/tag.ts';
 import { copy, git, http, image, local, marshal, mkfile, type State, scratch } from '../../../src/llb/llb.ts';
 import { digestOf } from '../../../src/oci/digest.ts';
@@ -12,6 +11,7 @@ import { PolicyAction, PolicySchema } from '../../../src/pb/moby/buildkit/v1/sou
 import { buildState } from '../../../src/sdk/build.ts';
 import type { Peer } from '../../../src/session/peer.ts';
 import { checkPolicy } from '../../../src/session/services/policy.ts';
+import { prune } from '../../../src/upkeep/disk-usage.ts';
 import { closePool } from '../../../src/workers/pool.ts';
 import { answerGit } from '../../kit/git-server.ts';
 import { startServer, type TestServer } from '../../kit/http-server.ts';

@@ -2,10 +2,10 @@
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { ServiceImpl } from '@connectrpc/connect';
 import { cachesOf } from '../../../auth/ownership.ts';
-import { diskUsage, type UsageRecord } from '../../../build/disk-usage.ts';
-import { readFilters } from '../../../build/filter.ts';
-import { fieldsOf, isMutable, type PruneRule, pruneBy } from '../../../build/prune-rule.ts';
+import { readFilters } from '../../../patterns/filter.ts';
 import type { Control, UsageRecordSchema } from '../../../pb/moby/buildkit/v1/control_pb.js';
+import { diskUsage, type UsageRecord } from '../../../upkeep/disk-usage.ts';
+import { fieldsOf, isMutable, type PruneRule, pruneBy } from '../../../upkeep/prune-rule.ts';
 import type { ApiHost } from '../../shared/host.ts';
 import { callerOf } from '../caller.ts';
 import { timestamp } from '../timestamp.ts';

@@ -2,7 +2,7 @@
 
 import { authorizeEntitlements } from '../../../auth/authorize.ts';
 import type { Authority } from '../../../auth/types.ts';
-import type { OutputSpec } from '../../../build/types.ts';
+import type { OutputSpec } from '../../../engine/types.ts';
 import { fail } from '../../../errors/error.ts';
 import { nearest } from '../../../errors/nearest.ts';
 import type { CacheOptionsEntry, Exporter, SolveRequest } from '../../../pb/moby/buildkit/v1/control_pb.js';

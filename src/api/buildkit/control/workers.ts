@@ -3,7 +3,6 @@ import { randomBytes } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
-import type { PruneRule } from '../../../build/prune-rule.ts';
 import { pbPlatform } from '../../../llb/message.ts';
 import { hostPlatform } from '../../../oci/platform.ts';
 import {
@@ -12,6 +11,7 @@ import {
   type WorkerRecord,
   WorkerRecordSchema,
 } from '../../../pb/moby/buildkit/v1/types/worker_pb.js';
+import type { PruneRule } from '../../../upkeep/prune-rule.ts';
 import { buildkitApi, version } from '../../../version.ts';
 import type { ApiHost } from '../../shared/host.ts';
 import type { BuildkitOptions } from '../services.ts';

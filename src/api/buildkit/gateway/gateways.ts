@@ -1,6 +1,6 @@
 /** The gateways of builds whose clients are their own frontends, by the build's reference. */
 import type { Reach } from '../../../auth/ownership.ts';
-import type { Gateway } from '../../../build/gateway/gateway.ts';
+import type { Gateway } from '../../../engine/gateway/gateway.ts';
 import { fail } from '../../../errors/error.ts';
 import { Owned } from '../../shared/owned.ts';
 

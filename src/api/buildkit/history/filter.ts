@@ -4,8 +4,8 @@
  * filter's commas part must all hold. Pure.
  */
 import { timestampMs } from '@bufbuild/protobuf/wkt';
-import { type Fields, readFilters } from '../../../build/filter.ts';
 import { fail } from '../../../errors/error.ts';
+import { type Fields, readFilters } from '../../../patterns/filter.ts';
 import type { BuildHistoryRecord } from '../../../pb/moby/buildkit/v1/control_pb.js';
 import { goDuration } from '../go-duration.ts';
 

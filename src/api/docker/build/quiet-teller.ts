@@ -1,5 +1,5 @@
 /** `q=1`: nothing but the image's ID; of a build that fails, all that it would have said. */
-import type { BuildResult } from '../../../build/types.ts';
+import type { BuildResult } from '../../../engine/types.ts';
 import type { DrydockError } from '../../../errors/error.ts';
 import type { Frontend } from '../../../frontend/types.ts';
 import type { ProgressSink } from '../../../progress/events.ts';

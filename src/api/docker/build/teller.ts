@@ -1,5 +1,5 @@
 /** How a build's progress and its end are told to the client; one kind per builder version. */
-import type { BuildResult } from '../../../build/types.ts';
+import type { BuildResult } from '../../../engine/types.ts';
 import type { DrydockError } from '../../../errors/error.ts';
 import type { Frontend } from '../../../frontend/types.ts';
 import type { ProgressSink } from '../../../progress/events.ts';

@@ -1,6 +1,6 @@
 /** Version 1: the text of docker's own builder of old, one step after the other, whatever runs at the same time. */
 import { StringDecoder } from 'node:string_decoder';
-import type { BuildResult } from '../../../build/types.ts';
+import type { BuildResult } from '../../../engine/types.ts';
 import type { DrydockError } from '../../../errors/error.ts';
 import { dockerfileFrontend } from '../../../frontend/dockerfile/frontend.ts';
 import { parseDockerfile, parseInTurns } from '../../../frontend/dockerfile/parse/parse.ts';

@@ -1,6 +1,6 @@
 /** Version 2: BuildKit's status messages in base64, and the image's ID. */
 import { toBinary } from '@bufbuild/protobuf';
-import type { BuildResult } from '../../../build/types.ts';
+import type { BuildResult } from '../../../engine/types.ts';
 import type { DrydockError } from '../../../errors/error.ts';
 import { StatusResponseSchema } from '../../../pb/moby/buildkit/v1/status_pb.js';
 import { StatusCollector } from '../../shared/status.ts';

@@ -1,8 +1,8 @@
 /** `POST /build/prune`. */
 import { statfs } from 'node:fs/promises';
 import { cachesOf } from '../../../auth/ownership.ts';
-import { diskUsage, type PruneOptions, prune } from '../../../build/disk-usage.ts';
 import type { RecordType } from '../../../cache/cache.ts';
+import { diskUsage, type PruneOptions, prune } from '../../../upkeep/disk-usage.ts';
 import { apiError } from '../http/errors.ts';
 import { boolFilter, type Query, readFilters, readTime } from '../http/query.ts';
 import type { Call, Route } from '../http/route.ts';

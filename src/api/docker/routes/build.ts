@@ -2,8 +2,8 @@
 import type { Readable } from 'node:stream';
 import { identityKey } from '../../../auth/identity.ts';
 import { reachOf, tenantOf } from '../../../auth/ownership.ts';
-import { runBuild } from '../../../build/run.ts';
-import type { BuildOptions, OutputSpec } from '../../../build/types.ts';
+import { runBuild } from '../../../engine/run.ts';
+import type { BuildOptions, OutputSpec } from '../../../engine/types.ts';
 import { toDrydockError } from '../../../errors/error.ts';
 import { isHere } from '../../../images/stored.ts';
 import type { Digest } from '../../../oci/types.ts';

@@ -1,6 +1,6 @@
 /** `GET /system/df`. */
 import { cachesOf } from '../../../auth/ownership.ts';
-import { diskUsage } from '../../../build/disk-usage.ts';
+import { diskUsage } from '../../../upkeep/disk-usage.ts';
 import { apiError } from '../http/errors.ts';
 import type { Call, Route } from '../http/route.ts';
 import { isBefore } from '../http/version.ts';

@@ -2,7 +2,7 @@
 import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import type { OutputSpec } from '../../src/build/types.ts';
+import type { OutputSpec } from '../../src/engine/types.ts';
 import { build } from '../../src/sdk/build.ts';
 import { ApiBuilds, shellContext } from '../kit/api-builds.ts';
 import { onStores } from '../kit/stores.ts';

@@ -1,7 +1,10 @@
 /** `drydock store migrate`: images and cache records of one store, copied to another. Nothing is taken away. */
+
+import type { Cache } from '../../cache/cache.ts';
 import { DrydockError, toDrydockError } from '../../errors/error.ts';
 import { familiarName, normalizeName } from '../../oci/reference.ts';
-import type { Engine } from '../engine.ts';
+import type { RegistryClient } from '../../registry/client.ts';
+import type { Store } from '../../store/store.ts';
 import type { Route } from './blobs.ts';
 import { migrateRecord } from './cache.ts';
 import { migrateImage } from './images.ts';
@@ -24,7 +27,12 @@ export interface MigrateReport {
   problems: string[];
 }
 
-type Side = Pick<Engine, 'store' | 'cache' | 'registry'>;
+/** An open store with what is kept of it; an engine is one. */
+export interface Side {
+  store: Store;
+  cache: Cache;
+  registry: RegistryClient;
+}
 
 /**
  * Copies images, then cache records. What is there already is left as it is, so it can be run again, and goes on where

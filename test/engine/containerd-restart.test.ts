@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { engineOn } from '../../src/build/engine.ts';
+import { engineOn } from '../../src/engine/engine.ts';
 import { openContainerdStore } from '../../src/store/containerd/open.ts';
 import { Builds } from '../kit/builds.ts';
 import { Cli, outputOf } from '../kit/cli.ts';

@@ -4,7 +4,6 @@ import { createReadStream, createWriteStream, existsSync, readdirSync, readFileS
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { diskUsage, prune } from '../../src/build/disk-usage.ts';
 import { inspectImage } from '../../src/images/inspect.ts';
 import { listImages } from '../../src/images/list.ts';
 import { loadImages } from '../../src/images/load.ts';
@@ -16,6 +15,7 @@ import { tagImage } from '../../src/images/tag.ts';
 import { image, merge, mkfile, scratch } from '../../src/llb/llb.ts';
 import type { Descriptor } from '../../src/oci/types.ts';
 import { buildState } from '../../src/sdk/build.ts';
+import { diskUsage, prune } from '../../src/upkeep/disk-usage.ts';
 import { Builds } from '../kit/builds.ts';
 import { imageOf, pushBase, putImage, tarOf } from '../kit/images.ts';
 import { startRegistry, type TestRegistry } from '../kit/registry.ts';

@@ -4,10 +4,10 @@ import { createReadStream, createWriteStream, mkdirSync, mkdtempSync, writeFileS
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { openEngine } from '../../src/build/engine.ts';
-import { migrateStore } from '../../src/build/migrate/migrate.ts';
+import { openEngine } from '../../src/engine/engine.ts';
 import { loadImages } from '../../src/images/load.ts';
 import { build, type DockerfileOptions } from '../../src/sdk/build.ts';
+import { migrateStore } from '../../src/upkeep/migrate/migrate.ts';
 import { closePool } from '../../src/workers/pool.ts';
 import { Builds } from '../kit/builds.ts';
 import { makeByteTree, readByteTree } from '../kit/byte-tree.ts';

@@ -1,5 +1,6 @@
 /** Pruning as BuildKit's API and its buildkitd.toml say it: filters, ages and how much space may stay. */
 import { statfs } from 'node:fs/promises';
+import { type Fields, readFilters } from '../patterns/filter.ts';
 import {
   diskUsage,
   type PruneOptions,
@@ -8,7 +9,6 @@ import {
   type UsageDeps,
   type UsageRecord,
 } from './disk-usage.ts';
-import { type Fields, readFilters } from './filter.ts';
 
 export interface PruneRule {
   /** Also internal records and what images share. */

@@ -4,7 +4,7 @@
  */
 import { clip } from '../errors/clip.ts';
 import { fail } from '../errors/error.ts';
-import { Regex, type SearchBudget, searchBudget } from '../patterns/regex.ts';
+import { Regex, type SearchBudget, searchBudget } from './regex.ts';
 
 /** What filters look at: fields, of which maps have their keys after a point. */
 export type Fields = Readonly<Record<string, string | boolean | Readonly<Record<string, string>>>>;

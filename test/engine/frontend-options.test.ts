@@ -11,9 +11,9 @@ import {
   string,
 } from 'fast-check';
 import { expect, test } from 'vitest';
-import { dockerfileRequest } from '../../src/build/bridge/dockerfile-options.ts';
-import { optionsOf } from '../../src/build/bridge/forward.ts';
-import { unknownOptions } from '../../src/build/bridge/known-options.ts';
+import { dockerfileRequest } from '../../src/engine/bridge/dockerfile-options.ts';
+import { optionsOf } from '../../src/engine/bridge/forward.ts';
+import { unknownOptions } from '../../src/engine/bridge/known-options.ts';
 
 const word = string({ minLength: 1, maxLength: 8, unit: constantFrom('a', 'b', 'Z', '0', '-', '_') });
 const text = string({ minLength: 1, maxLength: 10 });

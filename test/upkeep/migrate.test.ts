@@ -1,12 +1,12 @@
 /** `drydock store migrate`: images and cache of one store, in the other. */
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { type Engine, openEngine } from '../../src/build/engine.ts';
-import { migrateStore } from '../../src/build/migrate/migrate.ts';
+import { type Engine, openEngine } from '../../src/engine/engine.ts';
 import { findImage } from '../../src/images/stored.ts';
 import { merge, mkfile, scratch } from '../../src/llb/llb.ts';
 import type { VertexEvent } from '../../src/progress/events.ts';
 import { buildState } from '../../src/sdk/build.ts';
+import { migrateStore } from '../../src/upkeep/migrate/migrate.ts';
 import { closePool } from '../../src/workers/pool.ts';
 import { Builds } from '../kit/builds.ts';
 import { Cli } from '../kit/cli.ts';

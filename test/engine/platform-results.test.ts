@@ -1,7 +1,7 @@
 /** What frontends say of their results is checked before an image is made of it. */
 import { expect, test } from 'vitest';
-import { platformResults } from '../../src/build/bridge/platforms.ts';
-import { platformMismatch } from '../../src/build/bridge/verify-platforms.ts';
+import { platformResults } from '../../src/engine/bridge/platforms.ts';
+import { platformMismatch } from '../../src/engine/bridge/verify-platforms.ts';
 import { finishConfig } from '../../src/exporter/config.ts';
 
 const withConfig = async (config: unknown, key = 'containerimage.config') => {
