@@ -6,7 +6,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
 
 /** Lowest rooms: everyone may use them. */
-const base = ['errors', 'oci', 'pb', 'linux', 'patterns', 'progress'];
+const base = ['errors', 'oci', 'pb', 'linux', 'patterns', 'progress', 'grpc'];
 /** All that holds trees, layers and images. */
 const below = () => [
   ...base,
@@ -32,6 +32,7 @@ const allowed = {
   linux: ['errors'],
   patterns: ['errors'],
   progress: ['errors', 'oci'],
+  grpc: ['errors'],
   workers: ['errors'],
   llb: [...base, 'workers'],
   auth: [...base],

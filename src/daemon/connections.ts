@@ -12,8 +12,8 @@ import type { DockerApi } from '../api/docker/server.ts';
 import type { AdmitCall, GrpcServer } from '../api/shared/grpc.ts';
 import type { ApiHost } from '../api/shared/host.ts';
 import type { Listener } from '../auth/types.ts';
-import { takeConnection } from '../session/grpc/http2-connection.ts';
-import { http2Limits, limitSettings } from '../session/grpc/http2-limits.ts';
+import { takeConnection } from '../grpc/http2-connection.ts';
+import { http2Limits, limitSettings } from '../grpc/http2-limits.ts';
 import type { Metrics } from './metrics.ts';
 import { sniff } from './sniff.ts';
 

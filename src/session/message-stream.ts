@@ -2,8 +2,8 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Http2ServerRequest, Http2ServerResponse, ServerHttp2Stream } from 'node:http2';
 import { Duplex } from 'node:stream';
-import { bytesFrame, bytesIn, Deframer } from './grpc/frame.ts';
-import { encodeMessage, OK, statusOf } from './grpc/status.ts';
+import { bytesFrame, bytesIn, Deframer } from '../grpc/frame.ts';
+import { encodeMessage, OK, statusOf } from '../grpc/status.ts';
 import type { ClientSession } from './types.ts';
 
 /** Bytes per message: few enough for every client's limit. */

@@ -1,7 +1,7 @@
 /** A client as we ask it for things: its connection, what it serves, and errors that say what was asked for. */
 import { canceled, DrydockError, fail } from '../errors/error.ts';
-import { type CallOptions, ConnectionLost, type GrpcCall, type GrpcChannel } from './grpc/channel.ts';
-import { errorCodeOf, GrpcError, UNIMPLEMENTED } from './grpc/status.ts';
+import { type CallOptions, ConnectionLost, type GrpcCall, type GrpcChannel } from '../grpc/channel.ts';
+import { errorCodeOf, GrpcError, UNIMPLEMENTED } from '../grpc/status.ts';
 import type { SessionInfo } from './headers.ts';
 
 /** A call's answer: what the client said, or that it does not serve such calls. */

@@ -16,7 +16,7 @@ import { runInNewContext } from 'node:vm';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { buildkitApi } from '../../src/api/buildkit/server.ts';
 import { createToken } from '../../src/auth/token-hash.ts';
-import { frame } from '../../src/session/grpc/frame.ts';
+import { frame } from '../../src/grpc/frame.ts';
 import { startTestDaemon, type TestDaemon } from '../kit/daemon.ts';
 
 const flooder = new URL('./flooder.ts', import.meta.url).pathname;

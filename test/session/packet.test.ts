@@ -15,14 +15,13 @@ import {
 import { expect, test } from 'vitest';
 import { DrydockError } from '../../src/errors/error.ts';
 import type { FileType } from '../../src/fs/view.ts';
+import { Deframer } from '../../src/grpc/frame.ts';
 import { bytesOf, nameOf } from '../../src/linux/names.ts';
 import { PacketSchema, StatSchema } from '../../src/pb/fsutil/wire_pb.js';
-import { BytesMessageSchema } from '../../src/pb/session/filesync_pb.js';
 import { goMode, permissionsOf, typeOf } from '../../src/session/fsutil/mode.ts';
 import type { Stat } from '../../src/session/fsutil/packet.ts';
 import { readPacket } from '../../src/session/fsutil/packet-reader.ts';
 import { PacketWriter } from '../../src/session/fsutil/packet-writer.ts';
-import { bytesFrame, bytesIn, Deframer, frame } from '../../src/session/grpc/frame.ts';
 
 const uint32 = integer({ min: 0, max: 2 ** 32 - 1 });
 const stats = record({
@@ -133,45 +132,6 @@ test('bytes that are no packet are refused, and nothing else happens', () => {
     }),
     { numRuns: 2000 },
   );
-});
-
-test('messages are found again, however the bytes are cut', () => {
-  assert(
-    property(
-      array(uint8Array({ maxLength: 300 }), { maxLength: 10 }),
-      array(integer({ min: 1, max: 100 }), { minLength: 1 }),
-      (messages, cuts) => {
-        const bytes = Buffer.concat(messages.map((message) => frame(message)));
-        const deframer = new Deframer();
-        const found: Buffer[] = [];
-        for (let at = 0, i = 0; at < bytes.length; i++) {
-          const next = at + cuts[i % cuts.length]!;
-          for (const message of deframer.push(bytes.subarray(at, next))) found.push(Buffer.from(message));
-          at = next;
-        }
-        expect(found).toEqual(messages.map((message) => Buffer.from(message)));
-        expect(deframer.empty).toBe(true);
-      },
-    ),
-    { numRuns: 200 },
-  );
-});
-
-test('a message that is too large, or compressed, is refused before it is kept', () => {
-  const large = Buffer.from([0, 0x7f, 0xff, 0xff, 0xff]);
-  expect(() => new Deframer().push(large)).toThrow('more than');
-  expect(() => new Deframer().push(Buffer.from([1, 0, 0, 0, 0]))).toThrow('compressed');
-});
-
-test('messages of bytes', () => {
-  for (const size of [0, 1, 127, 128, 16_383, 16_384, 300_000]) {
-    const data = Buffer.alloc(size, 'x');
-    const [message] = new Deframer().push(bytesFrame(data));
-    expect(Buffer.from(fromBinary(BytesMessageSchema, message!).data)).toEqual(data);
-    expect(Buffer.from(bytesIn(message!))).toEqual(data);
-  }
-  expect(() => bytesIn(Buffer.from([0x10, 1]))).toThrow('not one of bytes');
-  expect(() => bytesIn(Buffer.from([0x0a, 0x7f, 1]))).toThrow('not one of bytes');
 });
 
 test('Go’s file modes', () => {

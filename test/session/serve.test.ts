@@ -18,7 +18,7 @@ import { duplexPair, Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { openView } from '../../src/fs/open.ts';
-import { GrpcChannel } from '../../src/session/grpc/channel.ts';
+import { GrpcChannel } from '../../src/grpc/channel.ts';
 import { inProcessSession } from '../../src/session/in-process.ts';
 import { SessionManager } from '../../src/session/manager.ts';
 import { SessionServer, type SessionServerOptions } from '../../src/session/serve/session-server.ts';

@@ -12,8 +12,8 @@ import {
   type SourceRange,
   toDrydockError,
 } from '../../errors/error.ts';
+import { statusOf, UNIMPLEMENTED, UNKNOWN } from '../../grpc/status.ts';
 import { type Status, StatusSchema } from '../../pb/google/rpc/status_pb.js';
-import { statusOf, UNIMPLEMENTED, UNKNOWN } from '../../session/grpc/status.ts';
 import { FrontendFailure } from './failure.ts';
 import { solveDetailOf } from './solve-failure.ts';
 import { stackDetail } from './stack-detail.ts';

@@ -1,7 +1,7 @@
 /** A failure that a frontend returned as the build's: told on to the client as it came. */
 import { DrydockError } from '../../errors/error.ts';
+import { CANCELLED, errorCodeOf } from '../../grpc/status.ts';
 import type { Status } from '../../pb/google/rpc/status_pb.js';
-import { CANCELLED, errorCodeOf } from '../../session/grpc/status.ts';
 
 export class FrontendFailure extends DrydockError {
   /** gRPC status with the typed details (sources, exit codes …) that it carried. */

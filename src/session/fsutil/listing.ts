@@ -6,7 +6,7 @@
 import { randomUUID } from 'node:crypto';
 import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { lstatHost } from '../../fs/stat.ts';
-import { Deframer, frame } from '../grpc/frame.ts';
+import { Deframer, frame } from '../../grpc/frame.ts';
 
 /** Longest list that is kept, bytes: some 100,000 files. */
 const mostBytes = 8 << 20;

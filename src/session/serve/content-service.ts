@@ -4,6 +4,10 @@
  */
 import { create, fromBinary, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
 import { canceled } from '../../errors/error.ts';
+import { Deframer, frame } from '../../grpc/frame.ts';
+import { drained } from '../../grpc/served-bytes.ts';
+import { type CallHandler, requestOf, type ServedCall, unary } from '../../grpc/server.ts';
+import { ALREADY_EXISTS, GrpcError, INVALID_ARGUMENT, NOT_FOUND, OUT_OF_RANGE } from '../../grpc/status.ts';
 import { parseDigest } from '../../oci/digest.ts';
 import {
   InfoRequestSchema,
@@ -15,11 +19,7 @@ import {
   WriteContentRequestSchema,
   WriteContentResponseSchema,
 } from '../../pb/containerd/content_pb.js';
-import { Deframer, frame } from '../grpc/frame.ts';
-import { ALREADY_EXISTS, GrpcError, INVALID_ARGUMENT, NOT_FOUND, OUT_OF_RANGE } from '../grpc/status.ts';
 import type { ClientContent, Session } from '../types.ts';
-import { drained } from './bytes.ts';
-import { type CallHandler, requestOf, type ServedCall, unary } from './grpc-server.ts';
 
 const service = '/containerd.services.content.v1.Content';
 /** Bytes per message: few enough for every receiver's limit. */

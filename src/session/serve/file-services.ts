@@ -2,13 +2,13 @@
 import type { IncomingHttpHeaders } from 'node:http2';
 import type { Writable } from 'node:stream';
 import { finished } from 'node:stream/promises';
+import { receivedBytes } from '../../grpc/served-bytes.ts';
+import type { CallHandler } from '../../grpc/server.ts';
+import { GrpcError, NOT_FOUND } from '../../grpc/status.ts';
 import { runTask } from '../../workers/pool.ts';
-import { bridge } from '../grpc/bridge.ts';
-import { GrpcError, NOT_FOUND } from '../grpc/status.ts';
+import { bridge } from '../fsutil/bridge.ts';
 import { listOf } from '../services/metadata.ts';
 import type { Session } from '../types.ts';
-import { receivedBytes } from './bytes.ts';
-import type { CallHandler } from './grpc-server.ts';
 
 /** Where an output of the build goes: into a folder, on top of what is there, or into a stream opened for it. */
 export type OutputTarget =

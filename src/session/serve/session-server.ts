@@ -7,16 +7,16 @@ import { request as httpRequest, type RequestOptions } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { fail } from '../../errors/error.ts';
+import { withHead } from '../../grpc/headed-stream.ts';
+import { receivedBytes, sendBytes } from '../../grpc/served-bytes.ts';
+import { type CallHandler, GrpcServer, unary } from '../../grpc/server.ts';
+import { GrpcError, NOT_FOUND } from '../../grpc/status.ts';
 import { CredentialsRequestSchema, CredentialsResponseSchema } from '../../pb/session/auth_pb.js';
 import { GetSecretRequestSchema, GetSecretResponseSchema } from '../../pb/session/secrets_pb.js';
 import { CheckAgentRequestSchema, CheckAgentResponseSchema } from '../../pb/session/ssh_pb.js';
-import { withHead } from '../grpc/headed-stream.ts';
-import { GrpcError, NOT_FOUND } from '../grpc/status.ts';
 import type { Session } from '../types.ts';
-import { receivedBytes, sendBytes } from './bytes.ts';
 import { contentHandlers } from './content-service.ts';
 import { type OutputTarget, receiveOutput, sendFolder } from './file-services.ts';
-import { type CallHandler, GrpcServer, unary } from './grpc-server.ts';
 
 export interface SessionServerOptions {
   /** What is asked is answered by this one (`inProcessSession`). */

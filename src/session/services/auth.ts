@@ -5,6 +5,8 @@
 import { createPublicKey, randomBytes, timingSafeEqual, verify } from 'node:crypto';
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { fail } from '../../errors/error.ts';
+import { ConnectionLost } from '../../grpc/channel.ts';
+import { GrpcError, UNAVAILABLE } from '../../grpc/status.ts';
 import type { RegistryCredentials, TokenRequest, TokenSource } from '../../oci/credentials.ts';
 import {
   CredentialsRequestSchema,
@@ -16,8 +18,6 @@ import {
   VerifyTokenAuthorityRequestSchema,
   VerifyTokenAuthorityResponseSchema,
 } from '../../pb/session/auth_pb.js';
-import { ConnectionLost } from '../grpc/channel.ts';
-import { GrpcError, UNAVAILABLE } from '../grpc/status.ts';
 import { notServed, type Peer, printable } from '../peer.ts';
 
 const service = '/moby.filesync.v1.Auth';

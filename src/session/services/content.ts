@@ -5,6 +5,9 @@
 import { Readable } from 'node:stream';
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { type DrydockError, fail } from '../../errors/error.ts';
+import type { CallOptions, GrpcCall } from '../../grpc/channel.ts';
+import { frame } from '../../grpc/frame.ts';
+import { ALREADY_EXISTS, GrpcError, NOT_FOUND, UNIMPLEMENTED } from '../../grpc/status.ts';
 import type { Digest } from '../../oci/types.ts';
 import {
   InfoRequestSchema,
@@ -15,9 +18,6 @@ import {
   WriteContentRequestSchema,
   WriteContentResponseSchema,
 } from '../../pb/containerd/content_pb.js';
-import type { CallOptions, GrpcCall } from '../grpc/channel.ts';
-import { frame } from '../grpc/frame.ts';
-import { ALREADY_EXISTS, GrpcError, NOT_FOUND, UNIMPLEMENTED } from '../grpc/status.ts';
 import { notServed, type Peer } from '../peer.ts';
 import type { ClientContent } from '../types.ts';
 

@@ -1,11 +1,11 @@
 /** The exporters that a client chooses itself, once it has seen the result (proto/session/exporter.proto). */
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
+import { GrpcError, UNAVAILABLE } from '../../grpc/status.ts';
 import {
   FinalizeExportRequestSchema,
   FindExportersRequestSchema,
   FindExportersResponseSchema,
 } from '../../pb/session/exporter_pb.js';
-import { GrpcError, UNAVAILABLE } from '../grpc/status.ts';
 import { notServed, type Peer } from '../peer.ts';
 
 const service = '/moby.exporter.v1.Exporter';

@@ -1,12 +1,12 @@
 /** Files and archives to the client (proto/session/filesync.proto, service FileSend). */
 import { fail, throwIfAborted } from '../../errors/error.ts';
+import { BytesStream } from '../../grpc/bytes-stream.ts';
+import type { GrpcCall, Metadata } from '../../grpc/channel.ts';
+import { ALREADY_EXISTS, GrpcError } from '../../grpc/status.ts';
 import { compareNames } from '../../linux/names.ts';
 import { runTask } from '../../workers/pool.ts';
+import { bridge } from '../fsutil/bridge.ts';
 import type { Sent } from '../fsutil/send-task.ts';
-import { bridge } from '../grpc/bridge.ts';
-import { BytesStream } from '../grpc/bytes-stream.ts';
-import type { GrpcCall, Metadata } from '../grpc/channel.ts';
-import { ALREADY_EXISTS, GrpcError } from '../grpc/status.ts';
 import { notServed, type Peer } from '../peer.ts';
 import type { ClientOutput, OutputTree } from '../types.ts';
 import { clientContent } from './content.ts';

@@ -1,8 +1,8 @@
 /** The client's secrets (proto/session/secrets.proto). */
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { fail } from '../../errors/error.ts';
+import { GrpcError, NOT_FOUND } from '../../grpc/status.ts';
 import { GetSecretRequestSchema, GetSecretResponseSchema } from '../../pb/session/secrets_pb.js';
-import { GrpcError, NOT_FOUND } from '../grpc/status.ts';
 import { notServed, type Peer } from '../peer.ts';
 import { maxSecretSize } from '../secret-size.ts';
 

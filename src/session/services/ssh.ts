@@ -2,9 +2,9 @@
 import type { Duplex } from 'node:stream';
 import { create, toBinary } from '@bufbuild/protobuf';
 import { fail } from '../../errors/error.ts';
+import { BytesStream } from '../../grpc/bytes-stream.ts';
+import { GrpcError } from '../../grpc/status.ts';
 import { CheckAgentRequestSchema } from '../../pb/session/ssh_pb.js';
-import { BytesStream } from '../grpc/bytes-stream.ts';
-import { GrpcError } from '../grpc/status.ts';
 import { notServed, type Peer } from '../peer.ts';
 
 const service = '/moby.sshforward.v1.SSH';

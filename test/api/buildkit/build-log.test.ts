@@ -2,8 +2,8 @@
 import { fromBinary } from '@bufbuild/protobuf';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { BuildLog, type Follower } from '../../../src/api/buildkit/jobs/build-log.ts';
+import { Deframer } from '../../../src/grpc/frame.ts';
 import { StatusResponseSchema } from '../../../src/pb/moby/buildkit/v1/status_pb.js';
-import { Deframer } from '../../../src/session/grpc/frame.ts';
 
 beforeEach(() => void vi.useFakeTimers());
 afterEach(() => void vi.useRealTimers());

@@ -10,6 +10,7 @@ import { create, fromBinary, type MessageInitShape, toBinary } from '@bufbuild/p
 import { FileDescriptorProtoSchema } from '@bufbuild/protobuf/wkt';
 import { Code, createClient } from '@connectrpc/connect';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { withHead } from '../../../src/grpc/headed-stream.ts';
 import { local, marshal, scratch } from '../../../src/llb/llb.ts';
 import { digestOf } from '../../../src/oci/digest.ts';
 import { Health, HealthCheckResponse_ServingStatus } from '../../../src/pb/grpc/health_pb.js';
@@ -22,7 +23,6 @@ import { BuildHistoryEventType, Control } from '../../../src/pb/moby/buildkit/v1
 import { PolicyAction, type RuleSchema } from '../../../src/pb/moby/buildkit/v1/sourcepolicy/policy_pb.js';
 import { TraceService } from '../../../src/pb/otlp/trace_service_pb.js';
 import { DefinitionSchema, OpSchema } from '../../../src/pb/solver/pb/ops_pb.js';
-import { withHead } from '../../../src/session/grpc/headed-stream.ts';
 import { closePool } from '../../../src/workers/pool.ts';
 import { onStores } from '../../kit/stores.ts';
 import { ControlKit, detailsOf, failure, transportOver } from './control-kit.ts';

@@ -1,5 +1,6 @@
 /** One build's progress: kept for those who come late, and passed on to all who follow it. */
 import { toBinary } from '@bufbuild/protobuf';
+import { frame } from '../../../grpc/frame.ts';
 import { type StatusResponse, StatusResponseSchema } from '../../../pb/moby/buildkit/v1/status_pb.js';
 import type {
   LogEvent,
@@ -8,7 +9,6 @@ import type {
   VertexEvent,
   WarningEvent,
 } from '../../../progress/events.ts';
-import { frame } from '../../../session/grpc/frame.ts';
 import { StatusCollector } from '../../shared/status.ts';
 
 /** Vertices told together, at most, to those who come late or were slow: more go in other turns. */

@@ -6,7 +6,7 @@ import { type IncomingMessage, STATUS_CODES } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { identityKey } from '../../../auth/identity.ts';
 import { type DrydockError, toDrydockError } from '../../../errors/error.ts';
-import { answerUpgrade } from '../../../session/grpc/answer-upgrade.ts';
+import { answerUpgrade } from '../../../grpc/answer-upgrade.ts';
 import type { ApiHost } from '../../shared/host.ts';
 import { apiError, apiMessage, httpStatus } from '../http/errors.ts';
 import type { Route } from '../http/route.ts';

@@ -1,7 +1,7 @@
 /** Joins an HTTP/2 stream, of a client or a server, to a worker task that speaks a protocol on its bytes. */
 import type { Http2Stream } from 'node:http2';
 import { MessageChannel, type MessagePort } from 'node:worker_threads';
-import { MainPipe } from '../fsutil/port.ts';
+import { MainPipe } from './port.ts';
 
 /**
  * Runs `task` with a port that carries the stream's bytes. `ended` settles when the peer sends nothing more: well,

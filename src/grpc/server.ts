@@ -1,11 +1,11 @@
 /** A gRPC server on a connection that is there already: ours to a daemon, turned round. */
 import { createServer, type Http2Server, type IncomingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
 import type { Duplex } from 'node:stream';
-import { canceled, fail } from '../../errors/error.ts';
-import { Deframer, frame } from '../grpc/frame.ts';
-import { takeConnection } from '../grpc/http2-connection.ts';
-import { refuseCall } from '../grpc/refuse-call.ts';
-import { encodeMessage, OK, statusOf, UNIMPLEMENTED } from '../grpc/status.ts';
+import { canceled, fail } from '../errors/error.ts';
+import { Deframer, frame } from './frame.ts';
+import { takeConnection } from './http2-connection.ts';
+import { refuseCall } from './refuse-call.ts';
+import { encodeMessage, OK, statusOf, UNIMPLEMENTED } from './status.ts';
 
 /** One call, as its handler sees it. */
 export interface ServedCall {

@@ -7,7 +7,7 @@ import {
   type IncomingHttpHeaders,
 } from 'node:http2';
 import type { Duplex } from 'node:stream';
-import { canceled, DrydockError } from '../../errors/error.ts';
+import { canceled, DrydockError } from '../errors/error.ts';
 import { Deframer, frame } from './frame.ts';
 import { decodeMessage, GrpcError, OK, UNAVAILABLE, UNIMPLEMENTED, UNKNOWN } from './status.ts';
 
