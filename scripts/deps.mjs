@@ -16,9 +16,9 @@ const below = () => [
   'layer',
   'store',
   'registry',
+  'distribution',
   'images',
   'refs',
-  'apply',
   'workers',
 ];
 /** The files of a room that hold only its contract; their types may be imported by the rooms in `doors`. */
@@ -43,9 +43,9 @@ const allowed = {
   store: [...base, 'fs', 'tar', 'workers'],
   cache: [...base, 'store'],
   kept: [...base, 'workers'],
-  apply: [...base, 'fs', 'store', 'workers'],
-  images: [...base, 'fs', 'tar', 'layer', 'store', 'registry', 'workers'],
-  refs: [...base, 'fs', 'tar', 'layer', 'store', 'registry', 'images', 'apply', 'workers'],
+  distribution: [...base, 'store', 'registry', 'workers'],
+  images: [...base, 'fs', 'tar', 'layer', 'store', 'registry', 'distribution', 'workers'],
+  refs: [...base, 'fs', 'tar', 'layer', 'store', 'registry', 'distribution', 'workers'],
   session: [...base, 'fs', 'tar', 'registry', 'workers'],
   executor: [...base, 'fs', 'store', 'workers'],
   solver: [...base, 'llb', 'cache', 'fs', 'store', 'session', 'workers'],

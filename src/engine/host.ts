@@ -1,12 +1,12 @@
 /** What the engine does for a frontend: resolving images and opening solved trees. */
 import { setImmediate } from 'node:timers/promises';
+import { findImage } from '../distribution/stored.ts';
 import { DrydockError } from '../errors/error.ts';
 import type { FrontendHost, FrontendTree, ResolvedImage } from '../frontend/types.ts';
 import { openView } from '../fs/open.ts';
 import { readFileIn } from '../fs/read.ts';
 import { resolvePath } from '../fs/resolve.ts';
 import type { FsView } from '../fs/view.ts';
-import { findImage } from '../images/stored.ts';
 import { pbPlatform } from '../llb/message.ts';
 import { formatPlatform } from '../oci/platform.ts';
 import type { Job } from '../solver/job.ts';

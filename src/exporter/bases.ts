@@ -1,5 +1,5 @@
 /** Layers that a tree has from the images it is built on come out as those images name them, whatever else is known of them. */
-import { isPublished } from '../images/known-names.ts';
+import { isPublished } from '../distribution/known-names.ts';
 import { packedVariants } from '../layer/blobs.ts';
 import type { Compression } from '../layer/types.ts';
 import { chainIds } from '../oci/digest.ts';

@@ -1,7 +1,8 @@
 /** From a solved tree to the layers of a manifest. */
+
+import { fetchBlobInto } from '../distribution/fetch.ts';
+import { isPublished } from '../distribution/known-names.ts';
 import { fail } from '../errors/error.ts';
-import { fetchBlobInto } from '../images/fetch.ts';
-import { isPublished } from '../images/known-names.ts';
 import { ensureBlob, labelChain, packedVariants, packSnapshot, rememberedBlob } from '../layer/blobs.ts';
 import { convertBlob } from '../layer/convert.ts';
 import type { Compression, LayerBlob } from '../layer/types.ts';

@@ -1,5 +1,5 @@
 /** Images of nothing but a changed config, which docker's builder of old gives the time of their making. */
-import { storedImages } from '../images/stored.ts';
+import { storedImages } from '../distribution/stored.ts';
 import type { ImageConfig } from '../oci/types.ts';
 import type { Store } from '../store/store.ts';
 import { isDue, nextTurn } from '../workers/turns.ts';

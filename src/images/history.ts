@@ -1,8 +1,9 @@
 /** An image's history with the size of each step's layer. */
+
+import type { StoredImage } from '../distribution/stored.ts';
 import { chainIds } from '../oci/digest.ts';
 import type { Digest } from '../oci/types.ts';
 import type { Store } from '../store/store.ts';
-import type { StoredImage } from './stored.ts';
 
 export interface HistoryStep {
   /** ms since the epoch; undefined when the config does not say */

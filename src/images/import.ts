@@ -1,4 +1,6 @@
 /** `docker import`: a tar of a file tree as an image of one layer. */
+
+import { danglingName, withLease } from '../distribution/stored.ts';
 import { throwIfAborted, toDrydockError } from '../errors/error.ts';
 import { normalizeName } from '../oci/reference.ts';
 import {
@@ -16,7 +18,6 @@ import { decompress } from '../tar/decompress.ts';
 import { TarParser } from '../tar/parser.ts';
 import { endOfArchive } from '../tar/writer.ts';
 import { nameImage } from './name.ts';
-import { danglingName, withLease } from './stored.ts';
 
 export interface ImportOptions {
   /** Without one the image is dangling. */

@@ -1,8 +1,9 @@
 /** `drydock inspect`: an image in the JSON shape of `docker inspect`. */
+
+import { findImage, type StoredImage } from '../distribution/stored.ts';
 import type { ContainerConfig, Descriptor, Digest } from '../oci/types.ts';
 import type { Store } from '../store/store.ts';
 import { imageSize } from './list.ts';
-import { findImage, type StoredImage } from './stored.ts';
 import { toldNames } from './told-names.ts';
 
 /** https://docs.docker.com/reference/api/engine/ (ImageInspect) */

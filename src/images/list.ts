@@ -1,9 +1,10 @@
 /** `drydock images`. */
+
+import { isDangling, type StoredImage, storedImages } from '../distribution/stored.ts';
 import { chainIds } from '../oci/digest.ts';
 import { formatPlatform } from '../oci/platform.ts';
 import type { Digest } from '../oci/types.ts';
 import type { ImageRecord, Store } from '../store/store.ts';
-import { isDangling, type StoredImage, storedImages } from './stored.ts';
 import { toldNames } from './told-names.ts';
 
 export interface ImageSummary {

@@ -1,4 +1,13 @@
 /** `drydock load`: images from a tar that docker, podman, skopeo or we wrote. */
+
+import {
+  isImageEntry,
+  type Origin,
+  parseConfig,
+  parseIndex,
+  parseManifest,
+} from '../distribution/documents.ts';
+import { danglingName, type StoredImage, storedImages, withLease } from '../distribution/stored.ts';
 import { DrydockError, fail } from '../errors/error.ts';
 import { fullNameAnnotation, refNameAnnotation } from '../oci/layout.ts';
 import { formatPlatform, platformMatches } from '../oci/platform.ts';
@@ -16,9 +25,7 @@ import type { ReportStatus } from '../progress/events.ts';
 import { contentRefLabels } from '../store/labels.ts';
 import type { Store } from '../store/store.ts';
 import { Archive, bad } from './archive.ts';
-import { isImageEntry, type Origin, parseConfig, parseIndex, parseManifest } from './documents.ts';
 import { nameImage } from './name.ts';
-import { danglingName, type StoredImage, storedImages, withLease } from './stored.ts';
 
 export interface LoadOptions {
   lease?: string;

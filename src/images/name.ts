@@ -1,10 +1,11 @@
 /** Names given to images. Whoever gives one in the store goes through here, so that no image is lost by it. */
+
+import { inTurn, runningOn } from '../distribution/share.ts';
+import { danglingName, storedImages } from '../distribution/stored.ts';
 import { fail } from '../errors/error.ts';
 import { parseReference } from '../oci/reference.ts';
 import type { Descriptor } from '../oci/types.ts';
 import type { ImageRecord, Store } from '../store/store.ts';
-import { inTurn, runningOn } from './share.ts';
-import { danglingName, storedImages } from './stored.ts';
 
 /**
  * Gives a target in content a name; a name that is taken moves. An image that loses its last name by that is kept

@@ -1,4 +1,14 @@
 /** `drydock pull`: an image from a registry into the store, its layers as blobs that are unpacked when needed. */
+
+import { isImageEntry, parseIndex, platformList } from '../distribution/documents.ts';
+import { type FetchContext, fetchBlobInto } from '../distribution/fetch.ts';
+import {
+  type ImageDocuments,
+  readDocuments,
+  registryDocuments,
+  resolveTarget,
+} from '../distribution/resolve.ts';
+import { withLease } from '../distribution/stored.ts';
 import { fail } from '../errors/error.ts';
 import type { CredentialSource } from '../oci/credentials.ts';
 import { hostPlatform } from '../oci/platform.ts';
@@ -7,13 +17,9 @@ import { type Digest, isIndexType, type Platform } from '../oci/types.ts';
 import type { ReportStatus } from '../progress/events.ts';
 import type { RegistryClient } from '../registry/client.ts';
 import { gcLabels, type ImageRecord, type Store } from '../store/store.ts';
-import { isImageEntry, parseIndex, platformList } from './documents.ts';
-import { type FetchContext, fetchBlobInto } from './fetch.ts';
 import { nameImage } from './name.ts';
-import { type ImageDocuments, readDocuments, registryDocuments, resolveTarget } from './resolve.ts';
-import { withLease } from './stored.ts';
 
-export { fetchBlobInto } from './fetch.ts';
+export { fetchBlobInto } from '../distribution/fetch.ts';
 
 export interface PullOptions {
   /** Default: the host's. */

@@ -1,4 +1,11 @@
 /** `drydock push`: an image of the store into a registry. */
+
+import { isImageEntry, parseIndex } from '../distribution/documents.ts';
+import type { FetchContext } from '../distribution/fetch.ts';
+import { noteOrigin } from '../distribution/known-names.ts';
+import { originOf } from '../distribution/origin.ts';
+import { Limiter } from '../distribution/share.ts';
+import { findImage, imageFor, type StoredImage, storedImages, withLease } from '../distribution/stored.ts';
 import { fail } from '../errors/error.ts';
 import type { CredentialSource } from '../oci/credentials.ts';
 import { familiarName, normalizeName, parseReference } from '../oci/reference.ts';
@@ -16,12 +23,6 @@ import type { RegistryClient } from '../registry/client.ts';
 import { contentRefLabels } from '../store/labels.ts';
 import type { Store } from '../store/store.ts';
 import { ensureLayer, gzipLayer, isPlainLayer, type StoredLayer, storedLayers } from './blobs.ts';
-import { isImageEntry, parseIndex } from './documents.ts';
-import type { FetchContext } from './fetch.ts';
-import { noteOrigin } from './known-names.ts';
-import { originOf } from './origin.ts';
-import { Limiter } from './share.ts';
-import { findImage, imageFor, type StoredImage, storedImages, withLease } from './stored.ts';
 
 export interface PushOptions {
   lease?: string;

@@ -1,11 +1,19 @@
 /** `drydock rmi`, and what `prune` and docker's API remove of images. */
+
+import { referenceOf } from '../distribution/known-names.ts';
+import {
+  findImage,
+  imageFor,
+  isDangling,
+  isHere,
+  type StoredImage,
+  storedImages,
+} from '../distribution/stored.ts';
 import { fail } from '../errors/error.ts';
 import { familiarName } from '../oci/reference.ts';
 import type { Digest, Platform } from '../oci/types.ts';
 import { fillReserve, withReserve } from '../store/shared/reserve.ts';
 import type { ImageRecord, Store } from '../store/store.ts';
-import { referenceOf } from './known-names.ts';
-import { findImage, imageFor, isDangling, isHere, type StoredImage, storedImages } from './stored.ts';
 
 export interface Removed {
   /** ID of the image that was named. */

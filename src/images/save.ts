@@ -5,6 +5,17 @@
  */
 import { once } from 'node:events';
 import { finished } from 'node:stream/promises';
+import { parseIndex } from '../distribution/documents.ts';
+import type { FetchContext } from '../distribution/fetch.ts';
+import { referenceOf } from '../distribution/known-names.ts';
+import {
+  findImage,
+  imageFor,
+  isDangling,
+  type StoredImage,
+  storedImages,
+  withLease,
+} from '../distribution/stored.ts';
 import { canceled, fail, throwIfAborted, toDrydockError } from '../errors/error.ts';
 import { hex } from '../oci/digest.ts';
 import { fullNameAnnotation, layoutMark, refNameAnnotation } from '../oci/layout.ts';
@@ -22,10 +33,6 @@ import type { RegistryClient } from '../registry/client.ts';
 import type { Store } from '../store/store.ts';
 import { endOfArchive, header, padding } from '../tar/writer.ts';
 import { ensureLayer, storedLayers } from './blobs.ts';
-import { parseIndex } from './documents.ts';
-import type { FetchContext } from './fetch.ts';
-import { referenceOf } from './known-names.ts';
-import { findImage, imageFor, isDangling, type StoredImage, storedImages, withLease } from './stored.ts';
 
 export interface SaveOptions {
   lease?: string;

@@ -1,8 +1,8 @@
+import { findImage } from '../distribution/stored.ts';
 import { fail } from '../errors/error.ts';
 import { normalizeName, parseReference } from '../oci/reference.ts';
 import type { ImageRecord, Store } from '../store/store.ts';
 import { nameImage } from './name.ts';
-import { findImage } from './stored.ts';
 
 /**
  * Gives the image that `source` (a name or an ID) means another name; a name that is taken moves. Throws `not-found`,

@@ -1,9 +1,10 @@
 /** What an image is called to people and clients: its tags, and the digests under which registries have it. */
+
+import { isFrom, isPublished, referenceOf } from '../distribution/known-names.ts';
+import { isDangling, type StoredImage, storedImages } from '../distribution/stored.ts';
 import { familiarName } from '../oci/reference.ts';
 import { type Digest, mediaTypes } from '../oci/types.ts';
 import type { ImageRecord, Store } from '../store/store.ts';
-import { isFrom, isPublished, referenceOf } from './known-names.ts';
-import { isDangling, type StoredImage, storedImages } from './stored.ts';
 
 export interface ToldNames {
   /** `app:1` */

@@ -1,10 +1,10 @@
 /** LLB's DiffOp: what must be laid over `lower` to get `upper`, deletions included. */
 import { randomUUID } from 'node:crypto';
-import { isEmpty } from '../apply/snapshot.ts';
 import { fail } from '../errors/error.ts';
 import { specOfMounts } from '../fs/view.ts';
 import { digestOf } from '../oci/digest.ts';
 import { chainOf, restack } from '../refs/restack.ts';
+import { isEmpty } from '../refs/snapshot.ts';
 import { refContext } from '../solver/ref-context.ts';
 import type { Ref, RefContext } from '../store/ref.ts';
 import { runTask } from '../workers/pool.ts';

@@ -1,13 +1,13 @@
 /** LLB's FileOp: copies, new files and folders, links and deletions, without a container. */
 
 import { randomUUID } from 'node:crypto';
-import { parentOf, writeSnapshot } from '../apply/snapshot.ts';
 import { DrydockError, fail, toDrydockError } from '../errors/error.ts';
 import type { FileActionSpec, OwnerId, OwnerSpec } from '../fs/actions.ts';
 import type { ContentSelector, ViewSpec } from '../fs/view.ts';
 import { clone, FileActionSchema, toBinary } from '../llb/pb.ts';
 import { digestOf } from '../oci/digest.ts';
 import type { ChownOpt, FileAction, FileActionCopy, FileOp, Op, UserOpt } from '../pb/solver/pb/ops_pb.js';
+import { parentOf, writeSnapshot } from '../refs/snapshot.ts';
 import { leave } from '../solver/leftovers.ts';
 import { refContext } from '../solver/ref-context.ts';
 import type { CacheDep, CacheMap } from '../solver/types.ts';

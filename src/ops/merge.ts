@@ -1,7 +1,8 @@
 /** LLB's MergeOp: the layers of several trees stacked into one, later ones on top. */
-import { isEmpty } from '../apply/snapshot.ts';
+
 import { fail } from '../errors/error.ts';
 import { digestOf } from '../oci/digest.ts';
+import { isEmpty } from '../refs/snapshot.ts';
 import { refContext } from '../solver/ref-context.ts';
 import { type Ref, snapshotKeys } from '../store/ref.ts';
 import { checkInputs } from './check-inputs.ts';

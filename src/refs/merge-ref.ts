@@ -1,13 +1,13 @@
 /** The layers of several trees stacked into one, later ones on top; not stacked before somebody wants the tree. */
 import { randomUUID } from 'node:crypto';
-import { copyAll, writeSnapshot } from '../apply/snapshot.ts';
+import { runningOn, shareRun } from '../distribution/share.ts';
 import { DrydockError, fail } from '../errors/error.ts';
 import type { ViewSpec } from '../fs/view.ts';
-import { runningOn, shareRun } from '../images/share.ts';
 import { digestOf, hex } from '../oci/digest.ts';
 import type { Ref, RefContext, RefLayer, SerializedRef } from '../store/ref.ts';
 import type { Store } from '../store/store.ts';
 import { chainOf, restack } from './restack.ts';
+import { copyAll, writeSnapshot } from './snapshot.ts';
 
 /** Layers in one stack, at most. */
 const maxLayers = 2048;

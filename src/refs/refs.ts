@@ -1,8 +1,9 @@
 /** Makes refs: the immutable trees that vertices give each other, lazy where they can be. */
+
+import { originOf } from '../distribution/origin.ts';
+import { type Running, shareRun } from '../distribution/share.ts';
 import { DrydockError, fail } from '../errors/error.ts';
 import { specOfMounts, type ViewSpec } from '../fs/view.ts';
-import { originOf } from '../images/origin.ts';
-import { type Running, shareRun } from '../images/share.ts';
 import { chainIds, digestOf } from '../oci/digest.ts';
 import type { Digest } from '../oci/types.ts';
 import type { RegistryClient } from '../registry/client.ts';

@@ -3,10 +3,10 @@
  * the one below as soon as both are there.
  */
 import { createHash, randomUUID } from 'node:crypto';
+import { fetchBlobInto } from '../distribution/fetch.ts';
+import { originLabels } from '../distribution/origin.ts';
+import { type Running, runningOn, shareRun } from '../distribution/share.ts';
 import { DrydockError, fail, throwIfAborted } from '../errors/error.ts';
-import { fetchBlobInto } from '../images/fetch.ts';
-import { originLabels } from '../images/origin.ts';
-import { type Running, runningOn, shareRun } from '../images/share.ts';
 import { unpackLayer } from '../layer/unpack.ts';
 import { hex } from '../oci/digest.ts';
 import { familiarName, normalizeName } from '../oci/reference.ts';

@@ -1,6 +1,7 @@
 /** Layers in a folder of the client's. */
+
+import { takeBlob } from '../distribution/take-blob.ts';
 import type { ViewSpec } from '../fs/view.ts';
-import { takeBlob } from '../images/take-blob.ts';
 import { chainId } from '../oci/digest.ts';
 import type { Descriptor } from '../oci/types.ts';
 import type { Refs } from '../refs/types.ts';

@@ -1,10 +1,10 @@
 /** Writes what a build knows into a cache for others: a registry's, a folder of the client's, or the image's own config. */
 import { cacheConfigType, encodeCacheConfig } from '../cache/remote/config.ts';
 import { inlineRecords } from '../cache/remote/inline.ts';
+import { Limiter } from '../distribution/share.ts';
 import { fail } from '../errors/error.ts';
 import { type CacheLayer, cacheLayers } from '../exporter/layers.ts';
 import type { ExportContext } from '../exporter/types.ts';
-import { Limiter } from '../images/share.ts';
 import { digestOf } from '../oci/digest.ts';
 import type { Descriptor, Digest } from '../oci/types.ts';
 import type { TracedVertex } from '../solver/trace.ts';

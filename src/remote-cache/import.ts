@@ -1,7 +1,7 @@
 /** Reads the caches that a build names. What cannot be read is a warning, and the build goes on without it. */
 import type { ImportedCache } from '../cache/imported.ts';
+import { registryDocuments, storeDocuments } from '../distribution/resolve.ts';
 import { DrydockError, fail } from '../errors/error.ts';
-import { registryDocuments, storeDocuments } from '../images/resolve.ts';
 import { digestOf } from '../oci/digest.ts';
 import { familiarName } from '../oci/reference.ts';
 import { type Descriptor, type Digest, isIndexType, isManifestType, mediaTypes } from '../oci/types.ts';

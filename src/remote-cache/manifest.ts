@@ -9,8 +9,8 @@ import {
   parseInlineRecords,
 } from '../cache/remote/config.ts';
 import { KeyGraph } from '../cache/remote/key-graph.ts';
+import { layersOf, parseConfig, parseIndex, parseManifest } from '../distribution/documents.ts';
 import { fail } from '../errors/error.ts';
-import { layersOf, parseConfig, parseIndex, parseManifest } from '../images/documents.ts';
 import { isDigest } from '../oci/digest.ts';
 import {
   type Descriptor,

@@ -2,13 +2,13 @@
 import { randomUUID } from 'node:crypto';
 import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { copyAll, writeSnapshot } from '../apply/snapshot.ts';
 import { fail } from '../errors/error.ts';
 import { lstatHost } from '../fs/stat.ts';
 import { specOfMounts } from '../fs/view.ts';
 import { nameOf, rawName } from '../linux/names.ts';
 import { digestOf } from '../oci/digest.ts';
 import type { OpMaker } from '../ops/deps.ts';
+import { copyAll, writeSnapshot } from '../refs/snapshot.ts';
 import { refContext } from '../solver/ref-context.ts';
 import type { OpContext } from '../solver/types.ts';
 import { sourceOf } from './attrs.ts';

@@ -1,7 +1,13 @@
 /** `docker-image://REF`: an image of the store or of a registry, and the config lookup that frontends do before. */
+
+import { layersOf } from '../distribution/documents.ts';
+import {
+  type ResolvedDocuments,
+  type ResolveMode,
+  readDocuments,
+  resolveImage,
+} from '../distribution/resolve.ts';
 import { DrydockError, fail } from '../errors/error.ts';
-import { layersOf } from '../images/documents.ts';
-import { type ResolvedDocuments, type ResolveMode, readDocuments, resolveImage } from '../images/resolve.ts';
 import { platformOf } from '../llb/message.ts';
 import { chainId, digestOf, isDigest } from '../oci/digest.ts';
 import { normalizeName, parseReference } from '../oci/reference.ts';

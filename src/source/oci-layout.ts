@@ -1,6 +1,6 @@
 /** `oci-layout://NAME@DIGEST`: an image of an OCI layout folder that the client offers. */
-import { layersOf } from '../images/documents.ts';
-import { type ImageDocuments, readDocuments } from '../images/resolve.ts';
+import { layersOf } from '../distribution/documents.ts';
+import { type ImageDocuments, readDocuments } from '../distribution/resolve.ts';
 import { parseReference } from '../oci/reference.ts';
 import type { OpMaker } from '../ops/deps.ts';
 import { refContext } from '../solver/ref-context.ts';

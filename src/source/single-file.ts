@@ -2,9 +2,9 @@
 import { randomUUID } from 'node:crypto';
 import { mkdir, mkdtemp, rename } from 'node:fs/promises';
 import { join } from 'node:path';
-import { copyAll, writeSnapshot } from '../apply/snapshot.ts';
 import { rawName } from '../linux/names.ts';
 import type { OpDeps } from '../ops/deps.ts';
+import { copyAll, writeSnapshot } from '../refs/snapshot.ts';
 import { refContext } from '../solver/ref-context.ts';
 import type { OpContext } from '../solver/types.ts';
 import type { Ref } from '../store/ref.ts';

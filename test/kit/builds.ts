@@ -10,11 +10,11 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { findImage } from '../../src/distribution/stored.ts';
 import { type Engine, openEngine } from '../../src/engine/engine.ts';
 import { openView } from '../../src/fs/open.ts';
 import { specOfMounts } from '../../src/fs/view.ts';
 import { inspectImage } from '../../src/images/inspect.ts';
-import { findImage } from '../../src/images/stored.ts';
 import { chainId } from '../../src/oci/digest.ts';
 import type { ImageConfig } from '../../src/oci/types.ts';
 import type { VertexEvent } from '../../src/progress/events.ts';

@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { fetchBlobInto } from '../../src/images/fetch.ts';
+import { fetchBlobInto } from '../../src/distribution/fetch.ts';
 import { digestOf } from '../../src/oci/digest.ts';
 import { mediaTypes } from '../../src/oci/types.ts';
 import { parseChallenge } from '../../src/registry/auth.ts';

@@ -1,8 +1,8 @@
 /** `drydock store migrate`: images and cache of one store, in the other. */
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { findImage } from '../../src/distribution/stored.ts';
 import { type Engine, openEngine } from '../../src/engine/engine.ts';
-import { findImage } from '../../src/images/stored.ts';
 import { merge, mkfile, scratch } from '../../src/llb/llb.ts';
 import type { VertexEvent } from '../../src/progress/events.ts';
 import { buildState } from '../../src/sdk/build.ts';

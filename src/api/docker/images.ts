@@ -1,5 +1,5 @@
 /** Images as docker's API lists them. */
-import { isDangling, type StoredImage, storedImages } from '../../images/stored.ts';
+import { isDangling, type StoredImage, storedImages } from '../../distribution/stored.ts';
 import { toldNames } from '../../images/told-names.ts';
 import { chainIds } from '../../oci/digest.ts';
 import type { Descriptor, Digest } from '../../oci/types.ts';

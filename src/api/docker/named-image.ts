@@ -1,5 +1,11 @@
 /** The image that a request names, perhaps on a platform of its choice. */
-import { type FoundImage, findImage, imageFor, type StoredImage, storedImages } from '../../images/stored.ts';
+import {
+  type FoundImage,
+  findImage,
+  imageFor,
+  type StoredImage,
+  storedImages,
+} from '../../distribution/stored.ts';
 import type { Platform } from '../../oci/types.ts';
 import type { Store } from '../../store/store.ts';
 

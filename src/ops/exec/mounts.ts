@@ -2,13 +2,13 @@
 
 import { randomUUID } from 'node:crypto';
 import type { Duplex } from 'node:stream';
-import { copyAll, isEmpty, parentOf } from '../../apply/snapshot.ts';
 import { DrydockError, fail } from '../../errors/error.ts';
 import type { ExecMount } from '../../executor/types.ts';
 import { cleanPath } from '../../fs/paths.ts';
 import { keptUnder } from '../../kept/kept.ts';
 import { CacheSharingOpt, MountType } from '../../llb/pb.ts';
 import type { Mount as LlbMount } from '../../pb/solver/pb/ops_pb.js';
+import { copyAll, isEmpty, parentOf } from '../../refs/snapshot.ts';
 import { contentDigest } from '../../solver/content.ts';
 import { keptName } from '../../solver/kept-name.ts';
 import { refContext } from '../../solver/ref-context.ts';

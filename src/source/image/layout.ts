@@ -3,10 +3,10 @@
 import { mkdtemp } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
+import { parseIndex } from '../../distribution/documents.ts';
+import type { DocumentSource } from '../../distribution/resolve.ts';
+import { takeBlob } from '../../distribution/take-blob.ts';
 import { fail } from '../../errors/error.ts';
-import { parseIndex } from '../../images/documents.ts';
-import type { DocumentSource } from '../../images/resolve.ts';
-import { takeBlob } from '../../images/take-blob.ts';
 import { digestOf } from '../../oci/digest.ts';
 import { refNameAnnotation } from '../../oci/layout.ts';
 import type { Reference } from '../../oci/reference.ts';

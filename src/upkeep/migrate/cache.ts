@@ -1,7 +1,7 @@
 /** Cache records from one store to another, with the snapshots that are their results. */
 import type { Cache, CacheEntry } from '../../cache/cache.ts';
+import { originLabels, originOf } from '../../distribution/origin.ts';
 import { DrydockError, throwIfAborted } from '../../errors/error.ts';
-import { originLabels, originOf } from '../../images/origin.ts';
 import { packSnapshot } from '../../layer/blobs.ts';
 import { unpackLayer } from '../../layer/unpack.ts';
 import { chainId } from '../../oci/digest.ts';

@@ -1,7 +1,8 @@
 /** Images from one store to another: names, documents, and layers as blobs. */
+
+import { type StoredImage, storedImage, storedImages } from '../../distribution/stored.ts';
 import { ensureLayer, storedLayers } from '../../images/blobs.ts';
 import { nameImage } from '../../images/name.ts';
-import { type StoredImage, storedImage, storedImages } from '../../images/stored.ts';
 import { type Index, isIndexType } from '../../oci/types.ts';
 import type { RegistryClient } from '../../registry/client.ts';
 import { contentRefLabels } from '../../store/labels.ts';

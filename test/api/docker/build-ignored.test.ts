@@ -29,7 +29,7 @@ onStores('ignored files of a posted context', (store) => {
   };
   /** The names of all files of an image. */
   const namesIn = async (tag: string) => {
-    const { findImage } = await import('../../../src/images/stored.ts');
+    const { findImage } = await import('../../../src/distribution/stored.ts');
     const { ensureLayer, storedLayers } = await import('../../../src/images/blobs.ts');
     const { decompress } = await import('../../../src/tar/decompress.ts');
     const { TarParser } = await import('../../../src/tar/parser.ts');

@@ -2,10 +2,10 @@
 import type { Readable } from 'node:stream';
 import { identityKey } from '../../../auth/identity.ts';
 import { reachOf, tenantOf } from '../../../auth/ownership.ts';
+import { isHere } from '../../../distribution/stored.ts';
 import { runBuild } from '../../../engine/run.ts';
 import type { BuildOptions, OutputSpec } from '../../../engine/types.ts';
 import { toDrydockError } from '../../../errors/error.ts';
-import { isHere } from '../../../images/stored.ts';
 import type { Digest } from '../../../oci/types.ts';
 import { namedSession } from '../../../session/named-session.ts';
 import type { ClientSession } from '../../../session/types.ts';

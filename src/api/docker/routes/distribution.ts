@@ -1,5 +1,5 @@
 /** `GET /distribution/{name}/json`: what a registry has under a name. */
-import { parseConfig, parseIndex, parseManifest } from '../../../images/documents.ts';
+import { parseConfig, parseIndex, parseManifest } from '../../../distribution/documents.ts';
 import { normalizeName } from '../../../oci/reference.ts';
 import { isIndexType, type Platform } from '../../../oci/types.ts';
 import { apiError } from '../http/errors.ts';

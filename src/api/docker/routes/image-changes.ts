@@ -1,6 +1,7 @@
 /** `POST /images/{name}/tag`, `DELETE /images/{name}`, `POST /images/prune`. */
+
+import { findImage } from '../../../distribution/stored.ts';
 import { type Removed, removeImage, removePlatforms, removeRecords } from '../../../images/remove.ts';
-import { findImage } from '../../../images/stored.ts';
 import { tagImage } from '../../../images/tag.ts';
 import { familiarName } from '../../../oci/reference.ts';
 import { apiError } from '../http/errors.ts';

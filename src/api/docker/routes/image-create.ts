@@ -3,9 +3,9 @@
 import { createReadStream } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { findImage } from '../../../distribution/stored.ts';
 import { importTar } from '../../../images/import.ts';
 import { pullImage } from '../../../images/pull.ts';
-import { findImage } from '../../../images/stored.ts';
 import { hostPlatform } from '../../../oci/platform.ts';
 import { familiarName, formatReference, normalizeName, parseReference } from '../../../oci/reference.ts';
 import { download } from '../../../source/http-fetch.ts';

@@ -1,6 +1,7 @@
 /** `GET /images/json`. */
+
+import { findImage } from '../../../distribution/stored.ts';
 import { imageSize } from '../../../images/list.ts';
-import { findImage } from '../../../images/stored.ts';
 import { familiarName, parseReference } from '../../../oci/reference.ts';
 import { compileGlob } from '../../../patterns/glob.ts';
 import type { Store } from '../../../store/store.ts';

@@ -1,7 +1,8 @@
 /** `GET /images/{name}/json` and `/history`; `GET /images/search`, which there is none of. */
+
+import { referenceOf } from '../../../distribution/known-names.ts';
 import { imageHistory } from '../../../images/history.ts';
 import { inspectImage } from '../../../images/inspect.ts';
-import { referenceOf } from '../../../images/known-names.ts';
 import { familiarName } from '../../../oci/reference.ts';
 import { apiError } from '../http/errors.ts';
 import { readPlatform } from '../http/platform.ts';

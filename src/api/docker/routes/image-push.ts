@@ -1,8 +1,9 @@
 /** `POST /images/{name}/push`. */
+
+import { referenceOf } from '../../../distribution/known-names.ts';
+import { isDangling } from '../../../distribution/stored.ts';
 import type { DrydockError } from '../../../errors/error.ts';
-import { referenceOf } from '../../../images/known-names.ts';
 import { type PushedLayer, pushImage } from '../../../images/push.ts';
-import { isDangling } from '../../../images/stored.ts';
 import { familiarName, formatReference, parseReference } from '../../../oci/reference.ts';
 import { explainDisk } from '../../../store/shared/disk-full.ts';
 import { apiError } from '../http/errors.ts';
