@@ -35,7 +35,7 @@ const common = {
 
 /** The library, and the entry of its worker threads. */
 function bundleLibrary() {
-  const entryPoints = { index: 'src/index.ts', worker: 'src/workers/worker.ts' };
+  const entryPoints = { index: 'src/index.ts', worker: 'src/worker.ts' };
   return build({ ...common, entryPoints, sourcemap: true });
 }
 
@@ -49,7 +49,7 @@ async function bundleCommand() {
   const { outputFiles } = await build({
     ...common,
     ...small,
-    entryPoints: { drydock: 'src/cli/start.ts', cli: 'src/cli/bin.ts', worker: 'src/workers/worker.ts' },
+    entryPoints: { drydock: 'src/cli/start.ts', cli: 'src/cli/bin.ts', worker: 'src/worker.ts' },
     external: ['koffi', './cli.cjs'],
     outExtension: { '.js': '.cjs' },
     sourcemap: 'inline',

@@ -6,7 +6,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
 
 /** Lowest rooms: everyone may use them. */
-const base = ['errors', 'oci', 'pb', 'linux', 'patterns', 'progress', 'grpc'];
+const base = ['errors', 'oci', 'pb', 'linux', 'patterns', 'progress', 'grpc', 'workers'];
 /** All that holds trees, layers and images. */
 const below = () => [
   ...base,
@@ -19,7 +19,6 @@ const below = () => [
   'distribution',
   'images',
   'refs',
-  'workers',
 ];
 /** The files of a room that hold only its contract; their types may be imported by the rooms in `doors`. */
 const doorFiles = ['store.ts', 'view.ts', 'deps.ts'];
@@ -34,26 +33,26 @@ const allowed = {
   progress: ['errors', 'oci'],
   grpc: ['errors'],
   workers: ['errors'],
-  llb: [...base, 'workers'],
+  llb: [...base],
   auth: [...base],
   tar: [...base],
-  fs: [...base, 'tar', 'workers'],
-  registry: [...base, 'workers'],
-  layer: [...base, 'fs', 'tar', 'store', 'workers'],
-  store: [...base, 'fs', 'tar', 'workers'],
+  fs: [...base, 'tar'],
+  registry: [...base],
+  layer: [...base, 'fs', 'tar', 'store'],
+  store: [...base, 'fs', 'tar'],
   cache: [...base, 'store'],
-  kept: [...base, 'workers'],
-  distribution: [...base, 'store', 'registry', 'workers'],
-  images: [...base, 'fs', 'tar', 'layer', 'store', 'registry', 'distribution', 'workers'],
-  refs: [...base, 'fs', 'tar', 'layer', 'store', 'registry', 'distribution', 'workers'],
-  session: [...base, 'fs', 'tar', 'registry', 'workers'],
-  executor: [...base, 'fs', 'store', 'workers'],
-  solver: [...base, 'llb', 'cache', 'fs', 'store', 'session', 'workers'],
+  kept: [...base],
+  distribution: [...base, 'store', 'registry'],
+  images: [...base, 'fs', 'tar', 'layer', 'store', 'registry', 'distribution'],
+  refs: [...base, 'fs', 'tar', 'layer', 'store', 'registry', 'distribution'],
+  session: [...base, 'fs', 'tar', 'registry'],
+  executor: [...base, 'fs', 'store'],
+  solver: [...base, 'llb', 'cache', 'fs', 'store', 'session'],
   source: [...below(), 'llb', 'cache', 'session', 'solver'],
   ops: [...below(), 'llb', 'cache', 'session', 'solver', 'source', 'executor'],
   exporter: [...below(), 'session', 'solver'],
   'remote-cache': [...below(), 'llb', 'cache', 'session', 'solver', 'exporter'],
-  frontend: [...base, 'llb', 'fs', 'workers'],
+  frontend: [...base, 'llb', 'fs'],
   upkeep: [...below(), 'cache', 'solver'],
   engine: '*',
   sdk: '*',
@@ -69,8 +68,8 @@ const doors = {
   fs: ['store'],
   source: ['ops'],
 };
-/** The list of worker tasks names every room's tasks; it is the one file that may. */
-const exempt = new Set(['workers/tasks.ts']);
+/** The files at the top of src that rooms may import. The others there import rooms. */
+const forAll = new Set(['version.ts']);
 
 /** Rooms and files that deal with files of trees, whose names may be no UTF-8: they reach them through linux/files.ts. */
 const trees =
@@ -150,9 +149,10 @@ for (const file of sources(root)) {
     const say = (why) => problems.push(`src/${name}:${line}: ${why}`);
     if (!/\.(ts|js)$/.test(from)) say(`import "${from}" does not end in .ts`);
     if (relative(root, target).startsWith('..')) say(`import "${from}" leaves src`);
-    else if (room === undefined || targetRoom === undefined || targetRoom === room || exempt.has(name))
-      continue;
-    else if (!(room in allowed)) {
+    else if (room === undefined || targetRoom === room) continue;
+    else if (targetRoom === undefined) {
+      if (!forAll.has(relative(root, target))) say(`${room} must not import the top of src (${from})`);
+    } else if (!(room in allowed)) {
       say(`the room ${room} is not in scripts/deps.mjs`);
       break;
     } else if (!(targetRoom in allowed)) say(`the room ${targetRoom} is not in scripts/deps.mjs`);

@@ -4,7 +4,7 @@ import type { MessagePort } from 'node:worker_threads';
 import { canceled, toDrydockError } from '../errors/error.ts';
 import { decompress } from '../tar/decompress.ts';
 import { PortSender, receiveStream } from '../workers/port-stream.ts';
-import type { TaskContext } from '../workers/tasks.ts';
+import type { TaskContext } from '../workers/task.ts';
 import { BlockWriter, FileSink, type Written } from './block-writer.ts';
 import type { Compression } from './types.ts';
 

@@ -11,7 +11,7 @@ import { closeFd } from '../linux/open-in.ts';
 import { sparseMap } from '../tar/sparse.ts';
 import { endOfArchive, header, padding, type TarHeader } from '../tar/writer.ts';
 import { PortSender } from '../workers/port-stream.ts';
-import type { TaskContext } from '../workers/tasks.ts';
+import type { TaskContext } from '../workers/task.ts';
 import { type BlockSink, BlockWriter, FileSink, type Written } from './block-writer.ts';
 import type { Compression } from './types.ts';
 import { type LayerItem, walkDifference, walkOverlayLayer } from './walk.ts';

@@ -9,7 +9,7 @@ import type { Digest } from '../oci/types.ts';
 import { decompress } from '../tar/decompress.ts';
 import { TarParser } from '../tar/parser.ts';
 import { receiveStream } from '../workers/port-stream.ts';
-import type { TaskContext } from '../workers/tasks.ts';
+import type { TaskContext } from '../workers/task.ts';
 import { LayerApplier } from './apply.ts';
 
 export interface UnpackArgs {

@@ -10,7 +10,7 @@ import { type Change, diffViews } from '../layer/diff.ts';
 import { isMovable, ownChanges } from '../layer/own-changes.ts';
 import { chmodSync, lchownSync, linkSync, mkdirSync } from '../linux/files.ts';
 import { lsetxattr, lutimesNs, mknod, S_IFCHR } from '../linux/libc.ts';
-import type { TaskContext } from '../workers/tasks.ts';
+import type { TaskContext } from '../workers/task.ts';
 
 /** Fills the empty layer folder `dir` with what makes `upper` of `lower`: new and changed files, and whiteouts. */
 export function writeDiff(

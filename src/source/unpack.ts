@@ -6,7 +6,7 @@ import { canceled, fail } from '../errors/error.ts';
 import { decompress, detectCompression } from '../tar/decompress.ts';
 import { TarParser } from '../tar/parser.ts';
 import { receiveStream } from '../workers/port-stream.ts';
-import type { TaskContext } from '../workers/tasks.ts';
+import type { TaskContext } from '../workers/task.ts';
 import { FolderUnpacker } from './unpack-folder.ts';
 
 /** Largest bare Dockerfile taken for one, bytes. */

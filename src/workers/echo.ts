@@ -1,6 +1,6 @@
 import type { MessagePort } from 'node:worker_threads';
 import { canceled, fail } from '../errors/error.ts';
-import type { TaskContext } from './tasks.ts';
+import type { TaskContext } from './task.ts';
 
 /**
  * The pool's own check (`drydock doctor` runs it too): gives its text back, after `spinMs` of blocking work and once

@@ -5,7 +5,7 @@
 import { availableParallelism } from 'node:os';
 import { type Transferable, Worker } from 'node:worker_threads';
 import { canceled, type DrydockError, fail, toDrydockError } from '../errors/error.ts';
-import type { Tasks } from './tasks.ts';
+import type { Tasks } from './task.ts';
 import { Waiting } from './waiting.ts';
 import { type TaskCall, type TaskPreload, type TaskReply, taskError } from './wire.ts';
 
@@ -142,13 +142,14 @@ function finish(thread: Thread, id: number): Job | undefined {
   return job;
 }
 
-function start(): Thread {
-  // Beside this file: as source, in the library's bundle, or in the command's.
+/** The thread's program: `src/worker.ts`, or the file that became of it beside this one in either bundle. */
+function threadEntry(): URL {
   const extension = /\.(?:ts|cjs)$/.exec(import.meta.url)?.[0] ?? '.js';
-  const worker = new Worker(new URL(`./worker${extension}`, import.meta.url), {
-    execArgv: [],
-    name: 'drydock',
-  });
+  return new URL(extension === '.ts' ? '../worker.ts' : `./worker${extension}`, import.meta.url);
+}
+
+function start(): Thread {
+  const worker = new Worker(threadEntry(), { execArgv: [], name: 'drydock' });
   const thread: Thread = {
     worker,
     loading: new Set(),

@@ -42,6 +42,8 @@ test('an upward import is named with its file and line, lazy or not', () => {
     'solver/c.ts': "import {\n  a,\n  type B,\n} from '../frontend/a.ts';",
     'engine/d.ts': "export * from '../cli/d.ts';",
     'odd/e.ts': "import '../fs/a.ts';",
+    'tasks.ts': "import { x } from './cli/x.ts';",
+    'workers/f.ts': "import type { Tasks } from '../tasks.ts';\nimport { version } from '../version.ts';",
   });
   expect(status).toBe(1);
   expect(said.split('\n')).toEqual([
@@ -52,7 +54,8 @@ test('an upward import is named with its file and line, lazy or not', () => {
     'src/solver/c.ts:1: solver must not import frontend (../frontend/a.ts)',
     'src/source/b.ts:1: source must not import ops (../ops/deps.ts)',
     'src/source/b.ts:2: source must not import ops (../ops/z.ts), not even types',
-    '7 imports go the wrong way',
+    'src/workers/f.ts:1: workers must not import the top of src (../tasks.ts)',
+    '8 imports go the wrong way',
     '',
   ]);
 });

@@ -3,7 +3,7 @@ import type { MessagePort } from 'node:worker_threads';
 import { canceled, DrydockError, errnoCode, fail, toDrydockError, withoutPaths } from '../../errors/error.ts';
 import { Deframer } from '../../grpc/frame.ts';
 import { mkdirSync, realpathSync } from '../../linux/files.ts';
-import type { TaskContext } from '../../workers/tasks.ts';
+import type { TaskContext } from '../../workers/task.ts';
 import { forgetListing, ListedMessages, type Listing, ListingWriter, readListing } from './listing.ts';
 import { MetadataOnly, metadataFile } from './metadata-only.ts';
 import { isRegular } from './mode.ts';

@@ -10,7 +10,7 @@ import type { FsEntry, FsView, ViewSpec } from '../../fs/view.ts';
 import { Deframer } from '../../grpc/frame.ts';
 import { major, minor } from '../../linux/libc.ts';
 import { closeFd } from '../../linux/open-in.ts';
-import type { TaskContext } from '../../workers/tasks.ts';
+import type { TaskContext } from '../../workers/task.ts';
 import { goMode } from './mode.ts';
 import { ERR, FIN, REQ, type Stat } from './packet.ts';
 import { readPacket } from './packet-reader.ts';

@@ -2,7 +2,7 @@
 import { canceled } from '../../errors/error.ts';
 import { inFolder } from '../../fs/real.ts';
 import { linkSync, mkdirSync, readEntriesSync } from '../../linux/files.ts';
-import type { TaskContext } from '../../workers/tasks.ts';
+import type { TaskContext } from '../../workers/task.ts';
 import { copyAttributes } from '../local/tree.ts';
 
 /**

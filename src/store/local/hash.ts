@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { closeSync, constants, openSync, readSync } from 'node:fs';
 import { canceled } from '../../errors/error.ts';
 import type { Digest } from '../../oci/types.ts';
-import type { TaskContext } from '../../workers/tasks.ts';
+import type { TaskContext } from '../../workers/task.ts';
 
 /** The sha256 digest and size of a file's bytes, read in pieces; run on a worker thread. */
 export function hashFile(args: { path: string }, ctx?: TaskContext): { digest: Digest; size: number } {

@@ -29,7 +29,7 @@ import {
 } from '../../linux/libc.ts';
 import { diskUse } from '../../linux/lstat.ts';
 import { removeTree } from '../../linux/remove-tree.ts';
-import type { TaskContext } from '../../workers/tasks.ts';
+import type { TaskContext } from '../../workers/task.ts';
 
 /**
  * Bytes on disk and inodes of what a folder holds, without the folder itself; hard links count once, holes not at

@@ -1,0 +1,40 @@
+/**
+ * The work that runs off the main thread: name → lazily imported function. Arguments, results and messages cross
+ * by structured clone, so they are plain data (MessagePorts go along through `transfer`).
+ */
+
+import type { CallsOf, TaskTable } from './workers/task.ts';
+
+/** One entry per task, sorted by name. A task's module must not import the pool. */
+export const tasks = {
+  'exec.assemble': () => import('./executor/assemble.ts').then((m) => m.assemble),
+  'frontend.convert': () => import('./frontend/dockerfile/convert-task.ts').then((m) => m.convert),
+  'fs.apply': () => import('./fs/apply.ts').then((m) => m.apply),
+  'fs.checksum': () => import('./fs/checksum.ts').then((m) => m.checksum),
+  'fs.export': () => import('./fs/export.ts').then((m) => m.exportTree),
+  'fs.glance': () => import('./fs/glance.ts').then((m) => m.glance),
+  'fs.overlap': () => import('./fs/overlap.ts').then((m) => m.checkOverlap),
+  'fs.seed': () => import('./fs/seed.ts').then((m) => m.seed),
+  'layer.convert': () => import('./layer/convert-task.ts').then((m) => m.convert),
+  'layer.pack': () => import('./layer/pack-task.ts').then((m) => m.pack),
+  'layer.unpack': () => import('./layer/unpack-task.ts').then((m) => m.unpack),
+  'ops.diff': () => import('./ops/diff-task.ts').then((m) => m.writeDiff),
+  'ops.movable': () => import('./ops/diff-task.ts').then((m) => m.movable),
+  'ops.move': () => import('./ops/diff-task.ts').then((m) => m.writeMoved),
+  'session.receive': () => import('./session/fsutil/receive-task.ts').then((m) => m.receive),
+  'session.send': () => import('./session/fsutil/send-task.ts').then((m) => m.send),
+  'source.unpack': () => import('./source/unpack.ts').then((m) => m.unpack),
+  'store.copy': () => import('./store/local/tree.ts').then((m) => m.copyTree),
+  'store.hash': () => import('./store/local/hash.ts').then((m) => m.hashFile),
+  'store.link': () => import('./store/containerd/link-tree.ts').then((m) => m.linkTree),
+  'store.remove': () => import('./store/local/tree.ts').then((m) => m.removeTrees),
+  'store.usage': () => import('./store/local/tree.ts').then((m) => m.treeUsage),
+  'test.echo': () => import('./workers/echo.ts').then((m) => m.echo),
+};
+
+// Checked here and not where they are listed: there, the check would leak into the tasks' inferred types.
+tasks satisfies TaskTable;
+
+declare module './workers/task.ts' {
+  interface Tasks extends CallsOf<typeof tasks> {}
+}
