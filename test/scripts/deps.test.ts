@@ -23,13 +23,13 @@ function check(files: Record<string, string>): { status: number | null; said: st
 
 test('downward imports are fine, and so are types of a door above', () => {
   const { status, said } = check({
-    'cli/main.ts': "import { run } from '../../src/engine/run.ts';",
-    'engine/run.ts': "import { a } from '../ops/a.ts';\nimport { fail } from '../../src/errors/error.ts';",
+    'cli/main.ts': "import { run } from '../engine/run.ts';",
+    'engine/run.ts': "import { a } from '../ops/a.ts';\nimport { fail } from '../errors/error.ts';",
     'ops/a.ts': "import { b } from '../source/b.ts';",
     'source/b.ts':
-      "import type { OpMaker } from '../../src/ops/deps.ts';\nimport { type X, type Y } from '../../src/ops/deps.ts';",
+      "import type { OpMaker } from '../ops/deps.ts';\nimport { type X, type Y } from '../ops/deps.ts';",
     'ops/deps.ts': '',
-    'errors/error.ts': "// import { a } from '../../src/cli/main.ts';\n/* import '../../src/cli/main.ts' */",
+    'errors/error.ts': "// import { a } from '../cli/main.ts';\n/* import '../cli/main.ts' */",
   });
   expect(said).toBe('');
   expect(status).toBe(0);
@@ -38,7 +38,7 @@ test('downward imports are fine, and so are types of a door above', () => {
 test('an upward import is named with its file and line, lazy or not', () => {
   const { status, said } = check({
     'fs/a.ts': "\nimport { x } from '../solver/x.ts';\nconst y = () => import('../engine/y.ts');",
-    'source/b.ts': "import { x } from '../../src/ops/deps.ts';\nimport type { z } from '../ops/z.ts';",
+    'source/b.ts': "import { x } from '../ops/deps.ts';\nimport type { z } from '../ops/z.ts';",
     'solver/c.ts': "import {\n  a,\n  type B,\n} from '../frontend/a.ts';",
     'engine/d.ts': "export * from '../cli/d.ts';",
     'odd/e.ts': "import '../fs/a.ts';",
