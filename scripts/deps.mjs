@@ -49,7 +49,7 @@ const allowed = {
   executor: [...base, 'fs', 'store'],
   solver: [...base, 'llb', 'cache', 'fs', 'store', 'session'],
   source: [...below(), 'llb', 'cache', 'session', 'solver'],
-  ops: [...below(), 'llb', 'cache', 'session', 'solver', 'source', 'executor'],
+  ops: [...below(), 'llb', 'cache', 'session', 'solver', 'executor'],
   exporter: [...below(), 'session', 'solver'],
   'remote-cache': [...below(), 'llb', 'cache', 'session', 'solver', 'exporter'],
   frontend: [...base, 'llb', 'fs'],
@@ -66,7 +66,6 @@ const top = ['engine', 'sdk', 'api', 'daemon', 'cli'];
 const doors = {
   tar: ['fs'],
   fs: ['store'],
-  source: ['ops'],
 };
 /** The files at the top of src that rooms may import. The others there import rooms. */
 const forAll = new Set(['version.ts']);

@@ -3,8 +3,7 @@ import type { Cache } from '../cache/cache.ts';
 import type { Executor } from '../executor/types.ts';
 import type { Definition } from '../pb/solver/pb/ops_pb.js';
 import type { Refs } from '../refs/types.ts';
-import type { RegistryClient } from '../registry/client.ts';
-import type { Op, OpContext, Vertex } from '../solver/types.ts';
+import type { OpContext, OpMaker as SolverOpMaker } from '../solver/types.ts';
 import type { Ref } from '../store/ref.ts';
 import type { Store } from '../store/store.ts';
 
@@ -13,10 +12,8 @@ export interface OpDeps {
   cache: Cache;
   refs: Refs;
   executor: Executor;
-  registry: RegistryClient;
   /** Solves a nested definition (LLB's BuildOp) as part of the build that runs the op. */
   solveNested(definition: Definition, ctx: OpContext): Promise<Ref | undefined>;
 }
 
-/** Makes the op of one kind of vertex. Throws `unsupported` / `invalid` (hop `llb`) on attributes it does not know. */
-export type OpMaker = (vertex: Vertex, deps: OpDeps) => Op;
+export type OpMaker = SolverOpMaker<OpDeps>;

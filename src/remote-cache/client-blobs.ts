@@ -8,8 +8,8 @@ import type { Refs } from '../refs/types.ts';
 import type { ClientContent } from '../session/types.ts';
 import type { Ref, RefContext, RefLayer, SerializedRef } from '../store/ref.ts';
 import type { Store } from '../store/store.ts';
-import type { CacheBlobs } from './imported.ts';
 import type { CacheLayerBlob } from './manifest.ts';
+import type { CacheBlobs } from './read-cache.ts';
 
 export function clientBlobs(store: Store, refs: Refs, content: ClientContent): CacheBlobs {
   return {

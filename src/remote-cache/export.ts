@@ -1,6 +1,5 @@
 /** Writes what a build knows into a cache for others: a registry's, a folder of the client's, or the image's own config. */
-import { cacheConfigType, encodeCacheConfig } from '../cache/remote/config.ts';
-import { inlineRecords } from '../cache/remote/inline.ts';
+
 import { Limiter } from '../distribution/share.ts';
 import { fail } from '../errors/error.ts';
 import { type CacheLayer, cacheLayers } from '../exporter/layers.ts';
@@ -11,6 +10,8 @@ import type { TracedVertex } from '../solver/trace.ts';
 import type { Ref } from '../store/ref.ts';
 import type { ExportWant } from './attrs.ts';
 import { folderManifest } from './client.ts';
+import { cacheConfigType, encodeCacheConfig } from './format/config.ts';
+import { inlineRecords } from './format/inline.ts';
 import { cacheManifest } from './manifest.ts';
 import { placeIn, recordsOf } from './records.ts';
 import { type CacheTarget, clientTarget, registryTarget } from './targets.ts';

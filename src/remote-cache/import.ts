@@ -1,5 +1,5 @@
 /** Reads the caches that a build names. What cannot be read is a warning, and the build goes on without it. */
-import type { ImportedCache } from '../cache/imported.ts';
+
 import { registryDocuments, storeDocuments } from '../distribution/resolve.ts';
 import { DrydockError, fail } from '../errors/error.ts';
 import { digestOf } from '../oci/digest.ts';
@@ -7,12 +7,13 @@ import { familiarName } from '../oci/reference.ts';
 import { type Descriptor, type Digest, isIndexType, isManifestType, mediaTypes } from '../oci/types.ts';
 import type { Refs } from '../refs/types.ts';
 import type { RegistryClient } from '../registry/client.ts';
+import type { ForeignCache } from '../solver/foreign-cache.ts';
 import type { Job } from '../solver/job.ts';
 import type { Store } from '../store/store.ts';
 import { type ImportWant, parseImport } from './attrs.ts';
 import { clientBlobs } from './client-blobs.ts';
-import { type CacheBlobs, ReadCache } from './imported.ts';
 import { type CacheContents, readCache } from './manifest.ts';
+import { type CacheBlobs, ReadCache } from './read-cache.ts';
 import { registryBlobs } from './registry-blobs.ts';
 import { smallBlob } from './small-blob.ts';
 import type { CacheSpec } from './types.ts';
@@ -57,7 +58,7 @@ export function importCaches(specs: readonly CacheSpec[], deps: ImportDeps): voi
   }
 }
 
-async function importOne(spec: CacheSpec, deps: ImportDeps): Promise<readonly ImportedCache[]> {
+async function importOne(spec: CacheSpec, deps: ImportDeps): Promise<readonly ForeignCache[]> {
   const { job } = deps;
   const name = nameOf(spec);
   try {

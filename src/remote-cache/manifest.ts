@@ -2,13 +2,7 @@
  * The document that ties a cache's config and layers together: an index of them, or an image manifest whose config is
  * the cache's. Pure, but for the blobs that `readCache` is given. https://github.com/moby/buildkit#export-cache
  */
-import {
-  cacheConfigType,
-  maxCacheConfig,
-  parseCacheConfig,
-  parseInlineRecords,
-} from '../cache/remote/config.ts';
-import { KeyGraph } from '../cache/remote/key-graph.ts';
+
 import { layersOf, parseConfig, parseIndex, parseManifest } from '../distribution/documents.ts';
 import { fail } from '../errors/error.ts';
 import { isDigest } from '../oci/digest.ts';
@@ -22,6 +16,8 @@ import {
   mediaTypes,
 } from '../oci/types.ts';
 import type { ExportWant } from './attrs.ts';
+import { cacheConfigType, maxCacheConfig, parseCacheConfig, parseInlineRecords } from './format/config.ts';
+import { KeyGraph } from './format/key-graph.ts';
 
 /** Docker's name for the digest of the tar in a compressed layer. */
 const uncompressed = 'containerd.io/uncompressed';

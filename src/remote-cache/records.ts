@@ -1,11 +1,12 @@
 /** A build's trace as the records of a cache. */
-import { type ChartVertex, chartOf } from '../cache/remote/chart.ts';
-import type { CacheConfig } from '../cache/remote/config.ts';
+
 import { outputCount } from '../llb/outputs.ts';
 import type { Digest } from '../oci/types.ts';
 import type { TracedVertex } from '../solver/trace.ts';
 import type { Ref, RefLayer } from '../store/ref.ts';
 import { snapshotLabels } from '../store/store.ts';
+import { type ChartVertex, chartOf } from './format/chart.ts';
+import type { CacheConfig } from './format/config.ts';
 
 /**
  * The records of what the traces' vertices are. `layersOf` says of what layers (blobs or other names of them, lowest

@@ -2,7 +2,7 @@ import type { Digest } from '../oci/types.ts';
 import type { Refs } from '../refs/types.ts';
 import type { RegistryClient } from '../registry/client.ts';
 import type { Store } from '../store/store.ts';
-import type { CacheBlobs } from './imported.ts';
+import type { CacheBlobs } from './read-cache.ts';
 
 /** Layers in the repository of `ref`. What is there is asked once per blob. */
 export function registryBlobs(store: Store, registry: RegistryClient, refs: Refs, ref: string): CacheBlobs {

@@ -1,8 +1,8 @@
-import { maxCacheConfig } from '../cache/remote/config.ts';
 import { fail } from '../errors/error.ts';
 import { digestOf } from '../oci/digest.ts';
 import type { Digest } from '../oci/types.ts';
 import type { ClientContent } from '../session/types.ts';
+import { maxCacheConfig } from './format/config.ts';
 
 /** A document in a client's folder, checked. Throws `not-found`, `exhausted`, `corrupt`. */
 export async function smallBlob(content: ClientContent, digest: Digest, folder: string): Promise<Buffer> {

@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto';
-import type { ImportedCache, ImportedRecord } from '../cache/imported.ts';
 import { DrydockError, fail } from '../errors/error.ts';
 import type { ContentSelector } from '../fs/view.ts';
 import { outputCount } from '../llb/outputs.ts';
@@ -7,6 +6,7 @@ import { digestOf } from '../oci/digest.ts';
 import type { Digest } from '../oci/types.ts';
 import type { Ref } from '../store/ref.ts';
 import { contentDigest } from './content.ts';
+import type { ForeignCache, ForeignRecord } from './foreign-cache.ts';
 import { cacheKey, type KeyInput } from './keys.ts';
 import { leave } from './leftovers.ts';
 import type { SolverDeps } from './solver.ts';
@@ -45,21 +45,21 @@ export class Identifier {
     }
     const content = state.inputs.map((_, i) => contentOf(map, i, inputs[i] as Identity));
     const imports = ignoreCache ? [] : await state.imports();
-    const importedAs = (named: readonly KeyInput[]) => importedRecords(imports, state, map, inputs, named);
-    let imported = importedAs(keyInputs);
+    const foreignAs = (named: readonly KeyInput[]) => foreignRecords(imports, state, map, inputs, named);
+    let foreign = foreignAs(keyInputs);
     const lookUp = !ignoreCache && !inputs.some((input, i) => input.fresh && content[i] === undefined);
     const keys = inputs.some((input) => input.volatile) ? [] : [byDefinition];
     const claims: Identity['claims'] = [];
     const known = (id: Digest, results?: readonly unknown[]) => ({
-      identity: { id, fresh: false, volatile: false, keys, claims, imported },
-      hit: results !== undefined || hasResults(imported, state.wanted),
+      identity: { id, fresh: false, volatile: false, keys, claims, foreign },
+      hit: results !== undefined || hasResults(foreign, state.wanted),
     });
     if (lookUp && keys.length > 0) {
       const record = cache.byKey(byDefinition.key);
       if (record !== undefined) return known(record.id, record.results);
     }
     // Contents are not read for what is known by its definition, here or elsewhere.
-    if (imported !== undefined) return known(byDefinition.key);
+    if (foreign !== undefined) return known(byDefinition.key);
     let id = byDefinition.key;
     if (content.some((selectors) => selectors !== undefined)) {
       const withContent = await state.orCanceled(this.#contents(state, keyInputs, content));
@@ -72,13 +72,13 @@ export class Identifier {
       const byContent = cacheKey(map, withContent);
       keys.push(byContent);
       id = byContent.key;
-      imported = importedAs(withContent);
+      foreign = foreignAs(withContent);
       const record = lookUp ? cache.byKey(byContent.key) : undefined;
       if (record !== undefined) {
         if (keys.length > 1) cache.alias(byDefinition.key, record.id, byDefinition.parts);
         return known(record.id, record.results);
       }
-      if (imported !== undefined) return known(id);
+      if (foreign !== undefined) return known(id);
     }
     if (ignoreCache) id = uniqueId(id);
     const fresh = ignoreCache || !cache.known(id);
@@ -181,18 +181,18 @@ export class Identifier {
 const transferStatus = 'transferring context:';
 
 /** By output: the records of caches from elsewhere that it may be; undefined when there are none. */
-function importedRecords(
-  imports: readonly ImportedCache[],
+function foreignRecords(
+  imports: readonly ForeignCache[],
   state: VertexState,
   map: CacheMap,
   identities: readonly Identity[],
   named: readonly KeyInput[],
-): Identity['imported'] {
+): Identity['foreign'] {
   if (imports.length === 0) return undefined;
-  const found: ImportedRecord[][] = Array.from({ length: outputCount(state.vertex.op) }, () => []);
+  const found: ForeignRecord[][] = Array.from({ length: outputCount(state.vertex.op) }, () => []);
   for (const cache of imports) {
     const inputs = named.map(({ index, content }, i) => {
-      const records = identities[i]?.imported?.[index] ?? [];
+      const records = identities[i]?.foreign?.[index] ?? [];
       return {
         records: records.filter((each) => each.cache === cache).map(({ record }) => record),
         selector: map.deps[i]?.selector ?? '',
@@ -207,10 +207,10 @@ function importedRecords(
 }
 
 /** Whether all of these outputs can be had from caches elsewhere. */
-function hasResults(imported: Identity['imported'], outputs: ReadonlySet<number>): boolean {
-  if (imported === undefined) return false;
+function hasResults(foreign: Identity['foreign'], outputs: ReadonlySet<number>): boolean {
+  if (foreign === undefined) return false;
   return [...outputs].every((output) =>
-    imported[output]?.some(({ cache, record }) => cache.hasResult(record)),
+    foreign[output]?.some(({ cache, record }) => cache.hasResult(record)),
   );
 }
 

@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto';
-import type { ImportedCache } from '../cache/imported.ts';
 import { toDrydockError } from '../errors/error.ts';
 import { type Graph, loadGraphInTurns } from '../llb/graph.ts';
 import { digestOf } from '../oci/digest.ts';
@@ -7,6 +6,7 @@ import type { Definition } from '../pb/solver/pb/ops_pb.js';
 import { boundProgress, now } from '../progress/bound.ts';
 import type { ProgressSink, VertexProgress } from '../progress/events.ts';
 import type { Session } from '../session/types.ts';
+import type { ForeignCache } from './foreign-cache.ts';
 import type { Hold } from './hold.ts';
 import { Pins } from './pins.ts';
 import type { VertexState } from './state.ts';
@@ -25,7 +25,7 @@ export class Job {
   /** What this build's solves hold; the solver keeps this. */
   readonly holds = new Set<Hold>();
   /** Caches from elsewhere that are looked into beside the local records. They resolve to none when they cannot be read. */
-  readonly imports: Promise<readonly ImportedCache[]>[] = [];
+  readonly imports: Promise<readonly ForeignCache[]>[] = [];
   /** What names those caches, so that each is read once. */
   readonly importKeys = new Set<string>();
   /** What its sources were when it first asked for them. */

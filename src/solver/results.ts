@@ -1,11 +1,11 @@
 import type { CacheRecord, RecordType } from '../cache/cache.ts';
-import type { ImportedRecord } from '../cache/imported.ts';
 import { DrydockError, fail, throwIfAborted } from '../errors/error.ts';
 import { hex } from '../oci/digest.ts';
 import type { Digest } from '../oci/types.ts';
 import { type Ref, type RefContext, snapshotKeys } from '../store/ref.ts';
 import { letGo } from '../store/shared/let-go.ts';
-import { ImportedRef } from './imported-ref.ts';
+import type { ForeignRecord } from './foreign-cache.ts';
+import { ForeignRef } from './foreign-ref.ts';
 import { keptName } from './kept-name.ts';
 import { refContext } from './ref-context.ts';
 import type { SolverDeps } from './solver.ts';
@@ -58,22 +58,22 @@ export class ResultStore {
    * The refs of a vertex as caches from elsewhere have it, nothing of them fetched yet; undefined when an output that
    * is wanted is not to be had there. `make` does the vertex's work, should fetching fail later.
    */
-  async loadImported(
+  async loadForeign(
     identity: Identity,
     state: VertexState,
     make: () => Promise<readonly Ref[]>,
   ): Promise<readonly Ref[] | undefined> {
-    const { imported } = identity;
-    if (imported === undefined) return undefined;
+    const { foreign } = identity;
+    if (foreign === undefined) return undefined;
     await this.lease(state);
     const ctx = refContext(state.context);
-    const there = await Promise.all(imported.map((records) => firstOf(records, ctx, state)));
+    const there = await Promise.all(foreign.map((records) => firstOf(records, ctx, state)));
     if ([...state.wanted].some((output) => there[output] === undefined)) return undefined;
     await this.#rememberInputs(state);
     this.#deps.cache.remember(recordOf(identity, state), identity.keys);
     const refs: Ref[] = there.map(
       (ref, output) =>
-        new ImportedRef({
+        new ForeignRef({
           id: ref?.id ?? `${identity.id}@${output}`,
           there: ref,
           keep: async (key, { lease }) => {
@@ -88,7 +88,7 @@ export class ResultStore {
             return here;
           },
           make: async () => (await make())[output] as Ref,
-          onFailure: (err) => warnFailure(imported[output]?.[0]?.cache.name ?? '', err, state),
+          onFailure: (err) => warnFailure(foreign[output]?.[0]?.cache.name ?? '', err, state),
         }),
     );
     return refs;
@@ -103,7 +103,7 @@ export class ResultStore {
       seen.add(next);
       const identity = await next.identity;
       // What was made here is known; it need not be looked at.
-      if (identity.imported === undefined || this.#deps.cache.known(identity.id)) continue;
+      if (identity.foreign === undefined || this.#deps.cache.known(identity.id)) continue;
       this.#deps.cache.remember(recordOf(identity, next), identity.keys);
       for (const input of next.inputs) queue.push(input.state);
     }
@@ -174,7 +174,7 @@ export class ResultStore {
 
 /** The first of these records that is to be had. What looking failed with is told, once each. */
 async function firstOf(
-  records: readonly ImportedRecord[],
+  records: readonly ForeignRecord[],
   ctx: RefContext,
   state: VertexState,
 ): Promise<Ref | undefined> {

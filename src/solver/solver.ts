@@ -13,9 +13,9 @@ import type { Ref, SerializedRef } from '../store/ref.ts';
 import type { Store } from '../store/store.ts';
 import { isDue, nextTurn } from '../workers/turns.ts';
 import { noteFailed } from './failed-vertex.ts';
+import { ForeignRef } from './foreign-ref.ts';
 import { Hold } from './hold.ts';
 import { Identifier } from './identify.ts';
-import { ImportedRef } from './imported-ref.ts';
 import { Job } from './job.ts';
 import { recordKey, workKey } from './keys.ts';
 import { ResultStore } from './results.ts';
@@ -132,8 +132,8 @@ export class Solver {
     if (state.result !== undefined) return state.result.catch(() => undefined);
     if (identity.volatile) return undefined;
     const loaded = await this.#results.load(identity.id, state);
-    if (loaded !== undefined || identity.imported === undefined) return loaded;
-    return this.#results.loadImported(identity, state, () => this.#anew(state, identity));
+    if (loaded !== undefined || identity.foreign === undefined) return loaded;
+    return this.#results.loadForeign(identity, state, () => this.#anew(state, identity));
   }
 
   /** Lets go of all that a build holds and waits until what nobody else wants has stopped; call it once when the build is over. */
@@ -301,7 +301,7 @@ export class Solver {
     const { id } = identity;
     const work = recordKey(id, state.context.session.tenant);
     let inputs: readonly Ref[] | undefined;
-    let isImported = !identity.volatile && identity.imported !== undefined;
+    let isForeign = !identity.volatile && identity.foreign !== undefined;
     for (;;) {
       throwIfAborted(state.signal);
       const other = this.#working.get(work);
@@ -313,10 +313,10 @@ export class Solver {
       }
       // Looked up (again) here: an equal vertex may have been saved since this one was identified.
       let loaded = identity.volatile ? undefined : await this.#results.load(id, state);
-      if (loaded === undefined && isImported) {
+      if (loaded === undefined && isForeign) {
         // Once: what is not to be had now is not looked for again when the inputs are there.
-        isImported = false;
-        loaded = await this.#results.loadImported(identity, state, () => this.#anew(state, identity));
+        isForeign = false;
+        loaded = await this.#results.loadForeign(identity, state, () => this.#anew(state, identity));
       }
       if (loaded !== undefined) {
         if (!state.isCached) state.mark('cached');
@@ -374,7 +374,7 @@ export class Solver {
       // It may still have to be made by the other one, which is not there as long as this one.
       for (const ref of refs) {
         if (ref.serialize() !== undefined) continue;
-        if (ref instanceof ImportedRef || (await ref.layersElsewhere?.()) !== undefined) return undefined;
+        if (ref instanceof ForeignRef || (await ref.layersElsewhere?.()) !== undefined) return undefined;
       }
       await this.#results.hold(refs, state);
       state.mark('completed');

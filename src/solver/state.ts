@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto';
 import type { KeyParts } from '../cache/cache.ts';
-import type { ImportedCache, ImportedRecord } from '../cache/imported.ts';
 import { canceled, type DrydockError } from '../errors/error.ts';
 import type { ContentSelector } from '../fs/view.ts';
 import type { Graph } from '../llb/graph.ts';
@@ -10,6 +9,7 @@ import { boundProgress, now } from '../progress/bound.ts';
 import type { LogEvent, ProgressSink, StatusEvent, VertexEvent, WarningEvent } from '../progress/events.ts';
 import type { Session } from '../session/types.ts';
 import type { Ref } from '../store/ref.ts';
+import type { ForeignCache, ForeignRecord } from './foreign-cache.ts';
 import type { Hold } from './hold.ts';
 import type { Job } from './job.ts';
 import type { Pins } from './pins.ts';
@@ -29,7 +29,7 @@ export interface Identity {
   /** Contents of volatile inputs that the id rests on, to be checked again once the op has read them. */
   claims: { input: number; selectors: readonly ContentSelector[]; digest: Digest }[];
   /** By output: what it may be in caches from elsewhere. */
-  imported?: readonly (readonly ImportedRecord[])[];
+  foreign?: readonly (readonly ForeignRecord[])[];
 }
 
 /** What builds are told of a vertex, apart from what each of them calls it. */
@@ -237,7 +237,7 @@ export class VertexState {
   }
 
   /** The caches from elsewhere of all builds that hold it, once they are read. */
-  async imports(): Promise<readonly ImportedCache[]> {
+  async imports(): Promise<readonly ForeignCache[]> {
     const reading = new Set([...this.#allJobs()].flatMap((job) => job.imports));
     if (reading.size === 0) return [];
     return [...new Set((await this.orCanceled(Promise.all(reading))).flat())];

@@ -1,8 +1,8 @@
 /** What a build was made of, as another cache can be told. */
 import type { Cache, KeyParts } from '../cache/cache.ts';
-import type { ImportedLeaf } from '../cache/imported.ts';
 import type { Digest } from '../oci/types.ts';
 import type { Ref } from '../store/ref.ts';
+import type { ForeignLeaf } from './foreign-cache.ts';
 import type { Identity, VertexState } from './state.ts';
 import type { CacheMap, Vertex } from './types.ts';
 
@@ -25,7 +25,7 @@ export interface TracedInput {
   /** Digest of what is selected, where it was read. */
   content: Digest | undefined;
   /** What caches from elsewhere know it as. */
-  leaves: readonly ImportedLeaf[];
+  leaves: readonly ForeignLeaf[];
 }
 
 export interface TraceDeps {
@@ -84,9 +84,9 @@ function contentsOf(
   return inputs.map((_, i) => same.find(({ deps }) => deps[i]?.content)?.deps[i]?.id);
 }
 
-function leavesOf({ imported = [] }: Identity): ImportedLeaf[][] {
-  const byInput: ImportedLeaf[][] = [];
-  for (const { cache, record } of imported.flat()) {
+function leavesOf({ foreign = [] }: Identity): ForeignLeaf[][] {
+  const byInput: ForeignLeaf[][] = [];
+  for (const { cache, record } of foreign.flat()) {
     for (const [i, leaves] of cache.leaves(record).entries()) {
       byInput[i] = [...(byInput[i] ?? []), ...leaves];
     }

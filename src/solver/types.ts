@@ -59,3 +59,6 @@ export interface Op {
 }
 
 export type OpFactory = (vertex: Vertex) => Op;
+
+/** Makes the op of one kind of vertex. Throws `unsupported` / `invalid` (hop `llb`) on attributes it does not know. */
+export type OpMaker<Deps> = (vertex: Vertex, deps: Deps) => Op;

@@ -7,16 +7,16 @@ import { lstatHost } from '../fs/stat.ts';
 import { specOfMounts } from '../fs/view.ts';
 import { nameOf, rawName } from '../linux/names.ts';
 import { digestOf } from '../oci/digest.ts';
-import type { OpMaker } from '../ops/deps.ts';
 import { copyAll, writeSnapshot } from '../refs/snapshot.ts';
 import { refContext } from '../solver/ref-context.ts';
 import type { OpContext } from '../solver/types.ts';
 import { sourceOf } from './attrs.ts';
+import type { SourceMaker } from './deps.ts';
 import { verifiedRef, withCommit } from './git-commit.ts';
 import type { GitMirror } from './git-mirror.ts';
 import { checkCommit, commitRef, gitAccess, gitOptions, ownerOf, withoutUser } from './git-ref.ts';
 
-export const gitSource: OpMaker = (vertex, deps) => {
+export const gitSource: SourceMaker = (vertex, deps) => {
   const { identifier, attrs } = sourceOf(vertex);
   const options = gitOptions(identifier, attrs);
   let commit: string | undefined;

@@ -10,12 +10,12 @@ import type { KeptKey } from '../kept/kept-folders.ts';
 import { nameOfEscaped } from '../linux/names.ts';
 import { digestOf, parseDigest } from '../oci/digest.ts';
 import type { Digest } from '../oci/types.ts';
-import type { OpDeps, OpMaker } from '../ops/deps.ts';
 import type { SourceOp } from '../pb/solver/pb/ops_pb.js';
 import { uploadHost } from '../session/upload-host.ts';
 import type { OpContext } from '../solver/types.ts';
 import type { Ref } from '../store/ref.ts';
 import { attrReader, sourceOf } from './attrs.ts';
+import type { SourceDeps, SourceMaker } from './deps.ts';
 import { type HttpAuth, httpAuth } from './http-auth.ts';
 import { download, type Fetched, isFileName, save, shown, stillHas } from './http-fetch.ts';
 import type { Signature } from './signature.ts';
@@ -24,7 +24,7 @@ import { type FileLook, fetchFolder, fileTree, readFileLook } from './single-fil
 /** Headers that a definition may set, as in BuildKit. */
 const settable = ['accept', 'user-agent'];
 
-export const httpSource: OpMaker = (vertex, deps) => {
+export const httpSource: SourceMaker = (vertex, deps) => {
   const options = httpOptions(sourceOf(vertex));
   const { url, filename, checksum: wanted, look, signed } = options;
   const job = new HttpFile(options, [filename, look], deps);
@@ -128,7 +128,7 @@ export interface HttpChecksum {
 /** Asks the server, without making a tree. What is downloaded on the way goes with the context. */
 export async function httpMeta(
   source: SourceOp,
-  deps: Pick<OpDeps, 'store'>,
+  deps: Pick<SourceDeps, 'store'>,
   ctx: FetchContext,
   asked?: HttpChecksum,
 ): Promise<HttpMeta> {
@@ -184,7 +184,7 @@ class HttpFile {
   readonly #authSecret: string | undefined;
   readonly #signed: Signature | undefined;
   readonly #result: readonly unknown[];
-  readonly #deps: Pick<OpDeps, 'store'>;
+  readonly #deps: Pick<SourceDeps, 'store'>;
   #downloaded: Download | undefined;
   #known: Fetched | undefined;
   #auth: Promise<HttpAuth | undefined> | undefined;
@@ -193,7 +193,7 @@ class HttpFile {
   constructor(
     { url, headers, authSecret, signed }: HttpOptions,
     result: readonly unknown[],
-    deps: Pick<OpDeps, 'store'>,
+    deps: Pick<SourceDeps, 'store'>,
   ) {
     this.#url = url;
     this.#headers = headers;

@@ -10,14 +10,14 @@ import { fail, throwIfAborted, toDrydockError } from '../errors/error.ts';
 import { digestOf, hex } from '../oci/digest.ts';
 import { parseReference } from '../oci/reference.ts';
 import type { Digest } from '../oci/types.ts';
-import type { OpDeps, OpMaker } from '../ops/deps.ts';
 import type { OpContext } from '../solver/types.ts';
 import { attrReader, sourceOf } from './attrs.ts';
+import type { SourceDeps, SourceMaker } from './deps.ts';
 import { isFileName, save } from './http-fetch.ts';
 import { Layout } from './image/layout.ts';
 import { fetchFolder, fileTree, readFileLook } from './single-file.ts';
 
-export const imageBlobSource: OpMaker = (vertex, deps) => {
+export const imageBlobSource: SourceMaker = (vertex, deps) => {
   const { identifier, attrs } = sourceOf(vertex);
   const [scheme = '', name = ''] = identifier.split('://', 2);
   const ref = parseReference(name);
@@ -61,13 +61,13 @@ export const imageBlobSource: OpMaker = (vertex, deps) => {
   };
 };
 
-async function ofRegistry(name: string, digest: Digest, { registry }: OpDeps, ctx: OpContext) {
+async function ofRegistry(name: string, digest: Digest, { registry }: SourceDeps, ctx: OpContext) {
   const access = { signal: ctx.signal, credentials: (host: string) => ctx.session.credentials(host) };
   const size = await registry.blobSize(name, digest, access);
   return { stream: await registry.blob(name, { digest, size }, { ...access, unverified: true }), size };
 }
 
-async function ofLayout(name: string, digest: Digest, { store }: OpDeps, ctx: OpContext) {
+async function ofLayout(name: string, digest: Digest, { store }: SourceDeps, ctx: OpContext) {
   const layout = await Layout.open(store, name, {
     session: ctx.session,
     signal: ctx.signal,

@@ -12,12 +12,12 @@ import { platformOf } from '../llb/message.ts';
 import { chainId, digestOf, isDigest } from '../oci/digest.ts';
 import { normalizeName, parseReference } from '../oci/reference.ts';
 import type { Descriptor, Digest, ImageConfig, Platform } from '../oci/types.ts';
-import type { OpDeps, OpMaker } from '../ops/deps.ts';
 import type { Session } from '../session/types.ts';
 import type { Pins } from '../solver/pins.ts';
 import type { CacheMap, OpContext, Vertex } from '../solver/types.ts';
 import type { Store } from '../store/store.ts';
 import { attrReader, sourceOf } from './attrs.ts';
+import type { SourceDeps, SourceMaker } from './deps.ts';
 import { Layout } from './image/layout.ts';
 
 export interface ResolveOptions {
@@ -46,7 +46,7 @@ export interface ResolvedConfig {
  * there are), `unauthenticated`, `denied`, `unavailable`, `corrupt`, `unsupported` (docker schema 1).
  */
 export async function resolveImageConfig(
-  deps: Pick<OpDeps, 'store' | 'registry'>,
+  deps: Pick<SourceDeps, 'store' | 'registry'>,
   ref: string,
   options: ResolveOptions,
 ): Promise<ResolvedConfig> {
@@ -76,7 +76,7 @@ export async function resolveImageConfig(
 }
 
 /** The LLB source `docker-image://`. */
-export const imageSource: OpMaker = (vertex, deps) => {
+export const imageSource: SourceMaker = (vertex, deps) => {
   const { store, registry, refs } = deps;
   const { identifier, attrs } = sourceOf(vertex);
   const name = normalizeName(identifier.slice('docker-image://'.length));

@@ -2,7 +2,6 @@
 import { canceled, toDrydockError } from '../errors/error.ts';
 import { keptUnder } from '../kept/kept.ts';
 import { digestOf } from '../oci/digest.ts';
-import type { OpMaker } from '../ops/deps.ts';
 import type { ReportStatus } from '../progress/events.ts';
 import { folderSync } from '../session/folder-sync.ts';
 import { noFolder } from '../session/no-folder.ts';
@@ -10,6 +9,7 @@ import type { LocalProvider } from '../session/types.ts';
 import type { OpContext } from '../solver/types.ts';
 import type { Store } from '../store/store.ts';
 import { attrReader, sourceOf } from './attrs.ts';
+import type { SourceMaker } from './deps.ts';
 
 interface Selection {
   includes?: string[];
@@ -18,7 +18,7 @@ interface Selection {
   metadataOnly?: string[];
 }
 
-export const localSource: OpMaker = (vertex, deps) => {
+export const localSource: SourceMaker = (vertex, deps) => {
   const { identifier, attrs } = sourceOf(vertex);
   const name = identifier.slice('local://'.length);
   const read = attrReader(attrs, identifier);

@@ -2,14 +2,14 @@
 import { layersOf } from '../distribution/documents.ts';
 import { type ImageDocuments, readDocuments } from '../distribution/resolve.ts';
 import { parseReference } from '../oci/reference.ts';
-import type { OpMaker } from '../ops/deps.ts';
 import { refContext } from '../solver/ref-context.ts';
 import type { OpContext } from '../solver/types.ts';
 import { attrReader, sourceOf } from './attrs.ts';
+import type { SourceMaker } from './deps.ts';
 import { Layout, type LayoutContext } from './image/layout.ts';
 import { imageCacheMap, vertexPlatform } from './image.ts';
 
-export const ociLayoutSource: OpMaker = (vertex, deps) => {
+export const ociLayoutSource: SourceMaker = (vertex, deps) => {
   const { store, refs } = deps;
   const { identifier, attrs } = sourceOf(vertex);
   const name = identifier.slice('oci-layout://'.length);

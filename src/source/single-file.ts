@@ -3,12 +3,12 @@ import { randomUUID } from 'node:crypto';
 import { mkdir, mkdtemp, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { rawName } from '../linux/names.ts';
-import type { OpDeps } from '../ops/deps.ts';
 import { copyAll, writeSnapshot } from '../refs/snapshot.ts';
 import { refContext } from '../solver/ref-context.ts';
 import type { OpContext } from '../solver/types.ts';
 import type { Ref } from '../store/ref.ts';
 import type { AttrReader } from './attrs.ts';
+import type { SourceDeps } from './deps.ts';
 
 /** What a definition says of the file. */
 export interface FileLook {
@@ -27,7 +27,7 @@ export function readFileLook(read: AttrReader): FileLook {
 }
 
 /** Makes the folder, in the process's run folder. */
-export async function fetchFolder(deps: Pick<OpDeps, 'store'>, kind: string): Promise<string> {
+export async function fetchFolder(deps: Pick<SourceDeps, 'store'>, kind: string): Promise<string> {
   const dir = await mkdtemp(join(deps.store.runDir, `${kind}-`));
   await mkdir(join(dir, 'tree'), { mode: 0o755 });
   return dir;
@@ -35,7 +35,7 @@ export async function fetchFolder(deps: Pick<OpDeps, 'store'>, kind: string): Pr
 
 /** The tree, as a snapshot; `modified`: ms since the epoch. The folder may be removed then. */
 export async function fileTree(
-  deps: Pick<OpDeps, 'store' | 'refs'>,
+  deps: Pick<SourceDeps, 'store' | 'refs'>,
   dir: string,
   file: FileLook & { kind: string; name: string; modified: number },
   ctx: OpContext,

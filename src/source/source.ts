@@ -1,7 +1,7 @@
 /** Picks the maker of a source op by its identifier's scheme. */
 import { fail } from '../errors/error.ts';
-import type { OpMaker } from '../ops/deps.ts';
 import { sourceOf } from './attrs.ts';
+import type { SourceMaker } from './deps.ts';
 import { gitSource } from './git.ts';
 import { httpSource } from './http.ts';
 import { imageSource } from './image.ts';
@@ -10,7 +10,7 @@ import { localSource } from './local.ts';
 import { ociLayoutSource } from './oci-layout.ts';
 import { uploadSource } from './upload.ts';
 
-const makers: Record<string, OpMaker> = {
+const makers: Record<string, SourceMaker> = {
   'docker-image': imageSource,
   git: gitSource,
   http: httpSource,
@@ -23,7 +23,7 @@ const makers: Record<string, OpMaker> = {
 };
 
 /** LLB's SourceOp. Throws `unsupported` for a scheme nobody knows. */
-export const sourceOp: OpMaker = (vertex, deps) => {
+export const sourceOp: SourceMaker = (vertex, deps) => {
   const { identifier } = sourceOf(vertex);
   const scheme = /^([a-z][a-z0-9+.-]*):\/\//.exec(identifier)?.[1];
   const maker = scheme !== undefined && Object.hasOwn(makers, scheme) ? makers[scheme] : undefined;

@@ -9,14 +9,14 @@ import { MessageChannel } from 'node:worker_threads';
 import { fail } from '../errors/error.ts';
 import { markTop } from '../linux/top-folder.ts';
 import { digestOf } from '../oci/digest.ts';
-import type { OpMaker } from '../ops/deps.ts';
 import { explainDisk } from '../store/shared/disk-full.ts';
 import { runTask } from '../workers/pool.ts';
 import { sendStream } from '../workers/port-stream.ts';
 import { attrReader, sourceOf } from './attrs.ts';
+import type { SourceMaker } from './deps.ts';
 import { setAside } from './set-aside.ts';
 
-export const uploadSource: OpMaker = (vertex, deps) => {
+export const uploadSource: SourceMaker = (vertex, deps) => {
   const { identifier, attrs } = sourceOf(vertex);
   const id = identifier.slice('upload://'.length);
   const read = attrReader(attrs, identifier);

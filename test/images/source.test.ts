@@ -10,7 +10,6 @@ import { readFileIn } from '../../src/fs/read.ts';
 import { pullImage } from '../../src/images/pull.ts';
 import { digestOf } from '../../src/oci/digest.ts';
 import type { Digest, Platform } from '../../src/oci/types.ts';
-import type { OpDeps } from '../../src/ops/deps.ts';
 import { OpSchema } from '../../src/pb/solver/pb/ops_pb.js';
 import { createRefs } from '../../src/refs/refs.ts';
 import { RegistryClient } from '../../src/registry/client.ts';
@@ -18,6 +17,7 @@ import { inProcessSession } from '../../src/session/in-process.ts';
 import { SessionManager } from '../../src/session/manager.ts';
 import type { Session } from '../../src/session/types.ts';
 import type { Op, OpContext, Vertex } from '../../src/solver/types.ts';
+import type { SourceDeps } from '../../src/source/deps.ts';
 import { imageSource, resolveImageConfig } from '../../src/source/image.ts';
 import { ociLayoutSource } from '../../src/source/oci-layout.ts';
 import { openLocalStore } from '../../src/store/local/open.ts';
@@ -32,7 +32,7 @@ import { SessionClient } from '../kit/session/session-client.ts';
 let registry: TestRegistry;
 let root: string;
 let store: Store;
-let deps: OpDeps;
+let deps: SourceDeps;
 let session: Session;
 const lease = 'build';
 const client = new RegistryClient({ userAgent: 'test/1', retries: 0 });
@@ -51,7 +51,7 @@ beforeEach(async () => {
   store = await openLocalStore(join(root, 'store'));
   await store.leases.create(lease);
   // Of what ops work with, sources need these three.
-  deps = { store, registry: client, refs: createRefs({ store, registry: client }) } as OpDeps;
+  deps = { store, registry: client, refs: createRefs({ store, registry: client }) } as SourceDeps;
   session = inProcessSession({ locals: { layout: join(root, 'layout') } });
 });
 afterEach(async () => {

@@ -2,10 +2,11 @@
 import { randomUUID } from 'node:crypto';
 import { create } from '@bufbuild/protobuf';
 import { digestOf } from '../../src/oci/digest.ts';
-import type { OpDeps, OpMaker } from '../../src/ops/deps.ts';
+import type { OpDeps } from '../../src/ops/deps.ts';
 import { OpSchema, type Op as PbOp } from '../../src/pb/solver/pb/ops_pb.js';
 import type { Session } from '../../src/session/types.ts';
-import type { CacheMap, OpContext, Vertex } from '../../src/solver/types.ts';
+import type { CacheMap, OpContext, OpMaker, Vertex } from '../../src/solver/types.ts';
+import type { SourceDeps } from '../../src/source/deps.ts';
 import type { Ref } from '../../src/store/ref.ts';
 import type { Workshop } from './workshop.ts';
 
@@ -49,13 +50,13 @@ export function vertexOf(op: PbOp['op'], inputs = 0): Vertex {
 
 export async function runOp(
   shop: Workshop,
-  maker: OpMaker,
+  maker: OpMaker<OpDeps & SourceDeps>,
   op: PbOp['op'],
   options: RunOptions = {},
 ): Promise<RunResult> {
   const inputs = options.inputs ?? [];
   const vertex = vertexOf(op, inputs.length);
-  const deps: OpDeps = {
+  const deps: OpDeps & SourceDeps = {
     store: shop.store,
     cache: shop.cache,
     refs: shop.refs,
@@ -110,7 +111,7 @@ export async function runOp(
 /** Runs a source op. */
 export function runSource(
   shop: Workshop,
-  maker: OpMaker,
+  maker: OpMaker<OpDeps & SourceDeps>,
   identifier: string,
   attrs: Record<string, string> = {},
   options: RunOptions = {},

@@ -1,8 +1,8 @@
 /** Ops on whole layers: merge and diff, and the op that passes its inputs on. */
 import { create } from '@bufbuild/protobuf';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { makeOpFactory } from '../../src/engine/ops.ts';
 import { diffOp } from '../../src/ops/diff.ts';
-import { makeOpFactory } from '../../src/ops/factory.ts';
 import { fileOp } from '../../src/ops/file.ts';
 import { mergeOp } from '../../src/ops/merge.ts';
 import { passthroughOp } from '../../src/ops/passthrough.ts';

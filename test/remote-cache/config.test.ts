@@ -1,16 +1,16 @@
 /** The format of a cache for others, and looking vertices up in it. No store, no registry. */
 import { describe, expect, test } from 'vitest';
-import { type ChartVertex, chartOf } from '../../src/cache/remote/chart.ts';
+import { digestOf } from '../../src/oci/digest.ts';
+import { type ChartVertex, chartOf } from '../../src/remote-cache/format/chart.ts';
 import {
   contentRecord,
   encodeCacheConfig,
   outputRecord,
   parseCacheConfig,
   parseInlineRecords,
-} from '../../src/cache/remote/config.ts';
-import { inlineRecords } from '../../src/cache/remote/inline.ts';
-import { KeyGraph } from '../../src/cache/remote/key-graph.ts';
-import { digestOf } from '../../src/oci/digest.ts';
+} from '../../src/remote-cache/format/config.ts';
+import { inlineRecords } from '../../src/remote-cache/format/inline.ts';
+import { KeyGraph } from '../../src/remote-cache/format/key-graph.ts';
 
 const [base, run, copy, other] = ['base', 'run', 'copy', 'other'].map(digestOf) as [
   `sha256:${string}`,

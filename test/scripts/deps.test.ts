@@ -25,10 +25,10 @@ test('downward imports are fine, and so are types of a door above', () => {
   const { status, said } = check({
     'cli/main.ts': "import { run } from '../engine/run.ts';",
     'engine/run.ts': "import { a } from '../ops/a.ts';\nimport { fail } from '../errors/error.ts';",
-    'ops/a.ts': "import { b } from '../source/b.ts';",
-    'source/b.ts':
-      "import type { OpMaker } from '../ops/deps.ts';\nimport { type X, type Y } from '../ops/deps.ts';",
-    'ops/deps.ts': '',
+    'ops/a.ts': "import { b } from '../fs/b.ts';",
+    'fs/b.ts':
+      "import type { Store } from '../store/store.ts';\nimport { type X, type Y } from '../store/store.ts';",
+    'store/store.ts': '',
     'errors/error.ts': "// import { a } from '../cli/main.ts';\n/* import '../cli/main.ts' */",
   });
   expect(said).toBe('');
@@ -38,7 +38,7 @@ test('downward imports are fine, and so are types of a door above', () => {
 test('an upward import is named with its file and line, lazy or not', () => {
   const { status, said } = check({
     'fs/a.ts': "\nimport { x } from '../solver/x.ts';\nconst y = () => import('../engine/y.ts');",
-    'source/b.ts': "import { x } from '../ops/deps.ts';\nimport type { z } from '../ops/z.ts';",
+    'fs/b.ts': "import { x } from '../store/store.ts';\nimport type { z } from '../store/z.ts';",
     'solver/c.ts': "import {\n  a,\n  type B,\n} from '../frontend/a.ts';",
     'engine/d.ts': "export * from '../cli/d.ts';",
     'odd/e.ts': "import '../fs/a.ts';",
@@ -50,10 +50,10 @@ test('an upward import is named with its file and line, lazy or not', () => {
     'src/engine/d.ts:1: engine must not import cli (../cli/d.ts)',
     'src/fs/a.ts:2: fs must not import solver (../solver/x.ts)',
     'src/fs/a.ts:3: fs must not import engine (../engine/y.ts)',
+    'src/fs/b.ts:1: fs must not import store (../store/store.ts)',
+    'src/fs/b.ts:2: fs must not import store (../store/z.ts), not even types',
     'src/odd/e.ts:1: the room odd is not in scripts/deps.mjs',
     'src/solver/c.ts:1: solver must not import frontend (../frontend/a.ts)',
-    'src/source/b.ts:1: source must not import ops (../ops/deps.ts)',
-    'src/source/b.ts:2: source must not import ops (../ops/z.ts), not even types',
     'src/workers/f.ts:1: workers must not import the top of src (../tasks.ts)',
     '8 imports go the wrong way',
     '',

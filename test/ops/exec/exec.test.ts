@@ -47,11 +47,11 @@ beforeAll(async () => {
   dir = mkdtempSync(join(tmpdir(), 'drydock-execop-'));
   store = await openLocalStore(join(dir, 'root'));
   await store.leases.create(lease);
-  const registry = {} as OpDeps['registry'];
+  const registry = {} as Parameters<typeof createRefs>[0]['registry'];
   const cache = new Cache(store.root);
   const refs = createRefs({ store, registry });
   const executor = createExecutor({ runDir: store.runDir, stateDir: join(store.root, 'executor') });
-  deps = { store, cache, refs, executor, registry, solveNested: async () => undefined };
+  deps = { store, cache, refs, executor, solveNested: async () => undefined };
   const mounts = await store.snapshots.prepare('base-active', undefined, { lease });
   const spec = specOfMounts(mounts);
   if (spec.kind !== 'layers') throw new Error('no folder');

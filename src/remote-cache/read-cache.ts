@@ -1,7 +1,8 @@
 /** A cache that was read from elsewhere, as the solver looks into it. */
-import type { ImportedCache, ImportedInput, ImportedLeaf } from '../cache/imported.ts';
+
 import { chainId } from '../oci/digest.ts';
 import type { Digest } from '../oci/types.ts';
+import type { ForeignCache, ForeignInput, ForeignLeaf } from '../solver/foreign-cache.ts';
 import type { Ref, RefContext } from '../store/ref.ts';
 import type { Store } from '../store/store.ts';
 import type { CacheContents, CacheLayerBlob } from './manifest.ts';
@@ -14,7 +15,7 @@ export interface CacheBlobs {
   tree(layers: readonly CacheLayerBlob[]): Ref;
 }
 
-export class ReadCache implements ImportedCache {
+export class ReadCache implements ForeignCache {
   readonly name: string;
   readonly #contents: CacheContents;
   readonly #blobs: CacheBlobs;
@@ -27,11 +28,11 @@ export class ReadCache implements ImportedCache {
     this.#blobs = blobs;
   }
 
-  match(op: Digest, output: number, inputs: readonly ImportedInput[]): number[] {
+  match(op: Digest, output: number, inputs: readonly ForeignInput[]): number[] {
     return this.#contents.graph.match(op, output, inputs);
   }
 
-  leaves(record: number): readonly (readonly ImportedLeaf[])[] {
+  leaves(record: number): readonly (readonly ForeignLeaf[])[] {
     return this.#contents.graph.leaves(record);
   }
 

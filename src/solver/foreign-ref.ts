@@ -4,7 +4,7 @@ import type { ViewSpec } from '../fs/view.ts';
 import type { Ref, RefContext, RefLayer, SerializedRef } from '../store/ref.ts';
 import { orCanceled } from './or-canceled.ts';
 
-export interface ImportedRefParts {
+export interface ForeignRefParts {
   /** Names it until it is here. */
   id: string;
   /** The tree as the cache has it, nothing of it fetched; undefined when the cache lacks it. */
@@ -17,12 +17,12 @@ export interface ImportedRefParts {
   onFailure(err: DrydockError): void;
 }
 
-export class ImportedRef implements Ref {
-  readonly #parts: ImportedRefParts;
+export class ForeignRef implements Ref {
+  readonly #parts: ForeignRefParts;
   #here: Ref | undefined;
   #bringing: Promise<Ref> | undefined;
 
-  constructor(parts: ImportedRefParts) {
+  constructor(parts: ForeignRefParts) {
     this.#parts = parts;
   }
 

@@ -1,9 +1,12 @@
-/** The door to caches from elsewhere: read-only keys beside the local records, for the builds that named them. */
+/**
+ * The door to foreign caches (of a registry, a client's folder, an image's config): read-only keys beside the local
+ * records, for the builds that named them.
+ */
 import type { Digest } from '../oci/types.ts';
 import type { Ref, RefContext } from '../store/ref.ts';
 
 /** What is known of one input of a vertex when it is looked up. */
-export interface ImportedInput {
+export interface ForeignInput {
   /** Records of this cache that the input may be, as far as it is keyed by them. */
   records: readonly number[];
   /** Part of the input that matters. */
@@ -16,11 +19,11 @@ export interface ImportedInput {
  * One cache from elsewhere. Records are numbers that mean something to this cache alone; each stands for one output of
  * one vertex.
  */
-export interface ImportedCache {
+export interface ForeignCache {
   /** `reg.example/app:cache`, as progress shows it. */
   readonly name: string;
   /** The records that an output of an op with these inputs may be. */
-  match(op: Digest, output: number, inputs: readonly ImportedInput[]): number[];
+  match(op: Digest, output: number, inputs: readonly ForeignInput[]): number[];
   /** Whether a record says of what layers its tree is. */
   hasResult(record: number): boolean;
   /**
@@ -28,19 +31,19 @@ export interface ImportedCache {
    * for them failed with.
    */
   restore(record: number, ctx: RefContext): Promise<Ref | undefined>;
-  /** Digests of contents by which the inputs of a record are known there, in the form `ImportedLeaf` is written in. */
-  leaves(record: number): readonly (readonly ImportedLeaf[])[];
+  /** Digests of contents by which the inputs of a record are known there, in the form `ForeignLeaf` is written in. */
+  leaves(record: number): readonly (readonly ForeignLeaf[])[];
 }
 
 /** A name that an input has by its content alone. */
-export interface ImportedLeaf {
+export interface ForeignLeaf {
   /** As `contentRecord` makes it. */
   digest: string;
   selector: string;
 }
 
-/** A record of an imported cache. */
-export interface ImportedRecord {
-  cache: ImportedCache;
+/** A record of a foreign cache. */
+export interface ForeignRecord {
+  cache: ForeignCache;
   record: number;
 }

@@ -1,16 +1,17 @@
 /** Makes the op of a vertex by its kind. */
 import { fail } from '../errors/error.ts';
-import type { OpFactory } from '../solver/types.ts';
+import { buildOp } from '../ops/build.ts';
+import type { OpDeps } from '../ops/deps.ts';
+import { diffOp } from '../ops/diff.ts';
+import { execOp } from '../ops/exec.ts';
+import { fileOp } from '../ops/file.ts';
+import { mergeOp } from '../ops/merge.ts';
+import { passthroughOp } from '../ops/passthrough.ts';
+import type { OpFactory, OpMaker } from '../solver/types.ts';
+import type { SourceDeps } from '../source/deps.ts';
 import { sourceOp } from '../source/source.ts';
-import { buildOp } from './build.ts';
-import type { OpDeps, OpMaker } from './deps.ts';
-import { diffOp } from './diff.ts';
-import { execOp } from './exec.ts';
-import { fileOp } from './file.ts';
-import { mergeOp } from './merge.ts';
-import { passthroughOp } from './passthrough.ts';
 
-const makers: Record<string, OpMaker> = {
+const makers: Record<string, OpMaker<OpDeps & SourceDeps>> = {
   build: buildOp,
   diff: diffOp,
   exec: execOp,
@@ -21,7 +22,7 @@ const makers: Record<string, OpMaker> = {
 };
 
 /** The solver's op factory. It throws `unsupported` (hop `llb`) for an op of a kind nobody knows. */
-export function makeOpFactory(deps: OpDeps): OpFactory {
+export function makeOpFactory(deps: OpDeps & SourceDeps): OpFactory {
   return (vertex) => {
     const kind = vertex.op.op.case;
     const maker = kind === undefined ? undefined : makers[kind];

@@ -1,6 +1,6 @@
 /** Looks vertices up among the records of a cache config. */
 import type { Digest } from '../../oci/types.ts';
-import type { ImportedInput, ImportedLeaf } from '../imported.ts';
+import type { ForeignInput, ForeignLeaf } from '../../solver/foreign-cache.ts';
 import { type ConfigRecord, contentRecord, outputRecord } from './config.ts';
 
 export class KeyGraph {
@@ -32,7 +32,7 @@ export class KeyGraph {
    * The records that an output of an op may be: each input is one of the records that theirs may be, selected alike,
    * or has the same content.
    */
-  match(op: Digest, output: number, inputs: readonly ImportedInput[]): number[] {
+  match(op: Digest, output: number, inputs: readonly ForeignInput[]): number[] {
     const digest = outputRecord(op, output);
     const names = inputs.map((input) => this.#names(input));
     const [first] = names;
@@ -51,7 +51,7 @@ export class KeyGraph {
   }
 
   /** Names by content of a record's inputs. */
-  leaves(at: number): ImportedLeaf[][] {
+  leaves(at: number): ForeignLeaf[][] {
     return (this.records[at]?.inputs ?? []).map((links) =>
       links.flatMap(({ link, selector }) => {
         const target = this.records[link];
@@ -63,7 +63,7 @@ export class KeyGraph {
   }
 
   /** Record → selectors under which an input is that record. */
-  #names({ records, selector, content }: ImportedInput): Map<number, Set<string>> {
+  #names({ records, selector, content }: ForeignInput): Map<number, Set<string>> {
     const names = new Map<number, Set<string>>();
     for (const at of records) names.set(at, new Set([selector]));
     if (content === undefined) return names;

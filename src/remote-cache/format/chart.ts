@@ -1,6 +1,6 @@
 /** From a build's vertices to the records of a cache config. Pure. */
 import type { Digest } from '../../oci/types.ts';
-import type { ImportedLeaf } from '../imported.ts';
+import type { ForeignLeaf } from '../../solver/foreign-cache.ts';
 import {
   type CacheConfig,
   type ConfigLayer,
@@ -28,7 +28,7 @@ export interface ChartInput {
   /** Its contents. */
   content?: Digest;
   /** What other caches know its contents as. */
-  leaves?: readonly ImportedLeaf[];
+  leaves?: readonly ForeignLeaf[];
 }
 
 /**
