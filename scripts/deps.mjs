@@ -6,7 +6,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
 
 /** Lowest rooms: everyone may use them. */
-const base = ['errors', 'oci', 'pb', 'linux', 'patterns', 'progress', 'grpc', 'workers'];
+const base = ['errors', 'oci', 'pb', 'linux', 'patterns', 'progress', 'grpc', 'workers', 'words'];
 /** All that holds trees, layers and images. */
 const below = () => [
   ...base,
@@ -32,6 +32,7 @@ const allowed = {
   patterns: ['errors'],
   progress: ['errors', 'oci'],
   grpc: ['errors'],
+  words: ['errors'],
   workers: ['errors'],
   llb: [...base],
   auth: [...base],

@@ -1,7 +1,9 @@
 /** Command-line flags from a table: parsed on Node's own parser, with docker's conventions on top. */
+
 import { parseArgs } from 'node:util';
 import { fail } from '../errors/error.ts';
 import { nearest } from '../errors/nearest.ts';
+import { parseBool } from '../words/bool.ts';
 
 export interface FlagSpec {
   /** `bool` also takes `--flag=false`; `list` may be repeated. */
@@ -88,8 +90,8 @@ function joinDashes(argv: readonly string[], table: FlagTable): string[] {
 }
 
 function boolValue(name: string, value: string | undefined): boolean {
-  if (value === undefined || /^(1|t|true)$/i.test(value)) return true;
-  if (/^(0|f|false)$/i.test(value)) return false;
+  const on = value === undefined ? true : parseBool(value);
+  if (on !== undefined) return on;
   throw fail(
     'invalid',
     'client',

@@ -1,4 +1,5 @@
 /** A daemon's settings under one name each: flag `--tls-cert`, variable `DRYDOCK_TLS_CERT`, `"tls-cert"` in the file. */
+
 import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { JsonFault, type JsonValue, parseJson, placeOf } from '../auth/json.ts';
@@ -6,6 +7,7 @@ import { stepOomScoreOf, stepPidsOf } from '../engine/step-limits.ts';
 import { imageStores } from '../engine/store-options.ts';
 import { errnoCode, fail } from '../errors/error.ts';
 import { nearest } from '../errors/nearest.ts';
+import { parseBool } from '../words/bool.ts';
 import type { DaemonConfig } from './config.ts';
 import { logFormats, logLevels } from './log.ts';
 
@@ -84,10 +86,11 @@ export function settingsFromEnv(env: NodeJS.ProcessEnv): SettingValues {
     const { type } = settings[name];
     if (type === 'list') found[name] = text.split(',').filter((item) => item !== '');
     else if (type === 'bool') {
-      if (!/^(1|0|true|false)$/i.test(text)) {
+      const on = parseBool(text);
+      if (on === undefined) {
         throw fail('invalid', 'client', `${variableOf(name)}=${text}: want true or false`);
       }
-      found[name] = /^(1|true)$/i.test(text);
+      found[name] = on;
     } else found[name] = type === 'path' ? resolve(text) : text;
   }
   return found;

@@ -1,7 +1,9 @@
 /** Attributes of exporters, as BuildKit and buildx name them, read and checked. Pure. */
+
 import { fail } from '../errors/error.ts';
 import { nearest } from '../errors/nearest.ts';
 import type { Compression } from '../layer/types.ts';
+import { parseBool } from '../words/bool.ts';
 import { type Annotations, parseAnnotation } from './annotations.ts';
 
 /** Seconds since 1970; `none` when an output says that the build's is not for it. */
@@ -82,19 +84,19 @@ export function parseImageAttrs(type: 'image' | 'oci' | 'docker', attrs: Record<
     if (annotation !== undefined) annotations.push(annotation);
     else if (!known.includes(name)) throw unknownAttr(type, name, [...known, 'annotation.KEY']);
   }
-  const yes = (name: string, otherwise = false) => parseBool(type, attrs, name) ?? otherwise;
+  const yes = (name: string, otherwise = false) => boolAttr(type, attrs, name) ?? otherwise;
   for (const name of ofAttestations) if (yes(name)) throw noAttestations(type, name);
   const obsolete = Object.keys(attrs).filter((name) => name.startsWith('buildinfo'));
   return {
     push: yes('push'),
     pushByDigest: yes('push-by-digest'),
     insecure: yes('registry.insecure'),
-    unpack: parseBool(type, attrs, 'unpack'),
+    unpack: boolAttr(type, attrs, 'unpack'),
     store: yes('store', true),
     allowIncomplete: yes('unsafe-internal-store-allow-incomplete'),
     compression: parseCompression(type, attrs),
     forceCompression: yes('force-compression'),
-    ociTypes: parseBool(type, attrs, 'oci-mediatypes'),
+    ociTypes: boolAttr(type, attrs, 'oci-mediatypes'),
     keepForeign: yes('prefer-nondist-layers'),
     rewriteTimestamp: yes('rewrite-timestamp'),
     danglingPrefix: attrs['dangling-name-prefix'],
@@ -129,7 +131,7 @@ export function parseFileAttrs(type: 'local' | 'tar', attrs: Record<string, stri
   }
   return {
     mode,
-    platformSplit: parseBool(type, attrs, 'platform-split'),
+    platformSplit: boolAttr(type, attrs, 'platform-split'),
     sourceDateEpoch: parseEpoch(type, attrs),
   };
 }
@@ -150,12 +152,12 @@ function unknownAttr(type: string, name: string, known: readonly string[]) {
   });
 }
 
-/** Go's strconv.ParseBool, with '' as true (`push` alone). */
-function parseBool(type: string, attrs: Record<string, string>, name: string): boolean | undefined {
+/** A truth value; '' is true (`push` alone). */
+function boolAttr(type: string, attrs: Record<string, string>, name: string): boolean | undefined {
   const text = attrs[name];
   if (text === undefined) return undefined;
-  if (['', '1', 't', 'T', 'true', 'TRUE', 'True'].includes(text)) return true;
-  if (['0', 'f', 'F', 'false', 'FALSE', 'False'].includes(text)) return false;
+  const value = text === '' ? true : parseBool(text);
+  if (value !== undefined) return value;
   throw fail('invalid', 'export', `output type=${type}: ${name}=${text} is neither true nor false`);
 }
 

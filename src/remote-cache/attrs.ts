@@ -2,12 +2,14 @@
  * Attributes of cache imports and exports, read and checked. Pure.
  * https://docs.docker.com/build/cache/backends/
  */
+
 import { fail } from '../errors/error.ts';
 import { nearest } from '../errors/nearest.ts';
 import type { Compression } from '../layer/types.ts';
 import { isDigest } from '../oci/digest.ts';
 import { familiarName, normalizeName } from '../oci/reference.ts';
 import type { Digest } from '../oci/types.ts';
+import { parseBool } from '../words/bool.ts';
 import type { CacheSpec } from './types.ts';
 
 /** Where a cache is kept. */
@@ -104,7 +106,7 @@ export function parseExport({ type, attrs }: CacheSpec): ExportWant {
 
 /** Whether a failure to export there, whatever it is, does not matter. */
 export function ignoresError({ attrs }: CacheSpec): boolean {
-  return /^(1|t|true)$/i.test(attrs['ignore-error'] ?? '');
+  return parseBool(attrs['ignore-error'] ?? '') === true;
 }
 
 function placeOf(kind: (typeof types)[number], attrs: CacheSpec['attrs']): CachePlace | undefined {
@@ -136,12 +138,12 @@ function refOf(ref: string | undefined, what: string): string {
   return normalizeName(ref);
 }
 
-/** Go's strconv.ParseBool, with '' as true. */
+/** A truth value; '' is true. */
 function yes(attrs: CacheSpec['attrs'], name: string, otherwise: boolean): boolean {
   const text = attrs[name];
   if (text === undefined) return otherwise;
-  if (/^(|1|t|true)$/i.test(text)) return true;
-  if (/^(0|f|false)$/i.test(text)) return false;
+  const value = text === '' ? true : parseBool(text);
+  if (value !== undefined) return value;
   throw fail('invalid', 'cache', `non-bool value ${JSON.stringify(text)} specified for ${name}`);
 }
 

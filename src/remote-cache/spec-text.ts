@@ -1,3 +1,4 @@
+import { parseBool } from '../words/bool.ts';
 import type { CacheSpec } from './types.ts';
 
 /** A cache as `docker build --cache-from` names it: an image. Pairs (`type=registry,ref=…`) are buildx's form. */
@@ -9,6 +10,5 @@ export function cacheSpec(text: string, pairs: (text: string) => ReadonlyMap<str
 
 /** `BUILDKIT_INLINE_CACHE=1` among the build arguments asks for a cache inside the image. */
 export function inlineByArg(buildArgs: Readonly<Record<string, string>>): CacheSpec[] {
-  const asked = /^(1|t|true)$/i.test(buildArgs.BUILDKIT_INLINE_CACHE ?? '');
-  return asked ? [{ type: 'inline', attrs: {} }] : [];
+  return parseBool(buildArgs.BUILDKIT_INLINE_CACHE ?? '') === true ? [{ type: 'inline', attrs: {} }] : [];
 }

@@ -1,6 +1,7 @@
 import { fail } from '../errors/error.ts';
 import type { SourceOp } from '../pb/solver/pb/ops_pb.js';
 import type { Vertex } from '../solver/types.ts';
+import { parseBool } from '../words/bool.ts';
 
 /** The SourceOp of a vertex. */
 export function sourceOf(vertex: Vertex): SourceOp {
@@ -39,9 +40,10 @@ export function attrReader(attrs: Record<string, string>, identifier: string): A
   return {
     text,
     flag(name) {
-      const value = text(name)?.toLowerCase();
-      if (value === undefined || ['0', 'f', 'false'].includes(value)) return false;
-      if (['1', 't', 'true'].includes(value)) return true;
+      const value = text(name);
+      if (value === undefined) return false;
+      const flag = parseBool(value);
+      if (flag !== undefined) return flag;
       throw bad(name, 'true or false');
     },
     number(name) {

@@ -9,6 +9,7 @@ import { fail } from '../../errors/error.ts';
 import { parsePlatform } from '../../oci/platform.ts';
 import type { Platform } from '../../oci/types.ts';
 import type { GcRule } from '../../upkeep/gc.ts';
+import { parseBool } from '../../words/bool.ts';
 import { command } from '../command.ts';
 import { serve } from '../serve.ts';
 
@@ -203,9 +204,9 @@ function someOf(list: string[]): string[] | undefined {
 }
 
 function threeWay(name: string, text: string | undefined): boolean | undefined {
-  if (text === undefined || text === 'auto') return undefined;
-  if (/^(1|t|true)$/i.test(text)) return true;
-  if (/^(0|f|false)$/i.test(text)) return false;
+  if (text === undefined || text === '' || text.toLowerCase() === 'auto') return undefined;
+  const on = parseBool(text);
+  if (on !== undefined) return on;
   throw fail('invalid', 'client', `--${name}=${text} is none of true, false and auto`);
 }
 

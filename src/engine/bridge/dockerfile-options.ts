@@ -2,6 +2,7 @@
  * The options of `dockerfile.v0`, as buildx and buildctl give them, to a request to our frontend.
  * https://github.com/moby/buildkit/blob/master/frontend/dockerui/config.go has their names.
  */
+
 import { isIP } from 'node:net';
 import { fail, prefixed } from '../../errors/error.ts';
 import type { ContextSource, DockerfileRequest } from '../../frontend/types.ts';
@@ -11,6 +12,7 @@ import { parseUlimit } from '../../llb/ulimits.ts';
 import { distinctPlatforms, parsePlatform } from '../../oci/platform.ts';
 import type { ImageConfig, Platform } from '../../oci/types.ts';
 import type { Definition } from '../../pb/solver/pb/ops_pb.js';
+import { parseBool } from '../../words/bool.ts';
 import type { BridgeRequest } from './types.ts';
 
 type Options = Readonly<Record<string, string>>;
@@ -76,10 +78,8 @@ function targetPlatform(text: string): Platform {
 export function isMultiPlatform({ options }: Pick<BridgeRequest, 'options'>, platforms: number): boolean {
   const text = option(options, 'build-arg:BUILDKIT_MULTI_PLATFORM') ?? option(options, 'multi-platform');
   if (text === undefined) return platforms > 1;
-  if (!/^(1|0|t|f|true|false)$/i.test(text)) {
-    throw invalid(`invalid boolean value for multi-platform: ${text}`);
-  }
-  const wanted = /^(1|t)/i.test(text);
+  const wanted = parseBool(text);
+  if (wanted === undefined) throw invalid(`invalid boolean value for multi-platform: ${text}`);
   if (!wanted && platforms > 1) {
     throw invalid('conflicting config: returning multiple target platforms is not allowed');
   }

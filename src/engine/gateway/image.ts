@@ -2,6 +2,7 @@
  * The frontend `gateway.v0`: an image whose process is the frontend. It speaks LLBBridge over its stdin and stdout and
  * is told its options in the environment, as BuildKit's frontend images expect.
  */
+
 import { randomUUID } from 'node:crypto';
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -18,6 +19,7 @@ import { type Definition, DefinitionSchema, MountSchema, OpSchema } from '../../
 import type { VertexProgress } from '../../progress/events.ts';
 import type { OpContext } from '../../solver/types.ts';
 import { resolveImageConfig } from '../../source/image.ts';
+import { parseBool } from '../../words/bool.ts';
 import type { Bridge, BridgeFrontend } from '../bridge/bridge.ts';
 import { dockerfileRequest } from '../bridge/dockerfile-options.ts';
 import { imageAfter } from '../bridge/image-policy.ts';
@@ -172,7 +174,7 @@ function specOf(
 ): ExecSpec {
   const container = config.config ?? {};
   const entrypoint = container.Entrypoint ?? [];
-  const offline = /^(1|t|true)$/i.test(container.Labels?.['moby.buildkit.frontend.network.none'] ?? '');
+  const offline = parseBool(container.Labels?.['moby.buildkit.frontend.network.none'] ?? '') === true;
   return {
     id: `frontend-${process.pid}-${randomUUID()}`,
     args: entrypoint.length > 0 ? entrypoint : ['/run'],

@@ -120,19 +120,17 @@ export function readFilters(query: Query, known: readonly string[]): Filters {
   return filters;
 }
 
-/** The one true-or-false value of a filter; undefined when it is not given. Throws `invalid`. */
+/**
+ * The one true-or-false value of a filter, `1`, `true`, `0` or `false`: dockerd takes no other spelling here. Undefined
+ * when it is not given. Throws `invalid`.
+ */
 export function boolFilter(filters: Filters, name: string): boolean | undefined {
   const values = filters.get(name);
   if (values === undefined) return undefined;
-  const bools = new Set(
-    values.map((value) => {
-      if (/^(1|t|true)$/i.test(value)) return true;
-      if (/^(0|f|false)$/i.test(value)) return false;
-      throw apiError('invalid', `invalid filter '${name}=[${value}]'`);
-    }),
-  );
-  if (bools.size > 1) throw apiError('invalid', `invalid filter '${name}=[${values.join(' ')}]'`);
-  return bools.has(true);
+  const isTrue = values.includes('1') || values.includes('true');
+  const isFalse = values.includes('0') || values.includes('false');
+  if (isTrue === isFalse) throw apiError('invalid', `invalid filter '${name}=[${values.join(' ')}]'`);
+  return isTrue;
 }
 
 /** Whether labels satisfy `label` (all of them) and `label!` (none of them): `key` or `key=value`. */

@@ -1,4 +1,5 @@
 /** Where the Dockerfile, .dockerignore and the files to copy come from. */
+
 import { posix } from 'node:path';
 import { DrydockError, fail } from '../../../errors/error.ts';
 import { nearest } from '../../../errors/nearest.ts';
@@ -15,6 +16,7 @@ import {
   upload,
   uploadedAside,
 } from '../../../llb/llb.ts';
+import { parseBool } from '../../../words/bool.ts';
 import type { DockerfileRequest, FrontendHost, FrontendTree } from '../../types.ts';
 import { own } from './args.ts';
 import { clientFolder } from './client-folder.ts';
@@ -295,7 +297,7 @@ async function openRemote(request: DockerfileRequest, host: FrontendHost): Promi
     const keep = own(request.buildArgs, 'BUILDKIT_CONTEXT_KEEP_GIT_DIR');
     const files = gitState(ref, {
       name: `[internal] load git source ${url}`,
-      keepGitDir: keep === '1' || keep === 'true',
+      keepGitDir: parseBool(keep ?? ''),
     });
     return { ...(await fetched(files, request, host)), origin: { state: files } };
   }

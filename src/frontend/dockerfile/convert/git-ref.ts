@@ -1,6 +1,7 @@
 import { fail } from '../../../errors/error.ts';
 import { type GitRemote, parseGitRemote } from '../../../llb/git-remote.ts';
 import { git, type OpOptions, type State } from '../../../llb/llb.ts';
+import { parseBool } from '../../../words/bool.ts';
 
 /** A git repository as a Dockerfile or `docker build` names it: `https://host/repo.git#ref:subdir`, `?ref=…&subdir=…`. */
 export interface GitRef {
@@ -53,8 +54,8 @@ function readQuery(result: GitRef, query: URLSearchParams, text: string): void {
     return value;
   };
   const flag = (name: string, value: string): boolean => {
-    if (value === '' || value === '1' || value === 'true') return true;
-    if (value === '0' || value === 'false') return false;
+    const on = value === '' ? true : parseBool(value);
+    if (on !== undefined) return on;
     throw bad(`invalid ${name} value: ${JSON.stringify(value)}`);
   };
   const seen = new Set<string>();

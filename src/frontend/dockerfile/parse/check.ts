@@ -1,15 +1,7 @@
 /** The options of build checks: `skip=A,B;error=true;experimental=C`, in a directive, a comment or a build arg. */
+import { parseBool } from '../../../words/bool.ts';
 import type { CheckDirective } from '../ast.ts';
 import { invalid } from './errors.ts';
-
-const TRUE = new Set(['1', 't', 'T', 'true', 'TRUE', 'True']);
-const FALSE = new Set(['0', 'f', 'F', 'false', 'FALSE', 'False']);
-
-/** A boolean as Go's `strconv.ParseBool` reads it, or undefined. */
-export function parseBool(text: string): boolean | undefined {
-  if (TRUE.has(text)) return true;
-  return FALSE.has(text) ? false : undefined;
-}
 
 function list(value: string): { names: string[]; all: boolean } {
   if (value === 'all') return { names: [], all: true };

@@ -1,6 +1,6 @@
 /** `RUN --mount=…` and `RUN --device=…`. */
+import { parseBool } from '../../../words/bool.ts';
 import type { RunMount } from '../ast.ts';
-import { parseBool } from './check.ts';
 import { csvFields } from './csv.ts';
 import { invalid } from './errors.ts';
 import { didYouMean } from './suggest.ts';
