@@ -1,28 +1,11 @@
 /** `type=local,dest=out` and its like. */
-import { fail } from '../errors/error.ts';
 
-/** Splits at commas; a field may be in double quotes, a quote inside is doubled (RFC 4180). Throws `invalid`. */
+import { fail } from '../errors/error.ts';
+import { csvFields } from '../words/csv.ts';
+
+/** The fields of a flag's value. Throws `invalid` (hop `client`). */
 export function splitCsv(text: string): string[] {
-  const fields: string[] = [];
-  let field = '';
-  let quoted = false;
-  for (let i = 0; i < text.length; i++) {
-    const c = text[i] as string;
-    if (quoted) {
-      if (c !== '"') field += c;
-      else if (text[i + 1] === '"') {
-        field += '"';
-        i++;
-      } else quoted = false;
-    } else if (c === '"' && field === '') quoted = true;
-    else if (c === ',') {
-      fields.push(field);
-      field = '';
-    } else field += c;
-  }
-  if (quoted) throw fail('invalid', 'client', `${text}: a quote is not closed`);
-  fields.push(field);
-  return fields;
+  return csvFields(text, (why) => fail('invalid', 'client', `${text}: ${why}`));
 }
 
 /** `a=1,b=2` as a map with lower-case keys; a field without `=` throws `invalid` unless `bare` gives it a key. */

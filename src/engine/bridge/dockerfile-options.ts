@@ -13,6 +13,7 @@ import { distinctPlatforms, parsePlatform } from '../../oci/platform.ts';
 import type { ImageConfig, Platform } from '../../oci/types.ts';
 import type { Definition } from '../../pb/solver/pb/ops_pb.js';
 import { parseBool } from '../../words/bool.ts';
+import { csvFields } from '../../words/csv.ts';
 import type { BridgeRequest } from './types.ts';
 
 type Options = Readonly<Record<string, string>>;
@@ -51,7 +52,7 @@ export function dockerfileRequest({
         .map(targetPlatform),
     ),
     noCache: noCache === '',
-    noCacheFilter: noCache === undefined || noCache === '' ? [] : noCache.split(','),
+    noCacheFilter: noCache === undefined || noCache === '' ? [] : listOf(noCache, 'no-cache'),
     pull: resolveMode(option(options, 'image-resolve-mode')),
     network: networkOf(option(options, 'force-network-mode')),
     extraHosts: hostsOf(option(options, 'add-hosts')),
@@ -149,6 +150,11 @@ function configIn(metadata: string, name: string): ImageConfig | undefined {
   }
 }
 
+/** The fields of an option that is a list; those that are empty are left out. */
+function listOf(text: string, what: string): string[] {
+  return csvFields(text, (why) => invalid(`failed to parse ${what}: ${why}`)).filter((field) => field !== '');
+}
+
 function resolveMode(mode: string | undefined): boolean {
   if (mode === undefined || mode === 'default' || mode === 'local') return false;
   if (mode === 'pull') return true;
@@ -162,16 +168,13 @@ function networkOf(mode: string | undefined): DockerfileRequest['network'] {
 }
 
 function hostsOf(text: string | undefined): DockerfileRequest['extraHosts'] {
-  return (text ?? '')
-    .split(',')
-    .filter((field) => field !== '')
-    .map((field) => {
-      const at = field.indexOf('=');
-      if (at < 1) throw invalid(`failed to parse additional hosts: invalid key-value pair ${field}`);
-      const ip = field.slice(at + 1).replace(/^\[(.*)\]$/, '$1');
-      if (isIP(ip) === 0) throw invalid(`failed to parse additional hosts: failed to parse IP ${ip}`);
-      return { host: field.slice(0, at).toLowerCase(), ip };
-    });
+  return listOf(text ?? '', 'additional hosts').map((field) => {
+    const at = field.indexOf('=');
+    if (at < 1) throw invalid(`failed to parse additional hosts: invalid key-value pair ${field}`);
+    const ip = field.slice(at + 1).replace(/^\[(.*)\]$/, '$1');
+    if (isIP(ip) === 0) throw invalid(`failed to parse additional hosts: failed to parse IP ${ip}`);
+    return { host: field.slice(0, at).toLowerCase(), ip };
+  });
 }
 
 function whole(options: Options, name: string): number | undefined {
@@ -182,8 +185,7 @@ function whole(options: Options, name: string): number | undefined {
 }
 
 function ulimitsOf(text: string | undefined): DockerfileRequest['ulimits'] {
-  const fields = (text ?? '').split(',').filter((field) => field !== '');
-  return fields.map((field) => {
+  return listOf(text ?? '', 'ulimit').map((field) => {
     try {
       return parseUlimit(field);
     } catch (err) {

@@ -3,10 +3,12 @@
  * of `startedAt`, `completedAt` (RFC 3339, or how long ago: `24h`) and `duration`. Several are alternatives; what a
  * filter's commas part must all hold. Pure.
  */
+
 import { timestampMs } from '@bufbuild/protobuf/wkt';
 import { fail } from '../../../errors/error.ts';
 import { type Fields, readFilters } from '../../../patterns/filter.ts';
 import type { BuildHistoryRecord } from '../../../pb/moby/buildkit/v1/control_pb.js';
+import { csvFields } from '../../../words/csv.ts';
 import { goDuration } from '../go-duration.ts';
 
 export type RecordFilter = (record: BuildHistoryRecord) => boolean;
@@ -23,7 +25,8 @@ export function recordFilter(filters: readonly string[], now = Date.now()): Reco
 function alternative(filter: string, now: number): RecordFilter {
   const conditions: RecordFilter[] = [];
   const plain: string[] = [];
-  for (const field of csvFields(filter)) {
+  const bad = () => fail('invalid', 'client', `failed to parse history filter ${JSON.stringify(filter)}`);
+  for (const field of csvFields(filter, bad)) {
     const match = timed.exec(field);
     if (match === null) plain.push(field);
     else conditions.push(timeCondition(match[1] as string, match[2] as string, match[3] as string, now));
@@ -91,18 +94,4 @@ function statusOf({ CompletedAt, error }: BuildHistoryRecord): string {
 /** The remote of a git context, without what is built of it. */
 function repositoryOf(context: string): string {
   return /^(git|ssh|https?):\/\/|^[\w.-]+@[\w.-]+:/.test(context) ? context.replace(/[#?].*$/s, '') : '';
-}
-
-/** The fields of a line of CSV; quotes inside of quotes are doubled. */
-function csvFields(line: string): string[] {
-  const fields: string[] = [];
-  const field = /\s*(?:"((?:[^"]|"")*)"|([^,]*))(?:,|$)/y;
-  while (field.lastIndex < line.length) {
-    const match = field.exec(line);
-    if (match === null) {
-      throw fail('invalid', 'client', `failed to parse history filter ${JSON.stringify(line)}`);
-    }
-    fields.push(match[1]?.replaceAll('""', '"') ?? match[2] ?? '');
-  }
-  return fields;
 }

@@ -1,4 +1,5 @@
 /** The query of `POST /build`, read and checked. Pure. https://docs.docker.com/reference/api/engine/ (ImageBuild) */
+
 import { authorizeEntitlements } from '../../../auth/authorize.ts';
 import type { Authority } from '../../../auth/types.ts';
 import { checkOptionsSize } from '../../../engine/bridge/options-size.ts';
@@ -10,6 +11,7 @@ import { distinctPlatforms, parsePlatform } from '../../../oci/platform.ts';
 import { familiarName, normalizeName } from '../../../oci/reference.ts';
 import { cacheSpec } from '../../../remote-cache/spec-text.ts';
 import type { CacheSpec } from '../../../remote-cache/types.ts';
+import { csvFields } from '../../../words/csv.ts';
 import { apiError } from '../http/errors.ts';
 import type { Query } from '../http/query.ts';
 
@@ -101,8 +103,13 @@ export function readBuildParameters(query: Query, authority: Authority): BuildPa
 
 /** Names of images; clients of BuildKit's protocol also send buildx's `type=…,ref=…`. */
 function readCacheFrom(query: Query): CacheSpec[] {
-  const pairs = (text: string) =>
-    new Map(text.split(',').map((field) => field.split(/=(.*)/s).slice(0, 2) as [string, string]));
+  const pairs = (text: string) => {
+    const bad = (why: string) =>
+      apiError('invalid', `error reading cachefrom: ${why} in ${JSON.stringify(text)}`);
+    return new Map(
+      csvFields(text, bad).map((field) => field.split(/=(.*)/s).slice(0, 2) as [string, string]),
+    );
+  };
   return query.jsonList('cachefrom').map((item) => {
     if (typeof item !== 'string') throw apiError('invalid', 'cachefrom is not a JSON list of names');
     return cacheSpec(item, pairs);

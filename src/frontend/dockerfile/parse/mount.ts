@@ -1,7 +1,8 @@
 /** `RUN --mount=…` and `RUN --device=…`. */
+
 import { parseBool } from '../../../words/bool.ts';
+import { csvFields } from '../../../words/csv.ts';
 import type { RunMount } from '../ast.ts';
-import { csvFields } from './csv.ts';
 import { invalid } from './errors.ts';
 import { didYouMean } from './suggest.ts';
 
@@ -45,7 +46,7 @@ export function parseMount(raw: string, expand?: (word: string) => string): RunM
         `${key} goes with type=${types.join(' or type=')}; write type first.`,
       );
   };
-  for (const field of csvFields(raw)) {
+  for (const field of fieldsOf(raw)) {
     const equals = field.indexOf('=');
     const key = (equals < 0 ? field : field.slice(0, equals)).toLowerCase();
     if (!KEYS.includes(key))
@@ -146,6 +147,15 @@ export function parseMount(raw: string, expand?: (word: string) => string): RunM
   return mount;
 }
 
+function fieldsOf(text: string): string[] {
+  return csvFields(text, (why) =>
+    invalid(
+      `failed to parse csv: ${why} in ${JSON.stringify(text)}`,
+      'Put a field with a comma in double quotes.',
+    ),
+  );
+}
+
 function bool(key: string, value: string): boolean {
   const parsed = parseBool(value);
   if (parsed === undefined) throw invalid(`invalid value for ${key}: ${value}`, 'Write true or false.');
@@ -189,7 +199,7 @@ function checkTogether(mount: RunMount): void {
 export function parseDevice(text: string): { name: string; required: boolean } {
   const device = { name: '', required: false };
   const hint = 'Write --device=<vendor/class=name>[,required].';
-  for (const field of csvFields(text)) {
+  for (const field of fieldsOf(text)) {
     const equals = field.indexOf('=');
     const key = (equals < 0 ? field : field.slice(0, equals)).toLowerCase();
     const value = field.slice(equals + 1);

@@ -1,15 +1,15 @@
-/** One line of comma-separated fields, as `--mount` and `--device` take them (RFC 4180 quoting). */
-import { invalid } from './errors.ts';
+/**
+ * One line of comma-separated fields, as Go's clients read it (https://pkg.go.dev/encoding/csv, RFC 4180): a field that
+ * begins with a double quote ends with one, and holds a quote where two stand in a row; any other holds none.
+ */
 
-/** The fields of a line. Throws `invalid` on a quote that is not closed or stands inside a bare field. */
-export function csvFields(text: string): string[] {
+/**
+ * The fields of a line; an empty line has one empty field. Throws the error that `bad` makes of what is wrong with the
+ * quotes, such as "a quote is not closed".
+ */
+export function csvFields(text: string, bad: (why: string) => Error): string[] {
   const fields: string[] = [];
   let at = 0;
-  const bad = (why: string) =>
-    invalid(
-      `failed to parse csv: ${why} in ${JSON.stringify(text)}`,
-      'Put a field with a comma in double quotes.',
-    );
   for (;;) {
     if (text[at] !== '"') {
       const comma = text.indexOf(',', at);
