@@ -2,8 +2,8 @@
 import type { Definition, SourceOp } from '../pb/solver/pb/ops_pb.js';
 import type { VertexProgress } from '../progress/events.ts';
 import type { Job } from '../solver/job.ts';
-import { withCommit } from '../source/git-commit.ts';
-import { gitOptions, pinnedRef } from '../source/git-ref.ts';
+import { pinnedRef, withCommit } from '../source/git-commit.ts';
+import { gitOptions } from '../source/git-ref.ts';
 import { httpMeta } from '../source/http.ts';
 import type { Engine } from './engine.ts';
 
@@ -29,15 +29,15 @@ export async function sourceTime(
 }
 
 async function commitTime(
-  { store }: Engine,
+  engine: Engine,
   { session, signal, pins }: Job,
   { identifier, attrs }: SourceOp,
   progress: VertexProgress,
 ): Promise<number> {
   const options = gitOptions(identifier, attrs);
   const ctx = { session, signal, progress, pins };
-  const { commit } = await pinnedRef(options, store.runDir, ctx);
-  return withCommit(options, commit, store, ctx, async (mirror) =>
+  const { commit } = await pinnedRef(options, engine, ctx);
+  return withCommit(options, commit, engine, ctx, async (mirror) =>
     Number((await mirror.commitTimeNs(commit)) / 1_000_000_000n),
   );
 }

@@ -10,6 +10,7 @@ export const llbCaps: readonly string[] = [
   ...under('source.local', 'sharedkeyhint', 'differ', 'metadatatransfer'),
   ...under('source.git', '', 'keepgitdir', 'fullurl', 'httpauth', 'knownsshhosts', 'mountsshsock', 'subdir'),
   ...under('source.git', 'checksum', 'skipsubmodules', 'mtime', 'fetchbycommit', 'signatureverify'),
+  ...under('source.git', 'bundle', 'checkoutbundle'),
   ...under('source.http', '', 'auth', 'checksum', 'perm', 'header', 'signatureverify'),
   'soruce.http.uidgid',
   'source.ocilayout',

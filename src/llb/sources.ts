@@ -245,6 +245,15 @@ export interface GitOptions extends OpOptions {
   authHeaderSecret?: string;
   knownSshHosts?: string;
   sshId?: string;
+  /**
+   * Take the commit, which `checksum` must name, from a git bundle: `docker-image+blob://NAME@sha256:…` in a registry,
+   * or `oci-layout+blob://NAME@sha256:…` in the layout that the client offers under the name `bundleStore` (default:
+   * NAME). The remote is not asked.
+   */
+  bundle?: string;
+  bundleStore?: string;
+  /** Give a git bundle of the commit and its history, as the file `bundle`, instead of the commit's files. */
+  checkoutBundle?: boolean;
 }
 
 /** A git repository at a ref (branch, tag, commit; default: the remote's HEAD). */
@@ -270,5 +279,8 @@ export function git(remote: string, ref = '', options: GitOptions = {}): State {
   set('git.skipsubmodules', options.skipSubmodules ? 'true' : undefined, 'source.git.skipsubmodules');
   set('git.mtime', options.mtime, 'source.git.mtime');
   set('git.fetchbycommit', options.fetchByCommit ? 'true' : undefined, 'source.git.fetchbycommit');
+  set('git.bundle', options.bundle, 'source.git.bundle');
+  if (options.bundleStore !== undefined) attrs['oci.store'] = options.bundleStore;
+  set('git.checkoutbundle', options.checkoutBundle ? 'true' : undefined, 'source.git.checkoutbundle');
   return sourceState(gitIdentifier(parsed, ref, options.subdir ?? ''), attrs, caps, options);
 }

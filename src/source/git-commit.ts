@@ -1,18 +1,38 @@
 /** A commit that is brought here from its remote, and the objects that name it. */
 import { keptUnder } from '../kept/kept.ts';
 import type { Pins } from '../solver/pins.ts';
-import type { Store } from '../store/store.ts';
+import { type BlobPlace, saveBlob } from './blob.ts';
+import type { SourceDeps } from './deps.ts';
 import { GitMirror } from './git-mirror.ts';
-import { type GitContext, type GitOptions, type GitRef, ownerOf, pinnedRef, withGit } from './git-ref.ts';
+import {
+  type GitContext,
+  type GitOptions,
+  type GitRef,
+  namedCommit,
+  ownerOf,
+  resolveRef,
+  withGit,
+  withoutUser,
+} from './git-ref.ts';
 
-/** Works on a commit in the mirror of a source's remote, where it is fetched to first. `remote` is without credentials. */
+/** What bringing a source's commit here works with. */
+export type GitDeps = Pick<SourceDeps, 'store' | 'registry'>;
+
+/** Works on a commit in the mirror of a source's remote, or of its bundle. `remote` is without credentials. */
 export function withCommit<T>(
   options: GitOptions,
   commit: string,
-  store: Pick<Store, 'root' | 'runDir'>,
+  deps: GitDeps,
   ctx: GitContext,
   work: (mirror: GitMirror, remote: string) => Promise<T>,
 ): Promise<T> {
+  if (options.bundle !== undefined) {
+    return withBundle(options, options.bundle, deps, ctx, async (mirror, remote) => {
+      await mirror.need(commit);
+      return work(mirror, remote);
+    });
+  }
+  const { store } = deps;
   return withGit(options, store.runDir, ctx, async (git, access) => {
     const at = { remote: access.remote, owner: ownerOf(access, ctx.session) };
     const mirror = await GitMirror.open(keptUnder(store.root).gitMirrors, at, commit, git, ctx.signal);
@@ -25,6 +45,42 @@ export function withCommit<T>(
   });
 }
 
+function withBundle<T>(
+  options: GitOptions,
+  bundle: BlobPlace,
+  deps: GitDeps,
+  ctx: GitContext,
+  work: (mirror: GitMirror, remote: string) => Promise<T>,
+): Promise<T> {
+  const { store } = deps;
+  return withGit(options, store.runDir, ctx, async (git, { remote }) => {
+    // Whoever builds has got it with credentials of their own, or offers it themselves.
+    const at = { remote, owner: ctx.session.tenant?.id, digest: bundle.digest };
+    const save = (file: string) => saveBlob(bundle, file, deps, ctx);
+    const mirror = await GitMirror.ofBundle(keptUnder(store.root).gitMirrors, at, save, git, ctx.signal);
+    try {
+      return await work(mirror, remote);
+    } finally {
+      mirror.close();
+    }
+  });
+}
+
+/** What a source's ref is at, once in a build. */
+export function pinnedRef(options: GitOptions, deps: GitDeps, ctx: PinningContext): Promise<GitRef> {
+  const { remote, ref, bundle } = options;
+  const named = namedCommit(options);
+  if (named !== undefined) return Promise.resolve(named);
+  const find = () =>
+    bundle === undefined
+      ? withGit(options, deps.store.runDir, ctx, (git, access) => resolveRef(git, access.remote, ref))
+      : withBundle(options, bundle, deps, ctx, (mirror) => mirror.resolve(ref));
+  const key = `git ${JSON.stringify([withoutUser(remote), ref, ...(bundle ? [bundle.digest] : [])])}`;
+  return ctx.pins === undefined ? find() : ctx.pins.pin(key, find);
+}
+
+type PinningContext = GitContext & { pins?: Pick<Pins, 'pin'> };
+
 /** What a ref names, whole: objects as git hashes them, without their header. https://git-scm.com/book/en/v2/Git-Internals-Git-Objects */
 export interface GitObjects {
   commit: string;
@@ -34,16 +90,12 @@ export interface GitObjects {
 }
 
 /** What a source's ref is at, once in a build, and what its objects are where they must be signed. Throws `denied`. */
-export async function verifiedRef(
-  options: GitOptions,
-  store: Pick<Store, 'root' | 'runDir'>,
-  ctx: GitContext & { pins?: Pick<Pins, 'pin'> },
-): Promise<GitRef> {
-  const ref = await pinnedRef(options, store.runDir, ctx);
+export async function verifiedRef(options: GitOptions, deps: GitDeps, ctx: PinningContext): Promise<GitRef> {
+  const ref = await pinnedRef(options, deps, ctx);
   if (options.verify === undefined) return ref;
   const { verifyGit } = await import('./git-signature.ts');
-  const objects = await gitObjects(options, ref, store, ctx);
-  await verifyGit(objects, options.verify, { runDir: store.runDir, signal: ctx.signal });
+  const objects = await gitObjects(options, ref, deps, ctx);
+  await verifyGit(objects, options.verify, { runDir: deps.store.runDir, signal: ctx.signal });
   return ref;
 }
 
@@ -51,10 +103,10 @@ export async function verifiedRef(
 export function gitObjects(
   options: GitOptions,
   { name, sha, commit: found }: GitRef,
-  store: Pick<Store, 'root' | 'runDir'>,
+  deps: GitDeps,
   ctx: GitContext,
 ): Promise<GitObjects> {
-  return withCommit(options, found, store, ctx, async (mirror) => {
+  return withCommit(options, found, deps, ctx, async (mirror) => {
     if (sha !== found) await mirror.fetchTag(name, sha);
     // All of its digits may name a tag as well.
     if (!(await mirror.isTag(sha))) return { commit: sha, commitObject: await mirror.object('commit', sha) };

@@ -1,8 +1,14 @@
 /** A bare repository per remote under the store's root, so that a commit is fetched once, and shallowly. */
+import { join } from 'node:path';
 import { DrydockError, fail } from '../errors/error.ts';
 import type { HeldFolder } from '../kept/instance.ts';
 import type { KeptFolders } from '../kept/kept-folders.ts';
+import type { Digest } from '../oci/types.ts';
+import { type GitRef, refIn } from './git-ref.ts';
 import type { Git } from './git-run.ts';
+
+/** Lets git read a repository or a bundle that is on this host because we have put it there. */
+const local = { args: ['-c', 'protocol.file.allow=always'], env: { GIT_ALLOW_PROTOCOL: 'file' } };
 
 export class GitMirror {
   readonly #dir: string;
@@ -31,14 +37,39 @@ export class GitMirror {
     const format = objectFormat(sha);
     const key = format === 'sha1' ? remote : `${remote} ${format}`;
     const held = await mirrors.take({ key, owner, name: remote }, { signal });
+    return GitMirror.#in(held, remote, git, (empty) => init(git, empty, format));
+  }
+
+  /** The same for a bundle, which `save` puts into a file: a mirror that has all that the bundle has, and nothing else. */
+  static async ofBundle(
+    mirrors: KeptFolders,
+    { remote, owner, digest }: { remote: string; owner: string | undefined; digest: Digest },
+    save: (file: string) => Promise<void>,
+    git: Git,
+    signal: AbortSignal,
+  ): Promise<GitMirror> {
+    const key = `${remote} bundle ${digest}`;
+    const held = await mirrors.take({ key, owner, name: remote }, { signal });
+    return GitMirror.#in(held, remote, git, async (empty) => {
+      const file = git.temp('bundle');
+      await save(file);
+      // Its head says what its objects are named by.
+      const list = await git.run([...local.args, 'ls-remote', '--', file], { env: local.env, quiet: true });
+      const sha = /^[0-9a-f]+/.exec(list)?.[0] ?? '';
+      await init(git, empty, objectFormat(sha));
+      const fetch = ['fetch', '--quiet', '--no-write-fetch-head', '--', file, '+refs/*:refs/*'];
+      await git.run(['--git-dir', empty, ...local.args, ...fetch], { env: local.env });
+    });
+  }
+
+  static async #in(
+    held: HeldFolder,
+    remote: string,
+    git: Git,
+    fill: (empty: string) => Promise<void>,
+  ): Promise<GitMirror> {
     try {
-      const dir = await held.data({
-        async fill(empty) {
-          await git.run(['init', '--quiet', '--bare', `--object-format=${format}`, empty]);
-          await git.run(['--git-dir', empty, 'config', 'uploadpack.allowAnySHA1InWant', 'true']);
-        },
-      });
-      return new GitMirror(dir, remote, git, held);
+      return new GitMirror(await held.data({ fill }), remote, git, held);
     } catch (err) {
       held.release();
       throw err;
@@ -100,6 +131,55 @@ export class GitMirror {
       told ??
       fail('not-found', 'git', `${this.#remote} has no commit ${sha}`, { details: { remote: this.#remote } })
     );
+  }
+
+  /** What one of a bundle's refs is at. Throws `not-found`. */
+  async resolve(ref: string): Promise<GitRef> {
+    const ask = ['ls-remote', '--symref', '--', `file://${this.#dir}`, ref, `${ref}^{}`];
+    const list = await this.#git.run([...local.args, ...ask], { env: local.env, quiet: true });
+    return refIn(list, ref, `the bundle of ${this.#remote}`);
+  }
+
+  /** Throws `not-found` when a bundle does not have a commit. */
+  async need(sha: string): Promise<void> {
+    if (await this.#isHere(`${sha}^{commit}`)) return;
+    throw fail('not-found', 'git', `commit ${sha} not found in the bundle of ${this.#remote}`, {
+      details: { remote: this.#remote },
+    });
+  }
+
+  /**
+   * Writes a bundle of an object (a commit, an annotated tag) that is here with all of its history, under a ref's full
+   * name.
+   */
+  async bundle(file: string, sha: string, name: string): Promise<void> {
+    const dir = this.#git.temp('bundling');
+    await init(this.#git, dir, objectFormat(sha));
+    const env = { GIT_ALTERNATE_OBJECT_DIRECTORIES: join(this.#dir, 'objects') };
+    const run = (...args: string[]) => this.#git.run(['--git-dir', dir, ...args], { env });
+    await run('update-ref', name, sha);
+    await run('bundle', 'create', '--quiet', file, name);
+  }
+
+  /** Brings the history of a commit here that may be here alone. */
+  async complete(sha: string, ref: string): Promise<void> {
+    if (!(await this.#isShallow())) return;
+    const wanted = ref === '' ? 'HEAD' : ref;
+    const args = [
+      'fetch',
+      '--progress',
+      '--no-write-fetch-head',
+      '--no-tags',
+      '--unshallow',
+      '--',
+      this.#remote,
+    ];
+    try {
+      await this.#run([...args, sha]);
+    } catch (err) {
+      if (!(err instanceof DrydockError) || !['failed', 'not-found'].includes(err.code)) throw err;
+      await this.#run([...args, wanted]);
+    }
   }
 
   /** Brings an annotated tag's object here, whose commit is here already. Throws `not-found` when the tag has moved. */
@@ -173,32 +253,21 @@ export class GitMirror {
   }
 
   /** Makes a repository of its own in an empty folder, checked out at a commit, with submodules if asked. */
-  async clone(dir: string, remote: string, sha: string, ref: string, submodules: boolean): Promise<void> {
+  async clone(
+    dir: string,
+    { remote, found, submodules }: { remote: string; found: GitRef; submodules: boolean },
+  ): Promise<void> {
+    const { name, sha, commit } = found;
     const git = (args: string[]) => this.#git.run(['-C', dir, ...args]);
     await git(['init', '--quiet', `--object-format=${objectFormat(sha)}`, '.']);
     await git(['remote', 'add', 'origin', remote]);
-    const local = { GIT_ALLOW_PROTOCOL: 'file' };
-    await this.#git.run(
-      [
-        '-c',
-        'protocol.file.allow=always',
-        '-C',
-        dir,
-        'fetch',
-        '--quiet',
-        '--depth=1',
-        `file://${this.#dir}`,
-        sha,
-      ],
-      { env: local },
-    );
-    if (ref !== '' && !/^[0-9a-f]{40,64}$/.test(ref)) {
-      const name = ref.startsWith('refs/') ? ref : `refs/heads/${ref}`;
-      if (name.startsWith('refs/heads/'))
-        await git(['update-ref', `refs/remotes/origin/${name.slice(11)}`, sha]);
-      else await git(['update-ref', name, sha]);
+    const fetch = ['fetch', '--quiet', '--no-write-fetch-head', '--depth=1', `file://${this.#dir}`, sha];
+    await this.#git.run([...local.args, '-C', dir, ...fetch], { env: local.env });
+    if (name.startsWith('refs/')) await git(['update-ref', name, sha]);
+    if (name.startsWith(branches)) {
+      await git(['update-ref', `refs/remotes/origin/${name.slice(branches.length)}`, commit]);
     }
-    await git(['checkout', '--quiet', '--detach', sha]);
+    await git(['checkout', '--quiet', '--detach', commit]);
     if (!submodules) return;
     const update = ['submodule', 'update', '--init', '--recursive'];
     try {
@@ -208,6 +277,14 @@ export class GitMirror {
       await git(update);
     }
   }
+}
+
+const branches = 'refs/heads/';
+
+/** Makes a bare repository, in a folder that is empty or not there, that gives out any of its objects. */
+async function init(git: Git, dir: string, format: string): Promise<void> {
+  await git.run(['init', '--quiet', '--bare', `--object-format=${format}`, dir]);
+  await git.run(['--git-dir', dir, 'config', 'uploadpack.allowAnySHA1InWant', 'true']);
 }
 
 /** Our own ref for a commit that is here in full. */

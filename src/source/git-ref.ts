@@ -1,8 +1,10 @@
 /** What of a repository a git source names: its options, the credentials for it, and the commit that its ref is at. */
 import { DrydockError, fail, toDrydockError } from '../errors/error.ts';
+import type { VertexProgress } from '../progress/events.ts';
 import type { Session } from '../session/types.ts';
-import type { Pins } from '../solver/pins.ts';
 import { type AttrReader, attrReader } from './attrs.ts';
+import type { BlobPlace } from './blob.ts';
+import { bundleOf } from './git-bundle.ts';
 import { Git, type GitAccess } from './git-run.ts';
 import type { GitVerify } from './git-signature.ts';
 import { parseGitUrl } from './git-url.ts';
@@ -18,7 +20,7 @@ export interface GitRef {
 export interface GitContext {
   session: Session;
   signal: AbortSignal;
-  progress: { log(stream: 1 | 2, data: string): void };
+  progress: Pick<VertexProgress, 'log' | 'report'>;
 }
 
 export interface GitOptions {
@@ -34,6 +36,10 @@ export interface GitOptions {
   knownHosts?: string;
   sshId?: string;
   verify?: GitVerify;
+  /** A bundle to take the commit from, in the remote's place. */
+  bundle?: BlobPlace;
+  /** Give a bundle of the commit instead of its files. */
+  asBundle: boolean;
 }
 
 /** What a ref that names a commit by all of its digits is at; undefined for other refs. */
@@ -85,11 +91,32 @@ export function gitOptions(identifier: string, attrs: Record<string, string>): G
     knownHosts: read.text('git.knownsshhosts'),
     sshId: read.text('git.mountsshsock'),
     verify: verifyOf(read),
+    bundle: bundleOf(read),
+    asBundle: read.flag('git.checkoutbundle'),
   };
   // How a commit is fetched is our own affair.
   read.skip('git.fetchbycommit');
   read.done();
+  checkBundle(options);
   return options;
+}
+
+function checkBundle({ bundle, asBundle, ref, checksum, ...options }: GitOptions): void {
+  const invalid = (message: string) => fail('invalid', 'llb', message);
+  if (asBundle && options.keepGitDir) {
+    throw invalid('git.checkoutbundle is incompatible with git.keepgitdir');
+  }
+  if (asBundle && options.subdir !== '') throw invalid('git.checkoutbundle is incompatible with git.subdir');
+  if (bundle === undefined) return;
+  if (checksum === undefined) throw invalid('git.bundle requires git.checksum to be set');
+  if (ref === '' && !isCommit(checksum)) {
+    throw invalid('git.bundle without a ref requires a git.checksum of all the digits of a commit');
+  }
+}
+
+/** What a source names by all of a commit's digits; undefined where its ref is to be looked up. */
+export function namedCommit({ ref, checksum, bundle }: GitOptions): GitRef | undefined {
+  return commitRef(ref === '' && bundle !== undefined ? (checksum ?? '') : ref);
 }
 
 function verifyOf(read: AttrReader): GitVerify | undefined {
@@ -180,18 +207,6 @@ function basic(pair: string): string {
   return `basic ${Buffer.from(pair).toString('base64')}`;
 }
 
-/** The same for a source, once in a build. */
-export function pinnedRef(
-  options: GitOptions,
-  runDir: string,
-  ctx: GitContext & { pins?: Pick<Pins, 'pin'> },
-): Promise<GitRef> {
-  const { remote, ref } = options;
-  const find = () => withGit(options, runDir, ctx, (git, access) => resolveRef(git, access.remote, ref));
-  const key = `git ${JSON.stringify([withoutUser(remote), ref])}`;
-  return ctx.pins === undefined ? find() : ctx.pins.pin(key, find);
-}
-
 /** What a ref of the remote is at. A commit named by its digits is taken for what it says. Throws `not-found`. */
 export async function resolveRef(git: Git, remote: string, ref: string): Promise<GitRef> {
   const named = commitRef(ref);
@@ -200,6 +215,11 @@ export async function resolveRef(git: Git, remote: string, ref: string): Promise
   const list = await git.run(['ls-remote', '--symref', '--', remote, wanted, `${wanted}^{}`], {
     quiet: true,
   });
+  return refIn(list, wanted, remote);
+}
+
+/** What a ref is at in a list as `git ls-remote --symref` prints it. Throws `not-found`. */
+export function refIn(list: string, wanted: string, remote: string): GitRef {
   const found = new Map<string, string>();
   const leads = new Map<string, string>();
   for (const line of list.split('\n')) {

@@ -8,47 +8,88 @@ import { specOfMounts } from '../fs/view.ts';
 import { nameOf, rawName } from '../linux/names.ts';
 import { digestOf } from '../oci/digest.ts';
 import { copyAll, writeSnapshot } from '../refs/snapshot.ts';
+import type { Session } from '../session/types.ts';
 import { refContext } from '../solver/ref-context.ts';
 import type { OpContext } from '../solver/types.ts';
 import { sourceOf } from './attrs.ts';
 import type { SourceMaker } from './deps.ts';
 import { verifiedRef, withCommit } from './git-commit.ts';
 import type { GitMirror } from './git-mirror.ts';
-import { checkCommit, commitRef, gitAccess, gitOptions, ownerOf, withoutUser } from './git-ref.ts';
+import {
+  checkCommit,
+  type GitRef,
+  gitAccess,
+  gitOptions,
+  namedCommit,
+  ownerOf,
+  withoutUser,
+} from './git-ref.ts';
 
 export const gitSource: SourceMaker = (vertex, deps) => {
   const { identifier, attrs } = sourceOf(vertex);
   const options = gitOptions(identifier, attrs);
-  let commit: string | undefined;
+  let at: GitRef | undefined;
 
   return {
     async cacheMap(ctx) {
       // A commit is taken for what it says before anybody is asked.
-      const named = options.verify === undefined ? commitRef(options.ref) : undefined;
-      const found = named ?? (await verifiedRef(options, deps.store, ctx));
+      const named = options.verify === undefined ? namedCommit(options) : undefined;
+      const found = named ?? (await verifiedRef(options, deps, ctx));
       checkCommit(found, options);
-      commit = found.commit;
+      at = found;
+      const { commit, name, sha } = found;
       const { subdir, keepGitDir, skipSubmodules, commitTimes } = options;
-      const kept = keepGitDir ? [withoutUser(options.remote), options.ref] : [];
-      const { session } = ctx;
-      const owner = session.tenant && ownerOf(await gitAccess(options, session), session);
-      const own = owner === undefined ? [] : [owner];
-      const key = [commit, subdir, keepGitDir, skipSubmodules, commitTimes, kept, ...own];
+      const refs = keepGitDir || options.asBundle ? [name, sha] : [];
+      const kept = keepGitDir ? [withoutUser(options.remote)] : [];
+      const asBundle = options.asBundle ? ['bundle'] : [];
+      const own = await ownersOf(ctx.session);
+      const key = [
+        commit,
+        subdir,
+        keepGitDir,
+        skipSubmodules,
+        commitTimes,
+        kept,
+        ...refs,
+        ...asBundle,
+        ...own,
+      ];
       return { digest: digestOf(`git ${JSON.stringify(key)}`), deps: [] };
     },
 
     async exec(_, ctx) {
-      const sha = commit;
-      if (sha === undefined) throw fail('internal', 'git', 'the commit was not resolved before');
-      const key = await withCommit(options, sha, deps.store, ctx, (mirror, remote) =>
-        checkout(mirror, remote, sha, ctx),
+      const found = at;
+      if (found === undefined) throw fail('internal', 'git', 'the commit was not resolved before');
+      const key = await withCommit(options, found.commit, deps, ctx, (mirror, remote) =>
+        checkout(mirror, { found, remote }, ctx),
       );
       return [deps.refs.snapshot(key)];
     },
   };
 
+  /** Whose the result is, where builds are kept apart; nobody's own: none. */
+  async function ownersOf(session: Session): Promise<string[]> {
+    if (session.tenant === undefined) return [];
+    if (options.bundle !== undefined) return [session.tenant.id];
+    return [ownerOf(await gitAccess(options, session), session) ?? []].flat();
+  }
+
+  /** Writes the bundle of what the ref is at, with all that led to it, as the folder's one file. */
+  async function putBundle(mirror: GitMirror, dir: string, { name, sha, commit }: GitRef): Promise<void> {
+    if (options.bundle === undefined) await mirror.complete(commit, options.ref);
+    const isNamed = name.startsWith('refs/');
+    if (isNamed && sha !== commit) await mirror.fetchTag(name, sha);
+    const tip = isNamed ? sha : await mirror.commitOf(commit);
+    await mirror.bundle(join(dir, 'bundle'), tip, isNamed ? name : 'refs/heads/main');
+  }
+
   /** Checks out into a new snapshot, in place; a subdir is then copied out of it. */
-  async function checkout(mirror: GitMirror, remote: string, sha: string, ctx: OpContext): Promise<string> {
+  async function checkout(
+    mirror: GitMirror,
+    { found, remote }: { found: GitRef; remote: string },
+    ctx: OpContext,
+  ): Promise<string> {
+    const { commit, sha } = found;
     const { snapshots } = deps.store;
     const id = randomUUID();
     const active = `git-active-${id}`;
@@ -58,11 +99,15 @@ export const gitSource: SourceMaker = (vertex, deps) => {
     try {
       const dir = target.kind === 'layers' ? target.dirs[0] : undefined;
       if (dir === undefined) throw fail('internal', 'store', `snapshot ${active} has no folder to write to`);
-      const modules = !options.skipSubmodules && (await mirror.hasFile(sha, '.gitmodules'));
-      if (options.keepGitDir || modules) {
-        await mirror.clone(dir, remote, sha, options.ref, modules);
-        if (!options.keepGitDir) await removeGitDirs(dir);
-      } else await mirror.export(dir, sha);
+      if (options.asBundle) await putBundle(mirror, dir, found);
+      else {
+        const submodules = !options.skipSubmodules && (await mirror.hasFile(commit, '.gitmodules'));
+        if (options.keepGitDir || submodules) {
+          if (sha !== commit) await mirror.fetchTag(found.name, sha);
+          await mirror.clone(dir, { remote, found, submodules });
+          if (!options.keepGitDir) await removeGitDirs(dir);
+        } else await mirror.export(dir, commit);
+      }
       if (options.subdir === '' && !options.commitTimes) {
         await snapshots.commit(name, active, { lease });
         return name;
@@ -70,7 +115,7 @@ export const gitSource: SourceMaker = (vertex, deps) => {
       checkSubdir(dir, options.subdir);
       const part = join(dir, options.subdir);
       const source = { kind: 'folder', dir: part, rootOwned: true, state: 'given' } as const;
-      const timestampNs = options.commitTimes ? await mirror.commitTimeNs(sha) : undefined;
+      const timestampNs = options.commitTimes ? await mirror.commitTimeNs(commit) : undefined;
       const actions = [{ ...copyAll(source), timestampNs, link: true }];
       await writeSnapshot(
         deps.store,

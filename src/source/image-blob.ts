@@ -4,17 +4,13 @@
  */
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Readable } from 'node:stream';
-import { addAbortSignal } from 'node:stream';
 import { fail, throwIfAborted, toDrydockError } from '../errors/error.ts';
 import { digestOf, hex } from '../oci/digest.ts';
 import { parseReference } from '../oci/reference.ts';
-import type { Digest } from '../oci/types.ts';
-import type { OpContext } from '../solver/types.ts';
 import { attrReader, sourceOf } from './attrs.ts';
-import type { SourceDeps, SourceMaker } from './deps.ts';
-import { isFileName, save } from './http-fetch.ts';
-import { Layout } from './image/layout.ts';
+import { saveBlob } from './blob.ts';
+import type { SourceMaker } from './deps.ts';
+import { isFileName } from './http-fetch.ts';
 import { fetchFolder, fileTree, readFileLook } from './single-file.ts';
 
 export const imageBlobSource: SourceMaker = (vertex, deps) => {
@@ -45,11 +41,7 @@ export const imageBlobSource: SourceMaker = (vertex, deps) => {
     async exec(_, ctx) {
       const dir = await fetchFolder(deps, 'blob');
       try {
-        const { stream, size } =
-          layout === undefined
-            ? await ofRegistry(name, digest, deps, ctx)
-            : await ofLayout(layout, digest, deps, ctx);
-        await fetch(stream, join(dir, 'body'), { digest, size }, ctx);
+        await saveBlob({ name, digest, layout }, join(dir, 'body'), deps, ctx);
         return [await fileTree(deps, dir, { ...look, kind: 'blob', name: filename, modified: 0 }, ctx)];
       } catch (err) {
         throwIfAborted(ctx.signal);
@@ -60,39 +52,3 @@ export const imageBlobSource: SourceMaker = (vertex, deps) => {
     },
   };
 };
-
-async function ofRegistry(name: string, digest: Digest, { registry }: SourceDeps, ctx: OpContext) {
-  const access = { signal: ctx.signal, credentials: (host: string) => ctx.session.credentials(host) };
-  const size = await registry.blobSize(name, digest, access);
-  return { stream: await registry.blob(name, { digest, size }, { ...access, unverified: true }), size };
-}
-
-async function ofLayout(name: string, digest: Digest, { store }: SourceDeps, ctx: OpContext) {
-  const layout = await Layout.open(store, name, {
-    session: ctx.session,
-    signal: ctx.signal,
-    report: (id, state) => ctx.progress.report(id, state),
-  });
-  return { stream: await layout.stream(digest, ctx.signal), size: 0 };
-}
-
-/** Streams a blob into a file. Throws `corrupt` when it is not what its digest says. */
-async function fetch(
-  stream: Readable,
-  file: string,
-  { digest, size }: { digest: Digest; size: number },
-  ctx: OpContext,
-): Promise<void> {
-  addAbortSignal(ctx.signal, stream);
-  try {
-    const saved = await save(stream, file, (current) =>
-      ctx.progress.report(digest, { current, total: size }),
-    );
-    if (saved.digest !== digest) {
-      throw fail('corrupt', 'llb', `the blob ${digest} has the digest ${saved.digest}`);
-    }
-    ctx.progress.report(digest, { current: saved.size, total: saved.size, done: true });
-  } finally {
-    stream.destroy();
-  }
-}

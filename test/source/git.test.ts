@@ -168,7 +168,7 @@ test('keepgitdir gives a repository that git can work with', async () => {
   const view = await shop.view(refs[0]);
   const at = view.lstat('/.git')!.hostPath.replace(/\/\.git$/, '');
   const safe = ['-c', 'safe.directory=*'];
-  expect(git(at, ...safe, 'rev-parse', 'HEAD')).toBe(head);
+  expect(git(at, ...safe, 'rev-parse', 'HEAD', 'main', 'origin/main')).toBe(`${head}\n${head}\n${head}`);
   expect(git(at, ...safe, 'status', '--porcelain')).toBe('');
   expect(git(at, ...safe, 'remote', 'get-url', 'origin')).toBe(`file://${repo}`);
 });

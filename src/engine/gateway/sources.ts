@@ -119,7 +119,7 @@ export async function sourceMeta(
       const { engine, job } = bridge;
       const options = gitOptions(source.identifier, source.attrs);
       const ctx = { session: job.session, signal: job.signal, progress };
-      return { ...ref, ...(await gitObjects(options, ref, engine.store, ctx)) };
+      return { ...ref, ...(await gitObjects(options, ref, engine, ctx)) };
     });
     const { sha, name, commit, commitObject, tagObject }: GitRef & Partial<GitObjects> = found;
     const git = {
@@ -180,7 +180,7 @@ function withPolicies({ rewrite, judge }: Bridge, policies: readonly Policy[]): 
 async function gitMeta({ engine, job }: Bridge, { identifier, attrs }: SourceOp, progress: VertexProgress) {
   const { session, signal, pins } = job;
   const ctx = { session, signal, progress, pins };
-  const found = await verifiedRef(gitOptions(identifier, attrs), engine.store, ctx);
+  const found = await verifiedRef(gitOptions(identifier, attrs), engine, ctx);
   pins.tell(identifier, found.sha);
   return found;
 }

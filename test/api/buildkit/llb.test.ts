@@ -203,7 +203,7 @@ onStores('LLB', (store) => {
       [`oci-layout+blob://x@${digestOf('x')}`, {}, 'oci.store'],
       ['docker-image://busybox', { 'image.checksm': 'x' }, 'unknown attribute image.checksm'],
       ['local://root', { 'local.includepattern': 'no list' }, 'local.includepattern'],
-      ['git://example.com/x', { 'git.bundle': 'x' }, 'unknown attribute git.bundle'],
+      ['git://example.com/x', { 'git.bundel': 'x' }, 'unknown attribute git.bundel'],
       ['ftp://example.com/x', {}, 'of no known kind'],
       ['constructor://x', {}, 'of no known kind'],
       ['nothing', {}, 'of no known kind'],

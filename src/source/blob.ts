@@ -1,0 +1,58 @@
+/** One blob of a repository, or of a layout that the client offers, brought into a file. */
+import { addAbortSignal, type Readable } from 'node:stream';
+import { fail } from '../errors/error.ts';
+import type { Digest } from '../oci/types.ts';
+import type { OpContext } from '../solver/types.ts';
+import type { SourceDeps } from './deps.ts';
+import { save } from './http-fetch.ts';
+import { Layout } from './image/layout.ts';
+
+export interface BlobPlace {
+  /** Normalized name of a repository's image; for a layout nobody looks at it. */
+  name: string;
+  digest: Digest;
+  /** The client's name of the layout that has it; undefined: a registry has it. */
+  layout?: string;
+}
+
+export type BlobContext = Pick<OpContext, 'session' | 'signal'> & {
+  progress: Pick<OpContext['progress'], 'report'>;
+};
+
+/** Streams a blob into a file. Throws `corrupt` when it is not what its digest says, and what reading it throws. */
+export async function saveBlob(
+  place: BlobPlace,
+  file: string,
+  deps: Pick<SourceDeps, 'store' | 'registry'>,
+  ctx: BlobContext,
+): Promise<void> {
+  const { digest } = place;
+  const { stream, size: total } = await open(place, deps, ctx);
+  addAbortSignal(ctx.signal, stream);
+  try {
+    const saved = await save(stream, file, (current) => ctx.progress.report(digest, { current, total }));
+    if (saved.digest !== digest) {
+      throw fail('corrupt', 'llb', `the blob ${digest} has the digest ${saved.digest}`);
+    }
+    ctx.progress.report(digest, { current: saved.size, total: saved.size, done: true });
+  } finally {
+    stream.destroy();
+  }
+}
+
+/** `size`: 0 where it is not known. */
+async function open(
+  { name, digest, layout }: BlobPlace,
+  { store, registry }: Pick<SourceDeps, 'store' | 'registry'>,
+  ctx: BlobContext,
+): Promise<{ stream: Readable; size: number }> {
+  const { session, signal } = ctx;
+  if (layout !== undefined) {
+    const report: BlobContext['progress']['report'] = (id, state) => ctx.progress.report(id, state);
+    const opened = await Layout.open(store, layout, { session, signal, report });
+    return { stream: await opened.stream(digest, signal), size: 0 };
+  }
+  const access = { signal, credentials: (host: string) => session.credentials(host) };
+  const size = await registry.blobSize(name, digest, access);
+  return { stream: await registry.blob(name, { digest, size }, { ...access, unverified: true }), size };
+}
