@@ -6,7 +6,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
 
 /** Lowest rooms: everyone may use them. */
-const base = ['errors', 'oci', 'pb', 'linux', 'patterns', 'progress', 'grpc', 'workers', 'words'];
+const base = ['errors', 'oci', 'pb', 'linux', 'patterns', 'progress', 'flow', 'grpc', 'workers', 'words'];
 /** All that holds trees, layers and images. */
 const below = () => [
   ...base,
@@ -33,7 +33,8 @@ const allowed = {
   progress: ['errors', 'oci'],
   grpc: ['errors'],
   words: ['errors'],
-  workers: ['errors'],
+  flow: ['errors'],
+  workers: ['errors', 'flow'],
   llb: [...base],
   auth: [...base],
   tar: [...base],

@@ -1,5 +1,7 @@
 /** A registry's blobs into a store's content. */
 import { canceled, DrydockError, errnoCode, fail } from '../errors/error.ts';
+import { Limiter } from '../flow/limiter.ts';
+import { pause } from '../flow/pause.ts';
 import type { CredentialSource } from '../oci/credentials.ts';
 import { parseReference } from '../oci/reference.ts';
 import type { Descriptor } from '../oci/types.ts';
@@ -7,7 +9,7 @@ import type { ReportStatus } from '../progress/events.ts';
 import type { RegistryClient } from '../registry/client.ts';
 import type { ContentWriter, Store } from '../store/store.ts';
 import { sourceLabels } from './known-names.ts';
-import { Limiter, pause, type Running, shareRun } from './share.ts';
+import { type Running, shareRun } from './share.ts';
 
 export interface FetchContext {
   lease: string;
@@ -45,7 +47,7 @@ export async function fetchBlobInto(
   if (await held(store, blob, ctx)) return;
   const { running, limiter } = stateOf(store);
   await shareRun(running, blob.digest, ctx.signal, () =>
-    limiter.run(() => fetchOnce(store, client, source, blob, ctx)),
+    limiter.run(() => fetchOnce(store, client, source, blob, ctx), ctx.signal),
   );
   await held(store, blob, ctx);
 }

@@ -1,7 +1,6 @@
 /** One run of equal work for all in this process who want it at the same time. */
-import { setTimeout as sleep } from 'node:timers/promises';
-import { canceled, DrydockError, throwIfAborted } from '../errors/error.ts';
-import { orAbort } from '../registry/abort.ts';
+import { DrydockError, throwIfAborted } from '../errors/error.ts';
+import { orAbort } from '../flow/or-abort.ts';
 
 export type Running = Map<string, Promise<unknown>>;
 
@@ -56,36 +55,5 @@ export async function inTurn<T>(running: Running, key: string, work: () => Promi
     return await own;
   } finally {
     if (running.get(key) === own) running.delete(key);
-  }
-}
-
-/** Waits; `canceled` when the signal fires. */
-export async function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
-  try {
-    await sleep(ms, undefined, { signal });
-  } catch {
-    throw canceled(signal?.reason);
-  }
-}
-
-/** Lets so many run at once; the others wait in line. */
-export class Limiter {
-  #free: number;
-  readonly #line: (() => void)[] = [];
-
-  constructor(limit: number) {
-    this.#free = limit;
-  }
-
-  async run<T>(work: () => Promise<T>): Promise<T> {
-    if (this.#free > 0) this.#free--;
-    else await new Promise<void>((resolve) => this.#line.push(resolve));
-    try {
-      return await work();
-    } finally {
-      const next = this.#line.shift();
-      if (next === undefined) this.#free++;
-      else next();
-    }
   }
 }

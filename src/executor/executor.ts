@@ -1,8 +1,10 @@
 /** Runs steps with runc. */
 import { mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { canceled, fail, throwIfAborted, toDrydockError } from '../errors/error.ts';
+import { Limiter } from '../flow/limiter.ts';
 import { withLiveView } from '../fs/live-view.ts';
 import { openView } from '../fs/open.ts';
 import { foldersIn } from '../fs/overlay-options.ts';
@@ -23,7 +25,6 @@ import { Owner } from './owner.ts';
 import { hostFileMounts, placeMount, treeOf } from './place-mounts.ts';
 import { type Running, start } from './process.ts';
 import { seccompProfile } from './seccomp.ts';
-import { Starts } from './starts.ts';
 import { planStubs, removeStubs } from './stubs.ts';
 import type { ExecControl, ExecIo, ExecSpec, Executor } from './types.ts';
 import { lookUpUser } from './users.ts';
@@ -47,6 +48,12 @@ export interface ExecutorOptions {
 
 const CAP_SYS_RESOURCE = 24;
 
+/**
+ * Few containers start at once. A start is a burst of processes; fifty of them at once keep each other from going on,
+ * and this process with them, which waits for each new child. Containers that run do not count.
+ */
+const startsAtOnce = 2 * availableParallelism();
+
 /** What a process finds out once about its host. */
 interface Host {
   cgroups: CgroupHost;
@@ -62,12 +69,14 @@ interface Host {
 /** Makes the executor; what killed processes left behind is swept when its first step runs. */
 export function createExecutor(options: ExecutorOptions): Executor {
   let host: Host | undefined;
-  const starts = new Starts();
+  const starts = new Limiter(startsAtOnce);
   return {
     async run(spec, io, signal) {
       throwIfAborted(signal);
       host ??= lookAtHost(options);
-      const started = await starts.turn(signal);
+      const end = await starts.place(signal);
+      // Not in a row: others have their turns of the event loop in between.
+      const started = () => setImmediate(end);
       try {
         return await runStep(options, host, spec, io, signal, started);
       } finally {

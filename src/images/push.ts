@@ -4,9 +4,9 @@ import { isImageEntry, parseIndex } from '../distribution/documents.ts';
 import type { FetchContext } from '../distribution/fetch.ts';
 import { noteOrigin } from '../distribution/known-names.ts';
 import { originOf } from '../distribution/origin.ts';
-import { Limiter } from '../distribution/share.ts';
 import { findImage, imageFor, type StoredImage, storedImages, withLease } from '../distribution/stored.ts';
 import { fail } from '../errors/error.ts';
+import { Limiter } from '../flow/limiter.ts';
 import type { CredentialSource } from '../oci/credentials.ts';
 import { familiarName, normalizeName, parseReference } from '../oci/reference.ts';
 import {
@@ -183,7 +183,7 @@ async function pushOne(push: Push, image: StoredImage, tag: string | undefined):
     pushConfig(ctx, image.document.config),
     ...layers.map(async (layer) => {
       const blob = (await isPlainLayer(store, layer))
-        ? await push.limiter.run(() => gzipLayer(store, layer, ctx))
+        ? await push.limiter.run(() => gzipLayer(store, layer, ctx), signal)
         : layer.descriptor;
       if (!isForeignLayer(blob)) await pushLayer(ctx, layer, blob);
       return blob;
@@ -221,7 +221,7 @@ async function pushLayer(push: Push, layer: StoredLayer, blob: Descriptor): Prom
       if (blob !== layer.descriptor) return;
       await ensureLayer(store, client, layer, push, source);
     };
-    outcome = push.limiter.run(() => send(push, blob, ensure, from));
+    outcome = push.limiter.run(() => send(push, blob, ensure, from), push.signal);
     push.layers.set(blob.digest, outcome);
   }
   await outcome;
@@ -231,7 +231,7 @@ async function pushLayer(push: Push, layer: StoredLayer, blob: Descriptor): Prom
 async function pushConfig(push: Push, config: Descriptor): Promise<Descriptor> {
   const { store, client, target, credentials, signal } = push;
   const open = async () => store.content.read(config.digest);
-  await push.limiter.run(() => client.pushBlob(target, config, open, { credentials, signal }));
+  await push.limiter.run(() => client.pushBlob(target, config, open, { credentials, signal }), signal);
   return config;
 }
 

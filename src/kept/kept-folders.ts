@@ -17,8 +17,8 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { canceled, throwIfAborted } from '../errors/error.ts';
+import { throwIfAborted } from '../errors/error.ts';
+import { pause } from '../flow/pause.ts';
 import { markTop } from '../linux/top-folder.ts';
 import { digestOf, hex } from '../oci/digest.ts';
 import { runTask } from '../workers/pool.ts';
@@ -85,9 +85,7 @@ export class KeptFolders {
       throwIfAborted(signal);
       const held = this.#lock(join(this.#open(key), '0'), shared);
       if (held !== undefined) return held;
-      await sleep(retryMs, undefined, { signal }).catch((err) => {
-        throw canceled(err);
-      });
+      await pause(retryMs, signal);
     }
   }
 

@@ -1,8 +1,8 @@
 /** Requests to registries: scheme, authorization, retries with back-off. */
-import { setTimeout as sleep } from 'node:timers/promises';
 import { canceled, DrydockError, errnoCode, fail, throwIfAborted } from '../errors/error.ts';
+import { orAbort } from '../flow/or-abort.ts';
+import { pause } from '../flow/pause.ts';
 import type { CredentialSource, RegistryCredentials } from '../oci/credentials.ts';
-import { orAbort } from './abort.ts';
 import { Authorizer, parseChallenge, scopeOf } from './auth.ts';
 import type { HostCertificates } from './certificates.ts';
 import { connectionError, isTlsCode, type Purpose, statusError } from './errors.ts';
@@ -91,11 +91,7 @@ export class Transport {
   /** Waits before try `attempt + 1`: doubling, with jitter so that clients do not come back as a herd. */
   async pause(attempt: number, signal: AbortSignal | undefined, atLeast = 0): Promise<void> {
     const ms = this.options.backoffMs * 2 ** attempt * (0.75 + Math.random() / 2);
-    try {
-      await sleep(Math.max(Math.min(ms, 15_000), atLeast), undefined, { signal });
-    } catch {
-      throw canceled(signal?.reason);
-    }
+    await pause(Math.max(Math.min(ms, 15_000), atLeast), signal);
   }
 
   #worthRetry(host: string, err: unknown): boolean {

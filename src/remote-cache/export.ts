@@ -1,9 +1,9 @@
 /** Writes what a build knows into a cache for others: a registry's, a folder of the client's, or the image's own config. */
 
-import { Limiter } from '../distribution/share.ts';
 import { fail } from '../errors/error.ts';
 import { type CacheLayer, cacheLayers } from '../exporter/layers.ts';
 import type { ExportContext } from '../exporter/types.ts';
+import { Limiter } from '../flow/limiter.ts';
 import { digestOf } from '../oci/digest.ts';
 import type { Descriptor, Digest } from '../oci/types.ts';
 import type { TracedVertex } from '../solver/trace.ts';
@@ -79,7 +79,10 @@ export async function exportCache(
   const limiter = new Limiter(atOnce);
   await Promise.all(
     used.map((layer) =>
-      limiter.run(() => status(`writing layer ${layer.descriptor.digest}`, () => target.layer(layer))),
+      limiter.run(
+        () => status(`writing layer ${layer.descriptor.digest}`, () => target.layer(layer)),
+        ctx.signal,
+      ),
     ),
   );
   const configBytes = encodeCacheConfig(config);

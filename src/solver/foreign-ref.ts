@@ -1,8 +1,8 @@
 /** A tree that a cache from elsewhere has: fetched when it is first needed, and made after all when that fails. */
 import { DrydockError, toDrydockError } from '../errors/error.ts';
+import { orAbort } from '../flow/or-abort.ts';
 import type { ViewSpec } from '../fs/view.ts';
 import type { Ref, RefContext, RefLayer, SerializedRef } from '../store/ref.ts';
-import { orCanceled } from './or-canceled.ts';
 
 export interface ForeignRefParts {
   /** Names it until it is here. */
@@ -60,7 +60,7 @@ export class ForeignRef implements Ref {
       });
       this.#bringing.catch(() => {}); // whoever waits for it hears
       try {
-        return await orCanceled(this.#bringing, ctx.signal);
+        return await orAbort(this.#bringing, ctx.signal);
       } catch (err) {
         // Whoever began it has given up; others still want it.
         const others = err instanceof DrydockError && err.code === 'canceled' && !ctx.signal?.aborted;

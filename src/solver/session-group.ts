@@ -1,7 +1,7 @@
 import { DrydockError } from '../errors/error.ts';
+import { orAbort } from '../flow/or-abort.ts';
 import type { RegistryCredentials } from '../oci/credentials.ts';
 import type { Session } from '../session/types.ts';
-import { orCanceled } from './or-canceled.ts';
 
 /**
  * One session made of those of all builds that share a vertex: each is asked in turn until one has the thing. One that
@@ -20,7 +20,7 @@ export function sessionGroup(
     let failure: unknown;
     for (const session of members()) {
       try {
-        const answer = await orCanceled(ask(session), signal);
+        const answer = await orAbort(ask(session), signal);
         if (answer === undefined) continue;
         if (isAnswer(answer)) return answer;
         second ??= answer;

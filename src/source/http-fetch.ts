@@ -3,9 +3,9 @@ import { createHash } from 'node:crypto';
 import { createWriteStream } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { pipeline, Readable, type Transform } from 'node:stream';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { createBrotliDecompress, createGunzip, createInflate, createZstdDecompress } from 'node:zlib';
 import { canceled, DrydockError, type ErrorCode, fail } from '../errors/error.ts';
+import { pause } from '../flow/pause.ts';
 import type { Digest } from '../oci/types.ts';
 import { HttpPool, type HttpResponse } from '../registry/http.ts';
 import { buildkitApi, version } from '../version.ts';
@@ -55,7 +55,7 @@ export async function download(
       if (options.signal.aborted) throw canceled(options.signal.reason);
       const error = err instanceof DrydockError ? err : broken(url, err);
       if (attempt === tries || error.code !== 'unavailable') throw error;
-      await sleep(150 * 3 ** (attempt - 1), undefined, { signal: options.signal }).catch(() => {});
+      await pause(150 * 3 ** (attempt - 1), options.signal);
     }
   }
 }

@@ -4,6 +4,7 @@
  */
 import type { MessagePort } from 'node:worker_threads';
 import { canceled, fail } from '../errors/error.ts';
+import { orAbort } from '../flow/or-abort.ts';
 import { type PlainError, packError, taskError } from './wire.ts';
 
 type Message =
@@ -74,20 +75,14 @@ export async function sendStream(
   signal?: AbortSignal,
 ): Promise<void> {
   const sender = new PortSender(port);
-  const gaveUp = Promise.withResolvers<never>();
-  const onAbort = () => gaveUp.reject(canceled(signal?.reason));
-  signal?.addEventListener('abort', onAbort, { once: true });
-  if (signal?.aborted) onAbort();
   const pump = async () => {
     for await (const chunk of source) await sender.write(chunk);
   };
   try {
-    await Promise.race([pump(), gaveUp.promise]);
+    await orAbort(pump(), signal);
     sender.end();
   } catch (err) {
     sender.fail(err);
-  } finally {
-    signal?.removeEventListener('abort', onAbort);
   }
 }
 

@@ -1,4 +1,5 @@
 import { Code } from '@connectrpc/connect';
+import { inParallel } from '../../flow/in-parallel.ts';
 import type { Digest } from '../../oci/types.ts';
 import { takeCensus } from '../shared/run-folder.ts';
 import type { GcReport } from '../store.ts';
@@ -6,7 +7,7 @@ import type { ContainerdContent } from './content.ts';
 import { hasCode } from './errors.ts';
 import { leaseLabels } from './lease-names.ts';
 import { deleteLeases, ownLeases } from './leases.ts';
-import { inParallel, type Shared } from './shared.ts';
+import type { Shared } from './shared.ts';
 import type { ContainerdSnapshots } from './snapshots.ts';
 import type { Views } from './views.ts';
 

@@ -1,12 +1,13 @@
 import { Code } from '@connectrpc/connect';
 import { fail } from '../../errors/error.ts';
+import { inParallel } from '../../flow/in-parallel.ts';
 import type { Digest } from '../../oci/types.ts';
 import type { Lease, Resource } from '../../pb/containerd/leases_pb.js';
 import { isHeld } from '../shared/run-folder.ts';
 import type { LeaseOptions, LeaseResource, Leases } from '../store.ts';
 import { hasCode } from './errors.ts';
 import { foreignLabels, leaseLabels, noLease } from './lease-names.ts';
-import { inParallel, isDamaged, type Shared } from './shared.ts';
+import { isDamaged, type Shared } from './shared.ts';
 
 /**
  * Leases are containerd's, so that its own collector respects them: each pinned one, and the others in groups (see

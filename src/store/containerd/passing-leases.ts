@@ -1,9 +1,10 @@
 import { Code } from '@connectrpc/connect';
 import { DrydockError } from '../../errors/error.ts';
+import { inParallel } from '../../flow/in-parallel.ts';
 import type { Resource } from '../../pb/containerd/leases_pb.js';
 import { hasCode } from './errors.ts';
 import { leaseLifeMs, noLease } from './lease-names.ts';
-import { inParallel, type Shared } from './shared.ts';
+import type { Shared } from './shared.ts';
 
 type Thing = Pick<Resource, 'id' | 'type'>;
 

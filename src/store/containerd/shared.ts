@@ -39,21 +39,6 @@ export function leaseName({ passing, names }: Shared, lease: string): string {
   return passing.nameOf(lease) ?? names.of(lease);
 }
 
-/** Calls `work` for all items, so many at a time, and gives the results in order. */
-export async function inParallel<T, R>(
-  items: readonly T[],
-  work: (item: T) => Promise<R>,
-  width = 16,
-): Promise<R[]> {
-  const results: R[] = new Array(items.length);
-  let next = 0;
-  const worker = async () => {
-    for (let i = next++; i < items.length; i = next++) results[i] = await work(items[i] as T);
-  };
-  await Promise.all(Array.from({ length: Math.min(width, items.length) }, worker));
-  return results;
-}
-
 /** Paths of a FieldMask that sets, changes or (undefined) removes single labels. */
 export function labelPaths(labels: Record<string, string | undefined>): string[] {
   return Object.keys(labels).map((name) => `labels.${name}`);

@@ -1,10 +1,11 @@
 import { createHash } from 'node:crypto';
 import { statSync } from 'node:fs';
+import { inParallel } from '../../flow/in-parallel.ts';
 import type { Digest } from '../../oci/types.ts';
 import { runTask } from '../../workers/pool.ts';
 import type { SnapshotInfo, VerifyReport } from '../store.ts';
 import type { Parts } from './gc.ts';
-import { inParallel, type Shared } from './shared.ts';
+import type { Shared } from './shared.ts';
 
 /** How many blobs are read at once; the pool has about as many threads. */
 const width = 4;
