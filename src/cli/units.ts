@@ -1,5 +1,8 @@
 /** Numbers as people read and write them. */
+
 import { fail } from '../errors/error.ts';
+import { ramInBytes } from '../words/bytes.ts';
+import { daysAndWeeks, durationMs } from '../words/duration.ts';
 
 const units = ['B', 'kB', 'MB', 'GB', 'TB', 'PB'];
 
@@ -17,25 +20,18 @@ export function formatBytes(bytes: number): string {
 
 /** `64m`, `1.5GB`, `10` → bytes (powers of 1024, as docker's flags have it). Throws `invalid`. */
 export function parseBytes(text: string, what: string): number {
-  const match = /^(\d+(?:\.\d+)?)\s*([kmgtp]?)(?:i?b)?$/i.exec(text.trim());
-  if (match === null)
+  const bytes = ramInBytes(text);
+  if (bytes === undefined)
     throw fail('invalid', 'client', `invalid ${what} ${JSON.stringify(text)}: want a size such as 64m`);
-  return Math.round(Number(match[1]) * 1024 ** ' kmgtp'.indexOf((match[2] || ' ').toLowerCase()));
+  return bytes;
 }
 
-/** `90s`, `1h30m`, `7d`, `168h` → ms. Throws `invalid`. */
+/** `90s`, `1h30m`, `7d`, `168h` → ms. Throws `invalid`, also for one below zero. */
 export function parseDuration(text: string, what: string): number {
-  const scale: Record<string, number> = { ms: 1, s: 1e3, m: 6e4, h: 36e5, d: 864e5, w: 6048e5 };
-  let rest = text.trim();
-  let total = 0;
-  while (rest !== '') {
-    const match = /^(\d+(?:\.\d+)?)(ms|[smhdw])/.exec(rest);
-    if (match === null)
-      throw fail('invalid', 'client', `invalid ${what} ${JSON.stringify(text)}: want a duration such as 24h`);
-    total += Number(match[1]) * (scale[match[2] as string] ?? 0);
-    rest = rest.slice(match[0].length);
-  }
-  return total;
+  const ms = durationMs(text, daysAndWeeks);
+  if (ms === undefined || ms < 0)
+    throw fail('invalid', 'client', `invalid ${what} ${JSON.stringify(text)}: want a duration such as 24h`);
+  return ms;
 }
 
 /** `3 minutes ago` */

@@ -4,6 +4,7 @@ import { fail } from '../errors/error.ts';
 import { parsePlatform } from '../oci/platform.ts';
 import type { Platform } from '../oci/types.ts';
 import type { GcRule, Space } from '../upkeep/gc.ts';
+import { ramInBytes } from '../words/bytes.ts';
 import type { Keys } from './buildkitd-keys.ts';
 import type { TomlReader } from './toml-reader.ts';
 
@@ -115,15 +116,6 @@ export function policyWithin(limits: GcRule): GcRule[] {
   ];
 }
 
-const units: Readonly<Record<string, number>> = {
-  b: 1,
-  k: 2 ** 10,
-  m: 2 ** 20,
-  g: 2 ** 30,
-  t: 2 ** 40,
-  p: 2 ** 50,
-};
-
 function spaceAt(at: TomlReader, ...path: string[]): Space | undefined {
   const value = at.textOrNumber(...path);
   return value === undefined || value === '' ? undefined : parseSpace(String(value), at.name(...path));
@@ -133,11 +125,11 @@ function spaceAt(at: TomlReader, ...path: string[]): Space | undefined {
 export function parseSpace(text: string, what: string): Space {
   const percent = /^(\d{1,3})%$/.exec(text)?.[1];
   if (percent !== undefined) return { percent: Number(percent) };
-  const [, count, unit = 'b'] = /^(\d+(?:\.\d+)?)\s*(?:([bkmgtp])i?b?)?$/i.exec(text) ?? [];
-  if (count === undefined) {
+  const bytes = ramInBytes(text);
+  if (bytes === undefined) {
     throw fail('invalid', 'client', `${what} is no amount of space: ${JSON.stringify(text)}`, {
       hint: 'Write bytes, 512MB or 10%.',
     });
   }
-  return Math.round(Number(count) * (units[unit.toLowerCase()] ?? 1));
+  return bytes;
 }

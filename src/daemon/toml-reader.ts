@@ -1,6 +1,6 @@
 import type { TomlTable, TomlValue } from 'smol-toml';
-import { goDuration } from '../api/buildkit/go-duration.ts';
 import { fail } from '../errors/error.ts';
+import { durationMs } from '../words/duration.ts';
 import { isTable, shownKey } from './buildkitd-keys.ts';
 
 /** Looks values of a TOML file up by their path and checks their type. Throws `invalid` for one of the wrong type. */
@@ -94,8 +94,8 @@ export class TomlReader {
     if (value === undefined) return undefined;
     if (typeof value === 'number') return value * 1000;
     const text = typeof value === 'string' ? value : '';
-    const ms = /^\d+$/.test(text) ? Number(text) * 1000 : goDuration(text);
-    if (ms === undefined) throw this.#wrong(path, 'a duration such as 48h or a number of seconds');
+    const ms = /^\d+$/.test(text) ? Number(text) * 1000 : durationMs(text);
+    if (ms === undefined || ms < 0) throw this.#wrong(path, 'a duration such as 48h or a number of seconds');
     return ms;
   }
 }

@@ -3,7 +3,7 @@
 import { describe, expect, test } from 'vitest';
 import type { Instruction } from '../../../src/frontend/dockerfile/ast.ts';
 import { detectSyntax } from '../../../src/frontend/dockerfile/parse/directives.ts';
-import { parseDuration } from '../../../src/frontend/dockerfile/parse/duration.ts';
+import { parseDuration } from '../../../src/frontend/dockerfile/parse/healthcheck-duration.ts';
 import { parseDevice, parseMount, parseSize } from '../../../src/frontend/dockerfile/parse/mount.ts';
 import { parseDockerfile, parseInstruction } from '../../../src/frontend/dockerfile/parse/parse.ts';
 import { exposedPorts } from '../../../src/frontend/dockerfile/parse/ports.ts';

@@ -9,7 +9,7 @@ import { fail } from '../../../errors/error.ts';
 import { type Fields, readFilters } from '../../../patterns/filter.ts';
 import type { BuildHistoryRecord } from '../../../pb/moby/buildkit/v1/control_pb.js';
 import { csvFields } from '../../../words/csv.ts';
-import { goDuration } from '../go-duration.ts';
+import { durationMs } from '../../../words/duration.ts';
 
 export type RecordFilter = (record: BuildHistoryRecord) => boolean;
 
@@ -40,7 +40,7 @@ function alternative(filter: string, now: number): RecordFilter {
 
 function timeCondition(key: string, operator: string, text: string, now: number): RecordFilter {
   const bad = (what: string) => fail('invalid', 'client', `invalid ${what} ${text}`);
-  const age = goDuration(text);
+  const age = durationMs(text);
   let wanted: number;
   if (key === 'duration') {
     if (age === undefined) throw bad('duration');

@@ -1,4 +1,5 @@
 /** Parameters of a query, read as dockerd reads them. Pure. */
+import { durationMs } from '../../../words/duration.ts';
 import { apiError } from './errors.ts';
 
 /** A query's parameters, each possibly given several times. */
@@ -149,7 +150,7 @@ export function labelsMatch(filters: Filters, labels: Record<string, string>): b
  */
 export function readTime(text: string, name: string, now = Date.now()): number {
   if (/^\d+(\.\d+)?$/.test(text)) return Number(text) * 1000;
-  const age = readDuration(text);
+  const age = durationMs(text);
   if (age !== undefined) return now - age;
   const date = Date.parse(text);
   if (/^\d{4}-\d\d/.test(text) && !Number.isNaN(date)) return date;
@@ -158,15 +159,4 @@ export function readTime(text: string, name: string, now = Date.now()): number {
     `invalid value for ${name}: ${JSON.stringify(text)}`,
     'Want a Unix time, RFC 3339, or an age such as 24h.',
   );
-}
-
-/** Go's durations (`1h30m`, `1.5s`, `300ms`) in ms; undefined for anything else. */
-export function readDuration(text: string): number | undefined {
-  const scale: Record<string, number> = { ns: 1e-6, us: 1e-3, µs: 1e-3, ms: 1, s: 1e3, m: 6e4, h: 36e5 };
-  if (!/^(\d+(\.\d+)?(ns|us|µs|ms|s|m|h))+$/.test(text)) return undefined;
-  let total = 0;
-  for (const [, value, unit] of text.matchAll(/(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)/g)) {
-    total += Number(value) * (scale[unit as string] ?? 0);
-  }
-  return total;
 }

@@ -3,7 +3,7 @@ import { constants } from 'node:os';
 import { fail } from '../../../errors/error.ts';
 import type { HealthConfig } from '../../../oci/types.ts';
 import type { CommandLine, InstructionOf } from '../ast.ts';
-import { parseDuration } from '../parse/duration.ts';
+import { parseDuration } from '../parse/healthcheck-duration.ts';
 import { type Conversion, expandIn } from './conversion.ts';
 import { formatDuration, goList, goQuoteList } from './go-format.ts';
 import { commit } from './history.ts';

@@ -1,8 +1,8 @@
 /** One parser for each instruction: the words of a line to a typed instruction. */
 import type { Base, CommandLine, Heredoc, Instruction, InstructionOf, KeyValue, Stage } from '../ast.ts';
-import { parseDuration } from './duration.ts';
 import { invalid } from './errors.ts';
 import { parseFlags } from './flags.ts';
+import { parseDuration } from './healthcheck-duration.ts';
 import { chompTabs, parseHeredocMark } from './heredoc.ts';
 import { parseDevice, parseMount } from './mount.ts';
 import { cutBlank, trim } from './space.ts';

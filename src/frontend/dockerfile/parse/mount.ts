@@ -1,6 +1,7 @@
 /** `RUN --mount=…` and `RUN --device=…`. */
 
 import { parseBool } from '../../../words/bool.ts';
+import { ramInBytes } from '../../../words/bytes.ts';
 import { csvFields } from '../../../words/csv.ts';
 import type { RunMount } from '../ast.ts';
 import { invalid } from './errors.ts';
@@ -13,17 +14,12 @@ const KEYS = [
   ...['id', 'sharing', 'required', 'size', 'mode', 'uid', 'gid', 'env'],
 ];
 
-/** Go's units: `64m`, `1.5GiB`, `100`. */
-const SIZE = /^\d+(\.\d+)?\s?([kmgtp]i?b?|b)?$/i;
-const BINARY = { k: 1, m: 2, g: 3, t: 4, p: 5 } as const;
-
-/** Bytes of a size such as `64m`, `1.5GiB` or `100` (units are powers of 1024). Throws `invalid`. */
+/** Bytes of a size such as `64m`. Throws `invalid`. */
 export function parseSize(text: string): number {
-  const unit = /[kmgtp]/i.exec(text)?.[0].toLowerCase() as keyof typeof BINARY | undefined;
-  const bytes = Number.parseFloat(text) * 1024 ** (unit === undefined ? 0 : BINARY[unit]);
-  if (!SIZE.test(text) || !Number.isSafeInteger(Math.floor(bytes)))
+  const bytes = ramInBytes(text);
+  if (bytes === undefined)
     throw invalid(`invalid value for size: ${text}`, 'Write a number of bytes, or one with k, m or g.');
-  return Math.floor(bytes);
+  return bytes;
 }
 
 /** Whether the value can only be checked when its variables are known. */

@@ -1,0 +1,54 @@
+/** Durations as Go writes them: `1h30m`, `1.5s`, `300ms`. https://pkg.go.dev/time#ParseDuration */
+
+/** Nanoseconds of each unit. */
+const goUnits: Readonly<Record<string, number>> = {
+  ns: 1,
+  us: 1e3,
+  µs: 1e3,
+  μs: 1e3,
+  ms: 1e6,
+  s: 1e9,
+  m: 60e9,
+  h: 3600e9,
+};
+
+/** Units that people expect and Go does not have, for `durationMs`. */
+export const daysAndWeeks: Readonly<Record<string, number>> = { d: 24 * 3600e9, w: 168 * 3600e9 };
+
+/**
+ * Nanoseconds of a duration, rounded; `0` needs no unit, and a sign may stand in front. Throws the error that `bad`
+ * makes of what is wrong, such as "missing unit in duration".
+ */
+export function durationNs(text: string, bad: (why: string) => Error): number {
+  const read = readDuration(text, goUnits);
+  if (typeof read === 'string') throw bad(read);
+  return Math.round(read);
+}
+
+/** As `durationNs`, in milliseconds with a fraction; undefined when the text is none. `more`: further units, in ns. */
+export function durationMs(text: string, more?: Readonly<Record<string, number>>): number | undefined {
+  const read = readDuration(text, more === undefined ? goUnits : { ...goUnits, ...more });
+  return typeof read === 'string' ? undefined : read / 1e6;
+}
+
+/** Nanoseconds, or what is wrong. */
+function readDuration(text: string, units: Readonly<Record<string, number>>): number | string {
+  const body = /^[-+]/.test(text) ? text.slice(1) : text;
+  if (body === '0') return 0;
+  if (body === '') return 'invalid duration';
+  let total = 0;
+  let at = 0;
+  const part = /(\d+\.?\d*|\.\d+)([^\d.]*)/y;
+  while (at < body.length) {
+    part.lastIndex = at;
+    const [whole, count = '', unit = ''] = part.exec(body) ?? [];
+    if (whole === undefined) return 'invalid duration';
+    if (unit === '') return 'missing unit in duration';
+    if (!Object.hasOwn(units, unit)) return `unknown unit ${JSON.stringify(unit)} in duration`;
+    total += Number.parseFloat(count) * (units[unit] as number);
+    at = part.lastIndex;
+  }
+  // Go counts them in 64 bits.
+  if (!(total < 2 ** 63)) return 'invalid duration';
+  return text.startsWith('-') ? -total : total;
+}
