@@ -179,11 +179,16 @@ export function local(name: string, options: LocalOptions = {}): State {
 export interface UploadOptions extends OpOptions {
   /** Files that are put aside if the stream's own `.dockerignore` leaves them out: `uploadedAside` has them. */
   aside?: readonly string[];
+  /** The path that a bare Dockerfile gets in the tree; default: `Dockerfile`. */
+  dockerfile?: string;
 }
 
 /** A tar (or another stream) posted to the daemon, by its id. Drydock's own source. */
 export function upload(id: string, options: UploadOptions = {}): State {
-  const attrs = options.aside?.length ? { 'upload.aside': JSON.stringify(options.aside) } : {};
+  const attrs = {
+    'upload.aside': options.aside?.length ? JSON.stringify(options.aside) : undefined,
+    'upload.dockerfile': options.dockerfile,
+  };
   return sourceState(`upload://${id}`, attrs, [], options);
 }
 

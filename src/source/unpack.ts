@@ -1,8 +1,9 @@
 /** Worker task `source.unpack`: a posted stream becomes a folder. */
-import { writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { dirname, join, posix } from 'node:path';
 import type { MessagePort } from 'node:worker_threads';
 import { canceled, fail } from '../errors/error.ts';
+import { rawName } from '../linux/names.ts';
 import { decompress, detectCompression } from '../tar/decompress.ts';
 import { TarParser } from '../tar/parser.ts';
 import { receiveStream } from '../workers/port-stream.ts';
@@ -14,16 +15,19 @@ const maxDockerfile = 1024 * 1024;
 
 /**
  * Unpacks a tar (plain or compressed) into the empty folder `dir`; a stream that is no archive is a bare Dockerfile
- * and becomes `dir/Dockerfile`. Posts bytes so far. Throws `invalid` or `corrupt` (hop `context`).
+ * and becomes the file `dockerfile` in it, `Dockerfile` by default. Posts bytes so far. Throws `invalid` or `corrupt` (hop `context`).
  */
 export async function unpack(
-  args: { dir: string; port: MessagePort },
+  args: { dir: string; port: MessagePort; dockerfile?: string },
   ctx: TaskContext,
 ): Promise<{ entries: number; bytes: number; bare: boolean }> {
   const { stream, head } = await peek(receiveStream(args.port), 512);
   try {
     if (detectCompression(head) === 'none' && !isTarHeader(head)) {
-      const bytes = await bareDockerfile(stream, args.dir);
+      const bytes = await bareDockerfile(
+        stream,
+        join(args.dir, posix.resolve('/', args.dockerfile ?? 'Dockerfile')),
+      );
       return { entries: 1, bytes, bare: true };
     }
     const unpacker = new FolderUnpacker(args.dir);
@@ -49,7 +53,7 @@ export async function unpack(
   }
 }
 
-async function bareDockerfile(stream: AsyncIterable<Uint8Array>, dir: string): Promise<number> {
+async function bareDockerfile(stream: AsyncIterable<Uint8Array>, path: string): Promise<number> {
   const chunks: Uint8Array[] = [];
   let size = 0;
   for await (const chunk of stream) {
@@ -60,7 +64,8 @@ async function bareDockerfile(stream: AsyncIterable<Uint8Array>, dir: string): P
   const text = Buffer.concat(chunks);
   if (text.length === 0) throw neither('it is empty');
   if (text.includes(0)) throw neither('it is neither a tar archive nor a Dockerfile');
-  writeFileSync(join(dir, 'Dockerfile'), text, { mode: 0o644 });
+  mkdirSync(rawName(dirname(path)), { recursive: true, mode: 0o755 });
+  writeFileSync(rawName(path), text, { mode: 0o644 });
   return size;
 }
 

@@ -21,6 +21,7 @@ export const uploadSource: SourceMaker = (vertex, deps) => {
   const id = identifier.slice('upload://'.length);
   const read = attrReader(attrs, identifier);
   const aside = read.list('upload.aside');
+  const dockerfile = read.text('upload.dockerfile');
   read.done();
   return {
     async cacheMap() {
@@ -47,7 +48,7 @@ export const uploadSource: SourceMaker = (vertex, deps) => {
       try {
         const { bytes } = await runTask(
           'source.unpack',
-          { dir, port: port2 },
+          { dir, port: port2, dockerfile },
           {
             signal: ctx.signal,
             transfer: [port2],

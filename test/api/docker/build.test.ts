@@ -176,8 +176,15 @@ onStores('POST /build', (store) => {
   });
 
   test('a bare Dockerfile for a body', async () => {
-    const lines = (await build('version=2', 'FROM scratch\nLABEL a=b\n')).lines<Line>();
-    expect(imageId(lines)).toMatch(/^sha256:/);
+    for (const query of [
+      'version=2',
+      'version=1',
+      'version=2&dockerfile=other',
+      'version=1&dockerfile=a/b',
+    ]) {
+      const lines = (await build(query, 'FROM scratch\nLABEL a=b\n')).lines<Line>();
+      expect(imageId(lines) ?? imageIdOfText(lines), query).toMatch(/^sha256:/);
+    }
   });
 
   test('the files come by another request, parked under the build’s ID', async () => {
@@ -215,6 +222,13 @@ onStores('POST /build', (store) => {
       'failed to read dockerfile: open Nope: no such file or directory',
     );
     expect(missing.at(-1)?.error).toContain('hint: There is Dockerfile');
+    // Nor is an archive's only file taken for another.
+    const alone = tarOf({ Dockerfile: 'FROM scratch\nLABEL a=b\n' });
+    const only = (await build('version=2&dockerfile=nope', alone)).lines<Line>();
+    expect(only.at(-1)?.error).toContain('failed to read dockerfile: open nope: no such file or directory');
+    const classic = await build('version=1&dockerfile=nope', alone);
+    expect(classic).toMatchObject({ status: 500 });
+    expect(classic.text).toContain('Cannot locate specified Dockerfile: nope');
   });
 
   test('/build/cancel and a client that goes away stop a build', async () => {

@@ -110,11 +110,16 @@ describe('remote contexts', () => {
     expect(vertices[0]?.inputs).toEqual([]);
   });
 
-  it('a posted tar, or a posted Dockerfile', async () => {
+  it('a posted tar; its only file is not taken for a Dockerfile of another name', async () => {
     const context = { type: 'upload', id: 'u' } as const;
-    const tar = await build({ context }, { 'upload://u': { Dockerfile: dockerfile, a: '' } });
-    expect(source(tar.vertices[0])?.identifier).toBe('upload://u');
-    await build({ context, dockerfile: 'other' }, { 'upload://u': { Dockerfile: dockerfile } });
+    const files = { 'upload://u': { Dockerfile: dockerfile, a: '' } };
+    const { vertices } = await build({ context }, files);
+    expect(source(vertices[0])).toMatchObject({
+      identifier: 'upload://u',
+      attrs: { 'upload.dockerfile': 'Dockerfile' },
+    });
+    const other = build({ context, dockerfile: 'other' }, { 'upload://u': { Dockerfile: dockerfile } });
+    await expect(other).rejects.toMatchObject({ code: 'not-found' });
   });
 });
 

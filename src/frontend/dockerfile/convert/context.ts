@@ -82,7 +82,9 @@ export async function openContext(request: DockerfileRequest, host: FrontendHost
   const { contextSubdir } = request;
   return {
     origin,
-    dockerfile: override ?? (() => readFrom(tree, filename ?? nameOf(request), () => tree.readdir('/'))),
+    dockerfile:
+      override ??
+      (() => readFrom(tree, filename ?? nameOf(request), () => tree.readdir('/'), request.classic)),
     excludes: async () => [],
     files: () => (contextSubdir === undefined ? files : scopedTo(files, contextSubdir)),
   };
@@ -162,20 +164,18 @@ async function readFrom(
   tree: FrontendTree,
   filename: string,
   siblings: () => Promise<{ name: string; type: string }[]>,
+  classic = false,
 ): Promise<DockerfileText> {
   const names = posix.basename(filename) === 'Dockerfile' ? [filename, lowerCase(filename)] : [filename];
   for (const name of names) {
     const bytes = await tree.readFile(`/${name}`, maxText);
     if (bytes !== undefined) return { filename, text: decode(bytes, filename) };
   }
-  throw fail(
-    'not-found',
-    'dockerfile',
-    `failed to read dockerfile: open ${filename}: no such file or directory`,
-    {
-      hint: await hintOf(filename, siblings),
-    },
-  );
+  const hint = await hintOf(filename, siblings);
+  if (classic)
+    throw fail('failed', 'dockerfile', `Cannot locate specified Dockerfile: ${filename}`, { hint });
+  const message = `failed to read dockerfile: open ${filename}: no such file or directory`;
+  throw fail('not-found', 'dockerfile', message, { hint });
 }
 
 async function hintOf(
@@ -278,13 +278,14 @@ async function openRemote(request: DockerfileRequest, host: FrontendHost): Promi
   const { context } = request;
   if (context.type === 'upload') {
     const aside = request.classic ? ignorable(request) : undefined;
-    const files = upload(context.id, { name: '[internal] load build context', aside });
+    const files = upload(context.id, {
+      name: '[internal] load build context',
+      aside,
+      dockerfile: nameOf(request),
+    });
     let tree = await host.open(marshal(files));
     if (aside !== undefined) tree = firstOf(await host.open(marshal(uploadedAside(files))), tree);
-    // A bare Dockerfile is a tree with just that file, whatever name is asked for.
-    const [only, ...more] = await tree.readdir('/');
-    const bare = more.length === 0 && only?.type === 'file' && only.name === 'Dockerfile';
-    return { tree, files, origin: { state: files }, filename: bare ? only.name : undefined };
+    return { tree, files, origin: { state: files } };
   }
   if (context.type === 'state') {
     const { state } = context;
