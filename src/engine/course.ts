@@ -202,8 +202,3 @@ function nameInContainerd(name: string): string {
     return name;
   }
 }
-
-/** SOURCE_DATE_EPOCH as a number; undefined when it is none: a frontend knows then what it stands for. */
-export function parseEpoch(text: string | undefined): number | undefined {
-  return text !== undefined && /^\d{1,12}$/.test(text) ? Number(text) : undefined;
-}

@@ -1,4 +1,5 @@
 /** A build of a Dockerfile, from request to result: frontend, solve, export. */
+
 import type { PlatformResult } from '../exporter/types.ts';
 import { dockerfileFrontend } from '../frontend/dockerfile/frontend.ts';
 import type { Frontend, FrontendHost, FrontendTarget, LintWarning } from '../frontend/types.ts';
@@ -7,8 +8,9 @@ import type { ProgressSink } from '../progress/events.ts';
 import { inlineByArg } from '../remote-cache/spec-text.ts';
 import type { Session } from '../session/types.ts';
 import type { Job } from '../solver/job.ts';
+import { epochSeconds } from '../words/epoch.ts';
 import { isOurs } from './bridge/syntax.ts';
-import { parseEpoch, takeCourse, type Worked } from './course.ts';
+import { takeCourse, type Worked } from './course.ts';
 import type { Engine } from './engine.ts';
 import { checkEntitlements } from './entitlements.ts';
 import { emptyIgnoredCaches } from './fresh-caches.ts';
@@ -31,7 +33,7 @@ export async function runBuild(
   const { value, first, metadata, stored } = await takeCourse<LintWarning[]>(engine, {
     outputs: options.outputs.length > 0 ? options.outputs : [{ type: 'image', attrs: {} }],
     tags: options.tags,
-    sourceDateEpoch: options.sourceDateEpoch ?? parseEpoch(options.buildArgs.SOURCE_DATE_EPOCH),
+    sourceDateEpoch: options.sourceDateEpoch ?? epochSeconds(options.buildArgs.SOURCE_DATE_EPOCH),
     cacheFrom: options.check ? [] : (options.cacheFrom ?? []),
     cacheTo: [...(options.cacheTo ?? []), ...inlineByArg(options.buildArgs)],
     madeNow: options.classic,

@@ -1,4 +1,5 @@
 /** A build as BuildKit's API asks for it: a definition, a frontend or the client's own frontend; then the exports. */
+
 import { throwIfAborted } from '../errors/error.ts';
 import type { PlatformResult, StoredOutput } from '../exporter/types.ts';
 import { sourceRewrite } from '../llb/source-policy.ts';
@@ -10,13 +11,14 @@ import type { ProgressSink } from '../progress/events.ts';
 import type { CacheSpec } from '../remote-cache/types.ts';
 import type { Session } from '../session/types.ts';
 import type { Job } from '../solver/job.ts';
+import { epochSeconds } from '../words/epoch.ts';
 import { Bridge } from './bridge/bridge.ts';
 import { type Frontends, frontends } from './bridge/frontends.ts';
 import { frontendEpoch, platformDefinitions, platformResults } from './bridge/platforms.ts';
 import { type PolicyCheck, type SourceJudge, sourceJudge } from './bridge/source-judge.ts';
 import type { BridgeRequest, BridgeResult } from './bridge/types.ts';
 import { platformMismatch } from './bridge/verify-platforms.ts';
-import { parseEpoch, takeCourse } from './course.ts';
+import { takeCourse } from './course.ts';
 import type { Engine } from './engine.ts';
 import { Gateway } from './gateway/gateway.ts';
 import { sourceMeta } from './gateway/sources.ts';
@@ -154,7 +156,7 @@ async function verifyPlatforms(
 
 function epochOf(options: Readonly<Record<string, string>>): number | undefined {
   const name = 'build-arg:SOURCE_DATE_EPOCH';
-  return Object.hasOwn(options, name) ? parseEpoch(options[name]) : undefined;
+  return Object.hasOwn(options, name) ? epochSeconds(options[name]) : undefined;
 }
 
 /** What a policy wants to know of a source is looked up without asking it again. */

@@ -4,6 +4,8 @@ import { fail } from '../errors/error.ts';
 import { nearest } from '../errors/nearest.ts';
 import type { Compression } from '../layer/types.ts';
 import { parseBool } from '../words/bool.ts';
+import { readCompression } from '../words/compression.ts';
+import { epochSeconds } from '../words/epoch.ts';
 import { type Annotations, parseAnnotation } from './annotations.ts';
 
 /** Seconds since 1970; `none` when an output says that the build's is not for it. */
@@ -161,48 +163,34 @@ function boolAttr(type: string, attrs: Record<string, string>, name: string): bo
   throw fail('invalid', 'export', `output type=${type}: ${name}=${text} is neither true nor false`);
 }
 
-const levels = { uncompressed: [0, 0], gzip: [0, 9], zstd: [1, 22] } as const;
-
 function parseCompression(type: string, attrs: Record<string, string>): Compression | undefined {
-  const kind = attrs.compression;
-  const levelText = attrs['compression-level'];
-  if (kind === undefined && levelText === undefined) return undefined;
-  const kinds = Object.keys(levels);
-  if (kind === 'estargz') {
-    throw fail('unsupported', 'export', `output type=${type}: compression=estargz is not supported`, {
-      hint: 'Use gzip or zstd.',
-    });
-  }
-  if (kind !== undefined && !(kind in levels)) {
-    throw fail('invalid', 'export', `output type=${type}: unknown compression ${JSON.stringify(kind)}`, {
-      hint: `Did you mean ${nearest(kind, kinds) ?? kinds.join(', ')}?`,
-    });
-  }
-  const compression: Compression = { type: (kind as Compression['type'] | undefined) ?? 'gzip' };
-  if (levelText === undefined || levelText === '') return compression;
-  const [least, most] = levels[compression.type];
-  const level = Number(levelText);
-  if (!/^\d{1,2}$/.test(levelText)) {
-    throw fail('invalid', 'export', `output type=${type}: compression-level=${levelText} is not a number`);
-  }
-  if (compression.type !== 'uncompressed') {
-    if (level < least || level > most) {
-      throw fail(
+  const kinds = ['uncompressed', 'gzip', 'zstd'];
+  return readCompression(attrs, {
+    kind: (kind) =>
+      kind === 'estargz'
+        ? fail('unsupported', 'export', `output type=${type}: compression=estargz is not supported`, {
+            hint: 'Use gzip or zstd.',
+          })
+        : fail('invalid', 'export', `output type=${type}: unknown compression ${JSON.stringify(kind)}`, {
+            hint: `Did you mean ${nearest(kind, kinds) ?? kinds.join(', ')}?`,
+          }),
+    level: (text, kind, highest) =>
+      fail(
         'invalid',
         'export',
-        `output type=${type}: ${compression.type} has no level ${level}: it goes from ${least} to ${most}`,
-      );
-    }
-    compression.level = level;
-  }
-  return compression;
+        /^\d{1,2}$/.test(text)
+          ? `output type=${type}: ${kind} has no level ${Number(text)}: it goes from 0 to ${highest}`
+          : `output type=${type}: compression-level=${text} is not a number`,
+      ),
+  });
 }
 
 function parseEpoch(type: string, attrs: Record<string, string>): Epoch | undefined {
   const text = attrs['source-date-epoch'];
   if (text === undefined) return undefined;
   if (text === '') return 'none';
-  if (/^\d{1,12}$/.test(text)) return Number(text);
+  const seconds = epochSeconds(text);
+  if (seconds !== undefined) return seconds;
   throw fail(
     'invalid',
     'export',

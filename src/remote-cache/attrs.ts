@@ -10,6 +10,7 @@ import { isDigest } from '../oci/digest.ts';
 import { familiarName, normalizeName } from '../oci/reference.ts';
 import type { Digest } from '../oci/types.ts';
 import { parseBool } from '../words/bool.ts';
+import { readCompression } from '../words/compression.ts';
 import type { CacheSpec } from './types.ts';
 
 /** Where a cache is kept. */
@@ -148,24 +149,18 @@ function yes(attrs: CacheSpec['attrs'], name: string, otherwise: boolean): boole
 }
 
 function compressionOf(type: string, attrs: CacheSpec['attrs']): Compression {
-  const { compression: kind = 'gzip', 'compression-level': level } = attrs;
-  if (kind !== 'uncompressed' && kind !== 'gzip' && kind !== 'zstd') {
-    const code = kind === 'estargz' ? 'unsupported' : 'invalid';
-    throw fail(code, 'cache', `cache-to type=${type}: compression ${JSON.stringify(kind)} is not supported`, {
-      hint: 'Compressions: uncompressed, gzip, zstd.',
-    });
-  }
-  if (level === undefined || kind === 'uncompressed') return { type: kind };
-  const most = kind === 'gzip' ? 9 : 22;
-  if (!/^\d{1,2}$/.test(level) || Number(level) > most) {
-    throw fail(
-      'invalid',
-      'cache',
-      `non-integer value ${JSON.stringify(level)} specified for compression-level`,
-      {
-        hint: `${kind} has the levels 0 to ${most}.`,
-      },
-    );
-  }
-  return { type: kind, level: kind === 'zstd' ? Math.max(1, Number(level)) : Number(level) };
+  const read = readCompression(attrs, {
+    kind: (kind) =>
+      fail(
+        kind === 'estargz' ? 'unsupported' : 'invalid',
+        'cache',
+        `cache-to type=${type}: compression ${JSON.stringify(kind)} is not supported`,
+        { hint: 'Compressions: uncompressed, gzip, zstd.' },
+      ),
+    level: (text, kind, highest) =>
+      fail('invalid', 'cache', `non-integer value ${JSON.stringify(text)} specified for compression-level`, {
+        hint: kind === 'uncompressed' ? 'Leave it out.' : `${kind} has the levels 0 to ${highest}.`,
+      }),
+  });
+  return read ?? { type: 'gzip' };
 }

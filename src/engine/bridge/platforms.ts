@@ -1,4 +1,5 @@
 /** From what a frontend returned to what exporters take. */
+
 import { fail } from '../../errors/error.ts';
 import type { PlatformResult } from '../../exporter/types.ts';
 import type { FrontendTarget } from '../../frontend/types.ts';
@@ -6,6 +7,7 @@ import { create, DefinitionSchema } from '../../llb/pb.ts';
 import { defaultEnv, formatPlatform, hostPlatform, normalizePlatform } from '../../oci/platform.ts';
 import type { ImageConfig, Platform } from '../../oci/types.ts';
 import type { Definition } from '../../pb/solver/pb/ops_pb.js';
+import { epochSeconds } from '../../words/epoch.ts';
 import type { BridgeResult } from './types.ts';
 
 /**
@@ -65,9 +67,10 @@ export function frontendEpoch({ metadata }: BridgeResult): number | undefined {
   const name = Object.keys(metadata).find((key) => key === epochKey || key.startsWith(`${epochKey}/`));
   const text = name === undefined ? '' : Buffer.from(metadata[name] ?? []).toString();
   if (text === '') return undefined;
-  if (!/^\d{1,12}$/.test(text))
+  const seconds = epochSeconds(text);
+  if (seconds === undefined)
     throw fail('invalid', 'frontend', `invalid SOURCE_DATE_EPOCH from frontend: ${text}`);
-  return Number(text);
+  return seconds;
 }
 
 interface Named {

@@ -1,7 +1,9 @@
 /** SOURCE_DATE_EPOCH: a number of seconds, or the name of something whose own time it is. */
+
 import { fail } from '../../../errors/error.ts';
 import { marshal } from '../../../llb/llb.ts';
 import type { Platform } from '../../../oci/types.ts';
+import { epochSeconds } from '../../../words/epoch.ts';
 import type { DockerfileRequest, FrontendHost } from '../../types.ts';
 import type { Dockerfile, Stage } from '../ast.ts';
 import { expandWord } from '../expand/expand.ts';
@@ -38,8 +40,8 @@ export async function dateBuild(input: Input): Promise<Dated> {
   if (request.sourceDateEpoch !== undefined) return { request, globalArgs, epoch: request.sourceDateEpoch };
   const text = own(request.buildArgs, name) ?? globalArgs.get(name) ?? '';
   if (text === '') return { request, globalArgs };
-  // Beyond this, a Date ends.
-  if (/^\d{1,12}$/.test(text)) return { request, globalArgs, epoch: Number(text) };
+  const seconds = epochSeconds(text);
+  if (seconds !== undefined) return { request, globalArgs, epoch: seconds };
   const source = await sourceNamed(text, input);
   const epoch = source && (await timeOf(source, input.host));
   const put = ([key, value]: [string, string]): [string, string][] =>
