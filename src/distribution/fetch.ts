@@ -1,6 +1,5 @@
 /** A registry's blobs into a store's content. */
 import { canceled, DrydockError, errnoCode, fail } from '../errors/error.ts';
-import { Limiter } from '../flow/limiter.ts';
 import { pause } from '../flow/pause.ts';
 import type { CredentialSource } from '../oci/credentials.ts';
 import { parseReference } from '../oci/reference.ts';
@@ -9,27 +8,12 @@ import type { ReportStatus } from '../progress/events.ts';
 import type { RegistryClient } from '../registry/client.ts';
 import type { ContentWriter, Store } from '../store/store.ts';
 import { sourceLabels } from './known-names.ts';
-import { type Running, shareRun } from './share.ts';
 
 export interface FetchContext {
   lease: string;
   signal?: AbortSignal;
   report?: ReportStatus;
   credentials?: CredentialSource;
-}
-
-/** Blobs fetched at once into one store, as docker has it (3) and one more. */
-const atOnce = 4;
-
-const perStore = new WeakMap<Store, { running: Running; limiter: Limiter }>();
-
-function stateOf(store: Store): { running: Running; limiter: Limiter } {
-  let state = perStore.get(store);
-  if (state === undefined) {
-    state = { running: new Map(), limiter: new Limiter(atOnce) };
-    perStore.set(store, state);
-  }
-  return state;
 }
 
 /**
@@ -45,9 +29,9 @@ export async function fetchBlobInto(
   ctx: FetchContext,
 ): Promise<void> {
   if (await held(store, blob, ctx)) return;
-  const { running, limiter } = stateOf(store);
-  await shareRun(running, blob.digest, ctx.signal, () =>
-    limiter.run(() => fetchOnce(store, client, source, blob, ctx), ctx.signal),
+  const { fetching, fetches } = store.work;
+  await fetching.run(blob.digest, ctx.signal, () =>
+    fetches.run(() => fetchOnce(store, client, source, blob, ctx), ctx.signal),
   );
   await held(store, blob, ctx);
 }

@@ -1,6 +1,5 @@
 /** Names given to images. Whoever gives one in the store goes through here, so that no image is lost by it. */
 
-import { inTurn, runningOn } from '../distribution/share.ts';
 import { danglingName, storedImages } from '../distribution/stored.ts';
 import { fail } from '../errors/error.ts';
 import { parseReference } from '../oci/reference.ts';
@@ -21,8 +20,7 @@ export function nameImage(
   date?: number,
 ): Promise<ImageRecord> {
   checkNewName(name);
-  // Of two who give one name at a time, the second must see what the first has put there.
-  return inTurn(runningOn(store), `naming ${name}`, async () => {
+  return store.work.naming.run(name, async () => {
     const old = await store.images.get(name);
     const nameless = danglingName(target.digest);
     if (name === nameless) {

@@ -1,7 +1,7 @@
 /** Layers of committed snapshots as blobs: made when asked for, once, and remembered on the snapshot. */
 import { randomUUID } from 'node:crypto';
 import { MessageChannel } from 'node:worker_threads';
-import { canceled, DrydockError, fail } from '../errors/error.ts';
+import { DrydockError, fail, throwIfAborted } from '../errors/error.ts';
 import { specOfMounts, type ViewSpec } from '../fs/view.ts';
 import { chainIds } from '../oci/digest.ts';
 import { type Descriptor, type Digest, mediaTypes } from '../oci/types.ts';
@@ -12,7 +12,6 @@ import { receiveFromTask } from '../workers/port-stream.ts';
 import { isDue, nextTurn } from '../workers/turns.ts';
 import { levelOf } from './block-compress.ts';
 import type { PackArgs, PackResult } from './pack-task.ts';
-import { SharedRuns } from './shared-runs.ts';
 import type { Compression, LayerBlob } from './types.ts';
 
 export interface PackOptions {
@@ -40,8 +39,6 @@ interface Remembered extends LayerBlob {
   parent?: string;
 }
 
-const runs = new WeakMap<Store, SharedRuns<LayerBlob>>();
-
 /**
  * The layer of a committed snapshot as an OCI layer blob. The same snapshot, compression and epoch give the same
  * bytes on every machine; equal calls at the same time share one run. Throws `not-found`, `exhausted`, `canceled`.
@@ -61,14 +58,8 @@ export async function packSnapshot(store: Store, key: string, options: PackOptio
     if (options.store === 'hash-only') return known;
     if (await holdBlob(store, known.descriptor.digest, options.lease)) return known;
   }
-  let shared = runs.get(store);
-  if (shared === undefined) {
-    shared = new SharedRuns();
-    runs.set(store, shared);
-  }
-  const { report } = options;
-  const blob = await shared.run(`${options.store} ${variant} ${key}`, options.signal, (signal) =>
-    packNow(store, info, variant, { ...options, signal, report }),
+  const blob = await store.work.packing.run(`${options.store} ${variant} ${key}`, options.signal, () =>
+    packNow(store, info, variant, options),
   );
   if (options.store === 'blob') await holdBlob(store, blob.descriptor.digest, options.lease);
   return blob;
@@ -213,7 +204,7 @@ async function packNow(
   store: Store,
   info: SnapshotInfo,
   variant: string,
-  options: PackOptions & { signal: AbortSignal },
+  options: PackOptions,
 ): Promise<LayerBlob> {
   // What is stacked high is long to list, and all layers of an image are asked for at once.
   if (isDue()) await nextTurn();
@@ -272,7 +263,7 @@ async function sameStack(store: Store, { key, labels }: SnapshotInfo): Promise<S
 async function packInto(
   store: Store,
   args: Omit<PackArgs, 'sink'>,
-  options: PackOptions & { signal: AbortSignal },
+  options: PackOptions,
 ): Promise<PackResult> {
   const { content } = store;
   const { signal, lease } = options;
@@ -294,7 +285,7 @@ async function packInto(
       { signal, transfer: [port2], waits: true },
     );
     for await (const chunk of receiveFromTask(port1, packing)) {
-      if (signal.aborted) throw canceled(signal.reason);
+      throwIfAborted(signal);
       await writer.write(chunk);
     }
     const packed = await packing;

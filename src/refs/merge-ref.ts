@@ -1,6 +1,5 @@
 /** The layers of several trees stacked into one, later ones on top; not stacked before somebody wants the tree. */
 import { randomUUID } from 'node:crypto';
-import { runningOn, shareRun } from '../distribution/share.ts';
 import { DrydockError, fail } from '../errors/error.ts';
 import type { ViewSpec } from '../fs/view.ts';
 import { digestOf, hex } from '../oci/digest.ts';
@@ -54,7 +53,7 @@ export class MergeRef implements Ref {
 
   async snapshot(ctx: RefContext): Promise<string> {
     if (!(await this.#stacked.hold(this.id, ctx.lease))) {
-      await shareRun(runningOn(this.#store), this.id, ctx.signal, () => this.#make(ctx));
+      await this.#store.work.stacking.run(this.id, ctx.signal, () => this.#make(ctx));
       await this.#store.leases.add(ctx.lease, { type: 'snapshot', id: this.id });
     }
     if (!this.#isMade) {

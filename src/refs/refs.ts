@@ -1,8 +1,8 @@
 /** Makes refs: the immutable trees that vertices give each other, lazy where they can be. */
 
 import { originOf } from '../distribution/origin.ts';
-import { type Running, shareRun } from '../distribution/share.ts';
 import { DrydockError, fail } from '../errors/error.ts';
+import { SingleFlight } from '../flow/single-flight.ts';
 import { specOfMounts, type ViewSpec } from '../fs/view.ts';
 import { chainIds, digestOf } from '../oci/digest.ts';
 import type { Digest } from '../oci/types.ts';
@@ -150,7 +150,7 @@ class FolderRef implements Ref {
   readonly lasting: boolean;
   readonly #store: Store;
   readonly #spec: Extract<ViewSpec, { kind: 'folder' }>;
-  readonly #running: Running = new Map();
+  readonly #seeding = new SingleFlight();
   #key: string | undefined;
 
   constructor(store: Store, spec: Extract<ViewSpec, { kind: 'folder' }>) {
@@ -168,9 +168,7 @@ class FolderRef implements Ref {
   async snapshot(ctx: RefContext): Promise<string> {
     if (this.#key !== undefined && (await held(this.#store, this.#key, ctx.lease))) return this.#key;
     // Several steps may mount one folder at once: it is copied once.
-    this.#key = await shareRun(this.#running, 'seed', ctx.signal, () =>
-      seedFolder(this.#store, this.#spec, ctx),
-    );
+    this.#key = await this.#seeding.run('', ctx.signal, () => seedFolder(this.#store, this.#spec, ctx));
     await this.#store.leases.add(ctx.lease, { type: 'snapshot', id: this.#key });
     return this.#key;
   }

@@ -5,7 +5,6 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { fetchBlobInto } from '../distribution/fetch.ts';
 import { originLabels } from '../distribution/origin.ts';
-import { type Running, runningOn, shareRun } from '../distribution/share.ts';
 import { DrydockError, fail, throwIfAborted } from '../errors/error.ts';
 import { orAbort } from '../flow/or-abort.ts';
 import { unpackLayer } from '../layer/unpack.ts';
@@ -42,10 +41,9 @@ export async function materialize(
     await labelForeign(store, source, layers, chains);
     return known;
   }
-  const running = runningOn(store);
   // Whoever waited for another's run holds its result by that one's lease only: look again under the own one.
-  const key = await shareRun(running, top, ctx.signal, () =>
-    unpackMissing(running, store, client, source, layers, chains, ctx),
+  const key = await store.work.stacking.run(top, ctx.signal, () =>
+    unpackMissing(store, client, source, layers, chains, ctx),
   );
   await store.leases.add(ctx.lease, { type: 'snapshot', id: key });
   return key;
@@ -89,7 +87,6 @@ async function heldChain(store: Store, chain: Digest, lease: string): Promise<st
 }
 
 async function unpackMissing(
-  running: Running,
   store: Store,
   client: RegistryClient,
   source: string | undefined,
@@ -126,7 +123,9 @@ async function unpackMissing(
         unpackOne(store, client, source, layer, below, chains[i] as Digest, { ...ctx, signal });
       // Another image with the same lower layers may be doing the same; the top one is ours already.
       parent =
-        i === layers.length - 1 ? await work() : await shareRun(running, chains[i] as Digest, signal, work);
+        i === layers.length - 1
+          ? await work()
+          : await store.work.stacking.run(chains[i] as Digest, signal, work);
       if (i < layers.length - 1) await store.leases.add(ctx.lease, { type: 'snapshot', id: parent });
     }
     return parent as string;

@@ -1,6 +1,7 @@
 /** A tree that a cache from elsewhere has: fetched when it is first needed, and made after all when that fails. */
-import { DrydockError, toDrydockError } from '../errors/error.ts';
+import { type DrydockError, toDrydockError } from '../errors/error.ts';
 import { orAbort } from '../flow/or-abort.ts';
+import { SingleFlight } from '../flow/single-flight.ts';
 import type { ViewSpec } from '../fs/view.ts';
 import type { Ref, RefContext, RefLayer, SerializedRef } from '../store/ref.ts';
 
@@ -20,7 +21,7 @@ export interface ForeignRefParts {
 export class ForeignRef implements Ref {
   readonly #parts: ForeignRefParts;
   #here: Ref | undefined;
-  #bringing: Promise<Ref> | undefined;
+  readonly #bringing = new SingleFlight();
 
   constructor(parts: ForeignRefParts) {
     this.#parts = parts;
@@ -53,20 +54,12 @@ export class ForeignRef implements Ref {
   }
 
   async #bring(ctx: RefContext): Promise<Ref> {
-    for (;;) {
-      if (this.#here !== undefined) return this.#here;
-      this.#bringing ??= this.#bringNow(ctx).finally(() => {
-        this.#bringing = undefined;
-      });
-      this.#bringing.catch(() => {}); // whoever waits for it hears
-      try {
-        return await orAbort(this.#bringing, ctx.signal);
-      } catch (err) {
-        // Whoever began it has given up; others still want it.
-        const others = err instanceof DrydockError && err.code === 'canceled' && !ctx.signal?.aborted;
-        if (!others) throw err;
-      }
-    }
+    if (this.#here !== undefined) return this.#here;
+    // The one who began it may give up like the others; it is brought for them.
+    return orAbort(
+      this.#bringing.run('', ctx.signal, () => this.#bringNow(ctx)),
+      ctx.signal,
+    );
   }
 
   async #bringNow(ctx: RefContext): Promise<Ref> {

@@ -7,6 +7,7 @@
  */
 import type { Readable } from 'node:stream';
 import type { Descriptor, Digest } from '../oci/types.ts';
+import type { StoreWork } from './work.ts';
 
 export interface Store {
   readonly kind: 'local' | 'containerd';
@@ -28,6 +29,8 @@ export interface Store {
   readonly snapshots: Snapshots;
   readonly images: Images;
   readonly leases: Leases;
+  /** What this process is doing on it just now. */
+  readonly work: StoreWork;
   /** Removes everything no image, lease or live child refers to. */
   gc(): Promise<GcReport>;
   /** Resolves when what was removed so far is off the disk, in a store that deletes in the background. */

@@ -261,4 +261,25 @@ describe('blobs', () => {
       expect(await store.content.list()).toEqual([]);
       await store.snapshots.remove(key);
     }));
+
+  test('given up by the build that began it, it is there for the other that wants it', () =>
+    withStore('overlayfs', async (store) => {
+      const key = await big(store);
+      const compression = { type: 'gzip', level: 9 } as const;
+      await store.leases.create('first');
+      const stop = new AbortController();
+      const begun = packSnapshot(store, key, {
+        compression,
+        store: 'blob',
+        lease: 'first',
+        signal: stop.signal,
+      });
+      const other = packSnapshot(store, key, { compression, store: 'blob', lease });
+      setTimeout(() => stop.abort(), 30);
+      await expect(begun).rejects.toMatchObject({ code: 'canceled' });
+      await store.leases.delete('first');
+      const { descriptor } = await other;
+      await store.gc();
+      expect(digestOf(await store.content.bytes(descriptor.digest))).toBe(descriptor.digest);
+    }));
 });

@@ -8,6 +8,7 @@ import type { Plugin } from '../../pb/containerd/introspection_pb.js';
 import { runTask } from '../../workers/pool.ts';
 import { type Run, startRunFolder, unmountBelow } from '../shared/run-folder.ts';
 import type { Store } from '../store.ts';
+import { StoreWork } from '../work.ts';
 import { Connection } from './connection.ts';
 import { ContainerdContent, readableBlobs } from './content.ts';
 import { hasCode } from './errors.ts';
@@ -161,6 +162,7 @@ class ContainerdStore implements Store {
   readonly snapshots: ContainerdSnapshots;
   readonly images: ContainerdImages;
   readonly leases: ContainerdLeases;
+  readonly work = new StoreWork();
   readonly #shared: Shared;
   readonly #parts: Parts;
   elsewhere?: Store['elsewhere'];

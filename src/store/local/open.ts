@@ -4,6 +4,7 @@ import { errnoCode, fail } from '../../errors/error.ts';
 import { ownFolder } from '../../linux/own.ts';
 import { markTop } from '../../linux/top-folder.ts';
 import type { Store } from '../store.ts';
+import { StoreWork } from '../work.ts';
 import { LocalContent } from './content.ts';
 import { Db } from './db.ts';
 import { collect } from './gc.ts';
@@ -105,6 +106,7 @@ class LocalStore implements Store {
   readonly snapshots: LocalSnapshots;
   readonly images: LocalImages;
   readonly leases: LocalLeases;
+  readonly work = new StoreWork();
   readonly #shared: Shared;
   elsewhere?: Store['elsewhere'];
   #closing: Promise<void> | undefined;

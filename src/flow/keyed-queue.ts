@@ -1,0 +1,19 @@
+/** Work under one key is done one after the other, in the order in which it was asked for. */
+export class KeyedQueue {
+  readonly #last = new Map<string, Promise<unknown>>();
+
+  /** Does the work after all that was to be done under this key before it, whatever came of that. */
+  async run<T>(key: string, work: () => Promise<T>): Promise<T> {
+    const before = this.#last.get(key);
+    const own = (async () => {
+      await before?.catch(() => {});
+      return work();
+    })();
+    this.#last.set(key, own);
+    try {
+      return await own;
+    } finally {
+      if (this.#last.get(key) === own) this.#last.delete(key);
+    }
+  }
+}
