@@ -14,8 +14,8 @@ export interface PlatformTree {
 }
 
 /**
- * The files of all platforms. Throws `invalid` when some of two would come to one place (`platform-split=false`), and
- * for a platform whose name, which a frontend chooses, leads out of the destination.
+ * The files of all platforms. Throws `invalid` when some of two would come to one place (`platform-split=false`, or names
+ * of one folder), and for a platform whose name, which a frontend chooses, leads out of the destination.
  */
 export async function platformTrees(
   results: readonly PlatformResult[],
@@ -23,15 +23,35 @@ export async function platformTrees(
   ctx: ExportContext,
 ): Promise<PlatformTree[]> {
   const apart = split ?? results.length > 1;
+  if (apart) checkFolders(results.map(idOf));
   const trees = await Promise.all(
-    results.map(async ({ ref, platform, id = formatPlatform(platform) }) => ({
-      spec: (await ref?.view(contextOf(ctx))) ?? ({ kind: 'empty' } satisfies ViewSpec),
-      folder: apart ? folderOf(id) : '',
-      name: id,
+    results.map(async (result) => ({
+      spec: (await result.ref?.view(contextOf(ctx))) ?? ({ kind: 'empty' } satisfies ViewSpec),
+      folder: apart ? folderOf(idOf(result)) : '',
+      name: idOf(result),
     })),
   );
   if (!apart && trees.length > 1) await runTask('fs.overlap', { trees }, { signal: ctx.signal });
   return trees;
+}
+
+function idOf({ platform, id = formatPlatform(platform) }: PlatformResult): string {
+  return id;
+}
+
+/** Throws `invalid` when two platforms have one folder's name: the files of one would be lost among the other's. */
+function checkFolders(ids: readonly string[]): void {
+  const taken = new Map<string, string>();
+  for (const id of ids) {
+    const other = taken.get(folderOf(id));
+    if (other !== undefined) {
+      const both = `${JSON.stringify(other)} and ${JSON.stringify(id)}`;
+      throw fail('invalid', 'export', `the results' platforms ${both} have one folder, ${folderOf(id)}`, {
+        hint: 'The frontend has named them so: use another one.',
+      });
+    }
+    taken.set(folderOf(id), id);
+  }
 }
 
 function folderOf(id: string): string {

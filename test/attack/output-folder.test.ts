@@ -21,3 +21,14 @@ test.each(['.', '..', 'a\0b'])('a platform called %j has no folder', async (id) 
 test('parts of a path are one name', async () => {
   expect(await platformTrees(named('../../etc'), true, ctx)).toMatchObject([{ folder: '.._.._etc' }]);
 });
+
+test('two platforms of one folder are refused before anything is written', async () => {
+  const both = [...named('a/b'), ...named('a_b')];
+  await expect(platformTrees(both, undefined, ctx)).rejects.toMatchObject({
+    code: 'invalid',
+    hop: 'export',
+    message: `the results' platforms "a/b" and "a_b" have one folder, a_b`,
+  });
+  const apart = await platformTrees([...named('a/b'), ...named('a/c')], undefined, ctx);
+  expect(apart.map(({ folder }) => folder)).toEqual(['a_b', 'a_c']);
+});
