@@ -1,6 +1,7 @@
 /** Manifests, indexes and configs as they come from strangers: read, and checked before anything believes them. */
 import { type ErrorCode, fail, type Hop } from '../errors/error.ts';
 import { isDigest } from '../oci/digest.ts';
+import { jsonExcess } from '../oci/json-size.ts';
 import { formatPlatform, platformScore } from '../oci/platform.ts';
 import {
   type Descriptor,
@@ -21,9 +22,17 @@ export interface Origin {
   hop: Hop;
 }
 
+/** What a document may hold: more than 100,000 instructions make. */
+const most = { depth: 64, values: 2_000_000 };
+
+/** Images that an index may list. */
+const maxManifests = 10_000;
+
 function parse(bytes: Uint8Array, what: string, from: Origin): Json {
+  const text = Buffer.from(bytes).toString('utf8');
+  if (jsonExcess(text, most) !== undefined) throw bad(from, `its ${what} holds more than any image needs`);
   try {
-    const value: unknown = JSON.parse(Buffer.from(bytes).toString('utf8'));
+    const value: unknown = JSON.parse(text);
     if (isObject(value)) return value;
   } catch {
     // Said below.
@@ -69,6 +78,8 @@ export function parseManifest(bytes: Uint8Array, from: Origin): Manifest {
 export function parseIndex(bytes: Uint8Array, from: Origin): Index {
   const value = parse(bytes, 'index', from);
   if (!Array.isArray(value.manifests)) throw bad(from, 'its index has no manifests');
+  if (value.manifests.length > maxManifests)
+    throw bad(from, `its index lists more than ${maxManifests} images`);
   value.manifests.forEach((child, i) => {
     const { platform } = descriptor(child, `manifest ${i}`, from);
     if (platform !== undefined && !isObject(platform))

@@ -51,8 +51,7 @@ export async function isKnownAs(store: Store, name: string, digest: Digest): Pro
   const info = await store.content.info(digest);
   if (info === undefined) return false;
   if (pathsOf(info.labels[`${label}.${domain}`]).includes(path)) return true;
-  for (const image of await store.images.list()) {
-    if (image.target.digest !== digest) continue;
+  for (const image of await store.images.of(digest)) {
     const other = referenceOf(image.name);
     if (other?.domain === domain && other.path === path) return true;
   }

@@ -14,6 +14,7 @@ import {
 } from '../oci/types.ts';
 import { letGo } from '../store/shared/let-go.ts';
 import type { ImageRecord, Store } from '../store/store.ts';
+import { isDue, nextTurn } from '../workers/turns.ts';
 import {
   isImageEntry,
   type Origin,
@@ -91,6 +92,7 @@ async function collect(
   if (bytes === undefined || depth > 4) return;
   if (isIndexType(target.mediaType)) {
     for (const child of inOrder(parseIndex(bytes, origin), platform)) {
+      if (isDue()) await nextTurn();
       await collect(store, origin, child, platform, found, depth + 1);
     }
     return;
@@ -104,8 +106,8 @@ async function collect(
 }
 
 function inOrder(index: Index, platform: Platform): Descriptor[] {
-  const ranked = rankPlatforms(index, platform);
-  return [...ranked, ...index.manifests.filter((child) => isImageEntry(child) && !ranked.includes(child))];
+  const ranked = new Set(rankPlatforms(index, platform));
+  return [...ranked, ...index.manifests.filter((child) => isImageEntry(child) && !ranked.has(child))];
 }
 
 async function bytesOf(store: Store, digest: Digest): Promise<Buffer | undefined> {
@@ -132,22 +134,20 @@ export interface FoundImage {
  * the nearest hint, `conflict` when the beginning of an ID fits several images.
  */
 export async function findImage(store: Store, nameOrId: string): Promise<FoundImage> {
-  const all = await store.images.list();
-  const named = byName(all, nameOrId);
+  const named = await byName(store, nameOrId);
   if (named !== undefined) {
     const image = await storedImage(store, named.name, named.target);
-    const records = all.filter((record) => record.target.digest === named.target.digest);
-    return { record: named, records, by: 'name', image };
+    return { record: named, records: await store.images.of(named.target.digest), by: 'name', image };
   }
   const prefix = /^(?:sha256:)?([0-9a-f]{2,64})$/.exec(nameOrId)?.[1];
   const fits = (digest: Digest) => prefix !== undefined && digest.startsWith(`sha256:${prefix}`);
   const found: FoundImage[] = [];
-  for (const record of prefix === undefined ? [] : all) {
-    const image = (await storedImages(store, record.name, record.target))[0];
+  for (const records of prefix === undefined ? [] : await recordsByTarget(store)) {
+    const [record] = records;
+    const [image] = await storedImages(store, record.name, record.target);
+    if (isDue()) await nextTurn();
     if (image === undefined || !(fits(image.id) || fits(record.target.digest))) continue;
-    const same = found.find((other) => other.record.target.digest === record.target.digest);
-    if (same === undefined) found.push({ record, records: [record], by: 'id', image });
-    else same.records.push(record);
+    found.push({ record, records, by: 'id', image });
   }
   const [only] = found;
   if (only !== undefined && found.every(({ image }) => image.id === only.image.id)) {
@@ -188,19 +188,29 @@ export async function hintElsewhere(store: Store, name: string): Promise<string 
   return store.elsewhere(normalized);
 }
 
-function byName(all: readonly ImageRecord[], text: string): ImageRecord | undefined {
+/** All records, those with one target together: what is read of a target is read once. */
+export async function recordsByTarget(store: Store): Promise<[ImageRecord, ...ImageRecord[]][]> {
+  const byTarget = new Map<Digest, [ImageRecord, ...ImageRecord[]]>();
+  for (const record of await store.images.list()) {
+    const same = byTarget.get(record.target.digest);
+    if (same === undefined) byTarget.set(record.target.digest, [record]);
+    else same.push(record);
+  }
+  return [...byTarget.values()];
+}
+
+async function byName(store: Store, text: string): Promise<ImageRecord | undefined> {
   let name: string;
   try {
     name = normalizeName(text);
   } catch {
     return undefined;
   }
-  const exact = all.find((record) => record.name === name);
+  const exact = await store.images.get(name);
   if (exact !== undefined) return exact;
   const { domain, path, digest } = parseReference(name);
   if (digest === undefined) return undefined;
-  return all.find((record) => {
-    if (record.target.digest !== digest) return false;
+  return (await store.images.of(digest)).find((record) => {
     const own = referenceOf(record.name);
     return own?.domain === domain && own.path === path;
   });

@@ -1,5 +1,5 @@
 /** Images of nothing but a changed config, which docker's builder of old gives the time of their making. */
-import { storedImages } from '../distribution/stored.ts';
+import { recordsByTarget, storedImages } from '../distribution/stored.ts';
 import type { ImageConfig } from '../oci/types.ts';
 import type { Store } from '../store/store.ts';
 import { isDue, nextTurn } from '../workers/turns.ts';
@@ -11,7 +11,7 @@ import { isDue, nextTurn } from '../workers/turns.ts';
 export async function madeAt(store: Store, config: ImageConfig): Promise<number> {
   const wanted = timeless(config);
   const length = config.history?.length;
-  for (const { name, target } of await store.images.list()) {
+  for (const [{ name, target }] of await recordsByTarget(store)) {
     if (isDue()) await nextTurn();
     for (const image of await storedImages(store, name, target)) {
       if (image.config.history?.length !== length) continue;

@@ -1,10 +1,10 @@
 /** `drydock images`. */
 
-import { isDangling, type StoredImage, storedImages } from '../distribution/stored.ts';
+import { isDangling, recordsByTarget, type StoredImage, storedImages } from '../distribution/stored.ts';
 import { chainIds } from '../oci/digest.ts';
 import { formatPlatform } from '../oci/platform.ts';
 import type { Digest } from '../oci/types.ts';
-import type { ImageRecord, Store } from '../store/store.ts';
+import type { Store } from '../store/store.ts';
 import { toldNames } from './told-names.ts';
 
 export interface ImageSummary {
@@ -28,10 +28,9 @@ export interface ImageSummary {
 
 /** Every image, newest first. One whose documents are not all in content is left out. */
 export async function listImages(store: Store): Promise<ImageSummary[]> {
-  const byTarget = Map.groupBy(await store.images.list(), ({ target }) => target.digest);
   const summaries: ImageSummary[] = [];
-  for (const [digest, records] of byTarget) {
-    const { name, target } = records[0] as ImageRecord;
+  for (const records of await recordsByTarget(store)) {
+    const { name, target } = records[0];
     const images = await storedImages(store, name, target);
     const [image] = images;
     if (image === undefined) continue;
@@ -41,7 +40,7 @@ export async function listImages(store: Store): Promise<ImageSummary[]> {
       id: image.id,
       names: tags,
       digests,
-      target: digest,
+      target: target.digest,
       size: await imageSize(store, image),
       created: Number.isNaN(created) ? undefined : created,
       platforms: images.map(({ config }) => formatPlatform(config)),

@@ -24,7 +24,7 @@ export function nameImage(
     const old = await store.images.get(name);
     const nameless = danglingName(target.digest);
     if (name === nameless) {
-      const named = (await store.images.list()).find(({ target: { digest } }) => digest === target.digest);
+      const [named] = await store.images.of(target.digest);
       if (named !== undefined) return named;
     }
     const moves = old?.target.digest !== target.digest;
@@ -47,8 +47,7 @@ export function checkNewName(name: string): void {
 /** Keeps what a record points to, before its name goes to `next`; not what has another name or is not whole. */
 async function keepNameless(store: Store, old: ImageRecord, next: Descriptor): Promise<void> {
   const { digest } = old.target;
-  const others = (await store.images.list()).filter(({ name }) => name !== old.name);
-  if (others.some(({ target }) => target.digest === digest)) return;
+  if ((await store.images.of(digest)).some(({ name }) => name !== old.name)) return;
   const was = await storedImages(store, old.name, old.target);
   const will = new Set((await storedImages(store, old.name, next)).map(({ id }) => id));
   // The same image in another manifest, compressed or with more platforms, keeps the name.

@@ -6,6 +6,7 @@ import {
   imageFor,
   isDangling,
   isHere,
+  recordsByTarget,
   type StoredImage,
   storedImages,
 } from '../distribution/stored.ts';
@@ -130,17 +131,18 @@ export async function removePlatforms(
   const images = await storedImages(store, record.name, record.target);
   const manifests = platforms.map((platform) => imageFor(platform, images, nameOrId).manifest.digest);
   const gone = [...new Set(manifests)];
-  const all = await store.images.list();
-  const before = new Set<string>();
-  for (const each of all) {
-    if ((await storedImages(store, each.name, each.target)).length > 0) before.add(each.name);
-  }
+  const isWhole = async ([{ name, target }]: [ImageRecord, ...ImageRecord[]]) =>
+    (await storedImages(store, name, target)).length > 0;
+  const before: Awaited<ReturnType<typeof recordsByTarget>> = [];
+  for (const records of await recordsByTarget(store)) if (await isWhole(records)) before.push(records);
   for (const digest of gone) await store.content.delete(digest);
   const untagged: string[] = [];
-  for (const { name, target } of all) {
-    if (!before.has(name) || (await storedImages(store, name, target)).length > 0) continue;
-    await store.images.delete(name);
-    if (!isDangling(name)) untagged.push(familiarName(name));
+  for (const records of before) {
+    if (await isWhole(records)) continue;
+    for (const { name } of records) {
+      await store.images.delete(name);
+      if (!isDangling(name)) untagged.push(familiarName(name));
+    }
   }
   await store.gc();
   return { id: image.id, manifests: gone, untagged };

@@ -5,6 +5,7 @@ import { isDangling, type StoredImage, storedImages } from '../distribution/stor
 import { familiarName } from '../oci/reference.ts';
 import { type Digest, mediaTypes } from '../oci/types.ts';
 import type { ImageRecord, Store } from '../store/store.ts';
+import { isDue, nextTurn } from '../workers/turns.ts';
 
 export interface ToldNames {
   /** `app:1` */
@@ -27,6 +28,7 @@ export async function toldNames(
   const digests = new Set<string>();
   const lasting = new Map<Digest, Promise<boolean>>();
   for (const { name, target } of records) {
+    if (isDue()) await nextTurn();
     const ref = isDangling(name) ? undefined : referenceOf(name);
     if (ref === undefined) continue;
     if (ref.tag !== undefined) tags.push(familiarName(name));

@@ -117,11 +117,19 @@ export function parsePlatform(text: string): Platform {
 /** Most platforms of one build: each is converted, solved and exported. */
 const maxPlatforms = 128;
 
-/** Each platform once, in order. Throws `invalid` for more than a build may have. */
-export function distinctPlatforms(platforms: readonly Platform[]): Platform[] {
-  const distinct = new Map(platforms.map((platform) => [formatPlatform(platform), platform]));
-  if (distinct.size > maxPlatforms) {
-    throw invalid(`a build is for at most ${maxPlatforms} platforms, not for ${distinct.size}`);
+/**
+ * Parses the platforms of a build, each once, in order; no more of them than it takes to see that they are too many.
+ * Throws what `parse` throws, and `invalid` for more than a build may have.
+ */
+export function distinctPlatforms(texts: readonly string[], parse = parsePlatform): Platform[] {
+  const written = new Set(texts);
+  const distinct = new Map<string, Platform>();
+  for (const text of written) {
+    const platform = parse(text);
+    distinct.set(formatPlatform(platform), platform);
+    if (distinct.size > maxPlatforms) {
+      throw invalid(`a build is for at most ${maxPlatforms} platforms, not for ${written.size}`);
+    }
   }
   return [...distinct.values()];
 }

@@ -130,7 +130,7 @@ export async function build(options: DockerfileOptions): Promise<BuildResult> {
       target: options.target,
       buildArgs: options.buildArgs ?? {},
       labels: options.labels ?? {},
-      platforms: distinctPlatforms((options.platforms ?? []).map(parsePlatform)),
+      platforms: distinctPlatforms(options.platforms ?? []),
       noCache: options.noCache ?? false,
       noCacheFilter: options.noCacheFilter ?? [],
       pull: options.pull ?? false,

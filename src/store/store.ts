@@ -230,7 +230,10 @@ export interface ImageRecord {
 
 export interface Images {
   get(name: string): Promise<ImageRecord | undefined>;
+  /** All, by name; those that come and go meanwhile may be in it or not. */
   list(): Promise<ImageRecord[]>;
+  /** Those that point to a target, by name. */
+  of(target: Digest): Promise<ImageRecord[]>;
   /**
    * Creates or moves a name. Throws `not-found` when the target is not in content. `date`: seconds since the epoch, the
    * time that others who look into a shared store are to see; a store of our own keeps when it was done.

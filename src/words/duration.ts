@@ -12,6 +12,9 @@ const goUnits: Readonly<Record<string, number>> = {
   h: 3600e9,
 };
 
+/** Characters of what is still a duration. */
+const maxLength = 200;
+
 /** Units that people expect and Go does not have, for `durationMs`. */
 export const daysAndWeeks: Readonly<Record<string, number>> = { d: 24 * 3600e9, w: 168 * 3600e9 };
 
@@ -33,6 +36,7 @@ export function durationMs(text: string, more?: Readonly<Record<string, number>>
 
 /** Nanoseconds, or what is wrong. */
 function readDuration(text: string, units: Readonly<Record<string, number>>): number | string {
+  if (text.length > maxLength) return 'invalid duration';
   const body = /^[-+]/.test(text) ? text.slice(1) : text;
   if (body === '0') return 0;
   if (body === '') return 'invalid duration';

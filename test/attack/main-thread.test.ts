@@ -14,29 +14,10 @@ import { Variables } from '../../src/llb/variables.ts';
 import { closePool } from '../../src/workers/pool.ts';
 import { startTestDaemon, type TestDaemon } from '../kit/daemon.ts';
 import { tarOf } from '../kit/images.ts';
+import { longestHold, promisedMs } from '../kit/thread-time.ts';
 
-/** What is promised, ms; and what a measurement may be off by, for the collector's and the compiler's sake. */
-const promised = 50;
+/** What one measurement may be off by, for the collector's and the compiler's sake. */
 const slack = 3;
-
-/** The longest that the thread was not to be had while something ran, ms of CPU. */
-async function longestHold(what: () => Promise<unknown>): Promise<number> {
-  let longest = 0;
-  let last = process.threadCpuUsage();
-  const look = () => {
-    const { user, system } = process.threadCpuUsage(last);
-    last = process.threadCpuUsage();
-    longest = Math.max(longest, (user + system) / 1000);
-  };
-  const timer = setInterval(look, 1);
-  try {
-    await what();
-    look();
-  } finally {
-    clearInterval(timer);
-  }
-  return longest;
-}
 
 const lines = (count: number, line: (i: number) => string) =>
   Array.from({ length: count }, (_, i) => line(i)).join('');
@@ -91,7 +72,7 @@ describe('a Dockerfile', () => {
   ])(
     'of %s',
     async (_, text) => {
-      expect(await longestHold(() => convert(text))).toBeLessThan(promised * slack);
+      expect(await longestHold(() => convert(text))).toBeLessThan(promisedMs * slack);
     },
     120_000,
   );
@@ -122,7 +103,7 @@ describe('a Dockerfile', () => {
           message: expect.stringMatching(why),
         }),
       );
-      expect(hold).toBeLessThan(promised * slack);
+      expect(hold).toBeLessThan(promisedMs * slack);
     },
     120_000,
   );
@@ -156,7 +137,7 @@ describe('a Dockerfile', () => {
         const hold = await longestHold(() =>
           convert(text).catch((err: unknown) => expect(err).toBeInstanceOf(DrydockError)),
         );
-        expect(hold).toBeLessThan(promised * slack);
+        expect(hold).toBeLessThan(promisedMs * slack);
       }),
       { numRuns: 8 },
     );
@@ -173,7 +154,7 @@ describe('a definition', () => {
         .root();
     const hundred = (at: number) => Array.from({ length: 100 }, (_, i) => base.run(`true ${at} ${i}`).root());
     const definition = marshal(over(Array.from({ length: 200 }, (_, at) => over(hundred(at)))));
-    expect(await longestHold(() => loadGraphInTurns(definition))).toBeLessThan(promised * slack);
+    expect(await longestHold(() => loadGraphInTurns(definition))).toBeLessThan(promisedMs * slack);
   }, 120_000);
 
   test('of more steps on each other than can be stacked is refused', async () => {
@@ -210,7 +191,7 @@ describe('a build by POST /build', () => {
     const hold = await longestHold(async () =>
       expect((await build(labels(10_000))).text).toContain('Successfully built'),
     );
-    expect(hold).toBeLessThan(promised * slack);
+    expect(hold).toBeLessThan(promisedMs * slack);
   }, 120_000);
 
   test('of more COPYs than can be stacked is refused, with the line', async () => {

@@ -1,9 +1,11 @@
 /** Images as docker's API lists them. */
-import { isDangling, type StoredImage, storedImages } from '../../distribution/stored.ts';
+import { isDangling, recordsByTarget, type StoredImage, storedImages } from '../../distribution/stored.ts';
+import { Limiter } from '../../flow/limiter.ts';
 import { toldNames } from '../../images/told-names.ts';
 import { chainIds } from '../../oci/digest.ts';
 import type { Descriptor, Digest } from '../../oci/types.ts';
 import type { ImageRecord, Store } from '../../store/store.ts';
+import { isDue, nextTurn } from '../../workers/turns.ts';
 import type { EventImage } from '../shared/events.ts';
 
 /** One image with all of its names. */
@@ -30,21 +32,21 @@ export interface ListedImage {
  * ID.
  */
 export async function listedImages(store: Store): Promise<ListedImage[]> {
-  const byTarget = new Map<Digest, ImageRecord[]>();
-  for (const record of await store.images.list()) {
-    const same = byTarget.get(record.target.digest);
-    if (same === undefined) byTarget.set(record.target.digest, [record]);
-    else same.push(record);
-  }
   const byImages = new Map<string, ListedImage>();
+  // A few at a time: what is done with each begins in turns, and not for all of them at once.
+  const reading = new Limiter(16);
   const found = await Promise.all(
-    [...byTarget.values()].map(async (records) => {
-      const { name, target } = records[0] as ImageRecord;
-      const images = await storedImages(store, name, target);
-      return { records, target, images, ...(await toldNames(store, records, images)) };
-    }),
+    (await recordsByTarget(store)).map((records) =>
+      reading.run(async () => {
+        const { name, target } = records[0];
+        if (isDue()) await nextTurn();
+        const images = await storedImages(store, name, target);
+        return { records, target, images, ...(await toldNames(store, records, images)) };
+      }),
+    ),
   );
   for (const { records, target, images, tags, digests } of found) {
+    if (isDue()) await nextTurn();
     const [image] = images;
     if (image === undefined) continue;
     const isLoose = records.every(({ name }) => isDangling(name));
@@ -89,6 +91,7 @@ export async function layerSizes(
   const chains = new Map<Digest, Digest[]>();
   const size = new Map<Digest, number>();
   for (const { id, image } of images) {
+    if (isDue()) await nextTurn();
     const own = chainIds(image.config.rootfs.diff_ids).slice(0, image.document.layers.length);
     for (const [i, layer] of image.document.layers.entries()) {
       const chain = own[i] as Digest;

@@ -46,10 +46,8 @@ export function dockerfileRequest({
     buildArgs: withPrefix(options, 'build-arg:'),
     labels: withPrefix(options, 'label:'),
     platforms: distinctPlatforms(
-      (option(options, 'platform') ?? '')
-        .split(',')
-        .filter((text) => text !== '')
-        .map(targetPlatform),
+      (option(options, 'platform') ?? '').split(',').filter((text) => text !== ''),
+      targetPlatform,
     ),
     noCache: noCache === '',
     noCacheFilter: noCache === undefined || noCache === '' ? [] : listOf(noCache, 'no-cache'),

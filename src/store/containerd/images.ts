@@ -30,6 +30,16 @@ export class ContainerdImages implements Images {
     return images.map(toRecord).sort((a, b) => (a.name < b.name ? -1 : 1));
   }
 
+  async of(target: Digest): Promise<ImageRecord[]> {
+    const { connection } = this.#shared;
+    // https://github.com/containerd/containerd/blob/main/core/metadata/adaptors.go has the fields.
+    const filters = [`target.digest==${target}`];
+    const { images } = await connection.call(`looking for names of ${target}`, { again: true }, (call) =>
+      connection.images.list({ filters }, call),
+    );
+    return images.map(toRecord).sort((a, b) => (a.name < b.name ? -1 : 1));
+  }
+
   /** Throws `not-found` when the target is not in content: a name never points at nothing. */
   async put(
     name: string,

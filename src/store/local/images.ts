@@ -1,8 +1,12 @@
 import { fail } from '../../errors/error.ts';
-import type { Descriptor } from '../../oci/types.ts';
+import type { Descriptor, Digest } from '../../oci/types.ts';
+import { isDue, nextTurn } from '../../workers/turns.ts';
 import type { ImageRecord, Images } from '../store.ts';
 import { parseLabels, type Row } from './db.ts';
 import { type Shared, setRefs } from './shared.ts';
+
+/** Rows read at once: some ms at most. */
+const pageRows = 500;
 
 export class LocalImages implements Images {
   readonly #shared: Shared;
@@ -12,14 +16,31 @@ export class LocalImages implements Images {
   }
 
   async get(name: string): Promise<ImageRecord | undefined> {
-    return toImage(this.#shared.db.get('SELECT * FROM images WHERE name = ?', name));
+    const row = this.#shared.db.get('SELECT * FROM images WHERE name = ?', name);
+    return row && toImage(row);
   }
 
   async list(): Promise<ImageRecord[]> {
-    return this.#shared.db
-      .all('SELECT * FROM images ORDER BY name')
-      .map((row) => toImage(row))
-      .filter((image) => image !== undefined);
+    const { db } = this.#shared;
+    const images: ImageRecord[] = [];
+    for (let last = ''; ; ) {
+      const rows = db.all('SELECT * FROM images WHERE name > ? ORDER BY name LIMIT ?', last, pageRows);
+      for (const row of rows) images.push(toImage(row));
+      const end = images.at(-1);
+      if (rows.length < pageRows || end === undefined) return images;
+      last = end.name;
+      if (isDue()) await nextTurn();
+    }
+  }
+
+  async of(target: Digest): Promise<ImageRecord[]> {
+    const rows = this.#shared.db.all('SELECT * FROM images WHERE target = ? ORDER BY name', target);
+    const images: ImageRecord[] = [];
+    for (const row of rows) {
+      if (isDue()) await nextTurn();
+      images.push(toImage(row));
+    }
+    return images;
   }
 
   /** Throws `not-found` when the target is not in content: a name never points at nothing. */
@@ -54,7 +75,7 @@ export class LocalImages implements Images {
         now,
       );
       setRefs(this.#shared, 'image', name, all);
-      return toImage(db.get('SELECT * FROM images WHERE name = ?', name))!;
+      return toImage(db.get('SELECT * FROM images WHERE name = ?', name)!);
     });
   }
 
@@ -67,8 +88,7 @@ export class LocalImages implements Images {
   }
 }
 
-function toImage(row: Row | undefined): ImageRecord | undefined {
-  if (row === undefined) return undefined;
+function toImage(row: Row): ImageRecord {
   return {
     name: String(row.name),
     target: JSON.parse(String(row.descriptor)) as Descriptor,

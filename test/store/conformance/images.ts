@@ -23,6 +23,10 @@ export function imagesTests(at: StoreAtHand): void {
         'docker.io/library/app:1',
         'docker.io/library/app:2',
       ]);
+      const names = async (digest: typeof nowhere) =>
+        (await at.store.images.of(digest)).map(({ name }) => name);
+      expect(await names(one.digest)).toEqual(['docker.io/library/app:2']);
+      expect(await names(nowhere)).toEqual([]);
       expect(await at.store.images.delete('docker.io/library/app:1')).toBe(true);
       expect(await at.store.images.delete('docker.io/library/app:1')).toBe(false);
       expect(await at.store.images.get('docker.io/library/app:1')).toBeUndefined();

@@ -7,7 +7,7 @@ import type { BuildOptions, OutputSpec } from '../../../engine/types.ts';
 import { checkNewName } from '../../../images/name.ts';
 import { parseLimits, type StepLimits } from '../../../llb/limits.ts';
 import { checkUlimit, type Ulimit } from '../../../llb/ulimits.ts';
-import { distinctPlatforms, parsePlatform } from '../../../oci/platform.ts';
+import { distinctPlatforms } from '../../../oci/platform.ts';
 import { familiarName, normalizeName } from '../../../oci/reference.ts';
 import { cacheSpec } from '../../../remote-cache/spec-text.ts';
 import type { CacheSpec } from '../../../remote-cache/types.ts';
@@ -193,7 +193,7 @@ function readNetwork(text: string): 'default' | 'host' | 'none' {
 
 function readPlatforms(text: string) {
   const parts = text.split(',').map((part) => part.trim());
-  return distinctPlatforms(parts.filter((part) => part !== '').map(parsePlatform));
+  return distinctPlatforms(parts.filter((part) => part !== ''));
 }
 
 /** `name:address` or `name=address`; dockerd also takes several, joined by commas. */

@@ -3,6 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Readable } from 'node:stream';
 import { DrydockError } from '../../../errors/error.ts';
 import { apiError } from './errors.ts';
+import { parseBoundedJson } from './limits.ts';
 
 /** A client that neither sends nor hangs up keeps a given-up upload's connection for so many ms. */
 const drainIdle = 30_000;
@@ -110,8 +111,9 @@ export async function readJsonBody(request: IncomingMessage): Promise<Record<str
   }
   let value: unknown;
   try {
-    value = JSON.parse(Buffer.concat(parts).toString('utf8'));
-  } catch {
+    value = parseBoundedJson(Buffer.concat(parts).toString('utf8'), 'the request body');
+  } catch (err) {
+    if (err instanceof DrydockError) throw err;
     throw apiError('invalid', 'the request body is not JSON');
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {

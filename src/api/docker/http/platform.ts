@@ -1,7 +1,9 @@
 /** Platforms in queries. Pure. */
+import { DrydockError } from '../../../errors/error.ts';
 import { formatPlatform, parsePlatform } from '../../../oci/platform.ts';
 import type { Platform } from '../../../oci/types.ts';
 import { apiError } from './errors.ts';
+import { parseBoundedJson } from './limits.ts';
 
 /** An OCI platform as JSON (`{"os":"linux","architecture":"arm64"}`) or `linux/arm64`; undefined for ''. Throws `invalid`. */
 export function readPlatform(text: string): Platform | undefined {
@@ -9,8 +11,9 @@ export function readPlatform(text: string): Platform | undefined {
   if (!text.startsWith('{')) return parsePlatform(text);
   let value: unknown;
   try {
-    value = JSON.parse(text);
-  } catch {
+    value = parseBoundedJson(text, 'platform');
+  } catch (err) {
+    if (err instanceof DrydockError) throw err;
     throw apiError('invalid', `invalid platform: ${text.slice(0, 100)}`);
   }
   const { os, architecture, variant, ...rest } = (value ?? {}) as Record<string, unknown>;

@@ -1,13 +1,19 @@
 /** Parameters of a query, read as dockerd reads them. Pure. */
+import { clip } from '../../../errors/clip.ts';
+import { DrydockError } from '../../../errors/error.ts';
 import { durationMs } from '../../../words/duration.ts';
 import { apiError } from './errors.ts';
+import { checkCount, parseBoundedJson, requestLimits } from './limits.ts';
 
 /** A query's parameters, each possibly given several times. */
 export class Query {
   readonly #params: URLSearchParams;
 
-  /** `search`: from the question mark on. */
+  /** `search`: from the question mark on. Throws `invalid` for more parameters than are taken. */
   constructor(search: string) {
+    let count = 1;
+    for (let at = search.indexOf('&'); at >= 0; at = search.indexOf('&', at + 1)) count++;
+    checkCount('the query', count, requestLimits.parameters);
     this.#params = new URLSearchParams(search);
   }
 
@@ -44,8 +50,9 @@ export class Query {
     const value = this.text(name);
     if (value === '') return undefined;
     try {
-      return (JSON.parse(value) as unknown) ?? undefined;
+      return parseBoundedJson(value, name) ?? undefined;
     } catch (cause) {
+      if (cause instanceof DrydockError) throw cause;
       throw apiError(
         'invalid',
         `error reading ${name}: ${cause instanceof Error ? cause.message : 'no JSON'}`,
@@ -95,7 +102,7 @@ export type Filters = ReadonlyMap<string, readonly string[]>;
 
 /**
  * Reads `filters`, in the form of today (`{"label":["a"]}`) or of old clients (`{"label":{"a":true}}`). Throws
- * `invalid` for what is neither, and for names that are not in `known`.
+ * `invalid` for what is neither, for names that are not in `known`, and for more values than are taken.
  */
 export function readFilters(query: Query, known: readonly string[]): Filters {
   const value = query.json('filters');
@@ -103,6 +110,7 @@ export function readFilters(query: Query, known: readonly string[]): Filters {
   if (value === undefined) return filters;
   const bad = () => apiError('invalid', 'invalid filter: want {"name":["value", …]}');
   if (typeof value !== 'object' || Array.isArray(value)) throw bad();
+  let count = 0;
   for (const [name, values] of Object.entries(value as object)) {
     let list: string[];
     if (Array.isArray(values)) {
@@ -116,8 +124,10 @@ export function readFilters(query: Query, known: readonly string[]): Filters {
     if (!known.includes(name)) {
       throw apiError('invalid', `invalid filter '${name}'`, `Filters here are: ${known.join(', ')}.`);
     }
+    count += list.length;
     if (list.length > 0) filters.set(name, list);
   }
+  checkCount('filters', count, requestLimits.filterValues);
   return filters;
 }
 
@@ -156,7 +166,7 @@ export function readTime(text: string, name: string, now = Date.now()): number {
   if (/^\d{4}-\d\d/.test(text) && !Number.isNaN(date)) return date;
   throw apiError(
     'invalid',
-    `invalid value for ${name}: ${JSON.stringify(text)}`,
+    `invalid value for ${name}: ${JSON.stringify(clip(text, 100))}`,
     'Want a Unix time, RFC 3339, or an age such as 24h.',
   );
 }

@@ -1,7 +1,9 @@
 /** Credentials in request headers: `X-Registry-Auth` (one) and `X-Registry-Config` (by registry). */
+import { DrydockError } from '../../../errors/error.ts';
 import type { CredentialSource, RegistryCredentials } from '../../../oci/credentials.ts';
 import { parseReference } from '../../../oci/reference.ts';
 import { apiError } from './errors.ts';
+import { parseBoundedJson } from './limits.ts';
 
 const hubKey = 'https://index.docker.io/v1/';
 
@@ -61,8 +63,9 @@ function decode(header: string | string[] | undefined, name: string): Record<str
   if (json.trim() === '') return undefined;
   let value: unknown;
   try {
-    value = JSON.parse(json);
-  } catch {
+    value = parseBoundedJson(json, `the ${name} header`);
+  } catch (err) {
+    if (err instanceof DrydockError) throw err;
     throw apiError('invalid', `invalid ${name} header: it is not JSON in base64`);
   }
   if (value === null) return undefined;

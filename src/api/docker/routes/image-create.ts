@@ -14,6 +14,7 @@ import { configOfChanges } from '../config-changes.ts';
 import { UploadBody } from '../http/body.ts';
 import { apiError } from '../http/errors.ts';
 import { JsonStream } from '../http/json-stream.ts';
+import { checkCount, requestLimits } from '../http/limits.ts';
 import { readPlatform } from '../http/platform.ts';
 import { progressObject, transferReport } from '../http/progress.ts';
 import { registryAuth } from '../http/registry-auth.ts';
@@ -105,7 +106,9 @@ async function importImage(call: Call, stream: JsonStream): Promise<void> {
   const { store } = host.engine;
   const platform = readPlatform(query.text('platform')) ?? hostPlatform();
   if (platform.os !== hostPlatform().os) throw apiError('invalid', 'operating system is not supported');
-  const config = await configOfChanges(query.all('changes'), platform, signal);
+  const changes = query.all('changes');
+  checkCount('changes', changes.length, requestLimits.changes);
+  const config = await configOfChanges(changes, platform, signal);
   const repository = query.text('repo');
   const tag = query.text('tag');
   const name = repository === '' ? undefined : tag === '' ? repository : `${repository}:${tag}`;

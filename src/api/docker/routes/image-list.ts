@@ -5,7 +5,7 @@ import { imageSize } from '../../../images/list.ts';
 import { familiarName, parseReference } from '../../../oci/reference.ts';
 import { compileGlob } from '../../../patterns/glob.ts';
 import type { Store } from '../../../store/store.ts';
-import { isDue, nextTurn } from '../../../workers/turns.ts';
+import { inTurns, isDue, nextTurn } from '../../../workers/turns.ts';
 import { boolFilter, labelsMatch, readFilters, readTime } from '../http/query.ts';
 import type { Call, Route } from '../http/route.ts';
 import { isBefore } from '../http/version.ts';
@@ -31,22 +31,16 @@ async function list({ host, query, version }: Call) {
   const until = filters.get('until')?.map((text) => readTime(text, 'until'));
   const before = await creationTimes(store, filters.get('before'));
   const since = await creationTimes(store, filters.get('since'));
-  const found = all.flatMap((image) => {
-    if (dangling !== undefined && image.dangling !== dangling) return [];
-    if (!labelsMatch(filters, image.labels)) return [];
-    if (until?.some((time) => image.created >= time)) return [];
-    if (before.some((time) => image.created >= time) || since.some((time) => image.created <= time))
-      return [];
-    if (references.length === 0) return [image];
-    const tags = image.tags.filter((tag) => references.some((matches) => matches(tag)));
-    // Of a repository that was asked for, also by one of its tags; not of others that have the image too.
-    const repositories = new Set(tags.map(repositoryOf));
-    const digests = image.digests.filter(
-      (digest) => repositories.has(repositoryOf(digest)) || references.some((matches) => matches(digest)),
-    );
-    if (tags.length === 0 && digests.length === 0) return [];
-    return [{ ...image, tags, digests }];
-  });
+  const found: ListedImage[] = [];
+  for (const image of all) {
+    if (isDue()) await nextTurn();
+    if (dangling !== undefined && image.dangling !== dangling) continue;
+    if (!labelsMatch(filters, image.labels)) continue;
+    if (until?.some((time) => image.created >= time)) continue;
+    if (before.some((time) => image.created >= time) || since.some((time) => image.created <= time)) continue;
+    const named = references.length === 0 ? image : await inTurns(referredTo(image, references));
+    if (named !== undefined) found.push(named);
+  }
   const shared = query.bool('shared-size') ? (await layerSizes(store, all)).shared : undefined;
   const json = await Promise.all(
     found.map(async (image) => ({
@@ -74,6 +68,29 @@ async function creationTimes(store: Store, names: readonly string[] = []): Promi
   }
   return times;
 }
+
+/** An image with those of its names that fit; undefined when none does. */
+function* referredTo(image: ListedImage, references: Reference[]): Generator<void, ListedImage | undefined> {
+  const tags: string[] = [];
+  const digests: string[] = [];
+  for (const tag of image.tags) if (yield* fits(tag, references)) tags.push(tag);
+  // Of a repository that was asked for, also by one of its tags; not of others that have the image too.
+  const repositories = new Set(tags.map(repositoryOf));
+  for (const digest of image.digests) {
+    if (repositories.has(repositoryOf(digest)) || (yield* fits(digest, references))) digests.push(digest);
+  }
+  return tags.length === 0 && digests.length === 0 ? undefined : { ...image, tags, digests };
+}
+
+function* fits(name: string, references: Reference[]): Generator<void, boolean> {
+  for (const matches of references) {
+    yield;
+    if (matches(name)) return true;
+  }
+  return false;
+}
+
+type Reference = ReturnType<typeof referenceMatches>;
 
 function repositoryOf(reference: string): string {
   const { domain, path } = parseReference(reference);

@@ -6,6 +6,7 @@ import type { DrydockError } from '../../../errors/error.ts';
 import { type PushedLayer, pushImage } from '../../../images/push.ts';
 import { familiarName, formatReference, parseReference } from '../../../oci/reference.ts';
 import { explainDisk } from '../../../store/shared/disk-full.ts';
+import { isDue, nextTurn } from '../../../workers/turns.ts';
 import { apiError } from '../http/errors.ts';
 import { JsonStream } from '../http/json-stream.ts';
 import { readPlatform } from '../http/platform.ts';
@@ -80,13 +81,14 @@ async function namesToPush({ host, name, query }: Call): Promise<string[]> {
     if ((await store.images.get(full)) !== undefined) return [full];
     throw missing(full);
   }
-  const all = (await store.images.list()).filter((record) => {
-    if (isDangling(record.name)) return false;
-    const own = referenceOf(record.name);
-    return own?.domain === ref.domain && own.path === ref.path && own.tag !== undefined;
-  });
-  if (all.length === 0) throw missing(formatReference(ref));
-  return all.map((record) => record.name).sort();
+  const names: string[] = [];
+  for (const { name } of await store.images.list()) {
+    if (isDue()) await nextTurn();
+    const own = isDangling(name) ? undefined : referenceOf(name);
+    if (own?.domain === ref.domain && own.path === ref.path && own.tag !== undefined) names.push(name);
+  }
+  if (names.length === 0) throw missing(formatReference(ref));
+  return names.sort();
 }
 
 function missing(name: string): DrydockError {

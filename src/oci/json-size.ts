@@ -1,0 +1,35 @@
+/** How much a JSON text holds, counted before it is parsed: what is small as text may be large, or deep, as values. Pure. */
+
+export interface JsonSize {
+  /** Lists and objects in each other. */
+  depth: number;
+  /** Values and names, in all lists and objects together. */
+  values: number;
+}
+
+/** Which of two bounds a JSON text goes beyond; undefined: neither. It need not be valid. */
+export function jsonExcess(text: string, most: JsonSize): keyof JsonSize | undefined {
+  let depth = 0;
+  let values = 0;
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i);
+    if (code === quote) i = endOfText(text, i);
+    else if (code === comma || code === colon) values++;
+    else if (code === openList || code === openObject) {
+      values++;
+      if (++depth > most.depth) return 'depth';
+    } else if (code === closeList || code === closeObject) depth--;
+    if (values > most.values) return 'values';
+  }
+  return undefined;
+}
+
+const [quote, backslash, comma, colon] = [0x22, 0x5c, 0x2c, 0x3a];
+const [openList, closeList, openObject, closeObject] = [0x5b, 0x5d, 0x7b, 0x7d];
+
+/** Where the text that begins at `from` has its closing quote. */
+function endOfText(text: string, from: number): number {
+  let i = from + 1;
+  while (i < text.length && text.charCodeAt(i) !== quote) i += text.charCodeAt(i) === backslash ? 2 : 1;
+  return i;
+}
