@@ -6,6 +6,7 @@ import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { fail, throwIfAborted } from '../errors/error.ts';
+import { Arrivals } from '../flow/arrivals.ts';
 import { answerUpgrade } from '../grpc/answer-upgrade.ts';
 import { GrpcChannel } from '../grpc/channel.ts';
 import { withHead } from '../grpc/headed-stream.ts';
@@ -33,7 +34,7 @@ export class SessionManager {
   readonly #arriving = new Set<string>();
   readonly #sessions = new Map<string, ConnectedSession>();
   readonly #gone = new Set<string>();
-  readonly #waiting = new Map<string, Set<() => void>>();
+  readonly #arrivals = new Arrivals();
 
   constructor(options: SessionManagerOptions = {}) {
     this.#options = options;
@@ -61,20 +62,7 @@ export class SessionManager {
     const found = this.#sessions.get(key);
     if (found !== undefined) return found;
     if (this.#isAnothers(name, owner) || this.#gone.has(key) || waitMs <= 0) return undefined;
-    await new Promise<void>((resolve) => {
-      const waiting = this.#waiting.get(name) ?? new Set();
-      this.#waiting.set(name, waiting);
-      const done = () => {
-        clearTimeout(timer);
-        signal?.removeEventListener('abort', done);
-        waiting.delete(done);
-        if (waiting.size === 0 && this.#waiting.get(name) === waiting) this.#waiting.delete(name);
-        resolve();
-      };
-      const timer = setTimeout(done, waitMs);
-      signal?.addEventListener('abort', done, { once: true });
-      waiting.add(done);
-    });
+    await this.#arrivals.next(name, waitMs, signal);
     throwIfAborted(signal);
     const late = this.#sessions.get(key);
     if (late === undefined) this.#isAnothers(name, owner);
@@ -142,7 +130,7 @@ export class SessionManager {
     this.#gone.delete(key);
     this.#options.log?.('debug', 'session opened', { session: info.id, name: info.name });
     session.closed.addEventListener('abort', () => this.#remove(session), { once: true });
-    for (const wake of [...(this.#waiting.get(info.id) ?? [])]) wake();
+    this.#arrivals.tell(info.id);
     return session;
   }
 

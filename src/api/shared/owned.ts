@@ -1,5 +1,6 @@
 /** Things by whose they are and by the name that their owner gave them: two owners' things of one name are two. */
 import type { Reach } from '../../auth/ownership.ts';
+import { Arrivals } from '../../flow/arrivals.ts';
 
 /** How long one who asks for a thing waits for it to come: clients start both at once. */
 const waitMs = 3000;
@@ -7,14 +8,14 @@ const waitMs = 3000;
 export class Owned<T> {
   /** name → owner → thing */
   readonly #things = new Map<string, Map<string, T>>();
-  readonly #waiting = new Map<string, Set<() => void>>();
+  readonly #arrivals = new Arrivals();
 
   /** Adds a thing until the function it returns is called; undefined when its owner has one of this name. */
   add(owner: string, name: string, thing: T): (() => void) | undefined {
     const same = this.#things.get(name) ?? new Map<string, T>();
     if (same.has(owner)) return undefined;
     this.#things.set(name, same.set(owner, thing));
-    for (const wake of [...(this.#waiting.get(name) ?? [])]) wake();
+    this.#arrivals.tell(name);
     return () => {
       if (same.get(owner) === thing) same.delete(owner);
       if (same.size === 0 && this.#things.get(name) === same) this.#things.delete(name);
@@ -40,25 +41,7 @@ export class Owned<T> {
       const thing = this.get(reach, name);
       const left = until - Date.now();
       if (thing !== undefined || signal?.aborted || left <= 0) return thing;
-      await this.#next(name, left, signal);
+      await this.#arrivals.next(name, left, signal);
     }
-  }
-
-  /** Resolves when something of this name was added, the time is over, or the signal fires. */
-  #next(name: string, ms: number, signal: AbortSignal | undefined): Promise<void> {
-    const waiting = this.#waiting.get(name) ?? new Set();
-    this.#waiting.set(name, waiting);
-    return new Promise<void>((resolve) => {
-      const done = () => {
-        clearTimeout(timer);
-        signal?.removeEventListener('abort', done);
-        waiting.delete(done);
-        if (waiting.size === 0 && this.#waiting.get(name) === waiting) this.#waiting.delete(name);
-        resolve();
-      };
-      const timer = setTimeout(done, ms);
-      signal?.addEventListener('abort', done, { once: true });
-      waiting.add(done);
-    });
   }
 }
