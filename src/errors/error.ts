@@ -78,6 +78,13 @@ export interface ErrorFields {
   details?: Record<string, string | number | boolean>;
 }
 
+/**
+ * Further facts about an error, for those in this process who ask: none of them is shown, logged or sent. A file that
+ * has one to tell adds a member of its own by declaration merging.
+ */
+// biome-ignore lint/suspicious/noEmptyInterface: filled by declaration merging
+export interface ErrorFacts {}
+
 export class DrydockError extends Error implements ErrorFields {
   override readonly name = 'DrydockError';
   readonly code: ErrorCode;
@@ -89,6 +96,7 @@ export class DrydockError extends Error implements ErrorFields {
   exitCode?: number;
   logTail?: string[];
   details?: Record<string, string | number | boolean>;
+  #facts: ErrorFacts | undefined;
 
   constructor(message: string, fields: ErrorFields) {
     super(printable(message), fields.cause === undefined ? undefined : { cause: fields.cause });
@@ -101,6 +109,12 @@ export class DrydockError extends Error implements ErrorFields {
     this.exitCode = fields.exitCode;
     this.logTail = fields.logTail;
     this.details = fields.details;
+  }
+
+  /** Further facts. They are no fields: a copy of the error (`{ ...error }`) is without them. */
+  get facts(): ErrorFacts {
+    this.#facts ??= {};
+    return this.#facts;
   }
 }
 

@@ -1,14 +1,20 @@
-/** Which vertex's work an error comes from. Its op may be large, so it is no part of the error itself. */
+/** Which vertex's work an error comes from. */
+import type { DrydockError } from '../errors/error.ts';
 import type { Vertex } from './types.ts';
 
-const vertices = new WeakMap<Error, Vertex>();
+declare module '../errors/error.ts' {
+  interface ErrorFacts {
+    /** The vertex whose work failed. Its op may be large, so it is no field of the error. */
+    failed?: Vertex;
+  }
+}
 
 /** Notes that a vertex failed with an error; the first vertex counts, as an error goes up through its users. */
-export function noteFailed(error: Error, vertex: Vertex): void {
-  if (!vertices.has(error)) vertices.set(error, vertex);
+export function noteFailed({ facts }: DrydockError, vertex: Vertex): void {
+  facts.failed ??= vertex;
 }
 
 /** The vertex that failed with an error; undefined for one that comes from elsewhere. */
-export function failedVertex(error: Error): Vertex | undefined {
-  return vertices.get(error);
+export function failedVertex({ facts }: DrydockError): Vertex | undefined {
+  return facts.failed;
 }

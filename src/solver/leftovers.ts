@@ -1,6 +1,6 @@
 /** What a failed step leaves: its inputs and its mounts as they were in the end, for a debugger to look at. */
 import { randomUUID } from 'node:crypto';
-import type { DrydockError } from '../errors/error.ts';
+import { DrydockError } from '../errors/error.ts';
 import type { Op } from '../pb/solver/pb/ops_pb.js';
 import { type Ref, snapshotKeys } from '../store/ref.ts';
 import type { Store } from '../store/store.ts';
@@ -17,9 +17,12 @@ export interface Leftovers {
   readonly lease: string;
 }
 
-const kept = new WeakMap<object, Leftovers>();
-/** Failures for which it was tried: one may be that of several steps. */
-const tried = new WeakSet<object>();
+declare module '../errors/error.ts' {
+  interface ErrorFacts {
+    /** Of the failed step; null: it was tried to keep them, and there are none. A failure may be that of several steps. */
+    leftovers?: Leftovers | null;
+  }
+}
 
 /** Ties leftovers to the failure they are of. `collect` makes the mounts' trees under the lease it is given. */
 export async function leave(
@@ -30,14 +33,14 @@ export async function leave(
 ): Promise<void> {
   // On a full disk nothing more is kept.
   if (error.code === 'exhausted' || error.details?.diskFull === true) return;
-  if (error.code === 'canceled' || tried.has(error)) return;
-  tried.add(error);
+  if (error.code === 'canceled' || error.facts.leftovers !== undefined) return;
+  error.facts.leftovers = null;
   const lease = `failed-${randomUUID()}`;
   try {
     await store.leases.create(lease);
     const mounts = await collect(lease);
     await keepAll(store, lease, what.inputs);
-    kept.set(error, { ...what, mounts, lease });
+    error.facts.leftovers = { ...what, mounts, lease };
   } catch {
     // The step's own failure is what counts.
     await store.leases.delete(lease).catch(() => {});
@@ -47,8 +50,8 @@ export async function leave(
 /** What a failure left, or the one it came of. */
 export function leftoversOf(error: unknown): Leftovers | undefined {
   for (let at = error, depth = 0; at instanceof Error && depth < 8; at = at.cause, depth++) {
-    const found = kept.get(at);
-    if (found !== undefined) return found;
+    const found = at instanceof DrydockError ? at.facts.leftovers : undefined;
+    if (found != null) return found;
   }
   return undefined;
 }

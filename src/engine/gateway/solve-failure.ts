@@ -26,11 +26,14 @@ export interface SolveDetail {
 /** An op whose JSON has more characters is left out: a detail travels in a header. */
 const maxOp = 64 << 10;
 
-const details = new WeakMap<object, SolveDetail>();
+declare module '../../errors/error.ts' {
+  interface ErrorFacts {
+    solve?: SolveDetail;
+  }
+}
 
 export function solveDetailOf(error: DrydockError): SolveDetail | undefined {
-  const known = details.get(error);
-  if (known !== undefined) return known;
+  if (error.facts.solve !== undefined) return error.facts.solve;
   const vertex = failedVertex(error);
   if (vertex === undefined) return undefined;
   const op = opJson(vertex.op);
@@ -54,7 +57,7 @@ export function solveFailure(error: unknown, name: (ref: Ref) => string): unknow
   };
   if (subject !== undefined && 'file' in subject) detail.file = { index: subject.file };
   if (subject !== undefined && 'input' in subject) detail.cache = { index: subject.input };
-  details.set(mine, detail);
+  mine.facts.solve = detail;
   return mine;
 }
 
