@@ -42,6 +42,7 @@ export class Connections {
   readonly #active = new Set<IncomingMessage>();
   /** What is being answered on a connection. */
   readonly #current = new WeakMap<object, Exchange>();
+  readonly #requestIds = new WeakMap<object, string>();
   #closing = false;
   /** Connections in all: the rest of the files that we may have open is for builds. */
   readonly #most = Math.floor(openFilesLimit() / 2);
@@ -176,9 +177,14 @@ export class Connections {
     docker.handle(request, response);
   }
 
+  /** The ID under which a request is in the logs. */
+  requestIdOf(request: object): string | undefined {
+    return this.#requestIds.get(request);
+  }
+
   #note(request: IncomingMessage): string {
     const id = randomUUID();
-    requestIds.set(request, id);
+    this.#requestIds.set(request, id);
     return id;
   }
 }
@@ -199,13 +205,6 @@ function endAfter({ request, response }: Exchange, socket: Duplex): void {
   if (!bodyEndedEarly(request) && !response.writableEnded) return void socket.destroy();
   if (response.writableFinished) return void socket.end();
   response.once('finish', () => socket.end());
-}
-
-const requestIds = new WeakMap<object, string>();
-
-/** The ID under which a request is in the logs. */
-export function requestIdOf(request: object): string | undefined {
-  return requestIds.get(request);
 }
 
 /** Answers every gRPC call with UNIMPLEMENTED (12) and a reason, rather than with a broken connection. */

@@ -17,7 +17,7 @@ import { withReserve } from '../store/shared/reserve.ts';
 import { version } from '../version.ts';
 import { defaultSocket, parseAddress } from './address.ts';
 import { type DaemonConfig, defaultShutdownTimeout } from './config.ts';
-import { Connections, requestIdOf } from './connections.ts';
+import { Connections } from './connections.ts';
 import { daemonGauges } from './gauges.ts';
 import { type Listeners, openListeners } from './listeners.ts';
 import { createLog } from './log.ts';
@@ -165,7 +165,7 @@ class RunningDaemon implements Daemon {
       admit: async (request, ask) => {
         const authority = await auth.admit(request, listenerOf(request.socket), {
           ...ask,
-          requestId: ask.requestId ?? requestIdOf(request),
+          requestId: ask.requestId ?? this.#connections.requestIdOf(request),
         });
         if (authority.scopes.size > 0) this.#connections.admitted(request.socket);
         return authority;

@@ -7,13 +7,10 @@ import type { Job } from '../solver/job.ts';
 import type { Vertex } from '../solver/types.ts';
 import type { Store } from '../store/store.ts';
 
-/** What a build has emptied already: what its own steps have put in since is theirs. */
-const emptied = new WeakMap<Job, Set<string>>();
-
 /** Empties the caches that steps with `ignoreCache` mount, each once in a build. What others have at the moment stays. */
 export async function emptyIgnoredCaches(store: Store, job: Job, vertices: readonly Vertex[]): Promise<void> {
   const ids = new Set<string>();
-  const before = emptied.get(job) ?? new Set();
+  const { emptiedCaches: before } = job;
   for (const { op, metadata } of vertices) {
     if (op.op.case !== 'exec' || !metadata?.ignoreCache) continue;
     for (const mount of op.op.value.mounts) {
@@ -23,6 +20,5 @@ export async function emptyIgnoredCaches(store: Store, job: Job, vertices: reado
     }
   }
   if (ids.size === 0) return;
-  emptied.set(job, before);
   await emptyCacheMounts(keptUnder(store.root).cacheMounts, cacheMountOwner(job.session), ids);
 }

@@ -28,6 +28,8 @@ export class Job {
   readonly imports: Promise<readonly ForeignCache[]>[] = [];
   /** What names those caches, so that each is read once. */
   readonly importKeys = new Set<string>();
+  /** Cache mounts that it has emptied: what its own steps have put in since is theirs. */
+  readonly emptiedCaches = new Set<string>();
   /** What its sources were when it first asked for them. */
   readonly pins: Pins;
   /** The vertices in whose ops this build's graphs are nested, outermost first; none for a client's own build. */

@@ -4,6 +4,7 @@ import type { Duplex } from 'node:stream';
 import { challenge } from '../../auth/credential.ts';
 import { type DrydockError, toDrydockError } from '../../errors/error.ts';
 import type { ApiHost } from '../shared/host.ts';
+import { UploadDesk } from './build/upload-desk.ts';
 import { drain } from './http/body.ts';
 import { apiError, apiMessage, faultOf, httpStatus } from './http/errors.ts';
 import { sendError } from './http/json-stream.ts';
@@ -27,13 +28,14 @@ export interface DockerApi {
 
 /** Makes the API of a daemon. The same routes answer with and without a version in front. */
 export function dockerApi(host: ApiHost): DockerApi {
+  const uploads = new UploadDesk();
   return {
     handle(request, response) {
       response.setHeader('Server', serverHeader);
       response.setHeader('Api-Version', newestVersion);
       response.setHeader('Ostype', 'linux');
       response.setHeader('Docker-Experimental', 'false');
-      void answer(host, request, response).catch((err) =>
+      void answer({ host, uploads, request, response }).catch((err) =>
         refuse(host, request, response, toDrydockError(err)),
       );
     },
@@ -44,8 +46,12 @@ export function dockerApi(host: ApiHost): DockerApi {
   };
 }
 
+/** A request and what answers it. */
+type Asked = Pick<Call, 'host' | 'uploads' | 'request' | 'response'>;
+
 /** Finds the route, asks whether the caller may, and has it answered. */
-async function answer(host: ApiHost, request: IncomingMessage, response: ServerResponse): Promise<void> {
+async function answer(asked: Asked): Promise<void> {
+  const { host, request, response } = asked;
   const target = parseTarget(request.url ?? '');
   // Clients that ask what there is get a yes, whatever they ask about, as from dockerd.
   if (request.method === 'OPTIONS') {
@@ -62,24 +68,20 @@ async function answer(host: ApiHost, request: IncomingMessage, response: ServerR
     scopes,
     reads: method === 'GET' || method === 'HEAD',
   });
-  const call = callOf(host, request, response, target);
+  const call = callOf(asked, target);
   const result = await route.handle({ ...call, name, authority });
   if (result === undefined) return;
   drain(request);
   send(response, result);
 }
 
-function callOf(
-  host: ApiHost,
-  request: IncomingMessage,
-  response: ServerResponse,
-  { version, search }: Target,
-): Omit<Call, 'name' | 'authority'> {
+function callOf(asked: Asked, { version, search }: Target): Omit<Call, 'name' | 'authority'> {
+  const { response } = asked;
   const gone = new AbortController();
   response.once('close', () => {
     if (!response.writableFinished) gone.abort(new Error('the client went away'));
   });
-  return { host, request, response, version, query: new Query(search), signal: gone.signal };
+  return { ...asked, version, query: new Query(search), signal: gone.signal };
 }
 
 function send(response: ServerResponse, result: NonNullable<Answer>): void {

@@ -2,11 +2,14 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Authority, Scope } from '../../../auth/types.ts';
 import type { ApiHost } from '../../shared/host.ts';
+import type { UploadDesk } from '../build/upload-desk.ts';
 import type { Query } from './query.ts';
 
 /** One request as handlers see it. */
 export interface Call {
   host: ApiHost;
+  /** Builds' files that came by a request of their own. */
+  uploads: UploadDesk;
   request: IncomingMessage;
   response: ServerResponse;
   /** The API version asked for: `1.41`. */

@@ -17,21 +17,12 @@ import { requestSession } from '../build/session.ts';
 import type { Teller } from '../build/teller.ts';
 import { TextTeller } from '../build/text-teller.ts';
 import { TraceTeller } from '../build/trace-teller.ts';
-import { UploadDesk } from '../build/upload-desk.ts';
 import { drain, UploadBody } from '../http/body.ts';
 import { apiError, faultOf } from '../http/errors.ts';
 import { JsonStream, type ObjectSink } from '../http/json-stream.ts';
 import { registryConfig } from '../http/registry-auth.ts';
 import type { Answer, Call, Route } from '../http/route.ts';
 import { isBefore } from '../http/version.ts';
-
-const desks = new WeakMap<ApiHost, UploadDesk>();
-
-function deskOf(host: ApiHost): UploadDesk {
-  const desk = desks.get(host) ?? new UploadDesk();
-  desks.set(host, desk);
-  return desk;
-}
 
 export const buildRoutes: readonly Route[] = [
   { method: 'POST', path: '/build', scopes: ['build'], handle: build },
@@ -55,7 +46,7 @@ async function build(call: Call): Promise<Answer> {
   if (parameters.parkAs !== undefined) {
     const body = new UploadBody(request);
     try {
-      await deskOf(host).leave({ owner, id: parameters.parkAs }, body, signal);
+      await call.uploads.leave({ owner, id: parameters.parkAs }, body, signal);
     } finally {
       body.destroy();
     }
@@ -69,7 +60,7 @@ async function build(call: Call): Promise<Answer> {
       const { input } = parameters;
       if (input.from === 'body') body = new UploadBody(request);
       else drain(request);
-      if (input.from === 'parked') body = await deskOf(host).take({ owner, id: input.id }, running);
+      if (input.from === 'parked') body = await call.uploads.take({ owner, id: input.id }, running);
       const client = clientOf(call, parameters, running);
       const credentials = registryConfig(request.headers['x-registry-config']);
       const options = {
