@@ -1,5 +1,4 @@
 /** `type=local,dest=out` and its like. */
-
 import { fail } from '../errors/error.ts';
 import { csvFields } from '../words/csv.ts';
 

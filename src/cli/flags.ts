@@ -1,5 +1,4 @@
 /** Command-line flags from a table: parsed on Node's own parser, with docker's conventions on top. */
-
 import { parseArgs } from 'node:util';
 import { fail } from '../errors/error.ts';
 import { nearest } from '../errors/nearest.ts';

@@ -1,5 +1,4 @@
 /** Numbers as people read and write them. */
-
 import { fail } from '../errors/error.ts';
 import { ramInBytes } from '../words/bytes.ts';
 import { daysAndWeeks, durationMs } from '../words/duration.ts';

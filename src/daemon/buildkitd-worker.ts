@@ -1,5 +1,4 @@
 /** What a buildkitd.toml says of one worker, `[worker.oci]` or `[worker.containerd]`. */
-
 import { fail } from '../errors/error.ts';
 import { parsePlatform } from '../oci/platform.ts';
 import type { Platform } from '../oci/types.ts';

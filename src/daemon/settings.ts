@@ -1,5 +1,4 @@
 /** A daemon's settings under one name each: flag `--tls-cert`, variable `DRYDOCK_TLS_CERT`, `"tls-cert"` in the file. */
-
 import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { JsonFault, type JsonValue, parseJson, placeOf } from '../auth/json.ts';

@@ -1,5 +1,4 @@
 /** A build of a Dockerfile, from request to result: frontend, solve, export. */
-
 import type { PlatformResult } from '../exporter/types.ts';
 import { dockerfileFrontend } from '../frontend/dockerfile/frontend.ts';
 import type { Frontend, FrontendHost, FrontendTarget, LintWarning } from '../frontend/types.ts';

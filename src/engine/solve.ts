@@ -1,5 +1,4 @@
 /** A build as BuildKit's API asks for it: a definition, a frontend or the client's own frontend; then the exports. */
-
 import { throwIfAborted } from '../errors/error.ts';
 import type { PlatformResult, StoredOutput } from '../exporter/types.ts';
 import { sourceRewrite } from '../llb/source-policy.ts';

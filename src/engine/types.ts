@@ -1,5 +1,4 @@
 /** The door of build: one build from request to result. */
-
 import type { OutputSink, StoredOutput } from '../exporter/types.ts';
 import type { DockerfileRequest, LintWarning } from '../frontend/types.ts';
 import type { Descriptor, Digest } from '../oci/types.ts';

@@ -1,5 +1,4 @@
 /** Attributes of exporters, as BuildKit and buildx name them, read and checked. Pure. */
-
 import { fail } from '../errors/error.ts';
 import { nearest } from '../errors/nearest.ts';
 import type { Compression } from '../layer/types.ts';

@@ -1,5 +1,4 @@
 /** From a solved tree to the layers of a manifest. */
-
 import { fetchBlobInto } from '../distribution/fetch.ts';
 import { isPublished } from '../distribution/known-names.ts';
 import { fail } from '../errors/error.ts';

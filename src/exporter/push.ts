@@ -1,5 +1,4 @@
 /** Pushes a committed image that is not, or not so, in the store: by digest only, or exactly as it was made. */
-
 import { noteOrigin } from '../distribution/known-names.ts';
 import { fail } from '../errors/error.ts';
 import { parseReference } from '../oci/reference.ts';

@@ -1,5 +1,4 @@
 /** An image's history with the size of each step's layer. */
-
 import type { StoredImage } from '../distribution/stored.ts';
 import { chainIds } from '../oci/digest.ts';
 import type { Digest } from '../oci/types.ts';

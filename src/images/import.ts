@@ -1,5 +1,4 @@
 /** `docker import`: a tar of a file tree as an image of one layer. */
-
 import { danglingName, withLease } from '../distribution/stored.ts';
 import { throwIfAborted, toDrydockError } from '../errors/error.ts';
 import { normalizeName } from '../oci/reference.ts';

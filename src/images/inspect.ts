@@ -1,5 +1,4 @@
 /** `drydock inspect`: an image in the JSON shape of `docker inspect`. */
-
 import { findImage, type StoredImage } from '../distribution/stored.ts';
 import type { ContainerConfig, Descriptor, Digest } from '../oci/types.ts';
 import type { Store } from '../store/store.ts';

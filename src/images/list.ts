@@ -1,5 +1,4 @@
 /** `drydock images`. */
-
 import { isDangling, recordsByTarget, type StoredImage, storedImages } from '../distribution/stored.ts';
 import { chainIds } from '../oci/digest.ts';
 import { formatPlatform } from '../oci/platform.ts';

@@ -1,5 +1,4 @@
 /** `drydock load`: images from a tar that docker, podman, skopeo or we wrote. */
-
 import {
   isImageEntry,
   type Origin,

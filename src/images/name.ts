@@ -1,5 +1,4 @@
 /** Names given to images. Whoever gives one in the store goes through here, so that no image is lost by it. */
-
 import { danglingName, storedImages } from '../distribution/stored.ts';
 import { fail } from '../errors/error.ts';
 import { parseReference } from '../oci/reference.ts';

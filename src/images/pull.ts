@@ -1,5 +1,4 @@
 /** `drydock pull`: an image from a registry into the store, its layers as blobs that are unpacked when needed. */
-
 import { isImageEntry, parseIndex, platformList } from '../distribution/documents.ts';
 import { type FetchContext, fetchBlobInto } from '../distribution/fetch.ts';
 import {

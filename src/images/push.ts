@@ -1,5 +1,4 @@
 /** `drydock push`: an image of the store into a registry. */
-
 import { isImageEntry, parseIndex } from '../distribution/documents.ts';
 import type { FetchContext } from '../distribution/fetch.ts';
 import { noteOrigin } from '../distribution/known-names.ts';

@@ -1,5 +1,4 @@
 /** `drydock rmi`, and what `prune` and docker's API remove of images. */
-
 import { referenceOf } from '../distribution/known-names.ts';
 import {
   findImage,

@@ -1,5 +1,4 @@
 /** What an image is called to people and clients: its tags, and the digests under which registries have it. */
-
 import { isFrom, isPublished, referenceOf } from '../distribution/known-names.ts';
 import { isDangling, type StoredImage, storedImages } from '../distribution/stored.ts';
 import { familiarName } from '../oci/reference.ts';

@@ -1,5 +1,4 @@
 /** LLB's MergeOp: the layers of several trees stacked into one, later ones on top. */
-
 import { fail } from '../errors/error.ts';
 import { digestOf } from '../oci/digest.ts';
 import { isEmpty } from '../refs/snapshot.ts';

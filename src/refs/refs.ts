@@ -1,5 +1,4 @@
 /** Makes refs: the immutable trees that vertices give each other, lazy where they can be. */
-
 import { originOf } from '../distribution/origin.ts';
 import { DrydockError, fail } from '../errors/error.ts';
 import { SingleFlight } from '../flow/single-flight.ts';

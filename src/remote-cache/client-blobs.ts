@@ -1,5 +1,4 @@
 /** Layers in a folder of the client's. */
-
 import { takeBlob } from '../distribution/take-blob.ts';
 import type { ViewSpec } from '../fs/view.ts';
 import { chainId } from '../oci/digest.ts';

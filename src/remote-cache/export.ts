@@ -1,5 +1,4 @@
 /** Writes what a build knows into a cache for others: a registry's, a folder of the client's, or the image's own config. */
-
 import { fail } from '../errors/error.ts';
 import { type CacheLayer, cacheLayers } from '../exporter/layers.ts';
 import type { ExportContext } from '../exporter/types.ts';

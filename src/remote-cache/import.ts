@@ -1,5 +1,4 @@
 /** Reads the caches that a build names. What cannot be read is a warning, and the build goes on without it. */
-
 import { registryDocuments, storeDocuments } from '../distribution/resolve.ts';
 import { DrydockError, fail } from '../errors/error.ts';
 import { digestOf } from '../oci/digest.ts';

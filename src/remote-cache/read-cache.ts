@@ -1,5 +1,4 @@
 /** A cache that was read from elsewhere, as the solver looks into it. */
-
 import { chainId } from '../oci/digest.ts';
 import type { Digest } from '../oci/types.ts';
 import type { ForeignCache, ForeignInput, ForeignLeaf } from '../solver/foreign-cache.ts';

@@ -1,5 +1,4 @@
 /** A build's trace as the records of a cache. */
-
 import { outputCount } from '../llb/outputs.ts';
 import type { Digest } from '../oci/types.ts';
 import type { TracedVertex } from '../solver/trace.ts';

@@ -1,4 +1,5 @@
 /** Builds from a Node program, in process: the same engine and store as the command's. */
+import { statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { Readable } from 'node:stream';
 import { type Engine, openEngine } from '../engine/engine.ts';
@@ -9,6 +10,7 @@ import type { BuildOptions, BuildResult, OutputSpec } from '../engine/types.ts';
 import { fail } from '../errors/error.ts';
 import { dockerfileAt } from '../frontend/dockerfile-url.ts';
 import type { ContextSource, Frontend } from '../frontend/types.ts';
+import { rawName } from '../linux/names.ts';
 import { limitSteps, type StepLimits } from '../llb/limits.ts';
 import { marshal } from '../llb/marshal.ts';
 import type { State } from '../llb/state.ts';
@@ -21,6 +23,7 @@ import type { CacheSpec } from '../remote-cache/types.ts';
 import { dockerConfigCredentials } from '../session/docker-config.ts';
 import { inProcessSession } from '../session/in-process.ts';
 import type { SshSource } from '../session/ssh-agent.ts';
+import { isRemoteUrl } from '../words/remote-url.ts';
 
 /** What any build may be told. */
 export interface CommonOptions {
@@ -107,14 +110,14 @@ export async function build(options: DockerfileOptions): Promise<BuildResult> {
   const locals: Record<string, string> = { ...options.locals };
   let source: ContextSource;
   if (typeof context !== 'string') source = { type: 'upload', id: 'context' };
-  else if (/^(?:https?|git|ssh):\/\/|^git@/.test(context)) source = { type: 'remote', url: context };
+  else if (isRemoteUrl(context) && !isFolder(context)) source = { type: 'remote', url: context };
   else {
     source = { type: 'local', name: 'context' };
     locals.context = resolve(context);
   }
   const namedContexts: Record<string, string> = {};
   for (const [name, value] of Object.entries(options.namedContexts ?? {})) {
-    if (/^(?:https?|git|ssh|docker-image|oci-layout):\/\//.test(value)) namedContexts[name] = value;
+    if (isRemoteUrl(value) || /^(?:docker-image|oci-layout):\/\//.test(value)) namedContexts[name] = value;
     else {
       locals[`context:${name}`] = resolve(value);
       namedContexts[name] = `local:context:${name}`;
@@ -176,6 +179,10 @@ export async function buildState(state: State, options: StateOptions = {}): Prom
     warnings: [],
   });
   return run({ ...baseOptions(options), platforms: [platform] }, options, {}, frontend);
+}
+
+function isFolder(path: string): boolean {
+  return statSync(rawName(resolve(path)), { throwIfNoEntry: false })?.isDirectory() === true;
 }
 
 function baseOptions(options: CommonOptions): BuildOptions {

@@ -2,12 +2,14 @@
  * Credentials as `docker login` files them: config.json's auths and the credential helper programs it names.
  * https://docs.docker.com/reference/cli/docker/login/#credential-stores
  */
+
 import { spawn } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { errnoCode, fail } from '../errors/error.ts';
 import type { CredentialSource, RegistryCredentials } from '../oci/credentials.ts';
+import { hostOfAddress } from '../words/remote-url.ts';
 
 interface ConfigFile {
   auths: Record<string, AuthEntry>;
@@ -77,25 +79,22 @@ async function lookUp(
   host: string,
   env: NodeJS.ProcessEnv,
 ): Promise<RegistryCredentials | undefined> {
-  const helper = config.credHelpers[host] ?? config.credHelpers[bare(host)] ?? config.credsStore;
+  const helper = config.credHelpers[host] ?? config.credHelpers[hostOfAddress(host)] ?? config.credsStore;
   if (helper !== undefined) {
     const found = await askHelper(helper, host, env);
     if (found !== undefined) return found;
   }
-  const entry = config.auths[host] ?? config.auths[bare(host)] ?? byHost(config.auths, host);
+  const entry = config.auths[host] ?? config.auths[hostOfAddress(host)] ?? byHost(config.auths, host);
   return entry === undefined ? undefined : credentialsOf(entry, host);
 }
 
 /** Old files have keys such as `https://host/v1/`. */
 function byHost(auths: Record<string, AuthEntry>, host: string): AuthEntry | undefined {
   for (const [key, entry] of Object.entries(auths)) {
-    if (bare(key) === bare(host) || (host === hubKey && bare(key) === 'docker.io')) return entry;
+    if (hostOfAddress(key) === hostOfAddress(host) || (host === hubKey && hostOfAddress(key) === 'docker.io'))
+      return entry;
   }
   return undefined;
-}
-
-function bare(key: string): string {
-  return key.replace(/^https?:\/\//, '').split('/')[0] ?? key;
 }
 
 function credentialsOf(entry: AuthEntry, host: string): RegistryCredentials | undefined {

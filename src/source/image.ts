@@ -1,5 +1,4 @@
 /** `docker-image://REF`: an image of the store or of a registry, and the config lookup that frontends do before. */
-
 import { layersOf } from '../distribution/documents.ts';
 import {
   type ResolvedDocuments,

@@ -7,6 +7,7 @@ import { dockerfileAt } from '../../frontend/dockerfile-url.ts';
 import type { ContextSource } from '../../frontend/types.ts';
 import { rawName } from '../../linux/names.ts';
 import type { State } from '../../llb/llb.ts';
+import { isRemoteUrl } from '../../words/remote-url.ts';
 
 export interface ContextChoice {
   context: ContextSource;
@@ -17,13 +18,6 @@ export interface ContextChoice {
   dockerfileState?: State;
   locals: Record<string, string>;
   uploads: Record<string, Readable>;
-}
-
-/** Whether docker takes this CONTEXT for a URL rather than a folder. */
-export function isRemote(text: string): boolean {
-  return (
-    /^(?:https?|git|ssh):\/\//i.test(text) || /^git@[^:/]+:/.test(text) || text.startsWith('github.com/')
-  );
 }
 
 /**
@@ -39,7 +33,9 @@ export function chooseContext(context: string, file: string | undefined, stdin: 
       throw fail('invalid', 'client', "can't use stdin for both build context and Dockerfile");
     return { ...none, context: { type: 'upload', id: 'stdin' }, dockerfile: file, uploads: { stdin } };
   }
-  if (isRemote(context)) {
+  const dir = resolve(context);
+  const stats = statSync(rawName(dir), { throwIfNoEntry: false });
+  if (isRemoteUrl(context) && !stats?.isDirectory()) {
     const dockerfileText = file === '-' ? readStdin() : undefined;
     return {
       ...none,
@@ -47,8 +43,6 @@ export function chooseContext(context: string, file: string | undefined, stdin: 
       ...(dockerfileText === undefined ? { dockerfile: file } : { dockerfileText }),
     };
   }
-  const dir = resolve(context);
-  const stats = statSync(rawName(dir), { throwIfNoEntry: false });
   if (stats === undefined) {
     throw fail('not-found', 'client', `unable to prepare context: path ${JSON.stringify(context)} not found`);
   }
@@ -100,7 +94,7 @@ export function namedContexts(list: readonly string[]): {
       locals[store] = resolve(match[1] as string);
       const tag = match[2] === undefined ? '' : `:${match[2]}`;
       contexts[name] = `oci-layout://${store}${tag}${match[3] === undefined ? '' : `@${match[3]}`}`;
-    } else if (value.startsWith('docker-image://') || isRemote(value)) contexts[name] = value;
+    } else if (value.startsWith('docker-image://') || isRemoteUrl(value)) contexts[name] = value;
     else {
       const dir = resolve(value);
       if (!statSync(rawName(dir), { throwIfNoEntry: false })?.isDirectory()) {

@@ -1,5 +1,4 @@
 /** Images and cache at a daemon, over docker's API, in the shapes that the commands print. */
-
 import type { ImageSummary } from '../../images/list.ts';
 import type { RegistryCredentials } from '../../oci/credentials.ts';
 import { parseReference } from '../../oci/reference.ts';

@@ -14,6 +14,7 @@ import type { ImageConfig, Platform } from '../../oci/types.ts';
 import type { Definition } from '../../pb/solver/pb/ops_pb.js';
 import { parseBool } from '../../words/bool.ts';
 import { csvFields } from '../../words/csv.ts';
+import { isRemoteUrl } from '../../words/remote-url.ts';
 import type { BridgeRequest } from './types.ts';
 
 type Options = Readonly<Record<string, string>>;
@@ -104,7 +105,7 @@ function contextOf(
   const upload = given === undefined ? undefined : /^https?:\/\/buildkit-session\/([\w-]+)$/.exec(given)?.[1];
   let context: ContextSource;
   if (upload !== undefined) context = { type: 'upload', id: upload };
-  else if (given !== undefined && /^(https?|git|ssh):|^git@|\.git(#|$)|^github\.com\//.test(given)) {
+  else if (given !== undefined && isRemoteUrl(given)) {
     context = { type: 'remote', url: given };
   } else if (inputs.context !== undefined) {
     context = { type: 'state', state: fromDefinition(inputs.context) };

@@ -1,5 +1,4 @@
 /** From what a frontend returned to what exporters take. */
-
 import { fail } from '../../errors/error.ts';
 import type { PlatformResult } from '../../exporter/types.ts';
 import type { FrontendTarget } from '../../frontend/types.ts';

@@ -1,5 +1,4 @@
 /** LLBBridge's ExecProcess: processes in containers, their input, output, terminals and signals over one stream. */
-
 import { constants } from 'node:os';
 import { PassThrough } from 'node:stream';
 import { create, type MessageInitShape } from '@bufbuild/protobuf';

@@ -1,5 +1,4 @@
 /** Values of a client's services as gRPC metadata. */
-
 import type { Metadata } from '../../grpc/channel.ts';
 import { bytesOf, nameOf, nameOfEscaped } from '../../linux/names.ts';
 

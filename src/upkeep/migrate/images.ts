@@ -1,5 +1,4 @@
 /** Images from one store to another: names, documents, and layers as blobs. */
-
 import { type StoredImage, storedImage, storedImages } from '../../distribution/stored.ts';
 import { ensureLayer, storedLayers } from '../../images/blobs.ts';
 import { nameImage } from '../../images/name.ts';

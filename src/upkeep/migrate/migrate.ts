@@ -1,5 +1,4 @@
 /** `drydock store migrate`: images and cache records of one store, copied to another. Nothing is taken away. */
-
 import type { Cache } from '../../cache/cache.ts';
 import { DrydockError, toDrydockError } from '../../errors/error.ts';
 import { familiarName, normalizeName } from '../../oci/reference.ts';

@@ -6,10 +6,12 @@
 
 import { timestampMs } from '@bufbuild/protobuf/wkt';
 import { fail } from '../../../errors/error.ts';
+import { parseGitRemote } from '../../../llb/git-remote.ts';
 import { type Fields, readFilters } from '../../../patterns/filter.ts';
 import type { BuildHistoryRecord } from '../../../pb/moby/buildkit/v1/control_pb.js';
 import { csvFields } from '../../../words/csv.ts';
 import { durationMs } from '../../../words/duration.ts';
+import { isRemoteUrl } from '../../../words/remote-url.ts';
 
 export type RecordFilter = (record: BuildHistoryRecord) => boolean;
 
@@ -91,7 +93,7 @@ function statusOf({ CompletedAt, error }: BuildHistoryRecord): string {
   return error.message.includes('context canceled') ? 'canceled' : 'error';
 }
 
-/** The remote of a git context, without what is built of it. */
+/** The URL of a context elsewhere, without what is built of it. */
 function repositoryOf(context: string): string {
-  return /^(git|ssh|https?):\/\/|^[\w.-]+@[\w.-]+:/.test(context) ? context.replace(/[#?].*$/s, '') : '';
+  return (isRemoteUrl(context) && parseGitRemote(context)?.url) || '';
 }

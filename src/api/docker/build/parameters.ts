@@ -1,5 +1,4 @@
 /** The query of `POST /build`, read and checked. Pure. https://docs.docker.com/reference/api/engine/ (ImageBuild) */
-
 import { authorizeEntitlements } from '../../../auth/authorize.ts';
 import type { Authority } from '../../../auth/types.ts';
 import { checkOptionsSize } from '../../../engine/bridge/options-size.ts';

@@ -2,6 +2,7 @@
 import { DrydockError } from '../../../errors/error.ts';
 import type { CredentialSource, RegistryCredentials } from '../../../oci/credentials.ts';
 import { parseReference } from '../../../oci/reference.ts';
+import { hostOfAddress } from '../../../words/remote-url.ts';
 import { apiError } from './errors.ts';
 import { parseBoundedJson } from './limits.ts';
 
@@ -51,7 +52,7 @@ export function registryConfig(header: string | string[] | undefined): Credentia
 /** The host of a key such as `https://index.docker.io/v1/`; Docker Hub's names are one. */
 function bare(key: string): string {
   if (key === hubKey) return 'docker.io';
-  const host = key.replace(/^https?:\/\//, '').replace(/\/.*$/, '');
+  const host = hostOfAddress(key);
   return /^(index\.|registry-1\.)?docker\.io$/.test(host) ? 'docker.io' : host;
 }
 

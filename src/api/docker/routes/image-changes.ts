@@ -1,5 +1,4 @@
 /** `POST /images/{name}/tag`, `DELETE /images/{name}`, `POST /images/prune`. */
-
 import { findImage } from '../../../distribution/stored.ts';
 import { type Removed, removeImage, removePlatforms, removeRecords } from '../../../images/remove.ts';
 import { tagImage } from '../../../images/tag.ts';

@@ -1,5 +1,4 @@
 /** `GET /images/json`. */
-
 import { findImage } from '../../../distribution/stored.ts';
 import { imageSize } from '../../../images/list.ts';
 import { familiarName, parseReference } from '../../../oci/reference.ts';

@@ -1,5 +1,4 @@
 /** `GET /images/{name}/json` and `/history`; `GET /images/search`, which there is none of. */
-
 import { referenceOf } from '../../../distribution/known-names.ts';
 import { imageHistory } from '../../../images/history.ts';
 import { inspectImage } from '../../../images/inspect.ts';

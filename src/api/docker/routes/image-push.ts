@@ -1,5 +1,4 @@
 /** `POST /images/{name}/push`. */
-
 import { referenceOf } from '../../../distribution/known-names.ts';
 import { isDangling } from '../../../distribution/stored.ts';
 import type { DrydockError } from '../../../errors/error.ts';

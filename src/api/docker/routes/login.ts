@@ -1,6 +1,7 @@
 /** `POST /auth`: whether a registry takes these credentials. */
 
 import { DrydockError } from '../../../errors/error.ts';
+import { hostOfAddress } from '../../../words/remote-url.ts';
 import { readJsonBody } from '../http/body.ts';
 import { apiError } from '../http/errors.ts';
 import { credentialsOf } from '../http/registry-auth.ts';
@@ -29,7 +30,7 @@ async function login({ host, request, signal }: Call) {
 
 /** The API host of docker's `serveraddress`; none means Docker Hub. */
 function serverOf(address: string): string {
-  const host = address.replace(/^https?:\/\//, '').replace(/\/.*$/, '');
+  const host = hostOfAddress(address);
   if (host === '' || /^(index\.|registry-1\.)?docker\.io$/.test(host)) return 'registry-1.docker.io';
   if (!/^(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+)(:\d{1,5})?$/.test(host)) {
     throw apiError('invalid', `invalid serveraddress ${JSON.stringify(address)}`);

@@ -1,5 +1,4 @@
 /** Where the Dockerfile, .dockerignore and the files to copy come from. */
-
 import { posix } from 'node:path';
 import { DrydockError, fail } from '../../../errors/error.ts';
 import { nearest } from '../../../errors/nearest.ts';
@@ -17,6 +16,7 @@ import {
   uploadedAside,
 } from '../../../llb/llb.ts';
 import { parseBool } from '../../../words/bool.ts';
+import { isHttpUrl } from '../../../words/remote-url.ts';
 import type { DockerfileRequest, FrontendHost, FrontendTree } from '../../types.ts';
 import { own } from './args.ts';
 import { clientFolder } from './client-folder.ts';
@@ -302,7 +302,7 @@ async function openRemote(request: DockerfileRequest, host: FrontendHost): Promi
     });
     return { ...(await fetched(files, request, host)), origin: { state: files } };
   }
-  if (!/^https?:\/\//i.test(url)) {
+  if (!isHttpUrl(url)) {
     throw fail('invalid', 'context', `${JSON.stringify(url)} is neither a git repository nor an http(s) URL`);
   }
   const file = 'context';

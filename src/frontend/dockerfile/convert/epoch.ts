@@ -1,5 +1,4 @@
 /** SOURCE_DATE_EPOCH: a number of seconds, or the name of something whose own time it is. */
-
 import { fail } from '../../../errors/error.ts';
 import { marshal } from '../../../llb/llb.ts';
 import type { Platform } from '../../../oci/types.ts';

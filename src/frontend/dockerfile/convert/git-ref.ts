@@ -2,6 +2,7 @@ import { fail } from '../../../errors/error.ts';
 import { type GitRemote, parseGitRemote } from '../../../llb/git-remote.ts';
 import { git, type OpOptions, type State } from '../../../llb/llb.ts';
 import { parseBool } from '../../../words/bool.ts';
+import { isRemoteUrl } from '../../../words/remote-url.ts';
 
 /** A git repository as a Dockerfile or `docker build` names it: `https://host/repo.git#ref:subdir`, `?ref=…&subdir=…`. */
 export interface GitRef {
@@ -26,7 +27,7 @@ export function parseGitRef(text: string): GitRef | undefined {
   const looksLocal = text.startsWith('github.com/');
   let remote: GitRemote | undefined;
   if (looksLocal) remote = parseGitRemote(`https://${text}`);
-  else if (!/^(https?|git|ssh):\/\//i.test(text) && /^[a-zA-Z0-9]+:\/\//.test(text)) return undefined;
+  else if (!isRemoteUrl(text)) return undefined;
   else remote = parseGitRemote(text);
   if (remote === undefined) return undefined;
   const web = remote.scheme === 'http' || remote.scheme === 'https';

@@ -5,6 +5,7 @@ import { http, image, lazy, ociLayout, type State, scratch } from '../../../llb/
 import { formatPlatform } from '../../../oci/platform.ts';
 import { familiarName, normalizeName } from '../../../oci/reference.ts';
 import type { ImageConfig, Platform } from '../../../oci/types.ts';
+import { isHttpUrl } from '../../../words/remote-url.ts';
 import type { DockerfileRequest, FrontendHost, ResolvedImage } from '../../types.ts';
 import { own } from './args.ts';
 import { clientFolder } from './client-folder.ts';
@@ -88,7 +89,7 @@ async function loadContext(
     return { state: await loadLocal(request, host, value.slice('local:'.length), load) };
   }
   if (value.startsWith('input:')) return loadInput(request, value.slice('input:'.length), label);
-  if (/^https?:/i.test(value)) {
+  if (isHttpUrl(value)) {
     const file = 'context';
     return { state: http(value, { filename: file, name: `[context ${label}] ${value}`, platform }), file };
   }

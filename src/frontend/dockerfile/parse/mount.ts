@@ -1,5 +1,4 @@
 /** `RUN --mount=…` and `RUN --device=…`. */
-
 import { parseBool } from '../../../words/bool.ts';
 import { ramInBytes } from '../../../words/bytes.ts';
 import { csvFields } from '../../../words/csv.ts';
