@@ -5,8 +5,8 @@
 import { errnoCode, fail } from '../errors/error.ts';
 import type { HostStat } from '../linux/lstat.ts';
 import { compareNames } from '../linux/names.ts';
+import { hasWildcard, splitWildcards } from '../patterns/wildcards.ts';
 import { followPatterns } from './follow.ts';
-import { hasWildcard, splitWildcards } from './glob.ts';
 import { IgnoreMatcher, type MatchState } from './ignore.ts';
 import { type Look, seenStat } from './look.ts';
 import { dirName, joinPath } from './paths.ts';

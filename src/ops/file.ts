@@ -1,11 +1,11 @@
 /** LLB's FileOp: copies, new files and folders, links and deletions, without a container. */
-
 import { randomUUID } from 'node:crypto';
 import { DrydockError, fail, toDrydockError } from '../errors/error.ts';
 import type { FileActionSpec, OwnerId, OwnerSpec } from '../fs/actions.ts';
 import type { ContentSelector, ViewSpec } from '../fs/view.ts';
 import { clone, FileActionSchema, toBinary } from '../llb/pb.ts';
 import { digestOf } from '../oci/digest.ts';
+import { hasWildcard } from '../patterns/wildcards.ts';
 import type { ChownOpt, FileAction, FileActionCopy, FileOp, Op, UserOpt } from '../pb/solver/pb/ops_pb.js';
 import { parentOf, writeSnapshot } from '../refs/snapshot.ts';
 import { leave } from '../solver/leftovers.ts';
@@ -81,10 +81,6 @@ function copySelector(copy: FileActionCopy): ContentSelector {
     ...(copy.excludePatterns.length > 0 ? { excludes: copy.excludePatterns } : {}),
     ...(copy.requiredPaths.length > 0 ? { required: copy.requiredPaths } : {}),
   };
-}
-
-function hasWildcard(path: string): boolean {
-  return /[*?[]/.test(path.replace(/\\./gs, ''));
 }
 
 function uniqueSelectors(list: readonly ContentSelector[]): ContentSelector[] {

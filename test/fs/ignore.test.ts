@@ -1,8 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { hasWildcard, splitWildcards } from '../../src/fs/glob.ts';
 import { IgnoreMatcher, readIgnore } from '../../src/fs/ignore.ts';
-import { compileGlob } from '../../src/patterns/glob.ts';
 
 describe('.dockerignore files', () => {
   test('comments and blank lines are left out, patterns are cleaned', () => {
@@ -94,55 +92,5 @@ describe('.dockerignore files', () => {
       }),
       { numRuns: 500 },
     );
-  });
-});
-
-describe("Go's filepath.Match", () => {
-  // The table of Go's own documentation and tests, by their meaning.
-  test.each<[string, string, boolean]>([
-    ['abc', 'abc', true],
-    ['*', 'abc', true],
-    ['*c', 'abc', true],
-    ['a*', 'a', true],
-    ['a*', 'ab/c', false],
-    ['a*/b', 'abc/b', true],
-    ['a*/b', 'a/c/b', false],
-    ['a*b*c*d*e*/f', 'axbxcxdxe/f', true],
-    ['a*b?c*x', 'abxbbxdbxebxczzx', true],
-    ['ab[c]', 'abc', true],
-    ['ab[b-d]', 'abc', true],
-    ['ab[e-g]', 'abc', false],
-    ['ab[^c]', 'abc', false],
-    ['ab[^e-g]', 'abc', true],
-    ['a\\*b', 'a*b', true],
-    ['a\\*b', 'ab', false],
-    ['a?b', 'a☺b', true],
-    ['a[^a]b', 'a☺b', true],
-    ['a???b', 'a☺b', false],
-    ['[a-ζ]*', 'α', true],
-    ['*[a-ζ]', 'A', false],
-    ['a?b', 'a/b', false],
-    ['[\\]a]', ']', true],
-    ['[\\-x]', '-', true],
-    ['[x\\-]', 'z', false],
-    ['[z-a]', 'b', false],
-    ['*x', 'xxx', true],
-    ['a.b', 'axb', false],
-  ])('%s on %s: %s', (pattern, name, expected) => {
-    expect(compileGlob(pattern)(name)).toBe(expected);
-  });
-
-  test.each(['[]a]', '[-]', '[x-]', '[-x]', '[', '[^', 'a[', '[a-b-c]', 'a\\'])(
-    '%s is malformed',
-    (pattern) => {
-      expect(() => compileGlob(pattern)).toThrow(/syntax error in pattern/);
-    },
-  );
-
-  test('a path splits before its first wildcard', () => {
-    expect(splitWildcards('/a/b*/c')).toEqual({ base: '/a', pattern: 'b*/c' });
-    expect(splitWildcards('/a/b')).toEqual({ base: '/a/b', pattern: '' });
-    expect(splitWildcards('*.go')).toEqual({ base: '/', pattern: '*.go' });
-    expect(hasWildcard('a\\*')).toBe(false);
   });
 });

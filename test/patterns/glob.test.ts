@@ -2,6 +2,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { compileGlob } from '../../src/patterns/glob.ts';
+import { hasWildcard, splitWildcards } from '../../src/patterns/wildcards.ts';
 
 /** The same by trying everything, for small texts. */
 function tries(pattern: string, text: string, deep: boolean): boolean {
@@ -68,4 +69,61 @@ test('characters are whole code points; half of a pair is one, too', () => {
 
 test('a pattern longer than any path is refused', () => {
   expect(() => compileGlob('a'.repeat(20_000))).toThrow(/is too long/);
+});
+
+describe("Go's filepath.Match", () => {
+  // The table of Go's own documentation and tests, by their meaning.
+  test.each<[string, string, boolean]>([
+    ['abc', 'abc', true],
+    ['*', 'abc', true],
+    ['*c', 'abc', true],
+    ['a*', 'a', true],
+    ['a*', 'ab/c', false],
+    ['a*/b', 'abc/b', true],
+    ['a*/b', 'a/c/b', false],
+    ['a*b*c*d*e*/f', 'axbxcxdxe/f', true],
+    ['a*b?c*x', 'abxbbxdbxebxczzx', true],
+    ['ab[c]', 'abc', true],
+    ['ab[b-d]', 'abc', true],
+    ['ab[e-g]', 'abc', false],
+    ['ab[^c]', 'abc', false],
+    ['ab[^e-g]', 'abc', true],
+    ['a\\*b', 'a*b', true],
+    ['a\\*b', 'ab', false],
+    ['a?b', 'a☺b', true],
+    ['a[^a]b', 'a☺b', true],
+    ['a???b', 'a☺b', false],
+    ['[a-ζ]*', 'α', true],
+    ['*[a-ζ]', 'A', false],
+    ['a?b', 'a/b', false],
+    ['[\\]a]', ']', true],
+    ['[\\-x]', '-', true],
+    ['[x\\-]', 'z', false],
+    ['[z-a]', 'b', false],
+    ['*x', 'xxx', true],
+    ['a.b', 'axb', false],
+  ])('%s on %s: %s', (pattern, name, expected) => {
+    expect(compileGlob(pattern)(name)).toBe(expected);
+  });
+
+  test.each(['[]a]', '[-]', '[x-]', '[-x]', '[', '[^', 'a[', '[a-b-c]', 'a\\'])(
+    '%s is malformed',
+    (pattern) => {
+      expect(() => compileGlob(pattern)).toThrow(/syntax error in pattern/);
+    },
+  );
+
+  test('a path splits before its first wildcard', () => {
+    expect(splitWildcards('/a/b*/c')).toEqual({ base: '/a', pattern: 'b*/c' });
+    expect(splitWildcards('/a/b')).toEqual({ base: '/a/b', pattern: '' });
+    expect(splitWildcards('*.go')).toEqual({ base: '/', pattern: '*.go' });
+    expect(['a\\*', 'a\\\\*', '[', 'a?', '\\\n', ''].map(hasWildcard)).toEqual([
+      false,
+      true,
+      true,
+      true,
+      false,
+      false,
+    ]);
+  });
 });

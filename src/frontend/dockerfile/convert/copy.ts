@@ -13,6 +13,7 @@ import {
 } from '../../../llb/llb.ts';
 import { digestOf } from '../../../oci/digest.ts';
 import { formatPlatform } from '../../../oci/platform.ts';
+import { hasWildcard } from '../../../patterns/wildcards.ts';
 import type { CopyFlags, InstructionOf } from '../ast.ts';
 import { copyIgnoredFileFinding } from '../lint/findings.ts';
 import { type Conversion, expandIn, opLocation } from './conversion.ts';
@@ -212,10 +213,6 @@ function sourceStep(
     includes: [pattern.slice(1)],
     requiredPaths: exact ? [posix.join(root, pattern)] : [],
   });
-}
-
-function hasWildcard(path: string): boolean {
-  return /[*?[]/.test(path.replace(/\\./g, ''));
 }
 
 /** A heredoc: a file of its name with its content. */
