@@ -7,6 +7,7 @@
  */
 import type { Cache } from '../cache/cache.ts';
 import { canceled, DrydockError, fail, throwIfAborted, toDrydockError } from '../errors/error.ts';
+import { orAbort } from '../flow/or-abort.ts';
 import type { Digest } from '../oci/types.ts';
 import type { Session } from '../session/types.ts';
 import type { Ref, SerializedRef } from '../store/ref.ts';
@@ -69,10 +70,6 @@ export class Solver {
     throwIfAborted(job.signal);
     const hold = new Hold(job);
     job.holds.add(hold);
-    const aborted = Promise.withResolvers<never>();
-    aborted.promise.catch(() => {});
-    const onAbort = () => aborted.reject(canceled(job.signal.reason));
-    job.signal.addEventListener('abort', onAbort, { once: true });
     try {
       const held = await this.#holdAll(hold, vertices, outputs);
       // In input-first order, so that the recursion inside `identify` never goes deeper than one level.
@@ -86,13 +83,11 @@ export class Solver {
           return ref;
         }),
       );
-      return await Promise.race([results, hold.failed, aborted.promise]);
+      return await orAbort(Promise.race([results, hold.failed]), job.signal);
     } catch (err) {
       job.holds.delete(hold);
       await this.#letGo(hold, err);
       throw err;
-    } finally {
-      job.signal.removeEventListener('abort', onAbort);
     }
   }
 
