@@ -47,6 +47,7 @@ export async function applyCopy(target: LayerTarget, action: CopyAction, ctx: Ab
     if (action.allowEmptyWildcard) return;
     throw fail('not-found', 'file', `${action.src} not found`, {
       hint: 'Check the path; of the build context, .dockerignore may leave it out.',
+      details: { pattern: action.src },
     });
   }
   if (!action.createDestPath) {

@@ -67,6 +67,16 @@ onStores('docker’s builder of old', (store) => {
     );
   });
 
+  test('a pattern that nothing matches is an error, at its own step; BuildKit copies nothing', async () => {
+    const files = { Dockerfile: 'FROM base\nENV A=b\nCOPY fil*.txt /tmp/\n', other: 'x' };
+    const { error, log } = await builds.build(files, v1);
+    expect(log).toMatch(/Step 3\/3 : COPY fil\*\.txt \/tmp\/\n$/);
+    expect(error).toContain('COPY failed: no source files were specified (Dockerfile:3)');
+    await builds.ok(files);
+    // One of several may match nothing.
+    await builds.ok({ ...files, Dockerfile: 'FROM base\nCOPY fil*.txt other /tmp/\n' }, v1);
+  });
+
   test.each([
     ['FROM base\nCOPY --from=localhost:1/foo foo bar\n', 'invalid from flag value localhost:1/foo: '],
     ['FROM base\nCOPY --from=0 foo bar\n', 'invalid from flag value 0: refers to current build stage'],

@@ -371,14 +371,19 @@ function runMessage(error: DrydockError): string | undefined {
 
 /** A file that COPY or ADD does not find, in the words of docker's builder of old. Undefined for other errors. */
 function missingMessage({ code, hop, details, source, hint }: DrydockError): string | undefined {
-  if (code !== 'not-found' || hop !== 'file' || typeof details?.path !== 'string') return undefined;
+  if (code !== 'not-found' || hop !== 'file') return undefined;
   const line = source?.text.split('\n')[(source.ranges[0]?.start.line ?? 0) - 1] ?? '';
   const [, kind, flags = ''] = /^\s*(copy|add)((?:\s+--\S+)*)\s/i.exec(line) ?? [];
   if (kind === undefined || source === undefined) return undefined;
+  const failed = `${kind.toUpperCase()} failed`;
+  if (typeof details?.pattern === 'string') {
+    return `${failed}: no source files were specified (${placeOf(source)})`;
+  }
+  if (typeof details?.path !== 'string') return undefined;
   const where = flags.includes('--from=')
     ? ''
     : 'file not found in build context or excluded by .dockerignore: ';
-  const said = `${kind.toUpperCase()} failed: ${where}stat ${details.path.slice(1)}: file does not exist`;
+  const said = `${failed}: ${where}stat ${details.path.slice(1)}: file does not exist`;
   return `${said} (${placeOf(source)})${hint === undefined ? '' : `\nhint: ${hint}`}`;
 }
 

@@ -200,7 +200,8 @@ function sourceStep(
     contentsOnly: true,
     unpack: flags.unpack ?? add,
     wildcard: true,
-    allowEmptyWildcard: true,
+    // docker's builder of old wants something to copy.
+    allowEmptyWildcard: !(conversion.request.classic && copied.sources.length === 1),
   };
   if (!flags.parents) return copy(source, posix.join('/', src), copied.destPath, options);
   // `/a/./b/c` keeps b/c, other paths are kept whole.
