@@ -1,6 +1,10 @@
-/** Manifests, indexes and configs as they come from strangers: read, and checked before anything believes them. */
+/**
+ * Manifests, indexes and configs as they come from strangers: read, and checked before anything believes them. Those that
+ * are too large for any image throw `exhausted`.
+ */
 import { type ErrorCode, fail, type Hop } from '../errors/error.ts';
 import { isDigest } from '../oci/digest.ts';
+import { documentExcess } from '../oci/document.ts';
 import { jsonExcess } from '../oci/json-size.ts';
 import { formatPlatform, platformScore } from '../oci/platform.ts';
 import {
@@ -13,6 +17,7 @@ import {
   maxLayers,
   type Platform,
 } from '../oci/types.ts';
+import { isDue, nextTurn } from '../workers/turns.ts';
 
 type Json = Record<string, unknown>;
 
@@ -22,22 +27,25 @@ export interface Origin {
   hop: Hop;
 }
 
-/** What a document may hold: more than 100,000 instructions make. */
-const most = { depth: 64, values: 2_000_000 };
-
 /** Images that an index may list. */
 const maxManifests = 10_000;
 
 function parse(bytes: Uint8Array, what: string, from: Origin): Json {
-  const text = Buffer.from(bytes).toString('utf8');
-  if (jsonExcess(text, most) !== undefined) throw bad(from, `its ${what} holds more than any image needs`);
+  const excess = from.hop === 'store' ? excessInStore(bytes) : documentExcess(bytes);
+  if (excess !== undefined) throw bad(from, `its ${what} has ${excess}`, 'exhausted');
   try {
-    const value: unknown = JSON.parse(text);
+    const value: unknown = JSON.parse(Buffer.from(bytes).toString('utf8'));
     if (isObject(value)) return value;
   } catch {
     // Said below.
   }
   throw bad(from, `its ${what} is not a JSON object`);
+}
+
+/** What others put into a containerd has to be seen to be removed; what came through us was measured then. */
+function excessInStore(bytes: Uint8Array): string | undefined {
+  const excess = jsonExcess(Buffer.from(bytes).toString('latin1'), { depth: 64, values: 2_000_000 });
+  return excess && 'more than any image needs';
 }
 
 function bad(from: Origin, why: string, code: ErrorCode = 'corrupt') {
@@ -94,8 +102,18 @@ export function parseIndex(bytes: Uint8Array, from: Origin): Index {
   return value as unknown as Index;
 }
 
-/** An image config that fits its manifest. Throws `corrupt`; `unsupported` for what is no container image. */
-export function parseConfig(bytes: Uint8Array, manifest: Manifest, from: Origin): ImageConfig {
+/**
+ * An image config that fits its manifest, read in a turn of its own. Throws `corrupt`; `unsupported` for what is no
+ * container image.
+ */
+export async function readConfig(bytes: Uint8Array, manifest: Manifest, from: Origin): Promise<ImageConfig> {
+  if (isDue()) await nextTurn();
+  const config = parseConfig(bytes, manifest, from);
+  if (isDue()) await nextTurn();
+  return config;
+}
+
+function parseConfig(bytes: Uint8Array, manifest: Manifest, from: Origin): ImageConfig {
   const value = parse(bytes, 'config', from);
   const { rootfs } = value;
   const ids = isObject(rootfs) ? rootfs.diff_ids : undefined;

@@ -1,5 +1,6 @@
 /** From a reference to one platform's manifest and config, with both in content. No layer is touched. */
 import { DrydockError, fail } from '../errors/error.ts';
+import { documentExcess, maxBytes } from '../oci/document.ts';
 import { formatPlatform, platformMatches } from '../oci/platform.ts';
 import { familiarName, formatReference, normalizeName, parseReference } from '../oci/reference.ts';
 import {
@@ -16,11 +17,11 @@ import type { RegistryClient } from '../registry/client.ts';
 import { gcLabels, type ImageRecord, type Store } from '../store/store.ts';
 import {
   type Origin,
-  parseConfig,
   parseIndex,
   parseManifest,
   platformList,
   rankPlatforms,
+  readConfig,
 } from './documents.ts';
 import type { FetchContext } from './fetch.ts';
 import { isKnownAs, noteOrigin } from './known-names.ts';
@@ -92,7 +93,7 @@ export async function readDocuments(
   }
   const document = parseManifest(bytes, origin);
   const configBytes = await source.bytes(document.config);
-  const config = parseConfig(configBytes, document, origin);
+  const config = await readConfig(configBytes, document, origin);
   const { content } = store;
   await content.put(configBytes, { lease });
   await content.put(bytes, { lease, labels: { [`${gcLabels.content}.config`]: document.config.digest } });
@@ -124,11 +125,11 @@ export function registryDocuments(
       if (isIndexType(descriptor.mediaType) || isManifestType(descriptor.mediaType)) {
         return (await client.manifest(pinned, { credentials, signal })).bytes;
       }
-      if (descriptor.size > 16 << 20) {
+      if (descriptor.size > maxBytes) {
         throw fail(
           'exhausted',
           'registry',
-          `${origin.name}: its config has ${descriptor.size} bytes, more than 16 MiB`,
+          `${origin.name}: its config has ${descriptor.size} bytes, more than ${maxBytes >> 20} MiB`,
         );
       }
       const parts: Buffer[] = [];
@@ -250,6 +251,7 @@ async function knownTarget(store: Store, digest: Digest): Promise<Descriptor | u
   let size: number;
   try {
     const bytes = await store.content.bytes(digest);
+    if (documentExcess(bytes) !== undefined) return undefined;
     size = bytes.length;
     document = JSON.parse(bytes.toString('utf8')) ?? {};
   } catch {

@@ -18,10 +18,10 @@ import { isDue, nextTurn } from '../workers/turns.ts';
 import {
   isImageEntry,
   type Origin,
-  parseConfig,
   parseIndex,
   parseManifest,
   rankPlatforms,
+  readConfig,
 } from './documents.ts';
 import { referenceOf } from './known-names.ts';
 
@@ -101,7 +101,7 @@ async function collect(
   const document = parseManifest(bytes, origin);
   const configBytes = await bytesOf(store, document.config.digest);
   if (configBytes === undefined) return;
-  const config = parseConfig(configBytes, document, origin);
+  const config = await readConfig(configBytes, document, origin);
   found.push({ manifest: target, document, config, id: document.config.digest, configBytes });
 }
 

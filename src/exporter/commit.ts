@@ -1,7 +1,8 @@
 /** Solved platforms become manifests, configs and an index in content. */
 
-import { DrydockError } from '../errors/error.ts';
+import { DrydockError, fail } from '../errors/error.ts';
 import { digestOf } from '../oci/digest.ts';
+import { documentExcess } from '../oci/document.ts';
 import { normalizePlatform } from '../oci/platform.ts';
 import {
   type Descriptor,
@@ -104,6 +105,7 @@ async function draftOne(
   const inline = await inlineCache?.(layers.map(({ diffId }) => diffId));
   if (isDue()) await nextTurn();
   let finished = finishConfig(config, layers, options.created, baseHistory);
+  if (isDue()) await nextTurn();
   if (options.madeNow && options.created === undefined && isConfigOnly(config)) {
     finished = timed(finished, config, await madeAt(ctx.store, finished));
   }
@@ -111,6 +113,12 @@ async function draftOne(
   // A base image's own is about other steps.
   finished['moby.buildkit.cache.v0'] = inline?.toString('base64');
   const bytes = configBytes(finished);
+  const excess = documentExcess(bytes);
+  if (excess !== undefined) {
+    throw fail('exhausted', 'export', `the config of the image has ${excess}`, {
+      hint: 'Use fewer labels, variables, ports and instructions.',
+    });
+  }
   if (isDue()) await nextTurn();
   const manifest: Manifest = {
     schemaVersion: 2,

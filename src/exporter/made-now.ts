@@ -14,6 +14,7 @@ export async function madeAt(store: Store, config: ImageConfig): Promise<number>
   for (const [{ name, target }] of await recordsByTarget(store)) {
     if (isDue()) await nextTurn();
     for (const image of await storedImages(store, name, target)) {
+      if (isDue()) await nextTurn();
       if (image.config.history?.length !== length) continue;
       const time = Date.parse(image.config.created ?? '');
       if (!Number.isNaN(time) && timeless(image.config) === wanted) return time;

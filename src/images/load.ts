@@ -2,12 +2,13 @@
 import {
   isImageEntry,
   type Origin,
-  parseConfig,
   parseIndex,
   parseManifest,
+  readConfig,
 } from '../distribution/documents.ts';
 import { danglingName, type StoredImage, storedImages, withLease } from '../distribution/stored.ts';
 import { DrydockError, fail } from '../errors/error.ts';
+import { documentExcess } from '../oci/document.ts';
 import { fullNameAnnotation, refNameAnnotation } from '../oci/layout.ts';
 import { formatPlatform, platformMatches } from '../oci/platform.ts';
 import { familiarName, normalizeName } from '../oci/reference.ts';
@@ -174,7 +175,7 @@ async function keepTarget(
   if (!isManifestType(target.mediaType))
     throw bad(`${JSON.stringify(target.mediaType)} is no image`, 'unsupported');
   const manifest = parseManifest(bytes, origin);
-  parseConfig(await must(store, manifest.config), manifest, origin);
+  await readConfig(await must(store, manifest.config), manifest, origin);
   for (const layer of manifest.layers) {
     const info = await store.content.info(layer.digest);
     if (info === undefined) throw bad(`the layer ${layer.digest} is missing`);
@@ -222,6 +223,8 @@ interface DockerItem {
 }
 
 function dockerItems(bytes: Buffer): DockerItem[] {
+  const excess = documentExcess(bytes);
+  if (excess !== undefined) throw bad(`its manifest.json has ${excess}`, 'exhausted');
   let items: unknown;
   try {
     items = JSON.parse(bytes.toString('utf8'));
@@ -273,7 +276,7 @@ async function fromDocker(store: Store, archive: Archive, item: DockerItem, leas
     config: { mediaType: mediaTypes.dockerConfig, digest: config.digest, size: config.size },
     layers,
   };
-  const image = parseConfig(await must(store, config), manifest, origin);
+  const image = await readConfig(await must(store, config), manifest, origin);
   for (const [i, layer] of layers.entries()) {
     const diffId = image.rootfs.diff_ids[i];
     if (layer.mediaType === mediaTypes.dockerLayer && layer.digest !== diffId) {

@@ -18,3 +18,18 @@ export function destinationPath(dir: string, path: string): string {
   if (path.endsWith('/') && clean !== '/') return `${clean}/`;
   return clean;
 }
+
+/** What `posix.normalize` gives, in linear time: a relative path stays relative, a slash at the end stays. */
+export function normalPath(path: string): string {
+  const isAbsolute = path.startsWith('/');
+  const parts: string[] = [];
+  for (const part of path.split('/')) {
+    if (part === '' || part === '.') continue;
+    if (part !== '..') parts.push(part);
+    else if (parts.length > 0 && parts.at(-1) !== '..') parts.pop();
+    else if (!isAbsolute) parts.push('..');
+  }
+  const clean = parts.join('/');
+  const end = path.endsWith('/') && (clean !== '' || !isAbsolute) ? '/' : '';
+  return `${isAbsolute ? '/' : clean === '' ? '.' : ''}${clean}${end}`;
+}

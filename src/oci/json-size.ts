@@ -5,17 +5,25 @@ export interface JsonSize {
   depth: number;
   /** Values and names, in all lists and objects together. */
   values: number;
+  /** Names alone, and what commas set apart, where these are bounded by themselves. */
+  names?: number;
+  items?: number;
 }
 
-/** Which of two bounds a JSON text goes beyond; undefined: neither. It need not be valid. */
+/** Which bound a JSON text goes beyond; undefined: none. It need not be valid. */
 export function jsonExcess(text: string, most: JsonSize): keyof JsonSize | undefined {
+  const { names: maxNames = Infinity, items: maxItems = Infinity } = most;
   let depth = 0;
   let values = 0;
+  let names = 0;
+  let items = 0;
   for (let i = 0; i < text.length; i++) {
     const code = text.charCodeAt(i);
     if (code === quote) i = endOfText(text, i);
-    else if (code === comma || code === colon) values++;
-    else if (code === openList || code === openObject) {
+    else if (code === comma || code === colon) {
+      values++;
+      if (code === colon ? ++names > maxNames : ++items > maxItems) return code === colon ? 'names' : 'items';
+    } else if (code === openList || code === openObject) {
       values++;
       if (++depth > most.depth) return 'depth';
     } else if (code === closeList || code === closeObject) depth--;

@@ -1,6 +1,7 @@
 /** What came as a manifest: checked, and told by its kind. */
 import { type DrydockError, fail } from '../errors/error.ts';
 import { digestOf, isDigest } from '../oci/digest.ts';
+import { documentExcess } from '../oci/document.ts';
 import { type Descriptor, type Digest, isIndexType, isManifestType, mediaTypes } from '../oci/types.ts';
 
 /** Kinds that we ask for. */
@@ -12,8 +13,8 @@ export const acceptedManifests = [
   '*/*',
 ].join(', ');
 
-/** Largest manifest taken, in bytes; the distribution specification asks for at least 4 MiB. */
-export const maxManifest = 8 << 20;
+/** Largest manifest taken, in bytes, as the distribution specification asks for at least. */
+export const maxManifest = 4 << 20;
 
 export interface FetchedManifest {
   descriptor: Descriptor;
@@ -22,13 +23,15 @@ export interface FetchedManifest {
 
 /**
  * Checks a manifest's bytes against the digest asked for and the one the registry named, and finds its media type.
- * Throws `corrupt` when a digest does not hold and `unsupported` for docker's schema 1. `where` begins the messages.
+ * Throws `corrupt` when a digest does not hold, `exhausted` when it is too large, and `unsupported` for docker's schema 1. `where` begins the messages.
  */
 export function checkManifest(
   bytes: Buffer,
   expected: { digest?: Digest; named?: string; contentType?: string },
   where: string,
 ): FetchedManifest {
+  const excess = documentExcess(bytes);
+  if (excess !== undefined) throw fail('exhausted', 'registry', `${where}: the manifest has ${excess}`);
   let document: Record<string, unknown>;
   try {
     document = JSON.parse(bytes.toString('utf8'));

@@ -3,7 +3,7 @@
  * the cache's. Pure, but for the blobs that `readCache` is given. https://github.com/moby/buildkit#export-cache
  */
 
-import { layersOf, parseConfig, parseIndex, parseManifest } from '../distribution/documents.ts';
+import { layersOf, parseIndex, parseManifest, readConfig } from '../distribution/documents.ts';
 import { fail } from '../errors/error.ts';
 import { isDigest } from '../oci/digest.ts';
 import {
@@ -96,7 +96,7 @@ export async function readCache(
     manifest.config.mediaType !== mediaTypes.dockerConfig
   )
     return [];
-  const image = parseConfig(config, manifest, origin);
+  const image = await readConfig(config, manifest, origin);
   const inline = image[inlineField];
   if (typeof inline !== 'string') return [];
   const times = (image.history ?? [])

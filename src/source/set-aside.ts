@@ -1,8 +1,9 @@
 /** Files of an uploaded context that its `.dockerignore` leaves out, though the builder needs them. */
 import type { Stats } from 'node:fs';
 import { lstat, mkdir, readFile, rename } from 'node:fs/promises';
-import { dirname, join, posix } from 'node:path';
+import { dirname, join } from 'node:path';
 import { IgnoreMatcher, readIgnore } from '../fs/ignore.ts';
+import { cleanPath } from '../fs/paths.ts';
 import { nameOf } from '../linux/names.ts';
 
 /** A larger `.dockerignore` is none. */
@@ -16,7 +17,7 @@ export async function setAside(dir: string, paths: readonly string[], to: string
   const ignore = await statInside(dir, '.dockerignore');
   if (!ignore?.isFile() || ignore.size > maxIgnore) return;
   const matcher = new IgnoreMatcher(readIgnore(nameOf(await readFile(join(dir, '.dockerignore')))));
-  for (const path of new Set(paths.map((each) => posix.resolve('/', each).slice(1)))) {
+  for (const path of new Set(paths.map((each) => cleanPath(each).slice(1)))) {
     if (path === '' || !matcher.matches(path)) continue;
     const found = await statInside(dir, path);
     if (found === undefined || found.isDirectory()) continue;

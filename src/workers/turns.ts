@@ -13,7 +13,8 @@ export function isDue(): boolean {
   const now = performance.now();
   if (began === undefined) {
     began = now;
-    setImmediate(() => void endTurn());
+    // The first one comes in this round of the event loop, before others were looked after.
+    setImmediate(() => setImmediate(() => void endTurn()));
     return false;
   }
   return now - began > turn;

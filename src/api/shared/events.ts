@@ -26,6 +26,24 @@ export interface EventImage {
 /** Events kept for those who ask for what happened before they came, as many as dockerd keeps. */
 const kept = 256;
 
+/** Labels of an image that its events have: each event of each name holds them anew. */
+const maxLabels = 1000;
+const shortened = new WeakMap<EventImage['labels'], EventImage['labels']>();
+
+/** An image's labels, as far as its events have them. */
+function attributesOf(labels: EventImage['labels']): EventImage['labels'] {
+  let short = shortened.get(labels);
+  if (short === undefined) {
+    const names = Object.keys(labels);
+    short =
+      names.length <= maxLabels
+        ? labels
+        : Object.fromEntries(names.slice(0, maxLabels).map((name) => [name, labels[name] ?? '']));
+    shortened.set(labels, short);
+  }
+  return short;
+}
+
 export class EventBus {
   readonly #past: ApiEvent[] = [];
   readonly #listeners = new Set<(event: ApiEvent) => void>();
@@ -45,7 +63,7 @@ export class EventBus {
 
   /** Tells an event of an image: its labels are attributes, and the name that it is about. */
   emitImage(action: string, { id, labels }: EventImage, name: string, owner?: string): void {
-    this.emit('image', action, id, { ...labels, name }, owner);
+    this.emit('image', action, id, { ...attributesOf(labels), name }, owner);
   }
 
   /** Tells of images that a build of `owner`'s has put into the store, and of each name that they got. */

@@ -5,6 +5,7 @@ import { dockerfileFrontend } from '../../frontend/dockerfile/frontend.ts';
 import { answerSubrequest } from '../../frontend/dockerfile/subrequests/answer.ts';
 import type { FrontendHost, FrontendTarget } from '../../frontend/types.ts';
 import { digestOf } from '../../oci/digest.ts';
+import { isDue, nextTurn } from '../../workers/turns.ts';
 import { frontendHost } from '../host.ts';
 import { warningEvent } from '../warning-event.ts';
 import type { Bridge, BridgeFrontend } from './bridge.ts';
@@ -81,11 +82,17 @@ async function forwardTo(
   }
 }
 
-function resultOf(bridge: Bridge, targets: readonly FrontendTarget[], multi: boolean): BridgeResult {
+async function resultOf(
+  bridge: Bridge,
+  targets: readonly FrontendTarget[],
+  multi: boolean,
+): Promise<BridgeResult> {
   const metadata: Record<string, Uint8Array> = {};
   for (const { id, config, epoch, baseConfig } of targets) {
     const of = (name: string) => (multi ? `${name}/${id}` : name);
+    if (isDue()) await nextTurn();
     metadata[of('containerimage.config')] = Buffer.from(JSON.stringify(config));
+    if (isDue()) await nextTurn();
     if (baseConfig !== undefined) metadata[of(baseConfigKey)] = Buffer.from(JSON.stringify(baseConfig));
     if (epoch !== undefined) metadata[of(epochKey)] = Buffer.from(String(epoch));
   }

@@ -3,10 +3,12 @@ import { fail } from '../../errors/error.ts';
 import type { PlatformResult } from '../../exporter/types.ts';
 import type { FrontendTarget } from '../../frontend/types.ts';
 import { create, DefinitionSchema } from '../../llb/pb.ts';
+import { documentExcess } from '../../oci/document.ts';
 import { defaultEnv, formatPlatform, hostPlatform, normalizePlatform } from '../../oci/platform.ts';
 import type { ImageConfig, Platform } from '../../oci/types.ts';
 import type { Definition } from '../../pb/solver/pb/ops_pb.js';
 import { epochSeconds } from '../../words/epoch.ts';
+import { isDue, nextTurn } from '../../workers/turns.ts';
 import type { BridgeResult } from './types.ts';
 
 /**
@@ -19,12 +21,15 @@ export async function platformResults(result: BridgeResult): Promise<PlatformRes
   const { refs } = result;
   return Promise.all(
     platforms.map(async ({ id, platform }) => {
+      if (isDue()) await nextTurn();
       if (refs !== undefined && !refs.has(id)) {
         throw fail('invalid', 'frontend', `failed to find ref for ID ${id}`);
       }
       const ref = refs === undefined ? result.ref : refs.get(id);
       const baseHistory = baseConfigOf(result, id)?.history;
-      return { id, platform, ref: await ref?.result(), config: configOf(result, id, platform), baseHistory };
+      if (isDue()) await nextTurn();
+      const config = configOf(result, id, platform);
+      return { id, platform, ref: await ref?.result(), config, baseHistory };
     }),
   );
 }
@@ -136,6 +141,10 @@ function hasBytes({ metadata }: BridgeResult, key: string): boolean {
 function jsonOf<T>(result: BridgeResult, key: string): T | undefined {
   const bytes = Object.hasOwn(result.metadata, key) ? result.metadata[key] : undefined;
   if (bytes === undefined || bytes.length === 0) return undefined;
+  const excess = documentExcess(bytes);
+  if (excess !== undefined) {
+    throw fail('exhausted', 'frontend', `the result's metadata ${key} has ${excess}`);
+  }
   try {
     return JSON.parse(Buffer.from(bytes).toString('utf8')) as T;
   } catch (cause) {

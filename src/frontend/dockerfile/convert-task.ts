@@ -1,6 +1,7 @@
 /** The worker task `frontend.convert`: the frontend, with a host on the other side of a port. */
 import type { MessagePort } from 'node:worker_threads';
-import { canceled } from '../../errors/error.ts';
+import { canceled, fail } from '../../errors/error.ts';
+import { documentExcess } from '../../oci/document.ts';
 import type { Definition } from '../../pb/solver/pb/ops_pb.js';
 import { packError, taskError } from '../../workers/wire.ts';
 import type { FrontendHost, FrontendTree } from '../types.ts';
@@ -26,7 +27,10 @@ export async function convert(
   };
   try {
     const { failure, violation, ...result } = await examineHere(requestOf(request), hostOf(call), signal);
-    for (const [i, { definition }] of result.targets.entries()) await sendOps(call, i, definition);
+    for (const [i, target] of result.targets.entries()) {
+      await sendOps(call, i, target.definition);
+      await sendConfigs(call, i, target);
+    }
     const text = result.dockerfile?.text;
     for (const { location } of result.warnings) if (location.text === text) location.text = '';
     const plain: PlainExamined = result;
@@ -87,6 +91,26 @@ function hostOf(call: Call): FrontendHost {
 /** Buffers cross as plain bytes. */
 function bufferOf(bytes: Uint8Array | undefined): Buffer | undefined {
   return bytes && Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+/**
+ * Hands a target's configs over as text, which the other side reads sooner than what is cloned. Throws `exhausted` for one
+ * that is too large for an image.
+ */
+async function sendConfigs(
+  call: Call,
+  target: number,
+  made: { config: object; baseConfig?: object },
+): Promise<void> {
+  for (const name of ['config', 'baseConfig'] as const) {
+    const config = made[name];
+    if (config === undefined) continue;
+    const json = JSON.stringify(config);
+    const excess = documentExcess(Buffer.from(json));
+    if (excess !== undefined) throw fail('exhausted', 'dockerfile', `the image's config has ${excess}`);
+    made[name] = {};
+    await call({ target, name, json });
+  }
 }
 
 /** Hands a definition's ops over, and leaves it without them. */

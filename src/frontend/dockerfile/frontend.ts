@@ -67,14 +67,15 @@ export async function examineDockerfile(
 ): Promise<Examined> {
   const read = await readDockerfile(request, host, signal);
   if ('forwarded' in read) return read.forwarded;
-  if (!isCostly(read.text.text)) return examine(request, host, signal, read.context, read.text);
+  if (!isCostly(read.text.text, request.platforms.length))
+    return examine(request, host, signal, read.context, read.text);
   const { examineOnThread } = await import('./large.ts');
   return examineOnThread(request, host, signal);
 }
 
-/** Whether a Dockerfile is not for the main thread: it is long, or lists ports by the thousand. */
-function isCostly(text: string): boolean {
-  if (text.length > maxSmall) return true;
+/** Whether a Dockerfile is not for the main thread: it is long, or is for many platforms, or lists ports by the thousand. */
+function isCostly(text: string, platforms: number): boolean {
+  if (text.length * Math.max(1, platforms) > maxSmall) return true;
   return text.split('\n').some((line) => line.includes('-') && /^\s*expose\s/i.test(line));
 }
 

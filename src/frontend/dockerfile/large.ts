@@ -5,10 +5,17 @@
 import { MessageChannel, type MessagePort } from 'node:worker_threads';
 import { fromDefinition } from '../../llb/from-definition.ts';
 import { marshal, type State } from '../../llb/llb.ts';
+import type { ImageConfig } from '../../oci/types.ts';
 import type { Definition } from '../../pb/solver/pb/ops_pb.js';
 import { runTask } from '../../workers/pool.ts';
 import { type PlainError, packError, taskError } from '../../workers/wire.ts';
-import type { ContextSource, DockerfileRequest, FrontendHost, FrontendTree } from '../types.ts';
+import type {
+  ContextSource,
+  DockerfileRequest,
+  FrontendHost,
+  FrontendTarget,
+  FrontendTree,
+} from '../types.ts';
 import type { Examined } from './frontend.ts';
 
 /** A request as plain data: trees as their definitions. */
@@ -28,11 +35,19 @@ export type PlainExamined = Omit<Examined, 'failure' | 'violation'> & {
 
 /** A part of a target's definition. */
 export type Ops = Pick<Definition, 'def' | 'metadata'>;
+/** A target's config, or that of its base, as JSON. */
+export interface ConfigText {
+  name: 'config' | 'baseConfig';
+  json: string;
+}
+/** What of a target was handed over so far. */
+type Part = Ops & Partial<Pick<FrontendTarget, ConfigText['name']>>;
 
-/** What the thread asks for: a method of the host or of a tree it has opened, or that a target's ops are taken. */
+/** What the thread asks for: a method of the host or of a tree it has opened, or that a target's ops or configs are taken. */
 export type HostCall = { id: number } & (
   | { method: string; tree?: number; args: unknown[] }
   | { target: number; ops: Ops }
+  | ({ target: number } & ConfigText)
 );
 /** `tree`: the number of a tree that was opened. */
 export type HostReply = { id: number } & ({ result: unknown } | { tree: number } | { error: PlainError });
@@ -44,13 +59,17 @@ export async function examineOnThread(
   signal: AbortSignal,
 ): Promise<Examined> {
   const { port1, port2 } = new MessageChannel();
-  const parts: Ops[] = [];
+  const parts: Part[] = [];
   serve(port1, host, parts);
   try {
     const args = { request: plainRequest(request), port: port2 };
     const options = { signal, transfer: [port2], waits: true };
     const { failure, violation, ...result } = await runTask('frontend.convert', args, options);
-    for (const [i, { definition }] of result.targets.entries()) Object.assign(definition, parts[i]);
+    for (const [i, target] of result.targets.entries()) {
+      const { def = [], metadata = {}, ...configs } = parts[i] ?? {};
+      Object.assign(target.definition, { def, metadata });
+      Object.assign(target, configs);
+    }
     const { dockerfile } = result;
     // The text came once, not with every place in it.
     for (const { location } of result.warnings) location.text ||= dockerfile?.text ?? '';
@@ -65,12 +84,16 @@ export async function examineOnThread(
 
 type Methods = Readonly<Record<string, (...args: unknown[]) => Promise<unknown>>>;
 
-function serve(port: MessagePort, host: FrontendHost, parts: Ops[]): void {
+function serve(port: MessagePort, host: FrontendHost, parts: Part[]): void {
   const trees: FrontendTree[] = [];
   const answer = async (call: HostCall): Promise<{ result: unknown } | { tree: number }> => {
-    if ('ops' in call) {
+    if ('target' in call) {
       parts[call.target] ??= { def: [], metadata: {} };
-      const part = parts[call.target] as Ops;
+      const part = parts[call.target] as Part;
+      if ('json' in call) {
+        part[call.name] = JSON.parse(call.json) as ImageConfig;
+        return { result: undefined };
+      }
       part.def.push(...call.ops.def);
       Object.assign(part.metadata, call.ops.metadata);
       return { result: undefined };

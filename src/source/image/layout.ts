@@ -8,6 +8,7 @@ import type { DocumentSource } from '../../distribution/resolve.ts';
 import { takeBlob } from '../../distribution/take-blob.ts';
 import { fail } from '../../errors/error.ts';
 import { digestOf } from '../../oci/digest.ts';
+import { documentExcess } from '../../oci/document.ts';
 import { refNameAnnotation } from '../../oci/layout.ts';
 import type { Reference } from '../../oci/reference.ts';
 import { type Descriptor, type Digest, isIndexType, isManifestType, mediaTypes } from '../../oci/types.ts';
@@ -87,6 +88,10 @@ export class Layout implements DocumentSource {
   /** A manifest that the layout's index does not list, but an index in it may. */
   async #guess(digest: Digest): Promise<Descriptor> {
     const bytes = await this.#blobs.document(digest);
+    const excess = documentExcess(bytes);
+    if (excess !== undefined) {
+      throw fail('exhausted', 'session', `${this.origin.name}: ${digest} has ${excess}`);
+    }
     const document = JSON.parse(bytes.toString('utf8')) as { mediaType?: string; manifests?: unknown };
     const mediaType =
       document.mediaType ??

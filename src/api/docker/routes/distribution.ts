@@ -1,5 +1,6 @@
 /** `GET /distribution/{name}/json`: what a registry has under a name. */
-import { parseConfig, parseIndex, parseManifest } from '../../../distribution/documents.ts';
+import { parseIndex, parseManifest, readConfig } from '../../../distribution/documents.ts';
+import { maxBytes } from '../../../oci/document.ts';
 import { normalizeName } from '../../../oci/reference.ts';
 import { isIndexType, type Platform } from '../../../oci/types.ts';
 import { apiError } from '../http/errors.ts';
@@ -9,9 +10,6 @@ import type { Call, Route } from '../http/route.ts';
 export const distributionRoutes: Route[] = [
   { method: 'GET', path: '/distribution/*', suffix: '/json', scopes: ['images:read'], handle: distribution },
 ];
-
-/** Configs are small; one that is not is not read. */
-const maxConfig = 8 << 20;
 
 async function distribution({ host, name, request, signal }: Call) {
   const { registry } = host.engine;
@@ -27,10 +25,10 @@ async function distribution({ host, name, request, signal }: Call) {
     }
   } else {
     const manifest = parseManifest(bytes, origin);
-    if (manifest.config.size > maxConfig) throw apiError('invalid', `${name}: its config is too large`);
+    if (manifest.config.size > maxBytes) throw apiError('invalid', `${name}: its config is too large`);
     const parts: Buffer[] = [];
     for await (const part of await registry.blob(ref, manifest.config, ctx)) parts.push(part as Buffer);
-    const { os, architecture, variant } = parseConfig(Buffer.concat(parts), manifest, origin);
+    const { os, architecture, variant } = await readConfig(Buffer.concat(parts), manifest, origin);
     platforms.push({ architecture, os, ...(variant === undefined ? {} : { variant }) });
   }
   return { json: { Descriptor: { mediaType, digest, size }, Platforms: platforms } };

@@ -36,7 +36,7 @@ export function allowances(): Allowances {
   return {
     inherited: new Allowance(2_000_000, 'its stages inherit millions of variables'),
     history: new Allowance(8 << 20, 'the history of its images is larger than 8 MiB'),
-    ports: new Allowance(3 * 65_536, 'it exposes more ports than there are'),
+    ports: new Allowance(65_536, 'it exposes more than 65,536 ports'),
     triggers: new Allowance(100_000, 'its stages inherit more than 100,000 ONBUILD triggers'),
   };
 }

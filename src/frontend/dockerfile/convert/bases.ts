@@ -204,10 +204,10 @@ function takeTriggers(conversion: Conversion, stage: StageState): boolean {
 }
 
 /** Begins a stage with what its base has become. */
-export function inherit(stage: StageState, target: Platform): void {
+export function* inherit(stage: StageState, target: Platform): Generator<void, void> {
   const { base } = stage;
   if (base === undefined) {
-    stage.grown = takeGrown(stage.image);
+    stage.grown = yield* takeGrown(stage.image, stage.baseConfig);
     return;
   }
   stage.state = base.state;
@@ -215,7 +215,8 @@ export function inherit(stage: StageState, target: Platform): void {
   // What instructions change in it they replace, so the rest may be shared.
   const { OnBuild: _, ...config } = containerOf(base.image);
   stage.image = { ...base.image, config };
-  if (base.stage === undefined || base.namedContext !== undefined) stage.grown = takeGrown(stage.image);
+  if (base.stage === undefined || base.namedContext !== undefined)
+    stage.grown = yield* takeGrown(stage.image, base.baseConfig);
   else {
     stage.grown = { ...base.grown };
     stage.imageEnvLast = base.imageEnvLast;

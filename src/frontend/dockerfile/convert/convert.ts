@@ -3,6 +3,7 @@ import type { Stopping } from '../../../errors/error.ts';
 import { lazy, marshal, scratch } from '../../../llb/llb.ts';
 import { formatPlatform, hostPlatform, normalizePlatform } from '../../../oci/platform.ts';
 import type { Platform } from '../../../oci/types.ts';
+import { inTurns, isDue, nextTurn } from '../../../workers/turns.ts';
 import type { DockerfileRequest, FrontendHost, FrontendTarget } from '../../types.ts';
 import type { Dockerfile, Instruction, Stage } from '../ast.ts';
 import { allowances } from './allowance.ts';
@@ -82,11 +83,12 @@ export async function convertDockerfile(input: ConvertInput): Promise<FrontendTa
   excludes = first ?? (late ? await input.context.excludes() : []);
   isIgnored = ignoreTest(excludes);
   for (const each of stages.list) {
-    if (needed.has(each) && !each.dispatched) convertStage(conversion, each);
+    if (needed.has(each) && !each.dispatched) await inTurns(convertStage(conversion, each), input.signal);
     for (const path of each.contextPaths) paths.add(path);
   }
   // All of the result is used.
   stage.paths.add('/');
+  if (isDue()) await nextTurn();
   return finish(conversion, stage);
 }
 
@@ -103,7 +105,7 @@ function finish(conversion: Conversion, stage: StageState): FrontendTarget {
   const config = withGrown(stage.image, stage.grown);
   if (Object.keys(request.labels).length > 0) {
     const container = containerOf(config);
-    container.Labels = { ...container.Labels, ...request.labels };
+    container.Labels = Object.assign(container.Labels ?? {}, request.labels);
   }
   if (!implicitTarget) setPlatform(config, target);
   const platform = normalizePlatform(platformOf(config));

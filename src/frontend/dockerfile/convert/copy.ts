@@ -1,5 +1,4 @@
 /** COPY and ADD. */
-import { posix } from 'node:path';
 import { fail } from '../../../errors/error.ts';
 import {
   type CopyOptions,
@@ -11,6 +10,7 @@ import {
   type State,
   scratch,
 } from '../../../llb/llb.ts';
+import { absolutePath, normalPath } from '../../../llb/paths.ts';
 import { digestOf } from '../../../oci/digest.ts';
 import { formatPlatform } from '../../../oci/platform.ts';
 import { hasWildcard } from '../../../patterns/wildcards.ts';
@@ -71,7 +71,7 @@ export function convertCopy(
   } else stage.state = stage.state.file(steps, options);
   const paths = from === undefined ? stage.contextPaths : from.paths;
   for (const src of copied.sources) {
-    if (!copied.add || (!isHttp(src) && remoteGit(src) === undefined)) paths.add(posix.resolve('/', src));
+    if (!copied.add || (!isHttp(src) && remoteGit(src) === undefined)) paths.add(absolutePath('/', src));
   }
   commit(conversion, stage, historyOf(copied), { layer: true, buildkit: true });
 }
@@ -137,7 +137,7 @@ function expand(conversion: Conversion, stage: StageState, instruction: CopyInst
 /** Absolute; a trailing slash, which means a folder, is kept. */
 function destinationOf(stage: StageState, dest: string): string {
   const written = dest === '' || dest === '.' ? './' : dest;
-  const path = posix.resolve('/', stage.state.values.dir, written);
+  const path = absolutePath(stage.state.values.dir, written);
   if (written.endsWith('/.')) return path === '/' ? '/.' : `${path}/.`;
   return written.endsWith('/') && path !== '/' ? `${path}/` : path;
 }
@@ -189,9 +189,9 @@ function sourceStep(
   if (remote?.file !== undefined)
     return copy(remote.state, remote.file, copied.destPath, { ...common, unpack: flags.unpack ?? false });
   if (remote !== undefined) return copy(remote.state, '/', copied.destPath, common);
-  // A longer path is no file's, and cleaning it takes time by the square of its parts.
+  // A longer path is no file's.
   if (from === undefined && src.length < 4096 && conversion.isIgnored(src)) {
-    const path = posix.normalize(src).replace(/\/$/, '') || '/';
+    const path = normalPath(src).replace(/\/$/, '') || '/';
     conversion.findings.add(copyIgnoredFileFinding(add ? 'ADD' : 'COPY', path, instruction.range));
   }
   const options: CopyOptions = {
@@ -203,22 +203,22 @@ function sourceStep(
     // docker's builder of old wants something to copy.
     allowEmptyWildcard: !(conversion.request.classic && copied.sources.length === 1),
   };
-  if (!flags.parents) return copy(source, posix.join('/', src), copied.destPath, options);
+  if (!flags.parents) return copy(source, normalPath(`/${src}`), copied.destPath, options);
   // `/a/./b/c` keeps b/c, other paths are kept whole.
   const pivot = src.indexOf('/./');
-  const root = pivot < 0 ? '/' : posix.join('/', src.slice(0, pivot));
-  const pattern = posix.join('/', pivot < 0 ? src : src.slice(pivot + 3));
+  const root = pivot < 0 ? '/' : normalPath(`/${src.slice(0, pivot)}`);
+  const pattern = normalPath(`/${pivot < 0 ? src : src.slice(pivot + 3)}`);
   const exact = !hasWildcard(root) && !hasWildcard(pattern);
   return copy(source, root, copied.destPath, {
     ...options,
     includes: [pattern.slice(1)],
-    requiredPaths: exact ? [posix.join(root, pattern)] : [],
+    requiredPaths: exact ? [normalPath(`${root}/${pattern}`)] : [],
   });
 }
 
 /** A heredoc: a file of its name with its content. */
 function documentStep(copied: Expanded, { name, content }: { name: string; content: string }): FileStep {
-  const tree = scratch().file(mkfile(posix.join('/', name), content, { mode: 0o644 }), {
+  const tree = scratch().file(mkfile(normalPath(`/${name}`), content, { mode: 0o644 }), {
     name: '[internal] preparing inline document',
   });
   return copy(tree, name, copied.destPath, {

@@ -22,10 +22,10 @@ import { convertRun } from './run.ts';
 import type { Command, StageState } from './stages.ts';
 import { convertWorkdir, setWorkdir } from './workdir.ts';
 
-/** Converts the instructions of a stage whose base is known. */
-export function convertStage(conversion: Conversion, stage: StageState): void {
+/** Converts the instructions of a stage whose base is known; yields after each. */
+export function* convertStage(conversion: Conversion, stage: StageState): Generator<void, void> {
   const { request, file } = conversion;
-  inherit(stage, conversion.target);
+  yield* inherit(stage, conversion.target);
   stage.dispatched = true;
   stage.platform ??= conversion.target;
   const { grown } = stage;
@@ -39,7 +39,10 @@ export function convertStage(conversion: Conversion, stage: StageState): void {
   if (!stage.imageEnvLast) {
     conversion.allowances.inherited.take(grown.env.size);
     let { env } = state.values;
-    for (const [name, value] of grown.env) env = env.set(name, value);
+    for (const [name, value] of grown.env) {
+      env = env.set(name, value);
+      yield;
+    }
     state = state.with({ env });
     stage.imageEnvLast = true;
   }
@@ -49,6 +52,7 @@ export function convertStage(conversion: Conversion, stage: StageState): void {
   stage.state = state;
   if (WorkingDir) setWorkdir(stage, WorkingDir);
   for (const command of stage.commands) {
+    yield;
     throwIfAborted(conversion.signal);
     stage.onBuildNow = command.onBuild;
     try {

@@ -10,6 +10,8 @@ type HistoryEntry = NonNullable<ImageConfig['history']>[number];
 export interface History {
   readonly entry: HistoryEntry;
   readonly before: History | undefined;
+  /** Of it and all before it. */
+  readonly length: number;
 }
 
 export interface Grown {
@@ -21,22 +23,41 @@ export interface Grown {
   history: History | undefined;
 }
 
-/** Takes them out of an image's config. */
-export function takeGrown(image: ImageConfig): Grown {
+export function nothingGrown(): Grown {
+  const none = Variables.of();
+  return { env: none, labels: none, volumes: none, ports: none, history: undefined };
+}
+
+/** Of bases that many stages may begin with. */
+const ofBases = new WeakMap<ImageConfig, Grown>();
+
+/** Takes them out of an image's config; `base` is the one that it is a copy of. Yields after each. */
+export function* takeGrown(image: ImageConfig, base?: ImageConfig): Generator<void, Grown> {
   const { Env, Labels, Volumes, ExposedPorts, ...config } = containerOf(image);
   image.config = config;
+  const known = base && ofBases.get(base);
+  if (known !== undefined) {
+    delete image.history;
+    return { ...known };
+  }
   let history: History | undefined;
-  for (const entry of image.history ?? []) history = { entry, before: history };
+  for (const entry of image.history ?? [])
+    history = { entry, before: history, length: (history?.length ?? 0) + 1 };
   delete image.history;
+  yield;
   const names = (set: Readonly<Record<string, unknown>> | undefined) =>
     Variables.of(Object.keys(set ?? {}).map((name) => [name, '']));
-  return {
-    env: Variables.of((Env ?? []).map(splitEnv)),
-    labels: Variables.of(Object.entries(Labels ?? {})),
-    volumes: names(Volumes),
-    ports: names(ExposedPorts),
-    history,
-  };
+  const env = Variables.of((Env ?? []).map(splitEnv));
+  yield;
+  const labels = Variables.of(Object.entries(Labels ?? {}));
+  yield;
+  const volumes = names(Volumes);
+  yield;
+  const ports = names(ExposedPorts);
+  yield;
+  const grown: Grown = { env, labels, volumes, ports, history };
+  if (base !== undefined) ofBases.set(base, grown);
+  return { ...grown };
 }
 
 /** Puts them back. What is empty is left out. */

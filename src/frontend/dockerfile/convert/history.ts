@@ -1,7 +1,11 @@
+import { fail } from '../../../errors/error.ts';
 import { printable } from '../../../errors/printable.ts';
 import type { ImageConfig } from '../../../oci/types.ts';
 import type { Conversion } from './conversion.ts';
 import type { StageState } from './stages.ts';
+
+/** Instructions of one image, with those of its base: what is made of each is told, kept and read again. */
+const maxHistory = 15_000;
 
 /** Adds an instruction to the history of the stage's image. */
 export function commit(
@@ -11,6 +15,12 @@ export function commit(
   options: { layer?: boolean; buildkit?: boolean } = {},
 ): void {
   allowances.history.take(createdBy.length + 64);
+  const length = (grown.history?.length ?? 0) + 1;
+  if (length > maxHistory) {
+    throw fail('exhausted', 'dockerfile', `the history of an image has more than ${maxHistory} entries`, {
+      hint: 'Join instructions: an ENV, ARG, LABEL or EXPOSE takes many values.',
+    });
+  }
   const entry: NonNullable<ImageConfig['history']>[number] = {
     created_by: printable(options.buildkit ? `${createdBy} # buildkit` : createdBy),
     comment: 'buildkit.dockerfile.v0',
@@ -18,7 +28,7 @@ export function commit(
   // Without it the exporter fills in the time.
   if (epoch !== undefined) entry.created = isoTime(epoch);
   if (!options.layer) entry.empty_layer = true;
-  grown.history = { entry, before: grown.history };
+  grown.history = { entry, before: grown.history, length };
 }
 
 /** Seconds since the epoch as RFC 3339 without a fraction. */

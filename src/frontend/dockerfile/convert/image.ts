@@ -40,7 +40,7 @@ const containerKeys = [
 ] as const;
 
 /**
- * A base's config as a copy that may be changed: without its creation time, its layers (which the exporter fills in),
+ * A base's config as a copy whose fields may be replaced, not changed: without its creation time, its layers (which the exporter fills in),
  * fields that describe the container it was made from, and nulls, which older tools wrote.
  */
 export function cloneImage(source: ImageConfig): ImageConfig {
@@ -54,7 +54,8 @@ function pick<T extends object, K extends keyof T>(source: T, keys: readonly K[]
   const out: Partial<T> = {};
   for (const key of keys) {
     const value = source[key] as T[K] | null | undefined;
-    if (value !== null && value !== undefined) out[key] = structuredClone(value);
+    if (value === null || value === undefined) continue;
+    out[key] = Array.isArray(value) ? ([...value] as T[K]) : value;
   }
   return out;
 }

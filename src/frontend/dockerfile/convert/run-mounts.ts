@@ -8,6 +8,7 @@ import {
   type State,
   scratch,
 } from '../../../llb/llb.ts';
+import { absolutePath, normalPath } from '../../../llb/paths.ts';
 import type { InstructionOf, RunMount } from '../ast.ts';
 import { parseMount, parseSize } from '../parse/mount.ts';
 import { own } from './args.ts';
@@ -66,12 +67,12 @@ function mountOf(
 ): Mount {
   // Without a target it is the working directory.
   const written = mount.target ?? '';
-  const target = posix.resolve('/', stage.state.values.dir, written);
+  const target = absolutePath(stage.state.values.dir, written);
   if (target === '/') throw fail('invalid', 'dockerfile', `invalid mount target ${JSON.stringify(written)}`);
   if (mount.type === 'tmpfs') {
     return { type: 'tmpfs', target, size: mount.size === undefined ? 0 : parseSize(mount.size) };
   }
-  const path = posix.resolve('/', mount.source ?? '');
+  const path = absolutePath('/', mount.source ?? '');
   const isCache = mount.type === 'cache';
   let source: State = isCache ? scratch() : conversion.context;
   if (from !== undefined) {
@@ -97,5 +98,5 @@ function mountOf(
   if (!isCache) return { ...common, output: common.readonly ? undefined : false };
   const sharing = mount.sharing === 'private' || mount.sharing === 'locked' ? mount.sharing : 'shared';
   const namespace = own(conversion.request.buildArgs, 'BUILDKIT_CACHE_MOUNT_NS') ?? '';
-  return { ...common, type: 'cache', id: `${namespace}/${mount.id || posix.normalize(written)}`, sharing };
+  return { ...common, type: 'cache', id: `${namespace}/${mount.id || normalPath(written)}`, sharing };
 }

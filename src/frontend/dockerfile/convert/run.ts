@@ -1,5 +1,5 @@
-import { posix } from 'node:path';
 import { mkfile, type RunMount, type RunOptions, scratch } from '../../../llb/llb.ts';
+import { normalPath } from '../../../llb/paths.ts';
 import type { Variables } from '../../../llb/variables.ts';
 import type { InstructionOf } from '../ast.ts';
 import { parseHeredocMark } from '../parse/heredoc.ts';
@@ -99,10 +99,10 @@ function commandOf(stage: StageState, { command }: InstructionOf<'RUN'>): Script
   if (!first.content.startsWith('#!') || stage.image.os === 'windows') {
     return { args: withShell(stage.image, first.content), summary };
   }
-  const tree = scratch().file(mkfile(posix.join('/', first.name), first.content, { mode: 0o755 }), {
+  const tree = scratch().file(mkfile(normalPath(`/${first.name}`), first.content, { mode: 0o755 }), {
     name: '[internal] preparing inline document',
   });
-  const path = posix.join('/dev/pipes/', first.name);
+  const path = normalPath(`/dev/pipes/${first.name}`);
   return {
     // BuildKit runs the script through the shell, too: it is a line with one word.
     args: withShell(stage.image, path),

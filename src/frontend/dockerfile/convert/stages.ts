@@ -5,7 +5,7 @@ import { Variables } from '../../../llb/variables.ts';
 import type { ImageConfig, Platform } from '../../../oci/types.ts';
 import type { Base, Dockerfile, Instruction, Stage } from '../ast.ts';
 import { didYouMean } from '../parse/suggest.ts';
-import { type Grown, takeGrown } from './grown.ts';
+import { type Grown, nothingGrown } from './grown.ts';
 import { emptyImage } from './image.ts';
 import { locationOf } from './located.ts';
 import type { NamedContext } from './named-contexts.ts';
@@ -83,7 +83,7 @@ export function newStage(baseName: string, from: Base, target: Platform): StageS
     total: 0,
     index: 0,
     onBuildNow: false,
-    grown: takeGrown({ ...emptyImage(target), config: {} }),
+    grown: nothingGrown(),
     imageEnvLast: false,
     buildArgs: Variables.of(),
     contextPaths: new Set(),

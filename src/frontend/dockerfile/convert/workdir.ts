@@ -1,5 +1,5 @@
-import { posix } from 'node:path';
 import { mkdir } from '../../../llb/llb.ts';
+import { absolutePath } from '../../../llb/paths.ts';
 import type { InstructionOf } from '../ast.ts';
 import { workdirRelativePathFinding } from '../lint/findings.ts';
 import { type Conversion, expandIn, opLocation } from './conversion.ts';
@@ -47,7 +47,7 @@ export function convertWorkdir(
  */
 export function setWorkdir(stage: StageState, path: string): string {
   const config = containerOf(stage.image);
-  const dir = path.startsWith('/') ? path : posix.resolve('/', config.WorkingDir || '/', path);
+  const dir = path.startsWith('/') ? path : absolutePath(config.WorkingDir || '/', path);
   config.WorkingDir = dir;
   stage.state = stage.state.dir(dir);
   return dir;
