@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { open, readFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { type CallOptions, Code } from '@connectrpc/connect';
@@ -8,6 +8,7 @@ import { DrydockError, fail } from '../../errors/error.ts';
 import { digestOf, hex, isDigest } from '../../oci/digest.ts';
 import type { Digest } from '../../oci/types.ts';
 import { type Info, WriteAction } from '../../pb/containerd/content_pb.js';
+import { fileBytes, whenAsked } from '../shared/blob-stream.ts';
 import type { BlobInfo, Content, ContentWriter, WriterOptions } from '../store.ts';
 import { breakOf, hasCode } from './errors.ts';
 import { collectNow } from './gc.ts';
@@ -62,14 +63,25 @@ export class ContainerdContent implements Content {
       );
     }
     if (length === 0) return Readable.from([]);
-    const file = await this.#open(digest, size);
-    if (file === undefined) return Readable.from(this.#stream(digest, offset, length), { objectMode: false });
-    return file.createReadStream({ start: offset, end: offset + length - 1, highWaterMark: 256 << 10 });
+    return whenAsked(() => this.#bytes(digest, size, offset, length));
   }
 
-  async #open(digest: Digest, size: number) {
+  /** Reads from containerd's own file where that is at hand, else through the API. */
+  async *#bytes(digest: Digest, size: number, offset: number, length: number): AsyncGenerator<Uint8Array> {
     const path = blobFile(this.#shared, digest, size);
-    return path === undefined ? undefined : open(path, 'r').catch(() => undefined);
+    let begun = false;
+    if (path !== undefined) {
+      try {
+        for await (const chunk of fileBytes(path, offset, length)) {
+          begun = true;
+          yield chunk;
+        }
+        return;
+      } catch (err) {
+        if (begun) throw err;
+      }
+    }
+    yield* this.#stream(digest, offset, length);
   }
 
   /** Reads through the API; goes on where it was when containerd restarts in the middle. */

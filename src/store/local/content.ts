@@ -9,12 +9,13 @@ import {
   truncateSync,
   writeFileSync,
 } from 'node:fs';
-import { open, readFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { errnoCode, fail, toDrydockError } from '../../errors/error.ts';
 import { digestOf, isDigest } from '../../oci/digest.ts';
 import type { Digest } from '../../oci/types.ts';
+import { fileBytes, whenAsked } from '../shared/blob-stream.ts';
 import type { BlobInfo, Content, ContentWriter, WriterOptions } from '../store.ts';
 import { mergeLabels, parseLabels, type Row } from './db.ts';
 import { blobFolder, blobPath } from './layout.ts';
@@ -63,10 +64,8 @@ export class LocalContent implements Content {
     }
     const path = this.#checkedPath(digest, size);
     if (length === 0) return Readable.from([]);
-    const file = await open(path, 'r').catch((err: unknown) => {
-      throw errnoCode(err) === 'ENOENT' ? damaged(digest, 'its file is gone') : err;
-    });
-    return file.createReadStream({ start: offset, end: offset + length - 1, highWaterMark: 256 << 10 });
+    const gone = (err: unknown) => (errnoCode(err) === 'ENOENT' ? damaged(digest, 'its file is gone') : err);
+    return whenAsked(() => fileBytes(path, offset, length, gone));
   }
 
   async bytes(digest: Digest): Promise<Buffer> {

@@ -1,5 +1,6 @@
 /** The image endpoints, on each store, against the published shapes. */
-import { createServer } from 'node:http';
+import { createReadStream } from 'node:fs';
+import { createServer, request as httpRequest } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -252,6 +253,25 @@ onStores('image endpoints', (store) => {
       expect(loaded.headers['content-type']).toBe('application/json');
       expect(loaded.lines()).toEqual([{ stream: 'Loaded image: kept:1\n' }]);
       expect((await inspect('kept:1')).Id).toBe(id);
+    });
+
+    test('a quiet load answers when the image is there, so that a client may go away at the status', async () => {
+      await ask('DELETE', '/images/kept:1');
+      const loaded = await new Promise<number | undefined>((resolve, reject) => {
+        const request = httpRequest({
+          socketPath: daemon.socket,
+          path: '/images/load?quiet=1',
+          method: 'POST',
+        });
+        request.once('response', (response) => {
+          response.destroy();
+          resolve(response.statusCode);
+        });
+        request.once('error', reject);
+        createReadStream(`${daemon.dir}/kept.tar`).pipe(request);
+      });
+      expect(loaded).toBe(200);
+      expect((await inspect('kept:1')).Config.Labels).toMatchObject({ kept: '1' });
     });
 
     test('several images share one archive', async () => {

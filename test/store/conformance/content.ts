@@ -1,6 +1,6 @@
 /** What every store does with its blobs. */
 import { randomBytes } from 'node:crypto';
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { digestOf } from '../../../src/oci/digest.ts';
 
@@ -19,6 +19,18 @@ export function contentTests(at: StoreAtHand): void {
       expect(await text(await at.store.content.read(digest, { offset: 11 }))).toBe('');
       await expect(at.store.content.read(digest, { offset: 12 })).rejects.toMatchObject({ code: 'invalid' });
       expect((await at.store.content.list()).map((blob) => blob.digest)).toEqual([digest]);
+    });
+
+    test('a reader that nobody reads holds no file, nor does one that is left in the middle', async () => {
+      const data = randomBytes(4 << 20);
+      const digest = await at.store.content.put(data, { lease });
+      const open = () => openFiles().filter((path) => path.includes(digest.slice('sha256:'.length)));
+      await Promise.all(Array.from({ length: 20 }, () => at.store.content.read(digest)));
+      expect(open()).toEqual([]);
+      for await (const _chunk of await at.store.content.read(digest)) break;
+      await expect.poll(open).toEqual([]);
+      (await at.store.content.read(digest)).destroy();
+      expect(open()).toEqual([]);
     });
 
     test('putting it again is fine and adds labels', async () => {
@@ -156,5 +168,16 @@ export function contentTests(at: StoreAtHand): void {
       expect((await content.info(digest))?.labels).toEqual({ n0: 'y', n1: 'y' });
       expect(await content.localPath(nowhere)).toBeUndefined();
     });
+  });
+}
+
+/** Paths of the files that this process has open. */
+function openFiles(): string[] {
+  return readdirSync('/proc/self/fd').flatMap((fd) => {
+    try {
+      return [readlinkSync(`/proc/self/fd/${fd}`)];
+    } catch {
+      return [];
+    }
   });
 }

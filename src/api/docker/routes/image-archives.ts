@@ -60,14 +60,17 @@ async function save(call: Call, names: string[]): Promise<undefined> {
   return undefined;
 }
 
-/** All that is wrong with an archive is an error of the stream: docker's clients look for it there. */
+/**
+ * All that is wrong with an archive is an error of the stream: docker's clients look for it there. A quiet answer begins
+ * when the image is loaded, as dockerd's does: clients go away at its status, without reading on.
+ */
 async function load(call: Call): Promise<undefined> {
   const { host, query, request, response, signal } = call;
   const quiet = !query.has('quiet') || query.bool('quiet');
   const platform = platformOf(call);
   const stream = new JsonStream(response);
   const body = new UploadBody(request);
-  stream.start();
+  if (!quiet) stream.start();
   try {
     const report = quiet
       ? undefined
@@ -83,6 +86,7 @@ async function load(call: Call): Promise<undefined> {
     stream.end();
   } catch (err) {
     body.destroy();
+    stream.start();
     stream.fail(await explainDisk(err, host.engine.store));
   }
   return undefined;
