@@ -12,8 +12,10 @@ import type { DockerApi } from '../api/docker/server.ts';
 import type { AdmitCall, GrpcServer } from '../api/shared/grpc.ts';
 import type { ApiHost } from '../api/shared/host.ts';
 import type { Listener } from '../auth/types.ts';
+import { refuseCall } from '../grpc/answer.ts';
 import { takeConnection } from '../grpc/http2-connection.ts';
 import { http2Limits, limitSettings } from '../grpc/http2-limits.ts';
+import { UNIMPLEMENTED } from '../grpc/status.ts';
 import type { Metrics } from './metrics.ts';
 import { sniff } from './sniff.ts';
 
@@ -207,25 +209,17 @@ function endAfter({ request, response }: Exchange, socket: Duplex): void {
   response.once('finish', () => socket.end());
 }
 
-/** Answers every gRPC call with UNIMPLEMENTED (12) and a reason, rather than with a broken connection. */
+/** Answers every gRPC call with UNIMPLEMENTED and a reason, rather than with a broken connection. */
 function refusingServer(): Http2Server {
   const server = createHttp2Server(http2Limits);
   limitSettings(server);
   server.on('stream', (stream: ServerHttp2Stream, headers) => {
     stream.on('error', () => {});
-    const grpc = String(headers['content-type'] ?? '').startsWith('application/grpc');
-    stream.respond(
-      grpc
-        ? {
-            ':status': 200,
-            'content-type': 'application/grpc',
-            'grpc-status': '12',
-            'grpc-message': 'this daemon does not serve BuildKit%27s API',
-          }
-        : { ':status': 505, 'content-type': 'application/json' },
-      { endStream: grpc },
-    );
-    if (!grpc) stream.end('{"message":"docker\'s API is spoken in HTTP/1.1 here"}\n');
+    if (String(headers['content-type'] ?? '').startsWith('application/grpc')) {
+      return refuseCall(stream, UNIMPLEMENTED, "this daemon does not serve BuildKit's API");
+    }
+    stream.respond({ ':status': 505, 'content-type': 'application/json' });
+    stream.end('{"message":"docker\'s API is spoken in HTTP/1.1 here"}\n');
   });
   server.on('sessionError', () => {});
   return server;

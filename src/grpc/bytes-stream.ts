@@ -1,7 +1,8 @@
 /** A call whose messages hold nothing but bytes (the services' `BytesMessage`s), as a Node stream. */
 import { Duplex } from 'node:stream';
-import type { GrpcCall } from './channel.ts';
-import { bytesFrame, bytesIn, Deframer } from './frame.ts';
+import type { GrpcCall } from './call.ts';
+import { bytesIn, Deframer } from './frame.ts';
+import { sendInFrames } from './send-bytes.ts';
 
 /** Bytes per message: few enough for every receiver's limit. */
 const chunkSize = 256 * 1024;
@@ -24,6 +25,13 @@ export class BytesStream extends Duplex {
   readonly #frames = new Deframer();
   /** The peer wants no more: what is written goes nowhere. */
   #unwanted = false;
+  readonly #out = {
+    isOver: () => {
+      const { closed, destroyed, writableEnded } = this.#call.stream;
+      return this.#unwanted || this.destroyed || closed || destroyed || writableEnded;
+    },
+    write: (frame: Buffer, taken: () => void) => void this.#call.stream.write(frame, taken),
+  };
 
   constructor(call: GrpcCall, options: BytesStreamOptions) {
     super({ allowHalfOpen: true });
@@ -81,17 +89,7 @@ export class BytesStream extends Duplex {
   }
 
   #send(chunk: Buffer, done: (err?: Error | null) => void): void {
-    const { stream } = this.#call;
-    let rest = chunk;
-    const next = () => {
-      if (rest.length === 0 || this.#unwanted || this.destroyed) return done();
-      const part = rest.subarray(0, chunkSize);
-      rest = rest.subarray(part.length);
-      // A call that is over drops what is written; its status tells why.
-      if (stream.closed || stream.destroyed || stream.writableEnded) return done();
-      stream.write(bytesFrame(part), next);
-    };
-    next();
+    sendInFrames(chunk, chunkSize, this.#out, done);
   }
 
   override _final(done: (err?: Error | null) => void): void {

@@ -1,23 +1,11 @@
 /** A gRPC client over one connection that is there already: the client's, turned round. */
-import {
-  type ClientHttp2Session,
-  type ClientHttp2Stream,
-  connect,
-  constants,
-  type IncomingHttpHeaders,
-} from 'node:http2';
+import { type ClientHttp2Session, type ClientHttp2Stream, connect } from 'node:http2';
 import type { Duplex } from 'node:stream';
-import { canceled, DrydockError } from '../errors/error.ts';
-import { Deframer, frame } from './frame.ts';
-import { decodeMessage, GrpcError, OK, UNAVAILABLE, UNIMPLEMENTED, UNKNOWN } from './status.ts';
+import { canceled } from '../errors/error.ts';
+import { ConnectionLost, GrpcCall } from './call.ts';
 
 /** Key → values, lower-case keys. */
 export type Metadata = Record<string, string | readonly string[]>;
-
-/** The connection is gone: closed by its peer, broken, or silent. */
-export class ConnectionLost extends Error {
-  override readonly name = 'ConnectionLost';
-}
 
 export interface CallOptions {
   metadata?: Metadata;
@@ -147,11 +135,7 @@ export class GrpcChannel {
   /** One message there, one back. Rejects with GrpcError, ConnectionLost or `canceled`. */
   async unary(path: string, request: Uint8Array, options: CallOptions = {}): Promise<Uint8Array> {
     const call = await this.open(path, options);
-    call.stream.end(frame(request));
-    let answer: Uint8Array | undefined;
-    for await (const message of call.messages()) answer ??= message;
-    if (answer === undefined) throw new GrpcError(UNKNOWN, 'the answer is empty');
-    return answer;
+    return call.exchange(request);
   }
 
   /** Asks now and then whether the peer is still there, as long as a call is open. */
@@ -177,77 +161,5 @@ export class GrpcChannel {
       // Too many are under way: the oldest of them tells.
       clearTimeout(late);
     }
-  }
-}
-
-/** One call under way. */
-export class GrpcCall {
-  readonly stream: ClientHttp2Stream;
-  /** Resolves when the server ended the call with OK; rejects with GrpcError, ConnectionLost or `canceled`. */
-  readonly status: Promise<void>;
-
-  constructor(stream: ClientHttp2Stream, lost: () => ConnectionLost | undefined, signal?: AbortSignal) {
-    this.stream = stream;
-    let failure: GrpcError | undefined;
-    let answered = false;
-    let reset: Error | undefined;
-    const read = (headers: IncomingHttpHeaders) => {
-      const code = headers['grpc-status'];
-      if (code === undefined) return;
-      answered = true;
-      if (Number(code) !== OK) {
-        failure = new GrpcError(Number(code), decodeMessage(String(headers['grpc-message'] ?? '')));
-      }
-    };
-    stream.on('response', (headers) => {
-      const http = headers[':status'];
-      if (http !== 200 && headers['grpc-status'] === undefined) {
-        answered = true;
-        failure = new GrpcError(http === 404 ? UNIMPLEMENTED : UNAVAILABLE, `HTTP status ${http}`);
-      } else read(headers);
-    });
-    stream.on('trailers', read);
-    stream.on('error', (err) => {
-      reset = err;
-    });
-    const onAbort = () => stream.close(constants.NGHTTP2_CANCEL);
-    signal?.addEventListener('abort', onAbort, { once: true });
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
-    this.status = promise;
-    promise.catch(() => {}); // whoever asks gets it
-    const settle = () => {
-      signal?.removeEventListener('abort', onAbort);
-      if (signal?.aborted && !answered) reject(canceled(signal.reason));
-      else if (failure !== undefined) reject(failure);
-      else if (answered) resolve();
-      else reject(lost() ?? new ConnectionLost(reset?.message ?? 'the call was broken off'));
-    };
-    stream.on('end', () => {
-      if (answered) settle();
-    });
-    // What closed the connection may be known only after its calls are closed.
-    stream.on('close', () => setImmediate(settle));
-  }
-
-  /** The server's messages. Throws what `status` rejects with; leaving early cancels the call. */
-  async *messages(): AsyncGenerator<Uint8Array, void, undefined> {
-    const deframer = new Deframer();
-    let whole = false;
-    try {
-      try {
-        for await (const chunk of this.stream) yield* deframer.push(chunk);
-      } catch (err) {
-        if (err instanceof DrydockError) throw err;
-        // The stream's own error says less than the status.
-      }
-      whole = true;
-      await this.status;
-    } finally {
-      if (!whole) this.cancel();
-    }
-  }
-
-  cancel(): void {
-    if (!this.stream.closed) this.stream.close(constants.NGHTTP2_CANCEL);
   }
 }

@@ -7,33 +7,54 @@ import { fail } from '../errors/error.ts';
 /** Largest message taken, bytes: BuildKit's own limit. */
 export const maxMessage = 16 << 20;
 
+/** A byte for "not compressed", and the length. */
+const headerLength = 5;
+
 /** One message as a frame. */
 export function frame(message: Uint8Array): Buffer {
-  const out = Buffer.allocUnsafe(5 + message.length);
+  return frameHead(message);
+}
+
+/**
+ * A frame but for the bytes of its message's last field, for those who send these as they are: its header, the other
+ * fields as they are encoded, and the last one's number and length (in bytes), if there is one.
+ */
+export function frameHead(fields: Uint8Array, last?: { field: number; length: number }): Buffer {
+  const tail = last === undefined ? 0 : 1 + varintLength(last.length);
+  const out = Buffer.allocUnsafe(headerLength + fields.length + tail);
   out[0] = 0;
-  out.writeUInt32BE(message.length, 1);
-  out.set(message, 5);
+  out.writeUInt32BE(fields.length + tail + (last?.length ?? 0), 1);
+  out.set(fields, headerLength);
+  if (last !== undefined) putField(out, headerLength + fields.length, last.field, last.length);
   return out;
 }
 
 /** The frame of a message with nothing but bytes in its field 1, of all the `BytesMessage`s. */
 export function bytesFrame(data: Uint8Array): Buffer {
   if (data.length === 0) return frame(data);
-  let lengthBytes = 1;
-  for (let rest = data.length >>> 7; rest > 0; rest >>>= 7) lengthBytes++;
-  const out = Buffer.allocUnsafe(6 + lengthBytes + data.length);
+  const before = 1 + varintLength(data.length);
+  const out = Buffer.allocUnsafe(headerLength + before + data.length);
   out[0] = 0;
-  out.writeUInt32BE(1 + lengthBytes + data.length, 1);
-  let at = 5;
-  out[at++] = (1 << 3) | 2;
-  let rest = data.length;
-  while (rest > 0x7f) {
-    out[at++] = (rest & 0x7f) | 0x80;
-    rest >>>= 7;
-  }
-  out[at++] = rest;
-  out.set(data, at);
+  out.writeUInt32BE(before + data.length, 1);
+  out.set(data, putField(out, headerLength, 1, data.length));
   return out;
+}
+
+/** Bytes that a number takes. */
+function varintLength(value: number): number {
+  let length = 1;
+  for (let rest = value >>> 7; rest > 0; rest >>>= 7) length++;
+  return length;
+}
+
+/** Writes the number and the length of a field of bytes; where those begin. */
+function putField(out: Buffer, at: number, field: number, length: number): number {
+  let next = at;
+  out[next++] = (field << 3) | 2;
+  let rest = length;
+  for (; rest > 0x7f; rest >>>= 7) out[next++] = (rest & 0x7f) | 0x80;
+  out[next++] = rest;
+  return next;
 }
 
 /** The bytes of a `BytesMessage`: field 1 of a message that has no other. Throws `invalid` (hop `session`). */
@@ -57,10 +78,16 @@ export function bytesIn(message: Uint8Array): Uint8Array {
 
 /** Cuts a byte stream into messages. */
 export class Deframer {
+  readonly #most: number;
   #chunks: Uint8Array[] = [];
   #length = 0;
   /** Bytes that the next message needs, its header included. */
   #need = 5;
+
+  /** `most`: bytes of the largest message that is taken. */
+  constructor(most = maxMessage) {
+    this.#most = most;
+  }
 
   /** Whether nothing is left over: where a stream may end. */
   get empty(): boolean {
@@ -82,11 +109,11 @@ export class Deframer {
         throw fail('invalid', 'session', 'the peer sent a compressed message, which was not agreed on');
       }
       const length = ((all[at + 1]! << 24) | (all[at + 2]! << 16) | (all[at + 3]! << 8) | all[at + 4]!) >>> 0;
-      if (length > maxMessage) {
+      if (length > this.#most) {
         throw fail(
           'invalid',
           'session',
-          `the peer sent a message of ${length} bytes, more than ${maxMessage}`,
+          `the peer sent a message of ${length} bytes, more than ${this.#most}`,
         );
       }
       if (all.length - at < 5 + length) {

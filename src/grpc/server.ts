@@ -2,10 +2,10 @@
 import { createServer, type Http2Server, type IncomingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
 import type { Duplex } from 'node:stream';
 import { canceled, fail } from '../errors/error.ts';
+import { answerHeaders, refuseCall, statusHeaders } from './answer.ts';
 import { Deframer, frame } from './frame.ts';
 import { takeConnection } from './http2-connection.ts';
-import { refuseCall } from './refuse-call.ts';
-import { encodeMessage, OK, statusOf, UNIMPLEMENTED } from './status.ts';
+import { type CallStatus, OK, statusOf, UNIMPLEMENTED } from './status.ts';
 
 /** One call, as its handler sees it. */
 export interface ServedCall {
@@ -54,8 +54,6 @@ export class GrpcServer {
   }
 }
 
-const type = { ':status': 200, 'content-type': 'application/grpc' } as const;
-
 async function answer(
   stream: ServerHttp2Stream,
   headers: IncomingHttpHeaders,
@@ -71,14 +69,9 @@ async function answer(
     });
   });
   ended.catch(() => {}); // for whoever waits for it
-  let status = { code: OK, message: '' };
-  stream.respond(type, { waitForTrailers: true });
-  stream.once('wantTrailers', () => {
-    stream.sendTrailers({
-      'grpc-status': String(status.code),
-      'grpc-message': encodeMessage(status.message),
-    });
-  });
+  let status: CallStatus = { code: OK, message: '' };
+  stream.respond(answerHeaders, { waitForTrailers: true });
+  stream.once('wantTrailers', () => stream.sendTrailers(statusHeaders(status)));
   try {
     await handler({ headers, rawHeaders, stream, ended, signal: over.signal });
   } catch (err) {

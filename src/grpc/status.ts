@@ -1,4 +1,5 @@
 /** gRPC's status codes and how they travel. https://grpc.io/docs/guides/status-codes/ */
+import type { IncomingHttpHeaders } from 'node:http2';
 import type { ErrorCode } from '../errors/error.ts';
 import { DrydockError } from '../errors/error.ts';
 
@@ -19,6 +20,14 @@ export const INTERNAL = 13;
 export const UNAVAILABLE = 14;
 export const DATA_LOSS = 15;
 export const UNAUTHENTICATED = 16;
+
+/** How a call ended. */
+export interface CallStatus {
+  /** One of the above. */
+  code: number;
+  /** Of a failure. */
+  message: string;
+}
 
 /** A call that its server ended with something else than OK. */
 export class GrpcError extends Error {
@@ -69,8 +78,8 @@ const statuses: Record<ErrorCode, number> = {
   internal: INTERNAL,
 };
 
-/** The status and message that tell a peer of a failure of ours. */
-export function statusOf(err: unknown): { code: number; message: string } {
+/** The status that tells a peer of a failure of ours. */
+export function statusOf(err: unknown): CallStatus {
   if (err instanceof GrpcError) return { code: err.code, message: err.message };
   // Clients written in Go look for the words of their own.
   const gone = err instanceof DrydockError && err.code === 'canceled' && err.message === 'canceled';
@@ -83,8 +92,18 @@ function statusCode({ code, hop, step }: DrydockError): number {
   return code === 'not-found' && hop === 'file' && step !== undefined ? UNKNOWN : statuses[code];
 }
 
+/** The status in the headers or trailers of an answer; undefined when they have none, as before messages. */
+export function statusIn(headers: IncomingHttpHeaders): CallStatus | undefined {
+  const code = headers['grpc-status'];
+  if (code === undefined) return undefined;
+  return {
+    code: /^\d{1,4}$/.test(String(code)) ? Number(code) : UNKNOWN,
+    message: decodeMessage(String(headers['grpc-message'] ?? '')),
+  };
+}
+
 /** `grpc-message` is percent-encoded UTF-8; what is not decodable is shown as it came. */
-export function decodeMessage(text: string): string {
+function decodeMessage(text: string): string {
   try {
     return decodeURIComponent(text);
   } catch {

@@ -1,6 +1,7 @@
 /** A client as we ask it for things: its connection, what it serves, and errors that say what was asked for. */
 import { canceled, DrydockError, fail } from '../errors/error.ts';
-import { type CallOptions, ConnectionLost, type GrpcCall, type GrpcChannel } from '../grpc/channel.ts';
+import { ConnectionLost, type GrpcCall } from '../grpc/call.ts';
+import type { CallOptions, GrpcChannel } from '../grpc/channel.ts';
 import { errorCodeOf, GrpcError, UNIMPLEMENTED } from '../grpc/status.ts';
 import type { SessionInfo } from './headers.ts';
 

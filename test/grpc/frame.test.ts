@@ -2,7 +2,7 @@
 import { fromBinary } from '@bufbuild/protobuf';
 import { array, assert, integer, property, uint8Array } from 'fast-check';
 import { expect, test } from 'vitest';
-import { bytesFrame, bytesIn, Deframer, frame } from '../../src/grpc/frame.ts';
+import { bytesFrame, bytesIn, Deframer, frame, frameHead } from '../../src/grpc/frame.ts';
 import { BytesMessageSchema } from '../../src/pb/session/filesync_pb.js';
 
 test('messages are found again, however the bytes are cut', () => {
@@ -42,4 +42,21 @@ test('messages of bytes', () => {
   }
   expect(() => bytesIn(Buffer.from([0x10, 1]))).toThrow('not one of bytes');
   expect(() => bytesIn(Buffer.from([0x0a, 0x7f, 1]))).toThrow('not one of bytes');
+});
+
+test('bytes that are sent as they are follow the head of their frame', () => {
+  for (const length of [0, 1, 127, 128, 300_000]) {
+    const data = Buffer.alloc(length, 'y');
+    const head = frameHead(Buffer.from([0x10, 1]), { field: 6, length });
+    const [message] = new Deframer().push(Buffer.concat([head, data]));
+    expect([...message!.subarray(0, 3)]).toEqual([0x10, 1, (6 << 3) | 2]);
+    expect(Buffer.from(message!.subarray(message!.length - length))).toEqual(data);
+  }
+});
+
+test('a reader may take larger messages, or none as large', () => {
+  const message = frame(Buffer.alloc(17 << 20));
+  expect(() => new Deframer().push(message)).toThrow('more than 16777216');
+  expect(new Deframer(64 << 20).push(message)).toHaveLength(1);
+  expect(() => new Deframer(10).push(frame(Buffer.alloc(11)))).toThrow('more than 10');
 });

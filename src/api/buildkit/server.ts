@@ -12,18 +12,16 @@ import { connectNodeAdapter } from '@connectrpc/connect-node';
 import { encodingErrors, maxHeaders } from '../../engine/gateway/serve.ts';
 import { clip } from '../../errors/clip.ts';
 import { DrydockError } from '../../errors/error.ts';
+import { refuseCall } from '../../grpc/answer.ts';
+import { maxMessage } from '../../grpc/frame.ts';
 import { takeConnection } from '../../grpc/http2-connection.ts';
 import { http2Limits, limitSettings, Turns, widen } from '../../grpc/http2-limits.ts';
-import { refuseCall } from '../../grpc/refuse-call.ts';
 import { GrpcError, statusOf, UNIMPLEMENTED } from '../../grpc/status.ts';
 import type { AdmitCall, GrpcServer } from '../shared/grpc.ts';
 import type { ApiHost } from '../shared/host.ts';
 import { callerKey, methodRules } from './caller.ts';
 import type { RawMethod } from './raw.ts';
 import { type BuildkitOptions, type BuildkitServices, buildkitServices } from './services.ts';
-
-/** Largest message taken, bytes: BuildKit's own limit. */
-const maxMessage = 16 << 20;
 
 /** Serves Control, LLBBridge, health, reflection and trace export. `close` ends the calls in flight. */
 export async function buildkitApi(host: ApiHost, options: BuildkitOptions = {}): Promise<GrpcServer> {

@@ -3,6 +3,7 @@ import { createServer } from 'node:http2';
 import type { Duplex } from 'node:stream';
 import type { Interceptor } from '@connectrpc/connect';
 import { connectNodeAdapter } from '@connectrpc/connect-node';
+import { maxMessage } from '../../grpc/frame.ts';
 import { http2Limits, limitSettings } from '../../grpc/http2-limits.ts';
 import { LLBBridge } from '../../pb/moby/buildkit/v1/frontend/gateway_pb.js';
 import { encodeError } from './encode.ts';
@@ -11,8 +12,6 @@ import { takeAnyBytes } from './strings.ts';
 
 takeAnyBytes();
 
-/** Largest message either way, bytes, as in BuildKit. */
-const maxMessage = 16 << 20;
 /** Largest block of headers or trailers sent: an error's details hold the Dockerfile. */
 export const maxHeaders = 1 << 20;
 

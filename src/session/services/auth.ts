@@ -5,7 +5,7 @@
 import { createPublicKey, randomBytes, timingSafeEqual, verify } from 'node:crypto';
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { fail } from '../../errors/error.ts';
-import { ConnectionLost } from '../../grpc/channel.ts';
+import { ConnectionLost } from '../../grpc/call.ts';
 import { GrpcError, UNAVAILABLE } from '../../grpc/status.ts';
 import type { RegistryCredentials, TokenRequest, TokenSource } from '../../oci/credentials.ts';
 import {

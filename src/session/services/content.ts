@@ -5,7 +5,8 @@
 import { Readable } from 'node:stream';
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { type DrydockError, fail } from '../../errors/error.ts';
-import type { CallOptions, GrpcCall } from '../../grpc/channel.ts';
+import type { GrpcCall } from '../../grpc/call.ts';
+import type { CallOptions } from '../../grpc/channel.ts';
 import { frame } from '../../grpc/frame.ts';
 import { ALREADY_EXISTS, GrpcError, NOT_FOUND, UNIMPLEMENTED } from '../../grpc/status.ts';
 import type { Digest } from '../../oci/types.ts';

@@ -1,7 +1,8 @@
 /** Files and archives to the client (proto/session/filesync.proto, service FileSend). */
 import { fail, throwIfAborted } from '../../errors/error.ts';
 import { BytesStream } from '../../grpc/bytes-stream.ts';
-import type { GrpcCall, Metadata } from '../../grpc/channel.ts';
+import type { GrpcCall } from '../../grpc/call.ts';
+import type { Metadata } from '../../grpc/channel.ts';
 import { ALREADY_EXISTS, GrpcError } from '../../grpc/status.ts';
 import { compareNames } from '../../linux/names.ts';
 import { runTask } from '../../workers/pool.ts';

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { MessageChannel } from 'node:worker_threads';
 import { type DrydockError, fail, throwIfAborted, toDrydockError } from '../../errors/error.ts';
 import { BytesStream } from '../../grpc/bytes-stream.ts';
-import type { GrpcCall } from '../../grpc/channel.ts';
+import type { GrpcCall } from '../../grpc/call.ts';
 import { GrpcError, NOT_FOUND } from '../../grpc/status.ts';
 import type { ReportStatus } from '../../progress/events.ts';
 import { runTask } from '../../workers/pool.ts';

@@ -3,8 +3,8 @@ import type { Http2ServerResponse, ServerHttp2Stream } from 'node:http2';
 import { fromBinary } from '@bufbuild/protobuf';
 import { reachOf } from '../../../auth/ownership.ts';
 import { fail } from '../../../errors/error.ts';
+import { beginAnswer, endAnswer } from '../../../grpc/answer.ts';
 import { requestOf } from '../../../grpc/server.ts';
-import { OK } from '../../../grpc/status.ts';
 import { StatusRequestSchema } from '../../../pb/moby/buildkit/v1/control_pb.js';
 import type { History } from '../history/history.ts';
 import { type Follower, framesOf } from '../jobs/build-log.ts';
@@ -30,7 +30,7 @@ export function statusMethod({ jobs, history }: { jobs: Jobs; history: History }
     const log = running ?? (past === undefined ? await jobs.find(reach, Ref, gone.signal) : undefined);
     if (log === undefined && past === undefined) throw fail('not-found', 'client', `no such job ${Ref}`);
     if (gone.signal.aborted) return;
-    response.writeHead(200, { 'content-type': 'application/grpc' });
+    beginAnswer(response);
     if (log !== undefined) {
       const following = log.follow(followerOn(stream, response, () => following.ready()));
       stream.once('close', () => following.stop());
@@ -39,7 +39,7 @@ export function statusMethod({ jobs, history }: { jobs: Jobs; history: History }
     for (const message of past ?? []) {
       if (!stream.destroyed) stream.write(framesOf([message]));
     }
-    end(response);
+    endAnswer(response);
   };
 }
 
@@ -50,11 +50,6 @@ function followerOn(stream: ServerHttp2Stream, response: Http2ServerResponse, re
       stream.write(frames);
       return stream.writableLength < maxAhead;
     },
-    end: () => end(response),
+    end: () => endAnswer(response),
   };
-}
-
-function end(response: Http2ServerResponse): void {
-  response.addTrailers({ 'grpc-status': String(OK) });
-  response.end();
 }

@@ -1,0 +1,30 @@
+/** The beginning and the end of an answer to a call, at its server. */
+import { constants, type Http2ServerResponse, type ServerHttp2Stream } from 'node:http2';
+import { type CallStatus, encodeMessage, OK } from './status.ts';
+
+/** The headers of every answer. */
+export const answerHeaders = { ':status': 200, 'content-type': 'application/grpc' } as const;
+
+/** The headers that tell how a call ended: its trailers, or all of an answer without messages. */
+export function statusHeaders({ code, message }: CallStatus): Record<'grpc-status' | 'grpc-message', string> {
+  return { 'grpc-status': String(code), 'grpc-message': encodeMessage(message) };
+}
+
+/** Ends a call before it has begun: with a status alone. What the client still sends is not waited for. */
+export function refuseCall(stream: ServerHttp2Stream, code: number, message: string): void {
+  if (stream.destroyed) return;
+  stream.respond({ ...answerHeaders, ...statusHeaders({ code, message }) }, { endStream: true });
+  // A reset in the same turn in which the call came would leave before the answer.
+  setImmediate(() => stream.close(constants.NGHTTP2_NO_ERROR));
+}
+
+/** Begins the answer to a call that came through Node's requests and responses. */
+export function beginAnswer(response: Http2ServerResponse): void {
+  response.writeHead(200, { 'content-type': answerHeaders['content-type'] });
+}
+
+/** Ends such an answer, well without a status. */
+export function endAnswer(response: Http2ServerResponse, status?: CallStatus): void {
+  response.addTrailers(status === undefined ? { 'grpc-status': String(OK) } : statusHeaders(status));
+  response.end();
+}
