@@ -67,6 +67,9 @@ interface Row {
   owner: string | null;
 }
 
+/** Rows read at once: some ms at most. */
+const pageRows = 500;
+
 export class Cache {
   readonly #name: DatabaseName;
   readonly #db: DatabaseSync;
@@ -202,12 +205,29 @@ export class Cache {
 
   /** All records that hold a result, least recently used first. */
   list(): CacheRecord[] {
-    const rows = prepare(
+    const work = this.listing();
+    for (;;) {
+      const step = work.next();
+      if (step.done) return step.value;
+    }
+  }
+
+  /** The same as work that may be cut; records that come and go meanwhile may be in it or not. */
+  *listing(): Generator<void, CacheRecord[]> {
+    const page = prepare(
       this.#name,
       this.#db,
-      'SELECT * FROM records WHERE results IS NOT NULL ORDER BY last_used_at',
-    ).all();
-    return rows.map((row) => toRecord(row)).filter((record) => record !== undefined);
+      'SELECT * FROM records WHERE results IS NOT NULL AND id > ? ORDER BY id LIMIT ?',
+    );
+    const records: CacheRecord[] = [];
+    for (let last = ''; ; ) {
+      const rows = page.all(last, pageRows);
+      for (const row of rows) records.push(toRecord(row) as CacheRecord);
+      if (rows.length < pageRows) break;
+      last = records.at(-1)?.id ?? '';
+      yield;
+    }
+    return records.sort((a, b) => a.lastUsedAt - b.lastUsedAt);
   }
 
   /** All keys that lead to a record. */
@@ -244,6 +264,14 @@ export class Cache {
       'SELECT sum(size) AS n FROM records WHERE results IS NOT NULL',
     ).get();
     return Number(row?.n ?? 0);
+  }
+
+  /** Drops the results of a few records, of which `prune` then forgets the rest. */
+  drop(ids: readonly Digest[]): void {
+    transaction(this.#name, this.#db, () => {
+      const drop = prepare(this.#name, this.#db, 'UPDATE records SET results = NULL, size = 0 WHERE id = ?');
+      for (const id of ids) drop.run(id);
+    });
   }
 
   /**

@@ -12,6 +12,7 @@ import { formatPlatform } from '../oci/platform.ts';
 import type { Job } from '../solver/job.ts';
 import { resolveImageConfig } from '../source/image.ts';
 import type { Ref } from '../store/ref.ts';
+import { inTurns } from '../workers/turns.ts';
 import { imageAfter, type SourcePolicy } from './bridge/image-policy.ts';
 import type { Engine } from './engine.ts';
 
@@ -86,7 +87,7 @@ async function openTree(ref: Ref, job: Job, lease: string): Promise<FrontendTree
       return view.lstat(resolvePath(view, path, { followLast: true }));
     },
     async readdir(path) {
-      return view.readdir(resolvePath(view, path, { followLast: true }));
+      return inTurns(view.list(resolvePath(view, path, { followLast: true })));
     },
     newest: () => newestIn(view),
   };
@@ -98,7 +99,7 @@ async function newestIn(view: FsView): Promise<number | undefined> {
   let seen = 0;
   const pending = ['/'];
   for (let dir = pending.pop(); dir !== undefined; dir = pending.pop()) {
-    for (const { type, path, mtimeNs } of view.readdir(dir)) {
+    for (const { type, path, mtimeNs } of await inTurns(view.list(dir))) {
       if (type === 'dir') pending.push(path);
       else if (type === 'file' && (newest === undefined || mtimeNs > newest)) newest = mtimeNs;
       if (++seen % 500 === 0) await setImmediate();

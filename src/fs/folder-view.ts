@@ -6,11 +6,12 @@ import { errnoCode, fail } from '../errors/error.ts';
 import type { HostStat } from '../linux/lstat.ts';
 import { compareNames } from '../linux/names.ts';
 import { hasWildcard, splitWildcards } from '../patterns/wildcards.ts';
+import { atOnce, sorted } from '../workers/turns.ts';
 import { followPatterns } from './follow.ts';
 import { IgnoreMatcher, type MatchState } from './ignore.ts';
 import { type Look, seenStat } from './look.ts';
 import { dirName, joinPath } from './paths.ts';
-import { readHost } from './real.ts';
+import { listHost, readHost } from './real.ts';
 import { entryOf, hostXattrs, lstatHost } from './stat.ts';
 import type { FsEntry, FsView, ViewSpec } from './view.ts';
 
@@ -67,11 +68,22 @@ export class FolderView implements FsView {
   }
 
   readdir(path: string): FsEntry[] {
+    return atOnce(this.#list(path, false));
+  }
+
+  list(path: string): Generator<void, FsEntry[]> {
+    return this.#list(path, true);
+  }
+
+  *#list(path: string, cut: boolean): Generator<void, FsEntry[]> {
     const dir = this.#find(path);
     if (dir === undefined || !this.#isShown(dir)) throw fail('not-found', 'file', `${path}: no such folder`);
     if (dir.entry.type !== 'dir') throw fail('invalid', 'file', `${path}: not a folder`);
     const entries: FsEntry[] = [];
-    for (const child of this.#read(dir).values()) if (this.#isShown(child)) entries.push(child.entry);
+    for (const child of (yield* this.#reading(dir, cut)).values()) {
+      yield;
+      if (this.#isShown(child)) entries.push(child.entry);
+    }
     return entries;
   }
 
@@ -88,21 +100,30 @@ export class FolderView implements FsView {
 
   /** The entries of a folder, in byte order, with those left out that nothing can select. */
   #read(dir: Child): Map<string, Child> {
+    return atOnce(this.#reading(dir, false));
+  }
+
+  /** `cut`: reads the names a few at a time, which takes longer. */
+  *#reading(dir: Child, cut: boolean): Generator<void, Map<string, Child>> {
     const known = this.#children.get(dir.entry.path);
     if (known !== undefined) return known;
     const children = new Map<string, Child>();
     const seen = this.#look?.take(dir.entry.hostPath);
-    for (const [i, name] of (seen?.names ?? this.#names(dir.entry)).entries()) {
+    for (const [i, name] of (seen?.names ?? (yield* this.#names(dir.entry, cut))).entries()) {
+      yield;
       const child = this.#child(dir, name, seen && seenStat(seen, i));
       if (child !== undefined) children.set(name, child);
     }
-    this.#children.set(dir.entry.path, children);
-    return children;
+    // Another may have read it while this one gave way.
+    const first = this.#children.get(dir.entry.path) ?? children;
+    this.#children.set(dir.entry.path, first);
+    return first;
   }
 
-  #names({ hostPath, path }: FsEntry): string[] {
+  *#names({ hostPath, path }: FsEntry, cut: boolean): Generator<void, string[]> {
     try {
-      return readHost(hostPath, path).sort(compareNames);
+      if (!cut) return readHost(hostPath, path).sort(compareNames);
+      return yield* sorted(yield* listHost(hostPath, path), compareNames);
     } catch (err) {
       const code = errnoCode(err);
       if (code !== 'EACCES' && code !== 'EPERM') throw err;

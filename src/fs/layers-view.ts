@@ -4,8 +4,9 @@
  */
 import { fail } from '../errors/error.ts';
 import { compareNames } from '../linux/names.ts';
+import { sorted } from '../workers/turns.ts';
 import { joinPath, splitPath } from './paths.ts';
-import { readHost } from './real.ts';
+import { listHost, readHost } from './real.ts';
 import { entryOf, hostXattrs, isOpaque, isWhiteout, lstatHost } from './stat.ts';
 import type { FsEntry, FsView } from './view.ts';
 
@@ -41,20 +42,12 @@ export function findIn(dirs: readonly string[], name: string, path: string): Fou
 
 /** The names in the merged folder at a path, in byte order. Names of whiteouts may be among them. */
 export function namesIn(dirs: readonly string[], path: string): string[] {
-  const first = dirs[0];
-  if (first === undefined) return [];
-  const names = readHost(first, path);
-  if (dirs.length > 1) {
-    const known = new Set(names);
-    for (const dir of dirs.slice(1)) {
-      for (const name of readHost(dir, path)) {
-        if (known.has(name)) continue;
-        known.add(name);
-        names.push(name);
-      }
-    }
-  }
-  return names.sort(compareNames);
+  return union(dirs.map((dir) => readHost(dir, path))).sort(compareNames);
+}
+
+function union(all: readonly string[][]): string[] {
+  const [first = [], ...others] = all;
+  return others.length === 0 ? first : [...new Set(all.flat())];
 }
 
 /** From a host folder to a path that leads to it whatever is done to its name; undefined when it is no folder any more. */
@@ -90,6 +83,19 @@ export class LayersView implements FsView {
     const dirs = this.#dirs(path) ?? this.#open(path);
     const entries: FsEntry[] = [];
     for (const name of namesIn(dirs, this.#hold === undefined ? path : '')) {
+      const found = this.#enter(path, name, joinPath(path, name));
+      if (found !== undefined) entries.push(found.entry);
+    }
+    return entries;
+  }
+
+  *list(path: string): Generator<void, FsEntry[]> {
+    const dirs = this.#dirs(path) ?? this.#open(path);
+    const all: string[][] = [];
+    for (const dir of dirs) all.push(yield* listHost(dir, this.#hold === undefined ? path : ''));
+    const entries: FsEntry[] = [];
+    for (const name of yield* sorted(union(all), compareNames)) {
+      yield;
       const found = this.#enter(path, name, joinPath(path, name));
       if (found !== undefined) entries.push(found.entry);
     }

@@ -2,6 +2,7 @@
 import { constants } from 'node:fs';
 import { DrydockError, errnoCode, fail } from '../errors/error.ts';
 import { closeFd, openPath } from '../linux/open-in.ts';
+import { atOnce } from '../workers/turns.ts';
 import { LayersView } from './layers-view.ts';
 import { openView } from './open.ts';
 import type { FsView, ViewSpec } from './view.ts';
@@ -15,7 +16,17 @@ const swapped = ['ENOENT', 'ENOTDIR', 'ELOOP'];
  * when a file becomes another kind of file at the moment it is looked at.
  */
 export function withLiveView<T>(spec: ViewSpec, body: (view: FsView) => T): T {
-  if (spec.kind !== 'layers' || spec.dirs.length === 0) return body(openView(spec));
+  return atOnce(
+    lookLive(spec, function* (view) {
+      yield;
+      return body(view);
+    }),
+  );
+}
+
+/** The same for work that may be cut; the folders stay open until it is done. */
+export function* lookLive<T>(spec: ViewSpec, body: (view: FsView) => Generator<void, T>): Generator<void, T> {
+  if (spec.kind !== 'layers' || spec.dirs.length === 0) return yield* body(openView(spec));
   const open: number[] = [];
   const hold = (host: string): string | undefined => {
     try {
@@ -28,7 +39,7 @@ export function withLiveView<T>(spec: ViewSpec, body: (view: FsView) => T): T {
     }
   };
   try {
-    return body(new LayersView(spec.dirs, hold));
+    return yield* body(new LayersView(spec.dirs, hold));
   } catch (err) {
     if (err instanceof DrydockError || ![...swapped, 'EINVAL'].includes(errnoCode(err) ?? '')) throw err;
     throw fail('unavailable', 'file', 'the container changed the files while they were looked at', {

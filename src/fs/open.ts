@@ -42,5 +42,9 @@ const emptyView: FsView = {
     if (path === '/') return [];
     throw fail('not-found', 'file', `${path}: no such folder`);
   },
+  *list(path) {
+    yield;
+    return emptyView.readdir(path);
+  },
   xattrs: () => [],
 };

@@ -5,7 +5,7 @@
  */
 import { constants } from 'node:fs';
 import { errnoCode } from '../errors/error.ts';
-import { readdirSync } from '../linux/files.ts';
+import { listNames, readdirSync } from '../linux/files.ts';
 import { closeFd, openReal, openRealFile } from '../linux/open-in.ts';
 import type { FsEntry } from './view.ts';
 
@@ -48,6 +48,24 @@ export function readHost(host: string, path: string): string[] {
 /** The names in a host folder that is there. */
 export function namesOfHost(host: string, path: string): string[] {
   return inFolder(host, path, readdirSync);
+}
+
+/** The same as work that may be cut. */
+export function* listHost(host: string, path: string): Generator<void, string[]> {
+  try {
+    // The folder is opened before anything else has its turn, and read by what was opened.
+    const names = inFolder(host, path, (dir) => {
+      const work = listNames(dir);
+      const begun = work.next();
+      return { work, begun };
+    });
+    if (names.begun.done) return names.begun.value;
+    yield;
+    return yield* names.work;
+  } catch (err) {
+    if (errnoCode(err) === 'ENOENT') return [];
+    throw err;
+  }
 }
 
 /** How much of a host path is not inside its tree. */

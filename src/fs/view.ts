@@ -40,6 +40,8 @@ export interface FsView {
   lstat(path: string): FsEntry | undefined;
   /** Entries of a folder, sorted by name in byte order. Throws `not-found` / `invalid` when it is none. */
   readdir(path: string): FsEntry[];
+  /** The same as work that may be cut, for threads that have other things to do than to list a large folder. */
+  list(path: string): Generator<void, FsEntry[]>;
   /** Extended attributes that belong to the file (`security.capability`, `user.*`), without overlayfs's own. */
   xattrs(entry: FsEntry): [name: string, value: Buffer][];
 }

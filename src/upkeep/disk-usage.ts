@@ -6,6 +6,7 @@ import type { Digest } from '../oci/types.ts';
 import { recordLease } from '../solver/results.ts';
 import { fillReserve, withReserve } from '../store/shared/reserve.ts';
 import type { Store } from '../store/store.ts';
+import { inTurns, isDue, nextTurn } from '../workers/turns.ts';
 
 export interface UsageRecord {
   id: string;
@@ -79,19 +80,18 @@ async function itemsOf(deps: UsageDeps, owner: string | undefined): Promise<Item
   const held = await heldSnapshots(deps.store);
   const isListed = (item: { owner?: string }) =>
     owner === undefined || item.owner === undefined || item.owner === owner;
-  const records = deps.cache.list().filter(isListed);
-  const items = records.map((record): Item => {
+  const items: Item[] = [];
+  for (const record of await inTurns(deps.cache.listing())) {
+    if (isDue()) await nextTurn();
+    if (!isListed(record)) continue;
     const snapshots = snapshotsOf(record);
-    const { id, type, description, size, createdAt, lastUsedAt, usageCount } = record;
+    const { id, type, description, size, createdAt, lastUsedAt, usageCount, owner } = record;
     const inUse = snapshots.some((key) => held.byBuilds.has(key));
     const shared = snapshots.some((key) => held.byImages.has(key));
-    return {
-      usage: {
-        ...{ id, type, description, size, createdAt, lastUsedAt, usageCount, inUse, shared },
-        owner: record.owner,
-      },
-    };
-  });
+    items.push({
+      usage: { id, type, description, size, createdAt, lastUsedAt, usageCount, inUse, shared, owner },
+    });
+  }
   for (const [kind, type] of Object.entries(keptTypes) as [keyof Kept, RecordType][]) {
     const folders = deps.kept[kind];
     for (const info of (await folders.list()).filter(isListed)) {
@@ -114,6 +114,7 @@ export async function prune(deps: UsageDeps, options: PruneOptions = {}): Promis
   const chosen: Item[] = [];
   for (const item of items) {
     const { usage } = item;
+    if (isDue()) await nextTurn();
     if (options.keepBytes !== undefined && total <= options.keepBytes) break;
     if (usage.inUse || (!options.all && usage.shared)) continue;
     if (!options.all && (usage.type === 'internal' || usage.type === 'frontend')) continue;
@@ -134,7 +135,11 @@ export async function prune(deps: UsageDeps, options: PruneOptions = {}): Promis
     records.push(id);
     await free(() => deps.store.leases.delete(recordLease(id)));
   }
-  await free(() => deps.cache.prune(records));
+  for (let at = 0; at < records.length; at += 500) {
+    if (isDue()) await nextTurn();
+    await free(() => deps.cache.drop(records.slice(at, at + 500)));
+  }
+  await free(() => deps.cache.prune([]));
   reclaimed += (await free(() => deps.store.gc())).reclaimed;
   // Whoever asked for space has it then, and the next build does not share the disk with the deleting.
   if (options.background !== true) await deps.store.settled?.();

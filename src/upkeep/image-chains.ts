@@ -8,6 +8,7 @@ import {
   type Manifest,
 } from '../oci/types.ts';
 import type { Store } from '../store/store.ts';
+import { isDue, nextTurn } from '../workers/turns.ts';
 
 /** Chain IDs of all images in a store whose manifests and configs are there. */
 export async function imageChains(store: Store): Promise<Set<Digest>> {
@@ -27,6 +28,9 @@ export async function imageChains(store: Store): Promise<Set<Digest>> {
     const chain = chainId(image.rootfs?.diff_ids ?? []);
     if (chain !== undefined) chains.add(chain);
   };
-  for (const image of await store.images.list()) await visit(image.target);
+  for (const image of await store.images.list()) {
+    if (isDue()) await nextTurn();
+    await visit(image.target);
+  }
   return chains;
 }

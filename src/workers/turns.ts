@@ -48,7 +48,13 @@ export async function inTurns<T>(work: Generator<void, T>, signal?: Stopping): P
     if (step.done) return step.value;
     if (!isDue()) continue;
     await nextTurn();
-    throwIfAborted(signal);
+    try {
+      throwIfAborted(signal);
+    } catch (err) {
+      // It may hold something open.
+      work.return(undefined as T);
+      throw err;
+    }
   }
 }
 
@@ -58,4 +64,33 @@ export function atOnce<T>(work: Generator<void, T>): T {
     const step = work.next();
     if (step.done) return step.value;
   }
+}
+
+/** Items sorted at once, and merged at once. */
+const together = 2000;
+
+/** Sorts as work that may be cut. */
+export function* sorted<T>(items: readonly T[], compare: (a: T, b: T) => number): Generator<void, T[]> {
+  let runs: T[][] = [];
+  for (let at = 0; at < items.length; at += together) {
+    runs.push(items.slice(at, at + together).sort(compare));
+    yield;
+  }
+  while (runs.length > 1) {
+    const longer: T[][] = [];
+    for (let i = 0; i < runs.length; i += 2)
+      longer.push(yield* merge(runs[i] ?? [], runs[i + 1] ?? [], compare));
+    runs = longer;
+  }
+  return runs[0] ?? [];
+}
+
+function* merge<T>(a: readonly T[], b: readonly T[], compare: (a: T, b: T) => number): Generator<void, T[]> {
+  const merged: T[] = [];
+  for (let i = 0, j = 0; i < a.length || j < b.length; ) {
+    const takesA = j >= b.length || (i < a.length && compare(a[i] as T, b[j] as T) <= 0);
+    merged.push((takesA ? a[i++] : b[j++]) as T);
+    if (merged.length % together === 0) yield;
+  }
+  return merged;
 }

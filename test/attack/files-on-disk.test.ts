@@ -224,7 +224,7 @@ COPY --from=base /out /
     chmodSync(file, 0o644);
     expect(readFileSync(file, 'latin1')).toContain(secrets.arg);
     const history = new History(file);
-    expect(history.list({ owner: '', all: true })).toEqual([]);
+    expect(await Array.fromAsync(history.list({ owner: '', all: true }))).toEqual([]);
     history.close();
     expect(readFileSync(file, 'latin1')).not.toContain(secrets.arg);
     expect(statSync(file).mode & 0o777).toBe(0o600);

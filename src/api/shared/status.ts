@@ -22,6 +22,14 @@ import type {
 const maxWaiting = 4 << 20;
 /** Bytes of one message, or of its only event: gRPC clients take 4 MiB or more. */
 const maxMessage = 1 << 20;
+/** What an event of output takes besides its bytes, about: one may be a single letter. */
+const logOverhead = 100;
+
+/** Bytes that an event of output takes, about. */
+export function logSize(event: LogEvent): number {
+  return event.data.length + logOverhead;
+}
+
 /** Longest error of a vertex, characters. */
 const maxError = 64 << 10;
 
@@ -68,14 +76,16 @@ export class StatusCollector implements ProgressSink {
   }
 
   log(event: LogEvent): void {
-    if (this.#logBytes + event.data.length > maxWaiting) {
+    if (this.#logBytes + logSize(event) > maxWaiting) {
       if (this.#dropping) return;
       this.#dropping = true;
       const data = Buffer.from('\n[output left out: it came faster than it was read]\n');
-      this.#logs.push({ ...event, stream: 2, data });
+      const said: LogEvent = { ...event, stream: 2, data };
+      this.#logBytes += logSize(said);
+      this.#logs.push(said);
     } else {
       this.#dropping = false;
-      this.#logBytes += event.data.length;
+      this.#logBytes += logSize(event);
       this.#logs.push(event);
     }
     this.#onEvent();
@@ -86,7 +96,7 @@ export class StatusCollector implements ProgressSink {
     this.#onEvent();
   }
 
-  /** All that waits, in messages of about 1 MiB at most; none when nothing does. `most`: of more vertices only the first. */
+  /** All that waits, in messages of about 1 MiB at most; none when nothing does. `most`: of more events only the first. */
   take(most = Number.POSITIVE_INFINITY): StatusResponse[] {
     const packing = new Packing();
     let left = most;
@@ -95,18 +105,20 @@ export class StatusCollector implements ProgressSink {
       this.#vertices.delete(event.digest);
       packing.add('vertexes', event.name.length + 160 + event.inputs.length * 73, vertexMessage(event));
     }
-    for (const event of this.#statuses.values()) {
+    for (const [key, event] of this.#statuses) {
+      if (left-- <= 0) return packing.messages();
+      this.#statuses.delete(key);
       packing.add('statuses', event.id.length + 160, statusMessage(event));
     }
-    for (const event of this.#warnings) {
+    for (const event of this.#warnings.splice(0, left)) {
+      left--;
       const size = event.short.length + (event.source?.text.length ?? 0) + event.detail.join().length + 160;
       packing.add('warnings', size, warningMessage(event));
     }
-    for (const event of this.#logs) packing.add('logs', event.data.length + 100, logMessage(event));
-    this.#statuses.clear();
-    this.#warnings.length = 0;
-    this.#logs.length = 0;
-    this.#logBytes = 0;
+    for (const event of this.#logs.splice(0, left)) {
+      this.#logBytes -= logSize(event);
+      packing.add('logs', logSize(event), logMessage(event));
+    }
     return packing.messages();
   }
 }

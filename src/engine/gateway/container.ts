@@ -4,8 +4,8 @@ import type { Readable } from 'node:stream';
 import { create } from '@bufbuild/protobuf';
 import { fail } from '../../errors/error.ts';
 import type { ExecControl, ExecSpec } from '../../executor/types.ts';
-import { withLiveView } from '../../fs/live-view.ts';
-import { type FsView, specOfMounts } from '../../fs/view.ts';
+import { lookLive, withLiveView } from '../../fs/live-view.ts';
+import { type FsView, specOfMounts, type ViewSpec } from '../../fs/view.ts';
 import { ulimitsOf } from '../../llb/ulimits.ts';
 import { digestOf } from '../../oci/digest.ts';
 import { defaultPath } from '../../oci/platform.ts';
@@ -90,9 +90,18 @@ export class Container {
 
   /** Calls with a view of a mount as it is now. Throws `not-found` for one that there is not or that holds no files of the build's. */
   look<T>(index: number, body: (view: FsView) => T): T {
+    return withLiveView(this.#specAt(index), body);
+  }
+
+  /** The same for work that may be cut. */
+  looking<T>(index: number, body: (view: FsView) => Generator<void, T>): Generator<void, T> {
+    return lookLive(this.#specAt(index), body);
+  }
+
+  #specAt(index: number): ViewSpec {
     const wanted = this.#request.Mounts[index];
     if (wanted === undefined) throw fail('not-found', 'exec', `container has no mount ${index}`);
-    return withLiveView(specOfMounts(this.#mountsAt(wanted.dest, index)), body);
+    return specOfMounts(this.#mountsAt(wanted.dest, index));
   }
 
   #mountsAt(dest: string, index: number): Mount[] {

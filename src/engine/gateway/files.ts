@@ -49,16 +49,19 @@ export function readFile(
   }
 }
 
-/** A folder's entries, those that the pattern matches if there is one. Throws `not-found` / `invalid`. */
-export function readDir(view: FsView, path: string, pattern: string): Stat[] {
+/** A folder's entries, those that the pattern matches if there is one: work for `inTurns`. Throws `not-found` / `invalid`. */
+export function* readDir(view: FsView, path: string, pattern: string): Generator<void, Stat[]> {
   const dir = resolvePath(view, path, { followLast: true });
   const entry = view.lstat(dir);
   if (entry === undefined) throw fail('not-found', 'file', `open ${path}: no such file or directory`);
   if (entry.type !== 'dir') throw fail('invalid', 'file', `${path} is not a folder`);
   const matcher = pattern === '' ? undefined : new IgnoreMatcher([pattern]);
-  const entries = view.readdir(dir);
-  const wanted = entries.filter((each) => matcher === undefined || matcher.matches(each.name));
-  return wanted.map((each) => statOf(view, each, each.name));
+  const stats: Stat[] = [];
+  for (const each of yield* view.list(dir)) {
+    yield;
+    if (matcher === undefined || matcher.matches(each.name)) stats.push(statOf(view, each, each.name));
+  }
+  return stats;
 }
 
 /** What is at a path; a symlink at its end is told of, not followed. Throws `not-found`. */

@@ -24,6 +24,7 @@ import {
   type WarnRequest,
 } from '../../pb/moby/buildkit/v1/frontend/gateway_pb.js';
 import type { Definition } from '../../pb/solver/pb/ops_pb.js';
+import { inTurns } from '../../workers/turns.ts';
 import type { Bridge } from '../bridge/bridge.ts';
 import { checkOptionsSize } from '../bridge/options-size.ts';
 import type { BridgeResult } from '../bridge/types.ts';
@@ -91,7 +92,7 @@ export class Gateway {
       resolveSourceMeta: (request) => sourceMeta(bridge, request),
       solve: (request) => this.#told(() => this.#solve(request)),
       readFile: async (request) => answerRead(await this.#view(request.Ref), request),
-      readDir: async (request) => answerReadDir(await this.#view(request.Ref), request),
+      readDir: async (request) => inTurns(answerReadDir(await this.#view(request.Ref), request)),
       statFile: async (request) => answerStat(await this.#view(request.Ref), request),
       evaluate: async ({ Ref }) => {
         await this.#told(async () => this.#refs.get(Ref)?.result());
@@ -113,7 +114,9 @@ export class Gateway {
       readFileContainer: async (request) =>
         containers.get(request.Ref).look(request.MountIndex, (view) => answerRead(view, request)),
       readDirContainer: async (request) =>
-        containers.get(request.Ref).look(request.MountIndex, (view) => answerReadDir(view, request)),
+        inTurns(
+          containers.get(request.Ref).looking(request.MountIndex, (view) => answerReadDir(view, request)),
+        ),
       statFileContainer: async (request) =>
         containers.get(request.Ref).look(request.MountIndex, (view) => answerStat(view, request)),
       warn: async (request) => {
@@ -218,8 +221,8 @@ function answerRead(view: FsView, { FilePath, Range }: ReadFileRequest) {
   return create(ReadFileResponseSchema, { Data: readFile(view, FilePath, range) });
 }
 
-function answerReadDir(view: FsView, { DirPath, IncludePattern }: ReadDirRequest) {
-  return create(ReadDirResponseSchema, { entries: readDir(view, DirPath, IncludePattern) });
+function* answerReadDir(view: FsView, { DirPath, IncludePattern }: ReadDirRequest) {
+  return create(ReadDirResponseSchema, { entries: yield* readDir(view, DirPath, IncludePattern) });
 }
 
 function answerStat(view: FsView, { Path }: StatFileRequest) {

@@ -1,6 +1,7 @@
 import { dirname } from 'node:path';
 import type { DatabaseSync, SQLInputValue, SQLOutputValue, StatementSync } from 'node:sqlite';
 import { DrydockError, fail, toDrydockError } from '../../errors/error.ts';
+import { isDue, nextTurn } from '../../workers/turns.ts';
 import { releaseReserve } from '../shared/reserve.ts';
 import { type DatabaseName, openDatabase, translated } from '../sqlite.ts';
 import { schema } from './schema.ts';
@@ -23,6 +24,9 @@ export type Row = Record<string, SQLOutputValue>;
  * folders are moved into place only inside a write transaction, so whoever holds it and sees a file without a row
  * sees something a killed process left.
  */
+/** Rows read at once: some ms at most. */
+const pageRows = 500;
+
 export class Db {
   readonly #name: DatabaseName;
   readonly #db: DatabaseSync;
@@ -41,6 +45,25 @@ export class Db {
 
   all(sql: string, ...params: SQLInputValue[]): Row[] {
     return translated(this.#name, () => this.#statement(sql).all(...params));
+  }
+
+  /**
+   * All rows of a table in which `key` is unique, a few at a time, in turns with other work: none that is there all the
+   * time is left out. In the order of their keys.
+   */
+  async rows(table: string, key: string): Promise<Row[]> {
+    const rows: Row[] = [];
+    for (let last = ''; ; ) {
+      const page = this.all(
+        `SELECT * FROM ${table} WHERE ${key} > ? ORDER BY ${key} LIMIT ?`,
+        last,
+        pageRows,
+      );
+      for (const row of page) rows.push(row);
+      if (page.length < pageRows) return rows;
+      last = String(page.at(-1)?.[key]);
+      if (isDue()) await nextTurn();
+    }
   }
 
   /** Runs a statement; gives the number of changed rows and the last row id. */

@@ -5,9 +5,6 @@ import type { ImageRecord, Images } from '../store.ts';
 import { parseLabels, type Row } from './db.ts';
 import { type Shared, setRefs } from './shared.ts';
 
-/** Rows read at once: some ms at most. */
-const pageRows = 500;
-
 export class LocalImages implements Images {
   readonly #shared: Shared;
 
@@ -21,26 +18,20 @@ export class LocalImages implements Images {
   }
 
   async list(): Promise<ImageRecord[]> {
-    const { db } = this.#shared;
-    const images: ImageRecord[] = [];
-    for (let last = ''; ; ) {
-      const rows = db.all('SELECT * FROM images WHERE name > ? ORDER BY name LIMIT ?', last, pageRows);
-      for (const row of rows) images.push(toImage(row));
-      const end = images.at(-1);
-      if (rows.length < pageRows || end === undefined) return images;
-      last = end.name;
-      if (isDue()) await nextTurn();
-    }
+    return this.#records(await this.#shared.db.rows('images', 'name'));
   }
 
   async of(target: Digest): Promise<ImageRecord[]> {
-    const rows = this.#shared.db.all('SELECT * FROM images WHERE target = ? ORDER BY name', target);
-    const images: ImageRecord[] = [];
+    return this.#records(this.#shared.db.all('SELECT * FROM images WHERE target = ? ORDER BY name', target));
+  }
+
+  async #records(rows: readonly Row[]): Promise<ImageRecord[]> {
+    const records: ImageRecord[] = [];
     for (const row of rows) {
       if (isDue()) await nextTurn();
-      images.push(toImage(row));
+      records.push(toImage(row));
     }
-    return images;
+    return records;
   }
 
   /** Throws `not-found` when the target is not in content: a name never points at nothing. */

@@ -1,6 +1,7 @@
 import { statSync } from 'node:fs';
 import { fail } from '../../errors/error.ts';
 import type { Digest } from '../../oci/types.ts';
+import { isDue, nextTurn } from '../../workers/turns.ts';
 import type { LeaseOptions, LeaseResource, Leases } from '../store.ts';
 import { parseLabels } from './db.ts';
 import { blobPath } from './layout.ts';
@@ -84,9 +85,13 @@ export class LocalLeases implements Leases {
   }
 
   async list(): Promise<{ id: string; pinned: boolean; labels: Record<string, string> }[]> {
-    return this.#shared.db
-      .all('SELECT id, run, labels FROM leases ORDER BY created_at, id')
-      .map((row) => ({ id: String(row.id), pinned: row.run === null, labels: parseLabels(row.labels) }));
+    const rows = await this.#shared.db.rows('leases', 'id');
+    const leases: { id: string; pinned: boolean; labels: Record<string, string> }[] = [];
+    for (const row of rows.sort((a, b) => Number(a.created_at) - Number(b.created_at))) {
+      if (isDue()) await nextTurn();
+      leases.push({ id: String(row.id), pinned: row.run === null, labels: parseLabels(row.labels) });
+    }
+    return leases;
   }
 }
 

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { errnoCode, fail } from '../../errors/error.ts';
 import type { Digest } from '../../oci/types.ts';
 import { runTask } from '../../workers/pool.ts';
+import { isDue, nextTurn } from '../../workers/turns.ts';
 import { gcLabels, type Mount, type SnapshotInfo, type Snapshots, snapshotLabels } from '../store.ts';
 import { mergeLabels, parseLabels, type Row } from './db.ts';
 import { layerFolder } from './layout.ts';
@@ -348,10 +349,15 @@ export class LocalSnapshots implements Snapshots {
   }
 
   async list(): Promise<SnapshotInfo[]> {
-    return this.#shared.db
-      .all('SELECT * FROM snapshots ORDER BY created_at, layer')
-      .map((row) => toInfo(row))
-      .filter((info) => info !== undefined);
+    const rows = await this.#shared.db.rows('snapshots', 'key');
+    rows.sort((a, b) => Number(a.created_at) - Number(b.created_at) || Number(a.layer) - Number(b.layer));
+    const infos: SnapshotInfo[] = [];
+    for (const row of rows) {
+      if (isDue()) await nextTurn();
+      const info = toInfo(row);
+      if (info !== undefined) infos.push(info);
+    }
+    return infos;
   }
 
   /** Throws `not-found`; `conflict` while it has children or an open view, in whatever process. */

@@ -6,6 +6,7 @@ import { fail } from '../../../errors/error.ts';
 import { beginAnswer, endAnswer } from '../../../grpc/answer.ts';
 import { requestOf } from '../../../grpc/server.ts';
 import { StatusRequestSchema } from '../../../pb/moby/buildkit/v1/control_pb.js';
+import { isDue, nextTurn } from '../../../workers/turns.ts';
 import type { History } from '../history/history.ts';
 import { type Follower, framesOf } from '../jobs/build-log.ts';
 import type { Jobs } from '../jobs/jobs.ts';
@@ -26,7 +27,7 @@ export function statusMethod({ jobs, history }: { jobs: Jobs; history: History }
     stream.once('close', () => gone.abort());
     const { Ref } = fromBinary(StatusRequestSchema, await requestOf({ stream }));
     const running = jobs.running(reach, Ref);
-    const past = running === undefined ? history.statusOf(reach, Ref) : undefined;
+    const past = running === undefined ? await history.statusOf(reach, Ref) : undefined;
     const log = running ?? (past === undefined ? await jobs.find(reach, Ref, gone.signal) : undefined);
     if (log === undefined && past === undefined) throw fail('not-found', 'client', `no such job ${Ref}`);
     if (gone.signal.aborted) return;
@@ -37,10 +38,25 @@ export function statusMethod({ jobs, history }: { jobs: Jobs; history: History }
       return;
     }
     for (const message of past ?? []) {
-      if (!stream.destroyed) stream.write(framesOf([message]));
+      if (isDue()) await nextTurn();
+      if (stream.destroyed) return;
+      if (!stream.write(framesOf([message]))) await drained(stream);
     }
     endAnswer(response);
   };
+}
+
+/** Resolves when a slow client takes more, or is gone. */
+function drained(stream: ServerHttp2Stream): Promise<void> {
+  return new Promise((resolve) => {
+    const done = () => {
+      stream.off('drain', done);
+      stream.off('close', done);
+      resolve();
+    };
+    stream.on('drain', done);
+    stream.on('close', done);
+  });
 }
 
 function followerOn(stream: ServerHttp2Stream, response: Http2ServerResponse, ready: () => void): Follower {

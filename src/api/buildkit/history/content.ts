@@ -30,7 +30,7 @@ export function contentService(history: History, store: Pick<Store, 'content'>):
       return { info: message(await find(reachOf(callerOf(context)), digest)) };
     },
     async *list(_request, context) {
-      for (const blob of history.blobs(reachOf(callerOf(context)))) yield { info: [message(blob)] };
+      for await (const blob of history.blobs(reachOf(callerOf(context)))) yield { info: [message(blob)] };
     },
     async *read({ digest, offset, size: wanted }, context) {
       const reach = reachOf(callerOf(context));
@@ -40,7 +40,7 @@ export function contentService(history: History, store: Pick<Store, 'content'>):
       if (from < 0 || from > size) {
         throw fail('invalid', 'client', `offset ${from} is outside of ${digest} (${size} bytes)`);
       }
-      const kept = history.readBlob(reach, digest);
+      const kept = await history.readBlob(reach, digest);
       if (kept !== undefined) {
         for (let at = from; at < to; at += messageBytes) {
           yield { offset: BigInt(at), data: kept.subarray(at, Math.min(to, at + messageBytes)) };

@@ -7,7 +7,7 @@
 import { timestampMs } from '@bufbuild/protobuf/wkt';
 import { fail } from '../../../errors/error.ts';
 import { parseGitRemote } from '../../../llb/git-remote.ts';
-import { type Fields, readFilters } from '../../../patterns/filter.ts';
+import { checkFiltersLength, type Fields, readFilters } from '../../../patterns/filter.ts';
 import type { BuildHistoryRecord } from '../../../pb/moby/buildkit/v1/control_pb.js';
 import { csvFields } from '../../../words/csv.ts';
 import { durationMs } from '../../../words/duration.ts';
@@ -20,6 +20,7 @@ const timed = /^(startedAt|completedAt|duration)(>=|<=|>|<)(.*)$/;
 /** Reads filters. Throws `invalid` on one that cannot be read. `now`: ms, what ages are counted from. */
 export function recordFilter(filters: readonly string[], now = Date.now()): RecordFilter {
   if (filters.length === 0) return () => true;
+  checkFiltersLength(filters);
   const alternatives = filters.map((filter) => alternative(filter, now));
   return (record) => alternatives.some((fits) => fits(record));
 }

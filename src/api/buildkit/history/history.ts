@@ -1,7 +1,7 @@
 /** Builds that ran, kept across restarts: records with their progress, until they are too many or too old. */
 import type { DatabaseSync } from 'node:sqlite';
 import { promisify } from 'node:util';
-import { gunzipSync, gzip } from 'node:zlib';
+import { gunzip, gzip } from 'node:zlib';
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { timestampMs } from '@bufbuild/protobuf/wkt';
 import { type Reach, reaches } from '../../../auth/ownership.ts';
@@ -20,7 +20,7 @@ import {
 import type { StatusResponse } from '../../../pb/moby/buildkit/v1/status_pb.js';
 import type { VertexEvent } from '../../../progress/events.ts';
 import { type DatabaseName, openDatabase, transaction } from '../../../store/sqlite.ts';
-import { inTurns } from '../../../workers/turns.ts';
+import { inTurns, isDue, nextTurn } from '../../../workers/turns.ts';
 import type { BuildLog } from '../jobs/build-log.ts';
 import { timestamp } from '../timestamp.ts';
 import { maskedError, maskStatus, masksOf } from './masked.ts';
@@ -28,6 +28,10 @@ import { decodeStatus, encodeStatus, statusMediaType } from './status-blob.ts';
 import { traceMediaType, traceOf } from './trace.ts';
 
 const gzipped = promisify<Uint8Array, Buffer>(gzip);
+const gunzipped = promisify<Uint8Array, Buffer>(gunzip);
+
+/** Rows read at once. */
+const pageRows = 500;
 
 export interface HistoryEvent {
   type: 'started' | 'complete' | 'deleted';
@@ -231,18 +235,24 @@ export class History {
     return [...this.#active].filter(({ owner }) => reaches(reach, owner)).map(({ record }) => record);
   }
 
-  /** Ended builds, newest first. */
-  list({ owner, all }: Reach): BuildHistoryRecord[] {
-    const rows = this.#db
-      .prepare(`SELECT record FROM builds WHERE ${within} ORDER BY completed_at DESC, ref`)
+  /** Ended builds, newest first, each read when it is asked for: one may be as large as a request. */
+  async *list({ owner, all }: Reach): AsyncGenerator<BuildHistoryRecord> {
+    const ids = this.#db
+      .prepare(`SELECT id FROM builds WHERE ${within} ORDER BY completed_at DESC, ref`)
       .all(owner, Number(all));
-    return rows.map(({ record }) => fromBinary(BuildHistoryRecordSchema, record as Uint8Array));
+    const read = this.#db.prepare('SELECT record FROM builds WHERE id = ?');
+    for (const { id } of ids) {
+      if (isDue()) await nextTurn();
+      if (this.#closed) return;
+      const row = read.get(id as number);
+      if (row !== undefined) yield fromBinary(BuildHistoryRecordSchema, row.record as Uint8Array);
+    }
   }
 
   /** The progress of a build that ended; undefined when it is not known. */
-  statusOf(reach: Reach, ref: string): Iterable<StatusResponse> | undefined {
+  async statusOf(reach: Reach, ref: string): Promise<Iterable<StatusResponse> | undefined> {
     const logs = this.#find(reach, ref)?.record.logs;
-    const bytes = logs && this.readBlob(reach, logs.digest);
+    const bytes = logs && (await this.readBlob(reach, logs.digest));
     return bytes && decodeStatus(bytes);
   }
 
@@ -268,17 +278,28 @@ export class History {
 
   /** A blob of a record; undefined when there is none of this digest. */
   blob(reach: Reach, digest: string): HistoryBlob | undefined {
-    return this.blobs(reach, digest)[0];
+    return this.#blobs(reach, 'digest = ?3', digest, 1)[0];
   }
 
-  /** All blobs of records, or those of one digest. */
-  blobs({ owner, all }: Reach, digest?: string): HistoryBlob[] {
+  /** All blobs of records, by digest. */
+  async *blobs(reach: Reach): AsyncGenerator<HistoryBlob> {
+    for (let last = ''; ; ) {
+      if (this.#closed) return;
+      const page = this.#blobs(reach, 'digest > ?3', last, pageRows);
+      yield* page;
+      if (page.length < pageRows) return;
+      last = page.at(-1)?.digest ?? '';
+      if (isDue()) await nextTurn();
+    }
+  }
+
+  #blobs({ owner, all }: Reach, which: string, digest: string, most: number): HistoryBlob[] {
     const rows = this.#db
       .prepare(
         `SELECT digest, size, MIN(created_at) AS created_at FROM blobs JOIN builds ON builds.id = blobs.build
-           WHERE ${within} AND (?3 IS NULL OR digest = ?3) GROUP BY digest ORDER BY digest`,
+           WHERE ${within} AND ${which} GROUP BY digest ORDER BY digest LIMIT ?4`,
       )
-      .all(owner, Number(all), digest ?? null);
+      .all(owner, Number(all), digest, most);
     return rows.map((row) => ({
       digest: String(row.digest),
       size: Number(row.size),
@@ -286,13 +307,13 @@ export class History {
     }));
   }
 
-  readBlob({ owner, all }: Reach, digest: string): Buffer | undefined {
+  async readBlob({ owner, all }: Reach, digest: string): Promise<Buffer | undefined> {
     const row = this.#db
       .prepare(
         `SELECT data FROM blobs JOIN builds ON builds.id = blobs.build WHERE ${within} AND digest = ?3 LIMIT 1`,
       )
       .get(owner, Number(all), digest);
-    return row && gunzipSync(row.data as Uint8Array);
+    return row && gunzipped(row.data as Uint8Array);
   }
 
   /** Keeps a build beyond all limits, or not any more; false when it is not known. */

@@ -70,20 +70,22 @@ export function historyService(history: History, closing: AbortSignal): Methods 
 }
 
 /** Builds that run, all of them, and those that ended: filters and limit are for these, as in BuildKit. */
-function* past(
+async function* past(
   history: History,
   reach: Reach,
   { Ref, ActiveOnly, Limit }: BuildHistoryRequest,
   fits: RecordFilter,
-): Generator<Message> {
+): AsyncGenerator<Message> {
   const wanted = (record: BuildHistoryRecord) => Ref === '' || Ref === record.Ref;
   for (const record of history.active(reach)) {
     if (wanted(record)) yield { type: BuildHistoryEventType.STARTED, record };
   }
   if (ActiveOnly) return;
-  const ended = history.list(reach).filter((record) => wanted(record) && fits(record));
-  for (const record of Limit > 0 ? ended.slice(0, Limit) : ended) {
+  let told = 0;
+  for await (const record of history.list(reach)) {
+    if (!wanted(record) || !fits(record)) continue;
     yield { type: BuildHistoryEventType.COMPLETE, record };
+    if (++told === Limit) return;
   }
 }
 

@@ -9,9 +9,9 @@ import type {
   VertexEvent,
   WarningEvent,
 } from '../../../progress/events.ts';
-import { StatusCollector } from '../../shared/status.ts';
+import { logSize, StatusCollector } from '../../shared/status.ts';
 
-/** Vertices told together, at most, to those who come late or were slow: more go in other turns. */
+/** Events told together, at most, to those who come late or were slow: more go in other turns. */
 const mostTogether = 500;
 /** Log bytes kept of a build; beyond them only those who follow see what is printed. */
 const maxKept = 4 << 20;
@@ -63,11 +63,12 @@ export class BuildLog implements ProgressSink {
   }
 
   log(event: LogEvent): void {
-    if (this.#logBytes + event.data.length <= maxKept) {
-      this.#logBytes += event.data.length;
+    const size = logSize(event);
+    if (this.#logBytes + size <= maxKept) {
+      this.#logBytes += size;
       this.#logs.push(event);
     }
-    if (this.#batch.logBytes + event.data.length > batchBytes) this.#flush();
+    if (this.#batch.logBytes + size > batchBytes) this.#flush();
     this.#tell((sink) => sink.log(event));
   }
 
