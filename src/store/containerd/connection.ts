@@ -1,10 +1,10 @@
 /** The connection to a containerd, with its services. */
-import type { ClientHttp2Stream } from 'node:http2';
 import { connect } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type CallOptions, type Client, Code, createClient, type Transport } from '@connectrpc/connect';
 import { createGrpcTransport, Http2SessionManager } from '@connectrpc/connect-node';
 import { canceled } from '../../errors/error.ts';
+import type { GrpcCall } from '../../grpc/call.ts';
 import { Content } from '../../pb/containerd/content_pb.js';
 import { Images } from '../../pb/containerd/images_pb.js';
 import { Introspection } from '../../pb/containerd/introspection_pb.js';
@@ -75,7 +75,7 @@ export class Connection {
   }
 
   /** Starts a call whose messages are made and read by hand. Throws a ConnectError when there is no connection. */
-  open(path: string, lease: string): Promise<ClientHttp2Stream> {
+  open(path: string, lease: string): Promise<GrpcCall> {
     return openCall(this.#sessions, path, headersOf(this.namespace, lease));
   }
 

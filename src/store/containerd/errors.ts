@@ -1,6 +1,7 @@
 /** containerd's errors as ours. */
 import { Code, ConnectError } from '@connectrpc/connect';
-import { DrydockError, type ErrorCode, errnoCode, fail } from '../../errors/error.ts';
+import { DrydockError, errnoCode, fail } from '../../errors/error.ts';
+import { errorCodeOf } from '../../grpc/status.ts';
 
 /** How far a call came that containerd did not answer. */
 export type Break =
@@ -31,19 +32,6 @@ export function hasCode(err: unknown, code: Code): boolean {
   return err instanceof ConnectError && err.code === code && breakOf(err) === undefined;
 }
 
-const codes: Partial<Record<Code, ErrorCode>> = {
-  [Code.InvalidArgument]: 'invalid',
-  [Code.OutOfRange]: 'invalid',
-  [Code.NotFound]: 'not-found',
-  [Code.AlreadyExists]: 'exists',
-  [Code.FailedPrecondition]: 'conflict',
-  [Code.PermissionDenied]: 'denied',
-  [Code.Unauthenticated]: 'unauthenticated',
-  [Code.ResourceExhausted]: 'exhausted',
-  [Code.Unimplemented]: 'unsupported',
-  [Code.DataLoss]: 'corrupt',
-};
-
 /** Any error of a call as a DrydockError of hop `store`. `what` names the doing: `committing the snapshot "a"`. */
 export function storeError(err: unknown, what: string, address: string): DrydockError {
   if (err instanceof DrydockError) return err;
@@ -55,7 +43,9 @@ export function storeError(err: unknown, what: string, address: string): Drydock
       cause: err,
     });
   }
-  const code = (err instanceof ConnectError ? codes[err.code] : undefined) ?? 'internal';
+  // What containerd has no status for is a fault of its own, or of ours.
+  const known = err instanceof ConnectError && err.code !== Code.Unknown;
+  const code = known ? errorCodeOf(err.code) : 'internal';
   return fail(code, 'store', `${what}: containerd says: ${message}`, { cause: err });
 }
 
