@@ -3,6 +3,7 @@ import { DrydockError, throwIfAborted, toDrydockError } from '../errors/error.ts
 import type { Bases, ExportContext, PlatformResult } from '../exporter/types.ts';
 import { loadGraphInTurns } from '../llb/graph.ts';
 import { parseReference } from '../oci/reference.ts';
+import type { Digest } from '../oci/types.ts';
 import type { Definition } from '../pb/solver/pb/ops_pb.js';
 import { createRefs } from '../refs/refs.ts';
 import { endpointOf } from '../registry/hosts.ts';
@@ -11,6 +12,7 @@ import { type Built, exportCache, exportTitle, inlineCache } from '../remote-cac
 import { type CacheRegistry, importCaches } from '../remote-cache/import.ts';
 import type { CacheSpec } from '../remote-cache/types.ts';
 import type { Job } from '../solver/job.ts';
+import type { Ref } from '../store/ref.ts';
 import type { Engine } from './engine.ts';
 
 /** What is to be exported, checked. */
@@ -65,14 +67,14 @@ export class BuildCaches {
     });
   }
 
-  /** Lets an image's config hold the cache of its own steps. `definitions`: by result. */
-  inline(results: readonly PlatformResult[], definitions: readonly (Definition | undefined)[]): void {
-    for (const [i, result] of results.entries()) {
-      result.inlineCache = async (diffIds) => {
-        const built = await this.#built(result, definitions[i]);
-        return built && inlineCache(built, diffIds);
-      };
-    }
+  /** The cache of a result's own steps, for its image's config: of layers with these diff IDs. Undefined: none. */
+  async inline(
+    ref: Ref | undefined,
+    definition: Definition | undefined,
+    diffIds: readonly Digest[],
+  ): Promise<Buffer | undefined> {
+    const built = await this.#built(ref, definition);
+    return built && inlineCache(built, diffIds);
   }
 
   /** Exports; the answers are what clients are told. Throws what a failed export throws, unless it is to be ignored. */
@@ -90,7 +92,7 @@ export class BuildCaches {
       });
     }
     if (wants.length === 0) return {};
-    const all = await Promise.all(results.map((result, i) => this.#built(result, definitions[i])));
+    const all = await Promise.all(results.map(({ ref }, i) => this.#built(ref, definitions[i])));
     const built = all.filter((each) => each !== undefined);
     const answers = await Promise.all(
       wants.map((want) =>
@@ -129,7 +131,7 @@ export class BuildCaches {
   }
 
   /** Undefined for the empty tree. */
-  async #built({ ref }: PlatformResult, definition: Definition | undefined): Promise<Built | undefined> {
+  async #built(ref: Ref | undefined, definition: Definition | undefined): Promise<Built | undefined> {
     if (ref === undefined || definition === undefined || definition.def.length === 0) return undefined;
     const { vertices, output } = await loadGraphInTurns(definition, { signal: this.#job.signal });
     if (output === undefined) return undefined;

@@ -69,7 +69,11 @@ export async function commitImage(
     request.results.map(({ platform }) => platform),
   );
   const step = started(ctx, 'exporting layers');
-  const drafts = await Promise.all(request.results.map((result) => draftOne(result, ctx, options)));
+  const drafts = await Promise.all(
+    request.results.map((result, i) =>
+      draftOne(result, ctx, options, (diffIds) => request.inlineCache?.(i, diffIds)),
+    ),
+  );
   step();
   const images: CommittedImage[] = [];
   const documents: Buffer[] = [];
@@ -97,12 +101,13 @@ interface Draft {
 }
 
 async function draftOne(
-  { ref, config, platform, inlineCache, baseHistory }: PlatformResult,
+  { ref, config, platform, baseHistory }: PlatformResult,
   ctx: ExportContext,
   options: CommitOptions,
+  inlineCache: (diffIds: readonly Digest[]) => Promise<Buffer | undefined> | undefined,
 ): Promise<Draft> {
   const { layers, top, bring } = await exportLayers(ref, ctx, options);
-  const inline = await inlineCache?.(layers.map(({ diffId }) => diffId));
+  const inline = await inlineCache(layers.map(({ diffId }) => diffId));
   if (isDue()) await nextTurn();
   let finished = finishConfig(config, layers, options.created, baseHistory);
   if (isDue()) await nextTurn();

@@ -17,8 +17,6 @@ export interface PlatformResult {
   config: ImageConfig;
   /** How the history of the image that it builds on goes; undefined: none of it is another image's. */
   baseHistory?: readonly History[];
-  /** The cache to be kept inside the image's config, for layers with these diff IDs; undefined: none. */
-  inlineCache?(diffIds: readonly Digest[]): Promise<Buffer | undefined>;
 }
 
 export interface ExportRequest {
@@ -40,6 +38,8 @@ export interface ExportRequest {
    * them so too: they are packed once, and a build that finds them in that cache makes the very same image.
    */
   cacheCompression?: Compression;
+  /** The cache to be kept inside the config of the image at a place, for layers with these diff IDs; undefined: none. */
+  inlineCache?(result: number, diffIds: readonly Digest[]): Promise<Buffer | undefined>;
 }
 
 export interface ExportContext {

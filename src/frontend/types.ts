@@ -34,6 +34,8 @@ export interface DockerfileRequest {
   labels: Record<string, string>;
   /** Empty: the host's. */
   platforms: Platform[];
+  /** The result is a list by platform, be it only one; default: when there are several platforms. */
+  multiPlatform?: boolean;
   noCache: boolean;
   noCacheFilter: string[];
   pull: boolean;
@@ -162,8 +164,8 @@ export interface FrontendTarget {
   baseConfig?: Pick<ImageConfig, 'history'>;
 }
 
-/** `src/frontend/dockerfile/frontend.ts` exports one of these as `dockerfileFrontend`. */
-export type Frontend = (
+/** What turns a Dockerfile into definitions: `dockerfileFrontend` of `frontend/dockerfile/frontend.ts` is the one there is. */
+export type DockerfileFrontend = (
   request: DockerfileRequest,
   host: FrontendHost,
   signal: AbortSignal,

@@ -2,14 +2,16 @@
 import { statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { Readable } from 'node:stream';
+import { runBuild } from '../engine/build.ts';
+import { dockerfileBuild } from '../engine/dockerfile-build.ts';
 import { type Engine, openEngine } from '../engine/engine.ts';
+import { definition } from '../engine/frontends/definition.ts';
 import { defaultRoot } from '../engine/root.ts';
-import { runBuild } from '../engine/run.ts';
 import type { StoreOptions } from '../engine/store-options.ts';
-import type { BuildOptions, BuildResult, OutputSpec } from '../engine/types.ts';
+import type { BuildOptions, BuildRequest, BuildResult, OutputSpec } from '../engine/types.ts';
 import { fail } from '../errors/error.ts';
 import { dockerfileAt } from '../frontend/dockerfile-url.ts';
-import type { ContextSource, Frontend } from '../frontend/types.ts';
+import type { ContextSource } from '../frontend/types.ts';
 import { rawName } from '../linux/names.ts';
 import { limitSteps, type StepLimits } from '../llb/limits.ts';
 import { marshal } from '../llb/marshal.ts';
@@ -123,9 +125,8 @@ export async function build(options: DockerfileOptions): Promise<BuildResult> {
       namedContexts[name] = `local:context:${name}`;
     }
   }
-  return run(
-    {
-      ...baseOptions(options),
+  const asked: BuildOptions = {
+    ...{
       context: source,
       dockerfile: options.dockerfile,
       dockerfileText: options.dockerfileText,
@@ -148,6 +149,12 @@ export async function build(options: DockerfileOptions): Promise<BuildResult> {
       check: options.check ?? false,
       allow: [...(options.allow ?? []), ...(options.network === 'host' ? ['network.host'] : [])],
     },
+    tags: options.tags ?? [],
+    outputs: options.outputs ?? [],
+    limits: options.limits,
+  };
+  return run(
+    ({ from, to }) => dockerfileBuild({ ...asked, cacheFrom: from, cacheTo: to }),
     { ...options, locals },
     context instanceof Readable ? { context } : {},
   );
@@ -160,58 +167,38 @@ export async function build(options: DockerfileOptions): Promise<BuildResult> {
  */
 export async function buildState(state: State, options: StateOptions = {}): Promise<BuildResult> {
   const platform = options.platform === undefined ? hostPlatform() : parsePlatform(options.platform);
-  const definition = marshal(state, { platform });
-  limitSteps(definition, options.limits);
-  const frontend: Frontend = async () => ({
-    targets: [
-      {
-        id: formatPlatform(platform),
-        platform,
-        definition,
-        config: {
-          ...platform,
-          config: options.config ?? {},
-          rootfs: { type: 'layers', diff_ids: [] },
-          history: [],
-        },
-      },
-    ],
-    warnings: [],
-  });
-  return run({ ...baseOptions(options), platforms: [platform] }, options, {}, frontend);
+  const made = marshal(state, { platform });
+  limitSteps(made, options.limits);
+  const config: ImageConfig = {
+    ...platform,
+    config: options.config ?? {},
+    rootfs: { type: 'layers', diff_ids: [] },
+    history: [],
+  };
+  return run(
+    ({ from, to }) => ({
+      frontend: definition(made, config),
+      outputs: options.outputs?.length ? options.outputs : [{ type: 'image', attrs: {} }],
+      tags: options.tags,
+      platform: formatPlatform(platform),
+      cacheFrom: from,
+      cacheTo: to,
+      allow: options.allow ?? [],
+    }),
+    options,
+    {},
+  );
 }
 
 function isFolder(path: string): boolean {
   return statSync(rawName(resolve(path)), { throwIfNoEntry: false })?.isDirectory() === true;
 }
 
-function baseOptions(options: CommonOptions): BuildOptions {
-  return {
-    context: { type: 'local', name: 'context' },
-    tags: options.tags ?? [],
-    outputs: options.outputs ?? [],
-    buildArgs: {},
-    labels: {},
-    platforms: [],
-    noCache: false,
-    noCacheFilter: [],
-    pull: false,
-    network: 'default',
-    extraHosts: [],
-    shmSize: 0,
-    ulimits: [],
-    namedContexts: {},
-    check: false,
-    allow: options.allow ?? [],
-    limits: options.limits,
-  };
-}
-
+/** Runs a build on the engine that the options name, with what they offer it. */
 async function run(
-  request: BuildOptions,
+  requestWith: (caches: { from: readonly CacheSpec[]; to: readonly CacheSpec[] }) => BuildRequest,
   options: CommonOptions,
   uploads: Record<string, Readable>,
-  frontend?: Frontend,
 ): Promise<BuildResult> {
   const caches = await clientCaches(options.cacheFrom ?? [], options.cacheTo ?? []);
   const session = inProcessSession({
@@ -246,10 +233,10 @@ async function run(
     }));
   try {
     const signal = options.signal ?? new AbortController().signal;
-    const asked = { ...request, cacheFrom: caches.from, cacheTo: caches.to };
-    const result = await runBuild(engine, asked, withSecrets, sink, signal, frontend);
-    await caches.finish(result.metadata);
-    return result;
+    const built = await runBuild(engine, requestWith(caches), withSecrets, sink, signal);
+    await caches.finish(built.metadata);
+    const { imageId, descriptor, metadata, warnings, size, stored } = built;
+    return { imageId, descriptor, metadata, warnings, size, stored };
   } finally {
     await session.close();
     if (options.engine === undefined) await engine.close();

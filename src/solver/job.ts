@@ -13,6 +13,22 @@ import type { VertexState } from './state.ts';
 
 export { boundProgress, now };
 
+/** Reads a definition, holding it against what a build may do. */
+export type LoadDefinition = (definition: Definition, signal: AbortSignal) => Graph | Promise<Graph>;
+
+export interface JobOptions {
+  /** Entitlements granted: `network.host`, `security.insecure`; default: none. */
+  allow?: readonly string[];
+  /** The vertices in whose ops this build's graphs are nested, outermost first; default: none, a client's own build. */
+  within?: readonly VertexState[];
+  /** What its sources were when it, or the build that it is nested in, first asked for them. */
+  pins?: Pins;
+  /** The rules that its definitions are read under; default: none. */
+  load?: LoadDefinition;
+}
+
+const loadPlain: LoadDefinition = (definition, signal) => loadGraphInTurns(definition, { signal });
+
 /** One build: whose session it uses, who watches it, and what it holds in the solver. */
 export class Job {
   readonly id = randomUUID();
@@ -34,21 +50,18 @@ export class Job {
   readonly pins: Pins;
   /** The vertices in whose ops this build's graphs are nested, outermost first; none for a client's own build. */
   readonly within: readonly VertexState[];
-  /** Reads a definition under the build's rules; a step may bring one along. */
-  load: (definition: Definition) => Graph | Promise<Graph> = (definition) =>
-    loadGraphInTurns(definition, { signal: this.signal });
+  readonly #load: LoadDefinition;
 
   constructor(
     session: Session,
     sink: ProgressSink,
     signal: AbortSignal,
-    allow: readonly string[] = [],
-    within: readonly VertexState[] = [],
-    pins = new Pins(),
+    { allow = [], within = [], pins = new Pins(), load = loadPlain }: JobOptions = {},
   ) {
     this.pins = pins;
     this.allow = allow;
     this.within = within;
+    this.#load = load;
     this.session = session;
     this.sink = sink;
     if (signal.aborted) this.#controller.abort(signal.reason);
@@ -62,6 +75,11 @@ export class Job {
 
   get signal(): AbortSignal {
     return this.#controller.signal;
+  }
+
+  /** Reads a definition under the build's rules; a step may bring one along. */
+  load(definition: Definition): Graph | Promise<Graph> {
+    return this.#load(definition, this.signal);
   }
 
   /** Stops the build's work. */

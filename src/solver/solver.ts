@@ -17,7 +17,7 @@ import { noteFailed } from './failed-vertex.ts';
 import { ForeignRef } from './foreign-ref.ts';
 import { Hold } from './hold.ts';
 import { Identifier } from './identify.ts';
-import { Job } from './job.ts';
+import { Job, type LoadDefinition } from './job.ts';
 import { recordKey, workKey } from './keys.ts';
 import { ResultStore } from './results.ts';
 import { canceledText, type Identity, VertexState } from './state.ts';
@@ -149,9 +149,10 @@ export class Solver {
       if (within.length > maxNesting) {
         throw fail('invalid', 'llb', `definitions are nested deeper than ${maxNesting}`);
       }
-      state.nested = new Job(ctx.session, state.forward(), ctx.signal, state.allow, within, state.pins);
+      const { allow, pins } = state;
+      const load: LoadDefinition = (definition) => state.load(definition);
+      state.nested = new Job(ctx.session, state.forward(), ctx.signal, { allow, within, pins, load });
       state.nested.imports.push(state.imports());
-      state.nested.load = (definition) => state.load(definition);
     }
     return state.nested;
   }

@@ -1,7 +1,7 @@
 /** Limits of steps as texts: options of the Dockerfile frontend, parameters of POST /build, flags. */
 import { assert, constantFrom, integer, oneof, property, record } from 'fast-check';
 import { expect, test } from 'vitest';
-import { dockerfileRequest } from '../../src/engine/bridge/dockerfile-options.ts';
+import { dockerfileRequest } from '../../src/frontend/dockerfile/request-options.ts';
 import { limitOptions, parseLimits, type StepLimits } from '../../src/llb/limits.ts';
 
 const amount = integer({ min: 1, max: Number.MAX_SAFE_INTEGER });

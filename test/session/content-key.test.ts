@@ -16,8 +16,9 @@ import { join as joinPath } from 'node:path';
 import { Readable } from 'node:stream';
 import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { runBuild } from '../../src/engine/build.ts';
+import { dockerfileBuild } from '../../src/engine/dockerfile-build.ts';
 import { type Engine, engineOn, openEngine } from '../../src/engine/engine.ts';
-import { runBuild } from '../../src/engine/run.ts';
 import type { ContextSource } from '../../src/frontend/types.ts';
 import { inProcessSession } from '../../src/session/in-process.ts';
 import { SessionManager } from '../../src/session/manager.ts';
@@ -57,7 +58,7 @@ async function build(session: Session, context: ContextSource, extra: { dockerfi
   const cached: Record<string, boolean> = {};
   const result = await runBuild(
     engine,
-    {
+    dockerfileBuild({
       context,
       ...extra,
       ...{
@@ -71,7 +72,7 @@ async function build(session: Session, context: ContextSource, extra: { dockerfi
       },
       ...{ pull: false, network: 'none', extraHosts: [], shmSize: 0, ulimits: [], namedContexts: {} },
       ...{ check: false, allow: [], sourceDateEpoch: 0 },
-    },
+    }),
     session,
     {
       vertex: ({ name, completed, cached: hit }) => {

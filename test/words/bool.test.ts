@@ -4,11 +4,11 @@ import { boolFilter, Query, readFilters } from '../../src/api/docker/http/query.
 import { buildFlags } from '../../src/cli/build/flags.ts';
 import { parseFlags } from '../../src/cli/flags.ts';
 import { settingsFromEnv } from '../../src/daemon/settings.ts';
-import { isMultiPlatform } from '../../src/engine/bridge/dockerfile-options.ts';
 import { parseImageAttrs } from '../../src/exporter/attrs.ts';
 import { parseGitRef } from '../../src/frontend/dockerfile/convert/git-ref.ts';
 import { parseCheckOptions } from '../../src/frontend/dockerfile/parse/check.ts';
 import { parseMount } from '../../src/frontend/dockerfile/parse/mount.ts';
+import { dockerfileRequest } from '../../src/frontend/dockerfile/request-options.ts';
 import { ignoresError, parseExport } from '../../src/remote-cache/attrs.ts';
 import { inlineByArg } from '../../src/remote-cache/spec-text.ts';
 import { attrReader } from '../../src/source/attrs.ts';
@@ -45,7 +45,7 @@ const strict: [string, (text: string) => boolean | undefined, string][] = [
   ['a source', (text) => attrReader({ a: text }, 'git://x').flag('a'), 'is not true or false'],
   [
     'multi-platform',
-    (text) => isMultiPlatform({ options: { 'multi-platform': text } }, 1),
+    (text) => dockerfileRequest({ options: { 'multi-platform': text }, inputs: {} }).multiPlatform,
     'invalid boolean value for multi-platform',
   ],
   [

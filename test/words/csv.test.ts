@@ -3,8 +3,8 @@ import { array, assert, property, string } from 'fast-check';
 import { expect, test } from 'vitest';
 import { recordFilter } from '../../src/api/buildkit/history/filter.ts';
 import { splitCsv } from '../../src/cli/csv.ts';
-import { dockerfileRequest } from '../../src/engine/bridge/dockerfile-options.ts';
 import { parseMount } from '../../src/frontend/dockerfile/parse/mount.ts';
+import { dockerfileRequest } from '../../src/frontend/dockerfile/request-options.ts';
 import { csvFields } from '../../src/words/csv.ts';
 
 const fields = (text: string) => csvFields(text, (why) => new Error(why));

@@ -6,7 +6,7 @@ import { PassThrough } from 'node:stream';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { recordFilter } from '../../src/api/buildkit/history/filter.ts';
 import { chooseContext, namedContexts } from '../../src/cli/build/context.ts';
-import { dockerfileRequest } from '../../src/engine/bridge/dockerfile-options.ts';
+import { dockerfileRequest } from '../../src/frontend/dockerfile/request-options.ts';
 import type { BuildHistoryRecord } from '../../src/pb/moby/buildkit/v1/control_pb.js';
 import { hostOfAddress, isRemoteUrl } from '../../src/words/remote-url.ts';
 

@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import type { ConnectRouter, ServiceImpl } from '@connectrpc/connect';
 import { identityKey } from '../../auth/identity.ts';
-import { allowedFrontends, type FrontendRule } from '../../engine/bridge/frontends.ts';
+import { allowedFrontends, type FrontendRule } from '../../engine/frontends/table.ts';
 import type { Platform } from '../../oci/types.ts';
 import { readFilters } from '../../patterns/filter.ts';
 import { Content } from '../../pb/containerd/content_pb.js';

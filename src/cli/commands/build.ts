@@ -1,7 +1,8 @@
+import { runBuild } from '../../engine/build.ts';
+import { dockerfileBuild } from '../../engine/dockerfile-build.ts';
 import type { Engine } from '../../engine/engine.ts';
-import { runBuild } from '../../engine/run.ts';
+import { checksVertex, warningEvent } from '../../engine/frontends/warning-event.ts';
 import type { BuildOptions, BuildResult } from '../../engine/types.ts';
-import { checksVertex, warningEvent } from '../../engine/warning-event.ts';
 import { fail, toDrydockError } from '../../errors/error.ts';
 import { nearest } from '../../errors/nearest.ts';
 import { parseUlimit } from '../../llb/ulimits.ts';
@@ -133,7 +134,7 @@ async function localBuild(
 ): Promise<BuildResult> {
   const session = inProcessSession({ ...offered, runDir: engine.store.runDir });
   try {
-    return await runBuild(engine, options, session, printer, signal);
+    return await runBuild(engine, dockerfileBuild(options), session, printer, signal);
   } finally {
     await session.close();
   }

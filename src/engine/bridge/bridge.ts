@@ -1,43 +1,38 @@
 /** One build as its frontends see it: solves, image lookups, warnings. BuildKit's `FrontendLLBBridge`. */
-import { create } from '@bufbuild/protobuf';
-import { DrydockError, fail, type SourceLocation } from '../../errors/error.ts';
+import { fail, type SourceLocation } from '../../errors/error.ts';
 import { nearest } from '../../errors/nearest.ts';
 import { openView } from '../../fs/open.ts';
-import { checkCaps } from '../../llb/caps.ts';
-import { type Graph, loadGraphInTurns } from '../../llb/graph.ts';
+import { create, DefinitionSchema } from '../../llb/pb.ts';
 import type { SourceRewrite } from '../../llb/source-policy.ts';
 import type { Digest } from '../../oci/types.ts';
 import type { WorkerRecord } from '../../pb/moby/buildkit/v1/types/worker_pb.js';
-import { type Definition, DefinitionSchema, type SourceOp } from '../../pb/solver/pb/ops_pb.js';
+import type { Definition } from '../../pb/solver/pb/ops_pb.js';
 import type { Job } from '../../solver/job.ts';
 import { adoptLeftovers } from '../../solver/leftovers.ts';
 import type { Ref } from '../../store/ref.ts';
 import type { BuildCaches } from '../caches.ts';
 import type { Engine } from '../engine.ts';
-import { checkEntitlements } from '../entitlements.ts';
 import { emptyIgnoredCaches } from '../fresh-caches.ts';
+import type { Rules } from '../rules.ts';
 import { BridgeRef, type RefSolver } from './ref.ts';
-import type { SourceJudge } from './source-judge.ts';
-import type { BridgeRequest, BridgeResult } from './types.ts';
+import type { BridgeRequest, BridgeResult, NamedFrontends } from './types.ts';
 
-export interface BridgeOptions {
+/** What a bridge is put together from. */
+export interface BridgeParts {
   engine: Engine;
   /** The build. Its owner releases it in the solver once it is over. */
   job: Job;
   /** Keeps what is looked up and unpacked for the build. */
   lease: string;
-  /** What becomes of the sources that frontends name. */
-  rewrite?: SourceRewrite;
-  /** Makes the judge of what the client's own policy leaves of them. */
-  judge?: (bridge: Bridge) => SourceJudge;
+  /** What definitions are held against: the job reads its own under the same. */
+  rules: Rules;
+  /** The frontends that may be named. */
+  frontends: NamedFrontends;
   /** What frontends are told of the workers there are. */
   workers?: readonly WorkerRecord[];
   /** Where frontends may have more caches read; default: nowhere. */
   caches?: Pick<BuildCaches, 'import'>;
 }
-
-/** A frontend by its name. */
-export type BridgeFrontend = (bridge: Bridge, request: BridgeRequest) => Promise<BridgeResult>;
 
 /** Frontends may name frontends; this deep at most. */
 const maxDepth = 10;
@@ -46,25 +41,20 @@ export class Bridge {
   readonly engine: Engine;
   readonly job: Job;
   readonly lease: string;
-  readonly allow: readonly string[];
-  readonly rewrite: SourceRewrite | undefined;
-  readonly judge: SourceJudge | undefined;
+  readonly rules: Rules;
   readonly workers: readonly WorkerRecord[];
-  readonly #caches: BridgeOptions['caches'];
-  readonly #frontends: Readonly<Record<string, BridgeFrontend>>;
+  readonly #caches: BridgeParts['caches'];
+  readonly #frontends: NamedFrontends;
   #depth = 0;
 
-  constructor(options: BridgeOptions, frontends: Readonly<Record<string, BridgeFrontend>>) {
-    this.engine = options.engine;
-    this.job = options.job;
-    this.lease = options.lease;
-    this.allow = options.job.allow;
-    this.rewrite = options.rewrite;
-    this.judge = options.judge?.(this);
-    this.workers = options.workers ?? [];
-    this.#caches = options.caches;
+  constructor({ engine, job, lease, rules, frontends, workers = [], caches }: BridgeParts) {
+    this.engine = engine;
+    this.job = job;
+    this.lease = lease;
+    this.rules = rules;
+    this.workers = workers;
+    this.#caches = caches;
     this.#frontends = frontends;
-    this.job.load = (definition) => this.#load(definition, this.rewrite);
   }
 
   /**
@@ -75,7 +65,7 @@ export class Bridge {
     const { definition, frontend } = request;
     this.#caches?.import(request.cacheImports ?? []);
     if (frontend !== '' && definition !== undefined && definition.def.length > 0) {
-      throw fail('invalid', 'frontend', 'cannot solve with both Definition and Frontend specified');
+      throw bothGiven();
     }
     const result =
       frontend === ''
@@ -115,7 +105,7 @@ export class Bridge {
 
   #refSolver(rewrite: SourceRewrite | undefined): RefSolver {
     return {
-      solve: (def) => this.#solveDefinition(def, inTurn(rewrite, this.rewrite)),
+      solve: (definition) => this.#solveDefinition(definition, rewrite),
       open: async (ref) =>
         openView(
           await ref.view({
@@ -129,7 +119,7 @@ export class Bridge {
 
   async #solveDefinition(definition: Definition, rewrite: SourceRewrite | undefined): Promise<Ref> {
     const { engine, job } = this;
-    const graph = await this.#load(definition, rewrite);
+    const graph = await this.rules.load(definition, job.signal, rewrite);
     if (graph.output === undefined) return engine.refs.empty();
     await emptyIgnoredCaches(engine.store, job, graph.vertices);
     try {
@@ -143,56 +133,10 @@ export class Bridge {
 
   /** A tree that is there already. */
   held(ref: Ref): BridgeRef {
-    return new BridgeRef(create(DefinitionSchema), { ...this.#refSolver(undefined), solve: async () => ref });
-  }
-
-  /** Reads a definition and holds it against what the build may do. */
-  async #load(definition: Definition, rewrite: SourceRewrite | undefined): Promise<Graph> {
-    const { signal } = this.job;
-    const ruled = await loadGraphInTurns(definition, { rewrite, signal });
-    const judged = this.judge === undefined ? undefined : await this.#judgeAll(ruled, this.judge);
-    const graph =
-      judged === undefined
-        ? ruled
-        : await loadGraphInTurns(definition, { rewrite: inTurn(rewrite, judged), signal });
-    checkCaps(definition);
-    checkEntitlements(graph, this.allow);
-    const nested = graph.vertices.find(({ op }) => op.op.case === 'build');
-    if ((rewrite !== undefined || this.judge !== undefined) && nested !== undefined) {
-      // Its result may be cached from a build without the policy.
-      throw fail(
-        'unsupported',
-        'llb',
-        'a source policy cannot be held against a definition in a definition',
-        {
-          step: nested.name,
-        },
-      );
-    }
-    return graph;
-  }
-
-  /** What the client's policy makes of a graph's sources; undefined when they all stay as they are. */
-  async #judgeAll(graph: Graph, judge: SourceJudge): Promise<SourceRewrite | undefined> {
-    const after = new Map<string, SourceOp>();
-    const nameOf = ({ identifier, attrs }: SourceOp) =>
-      JSON.stringify([identifier, Object.entries(attrs).sort(([a], [b]) => (a < b ? -1 : 1))]);
-    await Promise.all(
-      graph.vertices.map(async ({ op: { op, platform }, name, source: location }) => {
-        if (op.case !== 'source') return;
-        try {
-          const judged = await judge(op.value, platform);
-          if (judged !== op.value) after.set(nameOf(op.value), judged);
-        } catch (err) {
-          if (err instanceof DrydockError) {
-            err.step ??= name;
-            err.source ??= location;
-          }
-          throw err;
-        }
-      }),
-    );
-    return after.size === 0 ? undefined : (source) => after.get(nameOf(source)) ?? source;
+    return new BridgeRef(create(DefinitionSchema, {}), {
+      ...this.#refSolver(undefined),
+      solve: async () => ref,
+    });
   }
 
   /** Shows a frontend's warning under a vertex. */
@@ -204,10 +148,9 @@ export class Bridge {
   }
 }
 
-/** Two rewrites as one. */
-export function inTurn(first?: SourceRewrite, second?: SourceRewrite): SourceRewrite | undefined {
-  if (first === undefined || second === undefined) return first ?? second;
-  return (source) => second(first(source));
+/** The error of a request that names a frontend and brings a definition. */
+export function bothGiven(): Error {
+  return fail('invalid', 'frontend', 'cannot solve with both Definition and Frontend specified');
 }
 
 /** All trees of a result, attestations' too. */

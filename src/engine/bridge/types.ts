@@ -1,9 +1,19 @@
 /** The door of bridge: what a frontend, or a client that is its own frontend, asks of a build and gets from it. */
+
+import type { LintWarning } from '../../frontend/types.ts';
 import type { SourceRewrite } from '../../llb/source-policy.ts';
 import type { Attestation } from '../../pb/moby/buildkit/v1/frontend/gateway_pb.js';
 import type { Definition } from '../../pb/solver/pb/ops_pb.js';
 import type { CacheSpec } from '../../remote-cache/types.ts';
+import type { Bridge } from './bridge.ts';
 import type { BridgeRef } from './ref.ts';
+
+/** A build: whatever it asks of the bridge, and the result that comes of it. */
+export type Frontend = (bridge: Bridge) => Promise<BridgeResult>;
+
+/** A frontend that requests name, with what one of them says. */
+export type NamedFrontend = (bridge: Bridge, request: BridgeRequest) => Promise<BridgeResult>;
+export type NamedFrontends = Readonly<Record<string, NamedFrontend>>;
 
 /** A solve as BuildKit's API asks for it: of a definition, or of what a frontend makes of its options. */
 export interface BridgeRequest {
@@ -31,6 +41,10 @@ export interface BridgeResult {
   metadata: Readonly<Record<string, Uint8Array>>;
   /** By the refs' names. */
   attestations?: Readonly<Record<string, BridgeAttestation[]>>;
+  /** What our own frontend's checks found. */
+  findings?: readonly LintWarning[];
+  /** The frontend only answered a question: there is nothing to export. */
+  isAnswer?: boolean;
 }
 
 export interface BridgeAttestation {

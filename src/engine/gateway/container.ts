@@ -117,8 +117,8 @@ export class Container {
     const { root } = this.#mounts;
     if (root === undefined) throw fail('internal', 'exec', 'the container has no root');
     const modes = modesOf({ network: this.#request.Network, security: init.Security });
-    if (modes.network === 'host') requireEntitlement('network.host', this.#bridge.allow);
-    if (modes.security === 'insecure') requireEntitlement('security.insecure', this.#bridge.allow);
+    if (modes.network === 'host') requireEntitlement('network.host', this.#bridge.rules.allow);
+    if (modes.security === 'insecure') requireEntitlement('security.insecure', this.#bridge.rules.allow);
     const spec = await this.#spec(init, root, modes);
     const first = this.#init;
     const gate = Promise.withResolvers<ExecControl>();

@@ -26,8 +26,8 @@ import {
 import type { Definition } from '../../pb/solver/pb/ops_pb.js';
 import { inTurns } from '../../workers/turns.ts';
 import type { Bridge } from '../bridge/bridge.ts';
-import { checkOptionsSize } from '../bridge/options-size.ts';
 import type { BridgeResult } from '../bridge/types.ts';
+import { checkOptionsSize } from '../frontends/options-size.ts';
 import { pong } from './caps.ts';
 import { Containers } from './containers.ts';
 import { execProcess } from './exec-process.ts';

@@ -10,6 +10,7 @@ import { Duplex, PassThrough } from 'node:stream';
 import { create, toBinary } from '@bufbuild/protobuf';
 import { DrydockError, fail, toDrydockError } from '../../errors/error.ts';
 import type { ExecSpec } from '../../executor/types.ts';
+import { dockerfileRequest } from '../../frontend/dockerfile/request-options.ts';
 import { image, marshal } from '../../llb/llb.ts';
 import { hostPlatform } from '../../oci/platform.ts';
 import { normalizeName } from '../../oci/reference.ts';
@@ -20,11 +21,10 @@ import type { VertexProgress } from '../../progress/events.ts';
 import type { OpContext } from '../../solver/types.ts';
 import { resolveImageConfig } from '../../source/image.ts';
 import { parseBool } from '../../words/bool.ts';
-import type { Bridge, BridgeFrontend } from '../bridge/bridge.ts';
-import { dockerfileRequest } from '../bridge/dockerfile-options.ts';
+import type { Bridge } from '../bridge/bridge.ts';
 import { imageAfter } from '../bridge/image-policy.ts';
 import type { BridgeRef } from '../bridge/ref.ts';
-import type { BridgeRequest, BridgeResult } from '../bridge/types.ts';
+import type { BridgeRequest, BridgeResult, NamedFrontend } from '../bridge/types.ts';
 import { frontendEnvironment } from './environment.ts';
 import { Gateway } from './gateway.ts';
 import { serveGateway } from './serve.ts';
@@ -33,7 +33,7 @@ import { serveGateway } from './serve.ts';
 const tailLines = 10;
 
 /** Runs the frontend image that the option `source` names. Throws `invalid` without one, and what the frontend returns. */
-export const gatewayV0: BridgeFrontend = async (bridge, request) => {
+export const gatewayV0: NamedFrontend = async (bridge, request) => {
   const { source } = request.options;
   if (!source) throw fail('invalid', 'frontend', 'no source specified for gateway');
   const { ref, config } = await frontendImage(bridge, request, source);
@@ -54,7 +54,7 @@ async function frontendImage(bridge: Bridge, request: BridgeRequest, source: str
   if (context?.startsWith('input:')) return inputImage(bridge, request, context.slice('input:'.length));
   const named = context?.startsWith('docker-image:') ? context.replace(/^docker-image:(\/\/)?/, '') : source;
   const { engine, job, lease } = bridge;
-  const name = await imageAfter(bridge, normalizeName(named));
+  const name = await imageAfter(bridge.rules, normalizeName(named));
   const resolved = await job.inVertex(`resolve image config for docker-image://${name}`, () =>
     resolveImageConfig(engine, name, {
       platform: hostPlatform(),

@@ -22,8 +22,12 @@ import { type GitObjects, gitObjects, verifiedRef } from '../../source/git-commi
 import { type GitRef, gitOptions } from '../../source/git-ref.ts';
 import { type HttpChecksum, httpMeta } from '../../source/http.ts';
 import { resolveImageConfig } from '../../source/image.ts';
-import { type Bridge, inTurn } from '../bridge/bridge.ts';
+import type { Bridge } from '../bridge/bridge.ts';
 import { imageAfter, type SourcePolicy, settled } from '../bridge/image-policy.ts';
+import { inTurn } from '../rules.ts';
+
+/** What looking a source up needs of a build. */
+type Lookup = Pick<Bridge, 'engine' | 'job' | 'lease'>;
 
 interface ImageAsk {
   ref: string;
@@ -34,7 +38,7 @@ interface ImageAsk {
   store?: string;
 }
 
-async function resolve(bridge: Bridge, ask: ImageAsk, policy: SourcePolicy) {
+async function resolve(bridge: Lookup, ask: ImageAsk, policy: SourcePolicy) {
   const { engine, job, lease } = bridge;
   const title = ask.logName || `resolve image config for docker-image://${ask.ref}`;
   return job.inVertex(title, async () => {
@@ -55,7 +59,7 @@ async function resolve(bridge: Bridge, ask: ImageAsk, policy: SourcePolicy) {
 
 /** The config as it is in the store, byte for byte; what was read of it where the store does not have it. */
 async function configBytes(
-  { engine }: Bridge,
+  { engine }: Lookup,
   found: Awaited<ReturnType<typeof resolveImageConfig>>,
 ): Promise<Uint8Array> {
   const { manifest, config } = found;
@@ -96,13 +100,21 @@ export async function imageConfig(
 
 /**
  * A source as it will be used, with what can be known of it beforehand: an image's digest and config, the commit that
- * a git ref is at (its object and the tag's if wanted), the digest of a URL's file (another one of it, too, if wanted). Other sources come back as they are. `policy`: what it is held against,
- * the request's and then the build's own unless given. Throws `invalid` without a source, `denied`, and what looking it up throws.
+ * a git ref is at (its object and the tag's if wanted), the digest of a URL's file (another one of it, too, if wanted). Other sources come back as they are. It is held against
+ * the request's policies, then the build's own. Throws `invalid` without a source, `denied`, and what looking it up throws.
  */
-export async function sourceMeta(
+export function sourceMeta(
   bridge: Bridge,
   request: ResolveSourceMetaRequest,
-  policy: SourcePolicy = withPolicies(bridge, request.SourcePolicies),
+): Promise<ResolveSourceMetaResponse> {
+  return lookUpSource(bridge, request, withPolicies(bridge, request.SourcePolicies));
+}
+
+/** The same, held against `policy` alone. */
+export async function lookUpSource(
+  bridge: Lookup,
+  request: ResolveSourceMetaRequest,
+  policy: SourcePolicy,
 ): Promise<ResolveSourceMetaResponse> {
   const asked = request.Source;
   if (asked === undefined) throw fail('invalid', 'llb', 'source is required');
@@ -173,11 +185,11 @@ function named(source: SourceOp): SourceOp {
 }
 
 /** The build's policy, after those that come with a request. */
-function withPolicies({ rewrite, judge }: Bridge, policies: readonly Policy[]): SourcePolicy {
+function withPolicies({ rules: { rewrite, judge } }: Bridge, policies: readonly Policy[]): SourcePolicy {
   return { rewrite: inTurn(sourceRewrite(policies), rewrite), judge };
 }
 
-async function gitMeta({ engine, job }: Bridge, { identifier, attrs }: SourceOp, progress: VertexProgress) {
+async function gitMeta({ engine, job }: Lookup, { identifier, attrs }: SourceOp, progress: VertexProgress) {
   const { session, signal, pins } = job;
   const ctx = { session, signal, progress, pins };
   const found = await verifiedRef(gitOptions(identifier, attrs), engine, ctx);
@@ -204,7 +216,7 @@ function checksumWanted({ Algo, Suffix }: ChecksumRequest): HttpChecksum {
 
 /** What is downloaded on the way is what the build uses, should it use the file: it stays until the build is over. */
 async function urlMeta(
-  { engine, job }: Bridge,
+  { engine, job }: Lookup,
   source: SourceOp,
   progress: VertexProgress,
   wanted?: HttpChecksum,

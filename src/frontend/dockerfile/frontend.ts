@@ -1,7 +1,13 @@
 /** The Dockerfile frontend: reads the Dockerfile of a context and converts it, once per platform. */
 import { type DrydockError, fail, type Stopping, throwIfAborted } from '../../errors/error.ts';
 import { limitSteps } from '../../llb/limits.ts';
-import type { DockerfileRequest, Frontend, FrontendHost, FrontendResult, LintWarning } from '../types.ts';
+import type {
+  DockerfileFrontend,
+  DockerfileRequest,
+  FrontendHost,
+  FrontendResult,
+  LintWarning,
+} from '../types.ts';
 import type { Dockerfile, Stage } from './ast.ts';
 import { isPredefined, own } from './convert/args.ts';
 import { type BuildContext, type DockerfileText, openContext } from './convert/context.ts';
@@ -144,7 +150,7 @@ async function examine(
  * .dockerignore, remote contexts), and tells the host what the checks find. Throws DrydockErrors with the place in the
  * Dockerfile: `invalid`, `not-found`, and what the host throws.
  */
-export const dockerfileFrontend: Frontend = async (request, host, signal) => {
+export const dockerfileFrontend: DockerfileFrontend = async (request, host, signal) => {
   const { failure, violation, ...result } = await examineDockerfile(request, host, signal);
   for (const warning of result.warnings) host.warn?.(warning);
   if (failure !== undefined) throw failure;

@@ -5,7 +5,8 @@ import { dirname, join } from 'node:path';
 import { Code, ConnectError } from '@connectrpc/connect';
 import { build as bundle } from 'esbuild';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
-import { runBuild } from '../../../src/engine/run.ts';
+import { runBuild } from '../../../src/engine/build.ts';
+import { dockerfileBuild } from '../../../src/engine/dockerfile-build.ts';
 import type { OutputSpec } from '../../../src/engine/types.ts';
 import { local, marshal } from '../../../src/llb/llb.ts';
 import { inProcessSession } from '../../../src/session/in-process.ts';
@@ -158,7 +159,7 @@ test('a build by the Docker API or the command line goes to the image, too', asy
     ...{ dockerfile: 'Dockerfile', namedContexts, outputs, tags: ['localhost:1/recipes:2'] },
   });
   const run = (options: ReturnType<typeof request>) =>
-    runBuild(kit.engine, options, session, sink, new AbortController().signal);
+    runBuild(kit.engine, dockerfileBuild(options), session, sink, new AbortController().signal);
   await run(request('context', { root: 'local:root' }, []));
   const dest = join(kit.dir, 'made');
   await run(request('more', {}, [{ type: 'local', attrs: { dest }, sink: { files: dest } }]));

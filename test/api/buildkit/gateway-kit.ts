@@ -12,17 +12,18 @@ import { buildIdHeader, gatewayService } from '../../../src/api/buildkit/gateway
 import { identityKey } from '../../../src/auth/identity.ts';
 import type { Authority } from '../../../src/auth/types.ts';
 import { Bridge } from '../../../src/engine/bridge/bridge.ts';
-import { frontends } from '../../../src/engine/bridge/frontends.ts';
 import type { BridgeResult } from '../../../src/engine/bridge/types.ts';
 import { type Engine, openEngine } from '../../../src/engine/engine.ts';
+import { frontends } from '../../../src/engine/frontends/table.ts';
 import { Gateway } from '../../../src/engine/gateway/gateway.ts';
 import { encodingErrors } from '../../../src/engine/gateway/serve.ts';
+import { Rules } from '../../../src/engine/rules.ts';
 import type { StoreOptions } from '../../../src/engine/store-options.ts';
 import { LLBBridge } from '../../../src/pb/moby/buildkit/v1/frontend/gateway_pb.js';
 import type { Definition } from '../../../src/pb/solver/pb/ops_pb.js';
 import type { LogEvent, VertexEvent, WarningEvent } from '../../../src/progress/events.ts';
 import { type InProcessOptions, inProcessSession } from '../../../src/session/in-process.ts';
-import { Job } from '../../../src/solver/job.ts';
+import { Job, type LoadDefinition } from '../../../src/solver/job.ts';
 import { busyboxRoot } from '../../kit/busybox.ts';
 
 export interface GatewayBuild {
@@ -106,10 +107,12 @@ export class GatewayKit {
       warning: (event: WarningEvent) => void warnings.push(event),
     };
     const session = inProcessSession({ locals: {}, ...setup });
-    const job = new Job(session, sink, new AbortController().signal, setup.allow);
+    const rules = new Rules({ allow: setup.allow ?? [] });
+    const load: LoadDefinition = (definition, stop) => rules.load(definition, stop);
+    const job = new Job(session, sink, new AbortController().signal, { allow: rules.allow, load });
     const lease = `test-${id}`;
     await engine.store.leases.create(lease);
-    const bridge = new Bridge({ engine, job, lease }, frontends);
+    const bridge = new Bridge({ engine, job, lease, rules, frontends });
     const gateway = new Gateway(bridge, setup.inputs);
     const unregister = this.gateways.register(identityKey(caller.identity), id, gateway);
     return {

@@ -4,16 +4,23 @@ import type { HandlerContext } from '@connectrpc/connect';
 import { identityKey } from '../../../auth/identity.ts';
 import { tenantOf } from '../../../auth/ownership.ts';
 import type { Authority } from '../../../auth/types.ts';
-import type { Frontends } from '../../../engine/bridge/frontends.ts';
-import { checkOptionsSize } from '../../../engine/bridge/options-size.ts';
+import { bothGiven } from '../../../engine/bridge/bridge.ts';
+import type { Frontend, NamedFrontends } from '../../../engine/bridge/types.ts';
+import { runBuild } from '../../../engine/build.ts';
+import { client, type OpenGateway, withGateway } from '../../../engine/frontends/client.ts';
+import { definition } from '../../../engine/frontends/definition.ts';
+import { named } from '../../../engine/frontends/named.ts';
+import { checkOptionsSize } from '../../../engine/frontends/options-size.ts';
 import { recordStatus } from '../../../engine/gateway/encode.ts';
-import { type ExporterChoice, runSolve } from '../../../engine/solve.ts';
+import type { BuildRequest } from '../../../engine/types.ts';
 import { fail, toDrydockError } from '../../../errors/error.ts';
+import { sourceRewrite } from '../../../llb/source-policy.ts';
 import type { SolveRequest } from '../../../pb/moby/buildkit/v1/control_pb.js';
 import type { WorkerRecord } from '../../../pb/moby/buildkit/v1/types/worker_pb.js';
 import { inProcessSession } from '../../../session/in-process.ts';
 import { namedSession } from '../../../session/named-session.ts';
 import type { ClientSession, Session } from '../../../session/types.ts';
+import { epochSeconds } from '../../../words/epoch.ts';
 import type { ApiHost } from '../../shared/host.ts';
 import { callerOf } from '../caller.ts';
 import type { Gateways } from '../gateway/gateways.ts';
@@ -30,7 +37,7 @@ export interface SolveDeps {
   history: History;
   worker: WorkerRecord;
   entitlements?: readonly string[];
-  frontends: Frontends;
+  frontends: NamedFrontends;
 }
 
 export interface SolveService {
@@ -83,26 +90,25 @@ async function build(deps: SolveDeps, parts: BuildParts) {
   const notes = notesOf(request);
   const caches = cachesOf(request);
   const allow = grantedEntitlements(request.Entitlements, deps.entitlements, authority);
-  const client = sessionOf(host, request.Session, authority, signal);
-  const { result, metadata, size, descriptors, documents, stored } = await runSolve(
+  const owner = identityKey(authority.identity);
+  const from = sessionOf(host, request.Session, authority, signal);
+  const open: OpenGateway = (gateway) => gateways.register(owner, ref, gateway);
+  const { result, metadata, size, descriptors, documents, stored } = await runBuild(
     host.engine,
     {
-      definition: request.Definition,
-      frontend: request.Frontend,
-      options: request.FrontendAttrs,
-      inputs: request.FrontendInputs,
+      frontend: frontendOf(request, open),
       outputs: outputs.map(({ type, attrs, index, forgetsReplaced }) => ({
         forgetsReplaced,
         type,
         attrs,
-        sink: client.named?.output(index),
+        sink: from.named?.output(index),
       })),
+      sourceDateEpoch: epochSeconds(request.FrontendAttrs['build-arg:SOURCE_DATE_EPOCH']),
+      platform: request.FrontendAttrs.platform,
       allow,
       dockerTypes: dockerTypesOf(request, outputs),
-      policies: request.SourcePolicy === undefined ? [] : [request.SourcePolicy],
-      exporterChoice: request.EnableSessionExporter
-        ? exporterChoice(client.named, outputs.length)
-        : undefined,
+      rewrite: sourceRewrite(request.SourcePolicy === undefined ? [] : [request.SourcePolicy]),
+      ...(request.EnableSessionExporter && sessionExporter(from.named, outputs.length, open)),
       policyCheck: policyOf(host, request.SourcePolicySession, authority, signal),
       workers: [worker],
       frontends: deps.frontends,
@@ -110,31 +116,43 @@ async function build(deps: SolveDeps, parts: BuildParts) {
       cacheTo: caches.exports,
       notes,
     },
-    client.session,
+    from.session,
     log,
     signal,
-    (gateway) => gateways.register(identityKey(authority.identity), ref, gateway),
   );
-  host.events.emitBuilt(stored, identityKey(authority.identity));
+  host.events.emitBuilt(stored, owner);
   const response = exporterResponse(metadata, result.metadata);
   if (size !== undefined && context.requestHeader.has(imageSizeKey)) response[imageSizeKey] = String(size);
   return { response, results: descriptors, documents };
 }
 
-/** The session that chooses exporters. Throws `invalid` when there is none. */
-function exporterChoice(session: ClientSession | undefined, outputs: number): ExporterChoice {
+/** What a request asks to be built. Throws `invalid` for one that has both a definition and a frontend. */
+function frontendOf(request: SolveRequest, open: OpenGateway): Frontend {
+  const { Definition: given, Frontend: name, FrontendAttrs: options, FrontendInputs: inputs } = request;
+  if (name === '') return given === undefined ? client(open, inputs) : definition(given);
+  if (given !== undefined && given.def.length > 0) throw bothGiven();
+  return named(name, options, inputs);
+}
+
+/** Has the session choose exporters, once it has seen the result. Throws `invalid` when there is none. */
+function sessionExporter(
+  session: ClientSession | undefined,
+  outputs: number,
+  open: OpenGateway,
+): Pick<BuildRequest, 'furtherOutputs' | 'exported'> {
   if (session === undefined) {
     throw fail('invalid', 'session', 'EnableSessionExporter needs a session, and the request names none');
   }
   return {
-    async find({ metadata }, refs) {
-      const chosen = await session.findExporters(metadata ?? {}, refs);
-      return chosen.map(({ type, attrs }, i) => ({
-        ...outputOf({ Type: type, Attrs: attrs }),
-        sink: session.output(outputs + i),
-      }));
-    },
-    finalize: ({ metadata: frontend }, metadata) =>
+    furtherOutputs: (bridge, result) =>
+      withGateway(bridge, open, async (gateway) => {
+        const chosen = await session.findExporters(result.metadata ?? {}, gateway.idsOf(result));
+        return chosen.map(({ type, attrs }, i) => ({
+          ...outputOf({ Type: type, Attrs: attrs }),
+          sink: session.output(outputs + i),
+        }));
+      }),
+    exported: ({ metadata: frontend }, metadata) =>
       session.finalizeExport(exporterResponse(metadata, frontend)),
   };
 }

@@ -1,7 +1,7 @@
 /** The query of `POST /build`, read and checked. Pure. https://docs.docker.com/reference/api/engine/ (ImageBuild) */
 import { authorizeEntitlements } from '../../../auth/authorize.ts';
 import type { Authority } from '../../../auth/types.ts';
-import { checkOptionsSize } from '../../../engine/bridge/options-size.ts';
+import { checkOptionsSize } from '../../../engine/frontends/options-size.ts';
 import type { BuildOptions, OutputSpec } from '../../../engine/types.ts';
 import { checkNewName } from '../../../images/name.ts';
 import { parseLimits, type StepLimits } from '../../../llb/limits.ts';

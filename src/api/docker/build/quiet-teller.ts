@@ -1,7 +1,6 @@
 /** `q=1`: nothing but the image's ID; of a build that fails, all that it would have said. */
 import type { BuildResult } from '../../../engine/types.ts';
 import type { DrydockError } from '../../../errors/error.ts';
-import type { Frontend } from '../../../frontend/types.ts';
 import type { ProgressSink } from '../../../progress/events.ts';
 import type { ObjectSink } from '../http/json-stream.ts';
 import { HeldObjects } from './held-objects.ts';
@@ -9,7 +8,7 @@ import type { Teller } from './teller.ts';
 
 export class QuietTeller implements Teller {
   readonly sink: ProgressSink;
-  readonly frontend: Frontend | undefined;
+  readonly onPlan: Teller['onPlan'];
   readonly #stream: ObjectSink;
   readonly #held = new HeldObjects();
   readonly #inner: Teller;
@@ -19,7 +18,7 @@ export class QuietTeller implements Teller {
     this.#stream = stream;
     this.#inner = loud(this.#held);
     this.sink = this.#inner.sink;
-    this.frontend = this.#inner.frontend;
+    this.onPlan = this.#inner.onPlan;
   }
 
   async finish({ imageId }: BuildResult): Promise<void> {

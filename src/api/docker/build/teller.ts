@@ -1,7 +1,7 @@
 /** How a build's progress and its end are told to the client; one kind per builder version. */
 import type { BuildResult } from '../../../engine/types.ts';
 import type { DrydockError } from '../../../errors/error.ts';
-import type { Frontend } from '../../../frontend/types.ts';
+import type { FrontendResult } from '../../../frontend/types.ts';
 import type { ProgressSink } from '../../../progress/events.ts';
 
 /** What is known of the image that was built. */
@@ -14,8 +14,8 @@ export interface MadeImage {
 
 export interface Teller {
   readonly sink: ProgressSink;
-  /** The frontend to build with: it lets the teller see what is going to be built. */
-  readonly frontend?: Frontend;
+  /** Is told what is going to be built. */
+  readonly onPlan?: (plan: FrontendResult) => Promise<void>;
   /** Tells what has happened until now, as far as the client reads; resolves when it is out. */
   finish(result: BuildResult, made: MadeImage): Promise<void>;
   /** The last objects of a failed build; gives the message to end with. */

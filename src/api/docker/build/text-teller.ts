@@ -2,9 +2,8 @@
 import { StringDecoder } from 'node:string_decoder';
 import type { BuildResult } from '../../../engine/types.ts';
 import type { DrydockError } from '../../../errors/error.ts';
-import { dockerfileFrontend } from '../../../frontend/dockerfile/frontend.ts';
 import { parseDockerfile, parseInTurns } from '../../../frontend/dockerfile/parse/parse.ts';
-import type { Frontend, FrontendResult } from '../../../frontend/types.ts';
+import type { FrontendResult } from '../../../frontend/types.ts';
 import { loadGraphInTurns } from '../../../llb/graph.ts';
 import type { Vertex } from '../../../llb/vertex.ts';
 import { digestOf } from '../../../oci/digest.ts';
@@ -42,9 +41,20 @@ const maxBefore = 1000;
 
 const leftOut = '[output left out: it came faster than it was read]\n';
 
+export interface TextOptions {
+  /** The stage that is built; undefined: the last. */
+  target: string | undefined;
+  /** No step is taken from the cache. */
+  noCache: boolean;
+  /** Containers of steps are told to be removed. */
+  removes: boolean;
+  /** The image's ID is told as an object besides. */
+  wantsAux: boolean;
+}
+
 export class TextTeller implements Teller {
   readonly sink: ProgressSink;
-  readonly frontend: Frontend;
+  readonly onPlan: (plan: FrontendResult) => Promise<void>;
   readonly #stream: ObjectSink;
   readonly #removes: boolean;
   readonly #wantsAux: boolean;
@@ -60,17 +70,21 @@ export class TextTeller implements Teller {
   /** The current step's head is out; and that it runs. */
   #headed = false;
   #running = false;
-  #noCache = false;
+  readonly #noCache: boolean;
+  readonly #target: string | undefined;
+  #isPlanned = false;
   /** Whether the image was in the store already; undefined until the build is over. */
   #wasThere: boolean | undefined;
   #lastId = '';
   /** It goes on by itself, in another turn. */
   #later: Promise<void> | undefined;
 
-  constructor(stream: ObjectSink, options: { removes: boolean; wantsAux: boolean }) {
+  constructor(stream: ObjectSink, options: TextOptions) {
     this.#stream = stream;
     this.#removes = options.removes;
     this.#wantsAux = options.wantsAux;
+    this.#noCache = options.noCache;
+    this.#target = options.target;
     this.sink = {
       vertex: (event) => {
         const state = this.#state(event.digest);
@@ -101,16 +115,9 @@ export class TextTeller implements Teller {
       },
       warning: (event) => this.#warnings.push(event.short),
     };
-    this.frontend = async (request, host, signal) => {
-      try {
-        this.#noCache = request.noCache;
-        const result = await dockerfileFrontend(request, host, signal);
-        await this.#plan(result, request.target);
-        return result;
-      } catch (err) {
-        if (err instanceof Error && 'source' in err) this.#upTo(err as DrydockError, request.target);
-        throw err;
-      }
+    this.onPlan = async (plan) => {
+      this.#isPlanned = true;
+      await this.#plan(plan);
     };
   }
 
@@ -130,6 +137,7 @@ export class TextTeller implements Teller {
 
   fail(error: DrydockError): string {
     this.#wasThere = false;
+    if (!this.#isPlanned) this.#upTo(error);
     const culprit = this.#steps.findIndex(({ all }) =>
       all.some(({ digest }) => this.#states.get(digest)?.failed),
     );
@@ -150,7 +158,7 @@ export class TextTeller implements Teller {
     return runMessage(error) ?? missingMessage(error) ?? buildMessage(error, false);
   }
 
-  async #plan({ targets, dockerfile }: FrontendResult, target: string | undefined): Promise<void> {
+  async #plan({ targets, dockerfile }: FrontendResult): Promise<void> {
     const definitions = targets.map(({ definition }) => definition);
     const vertices = new Map<string, Vertex>();
     for (const definition of definitions) {
@@ -166,17 +174,16 @@ export class TextTeller implements Teller {
     const file = dockerfile ?? sourceOf(definitions);
     if (file === undefined) return;
     const parsed = await parseInTurns(file.text, file.filename);
-    this.#steps = await inTurns(stepsOf(parsed, target, [...vertices.values()], file.triggers));
+    this.#steps = await inTurns(stepsOf(parsed, this.#target, [...vertices.values()], file.triggers));
     this.#advance();
   }
 
   /** The heads of all steps up to the line that the frontend stumbled over (a base image that is not there). */
-  #upTo(error: DrydockError, target: string | undefined): void {
-    const { source } = error;
+  #upTo({ source, hop }: DrydockError): void {
     const line = source?.ranges[0]?.start.line;
-    if (source === undefined || line === undefined || error.hop === 'dockerfile') return;
+    if (source === undefined || line === undefined || hop === 'dockerfile') return;
     if (source.text.length > maxParsed) return;
-    this.#steps = atOnce(stepsOf(parseDockerfile(source.text, source.filename), target, []));
+    this.#steps = atOnce(stepsOf(parseDockerfile(source.text, source.filename), this.#target, []));
     const last = this.#steps.findIndex((step) => step.line === line);
     for (const step of this.#steps.slice(0, last + 1)) {
       this.#head(step);

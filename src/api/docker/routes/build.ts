@@ -3,7 +3,8 @@ import type { Readable } from 'node:stream';
 import { identityKey } from '../../../auth/identity.ts';
 import { reachOf, tenantOf } from '../../../auth/ownership.ts';
 import { isHere } from '../../../distribution/stored.ts';
-import { runBuild } from '../../../engine/run.ts';
+import { runBuild } from '../../../engine/build.ts';
+import { dockerfileBuild } from '../../../engine/dockerfile-build.ts';
 import type { BuildOptions, OutputSpec } from '../../../engine/types.ts';
 import { toDrydockError } from '../../../errors/error.ts';
 import type { Digest } from '../../../oci/types.ts';
@@ -69,10 +70,11 @@ async function build(call: Call): Promise<Answer> {
       };
       const outputs = outputsOf(parameters, client);
       const began = Date.now();
-      teller = tellerOf(call, parameters, stream);
+      teller = tellerOf(call, parameters, options.noCache, stream);
+      const { onPlan } = teller;
       const result = await runBuild(
         host.engine,
-        { ...options, ...contextOf(parameters), outputs },
+        dockerfileBuild({ ...options, ...contextOf(parameters), outputs }, { onPlan }),
         requestSession({
           uploads: body === undefined ? {} : { body },
           credentials,
@@ -81,7 +83,6 @@ async function build(call: Call): Promise<Answer> {
         }),
         teller.sink,
         running,
-        teller.frontend,
       );
       await teller.finish(result, {
         tags: options.tags,
@@ -159,13 +160,16 @@ function outputsOf({ outputs }: BuildParameters, client: ClientSession | undefin
 
 function tellerOf(
   { query, version }: Call,
-  { quiet, version: builder, input }: BuildParameters,
+  { quiet, version: builder, input, options: { target } }: BuildParameters,
+  noCache: boolean,
   stream: JsonStream,
 ): Teller {
   const loud = (to: ObjectSink): Teller => {
     // BuildKit's own clients park their tars; who posts one with the build (Terraform, dockerode, curl) shows the message.
     if (builder === 2) return new TraceTeller(to, { logsErrors: input.from === 'body' });
     return new TextTeller(to, {
+      target,
+      noCache,
       removes: query.bool('forcerm') || !query.has('rm') || query.bool('rm'),
       wantsAux: !isBefore(version, '1.30'),
     });

@@ -1,15 +1,15 @@
 import { fail } from '../../errors/error.ts';
+import { withPrefix } from '../../frontend/dockerfile/with-prefix.ts';
 import { parseReference } from '../../oci/reference.ts';
-import type { BridgeFrontend } from './bridge.ts';
-import { dockerfileV0 } from './dockerfile.ts';
-import { withPrefix } from './dockerfile-options.ts';
+import type { NamedFrontend, NamedFrontends } from '../bridge/types.ts';
 import { isOurs } from './syntax.ts';
 
-export type Frontends = Readonly<Record<string, BridgeFrontend>>;
-
-/** The frontends that builds may name. What runs frontend images is loaded when one is asked for: few builds do. */
-export const frontends: Frontends = {
-  'dockerfile.v0': dockerfileV0,
+/** The frontends that builds may name. Each is loaded when it is asked for: a command builds without them. */
+export const frontends: NamedFrontends = {
+  async 'dockerfile.v0'(bridge, request) {
+    const { dockerfileV0 } = await import('./dockerfile-v0.ts');
+    return dockerfileV0(bridge, request);
+  },
   async 'gateway.v0'(bridge, request) {
     const { source = '' } = request.options;
     // What a `# syntax=` line names is the same as what is named here.
@@ -33,7 +33,7 @@ export interface FrontendRule {
 }
 
 /** The frontends that rules leave. */
-export function allowedFrontends(rules: Readonly<Record<string, FrontendRule>>): Frontends {
+export function allowedFrontends(rules: Readonly<Record<string, FrontendRule>>): NamedFrontends {
   const left = Object.entries(frontends).filter(([name]) => rules[name]?.enabled !== false);
   const repositories = rules['gateway.v0']?.allowedRepositories ?? [];
   const allowed = Object.fromEntries(left);
@@ -44,7 +44,7 @@ export function allowedFrontends(rules: Readonly<Record<string, FrontendRule>>):
   return allowed;
 }
 
-function fromRepositories(frontend: BridgeFrontend, repositories: readonly string[]): BridgeFrontend {
+function fromRepositories(frontend: NamedFrontend, repositories: readonly string[]): NamedFrontend {
   const allowed = new Set(repositories.map(repositoryOf));
   return async (bridge, request) => {
     const source = request.options.source ?? '';

@@ -1,5 +1,5 @@
 /** What outputs take from a result's metadata, and add to it. Pure. */
-import type { BridgeResult } from './bridge/types.ts';
+import type { BridgeResult } from './types.ts';
 
 export type OutputMetadata = Readonly<Record<string, Uint8Array>>;
 

@@ -1,43 +1,38 @@
 /**
- * The options of `dockerfile.v0`, as buildx and buildctl give them, to a request to our frontend.
- * https://github.com/moby/buildkit/blob/master/frontend/dockerui/config.go has their names.
+ * A request to our Dockerfile frontend and the options of `dockerfile.v0`, as buildx and buildctl give them: each made
+ * of the other. https://github.com/moby/buildkit/blob/master/frontend/dockerui/config.go has the options' names.
  */
 
 import { isIP } from 'node:net';
 import { fail, prefixed } from '../../errors/error.ts';
-import type { ContextSource, DockerfileRequest } from '../../frontend/types.ts';
 import { fromDefinition } from '../../llb/from-definition.ts';
-import { parseLimits } from '../../llb/limits.ts';
+import { limitOptions, parseLimits } from '../../llb/limits.ts';
+import { marshal, upload } from '../../llb/llb.ts';
 import { parseUlimit } from '../../llb/ulimits.ts';
-import { distinctPlatforms, parsePlatform } from '../../oci/platform.ts';
+import { distinctPlatforms, formatPlatform, parsePlatform } from '../../oci/platform.ts';
 import type { ImageConfig, Platform } from '../../oci/types.ts';
 import type { Definition } from '../../pb/solver/pb/ops_pb.js';
 import { parseBool } from '../../words/bool.ts';
 import { csvFields } from '../../words/csv.ts';
 import { isRemoteUrl } from '../../words/remote-url.ts';
-import type { BridgeRequest } from './types.ts';
+import type { ContextSource, DockerfileRequest } from '../types.ts';
+import { withPrefix } from './with-prefix.ts';
 
 type Options = Readonly<Record<string, string>>;
+
+/** A request as it crosses BuildKit's API: what the frontend is told in words, and the trees that it is handed. */
+export interface FrontendOptions {
+  options: Options;
+  inputs: Readonly<Record<string, Definition>>;
+}
 
 /** What an option says, undefined where it is missing or empty. */
 function option(options: Options, name: string): string | undefined {
   return Object.hasOwn(options, name) && options[name] !== '' ? options[name] : undefined;
 }
 
-/** Options with a prefix, under their names without it. */
-export function withPrefix(options: Options, prefix: string): Record<string, string> {
-  const found = Object.create(null) as Record<string, string>;
-  for (const [name, value] of Object.entries(options)) {
-    if (name.startsWith(prefix)) found[name.slice(prefix.length)] = value;
-  }
-  return { ...found };
-}
-
-/** Throws `invalid` (hop `frontend`) on an option whose value cannot be read. */
-export function dockerfileRequest({
-  options,
-  inputs,
-}: Pick<BridgeRequest, 'options' | 'inputs'>): DockerfileRequest {
+/** The request that options make. Throws `invalid` (hop `frontend`) on an option whose value cannot be read. */
+export function dockerfileRequest({ options, inputs }: FrontendOptions): DockerfileRequest {
   const noCache = options['no-cache'];
   const hostArg = option(options, 'build-arg:BUILDKIT_SANDBOX_HOSTNAME');
   return {
@@ -46,6 +41,7 @@ export function dockerfileRequest({
     target: option(options, 'target'),
     buildArgs: withPrefix(options, 'build-arg:'),
     labels: withPrefix(options, 'label:'),
+    multiPlatform: multiPlatform(option(options, 'multi-platform')),
     platforms: distinctPlatforms(
       (option(options, 'platform') ?? '').split(',').filter((text) => text !== ''),
       targetPlatform,
@@ -66,24 +62,19 @@ export function dockerfileRequest({
   };
 }
 
+function multiPlatform(text: string | undefined): boolean | undefined {
+  if (text === undefined) return undefined;
+  const wanted = parseBool(text);
+  if (wanted === undefined) throw invalid(`invalid boolean value for multi-platform: ${text}`);
+  return wanted;
+}
+
 function targetPlatform(text: string): Platform {
   try {
     return parsePlatform(text);
   } catch (err) {
     throw prefixed(err, `failed to parse target platform ${text}`);
   }
-}
-
-/** Whether the client wants its result by platform, be it only one. */
-export function isMultiPlatform({ options }: Pick<BridgeRequest, 'options'>, platforms: number): boolean {
-  const text = option(options, 'build-arg:BUILDKIT_MULTI_PLATFORM') ?? option(options, 'multi-platform');
-  if (text === undefined) return platforms > 1;
-  const wanted = parseBool(text);
-  if (wanted === undefined) throw invalid(`invalid boolean value for multi-platform: ${text}`);
-  if (!wanted && platforms > 1) {
-    throw invalid('conflicting config: returning multiple target platforms is not allowed');
-  }
-  return wanted;
 }
 
 function invalid(message: string): Error {
@@ -191,4 +182,55 @@ function ulimitsOf(text: string | undefined): DockerfileRequest['ulimits'] {
       throw prefixed(err, 'failed to parse ulimit');
     }
   });
+}
+
+/** The options and inputs that say the same as a request; see `dockerfileRequest` for the other way. */
+export function optionsOf(request: DockerfileRequest): FrontendOptions {
+  const options: Record<string, string> = {};
+  const inputs: Record<string, Definition> = {};
+  const set = (name: string, value: string | undefined) => {
+    if (value !== undefined && value !== '') options[name] = value;
+  };
+  const { context } = request;
+  switch (context.type) {
+    case 'local':
+      if (context.name !== 'context') set('contextkey', context.name);
+      if (request.dockerfileState === undefined)
+        set('dockerfilekey', request.dockerfileLocal ?? context.name);
+      break;
+    case 'remote':
+      set('context', context.url);
+      set('dockerfilekey', request.dockerfileLocal);
+      break;
+    case 'upload':
+      inputs.context = marshal(upload(context.id));
+      inputs.dockerfile = inputs.context;
+      break;
+    case 'state':
+      inputs.context = marshal(context.state);
+      inputs.dockerfile = inputs.context;
+      break;
+  }
+  if (request.dockerfileState !== undefined) inputs.dockerfile = marshal(request.dockerfileState);
+  for (const [name, id] of Object.entries(request.localSessions ?? {})) set(`local-sessionid:${name}`, id);
+  set('filename', request.dockerfile);
+  set('contextsubdir', request.contextSubdir);
+  set('target', request.target);
+  for (const [name, value] of Object.entries(request.buildArgs)) options[`build-arg:${name}`] = value;
+  for (const [name, value] of Object.entries(request.labels)) options[`label:${name}`] = value;
+  for (const [name, value] of Object.entries(request.namedContexts)) options[`context:${name}`] = value;
+  for (const [name, { state }] of Object.entries(request.inputs ?? {})) inputs[name] = marshal(state);
+  set('platform', request.platforms.map(formatPlatform).join(','));
+  if (request.multiPlatform !== undefined) options['multi-platform'] = String(request.multiPlatform);
+  if (request.noCache) options['no-cache'] = '';
+  else set('no-cache', request.noCacheFilter.join(','));
+  if (request.pull) options['image-resolve-mode'] = 'pull';
+  if (request.network !== 'default') options['force-network-mode'] = request.network;
+  set('add-hosts', request.extraHosts.map(({ host, ip }) => `${host}=${ip}`).join(','));
+  if (request.shmSize > 0) options['shm-size'] = String(request.shmSize);
+  set('ulimit', request.ulimits.map(({ name, soft, hard }) => `${name}=${soft}:${hard}`).join(','));
+  set('hostname', request.hostname);
+  set('cgroup-parent', request.cgroupParent);
+  Object.assign(options, limitOptions(request.limits));
+  return { options, inputs };
 }

@@ -11,9 +11,8 @@ import {
   string,
 } from 'fast-check';
 import { expect, test } from 'vitest';
-import { dockerfileRequest } from '../../src/engine/bridge/dockerfile-options.ts';
-import { optionsOf } from '../../src/engine/bridge/forward.ts';
-import { unknownOptions } from '../../src/engine/bridge/known-options.ts';
+import { unknownOptions } from '../../src/frontend/dockerfile/known-options.ts';
+import { dockerfileRequest, optionsOf } from '../../src/frontend/dockerfile/request-options.ts';
 
 const word = string({ minLength: 1, maxLength: 8, unit: constantFrom('a', 'b', 'Z', '0', '-', '_') });
 const text = string({ minLength: 1, maxLength: 10 });
@@ -33,6 +32,7 @@ const plain = record(
     contextsubdir: word,
     target: word,
     platform: list('linux/amd64', 'linux/arm64', 'linux/arm/v7'),
+    'multi-platform': constantFrom('true', 'false'),
     'no-cache': list('', 'stage', 'other').map((stages) => (stages.startsWith(',') ? '' : stages)),
     'image-resolve-mode': constantFrom('pull'),
     'force-network-mode': constantFrom('host', 'none'),

@@ -1,30 +1,25 @@
 /** What the engine does for a frontend: resolving images and opening solved trees. */
 import { setImmediate } from 'node:timers/promises';
-import { findImage } from '../distribution/stored.ts';
-import { DrydockError } from '../errors/error.ts';
-import type { FrontendHost, FrontendTree, ResolvedImage } from '../frontend/types.ts';
-import { openView } from '../fs/open.ts';
-import { readFileIn } from '../fs/read.ts';
-import { resolvePath } from '../fs/resolve.ts';
-import type { FsView } from '../fs/view.ts';
-import { pbPlatform } from '../llb/message.ts';
-import { formatPlatform } from '../oci/platform.ts';
-import type { Job } from '../solver/job.ts';
-import { resolveImageConfig } from '../source/image.ts';
-import type { Ref } from '../store/ref.ts';
-import { inTurns } from '../workers/turns.ts';
-import { imageAfter, type SourcePolicy } from './bridge/image-policy.ts';
-import type { Engine } from './engine.ts';
+import { findImage } from '../../distribution/stored.ts';
+import { DrydockError } from '../../errors/error.ts';
+import type { FrontendHost, FrontendTree, ResolvedImage } from '../../frontend/types.ts';
+import { openView } from '../../fs/open.ts';
+import { readFileIn } from '../../fs/read.ts';
+import { resolvePath } from '../../fs/resolve.ts';
+import type { FsView } from '../../fs/view.ts';
+import { pbPlatform } from '../../llb/message.ts';
+import { formatPlatform } from '../../oci/platform.ts';
+import type { Job } from '../../solver/job.ts';
+import { resolveImageConfig } from '../../source/image.ts';
+import type { Ref } from '../../store/ref.ts';
+import { inTurns } from '../../workers/turns.ts';
+import type { Bridge } from '../bridge/bridge.ts';
+import { imageAfter } from '../bridge/image-policy.ts';
 
 const maxFile = 16 * 1024 * 1024;
 
-/** The host of one build. What it fetches is kept by `lease`. */
-export function frontendHost(
-  engine: Engine,
-  job: Job,
-  lease: string,
-  policy: SourcePolicy = {},
-): FrontendHost {
+/** The host of one build. What it fetches is kept by the build's lease. */
+export function frontendHost({ engine, job, lease, rules }: Bridge): FrontendHost {
   const resolved = new Map<string, Promise<ResolvedImage>>();
   return {
     resolveImage(ref, options) {
@@ -35,7 +30,7 @@ export function frontendHost(
         found = job.inVertex(options.logName, async () =>
           resolveImageConfig(
             engine,
-            ociLayoutStore === undefined ? await imageAfter(policy, ref, pbPlatform(options.platform)) : ref,
+            ociLayoutStore === undefined ? await imageAfter(rules, ref, pbPlatform(options.platform)) : ref,
             {
               platform: options.platform,
               mode: options.pull ? 'pull' : 'default',

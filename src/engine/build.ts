@@ -1,0 +1,187 @@
+/** A build from request to result: a job and a lease, a frontend on a bridge, the exports, and letting go. */
+import { fail, throwIfAborted } from '../errors/error.ts';
+import { basesOf } from '../exporter/bases.ts';
+import type { Bases, ExportResponse, StoredOutput } from '../exporter/types.ts';
+import { formatPlatform, hostPlatform } from '../oci/platform.ts';
+import type { Descriptor } from '../oci/types.ts';
+import type { ProgressSink } from '../progress/events.ts';
+import type { Session } from '../session/types.ts';
+import { Job } from '../solver/job.ts';
+import { dropLeftovers } from '../solver/leftovers.ts';
+import { explainDisk } from '../store/shared/disk-full.ts';
+import { Bridge } from './bridge/bridge.ts';
+import { frontendAnnotations, frontendNames, overlaid } from './bridge/output-metadata.ts';
+import { frontendEpoch, platformDefinitions, platformResults } from './bridge/platforms.ts';
+import { type PolicyCheck, type SourceJudge, sourceJudge } from './bridge/source-judge.ts';
+import type { BridgeResult } from './bridge/types.ts';
+import { platformMismatch } from './bridge/verify-platforms.ts';
+import { BuildCaches, type CachePlan, planCaches } from './caches.ts';
+import type { Engine } from './engine.ts';
+import { frontends } from './frontends/table.ts';
+import { beginBuild, endBuild } from './lifetime.ts';
+import { namesOf, openOutputs } from './outputs.ts';
+import { Rules } from './rules.ts';
+import type { BuildRequest, Built } from './types.ts';
+
+/**
+ * Runs a build to its end. Whatever happens, everything of it has stopped and is let go of then. Mistakes in the outputs
+ * are said before any work is done. Rejects with a DrydockError that names the step, the hop and, where one is to blame,
+ * the Dockerfile's lines; with `canceled` once the signal fired.
+ *
+ *     const request = dockerfileBuild({ ...options, tags: ['app'] });
+ *     const { imageId } = await runBuild(engine, request, session, sink, signal);
+ */
+export async function runBuild(
+  engine: Engine,
+  request: BuildRequest,
+  session: Session,
+  sink: ProgressSink,
+  signal: AbortSignal,
+): Promise<Built> {
+  requireRoot();
+  const chosen = openOutputs(request.outputs);
+  const plan = planCaches(request.cacheTo ?? []);
+  const { allow, rewrite, policyCheck } = request;
+  const job = new Job(session, sink, signal, {
+    allow,
+    load: (definition, stop) => rules.load(definition, stop),
+  });
+  const lease = await beginBuild(engine, job);
+  const judge = policyCheck && clientJudge({ engine, job, lease }, policyCheck);
+  const rules = new Rules({ allow, rewrite, judge });
+  const caches = new BuildCaches(engine, job, lease);
+  try {
+    caches.import(request.cacheFrom ?? []);
+    await warnUnder(job, '[internal] reading the request', request.notes);
+    const { workers } = request;
+    const named = request.frontends ?? frontends;
+    const bridge = new Bridge({ engine, job, lease, rules, workers, caches, frontends: named });
+    const result = await request.frontend(bridge);
+    if (result.isAnswer) return { ...nothing(), result, warnings: [...(result.findings ?? [])] };
+    return await exportAll({ bridge, request, plan, caches, chosen }, result);
+  } catch (err) {
+    await dropLeftovers(err, engine.store);
+    throw await explainDisk(err, engine.store);
+  } finally {
+    await endBuild(engine, job, lease, () => caches.close());
+  }
+}
+
+function nothing(): Pick<Built, 'metadata' | 'stored' | 'descriptors' | 'documents'> {
+  return { metadata: {}, stored: [], descriptors: new Map(), documents: [] };
+}
+
+interface Exports {
+  bridge: Bridge;
+  request: BuildRequest;
+  plan: CachePlan;
+  caches: BuildCaches;
+  chosen: ReturnType<typeof openOutputs>;
+}
+
+/** Solves what is not solved yet, and makes all outputs, one after the other, and the caches for others. */
+async function exportAll(
+  { bridge, request, plan, caches, chosen }: Exports,
+  result: BridgeResult,
+): Promise<Built> {
+  const { engine, job, lease } = bridge;
+  const results = await platformResults(result);
+  const mismatch = platformMismatchOf(
+    request,
+    result,
+    results.map(({ platform }) => platform),
+  );
+  await warnUnder(job, '[internal] verifying the result', mismatch);
+  const definitions = platformDefinitions(result);
+  const metadata: Record<string, unknown> = {};
+  const descriptors = new Map<number, Descriptor>();
+  const documents: Buffer[] = [];
+  const stored: StoredOutput[] = [];
+  let first: ExportResponse | undefined;
+  let found: Promise<Bases> | undefined;
+  const bases = () => (found ??= engine.solver.images(job).then(basesOf));
+  const further = (await request.furtherOutputs?.(bridge, result)) ?? [];
+  for (const { output, index, attrs, given, exporter } of [
+    ...chosen,
+    ...openOutputs(further, request.outputs.length),
+  ]) {
+    throwIfAborted(job.signal);
+    const described = given === undefined ? results : await platformResults(overlaid(result, given));
+    const tags = attrs.name === '*' ? frontendNames(result) : (request.tags ?? []);
+    const names = namesOf({ ...output, attrs }, tags, engine.store);
+    const response = await job.inVertex(exporter.title, (progress) =>
+      exporter.export(
+        {
+          results: described,
+          attrs,
+          names,
+          sourceDateEpoch: request.sourceDateEpoch ?? frontendEpoch(result),
+          dockerTypes: request.dockerTypes,
+          annotations: frontendAnnotations(result),
+          index: result.refs !== undefined,
+          madeNow: request.madeNow,
+          cacheCompression: plan.wants[0]?.compression,
+          inlineCache: plan.inline
+            ? (at, diffIds) => caches.inline(described[at]?.ref, definitions[at], diffIds)
+            : undefined,
+        },
+        {
+          store: engine.store,
+          registry: engine.registry,
+          session: job.session,
+          progress,
+          signal: job.signal,
+          lease,
+          sink: output.sink,
+          forgetsReplaced: output.forgetsReplaced,
+          trusting: (ref) => caches.registryFor(ref, true).registry,
+          bases,
+        },
+      ),
+    );
+    first ??= response;
+    if (response.descriptor !== undefined) descriptors.set(index, response.descriptor);
+    documents.push(...(response.documents ?? []));
+    if (response.stored !== undefined) stored.push(response.stored);
+    Object.assign(metadata, response.metadata);
+  }
+  Object.assign(metadata, await caches.export(plan, results, definitions, bases));
+  await request.exported?.(result, metadata);
+  const { imageId, descriptor, size } = first ?? {};
+  const warnings = [...(result.findings ?? [])];
+  return { result, imageId, descriptor, size, metadata, descriptors, documents, stored, warnings };
+}
+
+/** Shows sentences as warnings under a vertex of their own; no sentences, no vertex. */
+async function warnUnder(job: Job, vertex: string, sentences: readonly string[] = []): Promise<void> {
+  if (sentences.length === 0) return;
+  await job.inVertex(vertex, async (progress) => {
+    for (const short of sentences) progress.warn({ level: 1, short, detail: [] });
+  });
+}
+
+/** What is to be said of a frontend that made other platforms than it was asked for. */
+function platformMismatchOf(
+  { platform }: BuildRequest,
+  { ref, refs, metadata }: BridgeResult,
+  made: Parameters<typeof platformMismatch>[1],
+): string[] {
+  if (metadata['refs.platforms'] === undefined && ref === undefined && refs === undefined) return [];
+  return platformMismatch(platform ?? formatPlatform(hostPlatform()), made, refs !== undefined);
+}
+
+/** Asks the client about each source. What its policy wants to know of one is looked up without asking it again. */
+function clientJudge(at: Pick<Bridge, 'engine' | 'job' | 'lease'>, check: PolicyCheck): SourceJudge {
+  return sourceJudge(check, async (request) => {
+    const { lookUpSource } = await import('./gateway/sources.ts');
+    return lookUpSource(at, request, {});
+  });
+}
+
+/** Files of a build have all kinds of owners, and steps run in containers that root makes. */
+function requireRoot(): void {
+  if (process.getuid?.() === 0) return;
+  throw fail('denied', 'host', 'building needs root for now', {
+    hint: 'Run drydock with sudo. `drydock doctor` says what else is needed.',
+  });
+}

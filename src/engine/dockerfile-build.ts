@@ -1,0 +1,24 @@
+import { formatPlatform } from '../oci/platform.ts';
+import { inlineByArg } from '../remote-cache/spec-text.ts';
+import { epochSeconds } from '../words/epoch.ts';
+import { type DockerfileHooks, dockerfile } from './frontends/dockerfile.ts';
+import type { BuildOptions, BuildRequest } from './types.ts';
+
+/**
+ * The build of a Dockerfile that a command, the library or POST /build asks for. Without an output it makes an image;
+ * with `check` nothing is exported and no cache is used.
+ */
+export function dockerfileBuild(options: BuildOptions, hooks?: DockerfileHooks): BuildRequest {
+  const { buildArgs, outputs, tags, platforms, allow, classic } = options;
+  return {
+    frontend: dockerfile(options, hooks),
+    outputs: outputs.length > 0 ? outputs : [{ type: 'image', attrs: {} }],
+    tags,
+    platform: platforms.length === 0 ? undefined : platforms.map(formatPlatform).join(','),
+    sourceDateEpoch: options.sourceDateEpoch ?? epochSeconds(buildArgs.SOURCE_DATE_EPOCH),
+    cacheFrom: options.check ? [] : options.cacheFrom,
+    cacheTo: [...(options.cacheTo ?? []), ...inlineByArg(buildArgs)],
+    madeNow: classic,
+    allow,
+  };
+}

@@ -1,0 +1,10 @@
+import type { ImageConfig } from '../../oci/types.ts';
+import type { Definition } from '../../pb/solver/pb/ops_pb.js';
+import type { Frontend } from '../bridge/types.ts';
+
+/** A build of a definition that is there already; an image of it has `config`, the host's default without one. */
+export function definition(given: Definition | undefined, config?: ImageConfig): Frontend {
+  const metadata: Record<string, Uint8Array> = {};
+  if (config !== undefined) metadata['containerimage.config'] = Buffer.from(JSON.stringify(config));
+  return async (bridge) => ({ ref: bridge.ref(given), metadata });
+}

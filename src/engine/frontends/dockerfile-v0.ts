@@ -1,0 +1,45 @@
+/** The frontend `dockerfile.v0`: our own, asked in the options of BuildKit's API. */
+import { fail } from '../../errors/error.ts';
+import { unknownOptions } from '../../frontend/dockerfile/known-options.ts';
+import { dockerfileRequest } from '../../frontend/dockerfile/request-options.ts';
+import { answerSubrequest } from '../../frontend/dockerfile/subrequests/answer.ts';
+import { digestOf } from '../../oci/digest.ts';
+import type { NamedFrontend } from '../bridge/types.ts';
+import { convert, openHost } from './dockerfile.ts';
+
+/** What a client may ask of the frontend by `frontend.caps`. */
+const frontendCaps = new Set([
+  'moby.buildkit.frontend.inputs',
+  'moby.buildkit.frontend.subrequests',
+  'moby.buildkit.frontend.contexts',
+  'moby.buildkit.frontend.gitquerystring',
+]);
+
+/** Builds a Dockerfile, or answers a question about it (`requestid`). Throws what `dockerfileFrontend` throws. */
+export const dockerfileV0: NamedFrontend = async (bridge, asked) => {
+  checkFrontendCaps(asked.options['frontend.caps']);
+  const request = dockerfileRequest(asked);
+  const opened = openHost(bridge, request, asked.options.cmdline === undefined ? () => asked : undefined);
+  const answer = await answerSubrequest(asked.options.requestid, request, opened.host, bridge.job.signal);
+  const forwarded = opened.forwarded();
+  if (forwarded !== undefined) return forwarded;
+  if (answer !== undefined) return { metadata: answer };
+  const result = await convert(opened, bridge, request);
+  if (opened.forwarded() !== undefined) return result;
+  for (const name of unknownOptions(asked.options)) {
+    const short = `the option ${name} has no effect: dockerfile.v0 does not know it`;
+    bridge.warn(digestOf('[internal] build options'), { level: 1, short, detail: [] });
+  }
+  return result;
+};
+
+/** Throws `unsupported` with the capability that nobody here knows. */
+function checkFrontendCaps(list: string | undefined): void {
+  for (const item of (list ?? '').split(',')) {
+    const cap = item.split('+', 1)[0] ?? '';
+    if (cap === '' || frontendCaps.has(cap)) continue;
+    throw fail('unsupported', 'frontend', `unsupported frontend capability ${cap}`, {
+      details: { frontendCapability: cap },
+    });
+  }
+}

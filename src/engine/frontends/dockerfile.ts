@@ -1,0 +1,149 @@
+/** Builds of a Dockerfile by our own frontend, in process. */
+import type { SourceLocation } from '../../errors/error.ts';
+import { fail } from '../../errors/error.ts';
+import { dockerfileFrontend } from '../../frontend/dockerfile/frontend.ts';
+import type { FrontendOptions } from '../../frontend/dockerfile/request-options.ts';
+import type {
+  DockerfileRequest,
+  FrontendHost,
+  FrontendResult,
+  FrontendTarget,
+} from '../../frontend/types.ts';
+import { limitSteps } from '../../llb/limits.ts';
+import { parseBool } from '../../words/bool.ts';
+import { isDue, nextTurn } from '../../workers/turns.ts';
+import type { Bridge } from '../bridge/bridge.ts';
+import { baseConfigKey, epochKey, platformTargets } from '../bridge/platforms.ts';
+import type { BridgeRef } from '../bridge/ref.ts';
+import type { BridgeResult, Frontend } from '../bridge/types.ts';
+import { frontendHost } from './host.ts';
+import { isOurs } from './syntax.ts';
+import { warningEvent } from './warning-event.ts';
+
+export interface DockerfileHooks {
+  /** Is told what is going to be built, before it is; the build waits for it. */
+  onPlan?(plan: FrontendResult): void | Promise<void>;
+}
+
+/**
+ * A build of a Dockerfile, or of what its `# syntax=` line makes of it. Rejects with what `dockerfileFrontend` throws,
+ * and with what the frontend throws that it is handed over to.
+ */
+export function dockerfile(request: DockerfileRequest, hooks: DockerfileHooks = {}): Frontend {
+  return async (bridge) => {
+    // Loaded only when asked for: few builds are handed over.
+    const options = async () =>
+      (await import('../../frontend/dockerfile/request-options.ts')).optionsOf(request);
+    return convert(openHost(bridge, request, options), bridge, request, hooks);
+  };
+}
+
+/** The host of one conversion, and what became of it when it was handed over. */
+export interface ForwardingHost {
+  host: FrontendHost;
+  /** What the other frontend gave; undefined as long as nothing was handed over. */
+  forwarded(): BridgeResult | undefined;
+}
+
+/**
+ * Opens the bridge to our own frontend. A Dockerfile that names another one goes to that one with `options`; without
+ * them it never does.
+ */
+export function openHost(
+  bridge: Bridge,
+  request: DockerfileRequest,
+  options: (() => FrontendOptions | Promise<FrontendOptions>) | undefined,
+): ForwardingHost {
+  let forwarded: BridgeResult | undefined;
+  const host: FrontendHost = {
+    ...frontendHost(bridge),
+    warn: (warning) => bridge.job.sink.warning(warningEvent(warning)),
+    forward({ image, cmdline, location }) {
+      if (options === undefined || isOurs(image, request.namedContexts)) return undefined;
+      return (async () => {
+        const asked = await options();
+        const source = { ...asked.options, source: image, cmdline };
+        forwarded = await handOver(bridge, { options: source, inputs: asked.inputs }, request, location);
+        return { targets: [], warnings: [] };
+      })();
+    },
+  };
+  return { host, forwarded: () => forwarded };
+}
+
+/** Converts the Dockerfile; nothing of it is solved yet. */
+export async function convert(
+  { host, forwarded }: ForwardingHost,
+  bridge: Bridge,
+  request: DockerfileRequest,
+  { onPlan }: DockerfileHooks = {},
+): Promise<BridgeResult> {
+  const plan = await dockerfileFrontend(request, host, bridge.job.signal);
+  const other = forwarded();
+  if (request.check) return { metadata: {}, findings: plan.warnings, isAnswer: true };
+  if (other !== undefined) {
+    await onPlan?.({ targets: platformTargets(other), warnings: [] });
+    return other;
+  }
+  await onPlan?.(plan);
+  return { ...(await resultOf(bridge, plan.targets, isByPlatform(request))), findings: plan.warnings };
+}
+
+async function handOver(
+  bridge: Bridge,
+  asked: FrontendOptions,
+  { limits }: DockerfileRequest,
+  location: SourceLocation,
+): Promise<BridgeResult> {
+  try {
+    const result = await bridge.solve({ frontend: 'gateway.v0', ...asked });
+    if (limits === undefined) return result;
+    // Frontends of old know nothing of limits.
+    const limited = (ref: BridgeRef | undefined) => {
+      if (ref === undefined) return undefined;
+      limitSteps(ref.definition, limits);
+      return bridge.ref(ref.definition);
+    };
+    const refs = result.refs && new Map([...result.refs].map(([id, ref]) => [id, limited(ref)]));
+    return { ...result, ref: limited(result.ref), refs };
+  } catch (err) {
+    if (err instanceof Error && 'source' in err) err.source ??= location;
+    throw err;
+  }
+}
+
+/** Whether the client wants its result by platform, be it only one. */
+function isByPlatform({ buildArgs, platforms, multiPlatform }: DockerfileRequest): boolean {
+  const name = 'BUILDKIT_MULTI_PLATFORM';
+  const text = Object.hasOwn(buildArgs, name) ? buildArgs[name] : undefined;
+  const wanted = text ? parseBool(text) : multiPlatform;
+  if (text && wanted === undefined) {
+    throw fail('invalid', 'frontend', `invalid boolean value for multi-platform: ${text}`);
+  }
+  if (wanted === false && platforms.length > 1) {
+    const message = 'conflicting config: returning multiple target platforms is not allowed';
+    throw fail('invalid', 'frontend', message);
+  }
+  return wanted ?? platforms.length > 1;
+}
+
+async function resultOf(
+  bridge: Bridge,
+  targets: readonly FrontendTarget[],
+  byPlatform: boolean,
+): Promise<BridgeResult> {
+  const metadata: Record<string, Uint8Array> = {};
+  for (const { id, config, epoch, baseConfig } of targets) {
+    const of = (name: string) => (byPlatform ? `${name}/${id}` : name);
+    if (isDue()) await nextTurn();
+    metadata[of('containerimage.config')] = Buffer.from(JSON.stringify(config));
+    if (isDue()) await nextTurn();
+    if (baseConfig !== undefined) metadata[of(baseConfigKey)] = Buffer.from(JSON.stringify(baseConfig));
+    if (epoch !== undefined) metadata[of(epochKey)] = Buffer.from(String(epoch));
+  }
+  const platforms = targets.map(({ id, platform }) => ({ ID: id, Platform: platform }));
+  metadata['refs.platforms'] = Buffer.from(JSON.stringify({ Platforms: platforms }));
+  if (!byPlatform) return { ref: bridge.ref(targets[0]?.definition), metadata };
+  const refs = new Map(targets.map(({ id, definition }) => [id, bridge.ref(definition)]));
+  return { refs, metadata };
+}

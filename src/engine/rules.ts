@@ -1,0 +1,85 @@
+/** The rules that all definitions of a build are read under. */
+import { DrydockError, fail } from '../errors/error.ts';
+import { checkCaps } from '../llb/caps.ts';
+import { type Graph, loadGraphInTurns } from '../llb/graph.ts';
+import type { SourceRewrite } from '../llb/source-policy.ts';
+import type { Definition, SourceOp } from '../pb/solver/pb/ops_pb.js';
+import type { SourceJudge } from './bridge/source-judge.ts';
+import { checkEntitlements } from './entitlements.ts';
+
+export interface RulesOptions {
+  /** Entitlements granted. */
+  allow: readonly string[];
+  /** What becomes of the sources that frontends name. */
+  rewrite?: SourceRewrite;
+  /** What the client's own policy leaves of them. */
+  judge?: SourceJudge;
+}
+
+export class Rules {
+  readonly allow: readonly string[];
+  readonly rewrite: SourceRewrite | undefined;
+  readonly judge: SourceJudge | undefined;
+
+  constructor({ allow, rewrite, judge }: RulesOptions) {
+    this.allow = allow;
+    this.rewrite = rewrite;
+    this.judge = judge;
+  }
+
+  /**
+   * Reads a definition and holds it against the rules. `own` is applied to its sources before the build's rewrite. Throws
+   * `invalid` and `unsupported` (hop `llb`) for a definition that cannot be, `denied` for one that may not be.
+   */
+  async load(definition: Definition, signal: AbortSignal, own?: SourceRewrite): Promise<Graph> {
+    const rewrite = inTurn(own, this.rewrite);
+    const ruled = await loadGraphInTurns(definition, { rewrite, signal });
+    const judged = this.judge === undefined ? undefined : await judgeAll(ruled, this.judge);
+    const graph =
+      judged === undefined
+        ? ruled
+        : await loadGraphInTurns(definition, { rewrite: inTurn(rewrite, judged), signal });
+    checkCaps(definition);
+    checkEntitlements(graph, this.allow);
+    const nested = graph.vertices.find(({ op }) => op.op.case === 'build');
+    if ((rewrite !== undefined || this.judge !== undefined) && nested !== undefined) {
+      // Its result may be cached from a build without the policy.
+      throw fail(
+        'unsupported',
+        'llb',
+        'a source policy cannot be held against a definition in a definition',
+        { step: nested.name },
+      );
+    }
+    return graph;
+  }
+}
+
+/** What the client's policy makes of a graph's sources; undefined when they all stay as they are. */
+async function judgeAll(graph: Graph, judge: SourceJudge): Promise<SourceRewrite | undefined> {
+  const after = new Map<string, SourceOp>();
+  const nameOf = ({ identifier, attrs }: SourceOp) =>
+    JSON.stringify([identifier, Object.entries(attrs).sort(([a], [b]) => (a < b ? -1 : 1))]);
+  await Promise.all(
+    graph.vertices.map(async ({ op: { op, platform }, name, source: location }) => {
+      if (op.case !== 'source') return;
+      try {
+        const judged = await judge(op.value, platform);
+        if (judged !== op.value) after.set(nameOf(op.value), judged);
+      } catch (err) {
+        if (err instanceof DrydockError) {
+          err.step ??= name;
+          err.source ??= location;
+        }
+        throw err;
+      }
+    }),
+  );
+  return after.size === 0 ? undefined : (source) => after.get(nameOf(source)) ?? source;
+}
+
+/** Two rewrites as one. */
+export function inTurn(first?: SourceRewrite, second?: SourceRewrite): SourceRewrite | undefined {
+  if (first === undefined || second === undefined) return first ?? second;
+  return (source) => second(first(source));
+}
