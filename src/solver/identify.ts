@@ -207,7 +207,7 @@ function foreignRecords(
 }
 
 /** Whether all of these outputs can be had from caches elsewhere. */
-function hasResults(foreign: Identity['foreign'], outputs: ReadonlySet<number>): boolean {
+export function hasResults(foreign: Identity['foreign'], outputs: ReadonlySet<number>): boolean {
   if (foreign === undefined) return false;
   return [...outputs].every((output) =>
     foreign[output]?.some(({ cache, record }) => cache.hasResult(record)),

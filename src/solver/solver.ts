@@ -15,6 +15,7 @@ import type { Store } from '../store/store.ts';
 import { isDue, nextTurn } from '../workers/turns.ts';
 import { noteFailed } from './failed-vertex.ts';
 import { ForeignRef } from './foreign-ref.ts';
+import { FoundElsewhere } from './found-elsewhere.ts';
 import { Hold } from './hold.ts';
 import { Identifier } from './identify.ts';
 import { Job, type LoadDefinition } from './job.ts';
@@ -42,6 +43,7 @@ export class Solver {
   readonly #deps: SolverDeps;
   readonly #results: ResultStore;
   readonly #identifier: Identifier;
+  readonly #foundElsewhere = new FoundElsewhere();
   /** States that a new solve may join, by work key. */
   readonly #states = new Map<string, VertexState>();
   readonly #byContext = new WeakMap<OpContext, VertexState>();
@@ -187,6 +189,7 @@ export class Solver {
       if (state !== undefined && hold.job.within.includes(state)) throw holdsItself(vertex);
       if (state === undefined) {
         state = this.#makeState(key, vertex, inputs, hold.job.session.tenant);
+        this.#foundElsewhere.handOn(state);
         this.#states.set(key, state);
         this.#byContext.set(state.context, state);
       }
@@ -232,6 +235,7 @@ export class Solver {
     state.retired ??= (async () => {
       state.cancel(reason);
       await Promise.allSettled([state.identity, state.result]);
+      this.#foundElsewhere.forget(state);
       if (state.nested !== undefined) await this.release(state.nested);
       await state.cleanUp();
       await this.#results.drop(state);
@@ -276,7 +280,8 @@ export class Solver {
     }
     const inputs = await named;
     if (isDue()) await nextTurn();
-    const { identity, hit } = await this.#identifier.find(state, map, inputs);
+    const found = await this.#identifier.find(state, map, inputs);
+    const { identity, hit } = await this.#foundElsewhere.share(state, found);
     if (hit) state.mark('cached');
     else if (identity.fresh && !identity.volatile) {
       queueMicrotask(() => void this.#result(state).catch(() => {}));

@@ -73,6 +73,8 @@ export class VertexState {
   };
   /** Vertices of equal identity that wait for this one's result. */
   readonly followers = new Set<VertexState>();
+  /** The same vertex of a build that has found it in a foreign cache, until this one is named. */
+  handedOnBy: VertexState | undefined;
   /** Set when it has none of its own to give: it looks for another build's. */
   borrows = false;
   /** Ops at work on its result. */

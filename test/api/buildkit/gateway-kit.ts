@@ -13,6 +13,7 @@ import { identityKey } from '../../../src/auth/identity.ts';
 import type { Authority } from '../../../src/auth/types.ts';
 import { Bridge } from '../../../src/engine/bridge/bridge.ts';
 import type { BridgeResult } from '../../../src/engine/bridge/types.ts';
+import { BuildCaches } from '../../../src/engine/caches.ts';
 import { type Engine, openEngine } from '../../../src/engine/engine.ts';
 import { frontends } from '../../../src/engine/frontends/table.ts';
 import { Gateway } from '../../../src/engine/gateway/gateway.ts';
@@ -112,7 +113,8 @@ export class GatewayKit {
     const job = new Job(session, sink, new AbortController().signal, { allow: rules.allow, load });
     const lease = `test-${id}`;
     await engine.store.leases.create(lease);
-    const bridge = new Bridge({ engine, job, lease, rules, frontends });
+    const caches = new BuildCaches(engine, job, lease);
+    const bridge = new Bridge({ engine, job, lease, rules, frontends, caches });
     const gateway = new Gateway(bridge, setup.inputs);
     const unregister = this.gateways.register(identityKey(caller.identity), id, gateway);
     return {
@@ -126,6 +128,7 @@ export class GatewayKit {
         unregister();
         await gateway.close();
         await engine.solver.release(job);
+        caches.close();
         await engine.store.leases.delete(lease);
         await session.close();
       },

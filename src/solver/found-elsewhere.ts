@@ -1,0 +1,51 @@
+/** What builds at work have found in foreign caches, for those that are handed a piece of their graph. */
+import { hasResults } from './identify.ts';
+import { recordKey } from './keys.ts';
+import type { Identity, VertexState } from './state.ts';
+
+interface Found {
+  identity: Identity;
+  /** All that is wanted of it is to be had. */
+  hit: boolean;
+}
+
+/**
+ * A client that solves a piece of another's graph does so in a session of its own: vertices on a client's folder are
+ * not the same ones then, though they may turn out to be equal. What the other build need not make, this one need not
+ * either.
+ */
+export class FoundElsewhere {
+  /** Vertices at work that a foreign cache has, by digest and tenant. */
+  readonly #states = new Map<string, VertexState>();
+
+  /** Has a new vertex remember one that was handed on to it: the other build may be over before both are known to be equal. */
+  handOn(state: VertexState): void {
+    state.handedOnBy = this.#states.get(keyOf(state));
+  }
+
+  /** Notes what was found for a vertex, or adds what was found for the one that it was handed on by, if they are equal. */
+  async share(state: VertexState, found: Found): Promise<Found> {
+    const { identity, hit } = found;
+    const other = state.handedOnBy ?? this.#states.get(keyOf(state));
+    state.handedOnBy = undefined;
+    if (identity.volatile) return found;
+    if (identity.foreign !== undefined) {
+      this.#states.set(keyOf(state), state);
+      return found;
+    }
+    const theirs = hit ? undefined : await other?.identity?.catch(() => undefined);
+    if (theirs?.foreign === undefined || theirs.id !== identity.id) return found;
+    this.#states.set(keyOf(state), state);
+    const { foreign } = theirs;
+    return { identity: { ...identity, fresh: false, foreign }, hit: hasResults(foreign, state.wanted) };
+  }
+
+  /** To be called when a vertex is not at work any more. */
+  forget(state: VertexState): void {
+    if (this.#states.get(keyOf(state)) === state) this.#states.delete(keyOf(state));
+  }
+}
+
+function keyOf({ vertex, context }: VertexState): string {
+  return recordKey(vertex.digest, context.session.tenant);
+}
