@@ -3,9 +3,9 @@
 import { constants } from 'node:os';
 import { canceled, DrydockError, fail, toDrydockError } from '../errors/error.ts';
 import type { ExecSpec } from '../executor/types.ts';
-import { ulimitsOf } from '../llb/ulimits.ts';
 import { defaultPath } from '../oci/platform.ts';
 import type { ExecOp, LinuxResources, Meta, ProxyEnv } from '../pb/solver/pb/ops_pb.js';
+import { keptName } from '../solver/kept-name.ts';
 import { leave } from '../solver/leftovers.ts';
 import type { OpContext } from '../solver/types.ts';
 import type { Ref } from '../store/ref.ts';
@@ -13,7 +13,8 @@ import { explainDisk } from '../store/shared/disk-full.ts';
 import type { OpDeps, OpMaker } from './deps.ts';
 import { execCacheMap } from './exec/cache-map.ts';
 import { modesOf } from './exec/modes.ts';
-import { findSecret, PreparedMounts } from './exec/mounts.ts';
+import { PreparedMounts } from './exec/mounts.ts';
+import { execSpec, secretEnvironment } from './exec/spec.ts';
 import { StepLog } from './exec/step-log.ts';
 
 /** The op of an exec vertex. Throws `invalid` / `unsupported` (hop `llb`) on a malformed op. */
@@ -50,8 +51,6 @@ function checked(op: ExecOp): Meta {
   return meta;
 }
 
-let lastId = 0;
-
 async function runExec(
   op: ExecOp,
   meta: Meta,
@@ -64,24 +63,14 @@ async function runExec(
   try {
     await prepared.prepare(op.mounts, inputs, meta.cwd);
     if (prepared.root === undefined) throw fail('internal', 'exec', 'the step has no root');
-    const spec: ExecSpec = {
-      id: `exec-${process.pid}-${++lastId}`,
-      args: meta.args,
-      env: environment(meta),
-      secretEnv: await secretEnvironment(op, ctx),
-      cwd: meta.cwd,
-      user: meta.user,
-      hostname: meta.hostname,
+    const spec = execSpec('exec', meta, {
       root: prepared.root,
       mounts: prepared.mounts,
-      removeStubParents: meta.removeMountStubsRecursive,
+      env: environment(meta),
+      secretEnv: await secretEnvironment(op.secretenv, ctx),
       ...modesOf(op),
-      extraHosts: meta.extraHosts.map(({ Host, IP }) => ({ host: Host, ip: IP })),
-      ulimits: ulimitsOf(meta.ulimit),
-      shmSize: 0,
-      cgroupParent: meta.cgroupParent,
       resources: resourcesOf(ctx.vertex.metadata?.linuxResources),
-    };
+    });
     const io = {
       stdout: (chunk: Buffer) => log.write(1, chunk),
       stderr: (chunk: Buffer) => log.write(2, chunk),
@@ -98,7 +87,7 @@ async function runExec(
       }
       throw error;
     }
-    return await prepared.commit();
+    return await prepared.commit(keptName(ctx.vertex));
   } catch (err) {
     if (ctx.signal.aborted) throw canceled(ctx.signal.reason);
     throw withStep(toDrydockError(err, 'exec'), ctx);
@@ -194,13 +183,4 @@ function proxies(proxy: ProxyEnv | undefined): string[] {
   return values.flatMap(([name, value]) =>
     value === '' ? [] : [`${name}=${value}`, `${name.toLowerCase()}=${value}`],
   );
-}
-
-async function secretEnvironment(op: ExecOp, ctx: OpContext): Promise<string[]> {
-  const env: string[] = [];
-  for (const { ID, name, optional } of op.secretenv) {
-    const value = await findSecret(ctx, ID, optional);
-    if (value !== undefined) env.push(`${name}=${value.toString('utf8')}`);
-  }
-  return env;
 }

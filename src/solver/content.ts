@@ -8,7 +8,7 @@ import type { Digest } from '../oci/types.ts';
 import type { Ref } from '../store/ref.ts';
 import type { Store } from '../store/store.ts';
 import { runTask } from '../workers/pool.ts';
-import type { OpContext } from './types.ts';
+import type { WorkContext } from './types.ts';
 
 /** File under the store's root that remembers digests of files in clients' folders. */
 export function statDbPath(store: Store): string {
@@ -25,7 +25,7 @@ export async function contentDigest(
   deps: { store: Store; cache: Cache },
   ref: Ref,
   selectors: readonly ContentSelector[],
-  ctx: OpContext,
+  ctx: WorkContext,
   onRead: (bytes: number) => void = () => {},
 ): Promise<Digest> {
   const stored = ref.serialize() !== undefined;

@@ -1,8 +1,8 @@
 import type { RefContext } from '../store/ref.ts';
-import type { OpContext } from './types.ts';
+import type { WorkContext } from './types.ts';
 
-/** What a ref is asked with from inside an op. */
-export function refContext(ctx: OpContext): RefContext {
+/** What a ref is asked with by work for a build. */
+export function refContext(ctx: WorkContext): RefContext {
   return {
     signal: ctx.signal,
     lease: ctx.lease,

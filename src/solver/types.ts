@@ -37,9 +37,8 @@ export interface CacheDep {
   content?: ContentSelector[];
 }
 
-/** Told to an op while it runs. */
-export interface OpContext {
-  readonly vertex: Vertex;
+/** What work for a build is told while it goes on, be it an op's or a frontend's. */
+export interface WorkContext {
   readonly session: Session;
   readonly progress: VertexProgress;
   readonly signal: AbortSignal;
@@ -49,6 +48,11 @@ export interface OpContext {
   readonly onRelease?: (cleanup: () => void | Promise<void>) => void;
   /** What the builds that hold the vertex have found out of sources so far; the solver always has it. */
   readonly pins?: Pick<Pins, 'pin' | 'get'>;
+}
+
+/** Told to an op while it runs. */
+export interface OpContext extends WorkContext {
+  readonly vertex: Vertex;
 }
 
 /** A solvable op. Instances are made per vertex by `ops/`; `cacheMap` may do I/O (resolve a tag), `exec` does the work. */

@@ -20,7 +20,7 @@ import { localSource } from '../../src/source/local.ts';
 import { uploadSource } from '../../src/source/upload.ts';
 import type { Ref } from '../../src/store/ref.ts';
 import { type TestFile, tarOf } from '../kit/images.ts';
-import { runSource, vertexOf } from '../kit/run-op.ts';
+import { runSource } from '../kit/run-op.ts';
 import { treeOf } from '../kit/tree.ts';
 import { Workshop } from '../kit/workshop.ts';
 
@@ -59,7 +59,6 @@ const unpacked = async (files: Record<string, TestFile>) => {
 };
 const digest = (ref: Ref | undefined) =>
   contentDigest(shop, ref!, [{ path: '/' }], {
-    vertex: vertexOf({ case: undefined }),
     session: {} as never,
     progress: { digest: 'sha256:', report: () => {}, log: () => {}, warn: () => {} },
     signal: new AbortController().signal,

@@ -6,15 +6,15 @@ import { fail } from '../../errors/error.ts';
 import type { ExecControl, ExecSpec } from '../../executor/types.ts';
 import { lookLive, withLiveView } from '../../fs/live-view.ts';
 import { type FsView, specOfMounts, type ViewSpec } from '../../fs/view.ts';
-import { ulimitsOf } from '../../llb/ulimits.ts';
 import { digestOf } from '../../oci/digest.ts';
 import { defaultPath } from '../../oci/platform.ts';
 import { modesOf } from '../../ops/exec/modes.ts';
-import { findSecret, PreparedMounts } from '../../ops/exec/mounts.ts';
+import { PreparedMounts } from '../../ops/exec/mounts.ts';
+import { execSpec, secretEnvironment } from '../../ops/exec/spec.ts';
 import type { InitMessage, NewContainerRequest } from '../../pb/moby/buildkit/v1/frontend/gateway_pb.js';
-import { MountSchema, MountType, OpSchema } from '../../pb/solver/pb/ops_pb.js';
+import { MountSchema, MountType } from '../../pb/solver/pb/ops_pb.js';
 import { boundProgress } from '../../progress/bound.ts';
-import type { OpContext } from '../../solver/types.ts';
+import type { WorkContext } from '../../solver/types.ts';
 import type { Mount } from '../../store/store.ts';
 import type { Bridge } from '../bridge/bridge.ts';
 import type { BridgeRef } from '../bridge/ref.ts';
@@ -40,7 +40,7 @@ export class Container {
   readonly #bridge: Bridge;
   readonly #request: NewContainerRequest;
   readonly #mounts: PreparedMounts;
-  readonly #context: OpContext;
+  readonly #context: WorkContext;
   readonly #controller = new AbortController();
   readonly #processes = new Set<Promise<unknown>>();
   #init: { control: Promise<ExecControl>; spec: ExecSpec } | undefined;
@@ -51,16 +51,7 @@ export class Container {
     this.#request = request;
     const { engine, job, lease } = bridge;
     const digest = digestOf(`container ${request.ContainerID} ${randomUUID()}`);
-    const name = `container ${request.ContainerID}`;
     this.#context = {
-      vertex: {
-        digest,
-        op: create(OpSchema, {}),
-        inputs: [],
-        metadata: undefined,
-        name,
-        source: undefined,
-      },
       session: job.session,
       progress: boundProgress(digest, job.sink),
       signal: AbortSignal.any([job.signal, this.#controller.signal]),
@@ -175,29 +166,18 @@ export class Container {
     const has = (name: string) => env.some((entry) => entry.startsWith(`${name}=`));
     if (!has('PATH')) env.push(`PATH=${defaultPath(this.#request.platform?.OS ?? '')}`);
     if (init.Tty && !has('TERM')) env.push('TERM=xterm');
-    const secretEnv: string[] = [];
-    for (const { ID, name, optional } of init.secretenv) {
-      const value = await findSecret(this.#context, ID, optional);
-      if (value !== undefined) secretEnv.push(`${name}=${value.toString('utf8')}`);
-    }
     const { extraHosts, hostname } = this.#request;
-    return {
-      id: `gateway-${process.pid}-${randomUUID()}`,
-      args: meta.args,
-      env,
-      secretEnv,
-      cwd: meta.cwd || '/',
-      user: meta.user,
-      hostname,
-      root,
-      mounts: this.#mounts.mounts,
-      removeStubParents: meta.removeMountStubsRecursive,
-      ...modes,
-      extraHosts: extraHosts.map(({ Host, IP }) => ({ host: Host, ip: IP })),
-      ulimits: ulimitsOf(meta.ulimit),
-      shmSize: 0,
-      cgroupParent: meta.cgroupParent,
-    };
+    return execSpec(
+      'gateway',
+      { ...meta, extraHosts, hostname },
+      {
+        root,
+        mounts: this.#mounts.mounts,
+        env,
+        secretEnv: await secretEnvironment(init.secretenv, this.#context),
+        ...modes,
+      },
+    );
   }
 
   /** Kills its processes and lets go of its mounts; whether any still ran. */

@@ -16,9 +16,10 @@ import { hostPlatform } from '../../oci/platform.ts';
 import { normalizeName } from '../../oci/reference.ts';
 import type { ImageConfig } from '../../oci/types.ts';
 import { PreparedMounts } from '../../ops/exec/mounts.ts';
-import { type Definition, DefinitionSchema, MountSchema, OpSchema } from '../../pb/solver/pb/ops_pb.js';
+import { execSpec } from '../../ops/exec/spec.ts';
+import { type Definition, DefinitionSchema, MountSchema } from '../../pb/solver/pb/ops_pb.js';
 import type { VertexProgress } from '../../progress/events.ts';
-import type { OpContext } from '../../solver/types.ts';
+import type { WorkContext } from '../../solver/types.ts';
 import { resolveImageConfig } from '../../source/image.ts';
 import { parseBool } from '../../words/bool.ts';
 import type { Bridge } from '../bridge/bridge.ts';
@@ -106,15 +107,7 @@ async function runFrontend(
 ): Promise<BridgeResult> {
   const { engine, job, lease } = bridge;
   const stopped = new AbortController();
-  const context: OpContext = {
-    vertex: {
-      digest: progress.digest,
-      op: create(OpSchema, {}),
-      inputs: [],
-      metadata: undefined,
-      name: `[frontend] ${request.options.source}`,
-      source: undefined,
-    },
+  const context: WorkContext = {
     session: job.session,
     progress,
     signal: AbortSignal.any([job.signal, stopped.signal]),
@@ -175,25 +168,24 @@ function specOf(
   const container = config.config ?? {};
   const entrypoint = container.Entrypoint ?? [];
   const offline = parseBool(container.Labels?.['moby.buildkit.frontend.network.none'] ?? '') === true;
-  return {
-    id: `frontend-${process.pid}-${randomUUID()}`,
-    args: entrypoint.length > 0 ? entrypoint : ['/run'],
-    env: [...(container.Env ?? []), ...frontendEnvironment(bridge, request.options)],
-    cwd: container.WorkingDir || '/',
-    user: '',
-    hostname: '',
-    root,
-    mounts: [
-      { dest: '/run/config/buildkit/metadata', readonly: true, source: { type: 'host', path: metadataDir } },
-    ],
-    removeStubParents: true,
-    network: offline ? 'none' : 'default',
-    security: 'sandbox',
-    extraHosts: [],
-    ulimits: [],
-    shmSize: 0,
-    cgroupParent: '',
-  };
+  const args = entrypoint.length > 0 ? entrypoint : ['/run'];
+  return execSpec(
+    'frontend',
+    { args, cwd: container.WorkingDir ?? '' },
+    {
+      root,
+      mounts: [
+        {
+          dest: '/run/config/buildkit/metadata',
+          readonly: true,
+          source: { type: 'host', path: metadataDir },
+        },
+      ],
+      env: [...(container.Env ?? []), ...frontendEnvironment(bridge, request.options)],
+      network: offline ? 'none' : 'default',
+      security: 'sandbox',
+    },
+  );
 }
 
 /** The folder in which a frontend finds its own definition. */

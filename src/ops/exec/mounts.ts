@@ -10,9 +10,8 @@ import { CacheSharingOpt, MountType } from '../../llb/pb.ts';
 import type { Mount as LlbMount } from '../../pb/solver/pb/ops_pb.js';
 import { copyAll, isEmpty, parentOf } from '../../refs/snapshot.ts';
 import { contentDigest } from '../../solver/content.ts';
-import { keptName } from '../../solver/kept-name.ts';
 import { refContext } from '../../solver/ref-context.ts';
-import type { OpContext } from '../../solver/types.ts';
+import type { WorkContext } from '../../solver/types.ts';
 import { createdByLabel } from '../../store/labels.ts';
 import type { Ref } from '../../store/ref.ts';
 import type { Mount } from '../../store/store.ts';
@@ -35,7 +34,7 @@ export class PreparedMounts {
   root: { mounts: Mount[]; readonly: boolean } | undefined;
   readonly mounts: ExecMount[] = [];
   readonly #deps: Pick<OpDeps, 'store' | 'cache' | 'refs'>;
-  readonly #ctx: OpContext;
+  readonly #ctx: WorkContext;
   readonly #outputs = new Map<number, Output>();
   readonly #actives = new Set<string>();
   /** What is mounted of the build's trees: an input as it is, or a snapshot on it. */
@@ -45,7 +44,7 @@ export class PreparedMounts {
   /** The caches this step has, by what makes them the same one. */
   readonly #caches = new Map<string, HeldCacheMount>();
 
-  constructor(deps: Pick<OpDeps, 'store' | 'cache' | 'refs'>, ctx: OpContext) {
+  constructor(deps: Pick<OpDeps, 'store' | 'cache' | 'refs'>, ctx: WorkContext) {
     this.#deps = deps;
     this.#ctx = ctx;
   }
@@ -66,8 +65,8 @@ export class PreparedMounts {
     this.mounts.sort((a, b) => (a.dest < b.dest ? -1 : a.dest > b.dest ? 1 : 0));
   }
 
-  /** Commits what is to be an output, in the order of outputs. */
-  async commit(): Promise<Ref[]> {
+  /** Commits what is to be an output, in the order of outputs. `madeBy`: the step's name, as it is kept with them. */
+  async commit(madeBy: string): Promise<Ref[]> {
     const refs: Ref[] = [];
     for (const [index, output] of [...this.#outputs].sort(([a], [b]) => a - b)) {
       if ('ref' in output) {
@@ -75,7 +74,7 @@ export class PreparedMounts {
         continue;
       }
       const name = `exec-${randomUUID()}`;
-      const labels = createdByLabel(keptName(this.#ctx.vertex));
+      const labels = createdByLabel(madeBy);
       await this.#deps.store.snapshots.commit(name, output.active, { lease: this.#ctx.lease, labels });
       this.#actives.delete(output.active);
       refs[index] = this.#deps.refs.snapshot(name);
@@ -260,7 +259,7 @@ export function cacheId({ cacheOpt, dest }: LlbMount): string {
 
 /** A client's ssh agent; undefined when it forwards none and need not. Throws `not-found` when it must. */
 async function findAgent(
-  ctx: OpContext,
+  ctx: WorkContext,
   id: string,
   optional: boolean,
 ): Promise<(() => Promise<Duplex>) | undefined> {
@@ -278,7 +277,11 @@ async function findAgent(
 }
 
 /** A secret of the client's; undefined when it has none and need not. Throws `not-found` when it must. */
-export async function findSecret(ctx: OpContext, id: string, optional: boolean): Promise<Buffer | undefined> {
+export async function findSecret(
+  ctx: WorkContext,
+  id: string,
+  optional: boolean,
+): Promise<Buffer | undefined> {
   if (id === '') throw fail('invalid', 'llb', 'secret ID missing');
   const data = await ctx.session.secret(id);
   if (data !== undefined || optional) return data;
