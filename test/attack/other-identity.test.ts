@@ -2,15 +2,16 @@
  * What one identity gets at of another's. Alice builds; Bob, who may build too, tries every way in: by the references,
  * IDs and digests of hers, all of which he is taken to know. Boss has `builds:all`.
  */
+import { execFileSync } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Code, createClient } from '@connectrpc/connect';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { buildIdHeader } from '../../src/api/buildkit/gateway/service.ts';
 import { createToken } from '../../src/auth/token-hash.ts';
-import { http, local, mkfile, type State, scratch } from '../../src/llb/llb.ts';
+import { git as gitState, http, local, mkfile, type State, scratch } from '../../src/llb/llb.ts';
 import { marshal } from '../../src/llb/marshal.ts';
 import { digestOf } from '../../src/oci/digest.ts';
 import { Content } from '../../src/pb/containerd/content_pb.js';
@@ -407,6 +408,31 @@ onStores('another identity', (store) => {
     } finally {
       await server.stop();
     }
+  });
+
+  test('what was got out of a git bundle is not for who cannot get at the bundle', async () => {
+    const repo = join(dir, 'repo');
+    const git = (...args: string[]) =>
+      execFileSync('git', ['-c', 'user.name=a', '-c', 'user.email=a@b', '-C', repo, ...args])
+        .toString()
+        .trim();
+    mkdirSync(repo);
+    git('init', '-q', '-b', 'main');
+    writeFileSync(join(repo, 'file'), 'hers');
+    git('add', 'file');
+    git('commit', '-qm', 'one');
+    const checksum = git('rev-parse', 'HEAD');
+    git('bundle', 'create', '-q', join(dir, 'b'), 'main');
+    const data = readFileSync(join(dir, 'b'));
+    const digest = digestOf(data);
+    const bundle = `oci-layout+blob://any@${digest}`;
+    const state = gitState('https://gone.invalid/app', checksum, { checksum, bundle });
+    const stores = { 'oci:any': new Map([[digest, data]]) };
+    expect((await solve('alice', state, { stores })).read('file')).toBe('hers');
+    // By the commit's name alone, neither from the cache nor from what is kept of the bundle.
+    const { rawMessage } = await failure(solve('bob', state, { stores: { 'oci:any': new Map() } }));
+    expect(rawMessage).toContain(digest);
+    expect((await solve('bob', state, { stores })).read('file')).toBe('hers');
   });
 
   test('du and prune are about one’s own', async () => {

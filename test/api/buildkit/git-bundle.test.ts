@@ -7,6 +7,7 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
+  statSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -158,6 +159,31 @@ onStores('git bundles', (store) => {
     expect(run(out, 'status', '--porcelain')).toBe('');
     const again = await solve(taken('v1', at.v1, data, { checkoutBundle: true }), [data]);
     expect(contents(readFileSync(join(again, 'bundle')))).toEqual(contents(data));
+  });
+
+  test('of a repository of SHA-256, on a server of plain files', async () => {
+    const repo = join(dir, `plain-${crypto.randomUUID()}`);
+    mkdirSync(repo);
+    run(repo, 'init', '-q', '-b', 'main', '--object-format=sha256');
+    run(repo, 'config', 'user.name', 'a');
+    run(repo, 'config', 'user.email', 'a@b');
+    writeFileSync(join(repo, 'file'), 'long');
+    run(repo, 'add', 'file');
+    run(repo, 'commit', '-qm', 'long');
+    run(repo, 'update-server-info');
+    const sha = run(repo, 'rev-parse', 'HEAD');
+    expect(sha).toHaveLength(64);
+    const files = await startServer((request, response) => {
+      const path = join(repo, new URL(request.url ?? '', 'http://x').pathname);
+      if (statSync(path, { throwIfNoEntry: false })?.isFile()) response.end(readFileSync(path));
+      else response.writeHead(404).end();
+    });
+    const made = await solve(git(`http://${files.host}/.git`, 'main', { checkoutBundle: true }));
+    await files.stop();
+    const data = readFileSync(join(made, 'bundle'));
+    await prune();
+    const out = await solve(taken('main', sha, data), [data]);
+    expect(readFileSync(join(out, 'file'), 'utf8')).toBe('long');
   });
 
   test('what is wrong with a bundle is said, and nothing of it is kept', async () => {
