@@ -7,7 +7,7 @@ import { convertBlob } from '../layer/convert.ts';
 import type { Compression, LayerBlob } from '../layer/types.ts';
 import { chainIds } from '../oci/digest.ts';
 import { asDistributable, type Descriptor, type Digest, maxLayers } from '../oci/types.ts';
-import type { Ref, RefContext, RefLayer } from '../store/ref.ts';
+import type { Ref, RefContext, RefLayer, RefLayers } from '../store/ref.ts';
 import { tooManyLayers } from '../store/shared/too-many-layers.ts';
 import { type Store, snapshotLabels } from '../store/store.ts';
 import { isMakeable, withBases } from './bases.ts';
@@ -66,8 +66,9 @@ export async function exportLayers(
   options: LayerOptions,
 ): Promise<ExportLayers> {
   if (ref === undefined) return { layers: [], bring: async () => {} };
-  const elsewhere = options.incomplete ? await layersThatStay(ref) : undefined;
-  const found = elsewhere ?? (await ref.layers()) ?? (await layersOnceHere(ref, ctx));
+  const lazy = await ref.layers();
+  const usable = lazy?.where === 'here' || (options.incomplete && canStay(lazy));
+  const found = lazy !== undefined && usable ? lazy.layers : await layersOnceHere(ref, ctx);
   if (found.length > maxLayers) throw tooManyLayers('export');
   const known = await withBases(found, ctx, options);
   const layers = await Promise.all(known.map((layer) => exportLayer(layer, ctx, options)));
@@ -127,20 +128,18 @@ export function contextOf({ session, signal, lease, progress }: ExportContext): 
   };
 }
 
-/** The layers of a tree that is not all here, if those that are not can be had again from where they are. */
-async function layersThatStay(ref: Ref): Promise<readonly RefLayer[] | undefined> {
-  const layers = await ref.layersElsewhere?.();
-  const canStay = layers?.every(({ blob, diffId, from, snapshot }) =>
-    blob === undefined ? snapshot !== undefined : diffId !== undefined && from !== undefined,
-  );
-  return canStay ? layers : undefined;
+/** Whether the layers of a tree that are not here can be had again from where they are. */
+function canStay(lazy: RefLayers | undefined): boolean {
+  const stays = ({ blob, diffId, from, snapshot }: RefLayer) =>
+    blob === undefined ? snapshot !== undefined : diffId !== undefined && from !== undefined;
+  return lazy?.layers.every(stays) === true;
 }
 
 /** The layers of a tree that first has to come into the store. */
 async function layersOnceHere(ref: Ref, ctx: ExportContext): Promise<readonly RefLayer[]> {
   const key = await ref.snapshot(contextOf(ctx));
   return (
-    (await ref.layers()) ??
+    (await ref.layers())?.layers ??
     (await ctx.store.snapshots.chain(key)).map((info) => ({ snapshot: info.key, info }))
   );
 }
@@ -156,7 +155,7 @@ export async function cacheLayers(
   ctx: ExportContext,
   options: Pick<LayerOptions, 'compression' | 'force' | 'ociTypes'>,
 ): Promise<CacheLayer[]> {
-  const found = (await ref.layersElsewhere?.()) ?? (await ref.layers()) ?? (await layersOnceHere(ref, ctx));
+  const found = (await ref.layers())?.layers ?? (await layersOnceHere(ref, ctx));
   const known = await withBases(found, ctx, options);
   const layers = await Promise.all(
     known.map((layer) => exportLayer(layer, ctx, { ...options, blobs: 'new' })),

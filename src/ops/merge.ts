@@ -26,7 +26,7 @@ export const mergeOp: OpMaker = (vertex, deps) => {
         // What does not last (a client's folder) is taken while it is there; what another cache has stays there.
         const stay = await Promise.all(
           parts.map(
-            async (ref) => ref.serialize() !== undefined || (await ref.layersElsewhere?.()) !== undefined,
+            async (ref) => ref.serialize() !== undefined || (await ref.layers())?.where === 'elsewhere',
           ),
         );
         if (!stay.every(Boolean)) await merged.snapshot(refContext(ctx));

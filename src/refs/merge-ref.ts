@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { DrydockError, fail } from '../errors/error.ts';
 import type { ViewSpec } from '../fs/view.ts';
 import { digestOf, hex } from '../oci/digest.ts';
-import type { Ref, RefContext, RefLayer, SerializedRef } from '../store/ref.ts';
+import type { Ref, RefContext, RefLayer, RefLayers, SerializedRef } from '../store/ref.ts';
 import type { Store } from '../store/store.ts';
 import { chainOf, restack } from './restack.ts';
 import { copyAll, writeSnapshot } from './snapshot.ts';
@@ -16,7 +16,7 @@ export interface Stacked {
   /** Puts it under a lease; false when it is gone. */
   hold(key: string, lease: string): Promise<boolean>;
   view(key: string): Promise<ViewSpec>;
-  layers(key: string): Promise<readonly RefLayer[]>;
+  layers(key: string): Promise<RefLayers>;
 }
 
 /** How many trees these are stacked of, those within them counted too. */
@@ -63,21 +63,19 @@ export class MergeRef implements Ref {
     return this.id;
   }
 
-  async layers(): Promise<readonly RefLayer[] | undefined> {
-    return this.#isMade ? this.#stacked.layers(this.id) : undefined;
-  }
-
-  /** Of parts that are not all here: stacked as blobs, which needs none of their files. */
-  async layersElsewhere(): Promise<readonly RefLayer[] | undefined> {
-    if (this.#isMade || isHere(this.serialize())) return undefined;
+  /** Parts that are not all here are stacked as blobs, which needs none of their files. */
+  async layers(): Promise<RefLayers | undefined> {
+    if (this.#isMade) return this.#stacked.layers(this.id);
+    if (isHere(this.serialize())) return undefined;
     const all: RefLayer[] = [];
     for (const [i, part] of this.#parts.entries()) {
-      const layers = (await part.layersElsewhere?.()) ?? (await part.layers());
+      const layers = (await part.layers())?.layers;
       if (layers === undefined || (i > 0 && !layers.every((layer) => isMovable(layer, layers))))
         return undefined;
       all.push(...(i === 0 ? layers : layers.map((layer) => ({ ...layer, loose: true }))));
     }
-    return all.some(({ snapshot }) => snapshot === undefined) ? all : undefined;
+    const isElsewhere = all.some(({ snapshot }) => snapshot === undefined);
+    return isElsewhere ? { where: 'elsewhere', layers: all } : undefined;
   }
 
   serialize(): SerializedRef | undefined {

@@ -6,7 +6,7 @@ import { specOfMounts, type ViewSpec } from '../fs/view.ts';
 import { chainIds, digestOf } from '../oci/digest.ts';
 import type { Digest } from '../oci/types.ts';
 import type { RegistryClient } from '../registry/client.ts';
-import type { Ref, RefContext, RefLayer, SerializedRef } from '../store/ref.ts';
+import type { Ref, RefContext, RefLayer, RefLayers, SerializedRef } from '../store/ref.ts';
 import { type Store, snapshotLabels } from '../store/store.ts';
 import { MergeRef } from './merge-ref.ts';
 import { seedFolder } from './seed.ts';
@@ -91,8 +91,8 @@ class EmptyRef implements Ref {
     return key;
   }
 
-  async layers(): Promise<readonly RefLayer[]> {
-    return [];
+  async layers(): Promise<RefLayers> {
+    return { where: 'here', layers: [] };
   }
 
   serialize(): SerializedRef {
@@ -118,7 +118,7 @@ class SnapshotRef implements Ref {
     return this.id;
   }
 
-  layers(): Promise<readonly RefLayer[]> {
+  layers(): Promise<RefLayers> {
     return layersOfSnapshot(this.#store, this.id);
   }
 
@@ -128,12 +128,12 @@ class SnapshotRef implements Ref {
 }
 
 /** A snapshot's stack, lowest first, with what its labels know of each layer. */
-async function layersOfSnapshot(store: Store, key: string): Promise<RefLayer[]> {
+async function layersOfSnapshot(store: Store, key: string): Promise<RefLayers> {
   const chain = await store.snapshots.chain(key);
   if (chain.length === 0) {
     throw fail('not-found', 'store', `there is no snapshot ${JSON.stringify(key)}`);
   }
-  return chain.flatMap((info): RefLayer[] => {
+  const layers = chain.flatMap((info): RefLayer[] => {
     // The snapshot of the empty tree is no layer.
     if (info.key === 'empty' && info.parent === undefined) return [];
     const diffId = info.labels[snapshotLabels.diffId] as Digest | undefined;
@@ -141,6 +141,7 @@ async function layersOfSnapshot(store: Store, key: string): Promise<RefLayer[]> 
     const madeAt = made === undefined ? undefined : Number(made);
     return [{ snapshot: info.key, info, diffId, madeAt, ...originOf(info.labels) }];
   });
+  return { where: 'here', layers };
 }
 
 class FolderRef implements Ref {
@@ -172,7 +173,7 @@ class FolderRef implements Ref {
     return this.#key;
   }
 
-  async layers(): Promise<readonly RefLayer[] | undefined> {
+  async layers(): Promise<RefLayers | undefined> {
     return this.#key === undefined ? undefined : layersOfSnapshot(this.#store, this.#key);
   }
 
@@ -205,16 +206,17 @@ class ImageRef implements Ref {
     return materialize(store, registry, this.#source, this.#layers, this.#chains, ctx);
   }
 
-  async layers(): Promise<readonly RefLayer[]> {
+  async layers(): Promise<RefLayers> {
     const { snapshots } = this.#deps.store;
     const known = await Promise.all(this.#chains.map((chain) => snapshots.byChain(chain)));
-    return this.#layers.map(({ descriptor, diffId, madeAt }, i) => ({
+    const layers = this.#layers.map(({ descriptor, diffId, madeAt }, i) => ({
       snapshot: known[i]?.key,
       diffId,
       madeAt,
       blob: descriptor,
       from: this.#source,
     }));
+    return { where: 'here', layers };
   }
 
   serialize(): SerializedRef | undefined {

@@ -5,7 +5,7 @@ import { chainId } from '../oci/digest.ts';
 import type { Descriptor } from '../oci/types.ts';
 import type { Refs } from '../refs/types.ts';
 import type { ClientContent } from '../session/types.ts';
-import type { Ref, RefContext, RefLayer, SerializedRef } from '../store/ref.ts';
+import type { Ref, RefContext, RefLayer, RefLayers, SerializedRef } from '../store/ref.ts';
 import type { Store } from '../store/store.ts';
 import type { CacheLayerBlob } from './manifest.ts';
 import type { CacheBlobs } from './read-cache.ts';
@@ -41,22 +41,25 @@ class ClientTree implements Ref {
   }
 
   async snapshot(ctx: RefContext): Promise<string> {
-    const known = (await this.#image.layers()) ?? [];
+    const known = (await this.#image.layers())?.layers ?? [];
     // From the topmost layer that is unpacked on, blobs are wanted.
     const first = known.findLastIndex(({ snapshot }) => snapshot !== undefined) + 1;
     await Promise.all(this.#layers.slice(first).map(({ descriptor }) => this.#take(descriptor, ctx)));
     return this.#image.snapshot(ctx);
   }
 
-  async layers(): Promise<readonly RefLayer[]> {
-    const known = (await this.#image.layers()) ?? [];
-    return this.#layers.map(({ descriptor, diffId, madeAt }, i) => ({
-      madeAt,
-      snapshot: known[i]?.snapshot,
-      diffId,
-      blob: descriptor,
-      bring: (ctx) => this.#take(descriptor, ctx),
-    }));
+  async layers(): Promise<RefLayers> {
+    const known = (await this.#image.layers())?.layers ?? [];
+    const layers = this.#layers.map(
+      ({ descriptor, diffId, madeAt }, i): RefLayer => ({
+        madeAt,
+        snapshot: known[i]?.snapshot,
+        diffId,
+        blob: descriptor,
+        bring: (ctx) => this.#take(descriptor, ctx),
+      }),
+    );
+    return { where: 'here', layers };
   }
 
   serialize(): SerializedRef | undefined {

@@ -117,7 +117,7 @@ export async function inlineCache(
   { ref, trace }: Built,
   diffIds: readonly Digest[],
 ): Promise<Buffer | undefined> {
-  const whole = (await ref.layers()) ?? (await ref.layersElsewhere?.()) ?? [];
+  const whole = (await ref.layers())?.layers ?? [];
   const config = await recordsOf([trace], async (each) => {
     const place = await placeIn(each, whole);
     return place && diffIds.slice(place.start, place.end);
@@ -136,7 +136,7 @@ async function layerLister(
   const results = await Promise.all(
     built.map(async ({ ref }) => ({
       layers: await cacheLayers(ref, ctx, options),
-      whole: (await ref.layersElsewhere?.()) ?? (await ref.layers()) ?? [],
+      whole: (await ref.layers())?.layers ?? [],
     })),
   );
   return async (ref) => {

@@ -57,7 +57,7 @@ export async function placeIn(
   ref: Ref,
   whole: readonly RefLayer[],
 ): Promise<{ start: number; end: number } | undefined> {
-  const layers = (await ref.layersElsewhere?.()) ?? (await ref.layers());
+  const layers = (await ref.layers())?.layers;
   const top = layers?.at(-1);
   if (layers === undefined || top === undefined) return undefined;
   const below = whole[layers.length - 1];

@@ -3,7 +3,7 @@ import { type DrydockError, toDrydockError } from '../errors/error.ts';
 import { orAbort } from '../flow/or-abort.ts';
 import { SingleFlight } from '../flow/single-flight.ts';
 import type { ViewSpec } from '../fs/view.ts';
-import type { Ref, RefContext, RefLayer, SerializedRef } from '../store/ref.ts';
+import type { Ref, RefContext, RefLayers, SerializedRef } from '../store/ref.ts';
 
 export interface ForeignRefParts {
   /** Names it until it is here. */
@@ -39,13 +39,11 @@ export class ForeignRef implements Ref {
     return (await this.#bring(ctx)).snapshot(ctx);
   }
 
-  async layers(): Promise<readonly RefLayer[] | undefined> {
-    return this.#here?.layers();
-  }
-
   /** The layers as the cache has them, while they are still there alone. */
-  async layersElsewhere(): Promise<readonly RefLayer[] | undefined> {
-    return this.#here === undefined ? this.#parts.there?.layers() : undefined;
+  async layers(): Promise<RefLayers | undefined> {
+    if (this.#here !== undefined) return this.#here.layers();
+    const there = await this.#parts.there?.layers();
+    return there && { where: 'elsewhere', layers: there.layers };
   }
 
   /** A tree that is not here cannot outlive the build: its cache may be gone by the next one. */

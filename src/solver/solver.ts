@@ -375,7 +375,7 @@ export class Solver {
       // It may still have to be made by the other one, which is not there as long as this one.
       for (const ref of refs) {
         if (ref.serialize() !== undefined) continue;
-        if (ref instanceof ForeignRef || (await ref.layersElsewhere?.()) !== undefined) return undefined;
+        if (ref instanceof ForeignRef || (await ref.layers())?.where === 'elsewhere') return undefined;
       }
       await this.#results.hold(refs, state);
       state.mark('completed');

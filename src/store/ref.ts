@@ -25,14 +25,22 @@ export interface Ref {
   view(ctx: RefContext): Promise<ViewSpec>;
   /** Key of a committed snapshot in the store that holds this tree. A folder ref copies itself into the store. */
   snapshot(ctx: RefContext): Promise<string>;
-  /** The layers, lowest first, without materializing anything. Undefined for a ref that is not in layers yet. */
-  layers(): Promise<readonly RefLayer[] | undefined>;
-  /** The layers of a tree that is not here yet, all of them, and would be fetched from a registry or another cache. */
-  layersElsewhere?(): Promise<readonly RefLayer[] | undefined>;
+  /** Of what layers the tree is, without materializing anything. Undefined for a tree that is not in layers yet. */
+  layers(): Promise<RefLayers | undefined>;
   /** JSON that `restoreRef` understands, or undefined when the tree cannot outlive this build (a client's folder). */
   serialize(): SerializedRef | undefined;
   /** Called once when a tree that `serialize` gives in parts is a snapshot of its own; `snapshot` waits for it. */
   whenMade?(told: () => Promise<void>): void;
+}
+
+/** The layers of a ref, lowest first. */
+export interface RefLayers {
+  /**
+   * `here`: as this store has them, or can have each of them. `elsewhere`: the tree has never been here, and its layers
+   * would be fetched from a registry or a foreign cache.
+   */
+  where: 'here' | 'elsewhere';
+  layers: readonly RefLayer[];
 }
 
 /** One layer of a ref: a committed snapshot, a blob somewhere, or both. */
