@@ -160,6 +160,7 @@ class RunningDaemon implements Daemon {
       log: this.#log,
       hostname: hostname(),
       containerd: this.engine.store.kind === 'containerd' ? containerdOf(this.#config) : undefined,
+      debug: this.#config.logLevel === 'debug',
       insecureRegistries: this.#config.insecureRegistries ?? [],
       registryMirrors: this.#config.registryMirrors?.['docker.io'] ?? [],
       admit: async (request, ask) => {

@@ -28,7 +28,11 @@ export const settings = {
     help: 'unix:///path, tcp://HOST:PORT, fd://; default: a socket under the root',
   },
   'image-store': { type: 'string', value: 'NAME', help: 'Where images are kept: local or containerd' },
-  'insecure-registry': { type: 'list', value: 'HOST', help: 'Registries to speak to without TLS' },
+  'insecure-registry': {
+    type: 'list',
+    value: 'HOST',
+    help: 'Registries to speak to without TLS: HOST[:PORT], or a network as 192.168.1.0/24',
+  },
   'insecure-tcp': { type: 'bool', help: 'Allow tcp:// without TLS on loopback, open to all of this machine' },
   'log-format': { type: 'string', value: 'FORMAT', help: 'text or json' },
   'log-level': { type: 'string', value: 'LEVEL', help: 'debug, info, warn or error' },

@@ -18,7 +18,7 @@ export function dockerfileBuild(options: BuildOptions, hooks?: DockerfileHooks):
     sourceDateEpoch: options.sourceDateEpoch ?? epochSeconds(buildArgs.SOURCE_DATE_EPOCH),
     cacheFrom: options.check ? [] : options.cacheFrom,
     cacheTo: [...(options.cacheTo ?? []), ...inlineByArg(buildArgs)],
-    madeNow: classic,
+    madeNow: classic ? (options.noCache ? 'anew' : 'kept') : undefined,
     allow,
   };
 }

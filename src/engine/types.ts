@@ -1,5 +1,5 @@
 /** The door of engine: one build from request to result. */
-import type { OutputSink, StoredOutput } from '../exporter/types.ts';
+import type { MadeNow, OutputSink, StoredOutput } from '../exporter/types.ts';
 import type { DockerfileRequest, LintWarning } from '../frontend/types.ts';
 import type { SourceRewrite } from '../llb/source-policy.ts';
 import type { Descriptor, Digest } from '../oci/types.ts';
@@ -46,8 +46,8 @@ export interface BuildRequest {
   workers?: readonly WorkerRecord[];
   /** Images have docker's media types unless an output says otherwise. */
   dockerTypes?: boolean;
-  /** Images of nothing but a changed config are of the time of their making. */
-  madeNow?: boolean;
+  /** Images of nothing but a changed config are of the time of their making, as `ExportRequest` has it. */
+  madeNow?: MadeNow;
   /** What of the request has no effect here, a sentence each: shown as warnings. */
   notes?: readonly string[];
   /** Outputs that are chosen once the result is there; they come after the others. */

@@ -18,7 +18,7 @@ import { type Annotations, annotationsAt, checkAnnotations } from './annotations
 import { configBytes, finishConfig, isConfigOnly, timed } from './config.ts';
 import { type ExportLayer, exportLayers, type LayerOptions } from './layers.ts';
 import { madeAt } from './made-now.ts';
-import type { ExportContext, ExportRequest, PlatformResult, StoredOutput } from './types.ts';
+import type { ExportContext, ExportRequest, MadeNow, PlatformResult, StoredOutput } from './types.ts';
 
 export interface CommitOptions extends LayerOptions {
   annotations: Annotations;
@@ -27,7 +27,7 @@ export interface CommitOptions extends LayerOptions {
   /** New layers are in content for somebody else's sake: the image, which can have them made again, keeps none. */
   passing?: boolean;
   /** An image of nothing but a changed config is of the time of its making, not of its base's. */
-  madeNow?: boolean;
+  madeNow?: MadeNow;
   /** Creation time of configs, seconds since the epoch; also where times are not rewritten. */
   created?: number;
 }
@@ -111,8 +111,12 @@ async function draftOne(
   if (isDue()) await nextTurn();
   let finished = finishConfig(config, layers, options.created, baseHistory);
   if (isDue()) await nextTurn();
-  if (options.madeNow && options.created === undefined && isConfigOnly(config)) {
-    finished = timed(finished, config, await madeAt(ctx.store, finished));
+  if (options.madeNow !== undefined && options.created === undefined && isConfigOnly(config)) {
+    finished = timed(
+      finished,
+      config,
+      options.madeNow === 'anew' ? Date.now() : await madeAt(ctx.store, finished),
+    );
   }
   if (isDue()) await nextTurn();
   // A base image's own is about other steps.

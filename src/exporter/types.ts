@@ -19,6 +19,9 @@ export interface PlatformResult {
   baseHistory?: readonly History[];
 }
 
+/** The time of an image's making: the one that the store's equal image has, or always a new one (without cache). */
+export type MadeNow = 'kept' | 'anew';
+
 export interface ExportRequest {
   results: PlatformResult[];
   attrs: Record<string, string>;
@@ -30,7 +33,7 @@ export interface ExportRequest {
   /** Make an index, also of one platform. */
   index?: boolean;
   /** An image of nothing but a changed config is of the time of its making, as docker's builder of old has it. */
-  madeNow?: boolean;
+  madeNow?: MadeNow;
   /** Make docker's media types where the output does not say which: how BuildKit did it before 0.31. */
   dockerTypes?: boolean;
   /**

@@ -8,9 +8,11 @@ import type { HostCertificates } from './certificates.ts';
 import { connectionError, isTlsCode, type Purpose, statusError } from './errors.ts';
 import { endpointOf, isLocalHost } from './hosts.ts';
 import { HttpPool, type HttpRequest, type HttpResponse, readBody } from './http.ts';
+import { InsecureHosts } from './insecure.ts';
 
 export interface TransportOptions {
   userAgent: string;
+  /** `host[:port]`, or networks as `192.168.1.0/24`. */
   insecure: readonly string[];
   certificates: Readonly<Record<string, HostCertificates>>;
   /** Tries after the first one. */
@@ -47,12 +49,15 @@ export class Transport {
   readonly options: TransportOptions;
   readonly #pool: HttpPool;
   readonly #auth: Authorizer;
+  readonly #insecure: InsecureHosts;
   readonly #schemes = new Map<string, Promise<'http' | 'https'>>();
   /** Hosts that have answered: a refused connection is then worth another try. */
   readonly #seen = new Set<string>();
 
+  /** Throws `invalid` for an insecure registry that is no host. */
   constructor(options: TransportOptions) {
     this.options = options;
+    this.#insecure = new InsecureHosts(options.insecure);
     this.#pool = new HttpPool(options.certificates);
     this.#auth = new Authorizer(this.#pool, options.userAgent);
   }
@@ -107,7 +112,7 @@ export class Transport {
   ): Promise<{ response: HttpResponse; credentials: RegistryCredentials | undefined }> {
     const { host } = call.purpose;
     const net = {
-      insecure: this.options.insecure.includes(host),
+      insecure: await orAbort(this.#insecure.has(host), call.signal),
       idleMs: this.options.idleMs,
       signal: call.signal,
     };

@@ -43,7 +43,9 @@ export interface ApiHost {
   readonly hostname: string;
   /** Containerd's address and namespace, with that store. */
   readonly containerd?: { address: string; namespace: string };
-  /** Registry hosts that are spoken to without TLS. */
+  /** Whether the log has debug lines. */
+  readonly debug: boolean;
+  /** Registry hosts and networks that are spoken to without TLS. */
   readonly insecureRegistries: readonly string[];
   /** Mirrors of Docker Hub. */
   readonly registryMirrors: readonly string[];

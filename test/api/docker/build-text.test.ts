@@ -87,6 +87,8 @@ onStores('the text of builder version 1', (store) => {
     const again = await build('t=labelled', 'FROM base\nLABEL a=1\n');
     expect(again.id).toBe(first.id);
     expect(again.lines.slice(2, 5)).toEqual(['Step 2/2 : LABEL a=1', ...cached]);
+    const anew = await build('t=labelled&nocache=1', 'FROM base\nLABEL a=1\n');
+    expect(anew.id).not.toBe(first.id);
     await build('t=later', 'FROM scratch\nMAINTAINER me\n');
     const since = encodeURIComponent('{"since":["labelled"]}');
     const listed = (await daemon.ask('GET', `/images/json?filters=${since}`)).json<

@@ -82,6 +82,32 @@ onStores('system endpoints', (store) => {
     expect([Images, Containers]).toEqual([2, 0]);
   });
 
+  test('info tells of registries and of the log, as dockerd does', async () => {
+    const other = await startTestDaemon({
+      logLevel: 'info',
+      insecureRegistries: ['192.168.1.0/24', 'reg.example:5000'],
+      registryMirrors: { 'docker.io': ['https://192.168.1.2', 'mirror.example:5000'] },
+    });
+    try {
+      const info = (await other.ask('GET', '/info')).json();
+      const mirrors = ['https://192.168.1.2/', 'https://mirror.example:5000/'];
+      expect(info).toMatchObject({
+        Debug: false,
+        RegistryConfig: {
+          InsecureRegistryCIDRs: ['::1/128', '127.0.0.0/8', '192.168.1.0/24'],
+          IndexConfigs: {
+            'docker.io': { Name: 'docker.io', Mirrors: mirrors, Secure: true, Official: true },
+            'reg.example:5000': { Name: 'reg.example:5000', Mirrors: [], Secure: false, Official: false },
+          },
+          Mirrors: mirrors,
+        },
+      });
+      expect((await daemon.ask('GET', '/info')).json()).toMatchObject({ Debug: true });
+    } finally {
+      await other.stop();
+    }
+  });
+
   describe('disk usage', () => {
     test.each(['1.41', '1.42', '1.44', '1.50'])('is as API %s has it', async (version) => {
       const answer = (await daemon.ask('GET', `/v${version}/system/df`)).json<Usage>();

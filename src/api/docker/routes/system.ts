@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { arch, availableParallelism, release, totalmem } from 'node:os';
 import { hostPlatform } from '../../../oci/platform.ts';
+import { parseInsecure } from '../../../registry/insecure.ts';
 import { version } from '../../../version.ts';
 import type { Call, Route } from '../http/route.ts';
 import { isBefore, newestVersion, oldestVersion } from '../http/version.ts';
@@ -81,6 +82,11 @@ function showVersion({ host }: Call) {
 async function info({ host, version: api }: Call) {
   const { store } = host.engine;
   const images = (await listedImages(store)).length;
+  const insecure = parseInsecure(host.insecureRegistries);
+  // As dockerd tells them: whole URLs that end with a slash.
+  const mirrors = host.registryMirrors.map(
+    (mirror) => `${/^https?:/.test(mirror) ? '' : 'https://'}${mirror.replace(/\/*$/, '/')}`,
+  );
   const containerd = store.kind === 'containerd';
   return {
     json: {
@@ -110,7 +116,7 @@ async function info({ host, version: api }: Call) {
       OomKillDisable: false,
       IPv4Forwarding: true,
       ...(isBefore(api, '1.50') ? { BridgeNfIptables: false, BridgeNfIp6tables: false } : {}),
-      Debug: false,
+      Debug: host.debug,
       NFd: 0,
       NGoroutines: 0,
       SystemTime: new Date().toISOString(),
@@ -126,19 +132,19 @@ async function info({ host, version: api }: Call) {
       Architecture: arch() === 'x64' ? 'x86_64' : arch() === 'arm64' ? 'aarch64' : arch(),
       IndexServerAddress: 'https://index.docker.io/v1/',
       RegistryConfig: {
-        InsecureRegistryCIDRs: ['127.0.0.0/8', '::1/128'],
+        InsecureRegistryCIDRs: ['::1/128', '127.0.0.0/8', ...insecure.networks],
         IndexConfigs: Object.fromEntries(
-          ['docker.io', ...host.insecureRegistries].map((name) => [
+          ['docker.io', ...insecure.hosts].map((name) => [
             name,
             {
               Name: name,
-              Mirrors: name === 'docker.io' ? host.registryMirrors : [],
+              Mirrors: name === 'docker.io' ? mirrors : [],
               Secure: name === 'docker.io',
               Official: name === 'docker.io',
             },
           ]),
         ),
-        Mirrors: host.registryMirrors,
+        Mirrors: mirrors,
       },
       NCPU: availableParallelism(),
       MemTotal: totalmem(),
