@@ -5,15 +5,18 @@ import {
   type Http2ServerResponse,
   type Http2Session,
   type ServerHttp2Session,
+  type ServerHttp2Stream,
 } from 'node:http2';
 import type { Duplex } from 'node:stream';
 import { createContextValues } from '@connectrpc/connect';
 import { connectNodeAdapter } from '@connectrpc/connect-node';
+import { identityKey } from '../../auth/identity.ts';
 import { encodingErrors, maxHeaders } from '../../engine/gateway/serve.ts';
 import { clip } from '../../errors/clip.ts';
 import { DrydockError } from '../../errors/error.ts';
 import { refuseCall } from '../../grpc/answer.ts';
 import { maxMessage } from '../../grpc/frame.ts';
+import { HeldBytes } from '../../grpc/held-bytes.ts';
 import { takeConnection } from '../../grpc/http2-connection.ts';
 import { http2Limits, limitSettings, Turns, widen } from '../../grpc/http2-limits.ts';
 import { GrpcError, statusOf, UNIMPLEMENTED } from '../../grpc/status.ts';
@@ -41,11 +44,18 @@ function grpcServer({ routes, raw, close: onClose }: BuildkitServices): GrpcServ
   const turns = new Turns();
   const callers = new WeakMap<object, Awaited<ReturnType<AdmitCall>>>();
   const sessions = new Map<Http2Session, Served>();
+  const held = new HeldBytes();
+  /** Methods with one message from the client. */
+  const single = new Set<string>();
   let rules: ReturnType<typeof methodRules> = new Map();
   const handler = connectNodeAdapter({
     routes(router) {
       routes(router);
       rules = methodRules(router.handlers.map(({ requestPath }) => requestPath));
+      for (const { requestPath, method } of router.handlers) {
+        if (method.methodKind === 'unary' || method.methodKind === 'server_streaming')
+          single.add(requestPath);
+      }
     },
     grpcWeb: false,
     connect: false,
@@ -69,6 +79,9 @@ function grpcServer({ routes, raw, close: onClose }: BuildkitServices): GrpcServ
       if (scopes.length > 0 && !served.wide) {
         served.wide = true;
         widen(session as ServerHttp2Session);
+      }
+      if (scopes.length > 0) {
+        held.count(request.stream as ServerHttp2Stream, identityKey(caller.identity), single.has(path));
       }
       if (Object.hasOwn(raw, path)) return await (raw[path] as RawMethod)(request, response, caller);
       callers.set(request, caller);
