@@ -5,7 +5,7 @@ import { auditIdentity } from './identity.ts';
 import type { AuthLog } from './log.ts';
 import type { Identity, Scope } from './types.ts';
 
-export interface Decision {
+interface Decision {
   requestId: string;
   endpoint: string;
   /** Missing when a credential did not hold. */

@@ -14,9 +14,9 @@ import { createTokens, type Tokens } from './tokens.ts';
 import type { Ask, Auth, Authority, AuthRequest, Identity, Listener } from './types.ts';
 
 /** Where the policy is looked for unless the daemon is told otherwise. */
-export const defaultPolicyFile = '/etc/drydock/policy.json';
+const defaultPolicyFile = '/etc/drydock/policy.json';
 
-export interface AuthOptions {
+interface AuthOptions {
   /** The policy file, which must be there. Without it `/etc/drydock/policy.json` is used if and when it is there. */
   policyFile?: string;
   /** Audit lines go to this file; without it to `log`. */

@@ -1,7 +1,7 @@
 /** The `Authorization` header (RFC 7235, 6750, 7617). Pure. */
 import { fail } from '../errors/error.ts';
 
-export type Credential = { kind: 'bearer'; token: string } | { kind: 'basic'; user: string; secret: string };
+type Credential = { kind: 'bearer'; token: string } | { kind: 'basic'; user: string; secret: string };
 
 /** Value of `WWW-Authenticate` on a 401. */
 export const challenge = 'Bearer realm="drydock", Basic realm="drydock", charset="UTF-8"';

@@ -2,7 +2,7 @@
 import { nearest } from '../errors/nearest.ts';
 import { JsonFault, type JsonValue } from './json.ts';
 
-export type Members = Map<string, { keyAt: number; value: JsonValue }>;
+type Members = Map<string, { keyAt: number; value: JsonValue }>;
 
 /** An object's members. */
 export function membersOf(value: JsonValue, what: string): Members {

@@ -1,7 +1,7 @@
 /** JSON (RFC 8259) read with places, so that a mistake in a policy file is said with its line and column. Pure. */
 
 /** A place in a text: line and column, both 1-based, columns in UTF-16 units. */
-export interface Place {
+interface Place {
   line: number;
   column: number;
 }

@@ -19,7 +19,7 @@ export function errorText(error: DrydockError, prefix = 'ERROR: '): string {
 }
 
 /** The message, then each cause that adds something. */
-export function sentence(error: DrydockError): string {
+function sentence(error: DrydockError): string {
   let text = error.message;
   let cause = error.cause;
   for (let depth = 0; cause instanceof Error && depth < 5; depth++) {

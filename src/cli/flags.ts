@@ -4,7 +4,7 @@ import { fail } from '../errors/error.ts';
 import { nearest } from '../errors/nearest.ts';
 import { parseBool } from '../words/bool.ts';
 
-export interface FlagSpec {
+interface FlagSpec {
   /** `bool` also takes `--flag=false`; `list` may be repeated. */
   type: 'bool' | 'string' | 'list';
   short?: string;

@@ -7,7 +7,7 @@ import { fail } from '../errors/error.ts';
 import { nearest } from '../errors/nearest.ts';
 
 /** Among it what steps are held to, of an engine in this process. */
-export interface Globals extends StoreOptions, StepLimits {
+interface Globals extends StoreOptions, StepLimits {
   debug: boolean;
   insecureRegistries: string[];
   /** A daemon's address: commands are for it and not for the root. */

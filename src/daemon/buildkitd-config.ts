@@ -10,8 +10,6 @@ import { checkKeys, type Keys } from './buildkitd-keys.ts';
 import { type WorkerConfig, workerAt, workerKeys } from './buildkitd-worker.ts';
 import { TomlReader } from './toml-reader.ts';
 
-export type { WorkerConfig };
-
 /** What of a buildkitd.toml, or of buildkitd's flags, Drydock acts on. */
 export interface BuildkitdConfig {
   root?: string;

@@ -6,8 +6,8 @@ import { nearest } from '../errors/nearest.ts';
  * `used` is acted upon, `idle` is known to buildkitd and has no effect here, `unless` has none for other values than
  * those; a table holds its keys, `*` stands for any name; a list of tables has theirs in `[]`.
  */
-export type Key = 'used' | 'idle' | Unless | Keys;
-export interface Unless {
+type Key = 'used' | 'idle' | Unless | Keys;
+interface Unless {
   unless: readonly (string | number | boolean)[];
   why?: string;
 }

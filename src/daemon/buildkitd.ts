@@ -5,7 +5,7 @@ import { nearest } from '../errors/nearest.ts';
 import type { BuildkitdConfig } from './buildkitd-config.ts';
 import type { DaemonConfig } from './config.ts';
 
-export interface BuildkitdSetup {
+interface BuildkitdSetup {
   daemon: Omit<DaemonConfig, 'grpc' | 'writeLog'>;
   buildkit: BuildkitOptions;
 }

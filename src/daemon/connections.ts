@@ -25,7 +25,7 @@ const maxHeaderSize = 1 << 20;
 /** Connections on which nobody was let in yet. */
 const maxStrangers = 256;
 
-export interface ConnectionsOptions {
+interface ConnectionsOptions {
   host: ApiHost;
   docker: DockerApi;
   grpc?: GrpcServer;

@@ -7,7 +7,7 @@ import { version } from '../version.ts';
 import type { Connections } from './connections.ts';
 import type { Metrics } from './metrics.ts';
 
-export interface Observed {
+interface Observed {
   engine: Engine;
   builds: Builds;
   sessions: { readonly size: number };

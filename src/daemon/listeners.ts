@@ -15,7 +15,7 @@ import {
 import { type Address, formatAddress, isLoopback } from './address.ts';
 import { type BoundSocket, groupId, listenUnix } from './unix-socket.ts';
 
-export interface ListenOptions {
+interface ListenOptions {
   addresses: readonly Address[];
   /** Group of unix sockets: name or number. */
   group?: string;

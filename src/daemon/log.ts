@@ -6,7 +6,7 @@ export const logLevels = ['debug', 'info', 'warn', 'error'] as const satisfies r
 export const logFormats = ['text', 'json'] as const;
 export type LogFormat = (typeof logFormats)[number];
 
-export interface LogOptions {
+interface LogOptions {
   format: LogFormat;
   /** The least that is written. */
   level: LogLevel;

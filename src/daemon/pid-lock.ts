@@ -5,7 +5,7 @@ import { errnoCode, fail, toDrydockError } from '../errors/error.ts';
 import { tryLock } from '../linux/libc.ts';
 import { daemonFolder } from './address.ts';
 
-export interface PidLock {
+interface PidLock {
   readonly file: string;
   release(): void;
 }
@@ -50,20 +50,4 @@ export function takePidLock(root: string): PidLock {
       closeSync(fd);
     },
   };
-}
-
-/** Process id of the daemon of a root, when one runs. */
-export function runningPid(root: string): number | undefined {
-  let fd: number;
-  try {
-    fd = openSync(join(daemonFolder(root), 'pid'), 'r');
-  } catch {
-    return undefined;
-  }
-  try {
-    if (tryLock(fd)) return undefined;
-    return Number(readFileSync(fd, 'utf8').trim()) || undefined;
-  } finally {
-    closeSync(fd);
-  }
 }

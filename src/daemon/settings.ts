@@ -70,13 +70,13 @@ export const settings = {
   'tls-verify': { type: 'bool', help: 'Refuse clients without a certificate, even if they have a token' },
 } as const satisfies Record<string, Setting>;
 
-export type SettingName = keyof typeof settings;
+type SettingName = keyof typeof settings;
 export type SettingValues = { [K in SettingName]?: string | boolean | readonly string[] };
 
 const names = Object.keys(settings) as SettingName[];
 
 /** The variable of a setting. */
-export function variableOf(name: SettingName): string {
+function variableOf(name: SettingName): string {
   return `DRYDOCK_${name.toUpperCase().replaceAll('-', '_')}`;
 }
 

@@ -1,7 +1,7 @@
 /** Which protocol a client speaks, told by its first bytes. */
 import type { Socket } from 'node:net';
 
-export type Protocol = 'http/1.1' | 'http/2';
+type Protocol = 'http/1.1' | 'http/2';
 
 /** First line of an HTTP/2 client (RFC 9113, 3.4); no HTTP/1.1 method is `PRI`. */
 const preface = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');

@@ -5,7 +5,7 @@
 import type { Descriptor } from '../oci/types.ts';
 import { gcLabels } from '../store/store.ts';
 
-export interface Origin {
+interface Origin {
   blob: Descriptor;
   /** Reference of the image it can be fetched from again. */
   from?: string;

@@ -179,12 +179,12 @@ export async function resolveImage(
 }
 
 /** `name:tag@digest` */
-export function pin(name: string, digest: Digest): string {
+function pin(name: string, digest: Digest): string {
   return formatReference({ ...parseReference(name), digest });
 }
 
 /** What a build has found out of images so far, by key. */
-export interface ImagePins {
+interface ImagePins {
   pin<T>(key: string, find: () => Promise<T>): Promise<T>;
 }
 

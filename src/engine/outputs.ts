@@ -9,7 +9,7 @@ import { type OutputMetadata, withMetadata } from './bridge/output-metadata.ts';
 import type { OutputSpec } from './types.ts';
 
 /** An output and the exporter that makes it. */
-export interface OpenOutput {
+interface OpenOutput {
   output: OutputSpec;
   /** Its place among all outputs of the build. */
   index: number;

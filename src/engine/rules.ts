@@ -7,7 +7,7 @@ import type { Definition, SourceOp } from '../pb/solver/pb/ops_pb.js';
 import type { SourceJudge } from './bridge/source-judge.ts';
 import { checkEntitlements } from './entitlements.ts';
 
-export interface RulesOptions {
+interface RulesOptions {
   /** Entitlements granted. */
   allow: readonly string[];
   /** What becomes of the sources that frontends name. */

@@ -79,7 +79,7 @@ export function otherStore(options: StoreOptions): StoreOptions | undefined {
 }
 
 /** The flags that name a store. */
-export function storeFlags(options: StoreOptions): string {
+function storeFlags(options: StoreOptions): string {
   if (options.imageStore !== 'containerd') return '--image-store=local';
   const { address, namespace } = containerdOf(options);
   return [

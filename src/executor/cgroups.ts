@@ -69,7 +69,7 @@ function parseMounts(text: string): { point: string; type: string; options: stri
 }
 
 /** Processes in a group and its subgroups, over all trees. */
-export function processesIn(trees: readonly string[], group: string): number[] {
+function processesIn(trees: readonly string[], group: string): number[] {
   const pids = new Set<number>();
   for (const tree of trees) {
     for (const dir of groupsBelow(join(tree, group))) {

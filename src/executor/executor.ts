@@ -29,7 +29,7 @@ import { planStubs, removeStubs } from './stubs.ts';
 import type { ExecControl, ExecIo, ExecSpec, Executor } from './types.ts';
 import { lookUpUser } from './users.ts';
 
-export interface ExecutorOptions {
+interface ExecutorOptions {
   /** This process's own folder; bundles of running steps live in it. */
   runDir: string;
   /** Folder shared by all processes of one store, where each says which cgroups are its own. */

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { fail } from '../errors/error.ts';
 
-export interface ExtraHost {
+interface ExtraHost {
   host: string;
   ip: string;
 }

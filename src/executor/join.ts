@@ -13,7 +13,7 @@ export interface JoinTarget {
 }
 
 /** The command that goes into the namespaces the runtime of a container lives in, and has it start a process there. */
-export function joinCommand(target: JoinTarget, first: number, name: string): string[] {
+function joinCommand(target: JoinTarget, first: number, name: string): string[] {
   return [
     ...['setpriv', '--pdeathsig', 'KILL', '--'],
     ...['nsenter', '--target', String(first), '--mount', '--pid', '--'],

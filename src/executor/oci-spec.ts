@@ -16,7 +16,7 @@ export interface OciMount {
   options: string[];
 }
 
-export interface SpecInput {
+interface SpecInput {
   spec: ExecSpec;
   /** Folder that is the container's root. */
   rootPath: string;

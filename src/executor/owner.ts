@@ -78,7 +78,7 @@ function leftovers(trees: readonly string[], parents: readonly string[], owner: 
 }
 
 /** Kills and removes the cgroups of processes that died. */
-export function sweep(stateDir: string, trees: readonly string[]): void {
+function sweep(stateDir: string, trees: readonly string[]): void {
   for (const name of readdirSync(stateDir)) {
     if (!name.endsWith('.owner')) continue;
     const file = join(stateDir, name);

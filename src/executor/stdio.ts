@@ -5,7 +5,7 @@ import { ReadStream } from 'node:tty';
 import { openPty, pipe, setTerminalSize } from '../linux/libc.ts';
 import type { ExecIo } from './types.ts';
 
-export interface Stdio {
+interface Stdio {
   /** What the child gets as its file descriptors 0, 1 and 2. */
   child: (number | 'ignore')[];
   /** Closes our copies of the child's ends; call it once the child is started or could not be. */

@@ -14,7 +14,7 @@ import { readdirSync, rmdirSync, unlinkSync } from '../linux/files.ts';
 import { lgetxattr, lutimesNs } from '../linux/libc.ts';
 import type { HostStat } from '../linux/lstat.ts';
 
-export interface StubPlan {
+interface StubPlan {
   /** Paths that are not there yet, deepest first within each mount point. */
   paths: string[];
   /** The folders they will be made in, as they were. */

@@ -83,7 +83,7 @@ function textOf(view: FsView, path: string): string {
 }
 
 /** passwd(5); lines that do not parse are passed over. */
-export function parsePasswd(text: string): PasswdEntry[] {
+function parsePasswd(text: string): PasswdEntry[] {
   return lines(text).flatMap((fields) => {
     const uid = idOf(fields[2] ?? '');
     const gid = idOf(fields[3] ?? '');
@@ -95,7 +95,7 @@ export function parsePasswd(text: string): PasswdEntry[] {
 }
 
 /** group(5); lines that do not parse are passed over. */
-export function parseGroup(text: string): GroupEntry[] {
+function parseGroup(text: string): GroupEntry[] {
   return lines(text).flatMap((fields) => {
     const gid = idOf(fields[2] ?? '');
     const name = fields[0] ?? '';

@@ -8,7 +8,7 @@ import { epochSeconds } from '../words/epoch.ts';
 import { type Annotations, parseAnnotation } from './annotations.ts';
 
 /** Seconds since 1970; `none` when an output says that the build's is not for it. */
-export type Epoch = number | 'none';
+type Epoch = number | 'none';
 
 /** The epoch of an output: its own, else the build's. */
 export function epochOf(own: Epoch | undefined, builds: number | undefined): number | undefined {
@@ -111,7 +111,7 @@ export function parseImageAttrs(type: 'image' | 'oci' | 'docker', attrs: Record<
 }
 
 /** What the exporters that write files understand. */
-export interface FileAttrs {
+interface FileAttrs {
   /** `delete`: what is at the destination and not in the result goes away. */
   mode: 'copy' | 'delete';
   /** A folder per platform; undefined: when there are several. */

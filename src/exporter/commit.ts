@@ -20,7 +20,7 @@ import { type ExportLayer, exportLayers, type LayerOptions } from './layers.ts';
 import { madeAt } from './made-now.ts';
 import type { ExportContext, ExportRequest, MadeNow, PlatformResult, StoredOutput } from './types.ts';
 
-export interface CommitOptions extends LayerOptions {
+interface CommitOptions extends LayerOptions {
   annotations: Annotations;
   /** An index, also of one platform. */
   index?: boolean;
@@ -33,7 +33,7 @@ export interface CommitOptions extends LayerOptions {
 }
 
 /** One platform's image in content. */
-export interface CommittedImage {
+interface CommittedImage {
   platform: Platform;
   descriptor: Descriptor;
   config: Descriptor;

@@ -3,7 +3,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { fail } from '../errors/error.ts';
 import type { Digest, History, ImageConfig } from '../oci/types.ts';
 
-export interface ConfigLayer {
+interface ConfigLayer {
   diffId: Digest;
   /** When its snapshot was made, ms since the epoch; undefined for layers that come from elsewhere. */
   createdAt?: number;

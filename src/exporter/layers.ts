@@ -51,7 +51,7 @@ export interface ExportLayer {
   from?: string;
 }
 
-export interface ExportLayers {
+interface ExportLayers {
   layers: ExportLayer[];
   /** Snapshot that holds the whole tree, when there is one. */
   top?: string;

@@ -6,7 +6,7 @@ import { contextOf } from './layers.ts';
 import type { ExportContext, PlatformResult } from './types.ts';
 
 /** A platform's files, and where they go below the destination. */
-export interface PlatformTree {
+interface PlatformTree {
   spec: ViewSpec;
   /** `linux_arm_v7`; '' when there is one platform and it is not asked for. */
   folder: string;

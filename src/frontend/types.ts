@@ -77,7 +77,7 @@ export interface ResolvedImage {
   manifest?: Descriptor;
 }
 
-export interface ImageResolver {
+interface ImageResolver {
   resolveImage(
     ref: string,
     options: {
@@ -121,7 +121,7 @@ export interface FrontendHost extends ImageResolver {
 }
 
 /** What a Dockerfile's `# syntax=` line names: the frontend's image, without the arguments that `cmdline` has besides. */
-export interface Syntax {
+interface Syntax {
   image: string;
   cmdline: string;
   location: SourceLocation;

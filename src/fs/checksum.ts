@@ -22,7 +22,7 @@ import { isSettled, StatMemory, stampOf } from './stat-db.ts';
 import { treeKey } from './tree-key.ts';
 import type { ContentSelector, FsEntry, FsView, ViewSpec } from './view.ts';
 
-export interface ChecksumArgs {
+interface ChecksumArgs {
   spec: ViewSpec;
   /** All of them make one digest, in order. */
   selectors: ContentSelector[];
@@ -30,7 +30,7 @@ export interface ChecksumArgs {
   statDb: string;
 }
 
-export interface ChecksumResult {
+interface ChecksumResult {
   digest: Digest;
   /** Bytes of the files covered. */
   bytes: number;

@@ -27,7 +27,7 @@ import type { Dir, LayerTarget } from './target.ts';
 import { unpackInto } from './unpack.ts';
 import type { FsEntry, FsView } from './view.ts';
 
-export type CopyAction = Extract<FileActionSpec, { kind: 'copy' }>;
+type CopyAction = Extract<FileActionSpec, { kind: 'copy' }>;
 
 interface Frame {
   dir: Dir;

@@ -9,7 +9,7 @@ import { lstatHost } from './stat.ts';
 import type { FsView, ViewSpec } from './view.ts';
 import { type Written, writeTree } from './write-tree.ts';
 
-export interface ExportArgs {
+interface ExportArgs {
   spec: ViewSpec;
   /** Folder on this host, made when missing. What is in it stays, unless the tree has something of the same name. */
   dest: string;

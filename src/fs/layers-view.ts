@@ -51,7 +51,7 @@ function union(all: readonly string[][]): string[] {
 }
 
 /** From a host folder to a path that leads to it whatever is done to its name; undefined when it is no folder any more. */
-export type Hold = (host: string) => string | undefined;
+type Hold = (host: string) => string | undefined;
 
 /** A read-only view; the layers must not change while it is used, unless each folder is held before it is looked into. */
 export class LayersView implements FsView {

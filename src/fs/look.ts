@@ -15,7 +15,7 @@ const most = 50_000;
 const skippedNames = new Set(['.git', 'node_modules']);
 
 /** What was seen of one folder: names in byte order, and `statWords` words for each (all 0: gone since). */
-export interface SeenFolder {
+interface SeenFolder {
   names: string[];
   stats: Uint32Array;
 }

@@ -4,7 +4,7 @@ import type { Abortable } from './make.ts';
 import { openView } from './open.ts';
 import type { ViewSpec } from './view.ts';
 
-export interface OverlapArgs {
+interface OverlapArgs {
   trees: { name: string; spec: ViewSpec }[];
 }
 

@@ -1,7 +1,7 @@
 /** The folders in an overlay's mount options. https://docs.kernel.org/filesystems/overlayfs.html Pure. */
 
 const names = ['lowerdir', 'upperdir', 'workdir'] as const;
-export type FolderOption = (typeof names)[number];
+type FolderOption = (typeof names)[number];
 
 /** What an option says of folders, topmost first; undefined when it is of something else. */
 export function foldersIn(option: string): { name: FolderOption; folders: string[] } | undefined {

@@ -11,11 +11,6 @@ export function statFollow(view: FsView, path: string): FsEntry | undefined {
   return view.lstat(resolvePath(view, path, { followLast: true }));
 }
 
-/** The entries of a folder, links to it followed. Throws `not-found` / `invalid`. */
-export function readdirFollow(view: FsView, path: string): FsEntry[] {
-  return view.readdir(resolvePath(view, path, { followLast: true }));
-}
-
 /**
  * The bytes of a small file, links followed; undefined when there is none. Throws `invalid` on anything but a
  * regular file and beyond `maxBytes` (default 16 MiB).

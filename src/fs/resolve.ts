@@ -5,7 +5,7 @@ import { cleanPath, joinPath, splitPath } from './paths.ts';
 import type { FsView } from './view.ts';
 
 /** Most symlinks followed for one path, as Linux has it. */
-export const maxLinks = 40;
+const maxLinks = 40;
 
 /**
  * Where a path leads inside the view: symlinks in it are followed (the last part's only with `followLast`), absolute

@@ -5,7 +5,7 @@ import { openView } from './open.ts';
 import type { ViewSpec } from './view.ts';
 import { type Written, writeTree } from './write-tree.ts';
 
-export interface SeedArgs {
+interface SeedArgs {
   spec: ViewSpec;
   /** The layer folder: there, and empty. */
   dest: string;

@@ -20,7 +20,7 @@ export interface Source {
   excluded?: boolean;
 }
 
-export interface SourceOptions {
+interface SourceOptions {
   wildcard: boolean;
   followLinks: boolean;
   /** Of what a wildcard finds, these are left out, as Dockerfile's `COPY --exclude=*.txt hom* /mydir/` documents it. */
@@ -104,7 +104,7 @@ function missingHint(view: FsView, spec: ViewSpec, path: string): string | undef
   return undefined;
 }
 
-export interface Visitor {
+interface Visitor {
   /** A folder, before what is in it. `asParent`: only there because something below it is selected. */
   enter(entry: FsEntry, rel: string, asParent: boolean): void;
   /** Called for each entry that patterns are held against, selected or not; may throw. */
@@ -115,7 +115,7 @@ export interface Visitor {
   leave(entry: FsEntry, rel: string): void;
 }
 
-export interface Filter {
+interface Filter {
   includes?: readonly string[];
   excludes?: readonly string[];
 }

@@ -4,7 +4,6 @@
  * A view never follows symlinks by itself and never leaves its root: `resolvePath` walks links inside the view.
  */
 
-import type { Digest } from '../oci/types.ts';
 import type { Mount } from '../store/store.ts';
 import { foldersIn } from './overlay-options.ts';
 
@@ -96,5 +95,3 @@ export interface ContentSelector {
   /** Paths in the view that must be there, whatever the patterns select. */
   required?: string[];
 }
-
-export type ContentDigest = Digest;

@@ -16,7 +16,7 @@ import { walkSelected } from './select.ts';
 import { lstatHost } from './stat.ts';
 import type { FsEntry, FsView } from './view.ts';
 
-export interface WriteOptions {
+interface WriteOptions {
   /** Times of all that is written, ns since the epoch; undefined: the view's. */
   timestampNs?: bigint;
   /** Set the view's owners; else everything belongs to us. */

@@ -7,7 +7,7 @@ import { sendInFrames } from './send-bytes.ts';
 /** Bytes per message: few enough for every receiver's limit. */
 const chunkSize = 256 * 1024;
 
-export interface BytesStreamOptions {
+interface BytesStreamOptions {
   /** What a failed call is to those who read and write. */
   explain(err: unknown): Error;
   /** The peer ended well, but with this: it does not want the bytes, and that is fine. */

@@ -23,7 +23,7 @@ const http2Settings = {
   maxHeaderListSize: 1 << 20,
 } as const;
 
-export interface ChannelOptions {
+interface ChannelOptions {
   /** How long a peer may take to say its first word, ms. */
   helloMs?: number;
   /** While calls are open: how often to ask whether the peer is there, and how long it may take to answer, ms. */

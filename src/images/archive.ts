@@ -7,13 +7,13 @@ import { decompress, detectBytes, detectCompression, type StreamCompression } fr
 import { cleanTarPath, TarParser } from '../tar/parser.ts';
 import type { TarEntry } from '../tar/types.ts';
 
-export interface ArchivedBlob {
+interface ArchivedBlob {
   digest: Digest;
   size: number;
   compression: StreamCompression;
 }
 
-export interface ArchiveContext {
+interface ArchiveContext {
   lease: string;
   signal?: AbortSignal;
   report?: ReportStatus;

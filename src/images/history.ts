@@ -4,7 +4,7 @@ import { chainIds } from '../oci/digest.ts';
 import type { Digest } from '../oci/types.ts';
 import type { Store } from '../store/store.ts';
 
-export interface HistoryStep {
+interface HistoryStep {
   /** ms since the epoch; undefined when the config does not say */
   created?: number;
   createdBy: string;

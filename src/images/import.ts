@@ -18,7 +18,7 @@ import { TarParser } from '../tar/parser.ts';
 import { endOfArchive } from '../tar/writer.ts';
 import { nameImage } from './name.ts';
 
-export interface ImportOptions {
+interface ImportOptions {
   /** Without one the image is dangling. */
   name?: string;
   platform: Platform;

@@ -6,7 +6,7 @@ import { imageSize } from './list.ts';
 import { toldNames } from './told-names.ts';
 
 /** https://docs.docker.com/reference/api/engine/ (ImageInspect) */
-export interface ImageInspect {
+interface ImageInspect {
   Id: Digest;
   RepoTags: string[];
   RepoDigests: string[];

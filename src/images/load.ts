@@ -27,7 +27,7 @@ import type { Store } from '../store/store.ts';
 import { Archive, bad } from './archive.ts';
 import { nameImage } from './name.ts';
 
-export interface LoadOptions {
+interface LoadOptions {
   lease?: string;
   signal?: AbortSignal;
   /** Bytes per blob read. */

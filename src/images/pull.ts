@@ -18,9 +18,7 @@ import type { RegistryClient } from '../registry/client.ts';
 import { gcLabels, type ImageRecord, type Store } from '../store/store.ts';
 import { nameImage } from './name.ts';
 
-export { fetchBlobInto } from '../distribution/fetch.ts';
-
-export interface PullOptions {
+interface PullOptions {
   /** Default: the host's. */
   platform?: Platform;
   /** All platforms of an index. */

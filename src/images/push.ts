@@ -23,7 +23,7 @@ import { contentRefLabels } from '../store/labels.ts';
 import type { Store } from '../store/store.ts';
 import { ensureLayer, gzipLayer, isPlainLayer, type StoredLayer, storedLayers } from './blobs.ts';
 
-export interface PushOptions {
+interface PushOptions {
   lease?: string;
   signal?: AbortSignal;
   /** Bytes per layer, under its digest; a layer that the registry has completes at once. */
@@ -38,7 +38,7 @@ export interface PushOptions {
 }
 
 /** How a registry got a layer: it had it, took it over from another of its repositories, or was sent it. */
-export type LayerOutcome = 'exists' | 'mounted' | 'pushed';
+type LayerOutcome = 'exists' | 'mounted' | 'pushed';
 
 export interface PushedLayer {
   digest: Digest;

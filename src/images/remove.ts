@@ -108,7 +108,7 @@ export async function removeNameless(store: Store): Promise<{ ids: Digest[]; rec
   return { ids, reclaimed };
 }
 
-export interface RemovedPlatforms {
+interface RemovedPlatforms {
   /** ID of the image that was named. */
   id: Digest;
   /** Digests of the manifests that are gone. */

@@ -34,7 +34,7 @@ import type { Store } from '../store/store.ts';
 import { endOfArchive, header, padding } from '../tar/writer.ts';
 import { ensureLayer, storedLayers } from './blobs.ts';
 
-export interface SaveOptions {
+interface SaveOptions {
   lease?: string;
   signal?: AbortSignal;
   /** Bytes per blob written, under its digest. */

@@ -6,7 +6,7 @@ import { type Digest, mediaTypes } from '../oci/types.ts';
 import type { ImageRecord, Store } from '../store/store.ts';
 import { isDue, nextTurn } from '../workers/turns.ts';
 
-export interface ToldNames {
+interface ToldNames {
   /** `app:1` */
   tags: string[];
   /** `app@sha256:…` */

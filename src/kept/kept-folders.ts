@@ -32,7 +32,7 @@ export interface KeptKey {
   name?: string;
 }
 
-export interface KeptFolderInfo {
+interface KeptFolderInfo {
   id: string;
   owner: string | undefined;
   description: string;
@@ -44,7 +44,7 @@ export interface KeptFolderInfo {
   inUse: boolean;
 }
 
-export interface KeptKind {
+interface KeptKind {
   /** What a folder of this kind is called in lists. */
   describe(name: string): string;
   /** Instances not used for so long are removed, ms; without it they stay until somebody removes them. */

@@ -28,7 +28,7 @@ const whiteoutPrefix = '.wh.';
 const newFile = constants.O_CREAT | constants.O_EXCL | constants.O_WRONLY | constants.O_NOFOLLOW;
 const opaqueAttr = 'trusted.overlay.opaque';
 
-export interface ApplyOptions {
+interface ApplyOptions {
   form: 'overlay' | 'tree';
   /** The tree below (overlay form): for folders the archive leaves out and links to files it does not hold. */
   lower?: FsView;

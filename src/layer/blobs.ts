@@ -14,7 +14,7 @@ import { levelOf } from './block-compress.ts';
 import type { PackArgs, PackResult } from './pack-task.ts';
 import type { Compression, LayerBlob } from './types.ts';
 
-export interface PackOptions {
+interface PackOptions {
   compression: Compression;
   /** Times later than this become it (`rewrite-timestamp`); seconds since the epoch. */
   epoch?: number;

@@ -18,7 +18,7 @@ const zstdCompress = promisify(zlib.zstdCompress) as (
 /** Bytes of a block of each kind. */
 export const blockSizes = { uncompressed: 1 << 20, gzip: 1 << 20, zstd: 4 << 20 } as const;
 
-export const defaultLevels = { uncompressed: 0, gzip: 6, zstd: 3 } as const;
+const defaultLevels = { uncompressed: 0, gzip: 6, zstd: 3 } as const;
 
 /** The level that is meant. */
 export function levelOf({ type, level }: Compression): number {

@@ -8,7 +8,7 @@ import type { TaskContext } from '../workers/task.ts';
 import { BlockWriter, FileSink, type Written } from './block-writer.ts';
 import type { Compression } from './types.ts';
 
-export interface ConvertArgs {
+interface ConvertArgs {
   source: { path: string } | { port: MessagePort };
   compression: Compression;
   sink: { path: string } | { port: MessagePort };

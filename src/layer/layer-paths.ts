@@ -9,7 +9,7 @@ import type { FsView } from '../fs/view.ts';
 import { chmodSync, lchownSync, mkdirSync, readlinkSync, unlinkSync } from '../linux/files.ts';
 import { lsetxattr } from '../linux/libc.ts';
 
-export interface LayerFolder {
+interface LayerFolder {
   /** Path on the host. */
   host: string;
   /** Path in the tree, with a leading slash; '' is the root. */

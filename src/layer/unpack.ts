@@ -9,9 +9,7 @@ import { runTask } from '../workers/pool.ts';
 import { sendStream } from '../workers/port-stream.ts';
 import type { UnpackArgs, UnpackProgress, UnpackResult } from './unpack-task.ts';
 
-export type { UnpackResult } from './unpack-task.ts';
-
-export interface UnpackContext {
+interface UnpackContext {
   signal?: AbortSignal;
   report?: ReportStatus;
   /** Name of the progress line; default `extracting <digest>`. Its numbers are bytes of the blob. */

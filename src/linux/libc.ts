@@ -75,12 +75,9 @@ export function minor(dev: bigint | number): number {
   return Number(((d >> 12n) & 0xffffff00n) | (d & 0xffn));
 }
 
-export const MS_RDONLY = 1;
 export const MS_NOSUID = 2;
 export const MS_NODEV = 4;
 export const MS_NOEXEC = 8;
-export const MS_REMOUNT = 32;
-export const MS_BIND = 4096;
 export const MS_REC = 16384;
 export const MS_PRIVATE = 1 << 18;
 export const MNT_DETACH = 2;
@@ -134,13 +131,6 @@ export function seekData(fd: number, offset: number): number {
 export function seekHole(fd: number, offset: number): number {
   const n = Number(fns.lseek(fd, offset, 4));
   if (n < 0) throw fault('lseek');
-  return n;
-}
-
-/** Copies bytes between two open files at their current positions inside the kernel; returns how many were copied. */
-export function copyFileRange(fdIn: number, fdOut: number, length: number): number {
-  const n = Number(fns.copy_file_range(fdIn, null, fdOut, null, length, 0));
-  if (n < 0) throw fault('copy_file_range');
   return n;
 }
 

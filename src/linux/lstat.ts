@@ -117,7 +117,7 @@ export function lstat(path: string): HostStat | undefined {
 }
 
 /** What a file takes of its disk. */
-export interface DiskUse {
+interface DiskUse {
   isFolder: boolean;
   bytes: number;
   /** Tells it from others of its filesystem where it has several names. */

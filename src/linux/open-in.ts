@@ -20,14 +20,14 @@ const maxLinks = 40;
 /** How often a part is looked for anew that others make and remove. */
 const maxTries = 100;
 
-export interface OpenOptions {
+interface OpenOptions {
   /** Makes what is not there: folders on the way, and this at the end. Their modes are 0755, less the umask. */
   make?: 'folder' | 'file';
   /** Where the walk ends before a path (clean, absolute in the folder) is opened. */
   until?: (path: string) => boolean;
 }
 
-export interface OpenedIn {
+interface OpenedIn {
   /** Opened with O_PATH, not followed any further; undefined where `until` has ended the walk. The caller closes it. */
   fd: number | undefined;
   /** Where it is: clean, absolute in the folder, without symlinks as far as it was walked. */

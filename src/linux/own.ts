@@ -10,7 +10,7 @@ export function ownFolder(path: string): void {
 }
 
 /** Makes an empty file that nobody else may read. One that is there is closed to others and else left as it is. */
-export function ownFile(path: string): void {
+function ownFile(path: string): void {
   if (!closeToOthers(path)) closeSync(openSync(path, 'a', 0o600));
 }
 

@@ -15,7 +15,7 @@ import type { SourceRewrite } from './source-policy.ts';
 import type { Edge, Vertex } from './vertex.ts';
 
 /** Most ops a definition may hold. */
-export const maxVertices = 100_000;
+const maxVertices = 100_000;
 /** Longest name of a vertex, characters: it is told in each event. */
 const maxName = 8192;
 

@@ -41,7 +41,7 @@ export interface Output {
 }
 
 /** An output that is settled only when the graph is marshalled. */
-export interface LazyOutput {
+interface LazyOutput {
   get(): OutputRef;
 }
 

@@ -176,7 +176,7 @@ export function local(name: string, options: LocalOptions = {}): State {
   return sourceState(`local://${name}`, attrs, caps, options);
 }
 
-export interface UploadOptions extends OpOptions {
+interface UploadOptions extends OpOptions {
   /** Files that are put aside if the stream's own `.dockerignore` leaves them out: `uploadedAside` has them. */
   aside?: readonly string[];
   /** The path that a bare Dockerfile gets in the tree; default: `Dockerfile`. */

@@ -1,6 +1,6 @@
 /** How much a JSON text holds, counted before it is parsed: what is small as text may be large, or deep, as values. Pure. */
 
-export interface JsonSize {
+interface JsonSize {
   /** Lists and objects in each other. */
   depth: number;
   /** Values and names, in all lists and objects together. */

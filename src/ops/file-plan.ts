@@ -6,13 +6,13 @@ import type { ChownOpt, FileAction, FileOp } from '../pb/solver/pb/ops_pb.js';
 export type Operand = { input: number } | { action: number } | undefined;
 
 /** Actions applied one after the other to one snapshot, which is then committed. */
-export interface Segment {
+interface Segment {
   base: Operand;
   /** Indices of actions, in order. The last one names the segment's result. */
   actions: number[];
 }
 
-export interface FilePlan {
+interface FilePlan {
   /** In an order in which bases and sources come first. */
   segments: Segment[];
   /** Per output of the vertex, the action whose result it is. */

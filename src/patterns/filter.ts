@@ -22,7 +22,7 @@ const quoted = /"((?:[^"\\]|\\.)*)"|([^,"]*)/y;
 const maxLength = 65_536;
 
 /** Whether fields fit. Throws `exhausted` when the filters' expressions are too large for them. */
-export type Filter = (fields: Fields) => boolean;
+type Filter = (fields: Fields) => boolean;
 
 /**
  * Reads filters, of which one must fit if there are any. Throws `invalid` on one that cannot be read. The answers of

@@ -23,7 +23,7 @@ export type Instruction =
   | { readonly op: 'match' };
 
 /** Start and end of what a group matched, per group; -1 of one that took no part. Group 0 is the whole. */
-export type Places = readonly number[];
+type Places = readonly number[];
 
 /** A program, ready to be run on texts one after the other. */
 export class Program {

@@ -12,7 +12,7 @@ import { copyAll, writeSnapshot } from './snapshot.ts';
 const maxLayers = 2048;
 
 /** What is done with a snapshot that may be in the store. */
-export interface Stacked {
+interface Stacked {
   /** Puts it under a lease; false when it is gone. */
   hold(key: string, lease: string): Promise<boolean>;
   view(key: string): Promise<ViewSpec>;

@@ -13,7 +13,7 @@ import { seedFolder } from './seed.ts';
 import type { Refs } from './types.ts';
 import { materialize } from './unpack.ts';
 
-export interface RefDeps {
+interface RefDeps {
   store: Store;
   registry: RegistryClient;
 }

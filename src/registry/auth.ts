@@ -15,9 +15,7 @@ import { statusError } from './errors.ts';
 import { type HttpPool, readBody } from './http.ts';
 
 /** How a host asks for proof. */
-export type Challenge =
-  | { scheme: 'basic' }
-  | { scheme: 'bearer'; realm: string; service?: string; scope?: string };
+type Challenge = { scheme: 'basic' } | { scheme: 'bearer'; realm: string; service?: string; scope?: string };
 
 /** `repository:team/app:pull,push` */
 export function scopeOf(repository: string, push: boolean): string {
@@ -47,7 +45,7 @@ export function parseChallenge(header: string | undefined): Challenge | undefine
   return basic ? { scheme: 'basic' } : undefined;
 }
 
-export function basicHeader(username: string, password: string): string {
+function basicHeader(username: string, password: string): string {
   return `Basic ${Buffer.from(`${username}:${password}`, 'utf8').toString('base64')}`;
 }
 

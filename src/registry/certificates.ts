@@ -10,7 +10,7 @@ export interface HostCertificates {
   keypairs?: readonly { cert: string; key: string }[];
 }
 
-export interface LoadedCertificates {
+interface LoadedCertificates {
   ca: string[];
   cert?: string[];
   key?: string[];

@@ -41,8 +41,6 @@ export interface RegistryContext {
   signal?: AbortSignal;
 }
 
-export type { FetchedManifest } from './manifest.ts';
-
 /**
  * One for a whole engine: it keeps connections, tokens and what it has learnt about hosts. References are as in
  * `parseReference`; no tag and no digest mean `latest`. All methods throw DrydockErrors with hop `registry`:

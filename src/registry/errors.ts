@@ -13,7 +13,7 @@ export interface Purpose {
 }
 
 /** The registry's own message in an error body (OCI distribution spec, "Error Codes"), or a plain text one. */
-export function registryMessage(body: string): string | undefined {
+function registryMessage(body: string): string | undefined {
   try {
     const parsed = JSON.parse(body) as {
       errors?: { code?: unknown; message?: unknown; detail?: unknown }[];

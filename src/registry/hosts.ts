@@ -2,7 +2,7 @@
 import { isIP } from 'node:net';
 
 /** One server to ask for a repository. */
-export interface Endpoint {
+interface Endpoint {
   /** `registry-1.docker.io`, `localhost:5000` */
   host: string;
   /** What credentials are filed under: the host, or Docker Hub's odd key. */

@@ -22,7 +22,7 @@ export interface TransportOptions {
   idleMs: number;
 }
 
-export interface Call {
+interface Call {
   purpose: Purpose;
   /** Repository without its host, as in the URL; '' for the registry itself. */
   path: string;
@@ -216,7 +216,7 @@ export class Transport {
 }
 
 /** ms of a Retry-After header (seconds or a date). */
-export function retryAfter(header: string | undefined): number | undefined {
+function retryAfter(header: string | undefined): number | undefined {
   if (header === undefined) return undefined;
   if (/^\d+$/.test(header)) return Number(header) * 1000;
   const at = Date.parse(header);

@@ -14,7 +14,7 @@ import { readCompression } from '../words/compression.ts';
 import type { CacheSpec } from './types.ts';
 
 /** Where a cache is kept. */
-export type CachePlace =
+type CachePlace =
   | { type: 'registry' /** Normalized reference. */; ref: string; insecure: boolean }
   | { type: 'local' /** Folder at the client, as the client calls it. */; folder: string };
 

@@ -11,7 +11,7 @@ import type { CacheSpec } from './types.ts';
 /** In a build's metadata, with the folder's name: the manifest that was written into it. */
 export const folderManifest = 'drydock.cache.manifest.';
 
-export interface ClientCaches {
+interface ClientCaches {
   from: CacheSpec[];
   to: CacheSpec[];
   /** The session's stores: `local:FOLDER` → folder. */

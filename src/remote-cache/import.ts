@@ -23,7 +23,7 @@ export interface CacheRegistry {
   refs: Refs;
 }
 
-export interface ImportDeps {
+interface ImportDeps {
   store: Store;
   job: Job;
   /** Keeps what is read. */

@@ -25,7 +25,7 @@ export interface InProcessOptions {
   runDir?: string;
 }
 
-export interface InProcessSession extends Session {
+interface InProcessSession extends Session {
   /** Ends helper processes (an agent started for a key file). */
   close(): Promise<void>;
 }

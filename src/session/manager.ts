@@ -15,7 +15,7 @@ import { plainSessionId, readSessionInfo } from './headers.ts';
 import { clientHealth, type HealthOptions, healthMethod, watchHealth } from './health.ts';
 import type { ClientSession } from './types.ts';
 
-export interface SessionManagerOptions {
+interface SessionManagerOptions {
   /** How long a client may take to say its first word on a connection when something is asked of it, ms. */
   helloMs?: number;
   /** While something is asked of a client: how often to see whether it is still there, ms. */

@@ -5,7 +5,7 @@ import { lostHint } from './peer.ts';
 import type { ClientSession, Tenant } from './types.ts';
 
 /** What `namedSession` needs of the sessions there are. */
-export interface SessionFinder {
+interface SessionFinder {
   find(id: string, waitMs: number, signal?: AbortSignal, owner?: string): Promise<ClientSession | undefined>;
 }
 

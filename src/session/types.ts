@@ -132,7 +132,7 @@ export interface OutputTree {
   prefix?: string;
 }
 
-export interface SendOptions {
+interface SendOptions {
   /** Times of all that is sent, ns since the epoch; undefined: the files' own. */
   timestampNs?: bigint;
   /** Told the bytes sent so far. */

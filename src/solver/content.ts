@@ -11,7 +11,7 @@ import { runTask } from '../workers/pool.ts';
 import type { WorkContext } from './types.ts';
 
 /** File under the store's root that remembers digests of files in clients' folders. */
-export function statDbPath(store: Store): string {
+function statDbPath(store: Store): string {
   return join(store.root, 'stat.db');
 }
 

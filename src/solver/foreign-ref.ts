@@ -5,7 +5,7 @@ import { SingleFlight } from '../flow/single-flight.ts';
 import type { ViewSpec } from '../fs/view.ts';
 import type { Ref, RefContext, RefLayers, SerializedRef } from '../store/ref.ts';
 
-export interface ForeignRefParts {
+interface ForeignRefParts {
   /** Names it until it is here. */
   id: string;
   /** The tree as the cache has it, nothing of it fetched; undefined when the cache lacks it. */

@@ -16,7 +16,7 @@ export { boundProgress, now };
 /** Reads a definition, holding it against what a build may do. */
 export type LoadDefinition = (definition: Definition, signal: AbortSignal) => Graph | Promise<Graph>;
 
-export interface JobOptions {
+interface JobOptions {
   /** Entitlements granted: `network.host`, `security.insecure`; default: none. */
   allow?: readonly string[];
   /** The vertices in whose ops this build's graphs are nested, outermost first; default: none, a client's own build. */

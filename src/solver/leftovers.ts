@@ -5,7 +5,7 @@ import type { Op } from '../pb/solver/pb/ops_pb.js';
 import { type Ref, snapshotKeys } from '../store/ref.ts';
 import type { Store } from '../store/store.ts';
 
-export interface Leftovers {
+interface Leftovers {
   readonly op: Op;
   /** Of a process by mount, undefined: it has no input; else by input. */
   readonly inputs: readonly (Ref | undefined)[];

@@ -17,7 +17,7 @@ export interface TracedVertex {
   results(): Promise<readonly Ref[] | undefined>;
 }
 
-export interface TracedInput {
+interface TracedInput {
   /** Place of the vertex in the trace. */
   vertex: number;
   output: number;
@@ -28,7 +28,7 @@ export interface TracedInput {
   leaves: readonly ForeignLeaf[];
 }
 
-export interface TraceDeps {
+interface TraceDeps {
   cache: Cache;
   identify(state: VertexState): Promise<Identity>;
   results(state: VertexState, identity: Identity): Promise<readonly Ref[] | undefined>;

@@ -15,7 +15,7 @@ export interface BlobPlace {
   layout?: string;
 }
 
-export type BlobContext = Pick<OpContext, 'session' | 'signal'> & {
+type BlobContext = Pick<OpContext, 'session' | 'signal'> & {
   progress: Pick<OpContext['progress'], 'report'>;
 };
 

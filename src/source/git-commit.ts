@@ -16,7 +16,7 @@ import {
 } from './git-ref.ts';
 
 /** What bringing a source's commit here works with. */
-export type GitDeps = Pick<SourceDeps, 'store' | 'registry'>;
+type GitDeps = Pick<SourceDeps, 'store' | 'registry'>;
 
 /** Works on a commit in the mirror of a source's remote, or of its bundle. `remote` is without credentials. */
 export function withCommit<T>(

@@ -43,16 +43,16 @@ export interface GitOptions {
 }
 
 /** What a ref that names a commit by all of its digits is at; undefined for other refs. */
-export function commitRef(ref: string): GitRef | undefined {
+function commitRef(ref: string): GitRef | undefined {
   return isCommit(ref) ? { name: '', sha: ref, commit: ref } : undefined;
 }
 
 /** Whether a ref is a commit, named by all of its digits: 40 of SHA-1, 64 of SHA-256. */
-export function isCommit(ref: string): boolean {
+function isCommit(ref: string): boolean {
   return /^([0-9a-f]{40}|[0-9a-f]{64})$/.test(ref);
 }
 
-export type GitWork<T> = (git: Git, access: GitAccess) => Promise<T>;
+type GitWork<T> = (git: Git, access: GitAccess) => Promise<T>;
 
 /** Runs git for a source, with the client's credentials. Errors are of the hop `git`. */
 export async function withGit<T>(

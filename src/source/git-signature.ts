@@ -68,7 +68,7 @@ export function tagParts(object: Buffer): Signed | undefined {
 }
 
 /** A commit's signature is a header, with a space before each line but the first; what is signed is the rest. */
-export function commitParts(object: Buffer, isSha256: boolean): Signed | undefined {
+function commitParts(object: Buffer, isSha256: boolean): Signed | undefined {
   const text = object.toString('latin1');
   const end = text.indexOf('\n\n');
   const head = end < 0 ? text : text.slice(0, end + 1);

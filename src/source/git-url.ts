@@ -1,7 +1,7 @@
 /** Git remotes as a source op names them. What people write (`github.com/…`, queries) the frontends have read before. */
 import { DrydockError } from '../errors/error.ts';
 
-export interface GitUrl {
+interface GitUrl {
   scheme: 'http' | 'https' | 'ssh' | 'git' | 'file';
   /** `user` or `user:password`, as written; '' when there is none. */
   user: string;

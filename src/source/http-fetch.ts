@@ -21,7 +21,7 @@ export interface Fetched {
   filename?: string;
 }
 
-export interface FetchOptions {
+interface FetchOptions {
   headers: Record<string, string>;
   signal: AbortSignal;
   report(current: number, total: number): void;
@@ -285,7 +285,7 @@ const hints: Record<string, string> = {
 };
 
 /** The file name of a Content-Disposition header, when it is a plain one. */
-export function dispositionName(header: string | undefined): string | undefined {
+function dispositionName(header: string | undefined): string | undefined {
   if (header === undefined) return undefined;
   const encoded = /;\s*filename\*=utf-8''([^;]+)/i.exec(header)?.[1];
   const plain = /;\s*filename=(?:"((?:[^"\\]|\\.)*)"|([^;\s]+))/i.exec(header);

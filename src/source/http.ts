@@ -110,7 +110,7 @@ function modifiedOf({ lastModified }: Fetched): number {
 }
 
 /** What is known of a URL's file once the server was asked. */
-export interface HttpMeta {
+interface HttpMeta {
   digest: Digest;
   filename: string;
   /** As the server sent it. */

@@ -19,7 +19,7 @@ import { attrReader, sourceOf } from './attrs.ts';
 import type { SourceDeps, SourceMaker } from './deps.ts';
 import { Layout } from './image/layout.ts';
 
-export interface ResolveOptions {
+interface ResolveOptions {
   platform: Platform;
   mode: ResolveMode;
   lease: string;
@@ -32,7 +32,7 @@ export interface ResolveOptions {
 }
 
 /** What a frontend learns of an image (its door names the same shape `ResolvedImage`). */
-export interface ResolvedConfig {
+interface ResolvedConfig {
   ref: string;
   digest: Digest;
   config: ImageConfig;

@@ -76,7 +76,7 @@ function neither(why: string) {
 }
 
 /** Whether 512 bytes are a tar header with a right checksum, or the zeros that end an empty archive. */
-export function isTarHeader(block: Uint8Array): boolean {
+function isTarHeader(block: Uint8Array): boolean {
   if (block.length < 512) return false;
   const header = block.subarray(0, 512);
   if (header.every((byte) => byte === 0)) return true;

@@ -10,7 +10,7 @@ const highest: ReadonlyMap<string, number> = new Map([
 ]);
 
 /** The errors of attributes that cannot be read. */
-export interface CompressionFaults {
+interface CompressionFaults {
   /** For a kind that is not written here: `estargz`, which BuildKit has, or one that nobody has. */
   kind(kind: string): Error;
   /** For a level that is no number, or above the highest of its kind. */

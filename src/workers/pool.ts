@@ -9,7 +9,7 @@ import { Waiting } from '../flow/waiting.ts';
 import type { Tasks } from './task.ts';
 import { type TaskCall, type TaskPreload, type TaskReply, taskError } from './wire.ts';
 
-export interface TaskOptions {
+interface TaskOptions {
   /** When it fires, the task is told to stop and the call fails with `canceled` once it has. */
   signal?: AbortSignal;
   /** Messages that the task posts while it runs, in order. */

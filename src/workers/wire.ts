@@ -50,7 +50,7 @@ export function packError(err: unknown, depth = 0): PlainError {
 }
 
 /** The reverse of `packError`. */
-export function unpackError(plain: PlainError): Error {
+function unpackError(plain: PlainError): Error {
   const cause = plain.cause === undefined ? undefined : unpackError(plain.cause);
   let err: Error;
   if (plain.fields !== undefined) err = new DrydockError(plain.message, { ...plain.fields, cause });

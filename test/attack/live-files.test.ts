@@ -17,8 +17,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { withLiveView } from '../../src/fs/live-view.ts';
 import { openView } from '../../src/fs/open.ts';
-import { readdirFollow, readFileIn, statFollow } from '../../src/fs/read.ts';
+import { readFileIn, statFollow } from '../../src/fs/read.ts';
 import { openEntry } from '../../src/fs/real.ts';
+import { resolvePath } from '../../src/fs/resolve.ts';
 import type { FsEntry } from '../../src/fs/view.ts';
 import { makedev, mknod, S_IFCHR, S_IFIFO } from '../../src/linux/libc.ts';
 import { closeFd } from '../../src/linux/open-in.ts';
@@ -76,8 +77,8 @@ test('files and folders of a running container are its own', async () => {
   await swapping((tree) => {
     const [text, names, size] = withLiveView({ kind: 'layers', dirs: [tree] }, (view) => {
       const at = statFollow(view, '/sub/in/file');
-      const found = statFollow(view, '/sub/in')?.type === 'dir';
-      const list = found ? readdirFollow(view, '/sub/in').map(({ name }) => name) : [];
+      const folder = resolvePath(view, '/sub/in', { followLast: true });
+      const list = view.lstat(folder)?.type === 'dir' ? view.readdir(folder).map(({ name }) => name) : [];
       return [readFileIn(view, '/sub/in/file')?.toString(), list, at?.size] as const;
     });
     if (text !== undefined) seen++;

@@ -21,8 +21,8 @@ import { finished } from 'node:stream/promises';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { OutputFile, writeOutput } from '../../src/cli/output-file.ts';
 import { MNT_DETACH, mount, umount } from '../../src/linux/libc.ts';
+import { MS_BIND } from '../kit/mount-flags.ts';
 
-const MS_BIND = 4096;
 let dir: string;
 const at = (name: string) => join(dir, name);
 beforeEach(() => {

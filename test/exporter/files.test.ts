@@ -14,8 +14,9 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
-import { MNT_DETACH, MS_RDONLY, mount, umount } from '../../src/linux/libc.ts';
+import { MNT_DETACH, mount, umount } from '../../src/linux/libc.ts';
 import { closePool } from '../../src/workers/pool.ts';
+import { MS_RDONLY } from '../kit/mount-flags.ts';
 import { twoLayers } from '../kit/two-layers.ts';
 import { withStore } from '../layer/kit.ts';
 import { readTar } from '../tar/kit.ts';

@@ -37,7 +37,7 @@ const methodScopes: Readonly<Record<string, readonly Scope[]>> = {
 const writing = new Set(['Solve', 'Prune', 'UpdateBuildHistory'].map((name) => control + name));
 
 /** What one method needs of its caller. */
-export interface MethodRule {
+interface MethodRule {
   /** `/moby.buildkit.v1.Control/Solve`: also what the audit log calls it. */
   path: string;
   scopes: readonly Scope[];

@@ -9,7 +9,7 @@ import {
 import type { Platform } from '../../oci/types.ts';
 import type { Store } from '../../store/store.ts';
 
-export interface NamedImage extends FoundImage {
+interface NamedImage extends FoundImage {
   /** All platforms of it that are here. */
   images: StoredImage[];
 }

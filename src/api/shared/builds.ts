@@ -2,7 +2,7 @@
 import { type Reach, reaches } from '../../auth/ownership.ts';
 import { canceled, type ErrorCode, fail, toDrydockError } from '../../errors/error.ts';
 
-export interface RunningBuild {
+interface RunningBuild {
   /** The client's own ID for it; '' when it gave none. Several builds may have one ID. */
   readonly id: string;
   /** Who started it (`identityKey`). */
@@ -12,7 +12,7 @@ export interface RunningBuild {
 }
 
 /** How a build ended, for metrics and logs. */
-export interface BuildEnd {
+interface BuildEnd {
   outcome: 'ok' | 'canceled' | 'failed';
   code?: ErrorCode;
   /** ms */

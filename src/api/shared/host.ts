@@ -10,7 +10,7 @@ import type { EventBus } from './events.ts';
 export type { ClientSession };
 
 /** The sessions that clients have opened. */
-export interface SessionPool {
+interface SessionPool {
   /**
    * The session that `owner`, who asks (`identityKey`), has opened under this ID, waited for up to `waitMs`; undefined
    * when it is gone or does not come. A build that names a session holds it as a `namedSession`.

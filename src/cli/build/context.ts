@@ -9,7 +9,7 @@ import { rawName } from '../../linux/names.ts';
 import type { State } from '../../llb/llb.ts';
 import { isRemoteUrl } from '../../words/remote-url.ts';
 
-export interface ContextChoice {
+interface ContextChoice {
   context: ContextSource;
   dockerfile?: string;
   dockerfileText?: string;

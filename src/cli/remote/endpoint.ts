@@ -68,7 +68,7 @@ export function endpointOf(host: string, env: NodeJS.ProcessEnv): Endpoint {
   };
 }
 
-export interface RemoteRequest {
+interface RemoteRequest {
   method: string;
   path: string;
   query?: Record<string, string | readonly string[] | undefined>;

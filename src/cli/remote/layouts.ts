@@ -11,7 +11,7 @@ import { normalizeName, parseReference } from '../../oci/reference.ts';
 import type { Descriptor } from '../../oci/types.ts';
 import { Layout } from '../../source/image/layout.ts';
 
-export interface ServedLayouts {
+interface ServedLayouts {
   /** The build's named contexts, those of layouts with the digests that their tags name now. */
   contexts: Record<string, string>;
   /** Store ID (`oci:NAME`) → folder. */

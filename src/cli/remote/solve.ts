@@ -13,7 +13,7 @@ import type { Endpoint } from './endpoint.ts';
 import { failureOf } from './failure.ts';
 import { findingsOf, replay } from './progress.ts';
 
-export interface SolveAnswer {
+interface SolveAnswer {
   response: Record<string, string>;
   /** Findings of the build checks. */
   warnings: LintWarning[];

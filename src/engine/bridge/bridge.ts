@@ -18,7 +18,7 @@ import { BridgeRef, type RefSolver } from './ref.ts';
 import type { BridgeRequest, BridgeResult, NamedFrontends } from './types.ts';
 
 /** What a bridge is put together from. */
-export interface BridgeParts {
+interface BridgeParts {
   engine: Engine;
   /** The build. Its owner releases it in the solver once it is over. */
   job: Job;
@@ -154,7 +154,7 @@ export function bothGiven(): Error {
 }
 
 /** All trees of a result, attestations' too. */
-export function refsOf(result: BridgeResult): BridgeRef[] {
+function refsOf(result: BridgeResult): BridgeRef[] {
   const main = result.refs === undefined ? [result.ref] : [...result.refs.values()];
   const attested = Object.values(result.attestations ?? {}).flatMap((list) => list.map(({ ref }) => ref));
   return [...main, ...attested].filter((ref) => ref !== undefined);

@@ -39,7 +39,7 @@ export function dockerfile(request: DockerfileRequest, hooks: DockerfileHooks = 
 }
 
 /** The host of one conversion, and what became of it when it was handed over. */
-export interface ForwardingHost {
+interface ForwardingHost {
   host: FrontendHost;
   /** What the other frontend gave; undefined as long as nothing was handed over. */
   forwarded(): BridgeResult | undefined;

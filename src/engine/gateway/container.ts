@@ -20,7 +20,7 @@ import type { Bridge } from '../bridge/bridge.ts';
 import type { BridgeRef } from '../bridge/ref.ts';
 import { requireEntitlement } from '../entitlements.ts';
 
-export interface ProcessIo {
+interface ProcessIo {
   stdin?: Readable;
   stdout(chunk: Buffer): void | Promise<void>;
   stderr(chunk: Buffer): void | Promise<void>;

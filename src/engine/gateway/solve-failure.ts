@@ -12,7 +12,7 @@ import { leftoversOf } from '../../solver/leftovers.ts';
 import type { Ref } from '../../store/ref.ts';
 
 /** The JSON of `errdefs.Solve`. */
-export interface SolveDetail {
+interface SolveDetail {
   inputIDs?: string[];
   mountIDs?: string[];
   op: object;

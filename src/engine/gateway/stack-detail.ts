@@ -4,7 +4,7 @@
  */
 import { version } from '../../version.ts';
 
-export interface StackDetail {
+interface StackDetail {
   frames: { Name: string; File: string; Line: number }[];
   version: string;
 }

@@ -25,7 +25,7 @@ const maxSmall = 32 * 1024;
 type Read = { context: BuildContext; text: DockerfileText } | { forwarded: FrontendResult };
 
 /** The same with the Dockerfile parsed. */
-export type Loaded = { context: BuildContext; file: Dockerfile } | { forwarded: FrontendResult };
+type Loaded = { context: BuildContext; file: Dockerfile } | { forwarded: FrontendResult };
 
 /** Reads and parses the Dockerfile. Throws `not-found`, `invalid` with the place, and what the host throws. */
 export async function loadDockerfile(

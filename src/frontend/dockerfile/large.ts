@@ -34,9 +34,9 @@ export type PlainExamined = Omit<Examined, 'failure' | 'violation'> & {
 };
 
 /** A part of a target's definition. */
-export type Ops = Pick<Definition, 'def' | 'metadata'>;
+type Ops = Pick<Definition, 'def' | 'metadata'>;
 /** A target's config, or that of its base, as JSON. */
-export interface ConfigText {
+interface ConfigText {
   name: 'config' | 'baseConfig';
   json: string;
 }

@@ -7,7 +7,7 @@ import type { Message as EsMessage, MessageInitShape } from '@bufbuild/protobuf'
 import type { GenMessage } from '@bufbuild/protobuf/codegenv2';
 import { messages } from '../../pb/solver/pb/ops_table.js';
 
-export type Shape = '' | 'list' | 'packed' | 'map';
+type Shape = '' | 'list' | 'packed' | 'map';
 
 export interface Field {
   number: number;

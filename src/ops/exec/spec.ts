@@ -6,13 +6,13 @@ import type { WorkContext } from '../../solver/types.ts';
 import { findSecret, type PreparedMounts } from './mounts.ts';
 
 /** What the wire says of a process; all but what it runs may be left out. */
-export type ProcessMeta = Pick<Meta, 'args' | 'cwd'> &
+type ProcessMeta = Pick<Meta, 'args' | 'cwd'> &
   Partial<
     Pick<Meta, 'user' | 'hostname' | 'extraHosts' | 'ulimit' | 'cgroupParent' | 'removeMountStubsRecursive'>
   >;
 
 /** What the wire does not say, or says elsewhere. */
-export interface ProcessPlace {
+interface ProcessPlace {
   root: NonNullable<PreparedMounts['root']>;
   mounts: ExecSpec['mounts'];
   /** `K=V`, complete. */

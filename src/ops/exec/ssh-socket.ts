@@ -5,7 +5,7 @@ import { createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 
-export interface ForwardedSocket {
+interface ForwardedSocket {
   /** Host path of the socket, to be mounted. */
   path: string;
   close(): void;

@@ -22,7 +22,7 @@ export interface ChartVertex {
 }
 
 /** The names that an input has; without any, the vertex cannot be known elsewhere. */
-export interface ChartInput {
+interface ChartInput {
   /** The vertex it is, as a place in the list of vertices, when that is a name. */
   from?: { vertex: number; output: number; selector: string };
   /** Its contents. */

@@ -54,7 +54,7 @@ export function contentRecord(content: Digest): Digest {
 }
 
 /** Indices of a layer and all below it, lowest first. Throws `corrupt` on a circle. */
-export function layerStack(layers: readonly ConfigLayer[], top: number): number[] {
+function layerStack(layers: readonly ConfigLayer[], top: number): number[] {
   const stack: number[] = [];
   for (let at = top; at !== -1; at = (layers[at] as ConfigLayer).parent) {
     if (at < 0 || at >= layers.length) throw bad(`it names a layer ${at} of ${layers.length}`);

@@ -17,7 +17,7 @@ const maxAhead = 4 << 20;
 const maxUnsent = 2 << 20;
 
 /** The connection's side of a pipe. */
-export interface Wire {
+interface Wire {
   /** Takes bytes to the peer; `sent` is called when they are out. */
   write(bytes: Uint8Array, sent: () => void): void;
   pause(): void;

@@ -13,7 +13,7 @@ import { PacketWriter } from './packet-writer.ts';
 import { WorkerPipe } from './port.ts';
 import { type ReceiveOptions, TreeReceiver } from './tree-receiver.ts';
 
-export interface ReceiveArgs extends ReceiveOptions {
+interface ReceiveArgs extends ReceiveOptions {
   /** Folder on this host, made when missing. */
   dest: string;
   /**

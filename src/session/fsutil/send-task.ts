@@ -18,7 +18,7 @@ import { PacketWriter } from './packet-writer.ts';
 import { WorkerPipe } from './port.ts';
 
 /** A tree to send. */
-export interface SendTree {
+interface SendTree {
   spec: ViewSpec;
   /** Name of a folder to put it in, when there is more than one. */
   prefix?: string;
@@ -26,7 +26,7 @@ export interface SendTree {
   excludes?: readonly string[];
 }
 
-export interface SendArgs {
+interface SendArgs {
   /** Sorted by their prefixes. */
   trees: readonly SendTree[];
   /** Times of all that is sent, ns since the epoch; undefined: the view's. */

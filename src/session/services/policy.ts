@@ -13,7 +13,7 @@ const method = '/moby.buildkit.v1.sourcepolicy.policysession.PolicyVerifier/Chec
 export type PolicyQuestion = MessageInitShape<typeof CheckPolicyRequestSchema>;
 
 /** How long a client may think about one source, ms. A policy is a few rules; what it wants to know it asks us. */
-export const policyPatience = 60_000;
+const policyPatience = 60_000;
 
 /**
  * What the client says of a source. Throws `unsupported` (hop `session`) when it judges none, `unavailable` when it has

@@ -18,7 +18,7 @@ import { openCall, unaryCalls } from './unary-calls.ts';
 /** How long a call waits for a containerd that is restarting. */
 const patienceMs = 10_000;
 
-export interface CallRules {
+interface CallRules {
   /** The lease that what the call makes is put under. */
   lease?: string;
   /**

@@ -4,7 +4,7 @@ import { DrydockError, errnoCode, fail } from '../../errors/error.ts';
 import { errorCodeOf } from '../../grpc/status.ts';
 
 /** How far a call came that containerd did not answer. */
-export type Break =
+type Break =
   /** It was never sent: no connection could be made. Sending it again is always safe. */
   | 'unsent'
   /** The connection broke off: containerd may have done it, or not. */

@@ -2,7 +2,7 @@ import type { Info } from '../../pb/containerd/snapshots_pb.js';
 import type { Folders } from './mounts.ts';
 
 /** What was seen of one committed snapshot; it holds as long as that very snapshot is there. */
-export interface Known {
+interface Known {
   /**
    * When it was made, ns since the epoch: another one of the same name is another snapshot. Of one that was just
    * committed, between when and when.

@@ -23,7 +23,7 @@ import { ContainerdSnapshots } from './snapshots.ts';
 import { verify } from './verify.ts';
 import { Views } from './views.ts';
 
-export interface ContainerdStoreOptions {
+interface ContainerdStoreOptions {
   /** Drydock's own folder beside containerd. What belongs to the store is in `containerd/<namespace>` of it. */
   root: string;
   /** Path of containerd's socket. */

@@ -3,7 +3,7 @@ import { fail } from '../../errors/error.ts';
 import { folderOption } from '../../fs/overlay-options.ts';
 import type { Mount } from '../store.ts';
 
-export interface Stack {
+interface Stack {
   /** Layer ids, topmost first. */
   layers: readonly number[];
   /** The topmost layer can be written to. */

@@ -18,7 +18,7 @@ import { LocalSnapshots } from './snapshots.ts';
 import { Trash } from './trash.ts';
 import { verify } from './verify.ts';
 
-export interface LocalStoreOptions {
+interface LocalStoreOptions {
   /** `auto` (default): what the root was made with, else overlayfs where it works, else native. */
   snapshotter?: 'overlayfs' | 'native' | 'auto';
   /** See `StoreOptions.sync`. */

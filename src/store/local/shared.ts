@@ -16,7 +16,7 @@ export interface Shared {
   sync: boolean;
 }
 
-export type ThingType = 'blob' | 'snapshot';
+type ThingType = 'blob' | 'snapshot';
 
 /** Puts a thing under a lease. Throws `not-found` when there is no such lease. */
 export function hold(db: Db, lease: string, type: ThingType, id: string): void {

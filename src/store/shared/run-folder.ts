@@ -56,7 +56,7 @@ function endRun(dir: string, fd: number): void {
 }
 
 /** What of the run folders below `parent` is alive and what is dead. */
-export interface RunCensus {
+interface RunCensus {
   live: string[];
   dead: string[];
   /** Lets go of the locks of the dead ones, which keep others from sweeping them at the same time. */
@@ -92,7 +92,7 @@ export function takeCensus(parent: string, own: string): RunCensus {
 }
 
 /** The lock's file descriptor; `held` when its process lives; undefined when there is no lock file. */
-export function takeLock(path: string): number | 'held' | undefined {
+function takeLock(path: string): number | 'held' | undefined {
   let fd: number;
   try {
     fd = openSync(path, 'r');

@@ -8,7 +8,7 @@ import type { Route } from './blobs.ts';
 import { migrateRecord } from './cache.ts';
 import { migrateImage } from './images.ts';
 
-export interface MigrateOptions {
+interface MigrateOptions {
   /** Only these images, and no cache records; default: everything. */
   names?: readonly string[];
   /** Cache records too; default true unless names are given. */
@@ -17,7 +17,7 @@ export interface MigrateOptions {
   onProgress?(state: { done: number; total: number; what: string; bytes: number }): void;
 }
 
-export interface MigrateReport {
+interface MigrateReport {
   images: { moved: string[]; there: number; taken: string[] };
   records: { moved: number; there: number; left: number };
   /** Bytes that were copied. */
@@ -27,7 +27,7 @@ export interface MigrateReport {
 }
 
 /** An open store with what is kept of it; an engine is one. */
-export interface Side {
+interface Side {
   store: Store;
   cache: Cache;
   registry: RegistryClient;

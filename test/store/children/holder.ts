@@ -2,8 +2,9 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { specOfMounts } from '../../../src/fs/view.ts';
-import { MS_BIND, mount } from '../../../src/linux/libc.ts';
+import { mount } from '../../../src/linux/libc.ts';
 import { openLocalStore } from '../../../src/store/local/open.ts';
+import { MS_BIND } from '../../kit/mount-flags.ts';
 
 const [root = '', key = ''] = process.argv.slice(2);
 const store = await openLocalStore(root);

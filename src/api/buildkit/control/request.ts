@@ -8,7 +8,7 @@ import { nearest } from '../../../errors/nearest.ts';
 import type { CacheOptionsEntry, Exporter, SolveRequest } from '../../../pb/moby/buildkit/v1/control_pb.js';
 import type { CacheSpec } from '../../../remote-cache/types.ts';
 
-export interface Output {
+interface Output {
   type: OutputSpec['type'];
   attrs: Record<string, string>;
   /** Its place among the outputs; undefined from clients that know of one only. */

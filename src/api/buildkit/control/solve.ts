@@ -30,7 +30,7 @@ import type { Jobs } from '../jobs/jobs.ts';
 import { cachesOf, dockerTypesOf, grantedEntitlements, notesOf, outputOf, outputsOf } from './request.ts';
 import { exporterResponse, imageSizeKey } from './response.ts';
 
-export interface SolveDeps {
+interface SolveDeps {
   host: ApiHost;
   jobs: Jobs;
   gateways: Gateways;
@@ -40,7 +40,7 @@ export interface SolveDeps {
   frontends: NamedFrontends;
 }
 
-export interface SolveService {
+interface SolveService {
   solve(
     request: SolveRequest,
     context: HandlerContext,

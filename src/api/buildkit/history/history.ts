@@ -40,7 +40,7 @@ export interface HistoryEvent {
   record: BuildHistoryRecord;
 }
 
-export interface HistoryLimits {
+interface HistoryLimits {
   /** Of one identity's; default 50, as in BuildKit. */
   maxEntries?: number;
   /** ms; default two days. */
@@ -101,7 +101,7 @@ const within = '(owner = ?1 OR ?2)';
 const errorMediaType = 'application/vnd.googeapis.google.rpc.status+proto';
 
 /** How a build ended. */
-export interface BuildEnd {
+interface BuildEnd {
   response?: Record<string, string>;
   error?: Status;
   /** What each output made, by its place among them. */
@@ -111,7 +111,7 @@ export interface BuildEnd {
 }
 
 /** A blob of a record: its progress, trace or error, or a document of an image that it made. */
-export interface HistoryBlob {
+interface HistoryBlob {
   digest: string;
   size: number;
   /** ms since the epoch */
@@ -119,7 +119,7 @@ export interface HistoryBlob {
 }
 
 /** A build that runs, on its way into the history. */
-export interface Recording {
+interface Recording {
   /** Writes the record down. An earlier build of its owner's of the same reference is replaced. */
   completed(log: BuildLog, end: BuildEnd): Promise<void>;
 }

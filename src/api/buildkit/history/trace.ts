@@ -12,7 +12,7 @@ export const traceMediaType = 'application/vnd.buildkit.otlp.json.v0';
 const internalSpan = 1;
 const serverSpan = 2;
 
-export interface TracedBuild {
+interface TracedBuild {
   ref: string;
   /** ms since the epoch */
   started: number;

@@ -28,7 +28,7 @@ export interface Follower {
   end(): void;
 }
 
-export interface Following {
+interface Following {
   /** Call it when more can be taken, after `write` said false. */
   ready(): void;
   /** Nothing more is wanted. */

@@ -15,7 +15,7 @@ import { apiError } from '../http/errors.ts';
 import type { Query } from '../http/query.ts';
 
 /** Where a build's files come from. */
-export type BuildInput =
+type BuildInput =
   /** The request's body: a tar or a Dockerfile. */
   | { from: 'body' }
   /** The body of another request, which has parked it under this ID. */

@@ -4,7 +4,7 @@ import type { Readable } from 'node:stream';
 import type { CredentialSource } from '../../../oci/credentials.ts';
 import type { ClientSession, Session } from '../../../session/types.ts';
 
-export interface RequestParts {
+interface RequestParts {
   /** Bodies by the ID that the build's context gives them; each may be read once. */
   uploads: Readonly<Record<string, Readable>>;
   /** Of `X-Registry-Config`; they come before what the session says. */

@@ -41,7 +41,7 @@ const maxBefore = 1000;
 
 const leftOut = '[output left out: it came faster than it was read]\n';
 
-export interface TextOptions {
+interface TextOptions {
   /** The stage that is built; undefined: the last. */
   target: string | undefined;
   /** No step is taken from the cache. */

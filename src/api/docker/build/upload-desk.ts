@@ -10,7 +10,7 @@ import { apiError } from '../http/errors.ts';
 const patience = 5_000;
 
 /** Where an upload is left: under an ID that whoever leaves it and takes it has made up. */
-export interface UploadPlace {
+interface UploadPlace {
   /** Who asks (`identityKey`): nobody gets at another's uploads, nor puts one in their place. */
   owner: string;
   id: string;

@@ -30,7 +30,7 @@ export function httpStatus(error: DrydockError): number {
 }
 
 /** The message with each cause that adds something. */
-export function sentence(error: DrydockError): string {
+function sentence(error: DrydockError): string {
   let text = error.message;
   let cause = error.cause;
   for (let depth = 0; cause instanceof Error && depth < 5; depth++, cause = cause.cause) {

@@ -4,7 +4,7 @@ import type { JsonStream } from './json-stream.ts';
 import { formatSize } from './sizes.ts';
 
 /** `[====>      ]  1.2MB/3.4MB`, as docker's own messages have it. */
-export function progressBar(current: number, total: number): string {
+function progressBar(current: number, total: number): string {
   if (total <= 0 || current > total) return current <= 0 ? '' : formatSize(current).padStart(8);
   const filled = Math.floor((Math.min(100, (current / total) * 100) / 100) * 50);
   const bar = `[${'='.repeat(filled)}>${' '.repeat(Math.max(0, 50 - filled))}]`;
@@ -17,7 +17,7 @@ export function progressObject(status: string, id: string, current: number, tota
 }
 
 /** Told of a transfer's bytes: `begin` once, `moving` now and then, `end` once. */
-export interface TransferWords {
+interface TransferWords {
   begin?: string;
   moving: string;
   /** Or what it is for a digest. */

@@ -1,7 +1,7 @@
 /** From a request to the route that answers it. Pure. */
 import type { Route } from './route.ts';
 
-export interface Found {
+interface Found {
   route: Route;
   /** What stands for `*`; '' in a path that has none. */
   name: string;

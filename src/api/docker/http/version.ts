@@ -6,7 +6,7 @@ export const oldestVersion = '1.24';
 
 export const serverHeader = `Drydock (linux) API/${oldestVersion}-${newestVersion}`;
 
-export interface VersionedPath {
+interface VersionedPath {
   /** The path without its version. */
   path: string;
   /** The version asked for, else the newest. */
@@ -34,7 +34,7 @@ export function splitVersion(path: string): VersionedPath {
 }
 
 /** Below 0, 0, above 0 as `a` is older, the same, newer. */
-export function compareVersions(a: string, b: string): number {
+function compareVersions(a: string, b: string): number {
   const [aMajor = 0, aMinor = 0] = a.split('.').map(Number);
   const [bMajor = 0, bMinor = 0] = b.split('.').map(Number);
   return aMajor - bMajor || aMinor - bMinor;

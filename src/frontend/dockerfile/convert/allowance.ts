@@ -1,7 +1,7 @@
 import { fail } from '../../../errors/error.ts';
 
 /** How much of something that a few lines can ask for without end one conversion may make. */
-export class Allowance {
+class Allowance {
   #left: number;
   readonly #what: string;
 

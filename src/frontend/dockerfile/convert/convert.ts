@@ -20,7 +20,7 @@ import { containerOf, platformOf, setPlatform } from './image.ts';
 import { planStages } from './plan.ts';
 import { type StageState, StageTable } from './stages.ts';
 
-export interface ConvertInput {
+interface ConvertInput {
   request: DockerfileRequest;
   host: FrontendHost;
   signal: Stopping;

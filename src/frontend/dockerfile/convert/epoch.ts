@@ -24,7 +24,7 @@ interface Input {
 }
 
 /** A build's time, and its arguments with that time in place of the name of what it was taken from. */
-export interface Dated extends Pick<Input, 'request' | 'globalArgs'> {
+interface Dated extends Pick<Input, 'request' | 'globalArgs'> {
   /** Seconds since 1970. */
   epoch?: number;
 }

@@ -13,7 +13,7 @@ const escapes: Record<string, string> = {
 };
 
 /** `%q` of a string. */
-export function goQuote(text: string): string {
+function goQuote(text: string): string {
   let out = '"';
   for (const char of text) {
     const code = char.codePointAt(0) ?? 0;

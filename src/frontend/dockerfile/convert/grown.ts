@@ -7,7 +7,7 @@ import { containerOf, splitEnv } from './image.ts';
 type HistoryEntry = NonNullable<ImageConfig['history']>[number];
 
 /** The newest entry, on all before it. */
-export interface History {
+interface History {
   readonly entry: HistoryEntry;
   readonly before: History | undefined;
   /** Of it and all before it. */

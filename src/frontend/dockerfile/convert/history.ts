@@ -32,6 +32,6 @@ export function commit(
 }
 
 /** Seconds since the epoch as RFC 3339 without a fraction. */
-export function isoTime(seconds: number): string {
+function isoTime(seconds: number): string {
   return new Date(seconds * 1000).toISOString().replace('.000Z', 'Z');
 }

@@ -15,7 +15,7 @@ import { own } from './args.ts';
 import { type Conversion, expandIn } from './conversion.ts';
 import type { Command, StageState } from './stages.ts';
 
-export interface RunMounts {
+interface RunMounts {
   mounts: Mount[];
   secrets: RunSecret[];
   ssh: RunSsh[];

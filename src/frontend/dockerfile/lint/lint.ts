@@ -9,7 +9,7 @@ const RESERVED = new Set(['context', 'scratch']);
 const SECRET = /(?:_|^)(?:apikey|auth|credential|credentials|key|password|pword|passwd|secret|token)(?:_|$)/i;
 const NOT_SECRET = /(?:_|^)(?:public|file|version)(?:_|$)/i;
 
-export interface LintKnowledge {
+interface LintKnowledge {
   /** Stages whose base image sets SHELL: their shell-form CMD and ENTRYPOINT are meant so. */
   shellInBase?: ReadonlySet<Stage>;
   /** Stages that the build needs: instructions of others are not looked at one by one. Undefined: all. */

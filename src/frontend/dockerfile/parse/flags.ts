@@ -2,12 +2,12 @@
 import { invalid } from './errors.ts';
 import { didYouMean, suggest } from './suggest.ts';
 
-export type FlagType = 'bool' | 'string' | 'strings';
+type FlagType = 'bool' | 'string' | 'strings';
 
 type FlagValue<T extends FlagType> = T extends 'bool' ? boolean : T extends 'string' ? string : string[];
 
 /** Flags by name; those not written are absent, except lists, which are then empty. */
-export type Flags<S extends Record<string, FlagType>> = {
+type Flags<S extends Record<string, FlagType>> = {
   [K in keyof S]: S[K] extends 'strings' ? string[] : FlagValue<S[K]> | undefined;
 };
 

@@ -2,7 +2,7 @@
 import { expandWords } from '../expand/expand.ts';
 
 /** A heredoc as its word announces it; the content follows on the next lines. */
-export interface HeredocMark {
+interface HeredocMark {
   name: string;
   expand: boolean;
   chomp: boolean;

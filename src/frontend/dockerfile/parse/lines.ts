@@ -18,7 +18,7 @@ export interface InstructionLine {
   heredocs: Heredoc[];
 }
 
-export interface LexedFile {
+interface LexedFile {
   directives: Directive[];
   escape: '\\' | '`';
   checkRange?: SourceRange;

@@ -11,7 +11,7 @@ import { trim } from './space.ts';
 import { splitCommand } from './words.ts';
 
 /** Bytes a Dockerfile may have. */
-export const MAX_DOCKERFILE = 16 * 1024 * 1024;
+const MAX_DOCKERFILE = 16 * 1024 * 1024;
 
 function requestOf(line: InstructionLine, esc: '\\' | '`'): InstructionRequest {
   const command = splitCommand(line.text, esc);

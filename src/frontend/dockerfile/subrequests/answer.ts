@@ -13,7 +13,7 @@ import { table } from './table.ts';
 import { targetsAnswer } from './targets.ts';
 
 /** What a frontend says in place of trees: `result.json`, `result.txt`, `version` … */
-export type Answer = Record<string, Uint8Array>;
+type Answer = Record<string, Uint8Array>;
 
 interface Subrequest {
   name: string;
