@@ -1,6 +1,6 @@
 /** `type=local,dest=out` and its like. */
 import { fail } from '../errors/error.ts';
-import { csvFields } from '../words/csv.ts';
+import { csvFields } from '../words/index.ts';
 
 /** The fields of a flag's value. Throws `invalid` (hop `client`). */
 export function splitCsv(text: string): string[] {

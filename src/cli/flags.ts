@@ -2,7 +2,7 @@
 import { parseArgs } from 'node:util';
 import { fail } from '../errors/error.ts';
 import { nearest } from '../errors/nearest.ts';
-import { parseBool } from '../words/bool.ts';
+import { parseBool } from '../words/index.ts';
 
 interface FlagSpec {
   /** `bool` also takes `--flag=false`; `list` may be repeated. */

@@ -1,7 +1,6 @@
 /** Numbers as people read and write them. */
 import { fail } from '../errors/error.ts';
-import { ramInBytes } from '../words/bytes.ts';
-import { daysAndWeeks, durationMs } from '../words/duration.ts';
+import { daysAndWeeks, durationMs, ramInBytes } from '../words/index.ts';
 
 const units = ['B', 'kB', 'MB', 'GB', 'TB', 'PB'];
 

@@ -3,7 +3,7 @@ import { fail } from '../errors/error.ts';
 import { parsePlatform } from '../oci/platform.ts';
 import type { Platform } from '../oci/types.ts';
 import type { GcRule, Space } from '../upkeep/gc.ts';
-import { ramInBytes } from '../words/bytes.ts';
+import { ramInBytes } from '../words/index.ts';
 import type { Keys } from './buildkitd-keys.ts';
 import type { TomlReader } from './toml-reader.ts';
 

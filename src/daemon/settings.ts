@@ -6,7 +6,7 @@ import { stepOomScoreOf, stepPidsOf } from '../engine/step-limits.ts';
 import { imageStores } from '../engine/store-options.ts';
 import { errnoCode, fail } from '../errors/error.ts';
 import { nearest } from '../errors/nearest.ts';
-import { parseBool } from '../words/bool.ts';
+import { parseBool } from '../words/index.ts';
 import type { DaemonConfig } from './config.ts';
 import { logFormats, logLevels } from './log.ts';
 

@@ -1,6 +1,6 @@
 import type { TomlTable, TomlValue } from 'smol-toml';
 import { fail } from '../errors/error.ts';
-import { durationMs } from '../words/duration.ts';
+import { durationMs } from '../words/index.ts';
 import { isTable, shownKey } from './buildkitd-keys.ts';
 
 /** Looks values of a TOML file up by their path and checks their type. Throws `invalid` for one of the wrong type. */

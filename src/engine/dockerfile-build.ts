@@ -1,6 +1,6 @@
 import { formatPlatform } from '../oci/platform.ts';
 import { inlineByArg } from '../remote-cache/spec-text.ts';
-import { epochSeconds } from '../words/epoch.ts';
+import { epochSeconds } from '../words/index.ts';
 import { type DockerfileHooks, dockerfile } from './frontends/dockerfile.ts';
 import type { BuildOptions, BuildRequest } from './types.ts';
 

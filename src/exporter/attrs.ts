@@ -2,9 +2,7 @@
 import { fail } from '../errors/error.ts';
 import { nearest } from '../errors/nearest.ts';
 import type { Compression } from '../layer/types.ts';
-import { parseBool } from '../words/bool.ts';
-import { readCompression } from '../words/compression.ts';
-import { epochSeconds } from '../words/epoch.ts';
+import { epochSeconds, parseBool, readCompression } from '../words/index.ts';
 import { type Annotations, parseAnnotation } from './annotations.ts';
 
 /** Seconds since 1970; `none` when an output says that the build's is not for it. */

@@ -1,5 +1,5 @@
 import { http } from '../llb/llb.ts';
-import { isHttpUrl } from '../words/remote-url.ts';
+import { isHttpUrl } from '../words/index.ts';
 import type { DockerfileRequest } from './types.ts';
 
 /** The Dockerfile that a web server has, when that is where `file` is (`-f https://…`); undefined for a path. */

@@ -9,8 +9,7 @@ import type { Compression } from '../layer/types.ts';
 import { isDigest } from '../oci/digest.ts';
 import { familiarName, normalizeName } from '../oci/reference.ts';
 import type { Digest } from '../oci/types.ts';
-import { parseBool } from '../words/bool.ts';
-import { readCompression } from '../words/compression.ts';
+import { parseBool, readCompression } from '../words/index.ts';
 import type { CacheSpec } from './types.ts';
 
 /** Where a cache is kept. */

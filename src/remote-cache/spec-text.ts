@@ -1,4 +1,4 @@
-import { parseBool } from '../words/bool.ts';
+import { parseBool } from '../words/index.ts';
 import type { CacheSpec } from './types.ts';
 
 /** A cache as `docker build --cache-from` names it: an image. Pairs (`type=registry,ref=…`) are buildx's form. */

@@ -25,7 +25,7 @@ import type { CacheSpec } from '../remote-cache/types.ts';
 import { dockerConfigCredentials } from '../session/docker-config.ts';
 import { inProcessSession } from '../session/in-process.ts';
 import type { SshSource } from '../session/ssh-agent.ts';
-import { isRemoteUrl } from '../words/remote-url.ts';
+import { isRemoteUrl } from '../words/index.ts';
 
 /** What any build may be told. */
 export interface CommonOptions {

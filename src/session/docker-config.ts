@@ -9,7 +9,7 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { errnoCode, fail } from '../errors/error.ts';
 import type { CredentialSource, RegistryCredentials } from '../oci/credentials.ts';
-import { hostOfAddress } from '../words/remote-url.ts';
+import { hostOfAddress } from '../words/index.ts';
 
 interface ConfigFile {
   auths: Record<string, AuthEntry>;

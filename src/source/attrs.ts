@@ -1,7 +1,7 @@
 import { fail } from '../errors/error.ts';
 import type { SourceOp } from '../pb/solver/pb/ops_pb.js';
 import type { Vertex } from '../solver/types.ts';
-import { parseBool } from '../words/bool.ts';
+import { parseBool } from '../words/index.ts';
 
 /** The SourceOp of a vertex. */
 export function sourceOf(vertex: Vertex): SourceOp {

@@ -7,7 +7,7 @@ import { dockerfileAt } from '../../frontend/dockerfile-url.ts';
 import type { ContextSource } from '../../frontend/types.ts';
 import { rawName } from '../../linux/names.ts';
 import type { State } from '../../llb/llb.ts';
-import { isRemoteUrl } from '../../words/remote-url.ts';
+import { isRemoteUrl } from '../../words/index.ts';
 
 interface ContextChoice {
   context: ContextSource;

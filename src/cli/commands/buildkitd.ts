@@ -9,7 +9,7 @@ import { fail } from '../../errors/error.ts';
 import { parsePlatform } from '../../oci/platform.ts';
 import type { Platform } from '../../oci/types.ts';
 import type { GcRule } from '../../upkeep/gc.ts';
-import { parseBool } from '../../words/bool.ts';
+import { parseBool } from '../../words/index.ts';
 import { command } from '../command.ts';
 import { serve } from '../serve.ts';
 

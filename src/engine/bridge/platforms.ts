@@ -7,7 +7,7 @@ import { documentExcess } from '../../oci/document.ts';
 import { defaultEnv, formatPlatform, hostPlatform, normalizePlatform } from '../../oci/platform.ts';
 import type { ImageConfig, Platform } from '../../oci/types.ts';
 import type { Definition } from '../../pb/solver/pb/ops_pb.js';
-import { epochSeconds } from '../../words/epoch.ts';
+import { epochSeconds } from '../../words/index.ts';
 import { isDue, nextTurn } from '../../workers/turns.ts';
 import type { BridgeResult } from './types.ts';
 

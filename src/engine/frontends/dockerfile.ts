@@ -10,7 +10,7 @@ import type {
   FrontendTarget,
 } from '../../frontend/types.ts';
 import { limitSteps } from '../../llb/limits.ts';
-import { parseBool } from '../../words/bool.ts';
+import { parseBool } from '../../words/index.ts';
 import { isDue, nextTurn } from '../../workers/turns.ts';
 import type { Bridge } from '../bridge/bridge.ts';
 import { baseConfigKey, epochKey, platformTargets } from '../bridge/platforms.ts';

@@ -21,7 +21,7 @@ import { type Definition, DefinitionSchema, MountSchema } from '../../pb/solver/
 import type { VertexProgress } from '../../progress/events.ts';
 import type { WorkContext } from '../../solver/types.ts';
 import { resolveImageConfig } from '../../source/image.ts';
-import { parseBool } from '../../words/bool.ts';
+import { parseBool } from '../../words/index.ts';
 import type { Bridge } from '../bridge/bridge.ts';
 import { imageAfter } from '../bridge/image-policy.ts';
 import type { BridgeRef } from '../bridge/ref.ts';

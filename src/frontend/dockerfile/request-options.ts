@@ -12,9 +12,7 @@ import { parseUlimit } from '../../llb/ulimits.ts';
 import { distinctPlatforms, formatPlatform, parsePlatform } from '../../oci/platform.ts';
 import type { ImageConfig, Platform } from '../../oci/types.ts';
 import type { Definition } from '../../pb/solver/pb/ops_pb.js';
-import { parseBool } from '../../words/bool.ts';
-import { csvFields } from '../../words/csv.ts';
-import { isRemoteUrl } from '../../words/remote-url.ts';
+import { csvFields, isRemoteUrl, parseBool } from '../../words/index.ts';
 import type { ContextSource, DockerfileRequest } from '../types.ts';
 import { withPrefix } from './with-prefix.ts';
 

@@ -20,7 +20,7 @@ import type { WorkerRecord } from '../../../pb/moby/buildkit/v1/types/worker_pb.
 import { inProcessSession } from '../../../session/in-process.ts';
 import { namedSession } from '../../../session/named-session.ts';
 import type { ClientSession, Session } from '../../../session/types.ts';
-import { epochSeconds } from '../../../words/epoch.ts';
+import { epochSeconds } from '../../../words/index.ts';
 import type { ApiHost } from '../../shared/host.ts';
 import { callerOf } from '../caller.ts';
 import type { Gateways } from '../gateway/gateways.ts';

@@ -9,9 +9,7 @@ import { fail } from '../../../errors/error.ts';
 import { parseGitRemote } from '../../../llb/git-remote.ts';
 import { checkFiltersLength, type Fields, readFilters } from '../../../patterns/filter.ts';
 import type { BuildHistoryRecord } from '../../../pb/moby/buildkit/v1/control_pb.js';
-import { csvFields } from '../../../words/csv.ts';
-import { durationMs } from '../../../words/duration.ts';
-import { isRemoteUrl } from '../../../words/remote-url.ts';
+import { csvFields, durationMs, isRemoteUrl } from '../../../words/index.ts';
 
 export type RecordFilter = (record: BuildHistoryRecord) => boolean;
 

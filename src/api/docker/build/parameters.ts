@@ -10,7 +10,7 @@ import { distinctPlatforms } from '../../../oci/platform.ts';
 import { familiarName, normalizeName } from '../../../oci/reference.ts';
 import { cacheSpec } from '../../../remote-cache/spec-text.ts';
 import type { CacheSpec } from '../../../remote-cache/types.ts';
-import { csvFields } from '../../../words/csv.ts';
+import { csvFields } from '../../../words/index.ts';
 import { apiError } from '../http/errors.ts';
 import type { Query } from '../http/query.ts';
 

@@ -2,7 +2,7 @@
 import { DrydockError } from '../../../errors/error.ts';
 import type { CredentialSource, RegistryCredentials } from '../../../oci/credentials.ts';
 import { parseReference } from '../../../oci/reference.ts';
-import { hostOfAddress } from '../../../words/remote-url.ts';
+import { hostOfAddress } from '../../../words/index.ts';
 import { apiError } from './errors.ts';
 import { parseBoundedJson } from './limits.ts';
 

@@ -1,7 +1,7 @@
 /** `POST /auth`: whether a registry takes these credentials. */
 
 import { DrydockError } from '../../../errors/error.ts';
-import { hostOfAddress } from '../../../words/remote-url.ts';
+import { hostOfAddress } from '../../../words/index.ts';
 import { readJsonBody } from '../http/body.ts';
 import { apiError } from '../http/errors.ts';
 import { credentialsOf } from '../http/registry-auth.ts';

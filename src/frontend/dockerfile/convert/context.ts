@@ -15,8 +15,7 @@ import {
   upload,
   uploadedAside,
 } from '../../../llb/llb.ts';
-import { parseBool } from '../../../words/bool.ts';
-import { isHttpUrl } from '../../../words/remote-url.ts';
+import { isHttpUrl, parseBool } from '../../../words/index.ts';
 import type { DockerfileRequest, FrontendHost, FrontendTree } from '../../types.ts';
 import { own } from './args.ts';
 import { clientFolder } from './client-folder.ts';

@@ -2,7 +2,7 @@
 import { fail } from '../../../errors/error.ts';
 import { marshal } from '../../../llb/llb.ts';
 import type { Platform } from '../../../oci/types.ts';
-import { epochSeconds } from '../../../words/epoch.ts';
+import { epochSeconds } from '../../../words/index.ts';
 import type { DockerfileRequest, FrontendHost } from '../../types.ts';
 import type { Dockerfile, Stage } from '../ast.ts';
 import { expandWord } from '../expand/expand.ts';

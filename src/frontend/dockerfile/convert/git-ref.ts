@@ -1,8 +1,7 @@
 import { fail } from '../../../errors/error.ts';
 import { type GitRemote, parseGitRemote } from '../../../llb/git-remote.ts';
 import { git, type OpOptions, type State } from '../../../llb/llb.ts';
-import { parseBool } from '../../../words/bool.ts';
-import { isRemoteUrl } from '../../../words/remote-url.ts';
+import { isRemoteUrl, parseBool } from '../../../words/index.ts';
 
 /** A git repository as a Dockerfile or `docker build` names it: `https://host/repo.git#ref:subdir`, `?ref=…&subdir=…`. */
 export interface GitRef {

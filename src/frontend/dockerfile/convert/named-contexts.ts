@@ -5,7 +5,7 @@ import { http, image, lazy, ociLayout, type State, scratch } from '../../../llb/
 import { formatPlatform } from '../../../oci/platform.ts';
 import { familiarName, normalizeName } from '../../../oci/reference.ts';
 import type { ImageConfig, Platform } from '../../../oci/types.ts';
-import { isHttpUrl } from '../../../words/remote-url.ts';
+import { isHttpUrl } from '../../../words/index.ts';
 import type { DockerfileRequest, FrontendHost, ResolvedImage } from '../../types.ts';
 import { own } from './args.ts';
 import { clientFolder } from './client-folder.ts';

@@ -1,5 +1,5 @@
 /** The options of build checks: `skip=A,B;error=true;experimental=C`, in a directive, a comment or a build arg. */
-import { parseBool } from '../../../words/bool.ts';
+import { parseBool } from '../../../words/index.ts';
 import type { CheckDirective } from '../ast.ts';
 import { invalid } from './errors.ts';
 

@@ -1,4 +1,4 @@
-import { durationNs } from '../../../words/duration.ts';
+import { durationNs } from '../../../words/index.ts';
 import { invalid } from './errors.ts';
 
 /** Nanoseconds of a flag of HEALTHCHECK. Throws `invalid`. */

@@ -1,7 +1,5 @@
 /** `RUN --mount=…` and `RUN --device=…`. */
-import { parseBool } from '../../../words/bool.ts';
-import { ramInBytes } from '../../../words/bytes.ts';
-import { csvFields } from '../../../words/csv.ts';
+import { csvFields, parseBool, ramInBytes } from '../../../words/index.ts';
 import type { RunMount } from '../ast.ts';
 import { invalid } from './errors.ts';
 import { didYouMean } from './suggest.ts';
