@@ -4,7 +4,7 @@ import { fail } from '../errors/error.ts';
 import { lchownSync, symlinkSync } from '../linux/files.ts';
 import { lutimesNs } from '../linux/libc.ts';
 import { compileGlob } from '../patterns/glob.ts';
-import { splitWildcards } from '../patterns/wildcards.ts';
+import { splitWildcards } from '../words/index.ts';
 import type { FileActionSpec } from './actions.ts';
 import { type Abortable, createFile, finishFile, finishPath, stopper, writeAll } from './make.ts';
 import { type Ids, resolveOwner } from './owner.ts';

@@ -5,7 +5,7 @@
 import { errnoCode, fail } from '../errors/error.ts';
 import type { HostStat } from '../linux/lstat.ts';
 import { compareNames } from '../linux/names.ts';
-import { hasWildcard, splitWildcards } from '../patterns/wildcards.ts';
+import { hasWildcard, splitWildcards } from '../words/index.ts';
 import { atOnce, sorted } from '../workers/turns.ts';
 import { followPatterns } from './follow.ts';
 import { IgnoreMatcher, type MatchState } from './ignore.ts';

@@ -2,7 +2,7 @@
 import { readlinkSync } from '../linux/files.ts';
 import { compareNames } from '../linux/names.ts';
 import { compileGlob } from '../patterns/glob.ts';
-import { hasWildcard } from '../patterns/wildcards.ts';
+import { hasWildcard } from '../words/index.ts';
 import { cleanPath, dirName, joinPath } from './paths.ts';
 import { readHost } from './real.ts';
 import { lstatHost } from './stat.ts';

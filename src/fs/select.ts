@@ -1,7 +1,7 @@
 /** What of a view a path, a wildcard and include/exclude patterns select: for copying and for digests alike. */
 import { type DrydockError, fail } from '../errors/error.ts';
 import { compileGlob } from '../patterns/glob.ts';
-import { splitWildcards } from '../patterns/wildcards.ts';
+import { splitWildcards } from '../words/index.ts';
 import { IgnoreMatcher, type MatchState } from './ignore.ts';
 import { baseName, cleanPath, dirName, joinPath, nearestName } from './paths.ts';
 import { resolvePath } from './resolve.ts';

@@ -4,7 +4,7 @@ import { fail } from '../errors/error.ts';
 import { normalizeName } from '../oci/reference.ts';
 import type { Platform } from '../oci/types.ts';
 import type { Op as PbOp } from '../pb/solver/pb/ops_pb.js';
-import { gitIdentifier, gitRemote } from './git-remote.ts';
+import { gitIdentifier, gitRemote } from '../words/index.ts';
 import { constraints, pbPlatform } from './message.ts';
 import { type InputTable, type OpNode, type OpOptions, settle } from './op.ts';
 import { create, OpSchema } from './pb.ts';

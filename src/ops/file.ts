@@ -5,7 +5,6 @@ import type { FileActionSpec, OwnerId, OwnerSpec } from '../fs/actions.ts';
 import type { ContentSelector, ViewSpec } from '../fs/view.ts';
 import { clone, FileActionSchema, toBinary } from '../llb/pb.ts';
 import { digestOf } from '../oci/digest.ts';
-import { hasWildcard } from '../patterns/wildcards.ts';
 import type { ChownOpt, FileAction, FileActionCopy, FileOp, Op, UserOpt } from '../pb/solver/pb/ops_pb.js';
 import { parentOf, writeSnapshot } from '../refs/snapshot.ts';
 import { leave } from '../solver/leftovers.ts';
@@ -13,6 +12,7 @@ import { refContext } from '../solver/ref-context.ts';
 import type { CacheDep, CacheMap } from '../solver/types.ts';
 import { createdByLabel } from '../store/labels.ts';
 import type { Ref, RefContext } from '../store/ref.ts';
+import { hasWildcard } from '../words/index.ts';
 import type { OpDeps, OpMaker } from './deps.ts';
 import { namedOwners, type Operand, operandOf, ownerOf, planFileOp } from './file-plan.ts';
 

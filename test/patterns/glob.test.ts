@@ -2,7 +2,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { compileGlob } from '../../src/patterns/glob.ts';
-import { hasWildcard, splitWildcards } from '../../src/patterns/wildcards.ts';
 
 /** The same by trying everything, for small texts. */
 function tries(pattern: string, text: string, deep: boolean): boolean {
@@ -112,18 +111,4 @@ describe("Go's filepath.Match", () => {
       expect(() => compileGlob(pattern)).toThrow(/syntax error in pattern/);
     },
   );
-
-  test('a path splits before its first wildcard', () => {
-    expect(splitWildcards('/a/b*/c')).toEqual({ base: '/a', pattern: 'b*/c' });
-    expect(splitWildcards('/a/b')).toEqual({ base: '/a/b', pattern: '' });
-    expect(splitWildcards('*.go')).toEqual({ base: '/', pattern: '*.go' });
-    expect(['a\\*', 'a\\\\*', '[', 'a?', '\\\n', ''].map(hasWildcard)).toEqual([
-      false,
-      true,
-      true,
-      true,
-      false,
-      false,
-    ]);
-  });
 });

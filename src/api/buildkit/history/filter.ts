@@ -6,10 +6,9 @@
 
 import { timestampMs } from '@bufbuild/protobuf/wkt';
 import { fail } from '../../../errors/error.ts';
-import { parseGitRemote } from '../../../llb/git-remote.ts';
 import { checkFiltersLength, type Fields, readFilters } from '../../../patterns/filter.ts';
 import type { BuildHistoryRecord } from '../../../pb/moby/buildkit/v1/control_pb.js';
-import { csvFields, durationMs, isRemoteUrl } from '../../../words/index.ts';
+import { csvFields, durationMs, isRemoteUrl, parseGitRemote } from '../../../words/index.ts';
 
 export type RecordFilter = (record: BuildHistoryRecord) => boolean;
 

@@ -13,7 +13,7 @@ import {
 import { absolutePath, normalPath } from '../../../llb/paths.ts';
 import { digestOf } from '../../../oci/digest.ts';
 import { formatPlatform } from '../../../oci/platform.ts';
-import { hasWildcard } from '../../../patterns/wildcards.ts';
+import { hasWildcard } from '../../../words/index.ts';
 import type { CopyFlags, InstructionOf } from '../ast.ts';
 import { copyIgnoredFileFinding } from '../lint/findings.ts';
 import { type Conversion, expandIn, opLocation } from './conversion.ts';

@@ -1,7 +1,6 @@
 import { fail } from '../../../errors/error.ts';
-import { type GitRemote, parseGitRemote } from '../../../llb/git-remote.ts';
 import { git, type OpOptions, type State } from '../../../llb/llb.ts';
-import { isRemoteUrl, parseBool } from '../../../words/index.ts';
+import { type GitRemote, isRemoteUrl, parseBool, parseGitRemote } from '../../../words/index.ts';
 
 /** A git repository as a Dockerfile or `docker build` names it: `https://host/repo.git#ref:subdir`, `?ref=…&subdir=…`. */
 export interface GitRef {

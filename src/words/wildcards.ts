@@ -1,4 +1,4 @@
-/** Wildcards in paths, whose parts are patterns as Go's filepath.Match has them (see glob.ts). */
+/** Wildcards in paths, whose parts are patterns as Go's filepath.Match has them (see patterns/glob.ts). */
 
 /** Whether a path holds an unescaped `*`, `?` or `[`. */
 export function hasWildcard(path: string): boolean {
