@@ -176,7 +176,7 @@ async function exportLayer(layer: RefLayer, ctx: ExportContext, wanted: LayerOpt
   const { store, signal, lease } = ctx;
   const options = await optionsFor(layer, store, wanted);
   const { blob, diffId, snapshot, from } = layer;
-  const createdBy = from === undefined ? undefined : `pulled from ${from}`;
+  const createdBy = layer.madeBy ?? (from === undefined ? undefined : `pulled from ${from}`);
   if (blob !== undefined && diffId !== undefined) {
     if (!options.force || compressionOf(blob) === options.compression.type) {
       return { descriptor: plain(blob), diffId, size: blob.size, createdAt: layer.madeAt, createdBy, from };
@@ -198,7 +198,7 @@ async function exportLayer(layer: RefLayer, ctx: ExportContext, wanted: LayerOpt
   return {
     ...packed,
     createdAt: madeAt === undefined ? info?.createdAt : Number(madeAt),
-    createdBy: info?.labels[snapshotLabels.createdBy],
+    createdBy: info?.labels[snapshotLabels.createdBy] ?? layer.madeBy ?? info?.labels[snapshotLabels.madeBy],
     held: options.blobs !== 'none' && known === undefined,
   };
 }

@@ -139,7 +139,8 @@ async function layersOfSnapshot(store: Store, key: string): Promise<RefLayers> {
     const diffId = info.labels[snapshotLabels.diffId] as Digest | undefined;
     const made = info.labels[snapshotLabels.madeAt];
     const madeAt = made === undefined ? undefined : Number(made);
-    return [{ snapshot: info.key, info, diffId, madeAt, ...originOf(info.labels) }];
+    const madeBy = info.labels[snapshotLabels.madeBy];
+    return [{ snapshot: info.key, info, diffId, madeAt, madeBy, ...originOf(info.labels) }];
   });
   return { where: 'here', layers };
 }
@@ -209,10 +210,11 @@ class ImageRef implements Ref {
   async layers(): Promise<RefLayers> {
     const { snapshots } = this.#deps.store;
     const known = await Promise.all(this.#chains.map((chain) => snapshots.byChain(chain)));
-    const layers = this.#layers.map(({ descriptor, diffId, madeAt }, i) => ({
+    const layers = this.#layers.map(({ descriptor, diffId, madeAt, madeBy }, i) => ({
       snapshot: known[i]?.key,
       diffId,
       madeAt,
+      madeBy,
       blob: descriptor,
       from: this.#source,
     }));

@@ -40,7 +40,7 @@ export async function restack(
 }
 
 /** Labels that hold of a layer's changes, however they are written. */
-const kept: readonly string[] = [snapshotLabels.createdBy, snapshotLabels.madeAt];
+const kept: readonly string[] = [snapshotLabels.createdBy, snapshotLabels.madeAt, snapshotLabels.madeBy];
 
 /** Makes a snapshot of a layer that only fits its own tree; false when it can be shared. */
 async function move(

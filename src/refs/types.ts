@@ -26,6 +26,8 @@ export interface Refs {
       diffId: Digest;
       /** When it was made, ms since the epoch, if it is to be remembered: not of images that are built on. */
       madeAt?: number;
+      /** What made it: the name of a step. */
+      madeBy?: string;
     }[],
   ): Ref;
   /** A ref again from a cache record; undefined when its snapshot is gone. What it needs is added to the lease. */

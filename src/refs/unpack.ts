@@ -12,6 +12,7 @@ import { hex } from '../oci/digest.ts';
 import { familiarName, normalizeName } from '../oci/reference.ts';
 import type { Descriptor, Digest } from '../oci/types.ts';
 import type { RegistryClient } from '../registry/client.ts';
+import { madeByLabel } from '../store/labels.ts';
 import type { RefContext } from '../store/ref.ts';
 import { type Store, snapshotLabels } from '../store/store.ts';
 
@@ -19,6 +20,7 @@ interface Layer {
   descriptor: Descriptor;
   diffId: Digest;
   madeAt?: number;
+  madeBy?: string;
 }
 
 /**
@@ -210,6 +212,7 @@ async function unpackNow(
       [snapshotLabels.chainId]: chain,
       ...originLabels({ blob: descriptor, from: source }),
       ...(layer.madeAt === undefined ? {} : { [snapshotLabels.madeAt]: String(layer.madeAt) }),
+      ...madeByLabel(layer.madeBy),
     };
     await orAbort(snapshots.commit(chain, active, { lease: ctx.lease, labels }), ctx.signal);
     return chain;

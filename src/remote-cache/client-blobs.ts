@@ -51,8 +51,9 @@ class ClientTree implements Ref {
   async layers(): Promise<RefLayers> {
     const known = (await this.#image.layers())?.layers ?? [];
     const layers = this.#layers.map(
-      ({ descriptor, diffId, madeAt }, i): RefLayer => ({
+      ({ descriptor, diffId, madeAt, madeBy }, i): RefLayer => ({
         madeAt,
+        madeBy,
         snapshot: known[i]?.snapshot,
         diffId,
         blob: descriptor,

@@ -22,6 +22,8 @@ import { KeyGraph } from './format/key-graph.ts';
 /** Docker's name for the digest of the tar in a compressed layer. */
 const uncompressed = 'containerd.io/uncompressed';
 const createdAt = 'buildkit/createdat';
+/** BuildKit reads it and writes none. */
+const description = 'buildkit/description';
 const inlineField = 'moby.buildkit.cache.v0';
 /** Images in one index that are looked into. */
 const maxImages = 64;
@@ -31,6 +33,8 @@ export interface CacheLayerBlob {
   diffId: Digest;
   /** When it was made, ms since the epoch, if that is known: an image of it says so in its history. */
   madeAt?: number;
+  /** What made it: the name of a step, if that is known. */
+  madeBy?: string;
 }
 
 /** Records and the layers that they speak of. */
@@ -99,10 +103,12 @@ export async function readCache(
   const image = await readConfig(config, manifest, origin);
   const inline = image[inlineField];
   if (typeof inline !== 'string') return [];
-  const times = (image.history ?? [])
-    .filter((entry) => entry.empty_layer !== true)
-    .map(({ created }) => created);
-  const layers = layersOf(manifest, image).map((layer, i) => ({ ...layer, ...timeOf(times[i]) }));
+  const made = (image.history ?? []).filter((entry) => entry.empty_layer !== true);
+  const layers = layersOf(manifest, image).map((layer, i) => ({
+    ...layer,
+    ...timeOf(made[i]?.created),
+    ...makerOf(made[i]?.created_by),
+  }));
   const records = parseInlineRecords(Buffer.from(inline, 'base64'), layers.length);
   return [{ graph: new KeyGraph(records), layers }];
 }
@@ -133,10 +139,19 @@ function layerOf({ mediaType, digest, size, annotations }: Descriptor): CacheLay
   const plain = mediaType === mediaTypes.ociLayer || mediaType === mediaTypes.dockerLayer;
   const diffId = annotations?.[uncompressed] ?? (plain ? digest : undefined);
   if (diffId === undefined || !isDigest(diffId)) return undefined;
-  return { descriptor: { mediaType, digest, size }, diffId, ...timeOf(annotations?.[createdAt]) };
+  return {
+    descriptor: { mediaType, digest, size },
+    diffId,
+    ...timeOf(annotations?.[createdAt]),
+    ...makerOf(annotations?.[description]),
+  };
 }
 
 function timeOf(text: unknown): { madeAt?: number } {
   const madeAt = typeof text === 'string' ? Date.parse(text) : Number.NaN;
   return Number.isNaN(madeAt) ? {} : { madeAt };
+}
+
+function makerOf(text: unknown): { madeBy?: string } {
+  return typeof text === 'string' && text !== '' ? { madeBy: text } : {};
 }

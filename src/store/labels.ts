@@ -27,12 +27,19 @@ const maxCreatedBy = 2048;
 
 /** The label that tells a layer's step by name, without passwords in URLs. */
 export function createdByLabel(name: string): Record<string, string> {
+  return { [snapshotLabels.createdBy]: stepText(name) };
+}
+
+/** The same of a layer that was made elsewhere; none when nothing says by what. */
+export function madeByLabel(name: string | undefined): Record<string, string> {
+  return name === undefined ? {} : { [snapshotLabels.madeBy]: stepText(name) };
+}
+
+function stepText(name: string): string {
   const step = maskUrls(name);
   const bytes = Buffer.from(step);
   // A character that was cut through goes as a whole.
-  const text =
-    bytes.length > maxCreatedBy ? bytes.toString('utf8', 0, maxCreatedBy).replace(/\uFFFD+$/, '') : step;
-  return { [snapshotLabels.createdBy]: text };
+  return bytes.length > maxCreatedBy ? bytes.toString('utf8', 0, maxCreatedBy).replace(/\uFFFD+$/, '') : step;
 }
 
 /** The label that keeps a snapshot (and its parents) alive as long as the blob that carries it. */

@@ -56,6 +56,8 @@ export interface RefLayer {
   from?: string;
   /** When it was made elsewhere, ms since the epoch. */
   madeAt?: number;
+  /** What made it elsewhere: the name of a step. */
+  madeBy?: string;
   /** Puts the blob into content, where `from` alone does not say how. */
   bring?(ctx: RefContext): Promise<void>;
 }

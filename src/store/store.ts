@@ -160,8 +160,10 @@ export const snapshotLabels = {
   blobPrefix: 'drydock/blob.',
   /** When the layer was made (ms since the epoch), on a snapshot that was copied here or restacked later. */
   madeAt: 'drydock/made-at',
-  /** What made the layer: the name of its step. */
+  /** What made the layer, here: the name of its step. */
   createdBy: 'drydock/created-by',
+  /** What made a layer that was fetched from a cache, as that says. */
+  madeBy: 'drydock/made-by',
   /** On a snapshot that was restacked: the key of the one whose own layer it has, which may be gone. */
   layerOf: 'drydock/layer-of',
 } as const;
