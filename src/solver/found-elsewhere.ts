@@ -1,7 +1,8 @@
 /** What builds at work have found in foreign caches, for those that are handed a piece of their graph. */
 import { hasResults } from './identify.ts';
 import { recordKey } from './keys.ts';
-import type { Identity, VertexState } from './state.ts';
+import type { VertexState } from './state.ts';
+import type { Identity } from './work.ts';
 
 interface Found {
   identity: Identity;
@@ -17,31 +18,35 @@ interface Found {
 export class FoundElsewhere {
   /** Vertices at work that a foreign cache has, by digest and tenant. */
   readonly #states = new Map<string, VertexState>();
+  /** By vertex not named yet: the same one of another build, which had found it when this one was made. */
+  readonly #handedOn = new Map<VertexState, VertexState>();
 
   /** Has a new vertex remember one that was handed on to it: the other build may be over before both are known to be equal. */
   handOn(state: VertexState): void {
-    state.handedOnBy = this.#states.get(keyOf(state));
+    const other = this.#states.get(keyOf(state));
+    if (other !== undefined) this.#handedOn.set(state, other);
   }
 
   /** Notes what was found for a vertex, or adds what was found for the one that it was handed on by, if they are equal. */
   async share(state: VertexState, found: Found): Promise<Found> {
     const { identity, hit } = found;
-    const other = state.handedOnBy ?? this.#states.get(keyOf(state));
-    state.handedOnBy = undefined;
+    const other = this.#handedOn.get(state) ?? this.#states.get(keyOf(state));
+    this.#handedOn.delete(state);
     if (identity.volatile) return found;
     if (identity.foreign !== undefined) {
       this.#states.set(keyOf(state), state);
       return found;
     }
-    const theirs = hit ? undefined : await other?.identity?.catch(() => undefined);
+    const theirs = hit ? undefined : await other?.work.identity?.catch(() => undefined);
     if (theirs?.foreign === undefined || theirs.id !== identity.id) return found;
     this.#states.set(keyOf(state), state);
     const { foreign } = theirs;
-    return { identity: { ...identity, fresh: false, foreign }, hit: hasResults(foreign, state.wanted) };
+    return { identity: { ...identity, fresh: false, foreign }, hit: hasResults(foreign, state.work.wanted) };
   }
 
   /** To be called when a vertex is not at work any more. */
   forget(state: VertexState): void {
+    this.#handedOn.delete(state);
     if (this.#states.get(keyOf(state)) === state) this.#states.delete(keyOf(state));
   }
 }

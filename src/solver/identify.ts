@@ -1,29 +1,28 @@
 import { randomUUID } from 'node:crypto';
-import { DrydockError, fail } from '../errors/error.ts';
+import { DrydockError } from '../errors/error.ts';
 import type { ContentSelector } from '../fs/view.ts';
 import { outputCount } from '../llb/outputs.ts';
 import { digestOf } from '../oci/digest.ts';
 import type { Digest } from '../oci/types.ts';
 import type { Ref } from '../store/ref.ts';
 import { contentDigest } from './content.ts';
+import type { Contents } from './contents.ts';
 import type { ForeignCache, ForeignRecord } from './foreign-cache.ts';
 import { cacheKey, type KeyInput } from './keys.ts';
 import { leave } from './leftovers.ts';
 import type { SolverDeps } from './solver.ts';
-import type { Identity, VertexState } from './state.ts';
+import type { VertexState } from './state.ts';
 import type { CacheMap } from './types.ts';
+import type { Identity } from './work.ts';
 
 /** Finds out which cache record a vertex is. */
 export class Identifier {
   readonly #deps: Pick<SolverDeps, 'store' | 'cache'>;
-  readonly #result: (state: VertexState) => Promise<readonly Ref[]>;
+  readonly #contents: Contents;
 
-  constructor(
-    deps: Pick<SolverDeps, 'store' | 'cache'>,
-    result: (state: VertexState) => Promise<readonly Ref[]>,
-  ) {
+  constructor(deps: Pick<SolverDeps, 'store' | 'cache'>, contents: Contents) {
     this.#deps = deps;
-    this.#result = result;
+    this.#contents = contents;
   }
 
   /** The identity of a vertex whose inputs are identified; `hit`: its record holds a result. */
@@ -44,7 +43,7 @@ export class Identifier {
       return { identity: { id, fresh: true, volatile: true, keys: [], claims: [] }, hit: false };
     }
     const content = state.inputs.map((_, i) => contentOf(map, i, inputs[i] as Identity));
-    const imports = ignoreCache ? [] : await state.imports();
+    const imports = ignoreCache ? [] : await state.audience.imports();
     const foreignAs = (named: readonly KeyInput[]) => foreignRecords(imports, state, map, inputs, named);
     let foreign = foreignAs(keyInputs);
     const lookUp = !ignoreCache && !inputs.some((input, i) => input.fresh && content[i] === undefined);
@@ -52,7 +51,7 @@ export class Identifier {
     const claims: Identity['claims'] = [];
     const known = (id: Digest, results?: readonly unknown[]) => ({
       identity: { id, fresh: false, volatile: false, keys, claims, foreign },
-      hit: results !== undefined || hasResults(foreign, state.wanted),
+      hit: results !== undefined || hasResults(foreign, state.work.wanted),
     });
     if (lookUp && keys.length > 0) {
       const record = cache.byKey(byDefinition.key);
@@ -62,7 +61,7 @@ export class Identifier {
     if (foreign !== undefined) return known(byDefinition.key);
     let id = byDefinition.key;
     if (content.some((selectors) => selectors !== undefined)) {
-      const withContent = await state.orCanceled(this.#contents(state, keyInputs, content));
+      const withContent = await state.work.orCanceled(this.#withContents(state, keyInputs, content));
       for (const [input, { content: digest }] of withContent.entries()) {
         const selectors = content[input];
         if (digest !== undefined && selectors !== undefined && inputs[input]?.volatile) {
@@ -110,7 +109,7 @@ export class Identifier {
     return true;
   }
 
-  async #contents(
+  async #withContents(
     state: VertexState,
     keyInputs: readonly KeyInput[],
     content: readonly (readonly ContentSelector[] | undefined)[],
@@ -121,7 +120,7 @@ export class Identifier {
         const source = state.inputs[i];
         if (selectors === undefined || source === undefined) return input;
         try {
-          return { ...input, content: await this.content(source.state, source.index, selectors) };
+          return { ...input, content: await this.#contents.digest(source.state, source.index, selectors) };
         } catch (err) {
           await this.#leave(err, state, i);
           throw err;
@@ -134,51 +133,13 @@ export class Identifier {
   async #leave(err: unknown, state: VertexState, input: number): Promise<void> {
     const source = state.inputs[input];
     if (!(err instanceof DrydockError) || err.code !== 'not-found' || source === undefined) return;
-    const refs = await source.state.result?.catch(() => undefined);
+    const refs = await source.state.work.result?.catch(() => undefined);
     const ref = refs?.[source.index];
     if (ref?.serialize() === undefined) return;
     const what = { op: state.vertex.op, inputs: [ref], subject: { input } };
     await leave(err, this.#deps.store, what, async () => []);
   }
-
-  /** The digest of a selection of an output, found once however many vertices ask. */
-  content(state: VertexState, index: number, selectors: readonly ContentSelector[]): Promise<Digest> {
-    const key = `${index} ${JSON.stringify(selectors)}`;
-    let digest = state.digests.get(key);
-    if (digest === undefined) {
-      digest = this.#readContent(state, index, selectors);
-      state.digests.set(key, digest);
-    }
-    return digest;
-  }
-
-  async #readContent(
-    state: VertexState,
-    index: number,
-    selectors: readonly ContentSelector[],
-  ): Promise<Digest> {
-    const { context, reading } = state;
-    reading.now++;
-    try {
-      const ref = (await this.#result(state))[index];
-      if (ref === undefined) throw fail('invalid', 'llb', `${state.vertex.name} has no output ${index}`);
-      // Of files that a client elsewhere has sent, the transfer itself is what people want to see.
-      reading.shown ??= !state.hasStatus(transferStatus);
-      return await contentDigest(this.#deps, ref, selectors, context, (bytes) => {
-        reading.bytes += bytes;
-        const done = reading.now === 1;
-        if (reading.shown)
-          context.progress.report(transferStatus, { current: reading.bytes, total: 0, done });
-      });
-    } finally {
-      // A client's folder is done with once all that was asked of it is read.
-      if (--reading.now === 0) state.settle();
-    }
-  }
 }
-
-/** As BuildKit names it, colon and all: clients show it as it is. */
-const transferStatus = 'transferring context:';
 
 /** By output: the records of caches from elsewhere that it may be; undefined when there are none. */
 function foreignRecords(

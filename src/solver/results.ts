@@ -3,13 +3,13 @@ import { DrydockError, fail, throwIfAborted } from '../errors/error.ts';
 import { hex } from '../oci/digest.ts';
 import type { Digest } from '../oci/types.ts';
 import { type Ref, type RefContext, snapshotKeys } from '../store/ref.ts';
-import { letGo } from '../store/shared/let-go.ts';
 import type { ForeignRecord } from './foreign-cache.ts';
 import { ForeignRef } from './foreign-ref.ts';
 import { keptName } from './kept-name.ts';
 import { refContext } from './ref-context.ts';
 import type { SolverDeps } from './solver.ts';
-import type { Identity, VertexState } from './state.ts';
+import type { VertexState } from './state.ts';
+import type { Identity } from './work.ts';
 
 /** Name of the lease that keeps a cache record's snapshots. */
 export function recordLease(id: Digest): string {
@@ -26,16 +26,13 @@ export class ResultStore {
 
   /** Makes sure the vertex has its lease. Throws `canceled` when the vertex was given up. */
   async lease(state: VertexState): Promise<void> {
-    throwIfAborted(state.signal);
-    state.leased ??= this.#deps.store.leases.create(state.lease);
-    await state.leased;
+    throwIfAborted(state.work.signal);
+    await state.lease.make(this.#deps.store);
   }
 
   /** Gives up the vertex's lease; call it when its work has stopped. */
-  async drop(state: VertexState): Promise<void> {
-    if (state.leased === undefined) return;
-    await Promise.all([state.leased.catch(() => {}), state.recorded]);
-    await letGo(this.#deps.store, state.lease);
+  drop(state: VertexState): Promise<void> {
+    return state.lease.drop(this.#deps.store);
   }
 
   /** The refs of a record, or undefined when they are not all there any more. */
@@ -45,7 +42,7 @@ export class ResultStore {
     await this.lease(state);
     const refs: Ref[] = [];
     for (const serialized of record.results) {
-      const ref = await this.#deps.restore(serialized, state.lease);
+      const ref = await this.#deps.restore(serialized, state.lease.name);
       if (ref === undefined) return undefined;
       refs.push(ref);
     }
@@ -68,7 +65,7 @@ export class ResultStore {
     await this.lease(state);
     const ctx = refContext(state.context);
     const there = await Promise.all(foreign.map((records) => firstOf(records, ctx, state)));
-    if ([...state.wanted].some((output) => there[output] === undefined)) return undefined;
+    if ([...state.work.wanted].some((output) => there[output] === undefined)) return undefined;
     await this.#rememberInputs(state);
     this.#deps.cache.remember(recordOf(identity, state), identity.keys);
     const refs: Ref[] = there.map(
@@ -99,9 +96,10 @@ export class ResultStore {
     const seen = new Set<VertexState>();
     const queue = state.inputs.map((input) => input.state);
     for (let next = queue.pop(); next !== undefined; next = queue.pop()) {
-      if (seen.has(next) || next.identity === undefined) continue;
+      const named = next.work.identity;
+      if (seen.has(next) || named === undefined) continue;
       seen.add(next);
-      const identity = await next.identity;
+      const identity = await named;
       // What was made here is known; it need not be looked at.
       if (identity.foreign === undefined || this.#deps.cache.known(identity.id)) continue;
       this.#deps.cache.remember(recordOf(identity, next), identity.keys);
@@ -114,7 +112,7 @@ export class ResultStore {
     await this.lease(state);
     for (const ref of refs) {
       for (const id of snapshotKeys(ref.serialize())) {
-        await this.#deps.store.leases.add(state.lease, { type: 'snapshot', id });
+        await this.#deps.store.leases.add(state.lease.name, { type: 'snapshot', id });
       }
     }
   }
@@ -145,14 +143,14 @@ export class ResultStore {
     // it: until then the vertex's lease, which is given up afterwards, keeps the snapshots.
     const keep = () => this.#keep(identity.id, keys, before !== undefined);
     // A record without a lease is a miss once its snapshots are collected, as after a kill.
-    state.recorded = Promise.all([state.recorded, keep().catch(() => {})]);
+    state.lease.outlast(keep().catch(() => {}));
     this.#follow(identity.id, refs, state);
   }
 
   /** Has the record name a tree that was in parts by its own snapshot, once that is made. */
   #follow(id: Digest, refs: readonly Ref[], state: VertexState): void {
     const renew = async () => {
-      await state.recorded;
+      await state.lease.recorded;
       const results = refs.map((ref) => ref.serialize());
       if (!results.every((result) => result !== undefined)) return;
       if (!this.#deps.cache.putResults(id, results, await this.measure(refs))) return;

@@ -13,6 +13,8 @@ import type { Session } from '../session/types.ts';
 import type { Ref, SerializedRef } from '../store/ref.ts';
 import type { Store } from '../store/store.ts';
 import { isDue, nextTurn } from '../workers/turns.ts';
+import { canceledText } from './audience.ts';
+import { Contents } from './contents.ts';
 import { noteFailed } from './failed-vertex.ts';
 import { ForeignRef } from './foreign-ref.ts';
 import { FoundElsewhere } from './found-elsewhere.ts';
@@ -21,9 +23,10 @@ import { Identifier } from './identify.ts';
 import { Job, type LoadDefinition } from './job.ts';
 import { recordKey, workKey } from './keys.ts';
 import { ResultStore } from './results.ts';
-import { canceledText, type Identity, VertexState } from './state.ts';
+import { VertexState } from './state.ts';
 import { type TracedVertex, traceOf } from './trace.ts';
 import type { Edge, ImageLayer, OpContext, OpFactory, Vertex } from './types.ts';
+import type { Identity } from './work.ts';
 
 export interface SolverDeps {
   store: Store;
@@ -42,6 +45,7 @@ const maxNesting = 32;
 export class Solver {
   readonly #deps: SolverDeps;
   readonly #results: ResultStore;
+  readonly #contents: Contents;
   readonly #identifier: Identifier;
   readonly #foundElsewhere = new FoundElsewhere();
   /** States that a new solve may join, by work key. */
@@ -54,7 +58,8 @@ export class Solver {
   constructor(deps: SolverDeps) {
     this.#deps = deps;
     this.#results = new ResultStore(deps);
-    this.#identifier = new Identifier(deps, (state) => this.#result(state));
+    this.#contents = new Contents(deps, (state) => this.#result(state));
+    this.#identifier = new Identifier(deps, this.#contents);
   }
 
   /** How many steps have been run so far: sources and what was found in the cache or shared do not count. */
@@ -81,7 +86,7 @@ export class Solver {
           const state = held.get(edge.vertex.digest);
           if (state === undefined) throw fail('invalid', 'llb', `unknown vertex ${edge.vertex.digest}`);
           const ref = await this.#output(state, edge.index);
-          state.settle();
+          state.audience.settle();
           return ref;
         }),
       );
@@ -114,7 +119,8 @@ export class Solver {
     const states = new Set([...job.holds].flatMap((hold) => [...hold.states]));
     const found = await Promise.all(
       [...states].map(async (state) => {
-        const nested = state.nested === undefined ? [] : await this.images(state.nested);
+        const { nested: job } = state.work;
+        const nested = job === undefined ? [] : await this.images(job);
         if (state.vertex.op.op.case !== 'source') return nested;
         // One that is still being looked up is not part of what is there.
         const map = await Promise.race([state.cacheMap(), Promise.resolve(undefined)]).catch(() => undefined);
@@ -126,7 +132,8 @@ export class Solver {
 
   /** A vertex's result, unless it would have to be made. */
   async #known(state: VertexState, identity: Identity): Promise<readonly Ref[] | undefined> {
-    if (state.result !== undefined) return state.result.catch(() => undefined);
+    const { result } = state.work;
+    if (result !== undefined) return result.catch(() => undefined);
     if (identity.volatile) return undefined;
     const loaded = await this.#results.load(identity.id, state);
     if (loaded !== undefined || identity.foreign === undefined) return loaded;
@@ -145,18 +152,19 @@ export class Solver {
   /** The build that graphs nested in a running op are solved in: it lives as long as the op's vertex is held. */
   jobOf(ctx: OpContext): Job {
     const state = this.#byContext.get(ctx);
-    if (state === undefined || state.signal.aborted) throw canceled(ctx.signal.reason);
-    if (state.nested === undefined) {
-      const within = [...state.within, state];
+    if (state === undefined || ctx.signal.aborted) throw canceled(ctx.signal.reason);
+    const { audience, work } = state;
+    return work.nest(() => {
+      const within = [...audience.within, state];
       if (within.length > maxNesting) {
         throw fail('invalid', 'llb', `definitions are nested deeper than ${maxNesting}`);
       }
-      const { allow, pins } = state;
-      const load: LoadDefinition = (definition) => state.load(definition);
-      state.nested = new Job(ctx.session, state.forward(), ctx.signal, { allow, within, pins, load });
-      state.nested.imports.push(state.imports());
-    }
-    return state.nested;
+      const { allow, pins } = audience;
+      const load: LoadDefinition = (definition) => audience.load(definition);
+      const job = new Job(ctx.session, audience.forward(), ctx.signal, { allow, within, pins, load });
+      job.imports.push(audience.imports());
+      return job;
+    });
   }
 
   /** Joins the states of all vertices that the outputs need. */
@@ -193,11 +201,12 @@ export class Solver {
         this.#states.set(key, state);
         this.#byContext.set(state.context, state);
       }
-      state.join(hold, vertex);
+      hold.states.add(state);
+      state.audience.join(hold, vertex);
       held.set(vertex.digest, state);
-      for (const input of inputs) input.state.wanted.add(input.index);
+      for (const input of inputs) input.state.work.want(input.index);
     }
-    for (const { vertex, index } of outputs) held.get(vertex.digest)?.wanted.add(index);
+    for (const { vertex, index } of outputs) held.get(vertex.digest)?.work.want(index);
     return held;
   }
 
@@ -223,7 +232,8 @@ export class Solver {
     const left: VertexState[] = [];
     for (const state of [...hold.states]) {
       if (isDue()) await nextTurn();
-      state.leave(hold);
+      hold.states.delete(state);
+      state.audience.leave(hold);
       if (!state.isHeld) left.push(state);
     }
     await Promise.all(left.map((state) => this.#retire(state, reason)));
@@ -232,15 +242,15 @@ export class Solver {
   /** Stops a state's work and gives up its lease. */
   #retire(state: VertexState, reason: unknown): Promise<void> {
     this.#forget(state);
-    state.retired ??= (async () => {
-      state.cancel(reason);
-      await Promise.allSettled([state.identity, state.result]);
+    const { work } = state;
+    return work.retired(async () => {
+      work.cancel(reason);
+      await Promise.allSettled([work.identity, work.result]);
       this.#foundElsewhere.forget(state);
-      if (state.nested !== undefined) await this.release(state.nested);
-      await state.cleanUp();
+      if (work.nested !== undefined) await this.release(work.nested);
+      await work.cleanUp();
       await this.#results.drop(state);
-    })();
-    return state.retired;
+    });
   }
 
   /** Keeps new solves from joining a state. */
@@ -249,10 +259,11 @@ export class Solver {
   }
 
   #identify(state: VertexState): Promise<Identity> {
-    state.identity ??= this.#findIdentity(state).catch((err) => {
-      throw this.#fault(state, err);
-    });
-    return state.identity;
+    return state.work.identified(() =>
+      this.#findIdentity(state).catch((err) => {
+        throw this.#fault(state, err);
+      }),
+    );
   }
 
   async #findIdentity(state: VertexState): Promise<Identity> {
@@ -261,10 +272,12 @@ export class Solver {
     const isSource = op.case === 'source';
     if (isSource) {
       // Naming a source is real work (a tag is resolved, a manifest kept).
-      state.mark('started');
+      state.audience.mark('started');
       await this.#results.lease(state);
     }
-    const named = state.orCanceled(Promise.all(state.inputs.map((input) => this.#identify(input.state))));
+    const named = state.work.orCanceled(
+      Promise.all(state.inputs.map((input) => this.#identify(input.state))),
+    );
     named.catch(() => {});
     // The op's own work is waited for even when all is given up; that of other vertices is not.
     const map = await state.cacheMap();
@@ -274,7 +287,7 @@ export class Solver {
       // What is volatile is keyed by its content in any case: that is read while other inputs are still being named.
       void this.#identify(input.state)
         .then(async ({ volatile }) => {
-          if (volatile) await this.#identifier.content(input.state, input.index, content);
+          if (volatile) await this.#contents.digest(input.state, input.index, content);
         })
         .catch(() => {});
     }
@@ -282,18 +295,19 @@ export class Solver {
     if (isDue()) await nextTurn();
     const found = await this.#identifier.find(state, map, inputs);
     const { identity, hit } = await this.#foundElsewhere.share(state, found);
-    if (hit) state.mark('cached');
+    if (hit) state.audience.mark('cached');
     else if (identity.fresh && !identity.volatile) {
       queueMicrotask(() => void this.#result(state).catch(() => {}));
-    } else if (isSource && !identity.volatile) state.settle();
+    } else if (isSource && !identity.volatile) state.audience.settle();
     return identity;
   }
 
   #result(state: VertexState): Promise<readonly Ref[]> {
-    state.result ??= this.#findResult(state).catch((err) => {
-      throw this.#fault(state, err);
-    });
-    return state.result;
+    return state.work.resolved(() =>
+      this.#findResult(state).catch((err) => {
+        throw this.#fault(state, err);
+      }),
+    );
   }
 
   async #findResult(state: VertexState): Promise<readonly Ref[]> {
@@ -304,10 +318,10 @@ export class Solver {
     let inputs: readonly Ref[] | undefined;
     let isForeign = !identity.volatile && identity.foreign !== undefined;
     for (;;) {
-      throwIfAborted(state.signal);
+      throwIfAborted(state.work.signal);
       const other = this.#working.get(work);
       if (other !== undefined) {
-        if (state.within.includes(other)) throw holdsItself(state.vertex);
+        if (state.audience.within.includes(other)) throw holdsItself(state.vertex);
         const refs = await this.#follow(state, other);
         if (refs !== undefined) return refs;
         continue;
@@ -320,12 +334,12 @@ export class Solver {
         loaded = await this.#results.loadForeign(identity, state, () => this.#anew(state, identity));
       }
       if (loaded !== undefined) {
-        if (!state.isCached) state.mark('cached');
+        if (!state.audience.isCached) state.audience.mark('cached');
         return loaded;
       }
       // The inputs come before the work is claimed: one of them may have the very same identity.
       if (inputs === undefined) {
-        inputs = await state.orCanceled(
+        inputs = await state.work.orCanceled(
           Promise.all(state.inputs.map((input) => this.#output(input.state, input.index))),
         );
         continue;
@@ -342,13 +356,15 @@ export class Solver {
 
   /** Does a vertex's work although it was a hit: the cache it was in cannot deliver. */
   #anew(state: VertexState, identity: Identity): Promise<readonly Ref[]> {
-    state.anew ??= (async () => {
+    const make = async () => {
       const inputs = await Promise.all(state.inputs.map((input) => this.#output(input.state, input.index)));
       return this.#run(state, identity, inputs);
-    })().catch((err) => {
-      throw this.#fault(state, err);
-    });
-    return state.anew;
+    };
+    return state.work.doneAnew(() =>
+      make().catch((err) => {
+        throw this.#fault(state, err);
+      }),
+    );
   }
 
   /** One output of a vertex. */
@@ -363,39 +379,40 @@ export class Solver {
    * its identity says, and the work is ours.
    */
   async #follow(state: VertexState, other: VertexState): Promise<readonly Ref[] | undefined> {
-    if (other.signal.aborted) {
-      await state.orCanceled(Promise.allSettled([other.result]));
+    if (other.work.signal.aborted) {
+      await state.work.orCanceled(Promise.allSettled([other.work.result]));
       return undefined;
     }
-    state.mark('started');
-    state.follow(other);
+    state.audience.mark('started');
+    state.audience.follow(other.audience);
     try {
-      const refs = await state.orCanceled(this.#result(other));
-      if (other.tainted) return undefined;
+      const refs = await state.work.orCanceled(this.#result(other));
+      if (other.work.isTainted) return undefined;
       // It may still have to be made by the other one, which is not there as long as this one.
       for (const ref of refs) {
         if (ref.serialize() !== undefined) continue;
         if (ref instanceof ForeignRef || (await ref.layers())?.where === 'elsewhere') return undefined;
       }
       await this.#results.hold(refs, state);
-      state.mark('completed');
+      state.audience.mark('completed');
       return refs;
     } catch (err) {
-      if (!state.signal.aborted && err instanceof DrydockError && err.code === 'canceled') return undefined;
+      if (!state.work.signal.aborted && err instanceof DrydockError && err.code === 'canceled')
+        return undefined;
       throw err;
     } finally {
-      other.followers.delete(state);
-      if (!other.isHeld) await this.#retire(other, state.signal.reason);
+      state.audience.unfollow(other.audience);
+      if (!other.isHeld) await this.#retire(other, state.work.signal.reason);
     }
   }
 
   async #run(state: VertexState, identity: Identity, inputs: readonly Ref[]): Promise<readonly Ref[]> {
     const { context } = state;
     await this.#results.lease(state);
-    if (!state.isStarted) state.mark('started');
+    if (!state.audience.isStarted) state.audience.mark('started');
     // Should every build let go of the inputs while a follower waits for this result, they must still stay.
     const read = new Set(state.inputs.map((input) => input.state));
-    for (const input of read) input.readers++;
+    for (const input of read) input.work.beginRead();
     try {
       if (state.vertex.op.op.case !== 'source') this.#stepsRun++;
       const refs = await state.op.exec(inputs, context).catch((err) => this.#borrow(state, err));
@@ -404,14 +421,15 @@ export class Solver {
         this.#results.measure(refs),
         this.#identifier.holds(state, identity, inputs),
       ]);
-      state.tainted = !holds || state.inputs.some((input) => input.state.tainted);
-      if (!state.tainted) await this.#results.save(identity, refs, size, state);
-      state.mark('completed');
+      const isTainted = !holds || state.inputs.some((input) => input.state.work.isTainted);
+      state.work.taint(isTainted);
+      if (!isTainted) await this.#results.save(identity, refs, size, state);
+      state.audience.mark('completed');
       return refs;
     } finally {
-      for (const input of read) input.readers--;
+      for (const input of read) input.work.endRead();
       const left = [...read].filter((input) => !input.isHeld);
-      await Promise.all(left.map((input) => this.#retire(input, state.signal.reason)));
+      await Promise.all(left.map((input) => this.#retire(input, state.work.signal.reason)));
     }
   }
 
@@ -423,18 +441,18 @@ export class Solver {
     const { op } = state.vertex.op;
     const isLocal = op.case === 'source' && op.value.identifier.startsWith('local://');
     if (!isLocal || !(err instanceof DrydockError) || err.code !== 'not-found') throw err;
-    state.borrows = true;
+    state.work.borrow();
     for (const other of this.#states.values()) {
-      const isSame = other.vertex.digest === state.vertex.digest && !other.borrows && other !== state;
-      if (!isSame || other.signal.aborted) continue;
+      const isSame = other.vertex.digest === state.vertex.digest && !other.work.borrows && other !== state;
+      if (!isSame || other.work.signal.aborted) continue;
       if (other.context.session.tenant?.id !== state.context.session.tenant?.id) continue;
       // What it gives is there as long as it is.
-      other.readers++;
+      other.work.beginRead();
       state.context.onRelease?.(async () => {
-        other.readers--;
-        if (!other.isHeld) await this.#retire(other, state.signal.reason);
+        other.work.endRead();
+        if (!other.isHeld) await this.#retire(other, state.work.signal.reason);
       });
-      return state.orCanceled(this.#result(other));
+      return state.work.orCanceled(this.#result(other));
     }
     throw err;
   }
@@ -445,16 +463,16 @@ export class Solver {
     error.vertex ??= state.vertex.digest;
     noteFailed(error, state.vertex);
     this.#forget(state);
-    if (state.signal.aborted && error.code === 'canceled') {
-      if (state.isStarted) state.mark({ error: canceledText });
+    if (state.work.signal.aborted && error.code === 'canceled') {
+      if (state.audience.isStarted) state.audience.mark({ error: canceledText });
       return error;
     }
     if (error.step === undefined) {
       error.step = state.vertex.name;
       error.source ??= state.vertex.source;
-      state.mark({ error: error.message });
-    } else if (state.isStarted) state.mark({ error: error.message });
-    state.fail(error);
+      state.audience.mark({ error: error.message });
+    } else if (state.audience.isStarted) state.audience.mark({ error: error.message });
+    state.audience.fail(error);
     return error;
   }
 }

@@ -3,8 +3,9 @@ import type { Cache, KeyParts } from '../cache/cache.ts';
 import type { Digest } from '../oci/types.ts';
 import type { Ref } from '../store/ref.ts';
 import type { ForeignLeaf } from './foreign-cache.ts';
-import type { Identity, VertexState } from './state.ts';
+import type { VertexState } from './state.ts';
 import type { CacheMap, Vertex } from './types.ts';
+import type { Identity } from './work.ts';
 
 export interface TracedVertex {
   readonly vertex: Vertex;
@@ -48,7 +49,7 @@ export async function traceOf(states: readonly VertexState[], deps: TraceDeps): 
       return {
         vertex: state.vertex,
         op: map.digest,
-        isNamed: !identity.volatile && !state.tainted,
+        isNamed: !identity.volatile && !state.work.isTainted,
         inputs: state.inputs.map((input, i) => ({
           vertex: places.get(input.state) as number,
           output: input.index,

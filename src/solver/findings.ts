@@ -1,0 +1,50 @@
+import type { Digest } from '../oci/types.ts';
+
+/**
+ * What was found out of the contents of a vertex's outputs.
+ *
+ * They begin with nothing. Whoever needs the digest of a selection first has it found, and it stays for all others.
+ * Several may be found at the same time: they are counted together, and shown as one transfer. `Contents` alone adds
+ * to them.
+ */
+export class Findings {
+  readonly #digests = new Map<string, Promise<Digest>>();
+  #readings = 0;
+  #bytes = 0;
+  #isShown: boolean | undefined;
+
+  /** The content digest of a selection of an output, found the first time. */
+  digest(selection: string, find: () => Promise<Digest>): Promise<Digest> {
+    let digest = this.#digests.get(selection);
+    if (digest === undefined) {
+      digest = find();
+      this.#digests.set(selection, digest);
+    }
+    return digest;
+  }
+
+  /** How many digests are being found. */
+  get readings(): number {
+    return this.#readings;
+  }
+
+  beginReading(): void {
+    this.#readings++;
+  }
+
+  endReading(): void {
+    this.#readings--;
+  }
+
+  /** Adds bytes that a digest covers; returns how many all of them cover so far. */
+  add(bytes: number): number {
+    this.#bytes += bytes;
+    return this.#bytes;
+  }
+
+  /** Whether the bytes are shown to people; `decide` is asked the first time. */
+  isShown(decide: () => boolean): boolean {
+    this.#isShown ??= decide();
+    return this.#isShown;
+  }
+}
