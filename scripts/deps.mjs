@@ -20,9 +20,6 @@ const below = () => [
   'images',
   'refs',
 ];
-/** The files of a room that hold only its contract; their types may be imported by the rooms in `doors`. */
-const doorFiles = ['store.ts', 'view.ts', 'deps.ts'];
-
 /** room → rooms whose values it may import (their types too). */
 const allowed = {
   errors: [],
@@ -64,11 +61,6 @@ const allowed = {
 };
 /** Nobody below may import these, whatever is written above. */
 const top = ['engine', 'sdk', 'api', 'daemon', 'cli'];
-/** room → rooms whose doors' types it may import besides. */
-const doors = {
-  tar: ['fs'],
-  fs: ['store'],
-};
 /** The files at the top of src that rooms may import. The others there import rooms. */
 const forAll = new Set(['version.ts']);
 
@@ -160,8 +152,6 @@ for (const file of sources(root)) {
     else if (allowed[room] === '*') {
       if (top.indexOf(targetRoom) > top.indexOf(room)) say(`${room} must not import ${targetRoom} (${from})`);
     } else if (allowed[room].includes(targetRoom)) continue;
-    else if (types && doors[room]?.includes(targetRoom) && doorFiles.includes(target.split('/').at(-1)))
-      continue;
     else say(`${room} must not import ${targetRoom} (${from})${types ? ', not even types' : ''}`);
   }
 }

@@ -2,7 +2,7 @@
 import type { SourceLocation } from '../errors/error.ts';
 import type { FsEntry } from '../fs/view.ts';
 import type { StepLimits } from '../llb/limits.ts';
-import type { State } from '../llb/state.ts';
+import type { State } from '../llb/llb.ts';
 import type { Ulimit } from '../llb/ulimits.ts';
 import type { Descriptor, Digest, ImageConfig, Platform } from '../oci/types.ts';
 import type { Definition } from '../pb/solver/pb/ops_pb.js';

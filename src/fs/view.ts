@@ -4,10 +4,11 @@
  * A view never follows symlinks by itself and never leaves its root: `resolvePath` walks links inside the view.
  */
 
-import type { Mount } from '../store/store.ts';
+import type { FileType } from '../tar/types.ts';
+import type { Mount } from './mount.ts';
 import { foldersIn } from './overlay-options.ts';
 
-export type FileType = 'file' | 'dir' | 'symlink' | 'char' | 'block' | 'fifo' | 'socket';
+export type { FileType };
 
 export interface FsEntry {
   /** Clean absolute path in the view. */

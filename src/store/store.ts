@@ -6,6 +6,7 @@
  * methods that take a `lease` add what they make to it.
  */
 import type { Readable } from 'node:stream';
+import type { Mount } from '../fs/mount.ts';
 import type { Descriptor, Digest } from '../oci/types.ts';
 import type { StoreWork } from './work.ts';
 
@@ -133,13 +134,6 @@ export interface ContentWriter {
   commit(labels?: Record<string, string>): Promise<{ digest: Digest; size: number }>;
   /** Closes without making a blob. `keep` leaves the bytes for a later resume, else they are removed. */
   abort(keep?: boolean): Promise<void>;
-}
-
-/** A mount as containerd and the OCI runtime spec write it: an overlay with lowerdir/upperdir/workdir options, or a bind. */
-export interface Mount {
-  type: 'overlay' | 'bind';
-  source: string;
-  options: string[];
 }
 
 export interface SnapshotInfo {

@@ -1,5 +1,7 @@
 /** The door of tar: entries as they stand in an archive, pushed to a handler while bytes arrive. */
-import type { FileType } from '../fs/view.ts';
+
+/** What a file of a tree may be. */
+export type FileType = 'file' | 'dir' | 'symlink' | 'char' | 'block' | 'fifo' | 'socket';
 
 export interface TarEntry {
   /**

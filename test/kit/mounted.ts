@@ -3,8 +3,8 @@ import { mkdtempSync, rmdirSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { mountOverlay } from '../../src/executor/overlay-mount.ts';
+import type { Mount } from '../../src/fs/mount.ts';
 import { MNT_DETACH, MS_REC, mount, umount } from '../../src/linux/libc.ts';
-import type { Mount } from '../../src/store/store.ts';
 import { MS_BIND, MS_RDONLY, MS_REMOUNT } from './mount-flags.ts';
 
 export async function withMounted<T>(

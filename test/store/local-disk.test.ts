@@ -14,12 +14,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest';
+import type { Mount } from '../../src/fs/mount.ts';
 import { specOfMounts } from '../../src/fs/view.ts';
 import { MNT_DETACH, mount, umount } from '../../src/linux/libc.ts';
 import { digestOf, hex } from '../../src/oci/digest.ts';
 import { openLocalStore } from '../../src/store/local/open.ts';
 import { fillReserve } from '../../src/store/shared/reserve.ts';
-import type { Mount, Store } from '../../src/store/store.ts';
+import type { Store } from '../../src/store/store.ts';
 import { closePool } from '../../src/workers/pool.ts';
 import { withMounted } from '../kit/mounted.ts';
 

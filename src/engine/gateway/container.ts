@@ -5,6 +5,7 @@ import { create } from '@bufbuild/protobuf';
 import { fail } from '../../errors/error.ts';
 import type { ExecControl, ExecSpec } from '../../executor/types.ts';
 import { lookLive, withLiveView } from '../../fs/live-view.ts';
+import type { Mount } from '../../fs/mount.ts';
 import { type FsView, specOfMounts, type ViewSpec } from '../../fs/view.ts';
 import { digestOf } from '../../oci/digest.ts';
 import { defaultPath } from '../../oci/platform.ts';
@@ -15,7 +16,6 @@ import type { InitMessage, NewContainerRequest } from '../../pb/moby/buildkit/v1
 import { MountSchema, MountType } from '../../pb/solver/pb/ops_pb.js';
 import { boundProgress } from '../../progress/bound.ts';
 import type { WorkContext } from '../../solver/types.ts';
-import type { Mount } from '../../store/store.ts';
 import type { Bridge } from '../bridge/bridge.ts';
 import type { BridgeRef } from '../bridge/ref.ts';
 import { requireEntitlement } from '../entitlements.ts';

@@ -1,8 +1,8 @@
 /** From containerd's mounts to layer folders and back. Pure. */
 import { fail } from '../../errors/error.ts';
+import type { Mount } from '../../fs/mount.ts';
 import { folderOption, foldersIn } from '../../fs/overlay-options.ts';
 import type { Mount as WireMount } from '../../pb/containerd/types_pb.js';
-import type { Mount } from '../store.ts';
 
 /** The folders of a stack, topmost first, and the mount options that are not folders. */
 export interface Folders {

@@ -2,8 +2,8 @@
 import { existsSync } from 'node:fs';
 import { Code } from '@connectrpc/connect';
 import { DrydockError } from '../../errors/error.ts';
+import type { Mount } from '../../fs/mount.ts';
 import { Kind } from '../../pb/containerd/snapshots_pb.js';
-import type { Mount } from '../store.ts';
 import { hasCode } from './errors.ts';
 import type { KnownSnapshots } from './known-snapshots.ts';
 import { type Folders, foldersOf, readOnly, toMounts } from './mounts.ts';

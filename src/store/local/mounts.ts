@@ -1,7 +1,7 @@
 /** From a stack of layer folders to mounts. Pure. */
 import { fail } from '../../errors/error.ts';
+import type { Mount } from '../../fs/mount.ts';
 import { folderOption } from '../../fs/overlay-options.ts';
-import type { Mount } from '../store.ts';
 
 interface Stack {
   /** Layer ids, topmost first. */
