@@ -1,11 +1,11 @@
 /** A registry's blobs into a store's content. */
 import { canceled, DrydockError, errnoCode, fail } from '../errors/error.ts';
-import { pause } from '../flow/pause.ts';
 import type { CredentialSource } from '../oci/credentials.ts';
 import { parseReference } from '../oci/reference.ts';
 import type { Descriptor } from '../oci/types.ts';
 import type { ReportStatus } from '../progress/events.ts';
 import type { RegistryClient } from '../registry/client.ts';
+import { hold, writerInTurn } from '../store/hold.ts';
 import type { ContentWriter, Store } from '../store/store.ts';
 import { sourceLabels } from './known-names.ts';
 
@@ -28,26 +28,13 @@ export async function fetchBlobInto(
   blob: Descriptor,
   ctx: FetchContext,
 ): Promise<void> {
-  if (await held(store, blob, ctx)) return;
+  const thing = { type: 'blob', id: blob.digest } as const;
+  if (await hold(store, ctx.lease, thing)) return;
   const { fetching, fetches } = store.work;
   await fetching.run(blob.digest, ctx.signal, () =>
     fetches.run(() => fetchOnce(store, client, source, blob, ctx), ctx.signal),
   );
-  await held(store, blob, ctx);
-}
-
-/** Adds a blob that is there to the lease. */
-async function held(store: Store, blob: Descriptor, ctx: FetchContext): Promise<boolean> {
-  try {
-    await store.leases.add(ctx.lease, { type: 'blob', id: blob.digest });
-    return true;
-  } catch (err) {
-    // A lease that is not there is a mistake, not a miss.
-    if (err instanceof DrydockError && err.code === 'not-found') {
-      return (await store.content.info(blob.digest)) !== undefined ? Promise.reject(err) : false;
-    }
-    throw err;
-  }
+  await hold(store, ctx.lease, thing);
 }
 
 async function fetchOnce(
@@ -58,7 +45,13 @@ async function fetchOnce(
   ctx: FetchContext,
 ): Promise<void> {
   for (let attempt = 0; ; attempt++) {
-    const writer = await openWriter(store, blob, ctx);
+    const writer = await writerInTurn(
+      store,
+      `pull-${blob.digest}`,
+      { lease: ctx.lease, expected: { digest: blob.digest, size: blob.size }, resume: true },
+      ctx.signal,
+      () => report(blob, ctx, 0),
+    );
     if (writer === undefined) return report(blob, ctx, blob.size, true);
     const { offset } = writer;
     try {
@@ -74,26 +67,6 @@ async function fetchOnce(
 
 function report(blob: Descriptor, ctx: FetchContext, current: number, done = false): void {
   ctx.report?.(blob.digest, { current, total: blob.size, done });
-}
-
-/** The ingest of this blob, once no other process writes it; undefined when the blob is there. */
-async function openWriter(
-  store: Store,
-  blob: Descriptor,
-  ctx: FetchContext,
-): Promise<ContentWriter | undefined> {
-  const expected = { digest: blob.digest, size: blob.size };
-  for (;;) {
-    try {
-      return await store.content.writer(`pull-${blob.digest}`, { lease: ctx.lease, expected, resume: true });
-    } catch (err) {
-      if (!(err instanceof DrydockError)) throw err;
-      if (err.code === 'exists') return undefined;
-      if (err.code !== 'conflict') throw err;
-    }
-    report(blob, ctx, 0);
-    await pause(150, ctx.signal);
-  }
 }
 
 async function copy(

@@ -1,8 +1,9 @@
 /** A blob from somewhere that is no registry into content. */
 import { randomUUID } from 'node:crypto';
 import type { Readable } from 'node:stream';
-import { canceled, DrydockError } from '../errors/error.ts';
+import { canceled } from '../errors/error.ts';
 import type { Descriptor } from '../oci/types.ts';
+import { unlessThere } from '../store/hold.ts';
 import type { RefContext } from '../store/ref.ts';
 import type { Store } from '../store/store.ts';
 
@@ -18,10 +19,7 @@ export async function takeBlob(
 ): Promise<void> {
   const expected = { digest: blob.digest, size: blob.size };
   const ref = `take-${blob.digest}-${randomUUID()}`;
-  const writer = await store.content.writer(ref, { lease, expected }).catch((err) => {
-    if (err instanceof DrydockError && err.code === 'exists') return undefined;
-    throw err;
-  });
+  const writer = await unlessThere(store.content.writer(ref, { lease, expected }));
   if (writer === undefined) return;
   try {
     let current = 0;
@@ -34,9 +32,6 @@ export async function takeBlob(
     report?.(blob.digest, { current, total: blob.size, done: true });
   } catch (err) {
     await writer.abort();
-    if (signal?.aborted) throw canceled(signal.reason);
-    // Another was faster; the blob is under our lease.
-    if (err instanceof DrydockError && err.code === 'exists') return;
-    throw err;
+    throw signal?.aborted ? canceled(signal.reason) : err;
   }
 }

@@ -1,7 +1,7 @@
 /** The layers of an image under the names that containerd looks for. */
-import { DrydockError } from '../errors/error.ts';
 import { chainIds } from '../oci/digest.ts';
 import type { Digest } from '../oci/types.ts';
+import { hold, unlessThere } from '../store/hold.ts';
 import type { Store } from '../store/store.ts';
 
 /**
@@ -24,20 +24,14 @@ export async function nameByChains(
   for (let i = there + 1; i < names.length; i++) {
     const name = names[i] as Digest;
     if (snapshots.restack === undefined) return undefined;
-    try {
-      await snapshots.restack(name, keys[i] as string, parent, { lease });
-    } catch (err) {
-      // Another build of the same layers was faster; its snapshot is under our lease.
-      if (!(err instanceof DrydockError) || err.code !== 'exists') throw err;
-    }
+    await unlessThere(snapshots.restack(name, keys[i] as string, parent, { lease }));
     parent = name;
   }
   return parent;
 }
 
 /** Puts a committed snapshot under the lease; false when there is none. */
-async function isHeld({ snapshots, leases }: Store, name: Digest, lease: string): Promise<boolean> {
-  if ((await snapshots.stat(name))?.kind !== 'committed') return false;
-  await leases.add(lease, { type: 'snapshot', id: name });
-  return true;
+async function isHeld(store: Store, name: Digest, lease: string): Promise<boolean> {
+  if ((await store.snapshots.stat(name))?.kind !== 'committed') return false;
+  return hold(store, lease, { type: 'snapshot', id: name });
 }

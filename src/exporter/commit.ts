@@ -1,6 +1,6 @@
 /** Solved platforms become manifests, configs and an index in content. */
 
-import { DrydockError, fail } from '../errors/error.ts';
+import { fail } from '../errors/error.ts';
 import { digestOf } from '../oci/digest.ts';
 import { documentExcess } from '../oci/document.ts';
 import { normalizePlatform } from '../oci/platform.ts';
@@ -12,6 +12,7 @@ import {
   mediaTypes,
   type Platform,
 } from '../oci/types.ts';
+import { hold } from '../store/hold.ts';
 import { contentRefLabels, snapshotRefLabel } from '../store/labels.ts';
 import { isDue, nextTurn } from '../workers/turns.ts';
 import { type Annotations, annotationsAt, checkAnnotations } from './annotations.ts';
@@ -206,12 +207,7 @@ async function hasWhole(manifest: Manifest, { store, lease }: ExportContext): Pr
   for (const [name, value] of Object.entries(contentRefLabels(children))) {
     if (known.labels[name] !== value) return false;
   }
-  try {
-    await store.leases.add(lease, { type: 'blob', id: digest });
-  } catch (err) {
-    if (err instanceof DrydockError && err.code === 'not-found') return false;
-    throw err;
-  }
+  if (!(await hold(store, lease, { type: 'blob', id: digest }))) return false;
   const there = await Promise.all(children.map((child) => store.content.info(child.digest)));
   return there.every((info) => info !== undefined);
 }

@@ -2,6 +2,7 @@
 import { DrydockError, fail, throwIfAborted } from '../errors/error.ts';
 import type { Digest } from '../oci/types.ts';
 import type { ReportStatus } from '../progress/events.ts';
+import { unlessThere } from '../store/hold.ts';
 import type { ContentWriter, Store } from '../store/store.ts';
 import { decompress, detectBytes, detectCompression, type StreamCompression } from '../tar/decompress.ts';
 import { cleanTarPath, TarParser } from '../tar/parser.ts';
@@ -147,15 +148,10 @@ export class Archive {
       this.#blobs.set(path, { digest, size, compression: detectCompression(head) });
       report?.(id, { current: size, total: size, done: true });
     };
-    let writer: ContentWriter | undefined;
-    try {
-      writer = await content.writer(`load-${crypto.randomUUID()}`, { lease, expected: { digest, size } });
-    } catch (err) {
-      if (!(err instanceof DrydockError) || err.code !== 'exists' || digest === undefined) throw err;
-      // There already, and held by the lease now.
-      return { data: async (chunk) => note(chunk), end: async () => keep(digest) };
-    }
-    const open = writer;
+    const expected = { digest, size };
+    const open = await unlessThere(content.writer(`load-${crypto.randomUUID()}`, { lease, expected }));
+    if (open === undefined)
+      return { data: async (chunk) => note(chunk), end: async () => keep(digest as Digest) };
     return {
       writer: open,
       async data(chunk) {

@@ -1,11 +1,12 @@
 /** Layers of committed snapshots as blobs: made when asked for, once, and remembered on the snapshot. */
 import { randomUUID } from 'node:crypto';
 import { MessageChannel } from 'node:worker_threads';
-import { DrydockError, fail, throwIfAborted } from '../errors/error.ts';
+import { fail, throwIfAborted } from '../errors/error.ts';
 import { specOfMounts, type ViewSpec } from '../fs/view.ts';
 import { chainIds } from '../oci/digest.ts';
 import { type Descriptor, type Digest, mediaTypes } from '../oci/types.ts';
 import type { ReportStatus } from '../progress/events.ts';
+import { hold } from '../store/hold.ts';
 import { type SnapshotInfo, type Store, snapshotLabels } from '../store/store.ts';
 import { runTask } from '../workers/pool.ts';
 import { receiveFromTask } from '../workers/port-stream.ts';
@@ -56,12 +57,13 @@ export async function packSnapshot(store: Store, key: string, options: PackOptio
   const known = rememberedBlob(info, options);
   if (known !== undefined) {
     if (options.store === 'hash-only') return known;
-    if (await holdBlob(store, known.descriptor.digest, options.lease)) return known;
+    if (await hold(store, options.lease, { type: 'blob', id: known.descriptor.digest })) return known;
   }
   const blob = await store.work.packing.run(`${options.store} ${variant} ${key}`, options.signal, () =>
     packNow(store, info, variant, options),
   );
-  if (options.store === 'blob') await holdBlob(store, blob.descriptor.digest, options.lease);
+  if (options.store === 'blob')
+    await hold(store, options.lease, { type: 'blob', id: blob.descriptor.digest });
   return blob;
 }
 
@@ -101,7 +103,7 @@ export async function ensureBlob(
   chain: Digest,
   ctx: { lease: string; signal?: AbortSignal; report?: ReportStatus },
 ): Promise<void> {
-  if (await holdBlob(store, descriptor.digest, ctx.lease)) return;
+  if (await hold(store, ctx.lease, { type: 'blob', id: descriptor.digest })) return;
   const snapshot = await store.snapshots.byChain(chain);
   if (snapshot === undefined) {
     throw fail('not-found', 'store', `the layer ${descriptor.digest} is not here, and no snapshot has it`, {
@@ -185,19 +187,6 @@ export function rememberedBlob(
     return undefined;
   }
   return { descriptor: known.descriptor, diffId: known.diffId, size: known.size };
-}
-
-/** Adds a blob to a lease; false when it is not in content. */
-async function holdBlob(store: Store, digest: Digest, lease: string): Promise<boolean> {
-  try {
-    await store.leases.add(lease, { type: 'blob', id: digest });
-    return true;
-  } catch (err) {
-    if (!(err instanceof DrydockError) || err.code !== 'not-found') throw err;
-    // A lease that is not there is a mistake, not a miss.
-    if ((await store.content.info(digest)) !== undefined) throw err;
-    return false;
-  }
 }
 
 async function packNow(
@@ -289,19 +278,10 @@ async function packInto(
       await writer.write(chunk);
     }
     const packed = await packing;
-    await commitUnlessThere(writer.commit());
+    await writer.commit();
     return packed;
   } catch (err) {
     await writer.abort();
     throw err;
-  }
-}
-
-/** Another build may have stored the same bytes meanwhile. */
-async function commitUnlessThere(commit: Promise<unknown>): Promise<void> {
-  try {
-    await commit;
-  } catch (err) {
-    if (!(err instanceof DrydockError) || err.code !== 'exists') throw err;
   }
 }

@@ -1,7 +1,7 @@
 /** Brings a layer blob to another compression. */
 import { randomUUID } from 'node:crypto';
 import { MessageChannel } from 'node:worker_threads';
-import { canceled, DrydockError } from '../errors/error.ts';
+import { canceled } from '../errors/error.ts';
 import { type Descriptor, mediaTypes } from '../oci/types.ts';
 import type { Store } from '../store/store.ts';
 import { runTask } from '../workers/pool.ts';
@@ -68,9 +68,7 @@ async function convertStream(
       await writer.write(chunk);
     }
     const written = await converting;
-    await writer.commit().catch((err: unknown) => {
-      if (!(err instanceof DrydockError) || err.code !== 'exists') throw err;
-    });
+    await writer.commit();
     return written;
   } catch (err) {
     await writer.abort();

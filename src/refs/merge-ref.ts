@@ -1,8 +1,9 @@
 /** The layers of several trees stacked into one, later ones on top; not stacked before somebody wants the tree. */
 import { randomUUID } from 'node:crypto';
-import { DrydockError, fail } from '../errors/error.ts';
+import { type DrydockError, fail } from '../errors/error.ts';
 import type { ViewSpec } from '../fs/view.ts';
 import { digestOf, hex } from '../oci/digest.ts';
+import { unlessThere } from '../store/hold.ts';
 import type { Ref, RefContext, RefLayer, RefLayers, SerializedRef } from '../store/ref.ts';
 import type { Store } from '../store/store.ts';
 import { chainOf, restack } from './restack.ts';
@@ -100,7 +101,7 @@ export class MergeRef implements Ref {
       layers.push(...(await chainOf(this.#store, await part.snapshot(ctx))));
       if (height + layers.length > maxLayers) throw tooMany();
     }
-    await this.#asMine(() => restack(this.#store, layers, top, ctx, this.id));
+    await unlessThere(restack(this.#store, layers, top, ctx, this.id));
   }
 
   /** A store without layers to stack has whole trees: the parts are copied over. */
@@ -110,17 +111,8 @@ export class MergeRef implements Ref {
       const name = i === rest.length - 1 ? this.id : `merge-${randomUUID()}`;
       const actions = [copyAll(await part.view(ctx))];
       const what = { name, key: `merge-active-${randomUUID()}`, parent, actions };
-      await this.#asMine(() => writeSnapshot(this.#store, what, ctx));
+      await unlessThere(writeSnapshot(this.#store, what, ctx));
       parent = name;
-    }
-  }
-
-  /** Another process may be faster: its snapshot is as good, and is under the lease then. */
-  async #asMine(make: () => Promise<unknown>): Promise<void> {
-    try {
-      await make();
-    } catch (err) {
-      if (!(err instanceof DrydockError) || err.code !== 'exists') throw err;
     }
   }
 }

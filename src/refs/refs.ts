@@ -1,15 +1,17 @@
 /** Makes refs: the immutable trees that vertices give each other, lazy where they can be. */
 import { originOf } from '../distribution/origin.ts';
-import { DrydockError, fail } from '../errors/error.ts';
+import { fail } from '../errors/error.ts';
 import { SingleFlight } from '../flow/single-flight.ts';
 import { specOfMounts, type ViewSpec } from '../fs/view.ts';
 import { chainIds, digestOf } from '../oci/digest.ts';
 import type { Digest } from '../oci/types.ts';
 import type { RegistryClient } from '../registry/client.ts';
+import { holdSnapshot, unlessThere } from '../store/hold.ts';
 import type { Ref, RefContext, RefLayer, RefLayers, SerializedRef } from '../store/ref.ts';
 import { type Store, snapshotLabels } from '../store/store.ts';
 import { MergeRef } from './merge-ref.ts';
 import { seedFolder } from './seed.ts';
+import { writeSnapshot } from './snapshot.ts';
 import type { Refs } from './types.ts';
 import { materialize } from './unpack.ts';
 
@@ -23,7 +25,7 @@ export function createRefs(deps: RefDeps): Refs {
   const { store } = deps;
   const empty = new EmptyRef(store);
   const stacked = {
-    hold: (key: string, lease: string) => held(store, key, lease),
+    hold: (key: string, lease: string) => holdSnapshot(store, lease, key),
     view: (key: string) => viewOf(store, key),
     layers: (key: string) => layersOfSnapshot(store, key),
   };
@@ -40,22 +42,11 @@ export function createRefs(deps: RefDeps): Refs {
         const parts = await Promise.all(serialized.parts.map((part) => this.restore(part, lease)));
         return parts.every((part) => part !== undefined) ? this.merge(parts) : undefined;
       }
-      return (await held(store, serialized.key, lease)) ? new SnapshotRef(store, serialized.key) : undefined;
+      return (await holdSnapshot(store, lease, serialized.key))
+        ? new SnapshotRef(store, serialized.key)
+        : undefined;
     },
   };
-}
-
-/** Puts a snapshot under a lease; false when it is gone, or not whole any more. */
-async function held(store: Store, key: string, lease: string): Promise<boolean> {
-  try {
-    await store.leases.add(lease, { type: 'snapshot', id: key });
-    return await store.snapshots.intact(key);
-  } catch (err) {
-    if (!(err instanceof DrydockError) || err.code !== 'not-found') throw err;
-    // A lease that is not there is a mistake, not a miss.
-    if ((await store.snapshots.stat(key)) !== undefined) throw err;
-    return false;
-  }
 }
 
 /** The tree of a committed snapshot for reading, which the caller's lease keeps. */
@@ -77,18 +68,11 @@ class EmptyRef implements Ref {
 
   /** A snapshot with nothing in it, one for all. */
   async snapshot(ctx: RefContext): Promise<string> {
-    const { snapshots } = this.#store;
-    const key = 'empty';
-    if (await held(this.#store, key, ctx.lease)) return key;
-    const active = `empty-${crypto.randomUUID()}`;
-    await snapshots.prepare(active, undefined, { lease: ctx.lease });
-    try {
-      await snapshots.commit(key, active, { lease: ctx.lease });
-    } catch (err) {
-      await snapshots.remove(active).catch(() => {});
-      if (!(err instanceof DrydockError) || err.code !== 'exists') throw err;
-    }
-    return key;
+    const name = 'empty';
+    if (await holdSnapshot(this.#store, ctx.lease, name)) return name;
+    const key = `empty-${crypto.randomUUID()}`;
+    await unlessThere(writeSnapshot(this.#store, { name, key, parent: undefined, actions: [] }, ctx));
+    return name;
   }
 
   async layers(): Promise<RefLayers> {
@@ -167,7 +151,7 @@ class FolderRef implements Ref {
   }
 
   async snapshot(ctx: RefContext): Promise<string> {
-    if (this.#key !== undefined && (await held(this.#store, this.#key, ctx.lease))) return this.#key;
+    if (this.#key !== undefined && (await holdSnapshot(this.#store, ctx.lease, this.#key))) return this.#key;
     // Several steps may mount one folder at once: it is copied once.
     this.#key = await this.#seeding.run('', ctx.signal, () => seedFolder(this.#store, this.#spec, ctx));
     await this.#store.leases.add(ctx.lease, { type: 'snapshot', id: this.#key });

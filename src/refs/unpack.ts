@@ -12,6 +12,7 @@ import { hex } from '../oci/digest.ts';
 import { familiarName, normalizeName } from '../oci/reference.ts';
 import type { Descriptor, Digest } from '../oci/types.ts';
 import type { RegistryClient } from '../registry/client.ts';
+import { holdChain, unlessThere } from '../store/hold.ts';
 import { madeByLabel } from '../store/labels.ts';
 import type { RefContext } from '../store/ref.ts';
 import { type Store, snapshotLabels } from '../store/store.ts';
@@ -38,7 +39,7 @@ export async function materialize(
 ): Promise<string> {
   throwIfAborted(ctx.signal);
   const top = chains.at(-1) as Digest;
-  const known = await heldChain(store, top, ctx.lease);
+  const known = await holdChain(store, ctx.lease, top);
   if (known !== undefined) {
     await labelForeign(store, source, layers, chains);
     return known;
@@ -73,21 +74,6 @@ async function labelForeign(
   }
 }
 
-async function heldChain(store: Store, chain: Digest, lease: string): Promise<string | undefined> {
-  const found = await store.snapshots.byChain(chain);
-  if (found === undefined || !(await store.snapshots.intact(found.key))) return undefined;
-  try {
-    await store.leases.add(lease, { type: 'snapshot', id: found.key });
-    return found.key;
-  } catch (err) {
-    // Collected between the two calls.
-    if (err instanceof DrydockError && err.code === 'not-found') {
-      if ((await store.snapshots.stat(found.key)) === undefined) return undefined;
-    }
-    throw err;
-  }
-}
-
 async function unpackMissing(
   store: Store,
   client: RegistryClient,
@@ -99,7 +85,7 @@ async function unpackMissing(
   let parent: string | undefined;
   let first = layers.length;
   for (; first > 0; first--) {
-    parent = await heldChain(store, chains[first - 1] as Digest, ctx.lease);
+    parent = await holdChain(store, ctx.lease, chains[first - 1] as Digest);
     if (parent !== undefined) break;
   }
   await labelForeign(store, source, layers.slice(0, first), chains);
@@ -189,10 +175,22 @@ async function unpackNow(
   chain: Digest,
   ctx: RefContext,
 ): Promise<string> {
-  const { snapshots } = store;
-  const { descriptor, diffId } = layer;
-  const existing = await heldChain(store, chain, ctx.lease);
+  const existing = await holdChain(store, ctx.lease, chain);
   if (existing !== undefined) return existing;
+  await unlessThere(makeSnapshot(store, source, layer, parent, chain, ctx));
+  return chain;
+}
+
+/** Unpacks a layer into a new snapshot. Leaves nothing when it throws: `exists`, too, when another was faster. */
+async function makeSnapshot(
+  store: Store,
+  source: string | undefined,
+  { descriptor, diffId, madeAt, madeBy }: Layer,
+  parent: string | undefined,
+  chain: Digest,
+  ctx: RefContext,
+): Promise<void> {
+  const { snapshots } = store;
   const active = `unpack-${hex(chain).slice(0, 16)}-${randomUUID()}`;
   const mounts = await snapshots.prepare(active, parent, { lease: ctx.lease });
   try {
@@ -211,15 +209,12 @@ async function unpackNow(
       [snapshotLabels.diffId]: diffId,
       [snapshotLabels.chainId]: chain,
       ...originLabels({ blob: descriptor, from: source }),
-      ...(layer.madeAt === undefined ? {} : { [snapshotLabels.madeAt]: String(layer.madeAt) }),
-      ...madeByLabel(layer.madeBy),
+      ...(madeAt === undefined ? {} : { [snapshotLabels.madeAt]: String(madeAt) }),
+      ...madeByLabel(madeBy),
     };
     await orAbort(snapshots.commit(chain, active, { lease: ctx.lease, labels }), ctx.signal);
-    return chain;
   } catch (err) {
     await snapshots.remove(active).catch(() => {});
-    // Another process was faster: its snapshot is as good, and is now held by our lease.
-    if (err instanceof DrydockError && err.code === 'exists') return chain;
     throw err;
   }
 }

@@ -6,7 +6,7 @@ import {
   readDocuments,
   resolveImage,
 } from '../distribution/resolve.ts';
-import { DrydockError, fail } from '../errors/error.ts';
+import { fail } from '../errors/error.ts';
 import { platformOf } from '../llb/message.ts';
 import { chainId, digestOf, isDigest } from '../oci/digest.ts';
 import { normalizeName, parseReference } from '../oci/reference.ts';
@@ -14,7 +14,7 @@ import type { Descriptor, Digest, ImageConfig, Platform } from '../oci/types.ts'
 import type { Session } from '../session/types.ts';
 import type { Pins } from '../solver/pins.ts';
 import type { CacheMap, OpContext, Vertex } from '../solver/types.ts';
-import type { Store } from '../store/store.ts';
+import { holdChain } from '../store/hold.ts';
 import { attrReader, sourceOf } from './attrs.ts';
 import type { SourceDeps, SourceMaker } from './deps.ts';
 import { Layout } from './image/layout.ts';
@@ -69,7 +69,7 @@ export async function resolveImageConfig(
     pins,
   });
   pins?.tell(`docker-image://${normalizeName(name)}`, found.target.digest);
-  if (found.local) await holdSnapshot(store, layerChain(found), lease);
+  if (found.local) await holdChain(store, lease, layerChain(found));
   const { target, config, manifest } = found;
   return { ref: found.ref, digest: target.digest, config, manifest };
 }
@@ -123,7 +123,7 @@ export const imageSource: SourceMaker = (vertex, deps) => {
       const layers = limited(found, limit);
       if (found.local && !store.shared) {
         // The blobs of a built image may never have been made: its snapshot is the image.
-        const key = await holdSnapshot(store, chainId(layers.map((layer) => layer.diffId)), ctx.lease);
+        const key = await holdChain(store, ctx.lease, chainId(layers.map((layer) => layer.diffId)));
         if (key !== undefined) return [refs.snapshot(key)];
       }
       return [refs.image(found.ref, layers)];
@@ -169,22 +169,4 @@ function limited(
 
 function layerChain(found: ResolvedDocuments): Digest | undefined {
   return chainId(found.config.rootfs.diff_ids);
-}
-
-/** The snapshot with a chain ID, put under the lease; undefined when there is none. */
-async function holdSnapshot(
-  store: Store,
-  chain: Digest | undefined,
-  lease: string,
-): Promise<string | undefined> {
-  const found = chain === undefined ? undefined : await store.snapshots.byChain(chain);
-  if (found === undefined || !(await store.snapshots.intact(found.key))) return undefined;
-  try {
-    await store.leases.add(lease, { type: 'snapshot', id: found.key });
-    return found.key;
-  } catch (err) {
-    const gone = (await store.snapshots.stat(found.key)) === undefined;
-    if (gone && err instanceof DrydockError && err.code === 'not-found') return undefined;
-    throw err;
-  }
 }

@@ -130,7 +130,10 @@ export interface ContentWriter {
   readonly offset: number;
   /** Appends. Resolves when more may be written. */
   write(chunk: Uint8Array): Promise<void>;
-  /** Checks size and digest (`corrupt` when they do not hold) and makes the blob visible. */
+  /**
+   * Checks size and digest (`corrupt` when they do not hold) and makes the blob visible. Fine when another has stored the
+   * same bytes meanwhile.
+   */
   commit(labels?: Record<string, string>): Promise<{ digest: Digest; size: number }>;
   /** Closes without making a blob. `keep` leaves the bytes for a later resume, else they are removed. */
   abort(keep?: boolean): Promise<void>;

@@ -6,6 +6,7 @@ import { afterEach, beforeEach, describe } from 'vitest';
 import type { Store } from '../../src/store/store.ts';
 import { lease, StoreAtHand } from './conformance/at-hand.ts';
 import { contentTests } from './conformance/content.ts';
+import { holdTests } from './conformance/hold.ts';
 import { imagesTests } from './conformance/images.ts';
 import { leasesTests } from './conformance/leases.ts';
 import { snapshotsTests } from './conformance/snapshots.ts';
@@ -27,5 +28,6 @@ export function conformanceSuite(name: string, openStore: OpenStore): void {
     snapshotsTests(at);
     imagesTests(at);
     leasesTests(at);
+    holdTests(at);
   });
 }

@@ -8,6 +8,7 @@ import { DrydockError, fail } from '../../errors/error.ts';
 import { digestOf, hex, isDigest } from '../../oci/digest.ts';
 import type { Digest } from '../../oci/types.ts';
 import { type Info, WriteAction } from '../../pb/containerd/content_pb.js';
+import { unlessThere } from '../hold.ts';
 import { fileBytes, whenAsked } from '../shared/blob-stream.ts';
 import type { BlobInfo, Content, ContentWriter, WriterOptions } from '../store.ts';
 import { breakOf, hasCode } from './errors.ts';
@@ -234,11 +235,8 @@ export class ContainerdContent implements Content {
   ): Promise<void> {
     const { lease, labels } = options;
     const expected = { digest, size: data.byteLength };
-    let writer: ContentWriter;
-    try {
-      writer = await this.writer(`drydock-put-${randomUUID()}`, { lease, expected });
-    } catch (err) {
-      if (!(err instanceof Error && 'code' in err && err.code === 'exists')) throw err;
+    const writer = await unlessThere(this.writer(`drydock-put-${randomUUID()}`, { lease, expected }));
+    if (writer === undefined) {
       if (labels !== undefined && Object.keys(labels).length > 0) await this.setLabels(digest, labels);
       return;
     }

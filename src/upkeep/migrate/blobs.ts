@@ -1,8 +1,8 @@
 /** Blobs from one store to another. */
-import { setTimeout as sleep } from 'node:timers/promises';
 import { DrydockError, throwIfAborted } from '../../errors/error.ts';
 import type { Descriptor } from '../../oci/types.ts';
-import type { ContentWriter, Store } from '../../store/store.ts';
+import { writerInTurn } from '../../store/hold.ts';
+import type { Store } from '../../store/store.ts';
 
 /** Both ends of a migration, with the lease that keeps what is under way on each. */
 export interface Route {
@@ -22,7 +22,14 @@ export async function copyBlob(
 ): Promise<void> {
   const { from, to, leases, signal } = route;
   throwIfAborted(signal);
-  const writer = await openWriter(route, { digest, size });
+  const expected = { digest, size };
+  // Another migration may be copying it.
+  const writer = await writerInTurn(
+    to,
+    `migrate-${digest}`,
+    { lease: leases.to, expected, resume: true },
+    signal,
+  );
   if (writer === undefined) {
     if (Object.keys(labels).length > 0) await to.content.setLabels(digest, labels);
     return;
@@ -39,27 +46,4 @@ export async function copyBlob(
     throw err;
   }
   await to.leases.add(leases.to, { type: 'blob', id: digest });
-}
-
-/** Undefined when the blob is there, and now under the lease. */
-async function openWriter(
-  { to, leases, signal }: Route,
-  expected: Pick<Descriptor, 'digest' | 'size'>,
-): Promise<ContentWriter | undefined> {
-  for (;;) {
-    try {
-      return await to.content.writer(`migrate-${expected.digest}`, {
-        lease: leases.to,
-        expected,
-        resume: true,
-      });
-    } catch (err) {
-      if (!(err instanceof DrydockError)) throw err;
-      if (err.code === 'exists') return undefined;
-      if (err.code !== 'conflict') throw err;
-    }
-    // Another migration is copying it.
-    await sleep(150);
-    throwIfAborted(signal);
-  }
 }

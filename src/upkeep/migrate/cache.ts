@@ -8,6 +8,7 @@ import { chainId } from '../../oci/digest.ts';
 import { parseReference } from '../../oci/reference.ts';
 import type { Descriptor } from '../../oci/types.ts';
 import { recordLease } from '../../solver/results.ts';
+import { hold, unlessThere } from '../../store/hold.ts';
 import { type SerializedRef, snapshotKeys } from '../../store/ref.ts';
 import { type SnapshotInfo, snapshotLabels } from '../../store/store.ts';
 import { copyBlob, type Route } from './blobs.ts';
@@ -63,27 +64,30 @@ async function bring(route: Route, result: SerializedRef): Promise<boolean> {
 
 async function bringSnapshot(route: Route, key: string): Promise<boolean> {
   const { from, to, leases } = route;
-  try {
-    await from.leases.add(leases.from, { type: 'snapshot', id: key });
-  } catch (err) {
-    if (err instanceof DrydockError && err.code === 'not-found') return false;
-    throw err;
-  }
+  if (!(await hold(from, leases.from, { type: 'snapshot', id: key }))) return false;
   for (const info of await from.snapshots.chain(key)) {
     throwIfAborted(route.signal);
     const there = await to.snapshots.stat(info.key);
-    if (there?.kind === 'committed') await to.leases.add(leases.to, { type: 'snapshot', id: info.key });
-    else await copySnapshot(route, info);
+    if (there?.kind === 'committed' && (await hold(to, leases.to, { type: 'snapshot', id: info.key })))
+      continue;
+    await copySnapshot(route, info);
   }
   return true;
 }
 
 /** Makes the layer a blob, if it is none, and unpacks that on the other side under the same key. */
 async function copySnapshot(route: Route, info: SnapshotInfo): Promise<void> {
-  const { to, leases, signal } = route;
-  const { key, parent, labels } = info;
-  const { blob, diffId } = await blobOf(route, key, labels);
-  await copyBlob(route, blob);
+  const layer = await blobOf(route, info.key, info.labels);
+  await copyBlob(route, layer.blob);
+  await unlessThere(unpackSnapshot(route, info, layer));
+}
+
+/** Unpacks a blob that is there. Leaves nothing when it throws. */
+async function unpackSnapshot(
+  { to, leases, signal }: Route,
+  { key, parent, labels, createdAt }: SnapshotInfo,
+  { blob, diffId }: Awaited<ReturnType<typeof blobOf>>,
+): Promise<void> {
   const active = `migrate-${crypto.randomUUID()}`;
   const mounts = await to.snapshots.prepare(active, parent, { lease: leases.to });
   try {
@@ -98,14 +102,14 @@ async function copySnapshot(route: Route, info: SnapshotInfo): Promise<void> {
       lease: leases.to,
       labels: {
         // An image built from it later says when the layer was made, as it would have here: unless it was made elsewhere.
-        ...(originOf(labels).blob === undefined ? { [snapshotLabels.madeAt]: String(info.createdAt) } : {}),
+        ...(originOf(labels).blob === undefined ? { [snapshotLabels.madeAt]: String(createdAt) } : {}),
         ...ownLabels(labels),
         [snapshotLabels.diffId]: diffId,
       },
     });
   } catch (err) {
     await to.snapshots.remove(active).catch(() => {});
-    if (!(err instanceof DrydockError) || err.code !== 'exists') throw err;
+    throw err;
   }
 }
 

@@ -1,0 +1,85 @@
+/**
+ * What others may remove, or make at the same time: putting under a lease what may be gone, and making what may be there
+ * by the time that it is made.
+ */
+import { DrydockError } from '../errors/error.ts';
+import { pause } from '../flow/pause.ts';
+import type { Digest } from '../oci/types.ts';
+import type { ContentWriter, LeaseResource, Store, WriterOptions } from './store.ts';
+
+/**
+ * Puts a thing under a lease; false when the thing is gone. Throws `not-found` when it is the lease that is not there:
+ * that is a mistake, not a miss.
+ */
+export async function hold(store: Store, lease: string, thing: LeaseResource): Promise<boolean> {
+  try {
+    await store.leases.add(lease, thing);
+    return true;
+  } catch (err) {
+    if (!(err instanceof DrydockError) || err.code !== 'not-found') throw err;
+    if (await isThere(store, thing)) throw err;
+    return false;
+  }
+}
+
+async function isThere({ content, snapshots }: Store, thing: LeaseResource): Promise<boolean> {
+  const found = thing.type === 'blob' ? await content.info(thing.id) : await snapshots.stat(thing.id);
+  return found !== undefined;
+}
+
+/** Puts a snapshot under a lease; false when it is gone, or not whole any more. Throws as `hold` does. */
+export async function holdSnapshot(store: Store, lease: string, key: string): Promise<boolean> {
+  return (await hold(store, lease, { type: 'snapshot', id: key })) && store.snapshots.intact(key);
+}
+
+/**
+ * Puts the snapshot with a chain ID (undefined: of no layers) under a lease and returns its key; undefined when none has
+ * it, or it is not whole any more. Throws as `hold` does.
+ */
+export async function holdChain(
+  store: Store,
+  lease: string,
+  chain: Digest | undefined,
+): Promise<string | undefined> {
+  const found = chain === undefined ? undefined : await store.snapshots.byChain(chain);
+  if (found === undefined || !(await store.snapshots.intact(found.key))) return undefined;
+  return (await hold(store, lease, { type: 'snapshot', id: found.key })) ? found.key : undefined;
+}
+
+/**
+ * The result of making a blob or snapshot; undefined when the store said `exists`: another was faster, and the other's,
+ * which is as good, is under the lease then. Throws all other errors of the making.
+ *
+ *     await unlessThere(snapshots.commit(name, active, { lease }));
+ */
+export async function unlessThere<T>(making: Promise<T>): Promise<T | undefined> {
+  try {
+    return await making;
+  } catch (err) {
+    if (err instanceof DrydockError && err.code === 'exists') return undefined;
+    throw err;
+  }
+}
+
+/**
+ * The writer of an ingest as soon as no other process writes it; undefined when the blob is there, and under the lease.
+ * `waiting` is called whenever another is found at it. Throws `canceled` when the signal fires while it waits, and what
+ * opening a writer throws.
+ */
+export async function writerInTurn(
+  store: Store,
+  ref: string,
+  options: WriterOptions,
+  signal?: AbortSignal,
+  waiting?: () => void,
+): Promise<ContentWriter | undefined> {
+  for (;;) {
+    try {
+      return await unlessThere(store.content.writer(ref, options));
+    } catch (err) {
+      if (!(err instanceof DrydockError) || err.code !== 'conflict') throw err;
+    }
+    waiting?.();
+    await pause(150, signal);
+  }
+}
