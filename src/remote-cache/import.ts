@@ -44,17 +44,14 @@ export function importCaches(specs: readonly CacheSpec[], deps: ImportDeps): voi
   const fresh = new Map<string, CacheSpec>();
   for (const spec of specs) {
     const key = JSON.stringify([spec.type, Object.entries(spec.attrs).sort()]);
-    if (!job.importKeys.has(key)) fresh.set(key, spec);
+    if (!job.hasImport(key)) fresh.set(key, spec);
   }
-  if (job.importKeys.size + fresh.size > maxImports) {
+  if (job.importCount + fresh.size > maxImports) {
     throw fail('invalid', 'cache', `the build names more than ${maxImports} caches to import`, {
       hint: 'Name fewer with --cache-from: those that builds like this one have written.',
     });
   }
-  for (const [key, spec] of fresh) {
-    job.importKeys.add(key);
-    job.imports.push(importOne(spec, deps));
-  }
+  for (const [key, spec] of fresh) job.addImport(key, importOne(spec, deps));
 }
 
 async function importOne(spec: CacheSpec, deps: ImportDeps): Promise<readonly ForeignCache[]> {

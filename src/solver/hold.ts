@@ -2,7 +2,13 @@ import type { DrydockError } from '../errors/error.ts';
 import type { Job } from './job.ts';
 import type { VertexState } from './state.ts';
 
-/** What one solve of a build keeps alive: its vertices, from the solve's start until the build is released or the solve fails. */
+/**
+ * One solve of a build, and the vertices it keeps alive.
+ *
+ * It begins with the solve, takes hold of every vertex that the outputs need, and lets go of them when the solve fails
+ * or the build is released. `VertexStates` alone begins and ends it and writes what it holds; the vertices' audiences
+ * tell it of failures.
+ */
 export class Hold {
   readonly job: Job;
   readonly states = new Set<VertexState>();
@@ -19,6 +25,7 @@ export class Hold {
     return this.#failed.promise;
   }
 
+  /** Notes that a vertex failed; the first one counts. */
   fail(err: DrydockError): void {
     this.#failed.reject(err);
   }

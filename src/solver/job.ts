@@ -6,15 +6,17 @@ import type { Definition } from '../pb/solver/pb/ops_pb.js';
 import { boundProgress, now } from '../progress/bound.ts';
 import type { ProgressSink, VertexProgress } from '../progress/events.ts';
 import type { Session } from '../session/types.ts';
+import { canceledText } from './audience.ts';
 import type { ForeignCache } from './foreign-cache.ts';
 import type { Hold } from './hold.ts';
 import { Pins } from './pins.ts';
 import type { VertexState } from './state.ts';
 
-export { boundProgress, now };
-
 /** Reads a definition, holding it against what a build may do. */
 export type LoadDefinition = (definition: Definition, signal: AbortSignal) => Graph | Promise<Graph>;
+
+/** Foreign caches being read. They resolve to none when they cannot be read. */
+type ForeignCaches = Promise<readonly ForeignCache[]>;
 
 interface JobOptions {
   /** Entitlements granted: `network.host`, `security.insecure`; default: none. */
@@ -25,11 +27,19 @@ interface JobOptions {
   pins?: Pins;
   /** The rules that its definitions are read under; default: none. */
   load?: LoadDefinition;
+  /** Foreign caches of the builds that it is nested in. */
+  imports?: ForeignCaches;
 }
 
 const loadPlain: LoadDefinition = (definition, signal) => loadGraphInTurns(definition, { signal });
 
-/** One build: whose session it uses, who watches it, and what it holds in the solver. */
+/**
+ * One build: whose session it uses, who watches it, and what it holds in the solver.
+ *
+ * It begins when a client asks for a build, or when an op has a graph of its own solved. As many graphs as it wants are
+ * solved for it, one after the other or at the same time, and what was solved stays held. It ends by `Solver.release`,
+ * which has it let go of all that. It may be aborted before: by its caller's signal, or by `abort`.
+ */
 export class Job {
   readonly id = randomUUID();
   readonly session: Session;
@@ -38,13 +48,12 @@ export class Job {
   readonly allow: readonly string[];
   readonly #controller = new AbortController();
   readonly #ended = new AbortController();
-  /** What this build's solves hold; the solver keeps this. */
+  /** Its solves; `VertexStates` alone writes them. */
   readonly holds = new Set<Hold>();
-  /** Caches from elsewhere that are looked into beside the local records. They resolve to none when they cannot be read. */
-  readonly imports: Promise<readonly ForeignCache[]>[] = [];
-  /** What names those caches, so that each is read once. */
-  readonly importKeys = new Set<string>();
-  /** Cache mounts that it has emptied: what its own steps have put in since is theirs. */
+  readonly #outerImports: readonly ForeignCaches[];
+  /** By what names them. */
+  readonly #imports = new Map<string, ForeignCaches>();
+  /** Cache mounts that it has emptied: what its own steps have put in since is theirs. `emptyIgnoredCaches` alone adds to them. */
   readonly emptiedCaches = new Set<string>();
   /** What its sources were when it first asked for them. */
   readonly pins: Pins;
@@ -56,12 +65,13 @@ export class Job {
     session: Session,
     sink: ProgressSink,
     signal: AbortSignal,
-    { allow = [], within = [], pins = new Pins(), load = loadPlain }: JobOptions = {},
+    { allow = [], within = [], pins = new Pins(), load = loadPlain, imports }: JobOptions = {},
   ) {
     this.pins = pins;
     this.allow = allow;
     this.within = within;
     this.#load = load;
+    this.#outerImports = imports === undefined ? [] : [imports];
     this.session = session;
     this.sink = sink;
     if (signal.aborted) this.#controller.abort(signal.reason);
@@ -75,6 +85,26 @@ export class Job {
 
   get signal(): AbortSignal {
     return this.#controller.signal;
+  }
+
+  /** Foreign caches that are looked into beside the local records. */
+  get imports(): readonly ForeignCaches[] {
+    return [...this.#outerImports, ...this.#imports.values()];
+  }
+
+  /** How many foreign caches it reads that the builds it is nested in do not. */
+  get importCount(): number {
+    return this.#imports.size;
+  }
+
+  /** Whether it reads the foreign cache of a name already. */
+  hasImport(key: string): boolean {
+    return this.#imports.has(key);
+  }
+
+  /** Adds a foreign cache. `key` names it, so that each is read once. */
+  addImport(key: string, reading: ForeignCaches): void {
+    this.#imports.set(key, reading);
   }
 
   /** Reads a definition under the build's rules; a step may bring one along. */
@@ -106,7 +136,7 @@ export class Job {
       const error = toDrydockError(err);
       error.step ??= name;
       error.vertex ??= digest;
-      const message = error.code === 'canceled' ? 'CANCELED' : error.message;
+      const message = error.code === 'canceled' ? canceledText : error.message;
       sink.vertex({ digest, inputs: [], name, started, completed: now(), error: message });
       throw error;
     }

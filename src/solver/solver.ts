@@ -6,24 +6,24 @@
  * can anything keyed by it: it is run at once, side by side with whatever is still being identified.
  */
 import type { Cache } from '../cache/cache.ts';
-import { canceled, DrydockError, fail, throwIfAborted, toDrydockError } from '../errors/error.ts';
+import { canceled, type DrydockError, fail, throwIfAborted, toDrydockError } from '../errors/error.ts';
 import { orAbort } from '../flow/or-abort.ts';
-import type { Digest } from '../oci/types.ts';
-import type { Session } from '../session/types.ts';
 import type { Ref, SerializedRef } from '../store/ref.ts';
 import type { Store } from '../store/store.ts';
 import { isDue, nextTurn } from '../workers/turns.ts';
 import { canceledText } from './audience.ts';
+import { borrow } from './borrow.ts';
 import { Contents } from './contents.ts';
 import { noteFailed } from './failed-vertex.ts';
-import { ForeignRef } from './foreign-ref.ts';
+import { follow, type OthersDeps } from './follow.ts';
 import { FoundElsewhere } from './found-elsewhere.ts';
-import { Hold } from './hold.ts';
 import { Identifier } from './identify.ts';
-import { Job, type LoadDefinition } from './job.ts';
-import { recordKey, workKey } from './keys.ts';
+import type { Job } from './job.ts';
+import { recordKey } from './keys.ts';
+import { holdsItself, nestedJob } from './nesting.ts';
 import { ResultStore } from './results.ts';
-import { VertexState } from './state.ts';
+import type { VertexState } from './state.ts';
+import { VertexStates } from './states.ts';
 import { type TracedVertex, traceOf } from './trace.ts';
 import type { Edge, ImageLayer, OpContext, OpFactory, Vertex } from './types.ts';
 import type { Identity } from './work.ts';
@@ -36,28 +36,33 @@ export interface SolverDeps {
   restore(serialized: SerializedRef, lease: string): Promise<Ref | undefined>;
 }
 
-/** Why what nobody holds any more is stopped: one for all, as each would cost more than the rest of letting go. */
-const released = new DOMException('the build is over', 'AbortError');
-
-/** Build ops whose definitions hold build ops, so many deep. */
-const maxNesting = 32;
-
+/**
+ * Solves the graphs of all builds of an engine.
+ *
+ * A build is a `Job`: `solve` it as often as it has graphs, ask what it was made of (`trace`, `images`) while it holds
+ * what was solved, and `release` it in the end. The solver alone moves the work of vertices on: their names and results
+ * are found here, who holds them is in `VertexStates`.
+ */
 export class Solver {
   readonly #deps: SolverDeps;
   readonly #results: ResultStore;
   readonly #contents: Contents;
   readonly #identifier: Identifier;
   readonly #foundElsewhere = new FoundElsewhere();
-  /** States that a new solve may join, by work key. */
-  readonly #states = new Map<string, VertexState>();
-  readonly #byContext = new WeakMap<OpContext, VertexState>();
+  readonly #states: VertexStates;
+  readonly #others: OthersDeps;
   /** States whose op runs, by `recordKey`, so that equal work found by content is done once too. */
   readonly #working = new Map<string, VertexState>();
   #stepsRun = 0;
 
   constructor(deps: SolverDeps) {
     this.#deps = deps;
-    this.#results = new ResultStore(deps);
+    const { makeOp } = deps;
+    const results = new ResultStore(deps);
+    const states = new VertexStates({ makeOp, results, foundElsewhere: this.#foundElsewhere });
+    this.#results = results;
+    this.#states = states;
+    this.#others = { states, results, resultOf: (state) => this.#result(state) };
     this.#contents = new Contents(deps, (state) => this.#result(state));
     this.#identifier = new Identifier(deps, this.#contents);
   }
@@ -75,10 +80,9 @@ export class Solver {
    */
   async solve(job: Job, vertices: readonly Vertex[], outputs: readonly Edge[]): Promise<Ref[]> {
     throwIfAborted(job.signal);
-    const hold = new Hold(job);
-    job.holds.add(hold);
+    const hold = this.#states.begin(job);
     try {
-      const held = await this.#holdAll(hold, vertices, outputs);
+      const held = await this.#states.join(hold, vertices, outputs);
       // In input-first order, so that the recursion inside `identify` never goes deeper than one level.
       for (const state of held.values()) void this.#identify(state).catch(() => {});
       const results = Promise.all(
@@ -92,8 +96,7 @@ export class Solver {
       );
       return await orAbort(Promise.race([results, hold.failed]), job.signal);
     } catch (err) {
-      job.holds.delete(hold);
-      await this.#letGo(hold, err);
+      await this.#states.letGo(hold, err);
       throw err;
     }
   }
@@ -103,9 +106,8 @@ export class Solver {
    * until `release`.
    */
   async trace(job: Job, vertices: readonly Vertex[], outputs: readonly Edge[]): Promise<TracedVertex[]> {
-    const hold = new Hold(job);
-    job.holds.add(hold);
-    const held = await this.#holdAll(hold, vertices, outputs);
+    const hold = this.#states.begin(job);
+    const held = await this.#states.join(hold, vertices, outputs);
     for (const state of held.values()) void this.#identify(state).catch(() => {});
     return traceOf([...held.values()], {
       cache: this.#deps.cache,
@@ -116,11 +118,10 @@ export class Solver {
 
   /** The images that a build has used so far: the blobs that the layers of each are, lowest first. */
   async images(job: Job): Promise<(readonly ImageLayer[])[]> {
-    const states = new Set([...job.holds].flatMap((hold) => [...hold.states]));
     const found = await Promise.all(
-      [...states].map(async (state) => {
-        const { nested: job } = state.work;
-        const nested = job === undefined ? [] : await this.images(job);
+      [...this.#states.heldBy(job)].map(async (state) => {
+        const inner = state.work.nested;
+        const nested = inner === undefined ? [] : await this.images(inner);
         if (state.vertex.op.op.case !== 'source') return nested;
         // One that is still being looked up is not part of what is there.
         const map = await Promise.race([state.cacheMap(), Promise.resolve(undefined)]).catch(() => undefined);
@@ -141,123 +142,18 @@ export class Solver {
   }
 
   /** Lets go of all that a build holds and waits until what nobody else wants has stopped; call it once when the build is over. */
-  async release(job: Job): Promise<void> {
-    job.end();
-    const holds = [...job.holds];
-    job.holds.clear();
-    await Promise.all(holds.map((hold) => this.#letGo(hold, job.signal.reason ?? released)));
-    if (job.within.length === 0) await job.pins.end();
+  release(job: Job): Promise<void> {
+    return this.#states.release(job);
   }
 
   /** The build that graphs nested in a running op are solved in: it lives as long as the op's vertex is held. */
   jobOf(ctx: OpContext): Job {
-    const state = this.#byContext.get(ctx);
-    if (state === undefined || ctx.signal.aborted) throw canceled(ctx.signal.reason);
-    const { audience, work } = state;
-    return work.nest(() => {
-      const within = [...audience.within, state];
-      if (within.length > maxNesting) {
-        throw fail('invalid', 'llb', `definitions are nested deeper than ${maxNesting}`);
-      }
-      const { allow, pins } = audience;
-      const load: LoadDefinition = (definition) => audience.load(definition);
-      const job = new Job(ctx.session, audience.forward(), ctx.signal, { allow, within, pins, load });
-      job.imports.push(audience.imports());
-      return job;
-    });
+    const state = this.#states.byContext(ctx);
+    if (state === undefined) throw canceled(ctx.signal.reason);
+    return nestedJob(state);
   }
 
-  /** Joins the states of all vertices that the outputs need. */
-  async #holdAll(
-    hold: Hold,
-    vertices: readonly Vertex[],
-    outputs: readonly Edge[],
-  ): Promise<Map<Digest, VertexState>> {
-    const wanted = ancestors(outputs);
-    const held = new Map<Digest, VertexState>();
-    for (const vertex of vertices) {
-      if (isDue()) {
-        await nextTurn();
-        throwIfAborted(hold.job.signal);
-      }
-      if (!wanted.has(vertex.digest) || held.has(vertex.digest)) continue;
-      const inputs = vertex.inputs.map(({ vertex: input, index }) => {
-        const state = held.get(input.digest);
-        if (state === undefined) throw fail('internal', 'solver', `${vertex.digest} comes before its input`);
-        return { state, index };
-      });
-      const key = workKey(
-        vertex,
-        hold.job,
-        inputs.map((input) => input.state.key),
-      );
-      let state = this.#states.get(key);
-      // A state whose input failed or was given up meanwhile is about to fail as well: start anew.
-      if (state?.inputs.some((input, i) => input.state !== inputs[i]?.state)) state = undefined;
-      if (state !== undefined && hold.job.within.includes(state)) throw holdsItself(vertex);
-      if (state === undefined) {
-        state = this.#makeState(key, vertex, inputs, hold.job.session.tenant);
-        this.#foundElsewhere.handOn(state);
-        this.#states.set(key, state);
-        this.#byContext.set(state.context, state);
-      }
-      hold.states.add(state);
-      state.audience.join(hold, vertex);
-      held.set(vertex.digest, state);
-      for (const input of inputs) input.state.work.want(input.index);
-    }
-    for (const { vertex, index } of outputs) held.get(vertex.digest)?.work.want(index);
-    return held;
-  }
-
-  #makeState(
-    key: string,
-    vertex: Vertex,
-    inputs: VertexState['inputs'],
-    tenant: Session['tenant'],
-  ): VertexState {
-    try {
-      return new VertexState(key, vertex, inputs, this.#deps.makeOp, tenant);
-    } catch (err) {
-      const error = toDrydockError(err, 'llb');
-      error.step ??= vertex.name;
-      error.vertex ??= vertex.digest;
-      noteFailed(error, vertex);
-      error.source ??= vertex.source;
-      throw error;
-    }
-  }
-
-  async #letGo(hold: Hold, reason: unknown): Promise<void> {
-    const left: VertexState[] = [];
-    for (const state of [...hold.states]) {
-      if (isDue()) await nextTurn();
-      hold.states.delete(state);
-      state.audience.leave(hold);
-      if (!state.isHeld) left.push(state);
-    }
-    await Promise.all(left.map((state) => this.#retire(state, reason)));
-  }
-
-  /** Stops a state's work and gives up its lease. */
-  #retire(state: VertexState, reason: unknown): Promise<void> {
-    this.#forget(state);
-    const { work } = state;
-    return work.retired(async () => {
-      work.cancel(reason);
-      await Promise.allSettled([work.identity, work.result]);
-      this.#foundElsewhere.forget(state);
-      if (work.nested !== undefined) await this.release(work.nested);
-      await work.cleanUp();
-      await this.#results.drop(state);
-    });
-  }
-
-  /** Keeps new solves from joining a state. */
-  #forget(state: VertexState): void {
-    if (this.#states.get(state.key) === state) this.#states.delete(state.key);
-  }
-
+  /** The identity of a vertex. */
   #identify(state: VertexState): Promise<Identity> {
     return state.work.identified(() =>
       this.#findIdentity(state).catch((err) => {
@@ -302,6 +198,7 @@ export class Solver {
     return identity;
   }
 
+  /** The refs of all outputs of a vertex. */
   #result(state: VertexState): Promise<readonly Ref[]> {
     return state.work.resolved(() =>
       this.#findResult(state).catch((err) => {
@@ -313,21 +210,20 @@ export class Solver {
   async #findResult(state: VertexState): Promise<readonly Ref[]> {
     const identity = await this.#identify(state);
     if (isDue()) await nextTurn();
-    const { id } = identity;
-    const work = recordKey(id, state.context.session.tenant);
+    const record = recordKey(identity.id, state.context.session.tenant);
     let inputs: readonly Ref[] | undefined;
     let isForeign = !identity.volatile && identity.foreign !== undefined;
     for (;;) {
       throwIfAborted(state.work.signal);
-      const other = this.#working.get(work);
+      const other = this.#working.get(record);
       if (other !== undefined) {
         if (state.audience.within.includes(other)) throw holdsItself(state.vertex);
-        const refs = await this.#follow(state, other);
+        const refs = await follow(state, other, this.#others);
         if (refs !== undefined) return refs;
         continue;
       }
       // Looked up (again) here: an equal vertex may have been saved since this one was identified.
-      let loaded = identity.volatile ? undefined : await this.#results.load(id, state);
+      let loaded = identity.volatile ? undefined : await this.#results.load(identity.id, state);
       if (loaded === undefined && isForeign) {
         // Once: what is not to be had now is not looked for again when the inputs are there.
         isForeign = false;
@@ -344,12 +240,12 @@ export class Solver {
         );
         continue;
       }
-      if (this.#working.has(work)) continue;
-      this.#working.set(work, state);
+      if (this.#working.has(record)) continue;
+      this.#working.set(record, state);
       try {
         return await this.#run(state, identity, inputs);
       } finally {
-        this.#working.delete(work);
+        this.#working.delete(record);
       }
     }
   }
@@ -374,38 +270,7 @@ export class Solver {
     return ref;
   }
 
-  /**
-   * Waits for an equal vertex and takes its result; undefined when that one was cancelled or its result is not what
-   * its identity says, and the work is ours.
-   */
-  async #follow(state: VertexState, other: VertexState): Promise<readonly Ref[] | undefined> {
-    if (other.work.signal.aborted) {
-      await state.work.orCanceled(Promise.allSettled([other.work.result]));
-      return undefined;
-    }
-    state.audience.mark('started');
-    state.audience.follow(other.audience);
-    try {
-      const refs = await state.work.orCanceled(this.#result(other));
-      if (other.work.isTainted) return undefined;
-      // It may still have to be made by the other one, which is not there as long as this one.
-      for (const ref of refs) {
-        if (ref.serialize() !== undefined) continue;
-        if (ref instanceof ForeignRef || (await ref.layers())?.where === 'elsewhere') return undefined;
-      }
-      await this.#results.hold(refs, state);
-      state.audience.mark('completed');
-      return refs;
-    } catch (err) {
-      if (!state.work.signal.aborted && err instanceof DrydockError && err.code === 'canceled')
-        return undefined;
-      throw err;
-    } finally {
-      state.audience.unfollow(other.audience);
-      if (!other.isHeld) await this.#retire(other, state.work.signal.reason);
-    }
-  }
-
+  /** Has the op make the refs, which are recorded if they are what the identity says. */
   async #run(state: VertexState, identity: Identity, inputs: readonly Ref[]): Promise<readonly Ref[]> {
     const { context } = state;
     await this.#results.lease(state);
@@ -415,7 +280,7 @@ export class Solver {
     for (const input of read) input.work.beginRead();
     try {
       if (state.vertex.op.op.case !== 'source') this.#stepsRun++;
-      const refs = await state.op.exec(inputs, context).catch((err) => this.#borrow(state, err));
+      const refs = await state.op.exec(inputs, context).catch((err) => borrow(state, err, this.#others));
       if (identity.volatile) return refs;
       const [size, holds] = await Promise.all([
         this.#results.measure(refs),
@@ -429,32 +294,8 @@ export class Solver {
     } finally {
       for (const input of read) input.work.endRead();
       const left = [...read].filter((input) => !input.isHeld);
-      await Promise.all(left.map((input) => this.#retire(input, state.work.signal.reason)));
+      await Promise.all(left.map((input) => this.#states.retire(input, state.work.signal.reason)));
     }
-  }
-
-  /**
-   * The folder of another build that is running, for a vertex that is the very same and whose own client does not offer
-   * it: a client that was handed a piece of another's graph. Only of builds of the same owner.
-   */
-  async #borrow(state: VertexState, err: unknown): Promise<readonly Ref[]> {
-    const { op } = state.vertex.op;
-    const isLocal = op.case === 'source' && op.value.identifier.startsWith('local://');
-    if (!isLocal || !(err instanceof DrydockError) || err.code !== 'not-found') throw err;
-    state.work.borrow();
-    for (const other of this.#states.values()) {
-      const isSame = other.vertex.digest === state.vertex.digest && !other.work.borrows && other !== state;
-      if (!isSame || other.work.signal.aborted) continue;
-      if (other.context.session.tenant?.id !== state.context.session.tenant?.id) continue;
-      // What it gives is there as long as it is.
-      other.work.beginRead();
-      state.context.onRelease?.(async () => {
-        other.work.endRead();
-        if (!other.isHeld) await this.#retire(other, state.work.signal.reason);
-      });
-      return state.work.orCanceled(this.#result(other));
-    }
-    throw err;
   }
 
   /** Marks a vertex as failed, gives its error the step and the Dockerfile line, once, and fails the solves that hold it. */
@@ -462,7 +303,7 @@ export class Solver {
     const error = toDrydockError(err, 'solver');
     error.vertex ??= state.vertex.digest;
     noteFailed(error, state.vertex);
-    this.#forget(state);
+    this.#states.forget(state);
     if (state.work.signal.aborted && error.code === 'canceled') {
       if (state.audience.isStarted) state.audience.mark({ error: canceledText });
       return error;
@@ -475,25 +316,4 @@ export class Solver {
     state.audience.fail(error);
     return error;
   }
-}
-
-/** It would wait for its own end. */
-function holdsItself({ name }: Vertex): DrydockError {
-  return fail(
-    'invalid',
-    'llb',
-    `the definition that ${JSON.stringify(name)} brings along holds that step itself`,
-  );
-}
-
-/** Digests of all that outputs are made of. */
-function ancestors(outputs: readonly Edge[]): Set<Digest> {
-  const seen = new Set<Digest>();
-  const queue = outputs.map((edge) => edge.vertex);
-  for (let vertex = queue.pop(); vertex !== undefined; vertex = queue.pop()) {
-    if (seen.has(vertex.digest)) continue;
-    seen.add(vertex.digest);
-    for (const input of vertex.inputs) queue.push(input.vertex);
-  }
-  return seen;
 }

@@ -1,7 +1,7 @@
 /** Progress on a terminal: one picture, redrawn in place ten times a second at most, left standing at the end. */
 import { stripVTControlCharacters } from 'node:util';
+import { now } from '../../progress/bound.ts';
 import type { LogEvent, StatusEvent, VertexEvent, WarningEvent } from '../../progress/events.ts';
-import { now } from '../../solver/job.ts';
 import { ProgressModel, seconds, type VertexView } from './model.ts';
 import type { Printer, PrinterIo } from './printer.ts';
 import { statusText, statusTime } from './status-text.ts';
