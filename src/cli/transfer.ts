@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { toDrydockError } from '../errors/error.ts';
 import { digestOf } from '../oci/digest.ts';
-import { boundProgress, now } from '../progress/bound.ts';
+import { boundProgress, canceledText, now } from '../progress/bound.ts';
 import type { ReportStatus } from '../progress/events.ts';
 import type { CommandContext } from './command.ts';
 import { createPrinter, type ProgressMode } from './progress/printer.ts';
@@ -23,7 +23,7 @@ export async function showTransfer<T>(
     return result;
   } catch (err) {
     const error = toDrydockError(err);
-    const text = error.code === 'canceled' ? 'CANCELED' : error.message;
+    const text = error.code === 'canceled' ? canceledText : error.message;
     printer.vertex({ ...vertex, completed: now(), error: text });
     throw error;
   } finally {

@@ -1,6 +1,9 @@
 import type { Digest } from '../oci/types.ts';
 import type { ProgressSink, VertexProgress } from './events.ts';
 
+/** What is told of a vertex that was given up, in place of an error's message. */
+export const canceledText = 'CANCELED';
+
 /** Now, in ms since the epoch with a fraction. */
 export function now(): number {
   return performance.timeOrigin + performance.now();

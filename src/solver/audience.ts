@@ -2,7 +2,7 @@ import { canceled, type DrydockError } from '../errors/error.ts';
 import type { Graph } from '../llb/graph.ts';
 import type { Digest } from '../oci/types.ts';
 import type { Definition } from '../pb/solver/pb/ops_pb.js';
-import { now } from '../progress/bound.ts';
+import { canceledText, now } from '../progress/bound.ts';
 import type { LogEvent, ProgressSink, StatusEvent, VertexEvent, WarningEvent } from '../progress/events.ts';
 import type { Session } from '../session/types.ts';
 import type { ForeignCache } from './foreign-cache.ts';
@@ -18,9 +18,6 @@ type Phase = Pick<VertexEvent, 'started' | 'completed' | 'cached' | 'error'>;
 
 /** Log bytes kept for a build that joins a running vertex. */
 const replayLimit = 256 * 1024;
-
-/** What a build's client is told of a vertex it gave up. */
-export const canceledText = 'CANCELED';
 
 /**
  * The builds that hold a vertex at work: what they are told of it, and what they are asked for it.

@@ -8,10 +8,10 @@
 import type { Cache } from '../cache/cache.ts';
 import { canceled, type DrydockError, fail, throwIfAborted, toDrydockError } from '../errors/error.ts';
 import { orAbort } from '../flow/or-abort.ts';
+import { canceledText } from '../progress/bound.ts';
 import type { Ref, SerializedRef } from '../store/ref.ts';
 import type { Store } from '../store/store.ts';
 import { isDue, nextTurn } from '../workers/turns.ts';
-import { canceledText } from './audience.ts';
 import { borrow } from './borrow.ts';
 import { Contents } from './contents.ts';
 import { noteFailed } from './failed-vertex.ts';

@@ -1,6 +1,6 @@
 /** Progress for CI and pipes: every line as it comes, `#N` in front, one vertex at a time where possible. */
 import { StringDecoder } from 'node:string_decoder';
-import { now } from '../../progress/bound.ts';
+import { canceledText, now } from '../../progress/bound.ts';
 import type { LogEvent, StatusEvent, VertexEvent, WarningEvent } from '../../progress/events.ts';
 import { ProgressModel, seconds, type VertexView } from './model.ts';
 import type { Printer, PrinterIo } from './printer.ts';
@@ -45,7 +45,7 @@ export class PlainPrinter implements Printer {
     // A context vertex may be completed by each of its users: it is told once.
     if (event.completed !== undefined && before?.completed === undefined) {
       this.#endPartial(pending);
-      if (event.error === 'CANCELED') pending.lines.push('CANCELED');
+      if (event.error === canceledText) pending.lines.push(canceledText);
       else if (event.error !== undefined) pending.lines.push(`ERROR: ${event.error}`);
       else if (event.cached) pending.lines.push('CACHED');
       else pending.lines.push(`DONE ${seconds(event.completed - (event.started ?? event.completed))}`);

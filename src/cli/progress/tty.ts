@@ -1,6 +1,6 @@
 /** Progress on a terminal: one picture, redrawn in place ten times a second at most, left standing at the end. */
 import { stripVTControlCharacters } from 'node:util';
-import { now } from '../../progress/bound.ts';
+import { canceledText, now } from '../../progress/bound.ts';
 import type { LogEvent, StatusEvent, VertexEvent, WarningEvent } from '../../progress/events.ts';
 import { ProgressModel, seconds, type VertexView } from './model.ts';
 import type { Printer, PrinterIo } from './printer.ts';
@@ -94,7 +94,7 @@ export class TtyPrinter implements Printer {
     const finished = event.completed !== undefined;
     const failed = event.error !== undefined;
     const mark = failed
-      ? event.error === 'CANCELED'
+      ? event.error === canceledText
         ? 'CANCELED '
         : 'ERROR '
       : event.cached
