@@ -6,12 +6,13 @@ import { type DrydockError, toDrydockError } from '../../errors/error.ts';
 import type { ApiHost } from '../shared/host.ts';
 import { UploadDesk } from './build/upload-desk.ts';
 import { drain } from './http/body.ts';
-import { apiError, apiMessage, faultOf, httpStatus } from './http/errors.ts';
+import { apiError, apiMessage, httpStatus } from './http/errors.ts';
 import { sendError } from './http/json-stream.ts';
+import { logFault } from './http/log-fault.ts';
 import { Query } from './http/query.ts';
 import type { Answer, Call } from './http/route.ts';
 import { findRoute } from './http/router.ts';
-import { parseTarget, pathForLogs, type Target } from './http/target.ts';
+import { parseTarget, type Target } from './http/target.ts';
 import { newestVersion, serverHeader } from './http/version.ts';
 import { runtimeRefusal } from './routes/runtime.ts';
 import { upgradeRequest, wantsUpgrade } from './routes/upgrades.ts';
@@ -107,9 +108,7 @@ function refuse(
   error: DrydockError,
 ): void {
   const status = httpStatus(error);
-  const fault = faultOf(error);
-  if (fault !== undefined)
-    host.log('error', 'request failed', { path: pathForLogs(request.url ?? ''), ...fault });
+  logFault(host, request, error);
   if (response.headersSent) return void (response.writableEnded || response.destroy());
   drain(request);
   if (status === 401) response.setHeader('www-authenticate', challenge);

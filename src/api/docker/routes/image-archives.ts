@@ -8,6 +8,7 @@ import { explainDisk } from '../../../store/shared/disk-full.ts';
 import { UploadBody } from '../http/body.ts';
 import { apiError, apiMessage, httpStatus } from '../http/errors.ts';
 import { JsonStream, sendError } from '../http/json-stream.ts';
+import { logFault } from '../http/log-fault.ts';
 import { readPlatform } from '../http/platform.ts';
 import { transferReport } from '../http/progress.ts';
 import { registryConfig } from '../http/registry-auth.ts';
@@ -48,10 +49,11 @@ async function save(call: Call, names: string[]): Promise<undefined> {
     const credentials = registryConfig(request.headers['x-registry-config']);
     await saveImages(store, names, response, { client: registry, credentials, signal, platform });
   } catch (err) {
+    const error = toDrydockError(err);
+    logFault(host, request, error);
     // Once bytes are out, only a cut connection tells the client that the archive is no good.
     if (response.headersSent) response.destroy();
     else {
-      const error = toDrydockError(err);
       sendError(response, httpStatus(error), apiMessage(error));
     }
     return undefined;
@@ -87,7 +89,9 @@ async function load(call: Call): Promise<undefined> {
   } catch (err) {
     body.destroy();
     stream.start();
-    stream.fail(await explainDisk(err, host.engine.store));
+    const error = await explainDisk(err, host.engine.store);
+    logFault(host, request, error);
+    stream.fail(error);
   }
   return undefined;
 }

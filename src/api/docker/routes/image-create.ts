@@ -15,6 +15,7 @@ import { UploadBody } from '../http/body.ts';
 import { apiError } from '../http/errors.ts';
 import { JsonStream } from '../http/json-stream.ts';
 import { checkCount, requestLimits } from '../http/limits.ts';
+import { logFault } from '../http/log-fault.ts';
 import { readPlatform } from '../http/platform.ts';
 import { progressObject, transferReport } from '../http/progress.ts';
 import { registryAuth } from '../http/registry-auth.ts';
@@ -33,7 +34,9 @@ async function create(call: Call): Promise<undefined> {
     else throw apiError('invalid', 'neither fromImage (to pull) nor fromSrc (to import) is given');
     stream.end();
   } catch (err) {
-    stream.fail(await explainDisk(err, call.host.engine.store));
+    const error = await explainDisk(err, call.host.engine.store);
+    logFault(call.host, call.request, error);
+    stream.fail(error);
   }
   return undefined;
 }

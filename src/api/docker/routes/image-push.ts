@@ -8,6 +8,7 @@ import { explainDisk } from '../../../store/shared/disk-full.ts';
 import { isDue, nextTurn } from '../../../workers/turns.ts';
 import { apiError } from '../http/errors.ts';
 import { JsonStream } from '../http/json-stream.ts';
+import { logFault } from '../http/log-fault.ts';
 import { readPlatform } from '../http/platform.ts';
 import { transferReport } from '../http/progress.ts';
 import { registryAuth } from '../http/registry-auth.ts';
@@ -52,7 +53,9 @@ async function push(call: Call): Promise<undefined> {
     }
     stream.end();
   } catch (err) {
-    stream.fail(await explainDisk(err, host.engine.store));
+    const error = await explainDisk(err, host.engine.store);
+    logFault(host, call.request, error);
+    stream.fail(error);
   }
   return undefined;
 }

@@ -1,0 +1,12 @@
+import type { IncomingMessage } from 'node:http';
+import type { DrydockError } from '../../../errors/error.ts';
+import type { ApiHost } from '../../shared/host.ts';
+import { faultOf } from './errors.ts';
+import { pathForLogs } from './target.ts';
+
+/** Logs what failed in a request and why, whatever form its answer has; nothing for what is the client's own mistake. */
+export function logFault(host: Pick<ApiHost, 'log'>, request: IncomingMessage, error: DrydockError): void {
+  const fault = faultOf(error);
+  if (fault === undefined) return;
+  host.log('error', 'request failed', { path: pathForLogs(request.url ?? ''), ...fault });
+}
