@@ -23,6 +23,23 @@ export function nameFault(path: string): string | undefined {
   return undefined;
 }
 
+/** Bytes of the value of an extended attribute, and of its name (limits.h: XATTR_SIZE_MAX, XATTR_NAME_MAX). */
+const xattrValueMax = 65_536;
+const xattrNameMax = 255;
+
+/** Why no file can have archived extended attributes; undefined when one can. */
+export function xattrFault(xattrs: ReadonlyMap<string, Uint8Array>): string | undefined {
+  for (const [name, { length }] of xattrs) {
+    if (length > xattrValueMax) {
+      return `its extended attribute ${shown(name)} has ${length} bytes, more than the ${xattrValueMax} that Linux takes`;
+    }
+    if (nameLength(name) > xattrNameMax) {
+      return `the name of its extended attribute ${shown(name)} is longer than the ${xattrNameMax} bytes that Linux takes`;
+    }
+  }
+  return undefined;
+}
+
 function shown(path: string): string {
   return JSON.stringify(clip(path, 80));
 }

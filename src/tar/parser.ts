@@ -5,7 +5,7 @@
  */
 import { type ErrorCode, fail, type Hop } from '../errors/error.ts';
 import { BLOCK, checksumHolds, headerPath, isZero, text } from './header-block.ts';
-import { nameFault } from './limits.ts';
+import { nameFault, xattrFault } from './limits.ts';
 import { decimal, headerNumber, paxTimeNs } from './numbers.ts';
 import { emptyRecords, type PaxRecords, readPax } from './pax.ts';
 import { checkRegions, oldGnuRegions, type Region, SparseMapReader, sparse00, sparse01 } from './sparse.ts';
@@ -253,6 +253,7 @@ export class TarParser {
       xattrs: records?.xattrs ?? new Map(),
     };
     this.#checkName(entry.path);
+    this.#checkXattrs(entry);
     if (entry.path === '' && type !== 'dir') throw this.#error('an entry has no name');
     if (entry.uid > 0xffffffff || entry.gid > 0xffffffff) {
       throw this.#error(`${entry.path} has an owner beyond 32 bits`);
@@ -290,6 +291,14 @@ export class TarParser {
     if (fault === undefined) return;
     throw fail('invalid', this.#hop, `reading the tar archive: ${fault} (at byte ${this.#at})`, {
       hint: 'Make the archive again without it, or with shorter names.',
+    });
+  }
+
+  #checkXattrs({ path, xattrs }: TarEntry): void {
+    const fault = xattrFault(xattrs);
+    if (fault === undefined) return;
+    throw fail('invalid', this.#hop, `reading the tar archive: ${path}: ${fault} (at byte ${this.#at})`, {
+      hint: 'Make the archive again without this attribute.',
     });
   }
 

@@ -4,10 +4,13 @@
  */
 import { execFileSync } from 'node:child_process';
 import {
+  closeSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
+  openSync,
   readFileSync,
+  readSync,
   renameSync,
   rmSync,
   statSync,
@@ -168,6 +171,54 @@ for m in tarfile.open(sys.argv[1]): print(m.name.lstrip('./'), m.size)`;
     } finally {
       rmSync(dir, { recursive: true });
     }
+  });
+
+  test('whose holes are left out is read back by us, with its bytes where they were', async () => {
+    await withStore('native', async (store) => {
+      const pack = async (key: string) => {
+        const compression = { type: 'uncompressed' } as const;
+        const { descriptor } = await packSnapshot(store, key, { compression, store: 'blob', lease });
+        return descriptor.digest;
+      };
+      const first = await pack(
+        await unpack(store, undefined, tar(hole('big'), { path: 'small', body: 'after it' })),
+      );
+      const again = await unpack(store, undefined, await store.content.bytes(first));
+      await see(store, again, (root) => {
+        const { size, blocks } = statSync(`${root}/big`);
+        expect([size, blocks * 512 < 1 << 20]).toEqual([10 * tebibyte, true]);
+        const fd = openSync(`${root}/big`, 'r');
+        const at = (offset: number, length: number) => {
+          const buffer = Buffer.alloc(length);
+          readSync(fd, buffer, 0, length, offset);
+          return buffer.toString('latin1');
+        };
+        expect([at(0, 6), at(3 * tebibyte - 1, 5)]).toEqual(['begin\0', '\0mid\0']);
+        closeSync(fd);
+        expect(readFileSync(`${root}/small`, 'utf8')).toBe('after it');
+      });
+      expect(await pack(again)).toBe(first);
+    });
+  });
+
+  test('of extended attributes larger than Linux has them is refused by name, and costs no memory', async () => {
+    await withStore('native', async (store) => {
+      const attribute = (size: number): Spec => ({
+        path: 'x',
+        xattrs: [['user.a', Buffer.alloc(size, 'b')]],
+      });
+      await expect(unpack(store, undefined, tar(attribute(65_537)))).rejects.toMatchObject({
+        message: expect.stringMatching(
+          /x: its extended attribute "user\.a" has 65537 bytes, more than the 65536/,
+        ),
+        hint: expect.stringContaining('without this attribute'),
+      });
+      const { heapUsed, external } = process.memoryUsage();
+      await expect(unpack(store, undefined, tar(attribute(64 << 20)))).rejects.toBeInstanceOf(DrydockError);
+      const after = process.memoryUsage();
+      // The archive itself, which this test makes in memory, is two of the three.
+      expect(after.heapUsed + after.external - heapUsed - external).toBeLessThan(3 * (64 << 20) + (32 << 20));
+    });
   });
 
   test('with 10 TiB of hole is unpacked, digested and packed again without it', async () => {
