@@ -16,6 +16,7 @@ export class FolderUnpacker implements TarHandler {
   entries = 0;
   bytes = 0;
   readonly #root: string;
+  readonly #goOn: () => void;
   /** Paths known to be real folders. */
   readonly #folders = new Set<string>(['']);
   /** Modes and times of folders, set when nothing more is written into them. */
@@ -25,12 +26,15 @@ export class FolderUnpacker implements TarHandler {
   #entry: TarEntry | undefined;
   #regions: { offset: number; length: number }[] = [];
 
-  constructor(root: string) {
+  /** `goOn` is called for each folder and entry, of which a few bytes may ask for thousands; it may throw. */
+  constructor(root: string, goOn: () => void = () => {}) {
     this.#root = root;
+    this.#goOn = goOn;
   }
 
   entry(entry: TarEntry): void {
     const { path } = entry;
+    this.#goOn();
     this.#check(path);
     this.#entry = entry;
     this.entries++;
@@ -129,6 +133,7 @@ export class FolderUnpacker implements TarHandler {
   }
 
   #makeFolder(path: string): void {
+    this.#goOn();
     if (this.#folders.has(path)) return;
     this.#makeFolder(parentOf(path));
     const at = join(this.#root, path);

@@ -30,12 +30,15 @@ export async function unpack(
       );
       return { entries: 1, bytes, bare: true };
     }
-    const unpacker = new FolderUnpacker(args.dir);
+    const goOn = () => {
+      if (ctx.aborted()) throw canceled();
+    };
+    const unpacker = new FolderUnpacker(args.dir, goOn);
     const parser = new TarParser(unpacker, { hop: 'context' });
     let told = 0;
     try {
       for await (const chunk of decompress(stream, { hop: 'context' })) {
-        if (ctx.aborted()) throw canceled();
+        goOn();
         parser.push(chunk);
         if (unpacker.bytes - told > 4 << 20) {
           told = unpacker.bytes;

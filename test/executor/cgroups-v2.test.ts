@@ -10,7 +10,6 @@ import {
   detectCgroups,
   killGroup,
   outOfMemory,
-  processesIn,
   removeGroup,
 } from '../../src/executor/cgroups.ts';
 import { limitsFor } from '../../src/executor/limits.ts';
@@ -59,7 +58,6 @@ test('processes of a group and of those in it are found and killed', async () =>
   const [first, second] = children.map(({ pid }) => pid as number);
   writeFileSync(join(tree, 'step/cgroup.procs'), `${first}\n`);
   writeFileSync(join(tree, 'step/inner/cgroup.procs'), `${second}\n`);
-  expect(processesIn(host.trees, '/step').sort()).toEqual([first, second].sort());
   killGroup(host.trees, '/step');
   expect((await ended).map(([, signal]) => signal)).toEqual(['SIGKILL', 'SIGKILL']);
 });
