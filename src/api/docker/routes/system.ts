@@ -1,5 +1,5 @@
 /** `_ping`, `version`, `info`, and the daemon's own `metrics` and `healthz`. */
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { arch, availableParallelism, release, totalmem } from 'node:os';
 import { hostPlatform } from '../../../oci/platform.ts';
 import { parseInsecure } from '../../../registry/insecure.ts';
@@ -117,7 +117,7 @@ async function info({ host, version: api }: Call) {
       IPv4Forwarding: true,
       ...(isBefore(api, '1.50') ? { BridgeNfIptables: false, BridgeNfIp6tables: false } : {}),
       Debug: host.debug,
-      NFd: 0,
+      NFd: readdirSync('/proc/self/fd').length,
       NGoroutines: 0,
       SystemTime: new Date().toISOString(),
       // What steps print goes to the client; dockerd's name for logs that are kept nowhere.
