@@ -1,5 +1,6 @@
 /** Runs steps with runc. */
 import { mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -11,6 +12,7 @@ import { foldersIn } from '../fs/overlay-options.ts';
 import { specOfMounts, type ViewSpec } from '../fs/view.ts';
 import { closeFd } from '../linux/open-in.ts';
 import { runTask } from '../workers/pool.ts';
+import { inTurns } from '../workers/turns.ts';
 import type { Assembly } from './assemble.ts';
 import { capabilitiesFor, ownBoundingSet } from './capabilities.ts';
 import { type CgroupHost, detectCgroups, killGroup, outOfMemory, removeGroup } from './cgroups.ts';
@@ -134,11 +136,8 @@ async function runStep(
       ...hostFileMounts(spec, bundle, options.dns),
       ...spec.mounts.map((m, i) => placeMount(m, i, { bundle, files })),
     ];
-    const stubs = planStubs(
-      view,
-      ['/proc', '/dev', '/sys', ...mounts.map((m) => m.dest)],
-      spec.removeStubParents === true,
-    );
+    const places = ['/proc', '/dev', '/sys', ...mounts.map((m) => m.dest)];
+    const stubs = await inTurns(planStubs(view, places, spec.removeStubParents === true), signal);
     if (cgroups.kind !== 'none') {
       cgroup = host.owner.group(spec.cgroupParent || (options.cgroupParent ?? ''), spec.id);
     }
@@ -209,7 +208,7 @@ async function runStep(
       forgetVolatile(spec);
       const layer = rootSpec.kind === 'layers' && !spec.root.readonly ? rootSpec.dirs[0] : undefined;
       if (layer !== undefined)
-        removeStubs(layer, stubs, rootSpec.kind === 'layers' && rootSpec.dirs.length > 1);
+        await inTurns(removeStubs(layer, stubs, rootSpec.kind === 'layers' && rootSpec.dirs.length > 1));
     }
     if (signal.aborted) throw canceled(signal.reason);
     const oomKilled = exitCode !== 0 && cgroup !== undefined && outOfMemory(cgroups, cgroup);
@@ -219,7 +218,9 @@ async function runStep(
   } finally {
     if (namespace !== undefined) closeFd(namespace);
     if (cgroup !== undefined) await clearGroup(cgroups, cgroup);
-    rmSync(bundle, { recursive: true, force: true });
+    // At once where there is little, as it mostly is.
+    if (spec.mounts.length < 50) rmSync(bundle, { recursive: true, force: true });
+    else await rm(bundle, { recursive: true, force: true });
   }
 }
 

@@ -26,11 +26,16 @@ interface StubPlan {
 /** A folder that changed no later than this after its stub was made was changed by the making of it. */
 const sameTimeNs = 50_000_000n;
 
-/** What the runtime will have to make for these mount points. `parents`: folders on the way to one count too. */
-export function planStubs(view: FsView, destinations: readonly string[], parents: boolean): StubPlan {
+/** What the runtime will have to make for these mount points; yields at each. `parents`: folders on the way to one count too. */
+export function* planStubs(
+  view: FsView,
+  destinations: readonly string[],
+  parents: boolean,
+): Generator<void, StubPlan> {
   const paths = new Set<string>();
   const holders = new Map<string, FsEntry>();
   for (const destination of destinations) {
+    yield;
     let path = resolvePath(view, destination, { followLast: true });
     for (let leaf = true; path !== '/'; leaf = false) {
       const entry = view.lstat(path);
@@ -50,11 +55,12 @@ export function planStubs(view: FsView, destinations: readonly string[], parents
 
 /**
  * Removes the stubs that are still as they were made from the writable layer folder. `merged`: there are layers
- * below it, so a folder left with nothing in it that is as it was below need not be in this one.
+ * below it, so a folder left with nothing in it that is as it was below need not be in this one. Yields at each.
  */
-export function removeStubs(layer: string, plan: StubPlan, merged: boolean): void {
+export function* removeStubs(layer: string, plan: StubPlan, merged: boolean): Generator<void, void> {
   const touched = new Map<string, bigint>();
   for (const path of plan.paths) {
+    yield;
     const holder = dirName(path);
     within(layer, holder, (dir) => {
       const host = `${dir}/${baseName(path)}`;
@@ -74,6 +80,7 @@ export function removeStubs(layer: string, plan: StubPlan, merged: boolean): voi
   }
   if (!merged) return;
   for (const [path, was] of [...plan.holders].sort(([a], [b]) => b.length - a.length)) {
+    yield;
     if (path !== '/') {
       within(layer, dirName(path), (dir) => pruneCopiedUp(dir, `${dir}/${baseName(path)}`, was, plan.since));
     }

@@ -10,6 +10,7 @@ import type { Definition, Location, Op, Source, SourceOp } from '../pb/solver/pb
 import { atOnce, inTurns } from '../workers/turns.ts';
 import { definitionJson } from './definition-json.ts';
 import { opName } from './names.ts';
+import { opExcess } from './op-size.ts';
 import { fromBinary, OpSchema, toBinary } from './pb.ts';
 import type { SourceRewrite } from './source-policy.ts';
 import type { Edge, Vertex } from './vertex.ts';
@@ -38,7 +39,7 @@ interface Draft {
 /**
  * Parses, checks and links a definition. Every op but the last is a vertex; the last only names the output.
  * `rewrite` may put other sources in the place of the definition's; what is built on them has other digests then.
- * Throws `invalid` on hop `llb`: undecodable op, unknown input digest, cycle, bad output index, too many ops; and what
+ * Throws `invalid` on hop `llb`: undecodable op, unknown input digest, cycle, bad output index, too many ops or too much in one; and what
  * `rewrite` throws.
  */
 export function loadGraph(definition: Definition, rewrite?: SourceRewrite): Graph {
@@ -95,6 +96,8 @@ function* graphOf(definition: Definition, rewrite?: SourceRewrite): Generator<vo
       source: locations.of(draft.was),
     };
     vertices.set(draft.digest, vertex);
+    const excess = opExcess(vertex.op);
+    if (excess !== undefined) throw ofVertex(fail('invalid', 'llb', `a step has ${excess}`), vertex);
     const height = heightOf(vertex, heights);
     if (height > maxLayers) throw tooHigh(vertex);
     heights.set(vertex, height);
@@ -121,7 +124,11 @@ function heightOf({ op, inputs }: Vertex, heights: ReadonlyMap<Vertex, number>):
   return base === undefined ? 0 : 1 + (below === undefined ? 0 : (heights.get(below.vertex) ?? 0));
 }
 
-function tooHigh({ name, digest, source }: Vertex): DrydockError {
+function ofVertex(error: DrydockError, { name, digest, source }: Vertex): DrydockError {
+  return Object.assign(error, { step: name, vertex: digest, source });
+}
+
+function tooHigh(vertex: Vertex): DrydockError {
   const error = fail(
     'exhausted',
     'llb',
@@ -130,7 +137,7 @@ function tooHigh({ name, digest, source }: Vertex): DrydockError {
       hint: 'Join steps, or start a new stage and COPY --from the old one.',
     },
   );
-  return Object.assign(error, { step: name, vertex: digest, source });
+  return ofVertex(error, vertex);
 }
 
 /** Rewrites the sources, and the inputs of all that is built on them; `order` has inputs before their users. */

@@ -3,10 +3,11 @@
  * https://github.com/moby/buildkit/blob/master/docs/build-repro.md and proto/moby/buildkit/v1/sourcepolicy have them.
  */
 import { clip } from '../errors/clip.ts';
-import { fail } from '../errors/error.ts';
+import { fail, type Stopping } from '../errors/error.ts';
 import { type Found, Regex, type SearchBudget, searchBudget } from '../patterns/regex.ts';
 import type { Policy, Rule, Selector } from '../pb/moby/buildkit/v1/sourcepolicy/policy_pb.js';
 import type { SourceOp } from '../pb/solver/pb/ops_pb.js';
+import { atOnce, inTurns } from '../workers/turns.ts';
 
 /** A source as a build uses it. Gives back the same object when nothing changes. Throws `denied`, `invalid`. */
 export type SourceRewrite = (source: SourceOp) => SourceOp;
@@ -28,8 +29,26 @@ const maxSize = 100_000;
  * rule that matches decides, unless a conversion comes first: then all policies are asked again about what it gave.
  */
 export function sourceRewrite(policies: readonly Policy[]): SourceRewrite | undefined {
+  return atOnce(rewriteOf(policies));
+}
+
+/** The same while others have their turns. Throws `canceled` when the signal fires. */
+export function sourceRewriteInTurns(
+  policies: readonly Policy[],
+  signal?: Stopping,
+): Promise<SourceRewrite | undefined> {
+  return inTurns(rewriteOf(policies), signal);
+}
+
+function* rewriteOf(policies: readonly Policy[]): Generator<void, SourceRewrite | undefined> {
   if (policies.reduce((sum, { rules }) => sum + rules.length, 0) > maxRules) {
     throw fail('invalid', 'client', `the source policies have more than ${maxRules} rules`);
+  }
+  const constraints = policies.flatMap(({ rules }) =>
+    rules.map((rule) => rule.selector?.constraints.length ?? 0),
+  );
+  if (constraints.reduce((sum, count) => sum + count, 0) > maxRules) {
+    throw fail('invalid', 'client', `the source policies have more than ${maxRules} constraints`);
   }
   let size = 0;
   const expression: Expressions = (text) => {
@@ -40,9 +59,15 @@ export function sourceRewrite(policies: readonly Policy[]): SourceRewrite | unde
       hint: 'Use fewer rules, and no counted repetitions such as {1000}.',
     });
   };
-  const lists = policies
-    .map(({ rules }) => rules.map((rule) => compile(rule, expression)))
-    .filter((rules) => rules.length > 0);
+  const lists: Compiled[][] = [];
+  for (const { rules } of policies) {
+    const list: Compiled[] = [];
+    for (const rule of rules) {
+      yield;
+      list.push(compile(rule, expression));
+    }
+    if (list.length > 0) lists.push(list);
+  }
   if (lists.length === 0) return undefined;
   return (source) => {
     const named = canonicalSource(source);

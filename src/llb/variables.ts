@@ -22,12 +22,15 @@ interface Version {
 export class Variables implements Iterable<readonly [name: string, value: string]> {
   readonly #version: Version;
   readonly size: number;
+  /** Characters of all names and values. */
+  readonly characters: number;
   /** The place of what is set next. */
   readonly #end: number;
 
-  private constructor(version: Version, size: number, end: number) {
+  private constructor(version: Version, size: number, characters: number, end: number) {
     this.#version = version;
     this.size = size;
+    this.characters = characters;
     this.#end = end;
   }
 
@@ -35,8 +38,13 @@ export class Variables implements Iterable<readonly [name: string, value: string
   static of(pairs: Iterable<readonly [name: string, value: string]> = []): Variables {
     const table = new Map<string, Entry>();
     let end = 0;
-    for (const [name, value] of pairs) table.set(name, { value, place: table.get(name)?.place ?? end++ });
-    return new Variables({ table }, table.size, end);
+    let characters = 0;
+    for (const [name, value] of pairs) {
+      const known = table.get(name);
+      characters += known === undefined ? name.length + value.length : value.length - known.value.length;
+      table.set(name, { value, place: known?.place ?? end++ });
+    }
+    return new Variables({ table }, table.size, characters, end);
   }
 
   get(name: string): string | undefined {
@@ -86,10 +94,13 @@ export class Variables implements Iterable<readonly [name: string, value: string
   #change(name: string, entry: Entry | undefined, end: number, more: number): Variables {
     const table = tableOf(this.#version);
     const version: Version = { table };
+    const known = table.get(name);
     this.#version.table = undefined;
-    this.#version.difference = { name, entry: table.get(name), nearer: version };
+    this.#version.difference = { name, entry: known, nearer: version };
     write(table, name, entry);
-    return new Variables(version, this.size + more, end);
+    const less = known === undefined ? 0 : name.length + known.value.length;
+    const grown = entry === undefined ? 0 : name.length + entry.value.length;
+    return new Variables(version, this.size + more, this.characters - less + grown, end);
   }
 }
 

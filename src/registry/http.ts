@@ -6,6 +6,7 @@ import type http from 'node:http';
 import type https from 'node:https';
 import { Readable } from 'node:stream';
 import { canceled, fail } from '../errors/error.ts';
+import { isDue, nextTurn } from '../workers/turns.ts';
 import { type HostCertificates, readCertificates } from './certificates.ts';
 
 export interface HttpRequest {
@@ -92,6 +93,8 @@ export class HttpPool {
     const { url, method, headers, signal } = request;
     if (signal?.aborted) throw canceled(signal.reason);
     const body = await request.body?.();
+    // A thousand images may be asked for at once, and each new connection costs.
+    if (isDue()) await nextTurn();
     const tls = url.protocol === 'https:';
     return new Promise((resolve, reject) => {
       const options: https.RequestOptions = {

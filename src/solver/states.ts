@@ -136,7 +136,12 @@ export class VertexStates {
       state.audience.leave(hold);
       if (!state.isHeld) left.push(state);
     }
-    await Promise.all(left.map((state) => this.retire(state, reason)));
+    const retired: Promise<void>[] = [];
+    for (const state of left) {
+      if (isDue()) await nextTurn();
+      retired.push(this.retire(state, reason));
+    }
+    await Promise.all(retired);
   }
 
   /** Ends all solves of a build that is over. */

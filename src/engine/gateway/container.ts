@@ -1,4 +1,5 @@
 /** One container of a frontend's: its mounts, and the processes in it. The first is its init; others join it. */
+
 import { randomUUID } from 'node:crypto';
 import type { Readable } from 'node:stream';
 import { create } from '@bufbuild/protobuf';
@@ -7,6 +8,7 @@ import type { ExecControl, ExecSpec } from '../../executor/types.ts';
 import { lookLive, withLiveView } from '../../fs/live-view.ts';
 import type { Mount } from '../../fs/mount.ts';
 import { type FsView, specOfMounts, type ViewSpec } from '../../fs/view.ts';
+import { listExcess } from '../../llb/op-size.ts';
 import { digestOf } from '../../oci/digest.ts';
 import { defaultPath } from '../../oci/platform.ts';
 import { modesOf } from '../../ops/exec/modes.ts';
@@ -62,7 +64,9 @@ export class Container {
 
   /** Prepares the mounts. Throws `invalid` without a root and on mounts that cannot be, `not-found` for unknown refs. */
   async prepare(find: (id: string) => BridgeRef | undefined): Promise<void> {
-    const { Mounts: mounts } = this.#request;
+    const { Mounts: mounts, extraHosts } = this.#request;
+    const excess = listExcess({ mounts: mounts.length, hosts: extraHosts.length });
+    if (excess !== undefined) throw fail('invalid', 'exec', `a container has ${excess}`);
     if (mounts.filter(({ dest }) => dest === '/').length !== 1) {
       throw fail('invalid', 'exec', 'a container needs one root mount');
     }

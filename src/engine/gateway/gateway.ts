@@ -6,7 +6,7 @@ import { create } from '@bufbuild/protobuf';
 import type { HandlerContext, ServiceImpl } from '@connectrpc/connect';
 import { fail, type SourceLocation } from '../../errors/error.ts';
 import type { FsView } from '../../fs/view.ts';
-import { sourceRewrite } from '../../llb/source-policy.ts';
+import { sourceRewriteInTurns } from '../../llb/source-policy.ts';
 import type { Digest } from '../../oci/types.ts';
 import {
   type ExecMessage,
@@ -148,7 +148,7 @@ export class Gateway {
       frontend: request.Frontend,
       options: request.FrontendOpt,
       inputs: request.FrontendInputs,
-      rewrite: sourceRewrite(request.SourcePolicies),
+      rewrite: await sourceRewriteInTurns(request.SourcePolicies, this.bridge.job.signal),
       evaluate: request.Evaluate,
       cacheImports: request.CacheImports.map(({ Type, Attrs }) => ({ type: Type, attrs: Attrs })),
     });

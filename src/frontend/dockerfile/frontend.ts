@@ -9,6 +9,7 @@ import type {
   LintWarning,
 } from '../types.ts';
 import type { Dockerfile, Stage } from './ast.ts';
+import { type Allowances, allowances } from './convert/allowance.ts';
 import { isPredefined, own } from './convert/args.ts';
 import { type BuildContext, type DockerfileText, openContext } from './convert/context.ts';
 import { convertDockerfile } from './convert/convert.ts';
@@ -73,15 +74,25 @@ export async function examineDockerfile(
 ): Promise<Examined> {
   const read = await readDockerfile(request, host, signal);
   if ('forwarded' in read) return read.forwarded;
-  if (!isCostly(read.text.text, request.platforms.length))
-    return examine(request, host, signal, read.context, read.text);
+  if (!isCostly(read.text.text, request)) {
+    const examined = await examine(request, host, signal, read, { others: true });
+    if (examined !== undefined) return examined;
+  }
   const { examineOnThread } = await import('./large.ts');
   return examineOnThread(request, host, signal);
 }
 
-/** Whether a Dockerfile is not for the main thread: it is long, or is for many platforms, or lists ports by the thousand. */
-function isCostly(text: string, platforms: number): boolean {
-  if (text.length * Math.max(1, platforms) > maxSmall) return true;
+/**
+ * Whether a Dockerfile is not for the main thread: it, or what it is given, is long, or is for many platforms, or it lists
+ * ports by the thousand.
+ */
+function isCostly(text: string, request: DockerfileRequest): boolean {
+  const { buildArgs, labels, namedContexts, extraHosts, ulimits, noCacheFilter, platforms } = request;
+  let size = text.length + noCacheFilter.join().length + (extraHosts.length + ulimits.length) * 32;
+  for (const given of [buildArgs, labels, namedContexts]) {
+    for (const [name, value] of Object.entries(given)) size += name.length + value.length;
+  }
+  if (size * Math.max(1, platforms.length) > maxSmall) return true;
   return text.split('\n').some((line) => line.includes('-') && /^\s*expose\s/i.test(line));
 }
 
@@ -93,16 +104,17 @@ export async function examineHere(
 ): Promise<Examined> {
   const read = await readDockerfile(request, host, signal);
   if ('forwarded' in read) return read.forwarded;
-  return examine(request, host, signal, read.context, read.text);
+  return (await examine(request, host, signal, read, { others: false })) as Examined;
 }
 
+/** `others`: others wait meanwhile; undefined then for what takes too long for that. */
 async function examine(
   request: DockerfileRequest,
   host: FrontendHost,
   signal: Stopping,
-  context: BuildContext,
-  { text, filename, definition }: DockerfileText,
-): Promise<Examined> {
+  { context, text: { text, filename, definition } }: Exclude<Read, { forwarded: unknown }>,
+  { others }: { others: boolean },
+): Promise<Examined | undefined> {
   const override = own(request.buildArgs, 'BUILDKIT_DOCKERFILE_CHECK');
   let warnings: LintWarning[] = [];
   let file: Dockerfile;
@@ -120,15 +132,18 @@ async function examine(
   const reached = new Set<Stage>();
   const triggers = new Map<number, number>();
   const platforms = request.platforms.length > 0 ? request.platforms : [undefined];
+  const allowed = platforms.map(() => allowances(others));
   const converted = await Promise.allSettled(
     platforms.map((platform, i) =>
       convertDockerfile({
         ...{ request, host, signal, file, context, platform, consumed, shellInBase, reached, triggers },
         // What is found for one platform counts, as in BuildKit.
         findings: i === 0 ? findings : new Findings(),
+        allowances: allowed[i] as Allowances,
       }),
     ),
   );
+  if (others && allowed.some(({ steps }) => steps.isExceeded)) return undefined;
   const failed = converted.find((each) => each.status === 'rejected');
   warnings = toWarnings(
     [...lintDockerfile(file, { shellInBase, reached }), ...findings.list],

@@ -16,6 +16,7 @@ import type { WorkContext } from '../../solver/types.ts';
 import { createdByLabel } from '../../store/labels.ts';
 import type { Ref } from '../../store/ref.ts';
 import { runTask } from '../../workers/pool.ts';
+import { isDue, nextTurn } from '../../workers/turns.ts';
 import type { OpDeps } from '../deps.ts';
 import { cacheMountOwner, type HeldCacheMount, type Sharing, takeCacheMount } from './cache-mount.ts';
 import { forwardSocket } from './ssh-socket.ts';
@@ -59,6 +60,7 @@ export class PreparedMounts {
     const isCache = ({ mountType }: LlbMount) => mountType === MountType.CACHE;
     const caches = mounts.filter(isCache).sort((a, b) => (cacheId(a) < cacheId(b) ? -1 : 1));
     for (const mount of [...caches, ...mounts.filter((each) => !isCache(each))]) {
+      if (isDue()) await nextTurn();
       await this.#prepareOne(mount, inputs);
     }
     // A mount below another comes after it.

@@ -14,7 +14,7 @@ import { checkOptionsSize } from '../../../engine/frontends/options-size.ts';
 import { recordStatus } from '../../../engine/gateway/encode.ts';
 import type { BuildRequest } from '../../../engine/types.ts';
 import { fail, toDrydockError } from '../../../errors/error.ts';
-import { sourceRewrite } from '../../../llb/source-policy.ts';
+import { sourceRewriteInTurns } from '../../../llb/source-policy.ts';
 import type { SolveRequest } from '../../../pb/moby/buildkit/v1/control_pb.js';
 import type { WorkerRecord } from '../../../pb/moby/buildkit/v1/types/worker_pb.js';
 import { inProcessSession } from '../../../session/in-process.ts';
@@ -107,7 +107,10 @@ async function build(deps: SolveDeps, parts: BuildParts) {
       platform: request.FrontendAttrs.platform,
       allow,
       dockerTypes: dockerTypesOf(request, outputs),
-      rewrite: sourceRewrite(request.SourcePolicy === undefined ? [] : [request.SourcePolicy]),
+      rewrite: await sourceRewriteInTurns(
+        request.SourcePolicy === undefined ? [] : [request.SourcePolicy],
+        signal,
+      ),
       ...(request.EnableSessionExporter && sessionExporter(from.named, outputs.length, open)),
       policyCheck: policyOf(host, request.SourcePolicySession, authority, signal),
       workers: [worker],

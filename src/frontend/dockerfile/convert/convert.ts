@@ -6,7 +6,7 @@ import type { Platform } from '../../../oci/types.ts';
 import { inTurns, isDue, nextTurn } from '../../../workers/turns.ts';
 import type { DockerfileRequest, FrontendHost, FrontendTarget } from '../../types.ts';
 import type { Dockerfile, Instruction, Stage } from '../ast.ts';
-import { allowances } from './allowance.ts';
+import type { Allowances } from './allowance.ts';
 import { globalArgValues, platformArgValues, proxyOf } from './args.ts';
 import { followPaths, resolveBases } from './bases.ts';
 import type { BuildContext } from './context.ts';
@@ -34,6 +34,7 @@ interface ConvertInput {
   /** Filled with the stages whose instructions are carried out. */
   reached: Set<Stage>;
   triggers: Map<number, number>;
+  allowances: Allowances;
 }
 
 /** Converts a Dockerfile for one platform. Throws `invalid` and `not-found` with the place in the Dockerfile. */
@@ -57,7 +58,6 @@ export async function convertDockerfile(input: ConvertInput): Promise<FrontendTa
     ...input,
     request,
     declaredArgs,
-    allowances: allowances(),
     target,
     implicitTarget: input.platform === undefined,
     showPlatform: request.platforms.length > 1,

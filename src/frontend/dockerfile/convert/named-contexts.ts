@@ -35,6 +35,31 @@ function keyOf(name: string): string | undefined {
   }
 }
 
+interface Written {
+  /** As the request has it: a name, with `::PLATFORM` or without. */
+  written: string;
+  base: string;
+  platform: string | undefined;
+  value: string;
+}
+
+const byKeys = new WeakMap<DockerfileRequest['namedContexts'], ReadonlyMap<string, readonly Written[]>>();
+
+/** A request's contexts by the name that they are looked up by. */
+function byKey(contexts: DockerfileRequest['namedContexts']): ReadonlyMap<string, readonly Written[]> {
+  let found = byKeys.get(contexts);
+  if (found === undefined) {
+    const all = Object.entries(contexts).flatMap(([written, value]) => {
+      const [base = '', platform] = written.split('::');
+      const key = keyOf(base);
+      return key === undefined ? [] : [{ key, written, base, platform, value }];
+    });
+    found = Map.groupBy(all, ({ key }) => key);
+    byKeys.set(contexts, found);
+  }
+  return found;
+}
+
 /** The context of this name for this platform, or undefined. `scratch` and `context` are never replaced. */
 export function findNamedContext(
   request: DockerfileRequest,
@@ -45,13 +70,11 @@ export function findNamedContext(
   const lower = name.toLowerCase();
   if (lower === 'scratch' || lower === 'context') return undefined;
   const contexts = request.namedContexts;
-  if (Object.keys(contexts).length === 0) return undefined;
-  const key = keyOf(name);
+  const all = byKey(contexts);
+  const key = all.size === 0 ? undefined : keyOf(name);
   if (key === undefined) return undefined;
-  for (const [written, value] of Object.entries(contexts)) {
-    const [base = '', suffix] = written.split('::');
-    if (suffix !== undefined && suffix !== formatPlatform(platform)) continue;
-    if (keyOf(base) !== key) continue;
+  for (const { written, base, platform: only, value } of all.get(key) ?? []) {
+    if (only !== undefined && only !== formatPlatform(platform)) continue;
     const exact = own(contexts, `${base}::${formatPlatform(platform)}`);
     const label = exact === undefined ? written : `${base}::${formatPlatform(platform)}`;
     return {

@@ -17,9 +17,10 @@ export function planStages(conversion: Conversion, builtIn: ReadonlyMap<string, 
   const { file, stages } = conversion;
   const builtInArgs = Object.fromEntries(builtIn);
   conversion.findings.add(...invalidDefaultArgFindings(file, builtInArgs, isReference));
+  const noCache = new Set(conversion.request.noCacheFilter.map((name) => name.toLowerCase()));
   file.stages.forEach((stage, i) => {
     try {
-      stages.add(planStage(conversion, stage, i));
+      stages.add(planStage(conversion, stage, i, noCache));
     } catch (err) {
       throw located(err, file, stage.from.range);
     }
@@ -35,7 +36,12 @@ export function planStages(conversion: Conversion, builtIn: ReadonlyMap<string, 
   if (stages.list.length === 1 && stages.list[0] !== undefined) stages.list[0].shownName = '';
 }
 
-function planStage(conversion: Conversion, stage: Stage, i: number): StageState {
+function planStage(
+  conversion: Conversion,
+  stage: Stage,
+  i: number,
+  noCache: ReadonlySet<string>,
+): StageState {
   const { request, host } = conversion;
   const base = expandGlobal(conversion, stage.base, stage.from);
   if (base.value === '') {
@@ -50,8 +56,7 @@ function planStage(conversion: Conversion, stage: Stage, i: number): StageState 
   state.shownName = stage.name || `stage-${i}`;
   state.platform =
     stage.platform === undefined ? undefined : stagePlatform(conversion, stage, stage.platform);
-  const filter = request.noCacheFilter.map((name) => name.toLowerCase());
-  state.ignoreCache = request.noCache || (state.name !== '' && filter.includes(state.name));
+  state.ignoreCache = request.noCache || (state.name !== '' && noCache.has(state.name));
   if (state.name !== '') {
     const platform = state.platform ?? conversion.target;
     state.namedContext = findNamedContext(request, host, state.name, platform);

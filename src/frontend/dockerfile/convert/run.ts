@@ -34,6 +34,8 @@ export function convertRun(
   const secretEnv = new Set(secrets.map(({ env }) => env));
   const shown = { get: (name: string) => (secretEnv.has(name) ? hiddenValue : values.env.get(name)) };
   const text = stepText(conversion, `${instruction.original}${script.summary}`, shown, true);
+  const hosts = request.extraHosts.reduce((sum, { host, ip }) => sum + host.length + ip.length, 0);
+  conversion.allowances.steps.take(values.env.characters + hosts);
   const options: RunOptions = {
     name: nextStep(conversion, stage, text, stage.platform, values.env),
     description: { 'com.docker.dockerfile.v1.command': instruction.original },

@@ -1,10 +1,14 @@
 /** What progress shows for a step: `[build 2/5] RUN make`, as BuildKit writes it. */
+import { clip } from '../../../errors/clip.ts';
 import { looksSecret, maskUrls } from '../../../errors/mask.ts';
 import { formatPlatform, normalizePlatform, parsePlatform } from '../../../oci/platform.ts';
 import type { Platform } from '../../../oci/types.ts';
 import { expandWord } from '../expand/expand.ts';
 import type { Conversion } from './conversion.ts';
 import type { StageState } from './stages.ts';
+
+/** Characters of an instruction in a name: no more is shown of one that variables make long. */
+const maxText = 8192;
 
 type Env = { get(name: string): string | undefined };
 
@@ -63,7 +67,8 @@ export function stepName(
   }
   if (stage.shownName !== '') prefix += `${stage.shownName} `;
   const number = String(stage.index).padStart(String(stage.total).length);
-  return `[${prefix}${number}/${stage.total}] ${stage.onBuildNow ? 'ONBUILD ' : ''}${text}`;
+  const shown = clip(text, maxText);
+  return `[${prefix}${number}/${stage.total}] ${stage.onBuildNow ? 'ONBUILD ' : ''}${shown}`;
 }
 
 /** `->arm64` for steps that run on one platform and know that they build for another. */

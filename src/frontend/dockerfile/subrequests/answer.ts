@@ -3,6 +3,7 @@
  * https://github.com/moby/buildkit/tree/master/frontend/subrequests has their names and the JSON they answer with.
  */
 import { fail } from '../../../errors/error.ts';
+import { inTurns } from '../../../workers/turns.ts';
 import type { DockerfileRequest, FrontendHost } from '../../types.ts';
 import type { Dockerfile } from '../ast.ts';
 import { loadDockerfile } from '../frontend.ts';
@@ -91,13 +92,18 @@ export async function answerSubrequest(
   return Object.fromEntries(Object.entries(texts).map(([name, text]) => [name, Buffer.from(text)]));
 }
 
-type OnFile = (file: Dockerfile, request: DockerfileRequest) => Record<string, string>;
+type OnFile = (
+  file: Dockerfile,
+  request: DockerfileRequest,
+) => Record<string, string> | Generator<void, Record<string, string>>;
 
 /** An answer that needs the parsed file and nothing else. */
 function onFile(make: OnFile): Subrequest['answer'] {
   return async (request, host, signal) => {
     const loaded = await loadDockerfile(request, host, signal);
-    return 'forwarded' in loaded ? {} : make(loaded.file, request);
+    if ('forwarded' in loaded) return {};
+    const made = make(loaded.file, request);
+    return Symbol.iterator in made ? inTurns(made as Generator<void, Record<string, string>>, signal) : made;
   };
 }
 

@@ -1,5 +1,6 @@
 import { fail } from '../../../errors/error.ts';
 import { bytesOf } from '../../../linux/names.ts';
+import { Variables } from '../../../llb/variables.ts';
 import { hostPlatform } from '../../../oci/platform.ts';
 import type { DockerfileRequest } from '../../types.ts';
 import type { ArgInstruction, Dockerfile, InstructionOf, RunMount, Stage } from '../ast.ts';
@@ -25,17 +26,20 @@ interface Mounted {
 
 /**
  * What the target can be given: build args, secrets and ssh agents of it and of the stages it needs. Bases are not
- * looked up. Throws `not-found` for a target that there is not.
+ * looked up. Yields now and then. Throws `not-found` for a target that there is not.
  */
-export function outlineAnswer(file: Dockerfile, request: DockerfileRequest): Record<string, string> {
+export function* outlineAnswer(
+  file: Dockerfile,
+  request: DockerfileRequest,
+): Generator<void, Record<string, string>> {
   const target = targetOf(file, request.target);
-  const stages = neededBy(file, target);
+  const stages = yield* neededBy(file, target);
   const known: Known = new Map();
-  const args = argsOf(file, stages, request, target.name, known);
+  const args = yield* argsOf(file, stages, request, target.name, known);
   const expand = (instruction: InstructionOf<'RUN'>) => (word: string) =>
     expandWord(word, (name) => known.get(instruction)?.get(name), { escape: file.directives.escape }).value;
-  const secrets = mountsOf(stages, 'secret', expand);
-  const ssh = mountsOf(stages, 'ssh', expand);
+  const secrets = yield* mountsOf(stages, 'secret', expand);
+  const ssh = yield* mountsOf(stages, 'ssh', expand);
   const outline = {
     name: target.name || undefined,
     description: target.description || undefined,
@@ -44,12 +48,15 @@ export function outlineAnswer(file: Dockerfile, request: DockerfileRequest): Rec
     ssh,
     sources: [bytesOf(file.text).toString('base64')],
   };
+  yield;
+  const json = JSON.stringify(
+    outline,
+    (_, value: unknown) => (Array.isArray(value) && value.length === 0 ? undefined : value),
+    2,
+  );
+  yield;
   return {
-    'result.json': JSON.stringify(
-      outline,
-      (_, value: unknown) => (Array.isArray(value) && value.length === 0 ? undefined : value),
-      2,
-    ),
+    'result.json': json,
     'result.txt': textOf(target, args, secrets, ssh),
   };
 }
@@ -72,16 +79,17 @@ function targetOf(file: Dockerfile, wanted: string | undefined): Stage {
 }
 
 /** The stage and all it is built on or copies from, in the order of the file. */
-function neededBy(file: Dockerfile, target: Stage): Stage[] {
+function* neededBy(file: Dockerfile, target: Stage): Generator<void, Stage[]> {
   const { stages } = file;
   const found = new Set([target]);
   const byName = (name: string | undefined, user: Stage): Stage | undefined => {
     if (name === undefined) return undefined;
     if (/^\d+$/.test(name)) return stages[Number(name)];
-    const before = stages.slice(0, stages.indexOf(user));
-    return before.findLast((stage) => stage.name !== '' && stage.name === name.toLowerCase());
+    return stageBefore(name, user);
   };
+  const stageBefore = named(stages);
   for (const stage of found) {
+    yield;
     const names = stage.instructions.flatMap((instruction) => {
       if (instruction.kind === 'COPY') return [instruction.flags.from];
       return instruction.kind === 'RUN' ? instruction.mounts.map(({ from }) => from) : [];
@@ -94,17 +102,28 @@ function neededBy(file: Dockerfile, target: Stage): Stage[] {
   return stages.filter((stage) => found.has(stage));
 }
 
+/** Finds the last stage of a name before another one. */
+function named(stages: readonly Stage[]): (name: string, user: Stage) => Stage | undefined {
+  const place = new Map(stages.map((stage, i) => [stage, i]));
+  const byName = Map.groupBy(stages, ({ name }) => name);
+  return (name, user) => {
+    const at = place.get(user) ?? 0;
+    const all = name === '' ? [] : (byName.get(name.toLowerCase()) ?? []);
+    return all.findLast((stage) => (place.get(stage) ?? 0) < at);
+  };
+}
+
 type ArgOf = ArgInstruction['args'][number];
 /** The values of the ARGs that a RUN sees. */
-type Known = Map<InstructionOf<'RUN'>, ReadonlyMap<string, string>>;
+type Known = Map<InstructionOf<'RUN'>, Variables>;
 
-function argsOf(
+function* argsOf(
   file: Dockerfile,
   stages: readonly Stage[],
   request: DockerfileRequest,
   targetName: string,
   known: Known,
-): Arg[] {
+): Generator<void, Arg[]> {
   const { buildArgs } = request;
   const host = hostPlatform();
   const builtIn = platformArgValues(host, request.platforms[0] ?? host, targetName, buildArgs);
@@ -128,35 +147,36 @@ function argsOf(
       location: jsonLocation([arg.range]),
     });
   // A stage sees the ARGs of the one it is built on.
-  const ofStage = new Map<Stage, Map<string, string>>();
+  const ofStage = new Map<Stage, Variables>();
+  const stageBefore = named(stages);
   for (const stage of stages) {
     usedIn(stage.base, escapeMark, use);
     usedIn(stage.platform ?? '', escapeMark, use);
-    const base = stages
-      .slice(0, stages.indexOf(stage))
-      .findLast(({ name }) => name !== '' && name === stage.base.toLowerCase());
-    const env = new Map(base && ofStage.get(base));
-    ofStage.set(stage, env);
+    const base = stageBefore(stage.base, stage);
+    let env = (base && ofStage.get(base)) ?? Variables.of();
     for (const instruction of stage.instructions) {
-      if (instruction.kind === 'RUN') known.set(instruction, new Map(env));
+      yield;
+      if (instruction.kind === 'RUN') known.set(instruction, env);
       if (instruction.kind !== 'ARG') continue;
       for (const arg of instruction.args) {
         const given = own(buildArgs, arg.name);
         if (given === undefined && arg.default === undefined && values.has(arg.name)) {
           // It brings the global one into the stage, and that is the parameter.
           use(arg.name);
-          env.set(arg.name, values.get(arg.name) ?? '');
+          env = env.set(arg.name, values.get(arg.name) ?? '');
           continue;
         }
+        const seen = env;
         const value =
           given ??
           (arg.default === undefined
             ? undefined
-            : expandWord(arg.default, (name) => env.get(name), { escape: escapeMark }).value);
-        if (value !== undefined) env.set(arg.name, value);
+            : expandWord(arg.default, (name) => seen.get(name), { escape: escapeMark }).value);
+        if (value !== undefined) env = env.set(arg.name, value);
         add(arg, value);
       }
     }
+    ofStage.set(stage, env);
   }
   for (const name of used) {
     const known = globals.get(name);
@@ -169,9 +189,12 @@ function argsOf(
 function globalsOf(file: Dockerfile): Map<string, { arg: ArgOf; reads: ReadonlySet<string> }> {
   const globals = new Map<string, { arg: ArgOf; reads: Set<string> }>();
   for (const arg of file.globalArgs.flatMap(({ args }) => args)) {
-    const reads = new Set<string>();
-    usedIn(arg.default ?? '', file.directives.escape, (name) => void reads.add(name));
-    if (reads.delete(arg.name)) for (const name of globals.get(arg.name)?.reads ?? []) reads.add(name);
+    const own = new Set<string>();
+    usedIn(arg.default ?? '', file.directives.escape, (name) => void own.add(name));
+    const before = own.delete(arg.name) ? globals.get(arg.name)?.reads : undefined;
+    // What it was before is asked for no more.
+    const reads = before ?? own;
+    if (before !== undefined) for (const name of own) before.add(name);
     globals.set(arg.name, { arg, reads });
   }
   return globals;
@@ -193,21 +216,22 @@ function usedIn(word: string, mark: '\\' | '`', tell: (name: string) => void): v
   }
 }
 
-function mountsOf(
+function* mountsOf(
   stages: readonly Stage[],
   type: 'secret' | 'ssh',
   expand: (instruction: InstructionOf<'RUN'>) => (word: string) => string,
-): Mounted[] {
-  const list: Mounted[] = [];
+): Generator<void, Mounted[]> {
+  const list = new Map<string, Mounted>();
   for (const { instructions } of stages) {
     for (const instruction of instructions) {
       if (instruction.kind !== 'RUN') continue;
       for (const written of instruction.mounts) {
+        yield;
         const mount = expanded(written, expand(instruction));
         if (mount.type !== type) continue;
         const name = mount.id ?? (type === 'ssh' ? 'default' : (mount.target?.split('/').at(-1) ?? ''));
-        if (name === '' || list.some((each) => each.name === name)) continue;
-        list.push({
+        if (name === '' || list.has(name)) continue;
+        list.set(name, {
           name,
           required: mount.required || undefined,
           location: jsonLocation([instruction.range]),
@@ -215,7 +239,7 @@ function mountsOf(
       }
     }
   }
-  return list.sort(byLine);
+  return [...list.values()].sort(byLine);
 }
 
 /** A mount with its variables' values; as it is written when they do not fit, which the build will say. */
