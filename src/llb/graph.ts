@@ -10,7 +10,7 @@ import type { Definition, Location, Op, Source, SourceOp } from '../pb/solver/pb
 import { atOnce, inTurns } from '../workers/turns.ts';
 import { definitionJson } from './definition-json.ts';
 import { opName } from './names.ts';
-import { opExcess } from './op-size.ts';
+import { bytesExcess, opExcess } from './op-size.ts';
 import { fromBinary, OpSchema, toBinary } from './pb.ts';
 import type { SourceRewrite } from './source-policy.ts';
 import type { Edge, Vertex } from './vertex.ts';
@@ -64,6 +64,9 @@ function* graphOf(definition: Definition, rewrite?: SourceRewrite): Generator<vo
   let last: Draft | undefined;
   for (const bytes of defs) {
     yield;
+    // What is small cannot hold much.
+    const excess = bytes.length < 16_000 ? undefined : bytesExcess(bytes);
+    if (excess !== undefined) throw fail('invalid', 'llb', `an op has ${excess}`);
     const digest = digestOf(bytes);
     last = { digest, was: digest, op: decodeOp(bytes), waiting: 0 };
     drafts.set(digest, last);

@@ -36,3 +36,50 @@ export function listExcess(counts: Partial<Record<keyof typeof most, number>>): 
   }
   return undefined;
 }
+
+/** Fields of what an op does (mounts, actions …), and of an exec's Meta (arguments, variables …), before they are decoded. */
+const mostFields = { op: 8000, meta: 100_000 };
+/** Numbers of ExecOp in Op, and of Meta in ExecOp. */
+const [execField, metaField] = [2, 1];
+
+/** Why an op's bytes are not worth decoding; undefined when they are, or when they are no message. */
+export function bytesExcess(bytes: Uint8Array): string | undefined {
+  const counts = { op: 0, meta: 0 };
+  for (const [field, from, to] of fieldsOf(bytes, 0, bytes.length)) {
+    for (const [part, start, end] of fieldsOf(bytes, from, to)) {
+      if (++counts.op > mostFields.op) return `more than ${mostFields.op} mounts, actions or other parts`;
+      if (field !== execField || part !== metaField) continue;
+      for (const _ of fieldsOf(bytes, start, end)) {
+        if (++counts.meta > mostFields.meta) return `more than ${mostFields.meta} arguments and variables`;
+      }
+    }
+  }
+  return undefined;
+}
+
+/** The fields of a message with a length: number, start and end. https://protobuf.dev/programming-guides/encoding */
+function* fieldsOf(bytes: Uint8Array, start: number, end: number): Generator<[number, number, number]> {
+  let at = start;
+  const varint = (): number => {
+    let value = 0;
+    for (let scale = 1; at < end; scale *= 128) {
+      const byte = bytes[at++] as number;
+      value += (byte & 127) * scale;
+      if (byte < 128) return value;
+    }
+    return Number.NaN;
+  };
+  while (at < end) {
+    const tag = varint();
+    const type = tag % 8;
+    if (type === 0) varint();
+    else if (type === 1) at += 8;
+    else if (type === 5) at += 4;
+    else if (type === 2) {
+      const length = varint();
+      if (!(at + length <= end)) return;
+      yield [(tag - type) / 8, at, at + length];
+      at += length;
+    } else return;
+  }
+}

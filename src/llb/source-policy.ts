@@ -20,7 +20,7 @@ const condition = { equal: 0, different: 1, matches: 2 };
 /** Conversions of one source, one after the other, at most: more are taken for a circle. */
 const maxConversions = 20;
 /** Rules in all policies together, at most. */
-const maxRules = 10_000;
+const maxRules = 2000;
 /** Instructions of all their patterns together: so many take some 100 ms to make. */
 const maxSize = 100_000;
 

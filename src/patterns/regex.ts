@@ -18,7 +18,7 @@ export interface SearchBudget {
 
 /** What one caller may spend before it must let others go on: some tens of milliseconds. */
 export function searchBudget(): SearchBudget {
-  return { left: 1 << 22 };
+  return { left: 1 << 20 };
 }
 
 /** What was found: the whole (`0`) and the groups by number; undefined of a group that took no part. */

@@ -104,6 +104,8 @@ export class PreparedMounts {
 
   /** Removes what was not committed and lets go of everything held. */
   async release(): Promise<void> {
+    // A build that fails lets go of thousands of steps.
+    if (isDue()) await nextTurn();
     const removals = [...this.#actives].map((key) => this.#deps.store.snapshots.remove(key));
     const releases = this.#releases.map(async (release) => release());
     await Promise.allSettled([...removals, ...releases]);

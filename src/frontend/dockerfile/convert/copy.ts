@@ -10,6 +10,7 @@ import {
   type State,
   scratch,
 } from '../../../llb/llb.ts';
+import { listExcess } from '../../../llb/op-size.ts';
 import { absolutePath, normalPath } from '../../../llb/paths.ts';
 import { digestOf } from '../../../oci/digest.ts';
 import { formatPlatform } from '../../../oci/platform.ts';
@@ -44,6 +45,8 @@ export function convertCopy(
   sources: Command['sources'],
 ): void {
   const [from] = sources;
+  const excess = listExcess({ actions: instruction.sources.length });
+  if (excess !== undefined) throw fail('invalid', 'dockerfile', `${instruction.kind} has ${excess}`);
   const source = sourceTree(conversion, stage, instruction, from);
   const copied = expand(conversion, stage, instruction);
   const { env } = stage.state.values;

@@ -8,6 +8,7 @@ import {
   type State,
   scratch,
 } from '../../../llb/llb.ts';
+import { listExcess } from '../../../llb/op-size.ts';
 import { absolutePath, normalPath } from '../../../llb/paths.ts';
 import type { InstructionOf, RunMount } from '../ast.ts';
 import { parseMount, parseSize } from '../parse/mount.ts';
@@ -28,6 +29,8 @@ export function convertMounts(
   instruction: InstructionOf<'RUN'>,
   sources: Command['sources'],
 ): RunMounts {
+  const excess = listExcess({ mounts: instruction.mounts.length });
+  if (excess !== undefined) throw fail('invalid', 'dockerfile', `RUN has ${excess}`);
   const result: RunMounts = { mounts: [], secrets: [], ssh: [] };
   instruction.mounts.forEach((written, i) => {
     const mount = parseMount(written.raw, (word) => expandIn(conversion, stage, word, instruction));
