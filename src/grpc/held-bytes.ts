@@ -6,7 +6,7 @@ import { constants, type ServerHttp2Stream } from 'node:http2';
 import { maxMessage } from './frame.ts';
 
 /** Bytes of all unfinished requests of one caller. A large bake's are a tenth of it. */
-export const maxHeld = 256 << 20;
+const maxHeld = 256 << 20;
 
 /** The length of a message's head: a flag and four bytes of length. */
 const headBytes = 5;

@@ -30,7 +30,7 @@ interface ImportOptions {
   onBytes?(bytes: number): void;
 }
 
-export interface Imported {
+interface Imported {
   id: Digest;
   target: Descriptor;
 }

@@ -36,7 +36,7 @@ interface LoadOptions {
   platform?: Platform;
 }
 
-export interface Loaded {
+interface Loaded {
   /** As people write it; undefined for an image that the archive gives no name. */
   name?: string;
   /** Config digest. */

@@ -31,7 +31,7 @@ interface PullOptions {
   credentials?: CredentialSource;
 }
 
-export interface Pulled {
+interface Pulled {
   record: ImageRecord;
   /** Image ID (config digest) of the platform, or of the first of all. */
   id: Digest;

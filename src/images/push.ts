@@ -47,7 +47,7 @@ export interface PushedLayer {
   from?: string;
 }
 
-export interface Pushed {
+interface Pushed {
   /** The reference pushed to. */
   ref: string;
   /** What the tag now points to. */

@@ -5,7 +5,7 @@ import { fail } from '../errors/error.ts';
 import { hostname } from './hosts.ts';
 
 /** A list of insecure registries, parted: hosts by name, networks by their addresses. */
-export interface InsecureNames {
+interface InsecureNames {
   hosts: string[];
   /** `192.168.1.0/24` */
   networks: string[];
