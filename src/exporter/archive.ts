@@ -55,6 +55,7 @@ export function archiveExporter(type: 'oci' | 'docker', attrs: Record<string, st
         compression: want.compression ?? { type: 'gzip' },
         force: want.forceCompression,
         blobs: 'all',
+        keeps: 'all',
         epoch: want.rewriteTimestamp ? created : undefined,
         created,
         ociTypes:

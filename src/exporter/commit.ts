@@ -17,6 +17,7 @@ import { contentRefLabels, snapshotRefLabel } from '../store/labels.ts';
 import { isDue, nextTurn } from '../workers/turns.ts';
 import { type Annotations, annotationsAt, checkAnnotations } from './annotations.ts';
 import { configBytes, finishConfig, isConfigOnly, timed } from './config.ts';
+import type { KeptLayers } from './image-plan.ts';
 import { type ExportLayer, exportLayers, type LayerOptions } from './layers.ts';
 import { madeAt } from './made-now.ts';
 import type { ExportContext, ExportRequest, MadeNow, PlatformResult, StoredOutput } from './types.ts';
@@ -25,8 +26,6 @@ interface CommitOptions extends LayerOptions {
   annotations: Annotations;
   /** An index, also of one platform. */
   index?: boolean;
-  /** New layers are in content for somebody else's sake: the image, which can have them made again, keeps none. */
-  passing?: boolean;
   /** An image of nothing but a changed config is of the time of its making, not of its base's. */
   madeNow?: MadeNow;
   /** Creation time of configs, seconds since the epoch; also where times are not rewritten. */
@@ -142,13 +141,8 @@ async function draftOne(
   };
   const annotations = annotationsAt(options.annotations, 'manifest', platform);
   if (annotations !== undefined) manifest.annotations = annotations;
-  let present = [manifest.config, ...manifest.layers];
-  // Of an image that may lack layers all are named: one that is brought later stays with it.
-  if (options.incomplete === true) present = [manifest.config, ...manifest.layers];
-  else if (options.blobs !== 'all') {
-    const lasting = layers.filter(({ held }) => !(held && options.passing));
-    present = [manifest.config, ...(await presentOf(lasting, ctx))];
-  } else if (!(await hasWhole(manifest, ctx))) await bring();
+  if (options.keeps === 'all' && !(await hasWhole(manifest, ctx))) await bring();
+  const present = [manifest.config, ...(await keptOf(layers, manifest, ctx, options.keeps))];
   return {
     platform,
     layers,
@@ -212,10 +206,19 @@ async function hasWhole(manifest: Manifest, { store, lease }: ExportContext): Pr
   return there.every((info) => info !== undefined);
 }
 
-/** The layers that are in content: those that are only hashed are made when somebody needs them. */
-async function presentOf(layers: readonly ExportLayer[], { store }: ExportContext): Promise<Descriptor[]> {
+/** The layers that an image keeps: those that are only hashed are made when somebody needs them. */
+async function keptOf(
+  layers: readonly ExportLayer[],
+  { layers: all }: Manifest,
+  { store }: ExportContext,
+  keeps: KeptLayers,
+): Promise<readonly Descriptor[]> {
+  if (keeps === 'all' || keeps === 'named') return all;
+  const lasting = keeps === 'older' ? layers.filter(({ held }) => held !== true) : layers;
   const here = await Promise.all(
-    layers.map(async ({ descriptor }) => ((await store.content.info(descriptor.digest)) ? [descriptor] : [])),
+    lasting.map(async ({ descriptor }) =>
+      (await store.content.info(descriptor.digest)) ? [descriptor] : [],
+    ),
   );
   return here.flat();
 }

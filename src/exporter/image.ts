@@ -2,12 +2,12 @@
 import { throwIfAborted } from '../errors/error.ts';
 import { nameImage } from '../images/name.ts';
 import { pushImage } from '../images/push.ts';
-import type { Compression } from '../layer/types.ts';
 import { parseReference } from '../oci/reference.ts';
 import type { Store } from '../store/store.ts';
 import { needOciTypes, parseAnnotations } from './annotations.ts';
 import { epochOf, type ImageAttrs, parseImageAttrs } from './attrs.ts';
 import { type Committed, commitImage, imageIdOf, imageMetadata, started, storedOutput } from './commit.ts';
+import { imagePlan } from './image-plan.ts';
 import { contextOf } from './layers.ts';
 import { checkPushNames, pushCommitted } from './push.ts';
 import type { Exporter } from './types.ts';
@@ -27,24 +27,12 @@ export function imageExporter(attrs: Record<string, string>): Exporter {
       for (const short of want.notes) ctx.progress.warn({ level: 1, short, detail: [] });
       const annotations = [...parseAnnotations(request.annotations), ...want.annotations];
       const dockerTypes = request.dockerTypes === true && want.compression?.type !== 'zstd';
-      // Our own store needs no blobs: its layers are snapshots already. A push by name fetches what it has to send.
-      const exact =
-        want.push && (!want.store || want.pushByDigest || want.compression?.type === 'uncompressed');
-      // Others expect an image to be whole.
-      const whole = exact || (want.store && ctx.store.shared && !want.allowIncomplete);
-      const compression = want.compression ?? compressionFor(want, request.cacheCompression);
-      const asked =
-        want.push || want.forceCompression || want.compression !== undefined || epoch !== undefined;
-      const real = asked || compression.type !== 'uncompressed';
+      const { shared } = ctx.store;
+      const { sent, ...plan } = imagePlan(want, { shared, epoch, cache: request.cacheCompression });
       if (want.unpack) await Promise.all(request.results.map(({ ref }) => ref?.snapshot(contextOf(ctx))));
       const committed = await commitImage(request, ctx, {
-        compression,
+        ...plan,
         force: want.forceCompression,
-        asPublished: want.compression === undefined && epoch === undefined,
-        blobs: whole ? 'all' : real ? 'new' : 'none',
-        passing: !asked,
-        // Our own store's images are whole: they may have to run without a registry.
-        incomplete: want.allowIncomplete && ctx.store.shared,
         epoch,
         created,
         ociTypes: (want.ociTypes ?? !dockerTypes) || needOciTypes(annotations),
@@ -69,7 +57,7 @@ export function imageExporter(attrs: Record<string, string>): Exporter {
         const sources = new Map(committed.images.flatMap((image) => [...image.sources]));
         for (const name of request.names) {
           const registry = want.insecure ? ctx.trusting(name) : ctx.registry;
-          if (exact) await pushCommitted(committed, name, want.pushByDigest, { ...ctx, registry });
+          if (sent) await pushCommitted(committed, name, want.pushByDigest, { ...ctx, registry });
           else await pushImage(ctx.store, registry, name, name, { ...contextOf(ctx), sources });
           started(ctx, `pushing manifest for ${name}@${target.digest}`)();
         }
@@ -85,15 +73,6 @@ export function imageExporter(attrs: Record<string, string>): Exporter {
       };
     },
   };
-}
-
-/** How layers are packed where the output does not say: not at all if nobody else is to read them. */
-function compressionFor(
-  want: { push: boolean; forceCompression: boolean },
-  cache?: Compression,
-): Compression {
-  if (want.push || want.forceCompression) return { type: 'gzip' };
-  return cache?.type === 'gzip' ? cache : { type: 'uncompressed' };
 }
 
 /** The size under which `images` lists it: of the layers' files where they are unpacked, else of their blobs. */

@@ -12,6 +12,7 @@ import { tooManyLayers } from '../store/shared/too-many-layers.ts';
 import { type Store, snapshotLabels } from '../store/store.ts';
 import { isMakeable, withBases } from './bases.ts';
 import { nameByChains } from './chain-names.ts';
+import type { KeptLayers, WantedBlobs } from './image-plan.ts';
 import { compressionOf, typed } from './media-types.ts';
 import type { ExportContext } from './types.ts';
 
@@ -21,10 +22,9 @@ export interface LayerOptions {
   force: boolean;
   /** A layer that some registry has stays as it is there: another one of the same files would be no use. */
   asPublished?: boolean;
-  /** Blobs wanted in content: of no layer (new ones are only hashed), of new layers, or of all. */
-  blobs: 'none' | 'new' | 'all';
-  /** Leave what has neither a snapshot nor a blob here where it is; else it is fetched. */
-  incomplete?: boolean;
+  blobs: WantedBlobs;
+  /** `named`: what has neither a snapshot nor a blob here is left where it is; else it is fetched. */
+  keeps: KeptLayers;
   /** Clamp times of new layers. */
   epoch?: number;
   ociTypes: boolean;
@@ -67,7 +67,7 @@ export async function exportLayers(
 ): Promise<ExportLayers> {
   if (ref === undefined) return { layers: [], bring: async () => {} };
   const lazy = await ref.layers();
-  const usable = lazy?.where === 'here' || (options.incomplete && canStay(lazy));
+  const usable = lazy?.where === 'here' || (options.keeps === 'named' && canStay(lazy));
   const found = lazy !== undefined && usable ? lazy.layers : await layersOnceHere(ref, ctx);
   if (found.length > maxLayers) throw tooManyLayers('export');
   const known = await withBases(found, ctx, options);
@@ -97,7 +97,7 @@ export async function exportLayers(
       }),
     );
   };
-  if (options.blobs !== 'all' && options.incomplete !== true) {
+  if (options.blobs !== 'all' && options.keeps !== 'named') {
     // The image is to be whole: what has neither a snapshot nor a blob here is fetched.
     await Promise.all(
       known.map(({ snapshot, blob, from }) =>
@@ -158,7 +158,7 @@ export async function cacheLayers(
   const found = (await ref.layers())?.layers ?? (await layersOnceHere(ref, ctx));
   const known = await withBases(found, ctx, options);
   const layers = await Promise.all(
-    known.map((layer) => exportLayer(layer, ctx, { ...options, blobs: 'new' })),
+    known.map((layer) => exportLayer(layer, ctx, { ...options, blobs: 'new', keeps: 'here' })),
   );
   const chains = chainIds(layers.map(({ diffId }) => diffId));
   return layers.map((layer, i) => {
