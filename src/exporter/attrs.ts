@@ -73,6 +73,16 @@ const imageNames = [
 ] as const;
 /** Those that say how attestations are written. */
 const ofAttestations = ['oci-artifact', 'attestation-inline'] as const;
+/** Those of an image in the store or in a registry, where an archive goes to neither. */
+const notOfArchives = [
+  'push',
+  'push-by-digest',
+  'registry.insecure',
+  'unpack',
+  'store',
+  'unsafe-internal-store-allow-incomplete',
+  'name-canonical',
+] as const;
 
 /** Reads the attributes of `type=image|oci|docker`. Throws `invalid` for what nobody knows. */
 export function parseImageAttrs(type: 'image' | 'oci' | 'docker', attrs: Record<string, string>): ImageAttrs {
@@ -85,6 +95,10 @@ export function parseImageAttrs(type: 'image' | 'oci' | 'docker', attrs: Record<
   }
   const yes = (name: string, otherwise = false) => boolAttr(type, attrs, name) ?? otherwise;
   for (const name of ofAttestations) if (yes(name)) throw noAttestations(type, name);
+  if (type !== 'image') {
+    const vain = notOfArchives.find((name) => yes(name)) ?? danglingName(attrs);
+    if (vain !== undefined) throw notOfArchive(type, vain);
+  }
   const obsolete = Object.keys(attrs).filter((name) => name.startsWith('buildinfo'));
   return {
     push: yes('push'),
@@ -141,6 +155,20 @@ function noAttestations(type: string, name: string) {
     'export',
     `output type=${type}: ${name} is not supported: results have no attestations`,
     { hint: 'Leave it out.' },
+  );
+}
+
+/** The attribute that names images without a name, if it is there. */
+function danglingName(attrs: Record<string, string>): string | undefined {
+  return attrs['dangling-name-prefix'] === undefined ? undefined : 'dangling-name-prefix';
+}
+
+function notOfArchive(type: string, name: string) {
+  return fail(
+    'unsupported',
+    'export',
+    `output type=${type}: ${name} is not supported: an archive goes into no store and to no registry`,
+    { hint: 'Leave it out, or add an output of type=image.' },
   );
 }
 

@@ -15,6 +15,7 @@ import { Content } from '../../../src/pb/containerd/content_pb.js';
 import { prune } from '../../../src/upkeep/disk-usage.ts';
 import { closePool } from '../../../src/workers/pool.ts';
 import { makeCerts } from '../../kit/certs.ts';
+import { pushBase } from '../../kit/images.ts';
 import { startRegistry, type TestRegistry } from '../../kit/registry.ts';
 import { onStores } from '../../kit/stores.ts';
 import { ControlKit, detailsOf, failure, type Solved } from './control-kit.ts';
@@ -67,9 +68,31 @@ onStores('attributes of outputs', (store) => {
     }
   });
 
+  test('an image that may lack layers has them all where it is pushed by its digest', async () => {
+    const [from, to] = [await startRegistry(), await startRegistry()];
+    try {
+      const base = await pushBase(from.host, 'team/base:1');
+      const attrs = { name: `${to.host}/app`, push: 'true', 'push-by-digest': 'true' };
+      const incomplete = { ...attrs, 'unsafe-internal-store-allow-incomplete': 'true' };
+      const { response } = await solve('image', incomplete, {}, {}, `FROM ${base}\nENV a=b\n`);
+      const headers = { accept: 'application/vnd.oci.image.manifest.v1+json' };
+      const at = (path: string) => fetch(`http://${to.host}/v2/app/${path}`, { headers });
+      const manifest = await at(`manifests/${response['containerimage.digest']}`);
+      for (const { digest } of ((await manifest.json()) as Manifest).layers) {
+        expect((await at(`blobs/${digest}`)).status).toBe(200);
+      }
+    } finally {
+      await Promise.all([from.stop(), to.stop()]);
+    }
+  });
+
   test.each([
     ['image', 'oci-artifact', 'true'],
     ['oci', 'attestation-inline', ''],
+    ['oci', 'push', 'true'],
+    ['oci', 'registry.insecure', 'true'],
+    ['docker', 'unpack', 'true'],
+    ['docker', 'dangling-name-prefix', 'x'],
     ['local', 'attestation-prefix', 'x-'],
     ['local', 'name', 'x'],
     ['tar', 'annotation.a', 'b'],
@@ -84,7 +107,8 @@ onStores('attributes of outputs', (store) => {
     const file = join(mkdtempSync(join(kit.daemon.dir, 'out-')), 'a.tar');
     const own = { context: 'default', 'prefer-image-digest': 'true' };
     const obsolete = { buildinfo: 'false', 'buildinfo-attrs': 'true', 'oci-artifact': 'false' };
-    const solved = await solve('docker', { ...own, ...obsolete }, {}, { 0: { file } });
+    const without = { push: 'false', store: 'false', unpack: 'false' };
+    const solved = await solve('docker', { ...own, ...obsolete, ...without }, {}, { 0: { file } });
     expect(warnings(solved)).toEqual([
       expect.stringContaining('buildinfo is obsolete'),
       expect.stringContaining('buildinfo-attrs is obsolete'),
