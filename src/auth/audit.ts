@@ -1,6 +1,6 @@
 /** The audit log: one JSON line per decision, appended to a file or handed to the daemon's log. */
 import { closeSync, openSync, writeSync } from 'node:fs';
-import { fail } from '../errors/error.ts';
+import { fail } from '../errors/index.ts';
 import { auditIdentity } from './identity.ts';
 import type { AuthLog } from './log.ts';
 import type { Identity, Scope } from './types.ts';

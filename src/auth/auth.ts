@@ -1,6 +1,6 @@
 /** Auth as the daemon uses it: one answer per request to who asks and what they may do. */
 import { randomUUID } from 'node:crypto';
-import { DrydockError, fail, toDrydockError } from '../errors/error.ts';
+import { DrydockError, fail, toDrydockError } from '../errors/index.ts';
 import { type Accounts, systemAccounts } from './accounts.ts';
 import { type AuditLog, openAuditLog } from './audit.ts';
 import { authorize } from './authorize.ts';

@@ -1,5 +1,5 @@
 /** The one check: does this authority have what an endpoint needs? Pure. */
-import { fail } from '../errors/error.ts';
+import { fail } from '../errors/index.ts';
 import { describeIdentity, matchFor } from './identity.ts';
 import type { Authority, Entitlement, Identity, PolicyPlace, Scope } from './types.ts';
 

@@ -2,8 +2,8 @@
 import type { X509Certificate } from 'node:crypto';
 import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
-import { fail } from '../errors/error.ts';
-import { peerCredentials, peerGroups } from '../linux/libc.ts';
+import { fail } from '../errors/index.ts';
+import { peerCredentials, peerGroups } from '../linux/index.ts';
 import type { Accounts } from './accounts.ts';
 import { printable } from './identity.ts';
 import type { AnonymousIdentity, CertIdentity, Listener, PeerIdentity } from './types.ts';

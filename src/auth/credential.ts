@@ -1,5 +1,5 @@
 /** The `Authorization` header (RFC 7235, 6750, 7617). Pure. */
-import { fail } from '../errors/error.ts';
+import { fail } from '../errors/index.ts';
 
 type Credential = { kind: 'bearer'; token: string } | { kind: 'basic'; user: string; secret: string };
 

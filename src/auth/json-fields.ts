@@ -1,5 +1,5 @@
 /** Reads fields of parsed JSON. What does not fit throws a JsonFault with its place; `what` names the field. Pure. */
-import { nearest } from '../errors/nearest.ts';
+import { nearest } from '../errors/index.ts';
 import { JsonFault, type JsonValue } from './json.ts';
 
 type Members = Map<string, { keyAt: number; value: JsonValue }>;

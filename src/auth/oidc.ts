@@ -1,7 +1,7 @@
 /** OIDC tokens (signed JWTs) of the issuers that the policy lists, checked with jose. */
 import { readFileSync, statSync } from 'node:fs';
 import type { JWTPayload, JWTVerifyGetKey } from 'jose';
-import { DrydockError, fail } from '../errors/error.ts';
+import { DrydockError, fail } from '../errors/index.ts';
 import { printable } from './identity.ts';
 import type { Issuer } from './policy.ts';
 import type { OidcIdentity } from './types.ts';

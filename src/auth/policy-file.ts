@@ -1,6 +1,6 @@
 /** The policy in force: read from its file, read again when the file changes, never replaced by a broken one. */
 import { type BigIntStats, closeSync, fstatSync, openSync, readFileSync, statSync } from 'node:fs';
-import { errnoCode, fail, toDrydockError } from '../errors/error.ts';
+import { errnoCode, fail, toDrydockError } from '../errors/index.ts';
 import type { AuthLog } from './log.ts';
 import { defaultPolicy, type Policy } from './policy.ts';
 import { parsePolicy } from './policy-text.ts';

@@ -1,6 +1,6 @@
 /** The policy file's text → a policy, or an error with line and column. Pure. docs/security.md describes the format. */
 import { dirname, resolve } from 'node:path';
-import { fail } from '../errors/error.ts';
+import { fail } from '../errors/index.ts';
 import { JsonFault, type JsonValue, parseJson, placeOf } from './json.ts';
 import {
   fieldsOf,

@@ -2,7 +2,7 @@
 import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
 import { readFileSync, statSync } from 'node:fs';
 import type { TlsOptions } from 'node:tls';
-import { DrydockError, errnoCode, fail } from '../errors/error.ts';
+import { DrydockError, errnoCode, fail } from '../errors/index.ts';
 import type { AuthLog } from './log.ts';
 
 export interface TlsFiles {

@@ -1,6 +1,6 @@
 /** Checks static tokens and passwords against a policy's entries. */
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
-import { fail } from '../errors/error.ts';
+import { fail } from '../errors/index.ts';
 import { printable } from './identity.ts';
 import type { TokenEntry } from './policy.ts';
 import { sha256, verifies } from './token-hash.ts';

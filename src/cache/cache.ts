@@ -7,9 +7,15 @@
  */
 import { join } from 'node:path';
 import type { DatabaseSync } from 'node:sqlite';
-import type { Digest } from '../oci/types.ts';
-import type { SerializedRef } from '../store/ref.ts';
-import { type DatabaseName, openDatabase, prepare, type Statement, transaction } from '../store/sqlite.ts';
+import type { Digest } from '../oci/index.ts';
+import {
+  type DatabaseName,
+  openDatabase,
+  prepare,
+  type SerializedRef,
+  type Statement,
+  transaction,
+} from '../store/index.ts';
 import { schema } from './schema.ts';
 
 export type RecordType =

@@ -1,5 +1,5 @@
 import { readFileSync, readlinkSync } from 'node:fs';
-import { nameOf } from '../linux/names.ts';
+import { nameOf } from '../linux/index.ts';
 
 /**
  * What the command was called with. Node has U+FFFD for what is no UTF-8 in its arguments and in the working folder's

@@ -1,4 +1,4 @@
-import { poolLoaded } from '../workers/pool.ts';
+import { poolLoaded } from '../workers/index.ts';
 import { commandArguments } from './arguments.ts';
 import { main } from './main.ts';
 

@@ -1,7 +1,6 @@
 /** What a command is, and what it is given. */
-import type { Engine } from '../engine/engine.ts';
-import type { StoreOptions } from '../engine/store-options.ts';
-import { fail } from '../errors/error.ts';
+import type { Engine, StoreOptions } from '../engine/index.ts';
+import { fail } from '../errors/index.ts';
 import { type FlagTable, type FlagValues, flagHelp, parseFlags } from './flags.ts';
 import type { Remote } from './remote/images.ts';
 

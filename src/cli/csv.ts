@@ -1,5 +1,5 @@
 /** `type=local,dest=out` and its like. */
-import { fail } from '../errors/error.ts';
+import { fail } from '../errors/index.ts';
 import { csvFields } from '../words/index.ts';
 
 /** The fields of a flag's value. Throws `invalid` (hop `client`). */

@@ -1,5 +1,5 @@
 /** An error as the terminal shows it: log tail, Dockerfile excerpt, message with its causes, hint. */
-import { DrydockError, type SourceLocation } from '../errors/error.ts';
+import { DrydockError, type SourceLocation } from '../errors/index.ts';
 
 /** Several lines, each ended by \n; the last says what to do, when we know. */
 export function errorText(error: DrydockError, prefix = 'ERROR: '): string {

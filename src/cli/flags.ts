@@ -1,7 +1,6 @@
 /** Command-line flags from a table: parsed on Node's own parser, with docker's conventions on top. */
 import { parseArgs } from 'node:util';
-import { fail } from '../errors/error.ts';
-import { nearest } from '../errors/nearest.ts';
+import { fail, nearest } from '../errors/index.ts';
 import { parseBool } from '../words/index.ts';
 
 interface FlagSpec {

@@ -1,5 +1,5 @@
 /** `--format` as docker's commands have it: what is written of each row of a list. */
-import { fail } from '../errors/error.ts';
+import { fail } from '../errors/index.ts';
 import { table } from './units.ts';
 
 /** A row's fields by docker's names: `ID`, `Repository`, …. */

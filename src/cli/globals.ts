@@ -1,10 +1,13 @@
 /** Flags of the program itself. They come before the command; those that choose the store may also follow it. */
 import { resolve } from 'node:path';
-import { defaultRoot } from '../engine/root.ts';
-import { type StepLimits, stepLimitsFromEnv } from '../engine/step-limits.ts';
-import { parseImageStore, type StoreOptions } from '../engine/store-options.ts';
-import { fail } from '../errors/error.ts';
-import { nearest } from '../errors/nearest.ts';
+import {
+  defaultRoot,
+  parseImageStore,
+  type StepLimits,
+  type StoreOptions,
+  stepLimitsFromEnv,
+} from '../engine/index.ts';
+import { fail, nearest } from '../errors/index.ts';
 
 /** Among it what steps are held to, of an engine in this process. */
 interface Globals extends StoreOptions, StepLimits {

@@ -1,11 +1,10 @@
 /** The `drydock` command: finds the command, opens what it needs, prints its error, cleans up. */
 import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
-import type { Engine } from '../engine/engine.ts';
-import { fail, toDrydockError } from '../errors/error.ts';
-import { nearest } from '../errors/nearest.ts';
+import type { Engine } from '../engine/index.ts';
+import { fail, nearest, toDrydockError } from '../errors/index.ts';
 import { version } from '../version.ts';
-import { warmPool } from '../workers/pool.ts';
+import { warmPool } from '../workers/index.ts';
 import { type Command, type CommandContext, helpText } from './command.ts';
 import { errorText } from './error-text.ts';
 import { globalFlags } from './globals.ts';

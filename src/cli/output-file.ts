@@ -14,9 +14,8 @@ import { copyFile, mkdir, readdir, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { finished } from 'node:stream/promises';
 import { setTimeout } from 'node:timers/promises';
-import { errnoCode, fail } from '../errors/error.ts';
-import { tryLock } from '../linux/libc.ts';
-import { nameOf, rawName } from '../linux/names.ts';
+import { errnoCode, fail } from '../errors/index.ts';
+import { nameOf, rawName, tryLock } from '../linux/index.ts';
 import { type OutputTarget, outputTarget } from './output-target.ts';
 
 /**

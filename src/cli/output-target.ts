@@ -2,8 +2,8 @@
 import type { Stats } from 'node:fs';
 import { lstat, readlink, realpath, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
-import { errnoCode, fail } from '../errors/error.ts';
-import { nameOf, rawName } from '../linux/names.ts';
+import { errnoCode, fail } from '../errors/index.ts';
+import { nameOf, rawName } from '../linux/index.ts';
 
 export interface OutputTarget {
   /** The file behind all symlinks of the user's path. */

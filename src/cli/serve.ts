@@ -1,4 +1,4 @@
-import type { Daemon } from '../daemon/daemon.ts';
+import type { Daemon } from '../daemon/index.ts';
 
 /** Lets a daemon serve until the signal fires, then stops it. SIGHUP has it read its settings again. */
 export async function serve(daemon: Daemon, signal: AbortSignal): Promise<void> {

@@ -1,8 +1,7 @@
 import { randomUUID } from 'node:crypto';
-import { toDrydockError } from '../errors/error.ts';
-import { digestOf } from '../oci/digest.ts';
-import { boundProgress, canceledText, now } from '../progress/bound.ts';
-import type { ReportStatus } from '../progress/events.ts';
+import { toDrydockError } from '../errors/index.ts';
+import { digestOf } from '../oci/index.ts';
+import { boundProgress, canceledText, now, type ReportStatus } from '../progress/index.ts';
 import type { CommandContext } from './command.ts';
 import { createPrinter, type ProgressMode } from './progress/printer.ts';
 

@@ -1,5 +1,5 @@
 /** Numbers as people read and write them. */
-import { fail } from '../errors/error.ts';
+import { fail } from '../errors/index.ts';
 import { daysAndWeeks, durationMs, ramInBytes } from '../words/index.ts';
 
 const units = ['B', 'kB', 'MB', 'GB', 'TB', 'PB'];

@@ -1,7 +1,7 @@
 /** Sockets that the service manager has opened for us (sd_listen_fds(3)). */
 import { readFileSync, readlinkSync, statSync } from 'node:fs';
-import { fail } from '../errors/error.ts';
-import { closeOnExec } from '../linux/libc.ts';
+import { fail } from '../errors/index.ts';
+import { closeOnExec } from '../linux/index.ts';
 
 export interface ActivatedSocket {
   fd: number;

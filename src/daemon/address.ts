@@ -1,6 +1,6 @@
 /** Where a daemon listens and where clients find it: `unix:///path`, `tcp://host:port`, `fd://`. Pure. */
 import { isAbsolute, join } from 'node:path';
-import { type DrydockError, fail } from '../errors/error.ts';
+import { type DrydockError, fail } from '../errors/index.ts';
 
 export type Address =
   | { kind: 'unix'; path: string }

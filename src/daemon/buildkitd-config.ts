@@ -3,9 +3,9 @@
  * https://github.com/moby/buildkit/blob/master/docs/buildkitd.toml.md has its keys.
  */
 import { parse, type TomlTable } from 'smol-toml';
-import { fail } from '../errors/error.ts';
-import type { DnsConfig } from '../executor/host-files.ts';
-import type { HostCertificates } from '../registry/certificates.ts';
+import { fail } from '../errors/index.ts';
+import type { DnsConfig } from '../executor/index.ts';
+import type { HostCertificates } from '../registry/index.ts';
 import { checkKeys, type Keys } from './buildkitd-keys.ts';
 import { type WorkerConfig, workerAt, workerKeys } from './buildkitd-worker.ts';
 import { TomlReader } from './toml-reader.ts';

@@ -1,6 +1,6 @@
 /** Which keys of a buildkitd.toml there are, and which of them mean something here. */
 import { TomlDate, type TomlTable, type TomlValue } from 'smol-toml';
-import { nearest } from '../errors/nearest.ts';
+import { nearest } from '../errors/index.ts';
 
 /**
  * `used` is acted upon, `idle` is known to buildkitd and has no effect here, `unless` has none for other values than

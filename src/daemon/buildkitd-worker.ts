@@ -1,8 +1,7 @@
 /** What a buildkitd.toml says of one worker, `[worker.oci]` or `[worker.containerd]`. */
-import { fail } from '../errors/error.ts';
-import { parsePlatform } from '../oci/platform.ts';
-import type { Platform } from '../oci/types.ts';
-import type { GcRule, Space } from '../upkeep/gc.ts';
+import { fail } from '../errors/index.ts';
+import { type Platform, parsePlatform } from '../oci/index.ts';
+import type { GcRule, Space } from '../upkeep/index.ts';
 import { ramInBytes } from '../words/index.ts';
 import type { Keys } from './buildkitd-keys.ts';
 import type { TomlReader } from './toml-reader.ts';

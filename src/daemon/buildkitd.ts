@@ -1,7 +1,6 @@
 /** From buildkitd's flags and its file to what our daemon is started with. Pure. */
-import type { BuildkitOptions } from '../api/buildkit/services.ts';
-import { fail } from '../errors/error.ts';
-import { nearest } from '../errors/nearest.ts';
+import type { BuildkitOptions } from '../api/index.ts';
+import { fail, nearest } from '../errors/index.ts';
 import type { BuildkitdConfig } from './buildkitd-config.ts';
 import type { DaemonConfig } from './config.ts';
 

@@ -1,9 +1,7 @@
 /** What a daemon is started with, as values. `settings.ts` reads them from flags, environment and file. */
-import type { GrpcServer } from '../api/shared/grpc.ts';
-import type { ApiHost, LogLevel } from '../api/shared/host.ts';
-import type { TlsFiles } from '../auth/tls.ts';
-import type { LimitOptions, RegistryOptions } from '../engine/engine.ts';
-import type { StoreOptions } from '../engine/store-options.ts';
+import type { ApiHost, GrpcServer, LogLevel } from '../api/index.ts';
+import type { TlsFiles } from '../auth/index.ts';
+import type { LimitOptions, RegistryOptions, StoreOptions } from '../engine/index.ts';
 import type { LogFormat } from './log.ts';
 
 /** Among it, where state and images are kept. */

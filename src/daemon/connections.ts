@@ -6,16 +6,17 @@ import { createServer as createHttp2Server, type Http2Server, type ServerHttp2St
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { bodyEndedEarly, continueWhenRead } from '../api/docker/http/body.ts';
-import { pathForLogs } from '../api/docker/http/target.ts';
-import type { DockerApi } from '../api/docker/server.ts';
-import type { AdmitCall, GrpcServer } from '../api/shared/grpc.ts';
-import type { ApiHost } from '../api/shared/host.ts';
-import type { Listener } from '../auth/types.ts';
-import { refuseCall } from '../grpc/answer.ts';
-import { takeConnection } from '../grpc/http2-connection.ts';
-import { http2Limits, limitSettings } from '../grpc/http2-limits.ts';
-import { UNIMPLEMENTED } from '../grpc/status.ts';
+import {
+  type AdmitCall,
+  type ApiHost,
+  bodyEndedEarly,
+  continueWhenRead,
+  type DockerApi,
+  type GrpcServer,
+  pathForLogs,
+} from '../api/index.ts';
+import type { Listener } from '../auth/index.ts';
+import { http2Limits, limitSettings, refuseCall, takeConnection, UNIMPLEMENTED } from '../grpc/index.ts';
 import type { Metrics } from './metrics.ts';
 import { sniff } from './sniff.ts';
 

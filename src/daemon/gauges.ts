@@ -1,8 +1,8 @@
 /** What of the daemon's state is a number. */
 import { statfs } from 'node:fs/promises';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
-import type { Builds } from '../api/shared/builds.ts';
-import type { Engine } from '../engine/engine.ts';
+import type { Builds } from '../api/index.ts';
+import type { Engine } from '../engine/index.ts';
 import { version } from '../version.ts';
 import type { Connections } from './connections.ts';
 import type { Metrics } from './metrics.ts';

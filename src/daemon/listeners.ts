@@ -1,10 +1,9 @@
 /** The daemon's listening sockets. Each connection is handed on with what its listener knows of it. */
 import { createServer, type Server, type Socket } from 'node:net';
 import { createServer as createTlsServer, type TLSSocket, type Server as TlsServer } from 'node:tls';
-import type { Log } from '../api/shared/host.ts';
-import { type TlsFiles, tlsListenerOptions } from '../auth/tls.ts';
-import type { Listener } from '../auth/types.ts';
-import { errnoCode, fail } from '../errors/error.ts';
+import type { Log } from '../api/index.ts';
+import { type Listener, type TlsFiles, tlsListenerOptions } from '../auth/index.ts';
+import { errnoCode, fail } from '../errors/index.ts';
 import {
   type ActivatedSocket,
   chooseActivated,

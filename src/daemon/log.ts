@@ -1,6 +1,6 @@
 /** The daemon's structured log: one line an event, as text or JSON, on a stream. */
-import type { Log, LogLevel } from '../api/shared/host.ts';
-import { maskUrls } from '../errors/mask.ts';
+import type { Log, LogLevel } from '../api/index.ts';
+import { maskUrls } from '../errors/index.ts';
 
 export const logLevels = ['debug', 'info', 'warn', 'error'] as const satisfies readonly LogLevel[];
 export const logFormats = ['text', 'json'] as const;

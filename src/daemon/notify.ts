@@ -1,6 +1,6 @@
 /** Tells the service manager how the daemon is (sd_notify(3)). */
-import type { Log } from '../api/shared/host.ts';
-import { sendDatagram } from '../linux/datagram.ts';
+import type { Log } from '../api/index.ts';
+import { sendDatagram } from '../linux/index.ts';
 
 export interface ServiceManager {
   /** The daemon serves; `status` is for people. */

@@ -1,8 +1,8 @@
 /** One daemon per root: a locked file that holds the daemon's process id. */
 import { closeSync, ftruncateSync, mkdirSync, openSync, readFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
-import { errnoCode, fail, toDrydockError } from '../errors/error.ts';
-import { tryLock } from '../linux/libc.ts';
+import { errnoCode, fail, toDrydockError } from '../errors/index.ts';
+import { tryLock } from '../linux/index.ts';
 import { daemonFolder } from './address.ts';
 
 interface PidLock {

@@ -1,11 +1,9 @@
 /** A daemon's settings under one name each: flag `--tls-cert`, variable `DRYDOCK_TLS_CERT`, `"tls-cert"` in the file. */
 import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
-import { JsonFault, type JsonValue, parseJson, placeOf } from '../auth/json.ts';
-import { stepOomScoreOf, stepPidsOf } from '../engine/step-limits.ts';
-import { imageStores } from '../engine/store-options.ts';
-import { errnoCode, fail } from '../errors/error.ts';
-import { nearest } from '../errors/nearest.ts';
+import { JsonFault, type JsonValue, parseJson, placeOf } from '../auth/index.ts';
+import { imageStores, stepOomScoreOf, stepPidsOf } from '../engine/index.ts';
+import { errnoCode, fail, nearest } from '../errors/index.ts';
 import { parseBool } from '../words/index.ts';
 import type { DaemonConfig } from './config.ts';
 import { logFormats, logLevels } from './log.ts';

@@ -1,5 +1,5 @@
 import type { TomlTable, TomlValue } from 'smol-toml';
-import { fail } from '../errors/error.ts';
+import { fail } from '../errors/index.ts';
 import { durationMs } from '../words/index.ts';
 import { isTable, shownKey } from './buildkitd-keys.ts';
 

@@ -2,8 +2,8 @@
 import { chmodSync, chownSync, lstatSync, mkdirSync, renameSync, rmSync } from 'node:fs';
 import { connect, type Server } from 'node:net';
 import { dirname } from 'node:path';
-import { systemAccounts } from '../auth/accounts.ts';
-import { errnoCode, fail } from '../errors/error.ts';
+import { systemAccounts } from '../auth/index.ts';
+import { errnoCode, fail } from '../errors/index.ts';
 
 /** Whoever is in the socket's group may connect; what they may do then is the policy's. */
 const mode = 0o660;

@@ -2,22 +2,23 @@
  * Manifests, indexes and configs as they come from strangers: read, and checked before anything believes them. Those that
  * are too large for any image throw `exhausted`.
  */
-import { type ErrorCode, fail, type Hop } from '../errors/error.ts';
-import { isDigest } from '../oci/digest.ts';
-import { documentExcess } from '../oci/document.ts';
-import { jsonExcess } from '../oci/json-size.ts';
-import { formatPlatform, platformScore } from '../oci/platform.ts';
+import { type ErrorCode, fail, type Hop } from '../errors/index.ts';
 import {
   type Descriptor,
   type Digest,
+  documentExcess,
+  formatPlatform,
   type ImageConfig,
   type Index,
+  isDigest,
   isIndexType,
+  jsonExcess,
   type Manifest,
   maxLayers,
   type Platform,
-} from '../oci/types.ts';
-import { isDue, nextTurn } from '../workers/turns.ts';
+  platformScore,
+} from '../oci/index.ts';
+import { isDue, nextTurn } from '../workers/index.ts';
 
 type Json = Record<string, unknown>;
 

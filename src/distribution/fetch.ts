@@ -1,12 +1,9 @@
 /** A registry's blobs into a store's content. */
-import { canceled, DrydockError, errnoCode, fail } from '../errors/error.ts';
-import type { CredentialSource } from '../oci/credentials.ts';
-import { parseReference } from '../oci/reference.ts';
-import type { Descriptor } from '../oci/types.ts';
-import type { ReportStatus } from '../progress/events.ts';
-import type { RegistryClient } from '../registry/client.ts';
-import { hold, writerInTurn } from '../store/hold.ts';
-import type { ContentWriter, Store } from '../store/store.ts';
+import { canceled, DrydockError, errnoCode, fail } from '../errors/index.ts';
+import { type CredentialSource, type Descriptor, parseReference } from '../oci/index.ts';
+import type { ReportStatus } from '../progress/index.ts';
+import type { RegistryClient } from '../registry/index.ts';
+import { type ContentWriter, hold, type Store, writerInTurn } from '../store/index.ts';
 import { sourceLabels } from './known-names.ts';
 
 export interface FetchContext {

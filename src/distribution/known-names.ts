@@ -2,9 +2,8 @@
  * Which repositories a manifest in content is known to be of. A digest alone opens nothing: who asks for it by a name
  * gets it without a registry only if it came from there.
  */
-import { parseReference, type Reference } from '../oci/reference.ts';
-import type { Digest } from '../oci/types.ts';
-import type { Store } from '../store/store.ts';
+import { type Digest, parseReference, type Reference } from '../oci/index.ts';
+import type { Store } from '../store/index.ts';
 
 /** As containerd names it: `….<registry>` = the repositories, comma-separated. */
 const label = 'containerd.io/distribution.source';

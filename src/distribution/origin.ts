@@ -2,8 +2,8 @@
  * What a snapshot remembers of the blob it was unpacked from. The bytes of a layer made elsewhere cannot be made again
  * from its files, so an image built on it names the original blob, which lives as long as the snapshot does.
  */
-import type { Descriptor } from '../oci/types.ts';
-import { gcLabels } from '../store/store.ts';
+import type { Descriptor } from '../oci/index.ts';
+import { gcLabels } from '../store/index.ts';
 
 interface Origin {
   blob: Descriptor;

@@ -1,20 +1,25 @@
 /** From a reference to one platform's manifest and config, with both in content. No layer is touched. */
-import { DrydockError, fail } from '../errors/error.ts';
-import { documentExcess, maxBytes } from '../oci/document.ts';
-import { formatPlatform, platformMatches } from '../oci/platform.ts';
-import { familiarName, formatReference, normalizeName, parseReference } from '../oci/reference.ts';
+import { DrydockError, fail } from '../errors/index.ts';
 import {
   type Descriptor,
   type Digest,
+  documentExcess,
+  familiarName,
+  formatPlatform,
+  formatReference,
   type ImageConfig,
   isIndexType,
   isManifestType,
   type Manifest,
+  maxBytes,
   mediaTypes,
+  normalizeName,
   type Platform,
-} from '../oci/types.ts';
-import type { RegistryClient } from '../registry/client.ts';
-import { gcLabels, type ImageRecord, type Store } from '../store/store.ts';
+  parseReference,
+  platformMatches,
+} from '../oci/index.ts';
+import type { RegistryClient } from '../registry/index.ts';
+import { gcLabels, type ImageRecord, type Store } from '../store/index.ts';
 import {
   type Origin,
   parseIndex,

@@ -1,20 +1,23 @@
 /** Images that are in a store: read, named and found. */
-import { DrydockError, fail } from '../errors/error.ts';
-import { formatPlatform, hostPlatform, platformMatches } from '../oci/platform.ts';
-import { familiarName, normalizeName, parseReference } from '../oci/reference.ts';
+import { DrydockError, fail } from '../errors/index.ts';
 import {
   type Descriptor,
   type Digest,
+  familiarName,
+  formatPlatform,
+  hostPlatform,
   type ImageConfig,
   type Index,
   isIndexType,
   isManifestType,
   type Manifest,
+  normalizeName,
   type Platform,
-} from '../oci/types.ts';
-import { letGo } from '../store/shared/let-go.ts';
-import type { ImageRecord, Store } from '../store/store.ts';
-import { isDue, nextTurn } from '../workers/turns.ts';
+  parseReference,
+  platformMatches,
+} from '../oci/index.ts';
+import { type ImageRecord, letGo, type Store } from '../store/index.ts';
+import { isDue, nextTurn } from '../workers/index.ts';
 import {
   isImageEntry,
   type Origin,

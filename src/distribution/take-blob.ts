@@ -1,11 +1,9 @@
 /** A blob from somewhere that is no registry into content. */
 import { randomUUID } from 'node:crypto';
 import type { Readable } from 'node:stream';
-import { canceled } from '../errors/error.ts';
-import type { Descriptor } from '../oci/types.ts';
-import { unlessThere } from '../store/hold.ts';
-import type { RefContext } from '../store/ref.ts';
-import type { Store } from '../store/store.ts';
+import { canceled } from '../errors/index.ts';
+import type { Descriptor } from '../oci/index.ts';
+import { type RefContext, type Store, unlessThere } from '../store/index.ts';
 
 /**
  * Copies a blob, checked, under the lease; what is there already is not read. Reports its digest. Throws what opening or

@@ -1,14 +1,11 @@
 /** A build from request to result: a job and a lease, a frontend on a bridge, the exports, and letting go. */
-import { fail, throwIfAborted } from '../errors/error.ts';
-import { basesOf } from '../exporter/bases.ts';
-import type { Bases, ExportResponse, StoredOutput } from '../exporter/types.ts';
-import { formatPlatform, hostPlatform } from '../oci/platform.ts';
-import type { Descriptor } from '../oci/types.ts';
-import type { ProgressSink } from '../progress/events.ts';
-import type { Session } from '../session/types.ts';
-import { Job } from '../solver/job.ts';
-import { dropLeftovers } from '../solver/leftovers.ts';
-import { explainDisk } from '../store/shared/disk-full.ts';
+import { fail, throwIfAborted } from '../errors/index.ts';
+import { type Bases, basesOf, type ExportResponse, type StoredOutput } from '../exporter/index.ts';
+import { type Descriptor, formatPlatform, hostPlatform } from '../oci/index.ts';
+import type { ProgressSink } from '../progress/index.ts';
+import type { Session } from '../session/index.ts';
+import { dropLeftovers, Job } from '../solver/index.ts';
+import { explainDisk } from '../store/index.ts';
 import { Bridge } from './bridge/bridge.ts';
 import { frontendAnnotations, frontendNames, overlaid } from './bridge/output-metadata.ts';
 import { frontendEpoch, platformDefinitions, platformResults } from './bridge/platforms.ts';

@@ -1,18 +1,25 @@
 /** A build's caches from and for elsewhere. */
-import { DrydockError, throwIfAborted, toDrydockError } from '../errors/error.ts';
-import type { Bases, ExportContext, PlatformResult } from '../exporter/types.ts';
-import { loadGraphInTurns } from '../llb/graph.ts';
-import { parseReference } from '../oci/reference.ts';
-import type { Digest } from '../oci/types.ts';
+import { DrydockError, throwIfAborted, toDrydockError } from '../errors/index.ts';
+import type { Bases, ExportContext, PlatformResult } from '../exporter/index.ts';
+import { loadGraphInTurns } from '../llb/index.ts';
+import { type Digest, parseReference } from '../oci/index.ts';
 import type { Definition } from '../pb/solver/pb/ops_pb.js';
-import { createRefs } from '../refs/refs.ts';
-import { endpointOf } from '../registry/hosts.ts';
-import { type ExportWant, ignoresError, parseExport } from '../remote-cache/attrs.ts';
-import { type Built, exportCache, exportTitle, inlineCache } from '../remote-cache/export.ts';
-import { type CacheRegistry, importCaches } from '../remote-cache/import.ts';
-import type { CacheSpec } from '../remote-cache/types.ts';
-import type { Job } from '../solver/job.ts';
-import type { Ref } from '../store/ref.ts';
+import { createRefs } from '../refs/index.ts';
+import { endpointOf } from '../registry/index.ts';
+import {
+  type Built,
+  type CacheRegistry,
+  type CacheSpec,
+  type ExportWant,
+  exportCache,
+  exportTitle,
+  ignoresError,
+  importCaches,
+  inlineCache,
+  parseExport,
+} from '../remote-cache/index.ts';
+import type { Job } from '../solver/index.ts';
+import type { Ref } from '../store/index.ts';
 import type { Engine } from './engine.ts';
 
 /** What is to be exported, checked. */

@@ -1,5 +1,5 @@
-import { formatPlatform } from '../oci/platform.ts';
-import { inlineByArg } from '../remote-cache/spec-text.ts';
+import { formatPlatform } from '../oci/index.ts';
+import { inlineByArg } from '../remote-cache/index.ts';
 import { epochSeconds } from '../words/index.ts';
 import { type DockerfileHooks, dockerfile } from './frontends/dockerfile.ts';
 import type { BuildOptions, BuildRequest } from './types.ts';

@@ -1,6 +1,5 @@
-import { fail } from '../errors/error.ts';
-import type { Graph } from '../llb/graph.ts';
-import { NetMode, SecurityMode } from '../llb/pb.ts';
+import { fail } from '../errors/index.ts';
+import { type Graph, NetMode, SecurityMode } from '../llb/index.ts';
 
 /**
  * Refuses a graph whose steps ask for more than the build was granted. Throws `denied` naming the step, its line,

@@ -1,11 +1,9 @@
 /** Cache mounts of steps that must not come from the cache: they are emptied before, as in BuildKit. */
-import { keptUnder } from '../kept/kept.ts';
-import { MountType } from '../llb/pb.ts';
-import { cacheMountOwner, emptyCacheMounts } from '../ops/exec/cache-mount.ts';
-import { cacheId } from '../ops/exec/mounts.ts';
-import type { Job } from '../solver/job.ts';
-import type { Vertex } from '../solver/types.ts';
-import type { Store } from '../store/store.ts';
+import { keptUnder } from '../kept/index.ts';
+import { MountType } from '../llb/index.ts';
+import { cacheId, cacheMountOwner, emptyCacheMounts } from '../ops/index.ts';
+import type { Job, Vertex } from '../solver/index.ts';
+import type { Store } from '../store/index.ts';
 
 /** Empties the caches that steps with `ignoreCache` mount, each once in a build. What others have at the moment stays. */
 export async function emptyIgnoredCaches(store: Store, job: Job, vertices: readonly Vertex[]): Promise<void> {

@@ -1,8 +1,6 @@
 /** A build's lease, from its first moment to its last, whatever goes wrong at either end. */
-import type { Job } from '../solver/job.ts';
-import { explainDisk } from '../store/shared/disk-full.ts';
-import { letGo, letGoOfTheRest } from '../store/shared/let-go.ts';
-import { fillReserve } from '../store/shared/reserve.ts';
+import type { Job } from '../solver/index.ts';
+import { explainDisk, fillReserve, letGo, letGoOfTheRest } from '../store/index.ts';
 import type { Engine } from './engine.ts';
 
 /** Makes the lease that holds what a build makes. Throws what the store throws. */

@@ -1,15 +1,8 @@
 /** Makes the op of a vertex by its kind. */
-import { fail } from '../errors/error.ts';
-import { buildOp } from '../ops/build.ts';
-import type { OpDeps } from '../ops/deps.ts';
-import { diffOp } from '../ops/diff.ts';
-import { execOp } from '../ops/exec.ts';
-import { fileOp } from '../ops/file.ts';
-import { mergeOp } from '../ops/merge.ts';
-import { passthroughOp } from '../ops/passthrough.ts';
-import type { OpFactory, OpMaker } from '../solver/types.ts';
-import type { SourceDeps } from '../source/deps.ts';
-import { sourceOp } from '../source/source.ts';
+import { fail } from '../errors/index.ts';
+import { buildOp, diffOp, execOp, fileOp, mergeOp, type OpDeps, passthroughOp } from '../ops/index.ts';
+import type { OpFactory, OpMaker } from '../solver/index.ts';
+import { type SourceDeps, sourceOp } from '../source/index.ts';
 
 const makers: Record<string, OpMaker<OpDeps & SourceDeps>> = {
   build: buildOp,

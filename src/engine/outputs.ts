@@ -1,10 +1,8 @@
 /** A build's outputs: what makes them, and what they are called. */
-import { fail } from '../errors/error.ts';
-import { parseImageAttrs } from '../exporter/attrs.ts';
-import { createExporter } from '../exporter/exporters.ts';
-import type { Exporter } from '../exporter/types.ts';
-import { normalizeName } from '../oci/reference.ts';
-import type { Store } from '../store/store.ts';
+import { fail } from '../errors/index.ts';
+import { createExporter, type Exporter, parseImageAttrs } from '../exporter/index.ts';
+import { normalizeName } from '../oci/index.ts';
+import type { Store } from '../store/index.ts';
 import { type OutputMetadata, withMetadata } from './bridge/output-metadata.ts';
 import type { OutputSpec } from './types.ts';
 

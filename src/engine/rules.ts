@@ -1,8 +1,6 @@
 /** The rules that all definitions of a build are read under. */
-import { DrydockError, fail } from '../errors/error.ts';
-import { checkCaps } from '../llb/caps.ts';
-import { type Graph, loadGraphInTurns } from '../llb/graph.ts';
-import type { SourceRewrite } from '../llb/source-policy.ts';
+import { DrydockError, fail } from '../errors/index.ts';
+import { checkCaps, type Graph, loadGraphInTurns, type SourceRewrite } from '../llb/index.ts';
 import type { Definition, SourceOp } from '../pb/solver/pb/ops_pb.js';
 import type { SourceJudge } from './bridge/source-judge.ts';
 import { checkEntitlements } from './entitlements.ts';

@@ -1,5 +1,5 @@
 /** What an operator holds every step to, read from text. Pure. */
-import { fail } from '../errors/error.ts';
+import { fail } from '../errors/index.ts';
 
 export interface StepLimits {
   /** Most processes and threads of one step; 0: no limit; undefined: 8192, or a quarter of the machine's if that is less. */

@@ -1,6 +1,5 @@
 /** How a store is chosen: the words of flags and settings. Opens nothing: `stores.ts` does. */
-import { fail } from '../errors/error.ts';
-import { nearest } from '../errors/nearest.ts';
+import { fail, nearest } from '../errors/index.ts';
 
 export const imageStores = ['local', 'containerd'] as const;
 export type ImageStore = (typeof imageStores)[number];

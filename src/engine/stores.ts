@@ -2,10 +2,7 @@
 import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { defaultAddress, defaultNamespace } from '../store/containerd/place.ts';
-import { openLocalStore } from '../store/local/open.ts';
-import { ownRoot } from '../store/shared/own-root.ts';
-import type { Store } from '../store/store.ts';
+import { defaultAddress, defaultNamespace, openLocalStore, ownRoot, type Store } from '../store/index.ts';
 import type { StoreOptions } from './store-options.ts';
 
 /**

@@ -1,10 +1,10 @@
 /** The door of engine: one build from request to result. */
-import type { MadeNow, OutputSink, StoredOutput } from '../exporter/types.ts';
-import type { DockerfileRequest, LintWarning } from '../frontend/types.ts';
-import type { SourceRewrite } from '../llb/source-policy.ts';
-import type { Descriptor, Digest } from '../oci/types.ts';
+import type { MadeNow, OutputSink, StoredOutput } from '../exporter/index.ts';
+import type { DockerfileRequest, LintWarning } from '../frontend/index.ts';
+import type { SourceRewrite } from '../llb/index.ts';
+import type { Descriptor, Digest } from '../oci/index.ts';
 import type { WorkerRecord } from '../pb/moby/buildkit/v1/types/worker_pb.js';
-import type { CacheSpec } from '../remote-cache/types.ts';
+import type { CacheSpec } from '../remote-cache/index.ts';
 import type { Bridge } from './bridge/bridge.ts';
 import type { PolicyCheck } from './bridge/source-judge.ts';
 import type { BridgeResult, Frontend, NamedFrontends } from './bridge/types.ts';

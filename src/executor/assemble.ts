@@ -8,19 +8,25 @@
  */
 import { chmodSync, chownSync, fstatSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { DrydockError, errnoCode, fail, toDrydockError, withoutPaths } from '../errors/error.ts';
-import { MS_NODEV, MS_NOEXEC, MS_NOSUID, mount } from '../linux/libc.ts';
+import { DrydockError, errnoCode, fail, toDrydockError, withoutPaths } from '../errors/index.ts';
 import {
   attachMount,
   cloneMount,
+  closeFd,
   inNewMountNamespace,
   MOUNT_ATTR_NODEV,
   MOUNT_ATTR_NOEXEC,
   MOUNT_ATTR_NOSUID,
   MOUNT_ATTR_RDONLY,
+  MS_NODEV,
+  MS_NOEXEC,
+  MS_NOSUID,
+  mount,
+  openIn,
+  openPath,
+  openRoot,
   restrictMount,
-} from '../linux/mounts.ts';
-import { closeFd, openIn, openPath, openRoot } from '../linux/open-in.ts';
+} from '../linux/index.ts';
 import { type OciMount, refuseBytes } from './oci-spec.ts';
 import { mountOverlay } from './overlay-mount.ts';
 

@@ -1,7 +1,7 @@
 /** Control groups of containers: where they can be made, what limits they take, and getting rid of them. */
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { errnoCode } from '../errors/error.ts';
+import { errnoCode } from '../errors/index.ts';
 
 export interface CgroupHost {
   /** What runc will use: one v2 tree, v1 controllers (`hybrid` counts as v1), or nothing that can be written to. */

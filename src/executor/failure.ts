@@ -1,7 +1,7 @@
 /** From the runtime's exit code and logs to how a step ended. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { fail } from '../errors/error.ts';
+import { fail } from '../errors/index.ts';
 
 /**
  * What a failure was: the step's own exit code, the shell's codes for a program that is not there (127) or cannot

@@ -1,7 +1,7 @@
 /** The /etc/hosts and /etc/resolv.conf that a step sees. Pure, but for reading the host's resolv.conf. */
 import { readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
-import { fail } from '../errors/error.ts';
+import { fail } from '../errors/index.ts';
 
 interface ExtraHost {
   host: string;

@@ -3,7 +3,7 @@
  * https://github.com/opencontainers/runtime-spec/blob/main/config.md
  */
 
-import { fail } from '../errors/error.ts';
+import { fail } from '../errors/index.ts';
 import type { OciDevice } from './devices.ts';
 import type { Rlimit } from './limits.ts';
 import type { ExecSpec } from './types.ts';

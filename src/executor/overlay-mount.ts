@@ -1,10 +1,8 @@
 /** Mounting overlays, of deep stacks too. */
 import { dirname } from 'node:path';
-import { fail } from '../errors/error.ts';
-import { folderOption, foldersIn } from '../fs/overlay-options.ts';
-import { mount } from '../linux/libc.ts';
-import { changeFolder } from '../linux/mounts.ts';
-import { closeFd, openPath } from '../linux/open-in.ts';
+import { fail } from '../errors/index.ts';
+import { folderOption, foldersIn } from '../fs/index.ts';
+import { changeFolder, closeFd, mount, openPath } from '../linux/index.ts';
 
 /** Bytes of options that mount(2) takes: one page, with a NUL at its end. */
 const optionBytes = 4095;

@@ -16,7 +16,7 @@ import {
   unlinkSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { tryLock } from '../linux/libc.ts';
+import { tryLock } from '../linux/index.ts';
 import { type CgroupHost, killGroup, removeGroup } from './cgroups.ts';
 
 export class Owner {

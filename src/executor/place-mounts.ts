@@ -1,7 +1,7 @@
 /** A step's mounts as they are put together: folders in its bundle, the host's, overlays, files in memory. */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Mount } from '../fs/mount.ts';
+import type { Mount } from '../fs/index.ts';
 import type { Assembly, AssemblyMount, Tree } from './assemble.ts';
 import { type DnsConfig, hostResolv, hostsFile, resolvFile } from './host-files.ts';
 import type { ExecMount, ExecSpec } from './types.ts';

@@ -3,7 +3,7 @@ import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { release } from 'node:os';
 import { promisify } from 'node:util';
-import { errnoCode } from '../errors/error.ts';
+import { errnoCode } from '../errors/index.ts';
 import { detectCgroups } from './cgroups.ts';
 
 export interface Check {

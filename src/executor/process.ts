@@ -3,8 +3,8 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, readFileSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { errnoCode, fail } from '../errors/error.ts';
-import { pipe } from '../linux/libc.ts';
+import { errnoCode, fail } from '../errors/index.ts';
+import { pipe } from '../linux/index.ts';
 import { pipes, terminal } from './stdio.ts';
 import type { ExecIo } from './types.ts';
 

@@ -2,7 +2,7 @@
 import { closeSync, constants, openSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { ReadStream } from 'node:tty';
-import { openPty, pipe, setTerminalSize } from '../linux/libc.ts';
+import { openPty, pipe, setTerminalSize } from '../linux/index.ts';
 import type { ExecIo } from './types.ts';
 
 interface Stdio {

@@ -4,15 +4,18 @@
  * copied up to hold them.
  */
 import { join } from 'node:path';
-import { errnoCode } from '../errors/error.ts';
-import { baseName, dirName, splitPath } from '../fs/paths.ts';
-import { inFolder } from '../fs/real.ts';
-import { resolvePath } from '../fs/resolve.ts';
-import { lstatHost } from '../fs/stat.ts';
-import type { FsEntry, FsView } from '../fs/view.ts';
-import { readdirSync, rmdirSync, unlinkSync } from '../linux/files.ts';
-import { lgetxattr, lutimesNs } from '../linux/libc.ts';
-import type { HostStat } from '../linux/lstat.ts';
+import { errnoCode } from '../errors/index.ts';
+import {
+  baseName,
+  dirName,
+  type FsEntry,
+  type FsView,
+  inFolder,
+  lstatHost,
+  resolvePath,
+  splitPath,
+} from '../fs/index.ts';
+import { type HostStat, lgetxattr, lutimesNs, readdirSync, rmdirSync, unlinkSync } from '../linux/index.ts';
 
 interface StubPlan {
   /** Paths that are not there yet, deepest first within each mount point. */

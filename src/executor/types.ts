@@ -1,6 +1,6 @@
 /** The door of the executor: run one process in a container on given mounts. */
 import type { Readable } from 'node:stream';
-import type { Mount } from '../fs/mount.ts';
+import type { Mount } from '../fs/index.ts';
 
 export interface ExecMount {
   /** Absolute path in the container. */

@@ -1,7 +1,6 @@
 /** From `user[:group]` to numbers, by the root filesystem's own /etc/passwd and /etc/group. */
-import { fail } from '../errors/error.ts';
-import { readFileIn } from '../fs/read.ts';
-import type { FsView } from '../fs/view.ts';
+import { fail } from '../errors/index.ts';
+import { type FsView, readFileIn } from '../fs/index.ts';
 
 export interface ProcessUser {
   uid: number;

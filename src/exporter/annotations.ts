@@ -2,9 +2,8 @@
  * `annotation[-manifest|-index|-manifest-descriptor|-index-descriptor][\[platform\]].KEY=VALUE`.
  * https://docs.docker.com/build/metadata/annotations/
  */
-import { fail } from '../errors/error.ts';
-import { formatPlatform, parsePlatform } from '../oci/platform.ts';
-import type { Platform } from '../oci/types.ts';
+import { fail } from '../errors/index.ts';
+import { formatPlatform, type Platform, parsePlatform } from '../oci/index.ts';
 
 type Place = 'manifest' | 'index' | 'manifest-descriptor' | 'index-descriptor';
 

@@ -3,14 +3,22 @@
  * manifest.json that `docker load` reads beside it.
  * https://github.com/opencontainers/image-spec/blob/main/image-layout.md
  */
-import { fail, throwIfAborted } from '../errors/error.ts';
-import { outputError } from '../fs/output-error.ts';
-import { hex } from '../oci/digest.ts';
-import { fullNameAnnotation, layoutMark, refNameAnnotation } from '../oci/layout.ts';
-import { normalizePlatform } from '../oci/platform.ts';
-import { familiarName, parseReference } from '../oci/reference.ts';
-import { type Descriptor, type Digest, type Index, mediaTypes } from '../oci/types.ts';
-import type { ClientContent } from '../session/types.ts';
+import { fail, throwIfAborted } from '../errors/index.ts';
+import { outputError } from '../fs/index.ts';
+import {
+  type Descriptor,
+  type Digest,
+  familiarName,
+  fullNameAnnotation,
+  hex,
+  type Index,
+  layoutMark,
+  mediaTypes,
+  normalizePlatform,
+  parseReference,
+  refNameAnnotation,
+} from '../oci/index.ts';
+import type { ClientContent } from '../session/index.ts';
 import { type Annotations, annotationsAt, needOciTypes, parseAnnotations } from './annotations.ts';
 import { epochOf, parseImageAttrs } from './attrs.ts';
 import { type Committed, commitImage, imageIdOf, imageMetadata, started } from './commit.ts';

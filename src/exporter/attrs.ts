@@ -1,7 +1,6 @@
 /** Attributes of exporters, as BuildKit and buildx name them, read and checked. Pure. */
-import { fail } from '../errors/error.ts';
-import { nearest } from '../errors/nearest.ts';
-import type { Compression } from '../layer/types.ts';
+import { fail, nearest } from '../errors/index.ts';
+import type { Compression } from '../layer/index.ts';
 import { epochSeconds, parseBool, readCompression } from '../words/index.ts';
 import { type Annotations, parseAnnotation } from './annotations.ts';
 

@@ -1,12 +1,9 @@
 /** Layers that a tree has from the images it is built on come out as those images name them, whatever else is known of them. */
-import { isPublished } from '../distribution/known-names.ts';
-import { packedVariants } from '../layer/blobs.ts';
-import type { Compression } from '../layer/types.ts';
-import { chainIds } from '../oci/digest.ts';
-import type { Digest } from '../oci/types.ts';
-import type { ImageLayer } from '../solver/types.ts';
-import type { RefLayer } from '../store/ref.ts';
-import type { Store } from '../store/store.ts';
+import { isPublished } from '../distribution/index.ts';
+import { type Compression, packedVariants } from '../layer/index.ts';
+import { chainIds, type Digest } from '../oci/index.ts';
+import type { ImageLayer } from '../solver/index.ts';
+import type { RefLayer, Store } from '../store/index.ts';
 import { compressionOf } from './media-types.ts';
 import type { Bases, ExportContext } from './types.ts';
 

@@ -1,8 +1,6 @@
 /** The layers of an image under the names that containerd looks for. */
-import { chainIds } from '../oci/digest.ts';
-import type { Digest } from '../oci/types.ts';
-import { hold, unlessThere } from '../store/hold.ts';
-import type { Store } from '../store/store.ts';
+import { chainIds, type Digest } from '../oci/index.ts';
+import { hold, type Store, unlessThere } from '../store/index.ts';
 
 /**
  * containerd takes an image as unpacked when the snapshot of each layer's stack has its chain ID as its name. Gives

@@ -1,20 +1,19 @@
 /** Solved platforms become manifests, configs and an index in content. */
 
-import { fail } from '../errors/error.ts';
-import { digestOf } from '../oci/digest.ts';
-import { documentExcess } from '../oci/document.ts';
-import { normalizePlatform } from '../oci/platform.ts';
+import { fail } from '../errors/index.ts';
 import {
   type Descriptor,
   type Digest,
+  digestOf,
+  documentExcess,
   type Index,
   type Manifest,
   mediaTypes,
+  normalizePlatform,
   type Platform,
-} from '../oci/types.ts';
-import { hold } from '../store/hold.ts';
-import { contentRefLabels, snapshotRefLabel } from '../store/labels.ts';
-import { isDue, nextTurn } from '../workers/turns.ts';
+} from '../oci/index.ts';
+import { contentRefLabels, hold, snapshotRefLabel } from '../store/index.ts';
+import { isDue, nextTurn } from '../workers/index.ts';
 import { type Annotations, annotationsAt, checkAnnotations } from './annotations.ts';
 import { configBytes, finishConfig, isConfigOnly, timed } from './config.ts';
 import type { KeptLayers } from './image-plan.ts';

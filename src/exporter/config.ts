@@ -1,7 +1,7 @@
 /** Completes an image config for its layers. Pure. */
 import { isDeepStrictEqual } from 'node:util';
-import { fail } from '../errors/error.ts';
-import type { Digest, History, ImageConfig } from '../oci/types.ts';
+import { fail } from '../errors/index.ts';
+import type { Digest, History, ImageConfig } from '../oci/index.ts';
 
 interface ConfigLayer {
   diffId: Digest;

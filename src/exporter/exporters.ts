@@ -1,6 +1,5 @@
 /** The exporters by their names. */
-import { fail } from '../errors/error.ts';
-import { nearest } from '../errors/nearest.ts';
+import { fail, nearest } from '../errors/index.ts';
 import { archiveExporter } from './archive.ts';
 import { imageExporter } from './image.ts';
 import { localExporter } from './local.ts';

@@ -1,5 +1,5 @@
 /** Which blobs of its layers an image output wants, how they are packed, and which of them the image keeps. Pure. */
-import type { Compression } from '../layer/types.ts';
+import type { Compression } from '../layer/index.ts';
 import type { ImageAttrs } from './attrs.ts';
 
 /** Blobs wanted in content: of no layer (new ones are only hashed), of new layers, or of all. */
@@ -57,7 +57,7 @@ export interface ImagePlan extends Wanted {
   asPublished: boolean;
 }
 
-export type PlannedAttrs = Pick<
+type PlannedAttrs = Pick<
   ImageAttrs,
   'push' | 'pushByDigest' | 'store' | 'allowIncomplete' | 'compression' | 'forceCompression'
 >;

@@ -1,9 +1,8 @@
 /** `type=image`: an image in the store, under its names, and in a registry when asked. */
-import { throwIfAborted } from '../errors/error.ts';
-import { nameImage } from '../images/name.ts';
-import { pushImage } from '../images/push.ts';
-import { parseReference } from '../oci/reference.ts';
-import type { Store } from '../store/store.ts';
+import { throwIfAborted } from '../errors/index.ts';
+import { nameImage, pushImage } from '../images/index.ts';
+import { parseReference } from '../oci/index.ts';
+import type { Store } from '../store/index.ts';
 import { needOciTypes, parseAnnotations } from './annotations.ts';
 import { epochOf, type ImageAttrs, parseImageAttrs } from './attrs.ts';
 import { type Committed, commitImage, imageIdOf, imageMetadata, started, storedOutput } from './commit.ts';

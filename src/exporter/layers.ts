@@ -1,15 +1,26 @@
 /** From a solved tree to the layers of a manifest. */
-import { fetchBlobInto } from '../distribution/fetch.ts';
-import { isPublished } from '../distribution/known-names.ts';
-import { fail } from '../errors/error.ts';
-import { ensureBlob, labelChain, packedVariants, packSnapshot, rememberedBlob } from '../layer/blobs.ts';
-import { convertBlob } from '../layer/convert.ts';
-import type { Compression, LayerBlob } from '../layer/types.ts';
-import { chainIds } from '../oci/digest.ts';
-import { asDistributable, type Descriptor, type Digest, maxLayers } from '../oci/types.ts';
-import type { Ref, RefContext, RefLayer, RefLayers } from '../store/ref.ts';
-import { tooManyLayers } from '../store/shared/too-many-layers.ts';
-import { type Store, snapshotLabels } from '../store/store.ts';
+import { fetchBlobInto, isPublished } from '../distribution/index.ts';
+import { fail } from '../errors/index.ts';
+import {
+  type Compression,
+  convertBlob,
+  ensureBlob,
+  type LayerBlob,
+  labelChain,
+  packedVariants,
+  packSnapshot,
+  rememberedBlob,
+} from '../layer/index.ts';
+import { asDistributable, chainIds, type Descriptor, type Digest, maxLayers } from '../oci/index.ts';
+import {
+  type Ref,
+  type RefContext,
+  type RefLayer,
+  type RefLayers,
+  type Store,
+  snapshotLabels,
+  tooManyLayers,
+} from '../store/index.ts';
 import { isMakeable, withBases } from './bases.ts';
 import { nameByChains } from './chain-names.ts';
 import type { KeptLayers, WantedBlobs } from './image-plan.ts';

@@ -1,9 +1,15 @@
 /** The index of an OCI layout in a folder whose blobs came by another way. */
 import { mkdir, readFile, realpath, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { errnoCode, fail } from '../errors/error.ts';
-import { fullNameAnnotation, layoutMark, refNameAnnotation } from '../oci/layout.ts';
-import { type Descriptor, type Index, mediaTypes } from '../oci/types.ts';
+import { errnoCode, fail } from '../errors/index.ts';
+import {
+  type Descriptor,
+  fullNameAnnotation,
+  type Index,
+  layoutMark,
+  mediaTypes,
+  refNameAnnotation,
+} from '../oci/index.ts';
 
 /** Undefined where there is none. Throws `corrupt`. */
 export async function readLayoutIndex(dir: string): Promise<Index | undefined> {

@@ -1,8 +1,8 @@
 /** `type=local`: the files into a folder, here or at the client, one folder per platform when there are several. */
 import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { fail } from '../errors/error.ts';
-import { runTask } from '../workers/pool.ts';
+import { fail } from '../errors/index.ts';
+import { runTask } from '../workers/index.ts';
 import { epochOf, parseFileAttrs } from './attrs.ts';
 import { platformTrees } from './platform-folders.ts';
 import type { Exporter } from './types.ts';

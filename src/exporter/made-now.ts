@@ -1,8 +1,8 @@
 /** Images of nothing but a changed config, which docker's builder of old gives the time of their making. */
-import { recordsByTarget, storedImages } from '../distribution/stored.ts';
-import type { ImageConfig } from '../oci/types.ts';
-import type { Store } from '../store/store.ts';
-import { isDue, nextTurn } from '../workers/turns.ts';
+import { recordsByTarget, storedImages } from '../distribution/index.ts';
+import type { ImageConfig } from '../oci/index.ts';
+import type { Store } from '../store/index.ts';
+import { isDue, nextTurn } from '../workers/index.ts';
 
 /**
  * When an image with this config was made, in ms since the epoch: as the store has it if it has the very same image but

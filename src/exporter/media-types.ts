@@ -1,6 +1,6 @@
 /** Media types of layers: which compression they mean, and the same in the other family. Pure. */
-import type { Compression } from '../layer/types.ts';
-import { type Descriptor, mediaTypes } from '../oci/types.ts';
+import type { Compression } from '../layer/index.ts';
+import { type Descriptor, mediaTypes } from '../oci/index.ts';
 
 export function compressionOf({ mediaType }: Descriptor): Compression['type'] {
   if (/gzip$/.test(mediaType)) return 'gzip';

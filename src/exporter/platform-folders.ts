@@ -1,7 +1,7 @@
-import { fail } from '../errors/error.ts';
-import type { ViewSpec } from '../fs/view.ts';
-import { formatPlatform } from '../oci/platform.ts';
-import { runTask } from '../workers/pool.ts';
+import { fail } from '../errors/index.ts';
+import type { ViewSpec } from '../fs/index.ts';
+import { formatPlatform } from '../oci/index.ts';
+import { runTask } from '../workers/index.ts';
 import { contextOf } from './layers.ts';
 import type { ExportContext, PlatformResult } from './types.ts';
 

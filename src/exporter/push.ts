@@ -1,8 +1,7 @@
 /** Pushes a committed image that is not, or not so, in the store: by digest only, or exactly as it was made. */
-import { noteOrigin } from '../distribution/known-names.ts';
-import { fail } from '../errors/error.ts';
-import { parseReference } from '../oci/reference.ts';
-import { type Descriptor, isForeignLayer } from '../oci/types.ts';
+import { noteOrigin } from '../distribution/index.ts';
+import { fail } from '../errors/index.ts';
+import { type Descriptor, isForeignLayer, parseReference } from '../oci/index.ts';
 import type { Committed } from './commit.ts';
 import type { ExportContext } from './types.ts';
 

@@ -1,6 +1,6 @@
 /** Writes a tar into a stream as fast as the stream takes it. */
-import { DrydockError, fail, throwIfAborted } from '../errors/error.ts';
-import { endOfArchive, header, padding } from '../tar/writer.ts';
+import { DrydockError, fail, throwIfAborted } from '../errors/index.ts';
+import { endOfArchive, header, padding } from '../tar/index.ts';
 
 /** Writes bytes to a stream with back-pressure, and tells of its failure. */
 export class SinkWriter {

@@ -1,8 +1,7 @@
 /** `type=tar`: the files as a tar, one folder per platform when there are several. */
 import { MessageChannel } from 'node:worker_threads';
-import { fail } from '../errors/error.ts';
-import { runTask } from '../workers/pool.ts';
-import { receiveFromTask } from '../workers/port-stream.ts';
+import { fail } from '../errors/index.ts';
+import { receiveFromTask, runTask } from '../workers/index.ts';
 import { epochOf, parseFileAttrs } from './attrs.ts';
 import { platformTrees } from './platform-folders.ts';
 import { SinkWriter } from './tar-stream.ts';

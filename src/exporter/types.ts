@@ -1,11 +1,10 @@
 /** The door of exporters: they turn solved platforms into an image, an archive or files. */
-import type { Compression } from '../layer/types.ts';
-import type { Descriptor, Digest, History, ImageConfig, Platform } from '../oci/types.ts';
-import type { VertexProgress } from '../progress/events.ts';
-import type { RegistryClient } from '../registry/client.ts';
-import type { ClientOutput, Session } from '../session/types.ts';
-import type { Ref } from '../store/ref.ts';
-import type { Store } from '../store/store.ts';
+import type { Compression } from '../layer/index.ts';
+import type { Descriptor, Digest, History, ImageConfig, Platform } from '../oci/index.ts';
+import type { VertexProgress } from '../progress/index.ts';
+import type { RegistryClient } from '../registry/index.ts';
+import type { ClientOutput, Session } from '../session/index.ts';
+import type { Ref, Store } from '../store/index.ts';
 
 /** A solved image ready for export: one per platform. */
 export interface PlatformResult {

@@ -1,4 +1,4 @@
-import { canceled, throwIfAborted } from '../errors/error.ts';
+import { canceled, throwIfAborted } from '../errors/index.ts';
 import { Waiting } from './waiting.ts';
 
 /** Lets so many be at work at a time; the others wait in line, the longest waiting first. */

@@ -1,4 +1,4 @@
-import { canceled } from '../errors/error.ts';
+import { canceled } from '../errors/index.ts';
 
 /** What a promise gives, or `canceled` as soon as the signal fires; the promise itself goes on. */
 export function orAbort<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {

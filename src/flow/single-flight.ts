@@ -1,4 +1,4 @@
-import { DrydockError, throwIfAborted } from '../errors/error.ts';
+import { DrydockError, throwIfAborted } from '../errors/index.ts';
 import { orAbort } from './or-abort.ts';
 
 /** One run of equal work for all who want it at the same time. Its owner is what they all have in common. */

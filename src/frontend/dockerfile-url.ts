@@ -1,4 +1,4 @@
-import { http } from '../llb/llb.ts';
+import { http } from '../llb/index.ts';
 import { isHttpUrl } from '../words/index.ts';
 import type { DockerfileRequest } from './types.ts';
 

@@ -1,10 +1,8 @@
 /** The door of a frontend: what it is asked, what it may ask of the engine, and what it gives back. */
-import type { SourceLocation } from '../errors/error.ts';
-import type { FsEntry } from '../fs/view.ts';
-import type { StepLimits } from '../llb/limits.ts';
-import type { State } from '../llb/llb.ts';
-import type { Ulimit } from '../llb/ulimits.ts';
-import type { Descriptor, Digest, ImageConfig, Platform } from '../oci/types.ts';
+import type { SourceLocation } from '../errors/index.ts';
+import type { FsEntry } from '../fs/index.ts';
+import type { State, StepLimits, Ulimit } from '../llb/index.ts';
+import type { Descriptor, Digest, ImageConfig, Platform } from '../oci/index.ts';
 import type { Definition } from '../pb/solver/pb/ops_pb.js';
 
 /** Where the build context comes from. */

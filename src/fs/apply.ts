@@ -1,5 +1,5 @@
 /** The worker task `fs.apply`: file actions, in order, on a layer folder. */
-import { canceled, DrydockError, errnoCode, fail, toDrydockError, withoutPaths } from '../errors/error.ts';
+import { canceled, DrydockError, errnoCode, fail, toDrydockError, withoutPaths } from '../errors/index.ts';
 import type { ApplyArgs, ApplyResult, FileActionSpec } from './actions.ts';
 import { applyCopy } from './copy.ts';
 import { applyMkdir, applyMkfile, applyRm, applySymlink } from './edit.ts';

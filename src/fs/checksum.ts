@@ -5,11 +5,9 @@
  */
 import { createHash, type Hash, hash } from 'node:crypto';
 import { fstatSync, readSync } from 'node:fs';
-import { canceled, DrydockError, errnoCode, fail, toDrydockError } from '../errors/error.ts';
-import { rawName } from '../linux/names.ts';
-import { closeFd } from '../linux/open-in.ts';
-import { digestOf } from '../oci/digest.ts';
-import type { Digest } from '../oci/types.ts';
+import { canceled, DrydockError, errnoCode, fail, toDrydockError } from '../errors/index.ts';
+import { closeFd, rawName } from '../linux/index.ts';
+import { type Digest, digestOf } from '../oci/index.ts';
 import { takeLook } from './glance.ts';
 import { blockSize, hashBlocks } from './hash-blocks.ts';
 import type { Look } from './look.ts';

@@ -1,5 +1,5 @@
 /** Modes as chmod(1) takes them: octal, or symbolic with an umask of 0. */
-import { fail } from '../errors/error.ts';
+import { fail } from '../errors/index.ts';
 
 /** New permission bits (0 … 0o7777) of a file that has `mode`. */
 export type ModeChange = (mode: number, isDir: boolean) => number;

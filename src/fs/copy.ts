@@ -3,8 +3,8 @@
  * hard links among themselves, extended attributes and times; owner, mode and times may be set instead.
  */
 
-import { canceled, DrydockError, errnoCode, fail } from '../errors/error.ts';
-import { linkSync, symlinkSync } from '../linux/files.ts';
+import { canceled, DrydockError, errnoCode, fail } from '../errors/index.ts';
+import { linkSync, symlinkSync } from '../linux/index.ts';
 import type { FileActionSpec } from './actions.ts';
 import { type ModeChange, octalMode, parseMode } from './chmod.ts';
 import { copiedAttributes, mkdirAll } from './edit.ts';

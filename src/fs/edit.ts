@@ -1,9 +1,8 @@
 /** The small file actions on a layer: mkdir, mkfile, symlink, rm. */
 import { closeSync } from 'node:fs';
-import { fail } from '../errors/error.ts';
-import { lchownSync, symlinkSync } from '../linux/files.ts';
-import { lutimesNs } from '../linux/libc.ts';
-import { compileGlob } from '../patterns/glob.ts';
+import { fail } from '../errors/index.ts';
+import { lchownSync, lutimesNs, symlinkSync } from '../linux/index.ts';
+import { compileGlob } from '../patterns/index.ts';
 import { splitWildcards } from '../words/index.ts';
 import type { FileActionSpec } from './actions.ts';
 import { type Abortable, createFile, finishFile, finishPath, stopper, writeAll } from './make.ts';

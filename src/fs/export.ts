@@ -1,7 +1,6 @@
 /** The worker task `fs.export`: a tree written out for its user, as the local exporter does. */
-import { canceled } from '../errors/error.ts';
-import { mkdirSync, readdirSync, realpathSync, rmSync } from '../linux/files.ts';
-import { lutimesNs } from '../linux/libc.ts';
+import { canceled } from '../errors/index.ts';
+import { lutimesNs, mkdirSync, readdirSync, realpathSync, rmSync } from '../linux/index.ts';
 import { type Abortable, stopper } from './make.ts';
 import { openView } from './open.ts';
 import { outputError } from './output-error.ts';

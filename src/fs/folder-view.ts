@@ -2,11 +2,10 @@
  * A folder on this host as a client's build context: seen through exclude and include patterns, and follow-paths
  * (paths that a build uses, whose symlinks' targets are needed too), with BuildKit's meaning of each.
  */
-import { errnoCode, fail } from '../errors/error.ts';
-import type { HostStat } from '../linux/lstat.ts';
-import { compareNames } from '../linux/names.ts';
+import { errnoCode, fail } from '../errors/index.ts';
+import { compareNames, type HostStat } from '../linux/index.ts';
 import { hasWildcard, splitWildcards } from '../words/index.ts';
-import { atOnce, sorted } from '../workers/turns.ts';
+import { atOnce, sorted } from '../workers/index.ts';
 import { followPatterns } from './follow.ts';
 import { IgnoreMatcher, type MatchState } from './ignore.ts';
 import { type Look, seenStat } from './look.ts';

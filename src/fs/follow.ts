@@ -1,7 +1,6 @@
 /** BuildKit's follow-paths: the paths a build reads, and all that symlinks on the way to them lead to. */
-import { readlinkSync } from '../linux/files.ts';
-import { compareNames } from '../linux/names.ts';
-import { compileGlob } from '../patterns/glob.ts';
+import { compareNames, readlinkSync } from '../linux/index.ts';
+import { compileGlob } from '../patterns/index.ts';
 import { hasWildcard } from '../words/index.ts';
 import { cleanPath, dirName, joinPath } from './paths.ts';
 import { readHost } from './real.ts';

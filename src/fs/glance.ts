@@ -1,6 +1,6 @@
 /** A look at a build context by a thread that has nothing else to do yet; only a guess of what will be needed. */
 import { setImmediate } from 'node:timers/promises';
-import type { TaskContext } from '../workers/task.ts';
+import type { TaskContext } from '../workers/index.ts';
 import { Look } from './look.ts';
 
 let ahead: Look | undefined;

@@ -1,7 +1,7 @@
 /** The digest of a large file's bytes, which costs what is in it: holes, and blocks of zeros, are counted, not hashed. */
 import { createHash } from 'node:crypto';
 import { readSync } from 'node:fs';
-import { seekData } from '../linux/libc.ts';
+import { seekData } from '../linux/index.ts';
 
 export const blockSize = 1 << 20;
 const zeros = Buffer.alloc(blockSize);

@@ -2,9 +2,8 @@
  * `.dockerignore` files and the pattern lists made of them, which LLB's include and exclude patterns share.
  * https://docs.docker.com/build/concepts/context/#dockerignore-files
  */
-import { fail } from '../errors/error.ts';
-import type { PatternMemory } from '../patterns/automaton.ts';
-import { compileGlob, type Glob } from '../patterns/glob.ts';
+import { fail } from '../errors/index.ts';
+import { compileGlob, type Glob, type PatternMemory } from '../patterns/index.ts';
 
 /** The patterns of a `.dockerignore` file's text, cleaned; comments and blank lines are left out. */
 export function readIgnore(text: string): string[] {

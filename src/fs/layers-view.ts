@@ -2,9 +2,9 @@
  * Merges layer folders in overlayfs's format without mounting them.
  * Format: https://docs.kernel.org/filesystems/overlayfs.html#whiteouts-and-opaque-directories
  */
-import { fail } from '../errors/error.ts';
-import { compareNames } from '../linux/names.ts';
-import { sorted } from '../workers/turns.ts';
+import { fail } from '../errors/index.ts';
+import { compareNames } from '../linux/index.ts';
+import { sorted } from '../workers/index.ts';
 import { joinPath, splitPath } from './paths.ts';
 import { listHost, readHost } from './real.ts';
 import { entryOf, hostXattrs, isOpaque, isWhiteout, lstatHost } from './stat.ts';

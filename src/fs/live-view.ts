@@ -1,8 +1,8 @@
 /** Looking into trees that a container writes to at this moment. */
 import { constants } from 'node:fs';
-import { DrydockError, errnoCode, fail } from '../errors/error.ts';
-import { closeFd, openPath } from '../linux/open-in.ts';
-import { atOnce } from '../workers/turns.ts';
+import { DrydockError, errnoCode, fail } from '../errors/index.ts';
+import { closeFd, openPath } from '../linux/index.ts';
+import { atOnce } from '../workers/index.ts';
 import { LayersView } from './layers-view.ts';
 import { openView } from './open.ts';
 import type { FsView, ViewSpec } from './view.ts';

@@ -4,10 +4,20 @@
  * which for most contexts of a cached build is all there is to find out.
  */
 import { createHash, type Hash } from 'node:crypto';
-import { readdirSync } from '../linux/files.ts';
-import { S_IFDIR, S_IFLNK, S_IFMT } from '../linux/libc.ts';
-import { ctimeNsWord, ctimeWord, HostStat, lstatInto, modeWord, statWords } from '../linux/lstat.ts';
-import { compareNames, rawName } from '../linux/names.ts';
+import {
+  compareNames,
+  ctimeNsWord,
+  ctimeWord,
+  HostStat,
+  lstatInto,
+  modeWord,
+  rawName,
+  readdirSync,
+  S_IFDIR,
+  S_IFLNK,
+  S_IFMT,
+  statWords,
+} from '../linux/index.ts';
 
 /** Files of a context that are worth it; what a huge one has more is left. */
 const most = 50_000;

@@ -2,20 +2,22 @@
 import { closeSync, constants, fchmodSync, fchownSync, ftruncateSync, readSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { threadId } from 'node:worker_threads';
-import { canceled, errnoCode, fail } from '../errors/error.ts';
-import { chmodSync, lchownSync, openSync } from '../linux/files.ts';
+import { canceled, errnoCode, fail } from '../errors/index.ts';
 import {
+  chmodSync,
+  closeFd,
   copyFileRangeAt,
+  lchownSync,
   lsetxattr,
   lutimesNs,
   mknod,
+  openSync,
   S_IFBLK,
   S_IFCHR,
   S_IFIFO,
   seekData,
   seekHole,
-} from '../linux/libc.ts';
-import { closeFd } from '../linux/open-in.ts';
+} from '../linux/index.ts';
 import { openEntry } from './real.ts';
 import { fileType } from './stat.ts';
 import type { FsEntry } from './view.ts';

@@ -1,5 +1,5 @@
 /** Opens a view by its description. */
-import { fail } from '../errors/error.ts';
+import { fail } from '../errors/index.ts';
 import { FolderView } from './folder-view.ts';
 import { LayersView } from './layers-view.ts';
 import type { Look } from './look.ts';

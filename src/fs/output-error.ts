@@ -1,4 +1,4 @@
-import { DrydockError, errnoCode, fail, toDrydockError } from '../errors/error.ts';
+import { DrydockError, errnoCode, fail, toDrydockError } from '../errors/index.ts';
 
 /** What went wrong with writing a result to a place that the user has named, with the place and what to do. */
 export function outputError(err: unknown, dest: string): DrydockError {

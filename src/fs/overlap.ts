@@ -1,5 +1,5 @@
 /** The worker task `fs.overlap`: whether trees that are to be written to one place have files of one path. */
-import { canceled, fail } from '../errors/error.ts';
+import { canceled, fail } from '../errors/index.ts';
 import type { Abortable } from './make.ts';
 import { openView } from './open.ts';
 import type { ViewSpec } from './view.ts';

@@ -1,5 +1,5 @@
 /** Users and groups by name, looked up in a tree's own /etc/passwd and /etc/group. */
-import { fail } from '../errors/error.ts';
+import { fail } from '../errors/index.ts';
 import type { OwnerId, OwnerSpec } from './actions.ts';
 import { openView } from './open.ts';
 import { readFileIn } from './read.ts';

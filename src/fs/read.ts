@@ -1,7 +1,7 @@
 /** Looking into a view as a frontend does: small files and folders, symlinks followed inside the view. */
 import { readSync } from 'node:fs';
-import { fail } from '../errors/error.ts';
-import { closeFd } from '../linux/open-in.ts';
+import { fail } from '../errors/index.ts';
+import { closeFd } from '../linux/index.ts';
 import { openEntry } from './real.ts';
 import { resolvePath } from './resolve.ts';
 import type { FsEntry, FsView } from './view.ts';

@@ -4,9 +4,8 @@
  * the way since the tree was looked at.
  */
 import { constants } from 'node:fs';
-import { errnoCode } from '../errors/error.ts';
-import { listNames, readdirSync } from '../linux/files.ts';
-import { closeFd, openReal, openRealFile } from '../linux/open-in.ts';
+import { errnoCode } from '../errors/index.ts';
+import { closeFd, listNames, openReal, openRealFile, readdirSync } from '../linux/index.ts';
 import type { FsEntry } from './view.ts';
 
 const { O_DIRECTORY, O_RDONLY } = constants;

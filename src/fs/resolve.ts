@@ -1,6 +1,5 @@
 /** Paths inside a view: symlinks are followed inside it and never out of it. */
-import { clip } from '../errors/clip.ts';
-import { fail } from '../errors/error.ts';
+import { clip, fail } from '../errors/index.ts';
 import { cleanPath, joinPath, splitPath } from './paths.ts';
 import type { FsView } from './view.ts';
 

@@ -1,5 +1,5 @@
 /** The worker task `fs.seed`: a whole view copied into an empty layer folder, with everything preserved. */
-import { toDrydockError } from '../errors/error.ts';
+import { toDrydockError } from '../errors/index.ts';
 import { type Abortable, stopper } from './make.ts';
 import { openView } from './open.ts';
 import type { ViewSpec } from './view.ts';

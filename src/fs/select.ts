@@ -1,6 +1,6 @@
 /** What of a view a path, a wildcard and include/exclude patterns select: for copying and for digests alike. */
-import { type DrydockError, fail } from '../errors/error.ts';
-import { compileGlob } from '../patterns/glob.ts';
+import { type DrydockError, fail } from '../errors/index.ts';
+import { compileGlob } from '../patterns/index.ts';
 import { splitWildcards } from '../words/index.ts';
 import { IgnoreMatcher, type MatchState } from './ignore.ts';
 import { baseName, cleanPath, dirName, joinPath, nearestName } from './paths.ts';

@@ -4,9 +4,8 @@
  * database at once.
  */
 import { DatabaseSync } from 'node:sqlite';
-import { nameOf, rawName } from '../linux/names.ts';
-import { ownDatabase } from '../linux/own.ts';
-import type { Digest } from '../oci/types.ts';
+import { nameOf, ownDatabase, rawName } from '../linux/index.ts';
+import type { Digest } from '../oci/index.ts';
 import type { FsEntry } from './view.ts';
 
 const schema = `

@@ -1,9 +1,12 @@
 /** From lstat to FsEntry, and the extended attributes that count as part of a file. */
-import { errnoCode } from '../errors/error.ts';
-import { readlinkSync } from '../linux/files.ts';
+import { errnoCode } from '../errors/index.ts';
 import {
+  type HostStat,
   lgetxattr,
   llistxattr,
+  lstat,
+  nameLength,
+  readlinkSync,
   S_IFBLK,
   S_IFCHR,
   S_IFDIR,
@@ -11,9 +14,7 @@ import {
   S_IFLNK,
   S_IFMT,
   S_IFSOCK,
-} from '../linux/libc.ts';
-import { type HostStat, lstat } from '../linux/lstat.ts';
-import { nameLength } from '../linux/names.ts';
+} from '../linux/index.ts';
 import type { FileType, FsEntry } from './view.ts';
 
 /** lstat; undefined when there is no such file, or when a parent is none or no folder. */

@@ -3,8 +3,17 @@
  * when something below them changes, removals of lower files leave whiteouts, and a new folder in the place of a
  * lower one is opaque. Paths given to it have no symlinks in them: `resolve` them first.
  */
-import { chmodSync, lchownSync, mkdirSync, rmSync, unlinkSync } from '../linux/files.ts';
-import { lsetxattr, lutimesNs, mknod, S_IFCHR } from '../linux/libc.ts';
+import {
+  chmodSync,
+  lchownSync,
+  lsetxattr,
+  lutimesNs,
+  mkdirSync,
+  mknod,
+  rmSync,
+  S_IFCHR,
+  unlinkSync,
+} from '../linux/index.ts';
 import { type Found, findIn, namesIn } from './layers-view.ts';
 import { type Attributes, finishPath } from './make.ts';
 import { baseName, dirName, joinPath, splitPath } from './paths.ts';

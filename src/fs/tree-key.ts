@@ -1,6 +1,6 @@
 /** Under what the digest of a part of a context is remembered as a whole. */
 import { hash } from 'node:crypto';
-import { compileGlob } from '../patterns/glob.ts';
+import { compileGlob } from '../patterns/index.ts';
 import { IgnoreMatcher } from './ignore.ts';
 import type { Look } from './look.ts';
 import { cleanPath } from './paths.ts';

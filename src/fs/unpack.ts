@@ -3,13 +3,9 @@
  * after a chroot: `..` is refused, symlinks are followed only inside it.
  */
 import { closeSync, ftruncateSync } from 'node:fs';
-import { canceled, DrydockError, errnoCode, fail, withoutPaths } from '../errors/error.ts';
-import { linkSync, symlinkSync } from '../linux/files.ts';
-import { makedev } from '../linux/libc.ts';
-import { closeFd } from '../linux/open-in.ts';
-import { decompressFile } from '../tar/decompress.ts';
-import { TarParser } from '../tar/parser.ts';
-import type { TarEntry, TarHandler } from '../tar/types.ts';
+import { canceled, DrydockError, errnoCode, fail, withoutPaths } from '../errors/index.ts';
+import { closeFd, linkSync, makedev, symlinkSync } from '../linux/index.ts';
+import { decompressFile, type TarEntry, type TarHandler, TarParser } from '../tar/index.ts';
 import { mkdirAll, type NewDir } from './edit.ts';
 import {
   type Abortable,

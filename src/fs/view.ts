@@ -4,7 +4,7 @@
  * A view never follows symlinks by itself and never leaves its root: `resolvePath` walks links inside the view.
  */
 
-import type { FileType } from '../tar/types.ts';
+import type { FileType } from '../tar/index.ts';
 import type { Mount } from './mount.ts';
 import { foldersIn } from './overlay-options.ts';
 

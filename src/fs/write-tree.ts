@@ -1,7 +1,14 @@
 /** Writes a whole view into a folder on the host, which may hold files already. */
-import { canceled, errnoCode } from '../errors/error.ts';
-import { chmodSync, linkSync, mkdirSync, renameSync, rmSync, symlinkSync } from '../linux/files.ts';
-import type { HostStat } from '../linux/lstat.ts';
+import { canceled, errnoCode } from '../errors/index.ts';
+import {
+  chmodSync,
+  type HostStat,
+  linkSync,
+  mkdirSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+} from '../linux/index.ts';
 import {
   type Abortable,
   type Attributes,

@@ -1,6 +1,6 @@
 /** One gRPC call at its client, on an HTTP/2 stream. */
 import { type ClientHttp2Stream, constants } from 'node:http2';
-import { canceled, DrydockError } from '../errors/error.ts';
+import { canceled, DrydockError } from '../errors/index.ts';
 import { Deframer, frame, maxMessage } from './frame.ts';
 import { type CallStatus, GrpcError, OK, statusIn, UNAVAILABLE, UNIMPLEMENTED, UNKNOWN } from './status.ts';
 

@@ -1,7 +1,7 @@
 /** A gRPC client over one connection that is there already: the client's, turned round. */
 import { type ClientHttp2Session, type ClientHttp2Stream, connect } from 'node:http2';
 import type { Duplex } from 'node:stream';
-import { canceled } from '../errors/error.ts';
+import { canceled } from '../errors/index.ts';
 import { ConnectionLost, GrpcCall } from './call.ts';
 
 /** Key → values, lower-case keys. */

@@ -2,7 +2,7 @@
  * gRPC's message framing: one byte (0: not compressed), four bytes of length, the message.
  * https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md
  */
-import { fail } from '../errors/error.ts';
+import { fail } from '../errors/index.ts';
 
 /** Largest message taken, bytes: BuildKit's own limit. */
 export const maxMessage = 16 << 20;

@@ -1,6 +1,6 @@
 /** Calls whose messages hold nothing but bytes (`BytesMessage`), from the serving side. */
 import type { ServerHttp2Stream } from 'node:http2';
-import { canceled } from '../errors/error.ts';
+import { canceled } from '../errors/index.ts';
 import { bytesFrame, bytesIn, Deframer } from './frame.ts';
 
 /** Bytes per message: few enough for every receiver's limit. */

@@ -1,7 +1,7 @@
 /** A gRPC server on a connection that is there already: ours to a daemon, turned round. */
 import { createServer, type Http2Server, type IncomingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
 import type { Duplex } from 'node:stream';
-import { canceled, fail } from '../errors/error.ts';
+import { canceled, fail } from '../errors/index.ts';
 import { answerHeaders, refuseCall, statusHeaders } from './answer.ts';
 import { Deframer, frame } from './frame.ts';
 import { takeConnection } from './http2-connection.ts';

@@ -1,7 +1,6 @@
 /** gRPC's status codes and how they travel. https://grpc.io/docs/guides/status-codes/ */
 import type { IncomingHttpHeaders } from 'node:http2';
-import type { ErrorCode } from '../errors/error.ts';
-import { DrydockError } from '../errors/error.ts';
+import { DrydockError, type ErrorCode } from '../errors/index.ts';
 
 export const OK = 0;
 export const CANCELLED = 1;

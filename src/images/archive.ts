@@ -1,12 +1,17 @@
 /** An image archive read once, from front to back: blobs go into content as they come, small documents stay here. */
-import { DrydockError, fail, throwIfAborted } from '../errors/error.ts';
-import type { Digest } from '../oci/types.ts';
-import type { ReportStatus } from '../progress/events.ts';
-import { unlessThere } from '../store/hold.ts';
-import type { ContentWriter, Store } from '../store/store.ts';
-import { decompress, detectBytes, detectCompression, type StreamCompression } from '../tar/decompress.ts';
-import { cleanTarPath, TarParser } from '../tar/parser.ts';
-import type { TarEntry } from '../tar/types.ts';
+import { DrydockError, fail, throwIfAborted } from '../errors/index.ts';
+import type { Digest } from '../oci/index.ts';
+import type { ReportStatus } from '../progress/index.ts';
+import { type ContentWriter, type Store, unlessThere } from '../store/index.ts';
+import {
+  cleanTarPath,
+  decompress,
+  detectBytes,
+  detectCompression,
+  type StreamCompression,
+  type TarEntry,
+  TarParser,
+} from '../tar/index.ts';
 
 interface ArchivedBlob {
   digest: Digest;

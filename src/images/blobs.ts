@@ -1,15 +1,17 @@
 /** The blobs of a stored image, wherever they have to come from. */
 import { createGzip } from 'node:zlib';
-import { type FetchContext, fetchBlobInto } from '../distribution/fetch.ts';
-import { isPublished } from '../distribution/known-names.ts';
-import { originOf } from '../distribution/origin.ts';
-import type { StoredImage } from '../distribution/stored.ts';
-import { canceled, DrydockError, throwIfAborted } from '../errors/error.ts';
-import { ensureBlob, packSnapshot } from '../layer/blobs.ts';
-import { chainIds } from '../oci/digest.ts';
-import { type Descriptor, type Digest, mediaTypes } from '../oci/types.ts';
-import type { RegistryClient } from '../registry/client.ts';
-import type { SnapshotInfo, Store } from '../store/store.ts';
+import {
+  type FetchContext,
+  fetchBlobInto,
+  isPublished,
+  originOf,
+  type StoredImage,
+} from '../distribution/index.ts';
+import { canceled, DrydockError, throwIfAborted } from '../errors/index.ts';
+import { ensureBlob, packSnapshot } from '../layer/index.ts';
+import { chainIds, type Descriptor, type Digest, mediaTypes } from '../oci/index.ts';
+import type { RegistryClient } from '../registry/index.ts';
+import type { SnapshotInfo, Store } from '../store/index.ts';
 
 /** One layer of a stored image, with its chain and what the store has of it. */
 export interface StoredLayer {

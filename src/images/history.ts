@@ -1,8 +1,7 @@
 /** An image's history with the size of each step's layer. */
-import type { StoredImage } from '../distribution/stored.ts';
-import { chainIds } from '../oci/digest.ts';
-import type { Digest } from '../oci/types.ts';
-import type { Store } from '../store/store.ts';
+import type { StoredImage } from '../distribution/index.ts';
+import { chainIds, type Digest } from '../oci/index.ts';
+import type { Store } from '../store/index.ts';
 
 interface HistoryStep {
   /** ms since the epoch; undefined when the config does not say */

@@ -1,7 +1,6 @@
 /** `docker import`: a tar of a file tree as an image of one layer. */
-import { danglingName, withLease } from '../distribution/stored.ts';
-import { throwIfAborted, toDrydockError } from '../errors/error.ts';
-import { normalizeName } from '../oci/reference.ts';
+import { danglingName, withLease } from '../distribution/index.ts';
+import { throwIfAborted, toDrydockError } from '../errors/index.ts';
 import {
   type ContainerConfig,
   type Descriptor,
@@ -9,13 +8,11 @@ import {
   type ImageConfig,
   type Manifest,
   mediaTypes,
+  normalizeName,
   type Platform,
-} from '../oci/types.ts';
-import { contentRefLabels } from '../store/labels.ts';
-import type { Store } from '../store/store.ts';
-import { decompress } from '../tar/decompress.ts';
-import { TarParser } from '../tar/parser.ts';
-import { endOfArchive } from '../tar/writer.ts';
+} from '../oci/index.ts';
+import { contentRefLabels, type Store } from '../store/index.ts';
+import { decompress, endOfArchive, TarParser } from '../tar/index.ts';
 import { nameImage } from './name.ts';
 
 interface ImportOptions {

@@ -1,7 +1,7 @@
 /** `drydock inspect`: an image in the JSON shape of `docker inspect`. */
-import { findImage, type StoredImage } from '../distribution/stored.ts';
-import type { ContainerConfig, Descriptor, Digest } from '../oci/types.ts';
-import type { Store } from '../store/store.ts';
+import { findImage, type StoredImage } from '../distribution/index.ts';
+import type { ContainerConfig, Descriptor, Digest } from '../oci/index.ts';
+import type { Store } from '../store/index.ts';
 import { imageSize } from './list.ts';
 import { toldNames } from './told-names.ts';
 

@@ -1,9 +1,7 @@
 /** `drydock images`. */
-import { isDangling, recordsByTarget, type StoredImage, storedImages } from '../distribution/stored.ts';
-import { chainIds } from '../oci/digest.ts';
-import { formatPlatform } from '../oci/platform.ts';
-import type { Digest } from '../oci/types.ts';
-import type { Store } from '../store/store.ts';
+import { isDangling, recordsByTarget, type StoredImage, storedImages } from '../distribution/index.ts';
+import { chainIds, type Digest, formatPlatform } from '../oci/index.ts';
+import type { Store } from '../store/index.ts';
 import { toldNames } from './told-names.ts';
 
 export interface ImageSummary {

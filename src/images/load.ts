@@ -1,29 +1,34 @@
 /** `drydock load`: images from a tar that docker, podman, skopeo or we wrote. */
 import {
+  danglingName,
   isImageEntry,
   type Origin,
   parseIndex,
   parseManifest,
   readConfig,
-} from '../distribution/documents.ts';
-import { danglingName, type StoredImage, storedImages, withLease } from '../distribution/stored.ts';
-import { DrydockError, fail } from '../errors/error.ts';
-import { documentExcess } from '../oci/document.ts';
-import { fullNameAnnotation, refNameAnnotation } from '../oci/layout.ts';
-import { formatPlatform, platformMatches } from '../oci/platform.ts';
-import { familiarName, normalizeName } from '../oci/reference.ts';
+  type StoredImage,
+  storedImages,
+  withLease,
+} from '../distribution/index.ts';
+import { DrydockError, fail } from '../errors/index.ts';
 import {
   type Descriptor,
   type Digest,
+  documentExcess,
+  familiarName,
+  formatPlatform,
+  fullNameAnnotation,
   isIndexType,
   isManifestType,
   type Manifest,
   mediaTypes,
+  normalizeName,
   type Platform,
-} from '../oci/types.ts';
-import type { ReportStatus } from '../progress/events.ts';
-import { contentRefLabels } from '../store/labels.ts';
-import type { Store } from '../store/store.ts';
+  platformMatches,
+  refNameAnnotation,
+} from '../oci/index.ts';
+import type { ReportStatus } from '../progress/index.ts';
+import { contentRefLabels, type Store } from '../store/index.ts';
 import { Archive, bad } from './archive.ts';
 import { nameImage } from './name.ts';
 

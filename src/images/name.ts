@@ -1,9 +1,8 @@
 /** Names given to images. Whoever gives one in the store goes through here, so that no image is lost by it. */
-import { danglingName, storedImages } from '../distribution/stored.ts';
-import { fail } from '../errors/error.ts';
-import { parseReference } from '../oci/reference.ts';
-import type { Descriptor } from '../oci/types.ts';
-import type { ImageRecord, Store } from '../store/store.ts';
+import { danglingName, storedImages } from '../distribution/index.ts';
+import { fail } from '../errors/index.ts';
+import { type Descriptor, parseReference } from '../oci/index.ts';
+import type { ImageRecord, Store } from '../store/index.ts';
 
 /**
  * Gives a target in content a name; a name that is taken moves. An image that loses its last name by that is kept

@@ -1,21 +1,31 @@
 /** `drydock pull`: an image from a registry into the store, its layers as blobs that are unpacked when needed. */
-import { isImageEntry, parseIndex, platformList } from '../distribution/documents.ts';
-import { type FetchContext, fetchBlobInto } from '../distribution/fetch.ts';
 import {
+  type FetchContext,
+  fetchBlobInto,
   type ImageDocuments,
+  isImageEntry,
+  parseIndex,
+  platformList,
   readDocuments,
   registryDocuments,
   resolveTarget,
-} from '../distribution/resolve.ts';
-import { withLease } from '../distribution/stored.ts';
-import { fail } from '../errors/error.ts';
-import type { CredentialSource } from '../oci/credentials.ts';
-import { hostPlatform } from '../oci/platform.ts';
-import { familiarName, formatReference, normalizeName, parseReference } from '../oci/reference.ts';
-import { type Digest, isIndexType, type Platform } from '../oci/types.ts';
-import type { ReportStatus } from '../progress/events.ts';
-import type { RegistryClient } from '../registry/client.ts';
-import { gcLabels, type ImageRecord, type Store } from '../store/store.ts';
+  withLease,
+} from '../distribution/index.ts';
+import { fail } from '../errors/index.ts';
+import {
+  type CredentialSource,
+  type Digest,
+  familiarName,
+  formatReference,
+  hostPlatform,
+  isIndexType,
+  normalizeName,
+  type Platform,
+  parseReference,
+} from '../oci/index.ts';
+import type { ReportStatus } from '../progress/index.ts';
+import type { RegistryClient } from '../registry/index.ts';
+import { gcLabels, type ImageRecord, type Store } from '../store/index.ts';
 import { nameImage } from './name.ts';
 
 interface PullOptions {

@@ -1,26 +1,34 @@
 /** `drydock push`: an image of the store into a registry. */
-import { isImageEntry, parseIndex } from '../distribution/documents.ts';
-import type { FetchContext } from '../distribution/fetch.ts';
-import { noteOrigin } from '../distribution/known-names.ts';
-import { originOf } from '../distribution/origin.ts';
-import { findImage, imageFor, type StoredImage, storedImages, withLease } from '../distribution/stored.ts';
-import { fail } from '../errors/error.ts';
-import { Limiter } from '../flow/limiter.ts';
-import type { CredentialSource } from '../oci/credentials.ts';
-import { familiarName, normalizeName, parseReference } from '../oci/reference.ts';
 import {
+  type FetchContext,
+  findImage,
+  imageFor,
+  isImageEntry,
+  noteOrigin,
+  originOf,
+  parseIndex,
+  type StoredImage,
+  storedImages,
+  withLease,
+} from '../distribution/index.ts';
+import { fail } from '../errors/index.ts';
+import { Limiter } from '../flow/index.ts';
+import {
+  type CredentialSource,
   type Descriptor,
   type Digest,
+  familiarName,
   type Index,
   isForeignLayer,
   isIndexType,
   type Manifest,
+  normalizeName,
   type Platform,
-} from '../oci/types.ts';
-import type { ReportStatus } from '../progress/events.ts';
-import type { RegistryClient } from '../registry/client.ts';
-import { contentRefLabels } from '../store/labels.ts';
-import type { Store } from '../store/store.ts';
+  parseReference,
+} from '../oci/index.ts';
+import type { ReportStatus } from '../progress/index.ts';
+import type { RegistryClient } from '../registry/index.ts';
+import { contentRefLabels, type Store } from '../store/index.ts';
 import { ensureLayer, gzipLayer, isPlainLayer, type StoredLayer, storedLayers } from './blobs.ts';
 
 interface PushOptions {

@@ -1,19 +1,17 @@
 /** `drydock rmi`, and what `prune` and docker's API remove of images. */
-import { referenceOf } from '../distribution/known-names.ts';
 import {
   findImage,
   imageFor,
   isDangling,
   isHere,
   recordsByTarget,
+  referenceOf,
   type StoredImage,
   storedImages,
-} from '../distribution/stored.ts';
-import { fail } from '../errors/error.ts';
-import { familiarName } from '../oci/reference.ts';
-import type { Digest, Platform } from '../oci/types.ts';
-import { fillReserve, withReserve } from '../store/shared/reserve.ts';
-import type { ImageRecord, Store } from '../store/store.ts';
+} from '../distribution/index.ts';
+import { fail } from '../errors/index.ts';
+import { type Digest, familiarName, type Platform } from '../oci/index.ts';
+import { fillReserve, type ImageRecord, type Store, withReserve } from '../store/index.ts';
 
 export interface Removed {
   /** ID of the image that was named. */

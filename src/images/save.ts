@@ -5,33 +5,37 @@
  */
 import { once } from 'node:events';
 import { finished } from 'node:stream/promises';
-import { parseIndex } from '../distribution/documents.ts';
-import type { FetchContext } from '../distribution/fetch.ts';
-import { referenceOf } from '../distribution/known-names.ts';
 import {
+  type FetchContext,
   findImage,
   imageFor,
   isDangling,
+  parseIndex,
+  referenceOf,
   type StoredImage,
   storedImages,
   withLease,
-} from '../distribution/stored.ts';
-import { canceled, fail, throwIfAborted, toDrydockError } from '../errors/error.ts';
-import { hex } from '../oci/digest.ts';
-import { fullNameAnnotation, layoutMark, refNameAnnotation } from '../oci/layout.ts';
-import { familiarName, normalizeName, parseReference } from '../oci/reference.ts';
+} from '../distribution/index.ts';
+import { canceled, fail, throwIfAborted, toDrydockError } from '../errors/index.ts';
 import {
   type Descriptor,
   type Digest,
+  familiarName,
+  fullNameAnnotation,
+  hex,
   type Index,
   isIndexType,
+  layoutMark,
   mediaTypes,
+  normalizeName,
   type Platform,
-} from '../oci/types.ts';
-import type { ReportStatus } from '../progress/events.ts';
-import type { RegistryClient } from '../registry/client.ts';
-import type { Store } from '../store/store.ts';
-import { endOfArchive, header, padding } from '../tar/writer.ts';
+  parseReference,
+  refNameAnnotation,
+} from '../oci/index.ts';
+import type { ReportStatus } from '../progress/index.ts';
+import type { RegistryClient } from '../registry/index.ts';
+import type { Store } from '../store/index.ts';
+import { endOfArchive, header, padding } from '../tar/index.ts';
 import { ensureLayer, storedLayers } from './blobs.ts';
 
 interface SaveOptions {

@@ -1,7 +1,7 @@
-import { findImage } from '../distribution/stored.ts';
-import { fail } from '../errors/error.ts';
-import { normalizeName, parseReference } from '../oci/reference.ts';
-import type { ImageRecord, Store } from '../store/store.ts';
+import { findImage } from '../distribution/index.ts';
+import { fail } from '../errors/index.ts';
+import { normalizeName, parseReference } from '../oci/index.ts';
+import type { ImageRecord, Store } from '../store/index.ts';
 import { nameImage } from './name.ts';
 
 /**

@@ -1,10 +1,15 @@
 /** What an image is called to people and clients: its tags, and the digests under which registries have it. */
-import { isFrom, isPublished, referenceOf } from '../distribution/known-names.ts';
-import { isDangling, type StoredImage, storedImages } from '../distribution/stored.ts';
-import { familiarName } from '../oci/reference.ts';
-import { type Digest, mediaTypes } from '../oci/types.ts';
-import type { ImageRecord, Store } from '../store/store.ts';
-import { isDue, nextTurn } from '../workers/turns.ts';
+import {
+  isDangling,
+  isFrom,
+  isPublished,
+  referenceOf,
+  type StoredImage,
+  storedImages,
+} from '../distribution/index.ts';
+import { type Digest, familiarName, mediaTypes } from '../oci/index.ts';
+import type { ImageRecord, Store } from '../store/index.ts';
+import { isDue, nextTurn } from '../workers/index.ts';
 
 interface ToldNames {
   /** `app:1` */

@@ -13,7 +13,7 @@ import {
   statSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { tryLock, tryLockShared } from '../linux/libc.ts';
+import { tryLock, tryLockShared } from '../linux/index.ts';
 
 /** An instance that is held. The kernel drops its lock should the process die. */
 export class HeldFolder {

@@ -17,11 +17,11 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { throwIfAborted } from '../errors/error.ts';
-import { pause } from '../flow/pause.ts';
-import { markTop } from '../linux/top-folder.ts';
-import { digestOf, hex } from '../oci/digest.ts';
-import { runTask } from '../workers/pool.ts';
+import { throwIfAborted } from '../errors/index.ts';
+import { pause } from '../flow/index.ts';
+import { markTop } from '../linux/index.ts';
+import { digestOf, hex } from '../oci/index.ts';
+import { runTask } from '../workers/index.ts';
 import { dataOf, HeldFolder, instancesOf, isHeld, lastUse, lockInstance, lockOf } from './instance.ts';
 
 /** A folder's key, and whose it is: each owner has one of its own; without one it is everybody's. */

@@ -4,22 +4,27 @@
  * Layer format: https://github.com/opencontainers/image-spec/blob/main/layer.md
  */
 import { closeSync, constants, fchmodSync, fchownSync, ftruncateSync, writeSync } from 'node:fs';
-import { errnoCode, fail } from '../errors/error.ts';
-import { isOwnXattr, isWhiteout, lstatHost } from '../fs/stat.ts';
-import type { FsView } from '../fs/view.ts';
+import { errnoCode, fail } from '../errors/index.ts';
+import { type FsView, isOwnXattr, isWhiteout, lstatHost } from '../fs/index.ts';
 import {
   chmodSync,
   lchownSync,
   linkSync,
+  lsetxattr,
+  lutimesNs,
+  makedev,
   mkdirSync,
+  mknod,
   openSync,
   readdirSync,
   rmSync,
+  S_IFBLK,
+  S_IFCHR,
+  S_IFIFO,
   symlinkSync,
   unlinkSync,
-} from '../linux/files.ts';
-import { lsetxattr, lutimesNs, makedev, mknod, S_IFBLK, S_IFCHR, S_IFIFO } from '../linux/libc.ts';
-import type { TarEntry, TarHandler } from '../tar/types.ts';
+} from '../linux/index.ts';
+import type { TarEntry, TarHandler } from '../tar/index.ts';
 import { copyUpFile } from './copy-up.ts';
 import { LayerPaths } from './layer-paths.ts';
 

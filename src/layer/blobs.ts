@@ -1,16 +1,12 @@
 /** Layers of committed snapshots as blobs: made when asked for, once, and remembered on the snapshot. */
 import { randomUUID } from 'node:crypto';
 import { MessageChannel } from 'node:worker_threads';
-import { fail, throwIfAborted } from '../errors/error.ts';
-import { specOfMounts, type ViewSpec } from '../fs/view.ts';
-import { chainIds } from '../oci/digest.ts';
-import { type Descriptor, type Digest, mediaTypes } from '../oci/types.ts';
-import type { ReportStatus } from '../progress/events.ts';
-import { hold } from '../store/hold.ts';
-import { type SnapshotInfo, type Store, snapshotLabels } from '../store/store.ts';
-import { runTask } from '../workers/pool.ts';
-import { receiveFromTask } from '../workers/port-stream.ts';
-import { isDue, nextTurn } from '../workers/turns.ts';
+import { fail, throwIfAborted } from '../errors/index.ts';
+import { specOfMounts, type ViewSpec } from '../fs/index.ts';
+import { chainIds, type Descriptor, type Digest, mediaTypes } from '../oci/index.ts';
+import type { ReportStatus } from '../progress/index.ts';
+import { hold, type SnapshotInfo, type Store, snapshotLabels } from '../store/index.ts';
+import { isDue, nextTurn, receiveFromTask, runTask } from '../workers/index.ts';
 import { levelOf } from './block-compress.ts';
 import type { PackArgs, PackResult } from './pack-task.ts';
 import type { Compression, LayerBlob } from './types.ts';

@@ -1,7 +1,7 @@
 /** The way of a tar's bytes: into blocks, hashed, compressed, hashed again, and out. */
 import { createHash } from 'node:crypto';
 import { closeSync, openSync, readSync, writeSync } from 'node:fs';
-import type { Digest } from '../oci/types.ts';
+import type { Digest } from '../oci/index.ts';
 import { type BlockCompressor, blockCompressor, blockSizes, parallelBlocks } from './block-compress.ts';
 import type { Compression } from './types.ts';
 

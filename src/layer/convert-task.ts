@@ -1,10 +1,9 @@
 /** Worker task `layer.convert`: a layer blob with another compression; its tar stays the same, byte for byte. */
 import { createReadStream, unlinkSync } from 'node:fs';
 import type { MessagePort } from 'node:worker_threads';
-import { canceled, toDrydockError } from '../errors/error.ts';
-import { decompress } from '../tar/decompress.ts';
-import { PortSender, receiveStream } from '../workers/port-stream.ts';
-import type { TaskContext } from '../workers/task.ts';
+import { canceled, toDrydockError } from '../errors/index.ts';
+import { decompress } from '../tar/index.ts';
+import { PortSender, receiveStream, type TaskContext } from '../workers/index.ts';
 import { BlockWriter, FileSink, type Written } from './block-writer.ts';
 import type { Compression } from './types.ts';
 

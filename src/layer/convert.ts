@@ -1,11 +1,10 @@
 /** Brings a layer blob to another compression. */
 import { randomUUID } from 'node:crypto';
 import { MessageChannel } from 'node:worker_threads';
-import { canceled } from '../errors/error.ts';
-import { type Descriptor, mediaTypes } from '../oci/types.ts';
-import type { Store } from '../store/store.ts';
-import { runTask } from '../workers/pool.ts';
-import { receiveFromTask, sendStream } from '../workers/port-stream.ts';
+import { canceled } from '../errors/index.ts';
+import { type Descriptor, mediaTypes } from '../oci/index.ts';
+import type { Store } from '../store/index.ts';
+import { receiveFromTask, runTask, sendStream } from '../workers/index.ts';
 import type { Written } from './block-writer.ts';
 import type { Compression, LayerBlob } from './types.ts';
 

@@ -1,10 +1,18 @@
 import { constants } from 'node:fs';
-import { openEntry } from '../fs/real.ts';
-import { hostXattrs } from '../fs/stat.ts';
-import type { FsEntry } from '../fs/view.ts';
-import { chmodSync, copyFileSync, lchownSync, symlinkSync } from '../linux/files.ts';
-import { lsetxattr, lutimesNs, mknod, S_IFBLK, S_IFCHR, S_IFIFO } from '../linux/libc.ts';
-import { closeFd } from '../linux/open-in.ts';
+import { type FsEntry, hostXattrs, openEntry } from '../fs/index.ts';
+import {
+  chmodSync,
+  closeFd,
+  copyFileSync,
+  lchownSync,
+  lsetxattr,
+  lutimesNs,
+  mknod,
+  S_IFBLK,
+  S_IFCHR,
+  S_IFIFO,
+  symlinkSync,
+} from '../linux/index.ts';
 
 /** Copies one file (not a folder) with all that belongs to it to a host path where nothing is. */
 export function copyUpFile(from: FsEntry, host: string): void {

@@ -1,9 +1,7 @@
 /** What changed between two trees. */
 import { readSync } from 'node:fs';
-import { openEntry } from '../fs/real.ts';
-import type { FsEntry, FsView } from '../fs/view.ts';
-import { compareNames } from '../linux/names.ts';
-import { closeFd } from '../linux/open-in.ts';
+import { type FsEntry, type FsView, openEntry } from '../fs/index.ts';
+import { closeFd, compareNames } from '../linux/index.ts';
 
 export type Change =
   /** New, or another kind of file than before (a folder in place of a file …); `entry` is the upper tree's. */

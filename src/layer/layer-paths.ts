@@ -2,12 +2,9 @@
  * Finds the folder an entry goes into, making what is missing. Links on the way are followed inside the tree only,
  * never by the kernel: every part is checked to be a real folder of the layer before anything is written beneath it.
  */
-import { clip } from '../errors/clip.ts';
-import { fail } from '../errors/error.ts';
-import { isWhiteout, lstatHost } from '../fs/stat.ts';
-import type { FsView } from '../fs/view.ts';
-import { chmodSync, lchownSync, mkdirSync, readlinkSync, unlinkSync } from '../linux/files.ts';
-import { lsetxattr } from '../linux/libc.ts';
+import { clip, fail } from '../errors/index.ts';
+import { type FsView, isWhiteout, lstatHost } from '../fs/index.ts';
+import { chmodSync, lchownSync, lsetxattr, mkdirSync, readlinkSync, unlinkSync } from '../linux/index.ts';
 
 interface LayerFolder {
   /** Path on the host. */

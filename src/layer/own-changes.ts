@@ -1,8 +1,14 @@
 /** What a layer changes in the tree it was made on, told so that it can be laid over any other tree. */
-import { namesOfHost } from '../fs/real.ts';
-import { entryOf, isOpaque, isWhiteout, lstatHost } from '../fs/stat.ts';
-import type { FsEntry, FsView } from '../fs/view.ts';
-import { compareNames } from '../linux/names.ts';
+import {
+  entryOf,
+  type FsEntry,
+  type FsView,
+  isOpaque,
+  isWhiteout,
+  lstatHost,
+  namesOfHost,
+} from '../fs/index.ts';
+import { compareNames } from '../linux/index.ts';
 import { type Change, sameEntry } from './diff.ts';
 import { checkRedirect } from './walk.ts';
 

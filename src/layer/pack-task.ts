@@ -1,17 +1,10 @@
 /** Worker task `layer.pack`: a layer's changes as a tar, compressed, hashed and written in one pass. */
 import type { MessagePort } from 'node:worker_threads';
-import { canceled, fail, toDrydockError } from '../errors/error.ts';
-import { openView } from '../fs/open.ts';
-import { openEntry } from '../fs/real.ts';
-import { hostXattrs } from '../fs/stat.ts';
-import type { FsEntry, ViewSpec } from '../fs/view.ts';
-import { unlinkSync } from '../linux/files.ts';
-import { major, minor, seekData, seekHole } from '../linux/libc.ts';
-import { closeFd } from '../linux/open-in.ts';
-import { sparseMap } from '../tar/sparse.ts';
-import { endOfArchive, header, padding, type TarHeader } from '../tar/writer.ts';
-import { PortSender } from '../workers/port-stream.ts';
-import type { TaskContext } from '../workers/task.ts';
+import { canceled, fail, toDrydockError } from '../errors/index.ts';
+import { type FsEntry, hostXattrs, openEntry, openView, type ViewSpec } from '../fs/index.ts';
+import { closeFd, major, minor, seekData, seekHole, unlinkSync } from '../linux/index.ts';
+import { endOfArchive, header, padding, sparseMap, type TarHeader } from '../tar/index.ts';
+import { PortSender, type TaskContext } from '../workers/index.ts';
 import { type BlockSink, BlockWriter, FileSink, type Written } from './block-writer.ts';
 import type { Compression } from './types.ts';
 import { type LayerItem, walkDifference, walkOverlayLayer } from './walk.ts';

@@ -1,5 +1,5 @@
 /** The door of layer: from a layer's tar to its folder and back. */
-import type { Descriptor, Digest } from '../oci/types.ts';
+import type { Descriptor, Digest } from '../oci/index.ts';
 
 export interface Compression {
   type: 'uncompressed' | 'gzip' | 'zstd';

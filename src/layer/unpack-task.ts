@@ -2,14 +2,11 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import type { MessagePort } from 'node:worker_threads';
-import { canceled, DrydockError, errnoCode, fail, toDrydockError, withoutPaths } from '../errors/error.ts';
-import { openView } from '../fs/open.ts';
-import type { ViewSpec } from '../fs/view.ts';
-import type { Digest } from '../oci/types.ts';
-import { decompress } from '../tar/decompress.ts';
-import { TarParser } from '../tar/parser.ts';
-import { receiveStream } from '../workers/port-stream.ts';
-import type { TaskContext } from '../workers/task.ts';
+import { canceled, DrydockError, errnoCode, fail, toDrydockError, withoutPaths } from '../errors/index.ts';
+import { openView, type ViewSpec } from '../fs/index.ts';
+import type { Digest } from '../oci/index.ts';
+import { decompress, TarParser } from '../tar/index.ts';
+import { receiveStream, type TaskContext } from '../workers/index.ts';
 import { LayerApplier } from './apply.ts';
 
 export interface UnpackArgs {

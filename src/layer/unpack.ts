@@ -1,13 +1,11 @@
 /** Unpacks a layer blob of a store into a snapshot's mounts, on a worker thread. */
 import { MessageChannel } from 'node:worker_threads';
-import { fail } from '../errors/error.ts';
-import type { Mount } from '../fs/mount.ts';
-import { specOfMounts } from '../fs/view.ts';
-import type { Descriptor } from '../oci/types.ts';
-import type { ReportStatus } from '../progress/events.ts';
-import type { Store } from '../store/store.ts';
-import { runTask } from '../workers/pool.ts';
-import { sendStream } from '../workers/port-stream.ts';
+import { fail } from '../errors/index.ts';
+import { type Mount, specOfMounts } from '../fs/index.ts';
+import type { Descriptor } from '../oci/index.ts';
+import type { ReportStatus } from '../progress/index.ts';
+import type { Store } from '../store/index.ts';
+import { runTask, sendStream } from '../workers/index.ts';
 import type { UnpackArgs, UnpackProgress, UnpackResult } from './unpack-task.ts';
 
 interface UnpackContext {

@@ -1,10 +1,15 @@
 /** What a layer holds, in the order its tar has it. */
-import { fail } from '../errors/error.ts';
-import { namesOfHost } from '../fs/real.ts';
-import { entryOf, isOpaque, isWhiteout, lstatHost } from '../fs/stat.ts';
-import type { FsEntry, FsView } from '../fs/view.ts';
-import { lgetxattr } from '../linux/libc.ts';
-import { compareNames } from '../linux/names.ts';
+import { fail } from '../errors/index.ts';
+import {
+  entryOf,
+  type FsEntry,
+  type FsView,
+  isOpaque,
+  isWhiteout,
+  lstatHost,
+  namesOfHost,
+} from '../fs/index.ts';
+import { compareNames, lgetxattr } from '../linux/index.ts';
 import { diffViews } from './diff.ts';
 
 export type LayerItem =

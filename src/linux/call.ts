@@ -1,7 +1,7 @@
 /** C functions of libc, and their errors as Node's. */
 import { getSystemErrorName } from 'node:util';
 import koffi from 'koffi';
-import { printable } from '../errors/printable.ts';
+import { printable } from '../errors/index.ts';
 import { bytesOf } from './names.ts';
 
 /** C's prototypes. */

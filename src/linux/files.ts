@@ -3,7 +3,7 @@
  * errors of those.
  */
 import * as fs from 'node:fs';
-import { printable } from '../errors/printable.ts';
+import { printable } from '../errors/index.ts';
 import { bytesOf, nameOf, rawName } from './names.ts';
 
 export function openSync(path: string, flags: number | string, mode?: number): number {

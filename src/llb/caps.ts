@@ -1,6 +1,5 @@
 /** The capabilities of LLB, by the names that definitions ask for them and that clients are told. */
-import { fail } from '../errors/error.ts';
-import { nearest } from '../errors/nearest.ts';
+import { fail, nearest } from '../errors/index.ts';
 import type { Definition } from '../pb/solver/pb/ops_pb.js';
 
 /** What is there. The names are BuildKit's (solver/pb/caps.go), one of them misspelt there for good. */

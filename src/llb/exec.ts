@@ -1,6 +1,6 @@
 import type { MessageInitShape } from '@bufbuild/protobuf';
-import { fail } from '../errors/error.ts';
-import type { Platform } from '../oci/types.ts';
+import { fail } from '../errors/index.ts';
+import type { Platform } from '../oci/index.ts';
 import type { MountSchema, Op as PbOp } from '../pb/solver/pb/ops_pb.js';
 import { constraints, pbPlatform } from './message.ts';
 import type { InputTable, OpNode, OpOptions, OutputRef } from './op.ts';

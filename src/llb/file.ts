@@ -1,6 +1,6 @@
 import type { MessageInitShape } from '@bufbuild/protobuf';
-import { fail } from '../errors/error.ts';
-import { bytesOf } from '../linux/names.ts';
+import { fail } from '../errors/index.ts';
+import { bytesOf } from '../linux/index.ts';
 import type { ChownOptSchema, FileActionSchema, Op as PbOp, UserOptSchema } from '../pb/solver/pb/ops_pb.js';
 import { constraints } from './message.ts';
 import type { InputTable, OpNode, OpOptions, OutputRef } from './op.ts';

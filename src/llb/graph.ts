@@ -1,13 +1,10 @@
 /** From a wire Definition to a checked graph of vertices. Definitions may be hostile: nothing here recurses. */
 
-import { clip } from '../errors/clip.ts';
-import { DrydockError, fail, type SourceLocation, type Stopping } from '../errors/error.ts';
-import { printable } from '../errors/printable.ts';
-import { nameOf } from '../linux/names.ts';
-import { digestOf } from '../oci/digest.ts';
-import { type Digest, maxLayers } from '../oci/types.ts';
+import { clip, DrydockError, fail, printable, type SourceLocation, type Stopping } from '../errors/index.ts';
+import { nameOf } from '../linux/index.ts';
+import { type Digest, digestOf, maxLayers } from '../oci/index.ts';
 import type { Definition, Location, Op, Source, SourceOp } from '../pb/solver/pb/ops_pb.js';
-import { atOnce, inTurns } from '../workers/turns.ts';
+import { atOnce, inTurns } from '../workers/index.ts';
 import { definitionJson } from './definition-json.ts';
 import { opName } from './names.ts';
 import { bytesExcess, opExcess } from './op-size.ts';

@@ -1,4 +1,4 @@
-import { fail } from '../errors/error.ts';
+import { fail } from '../errors/index.ts';
 import type { Definition, LinuxResources } from '../pb/solver/pb/ops_pb.js';
 
 /** What a build's steps may use of the machine; not part of what they are, so cached results are taken whatever it says. */

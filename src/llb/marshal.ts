@@ -1,10 +1,8 @@
 /** From states to BuildKit's wire form. Nothing here recurses: graphs may be tens of thousands of ops deep. */
 
-import type { SourceLocation } from '../errors/error.ts';
-import { bytesOf } from '../linux/names.ts';
-import { digestOf } from '../oci/digest.ts';
-import { hostPlatform } from '../oci/platform.ts';
-import type { Digest, Platform } from '../oci/types.ts';
+import type { SourceLocation } from '../errors/index.ts';
+import { bytesOf } from '../linux/index.ts';
+import { type Digest, digestOf, hostPlatform, type Platform } from '../oci/index.ts';
 import type { Definition, OpMetadata, Source } from '../pb/solver/pb/ops_pb.js';
 import { definitionFrom } from './definition-json.ts';
 import { type InputTable, type OpNode, type OpOptions, type OutputRef, settle } from './op.ts';

@@ -1,7 +1,6 @@
 /** Small parts of op messages that several ops share. */
 
-import { hostPlatform, normalizePlatform } from '../oci/platform.ts';
-import type { Platform } from '../oci/types.ts';
+import { hostPlatform, normalizePlatform, type Platform } from '../oci/index.ts';
 import type { Platform as PbPlatform, WorkerConstraints } from '../pb/solver/pb/ops_pb.js';
 import { create, PlatformSchema, WorkerConstraintsSchema } from './pb.ts';
 

@@ -1,6 +1,6 @@
 /** The nodes of a graph that is still being built, before they have digests. */
-import type { SourceLocation } from '../errors/error.ts';
-import type { Platform } from '../oci/types.ts';
+import type { SourceLocation } from '../errors/index.ts';
+import type { Platform } from '../oci/index.ts';
 import type { Op as PbOp } from '../pb/solver/pb/ops_pb.js';
 
 /** What may be said about an op besides what it does. Only `platform` changes its digest. */

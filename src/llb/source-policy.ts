@@ -2,12 +2,11 @@
  * Source policies: which sources a build may use, and by what they are replaced. Pure.
  * https://github.com/moby/buildkit/blob/master/docs/build-repro.md and proto/moby/buildkit/v1/sourcepolicy have them.
  */
-import { clip } from '../errors/clip.ts';
-import { fail, type Stopping } from '../errors/error.ts';
-import { type Found, Regex, type SearchBudget, searchBudget } from '../patterns/regex.ts';
+import { clip, fail, type Stopping } from '../errors/index.ts';
+import { type Found, Regex, type SearchBudget, searchBudget } from '../patterns/index.ts';
 import type { Policy, Rule, Selector } from '../pb/moby/buildkit/v1/sourcepolicy/policy_pb.js';
 import type { SourceOp } from '../pb/solver/pb/ops_pb.js';
-import { atOnce, inTurns } from '../workers/turns.ts';
+import { atOnce, inTurns } from '../workers/index.ts';
 
 /** A source as a build uses it. Gives back the same object when nothing changes. Throws `denied`, `invalid`. */
 export type SourceRewrite = (source: SourceOp) => SourceOp;

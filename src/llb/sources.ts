@@ -1,8 +1,7 @@
 /** Ops that bring a tree into the graph. Attribute names: https://github.com/moby/buildkit/blob/master/solver/pb/attr.go */
 
-import { fail } from '../errors/error.ts';
-import { normalizeName } from '../oci/reference.ts';
-import type { Platform } from '../oci/types.ts';
+import { fail } from '../errors/index.ts';
+import { normalizeName, type Platform } from '../oci/index.ts';
 import type { Op as PbOp } from '../pb/solver/pb/ops_pb.js';
 import { gitIdentifier, gitRemote } from '../words/index.ts';
 import { constraints, pbPlatform } from './message.ts';

@@ -1,5 +1,5 @@
-import { fail } from '../errors/error.ts';
-import type { ContainerConfig, ImageConfig, Platform } from '../oci/types.ts';
+import { fail } from '../errors/index.ts';
+import type { ContainerConfig, ImageConfig, Platform } from '../oci/index.ts';
 import { type ExecNode, type RunOptions, runNode } from './exec.ts';
 import { type CopyOptions, copy, type FileStep, fileNode } from './file.ts';
 import type { OpOptions, OutputRef } from './op.ts';

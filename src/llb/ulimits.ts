@@ -1,5 +1,5 @@
 /** Limits of a step's processes, as setrlimit(2) has them. Pure. */
-import { fail } from '../errors/error.ts';
+import { fail } from '../errors/index.ts';
 import type { Ulimit as PbUlimit } from '../pb/solver/pb/ops_pb.js';
 
 export interface Ulimit {

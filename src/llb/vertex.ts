@@ -1,5 +1,5 @@
-import type { SourceLocation } from '../errors/error.ts';
-import type { Digest } from '../oci/types.ts';
+import type { SourceLocation } from '../errors/index.ts';
+import type { Digest } from '../oci/index.ts';
 import type { OpMetadata, Op as PbOp } from '../pb/solver/pb/ops_pb.js';
 
 /** One node of a build graph: an LLB op with its inputs resolved to vertices. */

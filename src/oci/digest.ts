@@ -1,5 +1,5 @@
 import { hash } from 'node:crypto';
-import { fail } from '../errors/error.ts';
+import { fail } from '../errors/index.ts';
 import type { Digest } from './types.ts';
 
 /** The sha256 digest of bytes or of a UTF-8 string. */

@@ -1,4 +1,4 @@
-import { type DrydockError, fail } from '../errors/error.ts';
+import { type DrydockError, fail } from '../errors/index.ts';
 import type { Platform } from './types.ts';
 
 const archNames: Record<string, string> = {

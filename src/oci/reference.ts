@@ -1,4 +1,4 @@
-import { fail } from '../errors/error.ts';
+import { fail } from '../errors/index.ts';
 import type { Digest } from './types.ts';
 
 /** A parsed and normalized image reference. */

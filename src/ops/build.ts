@@ -1,12 +1,11 @@
 /** LLB's BuildOp: a definition inside a definition, given inline or as a file in an input. */
 
-import { fail } from '../errors/error.ts';
-import { openView } from '../fs/open.ts';
-import { readFileIn } from '../fs/read.ts';
-import { BuildOpSchema, DefinitionSchema, fromBinary, toBinary } from '../llb/pb.ts';
-import { digestOf } from '../oci/digest.ts';
+import { fail } from '../errors/index.ts';
+import { openView, readFileIn } from '../fs/index.ts';
+import { BuildOpSchema, DefinitionSchema, fromBinary, toBinary } from '../llb/index.ts';
+import { digestOf } from '../oci/index.ts';
 import type { Definition } from '../pb/solver/pb/ops_pb.js';
-import { refContext } from '../solver/ref-context.ts';
+import { refContext } from '../solver/index.ts';
 import type { OpMaker } from './deps.ts';
 
 /** Name of the input (and of the file in it) that holds the definition. */

@@ -1,5 +1,5 @@
-import { fail } from '../errors/error.ts';
-import type { Vertex } from '../solver/types.ts';
+import { fail } from '../errors/index.ts';
+import type { Vertex } from '../solver/index.ts';
 
 /** Throws `invalid` unless each is the index of an input, or -1: the empty tree. */
 export function checkInputs(indexes: readonly number[], { inputs }: Vertex, op: string): void {

@@ -1,11 +1,10 @@
 /** What ops work with. */
-import type { Cache } from '../cache/cache.ts';
-import type { Executor } from '../executor/types.ts';
+import type { Cache } from '../cache/index.ts';
+import type { Executor } from '../executor/index.ts';
 import type { Definition } from '../pb/solver/pb/ops_pb.js';
-import type { Refs } from '../refs/types.ts';
-import type { OpContext, OpMaker as SolverOpMaker } from '../solver/types.ts';
-import type { Ref } from '../store/ref.ts';
-import type { Store } from '../store/store.ts';
+import type { Refs } from '../refs/index.ts';
+import type { OpContext, OpMaker as SolverOpMaker } from '../solver/index.ts';
+import type { Ref, Store } from '../store/index.ts';
 
 export interface OpDeps {
   store: Store;

@@ -1,16 +1,26 @@
 /** Worker tasks that write changes as layer folders: `ops.diff`, `ops.move`, and `ops.movable`, which writes nothing. */
-import { canceled, errnoCode } from '../errors/error.ts';
-import { openView } from '../fs/open.ts';
-import { dirName } from '../fs/paths.ts';
-import { atEntry } from '../fs/real.ts';
-import { hostXattrs } from '../fs/stat.ts';
-import type { FsEntry, FsView, ViewSpec } from '../fs/view.ts';
-import { copyUpFile } from '../layer/copy-up.ts';
-import { type Change, diffViews } from '../layer/diff.ts';
-import { isMovable, ownChanges } from '../layer/own-changes.ts';
-import { chmodSync, lchownSync, linkSync, mkdirSync } from '../linux/files.ts';
-import { lsetxattr, lutimesNs, mknod, S_IFCHR } from '../linux/libc.ts';
-import type { TaskContext } from '../workers/task.ts';
+import { canceled, errnoCode } from '../errors/index.ts';
+import {
+  atEntry,
+  dirName,
+  type FsEntry,
+  type FsView,
+  hostXattrs,
+  openView,
+  type ViewSpec,
+} from '../fs/index.ts';
+import { type Change, copyUpFile, diffViews, isMovable, ownChanges } from '../layer/index.ts';
+import {
+  chmodSync,
+  lchownSync,
+  linkSync,
+  lsetxattr,
+  lutimesNs,
+  mkdirSync,
+  mknod,
+  S_IFCHR,
+} from '../linux/index.ts';
+import type { TaskContext } from '../workers/index.ts';
 
 /** Fills the empty layer folder `dir` with what makes `upper` of `lower`: new and changed files, and whiteouts. */
 export function writeDiff(

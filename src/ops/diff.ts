@@ -1,13 +1,12 @@
 /** LLB's DiffOp: what must be laid over `lower` to get `upper`, deletions included. */
 import { randomUUID } from 'node:crypto';
-import { fail } from '../errors/error.ts';
-import { specOfMounts } from '../fs/view.ts';
-import { digestOf } from '../oci/digest.ts';
-import { chainOf, restack } from '../refs/restack.ts';
-import { isEmpty } from '../refs/snapshot.ts';
-import { refContext } from '../solver/ref-context.ts';
-import type { Ref, RefContext } from '../store/ref.ts';
-import { runTask } from '../workers/pool.ts';
+import { fail } from '../errors/index.ts';
+import { specOfMounts } from '../fs/index.ts';
+import { digestOf } from '../oci/index.ts';
+import { chainOf, isEmpty, restack } from '../refs/index.ts';
+import { refContext } from '../solver/index.ts';
+import type { Ref, RefContext } from '../store/index.ts';
+import { runTask } from '../workers/index.ts';
 import { checkInputs } from './check-inputs.ts';
 import type { OpDeps, OpMaker } from './deps.ts';
 

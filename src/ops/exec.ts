@@ -1,15 +1,12 @@
 /** LLB's ExecOp: a process in a container, on snapshots. */
 
 import { constants } from 'node:os';
-import { canceled, DrydockError, fail, toDrydockError } from '../errors/error.ts';
-import type { ExecSpec } from '../executor/types.ts';
-import { defaultPath } from '../oci/platform.ts';
+import { canceled, DrydockError, fail, toDrydockError } from '../errors/index.ts';
+import type { ExecSpec } from '../executor/index.ts';
+import { defaultPath } from '../oci/index.ts';
 import type { ExecOp, LinuxResources, Meta, ProxyEnv } from '../pb/solver/pb/ops_pb.js';
-import { keptName } from '../solver/kept-name.ts';
-import { leave } from '../solver/leftovers.ts';
-import type { OpContext } from '../solver/types.ts';
-import type { Ref } from '../store/ref.ts';
-import { explainDisk } from '../store/shared/disk-full.ts';
+import { keptName, leave, type OpContext } from '../solver/index.ts';
+import { explainDisk, type Ref } from '../store/index.ts';
 import type { OpDeps, OpMaker } from './deps.ts';
 import { execCacheMap } from './exec/cache-map.ts';
 import { modesOf } from './exec/modes.ts';

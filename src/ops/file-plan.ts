@@ -1,5 +1,5 @@
 /** How a FileOp's actions hang together: which run on one snapshot after another, and what is committed. Pure. */
-import { fail } from '../errors/error.ts';
+import { fail } from '../errors/index.ts';
 import type { ChownOpt, FileAction, FileOp } from '../pb/solver/pb/ops_pb.js';
 
 /** A tree that actions read or build on: nothing, an input of the vertex, or what an earlier action made. */

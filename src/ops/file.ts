@@ -1,17 +1,13 @@
 /** LLB's FileOp: copies, new files and folders, links and deletions, without a container. */
 import { randomUUID } from 'node:crypto';
-import { DrydockError, fail, toDrydockError } from '../errors/error.ts';
-import type { FileActionSpec, OwnerId, OwnerSpec } from '../fs/actions.ts';
-import type { ContentSelector, ViewSpec } from '../fs/view.ts';
-import { clone, FileActionSchema, toBinary } from '../llb/pb.ts';
-import { digestOf } from '../oci/digest.ts';
+import { DrydockError, fail, toDrydockError } from '../errors/index.ts';
+import type { ContentSelector, FileActionSpec, OwnerId, OwnerSpec, ViewSpec } from '../fs/index.ts';
+import { clone, FileActionSchema, toBinary } from '../llb/index.ts';
+import { digestOf } from '../oci/index.ts';
 import type { ChownOpt, FileAction, FileActionCopy, FileOp, Op, UserOpt } from '../pb/solver/pb/ops_pb.js';
-import { parentOf, writeSnapshot } from '../refs/snapshot.ts';
-import { leave } from '../solver/leftovers.ts';
-import { refContext } from '../solver/ref-context.ts';
-import type { CacheDep, CacheMap } from '../solver/types.ts';
-import { createdByLabel } from '../store/labels.ts';
-import type { Ref, RefContext } from '../store/ref.ts';
+import { parentOf, writeSnapshot } from '../refs/index.ts';
+import { type CacheDep, type CacheMap, leave, refContext } from '../solver/index.ts';
+import { createdByLabel, type Ref, type RefContext } from '../store/index.ts';
 import { hasWildcard } from '../words/index.ts';
 import type { OpDeps, OpMaker } from './deps.ts';
 import { namedOwners, type Operand, operandOf, ownerOf, planFileOp } from './file-plan.ts';

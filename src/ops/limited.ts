@@ -1,6 +1,6 @@
 /** Keeps the number of steps that run at a time within a limit. */
-import { Limiter } from '../flow/limiter.ts';
-import type { OpFactory } from '../solver/types.ts';
+import { Limiter } from '../flow/index.ts';
+import type { OpFactory } from '../solver/index.ts';
 
 /** Ops that do no work themselves; one that waits for a graph of its own would hold up what it waits for. */
 const free: ReadonlySet<string | undefined> = new Set(['build', 'passthrough']);

@@ -1,9 +1,9 @@
 /** LLB's MergeOp: the layers of several trees stacked into one, later ones on top. */
-import { fail } from '../errors/error.ts';
-import { digestOf } from '../oci/digest.ts';
-import { isEmpty } from '../refs/snapshot.ts';
-import { refContext } from '../solver/ref-context.ts';
-import { type Ref, snapshotKeys } from '../store/ref.ts';
+import { fail } from '../errors/index.ts';
+import { digestOf } from '../oci/index.ts';
+import { isEmpty } from '../refs/index.ts';
+import { refContext } from '../solver/index.ts';
+import { type Ref, snapshotKeys } from '../store/index.ts';
 import { checkInputs } from './check-inputs.ts';
 import type { OpMaker } from './deps.ts';
 

@@ -1,7 +1,7 @@
 /** LLB's PassthroughOp: some of its inputs, as they are. */
-import { fail } from '../errors/error.ts';
-import { digestOf } from '../oci/digest.ts';
-import type { Ref } from '../store/ref.ts';
+import { fail } from '../errors/index.ts';
+import { digestOf } from '../oci/index.ts';
+import type { Ref } from '../store/index.ts';
 import type { OpMaker } from './deps.ts';
 
 export const passthroughOp: OpMaker = (vertex) => {

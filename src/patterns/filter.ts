@@ -2,8 +2,7 @@
  * Filters as containerd writes them: `type==regular,description~=apt`, several of which are alternatives. Pure.
  * https://github.com/containerd/containerd/blob/main/pkg/filters/filter.go has the syntax.
  */
-import { clip } from '../errors/clip.ts';
-import { fail } from '../errors/error.ts';
+import { clip, fail } from '../errors/index.ts';
 import { Regex, type SearchBudget, searchBudget } from './regex.ts';
 
 /** What filters look at: fields, of which maps have their keys after a point. */

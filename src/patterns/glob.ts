@@ -2,8 +2,7 @@
  * Glob patterns as Go's path.Match and filepath.Match have them (https://pkg.go.dev/path#Match), and with the `**` that
  * moby's patternmatcher adds for `.dockerignore` files. Pure.
  */
-import { clip } from '../errors/clip.ts';
-import { fail } from '../errors/error.ts';
+import { clip, fail } from '../errors/index.ts';
 import { Automaton, type PatternMemory, type Step } from './automaton.ts';
 import { type CharSet, rangesSet } from './program.ts';
 

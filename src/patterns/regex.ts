@@ -2,7 +2,7 @@
  * Regular expressions as Go writes them (https://github.com/google/re2/wiki/Syntax), found in time linear in the text
  * whatever they are like. Pure. `regex-syntax.ts` reads them.
  */
-import { fail } from '../errors/error.ts';
+import { fail } from '../errors/index.ts';
 import { type Instruction, Program } from './program.ts';
 import { type Node, readRegex } from './regex-syntax.ts';
 

@@ -1,4 +1,4 @@
-import type { Digest } from '../oci/types.ts';
+import type { Digest } from '../oci/index.ts';
 import type { ProgressSink, VertexProgress } from './events.ts';
 
 /** What is told of a vertex that was given up, in place of an error's message. */

@@ -1,6 +1,6 @@
 /** Progress events in the shape of BuildKit's StatusResponse: vertices, statuses (transfers), logs, warnings. */
-import type { SourceLocation } from '../errors/error.ts';
-import type { Digest } from '../oci/types.ts';
+import type { SourceLocation } from '../errors/index.ts';
+import type { Digest } from '../oci/index.ts';
 
 export interface VertexEvent {
   digest: Digest;

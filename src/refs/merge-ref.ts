@@ -1,11 +1,17 @@
 /** The layers of several trees stacked into one, later ones on top; not stacked before somebody wants the tree. */
 import { randomUUID } from 'node:crypto';
-import { type DrydockError, fail } from '../errors/error.ts';
-import type { ViewSpec } from '../fs/view.ts';
-import { digestOf, hex } from '../oci/digest.ts';
-import { unlessThere } from '../store/hold.ts';
-import type { Ref, RefContext, RefLayer, RefLayers, SerializedRef } from '../store/ref.ts';
-import type { Store } from '../store/store.ts';
+import { type DrydockError, fail } from '../errors/index.ts';
+import type { ViewSpec } from '../fs/index.ts';
+import { digestOf, hex } from '../oci/index.ts';
+import {
+  type Ref,
+  type RefContext,
+  type RefLayer,
+  type RefLayers,
+  type SerializedRef,
+  type Store,
+  unlessThere,
+} from '../store/index.ts';
 import { chainOf, restack } from './restack.ts';
 import { copyAll, writeSnapshot } from './snapshot.ts';
 

@@ -1,14 +1,21 @@
 /** Makes refs: the immutable trees that vertices give each other, lazy where they can be. */
-import { originOf } from '../distribution/origin.ts';
-import { fail } from '../errors/error.ts';
-import { SingleFlight } from '../flow/single-flight.ts';
-import { specOfMounts, type ViewSpec } from '../fs/view.ts';
-import { chainIds, digestOf } from '../oci/digest.ts';
-import type { Digest } from '../oci/types.ts';
-import type { RegistryClient } from '../registry/client.ts';
-import { holdSnapshot, unlessThere } from '../store/hold.ts';
-import type { Ref, RefContext, RefLayer, RefLayers, SerializedRef } from '../store/ref.ts';
-import { type Store, snapshotLabels } from '../store/store.ts';
+import { originOf } from '../distribution/index.ts';
+import { fail } from '../errors/index.ts';
+import { SingleFlight } from '../flow/index.ts';
+import { specOfMounts, type ViewSpec } from '../fs/index.ts';
+import { chainIds, type Digest, digestOf } from '../oci/index.ts';
+import type { RegistryClient } from '../registry/index.ts';
+import {
+  holdSnapshot,
+  type Ref,
+  type RefContext,
+  type RefLayer,
+  type RefLayers,
+  type SerializedRef,
+  type Store,
+  snapshotLabels,
+  unlessThere,
+} from '../store/index.ts';
 import { MergeRef } from './merge-ref.ts';
 import { seedFolder } from './seed.ts';
 import { writeSnapshot } from './snapshot.ts';

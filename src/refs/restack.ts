@@ -1,9 +1,8 @@
 import { randomUUID } from 'node:crypto';
-import { fail, throwIfAborted } from '../errors/error.ts';
-import { specOfMounts } from '../fs/view.ts';
-import type { RefContext } from '../store/ref.ts';
-import { type Store, snapshotLabels } from '../store/store.ts';
-import { runTask } from '../workers/pool.ts';
+import { fail, throwIfAborted } from '../errors/index.ts';
+import { specOfMounts } from '../fs/index.ts';
+import { type RefContext, type Store, snapshotLabels } from '../store/index.ts';
+import { runTask } from '../workers/index.ts';
 
 /** Keys of the committed snapshots a snapshot stands on, lowest first, itself last. Throws `not-found`. */
 export async function chainOf(store: Store, key: string): Promise<string[]> {

@@ -1,10 +1,9 @@
 /** Copies a folder, seen through its filter, into a new snapshot. */
 import { randomUUID } from 'node:crypto';
-import { fail } from '../errors/error.ts';
-import { specOfMounts, type ViewSpec } from '../fs/view.ts';
-import type { RefContext } from '../store/ref.ts';
-import type { Store } from '../store/store.ts';
-import { runTask } from '../workers/pool.ts';
+import { fail } from '../errors/index.ts';
+import { specOfMounts, type ViewSpec } from '../fs/index.ts';
+import type { RefContext, Store } from '../store/index.ts';
+import { runTask } from '../workers/index.ts';
 
 /** Returns the committed snapshot's key; leaves nothing when it throws. */
 export async function seedFolder(

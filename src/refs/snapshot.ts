@@ -1,13 +1,9 @@
 /** Trees made by file actions: a new snapshot, written without mounting anything. */
-import { type DrydockError, fail, toDrydockError } from '../errors/error.ts';
-import type { FileActionSpec } from '../fs/actions.ts';
-import { specOfMounts, type ViewSpec } from '../fs/view.ts';
-import { maxLayers } from '../oci/types.ts';
-import type { Ref, RefContext } from '../store/ref.ts';
-import { explainDisk } from '../store/shared/disk-full.ts';
-import { tooManyLayers } from '../store/shared/too-many-layers.ts';
-import type { Store } from '../store/store.ts';
-import { runTask } from '../workers/pool.ts';
+import { type DrydockError, fail, toDrydockError } from '../errors/index.ts';
+import { type FileActionSpec, specOfMounts, type ViewSpec } from '../fs/index.ts';
+import { maxLayers } from '../oci/index.ts';
+import { explainDisk, type Ref, type RefContext, type Store, tooManyLayers } from '../store/index.ts';
+import { runTask } from '../workers/index.ts';
 
 /**
  * Makes the committed snapshot `name` by applying file actions on top of `parent`. Nothing is left when it fails or

@@ -1,7 +1,7 @@
 /** The door of refs: makes the Refs (store/ref.ts) that ops return. */
-import type { ViewSpec } from '../fs/view.ts';
-import type { Descriptor, Digest } from '../oci/types.ts';
-import type { Ref, SerializedRef } from '../store/ref.ts';
+import type { ViewSpec } from '../fs/index.ts';
+import type { Descriptor, Digest } from '../oci/index.ts';
+import type { Ref, SerializedRef } from '../store/index.ts';
 
 export interface Refs {
   /** The tree with nothing in it. */

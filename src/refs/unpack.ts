@@ -3,19 +3,20 @@
  * the one below as soon as both are there.
  */
 import { createHash, randomUUID } from 'node:crypto';
-import { fetchBlobInto } from '../distribution/fetch.ts';
-import { originLabels } from '../distribution/origin.ts';
-import { DrydockError, fail, throwIfAborted } from '../errors/error.ts';
-import { orAbort } from '../flow/or-abort.ts';
-import { unpackLayer } from '../layer/unpack.ts';
-import { hex } from '../oci/digest.ts';
-import { familiarName, normalizeName } from '../oci/reference.ts';
-import type { Descriptor, Digest } from '../oci/types.ts';
-import type { RegistryClient } from '../registry/client.ts';
-import { holdChain, unlessThere } from '../store/hold.ts';
-import { madeByLabel } from '../store/labels.ts';
-import type { RefContext } from '../store/ref.ts';
-import { type Store, snapshotLabels } from '../store/store.ts';
+import { fetchBlobInto, originLabels } from '../distribution/index.ts';
+import { DrydockError, fail, throwIfAborted } from '../errors/index.ts';
+import { orAbort } from '../flow/index.ts';
+import { unpackLayer } from '../layer/index.ts';
+import { type Descriptor, type Digest, familiarName, hex, normalizeName } from '../oci/index.ts';
+import type { RegistryClient } from '../registry/index.ts';
+import {
+  holdChain,
+  madeByLabel,
+  type RefContext,
+  type Store,
+  snapshotLabels,
+  unlessThere,
+} from '../store/index.ts';
 
 interface Layer {
   descriptor: Descriptor;

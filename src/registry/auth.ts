@@ -3,13 +3,13 @@
  * https://distribution.github.io/distribution/spec/auth/token/ and …/oauth/
  */
 import { hash } from 'node:crypto';
-import { DrydockError, fail } from '../errors/error.ts';
+import { DrydockError, fail } from '../errors/index.ts';
 import {
   hasCredentials,
   type RegistryCredentials,
   type TokenRequest,
   type TokenSource,
-} from '../oci/credentials.ts';
+} from '../oci/index.ts';
 import type { Purpose } from './errors.ts';
 import { statusError } from './errors.ts';
 import { type HttpPool, readBody } from './http.ts';

@@ -2,8 +2,8 @@
 import { createHash } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { Readable } from 'node:stream';
-import { canceled, type DrydockError, fail } from '../errors/error.ts';
-import type { Descriptor } from '../oci/types.ts';
+import { canceled, type DrydockError, fail } from '../errors/index.ts';
+import type { Descriptor } from '../oci/index.ts';
 import type { RegistryContext } from './client.ts';
 import { connectionError, type Purpose } from './errors.ts';
 import type { Place } from './mirrors.ts';

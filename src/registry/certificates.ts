@@ -1,6 +1,6 @@
 /** The CAs and client certificates that a host is met with. */
 import { readdirSync, readFileSync } from 'node:fs';
-import { errnoCode, fail } from '../errors/error.ts';
+import { errnoCode, fail } from '../errors/index.ts';
 
 /** PEM files. */
 export interface HostCertificates {

@@ -3,11 +3,20 @@
  * https://github.com/opencontainers/distribution-spec/blob/main/spec.md
  */
 import type { Readable } from 'node:stream';
-import { DrydockError, fail } from '../errors/error.ts';
-import type { CredentialSource, RegistryCredentials } from '../oci/credentials.ts';
-import { isDigest } from '../oci/digest.ts';
-import { familiarName, formatReference, parseReference, type Reference } from '../oci/reference.ts';
-import { type Descriptor, type Digest, isIndexType, isManifestType } from '../oci/types.ts';
+import { DrydockError, fail } from '../errors/index.ts';
+import {
+  type CredentialSource,
+  type Descriptor,
+  type Digest,
+  familiarName,
+  formatReference,
+  isDigest,
+  isIndexType,
+  isManifestType,
+  parseReference,
+  type Reference,
+  type RegistryCredentials,
+} from '../oci/index.ts';
 import { blobStream } from './blob.ts';
 import type { HostCertificates } from './certificates.ts';
 import { readBody } from './http.ts';

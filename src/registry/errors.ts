@@ -1,6 +1,6 @@
 /** Registry failures as DrydockErrors: what was being done, where, the status and the registry's own words. */
-import { DrydockError, type ErrorCode, errnoCode, fail } from '../errors/error.ts';
-import { hasCredentials, type RegistryCredentials } from '../oci/credentials.ts';
+import { DrydockError, type ErrorCode, errnoCode, fail } from '../errors/index.ts';
+import { hasCredentials, type RegistryCredentials } from '../oci/index.ts';
 
 /** What a request is for, in the words of its error messages. */
 export interface Purpose {

@@ -5,8 +5,8 @@
 import type http from 'node:http';
 import type https from 'node:https';
 import { Readable } from 'node:stream';
-import { canceled, fail } from '../errors/error.ts';
-import { isDue, nextTurn } from '../workers/turns.ts';
+import { canceled, fail } from '../errors/index.ts';
+import { isDue, nextTurn } from '../workers/index.ts';
 import { type HostCertificates, readCertificates } from './certificates.ts';
 
 export interface HttpRequest {

@@ -1,7 +1,7 @@
 /** Which registries are spoken to without TLS, or with a certificate that nobody vouches for. */
 import { lookup } from 'node:dns/promises';
 import { BlockList, isIP } from 'node:net';
-import { fail } from '../errors/error.ts';
+import { fail } from '../errors/index.ts';
 import { hostname } from './hosts.ts';
 
 /** A list of insecure registries, parted: hosts by name, networks by their addresses. */

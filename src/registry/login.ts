@@ -1,5 +1,5 @@
 /** Whether a registry takes somebody's credentials: `GET /v2/` as the distribution spec's authorization describes. */
-import type { RegistryCredentials } from '../oci/credentials.ts';
+import type { RegistryCredentials } from '../oci/index.ts';
 import { Transport, type TransportOptions } from './transport.ts';
 
 /** `host`: as in URLs. Throws `unauthenticated` when it refuses them, `unavailable` when it does not answer. */

@@ -1,8 +1,15 @@
 /** What came as a manifest: checked, and told by its kind. */
-import { type DrydockError, fail } from '../errors/error.ts';
-import { digestOf, isDigest } from '../oci/digest.ts';
-import { documentExcess } from '../oci/document.ts';
-import { type Descriptor, type Digest, isIndexType, isManifestType, mediaTypes } from '../oci/types.ts';
+import { type DrydockError, fail } from '../errors/index.ts';
+import {
+  type Descriptor,
+  type Digest,
+  digestOf,
+  documentExcess,
+  isDigest,
+  isIndexType,
+  isManifestType,
+  mediaTypes,
+} from '../oci/index.ts';
 
 /** Kinds that we ask for. */
 export const acceptedManifests = [

@@ -1,5 +1,5 @@
 /** Where a repository is asked for: its registry, or a mirror of it. */
-import { fail } from '../errors/error.ts';
+import { fail } from '../errors/index.ts';
 
 /** A server and the name that a repository has there. */
 export interface Place {

@@ -1,6 +1,6 @@
 /** A repository's tags. https://github.com/opencontainers/distribution-spec/blob/main/spec.md#listing-tags */
-import { fail } from '../errors/error.ts';
-import { familiarName } from '../oci/reference.ts';
+import { fail } from '../errors/index.ts';
+import { familiarName } from '../oci/index.ts';
 import type { RegistryContext } from './client.ts';
 import { readBody } from './http.ts';
 import { purposeOf, type Transport } from './transport.ts';

@@ -1,8 +1,7 @@
 /** Requests to registries: scheme, authorization, retries with back-off. */
-import { canceled, DrydockError, errnoCode, fail, throwIfAborted } from '../errors/error.ts';
-import { orAbort } from '../flow/or-abort.ts';
-import { pause } from '../flow/pause.ts';
-import type { CredentialSource, RegistryCredentials } from '../oci/credentials.ts';
+import { canceled, DrydockError, errnoCode, fail, throwIfAborted } from '../errors/index.ts';
+import { orAbort, pause } from '../flow/index.ts';
+import type { CredentialSource, RegistryCredentials } from '../oci/index.ts';
 import { Authorizer, parseChallenge, scopeOf } from './auth.ts';
 import type { HostCertificates } from './certificates.ts';
 import { connectionError, isTlsCode, type Purpose, statusError } from './errors.ts';

@@ -1,7 +1,7 @@
 /** Putting blobs into a registry: mounted from another repository, or streamed in one piece. */
 import { type Readable, Transform } from 'node:stream';
-import { DrydockError, fail } from '../errors/error.ts';
-import type { Descriptor } from '../oci/types.ts';
+import { DrydockError, fail } from '../errors/index.ts';
+import type { Descriptor } from '../oci/index.ts';
 import type { RegistryContext } from './client.ts';
 import type { HttpResponse } from './http.ts';
 import { purposeOf, type Transport } from './transport.ts';

@@ -3,12 +3,9 @@
  * https://docs.docker.com/build/cache/backends/
  */
 
-import { fail } from '../errors/error.ts';
-import { nearest } from '../errors/nearest.ts';
-import type { Compression } from '../layer/types.ts';
-import { isDigest } from '../oci/digest.ts';
-import { familiarName, normalizeName } from '../oci/reference.ts';
-import type { Digest } from '../oci/types.ts';
+import { fail, nearest } from '../errors/index.ts';
+import type { Compression } from '../layer/index.ts';
+import { type Digest, familiarName, isDigest, normalizeName } from '../oci/index.ts';
 import { parseBool, readCompression } from '../words/index.ts';
 import type { CacheSpec } from './types.ts';
 

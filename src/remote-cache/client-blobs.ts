@@ -1,12 +1,10 @@
 /** Layers in a folder of the client's. */
-import { takeBlob } from '../distribution/take-blob.ts';
-import type { ViewSpec } from '../fs/view.ts';
-import { chainId } from '../oci/digest.ts';
-import type { Descriptor } from '../oci/types.ts';
-import type { Refs } from '../refs/types.ts';
-import type { ClientContent } from '../session/types.ts';
-import type { Ref, RefContext, RefLayer, RefLayers, SerializedRef } from '../store/ref.ts';
-import type { Store } from '../store/store.ts';
+import { takeBlob } from '../distribution/index.ts';
+import type { ViewSpec } from '../fs/index.ts';
+import { chainId, type Descriptor } from '../oci/index.ts';
+import type { Refs } from '../refs/index.ts';
+import type { ClientContent } from '../session/index.ts';
+import type { Ref, RefContext, RefLayer, RefLayers, SerializedRef, Store } from '../store/index.ts';
 import type { CacheLayerBlob } from './manifest.ts';
 import type { CacheBlobs } from './read-cache.ts';
 

@@ -3,9 +3,8 @@
  * afterwards. As docker buildx and buildctl do it.
  */
 import { resolve } from 'node:path';
-import { nameInLayout, readLayoutIndex } from '../exporter/layout-index.ts';
-import { refNameAnnotation } from '../oci/layout.ts';
-import type { Descriptor } from '../oci/types.ts';
+import { nameInLayout, readLayoutIndex } from '../exporter/index.ts';
+import { type Descriptor, refNameAnnotation } from '../oci/index.ts';
 import type { CacheSpec } from './types.ts';
 
 /** In a build's metadata, with the folder's name: the manifest that was written into it. */

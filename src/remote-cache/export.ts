@@ -1,12 +1,10 @@
 /** Writes what a build knows into a cache for others: a registry's, a folder of the client's, or the image's own config. */
-import { fail } from '../errors/error.ts';
-import { type CacheLayer, cacheLayers } from '../exporter/layers.ts';
-import type { ExportContext } from '../exporter/types.ts';
-import { Limiter } from '../flow/limiter.ts';
-import { digestOf } from '../oci/digest.ts';
-import type { Descriptor, Digest } from '../oci/types.ts';
-import type { TracedVertex } from '../solver/trace.ts';
-import type { Ref } from '../store/ref.ts';
+import { fail } from '../errors/index.ts';
+import { type CacheLayer, cacheLayers, type ExportContext } from '../exporter/index.ts';
+import { Limiter } from '../flow/index.ts';
+import { type Descriptor, type Digest, digestOf } from '../oci/index.ts';
+import type { TracedVertex } from '../solver/index.ts';
+import type { Ref } from '../store/index.ts';
 import type { ExportWant } from './attrs.ts';
 import { folderManifest } from './client.ts';
 import { cacheConfigType, encodeCacheConfig } from './format/config.ts';

@@ -1,14 +1,19 @@
 /** Reads the caches that a build names. What cannot be read is a warning, and the build goes on without it. */
-import { registryDocuments, storeDocuments } from '../distribution/resolve.ts';
-import { DrydockError, fail } from '../errors/error.ts';
-import { digestOf } from '../oci/digest.ts';
-import { familiarName } from '../oci/reference.ts';
-import { type Descriptor, type Digest, isIndexType, isManifestType, mediaTypes } from '../oci/types.ts';
-import type { Refs } from '../refs/types.ts';
-import type { RegistryClient } from '../registry/client.ts';
-import type { ForeignCache } from '../solver/foreign-cache.ts';
-import type { Job } from '../solver/job.ts';
-import type { Store } from '../store/store.ts';
+import { registryDocuments, storeDocuments } from '../distribution/index.ts';
+import { DrydockError, fail } from '../errors/index.ts';
+import {
+  type Descriptor,
+  type Digest,
+  digestOf,
+  familiarName,
+  isIndexType,
+  isManifestType,
+  mediaTypes,
+} from '../oci/index.ts';
+import type { Refs } from '../refs/index.ts';
+import type { RegistryClient } from '../registry/index.ts';
+import type { ForeignCache, Job } from '../solver/index.ts';
+import type { Store } from '../store/index.ts';
 import { type ImportWant, parseImport } from './attrs.ts';
 import { clientBlobs } from './client-blobs.ts';
 import { type CacheContents, readCache } from './manifest.ts';

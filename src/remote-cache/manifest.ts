@@ -3,18 +3,18 @@
  * the cache's. Pure, but for the blobs that `readCache` is given. https://github.com/moby/buildkit#export-cache
  */
 
-import { layersOf, parseIndex, parseManifest, readConfig } from '../distribution/documents.ts';
-import { fail } from '../errors/error.ts';
-import { isDigest } from '../oci/digest.ts';
+import { layersOf, parseIndex, parseManifest, readConfig } from '../distribution/index.ts';
+import { fail } from '../errors/index.ts';
 import {
   type Descriptor,
   type Digest,
   type Index,
+  isDigest,
   isIndexType,
   isManifestType,
   type Manifest,
   mediaTypes,
-} from '../oci/types.ts';
+} from '../oci/index.ts';
 import type { ExportWant } from './attrs.ts';
 import { cacheConfigType, maxCacheConfig, parseCacheConfig, parseInlineRecords } from './format/config.ts';
 import { KeyGraph } from './format/key-graph.ts';

@@ -1,9 +1,7 @@
 /** A cache that was read from elsewhere, as the solver looks into it. */
-import { chainId } from '../oci/digest.ts';
-import type { Digest } from '../oci/types.ts';
-import type { ForeignCache, ForeignInput, ForeignLeaf } from '../solver/foreign-cache.ts';
-import type { Ref, RefContext } from '../store/ref.ts';
-import type { Store } from '../store/store.ts';
+import { chainId, type Digest } from '../oci/index.ts';
+import type { ForeignCache, ForeignInput, ForeignLeaf } from '../solver/index.ts';
+import type { Ref, RefContext, Store } from '../store/index.ts';
 import type { CacheContents, CacheLayerBlob } from './manifest.ts';
 
 /** Where a cache's layers are. */

@@ -1,9 +1,8 @@
 /** A build's trace as the records of a cache. */
-import { outputCount } from '../llb/outputs.ts';
-import type { Digest } from '../oci/types.ts';
-import type { TracedVertex } from '../solver/trace.ts';
-import type { Ref, RefLayer } from '../store/ref.ts';
-import { snapshotLabels } from '../store/store.ts';
+import { outputCount } from '../llb/index.ts';
+import type { Digest } from '../oci/index.ts';
+import type { TracedVertex } from '../solver/index.ts';
+import { type Ref, type RefLayer, snapshotLabels } from '../store/index.ts';
 import { type ChartVertex, chartOf } from './format/chart.ts';
 import type { CacheConfig } from './format/config.ts';
 

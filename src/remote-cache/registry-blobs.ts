@@ -1,7 +1,7 @@
-import type { Digest } from '../oci/types.ts';
-import type { Refs } from '../refs/types.ts';
-import type { RegistryClient } from '../registry/client.ts';
-import type { Store } from '../store/store.ts';
+import type { Digest } from '../oci/index.ts';
+import type { Refs } from '../refs/index.ts';
+import type { RegistryClient } from '../registry/index.ts';
+import type { Store } from '../store/index.ts';
 import type { CacheBlobs } from './read-cache.ts';
 
 /** Layers in the repository of `ref`. What is there is asked once per blob. */

@@ -1,7 +1,6 @@
-import { fail } from '../errors/error.ts';
-import { digestOf } from '../oci/digest.ts';
-import type { Digest } from '../oci/types.ts';
-import type { ClientContent } from '../session/types.ts';
+import { fail } from '../errors/index.ts';
+import { type Digest, digestOf } from '../oci/index.ts';
+import type { ClientContent } from '../session/index.ts';
 import { maxCacheConfig } from './format/config.ts';
 
 /** A document in a client's folder, checked. Throws `not-found`, `exhausted`, `corrupt`. */

@@ -1,9 +1,7 @@
 /** Where an exported cache's blobs go. */
-import type { CacheLayer } from '../exporter/layers.ts';
-import type { ExportContext } from '../exporter/types.ts';
-import { parseReference } from '../oci/reference.ts';
-import type { Descriptor } from '../oci/types.ts';
-import type { ClientContent } from '../session/types.ts';
+import type { CacheLayer, ExportContext } from '../exporter/index.ts';
+import { type Descriptor, parseReference } from '../oci/index.ts';
+import type { ClientContent } from '../session/index.ts';
 
 export interface CacheTarget {
   layer(layer: CacheLayer): Promise<void>;

@@ -2,29 +2,34 @@
 import { statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { Readable } from 'node:stream';
-import { runBuild } from '../engine/build.ts';
-import { dockerfileBuild } from '../engine/dockerfile-build.ts';
-import { type Engine, openEngine } from '../engine/engine.ts';
-import { definition } from '../engine/frontends/definition.ts';
-import { defaultRoot } from '../engine/root.ts';
-import type { StoreOptions } from '../engine/store-options.ts';
-import type { BuildOptions, BuildRequest, BuildResult, OutputSpec } from '../engine/types.ts';
-import { fail } from '../errors/error.ts';
-import { dockerfileAt } from '../frontend/dockerfile-url.ts';
-import type { ContextSource } from '../frontend/types.ts';
-import { rawName } from '../linux/names.ts';
-import { limitSteps, type StepLimits } from '../llb/limits.ts';
-import type { State } from '../llb/llb.ts';
-import { marshal } from '../llb/llb.ts';
-import type { CredentialSource } from '../oci/credentials.ts';
-import { distinctPlatforms, formatPlatform, hostPlatform, parsePlatform } from '../oci/platform.ts';
-import type { ImageConfig } from '../oci/types.ts';
-import type { ProgressSink } from '../progress/events.ts';
-import { clientCaches } from '../remote-cache/client.ts';
-import type { CacheSpec } from '../remote-cache/types.ts';
-import { dockerConfigCredentials } from '../session/docker-config.ts';
-import { inProcessSession } from '../session/in-process.ts';
-import type { SshSource } from '../session/ssh-agent.ts';
+import {
+  type BuildOptions,
+  type BuildRequest,
+  type BuildResult,
+  defaultRoot,
+  definition,
+  dockerfileBuild,
+  type Engine,
+  type OutputSpec,
+  openEngine,
+  runBuild,
+  type StoreOptions,
+} from '../engine/index.ts';
+import { fail } from '../errors/index.ts';
+import { type ContextSource, dockerfileAt } from '../frontend/index.ts';
+import { rawName } from '../linux/index.ts';
+import { limitSteps, marshal, type State, type StepLimits } from '../llb/index.ts';
+import {
+  type CredentialSource,
+  distinctPlatforms,
+  formatPlatform,
+  hostPlatform,
+  type ImageConfig,
+  parsePlatform,
+} from '../oci/index.ts';
+import type { ProgressSink } from '../progress/index.ts';
+import { type CacheSpec, clientCaches } from '../remote-cache/index.ts';
+import { dockerConfigCredentials, inProcessSession, type SshSource } from '../session/index.ts';
 import { isRemoteUrl } from '../words/index.ts';
 
 /** What any build may be told. */

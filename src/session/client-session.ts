@@ -1,7 +1,7 @@
 /** A connected client as a build's session: each question is a gRPC call back to it. */
 import type { Duplex, Readable } from 'node:stream';
-import type { GrpcChannel } from '../grpc/channel.ts';
-import type { RegistryCredentials } from '../oci/credentials.ts';
+import type { GrpcChannel } from '../grpc/index.ts';
+import type { RegistryCredentials } from '../oci/index.ts';
 import type { CheckPolicyResponse } from '../pb/session/policy_pb.js';
 import type { SessionInfo } from './headers.ts';
 import { Peer } from './peer.ts';

@@ -7,8 +7,8 @@ import { spawn } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
-import { errnoCode, fail } from '../errors/error.ts';
-import type { CredentialSource, RegistryCredentials } from '../oci/credentials.ts';
+import { errnoCode, fail } from '../errors/index.ts';
+import type { CredentialSource, RegistryCredentials } from '../oci/index.ts';
 import { hostOfAddress } from '../words/index.ts';
 
 interface ConfigFile {

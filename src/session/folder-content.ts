@@ -3,8 +3,8 @@ import { createHash, randomUUID } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { mkdir, open, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { errnoCode, fail } from '../errors/error.ts';
-import { hex } from '../oci/digest.ts';
+import { errnoCode, fail } from '../errors/index.ts';
+import { hex } from '../oci/index.ts';
 import type { ClientContent } from './types.ts';
 
 /** The blobs of `dir`, which is made when the first one is written. */

@@ -1,7 +1,7 @@
 /** A folder on this host, brought over as a client elsewhere brings its own: for what is made of the list of its files. */
 import { MessageChannel } from 'node:worker_threads';
-import { toDrydockError } from '../errors/error.ts';
-import { runTask } from '../workers/pool.ts';
+import { toDrydockError } from '../errors/index.ts';
+import { runTask } from '../workers/index.ts';
 import { joinPorts } from './fsutil/port.ts';
 import type { LocalProvider } from './types.ts';
 

@@ -1,6 +1,6 @@
 /** How a client describes its session when it connects: HTTP headers on `/session`, metadata on Control.Session. */
 import type { IncomingHttpHeaders } from 'node:http';
-import { fail } from '../errors/error.ts';
+import { fail } from '../errors/index.ts';
 
 export interface SessionInfo {
   id: string;

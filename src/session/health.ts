@@ -2,7 +2,7 @@
  * Asks a client now and then whether it still serves its session, as BuildKit does, and ends the session when not. A
  * docker CLI whose build failed before its session was open waits for just that: without it, it hangs.
  */
-import type { GrpcChannel } from '../grpc/channel.ts';
+import type { GrpcChannel } from '../grpc/index.ts';
 
 export const healthMethod = '/grpc.health.v1.Health/Check';
 

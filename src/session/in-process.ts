@@ -2,8 +2,8 @@
 import { randomUUID } from 'node:crypto';
 import { readFile, stat } from 'node:fs/promises';
 import type { Readable } from 'node:stream';
-import { errnoCode, fail } from '../errors/error.ts';
-import type { CredentialSource } from '../oci/credentials.ts';
+import { errnoCode, fail } from '../errors/index.ts';
+import type { CredentialSource } from '../oci/index.ts';
 import { folderContent } from './folder-content.ts';
 import { maxSecretSize } from './secret-size.ts';
 import { SshAgents, type SshSource } from './ssh-agent.ts';

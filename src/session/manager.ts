@@ -5,11 +5,9 @@
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { fail, throwIfAborted } from '../errors/error.ts';
-import { Arrivals } from '../flow/arrivals.ts';
-import { answerUpgrade } from '../grpc/answer-upgrade.ts';
-import { GrpcChannel } from '../grpc/channel.ts';
-import { withHead } from '../grpc/headed-stream.ts';
+import { fail, throwIfAborted } from '../errors/index.ts';
+import { Arrivals } from '../flow/index.ts';
+import { answerUpgrade, GrpcChannel, withHead } from '../grpc/index.ts';
 import { ConnectedSession } from './client-session.ts';
 import { plainSessionId, readSessionInfo } from './headers.ts';
 import { clientHealth, type HealthOptions, healthMethod, watchHealth } from './health.ts';

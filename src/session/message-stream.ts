@@ -2,7 +2,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Http2ServerRequest, Http2ServerResponse, ServerHttp2Stream } from 'node:http2';
 import type { Duplex } from 'node:stream';
-import { ServedBytesStream } from '../grpc/served-bytes-stream.ts';
+import { ServedBytesStream } from '../grpc/index.ts';
 import type { ClientSession } from './types.ts';
 
 /**

@@ -1,6 +1,6 @@
 /** The session that a request names, whether it is there, still to come, or gone: it is looked up when it is needed. */
-import { fail } from '../errors/error.ts';
-import type { RegistryCredentials } from '../oci/credentials.ts';
+import { fail } from '../errors/index.ts';
+import type { RegistryCredentials } from '../oci/index.ts';
 import { lostHint } from './peer.ts';
 import type { ClientSession, Tenant } from './types.ts';
 

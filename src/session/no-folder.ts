@@ -1,4 +1,4 @@
-import { type DrydockError, fail } from '../errors/error.ts';
+import { type DrydockError, fail } from '../errors/index.ts';
 
 /** The error for a folder that the client does not have. */
 export function noFolder(name: string, cause?: unknown): DrydockError {

@@ -1,8 +1,14 @@
 /** A client as we ask it for things: its connection, what it serves, and errors that say what was asked for. */
-import { canceled, DrydockError, fail } from '../errors/error.ts';
-import { ConnectionLost, type GrpcCall } from '../grpc/call.ts';
-import type { CallOptions, GrpcChannel } from '../grpc/channel.ts';
-import { errorCodeOf, GrpcError, UNIMPLEMENTED } from '../grpc/status.ts';
+import { canceled, DrydockError, fail } from '../errors/index.ts';
+import {
+  type CallOptions,
+  ConnectionLost,
+  errorCodeOf,
+  type GrpcCall,
+  type GrpcChannel,
+  GrpcError,
+  UNIMPLEMENTED,
+} from '../grpc/index.ts';
 import type { SessionInfo } from './headers.ts';
 
 /** A call's answer: what the client said, or that it does not serve such calls. */

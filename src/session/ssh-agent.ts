@@ -5,7 +5,7 @@ import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { errnoCode, fail } from '../errors/error.ts';
+import { errnoCode, fail } from '../errors/index.ts';
 
 /** `--ssh default`, `--ssh id=path[,path]`: a socket, or private keys; no paths: $SSH_AUTH_SOCK. */
 export interface SshSource {

@@ -3,11 +3,10 @@
  * gRPC calls back on a connection that the client has opened (`SessionManager`, `namedSession`).
  */
 import type { Duplex, Readable, Writable } from 'node:stream';
-import type { ViewSpec } from '../fs/view.ts';
-import type { RegistryCredentials } from '../oci/credentials.ts';
-import type { Digest } from '../oci/types.ts';
+import type { ViewSpec } from '../fs/index.ts';
+import type { Digest, RegistryCredentials } from '../oci/index.ts';
 import type { CheckPolicyResponse } from '../pb/session/policy_pb.js';
-import type { ReportStatus } from '../progress/events.ts';
+import type { ReportStatus } from '../progress/index.ts';
 import type { ChosenExporter } from './services/exporter.ts';
 import type { PolicyQuestion } from './services/policy.ts';
 

@@ -1,10 +1,17 @@
-import { canceled, type DrydockError } from '../errors/error.ts';
-import type { Graph } from '../llb/graph.ts';
-import type { Digest } from '../oci/types.ts';
+import { canceled, type DrydockError } from '../errors/index.ts';
+import type { Graph } from '../llb/index.ts';
+import type { Digest } from '../oci/index.ts';
 import type { Definition } from '../pb/solver/pb/ops_pb.js';
-import { canceledText, now } from '../progress/bound.ts';
-import type { LogEvent, ProgressSink, StatusEvent, VertexEvent, WarningEvent } from '../progress/events.ts';
-import type { Session } from '../session/types.ts';
+import {
+  canceledText,
+  type LogEvent,
+  now,
+  type ProgressSink,
+  type StatusEvent,
+  type VertexEvent,
+  type WarningEvent,
+} from '../progress/index.ts';
+import type { Session } from '../session/index.ts';
 import type { ForeignCache } from './foreign-cache.ts';
 import type { Hold } from './hold.ts';
 import type { Job } from './job.ts';

@@ -1,5 +1,5 @@
-import { DrydockError } from '../errors/error.ts';
-import type { Ref } from '../store/ref.ts';
+import { DrydockError } from '../errors/index.ts';
+import type { Ref } from '../store/index.ts';
 import type { OthersDeps } from './follow.ts';
 import type { VertexState } from './state.ts';
 

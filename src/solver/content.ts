@@ -1,13 +1,10 @@
 import { join } from 'node:path';
-import type { Cache } from '../cache/cache.ts';
-import { DrydockError, fail } from '../errors/error.ts';
-import { openView } from '../fs/open.ts';
-import { missing } from '../fs/select.ts';
-import type { ContentSelector, ViewSpec } from '../fs/view.ts';
-import type { Digest } from '../oci/types.ts';
-import type { Ref } from '../store/ref.ts';
-import type { Store } from '../store/store.ts';
-import { runTask } from '../workers/pool.ts';
+import type { Cache } from '../cache/index.ts';
+import { DrydockError, fail } from '../errors/index.ts';
+import { type ContentSelector, missing, openView, type ViewSpec } from '../fs/index.ts';
+import type { Digest } from '../oci/index.ts';
+import type { Ref, Store } from '../store/index.ts';
+import { runTask } from '../workers/index.ts';
 import type { WorkContext } from './types.ts';
 
 /** File under the store's root that remembers digests of files in clients' folders. */

@@ -1,7 +1,7 @@
-import { fail } from '../errors/error.ts';
-import type { ContentSelector } from '../fs/view.ts';
-import type { Digest } from '../oci/types.ts';
-import type { Ref } from '../store/ref.ts';
+import { fail } from '../errors/index.ts';
+import type { ContentSelector } from '../fs/index.ts';
+import type { Digest } from '../oci/index.ts';
+import type { Ref } from '../store/index.ts';
 import { contentDigest } from './content.ts';
 import type { SolverDeps } from './solver.ts';
 import type { VertexState } from './state.ts';

@@ -1,5 +1,5 @@
 /** Which vertex's work an error comes from. */
-import type { DrydockError } from '../errors/error.ts';
+import type { DrydockError } from '../errors/index.ts';
 import type { Vertex } from './types.ts';
 
 declare module '../errors/error.ts' {

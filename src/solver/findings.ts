@@ -1,4 +1,4 @@
-import type { Digest } from '../oci/types.ts';
+import type { Digest } from '../oci/index.ts';
 
 /**
  * What was found out of the contents of a vertex's outputs.

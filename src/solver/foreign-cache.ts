@@ -2,8 +2,8 @@
  * The door to foreign caches (of a registry, a client's folder, an image's config): read-only keys beside the local
  * records, for the builds that named them.
  */
-import type { Digest } from '../oci/types.ts';
-import type { Ref, RefContext } from '../store/ref.ts';
+import type { Digest } from '../oci/index.ts';
+import type { Ref, RefContext } from '../store/index.ts';
 
 /** What is known of one input of a vertex when it is looked up. */
 export interface ForeignInput {

@@ -1,9 +1,8 @@
 /** A tree that a cache from elsewhere has: fetched when it is first needed, and made after all when that fails. */
-import { type DrydockError, toDrydockError } from '../errors/error.ts';
-import { orAbort } from '../flow/or-abort.ts';
-import { SingleFlight } from '../flow/single-flight.ts';
-import type { ViewSpec } from '../fs/view.ts';
-import type { Ref, RefContext, RefLayers, SerializedRef } from '../store/ref.ts';
+import { type DrydockError, toDrydockError } from '../errors/index.ts';
+import { orAbort, SingleFlight } from '../flow/index.ts';
+import type { ViewSpec } from '../fs/index.ts';
+import type { Ref, RefContext, RefLayers, SerializedRef } from '../store/index.ts';
 
 interface ForeignRefParts {
   /** Names it until it is here. */

@@ -1,4 +1,4 @@
-import type { DrydockError } from '../errors/error.ts';
+import type { DrydockError } from '../errors/index.ts';
 import type { Job } from './job.ts';
 import type { VertexState } from './state.ts';
 

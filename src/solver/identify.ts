@@ -1,10 +1,9 @@
 import { randomUUID } from 'node:crypto';
-import { DrydockError } from '../errors/error.ts';
-import type { ContentSelector } from '../fs/view.ts';
-import { outputCount } from '../llb/outputs.ts';
-import { digestOf } from '../oci/digest.ts';
-import type { Digest } from '../oci/types.ts';
-import type { Ref } from '../store/ref.ts';
+import { DrydockError } from '../errors/index.ts';
+import type { ContentSelector } from '../fs/index.ts';
+import { outputCount } from '../llb/index.ts';
+import { type Digest, digestOf } from '../oci/index.ts';
+import type { Ref } from '../store/index.ts';
 import { contentDigest } from './content.ts';
 import type { Contents } from './contents.ts';
 import type { ForeignCache, ForeignRecord } from './foreign-cache.ts';

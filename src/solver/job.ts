@@ -1,11 +1,16 @@
 import { randomUUID } from 'node:crypto';
-import { toDrydockError } from '../errors/error.ts';
-import { type Graph, loadGraphInTurns } from '../llb/graph.ts';
-import { digestOf } from '../oci/digest.ts';
+import { toDrydockError } from '../errors/index.ts';
+import { type Graph, loadGraphInTurns } from '../llb/index.ts';
+import { digestOf } from '../oci/index.ts';
 import type { Definition } from '../pb/solver/pb/ops_pb.js';
-import { boundProgress, canceledText, now } from '../progress/bound.ts';
-import type { ProgressSink, VertexProgress } from '../progress/events.ts';
-import type { Session } from '../session/types.ts';
+import {
+  boundProgress,
+  canceledText,
+  now,
+  type ProgressSink,
+  type VertexProgress,
+} from '../progress/index.ts';
+import type { Session } from '../session/index.ts';
 import type { ForeignCache } from './foreign-cache.ts';
 import type { Hold } from './hold.ts';
 import { Pins } from './pins.ts';

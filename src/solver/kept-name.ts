@@ -1,5 +1,5 @@
-import { Masks } from '../errors/mask.ts';
-import type { Vertex } from '../llb/vertex.ts';
+import { Masks } from '../errors/index.ts';
+import type { Vertex } from '../llb/index.ts';
 
 /** A vertex's name as it is kept with its result: without the passwords that its environment and URLs hold. */
 export function keptName({ name, op: { op } }: Vertex): string {

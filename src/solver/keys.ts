@@ -1,7 +1,6 @@
 /** Cache keys: pure functions from what a vertex is to the digests that name it. */
-import type { KeyParts } from '../cache/cache.ts';
-import { digestOf } from '../oci/digest.ts';
-import type { Digest } from '../oci/types.ts';
+import type { KeyParts } from '../cache/index.ts';
+import { type Digest, digestOf } from '../oci/index.ts';
 import type { Job } from './job.ts';
 import type { CacheMap, Vertex } from './types.ts';
 

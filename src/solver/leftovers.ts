@@ -1,9 +1,8 @@
 /** What a failed step leaves: its inputs and its mounts as they were in the end, for a debugger to look at. */
 import { randomUUID } from 'node:crypto';
-import { DrydockError } from '../errors/error.ts';
+import { DrydockError } from '../errors/index.ts';
 import type { Op } from '../pb/solver/pb/ops_pb.js';
-import { type Ref, snapshotKeys } from '../store/ref.ts';
-import type { Store } from '../store/store.ts';
+import { type Ref, type Store, snapshotKeys } from '../store/index.ts';
 
 interface Leftovers {
   readonly op: Op;

@@ -1,5 +1,5 @@
 /** Graphs that ops bring along and have solved while they run. */
-import { canceled, type DrydockError, fail } from '../errors/error.ts';
+import { canceled, type DrydockError, fail } from '../errors/index.ts';
 import { Job, type LoadDefinition } from './job.ts';
 import type { VertexState } from './state.ts';
 import type { Vertex } from './types.ts';

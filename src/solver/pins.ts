@@ -2,7 +2,7 @@
  * What a build has found out about its sources. A source stays what it was when the build first asked for it, all
  * through the build, whatever becomes of the tag, the branch or the file meanwhile.
  */
-import { DrydockError } from '../errors/error.ts';
+import { DrydockError } from '../errors/index.ts';
 
 export class Pins {
   readonly #known = new Map<string, Promise<unknown>>();

@@ -1,4 +1,4 @@
-import type { RefContext } from '../store/ref.ts';
+import type { RefContext } from '../store/index.ts';
 import type { WorkContext } from './types.ts';
 
 /** What a ref is asked with by work for a build. */

@@ -1,8 +1,7 @@
-import type { CacheRecord, RecordType } from '../cache/cache.ts';
-import { DrydockError, fail, throwIfAborted } from '../errors/error.ts';
-import { hex } from '../oci/digest.ts';
-import type { Digest } from '../oci/types.ts';
-import { type Ref, type RefContext, snapshotKeys } from '../store/ref.ts';
+import type { CacheRecord, RecordType } from '../cache/index.ts';
+import { DrydockError, fail, throwIfAborted } from '../errors/index.ts';
+import { type Digest, hex } from '../oci/index.ts';
+import { type Ref, type RefContext, snapshotKeys } from '../store/index.ts';
 import type { ForeignRecord } from './foreign-cache.ts';
 import { ForeignRef } from './foreign-ref.ts';
 import { keptName } from './kept-name.ts';

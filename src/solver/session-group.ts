@@ -1,7 +1,7 @@
-import { DrydockError } from '../errors/error.ts';
-import { orAbort } from '../flow/or-abort.ts';
-import type { RegistryCredentials } from '../oci/credentials.ts';
-import type { Session } from '../session/types.ts';
+import { DrydockError } from '../errors/index.ts';
+import { orAbort } from '../flow/index.ts';
+import type { RegistryCredentials } from '../oci/index.ts';
+import type { Session } from '../session/index.ts';
 
 /**
  * One session made of those of all builds that share a vertex: each is asked in turn until one has the thing. One that

@@ -5,13 +5,12 @@
  * results only where its key is content-based. A vertex whose identity was never seen before cannot hit, and nor
  * can anything keyed by it: it is run at once, side by side with whatever is still being identified.
  */
-import type { Cache } from '../cache/cache.ts';
-import { canceled, type DrydockError, fail, throwIfAborted, toDrydockError } from '../errors/error.ts';
-import { orAbort } from '../flow/or-abort.ts';
-import { canceledText } from '../progress/bound.ts';
-import type { Ref, SerializedRef } from '../store/ref.ts';
-import type { Store } from '../store/store.ts';
-import { isDue, nextTurn } from '../workers/turns.ts';
+import type { Cache } from '../cache/index.ts';
+import { canceled, type DrydockError, fail, throwIfAborted, toDrydockError } from '../errors/index.ts';
+import { orAbort } from '../flow/index.ts';
+import { canceledText } from '../progress/index.ts';
+import type { Ref, SerializedRef, Store } from '../store/index.ts';
+import { isDue, nextTurn } from '../workers/index.ts';
 import { borrow } from './borrow.ts';
 import { Contents } from './contents.ts';
 import { noteFailed } from './failed-vertex.ts';

@@ -1,5 +1,5 @@
-import { boundProgress } from '../progress/bound.ts';
-import type { Session } from '../session/types.ts';
+import { boundProgress } from '../progress/index.ts';
+import type { Session } from '../session/index.ts';
 import { Audience } from './audience.ts';
 import { Findings } from './findings.ts';
 import { sessionGroup } from './session-group.ts';

@@ -1,7 +1,7 @@
-import { fail, throwIfAborted, toDrydockError } from '../errors/error.ts';
-import type { Digest } from '../oci/types.ts';
-import type { Session } from '../session/types.ts';
-import { isDue, nextTurn } from '../workers/turns.ts';
+import { fail, throwIfAborted, toDrydockError } from '../errors/index.ts';
+import type { Digest } from '../oci/index.ts';
+import type { Session } from '../session/index.ts';
+import { isDue, nextTurn } from '../workers/index.ts';
 import { noteFailed } from './failed-vertex.ts';
 import type { FoundElsewhere } from './found-elsewhere.ts';
 import { Hold } from './hold.ts';
@@ -15,7 +15,7 @@ import type { Edge, OpContext, OpFactory, Vertex } from './types.ts';
 /** Why what nobody holds any more is stopped: one for all, as each would cost more than the rest of letting go. */
 const released = new DOMException('the build is over', 'AbortError');
 
-export interface StatesDeps {
+interface StatesDeps {
   makeOp: OpFactory;
   results: ResultStore;
   foundElsewhere: FoundElsewhere;

@@ -1,7 +1,7 @@
 /** What a build was made of, as another cache can be told. */
-import type { Cache, KeyParts } from '../cache/cache.ts';
-import type { Digest } from '../oci/types.ts';
-import type { Ref } from '../store/ref.ts';
+import type { Cache, KeyParts } from '../cache/index.ts';
+import type { Digest } from '../oci/index.ts';
+import type { Ref } from '../store/index.ts';
 import type { ForeignLeaf } from './foreign-cache.ts';
 import type { VertexState } from './state.ts';
 import type { CacheMap, Vertex } from './types.ts';

@@ -1,11 +1,11 @@
 /** The door of the solver: what an op is, what it is told, and what it gives back. */
 
-import type { ContentSelector } from '../fs/view.ts';
-import type { Edge, Vertex } from '../llb/vertex.ts';
-import type { Descriptor, Digest } from '../oci/types.ts';
-import type { VertexProgress } from '../progress/events.ts';
-import type { Session } from '../session/types.ts';
-import type { Ref } from '../store/ref.ts';
+import type { ContentSelector } from '../fs/index.ts';
+import type { Edge, Vertex } from '../llb/index.ts';
+import type { Descriptor, Digest } from '../oci/index.ts';
+import type { VertexProgress } from '../progress/index.ts';
+import type { Session } from '../session/index.ts';
+import type { Ref } from '../store/index.ts';
 import type { Pins } from './pins.ts';
 
 export type { Edge, Vertex };

@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { letGo } from '../store/shared/let-go.ts';
-import type { Store } from '../store/store.ts';
+import { letGo, type Store } from '../store/index.ts';
 
 /**
  * The lease that keeps the snapshots and blobs of a vertex at work.

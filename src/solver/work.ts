@@ -1,8 +1,8 @@
-import type { KeyParts } from '../cache/cache.ts';
-import { canceled } from '../errors/error.ts';
-import type { ContentSelector } from '../fs/view.ts';
-import type { Digest } from '../oci/types.ts';
-import type { Ref } from '../store/ref.ts';
+import type { KeyParts } from '../cache/index.ts';
+import { canceled } from '../errors/index.ts';
+import type { ContentSelector } from '../fs/index.ts';
+import type { Digest } from '../oci/index.ts';
+import type { Ref } from '../store/index.ts';
 import type { ForeignRecord } from './foreign-cache.ts';
 import type { Job } from './job.ts';
 import type { CacheMap } from './types.ts';

@@ -1,6 +1,6 @@
-import { fail } from '../errors/error.ts';
+import { fail } from '../errors/index.ts';
 import type { SourceOp } from '../pb/solver/pb/ops_pb.js';
-import type { Vertex } from '../solver/types.ts';
+import type { Vertex } from '../solver/index.ts';
 import { parseBool } from '../words/index.ts';
 
 /** The SourceOp of a vertex. */

@@ -1,8 +1,8 @@
 /** One blob of a repository, or of a layout that the client offers, brought into a file. */
 import { addAbortSignal, type Readable } from 'node:stream';
-import { fail } from '../errors/error.ts';
-import type { Digest } from '../oci/types.ts';
-import type { OpContext } from '../solver/types.ts';
+import { fail } from '../errors/index.ts';
+import type { Digest } from '../oci/index.ts';
+import type { OpContext } from '../solver/index.ts';
 import type { SourceDeps } from './deps.ts';
 import { save } from './http-fetch.ts';
 import { Layout } from './image/layout.ts';

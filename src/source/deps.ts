@@ -1,8 +1,8 @@
 /** What sources work with. */
-import type { Refs } from '../refs/types.ts';
-import type { RegistryClient } from '../registry/client.ts';
-import type { OpMaker } from '../solver/types.ts';
-import type { Store } from '../store/store.ts';
+import type { Refs } from '../refs/index.ts';
+import type { RegistryClient } from '../registry/index.ts';
+import type { OpMaker } from '../solver/index.ts';
+import type { Store } from '../store/index.ts';
 
 export interface SourceDeps {
   store: Store;

@@ -1,7 +1,6 @@
 /** A git bundle: the refs of a repository and the objects they lead to, in one file. https://git-scm.com/docs/gitformat-bundle */
-import { fail } from '../errors/error.ts';
-import { isDigest } from '../oci/digest.ts';
-import { normalizeName } from '../oci/reference.ts';
+import { fail } from '../errors/index.ts';
+import { isDigest, normalizeName } from '../oci/index.ts';
 import type { AttrReader } from './attrs.ts';
 import type { BlobPlace } from './blob.ts';
 

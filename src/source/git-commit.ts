@@ -1,6 +1,6 @@
 /** A commit that is brought here from its remote, and the objects that name it. */
-import { keptUnder } from '../kept/kept.ts';
-import type { Pins } from '../solver/pins.ts';
+import { keptUnder } from '../kept/index.ts';
+import type { Pins } from '../solver/index.ts';
 import { type BlobPlace, saveBlob } from './blob.ts';
 import type { SourceDeps } from './deps.ts';
 import { GitMirror } from './git-mirror.ts';

@@ -1,9 +1,8 @@
 /** A bare repository per remote under the store's root, so that a commit is fetched once, and shallowly. */
 import { join } from 'node:path';
-import { DrydockError, fail } from '../errors/error.ts';
-import type { HeldFolder } from '../kept/instance.ts';
-import type { KeptFolders } from '../kept/kept-folders.ts';
-import type { Digest } from '../oci/types.ts';
+import { DrydockError, fail } from '../errors/index.ts';
+import type { HeldFolder, KeptFolders } from '../kept/index.ts';
+import type { Digest } from '../oci/index.ts';
 import { type GitRef, refIn } from './git-ref.ts';
 import type { Git } from './git-run.ts';
 

@@ -1,5 +1,5 @@
 /** Where a git remote over http has moved to. */
-import { HttpPool } from '../registry/http.ts';
+import { HttpPool } from '../registry/index.ts';
 
 const pool = new HttpPool();
 

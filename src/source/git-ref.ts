@@ -1,7 +1,7 @@
 /** What of a repository a git source names: its options, the credentials for it, and the commit that its ref is at. */
-import { DrydockError, fail, toDrydockError } from '../errors/error.ts';
-import type { VertexProgress } from '../progress/events.ts';
-import type { Session } from '../session/types.ts';
+import { DrydockError, fail, toDrydockError } from '../errors/index.ts';
+import type { VertexProgress } from '../progress/index.ts';
+import type { Session } from '../session/index.ts';
 import { type AttrReader, attrReader } from './attrs.ts';
 import type { BlobPlace } from './blob.ts';
 import { bundleOf } from './git-bundle.ts';

@@ -4,7 +4,7 @@ import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
-import { canceled, DrydockError, type ErrorCode, fail } from '../errors/error.ts';
+import { canceled, DrydockError, type ErrorCode, fail } from '../errors/index.ts';
 import { movedTo } from './git-redirect.ts';
 import { withoutCredentials } from './git-url.ts';
 

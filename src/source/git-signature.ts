@@ -1,7 +1,7 @@
 /** Signatures of git's commits and annotated tags. https://git-scm.com/docs/gitformat-signature */
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { fail, throwIfAborted } from '../errors/error.ts';
+import { fail, throwIfAborted } from '../errors/index.ts';
 import type { GitObjects } from './git-commit.ts';
 import { signatureStarts, sshStart, verifyPgp, verifySsh } from './signature.ts';
 

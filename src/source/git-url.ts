@@ -1,5 +1,5 @@
 /** Git remotes as a source op names them. What people write (`github.com/…`, queries) the frontends have read before. */
-import { DrydockError } from '../errors/error.ts';
+import { DrydockError } from '../errors/index.ts';
 
 interface GitUrl {
   scheme: 'http' | 'https' | 'ssh' | 'git' | 'file';

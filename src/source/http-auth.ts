@@ -1,6 +1,6 @@
 /** Credentials of the client's for the server of one file: a secret that the source names, or one named after the host. */
-import { DrydockError, fail } from '../errors/error.ts';
-import type { Session } from '../session/types.ts';
+import { DrydockError, fail } from '../errors/index.ts';
+import type { Session } from '../session/index.ts';
 
 export interface HttpAuth {
   /** Value of an Authorization header. A secret. */

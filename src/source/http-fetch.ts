@@ -4,10 +4,10 @@ import { createWriteStream } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { pipeline, Readable, type Transform } from 'node:stream';
 import { createBrotliDecompress, createGunzip, createInflate, createZstdDecompress } from 'node:zlib';
-import { canceled, DrydockError, type ErrorCode, fail } from '../errors/error.ts';
-import { pause } from '../flow/pause.ts';
-import type { Digest } from '../oci/types.ts';
-import { HttpPool, type HttpResponse } from '../registry/http.ts';
+import { canceled, DrydockError, type ErrorCode, fail } from '../errors/index.ts';
+import { pause } from '../flow/index.ts';
+import type { Digest } from '../oci/index.ts';
+import { HttpPool, type HttpResponse } from '../registry/index.ts';
 import { buildkitApi, version } from '../version.ts';
 import { withoutCredentials } from './git-url.ts';
 

@@ -4,9 +4,8 @@
  */
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { fail, throwIfAborted, toDrydockError } from '../errors/error.ts';
-import { digestOf, hex } from '../oci/digest.ts';
-import { parseReference } from '../oci/reference.ts';
+import { fail, throwIfAborted, toDrydockError } from '../errors/index.ts';
+import { digestOf, hex, parseReference } from '../oci/index.ts';
 import { attrReader, sourceOf } from './attrs.ts';
 import { saveBlob } from './blob.ts';
 import type { SourceMaker } from './deps.ts';

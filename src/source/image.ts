@@ -1,20 +1,27 @@
 /** `docker-image://REF`: an image of the store or of a registry, and the config lookup that frontends do before. */
-import { layersOf } from '../distribution/documents.ts';
 import {
+  layersOf,
   type ResolvedDocuments,
   type ResolveMode,
   readDocuments,
   resolveImage,
-} from '../distribution/resolve.ts';
-import { fail } from '../errors/error.ts';
-import { platformOf } from '../llb/message.ts';
-import { chainId, digestOf, isDigest } from '../oci/digest.ts';
-import { normalizeName, parseReference } from '../oci/reference.ts';
-import type { Descriptor, Digest, ImageConfig, Platform } from '../oci/types.ts';
-import type { Session } from '../session/types.ts';
-import type { Pins } from '../solver/pins.ts';
-import type { CacheMap, OpContext, Vertex } from '../solver/types.ts';
-import { holdChain } from '../store/hold.ts';
+} from '../distribution/index.ts';
+import { fail } from '../errors/index.ts';
+import { platformOf } from '../llb/index.ts';
+import {
+  chainId,
+  type Descriptor,
+  type Digest,
+  digestOf,
+  type ImageConfig,
+  isDigest,
+  normalizeName,
+  type Platform,
+  parseReference,
+} from '../oci/index.ts';
+import type { Session } from '../session/index.ts';
+import type { CacheMap, OpContext, Pins, Vertex } from '../solver/index.ts';
+import { holdChain } from '../store/index.ts';
 import { attrReader, sourceOf } from './attrs.ts';
 import type { SourceDeps, SourceMaker } from './deps.ts';
 import { Layout } from './image/layout.ts';

@@ -1,13 +1,11 @@
 /** `local://NAME`: a folder of the client's, as it is (same host) or as last synchronised (a client elsewhere). */
-import { canceled, toDrydockError } from '../errors/error.ts';
-import { keptUnder } from '../kept/kept.ts';
-import { digestOf } from '../oci/digest.ts';
-import type { ReportStatus } from '../progress/events.ts';
-import { folderSync } from '../session/folder-sync.ts';
-import { noFolder } from '../session/no-folder.ts';
-import type { LocalProvider } from '../session/types.ts';
-import type { OpContext } from '../solver/types.ts';
-import type { Store } from '../store/store.ts';
+import { canceled, toDrydockError } from '../errors/index.ts';
+import { keptUnder } from '../kept/index.ts';
+import { digestOf } from '../oci/index.ts';
+import type { ReportStatus } from '../progress/index.ts';
+import { folderSync, type LocalProvider, noFolder } from '../session/index.ts';
+import type { OpContext } from '../solver/index.ts';
+import type { Store } from '../store/index.ts';
 import { attrReader, sourceOf } from './attrs.ts';
 import type { SourceMaker } from './deps.ts';
 

@@ -1,9 +1,7 @@
 /** `oci-layout://NAME@DIGEST`: an image of an OCI layout folder that the client offers. */
-import { layersOf } from '../distribution/documents.ts';
-import { type ImageDocuments, readDocuments } from '../distribution/resolve.ts';
-import { parseReference } from '../oci/reference.ts';
-import { refContext } from '../solver/ref-context.ts';
-import type { OpContext } from '../solver/types.ts';
+import { type ImageDocuments, layersOf, readDocuments } from '../distribution/index.ts';
+import { parseReference } from '../oci/index.ts';
+import { type OpContext, refContext } from '../solver/index.ts';
 import { attrReader, sourceOf } from './attrs.ts';
 import type { SourceMaker } from './deps.ts';
 import { Layout, type LayoutContext } from './image/layout.ts';

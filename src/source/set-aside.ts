@@ -2,9 +2,8 @@
 import type { Stats } from 'node:fs';
 import { lstat, mkdir, readFile, rename } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { IgnoreMatcher, readIgnore } from '../fs/ignore.ts';
-import { cleanPath } from '../fs/paths.ts';
-import { nameOf } from '../linux/names.ts';
+import { cleanPath, IgnoreMatcher, readIgnore } from '../fs/index.ts';
+import { nameOf } from '../linux/index.ts';
 
 /** A larger `.dockerignore` is none. */
 const maxIgnore = 1 << 20;

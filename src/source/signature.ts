@@ -6,7 +6,7 @@
 import { spawn } from 'node:child_process';
 import { mkdtemp, open, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { canceled, errnoCode, fail } from '../errors/error.ts';
+import { canceled, errnoCode, fail } from '../errors/index.ts';
 
 export interface Signature {
   /** Armored. */

@@ -2,11 +2,10 @@
 import { randomUUID } from 'node:crypto';
 import { mkdir, mkdtemp, rename } from 'node:fs/promises';
 import { join } from 'node:path';
-import { rawName } from '../linux/names.ts';
-import { copyAll, writeSnapshot } from '../refs/snapshot.ts';
-import { refContext } from '../solver/ref-context.ts';
-import type { OpContext } from '../solver/types.ts';
-import type { Ref } from '../store/ref.ts';
+import { rawName } from '../linux/index.ts';
+import { copyAll, writeSnapshot } from '../refs/index.ts';
+import { type OpContext, refContext } from '../solver/index.ts';
+import type { Ref } from '../store/index.ts';
 import type { AttrReader } from './attrs.ts';
 import type { SourceDeps } from './deps.ts';
 

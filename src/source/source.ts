@@ -1,5 +1,5 @@
 /** Picks the maker of a source op by its identifier's scheme. */
-import { fail } from '../errors/error.ts';
+import { fail } from '../errors/index.ts';
 import { sourceOf } from './attrs.ts';
 import type { SourceMaker } from './deps.ts';
 import { gitSource } from './git.ts';

@@ -1,11 +1,24 @@
 /** Writes a tar's entries into an empty folder that nobody else writes to. Runs on a worker thread. */
 import { closeSync, ftruncateSync, writeSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { errnoCode, fail } from '../errors/error.ts';
-import { chmodSync, linkSync, mkdirSync, openSync, rmSync, symlinkSync } from '../linux/files.ts';
-import { lsetxattr, lutimesNs, makedev, mknod, S_IFBLK, S_IFCHR, S_IFIFO } from '../linux/libc.ts';
-import { lstat } from '../linux/lstat.ts';
-import type { TarEntry, TarHandler } from '../tar/types.ts';
+import { errnoCode, fail } from '../errors/index.ts';
+import {
+  chmodSync,
+  linkSync,
+  lsetxattr,
+  lstat,
+  lutimesNs,
+  makedev,
+  mkdirSync,
+  mknod,
+  openSync,
+  rmSync,
+  S_IFBLK,
+  S_IFCHR,
+  S_IFIFO,
+  symlinkSync,
+} from '../linux/index.ts';
+import type { TarEntry, TarHandler } from '../tar/index.ts';
 
 /**
  * Makes what the archive says, but never outside the folder: `..`, and paths or hard links that lead through a

@@ -2,12 +2,10 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join, posix } from 'node:path';
 import type { MessagePort } from 'node:worker_threads';
-import { canceled, fail } from '../errors/error.ts';
-import { rawName } from '../linux/names.ts';
-import { decompress, detectCompression } from '../tar/decompress.ts';
-import { TarParser } from '../tar/parser.ts';
-import { receiveStream } from '../workers/port-stream.ts';
-import type { TaskContext } from '../workers/task.ts';
+import { canceled, fail } from '../errors/index.ts';
+import { rawName } from '../linux/index.ts';
+import { decompress, detectCompression, TarParser } from '../tar/index.ts';
+import { receiveStream, type TaskContext } from '../workers/index.ts';
 import { FolderUnpacker } from './unpack-folder.ts';
 
 /** Largest bare Dockerfile taken for one, bytes. */

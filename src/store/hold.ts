@@ -2,9 +2,9 @@
  * What others may remove, or make at the same time: putting under a lease what may be gone, and making what may be there
  * by the time that it is made.
  */
-import { DrydockError } from '../errors/error.ts';
-import { pause } from '../flow/pause.ts';
-import type { Digest } from '../oci/types.ts';
+import { DrydockError } from '../errors/index.ts';
+import { pause } from '../flow/index.ts';
+import type { Digest } from '../oci/index.ts';
 import type { ContentWriter, LeaseResource, Store, WriterOptions } from './store.ts';
 
 /**

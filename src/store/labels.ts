@@ -1,6 +1,6 @@
 /** Garbage collection labels (`gcLabels` in store.ts), made from what a document or an image refers to. Pure. */
-import { maskUrls } from '../errors/mask.ts';
-import { type Descriptor, isIndexType, isManifestType, mediaTypes } from '../oci/types.ts';
+import { maskUrls } from '../errors/index.ts';
+import { type Descriptor, isIndexType, isManifestType, mediaTypes } from '../oci/index.ts';
 import { gcLabels, snapshotLabels } from './store.ts';
 
 /**

@@ -1,8 +1,7 @@
 /** A Ref is the immutable file tree that a vertex's output is. It may be lazy: nothing is pulled or unpacked until asked. */
-import type { ViewSpec } from '../fs/view.ts';
-import type { CredentialSource } from '../oci/credentials.ts';
-import type { Descriptor, Digest } from '../oci/types.ts';
-import type { ReportStatus } from '../progress/events.ts';
+import type { ViewSpec } from '../fs/index.ts';
+import type { CredentialSource, Descriptor, Digest } from '../oci/index.ts';
+import type { ReportStatus } from '../progress/index.ts';
 import type { SnapshotInfo } from './store.ts';
 
 export interface RefContext {

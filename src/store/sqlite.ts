@@ -6,8 +6,8 @@ import {
   type SQLOutputValue,
   type StatementResultingChanges,
 } from 'node:sqlite';
-import { DrydockError, fail, type Hop, toDrydockError } from '../errors/error.ts';
-import { ownDatabase } from '../linux/own.ts';
+import { DrydockError, fail, type Hop, toDrydockError } from '../errors/index.ts';
+import { ownDatabase } from '../linux/index.ts';
 
 /** What a database is, for errors about it. */
 export interface DatabaseName {

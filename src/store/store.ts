@@ -6,8 +6,8 @@
  * methods that take a `lease` add what they make to it.
  */
 import type { Readable } from 'node:stream';
-import type { Mount } from '../fs/mount.ts';
-import type { Descriptor, Digest } from '../oci/types.ts';
+import type { Mount } from '../fs/index.ts';
+import type { Descriptor, Digest } from '../oci/index.ts';
 import type { StoreWork } from './work.ts';
 
 export interface Store {

@@ -1,6 +1,4 @@
-import { KeyedQueue } from '../flow/keyed-queue.ts';
-import { Limiter } from '../flow/limiter.ts';
-import { SingleFlight } from '../flow/single-flight.ts';
+import { KeyedQueue, Limiter, SingleFlight } from '../flow/index.ts';
 
 /** The work on a store that is under way in this process. The store holds it, so that all who work on it share it. */
 export class StoreWork {

@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process';
 import { createReadStream } from 'node:fs';
 import { type Duplex, Readable, type Writable } from 'node:stream';
 import zlib from 'node:zlib';
-import { DrydockError, errnoCode, fail, type Hop } from '../errors/error.ts';
+import { DrydockError, errnoCode, fail, type Hop } from '../errors/index.ts';
 
 export type StreamCompression = 'none' | 'gzip' | 'zstd' | 'bzip2' | 'xz';
 

@@ -1,5 +1,5 @@
 /** One 512-byte header block, looked at field by field. */
-import { nameOf } from '../linux/names.ts';
+import { nameOf } from '../linux/index.ts';
 import { headerNumber } from './numbers.ts';
 
 export const BLOCK = 512;

@@ -1,6 +1,6 @@
 /** What Linux takes as a name (limits.h), and what nothing that it cannot take costs more than saying so. Pure. */
-import { clip } from '../errors/clip.ts';
-import { nameLength } from '../linux/names.ts';
+import { clip } from '../errors/index.ts';
+import { nameLength } from '../linux/index.ts';
 
 /** Bytes of one part of a path, and of a path with the zero that ends it. */
 const nameMax = 255;

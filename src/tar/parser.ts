@@ -3,7 +3,7 @@
  * more than one header in memory.
  * Formats: POSIX pax (see pax.ts), https://www.gnu.org/software/tar/manual/html_node/Standard.html
  */
-import { type ErrorCode, fail, type Hop } from '../errors/error.ts';
+import { type ErrorCode, fail, type Hop } from '../errors/index.ts';
 import { BLOCK, checksumHolds, headerPath, isZero, text } from './header-block.ts';
 import { nameFault, xattrFault } from './limits.ts';
 import { decimal, headerNumber, paxTimeNs } from './numbers.ts';

@@ -3,7 +3,7 @@
  * https://pubs.opengroup.org/onlinepubs/9699919799/utilities/pax.html#tag_20_92_13_03
  */
 
-import { bytesOf, nameLength, nameOf } from '../linux/names.ts';
+import { bytesOf, nameLength, nameOf } from '../linux/index.ts';
 
 /** What a PAX header says. Sparse offsets and lengths of format 0.0 repeat their keys, so they come apart. */
 export interface PaxRecords {

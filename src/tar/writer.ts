@@ -2,7 +2,7 @@
  * Tar headers as Go's archive/tar writes them for image layers: plain ustar fields where they fit, else a PAX header
  * before. The same entries give the same bytes, always.
  */
-import { compareNames } from '../linux/names.ts';
+import { compareNames } from '../linux/index.ts';
 import { paxRecord } from './pax.ts';
 
 const BLOCK = 512;

@@ -1,12 +1,10 @@
 /** What the build cache takes, and giving it back. */
-import type { Cache, CacheRecord, RecordType } from '../cache/cache.ts';
-import type { Kept } from '../kept/kept.ts';
-import type { KeptFolders } from '../kept/kept-folders.ts';
-import type { Digest } from '../oci/types.ts';
-import { recordLease } from '../solver/results.ts';
-import { fillReserve, withReserve } from '../store/shared/reserve.ts';
-import type { Store } from '../store/store.ts';
-import { inTurns, isDue, nextTurn } from '../workers/turns.ts';
+import type { Cache, CacheRecord, RecordType } from '../cache/index.ts';
+import type { Kept, KeptFolders } from '../kept/index.ts';
+import type { Digest } from '../oci/index.ts';
+import { recordLease } from '../solver/index.ts';
+import { fillReserve, type Store, withReserve } from '../store/index.ts';
+import { inTurns, isDue, nextTurn } from '../workers/index.ts';
 
 export interface UsageRecord {
   id: string;

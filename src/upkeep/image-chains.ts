@@ -1,14 +1,14 @@
-import { chainId } from '../oci/digest.ts';
 import {
+  chainId,
   type Descriptor,
   type Digest,
   type ImageConfig,
   type Index,
   isIndexType,
   type Manifest,
-} from '../oci/types.ts';
-import type { Store } from '../store/store.ts';
-import { isDue, nextTurn } from '../workers/turns.ts';
+} from '../oci/index.ts';
+import type { Store } from '../store/index.ts';
+import { isDue, nextTurn } from '../workers/index.ts';
 
 /** Chain IDs of all images in a store whose manifests and configs are there. */
 export async function imageChains(store: Store): Promise<Set<Digest>> {

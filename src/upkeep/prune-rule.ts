@@ -1,6 +1,6 @@
 /** Pruning as BuildKit's API and its buildkitd.toml say it: filters, ages and how much space may stay. */
 import { statfs } from 'node:fs/promises';
-import { type Fields, readFilters } from '../patterns/filter.ts';
+import { type Fields, readFilters } from '../patterns/index.ts';
 import {
   diskUsage,
   type PruneOptions,

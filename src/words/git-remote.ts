@@ -1,4 +1,4 @@
-import { fail } from '../errors/error.ts';
+import { fail } from '../errors/index.ts';
 
 /** A git remote: where it is, however it is written. */
 export interface GitRemote {

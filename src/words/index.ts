@@ -1,7 +1,4 @@
-/**
- * The door of words: Go's spellings, once each. What is imported by one door is one chunk of the command's bundle; by
- * a door each they were that many files to load at the start of every build.
- */
+/** Go's spellings, each read in one place: truth values, lists, times, sizes, URLs. Pure. */
 export { parseBool } from './bool.ts';
 export { ramInBytes } from './bytes.ts';
 export { readCompression } from './compression.ts';

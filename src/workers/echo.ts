@@ -1,5 +1,5 @@
 import type { MessagePort } from 'node:worker_threads';
-import { canceled, fail } from '../errors/error.ts';
+import { canceled, fail } from '../errors/index.ts';
 import type { TaskContext } from './task.ts';
 
 /**

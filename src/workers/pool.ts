@@ -4,8 +4,8 @@
  */
 import { availableParallelism } from 'node:os';
 import { type Transferable, Worker } from 'node:worker_threads';
-import { canceled, type DrydockError, fail, toDrydockError } from '../errors/error.ts';
-import { Waiting } from '../flow/waiting.ts';
+import { canceled, type DrydockError, fail, toDrydockError } from '../errors/index.ts';
+import { Waiting } from '../flow/index.ts';
 import type { Tasks } from './task.ts';
 import { type TaskCall, type TaskPreload, type TaskReply, taskError } from './wire.ts';
 

@@ -3,8 +3,8 @@
  * has not taken. Both ends may be on either thread; errors cross with all their fields.
  */
 import type { MessagePort } from 'node:worker_threads';
-import { canceled, fail } from '../errors/error.ts';
-import { orAbort } from '../flow/or-abort.ts';
+import { canceled, fail } from '../errors/index.ts';
+import { orAbort } from '../flow/index.ts';
 import { type PlainError, packError, taskError } from './wire.ts';
 
 type Message =

@@ -1,6 +1,6 @@
 /** The loop of a pool's thread: takes calls and answers them. */
 import { parentPort } from 'node:worker_threads';
-import { fail } from '../errors/error.ts';
+import { fail } from '../errors/index.ts';
 import type { TaskContext, TaskTable } from './task.ts';
 import { packError, type TaskCall, type TaskPreload, type TaskReply } from './wire.ts';
 

@@ -1,5 +1,5 @@
 /** Long work on the main thread, in turns with everything else that the process does. */
-import { type Stopping, throwIfAborted } from '../errors/error.ts';
+import { type Stopping, throwIfAborted } from '../errors/index.ts';
 
 /** How long work may go on before it lets others, ms: several such, and what cannot be cut, stay below 50. */
 const turn = 10;

@@ -1,5 +1,5 @@
 /** How calls and errors cross between the main thread and a worker. */
-import { DrydockError, type ErrorFields, toDrydockError } from '../errors/error.ts';
+import { DrydockError, type ErrorFields, toDrydockError } from '../errors/index.ts';
 
 /** Main thread → worker. `flag[0]` turns 1 when the caller gives up. */
 export interface TaskCall {

@@ -1,7 +1,7 @@
 /** Who makes a call, and what each method needs of them. */
 import { createContextKey, type HandlerContext } from '@connectrpc/connect';
-import type { Authority, Scope } from '../../auth/types.ts';
-import { fail } from '../../errors/error.ts';
+import type { Authority, Scope } from '../../auth/index.ts';
+import { fail } from '../../errors/index.ts';
 
 /** Where the server puts the answer of `admit`. */
 export const callerKey = createContextKey<Authority | undefined>(undefined, {

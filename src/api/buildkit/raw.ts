@@ -1,5 +1,5 @@
 import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2';
-import type { Authority } from '../../auth/types.ts';
+import type { Authority } from '../../auth/index.ts';
 
 /** A method that takes over a call which was admitted. What it throws before it has answered is the call's status. */
 export type RawMethod = (

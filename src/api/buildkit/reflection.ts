@@ -3,7 +3,7 @@ import type { DescFile, DescService } from '@bufbuild/protobuf';
 import { createRegistry, toBinary } from '@bufbuild/protobuf';
 import { FileDescriptorProtoSchema } from '@bufbuild/protobuf/wkt';
 import type { ConnectRouter, ServiceImpl } from '@connectrpc/connect';
-import { NOT_FOUND, UNIMPLEMENTED } from '../../grpc/status.ts';
+import { NOT_FOUND, UNIMPLEMENTED } from '../../grpc/index.ts';
 import { ServerReflection as Alpha } from '../../pb/grpc/reflection_alpha_pb.js';
 import { ServerReflection, type ServerReflectionRequest } from '../../pb/grpc/reflection_pb.js';
 

@@ -10,16 +10,22 @@ import {
 import type { Duplex } from 'node:stream';
 import { createContextValues } from '@connectrpc/connect';
 import { connectNodeAdapter } from '@connectrpc/connect-node';
-import { identityKey } from '../../auth/identity.ts';
-import { encodingErrors, maxHeaders } from '../../engine/gateway/serve.ts';
-import { clip } from '../../errors/clip.ts';
-import { DrydockError } from '../../errors/error.ts';
-import { refuseCall } from '../../grpc/answer.ts';
-import { maxMessage } from '../../grpc/frame.ts';
-import { HeldBytes } from '../../grpc/held-bytes.ts';
-import { takeConnection } from '../../grpc/http2-connection.ts';
-import { http2Limits, limitSettings, Turns, widen } from '../../grpc/http2-limits.ts';
-import { GrpcError, statusOf, UNIMPLEMENTED } from '../../grpc/status.ts';
+import { identityKey } from '../../auth/index.ts';
+import { encodingErrors, maxHeaders } from '../../engine/index.ts';
+import { clip, DrydockError } from '../../errors/index.ts';
+import {
+  GrpcError,
+  HeldBytes,
+  http2Limits,
+  limitSettings,
+  maxMessage,
+  refuseCall,
+  statusOf,
+  Turns,
+  takeConnection,
+  UNIMPLEMENTED,
+  widen,
+} from '../../grpc/index.ts';
 import type { AdmitCall, GrpcServer } from '../shared/grpc.ts';
 import type { ApiHost } from '../shared/host.ts';
 import { callerKey, methodRules } from './caller.ts';

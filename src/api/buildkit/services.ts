@@ -1,16 +1,16 @@
 /** All services of BuildKit's API on one daemon. */
 import { join } from 'node:path';
 import type { ConnectRouter, ServiceImpl } from '@connectrpc/connect';
-import { identityKey } from '../../auth/identity.ts';
-import { allowedFrontends, type FrontendRule } from '../../engine/frontends/table.ts';
-import type { Platform } from '../../oci/types.ts';
-import { readFilters } from '../../patterns/filter.ts';
+import { identityKey } from '../../auth/index.ts';
+import { allowedFrontends, type FrontendRule } from '../../engine/index.ts';
+import type { Platform } from '../../oci/index.ts';
+import { readFilters } from '../../patterns/index.ts';
 import { Content } from '../../pb/containerd/content_pb.js';
 import { Health, HealthCheckResponse_ServingStatus } from '../../pb/grpc/health_pb.js';
 import { Control } from '../../pb/moby/buildkit/v1/control_pb.js';
 import { LLBBridge } from '../../pb/moby/buildkit/v1/frontend/gateway_pb.js';
 import { TraceService } from '../../pb/otlp/trace_service_pb.js';
-import { sessionOverCall } from '../../session/message-stream.ts';
+import { sessionOverCall } from '../../session/index.ts';
 import type { ApiHost } from '../shared/host.ts';
 import { usageService } from './control/disk-usage.ts';
 import { solveService } from './control/solve.ts';

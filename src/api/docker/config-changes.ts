@@ -1,8 +1,6 @@
 /** `changes` of import: Dockerfile instructions that an image's config is made of. */
-import { dockerfileFrontend } from '../../frontend/dockerfile/frontend.ts';
-import { parseDockerfile } from '../../frontend/dockerfile/parse/parse.ts';
-import type { FrontendHost } from '../../frontend/types.ts';
-import type { ContainerConfig, Platform } from '../../oci/types.ts';
+import { dockerfileFrontend, type FrontendHost, parseDockerfile } from '../../frontend/index.ts';
+import type { ContainerConfig, Platform } from '../../oci/index.ts';
 import { apiError } from './http/errors.ts';
 
 const allowed = new Set([

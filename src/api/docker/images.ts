@@ -1,11 +1,10 @@
 /** Images as docker's API lists them. */
-import { isDangling, recordsByTarget, type StoredImage, storedImages } from '../../distribution/stored.ts';
-import { Limiter } from '../../flow/limiter.ts';
-import { toldNames } from '../../images/told-names.ts';
-import { chainIds } from '../../oci/digest.ts';
-import type { Descriptor, Digest } from '../../oci/types.ts';
-import type { ImageRecord, Store } from '../../store/store.ts';
-import { isDue, nextTurn } from '../../workers/turns.ts';
+import { isDangling, recordsByTarget, type StoredImage, storedImages } from '../../distribution/index.ts';
+import { Limiter } from '../../flow/index.ts';
+import { toldNames } from '../../images/index.ts';
+import { chainIds, type Descriptor, type Digest } from '../../oci/index.ts';
+import type { ImageRecord, Store } from '../../store/index.ts';
+import { isDue, nextTurn } from '../../workers/index.ts';
 import type { EventImage } from '../shared/events.ts';
 
 /** One image with all of its names. */

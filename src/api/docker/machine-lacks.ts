@@ -1,5 +1,5 @@
 /** What the daemon's machine lacks for building, as `/info` tells it in its warnings. */
-import { type Check, probeExecutor } from '../../executor/probe.ts';
+import { type Check, probeExecutor } from '../../executor/index.ts';
 
 /** How long what was found holds, ms. */
 const holdsFor = 60_000;

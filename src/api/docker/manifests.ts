@@ -1,6 +1,6 @@
 /** docker's ImageManifestSummary: what an image's target holds and which of it is here. */
-import { imageSize } from '../../images/list.ts';
-import type { Store } from '../../store/store.ts';
+import { imageSize } from '../../images/index.ts';
+import type { Store } from '../../store/index.ts';
 import type { ListedImage } from './images.ts';
 
 /** One entry per platform that is here. https://docs.docker.com/reference/api/engine/ (ImageManifestSummary) */

@@ -5,9 +5,9 @@ import {
   imageFor,
   type StoredImage,
   storedImages,
-} from '../../distribution/stored.ts';
-import type { Platform } from '../../oci/types.ts';
-import type { Store } from '../../store/store.ts';
+} from '../../distribution/index.ts';
+import type { Platform } from '../../oci/index.ts';
+import type { Store } from '../../store/index.ts';
 
 interface NamedImage extends FoundImage {
   /** All platforms of it that are here. */

@@ -1,8 +1,8 @@
 /** The Docker Engine API over HTTP/1.1: version prefixes, routes, permission, error bodies, upgrades. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
-import { challenge } from '../../auth/credential.ts';
-import { type DrydockError, toDrydockError } from '../../errors/error.ts';
+import { challenge } from '../../auth/index.ts';
+import { type DrydockError, toDrydockError } from '../../errors/index.ts';
 import type { ApiHost } from '../shared/host.ts';
 import { UploadDesk } from './build/upload-desk.ts';
 import { drain } from './http/body.ts';

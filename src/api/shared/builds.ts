@@ -1,6 +1,6 @@
 /** The builds that run now, whichever API they came through: to be cancelled, counted, and waited for. */
-import { type Reach, reaches } from '../../auth/ownership.ts';
-import { canceled, type ErrorCode, fail, toDrydockError } from '../../errors/error.ts';
+import { type Reach, reaches } from '../../auth/index.ts';
+import { canceled, type ErrorCode, fail, toDrydockError } from '../../errors/index.ts';
 
 interface RunningBuild {
   /** The client's own ID for it; '' when it gave none. Several builds may have one ID. */

@@ -1,6 +1,6 @@
 /** What happened to images and to the build cache: kept for a while, and told to whoever listens. */
-import type { StoredOutput } from '../../exporter/types.ts';
-import { familiarName } from '../../oci/reference.ts';
+import type { StoredOutput } from '../../exporter/index.ts';
+import { familiarName } from '../../oci/index.ts';
 
 /** One event, with the names that docker's API gives to types, actions and attributes. */
 export interface ApiEvent {

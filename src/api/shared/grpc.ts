@@ -1,7 +1,7 @@
 /** BuildKit's gRPC API as the daemon sees it: something that takes connections whose client speaks HTTP/2. */
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Duplex } from 'node:stream';
-import type { Ask, Authority } from '../../auth/types.ts';
+import type { Ask, Authority } from '../../auth/index.ts';
 
 /**
  * Who makes a call, and whether they may: asked once per call, before its work starts. Throws `unauthenticated`,

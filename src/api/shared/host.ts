@@ -1,13 +1,11 @@
 /** What an API needs of the daemon it is part of. */
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
-import type { Ask, Authority, AuthRequest } from '../../auth/types.ts';
-import type { Engine } from '../../engine/engine.ts';
-import type { ClientSession } from '../../session/types.ts';
+import type { Ask, Authority, AuthRequest } from '../../auth/index.ts';
+import type { Engine } from '../../engine/index.ts';
+import type { ClientSession } from '../../session/index.ts';
 import type { Builds } from './builds.ts';
 import type { EventBus } from './events.ts';
-
-export type { ClientSession };
 
 /** The sessions that clients have opened. */
 interface SessionPool {

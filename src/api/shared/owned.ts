@@ -1,6 +1,6 @@
 /** Things by whose they are and by the name that their owner gave them: two owners' things of one name are two. */
-import type { Reach } from '../../auth/ownership.ts';
-import { Arrivals } from '../../flow/arrivals.ts';
+import type { Reach } from '../../auth/index.ts';
+import { Arrivals } from '../../flow/index.ts';
 
 /** How long one who asks for a thing waits for it to come: clients start both at once. */
 const waitMs = 3000;

@@ -1,7 +1,7 @@
 /** A build's progress on its way to a client, as BuildKit's StatusResponse; what the client is too slow for is left out. */
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { type Timestamp, TimestampSchema } from '@bufbuild/protobuf/wkt';
-import { clip } from '../../errors/clip.ts';
+import { clip } from '../../errors/index.ts';
 import {
   type StatusResponse,
   StatusResponseSchema,
@@ -10,13 +10,7 @@ import {
   type VertexStatusSchema,
   type VertexWarningSchema,
 } from '../../pb/moby/buildkit/v1/status_pb.js';
-import type {
-  LogEvent,
-  ProgressSink,
-  StatusEvent,
-  VertexEvent,
-  WarningEvent,
-} from '../../progress/events.ts';
+import type { LogEvent, ProgressSink, StatusEvent, VertexEvent, WarningEvent } from '../../progress/index.ts';
 
 /** Log bytes that may wait for a client. */
 const maxWaiting = 4 << 20;

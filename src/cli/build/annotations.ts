@@ -1,5 +1,5 @@
 /** `--annotation [TYPE[\[PLATFORM\]],…:]KEY=VALUE`, as buildx has it. Pure. */
-import { fail } from '../../errors/error.ts';
+import { fail } from '../../errors/index.ts';
 
 const types = ['manifest', 'index', 'manifest-descriptor', 'index-descriptor'];
 const typePattern = new RegExp(`^(?:${types.join('|')})(?:\\[[A-Za-z0-9_/-]+\\])?$`);

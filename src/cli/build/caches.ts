@@ -1,6 +1,5 @@
 /** `--cache-from` and `--cache-to`. */
-import { cacheSpec } from '../../remote-cache/spec-text.ts';
-import type { CacheSpec } from '../../remote-cache/types.ts';
+import { type CacheSpec, cacheSpec } from '../../remote-cache/index.ts';
 import { parsePairs } from '../csv.ts';
 
 /** `type=registry,ref=…` and its like, or an image's name. Throws `invalid`. */

@@ -2,11 +2,10 @@
 import { readFileSync, statSync } from 'node:fs';
 import { basename, dirname, isAbsolute, relative, resolve } from 'node:path';
 import type { Readable } from 'node:stream';
-import { fail } from '../../errors/error.ts';
-import { dockerfileAt } from '../../frontend/dockerfile-url.ts';
-import type { ContextSource } from '../../frontend/types.ts';
-import { rawName } from '../../linux/names.ts';
-import type { State } from '../../llb/llb.ts';
+import { fail } from '../../errors/index.ts';
+import { type ContextSource, dockerfileAt } from '../../frontend/index.ts';
+import { rawName } from '../../linux/index.ts';
+import type { State } from '../../llb/index.ts';
 import { isRemoteUrl } from '../../words/index.ts';
 
 interface ContextChoice {

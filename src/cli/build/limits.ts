@@ -1,7 +1,6 @@
 /** `--resource` and docker build's flags of the same names: what RUN steps may use of the machine. */
-import { fail } from '../../errors/error.ts';
-import { nearest } from '../../errors/nearest.ts';
-import { type LimitOption, parseLimits, type StepLimits } from '../../llb/limits.ts';
+import { fail, nearest } from '../../errors/index.ts';
+import { type LimitOption, parseLimits, type StepLimits } from '../../llb/index.ts';
 import type { FlagValues } from '../flags.ts';
 import { parseBytes } from '../units.ts';
 import type { buildFlags } from './flags.ts';

@@ -1,7 +1,7 @@
 /** `--output`, `--load` and `--push`: what becomes of the result. */
 import { resolve } from 'node:path';
-import type { OutputSpec } from '../../engine/types.ts';
-import { fail } from '../../errors/error.ts';
+import type { OutputSpec } from '../../engine/index.ts';
+import { fail } from '../../errors/index.ts';
 import { parsePairs } from '../csv.ts';
 import { OutputFile } from '../output-file.ts';
 import { annotationAttrs } from './annotations.ts';

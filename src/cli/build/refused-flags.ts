@@ -1,5 +1,5 @@
 /** Flags of docker build and buildx build that ask for what Drydock does not do. */
-import { fail } from '../../errors/error.ts';
+import { fail } from '../../errors/index.ts';
 import type { FlagValues } from '../flags.ts';
 import type { buildFlags } from './flags.ts';
 

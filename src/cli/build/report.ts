@@ -1,4 +1,4 @@
-import type { LintWarning } from '../../frontend/types.ts';
+import type { LintWarning } from '../../frontend/index.ts';
 import { excerpt } from '../error-text.ts';
 
 /** The lines after a build that found something: one per finding, as `warningEvent` words it. */

@@ -1,8 +1,7 @@
 /** What `--secret` and `--ssh` name, looked at before any work is done: a mistyped path is said at once. */
 import { statSync } from 'node:fs';
-import { fail } from '../../errors/error.ts';
-import type { SecretSource } from '../../session/in-process.ts';
-import type { SshSource } from '../../session/ssh-agent.ts';
+import { fail } from '../../errors/index.ts';
+import type { SecretSource, SshSource } from '../../session/index.ts';
 
 /** Throws `not-found` or `invalid` (hop `client`) when a file or an agent is not there. */
 export function checkSources(

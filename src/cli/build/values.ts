@@ -1,8 +1,7 @@
 /** Values of build flags: pure functions from text to what the engine takes. */
 import { lookup } from 'node:dns/promises';
-import { fail } from '../../errors/error.ts';
-import type { SecretSource } from '../../session/in-process.ts';
-import type { SshSource } from '../../session/ssh-agent.ts';
+import { fail } from '../../errors/index.ts';
+import type { SecretSource, SshSource } from '../../session/index.ts';
 import { parsePairs, splitCsv } from '../csv.ts';
 
 /** `NAME=VALUE`; a bare NAME takes its value from the environment and is left out when that has none. */

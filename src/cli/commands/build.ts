@@ -1,17 +1,18 @@
-import { runBuild } from '../../engine/build.ts';
-import { dockerfileBuild } from '../../engine/dockerfile-build.ts';
-import type { Engine } from '../../engine/engine.ts';
-import { checksVertex, warningEvent } from '../../engine/frontends/warning-event.ts';
-import type { BuildOptions, BuildResult } from '../../engine/types.ts';
-import { fail, toDrydockError } from '../../errors/error.ts';
-import { nearest } from '../../errors/nearest.ts';
-import { parseUlimit } from '../../llb/ulimits.ts';
-import { parsePlatform } from '../../oci/platform.ts';
-import { familiarName, normalizeName } from '../../oci/reference.ts';
-import type { ProgressSink } from '../../progress/events.ts';
-import { clientCaches } from '../../remote-cache/client.ts';
-import { dockerConfigCredentials } from '../../session/docker-config.ts';
-import { type InProcessOptions, inProcessSession } from '../../session/in-process.ts';
+import {
+  type BuildOptions,
+  type BuildResult,
+  checksVertex,
+  dockerfileBuild,
+  type Engine,
+  runBuild,
+  warningEvent,
+} from '../../engine/index.ts';
+import { fail, nearest, toDrydockError } from '../../errors/index.ts';
+import { parseUlimit } from '../../llb/index.ts';
+import { familiarName, normalizeName, parsePlatform } from '../../oci/index.ts';
+import type { ProgressSink } from '../../progress/index.ts';
+import { clientCaches } from '../../remote-cache/index.ts';
+import { dockerConfigCredentials, type InProcessOptions, inProcessSession } from '../../session/index.ts';
 import { cacheSpecs } from '../build/caches.ts';
 import { chooseContext, namedContexts } from '../build/context.ts';
 import { buildFlags } from '../build/flags.ts';

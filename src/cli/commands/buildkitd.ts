@@ -1,14 +1,18 @@
 import { existsSync, readFileSync } from 'node:fs';
-import { buildkitdSetup, defaultAddress } from '../../daemon/buildkitd.ts';
-import { type BuildkitdConfig, type ReadConfig, readBuildkitdToml } from '../../daemon/buildkitd-config.ts';
-import { policyWithin } from '../../daemon/buildkitd-worker.ts';
-import { startDaemon } from '../../daemon/daemon.ts';
-import { createLog } from '../../daemon/log.ts';
-import { stepLimitsFromEnv } from '../../engine/step-limits.ts';
-import { fail } from '../../errors/error.ts';
-import { parsePlatform } from '../../oci/platform.ts';
-import type { Platform } from '../../oci/types.ts';
-import type { GcRule } from '../../upkeep/gc.ts';
+import {
+  type BuildkitdConfig,
+  buildkitdSetup,
+  createLog,
+  defaultAddress,
+  policyWithin,
+  type ReadConfig,
+  readBuildkitdToml,
+  startDaemon,
+} from '../../daemon/index.ts';
+import { stepLimitsFromEnv } from '../../engine/index.ts';
+import { fail } from '../../errors/index.ts';
+import { type Platform, parsePlatform } from '../../oci/index.ts';
+import type { GcRule } from '../../upkeep/index.ts';
 import { parseBool } from '../../words/index.ts';
 import { command } from '../command.ts';
 import { serve } from '../serve.ts';

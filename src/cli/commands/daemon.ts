@@ -1,13 +1,13 @@
 import { existsSync } from 'node:fs';
-import { startDaemon } from '../../daemon/daemon.ts';
 import {
   daemonConfig,
   type SettingValues,
   settings,
   settingsFromEnv,
   settingsFromFile,
-} from '../../daemon/settings.ts';
-import { defaultRoot } from '../../engine/root.ts';
+  startDaemon,
+} from '../../daemon/index.ts';
+import { defaultRoot } from '../../engine/index.ts';
 import { type CommandContext, command } from '../command.ts';
 import type { FlagTable } from '../flags.ts';
 import { serve } from '../serve.ts';

@@ -1,4 +1,4 @@
-import { diskUsage } from '../../upkeep/disk-usage.ts';
+import { diskUsage } from '../../upkeep/index.ts';
 import { command } from '../command.ts';
 import { ago, formatBytes, table } from '../units.ts';
 

@@ -1,5 +1,5 @@
-import { type ImageSummary, listImages } from '../../images/list.ts';
-import { hex } from '../../oci/digest.ts';
+import { type ImageSummary, listImages } from '../../images/index.ts';
+import { hex } from '../../oci/index.ts';
 import { command } from '../command.ts';
 import { type FormatRow, formatRows } from '../format.ts';
 import { ago, formatBytes, table } from '../units.ts';

@@ -1,4 +1,4 @@
-import { inspectImage } from '../../images/inspect.ts';
+import { inspectImage } from '../../images/index.ts';
 import { command } from '../command.ts';
 
 export default command({

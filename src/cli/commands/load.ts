@@ -1,6 +1,6 @@
 import { createReadStream } from 'node:fs';
-import { checkLoadedPlatform, loadImages } from '../../images/load.ts';
-import { parsePlatform } from '../../oci/platform.ts';
+import { checkLoadedPlatform, loadImages } from '../../images/index.ts';
+import { parsePlatform } from '../../oci/index.ts';
 import { command } from '../command.ts';
 
 export default command({

@@ -1,6 +1,5 @@
-import { readPolicyText } from '../../auth/policy-file.ts';
-import { parsePolicy } from '../../auth/policy-text.ts';
-import { fail } from '../../errors/error.ts';
+import { parsePolicy, readPolicyText } from '../../auth/index.ts';
+import { fail } from '../../errors/index.ts';
 import { command } from '../command.ts';
 
 export default command({

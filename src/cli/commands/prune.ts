@@ -1,7 +1,7 @@
-import type { RecordType } from '../../cache/cache.ts';
-import { fail } from '../../errors/error.ts';
-import { removeNameless } from '../../images/remove.ts';
-import { type PruneOptions, prune } from '../../upkeep/disk-usage.ts';
+import type { RecordType } from '../../cache/index.ts';
+import { fail } from '../../errors/index.ts';
+import { removeNameless } from '../../images/index.ts';
+import { type PruneOptions, prune } from '../../upkeep/index.ts';
 import { command } from '../command.ts';
 import { ago, formatBytes, parseBytes, parseDuration, table } from '../units.ts';
 

@@ -1,7 +1,6 @@
-import { pullImage } from '../../images/pull.ts';
-import { parsePlatform } from '../../oci/platform.ts';
-import { familiarName, normalizeName } from '../../oci/reference.ts';
-import { dockerConfigCredentials } from '../../session/docker-config.ts';
+import { pullImage } from '../../images/index.ts';
+import { familiarName, normalizeName, parsePlatform } from '../../oci/index.ts';
+import { dockerConfigCredentials } from '../../session/index.ts';
 import { command } from '../command.ts';
 import { showTransfer } from '../transfer.ts';
 

@@ -1,6 +1,6 @@
-import { pushImage } from '../../images/push.ts';
-import { parsePlatform } from '../../oci/platform.ts';
-import { dockerConfigCredentials } from '../../session/docker-config.ts';
+import { pushImage } from '../../images/index.ts';
+import { parsePlatform } from '../../oci/index.ts';
+import { dockerConfigCredentials } from '../../session/index.ts';
 import { command } from '../command.ts';
 import { showTransfer } from '../transfer.ts';
 

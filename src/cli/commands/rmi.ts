@@ -1,6 +1,6 @@
-import { DrydockError, fail, toDrydockError } from '../../errors/error.ts';
-import { removeImage, removePlatforms } from '../../images/remove.ts';
-import { parsePlatform } from '../../oci/platform.ts';
+import { DrydockError, fail, toDrydockError } from '../../errors/index.ts';
+import { removeImage, removePlatforms } from '../../images/index.ts';
+import { parsePlatform } from '../../oci/index.ts';
 import { type CommandContext, command } from '../command.ts';
 import { errorText } from '../error-text.ts';
 

@@ -1,10 +1,10 @@
 import { resolve } from 'node:path';
 import type { Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { fail } from '../../errors/error.ts';
-import { saveImages } from '../../images/save.ts';
-import { parsePlatform } from '../../oci/platform.ts';
-import { dockerConfigCredentials } from '../../session/docker-config.ts';
+import { fail } from '../../errors/index.ts';
+import { saveImages } from '../../images/index.ts';
+import { parsePlatform } from '../../oci/index.ts';
+import { dockerConfigCredentials } from '../../session/index.ts';
 import { type CommandContext, command } from '../command.ts';
 import { OutputFile } from '../output-file.ts';
 

@@ -1,8 +1,12 @@
-import { openEngine } from '../../engine/engine.ts';
-import { type ImageStore, parseImageStore, type StoreOptions } from '../../engine/store-options.ts';
-import { otherStore } from '../../engine/stores.ts';
-import { fail } from '../../errors/error.ts';
-import { migrateStore } from '../../upkeep/migrate/migrate.ts';
+import {
+  type ImageStore,
+  openEngine,
+  otherStore,
+  parseImageStore,
+  type StoreOptions,
+} from '../../engine/index.ts';
+import { fail } from '../../errors/index.ts';
+import { migrateStore } from '../../upkeep/index.ts';
 import { type CommandContext, command } from '../command.ts';
 import { formatBytes } from '../units.ts';
 

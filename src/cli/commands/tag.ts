@@ -1,4 +1,4 @@
-import { tagImage } from '../../images/tag.ts';
+import { tagImage } from '../../images/index.ts';
 import { command } from '../command.ts';
 
 export default command({

@@ -1,8 +1,6 @@
 import { readFileSync } from 'node:fs';
-import { createToken, hashPassword } from '../../auth/token-hash.ts';
-import { type Scope, scopes } from '../../auth/types.ts';
-import { fail } from '../../errors/error.ts';
-import { nearest } from '../../errors/nearest.ts';
+import { createToken, hashPassword, type Scope, scopes } from '../../auth/index.ts';
+import { fail, nearest } from '../../errors/index.ts';
 import { type CommandContext, command } from '../command.ts';
 import { parseDuration } from '../units.ts';
 

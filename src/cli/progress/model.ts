@@ -1,5 +1,5 @@
 /** What a build looks like so far, numbered in the order vertices start. Printers draw it. */
-import type { LogEvent, StatusEvent, VertexEvent } from '../../progress/events.ts';
+import type { LogEvent, StatusEvent, VertexEvent } from '../../progress/index.ts';
 
 export interface VertexView {
   /** 1, 2, …: set once the vertex has started. */

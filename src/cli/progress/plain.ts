@@ -1,7 +1,13 @@
 /** Progress for CI and pipes: every line as it comes, `#N` in front, one vertex at a time where possible. */
 import { StringDecoder } from 'node:string_decoder';
-import { canceledText, now } from '../../progress/bound.ts';
-import type { LogEvent, StatusEvent, VertexEvent, WarningEvent } from '../../progress/events.ts';
+import {
+  canceledText,
+  type LogEvent,
+  now,
+  type StatusEvent,
+  type VertexEvent,
+  type WarningEvent,
+} from '../../progress/index.ts';
 import { ProgressModel, seconds, type VertexView } from './model.ts';
 import type { Printer, PrinterIo } from './printer.ts';
 import { statusText, statusTime } from './status-text.ts';

@@ -1,4 +1,4 @@
-import type { ProgressSink } from '../../progress/events.ts';
+import type { ProgressSink } from '../../progress/index.ts';
 import { PlainPrinter } from './plain.ts';
 import { QuietPrinter } from './quiet.ts';
 import { RawJsonPrinter } from './rawjson.ts';

@@ -1,5 +1,5 @@
 /** One JSON object a line, in the shape of BuildKit's SolveStatus, for programs that read a build's progress. */
-import type { LogEvent, StatusEvent, VertexEvent, WarningEvent } from '../../progress/events.ts';
+import type { LogEvent, StatusEvent, VertexEvent, WarningEvent } from '../../progress/index.ts';
 import type { Printer, PrinterIo } from './printer.ts';
 
 function time(ms: number | undefined): string | undefined {

@@ -1,4 +1,4 @@
-import type { StatusEvent } from '../../progress/events.ts';
+import type { StatusEvent } from '../../progress/index.ts';
 import { formatBytes } from '../units.ts';
 import { seconds } from './model.ts';
 

@@ -1,7 +1,13 @@
 /** Progress on a terminal: one picture, redrawn in place ten times a second at most, left standing at the end. */
 import { stripVTControlCharacters } from 'node:util';
-import { canceledText, now } from '../../progress/bound.ts';
-import type { LogEvent, StatusEvent, VertexEvent, WarningEvent } from '../../progress/events.ts';
+import {
+  canceledText,
+  type LogEvent,
+  now,
+  type StatusEvent,
+  type VertexEvent,
+  type WarningEvent,
+} from '../../progress/index.ts';
 import { ProgressModel, seconds, type VertexView } from './model.ts';
 import type { Printer, PrinterIo } from './printer.ts';
 import { statusText, statusTime } from './status-text.ts';

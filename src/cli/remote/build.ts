@@ -3,19 +3,19 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Writable } from 'node:stream';
-import { imageSizeKey } from '../../api/buildkit/control/response.ts';
-import { warningEvent } from '../../engine/frontends/warning-event.ts';
-import type { BuildOptions, BuildResult, OutputSpec } from '../../engine/types.ts';
-import { optionsOf } from '../../frontend/dockerfile/request-options.ts';
-import type { LintWarning } from '../../frontend/types.ts';
-import { normalizeName } from '../../oci/reference.ts';
-import type { Descriptor, Digest } from '../../oci/types.ts';
-import type { ProgressSink } from '../../progress/events.ts';
-import type { CacheSpec } from '../../remote-cache/types.ts';
-import { type InProcessOptions, inProcessSession } from '../../session/in-process.ts';
-import type { OutputTarget } from '../../session/serve/file-services.ts';
-import { SessionServer } from '../../session/serve/session-server.ts';
-import { sharedKeyOf } from '../../session/serve/shared-key.ts';
+import { imageSizeKey } from '../../api/index.ts';
+import { type BuildOptions, type BuildResult, type OutputSpec, warningEvent } from '../../engine/index.ts';
+import { type LintWarning, optionsOf } from '../../frontend/index.ts';
+import { type Descriptor, type Digest, normalizeName } from '../../oci/index.ts';
+import type { ProgressSink } from '../../progress/index.ts';
+import type { CacheSpec } from '../../remote-cache/index.ts';
+import {
+  type InProcessOptions,
+  inProcessSession,
+  type OutputTarget,
+  SessionServer,
+  sharedKeyOf,
+} from '../../session/index.ts';
 import { lintFindings } from './check.ts';
 import type { Endpoint } from './endpoint.ts';
 import { LayoutOutput, servedLayouts } from './layouts.ts';

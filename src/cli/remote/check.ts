@@ -1,8 +1,8 @@
 /** `drydock build --check` at a daemon: the frontend is asked for its findings, as buildx asks (`frontend.lint`). */
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { createClient } from '@connectrpc/connect';
-import { DrydockError, fail, type SourceLocation } from '../../errors/error.ts';
-import type { LintWarning } from '../../frontend/types.ts';
+import { DrydockError, fail, type SourceLocation } from '../../errors/index.ts';
+import type { LintWarning } from '../../frontend/index.ts';
 import { LLBBridge, type SolveRequestSchema } from '../../pb/moby/buildkit/v1/frontend/gateway_pb.js';
 import type { OwnFrontend } from './solve.ts';
 

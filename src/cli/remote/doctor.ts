@@ -1,8 +1,8 @@
 /** `drydock doctor` at a daemon: whether it can be used from here, and what it says of itself. */
 import { createClient } from '@connectrpc/connect';
 import { createGrpcTransport } from '@connectrpc/connect-node';
-import { toDrydockError } from '../../errors/error.ts';
-import type { Check } from '../../executor/probe.ts';
+import { toDrydockError } from '../../errors/index.ts';
+import type { Check } from '../../executor/index.ts';
 import { Control } from '../../pb/moby/buildkit/v1/control_pb.js';
 import { ask, askJson } from './endpoint.ts';
 import { failureOf } from './failure.ts';

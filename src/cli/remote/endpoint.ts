@@ -5,8 +5,8 @@ import { request as httpsRequest } from 'node:https';
 import { connect, isIP, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { connect as connectTls } from 'node:tls';
-import { type Address, isLoopback, parseAddress } from '../../daemon/address.ts';
-import { type DrydockError, type ErrorCode, errnoCode, fail } from '../../errors/error.ts';
+import { type Address, isLoopback, parseAddress } from '../../daemon/index.ts';
+import { type DrydockError, type ErrorCode, errnoCode, fail } from '../../errors/index.ts';
 
 export interface Endpoint {
   /** As it was given. */

@@ -1,6 +1,6 @@
 /** A daemon's failed call as one of our errors. Pure. */
 import { Code, ConnectError } from '@connectrpc/connect';
-import { DrydockError, type ErrorCode, type SourceLocation } from '../../errors/error.ts';
+import { DrydockError, type ErrorCode, type SourceLocation } from '../../errors/index.ts';
 import { type Endpoint, unreachable } from './endpoint.ts';
 
 const codes: Partial<Record<Code, ErrorCode>> = {

@@ -1,11 +1,9 @@
 /** Images and cache at a daemon, over docker's API, in the shapes that the commands print. */
-import type { ImageSummary } from '../../images/list.ts';
-import type { RegistryCredentials } from '../../oci/credentials.ts';
-import { parseReference } from '../../oci/reference.ts';
-import type { Digest } from '../../oci/types.ts';
-import type { ReportStatus } from '../../progress/events.ts';
-import { dockerConfigCredentials } from '../../session/docker-config.ts';
-import type { UsageRecord } from '../../upkeep/disk-usage.ts';
+import type { ImageSummary } from '../../images/index.ts';
+import { type Digest, parseReference, type RegistryCredentials } from '../../oci/index.ts';
+import type { ReportStatus } from '../../progress/index.ts';
+import { dockerConfigCredentials } from '../../session/index.ts';
+import type { UsageRecord } from '../../upkeep/index.ts';
 import { askJson, askLines, type Endpoint } from './endpoint.ts';
 
 /** What every call here needs. */

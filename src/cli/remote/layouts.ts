@@ -3,13 +3,17 @@
  * blobs in them is ours to read and write.
  */
 
-import type { BuildResult, OutputSpec } from '../../engine/types.ts';
-import { fail } from '../../errors/error.ts';
-import { nameInLayout } from '../../exporter/layout-index.ts';
-import { fullNameAnnotation, refNameAnnotation } from '../../oci/layout.ts';
-import { normalizeName, parseReference } from '../../oci/reference.ts';
-import type { Descriptor } from '../../oci/types.ts';
-import { Layout } from '../../source/image/layout.ts';
+import type { BuildResult, OutputSpec } from '../../engine/index.ts';
+import { fail } from '../../errors/index.ts';
+import { nameInLayout } from '../../exporter/index.ts';
+import {
+  type Descriptor,
+  fullNameAnnotation,
+  normalizeName,
+  parseReference,
+  refNameAnnotation,
+} from '../../oci/index.ts';
+import { Layout } from '../../source/index.ts';
 
 interface ServedLayouts {
   /** The build's named contexts, those of layouts with the digests that their tags name now. */

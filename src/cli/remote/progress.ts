@@ -1,10 +1,10 @@
 /** BuildKit's StatusResponse → build events: the other end of `StatusCollector`. Pure. */
 import type { Timestamp } from '@bufbuild/protobuf/wkt';
-import type { SourceLocation } from '../../errors/error.ts';
-import type { LintWarning } from '../../frontend/types.ts';
-import type { Digest } from '../../oci/types.ts';
+import type { SourceLocation } from '../../errors/index.ts';
+import type { LintWarning } from '../../frontend/index.ts';
+import type { Digest } from '../../oci/index.ts';
 import type { StatusResponse, Vertex, VertexWarning } from '../../pb/moby/buildkit/v1/status_pb.js';
-import type { ProgressSink, VertexEvent } from '../../progress/events.ts';
+import type { ProgressSink, VertexEvent } from '../../progress/index.ts';
 
 /** Tells a sink what a message says. A step's end comes after what was still to be said of it. */
 export function replay(message: StatusResponse, sink: ProgressSink): void {

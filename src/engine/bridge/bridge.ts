@@ -1,15 +1,12 @@
 /** One build as its frontends see it: solves, image lookups, warnings. BuildKit's `FrontendLLBBridge`. */
-import { fail, type SourceLocation } from '../../errors/error.ts';
-import { nearest } from '../../errors/nearest.ts';
-import { openView } from '../../fs/open.ts';
-import { create, DefinitionSchema } from '../../llb/pb.ts';
-import type { SourceRewrite } from '../../llb/source-policy.ts';
-import type { Digest } from '../../oci/types.ts';
+import { fail, nearest, type SourceLocation } from '../../errors/index.ts';
+import { openView } from '../../fs/index.ts';
+import { create, DefinitionSchema, type SourceRewrite } from '../../llb/index.ts';
+import type { Digest } from '../../oci/index.ts';
 import type { WorkerRecord } from '../../pb/moby/buildkit/v1/types/worker_pb.js';
 import type { Definition } from '../../pb/solver/pb/ops_pb.js';
-import type { Job } from '../../solver/job.ts';
-import { adoptLeftovers } from '../../solver/leftovers.ts';
-import type { Ref } from '../../store/ref.ts';
+import { adoptLeftovers, type Job } from '../../solver/index.ts';
+import type { Ref } from '../../store/index.ts';
 import type { BuildCaches } from '../caches.ts';
 import type { Engine } from '../engine.ts';
 import { emptyIgnoredCaches } from '../fresh-caches.ts';

@@ -1,7 +1,6 @@
-import { fail } from '../../errors/error.ts';
-import { create, OpSchema } from '../../llb/pb.ts';
-import type { SourceRewrite } from '../../llb/source-policy.ts';
-import { normalizeName } from '../../oci/reference.ts';
+import { fail } from '../../errors/index.ts';
+import { create, OpSchema, type SourceRewrite } from '../../llb/index.ts';
+import { normalizeName } from '../../oci/index.ts';
 import type { Platform, SourceOp } from '../../pb/solver/pb/ops_pb.js';
 import type { SourceJudge } from './source-judge.ts';
 

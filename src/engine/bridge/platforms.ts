@@ -1,14 +1,20 @@
 /** From what a frontend returned to what exporters take. */
-import { fail } from '../../errors/error.ts';
-import type { PlatformResult } from '../../exporter/types.ts';
-import type { FrontendTarget } from '../../frontend/types.ts';
-import { create, DefinitionSchema } from '../../llb/pb.ts';
-import { documentExcess } from '../../oci/document.ts';
-import { defaultEnv, formatPlatform, hostPlatform, normalizePlatform } from '../../oci/platform.ts';
-import type { ImageConfig, Platform } from '../../oci/types.ts';
+import { fail } from '../../errors/index.ts';
+import type { PlatformResult } from '../../exporter/index.ts';
+import type { FrontendTarget } from '../../frontend/index.ts';
+import { create, DefinitionSchema } from '../../llb/index.ts';
+import {
+  defaultEnv,
+  documentExcess,
+  formatPlatform,
+  hostPlatform,
+  type ImageConfig,
+  normalizePlatform,
+  type Platform,
+} from '../../oci/index.ts';
 import type { Definition } from '../../pb/solver/pb/ops_pb.js';
 import { epochSeconds } from '../../words/index.ts';
-import { isDue, nextTurn } from '../../workers/turns.ts';
+import { isDue, nextTurn } from '../../workers/index.ts';
 import type { BridgeResult } from './types.ts';
 
 /**

@@ -1,6 +1,6 @@
-import type { FsView } from '../../fs/view.ts';
+import type { FsView } from '../../fs/index.ts';
 import type { Definition } from '../../pb/solver/pb/ops_pb.js';
-import type { Ref } from '../../store/ref.ts';
+import type { Ref } from '../../store/index.ts';
 
 /** What a ref asks of its bridge. */
 export interface RefSolver {

@@ -1,13 +1,13 @@
 /** Sources held against a policy that the client decides itself, one by one (buildx: a `.rego` beside the Dockerfile). */
-import { fail } from '../../errors/error.ts';
-import { canonicalSource } from '../../llb/source-policy.ts';
+import { fail } from '../../errors/index.ts';
+import { canonicalSource } from '../../llb/index.ts';
 import type {
   ResolveSourceMetaRequest,
   ResolveSourceMetaResponse,
 } from '../../pb/moby/buildkit/v1/frontend/gateway_pb.js';
 import type { CheckPolicyResponse, DecisionResponse } from '../../pb/session/policy_pb.js';
 import type { Platform, SourceOp } from '../../pb/solver/pb/ops_pb.js';
-import type { PolicyQuestion } from '../../session/types.ts';
+import type { PolicyQuestion } from '../../session/index.ts';
 
 /** A source as the build may use it. Gives back the same object when nothing changes. Throws `denied`. */
 export type SourceJudge = (source: SourceOp, platform?: Platform) => Promise<SourceOp>;

@@ -1,10 +1,10 @@
 /** The door of bridge: what a frontend, or a client that is its own frontend, asks of a build and gets from it. */
 
-import type { LintWarning } from '../../frontend/types.ts';
-import type { SourceRewrite } from '../../llb/source-policy.ts';
+import type { LintWarning } from '../../frontend/index.ts';
+import type { SourceRewrite } from '../../llb/index.ts';
 import type { Attestation } from '../../pb/moby/buildkit/v1/frontend/gateway_pb.js';
 import type { Definition } from '../../pb/solver/pb/ops_pb.js';
-import type { CacheSpec } from '../../remote-cache/types.ts';
+import type { CacheSpec } from '../../remote-cache/index.ts';
 import type { Bridge } from './bridge.ts';
 import type { BridgeRef } from './ref.ts';
 

@@ -1,7 +1,6 @@
 /** What does not fit between the platforms that a build was asked for and those that its frontend made. Pure. */
-import { DrydockError } from '../../errors/error.ts';
-import { formatPlatform, parsePlatform } from '../../oci/platform.ts';
-import type { Platform } from '../../oci/types.ts';
+import { DrydockError } from '../../errors/index.ts';
+import { formatPlatform, type Platform, parsePlatform } from '../../oci/index.ts';
 
 /**
  * A sentence for each mismatch, as BuildKit words them; none when all is well. `asked`: the frontend's option `platform`;

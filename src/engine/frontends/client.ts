@@ -1,5 +1,5 @@
 /** A build whose client is its own frontend: it solves by calls of its own until it returns the result. */
-import { throwIfAborted } from '../../errors/error.ts';
+import { throwIfAborted } from '../../errors/index.ts';
 import type { Definition } from '../../pb/solver/pb/ops_pb.js';
 import type { Bridge } from '../bridge/bridge.ts';
 import type { Frontend } from '../bridge/types.ts';

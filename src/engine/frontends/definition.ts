@@ -1,4 +1,4 @@
-import type { ImageConfig } from '../../oci/types.ts';
+import type { ImageConfig } from '../../oci/index.ts';
 import type { Definition } from '../../pb/solver/pb/ops_pb.js';
 import type { Frontend } from '../bridge/types.ts';
 

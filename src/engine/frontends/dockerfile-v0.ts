@@ -1,9 +1,7 @@
 /** The frontend `dockerfile.v0`: our own, asked in the options of BuildKit's API. */
-import { fail } from '../../errors/error.ts';
-import { unknownOptions } from '../../frontend/dockerfile/known-options.ts';
-import { dockerfileRequest } from '../../frontend/dockerfile/request-options.ts';
-import { answerSubrequest } from '../../frontend/dockerfile/subrequests/answer.ts';
-import { digestOf } from '../../oci/digest.ts';
+import { fail } from '../../errors/index.ts';
+import { answerSubrequest, dockerfileRequest, unknownOptions } from '../../frontend/index.ts';
+import { digestOf } from '../../oci/index.ts';
 import type { NamedFrontend } from '../bridge/types.ts';
 import { convert, openHost } from './dockerfile.ts';
 

@@ -1,17 +1,16 @@
 /** Builds of a Dockerfile by our own frontend, in process. */
-import type { SourceLocation } from '../../errors/error.ts';
-import { fail } from '../../errors/error.ts';
-import { dockerfileFrontend } from '../../frontend/dockerfile/frontend.ts';
-import type { FrontendOptions } from '../../frontend/dockerfile/request-options.ts';
-import type {
-  DockerfileRequest,
-  FrontendHost,
-  FrontendResult,
-  FrontendTarget,
-} from '../../frontend/types.ts';
-import { limitSteps } from '../../llb/limits.ts';
+import { fail, type SourceLocation } from '../../errors/index.ts';
+import {
+  type DockerfileRequest,
+  dockerfileFrontend,
+  type FrontendHost,
+  type FrontendOptions,
+  type FrontendResult,
+  type FrontendTarget,
+} from '../../frontend/index.ts';
+import { limitSteps } from '../../llb/index.ts';
 import { parseBool } from '../../words/index.ts';
-import { isDue, nextTurn } from '../../workers/turns.ts';
+import { isDue, nextTurn } from '../../workers/index.ts';
 import type { Bridge } from '../bridge/bridge.ts';
 import { baseConfigKey, epochKey, platformTargets } from '../bridge/platforms.ts';
 import type { BridgeRef } from '../bridge/ref.ts';

@@ -1,18 +1,15 @@
 /** What the engine does for a frontend: resolving images and opening solved trees. */
 import { setImmediate } from 'node:timers/promises';
-import { findImage } from '../../distribution/stored.ts';
-import { DrydockError } from '../../errors/error.ts';
-import type { FrontendHost, FrontendTree, ResolvedImage } from '../../frontend/types.ts';
-import { openView } from '../../fs/open.ts';
-import { readFileIn } from '../../fs/read.ts';
-import { resolvePath } from '../../fs/resolve.ts';
-import type { FsView } from '../../fs/view.ts';
-import { pbPlatform } from '../../llb/message.ts';
-import { formatPlatform } from '../../oci/platform.ts';
-import type { Job } from '../../solver/job.ts';
-import { resolveImageConfig } from '../../source/image.ts';
-import type { Ref } from '../../store/ref.ts';
-import { inTurns } from '../../workers/turns.ts';
+import { findImage } from '../../distribution/index.ts';
+import { DrydockError } from '../../errors/index.ts';
+import type { FrontendHost, FrontendTree, ResolvedImage } from '../../frontend/index.ts';
+import { type FsView, openView, readFileIn, resolvePath } from '../../fs/index.ts';
+import { pbPlatform } from '../../llb/index.ts';
+import { formatPlatform } from '../../oci/index.ts';
+import type { Job } from '../../solver/index.ts';
+import { resolveImageConfig } from '../../source/index.ts';
+import type { Ref } from '../../store/index.ts';
+import { inTurns } from '../../workers/index.ts';
 import type { Bridge } from '../bridge/bridge.ts';
 import { imageAfter } from '../bridge/image-policy.ts';
 

@@ -1,4 +1,4 @@
-import { fail } from '../../errors/error.ts';
+import { fail } from '../../errors/index.ts';
 
 const maxOptions = 10_000;
 /** Characters of all names and values. */

@@ -1,10 +1,8 @@
 /** When a source was made, by what it says of itself: what SOURCE_DATE_EPOCH may be taken from. */
 import type { Definition, SourceOp } from '../../pb/solver/pb/ops_pb.js';
-import type { VertexProgress } from '../../progress/events.ts';
-import type { Job } from '../../solver/job.ts';
-import { pinnedRef, withCommit } from '../../source/git-commit.ts';
-import { gitOptions } from '../../source/git-ref.ts';
-import { httpMeta } from '../../source/http.ts';
+import type { VertexProgress } from '../../progress/index.ts';
+import type { Job } from '../../solver/index.ts';
+import { gitOptions, httpMeta, pinnedRef, withCommit } from '../../source/index.ts';
 import type { Engine } from '../engine.ts';
 
 /**

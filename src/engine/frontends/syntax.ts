@@ -1,4 +1,4 @@
-import { parseReference } from '../../oci/reference.ts';
+import { parseReference } from '../../oci/index.ts';
 
 /**
  * Whether ours stands for a frontend's image: for docker's own, of whatever version, unless the build has put another in

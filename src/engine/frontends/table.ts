@@ -1,6 +1,6 @@
-import { fail } from '../../errors/error.ts';
-import { withPrefix } from '../../frontend/dockerfile/with-prefix.ts';
-import { parseReference } from '../../oci/reference.ts';
+import { fail } from '../../errors/index.ts';
+import { withPrefix } from '../../frontend/index.ts';
+import { parseReference } from '../../oci/index.ts';
 import type { NamedFrontend, NamedFrontends } from '../bridge/types.ts';
 import { isOurs } from './syntax.ts';
 

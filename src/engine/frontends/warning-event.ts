@@ -1,6 +1,6 @@
-import type { LintWarning } from '../../frontend/types.ts';
-import { digestOf } from '../../oci/digest.ts';
-import type { WarningEvent } from '../../progress/events.ts';
+import type { LintWarning } from '../../frontend/index.ts';
+import { digestOf } from '../../oci/index.ts';
+import type { WarningEvent } from '../../progress/index.ts';
 
 /** What the findings of build checks are told under: no step's vertex. */
 export const checksVertex = digestOf('[internal] build checks');

@@ -1,6 +1,6 @@
 /** The capabilities of LLBBridge, by BuildKit's names (frontend/gateway/pb/caps.go). */
 import { create } from '@bufbuild/protobuf';
-import { llbCaps } from '../../llb/caps.ts';
+import { llbCaps } from '../../llb/index.ts';
 import { type PongResponse, PongResponseSchema } from '../../pb/moby/buildkit/v1/frontend/gateway_pb.js';
 import type { WorkerRecord } from '../../pb/moby/buildkit/v1/types/worker_pb.js';
 

@@ -3,21 +3,23 @@
 import { randomUUID } from 'node:crypto';
 import type { Readable } from 'node:stream';
 import { create } from '@bufbuild/protobuf';
-import { fail } from '../../errors/error.ts';
-import type { ExecControl, ExecSpec } from '../../executor/types.ts';
-import { lookLive, withLiveView } from '../../fs/live-view.ts';
-import type { Mount } from '../../fs/mount.ts';
-import { type FsView, specOfMounts, type ViewSpec } from '../../fs/view.ts';
-import { listExcess } from '../../llb/op-size.ts';
-import { digestOf } from '../../oci/digest.ts';
-import { defaultPath } from '../../oci/platform.ts';
-import { modesOf } from '../../ops/exec/modes.ts';
-import { PreparedMounts } from '../../ops/exec/mounts.ts';
-import { execSpec, secretEnvironment } from '../../ops/exec/spec.ts';
+import { fail } from '../../errors/index.ts';
+import type { ExecControl, ExecSpec } from '../../executor/index.ts';
+import {
+  type FsView,
+  lookLive,
+  type Mount,
+  specOfMounts,
+  type ViewSpec,
+  withLiveView,
+} from '../../fs/index.ts';
+import { listExcess } from '../../llb/index.ts';
+import { defaultPath, digestOf } from '../../oci/index.ts';
+import { execSpec, modesOf, PreparedMounts, secretEnvironment } from '../../ops/index.ts';
 import type { InitMessage, NewContainerRequest } from '../../pb/moby/buildkit/v1/frontend/gateway_pb.js';
 import { MountSchema, MountType } from '../../pb/solver/pb/ops_pb.js';
-import { boundProgress } from '../../progress/bound.ts';
-import type { WorkContext } from '../../solver/types.ts';
+import { boundProgress } from '../../progress/index.ts';
+import type { WorkContext } from '../../solver/index.ts';
 import type { Bridge } from '../bridge/bridge.ts';
 import type { BridgeRef } from '../bridge/ref.ts';
 import { requireEntitlement } from '../entitlements.ts';

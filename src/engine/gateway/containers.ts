@@ -1,5 +1,5 @@
 /** The containers of one frontend. */
-import { canceled, fail } from '../../errors/error.ts';
+import { canceled, fail } from '../../errors/index.ts';
 import type { NewContainerRequest } from '../../pb/moby/buildkit/v1/frontend/gateway_pb.js';
 import type { Bridge } from '../bridge/bridge.ts';
 import { Container } from './container.ts';

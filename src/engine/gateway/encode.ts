@@ -5,14 +5,14 @@
 import { create } from '@bufbuild/protobuf';
 import { type Any, AnySchema } from '@bufbuild/protobuf/wkt';
 import { type Code, ConnectError, encodeBinaryHeader } from '@connectrpc/connect';
-import { clip } from '../../errors/clip.ts';
 import {
+  clip,
   type DrydockError,
   type SourceLocation,
   type SourceRange,
   toDrydockError,
-} from '../../errors/error.ts';
-import { statusOf, UNIMPLEMENTED, UNKNOWN } from '../../grpc/status.ts';
+} from '../../errors/index.ts';
+import { statusOf, UNIMPLEMENTED, UNKNOWN } from '../../grpc/index.ts';
 import { type Status, StatusSchema } from '../../pb/google/rpc/status_pb.js';
 import { FrontendFailure } from './failure.ts';
 import { solveDetailOf } from './solve-failure.ts';

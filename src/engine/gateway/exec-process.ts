@@ -2,7 +2,7 @@
 import { constants } from 'node:os';
 import { PassThrough } from 'node:stream';
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
-import { DrydockError, fail } from '../../errors/error.ts';
+import { DrydockError, fail } from '../../errors/index.ts';
 import type { StatusSchema } from '../../pb/google/rpc/status_pb.js';
 import { type ExecMessage, ExecMessageSchema } from '../../pb/moby/buildkit/v1/frontend/gateway_pb.js';
 import type { ContainerProcess } from './container.ts';

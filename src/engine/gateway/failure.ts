@@ -1,6 +1,6 @@
 /** A failure that a frontend returned as the build's: told on to the client as it came. */
-import { DrydockError } from '../../errors/error.ts';
-import { CANCELLED, errorCodeOf } from '../../grpc/status.ts';
+import { DrydockError } from '../../errors/index.ts';
+import { CANCELLED, errorCodeOf } from '../../grpc/index.ts';
 import type { Status } from '../../pb/google/rpc/status_pb.js';
 
 export class FrontendFailure extends DrydockError {

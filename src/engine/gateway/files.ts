@@ -1,16 +1,18 @@
 /** Looking into trees the way LLBBridge's file calls do. */
 import { readSync } from 'node:fs';
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
-import { fail } from '../../errors/error.ts';
-import { IgnoreMatcher } from '../../fs/ignore.ts';
-import { statFollow } from '../../fs/read.ts';
-import { openEntry } from '../../fs/real.ts';
-import { resolvePath } from '../../fs/resolve.ts';
-import type { FsEntry, FsView } from '../../fs/view.ts';
-import { major, minor } from '../../linux/libc.ts';
-import { closeFd } from '../../linux/open-in.ts';
+import { fail } from '../../errors/index.ts';
+import {
+  type FsEntry,
+  type FsView,
+  IgnoreMatcher,
+  openEntry,
+  resolvePath,
+  statFollow,
+} from '../../fs/index.ts';
+import { closeFd, major, minor } from '../../linux/index.ts';
 import { type Stat, StatSchema } from '../../pb/fsutil/wire_pb.js';
-import { goMode } from '../../session/fsutil/mode.ts';
+import { goMode } from '../../session/index.ts';
 
 /** Most bytes in one answer: what a gRPC message of BuildKit's may hold, less its framing. */
 const maxRead = (16 << 20) - 1024;

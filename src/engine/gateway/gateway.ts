@@ -4,10 +4,10 @@
  */
 import { create } from '@bufbuild/protobuf';
 import type { HandlerContext, ServiceImpl } from '@connectrpc/connect';
-import { fail, type SourceLocation } from '../../errors/error.ts';
-import type { FsView } from '../../fs/view.ts';
-import { sourceRewriteInTurns } from '../../llb/source-policy.ts';
-import type { Digest } from '../../oci/types.ts';
+import { fail, type SourceLocation } from '../../errors/index.ts';
+import type { FsView } from '../../fs/index.ts';
+import { sourceRewriteInTurns } from '../../llb/index.ts';
+import type { Digest } from '../../oci/index.ts';
 import {
   type ExecMessage,
   type LLBBridge,
@@ -24,7 +24,7 @@ import {
   type WarnRequest,
 } from '../../pb/moby/buildkit/v1/frontend/gateway_pb.js';
 import type { Definition } from '../../pb/solver/pb/ops_pb.js';
-import { inTurns } from '../../workers/turns.ts';
+import { inTurns } from '../../workers/index.ts';
 import type { Bridge } from '../bridge/bridge.ts';
 import type { BridgeResult } from '../bridge/types.ts';
 import { checkOptionsSize } from '../frontends/options-size.ts';

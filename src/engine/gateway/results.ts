@@ -1,7 +1,7 @@
 /** Results from and to their messages; refs have ids that hold for one frontend. */
 import { randomUUID } from 'node:crypto';
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
-import { fail } from '../../errors/error.ts';
+import { fail } from '../../errors/index.ts';
 import {
   AttestationSchema,
   type Result as PbResult,

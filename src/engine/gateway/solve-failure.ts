@@ -4,12 +4,11 @@
  * `errdefs.Solve` of https://github.com/moby/buildkit/blob/master/solver/errdefs/errdefs.proto
  */
 import { fromBinary, toJson } from '@bufbuild/protobuf';
-import { DrydockError } from '../../errors/error.ts';
-import { toBinary as encodeOp, OpSchema as LlbOpSchema } from '../../llb/pb.ts';
+import { DrydockError } from '../../errors/index.ts';
+import { toBinary as encodeOp, OpSchema as LlbOpSchema } from '../../llb/index.ts';
 import { type Op, OpSchema } from '../../pb/solver/pb/ops_pb.js';
-import { failedVertex } from '../../solver/failed-vertex.ts';
-import { leftoversOf } from '../../solver/leftovers.ts';
-import type { Ref } from '../../store/ref.ts';
+import { failedVertex, leftoversOf } from '../../solver/index.ts';
+import type { Ref } from '../../store/index.ts';
 
 /** The JSON of `errdefs.Solve`. */
 interface SolveDetail {

@@ -1,10 +1,9 @@
 /** What sources are, asked before they are solved: LLBBridge's ResolveImageConfig and ResolveSourceMeta. */
 import { create } from '@bufbuild/protobuf';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
-import { fail } from '../../errors/error.ts';
-import { platformOf } from '../../llb/message.ts';
-import { sourceRewrite } from '../../llb/source-policy.ts';
-import { normalizeName } from '../../oci/reference.ts';
+import { fail } from '../../errors/index.ts';
+import { platformOf, sourceRewrite } from '../../llb/index.ts';
+import { normalizeName } from '../../oci/index.ts';
 import {
   type ChecksumRequest,
   ChecksumRequest_ChecksumAlgo,
@@ -17,11 +16,17 @@ import {
 } from '../../pb/moby/buildkit/v1/frontend/gateway_pb.js';
 import type { Policy } from '../../pb/moby/buildkit/v1/sourcepolicy/policy_pb.js';
 import type { Platform as PbPlatform, SourceOp } from '../../pb/solver/pb/ops_pb.js';
-import type { VertexProgress } from '../../progress/events.ts';
-import { type GitObjects, gitObjects, verifiedRef } from '../../source/git-commit.ts';
-import { type GitRef, gitOptions } from '../../source/git-ref.ts';
-import { type HttpChecksum, httpMeta } from '../../source/http.ts';
-import { resolveImageConfig } from '../../source/image.ts';
+import type { VertexProgress } from '../../progress/index.ts';
+import {
+  type GitObjects,
+  type GitRef,
+  gitObjects,
+  gitOptions,
+  type HttpChecksum,
+  httpMeta,
+  resolveImageConfig,
+  verifiedRef,
+} from '../../source/index.ts';
 import type { Bridge } from '../bridge/bridge.ts';
 import { imageAfter, type SourcePolicy, settled } from '../bridge/image-policy.ts';
 import { inTurn } from '../rules.ts';

@@ -1,5 +1,5 @@
 import { configureTextEncoding } from '@bufbuild/protobuf/wire';
-import { bytesOf, nameOf } from '../../linux/names.ts';
+import { bytesOf, nameOf } from '../../linux/index.ts';
 
 /**
  * Has the strings of all messages of this process take any bytes and give them back: names of files are in them, and

@@ -2,7 +2,7 @@
  * What the parser gives: a Dockerfile as stages of typed instructions. Words are kept unexpanded (variables are
  * expanded by the converter, which knows the values); quotes and escapes are kept where expansion needs them.
  */
-import type { SourceRange } from '../../errors/error.ts';
+import type { SourceRange } from '../../errors/index.ts';
 
 export interface Dockerfile {
   filename: string;

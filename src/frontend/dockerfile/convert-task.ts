@@ -1,9 +1,9 @@
 /** The worker task `frontend.convert`: the frontend, with a host on the other side of a port. */
 import type { MessagePort } from 'node:worker_threads';
-import { canceled, fail } from '../../errors/error.ts';
-import { documentExcess } from '../../oci/document.ts';
+import { canceled, fail } from '../../errors/index.ts';
+import { documentExcess } from '../../oci/index.ts';
 import type { Definition } from '../../pb/solver/pb/ops_pb.js';
-import { packError, taskError } from '../../workers/wire.ts';
+import { packError, taskError } from '../../workers/index.ts';
 import type { FrontendHost, FrontendTree } from '../types.ts';
 import { examineHere } from './frontend.ts';
 import { type HostCall, type HostReply, type PlainExamined, type PlainRequest, requestOf } from './large.ts';

@@ -1,6 +1,6 @@
 /** The Dockerfile frontend: reads the Dockerfile of a context and converts it, once per platform. */
-import { type DrydockError, fail, type Stopping, throwIfAborted } from '../../errors/error.ts';
-import { limitSteps } from '../../llb/limits.ts';
+import { type DrydockError, fail, type Stopping, throwIfAborted } from '../../errors/index.ts';
+import { limitSteps } from '../../llb/index.ts';
 import type {
   DockerfileFrontend,
   DockerfileRequest,

@@ -1,5 +1,5 @@
 /** Which options `dockerfile.v0` has, so that one that nobody reads is told and not swallowed. */
-import { limitNames } from '../../llb/limits.ts';
+import { limitNames } from '../../llb/index.ts';
 
 /** https://github.com/moby/buildkit/blob/master/frontend/dockerui/config.go has the names. */
 const names = new Set([

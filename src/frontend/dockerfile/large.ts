@@ -3,12 +3,10 @@
  * this side for what the host does, and hands the result over in parts, each when the one before was taken.
  */
 import { MessageChannel, type MessagePort } from 'node:worker_threads';
-import { fromDefinition } from '../../llb/from-definition.ts';
-import { marshal, type State } from '../../llb/llb.ts';
-import type { ImageConfig } from '../../oci/types.ts';
+import { fromDefinition, marshal, type State } from '../../llb/index.ts';
+import type { ImageConfig } from '../../oci/index.ts';
 import type { Definition } from '../../pb/solver/pb/ops_pb.js';
-import { runTask } from '../../workers/pool.ts';
-import { type PlainError, packError, taskError } from '../../workers/wire.ts';
+import { type PlainError, packError, runTask, taskError } from '../../workers/index.ts';
 import type {
   ContextSource,
   DockerfileRequest,

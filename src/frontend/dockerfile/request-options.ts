@@ -4,13 +4,15 @@
  */
 
 import { isIP } from 'node:net';
-import { fail, prefixed } from '../../errors/error.ts';
-import { fromDefinition } from '../../llb/from-definition.ts';
-import { limitOptions, parseLimits } from '../../llb/limits.ts';
-import { marshal, upload } from '../../llb/llb.ts';
-import { parseUlimit } from '../../llb/ulimits.ts';
-import { distinctPlatforms, formatPlatform, parsePlatform } from '../../oci/platform.ts';
-import type { ImageConfig, Platform } from '../../oci/types.ts';
+import { fail, prefixed } from '../../errors/index.ts';
+import { fromDefinition, limitOptions, marshal, parseLimits, parseUlimit, upload } from '../../llb/index.ts';
+import {
+  distinctPlatforms,
+  formatPlatform,
+  type ImageConfig,
+  type Platform,
+  parsePlatform,
+} from '../../oci/index.ts';
 import type { Definition } from '../../pb/solver/pb/ops_pb.js';
 import { csvFields, isRemoteUrl, parseBool } from '../../words/index.ts';
 import type { ContextSource, DockerfileRequest } from '../types.ts';

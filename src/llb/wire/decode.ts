@@ -1,6 +1,6 @@
 /** LLB's messages from protobuf's wire format. The bytes may be hostile. */
 import type { Message as EsMessage } from '@bufbuild/protobuf';
-import { nameOf } from '../../linux/names.ts';
+import { nameOf } from '../../linux/index.ts';
 import {
   BYTES,
   build,

@@ -1,6 +1,6 @@
 /** LLB's messages to protobuf's wire format. */
 import type { Message as EsMessage } from '@bufbuild/protobuf';
-import { bytesOf } from '../../linux/names.ts';
+import { bytesOf } from '../../linux/index.ts';
 import {
   BYTES,
   isMessageType,

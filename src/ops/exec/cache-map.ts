@@ -1,12 +1,11 @@
 /** What an exec op is keyed by. Pure. */
 
-import { fail } from '../../errors/error.ts';
-import { cleanPath } from '../../fs/paths.ts';
-import type { ContentSelector } from '../../fs/view.ts';
-import { clone, ExecOpSchema, MountContentCache, MountType, toBinary } from '../../llb/pb.ts';
-import { digestOf } from '../../oci/digest.ts';
+import { fail } from '../../errors/index.ts';
+import { type ContentSelector, cleanPath } from '../../fs/index.ts';
+import { clone, ExecOpSchema, MountContentCache, MountType, toBinary } from '../../llb/index.ts';
+import { digestOf } from '../../oci/index.ts';
 import type { ExecOp, Mount, Platform } from '../../pb/solver/pb/ops_pb.js';
-import type { CacheDep, CacheMap } from '../../solver/types.ts';
+import type { CacheDep, CacheMap } from '../../solver/index.ts';
 
 /**
  * Key of an exec op. Left out of it, as in BuildKit: the proxy environment, the addresses of extra hosts, which

@@ -1,8 +1,7 @@
 /** Cache mounts: folders that steps share between builds (`RUN --mount=type=cache`), in no snapshot and no layer. */
-import { DrydockError, fail } from '../../errors/error.ts';
-import type { HeldFolder } from '../../kept/instance.ts';
-import type { KeptFolders } from '../../kept/kept-folders.ts';
-import type { Session } from '../../session/types.ts';
+import { DrydockError, fail } from '../../errors/index.ts';
+import type { HeldFolder, KeptFolders } from '../../kept/index.ts';
+import type { Session } from '../../session/index.ts';
 
 export type Sharing = 'shared' | 'private' | 'locked';
 

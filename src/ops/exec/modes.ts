@@ -1,7 +1,7 @@
 /** A step's network and security, of what the wire says. Pure. */
-import { fail } from '../../errors/error.ts';
-import type { ExecSpec } from '../../executor/types.ts';
-import { NetMode, SecurityMode } from '../../llb/pb.ts';
+import { fail } from '../../errors/index.ts';
+import type { ExecSpec } from '../../executor/index.ts';
+import { NetMode, SecurityMode } from '../../llb/index.ts';
 
 const networks: Partial<Record<number, ExecSpec['network']>> = {
   [NetMode.UNSET]: 'default',

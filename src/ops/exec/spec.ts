@@ -1,8 +1,8 @@
 /** From what LLB says of a process to what the executor runs: of steps, of frontends and of frontends' containers. */
-import type { ExecSpec } from '../../executor/types.ts';
-import { ulimitsOf } from '../../llb/ulimits.ts';
+import type { ExecSpec } from '../../executor/index.ts';
+import { ulimitsOf } from '../../llb/index.ts';
 import type { Meta, SecretEnv } from '../../pb/solver/pb/ops_pb.js';
-import type { WorkContext } from '../../solver/types.ts';
+import type { WorkContext } from '../../solver/index.ts';
 import { findSecret, type PreparedMounts } from './mounts.ts';
 
 /** What the wire says of a process; all but what it runs may be left out. */

@@ -1,5 +1,5 @@
 /** A step's output on its way to progress: bounded, with its last lines kept for an error. */
-import type { VertexProgress } from '../../progress/events.ts';
+import type { VertexProgress } from '../../progress/index.ts';
 
 /** Bytes of output shown per step, as in BuildKit. */
 const limit = 2 << 20;

@@ -1,6 +1,6 @@
 /** From a build's vertices to the records of a cache config. Pure. */
-import type { Digest } from '../../oci/types.ts';
-import type { ForeignLeaf } from '../../solver/foreign-cache.ts';
+import type { Digest } from '../../oci/index.ts';
+import type { ForeignLeaf } from '../../solver/index.ts';
 import {
   type CacheConfig,
   type ConfigLayer,

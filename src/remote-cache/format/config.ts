@@ -2,9 +2,8 @@
  * A build cache as BuildKit writes it for others: `application/vnd.buildkit.cacheconfig.v0`.
  * https://github.com/moby/buildkit/blob/master/cache/remotecache/v1/doc.go
  */
-import { fail } from '../../errors/error.ts';
-import { digestOf, isDigest } from '../../oci/digest.ts';
-import type { Digest } from '../../oci/types.ts';
+import { fail } from '../../errors/index.ts';
+import { type Digest, digestOf, isDigest } from '../../oci/index.ts';
 
 export const cacheConfigType = 'application/vnd.buildkit.cacheconfig.v0';
 

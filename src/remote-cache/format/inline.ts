@@ -1,5 +1,5 @@
 /** A cache inside an image's own config (`moby.buildkit.cache.v0`): its layers are the image's. Pure. */
-import type { Digest } from '../../oci/types.ts';
+import type { Digest } from '../../oci/index.ts';
 import { type CacheConfig, encodeInlineRecords } from './config.ts';
 
 /**

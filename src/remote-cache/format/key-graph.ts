@@ -1,6 +1,6 @@
 /** Looks vertices up among the records of a cache config. */
-import type { Digest } from '../../oci/types.ts';
-import type { ForeignInput, ForeignLeaf } from '../../solver/foreign-cache.ts';
+import type { Digest } from '../../oci/index.ts';
+import type { ForeignInput, ForeignLeaf } from '../../solver/index.ts';
 import { type ConfigRecord, contentRecord, outputRecord } from './config.ts';
 
 export class KeyGraph {

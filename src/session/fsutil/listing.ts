@@ -5,8 +5,8 @@
  */
 import { randomUUID } from 'node:crypto';
 import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { lstatHost } from '../../fs/stat.ts';
-import { Deframer, frame } from '../../grpc/frame.ts';
+import { lstatHost } from '../../fs/index.ts';
+import { Deframer, frame } from '../../grpc/index.ts';
 
 /** Longest list that is kept, bytes: some 100,000 files. */
 const mostBytes = 8 << 20;

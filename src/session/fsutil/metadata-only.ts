@@ -3,10 +3,9 @@
  * files themselves whose paths match patterns.
  */
 import { closeSync } from 'node:fs';
-import { fail } from '../../errors/error.ts';
-import { IgnoreMatcher } from '../../fs/ignore.ts';
-import { createFile, writeAll } from '../../fs/make.ts';
-import { chmodSync, rmSync } from '../../linux/files.ts';
+import { fail } from '../../errors/index.ts';
+import { createFile, IgnoreMatcher, writeAll } from '../../fs/index.ts';
+import { chmodSync, rmSync } from '../../linux/index.ts';
 import { typeOf } from './mode.ts';
 import type { Stat } from './packet.ts';
 

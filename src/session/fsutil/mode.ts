@@ -1,5 +1,5 @@
 /** Go's os.FileMode, which fsutil's stats carry, from and to a file's type and permission bits. https://pkg.go.dev/io/fs#FileMode */
-import type { FileType } from '../../fs/view.ts';
+import type { FileType } from '../../fs/index.ts';
 
 const dir = 0x80000000;
 const symlink = 1 << 27;

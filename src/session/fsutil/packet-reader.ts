@@ -1,6 +1,6 @@
 /** Reads fsutil's packets. https://protobuf.dev/programming-guides/encoding/ */
-import { fail } from '../../errors/error.ts';
-import { nameOf } from '../../linux/names.ts';
+import { fail } from '../../errors/index.ts';
+import { nameOf } from '../../linux/index.ts';
 import type { Packet, Stat } from './packet.ts';
 
 const none = new Uint8Array(0);

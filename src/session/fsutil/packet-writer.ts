@@ -1,5 +1,5 @@
 /** Writes fsutil's packets in gRPC's framing. https://protobuf.dev/programming-guides/encoding/ */
-import { bytesOf } from '../../linux/names.ts';
+import { bytesOf } from '../../linux/index.ts';
 import { DATA, ERR, FIN, REQ, type Stat } from './packet.ts';
 
 const firstSize = 64 * 1024;

@@ -3,8 +3,8 @@
  * protocol on it: whole batches of bytes both ways, with back-pressure in both.
  */
 import type { MessagePort } from 'node:worker_threads';
-import { canceled } from '../../errors/error.ts';
-import { type PlainError, packError, taskError } from '../../workers/wire.ts';
+import { canceled } from '../../errors/index.ts';
+import { type PlainError, packError, taskError } from '../../workers/index.ts';
 
 /** To the worker. `sent`: bytes of the worker's that are on the wire. */
 type ToWorker = { bytes: Uint8Array } | { end: true } | { error: PlainError } | { sent: number };

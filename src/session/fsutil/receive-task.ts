@@ -1,9 +1,9 @@
 /** Worker task `session.receive`: the receiving side of fsutil's protocol, into a folder. */
 import type { MessagePort } from 'node:worker_threads';
-import { canceled, DrydockError, errnoCode, fail, toDrydockError, withoutPaths } from '../../errors/error.ts';
-import { Deframer } from '../../grpc/frame.ts';
-import { mkdirSync, realpathSync } from '../../linux/files.ts';
-import type { TaskContext } from '../../workers/task.ts';
+import { canceled, DrydockError, errnoCode, fail, toDrydockError, withoutPaths } from '../../errors/index.ts';
+import { Deframer } from '../../grpc/index.ts';
+import { mkdirSync, realpathSync } from '../../linux/index.ts';
+import type { TaskContext } from '../../workers/index.ts';
 import { forgetListing, ListedMessages, type Listing, ListingWriter, readListing } from './listing.ts';
 import { MetadataOnly, metadataFile } from './metadata-only.ts';
 import { isRegular } from './mode.ts';

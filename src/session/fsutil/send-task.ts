@@ -1,16 +1,19 @@
 /** Worker task `session.send`: the sending side of fsutil's protocol, of one or more trees. */
 import { readSync } from 'node:fs';
 import type { MessagePort } from 'node:worker_threads';
-import { canceled, DrydockError, fail, toDrydockError } from '../../errors/error.ts';
-import { stopper } from '../../fs/make.ts';
-import { openView } from '../../fs/open.ts';
-import { openEntry } from '../../fs/real.ts';
-import { walkSelected } from '../../fs/select.ts';
-import type { FsEntry, FsView, ViewSpec } from '../../fs/view.ts';
-import { Deframer } from '../../grpc/frame.ts';
-import { major, minor } from '../../linux/libc.ts';
-import { closeFd } from '../../linux/open-in.ts';
-import type { TaskContext } from '../../workers/task.ts';
+import { canceled, DrydockError, fail, toDrydockError } from '../../errors/index.ts';
+import {
+  type FsEntry,
+  type FsView,
+  openEntry,
+  openView,
+  stopper,
+  type ViewSpec,
+  walkSelected,
+} from '../../fs/index.ts';
+import { Deframer } from '../../grpc/index.ts';
+import { closeFd, major, minor } from '../../linux/index.ts';
+import type { TaskContext } from '../../workers/index.ts';
 import { goMode } from './mode.ts';
 import { ERR, FIN, REQ, type Stat } from './packet.ts';
 import { readPacket } from './packet-reader.ts';

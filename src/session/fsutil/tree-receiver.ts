@@ -1,31 +1,37 @@
 /** Makes a folder like the one a peer describes, asking for the bytes of those files alone that differ. Worker thread. */
 import { closeSync } from 'node:fs';
-import { type DrydockError, errnoCode, fail } from '../../errors/error.ts';
+import { type DrydockError, errnoCode, fail } from '../../errors/index.ts';
 import {
   checkReplaceable,
   createFile,
+  type FileType,
+  fileType,
   finishFile,
   finishPath,
+  isOwnXattr,
+  lstatHost,
   makeNode,
   partOf,
   writeAll,
-} from '../../fs/make.ts';
-import { fileType, isOwnXattr, lstatHost } from '../../fs/stat.ts';
-import type { FileType } from '../../fs/view.ts';
+} from '../../fs/index.ts';
 import {
   chmodSync,
+  compareNames,
+  type HostStat,
   lchownSync,
+  lgetxattr,
   linkSync,
+  llistxattr,
+  lremovexattr,
+  lutimesNs,
+  makedev,
   mkdirSync,
   readdirSync,
   readlinkSync,
   renameSync,
   rmSync,
   symlinkSync,
-} from '../../linux/files.ts';
-import { lgetxattr, llistxattr, lremovexattr, lutimesNs, makedev } from '../../linux/libc.ts';
-import type { HostStat } from '../../linux/lstat.ts';
-import { compareNames } from '../../linux/names.ts';
+} from '../../linux/index.ts';
 import { permissionsOf, typeOf } from './mode.ts';
 import type { Stat } from './packet.ts';
 

@@ -3,12 +3,22 @@
  * the call's metadata `buildkit-attachable-store-id`, as in BuildKit's session/content.
  */
 import { create, fromBinary, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
-import { canceled } from '../../errors/error.ts';
-import { Deframer, frame } from '../../grpc/frame.ts';
-import { drained } from '../../grpc/served-bytes.ts';
-import { type CallHandler, requestOf, type ServedCall, unary } from '../../grpc/server.ts';
-import { ALREADY_EXISTS, GrpcError, INVALID_ARGUMENT, NOT_FOUND, OUT_OF_RANGE } from '../../grpc/status.ts';
-import { parseDigest } from '../../oci/digest.ts';
+import { canceled } from '../../errors/index.ts';
+import {
+  ALREADY_EXISTS,
+  type CallHandler,
+  Deframer,
+  drained,
+  frame,
+  GrpcError,
+  INVALID_ARGUMENT,
+  NOT_FOUND,
+  OUT_OF_RANGE,
+  requestOf,
+  type ServedCall,
+  unary,
+} from '../../grpc/index.ts';
+import { parseDigest } from '../../oci/index.ts';
 import {
   InfoRequestSchema,
   InfoResponseSchema,

@@ -2,10 +2,8 @@
 import type { IncomingHttpHeaders } from 'node:http2';
 import type { Writable } from 'node:stream';
 import { finished } from 'node:stream/promises';
-import { receivedBytes } from '../../grpc/served-bytes.ts';
-import type { CallHandler } from '../../grpc/server.ts';
-import { GrpcError, NOT_FOUND } from '../../grpc/status.ts';
-import { runTask } from '../../workers/pool.ts';
+import { type CallHandler, GrpcError, NOT_FOUND, receivedBytes } from '../../grpc/index.ts';
+import { runTask } from '../../workers/index.ts';
 import { bridge } from '../fsutil/bridge.ts';
 import { listOf } from '../services/metadata.ts';
 import type { Session } from '../types.ts';

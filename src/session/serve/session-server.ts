@@ -6,11 +6,17 @@ import { randomUUID } from 'node:crypto';
 import { request as httpRequest, type RequestOptions } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
-import { fail } from '../../errors/error.ts';
-import { withHead } from '../../grpc/headed-stream.ts';
-import { receivedBytes, sendBytes } from '../../grpc/served-bytes.ts';
-import { type CallHandler, GrpcServer, unary } from '../../grpc/server.ts';
-import { GrpcError, NOT_FOUND } from '../../grpc/status.ts';
+import { fail } from '../../errors/index.ts';
+import {
+  type CallHandler,
+  GrpcError,
+  GrpcServer,
+  NOT_FOUND,
+  receivedBytes,
+  sendBytes,
+  unary,
+  withHead,
+} from '../../grpc/index.ts';
 import { CredentialsRequestSchema, CredentialsResponseSchema } from '../../pb/session/auth_pb.js';
 import { GetSecretRequestSchema, GetSecretResponseSchema } from '../../pb/session/secrets_pb.js';
 import { CheckAgentRequestSchema, CheckAgentResponseSchema } from '../../pb/session/ssh_pb.js';

@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { resolve } from 'node:path';
-import { realpathSync } from '../../linux/files.ts';
-import { digestOf, hex } from '../../oci/digest.ts';
+import { realpathSync } from '../../linux/index.ts';
+import { digestOf, hex } from '../../oci/index.ts';
 
 /** Names a folder of this machine across builds, without telling its path: a session's shared key. */
 export function sharedKeyOf(dir: string): string {

@@ -4,10 +4,9 @@
  */
 import { createPublicKey, randomBytes, timingSafeEqual, verify } from 'node:crypto';
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
-import { fail } from '../../errors/error.ts';
-import { ConnectionLost } from '../../grpc/call.ts';
-import { GrpcError, UNAVAILABLE } from '../../grpc/status.ts';
-import type { RegistryCredentials, TokenRequest, TokenSource } from '../../oci/credentials.ts';
+import { fail } from '../../errors/index.ts';
+import { ConnectionLost, GrpcError, UNAVAILABLE } from '../../grpc/index.ts';
+import type { RegistryCredentials, TokenRequest, TokenSource } from '../../oci/index.ts';
 import {
   CredentialsRequestSchema,
   CredentialsResponseSchema,

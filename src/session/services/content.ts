@@ -4,12 +4,17 @@
  */
 import { Readable } from 'node:stream';
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
-import { type DrydockError, fail } from '../../errors/error.ts';
-import type { GrpcCall } from '../../grpc/call.ts';
-import type { CallOptions } from '../../grpc/channel.ts';
-import { frame } from '../../grpc/frame.ts';
-import { ALREADY_EXISTS, GrpcError, NOT_FOUND, UNIMPLEMENTED } from '../../grpc/status.ts';
-import type { Digest } from '../../oci/types.ts';
+import { type DrydockError, fail } from '../../errors/index.ts';
+import {
+  ALREADY_EXISTS,
+  type CallOptions,
+  frame,
+  type GrpcCall,
+  GrpcError,
+  NOT_FOUND,
+  UNIMPLEMENTED,
+} from '../../grpc/index.ts';
+import type { Digest } from '../../oci/index.ts';
 import {
   InfoRequestSchema,
   InfoResponseSchema,

@@ -1,6 +1,6 @@
 /** The exporters that a client chooses itself, once it has seen the result (proto/session/exporter.proto). */
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
-import { GrpcError, UNAVAILABLE } from '../../grpc/status.ts';
+import { GrpcError, UNAVAILABLE } from '../../grpc/index.ts';
 import {
   FinalizeExportRequestSchema,
   FindExportersRequestSchema,

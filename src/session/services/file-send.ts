@@ -1,11 +1,8 @@
 /** Files and archives to the client (proto/session/filesync.proto, service FileSend). */
-import { fail, throwIfAborted } from '../../errors/error.ts';
-import { BytesStream } from '../../grpc/bytes-stream.ts';
-import type { GrpcCall } from '../../grpc/call.ts';
-import type { Metadata } from '../../grpc/channel.ts';
-import { ALREADY_EXISTS, GrpcError } from '../../grpc/status.ts';
-import { compareNames } from '../../linux/names.ts';
-import { runTask } from '../../workers/pool.ts';
+import { fail, throwIfAborted } from '../../errors/index.ts';
+import { ALREADY_EXISTS, BytesStream, type GrpcCall, GrpcError, type Metadata } from '../../grpc/index.ts';
+import { compareNames } from '../../linux/index.ts';
+import { runTask } from '../../workers/index.ts';
 import { bridge } from '../fsutil/bridge.ts';
 import type { Sent } from '../fsutil/send-task.ts';
 import { notServed, type Peer } from '../peer.ts';

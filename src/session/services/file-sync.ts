@@ -2,13 +2,10 @@
 import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { MessageChannel } from 'node:worker_threads';
-import { type DrydockError, fail, throwIfAborted, toDrydockError } from '../../errors/error.ts';
-import { BytesStream } from '../../grpc/bytes-stream.ts';
-import type { GrpcCall } from '../../grpc/call.ts';
-import { GrpcError, NOT_FOUND } from '../../grpc/status.ts';
-import type { ReportStatus } from '../../progress/events.ts';
-import { runTask } from '../../workers/pool.ts';
-import { sendStream } from '../../workers/port-stream.ts';
+import { type DrydockError, fail, throwIfAborted, toDrydockError } from '../../errors/index.ts';
+import { BytesStream, type GrpcCall, GrpcError, NOT_FOUND } from '../../grpc/index.ts';
+import type { ReportStatus } from '../../progress/index.ts';
+import { runTask, sendStream } from '../../workers/index.ts';
 import { bridge } from '../fsutil/bridge.ts';
 import type { Received } from '../fsutil/receive-task.ts';
 import { noFolder } from '../no-folder.ts';

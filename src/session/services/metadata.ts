@@ -1,6 +1,6 @@
 /** Values of a client's services as gRPC metadata. */
-import type { Metadata } from '../../grpc/channel.ts';
-import { bytesOf, nameOf, nameOfEscaped } from '../../linux/names.ts';
+import type { Metadata } from '../../grpc/index.ts';
+import { bytesOf, nameOf, nameOfEscaped } from '../../linux/index.ts';
 
 /**
  * Lists of text by key, as the file services read them. All bytes go as they are, which clients of all ages take; a list

@@ -1,6 +1,6 @@
 /** The client's judge of sources (proto/session/policy.proto). */
 import { create, fromBinary, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
-import { fail } from '../../errors/error.ts';
+import { fail } from '../../errors/index.ts';
 import {
   CheckPolicyRequestSchema,
   type CheckPolicyResponse,

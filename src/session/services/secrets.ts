@@ -1,7 +1,7 @@
 /** The client's secrets (proto/session/secrets.proto). */
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
-import { fail } from '../../errors/error.ts';
-import { GrpcError, NOT_FOUND } from '../../grpc/status.ts';
+import { fail } from '../../errors/index.ts';
+import { GrpcError, NOT_FOUND } from '../../grpc/index.ts';
 import { GetSecretRequestSchema, GetSecretResponseSchema } from '../../pb/session/secrets_pb.js';
 import { notServed, type Peer } from '../peer.ts';
 import { maxSecretSize } from '../secret-size.ts';

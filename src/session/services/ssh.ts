@@ -1,9 +1,8 @@
 /** The client's ssh agents (proto/session/ssh.proto). */
 import type { Duplex } from 'node:stream';
 import { create, toBinary } from '@bufbuild/protobuf';
-import { fail } from '../../errors/error.ts';
-import { BytesStream } from '../../grpc/bytes-stream.ts';
-import { GrpcError } from '../../grpc/status.ts';
+import { fail } from '../../errors/index.ts';
+import { BytesStream, GrpcError } from '../../grpc/index.ts';
 import { CheckAgentRequestSchema } from '../../pb/session/ssh_pb.js';
 import { notServed, type Peer } from '../peer.ts';
 

@@ -1,6 +1,6 @@
 /** A stream of the client's, such as a build context on its stdin (proto/session/upload.proto). */
 import type { Readable } from 'node:stream';
-import { BytesStream } from '../../grpc/bytes-stream.ts';
+import { BytesStream } from '../../grpc/index.ts';
 import { notServed, type Peer } from '../peer.ts';
 import { uploadHost } from '../upload-host.ts';
 

@@ -4,10 +4,9 @@ import { open, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
-import { errnoCode, fail } from '../../errors/error.ts';
-import { hex } from '../../oci/digest.ts';
-import type { Digest } from '../../oci/types.ts';
-import type { ClientContent } from '../../session/types.ts';
+import { errnoCode, fail } from '../../errors/index.ts';
+import { type Digest, hex } from '../../oci/index.ts';
+import type { ClientContent } from '../../session/index.ts';
 
 /** Largest index, manifest or config taken, bytes. */
 const maxDocument = 16 << 20;

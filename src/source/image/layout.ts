@@ -3,18 +3,22 @@
 import { mkdtemp } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
-import { parseIndex } from '../../distribution/documents.ts';
-import type { DocumentSource } from '../../distribution/resolve.ts';
-import { takeBlob } from '../../distribution/take-blob.ts';
-import { fail } from '../../errors/error.ts';
-import { digestOf } from '../../oci/digest.ts';
-import { documentExcess } from '../../oci/document.ts';
-import { refNameAnnotation } from '../../oci/layout.ts';
-import type { Reference } from '../../oci/reference.ts';
-import { type Descriptor, type Digest, isIndexType, isManifestType, mediaTypes } from '../../oci/types.ts';
-import type { ReportStatus } from '../../progress/events.ts';
-import type { Session } from '../../session/types.ts';
-import type { Store } from '../../store/store.ts';
+import { type DocumentSource, parseIndex, takeBlob } from '../../distribution/index.ts';
+import { fail } from '../../errors/index.ts';
+import {
+  type Descriptor,
+  type Digest,
+  digestOf,
+  documentExcess,
+  isIndexType,
+  isManifestType,
+  mediaTypes,
+  type Reference,
+  refNameAnnotation,
+} from '../../oci/index.ts';
+import type { ReportStatus } from '../../progress/index.ts';
+import type { Session } from '../../session/index.ts';
+import type { Store } from '../../store/index.ts';
 import { clientBlobs, folderBlobs, type LayoutBlobs } from './layout-blobs.ts';
 
 export interface LayoutContext {

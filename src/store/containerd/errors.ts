@@ -1,7 +1,7 @@
 /** containerd's errors as ours. */
 import { Code, ConnectError } from '@connectrpc/connect';
-import { DrydockError, errnoCode, fail } from '../../errors/error.ts';
-import { errorCodeOf } from '../../grpc/status.ts';
+import { DrydockError, errnoCode, fail } from '../../errors/index.ts';
+import { errorCodeOf } from '../../grpc/index.ts';
 
 /** How far a call came that containerd did not answer. */
 type Break =

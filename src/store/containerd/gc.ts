@@ -1,6 +1,6 @@
 import { Code } from '@connectrpc/connect';
-import { inParallel } from '../../flow/in-parallel.ts';
-import type { Digest } from '../../oci/types.ts';
+import { inParallel } from '../../flow/index.ts';
+import type { Digest } from '../../oci/index.ts';
 import { takeCensus } from '../shared/run-folder.ts';
 import type { GcReport } from '../store.ts';
 import type { ContainerdContent } from './content.ts';

@@ -1,6 +1,6 @@
 import { Code } from '@connectrpc/connect';
-import { fail } from '../../errors/error.ts';
-import type { Descriptor, Digest } from '../../oci/types.ts';
+import { fail } from '../../errors/index.ts';
+import type { Descriptor, Digest } from '../../oci/index.ts';
 import type { Image } from '../../pb/containerd/images_pb.js';
 import type { ImageRecord, Images } from '../store.ts';
 import { hasCode } from './errors.ts';

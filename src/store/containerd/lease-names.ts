@@ -1,5 +1,5 @@
 /** How our leases are named and marked in a containerd, which others use too. Pure. */
-import { fail } from '../../errors/error.ts';
+import { fail } from '../../errors/index.ts';
 
 /** Our labels on leases. What begins so is not shown to callers. */
 export const leaseLabels = {

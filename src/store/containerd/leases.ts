@@ -1,7 +1,7 @@
 import { Code } from '@connectrpc/connect';
-import { fail } from '../../errors/error.ts';
-import { inParallel } from '../../flow/in-parallel.ts';
-import type { Digest } from '../../oci/types.ts';
+import { fail } from '../../errors/index.ts';
+import { inParallel } from '../../flow/index.ts';
+import type { Digest } from '../../oci/index.ts';
 import type { Lease, Resource } from '../../pb/containerd/leases_pb.js';
 import { isHeld } from '../shared/run-folder.ts';
 import type { LeaseOptions, LeaseResource, Leases } from '../store.ts';

@@ -1,8 +1,8 @@
 /** Worker task `store.link`: a layer's folder once more, with the same files. */
-import { canceled } from '../../errors/error.ts';
-import { inFolder } from '../../fs/real.ts';
-import { linkSync, mkdirSync, readEntriesSync } from '../../linux/files.ts';
-import type { TaskContext } from '../../workers/task.ts';
+import { canceled } from '../../errors/index.ts';
+import { inFolder } from '../../fs/index.ts';
+import { linkSync, mkdirSync, readEntriesSync } from '../../linux/index.ts';
+import type { TaskContext } from '../../workers/index.ts';
 import { copyAttributes } from '../local/tree.ts';
 
 /**

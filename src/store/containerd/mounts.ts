@@ -1,7 +1,6 @@
 /** From containerd's mounts to layer folders and back. Pure. */
-import { fail } from '../../errors/error.ts';
-import type { Mount } from '../../fs/mount.ts';
-import { folderOption, foldersIn } from '../../fs/overlay-options.ts';
+import { fail } from '../../errors/index.ts';
+import { folderOption, foldersIn, type Mount } from '../../fs/index.ts';
 import type { Mount as WireMount } from '../../pb/containerd/types_pb.js';
 
 /** The folders of a stack, topmost first, and the mount options that are not folders. */

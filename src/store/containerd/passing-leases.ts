@@ -1,6 +1,6 @@
 import { Code } from '@connectrpc/connect';
-import { DrydockError } from '../../errors/error.ts';
-import { inParallel } from '../../flow/in-parallel.ts';
+import { DrydockError } from '../../errors/index.ts';
+import { inParallel } from '../../flow/index.ts';
 import type { Resource } from '../../pb/containerd/leases_pb.js';
 import { hasCode } from './errors.ts';
 import { leaseLifeMs, noLease } from './lease-names.ts';

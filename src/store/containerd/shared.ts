@@ -1,8 +1,7 @@
 /** What the parts of a containerd store share. */
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
-import { hex } from '../../oci/digest.ts';
-import type { Digest } from '../../oci/types.ts';
+import { type Digest, hex } from '../../oci/index.ts';
 import type { Run } from '../shared/run-folder.ts';
 import type { Connection } from './connection.ts';
 import type { LeaseNames } from './lease-names.ts';

@@ -1,8 +1,8 @@
 /** Where on this host the files of containerd's snapshots are. */
 import { existsSync } from 'node:fs';
 import { Code } from '@connectrpc/connect';
-import { DrydockError } from '../../errors/error.ts';
-import type { Mount } from '../../fs/mount.ts';
+import { DrydockError } from '../../errors/index.ts';
+import type { Mount } from '../../fs/index.ts';
 import { Kind } from '../../pb/containerd/snapshots_pb.js';
 import { hasCode } from './errors.ts';
 import type { KnownSnapshots } from './known-snapshots.ts';

@@ -1,6 +1,6 @@
 /** What containerd's snapshotter has: single snapshots, the stacks they are in, and those of a chain ID. */
-import { fail } from '../../errors/error.ts';
-import type { Digest } from '../../oci/types.ts';
+import { fail } from '../../errors/index.ts';
+import type { Digest } from '../../oci/index.ts';
 import { type Info, Kind } from '../../pb/containerd/snapshots_pb.js';
 import { type SnapshotInfo, snapshotLabels } from '../store.ts';
 import type { KnownSnapshots } from './known-snapshots.ts';

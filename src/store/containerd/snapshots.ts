@@ -1,11 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import { chmodSync, lstatSync } from 'node:fs';
 import { Code } from '@connectrpc/connect';
-import { fail } from '../../errors/error.ts';
-import type { Mount } from '../../fs/mount.ts';
-import type { Digest } from '../../oci/types.ts';
+import { fail } from '../../errors/index.ts';
+import type { Mount } from '../../fs/index.ts';
+import type { Digest } from '../../oci/index.ts';
 import { Kind } from '../../pb/containerd/snapshots_pb.js';
-import { runTask } from '../../workers/pool.ts';
+import { runTask } from '../../workers/index.ts';
 import { type SnapshotInfo, type Snapshots, snapshotLabels } from '../store.ts';
 import { breakOf, hasCode } from './errors.ts';
 import { KnownSnapshots, nowNs } from './known-snapshots.ts';

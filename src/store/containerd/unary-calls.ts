@@ -5,8 +5,7 @@
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { Code, ConnectError, type Transport } from '@connectrpc/connect';
 import type { Http2SessionManager } from '@connectrpc/connect-node';
-import { ConnectionLost, GrpcCall } from '../../grpc/call.ts';
-import { GrpcError } from '../../grpc/status.ts';
+import { ConnectionLost, GrpcCall, GrpcError } from '../../grpc/index.ts';
 
 /** Bytes of an answer, at most: what gRPC's framing can say, for containerd's own limit is the lower. */
 export const largestAnswer = 2 ** 32 - 1;

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
 import { statSync } from 'node:fs';
-import { inParallel } from '../../flow/in-parallel.ts';
-import type { Digest } from '../../oci/types.ts';
-import { runTask } from '../../workers/pool.ts';
+import { inParallel } from '../../flow/index.ts';
+import type { Digest } from '../../oci/index.ts';
+import { runTask } from '../../workers/index.ts';
 import type { SnapshotInfo, VerifyReport } from '../store.ts';
 import type { Parts } from './gc.ts';
 import type { Shared } from './shared.ts';

@@ -1,6 +1,6 @@
 /** What this process reads: held by a lease of its own, so that containerd does not collect it meanwhile. */
 import { Code } from '@connectrpc/connect';
-import { inParallel } from '../../flow/in-parallel.ts';
+import { inParallel } from '../../flow/index.ts';
 import { hasCode } from './errors.ts';
 import { leaseLabels, leaseLifeMs } from './lease-names.ts';
 import { ownLeases } from './leases.ts';

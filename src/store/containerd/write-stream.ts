@@ -3,8 +3,7 @@
  * they are, where connect would copy each of them four times.
  */
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
-import type { GrpcCall } from '../../grpc/call.ts';
-import { Deframer, frameHead } from '../../grpc/frame.ts';
+import { Deframer, frameHead, type GrpcCall } from '../../grpc/index.ts';
 import {
   type WriteAction,
   WriteContentRequestSchema,

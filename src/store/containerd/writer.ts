@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { Code } from '@connectrpc/connect';
-import { DrydockError, fail } from '../../errors/error.ts';
-import type { Digest } from '../../oci/types.ts';
+import { DrydockError, fail } from '../../errors/index.ts';
+import type { Digest } from '../../oci/index.ts';
 import { WriteAction } from '../../pb/containerd/content_pb.js';
 import type { ContentWriter, WriterOptions } from '../store.ts';
 import { breakOf, hasCode, isLocked } from './errors.ts';

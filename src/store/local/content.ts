@@ -12,9 +12,8 @@ import {
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
-import { errnoCode, fail, toDrydockError } from '../../errors/error.ts';
-import { digestOf, isDigest } from '../../oci/digest.ts';
-import type { Digest } from '../../oci/types.ts';
+import { errnoCode, fail, toDrydockError } from '../../errors/index.ts';
+import { type Digest, digestOf, isDigest } from '../../oci/index.ts';
 import { fileBytes, whenAsked } from '../shared/blob-stream.ts';
 import type { BlobInfo, Content, ContentWriter, WriterOptions } from '../store.ts';
 import { mergeLabels, parseLabels, type Row } from './db.ts';

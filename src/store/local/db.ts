@@ -1,7 +1,7 @@
 import { dirname } from 'node:path';
 import type { DatabaseSync, SQLInputValue, SQLOutputValue, StatementSync } from 'node:sqlite';
-import { DrydockError, fail, toDrydockError } from '../../errors/error.ts';
-import { isDue, nextTurn } from '../../workers/turns.ts';
+import { DrydockError, fail, toDrydockError } from '../../errors/index.ts';
+import { isDue, nextTurn } from '../../workers/index.ts';
 import { releaseReserve } from '../shared/reserve.ts';
 import { type DatabaseName, openDatabase, translated } from '../sqlite.ts';
 import { schema } from './schema.ts';

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
-import type { Digest } from '../../oci/types.ts';
-import { runTask } from '../../workers/pool.ts';
+import type { Digest } from '../../oci/index.ts';
+import { runTask } from '../../workers/index.ts';
 import type { GcReport } from '../store.ts';
 import { blobPath, layerFolder } from './layout.ts';
 import { mend } from './mend.ts';

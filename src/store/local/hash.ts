@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
 import { closeSync, constants, openSync, readSync } from 'node:fs';
-import { canceled } from '../../errors/error.ts';
-import type { Digest } from '../../oci/types.ts';
-import type { TaskContext } from '../../workers/task.ts';
+import { canceled } from '../../errors/index.ts';
+import type { Digest } from '../../oci/index.ts';
+import type { TaskContext } from '../../workers/index.ts';
 
 /** The sha256 digest and size of a file's bytes, read in pieces; run on a worker thread. */
 export function hashFile(args: { path: string }, ctx?: TaskContext): { digest: Digest; size: number } {

@@ -1,6 +1,6 @@
-import { fail } from '../../errors/error.ts';
-import type { Descriptor, Digest } from '../../oci/types.ts';
-import { isDue, nextTurn } from '../../workers/turns.ts';
+import { fail } from '../../errors/index.ts';
+import type { Descriptor, Digest } from '../../oci/index.ts';
+import { isDue, nextTurn } from '../../workers/index.ts';
 import type { ImageRecord, Images } from '../store.ts';
 import { parseLabels, type Row } from './db.ts';
 import { type Shared, setRefs } from './shared.ts';

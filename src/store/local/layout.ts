@@ -1,7 +1,6 @@
 /** Where things are under a local store's root. Pure. */
 import { join } from 'node:path';
-import { hex } from '../../oci/digest.ts';
-import type { Digest } from '../../oci/types.ts';
+import { type Digest, hex } from '../../oci/index.ts';
 
 export interface Layout {
   root: string;

@@ -1,7 +1,7 @@
 import { statSync } from 'node:fs';
-import { fail } from '../../errors/error.ts';
-import type { Digest } from '../../oci/types.ts';
-import { isDue, nextTurn } from '../../workers/turns.ts';
+import { fail } from '../../errors/index.ts';
+import type { Digest } from '../../oci/index.ts';
+import { isDue, nextTurn } from '../../workers/index.ts';
 import type { LeaseOptions, LeaseResource, Leases } from '../store.ts';
 import { parseLabels } from './db.ts';
 import { blobPath } from './layout.ts';

@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { errnoCode } from '../../errors/error.ts';
-import { isDigest } from '../../oci/digest.ts';
+import { errnoCode } from '../../errors/index.ts';
+import { isDigest } from '../../oci/index.ts';
 import { blobPath, layerFolder } from './layout.ts';
 import { dropBlob, dropSnapshot, type Shared } from './shared.ts';
 

@@ -1,7 +1,6 @@
 /** From a stack of layer folders to mounts. Pure. */
-import { fail } from '../../errors/error.ts';
-import type { Mount } from '../../fs/mount.ts';
-import { folderOption } from '../../fs/overlay-options.ts';
+import { fail } from '../../errors/index.ts';
+import { folderOption, type Mount } from '../../fs/index.ts';
 
 interface Stack {
   /** Layer ids, topmost first. */

@@ -1,8 +1,7 @@
 import { mkdirSync, realpathSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { errnoCode, fail } from '../../errors/error.ts';
-import { ownFolder } from '../../linux/own.ts';
-import { markTop } from '../../linux/top-folder.ts';
+import { errnoCode, fail } from '../../errors/index.ts';
+import { markTop, ownFolder } from '../../linux/index.ts';
 import type { Store } from '../store.ts';
 import { StoreWork } from '../work.ts';
 import { LocalContent } from './content.ts';

@@ -1,7 +1,7 @@
 /** What this kernel's overlayfs needs, and whether it works on a folder's filesystem. */
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { lsetxattr, MNT_DETACH, mknod, mount, S_IFCHR, umount } from '../../linux/libc.ts';
+import { lsetxattr, MNT_DETACH, mknod, mount, S_IFCHR, umount } from '../../linux/index.ts';
 
 /**
  * Mount options that make the kernel write layers that can be read without it: `index=off` lets a layer be under

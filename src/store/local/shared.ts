@@ -1,5 +1,5 @@
 /** What the parts of a local store share, and the statements that several of them need. Synchronous; in a transaction. */
-import { fail } from '../../errors/error.ts';
+import { fail } from '../../errors/index.ts';
 import { refsOfLabels } from '../labels.ts';
 import type { Db } from './db.ts';
 import { type Layout, layerFolder } from './layout.ts';

@@ -1,10 +1,9 @@
 import { chmodSync, chownSync, existsSync, lstatSync, mkdirSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
-import { errnoCode, fail } from '../../errors/error.ts';
-import type { Mount } from '../../fs/mount.ts';
-import type { Digest } from '../../oci/types.ts';
-import { runTask } from '../../workers/pool.ts';
-import { isDue, nextTurn } from '../../workers/turns.ts';
+import { errnoCode, fail } from '../../errors/index.ts';
+import type { Mount } from '../../fs/index.ts';
+import type { Digest } from '../../oci/index.ts';
+import { isDue, nextTurn, runTask } from '../../workers/index.ts';
 import { gcLabels, type SnapshotInfo, type Snapshots, snapshotLabels } from '../store.ts';
 import { mergeLabels, parseLabels, type Row } from './db.ts';
 import { layerFolder } from './layout.ts';

@@ -1,7 +1,7 @@
 import { mkdirSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
-import { errnoCode } from '../../errors/error.ts';
-import { runTask } from '../../workers/pool.ts';
+import { errnoCode } from '../../errors/index.ts';
+import { runTask } from '../../workers/index.ts';
 
 /**
  * Where files and folders go that no row names any more: a rename takes them out of sight at once, a worker deletes

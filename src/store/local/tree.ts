@@ -1,35 +1,33 @@
 /** Work on whole trees, run on worker threads. */
 import { closeSync, constants, ftruncateSync, readSync, writeSync } from 'node:fs';
-import { canceled, errnoCode } from '../../errors/error.ts';
-import { inFolder } from '../../fs/real.ts';
+import { canceled, errnoCode } from '../../errors/index.ts';
+import { inFolder } from '../../fs/index.ts';
 import {
   chmodSync,
   copyFileSync,
+  diskUse,
   lchownSync,
+  lgetxattr,
   linkSync,
+  llistxattr,
+  lsetxattr,
   lstatSync,
+  lutimesNs,
   mkdirSync,
+  mknod,
   openSync,
   readdirSync,
   readlinkSync,
-  symlinkSync,
-} from '../../linux/files.ts';
-import {
-  lgetxattr,
-  llistxattr,
-  lsetxattr,
-  lutimesNs,
-  mknod,
+  removeTree,
   S_IFDIR,
   S_IFLNK,
   S_IFMT,
   S_IFREG,
   seekData,
   seekHole,
-} from '../../linux/libc.ts';
-import { diskUse } from '../../linux/lstat.ts';
-import { removeTree } from '../../linux/remove-tree.ts';
-import type { TaskContext } from '../../workers/task.ts';
+  symlinkSync,
+} from '../../linux/index.ts';
+import type { TaskContext } from '../../workers/index.ts';
 
 /**
  * Bytes on disk and inodes of what a folder holds, without the folder itself; hard links count once, holes not at

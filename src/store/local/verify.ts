@@ -1,6 +1,6 @@
-import { errnoCode } from '../../errors/error.ts';
-import type { Digest } from '../../oci/types.ts';
-import { runTask } from '../../workers/pool.ts';
+import { errnoCode } from '../../errors/index.ts';
+import type { Digest } from '../../oci/index.ts';
+import { runTask } from '../../workers/index.ts';
 import type { VerifyReport } from '../store.ts';
 import { blobPath } from './layout.ts';
 import { mend } from './mend.ts';

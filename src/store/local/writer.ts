@@ -1,8 +1,8 @@
 import { createHash, type Hash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
-import { fail, toDrydockError } from '../../errors/error.ts';
-import type { Digest } from '../../oci/types.ts';
+import { fail, toDrydockError } from '../../errors/index.ts';
+import type { Digest } from '../../oci/index.ts';
 import type { ContentWriter, WriterOptions } from '../store.ts';
 import type { Shared } from './shared.ts';
 

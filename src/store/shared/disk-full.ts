@@ -1,6 +1,6 @@
 /** A full disk, told so that it can be mended: which one, what is left of it, and how to get room. */
 import { statfs } from 'node:fs/promises';
-import { DrydockError, errnoCode, type Hop, toDrydockError } from '../../errors/error.ts';
+import { DrydockError, errnoCode, type Hop, toDrydockError } from '../../errors/index.ts';
 import type { Store } from '../store.ts';
 
 /** A step that fails with less room than this (bytes, files) most likely failed for want of it. */

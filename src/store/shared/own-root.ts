@@ -1,7 +1,7 @@
 /** A root's own folder: what is below it is the daemon's alone. */
 import { chmodSync, mkdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { closeToOthers } from '../../linux/own.ts';
+import { closeToOthers } from '../../linux/index.ts';
 
 /** What older versions, or a umask, may have left open to others: all that is directly below a root. */
 const folders = 'blobs snapshots ingest run cache-mounts git sync http executor containerd'.split(' ');

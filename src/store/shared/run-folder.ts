@@ -14,8 +14,8 @@ import {
   statSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { errnoCode, fail } from '../../errors/error.ts';
-import { MNT_DETACH, tryLock, umount } from '../../linux/libc.ts';
+import { errnoCode, fail } from '../../errors/index.ts';
+import { MNT_DETACH, tryLock, umount } from '../../linux/index.ts';
 
 export interface Run {
   id: string;

@@ -1,5 +1,5 @@
-import { type DrydockError, fail, type Hop } from '../../errors/error.ts';
-import { maxLayers } from '../../oci/types.ts';
+import { type DrydockError, fail, type Hop } from '../../errors/index.ts';
+import { maxLayers } from '../../oci/index.ts';
 
 /** Nothing could run on such a tree, and no image of it be pulled or loaded. */
 export function tooManyLayers(hop: Hop): DrydockError {

@@ -1,8 +1,7 @@
 /** Blobs from one store to another. */
-import { DrydockError, throwIfAborted } from '../../errors/error.ts';
-import type { Descriptor } from '../../oci/types.ts';
-import { writerInTurn } from '../../store/hold.ts';
-import type { Store } from '../../store/store.ts';
+import { DrydockError, throwIfAborted } from '../../errors/index.ts';
+import type { Descriptor } from '../../oci/index.ts';
+import { type Store, writerInTurn } from '../../store/index.ts';
 
 /** Both ends of a migration, with the lease that keeps what is under way on each. */
 export interface Route {

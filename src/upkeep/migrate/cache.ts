@@ -1,16 +1,18 @@
 /** Cache records from one store to another, with the snapshots that are their results. */
-import type { Cache, CacheEntry } from '../../cache/cache.ts';
-import { originLabels, originOf } from '../../distribution/origin.ts';
-import { DrydockError, throwIfAborted } from '../../errors/error.ts';
-import { packSnapshot } from '../../layer/blobs.ts';
-import { unpackLayer } from '../../layer/unpack.ts';
-import { chainId } from '../../oci/digest.ts';
-import { parseReference } from '../../oci/reference.ts';
-import type { Descriptor } from '../../oci/types.ts';
-import { recordLease } from '../../solver/results.ts';
-import { hold, unlessThere } from '../../store/hold.ts';
-import { type SerializedRef, snapshotKeys } from '../../store/ref.ts';
-import { type SnapshotInfo, snapshotLabels } from '../../store/store.ts';
+import type { Cache, CacheEntry } from '../../cache/index.ts';
+import { originLabels, originOf } from '../../distribution/index.ts';
+import { DrydockError, throwIfAborted } from '../../errors/index.ts';
+import { packSnapshot, unpackLayer } from '../../layer/index.ts';
+import { chainId, type Descriptor, parseReference } from '../../oci/index.ts';
+import { recordLease } from '../../solver/index.ts';
+import {
+  hold,
+  type SerializedRef,
+  type SnapshotInfo,
+  snapshotKeys,
+  snapshotLabels,
+  unlessThere,
+} from '../../store/index.ts';
 import { copyBlob, type Route } from './blobs.ts';
 
 /**

@@ -1,11 +1,9 @@
 /** Images from one store to another: names, documents, and layers as blobs. */
-import { type StoredImage, storedImage, storedImages } from '../../distribution/stored.ts';
-import { ensureLayer, storedLayers } from '../../images/blobs.ts';
-import { nameImage } from '../../images/name.ts';
-import { type Index, isIndexType } from '../../oci/types.ts';
-import type { RegistryClient } from '../../registry/client.ts';
-import { contentRefLabels } from '../../store/labels.ts';
-import type { ImageRecord } from '../../store/store.ts';
+import { type StoredImage, storedImage, storedImages } from '../../distribution/index.ts';
+import { ensureLayer, nameImage, storedLayers } from '../../images/index.ts';
+import { type Index, isIndexType } from '../../oci/index.ts';
+import type { RegistryClient } from '../../registry/index.ts';
+import { contentRefLabels, type ImageRecord } from '../../store/index.ts';
 import { copyBlob, type Route } from './blobs.ts';
 
 /**

@@ -1,9 +1,9 @@
 /** `drydock store migrate`: images and cache records of one store, copied to another. Nothing is taken away. */
-import type { Cache } from '../../cache/cache.ts';
-import { DrydockError, toDrydockError } from '../../errors/error.ts';
-import { familiarName, normalizeName } from '../../oci/reference.ts';
-import type { RegistryClient } from '../../registry/client.ts';
-import type { Store } from '../../store/store.ts';
+import type { Cache } from '../../cache/index.ts';
+import { DrydockError, toDrydockError } from '../../errors/index.ts';
+import { familiarName, normalizeName } from '../../oci/index.ts';
+import type { RegistryClient } from '../../registry/index.ts';
+import type { Store } from '../../store/index.ts';
 import type { Route } from './blobs.ts';
 import { migrateRecord } from './cache.ts';
 import { migrateImage } from './images.ts';

@@ -1,11 +1,17 @@
 /** Control's DiskUsage and Prune. */
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { ServiceImpl } from '@connectrpc/connect';
-import { cachesOf } from '../../../auth/ownership.ts';
-import { readFilters } from '../../../patterns/filter.ts';
+import { cachesOf } from '../../../auth/index.ts';
+import { readFilters } from '../../../patterns/index.ts';
 import type { Control, UsageRecordSchema } from '../../../pb/moby/buildkit/v1/control_pb.js';
-import { diskUsage, type UsageRecord } from '../../../upkeep/disk-usage.ts';
-import { fieldsOf, isMutable, type PruneRule, pruneBy } from '../../../upkeep/prune-rule.ts';
+import {
+  diskUsage,
+  fieldsOf,
+  isMutable,
+  type PruneRule,
+  pruneBy,
+  type UsageRecord,
+} from '../../../upkeep/index.ts';
 import type { ApiHost } from '../../shared/host.ts';
 import { callerOf } from '../caller.ts';
 import { timestamp } from '../timestamp.ts';

@@ -1,12 +1,10 @@
 /** A SolveRequest, of whatever age its client is, read and checked. Pure. */
 
-import { authorizeEntitlements } from '../../../auth/authorize.ts';
-import type { Authority } from '../../../auth/types.ts';
-import type { OutputSpec } from '../../../engine/types.ts';
-import { fail } from '../../../errors/error.ts';
-import { nearest } from '../../../errors/nearest.ts';
+import { type Authority, authorizeEntitlements } from '../../../auth/index.ts';
+import type { OutputSpec } from '../../../engine/index.ts';
+import { fail, nearest } from '../../../errors/index.ts';
 import type { CacheOptionsEntry, Exporter, SolveRequest } from '../../../pb/moby/buildkit/v1/control_pb.js';
-import type { CacheSpec } from '../../../remote-cache/types.ts';
+import type { CacheSpec } from '../../../remote-cache/index.ts';
 
 interface Output {
   type: OutputSpec['type'];

@@ -1,25 +1,26 @@
 /** Control's Solve: a build. */
 import { randomUUID } from 'node:crypto';
 import type { HandlerContext } from '@connectrpc/connect';
-import { identityKey } from '../../../auth/identity.ts';
-import { tenantOf } from '../../../auth/ownership.ts';
-import type { Authority } from '../../../auth/types.ts';
-import { bothGiven } from '../../../engine/bridge/bridge.ts';
-import type { Frontend, NamedFrontends } from '../../../engine/bridge/types.ts';
-import { runBuild } from '../../../engine/build.ts';
-import { client, type OpenGateway, withGateway } from '../../../engine/frontends/client.ts';
-import { definition } from '../../../engine/frontends/definition.ts';
-import { named } from '../../../engine/frontends/named.ts';
-import { checkOptionsSize } from '../../../engine/frontends/options-size.ts';
-import { recordStatus } from '../../../engine/gateway/encode.ts';
-import type { BuildRequest } from '../../../engine/types.ts';
-import { fail, toDrydockError } from '../../../errors/error.ts';
-import { sourceRewriteInTurns } from '../../../llb/source-policy.ts';
+import { type Authority, identityKey, tenantOf } from '../../../auth/index.ts';
+import {
+  type BuildRequest,
+  bothGiven,
+  checkOptionsSize,
+  client,
+  definition,
+  type Frontend,
+  type NamedFrontends,
+  named,
+  type OpenGateway,
+  recordStatus,
+  runBuild,
+  withGateway,
+} from '../../../engine/index.ts';
+import { fail, toDrydockError } from '../../../errors/index.ts';
+import { sourceRewriteInTurns } from '../../../llb/index.ts';
 import type { SolveRequest } from '../../../pb/moby/buildkit/v1/control_pb.js';
 import type { WorkerRecord } from '../../../pb/moby/buildkit/v1/types/worker_pb.js';
-import { inProcessSession } from '../../../session/in-process.ts';
-import { namedSession } from '../../../session/named-session.ts';
-import type { ClientSession, Session } from '../../../session/types.ts';
+import { type ClientSession, inProcessSession, namedSession, type Session } from '../../../session/index.ts';
 import { epochSeconds } from '../../../words/index.ts';
 import type { ApiHost } from '../../shared/host.ts';
 import { callerOf } from '../caller.ts';

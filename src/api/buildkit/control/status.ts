@@ -1,12 +1,11 @@
 /** Control's Status: what is told of a build while it runs, or of one that ended. */
 import type { Http2ServerResponse, ServerHttp2Stream } from 'node:http2';
 import { fromBinary } from '@bufbuild/protobuf';
-import { reachOf } from '../../../auth/ownership.ts';
-import { fail } from '../../../errors/error.ts';
-import { beginAnswer, endAnswer } from '../../../grpc/answer.ts';
-import { requestOf } from '../../../grpc/server.ts';
+import { reachOf } from '../../../auth/index.ts';
+import { fail } from '../../../errors/index.ts';
+import { beginAnswer, endAnswer, requestOf } from '../../../grpc/index.ts';
 import { StatusRequestSchema } from '../../../pb/moby/buildkit/v1/control_pb.js';
-import { isDue, nextTurn } from '../../../workers/turns.ts';
+import { isDue, nextTurn } from '../../../workers/index.ts';
 import type { History } from '../history/history.ts';
 import { type Follower, framesOf } from '../jobs/build-log.ts';
 import type { Jobs } from '../jobs/jobs.ts';

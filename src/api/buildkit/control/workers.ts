@@ -3,15 +3,15 @@ import { randomBytes } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
-import { pbPlatform } from '../../../llb/message.ts';
-import { hostPlatform } from '../../../oci/platform.ts';
+import { pbPlatform } from '../../../llb/index.ts';
+import { hostPlatform } from '../../../oci/index.ts';
 import {
   BuildkitVersionSchema,
   type GCPolicySchema,
   type WorkerRecord,
   WorkerRecordSchema,
 } from '../../../pb/moby/buildkit/v1/types/worker_pb.js';
-import type { PruneRule } from '../../../upkeep/prune-rule.ts';
+import type { PruneRule } from '../../../upkeep/index.ts';
 import { buildkitApi, version } from '../../../version.ts';
 import type { ApiHost } from '../../shared/host.ts';
 import type { BuildkitOptions } from '../services.ts';

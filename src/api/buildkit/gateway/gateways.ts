@@ -1,7 +1,7 @@
 /** The gateways of builds whose clients are their own frontends, by the build's reference. */
-import type { Reach } from '../../../auth/ownership.ts';
-import type { Gateway } from '../../../engine/gateway/gateway.ts';
-import { fail } from '../../../errors/error.ts';
+import type { Reach } from '../../../auth/index.ts';
+import type { Gateway } from '../../../engine/index.ts';
+import { fail } from '../../../errors/index.ts';
 import { Owned } from '../../shared/owned.ts';
 
 export class Gateways {

@@ -1,7 +1,7 @@
 /** LLBBridge on the daemon: each call goes to the gateway of the caller's build that its header names. */
 import type { HandlerContext } from '@connectrpc/connect';
-import { reachOf } from '../../../auth/ownership.ts';
-import type { GatewayService } from '../../../engine/gateway/gateway.ts';
+import { reachOf } from '../../../auth/index.ts';
+import type { GatewayService } from '../../../engine/index.ts';
 import type { ExecMessage } from '../../../pb/moby/buildkit/v1/frontend/gateway_pb.js';
 import { callerOf } from '../caller.ts';
 import type { Gateways } from './gateways.ts';

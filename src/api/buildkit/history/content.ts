@@ -4,11 +4,11 @@
  */
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { ServiceImpl } from '@connectrpc/connect';
-import { type Reach, reachOf } from '../../../auth/ownership.ts';
-import { fail } from '../../../errors/error.ts';
-import { isDigest } from '../../../oci/digest.ts';
+import { type Reach, reachOf } from '../../../auth/index.ts';
+import { fail } from '../../../errors/index.ts';
+import { isDigest } from '../../../oci/index.ts';
 import type { Content, InfoSchema } from '../../../pb/containerd/content_pb.js';
-import type { Store } from '../../../store/store.ts';
+import type { Store } from '../../../store/index.ts';
 import { callerOf } from '../caller.ts';
 import { timestamp } from '../timestamp.ts';
 import type { History } from './history.ts';

@@ -5,8 +5,8 @@
  */
 
 import { timestampMs } from '@bufbuild/protobuf/wkt';
-import { fail } from '../../../errors/error.ts';
-import { checkFiltersLength, type Fields, readFilters } from '../../../patterns/filter.ts';
+import { fail } from '../../../errors/index.ts';
+import { checkFiltersLength, type Fields, readFilters } from '../../../patterns/index.ts';
 import type { BuildHistoryRecord } from '../../../pb/moby/buildkit/v1/control_pb.js';
 import { csvFields, durationMs, isRemoteUrl, parseGitRemote } from '../../../words/index.ts';
 

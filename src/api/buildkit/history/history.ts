@@ -4,10 +4,9 @@ import { promisify } from 'node:util';
 import { gunzip, gzip } from 'node:zlib';
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { timestampMs } from '@bufbuild/protobuf/wkt';
-import { type Reach, reaches } from '../../../auth/ownership.ts';
-import type { Masks } from '../../../errors/mask.ts';
-import { digestOf } from '../../../oci/digest.ts';
-import type { Descriptor as OciDescriptor } from '../../../oci/types.ts';
+import { type Reach, reaches } from '../../../auth/index.ts';
+import type { Masks } from '../../../errors/index.ts';
+import { digestOf, type Descriptor as OciDescriptor } from '../../../oci/index.ts';
 import { type Status, StatusSchema } from '../../../pb/google/rpc/status_pb.js';
 import {
   type BuildHistoryRecord,
@@ -18,9 +17,9 @@ import {
   type SolveRequest,
 } from '../../../pb/moby/buildkit/v1/control_pb.js';
 import type { StatusResponse } from '../../../pb/moby/buildkit/v1/status_pb.js';
-import type { VertexEvent } from '../../../progress/events.ts';
-import { type DatabaseName, openDatabase, transaction } from '../../../store/sqlite.ts';
-import { inTurns, isDue, nextTurn } from '../../../workers/turns.ts';
+import type { VertexEvent } from '../../../progress/index.ts';
+import { type DatabaseName, openDatabase, transaction } from '../../../store/index.ts';
+import { inTurns, isDue, nextTurn } from '../../../workers/index.ts';
 import type { BuildLog } from '../jobs/build-log.ts';
 import { timestamp } from '../timestamp.ts';
 import { maskedError, maskStatus, masksOf } from './masked.ts';

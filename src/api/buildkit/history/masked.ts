@@ -1,6 +1,6 @@
 /** A build's progress and error as they are kept: without the secrets of its request. Pure. */
 import { create } from '@bufbuild/protobuf';
-import { hidden, looksSecret, Masks } from '../../../errors/mask.ts';
+import { hidden, looksSecret, Masks } from '../../../errors/index.ts';
 import { type Status, StatusSchema } from '../../../pb/google/rpc/status_pb.js';
 import type { SolveRequest } from '../../../pb/moby/buildkit/v1/control_pb.js';
 import type { StatusResponse } from '../../../pb/moby/buildkit/v1/status_pb.js';

@@ -1,8 +1,8 @@
 /** Control's ListenBuildHistory and UpdateBuildHistory. */
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { ServiceImpl } from '@connectrpc/connect';
-import { type Reach, reachOf } from '../../../auth/ownership.ts';
-import { fail } from '../../../errors/error.ts';
+import { type Reach, reachOf } from '../../../auth/index.ts';
+import { fail } from '../../../errors/index.ts';
 import {
   type BuildHistoryEventSchema,
   BuildHistoryEventType,

@@ -4,7 +4,7 @@
  * https://pkg.go.dev/go.opentelemetry.io/otel/sdk/trace/tracetest#SpanStub
  */
 import { randomBytes } from 'node:crypto';
-import type { VertexEvent } from '../../../progress/events.ts';
+import type { VertexEvent } from '../../../progress/index.ts';
 
 export const traceMediaType = 'application/vnd.buildkit.otlp.json.v0';
 

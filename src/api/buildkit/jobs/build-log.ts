@@ -1,6 +1,6 @@
 /** One build's progress: kept for those who come late, and passed on to all who follow it. */
 import { toBinary } from '@bufbuild/protobuf';
-import { frame } from '../../../grpc/frame.ts';
+import { frame } from '../../../grpc/index.ts';
 import { type StatusResponse, StatusResponseSchema } from '../../../pb/moby/buildkit/v1/status_pb.js';
 import type {
   LogEvent,
@@ -8,7 +8,7 @@ import type {
   StatusEvent,
   VertexEvent,
   WarningEvent,
-} from '../../../progress/events.ts';
+} from '../../../progress/index.ts';
 import { logSize, StatusCollector } from '../../shared/status.ts';
 
 /** Events told together, at most, to those who come late or were slow: more go in other turns. */

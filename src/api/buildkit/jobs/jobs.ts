@@ -1,6 +1,6 @@
 /** Builds that run, by the reference that their clients gave them. */
-import type { Reach } from '../../../auth/ownership.ts';
-import { fail } from '../../../errors/error.ts';
+import type { Reach } from '../../../auth/index.ts';
+import { fail } from '../../../errors/index.ts';
 import { Owned } from '../../shared/owned.ts';
 import { BuildLog } from './build-log.ts';
 

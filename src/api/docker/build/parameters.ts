@@ -1,15 +1,10 @@
 /** The query of `POST /build`, read and checked. Pure. https://docs.docker.com/reference/api/engine/ (ImageBuild) */
-import { authorizeEntitlements } from '../../../auth/authorize.ts';
-import type { Authority } from '../../../auth/types.ts';
-import { checkOptionsSize } from '../../../engine/frontends/options-size.ts';
-import type { BuildOptions, OutputSpec } from '../../../engine/types.ts';
-import { checkNewName } from '../../../images/name.ts';
-import { parseLimits, type StepLimits } from '../../../llb/limits.ts';
-import { checkUlimit, type Ulimit } from '../../../llb/ulimits.ts';
-import { distinctPlatforms } from '../../../oci/platform.ts';
-import { familiarName, normalizeName } from '../../../oci/reference.ts';
-import { cacheSpec } from '../../../remote-cache/spec-text.ts';
-import type { CacheSpec } from '../../../remote-cache/types.ts';
+import { type Authority, authorizeEntitlements } from '../../../auth/index.ts';
+import { type BuildOptions, checkOptionsSize, type OutputSpec } from '../../../engine/index.ts';
+import { checkNewName } from '../../../images/index.ts';
+import { checkUlimit, parseLimits, type StepLimits, type Ulimit } from '../../../llb/index.ts';
+import { distinctPlatforms, familiarName, normalizeName } from '../../../oci/index.ts';
+import { type CacheSpec, cacheSpec } from '../../../remote-cache/index.ts';
 import { csvFields } from '../../../words/index.ts';
 import { apiError } from '../http/errors.ts';
 import type { Query } from '../http/query.ts';

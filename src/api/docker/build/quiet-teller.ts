@@ -1,7 +1,7 @@
 /** `q=1`: nothing but the image's ID; of a build that fails, all that it would have said. */
-import type { BuildResult } from '../../../engine/types.ts';
-import type { DrydockError } from '../../../errors/error.ts';
-import type { ProgressSink } from '../../../progress/events.ts';
+import type { BuildResult } from '../../../engine/index.ts';
+import type { DrydockError } from '../../../errors/index.ts';
+import type { ProgressSink } from '../../../progress/index.ts';
 import type { ObjectSink } from '../http/json-stream.ts';
 import { HeldObjects } from './held-objects.ts';
 import type { Teller } from './teller.ts';

@@ -1,8 +1,8 @@
 /** What a build over HTTP may ask for: its uploads, the request's credentials, and the session that it names, if any. */
 import { randomUUID } from 'node:crypto';
 import type { Readable } from 'node:stream';
-import type { CredentialSource } from '../../../oci/credentials.ts';
-import type { ClientSession, Session } from '../../../session/types.ts';
+import type { CredentialSource } from '../../../oci/index.ts';
+import type { ClientSession, Session } from '../../../session/index.ts';
 
 interface RequestParts {
   /** Bodies by the ID that the build's context gives them; each may be read once. */

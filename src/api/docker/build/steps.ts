@@ -1,7 +1,7 @@
 /** A Dockerfile's instructions as docker's own builder of old numbers them: `Step 2/5 : RUN make`. Pure. */
-import { printable } from '../../../errors/printable.ts';
-import type { Base, Dockerfile, Stage } from '../../../frontend/dockerfile/ast.ts';
-import type { Vertex } from '../../../llb/vertex.ts';
+import { printable } from '../../../errors/index.ts';
+import type { Base, Dockerfile, Stage } from '../../../frontend/index.ts';
+import type { Vertex } from '../../../llb/index.ts';
 
 export interface Step {
   /** The instruction as written, on one line. */

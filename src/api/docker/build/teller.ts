@@ -1,8 +1,8 @@
 /** How a build's progress and its end are told to the client; one kind per builder version. */
-import type { BuildResult } from '../../../engine/types.ts';
-import type { DrydockError } from '../../../errors/error.ts';
-import type { FrontendResult } from '../../../frontend/types.ts';
-import type { ProgressSink } from '../../../progress/events.ts';
+import type { BuildResult } from '../../../engine/index.ts';
+import type { DrydockError } from '../../../errors/index.ts';
+import type { FrontendResult } from '../../../frontend/index.ts';
+import type { ProgressSink } from '../../../progress/index.ts';
 
 /** What is known of the image that was built. */
 export interface MadeImage {

@@ -1,15 +1,13 @@
 /** Version 1: the text of docker's own builder of old, one step after the other, whatever runs at the same time. */
 import { StringDecoder } from 'node:string_decoder';
-import type { BuildResult } from '../../../engine/types.ts';
-import type { DrydockError } from '../../../errors/error.ts';
-import { parseDockerfile, parseInTurns } from '../../../frontend/dockerfile/parse/parse.ts';
-import type { FrontendResult } from '../../../frontend/types.ts';
-import { loadGraphInTurns } from '../../../llb/graph.ts';
-import type { Vertex } from '../../../llb/vertex.ts';
-import { digestOf } from '../../../oci/digest.ts';
+import type { BuildResult } from '../../../engine/index.ts';
+import type { DrydockError } from '../../../errors/index.ts';
+import { type FrontendResult, parseDockerfile, parseInTurns } from '../../../frontend/index.ts';
+import { loadGraphInTurns, type Vertex } from '../../../llb/index.ts';
+import { digestOf } from '../../../oci/index.ts';
 import type { Definition } from '../../../pb/solver/pb/ops_pb.js';
-import type { ProgressSink } from '../../../progress/events.ts';
-import { atOnce, inTurns, isDue, nextTurn } from '../../../workers/turns.ts';
+import type { ProgressSink } from '../../../progress/index.ts';
+import { atOnce, inTurns, isDue, nextTurn } from '../../../workers/index.ts';
 import { buildMessage, placeOf } from '../http/errors.ts';
 import type { ObjectSink } from '../http/json-stream.ts';
 import { shortId } from '../http/progress.ts';

@@ -1,7 +1,7 @@
 /** Version 2: BuildKit's status messages in base64, and the image's ID. */
 import { toBinary } from '@bufbuild/protobuf';
-import type { BuildResult } from '../../../engine/types.ts';
-import type { DrydockError } from '../../../errors/error.ts';
+import type { BuildResult } from '../../../engine/index.ts';
+import type { DrydockError } from '../../../errors/index.ts';
 import { StatusResponseSchema } from '../../../pb/moby/buildkit/v1/status_pb.js';
 import { StatusCollector } from '../../shared/status.ts';
 import { buildMessage } from '../http/errors.ts';

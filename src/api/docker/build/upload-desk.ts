@@ -3,7 +3,7 @@
  * beside the build itself, which says `remote=upload-request&buildid=ID`. Either may come first.
  */
 import type { Readable } from 'node:stream';
-import { canceled } from '../../../errors/error.ts';
+import { canceled } from '../../../errors/index.ts';
 import { apiError } from '../http/errors.ts';
 
 /** How long one waits for the other, ms; as in dockerd. */

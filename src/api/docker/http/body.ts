@@ -1,7 +1,7 @@
 /** Request bodies: read as a stream that may be given up without cutting the client off. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Readable } from 'node:stream';
-import { DrydockError } from '../../../errors/error.ts';
+import { DrydockError } from '../../../errors/index.ts';
 import { apiError } from './errors.ts';
 import { parseBoundedJson } from './limits.ts';
 

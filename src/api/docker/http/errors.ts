@@ -1,5 +1,5 @@
 /** Errors as docker's API has them: a status and `{"message": …}`, or an `errorDetail` at the end of a stream. */
-import { DrydockError, type ErrorCode, type SourceLocation } from '../../../errors/error.ts';
+import { DrydockError, type ErrorCode, type SourceLocation } from '../../../errors/index.ts';
 
 const statuses: Record<ErrorCode, number> = {
   invalid: 400,

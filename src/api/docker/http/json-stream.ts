@@ -1,6 +1,6 @@
 /** docker's stream of JSON objects, one a line (CRLF), as an answer that starts with its first object. */
 import type { ServerResponse } from 'node:http';
-import { type DrydockError, toDrydockError } from '../../../errors/error.ts';
+import { type DrydockError, toDrydockError } from '../../../errors/index.ts';
 import { apiMessage, httpStatus, streamError } from './errors.ts';
 
 /** Where objects go that tell of work as it goes on. */

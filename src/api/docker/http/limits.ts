@@ -3,7 +3,7 @@
  * No client comes near to these; whoever does gets a 400 that names the limit. The whole head of a request, with its
  * query, is at most 1 MiB (`daemon/connections.ts`), as is a JSON body. Pure.
  */
-import { jsonExcess } from '../../../oci/json-size.ts';
+import { jsonExcess } from '../../../oci/index.ts';
 import { apiError } from './errors.ts';
 
 /** Also bounded where they are used: options (`checkOptionsSize`), platforms, names of outputs, caches to import. */

@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http';
-import type { DrydockError } from '../../../errors/error.ts';
+import type { DrydockError } from '../../../errors/index.ts';
 import type { ApiHost } from '../../shared/host.ts';
 import { faultOf } from './errors.ts';
 import { pathForLogs } from './target.ts';

@@ -1,7 +1,6 @@
 /** Platforms in queries. Pure. */
-import { DrydockError } from '../../../errors/error.ts';
-import { formatPlatform, parsePlatform } from '../../../oci/platform.ts';
-import type { Platform } from '../../../oci/types.ts';
+import { DrydockError } from '../../../errors/index.ts';
+import { formatPlatform, type Platform, parsePlatform } from '../../../oci/index.ts';
 import { apiError } from './errors.ts';
 import { parseBoundedJson } from './limits.ts';
 

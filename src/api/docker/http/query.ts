@@ -1,6 +1,5 @@
 /** Parameters of a query, read as dockerd reads them. Pure. */
-import { clip } from '../../../errors/clip.ts';
-import { DrydockError } from '../../../errors/error.ts';
+import { clip, DrydockError } from '../../../errors/index.ts';
 import { durationMs } from '../../../words/index.ts';
 import { apiError } from './errors.ts';
 import { checkCount, parseBoundedJson, requestLimits } from './limits.ts';

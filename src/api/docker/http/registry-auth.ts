@@ -1,7 +1,6 @@
 /** Credentials in request headers: `X-Registry-Auth` (one) and `X-Registry-Config` (by registry). */
-import { DrydockError } from '../../../errors/error.ts';
-import type { CredentialSource, RegistryCredentials } from '../../../oci/credentials.ts';
-import { parseReference } from '../../../oci/reference.ts';
+import { DrydockError } from '../../../errors/index.ts';
+import { type CredentialSource, parseReference, type RegistryCredentials } from '../../../oci/index.ts';
 import { hostOfAddress } from '../../../words/index.ts';
 import { apiError } from './errors.ts';
 import { parseBoundedJson } from './limits.ts';

@@ -1,6 +1,6 @@
 /** A route of the API as the tables in routes/ declare it. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Authority, Scope } from '../../../auth/types.ts';
+import type { Authority, Scope } from '../../../auth/index.ts';
 import type { ApiHost } from '../../shared/host.ts';
 import type { UploadDesk } from '../build/upload-desk.ts';
 import type { Query } from './query.ts';

@@ -1,8 +1,8 @@
 /** `POST /build/prune`. */
 import { statfs } from 'node:fs/promises';
-import { cachesOf } from '../../../auth/ownership.ts';
-import type { RecordType } from '../../../cache/cache.ts';
-import { diskUsage, type PruneOptions, prune } from '../../../upkeep/disk-usage.ts';
+import { cachesOf } from '../../../auth/index.ts';
+import type { RecordType } from '../../../cache/index.ts';
+import { diskUsage, type PruneOptions, prune } from '../../../upkeep/index.ts';
 import { apiError } from '../http/errors.ts';
 import { boolFilter, type Query, readFilters, readTime } from '../http/query.ts';
 import type { Call, Route } from '../http/route.ts';

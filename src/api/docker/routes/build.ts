@@ -1,16 +1,12 @@
 /** `POST /build` and `/build/cancel`. */
 import type { Readable } from 'node:stream';
-import { identityKey } from '../../../auth/identity.ts';
-import { reachOf, tenantOf } from '../../../auth/ownership.ts';
-import { isHere } from '../../../distribution/stored.ts';
-import { runBuild } from '../../../engine/build.ts';
-import { dockerfileBuild } from '../../../engine/dockerfile-build.ts';
-import type { BuildOptions, OutputSpec } from '../../../engine/types.ts';
-import { toDrydockError } from '../../../errors/error.ts';
-import type { Digest } from '../../../oci/types.ts';
-import { namedSession } from '../../../session/named-session.ts';
-import type { ClientSession } from '../../../session/types.ts';
-import { isDue, nextTurn } from '../../../workers/turns.ts';
+import { identityKey, reachOf, tenantOf } from '../../../auth/index.ts';
+import { isHere } from '../../../distribution/index.ts';
+import { type BuildOptions, dockerfileBuild, type OutputSpec, runBuild } from '../../../engine/index.ts';
+import { toDrydockError } from '../../../errors/index.ts';
+import type { Digest } from '../../../oci/index.ts';
+import { type ClientSession, namedSession } from '../../../session/index.ts';
+import { isDue, nextTurn } from '../../../workers/index.ts';
 import type { ApiHost } from '../../shared/host.ts';
 import { type BuildParameters, readBuildParameters } from '../build/parameters.ts';
 import { QuietTeller } from '../build/quiet-teller.ts';

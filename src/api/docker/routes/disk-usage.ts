@@ -1,6 +1,6 @@
 /** `GET /system/df`. */
-import { cachesOf } from '../../../auth/ownership.ts';
-import { diskUsage } from '../../../upkeep/disk-usage.ts';
+import { cachesOf } from '../../../auth/index.ts';
+import { diskUsage } from '../../../upkeep/index.ts';
 import { apiError } from '../http/errors.ts';
 import type { Call, Route } from '../http/route.ts';
 import { isBefore } from '../http/version.ts';

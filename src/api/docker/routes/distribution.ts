@@ -1,8 +1,6 @@
 /** `GET /distribution/{name}/json`: what a registry has under a name. */
-import { parseIndex, parseManifest, readConfig } from '../../../distribution/documents.ts';
-import { maxBytes } from '../../../oci/document.ts';
-import { normalizeName } from '../../../oci/reference.ts';
-import { isIndexType, type Platform } from '../../../oci/types.ts';
+import { parseIndex, parseManifest, readConfig } from '../../../distribution/index.ts';
+import { isIndexType, maxBytes, normalizeName, type Platform } from '../../../oci/index.ts';
 import { apiError } from '../http/errors.ts';
 import { registryAuth } from '../http/registry-auth.ts';
 import type { Call, Route } from '../http/route.ts';

@@ -1,5 +1,5 @@
 /** `GET /events`: what happened and happens to images and to the build cache. */
-import { reaches, reachOf } from '../../../auth/ownership.ts';
+import { reaches, reachOf } from '../../../auth/index.ts';
 import type { ApiEvent } from '../../shared/events.ts';
 import { type Filters, labelsMatch, readFilters, readTime } from '../http/query.ts';
 import type { Call, Route } from '../http/route.ts';

@@ -1,10 +1,9 @@
 /** `GET /images/get`, `GET /images/{name}/get` (save) and `POST /images/load`. */
 
-import { toDrydockError } from '../../../errors/error.ts';
-import { checkLoadedPlatform, loadImages } from '../../../images/load.ts';
-import { saveImages } from '../../../images/save.ts';
-import type { Platform } from '../../../oci/types.ts';
-import { explainDisk } from '../../../store/shared/disk-full.ts';
+import { toDrydockError } from '../../../errors/index.ts';
+import { checkLoadedPlatform, loadImages, saveImages } from '../../../images/index.ts';
+import type { Platform } from '../../../oci/index.ts';
+import { explainDisk } from '../../../store/index.ts';
 import { UploadBody } from '../http/body.ts';
 import { apiError, apiMessage, httpStatus } from '../http/errors.ts';
 import { JsonStream, sendError } from '../http/json-stream.ts';

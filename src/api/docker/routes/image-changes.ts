@@ -1,8 +1,13 @@
 /** `POST /images/{name}/tag`, `DELETE /images/{name}`, `POST /images/prune`. */
-import { findImage } from '../../../distribution/stored.ts';
-import { type Removed, removeImage, removePlatforms, removeRecords } from '../../../images/remove.ts';
-import { tagImage } from '../../../images/tag.ts';
-import { familiarName } from '../../../oci/reference.ts';
+import { findImage } from '../../../distribution/index.ts';
+import {
+  type Removed,
+  removeImage,
+  removePlatforms,
+  removeRecords,
+  tagImage,
+} from '../../../images/index.ts';
+import { familiarName } from '../../../oci/index.ts';
 import { apiError } from '../http/errors.ts';
 import { readPlatform } from '../http/platform.ts';
 import { boolFilter, labelsMatch, readFilters, readTime } from '../http/query.ts';

@@ -3,13 +3,17 @@
 import { createReadStream } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { findImage } from '../../../distribution/stored.ts';
-import { importTar } from '../../../images/import.ts';
-import { pullImage } from '../../../images/pull.ts';
-import { hostPlatform } from '../../../oci/platform.ts';
-import { familiarName, formatReference, normalizeName, parseReference } from '../../../oci/reference.ts';
-import { download } from '../../../source/http-fetch.ts';
-import { explainDisk } from '../../../store/shared/disk-full.ts';
+import { findImage } from '../../../distribution/index.ts';
+import { importTar, pullImage } from '../../../images/index.ts';
+import {
+  familiarName,
+  formatReference,
+  hostPlatform,
+  normalizeName,
+  parseReference,
+} from '../../../oci/index.ts';
+import { download } from '../../../source/index.ts';
+import { explainDisk } from '../../../store/index.ts';
 import { configOfChanges } from '../config-changes.ts';
 import { UploadBody } from '../http/body.ts';
 import { apiError } from '../http/errors.ts';

@@ -1,10 +1,10 @@
 /** `GET /images/json`. */
-import { findImage } from '../../../distribution/stored.ts';
-import { imageSize } from '../../../images/list.ts';
-import { familiarName, parseReference } from '../../../oci/reference.ts';
-import { compileGlob } from '../../../patterns/glob.ts';
-import type { Store } from '../../../store/store.ts';
-import { inTurns, isDue, nextTurn } from '../../../workers/turns.ts';
+import { findImage } from '../../../distribution/index.ts';
+import { imageSize } from '../../../images/index.ts';
+import { familiarName, parseReference } from '../../../oci/index.ts';
+import { compileGlob } from '../../../patterns/index.ts';
+import type { Store } from '../../../store/index.ts';
+import { inTurns, isDue, nextTurn } from '../../../workers/index.ts';
 import { boolFilter, labelsMatch, readFilters, readTime } from '../http/query.ts';
 import type { Call, Route } from '../http/route.ts';
 import { isBefore } from '../http/version.ts';

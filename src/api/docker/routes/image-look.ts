@@ -1,8 +1,7 @@
 /** `GET /images/{name}/json` and `/history`; `GET /images/search`, which there is none of. */
-import { referenceOf } from '../../../distribution/known-names.ts';
-import { imageHistory } from '../../../images/history.ts';
-import { inspectImage } from '../../../images/inspect.ts';
-import { familiarName } from '../../../oci/reference.ts';
+import { referenceOf } from '../../../distribution/index.ts';
+import { imageHistory, inspectImage } from '../../../images/index.ts';
+import { familiarName } from '../../../oci/index.ts';
 import { apiError } from '../http/errors.ts';
 import { readPlatform } from '../http/platform.ts';
 import type { Call, Route } from '../http/route.ts';

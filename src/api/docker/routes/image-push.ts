@@ -1,11 +1,10 @@
 /** `POST /images/{name}/push`. */
-import { referenceOf } from '../../../distribution/known-names.ts';
-import { isDangling } from '../../../distribution/stored.ts';
-import type { DrydockError } from '../../../errors/error.ts';
-import { type PushedLayer, pushImage } from '../../../images/push.ts';
-import { familiarName, formatReference, parseReference } from '../../../oci/reference.ts';
-import { explainDisk } from '../../../store/shared/disk-full.ts';
-import { isDue, nextTurn } from '../../../workers/turns.ts';
+import { isDangling, referenceOf } from '../../../distribution/index.ts';
+import type { DrydockError } from '../../../errors/index.ts';
+import { type PushedLayer, pushImage } from '../../../images/index.ts';
+import { familiarName, formatReference, parseReference } from '../../../oci/index.ts';
+import { explainDisk } from '../../../store/index.ts';
+import { isDue, nextTurn } from '../../../workers/index.ts';
 import { apiError } from '../http/errors.ts';
 import { JsonStream } from '../http/json-stream.ts';
 import { logFault } from '../http/log-fault.ts';

@@ -1,6 +1,6 @@
 /** `POST /auth`: whether a registry takes these credentials. */
 
-import { DrydockError } from '../../../errors/error.ts';
+import { DrydockError } from '../../../errors/index.ts';
 import { hostOfAddress } from '../../../words/index.ts';
 import { readJsonBody } from '../http/body.ts';
 import { apiError } from '../http/errors.ts';

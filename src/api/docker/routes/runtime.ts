@@ -2,7 +2,7 @@
  * Endpoints of the container runtime. Drydock has no containers and volumes, and of networks only those of build steps:
  * lists are empty, pruning does nothing, single ones are not found, and whatever would make or run one is refused.
  */
-import type { DrydockError } from '../../../errors/error.ts';
+import type { DrydockError } from '../../../errors/index.ts';
 import { apiError } from '../http/errors.ts';
 import type { Call, Route } from '../http/route.ts';
 

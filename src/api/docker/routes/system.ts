@@ -1,8 +1,8 @@
 /** `_ping`, `version`, `info`, and the daemon's own `metrics` and `healthz`. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { arch, availableParallelism, release, totalmem } from 'node:os';
-import { hostPlatform } from '../../../oci/platform.ts';
-import { parseInsecure } from '../../../registry/insecure.ts';
+import { hostPlatform } from '../../../oci/index.ts';
+import { parseInsecure } from '../../../registry/index.ts';
 import { version } from '../../../version.ts';
 import type { Call, Route } from '../http/route.ts';
 import { isBefore, newestVersion, oldestVersion } from '../http/version.ts';

@@ -4,9 +4,9 @@
  */
 import { type IncomingMessage, STATUS_CODES } from 'node:http';
 import type { Duplex } from 'node:stream';
-import { identityKey } from '../../../auth/identity.ts';
-import { type DrydockError, toDrydockError } from '../../../errors/error.ts';
-import { answerUpgrade } from '../../../grpc/answer-upgrade.ts';
+import { identityKey } from '../../../auth/index.ts';
+import { type DrydockError, toDrydockError } from '../../../errors/index.ts';
+import { answerUpgrade } from '../../../grpc/index.ts';
 import type { ApiHost } from '../../shared/host.ts';
 import { apiError, apiMessage, httpStatus } from '../http/errors.ts';
 import type { Route } from '../http/route.ts';

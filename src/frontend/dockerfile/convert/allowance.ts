@@ -1,4 +1,4 @@
-import { fail } from '../../../errors/error.ts';
+import { fail } from '../../../errors/index.ts';
 
 /** How much of something that a few lines can ask for without end one conversion may make. */
 class Allowance {

@@ -1,7 +1,6 @@
 /** Build arguments: those that are always there, those of the client, and those of ARG before the first FROM. */
-import type { ProxyEnv } from '../../../llb/llb.ts';
-import { formatPlatform } from '../../../oci/platform.ts';
-import type { Platform } from '../../../oci/types.ts';
+import type { ProxyEnv } from '../../../llb/index.ts';
+import { formatPlatform, type Platform } from '../../../oci/index.ts';
 import type { Dockerfile } from '../ast.ts';
 import { expandWord } from '../expand/expand.ts';
 import { atRange } from './located.ts';

@@ -1,9 +1,7 @@
 /** Looks up what stages begin with, all at once. */
-import { DrydockError, prefixed, throwIfAborted } from '../../../errors/error.ts';
-import { image, scratch } from '../../../llb/llb.ts';
-import { formatPlatform } from '../../../oci/platform.ts';
-import { normalizeName } from '../../../oci/reference.ts';
-import type { ImageConfig, Platform } from '../../../oci/types.ts';
+import { DrydockError, prefixed, throwIfAborted } from '../../../errors/index.ts';
+import { image, scratch } from '../../../llb/index.ts';
+import { formatPlatform, type ImageConfig, normalizeName, type Platform } from '../../../oci/index.ts';
 import { invalidBaseImagePlatformFinding } from '../lint/findings.ts';
 import { parseInstruction } from '../parse/parse.ts';
 import { didYouMean } from '../parse/suggest.ts';

@@ -1,4 +1,4 @@
-import { type LocalOptions, local, type State } from '../../../llb/llb.ts';
+import { type LocalOptions, local, type State } from '../../../llb/index.ts';
 import type { DockerfileRequest } from '../../types.ts';
 
 /** A folder of the client's; of another session's, where the request says so (`local-sessionid:NAME`). */

@@ -1,7 +1,7 @@
 /** Instructions that only change the image's config. */
 import { constants } from 'node:os';
-import { fail } from '../../../errors/error.ts';
-import type { HealthConfig } from '../../../oci/types.ts';
+import { fail } from '../../../errors/index.ts';
+import type { HealthConfig } from '../../../oci/index.ts';
 import type { CommandLine, InstructionOf } from '../ast.ts';
 import { parseDuration } from '../parse/healthcheck-duration.ts';
 import { type Conversion, expandIn } from './conversion.ts';

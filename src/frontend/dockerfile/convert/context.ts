@@ -1,12 +1,11 @@
 /** Where the Dockerfile, .dockerignore and the files to copy come from. */
 import { posix } from 'node:path';
-import { DrydockError, fail } from '../../../errors/error.ts';
-import { nearest } from '../../../errors/nearest.ts';
-import { readIgnore } from '../../../fs/ignore.ts';
-import { nameOf as textOf } from '../../../linux/names.ts';
-import { definitionJson } from '../../../llb/definition-json.ts';
+import { DrydockError, fail, nearest } from '../../../errors/index.ts';
+import { readIgnore } from '../../../fs/index.ts';
+import { nameOf as textOf } from '../../../linux/index.ts';
 import {
   copy,
+  definitionJson,
   http,
   type LocalOptions,
   marshal,
@@ -14,7 +13,7 @@ import {
   scratch,
   upload,
   uploadedAside,
-} from '../../../llb/llb.ts';
+} from '../../../llb/index.ts';
 import { isHttpUrl, parseBool } from '../../../words/index.ts';
 import type { DockerfileRequest, FrontendHost, FrontendTree } from '../../types.ts';
 import { own } from './args.ts';

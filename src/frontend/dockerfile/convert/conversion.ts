@@ -1,6 +1,6 @@
-import type { SourceRange, Stopping } from '../../../errors/error.ts';
-import type { OpOptions, ProxyEnv, State } from '../../../llb/llb.ts';
-import type { Platform } from '../../../oci/types.ts';
+import type { SourceRange, Stopping } from '../../../errors/index.ts';
+import type { OpOptions, ProxyEnv, State } from '../../../llb/index.ts';
+import type { Platform } from '../../../oci/index.ts';
 import type { DockerfileRequest, FrontendHost } from '../../types.ts';
 import type { Base, Dockerfile, Stage } from '../ast.ts';
 import { type ExpandOptions, expandWord } from '../expand/expand.ts';

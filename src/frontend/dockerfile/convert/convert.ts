@@ -1,9 +1,8 @@
 /** One Dockerfile, one platform: from the parsed file to a definition and an image config. */
-import type { Stopping } from '../../../errors/error.ts';
-import { lazy, marshal, scratch } from '../../../llb/llb.ts';
-import { formatPlatform, hostPlatform, normalizePlatform } from '../../../oci/platform.ts';
-import type { Platform } from '../../../oci/types.ts';
-import { inTurns, isDue, nextTurn } from '../../../workers/turns.ts';
+import type { Stopping } from '../../../errors/index.ts';
+import { lazy, marshal, scratch } from '../../../llb/index.ts';
+import { formatPlatform, hostPlatform, normalizePlatform, type Platform } from '../../../oci/index.ts';
+import { inTurns, isDue, nextTurn } from '../../../workers/index.ts';
 import type { DockerfileRequest, FrontendHost, FrontendTarget } from '../../types.ts';
 import type { Dockerfile, Instruction, Stage } from '../ast.ts';
 import type { Allowances } from './allowance.ts';

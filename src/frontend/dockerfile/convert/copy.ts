@@ -1,19 +1,19 @@
 /** COPY and ADD. */
-import { fail } from '../../../errors/error.ts';
+import { fail } from '../../../errors/index.ts';
 import {
+  absolutePath,
   type CopyOptions,
   copy,
   type FileStep,
+  listExcess,
   merge,
   mkfile,
+  normalPath,
   type OpOptions,
   type State,
   scratch,
-} from '../../../llb/llb.ts';
-import { listExcess } from '../../../llb/op-size.ts';
-import { absolutePath, normalPath } from '../../../llb/paths.ts';
-import { digestOf } from '../../../oci/digest.ts';
-import { formatPlatform } from '../../../oci/platform.ts';
+} from '../../../llb/index.ts';
+import { digestOf, formatPlatform } from '../../../oci/index.ts';
 import { hasWildcard } from '../../../words/index.ts';
 import type { CopyFlags, InstructionOf } from '../ast.ts';
 import { copyIgnoredFileFinding } from '../lint/findings.ts';

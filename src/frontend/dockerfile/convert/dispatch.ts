@@ -1,5 +1,5 @@
-import { throwIfAborted } from '../../../errors/error.ts';
-import { defaultEnv } from '../../../oci/platform.ts';
+import { throwIfAborted } from '../../../errors/index.ts';
+import { defaultEnv } from '../../../oci/index.ts';
 import { convertArg } from './arg.ts';
 import { inherit } from './bases.ts';
 import {

@@ -1,5 +1,5 @@
 import { posix } from 'node:path';
-import { IgnoreMatcher } from '../../../fs/ignore.ts';
+import { IgnoreMatcher } from '../../../fs/index.ts';
 
 /** Patterns × paths after which nothing is judged any more: it is for a warning only. */
 const maxTests = 5_000_000;

@@ -1,7 +1,7 @@
 /** SOURCE_DATE_EPOCH: a number of seconds, or the name of something whose own time it is. */
-import { fail } from '../../../errors/error.ts';
-import { marshal } from '../../../llb/llb.ts';
-import type { Platform } from '../../../oci/types.ts';
+import { fail } from '../../../errors/index.ts';
+import { marshal } from '../../../llb/index.ts';
+import type { Platform } from '../../../oci/index.ts';
 import { epochSeconds } from '../../../words/index.ts';
 import type { DockerfileRequest, FrontendHost } from '../../types.ts';
 import type { Dockerfile, Stage } from '../ast.ts';

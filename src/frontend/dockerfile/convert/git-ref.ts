@@ -1,5 +1,5 @@
-import { fail } from '../../../errors/error.ts';
-import { git, type OpOptions, type State } from '../../../llb/llb.ts';
+import { fail } from '../../../errors/index.ts';
+import { git, type OpOptions, type State } from '../../../llb/index.ts';
 import { type GitRemote, isRemoteUrl, parseBool, parseGitRemote } from '../../../words/index.ts';
 
 /** A git repository as a Dockerfile or `docker build` names it: `https://host/repo.git#ref:subdir`, `?ref=…&subdir=…`. */

@@ -1,7 +1,7 @@
 /** The parts of an image's config that grow with every instruction, so that stages built on stages share them. */
 
-import { Variables } from '../../../llb/variables.ts';
-import type { ContainerConfig, ImageConfig } from '../../../oci/types.ts';
+import { Variables } from '../../../llb/index.ts';
+import type { ContainerConfig, ImageConfig } from '../../../oci/index.ts';
 import { containerOf, splitEnv } from './image.ts';
 
 type HistoryEntry = NonNullable<ImageConfig['history']>[number];

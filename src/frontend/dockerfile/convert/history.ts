@@ -1,6 +1,5 @@
-import { fail } from '../../../errors/error.ts';
-import { printable } from '../../../errors/printable.ts';
-import type { ImageConfig } from '../../../oci/types.ts';
+import { fail, printable } from '../../../errors/index.ts';
+import type { ImageConfig } from '../../../oci/index.ts';
 import type { Conversion } from './conversion.ts';
 import type { StageState } from './stages.ts';
 

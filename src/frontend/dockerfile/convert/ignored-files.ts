@@ -1,7 +1,7 @@
 /** Files that are sent or fetched for the builder's sake alone, when `.dockerignore` leaves them out of the context. */
-import { IgnoreMatcher, readIgnore } from '../../../fs/ignore.ts';
-import { nameOf } from '../../../linux/names.ts';
-import { copy, type State, scratch } from '../../../llb/llb.ts';
+import { IgnoreMatcher, readIgnore } from '../../../fs/index.ts';
+import { nameOf } from '../../../linux/index.ts';
+import { copy, type State, scratch } from '../../../llb/index.ts';
 import type { FrontendTree } from '../../types.ts';
 
 /** A larger `.dockerignore` is refused. */

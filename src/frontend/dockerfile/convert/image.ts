@@ -1,5 +1,4 @@
-import { defaultEnv } from '../../../oci/platform.ts';
-import type { ContainerConfig, ImageConfig, Platform } from '../../../oci/types.ts';
+import { type ContainerConfig, defaultEnv, type ImageConfig, type Platform } from '../../../oci/index.ts';
 
 /** The config that `FROM scratch` begins with. */
 export function emptyImage(platform: Platform): ImageConfig {

@@ -3,7 +3,7 @@ import {
   type SourceLocation,
   type SourceRange,
   toDrydockError,
-} from '../../../errors/error.ts';
+} from '../../../errors/index.ts';
 import type { Dockerfile } from '../ast.ts';
 
 /** A range of the Dockerfile with the Dockerfile. */

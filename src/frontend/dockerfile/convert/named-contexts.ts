@@ -1,10 +1,14 @@
 /** `--build-context NAME=VALUE`: trees and images that stand in for stages and base images. */
-import { DrydockError, fail, prefixed } from '../../../errors/error.ts';
-import { readIgnore } from '../../../fs/ignore.ts';
-import { http, image, lazy, ociLayout, type State, scratch } from '../../../llb/llb.ts';
-import { formatPlatform } from '../../../oci/platform.ts';
-import { familiarName, normalizeName } from '../../../oci/reference.ts';
-import type { ImageConfig, Platform } from '../../../oci/types.ts';
+import { DrydockError, fail, prefixed } from '../../../errors/index.ts';
+import { readIgnore } from '../../../fs/index.ts';
+import { http, image, lazy, ociLayout, type State, scratch } from '../../../llb/index.ts';
+import {
+  familiarName,
+  formatPlatform,
+  type ImageConfig,
+  normalizeName,
+  type Platform,
+} from '../../../oci/index.ts';
 import { isHttpUrl } from '../../../words/index.ts';
 import type { DockerfileRequest, FrontendHost, ResolvedImage } from '../../types.ts';
 import { own } from './args.ts';

@@ -1,8 +1,6 @@
 /** From the Dockerfile's stages to stage states that know their bases and what they read. */
-import { fail, toDrydockError } from '../../../errors/error.ts';
-import { parsePlatform } from '../../../oci/platform.ts';
-import { parseReference } from '../../../oci/reference.ts';
-import type { Platform } from '../../../oci/types.ts';
+import { fail, toDrydockError } from '../../../errors/index.ts';
+import { type Platform, parsePlatform, parseReference } from '../../../oci/index.ts';
 import type { Base, Instruction, Stage } from '../ast.ts';
 import { type Expanded, expandWord } from '../expand/expand.ts';
 import { invalidDefaultArgFindings, undefinedArgInFromFindings } from '../lint/findings.ts';

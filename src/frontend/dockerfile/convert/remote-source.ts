@@ -1,10 +1,10 @@
 /** What ADD may name that lies elsewhere: a git repository, or a file of a web server. */
 
 import { posix } from 'node:path';
-import { fail } from '../../../errors/error.ts';
-import { nameOfEscaped } from '../../../linux/names.ts';
-import { http, type OpOptions, type State } from '../../../llb/llb.ts';
-import { parseDigest } from '../../../oci/digest.ts';
+import { fail } from '../../../errors/index.ts';
+import { nameOfEscaped } from '../../../linux/index.ts';
+import { http, type OpOptions, type State } from '../../../llb/index.ts';
+import { parseDigest } from '../../../oci/index.ts';
 import type { CopyFlags } from '../ast.ts';
 import { type GitRef, gitState, parseGitRef } from './git-ref.ts';
 

@@ -1,15 +1,16 @@
 import { posix } from 'node:path';
-import { fail } from '../../../errors/error.ts';
+import { fail } from '../../../errors/index.ts';
 import {
+  absolutePath,
+  listExcess,
   type RunMount as Mount,
   mkdir,
+  normalPath,
   type RunSecret,
   type RunSsh,
   type State,
   scratch,
-} from '../../../llb/llb.ts';
-import { listExcess } from '../../../llb/op-size.ts';
-import { absolutePath, normalPath } from '../../../llb/paths.ts';
+} from '../../../llb/index.ts';
 import type { InstructionOf, RunMount } from '../ast.ts';
 import { parseMount, parseSize } from '../parse/mount.ts';
 import { own } from './args.ts';

@@ -1,6 +1,11 @@
-import { mkfile, type RunMount, type RunOptions, scratch } from '../../../llb/llb.ts';
-import { normalPath } from '../../../llb/paths.ts';
-import type { Variables } from '../../../llb/variables.ts';
+import {
+  mkfile,
+  normalPath,
+  type RunMount,
+  type RunOptions,
+  scratch,
+  type Variables,
+} from '../../../llb/index.ts';
 import type { InstructionOf } from '../ast.ts';
 import { parseHeredocMark } from '../parse/heredoc.ts';
 import { parseDevice } from '../parse/mount.ts';

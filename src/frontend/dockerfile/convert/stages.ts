@@ -1,8 +1,7 @@
 /** The stages of one conversion: what each one needs, and what has become of it so far. */
-import { fail, type SourceRange } from '../../../errors/error.ts';
-import { type State, scratch } from '../../../llb/llb.ts';
-import { Variables } from '../../../llb/variables.ts';
-import type { ImageConfig, Platform } from '../../../oci/types.ts';
+import { fail, type SourceRange } from '../../../errors/index.ts';
+import { type State, scratch, Variables } from '../../../llb/index.ts';
+import type { ImageConfig, Platform } from '../../../oci/index.ts';
 import type { Base, Dockerfile, Instruction, Stage } from '../ast.ts';
 import { didYouMean } from '../parse/suggest.ts';
 import { type Grown, nothingGrown } from './grown.ts';

@@ -1,8 +1,6 @@
 /** What progress shows for a step: `[build 2/5] RUN make`, as BuildKit writes it. */
-import { clip } from '../../../errors/clip.ts';
-import { looksSecret, maskUrls } from '../../../errors/mask.ts';
-import { formatPlatform, normalizePlatform, parsePlatform } from '../../../oci/platform.ts';
-import type { Platform } from '../../../oci/types.ts';
+import { clip, looksSecret, maskUrls } from '../../../errors/index.ts';
+import { formatPlatform, normalizePlatform, type Platform, parsePlatform } from '../../../oci/index.ts';
 import { expandWord } from '../expand/expand.ts';
 import type { Conversion } from './conversion.ts';
 import type { StageState } from './stages.ts';

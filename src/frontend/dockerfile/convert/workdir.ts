@@ -1,5 +1,4 @@
-import { mkdir } from '../../../llb/llb.ts';
-import { absolutePath } from '../../../llb/paths.ts';
+import { absolutePath, mkdir } from '../../../llb/index.ts';
 import type { InstructionOf } from '../ast.ts';
 import { workdirRelativePathFinding } from '../lint/findings.ts';
 import { type Conversion, expandIn, opLocation } from './conversion.ts';

@@ -2,7 +2,7 @@
  * The patterns of `${x#p}`, `${x%p}` and `${x/p/r}`: `*` any text, `?` any one character, everything else itself;
  * the escape character makes the next character ordinary. POSIX shell patterns without bracket expressions.
  */
-import { fail } from '../../../errors/error.ts';
+import { fail } from '../../../errors/index.ts';
 
 /** Comparisons one substitution may cost; beyond it the pattern and the value are refused as too large. */
 const MAX_WORK = 1 << 26;

@@ -1,5 +1,5 @@
 /** The machine behind `expandWord`: one pass over the characters of a word. */
-import { DrydockError, fail } from '../../../errors/error.ts';
+import { DrydockError, fail } from '../../../errors/index.ts';
 import { isSpace } from '../parse/space.ts';
 import type { Env, ExpandOptions } from './expand.ts';
 import { replaceGlob, trimPrefix, trimSuffix } from './glob.ts';

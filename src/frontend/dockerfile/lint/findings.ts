@@ -1,5 +1,5 @@
 /** Checks that need more than the syntax tree: the converter calls these with what it knows. */
-import type { SourceRange } from '../../../errors/error.ts';
+import type { SourceRange } from '../../../errors/index.ts';
 import type { Dockerfile, Finding } from '../ast.ts';
 import { expandWord } from '../expand/expand.ts';
 import { suggest } from '../parse/suggest.ts';

@@ -1,5 +1,5 @@
 /** The official build checks: names, descriptions, messages and pages, see https://docs.docker.com/reference/build-checks/ */
-import type { SourceRange } from '../../../errors/error.ts';
+import type { SourceRange } from '../../../errors/index.ts';
 import type { Finding } from '../ast.ts';
 
 export interface Rule {

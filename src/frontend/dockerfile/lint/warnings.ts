@@ -1,5 +1,5 @@
 /** From findings to the warnings a user sees, as the Dockerfile's `check` options want them. */
-import { type DrydockError, fail } from '../../../errors/error.ts';
+import { type DrydockError, fail } from '../../../errors/index.ts';
 import type { LintWarning } from '../../types.ts';
 import type { Base, CheckDirective, Dockerfile, Finding } from '../ast.ts';
 import { parseCheckOptions } from '../parse/check.ts';

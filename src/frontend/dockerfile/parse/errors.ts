@@ -1,5 +1,5 @@
 /** Errors of the parser, before and after they know their place. */
-import { DrydockError, fail, type SourceRange } from '../../../errors/error.ts';
+import { DrydockError, fail, type SourceRange } from '../../../errors/index.ts';
 
 /** An error without a place yet; the caller that knows the instruction's range adds it (`located`). */
 export function invalid(message: string, hint?: string): DrydockError {

@@ -1,5 +1,5 @@
 /** The lexer: physical lines joined into instructions, with comments, continuations and heredocs taken care of. */
-import type { SourceRange } from '../../../errors/error.ts';
+import type { SourceRange } from '../../../errors/index.ts';
 import type { Finding, Heredoc } from '../ast.ts';
 import { type Directive, DirectiveReader, parseEscape } from './directives.ts';
 import { invalid, located, type SourceFile } from './errors.ts';

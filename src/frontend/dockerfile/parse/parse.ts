@@ -1,7 +1,7 @@
 /** The way into the parser: a Dockerfile's text to stages of typed instructions. */
-import type { SourceRange } from '../../../errors/error.ts';
-import { nameOf } from '../../../linux/names.ts';
-import { atOnce, inTurns } from '../../../workers/turns.ts';
+import type { SourceRange } from '../../../errors/index.ts';
+import { nameOf } from '../../../linux/index.ts';
+import { atOnce, inTurns } from '../../../workers/index.ts';
 import type { Base, Dockerfile, Instruction, Stage } from '../ast.ts';
 import { checkInComments, parseCheckOptions } from './check.ts';
 import { invalid, located, type SourceFile } from './errors.ts';

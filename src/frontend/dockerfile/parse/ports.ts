@@ -1,6 +1,6 @@
 /** Ports of EXPOSE: `80`, `80/udp`, `8000-8010/tcp`, and the deprecated `[ip:]host:container`. */
 import { isIP } from 'node:net';
-import type { SourceRange } from '../../../errors/error.ts';
+import type { SourceRange } from '../../../errors/index.ts';
 import type { Finding } from '../ast.ts';
 import { finding } from '../lint/rules.ts';
 import { invalid } from './errors.ts';

@@ -2,8 +2,8 @@
  * Questions about a Dockerfile instead of its build: `docker buildx build --call`, BuildKit's frontend subrequests.
  * https://github.com/moby/buildkit/tree/master/frontend/subrequests has their names and the JSON they answer with.
  */
-import { fail } from '../../../errors/error.ts';
-import { inTurns } from '../../../workers/turns.ts';
+import { fail } from '../../../errors/index.ts';
+import { inTurns } from '../../../workers/index.ts';
 import type { DockerfileRequest, FrontendHost } from '../../types.ts';
 import type { Dockerfile } from '../ast.ts';
 import { loadDockerfile } from '../frontend.ts';

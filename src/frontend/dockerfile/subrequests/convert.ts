@@ -1,6 +1,6 @@
 import { fromBinary, toJson } from '@bufbuild/protobuf';
-import { fail } from '../../../errors/error.ts';
-import { digestOf } from '../../../oci/digest.ts';
+import { fail } from '../../../errors/index.ts';
+import { digestOf } from '../../../oci/index.ts';
 import { OpSchema, SourceSchema } from '../../../pb/solver/pb/ops_pb.js';
 import type { DockerfileRequest, FrontendHost } from '../../types.ts';
 import { dockerfileFrontend } from '../frontend.ts';

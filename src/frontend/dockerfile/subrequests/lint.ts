@@ -1,5 +1,5 @@
-import { DrydockError, type SourceLocation } from '../../../errors/error.ts';
-import { bytesOf } from '../../../linux/names.ts';
+import { DrydockError, type SourceLocation } from '../../../errors/index.ts';
+import { bytesOf } from '../../../linux/index.ts';
 import type { DockerfileRequest, FrontendHost } from '../../types.ts';
 import { type Examined, examineDockerfile } from '../frontend.ts';
 import { type JsonLocation, jsonLocation } from './location.ts';

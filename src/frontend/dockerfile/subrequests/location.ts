@@ -1,4 +1,4 @@
-import type { SourceRange } from '../../../errors/error.ts';
+import type { SourceRange } from '../../../errors/index.ts';
 
 /** A place as the answers' JSON has it: LLB's `pb.Location`, zeros left out as Go leaves them out. */
 export interface JsonLocation {

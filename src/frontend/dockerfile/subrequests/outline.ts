@@ -1,7 +1,7 @@
-import { fail } from '../../../errors/error.ts';
-import { bytesOf } from '../../../linux/names.ts';
-import { Variables } from '../../../llb/variables.ts';
-import { hostPlatform } from '../../../oci/platform.ts';
+import { fail } from '../../../errors/index.ts';
+import { bytesOf } from '../../../linux/index.ts';
+import { Variables } from '../../../llb/index.ts';
+import { hostPlatform } from '../../../oci/index.ts';
 import type { DockerfileRequest } from '../../types.ts';
 import type { ArgInstruction, Dockerfile, InstructionOf, RunMount, Stage } from '../ast.ts';
 import { globalArgValues, own, platformArgValues } from '../convert/args.ts';

@@ -1,4 +1,4 @@
-import { bytesOf } from '../../../linux/names.ts';
+import { bytesOf } from '../../../linux/index.ts';
 import type { Dockerfile } from '../ast.ts';
 import { jsonLocation } from './location.ts';
 import { table } from './table.ts';

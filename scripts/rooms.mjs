@@ -1,0 +1,65 @@
+/**
+ * The rooms of src, lowest first, and the rooms that each may import. `scripts/deps.mjs` checks imports against it, and
+ * that nothing is listed that is not used. A new room goes in between what it uses and what uses it.
+ */
+
+/** The ground floor: these use each other as listed, and every room above may use them without saying so. */
+export const ground = {
+  errors: [],
+  words: ['errors'],
+  pb: [],
+  oci: ['errors'],
+  linux: ['errors'],
+  patterns: ['errors'],
+  progress: ['errors', 'oci'],
+  flow: ['errors'],
+  grpc: ['errors'],
+  workers: ['errors', 'flow'],
+};
+
+/** The rooms above it. */
+export const storeys = {
+  tar: [],
+  fs: ['tar'],
+  kept: [],
+  llb: [],
+  auth: [],
+  registry: [],
+  store: ['fs'],
+  layer: ['fs', 'store', 'tar'],
+  cache: ['store'],
+  distribution: ['registry', 'store'],
+  images: ['distribution', 'layer', 'registry', 'store', 'tar'],
+  refs: ['distribution', 'fs', 'layer', 'registry', 'store'],
+  session: ['fs'],
+  executor: ['fs'],
+  solver: ['cache', 'fs', 'llb', 'session', 'store'],
+  source: ['distribution', 'fs', 'kept', 'llb', 'refs', 'registry', 'session', 'solver', 'store', 'tar'],
+  ops: ['cache', 'executor', 'fs', 'kept', 'layer', 'llb', 'refs', 'session', 'solver', 'store'],
+  exporter: ['distribution', 'fs', 'images', 'layer', 'registry', 'session', 'solver', 'store', 'tar'],
+  'remote-cache': [
+    ...['distribution', 'exporter', 'fs', 'layer', 'llb', 'refs', 'registry', 'session', 'solver', 'store'],
+  ],
+  upkeep: ['cache', 'distribution', 'images', 'kept', 'layer', 'registry', 'solver', 'store'],
+  frontend: ['fs', 'llb'],
+  engine: [
+    ...['cache', 'distribution', 'executor', 'exporter', 'frontend', 'fs', 'kept', 'llb', 'ops', 'refs'],
+    ...['registry', 'remote-cache', 'session', 'solver', 'source', 'store', 'upkeep'],
+  ],
+  sdk: ['engine', 'frontend', 'llb', 'remote-cache', 'session'],
+  api: [
+    ...['auth', 'cache', 'distribution', 'engine', 'executor', 'exporter', 'frontend', 'images', 'llb'],
+    ...['registry', 'remote-cache', 'session', 'source', 'store', 'upkeep'],
+  ],
+  daemon: ['api', 'auth', 'engine', 'executor', 'registry', 'session', 'store', 'upkeep'],
+  cli: [
+    ...['api', 'auth', 'cache', 'daemon', 'engine', 'executor', 'exporter', 'frontend', 'images', 'llb'],
+    ...['remote-cache', 'session', 'source', 'upkeep'],
+  ],
+};
+
+/** Rooms without a door: generated messages, one file for each of the protocols' packages. */
+export const open = ['pb'];
+
+/** Files at the top of src that rooms may import. The others there import rooms. */
+export const forAll = ['version.ts'];

@@ -1,0 +1,11 @@
+/** The daemon's two APIs: their servers, and what a daemon gives them to serve. */
+export { imageSizeKey } from './buildkit/control/response.ts';
+export { buildIdHeader } from './buildkit/gateway/service.ts';
+export type { BuildkitOptions } from './buildkit/services.ts';
+export { bodyEndedEarly, continueWhenRead } from './docker/http/body.ts';
+export { pathForLogs } from './docker/http/target.ts';
+export { type DockerApi, dockerApi } from './docker/server.ts';
+export { Builds } from './shared/builds.ts';
+export { EventBus } from './shared/events.ts';
+export type { AdmitCall, GrpcServer } from './shared/grpc.ts';
+export type { ApiHost, Log, LogLevel } from './shared/host.ts';

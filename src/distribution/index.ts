@@ -1,0 +1,38 @@
+/** Images and blobs between a store and a registry: found, fetched, read and remembered. */
+export {
+  isImageEntry,
+  layersOf,
+  type Origin,
+  parseIndex,
+  parseManifest,
+  platformList,
+  readConfig,
+} from './documents.ts';
+export { type FetchContext, fetchBlobInto } from './fetch.ts';
+export { isFrom, isPublished, noteOrigin, referenceOf } from './known-names.ts';
+export { originLabels, originOf } from './origin.ts';
+export {
+  type DocumentSource,
+  type ImageDocuments,
+  type ResolvedDocuments,
+  type ResolveMode,
+  readDocuments,
+  registryDocuments,
+  resolveImage,
+  resolveTarget,
+  storeDocuments,
+} from './resolve.ts';
+export {
+  danglingName,
+  type FoundImage,
+  findImage,
+  imageFor,
+  isDangling,
+  isHere,
+  recordsByTarget,
+  type StoredImage,
+  storedImage,
+  storedImages,
+  withLease,
+} from './stored.ts';
+export { takeBlob } from './take-blob.ts';

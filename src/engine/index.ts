@@ -1,0 +1,29 @@
+/**
+ * The engine, and a build on it from request to result. `BuildRequest` is what a build is asked with,
+ * `runBuild` runs it.
+ */
+export { bothGiven } from './bridge/bridge.ts';
+export type { Frontend, NamedFrontends } from './bridge/types.ts';
+export { runBuild } from './build.ts';
+export { dockerfileBuild } from './dockerfile-build.ts';
+export {
+  type Engine,
+  type EngineOptions,
+  type LimitOptions,
+  openEngine,
+  type RegistryOptions,
+} from './engine.ts';
+export { client, type OpenGateway, withGateway } from './frontends/client.ts';
+export { definition } from './frontends/definition.ts';
+export { named } from './frontends/named.ts';
+export { checkOptionsSize } from './frontends/options-size.ts';
+export { allowedFrontends, type FrontendRule } from './frontends/table.ts';
+export { checksVertex, warningEvent } from './frontends/warning-event.ts';
+export { recordStatus } from './gateway/encode.ts';
+export { Gateway, type GatewayService } from './gateway/gateway.ts';
+export { encodingErrors, maxHeaders } from './gateway/serve.ts';
+export { defaultRoot } from './root.ts';
+export { type StepLimits, stepLimitsFromEnv, stepOomScoreOf, stepPidsOf } from './step-limits.ts';
+export { type ImageStore, imageStores, parseImageStore, type StoreOptions } from './store-options.ts';
+export { containerdOf, otherStore, stateFolder } from './stores.ts';
+export type { BuildOptions, BuildRequest, BuildResult, OutputSpec } from './types.ts';

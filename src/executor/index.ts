@@ -1,0 +1,5 @@
+/** One process in a container. `createExecutor` makes an executor; `ExecSpec` says what it runs. */
+export { createExecutor } from './executor.ts';
+export type { DnsConfig } from './host-files.ts';
+export { type Check, probeExecutor } from './probe.ts';
+export type { ExecControl, ExecMount, ExecSpec, Executor } from './types.ts';

@@ -1,0 +1,16 @@
+/** From a result to an image, an archive or files. */
+export { parseImageAttrs } from './attrs.ts';
+export { basesOf } from './bases.ts';
+export { createExporter } from './exporters.ts';
+export { type CacheLayer, cacheLayers } from './layers.ts';
+export { nameInLayout, readLayoutIndex } from './layout-index.ts';
+export type {
+  Bases,
+  ExportContext,
+  Exporter,
+  ExportResponse,
+  MadeNow,
+  OutputSink,
+  PlatformResult,
+  StoredOutput,
+} from './types.ts';

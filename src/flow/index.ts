@@ -1,0 +1,12 @@
+/**
+ * What waits, takes turns or runs once: a limiter, single flights, promises that a signal ends. Each is held
+ * by its owner.
+ */
+export { Arrivals } from './arrivals.ts';
+export { inParallel } from './in-parallel.ts';
+export { KeyedQueue } from './keyed-queue.ts';
+export { Limiter } from './limiter.ts';
+export { orAbort } from './or-abort.ts';
+export { pause } from './pause.ts';
+export { SingleFlight } from './single-flight.ts';
+export { Waiting } from './waiting.ts';

@@ -1,0 +1,32 @@
+/** File trees seen and changed without mounting them. A view is read only; actions make a new tree. */
+export type { FileActionSpec, OwnerId, OwnerSpec } from './actions.ts';
+export { IgnoreMatcher, readIgnore } from './ignore.ts';
+export { lookLive, withLiveView } from './live-view.ts';
+export {
+  checkReplaceable,
+  createFile,
+  finishFile,
+  finishPath,
+  makeNode,
+  partOf,
+  stopper,
+  writeAll,
+} from './make.ts';
+export type { Mount } from './mount.ts';
+export { openView } from './open.ts';
+export { outputError } from './output-error.ts';
+export { folderOption, foldersIn } from './overlay-options.ts';
+export { baseName, cleanPath, dirName, splitPath } from './paths.ts';
+export { readFileIn, statFollow } from './read.ts';
+export { atEntry, inFolder, namesOfHost, openEntry } from './real.ts';
+export { resolvePath } from './resolve.ts';
+export { missing, walkSelected } from './select.ts';
+export { entryOf, fileType, hostXattrs, isOpaque, isOwnXattr, isWhiteout, lstatHost } from './stat.ts';
+export {
+  type ContentSelector,
+  type FileType,
+  type FsEntry,
+  type FsView,
+  specOfMounts,
+  type ViewSpec,
+} from './view.ts';

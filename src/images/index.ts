@@ -1,0 +1,14 @@
+/** What is done with images that a store has: pull, push, load, save, import, list, inspect, remove, tag. */
+export { ensureLayer, storedLayers } from './blobs.ts';
+export { imageHistory } from './history.ts';
+export { importTar } from './import.ts';
+export { inspectImage } from './inspect.ts';
+export { type ImageSummary, imageSize, listImages } from './list.ts';
+export { checkLoadedPlatform, loadImages } from './load.ts';
+export { checkNewName, nameImage } from './name.ts';
+export { pullImage } from './pull.ts';
+export { type PushedLayer, pushImage } from './push.ts';
+export { type Removed, removeImage, removeNameless, removePlatforms, removeRecords } from './remove.ts';
+export { saveImages } from './save.ts';
+export { tagImage } from './tag.ts';
+export { toldNames } from './told-names.ts';

@@ -1,0 +1,8 @@
+/** Layers: packed from snapshots, unpacked into them, compressed anew. */
+export { ensureBlob, labelChain, packedVariants, packSnapshot, rememberedBlob } from './blobs.ts';
+export { convertBlob } from './convert.ts';
+export { copyUpFile } from './copy-up.ts';
+export { type Change, diffViews } from './diff.ts';
+export { isMovable, ownChanges } from './own-changes.ts';
+export type { Compression, LayerBlob } from './types.ts';
+export { unpackLayer } from './unpack.ts';

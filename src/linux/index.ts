@@ -1,0 +1,74 @@
+/** System calls, names that are bytes, files of trees, owners. */
+export { sendDatagram } from './datagram.ts';
+export {
+  chmodSync,
+  copyFileSync,
+  lchownSync,
+  linkSync,
+  listNames,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readEntriesSync,
+  readlinkSync,
+  realpathSync,
+  renameSync,
+  rmdirSync,
+  rmSync,
+  symlinkSync,
+  unlinkSync,
+} from './files.ts';
+export {
+  closeOnExec,
+  copyFileRangeAt,
+  lgetxattr,
+  llistxattr,
+  lremovexattr,
+  lsetxattr,
+  lutimesNs,
+  MNT_DETACH,
+  MS_NODEV,
+  MS_NOEXEC,
+  MS_NOSUID,
+  major,
+  makedev,
+  minor,
+  mknod,
+  mount,
+  openPty,
+  peerCredentials,
+  peerGroups,
+  pipe,
+  S_IFBLK,
+  S_IFCHR,
+  S_IFDIR,
+  S_IFIFO,
+  S_IFLNK,
+  S_IFMT,
+  S_IFREG,
+  S_IFSOCK,
+  seekData,
+  seekHole,
+  setTerminalSize,
+  tryLock,
+  tryLockShared,
+  umount,
+} from './libc.ts';
+export { ctimeNsWord, ctimeWord, diskUse, HostStat, lstat, lstatInto, modeWord, statWords } from './lstat.ts';
+export {
+  attachMount,
+  changeFolder,
+  cloneMount,
+  inNewMountNamespace,
+  MOUNT_ATTR_NODEV,
+  MOUNT_ATTR_NOEXEC,
+  MOUNT_ATTR_NOSUID,
+  MOUNT_ATTR_RDONLY,
+  restrictMount,
+} from './mounts.ts';
+export { bytesOf, compareNames, nameLength, nameOf, nameOfEscaped, rawName } from './names.ts';
+export { closeFd, openIn, openPath, openReal, openRealFile, openRoot } from './open-in.ts';
+export { closeToOthers, ownDatabase, ownFolder } from './own.ts';
+export { removeTree } from './remove-tree.ts';
+export { markTop } from './top-folder.ts';

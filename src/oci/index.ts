@@ -1,0 +1,41 @@
+/** Image types, digests, references, platforms and credentials. Pure. */
+export {
+  type CredentialSource,
+  hasCredentials,
+  type RegistryCredentials,
+  type TokenRequest,
+  type TokenSource,
+} from './credentials.ts';
+export { chainId, chainIds, digestOf, hex, isDigest, parseDigest } from './digest.ts';
+export { documentExcess, maxBytes } from './document.ts';
+export { jsonExcess } from './json-size.ts';
+export { fullNameAnnotation, layoutMark, refNameAnnotation } from './layout.ts';
+export {
+  defaultEnv,
+  defaultPath,
+  distinctPlatforms,
+  formatPlatform,
+  hostPlatform,
+  normalizePlatform,
+  parsePlatform,
+  platformMatches,
+  platformScore,
+} from './platform.ts';
+export { familiarName, formatReference, normalizeName, parseReference, type Reference } from './reference.ts';
+export {
+  asDistributable,
+  type ContainerConfig,
+  type Descriptor,
+  type Digest,
+  type HealthConfig,
+  type History,
+  type ImageConfig,
+  type Index,
+  isForeignLayer,
+  isIndexType,
+  isManifestType,
+  type Manifest,
+  maxLayers,
+  mediaTypes,
+  type Platform,
+} from './types.ts';

@@ -1,0 +1,13 @@
+/** The ops of LLB, one maker each; the engine has the table of them. */
+export { buildOp } from './build.ts';
+export type { OpDeps } from './deps.ts';
+export { diffOp } from './diff.ts';
+export { cacheMountOwner, emptyCacheMounts } from './exec/cache-mount.ts';
+export { modesOf } from './exec/modes.ts';
+export { cacheId, PreparedMounts } from './exec/mounts.ts';
+export { execSpec, secretEnvironment } from './exec/spec.ts';
+export { execOp } from './exec.ts';
+export { fileOp } from './file.ts';
+export { limitedOps } from './limited.ts';
+export { mergeOp } from './merge.ts';
+export { passthroughOp } from './passthrough.ts';

@@ -1,0 +1,5 @@
+/** Trees that vertices give each other, lazy where they can be, and the snapshots that file actions make. */
+export { createRefs } from './refs.ts';
+export { chainOf, restack } from './restack.ts';
+export { copyAll, isEmpty, parentOf, writeSnapshot } from './snapshot.ts';
+export type { Refs } from './types.ts';

@@ -1,0 +1,6 @@
+/** A client of registries: resolve, fetch, push, tokens, mirrors, certificates. */
+export type { HostCertificates } from './certificates.ts';
+export { RegistryClient } from './client.ts';
+export { endpointOf } from './hosts.ts';
+export { HttpPool, type HttpResponse } from './http.ts';
+export { parseInsecure } from './insecure.ts';

@@ -1,0 +1,2 @@
+/** The library: `build()` and `buildState()`. */
+export { build, buildState, type CommonOptions, type DockerfileOptions, type StateOptions } from './build.ts';

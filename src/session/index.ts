@@ -1,0 +1,25 @@
+/**
+ * What a build may ask of its client, be it in this process or behind a connection; and the other end of
+ * that.
+ */
+export { dockerConfigCredentials } from './docker-config.ts';
+export { folderSync } from './folder-sync.ts';
+export { goMode } from './fsutil/mode.ts';
+export { type InProcessOptions, inProcessSession, type SecretSource } from './in-process.ts';
+export { SessionManager } from './manager.ts';
+export { sessionOverCall } from './message-stream.ts';
+export { namedSession } from './named-session.ts';
+export { noFolder } from './no-folder.ts';
+export type { OutputTarget } from './serve/file-services.ts';
+export { SessionServer } from './serve/session-server.ts';
+export { sharedKeyOf } from './serve/shared-key.ts';
+export type { SshSource } from './ssh-agent.ts';
+export type {
+  ClientContent,
+  ClientOutput,
+  ClientSession,
+  LocalProvider,
+  PolicyQuestion,
+  Session,
+} from './types.ts';
+export { uploadHost } from './upload-host.ts';

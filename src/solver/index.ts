@@ -1,0 +1,22 @@
+/** From a graph to results: jobs, vertices at work, and what an op is and is told. */
+export { contentDigest } from './content.ts';
+export { failedVertex } from './failed-vertex.ts';
+export type { ForeignCache, ForeignInput, ForeignLeaf } from './foreign-cache.ts';
+export { Job } from './job.ts';
+export { keptName } from './kept-name.ts';
+export { adoptLeftovers, dropLeftovers, leave, leftoversOf } from './leftovers.ts';
+export { Pins } from './pins.ts';
+export { refContext } from './ref-context.ts';
+export { recordLease } from './results.ts';
+export { Solver } from './solver.ts';
+export type { TracedVertex } from './trace.ts';
+export type {
+  CacheDep,
+  CacheMap,
+  ImageLayer,
+  OpContext,
+  OpFactory,
+  OpMaker,
+  Vertex,
+  WorkContext,
+} from './types.ts';
