@@ -1,4 +1,11 @@
-/** JSON (RFC 8259) read with places, so that a mistake in a policy file is said with its line and column. Pure. */
+/**
+ * JSON (RFC 8259) read with places, so that a mistake in a policy file is said with its line and column. Pure.
+ *
+ * jsonc-parser was tried for it (3.3.1). It gives offsets and codes, of which the texts, the lines and the columns would
+ * still be ours; it takes a name given twice, refuses a byte order mark, goes on after the first mistake, and has no limit
+ * of depth: a hundred thousand brackets are a RangeError of its stack. Its main file cannot be bundled into a module. It
+ * loads in 4 ms, this file in half of one.
+ */
 
 /** A place in a text: line and column, both 1-based, columns in UTF-16 units. */
 interface Place {
