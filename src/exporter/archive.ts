@@ -20,7 +20,7 @@ import {
 } from '../oci/index.ts';
 import type { ClientContent } from '../session/index.ts';
 import { type Annotations, annotationsAt, needOciTypes, parseAnnotations } from './annotations.ts';
-import { epochOf, parseImageAttrs } from './attrs.ts';
+import { epochOf, notesOf, parseImageAttrs } from './attrs.ts';
 import { type Committed, commitImage, imageIdOf, imageMetadata, started } from './commit.ts';
 import { writeLayoutFolder } from './layout-folder.ts';
 import { TarStream } from './tar-stream.ts';
@@ -56,9 +56,9 @@ export function archiveExporter(type: 'oci' | 'docker', attrs: Record<string, st
           hint: 'Build one platform, or use type=oci.',
         });
       }
-      for (const short of want.notes) ctx.progress.warn({ level: 1, short, detail: [] });
       const annotations = [...parseAnnotations(request.annotations), ...want.annotations];
       const created = epochOf(want.sourceDateEpoch, request.sourceDateEpoch);
+      for (const short of notesOf(want, created)) ctx.progress.warn({ level: 1, short, detail: [] });
       const committed = await commitImage(request, ctx, {
         compression: want.compression ?? { type: 'gzip' },
         force: want.forceCompression,

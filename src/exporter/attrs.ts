@@ -121,6 +121,15 @@ export function parseImageAttrs(type: 'image' | 'oci' | 'docker', attrs: Record<
   };
 }
 
+/**
+ * A sentence for each attribute of an image that has no effect; `created`: the date that new layers and the config are
+ * given, seconds since the epoch.
+ */
+export function notesOf(want: ImageAttrs, created: number | undefined): readonly string[] {
+  if (!want.rewriteTimestamp || created !== undefined) return want.notes;
+  return [...want.notes, 'the attribute rewrite-timestamp has no effect: there is no SOURCE_DATE_EPOCH'];
+}
+
 /** What the exporters that write files understand. */
 interface FileAttrs {
   /** `delete`: what is at the destination and not in the result goes away. */

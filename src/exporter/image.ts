@@ -4,7 +4,7 @@ import { nameImage, pushImage } from '../images/index.ts';
 import { parseReference } from '../oci/index.ts';
 import type { Store } from '../store/index.ts';
 import { needOciTypes, parseAnnotations } from './annotations.ts';
-import { epochOf, type ImageAttrs, parseImageAttrs } from './attrs.ts';
+import { epochOf, type ImageAttrs, notesOf, parseImageAttrs } from './attrs.ts';
 import { type Committed, commitImage, imageIdOf, imageMetadata, started, storedOutput } from './commit.ts';
 import { imagePlan } from './image-plan.ts';
 import { contextOf } from './layers.ts';
@@ -23,7 +23,7 @@ export function imageExporter(attrs: Record<string, string>): Exporter {
       const created = epochOf(want.sourceDateEpoch, request.sourceDateEpoch);
       const epoch = want.rewriteTimestamp ? created : undefined;
       if (want.push) checkPushNames(request.names);
-      for (const short of want.notes) ctx.progress.warn({ level: 1, short, detail: [] });
+      for (const short of notesOf(want, created)) ctx.progress.warn({ level: 1, short, detail: [] });
       const annotations = [...parseAnnotations(request.annotations), ...want.annotations];
       const dockerTypes = request.dockerTypes === true && want.compression?.type !== 'zstd';
       const { shared } = ctx.store;

@@ -115,6 +115,14 @@ onStores('attributes of outputs', (store) => {
     ]);
   });
 
+  test('times are not rewritten to no date, and that is said', async () => {
+    const attrs = { 'rewrite-timestamp': 'true' };
+    expect(warnings(await solve('image', attrs))).toEqual([
+      expect.stringContaining('rewrite-timestamp has no effect'),
+    ]);
+    expect(warnings(await solve('image', { ...attrs, 'source-date-epoch': '1' }))).toEqual([]);
+  });
+
   test('dangling-name-prefix names also what has a name, unless danging-name-empty-only', async () => {
     const attrs = { name: 'example.com/named:1', 'dangling-name-prefix': 'also' };
     const { response } = await solve('image', attrs, {}, {}, 'FROM scratch\nCOPY f /also\n');
