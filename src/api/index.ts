@@ -7,5 +7,5 @@ export { pathForLogs } from './docker/http/target.ts';
 export { type DockerApi, dockerApi } from './docker/server.ts';
 export { Builds } from './shared/builds.ts';
 export { EventBus } from './shared/events.ts';
-export type { AdmitCall, GrpcServer } from './shared/grpc.ts';
+export type { AdmitCall, GrpcAcceptor } from './shared/grpc.ts';
 export type { ApiHost, Log, LogLevel } from './shared/host.ts';

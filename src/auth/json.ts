@@ -8,7 +8,7 @@
  */
 
 /** A place in a text: line and column, both 1-based, columns in UTF-16 units. */
-interface Place {
+interface TextPosition {
   line: number;
   column: number;
 }
@@ -31,7 +31,7 @@ export class JsonFault extends Error {
 }
 
 /** The line and column of an offset. */
-export function placeOf(text: string, at: number): Place {
+export function placeOf(text: string, at: number): TextPosition {
   const before = text.slice(0, at);
   const lineStart = before.lastIndexOf('\n') + 1;
   return { line: before.split('\n').length, column: at - lineStart + 1 };

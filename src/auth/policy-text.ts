@@ -14,7 +14,14 @@ import {
   textOf,
   unique,
 } from './json-fields.ts';
-import { allScopes, type Issuer, type Match, type Policy, type Rule, type TokenEntry } from './policy.ts';
+import {
+  allScopes,
+  type Issuer,
+  type Match,
+  type Policy,
+  type PolicyRule,
+  type TokenEntry,
+} from './policy.ts';
 import { parseTokenHash } from './token-hash.ts';
 import { type CacheMounts, cacheMountKinds, type Entitlement, entitlements, type Scope } from './types.ts';
 
@@ -70,7 +77,7 @@ function cacheMountsOf(value: JsonValue): CacheMounts {
   return oneOf(value, textOf(value, 'cacheMounts'), 'kind of cache mounts', cacheMountKinds);
 }
 
-function ruleOf(value: JsonValue, tokens: readonly TokenEntry[], issuers: readonly Issuer[]): Rule {
+function ruleOf(value: JsonValue, tokens: readonly TokenEntry[], issuers: readonly Issuer[]): PolicyRule {
   const { match, scopes, allow, comment } = fieldsOf(value, 'a rule', [
     'match',
     'scopes',

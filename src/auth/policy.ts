@@ -37,7 +37,7 @@ export type Match =
     }
   | { kind: 'anonymous'; insecureListener?: true };
 
-export interface Rule {
+export interface PolicyRule {
   match: Match;
   scopes: ReadonlySet<Scope>;
   allow: ReadonlySet<Entitlement>;
@@ -64,7 +64,7 @@ export interface Issuer {
 }
 
 export interface Policy {
-  rules: readonly Rule[];
+  rules: readonly PolicyRule[];
   tokens: readonly TokenEntry[];
   issuers: readonly Issuer[];
   cacheMounts: CacheMounts;

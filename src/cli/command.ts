@@ -2,7 +2,7 @@
 import type { Engine, StoreOptions } from '../engine/index.ts';
 import { fail } from '../errors/index.ts';
 import { type FlagTable, type FlagValues, flagHelp, parseFlags } from './flags.ts';
-import type { Remote } from './remote/images.ts';
+import type { RemoteCall } from './remote/images.ts';
 
 /** The root and the store that the command line names are among it. */
 export interface CommandContext extends StoreOptions {
@@ -15,7 +15,7 @@ export interface CommandContext extends StoreOptions {
   /** Opens the engine once; it is closed when the command is over. */
   engine(): Promise<Engine>;
   /** The daemon that the command is for; undefined: none, the engine is opened in process. */
-  remote(): Promise<Remote | undefined>;
+  remote(): Promise<RemoteCall | undefined>;
   /** Registry hosts that `--insecure-registry` names. */
   insecureRegistries: string[];
 }

@@ -2,15 +2,15 @@
 import { resolve } from 'node:path';
 import {
   defaultRoot,
+  type OperatorLimits,
   parseImageStore,
-  type StepLimits,
   type StoreOptions,
   stepLimitsFromEnv,
 } from '../engine/index.ts';
 import { fail, nearest } from '../errors/index.ts';
 
 /** Among it what steps are held to, of an engine in this process. */
-interface Globals extends StoreOptions, StepLimits {
+interface Globals extends StoreOptions, OperatorLimits {
   debug: boolean;
   insecureRegistries: string[];
   /** A daemon's address: commands are for it and not for the root. */

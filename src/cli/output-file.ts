@@ -16,7 +16,7 @@ import { finished } from 'node:stream/promises';
 import { setTimeout } from 'node:timers/promises';
 import { errnoCode, fail } from '../errors/index.ts';
 import { nameOf, rawName, tryLock } from '../linux/index.ts';
-import { type OutputTarget, outputTarget } from './output-target.ts';
+import { outputTarget, type TargetFile } from './output-target.ts';
 
 /**
  * Opens `path` for writing. A file is written beside itself, as `.NAME.PID.part`: `finish` moves it into place,
@@ -26,7 +26,7 @@ import { type OutputTarget, outputTarget } from './output-target.ts';
  */
 export class OutputFile {
   readonly #named: string;
-  #target: OutputTarget | undefined;
+  #target: TargetFile | undefined;
   #temporary = '';
   #lock: number | undefined;
 

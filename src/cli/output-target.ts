@@ -5,7 +5,7 @@ import { basename, dirname, join, resolve } from 'node:path';
 import { errnoCode, fail } from '../errors/index.ts';
 import { nameOf, rawName } from '../linux/index.ts';
 
-export interface OutputTarget {
+export interface TargetFile {
   /** The file behind all symlinks of the user's path. */
   path: string;
   /**
@@ -27,7 +27,7 @@ const descriptors = /^\/proc\/(self|\d+)(\/task\/\d+)?\/fd$/;
  * Follows `path` to its end; a symlink that leads to nothing is followed to the name it has. Throws `invalid` where
  * no file can be written: a folder, a block device, a socket, a circle of links.
  */
-export async function outputTarget(path: string): Promise<OutputTarget> {
+export async function outputTarget(path: string): Promise<TargetFile> {
   let at = resolve(path);
   for (let links = 0; links < maxLinks; links++) {
     const real = await realpath(rawName(dirname(at)), 'buffer').catch(ifMissing);
@@ -45,7 +45,7 @@ export async function outputTarget(path: string): Promise<OutputTarget> {
   throw fail('invalid', 'client', `${path} cannot be written: it leads through too many symlinks`);
 }
 
-function targetOf(named: string, path: string, found: Stats | undefined): OutputTarget {
+function targetOf(named: string, path: string, found: Stats | undefined): TargetFile {
   if (found === undefined) return { path, how: 'replace' };
   if (found.isFile()) return { path, how: 'replace', mode: found.mode & 0o777 };
   if (found.isCharacterDevice() || found.isFIFO()) return { path, how: 'into' };

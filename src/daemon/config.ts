@@ -1,5 +1,5 @@
 /** What a daemon is started with, as values. `settings.ts` reads them from flags, environment and file. */
-import type { ApiHost, GrpcServer, LogLevel } from '../api/index.ts';
+import type { ApiHost, GrpcAcceptor, LogLevel } from '../api/index.ts';
 import type { TlsFiles } from '../auth/index.ts';
 import type { LimitOptions, RegistryOptions, StoreOptions } from '../engine/index.ts';
 import type { LogFormat } from './log.ts';
@@ -21,7 +21,7 @@ export interface DaemonConfig extends StoreOptions, RegistryOptions, LimitOption
   /** Where log lines go; stderr. */
   writeLog?: (line: string) => void;
   /** Serves BuildKit's API; missing: it is refused. */
-  grpc?: (host: ApiHost) => GrpcServer | Promise<GrpcServer>;
+  grpc?: (host: ApiHost) => GrpcAcceptor | Promise<GrpcAcceptor>;
 }
 
 export const defaultShutdownTimeout = 15_000;

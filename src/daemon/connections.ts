@@ -12,7 +12,7 @@ import {
   bodyEndedEarly,
   continueWhenRead,
   type DockerApi,
-  type GrpcServer,
+  type GrpcAcceptor,
   pathForLogs,
 } from '../api/index.ts';
 import type { Listener } from '../auth/index.ts';
@@ -29,7 +29,7 @@ const maxStrangers = 256;
 interface ConnectionsOptions {
   host: ApiHost;
   docker: DockerApi;
-  grpc?: GrpcServer;
+  grpc?: GrpcAcceptor;
   metrics: Metrics;
 }
 

@@ -2,7 +2,7 @@
 import { mkdirSync, realpathSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type ApiHost, Builds, dockerApi, EventBus, type GrpcServer, type Log } from '../api/index.ts';
+import { type ApiHost, Builds, dockerApi, EventBus, type GrpcAcceptor, type Log } from '../api/index.ts';
 import { type Listener, openAuth } from '../auth/index.ts';
 import { containerdOf, type Engine, openEngine, stateFolder } from '../engine/index.ts';
 import { fail } from '../errors/index.ts';
@@ -98,7 +98,7 @@ class RunningDaemon implements Daemon {
   readonly #listenerOf = new WeakMap<object, Listener>();
   #connections!: Connections;
   #listeners!: Listeners;
-  #grpc: GrpcServer | undefined;
+  #grpc: GrpcAcceptor | undefined;
   #undo: Undo = [];
   #stopping: Promise<void> | undefined;
 

@@ -23,7 +23,7 @@ import { isDue, nextTurn } from '../workers/index.ts';
 type Json = Record<string, unknown>;
 
 /** Names the document in messages, and says on which hop it came. */
-export interface Origin {
+export interface DocumentOrigin {
   name: string;
   hop: Hop;
 }
@@ -31,7 +31,7 @@ export interface Origin {
 /** Images that an index may list. */
 const maxManifests = 10_000;
 
-function parse(bytes: Uint8Array, what: string, from: Origin): Json {
+function parse(bytes: Uint8Array, what: string, from: DocumentOrigin): Json {
   const excess = from.hop === 'store' ? excessInStore(bytes) : documentExcess(bytes);
   if (excess !== undefined) throw bad(from, `its ${what} has ${excess}`, 'exhausted');
   try {
@@ -49,7 +49,7 @@ function excessInStore(bytes: Uint8Array): string | undefined {
   return excess && 'more than any image needs';
 }
 
-function bad(from: Origin, why: string, code: ErrorCode = 'corrupt') {
+function bad(from: DocumentOrigin, why: string, code: ErrorCode = 'corrupt') {
   return fail(code, from.hop, `${from.name}: ${why}`);
 }
 
@@ -57,7 +57,7 @@ function isObject(value: unknown): value is Json {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-function descriptor(value: unknown, what: string, from: Origin): Descriptor {
+function descriptor(value: unknown, what: string, from: DocumentOrigin): Descriptor {
   if (!isObject(value)) throw bad(from, `its ${what} is missing`);
   const { mediaType, digest, size } = value;
   if (typeof digest !== 'string' || !isDigest(digest))
@@ -73,7 +73,7 @@ function descriptor(value: unknown, what: string, from: Origin): Descriptor {
 }
 
 /** An image manifest. Throws `corrupt` when it does not hold, `unsupported` for docker schema 1. */
-export function parseManifest(bytes: Uint8Array, from: Origin): Manifest {
+export function parseManifest(bytes: Uint8Array, from: DocumentOrigin): Manifest {
   const value = parse(bytes, 'manifest', from);
   if (value.schemaVersion === 1) throw bad(from, "docker's schema 1 format is not supported", 'unsupported');
   descriptor(value.config, 'config', from);
@@ -84,7 +84,7 @@ export function parseManifest(bytes: Uint8Array, from: Origin): Manifest {
 }
 
 /** An image index (or docker manifest list). Throws `corrupt`. */
-export function parseIndex(bytes: Uint8Array, from: Origin): Index {
+export function parseIndex(bytes: Uint8Array, from: DocumentOrigin): Index {
   const value = parse(bytes, 'index', from);
   if (!Array.isArray(value.manifests)) throw bad(from, 'its index has no manifests');
   if (value.manifests.length > maxManifests)
@@ -107,14 +107,18 @@ export function parseIndex(bytes: Uint8Array, from: Origin): Index {
  * An image config that fits its manifest, read in a turn of its own. Throws `corrupt`; `unsupported` for what is no
  * container image.
  */
-export async function readConfig(bytes: Uint8Array, manifest: Manifest, from: Origin): Promise<ImageConfig> {
+export async function readConfig(
+  bytes: Uint8Array,
+  manifest: Manifest,
+  from: DocumentOrigin,
+): Promise<ImageConfig> {
   if (isDue()) await nextTurn();
   const config = parseConfig(bytes, manifest, from);
   if (isDue()) await nextTurn();
   return config;
 }
 
-function parseConfig(bytes: Uint8Array, manifest: Manifest, from: Origin): ImageConfig {
+function parseConfig(bytes: Uint8Array, manifest: Manifest, from: DocumentOrigin): ImageConfig {
   const value = parse(bytes, 'config', from);
   const { rootfs } = value;
   const ids = isObject(rootfs) ? rootfs.diff_ids : undefined;

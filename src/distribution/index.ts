@@ -1,8 +1,8 @@
 /** Images and blobs between a store and a registry: found, fetched, read and remembered. */
 export {
+  type DocumentOrigin,
   isImageEntry,
   layersOf,
-  type Origin,
   parseIndex,
   parseManifest,
   platformList,

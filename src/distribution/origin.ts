@@ -5,7 +5,7 @@
 import type { Descriptor } from '../oci/index.ts';
 import { gcLabels } from '../store/index.ts';
 
-interface Origin {
+interface BlobOrigin {
   blob: Descriptor;
   /** Reference of the image it can be fetched from again. */
   from?: string;
@@ -14,7 +14,7 @@ interface Origin {
 const label = 'drydock/unpacked-from';
 
 /** Labels for a snapshot that was unpacked from a blob. */
-export function originLabels({ blob, from }: Origin): Record<string, string> {
+export function originLabels({ blob, from }: BlobOrigin): Record<string, string> {
   const { mediaType, digest, size, urls } = blob;
   return {
     [label]: JSON.stringify({ blob: { mediaType, digest, size, urls }, from }),
@@ -23,7 +23,7 @@ export function originLabels({ blob, from }: Origin): Record<string, string> {
 }
 
 /** The blob a snapshot was unpacked from, if it was. */
-export function originOf(labels: Record<string, string>): Partial<Origin> {
+export function originOf(labels: Record<string, string>): Partial<BlobOrigin> {
   const text = labels[label];
-  return text === undefined ? {} : (JSON.parse(text) as Origin);
+  return text === undefined ? {} : (JSON.parse(text) as BlobOrigin);
 }

@@ -21,7 +21,7 @@ import {
 import type { RegistryClient } from '../registry/index.ts';
 import { gcLabels, type ImageRecord, type Store } from '../store/index.ts';
 import {
-  type Origin,
+  type DocumentOrigin,
   parseIndex,
   parseManifest,
   platformList,
@@ -44,7 +44,7 @@ export interface ImageDocuments {
 
 /** Where an image's documents come from: a registry, a layout folder, or the store alone. */
 export interface DocumentSource {
-  readonly origin: Origin;
+  readonly origin: DocumentOrigin;
   /** The bytes of a manifest, index or config; checked by whoever asks. */
   bytes(descriptor: Descriptor): Promise<Buffer>;
 }
@@ -107,7 +107,7 @@ export async function readDocuments(
 
 /** Documents that are in content already. Throws `not-found` (hop `store`). */
 export function storeDocuments(store: Store, name: string): DocumentSource {
-  const origin: Origin = { name, hop: 'store' };
+  const origin: DocumentOrigin = { name, hop: 'store' };
   return { origin, bytes: (descriptor) => store.content.bytes(descriptor.digest) };
 }
 
@@ -120,7 +120,7 @@ export function registryDocuments(
 ): DocumentSource {
   const { domain, path } = parseReference(ref);
   const { credentials, signal } = ctx;
-  const origin: Origin = { name: familiarName(ref), hop: 'registry' };
+  const origin: DocumentOrigin = { name: familiarName(ref), hop: 'registry' };
   return {
     origin,
     async bytes(descriptor) {

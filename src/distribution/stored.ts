@@ -19,8 +19,8 @@ import {
 import { type ImageRecord, letGo, type Store } from '../store/index.ts';
 import { isDue, nextTurn } from '../workers/index.ts';
 import {
+  type DocumentOrigin,
   isImageEntry,
-  type Origin,
   parseIndex,
   parseManifest,
   rankPlatforms,
@@ -54,7 +54,7 @@ export async function storedImages(
   target: Descriptor,
   platform: Platform = hostPlatform(),
 ): Promise<StoredImage[]> {
-  const origin: Origin = { name: familiarName(name), hop: 'store' };
+  const origin: DocumentOrigin = { name: familiarName(name), hop: 'store' };
   const found: StoredImage[] = [];
   await collect(store, origin, target, platform, found, 0);
   return found;
@@ -85,7 +85,7 @@ export function imageFor(platform: Platform, images: readonly StoredImage[], nam
 
 async function collect(
   store: Store,
-  origin: Origin,
+  origin: DocumentOrigin,
   target: Descriptor,
   platform: Platform,
   found: StoredImage[],

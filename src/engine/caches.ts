@@ -7,7 +7,6 @@ import type { Definition } from '../pb/solver/pb/ops_pb.js';
 import { createRefs } from '../refs/index.ts';
 import { endpointOf } from '../registry/index.ts';
 import {
-  type Built,
   type CacheRegistry,
   type CacheSpec,
   type ExportWant,
@@ -17,6 +16,7 @@ import {
   importCaches,
   inlineCache,
   parseExport,
+  type TracedTree,
 } from '../remote-cache/index.ts';
 import type { Job } from '../solver/index.ts';
 import type { Ref } from '../store/index.ts';
@@ -138,7 +138,7 @@ export class BuildCaches {
   }
 
   /** Undefined for the empty tree. */
-  async #built(ref: Ref | undefined, definition: Definition | undefined): Promise<Built | undefined> {
+  async #built(ref: Ref | undefined, definition: Definition | undefined): Promise<TracedTree | undefined> {
     if (ref === undefined || definition === undefined || definition.def.length === 0) return undefined;
     const { vertices, output } = await loadGraphInTurns(definition, { signal: this.#job.signal });
     if (output === undefined) return undefined;

@@ -11,7 +11,7 @@ import { explainDisk, fillReserve, type Store, withReserve } from '../store/inde
 import { GarbageCollector, type GcRule } from '../upkeep/index.ts';
 import { version } from '../version.ts';
 import { makeOpFactory } from './ops.ts';
-import type { StepLimits } from './step-limits.ts';
+import type { OperatorLimits } from './step-limits.ts';
 import type { StoreOptions } from './store-options.ts';
 import { openStore, stateFolder } from './stores.ts';
 
@@ -26,7 +26,7 @@ export interface RegistryOptions {
 }
 
 /** What steps and the cache are held to. */
-export interface LimitOptions extends StepLimits {
+export interface LimitOptions extends OperatorLimits {
   /** When what is taken away from the cache after builds; undefined: Drydock's own policy; none: nothing is. */
   gc?: readonly GcRule[];
   /** Most steps that run at a time. */

@@ -23,7 +23,7 @@ export { recordStatus } from './gateway/encode.ts';
 export { Gateway, type GatewayService } from './gateway/gateway.ts';
 export { encodingErrors, maxHeaders } from './gateway/serve.ts';
 export { defaultRoot } from './root.ts';
-export { type StepLimits, stepLimitsFromEnv, stepOomScoreOf, stepPidsOf } from './step-limits.ts';
+export { type OperatorLimits, stepLimitsFromEnv, stepOomScoreOf, stepPidsOf } from './step-limits.ts';
 export { type ImageStore, imageStores, parseImageStore, type StoreOptions } from './store-options.ts';
 export { containerdOf, otherStore, stateFolder } from './stores.ts';
 export type { BuildOptions, BuildRequest, BuildResult, OutputSpec } from './types.ts';

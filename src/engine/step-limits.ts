@@ -1,7 +1,7 @@
 /** What an operator holds every step to, read from text. Pure. */
 import { fail } from '../errors/index.ts';
 
-export interface StepLimits {
+export interface OperatorLimits {
   /** Most processes and threads of one step; 0: no limit; undefined: 8192, or a quarter of the machine's if that is less. */
   stepPids?: number;
   /** oom_score_adj of steps, 0 to 1000; undefined: 500 more than this process has. */
@@ -9,7 +9,7 @@ export interface StepLimits {
 }
 
 /** The limits that the environment names. Throws `invalid`. */
-export function stepLimitsFromEnv(env: NodeJS.ProcessEnv): StepLimits {
+export function stepLimitsFromEnv(env: NodeJS.ProcessEnv): OperatorLimits {
   const { DRYDOCK_STEP_PIDS: pids, DRYDOCK_STEP_OOM_SCORE: score } = env;
   return {
     stepPids: stepPidsOf('DRYDOCK_STEP_PIDS', pids),

@@ -21,7 +21,7 @@ import { hardLimits, limitsFor, oomScoreFor, pidsFor, rlimitsFor } from './limit
 import { ociSpec, processSpec } from './oci-spec.ts';
 import { Owner } from './owner.ts';
 import { hostFileMounts, placeMount, treeOf } from './place-mounts.ts';
-import { type Running, start } from './process.ts';
+import { type RuntimeProcess, start } from './process.ts';
 import { seccompProfile } from './seccomp.ts';
 import { planStubs, removeStubs } from './stubs.ts';
 import type { ExecControl, ExecIo, ExecSpec, Executor } from './types.ts';
@@ -221,7 +221,7 @@ async function runStep(
 }
 
 /** Calls back once the process's pid is known, unless it ends before. */
-async function whenStarted(running: Running, pidFile: string, then: () => void): Promise<void> {
+async function whenStarted(running: RuntimeProcess, pidFile: string, then: () => void): Promise<void> {
   let over = false;
   const end = () => {
     over = true;
@@ -236,7 +236,7 @@ async function whenStarted(running: Running, pidFile: string, then: () => void):
 let lastJoin = 0;
 
 /** What may be done with the first process of a container, and in it. */
-function controlOf(target: JoinTarget, init: Running, host: Host, root: ViewSpec): ExecControl {
+function controlOf(target: JoinTarget, init: RuntimeProcess, host: Host, root: ViewSpec): ExecControl {
   const runIn = async (spec: ExecSpec, io: ExecIo, signal: AbortSignal): Promise<{ exitCode: number }> => {
     throwIfAborted(signal);
     const first = init.first();

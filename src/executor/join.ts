@@ -1,6 +1,6 @@
 /** One more process in a container that runs. */
 import type { ProcessSpec } from './oci-spec.ts';
-import { type Running, start } from './process.ts';
+import { type RuntimeProcess, start } from './process.ts';
 import type { ExecIo } from './types.ts';
 
 export interface JoinTarget {
@@ -30,7 +30,7 @@ export function join(
   name: string,
   process: ProcessSpec,
   io: ExecIo,
-): Running {
+): RuntimeProcess {
   const data = Buffer.from(JSON.stringify(process));
   return start(joinCommand(target, first, name), target.bundle, io, data);
 }

@@ -8,7 +8,7 @@ import { pipe } from '../linux/index.ts';
 import { pipes, terminal } from './stdio.ts';
 import type { ExecIo } from './types.ts';
 
-export interface Running {
+export interface RuntimeProcess {
   /** The exit code, 128+n for signal n, once the process and its output have ended. */
   ended: Promise<number>;
   /** Kills the first process of the pid namespace, and with it all others. */
@@ -30,7 +30,7 @@ const signals: Record<string, number> = {
 };
 
 /** Runs a command of `launchCommand`; `data` goes to its file descriptor 3. Throws `unavailable` when it cannot start. */
-export function start(command: readonly string[], cwd: string, io: ExecIo, data?: Buffer): Running {
+export function start(command: readonly string[], cwd: string, io: ExecIo, data?: Buffer): RuntimeProcess {
   const [program = '', ...args] = command;
   const stdio = io.terminal ? terminal(io) : pipes(io);
   // A real pipe, too: the runtime opens it by its name.

@@ -5,9 +5,9 @@
 import { fail } from '../errors/index.ts';
 import { formatPlatform, type Platform, parsePlatform } from '../oci/index.ts';
 
-type Place = 'manifest' | 'index' | 'manifest-descriptor' | 'index-descriptor';
+type AnnotationPlace = 'manifest' | 'index' | 'manifest-descriptor' | 'index-descriptor';
 
-export type Annotations = { place: Place; platform?: string; key: string; value: string }[];
+export type Annotations = { place: AnnotationPlace; platform?: string; key: string; value: string }[];
 
 const pattern =
   /^annotation(?:-(manifest|index|manifest-descriptor|index-descriptor))?(?:\[([A-Za-z0-9_./()%+-]+)\])?\.(\S+)$/;
@@ -17,7 +17,7 @@ export function parseAnnotation(name: string, value: string): Annotations[number
   const match = pattern.exec(name);
   if (match === null) return undefined;
   return {
-    place: (match[1] as Place | undefined) ?? 'manifest',
+    place: (match[1] as AnnotationPlace | undefined) ?? 'manifest',
     platform: match[2] === undefined ? undefined : formatPlatform(parsePlatform(match[2])),
     key: match[3] ?? '',
     value,
@@ -47,7 +47,7 @@ export function needOciTypes(all: Annotations): boolean {
 /** Annotations of one place; undefined when there are none. Those for a platform win over those for all. */
 export function annotationsAt(
   all: Annotations,
-  place: Place,
+  place: AnnotationPlace,
   platform?: Platform,
 ): Record<string, string> | undefined {
   const name = platform === undefined ? undefined : formatPlatform(platform);

@@ -1,9 +1,9 @@
 /** Completes an image config for its layers. Pure. */
 import { isDeepStrictEqual } from 'node:util';
 import { fail } from '../errors/index.ts';
-import type { Digest, History, ImageConfig } from '../oci/index.ts';
+import type { Digest, HistoryEntry, ImageConfig } from '../oci/index.ts';
 
-interface ConfigLayer {
+interface BuiltLayer {
   diffId: Digest;
   /** When its snapshot was made, ms since the epoch; undefined for layers that come from elsewhere. */
   createdAt?: number;
@@ -19,9 +19,9 @@ interface ConfigLayer {
  */
 export function finishConfig(
   config: ImageConfig,
-  layers: readonly ConfigLayer[],
+  layers: readonly BuiltLayer[],
   epoch: number | undefined,
-  baseHistory: readonly History[] = [],
+  baseHistory: readonly HistoryEntry[] = [],
 ): ImageConfig {
   checkConfig(config);
   const history = matchHistory(config.history ?? [], layers);
@@ -67,7 +67,7 @@ function checkConfig(config: ImageConfig | null): void {
 }
 
 /** Marks entries beyond the layers as empty, and adds entries for layers beyond the history. */
-function matchHistory(history: readonly History[], layers: readonly ConfigLayer[]): History[] {
+function matchHistory(history: readonly HistoryEntry[], layers: readonly BuiltLayer[]): HistoryEntry[] {
   let used = 0;
   const out = history.map((entry) => {
     if (entry.empty_layer) return { ...entry };
@@ -83,8 +83,8 @@ function matchHistory(history: readonly History[], layers: readonly ConfigLayer[
 }
 
 function fillTimes(
-  history: History[],
-  layers: readonly ConfigLayer[],
+  history: HistoryEntry[],
+  layers: readonly BuiltLayer[],
   epoch: number | undefined,
   baseCreated: string | undefined,
 ): void {
@@ -110,12 +110,12 @@ function fillTimes(
 }
 
 /** How many entries two histories begin with that are the same. */
-function sameStart(one: readonly History[], other: readonly History[]): number {
+function sameStart(one: readonly HistoryEntry[], other: readonly HistoryEntry[]): number {
   const end = one.findIndex((entry, i) => !isDeepStrictEqual(entry, other[i]));
   return end < 0 ? one.length : end;
 }
 
-function clampTimes(history: History[], ms: number): void {
+function clampTimes(history: HistoryEntry[], ms: number): void {
   for (const entry of history) {
     if (entry.created !== undefined && Date.parse(entry.created) > ms) entry.created = iso(ms);
   }

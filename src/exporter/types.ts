@@ -1,6 +1,6 @@
 /** The door of exporters: they turn solved platforms into an image, an archive or files. */
 import type { Compression } from '../layer/index.ts';
-import type { Descriptor, Digest, History, ImageConfig, Platform } from '../oci/index.ts';
+import type { Descriptor, Digest, HistoryEntry, ImageConfig, Platform } from '../oci/index.ts';
 import type { VertexProgress } from '../progress/index.ts';
 import type { RegistryClient } from '../registry/index.ts';
 import type { ClientOutput, Session } from '../session/index.ts';
@@ -15,7 +15,7 @@ export interface PlatformResult {
   ref: Ref | undefined;
   config: ImageConfig;
   /** How the history of the image that it builds on goes; undefined: none of it is another image's. */
-  baseHistory?: readonly History[];
+  baseHistory?: readonly HistoryEntry[];
 }
 
 /** The time of an image's making: the one that the store's equal image has, or always a new one (without cache). */

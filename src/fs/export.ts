@@ -6,7 +6,7 @@ import { openView } from './open.ts';
 import { outputError } from './output-error.ts';
 import { lstatHost } from './stat.ts';
 import type { FsView, ViewSpec } from './view.ts';
-import { type Written, writeTree } from './write-tree.ts';
+import { type WrittenTree, writeTree } from './write-tree.ts';
 
 interface ExportArgs {
   spec: ViewSpec;
@@ -22,7 +22,7 @@ interface ExportArgs {
  * Writes a view out. Owners are kept when we are root. Throws `invalid` when `dest` is no folder, `denied` without
  * permission to write there, `exhausted` on a full disk (hop `export`).
  */
-export function exportTree(args: ExportArgs, ctx: Abortable): Written {
+export function exportTree(args: ExportArgs, ctx: Abortable): WrittenTree {
   const { dest, timestampNs } = args;
   try {
     mkdirSync(dest, { recursive: true });

@@ -11,7 +11,7 @@ import { entryOf, hostXattrs, isOpaque, isWhiteout, lstatHost } from './stat.ts'
 import type { FsEntry, FsView } from './view.ts';
 
 /** One name looked up in the host folders that make up a merged folder. */
-export interface Found {
+export interface FoundName {
   entry: FsEntry;
   /** For a folder: the host folders that make it up, topmost first. */
   dirs: string[];
@@ -21,8 +21,8 @@ export interface Found {
  * Looks a name up in a merged folder. `dirs`: the host folders that make the folder up, topmost first. A whiteout or
  * a non-folder ends the search, an opaque folder is the last to count.
  */
-export function findIn(dirs: readonly string[], name: string, path: string): Found | undefined {
-  let found: Found | undefined;
+export function findIn(dirs: readonly string[], name: string, path: string): FoundName | undefined {
+  let found: FoundName | undefined;
   for (let i = 0; i < dirs.length; i++) {
     const host = `${dirs[i]}/${name}`;
     const st = lstatHost(host);
@@ -51,16 +51,16 @@ function union(all: readonly string[][]): string[] {
 }
 
 /** From a host folder to a path that leads to it whatever is done to its name; undefined when it is no folder any more. */
-type Hold = (host: string) => string | undefined;
+type HoldFolder = (host: string) => string | undefined;
 
 /** A read-only view; the layers must not change while it is used, unless each folder is held before it is looked into. */
 export class LayersView implements FsView {
   /** Merged folder → the host folders that make it up. */
   readonly #folders = new Map<string, string[]>();
-  readonly #hold: Hold | undefined;
+  readonly #hold: HoldFolder | undefined;
   readonly #held = new Set<string>();
 
-  constructor(dirs: readonly string[], hold?: Hold) {
+  constructor(dirs: readonly string[], hold?: HoldFolder) {
     this.#folders.set('/', [...dirs]);
     this.#hold = hold;
   }
@@ -106,7 +106,7 @@ export class LayersView implements FsView {
     return hostXattrs(entry);
   }
 
-  #enter(dir: string, name: string, path: string): Found | undefined {
+  #enter(dir: string, name: string, path: string): FoundName | undefined {
     const found = findIn(this.#dirs(dir) ?? [], name, path);
     if (found?.entry.type === 'dir' && !this.#held.has(path)) this.#folders.set(path, found.dirs);
     return found;

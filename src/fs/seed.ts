@@ -3,7 +3,7 @@ import { toDrydockError } from '../errors/index.ts';
 import { type Abortable, stopper } from './make.ts';
 import { openView } from './open.ts';
 import type { ViewSpec } from './view.ts';
-import { type Written, writeTree } from './write-tree.ts';
+import { type WrittenTree, writeTree } from './write-tree.ts';
 
 interface SeedArgs {
   spec: ViewSpec;
@@ -12,7 +12,7 @@ interface SeedArgs {
 }
 
 /** Throws `unsupported` for a character device 0/0 (in a layer it would be a deletion), `exhausted` on a full disk. */
-export function seed(args: SeedArgs, ctx: Abortable): Written {
+export function seed(args: SeedArgs, ctx: Abortable): WrittenTree {
   try {
     const view = openView(args.spec, undefined, stopper(ctx));
     return writeTree(view, args.dest, { owners: true, lenient: false, root: true }, ctx);

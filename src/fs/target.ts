@@ -14,7 +14,7 @@ import {
   S_IFCHR,
   unlinkSync,
 } from '../linux/index.ts';
-import { type Found, findIn, namesIn } from './layers-view.ts';
+import { type FoundName, findIn, namesIn } from './layers-view.ts';
 import { type Attributes, finishPath } from './make.ts';
 import { baseName, dirName, joinPath, splitPath } from './paths.ts';
 import { readHost } from './real.ts';
@@ -223,14 +223,14 @@ export class LayerTarget {
     return child;
   }
 
-  #find(node: Node, name: string): Found | undefined {
+  #find(node: Node, name: string): FoundName | undefined {
     const path = joinPath(node.path, name);
     if (node.made !== undefined && !node.made.has(name) && !node.children.has(name)) return undefined;
     const dirs = this.#inLowers(node, name) ? node.lowers : [];
     return findIn(node.inUpper ? [node.host, ...dirs] : dirs, name, path);
   }
 
-  #findLower(node: Node, name: string, path: string): Found | undefined {
+  #findLower(node: Node, name: string, path: string): FoundName | undefined {
     return this.#inLowers(node, name) ? findIn(node.lowers, name, path) : undefined;
   }
 

@@ -34,7 +34,7 @@ interface WriteOptions {
   root: boolean;
 }
 
-export interface Written {
+export interface WrittenTree {
   /** Files, folders and links. */
   entries: number;
   /** Bytes of file contents. */
@@ -48,8 +48,8 @@ const refused = new Set(['EPERM', 'EACCES', 'ENOTSUP', 'EOPNOTSUPP', 'EINVAL', '
  * written through: no symlink below `dest` is followed. A file that is there stays until the new one is whole; a device,
  * FIFO or socket is not replaced (`invalid`). Hard links within the view stay hard links.
  */
-export function writeTree(view: FsView, dest: string, options: WriteOptions, ctx: Abortable): Written {
-  const written: Written = { entries: 0, bytes: 0 };
+export function writeTree(view: FsView, dest: string, options: WriteOptions, ctx: Abortable): WrittenTree {
+  const written: WrittenTree = { entries: 0, bytes: 0 };
   const links = new Map<string, string>();
   const setgid: boolean[] = [];
   const attributesOf = (entry: FsEntry): Attributes => ({

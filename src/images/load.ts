@@ -1,8 +1,8 @@
 /** `drydock load`: images from a tar that docker, podman, skopeo or we wrote. */
 import {
+  type DocumentOrigin,
   danglingName,
   isImageEntry,
-  type Origin,
   parseIndex,
   parseManifest,
   readConfig,
@@ -56,7 +56,7 @@ interface Named {
   names: string[];
 }
 
-const origin: Origin = { name: 'the image archive', hop: 'client' };
+const origin: DocumentOrigin = { name: 'the image archive', hop: 'client' };
 
 /**
  * Loads every image of an archive: an OCI layout tar, `docker save`'s of any version since 1.10, plain or compressed.

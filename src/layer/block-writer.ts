@@ -10,7 +10,7 @@ export interface BlockSink {
   write(data: Buffer): void | Promise<void>;
 }
 
-export interface Written {
+export interface WrittenLayer {
   diffId: Digest;
   /** Bytes of the tar. */
   size: number;
@@ -82,7 +82,7 @@ export class BlockWriter {
     }
   }
 
-  async finish(): Promise<Written> {
+  async finish(): Promise<WrittenLayer> {
     this.#hand(true);
     await this.drain(0);
     await this.#out(this.#compressor.tail());

@@ -4,7 +4,7 @@ import type { MessagePort } from 'node:worker_threads';
 import { canceled, toDrydockError } from '../errors/index.ts';
 import { decompress } from '../tar/index.ts';
 import { PortSender, receiveStream, type TaskContext } from '../workers/index.ts';
-import { BlockWriter, FileSink, type Written } from './block-writer.ts';
+import { BlockWriter, FileSink, type WrittenLayer } from './block-writer.ts';
 import type { Compression } from './types.ts';
 
 interface ConvertArgs {
@@ -13,7 +13,7 @@ interface ConvertArgs {
   sink: { path: string } | { port: MessagePort };
 }
 
-export async function convert(args: ConvertArgs, ctx: TaskContext): Promise<Written> {
+export async function convert(args: ConvertArgs, ctx: TaskContext): Promise<WrittenLayer> {
   const { source, sink } = args;
   const file = 'path' in sink ? new FileSink(sink.path) : undefined;
   const sender = 'port' in sink ? new PortSender(sink.port) : undefined;

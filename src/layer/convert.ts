@@ -5,7 +5,7 @@ import { canceled } from '../errors/index.ts';
 import { type Descriptor, mediaTypes } from '../oci/index.ts';
 import type { Store } from '../store/index.ts';
 import { receiveFromTask, runTask, sendStream } from '../workers/index.ts';
-import type { Written } from './block-writer.ts';
+import type { WrittenLayer } from './block-writer.ts';
 import type { Compression, LayerBlob } from './types.ts';
 
 const types = {
@@ -28,7 +28,7 @@ export async function convertBlob(
   const { signal, lease } = ctx;
   const from = await content.localPath?.(blob.digest);
   const into = content.adopt === undefined ? undefined : await content.ingestPath?.();
-  let written: Written;
+  let written: WrittenLayer;
   if (from !== undefined && into !== undefined && content.adopt !== undefined) {
     written = await runTask(
       'layer.convert',
@@ -49,7 +49,7 @@ async function convertStream(
   blob: Descriptor,
   compression: Compression,
   { lease, signal }: { lease: string; signal?: AbortSignal },
-): Promise<Written> {
+): Promise<WrittenLayer> {
   const source = await store.content.read(blob.digest);
   // Two processes may convert the same one at once.
   const writer = await store.content.writer(`convert-${blob.digest}-${randomUUID()}`, { lease });

@@ -3,7 +3,7 @@ import { readSync } from 'node:fs';
 import { type FsEntry, type FsView, openEntry } from '../fs/index.ts';
 import { closeFd, compareNames } from '../linux/index.ts';
 
-export type Change =
+export type TreeChange =
   /** New, or another kind of file than before (a folder in place of a file …); `entry` is the upper tree's. */
   | { kind: 'add'; path: string; entry: FsEntry }
   | { kind: 'modify'; path: string; entry: FsEntry }
@@ -14,7 +14,7 @@ export type Change =
  * the root left out. A folder in which something changed counts as modified. A folder's own time alone is no change.
  * Files are the same when their metadata are and their times have fractions of a second; else their bytes decide.
  */
-export function* diffViews(lower: FsView, upper: FsView): Generator<Change, void, undefined> {
+export function* diffViews(lower: FsView, upper: FsView): Generator<TreeChange, void, undefined> {
   yield* diffFolder(lower, upper, '/', true, []);
 }
 
@@ -25,8 +25,8 @@ function* diffFolder(
   dir: string,
   inLower: boolean,
   parents: FsEntry[],
-): Generator<Change, void, undefined> {
-  function* announce(): Generator<Change, void, undefined> {
+): Generator<TreeChange, void, undefined> {
+  function* announce(): Generator<TreeChange, void, undefined> {
     for (const entry of parents.splice(0)) yield { kind: 'modify', path: entry.path, entry };
   }
   for (const [old, now] of paired(inLower ? lower.readdir(dir) : [], upper.readdir(dir))) {

@@ -2,7 +2,7 @@
 export { ensureBlob, labelChain, packedVariants, packSnapshot, rememberedBlob } from './blobs.ts';
 export { convertBlob } from './convert.ts';
 export { copyUpFile } from './copy-up.ts';
-export { type Change, diffViews } from './diff.ts';
+export { diffViews, type TreeChange } from './diff.ts';
 export { isMovable, ownChanges } from './own-changes.ts';
 export type { Compression, LayerBlob } from './types.ts';
 export { unpackLayer } from './unpack.ts';

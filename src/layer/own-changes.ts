@@ -9,7 +9,7 @@ import {
   namesOfHost,
 } from '../fs/index.ts';
 import { compareNames } from '../linux/index.ts';
-import { type Change, sameEntry } from './diff.ts';
+import { sameEntry, type TreeChange } from './diff.ts';
 import { checkRedirect } from './walk.ts';
 
 /** What of the tree below shows in a folder of a layer. */
@@ -26,7 +26,7 @@ type Below =
  * folder, folders before what is in them, the root left out. A folder that hides what is below it becomes deletions
  * of what `lower` has there, so that it hides nothing of another tree. What is as it was in `lower` is left out.
  */
-export function* ownChanges(dir: string, lower: FsView): Generator<Change, void, undefined> {
+export function* ownChanges(dir: string, lower: FsView): Generator<TreeChange, void, undefined> {
   yield* changesIn(dir, '', lower, 'merged', []);
 }
 
@@ -37,8 +37,8 @@ function* changesIn(
   lower: FsView,
   below: Below,
   unsaid: FsEntry[],
-): Generator<Change, void, undefined> {
-  function* announce(): Generator<Change, void, undefined> {
+): Generator<TreeChange, void, undefined> {
+  function* announce(): Generator<TreeChange, void, undefined> {
     for (const entry of unsaid.splice(0)) yield { kind: 'modify', path: entry.path, entry };
   }
   for (const name of namesOf(host, path, lower, below)) {

@@ -5,7 +5,7 @@ import { type FsEntry, hostXattrs, openEntry, openView, type ViewSpec } from '..
 import { closeFd, major, minor, seekData, seekHole, unlinkSync } from '../linux/index.ts';
 import { endOfArchive, header, padding, sparseMap, type TarHeader } from '../tar/index.ts';
 import { PortSender, type TaskContext } from '../workers/index.ts';
-import { type BlockSink, BlockWriter, FileSink, type Written } from './block-writer.ts';
+import { type BlockSink, BlockWriter, FileSink, type WrittenLayer } from './block-writer.ts';
 import type { Compression } from './types.ts';
 import { type LayerItem, walkDifference, walkOverlayLayer } from './walk.ts';
 
@@ -25,7 +25,7 @@ export interface PackArgs {
   sink: { kind: 'none' } | { kind: 'file'; path: string } | { kind: 'port'; port: MessagePort };
 }
 
-export interface PackResult extends Written {
+export interface PackResult extends WrittenLayer {
   entries: number;
   /** The folder holds whiteouts or opaque marks: what of them is in the tar depends on the tree below. */
   hides: boolean;

@@ -3,7 +3,7 @@
  * https://github.com/moby/buildkit/blob/master/docs/build-repro.md and proto/moby/buildkit/v1/sourcepolicy have them.
  */
 import { clip, fail, type Stopping } from '../errors/index.ts';
-import { type Found, Regex, type SearchBudget, searchBudget } from '../patterns/index.ts';
+import { Regex, type RegexMatch, type SearchBudget, searchBudget } from '../patterns/index.ts';
 import type { Policy, Rule, Selector } from '../pb/moby/buildkit/v1/sourcepolicy/policy_pb.js';
 import type { SourceOp } from '../pb/solver/pb/ops_pb.js';
 import { atOnce, inTurns } from '../workers/index.ts';
@@ -172,7 +172,7 @@ function constraintOf(
 /** What names a selector matches besides its very identifier. */
 interface NamePattern {
   test(name: string, budget: SearchBudget): boolean;
-  exec(name: string, budget: SearchBudget): Found | undefined;
+  exec(name: string, budget: SearchBudget): RegexMatch | undefined;
 }
 
 function patternOf({ identifier, matchType }: Selector, expression: Expressions): NamePattern | undefined {
@@ -219,6 +219,6 @@ function rename(
   return name.slice(0, found.index) + filled + name.slice(found.index + (found.groups[0] ?? '').length);
 }
 
-function groupOf({ groups, names }: Found, name: string): string {
+function groupOf({ groups, names }: RegexMatch, name: string): string {
   return groups[/^\d+$/.test(name) ? Number(name) : (names.get(name) ?? -1)] ?? '';
 }

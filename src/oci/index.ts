@@ -28,7 +28,7 @@ export {
   type Descriptor,
   type Digest,
   type HealthConfig,
-  type History,
+  type HistoryEntry,
   type ImageConfig,
   type Index,
   isForeignLayer,

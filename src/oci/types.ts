@@ -67,7 +67,7 @@ export interface ContainerConfig {
   StopTimeout?: number;
 }
 
-export interface History {
+export interface HistoryEntry {
   created?: string;
   created_by?: string;
   author?: string;
@@ -86,7 +86,7 @@ export interface ImageConfig {
   'os.features'?: string[];
   config?: ContainerConfig;
   rootfs: { type: 'layers'; diff_ids: Digest[] };
-  history?: History[];
+  history?: HistoryEntry[];
   /** BuildKit's inline cache, base64. */
   'moby.buildkit.cache.v0'?: string;
 }

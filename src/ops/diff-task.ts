@@ -9,7 +9,7 @@ import {
   openView,
   type ViewSpec,
 } from '../fs/index.ts';
-import { type Change, copyUpFile, diffViews, isMovable, ownChanges } from '../layer/index.ts';
+import { copyUpFile, diffViews, isMovable, ownChanges, type TreeChange } from '../layer/index.ts';
 import {
   chmodSync,
   lchownSync,
@@ -56,7 +56,7 @@ export function writeMoved(
 }
 
 function writeChanges(
-  all: Iterable<Change>,
+  all: Iterable<TreeChange>,
   { lower, upper }: { lower: FsView; upper: FsView },
   dir: string,
   place: (from: FsEntry, host: string) => void,

@@ -6,19 +6,19 @@
 import type { CharSet } from './program.ts';
 
 /** Goes on behind itself unless it says where; places are indexes into the list. Behind the last is the end. */
-export type Step =
+export type AutomatonStep =
   | { readonly op: 'char'; readonly code: number }
   | { readonly op: 'set'; readonly has: CharSet }
   | { readonly op: 'split'; readonly first: number; readonly second: number }
   | { readonly op: 'jump'; readonly to: number };
 
 /** The steps that wait for a character. */
-interface State {
+interface AutomatonState {
   waiting: readonly number[];
   /** The text may end here. */
   accepts: boolean;
   /** What follows, by character below 128; undefined where it is not remembered. */
-  next: (State | undefined)[] | undefined;
+  next: (AutomatonState | undefined)[] | undefined;
 }
 
 /** Room for what patterns remember, which several may share: when it is used up, nothing new is remembered. */
@@ -30,15 +30,15 @@ export interface PatternMemory {
 const tableSize = 128;
 
 export class Automaton {
-  readonly #steps: readonly Step[];
+  readonly #steps: readonly AutomatonStep[];
   /** Per step: the round it was last reached in. */
   readonly #seen: Float64Array;
   #round = 0;
-  readonly #states = new Map<string, State>();
+  readonly #states = new Map<string, AutomatonState>();
   readonly #memory: PatternMemory;
-  readonly #start: State;
+  readonly #start: AutomatonState;
 
-  constructor(steps: readonly Step[], memory: PatternMemory) {
+  constructor(steps: readonly AutomatonStep[], memory: PatternMemory) {
     this.#steps = steps;
     this.#memory = memory;
     this.#seen = new Float64Array(steps.length + 1);
@@ -62,12 +62,12 @@ export class Automaton {
     return state.accepts;
   }
 
-  #follow(state: State, code: number): State {
+  #follow(state: AutomatonState, code: number): AutomatonState {
     this.#round++;
     const waiting: number[] = [];
     let accepts = false;
     for (const at of state.waiting) {
-      const step = this.#steps[at] as Step;
+      const step = this.#steps[at] as AutomatonStep;
       const fits = step.op === 'char' ? step.code === code : step.op === 'set' && step.has(code);
       if (fits && this.#reach(at + 1, waiting)) accepts = true;
     }
@@ -76,13 +76,13 @@ export class Automaton {
     return next;
   }
 
-  #state(waiting: readonly number[], accepts: boolean): State {
+  #state(waiting: readonly number[], accepts: boolean): AutomatonState {
     const size = tableSize + waiting.length;
     if (size > this.#memory.left) return { waiting, accepts, next: undefined };
     const key = `${waiting.join()}${accepts ? '.' : ''}`;
     let state = this.#states.get(key);
     if (state === undefined) {
-      state = { waiting, accepts, next: new Array<State | undefined>(tableSize).fill(undefined) };
+      state = { waiting, accepts, next: new Array<AutomatonState | undefined>(tableSize).fill(undefined) };
       this.#states.set(key, state);
       this.#memory.left -= size;
     }
@@ -94,7 +94,7 @@ export class Automaton {
     const others: number[] = [];
     let accepts = false;
     for (let at: number | undefined = from; at !== undefined; ) {
-      const step: Step | undefined = this.#steps[at];
+      const step: AutomatonStep | undefined = this.#steps[at];
       const known = this.#seen[at] === this.#round;
       this.#seen[at] = this.#round;
       if (known) at = others.pop();

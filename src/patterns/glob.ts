@@ -3,7 +3,7 @@
  * moby's patternmatcher adds for `.dockerignore` files. Pure.
  */
 import { clip, fail } from '../errors/index.ts';
-import { Automaton, type PatternMemory, type Step } from './automaton.ts';
+import { Automaton, type AutomatonStep, type PatternMemory } from './automaton.ts';
 import { type CharSet, rangesSet } from './program.ts';
 
 const slash = 0x2f;
@@ -27,7 +27,7 @@ export function compileGlob(pattern: string, deep = false, memory: PatternMemory
       hint: `A pattern has at most ${maxLength} characters.`,
     });
   }
-  const code: Step[] = [];
+  const code: AutomatonStep[] = [];
   const literal = (char: number) => void code.push({ op: 'char', code: char });
   const loop = (has: CharSet) => {
     const at = code.length;

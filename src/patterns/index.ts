@@ -2,4 +2,4 @@
 export type { PatternMemory } from './automaton.ts';
 export { checkFiltersLength, type Fields, readFilters } from './filter.ts';
 export { compileGlob, type Glob } from './glob.ts';
-export { type Found, Regex, type SearchBudget, searchBudget } from './regex.ts';
+export { Regex, type RegexMatch, type SearchBudget, searchBudget } from './regex.ts';

@@ -11,7 +11,7 @@ export type CharSet = (code: number) => boolean;
 export type Assertion = (before: number, after: number) => boolean;
 
 /** Goes on behind itself unless it says where; places are indexes into the program. */
-export type Instruction =
+export type RegexInstruction =
   | { readonly op: 'char'; readonly code: number }
   | { readonly op: 'set'; readonly has: CharSet }
   /** Both ways; the first is the one liked better. */
@@ -27,7 +27,7 @@ type Places = readonly number[];
 
 /** A program, ready to be run on texts one after the other. */
 export class Program {
-  readonly #code: readonly Instruction[];
+  readonly #code: readonly RegexInstruction[];
   /** Per instruction: the round it was last put on a list in. */
   readonly #seen: Uint32Array;
   #round = 0;
@@ -37,7 +37,7 @@ export class Program {
   #nowSaved: Places[] = [];
   #nextSaved: Places[] = [];
 
-  constructor(code: readonly Instruction[]) {
+  constructor(code: readonly RegexInstruction[]) {
     this.#code = code;
     this.#seen = new Uint32Array(code.length);
   }
@@ -70,7 +70,7 @@ export class Program {
       this.#turn();
       for (let i = 0; i < this.#now.length; i++) {
         const pc = this.#now[i] as number;
-        const one = this.#code[pc] as Instruction;
+        const one = this.#code[pc] as RegexInstruction;
         if (one.op === 'match') {
           found = this.#nowSaved[i] ?? [];
           if (empty === undefined) return found;
@@ -115,7 +115,7 @@ export class Program {
       let next = -1;
       if (this.#seen[pc] !== this.#round) {
         this.#seen[pc] = this.#round;
-        const one = this.#code[pc] as Instruction;
+        const one = this.#code[pc] as RegexInstruction;
         if (one.op === 'split') {
           others ??= [];
           others.push({ pc: one.second, saved });

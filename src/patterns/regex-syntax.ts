@@ -2,15 +2,15 @@
 import { type Assertion, type CharSet, rangesSet } from './program.ts';
 import { posixClass, unicodeClass } from './regex-classes.ts';
 
-export type Node =
+export type RegexNode =
   | { kind: 'char'; code: number }
   | { kind: 'set'; has: CharSet }
   | { kind: 'assert'; holds: Assertion }
-  | { kind: 'group'; index: number; body: Node }
-  | { kind: 'all'; parts: Node[] }
-  | { kind: 'one'; parts: Node[] }
+  | { kind: 'group'; index: number; body: RegexNode }
+  | { kind: 'all'; parts: RegexNode[] }
+  | { kind: 'one'; parts: RegexNode[] }
   /** `max` undefined: without end. */
-  | { kind: 'repeat'; body: Node; min: number; max: number | undefined; greedy: boolean };
+  | { kind: 'repeat'; body: RegexNode; min: number; max: number | undefined; greedy: boolean };
 
 interface Flags {
   /** Case does not count. */
@@ -47,7 +47,11 @@ const atWordEnd: Assertion = (before, after) => word(before) !== word(after);
 const controls: Readonly<Record<string, number>> = { a: 7, f: 12, n: 10, r: 13, t: 9, v: 11 };
 
 /** Reads an expression. Throws a plain Error in Go's words. */
-export function readRegex(text: string): { node: Node; groups: number; names: ReadonlyMap<string, number> } {
+export function readRegex(text: string): {
+  node: RegexNode;
+  groups: number;
+  names: ReadonlyMap<string, number>;
+} {
   return new Reader(text).read();
 }
 
@@ -62,7 +66,7 @@ class Reader {
     this.#text = text;
   }
 
-  read(): { node: Node; groups: number; names: ReadonlyMap<string, number> } {
+  read(): { node: RegexNode; groups: number; names: ReadonlyMap<string, number> } {
     const node = this.#alternatives({ i: false, m: false, s: false, U: false });
     if (this.#at < this.#text.length) throw new Error(`unexpected ): \`${this.#text}\``);
     return { node, groups: this.#groups, names: this.#names };
@@ -82,18 +86,18 @@ class Reader {
   }
 
   /** Up to a `)` or the end. Flags that are set inside hold to its end. */
-  #alternatives(outer: Flags): Node {
+  #alternatives(outer: Flags): RegexNode {
     if (++this.#depth > maxDepth) throw new Error('expression nests too deeply');
     const flags = { ...outer };
-    const parts: Node[] = [];
+    const parts: RegexNode[] = [];
     do parts.push(this.#sequence(flags));
     while (this.#take('|'));
     this.#depth--;
-    return parts.length === 1 ? (parts[0] as Node) : { kind: 'one', parts };
+    return parts.length === 1 ? (parts[0] as RegexNode) : { kind: 'one', parts };
   }
 
-  #sequence(flags: Flags): Node {
-    const parts: Node[] = [];
+  #sequence(flags: Flags): RegexNode {
+    const parts: RegexNode[] = [];
     let repeated = '';
     while (this.#at < this.#text.length && !/[|)]/.test(this.#text[this.#at] as string)) {
       const start = this.#at;
@@ -111,7 +115,7 @@ class Reader {
       repeated = written;
       parts.push({ kind: 'repeat', body, ...count, greedy: lazy === flags.U });
     }
-    return parts.length === 1 ? (parts[0] as Node) : { kind: 'all', parts };
+    return parts.length === 1 ? (parts[0] as RegexNode) : { kind: 'all', parts };
   }
 
   /** A repetition operator, if there is one. */
@@ -133,7 +137,7 @@ class Reader {
     return { min, max };
   }
 
-  #atom(flags: Flags): Node[] {
+  #atom(flags: Flags): RegexNode[] {
     if (this.#take('(')) return this.#group(flags);
     if (this.#take('[')) return [{ kind: 'set', has: this.#class(flags) }];
     if (this.#take('.')) {
@@ -145,7 +149,7 @@ class Reader {
     return [literal(this.#char(), flags)];
   }
 
-  #group(flags: Flags): Node[] {
+  #group(flags: Flags): RegexNode[] {
     if (!this.#take('?')) return [this.#capture(flags)];
     const name = /P?<([^>]*)>/y;
     name.lastIndex = this.#at;
@@ -176,7 +180,7 @@ class Reader {
     return [body];
   }
 
-  #capture(flags: Flags): Node {
+  #capture(flags: Flags): RegexNode {
     const index = ++this.#groups;
     const body = this.#alternatives(flags);
     this.#close();
@@ -188,7 +192,7 @@ class Reader {
   }
 
   /** Behind a backslash outside of a class. */
-  #escape(flags: Flags): Node[] {
+  #escape(flags: Flags): RegexNode[] {
     if (this.#take('A')) return [begin(false)];
     if (this.#take('z')) return [end(false)];
     if (this.#take('b')) return [{ kind: 'assert', holds: atWordEnd }];
@@ -300,15 +304,15 @@ class Reader {
   }
 }
 
-function begin(lines: boolean): Node {
+function begin(lines: boolean): RegexNode {
   return { kind: 'assert', holds: (before) => before === -1 || (lines && before === newline) };
 }
 
-function end(lines: boolean): Node {
+function end(lines: boolean): RegexNode {
   return { kind: 'assert', holds: (_, after) => after === -1 || (lines && after === newline) };
 }
 
-function literal(code: number, flags: Flags): Node {
+function literal(code: number, flags: Flags): RegexNode {
   if (!flags.i) return { kind: 'char', code };
   return { kind: 'set', has: folded((other) => other === code) };
 }

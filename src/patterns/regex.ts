@@ -3,8 +3,8 @@
  * whatever they are like. Pure. `regex-syntax.ts` reads them.
  */
 import { fail } from '../errors/index.ts';
-import { type Instruction, Program } from './program.ts';
-import { type Node, readRegex } from './regex-syntax.ts';
+import { Program, type RegexInstruction } from './program.ts';
+import { type RegexNode, readRegex } from './regex-syntax.ts';
 
 /** Longest expression that is read. */
 const maxLength = 4096;
@@ -22,7 +22,7 @@ export function searchBudget(): SearchBudget {
 }
 
 /** What was found: the whole (`0`) and the groups by number; undefined of a group that took no part. */
-export interface Found {
+export interface RegexMatch {
   readonly index: number;
   readonly groups: readonly (string | undefined)[];
   /** Numbers of the groups that have names. */
@@ -41,8 +41,8 @@ export class Regex {
   constructor(text: string) {
     if (text.length > maxLength) throw new Error(`it is longer than ${maxLength} characters`);
     const { node, groups, names } = readRegex(text);
-    const code: Instruction[] = [];
-    const put = (one: Instruction): number => {
+    const code: RegexInstruction[] = [];
+    const put = (one: RegexInstruction): number => {
       if (code.length >= maxInstructions) throw new Error('expression too large');
       return code.push(one) - 1;
     };
@@ -63,7 +63,7 @@ export class Regex {
   }
 
   /** The leftmost part of the text that matches. Throws `exhausted` as `test` does. */
-  exec(text: string, budget = searchBudget()): Found | undefined {
+  exec(text: string, budget = searchBudget()): RegexMatch | undefined {
     this.#spend(text, budget);
     const places = this.#program.find(text, 2 * (this.#groups + 1));
     if (places === undefined) return undefined;
@@ -89,7 +89,7 @@ export class Regex {
   }
 }
 
-function compile(node: Node, put: (one: Instruction) => number, code: Instruction[]): void {
+function compile(node: RegexNode, put: (one: RegexInstruction) => number, code: RegexInstruction[]): void {
   switch (node.kind) {
     case 'set':
       put({ op: 'set', has: node.has });
@@ -127,9 +127,9 @@ function compile(node: Node, put: (one: Instruction) => number, code: Instructio
 }
 
 function repeat(
-  { body, min, max, greedy }: Extract<Node, { kind: 'repeat' }>,
-  put: (one: Instruction) => number,
-  code: Instruction[],
+  { body, min, max, greedy }: Extract<RegexNode, { kind: 'repeat' }>,
+  put: (one: RegexInstruction) => number,
+  code: RegexInstruction[],
 ): void {
   for (let i = 0; i < min; i++) compile(body, put, code);
   if (max === undefined) {
@@ -148,10 +148,10 @@ function repeat(
   for (const split of splits) leave(split, greedy, code.length);
 }
 
-type Split = Extract<Instruction, { op: 'split' }>;
+type Split = Extract<RegexInstruction, { op: 'split' }>;
 
 /** A split whose first way is what comes next; the second is set later. */
-function branch(put: (one: Instruction) => number, code: Instruction[]): Split {
+function branch(put: (one: RegexInstruction) => number, code: RegexInstruction[]): Split {
   const at = code.length;
   return code[put({ op: 'split', first: at + 1, second: -1 })] as Split;
 }

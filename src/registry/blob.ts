@@ -6,7 +6,7 @@ import { canceled, type DrydockError, fail } from '../errors/index.ts';
 import type { Descriptor } from '../oci/index.ts';
 import type { RegistryContext } from './client.ts';
 import { connectionError, type Purpose } from './errors.ts';
-import type { Place } from './mirrors.ts';
+import type { RepositoryPlace } from './mirrors.ts';
 import { purposeOf, type Transport } from './transport.ts';
 
 type Blob = Pick<Descriptor, 'digest' | 'size'> & { urls?: string[] };
@@ -14,7 +14,7 @@ type Blob = Pick<Descriptor, 'digest' | 'size'> & { urls?: string[] };
 /** Opens a blob at an offset, in the repository or at a URL elsewhere. Rejects when the first answer is an error; later trouble is the stream's. */
 export async function blobStream(
   transport: Transport,
-  place: Place,
+  place: RepositoryPlace,
   blob: Blob,
   ctx: RegistryContext & { offset?: number; unverified?: boolean },
   url?: URL,
@@ -41,7 +41,7 @@ interface Opened {
 async function openAt(
   transport: Transport,
   purpose: Purpose,
-  { path, namespace }: Place,
+  { path, namespace }: RepositoryPlace,
   what: Blob | URL,
   offset: number,
   ctx: RegistryContext,

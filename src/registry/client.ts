@@ -22,7 +22,7 @@ import type { HostCertificates } from './certificates.ts';
 import { readBody } from './http.ts';
 import { checkLogin } from './login.ts';
 import { acceptedManifests, checkManifest, type FetchedManifest, maxManifest } from './manifest.ts';
-import { type Mirror, type Place, parseMirror, placesOf } from './mirrors.ts';
+import { type Mirror, parseMirror, placesOf, type RepositoryPlace } from './mirrors.ts';
 import { listTags } from './tags.ts';
 import { purposeOf, Transport } from './transport.ts';
 import { pushBlob, type UploadSource } from './upload.ts';
@@ -137,7 +137,7 @@ export class RegistryClient {
     return this.#fromAny(parsed, (place) => this.#manifest(place, parsed, ctx));
   }
 
-  async #manifest(place: Place, ref: Reference, ctx: RegistryContext): Promise<FetchedManifest> {
+  async #manifest(place: RepositoryPlace, ref: Reference, ctx: RegistryContext): Promise<FetchedManifest> {
     const purpose = purposeOf(`resolving ${familiarName(formatReference(ref))}`, place.domain, place.path);
     const response = await this.#transport.call({
       purpose,
@@ -289,7 +289,7 @@ export class RegistryClient {
   }
 
   /** Asks the domain's mirrors, then the domain itself; the error is the last one's. */
-  async #fromAny<T>(ref: Reference, ask: (place: Place) => Promise<T>): Promise<T> {
+  async #fromAny<T>(ref: Reference, ask: (place: RepositoryPlace) => Promise<T>): Promise<T> {
     const places = placesOf(ref, this.#mirrors.get(ref.domain));
     for (const place of places.slice(0, -1)) {
       try {
@@ -298,7 +298,7 @@ export class RegistryClient {
         if (err instanceof DrydockError && err.code === 'canceled') throw err;
       }
     }
-    return ask(places.at(-1) as Place);
+    return ask(places.at(-1) as RepositoryPlace);
   }
 }
 

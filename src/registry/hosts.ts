@@ -2,7 +2,7 @@
 import { isIP } from 'node:net';
 
 /** One server to ask for a repository. */
-interface Endpoint {
+interface RegistryEndpoint {
   /** `registry-1.docker.io`, `localhost:5000` */
   host: string;
   /** What credentials are filed under: the host, or Docker Hub's odd key. */
@@ -10,7 +10,7 @@ interface Endpoint {
 }
 
 /** The API host of a reference's domain: Docker Hub's is not its domain. */
-export function endpointOf(domain: string): Endpoint {
+export function endpointOf(domain: string): RegistryEndpoint {
   if (domain === 'docker.io' || domain === 'index.docker.io' || domain === 'registry-1.docker.io') {
     return { host: 'registry-1.docker.io', credentialKey: 'https://index.docker.io/v1/' };
   }

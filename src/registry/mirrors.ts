@@ -2,7 +2,7 @@
 import { fail } from '../errors/index.ts';
 
 /** A server and the name that a repository has there. */
-export interface Place {
+export interface RepositoryPlace {
   /** `docker.io`, `mirror.local:5000` */
   domain: string;
   /** `library/alpine`, `proxy.docker.io/library/alpine` */
@@ -36,7 +36,7 @@ export function parseMirror(text: string): Mirror {
 export function placesOf(
   { domain, path }: { domain: string; path: string },
   mirrors: readonly Mirror[] | undefined,
-): Place[] {
+): RepositoryPlace[] {
   const copies = (mirrors ?? []).map(({ host, prefix }) => ({
     domain: host,
     path: prefix === '' ? path : `${prefix}/${path}`,

@@ -21,7 +21,7 @@ export interface TransportOptions {
   idleMs: number;
 }
 
-interface Call {
+interface TransportCall {
   purpose: Purpose;
   /** Repository without its host, as in the URL; '' for the registry itself. */
   path: string;
@@ -66,7 +66,7 @@ export class Transport {
   }
 
   /** Makes the call; the answer's status is one of `ok`. Its body must be read or resumed. Throws DrydockErrors. */
-  async call(call: Call): Promise<HttpResponse> {
+  async call(call: TransportCall): Promise<HttpResponse> {
     for (let attempt = 0; ; attempt++) {
       throwIfAborted(call.signal);
       let failure: DrydockError;
@@ -107,7 +107,7 @@ export class Transport {
 
   /** One try, and a second one with proof when the first is asked for it. */
   async #authorized(
-    call: Call,
+    call: TransportCall,
   ): Promise<{ response: HttpResponse; credentials: RegistryCredentials | undefined }> {
     const { host } = call.purpose;
     const net = {

@@ -14,7 +14,7 @@ import { placeIn, recordsOf } from './records.ts';
 import { type CacheTarget, clientTarget, registryTarget } from './targets.ts';
 
 /** What was built: a tree with what it was made of. */
-export interface Built {
+export interface TracedTree {
   ref: Ref;
   trace: readonly TracedVertex[];
 }
@@ -34,7 +34,7 @@ export function exportTitle({ place }: ExportWant): string {
  */
 export async function exportCache(
   want: ExportWant,
-  built: readonly Built[],
+  built: readonly TracedTree[],
   ctx: ExportContext,
 ): Promise<Record<string, string>> {
   const { progress } = ctx;
@@ -112,7 +112,7 @@ export async function exportCache(
  * made any of them.
  */
 export async function inlineCache(
-  { ref, trace }: Built,
+  { ref, trace }: TracedTree,
   diffIds: readonly Digest[],
 ): Promise<Buffer | undefined> {
   const whole = (await ref.layers())?.layers ?? [];
@@ -126,7 +126,7 @@ export async function inlineCache(
 /** Which layers of a tree go into the cache: those of all trees, or of those that a result is made of. */
 async function layerLister(
   want: ExportWant,
-  built: readonly Built[],
+  built: readonly TracedTree[],
   ctx: ExportContext,
 ): Promise<(ref: Ref) => Promise<readonly CacheLayer[] | undefined>> {
   const options = { compression: want.compression, force: want.forceCompression, ociTypes: want.ociTypes };

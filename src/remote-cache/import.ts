@@ -107,13 +107,13 @@ function remedy(err: DrydockError): string {
     : `${err.hint} Or drop --cache-from.`;
 }
 
-interface Found {
+interface FoundCache {
   contents: CacheContents[];
   blobs: CacheBlobs;
 }
 
 /** A cache of its own in a registry, or one inside an image, which may be in the store. */
-async function fromImage(want: ImportWant & { type: 'registry' }, deps: ImportDeps): Promise<Found> {
+async function fromImage(want: ImportWant & { type: 'registry' }, deps: ImportDeps): Promise<FoundCache> {
   const { store, job, lease } = deps;
   const { registry, refs } = deps.registryFor(want.ref, want.insecure);
   const blobs = registryBlobs(store, registry, refs, want.ref);
@@ -147,7 +147,7 @@ async function inStore(ref: string, store: Store): Promise<CacheContents[] | und
   }
 }
 
-async function fromClient(want: ImportWant & { type: 'local' }, deps: ImportDeps): Promise<Found> {
+async function fromClient(want: ImportWant & { type: 'local' }, deps: ImportDeps): Promise<FoundCache> {
   const { store, job } = deps;
   const content = await job.session.content?.(want.name);
   if (content === undefined) {

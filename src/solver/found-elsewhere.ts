@@ -2,10 +2,10 @@
 import { hasResults } from './identify.ts';
 import { recordKey } from './keys.ts';
 import type { VertexState } from './state.ts';
-import type { Identity } from './work.ts';
+import type { VertexIdentity } from './work.ts';
 
 interface Found {
-  identity: Identity;
+  identity: VertexIdentity;
   /** All that is wanted of it is to be had. */
   hit: boolean;
 }

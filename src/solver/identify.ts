@@ -12,7 +12,7 @@ import { leave } from './leftovers.ts';
 import type { SolverDeps } from './solver.ts';
 import type { VertexState } from './state.ts';
 import type { CacheMap } from './types.ts';
-import type { Identity } from './work.ts';
+import type { VertexIdentity } from './work.ts';
 
 /** Finds out which cache record a vertex is. */
 export class Identifier {
@@ -28,12 +28,12 @@ export class Identifier {
   async find(
     state: VertexState,
     map: CacheMap,
-    inputs: readonly Identity[],
-  ): Promise<{ identity: Identity; hit: boolean }> {
+    inputs: readonly VertexIdentity[],
+  ): Promise<{ identity: VertexIdentity; hit: boolean }> {
     const { cache } = this.#deps;
     const ignoreCache = state.vertex.metadata?.ignoreCache ?? false;
     const keyInputs: KeyInput[] = state.inputs.map((input, i) => ({
-      id: (inputs[i] as Identity).id,
+      id: (inputs[i] as VertexIdentity).id,
       index: input.index,
     }));
     const byDefinition = cacheKey(map, keyInputs);
@@ -41,13 +41,13 @@ export class Identifier {
       const id = uniqueId(byDefinition.key);
       return { identity: { id, fresh: true, volatile: true, keys: [], claims: [] }, hit: false };
     }
-    const content = state.inputs.map((_, i) => contentOf(map, i, inputs[i] as Identity));
+    const content = state.inputs.map((_, i) => contentOf(map, i, inputs[i] as VertexIdentity));
     const imports = ignoreCache ? [] : await state.audience.imports();
     const foreignAs = (named: readonly KeyInput[]) => foreignRecords(imports, state, map, inputs, named);
     let foreign = foreignAs(keyInputs);
     const lookUp = !ignoreCache && !inputs.some((input, i) => input.fresh && content[i] === undefined);
     const keys = inputs.some((input) => input.volatile) ? [] : [byDefinition];
-    const claims: Identity['claims'] = [];
+    const claims: VertexIdentity['claims'] = [];
     const known = (id: Digest, results?: readonly unknown[]) => ({
       identity: { id, fresh: false, volatile: false, keys, claims, foreign },
       hit: results !== undefined || hasResults(foreign, state.work.wanted),
@@ -87,7 +87,7 @@ export class Identifier {
    * Whether what a vertex's identity says of the contents of changeable inputs is still so, now that its op has read
    * them. When not, a warning is shown.
    */
-  async holds(state: VertexState, identity: Identity, inputs: readonly Ref[]): Promise<boolean> {
+  async holds(state: VertexState, identity: VertexIdentity, inputs: readonly Ref[]): Promise<boolean> {
     for (const { input, selectors, digest } of identity.claims) {
       const ref = inputs[input];
       if (ref?.changeable !== true) continue;
@@ -145,9 +145,9 @@ function foreignRecords(
   imports: readonly ForeignCache[],
   state: VertexState,
   map: CacheMap,
-  identities: readonly Identity[],
+  identities: readonly VertexIdentity[],
   named: readonly KeyInput[],
-): Identity['foreign'] {
+): VertexIdentity['foreign'] {
   if (imports.length === 0) return undefined;
   const found: ForeignRecord[][] = Array.from({ length: outputCount(state.vertex.op) }, () => []);
   for (const cache of imports) {
@@ -167,7 +167,7 @@ function foreignRecords(
 }
 
 /** Whether all of these outputs can be had from caches elsewhere. */
-export function hasResults(foreign: Identity['foreign'], outputs: ReadonlySet<number>): boolean {
+export function hasResults(foreign: VertexIdentity['foreign'], outputs: ReadonlySet<number>): boolean {
   if (foreign === undefined) return false;
   return [...outputs].every((output) =>
     foreign[output]?.some(({ cache, record }) => cache.hasResult(record)),
@@ -175,7 +175,7 @@ export function hasResults(foreign: Identity['foreign'], outputs: ReadonlySet<nu
 }
 
 /** The selections by whose content an input may be keyed. A volatile input has no other name, so all of it counts. */
-function contentOf(map: CacheMap, i: number, input: Identity): readonly ContentSelector[] | undefined {
+function contentOf(map: CacheMap, i: number, input: VertexIdentity): readonly ContentSelector[] | undefined {
   return map.deps[i]?.content ?? (input.volatile ? [{ path: map.deps[i]?.selector || '/' }] : undefined);
 }
 

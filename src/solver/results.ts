@@ -8,7 +8,7 @@ import { keptName } from './kept-name.ts';
 import { refContext } from './ref-context.ts';
 import type { SolverDeps } from './solver.ts';
 import type { VertexState } from './state.ts';
-import type { Identity } from './work.ts';
+import type { VertexIdentity } from './work.ts';
 
 /** Name of the lease that keeps a cache record's snapshots. */
 export function recordLease(id: Digest): string {
@@ -55,7 +55,7 @@ export class ResultStore {
    * is wanted is not to be had there. `make` does the vertex's work, should fetching fail later.
    */
   async loadForeign(
-    identity: Identity,
+    identity: VertexIdentity,
     state: VertexState,
     make: () => Promise<readonly Ref[]>,
   ): Promise<readonly Ref[] | undefined> {
@@ -129,7 +129,12 @@ export class ResultStore {
    * Writes the record, which in a moment keeps the refs' snapshots by itself. Refs that cannot outlive the build (a
    * client's folder) leave none.
    */
-  async save(identity: Identity, refs: readonly Ref[], size: number, state: VertexState): Promise<void> {
+  async save(
+    identity: VertexIdentity,
+    refs: readonly Ref[],
+    size: number,
+    state: VertexState,
+  ): Promise<void> {
     const { cache } = this.#deps;
     const results = refs.map((ref) => ref.serialize());
     if (!results.every((result) => result !== undefined)) return;
@@ -197,7 +202,7 @@ function warnFailure(name: string, err: DrydockError, state: VertexState): void 
 }
 
 function recordOf(
-  { id }: Identity,
+  { id }: VertexIdentity,
   state: VertexState,
 ): Pick<CacheRecord, 'id' | 'description' | 'type' | 'owner'> {
   const owner = state.context.session.tenant?.id;

@@ -25,7 +25,7 @@ import type { VertexState } from './state.ts';
 import { VertexStates } from './states.ts';
 import { type TracedVertex, traceOf } from './trace.ts';
 import type { Edge, ImageLayer, OpContext, OpFactory, Vertex } from './types.ts';
-import type { Identity } from './work.ts';
+import type { VertexIdentity } from './work.ts';
 
 export interface SolverDeps {
   store: Store;
@@ -131,7 +131,7 @@ export class Solver {
   }
 
   /** A vertex's result, unless it would have to be made. */
-  async #known(state: VertexState, identity: Identity): Promise<readonly Ref[] | undefined> {
+  async #known(state: VertexState, identity: VertexIdentity): Promise<readonly Ref[] | undefined> {
     const { result } = state.work;
     if (result !== undefined) return result.catch(() => undefined);
     if (identity.volatile) return undefined;
@@ -153,7 +153,7 @@ export class Solver {
   }
 
   /** The identity of a vertex. */
-  #identify(state: VertexState): Promise<Identity> {
+  #identify(state: VertexState): Promise<VertexIdentity> {
     return state.work.identified(() =>
       this.#findIdentity(state).catch((err) => {
         throw this.#fault(state, err);
@@ -161,7 +161,7 @@ export class Solver {
     );
   }
 
-  async #findIdentity(state: VertexState): Promise<Identity> {
+  async #findIdentity(state: VertexState): Promise<VertexIdentity> {
     if (isDue()) await nextTurn();
     const { op } = state.vertex.op;
     const isSource = op.case === 'source';
@@ -250,7 +250,7 @@ export class Solver {
   }
 
   /** Does a vertex's work although it was a hit: the cache it was in cannot deliver. */
-  #anew(state: VertexState, identity: Identity): Promise<readonly Ref[]> {
+  #anew(state: VertexState, identity: VertexIdentity): Promise<readonly Ref[]> {
     const make = async () => {
       const inputs = await Promise.all(state.inputs.map((input) => this.#output(input.state, input.index)));
       return this.#run(state, identity, inputs);
@@ -270,7 +270,7 @@ export class Solver {
   }
 
   /** Has the op make the refs, which are recorded if they are what the identity says. */
-  async #run(state: VertexState, identity: Identity, inputs: readonly Ref[]): Promise<readonly Ref[]> {
+  async #run(state: VertexState, identity: VertexIdentity, inputs: readonly Ref[]): Promise<readonly Ref[]> {
     const { context } = state;
     await this.#results.lease(state);
     if (!state.audience.isStarted) state.audience.mark('started');

@@ -5,7 +5,7 @@ import type { Ref } from '../store/index.ts';
 import type { ForeignLeaf } from './foreign-cache.ts';
 import type { VertexState } from './state.ts';
 import type { CacheMap, Vertex } from './types.ts';
-import type { Identity } from './work.ts';
+import type { VertexIdentity } from './work.ts';
 
 export interface TracedVertex {
   readonly vertex: Vertex;
@@ -31,8 +31,8 @@ interface TracedInput {
 
 interface TraceDeps {
   cache: Cache;
-  identify(state: VertexState): Promise<Identity>;
-  results(state: VertexState, identity: Identity): Promise<readonly Ref[] | undefined>;
+  identify(state: VertexState): Promise<VertexIdentity>;
+  results(state: VertexState, identity: VertexIdentity): Promise<readonly Ref[] | undefined>;
 }
 
 /** Traces states that are listed inputs first. */
@@ -68,7 +68,7 @@ function contentsOf(
   keys: readonly KeyParts[],
   state: VertexState,
   map: CacheMap,
-  inputs: readonly Identity[],
+  inputs: readonly VertexIdentity[],
 ): (Digest | undefined)[] {
   const same = keys.filter(
     ({ op, deps }) =>
@@ -85,7 +85,7 @@ function contentsOf(
   return inputs.map((_, i) => same.find(({ deps }) => deps[i]?.content)?.deps[i]?.id);
 }
 
-function leavesOf({ foreign = [] }: Identity): ForeignLeaf[][] {
+function leavesOf({ foreign = [] }: VertexIdentity): ForeignLeaf[][] {
   const byInput: ForeignLeaf[][] = [];
   for (const { cache, record } of foreign.flat()) {
     for (const [i, leaves] of cache.leaves(record).entries()) {

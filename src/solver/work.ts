@@ -8,7 +8,7 @@ import type { Job } from './job.ts';
 import type { CacheMap } from './types.ts';
 
 /** What a vertex is to the cache, found without running it where possible. */
-export interface Identity {
+export interface VertexIdentity {
   /** Record id: what users of this vertex are keyed by. */
   id: Digest;
   /** Nothing can be cached on top of this id: it was never seen before. */
@@ -41,7 +41,7 @@ export class Work {
   readonly #cleanups: (() => void | Promise<void>)[] = [];
   readonly #wanted = new Set<number>();
   #cacheMap: Promise<CacheMap> | undefined;
-  #identity: Promise<Identity> | undefined;
+  #identity: Promise<VertexIdentity> | undefined;
   #result: Promise<readonly Ref[]> | undefined;
   #anew: Promise<readonly Ref[]> | undefined;
   #isTainted = false;
@@ -66,12 +66,12 @@ export class Work {
   }
 
   /** The identity; undefined before anybody has asked for it. */
-  get identity(): Promise<Identity> | undefined {
+  get identity(): Promise<VertexIdentity> | undefined {
     return this.#identity;
   }
 
   /** The identity, found the first time. */
-  identified(find: () => Promise<Identity>): Promise<Identity> {
+  identified(find: () => Promise<VertexIdentity>): Promise<VertexIdentity> {
     this.#identity ??= find();
     return this.#identity;
   }

@@ -5,7 +5,7 @@ import type { Digest } from '../oci/index.ts';
 import type { OpContext } from '../solver/index.ts';
 import type { SourceDeps } from './deps.ts';
 import { save } from './http-fetch.ts';
-import { Layout } from './image/layout.ts';
+import { ImageLayout } from './image/layout.ts';
 
 export interface BlobPlace {
   /** Normalized name of a repository's image; for a layout nobody looks at it. */
@@ -49,7 +49,7 @@ async function open(
   const { session, signal } = ctx;
   if (layout !== undefined) {
     const report: BlobContext['progress']['report'] = (id, state) => ctx.progress.report(id, state);
-    const opened = await Layout.open(store, layout, { session, signal, report });
+    const opened = await ImageLayout.open(store, layout, { session, signal, report });
     return { stream: await opened.stream(digest, signal), size: 0 };
   }
   const access = { signal, credentials: (host: string) => session.credentials(host) };

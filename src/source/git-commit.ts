@@ -6,8 +6,8 @@ import type { SourceDeps } from './deps.ts';
 import { GitMirror } from './git-mirror.ts';
 import {
   type GitContext,
-  type GitOptions,
   type GitRef,
+  type GitSpec,
   namedCommit,
   ownerOf,
   resolveRef,
@@ -20,7 +20,7 @@ type GitDeps = Pick<SourceDeps, 'store' | 'registry'>;
 
 /** Works on a commit in the mirror of a source's remote, or of its bundle. `remote` is without credentials. */
 export function withCommit<T>(
-  options: GitOptions,
+  options: GitSpec,
   commit: string,
   deps: GitDeps,
   ctx: GitContext,
@@ -46,7 +46,7 @@ export function withCommit<T>(
 }
 
 function withBundle<T>(
-  options: GitOptions,
+  options: GitSpec,
   bundle: BlobPlace,
   deps: GitDeps,
   ctx: GitContext,
@@ -67,7 +67,7 @@ function withBundle<T>(
 }
 
 /** What a source's ref is at, once in a build. */
-export function pinnedRef(options: GitOptions, deps: GitDeps, ctx: PinningContext): Promise<GitRef> {
+export function pinnedRef(options: GitSpec, deps: GitDeps, ctx: PinningContext): Promise<GitRef> {
   const { remote, ref, bundle } = options;
   const named = namedCommit(options);
   if (named !== undefined) return Promise.resolve(named);
@@ -90,7 +90,7 @@ export interface GitObjects {
 }
 
 /** What a source's ref is at, once in a build, and what its objects are where they must be signed. Throws `denied`. */
-export async function verifiedRef(options: GitOptions, deps: GitDeps, ctx: PinningContext): Promise<GitRef> {
+export async function verifiedRef(options: GitSpec, deps: GitDeps, ctx: PinningContext): Promise<GitRef> {
   const ref = await pinnedRef(options, deps, ctx);
   if (options.verify === undefined) return ref;
   const { verifyGit } = await import('./git-signature.ts');
@@ -101,7 +101,7 @@ export async function verifiedRef(options: GitOptions, deps: GitDeps, ctx: Pinni
 
 /** The commit's object, and the tag's where the ref is at one. */
 export function gitObjects(
-  options: GitOptions,
+  options: GitSpec,
   { name, sha, commit: found }: GitRef,
   deps: GitDeps,
   ctx: GitContext,

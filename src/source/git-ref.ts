@@ -23,7 +23,7 @@ export interface GitContext {
   progress: Pick<VertexProgress, 'log' | 'report'>;
 }
 
-export interface GitOptions {
+export interface GitSpec {
   remote: string;
   ref: string;
   subdir: string;
@@ -56,7 +56,7 @@ type GitWork<T> = (git: Git, access: GitAccess) => Promise<T>;
 
 /** Runs git for a source, with the client's credentials. Errors are of the hop `git`. */
 export async function withGit<T>(
-  options: GitOptions,
+  options: GitSpec,
   runDir: string,
   ctx: GitContext,
   work: GitWork<T>,
@@ -73,12 +73,12 @@ export async function withGit<T>(
 }
 
 /** Reads a git source. Throws `invalid` and `unsupported` on what is wrong in it. */
-export function gitOptions(identifier: string, attrs: Record<string, string>): GitOptions {
+export function gitOptions(identifier: string, attrs: Record<string, string>): GitSpec {
   const read = attrReader(attrs, identifier);
   const named = parseGitUrl(identifier);
   const full = read.text('git.fullurl');
   const remote = full === undefined ? `https://${named.host}${named.path}` : parseGitUrl(full).remote;
-  const options: GitOptions = {
+  const options: GitSpec = {
     remote,
     ref: named.ref ?? '',
     subdir: named.subdir ?? '',
@@ -101,7 +101,7 @@ export function gitOptions(identifier: string, attrs: Record<string, string>): G
   return options;
 }
 
-function checkBundle({ bundle, asBundle, ref, checksum, ...options }: GitOptions): void {
+function checkBundle({ bundle, asBundle, ref, checksum, ...options }: GitSpec): void {
   const invalid = (message: string) => fail('invalid', 'llb', message);
   if (asBundle && options.keepGitDir) {
     throw invalid('git.checkoutbundle is incompatible with git.keepgitdir');
@@ -115,7 +115,7 @@ function checkBundle({ bundle, asBundle, ref, checksum, ...options }: GitOptions
 }
 
 /** What a source names by all of a commit's digits; undefined where its ref is to be looked up. */
-export function namedCommit({ ref, checksum, bundle }: GitOptions): GitRef | undefined {
+export function namedCommit({ ref, checksum, bundle }: GitSpec): GitRef | undefined {
   return commitRef(ref === '' && bundle !== undefined ? (checksum ?? '') : ref);
 }
 
@@ -141,7 +141,7 @@ function hexOf(checksum: string | undefined): string | undefined {
 /** Throws `invalid` unless a ref is at the commit or the tag that a checksum, maybe shortened, names. */
 export function checkCommit(
   { sha, commit }: GitRef,
-  options: Pick<GitOptions, 'checksum' | 'remote' | 'ref'>,
+  options: Pick<GitSpec, 'checksum' | 'remote' | 'ref'>,
 ): void {
   const { checksum, remote, ref } = options;
   if (checksum === undefined || commit.startsWith(checksum) || sha.startsWith(checksum)) return;
@@ -173,7 +173,7 @@ export function ownerOf(
 }
 
 /** The remote with what is secret taken out of its URL, and the client's credentials for it. */
-export async function gitAccess(options: GitOptions, session: Session): Promise<GitAccess> {
+export async function gitAccess(options: GitSpec, session: Session): Promise<GitAccess> {
   const { scheme, user, host } = parseGitUrl(options.remote);
   const remote = withoutUser(options.remote);
   const access: GitAccess = { remote, knownHosts: options.knownHosts };

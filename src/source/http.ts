@@ -65,7 +65,7 @@ function checkDigest(url: string, { digest }: Fetched, wanted: Digest | undefine
   });
 }
 
-interface HttpOptions {
+interface HttpSpec {
   url: string;
   filename?: string;
   checksum?: Digest;
@@ -76,7 +76,7 @@ interface HttpOptions {
 }
 
 /** Reads an http source. Throws `invalid` and `unsupported` on what is wrong in it. */
-function httpOptions({ identifier: url, attrs }: SourceOp): HttpOptions {
+function httpOptions({ identifier: url, attrs }: SourceOp): HttpSpec {
   const read = attrReader(attrs, shown(url));
   if (!URL.canParse(url)) throw fail('invalid', 'http', `invalid URL ${JSON.stringify(shown(url))}`);
   const checksum = read.text('http.checksum');
@@ -127,7 +127,7 @@ export interface HttpChecksum {
 export async function httpMeta(
   source: SourceOp,
   deps: Pick<SourceDeps, 'store'>,
-  ctx: FetchContext,
+  ctx: HttpContext,
   asked?: HttpChecksum,
 ): Promise<HttpMeta> {
   const options = httpOptions(source);
@@ -151,7 +151,7 @@ async function checksumOf(
   return `${algorithm}:${hash.update(suffix).digest('hex')}`;
 }
 
-type FetchContext = Pick<OpContext, 'session' | 'signal' | 'onRelease' | 'pins'> & {
+type HttpContext = Pick<OpContext, 'session' | 'signal' | 'onRelease' | 'pins'> & {
   progress: Pick<OpContext['progress'], 'report'>;
 };
 
@@ -189,7 +189,7 @@ class HttpFile {
 
   /** `result`: what the file is made into. */
   constructor(
-    { url, headers, authSecret, signed }: HttpOptions,
+    { url, headers, authSecret, signed }: HttpSpec,
     result: readonly unknown[],
     deps: Pick<SourceDeps, 'store'>,
   ) {
@@ -202,21 +202,21 @@ class HttpFile {
   }
 
   /** What the server had when the build asked first. */
-  async look(ctx: FetchContext): Promise<Fetched> {
+  async look(ctx: HttpContext): Promise<Fetched> {
     const find = () => this.#ask(ctx);
     this.#known = ctx.pins === undefined ? await find() : await ctx.pins.pin(this.#pinKey(), find);
     return this.#known;
   }
 
   /** Leaves what was downloaded to whatever of the same build needs the file. */
-  async leave({ pins }: FetchContext): Promise<void> {
+  async leave({ pins }: HttpContext): Promise<void> {
     const downloaded = this.#downloaded;
     if (downloaded === undefined) return;
     await pins?.pin(`${this.#pinKey()} body`, async () => downloaded);
   }
 
   /** Whose a file is that is got with credentials, where builds are kept apart: who has none does not get it from here. */
-  async ownedBy(ctx: FetchContext): Promise<[] | [string]> {
+  async ownedBy(ctx: HttpContext): Promise<[] | [string]> {
     const { tenant } = ctx.session;
     if (tenant === undefined) return [];
     const isPublic = new URL(this.#url).username === '' && (await this.#authOf(ctx)) === undefined;
@@ -224,7 +224,7 @@ class HttpFile {
   }
 
   /** The client's credentials, asked for once. */
-  #authOf({ session }: FetchContext): Promise<HttpAuth | undefined> {
+  #authOf({ session }: HttpContext): Promise<HttpAuth | undefined> {
     if (this.#isUpload()) return Promise.resolve(undefined);
     this.#auth ??= httpAuth(this.#url, this.#authSecret, session).catch((err) => {
       this.#auth = undefined;
@@ -238,13 +238,13 @@ class HttpFile {
     return new URL(this.#url).host === uploadHost;
   }
 
-  async #headersFor(ctx: FetchContext): Promise<Record<string, string>> {
+  async #headersFor(ctx: HttpContext): Promise<Record<string, string>> {
     const auth = await this.#authOf(ctx);
     return { ...this.#headers, ...(auth && { authorization: auth.authorization }) };
   }
 
   /** What the server has now: asked with what we know of it, and downloaded when that does not hold any more. */
-  async #ask(ctx: FetchContext): Promise<Fetched> {
+  async #ask(ctx: HttpContext): Promise<Fetched> {
     const memo = await this.#memo(ctx);
     if (memo?.etag !== undefined) {
       const options = { headers: await this.#headersFor(ctx), signal: ctx.signal };
@@ -261,18 +261,18 @@ class HttpFile {
   }
 
   /** The downloaded file's folder, which is the caller's from now on. */
-  async file(ctx: FetchContext): Promise<Download> {
+  async file(ctx: HttpContext): Promise<Download> {
     const downloaded = await this.#need(ctx);
     this.#downloaded = undefined;
     return downloaded;
   }
 
   /** The downloaded file's path. */
-  async body(ctx: FetchContext): Promise<string> {
+  async body(ctx: HttpContext): Promise<string> {
     return join((await this.#need(ctx)).dir, 'body');
   }
 
-  async #need(ctx: FetchContext): Promise<Download> {
+  async #need(ctx: HttpContext): Promise<Download> {
     this.#downloaded ??= await this.#left(ctx);
     if (this.#downloaded === undefined) {
       const fetched = await this.#download(ctx, {});
@@ -288,7 +288,7 @@ class HttpFile {
   }
 
   /** A copy of what the build has downloaded before. */
-  async #left(ctx: FetchContext): Promise<Download | undefined> {
+  async #left(ctx: HttpContext): Promise<Download | undefined> {
     const left = (await ctx.pins?.get(`${this.#pinKey()} body`)) as Download | undefined;
     if (left === undefined) return undefined;
     const dir = await fetchFolder(this.#deps, 'http');
@@ -302,7 +302,7 @@ class HttpFile {
     return `http ${JSON.stringify([this.#url, this.#headers, this.#authSecret, this.#signed])}`;
   }
 
-  async #download(ctx: FetchContext, conditions: Record<string, string>): Promise<Fetched | undefined> {
+  async #download(ctx: HttpContext, conditions: Record<string, string>): Promise<Fetched | undefined> {
     const dir = await fetchFolder(this.#deps, 'http');
     ctx.onRelease?.(() => rm(dir, { recursive: true, force: true }));
     const status = `downloading ${shown(this.#url)}`;
@@ -340,7 +340,7 @@ class HttpFile {
   }
 
   /** A file that is no server's but the client's own, such as a context on its stdin. */
-  async #pull(ctx: FetchContext, file: string, report: (current: number) => void): Promise<Fetched> {
+  async #pull(ctx: HttpContext, file: string, report: (current: number) => void): Promise<Fetched> {
     const { pathname } = new URL(this.#url);
     const stream = await ctx.session.upload(pathname.slice(1));
     if (stream === undefined) {
@@ -361,14 +361,14 @@ class HttpFile {
    * What one answer said holds for the same request only: its URL, headers and whose secret it was asked with. And for
    * the same result: of another one there is no record yet, and the file is needed whatever the server says.
    */
-  async #memoKey(ctx: FetchContext): Promise<KeptKey> {
+  async #memoKey(ctx: HttpContext): Promise<KeptKey> {
     const secret = (await this.#authOf(ctx))?.secret;
     const key = JSON.stringify([this.#url, this.#headers, secret, this.#signed, this.#result]);
     const [owner] = await this.ownedBy(ctx);
     return { key, name: shown(this.#url), owner };
   }
 
-  async #memo(ctx: FetchContext): Promise<Fetched | undefined> {
+  async #memo(ctx: HttpContext): Promise<Fetched | undefined> {
     const dir = keptUnder(this.#deps.store.root).httpAnswers.peek(await this.#memoKey(ctx));
     if (dir === undefined) return undefined;
     try {
@@ -380,7 +380,7 @@ class HttpFile {
     }
   }
 
-  async #remember(fetched: Fetched, ctx: FetchContext): Promise<void> {
+  async #remember(fetched: Fetched, ctx: HttpContext): Promise<void> {
     if (fetched.etag === undefined && fetched.lastModified === undefined) return;
     const { httpAnswers } = keptUnder(this.#deps.store.root);
     const held = await httpAnswers.take(await this.#memoKey(ctx), { shared: true, signal: ctx.signal });

@@ -24,7 +24,7 @@ import type { CacheMap, OpContext, Pins, Vertex } from '../solver/index.ts';
 import { holdChain } from '../store/index.ts';
 import { attrReader, sourceOf } from './attrs.ts';
 import type { SourceDeps, SourceMaker } from './deps.ts';
-import { Layout } from './image/layout.ts';
+import { ImageLayout } from './image/layout.ts';
 
 interface ResolveOptions {
   platform: Platform;
@@ -60,7 +60,7 @@ export async function resolveImageConfig(
   const { platform, mode, lease, session, signal } = options;
   const name = ref.replace(/^(docker-image|oci-layout):\/\//, '');
   if (options.ociLayoutStore !== undefined) {
-    const layout = await Layout.open(store, options.ociLayoutStore, { session, signal });
+    const layout = await ImageLayout.open(store, options.ociLayoutStore, { session, signal });
     const target = await layout.target(parseReference(name));
     const found = await readDocuments(store, layout, target, platform, lease);
     return { ref: name, digest: target.digest, config: found.config, manifest: found.manifest };

@@ -4,6 +4,6 @@ export { type GitObjects, gitObjects, pinnedRef, verifiedRef, withCommit } from 
 export { type GitRef, gitOptions } from './git-ref.ts';
 export { type HttpChecksum, httpMeta } from './http.ts';
 export { download } from './http-fetch.ts';
-export { Layout } from './image/layout.ts';
+export { ImageLayout } from './image/layout.ts';
 export { resolveImageConfig } from './image.ts';
 export { sourceOp } from './source.ts';

@@ -4,7 +4,7 @@ import { parseReference } from '../oci/index.ts';
 import { type OpContext, refContext } from '../solver/index.ts';
 import { attrReader, sourceOf } from './attrs.ts';
 import type { SourceMaker } from './deps.ts';
-import { Layout, type LayoutContext } from './image/layout.ts';
+import { ImageLayout, type LayoutContext } from './image/layout.ts';
 import { imageCacheMap, vertexPlatform } from './image.ts';
 
 export const ociLayoutSource: SourceMaker = (vertex, deps) => {
@@ -24,10 +24,10 @@ export const ociLayoutSource: SourceMaker = (vertex, deps) => {
     signal: ctx.signal,
     report: (id, state) => ctx.progress.report(id, state),
   });
-  let resolved: Promise<{ layout: Layout; documents: ImageDocuments }> | undefined;
+  let resolved: Promise<{ layout: ImageLayout; documents: ImageDocuments }> | undefined;
   const resolve = (ctx: OpContext) => {
     resolved ??= (async () => {
-      const layout = await Layout.open(store, storeName, contextOf(ctx));
+      const layout = await ImageLayout.open(store, storeName, contextOf(ctx));
       const target = await layout.target(ref);
       return { layout, documents: await readDocuments(store, layout, target, platform, ctx.lease) };
     })();

@@ -17,7 +17,7 @@ export interface Signature {
   rejectExpired?: boolean;
 }
 
-interface Place {
+interface SignatureContext {
   runDir: string;
   signal: AbortSignal;
 }
@@ -34,13 +34,13 @@ const algorithms = ['1', '3', '19', '22', '27'];
 const shortestRsa = 2048;
 
 /** Throws `denied` unless one of the keys has made the OpenPGP signature of a file, `unsupported` without gpg. */
-export async function verifyPgp(file: string, signed: Signature, place: Place): Promise<void> {
+export async function verifyPgp(file: string, signed: Signature, ctx: SignatureContext): Promise<void> {
   const blocks = signed.keys.match(
     /-----BEGIN PGP PUBLIC KEY BLOCK-----[\s\S]*?-----END PGP PUBLIC KEY BLOCK-----/g,
   );
   if (blocks === null) throw refused('failed to read armored public key: no armored data found');
   if (!signed.signature.trimStart().startsWith(pgpStart)) throw refused('failed to decode armored signature');
-  await inHome(place, async (home, run) => {
+  await inHome(ctx, async (home, run) => {
     const gpg = (...args: string[]) =>
       run('gpg', ['--homedir', home, '--no-options', '--batch', '--no-tty', '--no-autostart', ...args]);
     const always = ['--trust-model', 'always', '--no-auto-key-locate', '--status-fd', '1'];
@@ -96,12 +96,12 @@ function isShort(keys: string, fingerprint: string): boolean {
 }
 
 /** Throws `denied` unless the key has made the SSH signature of a file for git, `unsupported` without ssh-keygen. */
-export async function verifySsh(file: string, signed: Signature, place: Place): Promise<void> {
+export async function verifySsh(file: string, signed: Signature, ctx: SignatureContext): Promise<void> {
   const key = /^(?:[^#\n]*\s)?((?:ssh|ecdsa|sk)-[\w@.-]+ [A-Za-z0-9+/]+={0,2})(?:\s|$)/m.exec(
     signed.keys,
   )?.[1];
   if (key === undefined) throw refused('failed to parse ssh public key');
-  await inHome(place, async (home, run) => {
+  await inHome(ctx, async (home, run) => {
     const [signers, signature] = [join(home, 'signers'), join(home, 'signature')];
     await writeFile(signers, `signer namespaces="git" ${key}\n`, { mode: 0o600 });
     await writeFile(signature, signed.signature, { mode: 0o600 });
@@ -111,16 +111,19 @@ export async function verifySsh(file: string, signed: Signature, place: Place): 
   });
 }
 
-type Run = (
+type RunTool = (
   command: string,
   args: readonly string[],
   input?: string,
 ) => Promise<{ status: number | null; out: string; said: string }>;
 
-async function inHome(place: Place, work: (home: string, run: Run) => Promise<void>): Promise<void> {
-  const home = await mkdtemp(join(place.runDir, 'signature-'));
+async function inHome(
+  ctx: SignatureContext,
+  work: (home: string, run: RunTool) => Promise<void>,
+): Promise<void> {
+  const home = await mkdtemp(join(ctx.runDir, 'signature-'));
   try {
-    await work(home, (command, args, input) => runIn(home, place.signal, command, args, input));
+    await work(home, (command, args, input) => runIn(home, ctx.signal, command, args, input));
   } finally {
     await rm(home, { recursive: true, force: true });
   }
@@ -132,7 +135,7 @@ async function runIn(
   command: string,
   args: readonly string[],
   input: string | undefined,
-): ReturnType<Run> {
+): ReturnType<RunTool> {
   if (signal.aborted) throw canceled(signal.reason);
   const file = input === undefined ? undefined : await open(input);
   try {

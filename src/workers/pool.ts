@@ -23,7 +23,7 @@ interface TaskOptions {
   waits?: boolean;
 }
 
-interface Job {
+interface PendingTask {
   call: TaskCall;
   options: TaskOptions;
   resolve(result: unknown): void;
@@ -36,7 +36,7 @@ interface Thread {
   loading: Set<string>;
   loaded: Set<string>;
   /** By call id: one that computes, or any number of such that wait for others. */
-  jobs: Map<number, Job>;
+  tasks: Map<number, PendingTask>;
   /** It has, or had last, jobs that wait. */
   streams: boolean;
   /** Ends it, when there are more than need stay warm. */
@@ -48,7 +48,7 @@ const limit = Math.max(1, Math.min(4, availableParallelism()));
 /** How long threads beyond `limit` stay warm, ms. */
 const warmFor = 10_000;
 const threads = new Set<Thread>();
-const queue = new Waiting<Job>();
+const queue = new Waiting<PendingTask>();
 let lastId = 0;
 
 /**
@@ -67,9 +67,9 @@ export function runTask<K extends keyof Tasks>(
     const call: TaskCall = { id: ++lastId, name, args, flag };
     const onAbort = () => {
       Atomics.store(flag, 0, 1);
-      if (queue.remove(job)) job.reject(canceled(signal?.reason));
+      if (queue.remove(task)) task.reject(canceled(signal?.reason));
     };
-    const job: Job = {
+    const task: PendingTask = {
       call,
       options,
       resolve: (result) => {
@@ -82,7 +82,7 @@ export function runTask<K extends keyof Tasks>(
       },
     };
     signal?.addEventListener('abort', onAbort, { once: true });
-    schedule(job);
+    schedule(task);
   });
 }
 
@@ -90,46 +90,46 @@ function newFlag(): Int32Array {
   return new Int32Array(new SharedArrayBuffer(4));
 }
 
-function schedule(job: Job): void {
-  const waits = job.options.waits === true;
+function schedule(task: PendingTask): void {
+  const waits = task.options.waits === true;
   let idle: Thread | undefined;
   let fewest: Thread | undefined;
   let alike = 0;
   for (const thread of threads) {
-    if (thread.jobs.size === 0) {
+    if (thread.tasks.size === 0) {
       // One that has loaded the task's code already, if there is a choice.
-      if (idle === undefined || thread.loaded.has(job.call.name)) idle = thread;
+      if (idle === undefined || thread.loaded.has(task.call.name)) idle = thread;
     } else if (thread.streams === waits) {
       alike++;
-      if (thread.jobs.size < (fewest?.jobs.size ?? Number.POSITIVE_INFINITY)) fewest = thread;
+      if (thread.tasks.size < (fewest?.tasks.size ?? Number.POSITIVE_INFINITY)) fewest = thread;
     }
   }
   if (alike >= limit) idle = undefined;
   else idle ??= start();
-  if (idle !== undefined) give(idle, job);
-  else if (waits && fewest !== undefined) give(fewest, job);
-  else queue.push(job);
+  if (idle !== undefined) give(idle, task);
+  else if (waits && fewest !== undefined) give(fewest, task);
+  else queue.push(task);
 }
 
-function give(thread: Thread, job: Job): void {
-  thread.jobs.set(job.call.id, job);
-  thread.streams = job.options.waits === true;
+function give(thread: Thread, task: PendingTask): void {
+  thread.tasks.set(task.call.id, task);
+  thread.streams = task.options.waits === true;
   clearTimeout(thread.rest);
-  if (!thread.loaded.has(job.call.name)) thread.loading.add(job.call.name);
+  if (!thread.loaded.has(task.call.name)) thread.loading.add(task.call.name);
   thread.worker.ref();
   try {
-    thread.worker.postMessage(job.call, job.options.transfer ?? []);
+    thread.worker.postMessage(task.call, task.options.transfer ?? []);
   } catch (err) {
-    finish(thread, job.call.id);
-    job.reject(toDrydockError(err));
+    finish(thread, task.call.id);
+    task.reject(toDrydockError(err));
   }
 }
 
 /** Takes a job off a thread; when that was its last, gives it the next one, or lets it rest. */
-function finish(thread: Thread, id: number): Job | undefined {
-  const job = thread.jobs.get(id);
-  thread.jobs.delete(id);
-  if (thread.jobs.size > 0) return job;
+function finish(thread: Thread, id: number): PendingTask | undefined {
+  const task = thread.tasks.get(id);
+  thread.tasks.delete(id);
+  if (thread.tasks.size > 0) return task;
   const next = thread.streams ? undefined : queue.shift();
   if (next !== undefined) give(thread, next);
   else {
@@ -139,7 +139,7 @@ function finish(thread: Thread, id: number): Job | undefined {
     }, warmFor);
     thread.rest.unref();
   }
-  return job;
+  return task;
 }
 
 /** The thread's program: `src/worker.ts`, or the file that became of it beside this one in either bundle. */
@@ -154,27 +154,27 @@ function start(): Thread {
     worker,
     loading: new Set(),
     loaded: new Set(),
-    jobs: new Map(),
+    tasks: new Map(),
     streams: false,
   };
   worker.on('message', (reply: TaskReply) => {
     if (reply.type === 'loaded') return hasLoaded(thread, reply.tasks);
-    const job = thread.jobs.get(reply.id);
-    if (job === undefined) return;
-    if (reply.type === 'message') return job.options.onMessage?.(reply.message);
+    const task = thread.tasks.get(reply.id);
+    if (task === undefined) return;
+    if (reply.type === 'message') return task.options.onMessage?.(reply.message);
     finish(thread, reply.id);
-    if (reply.type === 'result') job.resolve(reply.result);
-    else job.reject(taskError(reply.error));
+    if (reply.type === 'result') task.resolve(reply.result);
+    else task.reject(taskError(reply.error));
   });
   const died = (why: string, cause?: unknown) => {
     hasLoaded(thread, [...thread.loading]);
     if (!threads.delete(thread)) return;
-    for (const { call, reject } of thread.jobs.values()) {
+    for (const { call, reject } of thread.tasks.values()) {
       reject(
         startError(cause) ?? fail('internal', 'host', `the worker thread for ${call.name} ${why}`, { cause }),
       );
     }
-    thread.jobs.clear();
+    thread.tasks.clear();
     const next = queue.shift();
     if (next !== undefined) schedule(next);
   };
@@ -250,8 +250,8 @@ export async function closePool(): Promise<void> {
     [...threads].map((thread) => {
       threads.delete(thread);
       clearTimeout(thread.rest);
-      for (const { reject } of thread.jobs.values()) reject(canceled('the worker pool was closed'));
-      thread.jobs.clear();
+      for (const { reject } of thread.tasks.values()) reject(canceled('the worker pool was closed'));
+      thread.tasks.clear();
       return thread.worker.terminate();
     }),
   );

@@ -4,7 +4,7 @@ import { expect, test } from 'vitest';
 import { digestOf } from '../../src/oci/digest.ts';
 import { mediaTypes } from '../../src/oci/types.ts';
 import { ContainerdImages } from '../../src/store/containerd/images.ts';
-import type { Shared } from '../../src/store/containerd/shared.ts';
+import type { ContainerdParts } from '../../src/store/containerd/shared.ts';
 
 const target = { mediaType: mediaTypes.ociManifest, digest: digestOf('m'), size: 1 };
 
@@ -23,7 +23,7 @@ function fake() {
     find: (...args: Parameters<typeof call>) => call(...args).catch(() => undefined),
     raw: call,
   };
-  return { asked, images: new ContainerdImages({ connection } as unknown as Shared) };
+  return { asked, images: new ContainerdImages({ connection } as unknown as ContainerdParts) };
 }
 
 test.each([

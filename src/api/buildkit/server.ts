@@ -26,14 +26,14 @@ import {
   UNIMPLEMENTED,
   widen,
 } from '../../grpc/index.ts';
-import type { AdmitCall, GrpcServer } from '../shared/grpc.ts';
+import type { AdmitCall, GrpcAcceptor } from '../shared/grpc.ts';
 import type { ApiHost } from '../shared/host.ts';
 import { callerKey, methodRules } from './caller.ts';
 import type { RawMethod } from './raw.ts';
 import { type BuildkitOptions, type BuildkitServices, buildkitServices } from './services.ts';
 
 /** Serves Control, LLBBridge, health, reflection and trace export. `close` ends the calls in flight. */
-export async function buildkitApi(host: ApiHost, options: BuildkitOptions = {}): Promise<GrpcServer> {
+export async function buildkitApi(host: ApiHost, options: BuildkitOptions = {}): Promise<GrpcAcceptor> {
   const services = await buildkitServices(host, options);
   return grpcServer(services);
 }
@@ -46,7 +46,7 @@ interface Served {
 }
 
 /** A gRPC server of services that ask `callerOf` who calls. */
-function grpcServer({ routes, raw, close: onClose }: BuildkitServices): GrpcServer {
+function grpcServer({ routes, raw, close: onClose }: BuildkitServices): GrpcAcceptor {
   const turns = new Turns();
   const callers = new WeakMap<object, Awaited<ReturnType<AdmitCall>>>();
   const sessions = new Map<Http2Session, Served>();

@@ -10,7 +10,7 @@ import type { Ask, Authority } from '../../auth/index.ts';
  */
 export type AdmitCall = (headers: IncomingHttpHeaders, ask: Ask) => Promise<Authority>;
 
-export interface GrpcServer {
+export interface GrpcAcceptor {
   /**
    * Serves a connection, from the first byte of the HTTP/2 preface on; takes it over, errors included. Bytes that were
    * read before are unshifted on the stream.

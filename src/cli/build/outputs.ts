@@ -9,7 +9,7 @@ import { annotationAttrs } from './annotations.ts';
 const types = ['image', 'oci', 'docker', 'local', 'tar', 'cacheonly'] as const;
 
 /** A file that is being written beside its final name. */
-export interface OpenOutput {
+export interface OpenOutputFile {
   spec: OutputSpec;
   /** Finds out before the build that the file cannot be written; throws as `OutputFile.open` does. */
   check(): Promise<void>;
@@ -27,7 +27,7 @@ export function parseOutputs(
   flags: { output: readonly string[]; load?: boolean; push?: boolean; annotation?: readonly string[] },
   stdout: { isTTY?: boolean },
   signal?: AbortSignal,
-): OpenOutput[] {
+): OpenOutputFile[] {
   const outputs = flags.output.map((text) => parseOutput(text, stdout, signal));
   if (flags.push) {
     const image = outputs.find(({ spec }) => spec.type === 'image');
@@ -45,7 +45,7 @@ export function parseOutputs(
 }
 
 /** Gives each image that is made the annotations; what its own output says of a key wins. */
-function annotate(outputs: OpenOutput[], attrs: Record<string, string>): void {
+function annotate(outputs: OpenOutputFile[], attrs: Record<string, string>): void {
   if (Object.keys(attrs).length === 0) return;
   if (outputs.length === 0) outputs.push(plain({ type: 'image', attrs: {} }));
   const images = outputs.filter(({ spec }) => ['image', 'oci', 'docker'].includes(spec.type));
@@ -57,7 +57,11 @@ function annotate(outputs: OpenOutput[], attrs: Record<string, string>): void {
   for (const { spec } of images) spec.attrs = { ...attrs, ...spec.attrs };
 }
 
-function parseOutput(text: string, stdout: { isTTY?: boolean }, signal: AbortSignal | undefined): OpenOutput {
+function parseOutput(
+  text: string,
+  stdout: { isTTY?: boolean },
+  signal: AbortSignal | undefined,
+): OpenOutputFile {
   const attrs = new Map<string, string>();
   if (!text.includes('=')) {
     attrs.set('type', text === '-' ? 'tar' : 'local');
@@ -108,11 +112,11 @@ function parseOutput(text: string, stdout: { isTTY?: boolean }, signal: AbortSig
   return toFile({ type: kind, attrs: rest }, resolve(dest), signal);
 }
 
-function plain(spec: OutputSpec): OpenOutput {
+function plain(spec: OutputSpec): OpenOutputFile {
   return { spec, check: async () => {}, finish: async () => {}, abandon: async () => {} };
 }
 
-function toFile(spec: OutputSpec, path: string, signal: AbortSignal | undefined): OpenOutput {
+function toFile(spec: OutputSpec, path: string, signal: AbortSignal | undefined): OpenOutputFile {
   const file = new OutputFile(path);
   return {
     spec: { ...spec, sink: { tar: () => file.open(signal) } },

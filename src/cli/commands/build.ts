@@ -17,7 +17,7 @@ import { cacheSpecs } from '../build/caches.ts';
 import { chooseContext, namedContexts } from '../build/context.ts';
 import { buildFlags } from '../build/flags.ts';
 import { stepLimits } from '../build/limits.ts';
-import { type OpenOutput, parseOutputs } from '../build/outputs.ts';
+import { type OpenOutputFile, parseOutputs } from '../build/outputs.ts';
 import { refuseFlags } from '../build/refused-flags.ts';
 import { checkReport, warningSummary } from '../build/report.ts';
 import { checkSources } from '../build/sources.ts';
@@ -142,7 +142,7 @@ async function localBuild(
 }
 
 /** What cannot be written is told before the build, not after it. */
-async function checkFiles(outputs: readonly OpenOutput[], flags: Flags): Promise<void> {
+async function checkFiles(outputs: readonly OpenOutputFile[], flags: Flags): Promise<void> {
   for (const output of outputs) await output.check();
   for (const file of [flags.iidfile, flags['metadata-file']])
     if (file !== undefined) await outputTarget(file);

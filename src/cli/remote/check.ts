@@ -43,12 +43,18 @@ export async function lintFindings(
 
 /** https://github.com/moby/buildkit/tree/master/frontend/subrequests/lint has this form. */
 interface LintResults {
-  warnings?: { ruleName: string; description: string; url?: string; detail: string; location?: Place }[];
+  warnings?: {
+    ruleName: string;
+    description: string;
+    url?: string;
+    detail: string;
+    location?: LintLocation;
+  }[];
   sources?: { filename: string; data?: string }[];
-  buildError?: { message: string; location?: Place };
+  buildError?: { message: string; location?: LintLocation };
 }
 
-interface Place {
+interface LintLocation {
   sourceIndex?: number;
   ranges?: { start?: Position; end?: Position }[];
 }
@@ -62,7 +68,7 @@ function findingsOf({ warnings = [], sources = [], buildError }: LintResults): {
   found: LintWarning[];
   failure?: DrydockError;
 } {
-  const locate = ({ sourceIndex = 0, ranges = [] }: Place = {}): SourceLocation => {
+  const locate = ({ sourceIndex = 0, ranges = [] }: LintLocation = {}): SourceLocation => {
     const { filename = 'Dockerfile', data = '' } = sources[sourceIndex] ?? {};
     const at = ({ line = 0, character = 0 }: Position = {}) => ({ line, character });
     return {

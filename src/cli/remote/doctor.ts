@@ -6,7 +6,7 @@ import type { Check } from '../../executor/index.ts';
 import { Control } from '../../pb/moby/buildkit/v1/control_pb.js';
 import { ask, askJson } from './endpoint.ts';
 import { failureOf } from './failure.ts';
-import type { Remote } from './images.ts';
+import type { RemoteCall } from './images.ts';
 
 interface InfoJson {
   OperatingSystem?: string;
@@ -18,7 +18,7 @@ interface InfoJson {
 }
 
 /** The checks, in order; those after one that says the daemon is not there are left out. */
-export async function remoteChecks(remote: Remote): Promise<Check[]> {
+export async function remoteChecks(remote: RemoteCall): Promise<Check[]> {
   const { endpoint } = remote;
   const version = await check('daemon', async () => {
     const { Version, ApiVersion } = await get<{ Version: string; ApiVersion: string }>(remote, '/version');
@@ -68,7 +68,7 @@ export async function remoteChecks(remote: Remote): Promise<Check[]> {
   return checks;
 }
 
-function get<T>({ endpoint, signal }: Remote, path: string): Promise<T> {
+function get<T>({ endpoint, signal }: RemoteCall, path: string): Promise<T> {
   return askJson<T>(endpoint, { method: 'GET', path, signal });
 }
 

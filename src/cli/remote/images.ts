@@ -7,7 +7,7 @@ import type { UsageRecord } from '../../upkeep/index.ts';
 import { askJson, askLines, type Endpoint } from './endpoint.ts';
 
 /** What every call here needs. */
-export interface Remote {
+export interface RemoteCall {
   endpoint: Endpoint;
   signal: AbortSignal;
   env: NodeJS.ProcessEnv;
@@ -22,7 +22,7 @@ interface ListedJson {
 }
 
 /** As `listImages`. */
-export async function remoteImages({ endpoint, signal }: Remote): Promise<ImageSummary[]> {
+export async function remoteImages({ endpoint, signal }: RemoteCall): Promise<ImageSummary[]> {
   const listed = await askJson<ListedJson[]>(endpoint, { method: 'GET', path: '/images/json', signal });
   return listed.map(({ Id, RepoTags, RepoDigests, Created, Size }) => {
     const names = (RepoTags ?? []).filter((name) => !name.startsWith('<none>'));
@@ -41,13 +41,13 @@ export async function remoteImages({ endpoint, signal }: Remote): Promise<ImageS
 }
 
 /** One image's details, as docker inspect prints them. */
-export function remoteInspect({ endpoint, signal }: Remote, name: string): Promise<object> {
+export function remoteInspect({ endpoint, signal }: RemoteCall, name: string): Promise<object> {
   return askJson(endpoint, { method: 'GET', path: `/images/${pathOf(name)}/json`, signal });
 }
 
 /** As `removeImage`. */
 export async function remoteRemove(
-  { endpoint, signal }: Remote,
+  { endpoint, signal }: RemoteCall,
   name: string,
   { force, platforms }: { force: boolean; platforms: readonly string[] },
 ): Promise<{ untagged: string[]; deleted: string[] }> {
@@ -65,7 +65,11 @@ export async function remoteRemove(
   };
 }
 
-export async function remoteTag({ endpoint, signal }: Remote, source: string, name: string): Promise<void> {
+export async function remoteTag(
+  { endpoint, signal }: RemoteCall,
+  source: string,
+  name: string,
+): Promise<void> {
   const { repo, tag } = split(name);
   const path = `/images/${pathOf(source)}/tag`;
   await askJson(endpoint, { method: 'POST', path, query: { repo, tag: tag || 'latest' }, signal });
@@ -80,7 +84,7 @@ interface TransferLine {
 
 /** Pulls; gives the lines that docker's clients print at the end (`Digest: …`, `Status: …`). */
 export async function remotePull(
-  { endpoint, signal, env }: Remote,
+  { endpoint, signal, env }: RemoteCall,
   name: string,
   { platform, all }: { platform?: string; all?: boolean },
   report: ReportStatus,
@@ -105,7 +109,7 @@ export async function remotePull(
 
 /** Pushes; the manifest's digest and size. */
 export async function remotePush(
-  { endpoint, signal, env }: Remote,
+  { endpoint, signal, env }: RemoteCall,
   name: string,
   platform: string | undefined,
   report: ReportStatus,
@@ -132,7 +136,7 @@ export async function remotePush(
 
 /** Loads a tar; what the daemon says of it (`Loaded image: …`). */
 export async function remoteLoad(
-  { endpoint, signal }: Remote,
+  { endpoint, signal }: RemoteCall,
   body: NodeJS.ReadableStream,
   platform?: string,
 ): Promise<string[]> {
@@ -165,7 +169,7 @@ interface CacheJson {
 }
 
 /** As `diskUsage`. */
-export async function remoteUsage({ endpoint, signal }: Remote): Promise<UsageRecord[]> {
+export async function remoteUsage({ endpoint, signal }: RemoteCall): Promise<UsageRecord[]> {
   const request = { method: 'GET', path: '/system/df', query: { type: 'build-cache' }, signal };
   const { BuildCache } = await askJson<{ BuildCache: CacheJson[] | null }>(endpoint, request);
   return (BuildCache ?? []).map((record) => ({
@@ -183,7 +187,7 @@ export async function remoteUsage({ endpoint, signal }: Remote): Promise<UsageRe
 
 /** Prunes the build cache; ids of the records that went, and bytes given back. */
 export async function remotePrune(
-  { endpoint, signal }: Remote,
+  { endpoint, signal }: RemoteCall,
   options: { all?: boolean; keepBytes?: number; filters: Record<string, string[]> },
 ): Promise<{ ids: string[]; reclaimed: number }> {
   const query = {
@@ -200,7 +204,7 @@ export async function remotePrune(
 export async function remotePruneImages({
   endpoint,
   signal,
-}: Remote): Promise<{ ids: string[]; reclaimed: number }> {
+}: RemoteCall): Promise<{ ids: string[]; reclaimed: number }> {
   const request = { method: 'POST', path: '/images/prune', signal };
   const answer = await askJson<{ ImagesDeleted: { Deleted?: string }[] | null; SpaceReclaimed: number }>(
     endpoint,

@@ -13,7 +13,7 @@ import {
   parseReference,
   refNameAnnotation,
 } from '../../oci/index.ts';
-import { Layout } from '../../source/index.ts';
+import { ImageLayout } from '../../source/index.ts';
 
 interface ServedLayouts {
   /** The build's named contexts, those of layouts with the digests that their tags name now. */
@@ -37,7 +37,7 @@ export async function servedLayouts(
     const dir = locals[store];
     if (dir === undefined) throw fail('not-found', 'client', `there is no OCI layout ${store}`);
     // Daemons ask a client's store by digest alone.
-    const { digest } = await Layout.inFolder(dir).target(ref);
+    const { digest } = await ImageLayout.inFolder(dir).target(ref);
     contexts[name] = `oci-layout://${store}@${digest}`;
     stores[`oci:${store}`] = dir;
   }

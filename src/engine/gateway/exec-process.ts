@@ -18,7 +18,7 @@ const highWater = 4 << 20;
 
 type Input = MessageInitShape<typeof ExecMessageSchema>['Input'];
 
-interface Running {
+interface ServedProcess {
   /** Undefined until its container has taken it on. */
   process: Promise<ContainerProcess>;
   stdin: PassThrough | undefined;
@@ -31,7 +31,7 @@ export async function* execProcess(
   signal: AbortSignal,
 ): AsyncGenerator<ExecMessage> {
   const out = new Outbox();
-  const running = new Map<string, Running>();
+  const running = new Map<string, ServedProcess>();
   const ends = new Set<Promise<void>>();
   const onAbort = () => out.fail(signal.reason);
   signal.addEventListener('abort', onAbort, { once: true });
@@ -55,7 +55,7 @@ export async function* execProcess(
 
 interface Stream {
   containers: Containers;
-  running: Map<string, Running>;
+  running: Map<string, ServedProcess>;
   out: Outbox;
   ends: Set<Promise<void>>;
 }

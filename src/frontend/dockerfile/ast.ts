@@ -86,7 +86,7 @@ export interface CommandLine {
   heredocs: Heredoc[];
 }
 
-export type RunMount = {
+export type MountFlag = {
   /** The flag's value as written. Expand variables with `parseMount(raw, expand)`, which checks values again. */
   raw: string;
   type: 'bind' | 'cache' | 'tmpfs' | 'secret' | 'ssh';
@@ -132,7 +132,7 @@ export type Instruction =
   | (Base & {
       kind: 'RUN';
       command: CommandLine;
-      mounts: RunMount[];
+      mounts: MountFlag[];
       network?: string;
       security?: string;
       /** As written; `parseDevice` reads them. */

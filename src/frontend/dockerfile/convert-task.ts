@@ -44,9 +44,9 @@ export async function convert(
 
 type Reply = Exclude<HostReply, { error: unknown }>;
 type Unnumbered<T> = T extends unknown ? Omit<T, 'id'> : never;
-type Call = (call: Unnumbered<HostCall>) => Promise<Reply>;
+type AskHost = (call: Unnumbered<HostCall>) => Promise<Reply>;
 
-function caller(port: MessagePort): Call {
+function caller(port: MessagePort): AskHost {
   const waiting = new Map<number, { resolve(reply: Reply): void; reject(err: Error): void }>();
   let lastId = 0;
   port.on('message', (reply: HostReply) => {
@@ -66,7 +66,7 @@ function caller(port: MessagePort): Call {
     });
 }
 
-function hostOf(call: Call): FrontendHost {
+function hostOf(call: AskHost): FrontendHost {
   const ask = async <T>(method: string, args: unknown[], tree?: number): Promise<T> => {
     const reply = await call({ method, args, tree });
     return ('result' in reply ? reply.result : undefined) as T;
@@ -98,7 +98,7 @@ function bufferOf(bytes: Uint8Array | undefined): Buffer | undefined {
  * that is too large for an image.
  */
 async function sendConfigs(
-  call: Call,
+  call: AskHost,
   target: number,
   made: { config: object; baseConfig?: object },
 ): Promise<void> {
@@ -114,7 +114,7 @@ async function sendConfigs(
 }
 
 /** Hands a definition's ops over, and leaves it without them. */
-async function sendOps(call: Call, target: number, definition: Definition): Promise<void> {
+async function sendOps(call: AskHost, target: number, definition: Definition): Promise<void> {
   const { def, metadata } = definition;
   const named = Object.entries(metadata);
   definition.def = [];

@@ -13,7 +13,7 @@ import { type Allowances, allowances } from './convert/allowance.ts';
 import { isPredefined, own } from './convert/args.ts';
 import { type BuildContext, type DockerfileText, openContext } from './convert/context.ts';
 import { convertDockerfile } from './convert/convert.ts';
-import { Findings } from './convert/findings.ts';
+import { LintFindings } from './convert/findings.ts';
 import { lintDockerfile } from './lint/lint.ts';
 import { checkOptions, lintFailure, toWarnings } from './lint/warnings.ts';
 import { detectSyntax } from './parse/directives.ts';
@@ -126,7 +126,7 @@ async function examine(
     if (warnings.length === 0) throw failure;
     return { targets: [], warnings, failure };
   }
-  const findings = new Findings();
+  const findings = new LintFindings();
   const consumed = declaredArgs(file);
   const shellInBase = new Set<Stage>();
   const reached = new Set<Stage>();
@@ -138,7 +138,7 @@ async function examine(
       convertDockerfile({
         ...{ request, host, signal, file, context, platform, consumed, shellInBase, reached, triggers },
         // What is found for one platform counts, as in BuildKit.
-        findings: i === 0 ? findings : new Findings(),
+        findings: i === 0 ? findings : new LintFindings(),
         allowances: allowed[i] as Allowances,
       }),
     ),

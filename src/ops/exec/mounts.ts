@@ -17,7 +17,7 @@ import { cacheMountOwner, type HeldCacheMount, type Sharing, takeCacheMount } fr
 import { forwardSocket } from './ssh-socket.ts';
 
 /** An output: a snapshot still to be committed, or an input handed on as it is. */
-type Output = { active: string } | { ref: Ref };
+type MountOutput = { active: string } | { ref: Ref };
 
 const sharings: Record<number, Sharing> = {
   [CacheSharingOpt.SHARED]: 'shared',
@@ -31,7 +31,7 @@ export class PreparedMounts {
   readonly mounts: ExecMount[] = [];
   readonly #deps: Pick<OpDeps, 'store' | 'cache' | 'refs'>;
   readonly #ctx: WorkContext;
-  readonly #outputs = new Map<number, Output>();
+  readonly #outputs = new Map<number, MountOutput>();
   readonly #actives = new Set<string>();
   /** What is mounted of the build's trees: an input as it is, or a snapshot on it. */
   readonly #trees = new Map<LlbMount, { input: Ref | undefined; active?: string }>();

@@ -28,7 +28,7 @@ export interface LayoutContext {
 }
 
 /** A layout whose blobs can be read. */
-export class Layout implements DocumentSource {
+export class ImageLayout implements DocumentSource {
   readonly origin: DocumentSource['origin'];
   readonly #blobs: LayoutBlobs;
 
@@ -41,27 +41,27 @@ export class Layout implements DocumentSource {
    * The session's layout of this name: a store of the client's that is read as needed, or a folder, brought here first
    * when the client is elsewhere. Throws `not-found`.
    */
-  static async open(store: Store, name: string, ctx: LayoutContext): Promise<Layout> {
+  static async open(store: Store, name: string, ctx: LayoutContext): Promise<ImageLayout> {
     // So a client names its layouts among all the stores that it serves.
     const content = await ctx.session.content?.(`oci:${name}`);
-    if (content !== undefined) return new Layout(clientBlobs(content, `the OCI layout ${name}`));
+    if (content !== undefined) return new ImageLayout(clientBlobs(content, `the OCI layout ${name}`));
     const provider = await ctx.session.local(name);
     if (provider === undefined) {
       throw fail('not-found', 'session', `the client offers no OCI layout named ${JSON.stringify(name)}`, {
         hint: 'Give it with --build-context NAME=oci-layout://FOLDER.',
       });
     }
-    if (provider.kind === 'folder') return Layout.inFolder(provider.dir);
+    if (provider.kind === 'folder') return ImageLayout.inFolder(provider.dir);
     // Swept with this process's run folder.
     const dest = await mkdtemp(join(store.runDir, 'layout-'));
     const signal = ctx.signal ?? new AbortController().signal;
     await provider.sync(dest, {}, ctx.report ?? (() => {}), signal);
-    return new Layout(folderBlobs(dest, `the OCI layout ${name}`));
+    return new ImageLayout(folderBlobs(dest, `the OCI layout ${name}`));
   }
 
   /** A layout in a folder on this host. */
-  static inFolder(dir: string): Layout {
-    return new Layout(folderBlobs(dir, `the OCI layout ${dir}`));
+  static inFolder(dir: string): ImageLayout {
+    return new ImageLayout(folderBlobs(dir, `the OCI layout ${dir}`));
   }
 
   /** What a reference's digest, else its tag, names. Throws `not-found`. */

@@ -13,7 +13,15 @@ import type { BlobInfo, Content, ContentWriter, WriterOptions } from '../store.t
 import { breakOf, hasCode } from './errors.ts';
 import { collectNow } from './gc.ts';
 import { noLease } from './lease-names.ts';
-import { blobFile, isDamaged, labelPaths, labelValues, leaseName, millis, type Shared } from './shared.ts';
+import {
+  blobFile,
+  type ContainerdParts,
+  isDamaged,
+  labelPaths,
+  labelValues,
+  leaseName,
+  millis,
+} from './shared.ts';
 import { busy, ContainerdWriter } from './writer.ts';
 
 /** Largest blob that `bytes` reads whole. */
@@ -26,10 +34,10 @@ const messageBytes = 4 << 20;
  * runs on this host) they are read from there, else through the API.
  */
 export class ContainerdContent implements Content {
-  readonly #shared: Shared;
+  readonly #shared: ContainerdParts;
   readonly #writers = new Map<string, ContainerdWriter | undefined>();
 
-  constructor(shared: Shared) {
+  constructor(shared: ContainerdParts) {
     this.#shared = shared;
   }
 

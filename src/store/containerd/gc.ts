@@ -7,11 +7,11 @@ import type { ContainerdContent } from './content.ts';
 import { hasCode } from './errors.ts';
 import { leaseLabels } from './lease-names.ts';
 import { deleteLeases, ownLeases } from './leases.ts';
-import type { Shared } from './shared.ts';
+import type { ContainerdParts } from './shared.ts';
 import type { ContainerdSnapshots } from './snapshots.ts';
 import type { Views } from './views.ts';
 
-export interface Parts {
+export interface CollectedParts {
   content: ContainerdContent;
   snapshots: ContainerdSnapshots;
   views: Views;
@@ -21,7 +21,7 @@ export interface Parts {
  * Deletes the leases of this root's dead processes, and collects what only they kept. Gives their run folders, for
  * the caller to remove.
  */
-export async function sweepDeadRuns(shared: Shared, runFolder: string): Promise<string[]> {
+export async function sweepDeadRuns(shared: ContainerdParts, runFolder: string): Promise<string[]> {
   const census = takeCensus(runFolder, shared.run.id);
   try {
     const live = new Set(census.live);
@@ -44,7 +44,10 @@ export async function sweepDeadRuns(shared: Shared, runFolder: string): Promise<
  * Lets containerd collect, and waits for it. The report is what is gone afterwards: containerd collects by itself
  * too, in all namespaces, and what it took before this call is not in it.
  */
-export async function collect(shared: Shared, { content, snapshots, views }: Parts): Promise<GcReport> {
+export async function collect(
+  shared: ContainerdParts,
+  { content, snapshots, views }: CollectedParts,
+): Promise<GcReport> {
   await Promise.all([views.flush(), shared.passing.flush()]);
   const before = await state({ content, snapshots });
   await collectNow(shared);
@@ -64,7 +67,7 @@ export async function collect(shared: Shared, { content, snapshots, views }: Par
   return report;
 }
 
-async function state({ content, snapshots }: Pick<Parts, 'content' | 'snapshots'>): Promise<{
+async function state({ content, snapshots }: Pick<CollectedParts, 'content' | 'snapshots'>): Promise<{
   blobs: { digest: Digest; size: number }[];
   layers: { key: string; size: number }[];
 }> {
@@ -77,7 +80,7 @@ async function state({ content, snapshots }: Pick<Parts, 'content' | 'snapshots'
 }
 
 /** containerd collects before it answers to a lease's deletion that is to be synchronous. */
-export async function collectNow(shared: Shared): Promise<void> {
+export async function collectNow(shared: ContainerdParts): Promise<void> {
   const { connection, names, run } = shared;
   const id = names.of(`gc-${run.id}-${crypto.randomUUID()}`);
   await connection.call('collecting garbage', { again: true }, async (call) => {

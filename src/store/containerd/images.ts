@@ -4,13 +4,13 @@ import type { Descriptor, Digest } from '../../oci/index.ts';
 import type { Image } from '../../pb/containerd/images_pb.js';
 import type { ImageRecord, Images } from '../store.ts';
 import { hasCode } from './errors.ts';
-import { millis, type Shared } from './shared.ts';
+import { type ContainerdParts, millis } from './shared.ts';
 
 /** Image names are containerd's: `ctr images ls`, Docker and Kubernetes see the same. */
 export class ContainerdImages implements Images {
-  readonly #shared: Shared;
+  readonly #shared: ContainerdParts;
 
-  constructor(shared: Shared) {
+  constructor(shared: ContainerdParts) {
     this.#shared = shared;
   }
 

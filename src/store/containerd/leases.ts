@@ -7,7 +7,7 @@ import { isHeld } from '../shared/run-folder.ts';
 import type { LeaseOptions, LeaseResource, Leases } from '../store.ts';
 import { hasCode } from './errors.ts';
 import { foreignLabels, leaseLabels, noLease } from './lease-names.ts';
-import { isDamaged, type Shared } from './shared.ts';
+import { type ContainerdParts, isDamaged } from './shared.ts';
 
 /**
  * Leases are containerd's, so that its own collector respects them: each pinned one, and the others in groups (see
@@ -15,13 +15,13 @@ import { isDamaged, type Shared } from './shared.ts';
  * once that run is dead.
  */
 export class ContainerdLeases implements Leases {
-  readonly #shared: Shared;
+  readonly #shared: ContainerdParts;
   /** Where the lock of a run is. */
   readonly #lockOf: (run: string) => string;
   /** Pinned leases that this process has made. */
   readonly #pinned = new Set<string>();
 
-  constructor(shared: Shared, lockOf: (run: string) => string) {
+  constructor(shared: ContainerdParts, lockOf: (run: string) => string) {
     this.#shared = shared;
     this.#lockOf = lockOf;
   }
@@ -215,7 +215,7 @@ export class ContainerdLeases implements Leases {
 }
 
 /** All leases of this root, whatever their use. */
-export async function ownLeases({ connection, names }: Omit<Shared, 'passing'>): Promise<Lease[]> {
+export async function ownLeases({ connection, names }: Omit<ContainerdParts, 'passing'>): Promise<Lease[]> {
   const { leases } = await connection.call('listing leases', { again: true }, (call) =>
     connection.leases.list({ filters: [names.filter] }, call),
   );
@@ -224,7 +224,7 @@ export async function ownLeases({ connection, names }: Omit<Shared, 'passing'>):
 
 /** Deletes these leases of containerd. With `collect`, what only they kept is collected before this returns. */
 export async function deleteLeases(
-  { connection }: Omit<Shared, 'passing'>,
+  { connection }: Omit<ContainerdParts, 'passing'>,
   leases: readonly string[],
   options: { collect: boolean },
 ): Promise<void> {

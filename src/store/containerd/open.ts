@@ -12,13 +12,13 @@ import { StoreWork } from '../work.ts';
 import { Connection } from './connection.ts';
 import { ContainerdContent, readableBlobs } from './content.ts';
 import { hasCode } from './errors.ts';
-import { collect, type Parts, sweepDeadRuns } from './gc.ts';
+import { type CollectedParts, collect, sweepDeadRuns } from './gc.ts';
 import { ContainerdImages } from './images.ts';
 import { LeaseNames, leaseLabels } from './lease-names.ts';
 import { ContainerdLeases, deleteLeases, ownLeases } from './leases.ts';
 import { PassingLeases } from './passing-leases.ts';
 import { defaultAddress, defaultNamespace } from './place.ts';
-import type { Shared } from './shared.ts';
+import type { ContainerdParts } from './shared.ts';
 import { ContainerdSnapshots } from './snapshots.ts';
 import { verify } from './verify.ts';
 import { Views } from './views.ts';
@@ -63,7 +63,7 @@ export async function openContainerdStore(options: ContainerdStoreOptions): Prom
       names: new LeaseNames(rootId(root)),
       blobFolder: options.streamBlobs === true ? undefined : readableBlobs(contentRoot),
     };
-    const shared: Shared = { ...parts, passing: new PassingLeases(parts) };
+    const shared: ContainerdParts = { ...parts, passing: new PassingLeases(parts) };
     await removeRuns(await sweepDeadRuns(shared, runFolder), runFolder);
     return new ContainerdStore(shared, root);
   } catch (err) {
@@ -163,12 +163,12 @@ class ContainerdStore implements Store {
   readonly images: ContainerdImages;
   readonly leases: ContainerdLeases;
   readonly work = new StoreWork();
-  readonly #shared: Shared;
-  readonly #parts: Parts;
+  readonly #shared: ContainerdParts;
+  readonly #parts: CollectedParts;
   elsewhere?: Store['elsewhere'];
   #closing: Promise<void> | undefined;
 
-  constructor(shared: Shared, root: string) {
+  constructor(shared: ContainerdParts, root: string) {
     this.#shared = shared;
     this.snapshotter = shared.snapshotter;
     this.root = root;

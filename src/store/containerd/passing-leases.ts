@@ -4,11 +4,11 @@ import { inParallel } from '../../flow/index.ts';
 import type { Resource } from '../../pb/containerd/leases_pb.js';
 import { hasCode } from './errors.ts';
 import { leaseLifeMs, noLease } from './lease-names.ts';
-import type { Shared } from './shared.ts';
+import type { ContainerdParts } from './shared.ts';
 
 type Thing = Pick<Resource, 'id' | 'type'>;
 
-interface Hold {
+interface HeldThing {
   /** Leases of ours that hold it. */
   users: number;
   /** Resolves when containerd knows. */
@@ -25,7 +25,7 @@ interface Group {
   made: number;
   ready: Promise<void>;
   leases: number;
-  held: Map<string, Hold>;
+  held: Map<string, HeldThing>;
   /** Things that it is just letting go of. */
   leaving: Map<string, Promise<void>>;
 }
@@ -46,7 +46,7 @@ const openMs = 10_000;
  * last lease of the group, or by `flush`.
  */
 export class PassingLeases {
-  readonly #shared: Omit<Shared, 'passing'>;
+  readonly #shared: Omit<ContainerdParts, 'passing'>;
   readonly #leases = new Map<string, Lease>();
   readonly #groups = new Set<Group>();
   /** Groups that are to be deleted as soon as containerd is back, by containerd's names. */
@@ -54,7 +54,7 @@ export class PassingLeases {
   #open: Group | undefined;
   #count = 0;
 
-  constructor(shared: Omit<Shared, 'passing'>) {
+  constructor(shared: Omit<ContainerdParts, 'passing'>) {
     this.#shared = shared;
   }
 

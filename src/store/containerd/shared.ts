@@ -7,7 +7,7 @@ import type { Connection } from './connection.ts';
 import type { LeaseNames } from './lease-names.ts';
 import type { PassingLeases } from './passing-leases.ts';
 
-export interface Shared {
+export interface ContainerdParts {
   connection: Connection;
   snapshotter: string;
   run: Run;
@@ -19,7 +19,7 @@ export interface Shared {
 
 /** The whole file of a blob of so many bytes, as far as this process can see containerd's files. */
 export function blobFile(
-  { blobFolder }: Pick<Shared, 'blobFolder'>,
+  { blobFolder }: Pick<ContainerdParts, 'blobFolder'>,
   digest: Digest,
   size: number,
 ): string | undefined {
@@ -29,12 +29,16 @@ export function blobFile(
 }
 
 /** Whether a blob that containerd knows has no whole file, as far as this process can see its files. */
-export function isDamaged(shared: Pick<Shared, 'blobFolder'>, digest: Digest, size: number): boolean {
+export function isDamaged(
+  shared: Pick<ContainerdParts, 'blobFolder'>,
+  digest: Digest,
+  size: number,
+): boolean {
   return shared.blobFolder !== undefined && blobFile(shared, digest, size) === undefined;
 }
 
 /** containerd's name of the lease that what a call makes is put under. */
-export function leaseName({ passing, names }: Shared, lease: string): string {
+export function leaseName({ passing, names }: ContainerdParts, lease: string): string {
   return passing.nameOf(lease) ?? names.of(lease);
 }
 

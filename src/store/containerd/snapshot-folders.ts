@@ -7,18 +7,18 @@ import { Kind } from '../../pb/containerd/snapshots_pb.js';
 import { hasCode } from './errors.ts';
 import type { KnownSnapshots } from './known-snapshots.ts';
 import { type Folders, foldersOf, readOnly, toMounts } from './mounts.ts';
-import { millis, type Shared } from './shared.ts';
+import { type ContainerdParts, millis } from './shared.ts';
 import { missing, notCommitted, type SnapshotQueries } from './snapshot-queries.ts';
 import type { Views } from './views.ts';
 
 export class SnapshotFolders {
-  readonly #shared: Shared;
+  readonly #shared: ContainerdParts;
   readonly #views: Views;
   readonly #queries: SnapshotQueries;
   readonly #known: KnownSnapshots;
   #looks = 0;
 
-  constructor(shared: Shared, views: Views, queries: SnapshotQueries, known: KnownSnapshots) {
+  constructor(shared: ContainerdParts, views: Views, queries: SnapshotQueries, known: KnownSnapshots) {
     this.#shared = shared;
     this.#views = views;
     this.#queries = queries;

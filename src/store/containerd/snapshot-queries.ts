@@ -4,18 +4,18 @@ import type { Digest } from '../../oci/index.ts';
 import { type Info, Kind } from '../../pb/containerd/snapshots_pb.js';
 import { type SnapshotInfo, snapshotLabels } from '../store.ts';
 import type { KnownSnapshots } from './known-snapshots.ts';
-import { millis, type Shared } from './shared.ts';
+import { type ContainerdParts, millis } from './shared.ts';
 
 /** Tells an active snapshot that we made from another's of the same name, when a connection broke off in the middle. */
 export const attemptLabel = 'drydock/attempt';
 
 export class SnapshotQueries {
-  readonly #shared: Shared;
+  readonly #shared: ContainerdParts;
   readonly #known: KnownSnapshots;
   /** Chain ID → key, as far as seen; checked when used. */
   readonly #chains = new Map<Digest, string>();
 
-  constructor(shared: Shared, known: KnownSnapshots) {
+  constructor(shared: ContainerdParts, known: KnownSnapshots) {
     this.#shared = shared;
     this.#known = known;
   }

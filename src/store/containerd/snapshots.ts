@@ -12,7 +12,7 @@ import { KnownSnapshots, nowNs } from './known-snapshots.ts';
 import { noLease } from './lease-names.ts';
 import type { ContainerdLeases } from './leases.ts';
 import { type Folders, foldersOf, toMounts } from './mounts.ts';
-import { labelPaths, labelValues, leaseName, type Shared } from './shared.ts';
+import { type ContainerdParts, labelPaths, labelValues, leaseName } from './shared.ts';
 import { SnapshotFolders } from './snapshot-folders.ts';
 import { attemptLabel, missing, notCommitted, SnapshotQueries, taken } from './snapshot-queries.ts';
 import type { Views } from './views.ts';
@@ -28,7 +28,7 @@ interface Active extends Folders {
  * made by `ctr` and Docker are found too, by their chain IDs.
  */
 export class ContainerdSnapshots implements Snapshots {
-  readonly #shared: Shared;
+  readonly #shared: ContainerdParts;
   readonly #leases: ContainerdLeases;
   readonly #views: Views;
   readonly #active = new Map<string, Active>();
@@ -38,7 +38,7 @@ export class ContainerdSnapshots implements Snapshots {
   /** Only where layers are apart: a native one holds its parents' files too. */
   readonly restack?: Snapshots['restack'];
 
-  constructor(shared: Shared, leases: ContainerdLeases, views: Views) {
+  constructor(shared: ContainerdParts, leases: ContainerdLeases, views: Views) {
     this.#shared = shared;
     this.#leases = leases;
     this.#views = views;

@@ -4,8 +4,8 @@ import { inParallel } from '../../flow/index.ts';
 import type { Digest } from '../../oci/index.ts';
 import { runTask } from '../../workers/index.ts';
 import type { SnapshotInfo, VerifyReport } from '../store.ts';
-import type { Parts } from './gc.ts';
-import type { Shared } from './shared.ts';
+import type { CollectedParts } from './gc.ts';
+import type { ContainerdParts } from './shared.ts';
 
 /** How many blobs are read at once; the pool has about as many threads. */
 const width = 4;
@@ -15,8 +15,8 @@ const width = 4;
  * snapshots of the namespace, whoever made them.
  */
 export async function verify(
-  shared: Shared,
-  parts: Parts,
+  shared: ContainerdParts,
+  parts: CollectedParts,
   onProgress?: (done: number, total: number) => void,
 ): Promise<VerifyReport> {
   const [blobs, snapshots] = await Promise.all([parts.content.list(), parts.snapshots.list()]);
@@ -35,7 +35,11 @@ export async function verify(
   return { blobs: blobs.length, snapshots: snapshots.length, problems };
 }
 
-async function checkBlob(shared: Shared, { content }: Parts, digest: Digest): Promise<string | undefined> {
+async function checkBlob(
+  shared: ContainerdParts,
+  { content }: CollectedParts,
+  digest: Digest,
+): Promise<string | undefined> {
   try {
     const found = await digestOfBlob(shared, content, digest);
     if (found === digest) return undefined;
@@ -48,7 +52,11 @@ async function checkBlob(shared: Shared, { content }: Parts, digest: Digest): Pr
   }
 }
 
-async function digestOfBlob(shared: Shared, content: Parts['content'], digest: Digest): Promise<string> {
+async function digestOfBlob(
+  shared: ContainerdParts,
+  content: CollectedParts['content'],
+  digest: Digest,
+): Promise<string> {
   const path = shared.blobFolder === undefined ? undefined : await content.localPath(digest);
   if (path !== undefined) return (await runTask('store.hash', { path })).digest;
   const hash = createHash('sha256');
@@ -57,7 +65,10 @@ async function digestOfBlob(shared: Shared, content: Parts['content'], digest: D
 }
 
 /** The mounts of a snapshot without children name the folders of all below it: those are asked for. */
-async function checkSnapshots({ snapshots }: Parts, all: readonly SnapshotInfo[]): Promise<string[]> {
+async function checkSnapshots(
+  { snapshots }: CollectedParts,
+  all: readonly SnapshotInfo[],
+): Promise<string[]> {
   const byKey = new Map(all.map((info) => [info.key, info]));
   const parents = new Set(all.map(({ parent }) => parent));
   const problems: string[] = [];

@@ -4,7 +4,7 @@ import { inParallel } from '../../flow/index.ts';
 import { hasCode } from './errors.ts';
 import { leaseLabels, leaseLifeMs } from './lease-names.ts';
 import { ownLeases } from './leases.ts';
-import type { Shared } from './shared.ts';
+import type { ContainerdParts } from './shared.ts';
 
 interface Held {
   readers: number;
@@ -19,13 +19,13 @@ const lingerMs = 5_000;
 const renewMs = 24 * 3600_000;
 
 export class Views {
-  readonly #shared: Shared;
+  readonly #shared: ContainerdParts;
   readonly #held = new Map<string, Held>();
   #lease: { name: string; made: number; ready: Promise<void> } | undefined;
   #leases = 0;
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(shared: Shared) {
+  constructor(shared: ContainerdParts) {
     this.#shared = shared;
   }
 

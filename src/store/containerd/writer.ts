@@ -6,7 +6,7 @@ import { WriteAction } from '../../pb/containerd/content_pb.js';
 import type { ContentWriter, WriterOptions } from '../store.ts';
 import { breakOf, hasCode, isLocked } from './errors.ts';
 import { ingestLifeMs, noLease } from './lease-names.ts';
-import { leaseName, type Shared } from './shared.ts';
+import { type ContainerdParts, leaseName } from './shared.ts';
 import { type WriteMessage, WriteStream } from './write-stream.ts';
 
 /** Bytes in one message; containerd takes up to 16 MiB. */
@@ -15,7 +15,7 @@ const messageBytes = 1 << 20;
 /** One open ingest of containerd's. Every message is answered, and the answers are read as they come. */
 export class ContainerdWriter implements ContentWriter {
   readonly offset: number;
-  readonly #shared: Shared;
+  readonly #shared: ContainerdParts;
   readonly #ref: string;
   readonly #options: WriterOptions;
   readonly #stream: WriteStream;
@@ -30,7 +30,7 @@ export class ContainerdWriter implements ContentWriter {
   #state: 'open' | 'failed' | 'closed' = 'open';
 
   private constructor(
-    shared: Shared,
+    shared: ContainerdParts,
     ref: string,
     options: WriterOptions,
     stream: WriteStream,
@@ -50,7 +50,7 @@ export class ContainerdWriter implements ContentWriter {
 
   /** Throws `exists` (which is then under the lease), `conflict`, `not-found` (the lease), `unavailable`. */
   static async open(
-    shared: Shared,
+    shared: ContainerdParts,
     ref: string,
     options: WriterOptions,
     closed: () => void,
@@ -251,7 +251,7 @@ export function busy(ref: string) {
 
 /** Opens the call: containerd locks the ingest for us and says how much of it there is, of how much. */
 async function start(
-  shared: Shared,
+  shared: ContainerdParts,
   ref: string,
   { lease, expected }: WriterOptions,
 ): Promise<{ stream: WriteStream; offset: number; total: number }> {
@@ -268,18 +268,18 @@ async function start(
   return { stream, offset: Number(answer.offset), total: Number(answer.total) };
 }
 
-async function dropIngest({ connection }: Shared, ref: string): Promise<void> {
+async function dropIngest({ connection }: ContainerdParts, ref: string): Promise<void> {
   await connection.find(`removing the ingest ${JSON.stringify(ref)}`, (call) =>
     connection.content.abort({ ref }, call),
   );
 }
 
-function keptLease({ names }: Shared, ref: string): string {
+function keptLease({ names }: ContainerdParts, ref: string): string {
   return names.of(`ingest-${createHash('sha256').update(ref).digest('hex').slice(0, 32)}`);
 }
 
 /** Keeps what is there for whoever resumes it, also when the lease it was made under is gone. */
-async function keepIngest(shared: Shared, ref: string): Promise<void> {
+async function keepIngest(shared: ContainerdParts, ref: string): Promise<void> {
   const { connection, names } = shared;
   const id = keptLease(shared, ref);
   const what = `keeping the ingest ${JSON.stringify(ref)}`;
@@ -295,7 +295,7 @@ async function keepIngest(shared: Shared, ref: string): Promise<void> {
   });
 }
 
-async function forgetKept(shared: Shared, ref: string): Promise<void> {
+async function forgetKept(shared: ContainerdParts, ref: string): Promise<void> {
   const { connection } = shared;
   await connection.find('deleting a lease', (call) =>
     connection.leases.delete({ id: keptLease(shared, ref) }, call),

@@ -19,7 +19,7 @@ import type { BlobInfo, Content, ContentWriter, WriterOptions } from '../store.t
 import { mergeLabels, parseLabels, type Row } from './db.ts';
 import { blobFolder, blobPath } from './layout.ts';
 import { sweepDeadRuns } from './run.ts';
-import { dropBlob, hold, type Shared, setRefs } from './shared.ts';
+import { dropBlob, hold, type LocalParts, setRefs } from './shared.ts';
 import { LocalWriter } from './writer.ts';
 
 /** Largest blob that `bytes` reads whole. */
@@ -31,11 +31,11 @@ const smallBytes = 32 << 20;
  * and forgets what does not hold (`mend`), so that it is fetched or built again.
  */
 export class LocalContent implements Content {
-  readonly #shared: Shared;
+  readonly #shared: LocalParts;
   readonly #writers = new Set<LocalWriter>();
   #files = 0;
 
-  constructor(shared: Shared) {
+  constructor(shared: LocalParts) {
     this.#shared = shared;
     mkdirSync(join(shared.run.dir, 'new'), { mode: 0o700 });
   }

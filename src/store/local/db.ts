@@ -9,7 +9,7 @@ import { schema } from './schema.ts';
 /** Changes of one transaction, at most: other work waits as long as it takes. */
 const mostTogether = 256;
 
-interface Change {
+interface QueuedChange {
   how: 'write' | 'free';
   body(): void;
   resolve(): void;
@@ -31,7 +31,7 @@ export class Db {
   readonly #name: DatabaseName;
   readonly #db: DatabaseSync;
   readonly #statements = new Map<string, StatementSync>();
-  #waiting: Change[] = [];
+  #waiting: QueuedChange[] = [];
 
   /** Throws as `openDatabase` does. */
   constructor(file: string) {

@@ -5,7 +5,7 @@ import type { GcReport } from '../store.ts';
 import { blobPath, layerFolder } from './layout.ts';
 import { mend } from './mend.ts';
 import { sweepDeadRuns } from './run.ts';
-import { dropBlob, dropSnapshot, type Shared } from './shared.ts';
+import { dropBlob, dropSnapshot, type LocalParts } from './shared.ts';
 
 /** Ingests that were left for a resume are forgotten after a day. */
 const keptIngestMs = 24 * 3600_000;
@@ -35,7 +35,7 @@ interface Garbage {
 }
 
 /** Forgets everything unreachable, in one transaction with what makes things reachable. The files follow. */
-function forgetGarbage({ db }: Shared): Garbage {
+function forgetGarbage({ db }: LocalParts): Garbage {
   return db.free(() => {
     const found: Garbage = { blobs: [], snapshots: [], size: 0, unmeasured: [], layers: [] };
     const dead = db.all(`
@@ -68,7 +68,7 @@ function forgetGarbage({ db }: Shared): Garbage {
  * See `Store.gc`. The files go in the background. `afterKill`: something was killed, so look closer for what it may
  * have left, and report no sizes.
  */
-export async function collect(shared: Shared, options: { afterKill: boolean }): Promise<GcReport> {
+export async function collect(shared: LocalParts, options: { afterKill: boolean }): Promise<GcReport> {
   const { db, layout, trash } = shared;
   sweepDeadRuns(shared);
   const garbage = forgetGarbage(shared);

@@ -3,12 +3,12 @@ import type { Descriptor, Digest } from '../../oci/index.ts';
 import { isDue, nextTurn } from '../../workers/index.ts';
 import type { ImageRecord, Images } from '../store.ts';
 import { parseLabels, type Row } from './db.ts';
-import { type Shared, setRefs } from './shared.ts';
+import { type LocalParts, setRefs } from './shared.ts';
 
 export class LocalImages implements Images {
-  readonly #shared: Shared;
+  readonly #shared: LocalParts;
 
-  constructor(shared: Shared) {
+  constructor(shared: LocalParts) {
     this.#shared = shared;
   }
 

@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import { type Digest, hex } from '../../oci/index.ts';
 
-export interface Layout {
+export interface RootLayout {
   root: string;
   /** SQLite metadata. */
   db: string;
@@ -16,7 +16,7 @@ export interface Layout {
   run: string;
 }
 
-export function layoutOf(root: string): Layout {
+export function layoutOf(root: string): RootLayout {
   return {
     root,
     db: join(root, 'store.db'),
@@ -27,14 +27,14 @@ export function layoutOf(root: string): Layout {
   };
 }
 
-export function blobFolder(layout: Layout, digest: Digest): string {
+export function blobFolder(layout: RootLayout, digest: Digest): string {
   return join(layout.blobs, hex(digest).slice(0, 2));
 }
 
-export function blobPath(layout: Layout, digest: Digest): string {
+export function blobPath(layout: RootLayout, digest: Digest): string {
   return join(blobFolder(layout, digest), hex(digest));
 }
 
-export function layerFolder(layout: Layout, id: number): string {
+export function layerFolder(layout: RootLayout, id: number): string {
   return join(layout.snapshots, String(id));
 }

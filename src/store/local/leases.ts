@@ -5,12 +5,12 @@ import { isDue, nextTurn } from '../../workers/index.ts';
 import type { LeaseOptions, LeaseResource, Leases } from '../store.ts';
 import { parseLabels } from './db.ts';
 import { blobPath } from './layout.ts';
-import { deleteLease, hold, insertLease, type Shared } from './shared.ts';
+import { deleteLease, hold, insertLease, type LocalParts } from './shared.ts';
 
 export class LocalLeases implements Leases {
-  readonly #shared: Shared;
+  readonly #shared: LocalParts;
 
-  constructor(shared: Shared) {
+  constructor(shared: LocalParts) {
     this.#shared = shared;
   }
 
@@ -96,7 +96,7 @@ export class LocalLeases implements Leases {
 }
 
 /** Whether a blob is known and its file has its size. */
-function hasWholeBlob({ db, layout }: Shared, digest: Digest): boolean {
+function hasWholeBlob({ db, layout }: LocalParts, digest: Digest): boolean {
   const row = db.get('SELECT size FROM blobs WHERE digest = ?', digest);
   if (row === undefined) return false;
   return statSync(blobPath(layout, digest), { throwIfNoEntry: false })?.size === Number(row.size);

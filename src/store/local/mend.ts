@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { errnoCode } from '../../errors/index.ts';
 import { isDigest } from '../../oci/index.ts';
 import { blobPath, layerFolder } from './layout.ts';
-import { dropBlob, dropSnapshot, type Shared } from './shared.ts';
+import { dropBlob, dropSnapshot, type LocalParts } from './shared.ts';
 
 /**
  * Makes rows and files agree. A file or folder without a row, left by a kill between the two, goes to the trash. A
@@ -11,7 +11,7 @@ import { dropBlob, dropSnapshot, type Shared } from './shared.ts';
  * forgotten, with the snapshots that stand on it; one sentence for each of these is returned. Only with `inside` are
  * sizes and the insides of layers' folders looked at: it costs a system call for each.
  */
-export function mend(shared: Shared, inside: boolean): string[] {
+export function mend(shared: LocalParts, inside: boolean): string[] {
   const problems = shared.db.free(() => [
     ...mendBlobs(shared, inside),
     ...mendLayers(shared, inside),
@@ -21,7 +21,7 @@ export function mend(shared: Shared, inside: boolean): string[] {
   return problems;
 }
 
-function mendBlobs({ db, layout, trash }: Shared, inside: boolean): string[] {
+function mendBlobs({ db, layout, trash }: LocalParts, inside: boolean): string[] {
   const problems: string[] = [];
   const rows = new Map(
     db.all('SELECT digest, size FROM blobs').map((row) => [String(row.digest), Number(row.size)]),
@@ -51,7 +51,7 @@ function mendBlobs({ db, layout, trash }: Shared, inside: boolean): string[] {
   return problems;
 }
 
-function mendLayers(shared: Shared, inside: boolean): string[] {
+function mendLayers(shared: LocalParts, inside: boolean): string[] {
   const { db, layout, trash } = shared;
   const problems: string[] = [];
   const rows = new Set(db.all('SELECT id FROM layers').map((row) => String(row.id)));
@@ -68,7 +68,7 @@ function mendLayers(shared: Shared, inside: boolean): string[] {
 }
 
 /** Forgets a layer whose folder is gone, with the snapshots that stand on it; gives their keys. In a transaction. */
-export function forgetLayer({ db, layout, trash }: Shared, id: number): string[] {
+export function forgetLayer({ db, layout, trash }: LocalParts, id: number): string[] {
   const fallen = db
     .all(
       `WITH RECURSIVE fallen (key) AS (
@@ -86,7 +86,7 @@ export function forgetLayer({ db, layout, trash }: Shared, id: number): string[]
   return fallen;
 }
 
-function mendIngests({ db, layout, trash }: Shared): string[] {
+function mendIngests({ db, layout, trash }: LocalParts): string[] {
   const files = new Set(db.all('SELECT file FROM ingests').map((row) => String(row.file)));
   for (const name of list(layout.ingest)) if (!files.has(name)) trash.take(join(layout.ingest, name));
   return [];

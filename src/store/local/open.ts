@@ -8,11 +8,11 @@ import { LocalContent } from './content.ts';
 import { Db } from './db.ts';
 import { collect } from './gc.ts';
 import { LocalImages } from './images.ts';
-import { type Layout, layoutOf } from './layout.ts';
+import { layoutOf, type RootLayout } from './layout.ts';
 import { LocalLeases } from './leases.ts';
 import { overlayOptions, whyNoOverlay } from './overlay.ts';
 import { dropOwnRows, type Run, startRun, sweepDeadRuns } from './run.ts';
-import type { Shared } from './shared.ts';
+import type { LocalParts } from './shared.ts';
 import { LocalSnapshots } from './snapshots.ts';
 import { Trash } from './trash.ts';
 import { verify } from './verify.ts';
@@ -37,7 +37,7 @@ export async function openLocalStore(root: string, options: LocalStoreOptions = 
     run = startRun(db, layout);
     const trash = new Trash(run.dir);
     const snapshotter = chooseSnapshotter(db, run, options.snapshotter ?? 'auto');
-    const shared: Shared = { db, layout, run, trash, snapshotter, sync: options.sync ?? false };
+    const shared: LocalParts = { db, layout, run, trash, snapshotter, sync: options.sync ?? false };
     // After a kill: nothing may be half there, and what only the dead process held goes.
     if (sweepDeadRuns(shared)) await collect(shared, { afterKill: true });
     return new LocalStore(shared);
@@ -48,7 +48,7 @@ export async function openLocalStore(root: string, options: LocalStoreOptions = 
   }
 }
 
-function makeFolders(root: string): Layout {
+function makeFolders(root: string): RootLayout {
   try {
     mkdirSync(root, { recursive: true, mode: 0o711 });
     const layout = layoutOf(realpathSync(root));
@@ -106,11 +106,11 @@ class LocalStore implements Store {
   readonly images: LocalImages;
   readonly leases: LocalLeases;
   readonly work = new StoreWork();
-  readonly #shared: Shared;
+  readonly #shared: LocalParts;
   elsewhere?: Store['elsewhere'];
   #closing: Promise<void> | undefined;
 
-  constructor(shared: Shared) {
+  constructor(shared: LocalParts) {
     this.#shared = shared;
     const places = { folder: shared.layout.snapshots, options: overlayOptions() };
     this.snapshotter = shared.snapshotter;

@@ -1,8 +1,8 @@
 import { join } from 'node:path';
 import { makeRunFolder, newRunId, type Run, takeCensus, unmountBelow } from '../shared/run-folder.ts';
 import type { Db } from './db.ts';
-import type { Layout } from './layout.ts';
-import { dropSnapshot, type Shared } from './shared.ts';
+import type { RootLayout } from './layout.ts';
+import { dropSnapshot, type LocalParts } from './shared.ts';
 
 export { type Run, unmountBelow };
 
@@ -10,7 +10,7 @@ export { type Run, unmountBelow };
  * Makes this process's run folder and takes its lock. Inside a write transaction, as sweeping is: so no sweeper ever
  * sees a run between its making and its locking.
  */
-export function startRun(db: Db, layout: Layout): Run {
+export function startRun(db: Db, layout: RootLayout): Run {
   const id = newRunId();
   return db.write(() => makeRunFolder(join(layout.run, id), id));
 }
@@ -19,7 +19,7 @@ export function startRun(db: Db, layout: Layout): Run {
  * Clears away what dead processes left: their leases, active snapshots, ingests and run folders. Returns whether
  * there was anything. Also drops what a kill in mid-sweep left: rows of a run that has no folder any more.
  */
-export function sweepDeadRuns(shared: Shared): boolean {
+export function sweepDeadRuns(shared: LocalParts): boolean {
   const { db, layout, run, trash } = shared;
   const layers: number[] = [];
   let release = () => {};
@@ -42,7 +42,7 @@ export function sweepDeadRuns(shared: Shared): boolean {
 }
 
 /** Drops the rows of this run: the last thing an orderly close does. */
-export function dropOwnRows(shared: Shared): void {
+export function dropOwnRows(shared: LocalParts): void {
   const layers: number[] = [];
   shared.db.free(() => {
     const others = shared.db
@@ -58,7 +58,7 @@ export function dropOwnRows(shared: Shared): void {
   shared.trash.empty();
 }
 
-function dropRuns(shared: Shared, live: readonly string[], layers: number[]): boolean {
+function dropRuns(shared: LocalParts, live: readonly string[], layers: number[]): boolean {
   const { db, layout, trash } = shared;
   const list = JSON.stringify(live);
   const dead = 'run IS NOT NULL AND run NOT IN (SELECT value FROM json_each(?))';

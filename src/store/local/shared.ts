@@ -2,13 +2,13 @@
 import { fail } from '../../errors/index.ts';
 import { refsOfLabels } from '../labels.ts';
 import type { Db } from './db.ts';
-import { type Layout, layerFolder } from './layout.ts';
+import { layerFolder, type RootLayout } from './layout.ts';
 import type { Run } from './run.ts';
 import type { Trash } from './trash.ts';
 
-export interface Shared {
+export interface LocalParts {
   db: Db;
-  layout: Layout;
+  layout: RootLayout;
   run: Run;
   trash: Trash;
   snapshotter: 'overlayfs' | 'native';
@@ -51,7 +51,7 @@ export function deleteLease(db: Db, id: string): void {
 
 /** Writes down what a thing's labels keep alive, in place of what they kept before. */
 export function setRefs(
-  shared: Pick<Shared, 'db' | 'snapshotter'>,
+  shared: Pick<LocalParts, 'db' | 'snapshotter'>,
   type: ThingType | 'image',
   id: string,
   labels: Record<string, string>,
@@ -89,7 +89,7 @@ export function dropBlob(db: Db, digest: string): void {
 }
 
 /** Takes folders of dropped layers away, after the transaction that dropped them (ids are never used again). */
-export function trashLayers(shared: Pick<Shared, 'layout' | 'trash'>, ids: readonly number[]): void {
+export function trashLayers(shared: Pick<LocalParts, 'layout' | 'trash'>, ids: readonly number[]): void {
   for (const id of ids) shared.trash.take(layerFolder(shared.layout, id));
   shared.trash.empty();
 }

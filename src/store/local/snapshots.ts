@@ -9,20 +9,28 @@ import { mergeLabels, parseLabels, type Row } from './db.ts';
 import { layerFolder } from './layout.ts';
 import { forgetLayer } from './mend.ts';
 import { bind, type MountPlaces, overlayMounts } from './mounts.ts';
-import { deleteLease, dropSnapshot, hold, insertLease, type Shared, setRefs, trashLayers } from './shared.ts';
+import {
+  deleteLease,
+  dropSnapshot,
+  hold,
+  insertLease,
+  type LocalParts,
+  setRefs,
+  trashLayers,
+} from './shared.ts';
 
 const insertSnapshot =
   'INSERT INTO snapshots (key, parent, layer, run, chain, labels, created_at) VALUES (?, ?, ?, ?, ?, ?, ?)';
 
 export class LocalSnapshots implements Snapshots {
-  readonly #shared: Shared;
+  readonly #shared: LocalParts;
   readonly #places: MountPlaces;
   readonly #measuring = new Map<number, Promise<{ size: number; inodes: number }>>();
   #views = 0;
   /** Only where layers can be shared: a native layer holds its parents' files too. */
   readonly restack?: Snapshots['restack'];
 
-  constructor(shared: Shared, places: MountPlaces) {
+  constructor(shared: LocalParts, places: MountPlaces) {
     this.#shared = shared;
     this.#places = places;
     if (shared.snapshotter === 'overlayfs') this.restack = (...args) => this.#restack(...args);

@@ -5,7 +5,7 @@ import type { VerifyReport } from '../store.ts';
 import { blobPath } from './layout.ts';
 import { mend } from './mend.ts';
 import { sweepDeadRuns } from './run.ts';
-import type { Shared } from './shared.ts';
+import type { LocalParts } from './shared.ts';
 
 /** How many blobs are read at once; the pool has about as many threads. */
 const width = 4;
@@ -15,7 +15,7 @@ const width = 4;
  * hold is reported and kept: deleting is the user's choice.
  */
 export async function verify(
-  shared: Shared,
+  shared: LocalParts,
   onProgress?: (done: number, total: number) => void,
 ): Promise<VerifyReport> {
   const { db } = shared;
@@ -48,7 +48,7 @@ export async function verify(
   return { blobs: digests.length, snapshots, problems };
 }
 
-async function checkBlob({ db, layout }: Shared, digest: Digest): Promise<string | undefined> {
+async function checkBlob({ db, layout }: LocalParts, digest: Digest): Promise<string | undefined> {
   // A blob that another process has removed since is no problem.
   const gone = () => db.get('SELECT 1 FROM blobs WHERE digest = ?', digest) === undefined;
   try {

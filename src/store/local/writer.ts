@@ -4,7 +4,7 @@ import { type FileHandle, open } from 'node:fs/promises';
 import { fail, toDrydockError } from '../../errors/index.ts';
 import type { Digest } from '../../oci/index.ts';
 import type { ContentWriter, WriterOptions } from '../store.ts';
-import type { Shared } from './shared.ts';
+import type { LocalParts } from './shared.ts';
 
 interface Ingest {
   ref: string;
@@ -18,7 +18,7 @@ interface Ingest {
 /** One open ingest: appends to its file and hashes on the way. */
 export class LocalWriter implements ContentWriter {
   readonly offset: number;
-  readonly #shared: Shared;
+  readonly #shared: LocalParts;
   readonly #ingest: Ingest;
   readonly #file: FileHandle;
   readonly #hash: Hash;
@@ -27,7 +27,7 @@ export class LocalWriter implements ContentWriter {
   #queue: Promise<void> = Promise.resolve();
   #state: 'open' | 'failed' | 'closed' = 'open';
 
-  private constructor(shared: Shared, ingest: Ingest, file: FileHandle, hash: Hash, size: number) {
+  private constructor(shared: LocalParts, ingest: Ingest, file: FileHandle, hash: Hash, size: number) {
     this.#shared = shared;
     this.#ingest = ingest;
     this.#file = file;
@@ -37,7 +37,7 @@ export class LocalWriter implements ContentWriter {
   }
 
   /** Opens a claimed ingest, going on from the bytes that are there. */
-  static async open(shared: Shared, ingest: Ingest): Promise<LocalWriter> {
+  static async open(shared: LocalParts, ingest: Ingest): Promise<LocalWriter> {
     let file: FileHandle | undefined;
     try {
       file = await open(ingest.path, 'r+');
@@ -153,7 +153,7 @@ export class LocalWriter implements ContentWriter {
 }
 
 /** Forgets an ingest of this process and removes its bytes. */
-function dropIngest({ db, run, trash }: Shared, ingest: Ingest): void {
+function dropIngest({ db, run, trash }: LocalParts, ingest: Ingest): void {
   db.free(() => {
     const { changes } = db.run('DELETE FROM ingests WHERE ref = ? AND run = ?', ingest.ref, run.id);
     if (changes > 0) trash.take(ingest.path);

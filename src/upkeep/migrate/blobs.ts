@@ -4,7 +4,7 @@ import type { Descriptor } from '../../oci/index.ts';
 import { type Store, writerInTurn } from '../../store/index.ts';
 
 /** Both ends of a migration, with the lease that keeps what is under way on each. */
-export interface Route {
+export interface MigrationEnds {
   from: Store;
   to: Store;
   leases: { from: string; to: string };
@@ -15,7 +15,7 @@ export interface Route {
 
 /** Copies a blob unless it is there; `labels` are set in any case. What an earlier try left is gone on from. */
 export async function copyBlob(
-  route: Route,
+  route: MigrationEnds,
   { digest, size }: Pick<Descriptor, 'digest' | 'size'>,
   labels: Record<string, string> = {},
 ): Promise<void> {

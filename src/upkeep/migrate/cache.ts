@@ -13,14 +13,14 @@ import {
   snapshotLabels,
   unlessThere,
 } from '../../store/index.ts';
-import { copyBlob, type Route } from './blobs.ts';
+import { copyBlob, type MigrationEnds } from './blobs.ts';
 
 /**
  * `moved`, `there`, or `left`: its files are not all here any more, or are an image that only this store knew. The
  * identity of a record is moved in any case, as others are keyed by it.
  */
 export async function migrateRecord(
-  route: Route,
+  route: MigrationEnds,
   to: Cache,
   { record, keys }: CacheEntry,
 ): Promise<'moved' | 'there' | 'left'> {
@@ -46,7 +46,7 @@ export async function migrateRecord(
 }
 
 /** Sees that a result is there; false when that cannot be. */
-async function bring(route: Route, result: SerializedRef): Promise<boolean> {
+async function bring(route: MigrationEnds, result: SerializedRef): Promise<boolean> {
   if (result.kind === 'empty') return true;
   if (result.kind === 'snapshot') return bringSnapshot(route, result.key);
   if (result.kind === 'merge') {
@@ -64,7 +64,7 @@ async function bring(route: Route, result: SerializedRef): Promise<boolean> {
   return true;
 }
 
-async function bringSnapshot(route: Route, key: string): Promise<boolean> {
+async function bringSnapshot(route: MigrationEnds, key: string): Promise<boolean> {
   const { from, to, leases } = route;
   if (!(await hold(from, leases.from, { type: 'snapshot', id: key }))) return false;
   for (const info of await from.snapshots.chain(key)) {
@@ -78,7 +78,7 @@ async function bringSnapshot(route: Route, key: string): Promise<boolean> {
 }
 
 /** Makes the layer a blob, if it is none, and unpacks that on the other side under the same key. */
-async function copySnapshot(route: Route, info: SnapshotInfo): Promise<void> {
+async function copySnapshot(route: MigrationEnds, info: SnapshotInfo): Promise<void> {
   const layer = await blobOf(route, info.key, info.labels);
   await copyBlob(route, layer.blob);
   await unlessThere(unpackSnapshot(route, info, layer));
@@ -86,7 +86,7 @@ async function copySnapshot(route: Route, info: SnapshotInfo): Promise<void> {
 
 /** Unpacks a blob that is there. Leaves nothing when it throws. */
 async function unpackSnapshot(
-  { to, leases, signal }: Route,
+  { to, leases, signal }: MigrationEnds,
   { key, parent, labels, createdAt }: SnapshotInfo,
   { blob, diffId }: Awaited<ReturnType<typeof blobOf>>,
 ): Promise<void> {
@@ -116,7 +116,7 @@ async function unpackSnapshot(
 }
 
 async function blobOf(
-  { from, leases, signal }: Route,
+  { from, leases, signal }: MigrationEnds,
   key: string,
   labels: Record<string, string>,
 ): Promise<{ blob: Pick<Descriptor, 'digest' | 'size'>; diffId: string }> {

@@ -4,7 +4,7 @@ import { ensureLayer, nameImage, storedLayers } from '../../images/index.ts';
 import { type Index, isIndexType } from '../../oci/index.ts';
 import type { RegistryClient } from '../../registry/index.ts';
 import { contentRefLabels, type ImageRecord } from '../../store/index.ts';
-import { copyBlob, type Route } from './blobs.ts';
+import { copyBlob, type MigrationEnds } from './blobs.ts';
 
 /**
  * `moved`, `there` (the same image has that name already) or `taken` (another image has it; it is left alone). Of an
@@ -12,7 +12,7 @@ import { copyBlob, type Route } from './blobs.ts';
  * here is fetched from where it came from.
  */
 export async function migrateImage(
-  route: Route,
+  route: MigrationEnds,
   registry: RegistryClient,
   record: ImageRecord,
 ): Promise<'moved' | 'there' | 'taken'> {
@@ -40,7 +40,7 @@ function foreignLabels(labels: Record<string, string>): Record<string, string> {
 }
 
 /** Whether all blobs of the images are there. */
-async function isWhole({ to }: Route, images: readonly StoredImage[]): Promise<boolean> {
+async function isWhole({ to }: MigrationEnds, images: readonly StoredImage[]): Promise<boolean> {
   for (const { manifest, document } of images) {
     for (const { digest } of [manifest, document.config, ...document.layers]) {
       if ((await to.content.info(digest)) === undefined) return false;
@@ -49,7 +49,7 @@ async function isWhole({ to }: Route, images: readonly StoredImage[]): Promise<b
   return true;
 }
 
-async function migrateOne(route: Route, registry: RegistryClient, image: StoredImage): Promise<void> {
+async function migrateOne(route: MigrationEnds, registry: RegistryClient, image: StoredImage): Promise<void> {
   const { from, leases, signal } = route;
   for (const layer of await storedLayers(from, image)) {
     if ((await route.to.content.info(layer.descriptor.digest)) === undefined) {

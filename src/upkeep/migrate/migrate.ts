@@ -4,7 +4,7 @@ import { DrydockError, toDrydockError } from '../../errors/index.ts';
 import { familiarName, normalizeName } from '../../oci/index.ts';
 import type { RegistryClient } from '../../registry/index.ts';
 import type { Store } from '../../store/index.ts';
-import type { Route } from './blobs.ts';
+import type { MigrationEnds } from './blobs.ts';
 import { migrateRecord } from './cache.ts';
 import { migrateImage } from './images.ts';
 
@@ -50,7 +50,7 @@ export async function migrateStore(
     problems: [],
   };
   const id = `migrate-${crypto.randomUUID()}`;
-  const route: Route = {
+  const route: MigrationEnds = {
     from: from.store,
     to: to.store,
     leases: { from: id, to: id },

@@ -6,7 +6,7 @@ import { fail, nearest } from '../../../errors/index.ts';
 import type { CacheOptionsEntry, Exporter, SolveRequest } from '../../../pb/moby/buildkit/v1/control_pb.js';
 import type { CacheSpec } from '../../../remote-cache/index.ts';
 
-interface Output {
+interface RequestedOutput {
   type: OutputSpec['type'];
   attrs: Record<string, string>;
   /** Its place among the outputs; undefined from clients that know of one only. */
@@ -26,7 +26,7 @@ const types: Readonly<Record<string, OutputSpec['type']>> = {
 };
 
 /** Throws `invalid` (hop `export`) on an exporter that nobody knows. */
-export function outputsOf(request: SolveRequest): Output[] {
+export function outputsOf(request: SolveRequest): RequestedOutput[] {
   if (request.Exporters.length > 0) {
     return request.Exporters.map((exporter, index) => ({ ...outputOf(exporter), index }));
   }
@@ -35,7 +35,7 @@ export function outputsOf(request: SolveRequest): Output[] {
 }
 
 /** Throws `invalid` (hop `export`) on an exporter that nobody knows. */
-export function outputOf({ Type, Attrs }: Pick<Exporter, 'Type' | 'Attrs'>): Omit<Output, 'index'> {
+export function outputOf({ Type, Attrs }: Pick<Exporter, 'Type' | 'Attrs'>): Omit<RequestedOutput, 'index'> {
   const type = Object.hasOwn(types, Type) ? types[Type] : undefined;
   if (type !== undefined) return { type, attrs: attrsOf(Type, Attrs), forgetsReplaced: Type !== 'moby' };
   throw fail('invalid', 'export', `exporter ${JSON.stringify(Type)} could not be found`, {
@@ -95,7 +95,7 @@ const compatibility = { v013: 10n, v015: 20n, v031: 30n };
  */
 export function dockerTypesOf(
   { CompatibilityVersion: wanted }: SolveRequest,
-  outputs: readonly Pick<Output, 'type' | 'attrs'>[],
+  outputs: readonly Pick<RequestedOutput, 'type' | 'attrs'>[],
 ): boolean {
   const known = Object.values(compatibility);
   if (wanted === 0n) return false;

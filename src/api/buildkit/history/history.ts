@@ -100,7 +100,7 @@ const within = '(owner = ?1 OR ?2)';
 const errorMediaType = 'application/vnd.googeapis.google.rpc.status+proto';
 
 /** How a build ended. */
-interface BuildEnd {
+interface RecordedEnd {
   response?: Record<string, string>;
   error?: Status;
   /** What each output made, by its place among them. */
@@ -120,7 +120,7 @@ interface HistoryBlob {
 /** A build that runs, on its way into the history. */
 interface Recording {
   /** Writes the record down. An earlier build of its owner's of the same reference is replaced. */
-  completed(log: BuildLog, end: BuildEnd): Promise<void>;
+  completed(log: BuildLog, end: RecordedEnd): Promise<void>;
 }
 
 interface Active {
@@ -175,7 +175,7 @@ export class History {
     return { completed: (log, end) => this.#completed(active, masks, log, end) };
   }
 
-  async #completed(active: Active, masks: Masks, log: BuildLog, end: BuildEnd): Promise<void> {
+  async #completed(active: Active, masks: Masks, log: BuildLog, end: RecordedEnd): Promise<void> {
     const { owner, record } = active;
     const now = Date.now();
     const { total, cached, completed, warnings } = log.counts;
@@ -407,7 +407,7 @@ function* listed<T>(things: Iterable<T>): Generator<void, T[]> {
 }
 
 /** What clients look for in a record: each output's descriptor, the first one also where older clients look. */
-function resultsOf(results: BuildEnd['results']): BuildHistoryRecord['Result'] {
+function resultsOf(results: RecordedEnd['results']): BuildHistoryRecord['Result'] {
   if (results === undefined || results.size === 0) return undefined;
   const messages = [...results].map(([index, { mediaType, digest, size, annotations }]) => {
     const descriptor = { mediaType, digest, size: BigInt(size), annotations: annotations ?? {} };

@@ -3,7 +3,7 @@ import { printable } from '../../../errors/index.ts';
 import type { Base, Dockerfile, Stage } from '../../../frontend/index.ts';
 import type { Vertex } from '../../../llb/index.ts';
 
-export interface Step {
+export interface BuildStep {
   /** The instruction as written, on one line. */
   text: string;
   line: number;
@@ -18,7 +18,7 @@ export interface Step {
   /** All that is solved for it. */
   all: Vertex[];
   /** The next step of its stage that something is built for. */
-  above?: Step;
+  above?: BuildStep;
 }
 
 /**
@@ -30,7 +30,7 @@ export function* stepsOf(
   target: string | undefined,
   vertices: readonly Vertex[],
   triggers: ReadonlyMap<number, number> = new Map(),
-): Generator<void, Step[]> {
+): Generator<void, BuildStep[]> {
   const byLine = new Map<number, Vertex[]>();
   for (const vertex of vertices) {
     const line = vertex.source?.filename === file.filename ? vertex.source.ranges[0]?.start.line : undefined;
@@ -39,7 +39,7 @@ export function* stepsOf(
     if (same === undefined) byLine.set(line, [vertex]);
     else same.push(vertex);
   }
-  const step = (at: Base, stage: number): Step => {
+  const step = (at: Base, stage: number): BuildStep => {
     const line = at.range.start.line;
     const all = byLine.get(line) ?? [];
     const kind = stage < 0 ? 'arg' : kinds[at.keyword.toLowerCase()];
@@ -61,7 +61,7 @@ export function* stepsOf(
       steps.push(step(each, i));
     }
   }
-  let above: Step | undefined;
+  let above: BuildStep | undefined;
   for (const each of steps.toReversed()) {
     if (above !== undefined && above.stage === each.stage) each.above = above;
     if (each.vertices.length > 0) above = each;
@@ -69,7 +69,7 @@ export function* stepsOf(
   return steps;
 }
 
-const kinds: Readonly<Record<string, Step['kind']>> = { from: 'from', copy: 'copy', add: 'copy' };
+const kinds: Readonly<Record<string, BuildStep['kind']>> = { from: 'from', copy: 'copy', add: 'copy' };
 
 /** The target stage, those it is built on by name, and all that something is built in. */
 function neededStages(

@@ -11,14 +11,14 @@ import { atOnce, inTurns, isDue, nextTurn } from '../../../workers/index.ts';
 import { buildMessage, placeOf } from '../http/errors.ts';
 import type { ObjectSink } from '../http/json-stream.ts';
 import { shortId } from '../http/progress.ts';
-import { type Step, stepsOf } from './steps.ts';
+import { type BuildStep, stepsOf } from './steps.ts';
 import type { MadeImage, Teller } from './teller.ts';
 
 /** Characters of output that may wait, for the client or for the steps before: of one step's vertex, and of all. */
 const maxWaiting = 1 << 20;
 const maxWaitingInAll = 4 << 20;
 
-interface VertexState {
+interface ToldVertex {
   /** It runs, or has run: it is not from the cache. */
   started: boolean;
   done: boolean;
@@ -56,10 +56,10 @@ export class TextTeller implements Teller {
   readonly #stream: ObjectSink;
   readonly #removes: boolean;
   readonly #wantsAux: boolean;
-  readonly #states = new Map<string, VertexState>();
+  readonly #states = new Map<string, ToldVertex>();
   readonly #inputs = new Map<string, string[]>();
   readonly #warnings: string[] = [];
-  #steps: Step[] = [];
+  #steps: BuildStep[] = [];
   #at = 0;
   /** Stages of which a step before the current one was not from the cache. */
   readonly #made = new Set<number>();
@@ -143,7 +143,7 @@ export class TextTeller implements Teller {
     const from = Math.max(this.#at, culprit - maxBefore);
     while (this.#at < from) this.#next();
     for (; this.#at < culprit; this.#next()) {
-      const step = this.#steps[this.#at] as Step;
+      const step = this.#steps[this.#at] as BuildStep;
       if (!this.#isDone(step)) continue;
       this.#head(step);
       this.#tail(step);
@@ -222,7 +222,7 @@ export class TextTeller implements Teller {
     this.#running = false;
   }
 
-  #isDone({ all }: Step): boolean {
+  #isDone({ all }: BuildStep): boolean {
     return all.every(({ digest }) => this.#states.get(digest)?.done);
   }
 
@@ -230,7 +230,7 @@ export class TextTeller implements Teller {
    * Whether a step's result was there before this build; undefined while that is not known. A step that only changes
    * the config was there if what was built next on top of it was, or, with nothing on top, the image.
    */
-  #isCached(step: Step): boolean | undefined {
+  #isCached(step: BuildStep): boolean | undefined {
     if (step.kind === 'arg' || (step.kind === 'from' && step.triggers === 0)) return false;
     if (step.vertices.length > 0) return this.#isFromCache(step);
     if (this.#noCache) return false;
@@ -239,14 +239,14 @@ export class TextTeller implements Teller {
   }
 
   /** The same of a step that something is built for. */
-  #isFromCache({ vertices }: Step): boolean | undefined {
+  #isFromCache({ vertices }: BuildStep): boolean | undefined {
     const states = vertices.map(({ digest }) => this.#states.get(digest));
     if (states.some((state) => state?.failed || (state?.started && !state.cached))) return false;
     if (!states.every((state) => state?.done)) return undefined;
     return !this.#noCache && states.every((state) => state?.cached);
   }
 
-  #head(step: Step): void {
+  #head(step: BuildStep): void {
     if (this.#headed) return;
     this.#headed = true;
     this.#say(`Step ${this.#at + 1}/${this.#steps.length} : ${step.text}\n`);
@@ -254,7 +254,7 @@ export class TextTeller implements Teller {
     else if (step.triggers > 1) this.#say(`# Executing ${step.triggers} build triggers\n`);
   }
 
-  #output(step: Step): void {
+  #output(step: BuildStep): void {
     for (const { digest } of step.vertices) {
       const state = this.#states.get(digest);
       if (state === undefined || state.text === '' || this.#stream.isBlocked) continue;
@@ -269,7 +269,7 @@ export class TextTeller implements Teller {
   }
 
   /** What the client was too slow for by the end of a step is not told any more. */
-  #leaveOut(step: Step): void {
+  #leaveOut(step: BuildStep): void {
     for (const { digest } of step.vertices) {
       const state = this.#states.get(digest);
       if (state === undefined || (state.text === '' && !state.clipped)) continue;
@@ -280,7 +280,7 @@ export class TextTeller implements Teller {
     }
   }
 
-  #tail(step: Step, imageId?: string): void {
+  #tail(step: BuildStep, imageId?: string): void {
     const isLast = this.#at === this.#steps.length - 1;
     if (isLast && imageId === undefined) {
       this.#output(step);
@@ -319,7 +319,7 @@ export class TextTeller implements Teller {
     }
   }
 
-  #state(digest: string): VertexState {
+  #state(digest: string): ToldVertex {
     let state = this.#states.get(digest);
     if (state === undefined) {
       const decoders = { 1: new StringDecoder('utf8'), 2: new StringDecoder('utf8') };
@@ -338,7 +338,7 @@ export class TextTeller implements Teller {
   }
 
   /** Stands for the step with all before it that were told. */
-  #stepId({ text, all }: Step): string {
+  #stepId({ text, all }: BuildStep): string {
     this.#lastId = digestOf(`${this.#lastId}\n${text} ${all[0]?.digest ?? ''}`);
     return this.#lastId;
   }
@@ -354,12 +354,12 @@ function sourceOf(definitions: readonly Definition[]): FrontendResult['dockerfil
   return info && { text: Buffer.from(info.data).toString('utf8'), filename: info.filename };
 }
 
-function hasContainer({ kind, triggers }: Step): boolean {
+function hasContainer({ kind, triggers }: BuildStep): boolean {
   return kind === 'run' || triggers > 0;
 }
 
 /** Old clients show where a step runs and what it made; here these stand for the step itself. */
-function containerId(step: Step): string {
+function containerId(step: BuildStep): string {
   return shortId(
     digestOf(`container ${step.line} ${step.text} ${step.vertices.map(({ digest }) => digest).join(' ')}`),
   );

@@ -16,14 +16,14 @@ interface UploadPlace {
   id: string;
 }
 
-interface Place {
+interface UploadSlot {
   body: Readable | undefined;
   taken: PromiseWithResolvers<void>;
   brought: PromiseWithResolvers<Readable>;
 }
 
 export class UploadDesk {
-  readonly #places = new Map<string, Place>();
+  readonly #places = new Map<string, UploadSlot>();
   readonly #patience: number;
 
   constructor(patienceMs = patience) {
@@ -55,7 +55,7 @@ export class UploadDesk {
     return body;
   }
 
-  #place(at: UploadPlace): Place {
+  #place(at: UploadPlace): UploadSlot {
     const key = keyOf(at);
     let place = this.#places.get(key);
     if (place === undefined) {

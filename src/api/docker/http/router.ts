@@ -1,7 +1,7 @@
 /** From a request to the route that answers it. Pure. */
 import type { Route } from './route.ts';
 
-interface Found {
+interface FoundRoute {
   route: Route;
   /** What stands for `*`; '' in a path that has none. */
   name: string;
@@ -10,8 +10,8 @@ interface Found {
 }
 
 /** The route of a method and a path (`parseTarget`'s): one that is written out before one with `*`. */
-export function findRoute(routes: readonly Route[], method: string, path: string): Found | undefined {
-  let found: Found | undefined;
+export function findRoute(routes: readonly Route[], method: string, path: string): FoundRoute | undefined {
+  let found: FoundRoute | undefined;
   for (const route of routes) {
     if (route.method !== method) continue;
     if (route.path === path) return { route, name: '', shown: path };

@@ -263,7 +263,7 @@ function emptyWithoutFolder(err: unknown): string {
   throw err;
 }
 
-interface Remote {
+interface RemoteContext {
   /** For reading the Dockerfile. */
   tree: FrontendTree;
   files: State;
@@ -272,7 +272,7 @@ interface Remote {
   filename?: string;
 }
 
-async function openRemote(request: DockerfileRequest, host: FrontendHost): Promise<Remote> {
+async function openRemote(request: DockerfileRequest, host: FrontendHost): Promise<RemoteContext> {
   const { context } = request;
   if (context.type === 'upload') {
     const aside = request.classic ? ignorable(request) : undefined;
@@ -334,7 +334,7 @@ async function fetched(
   files: State,
   request: DockerfileRequest,
   host: FrontendHost,
-): Promise<Pick<Remote, 'tree' | 'files'>> {
+): Promise<Pick<RemoteContext, 'tree' | 'files'>> {
   const tree = await host.open(marshal(files));
   return {
     tree,

@@ -6,7 +6,7 @@ import type { Base, Dockerfile, Stage } from '../ast.ts';
 import { type ExpandOptions, expandWord } from '../expand/expand.ts';
 import { undefinedVarFindings } from '../lint/findings.ts';
 import type { Allowances } from './allowance.ts';
-import type { Findings } from './findings.ts';
+import type { LintFindings } from './findings.ts';
 import { locationOf } from './located.ts';
 import type { StageState, StageTable } from './stages.ts';
 
@@ -30,7 +30,7 @@ export interface Conversion {
   /** SOURCE_DATE_EPOCH in seconds. */
   readonly epoch?: number;
   readonly stages: StageTable;
-  readonly findings: Findings;
+  readonly findings: LintFindings;
   /** Stages whose base image sets SHELL; checks want to know. */
   readonly shellInBase: Set<Stage>;
   /** Line of a FROM → how many ONBUILD triggers its base has. */

@@ -13,7 +13,7 @@ import type { Conversion } from './conversion.ts';
 import { convertStage } from './dispatch.ts';
 import { ignoreTest } from './dockerignore.ts';
 import { dateBuild } from './epoch.ts';
-import type { Findings } from './findings.ts';
+import type { LintFindings } from './findings.ts';
 import { withGrown } from './grown.ts';
 import { containerOf, platformOf, setPlatform } from './image.ts';
 import { planStages } from './plan.ts';
@@ -27,7 +27,7 @@ interface ConvertInput {
   context: BuildContext;
   /** Undefined: the host's. */
   platform: Platform | undefined;
-  findings: Findings;
+  findings: LintFindings;
   consumed: Set<string>;
   shellInBase: Set<Stage>;
   /** Filled with the stages whose instructions are carried out. */

@@ -20,13 +20,13 @@ import { copyIgnoredFileFinding } from '../lint/findings.ts';
 import { type Conversion, expandIn, opLocation } from './conversion.ts';
 import { commit } from './history.ts';
 import { isHttp, remoteGit, remoteSource } from './remote-source.ts';
-import type { Command, StageState } from './stages.ts';
+import type { StageCommand, StageState } from './stages.ts';
 import { nextStep, stepName, stepText } from './step-names.ts';
 
 type CopyInstruction = InstructionOf<'COPY' | 'ADD'>;
 
 /** The instruction with its variables filled in. */
-interface Expanded {
+interface ExpandedCopy {
   add: boolean;
   flags: CopyFlags;
   sources: string[];
@@ -42,7 +42,7 @@ export function convertCopy(
   conversion: Conversion,
   stage: StageState,
   instruction: CopyInstruction,
-  sources: Command['sources'],
+  sources: StageCommand['sources'],
 ): void {
   const [from] = sources;
   const excess = listExcess({ actions: instruction.sources.length });
@@ -100,7 +100,7 @@ function sourceTree(
   return from.state;
 }
 
-function expand(conversion: Conversion, stage: StageState, instruction: CopyInstruction): Expanded {
+function expand(conversion: Conversion, stage: StageState, instruction: CopyInstruction): ExpandedCopy {
   const word = (text: string) => expandIn(conversion, stage, text, instruction);
   const optional = (text: string | undefined) => (text === undefined ? undefined : word(text));
   const written = instruction.flags;
@@ -112,7 +112,7 @@ function expand(conversion: Conversion, stage: StageState, instruction: CopyInst
     excludes: written.excludes.map(word),
   };
   const sources: string[] = [];
-  const documents: Expanded['documents'] = [];
+  const documents: ExpandedCopy['documents'] = [];
   for (const source of instruction.sources) {
     if (typeof source === 'string') sources.push(word(source));
     else {
@@ -124,7 +124,7 @@ function expand(conversion: Conversion, stage: StageState, instruction: CopyInst
     }
   }
   const dest = word(instruction.dest);
-  const result: Expanded = {
+  const result: ExpandedCopy = {
     add: instruction.kind === 'ADD',
     flags,
     sources,
@@ -157,7 +157,7 @@ function parseChmod(text: string): number | string {
   );
 }
 
-function checkChecksum({ add, flags, sources }: Expanded): void {
+function checkChecksum({ add, flags, sources }: ExpandedCopy): void {
   if (!flags.checksum) return;
   const bad = (why: string) => fail('invalid', 'dockerfile', why);
   if (!add) throw bad("checksum can't be specified for COPY");
@@ -170,7 +170,7 @@ function checkChecksum({ add, flags, sources }: Expanded): void {
 function sourceStep(
   conversion: Conversion,
   instruction: CopyInstruction,
-  copied: Expanded,
+  copied: ExpandedCopy,
   src: string,
   source: State,
   from: StageState | undefined,
@@ -220,7 +220,7 @@ function sourceStep(
 }
 
 /** A heredoc: a file of its name with its content. */
-function documentStep(copied: Expanded, { name, content }: { name: string; content: string }): FileStep {
+function documentStep(copied: ExpandedCopy, { name, content }: { name: string; content: string }): FileStep {
   const tree = scratch().file(mkfile(normalPath(`/${name}`), content, { mode: 0o644 }), {
     name: '[internal] preparing inline document',
   });
@@ -232,7 +232,7 @@ function documentStep(copied: Expanded, { name, content }: { name: string; conte
   });
 }
 
-function historyOf({ add, flags, sources, documents, dest }: Expanded): string {
+function historyOf({ add, flags, sources, documents, dest }: ExpandedCopy): string {
   const parts = [add ? 'ADD' : 'COPY'];
   if (flags.parents) parts.push('--parents');
   if (flags.chown) parts.push(`--chown=${flags.chown}`);

@@ -19,7 +19,7 @@ import { convertExpose } from './expose.ts';
 import { containerOf, splitEnv } from './image.ts';
 import { located } from './located.ts';
 import { convertRun } from './run.ts';
-import type { Command, StageState } from './stages.ts';
+import type { StageCommand, StageState } from './stages.ts';
 import { convertWorkdir, setWorkdir } from './workdir.ts';
 
 /** Converts the instructions of a stage whose base is known; yields after each. */
@@ -63,7 +63,7 @@ export function* convertStage(conversion: Conversion, stage: StageState): Genera
   }
 }
 
-function convertInstruction(conversion: Conversion, stage: StageState, command: Command): void {
+function convertInstruction(conversion: Conversion, stage: StageState, command: StageCommand): void {
   const { instruction, sources } = command;
   switch (instruction.kind) {
     case 'ARG':

@@ -1,7 +1,7 @@
 import type { Finding } from '../ast.ts';
 
 /** Collects what checks find, over all platforms. */
-export class Findings {
+export class LintFindings {
   readonly list: Finding[];
 
   constructor(first: readonly Finding[] = []) {

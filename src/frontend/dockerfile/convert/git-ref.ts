@@ -3,7 +3,7 @@ import { git, type OpOptions, type State } from '../../../llb/index.ts';
 import { type GitRemote, isRemoteUrl, parseBool, parseGitRemote } from '../../../words/index.ts';
 
 /** A git repository as a Dockerfile or `docker build` names it: `https://host/repo.git#ref:subdir`, `?ref=…&subdir=…`. */
-export interface GitRef {
+export interface GitAddress {
   remote: string;
   ref: string;
   subdir: string;
@@ -20,7 +20,7 @@ export interface GitRef {
  * Undefined when the text names no git repository (an http URL must end in `.git`). Throws `invalid` (hop `git`) on
  * query parameters that are unknown or contradict.
  */
-export function parseGitRef(text: string): GitRef | undefined {
+export function parseGitRef(text: string): GitAddress | undefined {
   if (text.startsWith('./') || text.startsWith('../')) return undefined;
   const looksLocal = text.startsWith('github.com/');
   let remote: GitRemote | undefined;
@@ -31,7 +31,7 @@ export function parseGitRef(text: string): GitRef | undefined {
   const web = remote.scheme === 'http' || remote.scheme === 'https';
   if (web && !looksLocal && !remote.path.endsWith('.git')) return undefined;
   const [ref = '', ...rest] = remote.fragment.split(':');
-  const result: GitRef = { remote: remote.url, ref, subdir: cleanSubdir(rest.join(':')), looksLocal };
+  const result: GitAddress = { remote: remote.url, ref, subdir: cleanSubdir(rest.join(':')), looksLocal };
   readQuery(result, remote.query, text);
   return result;
 }
@@ -45,7 +45,7 @@ function cleanSubdir(subdir: string): string {
   return parts.join('/');
 }
 
-function readQuery(result: GitRef, query: URLSearchParams, text: string): void {
+function readQuery(result: GitAddress, query: URLSearchParams, text: string): void {
   const bad = (why: string) => fail('invalid', 'git', `${why} in ${JSON.stringify(text)}`);
   const once = (name: string, old: string, value: string): string => {
     if (old !== '' && old !== value)
@@ -84,7 +84,7 @@ function readQuery(result: GitRef, query: URLSearchParams, text: string): void {
 }
 
 /** The tree of a git reference. */
-export function gitState(ref: GitRef, options: OpOptions & { keepGitDir?: boolean } = {}): State {
+export function gitState(ref: GitAddress, options: OpOptions & { keepGitDir?: boolean } = {}): State {
   return git(ref.remote, ref.ref, {
     ...options,
     keepGitDir: options.keepGitDir || ref.keepGitDir,

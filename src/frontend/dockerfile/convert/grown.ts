@@ -7,9 +7,9 @@ import { containerOf, splitEnv } from './image.ts';
 type HistoryEntry = NonNullable<ImageConfig['history']>[number];
 
 /** The newest entry, on all before it. */
-interface History {
+interface HistoryChain {
   readonly entry: HistoryEntry;
-  readonly before: History | undefined;
+  readonly before: HistoryChain | undefined;
   /** Of it and all before it. */
   readonly length: number;
 }
@@ -20,7 +20,7 @@ export interface Grown {
   /** The names of volumes and exposed ports. */
   volumes: Variables;
   ports: Variables;
-  history: History | undefined;
+  history: HistoryChain | undefined;
 }
 
 export function nothingGrown(): Grown {
@@ -40,7 +40,7 @@ export function* takeGrown(image: ImageConfig, base?: ImageConfig): Generator<vo
     delete image.history;
     return { ...known };
   }
-  let history: History | undefined;
+  let history: HistoryChain | undefined;
   for (const entry of image.history ?? [])
     history = { entry, before: history, length: (history?.length ?? 0) + 1 };
   delete image.history;

@@ -39,7 +39,7 @@ function keyOf(name: string): string | undefined {
   }
 }
 
-interface Written {
+interface WrittenContext {
   /** As the request has it: a name, with `::PLATFORM` or without. */
   written: string;
   base: string;
@@ -47,10 +47,13 @@ interface Written {
   value: string;
 }
 
-const byKeys = new WeakMap<DockerfileRequest['namedContexts'], ReadonlyMap<string, readonly Written[]>>();
+const byKeys = new WeakMap<
+  DockerfileRequest['namedContexts'],
+  ReadonlyMap<string, readonly WrittenContext[]>
+>();
 
 /** A request's contexts by the name that they are looked up by. */
-function byKey(contexts: DockerfileRequest['namedContexts']): ReadonlyMap<string, readonly Written[]> {
+function byKey(contexts: DockerfileRequest['namedContexts']): ReadonlyMap<string, readonly WrittenContext[]> {
   let found = byKeys.get(contexts);
   if (found === undefined) {
     const all = Object.entries(contexts).flatMap(([written, value]) => {

@@ -8,7 +8,7 @@ import { didYouMean } from '../parse/suggest.ts';
 import type { Conversion } from './conversion.ts';
 import { located } from './located.ts';
 import { findNamedContext } from './named-contexts.ts';
-import { type Command, checkCircles, newStage, type StageState } from './stages.ts';
+import { checkCircles, newStage, type StageCommand, type StageState } from './stages.ts';
 
 /** Fills the stage table. Throws `invalid` at the FROM or instruction to blame. */
 export function planStages(conversion: Conversion, builtIn: ReadonlyMap<string, string>): void {
@@ -111,8 +111,8 @@ export function planCommand(
   stage: StageState,
   instruction: Instruction,
   onBuild: boolean,
-): Command {
-  const command: Command = { instruction, sources: [], onBuild };
+): StageCommand {
+  const command: StageCommand = { instruction, sources: [], onBuild };
   try {
     if (instruction.kind === 'COPY' && instruction.flags.from) {
       const { from } = instruction.flags;

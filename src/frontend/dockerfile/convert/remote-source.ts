@@ -6,7 +6,7 @@ import { nameOfEscaped } from '../../../linux/index.ts';
 import { http, type OpOptions, type State } from '../../../llb/index.ts';
 import { parseDigest } from '../../../oci/index.ts';
 import type { CopyFlags } from '../ast.ts';
-import { type GitRef, gitState, parseGitRef } from './git-ref.ts';
+import { type GitAddress, gitState, parseGitRef } from './git-ref.ts';
 
 /** A tree that holds what was named. */
 export interface RemoteSource {
@@ -21,7 +21,7 @@ export function isHttp(src: string): boolean {
   return /^https?:\/\//.test(src) && remoteGit(src) === undefined;
 }
 
-export function remoteGit(src: string): GitRef | undefined {
+export function remoteGit(src: string): GitAddress | undefined {
   const ref = parseGitRef(src);
   return ref === undefined || ref.looksLocal ? undefined : ref;
 }
@@ -36,7 +36,7 @@ export function remoteSource(src: string, flags: RemoteFlags, options: OpOptions
   return { state: http(src, { filename: file, checksum, ...options }), file };
 }
 
-function gitSource(ref: GitRef, flags: RemoteFlags, options: OpOptions): State {
+function gitSource(ref: GitAddress, flags: RemoteFlags, options: OpOptions): State {
   const bad = (why: string) => fail('invalid', 'dockerfile', why);
   if (flags.keepGitDir !== undefined && ref.keepGitDir !== undefined && flags.keepGitDir !== ref.keepGitDir) {
     throw bad('inconsistent keep-git-dir configuration');

@@ -3,22 +3,22 @@ import { fail } from '../../../errors/index.ts';
 import {
   absolutePath,
   listExcess,
-  type RunMount as Mount,
   mkdir,
   normalPath,
+  type RunMount,
   type RunSecret,
   type RunSsh,
   type State,
   scratch,
 } from '../../../llb/index.ts';
-import type { InstructionOf, RunMount } from '../ast.ts';
+import type { InstructionOf, MountFlag } from '../ast.ts';
 import { parseMount, parseSize } from '../parse/mount.ts';
 import { own } from './args.ts';
 import { type Conversion, expandIn } from './conversion.ts';
-import type { Command, StageState } from './stages.ts';
+import type { StageCommand, StageState } from './stages.ts';
 
 interface RunMounts {
-  mounts: Mount[];
+  mounts: RunMount[];
   secrets: RunSecret[];
   ssh: RunSsh[];
 }
@@ -28,7 +28,7 @@ export function convertMounts(
   conversion: Conversion,
   stage: StageState,
   instruction: InstructionOf<'RUN'>,
-  sources: Command['sources'],
+  sources: StageCommand['sources'],
 ): RunMounts {
   const excess = listExcess({ mounts: instruction.mounts.length });
   if (excess !== undefined) throw fail('invalid', 'dockerfile', `RUN has ${excess}`);
@@ -42,7 +42,7 @@ export function convertMounts(
   return result;
 }
 
-function ids(mount: RunMount): { uid?: number; gid?: number; mode?: number } {
+function ids(mount: MountFlag): { uid?: number; gid?: number; mode?: number } {
   return {
     uid: mount.uid === undefined ? undefined : Number(mount.uid),
     gid: mount.gid === undefined ? undefined : Number(mount.gid),
@@ -50,7 +50,7 @@ function ids(mount: RunMount): { uid?: number; gid?: number; mode?: number } {
   };
 }
 
-function secretOf(mount: RunMount): RunSecret {
+function secretOf(mount: MountFlag): RunSecret {
   const id = mount.source || mount.id || posix.basename(mount.target ?? '');
   const secret: RunSecret = { id, optional: !mount.required, ...ids(mount) };
   if (mount.target) secret.target = mount.target;
@@ -59,16 +59,16 @@ function secretOf(mount: RunMount): RunSecret {
   return secret;
 }
 
-function sshOf(mount: RunMount): RunSsh {
+function sshOf(mount: MountFlag): RunSsh {
   return { id: mount.id || 'default', target: mount.target, optional: !mount.required, ...ids(mount) };
 }
 
 function mountOf(
   conversion: Conversion,
   stage: StageState,
-  mount: RunMount,
+  mount: MountFlag,
   from: StageState | undefined,
-): Mount {
+): RunMount {
   // Without a target it is the working directory.
   const written = mount.target ?? '';
   const target = absolutePath(stage.state.values.dir, written);

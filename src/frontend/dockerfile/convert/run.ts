@@ -13,7 +13,7 @@ import { type Conversion, opLocation } from './conversion.ts';
 import { commit } from './history.ts';
 import { withShell } from './image.ts';
 import { convertMounts } from './run-mounts.ts';
-import type { Command, StageState } from './stages.ts';
+import type { StageCommand, StageState } from './stages.ts';
 import { hiddenValue, nextStep, stepText } from './step-names.ts';
 
 /** RUN, with its mounts, heredocs, network and security. */
@@ -21,7 +21,7 @@ export function convertRun(
   conversion: Conversion,
   stage: StageState,
   instruction: InstructionOf<'RUN'>,
-  sources: Command['sources'],
+  sources: StageCommand['sources'],
 ): void {
   const { request } = conversion;
   if (request.classic && instruction.command.exec && instruction.command.args.length === 0) {

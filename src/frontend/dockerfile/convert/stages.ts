@@ -10,7 +10,7 @@ import { locationOf } from './located.ts';
 import type { NamedContext } from './named-contexts.ts';
 
 /** An instruction with the stages that it reads from; undefined: the build context. */
-export interface Command {
+export interface StageCommand {
   instruction: Instruction;
   sources: (StageState | undefined)[];
   onBuild: boolean;
@@ -33,7 +33,7 @@ export interface StageState {
   base?: StageState;
   platform?: Platform;
   namedContext?: NamedContext;
-  commands: Command[];
+  commands: StageCommand[];
   /** Stages read from, with the place where. */
   deps: Map<StageState, SourceRange>;
   state: State;

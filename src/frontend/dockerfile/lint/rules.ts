@@ -2,7 +2,7 @@
 import type { SourceRange } from '../../../errors/index.ts';
 import type { Finding } from '../ast.ts';
 
-export interface Rule {
+export interface LintRule {
   description: string;
   url: string;
   /** Off unless asked for by `check=experimental=…`. */
@@ -145,7 +145,7 @@ export const rules = {
     message: (port: string) =>
       `EXPOSE instruction should not define an IP address or host-port mapping, found '${port}'`,
   },
-} as const satisfies Record<string, Rule>;
+} as const satisfies Record<string, LintRule>;
 
 export type RuleName = keyof typeof rules;
 

@@ -3,7 +3,7 @@ import { type DrydockError, fail } from '../../../errors/index.ts';
 import type { LintWarning } from '../../types.ts';
 import type { Base, CheckDirective, Dockerfile, Finding } from '../ast.ts';
 import { parseCheckOptions } from '../parse/check.ts';
-import { type Rule, rules } from './rules.ts';
+import { type LintRule, rules } from './rules.ts';
 
 /**
  * The check options that hold: those of the build arg BUILDKIT_DOCKERFILE_CHECK (`override`) instead of the file's
@@ -15,7 +15,7 @@ export function checkOptions(file: Dockerfile, override?: string): CheckDirectiv
     : parseCheckOptions(override);
 }
 
-function wanted(name: string, rule: Rule, options: CheckDirective[]): boolean {
+function wanted(name: string, rule: LintRule, options: CheckDirective[]): boolean {
   if (rule.experimental) return options.some((o) => o.experimentalAll || o.experimental.includes(name));
   return !options.some((o) => o.skipAll || o.skip.includes(name));
 }
@@ -35,7 +35,7 @@ export function toWarnings(findings: Finding[], file: Dockerfile, override?: str
   const bases: Base[] = [...file.globalArgs, ...file.stages.flatMap((s) => [s.from, ...s.instructions])];
   for (const base of bases) if (base.check !== undefined) above.set(base.range.start.line, base.check);
   const seen = new Set<string>();
-  const table: Record<string, Rule> = rules as unknown as Record<string, Rule>;
+  const table: Record<string, LintRule> = rules as unknown as Record<string, LintRule>;
   return findings
     .filter(({ rule: name, message, range }) => {
       const rule = Object.hasOwn(table, name) ? table[name] : undefined;

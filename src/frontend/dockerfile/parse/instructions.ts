@@ -7,11 +7,18 @@ import { chompTabs, parseHeredocMark } from './heredoc.ts';
 import { parseDevice, parseMount } from './mount.ts';
 import { cutBlank, trim } from './space.ts';
 import { didYouMean } from './suggest.ts';
-import { type Command, jsonOrPlainWords, jsonWords, plainWords, quotedWords, splitCommand } from './words.ts';
+import {
+  jsonOrPlainWords,
+  jsonWords,
+  plainWords,
+  quotedWords,
+  type SplitLine,
+  splitCommand,
+} from './words.ts';
 
 export interface InstructionRequest {
   base: Base;
-  command: Command;
+  command: SplitLine;
   heredocs: Heredoc[];
   escape: '\\' | '`';
 }

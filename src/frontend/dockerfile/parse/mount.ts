@@ -1,6 +1,6 @@
 /** `RUN --mount=…` and `RUN --device=…`. */
 import { csvFields, parseBool, ramInBytes } from '../../../words/index.ts';
-import type { RunMount } from '../ast.ts';
+import type { MountFlag } from '../ast.ts';
 import { invalid } from './errors.ts';
 import { didYouMean } from './suggest.ts';
 
@@ -27,12 +27,12 @@ type Open = (value: string) => boolean;
  * converter's second look, given `RunMount.raw`), every value is expanded first and all rules hold.
  * Throws `invalid`: unknown keys, bad values, options that do not go with the type.
  */
-export function parseMount(raw: string, expand?: (word: string) => string): RunMount {
-  const mount: RunMount = { raw, type: 'bind' };
+export function parseMount(raw: string, expand?: (word: string) => string): MountFlag {
+  const mount: MountFlag = { raw, type: 'bind' };
   const open: Open = (value) => expand === undefined && value.includes('$');
   let typeOpen = false;
   let readonly: boolean | undefined;
-  const requireType = (key: string, ...types: RunMount['type'][]) => {
+  const requireType = (key: string, ...types: MountFlag['type'][]) => {
     if (!typeOpen && !types.includes(mount.type))
       throw invalid(
         `unexpected key '${key}' for mount type '${mount.type}'`,
@@ -161,7 +161,7 @@ function fits(value: string, base: 8 | 10): boolean {
 }
 
 /** The rules that need the whole mount. */
-function checkTogether(mount: RunMount): void {
+function checkTogether(mount: MountFlag): void {
   const { type } = mount;
   if (type === 'bind' || type === 'tmpfs') {
     for (const key of ['mode', 'uid', 'gid'] as const)

@@ -3,7 +3,7 @@ import { invalid } from './errors.ts';
 import { cutBlank, isSpace, trim, trimStart } from './space.ts';
 
 /** An instruction's line, cut. */
-export interface Command {
+export interface SplitLine {
   keyword: string;
   /** `--name=value`, quotes and escapes resolved. */
   flags: string[];
@@ -11,7 +11,7 @@ export interface Command {
 }
 
 /** Cuts a line into keyword, flags and the rest. */
-export function splitCommand(line: string, esc: string): Command {
+export function splitCommand(line: string, esc: string): SplitLine {
   const [keyword, args] = cutBlank(trim(line));
   if (args === undefined) return { keyword, flags: [], rest: '' };
   const { flags, rest } = takeFlags(args, esc);

@@ -3,7 +3,7 @@ import { bytesOf } from '../../../linux/index.ts';
 import { Variables } from '../../../llb/index.ts';
 import { hostPlatform } from '../../../oci/index.ts';
 import type { DockerfileRequest } from '../../types.ts';
-import type { ArgInstruction, Dockerfile, InstructionOf, RunMount, Stage } from '../ast.ts';
+import type { ArgInstruction, Dockerfile, InstructionOf, MountFlag, Stage } from '../ast.ts';
 import { globalArgValues, own, platformArgValues } from '../convert/args.ts';
 import { expandWord } from '../expand/expand.ts';
 import { parseMount } from '../parse/mount.ts';
@@ -243,7 +243,7 @@ function* mountsOf(
 }
 
 /** A mount with its variables' values; as it is written when they do not fit, which the build will say. */
-function expanded(mount: RunMount, expand: (word: string) => string): RunMount {
+function expanded(mount: MountFlag, expand: (word: string) => string): MountFlag {
   try {
     return parseMount(mount.raw, expand);
   } catch {
