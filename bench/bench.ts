@@ -34,3 +34,7 @@ export function progress(text: string): void {
 
 /** The bundle of this clone, as a command. */
 export const drydockCommand = new URL('../bin/drydock', import.meta.url).pathname;
+
+/** That of another clone, which is then the one peer: a change is measured beside the code before it, in one run. */
+export const commandBefore =
+  process.env.DRYDOCK_BEFORE === undefined ? undefined : join(process.env.DRYDOCK_BEFORE, 'bin/drydock');

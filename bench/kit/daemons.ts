@@ -20,13 +20,14 @@ export interface Daemon {
 
 export type StoreKind = 'local' | 'containerd';
 
-/** `drydock daemon`, or `drydock buildkitd` with buildkitd's flags. */
+/** `drydock daemon`, or `drydock buildkitd` with buildkitd's flags; of this clone unless `command` is another's. */
 export async function startDrydock(
   bench: Bench,
   store: StoreKind,
   as: 'daemon' | 'buildkitd' = 'daemon',
+  { kind = 'drydock', command = drydockCommand } = {},
 ): Promise<Daemon> {
-  const name = `drydock-${store}`;
+  const name = `${kind}-${store}`;
   const root = folderOf(bench, name);
   const socket = join(root, 'sock');
   const containerd = store === 'containerd' ? await startContainerd(bench, `${name}-containerd`) : undefined;
@@ -37,12 +38,12 @@ export async function startDrydock(
   } else {
     args.push('--addr', `unix://${socket}`, ...workerFlags(containerd));
   }
-  const server = await startServer(drydockCommand, args, join(root, 'log'));
+  const server = await startServer(command, args, join(root, 'log'));
   bench.atEnd(() => server.stop());
   await answering(socket, server.log);
   return {
-    name: `drydock ${store}`,
-    version: execFileSync(drydockCommand, ['--version'], { encoding: 'utf8' }).trim(),
+    name: `${kind} ${store}`,
+    version: execFileSync(command, ['--version'], { encoding: 'utf8' }).trim(),
     socket,
     pid: server.pid,
     servers: containerd === undefined ? [server.pid] : [server.pid, containerd.pid],

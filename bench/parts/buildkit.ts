@@ -3,7 +3,7 @@
  * two: their paths are taken from BUILDCTL and BUILDKITD, or from PATH.
  */
 import { execFileSync } from 'node:child_process';
-import type { Bench } from '../bench.ts';
+import { type Bench, commandBefore } from '../bench.ts';
 import { serveBase } from '../kit/base.ts';
 import { compare, comparison } from '../kit/compare.ts';
 import { type Daemon, startBuildkitd, startDrydock } from '../kit/daemons.ts';
@@ -47,7 +47,10 @@ export async function buildkit(bench: Bench): Promise<string> {
   const base = await serveBase(bench);
   const pairs: { ours: Daemon; peers: Daemon[] }[] = [];
   for (const store of ['local', 'containerd'] as const) {
-    const peers = buildkitd === undefined ? [] : [await startBuildkitd(bench, store, buildkitd)];
+    const peers: Daemon[] = [];
+    if (commandBefore !== undefined) {
+      peers.push(await startDrydock(bench, store, 'buildkitd', { kind: 'before', command: commandBefore }));
+    } else if (buildkitd !== undefined) peers.push(await startBuildkitd(bench, store, buildkitd));
     pairs.push({ ours: await startDrydock(bench, store, 'buildkitd'), peers });
   }
   const all = pairs.flatMap(({ ours, peers }) => [...peers, ours]);

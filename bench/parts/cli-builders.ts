@@ -19,15 +19,14 @@ export interface Builder {
 
 const quiet = { stdio: ['ignore', 'ignore', 'pipe'] as ['ignore', 'ignore', 'pipe'] };
 
-/** Drydock: the bundle of this clone, no daemon. */
-export function drydock(bench: Bench, base: string): Builder {
-  const bin = drydockCommand;
-  const state = folderOf(bench, 'drydock');
+/** Drydock, no daemon: the bundle of this clone, or the command `bin` of another. */
+export function drydock(bench: Bench, base: string, name = 'drydock', bin = drydockCommand): Builder {
+  const state = folderOf(bench, name);
   const env = { DRYDOCK_ROOT: state };
   const run = (...args: string[]) => execFileSync(bin, args, { ...quiet, env: { ...process.env, ...env } });
   run('pull', base);
   return {
-    name: 'drydock',
+    name,
     version: execFileSync(bin, ['--version'], { encoding: 'utf8' }).trim(),
     build: (context, tag) => measure([bin, 'build', '-t', tag, context], { servers: [], env }),
     archive: (context, tag, file, gzip) =>

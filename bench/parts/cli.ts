@@ -1,7 +1,7 @@
 /** The command beside dockerd's BuildKit and buildah. */
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Bench } from '../bench.ts';
+import { type Bench, commandBefore } from '../bench.ts';
 import { serveBase } from '../kit/base.ts';
 import { compare, comparison } from '../kit/compare.ts';
 import { buildah, dockerd, drydock } from './cli-builders.ts';
@@ -9,7 +9,11 @@ import { scenarios } from './cli-scenarios.ts';
 
 export async function cli(bench: Bench): Promise<string> {
   const base = await serveBase(bench);
-  const builders = [drydock(bench, base), await dockerd(bench, base), buildah(bench, base)];
+  const others =
+    commandBefore === undefined
+      ? [await dockerd(bench, base), buildah(bench, base)]
+      : [drydock(bench, base, 'before', commandBefore)];
+  const builders = [drydock(bench, base), ...others];
   const archive = join(bench.folder, 'image.tar');
   const list = scenarios(bench.folder, base, archive).map((scenario) => ({
     ...scenario,

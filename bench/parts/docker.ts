@@ -1,7 +1,7 @@
 /** docker's CLI 20.10 on our daemon and on dockerd, with BuildKit and without. */
 import { execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { type Bench, folderOf } from '../bench.ts';
+import { type Bench, commandBefore, folderOf } from '../bench.ts';
 import { serveBase } from '../kit/base.ts';
 import { compare, comparison, type Scenario } from '../kit/compare.ts';
 import { changeOneFile, manyFiles } from '../kit/contexts.ts';
@@ -63,7 +63,9 @@ function scenariosOf(context: string): Scenario<Docker>[] {
 export async function docker(bench: Bench): Promise<string> {
   const base = await serveBase(bench);
   const daemons = [
-    await startDockerd(bench),
+    commandBefore === undefined
+      ? await startDockerd(bench)
+      : await startDrydock(bench, 'local', 'daemon', { kind: 'before', command: commandBefore }),
     await startDrydock(bench, 'local'),
     await startDrydock(bench, 'containerd'),
   ];
