@@ -1,4 +1,4 @@
-/** Where content, snapshots, images and leases are: the interface, and the two stores behind it. */
+/** The store of content, snapshots, images and leases: its interface and the two stores behind it. */
 export { defaultAddress, defaultNamespace } from './containerd/place.ts';
 export { hold, holdChain, holdSnapshot, unlessThere, writerInTurn } from './hold.ts';
 export { contentRefLabels, createdByLabel, madeByLabel, snapshotRefLabel } from './labels.ts';

@@ -1,12 +1,12 @@
-/** Garbage collection labels (`gcLabels` in store.ts), made from what a document or an image refers to. Pure. */
+/** Makes garbage collection labels (`gcLabels` in store.ts) from the references of a document or an image. Pure. */
 import { maskUrls } from '../errors/index.ts';
 import { type Descriptor, isIndexType, isManifestType, mediaTypes } from '../oci/index.ts';
 import { gcLabels, snapshotLabels } from './store.ts';
 
 /**
- * Labels for a manifest's or index's blob that keep its children: `….config` for the config, `….l.0`, `….l.1` … for
- * layers, `….m.0` … for manifests. Pass only children that are, or will be, in content; the order within each kind
- * is kept. Names as containerd writes them.
+ * The labels that keep the children of a manifest or index alive, for its blob: `….config` for the config, `….l.0`,
+ * `….l.1` … for layers, `….m.0` … for manifests, as containerd names them. Pass only children that are, or will be, in
+ * content; the order within each kind is kept.
  */
 export function contentRefLabels(children: readonly Descriptor[]): Record<string, string> {
   const labels: Record<string, string> = {};
@@ -22,15 +22,15 @@ export function contentRefLabels(children: readonly Descriptor[]): Record<string
   return labels;
 }
 
-/** Bytes of a step's name that are kept; containerd takes labels of 4096 bytes at most. */
+/** The bytes of a step's name that are kept; containerd takes labels of 4096 bytes at most. */
 const maxCreatedBy = 2048;
 
-/** The label that tells a layer's step by name, without passwords in URLs. */
+/** The label that names the step of a layer, without passwords in URLs. */
 export function createdByLabel(name: string): Record<string, string> {
   return { [snapshotLabels.createdBy]: stepText(name) };
 }
 
-/** The same of a layer that was made elsewhere; none when nothing says by what. */
+/** The label that names the step of a layer made elsewhere; no label when the name is unknown. */
 export function madeByLabel(name: string | undefined): Record<string, string> {
   return name === undefined ? {} : { [snapshotLabels.madeBy]: stepText(name) };
 }
@@ -38,7 +38,7 @@ export function madeByLabel(name: string | undefined): Record<string, string> {
 function stepText(name: string): string {
   const step = maskUrls(name);
   const bytes = Buffer.from(step);
-  // A character that was cut through goes as a whole.
+  // A character that was cut in two is removed.
   return bytes.length > maxCreatedBy ? bytes.toString('utf8', 0, maxCreatedBy).replace(/\uFFFD+$/, '') : step;
 }
 
@@ -51,7 +51,7 @@ function isConfigType(mediaType: string): boolean {
   return mediaType === mediaTypes.ociConfig || mediaType === mediaTypes.dockerConfig;
 }
 
-/** What a thing's labels keep alive. Snapshots of other snapshotters are not ours to keep. */
+/** The things that a thing's labels keep alive. Labels for other snapshotters are ignored. */
 export function refsOfLabels(
   labels: Record<string, string>,
   snapshotter: string,
@@ -64,7 +64,7 @@ export function refsOfLabels(
   return refs;
 }
 
-/** The prefix itself or the prefix with anything after `.` or `/`. */
+/** Whether a label's name is the prefix, or the prefix with anything after `.` or `/`. */
 function named(name: string, prefix: string): boolean {
   if (!name.startsWith(prefix)) return false;
   const next = name[prefix.length];

@@ -1,42 +1,55 @@
-/** A Ref is the immutable file tree that a vertex's output is. It may be lazy: nothing is pulled or unpacked until asked. */
+/**
+ * The `Ref`: an immutable file tree that is a vertex's output. A tree may be lazy: it is pulled and unpacked when it is
+ * read.
+ */
 import type { ViewSpec } from '../fs/index.ts';
 import type { CredentialSource, Descriptor, Digest } from '../oci/index.ts';
 import type { ReportStatus } from '../progress/index.ts';
 import type { SnapshotInfo } from './store.ts';
 
+/** The circumstances under which a ref is read. */
 export interface RefContext {
   signal?: AbortSignal;
   report?: ReportStatus;
-  /** Lease that keeps what materializing makes. */
+  /** The lease that keeps the blobs and snapshots made while materializing. */
   lease: string;
-  /** The client's credentials, should a lazy layer still have to be fetched. */
+  /** The client's credentials, for a lazy layer that must still be fetched. */
   credentials?: CredentialSource;
 }
 
+/** One immutable file tree; its methods make the tree real step by step, as far as the caller needs it. */
 export interface Ref {
-  /** Stable identity of the tree within this store (used in cache records and logs). */
+  /** Stable identity of the tree within this store, for cache records and logs. */
   readonly id: string;
-  /** Others may change it while it is held: what was read of it is to be checked again. */
+  /** True for a tree that others may change while it is held: contents that were read of it must be checked again. */
   readonly changeable?: boolean;
-  /** The id stands for just this tree for good, though it is not in the store. */
+  /** True when the id stands for exactly this tree for good, though the tree is not in the store. */
   readonly lasting?: boolean;
-  /** A view of the tree for reading without a mount. Materializes what is lazy. */
+  /** Returns a view for reading the tree without a mount. Materializes a lazy tree. */
   view(ctx: RefContext): Promise<ViewSpec>;
-  /** Key of a committed snapshot in the store that holds this tree. A folder ref copies itself into the store. */
+  /** Returns the key of a committed snapshot that holds this tree. A folder ref copies itself into the store. */
   snapshot(ctx: RefContext): Promise<string>;
-  /** Of what layers the tree is, without materializing anything. Undefined for a tree that is not in layers yet. */
+  /**
+   * Tells which layers the tree has, without materializing anything. Undefined for a tree that is not in layers yet.
+   */
   layers(): Promise<RefLayers | undefined>;
-  /** JSON that `restoreRef` understands, or undefined when the tree cannot outlive this build (a client's folder). */
+  /**
+   * Returns JSON that `restoreRef` understands; undefined for a tree that cannot outlive this build (a client's
+   * folder).
+   */
   serialize(): SerializedRef | undefined;
-  /** Called once when a tree that `serialize` gives in parts is a snapshot of its own; `snapshot` waits for it. */
+  /**
+   * Registers a callback for a tree that `serialize` gives as parts: it is called once, when the tree has become a
+   * snapshot of its own. `snapshot` waits for it.
+   */
   whenMade?(told: () => Promise<void>): void;
 }
 
 /** The layers of a ref, lowest first. */
 export interface RefLayers {
   /**
-   * `here`: as this store has them, or can have each of them. `elsewhere`: the tree has never been here, and its layers
-   * would be fetched from a registry or a foreign cache.
+   * `here`: this store has each layer or can make it. `elsewhere`: the tree has never been in this store, and its
+   * layers would be fetched from a registry or a foreign cache.
    */
   where: 'here' | 'elsewhere';
   layers: readonly RefLayer[];
@@ -45,30 +58,33 @@ export interface RefLayers {
 /** One layer of a ref: a committed snapshot, a blob somewhere, or both. */
 export interface RefLayer {
   snapshot?: string;
-  /** The snapshot has this layer's files, but stands on others than the layers below it here. */
+  /**
+   * True when the snapshot has this layer's files but stands on other snapshots than the layers below it in this list.
+   */
   loose?: boolean;
-  /** What the store knew of the snapshot when it was asked for the layers. */
+  /** The snapshot as the store knew it when it was asked for the layers. */
   info?: SnapshotInfo;
   diffId?: Digest;
   blob?: Descriptor;
-  /** `image` source reference the blob can be fetched from, when it is not in content. */
+  /** The `image` source reference from which the blob can be fetched when it is not in content. */
   from?: string;
-  /** When it was made elsewhere, ms since the epoch. */
+  /** The time when the layer was made elsewhere, ms since the epoch. */
   madeAt?: number;
-  /** What made it elsewhere: the name of a step. */
+  /** The name of the step that made the layer elsewhere. */
   madeBy?: string;
-  /** Puts the blob into content, where `from` alone does not say how. */
+  /** Puts the blob into content, for layers that `from` alone does not lead to. */
   bring?(ctx: RefContext): Promise<void>;
 }
 
+/** A tree as cache records keep it. */
 export type SerializedRef =
   | { kind: 'snapshot'; key: string }
   | { kind: 'image'; ref: string; layers: { descriptor: Descriptor; diffId: Digest }[] }
-  /** Trees stacked onto each other, lowest first, once that is asked for. */
+  /** Trees that are stacked onto each other, lowest first, when the stack is asked for. */
   | { kind: 'merge'; parts: SerializedRef[] }
   | { kind: 'empty' };
 
-/** Keys of the snapshots that a tree, or what it is to be stacked of, is in. */
+/** The keys of the snapshots that a tree, or each part that it is stacked of, is in. */
 export function snapshotKeys(form: SerializedRef | undefined): string[] {
   if (form?.kind === 'merge') return form.parts.flatMap(snapshotKeys);
   return form?.kind === 'snapshot' ? [form.key] : [];

@@ -9,10 +9,10 @@ import {
 import { DrydockError, fail, type Hop, toDrydockError } from '../errors/index.ts';
 import { ownDatabase } from '../linux/index.ts';
 
-/** What a database is, for errors about it. */
+/** The description of a database, for errors about it. */
 export interface DatabaseName {
   hop: Hop;
-  /** "the store's metadata" */
+  /** The database in words, for example "the store's metadata". */
   name: string;
   file: string;
 }
@@ -25,15 +25,18 @@ const SQLITE_FULL = 13;
 const SQLITE_CANTOPEN = 14;
 const SQLITE_NOTADB = 26;
 
-/** How long a process waits for another's write transaction (they take milliseconds). */
+/** How long a process waits for another process's write transaction (they take milliseconds). */
 const patienceMs = 20_000;
-/** Pages written before they are taken over into the file, which waits for the disk. SQLite's default is 1,000. */
+/**
+ * The pages that SQLite's log may hold before they go into the database file, which waits for the disk. SQLite's
+ * default is 1,000.
+ */
 const pagesBetweenCheckpoints = 4000;
 
 /**
- * Opens a database in WAL mode, which only its owner may read, and brings it to the newest schema. `steps` lead from one version to the next; the
- * version is SQLite's `user_version`. Throws `unavailable` when others keep it locked, `corrupt`, `exhausted`, and
- * `unsupported` when a newer Drydock made it.
+ * Opens a database in WAL mode, readable by its owner only, and brings it to the newest schema. `steps` are SQL
+ * scripts, each leading from one version to the next; the version is SQLite's `user_version`. Throws `unavailable` when
+ * other processes keep it locked, `corrupt`, `exhausted`, and `unsupported` when a newer Drydock made it.
  */
 export function openDatabase(name: DatabaseName, steps: readonly string[]): DatabaseSync {
   const db = translated(name, () => {
@@ -79,8 +82,8 @@ function migrate(db: DatabaseSync, { hop, name, file }: DatabaseName, steps: rea
 }
 
 /**
- * Runs `body` in a transaction that holds the write lock from its start; rolls back when it throws. SQLite's failures
- * are errors that say what to do.
+ * Runs `body` in a transaction that holds the write lock from its start. The transaction is rolled back when `body`
+ * throws. SQLite's failures become DrydockErrors with a hint.
  */
 export function transaction<T>(name: DatabaseName, db: DatabaseSync, body: () => T): T {
   try {
@@ -94,7 +97,7 @@ export function transaction<T>(name: DatabaseName, db: DatabaseSync, body: () =>
   }
 }
 
-/** A statement whose failures are errors that say what to do. */
+/** A prepared statement; its failures become DrydockErrors with a hint. */
 export interface Statement {
   all(...params: SQLInputValue[]): Row[];
   get(...params: SQLInputValue[]): Row | undefined;
@@ -125,7 +128,7 @@ function retryBusy(name: DatabaseName, body: () => void): void {
   }
 }
 
-/** Runs `body` with SQLite's failures as errors that say what to do. */
+/** Runs `body`; SQLite's failures in it become DrydockErrors with a hint. */
 export function translated<T>(name: DatabaseName, body: () => T): T {
   try {
     return body();
@@ -171,10 +174,13 @@ function sqliteError({ hop, name, file }: DatabaseName, err: unknown): unknown {
   }
 }
 
-/** More than SQLite's index of its log takes. */
+/** The size of the probe file in bytes: more than SQLite's index of its log takes. */
 const probeBytes = 64 << 10;
 
-/** SQLite says that it cannot read or write and not why: what another file beside it meets with does. */
+/**
+ * SQLite says that it cannot read or write, but not why. Writing another file beside the database meets the same
+ * obstacle and tells its reason.
+ */
 function systemReason({ hop, name, file }: DatabaseName, err: unknown): DrydockError {
   const probe = `${file}.probe-${process.pid}`;
   const text = err instanceof Error ? err.message : String(err);
@@ -182,7 +188,7 @@ function systemReason({ hop, name, file }: DatabaseName, err: unknown): DrydockE
     writeFileSync(probe, Buffer.alloc(probeBytes, 1), { mode: 0o600 });
   } catch (reason) {
     const { code, message, hint } = toDrydockError(reason, hop);
-    // What kind of trouble it is, without the probe's own name.
+    // The trouble in words, without the probe's own name.
     const what = message.replace(/: E[A-Z]+: .*/s, '');
     return fail(code, hop, `${name}: ${what}`, { hint, cause: err, details: { file } });
   } finally {
@@ -195,6 +201,6 @@ function removeIfThere(file: string): void {
   try {
     rmSync(file, { force: true });
   } catch {
-    // A disk that takes no file gives none up.
+    // A disk that refuses to write may refuse to remove as well.
   }
 }

@@ -1,46 +1,66 @@
 /**
- * The door of the store: content, snapshots, images and leases. store/local and store/containerd stand behind it
- * and pass one conformance suite.
+ * The interface of the store: content (blobs), snapshots, images and leases. `store/local` and `store/containerd`
+ * implement it and pass one conformance suite.
  *
- * Everything that must survive garbage collection is reachable from an image, a pinned record or a lease. All
- * methods that take a `lease` add what they make to it.
+ * The life of a lease. A build begins with `leases.create`. Each method that makes something takes the id of a lease
+ * and puts the new thing under it; `leases.add` puts a thing there that exists already. As long as the lease lives,
+ * garbage collection keeps its things and everything that these name in their labels (`gcLabels`) or stand on. Before
+ * the build ends, an image or a pinned lease (each cache record has one) takes over the things that are to stay.
+ * `leases.delete` ends the lease, and the next `gc` removes the things that nothing else holds. A lease that is not
+ * pinned also ends with its process: the next process that opens the store deletes the leases of dead ones.
+ *
+ * The life of a snapshot. `prepare` makes it active: an empty layer on a committed parent, written to through mounts.
+ * `commit` gives it its name for good and makes it immutable. A committed snapshot can be the parent of others and is
+ * read through `view`; `setLabels` writes down facts about it that are found out later, such as its diff ID
+ * (`snapshotLabels`); `restack` lays its layer on another parent. It stays as long as a lease, a label, a view or a
+ * child holds it.
+ *
+ *     await store.leases.create('build-1');
+ *     const mounts = await store.snapshots.prepare('step-2', 'base', { lease: 'build-1' });
+ *     await writeFilesThrough(mounts);
+ *     await store.snapshots.commit('result', 'step-2', { lease: 'build-1' });
+ *     await store.images.put('docker.io/library/app:latest', manifest); // whose config names `result` in a label
+ *     await store.leases.delete('build-1');
  */
 import type { Readable } from 'node:stream';
 import type { Mount } from '../fs/index.ts';
 import type { Descriptor, Digest } from '../oci/index.ts';
 import type { StoreWork } from './work.ts';
 
+/** Everything that a build needs of a store; `work` and `runDir` belong to this process alone. */
 export interface Store {
   readonly kind: 'local' | 'containerd';
   /**
-   * Whether others than Drydock read and write it too. They expect an image to be whole, each layer a blob and each
-   * snapshot named by its chain ID, and they make snapshots without our labels. In a store of our own an image's layers
-   * may be snapshots alone, whose blobs are made when asked for.
+   * Whether other programs than Drydock read and write this store too (a containerd). They expect an image to be whole,
+   * with each layer a blob and each snapshot named by its chain ID, and they make snapshots without our labels. In a
+   * store that is ours alone, an image's layers may be snapshots only; their blobs are made when they are asked for.
    */
   readonly shared: boolean;
   /** Name of the snapshotter, as gc labels name it: `overlayfs` or `native`. */
   readonly snapshotter: string;
-  /** Folder for files that live beside the store: cache database, exec bundles, cache mounts. */
+  /** The folder for files that live beside the store: cache database, exec bundles, cache mounts. */
   readonly root: string;
-  /** Where its blobs and layers are on this host, when that is not below `root` and can be seen. */
+  /** The folder of blobs and layers on this host, when it is not below `root` and this process can see it. */
   readonly dataFolder?: string;
-  /** Folder of this process's own temporary files; swept by the next start if this process dies. */
+  /** The folder of this process's temporary files. If the process dies, the next one to open the store removes it. */
   readonly runDir: string;
   readonly content: Content;
   readonly snapshots: Snapshots;
   readonly images: Images;
   readonly leases: Leases;
-  /** What this process is doing on it just now. */
+  /** The work on the store that is under way in this process. */
   readonly work: StoreWork;
-  /** Removes everything no image, lease or live child refers to. */
+  /** Removes every blob and snapshot that no image, lease or living child refers to. */
   gc(): Promise<GcReport>;
-  /** Resolves when what was removed so far is off the disk, in a store that deletes in the background. */
+  /** Resolves when everything removed so far is off the disk, in a store that deletes in the background. */
   settled?(): Promise<void>;
-  /** Reads every blob and checks its digest, and checks that every snapshot's folder is there and the reverse. */
+  /**
+   * Reads every blob and checks its digest, checks that every snapshot has its folder and every folder its snapshot.
+   */
   verify(onProgress?: (done: number, total: number) => void): Promise<VerifyReport>;
   /**
-   * Set by who knows of another store beside this one: a hint when the image (a normalized name) that is missing
-   * here is there.
+   * A hint for a user whose image (a normalized name) is missing in this store and present in another one. Set by the
+   * opener of this store, who knows of the other.
    */
   elsewhere?: (name: string) => Promise<string | undefined>;
   close(): Promise<void>;
@@ -49,14 +69,14 @@ export interface Store {
 export interface GcReport {
   blobs: Digest[];
   snapshots: string[];
-  /** Bytes given back. */
+  /** Bytes of disk space that were freed. */
   reclaimed: number;
 }
 
 export interface VerifyReport {
   blobs: number;
   snapshots: number;
-  /** One sentence each; empty when all is well. */
+  /** One sentence for each problem; empty when all is well. */
   problems: string[];
 }
 
@@ -68,35 +88,37 @@ export interface BlobInfo {
   createdAt: number;
 }
 
+/** The blobs: immutable bytes, each named by its digest. */
 export interface Content {
   /**
-   * What is known of a blob. One whose file is gone or short (a disk's or someone's doing) counts as not there, so that
-   * it is made or fetched again: writing it replaces what is left of it.
+   * Returns the facts about a blob. A blob whose file is missing or short (a failed disk, somebody's hand) counts as
+   * absent, so that it is made or fetched again; writing it replaces the remains.
    */
   info(digest: Digest): Promise<BlobInfo | undefined>;
-  /** Streams a blob, or `length` bytes from `offset`. Throws `not-found`. */
+  /** Streams a blob, or `length` bytes of it from `offset` on. Throws `not-found`. */
   read(digest: Digest, range?: { offset?: number; length?: number }): Promise<Readable>;
   /**
-   * A whole small blob (manifests, configs; refuses more than 32 MiB). Throws `not-found`, and `corrupt` when its bytes
-   * have another digest.
+   * Reads a small blob (manifest, config) whole. Throws `not-found`, `corrupt` when the bytes have another digest, and
+   * refuses more than 32 MiB.
    */
   bytes(digest: Digest): Promise<Buffer>;
   /**
-   * Opens (with `resume` goes on with) an ingest named `ref`. Two writers of one ref are refused with `conflict`. If
-   * `expected` is already there, throws `exists`, and the lease holds it.
+   * Opens an ingest (a blob that is being written) named `ref`; with `resume`, continues it. Throws `conflict` when
+   * another writer has this ref open, and `exists` when the blob `expected` is there already, after putting it under
+   * the lease.
    */
   writer(ref: string, options: WriterOptions): Promise<ContentWriter>;
-  /** Stores a small blob and returns its digest; storing what is there already is fine. */
+  /** Stores a small blob and returns its digest. Storing bytes that are there already is no error. */
   put(data: Uint8Array, options: { lease: string; labels?: Record<string, string> }): Promise<Digest>;
   setLabels(digest: Digest, labels: Record<string, string | undefined>): Promise<void>;
   list(): Promise<BlobInfo[]>;
   delete(digest: Digest): Promise<void>;
-  /** Fast path of a store whose blobs are files on this host: the blob's file, for reading only. */
+  /** The path of the blob's file, for reading only; a fast path of stores whose blobs are files on this host. */
   localPath?(digest: Digest): Promise<string | undefined>;
   /**
-   * Fast path of such a store: a path for a worker to write a new blob to, on the store's filesystem. `adopt` moves
-   * the finished file in (the caller vouches for digest and size, having hashed while writing); what is never
-   * adopted is swept with this process's run folder.
+   * Returns a path on the store's filesystem where a worker may write a new blob; a fast path of the same stores.
+   * `adopt` moves the finished file into the store and trusts the caller, who hashed while writing, for digest and
+   * size. Files that are never adopted go with this process's run folder.
    */
   ingestPath?(): Promise<string>;
   adopt?(
@@ -107,11 +129,10 @@ export interface Content {
 }
 
 /**
- * Labels on a blob that keep other things alive as long as the blob is, with containerd's names, so that both
- * stores collect alike: `containerd.io/gc.ref.content[.<anything>]` = digest,
- * `containerd.io/gc.ref.snapshot.<snapshotter>` = snapshot key (its parents live with it). An image's name keeps
- * its target; manifests carry content labels for configs and layers; a config carries the snapshot label of its
- * unpacked (or built) chain.
+ * Prefixes of labels by which one thing keeps another alive, with containerd's names, so that both stores collect
+ * alike: `containerd.io/gc.ref.content[.<anything>]` names a digest, `containerd.io/gc.ref.snapshot.<snapshotter>` a
+ * snapshot's key (whose parents live with it). An image's name keeps its target, a manifest's labels keep its config
+ * and layers, and a config's label keeps the snapshot of its unpacked (or built) chain.
  */
 export const gcLabels = {
   content: 'containerd.io/gc.ref.content',
@@ -121,21 +142,30 @@ export const gcLabels = {
 export interface WriterOptions {
   lease: string;
   expected?: { digest?: Digest; size?: number };
-  /** The caller goes on from the writer's `offset`; without it all bytes are written, whatever is there of an earlier try. */
+  /**
+   * true: the caller continues from the writer's `offset`. Otherwise the caller writes all bytes, whatever an earlier
+   * try left.
+   */
   resume?: boolean;
 }
 
+/** One open ingest: a blob that is being written. */
 export interface ContentWriter {
-  /** With `resume`, bytes that are there already, of an earlier try or of another's blob: the caller continues from here. */
+  /**
+   * With `resume`, the number of bytes that are there already, from an earlier try or from another blob's owner; else
+   * 0.
+   */
   readonly offset: number;
-  /** Appends. Resolves when more may be written. */
+  /** Appends a chunk. Resolves when the writer takes the next one. */
   write(chunk: Uint8Array): Promise<void>;
   /**
-   * Checks size and digest (`corrupt` when they do not hold) and makes the blob visible. Fine when another has stored the
-   * same bytes meanwhile.
+   * Checks size and digest (throws `corrupt` when they differ) and makes the blob visible. It is no error when another
+   * writer has stored the same bytes meanwhile.
    */
   commit(labels?: Record<string, string>): Promise<{ digest: Digest; size: number }>;
-  /** Closes without making a blob. `keep` leaves the bytes for a later resume, else they are removed. */
+  /**
+   * Closes the ingest without making a blob. `keep` leaves the bytes for a later `resume`; otherwise they are removed.
+   */
   abort(keep?: boolean): Promise<void>;
 }
 
@@ -155,37 +185,37 @@ export const snapshotLabels = {
   chainId: 'drydock/chain-id',
   /** `drydock/blob.<compression>`: JSON Descriptor of the layer as a blob in content. */
   blobPrefix: 'drydock/blob.',
-  /** When the layer was made (ms since the epoch), on a snapshot that was copied here or restacked later. */
+  /** When the layer was made (ms since the epoch), on a snapshot that was copied into this store or restacked later. */
   madeAt: 'drydock/made-at',
-  /** What made the layer, here: the name of its step. */
+  /** The name of the step that made the layer in this store. */
   createdBy: 'drydock/created-by',
-  /** What made a layer that was fetched from a cache, as that says. */
+  /** The name of the step that made the layer elsewhere, as the cache that it was fetched from tells it. */
   madeBy: 'drydock/made-by',
-  /** On a snapshot that was restacked: the key of the one whose own layer it has, which may be gone. */
+  /** On a restacked snapshot: the key of the snapshot whose layer it shares, which may be gone. */
   layerOf: 'drydock/layer-of',
 } as const;
 
 /**
- * Snapshots are layers stacked by `parent`. An active one can be written through its mounts; a committed one is
- * immutable. Layer folders are in overlayfs's format (whiteouts are 0/0 character devices, opaque folders carry
- * `trusted.overlay.opaque=y`), so that they can be read and written without mounting.
+ * Snapshots are layers, each stacked on its `parent`. Layer folders are in overlayfs's format (whiteouts are 0/0
+ * character devices, opaque folders carry `trusted.overlay.opaque=y`), so they can be read and written without
+ * mounting.
  */
 export interface Snapshots {
   stat(key: string): Promise<SnapshotInfo | undefined>;
-  /** Makes an active snapshot on a committed parent (none: empty) and returns its writable mounts. */
+  /** Makes an active snapshot on a committed parent (undefined: on nothing) and returns its writable mounts. */
   prepare(key: string, parent: string | undefined, options: { lease: string }): Promise<Mount[]>;
-  /** A snapshot and all that it stands on, lowest first; empty when it is not there. */
+  /** Returns a snapshot and all snapshots below it, lowest first; an empty list when the snapshot is missing. */
   chain(key: string): Promise<SnapshotInfo[]>;
-  /** Mounts of an active snapshot again. */
+  /** Returns the mounts of an active snapshot once more. */
   mounts(key: string): Promise<Mount[]>;
   /**
-   * Read-only mounts of a committed snapshot, which it is kept for until they are released. `kept`: a lease of the
-   * caller's, or what stands on it, keeps it long enough already.
+   * Returns read-only mounts of a committed snapshot and keeps the snapshot until they are released. `kept`: a lease of
+   * the caller or a child keeps the snapshot that long anyway, so the store need not.
    */
   view(key: string, options?: { kept?: boolean }): Promise<{ mounts: Mount[]; release(): Promise<void> }>;
   /**
-   * Turns an active snapshot into the committed `name`. `exists` when the name is taken: the active one stays, and
-   * the lease holds the one that is there.
+   * Turns an active snapshot into the committed snapshot `name`. Throws `exists` when the name is taken: the active one
+   * stays as it is, and the lease holds the committed one that has the name.
    */
   commit(
     name: string,
@@ -193,8 +223,8 @@ export interface Snapshots {
     options: { lease: string; labels?: Record<string, string> },
   ): Promise<void>;
   /**
-   * Makes committed `name`: the own layer of committed `source` on another parent, without copying. Undefined on
-   * a store that cannot; callers then copy.
+   * Makes a committed snapshot `name` of the layer of `source` (without the layers below it) on another parent, without
+   * copying files. Undefined on a store that cannot do it; the caller copies then.
    */
   restack?(
     name: string,
@@ -203,17 +233,17 @@ export interface Snapshots {
     options: { lease: string },
   ): Promise<void>;
   /**
-   * Whether a committed snapshot is there with its folder and those of all below it. When a folder is gone (a disk's or
-   * someone's doing), its snapshot and all that stand on it are forgotten, so that they are made again.
+   * Whether a committed snapshot and all below it are there with their folders. When a folder is missing (a failed
+   * disk, somebody's hand), its snapshot and all that stand on it are forgotten, so that they are made again.
    */
   intact(key: string): Promise<boolean>;
-  /** A committed snapshot with this chain ID, if one is known. */
+  /** Returns a committed snapshot with this chain ID, if the store knows one. */
   byChain(chain: Digest): Promise<SnapshotInfo | undefined>;
   setLabels(key: string, labels: Record<string, string | undefined>): Promise<void>;
-  /** Own bytes and inodes of this layer, without its parents. */
+  /** Bytes and inodes of the snapshot's own layer, without its parents. */
   usage(key: string): Promise<{ size: number; inodes: number }>;
   list(): Promise<SnapshotInfo[]>;
-  /** `conflict` while it has children or an open view. */
+  /** Removes a snapshot. Throws `conflict` while it has children or an open view. */
   remove(key: string): Promise<void>;
 }
 
@@ -227,28 +257,33 @@ export interface ImageRecord {
   updatedAt: number;
 }
 
+/** The images: each name points to a manifest or index in content. */
 export interface Images {
   get(name: string): Promise<ImageRecord | undefined>;
-  /** All, by name; those that come and go meanwhile may be in it or not. */
+  /** Lists all images by name. Images that come or go meanwhile may be in the list or not. */
   list(): Promise<ImageRecord[]>;
-  /** Those that point to a target, by name. */
+  /** Lists the images that point to a target, by name. */
   of(target: Digest): Promise<ImageRecord[]>;
   /**
-   * Creates or moves a name. Throws `not-found` when the target is not in content. `date`: seconds since the epoch, the
-   * time that others who look into a shared store are to see; a store of our own keeps when it was done.
+   * Creates a name or moves it to another target. Throws `not-found` when the target is not in content. `date` (seconds
+   * since the epoch) is the time that other programs see in a shared store; a store that is ours alone keeps the
+   * current time.
    */
   put(name: string, target: Descriptor, labels?: Record<string, string>, date?: number): Promise<ImageRecord>;
   delete(name: string): Promise<boolean>;
 }
 
-/** A lease keeps what was made under it until it is deleted or its process has died. */
+/** Leases keep things from garbage collection; the top of this file tells the life of one. */
 export interface Leases {
   /**
-   * `pinned` leases outlive the process (cache records use one each); others die with it. Making one's own or a
-   * pinned lease again is fine; `conflict` when it is another process's. `holds` is added as `add` does.
+   * Makes a lease and puts `holds` under it, as `add` does. A `pinned` lease outlives the process (each cache record
+   * has one). Making a lease of this process, or a pinned one, once more is no error. Throws `conflict` when the lease
+   * belongs to another process.
    */
   create(id: string, options?: LeaseOptions): Promise<void>;
-  /** Throws `not-found` when the lease or the thing is not there, or not whole; else it stays as long as the lease. */
+  /**
+   * Puts a thing under a lease. Throws `not-found` when the lease or the thing is missing, or the thing is not whole.
+   */
   add(id: string, resource: LeaseResource): Promise<void>;
   removeResource(id: string, resource: LeaseResource): Promise<void>;
   resources(id: string): Promise<LeaseResource[]>;

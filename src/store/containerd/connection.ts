@@ -1,4 +1,4 @@
-/** The connection to a containerd, with its services. */
+/** The connection to a containerd and its services. */
 import { connect } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type CallOptions, type Client, Code, createClient, type Transport } from '@connectrpc/connect';
@@ -19,14 +19,14 @@ import { openCall, unaryCalls } from './unary-calls.ts';
 const patienceMs = 10_000;
 
 interface CallRules {
-  /** The lease that what the call makes is put under. */
+  /** The lease under which the call puts the things that it makes. */
   lease?: string;
   /**
-   * The call may be made a second time though the first may have been done: true for all that reads, and for what
-   * does nothing the second time. Otherwise it is only made again when it was not sent.
+   * The call may be sent a second time though the first may have been done: true for calls that read, and for calls
+   * that change nothing the second time. Any other call is repeated only when it was never sent.
    */
   again: boolean;
-  /** Do not wait for a containerd that is not there. */
+  /** Do not wait for a containerd that is away. */
   impatient?: boolean;
 }
 
@@ -43,10 +43,10 @@ export class Connection {
   readonly #sessions: Http2SessionManager;
   readonly #closed = new AbortController();
   #patienceMs: number;
-  /** A call has waited for containerd in vain: others need not, until it is back. */
+  /** Another call has waited for containerd in vain; the next ones do not wait until it is back. */
   #down = false;
 
-  /** Connects when first used. `address` is a unix socket's path. */
+  /** Makes a connection that opens when it is first used. `address` is the path of a unix socket. */
   constructor(address: string, namespace: string, patience = patienceMs) {
     this.#patienceMs = patience;
     this.address = address;
@@ -79,14 +79,14 @@ export class Connection {
     return openCall(this.#sessions, path, headersOf(this.namespace, lease));
   }
 
-  /** The headers of a call: everything is in a namespace, what is made is under a lease. */
+  /** The headers of a call, which name the namespace and the lease for new things. */
   options(lease?: string): CallOptions {
     return { headers: headersOf(this.namespace, lease), signal: this.#closed.signal };
   }
 
   /**
-   * Makes a call, again while containerd restarts and as far as that is safe. Errors are containerd's own
-   * (ConnectError), for the caller to tell apart; `failure` makes them ours.
+   * Makes a call, and repeats it while containerd restarts as far as that is safe. Throws containerd's own errors
+   * (ConnectError), for callers that tell them apart; `failure` translates them.
    */
   async raw<T>(rules: CallRules, call: (options: CallOptions) => Promise<T>): Promise<T> {
     const until = Date.now() + (rules.impatient || this.#down ? 0 : this.#patienceMs);
@@ -110,7 +110,7 @@ export class Connection {
     }
   }
 
-  /** Makes a call; its errors become ours, with `what` as what was being done. */
+  /** Makes a call and translates its errors. `what` tells them what was being done. */
   async call<T>(what: string, rules: CallRules, call: (options: CallOptions) => Promise<T>): Promise<T> {
     try {
       return await this.raw(rules, call);
@@ -119,7 +119,7 @@ export class Connection {
     }
   }
 
-  /** A call whose answer may be that there is no such thing: undefined. */
+  /** Makes a call that looks for a thing; undefined when containerd does not have it. */
   async find<T>(what: string, call: (options: CallOptions) => Promise<T>): Promise<T | undefined> {
     try {
       return await this.raw({ again: true }, call);
@@ -133,12 +133,12 @@ export class Connection {
     return storeError(err, what, this.address);
   }
 
-  /** From now on, calls do not wait for a containerd that is not there. */
+  /** From now on, calls do not wait for a containerd that is away. */
   hurry(): void {
     this.#patienceMs = 0;
   }
 
-  /** Ends the connection, and with it all calls under way. */
+  /** Ends the connection and all calls under way. */
   close(): void {
     this.#closed.abort();
     this.#sessions.abort();

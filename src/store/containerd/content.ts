@@ -30,8 +30,8 @@ const smallBytes = 32 << 20;
 const messageBytes = 4 << 20;
 
 /**
- * Blobs of one of containerd's namespaces. They are written through its API only; where its folder can be read (it
- * runs on this host) they are read from there, else through the API.
+ * The blobs of one of containerd's namespaces. They are written through its API only, and read from its folder where
+ * this process can see that (containerd runs on this host), else through the API.
  */
 export class ContainerdContent implements Content {
   readonly #shared: ContainerdParts;
@@ -74,7 +74,7 @@ export class ContainerdContent implements Content {
     return whenAsked(() => this.#bytes(digest, size, offset, length));
   }
 
-  /** Reads from containerd's own file where that is at hand, else through the API. */
+  /** Reads from containerd's own file if this process can see it, else through the API. */
   async *#bytes(digest: Digest, size: number, offset: number, length: number): AsyncGenerator<Uint8Array> {
     const path = blobFile(this.#shared, digest, size);
     let begun = false;
@@ -92,7 +92,7 @@ export class ContainerdContent implements Content {
     yield* this.#stream(digest, offset, length);
   }
 
-  /** Reads through the API; goes on where it was when containerd restarts in the middle. */
+  /** Reads through the API; when containerd restarts in the middle, continues at the same byte. */
   async *#stream(digest: Digest, offset: number, length: number): AsyncGenerator<Uint8Array> {
     const { connection } = this.#shared;
     const end = offset + length;
@@ -109,7 +109,7 @@ export class ContainerdContent implements Content {
         throw fail('corrupt', 'store', `${what}: containerd gave ${at - offset} of ${length} bytes`);
       } catch (err) {
         if (breakOf(err) === undefined || tries++ > 0) throw connection.failure(err, what);
-        // Waits until containerd answers again.
+        // This waits until containerd answers again.
         await this.#must(digest);
       }
     }
@@ -129,7 +129,7 @@ export class ContainerdContent implements Content {
     return bytes;
   }
 
-  /** The blob's file in containerd's own folder. */
+  /** The path of the blob's file in containerd's own folder. */
   async localPath(digest: Digest): Promise<string | undefined> {
     if (this.#shared.blobFolder === undefined) return undefined;
     const info = await this.info(digest);
@@ -141,7 +141,7 @@ export class ContainerdContent implements Content {
     if (digest !== undefined && !isDigest(digest)) {
       throw fail('invalid', 'store', `invalid digest ${JSON.stringify(digest)}`);
     }
-    // containerd would find out too, but only after trying for a while.
+    // containerd would notice too, but only after trying for a while.
     if (this.#writers.has(ref)) throw busy(ref);
     this.#writers.set(ref, undefined);
     try {
@@ -189,7 +189,7 @@ export class ContainerdContent implements Content {
           await this.#clear(digest);
           return this.put(data, options);
         }
-        // It is under our lease now.
+        // The blob is under our lease now.
         await passing.took(options.lease, { type: 'content', id: digest });
         if (Object.keys(request.labels).length > 0) await this.setLabels(digest, request.labels);
         return digest;
@@ -202,7 +202,7 @@ export class ContainerdContent implements Content {
     return digest;
   }
 
-  /** Puts a blob that is there, with these bytes, under the lease, with the labels; false when there is no such blob. */
+  /** Puts an existing blob with these bytes under the lease and labels it; false when there is no such blob. */
   async #keep(
     digest: Digest,
     data: Uint8Array,
@@ -227,7 +227,7 @@ export class ContainerdContent implements Content {
     return true;
   }
 
-  /** Whether a blob that is there has these bytes, as far as this process can see its file. */
+  /** Whether an existing blob has these bytes; checked if this process can see its file. */
   async #holds(digest: Digest, data: Uint8Array): Promise<boolean> {
     const { blobFolder } = this.#shared;
     if (blobFolder === undefined) return true;
@@ -260,7 +260,7 @@ export class ContainerdContent implements Content {
     const { connection } = this.#shared;
     if (!isDigest(digest)) throw missing(digest);
     const paths = labelPaths(labels);
-    // Without paths containerd would replace everything.
+    // Without paths containerd would replace all labels.
     if (paths.length === 0) {
       await this.#must(digest);
       return;
@@ -284,7 +284,10 @@ export class ContainerdContent implements Content {
     return blobs.sort((a, b) => a.createdAt - b.createdAt || (a.digest < b.digest ? -1 : 1));
   }
 
-  /** Waits until its file is gone too, as far as no other namespace has the blob: else writing it anew would find that. */
+  /**
+   * Deletes a blob and waits until its file is gone too (unless another namespace has the blob): a new write would find
+   * the file otherwise.
+   */
   async delete(digest: Digest): Promise<void> {
     const { connection } = this.#shared;
     const done = isDigest(digest)
@@ -296,20 +299,20 @@ export class ContainerdContent implements Content {
     await collectNow(this.#shared);
   }
 
-  /** Removes what is left of a damaged blob; somebody else may have. */
+  /** Removes the rest of a damaged blob, unless somebody else has. */
   async #clear(digest: Digest): Promise<void> {
     await this.delete(digest).catch((err) => {
       if (!(err instanceof DrydockError) || err.code !== 'not-found') throw err;
     });
   }
 
-  /** Ends the writers that are still open; what they wrote is removed. */
+  /** Ends the writers that are still open and removes their bytes. */
   async close(): Promise<void> {
     await Promise.all([...this.#writers.values()].map((writer) => writer?.abort().catch(() => {})));
   }
 }
 
-/** Where containerd keeps blobs, when this process can see them there. */
+/** The folder of containerd's blobs, if this process can see it. */
 export function readableBlobs(contentRoot: string | undefined): string | undefined {
   if (contentRoot === undefined) return undefined;
   const folder = join(contentRoot, 'blobs', 'sha256');

@@ -1,29 +1,29 @@
-/** containerd's errors as ours. */
+/** Translates containerd's errors into ours. */
 import { Code, ConnectError } from '@connectrpc/connect';
 import { DrydockError, errnoCode, fail } from '../../errors/index.ts';
 import { errorCodeOf } from '../../grpc/index.ts';
 
-/** How far a call came that containerd did not answer. */
+/** How far a call got that containerd did not answer. */
 type Break =
-  /** It was never sent: no connection could be made. Sending it again is always safe. */
+  /** The call was never sent: no connection could be made. Sending it again is always safe. */
   | 'unsent'
-  /** The connection broke off: containerd may have done it, or not. */
+  /** The connection broke off: containerd may have done the call, or not. */
   | 'broken';
 
-/** Whether an error is a broken connection; undefined when containerd has answered. */
+/** Tells a broken connection from an error; undefined when containerd has answered. */
 export function breakOf(err: unknown): Break | undefined {
   if (!(err instanceof ConnectError)) return undefined;
   for (let at: unknown = err; at instanceof Error; at = at.cause) {
     if ('syscall' in at && at.syscall === 'connect') return 'unsent';
   }
-  // What containerd itself says comes with a status; without one the transport speaks.
+  // An error of containerd's own has a status; an error without one is the transport's.
   if (err.metadata.get('grpc-status') === null) return 'broken';
-  // A server that is going down ends its calls with these. (A locked ingest is `unavailable` too.)
+  // A server that is going down ends its calls with these codes. (A locked ingest is `unavailable` too.)
   if (err.code === Code.Canceled) return 'broken';
   return err.code === Code.Unavailable && !isLocked(err) ? 'broken' : undefined;
 }
 
-/** Another writer has the ingest. */
+/** Whether the error says that another writer has the ingest. */
 export function isLocked(err: unknown): boolean {
   return err instanceof ConnectError && err.code === Code.Unavailable && /\blocked\b/.test(err.rawMessage);
 }
@@ -32,7 +32,10 @@ export function hasCode(err: unknown, code: Code): boolean {
   return err instanceof ConnectError && err.code === code && breakOf(err) === undefined;
 }
 
-/** Any error of a call as a DrydockError of hop `store`. `what` names the doing: `committing the snapshot "a"`. */
+/**
+ * Turns any error of a call into a DrydockError of hop `store`. `what` tells what was being done: `committing the
+ * snapshot "a"`.
+ */
 export function storeError(err: unknown, what: string, address: string): DrydockError {
   if (err instanceof DrydockError) return err;
   if (breakOf(err) !== undefined) return unavailable(err, what, address);
@@ -43,7 +46,7 @@ export function storeError(err: unknown, what: string, address: string): Drydock
       cause: err,
     });
   }
-  // What containerd has no status for is a fault of its own, or of ours.
+  // An error without a status code is a fault of containerd's or of ours.
   const known = err instanceof ConnectError && err.code !== Code.Unknown;
   const code = known ? errorCodeOf(err.code) : 'internal';
   return fail(code, 'store', `${what}: containerd says: ${message}`, { cause: err });

@@ -18,8 +18,8 @@ export interface CollectedParts {
 }
 
 /**
- * Deletes the leases of this root's dead processes, and collects what only they kept. Gives their run folders, for
- * the caller to remove.
+ * Deletes the leases of this root's dead processes and collects the things that only they kept. Returns the run folders
+ * of these processes, for the caller to remove.
  */
 export async function sweepDeadRuns(shared: ContainerdParts, runFolder: string): Promise<string[]> {
   const census = takeCensus(runFolder, shared.run.id);
@@ -41,8 +41,8 @@ export async function sweepDeadRuns(shared: ContainerdParts, runFolder: string):
 }
 
 /**
- * Lets containerd collect, and waits for it. The report is what is gone afterwards: containerd collects by itself
- * too, in all namespaces, and what it took before this call is not in it.
+ * Has containerd collect garbage and waits for it. The report lists the things that this process sees gone afterwards:
+ * containerd also collects by itself, in all namespaces, and things that it took before this call are not listed.
  */
 export async function collect(
   shared: ContainerdParts,
@@ -79,7 +79,7 @@ async function state({ content, snapshots }: Pick<CollectedParts, 'content' | 's
   return { blobs, layers };
 }
 
-/** containerd collects before it answers to a lease's deletion that is to be synchronous. */
+/** containerd collects garbage before it answers a synchronous deletion of a lease. */
 export async function collectNow(shared: ContainerdParts): Promise<void> {
   const { connection, names, run } = shared;
   const id = names.of(`gc-${run.id}-${crypto.randomUUID()}`);

@@ -6,7 +6,7 @@ import type { ImageRecord, Images } from '../store.ts';
 import { hasCode } from './errors.ts';
 import { type ContainerdParts, millis } from './shared.ts';
 
-/** Image names are containerd's: `ctr images ls`, Docker and Kubernetes see the same. */
+/** The images of containerd: `ctr images ls`, Docker and Kubernetes see the same names. */
 export class ContainerdImages implements Images {
   readonly #shared: ContainerdParts;
 
@@ -40,7 +40,7 @@ export class ContainerdImages implements Images {
     return images.map(toRecord).sort((a, b) => (a.name < b.name ? -1 : 1));
   }
 
-  /** Throws `not-found` when the target is not in content: a name never points at nothing. */
+  /** Creates or moves a name. Throws `not-found` when the target is not in content: a name never points at nothing. */
   async put(
     name: string,
     target: Descriptor,
@@ -61,10 +61,10 @@ export class ContainerdImages implements Images {
       labels: labels ?? {},
       target: { mediaType, digest, size: BigInt(size), annotations: annotations ?? {} },
     };
-    // containerd before 1.7 does not know of it, and gives its own time.
+    // containerd before 1.7 ignores this field and keeps its own time.
     const sourceDateEpoch = date === undefined ? undefined : { seconds: BigInt(date), nanos: 0 };
     const paths = labels === undefined ? ['target'] : ['target', 'labels'];
-    // Whoever makes or deletes it between the two calls sends us back to the first.
+    // If another process makes or deletes the name between the two calls, the first call is tried again.
     for (let tries = 0; ; tries++) {
       const moved = await connection.find(what, (call) =>
         connection.images.update({ image, updateMask: { paths }, sourceDateEpoch }, call),

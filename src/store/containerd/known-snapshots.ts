@@ -1,29 +1,29 @@
 import type { Info } from '../../pb/containerd/snapshots_pb.js';
 import type { Folders } from './mounts.ts';
 
-/** What was seen of one committed snapshot; it holds as long as that very snapshot is there. */
+/** The facts seen of one committed snapshot. They hold as long as that very snapshot exists. */
 interface Known {
   /**
-   * When it was made, ns since the epoch: another one of the same name is another snapshot. Of one that was just
-   * committed, between when and when.
+   * The snapshot's creation time, ns since the epoch: a snapshot of the same name with another time is another
+   * snapshot. For one that was just committed, the bounds of that time.
    */
   made: bigint | { from: bigint; to: bigint };
   folders?: Folders;
   usage?: { size: number; inodes: number };
-  /** As containerd had it last. Others may have given it labels since. */
+  /** The snapshot as containerd told it last. Others may have labelled it since. */
   info?: Info;
-  /** When the one it stands on was made. */
+  /** The creation time of its parent. */
   parentMade?: bigint;
 }
 
-/** So many are remembered. */
+/** The number of snapshots that are remembered. */
 const most = 5_000;
 
-/** What this process knows of containerd's snapshots, so that it need not ask again. */
+/** The facts about containerd's snapshots that this process knows and need not ask for again. */
 export class KnownSnapshots {
   readonly #all = new Map<string, Known>();
 
-  /** What is known of the committed snapshot that containerd has. */
+  /** The facts about the committed snapshot that containerd has just described. */
   of(info: Info): Known {
     const made = madeAt(info);
     const found = this.#all.get(info.name);
@@ -40,25 +40,25 @@ export class KnownSnapshots {
     this.#put(key, { made, folders });
   }
 
-  /** What was last known under a name; it may be of one that is gone. */
+  /** The last facts noted under a name; their snapshot may be gone. */
   last(key: string): Known | undefined {
     return this.#all.get(key);
   }
 
-  /** What a committed snapshot stands on: it cannot have gone, or become another one, before that. */
+  /** The parent of a committed snapshot. It cannot have gone, or been replaced, before its child. */
   parentOf(info: Info): Info | undefined {
     const { parentMade } = this.of(info);
     const parent = this.#all.get(info.parent);
     return parentMade !== undefined && parent?.made === parentMade ? parent.info : undefined;
   }
 
-  /** Notes what a committed snapshot stands on. */
+  /** Notes the parent of a committed snapshot. */
   setParent(info: Info, parent: Info): void {
     this.of(info).parentMade = madeAt(parent);
     this.of(parent);
   }
 
-  /** Notes labels that were set or (undefined) taken away. */
+  /** Notes labels that were set or, when undefined, removed. */
   labelled(key: string, labels: Record<string, string | undefined>): void {
     const info = this.#all.get(key)?.info;
     if (info === undefined) return;

@@ -1,27 +1,27 @@
-/** How our leases are named and marked in a containerd, which others use too. Pure. */
+/** The names and labels of our leases in a containerd that other programs use too. Pure. */
 import { fail } from '../../errors/index.ts';
 
-/** Our labels on leases. What begins so is not shown to callers. */
+/** The labels that we put on leases. Labels with our prefix are not shown to callers. */
 export const leaseLabels = {
-  /** Which Drydock root the lease belongs to. */
+  /** The id of the Drydock root that the lease belongs to. */
   root: 'drydock/root',
-  /** The run that it dies with; none on a pinned lease. */
+  /** The run that the lease ends with; absent on a pinned lease. */
   run: 'drydock/run',
   /**
-   * `lease`: made by a caller, pinned; `passing`: for those a caller made that end with the run; `view`: keeps what is
-   * being read; `ingest`: keeps half a blob for a resume.
+   * The kind of the lease. `lease`: pinned, made by a caller; `passing`: stands for the callers' leases that end with
+   * the run; `view`: keeps snapshots that are being read; `ingest`: keeps half a blob for a resume.
    */
   use: 'drydock/use',
-  /** containerd drops the lease at this time: a net, should nobody come to sweep it. RFC 3339 */
+  /** The time (RFC 3339) at which containerd drops the lease: a safety net, should nobody sweep it. */
   expire: 'containerd.io/gc.expire',
 } as const;
 
-/** Longer than any build; a lease cannot be prolonged. */
+/** The life of a lease, longer than any build: a lease cannot be prolonged. */
 export const leaseLifeMs = 7 * 24 * 3600_000;
-/** What is left of a broken-off transfer is kept for a day. */
+/** The life of a lease that keeps the rest of a broken-off transfer: a day. */
 export const ingestLifeMs = 24 * 3600_000;
 
-/** Names of one root's leases: several roots may use one containerd and must not share leases. */
+/** The names of one root's leases. Several roots may use one containerd and must not share leases. */
 export class LeaseNames {
   readonly rootId: string;
   readonly #prefix: string;
@@ -31,17 +31,17 @@ export class LeaseNames {
     this.#prefix = `drydock-${rootId}-`;
   }
 
-  /** containerd's name of our lease; it travels in a header, so it is printable ASCII. */
+  /** containerd's name of our lease. It travels in a header, so it is printable ASCII. */
   of(id: string): string {
     return this.#prefix + id.replaceAll(/[^!-$&-~]/gu, (char) => encodeURIComponent(char));
   }
 
-  /** Our name of containerd's lease. */
+  /** Our name of a lease in containerd. */
   idOf(name: string): string {
     return decodeURIComponent(name.slice(this.#prefix.length));
   }
 
-  /** Filter for all leases of this root. */
+  /** The filter that selects all leases of this root. */
   get filter(): string {
     return `labels."${leaseLabels.root}"==${JSON.stringify(this.rootId)}`;
   }
@@ -58,7 +58,7 @@ export class LeaseNames {
   }
 }
 
-/** The labels of a lease without our own. */
+/** The labels of a lease without those that we put on it. */
 export function foreignLabels(labels: Record<string, string>): Record<string, string> {
   const ours = new Set<string>(Object.values(leaseLabels));
   return Object.fromEntries(Object.entries(labels).filter(([name]) => !ours.has(name)));

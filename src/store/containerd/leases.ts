@@ -10,13 +10,13 @@ import { foreignLabels, leaseLabels, noLease } from './lease-names.ts';
 import { type ContainerdParts, isDamaged } from './shared.ts';
 
 /**
- * Leases are containerd's, so that its own collector respects them: each pinned one, and the others in groups (see
- * PassingLeases). One that is not pinned names its run in a label, and is deleted by the next opening of the root
- * once that run is dead.
+ * The leases in containerd, so that containerd's own collector respects them: each pinned lease by itself, the others
+ * in groups (see PassingLeases). A lease that is not pinned names its run in a label; the next opening of the root
+ * deletes it once that run is dead.
  */
 export class ContainerdLeases implements Leases {
   readonly #shared: ContainerdParts;
-  /** Where the lock of a run is. */
+  /** Returns the path of a run's lock. */
   readonly #lockOf: (run: string) => string;
   /** Pinned leases that this process has made. */
   readonly #pinned = new Set<string>();
@@ -27,8 +27,9 @@ export class ContainerdLeases implements Leases {
   }
 
   /**
-   * Making a lease that this process has, or a pinned one, again is fine; `pinned` pins it. Throws `conflict` when
-   * a pinned one would take the name of another living process's. (Names of others are each process's own.)
+   * Makes a lease. Making one again that this process has, or a pinned one, is no error; `pinned` pins it. Throws
+   * `conflict` when a pinned lease would take the name of another living process's lease. (Names of other leases are
+   * private to each process.)
    */
   async create(id: string, options: LeaseOptions = {}): Promise<void> {
     await this.#create(id, options);
@@ -51,7 +52,7 @@ export class ContainerdLeases implements Leases {
     if (await this.#make(id, labels)) return;
     const old = await this.#get(id);
     if (old === undefined) {
-      // Deleted between the two calls.
+      // The lease was deleted between the two calls.
       await this.#make(id, labels);
       return;
     }
@@ -65,7 +66,7 @@ export class ContainerdLeases implements Leases {
     this.#pinned.add(id);
   }
 
-  /** False when there is such a lease. */
+  /** Makes a lease in containerd; false when it exists. */
   async #make(id: string, labels: Record<string, string>): Promise<boolean> {
     const { connection, names } = this.#shared;
     try {
@@ -83,7 +84,9 @@ export class ContainerdLeases implements Leases {
     }
   }
 
-  /** containerd cannot change a lease: another one holds its things while it is made anew. */
+  /**
+   * Makes a lease anew with other labels, which containerd cannot change. A second lease holds its things meanwhile.
+   */
   async #replace(id: string, labels: Record<string, string>): Promise<void> {
     const { connection, names, passing } = this.#shared;
     const bridge = `${id}-bridge-${crypto.randomUUID()}`;
@@ -110,10 +113,12 @@ export class ContainerdLeases implements Leases {
     return leases[0];
   }
 
-  /** Throws `not-found` when the lease or the thing is not there, or not whole: what was added is there and stays. */
+  /**
+   * Puts a thing under a lease. Throws `not-found` when the lease or the thing is missing, or the thing is not whole.
+   */
   async add(id: string, resource: LeaseResource): Promise<void> {
     await this.#addTo(id, this.#toResource(resource));
-    // Looked for when it is held: nobody can collect it between the two.
+    // The thing is looked for when it is held, so nobody can collect it between the two.
     if (await this.#there(resource)) return;
     await this.removeResource(id, resource);
     throw fail('not-found', 'store', `there is no ${resource.type} ${resource.id} to keep`);
@@ -160,7 +165,7 @@ export class ContainerdLeases implements Leases {
     );
   }
 
-  /** What the lease holds that is there: containerd keeps the names of what was deleted by hand. */
+  /** The things under the lease that exist. (containerd also keeps names of things that were deleted by hand.) */
   async resources(id: string): Promise<LeaseResource[]> {
     const { snapshotter } = this.#shared;
     const all = (await this.#things(id)).flatMap(({ id: thing, type }): LeaseResource[] => {
@@ -181,8 +186,8 @@ export class ContainerdLeases implements Leases {
   }
 
   /**
-   * Deleting a lease that is not there is fine. What it kept stays until it is collected. Of a containerd that has
-   * gone away, a lease of this run is deleted when it is back: the end of a build whose store is gone is no failure.
+   * Deletes a lease; a missing one is no error. Its things stay until they are collected. When containerd is away, a
+   * lease of this run is deleted once it is back: a build that ends after its store went away has not failed by that.
    */
   async delete(id: string): Promise<void> {
     const { passing } = this.#shared;
@@ -196,7 +201,7 @@ export class ContainerdLeases implements Leases {
     await connection.find('deleting a lease', (call) => connection.leases.delete({ id: names.of(id) }, call));
   }
 
-  /** Of other processes' leases that are not pinned, only that there are some, and what they hold, is known. */
+  /** Lists the leases. Of other processes' leases that are not pinned, only their existence and things are known. */
   async list(): Promise<{ id: string; pinned: boolean; labels: Record<string, string> }[]> {
     const { names, passing, run } = this.#shared;
     const others = (await ownLeases(this.#shared)).filter(({ labels }) => {
@@ -222,7 +227,9 @@ export async function ownLeases({ connection, names }: Omit<ContainerdParts, 'pa
   return leases;
 }
 
-/** Deletes these leases of containerd. With `collect`, what only they kept is collected before this returns. */
+/**
+ * Deletes these leases in containerd. With `collect`, the things that only they kept are collected before this returns.
+ */
 export async function deleteLeases(
   { connection }: Omit<ContainerdParts, 'passing'>,
   leases: readonly string[],

@@ -1,4 +1,4 @@
-/** Worker task `store.link`: a layer's folder once more, with the same files. */
+/** The worker task `store.link`: makes a second folder of a layer with the same files. */
 import { canceled } from '../../errors/index.ts';
 import { inFolder } from '../../fs/index.ts';
 import { linkSync, mkdirSync, readEntriesSync } from '../../linux/index.ts';
@@ -6,8 +6,8 @@ import type { TaskContext } from '../../workers/index.ts';
 import { copyAttributes } from '../local/tree.ts';
 
 /**
- * Fills an empty folder with hard links to another's files (whiteouts and symlinks, too); folders are made anew, with
- * the attributes of the old ones. Only for layers that nobody writes to: their files are shared.
+ * Fills an empty folder with hard links to another folder's files (whiteouts and symlinks too). Folders are made anew
+ * with the attributes of the old ones. Use it only for layers that nobody writes to: the files are shared.
  */
 export function linkTree(args: { from: string; to: string }, ctx?: TaskContext): void {
   const root = process.geteuid?.() === 0;

@@ -1,4 +1,4 @@
-/** From containerd's mounts to layer folders and back. Pure. */
+/** Turns containerd's mounts into layer folders and back. Pure. */
 import { fail } from '../../errors/index.ts';
 import { folderOption, foldersIn, type Mount } from '../../fs/index.ts';
 import type { Mount as WireMount } from '../../pb/containerd/types_pb.js';
@@ -19,7 +19,7 @@ export function toMounts(mounts: readonly WireMount[], snapshotter: string): Mou
   });
 }
 
-/** What a snapshot's mounts say of its folders. */
+/** The folders that a snapshot's mounts name. */
 export function foldersOf([mount]: readonly Mount[]): Folders {
   if (mount === undefined) return { dirs: [], options: [] };
   if (mount.type === 'bind') return { dirs: [mount.source], options: [] };

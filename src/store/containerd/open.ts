@@ -24,12 +24,15 @@ import { verify } from './verify.ts';
 import { Views } from './views.ts';
 
 interface ContainerdStoreOptions {
-  /** Drydock's own folder beside containerd. What belongs to the store is in `containerd/<namespace>` of it. */
+  /** Drydock's own folder beside containerd. This store keeps its files in `containerd/<namespace>` below it. */
   root: string;
   /** Path of containerd's socket. */
   address?: string;
   namespace?: string;
-  /** Default: overlayfs where containerd has it, else native. Others work if they give overlay or bind mounts. */
+  /**
+   * Default: overlayfs where containerd has it, else native. Other snapshotters work if they give overlay or bind
+   * mounts.
+   */
   snapshotter?: string;
   /** Read blobs through containerd's API even where its files can be read (for tests). */
   streamBlobs?: boolean;
@@ -38,9 +41,9 @@ interface ContainerdStoreOptions {
 }
 
 /**
- * Opens a containerd, on this host, as a store. Several processes may have one root open. What killed processes left
- * under leases is swept. Throws `unavailable` (no containerd there), `unsupported` (no such snapshotter), `denied`,
- * `invalid` (a namespace that is none).
+ * Opens a containerd on this host as a store. Several processes may have one root open. Leases and folders of killed
+ * processes are swept. Throws `unavailable` (no containerd answers), `unsupported` (no such snapshotter), `denied`,
+ * `invalid` (a bad name of a namespace).
  */
 export async function openContainerdStore(options: ContainerdStoreOptions): Promise<Store> {
   const namespace = options.namespace ?? defaultNamespace;
@@ -87,7 +90,7 @@ function makeFolders(root: string): string {
   }
 }
 
-/** What tells this root's leases from other roots'. Made once. */
+/** The id that tells this root's leases from other roots'. It is made once. */
 function rootId(root: string): string {
   const path = join(root, 'id');
   try {
@@ -106,7 +109,7 @@ function rootId(root: string): string {
   });
 }
 
-/** Sees that containerd is there, makes the namespace, and asks what containerd has. */
+/** Checks that containerd answers, makes the namespace, and asks for containerd's plugins. */
 async function hello(connection: Connection): Promise<Plugin[]> {
   const rules = { again: true, impatient: true };
   await connection.call('opening the image store', rules, (call) => connection.version.version({}, call));
@@ -125,7 +128,7 @@ async function hello(connection: Connection): Promise<Plugin[]> {
   return plugins;
 }
 
-/** Those whose snapshots are no folders. */
+/** Snapshotters whose snapshots are not folders. */
 const blockSnapshotters = new Set(['btrfs', 'zfs', 'devmapper', 'blockfile', 'erofs']);
 
 function chooseSnapshotter(plugins: readonly Plugin[], wanted: string | undefined): string {
@@ -145,7 +148,7 @@ function chooseSnapshotter(plugins: readonly Plugin[], wanted: string | undefine
   });
 }
 
-/** Removes the folders of dead runs. One with a mount that cannot be taken off is left alone. */
+/** Removes the folders of dead runs. A folder with a mount that cannot be unmounted is left alone. */
 async function removeRuns(dead: readonly string[], runFolder: string): Promise<void> {
   const paths = dead.map((id) => join(runFolder, id)).filter((path) => unmountBelow(path));
   if (paths.length > 0) await runTask('store.remove', { paths });
@@ -192,7 +195,7 @@ class ContainerdStore implements Store {
     return verify(this.#shared, this.#parts, onProgress);
   }
 
-  /** Lets go of all that this opening holds: its leases, views and unfinished blobs. */
+  /** Releases everything that this opening holds: its leases, views and unfinished blobs. */
   close(): Promise<void> {
     this.#closing ??= this.#close();
     return this.#closing;
@@ -211,7 +214,7 @@ class ContainerdStore implements Store {
         { collect: false },
       );
     } catch (err) {
-      // Without containerd nothing can be let go; the next opening does it, as this run is dead then.
+      // Without containerd nothing can be released. This run is dead then, and the next opening sweeps it.
       if (!(err instanceof DrydockError) || err.code !== 'unavailable') throw err;
     } finally {
       connection.close();

@@ -8,25 +8,26 @@ import type { ContainerdParts } from './shared.ts';
 
 type Thing = Pick<Resource, 'id' | 'type'>;
 
+/** A thing that one or more of our leases hold. */
 interface HeldThing {
-  /** Leases of ours that hold it. */
+  /** The number of our leases that hold the thing. */
   users: number;
-  /** Resolves when containerd knows. */
+  /** Resolves when containerd has been told of the thing. */
   known: Promise<void>;
-  /** It has. */
+  /** Whether containerd has been told. */
   told: boolean;
 }
 
-/** One lease of containerd's, for all of ours that were made about the same time. */
+/** One lease in containerd that stands for all of our leases made at about the same time. */
 interface Group {
-  /** As containerd knows it. */
+  /** The name of the lease in containerd. */
   name: string;
   /** ms since the epoch */
   made: number;
   ready: Promise<void>;
   leases: number;
   held: Map<string, HeldThing>;
-  /** Things that it is just letting go of. */
+  /** Things that containerd is being told to release. */
   leaving: Map<string, Promise<void>>;
 }
 
@@ -36,20 +37,22 @@ interface Lease {
   things: Map<string, Thing>;
 }
 
-/** How long a group takes in new leases, ms: what ended leases held stays at least until all of their group ended. */
+/**
+ * How long a group takes in new leases, ms. A thing of an ended lease stays at least until the group's last lease ends.
+ */
 const openMs = 10_000;
 
 /**
- * The leases that end with this process. A build makes many, short-lived ones, and each change of a lease is a
- * synchronous write of containerd's: so they are kept in memory here, and containerd sees one lease for all that were
- * made within a few seconds, which it is told of each thing once. What only ended ones held is let go of with the
+ * The leases that end with this process. A build makes many short-lived ones, and each change of a lease is a
+ * synchronous write in containerd. So these leases are kept in memory here; containerd sees one lease for all that were
+ * made within a few seconds, and is told of each thing once. Things that only ended leases held are released with the
  * last lease of the group, or by `flush`.
  */
 export class PassingLeases {
   readonly #shared: Omit<ContainerdParts, 'passing'>;
   readonly #leases = new Map<string, Lease>();
   readonly #groups = new Set<Group>();
-  /** Groups that are to be deleted as soon as containerd is back, by containerd's names. */
+  /** containerd's names of groups that are to be deleted as soon as containerd is back. */
   readonly #owed = new Set<string>();
   #open: Group | undefined;
   #count = 0;
@@ -62,12 +65,12 @@ export class PassingLeases {
     return this.#leases.has(id);
   }
 
-  /** containerd's name of the lease that a call is to be made under. */
+  /** containerd's name of the lease under which a call must be made. */
   nameOf(id: string): string | undefined {
     return this.#leases.get(id)?.group.name;
   }
 
-  /** Making one again is fine. */
+  /** Makes a lease. Making one again is no error. */
   async create(id: string, labels: Record<string, string>): Promise<void> {
     await this.#deleteOwed();
     const known = this.#leases.get(id);
@@ -112,16 +115,16 @@ export class PassingLeases {
     this.#groups.delete(group);
   }
 
-  /** Adds a thing, which need not be there. Throws `not-found` when there is no such lease. */
+  /** Adds a thing, which need not exist. Throws `not-found` when there is no such lease. */
   async add(id: string, thing: Thing): Promise<void> {
     await this.#hold(id, thing, (group) => this.#tell(group, thing));
   }
 
-  /** Notes a thing that a call made under the lease has put under it. */
+  /** Notes a thing that a call made under the lease has put there. */
   async took(id: string, thing: Thing): Promise<void> {
     if (!this.has(id)) return;
     await this.#hold(id, thing, (group) => {
-      // Let go of at the same moment: containerd may have done that last.
+      // The thing is being released at this moment, and containerd may do that last.
       return group.leaving.has(keyOf(thing)) ? this.#tell(group, thing) : Promise.resolve();
     });
   }
@@ -158,7 +161,10 @@ export class PassingLeases {
     );
   }
 
-  /** What was added is held no longer, should no other lease hold it. Nothing happens when it was not. */
+  /**
+   * Takes a thing off a lease. The thing is released unless another lease holds it. No error when the lease does not
+   * hold it.
+   */
   remove(id: string, thing: Thing): void {
     const lease = this.#leases.get(id);
     if (lease !== undefined) this.#letGo(lease, keyOf(thing));
@@ -170,14 +176,16 @@ export class PassingLeases {
     if (hold !== undefined) hold.users--;
   }
 
-  /** Whether a lease holds a thing, and containerd knows. */
+  /** Whether a lease holds a thing and containerd has been told so. */
   holds(id: string, thing: Thing): boolean {
     const lease = this.#leases.get(id);
     const key = keyOf(thing);
     return lease?.things.has(key) === true && lease.group.held.get(key)?.told === true;
   }
 
-  /** Whether containerd knows of a thing that a lease, or another one of its group, holds or has just held. */
+  /**
+   * Whether containerd has been told of a thing that the lease, or another lease of its group, holds or has just held.
+   */
   isTold(id: string, thing: Thing): boolean {
     return this.#leases.get(id)?.group.held.get(keyOf(thing))?.told === true;
   }
@@ -186,7 +194,7 @@ export class PassingLeases {
     return [...(this.#leases.get(id)?.things.values() ?? [])];
   }
 
-  /** Ends a lease; `unavailable` is no failure: containerd is told when it is back. */
+  /** Ends a lease. `unavailable` is no failure: containerd is told when it is back. */
   async delete(id: string): Promise<void> {
     const lease = this.#leases.get(id);
     if (lease === undefined) return;
@@ -215,7 +223,7 @@ export class PassingLeases {
     }
   }
 
-  /** Lets go of all that no lease holds any more. */
+  /** Releases all things that no lease holds any more. */
   async flush(): Promise<void> {
     const { connection } = this.#shared;
     const idle = [...this.#groups].flatMap((group) =>

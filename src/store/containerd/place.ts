@@ -1,4 +1,4 @@
-/** Where a containerd is found unless something else is said; apart from the store, which is slow to load. */
+/** The default address of a containerd. It is apart from the store, which is slow to load. */
 export const defaultAddress = '/run/containerd/containerd.sock';
-/** Docker's own namespace, so that its images are ours and ours are its. */
+/** Docker's own namespace: its images are ours, and ours are its. */
 export const defaultNamespace = 'moby';

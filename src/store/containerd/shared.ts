@@ -1,4 +1,4 @@
-/** What the parts of a containerd store share. */
+/** The parts of a containerd store that its files share. */
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Digest, hex } from '../../oci/index.ts';
@@ -13,11 +13,11 @@ export interface ContainerdParts {
   run: Run;
   names: LeaseNames;
   passing: PassingLeases;
-  /** Folder of containerd's blobs (`blobs/sha256/<hex>`), where this process can read it. */
+  /** The folder of containerd's blobs (`blobs/sha256/<hex>`), if this process can read it. */
   blobFolder: string | undefined;
 }
 
-/** The whole file of a blob of so many bytes, as far as this process can see containerd's files. */
+/** The path of the complete file of a blob of that size, if this process can see it among containerd's files. */
 export function blobFile(
   { blobFolder }: Pick<ContainerdParts, 'blobFolder'>,
   digest: Digest,
@@ -28,7 +28,7 @@ export function blobFile(
   return statSync(path, { throwIfNoEntry: false })?.size === size ? path : undefined;
 }
 
-/** Whether a blob that containerd knows has no whole file, as far as this process can see its files. */
+/** Whether a blob that containerd knows has no complete file. False when this process cannot see containerd's files. */
 export function isDamaged(
   shared: Pick<ContainerdParts, 'blobFolder'>,
   digest: Digest,
@@ -37,12 +37,12 @@ export function isDamaged(
   return shared.blobFolder !== undefined && blobFile(shared, digest, size) === undefined;
 }
 
-/** containerd's name of the lease that what a call makes is put under. */
+/** containerd's name of the lease under which a call puts the things that it makes. */
 export function leaseName({ passing, names }: ContainerdParts, lease: string): string {
   return passing.nameOf(lease) ?? names.of(lease);
 }
 
-/** Paths of a FieldMask that sets, changes or (undefined) removes single labels. */
+/** The paths of a FieldMask that sets, changes or (undefined) removes single labels. */
 export function labelPaths(labels: Record<string, string | undefined>): string[] {
   return Object.keys(labels).map((name) => `labels.${name}`);
 }

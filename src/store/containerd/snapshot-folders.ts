@@ -1,4 +1,4 @@
-/** Where on this host the files of containerd's snapshots are. */
+/** Finds the folders of containerd's snapshots on this host. */
 import { existsSync } from 'node:fs';
 import { Code } from '@connectrpc/connect';
 import { DrydockError } from '../../errors/index.ts';
@@ -36,8 +36,8 @@ export class SnapshotFolders {
   }
 
   /**
-   * A view is a hold on the snapshot, and its folders: containerd is asked for them once. Releasing may take effect
-   * a little later, but before this process collects or removes anything.
+   * Holds the snapshot and returns its folders, for which containerd is asked once. Releasing may take effect a little
+   * later, but before this process collects or removes anything.
    */
   async view(
     key: string,
@@ -70,7 +70,7 @@ export class SnapshotFolders {
     return (await this.committed(key)).folders;
   }
 
-  /** What is known of a committed snapshot that the caller holds. Throws as `folders` does. */
+  /** The known facts about a committed snapshot that the caller holds. Throws as `folders` does. */
   async committed(
     key: string,
   ): Promise<{ folders: Folders; labels: Record<string, string>; createdAt: number }> {
@@ -83,7 +83,7 @@ export class SnapshotFolders {
     return { folders: known.folders, labels, createdAt: millis(createdAt) };
   }
 
-  /** Asks containerd for the folders, by a view of its own for a moment. */
+  /** Asks containerd for the folders, through a short-lived view. */
   async #look(parent: string): Promise<Folders> {
     const { connection, snapshotter, run } = this.#shared;
     const key = `drydock-view-${run.id}-${++this.#looks}`;
@@ -117,7 +117,7 @@ export class SnapshotFolders {
       throw err;
     }
     if (whole(folders)) return true;
-    // Topmost first, as the folders are; a native snapshot has one folder, with all in it.
+    // Topmost first, like the folders. A native snapshot has one folder with everything in it.
     const chain: string[] = [];
     for (let at: string | undefined = key; at !== undefined && chain.length < folders.dirs.length; ) {
       chain.push(at);
@@ -128,7 +128,7 @@ export class SnapshotFolders {
     return false;
   }
 
-  /** Removes a snapshot and all that stand on it, views too, whatever holds them. */
+  /** Removes a snapshot and all that stand on it (views too), whatever holds them. */
   async #forget(key: string): Promise<void> {
     const { connection, snapshotter } = this.#shared;
     const all = await this.#queries.infos();

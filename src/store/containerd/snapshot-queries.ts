@@ -1,4 +1,4 @@
-/** What containerd's snapshotter has: single snapshots, the stacks they are in, and those of a chain ID. */
+/** Questions to containerd's snapshotter: single snapshots, the stacks they are in, and snapshots of a chain ID. */
 import { fail } from '../../errors/index.ts';
 import type { Digest } from '../../oci/index.ts';
 import { type Info, Kind } from '../../pb/containerd/snapshots_pb.js';
@@ -6,13 +6,15 @@ import { type SnapshotInfo, snapshotLabels } from '../store.ts';
 import type { KnownSnapshots } from './known-snapshots.ts';
 import { type ContainerdParts, millis } from './shared.ts';
 
-/** Tells an active snapshot that we made from another's of the same name, when a connection broke off in the middle. */
+/**
+ * The label that tells our active snapshot from another's of the same name, after a connection broke off in the middle.
+ */
 export const attemptLabel = 'drydock/attempt';
 
 export class SnapshotQueries {
   readonly #shared: ContainerdParts;
   readonly #known: KnownSnapshots;
-  /** Chain ID → key, as far as seen; checked when used. */
+  /** Chain ID → key, of the stacks seen so far. An entry is checked when it is used. */
   readonly #chains = new Map<Digest, string>();
 
   constructor(shared: ContainerdParts, known: KnownSnapshots) {
@@ -43,7 +45,7 @@ export class SnapshotQueries {
     return chain.reverse();
   }
 
-  /** As containerd has it, a view too; undefined when there is none. */
+  /** A snapshot or view as containerd describes it; undefined when there is none. */
   async info(key: string): Promise<Info | undefined> {
     const { connection, snapshotter } = this.#shared;
     // containerd takes an empty key for a mistake.
@@ -54,7 +56,7 @@ export class SnapshotQueries {
     return found?.info;
   }
 
-  /** Also a snapshot named by its chain ID, as `ctr` and Docker unpack images. */
+  /** A committed snapshot with a chain ID, also one that is named by it, as `ctr` and Docker unpack images. */
   async byChain(chain: Digest): Promise<SnapshotInfo | undefined> {
     const named = await this.stat(chain);
     if (named?.kind === 'committed') return named;
@@ -72,7 +74,7 @@ export class SnapshotQueries {
     return found;
   }
 
-  /** Notes under which key the stack of a chain ID is. */
+  /** Notes the key of the stack that has a chain ID. */
   noteChain(labels: Record<string, string | undefined>, key: string): void {
     const chain = labels[snapshotLabels.chainId];
     if (chain !== undefined) this.#chains.set(chain as Digest, key);
@@ -86,7 +88,7 @@ export class SnapshotQueries {
     return (await this.infos(filter)).filter(({ kind }) => kind !== Kind.VIEW).map(toInfo);
   }
 
-  /** All, or those of one of containerd's filters, as containerd has them: views too. */
+  /** All snapshots and views, or those that match one of containerd's filters. */
   infos(filter?: string): Promise<Info[]> {
     const { connection, snapshotter } = this.#shared;
     const request = { snapshotter, filters: filter === undefined ? [] : [filter] };

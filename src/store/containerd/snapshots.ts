@@ -19,13 +19,13 @@ import type { Views } from './views.ts';
 
 /** An active snapshot that this process has made. */
 interface Active extends Folders {
-  /** It has been given labels since. */
+  /** Labels were set on it after it was made. */
   labelled: boolean;
 }
 
 /**
- * Snapshots of one of containerd's snapshotters, on this host: their folders are written and read directly. Those
- * made by `ctr` and Docker are found too, by their chain IDs.
+ * The snapshots of one of containerd's snapshotters on this host. Their folders are written and read directly.
+ * Snapshots that `ctr` and Docker made are found by their chain IDs.
  */
 export class ContainerdSnapshots implements Snapshots {
   readonly #shared: ContainerdParts;
@@ -35,7 +35,7 @@ export class ContainerdSnapshots implements Snapshots {
   readonly #known = new KnownSnapshots();
   readonly #queries: SnapshotQueries;
   readonly #folders: SnapshotFolders;
-  /** Only where layers are apart: a native one holds its parents' files too. */
+  /** Only where each layer has a folder of its own: a native layer holds its parents' files too. */
   readonly restack?: Snapshots['restack'];
 
   constructor(shared: ContainerdParts, leases: ContainerdLeases, views: Views) {
@@ -77,8 +77,8 @@ export class ContainerdSnapshots implements Snapshots {
   }
 
   /**
-   * Throws `exists` when the key is taken, `not-found` when there is no such parent or lease, `conflict` when the
-   * parent is still active.
+   * Makes an active snapshot. Throws `exists` when the key is taken, `not-found` when the parent or lease is missing,
+   * `conflict` when the parent is still active.
    */
   async prepare(key: string, parent: string | undefined, options: { lease: string }): Promise<Mount[]> {
     const { connection, snapshotter } = this.#shared;
@@ -94,7 +94,7 @@ export class ContainerdSnapshots implements Snapshots {
       mounts = toMounts(made.mounts, snapshotter);
     } catch (err) {
       if (hasCode(err, Code.AlreadyExists)) {
-        // Ours, when the answer to an earlier try was lost.
+        // The snapshot is ours when the answer to an earlier try was lost.
         if ((await this.#queries.info(key))?.labels[attemptLabel] !== attempt) throw taken(key);
         mounts = await this.#folders.mounts(key);
       } else {
@@ -113,8 +113,8 @@ export class ContainerdSnapshots implements Snapshots {
   }
 
   /**
-   * An overlay shows its upper folder's mode as its root's: it is the parent's until changed. (containerd hands
-   * down the owner alone.)
+   * Gives the upper folder the mode of the parent's root, since an overlay shows the upper folder's mode as its root's.
+   * (containerd hands down the owner alone.)
    */
   #likeParent({ dirs: [upper, below] }: Folders): void {
     if (upper === undefined || (below === undefined && this.#shared.snapshotter === 'native')) return;
@@ -176,7 +176,7 @@ export class ContainerdSnapshots implements Snapshots {
     return this.#shared.passing.took(lease, this.#resource(key));
   }
 
-  /** Returns when the commit was done, or is done now, after all. */
+  /** Returns when the commit was done all the same, or could be done now; else throws. */
   async #afterFailure(
     err: unknown,
     name: string,
@@ -186,7 +186,7 @@ export class ContainerdSnapshots implements Snapshots {
     const { connection, snapshotter } = this.#shared;
     const what = `committing the snapshot ${JSON.stringify(name)}`;
     if (breakOf(err) === 'broken') {
-      // Only we commit our active snapshot: when it is gone and the name is there, that was us.
+      // Only this process commits its active snapshot: when that is gone and the name exists, the commit was done.
       const left = await this.#queries.info(key);
       if (left === undefined && (await this.#queries.info(name)) !== undefined) return;
       if (left === undefined) throw connection.failure(err, what);
@@ -197,7 +197,7 @@ export class ContainerdSnapshots implements Snapshots {
       return;
     }
     if (hasCode(err, Code.AlreadyExists)) {
-      // The caller will use the one that is there; from here on nobody can collect it under them.
+      // The caller will use the committed one; from here on nobody can collect it.
       await this.#leases.add(options.lease, { type: 'snapshot', id: name });
       throw taken(name);
     }
@@ -207,7 +207,7 @@ export class ContainerdSnapshots implements Snapshots {
     throw connection.failure(err, what);
   }
 
-  /** containerd cannot share a layer: the new one is a folder of its own, with hard links to the same files. */
+  /** Makes a new folder with hard links to the same files, since containerd cannot share a layer among snapshots. */
   async #restack(
     name: string,
     source: string,
@@ -215,14 +215,14 @@ export class ContainerdSnapshots implements Snapshots {
     options: { lease: string },
   ): Promise<void> {
     const active = `restack-${randomUUID()}`;
-    // Held until its files have other names; a lease of the caller's that holds it is as good.
+    // The source is held until its files have other names. A lease of the caller that holds it does as well.
     const held = this.#shared.passing.holds(options.lease, this.#resource(source));
     if (!held) await this.#views.hold(source);
     try {
       const below = await this.#folders.committed(source);
       const from = below.folders.dirs[0];
       const labels = { ...below.labels };
-      // What is known of the layer holds; what is known of its old stack does not.
+      // Labels about the layer stay true; the label about the old stack does not.
       delete labels[snapshotLabels.chainId];
       labels[snapshotLabels.madeAt] ??= String(below.createdAt);
       labels[snapshotLabels.layerOf] ??= source;
@@ -244,7 +244,7 @@ export class ContainerdSnapshots implements Snapshots {
   async setLabels(key: string, labels: Record<string, string | undefined>): Promise<void> {
     const { connection, snapshotter } = this.#shared;
     const paths = labelPaths(labels);
-    // Without paths containerd would replace everything.
+    // Without paths containerd would replace all labels.
     if (paths.length === 0) {
       if ((await this.#queries.info(key)) === undefined) throw missing(key);
       return;
@@ -262,10 +262,13 @@ export class ContainerdSnapshots implements Snapshots {
     this.#queries.noteChain(labels, key);
   }
 
-  /** As containerd counts, without the layer's root folder itself. On `native` a layer holds its parents' files too. */
+  /**
+   * Bytes and inodes as containerd counts them, without the layer's root folder. A `native` layer includes its parents'
+   * files.
+   */
   async usage(key: string): Promise<{ size: number; inodes: number }> {
     const { connection, snapshotter } = this.#shared;
-    // What has been committed stays as it is; another snapshot under its name would hold the same.
+    // A committed snapshot does not change, and another snapshot of its name would hold the same files.
     const measured = this.#known.last(key)?.usage;
     if (measured !== undefined) return measured;
     const found = await connection.find(`measuring the snapshot ${key}`, (call) =>
@@ -284,7 +287,7 @@ export class ContainerdSnapshots implements Snapshots {
     return usage;
   }
 
-  /** Throws `not-found`; `conflict` while it has children or an open view, in whatever process. */
+  /** Removes a snapshot. Throws `not-found`, and `conflict` while any process has a child or an open view of it. */
   async remove(key: string): Promise<void> {
     const { connection, snapshotter } = this.#shared;
     const info = await this.#queries.info(key);
@@ -303,7 +306,7 @@ export class ContainerdSnapshots implements Snapshots {
       if (hasCode(err, Code.FailedPrecondition)) {
         throw fail('conflict', 'store', `the snapshot ${key} has children`, { cause: err });
       }
-      // Gone already: by us, before a connection broke off, or by another.
+      // It is gone already, removed by us before a connection broke off or by another process.
       if (!hasCode(err, Code.NotFound)) throw connection.failure(err, `removing the snapshot ${key}`);
     }
     this.#active.delete(key);

@@ -1,19 +1,19 @@
 /**
- * Calls of one message there and one back on connect's connection. A build makes dozens of them, and with connect's
- * own pipeline of streams and interceptors each takes several times what it takes here.
+ * Unary calls on connect's connection: one message there, one back. A build makes dozens of them, and with connect's
+ * own pipeline of streams and interceptors each takes several times as long.
  */
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { Code, ConnectError, type Transport } from '@connectrpc/connect';
 import type { Http2SessionManager } from '@connectrpc/connect-node';
 import { ConnectionLost, GrpcCall, GrpcError } from '../../grpc/index.ts';
 
-/** Bytes of an answer, at most: what gRPC's framing can say, for containerd's own limit is the lower. */
+/** The largest answer in bytes: the limit of gRPC's framing, for containerd's own limit is lower. */
 export const largestAnswer = 2 ** 32 - 1;
 
-/** Nobody reads them. */
+/** Nobody reads these headers. */
 const none = new Headers();
 
-/** The unary calls of a transport. Fails with ConnectErrors: those with a status are the server's. */
+/** The unary calls of a transport. They fail with ConnectErrors; those with a status are the server's. */
 export function unaryCalls(sessions: Http2SessionManager): Transport['unary'] {
   return async (method, signal, _timeout, header, input) => {
     const path = `/${method.parent.typeName}/${method.name}`;
@@ -48,7 +48,9 @@ export async function openCall(
   }
 }
 
-/** What a call failed with, as those read it who tell what containerd said from a connection that broke off. */
+/**
+ * Turns a call's failure into a ConnectError, for callers that tell containerd's own errors from a broken connection.
+ */
 export function connectError(err: unknown): ConnectError {
   if (err instanceof ConnectError) return err;
   if (err instanceof ConnectionLost) return broken(err.cause ?? err);
@@ -57,7 +59,7 @@ export function connectError(err: unknown): ConnectError {
   return new ConnectError(message, code as Code, { 'grpc-status': String(code) });
 }
 
-/** The connection is gone, or there never was one. */
+/** The error of a connection that is gone, or never was. */
 export function broken(cause: unknown): ConnectError {
   if (cause instanceof ConnectError) return cause;
   const why = cause instanceof Error ? cause.message : 'the call was broken off';

@@ -11,8 +11,8 @@ import type { ContainerdParts } from './shared.ts';
 const width = 4;
 
 /**
- * See `Store.verify`. What does not hold is reported and kept: deleting is the user's choice. Reads all blobs and
- * snapshots of the namespace, whoever made them.
+ * Implements `Store.verify`. Damaged things are reported and kept: deleting them is the user's choice. It reads all
+ * blobs and snapshots of the namespace, whoever made them.
  */
 export async function verify(
   shared: ContainerdParts,
@@ -64,7 +64,7 @@ async function digestOfBlob(
   return `sha256:${hash.digest('hex')}`;
 }
 
-/** The mounts of a snapshot without children name the folders of all below it: those are asked for. */
+/** Checks snapshots by their mounts: those of a snapshot without children name the folders of all below it. */
 async function checkSnapshots(
   { snapshots }: CollectedParts,
   all: readonly SnapshotInfo[],

@@ -1,4 +1,7 @@
-/** What this process reads: held by a lease of its own, so that containerd does not collect it meanwhile. */
+/**
+ * The snapshots that this process reads. A lease of its own holds them, so that containerd does not collect them
+ * meanwhile.
+ */
 import { Code } from '@connectrpc/connect';
 import { inParallel } from '../../flow/index.ts';
 import { hasCode } from './errors.ts';
@@ -9,13 +12,13 @@ import type { ContainerdParts } from './shared.ts';
 interface Held {
   readers: number;
   lease: string;
-  /** Resolves when containerd knows. */
+  /** Resolves when containerd has been told. */
   known: Promise<void>;
 }
 
-/** How long a snapshot that is read no more stays held: most are read again soon. */
+/** How long a snapshot stays held after its last reader, ms: most snapshots are read again soon. */
 const lingerMs = 5_000;
-/** A lease cannot be prolonged: a long-lived process takes a new one each day. */
+/** A lease cannot be prolonged, so a long-lived process takes a new one each day. */
 const renewMs = 24 * 3600_000;
 
 export class Views {
@@ -29,7 +32,7 @@ export class Views {
     this.#shared = shared;
   }
 
-  /** containerd's name of the lease for what is read now. */
+  /** containerd's name of the lease for the snapshots that are read now. */
   async lease(): Promise<string> {
     const now = Date.now();
     if (this.#lease === undefined || now - this.#lease.made > renewMs) {
@@ -53,7 +56,9 @@ export class Views {
     return name;
   }
 
-  /** Holds a snapshot until `release` is called as often. Whether it is there is for the caller to see afterwards. */
+  /**
+   * Holds a snapshot until `release` has been called as often. The caller checks afterwards that the snapshot exists.
+   */
   async hold(key: string): Promise<void> {
     let held = this.#held.get(key);
     if (held === undefined) {
@@ -87,7 +92,7 @@ export class Views {
     this.#timer.unref();
   }
 
-  /** Lets go of what nobody reads any more: of one snapshot, or of all. */
+  /** Releases the snapshots (or only one of them) that nobody reads any more. */
   async flush(only?: string): Promise<void> {
     const { connection } = this.#shared;
     const idle = [...this.#held].filter(
@@ -100,7 +105,7 @@ export class Views {
       await connection.find(`letting go of the snapshot ${key}`, (call) =>
         connection.leases.deleteResource({ id: lease, resource: this.#resource(key) }, call),
       );
-      // Someone came for it while it was being let go.
+      // A reader came for the snapshot while it was being released.
       const again = this.#held.get(key);
       if (again !== undefined) {
         await again.known;

@@ -1,6 +1,6 @@
 /**
- * The Write call of containerd's content service. Its messages carry whole layers: their bytes go to the connection as
- * they are, where connect would copy each of them four times.
+ * The Write call of containerd's content service. Its messages carry whole layers, so their bytes go to the connection
+ * uncopied; connect would copy each of them four times.
  */
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { Deframer, frameHead, type GrpcCall } from '../../grpc/index.ts';
@@ -14,7 +14,7 @@ import type { Connection } from './connection.ts';
 import { broken, connectError, largestAnswer } from './unary-calls.ts';
 
 const path = '/containerd.services.content.v1.Content/Write';
-/** `data` of a WriteContentRequest. */
+/** The field number of `data` in a WriteContentRequest. */
 const dataField = 6;
 
 export interface WriteMessage {
@@ -30,9 +30,9 @@ export interface WriteMessage {
 /** The two directions of one call. */
 export class WriteStream {
   readonly #call: Promise<GrpcCall>;
-  /** Answers that nobody has asked for yet. */
+  /** Answers that have come and were not received yet. */
   readonly #answers: WriteContentResponse[] = [];
-  /** Settles when the call is over: well, or with what it failed with (a ConnectError). */
+  /** Resolves when the call has ended well; rejects with the ConnectError it failed with. */
   readonly #over = Promise.withResolvers<undefined>();
   #wake: (() => void) | undefined;
   #isOver = false;
@@ -70,7 +70,7 @@ export class WriteStream {
     this.#wake?.();
   }
 
-  /** Sends a message; resolves when its bytes may be used again. Throws what the call failed with. */
+  /** Sends a message; resolves when the caller may reuse its bytes. Throws the error that the call failed with. */
   async send({ data, ...rest }: WriteMessage): Promise<void> {
     const { stream } = await this.#call;
     const head = frameHead(
@@ -91,7 +91,7 @@ export class WriteStream {
     throw broken(new Error('the call ended'));
   }
 
-  /** The next answer; undefined at the end. Throws what the call failed with. */
+  /** The next answer; undefined at the end. Throws the error that the call failed with. */
   async receive(): Promise<WriteContentResponse | undefined> {
     for (;;) {
       const answer = this.#answers.shift();
@@ -103,7 +103,7 @@ export class WriteStream {
     }
   }
 
-  /** Says that nothing more comes, and waits until containerd has let go of the ingest. */
+  /** Says that no more messages come, and waits until containerd has unlocked the ingest. */
   async end(): Promise<void> {
     (await this.#call).stream.end();
     while ((await this.receive()) !== undefined);

@@ -9,10 +9,10 @@ import { ingestLifeMs, noLease } from './lease-names.ts';
 import { type ContainerdParts, leaseName } from './shared.ts';
 import { type WriteMessage, WriteStream } from './write-stream.ts';
 
-/** Bytes in one message; containerd takes up to 16 MiB. */
+/** The bytes in one message; containerd takes up to 16 MiB. */
 const messageBytes = 1 << 20;
 
-/** One open ingest of containerd's. Every message is answered, and the answers are read as they come. */
+/** One open ingest in containerd. Every message is answered, and the answers are read as they come. */
 export class ContainerdWriter implements ContentWriter {
   readonly offset: number;
   readonly #shared: ContainerdParts;
@@ -21,7 +21,7 @@ export class ContainerdWriter implements ContentWriter {
   readonly #stream: WriteStream;
   readonly #closed: () => void;
   #size: number;
-  /** Bytes to come that containerd has already. */
+  /** The bytes still to be written that containerd has already; they are skipped. */
   #passed: number;
   /** Resolves when all messages sent so far have been answered. */
   #answers: Promise<void> = Promise.resolve();
@@ -48,7 +48,10 @@ export class ContainerdWriter implements ContentWriter {
     this.#broken.promise.catch(() => {}); // whoever writes next hears of it
   }
 
-  /** Throws `exists` (which is then under the lease), `conflict`, `not-found` (the lease), `unavailable`. */
+  /**
+   * Opens an ingest. Throws `exists` (the blob is under the lease then), `conflict`, `not-found` (the lease),
+   * `unavailable`.
+   */
   static async open(
     shared: ContainerdParts,
     ref: string,
@@ -62,8 +65,8 @@ export class ContainerdWriter implements ContentWriter {
         const { stream, offset, total } = await connection.raw({ again: true }, () =>
           start(shared, ref, options),
         );
-        // All of it is there at once when another namespace has the blob and containerd lets namespaces share: what is
-        // written is passed over then.
+        // containerd has all of it at once when another namespace has the blob and containerd lets namespaces share.
+        // Bytes that are written are skipped then.
         const isWhole = expected?.digest !== undefined && offset === total;
         const usable = options.resume === true ? offset <= (expected?.size ?? offset) : isWhole;
         if (usable || offset === 0) {
@@ -78,7 +81,7 @@ export class ContainerdWriter implements ContentWriter {
         }
         if (hasCode(err, Code.NotFound)) throw noLease(options.lease);
         if (isLocked(err)) throw busy(ref);
-        // What is left there was to have another size.
+        // The ingest that is left there was begun for another size.
         const other = hasCode(err, Code.Unknown) && /total differs/.test(String(err));
         if (!other || attempt > 0) throw connection.failure(err, `opening the ingest ${JSON.stringify(ref)}`);
       }
@@ -172,7 +175,7 @@ export class ContainerdWriter implements ContentWriter {
       return answer.digest as Digest;
     } catch (err) {
       if (hasCode(err, Code.AlreadyExists)) {
-        // Another one has stored the same bytes meanwhile. It is under our lease too, from now on.
+        // Another writer has stored the same bytes meanwhile. They are under our lease too, from now on.
         const digest = (expected?.digest ?? /sha256:[0-9a-f]{64}/.exec(String(err))?.[0]) as Digest;
         await this.#label(digest, labels);
         return digest;
@@ -184,7 +187,7 @@ export class ContainerdWriter implements ContentWriter {
         });
       }
       if (breakOf(err) !== undefined && expected?.digest !== undefined) {
-        // Perhaps it was done before the connection broke off.
+        // The commit may have been done before the connection broke off.
         const digest = expected.digest;
         const there = await connection.find(what, (call) => connection.content.info({ digest }, call));
         if (there !== undefined) {
@@ -218,11 +221,11 @@ export class ContainerdWriter implements ContentWriter {
     await this.#answers.catch(() => {});
     await this.#stream.end().catch(() => {});
     try {
-      // After a broken connection containerd has what it has: it knows how much.
+      // After a broken connection containerd knows how many bytes it has.
       if (keep && this.#size > 0) await keepIngest(this.#shared, this.#ref);
       else await dropIngest(this.#shared, this.#ref);
     } catch {
-      // containerd is away: what it has of the ingest goes with the lease.
+      // containerd is away, and its ingest goes with the lease.
     } finally {
       this.#closed();
     }
@@ -249,7 +252,7 @@ export function busy(ref: string) {
   });
 }
 
-/** Opens the call: containerd locks the ingest for us and says how much of it there is, of how much. */
+/** Opens the call. containerd locks the ingest for us and tells how many bytes of how many it has. */
 async function start(
   shared: ContainerdParts,
   ref: string,
@@ -278,12 +281,12 @@ function keptLease({ names }: ContainerdParts, ref: string): string {
   return names.of(`ingest-${createHash('sha256').update(ref).digest('hex').slice(0, 32)}`);
 }
 
-/** Keeps what is there for whoever resumes it, also when the lease it was made under is gone. */
+/** Keeps the ingest's bytes for a later resume, even when the lease that they were written under is gone. */
 async function keepIngest(shared: ContainerdParts, ref: string): Promise<void> {
   const { connection, names } = shared;
   const id = keptLease(shared, ref);
   const what = `keeping the ingest ${JSON.stringify(ref)}`;
-  // Made anew, for its time cannot be prolonged.
+  // The lease is made anew, since its time cannot be prolonged.
   await forgetKept(shared, ref);
   await connection.call(what, { again: true }, async (call) => {
     try {

@@ -26,9 +26,9 @@ import { LocalWriter } from './writer.ts';
 const smallBytes = 32 << 20;
 
 /**
- * Blobs are files named by their digests. They are not synced to the disk one by one: a killed process loses nothing the
- * kernel has, and after a power cut, which may leave files short, the next opening finds a dead run, compares sizes
- * and forgets what does not hold (`mend`), so that it is fetched or built again.
+ * Blobs as files named by their digests. They are not synced to the disk one by one: a killed process loses nothing,
+ * and after a power cut, which may leave files short, the next opening finds a dead run, compares sizes and forgets
+ * short files (`mend`), so that they are fetched or built again.
  */
 export class LocalContent implements Content {
   readonly #shared: LocalParts;
@@ -49,7 +49,10 @@ export class LocalContent implements Content {
     return statSync(blobPath(this.#shared.layout, digest), { throwIfNoEntry: false })?.size === size;
   }
 
-  /** Streams a blob. Throws `not-found`, `invalid` for a range outside of it, `corrupt` when its file is gone or short. */
+  /**
+   * Streams a blob. Throws `not-found`, `invalid` for a range outside of it, `corrupt` when its file is missing or
+   * short.
+   */
   async read(digest: Digest, range: { offset?: number; length?: number } = {}): Promise<Readable> {
     const { size } = this.#must(digest);
     const offset = range.offset ?? 0;
@@ -105,7 +108,7 @@ export class LocalContent implements Content {
       throw fail('invalid', 'store', `invalid digest ${JSON.stringify(digest)}`);
     }
     let claim = this.#claim(ref, options);
-    // Perhaps the other writer is of a process that was killed.
+    // The other writer may belong to a process that was killed.
     if (claim === 'busy' && sweepDeadRuns(this.#shared)) claim = this.#claim(ref, options);
     if (claim === 'exists') throw fail('exists', 'store', `the blob ${digest} is there already`);
     if (claim === 'busy') {
@@ -124,7 +127,7 @@ export class LocalContent implements Content {
     return writer;
   }
 
-  /** Takes an ingest over, or makes it; gives its file. */
+  /** Takes over an ingest, or makes it; returns its file. */
   #claim(ref: string, { lease, expected }: WriterOptions): string | 'busy' | 'exists' {
     const { db, run, layout } = this.#shared;
     return db.write(() => {
@@ -179,7 +182,7 @@ export class LocalContent implements Content {
       const row = db.get('SELECT size, labels FROM blobs WHERE digest = ?', digest);
       if (row === undefined || !this.#isWhole(digest, data.byteLength)) return false;
       if (!readFileSync(blobPath(layout, digest)).equals(data)) {
-        // So that what is published next takes its place.
+        // The next blob that is published takes its place.
         rmSync(blobPath(layout, digest), { force: true });
         return false;
       }
@@ -214,7 +217,7 @@ export class LocalContent implements Content {
     }
   }
 
-  /** Moves a finished file in and writes its row, as one step. */
+  /** Moves a finished file into place and writes its row, as one step. */
   #publish(
     path: string,
     blob: { digest: Digest; size: number },
@@ -295,7 +298,7 @@ export class LocalContent implements Content {
     this.#clearOrphan(digest);
   }
 
-  /** Takes a blob's file away unless it has a row: someone may have stored the same blob anew since. */
+  /** Removes a blob's file unless it has a row: another process may have stored the same blob anew since. */
   #clearOrphan(digest: Digest): void {
     const { db, layout, trash } = this.#shared;
     db.write(() => {
@@ -305,7 +308,7 @@ export class LocalContent implements Content {
     trash.empty();
   }
 
-  /** Ends the writers that are still open; what they wrote is removed. */
+  /** Ends the writers that are still open and removes their bytes. */
   async close(): Promise<void> {
     for (const writer of [...this.#writers]) await writer.abort();
   }

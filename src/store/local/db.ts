@@ -6,7 +6,7 @@ import { releaseReserve } from '../shared/reserve.ts';
 import { type DatabaseName, openDatabase, translated } from '../sqlite.ts';
 import { schema } from './schema.ts';
 
-/** Changes of one transaction, at most: other work waits as long as it takes. */
+/** The largest number of changes in one transaction: other work waits as long as it takes. */
 const mostTogether = 256;
 
 interface QueuedChange {
@@ -18,22 +18,22 @@ interface QueuedChange {
 
 export type Row = Record<string, SQLOutputValue>;
 
-/**
- * The store's metadata: SQLite in WAL mode, statements prepared once, write transactions that take the write lock
- * at their start. That lock is also what orders changes of folders and files among processes: blobs and layer
- * folders are moved into place only inside a write transaction, so whoever holds it and sees a file without a row
- * sees something a killed process left.
- */
-/** Rows read at once: some ms at most. */
+/** The number of rows read at once, which takes some ms at most. */
 const pageRows = 500;
 
+/**
+ * The store's metadata in SQLite (WAL mode, statements prepared once). Write transactions take the write lock at their
+ * start. That lock also orders changes of folders and files among processes: blobs and layer folders are moved into
+ * place only inside a write transaction. So a process that holds the lock and sees a file without a row sees the
+ * remains of a killed process.
+ */
 export class Db {
   readonly #name: DatabaseName;
   readonly #db: DatabaseSync;
   readonly #statements = new Map<string, StatementSync>();
   #waiting: QueuedChange[] = [];
 
-  /** Throws as `openDatabase` does. */
+  /** Opens the database. Throws as `openDatabase` does. */
   constructor(file: string) {
     this.#name = { hop: 'store', name: "the store's metadata", file };
     this.#db = openDatabase(this.#name, schema);
@@ -48,8 +48,8 @@ export class Db {
   }
 
   /**
-   * All rows of a table in which `key` is unique, a few at a time, in turns with other work: none that is there all the
-   * time is left out. In the order of their keys.
+   * Returns all rows of a table in the order of `key`, which is unique in it. The rows are read a few at a time, in
+   * turns with other work; no row that is there all the time is left out.
    */
   async rows(table: string, key: string): Promise<Row[]> {
     const rows: Row[] = [];
@@ -66,7 +66,7 @@ export class Db {
     }
   }
 
-  /** Runs a statement; gives the number of changed rows and the last row id. */
+  /** Runs a statement; returns the number of changed rows and the last row id. */
   run(sql: string, ...params: SQLInputValue[]): { changes: number; rowId: number } {
     const { changes, lastInsertRowid } = translated(this.#name, () => this.#statement(sql).run(...params));
     return { changes: Number(changes), rowId: Number(lastInsertRowid) };
@@ -81,13 +81,13 @@ export class Db {
       return result;
     } catch (err) {
       if (this.#db.isTransaction) this.#db.exec('ROLLBACK');
-      // Files are made and moved within transactions: a full disk shows here too.
+      // Files are made and moved within transactions, so a full disk shows here too.
       throw toDrydockError(err, 'store');
     }
   }
 
   /**
-   * A `write` that gives space back. On a full disk even forgetting needs some pages: then the reserve goes, and
+   * Runs a `write` that frees space. On a full disk even deleting needs some pages: the reserve is given up then, and
    * `body` runs a second time.
    */
   free<T>(body: () => T): T {
@@ -101,18 +101,18 @@ export class Db {
     }
   }
 
-  /** Has the next changes overwrite SQLite's log instead of making it longer. */
+  /** Makes the next changes overwrite SQLite's log instead of making it longer. */
   #rewindLog(): void {
     try {
       this.#db.exec('PRAGMA wal_checkpoint(TRUNCATE)');
     } catch {
-      // Then the reserve must do.
+      // Then the reserve must be enough.
     }
   }
 
   /**
-   * A `write` or `free` of a change that nobody needs before the promise resolves: changes that come in one turn of the
-   * event loop are made in one transaction, in order. Each fails by itself.
+   * Runs a `write` or `free` that nobody needs before the promise resolves. Changes that come in one turn of the event
+   * loop are made in one transaction, in order. Each fails by itself.
    */
   together(how: 'write' | 'free', body: () => void): Promise<void> {
     return new Promise((resolve, reject) => {
@@ -133,7 +133,7 @@ export class Db {
         return;
       }
     } catch {
-      // Nothing of it was done: one by one shows which of them it was.
+      // The whole transaction was undone. Running its changes one by one shows which of them failed.
     }
     for (const { how, body, resolve, reject } of changes) {
       try {
@@ -167,7 +167,7 @@ export function parseLabels(value: SQLOutputValue | undefined): Record<string, s
   return value === '{}' ? {} : (JSON.parse(String(value)) as Record<string, string>);
 }
 
-/** Labels with changes applied; undefined removes one. */
+/** The labels with changes applied; undefined removes a label. */
 export function mergeLabels(
   old: Record<string, string>,
   changes: Record<string, string | undefined>,

@@ -7,12 +7,12 @@ import { mend } from './mend.ts';
 import { sweepDeadRuns } from './run.ts';
 import { dropBlob, dropSnapshot, type LocalParts } from './shared.ts';
 
-/** Ingests that were left for a resume are forgotten after a day. */
+/** How long an ingest that was left for a resume is kept: a day. */
 const keptIngestMs = 24 * 3600_000;
 
 /**
- * Everything reachable: images' targets and what all leases hold, what labels of reachable things name, and the
- * parents of reachable snapshots.
+ * All reachable things: the targets of images, the things that leases hold, the things that labels of reachable things
+ * name, and the parents of reachable snapshots.
  */
 const live = `
   WITH RECURSIVE live (type, id) AS (
@@ -29,12 +29,14 @@ interface Garbage {
   snapshots: string[];
   /** Bytes of blobs and of layers whose usage is known. */
   size: number;
-  /** Layers that must be measured to know what they give back. */
+  /** Layers that must be measured to know how much space they free. */
   unmeasured: number[];
   layers: number[];
 }
 
-/** Forgets everything unreachable, in one transaction with what makes things reachable. The files follow. */
+/**
+ * Forgets all unreachable things, in one transaction with the changes that make things reachable. Their files follow.
+ */
 function forgetGarbage({ db }: LocalParts): Garbage {
   return db.free(() => {
     const found: Garbage = { blobs: [], snapshots: [], size: 0, unmeasured: [], layers: [] };
@@ -65,8 +67,8 @@ function forgetGarbage({ db }: LocalParts): Garbage {
 }
 
 /**
- * See `Store.gc`. The files go in the background. `afterKill`: something was killed, so look closer for what it may
- * have left, and report no sizes.
+ * Implements `Store.gc`. Files are removed in the background. `afterKill`: a process was killed, so look closer for its
+ * remains and report no sizes.
  */
 export async function collect(shared: LocalParts, options: { afterKill: boolean }): Promise<GcReport> {
   const { db, layout, trash } = shared;
@@ -78,7 +80,7 @@ export async function collect(shared: LocalParts, options: { afterKill: boolean 
   }
   db.free(() => {
     for (const digest of garbage.blobs) {
-      // Someone may have stored the same blob anew since.
+      // Another process may have stored the same blob anew since.
       const row = db.get('SELECT 1 FROM blobs WHERE digest = ?', digest);
       if (row === undefined) trash.take(blobPath(layout, digest));
     }

@@ -4,7 +4,7 @@ import { canceled } from '../../errors/index.ts';
 import type { Digest } from '../../oci/index.ts';
 import type { TaskContext } from '../../workers/index.ts';
 
-/** The sha256 digest and size of a file's bytes, read in pieces; run on a worker thread. */
+/** The sha256 digest and size of a file's bytes, which are read in pieces. Runs on a worker thread. */
 export function hashFile(args: { path: string }, ctx?: TaskContext): { digest: Digest; size: number } {
   const fd = openSync(args.path, constants.O_RDONLY | constants.O_NOFOLLOW);
   try {

@@ -34,10 +34,10 @@ export class LocalImages implements Images {
     return records;
   }
 
-  /** Throws `not-found` when the target is not in content: a name never points at nothing. */
+  /** Creates or moves a name. Throws `not-found` when the target is not in content: a name never points at nothing. */
   async put(name: string, target: Descriptor, labels?: Record<string, string>): Promise<ImageRecord> {
     const record = this.#put(name, target, labels);
-    // What a power cut leaves of the time before this is mended at the next start.
+    // Earlier files that a power cut may still harm are mended at the next start.
     if (this.#shared.sync) {
       const { syncFilesystem } = await import('../../linux/sync-fs.ts');
       await syncFilesystem(this.#shared.layout.root);

@@ -1,4 +1,4 @@
-/** Where things are under a local store's root. Pure. */
+/** The paths below a local store's root. Pure. */
 import { join } from 'node:path';
 import { type Digest, hex } from '../../oci/index.ts';
 

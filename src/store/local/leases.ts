@@ -15,8 +15,8 @@ export class LocalLeases implements Leases {
   }
 
   /**
-   * Making a lease that this process has, or a pinned one, again is fine; `pinned` pins it. Throws `conflict` when
-   * it is another living process's.
+   * Makes a lease. Making one again that this process has, or a pinned one, is no error; `pinned` pins it. Throws
+   * `conflict` when the lease belongs to another living process.
    */
   create(id: string, options: LeaseOptions = {}): Promise<void> {
     return this.#shared.db.together('write', () => {
@@ -44,7 +44,9 @@ export class LocalLeases implements Leases {
     );
   }
 
-  /** Throws `not-found` when the lease or the thing is not there, or not whole: what was added is there and stays. */
+  /**
+   * Puts a thing under a lease. Throws `not-found` when the lease or the thing is missing, or the thing is not whole.
+   */
   add(id: string, resource: LeaseResource): Promise<void> {
     return this.#shared.db.together('write', () => this.#add(id, resource));
   }
@@ -78,7 +80,7 @@ export class LocalLeases implements Leases {
       );
   }
 
-  /** Deleting a lease that is not there is fine. What it kept stays until the next `gc`. */
+  /** Deletes a lease; a missing one is no error. Its things stay until the next `gc`. */
   delete(id: string): Promise<void> {
     const { db } = this.#shared;
     return db.together('free', () => deleteLease(db, id));
@@ -95,7 +97,7 @@ export class LocalLeases implements Leases {
   }
 }
 
-/** Whether a blob is known and its file has its size. */
+/** Whether a blob has a row and its file has the right size. */
 function hasWholeBlob({ db, layout }: LocalParts, digest: Digest): boolean {
   const row = db.get('SELECT size FROM blobs WHERE digest = ?', digest);
   if (row === undefined) return false;

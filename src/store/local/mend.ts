@@ -6,10 +6,10 @@ import { blobPath, layerFolder } from './layout.ts';
 import { dropBlob, dropSnapshot, type LocalParts } from './shared.ts';
 
 /**
- * Makes rows and files agree. A file or folder without a row, left by a kill between the two, goes to the trash. A
- * row without its file (which only a power cut or someone's hand brings about) or with a file of another size is
- * forgotten, with the snapshots that stand on it; one sentence for each of these is returned. Only with `inside` are
- * sizes and the insides of layers' folders looked at: it costs a system call for each.
+ * Makes rows and files agree. A file or folder without a row, left by a process that was killed between the two, goes
+ * to the trash. A row without its file (after a power cut, or by somebody's hand), or with a file of another size, is
+ * forgotten together with the snapshots that stand on it. Returns one sentence for each forgotten row. Sizes and the
+ * insides of layer folders are looked at only with `inside`, since that costs a system call for each.
  */
 export function mend(shared: LocalParts, inside: boolean): string[] {
   const problems = shared.db.free(() => [
@@ -67,7 +67,9 @@ function mendLayers(shared: LocalParts, inside: boolean): string[] {
   return problems;
 }
 
-/** Forgets a layer whose folder is gone, with the snapshots that stand on it; gives their keys. In a transaction. */
+/**
+ * Forgets a layer whose folder is gone, with the snapshots that stand on it, and returns their keys. In a transaction.
+ */
 export function forgetLayer({ db, layout, trash }: LocalParts, id: number): string[] {
   const fallen = db
     .all(

@@ -1,24 +1,24 @@
-/** From a stack of layer folders to mounts. Pure. */
+/** Makes mounts from a stack of layer folders. Pure. */
 import { fail } from '../../errors/index.ts';
 import { folderOption, type Mount } from '../../fs/index.ts';
 
 interface Stack {
   /** Layer ids, topmost first. */
   layers: readonly number[];
-  /** The topmost layer can be written to. */
+  /** Whether the topmost layer can be written to. */
   writable: boolean;
 }
 
 export interface MountPlaces {
-  /** The snapshots folder. */
+  /** The folder of all snapshots. */
   folder: string;
-  /** Options that this kernel needs beside the folders. */
+  /** Mount options that this kernel needs besides the folders. */
   options: readonly string[];
 }
 
-/** Mounts of a stack on overlayfs: a bind of a lone layer, else an overlay, however deep. */
+/** The mounts of a stack on overlayfs: a bind of a single layer, else one overlay, however deep. */
 export function overlayMounts(stack: Stack, { folder, options }: MountPlaces): Mount[] {
-  // The kernel refuses a folder that is in a stack twice; a lower copy is hidden by the upper one anyway.
+  // The kernel refuses a folder that is in a stack twice; its lower copy would be hidden by the upper one anyway.
   const layers = [...new Set(stack.layers)];
   const [top, ...lower] = layers;
   if (top === undefined) throw fail('internal', 'store', 'a stack without layers has no mounts');

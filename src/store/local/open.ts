@@ -18,16 +18,19 @@ import { Trash } from './trash.ts';
 import { verify } from './verify.ts';
 
 interface LocalStoreOptions {
-  /** `auto` (default): what the root was made with, else overlayfs where it works, else native. */
+  /**
+   * `auto` (default): the snapshotter that the root was made with; for a new root overlayfs where it works, else
+   * native.
+   */
   snapshotter?: 'overlayfs' | 'native' | 'auto';
   /** See `StoreOptions.sync`. */
   sync?: boolean;
 }
 
 /**
- * Opens (or makes) the store in a folder. Several processes may have it open at once. What killed processes left
- * behind is swept. Throws `unsupported` (overlayfs asked for but not usable here, or a newer format), `conflict`
- * (another snapshotter than the root was made with), `unavailable` (locked), `denied`, `corrupt`.
+ * Opens the store in a folder, or makes it. Several processes may have it open at once. Remains of killed processes are
+ * swept. Throws `unsupported` (overlayfs asked for but not usable here, or a newer format), `conflict` (the root was
+ * made with another snapshotter), `unavailable` (locked), `denied`, `corrupt`.
  */
 export async function openLocalStore(root: string, options: LocalStoreOptions = {}): Promise<Store> {
   const layout = makeFolders(root);
@@ -38,7 +41,7 @@ export async function openLocalStore(root: string, options: LocalStoreOptions = 
     const trash = new Trash(run.dir);
     const snapshotter = chooseSnapshotter(db, run, options.snapshotter ?? 'auto');
     const shared: LocalParts = { db, layout, run, trash, snapshotter, sync: options.sync ?? false };
-    // After a kill: nothing may be half there, and what only the dead process held goes.
+    // After a kill nothing may be half there, and the things that only the dead process held are removed.
     if (sweepDeadRuns(shared)) await collect(shared, { afterKill: true });
     return new LocalStore(shared);
   } catch (err) {
@@ -67,7 +70,7 @@ function makeFolders(root: string): RootLayout {
   }
 }
 
-/** A root keeps the snapshotter it was made with: layers of one are not layers of the other. */
+/** A root keeps the snapshotter that it was made with, since the layers of one are not layers of the other. */
 function chooseSnapshotter(
   db: Db,
   run: Run,
@@ -134,7 +137,7 @@ class LocalStore implements Store {
     return verify(this.#shared, onProgress);
   }
 
-  /** Lets go of all that this opening holds: its leases, views, active snapshots and unfinished blobs. */
+  /** Releases everything that this opening holds: its leases, views, active snapshots and unfinished blobs. */
   close(): Promise<void> {
     this.#closing ??= this.#close();
     return this.#closing;

@@ -1,10 +1,10 @@
-/** What this kernel's overlayfs needs, and whether it works on a folder's filesystem. */
+/** Finds out which options this kernel's overlayfs needs, and whether it works on a folder's filesystem. */
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { lsetxattr, MNT_DETACH, mknod, mount, S_IFCHR, umount } from '../../linux/index.ts';
 
 /**
- * Mount options that make the kernel write layers that can be read without it: `index=off` lets a layer be under
+ * The mount options with which the kernel writes layers that can be read without it. `index=off` lets a layer be under
  * several mounts; redirects and metadata-only copies are turned off where they are on by default.
  * https://docs.kernel.org/filesystems/overlayfs.html
  */
@@ -24,7 +24,9 @@ function parameter(name: string): string | undefined {
   }
 }
 
-/** Tries overlayfs on the filesystem of an existing folder: undefined when it works, else why it does not. */
+/**
+ * Tries overlayfs on the filesystem of an existing folder: undefined when it works, else the reason why it does not.
+ */
 export function whyNoOverlay(folder: string): string | undefined {
   const dir = join(folder, 'overlay-probe');
   const at = (name: string) => join(dir, name);

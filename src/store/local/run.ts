@@ -7,8 +7,8 @@ import { dropSnapshot, type LocalParts } from './shared.ts';
 export { type Run, unmountBelow };
 
 /**
- * Makes this process's run folder and takes its lock. Inside a write transaction, as sweeping is: so no sweeper ever
- * sees a run between its making and its locking.
+ * Makes this process's run folder and takes its lock. It runs inside a write transaction, as sweeping does, so no
+ * sweeper ever sees a run between its making and its locking.
  */
 export function startRun(db: Db, layout: RootLayout): Run {
   const id = newRunId();
@@ -16,8 +16,8 @@ export function startRun(db: Db, layout: RootLayout): Run {
 }
 
 /**
- * Clears away what dead processes left: their leases, active snapshots, ingests and run folders. Returns whether
- * there was anything. Also drops what a kill in mid-sweep left: rows of a run that has no folder any more.
+ * Removes the remains of dead processes: their leases, active snapshots, ingests and run folders. Returns whether there
+ * were any. It also drops the remains of a sweep that was killed: rows of a run that has no folder any more.
  */
 export function sweepDeadRuns(shared: LocalParts): boolean {
   const { db, layout, run, trash } = shared;
@@ -28,7 +28,7 @@ export function sweepDeadRuns(shared: LocalParts): boolean {
       const census = takeCensus(layout.run, run.id);
       release = () => census.release();
       for (const id of census.dead) {
-        // A folder with a mount that cannot be taken off is left alone: deleting it would reach through the mount.
+        // A folder with a mount that cannot be unmounted is left alone: deleting it would reach through the mount.
         if (unmountBelow(join(layout.run, id))) trash.take(join(layout.run, id));
       }
       const dropped = dropRuns(shared, census.live, layers);
@@ -41,7 +41,7 @@ export function sweepDeadRuns(shared: LocalParts): boolean {
   }
 }
 
-/** Drops the rows of this run: the last thing an orderly close does. */
+/** Drops the rows of this run; an orderly close does this last. */
 export function dropOwnRows(shared: LocalParts): void {
   const layers: number[] = [];
   shared.db.free(() => {

@@ -1,6 +1,6 @@
 /**
- * Steps from one version of the metadata to the next; the version is SQLite's `user_version`. Labels are JSON
- * objects. `refs` holds what labels keep alive, taken apart once, when labels are set.
+ * The steps from each version of the metadata to the next; the version is SQLite's `user_version`. Labels are JSON
+ * objects. `refs` lists the things that labels keep alive; it is filled when labels are set.
  */
 export const schema = [
   `CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;

@@ -1,4 +1,7 @@
-/** What the parts of a local store share, and the statements that several of them need. Synchronous; in a transaction. */
+/**
+ * The parts of a local store that its files share, and the statements that several of them need. The statements are
+ * synchronous and run in a transaction.
+ */
 import { fail } from '../../errors/index.ts';
 import { refsOfLabels } from '../labels.ts';
 import type { Db } from './db.ts';
@@ -12,7 +15,7 @@ export interface LocalParts {
   run: Run;
   trash: Trash;
   snapshotter: 'overlayfs' | 'native';
-  /** An image that got its name is on the disk. */
+  /** Whether an image's data must be on the disk when the image gets its name. */
   sync: boolean;
 }
 
@@ -28,7 +31,7 @@ export function hold(db: Db, lease: string, type: ThingType, id: string): void {
   db.run('INSERT OR IGNORE INTO held (lease, type, id) VALUES (?, ?, ?)', lease, type, id);
 }
 
-/** Makes a lease row. A run's lease dies with it; without a run it is pinned. */
+/** Inserts the row of a lease. A lease with a run ends with that run; one without is pinned. */
 export function insertLease(
   db: Db,
   id: string,
@@ -49,7 +52,7 @@ export function deleteLease(db: Db, id: string): void {
   db.run('DELETE FROM leases WHERE id = ?', id);
 }
 
-/** Writes down what a thing's labels keep alive, in place of what they kept before. */
+/** Replaces the rows that say which things a thing's labels keep alive. */
 export function setRefs(
   shared: Pick<LocalParts, 'db' | 'snapshotter'>,
   type: ThingType | 'image',
@@ -69,7 +72,9 @@ export function setRefs(
   }
 }
 
-/** Forgets a snapshot. Gives the id of its layer when no other snapshot shares it: its folder is to go. */
+/**
+ * Forgets a snapshot. Returns the id of its layer when no other snapshot shares it: the layer's folder must go then.
+ */
 export function dropSnapshot(db: Db, key: string): number | undefined {
   const row = db.get('SELECT layer FROM snapshots WHERE key = ?', key);
   if (row === undefined) return undefined;
@@ -88,7 +93,7 @@ export function dropBlob(db: Db, digest: string): void {
   db.run(`DELETE FROM refs WHERE from_type = 'blob' AND from_id = ?`, digest);
 }
 
-/** Takes folders of dropped layers away, after the transaction that dropped them (ids are never used again). */
+/** Removes the folders of dropped layers, after the transaction that dropped them (ids are never used again). */
 export function trashLayers(shared: Pick<LocalParts, 'layout' | 'trash'>, ids: readonly number[]): void {
   for (const id of ids) shared.trash.take(layerFolder(shared.layout, id));
   shared.trash.empty();

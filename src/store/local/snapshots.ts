@@ -56,8 +56,8 @@ export class LocalSnapshots implements Snapshots {
   }
 
   /**
-   * Throws `exists` when the key is taken, `not-found` when there is no such parent or lease, `conflict` when the
-   * parent is still active.
+   * Makes an active snapshot. Throws `exists` when the key is taken, `not-found` when the parent or lease is missing,
+   * `conflict` when the parent is still active.
    */
   async prepare(key: string, parent: string | undefined, options: { lease: string }): Promise<Mount[]> {
     if (this.#shared.snapshotter === 'native' && parent !== undefined) {
@@ -83,7 +83,7 @@ export class LocalSnapshots implements Snapshots {
     }
   }
 
-  /** Takes a layer's folder away unless it has a row: the id of an undone transaction may be in use again. */
+  /** Removes a layer's folder unless it has a row: the id of a transaction that was undone may be in use again. */
   #clearOrphan(layer: number): void {
     const { db, layout, trash } = this.#shared;
     db.write(() => {
@@ -93,7 +93,7 @@ export class LocalSnapshots implements Snapshots {
     trash.empty();
   }
 
-  /** An overlay shows its upper folder's owner and mode as its root's: they are the parent's until changed. */
+  /** Gives the upper folder the owner and mode of the parent's root, since an overlay shows them as its root's. */
   #likeParent(dir: string, parentLayer: number | undefined): void {
     if (parentLayer === undefined) {
       if ((process.umask() & 0o755) !== 0) chmodSync(dir, 0o755);
@@ -105,7 +105,9 @@ export class LocalSnapshots implements Snapshots {
     if (stat.mode !== mine.mode) chmodSync(dir, stat.mode & 0o7777);
   }
 
-  /** A layer's new folder. What is there already was left by a process killed before its transaction ended. */
+  /**
+   * Makes the folder of a new layer, after removing one that was left by a process killed before its transaction ended.
+   */
   #makeFolder(layer: number): string {
     const folder = layerFolder(this.#shared.layout, layer);
     try {
@@ -119,7 +121,7 @@ export class LocalSnapshots implements Snapshots {
     return folder;
   }
 
-  /** Copies the parent's tree beside, then makes the snapshot of it in one step. */
+  /** Copies the parent's tree to a folder beside, then makes it the snapshot in one step. */
   async #prepareCopy(key: string, parent: string, lease: string): Promise<void> {
     const { db, run, layout, trash } = this.#shared;
     const name = `copy-${run.id}-${++this.#views}`;
@@ -151,7 +153,7 @@ export class LocalSnapshots implements Snapshots {
     }
   }
 
-  /** Checks that a key is free and its parent committed; gives the parent's layer. */
+  /** Checks that a key is free and its parent committed; returns the parent's layer. */
   #checkNew(key: string, parent: string | undefined): number | undefined {
     const { db } = this.#shared;
     if (db.get('SELECT 1 FROM snapshots WHERE key = ?', key) !== undefined) throw taken(key);
@@ -246,7 +248,7 @@ export class LocalSnapshots implements Snapshots {
         throw fail('conflict', 'store', `the snapshot ${JSON.stringify(activeKey)} is already committed`);
       }
       if (name !== activeKey && db.get('SELECT 1 FROM snapshots WHERE key = ?', name) !== undefined) {
-        // The caller will use the one that is there; from here on nobody can collect it under them.
+        // The caller will use the committed one; from here on nobody can collect it.
         hold(db, options.lease, 'snapshot', name);
         return false;
       }
@@ -292,7 +294,7 @@ export class LocalSnapshots implements Snapshots {
       this.#checkNew(name, parent);
       labels[snapshotLabels.madeAt] ??= String(createdAt);
       labels[snapshotLabels.layerOf] ??= source;
-      // What is known of the layer holds; what is known of its old stack does not.
+      // Labels about the layer stay true; the label about the old stack does not.
       delete labels[snapshotLabels.chainId];
       db.run(insertSnapshot, name, parent ?? null, layer, null, null, JSON.stringify(labels), Date.now());
       this.#updateRefs(name, name, {}, labels);
@@ -368,7 +370,7 @@ export class LocalSnapshots implements Snapshots {
     return infos;
   }
 
-  /** Throws `not-found`; `conflict` while it has children or an open view, in whatever process. */
+  /** Removes a snapshot. Throws `not-found`, and `conflict` while any process has a child or an open view of it. */
   async remove(key: string): Promise<void> {
     const { db } = this.#shared;
     const layer = db.free(() => {

@@ -4,9 +4,9 @@ import { errnoCode } from '../../errors/index.ts';
 import { runTask } from '../../workers/index.ts';
 
 /**
- * Where files and folders go that no row names any more: a rename takes them out of sight at once, a worker deletes
- * them afterwards. The trash is in the process's run folder, so what a killed process did not get to is deleted by
- * whoever sweeps its run.
+ * The trash for files and folders that no row names any more. A rename takes them out of sight at once; a worker
+ * deletes them afterwards. The trash is in the process's run folder, so the rest is deleted with the run when the
+ * process is killed.
  */
 export class Trash {
   readonly #dir: string;
@@ -19,7 +19,7 @@ export class Trash {
     mkdirSync(this.#dir, { mode: 0o700 });
   }
 
-  /** Moves a file or folder out of sight; false when it is not there. Deleted by the next `empty`. */
+  /** Moves a file or folder into the trash; false when it does not exist. The next `empty` deletes it. */
   take(path: string): boolean {
     const to = join(this.#dir, String(++this.#count));
     try {
@@ -32,7 +32,7 @@ export class Trash {
     return true;
   }
 
-  /** Deletes in the background; a failure is left to the sweep of this run. */
+  /** Starts deleting in the background. A failure is left to the sweep of this run. */
   empty(): void {
     if (this.#waiting.length === 0) return;
     const paths = this.#waiting;
@@ -45,7 +45,7 @@ export class Trash {
     );
   }
 
-  /** When all that was taken has been deleted. */
+  /** Resolves when everything in the trash has been deleted. */
   settled(): Promise<void> {
     return this.#work;
   }

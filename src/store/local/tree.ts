@@ -1,4 +1,4 @@
-/** Work on whole trees, run on worker threads. */
+/** Tasks on whole trees, which run on worker threads. */
 import { closeSync, constants, ftruncateSync, readSync, writeSync } from 'node:fs';
 import { canceled, errnoCode } from '../../errors/index.ts';
 import { inFolder } from '../../fs/index.ts';
@@ -30,8 +30,8 @@ import {
 import type { TaskContext } from '../../workers/index.ts';
 
 /**
- * Bytes on disk and inodes of what a folder holds, without the folder itself; hard links count once, holes not at
- * all. What vanishes or changes meanwhile is left out, and what is too deep for a path.
+ * The bytes on disk and the inodes of a folder's contents, without the folder itself. Hard links count once, holes not
+ * at all. Files that vanish or change meanwhile are left out, and so are those too deep for a path.
  */
 export function treeUsage(args: { dir: string }, ctx?: TaskContext): { size: number; inodes: number } {
   const seen = new Set<string>();
@@ -64,7 +64,7 @@ export function treeUsage(args: { dir: string }, ctx?: TaskContext): { size: num
   return { size, inodes };
 }
 
-/** Removes trees and files; what is not there is fine. With `measure`, gives the bytes on disk they took. */
+/** Removes trees and files; missing ones are no error. With `measure`, returns the bytes on disk that they took. */
 export function removeTrees(args: { paths: string[]; measure?: boolean }): number {
   let size = 0;
   for (const path of args.paths) {
@@ -75,14 +75,14 @@ export function removeTrees(args: { paths: string[]; measure?: boolean }): numbe
 }
 
 /**
- * Copies a folder's content and attributes into an existing empty folder: owners, modes, times, extended
- * attributes, devices, hard links and holes are kept; file bytes are shared (reflink) where the filesystem can.
+ * Copies a folder's contents and attributes into an existing empty folder. Owners, modes, times, extended attributes,
+ * devices, hard links and holes are kept; file bytes are shared (reflink) where the filesystem can.
  */
 export function copyTree(args: { from: string; to: string }, ctx?: TaskContext): void {
   const links = new Map<bigint, string>();
   const folders: [path: string, to: string][] = [['', args.to]];
   const root = process.geteuid?.() === 0;
-  // Folder times last, from the bottom up: filling a folder changes its own.
+  // Folder times are set last, from the bottom up, since filling a folder changes its times.
   for (let i = 0; i < folders.length; i++) {
     const [path, to] = folders[i]!;
     if (ctx?.aborted()) throw canceled();
@@ -151,11 +151,11 @@ function copyWithHoles(input: number, target: string, size: bigint): void {
   }
 }
 
-/** Owner, mode, extended attributes and times of one file for another. */
+/** Copies owner, mode, extended attributes and times of one file to another. */
 export function copyAttributes(source: string, target: string, root: boolean): void {
   const stat = lstatSync(source);
   const mode = Number(stat.mode);
-  // The owner first: changing it takes away setuid bits and file capabilities.
+  // The owner is set first: changing it removes setuid bits and file capabilities.
   if (root) lchownSync(target, Number(stat.uid), Number(stat.gid));
   if ((mode & S_IFMT) !== S_IFLNK) chmodSync(target, mode & 0o7777);
   for (const name of llistxattr(source)) {

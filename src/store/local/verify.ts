@@ -11,8 +11,8 @@ import type { LocalParts } from './shared.ts';
 const width = 4;
 
 /**
- * See `Store.verify`. Rows and files are made to agree first; then every blob is read. A blob whose bytes do not
- * hold is reported and kept: deleting is the user's choice.
+ * Implements `Store.verify`. First rows and files are made to agree; then every blob is read. A blob with wrong bytes
+ * is reported and kept: deleting it is the user's choice.
  */
 export async function verify(
   shared: LocalParts,

@@ -15,7 +15,7 @@ interface Ingest {
   closed(): void;
 }
 
-/** One open ingest: appends to its file and hashes on the way. */
+/** One open ingest: it appends to its file and hashes the bytes on the way. */
 export class LocalWriter implements ContentWriter {
   readonly offset: number;
   readonly #shared: LocalParts;
@@ -23,7 +23,7 @@ export class LocalWriter implements ContentWriter {
   readonly #file: FileHandle;
   readonly #hash: Hash;
   #size: number;
-  /** Writes run one after the other, also when the caller does not wait. */
+  /** Writes run one after the other, even when the caller does not wait. */
   #queue: Promise<void> = Promise.resolve();
   #state: 'open' | 'failed' | 'closed' = 'open';
 
@@ -36,7 +36,7 @@ export class LocalWriter implements ContentWriter {
     this.offset = size;
   }
 
-  /** Opens a claimed ingest, going on from the bytes that are there. */
+  /** Opens an ingest that was claimed, continuing after the bytes that are there. */
   static async open(shared: LocalParts, ingest: Ingest): Promise<LocalWriter> {
     let file: FileHandle | undefined;
     try {
@@ -142,7 +142,7 @@ export class LocalWriter implements ContentWriter {
         const now = Date.now();
         db.run('UPDATE ingests SET run = NULL, updated_at = ? WHERE ref = ? AND run = ?', now, ref, run.id);
       } else {
-        // First the bytes: a full disk may not even have room to note that they are gone.
+        // The bytes go first: a full disk may not even have room to note that they are gone.
         await this.#file.truncate(0).catch(() => {});
         dropIngest(this.#shared, this.#ingest);
       }

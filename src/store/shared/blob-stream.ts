@@ -1,19 +1,19 @@
-/** Streams of blobs that hold nothing before they are read. */
+/** Streams of blobs that hold no file before they are read. */
 import { createReadStream } from 'node:fs';
 import { Readable } from 'node:stream';
 
 /**
- * A stream of bytes that come from an iterable, which is made when the first of them is asked for. A stream that is
- * thrown away before holds no file: a save, a push or an export may end between getting a blob's stream and reading it,
- * and Node ends the process when it finds a forgotten file handle.
+ * Makes a stream of bytes from an iterable that is created when the first byte is asked for. A stream that is dropped
+ * before then holds no file: a save, a push or an export may end between opening a blob's stream and reading it, and
+ * Node ends the process when it finds a forgotten file handle.
  */
 export function whenAsked(bytes: () => AsyncIterable<Uint8Array>): Readable {
   return Readable.from(later(bytes), { objectMode: false, highWaterMark: chunkBytes });
 }
 
 /**
- * `length` bytes of a file from `offset` on. Throws what reading it does, as `failed` has it. Of the stream of a path
- * (and not of a file handle) at worst a descriptor is lost.
+ * Yields `length` bytes of a file from `offset` on. Read errors are thrown as `failed` translates them. The file is
+ * opened by path, not as a file handle: a dropped stream loses a descriptor at worst.
  */
 export async function* fileBytes(
   path: string,

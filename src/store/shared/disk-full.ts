@@ -1,17 +1,18 @@
-/** A full disk, told so that it can be mended: which one, what is left of it, and how to get room. */
+/** Explains a full disk: which disk it is, how much of it is free, and how to get room. */
 import { statfs } from 'node:fs/promises';
 import { DrydockError, errnoCode, type Hop, toDrydockError } from '../../errors/index.ts';
 import type { Store } from '../store.ts';
 
-/** A step that fails with less room than this (bytes, files) most likely failed for want of it. */
+/** A step that fails with less free space than this (bytes, files) most likely failed for lack of it. */
 const scarce = { bytes: 4 << 20, files: 64 };
 
-/** Where a store keeps what it has. */
+/** The folders where a store keeps its data. */
 type Places = Pick<Store, 'root' | 'dataFolder'>;
 
 /**
- * Any thrown value as a DrydockError; one that came of a full disk says which disk that is, what is free on it and how
- * to get room. A step that failed by itself while the disk was full gets a hint that says so, and the detail `diskFull`.
+ * Turns any thrown value into a DrydockError. For an error that a full disk caused, it says which disk that is, how
+ * much is free on it and how to get room. A step that failed by itself while the disk was full gets a hint about it and
+ * the detail `diskFull`.
  */
 export async function explainDisk(err: unknown, store: Places, hop?: Hop): Promise<DrydockError> {
   const error = toDrydockError(err, hop);
@@ -45,7 +46,7 @@ function remedyAt(place: string, store: Places): string {
   return `${ours}, a larger disk, or another --root.`;
 }
 
-/** Whether an error or one of its causes is that there is no space left. */
+/** Whether an error, or one of its causes, says that there is no space left. */
 export function isFull(error: unknown): boolean {
   let at: unknown = error;
   for (let depth = 0; at instanceof Error && depth < 8; depth++, at = at.cause) {
@@ -62,7 +63,7 @@ interface Room {
   /** Bytes. */
   free: number;
   size: number;
-  /** Files that may still be made; undefined where there is no limit. */
+  /** The number of files that can still be made; undefined where there is no limit. */
   files?: number;
 }
 

@@ -1,9 +1,9 @@
-/** Giving up leases when the store may be in trouble itself: containerd is away, or the disk is full. */
+/** Deletes leases at times when the store itself may be in trouble: containerd is away, or the disk is full. */
 import type { Store } from '../store.ts';
 
 /**
- * Deletes a lease. Never throws: how the work under it ended is what its caller is to hear. What cannot be deleted now is
- * tried again by `letGoOfTheRest`, and goes with this process at the latest.
+ * Deletes a lease and never throws: the caller reports how the work under the lease ended, not this. A lease that
+ * cannot be deleted now is tried again by `letGoOfTheRest`, and ends with this process at the latest.
  */
 export async function letGo(store: Store, lease: string): Promise<void> {
   try {
@@ -14,7 +14,7 @@ export async function letGo(store: Store, lease: string): Promise<void> {
   }
 }
 
-/** Deletes what could not be deleted before; call it when the store has just proved to work. */
+/** Deletes the leases that could not be deleted before. Call it when the store has just proved to work. */
 export async function letGoOfTheRest(store: Store): Promise<void> {
   for (const lease of store.work.lateLeases) await letGo(store, lease);
 }

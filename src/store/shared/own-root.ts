@@ -1,16 +1,16 @@
-/** A root's own folder: what is below it is the daemon's alone. */
+/** The folder of a root: everything below it belongs to the daemon alone. */
 import { chmodSync, mkdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { closeToOthers } from '../../linux/index.ts';
 
-/** What older versions, or a umask, may have left open to others: all that is directly below a root. */
+/** Everything directly below a root that an older version, or a umask, may have left open to other users. */
 const folders = 'blobs snapshots ingest run cache-mounts git sync http executor containerd'.split(' ');
 const databases = 'store.db cache.db stat.db history.db'.split(' ');
 const files = ['store.db.reserve', 'reserve', 'workerid', 'containerd.json', join('daemon', 'pid')];
 
 /**
- * Makes a root, or closes one that is there. Others may pass through the root itself, for the daemon's socket may be in
- * it (`daemon/`), and get at nothing else: folders below it are 0700, files 0600.
+ * Makes a root's folder, or closes an existing one to other users. They may pass through the root itself, since the
+ * daemon's socket may be in it (`daemon/`), and can reach nothing else: folders below it are 0700, files 0600.
  */
 export function ownRoot(root: string): void {
   mkdirSync(root, { recursive: true, mode: 0o711 });

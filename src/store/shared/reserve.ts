@@ -1,20 +1,21 @@
 /**
- * Space that is set aside under a root. On a full disk even forgetting needs some: for SQLite's log and its index, for a
- * run folder, for the trash. Whoever gives space back takes the reserve for that; what builds gets none of it.
+ * The reserve: disk space that is set aside under a root. On a full disk even deleting needs some space, for SQLite's
+ * log and its index, for a run folder, for the trash. Only operations that free space may take the reserve; builds get
+ * none of it.
  */
 import { randomBytes } from 'node:crypto';
 import { closeSync, openSync, rmSync, statfsSync, statSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { isFull } from './disk-full.ts';
 
-/** Bytes: enough to open a root and for the pages that a large collection changes. */
+/** Bytes: enough to open a root, and for the pages that a large collection changes. */
 const size = 4 << 20;
 
 const fileOf = (root: string) => join(root, 'reserve');
-/** Where older versions had it. */
+/** The place of the reserve in older versions. */
 const formerFileOf = (root: string) => join(root, 'store.db.reserve');
 
-/** Sets the space aside, or as much of it as there is. To be called again once some of it was given up. */
+/** Sets the space aside, or as much of it as the disk has. To be called again after the reserve was given up. */
 export function fillReserve(root: string): void {
   const file = fileOf(root);
   let fd: number | undefined;
@@ -35,7 +36,7 @@ export function fillReserve(root: string): void {
   }
 }
 
-/** Gives the space up; false when there was none, or it cannot be. */
+/** Gives up the reserve. False when there was none or it could not be removed. */
 export function releaseReserve(root: string): boolean {
   return [fileOf(root), formerFileOf(root)].map(remove).includes(true);
 }
@@ -49,7 +50,9 @@ function remove(file: string): boolean {
   }
 }
 
-/** Does what gives space back, or what that needs; on a full disk a second time, with the reserve. */
+/**
+ * Runs an operation that frees space (or prepares to). On a full disk, gives up the reserve and runs it a second time.
+ */
 export async function withReserve<T>(root: string, work: () => T | Promise<T>): Promise<T> {
   try {
     return await work();

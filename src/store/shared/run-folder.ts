@@ -1,6 +1,6 @@
 /**
- * Run folders: one for each process (or opening) that uses a store, with a lock in it that the kernel drops when the
- * process dies. So whoever comes later knows which runs are dead.
+ * Run folders. Each process (or each opening) that uses a store has one, with a lock in it that the kernel drops when
+ * the process dies. So a later process can tell which runs are dead.
  */
 import { randomBytes } from 'node:crypto';
 import {
@@ -28,13 +28,15 @@ export function newRunId(): string {
   return `${process.pid}-${randomBytes(5).toString('hex')}`;
 }
 
-/** Makes a run folder and takes its lock; for callers who hold off sweepers meanwhile. */
+/** Makes a run folder and takes its lock. The caller keeps sweepers away meanwhile. */
 export function makeRunFolder(dir: string, id: string): Run {
   mkdirSync(dir, { mode: 0o700 });
   return lockRunFolder(dir, id);
 }
 
-/** Makes a run folder below `parent`. No sweeper sees it before it is locked: it is made under a hidden name. */
+/**
+ * Makes a run folder below `parent`. The folder is made under a hidden name, so no sweeper sees it before it is locked.
+ */
 export function startRunFolder(parent: string): Run {
   const id = newRunId();
   const hidden = join(parent, `.new-${id}`);
@@ -55,15 +57,15 @@ function endRun(dir: string, fd: number): void {
   closeSync(fd);
 }
 
-/** What of the run folders below `parent` is alive and what is dead. */
+/** The run folders below `parent`, divided into living and dead ones. */
 interface RunCensus {
   live: string[];
   dead: string[];
-  /** Lets go of the locks of the dead ones, which keep others from sweeping them at the same time. */
+  /** Releases the locks of the dead runs, which keep other processes from sweeping them at the same time. */
   release(): void;
 }
 
-/** Looks at all runs but `own`. Folders that never got their name are dead after a minute. */
+/** Looks at all runs but `own`. A folder that has not got its final name within a minute counts as dead. */
 export function takeCensus(parent: string, own: string): RunCensus {
   const census: RunCensus & { locks: number[] } = {
     live: [own],
@@ -91,7 +93,10 @@ export function takeCensus(parent: string, own: string): RunCensus {
   return census;
 }
 
-/** The lock's file descriptor; `held` when its process lives; undefined when there is no lock file. */
+/**
+ * Takes a run's lock and returns its file descriptor; `held` when the run's process lives, undefined when there is no
+ * lock file.
+ */
 function takeLock(path: string): number | 'held' | undefined {
   let fd: number;
   try {
@@ -112,7 +117,7 @@ export function isHeld(path: string): boolean {
   return lock === 'held';
 }
 
-/** Takes off all mounts on or below a folder, so that deleting it deletes nothing else. False when one stays. */
+/** Unmounts everything on or below a folder, so that deleting it deletes nothing else. False when a mount stays. */
 export function unmountBelow(dir: string): boolean {
   let all = true;
   const points = readFileSync('/proc/self/mountinfo', 'utf8')

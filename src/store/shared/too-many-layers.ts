@@ -1,7 +1,10 @@
 import { type DrydockError, fail, type Hop } from '../../errors/index.ts';
 import { maxLayers } from '../../oci/index.ts';
 
-/** Nothing could run on such a tree, and no image of it be pulled or loaded. */
+/**
+ * The error for a tree of more layers than can be mounted: no step could run on it, and its image could not be pulled
+ * or loaded.
+ */
 export function tooManyLayers(hop: Hop): DrydockError {
   return fail(
     'exhausted',
