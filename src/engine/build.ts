@@ -1,4 +1,7 @@
-/** A build from request to result: a job and a lease, a frontend on a bridge, the exports, and letting go. */
+/**
+ * A build from its request to its result: a job and a lease, a frontend on a bridge, the exports, and the end of it
+ * all.
+ */
 import { fail, throwIfAborted } from '../errors/index.ts';
 import { type Bases, basesOf, type ExportResponse, type StoredOutput } from '../exporter/index.ts';
 import { type Descriptor, formatPlatform, hostPlatform } from '../oci/index.ts';
@@ -21,9 +24,10 @@ import { Rules } from './rules.ts';
 import type { BuildRequest, Built } from './types.ts';
 
 /**
- * Runs a build to its end. Whatever happens, everything of it has stopped and is let go of then. Mistakes in the outputs
- * are said before any work is done. Rejects with a DrydockError that names the step, the hop and, where one is to blame,
- * the Dockerfile's lines; with `canceled` once the signal fired.
+ * Runs a build to its end. When the promise settles, however it does, all work of the build has stopped and everything
+ * that it held is let go. Mistakes in the outputs are found before any work is done. Rejects with a DrydockError that
+ * names the step, the hop and, where lines of the Dockerfile are to blame, those lines; with `canceled` once the signal
+ * has fired.
  *
  *     const request = dockerfileBuild({ ...options, tags: ['app'] });
  *     const { imageId } = await runBuild(engine, request, session, sink, signal);
@@ -76,7 +80,10 @@ interface Exports {
   chosen: ReturnType<typeof openOutputs>;
 }
 
-/** Solves what is not solved yet, and makes all outputs, one after the other, and the caches for others. */
+/**
+ * Solves the refs of the result that are not solved yet, makes all outputs, one after the other, and then writes the
+ * caches for others.
+ */
 async function exportAll(
   { bridge, request, plan, caches, chosen }: Exports,
   result: BridgeResult,
@@ -149,7 +156,7 @@ async function exportAll(
   return { result, imageId, descriptor, size, metadata, descriptors, documents, stored, warnings };
 }
 
-/** Shows sentences as warnings under a vertex of their own; no sentences, no vertex. */
+/** Shows sentences as warnings under a vertex of their own. Without sentences there is no vertex. */
 async function warnUnder(job: Job, vertex: string, sentences: readonly string[] = []): Promise<void> {
   if (sentences.length === 0) return;
   await job.inVertex(vertex, async (progress) => {
@@ -157,7 +164,7 @@ async function warnUnder(job: Job, vertex: string, sentences: readonly string[] 
   });
 }
 
-/** What is to be said of a frontend that made other platforms than it was asked for. */
+/** The sentences about a frontend that made other platforms than it was asked for; none when all is well. */
 function platformMismatchOf(
   { platform }: BuildRequest,
   { ref, refs, metadata }: BridgeResult,
@@ -167,7 +174,10 @@ function platformMismatchOf(
   return platformMismatch(platform ?? formatPlatform(hostPlatform()), made, refs !== undefined);
 }
 
-/** Asks the client about each source. What its policy wants to know of one is looked up without asking it again. */
+/**
+ * A judge that asks the client about each source. When the client's policy wants to know more of a source, the source
+ * is looked up without being judged a second time.
+ */
 function clientJudge(at: Pick<Bridge, 'engine' | 'job' | 'lease'>, check: PolicyCheck): SourceJudge {
   return sourceJudge(check, async (request) => {
     const { lookUpSource } = await import('./gateway/sources.ts');
@@ -175,7 +185,10 @@ function clientJudge(at: Pick<Bridge, 'engine' | 'job' | 'lease'>, check: Policy
   });
 }
 
-/** Files of a build have all kinds of owners, and steps run in containers that root makes. */
+/**
+ * Throws `denied` unless this process is root's: the files of a build have all kinds of owners, and root alone can make
+ * the containers of steps.
+ */
 function requireRoot(): void {
   if (process.getuid?.() === 0) return;
   throw fail('denied', 'host', 'building needs root for now', {

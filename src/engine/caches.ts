@@ -1,4 +1,4 @@
-/** A build's caches from and for elsewhere. */
+/** The foreign caches that one build reads and writes. */
 import { DrydockError, throwIfAborted, toDrydockError } from '../errors/index.ts';
 import type { Bases, ExportContext, PlatformResult } from '../exporter/index.ts';
 import { loadGraphInTurns } from '../llb/index.ts';
@@ -22,15 +22,18 @@ import type { Job } from '../solver/index.ts';
 import type { Ref } from '../store/index.ts';
 import type { Engine } from './engine.ts';
 
-/** What is to be exported, checked. */
+/** The caches that a build is to write, read and checked. */
 export interface CachePlan {
   wants: readonly ExportWant[];
   inline: boolean;
-  /** What cannot be exported and may be left out, a sentence each. */
+  /** The caches that cannot be written and may be left out, a sentence for each. */
   notes: readonly string[];
 }
 
-/** Reads what a build is to export. Throws `invalid` or `unsupported` (hop `cache`), unless the error is to be ignored. */
+/**
+ * Reads which caches a build is to write. Throws `invalid` or `unsupported` (hop `cache`) for one that cannot be
+ * written, unless that one's errors are to be ignored.
+ */
 export function planCaches(specs: readonly CacheSpec[]): CachePlan {
   const notes: string[] = [];
   const wants = specs.flatMap((spec) => {
@@ -49,12 +52,12 @@ export function planCaches(specs: readonly CacheSpec[]): CachePlan {
   };
 }
 
-/** The caches of one build. */
+/** The foreign caches of one build. They are made with the build and closed at its end. */
 export class BuildCaches {
   readonly #engine: Engine;
   readonly #job: Job;
   readonly #lease: string;
-  /** Clients for registries that are to be trusted for these caches alone. */
+  /** Clients of registries that are trusted, whatever they show, for these caches alone; by host. */
   readonly #insecure = new Map<string, CacheRegistry>();
 
   constructor(engine: Engine, job: Job, lease: string) {
@@ -63,7 +66,10 @@ export class BuildCaches {
     this.#lease = lease;
   }
 
-  /** Starts to read caches that the build's steps are then looked up in. Throws `invalid` for too many of them. */
+  /**
+   * Starts to read caches. The build's steps are looked up in them as soon as they are read. Throws `invalid` for too
+   * many of them.
+   */
   import(specs: readonly CacheSpec[]): void {
     if (specs.length === 0) return;
     importCaches(specs, {
@@ -74,7 +80,10 @@ export class BuildCaches {
     });
   }
 
-  /** The cache of a result's own steps, for its image's config: of layers with these diff IDs. Undefined: none. */
+  /**
+   * The cache of the steps of one result, as it is kept inside the image's config. `diffIds` are the image's layers.
+   * Undefined when none of the steps made one of those layers.
+   */
   async inline(
     ref: Ref | undefined,
     definition: Definition | undefined,
@@ -84,7 +93,10 @@ export class BuildCaches {
     return built && inlineCache(built, diffIds);
   }
 
-  /** Exports; the answers are what clients are told. Throws what a failed export throws, unless it is to be ignored. */
+  /**
+   * Writes the planned caches and returns the answers for the client. Throws an error of writing, unless that cache's
+   * errors are to be ignored; then it is a warning.
+   */
   async export(
     { wants, notes }: CachePlan,
     results: readonly PlatformResult[],
@@ -137,7 +149,7 @@ export class BuildCaches {
     return Object.assign({}, ...answers) as Record<string, string>;
   }
 
-  /** Undefined for the empty tree. */
+  /** The tree of a result with the trace of its vertices; undefined for the empty tree. */
   async #built(ref: Ref | undefined, definition: Definition | undefined): Promise<TracedTree | undefined> {
     if (ref === undefined || definition === undefined || definition.def.length === 0) return undefined;
     const { vertices, output } = await loadGraphInTurns(definition, { signal: this.#job.signal });
@@ -145,7 +157,10 @@ export class BuildCaches {
     return { ref, trace: await this.#engine.solver.trace(this.#job, vertices, [output]) };
   }
 
-  /** The registry of a reference; an insecure one has a client of its own, which is closed with the caches. */
+  /**
+   * The client of a reference's registry, and refs that fetch with it. An insecure registry has a client of its own,
+   * which is closed with the caches.
+   */
   registryFor(ref: string, insecure: boolean): CacheRegistry {
     const { store, registry, refs } = this.#engine;
     if (!insecure) return { registry, refs };
@@ -159,7 +174,7 @@ export class BuildCaches {
     return found;
   }
 
-  /** Closes what was opened for these caches alone. */
+  /** Closes the clients that were opened for these caches alone. */
   close(): void {
     for (const { registry } of this.#insecure.values()) registry.close();
   }

@@ -5,8 +5,8 @@ import { type DockerfileHooks, dockerfile } from './frontends/dockerfile.ts';
 import type { BuildOptions, BuildRequest } from './types.ts';
 
 /**
- * The build of a Dockerfile that a command, the library or POST /build asks for. Without an output it makes an image;
- * with `check` nothing is exported and no cache is used.
+ * The request for a build of a Dockerfile, as a command, the library or POST /build makes it. A build without an output
+ * makes an image. With `check`, nothing is exported and no foreign cache is used.
  */
 export function dockerfileBuild(options: BuildOptions, hooks?: DockerfileHooks): BuildRequest {
   const { buildArgs, outputs, tags, platforms, allow, classic } = options;

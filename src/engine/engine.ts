@@ -1,4 +1,7 @@
-/** The engine: one store with everything that builds into it. A CLI run opens one in process; a daemon keeps one. */
+/**
+ * The engine: one store with everything that builds into it. A command opens one in its own process; a daemon keeps one
+ * open.
+ */
 import { join } from 'node:path';
 import { Cache } from '../cache/index.ts';
 import { createExecutor, type DnsConfig, type Executor } from '../executor/index.ts';
@@ -15,34 +18,40 @@ import type { OperatorLimits } from './step-limits.ts';
 import type { StoreOptions } from './store-options.ts';
 import { openStore, stateFolder } from './stores.ts';
 
-/** How registries are spoken to. */
+/** How the engine talks to registries. */
 export interface RegistryOptions {
-  /** Hosts to speak to without TLS, or with a certificate that does not check. */
+  /** Hosts that are spoken to without TLS, or with a certificate that does not check. */
   insecureRegistries?: string[];
-  /** An image's domain (`docker.io`) → hosts, with or without a prefix, that are asked first for what is pulled. */
+  /**
+   * An image's domain (`docker.io`) → hosts, with or without a path prefix, that are asked first when an image of that
+   * domain is pulled.
+   */
   registryMirrors?: Record<string, string[]>;
-  /** Host → certificates for it besides those of /etc/docker/certs.d. */
+  /** Host → certificates for it, besides those in /etc/docker/certs.d. */
   registryCertificates?: Record<string, HostCertificates>;
 }
 
-/** What steps and the cache are held to. */
+/** The limits that an operator sets for steps and for the cache. */
 export interface LimitOptions extends OperatorLimits {
-  /** When what is taken away from the cache after builds; undefined: Drydock's own policy; none: nothing is. */
+  /**
+   * The rules by which records are taken out of the cache after builds. Undefined: Drydock's own policy. An empty list:
+   * no record is taken out.
+   */
   gc?: readonly GcRule[];
-  /** Most steps that run at a time. */
+  /** The largest number of steps that run at one time. */
   maxParallelism?: number;
-  /** Nameservers, search domains and options of steps, instead of the host's. */
+  /** Nameservers, search domains and resolver options of steps, in the place of the host's. */
   dns?: DnsConfig;
   /** The OCI runtime; default `runc`. */
   runtime?: string;
-  /** Cgroup of steps that name none. */
+  /** The cgroup of steps that name none. */
   cgroupParent?: string;
 }
 
 export interface EngineOptions extends StoreOptions, RegistryOptions, LimitOptions {
   /**
-   * On a full disk, open it with the space that is set aside for giving space back. For whoever does not mean to fill
-   * the disk: a build would leave nothing for the `prune` after it.
+   * Opens the root with the space that is set aside on the disk for giving space back. It is for callers that do not
+   * fill the disk (`prune`, `rmi`): a build would leave no space for the `prune` that comes after it.
    */
   useReserve?: boolean;
 }
@@ -56,14 +65,14 @@ export interface Engine {
   readonly executor: Executor;
   readonly solver: Solver;
   readonly gc: GarbageCollector;
-  /** Lets go of the store. Builds must be over. */
+  /** Lets go of the store. All builds must be over. */
   close(): Promise<void>;
 }
 
 /**
- * Opens the engine on a root folder, sweeping what a killed process left there. Several processes may have one root
- * open. Throws `denied` or `exhausted` (hop `store`) when the folder cannot be used, `unavailable` when containerd is
- * the store and does not answer.
+ * Opens the engine on a root folder and sweeps what a killed process left there. Several processes may have one root
+ * open. Throws `denied` or `exhausted` (hop `store`) when the folder cannot be used, and `unavailable` when containerd
+ * is the store and does not answer.
  */
 export async function openEngine(options: EngineOptions): Promise<Engine> {
   const folder = stateFolder(options);
@@ -85,7 +94,7 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
   }
 }
 
-/** The engine on a store that is open; it closes the store with itself. */
+/** The engine on a store that is open already. `Engine.close` closes that store, too. */
 export function engineOn(store: Store, options: RegistryOptions & LimitOptions = {}): Engine {
   const cache = new Cache(store.root);
   const registry = new RegistryClient({

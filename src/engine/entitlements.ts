@@ -2,8 +2,8 @@ import { fail } from '../errors/index.ts';
 import { type Graph, NetMode, SecurityMode } from '../llb/index.ts';
 
 /**
- * Refuses a graph whose steps ask for more than the build was granted. Throws `denied` naming the step, its line,
- * the entitlement and the flag that grants it.
+ * Refuses a graph with steps that ask for more than the build was granted. Throws `denied`, which names the step, its
+ * line, the entitlement and the flag that grants it.
  */
 export function checkEntitlements(graph: Graph, allow: readonly string[]): void {
   for (const { op, name, source } of graph.vertices) {
@@ -23,7 +23,7 @@ export function checkEntitlements(graph: Graph, allow: readonly string[]): void 
   }
 }
 
-/** Throws `denied` when an entitlement was not granted. */
+/** Throws `denied` when the build was not granted the entitlement. */
 export function requireEntitlement(entitlement: string, allow: readonly string[]): void {
   if (allow.includes(entitlement)) return;
   throw fail('denied', 'solver', `entitlement ${entitlement} is not allowed`, {

@@ -1,11 +1,14 @@
-/** Cache mounts of steps that must not come from the cache: they are emptied before, as in BuildKit. */
+/** Cache mounts of steps that must not come from the cache: as in BuildKit, they are emptied before the step runs. */
 import { keptUnder } from '../kept/index.ts';
 import { MountType } from '../llb/index.ts';
 import { cacheId, cacheMountOwner, emptyCacheMounts } from '../ops/index.ts';
 import type { Job, Vertex } from '../solver/index.ts';
 import type { Store } from '../store/index.ts';
 
-/** Empties the caches that steps with `ignoreCache` mount, each once in a build. What others have at the moment stays. */
+/**
+ * Empties the cache mounts of the steps that have `ignoreCache`, each mount once in a build. Instances that other
+ * builds are using stay as they are.
+ */
 export async function emptyIgnoredCaches(store: Store, job: Job, vertices: readonly Vertex[]): Promise<void> {
   const ids = new Set<string>();
   const { emptiedCaches: before } = job;

@@ -1,6 +1,5 @@
 /**
- * The engine, and a build on it from request to result. `BuildRequest` is what a build is asked with,
- * `runBuild` runs it.
+ * The engine, and a build on it from request to result. A `BuildRequest` says what is built, and `runBuild` builds it.
  */
 export { bothGiven } from './bridge/bridge.ts';
 export type { Frontend, NamedFrontends } from './bridge/types.ts';

@@ -1,9 +1,9 @@
-/** A build's lease, from its first moment to its last, whatever goes wrong at either end. */
+/** The beginning and the end of a build: its lease is made and given up, whatever goes wrong at either end. */
 import type { Job } from '../solver/index.ts';
 import { explainDisk, fillReserve, letGo, letGoOfTheRest } from '../store/index.ts';
 import type { Engine } from './engine.ts';
 
-/** Makes the lease that holds what a build makes. Throws what the store throws. */
+/** Makes the lease that holds everything the build makes, and returns the lease's name. Throws the store's errors. */
 export async function beginBuild({ store }: Engine, job: Job): Promise<string> {
   const lease = `build-${job.id}`;
   try {
@@ -16,8 +16,8 @@ export async function beginBuild({ store }: Engine, job: Job): Promise<string> {
 }
 
 /**
- * Lets go of all that a build holds; `released` is called once none of it works any more. Never throws: how the build
- * ended is what its client is to read.
+ * Lets go of all that a build holds. `released` is called once no work of the build goes on any more. Never throws: the
+ * client is to read how the build ended, not how its cleaning up went.
  */
 export async function endBuild(engine: Engine, job: Job, lease: string, released: () => void): Promise<void> {
   await engine.solver.release(job).catch(() => {});

@@ -1,4 +1,4 @@
-/** Makes the op of a vertex by its kind. */
+/** The table of ops: which maker makes the op of a vertex. */
 import { fail } from '../errors/index.ts';
 import { buildOp, diffOp, execOp, fileOp, mergeOp, type OpDeps, passthroughOp } from '../ops/index.ts';
 import type { OpFactory, OpMaker } from '../solver/index.ts';
@@ -14,7 +14,7 @@ const makers: Record<string, OpMaker<OpDeps & SourceDeps>> = {
   source: sourceOp,
 };
 
-/** The solver's op factory. It throws `unsupported` (hop `llb`) for an op of a kind nobody knows. */
+/** The solver's op factory. It throws `unsupported` (hop `llb`) for a kind of op that is not in the table. */
 export function makeOpFactory(deps: OpDeps & SourceDeps): OpFactory {
   return (vertex) => {
     const kind = vertex.op.op.case;

@@ -1,4 +1,4 @@
-/** A build's outputs: what makes them, and what they are called. */
+/** The outputs of a build: their exporters and their names. */
 import { fail } from '../errors/index.ts';
 import { createExporter, type Exporter, parseImageAttrs } from '../exporter/index.ts';
 import { normalizeName } from '../oci/index.ts';
@@ -6,19 +6,22 @@ import type { Store } from '../store/index.ts';
 import { type OutputMetadata, withMetadata } from './bridge/output-metadata.ts';
 import type { OutputSpec } from './types.ts';
 
-/** An output and the exporter that makes it. */
+/** An output with the exporter that makes it. */
 interface OpenOutput {
   output: OutputSpec;
-  /** Its place among all outputs of the build. */
+  /** The place of the output among all outputs of the build. */
   index: number;
-  /** Its attributes, without the metadata among them. */
+  /** The output's attributes, without the metadata among them. */
   attrs: Record<string, string>;
-  /** By which it describes the image itself. */
+  /** The metadata by which this output alone describes the image; see `withMetadata`. */
   given?: OutputMetadata;
   exporter: Exporter;
 }
 
-/** Opens outputs; `first` is the place of the first among all. Throws `invalid` for attributes that cannot be. */
+/**
+ * Opens outputs. `first` is the place of the first of them among all outputs of the build. Throws `invalid` for
+ * attributes that an exporter refuses.
+ */
 export function openOutputs(outputs: readonly OutputSpec[], first = 0): OpenOutput[] {
   return outputs.flatMap((output, i) => {
     if (output.type === 'cacheonly') return [];
@@ -28,12 +31,12 @@ export function openOutputs(outputs: readonly OutputSpec[], first = 0): OpenOutp
   });
 }
 
-/** Most names of one output: each is put into the store, told as an event and pushed. */
+/** The largest number of names of one output: each name is put into the store, told as an event and pushed. */
 const maxNames = 1024;
 
 /**
- * The names of an output: its own `name` attribute (comma-separated), else the build's tags. Throws `invalid` for more
- * than an output may have.
+ * The names of an output: those of its own attribute `name` (comma-separated), or else the build's tags. Throws
+ * `invalid` for more names than an output may have.
  */
 export function namesOf(
   { type, attrs, forgetsReplaced }: OutputSpec,

@@ -1,7 +1,10 @@
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 
-/** $DRYDOCK_ROOT, else /var/lib/drydock for root and the user's data folder otherwise. */
+/**
+ * The default root folder: $DRYDOCK_ROOT, else /var/lib/drydock for root and a folder in the user's data folder for
+ * others.
+ */
 export function defaultRoot(env: NodeJS.ProcessEnv = process.env): string {
   if (env.DRYDOCK_ROOT) return resolve(env.DRYDOCK_ROOT);
   if (process.getuid?.() === 0) return '/var/lib/drydock';

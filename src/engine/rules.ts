@@ -1,4 +1,4 @@
-/** The rules that all definitions of a build are read under. */
+/** The rules under which all definitions of a build are read. */
 import { DrydockError, fail } from '../errors/index.ts';
 import { checkCaps, type Graph, loadGraphInTurns, type SourceRewrite } from '../llb/index.ts';
 import type { Definition, SourceOp } from '../pb/solver/pb/ops_pb.js';
@@ -6,11 +6,11 @@ import type { SourceJudge } from './bridge/source-judge.ts';
 import { checkEntitlements } from './entitlements.ts';
 
 interface RulesOptions {
-  /** Entitlements granted. */
+  /** The entitlements that the build was granted. */
   allow: readonly string[];
-  /** What becomes of the sources that frontends name. */
+  /** Source policies: they put one source in the place of another, or deny it. */
   rewrite?: SourceRewrite;
-  /** What the client's own policy leaves of them. */
+  /** The client's own policy, asked after `rewrite`. */
   judge?: SourceJudge;
 }
 
@@ -26,8 +26,9 @@ export class Rules {
   }
 
   /**
-   * Reads a definition and holds it against the rules. `own` is applied to its sources before the build's rewrite. Throws
-   * `invalid` and `unsupported` (hop `llb`) for a definition that cannot be, `denied` for one that may not be.
+   * Reads a definition and checks it against the rules. `own` is applied to the definition's sources before the build's
+   * rewrite. Throws `invalid` and `unsupported` (hop `llb`) for a definition that cannot be built, and `denied` for one
+   * that may not be.
    */
   async load(definition: Definition, signal: AbortSignal, own?: SourceRewrite): Promise<Graph> {
     const rewrite = inTurn(own, this.rewrite);
@@ -53,7 +54,9 @@ export class Rules {
   }
 }
 
-/** What the client's policy makes of a graph's sources; undefined when they all stay as they are. */
+/**
+ * The changes that the client's policy makes to the sources of a graph; undefined when all of them stay as they are.
+ */
 async function judgeAll(graph: Graph, judge: SourceJudge): Promise<SourceRewrite | undefined> {
   const after = new Map<string, SourceOp>();
   const nameOf = ({ identifier, attrs }: SourceOp) =>
@@ -76,7 +79,7 @@ async function judgeAll(graph: Graph, judge: SourceJudge): Promise<SourceRewrite
   return after.size === 0 ? undefined : (source) => after.get(nameOf(source)) ?? source;
 }
 
-/** Two rewrites as one. */
+/** Two rewrites as one: the first, then the second. */
 export function inTurn(first?: SourceRewrite, second?: SourceRewrite): SourceRewrite | undefined {
   if (first === undefined || second === undefined) return first ?? second;
   return (source) => second(first(source));

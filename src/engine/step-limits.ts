@@ -1,14 +1,17 @@
-/** What an operator holds every step to, read from text. Pure. */
+/** The limits that an operator sets for every step, read from text. Pure. */
 import { fail } from '../errors/index.ts';
 
 export interface OperatorLimits {
-  /** Most processes and threads of one step; 0: no limit; undefined: 8192, or a quarter of the machine's if that is less. */
+  /**
+   * The largest number of processes and threads of one step. 0: no limit. Undefined: 8192, or a quarter of the
+   * machine's limit if that is less.
+   */
   stepPids?: number;
-  /** oom_score_adj of steps, 0 to 1000; undefined: 500 more than this process has. */
+  /** The oom_score_adj of steps, 0 to 1000. Undefined: 500 more than this process has. */
   stepOomScore?: number;
 }
 
-/** The limits that the environment names. Throws `invalid`. */
+/** Reads the limits from the environment. Throws `invalid`. */
 export function stepLimitsFromEnv(env: NodeJS.ProcessEnv): OperatorLimits {
   const { DRYDOCK_STEP_PIDS: pids, DRYDOCK_STEP_OOM_SCORE: score } = env;
   return {
@@ -17,12 +20,12 @@ export function stepLimitsFromEnv(env: NodeJS.ProcessEnv): OperatorLimits {
   };
 }
 
-/** Throws `invalid`. */
+/** Reads `stepPids` from a setting called `name`. Throws `invalid`. */
 export function stepPidsOf(name: string, text: string | undefined): number | undefined {
   return countOf(name, text, 4_194_304);
 }
 
-/** Throws `invalid`. */
+/** Reads `stepOomScore` from a setting called `name`. Throws `invalid`. */
 export function stepOomScoreOf(name: string, text: string | undefined): number | undefined {
   return countOf(name, text, 1000);
 }

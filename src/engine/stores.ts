@@ -1,4 +1,4 @@
-/** Which store a root's images are in: its own, or a containerd's; and what the root knows of the other one. */
+/** Opens the store that holds a root's images (the root's own, or a containerd's), and knows of the other one. */
 import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -6,7 +6,7 @@ import { defaultAddress, defaultNamespace, openLocalStore, ownRoot, type Store }
 import type { StoreOptions } from './store-options.ts';
 
 /**
- * Opens the store that the options name. Throws what `openLocalStore` and `openContainerdStore` throw: among them
+ * Opens the store that the options name. Throws the errors of `openLocalStore` and `openContainerdStore`, among them
  * `unavailable` (hop `store`) with the remedy when no containerd answers.
  */
 export async function openStore(options: StoreOptions): Promise<Store> {
@@ -29,7 +29,10 @@ async function openOnly(options: StoreOptions): Promise<Store> {
   });
 }
 
-/** Where containerd is, by the options. An address may be written as a URL (`unix:///run/…`), as docker does. */
+/**
+ * The address and the namespace of containerd, by the options. The address may be a URL (`unix:///run/…`), as docker
+ * writes it.
+ */
 export function containerdOf(options: Pick<StoreOptions, 'containerdAddress' | 'containerdNamespace'>): {
   address: string;
   namespace: string;
@@ -41,13 +44,13 @@ export function containerdOf(options: Pick<StoreOptions, 'containerdAddress' | '
   };
 }
 
-/** The folder of a root that the store which the options name has to itself: its `Store.root`. */
+/** The folder of a root that the chosen store has to itself. It becomes the store's `Store.root`. */
 export function stateFolder(options: StoreOptions): string {
   if (options.imageStore !== 'containerd') return options.root;
   return join(options.root, 'containerd', containerdOf(options).namespace);
 }
 
-/** Notes which containerd the root was used with last; the root's own store needs no note. */
+/** Notes in the root which containerd it was used with last. The root's own store needs no note. */
 function remember(options: StoreOptions): void {
   const text = `${JSON.stringify(containerdOf(options))}\n`;
   const path = notePath(options.root);
@@ -60,7 +63,7 @@ function notePath(root: string): string {
   return join(root, 'containerd.json');
 }
 
-/** The store that these options do not name, as far as the root knows of one. */
+/** The options of the store that these options do not name; undefined when the root knows of no other store. */
 export function otherStore(options: StoreOptions): StoreOptions | undefined {
   const { root } = options;
   if (options.imageStore === 'containerd') {
@@ -75,7 +78,7 @@ export function otherStore(options: StoreOptions): StoreOptions | undefined {
   }
 }
 
-/** The flags that name a store. */
+/** The flags that choose a store. */
 function storeFlags(options: StoreOptions): string {
   if (options.imageStore !== 'containerd') return '--image-store=local';
   const { address, namespace } = containerdOf(options);
@@ -86,10 +89,10 @@ function storeFlags(options: StoreOptions): string {
   ].join(' ');
 }
 
-/** How long an error waits for what the other store has to say. */
+/** How long an error message waits for an answer of the other store, in ms. */
 const lookMs = 2_000;
 
-/** A hint when the image is in the other store; undefined when it is not, or that store cannot be asked. */
+/** A hint that tells where the image is, when the other store has it; undefined when it has not, or cannot be asked. */
 async function lookElsewhere(options: StoreOptions, name: string): Promise<string | undefined> {
   const other = otherStore(options);
   if (other === undefined) return undefined;

@@ -1,4 +1,4 @@
-/** The door of engine: one build from request to result. */
+/** The contract of a build: its request, and its result. */
 import type { MadeNow, OutputSink, StoredOutput } from '../exporter/index.ts';
 import type { DockerfileRequest, LintWarning } from '../frontend/index.ts';
 import type { SourceRewrite } from '../llb/index.ts';
@@ -11,85 +11,104 @@ import type { BridgeResult, Frontend, NamedFrontends } from './bridge/types.ts';
 
 export interface OutputSpec {
   type: 'image' | 'oci' | 'docker' | 'local' | 'tar' | 'cacheonly';
-  /** Attributes as in buildx: name, dest, push, compression, compression-level, force-compression, oci-mediatypes, rewrite-timestamp, annotation.*, tar … */
+  /**
+   * Attributes as in buildx: name, dest, push, compression, compression-level, force-compression, oci-mediatypes,
+   * rewrite-timestamp, annotation.*, tar …
+   */
   attrs: Record<string, string>;
-  /** Where files or an archive go. */
+  /** Takes the files or the archive that the output makes. */
   sink?: OutputSink;
-  /** Images that lose their last name to this one go, as with buildkitd; else they stay as `<none>`, as with dockerd. */
+  /**
+   * Images that lose their last name to this one are removed, as with buildkitd; otherwise they stay as `<none>`, as
+   * with dockerd.
+   */
   forgetsReplaced?: boolean;
 }
 
-/** A build, whoever asks for it. */
+/**
+ * The request for a build, from a command, the library or an API. `dockerfileBuild` makes one of a Dockerfile:
+ *
+ *     { frontend: dockerfile(options), outputs: [{ type: 'image', attrs: {} }], tags: ['app'], allow: [] }
+ */
 export interface BuildRequest {
-  /** What is built. */
+  /** The function that makes the result; see `engine/frontends` for its makers. */
   frontend: Frontend;
   outputs: readonly OutputSpec[];
-  /** Names of the outputs that have none of their own. */
+  /** Names for the outputs that have none of their own. */
   tags?: readonly string[];
-  /** s since 1970; default: what the frontend says. */
+  /** SOURCE_DATE_EPOCH, in s since 1970; default: the frontend's. */
   sourceDateEpoch?: number;
-  /** Platforms that the frontend is asked for, comma-separated; default: the host's. A result of others is warned of. */
+  /**
+   * The platforms that the frontend is asked for, comma-separated; default: the host's. A warning tells of a result for
+   * others.
+   */
   platform?: string;
-  /** Caches from elsewhere to look steps up in, beside the local one. */
+  /** Foreign caches in which steps are looked up, besides the local one. */
   cacheFrom?: readonly CacheSpec[];
-  /** Where to write the build's cache for others. */
+  /** Foreign caches that the build's cache is written to. */
   cacheTo?: readonly CacheSpec[];
-  /** Entitlements granted: `network.host`, `security.insecure`. */
+  /** The entitlements that are granted: `network.host`, `security.insecure`. */
   allow: readonly string[];
-  /** What becomes of the sources that are named. */
+  /** Puts one source in the place of another, or denies it: the source policies of the request. */
   rewrite?: SourceRewrite;
   /** Asks the client's own policy about each source that is used. */
   policyCheck?: PolicyCheck;
-  /** Frontends that the build may name; default: all there are. */
+  /** The frontends that the build may name; default: all that there are. */
   frontends?: NamedFrontends;
-  /** What frontends are told of the workers there are. */
+  /** The workers that frontends are told of. */
   workers?: readonly WorkerRecord[];
-  /** Images have docker's media types unless an output says otherwise. */
+  /** Images get docker's media types unless an output says otherwise. */
   dockerTypes?: boolean;
-  /** Images of nothing but a changed config are of the time of their making, as `ExportRequest` has it. */
+  /** Dates an image whose build changed only the config; see `ExportRequest.madeNow`. */
   madeNow?: MadeNow;
-  /** What of the request has no effect here, a sentence each: shown as warnings. */
+  /** A sentence for each part of the request that has no effect here. They are shown as warnings. */
   notes?: readonly string[];
-  /** Outputs that are chosen once the result is there; they come after the others. */
+  /** Chooses further outputs once the result is there. They are made after the others. */
   furtherOutputs?(bridge: Bridge, result: BridgeResult): Promise<readonly OutputSpec[]>;
-  /** Is told of the exporters' responses when all is exported; what it throws fails the build. */
+  /** Hears of the exporters' responses when everything is exported. An error that it throws fails the build. */
   exported?(result: BridgeResult, metadata: Record<string, unknown>): Promise<void>;
 }
 
-/** A build of a Dockerfile, as commands and the library ask for it; `dockerfileBuild` makes the request of it. */
+/**
+ * The options of a build of a Dockerfile, as a command and the library know them. `dockerfileBuild` makes a request of
+ * them.
+ */
 export interface BuildOptions extends DockerfileRequest {
   tags: string[];
   outputs: OutputSpec[];
-  /** Caches from elsewhere to look steps up in, beside the local one (`--cache-from`). */
+  /** Foreign caches in which steps are looked up, besides the local one (`--cache-from`). */
   cacheFrom?: readonly CacheSpec[];
-  /** Where to write the build's cache for others (`--cache-to`). */
+  /** Foreign caches that the build's cache is written to (`--cache-to`). */
   cacheTo?: readonly CacheSpec[];
-  /** Only run the build checks. */
+  /** Runs the build checks and nothing else. */
   check: boolean;
-  /** Entitlements granted: `network.host`, `security.insecure`. */
+  /** The entitlements that are granted: `network.host`, `security.insecure`. */
   allow: string[];
 }
 
 export interface BuildResult {
-  /** Image ID (config digest) of the (first) image, when an image was made. */
+  /** The ID (config digest) of the first image, when an image was made. */
   imageId?: Digest;
-  /** Descriptor of the manifest or index. */
+  /** The descriptor of the image's manifest, or of its index. */
   descriptor?: Descriptor;
-  /** Keys as buildx writes them in --metadata-file: `containerimage.digest`, `containerimage.config.digest`, `image.name`, … */
+  /**
+   * The exporters' responses, with the keys of buildx's --metadata-file: `containerimage.digest`,
+   * `containerimage.config.digest`, `image.name` …
+   */
   metadata: Record<string, unknown>;
   warnings: LintWarning[];
-  /** Total bytes of the image's layers, uncompressed. */
+  /** The sum of the image's layers, uncompressed, in bytes. */
   size?: number;
-  /** Images that were put into this process's store. */
+  /** The images that were put into this process's store. */
   stored?: readonly StoredOutput[];
 }
 
-/** What became of a build. */
+/** What `runBuild` resolves with. */
 export interface Built extends BuildResult {
   stored: readonly StoredOutput[];
   result: BridgeResult;
-  /** What outputs that make images made, by their place among the outputs. */
+  /** The images that outputs made, by the outputs' places in the request. */
   descriptors: ReadonlyMap<number, Descriptor>;
-  /** The manifests, configs and indexes of those. */
+  /** The manifests, configs and indexes of those images. */
   documents: readonly Buffer[];
 }

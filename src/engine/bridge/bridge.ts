@@ -1,4 +1,7 @@
-/** One build as its frontends see it: solves, image lookups, warnings. BuildKit's `FrontendLLBBridge`. */
+/**
+ * The bridge between a build and its frontends: they solve, look images up and warn through it. It does what BuildKit's
+ * `FrontendLLBBridge` does.
+ */
 import { fail, nearest, type SourceLocation } from '../../errors/index.ts';
 import { openView } from '../../fs/index.ts';
 import { create, DefinitionSchema, type SourceRewrite } from '../../llb/index.ts';
@@ -14,24 +17,24 @@ import type { Rules } from '../rules.ts';
 import { BridgeRef, type RefSolver } from './ref.ts';
 import type { BridgeRequest, BridgeResult, NamedFrontends } from './types.ts';
 
-/** What a bridge is put together from. */
+/** The parts of a bridge. */
 interface BridgeParts {
   engine: Engine;
-  /** The build. Its owner releases it in the solver once it is over. */
+  /** The build in the solver. The caller releases it there once the build is over. */
   job: Job;
-  /** Keeps what is looked up and unpacked for the build. */
+  /** The lease that keeps what is looked up and unpacked for the build. */
   lease: string;
-  /** What definitions are held against: the job reads its own under the same. */
+  /** The rules that definitions are checked against. The job reads its own definitions under the same rules. */
   rules: Rules;
-  /** The frontends that may be named. */
+  /** The frontends that requests may name. */
   frontends: NamedFrontends;
-  /** What frontends are told of the workers there are. */
+  /** The workers that frontends are told of. */
   workers?: readonly WorkerRecord[];
-  /** Where frontends may have more caches read; default: nowhere. */
+  /** Reads further caches that frontends name; default: they are not read. */
   caches?: Pick<BuildCaches, 'import'>;
 }
 
-/** Frontends may name frontends; this deep at most. */
+/** How deep frontends may call frontends. */
 const maxDepth = 10;
 
 export class Bridge {
@@ -55,8 +58,8 @@ export class Bridge {
   }
 
   /**
-   * Solves a definition, or what a frontend makes of its options. Throws `invalid` for a request that has both or an
-   * unknown frontend, and what the frontend throws; with `evaluate` also what solving throws.
+   * Solves a definition, or calls the frontend that the request names. Throws `invalid` for a request that has both or
+   * names an unknown frontend, and the frontend's own errors; with `evaluate`, also the errors of solving.
    */
   async solve(request: BridgeRequest): Promise<BridgeResult> {
     const { definition, frontend } = request;
@@ -92,8 +95,8 @@ export class Bridge {
   }
 
   /**
-   * The tree that a definition stands for; undefined for the empty one. Nothing is solved yet. `rewrite` is applied to
-   * its sources before the build's own.
+   * The tree that a definition stands for; undefined for the empty tree. Nothing is solved yet. `rewrite` is applied to
+   * the definition's sources before the build's own rewrite.
    */
   ref(definition: Definition | undefined, rewrite?: SourceRewrite): BridgeRef | undefined {
     if (definition === undefined || definition.def.length === 0) return undefined;
@@ -128,7 +131,7 @@ export class Bridge {
     }
   }
 
-  /** A tree that is there already. */
+  /** A ref of a tree that is there already. */
   held(ref: Ref): BridgeRef {
     return new BridgeRef(create(DefinitionSchema, {}), {
       ...this.#refSolver(undefined),
@@ -145,12 +148,12 @@ export class Bridge {
   }
 }
 
-/** The error of a request that names a frontend and brings a definition. */
+/** The error for a request that names a frontend and brings a definition as well. */
 export function bothGiven(): Error {
   return fail('invalid', 'frontend', 'cannot solve with both Definition and Frontend specified');
 }
 
-/** All trees of a result, attestations' too. */
+/** All trees of a result, with those of its attestations. */
 function refsOf(result: BridgeResult): BridgeRef[] {
   const main = result.refs === undefined ? [result.ref] : [...result.refs.values()];
   const attested = Object.values(result.attestations ?? {}).flatMap((list) => list.map(({ ref }) => ref));

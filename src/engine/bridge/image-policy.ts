@@ -4,13 +4,13 @@ import { normalizeName } from '../../oci/index.ts';
 import type { Platform, SourceOp } from '../../pb/solver/pb/ops_pb.js';
 import type { SourceJudge } from './source-judge.ts';
 
-/** What becomes of the sources that a build names: by the rules it came with, then by its client's judgement. */
+/** The source policy of a build: the rules in its request, then its client's own judgement. */
 export interface SourcePolicy {
   rewrite?: SourceRewrite | undefined;
   judge?: SourceJudge | undefined;
 }
 
-/** A source as the build may use it. Throws `denied`. */
+/** The source that the build may use in the place of the given one. Throws `denied`. */
 export async function settled(
   { rewrite, judge }: SourcePolicy,
   source: SourceOp,
@@ -23,8 +23,8 @@ export async function settled(
 const scheme = 'docker-image://';
 
 /**
- * The image that is looked up when a frontend asks for one: the source policy may put another in its place. Throws
- * `denied`, and `invalid` when what it puts there is no image.
+ * The image that is looked up when a frontend asks for `ref`: the source policy may put another one in its place.
+ * Throws `denied`, and `invalid` when the policy puts a source there that is no image.
  */
 export async function imageAfter(policy: SourcePolicy, ref: string, platform?: Platform): Promise<string> {
   if (policy.rewrite === undefined && policy.judge === undefined) return ref;

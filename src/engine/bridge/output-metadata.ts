@@ -1,9 +1,9 @@
-/** What outputs take from a result's metadata, and add to it. Pure. */
+/** The metadata that outputs take from a result or add to it. Pure. */
 import type { BridgeResult } from './types.ts';
 
 export type OutputMetadata = Readonly<Record<string, Uint8Array>>;
 
-/** Tells an output's own attributes from the metadata among them, by which a client describes the image. */
+/** Separates an output's own attributes from the metadata among them, with which a client describes the image. */
 export function withMetadata(all: Readonly<Record<string, string>>): {
   attrs: Record<string, string>;
   metadata?: OutputMetadata;
@@ -18,18 +18,18 @@ export function withMetadata(all: Readonly<Record<string, string>>): {
   };
 }
 
-/** The result with an output's metadata over its own. */
+/** The result with an output's metadata laid over its own. */
 export function overlaid(result: BridgeResult, metadata: OutputMetadata): BridgeResult {
   return { ...result, metadata: { ...result.metadata, ...metadata } };
 }
 
-/** The names that the frontend gives the image; they count for an output that is named `*`. */
+/** The names that the frontend gives to the image. They are used by an output whose name is `*`. */
 export function frontendNames({ metadata }: BridgeResult): string[] {
   const text = Buffer.from(metadata['image.name'] ?? []).toString('utf8');
   return text.split(',').filter((name) => name !== '');
 }
 
-/** What the frontend annotates the image with, named as in outputs' attributes. */
+/** The annotations that the frontend gives to the image, named as in outputs' attributes. */
 export function frontendAnnotations({ metadata }: BridgeResult): Record<string, string> {
   const own = Object.entries(metadata).filter(([name]) => /^annotation[-[.]/.test(name));
   return Object.fromEntries(own.map(([name, bytes]) => [name, Buffer.from(bytes).toString('utf8')]));

@@ -1,4 +1,4 @@
-/** From what a frontend returned to what exporters take. */
+/** From a frontend's result to the results that exporters take, one for each platform. */
 import { fail } from '../../errors/index.ts';
 import type { PlatformResult } from '../../exporter/index.ts';
 import type { FrontendTarget } from '../../frontend/index.ts';
@@ -18,9 +18,9 @@ import { isDue, nextTurn } from '../../workers/index.ts';
 import type { BridgeResult } from './types.ts';
 
 /**
- * Solves what is not solved yet and pairs trees with their platforms and image configs, as the metadata
- * `refs.platforms` and `containerimage.config[/PLATFORM]` say. Throws `invalid` (hop `frontend`) on metadata that does
- * not fit the trees, and what solving throws.
+ * Solves the trees of a result that are not solved yet, and pairs them with their platforms and image configs, which
+ * the metadata `refs.platforms` and `containerimage.config[/PLATFORM]` give. Throws `invalid` (hop `frontend`) for
+ * metadata that does not fit the trees, and the errors of solving.
  */
 export async function platformResults(result: BridgeResult): Promise<PlatformResult[]> {
   const platforms = platformsOf(result);
@@ -40,14 +40,17 @@ export async function platformResults(result: BridgeResult): Promise<PlatformRes
   );
 }
 
-/** The definitions of the same trees, in the same order; undefined for the empty one. */
+/** The definitions of the same trees, in the same order; undefined for the empty tree. */
 export function platformDefinitions(result: BridgeResult): (Definition | undefined)[] {
   return platformsOf(result).map(
     ({ id }) => (result.refs === undefined ? result.ref : result.refs.get(id))?.definition,
   );
 }
 
-/** The same without solving: each platform's definition and config. Throws as `platformResults` does on bad metadata. */
+/**
+ * The definition and the config of each platform, without solving anything. Throws as `platformResults` does for bad
+ * metadata.
+ */
 export function platformTargets(result: BridgeResult): FrontendTarget[] {
   const epoch = frontendEpoch(result);
   return platformsOf(result).map(({ id, platform }) => {
@@ -58,10 +61,10 @@ export function platformTargets(result: BridgeResult): FrontendTarget[] {
   });
 }
 
-/** Under this, and under `source.date.epoch/PLATFORM`, a result's metadata has the seconds that it is dated by. */
+/** The metadata key of a result's SOURCE_DATE_EPOCH, in seconds; with `/PLATFORM` behind it for one platform. */
 export const epochKey = 'source.date.epoch';
 
-/** Under this, and under `containerimage.base.config/PLATFORM`, is the config of the image that a result builds on. */
+/** The metadata key of the config of the image that a result builds on; with `/PLATFORM` behind it for one platform. */
 export const baseConfigKey = 'containerimage.base.config';
 
 function baseConfigOf(result: BridgeResult, id: string): Pick<ImageConfig, 'history'> | undefined {
@@ -72,7 +75,7 @@ function baseConfigOf(result: BridgeResult, id: string): Pick<ImageConfig, 'hist
     : undefined;
 }
 
-/** The first epoch that a frontend dates its result by. */
+/** The first SOURCE_DATE_EPOCH in a result's metadata. */
 export function frontendEpoch({ metadata }: BridgeResult): number | undefined {
   const name = Object.keys(metadata).find((key) => key === epochKey || key.startsWith(`${epochKey}/`));
   const text = name === undefined ? '' : Buffer.from(metadata[name] ?? []).toString();
@@ -125,8 +128,8 @@ function platformsOf(result: BridgeResult): Named[] {
 }
 
 /**
- * The config that goes with a tree. What exporters of images cannot use is passed on for them to refuse; one that says
- * nothing of its platform is of the tree's.
+ * The config of a tree. A config that exporters of images cannot use is passed on, so that they refuse it. A config
+ * that does not say its platform gets the tree's.
  */
 function configOf(result: BridgeResult, id: string, platform: Platform): ImageConfig {
   const own = `containerimage.config/${id}`;

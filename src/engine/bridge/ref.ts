@@ -2,13 +2,13 @@ import type { FsView } from '../../fs/index.ts';
 import type { Definition } from '../../pb/solver/pb/ops_pb.js';
 import type { Ref } from '../../store/index.ts';
 
-/** What a ref asks of its bridge. */
+/** The part of a bridge that its refs use. */
 export interface RefSolver {
   solve(definition: Definition): Promise<Ref>;
   open(ref: Ref): Promise<FsView>;
 }
 
-/** A tree of a build, solved when it is first needed and held until the build is over. */
+/** A tree of a build. It is solved when it is first needed, and held until the build is over. */
 export class BridgeRef {
   readonly definition: Definition;
   readonly #solver: RefSolver;
@@ -20,13 +20,13 @@ export class BridgeRef {
     this.#solver = solver;
   }
 
-  /** The tree. Throws what solving it throws, each time. */
+  /** The solved tree. Rejects each time with the error of solving it. */
   result(): Promise<Ref> {
     this.#result ??= this.#solver.solve(this.definition);
     return this.#result;
   }
 
-  /** Looks into the tree. */
+  /** Opens the solved tree for reading. */
   view(): Promise<FsView> {
     this.#view ??= this.result().then((ref) => this.#solver.open(ref));
     return this.#view;

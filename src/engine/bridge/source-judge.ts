@@ -1,4 +1,7 @@
-/** Sources held against a policy that the client decides itself, one by one (buildx: a `.rego` beside the Dockerfile). */
+/**
+ * Checks sources, one by one, against a policy that the client itself decides (buildx: a `.rego` file beside the
+ * Dockerfile).
+ */
 import { fail } from '../../errors/index.ts';
 import { canonicalSource } from '../../llb/index.ts';
 import type {
@@ -9,19 +12,22 @@ import type { CheckPolicyResponse, DecisionResponse } from '../../pb/session/pol
 import type { Platform, SourceOp } from '../../pb/solver/pb/ops_pb.js';
 import type { PolicyQuestion } from '../../session/index.ts';
 
-/** A source as the build may use it. Gives back the same object when nothing changes. Throws `denied`. */
+/** Returns the source that the build may use: the same object when the policy changes nothing. Throws `denied`. */
 export type SourceJudge = (source: SourceOp, platform?: Platform) => Promise<SourceOp>;
 
 export type PolicyCheck = (question: PolicyQuestion) => Promise<CheckPolicyResponse>;
 
-/** Rounds about one source, at most, as in BuildKit: what is known of it is asked for, or another put in its place. */
+/**
+ * The largest number of rounds about one source, as in BuildKit. In a round the policy asks to know more of the source,
+ * or puts another one in its place.
+ */
 const maxRounds = 10;
 /** The numbers of the wire format's enum. */
 const action = { allow: 0, deny: 1, convert: 2 };
 
 /**
- * A judge that asks `check`. `meta` finds out of a source what the policy wants to know. Each source is judged once in a
- * build.
+ * A judge that asks `check`. When the policy wants to know more of a source, `meta` looks it up. Each source is judged
+ * once in a build.
  */
 export function sourceJudge(
   check: PolicyCheck,
@@ -41,7 +47,7 @@ export function sourceJudge(
   };
 }
 
-/** What a source is named by. */
+/** The parts of a source that name it. */
 type Facts = Pick<SourceOp, 'identifier' | 'attrs'>;
 
 async function judge(

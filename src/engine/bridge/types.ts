@@ -1,4 +1,6 @@
-/** The door of bridge: what a frontend, or a client that is its own frontend, asks of a build and gets from it. */
+/**
+ * The contract of the bridge: what a frontend, or a client that is its own frontend, asks of a build and gets from it.
+ */
 
 import type { LintWarning } from '../../frontend/index.ts';
 import type { SourceRewrite } from '../../llb/index.ts';
@@ -8,47 +10,51 @@ import type { CacheSpec } from '../../remote-cache/index.ts';
 import type { Bridge } from './bridge.ts';
 import type { BridgeRef } from './ref.ts';
 
-/** A build: whatever it asks of the bridge, and the result that comes of it. */
+/**
+ * A build as a function: it asks the bridge for whatever it needs and returns the result.
+ *
+ *     const app: Frontend = async (bridge) => ({ ref: bridge.ref(definition), metadata: {} });
+ */
 export type Frontend = (bridge: Bridge) => Promise<BridgeResult>;
 
-/** A frontend that requests name, with what one of them says. */
+/** A frontend that requests name (`dockerfile.v0`). It is called with the request that names it. */
 export type NamedFrontend = (bridge: Bridge, request: BridgeRequest) => Promise<BridgeResult>;
 export type NamedFrontends = Readonly<Record<string, NamedFrontend>>;
 
-/** A solve as BuildKit's API asks for it: of a definition, or of what a frontend makes of its options. */
+/** A request to solve, as BuildKit's API has it: either a definition, or the name of a frontend with its options. */
 export interface BridgeRequest {
   definition?: Definition;
-  /** `dockerfile.v0` or `gateway.v0`; '' with a definition. */
+  /** `dockerfile.v0` or `gateway.v0`; '' when there is a definition. */
   frontend: string;
   /** The frontend's options, as `docker buildx` and `buildctl --opt` give them. */
   options: Readonly<Record<string, string>>;
-  /** Trees handed to the frontend, by name. */
+  /** Trees that are handed to the frontend, by name. */
   inputs: Readonly<Record<string, Definition>>;
-  /** Further caches to look steps up in. */
+  /** Further foreign caches in which steps are looked up. */
   cacheImports?: readonly CacheSpec[];
-  /** What becomes of the definition's sources, besides what the build says. */
+  /** Changes the definition's sources, before the build's own rewrite does. */
   rewrite?: SourceRewrite;
-  /** Solve at once, and fail if that fails; otherwise trees are solved when they are first needed. */
+  /** Solves at once, and fails when that fails. Otherwise a tree is solved when it is first needed. */
   evaluate?: boolean;
 }
 
-/** What a solve gives: one tree or several by name (platforms), and what the frontend says of them. */
+/** The result of a solve: one tree or several by name (platforms), and the frontend's metadata about them. */
 export interface BridgeResult {
-  /** Undefined: the empty tree. Not looked at when there are `refs`. */
+  /** Undefined: the empty tree. It is not looked at when there are `refs`. */
   ref?: BridgeRef;
   refs?: ReadonlyMap<string, BridgeRef | undefined>;
   /** `containerimage.config`, `refs.platforms`, `result.json` … */
   metadata: Readonly<Record<string, Uint8Array>>;
-  /** By the refs' names. */
+  /** The attestations, by the names of the refs. */
   attestations?: Readonly<Record<string, BridgeAttestation[]>>;
-  /** What our own frontend's checks found. */
+  /** The findings of our own frontend's build checks. */
   findings?: readonly LintWarning[];
-  /** The frontend only answered a question: there is nothing to export. */
+  /** The frontend only answered a question, and there is nothing to export. */
   isAnswer?: boolean;
 }
 
 export interface BridgeAttestation {
-  /** As it came, but for its ref. */
+  /** The attestation's message as it came; its ref is in `ref`. */
   message: Attestation;
   ref?: BridgeRef;
 }

@@ -1,10 +1,10 @@
-/** What does not fit between the platforms that a build was asked for and those that its frontend made. Pure. */
+/** Compares the platforms that a build was asked for with those that its frontend made. Pure. */
 import { DrydockError } from '../../errors/index.ts';
 import { formatPlatform, type Platform, parsePlatform } from '../../oci/index.ts';
 
 /**
- * A sentence for each mismatch, as BuildKit words them; none when all is well. `asked`: the frontend's option `platform`;
- * `made`: the result's platforms; `isList`: the result is a list of trees.
+ * A sentence for each mismatch, in BuildKit's words; none when all is well. `asked` is the frontend's option
+ * `platform`, `made` the platforms of the result, and `isList` says whether the result is a list of trees.
  */
 export function platformMismatch(asked: string, made: readonly Platform[], isList: boolean): string[] {
   const wanted: string[] = [];

@@ -1,14 +1,19 @@
-/** A build whose client is its own frontend: it solves by calls of its own until it returns the result. */
+/**
+ * Makes a build whose client is its own frontend: the client solves by calls of its own until it returns the result.
+ */
 import { throwIfAborted } from '../../errors/index.ts';
 import type { Definition } from '../../pb/solver/pb/ops_pb.js';
 import type { Bridge } from '../bridge/bridge.ts';
 import type { Frontend } from '../bridge/types.ts';
 import { Gateway } from '../gateway/gateway.ts';
 
-/** Makes a gateway reachable for the client; gives how to end that. */
+/** Makes a gateway reachable for the client. Returns a function that ends that. */
 export type OpenGateway = (gateway: Gateway) => () => void;
 
-/** `inputs`: trees that the client hands itself, by name. The build rejects with what the client returns as an error. */
+/**
+ * Makes a build that waits for its client's result. `inputs` are trees that the client hands to itself, by name. The
+ * build rejects with the error that the client returns.
+ */
 export function client(open: OpenGateway, inputs: Readonly<Record<string, Definition>> = {}): Frontend {
   return (bridge) =>
     withGateway(
@@ -29,7 +34,7 @@ export function client(open: OpenGateway, inputs: Readonly<Record<string, Defini
     );
 }
 
-/** Has the client reach the build through a gateway while `work` lasts. */
+/** Lets the client reach the build through a gateway while `work` goes on. */
 export async function withGateway<T>(
   bridge: Bridge,
   open: OpenGateway,

@@ -1,11 +1,11 @@
-/** The frontend `dockerfile.v0`: our own, asked in the options of BuildKit's API. */
+/** The frontend `dockerfile.v0`: our own frontend, with its request in the options of BuildKit's API. */
 import { fail } from '../../errors/index.ts';
 import { answerSubrequest, dockerfileRequest, unknownOptions } from '../../frontend/index.ts';
 import { digestOf } from '../../oci/index.ts';
 import type { NamedFrontend } from '../bridge/types.ts';
 import { convert, openHost } from './dockerfile.ts';
 
-/** What a client may ask of the frontend by `frontend.caps`. */
+/** The capabilities that a client may ask of the frontend in `frontend.caps`. */
 const frontendCaps = new Set([
   'moby.buildkit.frontend.inputs',
   'moby.buildkit.frontend.subrequests',
@@ -13,7 +13,7 @@ const frontendCaps = new Set([
   'moby.buildkit.frontend.gitquerystring',
 ]);
 
-/** Builds a Dockerfile, or answers a question about it (`requestid`). Throws what `dockerfileFrontend` throws. */
+/** Builds a Dockerfile, or answers a question about it (`requestid`). Throws the errors of `dockerfileFrontend`. */
 export const dockerfileV0: NamedFrontend = async (bridge, asked) => {
   checkFrontendCaps(asked.options['frontend.caps']);
   const request = dockerfileRequest(asked);
@@ -31,7 +31,7 @@ export const dockerfileV0: NamedFrontend = async (bridge, asked) => {
   return result;
 };
 
-/** Throws `unsupported` with the capability that nobody here knows. */
+/** Throws `unsupported` for a capability that this frontend has not; the error names it. */
 function checkFrontendCaps(list: string | undefined): void {
   for (const item of (list ?? '').split(',')) {
     const cap = item.split('+', 1)[0] ?? '';

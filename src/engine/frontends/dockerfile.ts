@@ -1,4 +1,4 @@
-/** Builds of a Dockerfile by our own frontend, in process. */
+/** Makes builds of a Dockerfile by our own frontend, in process. */
 import { fail, type SourceLocation } from '../../errors/index.ts';
 import {
   type DockerfileRequest,
@@ -20,13 +20,13 @@ import { isOurs } from './syntax.ts';
 import { warningEvent } from './warning-event.ts';
 
 export interface DockerfileHooks {
-  /** Is told what is going to be built, before it is; the build waits for it. */
+  /** Hears what is going to be built, before it is. The build waits until the promise resolves. */
   onPlan?(plan: FrontendResult): void | Promise<void>;
 }
 
 /**
- * A build of a Dockerfile, or of what its `# syntax=` line makes of it. Rejects with what `dockerfileFrontend` throws,
- * and with what the frontend throws that it is handed over to.
+ * Makes a build of a Dockerfile. A Dockerfile whose `# syntax=` line names another frontend is handed over to that one.
+ * Rejects with the errors of `dockerfileFrontend`, and with those of the frontend that took over.
  */
 export function dockerfile(request: DockerfileRequest, hooks: DockerfileHooks = {}): Frontend {
   return async (bridge) => {
@@ -37,16 +37,16 @@ export function dockerfile(request: DockerfileRequest, hooks: DockerfileHooks = 
   };
 }
 
-/** The host of one conversion, and what became of it when it was handed over. */
+/** The host of one conversion, and the other frontend's result when the build was handed over. */
 interface ForwardingHost {
   host: FrontendHost;
-  /** What the other frontend gave; undefined as long as nothing was handed over. */
+  /** The other frontend's result; undefined as long as nothing was handed over. */
   forwarded(): BridgeResult | undefined;
 }
 
 /**
- * Opens the bridge to our own frontend. A Dockerfile that names another one goes to that one with `options`; without
- * them it never does.
+ * Opens the host for our own frontend. A Dockerfile that names another frontend is handed over to it with `options`;
+ * without `options` nothing is ever handed over.
  */
 export function openHost(
   bridge: Bridge,
@@ -70,7 +70,7 @@ export function openHost(
   return { host, forwarded: () => forwarded };
 }
 
-/** Converts the Dockerfile; nothing of it is solved yet. */
+/** Converts the Dockerfile. Nothing of the result is solved yet. */
 export async function convert(
   { host, forwarded }: ForwardingHost,
   bridge: Bridge,
@@ -111,7 +111,7 @@ async function handOver(
   }
 }
 
-/** Whether the client wants its result by platform, be it only one. */
+/** Whether the client wants its result as a list by platform, even of one platform. */
 function isByPlatform({ buildArgs, platforms, multiPlatform }: DockerfileRequest): boolean {
   const name = 'BUILDKIT_MULTI_PLATFORM';
   const text = Object.hasOwn(buildArgs, name) ? buildArgs[name] : undefined;

@@ -1,4 +1,4 @@
-/** What the engine does for a frontend: resolving images and opening solved trees. */
+/** The host that the engine gives to a frontend: it resolves images and opens solved trees. */
 import { setImmediate } from 'node:timers/promises';
 import { findImage } from '../../distribution/index.ts';
 import { DrydockError } from '../../errors/index.ts';
@@ -15,7 +15,7 @@ import { imageAfter } from '../bridge/image-policy.ts';
 
 const maxFile = 16 * 1024 * 1024;
 
-/** The host of one build. What it fetches is kept by the build's lease. */
+/** The host of one build. The build's lease keeps the content that the host fetches. */
 export function frontendHost({ engine, job, lease, rules }: Bridge): FrontendHost {
   const resolved = new Map<string, Promise<ResolvedImage>>();
   return {
@@ -85,7 +85,9 @@ async function openTree(ref: Ref, job: Job, lease: string): Promise<FrontendTree
   };
 }
 
-/** s since 1970. Others get their turn while a large tree is looked through. */
+/**
+ * The time of the newest regular file, in s since 1970. Other work gets its turn while a large tree is looked through.
+ */
 async function newestIn(view: FsView): Promise<number | undefined> {
   let newest: bigint | undefined;
   let seen = 0;

@@ -1,7 +1,10 @@
 import type { Definition } from '../../pb/solver/pb/ops_pb.js';
 import type { Frontend } from '../bridge/types.ts';
 
-/** A build by the frontend of a name (`dockerfile.v0`, `gateway.v0`). It throws what `Bridge.solve` throws. */
+/**
+ * Makes a build by a frontend that has a name (`dockerfile.v0`, `gateway.v0`). The build throws the errors of
+ * `Bridge.solve`.
+ */
 export function named(
   frontend: string,
   options: Readonly<Record<string, string>>,

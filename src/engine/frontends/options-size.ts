@@ -1,10 +1,13 @@
 import { fail } from '../../errors/index.ts';
 
 const maxOptions = 10_000;
-/** Characters of all names and values. */
+/** The sum of the lengths of all names and values, in characters. */
 const maxLength = 2 << 20;
 
-/** What a frontend is asked for is gone through several times at once: throws `exhausted` for more than anybody has. */
+/**
+ * Throws `exhausted` for more options, or longer ones, than anybody needs: a frontend goes through them several times
+ * at once.
+ */
 export function checkOptionsSize(options: Readonly<Record<string, string>>): void {
   let count = 0;
   let length = 0;

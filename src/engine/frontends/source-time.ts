@@ -1,4 +1,4 @@
-/** When a source was made, by what it says of itself: what SOURCE_DATE_EPOCH may be taken from. */
+/** The time of a source, by what the source itself says: SOURCE_DATE_EPOCH may be taken from it. */
 import type { Definition, SourceOp } from '../../pb/solver/pb/ops_pb.js';
 import type { VertexProgress } from '../../progress/index.ts';
 import type { Job } from '../../solver/index.ts';
@@ -6,8 +6,9 @@ import { gitOptions, httpMeta, pinnedRef, withCommit } from '../../source/index.
 import type { Engine } from '../engine.ts';
 
 /**
- * Seconds since 1970 of the one source in a definition: a git commit's, or what a server says of its file. `files`: it
- * says nothing, its files may. Undefined for other sources, and when there is more than one.
+ * The time of the one source in a definition, in s since 1970: of a git commit, or of a file as its server tells it.
+ * `files` means that the source does not tell a time, but its files may. Undefined for other sources, and when there is
+ * more than one.
  */
 export async function sourceTime(
   engine: Engine,

@@ -1,8 +1,8 @@
 import { parseReference } from '../../oci/index.ts';
 
 /**
- * Whether ours stands for a frontend's image: for docker's own, of whatever version, unless the build has put another in
- * its place (`--build-context IMAGE=…`).
+ * Whether our own frontend takes the place of a frontend's image. It does so for docker's own image, of any version,
+ * unless the build has put another image in its place (`--build-context IMAGE=…`).
  */
 export function isOurs(image: string, namedContexts: Readonly<Record<string, string>>): boolean {
   if (Object.hasOwn(namedContexts, image)) return false;

@@ -4,7 +4,10 @@ import { parseReference } from '../../oci/index.ts';
 import type { NamedFrontend, NamedFrontends } from '../bridge/types.ts';
 import { isOurs } from './syntax.ts';
 
-/** The frontends that builds may name. Each is loaded when it is asked for: a command builds without them. */
+/**
+ * The frontends that builds may name. Each is loaded when a build names it, so that a command that names none does not
+ * load them.
+ */
 export const frontends: NamedFrontends = {
   async 'dockerfile.v0'(bridge, request) {
     const { dockerfileV0 } = await import('./dockerfile-v0.ts');
@@ -24,15 +27,15 @@ export const frontends: NamedFrontends = {
   },
 };
 
-/** What an operator says of one frontend. */
+/** An operator's rule for one frontend. */
 export interface FrontendRule {
-  /** Default true. */
+  /** Whether builds may name it; default: true. */
   enabled?: boolean;
-  /** Of `gateway.v0`: the repositories (without tags) whose images may be frontends; all when empty. */
+  /** For `gateway.v0`: the repositories (without tags) whose images may be frontends. An empty list allows all. */
   allowedRepositories?: readonly string[];
 }
 
-/** The frontends that rules leave. */
+/** The frontends that an operator's rules allow. */
 export function allowedFrontends(rules: Readonly<Record<string, FrontendRule>>): NamedFrontends {
   const left = Object.entries(frontends).filter(([name]) => rules[name]?.enabled !== false);
   const repositories = rules['gateway.v0']?.allowedRepositories ?? [];

@@ -2,10 +2,10 @@ import type { LintWarning } from '../../frontend/index.ts';
 import { digestOf } from '../../oci/index.ts';
 import type { WarningEvent } from '../../progress/index.ts';
 
-/** What the findings of build checks are told under: no step's vertex. */
+/** The vertex that findings of build checks are shown under. It is no step's. */
 export const checksVertex = digestOf('[internal] build checks');
 
-/** A finding of the build checks as progress shows it. */
+/** A finding of the build checks, in the form in which progress shows it. */
 export function warningEvent(warning: LintWarning): WarningEvent {
   const line = warning.location.ranges[0]?.start.line;
   return {
