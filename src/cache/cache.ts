@@ -1,9 +1,12 @@
 /**
- * Persistent cache records. A record says what a vertex's outputs were; keys lead to records. Several keys (a
- * definition-based one, content-based ones) may lead to one record: that is how equal work built from different
- * definitions becomes the same record, and everything built on it hits too.
+ * Persistent cache records. A record tells what a vertex's outputs were; keys lead to records. Several keys (one of the
+ * vertex's definition, some of its contents) may lead to one record. That is how equal work from different definitions
+ * finds the same record, and everything built on it finds its records too.
  *
- * A record whose result was pruned stays as an identity as long as others are keyed by it.
+ * A record whose result was pruned stays as an identity as long as keys of others are made with it.
+ *
+ *     cache.save(record, [{ key, parts }]); // after running a vertex
+ *     cache.byKey(key)?.results; // in the next build
  */
 import { join } from 'node:path';
 import type { DatabaseSync } from 'node:sqlite';
@@ -30,11 +33,14 @@ export interface CacheRecord {
   id: Digest;
   description: string;
   type: RecordType;
-  /** Whose build made it, where builds are kept apart. Anybody's build may hit it; who it is listed for is said by this. */
+  /**
+   * The tenant whose build made the record, where builds are kept apart. Every build may hit it; only lists are by
+   * owner.
+   */
   owner?: string;
-  /** One per output; undefined once pruned. */
+  /** One result for each output; undefined after pruning. */
   results: SerializedRef[] | undefined;
-  /** Bytes of the layers this record added. */
+  /** Bytes of the layers that this record added. */
   size: number;
   /** ms since the epoch */
   createdAt: number;
@@ -42,10 +48,10 @@ export interface CacheRecord {
   usageCount: number;
 }
 
-/** How a key was made, for `explain` and for exporting the cache. */
+/** The parts that a key was made of, for `explain` and for exporting the cache. */
 export interface KeyParts {
   kind: 'definition' | 'content';
-  /** Digest of the op without its inputs. */
+  /** The digest of the op without its inputs. */
   op: Digest;
   deps: {
     /** Record id, or a content digest. */ id: Digest;
@@ -55,7 +61,7 @@ export interface KeyParts {
   }[];
 }
 
-/** A record with all keys that lead to it, as another cache can take it in. */
+/** A record with all keys that lead to it, in a form that another cache can import. */
 export interface CacheEntry {
   record: CacheRecord;
   keys: { key: Digest; parts: KeyParts }[];
@@ -73,7 +79,7 @@ interface Row {
   owner: string | null;
 }
 
-/** Rows read at once: some ms at most. */
+/** The number of rows read at once, which takes some ms at most. */
 const pageRows = 500;
 
 export class Cache {
@@ -137,7 +143,7 @@ export class Cache {
     };
   }
 
-  /** The record a key leads to. */
+  /** The record that a key leads to. */
   byKey(key: Digest): CacheRecord | undefined {
     return toRecord(this.#get.byKey.get(key));
   }
@@ -146,7 +152,7 @@ export class Cache {
     return toRecord(this.#get.byId.get(id));
   }
 
-  /** Whether anything may be keyed by this id: when not, nothing built on it can be a hit. */
+  /** Whether any key may be made with this id. If not, nothing built on it can be a hit. */
   known(id: Digest): boolean {
     return this.#get.known.get(id) !== undefined;
   }
@@ -165,12 +171,12 @@ export class Cache {
     });
   }
 
-  /** Other results for a record that has some; false when it has none (any more). */
+  /** Replaces the results of a record that has some; false when it has none (any more). */
   putResults(id: Digest, results: readonly SerializedRef[], size: number): boolean {
     return this.#run.results.run(JSON.stringify(results), size, id).changes > 0;
   }
 
-  /** Makes an id known that others are about to be keyed by. What is known already stays as it is. */
+  /** Makes an id known before keys are made with it. An id that is known already stays as it is. */
   remember(
     record: Pick<CacheRecord, 'id' | 'description' | 'type' | 'owner'>,
     keys: CacheEntry['keys'],
@@ -200,7 +206,7 @@ export class Cache {
     this.#run.touch.run(Date.now(), id);
   }
 
-  /** A remembered content digest of part of an immutable ref. */
+  /** The remembered content digest of a part of an immutable ref. */
   contentDigest(ref: string, selector: string): Digest | undefined {
     return this.#get.digest.get(ref, selector)?.digest as Digest | undefined;
   }
@@ -218,7 +224,7 @@ export class Cache {
     }
   }
 
-  /** The same as work that may be cut; records that come and go meanwhile may be in it or not. */
+  /** Yields while it works and returns the same as `list`. Records that come or go meanwhile may be in it or not. */
   *listing(): Generator<void, CacheRecord[]> {
     const page = prepare(
       this.#name,
@@ -253,7 +259,7 @@ export class Cache {
     }));
   }
 
-  /** Everything, least recently used first; also identities without a result. */
+  /** All records and identities (without a result), least recently used first. */
   entries(): CacheEntry[] {
     const rows = prepare(this.#name, this.#db, 'SELECT * FROM records ORDER BY last_used_at').all();
     return rows.flatMap((row) => {
@@ -272,7 +278,7 @@ export class Cache {
     return Number(row?.n ?? 0);
   }
 
-  /** Drops the results of a few records, of which `prune` then forgets the rest. */
+  /** Drops the results of a few records; `prune` forgets the rest of them later. */
   drop(ids: readonly Digest[]): void {
     transaction(this.#name, this.#db, () => {
       const drop = prepare(this.#name, this.#db, 'UPDATE records SET results = NULL, size = 0 WHERE id = ?');
@@ -280,9 +286,7 @@ export class Cache {
     });
   }
 
-  /**
-   * Drops the results of records; then forgets identities and keys that no result is built on any more.
-   */
+  /** Drops the results of records, then forgets identities and keys that no result is built on any more. */
   prune(ids: readonly Digest[]): void {
     transaction(this.#name, this.#db, () => {
       const drop = prepare(this.#name, this.#db, 'UPDATE records SET results = NULL, size = 0 WHERE id = ?');

@@ -1,2 +1,2 @@
-/** Records of what was made, and the keys that lead to them. */
+/** The records of finished vertices, and the keys that lead to them. */
 export { Cache, type CacheEntry, type CacheRecord, type KeyParts, type RecordType } from './cache.ts';

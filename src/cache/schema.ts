@@ -1,4 +1,4 @@
-/** Steps from one schema version to the next; the version is SQLite's `user_version`. */
+/** The steps from each schema version to the next; the version is SQLite's `user_version`. */
 export const schema = [
   `CREATE TABLE records (
      id TEXT PRIMARY KEY,

@@ -1,6 +1,6 @@
 /**
- * Manifests, indexes and configs as they come from strangers: read, and checked before anything believes them. Those that
- * are too large for any image throw `exhausted`.
+ * Reads and checks manifests, indexes and configs, which come from strangers. Documents that are too large for any
+ * image throw `exhausted`.
  */
 import { type ErrorCode, fail, type Hop } from '../errors/index.ts';
 import {
@@ -22,13 +22,13 @@ import { isDue, nextTurn } from '../workers/index.ts';
 
 type Json = Record<string, unknown>;
 
-/** Names the document in messages, and says on which hop it came. */
+/** The source of a document, for error messages: its name and the hop on which it came. */
 export interface DocumentOrigin {
   name: string;
   hop: Hop;
 }
 
-/** Images that an index may list. */
+/** The largest number of images in an index. */
 const maxManifests = 10_000;
 
 function parse(bytes: Uint8Array, what: string, from: DocumentOrigin): Json {
@@ -38,12 +38,15 @@ function parse(bytes: Uint8Array, what: string, from: DocumentOrigin): Json {
     const value: unknown = JSON.parse(Buffer.from(bytes).toString('utf8'));
     if (isObject(value)) return value;
   } catch {
-    // Said below.
+    // The error is thrown below.
   }
   throw bad(from, `its ${what} is not a JSON object`);
 }
 
-/** What others put into a containerd has to be seen to be removed; what came through us was measured then. */
+/**
+ * The limits for documents in the store. Documents that others put into a containerd must be readable so that they can
+ * be removed; ours were checked when they came.
+ */
 function excessInStore(bytes: Uint8Array): string | undefined {
   const excess = jsonExcess(Buffer.from(bytes).toString('latin1'), { depth: 64, values: 2_000_000 });
   return excess && 'more than any image needs';
@@ -72,7 +75,7 @@ function descriptor(value: unknown, what: string, from: DocumentOrigin): Descrip
   return value as unknown as Descriptor;
 }
 
-/** An image manifest. Throws `corrupt` when it does not hold, `unsupported` for docker schema 1. */
+/** Parses an image manifest. Throws `corrupt` when it is not sound, `unsupported` for docker schema 1. */
 export function parseManifest(bytes: Uint8Array, from: DocumentOrigin): Manifest {
   const value = parse(bytes, 'manifest', from);
   if (value.schemaVersion === 1) throw bad(from, "docker's schema 1 format is not supported", 'unsupported');
@@ -83,7 +86,7 @@ export function parseManifest(bytes: Uint8Array, from: DocumentOrigin): Manifest
   return value as unknown as Manifest;
 }
 
-/** An image index (or docker manifest list). Throws `corrupt`. */
+/** Parses an image index (or docker manifest list). Throws `corrupt`. */
 export function parseIndex(bytes: Uint8Array, from: DocumentOrigin): Index {
   const value = parse(bytes, 'index', from);
   if (!Array.isArray(value.manifests)) throw bad(from, 'its index has no manifests');
@@ -104,8 +107,8 @@ export function parseIndex(bytes: Uint8Array, from: DocumentOrigin): Index {
 }
 
 /**
- * An image config that fits its manifest, read in a turn of its own. Throws `corrupt`; `unsupported` for what is no
- * container image.
+ * Parses an image config that must fit its manifest, in a turn of its own. Throws `corrupt`, and `unsupported` when it
+ * is no container image's.
  */
 export async function readConfig(
   bytes: Uint8Array,
@@ -145,12 +148,12 @@ export function isImageEntry(child: Descriptor): boolean {
   return child.platform?.architecture !== 'unknown' && child.platform?.os !== 'unknown';
 }
 
-/** The entries of an index from best to worst match for a platform; those that do not match are left out. */
+/** The entries of an index that match a platform, best match first. */
 export function rankPlatforms(index: Index, platform: Platform): Descriptor[] {
   const images = index.manifests.filter(isImageEntry);
   const scored = images.map((child) => {
     if (child.platform !== undefined) return { child, score: platformScore(platform, child.platform) };
-    // An entry without a platform counts when there is nothing to choose from, and an index in an index may hold any.
+    // An entry without a platform counts when it is the only one. An index in an index may hold any platform.
     return { child, score: images.length === 1 || isIndexType(child.mediaType) ? 1 : 0 };
   });
   return scored
@@ -159,7 +162,7 @@ export function rankPlatforms(index: Index, platform: Platform): Descriptor[] {
     .map(({ child }) => child);
 }
 
-/** `linux/amd64, linux/arm64` */
+/** The platforms as text: `linux/amd64, linux/arm64`. */
 export function platformList(index: Index): string {
   const names = index.manifests
     .filter(isImageEntry)
@@ -167,7 +170,7 @@ export function platformList(index: Index): string {
   return [...new Set(names)].join(', ') || 'none';
 }
 
-/** Digests of the uncompressed layers with their descriptors, lowest first. */
+/** The layers of an image, lowest first: digests of the uncompressed tars with their descriptors. */
 export function layersOf(
   manifest: Manifest,
   config: ImageConfig,

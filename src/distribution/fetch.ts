@@ -1,4 +1,4 @@
-/** A registry's blobs into a store's content. */
+/** Fetches a registry's blobs into a store's content. */
 import { canceled, DrydockError, errnoCode, fail } from '../errors/index.ts';
 import { type CredentialSource, type Descriptor, parseReference } from '../oci/index.ts';
 import type { ReportStatus } from '../progress/index.ts';
@@ -14,9 +14,10 @@ export interface FetchContext {
 }
 
 /**
- * Makes sure that a blob of `source` (an image reference) is in content and held by the lease. What an earlier try
- * left is gone on from; a blob is fetched once, however many ask for it, in this process and others. Reports bytes
- * under the blob's digest. Throws the registry's errors, and `corrupt` when the bytes are not what their digest says.
+ * Makes sure that a blob of `source` (an image reference) is in content and under the lease. The download continues
+ * where an earlier try stopped; a blob is fetched once, however many callers in this process and others ask for it.
+ * Reports bytes under the blob's digest. Throws the registry's errors, and `corrupt` when the bytes have another
+ * digest.
  */
 export async function fetchBlobInto(
   store: Store,
@@ -55,7 +56,7 @@ async function fetchOnce(
       await copy(client, source, blob, writer, ctx);
       return report(blob, ctx, blob.size, true);
     } catch (err) {
-      // Bytes of an earlier try may be at fault: once more, from the beginning.
+      // Bytes of an earlier try may be wrong, so the blob is fetched once more from the beginning.
       const again = offset > 0 && attempt === 0 && err instanceof DrydockError && err.code === 'corrupt';
       if (!again) throw err;
     }

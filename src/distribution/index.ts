@@ -1,4 +1,4 @@
-/** Images and blobs between a store and a registry: found, fetched, read and remembered. */
+/** Images and blobs between a store and a registry: finds, fetches, reads and remembers them. */
 export {
   type DocumentOrigin,
   isImageEntry,

@@ -1,11 +1,11 @@
 /**
- * Which repositories a manifest in content is known to be of. A digest alone opens nothing: who asks for it by a name
- * gets it without a registry only if it came from there.
+ * The repositories that a manifest in content is known to come from. A digest alone is no permission: a caller who asks
+ * for it by a name gets it without a registry only if it came from that name's repository.
  */
 import { type Digest, parseReference, type Reference } from '../oci/index.ts';
 import type { Store } from '../store/index.ts';
 
-/** As containerd names it: `….<registry>` = the repositories, comma-separated. */
+/** The label's name in containerd: `….<registry>` = the repositories, comma-separated. */
 const label = 'containerd.io/distribution.source';
 
 /** Notes that a repository has these manifests. */
@@ -28,7 +28,7 @@ export function sourceLabels(name: string): Record<string, string> {
   return { [`${label}.${domain}`]: path };
 }
 
-/** Whether a blob in content is in some registry: it came from there. */
+/** Whether a blob in content came from a registry and so is still in it. */
 export async function isPublished(store: Store, digest: Digest): Promise<boolean> {
   const info = await store.content.info(digest);
   return Object.keys(info?.labels ?? {}).some((key) => key.startsWith(`${label}.`));
@@ -44,7 +44,9 @@ export async function isFrom(
   return pathsOf(info?.labels[`${label}.${domain}`]).includes(path);
 }
 
-/** Whether a manifest in content came from a name's repository, or is what the store has under one of its tags. */
+/**
+ * Whether a manifest in content came from a name's repository, or the store has it under one of that repository's tags.
+ */
 export async function isKnownAs(store: Store, name: string, digest: Digest): Promise<boolean> {
   const { domain, path } = parseReference(name);
   const info = await store.content.info(digest);
@@ -61,7 +63,7 @@ function pathsOf(text: string | undefined): string[] {
   return text === undefined || text === '' ? [] : text.split(',');
 }
 
-/** The reference that a record's name is; undefined for a name of another's making, which containerd may have. */
+/** Parses a record's name; undefined for a name that is no reference, which others may put into a containerd. */
 export function referenceOf(name: string): Reference | undefined {
   try {
     return parseReference(name);

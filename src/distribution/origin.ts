@@ -1,13 +1,13 @@
 /**
- * What a snapshot remembers of the blob it was unpacked from. The bytes of a layer made elsewhere cannot be made again
- * from its files, so an image built on it names the original blob, which lives as long as the snapshot does.
+ * The label in which a snapshot remembers the blob it was unpacked from. The bytes of a layer made elsewhere cannot be
+ * made again from its files. So an image built on it names the original blob, which lives as long as the snapshot.
  */
 import type { Descriptor } from '../oci/index.ts';
 import { gcLabels } from '../store/index.ts';
 
 interface BlobOrigin {
   blob: Descriptor;
-  /** Reference of the image it can be fetched from again. */
+  /** The reference of an image from which the blob can be fetched again. */
   from?: string;
 }
 
@@ -22,7 +22,7 @@ export function originLabels({ blob, from }: BlobOrigin): Record<string, string>
   };
 }
 
-/** The blob a snapshot was unpacked from, if it was. */
+/** The blob that a snapshot was unpacked from, if it was. */
 export function originOf(labels: Record<string, string>): Partial<BlobOrigin> {
   const text = labels[label];
   return text === undefined ? {} : (JSON.parse(text) as BlobOrigin);

@@ -1,4 +1,4 @@
-/** From a reference to one platform's manifest and config, with both in content. No layer is touched. */
+/** Resolves a reference to one platform's manifest and config, and puts both into content. No layer is fetched. */
 import { DrydockError, fail } from '../errors/index.ts';
 import {
   type Descriptor,
@@ -32,9 +32,9 @@ import type { FetchContext } from './fetch.ts';
 import { isKnownAs, noteOrigin } from './known-names.ts';
 import { danglingName, hintElsewhere, isDangling, storedImages } from './stored.ts';
 
-/** One platform's image, its documents read and checked. */
+/** One platform's image, with its documents read and checked. */
 export interface ImageDocuments {
-  /** Descriptor of what the name points to: the manifest itself or an index. */
+  /** The descriptor that the name points to: the manifest itself or an index. */
   target: Descriptor;
   manifest: Descriptor;
   config: ImageConfig;
@@ -42,21 +42,21 @@ export interface ImageDocuments {
   document: Manifest;
 }
 
-/** Where an image's documents come from: a registry, a layout folder, or the store alone. */
+/** The place that an image's documents are read from: a registry, a layout folder, or the store alone. */
 export interface DocumentSource {
   readonly origin: DocumentOrigin;
-  /** The bytes of a manifest, index or config; checked by whoever asks. */
+  /** Reads a manifest, index or config. The caller checks the bytes. */
   bytes(descriptor: Descriptor): Promise<Buffer>;
 }
 
-/** `default`: the store's own image if it has the platform, else the registry. `pull`: the registry. */
+/** `default`: the store's own image if it has the platform, else the registry. `pull`: always the registry. */
 export type ResolveMode = 'default' | 'pull';
 
 const maxDepth = 4;
 
 /**
  * Follows `target` down to the manifest of one platform and reads its config; both are put into content under the
- * lease. Throws `not-found` listing the platforms there are, `corrupt`, `unsupported`.
+ * lease. Throws `not-found` with a list of the available platforms, `corrupt`, `unsupported`.
  */
 export async function readDocuments(
   store: Store,
@@ -79,7 +79,7 @@ export async function readDocuments(
         await store.content.put(bytes, { lease, labels: { [`${gcLabels.content}.m.${at}`]: child.digest } });
         return { ...found, target };
       } catch (err) {
-        // A store may hold one platform of several: the next best one may be there.
+        // A store may have one platform of several, so the next best one is tried.
         if (!(err instanceof DrydockError) || err.code !== 'not-found') throw err;
         missing ??= err;
       }
@@ -105,13 +105,13 @@ export async function readDocuments(
   return { target, manifest: target, config, configDescriptor: document.config, document };
 }
 
-/** Documents that are in content already. Throws `not-found` (hop `store`). */
+/** Reads documents that are in content already. Throws `not-found` (hop `store`). */
 export function storeDocuments(store: Store, name: string): DocumentSource {
   const origin: DocumentOrigin = { name, hop: 'store' };
   return { origin, bytes: (descriptor) => store.content.bytes(descriptor.digest) };
 }
 
-/** Documents of a registry's repository; what content has is not asked for again. */
+/** Reads documents of a registry's repository; documents in content are not fetched again. */
 export function registryDocuments(
   store: Store,
   client: RegistryClient,
@@ -146,15 +146,17 @@ export function registryDocuments(
 }
 
 export interface ResolvedDocuments extends ImageDocuments {
-  /** The reference pinned by the digest of what the name points to; the name itself when only the store knows it. */
+  /** The reference with the digest that the name points to; the name itself when only the store knows the image. */
   ref: string;
-  /** Found in the store, without asking a registry. */
+  /** Whether the image was found in the store, without asking a registry. */
   local: boolean;
 }
 
 /**
- * Resolves a reference for a platform by `mode`. With `pins` it stays what it was when a build asked first. Throws the
+ * Resolves a reference for a platform by `mode`. With `pins`, the answer stays the same for a whole build. Throws the
  * registry client's errors, `corrupt`, `unsupported`.
+ *
+ *     const found = await resolveImage(store, client, 'alpine:3', { platform, mode: 'default', lease });
  */
 export async function resolveImage(
   store: Store,
@@ -171,7 +173,7 @@ export async function resolveImage(
   }
   const asking = pins.pin(`image ${name}`, () => resolveTarget(store, client, name, options));
   const target = await asking.catch(async (err) => {
-    // Whatever the registry's trouble is, the image may be nearer.
+    // Whatever the registry's trouble is, the image may be in another store on this machine.
     const told = err instanceof DrydockError && err.code !== 'canceled';
     const hint = told ? ((await hintElsewhere(store, name)) ?? (await hintDamaged(store, name))) : undefined;
     if (hint !== undefined) err.hint = hint;
@@ -183,19 +185,19 @@ export async function resolveImage(
   return { ...found, ref: pin(name, target.digest), local: false };
 }
 
-/** `name:tag@digest` */
+/** Writes a reference as `name:tag@digest`. */
 function pin(name: string, digest: Digest): string {
   return formatReference({ ...parseReference(name), digest });
 }
 
-/** What a build has found out of images so far, by key. */
+/** The images that a build has resolved so far, by key. */
 interface ImagePins {
   pin<T>(key: string, find: () => Promise<T>): Promise<T>;
 }
 
 const askAnew: ImagePins = { pin: (_, find) => find() };
 
-/** One without a name is kept under one of its own, which is no image's that a registry has. */
+/** The record of a name. An image without a name has a name of its own making, which no registry's image has. */
 function recordOf(store: Store, name: string): Promise<ImageRecord | undefined> {
   return store.images.get(isDangling(name) ? danglingName(parseReference(name).digest as Digest) : name);
 }
@@ -217,13 +219,13 @@ async function resolveLocal(
     if (!platformMatches(platform, found.config)) return undefined;
     return { ...found, ref: name, local: true };
   } catch (err) {
-    // What is damaged is fetched again, as what is missing.
+    // A damaged image is fetched again, like a missing one.
     if (err instanceof DrydockError && (err.code === 'not-found' || err.code === 'corrupt')) return undefined;
     throw err;
   }
 }
 
-/** Says so when the store has the name, but not the whole image. */
+/** A hint when the store has the name but not the whole image. */
 async function hintDamaged(store: Store, name: string): Promise<string | undefined> {
   const record = await store.images.get(name);
   if (record === undefined) return undefined;
@@ -232,7 +234,10 @@ async function hintDamaged(store: Store, name: string): Promise<string | undefin
   return `The store has ${familiarName(name)}, but its manifest or config is gone or damaged: pull, load or build it again.`;
 }
 
-/** The descriptor a name points to in its registry; a digest that is known to be of there is not asked for again. */
+/**
+ * The descriptor that a name points to in its registry. A digest that is known to come from there is not asked for
+ * again.
+ */
 export async function resolveTarget(
   store: Store,
   client: RegistryClient,

@@ -1,4 +1,4 @@
-/** Images that are in a store: read, named and found. */
+/** Reads, names and finds the images in a store. */
 import { DrydockError, fail } from '../errors/index.ts';
 import {
   type Descriptor,
@@ -28,17 +28,17 @@ import {
 } from './documents.ts';
 import { referenceOf } from './known-names.ts';
 
-/** One platform's image as content has it. */
+/** One platform's image in content. */
 export interface StoredImage {
   manifest: Descriptor;
   document: Manifest;
   config: ImageConfig;
-  /** Digest of the config: the image's ID. */
+  /** The digest of the config, which is the image's ID. */
   id: Digest;
   configBytes: Buffer;
 }
 
-/** The name under which an image without a name is kept; the exporter's and docker's own is the same. */
+/** The name of an image without a name; the exporter and docker use the same form. */
 export function danglingName(digest: Digest): string {
   return `moby-dangling@${digest}`;
 }
@@ -47,7 +47,10 @@ export function isDangling(name: string): boolean {
   return /^(?:docker\.io\/library\/)?moby-dangling@/.test(name);
 }
 
-/** All images under a target whose manifest and config are in content; for an index, the best for `platform` first. */
+/**
+ * All images under a target whose manifest and config are in content. In an index, the best match for `platform` is
+ * first.
+ */
 export async function storedImages(
   store: Store,
   name: string,
@@ -60,7 +63,7 @@ export async function storedImages(
   return found;
 }
 
-/** The image for a platform, else (none given) any that is there. Throws `not-found`. */
+/** The image for a platform; without one, any image that is there. Throws `not-found`. */
 export async function storedImage(
   store: Store,
   name: string,
@@ -74,7 +77,7 @@ export async function storedImage(
   });
 }
 
-/** The one of an image's platforms. Throws `not-found`, with those that are here. */
+/** The image for a platform among several. Throws `not-found` with a list of those that are here. */
 export function imageFor(platform: Platform, images: readonly StoredImage[], name: string): StoredImage {
   const image = images.find(({ config }) => platformMatches(platform, config));
   if (image !== undefined) return image;
@@ -117,24 +120,24 @@ async function bytesOf(store: Store, digest: Digest): Promise<Buffer | undefined
   try {
     return await store.content.bytes(digest);
   } catch (err) {
-    // One damaged image must not hide all others.
+    // A damaged image must not hide all others.
     if (err instanceof DrydockError && (err.code === 'not-found' || err.code === 'corrupt')) return undefined;
     throw err;
   }
 }
 
 export interface FoundImage {
-  /** Every name of the image. */
+  /** All records with names of the image. */
   records: ImageRecord[];
-  /** The record that was named, or the first. */
+  /** The record that was asked for, or the first. */
   record: ImageRecord;
   by: 'name' | 'id';
   image: StoredImage;
 }
 
 /**
- * The image that a name, a digest (`name@sha256:…`), an ID or the beginning of an ID means. Throws `not-found` with
- * the nearest hint, `conflict` when the beginning of an ID fits several images.
+ * Finds the image with a name, a digest (`name@sha256:…`), an ID or the beginning of an ID. Throws `not-found` with a
+ * hint at the nearest name, `conflict` when the beginning of an ID fits several images.
  */
 export async function findImage(store: Store, nameOrId: string): Promise<FoundImage> {
   const named = await byName(store, nameOrId);
@@ -166,7 +169,7 @@ export async function findImage(store: Store, nameOrId: string): Promise<FoundIm
   });
 }
 
-/** Whether a name, a digest, an ID or the beginning of an ID means an image that is here. */
+/** Whether a name, a digest, an ID or the beginning of an ID fits an image in the store. */
 export async function isHere(store: Store, nameOrId: string): Promise<boolean> {
   try {
     await findImage(store, nameOrId);
@@ -179,7 +182,7 @@ export async function isHere(store: Store, nameOrId: string): Promise<boolean> {
   }
 }
 
-/** Says so when an image that is missing here is in the store beside this one. */
+/** A hint when an image that is missing here is in the store beside this one. */
 export async function hintElsewhere(store: Store, name: string): Promise<string | undefined> {
   if (store.elsewhere === undefined) return undefined;
   let normalized: string;
@@ -191,7 +194,7 @@ export async function hintElsewhere(store: Store, name: string): Promise<string 
   return store.elsewhere(normalized);
 }
 
-/** All records, those with one target together: what is read of a target is read once. */
+/** All records grouped by target, so that each target's documents are read once. */
 export async function recordsByTarget(store: Store): Promise<[ImageRecord, ...ImageRecord[]][]> {
   const byTarget = new Map<Digest, [ImageRecord, ...ImageRecord[]]>();
   for (const record of await store.images.list()) {
@@ -219,7 +222,7 @@ async function byName(store: Store, text: string): Promise<ImageRecord | undefin
   });
 }
 
-/** Runs with a lease: the caller's, or one of its own that ends with the work. */
+/** Runs work with a lease: the caller's, or a new one that ends with the work. */
 export async function withLease<T>(
   store: Store,
   lease: string | undefined,

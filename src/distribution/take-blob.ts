@@ -1,4 +1,4 @@
-/** A blob from somewhere that is no registry into content. */
+/** Copies a blob from a place that is no registry into content. */
 import { randomUUID } from 'node:crypto';
 import type { Readable } from 'node:stream';
 import { canceled } from '../errors/index.ts';
@@ -6,8 +6,8 @@ import type { Descriptor } from '../oci/index.ts';
 import { type RefContext, type Store, unlessThere } from '../store/index.ts';
 
 /**
- * Copies a blob, checked, under the lease; what is there already is not read. Reports its digest. Throws what opening or
- * reading it throws, `corrupt` when it is another, and `canceled`.
+ * Copies a blob, checked, under the lease; a blob that is there already is not read. Reports progress under its digest.
+ * Throws the errors of opening and reading it, `corrupt` when the bytes have another digest, and `canceled`.
  */
 export async function takeBlob(
   store: Store,

@@ -1,13 +1,13 @@
-/** Things that come under a name, and those who wait for them. */
+/** Wakes callers who wait for something with a name to arrive. */
 export class Arrivals {
   readonly #waiting = new Map<string, Set<() => void>>();
 
-  /** Wakes all who wait for something of this name. */
+  /** Wakes all callers who wait for this name. */
   tell(name: string): void {
     for (const wake of [...(this.#waiting.get(name) ?? [])]) wake();
   }
 
-  /** Resolves when something of this name has come, `ms` milliseconds are over, or the signal fires. */
+  /** Resolves when something of this name has arrived, after `ms` milliseconds, or when the signal fires. */
   next(name: string, ms: number, signal?: AbortSignal): Promise<void> {
     const waiting = this.#waiting.get(name) ?? new Set();
     this.#waiting.set(name, waiting);

@@ -1,4 +1,4 @@
-/** Calls `work` for all items, `width` at a time, and gives the results in order. Fails with the first failure. */
+/** Calls `work` for all items, `width` at a time, and returns the results in order. Fails with the first failure. */
 export async function inParallel<T, R>(
   items: readonly T[],
   work: (item: T) => Promise<R>,

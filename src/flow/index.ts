@@ -1,6 +1,6 @@
 /**
- * What waits, takes turns or runs once: a limiter, single flights, promises that a signal ends. Each is held
- * by its owner.
+ * Tools for concurrent work: a limiter, single flights, queues by key, promises that a signal ends. Each is held by its
+ * owner.
  */
 export { Arrivals } from './arrivals.ts';
 export { inParallel } from './in-parallel.ts';

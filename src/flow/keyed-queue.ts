@@ -1,8 +1,8 @@
-/** Work under one key is done one after the other, in the order in which it was asked for. */
+/** Runs work of the same key one after the other, in the order in which it was asked for. */
 export class KeyedQueue {
   readonly #last = new Map<string, Promise<unknown>>();
 
-  /** Does the work after all that was to be done under this key before it, whatever came of that. */
+  /** Runs the work after all earlier work of this key, whether that succeeded or failed. */
   async run<T>(key: string, work: () => Promise<T>): Promise<T> {
     const before = this.#last.get(key);
     const own = (async () => {

@@ -1,7 +1,7 @@
 import { canceled, throwIfAborted } from '../errors/index.ts';
 import { Waiting } from './waiting.ts';
 
-/** Lets so many be at work at a time; the others wait in line, the longest waiting first. */
+/** Limits the number of jobs that run at once; the others wait in line, first come, first served. */
 export class Limiter {
   #free: number;
   readonly #line = new Waiting<() => void>();
@@ -10,7 +10,9 @@ export class Limiter {
     this.#free = atOnce;
   }
 
-  /** Does the work once there is a place for it. Throws what it throws, and `canceled` when the signal fires before. */
+  /**
+   * Runs the work when there is a free place. Throws the work's errors, and `canceled` when the signal fires before.
+   */
   async run<T>(work: () => Promise<T>, signal?: AbortSignal): Promise<T> {
     const end = await this.place(signal);
     try {
@@ -21,8 +23,8 @@ export class Limiter {
   }
 
   /**
-   * Waits for a place, and gives the function that gives it back, which may be called again. Throws `canceled` when the
-   * signal fires first.
+   * Waits for a free place and returns a function that frees it again (calling it twice is no error). Throws `canceled`
+   * when the signal fires first.
    */
   async place(signal?: AbortSignal): Promise<() => void> {
     throwIfAborted(signal);

@@ -1,6 +1,8 @@
 import { canceled } from '../errors/index.ts';
 
-/** What a promise gives, or `canceled` as soon as the signal fires; the promise itself goes on. */
+/**
+ * Resolves like the promise, or rejects with `canceled` when the signal fires; the work behind the promise continues.
+ */
 export function orAbort<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (signal === undefined) return promise;
   return new Promise((resolve, reject) => {

@@ -1,14 +1,16 @@
 import { DrydockError, throwIfAborted } from '../errors/index.ts';
 import { orAbort } from './or-abort.ts';
 
-/** One run of equal work for all who want it at the same time. Its owner is what they all have in common. */
+/**
+ * Runs equal work once for all callers who want it at the same time. It belongs to an object that these callers share.
+ */
 export class SingleFlight {
   readonly #running = new Map<string, Promise<unknown>>();
 
   /**
-   * Does the work under a key, or waits for the run of it that is on its way. When that one is given up by its own
-   * caller, the next who waits does the work itself, with what is its own (a lease, a signal). Throws what the work
-   * throws, and `canceled` when the own signal fires.
+   * Runs the work of a key, or waits for a run of it that is under way. When that run is given up by its own caller,
+   * the next waiting caller runs its own `work`, with its own lease and signal. Throws the work's errors, and
+   * `canceled` when the caller's signal fires.
    */
   async run<T>(key: string, signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
     for (;;) {

@@ -1,4 +1,4 @@
-/** First in, first out, with a way out of the middle: each in constant time, however many wait. */
+/** A first-in, first-out queue from whose middle items can be removed; each operation takes constant time. */
 export class Waiting<T extends object> {
   #list: (T | undefined)[] = [];
   #head = 0;
@@ -9,7 +9,7 @@ export class Waiting<T extends object> {
     this.#inside.add(item);
   }
 
-  /** Whoever waits longest; undefined when nobody does. */
+  /** Removes and returns the item that waits longest; undefined when the queue is empty. */
   shift(): T | undefined {
     while (this.#head < this.#list.length) {
       const item = this.#list[this.#head];
@@ -23,7 +23,7 @@ export class Waiting<T extends object> {
     return undefined;
   }
 
-  /** False when it does not wait (any more). */
+  /** Removes an item; false when it is not waiting (any more). */
   remove(item: T): boolean {
     return this.#inside.delete(item);
   }

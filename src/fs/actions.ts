@@ -1,13 +1,17 @@
 /**
- * The door of fs's writing side: file actions applied to a layer folder by the worker task `fs.apply`. Nothing is
- * mounted: the target is read through its view and written as overlayfs would (copy-up, whiteouts, opaque folders).
- * Fields mean what LLB's FileAction fields of the same names mean.
+ * The interface of fs's writing side: file actions, which the worker task `fs.apply` applies to a layer folder. Nothing
+ * is mounted: the target is read through its view and written as overlayfs would (copy-up, whiteouts, opaque folders).
+ * Fields have the meaning of LLB's FileAction fields of the same names.
+ *
+ *     const target: ViewSpec = { kind: 'layers', dirs: [upper, lower] };
+ *     await runTask('fs.apply', { target, actions: [{ kind: 'mkdir', path: '/app', … }] });
  */
 import type { ViewSpec } from './view.ts';
 
 /** A user or group by number, or by name looked up in a tree's /etc/passwd or /etc/group. */
 export type OwnerId = { id: number } | { name: string; in: ViewSpec };
 
+/** The owner of new files; a part that is not given stays as it would be without it. */
 export interface OwnerSpec {
   user?: OwnerId;
   group?: OwnerId;
@@ -15,7 +19,7 @@ export interface OwnerSpec {
 
 interface Common {
   owner?: OwnerSpec;
-  /** Times for all that is made, ns since the epoch; undefined: now (made) or the source's (copied). */
+  /** The time of everything that is made, ns since the epoch; undefined: now for new files, the source's for copies. */
   timestampNs?: bigint;
 }
 
@@ -29,11 +33,11 @@ export type FileActionSpec =
       source: ViewSpec;
       src: string;
       dest: string;
-      /** Octal digits or symbolic (`u+x,go-w`), as chmod(1); undefined keeps the source's. */
+      /** Octal digits or symbolic (`u+x,go-w`), as in chmod(1); undefined keeps the source's. */
       mode?: string;
       followSymlink: boolean;
       dirCopyContents: boolean;
-      /** Unpack src when it is a tar, plain or compressed (ADD). */
+      /** Whether a source that is a tar, plain or compressed, is unpacked (ADD). */
       unpack: boolean;
       createDestPath: boolean;
       allowWildcard: boolean;
@@ -42,14 +46,14 @@ export type FileActionSpec =
       excludes: string[];
       alwaysReplaceExistingDestPaths: boolean;
       requiredPaths: string[];
-      /** The target is a layer, which nobody writes to later: files of a `given` folder may be linked into it. */
+      /** Whether files of a `given` folder may be linked into the target, since nobody writes to it later. */
       link?: boolean;
     } & Common);
 
 export interface ApplyArgs {
-  /** `dirs[0]` is the writable layer folder; the rest are its lower layers, topmost first. */
+  /** The layer to change: `dirs[0]` is its writable folder, the rest are its lower layers, topmost first. */
   target: Extract<ViewSpec, { kind: 'layers' }>;
-  /** In order; later ones see what earlier ones made. */
+  /** The actions in order; each sees the results of those before. */
   actions: FileActionSpec[];
 }
 

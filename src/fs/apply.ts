@@ -1,4 +1,4 @@
-/** The worker task `fs.apply`: file actions, in order, on a layer folder. */
+/** The worker task `fs.apply`: applies file actions, in order, to a layer folder. */
 import { canceled, DrydockError, errnoCode, fail, toDrydockError, withoutPaths } from '../errors/index.ts';
 import type { ApplyArgs, ApplyResult, FileActionSpec } from './actions.ts';
 import { applyCopy } from './copy.ts';
@@ -7,8 +7,9 @@ import type { Abortable } from './make.ts';
 import { LayerTarget } from './target.ts';
 
 /**
- * Applies actions. After a failure the layer folder holds part of the work and is to be discarded. Throws what the
- * actions throw, with the action's index as `details.action`; `canceled` when given up, `exhausted` on a full disk.
+ * Applies actions. After a failure the layer folder holds part of the work and must be discarded. Throws the errors of
+ * the actions with the action's index as `details.action`; also `canceled` when the caller gave up, `exhausted` on a
+ * full disk.
  */
 export async function apply(args: ApplyArgs, ctx: Abortable): Promise<ApplyResult> {
   const target = new LayerTarget(args.target.dirs);
@@ -40,7 +41,7 @@ async function applyOne(target: LayerTarget, action: FileActionSpec, ctx: Aborta
   }
 }
 
-/** A system error with the paths that users know, not those of layer folders. */
+/** Translates a system error, with the paths that users know instead of those of layer folders. */
 function describe(err: unknown, action: FileActionSpec, { target }: ApplyArgs): DrydockError {
   if (err instanceof DrydockError) return err;
   const code = errnoCode(err);
@@ -54,7 +55,7 @@ function describe(err: unknown, action: FileActionSpec, { target }: ApplyArgs): 
   }
   const bad = ['ENAMETOOLONG', 'EINVAL', 'ELOOP', 'ENOTDIR', 'EISDIR', 'EFBIG'].includes(code);
   if (!bad) return fail('internal', 'file', `${action.kind}: ${message}`, { cause: err });
-  // Of two paths the first is where the file comes from, in a folder of ours.
+  // When the message has two paths, the first is the source's, in a folder of ours.
   message = message.replace(/'\/.*' -> (?='\/)/s, '');
   return fail('invalid', 'file', `${action.kind}: ${message}`, {
     cause: withoutPaths(err),

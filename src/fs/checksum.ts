@@ -1,7 +1,7 @@
 /**
- * The worker task `fs.checksum`: a digest of selected parts of a view. It covers names, types, permissions, owners,
- * link targets, device numbers, extended attributes and bytes, but no times and nothing of where the files are, so
- * that the same tree has the same digest as a client's folder, as layers or unpacked from a tar.
+ * The worker task `fs.checksum`: one digest of selected parts of a view. It covers names, types, permissions, owners,
+ * link targets, device numbers, extended attributes and bytes. It covers neither times nor places, so the same tree has
+ * the same digest in a client's folder, in layers and unpacked from a tar.
  */
 import { createHash, type Hash, hash } from 'node:crypto';
 import { fstatSync, readSync } from 'node:fs';
@@ -22,19 +22,19 @@ import type { ContentSelector, FsEntry, FsView, ViewSpec } from './view.ts';
 
 interface ChecksumArgs {
   spec: ViewSpec;
-  /** All of them make one digest, in order. */
+  /** The selections; all of them make one digest, in order. */
   selectors: ContentSelector[];
-  /** SQLite file that remembers digests of files of `folder` specs with a `cacheKey`. */
+  /** The SQLite file that remembers digests of files of `folder` specs with a `cacheKey`. */
   statDb: string;
 }
 
 interface ChecksumResult {
   digest: Digest;
-  /** Bytes of the files covered. */
+  /** The bytes of the files covered. */
   bytes: number;
 }
 
-/** Throws `not-found` for a selected path that is not there, `canceled` when given up. */
+/** Computes the digest. Throws `not-found` for a selected path that is missing, `canceled` when the caller gave up. */
 export function checksum(args: ChecksumArgs, ctx: { aborted(): boolean }): ChecksumResult {
   const { spec } = args;
   try {
@@ -81,7 +81,7 @@ function digestTree(
   return { digest: digester.digest(), bytes: digester.bytes, steady: digester.steady };
 }
 
-/** What a system error on the way means to a user. */
+/** Translates a system error on the way into one for users. */
 function describe(err: unknown, spec: ViewSpec): unknown {
   const code = errnoCode(err);
   if (code === undefined || err instanceof DrydockError) return err;
@@ -102,7 +102,7 @@ const bufferSize = blockSize;
 
 class TreeDigester {
   bytes = 0;
-  /** Whether all that was digested is surely as its stat said. */
+  /** Whether every digested file is surely as its stat said. */
   steady = true;
   readonly #view: FsView;
   readonly #memory: StatMemory | undefined;
@@ -154,7 +154,7 @@ class TreeDigester {
       if (this.#ctx.aborted()) throw canceled();
       this.#flush();
     }
-    // Sockets are never copied. What the root itself is like depends on who made it.
+    // Sockets are never copied. The attributes of the root itself depend on who made it.
     if (entry.type === 'socket') return;
     if (entry.path === '/') {
       this.#records.push(`${name}\0root\n`);
@@ -183,7 +183,7 @@ class TreeDigester {
     this.#records = [];
   }
 
-  /** Digest of a file's bytes, and its extended attributes: both change only with its ctime. */
+  /** The digest of a file's bytes and extended attributes; both change only together with its ctime. */
   #fileContents(entry: FsEntry): string {
     this.bytes += entry.size;
     const known = this.#memory?.get(entry);
@@ -211,7 +211,7 @@ class TreeDigester {
     }
   }
 
-  /** Of a file that begins with less than a block all bytes at once; of others block by block, without blocks of zeros. */
+  /** Hashes a small file's bytes at once, and a large file's block by block, without blocks of zeros. */
   #hashBytes(fd: number, size: number): string {
     const n = readSync(fd, this.#buffer, 0, bufferSize, null);
     if (n < bufferSize) {

@@ -1,7 +1,7 @@
-/** Modes as chmod(1) takes them: octal, or symbolic with an umask of 0. */
+/** Modes as in chmod(1): octal, or symbolic with an umask of 0. */
 import { fail } from '../errors/index.ts';
 
-/** New permission bits (0 … 0o7777) of a file that has `mode`. */
+/** Computes the new permission bits (0 … 0o7777) of a file that has `mode`. */
 export type ModeChange = (mode: number, isDir: boolean) => number;
 
 interface Clause {
@@ -13,7 +13,7 @@ interface Clause {
 const bits: Record<string, number> = { r: 0o444, w: 0o222, x: 0o111, s: 0o6000, t: 0o1000 };
 const masks: Record<string, number> = { u: 0o4700, g: 0o2070, o: 0o1007, a: 0o7777 };
 
-/** The octal mode, when the text is one. Throws `invalid` past 7777. */
+/** The mode when the text is octal, else undefined. Throws `invalid` past 7777. */
 export function octalMode(text: string): number | undefined {
   if (!/^[0-9]+$/.test(text)) return undefined;
   const mode = /^[0-7]+$/.test(text) ? Number.parseInt(text, 8) : Number.NaN;
@@ -21,7 +21,7 @@ export function octalMode(text: string): number | undefined {
   throw badMode(text);
 }
 
-/** Parses a mode. Throws `invalid`. */
+/** Parses a mode of either form. Throws `invalid`. */
 export function parseMode(text: string): ModeChange {
   const octal = octalMode(text);
   if (octal !== undefined) return () => octal;

@@ -1,6 +1,7 @@
 /**
- * The copy action: what COPY and ADD do, with the meaning of LLB's FileActionCopy. Copied files keep bytes, holes,
- * hard links among themselves, extended attributes and times; owner, mode and times may be set instead.
+ * The copy action, which does the work of COPY and ADD with the meaning of LLB's FileActionCopy. Copied files keep
+ * their bytes, holes, hard links among themselves, extended attributes and times; owner, mode and times may be set
+ * instead.
  */
 
 import { canceled, DrydockError, errnoCode, fail } from '../errors/index.ts';
@@ -31,13 +32,13 @@ type CopyAction = Extract<FileActionSpec, { kind: 'copy' }>;
 
 interface Frame {
   dir: Dir;
-  /** Time to set once all is in it. */
+  /** The time to set when everything in the folder has been made. */
   mtimeNs: bigint | undefined;
 }
 
 /**
- * Copies into the layer. Throws `not-found` for a source that is not there, `invalid` when the destination is in the
- * way, a pattern is malformed or an archive to unpack is bad.
+ * Copies into the layer. Throws `not-found` for a missing source, and `invalid` when the destination is in the way, a
+ * pattern is malformed or an archive to unpack is bad.
  */
 export async function applyCopy(target: LayerTarget, action: CopyAction, ctx: Abortable): Promise<void> {
   const view = openView(action.source, undefined, stopper(ctx));
@@ -78,7 +79,7 @@ function sourcesOf(view: FsView, action: CopyAction, giveWay: () => void): Sourc
   } catch (err) {
     const path = err instanceof DrydockError && err.code === 'not-found' ? err.details?.path : undefined;
     if (path === undefined) throw err;
-    // The words of a copy itself; before it, in a cache key, BuildKit says it as `missing` does.
+    // This is the message of a copy itself; before it, in a cache key, BuildKit's message is that of `missing`.
     const { hint, details } = err as DrydockError;
     throw fail('not-found', 'file', `lstat ${path}: no such file or directory`, { hint, details });
   }
@@ -91,14 +92,14 @@ class Copier {
   readonly #action: CopyAction;
   readonly #ctx: Abortable;
   readonly #mode: ModeChange | undefined;
-  /** Of folders made on the way to the destination. */
+  /** The mode of folders made on the way to the destination. */
   readonly #dirMode: number;
   /** Inode of a source with several names → its first copy. */
   #links = new Map<string, string>();
   /** Folders made on the way. */
   #made: Dir[] = [];
   #count = 0;
-  /** Files may be linked instead of copied, as far as is known. */
+  /** Whether files may be linked instead of copied, as far as is known. */
   #mayLink: boolean;
 
   constructor(target: LayerTarget, view: FsView, action: CopyAction, ctx: Abortable) {
@@ -110,7 +111,7 @@ class Copier {
     this.#mode = action.mode === undefined ? undefined : parseMode(action.mode);
     const { source, link } = action;
     this.#mayLink = link === true && source.kind === 'folder' && source.state === 'given';
-    // Setuid, setgid and sticky bits are for what is copied.
+    // Setuid, setgid and sticky bits are for the copied files only.
     this.#dirMode = ((action.mode === undefined ? undefined : octalMode(action.mode)) ?? 0o755) & 0o777;
   }
 
@@ -126,13 +127,13 @@ class Copier {
     const contents = isDir && this.#action.dirCopyContents;
     if (contents && (there === undefined || path === '/')) this.#mkdirAll(path);
     const parent = path === '/' ? undefined : this.#mkdirAll(dirName(path));
-    // All that is left of what an exclude leaves out is the place where it would have been.
+    // Of a source that an exclude leaves out, only the destination folder is made.
     if (source.excluded) return;
     if (isDir) this.#copyTree(source.entry, parent, baseName(path));
     else this.#copyFile(source.entry, parent!, baseName(path));
   }
 
-  /** Sets the time of folders made on the way, once all is in them. */
+  /** Sets the times of the folders made on the way, when everything in them has been made. */
   finish(): void {
     const { timestampNs } = this.#action;
     if (timestampNs !== undefined) for (const made of this.#made) this.#target.setDirTime(made, timestampNs);
@@ -148,7 +149,7 @@ class Copier {
     return dir;
   }
 
-  /** `parent` undefined: onto the root. */
+  /** Copies a tree; with `parent` undefined, onto the root. */
   #copyTree(root: FsEntry, parent: Dir | undefined, rootName: string): void {
     const { includes, excludes } = this.#action;
     const frames: Frame[] = [];
@@ -194,7 +195,7 @@ class Copier {
       const xattrs = this.#view.xattrs(entry);
       return { dir: target.mkdir(above, name, { ...attributes, xattrs }), mtimeNs };
     }
-    // An existing destination keeps what it is; folders in it become as the source's are.
+    // An existing destination keeps its attributes; folders in it take on those of the source's folders.
     if (isRoot) return { dir, mtimeNs };
     if (asParent) {
       target.setDirMode(dir, entry.mode);
@@ -240,8 +241,8 @@ class Copier {
   }
 
   /**
-   * Gives a file of the source itself to the layer, where it is to be just as it is. The first to want it gets it:
-   * two files that are the same file would be hard links to each other.
+   * Links the source's own file into the layer when it may stay exactly as it is. Only the first destination gets the
+   * link: a second one would become a hard link of the first.
    */
   #linked(entry: FsEntry, host: string, attributes: Attributes): boolean {
     if (!this.#mayLink || entry.nlink > 1 || attributes.mode !== entry.mode || !isOurs(attributes))

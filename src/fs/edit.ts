@@ -20,8 +20,9 @@ export interface NewDir {
 }
 
 /**
- * Makes a folder and those above it where they are missing, all alike; links on the path are followed. Gives the
- * folder and, outermost first, those that were made. Throws `invalid` when something on the path is no folder.
+ * Makes a folder, and the missing folders above it, all with the same attributes; links on the path are followed.
+ * Returns the folder and the list of those that were made, outermost first. Throws `invalid` when something on the path
+ * is no folder.
  */
 export function mkdirAll(target: LayerTarget, path: string, how: NewDir): { dir: Dir; made: Dir[] } {
   let dir = target.root;
@@ -66,7 +67,7 @@ export function applyMkdir(target: LayerTarget, action: Action<'mkdir'>): void {
   });
 }
 
-/** A file that is there keeps its mode and owner (unless one is given), as when it is written to. */
+/** Writes a file. An existing file keeps its mode, and its owner unless one is given, as when it is written to. */
 export function applyMkfile(target: LayerTarget, action: Action<'mkfile'>): void {
   const path = target.resolve(action.path, true);
   const before = target.lstat(path);
@@ -159,7 +160,7 @@ function parentOf(target: LayerTarget, path: string, verb: string): Dir {
   });
 }
 
-/** Attributes of something copied: the source's, with the owner, mode and time that the action asks for. */
+/** The attributes of a copied file: the source's, changed to the owner, mode and time that the action asks for. */
 export function copiedAttributes(
   entry: FsEntry,
   how: { owner?: Ids; mode?: (mode: number, isDir: boolean) => number; timestampNs?: bigint },

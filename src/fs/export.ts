@@ -1,4 +1,4 @@
-/** The worker task `fs.export`: a tree written out for its user, as the local exporter does. */
+/** The worker task `fs.export`: writes a tree to a folder of the user's, as the local exporter does. */
 import { canceled } from '../errors/index.ts';
 import { lutimesNs, mkdirSync, readdirSync, realpathSync, rmSync } from '../linux/index.ts';
 import { type Abortable, stopper } from './make.ts';
@@ -10,17 +10,17 @@ import { type WrittenTree, writeTree } from './write-tree.ts';
 
 interface ExportArgs {
   spec: ViewSpec;
-  /** Folder on this host, made when missing. What is in it stays, unless the tree has something of the same name. */
+  /** A folder on this host, made when missing. Its files stay, unless the tree has something of the same name. */
   dest: string;
-  /** Times of all that is written, ns since the epoch. */
+  /** The time of everything that is written, ns since the epoch. */
   timestampNs?: bigint;
-  /** Afterwards, remove from `dest` what the tree does not have. */
+  /** Whether to remove files from `dest` afterwards that the tree does not have. */
   remove?: boolean;
 }
 
 /**
- * Writes a view out. Owners are kept when we are root. Throws `invalid` when `dest` is no folder, `denied` without
- * permission to write there, `exhausted` on a full disk (hop `export`).
+ * Writes a view out. Owners are kept when this process is root. Throws `invalid` when `dest` is no folder, `denied`
+ * without permission to write there, `exhausted` on a full disk (hop `export`).
  */
 export function exportTree(args: ExportArgs, ctx: Abortable): WrittenTree {
   const { dest, timestampNs } = args;
@@ -37,7 +37,7 @@ export function exportTree(args: ExportArgs, ctx: Abortable): WrittenTree {
   }
 }
 
-/** Removes what is in a folder and not in the view, whose files are there already. */
+/** Removes everything in a folder that is not in the view, whose files are there already. */
 function removeOthers(view: FsView, dest: string, ctx: Abortable): void {
   const pending = ['/'];
   for (let dir = pending.pop(); dir !== undefined; dir = pending.pop()) {

@@ -1,6 +1,6 @@
 /**
- * A folder on this host as a client's build context: seen through exclude and include patterns, and follow-paths
- * (paths that a build uses, whose symlinks' targets are needed too), with BuildKit's meaning of each.
+ * A folder on this host as a client's build context. It is seen through exclude and include patterns, and through
+ * follow-paths (paths that a build uses; the targets of their symlinks are needed too), each with BuildKit's meaning.
  */
 import { errnoCode, fail } from '../errors/index.ts';
 import { compareNames, type HostStat } from '../linux/index.ts';
@@ -20,11 +20,13 @@ interface Child {
   entry: FsEntry;
   include?: MatchState;
   exclude?: MatchState;
-  /** Passes the filter itself; a folder that does not is there when something below it is. */
+  /**
+   * Whether the entry passes the filter itself. A folder that does not is there when something below it is selected.
+   */
   selected: boolean;
 }
 
-/** What it has read once it keeps: one view sees one state of each folder. */
+/** A view of a folder that reads each part once and keeps it, so one view sees one state of each folder. */
 export class FolderView implements FsView {
   readonly #spec: FolderSpec;
   readonly #look: Look | undefined;
@@ -34,10 +36,10 @@ export class FolderView implements FsView {
   readonly #root: Child;
   readonly #children = new Map<string, Map<string, Child>>();
   readonly #shown = new Map<string, boolean>();
-  /** Folders that wildcards look in; they are there even if nothing in them matches. */
+  /** Folders in which wildcards search; they are there even if nothing in them matches. */
   readonly #searched: ReadonlySet<string>;
 
-  /** Throws `not-found` / `invalid` (hop `context`) when the folder is none. */
+  /** Opens the view. Throws `not-found` and `invalid` (hop `context`) when the path is no folder. */
   constructor(spec: FolderSpec, look?: Look, giveWay?: () => void) {
     this.#giveWay = giveWay;
     this.#spec = spec;
@@ -49,7 +51,7 @@ export class FolderView implements FsView {
       });
     }
     const entry = this.#own(entryOf('/', '', spec.dir, st));
-    // What a client's own folder is like does not matter to the build.
+    // The attributes of a client's own folder do not matter to the build.
     if (spec.rootOwned) entry.mode = 0o755;
     this.#root = { entry, selected: true };
     const follow = spec.followPaths && followPatterns(spec.dir, spec.followPaths);
@@ -97,12 +99,12 @@ export class FolderView implements FsView {
     return this.#read(dir).get(path.slice(path.lastIndexOf('/') + 1));
   }
 
-  /** The entries of a folder, in byte order, with those left out that nothing can select. */
+  /** The entries of a folder, in byte order, without those that no pattern can select. */
   #read(dir: Child): Map<string, Child> {
     return atOnce(this.#reading(dir, false));
   }
 
-  /** `cut`: reads the names a few at a time, which takes longer. */
+  /** Reads a folder. `cut`: reads the names a few at a time, which takes longer but lets other work in between. */
   *#reading(dir: Child, cut: boolean): Generator<void, Map<string, Child>> {
     const known = this.#children.get(dir.entry.path);
     if (known !== undefined) return known;
@@ -113,7 +115,7 @@ export class FolderView implements FsView {
       const child = this.#child(dir, name, seen && seenStat(seen, i));
       if (child !== undefined) children.set(name, child);
     }
-    // Another may have read it while this one gave way.
+    // Another caller may have read it while this one gave way.
     const first = this.#children.get(dir.entry.path) ?? children;
     this.#children.set(dir.entry.path, first);
     return first;

@@ -1,4 +1,4 @@
-/** BuildKit's follow-paths: the paths a build reads, and all that symlinks on the way to them lead to. */
+/** BuildKit's follow-paths: the paths that a build reads, with the targets of all symlinks on the way to them. */
 import { compareNames, readlinkSync } from '../linux/index.ts';
 import { compileGlob } from '../patterns/index.ts';
 import { hasWildcard } from '../words/index.ts';
@@ -7,8 +7,8 @@ import { readHost } from './real.ts';
 import { lstatHost } from './stat.ts';
 
 /**
- * Include patterns that select the paths and the targets of the symlinks on them. Undefined: everything (one of
- * them is the root). A path that does not exist stays, and selects nothing.
+ * The include patterns that select the paths and the targets of the symlinks on them. Undefined when one of them is the
+ * root, which selects everything. A path that does not exist stays in the list and selects nothing.
  */
 export function followPatterns(dir: string, paths: readonly string[]): string[] | undefined {
   const resolved = new Set<string>();
@@ -30,7 +30,7 @@ export function followPatterns(dir: string, paths: readonly string[]): string[] 
   return withoutNested([...resolved].sort(compareNames));
 }
 
-/** Where the symlinks that a (perhaps wildcard) path stands for lead. */
+/** The targets of the symlinks that a path, perhaps with wildcards, stands for. */
 function linkTargets(dir: string, path: string, name: string): string[] {
   const parent = dirName(path);
   if (!reachable(dir, parent)) return [];
@@ -45,7 +45,7 @@ function linkTargets(dir: string, path: string, name: string): string[] {
   return targets;
 }
 
-/** Whether every part of a path is a real folder, so that looking there does not leave the root. */
+/** Whether every part of a path is a real folder, so that reading it does not leave the root. */
 function reachable(dir: string, path: string): boolean {
   let host = dir;
   for (const part of path.split('/').slice(1)) {

@@ -1,4 +1,4 @@
-/** The digest of a large file's bytes, which costs what is in it: holes, and blocks of zeros, are counted, not hashed. */
+/** The digest of a large file's bytes. It skips holes and blocks of zeros, so its cost is that of the data. */
 import { createHash } from 'node:crypto';
 import { readSync } from 'node:fs';
 import { seekData } from '../linux/index.ts';
@@ -7,9 +7,9 @@ export const blockSize = 1 << 20;
 const zeros = Buffer.alloc(blockSize);
 
 /**
- * SHA-256 of an open file's bytes, in hex; where blocks of 1 MiB are nothing but zeros, of the others and of where those
- * are, with a mark in front. The same bytes give the same, whether or not zeros are stored as holes. `buffer` holds a
- * block; `giveWay` is called for each and may throw.
+ * Returns the SHA-256 of an open file's bytes, in hex. If blocks of 1 MiB are nothing but zeros, the hash covers the
+ * other blocks and their positions, with a mark in front. The same bytes give the same result, whether zeros are stored
+ * as holes or not. `buffer` holds one block; `giveWay` is called for each block and may throw.
  */
 export function hashBlocks(fd: number, size: number, buffer: Buffer, giveWay: () => void): string {
   const sha = createHash('sha256');
@@ -37,7 +37,7 @@ export function hashBlocks(fd: number, size: number, buffer: Buffer, giveWay: ()
   return `zeros:${sha.digest('hex')}`;
 }
 
-/** Where data begins at or after a place; the file's end when only a hole follows. */
+/** The offset at which data begins, at or after `at`; the file's end when only a hole follows. */
 function nextData(fd: number, at: number, size: number): number {
   if (at >= size) return at;
   const data = seekData(fd, at);

@@ -1,11 +1,11 @@
 /**
- * `.dockerignore` files and the pattern lists made of them, which LLB's include and exclude patterns share.
+ * `.dockerignore` files, and the lists of patterns made of them. LLB's include and exclude patterns have the same form.
  * https://docs.docker.com/build/concepts/context/#dockerignore-files
  */
 import { fail } from '../errors/index.ts';
 import { compileGlob, type Glob, type PatternMemory } from '../patterns/index.ts';
 
-/** The patterns of a `.dockerignore` file's text, cleaned; comments and blank lines are left out. */
+/** The patterns in a `.dockerignore` file's text, cleaned, without comments and blank lines. */
 export function readIgnore(text: string): string[] {
   const patterns: string[] = [];
   for (const raw of text.replace(/^\ufeff/, '').split('\n')) {
@@ -23,7 +23,7 @@ export function readIgnore(text: string): string[] {
   return patterns;
 }
 
-/** Removes `.`, inner `..` and doubled or trailing slashes, as Go's filepath.Clean. */
+/** Removes `.`, inner `..`, doubled and trailing slashes, as Go's filepath.Clean does. */
 function cleanPattern(pattern: string): string {
   const rooted = pattern.startsWith('/');
   const parts: string[] = [];
@@ -37,7 +37,9 @@ function cleanPattern(pattern: string): string {
   return rooted ? `/${path}` : path || '.';
 }
 
-/** How a path did, and which patterns matched it or a folder above it: handed on to the paths below it. */
+/**
+ * The result for a path, with the patterns that matched it or a folder above it; paths below it are matched from here.
+ */
 export interface MatchState {
   readonly matched: boolean;
   readonly by: readonly boolean[];
@@ -46,17 +48,17 @@ export interface MatchState {
 interface Pattern {
   exception: boolean;
   test: Glob;
-  /** Per part of the pattern; undefined: may stand for anything, from here on. */
+  /** One matcher for each part of the pattern; undefined: this part and all after it may stand for anything. */
   parts: (Glob | undefined)[];
 }
 
-/** A list of patterns; the last one that matches decides. Paths are relative, without a leading slash. */
+/** A list of patterns, of which the last that matches decides. Paths are relative, without a leading slash. */
 export class IgnoreMatcher {
   /** Whether there are `!` patterns. */
   readonly hasExceptions: boolean;
   readonly #patterns: Pattern[] = [];
 
-  /** Throws `invalid` on a malformed pattern. */
+  /** Reads the patterns. Throws `invalid` on a malformed one. */
   constructor(patterns: readonly string[]) {
     const memory = { left: 1 << 18 };
     for (const raw of patterns) {
@@ -75,14 +77,14 @@ export class IgnoreMatcher {
     this.hasExceptions = this.#patterns.some((pattern) => pattern.exception);
   }
 
-  /** Matches a path, given its folder's state (none for a path at the top). */
+  /** Matches a path, given the state of its folder (undefined at the top). */
   match(path: string, parent?: MatchState): MatchState {
     let matched = false;
     const by: boolean[] = [];
     for (let i = 0; i < this.#patterns.length; i++) {
       const pattern = this.#patterns[i]!;
       let hit = parent?.by[i] ?? false;
-      // A pattern that could not change the outcome is not looked at, and so does not count below either.
+      // A pattern that could not change the outcome is skipped, and so does not count below this path either.
       if (!hit && pattern.exception === matched) hit = pattern.test(path);
       by.push(hit);
       if (hit) matched = !pattern.exception;
@@ -99,7 +101,7 @@ export class IgnoreMatcher {
     return this.match(path, state).matched;
   }
 
-  /** Whether something below a folder could come out otherwise than the folder itself. */
+  /** Whether the outcome of something below a folder could differ from the folder's own. */
   canDifferBelow(dir: string, state: MatchState): boolean {
     const names = dir.split('/');
     return this.#patterns.some(
@@ -119,7 +121,7 @@ function reachesBelow(parts: readonly (Glob | undefined)[], names: readonly stri
   return parts.length > names.length;
 }
 
-/** `**` and classes (which may match a slash) can reach any depth. */
+/** The matchers of a pattern's parts. `**` and classes (which may match a slash) can reach any depth. */
 function partGlobs(text: string, memory: PatternMemory): (Glob | undefined)[] {
   const parts: (Glob | undefined)[] = [];
   for (const part of text.split('/')) {
@@ -132,7 +134,7 @@ function partGlobs(text: string, memory: PatternMemory): (Glob | undefined)[] {
   return parts;
 }
 
-/** `**` is any number of folders; at the end, anything. */
+/** Compiles a pattern. `**` stands for any number of folders; at the end, for anything. */
 function compile(text: string, memory: PatternMemory): Glob {
   const special = /[*?[\]\\]/;
   if (text.startsWith('**') && !special.test(text.slice(2))) {

@@ -1,4 +1,4 @@
-/** File trees seen and changed without mounting them. A view is read only; actions make a new tree. */
+/** Reads and changes file trees without mounting them. A view is read only; actions make a new tree. */
 export type { FileActionSpec, OwnerId, OwnerSpec } from './actions.ts';
 export { IgnoreMatcher, readIgnore } from './ignore.ts';
 export { lookLive, withLiveView } from './live-view.ts';

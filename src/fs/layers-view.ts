@@ -18,8 +18,8 @@ export interface FoundName {
 }
 
 /**
- * Looks a name up in a merged folder. `dirs`: the host folders that make the folder up, topmost first. A whiteout or
- * a non-folder ends the search, an opaque folder is the last to count.
+ * Looks a name up in a merged folder. `dirs`: the host folders that make the folder up, topmost first. A whiteout or a
+ * non-folder ends the search; an opaque folder is the last that counts.
  */
 export function findIn(dirs: readonly string[], name: string, path: string): FoundName | undefined {
   let found: FoundName | undefined;
@@ -50,10 +50,12 @@ function union(all: readonly string[][]): string[] {
   return others.length === 0 ? first : [...new Set(all.flat())];
 }
 
-/** From a host folder to a path that leads to it whatever is done to its name; undefined when it is no folder any more. */
+/** Returns a path that leads to a host folder whatever is done to its name; undefined when it is no folder any more. */
 type HoldFolder = (host: string) => string | undefined;
 
-/** A read-only view; the layers must not change while it is used, unless each folder is held before it is looked into. */
+/**
+ * A read-only view of layers. They must not change while it is used, unless `hold` holds each folder before it is read.
+ */
 export class LayersView implements FsView {
   /** Merged folder → the host folders that make it up. */
   readonly #folders = new Map<string, string[]>();
@@ -112,7 +114,7 @@ export class LayersView implements FsView {
     return found;
   }
 
-  /** The host folders of a merged folder that was found before, to look into. */
+  /** The host folders of a merged folder that was found before, ready to be read. */
   #dirs(path: string): string[] | undefined {
     const dirs = this.#folders.get(path);
     if (dirs === undefined || this.#hold === undefined || this.#held.has(path)) return dirs;

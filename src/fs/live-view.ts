@@ -1,4 +1,4 @@
-/** Looking into trees that a container writes to at this moment. */
+/** Looks into trees that a container writes to at this moment. */
 import { constants } from 'node:fs';
 import { DrydockError, errnoCode, fail } from '../errors/index.ts';
 import { closeFd, openPath } from '../linux/index.ts';
@@ -7,13 +7,13 @@ import { LayersView } from './layers-view.ts';
 import { openView } from './open.ts';
 import type { FsView, ViewSpec } from './view.ts';
 
-/** What there is of a name that has become another kind of file, or none. */
+/** The errors of a name that has vanished or become another kind of file. */
 const swapped = ['ENOENT', 'ENOTDIR', 'ELOOP'];
 
 /**
- * Calls with a view in which each folder is opened once, from the folder it is in: one that is swapped for a symlink
- * meanwhile leads nowhere. The view and its entries are of no use after the call. Throws `unavailable`
- * when a file becomes another kind of file at the moment it is looked at.
+ * Calls `body` with a view in which each folder is opened once, from the folder that contains it: a folder that is
+ * swapped for a symlink meanwhile leads nowhere. The view and its entries cannot be used after the call. Throws
+ * `unavailable` when a file becomes another kind of file at the moment it is looked at.
  */
 export function withLiveView<T>(spec: ViewSpec, body: (view: FsView) => T): T {
   return atOnce(
@@ -24,7 +24,7 @@ export function withLiveView<T>(spec: ViewSpec, body: (view: FsView) => T): T {
   );
 }
 
-/** The same for work that may be cut; the folders stay open until it is done. */
+/** Does the same for work that yields; the folders stay open until it is done. */
 export function* lookLive<T>(spec: ViewSpec, body: (view: FsView) => Generator<void, T>): Generator<void, T> {
   if (spec.kind !== 'layers' || spec.dirs.length === 0) return yield* body(openView(spec));
   const open: number[] = [];

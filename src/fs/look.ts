@@ -1,7 +1,7 @@
 /**
- * A look at a build context: one stat a file, kept as raw words. A view of the folder takes them instead of asking the
- * system again, and a fingerprint of them tells whether anything at all changed since a tree's digest was remembered,
- * which for most contexts of a cached build is all there is to find out.
+ * A look at a build context: one stat for each file, kept as raw words. A view of the folder takes these stats instead
+ * of asking the system again. A fingerprint of them tells whether anything changed since a tree's digest was
+ * remembered; for most contexts of a cached build that is all there is to find out.
  */
 import { createHash, type Hash } from 'node:crypto';
 import {
@@ -19,24 +19,24 @@ import {
   statWords,
 } from '../linux/index.ts';
 
-/** Files of a context that are worth it; what a huge one has more is left. */
+/** The largest number of files looked at; a look at a huge context stops there. */
 const most = 50_000;
-/** Folders that contexts have and builds rarely read. */
+/** Folders that contexts often have and builds rarely read. */
 const skippedNames = new Set(['.git', 'node_modules']);
 
-/** What was seen of one folder: names in byte order, and `statWords` words for each (all 0: gone since). */
+/** The stats of one folder: names in byte order, and `statWords` words for each (all 0: gone since). */
 interface SeenFolder {
   names: string[];
   stats: Uint32Array;
 }
 
-/** One entry of the context's own folder, with all below it. */
+/** One entry of the context's own folder, with everything below it. */
 interface Top {
   mode: number;
-  /** Of what is below it, for a folder. */
+  /** For a folder: the hash of everything below it. */
   hash?: Hash;
   links: boolean;
-  /** Folders below it that were not looked into: paths relative to the context. */
+  /** Folders below it that were skipped, as paths relative to the context. */
   skipped: string[];
   /** The youngest ctime, in s since the epoch. */
   youngest: number;
@@ -44,14 +44,15 @@ interface Top {
   digest?: string;
 }
 
+/** The look at one context. It may stop early: a view asks the system for whatever was not seen. */
 export class Look {
   readonly dir: string;
-  /** When it began, in ms since the epoch. */
+  /** The time when the look began, ms since the epoch. */
   readonly started = Date.now();
   readonly #folders = new Map<string, SeenFolder>();
   readonly #tops = new Map<string, Top>();
   readonly #root: SeenFolder;
-  /** Those with something pending, as far as is known. */
+  /** Entries that may still have folders to look at. */
   readonly #open: Top[] = [];
   #count = 0;
 
@@ -69,7 +70,7 @@ export class Look {
     }
   }
 
-  /** Looks at one more folder; false when there is none, or enough was seen. */
+  /** Looks at one more folder; false when there is none left, or enough files were seen. */
   step(): boolean {
     if (this.#count > most) return false;
     for (let top = this.#open.at(-1); top !== undefined; top = this.#open.at(-1)) {
@@ -79,7 +80,7 @@ export class Look {
     return false;
   }
 
-  /** Looks at all below some entries of the context's folder, or below all. Throws what `giveWay` throws. */
+  /** Looks at everything below some entries of the context's folder, or below all. Throws the errors of `giveWay`. */
   finish(names: ReadonlySet<string> | undefined, giveWay: () => void): void {
     for (const [name, top] of this.#tops) {
       if (names !== undefined && !names.has(name)) continue;
@@ -87,7 +88,7 @@ export class Look {
     }
   }
 
-  /** What was seen of a folder, once. */
+  /** The stats of a folder; each can be taken once. */
   take(hostDir: string): SeenFolder | undefined {
     const seen = this.#folders.get(hostDir);
     this.#folders.delete(hostDir);
@@ -95,8 +96,9 @@ export class Look {
   }
 
   /**
-   * The entries of the context's folder that a path, whose first part matches, leads to without links on the way, with
-   * all below them looked at; undefined: what it leads to could be anywhere. Throws what `giveWay` throws.
+   * The entries of the context's folder that a path leads to; `matches` compares names with the path's first part.
+   * Everything below them has been looked at. Undefined when the path goes through links and so could lead anywhere.
+   * Throws the errors of `giveWay`.
    */
   topsOf(path: string, matches: (name: string) => boolean, giveWay: () => void): Set<string> | undefined {
     const found = new Set([...this.#tops.keys()].filter(matches));
@@ -110,9 +112,9 @@ export class Look {
   }
 
   /**
-   * Stands for the state of some entries of the context's folder, or of all, with everything below; the same again
-   * means that nothing changed. Undefined when not all was seen (`excluded` says which skipped folders do not matter),
-   * or when something changed so lately that a further change might not show.
+   * A fingerprint of some entries of the context's folder, or of all, with everything below. An equal fingerprint means
+   * that nothing has changed. Undefined when files were skipped (`excluded` tells which skipped folders do not matter),
+   * or when something changed so recently that a further change might not show.
    */
   fingerprint(
     names: ReadonlySet<string> | undefined,
@@ -148,7 +150,7 @@ export class Look {
     const mode = stats[at + modeWord] as number;
     const type = mode & S_IFMT;
     if (type === S_IFLNK) top.links = true;
-    // Gone while it was looked at: the fingerprint is of no state there was.
+    // A file vanished while it was looked at: this fingerprint belongs to no state that ever was.
     const changed = mode === 0 ? Number.POSITIVE_INFINITY : ctimeOf(stats, at);
     if (changed > top.youngest) top.youngest = changed;
     if (type !== S_IFDIR) return;
@@ -163,7 +165,7 @@ export class Look {
       try {
         lstatInto(`${hostDir}/${name}`, stats, i * statWords);
       } catch {
-        // What cannot be looked at is for the view to complain of.
+        // The view will complain of a file that cannot be looked at.
       }
     }
     this.#count += names.length;
@@ -173,7 +175,7 @@ export class Look {
   }
 }
 
-/** A change within this time (s) of the look might be followed by one that leaves the same times. */
+/** A change less than this (s) before the look might be followed by another that leaves the same times. */
 const settled = 0.1;
 
 function ctimeOf(stats: Uint32Array, at: number): number {

@@ -1,4 +1,7 @@
-/** Makes single files on the host: bytes, holes, nodes and attributes. Everything else of fs writes through these. */
+/**
+ * Makes single files on the host: bytes, holes, nodes and attributes. All other files of fs write through these
+ * functions.
+ */
 import { closeSync, constants, fchmodSync, fchownSync, ftruncateSync, readSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { threadId } from 'node:worker_threads';
@@ -23,11 +26,11 @@ import { fileType } from './stat.ts';
 import type { FsEntry } from './view.ts';
 
 export interface Attributes {
-  /** 0 … 0o7777; symlinks have none of their own. */
+  /** Permission bits, 0 … 0o7777; symlinks have none of their own. */
   mode: number;
   uid: number;
   gid: number;
-  /** undefined: left as it is, which is now. */
+  /** undefined: the time is left as it is, which is now. */
   mtimeNs?: bigint;
   xattrs?: readonly [name: string, value: Buffer][];
 }
@@ -36,7 +39,7 @@ export interface Abortable {
   aborted(): boolean;
 }
 
-/** Throws `canceled` when called after the caller has given up. */
+/** Returns a function that throws `canceled` when the caller has given up. */
 export function stopper(ctx: Abortable): () => void {
   return () => {
     if (ctx.aborted()) throw canceled();
@@ -48,44 +51,47 @@ const umask = process.umask();
 const euid = process.geteuid?.() ?? 0;
 const egid = process.getegid?.() ?? 0;
 
-/** Whether a file that this process makes has this owner by itself. */
+/** Whether a file that this process makes has this owner without chown. */
 export function isOurs({ uid, gid }: Pick<Attributes, 'uid' | 'gid'>): boolean {
   return uid === euid && gid === egid;
 }
 
-/** Opens a new file for writing; fails when there is one. */
+/** Opens a new file for writing. Throws when the name is taken. */
 export function createFile(host: string, mode: number): number {
   return openSync(host, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, mode & 0o777);
 }
 
-/** Owner and mode of a file just made with `mode`, while it is open. A change of owner clears setuid bits: mode comes last. */
+/**
+ * Sets owner and mode of an open file just made with `mode`. The mode comes last, since a change of owner clears setuid
+ * bits.
+ */
 export function finishFile(fd: number, { mode, uid, gid }: Attributes, setOwner: boolean): void {
   const owned = !setOwner && isOurs({ uid, gid });
   if (!owned) fchownSync(fd, uid, gid);
   if ((mode & (umask | 0o7000)) !== 0) fchmodSync(fd, mode);
 }
 
-/** Extended attributes and times; to be called last, as writing and changing owners undo both. */
+/** Sets extended attributes and times. Call it last: writing and changing owners undo both. */
 export function finishPath(host: string, { xattrs, mtimeNs }: Attributes): void {
   for (const [name, value] of xattrs ?? []) {
     try {
       lsetxattr(host, name, value);
     } catch (err) {
-      // Some filesystems have no place for user attributes; files are whole without them.
+      // Some filesystems cannot store user attributes; files are whole without them.
       if (!name.startsWith('user.') || errnoCode(err) !== 'ENOTSUP') throw err;
     }
   }
   if (mtimeNs !== undefined) lutimesNs(host, mtimeNs, mtimeNs);
 }
 
-/** Sets everything on a file that is there already. */
+/** Sets all attributes of an existing file. */
 export function setAttributes(host: string, type: FsEntry['type'], attributes: Attributes): void {
   lchownSync(host, attributes.uid, attributes.gid);
   if (type !== 'symlink') chmodSync(host, attributes.mode);
   finishPath(host, attributes);
 }
 
-/** Makes a device or fifo. A character device 0/0 would be a deletion in a layer and is refused. */
+/** Makes a device or FIFO. Refuses a character device 0/0, which would be a deletion in a layer. */
 export function makeNode(host: string, entry: Pick<FsEntry, 'type' | 'rdev' | 'path'>): void {
   if (entry.type === 'fifo') mknod(host, S_IFIFO | 0o600, 0);
   else if (entry.type === 'char' && entry.rdev === 0n) {
@@ -96,8 +102,8 @@ export function makeNode(host: string, entry: Pick<FsEntry, 'type' | 'rdev' | 'p
 }
 
 /**
- * Makes sure that what is at `host` (its `st_mode` is `mode`) may give way to a file of type `by` of a build's output: a
- * device, FIFO or socket gives way to its like alone. Throws `invalid`.
+ * Checks that a file at `host` (`mode` is its `st_mode`) may be replaced by a build output's file of type `by`. A
+ * device, FIFO or socket may be replaced only by its own type. Throws `invalid`.
  */
 export function checkReplaceable(host: string, mode: number, by: FsEntry['type']): void {
   const type = fileType(mode);
@@ -110,18 +116,18 @@ export function checkReplaceable(host: string, mode: number, by: FsEntry['type']
 
 let parts = 0;
 
-/** A name beside `host` for a file that is to take its place when it is whole. */
+/** A name beside `host` for a file that will replace it when it is whole. */
 export function partOf(host: string): string {
   return `${dirname(host)}/.drydock-${process.pid}-${threadId}-${parts++}.part`;
 }
 
-/** Files up to this size are read and written in one go. */
+/** The largest file, in bytes, that is read and written in one go. */
 const smallFile = 256 * 1024;
 const chunkSize = 1 << 20;
 let buffer: Buffer | undefined;
 
 /**
- * Copies an entry's bytes into a new file and sets owner and mode; holes stay holes. Returns the bytes of the file.
+ * Copies an entry's bytes into a new file, keeping holes, and sets owner and mode. Returns the bytes of the file.
  * `setOwner`: chown even when the file should be ours already (a set-group-ID folder may have changed its group).
  */
 export function copyFile(
@@ -158,7 +164,7 @@ function copySmall(from: number, to: number): number {
   }
 }
 
-/** Writes all of a chunk at the file's position, or at `position`. */
+/** Writes a whole chunk at the file's position, or at `position`. */
 export function writeAll(fd: number, data: Uint8Array, position?: number): void {
   let done = 0;
   while (done < data.length) {
@@ -183,12 +189,12 @@ function copyLarge(from: number, to: number, size: number, ctx: Abortable): numb
     }
     if (at < end) break;
   }
-  // A hole at the end.
+  // The file ends with a hole.
   ftruncateSync(to, size);
   return size;
 }
 
-/** Copies inside the kernel as long as the filesystems can, else through a buffer. */
+/** Copies ranges inside the kernel as long as the filesystems can, then through a buffer. */
 class RangeCopier {
   readonly #from: number;
   readonly #to: number;

@@ -1,4 +1,7 @@
-/** A mount as containerd and the OCI runtime spec write it: an overlay with lowerdir/upperdir/workdir options, or a bind. */
+/**
+ * A mount in the form of containerd and the OCI runtime spec: an overlay with lowerdir/upperdir/workdir options, or a
+ * bind.
+ */
 export interface Mount {
   type: 'overlay' | 'bind';
   source: string;

@@ -1,4 +1,4 @@
-/** Opens a view by its description. */
+/** Opens a view from its description. */
 import { fail } from '../errors/index.ts';
 import { FolderView } from './folder-view.ts';
 import { LayersView } from './layers-view.ts';
@@ -6,8 +6,9 @@ import type { Look } from './look.ts';
 import type { FsEntry, FsView, ViewSpec } from './view.ts';
 
 /**
- * Makes the view; of a folder that was looked at before with what was seen. `giveWay` is called for each
- * file that patterns are held against, and may throw. Throws `not-found` (hop `context`) for one that is not there.
+ * Makes the view. `look`: the results of an earlier look at the same folder, used in place of new ones. `giveWay` is
+ * called for each file that is compared with patterns, and may throw. Throws `not-found` (hop `context`) for a missing
+ * folder.
  */
 export function openView(spec: ViewSpec, look?: Look, giveWay?: () => void): FsView {
   switch (spec.kind) {

@@ -1,6 +1,6 @@
 import { DrydockError, errnoCode, fail, toDrydockError } from '../errors/index.ts';
 
-/** What went wrong with writing a result to a place that the user has named, with the place and what to do. */
+/** The error of writing a result to a place that the user has named, with that place and a hint. */
 export function outputError(err: unknown, dest: string): DrydockError {
   if (err instanceof DrydockError) return err;
   const code = errnoCode(err);

@@ -1,4 +1,4 @@
-/** The worker task `fs.overlap`: whether trees that are to be written to one place have files of one path. */
+/** The worker task `fs.overlap`: checks that trees to be written to one place have no files of the same path. */
 import { canceled, fail } from '../errors/index.ts';
 import type { Abortable } from './make.ts';
 import { openView } from './open.ts';
@@ -8,7 +8,9 @@ interface OverlapArgs {
   trees: { name: string; spec: ViewSpec }[];
 }
 
-/** Throws `invalid` (hop `export`), in BuildKit's words, for the first file that two trees have. Folders may be shared. */
+/**
+ * Throws `invalid` (hop `export`), in BuildKit's words, for the first file that two trees have. Folders may be shared.
+ */
 export function checkOverlap({ trees }: OverlapArgs, ctx: Abortable): void {
   const seen = new Map<string, string>();
   for (const { name, spec } of trees) {

@@ -3,7 +3,7 @@
 const names = ['lowerdir', 'upperdir', 'workdir'] as const;
 type FolderOption = (typeof names)[number];
 
-/** What an option says of folders, topmost first; undefined when it is of something else. */
+/** The folders in a mount option, topmost first; undefined for an option about something else. */
 export function foldersIn(option: string): { name: FolderOption; folders: string[] } | undefined {
   const name = names.find((each) => option.startsWith(`${each}=`));
   if (name === undefined) return undefined;
@@ -12,7 +12,7 @@ export function foldersIn(option: string): { name: FolderOption; folders: string
   return { name, folders: folders.map((folder) => folder.replaceAll(/\\(.)/g, '$1')) };
 }
 
-/** The option that says it. */
+/** The mount option that lists these folders. */
 export function folderOption(name: FolderOption, folders: readonly string[]): string {
   return `${name}=${folders.map((folder) => folder.replaceAll(/[\\:,]/g, '\\$&')).join(':')}`;
 }

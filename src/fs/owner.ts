@@ -1,4 +1,4 @@
-/** Users and groups by name, looked up in a tree's own /etc/passwd and /etc/group. */
+/** Finds users and groups by name in a tree's own /etc/passwd and /etc/group. */
 import { fail } from '../errors/index.ts';
 import type { OwnerId, OwnerSpec } from './actions.ts';
 import { openView } from './open.ts';
@@ -10,9 +10,9 @@ export interface Ids {
 }
 
 /**
- * The numbers of an owner; undefined when none is named. A user without a group gets its own group from
- * /etc/passwd, or, by number, the group of the same number; a group without a user goes with user 0. Throws
- * `not-found` for a name that the tree does not have.
+ * The numbers of an owner; undefined when no owner is named. A user without a group gets its own group from /etc/passwd
+ * or, if it is given by number, the group of the same number. A group without a user gets user 0. Throws `not-found`
+ * for a name that the tree does not have.
  */
 export function resolveOwner(owner: OwnerSpec | undefined): Ids | undefined {
   if (owner?.user === undefined && owner?.group === undefined) return undefined;

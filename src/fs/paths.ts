@@ -31,7 +31,7 @@ export function baseName(path: string): string {
   return path.slice(path.lastIndexOf('/') + 1);
 }
 
-/** Of some names the one most like `name`, when it is close enough to be a slip of the finger. */
+/** The name most similar to `name`, if it is close enough that `name` may be a typing error. */
 export function nearestName(name: string, among: Iterable<string>): string | undefined {
   let best: string | undefined;
   let least = Math.max(1, Math.floor(name.length / 3)) + 1;
@@ -46,7 +46,7 @@ export function nearestName(name: string, among: Iterable<string>): string | und
   return best;
 }
 
-/** Levenshtein distance. */
+/** The Levenshtein distance of two texts. */
 function editDistance(a: string, b: string): number {
   let row = Array.from({ length: b.length + 1 }, (_, i) => i);
   for (let i = 1; i <= a.length; i++) {

@@ -1,4 +1,4 @@
-/** Looking into a view as a frontend does: small files and folders, symlinks followed inside the view. */
+/** Reads small files and folders of a view, as a frontend does; symlinks are followed inside the view. */
 import { readSync } from 'node:fs';
 import { fail } from '../errors/index.ts';
 import { closeFd } from '../linux/index.ts';
@@ -6,14 +6,14 @@ import { openEntry } from './real.ts';
 import { resolvePath } from './resolve.ts';
 import type { FsEntry, FsView } from './view.ts';
 
-/** What a path leads to, all symlinks followed; undefined when there is nothing. */
+/** The entry that a path leads to, with all symlinks followed; undefined when there is none. */
 export function statFollow(view: FsView, path: string): FsEntry | undefined {
   return view.lstat(resolvePath(view, path, { followLast: true }));
 }
 
 /**
- * The bytes of a small file, links followed; undefined when there is none. Throws `invalid` on anything but a
- * regular file and beyond `maxBytes` (default 16 MiB).
+ * The bytes of a small file, with links followed; undefined when there is none. Throws `invalid` for anything but a
+ * regular file, and for more than `maxBytes` (default 16 MiB).
  */
 export function readFileIn(view: FsView, path: string, maxBytes = 16 << 20): Buffer | undefined {
   const entry = statFollow(view, path);
@@ -33,7 +33,7 @@ function readEntry(entry: FsEntry, path: string, maxBytes: number): Buffer {
   if (entry.size > maxBytes) throw tooLarge();
   const fd = openEntry(entry);
   try {
-    // One byte more shows a file that grew meanwhile.
+    // Reading one byte more shows whether the file grew meanwhile.
     let buffer = Buffer.allocUnsafe(entry.size + 1);
     let length = 0;
     for (;;) {

@@ -3,23 +3,23 @@ import { clip, fail } from '../errors/index.ts';
 import { cleanPath, joinPath, splitPath } from './paths.ts';
 import type { FsView } from './view.ts';
 
-/** Most symlinks followed for one path, as Linux has it. */
+/** The largest number of symlinks followed for one path, as in Linux. */
 const maxLinks = 40;
 
 /**
- * Where a path leads inside the view: symlinks in it are followed (the last part's only with `followLast`), absolute
- * targets start at the view's root, `..` stops there. What does not exist is kept as written. Throws `invalid` on
- * too many links.
+ * Returns the path that a path leads to inside the view. Symlinks in it are followed (the last part's only with
+ * `followLast`), absolute targets start at the view's root, `..` stops there. Missing parts are kept as written. Throws
+ * `invalid` on too many links.
  */
 export function resolvePath(view: FsView, path: string, options: { followLast: boolean }): string {
   return walkLinks((p) => view.lstat(p)?.link, path, options.followLast);
 }
 
-/** Parts of one path, with those of the links on it; and bytes of what it leads to. */
+/** The largest number of parts of one path, including the parts of the links on it, and of the bytes of the result. */
 const maxSteps = 8192;
 const maxPath = 4096;
 
-/** The walk of `resolvePath` over anything that can tell a symlink's target (undefined: no symlink there). */
+/** The walk of `resolvePath` over anything that can tell a symlink's target (undefined: not a symlink). */
 export function walkLinks(
   linkAt: (path: string) => string | undefined,
   path: string,

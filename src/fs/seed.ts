@@ -1,4 +1,4 @@
-/** The worker task `fs.seed`: a whole view copied into an empty layer folder, with everything preserved. */
+/** The worker task `fs.seed`: copies a whole view into an empty layer folder, with everything preserved. */
 import { toDrydockError } from '../errors/index.ts';
 import { type Abortable, stopper } from './make.ts';
 import { openView } from './open.ts';
@@ -7,11 +7,14 @@ import { type WrittenTree, writeTree } from './write-tree.ts';
 
 interface SeedArgs {
   spec: ViewSpec;
-  /** The layer folder: there, and empty. */
+  /** The layer folder, which exists and is empty. */
   dest: string;
 }
 
-/** Throws `unsupported` for a character device 0/0 (in a layer it would be a deletion), `exhausted` on a full disk. */
+/**
+ * Copies the view. Throws `unsupported` for a character device 0/0 (which would be a deletion in a layer), `exhausted`
+ * on a full disk.
+ */
 export function seed(args: SeedArgs, ctx: Abortable): WrittenTree {
   try {
     const view = openView(args.spec, undefined, stopper(ctx));

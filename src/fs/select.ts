@@ -1,4 +1,4 @@
-/** What of a view a path, a wildcard and include/exclude patterns select: for copying and for digests alike. */
+/** Selects parts of a view by path, wildcard, and include and exclude patterns, for copies and digests alike. */
 import { type DrydockError, fail } from '../errors/index.ts';
 import { compileGlob } from '../patterns/index.ts';
 import { splitWildcards } from '../words/index.ts';
@@ -10,28 +10,34 @@ import type { FsEntry, FsView, ViewSpec } from './view.ts';
 
 /** One selected tree. */
 export interface Source {
-  /** The file or folder itself, links followed as asked. */
+  /** The file or folder itself, after links were followed as asked. */
   entry: FsEntry;
-  /** Path relative to the literal part of the asked path: '' unless a wildcard found it. */
+  /** The path relative to the literal part of the asked path: '' unless a wildcard found it. */
   match: string;
-  /** The name it is known by, before its link was followed. */
+  /** The entry's name before its link was followed. */
   name: string;
-  /** A wildcard found it, and an exclude leaves it out: it has no part in the copy but that there was something. */
+  /**
+   * True when a wildcard found the entry and an exclude leaves it out: nothing of it is copied, but it counts as a
+   * match.
+   */
   excluded?: boolean;
 }
 
 interface SourceOptions {
   wildcard: boolean;
   followLinks: boolean;
-  /** Of what a wildcard finds, these are left out, as Dockerfile's `COPY --exclude=*.txt hom* /mydir/` documents it. */
+  /**
+   * Patterns that leave out some of the wildcard's finds, as Dockerfile's `COPY --exclude=*.txt hom* /mydir/` documents
+   * it.
+   */
   excludes?: readonly string[];
-  /** Called for each entry that a wildcard is held against; may throw. */
+  /** Called for each entry that is compared with a wildcard; may throw. */
   giveWay?(): void;
 }
 
 /**
- * The trees that a path selects, in byte order. A wildcard may match none. Throws `not-found` when the path, or the
- * part of it before its first wildcard, is not there.
+ * The trees that a path selects, in byte order. A wildcard may match none. Throws `not-found` when the path, or its
+ * part before the first wildcard, is missing.
  */
 export function resolveSources(view: FsView, spec: ViewSpec, path: string, options: SourceOptions): Source[] {
   const followLast = options.followLinks;
@@ -67,7 +73,7 @@ export function resolveSources(view: FsView, spec: ViewSpec, path: string, optio
   return sources;
 }
 
-/** Throws `not-found` for the first of the paths that is not in the view. */
+/** Throws `not-found` for the first of the paths that is missing in the view. */
 export function requirePaths(view: FsView, spec: ViewSpec, paths: readonly string[] = []): void {
   for (const path of paths) {
     const real = resolvePath(view, path, { followLast: false });
@@ -75,7 +81,7 @@ export function requirePaths(view: FsView, spec: ViewSpec, paths: readonly strin
   }
 }
 
-/** BuildKit's words for a path that is not there, with what may have been meant. */
+/** The error for a missing path, in BuildKit's words, with a hint at a similar name. */
 export function missing(view: FsView, spec: ViewSpec, path: string): DrydockError {
   return fail('not-found', 'file', `${JSON.stringify(path)}: not found`, {
     hint: missingHint(view, spec, path),
@@ -105,13 +111,16 @@ function missingHint(view: FsView, spec: ViewSpec, path: string): string | undef
 }
 
 interface Visitor {
-  /** A folder, before what is in it. `asParent`: only there because something below it is selected. */
+  /**
+   * Called for a folder before its contents. `asParent`: the folder is there only because something below it is
+   * selected.
+   */
   enter(entry: FsEntry, rel: string, asParent: boolean): void;
-  /** Called for each entry that patterns are held against, selected or not; may throw. */
+  /** Called for each entry that is compared with patterns, selected or not; may throw. */
   giveWay?(): void;
-  /** Anything but a folder. */
+  /** Called for every other entry. */
   file(entry: FsEntry, rel: string): void;
-  /** A folder that was entered is done. */
+  /** Called when everything in an entered folder has been visited. */
   leave(entry: FsEntry, rel: string): void;
 }
 
@@ -129,8 +138,8 @@ interface Frame {
 }
 
 /**
- * Visits a tree in byte order. The root itself is always selected; patterns apply to paths relative to it. Folders
- * that only hold selected files are entered when the first of those is reached.
+ * Visits a tree in byte order. The root itself is always selected; patterns apply to paths relative to it. A folder
+ * that is not selected itself is entered when the first selected file below it is reached.
  */
 export function walkSelected(view: FsView, root: FsEntry, filter: Filter, visitor: Visitor): void {
   const includes = filter.includes?.length ? new IgnoreMatcher(filter.includes) : undefined;

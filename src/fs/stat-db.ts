@@ -1,7 +1,7 @@
 /**
- * Remembers what files in clients' folders hold (digest, extended attributes), so that an unchanged context costs one
- * lstat a file, and the digests of whole trees in a known state. It is only a memory: whatever goes wrong with it, files are read again. Several processes may use one
- * database at once.
+ * Remembers the contents (digest, extended attributes) of files in clients' folders, so that an unchanged context costs
+ * one lstat for each file; also the digests of whole trees in a known state. It is only a memory: when anything fails
+ * with it, files are read again. Several processes may use one database at once.
  */
 import { DatabaseSync } from 'node:sqlite';
 import { nameOf, ownDatabase, rawName } from '../linux/index.ts';
@@ -26,10 +26,10 @@ const schema = `
     PRIMARY KEY (key, state)
   ) WITHOUT ROWID;`;
 
-/** Trees remembered per folder: the latest ones. */
+/** The number of trees remembered for each folder, newest first. */
 const keepTrees = 32;
 
-/** Folders not built from for this long are forgotten: 30 days in ms. */
+/** How long an unused folder is remembered: 30 days in ms. */
 const keepFor = 30 * 24 * 3600 * 1000;
 
 /**
@@ -38,17 +38,17 @@ const keepFor = 30 * 24 * 3600 * 1000;
  */
 const settledNs = 100_000_000n;
 
-/** What must be the same for a file to be the same. ctime cannot be set by programs, so it tells every change. */
+/** The facts that must be equal for a file to be unchanged. Programs cannot set ctime, so it shows every change. */
 export function stampOf(entry: Pick<FsEntry, 'ino' | 'size' | 'mtimeNs' | 'ctimeNs' | 'mode'>): string {
   return `${entry.ino} ${entry.size} ${entry.mtimeNs} ${entry.ctimeNs} ${entry.mode}`;
 }
 
-/** Whether a file last changed long enough ago that its stamp, taken now, will show any later change. */
+/** Whether a file last changed so long ago that its stamp, taken now, will differ after any later change. */
 export function isSettled(ctimeNs: bigint, nowMs: number): boolean {
   return ctimeNs < BigInt(Math.floor(nowMs)) * 1_000_000n - settledNs;
 }
 
-/** What is remembered of one folder. */
+/** The memory of one folder. */
 export class StatMemory {
   readonly #key: Stored;
   #known: Map<string, { stamp: string; contents: string }> | undefined;
@@ -57,13 +57,13 @@ export class StatMemory {
   readonly #db: DatabaseSync | undefined;
   #hits = 0;
 
-  /** Opens what is known of the folder `key`. */
+  /** Opens the memory of the folder `key`. */
   constructor(file: string, key: string) {
     this.#key = rawName(key);
     this.#db = open(file);
   }
 
-  /** The digest of a tree in a state that `treeKey` gave, and the bytes of its files. */
+  /** The digest of a tree in a state that `treeKey` returned, and the bytes of its files. */
   tree(state: string): { digest: Digest; bytes: number } | undefined {
     try {
       const query = this.#db?.prepare('SELECT digest, bytes FROM trees WHERE key = ? AND state = ?');
@@ -78,7 +78,7 @@ export class StatMemory {
     this.#tree = { state, digest, bytes };
   }
 
-  /** What was put for the file, if it is unchanged. */
+  /** The contents that were remembered for the file, if it is unchanged. */
   get(entry: FsEntry): string | undefined {
     this.#known ??= this.#load();
     const known = this.#known.get(entry.path);
@@ -92,7 +92,7 @@ export class StatMemory {
     try {
       const query = this.#db?.prepare('SELECT path, stamp, contents FROM contents WHERE key = ?');
       query?.setReturnArrays(true);
-      // As the setting says, which the types do not know.
+      // This is the form that the setting asks for; the types do not know it.
       const rows = (query?.all(this.#key) ?? []) as unknown as [
         path: Stored,
         stamp: string,
@@ -110,14 +110,14 @@ export class StatMemory {
     this.#fresh.set(entry.path, { stamp: stampOf(entry), contents });
   }
 
-  /** Writes what is new and closes. */
+  /** Writes the new entries and closes the database. */
   close(): void {
     const db = this.#db;
     if (db === undefined) return;
     try {
       this.#save(db);
     } catch {
-      // Another process holds it too long, or the disk is full: the next build hashes again.
+      // Another process keeps the database locked, or the disk is full: the next build hashes again.
     } finally {
       db.close();
     }
@@ -164,7 +164,7 @@ export class StatMemory {
   }
 }
 
-/** A text with names in it; bytes where one of them is no UTF-8. */
+/** A text that holds names, or its bytes when a name in it is not UTF-8. */
 type Stored = string | Uint8Array;
 
 function textOf(stored: Stored): string {

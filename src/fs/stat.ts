@@ -1,4 +1,4 @@
-/** From lstat to FsEntry, and the extended attributes that count as part of a file. */
+/** Turns lstat's results into entries, and reads the extended attributes that count as part of a file. */
 import { errnoCode } from '../errors/index.ts';
 import {
   type HostStat,
@@ -17,12 +17,12 @@ import {
 } from '../linux/index.ts';
 import type { FileType, FsEntry } from './view.ts';
 
-/** lstat; undefined when there is no such file, or when a parent is none or no folder. */
+/** Calls lstat; undefined when there is no such file, or a parent is missing or no folder. */
 export function lstatHost(hostPath: string): HostStat | undefined {
   try {
     return lstat(hostPath);
   } catch (err) {
-    // A name too long cannot be there; a path too long may well be.
+    // A name that is too long cannot exist; a path that is too long may.
     if (errnoCode(err) === 'ENAMETOOLONG' && nameLength(hostPath) < 4096) return undefined;
     throw err;
   }
@@ -47,7 +47,7 @@ export function fileType(mode: number): FileType {
   }
 }
 
-/** The entry of a file on the host. */
+/** The entry for a file on the host. */
 export function entryOf(path: string, name: string, hostPath: string, st: HostStat): FsEntry {
   const type = fileType(st.mode);
   const entry: FsEntry = {
@@ -86,7 +86,7 @@ function isYes(value: Buffer | undefined): boolean {
   return value !== undefined && value.length === 1 && value[0] === 0x79;
 }
 
-/** The extended attributes of a file that belong to it: `security.capability` and `user.*`, sorted by name. */
+/** The extended attributes that belong to a file: `security.capability` and `user.*`, sorted by name. */
 export function hostXattrs(entry: FsEntry): [name: string, value: Buffer][] {
   if (entry.type !== 'file' && entry.type !== 'dir') return [];
   const names = llistxattr(entry.hostPath);

@@ -1,7 +1,7 @@
 /**
- * A layer folder that is written as overlayfs would write it, without a mount: folders of lower layers are copied up
- * when something below them changes, removals of lower files leave whiteouts, and a new folder in the place of a
- * lower one is opaque. Paths given to it have no symlinks in them: `resolve` them first.
+ * A layer folder that is written as overlayfs would write it, without a mount. Folders of lower layers are copied up
+ * when something below them changes, removals of lower files leave whiteouts, and a new folder in the place of a lower
+ * one is opaque. Paths must have no symlinks in them: `resolve` them first.
  */
 import {
   chmodSync,
@@ -25,37 +25,37 @@ import type { FsEntry } from './view.ts';
 /** A folder of the merged tree. */
 export interface Dir {
   readonly path: string;
-  /** Where it is, or would be, in the layer. */
+  /** The folder's path in the layer, whether it is there yet or not. */
   readonly host: string;
-  /** Files made in it get its group, not ours. */
+  /** Whether new files in it get its group instead of ours. */
   setgid: boolean;
 }
 
 interface Node extends Dir {
   parent: Node | undefined;
   inUpper: boolean;
-  /** Lower layers' folders that show through. */
+  /** The folders of lower layers that show through. */
   lowers: string[];
-  /** In a folder made here with nothing below it: the names made in it, so that no look-up needs the disk. */
+  /** The names made in a new folder that has nothing below it, so that no look-up needs the disk. */
   made?: Set<string>;
-  /** All names in `lowers`, once there have been many look-ups. */
+  /** All names in `lowers`, read after many look-ups. */
   lowerNames?: Set<string>;
   lookups: number;
   children: Map<string, Node>;
 }
 
-/** So many look-ups in lower folders make it worth reading them whole. */
+/** The number of look-ups in lower folders after which all their names are read. */
 const manyLookups = 16;
 
 export class LayerTarget {
-  /** Files, folders and links written. */
+  /** The number of files, folders and links written. */
   entries = 0;
-  /** Bytes of file contents written. */
+  /** The number of bytes of file contents written. */
   bytes = 0;
   readonly root: Dir;
   readonly #root: Node;
 
-  /** `dirs[0]` is written; the rest are its lower layers, topmost first. */
+  /** Opens a layer: `dirs[0]` is written, the rest are its lower layers, topmost first. */
   constructor(dirs: readonly string[]) {
     const [host, ...lowers] = dirs;
     if (host === undefined) throw new Error('a layer target needs a folder');
@@ -73,7 +73,7 @@ export class LayerTarget {
     this.root = this.#root;
   }
 
-  /** Where a path leads; see `resolvePath`. */
+  /** The path after following links; see `resolvePath`. */
   resolve(path: string, followLast: boolean): string {
     return walkLinks((at) => this.lstat(at)?.link, path, followLast);
   }
@@ -98,24 +98,24 @@ export class LayerTarget {
     return node;
   }
 
-  /** What is under a name in a folder. */
+  /** The entry of a name in a folder; undefined when there is none. */
   lookup(dir: Dir, name: string): FsEntry | undefined {
     return this.#find(dir as Node, name)?.entry;
   }
 
-  /** What is in a folder, in byte order. */
+  /** The entries of a folder, in byte order. */
   readdir(dir: Dir): FsEntry[] {
     const node = dir as Node;
     const names = namesIn(node.inUpper ? [node.host, ...node.lowers] : node.lowers, node.path);
     return names.map((name) => this.lookup(dir, name)).filter((entry) => entry !== undefined);
   }
 
-  /** The folder under a name in a folder. */
+  /** The folder of a name in a folder; undefined when there is none. */
   child(dir: Dir, name: string): Dir | undefined {
     return this.#child(dir as Node, name);
   }
 
-  /** Copies a folder up if need be; returns where it is in the layer. */
+  /** Copies a folder up if necessary; returns its path in the layer. */
   upper(dir: Dir): string {
     const node = dir as Node;
     if (node.inUpper) return node.host;
@@ -128,12 +128,15 @@ export class LayerTarget {
     chmodSync(node.host, entry.mode);
     finishPath(node.host, { ...entry, xattrs: hostXattrs(entry) });
     node.inUpper = true;
-    // The folder above has not changed for those who look at the merged tree.
+    // In the merged tree the folder above has not changed, so its times must not.
     lutimesNs(above, before, before);
     return node.host;
   }
 
-  /** Makes room for a new non-folder and returns its place; a folder there must have been removed. */
+  /**
+   * Makes room for a new non-folder and returns its path on the host. A folder of that name must have been removed
+   * before.
+   */
   place(dir: Dir, name: string): string {
     const node = dir as Node;
     const host = `${this.upper(node)}/${name}`;
@@ -142,7 +145,7 @@ export class LayerTarget {
     return host;
   }
 
-  /** Makes a folder where the merged tree has nothing. Its `mtimeNs` is lost once something is made in it. */
+  /** Makes a folder where the merged tree has nothing. Its `mtimeNs` is lost when something is made in it. */
   mkdir(dir: Dir, name: string, attributes: Attributes): Dir {
     const node = dir as Node;
     const host = `${this.upper(node)}/${name}`;
@@ -170,7 +173,7 @@ export class LayerTarget {
     return made;
   }
 
-  /** Sets attributes of a folder that is there, copied up first. */
+  /** Sets the attributes of an existing folder, after copying it up. */
   setDir(dir: Dir, attributes: Attributes): void {
     const host = this.upper(dir);
     lchownSync(host, attributes.uid, attributes.gid);
@@ -179,18 +182,18 @@ export class LayerTarget {
     finishPath(host, attributes);
   }
 
-  /** Sets only the mode of a folder that is there. */
+  /** Sets only the mode of an existing folder. */
   setDirMode(dir: Dir, mode: number): void {
     chmodSync(this.upper(dir), mode);
     dir.setgid = (mode & 0o2000) !== 0;
   }
 
-  /** Sets the time of a folder if it is in the layer. */
+  /** Sets the time of a folder that is in the layer; does nothing to others. */
   setDirTime(dir: Dir, mtimeNs: bigint): void {
     if ((dir as Node).inUpper) lutimesNs(dir.host, mtimeNs, mtimeNs);
   }
 
-  /** Removes a file or a whole folder. Nothing happens when there is none. */
+  /** Removes a file or a whole folder. A missing one is no error. */
   remove(dir: Dir, name: string): void {
     const node = dir as Node;
     if (this.#find(node, name) === undefined) return;
@@ -243,7 +246,7 @@ export class LayerTarget {
     return node.lowerNames.has(name);
   }
 
-  /** Removes what the layer itself has under a name, a file or a whiteout. */
+  /** Removes the layer's own file or whiteout of a name. */
   #clear(node: Node, name: string, host: string): void {
     if (node.made !== undefined) {
       const there = node.made.has(name);

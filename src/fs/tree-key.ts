@@ -1,4 +1,4 @@
-/** Under what the digest of a part of a context is remembered as a whole. */
+/** The key under which the digest of a whole part of a context is remembered. */
 import { hash } from 'node:crypto';
 import { compileGlob } from '../patterns/index.ts';
 import { IgnoreMatcher } from './ignore.ts';
@@ -7,8 +7,9 @@ import { cleanPath } from './paths.ts';
 import type { ContentSelector, ViewSpec } from './view.ts';
 
 /**
- * A key for what is selected, how it is filtered, and the state of all files that could matter, which are looked at
- * now as far as they were not yet. Undefined: not to be remembered. Throws what `giveWay` throws, now and then.
+ * Makes a key from the selection, its filters, and the state of all files that could matter; files that were not looked
+ * at yet are looked at now. Undefined: the digest is not to be remembered. Throws the errors of `giveWay`, which is
+ * called now and then.
  */
 export function treeKey(
   look: Look,

@@ -1,6 +1,6 @@
 /**
- * ADD's unpacking of a tar, plain or compressed, into a layer. The destination is the archive's whole world, as
- * after a chroot: `..` is refused, symlinks are followed only inside it.
+ * ADD's unpacking of a tar, plain or compressed, into a layer. The archive sees only the destination, as after a
+ * chroot: `..` is refused, and symlinks are followed only inside it.
  */
 import { closeSync, ftruncateSync } from 'node:fs';
 import { canceled, DrydockError, errnoCode, fail, withoutPaths } from '../errors/index.ts';
@@ -26,8 +26,9 @@ import type { Dir, LayerTarget } from './target.ts';
 import type { FsEntry } from './view.ts';
 
 /**
- * Unpacks a file into a folder, made when missing, if it is a tar; returns false, with nothing done, when it is none.
- * Entries keep their owners (unless one is given), modes and times. Throws `invalid` on a broken or hostile archive.
+ * Unpacks a tar file into a folder, which is made when missing. Returns false, with nothing done, when the file is no
+ * tar. Entries keep their owners (unless one is given), modes and times. Throws `invalid` on a broken or hostile
+ * archive.
  */
 export async function unpackInto(
   target: LayerTarget,
@@ -50,7 +51,7 @@ export async function unpackInto(
     return writer.started;
   } catch (err) {
     const known = err instanceof DrydockError ? err.code : undefined;
-    // A first entry that is sound but cannot be made: it is a tar.
+    // The first entry is sound but cannot be made, so the file is a tar.
     const isTar = known === 'unsupported' || known === 'invalid';
     if (!writer.started && !isTar && known !== 'canceled') return false;
     throw badArchive(source, err);
@@ -72,7 +73,7 @@ function badArchive(source: FsEntry, err: unknown): unknown {
 }
 
 class TarWriter implements TarHandler {
-  /** An entry was found: it is a tar. */
+  /** Whether an entry was found, which shows that the file is a tar. */
   started = false;
   readonly #target: LayerTarget;
   readonly #dest: string;
@@ -80,10 +81,10 @@ class TarWriter implements TarHandler {
   readonly #ctx: Abortable;
   #base = '';
   #file: { fd: number; host: string; entry: TarEntry; attributes: Attributes; setOwner: boolean } | undefined;
-  /** Regions of a sparse file still to come. */
+  /** The regions of a sparse file that are still to come. */
   #regions: { offset: number; length: number }[] = [];
   #regionAt = 0;
-  /** The last entry's folder, as archives hold entries of one folder together. */
+  /** The folder of the last entry, since archives hold entries of one folder together. */
   #parent: { path: string; dir: Dir } | undefined;
   readonly #dirTimes = new Map<string, { dir: Dir; mtimeNs: bigint }>();
 
@@ -107,7 +108,7 @@ class TarWriter implements TarHandler {
     const name = entry.path.slice(entry.path.lastIndexOf('/') + 1);
     const there = target.lookup(dir, name);
     if (there !== undefined && !(there.type === 'dir' && entry.type === 'dir')) {
-      // Links through which a folder was found may go with it.
+      // The links through which a folder was found may go with it.
       this.#parent = undefined;
       if (there.type === 'dir') target.remove(dir, name);
     }
@@ -148,10 +149,10 @@ class TarWriter implements TarHandler {
     finishPath(file.host, file.attributes);
   }
 
-  /** Sets the folders' times, which everything made in them has changed. */
+  /** Sets the times of all folders, which changed when entries were made in them. */
   finish(): void {
     for (const [path, { dir, mtimeNs }] of this.#dirTimes) {
-      // It may have been replaced by a later entry.
+      // A later entry may have replaced the folder.
       if (this.#target.dir(path) === dir) this.#target.setDirTime(dir, mtimeNs);
     }
   }
@@ -167,7 +168,7 @@ class TarWriter implements TarHandler {
     if (entry.type === 'dir') {
       const old = there?.type === 'dir' ? target.child(dir, name) : undefined;
       if (old === undefined) {
-        // What is in the way of a new folder goes first.
+        // A file in the way of a new folder is removed first.
         if (there !== undefined) target.remove(dir, name);
         const made = target.mkdir(dir, name, attributes);
         this.#dirTimes.set(made.path, { dir: made, mtimeNs: entry.mtimeNs });
@@ -212,7 +213,7 @@ class TarWriter implements TarHandler {
     linkSync(this.#inLayer(from), target.place(dir, name));
   }
 
-  /** Where a file is in the layer itself; one of a lower layer is copied up. */
+  /** The path of a file in the layer itself; a file of a lower layer is copied up. */
   #inLayer(entry: FsEntry): string {
     const target = this.#target;
     const dir = target.dir(dirName(entry.path))!;
@@ -246,7 +247,7 @@ class TarWriter implements TarHandler {
     return dir;
   }
 
-  /** A path of the archive as a path of the tree, with links followed as if the destination were the root. */
+  /** Turns a path of the archive into one of the tree; links are followed as if the destination were the root. */
   #resolve(path: string, followLast: boolean): string {
     const inside = walkLinks((at) => this.#target.lstat(this.#at(at))?.link, path, followLast);
     return this.#at(inside);

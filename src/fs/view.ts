@@ -1,7 +1,8 @@
 /**
- * The door of fs: a read-only, synchronous view of a file tree, whatever holds it. Paths are absolute within the
- * view (`/`, `/etc/passwd`), clean (no `.`, `..`, doubled or trailing slashes) and names as linux/names.ts has them.
- * A view never follows symlinks by itself and never leaves its root: `resolvePath` walks links inside the view.
+ * The interface of fs: a read-only, synchronous view of a file tree, however the tree is stored. Paths are absolute
+ * within the view (`/`, `/etc/passwd`) and clean (no `.`, `..`, doubled or trailing slashes); names are spelled as in
+ * linux/names.ts. A view never follows symlinks by itself and never leaves its root; `resolvePath` follows links inside
+ * it.
  */
 
 import type { FileType } from '../tar/index.ts';
@@ -19,11 +20,11 @@ export interface FsEntry {
   mode: number;
   uid: number;
   gid: number;
-  /** Bytes; 0 for anything but a file. */
+  /** Size in bytes; 0 for everything but a regular file. */
   size: number;
   /** ns since the epoch */
   mtimeNs: bigint;
-  /** Symlink target, else undefined. */
+  /** The symlink's target; undefined for other types. */
   link?: string;
   /** Device number (glibc encoding) of char and block nodes. */
   rdev?: bigint;
@@ -32,17 +33,26 @@ export interface FsEntry {
   ino: bigint;
   dev: bigint;
   ctimeNs: bigint;
-  /** Where the bytes are on the host. Safe to open with O_NOFOLLOW: every parent is a real folder of that layer. */
+  /**
+   * The path of the bytes on the host. It is safe to open with O_NOFOLLOW, since every parent is a real folder of that
+   * layer.
+   */
   hostPath: string;
 }
 
+/** A file tree that can be read. */
 export interface FsView {
   lstat(path: string): FsEntry | undefined;
-  /** Entries of a folder, sorted by name in byte order. Throws `not-found` / `invalid` when it is none. */
+  /**
+   * The entries of a folder, sorted by name in byte order. Throws `not-found`, and `invalid` when the path is no
+   * folder.
+   */
   readdir(path: string): FsEntry[];
-  /** The same as work that may be cut, for threads that have other things to do than to list a large folder. */
+  /**
+   * Yields while it works and returns the same as `readdir`, for threads that have other work besides a large folder.
+   */
   list(path: string): Generator<void, FsEntry[]>;
-  /** Extended attributes that belong to the file (`security.capability`, `user.*`), without overlayfs's own. */
+  /** The extended attributes that belong to the file (`security.capability`, `user.*`), without overlayfs's own. */
   xattrs(entry: FsEntry): [name: string, value: Buffer][];
 }
 
@@ -52,25 +62,25 @@ export type ViewSpec =
   | {
       kind: 'folder';
       dir: string;
-      /** Show every file as 0:0, as a build context's files are. */
+      /** Shows every file as owned by 0:0, as in a build context. */
       rootOwned: boolean;
-      /** `.dockerignore` patterns, and BuildKit's include patterns and follow-paths. */
+      /** The patterns of `.dockerignore`, and BuildKit's include patterns and follow-paths. */
       excludes?: string[];
       includes?: string[];
       followPaths?: string[];
-      /** Prefix of paths in the stat cache that remembers content digests; undefined: no remembering. */
+      /** The prefix of paths in the stat cache, which remembers content digests; undefined: none are remembered. */
       cacheKey?: string;
       /**
-       * `fixed`: nobody changes the folder while it is in use, so that what was read of it once holds. `given`: nobody
-       * ever will, and its files are ours: they may become files of layers, as hard links.
+       * `fixed`: nobody changes the folder while it is in use, so contents that were read once stay true. `given`:
+       * nobody ever will, and its files are ours: they may become files of layers, as hard links.
        */
       state?: 'fixed' | 'given';
-      /** Stands for what the folder holds, and for nothing else that it ever held. */
+      /** A key for the present contents of the folder: it never stands for any other contents. */
       stamp?: string;
     }
   | { kind: 'empty' };
 
-/** The view spec of a snapshot's mounts (a bind or an overlay). Never mounts anything. */
+/** The view spec of a snapshot's mounts (a bind or an overlay). Nothing is mounted. */
 export function specOfMounts(mounts: readonly Mount[]): ViewSpec {
   const top = mounts[0];
   if (top === undefined) return { kind: 'empty' };
@@ -84,15 +94,15 @@ export function specOfMounts(mounts: readonly Mount[]): ViewSpec {
   return { kind: 'layers', dirs };
 }
 
-/** What a content digest covers. */
+/** A selection of a view that a content digest covers. */
 export interface ContentSelector {
-  /** Path in the view; wildcards (`filepath.Match`) when `wildcard`. */
+  /** Path in the view; with `wildcard`, a pattern of Go's `filepath.Match`. */
   path: string;
   wildcard?: boolean;
-  /** Follow a symlink at the end of the path. */
+  /** Whether a symlink at the end of the path is followed. */
   followLinks?: boolean;
   includes?: string[];
   excludes?: string[];
-  /** Paths in the view that must be there, whatever the patterns select. */
+  /** Paths in the view that must exist, whatever the patterns select. */
   required?: string[];
 }

@@ -1,4 +1,4 @@
-/** Writes a whole view into a folder on the host, which may hold files already. */
+/** Writes a whole view into a folder on the host, which may have files in it already. */
 import { canceled, errnoCode } from '../errors/index.ts';
 import {
   chmodSync,
@@ -24,28 +24,31 @@ import { lstatHost } from './stat.ts';
 import type { FsEntry, FsView } from './view.ts';
 
 interface WriteOptions {
-  /** Times of all that is written, ns since the epoch; undefined: the view's. */
+  /** The time of everything that is written, ns since the epoch; undefined: the view's times. */
   timestampNs?: bigint;
-  /** Set the view's owners; else everything belongs to us. */
+  /** Whether to set the view's owners; otherwise everything belongs to this process's user. */
   owners: boolean;
-  /** Go on when an extended attribute or a device cannot be made (no privilege, no such thing on that filesystem). */
+  /**
+   * Whether to continue when an extended attribute or a device cannot be made (no privilege, or none on that
+   * filesystem).
+   */
   lenient: boolean;
-  /** The folder's own attributes become the view's root's. */
+  /** Whether the folder itself gets the attributes of the view's root. */
   root: boolean;
 }
 
 export interface WrittenTree {
-  /** Files, folders and links. */
+  /** The number of files, folders and links. */
   entries: number;
-  /** Bytes of file contents. */
+  /** The number of bytes of file contents. */
   bytes: number;
 }
 
 const refused = new Set(['EPERM', 'EACCES', 'ENOTSUP', 'EOPNOTSUPP', 'EINVAL', 'ENOSYS']);
 
 /**
- * Writes a view's files below `dest`, a real folder. Folders are merged; a file or symlink in the way is replaced, never
- * written through: no symlink below `dest` is followed. A file that is there stays until the new one is whole; a device,
+ * Writes a view's files below `dest`, a real folder. Folders are merged. A file or symlink in the way is replaced and
+ * never written through: no symlink below `dest` is followed. The old file stays until the new one is whole. A device,
  * FIFO or socket is not replaced (`invalid`). Hard links within the view stay hard links.
  */
 export function writeTree(view: FsView, dest: string, options: WriteOptions, ctx: Abortable): WrittenTree {
@@ -119,7 +122,7 @@ export function writeTree(view: FsView, dest: string, options: WriteOptions, ctx
           }
           mkdirSync(host);
         }
-        // Writable until it is filled, should we not be root.
+        // It is writable until it is filled, in case this process is not root.
         chmodSync(host, entry.mode | 0o700);
         setgid.push((entry.mode & 0o2000) !== 0 || ((lstatHost(host)?.mode ?? 0) & 0o2000) !== 0);
       },
@@ -140,7 +143,10 @@ export function writeTree(view: FsView, dest: string, options: WriteOptions, ctx
 
 const noAttributes = { mode: 0, uid: 0, gid: 0 };
 
-/** Makes a file at `host` by way of another name where something is there, which stays until the new file is whole. */
+/**
+ * Makes a file at `host`. When something is there, the new file is made under another name first, and the old one stays
+ * until it is whole.
+ */
 function replaceWhole(host: string, there: HostStat | undefined, make: (at: string) => void): void {
   if (there === undefined) {
     make(host);

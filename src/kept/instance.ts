@@ -1,4 +1,4 @@
-/** One instance of a kept folder, and the lock that says whether somebody has it. */
+/** One instance of a kept folder, and the lock that tells whether it is in use. */
 import { randomUUID } from 'node:crypto';
 import {
   closeSync,
@@ -15,7 +15,7 @@ import {
 import { join } from 'node:path';
 import { tryLock, tryLockShared } from '../linux/index.ts';
 
-/** An instance that is held. The kernel drops its lock should the process die. */
+/** An instance that this process holds. The kernel drops its lock if the process dies. */
 export class HeldFolder {
   readonly #instance: string;
   readonly #fd: number;
@@ -28,8 +28,8 @@ export class HeldFolder {
   }
 
   /**
-   * The folder itself. A new one is filled first and then moved into place, so that it is there in full or not at all,
-   * and belongs to the first of those who hold it together.
+   * The path of the folder itself. A new one is filled first and then moved into place, so it is there in full or not
+   * at all. When several hold the instance together, the first one's folder stays.
    */
   async data(options: { mode?: number; fill?: (dir: string) => Promise<void> } = {}): Promise<string> {
     const path = dataOf(this.#instance);
@@ -55,7 +55,9 @@ export function dataOf(instance: string): string {
   return join(instance, 'data');
 }
 
-/** Locks an instance, made when missing; undefined when another has it. The lock is checked to be still in place. */
+/**
+ * Locks an instance, which is made when missing; undefined when it is in use. Checks that the lock is still in place.
+ */
 export function lockInstance(instance: string, shared: boolean): number | undefined {
   for (;;) {
     mkdirSync(instance, { recursive: true, mode: 0o700 });
@@ -88,7 +90,7 @@ export function isHeld(instance: string): boolean {
   }
 }
 
-/** When somebody took it last, ms since the epoch; 0 when never. */
+/** When the instance was taken last, ms since the epoch; 0 when never. */
 export function lastUse(instance: string): number {
   return Math.round(statSync(lockOf(instance), { throwIfNoEntry: false })?.mtimeMs ?? 0);
 }

@@ -1,7 +1,8 @@
 /**
  * Folders of one kind that are kept under the root for the next build (cache mounts, clients' folders, git mirrors …)
- * and are neither snapshots nor cache records. `<dir>/<id>/N` are a folder's numbered instances: more than one where
- * builds wanted it to themselves at once. Who uses an instance holds its lock. Whoever a folder belongs to alone gets it.
+ * and are neither snapshots nor cache records. `<dir>/<id>/N` are the numbered instances of a folder; there are several
+ * when builds needed it exclusively at the same time. A build that uses an instance holds its lock. A folder with an
+ * owner is given to that owner only.
  */
 import { randomUUID } from 'node:crypto';
 import {
@@ -24,11 +25,11 @@ import { digestOf, hex } from '../oci/index.ts';
 import { runTask } from '../workers/index.ts';
 import { dataOf, HeldFolder, instancesOf, isHeld, lastUse, lockInstance, lockOf } from './instance.ts';
 
-/** A folder's key, and whose it is: each owner has one of its own; without one it is everybody's. */
+/** A folder's key and its owner. Each owner has a folder of its own; one without an owner is everybody's. */
 export interface KeptKey {
   key: string;
   owner?: string;
-  /** What it is called in lists; default: the key. */
+  /** The folder's name in lists; default: the key. */
   name?: string;
 }
 
@@ -45,13 +46,13 @@ interface KeptFolderInfo {
 }
 
 interface KeptKind {
-  /** What a folder of this kind is called in lists. */
+  /** The description of a folder of this kind in lists. */
   describe(name: string): string;
-  /** Instances not used for so long are removed, ms; without it they stay until somebody removes them. */
+  /** Instances unused for this long (ms) are removed; without it they stay until a user removes them. */
   keepFor?: number;
 }
 
-/** How long to wait between tries for a folder that another has, ms. */
+/** How long to wait between tries for a folder that is in use, ms. */
 const retryMs = 25;
 const sweepEvery = 3600_000;
 /** Folder of a kind → when this process swept it last, ms since the epoch. */
@@ -66,7 +67,7 @@ export class KeptFolders {
     this.#kind = kind;
   }
 
-  /** An instance that nobody else has until it is released: the first that is free. */
+  /** Takes the first free instance, which is exclusive until it is released. */
   claim(key: KeptKey): HeldFolder {
     const folder = this.#open(key);
     for (let n = 0; ; n++) {
@@ -76,8 +77,8 @@ export class KeptFolders {
   }
 
   /**
-   * The one instance that all share, or, not `shared`, have one after the other. Waits while others have it; throws
-   * `canceled` when the signal fires.
+   * Takes the one instance that all share or, without `shared`, use one after the other. Waits while it is in use.
+   * Throws `canceled` when the signal fires.
    */
   async take(key: KeptKey, options: { shared?: boolean; signal: AbortSignal }): Promise<HeldFolder> {
     const { shared = false, signal } = options;
@@ -89,7 +90,10 @@ export class KeptFolders {
     }
   }
 
-  /** Where the shared instance's data is, if there is any, marked as used. It is not held: it may vanish any time. */
+  /**
+   * The path of the shared instance's data, if there is any; marks it as used. The data is not held and may vanish any
+   * time.
+   */
   peek(key: KeptKey): string | undefined {
     const instance = join(this.#dir, idOf(key), '0');
     const data = dataOf(instance);
@@ -103,7 +107,7 @@ export class KeptFolders {
     return data;
   }
 
-  /** All folders, with what they take on disk. */
+  /** Lists all folders with their sizes on disk. */
   async list(): Promise<KeptFolderInfo[]> {
     const infos: KeptFolderInfo[] = [];
     for (const id of this.#ids()) {
@@ -127,12 +131,12 @@ export class KeptFolders {
     return infos;
   }
 
-  /** Removes a folder's instances that nobody has, and returns the bytes given back. */
+  /** Removes the instances of a folder that are not in use, and returns the bytes freed. */
   async remove(id: string): Promise<number> {
     return isId(id) ? this.#removeInstances(join(this.#dir, id), () => true) : 0;
   }
 
-  /** The same of an owner's folders (or, without one, of everybody's) whose names match. */
+  /** Removes the folders of an owner (undefined: everybody's) whose names match, and returns the bytes freed. */
   async removeNamed(owner: string | undefined, matches: (name: string) => boolean): Promise<number> {
     let bytes = 0;
     for (const id of this.#ids()) {
@@ -144,7 +148,10 @@ export class KeptFolders {
     return bytes;
   }
 
-  /** Removes what was not used for `keepFor` before `now` (ms since the epoch), and what a killed process began to. */
+  /**
+   * Removes instances that were not used in the `keepFor` before `now` (ms since the epoch), and those that a killed
+   * process was removing.
+   */
   async sweep(now: number): Promise<void> {
     if (!existsSync(this.#dir)) return;
     const trash = readdirSync(this.#dir).filter((name) => name.startsWith('trash-'));
@@ -167,7 +174,7 @@ export class KeptFolders {
         describeNew(folder, key);
         return folder;
       } catch (err) {
-        // It may be removed between the two.
+        // The folder may be removed between the two calls.
         if ((err as NodeJS.ErrnoException).code !== 'ENOENT') throw err;
       }
     }
@@ -197,13 +204,13 @@ export class KeptFolders {
       try {
         rmdirSync(folder);
       } catch {
-        // Somebody has just made a new instance.
+        // Another process has just made a new instance.
       }
     }
     return bytes;
   }
 
-  /** Beside what runs. */
+  /** Sweeps now and then, in the background. */
   #sweepNowAndThen(): void {
     const now = Date.now();
     if (now - (swept.get(this.#dir) ?? 0) < sweepEvery) return;

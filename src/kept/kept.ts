@@ -1,14 +1,14 @@
-/** What is kept under a root between builds, beside the store and the cache records. */
+/** The folders that are kept under a root between builds, besides the store and the cache records. */
 import { join } from 'node:path';
 import { KeptFolders } from './kept-folders.ts';
 
 export interface Kept {
   /** `RUN --mount=type=cache` */
   cacheMounts: KeptFolders;
-  /** What clients elsewhere have sent of their folders: the next build is sent only what changed. */
+  /** Copies of the folders of remote clients: the next build is sent only the changes. */
   clientFolders: KeptFolders;
   gitMirrors: KeptFolders;
-  /** What servers said of a URL's file (ETag …), to ask for it only if it changed. */
+  /** Servers' answers for URLs (ETag …), so that a file is fetched only if it changed. */
   httpAnswers: KeptFolders;
 }
 

@@ -1,7 +1,7 @@
 /**
- * Writes the entries of a layer's tar into a folder. In `overlay` form the folder is one layer in overlayfs's
- * format; in `tree` form it holds the whole tree already and whiteouts take files away.
- * Layer format: https://github.com/opencontainers/image-spec/blob/main/layer.md
+ * Writes the entries of a layer's tar into a folder. In `overlay` form the folder is one layer in overlayfs's format;
+ * in `tree` form it holds the whole tree already, and whiteouts remove files. Layer format:
+ * https://github.com/opencontainers/image-spec/blob/main/layer.md
  */
 import { closeSync, constants, fchmodSync, fchownSync, ftruncateSync, writeSync } from 'node:fs';
 import { errnoCode, fail } from '../errors/index.ts';
@@ -35,16 +35,19 @@ const opaqueAttr = 'trusted.overlay.opaque';
 
 interface ApplyOptions {
   form: 'overlay' | 'tree';
-  /** The tree below (overlay form): for folders the archive leaves out and links to files it does not hold. */
+  /**
+   * The tree below (overlay form), for folders that the archive leaves out and for links to files that it does not
+   * have.
+   */
   lower?: FsView;
 }
 
-/** Takes a TarParser's events. Call `finish` at the end. Throws `corrupt` for entries that no sound layer holds. */
+/** Receives a TarParser's events; call `finish` at the end. Throws `corrupt` for entries that no sound layer has. */
 export class LayerApplier implements TarHandler {
   #paths: LayerPaths;
   #tree: boolean;
   #lower: FsView | undefined;
-  /** Paths this archive made (tree form): whiteouts only take away what was there before. */
+  /** The paths that this archive made (tree form): a whiteout removes only files that were there before. */
   #made = new Set<string>();
   #dirTimes = new Map<string, bigint>();
   #fd = -1;
@@ -53,9 +56,9 @@ export class LayerApplier implements TarHandler {
   #at = 0;
   #region = 0;
 
-  /** Entries written. */
+  /** The number of entries written. */
   entries = 0;
-  /** Bytes of file content written. */
+  /** The bytes of file contents written. */
   bytes = 0;
 
   constructor(dir: string, options: ApplyOptions) {
@@ -144,7 +147,7 @@ export class LayerApplier implements TarHandler {
     if (file === undefined) return;
     this.#file = undefined;
     if (file.sparse !== undefined) ftruncateSync(this.#fd, file.size);
-    // chown clears setuid bits and capabilities, so it comes first.
+    // chown comes first, since it clears setuid bits and capabilities.
     fchownSync(this.#fd, file.uid, file.gid);
     fchmodSync(this.#fd, file.mode);
     closeSync(this.#fd);
@@ -153,13 +156,13 @@ export class LayerApplier implements TarHandler {
     lutimesNs(this.#host, file.mtimeNs, file.mtimeNs);
   }
 
-  /** Sets the folders' times, once nothing more is written into them. */
+  /** Sets the folders' times, when nothing more is written into them. */
   finish(): void {
     for (const [host, mtimeNs] of this.#dirTimes) lutimesNs(host, mtimeNs, mtimeNs);
     this.#dirTimes.clear();
   }
 
-  /** Lets go of an open file when the archive broke off. */
+  /** Closes an open file when the archive broke off. */
   abort(): void {
     if (this.#fd >= 0) closeSync(this.#fd);
     this.#fd = -1;
@@ -179,7 +182,7 @@ export class LayerApplier implements TarHandler {
     let opaque = false;
     const st = lstatHost(host);
     if (st !== undefined && !st.isDirectory()) {
-      // A folder in place of a whiteout must not show what the whiteout hid.
+      // A folder in place of a whiteout must not show the files that the whiteout hid.
       opaque = !this.#tree && isWhiteout(st);
       unlinkSync(host);
     }
@@ -203,7 +206,7 @@ export class LayerApplier implements TarHandler {
     this.#replacing(host, () => linkSync(target, host));
   }
 
-  /** The host path of a hard link's target, copied up from below when this layer does not hold it. */
+  /** The host path of a hard link's target; a target that this layer lacks is copied up from below. */
   #linkTarget(entry: TarEntry): string {
     const link = entry.link ?? '';
     const bad = (why: string) =>
@@ -245,7 +248,7 @@ export class LayerApplier implements TarHandler {
     else lsetxattr(host, opaqueAttr, Buffer.from('y'));
   }
 
-  /** Empties a folder (tree form) of what this archive did not make. */
+  /** Removes everything from a folder (tree form) that this archive did not make. */
   #clear(host: string, path: string): void {
     for (const name of readdirSync(host)) {
       const child = `${path}/${name}`;
@@ -255,7 +258,7 @@ export class LayerApplier implements TarHandler {
     }
   }
 
-  /** Makes something new at `host`, in place of what is there. */
+  /** Makes something new at `host`, in place of anything there. */
   #replacing(host: string, make: () => void): void {
     try {
       make();
@@ -281,14 +284,14 @@ export class LayerApplier implements TarHandler {
   }
 }
 
-/** Sets the attributes that belong to a file; overlayfs's own and a host's labels are never taken from an archive. */
+/** Sets the attributes that belong to a file. Overlayfs's own and a host's labels are never taken from an archive. */
 function setXattrs(host: string, entry: TarEntry): void {
   for (const [name, value] of entry.xattrs) {
     if (!isOwnXattr(name)) continue;
     try {
       lsetxattr(host, name, value);
     } catch (err) {
-      // A filesystem without user attributes still takes the file.
+      // A filesystem without user attributes still gets the file.
       if (errnoCode(err) !== 'EOPNOTSUPP' && errnoCode(err) !== 'ENOTSUP') throw err;
     }
   }

@@ -1,4 +1,7 @@
-/** Layers of committed snapshots as blobs: made when asked for, once, and remembered on the snapshot. */
+/**
+ * Blobs of the layers of committed snapshots. A blob is made when it is asked for, once, and remembered on the
+ * snapshot.
+ */
 import { randomUUID } from 'node:crypto';
 import { MessageChannel } from 'node:worker_threads';
 import { fail, throwIfAborted } from '../errors/index.ts';
@@ -13,14 +16,14 @@ import type { Compression, LayerBlob } from './types.ts';
 
 interface PackOptions {
   compression: Compression;
-  /** Times later than this become it (`rewrite-timestamp`); seconds since the epoch. */
+  /** Later times are set to this one (`rewrite-timestamp`); seconds since the epoch. */
   epoch?: number;
-  /** `blob`: the blob is in content afterwards; `hash-only`: only its descriptor is worked out. */
+  /** `blob`: the blob is in content afterwards; `hash-only`: only its descriptor is computed. */
   store: 'hash-only' | 'blob';
   lease: string;
   signal?: AbortSignal;
   report?: ReportStatus;
-  /** What the store says of the snapshot, when it was just asked. */
+  /** The snapshot as the store describes it, when the caller has just asked. */
   info?: SnapshotInfo;
 }
 
@@ -30,14 +33,14 @@ const layerTypes = {
   zstd: mediaTypes.ociLayerZstd,
 } as const;
 
-/** What a snapshot's label remembers of its layer as a blob. */
+/** The facts about a layer's blob in a label of its snapshot. */
 interface Remembered extends LayerBlob {
-  /** When the layer hides things: the snapshot below, as what is hidden depends on it. */
+  /** Set when the layer hides files: the snapshot below, since the hidden files depend on it. */
   parent?: string;
 }
 
 /**
- * The layer of a committed snapshot as an OCI layer blob. The same snapshot, compression and epoch give the same
+ * Packs the layer of a committed snapshot as an OCI layer blob. The same snapshot, compression and epoch give the same
  * bytes on every machine; equal calls at the same time share one run. Throws `not-found`, `exhausted`, `canceled`.
  */
 export async function packSnapshot(store: Store, key: string, options: PackOptions): Promise<LayerBlob> {
@@ -64,9 +67,9 @@ export async function packSnapshot(store: Store, key: string, options: PackOptio
 }
 
 /**
- * Labels the snapshots of a whole stack (bottom first) with their diff and chain IDs, so that `Snapshots.byChain`
- * finds them. Does not touch labels that are right already; `infos` is what the store says of the snapshots, as far
- * as it was just asked.
+ * Labels the snapshots of a whole stack (lowest first) with their diff and chain IDs, so that `Snapshots.byChain` finds
+ * them. Labels that are right already are not written. `infos`: the snapshots as the store describes them, as far as
+ * the caller has just asked.
  */
 export async function labelChain(
   store: Store,
@@ -90,8 +93,8 @@ export async function labelChain(
 }
 
 /**
- * Makes sure that a layer a manifest names is in content: when it is not, the snapshot whose stack has the chain ID
- * `chain` is packed again. Throws `not-found` when there is no such snapshot, `corrupt` when it gives other bytes.
+ * Makes sure that a manifest's layer is in content. If it is missing, the snapshot whose stack has the chain ID `chain`
+ * is packed again. Throws `not-found` when there is no such snapshot, `corrupt` when it gives other bytes.
  */
 export async function ensureBlob(
   store: Store,
@@ -122,7 +125,10 @@ export async function ensureBlob(
 
 type Variant = Pick<PackOptions, 'compression' | 'epoch'> & { digest: Digest };
 
-/** What a snapshot's layer was packed as before, the usual ways first; the blobs may be gone. Times were kept. */
+/**
+ * The forms in which a snapshot's layer was packed before, with its times kept, most usual first. The blobs may be
+ * gone.
+ */
 export function packedVariants(snapshot: SnapshotInfo | undefined): Variant[] {
   const rank = ({ compression: { type, level }, digest }: Variant) =>
     `${type} ${Number(level !== levelOf({ type }))} ${digest}`;
@@ -151,7 +157,7 @@ function variantsOf(snapshot: SnapshotInfo | undefined): Variant[] {
   });
 }
 
-/** The compression and epoch that gave a descriptor: as remembered, else by its media type. */
+/** The compression and epoch that gave a descriptor: as remembered, else guessed from its media type. */
 function variantFor(
   snapshot: SnapshotInfo,
   descriptor: Descriptor,
@@ -171,7 +177,7 @@ function variantOf(compression: Compression, epoch: number | undefined): string 
   return `${compression.type}${level}${epoch === undefined ? '' : `@${epoch}`}`;
 }
 
-/** What a snapshot's layer was packed as before; undefined when it was not. The blob may be gone. */
+/** The blob as which a snapshot's layer was packed before; undefined when it was not. The blob may be gone. */
 export function rememberedBlob(
   info: SnapshotInfo,
   { compression, epoch }: Pick<PackOptions, 'compression' | 'epoch'>,
@@ -191,7 +197,7 @@ async function packNow(
   variant: string,
   options: PackOptions,
 ): Promise<LayerBlob> {
-  // What is stacked high is long to list, and all layers of an image are asked for at once.
+  // A high stack takes long to list, and callers ask for all layers of an image at once.
   if (isDue()) await nextTurn();
   const views = [await store.snapshots.view(info.key)];
   try {
@@ -236,10 +242,10 @@ async function packNow(
   }
 }
 
-/** The snapshot that this one is another name of, so that it is known there, too, what the layer was packed as. */
+/** The snapshot that has the same stack under another name, if any: what is remembered there is true here too. */
 async function sameStack(store: Store, { key, labels }: SnapshotInfo): Promise<SnapshotInfo | undefined> {
   const owner = labels[snapshotLabels.layerOf];
-  // In a containerd, a stack's chain ID may be its name.
+  // In a containerd, the name of a stack may be its chain ID.
   const chain = labels[snapshotLabels.chainId] ?? key;
   const found = owner === undefined ? undefined : await store.snapshots.stat(owner);
   return found?.kind === 'committed' && found.labels[snapshotLabels.chainId] === chain ? found : undefined;
@@ -260,7 +266,7 @@ async function packInto(
     await content.adopt(path, { digest: packed.digest, size: packed.blobSize }, { lease });
     return packed;
   }
-  // Two processes may pack the same one at once.
+  // Two processes may pack the same layer at once.
   const writer = await content.writer(`pack-${randomUUID()}`, { lease });
   const { port1, port2 } = new MessageChannel();
   try {

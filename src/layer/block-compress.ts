@@ -1,8 +1,8 @@
 /**
- * Compresses a stream block by block, several blocks at once on zlib's own threads. The blocks have a fixed size, so
- * the result depends on the bytes, the kind and the level only, never on the machine.
- * gzip: one member, each block ends on a byte boundary and may refer to the 32 KiB before it (RFC 1951, 1952).
- * zstd: one frame per block (RFC 8878 §3.1: frames in a row are one stream).
+ * Compresses a stream in blocks, several at once, on zlib's own threads. Blocks have a fixed size, so the result
+ * depends on the bytes, the kind and the level only, never on the machine. gzip: one member; each block ends on a byte
+ * boundary and may refer to the 32 KiB before it (RFC 1951, 1952). zstd: one frame for each block (RFC 8878 §3.1:
+ * frames in a row are one stream).
  */
 import { availableParallelism } from 'node:os';
 import { promisify } from 'node:util';
@@ -15,29 +15,32 @@ const zstdCompress = promisify(zlib.zstdCompress) as (
   options: zlib.ZstdOptions,
 ) => Promise<Buffer>;
 
-/** Bytes of a block of each kind. */
+/** The bytes of a block, by kind. */
 export const blockSizes = { uncompressed: 1 << 20, gzip: 1 << 20, zstd: 4 << 20 } as const;
 
 const defaultLevels = { uncompressed: 0, gzip: 6, zstd: 3 } as const;
 
-/** The level that is meant. */
+/** The level of a compression, or the default of its kind. */
 export function levelOf({ type, level }: Compression): number {
   return type === 'uncompressed' ? 0 : (level ?? defaultLevels[type]);
 }
 
-/** Blocks that may be at work at once. */
+/** The largest number of blocks that are compressed at once. */
 export const parallelBlocks: number = Math.max(2, availableParallelism() + 1);
 
 const dictionarySize = 32 * 1024;
 const { Z_SYNC_FLUSH, Z_FINISH } = zlib.constants;
 
-/** Turns blocks into compressed ones; call `block` for each in order, and write the results in that order. */
+/** Compresses blocks. Call `block` for each in order, and write the results in that order. */
 export interface BlockCompressor {
-  /** What comes before the first block. */
+  /** The bytes before the first block. */
   readonly head: Buffer;
-  /** All blocks but the last have the kind's block size. The buffer must not change until the result is there. */
+  /**
+   * Compresses one block. All blocks but the last must have the kind's block size. The buffer must not change before
+   * the promise resolves.
+   */
   block(data: Buffer, last: boolean): Promise<Buffer>;
-  /** What comes after the last block. */
+  /** The bytes after the last block. */
   tail(): Buffer;
 }
 
@@ -54,7 +57,7 @@ export function blockCompressor(compression: Compression): BlockCompressor {
 }
 
 const empty = Buffer.alloc(0);
-// No name, no time, unknown OS.
+// The header has no name, no time and an unknown OS.
 const gzipHead = Buffer.from([0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff]);
 
 function gzipBlocks(level: number): BlockCompressor {
@@ -67,7 +70,7 @@ function gzipBlocks(level: number): BlockCompressor {
       crc = zlib.crc32(data, crc);
       size = (size + data.length) >>> 0;
       const dictionary = before;
-      // A copy: the block's memory is used again.
+      // This is a copy, since the block's memory is used again.
       before = last ? undefined : Buffer.from(data.subarray(Math.max(0, data.length - dictionarySize)));
       const options = {
         dictionary,
@@ -86,7 +89,10 @@ function gzipBlocks(level: number): BlockCompressor {
   };
 }
 
-/** Whether a few samples get smaller at all: packed data (images, archives) is then stored, at no cost. */
+/**
+ * Whether a few samples of the data get smaller. If not (images, archives), the data is stored uncompressed, at no
+ * cost.
+ */
 async function isPackable(data: Buffer): Promise<boolean> {
   const sample = 16 * 1024;
   if (data.length < 8 * sample) return true;

@@ -1,11 +1,11 @@
-/** The way of a tar's bytes: into blocks, hashed, compressed, hashed again, and out. */
+/** The path of a tar's bytes: into blocks, hashed, compressed, hashed again, and written. */
 import { createHash } from 'node:crypto';
 import { closeSync, openSync, readSync, writeSync } from 'node:fs';
 import type { Digest } from '../oci/index.ts';
 import { type BlockCompressor, blockCompressor, blockSizes, parallelBlocks } from './block-compress.ts';
 import type { Compression } from './types.ts';
 
-/** Takes finished bytes in order; `write` may take its time. The buffer is the writer's again once it is done. */
+/** Takes finished bytes in order. The buffer belongs to the writer again when `write` (or its promise) is done. */
 export interface BlockSink {
   write(data: Buffer): void | Promise<void>;
 }
@@ -20,12 +20,14 @@ export interface WrittenLayer {
 }
 
 /**
- * `put` and `putFile` are synchronous and never wait; when they say true, call `drain` before more is written, so
- * that only a few blocks are in memory.
+ * Writes a tar's bytes as a blob. `put` and `putFile` are synchronous and never wait. When they report that the memory
+ * is full, call `drain` before the next write, so that only a few blocks are in memory.
+ *
+ *     if (writer.put(header)) await writer.drain();
  */
 export class BlockWriter {
   #plain = createHash('sha256');
-  /** Of the blob; not needed when it is the tar itself. */
+  /** The hash of the blob; unused when the blob is the tar itself. */
   #packed = createHash('sha256');
   #compressor: BlockCompressor;
   #raw: boolean;
@@ -59,7 +61,10 @@ export class BlockWriter {
     return this.#pending.length >= parallelBlocks;
   }
 
-  /** Adds up to `length` bytes of an open file at its position; returns how many, 0 at the end. Ask `full` after it. */
+  /**
+   * Adds up to `length` bytes of an open file from `position` on (null: its current one); returns their number, 0 at
+   * the end. Ask `full` afterwards.
+   */
   putFile(fd: number, length: number, position: number | null = null): number {
     const most = Math.min(length, this.#blockSize - this.#fill);
     const n = readSync(fd, this.#block, this.#fill, most, position);
@@ -95,7 +100,7 @@ export class BlockWriter {
     };
   }
 
-  /** Waits for blocks at work, whose memory is ours, when the writing is given up. */
+  /** Waits for the blocks being compressed, which use our memory, when the writing is given up. */
   async abort(): Promise<void> {
     await Promise.allSettled(this.#pending.map(({ result }) => result));
   }

@@ -1,4 +1,4 @@
-/** Worker task `layer.convert`: a layer blob with another compression; its tar stays the same, byte for byte. */
+/** The worker task `layer.convert`: gives a layer blob another compression; its tar stays the same, byte for byte. */
 import { createReadStream, unlinkSync } from 'node:fs';
 import type { MessagePort } from 'node:worker_threads';
 import { canceled, toDrydockError } from '../errors/index.ts';

@@ -1,4 +1,4 @@
-/** Brings a layer blob to another compression. */
+/** Changes the compression of a layer blob. */
 import { randomUUID } from 'node:crypto';
 import { MessageChannel } from 'node:worker_threads';
 import { canceled } from '../errors/index.ts';
@@ -15,7 +15,7 @@ const types = {
 } as const;
 
 /**
- * Stores the layer `blob` (in content) once more with another compression. The tar inside is the same, so its diff ID
+ * Stores the layer `blob` (in content) once more with another compression. The tar inside is the same, so the diff ID
  * stays. Throws `not-found`, `corrupt`, `canceled`.
  */
 export async function convertBlob(
@@ -51,7 +51,7 @@ async function convertStream(
   { lease, signal }: { lease: string; signal?: AbortSignal },
 ): Promise<WrittenLayer> {
   const source = await store.content.read(blob.digest);
-  // Two processes may convert the same one at once.
+  // Two processes may convert the same blob at once.
   const writer = await store.content.writer(`convert-${blob.digest}-${randomUUID()}`, { lease });
   const input = new MessageChannel();
   const output = new MessageChannel();

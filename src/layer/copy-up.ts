@@ -14,7 +14,7 @@ import {
   symlinkSync,
 } from '../linux/index.ts';
 
-/** Copies one file (not a folder) with all that belongs to it to a host path where nothing is. */
+/** Copies one file (not a folder) with all its attributes to a host path that is free. */
 export function copyUpFile(from: FsEntry, host: string): void {
   if (from.type === 'symlink') symlinkSync(from.link ?? '', host);
   else if (from.type === 'file') copyFile(from, host);

@@ -1,24 +1,29 @@
-/** What changed between two trees. */
+/** Finds the changes between two trees. */
 import { readSync } from 'node:fs';
 import { type FsEntry, type FsView, openEntry } from '../fs/index.ts';
 import { closeFd, compareNames } from '../linux/index.ts';
 
 export type TreeChange =
-  /** New, or another kind of file than before (a folder in place of a file …); `entry` is the upper tree's. */
+  /** A new entry, or one of another type than before (a folder in place of a file …); `entry` is the upper tree's. */
   | { kind: 'add'; path: string; entry: FsEntry }
   | { kind: 'modify'; path: string; entry: FsEntry }
   | { kind: 'delete'; path: string };
 
 /**
- * The changes that make `upper` out of `lower`: sorted by name within each folder, folders before what is in them,
- * the root left out. A folder in which something changed counts as modified. A folder's own time alone is no change.
- * Files are the same when their metadata are and their times have fractions of a second; else their bytes decide.
+ * The changes that turn `lower` into `upper`: sorted by name within each folder, folders before their contents, without
+ * the root. A folder with a change in it counts as modified; its own time alone is no change. Files are the same when
+ * their metadata are equal and their times have fractions of a second; otherwise their bytes decide.
+ *
+ *     for (const { kind, path } of diffViews(before, after)) console.log(kind, path); // modify /etc, add /etc/new
  */
 export function* diffViews(lower: FsView, upper: FsView): Generator<TreeChange, void, undefined> {
   yield* diffFolder(lower, upper, '/', true, []);
 }
 
-/** `parents`: modified-only folders above whose own change is not yielded yet; emptied when they are. */
+/**
+ * Compares two folders. `parents`: folders above that will count as modified once a change below them is found; they
+ * are yielded before that change, and the list is emptied.
+ */
 function* diffFolder(
   lower: FsView,
   upper: FsView,
@@ -41,7 +46,7 @@ function* diffFolder(
       if (now.type !== 'dir') continue;
       parents.push(now);
       yield* diffFolder(lower, upper, now.path, true, parents);
-      // Nothing changed within: it was never announced.
+      // Nothing inside changed, so the folder was never yielded.
       if (parents.at(-1) === now) parents.pop();
       continue;
     }
@@ -70,8 +75,8 @@ function* paired(
 }
 
 /**
- * Whether a file or folder is the same in two trees, as `diffViews` says. `copiedUp`: `b` is in a layer of its own, so
- * that its links are no others' than that layer's.
+ * Whether a file or folder is the same in two trees, by the rule of `diffViews`. `copiedUp`: `b` is in a separate
+ * layer, so its link count is that of its names in this layer.
  */
 export function sameEntry(lower: FsView, upper: FsView, a: FsEntry, b: FsEntry, copiedUp = false): boolean {
   if (a.hostPath === b.hostPath || (a.dev === b.dev && a.ino === b.ino && a.ino !== 0n && a.type !== 'dir')) {
@@ -80,7 +85,7 @@ export function sameEntry(lower: FsView, upper: FsView, a: FsEntry, b: FsEntry, 
   if (a.type !== b.type || a.mode !== b.mode || a.uid !== b.uid || a.gid !== b.gid) return false;
   if (a.link !== b.link || a.rdev !== b.rdev) return false;
   if (a.type !== 'dir' && (a.mtimeNs !== b.mtimeNs || a.size !== b.size)) return false;
-  // A new hard link makes a change of all its names, as overlayfs copies the file up.
+  // A new hard link changes all names of its file, since overlayfs copies the file up.
   if (a.type === 'file' && (copiedUp ? b.nlink > 1 : a.nlink !== b.nlink)) return false;
   if (!sameXattrs(lower.xattrs(a), upper.xattrs(b))) return false;
   if (a.type !== 'file' || a.size === 0 || a.mtimeNs % 1_000_000_000n !== 0n) return true;

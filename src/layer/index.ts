@@ -1,4 +1,4 @@
-/** Layers: packed from snapshots, unpacked into them, compressed anew. */
+/** Layers: packs them from snapshots, unpacks them into snapshots, and changes their compression. */
 export { ensureBlob, labelChain, packedVariants, packSnapshot, rememberedBlob } from './blobs.ts';
 export { convertBlob } from './convert.ts';
 export { copyUpFile } from './copy-up.ts';

@@ -1,6 +1,6 @@
 /**
- * Finds the folder an entry goes into, making what is missing. Links on the way are followed inside the tree only,
- * never by the kernel: every part is checked to be a real folder of the layer before anything is written beneath it.
+ * Finds the folder of an entry and makes missing ones. Links on the way are followed inside the tree only, never by the
+ * kernel: each part is checked to be a real folder of the layer before anything is written in it.
  */
 import { clip, fail } from '../errors/index.ts';
 import { type FsView, isWhiteout, lstatHost } from '../fs/index.ts';
@@ -13,11 +13,11 @@ interface LayerFolder {
   path: string;
 }
 
-/** Parts of a path, with those of the links on it, that are gone through for one entry. */
+/** The largest number of parts walked for one entry, including the parts of links on the way. */
 const maxSteps = 8192;
 
 interface Hooks {
-  /** A folder was made that no entry named (yet). */
+  /** Called when a folder was made that no entry has named (yet). */
   made(host: string, path: string, mtimeNs: bigint): void;
 }
 
@@ -25,7 +25,7 @@ export class LayerPaths {
   readonly root: string;
   #lower: FsView | undefined;
   #hooks: Hooks;
-  /** Archived folder path → where it is. Only of parents found without links. */
+  /** Archived path of a folder → the folder. Only folders that were reached without links. */
   #cache = new Map<string, LayerFolder>();
   #real = new Set<string>();
 
@@ -36,11 +36,11 @@ export class LayerPaths {
     this.#cache.set('', { host: root, path: '' });
   }
 
-  /** The folder for a clean relative path. Throws `corrupt` when a file is in the way, or links go round in circles. */
+  /** The folder at a clean relative path. Throws `corrupt` when a file is in the way, or links form a circle. */
   folder(path: string): LayerFolder {
     const known = this.#cache.get(path);
     if (known !== undefined) return known;
-    /** Parts still to go, the next one last. */
+    /** Parts still to walk; the next one is last. */
     const todo = path.split('/').reverse();
     let steps = 0;
     let at: LayerFolder = { host: this.root, path: '' };
@@ -73,12 +73,12 @@ export class LayerPaths {
     return at;
   }
 
-  /** Notes that a real folder is there. */
+  /** Notes that a real folder exists. */
   known(host: string): void {
     this.#real.add(host);
   }
 
-  /** Forgets a folder that was removed, with all beneath. */
+  /** Forgets a removed folder and all below it. */
   forget(host: string): void {
     this.#cache.clear();
     this.#cache.set('', { host: this.root, path: '' });
@@ -93,7 +93,7 @@ export class LayerPaths {
     };
   }
 
-  /** Makes sure that a folder is there; returns a link's target when it is one instead. */
+  /** Enters a folder, making it if it is missing. Returns the target when it is a link instead. */
   #enter({ host, path }: LayerFolder): string | undefined {
     const st = lstatHost(host);
     if (st?.isDirectory()) {

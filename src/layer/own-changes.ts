@@ -1,4 +1,4 @@
-/** What a layer changes in the tree it was made on, told so that it can be laid over any other tree. */
+/** Finds the changes of a layer to the tree it was made on, in a form that fits on any other tree. */
 import {
   entryOf,
   type FsEntry,
@@ -12,25 +12,29 @@ import { compareNames } from '../linux/index.ts';
 import { sameEntry, type TreeChange } from './diff.ts';
 import { checkRedirect } from './walk.ts';
 
-/** What of the tree below shows in a folder of a layer. */
+/** The part of the tree below that shows in a folder of a layer. */
 type Below =
-  /** The folder below, with its files. */
+  /** The folder below shows with its files. */
   | 'merged'
-  /** There is one below; this layer hides what is in it. */
+  /** There is a folder below, and this layer hides its contents. */
   | 'hidden'
-  /** No folder. */
+  /** There is no folder below. */
   | 'none';
 
 /**
- * The changes of a layer folder in overlayfs's format on `lower`, the tree it was made on: sorted by name within each
- * folder, folders before what is in them, the root left out. A folder that hides what is below it becomes deletions
- * of what `lower` has there, so that it hides nothing of another tree. What is as it was in `lower` is left out.
+ * The changes of a layer folder (in overlayfs's format) to `lower`, the tree it was made on: sorted by name within each
+ * folder, folders before their contents, without the root. A folder that hides the one below becomes deletions of the
+ * entries that `lower` has there, so that it hides nothing of another tree. Entries that are equal in `lower` are left
+ * out.
  */
 export function* ownChanges(dir: string, lower: FsView): Generator<TreeChange, void, undefined> {
   yield* changesIn(dir, '', lower, 'merged', []);
 }
 
-/** `unsaid`: unchanged folders above that are not yielded yet; emptied when they are. */
+/**
+ * Walks one folder. `unsaid`: unchanged folders above that were not yielded yet; they are yielded before the first
+ * change below them, and the list is emptied.
+ */
 function* changesIn(
   host: string,
   path: string,
@@ -45,7 +49,7 @@ function* changesIn(
     const child = `${path}/${name}`;
     const childHost = `${host}/${name}`;
     const st = lstatHost(childHost);
-    // Of a layer that was cut off its tree whiteouts still count, though there is nothing below to see.
+    // In a layer without its tree, whiteouts count although there is nothing below.
     if (st === undefined || isWhiteout(st)) {
       yield* announce();
       yield { kind: 'delete', path: child };
@@ -75,7 +79,7 @@ function* changesIn(
   }
 }
 
-/** The names in a layer's folder and, where they are hidden by it, those below; sorted. */
+/** The names in a layer's folder and those below that it hides, sorted. */
 function namesOf(host: string, path: string, lower: FsView, below: Below): string[] {
   const names = namesOfHost(host, path);
   if (below !== 'hidden') return names.sort(compareNames);
@@ -85,8 +89,8 @@ function namesOf(host: string, path: string, lower: FsView, below: Below): strin
 }
 
 /**
- * Whether a layer folder can be laid over another tree than `lower` as it is: nothing in it hides folders whole, and,
- * where `exact`, nothing is in it that is as it was.
+ * Whether a layer folder fits on another tree than `lower` without changes: it hides no whole folder and, with `exact`,
+ * has no entry that is equal in `lower`.
  */
 export function isMovable(dir: string, lower: FsView, exact: boolean): boolean {
   return movableFrom(dir, '', lower, true, exact);
@@ -94,7 +98,7 @@ export function isMovable(dir: string, lower: FsView, exact: boolean): boolean {
 
 function movableFrom(host: string, path: string, lower: FsView, inLower: boolean, exact: boolean): boolean {
   const names = namesOfHost(host, path);
-  // An unchanged folder is in a layer for what is in it.
+  // An unchanged folder is in a layer only because of its contents.
   if (exact && names.length === 0 && inLower && path !== '') {
     const [old, now] = [lower.lstat(path), lstatHost(host)];
     if (old !== undefined && now !== undefined && isAsBefore(lower, old, entryOf(path, '', host, now)))
@@ -116,7 +120,7 @@ function movableFrom(host: string, path: string, lower: FsView, inLower: boolean
   return true;
 }
 
-/** Attributes are read alike in all layers, so the lower view reads those of either. */
+/** Extended attributes are read the same way in all layers, so the lower view can read those of either entry. */
 function isAsBefore(lower: FsView, old: FsEntry, now: FsEntry): boolean {
   return sameEntry(lower, lower, old, now, true);
 }

@@ -1,4 +1,4 @@
-/** Worker task `layer.pack`: a layer's changes as a tar, compressed, hashed and written in one pass. */
+/** The worker task `layer.pack`: turns a layer's changes into a tar, compresses, hashes and writes it in one pass. */
 import type { MessagePort } from 'node:worker_threads';
 import { canceled, fail, toDrydockError } from '../errors/index.ts';
 import { type FsEntry, hostXattrs, openEntry, openView, type ViewSpec } from '../fs/index.ts';
@@ -10,24 +10,24 @@ import type { Compression } from './types.ts';
 import { type LayerItem, walkDifference, walkOverlayLayer } from './walk.ts';
 
 export interface PackArgs {
-  /** A layer folder in overlayfs's format on what is below it, or the difference of two whole trees. */
+  /** A layer folder in overlayfs's format with the tree below it, or the difference of two whole trees. */
   layer:
     | { kind: 'overlay'; dir: string; lower: ViewSpec }
     | { kind: 'difference'; lower: ViewSpec; upper: ViewSpec };
   compression: Compression;
-  /** Times later than this become it. ns since the epoch */
+  /** Later times are set to this one, ns since the epoch. */
   latestNs?: bigint;
-  /** Folder that all paths are put into; '' or undefined: none. */
+  /** The folder that all paths are put into; '' or undefined: none. */
   prefix?: string;
-  /** Leave out the archive's end: another one follows. */
+  /** Whether to leave out the archive's end, since another archive follows. */
   open?: boolean;
-  /** Where the blob goes: nowhere (it is only hashed), into a new file, or over a port (see port-stream.ts). */
+  /** The destination of the blob: none (it is only hashed), a new file, or a port (see port-stream.ts). */
   sink: { kind: 'none' } | { kind: 'file'; path: string } | { kind: 'port'; port: MessagePort };
 }
 
 export interface PackResult extends WrittenLayer {
   entries: number;
-  /** The folder holds whiteouts or opaque marks: what of them is in the tar depends on the tree below. */
+  /** Whether the folder has whiteouts or opaque marks: their place in the tar depends on the tree below. */
   hides: boolean;
 }
 
@@ -40,7 +40,7 @@ export async function pack(args: PackArgs, ctx: TaskContext): Promise<PackResult
   if (sink.kind === 'port') {
     const to = new PortSender(sink.port);
     sender = to;
-    // A copy, whose memory the other thread gets; the block itself is used again.
+    // This sends a copy, whose memory goes to the other thread; the block itself is used again.
     out = { write: (data) => to.write(new Uint8Array(data)) };
   }
   const writer = new BlockWriter(args.compression, out);
@@ -115,7 +115,7 @@ function whiteout(item: Exclude<LayerItem, { kind: 'entry' }>): TarHeader {
   };
 }
 
-/** The header of an entry; undefined for sockets, which no layer holds. Notes files that may be linked to again. */
+/** The header of an entry; undefined for sockets, which layers do not have. Notes files that may be linked to again. */
 function tarHeader(
   entry: FsEntry,
   under: string,
@@ -154,7 +154,7 @@ function tarHeader(
 
 const small = 256 * 1024;
 
-/** Writes a small file's bytes without waiting; false when it is not small. */
+/** Writes a small file's bytes without waiting; false when the file is not small. */
 function putContent(entry: FsEntry, writer: BlockWriter, size: number): boolean {
   if (size > small) return false;
   const fd = openEntry(entry);
@@ -187,12 +187,12 @@ async function putLarge(entry: FsEntry, writer: BlockWriter, size: number, ctx: 
   writer.put(padding(size));
 }
 
-/** Holes of so many bytes in one file are not written out: all other layers are as other builders write them. */
+/** Holes are left out only of files with this many bytes of them. All other layers are written as other builders do. */
 const worthHoles = 8 * 1024 ** 3;
-/** Regions that a map may have; readers limit its size. */
+/** The largest number of regions in a sparse map; readers limit its size. */
 const maxRegions = 20_000;
 
-/** A huge file; if it is mostly holes, without them, as GNU tar does. */
+/** Writes a huge file. If it is mostly holes, they are left out, in the form of GNU tar. */
 async function putWithHoles(
   entry: FsEntry,
   head: TarHeader,
@@ -208,7 +208,7 @@ async function putWithHoles(
       await putLarge(entry, writer, head.size, ctx);
       return;
     }
-    // As GNU tar ends its maps: it makes a file no longer than its last region says.
+    // GNU tar ends its maps so: it makes a file no longer than the last region.
     const map = sparseMap([...regions, { offset: entry.size, length: 0 }]);
     writer.put(header({ ...head, size: map.length + stored, realSize: entry.size }));
     writer.put(map);
@@ -227,7 +227,7 @@ async function putWithHoles(
   }
 }
 
-/** Where a file has data; undefined when it is in too many places. */
+/** The regions of a file that have data; undefined when there are too many. */
 function dataRegions(fd: number, size: number): { offset: number; length: number }[] | undefined {
   const regions: { offset: number; length: number }[] = [];
   for (let at = seekData(fd, 0); at >= 0 && at < size; at = seekData(fd, at)) {

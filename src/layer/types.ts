@@ -1,4 +1,4 @@
-/** The door of layer: from a layer's tar to its folder and back. */
+/** The interface of layer, which turns a layer's tar into its folder and back. */
 import type { Descriptor, Digest } from '../oci/index.ts';
 
 export interface Compression {
@@ -7,9 +7,9 @@ export interface Compression {
   level?: number;
 }
 
-/** A layer as a blob: what a manifest and a config say of it. */
+/** A layer as a blob, with the facts that manifests and configs need. */
 export interface LayerBlob {
-  /** OCI layer media types. */
+  /** A descriptor with an OCI layer media type. */
   descriptor: Descriptor;
   diffId: Digest;
   /** Bytes of the uncompressed tar. */

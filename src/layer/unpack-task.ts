@@ -1,4 +1,4 @@
-/** Worker task `layer.unpack`: a layer's tar, plain or compressed, into a layer folder, in one pass. */
+/** The worker task `layer.unpack`: writes a layer's tar, plain or compressed, into a layer folder in one pass. */
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import type { MessagePort } from 'node:worker_threads';
@@ -12,7 +12,7 @@ import { LayerApplier } from './apply.ts';
 export interface UnpackArgs {
   /** The blob: a file, or a stream from another thread. */
   source: { path: string } | { port: MessagePort };
-  /** Folder to write into: a layer's own folder (`overlay`), or one that holds the tree below already (`tree`). */
+  /** The folder to write into: a layer's own folder (`overlay`), or one that already holds the tree below (`tree`). */
   dir: string;
   form: 'overlay' | 'tree';
   /** The tree below, in overlay form. */
@@ -24,12 +24,12 @@ export interface UnpackResult {
   diffId: Digest;
   /** Bytes of the uncompressed tar. */
   size: number;
-  /** Bytes of file content written. */
+  /** Bytes of file contents written. */
   contentSize: number;
   entries: number;
 }
 
-/** Bytes of the blob read so far, posted now and then. */
+/** The bytes of the blob read so far; posted now and then. */
 export interface UnpackProgress {
   read: number;
 }
@@ -68,7 +68,7 @@ export async function unpack(args: UnpackArgs, ctx: TaskContext): Promise<Unpack
   };
 }
 
-/** What the system refuses to take is the archive's fault when no system would take it. */
+/** An error of the system counts as the archive's fault when no system would accept the entry. */
 function unpackError(err: unknown): DrydockError {
   const code = errnoCode(err);
   if (err instanceof DrydockError || code === undefined) return toDrydockError(err, 'store');

@@ -11,13 +11,13 @@ import type { UnpackArgs, UnpackProgress, UnpackResult } from './unpack-task.ts'
 interface UnpackContext {
   signal?: AbortSignal;
   report?: ReportStatus;
-  /** Name of the progress line; default `extracting <digest>`. Its numbers are bytes of the blob. */
+  /** The name of the progress line; default `extracting <digest>`. Its numbers are bytes of the blob. */
   status?: string;
 }
 
 /**
- * Unpacks `blob` (in the store's content) into the mounts of an active snapshot, which must be new. The caller checks
- * `diffId` and removes the snapshot when this throws: `corrupt` for a bad archive, `not-found`, `exhausted`, `canceled`.
+ * Unpacks `blob` (in the store's content) into the mounts of a new active snapshot. The caller compares the diff ID,
+ * and removes the snapshot when this throws: `corrupt` for a bad archive, `not-found`, `exhausted`, `canceled`.
  */
 export async function unpackLayer(
   store: Store,

@@ -1,4 +1,4 @@
-/** What a layer holds, in the order its tar has it. */
+/** Walks the contents of a layer in the order of its tar. */
 import { fail } from '../errors/index.ts';
 import {
   entryOf,
@@ -14,13 +14,13 @@ import { diffViews } from './diff.ts';
 
 export type LayerItem =
   | { kind: 'entry'; entry: FsEntry }
-  /** The path is gone. */
+  /** The path is deleted. */
   | { kind: 'whiteout'; path: string }
-  /** The folder, whose entry came before, hides what is in it below. */
+  /** The folder, whose entry came before, hides the contents of the folder below it. */
   | { kind: 'opaque'; path: string };
 
 /**
- * A layer folder in overlayfs's format: sorted by name within each folder, folders before what is in them, without
+ * Walks a layer folder in overlayfs's format: sorted by name within each folder, folders before their contents, without
  * the root. Opaque marks and whiteouts that hide nothing in `lower` are left out (overlayfs marks every new folder);
  * `found.hides` tells whether there were any.
  */
@@ -62,7 +62,7 @@ function* walkFolder(
   }
 }
 
-/** Throws `unsupported` for a folder whose files are elsewhere below. */
+/** Throws `unsupported` for a folder whose files are in another folder below (an overlayfs redirect). */
 export function checkRedirect(host: string, path: string): void {
   if (lgetxattr(host, 'trusted.overlay.redirect') === undefined) return;
   throw fail('unsupported', 'store', `overlayfs renamed the folder ${path} by a redirect`, {
@@ -70,7 +70,7 @@ export function checkRedirect(host: string, path: string): void {
   });
 }
 
-/** The same of two whole trees. */
+/** Walks the difference of two whole trees in the same form. */
 export function* walkDifference(lower: FsView, upper: FsView): Generator<LayerItem, void, undefined> {
   for (const change of diffViews(lower, upper)) {
     if (change.kind === 'delete') yield { kind: 'whiteout', path: change.path };

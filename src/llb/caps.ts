@@ -1,8 +1,10 @@
-/** The capabilities of LLB, by the names that definitions ask for them and that clients are told. */
+/** The capabilities of LLB, by the names that definitions use and clients are told. */
 import { fail, nearest } from '../errors/index.ts';
 import type { Definition } from '../pb/solver/pb/ops_pb.js';
 
-/** What is there. The names are BuildKit's (solver/pb/caps.go), one of them misspelt there for good. */
+/**
+ * All capabilities of this solver. The names are BuildKit's (solver/pb/caps.go), which misspells one of them for good.
+ */
 export const llbCaps: readonly string[] = [
   ...under('source', 'image', 'image.resolvemode', 'image.layerlimit', 'image.checksum'),
   ...under('source.local', '', 'unique', 'sessionid', 'includepatterns', 'followpaths', 'excludepatterns'),
@@ -35,7 +37,7 @@ function under(prefix: string, ...names: string[]): string[] {
   return names.map((name) => (name === '' ? prefix : `${prefix}.${name}`));
 }
 
-/** Throws `unsupported` (hop `llb`) when an op of the definition needs what is not there. */
+/** Throws `unsupported` (hop `llb`) when an op of the definition needs a capability that is not there. */
 export function checkCaps(definition: Definition): void {
   for (const metadata of Object.values(definition.metadata)) {
     for (const [cap, needed] of Object.entries(metadata.caps)) {

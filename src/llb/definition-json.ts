@@ -1,4 +1,6 @@
-/** Definitions in JSON, as BuildKit's clients read them in the details of errors: their ops, and what those are called and need. */
+/**
+ * Definitions in JSON, as BuildKit's clients read them in the details of errors: the ops with their names and needs.
+ */
 import type { Definition } from '../pb/solver/pb/ops_pb.js';
 import { create, DefinitionSchema } from './pb.ts';
 
@@ -23,7 +25,7 @@ export function definitionJson({ def, metadata }: Definition): object {
   };
 }
 
-/** The definition that `definitionJson` made JSON of. */
+/** Turns the JSON of `definitionJson` back into a definition. */
 export function definitionFrom(json: object): Definition {
   const { def, metadata } = json as Json;
   return create(DefinitionSchema, {

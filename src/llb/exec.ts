@@ -17,18 +17,18 @@ import {
 } from './pb.ts';
 import type { State, StateValues } from './state.ts';
 
-/** A tree, a cache or memory that a process sees at `target`; relative targets are below the working directory. */
+/** A tree, a cache or memory that a process sees at `target`. A relative target is below the working directory. */
 export type RunMount =
   | {
       type?: 'bind';
       target: string;
       source: State;
-      /** Folder or file of the source that is mounted; default all of it. */
+      /** The folder or file of the source to mount; default: all of it. */
       selector?: string;
       readonly?: boolean;
-      /** false: writable for the process, but what it writes is dropped. */
+      /** false: the process may write to the mount, but its writes are dropped. */
       output?: boolean;
-      /** Whether the mount's content may stand for its definition in the cache key. */
+      /** Whether the mount's contents may stand for its definition in the cache key. */
       contentCache?: boolean;
     }
   | {
@@ -36,7 +36,7 @@ export type RunMount =
       target: string;
       id: string;
       sharing?: 'shared' | 'private' | 'locked';
-      /** What a new cache begins with. */
+      /** The contents of a new cache. */
       source?: State;
       selector?: string;
       readonly?: boolean;
@@ -45,11 +45,11 @@ export type RunMount =
 
 export interface RunSecret {
   id: string;
-  /** File; default `/run/secrets/<id>` unless `env` is given. */
+  /** The path of the file; default `/run/secrets/<id>` unless `env` is given. */
   target?: string;
-  /** Environment variable that gets the value. */
+  /** The environment variable that gets the value. */
   env?: string;
-  /** Run without it when the client does not have it. */
+  /** Whether the step runs without the secret when the client does not have it. */
   optional?: boolean;
   uid?: number;
   gid?: number;
@@ -59,7 +59,7 @@ export interface RunSecret {
 export interface RunSsh {
   /** Default `default`. */
   id?: string;
-  /** Socket; default `/run/buildkit/ssh_agent.<n>`. */
+  /** The path of the socket; default `/run/buildkit/ssh_agent.<n>`. */
   target?: string;
   optional?: boolean;
   uid?: number;
@@ -67,7 +67,7 @@ export interface RunSsh {
   mode?: number;
 }
 
-/** Proxies for the process; they are no part of what the op is cached by. */
+/** The proxies for the process. They are no part of the op's cache key. */
 export interface ProxyEnv {
   httpProxy?: string;
   httpsProxy?: string;
@@ -91,7 +91,7 @@ export interface RunOptions extends OpOptions {
   ulimits?: readonly { name: string; soft: number; hard: number }[];
   cgroupParent?: string;
   devices?: readonly { name: string; optional?: boolean }[];
-  /** The root is read-only: the run then has no root output of its own. */
+  /** Whether the root is read-only; the run has no root output then. */
   readonlyRoot?: boolean;
   /** Exit codes that mean success; default 0. */
   validExitCodes?: readonly number[];
@@ -99,10 +99,10 @@ export interface RunOptions extends OpOptions {
 
 interface MountPlan {
   mount: RunMount;
-  /** Clean absolute path. */
+  /** A clean absolute path. */
   target: string;
   source: OutputRef;
-  /** Index of the op's output that holds this mount afterwards; -1: none. */
+  /** The index of the op's output that holds this mount afterwards; -1: none. */
   output: number;
 }
 
@@ -111,7 +111,7 @@ export function runNode(base: State, args: string[], options: RunOptions): ExecN
   return new ExecNode(base, args, options);
 }
 
-/** A run as an op; `mounts` are all it mounts, sorted by target. */
+/** A run as an op; `mounts` are all of its mounts, sorted by target. */
 export class ExecNode implements OpNode {
   readonly options: OpOptions;
   readonly mounts: readonly MountPlan[];
@@ -167,7 +167,7 @@ export class ExecNode implements OpNode {
     return caps;
   }
 
-  /** Working directory of the process. */
+  /** The working directory of the process. */
   get dir(): string {
     return this.#values.dir;
   }

@@ -29,30 +29,33 @@ export interface RmOptions {
   wildcard?: boolean;
 }
 export interface CopyOptions extends Made {
-  /** Permission bits, or a chmod expression such as `u=rwX,go=rX`; default: as in the source. */
+  /** Permission bits, or a chmod expression such as `u=rwX,go=rX`; default: those of the source. */
   mode?: number | string;
-  /** Follow a symlink at `src`. */
+  /** Whether a symlink at `src` is followed. */
   followSymlinks?: boolean;
-  /** A folder's contents are copied, not the folder. */
+  /** Whether a folder's contents are copied instead of the folder. */
   contentsOnly?: boolean;
   includes?: readonly string[];
   excludes?: readonly string[];
   /** Paths that must exist in the source. */
   requiredPaths?: readonly string[];
-  /** Unpack tar archives as ADD does. */
+  /** Whether tar archives are unpacked, as ADD does. */
   unpack?: boolean;
   createDestPath?: boolean;
   wildcard?: boolean;
   allowEmptyWildcard?: boolean;
-  /** Replace files by folders and the other way round. */
+  /** Whether files are replaced by folders and folders by files. */
   alwaysReplace?: boolean;
 }
 
-/** One file action, not yet bound to a tree. Made by `mkdir`, `mkfile`, `rm`, `symlink`, `copy`. */
+/** One file action that is not bound to a tree yet. `mkdir`, `mkfile`, `rm`, `symlink` and `copy` make them. */
 export interface FileStep {
   readonly caps: readonly string[];
   readonly source?: State;
-  /** `dir`: working directory of the tree acted on; `base`: input index where user names are looked up. */
+  /**
+   * Encodes the action. `dir`: working directory of the changed tree; `base`: index of the input in which user names
+   * are looked up.
+   */
   action(dir: string, base: number): MessageInitShape<typeof FileActionSchema>['action'];
 }
 
@@ -103,7 +106,7 @@ export function rm(path: string, options: RmOptions = {}): FileStep {
   };
 }
 
-/** Makes `path` a symlink to `target`, which is written as it is. */
+/** Makes `path` a symlink to `target`, which is stored exactly as given. */
 export function symlink(target: string, path: string, options: Made = {}): FileStep {
   return {
     caps: ['file.symlink.create'],
@@ -198,7 +201,7 @@ class FileNode implements OpNode {
     for (const step of this.#steps) if (step.source !== undefined) yield step.source.output;
   }
 
-  /** Inputs of an action are the op's inputs, then the results of the actions before it. */
+  /** The inputs of an action are numbered: first the op's inputs, then the results of the actions before it. */
   encode(inputs: InputTable): PbOp {
     const { dir } = this.#base.values;
     const base = inputs.add(this.#base.output);

@@ -1,4 +1,4 @@
-/** A state from a definition that somebody else has marshalled: a frontend's input. */
+/** Makes a state from a definition that another program has marshalled, such as a frontend's input. */
 import type { Definition, Op as PbOp } from '../pb/solver/pb/ops_pb.js';
 import { loadGraph } from './graph.ts';
 import type { InputTable, OpNode, OpOptions, Output } from './op.ts';
@@ -6,7 +6,7 @@ import { create, OpSchema } from './pb.ts';
 import { State, scratch } from './state.ts';
 import type { Vertex } from './vertex.ts';
 
-/** What a definition names as its output, to build on. Throws `invalid` (hop `llb`) for one that does not hold together. */
+/** Returns the output of a definition as a state. Throws `invalid` (hop `llb`) on a definition that is not sound. */
 export function fromDefinition(definition: Definition): State {
   const { vertices, output } = loadGraph(definition);
   if (output === undefined) return scratch();
@@ -21,7 +21,7 @@ export function fromDefinition(definition: Definition): State {
   return new State({ node: nodes.get(output.vertex) as WireNode, index: output.index });
 }
 
-/** An op that is there already. Its digest stays what it was. */
+/** An op that exists already; its digest stays as it was. */
 class WireNode implements OpNode {
   readonly options: OpOptions;
   readonly caps: readonly string[];

@@ -1,4 +1,4 @@
-/** From a wire Definition to a checked graph of vertices. Definitions may be hostile: nothing here recurses. */
+/** Turns a wire Definition into a checked graph of vertices. Definitions may be hostile: nothing here recurses. */
 
 import { clip, DrydockError, fail, printable, type SourceLocation, type Stopping } from '../errors/index.ts';
 import { nameOf } from '../linux/index.ts';
@@ -12,38 +12,38 @@ import { fromBinary, OpSchema, toBinary } from './pb.ts';
 import type { SourceRewrite } from './source-policy.ts';
 import type { Edge, Vertex } from './vertex.ts';
 
-/** Most ops a definition may hold. */
+/** The largest number of ops in a definition. */
 const maxVertices = 100_000;
-/** Longest name of a vertex, characters: it is told in each event. */
+/** The longest name of a vertex in characters; every event repeats it. */
 const maxName = 8192;
 
 export interface Graph {
-  /** Inputs come before their users. */
+  /** All vertices; inputs come before their users. */
   vertices: Vertex[];
-  /** What the definition is for; undefined for an empty definition (scratch). */
+  /** The output of the definition; undefined for an empty definition (scratch). */
   output: Edge | undefined;
 }
 
 interface Draft {
   digest: Digest;
-  /** What the client knows the op by, when its sources were rewritten. */
+  /** The digest by which the client knows the op, when its sources were rewritten. */
   was: Digest;
   op: Op;
-  /** Inputs not yet visited. */
+  /** The number of inputs not yet visited. */
   waiting: number;
 }
 
 /**
- * Parses, checks and links a definition. Every op but the last is a vertex; the last only names the output.
- * `rewrite` may put other sources in the place of the definition's; what is built on them has other digests then.
- * Throws `invalid` on hop `llb`: undecodable op, unknown input digest, cycle, bad output index, too many ops or too much in one; and what
- * `rewrite` throws.
+ * Parses, checks and links a definition. Every op but the last is a vertex; the last only names the output. `rewrite`
+ * may replace sources; the ops that are built on replaced ones get other digests. Throws the errors of `rewrite`, and
+ * `invalid` (hop `llb`) on an op that cannot be decoded, an unknown input digest, a cycle, a bad output index, too many
+ * ops or too much in one op.
  */
 export function loadGraph(definition: Definition, rewrite?: SourceRewrite): Graph {
   return atOnce(graphOf(definition, rewrite));
 }
 
-/** The same for definitions of any size on the main thread, which goes on with other things between. */
+/** Does the same on the main thread for definitions of any size, with turns for other work between. */
 export function loadGraphInTurns(
   definition: Definition,
   { rewrite, signal }: { rewrite?: SourceRewrite; signal?: Stopping } = {},
@@ -61,7 +61,7 @@ function* graphOf(definition: Definition, rewrite?: SourceRewrite): Generator<vo
   let last: Draft | undefined;
   for (const bytes of defs) {
     yield;
-    // What is small cannot hold much.
+    // A small op cannot hold too much.
     const excess = bytes.length < 16_000 ? undefined : bytesExcess(bytes);
     if (excess !== undefined) throw fail('invalid', 'llb', `an op has ${excess}`);
     const digest = digestOf(bytes);
@@ -84,7 +84,7 @@ function* graphOf(definition: Definition, rewrite?: SourceRewrite): Generator<vo
   for (const draft of order) {
     yield;
     if (draft === last && draft.op.op.case === undefined) continue;
-    // Sources that were rewritten to the same one are one, and so is what is built on them.
+    // Sources that were rewritten to the same one become one vertex, and so do equal ops built on them.
     if (vertices.has(draft.digest)) continue;
     const metadata = definition.metadata[draft.was];
     const vertex: Vertex = {
@@ -104,7 +104,7 @@ function* graphOf(definition: Definition, rewrite?: SourceRewrite): Generator<vo
   }
   const list = [...vertices.values()];
   if (last.op.op.case !== undefined) {
-    // A bare op list without a closing op: the last op is itself the output.
+    // This list of ops has no closing op: the last op is itself the output.
     const vertex = vertices.get(last.digest);
     return { vertices: list, output: vertex && { vertex, index: 0 } };
   }
@@ -113,7 +113,7 @@ function* graphOf(definition: Definition, rewrite?: SourceRewrite): Generator<vo
   return { vertices: list, output: edge(target) };
 }
 
-/** How many layers a vertex's tree has at least: each step and file op puts one on that of its base. */
+/** The least number of layers of a vertex's tree: each step and file op puts one on top of its base. */
 function heightOf({ op, inputs }: Vertex, heights: ReadonlyMap<Vertex, number>): number {
   const value = op.op;
   let base: number | undefined;
@@ -140,7 +140,7 @@ function tooHigh(vertex: Vertex): DrydockError {
   return ofVertex(error, vertex);
 }
 
-/** Rewrites the sources, and the inputs of all that is built on them; `order` has inputs before their users. */
+/** Rewrites the sources, and the inputs of all ops that are built on them. `order` has inputs before their users. */
 function* rewriteAll(
   order: readonly Draft[],
   rewrite: SourceRewrite,
@@ -189,7 +189,7 @@ function decodeOp(bytes: Uint8Array): Op {
   }
 }
 
-/** Kahn's algorithm: what is left over when no op is free lies on a cycle. */
+/** Sorts ops by Kahn's algorithm: ops that are left over when none is free lie on a cycle. */
 function* topologicalOrder(drafts: Map<string, Draft>): Generator<void, Draft[]> {
   const users = new Map<string, Draft[]>();
   for (const draft of drafts.values()) {
@@ -216,11 +216,11 @@ function* topologicalOrder(drafts: Map<string, Draft>): Generator<void, Draft[]>
   return order;
 }
 
-/** Source locations by vertex, decoded on demand. */
+/** The source locations of vertices, decoded on demand. */
 class LocationTable {
   readonly #source: Source | undefined;
   readonly #texts: string[];
-  /** By source: many ops come from one. */
+  /** Decoded definitions by source: many ops come from one. */
   readonly #definitions = new Map<number, object>();
 
   constructor(source: Source | undefined) {
@@ -228,7 +228,7 @@ class LocationTable {
     this.#texts = source?.infos.map((info) => nameOf(Buffer.from(info.data))) ?? [];
   }
 
-  /** The first place of an op, with its others. */
+  /** The first location of an op, with the others it has. */
   of(digest: string): SourceLocation | undefined {
     const [first, ...also] = (this.#source?.locations[digest]?.locations ?? [])
       .map((location) => this.#place(location))

@@ -1,7 +1,10 @@
 import { fail } from '../errors/index.ts';
 import type { Definition, LinuxResources } from '../pb/solver/pb/ops_pb.js';
 
-/** What a build's steps may use of the machine; not part of what they are, so cached results are taken whatever it says. */
+/**
+ * The limits on a step's use of the machine. They are not part of the step's digest, so a cached result is taken under
+ * any limits.
+ */
 export interface StepLimits {
   /** Bytes. */
   memory?: number;
@@ -16,7 +19,7 @@ export interface StepLimits {
   cpusetMems?: string;
 }
 
-/** Notes limits with every op of a definition, where they do not change its digest. */
+/** Notes limits on every op of a definition, in a place that does not change its digest. */
 export function limitSteps(definition: Definition, limits: StepLimits | undefined): void {
   if (limits === undefined) return;
   const linuxResources: LinuxResources = {
@@ -32,7 +35,7 @@ export function limitSteps(definition: Definition, limits: StepLimits | undefine
   for (const metadata of Object.values(definition.metadata)) metadata.linuxResources = linuxResources;
 }
 
-/** Which limit an option of `dockerfile.v0` or a parameter of `POST /build` sets; both have these names. */
+/** The limit that an option of `dockerfile.v0`, or a parameter of `POST /build` of the same name, sets. */
 const options = {
   memory: 'memory',
   memswap: 'memorySwap',
@@ -45,16 +48,16 @@ const options = {
 
 export type LimitOption = keyof typeof options;
 
-/** The names of all limits, as options have them. */
+/** The names of all limits, as spelled in options. */
 export const limitNames = Object.keys(options) as readonly LimitOption[];
 
-/** The highest processor or memory node that a set may name. */
+/** The highest number of a processor or memory node in a set. */
 const maxProcessor = 8192;
 
 /**
- * Reads limits by their names as options (`memory`, `memswap`, …); `textOf` gives a limit's text, `undefined` or `''`
- * where it is not limited. Returns undefined when nothing is limited. Throws `invalid`.
- * https://github.com/moby/buildkit/blob/master/frontend/dockerui/attr.go says which values there are.
+ * Reads limits by their option names (`memory`, `memswap`, …). `textOf` returns a limit's text, `undefined` or `''`
+ * when it is not set. Returns undefined when no limit is set. Throws `invalid`. The values are those of
+ * https://github.com/moby/buildkit/blob/master/frontend/dockerui/attr.go.
  */
 export function parseLimits(textOf: (option: LimitOption) => string | undefined): StepLimits | undefined {
   const limits: StepLimits = {};
@@ -67,7 +70,7 @@ export function parseLimits(textOf: (option: LimitOption) => string | undefined)
   return Object.keys(limits).length === 0 ? undefined : limits;
 }
 
-/** The options that say what limits say: `parseLimits` the other way round. */
+/** Turns limits back into options; the inverse of `parseLimits`. */
 export function limitOptions(limits: StepLimits | undefined): Partial<Record<LimitOption, string>> {
   const texts = Object.entries(options).flatMap(([name, limit]) => {
     const value = limits?.[limit];

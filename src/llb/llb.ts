@@ -1,4 +1,4 @@
-/** The typed LLB builder: states, their sources and ops, and `marshal`, which makes a definition of them. */
+/** The typed builder of LLB: states, their sources and ops, and `marshal`, which makes a definition of them. */
 export type {
   ProxyEnv,
   RunMount,

@@ -1,4 +1,4 @@
-/** From states to BuildKit's wire form. Nothing here recurses: graphs may be tens of thousands of ops deep. */
+/** Turns states into BuildKit's wire form. Nothing here recurses: graphs may be tens of thousands of ops deep. */
 
 import type { SourceLocation } from '../errors/index.ts';
 import { bytesOf } from '../linux/index.ts';
@@ -18,13 +18,15 @@ import {
 import type { State } from './state.ts';
 
 export interface MarshalOptions {
-  /** Of ops that name none; default: this host's. */
+  /** The platform of ops that name none; default: this host's. */
   platform?: Platform;
 }
 
 /**
- * The definition of one or several states. Equal graphs give equal bytes, and equal ops one digest. The last op
- * only names the outputs; a scratch state gives an empty definition.
+ * Makes the definition of one or several states. Equal graphs give equal bytes, and equal ops one digest. The last op
+ * only names the outputs. A scratch state gives an empty definition.
+ *
+ *     marshal([image('alpine').run('make'), local('context')]); // two outputs
  */
 export function marshal(states: State | readonly State[], options: MarshalOptions = {}): Definition {
   const list = Array.isArray(states) ? (states as readonly State[]) : [states as State];
@@ -48,7 +50,7 @@ class DefinitionWriter {
     this.#platform = platform;
   }
 
-  /** Writes a node after everything that it reads. */
+  /** Writes a node after all nodes that it reads. */
   add(root: OpNode): void {
     const stack: { node: OpNode; inputs: Iterator<OutputRef> }[] = [];
     const visit = (node: OpNode) => {
@@ -107,7 +109,7 @@ class DefinitionWriter {
     };
   }
 
-  /** The closing op, which has inputs and does nothing. */
+  /** Writes the closing op, which has inputs and does nothing. */
   finish(outputs: readonly { node: OpNode; index: number }[]): void {
     const op = create(OpSchema, {
       inputs: outputs.map(({ node, index }) => ({
@@ -127,7 +129,7 @@ class DefinitionWriter {
   }
 }
 
-/** What is said of a digest: later nodes of the same op add to what earlier ones said. */
+/** Merges the metadata of one digest: later nodes of the same op add to that of earlier ones. */
 function mergeMetadata(
   known: OpMetadata | undefined,
   options: OpOptions,
@@ -153,7 +155,7 @@ function sorted<T>(record: Record<string, T>): Record<string, T> {
   return Object.fromEntries(keys.sort().map((key) => [key, record[key] as T]));
 }
 
-/** Source files named by locations, each once. */
+/** The source files that locations name, each listed once. */
 class SourceTable {
   readonly #infos: { filename: string; data: Uint8Array; language: string; definition?: Definition }[] = [];
   readonly #index = new Map<string, Map<string, number>>();

@@ -25,8 +25,8 @@ class MergeNode implements OpNode {
 }
 
 /**
- * Trees laid over one another, the last one on top, without copying. Empty trees are left out; environment and
- * working directory are the first one's.
+ * Lays trees over one another, the last one on top, without copying. Empty trees are left out. Environment and working
+ * directory are those of the first tree.
  */
 export function merge(states: readonly State[], options: OpOptions = {}): State {
   const layers = states.filter((state) => state.output !== undefined);
@@ -63,7 +63,7 @@ class DiffNode implements OpNode {
   }
 }
 
-/** What `upper` has and `lower` has not: the layer between them. */
+/** The layer between two trees: everything that `upper` has and `lower` has not. */
 export function diff(lower: State, upper: State, options: OpOptions = {}): State {
   if (lower.output === undefined) return upper;
   return lower.withOutput({ node: new DiffNode(lower.output, upper.output, options), index: 0 });

@@ -14,7 +14,7 @@ export function pbPlatform(platform: Platform): PbPlatform {
   });
 }
 
-/** The platform a message names; this host's when it names none. */
+/** The platform that a message names; this host's when it names none. */
 export function platformOf(platform: PbPlatform | undefined): Platform {
   if (platform === undefined || platform.OS === '') return hostPlatform();
   return normalizePlatform({
@@ -26,7 +26,7 @@ export function platformOf(platform: PbPlatform | undefined): Platform {
   });
 }
 
-/** BuildKit's clients always state the (empty) constraints, so equal ops only have equal digests if we do, too. */
+/** The empty constraints. BuildKit's clients always state them, and equal ops get equal digests only if we do too. */
 export function constraints(): WorkerConstraints {
   return create(WorkerConstraintsSchema, {});
 }

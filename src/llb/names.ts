@@ -1,6 +1,6 @@
 import type { FileAction, Op } from '../pb/solver/pb/ops_pb.js';
 
-/** What progress shows for an op that its client gave no name. */
+/** The name that progress shows for an op whose client gave it none. */
 export function opName(op: Op): string {
   switch (op.op.case) {
     case 'source':

@@ -1,6 +1,6 @@
 import type { Op } from '../pb/solver/pb/ops_pb.js';
 
-/** What one op may list: each item is a mount, a file or a tree of its own. */
+/** The largest lists in one op: each item is a mount, a file or a tree of its own. */
 const most = {
   mounts: 1000,
   secrets: 1000,
@@ -12,7 +12,7 @@ const most = {
   inputs: 5000,
 } as const;
 
-/** What an op lists too many of, as a part of a sentence; undefined when it does not. */
+/** Names the list of an op that is too long, as a part of a sentence; undefined when none is. */
 export function opExcess({ op, inputs }: Op): string | undefined {
   const counts: Partial<Record<keyof typeof most, number>> = { inputs: inputs.length };
   if (op.case === 'file') counts.actions = op.value.actions.length;
@@ -28,7 +28,7 @@ export function opExcess({ op, inputs }: Op): string | undefined {
   return listExcess(counts);
 }
 
-/** The same of lists by what they hold. */
+/** Does the same for lists given by their lengths. */
 export function listExcess(counts: Partial<Record<keyof typeof most, number>>): string | undefined {
   for (const [what, count] of Object.entries(counts)) {
     const limit = most[what as keyof typeof most];
@@ -37,12 +37,15 @@ export function listExcess(counts: Partial<Record<keyof typeof most, number>>): 
   return undefined;
 }
 
-/** Fields of what an op does (mounts, actions …), and of an exec's Meta (arguments, variables …), before they are decoded. */
+/**
+ * The largest number of fields in the work of an op (mounts, actions …) and in an exec's Meta (arguments, variables …),
+ * counted before they are decoded.
+ */
 const mostFields = { op: 8000, meta: 100_000 };
-/** Numbers of ExecOp in Op, and of Meta in ExecOp. */
+/** The field numbers of ExecOp in Op, and of Meta in ExecOp. */
 const [execField, metaField] = [2, 1];
 
-/** Why an op's bytes are not worth decoding; undefined when they are, or when they are no message. */
+/** The reason why an op's bytes must not be decoded; undefined when they may be, or are no message. */
 export function bytesExcess(bytes: Uint8Array): string | undefined {
   const counts = { op: 0, meta: 0 };
   for (const [field, from, to] of fieldsOf(bytes, 0, bytes.length)) {
@@ -57,7 +60,9 @@ export function bytesExcess(bytes: Uint8Array): string | undefined {
   return undefined;
 }
 
-/** The fields of a message with a length: number, start and end. https://protobuf.dev/programming-guides/encoding */
+/**
+ * The fields of a message that have a length: number, start and end. https://protobuf.dev/programming-guides/encoding
+ */
 function* fieldsOf(bytes: Uint8Array, start: number, end: number): Generator<[number, number, number]> {
   let at = start;
   const varint = (): number => {

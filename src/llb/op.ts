@@ -1,21 +1,21 @@
-/** The nodes of a graph that is still being built, before they have digests. */
+/** The nodes of a graph that is still being built; they have no digests yet. */
 import type { SourceLocation } from '../errors/index.ts';
 import type { Platform } from '../oci/index.ts';
 import type { Op as PbOp } from '../pb/solver/pb/ops_pb.js';
 
-/** What may be said about an op besides what it does. Only `platform` changes its digest. */
+/** Facts about an op besides its work. Only `platform` changes its digest. */
 export interface OpOptions {
-  /** What progress shows for it. */
+  /** The name that progress shows. */
   name?: string;
-  /** Run it even when its result is known. */
+  /** Whether the op runs even when its result is known. */
   ignoreCache?: boolean;
-  /** Shows this op's progress as part of a group. */
+  /** A group of ops; this op's progress is shown as part of it. */
   progressGroup?: { id: string; name: string; weak?: boolean };
-  /** Where in a source file it was written. */
+  /** The place in a source file where the op was written. */
   location?: SourceLocation & { language?: string };
-  /** Further free-form facts, by key. */
+  /** Further facts in free form, by key. */
   description?: Readonly<Record<string, string>>;
-  /** Further capabilities (`pb.Cap…` names) that a daemon needs for it. */
+  /** Further capabilities (`pb.Cap…` names) that a daemon must have for the op. */
   caps?: readonly string[];
   platform?: Platform;
 }
@@ -23,13 +23,13 @@ export interface OpOptions {
 /** An op of the graph. */
 export interface OpNode {
   readonly options: OpOptions;
-  /** Capabilities that the op itself asks for. */
+  /** The capabilities that the op itself needs. */
   readonly caps: readonly string[];
-  /** All outputs of other ops that it reads, possibly with repeats. */
+  /** All outputs of other ops that it reads; one may come several times. */
   inputs(): Iterable<OutputRef>;
   /**
-   * The op's message. `inputs` numbers the inputs that it is asked for and becomes `Op.inputs`; `platform` is the
-   * one to state when the op is specific to one and names none itself.
+   * Encodes the op's message. `inputs` numbers the inputs that it is asked for, and becomes `Op.inputs`. `platform` is
+   * stated when the op depends on the platform and names none itself.
    */
   encode(inputs: InputTable, platform: Platform): PbOp;
 }
@@ -40,26 +40,26 @@ export interface Output {
   readonly index: number;
 }
 
-/** An output that is settled only when the graph is marshalled. */
+/** An output that is decided only when the graph is marshalled. */
 interface LazyOutput {
   get(): OutputRef;
 }
 
-/** An output, an output known later, or nothing (scratch). */
+/** An output, an output that is known later, or undefined (scratch). */
 export type OutputRef = Output | LazyOutput | undefined;
 
-/** The output itself; undefined for scratch. */
+/** Returns the output itself; undefined for scratch. */
 export function settle(ref: OutputRef): Output | undefined {
   let at = ref;
   while (at !== undefined && 'get' in at) at = at.get();
   return at;
 }
 
-/** The inputs of one op while it is encoded: equal ones share an index. */
+/** The inputs of one op while it is encoded. Equal inputs share an index. */
 export interface InputTable {
-  /** Index of the input, -1 for scratch. */
+  /** Adds an input and returns its index; -1 for scratch. */
   add(ref: OutputRef): number;
-  /** Like `add`, but gives each call its own index. */
+  /** Adds an input like `add`, but each call gets an index of its own. */
   append(ref: OutputRef): number;
   readonly list: readonly { digest: string; index: bigint }[];
 }

@@ -1,6 +1,6 @@
 /**
- * A clean absolute path: `path` as it is, or below `dir`. In linear time, unlike Node's own functions, which take the
- * square of how often a long path goes up.
+ * Returns a clean absolute path: `path` itself, or `path` below `dir`. It takes linear time; Node's own functions take
+ * quadratic time on long paths with many `..`.
  */
 export function absolutePath(dir: string, path: string): string {
   const parts: string[] = [];
@@ -11,7 +11,10 @@ export function absolutePath(dir: string, path: string): string {
   return `/${parts.join('/')}`;
 }
 
-/** Like `absolutePath`, keeping a trailing `/` or `/.`, which mean "a folder" and "what is in the folder". */
+/**
+ * Does the same as `absolutePath` and keeps a trailing `/` or `/.`, which mean "a folder" and "the contents of the
+ * folder".
+ */
 export function destinationPath(dir: string, path: string): string {
   const clean = absolutePath(dir, path);
   if (path.endsWith('/.')) return clean === '/' ? '/.' : `${clean}/.`;
@@ -19,7 +22,7 @@ export function destinationPath(dir: string, path: string): string {
   return clean;
 }
 
-/** What `posix.normalize` gives, in linear time: a relative path stays relative, a slash at the end stays. */
+/** Returns the same as `posix.normalize`, in linear time: a relative path stays relative, a trailing slash stays. */
 export function normalPath(path: string): string {
   const isAbsolute = path.startsWith('/');
   const parts: string[] = [];

@@ -1,6 +1,7 @@
 /**
- * Source policies: which sources a build may use, and by what they are replaced. Pure.
- * https://github.com/moby/buildkit/blob/master/docs/build-repro.md and proto/moby/buildkit/v1/sourcepolicy have them.
+ * Source policies: the rules that allow, deny or replace the sources of a build. Pure.
+ * https://github.com/moby/buildkit/blob/master/docs/build-repro.md and proto/moby/buildkit/v1/sourcepolicy describe
+ * them.
  */
 import { clip, fail, type Stopping } from '../errors/index.ts';
 import { Regex, type RegexMatch, type SearchBudget, searchBudget } from '../patterns/index.ts';
@@ -8,30 +9,30 @@ import type { Policy, Rule, Selector } from '../pb/moby/buildkit/v1/sourcepolicy
 import type { SourceOp } from '../pb/solver/pb/ops_pb.js';
 import { atOnce, inTurns } from '../workers/index.ts';
 
-/** A source as a build uses it. Gives back the same object when nothing changes. Throws `denied`, `invalid`. */
+/** Rewrites one source. Returns the same object when nothing changes. Throws `denied`, `invalid`. */
 export type SourceRewrite = (source: SourceOp) => SourceOp;
 
-/** The numbers of the wire format's enums. */
+/** The numbers of the enums in the wire format. */
 const action = { allow: 0, deny: 1, convert: 2 };
 const matching = { wildcard: 0, exact: 1, regex: 2 };
 const condition = { equal: 0, different: 1, matches: 2 };
 
-/** Conversions of one source, one after the other, at most: more are taken for a circle. */
+/** The largest number of conversions of one source in a row: more are taken for a circle. */
 const maxConversions = 20;
-/** Rules in all policies together, at most. */
+/** The largest number of rules in all policies together. */
 const maxRules = 2000;
-/** Instructions of all their patterns together: so many take some 100 ms to make. */
+/** The largest number of instructions of all patterns together; compiling that many takes some 100 ms. */
 const maxSize = 100_000;
 
 /**
- * What a list of policies makes of sources; undefined when they hold no rule. In each policy the last allow or deny
- * rule that matches decides, unless a conversion comes first: then all policies are asked again about what it gave.
+ * Makes the rewriting of a list of policies; undefined when they have no rules. In each policy the last matching allow
+ * or deny rule decides, unless a conversion comes first: then all policies are applied again to the converted source.
  */
 export function sourceRewrite(policies: readonly Policy[]): SourceRewrite | undefined {
   return atOnce(rewriteOf(policies));
 }
 
-/** The same while others have their turns. Throws `canceled` when the signal fires. */
+/** Does the same with turns for other work. Throws `canceled` when the signal fires. */
 export function sourceRewriteInTurns(
   policies: readonly Policy[],
   signal?: Stopping,
@@ -84,7 +85,7 @@ function* rewriteOf(policies: readonly Policy[]): Generator<void, SourceRewrite 
   };
 }
 
-/** A source by the one name that rules speak of: the folder of a git repository is written in many ways. */
+/** Gives a source the one name that rules use: the folder of a git repository can be written in many ways. */
 export function canonicalSource(source: SourceOp): SourceOp {
   const match = /^(git:\/\/[^#]*#[^:]*:)(.*)$/s.exec(source.identifier);
   if (match === null) return source;
@@ -102,11 +103,11 @@ export function canonicalSource(source: SourceOp): SourceOp {
 interface Compiled {
   action: number;
   matches(source: SourceOp, budget: SearchBudget): boolean;
-  /** Only of conversions. */
+  /** Only on conversion rules. */
   convert(source: SourceOp, budget: SearchBudget): SourceOp;
 }
 
-/** One policy: a source as its first effective conversion makes it, or as it is. Throws `denied`. */
+/** Applies one policy: returns the source after its first effective conversion, or unchanged. Throws `denied`. */
 function pass(rules: readonly Compiled[], source: SourceOp, budget: SearchBudget): SourceOp {
   let denied = false;
   for (const rule of rules) {
@@ -124,7 +125,7 @@ function pass(rules: readonly Compiled[], source: SourceOp, budget: SearchBudget
   });
 }
 
-/** Makes expressions, and throws when they get too large together. */
+/** Compiles an expression. Throws when all expressions together get too large. */
 type Expressions = (text: string) => Regex;
 
 function compile({ action: kind, selector, updates }: Rule, expression: Expressions): Compiled {
@@ -169,7 +170,7 @@ function constraintOf(
   };
 }
 
-/** What names a selector matches besides its very identifier. */
+/** The names that a selector matches besides its exact identifier. */
 interface NamePattern {
   test(name: string, budget: SearchBudget): boolean;
   exec(name: string, budget: SearchBudget): RegexMatch | undefined;
@@ -187,7 +188,7 @@ function patternOf({ identifier, matchType }: Selector, expression: Expressions)
   const pattern = expression(`^${escaped.join('(.*)')}$`);
   const [prefix = ''] = parts;
   return {
-    // Most names fail by their beginning already.
+    // The beginning of a name is compared first, where most names differ.
     test: (name, budget) => name.startsWith(prefix) && pattern.test(name, budget),
     exec: (name, budget) => pattern.exec(name, budget),
   };
@@ -203,7 +204,7 @@ function compileExpression(text: string): Regex {
   }
 }
 
-/** The name that replaces another; `$1`, `${1}` and `${name}` stand for what the pattern's groups matched. */
+/** Makes the new name of a source; `$1`, `${1}` and `${name}` stand for the text that the pattern's groups matched. */
 function rename(
   name: string,
   pattern: NamePattern | undefined,
@@ -215,7 +216,7 @@ function rename(
   const filled = wanted.replace(/\$(?:(\$)|(\w+)|\{(\w+)\})/g, (_, dollar, bare, braced) =>
     dollar === '$' ? '$' : groupOf(found, bare ?? braced),
   );
-  // A regular expression replaces what it matches; a wildcard always matches the whole.
+  // A regular expression replaces the text that it matches; a wildcard always matches the whole name.
   return name.slice(0, found.index) + filled + name.slice(found.index + (found.groups[0] ?? '').length);
 }
 

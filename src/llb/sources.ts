@@ -57,19 +57,19 @@ function sourceState(
   );
 }
 
-/** A source by its raw identifier and attributes, for kinds that have no function here. */
+/** Makes a source of its raw identifier and attributes, for kinds that have no function here. */
 export function source(identifier: string, attrs: Record<string, string>, options: OpOptions = {}): State {
   return sourceState(identifier, attrs, [], options);
 }
 
 export interface ImageOptions extends OpOptions {
-  /** `pull`: ask the registry even when the image is known; `local`: prefer the one known. */
+  /** `pull`: ask the registry even when the image is known; `local`: prefer the known image. */
   resolveMode?: 'default' | 'pull' | 'local';
   /** Digest that the image must have. */
   checksum?: string;
 }
 
-/** An image from a registry or from the store. Throws `invalid` on a bad reference. */
+/** An image from a registry or the store. Throws `invalid` on a bad reference. */
 export function image(ref: string, options: ImageOptions = {}): State {
   const caps = ['source.image'];
   const attrs: Record<string, string | undefined> = {};
@@ -85,12 +85,12 @@ export function image(ref: string, options: ImageOptions = {}): State {
 }
 
 export interface OciLayoutOptions extends OpOptions {
-  /** Name under which the session offers the layout; default: the reference's own name. */
+  /** The name under which the session offers the layout; default: the reference's own name. */
   store?: string;
   sessionId?: string;
 }
 
-/** An image of an OCI layout that the client offers. The reference must name a digest. */
+/** An image in an OCI layout that the client offers. The reference must name a digest. */
 export function ociLayout(ref: string, options: OciLayoutOptions = {}): State {
   if (!/@sha256:[0-9a-f]{64}$/.test(ref)) {
     throw fail('invalid', 'llb', `the OCI layout reference ${JSON.stringify(ref)} has no digest`);
@@ -134,25 +134,25 @@ function fileAttrs({ filename, chmod, chown }: BlobOptions): Record<string, stri
 }
 
 export interface LocalOptions extends OpOptions {
-  /** Patterns of what to send; all when empty. */
+  /** Patterns of files to send; an empty list sends all. */
   includes?: readonly string[];
   /** `.dockerignore` patterns. */
   excludes?: readonly string[];
-  /** Send only these paths (wildcards allowed), and what their symlinks lead to. */
+  /** Send only these paths (wildcards allowed) and the targets of their symlinks. */
   followPaths?: readonly string[];
-  /** Two local sources with one hint share what was transferred. */
+  /** Two local sources with the same hint share the transferred files. */
   sharedKeyHint?: string;
   sessionId?: string;
-  /** `none`: do not look for changes by comparing with an earlier transfer. */
+  /** `none`: do not compare with an earlier transfer to find changes. */
   differ?: 'none' | 'metadata';
   /**
-   * Descriptions of the files alone, as the file `.fsutil-metadata` (each a 4-byte little-endian length and fsutil's
-   * message Stat), and those files whose paths match these patterns.
+   * Send only the descriptions of files, as the file `.fsutil-metadata` (each a 4-byte little-endian length and
+   * fsutil's message Stat), and those files whose paths match these patterns.
    */
   metadataOnly?: readonly string[];
 }
 
-/** A folder of the client's. */
+/** A folder of the client. */
 export function local(name: string, options: LocalOptions = {}): State {
   const caps = ['source.local'];
   const attrs: Record<string, string | undefined> = {};
@@ -176,13 +176,13 @@ export function local(name: string, options: LocalOptions = {}): State {
 }
 
 interface UploadOptions extends OpOptions {
-  /** Files that are put aside if the stream's own `.dockerignore` leaves them out: `uploadedAside` has them. */
+  /** Files to put aside when the stream's own `.dockerignore` leaves them out; `uploadedAside` is the tree of them. */
   aside?: readonly string[];
-  /** The path that a bare Dockerfile gets in the tree; default: `Dockerfile`. */
+  /** The path of a bare Dockerfile in the tree; default: `Dockerfile`. */
   dockerfile?: string;
 }
 
-/** A tar (or another stream) posted to the daemon, by its id. Drydock's own source. */
+/** A tar (or another stream) that was posted to the daemon, by its id. This source is Drydock's own. */
 export function upload(id: string, options: UploadOptions = {}): State {
   const attrs = {
     'upload.aside': options.aside?.length ? JSON.stringify(options.aside) : undefined,
@@ -191,7 +191,7 @@ export function upload(id: string, options: UploadOptions = {}): State {
   return sourceState(`upload://${id}`, attrs, [], options);
 }
 
-/** The files that an upload has put aside, as a tree of their own. */
+/** The files that an upload has put aside, as a separate tree. */
 export function uploadedAside(files: State): State {
   const output = settle(files.output);
   return files.withOutput(output && { node: output.node, index: 1 });
@@ -200,12 +200,12 @@ export function uploadedAside(files: State): State {
 export interface HttpOptions extends OpOptions {
   /** Name of the file in the tree; default: the last part of the URL's path. */
   filename?: string;
-  /** `sha256:…` that the file must have. */
+  /** The digest `sha256:…` that the file must have. */
   checksum?: string;
   /** Permission bits; default 0600. */
   chmod?: number;
   chown?: { uid: number; gid: number };
-  /** Secret that holds an Authorization header. */
+  /** The secret that holds an Authorization header. */
   authHeaderSecret?: string;
 }
 
@@ -225,7 +225,7 @@ export function http(url: string, options: HttpOptions = {}): State {
   if (options.chown !== undefined) {
     attrs['http.uid'] = String(options.chown.uid);
     attrs['http.gid'] = String(options.chown.gid);
-    // The capability is spelt like this in BuildKit.
+    // BuildKit spells the capability like this.
     caps.push('soruce.http.uidgid');
   }
   if (options.authHeaderSecret !== undefined) {
@@ -237,12 +237,12 @@ export function http(url: string, options: HttpOptions = {}): State {
 
 export interface GitOptions extends OpOptions {
   keepGitDir?: boolean;
-  /** Folder of the repository that becomes the tree. */
+  /** The folder of the repository that becomes the tree. */
   subdir?: string;
-  /** Commit that the ref must be at. */
+  /** The commit that the ref must point to. */
   checksum?: string;
   skipSubmodules?: boolean;
-  /** Times of files: of the checkout (default) or of the commit. */
+  /** The times of files: that of the checkout (default) or of the commit. */
   mtime?: 'checkout' | 'commit';
   fetchByCommit?: boolean;
   authTokenSecret?: string;
@@ -250,13 +250,13 @@ export interface GitOptions extends OpOptions {
   knownSshHosts?: string;
   sshId?: string;
   /**
-   * Take the commit, which `checksum` must name, from a git bundle: `docker-image+blob://NAME@sha256:…` in a registry,
-   * or `oci-layout+blob://NAME@sha256:…` in the layout that the client offers under the name `bundleStore` (default:
-   * NAME). The remote is not asked.
+   * Take the commit, which `checksum` must name, from a git bundle instead of the remote. The bundle is
+   * `docker-image+blob://NAME@sha256:…` in a registry, or `oci-layout+blob://NAME@sha256:…` in the layout that the
+   * client offers under the name `bundleStore` (default: NAME).
    */
   bundle?: string;
   bundleStore?: string;
-  /** Give a git bundle of the commit and its history, as the file `bundle`, instead of the commit's files. */
+  /** Return a git bundle of the commit and its history, as the file `bundle`, instead of the commit's files. */
   checkoutBundle?: boolean;
 }
 

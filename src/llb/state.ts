@@ -6,7 +6,7 @@ import type { OpOptions, OutputRef } from './op.ts';
 import { absolutePath } from './paths.ts';
 import { Variables } from './variables.ts';
 
-/** What a state says about the processes that will run on it. */
+/** The settings of a state for the processes that will run on it. */
 export interface StateValues {
   readonly env: Variables;
   /** Absolute; `/` at first. */
@@ -34,14 +34,12 @@ const initial: StateValues = {
 };
 
 /**
- * A file tree that does not exist yet, with the environment of the processes to run on it. Immutable: every method
- * returns a new state. Nothing is built until `marshal` has made a definition of it and a daemon solves that.
+ * A file tree that does not exist yet, with the environment of the processes that run on it. It is immutable: every
+ * method returns a new state. Nothing is built until `marshal` has made a definition and a daemon solves it.
  *
- * ```ts
- * const src = local('context', { includes: ['src/**'] });
- * const app = image('node:22').dir('/app').copy(src, 'src', './').run('npm run build');
- * const definition = marshal(scratch().copy(app, '/app/dist', '/'));
- * ```
+ *     const src = local('context', { includes: ['src/**'] });
+ *     const app = image('node:22').dir('/app').copy(src, 'src', './').run('npm run build');
+ *     const definition = marshal(scratch().copy(app, '/app/dist', '/'));
  */
 export class State {
   readonly output: OutputRef;
@@ -52,12 +50,12 @@ export class State {
     this.values = { ...initial, ...values };
   }
 
-  /** This state's values over another tree. */
+  /** Returns this state's values on another tree. */
   withOutput(output: OutputRef): State {
     return new State(output, this.values);
   }
 
-  /** The same tree with some values changed. */
+  /** Returns the same tree with some values changed. */
   with(values: Partial<StateValues>): State {
     return new State(this.output, { ...this.values, ...values });
   }
@@ -68,7 +66,7 @@ export class State {
     return this.with({ env: value === undefined ? env.delete(name) : env.set(name, value) });
   }
 
-  /** Sets the working directory; a relative one is below the present one. */
+  /** Sets the working directory; a relative path is below the present one. */
   dir(path: string): State {
     return this.with({ dir: absolutePath(this.values.dir, path) });
   }
@@ -81,7 +79,7 @@ export class State {
     return this.with({ platform });
   }
 
-  /** Takes environment, working directory and platform from an image's config. */
+  /** Takes over environment, working directory and platform from an image's config. */
   withImageConfig(config: ImageConfig): State {
     const container: ContainerConfig = config.config ?? {};
     let { env } = this.values;
@@ -100,8 +98,8 @@ export class State {
   }
 
   /**
-   * Runs a process with this tree as its root: an argument list, or a line for `/bin/sh -c`. Throws `invalid` on
-   * an empty command and on two mounts at one place.
+   * Runs a process with this tree as its root. `command`: a list of arguments, or a line for `/bin/sh -c`. Throws
+   * `invalid` on an empty command and on two mounts at one place.
    */
   run(command: string | readonly string[], options: RunOptions = {}): ExecState {
     const args = typeof command === 'string' ? ['/bin/sh', '-c', command] : [...command];
@@ -114,14 +112,14 @@ export class State {
     return this.withOutput({ node: fileNode(this, list, options), index: 0 });
   }
 
-  /** Copies from another tree; relative destinations are below the working directory. */
+  /** Copies from another tree. A relative destination is below the working directory. */
   copy(source: State, src: string, dest: string, options: CopyOptions & OpOptions = {}): State {
     return this.file(copy(source, src, dest, options), options);
   }
 }
 
 /**
- * The tree after a run: a state to go on from. `mountOutput(target)` is what another writable mount holds after it.
+ * The tree after a run, to continue from. `mountOutput(target)` is the tree of another writable mount after the run.
  */
 export class ExecState extends State {
   readonly #base: State;
@@ -133,12 +131,12 @@ export class ExecState extends State {
     this.#node = node;
   }
 
-  /** The tree after the run, as a plain state. */
+  /** Returns the tree after the run as a plain state. */
   root(): State {
     return this.withOutput(this.output);
   }
 
-  /** Throws `invalid` when nothing is mounted there or what is mounted has no output. */
+  /** The tree of a mount after the run. Throws `invalid` when nothing is mounted there or the mount has no output. */
   mountOutput(target: string): State {
     const path = absolutePath(this.#node.dir, target);
     return this.withOutput(mountedAt(this.#base, this.#node, path));
@@ -160,7 +158,7 @@ export function scratch(): State {
   return new State(undefined);
 }
 
-/** A tree that is made when the graph is marshalled; `make` is called once. */
+/** A tree that is decided when the graph is marshalled; `make` is called once. */
 export function lazy(make: () => State): State {
   let made: State | undefined;
   return new State({

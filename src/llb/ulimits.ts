@@ -1,11 +1,11 @@
-/** Limits of a step's processes, as setrlimit(2) has them. Pure. */
+/** Limits on a step's processes, as in setrlimit(2). Pure. */
 import { fail } from '../errors/index.ts';
 import type { Ulimit as PbUlimit } from '../pb/solver/pb/ops_pb.js';
 
 export interface Ulimit {
-  /** `nofile` … */
+  /** `nofile`, `core`, … */
   name: string;
-  /** -1: none. */
+  /** -1: no limit. */
   soft: number;
   hard: number;
 }
@@ -16,7 +16,10 @@ const names = new Set(
   ),
 );
 
-/** The limit, if it is one. Throws `invalid` (hop `client`) on an unknown name, and on a soft limit above the hard one. */
+/**
+ * Checks a limit and returns it. Throws `invalid` (hop `client`) on an unknown name, and on a soft limit above the hard
+ * one.
+ */
 export function checkUlimit(limit: Ulimit): Ulimit {
   const { name, soft, hard } = limit;
   if (!names.has(name)) {
@@ -44,7 +47,7 @@ export function ulimitsOf(list: readonly PbUlimit[]): Ulimit[] {
   );
 }
 
-/** `nofile=1024:2048`; one number is both. Throws `invalid`. */
+/** Parses `nofile=1024:2048` (soft and hard limit); a single number is both. Throws `invalid`. */
 export function parseUlimit(text: string): Ulimit {
   const match = /^([a-z]+)=(-?\d+)(?::(-?\d+))?$/.exec(text);
   if (match === null) {

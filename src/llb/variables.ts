@@ -1,30 +1,30 @@
-/** Named texts in order, of which every change makes a new version, for hundreds of thousands of versions. Pure. */
+/** Named texts in order. Every change makes a new version, and there may be hundreds of thousands of versions. Pure. */
 
 interface Entry {
   readonly value: string;
-  /** Orders the entries. */
+  /** The position that orders the entries. */
   readonly place: number;
 }
 
-/** One version: it has the table, or knows how it differs from a version that is nearer to the one that has it. */
+/** One version. It has the table, or knows its difference from a version that is nearer to the one with the table. */
 interface Version {
   table?: Map<string, Entry>;
-  /** What `name` is in this version, where `nearer` has something else. */
+  /** The entry of `name` in this version, where `nearer` has another. */
   difference?: { readonly name: string; readonly entry: Entry | undefined; readonly nearer: Version };
 }
 
 /**
- * Immutable: a change gives another `Variables` and costs the same however many there are. All versions that came from
- * one share one table, which goes to the version that is looked at: looking at the newest, or at one again, is as
- * looking into a Map; going over to another costs what the two differ in.
- * Baker, "Shallow binding makes functional arrays fast", 1991.
+ * An immutable table of texts. A change returns another `Variables` and costs the same however many texts there are.
+ * All versions of one origin share one table, which belongs to the version that was read last. Reading that version
+ * again, or the newest, costs as much as reading a Map; reading another one costs as much as the two differ. Baker,
+ * "Shallow binding makes functional arrays fast", 1991.
  */
 export class Variables implements Iterable<readonly [name: string, value: string]> {
   readonly #version: Version;
   readonly size: number;
-  /** Characters of all names and values. */
+  /** The number of characters of all names and values. */
   readonly characters: number;
-  /** The place of what is set next. */
+  /** The position of the next new entry. */
   readonly #end: number;
 
   private constructor(version: Version, size: number, characters: number, end: number) {
@@ -34,7 +34,7 @@ export class Variables implements Iterable<readonly [name: string, value: string
     this.#end = end;
   }
 
-  /** From pairs, of which the last of a name holds, in the place of the first. */
+  /** Makes a table of pairs. The last pair of a name gives its value, the first its position. */
   static of(pairs: Iterable<readonly [name: string, value: string]> = []): Variables {
     const table = new Map<string, Entry>();
     let end = 0;
@@ -55,14 +55,14 @@ export class Variables implements Iterable<readonly [name: string, value: string
     return tableOf(this.#version).has(name);
   }
 
-  /** Sets one, which comes last then. */
+  /** Sets a text and moves it to the end. */
   set(name: string, value: string): Variables {
     const known = tableOf(this.#version).get(name);
     if (known?.value === value && known.place === this.#end - 1) return this;
     return this.#change(name, { value, place: this.#end }, this.#end + 1, known === undefined ? 1 : 0);
   }
 
-  /** Sets one, which keeps its place if it has one. */
+  /** Sets a text; an existing one keeps its position. */
   put(name: string, value: string): Variables {
     const known = tableOf(this.#version).get(name);
     if (known === undefined) return this.set(name, value);
@@ -70,7 +70,7 @@ export class Variables implements Iterable<readonly [name: string, value: string
     return this.#change(name, { value, place: known.place }, this.#end, 0);
   }
 
-  /** Puts many at once, each with an empty text. */
+  /** Adds many names at once, each with an empty text. */
   putNames(names: readonly string[]): Variables {
     if (names.length > this.size) return Variables.of([...this, ...names.map((name) => [name, ''] as const)]);
     return names.reduce((all: Variables, name) => all.put(name, ''), this);
@@ -104,7 +104,7 @@ export class Variables implements Iterable<readonly [name: string, value: string
   }
 }
 
-/** The table, brought to a version if another has it. */
+/** Brings the shared table to a version and returns it. */
 function tableOf(version: Version): Map<string, Entry> {
   if (version.table !== undefined) return version.table;
   const path: Version[] = [];
@@ -121,7 +121,7 @@ function tableOf(version: Version): Map<string, Entry> {
   return table;
 }
 
-/** A later place goes to the table's end, so that it is in order mostly. */
+/** Writes an entry. A later position goes to the end of the table, so it is mostly in order. */
 function write(table: Map<string, Entry>, name: string, entry: Entry | undefined): void {
   if (entry === undefined || table.get(name)?.place !== entry.place) table.delete(name);
   if (entry !== undefined) table.set(name, entry);

@@ -9,7 +9,7 @@ export interface Vertex {
   readonly op: PbOp;
   readonly inputs: readonly Edge[];
   readonly metadata: OpMetadata | undefined;
-  /** What progress shows: `[build 2/4] RUN make`. */
+  /** The name that progress shows: `[build 2/4] RUN make`. */
   readonly name: string;
   readonly source: SourceLocation | undefined;
 }

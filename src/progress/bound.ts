@@ -1,18 +1,21 @@
 import type { Digest } from '../oci/index.ts';
 import type { ProgressSink, VertexProgress } from './events.ts';
 
-/** What is told of a vertex that was given up, in place of an error's message. */
+/** The error message of a vertex that was given up. */
 export const canceledText = 'CANCELED';
 
-/** Now, in ms since the epoch with a fraction. */
+/** The time now, in ms since the epoch with a fraction. */
 export function now(): number {
   return performance.timeOrigin + performance.now();
 }
 
-/** A transfer is told of at most this often, ms: it moves with every packet, and each is told to all who follow. */
+/**
+ * The shortest time between two reports of a transfer, ms: it advances with every packet, and every listener gets each
+ * report.
+ */
 const quietMs = 50;
 
-/** Progress of one vertex into one sink. */
+/** Binds the progress of one vertex to a sink. */
 export function boundProgress(digest: Digest, sink: ProgressSink): VertexProgress {
   const starts = new Map<string, number>();
   const told = new Map<string, number>();

@@ -6,7 +6,7 @@ export interface VertexEvent {
   digest: Digest;
   inputs: Digest[];
   name: string;
-  /** ms since the epoch, as all times here */
+  /** ms since the epoch, like all times here */
   started?: number;
   completed?: number;
   cached?: boolean;
@@ -37,14 +37,14 @@ export interface LogEvent {
 export interface WarningEvent {
   vertex: Digest;
   level: number;
-  /** First line shown. */
+  /** The first line of the warning, which is always shown. */
   short: string;
   detail: string[];
   url?: string;
   source?: SourceLocation;
 }
 
-/** Where a build's events go. Called synchronously and must not throw. */
+/** The receiver of a build's events. It is called synchronously and must not throw. */
 export interface ProgressSink {
   vertex(event: VertexEvent): void;
   status(event: StatusEvent): void;
@@ -55,7 +55,7 @@ export interface ProgressSink {
 /** Progress of one transfer or extraction, shown under a vertex. Numbers are bytes unless total is 0. */
 export type ReportStatus = (id: string, state: { current: number; total: number; done?: boolean }) => void;
 
-/** An op's or exporter's own view of progress, bound to its vertex. */
+/** Progress reports of one vertex, for its op or exporter. */
 export interface VertexProgress {
   readonly digest: Digest;
   /** Starts or updates a status line; `done` (or total reached with done) completes it. */

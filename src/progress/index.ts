@@ -1,4 +1,4 @@
-/** What a build tells of its vertices, and the bounds of that. */
+/** The progress that a build reports of its vertices, and how often. */
 export { boundProgress, canceledText, now } from './bound.ts';
 export type {
   LogEvent,

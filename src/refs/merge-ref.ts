@@ -1,4 +1,4 @@
-/** The layers of several trees stacked into one, later ones on top; not stacked before somebody wants the tree. */
+/** The layers of several trees stacked into one, later ones on top. They are stacked when a caller needs the tree. */
 import { randomUUID } from 'node:crypto';
 import { type DrydockError, fail } from '../errors/index.ts';
 import type { ViewSpec } from '../fs/index.ts';
@@ -15,10 +15,10 @@ import {
 import { chainOf, restack } from './restack.ts';
 import { copyAll, writeSnapshot } from './snapshot.ts';
 
-/** Layers in one stack, at most. */
+/** The largest number of layers in one stack. */
 const maxLayers = 2048;
 
-/** What is done with a snapshot that may be in the store. */
+/** The use of a snapshot that may be in the store. */
 interface Stacked {
   /** Puts it under a lease; false when it is gone. */
   hold(key: string, lease: string): Promise<boolean>;
@@ -26,13 +26,15 @@ interface Stacked {
   layers(key: string): Promise<RefLayers>;
 }
 
-/** How many trees these are stacked of, those within them counted too. */
+/** The number of trees that these are stacked of, including those inside them. */
 function countAll(forms: readonly (SerializedRef | undefined)[]): number {
   return forms.reduce((sum, form) => sum + (form?.kind === 'merge' ? countAll(form.parts) : 1), 0);
 }
 
 export class MergeRef implements Ref {
-  /** Its snapshot's key too. Of trees that do not change, whoever has stacked them has done it for all. */
+  /**
+   * The id, which is also the key of the stacked snapshot: parts that do not change are stacked once for all builds.
+   */
   readonly id: string;
   readonly #store: Store;
   readonly #stacked: Stacked;
@@ -41,8 +43,8 @@ export class MergeRef implements Ref {
   #isMade = false;
 
   /**
-   * `parts`: at least two, lowest first. Throws `unsupported` when there are more than any store can stack: a tree
-   * merged with itself, and the result with itself again, has too many layers for any disk soon.
+   * Makes the ref of at least two parts, lowest first. Throws `unsupported` when there are more layers than any store
+   * can stack: a tree merged with itself, and the result with itself again, soon has too many for any disk.
    */
   constructor(store: Store, stacked: Stacked, parts: readonly Ref[]) {
     const forms = parts.map((part) => part.serialize());
@@ -70,7 +72,7 @@ export class MergeRef implements Ref {
     return this.id;
   }
 
-  /** Parts that are not all here are stacked as blobs, which needs none of their files. */
+  /** The layers of all parts. Parts that are not in the store are stacked as blobs, which needs none of their files. */
   async layers(): Promise<RefLayers | undefined> {
     if (this.#isMade) return this.#stacked.layers(this.id);
     if (isHere(this.serialize())) return undefined;
@@ -110,7 +112,7 @@ export class MergeRef implements Ref {
     await unlessThere(restack(this.#store, layers, top, ctx, this.id));
   }
 
-  /** A store without layers to stack has whole trees: the parts are copied over. */
+  /** Copies the parts over the first one, in a store whose snapshots are whole trees. */
   async #copy(base: Ref, rest: readonly Ref[], ctx: RefContext): Promise<void> {
     let parent = await base.snapshot(ctx);
     for (const [i, part] of rest.entries()) {
@@ -123,12 +125,12 @@ export class MergeRef implements Ref {
   }
 }
 
-/** Whether a tree, or all that it is to be stacked of, is in snapshots. */
+/** Whether a tree, or each part that it is stacked of, is in snapshots. */
 function isHere(form: SerializedRef | undefined): boolean {
   return form?.kind === 'merge' ? form.parts.every(isHere) : form !== undefined && form.kind !== 'image';
 }
 
-/** Whether a layer of a part may stand on any other tree as it is: it is a blob, or was made on nothing. */
+/** Whether a part's layer fits on any other tree: it is a blob, or was made on nothing. */
 function isMovable({ blob, diffId }: RefLayer, all: readonly RefLayer[]): boolean {
   return (blob !== undefined && diffId !== undefined) || all.length === 1;
 }

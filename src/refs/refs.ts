@@ -1,4 +1,4 @@
-/** Makes refs: the immutable trees that vertices give each other, lazy where they can be. */
+/** Makes refs: the immutable trees that vertices pass to each other, lazy where possible. */
 import { originOf } from '../distribution/index.ts';
 import { fail } from '../errors/index.ts';
 import { SingleFlight } from '../flow/index.ts';
@@ -56,7 +56,7 @@ export function createRefs(deps: RefDeps): Refs {
   };
 }
 
-/** The tree of a committed snapshot for reading, which the caller's lease keeps. */
+/** A view of a committed snapshot, which the caller's lease keeps. */
 async function viewOf(store: Store, key: string): Promise<ViewSpec> {
   return specOfMounts((await store.snapshots.view(key, { kept: true })).mounts);
 }
@@ -73,7 +73,7 @@ class EmptyRef implements Ref {
     return { kind: 'empty' };
   }
 
-  /** A snapshot with nothing in it, one for all. */
+  /** The empty snapshot, one for all callers. */
   async snapshot(ctx: RefContext): Promise<string> {
     const name = 'empty';
     if (await holdSnapshot(this.#store, ctx.lease, name)) return name;
@@ -118,7 +118,7 @@ class SnapshotRef implements Ref {
   }
 }
 
-/** A snapshot's stack, lowest first, with what its labels know of each layer. */
+/** The stack of a snapshot, lowest first, with the facts in its labels. */
 async function layersOfSnapshot(store: Store, key: string): Promise<RefLayers> {
   const chain = await store.snapshots.chain(key);
   if (chain.length === 0) {
@@ -159,7 +159,7 @@ class FolderRef implements Ref {
 
   async snapshot(ctx: RefContext): Promise<string> {
     if (this.#key !== undefined && (await holdSnapshot(this.#store, ctx.lease, this.#key))) return this.#key;
-    // Several steps may mount one folder at once: it is copied once.
+    // Several steps may mount one folder at once; it is copied once.
     this.#key = await this.#seeding.run('', ctx.signal, () => seedFolder(this.#store, this.#spec, ctx));
     await this.#store.leases.add(ctx.lease, { type: 'snapshot', id: this.#key });
     return this.#key;

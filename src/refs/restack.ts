@@ -4,7 +4,7 @@ import { specOfMounts } from '../fs/index.ts';
 import { type RefContext, type Store, snapshotLabels } from '../store/index.ts';
 import { runTask } from '../workers/index.ts';
 
-/** Keys of the committed snapshots a snapshot stands on, lowest first, itself last. Throws `not-found`. */
+/** The keys of a committed snapshot and all below it, lowest first. Throws `not-found`. */
 export async function chainOf(store: Store, key: string): Promise<string[]> {
   const chain = await store.snapshots.chain(key);
   if (chain.length === 0) throw fail('not-found', 'store', `the snapshot ${key} is gone`);
@@ -12,9 +12,12 @@ export async function chainOf(store: Store, key: string): Promise<string[]> {
 }
 
 /**
- * Stacks what snapshots, lowest first, each change in the tree it was made on, on another parent, and returns the
- * topmost: `key`, if one is given. Nothing is copied: a layer is shared, or, where it only fits its own tree, made anew
- * of the same files. Only for stores that can (`snapshots.restack`). Throws `exists` when `key` is taken.
+ * Lays the layers of several snapshots (lowest first) on another parent and returns the topmost snapshot: `key`, if one
+ * is given. Each snapshot adds the changes that it made to its own tree. Nothing is copied: a layer is shared or, where
+ * it fits only its own tree, made anew of the same files. Only for stores that have `snapshots.restack`. Throws
+ * `exists` when `key` is taken.
+ *
+ *     await restack(store, ['a', 'b'], 'base', { lease }); // base, then a's layer, then b's
  */
 export async function restack(
   store: Store,
@@ -38,10 +41,10 @@ export async function restack(
   return top;
 }
 
-/** Labels that hold of a layer's changes, however they are written. */
+/** Labels that stay true of a layer's changes in whatever form they are written. */
 const kept: readonly string[] = [snapshotLabels.createdBy, snapshotLabels.madeAt, snapshotLabels.madeBy];
 
-/** Makes a snapshot of a layer that only fits its own tree; false when it can be shared. */
+/** Makes a new snapshot of a layer that fits only its own tree; false when the layer can be shared. */
 async function move(
   store: Store,
   layer: string,
@@ -51,7 +54,7 @@ async function move(
   const { snapshots } = store;
   const info = await snapshots.stat(layer);
   const isOwn = info?.labels[snapshotLabels.createdBy] !== undefined;
-  // With nothing below it, what we wrote hides nothing.
+  // A layer that we made on nothing hides nothing.
   if (info === undefined || (isOwn && info.parent === undefined)) return false;
   const view = await snapshots.view(layer);
   const key = `restack-active-${randomUUID()}`;
@@ -59,7 +62,7 @@ async function move(
     const [dir, ...below] = dirsOf(specOfMounts(view.mounts));
     if (dir === undefined) throw fail('internal', 'store', `snapshot ${layer} has no folder`);
     const { signal } = ctx;
-    // An image's layer keeps what it has, for its blob's sake.
+    // An image's layer keeps all its entries, so that its blob stays true.
     if (await runTask('ops.movable', { dir, below, exact: isOwn }, { signal })) return false;
     const [target] = dirsOf(specOfMounts(await snapshots.prepare(key, to.parent, { lease: ctx.lease })));
     if (target === undefined) throw fail('internal', 'store', `snapshot ${key} has no folder to write to`);

@@ -5,7 +5,7 @@ import { specOfMounts, type ViewSpec } from '../fs/index.ts';
 import type { RefContext, Store } from '../store/index.ts';
 import { runTask } from '../workers/index.ts';
 
-/** Returns the committed snapshot's key; leaves nothing when it throws. */
+/** Returns the key of the committed snapshot. Leaves nothing behind when it throws. */
 export async function seedFolder(
   store: Store,
   spec: Extract<ViewSpec, { kind: 'folder' }>,

@@ -1,4 +1,4 @@
-/** Trees made by file actions: a new snapshot, written without mounting anything. */
+/** Makes trees by file actions: each is a new snapshot, written without mounting anything. */
 import { type DrydockError, fail, toDrydockError } from '../errors/index.ts';
 import { type FileActionSpec, specOfMounts, type ViewSpec } from '../fs/index.ts';
 import { maxLayers } from '../oci/index.ts';
@@ -6,8 +6,8 @@ import { explainDisk, type Ref, type RefContext, type Store, tooManyLayers } fro
 import { runTask } from '../workers/index.ts';
 
 /**
- * Makes the committed snapshot `name` by applying file actions on top of `parent`. Nothing is left when it fails or
- * is aborted.
+ * Makes the committed snapshot `name` by applying file actions to `parent`. Leaves nothing behind when it fails or is
+ * aborted.
  */
 export async function writeSnapshot(
   store: Store,
@@ -18,7 +18,7 @@ export async function writeSnapshot(
     actions: FileActionSpec[];
     /** Labels of the committed snapshot. */
     labels?: Record<string, string>;
-    /** Called on a failure while the snapshot is still there; it may commit what there is of it. */
+    /** Called on a failure while the active snapshot still exists; it may commit the part that was written. */
     onFailure?(error: DrydockError): Promise<void>;
   },
   ctx: RefContext,
@@ -34,7 +34,7 @@ export async function writeSnapshot(
     if (actions.length > 0) await runTask('fs.apply', { target, actions }, { signal });
     await store.snapshots.commit(name, key, { lease, labels });
   } catch (err) {
-    // Looked at while what was written is still there.
+    // The disk is examined while the written files are still there.
     const error = toDrydockError(await explainDisk(err, store), 'file');
     if (signal?.aborted !== true) await what.onFailure?.(error);
     await store.snapshots.remove(key).catch(() => {});
@@ -42,12 +42,12 @@ export async function writeSnapshot(
   }
 }
 
-/** The snapshot to build on for a ref: none for the empty tree. */
+/** The snapshot that a build on this ref stands on; undefined for the empty tree. */
 export async function parentOf(ref: Ref | undefined, ctx: RefContext): Promise<string | undefined> {
   return ref === undefined || isEmpty(ref) ? undefined : ref.snapshot(ctx);
 }
 
-/** Whether a ref is the tree with nothing in it. */
+/** Whether a ref is the empty tree. */
 export function isEmpty(ref: Ref): boolean {
   return ref.serialize()?.kind === 'empty';
 }

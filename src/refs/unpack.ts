@@ -1,5 +1,5 @@
 /**
- * From an image's layers to a committed snapshot: missing blobs are fetched side by side, and each is unpacked onto
+ * Turns an image's layers into a committed snapshot. Missing blobs are fetched side by side, and each is unpacked onto
  * the one below as soon as both are there.
  */
 import { createHash, randomUUID } from 'node:crypto';
@@ -26,9 +26,9 @@ interface Layer {
 }
 
 /**
- * The key of the snapshot of the whole stack, made as far as it is not there. `chains[i]` is the chain ID up to
- * layer i; a snapshot's key is its chain ID. Reports `sha256:…` while fetching and `extracting sha256:…` while
- * unpacking. Throws the registry's errors, and `corrupt` when a layer's contents are not what its config says.
+ * Returns the key of the snapshot of the whole stack, making the snapshots that are missing. `chains[i]` is the chain
+ * ID up to layer i; a snapshot's key is its chain ID. Reports `sha256:…` while fetching and `extracting sha256:…` while
+ * unpacking. Throws the registry's errors, and `corrupt` when a layer's contents differ from its config's.
  */
 export async function materialize(
   store: Store,
@@ -45,7 +45,7 @@ export async function materialize(
     await labelForeign(store, source, layers, chains);
     return known;
   }
-  // Whoever waited for another's run holds its result by that one's lease only: look again under the own one.
+  // A caller that waited for another's run has its result under that one's lease only, so it looks again under its own.
   const key = await store.work.stacking.run(top, ctx.signal, () =>
     unpackMissing(store, client, source, layers, chains, ctx),
   );
@@ -54,8 +54,8 @@ export async function materialize(
 }
 
 /**
- * Snapshots that others unpacked into a containerd bear no labels of ours: what the image says of them is written
- * down, so that a build on them keeps the image's own layers.
+ * Labels snapshots that other programs unpacked into a containerd, which lack our labels, with the facts that their
+ * image tells. A build on them then keeps the image's own layers.
  */
 async function labelForeign(
   store: Store,
@@ -90,7 +90,7 @@ async function unpackMissing(
     if (parent !== undefined) break;
   }
   await labelForeign(store, source, layers.slice(0, first), chains);
-  // One layer's failure ends the fetching of the others.
+  // The failure of one layer ends the fetching of the others.
   const stop = new AbortController();
   const signal = ctx.signal === undefined ? stop.signal : AbortSignal.any([ctx.signal, stop.signal]);
   const fetches = layers.map(({ descriptor }, i) =>
@@ -100,7 +100,7 @@ async function unpackMissing(
   );
   for (const fetching of fetches) fetching?.catch(() => {});
   try {
-    // A fetch that fails must be heard while another layer is still unpacking.
+    // A fetch that fails must be noticed while another layer is still being unpacked.
     const failed = Promise.withResolvers<never>();
     failed.promise.catch(() => {});
     for (const fetching of fetches) fetching?.catch((err) => failed.reject(err));
@@ -110,7 +110,7 @@ async function unpackMissing(
       await Promise.race([fetches[i], failed.promise]);
       const work = () =>
         unpackOne(store, client, source, layer, below, chains[i] as Digest, { ...ctx, signal });
-      // Another image with the same lower layers may be doing the same; the top one is ours already.
+      // Another image with the same lower layers may be doing the same work; the top layer is ours already.
       parent =
         i === layers.length - 1
           ? await work()
@@ -126,7 +126,10 @@ async function unpackMissing(
   }
 }
 
-/** A layer that no registry gives, of an image that the store has: then the store is what is at fault. */
+/**
+ * Adds to an error about a missing layer, of an image that is in the store but in no registry, that the store is
+ * damaged.
+ */
 async function tellDamage(store: Store, source: string | undefined, err: unknown): Promise<void> {
   if (source === undefined || !(err instanceof DrydockError)) return;
   if (err.hop !== 'registry' || err.code === 'canceled') return;
@@ -182,7 +185,10 @@ async function unpackNow(
   return chain;
 }
 
-/** Unpacks a layer into a new snapshot. Leaves nothing when it throws: `exists`, too, when another was faster. */
+/**
+ * Unpacks a layer into a new snapshot. Leaves nothing behind when it throws; it throws `exists` when another was
+ * faster.
+ */
 async function makeSnapshot(
   store: Store,
   source: string | undefined,

@@ -1,4 +1,4 @@
-/** LLB's messages from protobuf's wire format. The bytes may be hostile. */
+/** Decodes LLB's messages from protobuf's wire format. The bytes may be hostile. */
 import type { Message as EsMessage } from '@bufbuild/protobuf';
 import { nameOf } from '../../linux/index.ts';
 import {
@@ -17,13 +17,13 @@ import {
   zero,
 } from './messages.ts';
 
-/** A message from its bytes. Unknown fields are kept. Throws what is wrong with malformed ones. */
+/** Decodes a message. Unknown fields are kept. Throws an error that tells what is wrong with malformed bytes. */
 export function fromBinary<T extends EsMessage>(schema: Schema<T>, bytes: Uint8Array): T {
   const reader = new Reader(bytes);
   return readMessage(reader, schema.typeName, reader.end, 0) as unknown as T;
 }
 
-/** Messages inside messages, at most. */
+/** How deep messages may be nested. */
 const maxDepth = 100;
 
 class Reader {
@@ -38,7 +38,7 @@ class Reader {
     return this.#buffer.length;
   }
 
-  /** A varint's low 64 bits. Small ones, nearly all, come without a bigint. */
+  /** Reads a varint's low 64 bits. Small ones, nearly all, come without a bigint. */
   varint(end: number): number | bigint {
     let value = 0;
     for (let shift = 0; shift < 28; shift += 7) {
@@ -60,7 +60,7 @@ class Reader {
     return this.#buffer[this.at++] as number;
   }
 
-  /** Length of what follows, which must be there. Returns where it ends. */
+  /** Reads the length of a part, which must be within the bytes. Returns the end of the part. */
   span(end: number): number {
     const length = Number(this.varint(end));
     if (length > end - this.at) throw new Error('a field is longer than its message');
@@ -121,7 +121,7 @@ function wireTypeOf(type: string): number {
   return type === 'string' || type === 'bytes' || isMessageType(type) ? BYTES : VARINT;
 }
 
-/** Numbers of a list may come one by one or in one piece, whatever the schema says. */
+/** Whether a list of numbers comes in one piece. Either form is accepted, whatever the schema says. */
 function packs(field: Field, wireType: number): boolean {
   return wireType === BYTES && (field.shape === 'packed' || field.shape === 'list');
 }
@@ -168,7 +168,7 @@ function readEntry(reader: Reader, type: string, end: number, depth: number): [s
   return [key, value ?? build(type, {})];
 }
 
-/** `earlier`: a message that came before in the same field, which a further one adds to. */
+/** Reads one value. `earlier`: a message read before in the same field, which this one adds to. */
 function readValue(reader: Reader, type: string, end: number, depth: number, earlier?: Value): Value {
   switch (type) {
     case 'string':

@@ -1,4 +1,4 @@
-/** LLB's messages to protobuf's wire format. */
+/** Encodes LLB's messages into protobuf's wire format. */
 import type { Message as EsMessage } from '@bufbuild/protobuf';
 import { bytesOf } from '../../linux/index.ts';
 import {
@@ -12,14 +12,14 @@ import {
   type Value,
 } from './messages.ts';
 
-/** A message as bytes: fields in the order of their numbers, maps in the order of their keys' insertion. */
+/** Encodes a message: fields in the order of their numbers, maps in the order in which their keys were inserted. */
 export function toBinary<T extends EsMessage>(schema: Schema<T>, message: T): Uint8Array {
   const writer = new Writer();
   writeMessage(writer, schema.typeName, message as unknown as Plain);
   return writer.finish();
 }
 
-/** Bytes of one varint, at most. */
+/** The largest number of bytes in one varint. */
 const varintBytes = 10;
 
 class Writer {
@@ -76,7 +76,7 @@ class Writer {
     this.at += length;
   }
 
-  /** Writes a part after its length, which is known once the part is there. */
+  /** Writes a part and its length before it, which is known only afterwards. */
   measured(write: () => void): void {
     const start = this.at;
     this.varint(0);

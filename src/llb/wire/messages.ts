@@ -1,7 +1,7 @@
 /**
- * LLB's messages to and from protobuf's wire format (https://protobuf.dev/programming-guides/encoding/). The shapes
- * and bytes are those of the generated messages (`pb/solver/pb`), which other rooms may mix in; but every command
- * that builds needs LLB, and this is ready at once where the generated code first takes its schema apart.
+ * Encodes and decodes LLB's messages in protobuf's wire format (https://protobuf.dev/programming-guides/encoding/).
+ * Shapes and bytes are those of the generated messages (`pb/solver/pb`), so other rooms may mix both. Every command
+ * that builds needs LLB, and this code is ready at once, while the generated code must first take its schema apart.
  */
 import type { Message as EsMessage, MessageInitShape } from '@bufbuild/protobuf';
 import type { GenMessage } from '@bufbuild/protobuf/codegenv2';
@@ -12,13 +12,13 @@ type Shape = '' | 'list' | 'packed' | 'map';
 export interface Field {
   number: number;
   name: string;
-  /** A scalar type, `enum`, or a message's type name. */
+  /** A scalar type, `enum`, or the type name of a message. */
   type: string;
   shape: Shape;
   oneof: string;
 }
 
-/** Names a message type of LLB; `T` is what it looks like. */
+/** The name of one of LLB's message types; `T` is the shape of its messages. */
 export interface Schema<T extends EsMessage> {
   readonly typeName: T['$typeName'];
 }
@@ -60,7 +60,7 @@ export function zero(type: string): Value {
   }
 }
 
-/** Makes a message; what `init` leaves out has its default. */
+/** Makes a message; fields missing in `init` get their defaults. */
 export function create<T extends EsMessage>(
   schema: Schema<T>,
   init: NoInfer<MessageInitShape<GenMessage<T>>> = {} as never,
@@ -96,7 +96,7 @@ export function build(typeName: string, init: Plain): Plain {
   return message;
 }
 
-/** A deep copy. */
+/** Returns a deep copy. */
 export function clone<T extends EsMessage>(_schema: Schema<T>, message: T): T {
   return structuredClone(message);
 }
@@ -107,7 +107,7 @@ export const FIXED64 = 1;
 export const BYTES = 2;
 export const FIXED32 = 5;
 
-/** As the generated messages keep it: the field's bytes after its tag. */
+/** A field that the schema does not know, as the generated messages keep it: the field's bytes after its tag. */
 export interface UnknownField {
   no: number;
   wireType: number;
