@@ -3,7 +3,7 @@ import { fail } from '../errors/index.ts';
 import { digestOf } from '../oci/index.ts';
 import { isEmpty } from '../refs/index.ts';
 import { refContext } from '../solver/index.ts';
-import { type Ref, snapshotKeys } from '../store/index.ts';
+import { keepSnapshots, type Ref, snapshotKeys } from '../store/index.ts';
 import { checkInputs } from './check-inputs.ts';
 import type { OpMaker } from './deps.ts';
 
@@ -32,7 +32,7 @@ export const mergeOp: OpMaker = (vertex, deps) => {
         if (!stay.every(Boolean)) await merged.snapshot(refContext(ctx));
         // No record will keep the others.
         const keys = parts.flatMap((ref) => snapshotKeys(ref.serialize()));
-        await Promise.all(keys.map((id) => deps.store.leases.add(ctx.lease, { type: 'snapshot', id })));
+        await keepSnapshots(deps.store, ctx.lease, keys);
       }
       return [merged];
     },

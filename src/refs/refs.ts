@@ -7,12 +7,14 @@ import { chainIds, type Digest, digestOf } from '../oci/index.ts';
 import type { RegistryClient } from '../registry/index.ts';
 import {
   holdSnapshot,
+  holdSnapshots,
   type Ref,
   type RefContext,
   type RefLayer,
   type RefLayers,
   type SerializedRef,
   type Store,
+  snapshotKeys,
   snapshotLabels,
   unlessThere,
 } from '../store/index.ts';
@@ -43,17 +45,24 @@ export function createRefs(deps: RefDeps): Refs {
     folder: (spec) => new FolderRef(store, spec),
     image: (source, layers) => (layers.length === 0 ? empty : new ImageRef(deps, source, layers)),
     async restore(serialized, lease) {
-      if (serialized.kind === 'empty') return empty;
-      if (serialized.kind === 'image') return this.image(serialized.ref, serialized.layers);
-      if (serialized.kind === 'merge') {
-        const parts = await Promise.all(serialized.parts.map((part) => this.restore(part, lease)));
-        return parts.every((part) => part !== undefined) ? this.merge(parts) : undefined;
-      }
-      return (await holdSnapshot(store, lease, serialized.key))
-        ? new SnapshotRef(store, serialized.key)
-        : undefined;
+      const isHere = await holdSnapshots(store, lease, [...new Set(snapshotKeys(serialized))]);
+      return isHere ? held(this, store, serialized) : undefined;
     },
   };
+}
+
+/** The ref of a form whose snapshots are under the caller's lease. */
+function held(refs: Refs, store: Store, form: SerializedRef): Ref {
+  switch (form.kind) {
+    case 'empty':
+      return refs.empty();
+    case 'image':
+      return refs.image(form.ref, form.layers);
+    case 'merge':
+      return refs.merge(form.parts.map((part) => held(refs, store, part)));
+    case 'snapshot':
+      return new SnapshotRef(store, form.key);
+  }
 }
 
 /** A view of a committed snapshot, which the caller's lease keeps. */

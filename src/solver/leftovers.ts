@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { DrydockError } from '../errors/index.ts';
 import type { Op } from '../pb/solver/pb/ops_pb.js';
-import { type Ref, type Store, snapshotKeys } from '../store/index.ts';
+import { keepSnapshots, type Ref, type Store, snapshotKeys } from '../store/index.ts';
 
 interface Leftovers {
   readonly op: Op;
@@ -71,7 +71,6 @@ export async function dropLeftovers(error: unknown, store: Store): Promise<void>
 }
 
 async function keepAll(store: Store, lease: string, refs: readonly (Ref | undefined)[]): Promise<void> {
-  for (const ref of refs) {
-    for (const id of snapshotKeys(ref?.serialize())) await store.leases.add(lease, { type: 'snapshot', id });
-  }
+  const keys = refs.flatMap((ref) => snapshotKeys(ref?.serialize()));
+  await keepSnapshots(store, lease, keys);
 }

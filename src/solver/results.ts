@@ -1,7 +1,7 @@
 import type { CacheRecord, RecordType } from '../cache/index.ts';
 import { DrydockError, fail, throwIfAborted } from '../errors/index.ts';
 import { type Digest, hex } from '../oci/index.ts';
-import { type Ref, type RefContext, snapshotKeys } from '../store/index.ts';
+import { keepSnapshots, type Ref, type RefContext, snapshotKeys } from '../store/index.ts';
 import type { ForeignRecord } from './foreign-cache.ts';
 import { ForeignRef } from './foreign-ref.ts';
 import { keptName } from './kept-name.ts';
@@ -109,11 +109,8 @@ export class ResultStore {
   /** Keeps another vertex's refs for this one. */
   async hold(refs: readonly Ref[], state: VertexState): Promise<void> {
     await this.lease(state);
-    for (const ref of refs) {
-      for (const id of snapshotKeys(ref.serialize())) {
-        await this.#deps.store.leases.add(state.lease.name, { type: 'snapshot', id });
-      }
-    }
+    const keys = refs.flatMap((ref) => snapshotKeys(ref.serialize()));
+    await keepSnapshots(this.#deps.store, state.lease.name, keys);
   }
 
   /** Bytes that refs add to the store. What is stacked of others adds nothing of its own until it is made. */

@@ -2,8 +2,8 @@
  * What others may remove, or make at the same time: putting under a lease what may be gone, and making what may be there
  * by the time that it is made.
  */
-import { DrydockError } from '../errors/index.ts';
-import { pause } from '../flow/index.ts';
+import { DrydockError, fail } from '../errors/index.ts';
+import { inParallel, pause } from '../flow/index.ts';
 import type { Digest } from '../oci/index.ts';
 import type { ContentWriter, LeaseResource, Store, WriterOptions } from './store.ts';
 
@@ -30,6 +30,26 @@ async function isThere({ content, snapshots }: Store, thing: LeaseResource): Pro
 /** Puts a snapshot under a lease; false when it is gone, or not whole any more. Throws as `hold` does. */
 export async function holdSnapshot(store: Store, lease: string, key: string): Promise<boolean> {
   return (await hold(store, lease, { type: 'snapshot', id: key })) && store.snapshots.intact(key);
+}
+
+/**
+ * Puts snapshots under a lease, with one call for all where the store can; false when one is gone, or not whole any more.
+ * Throws `not-found` when the lease is not there.
+ */
+export async function holdSnapshots(store: Store, lease: string, keys: readonly string[]): Promise<boolean> {
+  if (keys.length === 1) return holdSnapshot(store, lease, keys[0] as string);
+  if (keys.length === 0) return true;
+  const things = keys.map((id) => ({ type: 'snapshot' as const, id }));
+  if (!(await store.leases.addAll(lease, things)).every(Boolean)) return false;
+  return (await inParallel(keys, (key) => store.snapshots.intact(key))).every(Boolean);
+}
+
+/** Puts snapshots that must be there under a lease, many at once. Throws `not-found` when one of them, or the lease, is not. */
+export async function keepSnapshots(store: Store, lease: string, keys: readonly string[]): Promise<void> {
+  const things = keys.map((id) => ({ type: 'snapshot' as const, id }));
+  const there = await store.leases.addAll(lease, things);
+  const gone = keys.find((_, i) => there[i] === false);
+  if (gone !== undefined) throw fail('not-found', 'store', `there is no snapshot ${gone} to keep`);
 }
 
 /**

@@ -1,6 +1,14 @@
 /** The store of content, snapshots, images and leases: its interface and the two stores behind it. */
 export { defaultAddress, defaultNamespace } from './containerd/place.ts';
-export { hold, holdChain, holdSnapshot, unlessThere, writerInTurn } from './hold.ts';
+export {
+  hold,
+  holdChain,
+  holdSnapshot,
+  holdSnapshots,
+  keepSnapshots,
+  unlessThere,
+  writerInTurn,
+} from './hold.ts';
 export { contentRefLabels, createdByLabel, madeByLabel, snapshotRefLabel } from './labels.ts';
 export { openLocalStore } from './local/open.ts';
 export {

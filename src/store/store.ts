@@ -285,6 +285,11 @@ export interface Leases {
    * Puts a thing under a lease. Throws `not-found` when the lease or the thing is missing, or the thing is not whole.
    */
   add(id: string, resource: LeaseResource): Promise<void>;
+  /**
+   * Adds many at once; by position, whether each is there, and whole: what is not is not added. Throws `not-found` when
+   * the lease is not there.
+   */
+  addAll(id: string, resources: readonly LeaseResource[]): Promise<boolean[]>;
   removeResource(id: string, resource: LeaseResource): Promise<void>;
   resources(id: string): Promise<LeaseResource[]>;
   delete(id: string): Promise<void>;

@@ -9,6 +9,10 @@ import { hasCode } from './errors.ts';
 import { foreignLabels, leaseLabels, noLease } from './lease-names.ts';
 import { type ContainerdParts, isDamaged } from './shared.ts';
 
+/** From so many snapshots on that are looked for, the list of all is read: so many of it for each, at most. */
+const worthListing = 16;
+const listedForOne = 8;
+
 /**
  * The leases in containerd, so that containerd's own collector respects them: each pinned lease by itself, the others
  * in groups (see PassingLeases). A lease that is not pinned names its run in a label; the next opening of the root
@@ -122,6 +126,39 @@ export class ContainerdLeases implements Leases {
     if (await this.#there(resource)) return;
     await this.removeResource(id, resource);
     throw fail('not-found', 'store', `there is no ${resource.type} ${resource.id} to keep`);
+  }
+
+  /** Throws `not-found` when the lease is not there. */
+  async addAll(id: string, resources: readonly LeaseResource[]): Promise<boolean[]> {
+    const { passing } = this.#shared;
+    const things = resources.map((resource) => this.#toResource(resource));
+    if (passing.has(id)) await passing.addAll(id, things);
+    else await inParallel(things, (thing) => this.#addTo(id, thing));
+    const listed = await this.#listed(resources);
+    return inParallel(resources, async (resource) => {
+      const isListed = resource.type === 'snapshot' && listed.has(resource.id);
+      if (isListed || (await this.#there(resource))) return true;
+      await this.removeResource(id, resource);
+      return false;
+    });
+  }
+
+  /**
+   * Some of the snapshots that are there: where many are looked for, containerd's whole list costs less than a question
+   * for each, as long as it is not much longer than they are.
+   */
+  async #listed(resources: readonly LeaseResource[]): Promise<Set<string>> {
+    const { connection, snapshotter } = this.#shared;
+    const wanted = resources.filter(({ type }) => type === 'snapshot').length;
+    const found = new Set<string>();
+    if (wanted < worthListing) return found;
+    await connection.call('listing snapshots', { again: true }, async (call) => {
+      for await (const { info } of connection.snapshots.list({ snapshotter }, call)) {
+        for (const { name } of info) found.add(name);
+        if (found.size > wanted * listedForOne) return;
+      }
+    });
+    return found;
   }
 
   async #addTo(id: string, { id: thing, type }: Pick<Resource, 'id' | 'type'>): Promise<void> {

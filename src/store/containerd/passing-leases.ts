@@ -1,15 +1,16 @@
 import { Code } from '@connectrpc/connect';
 import { DrydockError } from '../../errors/index.ts';
 import { inParallel } from '../../flow/index.ts';
-import type { Resource } from '../../pb/containerd/leases_pb.js';
+import { Bundle, keyOf, type Thing, worthBundling } from './bundle.ts';
 import { hasCode } from './errors.ts';
 import { leaseLifeMs, noLease } from './lease-names.ts';
 import type { ContainerdParts } from './shared.ts';
 
-type Thing = Pick<Resource, 'id' | 'type'>;
-
 /** A thing that one or more of our leases hold. */
 interface HeldThing {
+  thing: Thing;
+  /** The bundle that holds the thing for the group; undefined when the group's lease names the thing itself. */
+  bundle: Bundle | undefined;
   /** The number of our leases that hold the thing. */
   users: number;
   /** Resolves when containerd has been told of the thing. */
@@ -120,6 +121,23 @@ export class PassingLeases {
     await this.#hold(id, thing, (group) => this.#tell(group, thing));
   }
 
+  /** Adds things, which need not be there; many become a bundle. Throws as `add` does. */
+  async addAll(id: string, things: readonly Thing[]): Promise<void> {
+    const group = this.#leases.get(id)?.group;
+    const news = new Map(things.map((thing) => [keyOf(thing), thing]));
+    for (const key of news.keys()) if (group?.held.has(key)) news.delete(key);
+    if (group !== undefined && news.size >= worthBundling) {
+      const bundle = new Bundle(this.#shared, [...news.values()]);
+      const known = Promise.all([...news.keys()].map((key) => group.leaving.get(key)?.catch(() => {}))).then(
+        () => bundle.make(group.name),
+      );
+      for (const [key, thing] of news) {
+        group.held.set(key, { thing, bundle, users: 0, known, told: false });
+      }
+    }
+    await Promise.all(things.map((thing) => this.add(id, thing)));
+  }
+
   /** Notes a thing that a call made under the lease has put there. */
   async took(id: string, thing: Thing): Promise<void> {
     if (!this.has(id)) return;
@@ -136,7 +154,7 @@ export class PassingLeases {
     const key = keyOf(thing);
     let hold = group.held.get(key);
     if (hold === undefined) {
-      hold = { users: 0, known: tell(group), told: false };
+      hold = { thing, bundle: undefined, users: 0, known: tell(group), told: false };
       group.held.set(key, hold);
     }
     if (!things.has(key)) {
@@ -225,34 +243,50 @@ export class PassingLeases {
 
   /** Releases all things that no lease holds any more. */
   async flush(): Promise<void> {
+    const idle: { group: Group; bundle: Bundle | undefined; things: Thing[] }[] = [];
+    for (const group of this.#groups) {
+      const bundles = new Map<Bundle, Thing[]>();
+      for (const { users, thing, bundle } of group.held.values()) {
+        if (users > 0) continue;
+        const others = bundle === undefined ? undefined : bundles.get(bundle);
+        if (others !== undefined) {
+          others.push(thing);
+          continue;
+        }
+        const things = [thing];
+        idle.push({ group, bundle, things });
+        if (bundle !== undefined) bundles.set(bundle, things);
+      }
+    }
+    await inParallel(idle, ({ group, bundle, things }) => this.#leave(group, bundle, things));
+  }
+
+  /** Releases things of one bundle, or one thing without a bundle; those that a lease holds again stay. */
+  async #leave(group: Group, bundle: Bundle | undefined, things: readonly Thing[]): Promise<void> {
     const { connection } = this.#shared;
-    const idle = [...this.#groups].flatMap((group) =>
-      [...group.held].flatMap(([key, { users }]) => (users === 0 ? [{ group, key }] : [])),
-    );
-    await inParallel(idle, async ({ group, key }) => {
-      if (group.held.get(key)?.users !== 0) return;
-      group.held.delete(key);
-      const at = key.indexOf(' ');
-      const resource = { type: key.slice(0, at), id: key.slice(at + 1) };
-      const gone = connection
-        .find(`letting go of ${resource.id}`, (call) =>
-          connection.leases.deleteResource({ id: group.name, resource }, call),
+    const idle = things.filter((thing) => group.held.get(keyOf(thing))?.users === 0);
+    const [first] = idle;
+    if (first === undefined) return;
+    const gone =
+      bundle?.drop(idle) ??
+      connection
+        .find(`letting go of ${first.id}`, (call) =>
+          connection.leases.deleteResource({ id: group.name, resource: first }, call),
         )
         .then(() => {});
+    const keys = idle.map(keyOf);
+    for (const key of keys) {
+      group.held.delete(key);
       group.leaving.set(key, gone);
-      try {
-        await gone;
-      } finally {
-        group.leaving.delete(key);
-      }
-    });
+    }
+    try {
+      await gone;
+    } finally {
+      for (const key of keys) group.leaving.delete(key);
+    }
   }
 
   list(): { id: string; labels: Record<string, string> }[] {
     return [...this.#leases].map(([id, { labels }]) => ({ id, labels: { ...labels } }));
   }
-}
-
-function keyOf({ type, id }: Thing): string {
-  return `${type} ${id}`;
 }

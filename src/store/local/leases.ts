@@ -51,13 +51,30 @@ export class LocalLeases implements Leases {
     return this.#shared.db.together('write', () => this.#add(id, resource));
   }
 
+  /** Throws `not-found` when the lease is not there. */
+  addAll(id: string, resources: readonly LeaseResource[]): Promise<boolean[]> {
+    const { db } = this.#shared;
+    return Promise.all(
+      resources.map(async (resource) => {
+        let there = false;
+        await db.together('write', () => {
+          there = this.#isThere(resource);
+          if (there) hold(db, id, resource.type, resource.id);
+        });
+        return there;
+      }),
+    );
+  }
+
+  #isThere(resource: LeaseResource): boolean {
+    if (resource.type === 'blob') return hasWholeBlob(this.#shared, resource.id);
+    return this.#shared.db.get('SELECT 1 FROM snapshots WHERE key = ?', resource.id) !== undefined;
+  }
+
   #add(id: string, resource: LeaseResource): void {
     const { db } = this.#shared;
-    const there =
-      resource.type === 'blob'
-        ? hasWholeBlob(this.#shared, resource.id)
-        : db.get('SELECT 1 FROM snapshots WHERE key = ?', resource.id) !== undefined;
-    if (!there) throw fail('not-found', 'store', `there is no ${resource.type} ${resource.id} to keep`);
+    if (!this.#isThere(resource))
+      throw fail('not-found', 'store', `there is no ${resource.type} ${resource.id} to keep`);
     hold(db, id, resource.type, resource.id);
   }
 

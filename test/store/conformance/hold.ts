@@ -1,7 +1,15 @@
 /** What may be gone, and what another may have made meanwhile (store/hold.ts), on every store. */
 import { describe, expect, test } from 'vitest';
 import { chainId, digestOf } from '../../../src/oci/digest.ts';
-import { hold, holdChain, holdSnapshot, unlessThere, writerInTurn } from '../../../src/store/hold.ts';
+import {
+  hold,
+  holdChain,
+  holdSnapshot,
+  holdSnapshots,
+  keepSnapshots,
+  unlessThere,
+  writerInTurn,
+} from '../../../src/store/hold.ts';
 import { snapshotLabels } from '../../../src/store/store.ts';
 import { bytes, lease, nowhere, type StoreAtHand } from './at-hand.ts';
 
@@ -18,6 +26,19 @@ export function holdTests(at: StoreAtHand): void {
       expect(await hold(store, 'mine', { type: 'snapshot', id: 'none' })).toBe(false);
       expect(await holdSnapshot(store, 'mine', 'none')).toBe(false);
       expect(await store.leases.resources('mine')).toEqual([blob, { type: 'snapshot', id: 'a' }]);
+    });
+
+    test('many snapshots are held if all of them are there', async () => {
+      const { store } = at;
+      const keys = ['a', 'b', 'c', 'd', 'e'];
+      for (const key of keys) await at.layer(key, undefined, () => {});
+      await store.leases.create('mine', {});
+      expect(await holdSnapshots(store, 'mine', [])).toBe(true);
+      expect(await holdSnapshots(store, 'mine', keys)).toBe(true);
+      expect(await holdSnapshots(store, 'mine', [...keys, 'none'])).toBe(false);
+      await keepSnapshots(store, 'mine', keys);
+      await expect(keepSnapshots(store, 'mine', ['a', 'none'])).rejects.toMatchObject({ code: 'not-found' });
+      await expect(holdSnapshots(store, 'none', keys)).rejects.toMatchObject({ code: 'not-found' });
     });
 
     test('a lease that is not there is a mistake', async () => {

@@ -4,8 +4,9 @@ import { writeFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { mediaTypes } from '../../../src/oci/types.ts';
 import { contentRefLabels, snapshotRefLabel } from '../../../src/store/labels.ts';
+import type { LeaseResource } from '../../../src/store/store.ts';
 
-import { bytes, lease, type StoreAtHand } from './at-hand.ts';
+import { bytes, lease, nowhere, type StoreAtHand } from './at-hand.ts';
 
 export function leasesTests(at: StoreAtHand): void {
   describe('leases and garbage collection', () => {
@@ -34,6 +35,58 @@ export function leasesTests(at: StoreAtHand): void {
       await at.store.leases.delete('record');
       await at.store.leases.delete('record');
       expect((await at.store.leases.list()).map(({ id }) => id)).toEqual([lease]);
+    });
+
+    test('many things are taken at once; those that are not there are said, and not taken', async () => {
+      const { leases, content } = at.store;
+      const blob = { type: 'blob' as const, id: await content.put(bytes('x'), { lease }) };
+      const keys = Array.from({ length: 20 }, (_, i) => `layer-${i}`);
+      for (const key of keys) await at.layer(key, undefined, () => {});
+      const layers = keys.map((id) => ({ type: 'snapshot' as const, id }));
+      const gone = [
+        { type: 'snapshot' as const, id: 'none' },
+        { type: 'blob' as const, id: nowhere },
+      ];
+      await leases.create('build', {});
+      expect(await leases.addAll('build', [...layers, ...gone, blob, layers[0]!])).toEqual([
+        ...keys.map(() => true),
+        false,
+        false,
+        true,
+        true,
+      ]);
+      expect(sorted(await leases.resources('build'))).toEqual(sorted([...layers, blob]));
+      await leases.create('record', { pinned: true });
+      expect(await leases.addAll('record', [layers[1]!, gone[0]!])).toEqual([true, false]);
+      expect(await leases.resources('record')).toEqual([layers[1]]);
+      expect(await leases.addAll('build', [])).toEqual([]);
+      await expect(leases.addAll('none', layers)).rejects.toMatchObject({ code: 'not-found' });
+    });
+
+    test('what was taken at once is let go of one by one, with the lease, and taken again', async () => {
+      const { leases } = at.store;
+      const keys = Array.from({ length: 20 }, (_, i) => `layer-${i}`);
+      for (const key of keys) await at.layer(key, undefined, () => {});
+      const layers = keys.map((id) => ({ type: 'snapshot' as const, id }));
+      await leases.create('build', {});
+      await leases.create('other', {});
+      await leases.addAll('build', layers);
+      await leases.addAll('other', layers.slice(0, 6));
+      await leases.delete(lease);
+      expect((await at.store.gc()).snapshots).toEqual([]);
+      // All others stay as they are held, though they were taken with it.
+      await leases.removeResource('build', layers[19]!);
+      expect((await at.store.gc()).snapshots).toEqual(['layer-19']);
+      await leases.delete('build');
+      await leases.create('next', {});
+      expect(await leases.addAll('next', layers.slice(4, 8))).toEqual([true, true, true, true]);
+      expect((await at.store.gc()).snapshots.sort()).toEqual(keys.slice(8, 19).sort());
+      await leases.delete('other');
+      expect((await at.store.gc()).snapshots.sort()).toEqual(keys.slice(0, 4).sort());
+      expect((await at.store.snapshots.list()).map(({ key }) => key).sort()).toEqual(keys.slice(4, 8).sort());
+      await leases.delete('next');
+      expect((await at.store.gc()).snapshots.sort()).toEqual(keys.slice(4, 8).sort());
+      expect((await at.store.verify()).problems).toEqual([]);
     });
 
     test('an image keeps its manifest, its layers, and the snapshots of its config, with their parents', async () => {
@@ -113,4 +166,8 @@ export function leasesTests(at: StoreAtHand): void {
       expect(await at.store.gc()).toMatchObject({ blobs: [], snapshots: [] });
     });
   });
+}
+
+function sorted(things: readonly LeaseResource[]): LeaseResource[] {
+  return [...things].sort((a, b) => (a.id < b.id ? -1 : 1));
 }
