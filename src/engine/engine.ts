@@ -40,7 +40,10 @@ export interface LimitOptions extends OperatorLimits {
   gc?: readonly GcRule[];
   /** The largest number of steps that run at one time. */
   maxParallelism?: number;
-  /** Nameservers, search domains and resolver options of steps, in the place of the host's. */
+  /**
+   * Opens the root even on a full disk, with the space that is set aside for giving space back. A caller that is about
+   * to fill the disk leaves this out: a build would leave no space for the `prune` that comes after it.
+   */
   dns?: DnsConfig;
   /** The OCI runtime; default `runc`. */
   runtime?: string;

@@ -1,4 +1,4 @@
-/** A connected client as a build's session: each question is a gRPC call back to it. */
+/** A connected client as a build's session. Each question is a gRPC call back to the client. */
 import type { Duplex, Readable } from 'node:stream';
 import type { GrpcChannel } from '../grpc/index.ts';
 import type { RegistryCredentials } from '../oci/index.ts';
@@ -16,10 +16,12 @@ import { sshAgent } from './services/ssh.ts';
 import { pullUpload } from './services/upload.ts';
 import type { ClientContent, ClientOutput, ClientSession, LocalProvider } from './types.ts';
 
-/** One client's connection. All its answers are `unavailable` (hop `session`) once the client is gone. */
+/**
+ * The session over one client's connection. All its answers are `unavailable` (hop `session`) once the client is gone.
+ */
 export class ConnectedSession implements ClientSession {
   readonly info: SessionInfo;
-  /** Who opened it; undefined: nobody knows. */
+  /** The one who opened it (`identityKey`); undefined when nobody knows. */
   readonly owner: string | undefined;
   readonly #channel: GrpcChannel;
   readonly #peer: Peer;

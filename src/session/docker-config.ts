@@ -1,5 +1,5 @@
 /**
- * Credentials as `docker login` files them: config.json's auths and the credential helper programs it names.
+ * Credentials as `docker login` keeps them: the auths in config.json, and the credential helpers that it names.
  * https://docs.docker.com/reference/cli/docker/login/#credential-stores
  */
 
@@ -29,9 +29,9 @@ const helperTimeoutMs = 30_000;
 const hubKey = 'https://index.docker.io/v1/';
 
 /**
- * Looks up registries in `$DOCKER_CONFIG/config.json`, else `~/.docker/config.json`. The file is read, and helpers
- * are run, when first asked for, and answers are remembered. No file, or no entry: undefined. Rejects with `invalid`
- * (hop `client`) when the file is not JSON, and with `unauthenticated` when a helper fails.
+ * Looks registries up in `$DOCKER_CONFIG/config.json`, else in `~/.docker/config.json`. The file is read, and helpers
+ * are run, at the first question; answers are remembered. Undefined when there is no file or no entry. Rejects with
+ * `invalid` (hop `client`) when the file is not JSON, and with `unauthenticated` when a helper fails.
  */
 export function dockerConfigCredentials(env: NodeJS.ProcessEnv): CredentialSource {
   let config: Promise<ConfigFile> | undefined;
@@ -88,7 +88,7 @@ async function lookUp(
   return entry === undefined ? undefined : credentialsOf(entry, host);
 }
 
-/** Old files have keys such as `https://host/v1/`. */
+/** The entry of a host. Old files have keys such as `https://host/v1/`. */
 function byHost(auths: Record<string, AuthEntry>, host: string): AuthEntry | undefined {
   for (const [key, entry] of Object.entries(auths)) {
     if (hostOfAddress(key) === hostOfAddress(host) || (host === hubKey && hostOfAddress(key) === 'docker.io'))
@@ -124,7 +124,7 @@ function credentialsOf(entry: AuthEntry, host: string): RegistryCredentials | un
 }
 
 /**
- * Runs `docker-credential-NAME get` with the host on stdin.
+ * Runs `docker-credential-NAME get` with the host on its stdin.
  * https://github.com/docker/docker-credential-helpers#development
  */
 async function askHelper(

@@ -1,4 +1,4 @@
-/** An OCI layout's blobs in a folder on this host, as a client's store. */
+/** The blobs of an OCI layout in a folder on this host, as a client's store. */
 import { createHash, randomUUID } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { mkdir, open, rename, rm, stat } from 'node:fs/promises';
@@ -7,7 +7,7 @@ import { errnoCode, fail } from '../errors/index.ts';
 import { hex } from '../oci/index.ts';
 import type { ClientContent } from './types.ts';
 
-/** The blobs of `dir`, which is made when the first one is written. */
+/** The store of the blobs in `dir`. The folder is made when the first blob is written. */
 export function folderContent(dir: string): ClientContent {
   const pathOf = (digest: Parameters<ClientContent['read']>[0]) => join(dir, 'blobs', 'sha256', hex(digest));
   return {

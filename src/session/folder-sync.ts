@@ -1,4 +1,6 @@
-/** A folder on this host, brought over as a client elsewhere brings its own: for what is made of the list of its files. */
+/**
+ * Brings a folder on this host over as a client elsewhere brings its own, for what is made of the list of its files.
+ */
 import { MessageChannel } from 'node:worker_threads';
 import { toDrydockError } from '../errors/index.ts';
 import { runTask } from '../workers/index.ts';

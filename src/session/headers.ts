@@ -1,31 +1,34 @@
-/** How a client describes its session when it connects: HTTP headers on `/session`, metadata on Control.Session. */
+/** A client's description of its session when it connects: HTTP headers of `/session`, metadata of Control.Session. */
 import type { IncomingHttpHeaders } from 'node:http';
 import { fail } from '../errors/index.ts';
 
 export interface SessionInfo {
   id: string;
-  /** For people: the name of the build context's folder, or a word of the client's own. */
+  /** A name for people: the build context's folder, or the client's own word. */
   name: string;
-  /** Identity of the client's folders across builds, for incremental transfers; '' when it has none. */
+  /** The identity of the client's folders across builds, for incremental transfers; '' when the client has none. */
   sharedKey: string;
-  /** Lower-case gRPC methods that it serves, `/moby.filesync.v1.filesync/diffcopy`; empty: not said. */
+  /**
+   * The gRPC methods that the client serves, in lower case (`/moby.filesync.v1.filesync/diffcopy`). Empty: it did not
+   * say.
+   */
   methods: ReadonlySet<string>;
-  /** How long the client wants one health check to take at most, ms; undefined: not said. */
+  /** How long one health check may take for the client, in ms; undefined: it did not say. */
   healthMs?: number;
 }
 
-/** The prefix of all of them, in HTTP/2's lower case. */
+/** The prefix of the session's headers, in HTTP/2's lower case. */
 const prefix = 'x-docker-expose-session-';
-/** Of BuildKit's; its value is a number of ms. */
+/** BuildKit's header for the time of a health check; its value is a number of ms. */
 const healthHeader = 'x-buildkit-session-health-custom-timeout';
-/** ms; a busy machine needs the least, and timers end with the most. */
+/** The limits of that time, in ms: a busy machine needs the least, and timers end with the most. */
 const [leastHealth, mostHealth] = [1_000, 3_600_000];
-/** Longest ID, name and key taken; clients' are 25 to 64 characters. */
+/** The longest ID, name and key; those of clients have 25 to 64 characters. */
 const longest = 1024;
 
 /**
  * Reads the description. Repeated `-Grpc-Method` headers may come joined by commas, as Node joins them. Throws
- * `invalid` (hop `session`) when there is no ID or it is too long.
+ * `invalid` (hop `session`) when the ID is missing or too long.
  */
 export function readSessionInfo(headers: IncomingHttpHeaders): SessionInfo {
   const one = (key: string) => {
@@ -54,14 +57,14 @@ export function readSessionInfo(headers: IncomingHttpHeaders): SessionInfo {
   };
 }
 
-/** As BuildKit reads it: what is no whole number above 0 says nothing. */
+/** Reads the header as BuildKit does: a value that is no whole number above 0 says nothing. */
 function readHealth(value: string | string[] | undefined): number | undefined {
   const text = (Array.isArray(value) ? value[0] : value)?.trim() ?? '';
   if (!/^\d{1,15}$/.test(text) || Number(text) === 0) return undefined;
   return Math.min(Math.max(Number(text), leastHealth), mostHealth);
 }
 
-/** The ID to look up: some clients put a word and a colon before it, to tell their folders' vertices apart. */
+/** The ID to look up. Some clients put a word and a colon before it, to tell the vertices of their folders apart. */
 export function plainSessionId(id: string): string {
   const colon = id.indexOf(':');
   return colon >= 0 && colon < id.length - 1 ? id.slice(colon + 1) : id;

@@ -1,30 +1,30 @@
 /**
- * Asks a client now and then whether it still serves its session, as BuildKit does, and ends the session when not. A
- * docker CLI whose build failed before its session was open waits for just that: without it, it hangs.
+ * Asks a client now and then whether it still serves its session, as BuildKit does, and ends the session when it does
+ * not. A docker CLI whose build failed before its session was open hangs until its session is ended.
  */
 import type { GrpcChannel } from '../grpc/index.ts';
 
 export const healthMethod = '/grpc.health.v1.Health/Check';
 
 export interface HealthOptions {
-  /** Between the first few checks, ms. */
+  /** The time between the first few checks, in ms. */
   everyMs: number;
-  /** Between later ones, ms; default: five times as much. */
+  /** The time between later checks, in ms; default: five times as much. */
   laterMs?: number;
-  /** How long an answer may take, ms. */
+  /** The time that an answer may take, in ms. */
   timeoutMs: number;
-  /** As many answers in a row that come late end the session: a busy client may miss one. */
+  /** How many late answers in a row end the session: a busy client may miss one. */
   misses: number;
 }
 
 const defaults: HealthOptions = { everyMs: 1_000, timeoutMs: 10_000, misses: 2 };
 
-/** How a session is checked whose client wants each check to take so long at most, and the first late one to end it. */
+/** The checks for a client that itself says how long one may take, in ms; the first late answer ends its session. */
 export function clientHealth(ms: number): HealthOptions {
   return { everyMs: ms, laterMs: ms, timeoutMs: ms, misses: 1 };
 }
 
-/** Checks until the channel is over. For clients that say they serve `healthMethod`. */
+/** Checks until the channel is over. It is for clients that say they serve `healthMethod`. */
 export function watchHealth(channel: GrpcChannel, options: Partial<HealthOptions> = {}): void {
   const { everyMs, laterMs = everyMs * 5, timeoutMs, misses } = { ...defaults, ...options };
   let checks = 0;

@@ -9,28 +9,28 @@ import { maxSecretSize } from './secret-size.ts';
 import { SshAgents, type SshSource } from './ssh-agent.ts';
 import type { Session } from './types.ts';
 
-/** Where a secret's value is. */
+/** A secret's ID, and the file or environment variable that holds its value. */
 export type SecretSource = { id: string } & ({ file: string } | { env: string });
 
 export interface InProcessOptions {
-  /** Session's local name → folder. */
+  /** The session's local name → a folder. */
   locals: Record<string, string>;
   uploads?: Record<string, Readable>;
-  /** Store ID (`local:FOLDER` for a cache) → folder that holds, or is to hold, an OCI layout. */
+  /** A store's ID (`local:FOLDER` for a cache) → the folder that holds an OCI layout, or is to hold one. */
   stores?: Record<string, string>;
   secrets?: SecretSource[];
   ssh?: SshSource[];
   credentials?: CredentialSource;
-  /** Where helper processes keep their sockets: a folder that is swept when this process dies. Default: the system's. */
+  /** The folder for the sockets of helper processes; it is swept when this process dies. Default: the system's. */
   runDir?: string;
 }
 
 interface InProcessSession extends Session {
-  /** Ends helper processes (an agent started for a key file). */
+  /** Ends the helper processes (an agent that was started for a key file). */
   close(): Promise<void>;
 }
 
-/** Makes the session. Folders, secret files and agents are looked at when the build asks for them. */
+/** Makes the session. It looks at folders, secret files and agents when the build asks for them. */
 export function inProcessSession(options: InProcessOptions): InProcessSession {
   const uploads = new Map(Object.entries(options.uploads ?? {}));
   const secrets = new Map((options.secrets ?? []).map((source) => [source.id, source]));

@@ -1,6 +1,6 @@
 /**
- * What a build may ask of its client, be it in this process or behind a connection; and the other end of
- * that.
+ * The things that a build may ask of its client, in this process or behind a connection, and the client's end of that
+ * connection.
  */
 export { dockerConfigCredentials } from './docker-config.ts';
 export { folderSync } from './folder-sync.ts';

@@ -1,6 +1,6 @@
 /**
- * The sessions that clients have opened: `POST /session` (the connection is turned round after a 101) and BuildKit's
- * `Control/Session` (its bytes come as a stream of messages). On either we are the gRPC client.
+ * The sessions that clients have opened, by `POST /session` (after a 101 the connection is turned round) or by
+ * BuildKit's `Control/Session` (its bytes come as a stream of messages). On either of them Drydock is the gRPC client.
  */
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import { Socket } from 'node:net';
@@ -14,11 +14,11 @@ import { clientHealth, type HealthOptions, healthMethod, watchHealth } from './h
 import type { ClientSession } from './types.ts';
 
 interface SessionManagerOptions {
-  /** How long a client may take to say its first word on a connection when something is asked of it, ms. */
+  /** How long a client may take for its first word on a connection, once something is asked of it, in ms. */
   helloMs?: number;
-  /** While something is asked of a client: how often to see whether it is still there, ms. */
+  /** How often a client is checked for being there while something is asked of it, in ms. */
   pingMs?: number;
-  /** Of clients that serve health checks. */
+  /** The checks of clients that serve health checks. */
   health?: Partial<HealthOptions>;
   log?: (level: 'debug' | 'warn', message: string, fields?: Record<string, unknown>) => void;
 }
@@ -28,7 +28,7 @@ const rememberGone = 4096;
 
 export class SessionManager {
   readonly #options: SessionManagerOptions;
-  /** Keys (`keyOf`) of sessions whose connections are being answered. */
+  /** The keys (`keyOf`) of sessions whose connections are being answered. */
   readonly #arriving = new Set<string>();
   readonly #sessions = new Map<string, ConnectedSession>();
   readonly #gone = new Set<string>();
@@ -38,15 +38,15 @@ export class SessionManager {
     this.#options = options;
   }
 
-  /** Sessions that are connected now. */
+  /** How many sessions are connected now. */
   get size(): number {
     return this.#sessions.size;
   }
 
   /**
-   * The session that `owner`, who asks, has opened under this ID, waited for up to `waitMs` when it has not come yet.
-   * Undefined when it does not come, has come and gone, or is another's: secrets and files are given to those alone
-   * whose they are. Rejects with `canceled` when the signal fires.
+   * The session that `owner` has opened under this ID; waits up to `waitMs` for one that has not come yet. Undefined
+   * when it does not come, has come and gone, or is another owner's: secrets and files are given to their owner alone.
+   * Rejects with `canceled` when the signal fires.
    */
   async find(
     id: string,
@@ -67,7 +67,7 @@ export class SessionManager {
     return late;
   }
 
-  /** Whether somebody else has a session of this ID; the operator is told that it was asked for. */
+  /** Whether somebody else has a session of this ID. The log tells the operator that it was asked for. */
   #isAnothers(id: string, asked: string | undefined): boolean {
     const theirs = [...this.#sessions.values()].find(
       (session) => session.id === id && session.owner !== asked,
@@ -82,8 +82,8 @@ export class SessionManager {
   }
 
   /**
-   * Takes over the connection of a request to become a session: a 101, and the session. Throws, before anything is
-   * answered, `invalid` when it has no ID or asks for another protocol than h2c, `conflict` when its ID is in use.
+   * Takes over the connection of a request, answers 101 and makes a session of it. Throws before anything is answered:
+   * `invalid` when the request has no ID or asks for another protocol than h2c, `conflict` when the ID is in use.
    */
   upgrade(request: IncomingMessage, socket: Duplex, head: Buffer, owner?: string): void {
     const protocol = request.headers.upgrade ?? '';
@@ -110,9 +110,9 @@ export class SessionManager {
   }
 
   /**
-   * Makes a session of a stream that carries its HTTP/2 bytes (of `Control/Session`: `sessionOverCall`). `headers`: the
-   * `x-docker-expose-session-…` ones in lower case. The call is over when `closed` fires; ending the stream ends the
-   * session. Throws `invalid` without an ID, `conflict` when the ID is in use.
+   * Makes a session of a stream that carries HTTP/2 bytes (of `Control/Session`: `sessionOverCall`). `headers` are the
+   * `x-docker-expose-session-…` ones, in lower case. The session is over when `closed` fires; ending the stream ends
+   * the session. Throws `invalid` without an ID, `conflict` when the ID is in use.
    */
   accept(stream: Duplex, headers: IncomingHttpHeaders, owner?: string): ClientSession {
     const info = this.#check(headers, owner);
@@ -166,7 +166,7 @@ export class SessionManager {
   }
 }
 
-/** What a session is known by. Two clients' sessions of one ID are two: neither hears of the other's. */
+/** The key of a session. Two owners' sessions of one ID are two sessions, and neither owner hears of the other's. */
 function keyOf(id: string, owner: string | undefined): string {
   return JSON.stringify([owner, id]);
 }

@@ -1,4 +1,4 @@
-/** A session whose bytes come and go as messages of a call: `moby.buildkit.v1.Control/Session`. */
+/** A session whose bytes are carried in the messages of a call: `moby.buildkit.v1.Control/Session`. */
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Http2ServerRequest, Http2ServerResponse, ServerHttp2Stream } from 'node:http2';
 import type { Duplex } from 'node:stream';
@@ -6,9 +6,9 @@ import { ServedBytesStream } from '../grpc/index.ts';
 import type { ClientSession } from './types.ts';
 
 /**
- * Makes a session of a call that carries its HTTP/2 bytes both ways; the call is answered when the session is over on
- * either side, or when `signal` fires. `owner`: who calls (`identityKey`). Throws before anything is said, `invalid`
- * without an ID, `conflict` when the ID is in use.
+ * Makes a session of a call that carries its HTTP/2 bytes both ways. The call is answered when the session is over on
+ * either side, or when `signal` fires. `owner` is the caller (`identityKey`). Throws before anything is answered:
+ * `invalid` without an ID, `conflict` when the ID is in use.
  */
 export function sessionOverCall(
   sessions: { accept(stream: Duplex, headers: IncomingHttpHeaders, owner?: string): ClientSession },

@@ -1,20 +1,20 @@
-/** The session that a request names, whether it is there, still to come, or gone: it is looked up when it is needed. */
+/** The session that a request names. It may be there, still to come, or gone; it is looked up when it is needed. */
 import { fail } from '../errors/index.ts';
 import type { RegistryCredentials } from '../oci/index.ts';
 import { lostHint } from './peer.ts';
 import type { ClientSession, Tenant } from './types.ts';
 
-/** What `namedSession` needs of the sessions there are. */
+/** The part of a `SessionManager` that `namedSession` needs. */
 interface SessionFinder {
   find(id: string, waitMs: number, signal?: AbortSignal, owner?: string): Promise<ClientSession | undefined>;
 }
 
 /**
- * A session by its ID that matters only if something is asked of it. Then it is waited for up to `waitMs`, once.
- * Folders, uploads, secrets, agents and outputs of one that is not there throw `unavailable` (hop `session`), saying
- * what was asked for; for its credentials, there are none, and a registry that wants some is told of in that error.
- * A session that somebody else than `owner` has opened counts as not there. `closed` fires when the session that was
- * found is over, and never for one that was not.
+ * Stands for the session with an ID, which matters only if something is asked of it. The session is then waited for up
+ * to `waitMs`, once. When it is not there, folders, uploads, secrets, agents and outputs throw `unavailable` (hop
+ * `session`) with what was asked for. Credentials are then missing, and the error of a registry that wants some tells
+ * of the session. A session that somebody else than `owner` has opened counts as not there. `closed` fires when the
+ * session that was found is over; it never fires for one that was not found.
  */
 export function namedSession(
   sessions: SessionFinder,
@@ -22,7 +22,7 @@ export function namedSession(
   options: {
     waitMs?: number;
     signal?: AbortSignal;
-    /** Who names it (`identityKey`). */
+    /** The one who names it (`identityKey`). */
     owner?: string;
     tenant?: Tenant;
   } = {},

@@ -1,4 +1,7 @@
-/** A client as we ask it for things: its connection, what it serves, and errors that say what was asked for. */
+/**
+ * A client's connection as services use it: what the client serves, calls to it, and errors that say what was asked
+ * for.
+ */
 import { canceled, DrydockError, fail } from '../errors/index.ts';
 import {
   type CallOptions,
@@ -11,13 +14,13 @@ import {
 } from '../grpc/index.ts';
 import type { SessionInfo } from './headers.ts';
 
-/** A call's answer: what the client said, or that it does not serve such calls. */
+/** The answer of a client that does not serve a call. */
 export const notServed = Symbol('not served');
 
 export class Peer {
   readonly info: SessionInfo;
   readonly channel: GrpcChannel;
-  /** Who opened the session; undefined: nobody knows. */
+  /** The one who opened the session (`identityKey`); undefined when nobody knows. */
   readonly owner: string | undefined;
 
   constructor(info: SessionInfo, channel: GrpcChannel, owner?: string) {
@@ -26,14 +29,15 @@ export class Peer {
     this.owner = owner;
   }
 
-  /** Whether the client may serve a method, `/moby.filesync.v1.Auth/Credentials`. True when it has not said. */
+  /** Whether the client may serve a method, such as `/moby.filesync.v1.Auth/Credentials`. True when it has not said. */
   mayServe(method: string): boolean {
     return this.info.methods.size === 0 || this.info.methods.has(method.toLowerCase());
   }
 
   /**
-   * One message there, one back. `notServed` when the client has no such method. Throws the GrpcError of a client that
-   * refuses, and else what `explain` makes of a failure. `what` continues "asking the client for …".
+   * Sends one message and returns the one that comes back, or `notServed` when the client has no such method. Throws
+   * the GrpcError of a client that refuses; other failures are thrown as `explain` words them. `what` continues "asking
+   * the client for …".
    */
   async unary(
     what: string,
@@ -51,7 +55,7 @@ export class Peer {
     }
   }
 
-  /** Starts a streaming call; that a client does not serve it may also turn out later, as its status. */
+  /** Starts a streaming call. A client that does not serve it may say so only later, by the call's status. */
   async open(what: string, method: string, options: CallOptions = {}): Promise<GrpcCall | typeof notServed> {
     if (!this.mayServe(method)) return notServed;
     try {
@@ -61,7 +65,7 @@ export class Peer {
     }
   }
 
-  /** A failed call as the build's user is to read it. `what` continues "asking the client for …". */
+  /** The error of a failed call, in words for the user of the build. `what` continues "asking the client for …". */
   explain(what: string, err: unknown): DrydockError {
     if (err instanceof DrydockError) return err;
     if (err instanceof ConnectionLost) {
@@ -86,12 +90,12 @@ export class Peer {
   }
 }
 
-/** What to do about a session that is not there. */
+/** The hint about a session that is not there. */
 export const lostHint =
   'The client must keep its session open until the build is over. If it died or lost its connection, run the build ' +
   'again; if it needs no session (it posts its files), leave the session parameter out.';
 
-/** What a stranger said, fit for a terminal: no control characters, not too long. */
+/** A stranger's text, made fit for a terminal: without control characters, and not too long. */
 export function printable(text: string): string {
   const clean = text.replace(/[\u0000-\u0020\u007f-\u009f]+/g, ' ').trim();
   return clean.length > 1000 ? `${clean.slice(0, 1000)}…` : clean;

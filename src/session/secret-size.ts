@@ -1,2 +1,2 @@
-/** Largest secret, as BuildKit has it: 500 KiB. */
+/** The largest secret, as in BuildKit: 500 KiB. */
 export const maxSecretSize = 500 * 1024;

@@ -1,4 +1,4 @@
-/** SSH agents that a build's steps may use: the user's own, or one started for given key files. */
+/** SSH agents that a build's steps may use: the user's own, or one that was started for given key files. */
 import { execFile, spawn } from 'node:child_process';
 import { mkdtemp, rm, stat } from 'node:fs/promises';
 import { connect, type Socket } from 'node:net';
@@ -7,7 +7,10 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { errnoCode, fail } from '../errors/index.ts';
 
-/** `--ssh default`, `--ssh id=path[,path]`: a socket, or private keys; no paths: $SSH_AUTH_SOCK. */
+/**
+ * The value of `--ssh default` or `--ssh id=path[,path]`: a socket, or private keys. Without paths it is
+ * $SSH_AUTH_SOCK.
+ */
 export interface SshSource {
   id: string;
   paths: string[];
@@ -20,20 +23,20 @@ interface Agent {
 
 const run = promisify(execFile);
 
-/** Finds or starts the agents of one client; `close` ends what was started. */
+/** Finds or starts the agents of one client. `close` ends the agents that were started. */
 export class SshAgents {
   readonly #sources: Map<string, SshSource>;
   readonly #agents = new Map<string, Promise<Agent>>();
 
   readonly #runDir: string | undefined;
 
-  /** `runDir`: where to keep sockets; default the system's temp folder. */
+  /** `runDir` is the folder for sockets; default: the system's temp folder. */
   constructor(sources: readonly SshSource[], runDir?: string) {
     this.#runDir = runDir;
     this.#sources = new Map(sources.map((source) => [source.id, source]));
   }
 
-  /** A function that connects to the agent of this id, or undefined when the client offers none. */
+  /** A function that connects to the agent of this id; undefined when the client offers none. */
   async connector(id: string): Promise<(() => Promise<Socket>) | undefined> {
     const source = this.#sources.get(id || 'default');
     if (source === undefined) return undefined;
@@ -74,7 +77,7 @@ async function openAgent({ id, paths }: SshSource, runDir: string | undefined): 
   return startAgent(id, paths, runDir);
 }
 
-/** Longest path of a unix socket, less what is added to a run folder. */
+/** The longest path of a run folder, so that a unix socket's path still fits below it. */
 const maxRunDir = 107 - '/drydock-ssh-XXXXXX/agent.sock.1234567890'.length;
 
 async function startAgent(id: string, keys: readonly string[], runDir: string | undefined): Promise<Agent> {

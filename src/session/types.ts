@@ -1,6 +1,7 @@
 /**
- * What a build may ask of its client. In process these are folders and files (`inProcessSession`); over an API they are
- * gRPC calls back on a connection that the client has opened (`SessionManager`, `namedSession`).
+ * The contract of a session: the things that a build may ask of its client. In process these are folders and files
+ * (`inProcessSession`); over an API they are gRPC calls back, on a connection that the client has opened
+ * (`SessionManager`, `namedSession`).
  */
 import type { Duplex, Readable, Writable } from 'node:stream';
 import type { ViewSpec } from '../fs/index.ts';
@@ -12,17 +13,20 @@ import type { PolicyQuestion } from './services/policy.ts';
 
 export type { PolicyQuestion };
 
-/** How a client's folder reaches us. */
+/** A way to the files of a client's folder. */
 export type LocalProvider =
   | { kind: 'folder' /** Absolute path on this host. */; dir: string }
   | {
       kind: 'sync';
-      /** Identity of the client's folder for incremental transfers. */
+      /** Identity of the client's folder, for incremental transfers. */
       sharedKey: string;
       /**
-       * Brings the selected files into `dest`, which may hold an earlier state that is of no use when `afresh`. With
-       * `listing`, a file beside `dest` that belongs to it, nothing is looked at when nothing has changed; the stamp
-       * that is given then, or undefined, stands for what `dest` holds until it holds something else.
+       * Brings the selected files into `dest`, which may hold an earlier state of the folder; with `afresh`, that state
+       * must not be used. `listing` is a file beside `dest` that keeps the client's list of files: with it, no file is
+       * looked at when nothing has changed. Returns a stamp, which stands for the content of `dest` until it is
+       * changed, or undefined.
+       *
+       *     await sync('/sync/ab/data', { includes: ['src'], listing: '/sync/ab/listing' }, report, signal);
        */
       sync(
         dest: string,
@@ -32,8 +36,8 @@ export type LocalProvider =
           followPaths?: string[];
           afresh?: boolean;
           /**
-           * Only the descriptions of what is selected, in the file `.fsutil-metadata`, and what is at paths that match
-           * these patterns.
+           * Brings the descriptions of the selected files, in the file `.fsutil-metadata`, and the content of those
+           * files alone whose paths match these patterns.
            */
           metadataOnly?: string[];
           listing?: string;
@@ -44,46 +48,49 @@ export type LocalProvider =
     };
 
 /**
- * Whose a build is, where builds of several are kept apart. What two tenants share is the store and the build cache:
- * nothing that runs, and nothing that is kept for the next build of one of them.
+ * The owner of a build, where builds of several owners are kept apart. Two tenants share the store and the build cache.
+ * They share nothing that runs, and nothing that is kept for the next build of one of them.
  */
 export interface Tenant {
   /** Tells a tenant from all others. */
   readonly id: string;
-  /** Cache mounts are an exception. */
+  /** Whether the tenant's builds use everybody's cache mounts all the same. */
   readonly sharesCacheMounts: boolean;
 }
 
 export interface Session {
   readonly id: string;
-  /** Whose the build is; undefined where builds are not kept apart. */
+  /** The owner of the build; undefined where builds are not kept apart. */
   readonly tenant?: Tenant;
   /**
-   * The client's folder of this name (`context`, `dockerfile`, a named context), or undefined when it offers none.
-   * `sessionId`: the session that offers it, where that is another one of the same owner's.
+   * The client's folder of this name (`context`, `dockerfile`, a named context); undefined when the client offers none.
+   * `sessionId` names the session that offers it, when that is another session of the same owner.
    */
   local(name: string, sessionId?: string): Promise<LocalProvider | undefined>;
-  /** A posted tar or other stream by its id; may be read once. */
+  /** A posted tar or other stream, by its id. It may be read once. */
   upload(id: string): Promise<Readable | undefined>;
   secret(id: string): Promise<Buffer | undefined>;
   /**
-   * What dials the client's ssh agent of this id; undefined when it forwards none. Throws `not-found` with the client's
-   * own words when it forwards agents, but not this one.
+   * A function that dials the client's ssh agent of this id; undefined when the client forwards no agents. Throws
+   * `not-found`, in the client's own words, when it forwards agents but not this one.
    */
   ssh(id: string): Promise<(() => Promise<Duplex>) | undefined>;
-  /** The client's store of blobs of this ID, such as an OCI layout; undefined when it offers no stores. */
+  /** The client's store of blobs of this ID, such as an OCI layout; undefined when the client offers no stores. */
   content?(id: string): Promise<ClientContent | undefined>;
-  /** Credentials for a registry host (`registry-1.docker.io`'s are asked for as `https://index.docker.io/v1/`). */
+  /**
+   * The credentials for a registry's host. Those of `registry-1.docker.io` are asked for as
+   * `https://index.docker.io/v1/`.
+   */
   credentials(host: string): Promise<RegistryCredentials | undefined>;
 }
 
-/** A client's store of blobs. All throw `unavailable` (hop `session`) when the client is gone. */
+/** A client's store of blobs. All methods throw `unavailable` (hop `session`) when the client is gone. */
 export interface ClientContent {
-  /** Bytes of a blob; undefined when it is not there. */
+  /** The size of a blob, in bytes; undefined when the blob is not there. */
   size(digest: Digest): Promise<number | undefined>;
-  /** A blob's bytes, from an offset. The stream fails with `not-found`; the digest is the reader's to check. */
+  /** The bytes of a blob, from an offset. The stream fails with `not-found`. The reader checks the digest. */
   read(digest: Digest, options?: { offset?: number; signal?: AbortSignal }): Promise<Readable>;
-  /** Stores a blob, which the client checks; one that is there already is fine. */
+  /** Stores a blob, which the client checks. A blob that is there already is no error. */
   write(
     blob: { digest: Digest; size: number },
     bytes: AsyncIterable<Uint8Array>,
@@ -91,50 +98,56 @@ export interface ClientContent {
   ): Promise<void>;
 }
 
-/** A session of a client that has connected to an API. Several builds may use one, and it may end before they do. */
+/** The session of a client that has connected to an API. Several builds may use it, and it may end before they do. */
 export interface ClientSession extends Session {
-  /** Fires when the client's connection is over; the reason is an Error that says why. */
+  /** Fires when the client's connection is over. Its reason is an Error that tells why. */
   readonly closed: AbortSignal;
-  /** What the client's own policy says of a source. Throws `unsupported` (hop `session`) when it has none. */
+  /**
+   * Asks the client's own policy about a source. Throws `unsupported` (hop `session`) when the client has no policy.
+   */
   checkPolicy(question: PolicyQuestion): Promise<CheckPolicyResponse>;
   /**
-   * Which exporters the client wants for a result that it may look at: its metadata, and ids of its refs for the build's
-   * gateway. None when it does not choose any.
+   * Asks which exporters the client wants for a result. The client may look at the result: it gets its metadata, and
+   * the ids of its refs in the build's gateway. Resolves with none when the client does not choose any.
    */
   findExporters(metadata: Record<string, Uint8Array>, refs: string[]): Promise<ChosenExporter[]>;
-  /** Tells the client that everything is exported; an error of its own is thrown. */
+  /** Tells the client that everything is exported. Throws an error that the client answers with. */
   finalizeExport(response: Record<string, string>): Promise<void>;
   /**
-   * Where a build's files and archives go at the client. `exporter`: which of its outputs, by its place among them
-   * (clients before BuildKit 0.13 have one and take no number). Whether the client takes any turns out when it is used.
+   * Takes a build's files and archives to the client. `exporter` is the place of the output among the build's outputs
+   * (clients before BuildKit 0.13 have one output and take no number). Whether the client takes any is found out when
+   * the output is used.
    */
   output(exporter?: number | string): ClientOutput;
 }
 
-/** Takes what an exporter makes to the client. Fits exporter's `OutputSink`. */
+/** Takes an exporter's product to the client. It is one of the exporter's `OutputSink`s. */
 export interface ClientOutput {
   /**
-   * Opens the client's file, for an archive. The stream's end waits until the client has it whole; it fails with
+   * Opens the client's file for an archive. The stream ends when the client has the whole file; it fails with
    * `unavailable` or `unsupported` (hop `session`). `metadata` is the exporter's response so far
-   * (`containerimage.digest` …), which clients may name the file by.
+   * (`containerimage.digest` …), which the client may name the file by.
    */
   tar(metadata?: Readonly<Record<string, string>>): Promise<Writable>;
-  /** Sends trees into the client's folder, on top of what is there. Resolves once the client has all of it. */
+  /** Sends trees into the client's folder, on top of the files there. Resolves once the client has all of them. */
   send(trees: readonly OutputTree[], options: SendOptions): Promise<{ entries: number; bytes: number }>;
-  /** The client's store for the blobs of an image that it writes as an OCI layout itself. Throws `unsupported`. */
+  /**
+   * The client's store for the blobs of an image, when the client writes the rest of the OCI layout itself. Throws
+   * `unsupported`.
+   */
   content(): Promise<ClientContent>;
 }
 
 export interface OutputTree {
   spec: ViewSpec;
-  /** Name of the folder to put it in; '' or undefined: at the top. */
+  /** The folder that the tree is put into; '' or undefined: the top. */
   prefix?: string;
 }
 
 interface SendOptions {
-  /** Times of all that is sent, ns since the epoch; undefined: the files' own. */
+  /** The time of everything that is sent, in ns since the epoch; undefined: the files' own times. */
   timestampNs?: bigint;
-  /** Told the bytes sent so far. */
+  /** Hears how many bytes were sent so far. */
   onBytes?: (bytes: number) => void;
   signal: AbortSignal;
 }

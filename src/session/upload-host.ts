@@ -1,2 +1,2 @@
-/** The host that stands for the client in an upload's URL, `http://buildkit-session/ID`. */
+/** The host that stands for the client in the URL of an upload, `http://buildkit-session/ID`. */
 export const uploadHost = 'buildkit-session';

@@ -15,7 +15,7 @@ const frontendCaps = [
 
 const listed = (ids: readonly string[]) => ids.map((ID) => ({ ID, Enabled: true }));
 
-/** The answer to Ping. */
+/** The answer to Ping: the capabilities, and the workers. */
 export function pong(workers: readonly WorkerRecord[]): PongResponse {
   return create(PongResponseSchema, {
     FrontendAPICaps: listed(frontendCaps),

@@ -1,4 +1,7 @@
-/** One container of a frontend's: its mounts, and the processes in it. The first is its init; others join it. */
+/**
+ * One container of a frontend: its mounts, and the processes in it. The first process is the container's init; others
+ * join it.
+ */
 
 import { randomUUID } from 'node:crypto';
 import type { Readable } from 'node:stream';
@@ -32,9 +35,9 @@ interface ProcessIo {
 
 /** A process in a container. */
 export interface ContainerProcess {
-  /** Resolves once it runs, or has ended before that was noticed. */
+  /** Resolves once the process runs, or has ended before that was noticed. */
   readonly started: Promise<void>;
-  /** Its exit code. Rejects when it could not be run, or was stopped with its container. */
+  /** The exit code. Rejects when the process could not be run, or was stopped with its container. */
   readonly ended: Promise<number>;
   signal(name: NodeJS.Signals): void;
   resize(rows: number, cols: number): void;
@@ -64,7 +67,9 @@ export class Container {
     this.#mounts = new PreparedMounts(engine, this.#context);
   }
 
-  /** Prepares the mounts. Throws `invalid` without a root and on mounts that cannot be, `not-found` for unknown refs. */
+  /**
+   * Prepares the mounts. Throws `invalid` without a root and for a mount that cannot be, `not-found` for unknown refs.
+   */
   async prepare(find: (id: string) => BridgeRef | undefined): Promise<void> {
     const { Mounts: mounts, extraHosts } = this.#request;
     const excess = listExcess({ mounts: mounts.length, hosts: extraHosts.length });
@@ -85,7 +90,10 @@ export class Container {
     await this.#mounts.prepare(named, inputs);
   }
 
-  /** Calls with a view of a mount as it is now. Throws `not-found` for one that there is not or that holds no files of the build's. */
+  /**
+   * Calls `body` with a view of a mount as it is now. Throws `not-found` for a mount that there is not, or that holds
+   * no files of the build.
+   */
   look<T>(index: number, body: (view: FsView) => T): T {
     return withLiveView(this.#specAt(index), body);
   }
@@ -108,7 +116,7 @@ export class Container {
     throw fail('not-found', 'exec', `mount ${index} (${dest}) of the container cannot be looked into`);
   }
 
-  /** Starts a process. Throws `denied` when it or the container asks for more than the build was granted. */
+  /** Starts a process. Throws `denied` when the process or the container asks for more than the build was granted. */
   async start(init: InitMessage, io: ProcessIo): Promise<ContainerProcess> {
     if (this.#released !== undefined) throw fail('not-found', 'exec', 'the container was released');
     const { root } = this.#mounts;
@@ -186,7 +194,7 @@ export class Container {
     );
   }
 
-  /** Kills its processes and lets go of its mounts; whether any still ran. */
+  /** Kills the container's processes and lets go of its mounts. Returns whether a process still ran. */
   release(): Promise<boolean> {
     this.#released ??= (async () => {
       const ran = this.#processes.size > 0;

@@ -16,7 +16,7 @@ export class Containers {
     this.#refs = refs;
   }
 
-  /** Makes a container; nothing runs in it yet. Throws `exists`, and what its mounts throw. */
+  /** Makes a container; nothing runs in it yet. Throws `exists`, and the errors of its mounts. */
   async add(request: NewContainerRequest): Promise<void> {
     const id = request.ContainerID;
     const taken = () => fail('exists', 'exec', `Container ${id} already exists`);
@@ -34,7 +34,7 @@ export class Containers {
     }
   }
 
-  /** Throws `not-found`. */
+  /** The container of an id. Throws `not-found`. */
   get(id: string): Container {
     const container = this.#byId.get(id);
     if (container === undefined) {
@@ -43,7 +43,10 @@ export class Containers {
     return container;
   }
 
-  /** Kills what runs in a container and lets go of its files. Throws `not-found`, and `canceled` when something ran. */
+  /**
+   * Kills the processes of a container and lets go of its files. Throws `not-found`, and `canceled` when a process
+   * still ran.
+   */
   async release(id: string): Promise<void> {
     const container = this.get(id);
     this.#byId.delete(id);

@@ -1,6 +1,6 @@
 /**
- * Errors as BuildKit's clients read them: a status whose details are typed and in JSON. Their type URLs and fields are
- * those of https://github.com/moby/buildkit/tree/master/solver/errdefs and frontend/gateway/pb/exit.go.
+ * Errors in the form that BuildKit's clients read: a status whose details are typed and in JSON. The type URLs and
+ * fields are those of https://github.com/moby/buildkit/tree/master/solver/errdefs and frontend/gateway/pb/exit.go.
  */
 import { create } from '@bufbuild/protobuf';
 import { type Any, AnySchema } from '@bufbuild/protobuf/wkt';
@@ -20,15 +20,15 @@ import { stackDetail } from './stack-detail.ts';
 
 const prefix = 'github.com/moby/buildkit/';
 
-/** Longest message, characters: it travels in a header, twice. */
+/** The longest message, in characters: it travels in a header, twice. */
 const maxText = 32 << 10;
-/** Beyond these a place is left out of an error: it travels in a header. */
+/** The most characters of source places in an error; further places are left out, as they travel in a header. */
 const maxSource = 320 << 10;
 const maxPlaces = 16;
-/** A place of more lines stays one range. */
+/** The most lines of a place that get a range each; a longer place stays one range. */
 const maxLines = 100;
 
-/** The status that tells of an error, with its details. */
+/** The status of an error, with its details. */
 export function errorStatus(err: unknown): Status {
   if (err instanceof FrontendFailure) return err.status;
   const error = toDrydockError(err);
@@ -39,7 +39,7 @@ export function errorStatus(err: unknown): Status {
   });
 }
 
-/** The status that a build's record keeps: it also says where in Drydock the error arose. */
+/** The status that a build's record keeps. It also tells where in Drydock the error arose. */
 export function recordStatus(error: DrydockError): Status {
   const { code, message, details } = errorStatus(error);
   const stack = stackDetail(error);
@@ -47,7 +47,10 @@ export function recordStatus(error: DrydockError): Status {
   return create(StatusSchema, { code, message, details: [...first, ...details] });
 }
 
-/** Clients put the code's name before the message unless it is UNKNOWN, which BuildKit's own failures mostly are. */
+/**
+ * The codes before which clients put the code's name, unless the status is UNKNOWN, as BuildKit's own failures mostly
+ * are.
+ */
 const plain: ReadonlySet<string> = new Set([
   'invalid',
   'conflict',
@@ -64,7 +67,7 @@ function codeOf(error: DrydockError): number {
   return plain.has(error.code) ? UNKNOWN : statusOf(error).code;
 }
 
-/** An error for connect's server to send. */
+/** The error in the form that connect's server sends. */
 export function encodeError(err: unknown): ConnectError {
   if (err instanceof ConnectError) return err;
   const status = errorStatus(err);
@@ -75,7 +78,7 @@ export function encodeError(err: unknown): ConnectError {
   return new ConnectError(status.message, status.code as Code, headers, undefined, err);
 }
 
-/** What happened, its causes, and on lines of their own the hop and what to do. */
+/** The message with its causes and, on lines of their own, the hop and the hint. */
 function messageOf(error: DrydockError): string {
   let text = error.code === 'canceled' ? statusOf(error).message : error.message;
   let cause = error.cause;
@@ -128,7 +131,7 @@ function sourceOf({ filename, text, ranges, language = 'Dockerfile', definition 
   };
 }
 
-/** A place of several lines has a range for each, as BuildKit's own frontend says it. */
+/** A place of several lines as one range for each line, as BuildKit's own frontend gives it. */
 function linesOf({ start, end }: SourceRange): SourceRange[] {
   const count = end.line - start.line + 1;
   if (count < 2 || count > maxLines) return [{ start, end }];

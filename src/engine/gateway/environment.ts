@@ -1,7 +1,9 @@
-/** What a frontend image's process is told in its environment. */
+/** The environment of a frontend image's process. */
 import type { Bridge } from '../bridge/bridge.ts';
 
-/** `BUILDKIT_FRONTEND_OPT_<n>=NAME=VALUE` per option, the session, and the workers there are. */
+/**
+ * The variables `BUILDKIT_FRONTEND_OPT_<n>=NAME=VALUE`, one for each option, and those of the session and the workers.
+ */
 export function frontendEnvironment(
   { job, workers }: Bridge,
   options: Readonly<Record<string, string>>,

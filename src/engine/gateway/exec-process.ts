@@ -1,4 +1,6 @@
-/** LLBBridge's ExecProcess: processes in containers, their input, output, terminals and signals over one stream. */
+/**
+ * ExecProcess of LLBBridge: processes in containers, with their input, output, terminals and signals over one stream.
+ */
 import { constants } from 'node:os';
 import { PassThrough } from 'node:stream';
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
@@ -9,22 +11,22 @@ import type { ContainerProcess } from './container.ts';
 import type { Containers } from './containers.ts';
 import { errorStatus } from './encode.ts';
 
-/** What ended without an exit code has this one. */
+/** The exit code of a process that ended without one. */
 const unknownExit = 255;
-/** Bytes of one output message at most. */
+/** The largest output message, in bytes. */
 const chunkSize = 64 << 10;
-/** Bytes of output that may wait for the client before the process is held up. */
+/** How many bytes of output may wait for the client before the process is held up. */
 const highWater = 4 << 20;
 
 type Input = MessageInitShape<typeof ExecMessageSchema>['Input'];
 
 interface ServedProcess {
-  /** Undefined until its container has taken it on. */
+  /** The process; undefined until its container has taken it on. */
   process: Promise<ContainerProcess>;
   stdin: PassThrough | undefined;
 }
 
-/** Serves one stream until the client has ended it and all its processes are done. */
+/** Serves one stream, until the client has ended it and all of its processes are done. */
 export async function* execProcess(
   messages: AsyncIterable<ExecMessage>,
   containers: Containers,
@@ -100,7 +102,7 @@ async function handle({ ProcessID: id, Input: input }: ExecMessage, stream: Stre
   }
 }
 
-/** `SIGTERM` for `TERM`, `SIGTERM`, or its number. Throws `invalid`. */
+/** The signal for `TERM`, `SIGTERM` or a number. Throws `invalid`. */
 function signalOf(name: string): NodeJS.Signals {
   const upper = name.toUpperCase();
   const full = upper.startsWith('SIG') ? upper : `SIG${upper}`;
@@ -160,7 +162,7 @@ function start(
   ends.add(end);
 }
 
-/** Messages on their way to the client. */
+/** The messages on their way to the client. */
 class Outbox {
   readonly #queue: ExecMessage[] = [];
   #bytes = 0;
@@ -169,7 +171,7 @@ class Outbox {
   #failure: { reason: unknown } | undefined;
   #wake: (() => void) | undefined;
 
-  /** A promise that is there when too much waits, and resolves when there is room again. */
+  /** Undefined while there is room. Otherwise a promise that resolves when there is room again. */
   room(): Promise<void> | undefined {
     if (this.#bytes <= highWater) return undefined;
     this.#drained ??= Promise.withResolvers();

@@ -1,10 +1,10 @@
-/** A failure that a frontend returned as the build's: told on to the client as it came. */
+/** The failure that a frontend returned for its build. Clients are told of it as it came. */
 import { DrydockError } from '../../errors/index.ts';
 import { CANCELLED, errorCodeOf } from '../../grpc/index.ts';
 import type { Status } from '../../pb/google/rpc/status_pb.js';
 
 export class FrontendFailure extends DrydockError {
-  /** gRPC status with the typed details (sources, exit codes …) that it carried. */
+  /** The gRPC status, with its typed details (sources, exit codes …). */
   readonly status: Status;
 
   constructor(status: Status) {

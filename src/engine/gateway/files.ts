@@ -1,4 +1,4 @@
-/** Looking into trees the way LLBBridge's file calls do. */
+/** Reads files and folders of trees as LLBBridge's file calls do. */
 import { readSync } from 'node:fs';
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { fail } from '../../errors/index.ts';
@@ -14,12 +14,12 @@ import { closeFd, major, minor } from '../../linux/index.ts';
 import { type Stat, StatSchema } from '../../pb/fsutil/wire_pb.js';
 import { goMode } from '../../session/index.ts';
 
-/** Most bytes in one answer: what a gRPC message of BuildKit's may hold, less its framing. */
+/** The largest answer, in bytes: a gRPC message of BuildKit's, less its framing. */
 const maxRead = (16 << 20) - 1024;
 
 /**
- * A file's bytes, or a range of them. Throws `not-found`, and `invalid` for anything but a regular file and for more
- * than a message holds.
+ * The bytes of a file, or a range of them. Throws `not-found`; throws `invalid` for anything but a regular file, and
+ * for more bytes than a message holds.
  */
 export function readFile(
   view: FsView,
@@ -51,7 +51,10 @@ export function readFile(
   }
 }
 
-/** A folder's entries, those that the pattern matches if there is one: work for `inTurns`. Throws `not-found` / `invalid`. */
+/**
+ * The entries of a folder, or those that the pattern matches. The work is for `inTurns`. Throws `not-found` and
+ * `invalid`.
+ */
 export function* readDir(view: FsView, path: string, pattern: string): Generator<void, Stat[]> {
   const dir = resolvePath(view, path, { followLast: true });
   const entry = view.lstat(dir);
@@ -66,7 +69,7 @@ export function* readDir(view: FsView, path: string, pattern: string): Generator
   return stats;
 }
 
-/** What is at a path; a symlink at its end is told of, not followed. Throws `not-found`. */
+/** The entry at a path. A symlink at the end of the path is described, not followed. Throws `not-found`. */
 export function statFile(view: FsView, path: string): Stat {
   const entry = statFollow(view, path);
   if (entry === undefined) throw fail('not-found', 'file', `lstat ${path}: no such file or directory`);

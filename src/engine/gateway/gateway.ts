@@ -1,5 +1,5 @@
 /**
- * LLBBridge for one frontend: a client that is its own, or an image's process. BuildKit's gateway.
+ * LLBBridge for one frontend, which is a client or the process of an image: BuildKit's gateway.
  * https://github.com/moby/buildkit/blob/master/frontend/gateway/pb/gateway.proto
  */
 import { create } from '@bufbuild/protobuf';
@@ -37,7 +37,10 @@ import { RefTable } from './results.ts';
 import { solveFailure } from './solve-failure.ts';
 import { imageConfig, sourceMeta } from './sources.ts';
 
-/** LLBBridge's methods, as a service is made of them. Errors are thrown as they are: whoever serves it encodes them. */
+/**
+ * The methods of LLBBridge, in the form that a service is made of. They throw errors as they are; the server encodes
+ * them.
+ */
 export type GatewayService = Required<ServiceImpl<typeof LLBBridge>>;
 
 export class Gateway {
@@ -57,7 +60,10 @@ export class Gateway {
     this.service = this.#makeService();
   }
 
-  /** What the frontend returns. Rejects with FrontendFailure when it returns an error, or with what `giveUp` is told. */
+  /**
+   * The result that the frontend returns. Rejects with FrontendFailure when the frontend returns an error, or with the
+   * reason given to `giveUp`.
+   */
   get returned(): Promise<BridgeResult> {
     return this.#returned.promise;
   }
@@ -66,20 +72,20 @@ export class Gateway {
     return this.#isReturned;
   }
 
-  /** Ids by which a client finds the trees of a result here; none for empty trees. */
+  /** The ids by which a client finds the trees of a result here. An empty tree has none. */
   idsOf({ ref, refs }: BridgeResult): string[] {
     return [...(refs?.values() ?? [ref])].flatMap((each) =>
       each === undefined ? [] : [this.#refs.add(each)],
     );
   }
 
-  /** The frontend will not return any more. */
+  /** Says that the frontend will not return any more. */
   giveUp(reason: unknown): void {
     this.#isReturned = true;
     this.#returned.reject(reason);
   }
 
-  /** Ends what containers are left. Call it when the build is over. */
+  /** Ends the containers that are left. It is called when the build is over. */
   close(): Promise<void> {
     return this.#containers.close();
   }
@@ -132,7 +138,10 @@ export class Gateway {
     return this.#told(() => ref.view());
   }
 
-  /** Does work whose failure tells of what a failed step left, so that the frontend can look at it. */
+  /**
+   * Does work. When the work fails, the failure tells of what the failed step left, so that the frontend can look at
+   * it.
+   */
   async #told<T>(work: () => Promise<T>): Promise<T> {
     try {
       return await work();
@@ -168,7 +177,7 @@ export class Gateway {
     return create(SolveResponseSchema, { ref, result: message });
   }
 
-  /** A client from before Return: its last solve is the result. */
+  /** Takes the last solve as the result, for clients from before `Return` existed. */
   #final(result: BridgeResult, attributes: Uint8Array): void {
     const extra: Record<string, Uint8Array> = {};
     if (attributes.length > 0) {

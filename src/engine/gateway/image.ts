@@ -1,6 +1,6 @@
 /**
- * The frontend `gateway.v0`: an image whose process is the frontend. It speaks LLBBridge over its stdin and stdout and
- * is told its options in the environment, as BuildKit's frontend images expect.
+ * The frontend `gateway.v0`: an image whose process is the frontend. The process speaks LLBBridge over its stdin and
+ * stdout and finds its options in its environment, as BuildKit's frontend images expect.
  */
 
 import { randomUUID } from 'node:crypto';
@@ -27,10 +27,13 @@ import { frontendEnvironment } from './environment.ts';
 import { Gateway } from './gateway.ts';
 import { serveGateway } from './serve.ts';
 
-/** Lines of a frontend's stderr that its failure shows. */
+/** How many lines of a frontend's stderr its failure shows. */
 const tailLines = 10;
 
-/** Runs the frontend image that the option `source` names. Throws `invalid` without one, and what the frontend returns. */
+/**
+ * Runs the frontend image that the option `source` names. Throws `invalid` without that option, and the frontend's own
+ * failure.
+ */
 export const gatewayV0: NamedFrontend = async (bridge, request) => {
   const { source } = request.options;
   if (!source) throw fail('invalid', 'frontend', 'no source specified for gateway');
@@ -46,7 +49,7 @@ interface FrontendImage {
   config: ImageConfig;
 }
 
-/** The image, or the named context that stands for it. */
+/** The frontend's image, or the named context that stands for it. */
 async function frontendImage(bridge: Bridge, request: BridgeRequest, source: string): Promise<FrontendImage> {
   const context = request.options[`context:${source}`];
   if (context?.startsWith('input:')) return inputImage(bridge, request, context.slice('input:'.length));
@@ -77,7 +80,7 @@ function inputImage(bridge: Bridge, request: BridgeRequest, name: string): Front
   };
 }
 
-/** Throws `unsupported` when the client asks for more than the image's label says it can do. */
+/** Throws `unsupported` when the client asks for more than the image's label promises. */
 function checkCaps(config: ImageConfig, { options, inputs }: BridgeRequest): void {
   const names = (list: string | undefined) =>
     (list ?? '')
@@ -200,7 +203,7 @@ class MetadataFolder {
   }
 }
 
-/** A frontend's stdout and stdin as a connection. */
+/** A frontend's stdout and stdin as one connection. */
 class FrontendConnection extends Duplex {
   readonly #input: PassThrough;
   #room: PromiseWithResolvers<void> | undefined;
@@ -211,7 +214,9 @@ class FrontendConnection extends Duplex {
     input.on('error', () => {});
   }
 
-  /** Takes what the frontend wrote, null for its end; the promise holds the frontend up until there is room. */
+  /**
+   * Takes bytes that the frontend wrote, or null for their end. The promise holds the frontend up until there is room.
+   */
   receive(chunk: Buffer | null): void | Promise<void> {
     if (this.destroyed || this.push(chunk) || chunk === null) return;
     this.#room ??= Promise.withResolvers();
@@ -248,7 +253,7 @@ class FrontendConnection extends Duplex {
   }
 }
 
-/** A frontend's stderr: shown as its log, its end kept for the error. */
+/** A frontend's stderr: it is shown as the vertex's log, and its last lines are kept for the error. */
 class Tail {
   readonly #progress: VertexProgress;
   #text = '';

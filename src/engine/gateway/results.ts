@@ -1,4 +1,4 @@
-/** Results from and to their messages; refs have ids that hold for one frontend. */
+/** Results from and to their messages. A ref has an id that only its frontend knows. */
 import { randomUUID } from 'node:crypto';
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { fail } from '../../errors/index.ts';
@@ -13,7 +13,7 @@ import type { BridgeAttestation, BridgeResult } from '../bridge/types.ts';
 export class RefTable {
   readonly #refs = new Map<string, BridgeRef>();
 
-  /** '' for the empty tree. */
+  /** Gives a ref an id; the empty tree's id is ''. */
   add(ref: BridgeRef | undefined): string {
     if (ref === undefined) return '';
     const id = randomUUID();
@@ -21,7 +21,7 @@ export class RefTable {
     return id;
   }
 
-  /** Undefined: the empty tree, whose id is ''. Throws `not-found`. */
+  /** The ref of an id; undefined for the empty tree, whose id is ''. Throws `not-found`. */
   get(id: string): BridgeRef | undefined {
     if (id === '') return undefined;
     const ref = this.#refs.get(id);
@@ -29,7 +29,7 @@ export class RefTable {
     return ref;
   }
 
-  /** The message of a result. `asRefs`: with definitions, for clients that know them. */
+  /** The message of a result. `asRefs` adds the definitions, for clients that know that form. */
   message(result: BridgeResult, asRefs: boolean): PbResult {
     return create(ResultSchema, {
       result: this.#trees(result, asRefs),
@@ -69,7 +69,7 @@ export class RefTable {
     return Object.fromEntries(entries);
   }
 
-  /** The result that a frontend returns. Throws `not-found` for refs it was never given. */
+  /** The result that a frontend returns. Throws `not-found` for refs that it was never given. */
   result(message: PbResult): BridgeResult {
     const { metadata } = message;
     const attestations: Record<string, BridgeAttestation[]> = {};

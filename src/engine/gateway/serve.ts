@@ -11,10 +11,10 @@ import { takeAnyBytes } from './strings.ts';
 
 takeAnyBytes();
 
-/** Largest block of headers or trailers sent: an error's details hold the Dockerfile. */
+/** The largest block of headers or trailers that is sent, in bytes: the details of an error hold the Dockerfile. */
 export const maxHeaders = 1 << 20;
 
-/** Calls' failures are told with their typed details, those of streams too. */
+/** An interceptor that gives the failures of calls and streams their typed details. */
 export function encodingErrors(): Interceptor {
   return (next) => async (request) => {
     try {
@@ -35,7 +35,7 @@ export function encodingErrors(): Interceptor {
   };
 }
 
-/** Resolves when the connection is over. Closing is the caller's: `connection.destroy()`. */
+/** Serves until the connection is over, and resolves then. The caller closes it: `connection.destroy()`. */
 export function serveGateway(gateway: Gateway, connection: Duplex): Promise<void> {
   const handler = connectNodeAdapter({
     routes: (router) => router.service(LLBBridge, gateway.service),

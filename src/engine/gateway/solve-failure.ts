@@ -1,7 +1,6 @@
 /**
- * A step's failure as clients are told of it: with its op and, where it left something, ids by which a frontend can
- * mount that.
- * `errdefs.Solve` of https://github.com/moby/buildkit/blob/master/solver/errdefs/errdefs.proto
+ * The failure of a step in the form that clients read: with its op and, where the step left something, ids by which a
+ * frontend can mount it. `errdefs.Solve` of https://github.com/moby/buildkit/blob/master/solver/errdefs/errdefs.proto
  */
 import { fromBinary, toJson } from '@bufbuild/protobuf';
 import { DrydockError } from '../../errors/index.ts';
@@ -10,7 +9,7 @@ import { type Op, OpSchema } from '../../pb/solver/pb/ops_pb.js';
 import { failedVertex, leftoversOf } from '../../solver/index.ts';
 import type { Ref } from '../../store/index.ts';
 
-/** The JSON of `errdefs.Solve`. */
+/** The JSON form of `errdefs.Solve`. */
 interface SolveDetail {
   inputIDs?: string[];
   mountIDs?: string[];
@@ -22,7 +21,7 @@ interface SolveDetail {
   cache?: { index: number };
 }
 
-/** An op whose JSON has more characters is left out: a detail travels in a header. */
+/** The largest op, in characters of its JSON, that a detail has: details travel in a header. */
 const maxOp = 64 << 10;
 
 declare module '../../errors/error.ts' {
@@ -40,7 +39,10 @@ export function solveDetailOf(error: DrydockError): SolveDetail | undefined {
   return { op, ...descriptionOf(error) };
 }
 
-/** The failure with its detail when a step left something; `name` gives a tree an id. Other failures as they are. */
+/**
+ * The failure with its detail, when the step left something; `name` gives a tree an id. Other failures are returned as
+ * they are.
+ */
 export function solveFailure(error: unknown, name: (ref: Ref) => string): unknown {
   const left = leftoversOf(error);
   if (left === undefined || !(error instanceof DrydockError)) return error;
@@ -60,7 +62,10 @@ export function solveFailure(error: unknown, name: (ref: Ref) => string): unknow
   return mine;
 }
 
-/** Left out when there is none: clients from before 0.12 can do nothing with a detail that has a field they do not know. */
+/**
+ * The description, left out when there is none: clients from before 0.12 cannot use a detail that has a field they do
+ * not know.
+ */
 function descriptionOf(error: DrydockError): Pick<SolveDetail, 'description'> {
   const description = failedVertex(error)?.metadata?.description ?? {};
   return Object.keys(description).length === 0 ? {} : { description };

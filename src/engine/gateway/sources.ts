@@ -1,4 +1,4 @@
-/** What sources are, asked before they are solved: LLBBridge's ResolveImageConfig and ResolveSourceMeta. */
+/** Looks sources up before they are solved: ResolveImageConfig and ResolveSourceMeta of LLBBridge. */
 import { create } from '@bufbuild/protobuf';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import { fail } from '../../errors/index.ts';
@@ -31,7 +31,7 @@ import type { Bridge } from '../bridge/bridge.ts';
 import { imageAfter, type SourcePolicy, settled } from '../bridge/image-policy.ts';
 import { inTurn } from '../rules.ts';
 
-/** What looking a source up needs of a build. */
+/** The parts of a build that looking a source up needs. */
 type Lookup = Pick<Bridge, 'engine' | 'job' | 'lease'>;
 
 interface ImageAsk {
@@ -39,7 +39,7 @@ interface ImageAsk {
   platform: PbPlatform | undefined;
   mode: string;
   logName: string;
-  /** For an OCI layout: the client's name of it. */
+  /** The client's name of an OCI layout. */
   store?: string;
 }
 
@@ -62,7 +62,7 @@ async function resolve(bridge: Lookup, ask: ImageAsk, policy: SourcePolicy) {
   });
 }
 
-/** The config as it is in the store, byte for byte; what was read of it where the store does not have it. */
+/** The config as the store has it, byte for byte, or as it was read when the store does not have it. */
 async function configBytes(
   { engine }: Lookup,
   found: Awaited<ReturnType<typeof resolveImageConfig>>,
@@ -81,8 +81,8 @@ async function configBytes(
 }
 
 /**
- * An image's config and digest. `Ref` is the name that was asked for, or that the policies have put in its place: clients
- * pin it by the digest themselves. Throws `denied`, and what looking it up throws.
+ * The config and the digest of an image. `Ref` is the name that was asked for, or the one that the policies have put in
+ * its place; clients pin it by the digest themselves. Throws `denied`, and the errors of looking it up.
  */
 export async function imageConfig(
   bridge: Bridge,
@@ -104,9 +104,11 @@ export async function imageConfig(
 }
 
 /**
- * A source as it will be used, with what can be known of it beforehand: an image's digest and config, the commit that
- * a git ref is at (its object and the tag's if wanted), the digest of a URL's file (another one of it, too, if wanted). Other sources come back as they are. It is held against
- * the request's policies, then the build's own. Throws `invalid` without a source, `denied`, and what looking it up throws.
+ * A source as it will be used, with everything that can be known of it beforehand: the digest and the config of an
+ * image; the commit that a git ref is at, with the commit's object and the tag's if they are wanted; the digest of a
+ * URL's file, by another algorithm too if that is wanted. Other sources come back as they are. The source is checked
+ * against the request's policies, then against the build's own. Throws `invalid` without a source, `denied`, and the
+ * errors of looking it up.
  */
 export function sourceMeta(
   bridge: Bridge,
@@ -115,7 +117,7 @@ export function sourceMeta(
   return lookUpSource(bridge, request, withPolicies(bridge, request.SourcePolicies));
 }
 
-/** The same, held against `policy` alone. */
+/** The same, checked against `policy` alone. */
 export async function lookUpSource(
   bridge: Lookup,
   request: ResolveSourceMetaRequest,
@@ -181,7 +183,7 @@ export async function lookUpSource(
   });
 }
 
-/** A source with an image's name in full, as policies have it. */
+/** A source with its image's name in full, as policies have it. */
 function named(source: SourceOp): SourceOp {
   const scheme = 'docker-image://';
   const { identifier } = source;
@@ -189,7 +191,7 @@ function named(source: SourceOp): SourceOp {
   return { ...source, identifier: scheme + normalizeName(identifier.slice(scheme.length)) };
 }
 
-/** The build's policy, after those that come with a request. */
+/** The policy of a build, after the policies in a request. */
 function withPolicies({ rules: { rewrite, judge } }: Bridge, policies: readonly Policy[]): SourcePolicy {
   return { rewrite: inTurn(sourceRewrite(policies), rewrite), judge };
 }
@@ -207,7 +209,7 @@ const algorithms: Readonly<Record<number, HttpChecksum['algorithm']>> = {
   [ChecksumRequest_ChecksumAlgo.SHA384]: 'sha384',
   [ChecksumRequest_ChecksumAlgo.SHA512]: 'sha512',
 };
-/** Bytes; what signatures put behind a file is some dozens. */
+/** The longest suffix, in bytes: signatures put some dozens behind a file. */
 const longestSuffix = 4096;
 
 function checksumWanted({ Algo, Suffix }: ChecksumRequest): HttpChecksum {
@@ -219,7 +221,10 @@ function checksumWanted({ Algo, Suffix }: ChecksumRequest): HttpChecksum {
   return { algorithm, suffix: Suffix };
 }
 
-/** What is downloaded on the way is what the build uses, should it use the file: it stays until the build is over. */
+/**
+ * The metadata of a URL. The file is downloaded for it, stays until the build is over, and is the one that the build
+ * uses if it uses the URL.
+ */
 async function urlMeta(
   { engine, job }: Lookup,
   source: SourceOp,

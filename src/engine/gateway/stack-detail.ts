@@ -1,6 +1,6 @@
 /**
- * Where in Drydock an error arose, for records of builds: a report of a fault then says it. The fields are those of
- * https://github.com/moby/buildkit/blob/master/util/stack/stack.proto.
+ * The place in Drydock where an error arose, kept in records of builds so that the report of a fault tells it. The
+ * fields are those of https://github.com/moby/buildkit/blob/master/util/stack/stack.proto.
  */
 import { version } from '../../version.ts';
 
@@ -9,7 +9,7 @@ interface StackDetail {
   version: string;
 }
 
-/** The frames of an error, innermost first; undefined when it has none. */
+/** The frames of an error, the innermost first; undefined when it has none. */
 export function stackDetail(error: Error): StackDetail | undefined {
   const frames = (error.stack ?? '').split('\n').flatMap((line) => {
     const found = /^ {4}at (?:(.+) \()?(.+?):(\d+):\d+\)?$/.exec(line);

@@ -2,7 +2,7 @@ import { configureTextEncoding } from '@bufbuild/protobuf/wire';
 import { bytesOf, nameOf } from '../../linux/index.ts';
 
 /**
- * Has the strings of all messages of this process take any bytes and give them back: names of files are in them, and
+ * Makes the strings of all messages in this process take any bytes and give them back: they hold names of files, and
  * BuildKit's peers neither check them for UTF-8 nor change them.
  */
 export function takeAnyBytes(): void {

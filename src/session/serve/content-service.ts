@@ -1,6 +1,6 @@
 /**
- * The session's stores of blobs for a daemon: containerd's content service, as far as builds use it. The store's name is
- * the call's metadata `buildkit-attachable-store-id`, as in BuildKit's session/content.
+ * Serves the session's stores of blobs to a daemon: containerd's content service, as far as builds use it. The store's
+ * name is in the call's metadata `buildkit-attachable-store-id`, as in BuildKit's session/content.
  */
 import { create, fromBinary, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
 import { canceled } from '../../errors/index.ts';
@@ -32,10 +32,10 @@ import {
 import type { ClientContent, Session } from '../types.ts';
 
 const service = '/containerd.services.content.v1.Content';
-/** Bytes per message: few enough for every receiver's limit. */
+/** Bytes per message, few enough for every receiver's limit. */
 const chunkSize = 1 << 20;
 
-/** The service's handlers. */
+/** The handlers of the service, by method. */
 export function contentHandlers(session: Session): [string, CallHandler][] {
   return [
     [`${service}/Info`, info(session)],
@@ -55,7 +55,7 @@ function info(session: Session): CallHandler {
   });
 }
 
-/** From `offset` on; `size` bytes, or all when that is 0. */
+/** Sends `size` bytes from `offset` on, or all of them when `size` is 0. */
 function read(session: Session): CallHandler {
   return async (call) => {
     const { stream, signal } = call;
@@ -77,7 +77,9 @@ function read(session: Session): CallHandler {
   };
 }
 
-/** The dialogue of writing one blob, each of whose messages is answered: where to begin, its bytes, its commit. */
+/**
+ * The dialogue of writing one blob. Each of its messages is answered: the offset to begin at, the bytes, the commit.
+ */
 function write(session: Session): CallHandler {
   return async (call) => {
     const { stream, signal } = call;

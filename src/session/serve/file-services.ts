@@ -1,4 +1,4 @@
-/** Serving files: the client's folders to the daemon, and the build's outputs to the client's disk. */
+/** Serves files: the client's folders go to the daemon, and the build's outputs come to the client's disk. */
 import type { IncomingHttpHeaders } from 'node:http2';
 import type { Writable } from 'node:stream';
 import { finished } from 'node:stream/promises';
@@ -8,19 +8,22 @@ import { bridge } from '../fsutil/bridge.ts';
 import { listOf } from '../services/metadata.ts';
 import type { Session } from '../types.ts';
 
-/** Where an output of the build goes: into a folder, on top of what is there, or into a stream opened for it. */
+/** The place of an output: a folder, which keeps its other files, or a stream that is opened for it. */
 export type OutputTarget =
   | {
       dir: string;
-      /** Remove what is there and not sent. */
+      /** Removes files that are there and were not sent. */
       remove?: boolean;
     }
   | {
-      /** Opens it; `metadata` is the exporter's response, such as the image's digest. Ended when all is written. */
+      /**
+       * Opens the stream. `metadata` is the exporter's response, such as the image's digest. The stream is ended when
+       * all is written.
+       */
       file(metadata: Record<string, string>): Promise<Writable>;
     };
 
-/** FileSync.DiffCopy: sends a folder of the session's, as far as the daemon selects it. */
+/** FileSync.DiffCopy: sends the part of a session's folder that the daemon selects. */
 export function sendFolder(session: Session): CallHandler {
   return async ({ stream, rawHeaders, ended, signal }) => {
     const name = listOf(rawHeaders, 'dir-name')?.[0] ?? '';

@@ -1,6 +1,6 @@
 /**
- * The client's side of a session: what a build may ask of us, answered on a connection that a daemon (Drydock's, or
- * any with BuildKit's session protocol) is the gRPC client of.
+ * The client's side of a session: it answers what a build asks, on a connection of which a daemon (Drydock's, or any
+ * with BuildKit's session protocol) is the gRPC client.
  */
 import { randomUUID } from 'node:crypto';
 import { request as httpRequest, type RequestOptions } from 'node:http';
@@ -25,18 +25,18 @@ import { contentHandlers } from './content-service.ts';
 import { type OutputTarget, receiveOutput, sendFolder } from './file-services.ts';
 
 export interface SessionServerOptions {
-  /** What is asked is answered by this one (`inProcessSession`). */
+  /** The session that answers the questions (`inProcessSession`). */
   session: Session;
-  /** The build's outputs by their place among them. */
+  /** The places of the build's outputs, by the outputs' numbers. */
   outputs?: ReadonlyMap<number, OutputTarget>;
-  /** For people. */
+  /** A name for people. */
   name?: string;
-  /** Names the context's folder across builds, so that only what changed is sent; '' when nothing does. */
+  /** The name of the context's folder across builds, so that only changed files are sent; '' when it has none. */
   sharedKey?: string;
 }
 
 export class SessionServer {
-  /** What the build's request names. */
+  /** The ID by which the build's request names the session. */
   readonly id = randomUUID();
   readonly #options: SessionServerOptions;
   readonly #handlers: ReadonlyMap<string, CallHandler>;
@@ -49,7 +49,7 @@ export class SessionServer {
     this.#server = new GrpcServer(this.#handlers);
   }
 
-  /** Describe the session when it is opened: HTTP headers, or metadata of `Control/Session`. */
+  /** The description of the session, sent when it is opened: HTTP headers, or metadata of `Control/Session`. */
   get headers(): Record<string, string | string[]> {
     const { name = '', sharedKey = '' } = this.#options;
     return {
@@ -68,8 +68,8 @@ export class SessionServer {
   }
 
   /**
-   * `POST /session` at a daemon, and answers on what the connection becomes; resolves once it has. Throws
-   * `unavailable` (hop `client`) when the daemon cannot be reached or refuses.
+   * Sends `POST /session` to a daemon and answers on the connection that this becomes; resolves once it has become one.
+   * Throws `unavailable` (hop `client`) when the daemon cannot be reached or refuses.
    */
   async open(daemon: RequestOptions): Promise<void> {
     const request = httpRequest({
@@ -121,8 +121,8 @@ function handlersOf({ session, outputs }: SessionServerOptions): Map<string, Cal
 }
 
 /**
- * BuildKit asks every few seconds and ends the session without an answer. A HealthCheckResponse whose status is SERVING:
- * https://github.com/grpc/grpc/blob/master/doc/health-checking.md
+ * The answer to health checks. BuildKit asks every few seconds and ends the session when no answer comes. The bytes are
+ * a HealthCheckResponse whose status is SERVING: https://github.com/grpc/grpc/blob/master/doc/health-checking.md
  */
 const health: CallHandler = unary(async () => Buffer.from([0x08, 0x01]));
 
@@ -188,7 +188,7 @@ function pull(session: Session): CallHandler {
   };
 }
 
-/** The message of docker's error body. */
+/** The message in docker's error body. */
 function messageOf(text: string): string {
   try {
     const { message } = JSON.parse(text) as { message?: unknown };

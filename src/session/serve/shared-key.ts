@@ -4,7 +4,7 @@ import { resolve } from 'node:path';
 import { realpathSync } from '../../linux/index.ts';
 import { digestOf, hex } from '../../oci/index.ts';
 
-/** Names a folder of this machine across builds, without telling its path: a session's shared key. */
+/** A name for a folder of this machine across builds that does not tell the folder's path: the session's shared key. */
 export function sharedKeyOf(dir: string): string {
   let path = resolve(dir);
   try {
@@ -15,7 +15,10 @@ export function sharedKeyOf(dir: string): string {
   return hex(digestOf(JSON.stringify(['drydock', machine(), process.getuid?.() ?? 0, path])));
 }
 
-/** https://www.freedesktop.org/software/systemd/man/latest/machine-id.html; where there is none, the host's name. */
+/**
+ * The machine's ID (https://www.freedesktop.org/software/systemd/man/latest/machine-id.html), or the host's name when
+ * there is none.
+ */
 function machine(): string {
   try {
     return readFileSync('/etc/machine-id', 'utf8').trim() || hostname();

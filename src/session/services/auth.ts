@@ -1,6 +1,6 @@
 /**
- * What the client knows about registries (proto/session/auth.proto): names and passwords, or, of newer clients, tokens
- * that they get themselves. Nothing of it is logged, and none of it is in an error's message.
+ * The client's knowledge of registries (proto/session/auth.proto): names and passwords, or, from newer clients, tokens
+ * that they get themselves. None of it is logged, and none of it is in an error's message.
  */
 import { createPublicKey, randomBytes, timingSafeEqual, verify } from 'node:crypto';
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
@@ -20,12 +20,13 @@ import {
 import { notServed, type Peer, printable } from '../peer.ts';
 
 const service = '/moby.filesync.v1.Auth';
-/** Clients derive the key that names their account from it: other daemons see other keys. */
+/** The salt from which clients derive the key that names their account. Other daemons see other keys. */
 const salt = randomBytes(32);
 
 /**
- * The client's credentials for a registry host; undefined when it has none. Of a client that is gone or silent they are
- * `absent`: many registries want none. Throws `unauthenticated` (hop `session`) when the client fails to look them up.
+ * The client's credentials for a registry's host; undefined when it has none. Those of a client that is gone or silent
+ * count as `absent`, for many registries want none. Throws `unauthenticated` (hop `session`) when the client fails to
+ * look them up.
  */
 export async function registryCredentials(
   peer: Peer,
@@ -72,8 +73,8 @@ async function login(peer: Peer, host: string): Promise<RegistryCredentials | un
 }
 
 /**
- * Who the client's tokens belong to: the key of its account, which it proves to hold, so that builds of one account
- * share tokens. Undefined: this client gets no tokens.
+ * The account that the client's tokens belong to: the account's key, which the client proves to hold, so that builds of
+ * one account share tokens. Undefined: this client gets no tokens.
  */
 async function tokenAuthority(peer: Peer, host: string): Promise<string | undefined> {
   if (!peer.mayServe(`${service}/FetchToken`)) return undefined;
@@ -110,7 +111,7 @@ async function tokenAuthority(peer: Peer, host: string): Promise<string | undefi
   }
 }
 
-/** Whether `signed` is NaCl's form of the payload: its Ed25519 signature, then itself. */
+/** Whether `signed` is the payload in NaCl's signed form: its Ed25519 signature, followed by the payload. */
 function isSigned(signed: Uint8Array, payload: Buffer, key: Uint8Array): boolean {
   if (signed.length !== 64 + payload.length || !timingSafeEqual(signed.subarray(64), payload)) return false;
   try {

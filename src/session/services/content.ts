@@ -1,6 +1,6 @@
 /**
- * A client's stores of blobs: OCI layouts that it offers, and the place an output's blobs go to. Containerd's content
- * service, with the store's ID as metadata (proto/containerd/content.proto).
+ * A client's stores of blobs: the OCI layouts that it offers, and the store that takes an output's blobs. They speak
+ * containerd's content service, with the store's ID as metadata (proto/containerd/content.proto).
  */
 import { Readable } from 'node:stream';
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
@@ -28,10 +28,13 @@ import { notServed, type Peer } from '../peer.ts';
 import type { ClientContent } from '../types.ts';
 
 const service = '/containerd.services.content.v1.Content';
-/** Bytes per message of a blob that is written: few enough for the limit of Go's gRPC servers. */
+/** Bytes per message of a blob that is written, few enough for the limit of Go's gRPC servers. */
 const chunkSize = 1 << 20;
 
-/** The client's store of this ID; undefined when it serves none at all. That it has none of this ID is found out when it is used. */
+/**
+ * The client's store of this ID; undefined when the client serves no stores. A missing store of this ID is found out
+ * when it is used.
+ */
 export function clientContent(peer: Peer, id: string): ClientContent | undefined {
   if (!peer.mayServe(`${service}/Info`) && !peer.mayServe(`${service}/Read`)) return undefined;
   if (!/^[\x20-\x7e]*$/.test(id)) {
@@ -104,7 +107,7 @@ async function* blobBytes(
   }
 }
 
-/** Containerd's dialogue of writing a blob: where to begin, the bytes, the digest they must have. */
+/** Writes a blob in containerd's dialogue: the offset to begin at, the bytes, and the digest that they must have. */
 async function writeBlob(
   call: GrpcCall,
   digest: Digest,

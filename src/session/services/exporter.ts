@@ -1,4 +1,4 @@
-/** The exporters that a client chooses itself, once it has seen the result (proto/session/exporter.proto). */
+/** The exporters that a client chooses itself once it has seen the result (proto/session/exporter.proto). */
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { GrpcError, UNAVAILABLE } from '../../grpc/index.ts';
 import {
@@ -16,8 +16,9 @@ export interface ChosenExporter {
 }
 
 /**
- * Asks which exporters the client wants for a result: its metadata, and the ids of its refs for the build's gateway.
- * None when the client does not choose any. Throws what the client answers, and `unavailable` when it is gone.
+ * Asks which exporters the client wants for a result; the client gets its metadata, and the ids of its refs in the
+ * build's gateway. Resolves with none when the client does not choose any. Throws an error that the client answers
+ * with, and `unavailable` when the client is gone.
  */
 export async function findExporters(
   peer: Peer,
@@ -39,14 +40,17 @@ export async function findExporters(
   }));
 }
 
-/** Tells the client that everything is exported, with what the exporters said. Throws the client's own error. */
+/** Tells the client that everything is exported, with the exporters' responses. Throws the client's own error. */
 export async function finalizeExport(peer: Peer, response: Record<string, string>): Promise<void> {
   const what = 'the end of its export';
   const request = create(FinalizeExportRequestSchema, { exporterResponse: response });
   await asked(peer, what, `${service}/FinalizeExport`, toBinary(FinalizeExportRequestSchema, request));
 }
 
-/** A client may serve one of the methods alone: it answers the other with `unimplemented` or `unavailable`. */
+/**
+ * Calls a method of the service. A client may serve one of the methods alone; it answers the other with `unimplemented`
+ * or `unavailable`.
+ */
 async function asked(peer: Peer, what: string, method: string, request: Uint8Array) {
   try {
     return await peer.unary(what, method, request);

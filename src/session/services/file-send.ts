@@ -1,4 +1,4 @@
-/** Files and archives to the client (proto/session/filesync.proto, service FileSend). */
+/** Sends files and archives to the client (proto/session/filesync.proto, service FileSend). */
 import { fail, throwIfAborted } from '../../errors/index.ts';
 import { ALREADY_EXISTS, BytesStream, type GrpcCall, GrpcError, type Metadata } from '../../grpc/index.ts';
 import { compareNames } from '../../linux/index.ts';
@@ -73,7 +73,7 @@ export function clientOutput(peer: Peer, exporter: number | string | undefined):
   };
 }
 
-/** In the order in which receivers want their paths. */
+/** The trees in the order in which receivers want their paths. */
 function sorted(trees: readonly OutputTree[]): OutputTree[] {
   return trees.toSorted((a, b) => compareNames(a.prefix ?? '', b.prefix ?? ''));
 }
@@ -88,7 +88,7 @@ async function start(peer: Peer, what: string, metadata: Metadata, signal?: Abor
   return call;
 }
 
-/** The exporter's response as the metadata that clients read; what cannot travel as a header is left out. */
+/** The exporter's response as metadata for the client, without the values that no header can carry. */
 function exporterMetadata(response: Readonly<Record<string, string>> = {}): Metadata {
   const out: Metadata = {};
   for (const [key, value] of Object.entries(response)) {

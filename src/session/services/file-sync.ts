@@ -1,4 +1,4 @@
-/** Files of the client's folders (proto/session/filesync.proto, service FileSync). */
+/** Brings the files of the client's folders (proto/session/filesync.proto, service FileSync). */
 import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { MessageChannel } from 'node:worker_threads';
@@ -18,7 +18,7 @@ type Selection = Parameters<Sync['sync']>[1];
 
 const service = '/moby.filesync.v1.FileSync';
 
-/** A folder of the client's; undefined when it serves no files at all. */
+/** A folder of the client; undefined when the client serves no files at all. */
 export function syncedFolder(peer: Peer, name: string): Sync | undefined {
   const diff = peer.mayServe(`${service}/DiffCopy`);
   if (!diff && !peer.mayServe(`${service}/TarStream`)) return undefined;
@@ -31,20 +31,22 @@ export function syncedFolder(peer: Peer, name: string): Sync | undefined {
 }
 
 /**
- * Clients without a key at least give a name, of the folder they run in. Nobody gets at what another has sent by
- * giving its key.
+ * The key of the client's folder. Clients without a key at least give the name of the folder they run in. An owner is
+ * part of the key, so that nobody gets at another's files by giving the other's key.
  */
 function keyOf(peer: Peer): string {
   const key = hasKey(peer) ? `key ${peer.info.sharedKey}` : `name ${peer.info.name}`;
   return peer.owner === undefined ? key : `${peer.owner}: ${key}`;
 }
 
-/** Whether the client says which folder it is, across builds; else another one's state may be what is there. */
+/**
+ * Whether the client says, across builds, which folder it is. If not, the state that is there may be another folder's.
+ */
 function hasKey(peer: Peer): boolean {
   return peer.info.sharedKey !== '';
 }
 
-/** Makes `dest` what the client's folder is now: what is there already and the same is not sent again. */
+/** Makes `dest` equal to the client's folder. Files that are there already and are the same are not sent again. */
 async function diffCopy(
   peer: Peer,
   name: string,
@@ -87,7 +89,7 @@ async function diffCopy(
   return stamp;
 }
 
-/** As clients before BuildKit did it: all files, each time, as a tar. */
+/** Brings the folder as clients before BuildKit sent it: all files, each time, as a tar. */
 async function tarStream(
   peer: Peer,
   name: string,
@@ -148,7 +150,7 @@ async function start(
   return call;
 }
 
-/** The call's end, with its failure as the user is to read it. */
+/** Waits for the end of the call; throws its failure in words for the user. */
 async function explained(peer: Peer, name: string, call: GrpcCall): Promise<void> {
   try {
     await call.status;
@@ -162,7 +164,7 @@ function explain(peer: Peer, name: string, err: unknown): DrydockError {
   return peer.explain(`its ${folder(name)}`, err);
 }
 
-/** What went wrong with the files themselves, with the name of the folder they are of. */
+/** The error of files, with the name of the folder that they are in. */
 function told(name: string, err: unknown): DrydockError {
   const error = toDrydockError(err, 'session');
   if (error.code === 'canceled' || error.hop !== 'session' || error.message.startsWith('asking '))

@@ -3,8 +3,9 @@ import type { Metadata } from '../../grpc/index.ts';
 import { bytesOf, nameOf, nameOfEscaped } from '../../linux/index.ts';
 
 /**
- * Lists of text by key, as the file services read them. All bytes go as they are, which clients of all ages take; a list
- * with what no header can carry is URL-encoded, and a key `…-encoded` says so to those who know (BuildKit since 0.9).
+ * Lists of text by key, in the form that the file services read. All bytes go as they are, which clients of all ages
+ * take. A list that no header can carry is URL-encoded, and a key `…-encoded` says so to clients that know it (BuildKit
+ * since 0.9).
  */
 export function listMetadata(lists: Readonly<Record<string, readonly string[] | undefined>>): Metadata {
   const out: Metadata = {};
@@ -19,7 +20,7 @@ export function listMetadata(lists: Readonly<Record<string, readonly string[] | 
   return out;
 }
 
-/** As HTML forms escape: a space is `+`, and all but letters, digits and `*-._` the codes of their bytes. */
+/** Escapes as HTML forms do: a space becomes `+`, and every byte but letters, digits and `*-._` becomes its code. */
 function queryEscape(text: string): string {
   return bytesOf(text)
     .toString('latin1')
@@ -29,8 +30,8 @@ function queryEscape(text: string): string {
 }
 
 /**
- * A list in the metadata of a call that was received, decoded. `rawHeaders`: names and values in turn, as they came.
- * Throws URIError when it cannot be decoded.
+ * Decodes a list in the metadata of a received call. `rawHeaders` are names and values in turn, as they came. Throws
+ * URIError when the list cannot be decoded.
  */
 export function listOf(rawHeaders: readonly string[], key: string): string[] | undefined {
   const all = (name: string) => rawHeaders.filter((_, i) => i % 2 === 1 && rawHeaders[i - 1] === name);

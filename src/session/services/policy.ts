@@ -1,4 +1,4 @@
-/** The client's judge of sources (proto/session/policy.proto). */
+/** The client's own policy about sources (proto/session/policy.proto). */
 import { create, fromBinary, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
 import { fail } from '../../errors/index.ts';
 import {
@@ -12,12 +12,15 @@ const method = '/moby.buildkit.v1.sourcepolicy.policysession.PolicyVerifier/Chec
 
 export type PolicyQuestion = MessageInitShape<typeof CheckPolicyRequestSchema>;
 
-/** How long a client may think about one source, ms. A policy is a few rules; what it wants to know it asks us. */
+/**
+ * How long a client may think about one source, in ms. A policy is a few rules, and it asks Drydock for what it wants
+ * to know.
+ */
 const policyPatience = 60_000;
 
 /**
- * What the client says of a source. Throws `unsupported` (hop `session`) when it judges none, `unavailable` when it has
- * not answered after `patience` ms, and what it fails with.
+ * Asks the client about a source. Throws `unsupported` (hop `session`) when the client has no policy, `unavailable`
+ * when it has not answered after `patience` ms, and the client's own failure.
  */
 export async function checkPolicy(
   peer: Peer,

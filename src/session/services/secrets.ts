@@ -6,7 +6,10 @@ import { GetSecretRequestSchema, GetSecretResponseSchema } from '../../pb/sessio
 import { notServed, type Peer } from '../peer.ts';
 import { maxSecretSize } from '../secret-size.ts';
 
-/** A secret's value; undefined when the client has none of this ID. Throws `invalid` when it is larger than 500 KiB. */
+/**
+ * The value of a secret; undefined when the client has none of this ID. Throws `invalid` when it is larger than 500
+ * KiB.
+ */
 export async function getSecret(peer: Peer, id: string): Promise<Buffer | undefined> {
   const what = `secret ${id}`;
   let answer: Uint8Array | typeof notServed;

@@ -9,8 +9,8 @@ import { notServed, type Peer } from '../peer.ts';
 const service = '/moby.sshforward.v1.SSH';
 
 /**
- * What dials the client's agent of this ID; undefined when it has none at all. Throws `not-found` with the client's own
- * words when it forwards agents, but not this one.
+ * A function that dials the client's agent of this ID; undefined when the client forwards no agents. Throws
+ * `not-found`, in the client's own words, when it forwards agents but not this one.
  */
 export async function sshAgent(peer: Peer, id: string): Promise<(() => Promise<Duplex>) | undefined> {
   const agent = id || 'default';
