@@ -1,10 +1,9 @@
 /**
- * Puts a step's root filesystem and mounts together, in a mount namespace that is nobody else's, and writes the
- * runtime's configuration. Runs on a worker thread.
- *
- * Some of what is mounted here, and what mount points lie in, others write at this very moment: a cache that steps
- * share. So each path is walked once, from file descriptor to file descriptor, and what it led to is mounted and mounted
- * on by its descriptor. The runtime is left nothing to look up in such a place.
+ * Puts a step's root filesystem and mounts together, in a mount namespace that nobody else has, and writes the
+ * runtime's configuration. It runs on a worker thread. Other steps may be writing at this very moment to some of the
+ * trees that are mounted here and that mount points lie in, such as a cache mount that steps share. Therefore each path
+ * is walked once, from file descriptor to file descriptor, and the place it led to is mounted, and mounted on, by its
+ * descriptor. The runtime has nothing left to look up in such a tree.
  */
 import { chmodSync, chownSync, fstatSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -30,7 +29,7 @@ import {
 import { type OciMount, refuseBytes } from './oci-spec.ts';
 import { mountOverlay } from './overlay-mount.ts';
 
-/** Something mounted. Paths are of folders and files that no step can replace. */
+/** A tree or file to mount. The paths are of folders and files that no step can replace. */
 export type Tree =
   | { type: 'path'; path: string }
   | { type: 'overlay'; options: readonly string[] }
@@ -40,35 +39,39 @@ export interface AssemblyMount {
   /** Absolute path in the container. */
   dest: string;
   tree: Tree;
-  /** Path inside the tree of what is mounted of it. */
+  /** A path inside the tree; it alone is mounted. */
   selector?: string;
   readonly: boolean;
-  /** No devices, no programs, no set-user-id: of files of ours. */
+  /** Mounts without devices, programs and set-user-id: for files of our own. */
   isPlain?: boolean;
 }
 
 export interface Assembly {
-  /** The step's own folder; nobody else writes in it. The root filesystem will be at `root` in it. */
+  /** The step's own folder, in which nobody else writes. The root filesystem comes to `root` in it. */
   bundle: string;
   root: Tree;
-  /** In order: what is mounted inside another comes after it. */
+  /** The mounts, in order: a mount inside another one comes after it. */
   mounts: AssemblyMount[];
-  /** Files to be held in memory, in a tmpfs at this folder; it gets a folder `runc` besides. */
+  /** The folder of a tmpfs that holds files in memory; it gets a folder `runc` besides. Undefined: none is made. */
   memory: string | undefined;
   files: { path: string; data: Uint8Array; uid: number; gid: number; mode: number }[];
-  /** The runtime's configuration and where it goes; mounts that are left to the runtime are added to it. */
+  /**
+   * The runtime's configuration, and the file that it is written to. The mounts that are left to the runtime are added
+   * to it.
+   */
   config: { path: string; spec: { mounts: OciMount[] } };
 }
 
-/** Filesystems of the system's that the runtime mounts, after everything here. */
+/** The system's own filesystems, which the runtime mounts after everything here. */
 const system = ['/proc', '/dev', '/sys'];
-/** What the runtime makes in /dev, and later looks up by name. */
+/** The entries that the runtime makes in /dev, and later looks up by name. */
 const devices = ['console', 'fd', 'full', 'null', 'ptmx', 'pts', 'random', 'stderr', 'stdin', 'stdout'];
 const guarded = ['/dev', ...[...devices, 'tty', 'urandom', 'zero'].map((name) => `/dev/${name}`)];
 
 /**
- * Returns a file descriptor of the mount namespace, which the caller closes. Throws `not-found` where a selector leads
- * to nothing, `invalid` for a mount point that cannot be one, `unsupported` where the kernel is too old.
+ * Assembles the mounts. Returns a file descriptor of the mount namespace, which the caller closes. Throws `not-found`
+ * where a selector leads to nothing, `invalid` for a mount point that cannot be one, `unsupported` where the kernel is
+ * too old.
  */
 export function assemble(args: Assembly): number {
   try {
@@ -93,7 +96,7 @@ export function assemble(args: Assembly): number {
 class Assembler {
   readonly #args: Assembly;
   readonly #open: number[] = [];
-  /** Mounts in the system's filesystems: the runtime puts them where they belong. */
+  /** The mounts inside the system's filesystems; the runtime puts them in their places. */
   readonly #late: { dest: string; at: string; readonly: boolean }[] = [];
 
   constructor(args: Assembly) {
@@ -124,7 +127,7 @@ class Assembler {
     return fd;
   }
 
-  /** The runtime mounts on it by name, and it must not be led to another mount by that. */
+  /** Checks a folder that the runtime will mount on by its name: that name must not lead it to another mount. */
   #checkSystem(rootFd: number, folder: string): void {
     const { fd, path } = openIn(rootFd, folder, { make: 'folder' });
     const isFolder = fd !== undefined && fstatSync(this.#hold(fd)).isDirectory();
@@ -155,7 +158,10 @@ class Assembler {
     this.#late.push({ dest: found.path, at: late, readonly: one.readonly });
   }
 
-  /** Without a descriptor it is in one of the system's filesystems, which are not there yet. */
+  /**
+   * The place of a mount. It has no descriptor when it lies in one of the system's filesystems, which are not there
+   * yet.
+   */
   #target(rootFd: number, dest: string, make: 'folder' | 'file') {
     try {
       const found = openIn(rootFd, dest, { make, until: (path) => system.includes(path) });
@@ -179,7 +185,7 @@ class Assembler {
     }
   }
 
-  /** What is to be mounted, detached. */
+  /** The detached mount of a tree. */
   #treeOf({ dest, tree, selector }: AssemblyMount, at: string): number {
     let base: number;
     if (tree.type === 'path') base = openPath(tree.path);

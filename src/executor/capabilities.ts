@@ -1,7 +1,10 @@
-/** Linux capabilities of a step. */
+/** The Linux capabilities of a step. */
 import { readFileSync } from 'node:fs';
 
-/** In the kernel's order: the index is the bit. https://man7.org/linux/man-pages/man7/capabilities.7.html */
+/**
+ * The capabilities in the kernel's order: the index is the bit.
+ * https://man7.org/linux/man-pages/man7/capabilities.7.html
+ */
 const names = (
   'CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE NET_BIND_SERVICE ' +
   'NET_BROADCAST NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_MODULE SYS_RAWIO SYS_CHROOT SYS_PTRACE SYS_PACCT ' +
@@ -11,7 +14,10 @@ const names = (
   .split(' ')
   .map((name) => `CAP_${name}`);
 
-/** What docker gives a container by default. https://docs.docker.com/engine/containers/run/#runtime-privilege-and-linux-capabilities */
+/**
+ * The capabilities that docker gives a container by default.
+ * https://docs.docker.com/engine/containers/run/#runtime-privilege-and-linux-capabilities
+ */
 const usual = new Set(
   (
     'CHOWN DAC_OVERRIDE FSETID FOWNER MKNOD NET_RAW SETGID SETUID SETFCAP SETPCAP NET_BIND_SERVICE SYS_CHROOT ' +
@@ -28,7 +34,7 @@ export function capabilitiesFor(security: 'sandbox' | 'insecure', bounding: bigi
   );
 }
 
-/** This process's bounding set. */
+/** The bounding set of this process. */
 export function ownBoundingSet(): bigint {
   const hex = /^CapBnd:\s*([0-9a-f]+)/m.exec(readFileSync('/proc/self/status', 'latin1'))?.[1];
   return BigInt(`0x${hex ?? '0'}`);

@@ -1,16 +1,19 @@
-/** Control groups of containers: where they can be made, what limits they take, and getting rid of them. */
+/** The control groups of containers: where they can be made, which limits they take, and how they are removed. */
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { errnoCode } from '../errors/index.ts';
 
 export interface CgroupHost {
-  /** What runc will use: one v2 tree, v1 controllers (`hybrid` counts as v1), or nothing that can be written to. */
+  /**
+   * The groups that runc will use: one v2 tree, v1 controllers (`hybrid` counts as v1), or none, for nothing can be
+   * written to.
+   */
   kind: 'v2' | 'v1' | 'none';
-  /** Mount points of all trees in which runc makes groups. */
+  /** The mount points of all trees in which runc makes groups. */
   trees: string[];
-  /** Controllers that limits can be set with. */
+  /** The controllers that limits can be set with. */
   controllers: Set<string>;
-  /** Why there is none. */
+  /** Why there are no groups. */
   reason?: string;
 }
 
@@ -68,7 +71,7 @@ function parseMounts(text: string): { point: string; type: string; options: stri
   });
 }
 
-/** Processes in a group and its subgroups, over all trees. */
+/** The processes in a group and its subgroups, in all trees. */
 function processesIn(trees: readonly string[], group: string): number[] {
   const pids = new Set<number>();
   for (const tree of trees) {
@@ -79,7 +82,7 @@ function processesIn(trees: readonly string[], group: string): number[] {
   return [...pids];
 }
 
-/** Kills everything in a group. */
+/** Kills all processes in a group and its subgroups. */
 export function killGroup(trees: readonly string[], group: string): void {
   for (const pid of processesIn(trees, group)) {
     try {

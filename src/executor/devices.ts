@@ -1,7 +1,12 @@
-/** Devices of steps with `--security=insecure`, beside those that every container has: what mounts images needs. */
+/**
+ * The devices of steps with `--security=insecure`, besides those that every container has: programs that mount images
+ * need them.
+ */
 import { readdirSync } from 'node:fs';
 
-/** https://github.com/opencontainers/runtime-spec/blob/main/config-linux.md#devices */
+/**
+ * A device as the runtime takes it. https://github.com/opencontainers/runtime-spec/blob/main/config-linux.md#devices
+ */
 export interface OciDevice {
   path: string;
   type: 'b' | 'c';
@@ -12,7 +17,7 @@ export interface OciDevice {
   gid: number;
 }
 
-/** Loop devices that a step may make beyond those that the machine has. */
+/** How many loop devices a step may make beyond those that the machine has. */
 const moreLoops = 8;
 
 /** /dev/fuse, /dev/loop-control and loop devices. Numbers: https://docs.kernel.org/admin-guide/devices.html */

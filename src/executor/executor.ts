@@ -28,27 +28,27 @@ import type { ExecControl, ExecIo, ExecSpec, Executor } from './types.ts';
 import { lookUpUser } from './users.ts';
 
 interface ExecutorOptions {
-  /** This process's own folder; bundles of running steps live in it. */
+  /** This process's own folder. The bundles of running steps are in it. */
   runDir: string;
-  /** Folder shared by all processes of one store, where each says which cgroups are its own. */
+  /** A folder that all processes on one store share. In it each process says which cgroups are its own. */
   stateDir: string;
   /** The OCI runtime; default `runc`, found in $PATH. */
   runc?: string;
-  /** Instead of what the host's resolv.conf says. */
+  /** Resolver settings in the place of those in the host's resolv.conf. */
   dns?: DnsConfig;
-  /** Cgroup of steps that name none. */
+  /** The cgroup of steps that name none. */
   cgroupParent?: string;
-  /** Most processes and threads of a step; 0: no limit. */
+  /** The most processes and threads of a step; 0: no limit. */
   pids?: number;
-  /** oom_score_adj of steps. */
+  /** The oom_score_adj of steps. */
   oomScore?: number;
 }
 
 const CAP_SYS_RESOURCE = 24;
 
 /**
- * Few containers start at once. A start is a burst of processes; fifty of them at once keep each other from going on,
- * and this process with them, which waits for each new child. Containers that run do not count.
+ * How many containers start at one time. A start is a burst of processes. Fifty starts at once hold each other up, and
+ * this process with them, for it waits for each new child. Containers that run do not count.
  */
 const startsAtOnce = 2 * availableParallelism();
 
@@ -57,14 +57,14 @@ interface Host {
   cgroups: CgroupHost;
   owner: Owner;
   bounding: bigint;
-  /** Hard limits that cannot be raised. */
+  /** The hard limits that cannot be raised, by ulimit. */
   most: Map<string, number>;
   seccomp: object | undefined;
   pids: number;
   oomScore: number;
 }
 
-/** Makes the executor; what killed processes left behind is swept when its first step runs. */
+/** Makes the executor. When its first step runs, it sweeps what killed processes left behind. */
 export function createExecutor(options: ExecutorOptions): Executor {
   let host: Host | undefined;
   const starts = new Limiter(startsAtOnce);
@@ -220,7 +220,7 @@ async function runStep(
   }
 }
 
-/** Calls back once the process's pid is known, unless it ends before. */
+/** Calls back once the process's pid is known, unless the process ends before that. */
 async function whenStarted(running: RuntimeProcess, pidFile: string, then: () => void): Promise<void> {
   let over = false;
   const end = () => {
@@ -235,7 +235,7 @@ async function whenStarted(running: RuntimeProcess, pidFile: string, then: () =>
 
 let lastJoin = 0;
 
-/** What may be done with the first process of a container, and in it. */
+/** The control of a container's first process, by which others are run in the container. */
 function controlOf(target: JoinTarget, init: RuntimeProcess, host: Host, root: ViewSpec): ExecControl {
   const runIn = async (spec: ExecSpec, io: ExecIo, signal: AbortSignal): Promise<{ exitCode: number }> => {
     throwIfAborted(signal);
@@ -267,7 +267,7 @@ function controlOf(target: JoinTarget, init: RuntimeProcess, host: Host, root: V
   return { signal: init.signal, resize: init.resize, exec: runIn };
 }
 
-/** Waits until a container's processes are gone and removes its cgroup. */
+/** Waits until the processes of a container are gone, and removes its cgroup. */
 async function clearGroup(host: CgroupHost, group: string): Promise<void> {
   for (let wait = 1; wait < 2000; wait *= 2) {
     if (removeGroup(host.trees, group)) return;
@@ -276,7 +276,7 @@ async function clearGroup(host: CgroupHost, group: string): Promise<void> {
   }
 }
 
-/** Lets the snapshot be mounted again: a volatile overlay leaves a mark that forbids it. */
+/** Removes the mark that a volatile overlay leaves, which forbids to mount the snapshot again. */
 function forgetVolatile(spec: ExecSpec): void {
   for (const option of spec.root.mounts[0]?.options ?? []) {
     const found = foldersIn(option);

@@ -1,11 +1,11 @@
-/** From the runtime's exit code and logs to how a step ended. */
+/** Finds out, from the runtime's exit code and log, how a step ended. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fail } from '../errors/index.ts';
 
 /**
- * What a failure was: the step's own exit code, the shell's codes for a program that is not there (127) or cannot
- * be run (126), or an error of the runtime, thrown.
+ * The exit code of a step that failed: its own, or the shell's code for a program that is not there (127) or cannot be
+ * run (126). Throws an error of the runtime itself.
  */
 export function failureOf(bundle: string, exitCode: number, log = 'runc.log'): number {
   const error = runtimeError(readText(join(bundle, log)));

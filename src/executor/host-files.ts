@@ -1,4 +1,4 @@
-/** The /etc/hosts and /etc/resolv.conf that a step sees. Pure, but for reading the host's resolv.conf. */
+/** Makes the /etc/hosts and /etc/resolv.conf that a step sees. Pure, but for reading the host's resolv.conf. */
 import { readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { fail } from '../errors/index.ts';
@@ -9,8 +9,8 @@ interface ExtraHost {
 }
 
 /**
- * Text of /etc/hosts. `host-gateway` is the host's address as the step sees it: it shares the host's network, so that
- * is 127.0.0.1. Throws `invalid` for an address that is none.
+ * The text of /etc/hosts. `host-gateway` is the host's address as the step sees it: 127.0.0.1, for the step shares the
+ * host's network. Throws `invalid` for text that is no address.
  */
 export function hostsFile(hostname: string, extra: readonly ExtraHost[]): string {
   const rows = [
@@ -33,7 +33,10 @@ export function hostsFile(hostname: string, extra: readonly ExtraHost[]): string
   return `${rows.join('\n')}\n`;
 }
 
-/** What an operator wants instead of what the host's resolv.conf says; what is missing or empty stays the host's. */
+/**
+ * An operator's resolver settings, in the place of those in the host's resolv.conf. A setting that is missing or empty
+ * stays the host's.
+ */
 export interface DnsConfig {
   nameservers?: readonly string[];
   options?: readonly string[];
@@ -41,9 +44,9 @@ export interface DnsConfig {
 }
 
 /**
- * Text of /etc/resolv.conf. With the host's network the host's own file holds as it is. In another network a
- * nameserver on the host's loopback (systemd-resolved's stub, dnsmasq) cannot be reached and is left out. What `dns`
- * says stands in the place of the host's.
+ * The text of /etc/resolv.conf. With the host's network, the host's own file holds as it is. In another network, a
+ * nameserver on the host's loopback (systemd-resolved's stub, dnsmasq) cannot be reached and is left out. The settings
+ * in `dns` take the place of the host's.
  */
 export function resolvFile(host: string, sharesHostNetwork: boolean, dns: DnsConfig = {}): string {
   const own: [RegExp, string[]][] = [];
@@ -63,7 +66,7 @@ export function resolvFile(host: string, sharesHostNetwork: boolean, dns: DnsCon
   return kept.join('\n');
 }
 
-/** The host's resolv.conf, '' when it has none. */
+/** The text of the host's resolv.conf; '' when it has none. */
 export function hostResolv(): string {
   try {
     return readFileSync('/etc/resolv.conf', 'utf8');

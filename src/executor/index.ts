@@ -1,4 +1,4 @@
-/** One process in a container. `createExecutor` makes an executor; `ExecSpec` says what it runs. */
+/** Runs one process in a container. `createExecutor` makes an executor, and an `ExecSpec` says what it runs. */
 export { createExecutor } from './executor.ts';
 export type { DnsConfig } from './host-files.ts';
 export { type Check, probeExecutor } from './probe.ts';

@@ -1,4 +1,4 @@
-/** One more process in a container that runs. */
+/** Runs one more process in a container that runs. */
 import type { ProcessSpec } from './oci-spec.ts';
 import { type RuntimeProcess, start } from './process.ts';
 import type { ExecIo } from './types.ts';
@@ -6,13 +6,16 @@ import type { ExecIo } from './types.ts';
 export interface JoinTarget {
   /** The container's own folder on this host. */
   bundle: string;
-  /** Where the runtime keeps its state, as the container's mount namespace has it. */
+  /** The folder of the runtime's state, as the container's mount namespace has it. */
   state: string;
   id: string;
   runc: string;
 }
 
-/** The command that goes into the namespaces the runtime of a container lives in, and has it start a process there. */
+/**
+ * The command that enters the namespaces in which the runtime of a container lives, and has the runtime start a
+ * process.
+ */
 function joinCommand(target: JoinTarget, first: number, name: string): string[] {
   return [
     ...['setpriv', '--pdeathsig', 'KILL', '--'],
@@ -23,7 +26,7 @@ function joinCommand(target: JoinTarget, first: number, name: string): string[] 
   ];
 }
 
-/** Starts it. The process's configuration is never on the disk. */
+/** Starts the process. Its configuration is never on the disk. */
 export function join(
   target: JoinTarget,
   first: number,

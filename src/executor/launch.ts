@@ -1,6 +1,6 @@
 /**
- * The command that runs a container so that nothing of it can outlive us: it is in a mount namespace of its own, and
- * its processes in a pid namespace of its own whose first process dies with us. Pure.
+ * The command that runs a container so that no process of it can outlive this one: it is in a mount namespace of its
+ * own, and its processes are in a pid namespace of their own whose first process dies with this one. Pure.
  */
 
 import { join } from 'node:path';
@@ -9,21 +9,22 @@ export interface Launch {
   bundle: string;
   id: string;
   runc: string;
-  /** Where the mount namespace is found in which everything is mounted. */
+  /** The path of the mount namespace in which everything is mounted. */
   namespace: string;
-  /** Folder in which the runtime keeps its state. */
+  /** The folder in which the runtime keeps its state. */
   state: string;
-  /** Folder with config.json. */
+  /** The folder with config.json. */
   config: string;
-  /** Make no cgroup. */
+  /** Makes no cgroup. */
   withoutCgroups: boolean;
-  /** File in the bundle that the process's pid is written to once it runs. */
+  /** The file in the bundle that gets the process's pid once it runs. */
   pidFile: string;
 }
 
 /**
- * setpriv: the kernel kills the next program when we die. nsenter: into the mounts. unshare: own pid namespace, and a
- * copy of the mounts with its /proc; when it is killed, so is the first process in it, and with that one all others.
+ * The command line. setpriv: the kernel kills the next program when this process dies. nsenter: goes into the mounts.
+ * unshare: a pid namespace of its own, and a copy of the mounts with its /proc; when unshare is killed, so is the
+ * namespace's first process, and with it all others.
  */
 export function launchCommand({
   bundle,

@@ -7,21 +7,21 @@ export interface Rlimit {
   hard: number;
 }
 
-/** Open files unless the step sets its own: systemd's limits, which programs are made for. */
+/** The limits on open files for a step that sets none: systemd's, which programs are made for. */
 const openFiles = { soft: 1024, hard: 524_288 };
 
-/** Most processes and threads of a step, where the machine has room for four times as many. */
+/** The most processes and threads of a step, where the machine has room for four times as many. */
 const defaultPids = 8192;
 
-/** The usual limit, from what the machine allows at most (kernel.pid_max, kernel.threads-max). */
+/** The usual limit on processes, from the machine's own limits (kernel.pid_max, kernel.threads-max). */
 export function pidsFor(machine: readonly number[]): number {
   const most = Math.min(...machine.filter((count) => count > 0));
   return Math.min(defaultPids, Math.max(64, Math.floor(most / 4)));
 }
 
 /**
- * A step's oom_score_adj: when the machine has no more memory, the kernel ends something of a step and neither this
- * process nor others of the machine.
+ * The oom_score_adj of a step: when the machine runs out of memory, the kernel ends a process of a step rather than
+ * this process or others of the machine.
  */
 export function oomScoreFor(own: number): number {
   return Math.min(1000, own + 500);
@@ -46,7 +46,10 @@ const procNames: Record<string, string> = {
   stack: 'Max stack size',
 };
 
-/** This process's hard limits, from the text of /proc/self/limits: what it may give away without CAP_SYS_RESOURCE. */
+/**
+ * The hard limits of this process, from the text of /proc/self/limits: it may not give away more than those without
+ * CAP_SYS_RESOURCE.
+ */
 export function hardLimits(text: string): Map<string, number> {
   const limits = new Map<string, number>();
   for (const [name, label] of Object.entries(procNames)) {
@@ -57,8 +60,8 @@ export function hardLimits(text: string): Map<string, number> {
 }
 
 /**
- * The rlimits of a step. What is more than `most` allows is lowered to that, and told in `lowered`, by name. -1 is no
- * limit, for which JavaScript's largest safe number stands.
+ * The rlimits of a step. A limit above the one in `most` is lowered to it, and its name is in `lowered`. -1 means no
+ * limit; JavaScript's largest safe number stands for it.
  */
 export function rlimitsFor(
   asked: ExecSpec['ulimits'],
@@ -80,8 +83,8 @@ export function rlimitsFor(
 }
 
 /**
- * `linux.resources` from what was asked for, and what cannot be set for want of a controller. `pids` holds for every
- * step where the machine can set it; 0 is no limit.
+ * The member `linux.resources` for the limits that were asked for, and the controllers that are missing for some of
+ * them. `pids` holds for every step where the machine can set it; 0 means no limit.
  */
 export function limitsFor(
   asked: ExecSpec['resources'],

@@ -18,26 +18,26 @@ export interface OciMount {
 
 interface SpecInput {
   spec: ExecSpec;
-  /** Folder that is the container's root. */
+  /** The folder that is the container's root. */
   rootPath: string;
   user: ProcessUser;
   capabilities: string[];
   seccomp: object | undefined;
-  /** Path of the container's cgroup; undefined: none is made. */
+  /** The path of the container's cgroup; undefined: none is made. */
   cgroup: string | undefined;
-  /** Make the cgroup the root of what the container sees (a cgroup namespace). */
+  /** Makes the cgroup the root of the cgroups that the container sees (a cgroup namespace). */
   cgroupNamespace: boolean;
-  /** `linux.resources` but for devices. */
+  /** The member `linux.resources`, without the devices. */
   resources: object;
   rlimits: Rlimit[];
   oomScore: number;
-  /** Devices beside the usual ones. */
+  /** The devices besides the usual ones. */
   devices: OciDevice[];
-  /** Give the process a terminal. */
+  /** Gives the process a terminal. */
   terminal: boolean;
 }
 
-/** `process` of the runtime's configuration. */
+/** The member `process` of the runtime's configuration. */
 export interface ProcessSpec {
   terminal: boolean;
   user: { uid: number; gid: number; additionalGids: number[] };
@@ -50,7 +50,7 @@ export interface ProcessSpec {
   noNewPrivileges: boolean;
 }
 
-/** `process` of a step's configuration. Throws `invalid` for what is no UTF-8, which JSON cannot hold. */
+/** The member `process` for a step. Throws `invalid` for text that is not UTF-8, which JSON cannot hold. */
 export function processSpec({
   spec,
   user,
@@ -82,7 +82,7 @@ const readonly = ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/proc/sysr
 
 const defaultShm = 64 << 20;
 
-/** With the system's own mounts. */
+/** The runtime's configuration, with the system's own mounts. */
 export function ociSpec(input: SpecInput): { mounts: OciMount[] } & Record<string, unknown> {
   const { spec, cgroup } = input;
   const insecure = spec.security === 'insecure';
@@ -106,7 +106,7 @@ export function ociSpec(input: SpecInput): { mounts: OciMount[] } & Record<strin
   };
 }
 
-/** Throws `invalid` for a text that the runtime would read as another. */
+/** Throws `invalid` for a text that the runtime would read as another one. */
 export function refuseBytes(text: string): void {
   if (text.isWellFormed()) return;
   throw fail('invalid', 'exec', `what a step runs with must be UTF-8: ${JSON.stringify(text)}`, {

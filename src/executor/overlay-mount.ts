@@ -1,19 +1,19 @@
-/** Mounting overlays, of deep stacks too. */
+/** Mounts overlays, of deep stacks too. */
 import { dirname } from 'node:path';
 import { fail } from '../errors/index.ts';
 import { folderOption, foldersIn } from '../fs/index.ts';
 import { changeFolder, closeFd, mount, openPath } from '../linux/index.ts';
 
-/** Bytes of options that mount(2) takes: one page, with a NUL at its end. */
+/** The most bytes of options that mount(2) takes: one page, with a NUL at its end. */
 const optionBytes = 4095;
-/** Lower folders that the kernel takes (OVL_MAX_STACK in its sources). */
+/** The most lower folders that the kernel takes (OVL_MAX_STACK in its sources). */
 const mostLower = 500;
-/** No sync of the whole disk when the step ends. Kernels before 5.10 do not know it. */
+/** The option against a sync of the whole disk when the step ends. Kernels before 5.10 do not know it. */
 const volatile = 'volatile';
 
 /**
- * Mounts an overlay at a folder. Folders are named relative to the one that all are in where their full paths would
- * not do: those of a deep stack do not go into one mount(2); the thread's working folder is changed for that time.
+ * Mounts an overlay at a folder. The paths of a deep stack's folders are too long for one mount(2). Its folders are
+ * then named relative to the folder that all of them are in, and the thread's working folder is that one for the time.
  * Throws `unsupported` when there are still too many, and Node-style errors.
  */
 export function mountOverlay(target: string, options: readonly string[]): void {
@@ -44,7 +44,7 @@ export function mountOverlay(target: string, options: readonly string[]): void {
   }
 }
 
-/** By the first options that the kernel takes. */
+/** Mounts with the first of these options that the kernel takes. */
 function mountFirst(target: string, [options = [], ...others]: readonly (readonly string[])[]): void {
   try {
     mount('overlay', target, 'overlay', 0, options.join(','));
@@ -54,7 +54,7 @@ function mountFirst(target: string, [options = [], ...others]: readonly (readonl
   }
 }
 
-/** The options with folders relative to the deepest one that all are in. */
+/** The options with their folders named relative to the deepest folder that all of them are in. */
 function relative(options: readonly string[]): { folder: string | undefined; words: readonly string[] } {
   let common: string[] | undefined;
   for (const option of options) {

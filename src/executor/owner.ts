@@ -1,6 +1,6 @@
 /**
- * Who owns which cgroups: a file per running process, locked as long as it lives. A file that can be locked is one
- * of a process that died; what it left is killed and removed.
+ * The owners of cgroups: each running process has a file, which it locks as long as it lives. A file that can be locked
+ * is of a process that died; its cgroups are killed and removed.
  */
 import { randomUUID } from 'node:crypto';
 import {
@@ -20,7 +20,7 @@ import { tryLock } from '../linux/index.ts';
 import { type CgroupHost, killGroup, removeGroup } from './cgroups.ts';
 
 export class Owner {
-  /** What the names of this process's cgroups begin with. */
+  /** The beginning of the names of this process's cgroups. */
   readonly name = randomUUID();
   readonly #file: string;
   readonly #fd: number;
@@ -28,7 +28,7 @@ export class Owner {
   readonly #parents = new Set<string>();
   readonly #onExit = () => this.release();
 
-  /** Sweeps what dead processes left, then registers this one. */
+  /** Sweeps the cgroups of dead processes, then registers this one. */
   constructor(stateDir: string, host: CgroupHost) {
     mkdirSync(stateDir, { recursive: true, mode: 0o700 });
     sweep(stateDir, host.trees);
@@ -40,8 +40,8 @@ export class Owner {
   }
 
   /**
-   * The cgroup of a container, below `buildkit` in the parent that was asked for (where BuildKit makes them, and
-   * monitors look for them). Its folder is remembered first, so that a sweep finds it.
+   * The cgroup of a container: below `buildkit` in the parent that was asked for, where BuildKit makes its own and
+   * monitors look for them. The parent is noted first, so that a sweep finds it.
    */
   group(parent: string, id: string): string {
     const folder = parent === '' ? '/drydock' : join('/', parent, 'buildkit');
@@ -52,7 +52,7 @@ export class Owner {
     return join(folder, `${this.name}-${id}`);
   }
 
-  /** Once; what is still running keeps its name. */
+  /** Gives the registration up, once. Cgroups that are still in use keep their names. */
   release(): void {
     process.off('exit', this.#onExit);
     try {
@@ -64,7 +64,7 @@ export class Owner {
   }
 }
 
-/** Groups below some parents whose names begin with an owner's. */
+/** The groups below these parents whose names begin with an owner's name. */
 function leftovers(trees: readonly string[], parents: readonly string[], owner: string): string[] {
   const groups = new Set<string>();
   for (const parent of parents) {

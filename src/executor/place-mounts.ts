@@ -1,4 +1,7 @@
-/** A step's mounts as they are put together: folders in its bundle, the host's, overlays, files in memory. */
+/**
+ * Turns a step's mounts into the mounts of its assembly: folders in the bundle, folders of the host, overlays, files in
+ * memory.
+ */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Mount } from '../fs/index.ts';
@@ -6,7 +9,7 @@ import type { Assembly, AssemblyMount, Tree } from './assemble.ts';
 import { type DnsConfig, hostResolv, hostsFile, resolvFile } from './host-files.ts';
 import type { ExecMount, ExecSpec } from './types.ts';
 
-/** What a snapshot's mounts show; `empty` is a folder to be made for one that shows nothing. */
+/** The tree that a snapshot's mounts show. `empty` is the folder to make for mounts that show nothing. */
 export function treeOf(mounts: readonly Mount[], empty: string): Tree {
   const [first] = mounts;
   if (first?.type === 'overlay') return { type: 'overlay', options: first.options };
@@ -15,7 +18,7 @@ export function treeOf(mounts: readonly Mount[], empty: string): Tree {
   return { type: 'path', path: empty };
 }
 
-/** A step's mount; what must be in memory alone is added to the assembly's files. */
+/** One mount of a step. A file that must be held in memory alone is added to the assembly's files. */
 export function placeMount(
   { dest, readonly, source }: ExecMount,
   index: number,
@@ -42,7 +45,7 @@ export function placeMount(
   }
 }
 
-/** The host's files that a step sees: /etc/resolv.conf and /etc/hosts. */
+/** The mounts of the host's files that a step sees: /etc/resolv.conf and /etc/hosts. */
 export function hostFileMounts(spec: ExecSpec, bundle: string, dns?: DnsConfig): AssemblyMount[] {
   const file = (dest: string, name: string, text: string): AssemblyMount => {
     const path = join(bundle, name);

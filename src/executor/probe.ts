@@ -1,4 +1,4 @@
-/** What this machine has for running steps, and what to do about what it lacks. `drydock doctor` prints it. */
+/** Checks this machine's means of running steps, and knows the remedies. `drydock doctor` prints the checks. */
 import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { release } from 'node:os';
@@ -9,9 +9,9 @@ import { detectCgroups } from './cgroups.ts';
 export interface Check {
   ok: boolean;
   name: string;
-  /** What was found, one phrase. */
+  /** The finding, one phrase. */
   found: string;
-  /** What to do when it is not ok; '' when it is. */
+  /** The remedy when it is not ok; '' when it is. */
   remedy: string;
 }
 
@@ -47,7 +47,7 @@ async function program(command: string, name: string, remedy: string): Promise<C
   }
 }
 
-/** Mounts by file descriptor came with 5.12. */
+/** Checks the kernel's version: mounts by file descriptor came with 5.12. */
 export function kernel(version: string): Check {
   const [major = 0, minor = 0] = version.split('.').map(Number);
   const ok = major > 5 || (major === 5 && minor >= 12);

@@ -1,4 +1,4 @@
-/** Starts a program with real pipes (steps open /dev/stdout, which a socket does not allow) and waits for its end. */
+/** Starts a program with real pipes and waits for its end. (Steps open /dev/stdout, which a socket does not allow.) */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, readFileSync } from 'node:fs';
 import { Socket } from 'node:net';
@@ -9,13 +9,16 @@ import { pipes, terminal } from './stdio.ts';
 import type { ExecIo } from './types.ts';
 
 export interface RuntimeProcess {
-  /** The exit code, 128+n for signal n, once the process and its output have ended. */
+  /** Resolves with the exit code (128+n for signal n) once the process and its output have ended. */
   ended: Promise<number>;
-  /** Kills the first process of the pid namespace, and with it all others. */
+  /** Kills the first process of the pid namespace; all others die with it. */
   kill(): void;
-  /** Pid of the first process of the pid namespace, the runtime; undefined when there is none (any more). */
+  /**
+   * The pid of the first process of the pid namespace, which is the runtime; undefined before it is there and after its
+   * end.
+   */
   first(): number | undefined;
-  /** Sends the runtime a signal, which it hands on to the step. */
+  /** Sends the runtime a signal, which the runtime hands on to the step. */
   signal(name: NodeJS.Signals): void;
   resize(rows: number, cols: number): void;
 }
@@ -29,7 +32,10 @@ const signals: Record<string, number> = {
   SIGABRT: 6,
 };
 
-/** Runs a command of `launchCommand`; `data` goes to its file descriptor 3. Throws `unavailable` when it cannot start. */
+/**
+ * Runs a command of `launchCommand`. `data` goes to its file descriptor 3. Throws `unavailable` when it cannot be
+ * started.
+ */
 export function start(command: readonly string[], cwd: string, io: ExecIo, data?: Buffer): RuntimeProcess {
   const [program = '', ...args] = command;
   const stdio = io.terminal ? terminal(io) : pipes(io);
@@ -101,7 +107,10 @@ function tryKill(pid: number, name: NodeJS.Signals): boolean {
   }
 }
 
-/** The child waits for its own child, the first process of the namespace, until the whole namespace has ended. */
+/**
+ * The pid of the namespace's first process. The child that was started waits for it, its own child, until the whole
+ * namespace has ended.
+ */
 function firstOf({ pid, exitCode, signalCode }: ChildProcess): number | undefined {
   if (pid === undefined || exitCode !== null || signalCode !== null) return undefined;
   const first = Number(read(`/proc/${pid}/task/${pid}/children`).trim().split(' ')[0]);

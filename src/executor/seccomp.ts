@@ -1,7 +1,8 @@
 /**
- * The system calls a step may not make. The kernel already refuses most privileged calls for want of a capability;
- * this list closes what needs none: namespaces of one's own, keyrings, io_uring, bpf and the like, and backs up the
- * capability checks on the rest. Everything else is allowed, so new calls work without a new list.
+ * The system calls that a step may not make. The kernel refuses most privileged calls by itself to a process that lacks
+ * the capability. This list closes the calls that need none (namespaces of one's own, keyrings, io_uring, bpf and the
+ * like) and backs up the capability checks on the rest. Every other call is allowed, so that new calls work without a
+ * new list.
  */
 
 const EPERM = 1;
@@ -17,7 +18,7 @@ const CLONE_FLAGS = {
 };
 const AF_VSOCK = 40;
 
-/** Refused with EPERM. */
+/** The calls that are refused with EPERM. */
 const refused = [
   // Mounts and namespaces.
   ...['mount', 'umount', 'umount2', 'pivot_root', 'setns', 'unshare', 'mount_setattr', 'move_mount'],
@@ -40,7 +41,7 @@ const architectures: Record<string, string[]> = {
   arm64: ['SCMP_ARCH_AARCH64', 'SCMP_ARCH_ARM'],
 };
 
-/** `linux.seccomp` of the runtime spec, or undefined on a machine type the list was not written for. */
+/** The member `linux.seccomp` of the runtime spec; undefined on a machine type that the list was not written for. */
 export function seccompProfile(arch: string): object | undefined {
   const list = architectures[arch];
   if (list === undefined) return undefined;

@@ -1,4 +1,4 @@
-/** What a step reads from and writes to: pipes, or a terminal. */
+/** The input and the output of a step: pipes, or a terminal. */
 import { closeSync, constants, openSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { ReadStream } from 'node:tty';
@@ -6,15 +6,15 @@ import { openPty, pipe, setTerminalSize } from '../linux/index.ts';
 import type { ExecIo } from './types.ts';
 
 interface Stdio {
-  /** What the child gets as its file descriptors 0, 1 and 2. */
+  /** The file descriptors 0, 1 and 2 of the child. */
   child: (number | 'ignore')[];
-  /** Closes our copies of the child's ends; call it once the child is started or could not be. */
+  /** Closes this process's copies of the child's ends. Called once the child is started, or could not be. */
   closeChild(): void;
-  /** Carries input and output from now on; resolves when no more output can come. */
+  /** Carries input and output from now on. Resolves when no more output can come. */
   connect(): Promise<unknown>;
-  /** Sets a terminal's size; false where there is none. */
+  /** Sets the terminal's size; false when there is no terminal. */
   resize(rows: number, cols: number): boolean;
-  /** Lets go of what is still open. */
+  /** Closes what is still open. */
   close(): void;
 }
 

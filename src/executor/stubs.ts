@@ -1,7 +1,7 @@
 /**
- * Mount stubs: the empty files and folders a runtime makes in the root filesystem for its mounts to land on. They
- * are no part of what the step did, so they are taken out of its layer again, with the folders that were only
- * copied up to hold them.
+ * Mount stubs: the empty files and folders that a runtime makes in the root filesystem for its mounts to land on. They
+ * are no part of the step's work. They are therefore taken out of its layer again, together with the folders that were
+ * only copied up to hold them.
  */
 import { join } from 'node:path';
 import { errnoCode } from '../errors/index.ts';
@@ -18,18 +18,21 @@ import {
 import { type HostStat, lgetxattr, lutimesNs, readdirSync, rmdirSync, unlinkSync } from '../linux/index.ts';
 
 interface StubPlan {
-  /** Paths that are not there yet, deepest first within each mount point. */
+  /** The paths that are not there yet, deepest first within each mount point. */
   paths: string[];
-  /** The folders they will be made in, as they were. */
+  /** The folders that stubs will be made in, as they were before. */
   holders: Map<string, FsEntry>;
-  /** They are made after this. ns since the epoch */
+  /** The time after which the stubs are made, in ns since the epoch. */
   since: bigint;
 }
 
-/** A folder that changed no later than this after its stub was made was changed by the making of it. */
+/** A folder that changed no later than this after its stub was made was changed by the making of the stub. */
 const sameTimeNs = 50_000_000n;
 
-/** What the runtime will have to make for these mount points; yields at each. `parents`: folders on the way to one count too. */
+/**
+ * The paths that the runtime will have to make for these mount points. With `parents`, the folders on the way to a
+ * mount point count too. Yields at each mount point.
+ */
 export function* planStubs(
   view: FsView,
   destinations: readonly string[],
@@ -57,8 +60,8 @@ export function* planStubs(
 }
 
 /**
- * Removes the stubs that are still as they were made from the writable layer folder. `merged`: there are layers
- * below it, so a folder left with nothing in it that is as it was below need not be in this one. Yields at each.
+ * Removes the stubs that are still as they were made from the writable layer folder. `merged` says that there are
+ * layers below it: a folder without entries that is the same as below need not be in this layer. Yields at each stub.
  */
 export function* removeStubs(layer: string, plan: StubPlan, merged: boolean): Generator<void, void> {
   const touched = new Map<string, bigint>();
@@ -91,8 +94,8 @@ export function* removeStubs(layer: string, plan: StubPlan, merged: boolean): Ge
 }
 
 /**
- * Takes a folder out of the layer that holds nothing and is as it is below, but for a time that came with its stubs;
- * then the ones it was copied up in.
+ * Takes a folder out of the layer when it holds nothing and is as it is below, but for a time that came with its stubs;
+ * then the folders that it was copied up in.
  */
 function pruneCopiedUp(holder: string, host: string, was: FsEntry, since: bigint): void {
   const st = lstatHost(host);
@@ -106,7 +109,7 @@ function pruneCopiedUp(holder: string, host: string, was: FsEntry, since: bigint
   setTime(holder, time);
 }
 
-/** Calls with a path of a folder of the layer, if every part on the way to it is a real folder there. */
+/** Calls `body` with the path of a folder of the layer, if every part of the way to it is a real folder there. */
 function within(layer: string, path: string, body: (dir: string) => void): void {
   try {
     inFolder(join(layer, path), path, body);
@@ -125,7 +128,7 @@ function remove(host: string, st: HostStat): void {
   else unlinkSync(host);
 }
 
-/** Of a folder. */
+/** The mtime of a folder, in ns since the epoch. */
 function mtimeOf(dir: string): bigint {
   return lstatHost(`${dir}/.`)?.mtimeNs ?? 0n;
 }

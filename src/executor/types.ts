@@ -1,4 +1,4 @@
-/** The door of the executor: run one process in a container on given mounts. */
+/** The contract of the executor: it runs one process in a container, on given mounts. */
 import type { Readable } from 'node:stream';
 import type { Mount } from '../fs/index.ts';
 
@@ -6,36 +6,39 @@ export interface ExecMount {
   /** Absolute path in the container. */
   dest: string;
   readonly: boolean;
-  /** A snapshot's mounts, a host path (with optional sub-path), or a tmpfs. */
+  /** The content of the mount: a snapshot's mounts, a path of the host, a tmpfs, or a file. */
   source:
-    | { type: 'mounts'; mounts: Mount[] /** Sub-path to show, inside the mounts. */; selector?: string }
+    | { type: 'mounts'; mounts: Mount[] /** The path inside them to show. */; selector?: string }
     | { type: 'host'; path: string }
     | { type: 'tmpfs' /** Bytes; 0: no limit. */; size: number; mode?: number }
-    /** A file that lives in memory only, in the container's own mount namespace (a secret). */
+    /** A file that is held in memory alone, in the container's own mount namespace (a secret). */
     | { type: 'file'; data: Buffer; uid: number; gid: number; mode: number };
 }
 
 export interface ExecSpec {
-  /** Unique in this process; names the container, its cgroup and its bundle folder. */
+  /** Names the container, its cgroup and its bundle folder. It is unique in this process. */
   id: string;
   args: string[];
-  /** `K=V` */
+  /** Variables as `K=V`. */
   env: string[];
-  /** More `K=V`, kept off the disk: the process's configuration is then held in memory only. */
+  /** More variables as `K=V`. With them the process's configuration is held in memory only, off the disk. */
   secretEnv?: string[];
   cwd: string;
-  /** `user[:group]`, names or numbers, looked up in the root filesystem; '' is root. */
+  /** `user[:group]`, as names or numbers, looked up in the root filesystem; '' is root. */
   user: string;
   hostname: string;
   root: { mounts: Mount[]; readonly: boolean };
   mounts: ExecMount[];
-  /** Folders made on the way to a mount point go too when it does (LLB's removeMountStubsRecursive). */
+  /**
+   * Removes a mount point after the run together with the folders that were made on the way to it (LLB's
+   * removeMountStubsRecursive).
+   */
   removeStubParents?: boolean;
   network: 'default' | 'host' | 'none';
   security: 'sandbox' | 'insecure';
   extraHosts: { host: string; ip: string }[];
   ulimits: { name: string; soft: number; hard: number }[];
-  /** Bytes for /dev/shm; 0: 64 MiB. */
+  /** The size of /dev/shm, in bytes; 0: 64 MiB. */
   shmSize: number;
   cgroupParent: string;
   resources?: {
@@ -51,28 +54,39 @@ export interface ExecSpec {
 
 export interface ExecIo {
   stdin?: Readable;
-  /** A promise holds up the process's further output until it resolves. */
+  /** Takes output. A promise that it returns holds up the process's further output until it resolves. */
   stdout(chunk: Buffer): void | Promise<void>;
   stderr(chunk: Buffer): void | Promise<void>;
-  /** The process gets a terminal: what it writes comes out of `stdout` alone. */
+  /** Gives the process a terminal. All that the process writes then goes to `stdout`. */
   terminal?: boolean;
-  /** Called once the process runs. Not called when it has ended before that was noticed. */
+  /** Called once the process runs. It is not called when the process has ended before that was noticed. */
   started?(control: ExecControl): void;
 }
 
-/** A running process. What is asked of it once it has ended does nothing. */
+/** A running process. Its methods do nothing once the process has ended. */
 export interface ExecControl {
-  /** Sends it a signal. Of SIGKILL all processes of the container die, if it is the container's first. */
+  /**
+   * Sends the process a signal. When the process is the container's first, SIGKILL kills all processes of the
+   * container.
+   */
   signal(name: NodeJS.Signals): void;
-  /** Tells its terminal's size; without one it does nothing. */
+  /** Sets the size of the process's terminal, if it has one. */
   resize(rows: number, cols: number): void;
-  /** Runs one more process in the container. Of the spec, the process counts: args, env, cwd, user, security, ulimits. */
+  /**
+   * Runs one more process in the container. Of the spec, the parts that describe a process count: args, env, cwd, user,
+   * security, ulimits.
+   */
   exec(spec: ExecSpec, io: ExecIo, signal: AbortSignal): Promise<{ exitCode: number }>;
 }
 
 export interface Executor {
-  /** Runs to the end. Abort kills every process of the container at once. The exit code is 128+n for a signal n. */
+  /**
+   * Runs a process to its end. When the signal fires, every process of the container is killed at once. The exit code
+   * is 128+n for a process that signal n has ended.
+   *
+   *     const { exitCode } = await executor.run(execSpec('exec', meta, place), io, signal);
+   */
   run(spec: ExecSpec, io: ExecIo, signal: AbortSignal): Promise<{ exitCode: number; oomKilled: boolean }>;
-  /** No step is run any more: what tells others of this process is taken away. */
+  /** Says that no step is run any more, and takes away the note that tells other processes of this one. */
   close(): void;
 }

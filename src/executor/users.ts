@@ -1,4 +1,4 @@
-/** From `user[:group]` to numbers, by the root filesystem's own /etc/passwd and /etc/group. */
+/** Turns `user[:group]` into numbers, by the root filesystem's own /etc/passwd and /etc/group. */
 import { fail } from '../errors/index.ts';
 import { type FsView, readFileIn } from '../fs/index.ts';
 
@@ -6,11 +6,11 @@ export interface ProcessUser {
   uid: number;
   gid: number;
   /**
-   * Supplementary groups; the own group is the first of them. Without it in the list a process could leave the group
-   * by a set-group-id program, and then read what is closed to that group alone.
+   * The supplementary groups, the process's own group first. If it were not in the list, a process could leave the
+   * group by a set-group-id program, and then read files that are closed to that group alone.
    */
   groups: number[];
-  /** Home folder of the passwd entry, if there is one. */
+  /** The home folder in the passwd entry, if there is one. */
   home?: string;
 }
 
@@ -81,7 +81,7 @@ function textOf(view: FsView, path: string): string {
   return readFileIn(view, path)?.toString('utf8') ?? '';
 }
 
-/** passwd(5); lines that do not parse are passed over. */
+/** The entries of passwd(5). Lines that do not parse are passed over. */
 function parsePasswd(text: string): PasswdEntry[] {
   return lines(text).flatMap((fields) => {
     const uid = idOf(fields[2] ?? '');
@@ -93,7 +93,7 @@ function parsePasswd(text: string): PasswdEntry[] {
   });
 }
 
-/** group(5); lines that do not parse are passed over. */
+/** The entries of group(5). Lines that do not parse are passed over. */
 function parseGroup(text: string): GroupEntry[] {
   return lines(text).flatMap((fields) => {
     const gid = idOf(fields[2] ?? '');

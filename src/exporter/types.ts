@@ -1,4 +1,4 @@
-/** The door of exporters: they turn solved platforms into an image, an archive or files. */
+/** The contract of exporters: they turn solved platforms into an image, an archive or files. */
 import type { Compression } from '../layer/index.ts';
 import type { Descriptor, Digest, HistoryEntry, ImageConfig, Platform } from '../oci/index.ts';
 import type { VertexProgress } from '../progress/index.ts';
@@ -6,66 +6,78 @@ import type { RegistryClient } from '../registry/index.ts';
 import type { ClientOutput, Session } from '../session/index.ts';
 import type { Ref, Store } from '../store/index.ts';
 
-/** A solved image ready for export: one per platform. */
+/** The solved tree and the config of one platform, ready for export. */
 export interface PlatformResult {
-  /** What whoever made it calls the platform; in the platform's own words when undefined. */
+  /** The name that the frontend gave to the platform; undefined: the platform's own. */
   id?: string;
   platform: Platform;
-  /** undefined: an empty filesystem */
+  /** The tree; undefined: an empty filesystem. */
   ref: Ref | undefined;
   config: ImageConfig;
-  /** How the history of the image that it builds on goes; undefined: none of it is another image's. */
+  /** The history of the image that it builds on; undefined: no part of its history is another image's. */
   baseHistory?: readonly HistoryEntry[];
 }
 
-/** The time of an image's making: the one that the store's equal image has, or always a new one (without cache). */
+/**
+ * The date of an image whose build changed only the config: `kept`, the date of the equal image in the store if there
+ * is one; `anew`, always the present (for builds without cache).
+ */
 export type MadeNow = 'kept' | 'anew';
 
 export interface ExportRequest {
   results: PlatformResult[];
   attrs: Record<string, string>;
-  /** Normalized image references to name. */
+  /** The normalized references that the image gets. */
   names: string[];
   sourceDateEpoch?: number;
-  /** What a frontend annotates the image with, named as in `attrs`, which win. */
+  /** The frontend's annotations for the image, named as in `attrs`; those in `attrs` win. */
   annotations?: Readonly<Record<string, string>>;
-  /** Make an index, also of one platform. */
+  /** Makes an index, even for one platform. */
   index?: boolean;
-  /** An image of nothing but a changed config is of the time of its making, as docker's builder of old has it. */
+  /** Dates an image whose build changed only the config by its making, as docker's old builder does. */
   madeNow?: MadeNow;
-  /** Make docker's media types where the output does not say which: how BuildKit did it before 0.31. */
+  /** Makes docker's media types where the output does not choose, as BuildKit did before 0.31. */
   dockerTypes?: boolean;
   /**
-   * How a cache that is exported as well will have the layers packed. An image that may have them in any way then has
-   * them so too: they are packed once, and a build that finds them in that cache makes the very same image.
+   * The compression of a cache that is exported with the image. An image that may have its layers in any compression
+   * then takes this one: the layers are packed once, and a build that finds them in that cache makes the very same
+   * image.
    */
   cacheCompression?: Compression;
-  /** The cache to be kept inside the config of the image at a place, for layers with these diff IDs; undefined: none. */
+  /**
+   * The cache that is kept inside the config of the image of a result, whose layers have these diff IDs; undefined:
+   * none.
+   */
   inlineCache?(result: number, diffIds: readonly Digest[]): Promise<Buffer | undefined>;
 }
 
 export interface ExportContext {
   store: Store;
   registry: RegistryClient;
-  /** A client for the registry of a reference that is to be trusted whatever it shows: `registry.insecure`. */
+  /** A client for the registry of a reference that trusts the registry whatever it shows: `registry.insecure`. */
   trusting(ref: string): RegistryClient;
   session: Session;
-  /** Progress of the `exporting to …` vertex. */
+  /** The progress of the `exporting to …` vertex. */
   progress: VertexProgress;
   signal: AbortSignal;
   lease: string;
   sink?: OutputSink;
-  /** An image that loses its last name to the new one is not kept, as with buildkitd; else it is, as with dockerd. */
+  /**
+   * Removes an image that loses its last name to the new one, as with buildkitd; otherwise it stays, as with dockerd.
+   */
   forgetsReplaced?: boolean;
-  /** The layers of images that were built on, by chain ID, as those images name them; found out when first asked for. */
+  /**
+   * The layers of the images that the build was built on, by chain ID, as those images name them. They are found out at
+   * the first call.
+   */
   bases?(): Promise<Bases>;
 }
 
 export type Bases = ReadonlyMap<Digest, { blob: Descriptor; from: string | undefined }>;
 
 /**
- * Where an output goes: one stream (a file or stdout), a folder on this host, or a client elsewhere, which takes either
- * over its session (`ClientSession.output` gives that one). `tar` is told the exporter's response so far.
+ * The place that an output goes to: one stream (a file or stdout), a folder on this host, or a client elsewhere, which
+ * takes either over its session (`ClientSession.output` makes that one). `tar` gets the exporter's response so far.
  */
 export type OutputSink =
   | { tar(metadata?: Readonly<Record<string, string>>): Promise<NodeJS.WritableStream> }
@@ -80,21 +92,21 @@ export interface ExportResponse {
   /** The image's manifests, configs and index. */
   documents?: readonly Buffer[];
   size?: number;
-  /** What is in the store now. */
+  /** The image that is in the store now. */
   stored?: StoredOutput;
 }
 
 /** An image that an output has put into the store. */
 export interface StoredOutput {
-  /** Config digest, of several platforms the first one's. */
+  /** The digest of its config; of several platforms, the first one's. */
   id: Digest;
-  /** Normalized references. */
+  /** Its normalized references. */
   names: readonly string[];
   labels: Readonly<Record<string, string>>;
 }
 
 export interface Exporter {
-  /** `exporting to image`, as progress shows it. */
+  /** The name of the vertex that progress shows: `exporting to image`. */
   readonly title: string;
   export(request: ExportRequest, ctx: ExportContext): Promise<ExportResponse>;
 }

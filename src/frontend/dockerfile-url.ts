@@ -2,7 +2,7 @@ import { http } from '../llb/index.ts';
 import { isHttpUrl } from '../words/index.ts';
 import type { DockerfileRequest } from './types.ts';
 
-/** The Dockerfile that a web server has, when that is where `file` is (`-f https://…`); undefined for a path. */
+/** The Dockerfile on a web server, when `file` is its URL (`-f https://…`); undefined for a path. */
 export function dockerfileAt(
   file: string | undefined,
 ): Pick<DockerfileRequest, 'dockerfile' | 'dockerfileState'> | undefined {

@@ -1,6 +1,6 @@
 /**
- * From a Dockerfile to LLB. `dockerfileFrontend` does it; a `FrontendHost` reads files and resolves images
- * for it.
+ * From a Dockerfile to LLB. `dockerfileFrontend` converts it, and a `FrontendHost` reads files and resolves images for
+ * it.
  */
 
 export type { Base, Dockerfile, Stage } from './dockerfile/ast.ts';

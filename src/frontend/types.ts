@@ -1,77 +1,85 @@
-/** The door of a frontend: what it is asked, what it may ask of the engine, and what it gives back. */
+/** The contract of a frontend: its request, the services that it has of the engine, and its result. */
 import type { SourceLocation } from '../errors/index.ts';
 import type { FsEntry } from '../fs/index.ts';
 import type { State, StepLimits, Ulimit } from '../llb/index.ts';
 import type { Descriptor, Digest, ImageConfig, Platform } from '../oci/index.ts';
 import type { Definition } from '../pb/solver/pb/ops_pb.js';
 
-/** Where the build context comes from. */
+/** The place that the build context comes from. */
 export type ContextSource =
-  | { type: 'local' /** Session's local name. */; name: string }
-  | { type: 'upload' /** A posted tar (or a bare Dockerfile) by its id. */; id: string }
-  | { type: 'remote' /** git or http(s) URL */; url: string }
-  | { type: 'state' /** A tree that the frontend is handed. */; state: State };
+  | { type: 'local' /** The session's local name. */; name: string }
+  | { type: 'upload' /** The id of a posted tar (or of a bare Dockerfile). */; id: string }
+  | { type: 'remote' /** A git or http(s) URL. */; url: string }
+  | { type: 'state' /** A tree that is handed to the frontend. */; state: State };
 
-/** A Dockerfile build as a client asks for it; what of it concerns turning the Dockerfile into LLB. */
+/**
+ * The request to build a Dockerfile, without the parts that do not concern turning it into LLB (outputs, caches).
+ * An example, in part:
+ *
+ *     { context: { type: 'local', name: 'context' }, buildArgs: {}, labels: {}, platforms: [], … }
+ */
 export interface DockerfileRequest {
   context: ContextSource;
-  /** Path of the Dockerfile in the context (or in `dockerfileLocal`), default `Dockerfile`. */
+  /** The path of the Dockerfile in the context (or in `dockerfileLocal`); default `Dockerfile`. */
   dockerfile?: string;
   /** The Dockerfile's text, when it does not come from the context. */
   dockerfileText?: string;
-  /** Session local that holds the Dockerfile; default: the context's own. */
+  /** The session's local that holds the Dockerfile; default: the context's own. */
   dockerfileLocal?: string;
-  /** The tree that holds the Dockerfile, when it is handed to the frontend. */
+  /** The tree that holds the Dockerfile, when such a tree is handed to the frontend. */
   dockerfileState?: State;
-  /** Folder of the context's tree that is the context; not for a client's folder. */
+  /** The folder of the context's tree that is the context. It is not used with a client's folder. */
   contextSubdir?: string;
-  /** Session's local name → the session whose folder it is, where that is not the build's own. */
+  /** Session's local name → the session that has the folder, when that is not the build's own. */
   localSessions?: Record<string, string>;
   target?: string;
   buildArgs: Record<string, string>;
   labels: Record<string, string>;
-  /** Empty: the host's. */
+  /** The platforms to build for; empty: the host's. */
   platforms: Platform[];
-  /** The result is a list by platform, be it only one; default: when there are several platforms. */
+  /** Makes the result a list by platform, even of one platform; default: when there are several. */
   multiPlatform?: boolean;
   noCache: boolean;
   noCacheFilter: string[];
   pull: boolean;
   network: 'default' | 'host' | 'none';
   extraHosts: { host: string; ip: string }[];
-  /** Bytes; 0: the default (64 MiB). */
+  /** The size of /dev/shm in bytes; 0: the default (64 MiB). */
   shmSize: number;
   ulimits: Ulimit[];
-  /** `--build-context NAME=VALUE`, values as written (`docker-image://…`, a URL, `local:<session name>`, `oci-layout://…`). */
+  /**
+   * `--build-context NAME=VALUE`, with the values as written (`docker-image://…`, a URL, `local:<session name>`,
+   * `oci-layout://…`).
+   */
   namedContexts: Record<string, string>;
-  /** Trees handed to the frontend; a named context `input:NAME` is one of them. */
+  /** Trees that are handed to the frontend. A named context `input:NAME` is one of them. */
   inputs?: Record<string, { state: State; config?: ImageConfig }>;
   hostname?: string;
   cgroupParent?: string;
-  /** What each step may use of the machine, where its cgroups allow. */
+  /** The limits of each step on the machine's resources, where its cgroups allow them. */
   limits?: StepLimits;
-  /** Names of build args that were given without a value; they are only looked at for whether an ARG takes them. */
+  /** The names of build args that were given without a value. They only tell whether an ARG takes them. */
   unsetArgs?: readonly string[];
   /**
-   * What docker's builder of old (`version=1`) takes that BuildKit does not: a base by its image ID, `RUN []`, `CMD []`
-   * for no command; and its words for what it does not take. `.dockerignore` and the Dockerfile are taken out of a
-   * context that is not a client's folder if the patterns of the one say so: its clients send both always. An image of
-   * nothing but a changed config has the time of its making.
+   * Builds as docker's old builder does (`version=1`). It takes more than BuildKit: a base by its image ID, `RUN []`,
+   * and `CMD []` for no command; and it has its own words for what it refuses. `.dockerignore` and the Dockerfile are
+   * taken out of a context that is not a client's folder when the patterns in `.dockerignore` say so, because its
+   * clients always send both. An image whose build changed only the config is dated by its making.
    */
   classic?: boolean;
-  /** Seconds since the epoch; also the build arg SOURCE_DATE_EPOCH. */
+  /** SOURCE_DATE_EPOCH, in seconds since the epoch. It is also the build arg of that name. */
   sourceDateEpoch?: number;
-  /** Only the checks count: without a target all stages are converted, and `# check=error=true` does not throw. */
+  /** Looks only at the checks: without a target all stages are converted, and `# check=error=true` does not throw. */
   check?: boolean;
 }
 
-/** An image's config, looked up without pulling its layers. */
+/** The config of an image, looked up without pulling its layers. */
 export interface ResolvedImage {
-  /** Normalized reference pinned by digest, or as given when it is only known locally. */
+  /** The normalized reference, pinned by digest; or the reference as given, when it is only known locally. */
   ref: string;
   digest: Digest;
   config: ImageConfig;
-  /** The platform-specific manifest. */
+  /** The manifest for the platform. */
   manifest?: Descriptor;
 }
 
@@ -81,51 +89,59 @@ interface ImageResolver {
     options: {
       platform: Platform;
       pull: boolean;
-      /** Progress line. */
+      /** The line that progress shows. */
       logName: string;
       location?: SourceLocation;
-      /** For `oci-layout://`: the session's name of the layout store. */
+      /** For `oci-layout://`: the session's name of the layout's store. */
       ociLayoutStore?: string;
     },
   ): Promise<ResolvedImage>;
 }
 
-/** A solved tree that a frontend looks into. Paths are absolute; symlinks are followed inside the tree. */
+/** A solved tree that a frontend reads. Paths are absolute; symlinks are followed inside the tree. */
 export interface FrontendTree {
-  /** The file's bytes; undefined when there is none. Throws `invalid` on a folder and beyond `maxBytes` (default 16 MiB). */
+  /**
+   * The bytes of a file; undefined when there is none. Throws `invalid` for a folder, and for more than `maxBytes`
+   * (default 16 MiB).
+   */
   readFile(path: string, maxBytes?: number): Promise<Buffer | undefined>;
   stat(path: string): Promise<FsEntry | undefined>;
-  /** Throws `not-found`. */
+  /** The entries of a folder. Throws `not-found`. */
   readdir(path: string): Promise<FsEntry[]>;
-  /** Time of the newest regular file in it, s since 1970; undefined when it has none. */
+  /** The time of the newest regular file in the tree, in s since 1970; undefined when it has none. */
   newest(): Promise<number | undefined>;
 }
 
-/** What the engine does for a frontend. */
+/** The services that the engine gives to a frontend. */
 export interface FrontendHost extends ImageResolver {
   /** Solves a definition and opens its output for reading. Its vertices show in the build's progress. */
   open(definition: Definition): Promise<FrontendTree>;
   /**
-   * When the one source in a definition was made, s since 1970; `files` when only its files can say that; undefined
-   * when it has no time of its own.
+   * The time of the one source in a definition, in s since 1970; `files` when only the source's files can tell it;
+   * undefined when the source has no time of its own.
    */
   sourceTime(definition: Definition): Promise<number | 'files' | undefined>;
-  /** Is told each finding of the build checks, also of a Dockerfile that then fails. */
+  /** Hears each finding of the build checks, also of a Dockerfile that then fails. */
   warn?(warning: LintWarning): void;
-  /** The name under which the store keeps the image of an ID (whole or its beginning); undefined for any other text. */
+  /**
+   * The name under which the store keeps the image of an ID (whole, or its beginning); undefined for any other text.
+   */
   storedName?(id: string): Promise<string | undefined>;
-  /** Hands the build to the frontend image. Undefined: the frontend at hand is to go on itself. */
+  /** Hands the build over to a frontend image. Undefined: the calling frontend goes on itself. */
   forward?(syntax: Syntax): Promise<FrontendResult> | undefined;
 }
 
-/** What a Dockerfile's `# syntax=` line names: the frontend's image, without the arguments that `cmdline` has besides. */
+/**
+ * The value of a Dockerfile's `# syntax=` line. `image` is the frontend's image, without the arguments that `cmdline`
+ * may have behind it.
+ */
 interface Syntax {
   image: string;
   cmdline: string;
   location: SourceLocation;
 }
 
-/** One finding of a build check. Names, texts and urls are Dockerfile's official ones. */
+/** One finding of a build check. Names, texts and URLs are Dockerfile's official ones. */
 export interface LintWarning {
   rule: string;
   description: string;
@@ -134,35 +150,41 @@ export interface LintWarning {
   location: SourceLocation;
 }
 
-/** What a Dockerfile became: one target per platform. */
+/** The LLB that was made of a Dockerfile: one target for each platform. */
 export interface FrontendResult {
   targets: FrontendTarget[];
   warnings: LintWarning[];
-  /** The Dockerfile that was converted; not of a result that another frontend gave. */
+  /** The Dockerfile that was converted; missing in a result that another frontend gave. */
   dockerfile?: {
     text: string;
     filename: string;
-    /** Line of a FROM → how many ONBUILD triggers its base has. */
+    /** The line of a FROM → the number of ONBUILD triggers of its base. */
     triggers?: ReadonlyMap<number, number>;
   };
 }
 
 export interface FrontendTarget {
-  /** The platform as it was asked for, `linux/amd64`: names its folder, and its part of a result's metadata. */
+  /**
+   * The platform as it was asked for, `linux/amd64`. It names the platform's folder, and its part of the result's
+   * metadata.
+   */
   id: string;
   platform: Platform;
   definition: Definition;
-  /** The image config without `rootfs.diff_ids`, which the exporter fills in; `history` is complete, one entry per instruction. */
+  /**
+   * The image config without `rootfs.diff_ids`, which the exporter fills in. Its `history` is complete, one entry for
+   * each instruction.
+   */
   config: ImageConfig;
-  /** Its SOURCE_DATE_EPOCH, s since 1970. */
+  /** The target's SOURCE_DATE_EPOCH, in s since 1970. */
   epoch?: number;
-  /** Base image's own config history and layers are in `config` already; its reference, for annotations. */
+  /** The reference of the base image, for annotations. The base's own history and layers are in `config` already. */
   baseRef?: string;
-  /** The config of that image: what it says of its own steps stays as it is. */
+  /** The config of the base image: its entries about its own steps stay as they are. */
   baseConfig?: Pick<ImageConfig, 'history'>;
 }
 
-/** What turns a Dockerfile into definitions: `dockerfileFrontend` of `frontend/dockerfile/frontend.ts` is the one there is. */
+/** Turns a Dockerfile into definitions. `dockerfileFrontend` (`frontend/dockerfile/frontend.ts`) is the only one. */
 export type DockerfileFrontend = (
   request: DockerfileRequest,
   host: FrontendHost,
