@@ -24,12 +24,12 @@ export function parseAnnotation(name: string, value: string): Annotations[number
   };
 }
 
-/** The annotations among a frontend's words about its result; what else it says is left out. */
+/** The annotations in a frontend's metadata; the rest of the metadata is left out. */
 export function parseAnnotations(all: Readonly<Record<string, string>> = {}): Annotations {
   return Object.entries(all).flatMap(([name, value]) => parseAnnotation(name, value) ?? []);
 }
 
-/** Throws `invalid` for annotations of a platform that is not among those of the image. */
+/** Throws `invalid` for an annotation of a platform that the image has not. */
 export function checkAnnotations(all: Annotations, platforms: readonly Platform[]): void {
   const names = platforms.map(formatPlatform);
   const lost = all.find(({ platform }) => platform !== undefined && !names.includes(platform));
@@ -39,12 +39,12 @@ export function checkAnnotations(all: Annotations, platforms: readonly Platform[
   });
 }
 
-/** Whether there are annotations in places for which docker's media types have none. */
+/** Whether there are annotations for which docker's media types have no place. */
 export function needOciTypes(all: Annotations): boolean {
   return all.some(({ place }) => place !== 'manifest');
 }
 
-/** Annotations of one place; undefined when there are none. Those for a platform win over those for all. */
+/** The annotations of one place; undefined when there are none. Those for a platform win over those for all. */
 export function annotationsAt(
   all: Annotations,
   place: AnnotationPlace,

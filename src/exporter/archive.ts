@@ -1,7 +1,6 @@
 /**
- * `type=oci` and `type=docker`: an OCI image layout, as a tar or (tar=false) as a folder; docker's has the
- * manifest.json that `docker load` reads beside it.
- * https://github.com/opencontainers/image-spec/blob/main/image-layout.md
+ * `type=oci` and `type=docker`: an OCI image layout, as a tar or (tar=false) as a folder. docker's form also has the
+ * manifest.json that `docker load` reads. https://github.com/opencontainers/image-spec/blob/main/image-layout.md
  */
 import { fail, throwIfAborted } from '../errors/index.ts';
 import { outputError } from '../fs/index.ts';
@@ -26,13 +25,13 @@ import { writeLayoutFolder } from './layout-folder.ts';
 import { TarStream } from './tar-stream.ts';
 import type { ExportContext, Exporter } from './types.ts';
 
-/** A file of the layout: small bytes, or a blob of content. */
+/** A file of the layout: a few bytes, or a blob of content. */
 export type LayoutFile = { path: string } & (
   | { data: Buffer }
   | { blob: Pick<Descriptor, 'digest' | 'size'> }
 );
 
-/** Throws `invalid` for attributes nobody knows. */
+/** Makes the exporter. Throws `invalid` for an unknown attribute. */
 export function archiveExporter(type: 'oci' | 'docker', attrs: Record<string, string>): Exporter {
   const want = parseImageAttrs(type, attrs);
   return {
@@ -94,7 +93,7 @@ export function archiveExporter(type: 'oci' | 'docker', attrs: Record<string, st
   };
 }
 
-/** A response as text, as BuildKit's API has it: what is more than text is base64 of JSON. */
+/** A response as text, as BuildKit's API has it: a value that is not text becomes base64 of JSON. */
 function textsOf(metadata: Readonly<Record<string, unknown>>): Record<string, string> {
   return Object.fromEntries(
     Object.entries(metadata).map(([key, value]) => [
@@ -142,7 +141,7 @@ async function layoutFiles(
   return files.sort((a, b) => (a.path < b.path ? -1 : 1));
 }
 
-/** One entry per name, as containerd and buildx write them. */
+/** One entry for each name, as containerd and buildx write them. */
 function indexEntries(
   { target, images }: Committed,
   names: readonly string[],
@@ -172,7 +171,7 @@ function indexEntries(
   });
 }
 
-/** The image's blobs into the client's store; the layout's other files the client writes itself. */
+/** Sends the image's blobs into the client's store. The client itself writes the layout's other files. */
 async function sendBlobs(
   files: readonly LayoutFile[],
   client: ClientContent,

@@ -1,47 +1,47 @@
-/** Attributes of exporters, as BuildKit and buildx name them, read and checked. Pure. */
+/** Reads and checks the attributes of exporters, as BuildKit and buildx name them. Pure. */
 import { fail, nearest } from '../errors/index.ts';
 import type { Compression } from '../layer/index.ts';
 import { epochSeconds, parseBool, readCompression } from '../words/index.ts';
 import { type Annotations, parseAnnotation } from './annotations.ts';
 
-/** Seconds since 1970; `none` when an output says that the build's is not for it. */
+/** Seconds since 1970; `none` when an output says that the build's SOURCE_DATE_EPOCH is not for it. */
 type Epoch = number | 'none';
 
-/** The epoch of an output: its own, else the build's. */
+/** The SOURCE_DATE_EPOCH of an output: its own, else the build's. */
 export function epochOf(own: Epoch | undefined, builds: number | undefined): number | undefined {
   return own === 'none' ? undefined : (own ?? builds);
 }
 
-/** What the exporters that make images understand. */
+/** The attributes of the exporters that make images. */
 export interface ImageAttrs {
   push: boolean;
   pushByDigest: boolean;
-  /** Speak to the registry without TLS or with a certificate that does not check. */
+  /** Talks to the registry without TLS, or with a certificate that does not check. */
   insecure: boolean;
   /**
-   * Unpack also a base image that was only named, so that the image can run. False: in a containerd, the image keeps no
-   * snapshots. Undefined: it keeps those that there are.
+   * True: unpacks even a base image that was only named, so that the image can run. False: in a containerd, the image
+   * keeps no snapshots. Undefined: it keeps those that there are.
    */
   unpack?: boolean;
-  /** Put the image into the store. */
+  /** Puts the image into the store. */
   store: boolean;
-  /** In the store, layers that a registry has may stay there. */
+  /** In the store, layers that a registry has may stay in the registry. */
   allowIncomplete: boolean;
-  /** Undefined: what suits the output. */
+  /** Undefined: the compression that suits the output. */
   compression?: Compression;
   forceCompression: boolean;
   ociTypes?: boolean;
-  /** Keep layers that may not be handed on as such, by their URLs. */
+  /** Keeps layers that may not be distributed as they are, by their URLs. */
   keepForeign: boolean;
   rewriteTimestamp: boolean;
-  /** Name of an image without one is this with its digest. */
+  /** The name of an image without one: this prefix, and its digest. */
   danglingPrefix?: string;
-  /** Images that have names get that one too. */
+  /** Gives that name to images that have names, too. */
   danglingAlso: boolean;
   nameCanonical: boolean;
   sourceDateEpoch?: Epoch;
   annotations: Annotations;
-  /** Archives: false writes a folder. */
+  /** For archives: false writes a folder. */
   tar: boolean;
   /** A sentence for each attribute that is known and has no effect any more. */
   notes: string[];
@@ -70,9 +70,9 @@ const imageNames = [
   'buildinfo-attrs',
   'source-date-epoch',
 ] as const;
-/** Those that say how attestations are written. */
+/** The attributes that say how attestations are written. */
 const ofAttestations = ['oci-artifact', 'attestation-inline'] as const;
-/** Those of an image in the store or in a registry, where an archive goes to neither. */
+/** The attributes of images in a store or in a registry; an archive goes to neither. */
 const notOfArchives = [
   'push',
   'push-by-digest',
@@ -83,7 +83,7 @@ const notOfArchives = [
   'name-canonical',
 ] as const;
 
-/** Reads the attributes of `type=image|oci|docker`. Throws `invalid` for what nobody knows. */
+/** Reads the attributes of `type=image|oci|docker`. Throws `invalid` for an unknown attribute. */
 export function parseImageAttrs(type: 'image' | 'oci' | 'docker', attrs: Record<string, string>): ImageAttrs {
   const known: string[] = [...imageNames, ...(type === 'image' ? [] : ['tar', 'dest'])];
   const annotations: Annotations = [];
@@ -122,24 +122,24 @@ export function parseImageAttrs(type: 'image' | 'oci' | 'docker', attrs: Record<
 }
 
 /**
- * A sentence for each attribute of an image that has no effect; `created`: the date that new layers and the config are
- * given, seconds since the epoch.
+ * A sentence for each attribute of an image that has no effect. `created` is the date that new layers and the config
+ * get, in seconds since the epoch.
  */
 export function notesOf(want: ImageAttrs, created: number | undefined): readonly string[] {
   if (!want.rewriteTimestamp || created !== undefined) return want.notes;
   return [...want.notes, 'the attribute rewrite-timestamp has no effect: there is no SOURCE_DATE_EPOCH'];
 }
 
-/** What the exporters that write files understand. */
+/** The attributes of the exporters that write files. */
 interface FileAttrs {
-  /** `delete`: what is at the destination and not in the result goes away. */
+  /** `delete`: files at the destination that are not in the result are removed. */
   mode: 'copy' | 'delete';
-  /** A folder per platform; undefined: when there are several. */
+  /** Makes a folder for each platform; undefined: when there are several. */
   platformSplit?: boolean;
   sourceDateEpoch?: Epoch;
 }
 
-/** Reads the attributes of `type=local|tar`. Throws `invalid` for what nobody knows. */
+/** Reads the attributes of `type=local|tar`. Throws `invalid` for an unknown attribute. */
 export function parseFileAttrs(type: 'local' | 'tar', attrs: Record<string, string>): FileAttrs {
   const known = ['dest', 'platform-split', 'attestation-prefix', 'source-date-epoch', 'mode'];
   for (const name of Object.keys(attrs)) if (!known.includes(name)) throw unknownAttr(type, name, known);
@@ -166,7 +166,7 @@ function noAttestations(type: string, name: string) {
   );
 }
 
-/** The attribute that names images without a name, if it is there. */
+/** The name for images without a name, when an attribute gives one. */
 function danglingName(attrs: Record<string, string>): string | undefined {
   return attrs['dangling-name-prefix'] === undefined ? undefined : 'dangling-name-prefix';
 }

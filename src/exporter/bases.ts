@@ -1,4 +1,7 @@
-/** Layers that a tree has from the images it is built on come out as those images name them, whatever else is known of them. */
+/**
+ * The layers that a tree has from its base images are exported as those images name them, whatever else is known of
+ * them.
+ */
 import { isPublished } from '../distribution/index.ts';
 import { type Compression, packedVariants } from '../layer/index.ts';
 import { chainIds, type Digest } from '../oci/index.ts';
@@ -7,7 +10,10 @@ import type { RefLayer, Store } from '../store/index.ts';
 import { compressionOf } from './media-types.ts';
 import type { Bases, ExportContext } from './types.ts';
 
-/** What the images that a build used say of their layers; of two that have the same layer differently, the first. */
+/**
+ * The layers of the images that a build used, as those images name them. Where two images name one layer differently,
+ * the first one counts.
+ */
 export function basesOf(images: readonly (readonly ImageLayer[])[]): Bases {
   const bases = new Map<Digest, Pick<ImageLayer, 'blob' | 'from'>>();
   for (const layers of images) {
@@ -20,7 +26,7 @@ export function basesOf(images: readonly (readonly ImageLayer[])[]): Bases {
   return bases;
 }
 
-/** A tree's layers, lowest first, those of its bases with the blobs that these name. */
+/** The layers of a tree, lowest first. Those of its bases have the blobs that the bases name. */
 export async function withBases(
   layers: readonly RefLayer[],
   { bases, store }: Pick<ExportContext, 'bases' | 'store'>,
@@ -48,7 +54,7 @@ export async function withBases(
   );
 }
 
-/** Whether a layer's blob is here, or can be made again of its snapshot. */
+/** Whether the blob of a layer is here, or can be made again from the layer's snapshot. */
 export async function isMakeable(store: Store, digest: Digest, layer: RefLayer): Promise<boolean> {
   if ((await store.content.info(digest)) !== undefined) return true;
   const { snapshot } = layer;

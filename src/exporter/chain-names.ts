@@ -1,11 +1,11 @@
-/** The layers of an image under the names that containerd looks for. */
+/** Gives the layers of an image the names that containerd looks for. */
 import { chainIds, type Digest } from '../oci/index.ts';
 import { hold, type Store, unlessThere } from '../store/index.ts';
 
 /**
- * containerd takes an image as unpacked when the snapshot of each layer's stack has its chain ID as its name. Gives
- * the layers (bottom first) such snapshots, so that containers start from the image without unpacking it again;
- * returns the topmost. Undefined where the store cannot put a layer elsewhere without copying.
+ * containerd takes an image as unpacked when the snapshot of each layer's stack is named by the stack's chain ID. This
+ * gives the layers (lowest first) such snapshots, so that containers start from the image without unpacking it again,
+ * and returns the topmost. Undefined where the store cannot put a layer on another one without copying.
  */
 export async function nameByChains(
   store: Store,

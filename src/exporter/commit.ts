@@ -1,4 +1,4 @@
-/** Solved platforms become manifests, configs and an index in content. */
+/** Makes manifests, configs and an index in content from solved platforms. */
 
 import { fail } from '../errors/index.ts';
 import {
@@ -23,37 +23,37 @@ import type { ExportContext, ExportRequest, MadeNow, PlatformResult, StoredOutpu
 
 interface CommitOptions extends LayerOptions {
   annotations: Annotations;
-  /** An index, also of one platform. */
+  /** Makes an index, even for one platform. */
   index?: boolean;
-  /** An image of nothing but a changed config is of the time of its making, not of its base's. */
+  /** Dates an image whose build changed only the config by its making, not by its base. */
   madeNow?: MadeNow;
-  /** Creation time of configs, seconds since the epoch; also where times are not rewritten. */
+  /** The creation time of configs, in seconds since the epoch. It is used even where times are not rewritten. */
   created?: number;
 }
 
-/** One platform's image in content. */
+/** The image of one platform, in content. */
 interface CommittedImage {
   platform: Platform;
   descriptor: Descriptor;
   config: Descriptor;
   layers: Descriptor[];
-  /** Bytes of the layers' tars. */
+  /** The sum of the layers' tars, in bytes. */
   size: number;
-  /** Snapshots of the layers, as far as there are some. */
+  /** The snapshots of the layers, as far as there are some. */
   snapshots: (string | undefined)[];
-  /** Layer → an image that has its blob, where one is known. */
+  /** A layer → the reference of an image that has its blob, where one is known. */
   sources: Map<Digest, string>;
   created?: string;
-  /** Of the image's config. */
+  /** The labels in the image's config. */
   labels: Record<string, string>;
 }
 
 export interface Committed {
-  /** Manifest, or index when there are several platforms. */
+  /** The manifest, or the index when there are several platforms. */
   target: Descriptor;
   images: CommittedImage[];
   size: number;
-  /** Manifests, configs and the index, for whoever keeps them beyond the image. */
+  /** The manifests, configs and the index, for callers that keep them longer than the image. */
   documents: Buffer[];
 }
 
@@ -86,16 +86,16 @@ export async function commitImage(
   return { target: await commitIndex(images, ctx, options, documents), images, size, documents };
 }
 
-/** One platform's image, whose layers are here as far as they are wanted. */
+/** The image of one platform, before its manifest is written. Its layers are here, as far as they are wanted. */
 interface Draft {
   platform: Platform;
   layers: ExportLayer[];
   config: { bytes: Buffer; descriptor: Descriptor; labels: Record<string, string> };
   manifest: Manifest;
-  /** Those of its children that it keeps in content. */
+  /** The children that the manifest keeps in content. */
   present: Descriptor[];
   created?: string;
-  /** Of the image's config. */
+  /** The labels in the image's config. */
   labels: Record<string, string>;
 }
 
@@ -189,8 +189,8 @@ async function commitOne(
 }
 
 /**
- * Whether the very same image is here already, and all that it refers to: that stays as long as its manifest, which the
- * lease then holds.
+ * Whether the very same image is here already, with everything that it refers to. The lease then holds its manifest,
+ * and all of it stays as long.
  */
 async function hasWhole(manifest: Manifest, { store, lease }: ExportContext): Promise<boolean> {
   const digest = digestOf(documentBytes(manifest));
@@ -205,7 +205,7 @@ async function hasWhole(manifest: Manifest, { store, lease }: ExportContext): Pr
   return there.every((info) => info !== undefined);
 }
 
-/** The layers that an image keeps: those that are only hashed are made when somebody needs them. */
+/** The layers that an image keeps. Layers that were only hashed are made when somebody needs them. */
 async function keptOf(
   layers: readonly ExportLayer[],
   { layers: all }: Manifest,
@@ -262,13 +262,13 @@ async function putDocument(
   return { mediaType: document.mediaType ?? mediaTypes.ociManifest, digest, size: bytes.length };
 }
 
-/** Starts a progress line; call the result when it is done. */
+/** Starts a line of progress; the result is called when the work is done. */
 export function started(ctx: ExportContext, id: string): () => void {
   ctx.progress.report(id, { current: 0, total: 0 });
   return () => ctx.progress.report(id, { current: 0, total: 0, done: true });
 }
 
-/** What is told of a committed image, under the names that buildx writes into its metadata file. */
+/** The response about a committed image, with the names that buildx writes into its metadata file. */
 export function imageMetadata(
   { target, images }: Committed,
   names: readonly string[],
@@ -294,7 +294,7 @@ export function imageIdOf({ images }: Committed): Digest | undefined {
   return images[0]?.config.digest;
 }
 
-/** What an output has put into the store. */
+/** The image that an output has put into the store. */
 export function storedOutput(committed: Committed, names: readonly string[]): StoredOutput | undefined {
   const [first] = committed.images;
   return first && { id: first.config.digest, names, labels: first.labels };

@@ -1,21 +1,21 @@
-/** Completes an image config for its layers. Pure. */
+/** Completes an image config for the layers of the image. Pure. */
 import { isDeepStrictEqual } from 'node:util';
 import { fail } from '../errors/index.ts';
 import type { Digest, HistoryEntry, ImageConfig } from '../oci/index.ts';
 
 interface BuiltLayer {
   diffId: Digest;
-  /** When its snapshot was made, ms since the epoch; undefined for layers that come from elsewhere. */
+  /** When the layer's snapshot was made, in ms since the epoch; undefined for layers that come from elsewhere. */
   createdAt?: number;
-  /** What made it, for a history that says nothing of it. */
+  /** The name of the step that made the layer, for a history that does not tell it. */
   createdBy?: string;
 }
 
 /**
- * The config with `rootfs.diff_ids`, a history that has as many entries with a layer as there are layers, and its
- * creation time: the epoch (seconds) if there is one, else when its newest layer was made, so that the same layers
- * give the same config. Times later than the epoch become it, but for those of the base's own history. Throws `invalid` (hop `export`) for a config that is null
- * or does not say what platform it is for.
+ * The config with `rootfs.diff_ids`, with a history that has an entry for each layer, and with a creation time. That
+ * time is the epoch (in seconds) if there is one; else it is the time of the newest layer, so that the same layers give
+ * the same config. Times later than the epoch are set to it, except in the base's own history. Throws `invalid` (hop
+ * `export`) for a config that is null or does not name its platform.
  */
 export function finishConfig(
   config: ImageConfig,
@@ -40,13 +40,16 @@ export function finishConfig(
   };
 }
 
-/** Whether instructions have changed the config alone: nothing of the image was made at a time of its own. */
+/** Whether instructions changed only the config, so that nothing in the image has a time of its own. */
 export function isConfigOnly({ history = [] }: ImageConfig): boolean {
   const own = history.filter(({ created }) => created === undefined);
   return own.length > 0 && own.every((entry) => entry.empty_layer === true);
 }
 
-/** A finished config whose own history entries, those without a time in `own`, are of a time (ms since the epoch). */
+/**
+ * A finished config with the time `ms` (since the epoch) in those of its own history entries that have no time in
+ * `own`.
+ */
 export function timed(finished: ImageConfig, own: ImageConfig, ms: number): ImageConfig {
   const created = iso(ms);
   const history = finished.history?.map((entry, i) =>
@@ -55,7 +58,7 @@ export function timed(finished: ImageConfig, own: ImageConfig, ms: number): Imag
   return { ...finished, created, history };
 }
 
-/** Frontends may send anything. */
+/** Checks a config, for frontends may send anything. */
 function checkConfig(config: ImageConfig | null): void {
   if (config === null || typeof config !== 'object' || Array.isArray(config)) {
     const what = config === null ? 'null image config' : 'image config';
@@ -66,7 +69,7 @@ function checkConfig(config: ImageConfig | null): void {
   }
 }
 
-/** Marks entries beyond the layers as empty, and adds entries for layers beyond the history. */
+/** Marks history entries as empty when there are more than layers, and adds entries for further layers. */
 function matchHistory(history: readonly HistoryEntry[], layers: readonly BuiltLayer[]): HistoryEntry[] {
   let used = 0;
   const out = history.map((entry) => {
@@ -109,7 +112,7 @@ function fillTimes(
   }
 }
 
-/** How many entries two histories begin with that are the same. */
+/** How many entries at the beginning of two histories are the same. */
 function sameStart(one: readonly HistoryEntry[], other: readonly HistoryEntry[]): number {
   const end = one.findIndex((entry, i) => !isDeepStrictEqual(entry, other[i]));
   return end < 0 ? one.length : end;
@@ -126,8 +129,8 @@ function iso(ms: number): string {
 }
 
 /**
- * JSON with the fields of the outer object sorted, as Go's encoder writes a map. What is no UTF-8 in a Dockerfile's labels and
- * variables cannot be in it: U+FFFD stands there instead, as with Go.
+ * The config as JSON. The fields of the outer object are sorted, as Go's encoder writes a map. Bytes of a Dockerfile's
+ * labels and variables that are not UTF-8 become U+FFFD, as with Go.
  */
 export function configBytes(config: ImageConfig): Buffer {
   const sorted = Object.fromEntries(Object.entries(config).sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0)));

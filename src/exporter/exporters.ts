@@ -1,4 +1,4 @@
-/** The exporters by their names. */
+/** The table of exporters, by type. */
 import { fail, nearest } from '../errors/index.ts';
 import { archiveExporter } from './archive.ts';
 import { imageExporter } from './image.ts';
@@ -14,7 +14,10 @@ const makers: Record<string, (attrs: Record<string, string>) => Exporter> = {
   tar: tarExporter,
 };
 
-/** The exporter of a type with its attributes checked. Throws `invalid`, naming what was likely meant. */
+/**
+ * The exporter of a type, with its attributes checked. Throws `invalid` for an unknown type, with the one that was
+ * likely meant.
+ */
 export function createExporter(type: string, attrs: Record<string, string>): Exporter {
   const make = Object.hasOwn(makers, type) ? makers[type] : undefined;
   if (make !== undefined) return make(attrs);

@@ -1,4 +1,4 @@
-/** From a solved tree to the layers of a manifest. */
+/** Makes the layers of a manifest from a solved tree. */
 import { fetchBlobInto, isPublished } from '../distribution/index.ts';
 import { fail } from '../errors/index.ts';
 import {
@@ -29,17 +29,17 @@ import type { ExportContext } from './types.ts';
 
 export interface LayerOptions {
   compression: Compression;
-  /** Bring layers that have another compression (a base image's) to this one. */
+  /** Brings layers that have another compression (those of a base image) to this one. */
   force: boolean;
-  /** A layer that some registry has stays as it is there: another one of the same files would be no use. */
+  /** Leaves a layer that some registry has as it is there: another blob of the same files would be of no use. */
   asPublished?: boolean;
   blobs: WantedBlobs;
-  /** `named`: what has neither a snapshot nor a blob here is left where it is; else it is fetched. */
+  /** `named`: a layer that has neither a snapshot nor a blob here is left where it is. Otherwise it is fetched. */
   keeps: KeptLayers;
-  /** Clamp times of new layers. */
+  /** Lowers later times in new layers to this one. */
   epoch?: number;
   ociTypes: boolean;
-  /** Leave layers that may not be handed on what they are; else they become ordinary ones. */
+  /** Leaves layers that may not be distributed as they are; otherwise they become ordinary ones. */
   keepForeign?: boolean;
   /** False: nothing is to keep the snapshots of the layers. */
   unpacked?: boolean;
@@ -48,29 +48,35 @@ export interface LayerOptions {
 export interface ExportLayer {
   descriptor: Descriptor;
   diffId: Digest;
-  /** Bytes of the tar; of the blob when that is all that is known. */
+  /** The size of the tar in bytes, or of the blob when the tar's is not known. */
   size: number;
-  /** ms since the epoch; of layers made here */
+  /** When the layer was made, in ms since the epoch; for layers made here. */
   createdAt?: number;
-  /** What made it. */
+  /** The name of the step that made it. */
   createdBy?: string;
-  /** Its blob is in content, and held; else `ExportLayers.bring` is to be called where it is wanted. */
+  /**
+   * Whether its blob is in content and under the lease. Otherwise `ExportLayers.bring` is called where the blob is
+   * wanted.
+   */
   held?: boolean;
-  /** Its snapshot, if it has one with the very same files. */
+  /** Its snapshot, if there is one with the very same files. */
   snapshot?: string;
-  /** Reference of an image that has its blob, which may not be here. */
+  /** The reference of an image that has its blob. The blob may not be here. */
   from?: string;
 }
 
 interface ExportLayers {
   layers: ExportLayer[];
-  /** Snapshot that holds the whole tree, when there is one. */
+  /** The snapshot that holds the whole tree, when there is one. */
   top?: string;
-  /** With `blobs: 'all'`: sees that the blobs of all layers are in content, and holds them. */
+  /** With `blobs: 'all'`: sees to it that the blobs of all layers are in content and under the lease. */
   bring(): Promise<void>;
 }
 
-/** The layers of a ref, packed side by side. Layers of a base image are taken as they are, unless `force`. */
+/**
+ * The layers of a ref. New layers are packed side by side; those of a base image are taken as they are, unless `force`
+ * is set.
+ */
 export async function exportLayers(
   ref: Ref | undefined,
   ctx: ExportContext,
@@ -139,14 +145,14 @@ export function contextOf({ session, signal, lease, progress }: ExportContext): 
   };
 }
 
-/** Whether the layers of a tree that are not here can be had again from where they are. */
+/** Whether the layers of a tree that are not here can be fetched again from where they are. */
 function canStay(lazy: RefLayers | undefined): boolean {
   const stays = ({ blob, diffId, from, snapshot }: RefLayer) =>
     blob === undefined ? snapshot !== undefined : diffId !== undefined && from !== undefined;
   return lazy?.layers.every(stays) === true;
 }
 
-/** The layers of a tree that first has to come into the store. */
+/** Brings a tree into the store, and returns its layers. */
 async function layersOnceHere(ref: Ref, ctx: ExportContext): Promise<readonly RefLayer[]> {
   const key = await ref.snapshot(contextOf(ctx));
   return (
@@ -155,12 +161,12 @@ async function layersOnceHere(ref: Ref, ctx: ExportContext): Promise<readonly Re
   );
 }
 
-/** A layer for a cache: `bring` sees that its blob is in content. */
+/** A layer for a cache. `bring` sees to it that its blob is in content. */
 export interface CacheLayer extends ExportLayer {
   bring(): Promise<void>;
 }
 
-/** The layers of a ref for a cache: new ones are packed, and of what is only elsewhere nothing is fetched yet. */
+/** The layers of a ref for a cache. New layers are packed; layers that are elsewhere only are not fetched yet. */
 export async function cacheLayers(
   ref: Ref,
   ctx: ExportContext,
@@ -229,7 +235,7 @@ async function optionsFor(layer: RefLayer, store: Store, wanted: LayerOptions): 
   return wanted;
 }
 
-/** A layer of a snapshot, packed. */
+/** Packs the layer of a snapshot. */
 function packLayer(
   { snapshot, info }: RefLayer,
   { store, lease, signal }: ExportContext,
@@ -261,14 +267,14 @@ async function bringBlob(
   await ensureBlob(ctx.store, descriptor, chain, { lease: ctx.lease, signal: ctx.signal });
 }
 
-/** With the time that its files' times were clamped to, where the manifest may say so. */
+/** The descriptor with the time that the times of its files were lowered to, where the manifest may tell it. */
 function dated(descriptor: Descriptor, { epoch, ociTypes }: Partial<LayerOptions>): Descriptor {
   if (epoch === undefined || !ociTypes) return descriptor;
   const annotations = { ...descriptor.annotations, 'buildkit/rewritten-timestamp': String(epoch) };
   return { ...descriptor, annotations };
 }
 
-/** Without what a registry's manifest may have said beside. */
+/** The descriptor without the further members that a registry's manifest may have. */
 function plain({ mediaType, digest, size, urls, annotations }: Descriptor): Descriptor {
   return {
     mediaType,

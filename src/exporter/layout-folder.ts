@@ -1,4 +1,4 @@
-/** An OCI layout in a folder: what is there already stays, a name that is there moves. */
+/** Writes an OCI layout into a folder. Images that are there stay; a name that is there moves to the new image. */
 import { constants, createWriteStream } from 'node:fs';
 import { copyFile, mkdir, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -9,7 +9,9 @@ import type { LayoutFile } from './archive.ts';
 import { nameInLayout, replaceFile } from './layout-index.ts';
 import type { ExportContext } from './types.ts';
 
-/** Writes the files; blobs first, then the index, so that a reader never finds an entry without its blobs. */
+/**
+ * Writes the files: the blobs first and the index after them, so that a reader never finds an entry without its blobs.
+ */
 export async function writeLayoutFolder(
   dir: string,
   files: readonly LayoutFile[],

@@ -11,7 +11,7 @@ import {
   refNameAnnotation,
 } from '../oci/index.ts';
 
-/** Undefined where there is none. Throws `corrupt`. */
+/** The index of a layout; undefined where there is none. Throws `corrupt`. */
 export async function readLayoutIndex(dir: string): Promise<Index | undefined> {
   const path = join(dir, 'index.json');
   let text: string;
@@ -32,7 +32,7 @@ export async function readLayoutIndex(dir: string): Promise<Index | undefined> {
   });
 }
 
-/** Puts manifests into a layout's index, where they take the place of those with their names. Throws `corrupt`. */
+/** Puts manifests into the index of a layout. They take the place of those with their names. Throws `corrupt`. */
 export async function nameInLayout(dir: string, added: readonly Descriptor[]): Promise<void> {
   const { manifests = [] } = (await readLayoutIndex(dir)) ?? {};
   const others = manifests.filter((entry) => !added.some((other) => sameEntry(entry, other)));
@@ -47,7 +47,7 @@ export async function nameInLayout(dir: string, added: readonly Descriptor[]): P
   await replaceFile(join(dir, 'index.json'), (part) => writeFile(part, JSON.stringify(index)));
 }
 
-/** Whether a new entry takes an old one's place: the same name, or the same nameless image. */
+/** Whether a new entry takes an old one's place: they have one name, or are the same image without a name. */
 function sameEntry(a: Descriptor, b: Descriptor): boolean {
   const name = ({ annotations }: Descriptor) =>
     annotations?.[fullNameAnnotation] ?? annotations?.[refNameAnnotation];
@@ -55,8 +55,8 @@ function sameEntry(a: Descriptor, b: Descriptor): boolean {
 }
 
 /**
- * Makes a file whole under another name first; a symlink stays and the file behind it is replaced. Throws `invalid` where
- * something else than a file is.
+ * Writes a whole file under another name first, and then moves it into place. A symlink stays, and the file behind it
+ * is replaced. Throws `invalid` where something other than a file is.
  */
 export async function replaceFile(path: string, write: (part: string) => Promise<void>): Promise<void> {
   const target = await realpath(path).catch((err) => {

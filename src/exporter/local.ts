@@ -1,4 +1,7 @@
-/** `type=local`: the files into a folder, here or at the client, one folder per platform when there are several. */
+/**
+ * `type=local`: writes the files into a folder, here or at the client, with a folder for each platform when there are
+ * several.
+ */
 import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fail } from '../errors/index.ts';
@@ -7,7 +10,7 @@ import { epochOf, parseFileAttrs } from './attrs.ts';
 import { platformTrees } from './platform-folders.ts';
 import type { Exporter } from './types.ts';
 
-/** Throws `invalid` for attributes nobody knows. */
+/** Makes the exporter. Throws `invalid` for an unknown attribute. */
 export function localExporter(attrs: Record<string, string>): Exporter {
   const want = parseFileAttrs('local', attrs);
   return {

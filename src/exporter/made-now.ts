@@ -1,12 +1,12 @@
-/** Images of nothing but a changed config, which docker's builder of old gives the time of their making. */
+/** Dates images whose build changed only the config. Docker's old builder gives them the time of their making. */
 import { recordsByTarget, storedImages } from '../distribution/index.ts';
 import type { ImageConfig } from '../oci/index.ts';
 import type { Store } from '../store/index.ts';
 import { isDue, nextTurn } from '../workers/index.ts';
 
 /**
- * When an image with this config was made, in ms since the epoch: as the store has it if it has the very same image but
- * for its times, so that a build from the cache gives that one again; else now.
+ * The date of an image with this config, in ms since the epoch. When the store has an image that is equal but for its
+ * times, it is that image's, so that a build from the cache gives the same image again; otherwise it is the present.
  */
 export async function madeAt(store: Store, config: ImageConfig): Promise<number> {
   const wanted = timeless(config);
@@ -23,7 +23,7 @@ export async function madeAt(store: Store, config: ImageConfig): Promise<number>
   return Date.now();
 }
 
-/** A config without its times, as text. */
+/** The text of a config without its times. */
 function timeless(config: ImageConfig): string {
   const history = (config.history ?? []).map(({ created, ...entry }) => entry);
   return JSON.stringify(Object.entries({ ...config, created: '', history }).sort());

@@ -1,4 +1,4 @@
-/** Media types of layers: which compression they mean, and the same in the other family. Pure. */
+/** The media types of layers: the compression that each means, and its counterpart in the other family. Pure. */
 import type { Compression } from '../layer/index.ts';
 import { type Descriptor, mediaTypes } from '../oci/index.ts';
 
@@ -16,7 +16,7 @@ const names = {
   },
 } as const;
 
-/** The descriptor with the media type of the wanted family; unknown types stay. */
+/** The descriptor with the media type of the wanted family. Unknown types stay as they are. */
 export function typed(descriptor: Descriptor, oci: boolean): Descriptor {
   const known: string[] = [...Object.values(names.oci), ...Object.values(names.docker)];
   if (!known.includes(descriptor.mediaType)) return descriptor;

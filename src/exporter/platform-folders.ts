@@ -5,17 +5,18 @@ import { runTask } from '../workers/index.ts';
 import { contextOf } from './layers.ts';
 import type { ExportContext, PlatformResult } from './types.ts';
 
-/** A platform's files, and where they go below the destination. */
+/** The files of a platform, and their place below the destination. */
 interface PlatformTree {
   spec: ViewSpec;
-  /** `linux_arm_v7`; '' when there is one platform and it is not asked for. */
+  /** `linux_arm_v7`; '' when there is one platform and no folder for it is asked for. */
   folder: string;
   name: string;
 }
 
 /**
- * The files of all platforms. Throws `invalid` when some of two would come to one place (`platform-split=false`, or names
- * of one folder), and for a platform whose name, which a frontend chooses, leads out of the destination.
+ * The files of all platforms. Throws `invalid` when files of two platforms would come to one place
+ * (`platform-split=false`, or one folder's name for both), and for a platform whose name, which a frontend chooses,
+ * leads out of the destination.
  */
 export async function platformTrees(
   results: readonly PlatformResult[],
@@ -39,7 +40,7 @@ function idOf({ platform, id = formatPlatform(platform) }: PlatformResult): stri
   return id;
 }
 
-/** Throws `invalid` when two platforms have one folder's name: the files of one would be lost among the other's. */
+/** Throws `invalid` when two platforms have one folder's name: files of the one would get lost among the other's. */
 function checkFolders(ids: readonly string[]): void {
   const taken = new Map<string, string>();
   for (const id of ids) {

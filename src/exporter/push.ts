@@ -1,4 +1,7 @@
-/** Pushes a committed image that is not, or not so, in the store: by digest only, or exactly as it was made. */
+/**
+ * Pushes a committed image that is not in the store, or not in this form: by its digest alone, or exactly as it was
+ * made.
+ */
 import { noteOrigin } from '../distribution/index.ts';
 import { fail } from '../errors/index.ts';
 import { type Descriptor, isForeignLayer, parseReference } from '../oci/index.ts';
@@ -6,8 +9,8 @@ import type { Committed } from './commit.ts';
 import type { ExportContext } from './types.ts';
 
 /**
- * Pushes under a tag, or under its digest alone. All blobs must be in content. Throws the registry's errors,
- * `canceled`.
+ * Pushes the image under a tag, or under its digest alone. All its blobs must be in content. Throws the registry's
+ * errors and `canceled`.
  */
 export async function pushCommitted(
   { target, images }: Committed,
@@ -45,7 +48,7 @@ export async function pushCommitted(
   await noteOrigin(store, name, [target.digest, ...blobs.keys()]);
 }
 
-/** Throws `invalid` when there is nothing to push to. */
+/** Throws `invalid` when there is no name to push to. */
 export function checkPushNames(names: readonly string[]): void {
   if (names.length > 0) return;
   throw fail('invalid', 'export', 'an image without a name cannot be pushed', {

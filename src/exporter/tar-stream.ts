@@ -2,7 +2,7 @@
 import { DrydockError, fail, throwIfAborted } from '../errors/index.ts';
 import { endOfArchive, header, padding } from '../tar/index.ts';
 
-/** Writes bytes to a stream with back-pressure, and tells of its failure. */
+/** Writes bytes to a stream with back-pressure, and reports the stream's failure. */
 export class SinkWriter {
   readonly #output: NodeJS.WritableStream & { readonly destroyed?: boolean; readonly errored?: Error | null };
   readonly #signal: AbortSignal;
@@ -26,7 +26,7 @@ export class SinkWriter {
     signal.addEventListener('abort', wake, { once: true });
   }
 
-  /** Throws `canceled`, or `unavailable` when the reader is gone. */
+  /** Throws `canceled`; throws `unavailable` when the reader is gone. */
   async write(chunk: Uint8Array): Promise<void> {
     this.#check();
     if (this.#output.write(chunk)) return;
@@ -36,7 +36,7 @@ export class SinkWriter {
     this.#check();
   }
 
-  /** Waits until all is out. Stdout stays open, as it is not ours to close. */
+  /** Waits until all bytes are out. Stdout stays open: the whole process uses it. */
   async end(): Promise<void> {
     this.#check();
     const { promise, resolve, reject } = Promise.withResolvers<void>();
@@ -94,7 +94,7 @@ export class TarStream {
     await this.#sink.write(header({ ...plain, path, type: 'dir', mode: 0o755, size: 0 }));
   }
 
-  /** A file of `size` bytes. Throws `corrupt` when the source has fewer or more. */
+  /** Writes a file of `size` bytes. Throws `corrupt` when the source has fewer or more. */
   async file(
     path: string,
     size: number,

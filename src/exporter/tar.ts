@@ -1,4 +1,4 @@
-/** `type=tar`: the files as a tar, one folder per platform when there are several. */
+/** `type=tar`: writes the files as a tar, with a folder for each platform when there are several. */
 import { MessageChannel } from 'node:worker_threads';
 import { fail } from '../errors/index.ts';
 import { receiveFromTask, runTask } from '../workers/index.ts';
@@ -7,7 +7,7 @@ import { platformTrees } from './platform-folders.ts';
 import { SinkWriter } from './tar-stream.ts';
 import type { Exporter } from './types.ts';
 
-/** Throws `invalid` for attributes nobody knows. */
+/** Makes the exporter. Throws `invalid` for an unknown attribute. */
 export function tarExporter(attrs: Record<string, string>): Exporter {
   const want = parseFileAttrs('tar', attrs);
   return {

@@ -8,7 +8,7 @@ import type { Definition } from '../pb/solver/pb/ops_pb.js';
 import { refContext } from '../solver/index.ts';
 import type { OpMaker } from './deps.ts';
 
-/** Name of the input (and of the file in it) that holds the definition. */
+/** The name of the input, and of the file in it, that holds the definition. */
 const definitionInput = 'buildkit.llb.definition';
 const maxDefinition = 64 * 1024 * 1024;
 

@@ -1,7 +1,7 @@
 import { fail } from '../errors/index.ts';
 import type { Vertex } from '../solver/index.ts';
 
-/** Throws `invalid` unless each is the index of an input, or -1: the empty tree. */
+/** Throws `invalid` unless each index is an input's, or -1 for the empty tree. */
 export function checkInputs(indexes: readonly number[], { inputs }: Vertex, op: string): void {
   for (const index of indexes) {
     if (Number.isInteger(index) && index >= -1 && index < inputs.length) continue;

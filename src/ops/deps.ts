@@ -1,4 +1,4 @@
-/** What ops work with. */
+/** The parts of the engine that ops work with. */
 import type { Cache } from '../cache/index.ts';
 import type { Executor } from '../executor/index.ts';
 import type { Definition } from '../pb/solver/pb/ops_pb.js';

@@ -1,4 +1,6 @@
-/** Worker tasks that write changes as layer folders: `ops.diff`, `ops.move`, and `ops.movable`, which writes nothing. */
+/**
+ * Worker tasks that write changes as layer folders: `ops.diff` and `ops.move`; and `ops.movable`, which writes nothing.
+ */
 import { canceled, errnoCode } from '../errors/index.ts';
 import {
   atEntry,
@@ -22,7 +24,10 @@ import {
 } from '../linux/index.ts';
 import type { TaskContext } from '../workers/index.ts';
 
-/** Fills the empty layer folder `dir` with what makes `upper` of `lower`: new and changed files, and whiteouts. */
+/**
+ * Fills the empty layer folder `dir` with the changes that make `upper` of `lower`: new and changed files, and
+ * whiteouts.
+ */
 export function writeDiff(
   args: { lower: ViewSpec; upper: ViewSpec; dir: string },
   ctx: TaskContext,
@@ -32,18 +37,20 @@ export function writeDiff(
   return { changes: writeChanges(diffViews(lower, upper), { lower, upper }, args.dir, copyUpFile, ctx) };
 }
 
-/** A layer folder and those below it, topmost first. */
+/** A layer folder and the folders below it, topmost first. */
 interface Stack {
   dir: string;
   below: string[];
 }
 
-/** Whether a layer can be laid over another tree than its own as it is; see `isMovable`. */
+/** Whether a layer can be laid as it is over another tree than its own; see `isMovable`. */
 export function movable({ dir, below, exact }: Stack & { exact: boolean }): boolean {
   return isMovable(dir, openView({ kind: 'layers', dirs: below }), exact);
 }
 
-/** Fills the empty layer folder `to` with a layer's changes so that it can be laid over any tree. Files are shared. */
+/**
+ * Fills the empty layer folder `to` with a layer's changes, in a form that can be laid over any tree. Files are shared.
+ */
 export function writeMoved(
   { dir, below, to }: Stack & { to: string },
   ctx: TaskContext,
@@ -64,7 +71,7 @@ function writeChanges(
 ): number {
   const times: [string, bigint][] = [];
   const made = new Set<string>(['/']);
-  /** Makes a folder as the upper tree has it, or the lower one where it is only needed for a whiteout. */
+  /** Makes a folder as the upper tree has it, or as the lower one has it when it is only needed for a whiteout. */
   const folder = (path: string): void => {
     if (made.has(path)) return;
     folder(dirName(path));

@@ -1,4 +1,4 @@
-/** LLB's DiffOp: what must be laid over `lower` to get `upper`, deletions included. */
+/** LLB's DiffOp: the changes, deletions included, that must be laid over `lower` to get `upper`. */
 import { randomUUID } from 'node:crypto';
 import { fail } from '../errors/index.ts';
 import { specOfMounts } from '../fs/index.ts';
@@ -53,7 +53,7 @@ async function diffRefs(
   return compared(lower, upper, deps, ctx);
 }
 
-/** One layer with all that differs between two trees that do not stand on each other. */
+/** One layer with all differences between two trees that do not stand on each other. */
 async function compared(lower: Ref, upper: Ref | undefined, deps: OpDeps, ctx: RefContext): Promise<Ref> {
   const { snapshots } = deps.store;
   const [below, above] = await Promise.all([

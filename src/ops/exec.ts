@@ -14,7 +14,7 @@ import { PreparedMounts } from './exec/mounts.ts';
 import { execSpec, secretEnvironment } from './exec/spec.ts';
 import { StepLog } from './exec/step-log.ts';
 
-/** The op of an exec vertex. Throws `invalid` / `unsupported` (hop `llb`) on a malformed op. */
+/** Makes the op of an exec vertex. Throws `invalid` and `unsupported` (hop `llb`) for a malformed op. */
 export const execOp: OpMaker = (vertex, deps) => {
   const { op } = vertex.op;
   if (op.case !== 'exec') throw fail('invalid', 'llb', 'not an exec op');
@@ -93,7 +93,7 @@ async function runExec(
   }
 }
 
-/** Limits that the definition sets for a step, which are no part of what it is cached by. */
+/** The limits that the definition sets for a step. They are no part of the step's cache key. */
 function resourcesOf(limits: LinuxResources | undefined): ExecSpec['resources'] {
   if (limits === undefined) return undefined;
   const number = (value: bigint) => (value === 0n ? undefined : Number(value));
@@ -108,7 +108,7 @@ function resourcesOf(limits: LinuxResources | undefined): ExecSpec['resources'] 
   };
 }
 
-/** Names the step in an error that does not. */
+/** Names the step in an error that names none. */
 function withStep(err: DrydockError, { vertex }: OpContext): DrydockError {
   err.step ??= vertex.name;
   err.source ??= vertex.source;
@@ -157,7 +157,10 @@ function hintFor(exitCode: number, oomKilled: boolean, logTail: readonly string[
   }
 }
 
-/** A shell's and the runtime's code of a process that a signal has ended: 128 and its number. */
+/**
+ * The hint for a process that a signal has ended. A shell and the runtime give it the exit code 128 and the signal's
+ * number.
+ */
 function signalHint(exitCode: number): string | undefined {
   const found = Object.entries(constants.signals).find(([, number]) => number === exitCode - 128);
   return found && `A process in it was ended by signal ${found[1]} (${found[0]}).`;

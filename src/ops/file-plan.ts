@@ -1,29 +1,29 @@
-/** How a FileOp's actions hang together: which run on one snapshot after another, and what is committed. Pure. */
+/** Plans a FileOp: which actions run on one snapshot after each other, and which snapshots are committed. Pure. */
 import { fail } from '../errors/index.ts';
 import type { ChownOpt, FileAction, FileOp } from '../pb/solver/pb/ops_pb.js';
 
-/** A tree that actions read or build on: nothing, an input of the vertex, or what an earlier action made. */
+/** A tree that actions read or build on: the empty tree, an input of the vertex, or the result of an earlier action. */
 export type Operand = { input: number } | { action: number } | undefined;
 
-/** Actions applied one after the other to one snapshot, which is then committed. */
+/** Actions that are applied one after the other to one snapshot, which is then committed. */
 interface Segment {
   base: Operand;
-  /** Indices of actions, in order. The last one names the segment's result. */
+  /** The indices of the actions, in order. The last one names the segment's result. */
   actions: number[];
 }
 
 interface FilePlan {
-  /** In an order in which bases and sources come first. */
+  /** The segments, in an order in which bases and sources come first. */
   segments: Segment[];
-  /** Per output of the vertex, the action whose result it is. */
+  /** For each output of the vertex, the action that makes it. */
   outputs: number[];
 }
 
-/** Checks indices and lays out the snapshots. Throws `invalid` (hop `llb`). */
+/** Checks the indices and lays out the snapshots. Throws `invalid` (hop `llb`). */
 export function planFileOp(op: FileOp, inputs: number): FilePlan {
   const { actions } = op;
   const outputs = new Map<number, number>();
-  /** Actions whose tree others read, or build on more than once: each needs a snapshot of its own. */
+  /** The actions whose trees are read by others, or built on more than once. Each needs a snapshot of its own. */
   const committed = new Set<number>();
   const builtOn = new Set<number>();
   for (const [i, action] of actions.entries()) {
@@ -62,7 +62,7 @@ export function planFileOp(op: FileOp, inputs: number): FilePlan {
   return { segments, outputs: list };
 }
 
-/** What an index of action `i` stands for. Only earlier actions may be named, so there are no loops. */
+/** The operand that an index in action `i` stands for. It may name earlier actions only, so there are no circles. */
 export function operandOf(index: bigint, inputs: number, i: number): Operand {
   const n = Number(index);
   if (n === -1) return undefined;
@@ -72,7 +72,10 @@ export function operandOf(index: bigint, inputs: number, i: number): Operand {
   return n < inputs ? { input: n } : { action: n - inputs };
 }
 
-/** Indices of the trees an action reads besides its base: the copied one, and those that name its owner. */
+/**
+ * The indices of the trees that an action reads besides its base: the tree it copies from, and those that name its
+ * owner.
+ */
 function readBy(action: FileAction): bigint[] {
   const read = namedOwners(ownerOf(action)).map(({ input }) => input);
   if (action.action.case === 'copy') read.unshift(action.secondaryInput);
@@ -84,7 +87,7 @@ export function ownerOf(action: FileAction): ChownOpt | undefined {
   return what.case === undefined || what.case === 'rm' ? undefined : what.value.owner;
 }
 
-/** The trees in which an owner's names are looked up, with the file that holds them. */
+/** The trees in which an owner's names are looked up, with the file in each that holds them. */
 export function namedOwners(owner: ChownOpt | undefined): { input: bigint; file: string }[] {
   const found: { input: bigint; file: string }[] = [];
   if (owner?.user?.user.case === 'byName') {

@@ -31,8 +31,9 @@ export const fileOp: OpMaker = (vertex, deps) => {
 };
 
 /**
- * A file op's own digest is over its actions; where a file was copied from is left out of it (but not its name), as
- * the contents copied stand for that. An input that is only read is keyed by the contents selected from it.
+ * The cache map of a file op. The op's own digest is over its actions. The place that a file was copied from is left
+ * out of it, but not the file's name, for the copied content stands for the place. An input that is only read is keyed
+ * by the content that is selected from it.
  */
 export function fileCacheMap(op: FileOp, inputs: number): CacheMap {
   const built = new Set<number>();
@@ -97,7 +98,7 @@ class FileRun {
   readonly #deps: OpDeps;
   readonly #ctx: RefContext;
   readonly #step: string;
-  /** By action. */
+  /** The results so far, by action. */
   readonly #made = new Map<number, Ref>();
   readonly #views = new Map<Ref, Promise<ViewSpec>>();
 
@@ -110,7 +111,7 @@ class FileRun {
     this.#step = step;
   }
 
-  /** What an action that ends a segment made. */
+  /** The tree that an action at a segment's end has made. */
   result(action: number): Ref {
     const ref = this.#made.get(action);
     if (ref === undefined) throw fail('internal', 'file', `file action ${action} has not run`);
@@ -139,7 +140,9 @@ class FileRun {
     this.#made.set(actions[actions.length - 1] as number, this.#deps.refs.snapshot(name));
   }
 
-  /** Keeps what an action that failed found and has made, with the trees of the actions before it. */
+  /**
+   * Keeps the trees that a failed action was given and has made, and those of the actions before it, for a debugger.
+   */
   async #leave(error: DrydockError, actions: readonly number[], active: string): Promise<void> {
     const at = error.details?.action;
     const failed = typeof at === 'number' ? actions[at] : undefined;

@@ -1,4 +1,4 @@
-/** The ops of LLB, one maker each; the engine has the table of them. */
+/** The ops of LLB, a maker for each. The engine has the table of them. */
 export { buildOp } from './build.ts';
 export type { OpDeps } from './deps.ts';
 export { diffOp } from './diff.ts';

@@ -2,10 +2,10 @@
 import { Limiter } from '../flow/index.ts';
 import type { OpFactory } from '../solver/index.ts';
 
-/** Ops that do no work themselves; one that waits for a graph of its own would hold up what it waits for. */
+/** The ops that do no work themselves. One that waits for a graph of its own would hold up the steps it waits for. */
 const free: ReadonlySet<string | undefined> = new Set(['build', 'passthrough']);
 
-/** The same ops, of which `limit` run at a time, over all builds. */
+/** Makes the same ops, of which at most `limit` run at one time, over all builds. */
 export function limitedOps(makeOp: OpFactory, limit: number): OpFactory {
   const limiter = new Limiter(limit);
   return (vertex) => {

@@ -1,4 +1,4 @@
-/** LLB's MergeOp: the layers of several trees stacked into one, later ones on top. */
+/** LLB's MergeOp: stacks the layers of several trees into one tree, later ones on top. */
 import { fail } from '../errors/index.ts';
 import { digestOf } from '../oci/index.ts';
 import { isEmpty } from '../refs/index.ts';

@@ -1,4 +1,4 @@
-/** LLB's PassthroughOp: some of its inputs, as they are. */
+/** LLB's PassthroughOp: returns some of its inputs as they are. */
 import { fail } from '../errors/index.ts';
 import { digestOf } from '../oci/index.ts';
 import type { Ref } from '../store/index.ts';

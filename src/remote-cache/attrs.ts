@@ -9,15 +9,15 @@ import { type Digest, familiarName, isDigest, normalizeName } from '../oci/index
 import { parseBool, readCompression } from '../words/index.ts';
 import type { CacheSpec } from './types.ts';
 
-/** Where a cache is kept. */
+/** The place of a cache. */
 type CachePlace =
   | { type: 'registry' /** Normalized reference. */; ref: string; insecure: boolean }
-  | { type: 'local' /** Folder at the client, as the client calls it. */; folder: string };
+  | { type: 'local' /** A folder at the client, in the client's own words. */; folder: string };
 
 export type ImportWant = CachePlace & {
-  /** As progress shows it. */
+  /** The name that progress shows. */
   name: string;
-  /** Of the manifest, in a folder. */
+  /** The digest of the manifest, in a folder. */
   digest?: Digest;
 };
 
@@ -25,21 +25,21 @@ export interface ExportWant {
   /** Undefined: inside the image's config. */
   place: CachePlace | undefined;
   name: string;
-  /** `min`: results that are the image's own layers; `max`: all. */
+  /** `min`: the results that are the image's own layers; `max`: all. */
   mode: 'min' | 'max';
   compression: Compression;
   forceCompression: boolean;
   ociTypes: boolean;
-  /** An image manifest rather than an index: registries take it that refuse an index of layers. */
+  /** Writes an image manifest rather than an index. Some registries take it that refuse an index of layers. */
   imageManifest: boolean;
-  /** A failed export does not fail the build. */
+  /** Goes on with the build when the export fails. */
   ignoreError: boolean;
-  /** Attributes nobody knows: newer clients may send some. */
+  /** The attributes that are not known; newer clients may send some. */
   unknown: string[];
 }
 
 const types = ['registry', 'inline', 'local'] as const;
-/** Backends that other builders have. */
+/** The backends of other builders. */
 const foreign = ['gha', 's3', 'azblob'];
 const exportAttrs = [
   'ref',
@@ -55,7 +55,7 @@ const exportAttrs = [
   'registry.insecure',
 ];
 
-/** Throws `invalid` or `unsupported` (hop `cache`). */
+/** Reads a cache to import. Throws `invalid` or `unsupported` (hop `cache`). */
 export function parseImport({ type, attrs }: CacheSpec): ImportWant {
   const kind = typeOf(type, 'importer');
   if (kind === 'local') {
@@ -72,7 +72,9 @@ export function parseImport({ type, attrs }: CacheSpec): ImportWant {
   return { type: 'registry', ref, insecure: yes(attrs, 'registry.insecure', false), name: familiarName(ref) };
 }
 
-/** Throws `invalid` or `unsupported` (hop `cache`); see `ignoresError` for those. */
+/**
+ * Reads a cache to export. Throws `invalid` or `unsupported` (hop `cache`); `ignoresError` says whether they matter.
+ */
 export function parseExport({ type, attrs }: CacheSpec): ExportWant {
   const kind = typeOf(type, 'exporter');
   const { mode = 'min' } = attrs;
@@ -101,7 +103,7 @@ export function parseExport({ type, attrs }: CacheSpec): ExportWant {
   };
 }
 
-/** Whether a failure to export there, whatever it is, does not matter. */
+/** Whether the build goes on when the export there fails, for whatever reason. */
 export function ignoresError({ attrs }: CacheSpec): boolean {
   return parseBool(attrs['ignore-error'] ?? '') === true;
 }

@@ -1,4 +1,4 @@
-/** Layers in a folder of the client's. */
+/** The layers in a folder of the client. */
 import { takeBlob } from '../distribution/index.ts';
 import type { ViewSpec } from '../fs/index.ts';
 import { chainId, type Descriptor } from '../oci/index.ts';

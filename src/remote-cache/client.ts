@@ -1,25 +1,34 @@
 /**
- * The client's side of caches in folders of its own: which manifest of a folder is meant, and what is in the folder
- * afterwards. As docker buildx and buildctl do it.
+ * The client's side of caches in its own folders: it says which manifest of a folder is meant, and what is in the
+ * folder afterwards, as docker buildx and buildctl do.
  */
 import { resolve } from 'node:path';
 import { nameInLayout, readLayoutIndex } from '../exporter/index.ts';
 import { type Descriptor, refNameAnnotation } from '../oci/index.ts';
 import type { CacheSpec } from './types.ts';
 
-/** In a build's metadata, with the folder's name: the manifest that was written into it. */
+/**
+ * The key, with the folder's name behind it, of the manifest that a build has written into a folder, in the build's
+ * metadata.
+ */
 export const folderManifest = 'drydock.cache.manifest.';
 
 interface ClientCaches {
   from: CacheSpec[];
   to: CacheSpec[];
-  /** The session's stores: `local:FOLDER` → folder. */
+  /** The stores of the session: `local:FOLDER` → folder. */
   stores: Record<string, string>;
-  /** Names in the folders what the build has written there; takes what only we need out of its metadata. */
+  /**
+   * Names in the folders what the build has written there, and takes the entries that only this needs out of the
+   * build's metadata.
+   */
   finish(metadata: Record<string, unknown>): Promise<void>;
 }
 
-/** Makes folders absolute and finds the digests that tags stand for. A folder without a cache is left to the build to tell. */
+/**
+ * Makes the folders absolute and finds the digests that their tags stand for. The build itself tells of a folder
+ * without a cache.
+ */
 export async function clientCaches(
   from: readonly CacheSpec[],
   to: readonly CacheSpec[],

@@ -1,4 +1,4 @@
-/** Writes what a build knows into a cache for others: a registry's, a folder of the client's, or the image's own config. */
+/** Writes a build's cache for others: into a registry, a folder of the client, or the image's own config. */
 import { fail } from '../errors/index.ts';
 import { type CacheLayer, cacheLayers, type ExportContext } from '../exporter/index.ts';
 import { Limiter } from '../flow/index.ts';
@@ -13,24 +13,24 @@ import { cacheManifest } from './manifest.ts';
 import { placeIn, recordsOf } from './records.ts';
 import { type CacheTarget, clientTarget, registryTarget } from './targets.ts';
 
-/** What was built: a tree with what it was made of. */
+/** A tree that was built, with the vertices that it was made of. */
 export interface TracedTree {
   ref: Ref;
   trace: readonly TracedVertex[];
 }
 
-/** Layers sent at once. */
+/** How many layers are sent at one time. */
 const atOnce = 4;
 
-/** Progress's name of an export. */
+/** The name of an export in progress. */
 export function exportTitle({ place }: ExportWant): string {
   return place?.type === 'local' ? 'exporting cache to client directory' : 'exporting cache to registry';
 }
 
 /**
- * Exports the cache of what was built. Returns what clients are told (`cache.manifest`, a descriptor as JSON); nothing is
- * written when there is no layer to write. Throws
- * `unsupported` when the client takes no folder, and the registry's and session's errors.
+ * Writes the cache of the given trees. Returns the answer for clients (`cache.manifest`, a descriptor as JSON). Nothing
+ * is written when there is no layer to write. Throws `unsupported` when the client takes no folder, and the errors of
+ * the registry and the session.
  */
 export async function exportCache(
   want: ExportWant,
@@ -108,8 +108,8 @@ export async function exportCache(
 }
 
 /**
- * The records for an image's config: those of its own layers. `diffIds`: of the image's layers. Undefined when no step
- * made any of them.
+ * The records for an image's config: those of its own layers, which have these `diffIds`. Undefined when no step made
+ * any of them.
  */
 export async function inlineCache(
   { ref, trace }: TracedTree,
@@ -123,7 +123,7 @@ export async function inlineCache(
   return inlineRecords(config, diffIds);
 }
 
-/** Which layers of a tree go into the cache: those of all trees, or of those that a result is made of. */
+/** Lists the layers of a tree that go into the cache: those of all trees, or of the trees that a result is made of. */
 async function layerLister(
   want: ExportWant,
   built: readonly TracedTree[],

@@ -1,4 +1,4 @@
-/** Reads the caches that a build names. What cannot be read is a warning, and the build goes on without it. */
+/** Reads the caches that a build names. A cache that cannot be read is a warning, and the build goes on without it. */
 import { registryDocuments, storeDocuments } from '../distribution/index.ts';
 import { DrydockError, fail } from '../errors/index.ts';
 import {
@@ -22,7 +22,7 @@ import { registryBlobs } from './registry-blobs.ts';
 import { smallBlob } from './small-blob.ts';
 import type { CacheSpec } from './types.ts';
 
-/** A registry client, and refs that fetch with it. */
+/** A client of a registry, and refs that fetch with it. */
 export interface CacheRegistry {
   registry: RegistryClient;
   refs: Refs;
@@ -31,18 +31,21 @@ export interface CacheRegistry {
 interface ImportDeps {
   store: Store;
   job: Job;
-  /** Keeps what is read. */
+  /** The lease that keeps the documents that are read. */
   lease: string;
-  /** `insecure`: one that speaks to the host of this reference without TLS, or with any certificate. */
+  /**
+   * A registry client and its refs. `insecure`: they talk to the host of this reference without TLS, or with any
+   * certificate.
+   */
   registryFor(ref: string, insecure: boolean): CacheRegistry;
 }
 
-/** Most caches that one build reads: each is asked for at once, and all are looked at for every step. */
+/** The most caches that one build reads: each is fetched at once, and all are looked into for every step. */
 const maxImports = 256;
 
 /**
- * Starts to read caches; the build's vertices are looked up in them as soon as they are there. A cache that the build
- * has begun to read already is not read again. Throws `invalid` for more than a build may read.
+ * Starts to read caches. The build's vertices are looked up in them as soon as they are read. A cache that the build
+ * has begun to read already is not read again. Throws `invalid` for more caches than a build may read.
  */
 export function importCaches(specs: readonly CacheSpec[], deps: ImportDeps): void {
   const { job } = deps;
@@ -81,7 +84,7 @@ async function importOne(spec: CacheSpec, deps: ImportDeps): Promise<readonly Fo
   }
 }
 
-/** As progress shows it, whatever is wrong with it. */
+/** The name that progress shows, whatever is wrong with the spec. */
 function nameOf(spec: CacheSpec): string {
   try {
     return parseImport(spec).name;

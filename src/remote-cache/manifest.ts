@@ -1,6 +1,6 @@
 /**
  * The document that ties a cache's config and layers together: an index of them, or an image manifest whose config is
- * the cache's. Pure, but for the blobs that `readCache` is given. https://github.com/moby/buildkit#export-cache
+ * the cache's. Pure, but for the blobs that `readCache` gets. https://github.com/moby/buildkit#export-cache
  */
 
 import { layersOf, parseIndex, parseManifest, readConfig } from '../distribution/index.ts';
@@ -19,28 +19,28 @@ import type { ExportWant } from './attrs.ts';
 import { cacheConfigType, maxCacheConfig, parseCacheConfig, parseInlineRecords } from './format/config.ts';
 import { KeyGraph } from './format/key-graph.ts';
 
-/** Docker's name for the digest of the tar in a compressed layer. */
+/** Docker's label for the digest of the tar in a compressed layer. */
 const uncompressed = 'containerd.io/uncompressed';
 const createdAt = 'buildkit/createdat';
-/** BuildKit reads it and writes none. */
+/** An annotation that BuildKit reads and does not write. */
 const description = 'buildkit/description';
 const inlineField = 'moby.buildkit.cache.v0';
-/** Images in one index that are looked into. */
+/** The most images of one index that are looked into. */
 const maxImages = 64;
 
 export interface CacheLayerBlob {
   descriptor: Descriptor;
   diffId: Digest;
-  /** When it was made, ms since the epoch, if that is known: an image of it says so in its history. */
+  /** When the layer was made, in ms since the epoch, if that is known. An image of it tells this in its history. */
   madeAt?: number;
-  /** What made it: the name of a step, if that is known. */
+  /** The name of the step that made the layer, if it is known. */
   madeBy?: string;
 }
 
-/** Records and the layers that they speak of. */
+/** Records, and the layers that they name. */
 export interface CacheContents {
   graph: KeyGraph;
-  /** By place; undefined for what cannot be unpacked. */
+  /** The layers by number; undefined for one that cannot be unpacked. */
   layers: readonly (CacheLayerBlob | undefined)[];
 }
 
@@ -68,8 +68,8 @@ export function cacheManifest(
 }
 
 /**
- * The caches that a manifest or index holds: its own, or those inside the images it names. `read` gives small blobs,
- * checked. None for images without. Throws `corrupt`, `exhausted` (hop `cache`), and what reading throws.
+ * The caches in a manifest or index: its own, or those inside the images that it names. `read` gives small blobs,
+ * checked. Empty for images without a cache. Throws `corrupt` and `exhausted` (hop `cache`), and the errors of reading.
  */
 export async function readCache(
   target: Descriptor,

@@ -1,14 +1,14 @@
-/** A cache that was read from elsewhere, as the solver looks into it. */
+/** A foreign cache that was read, as the solver looks into it. */
 import { chainId, type Digest } from '../oci/index.ts';
 import type { ForeignCache, ForeignInput, ForeignLeaf } from '../solver/index.ts';
 import type { Ref, RefContext, Store } from '../store/index.ts';
 import type { CacheContents, CacheLayerBlob } from './manifest.ts';
 
-/** Where a cache's layers are. */
+/** The layers of a foreign cache, wherever they are. */
 export interface CacheBlobs {
-  /** Whether a layer can be had: it is here, or it is still there. Throws what asking failed with. */
+  /** Whether a layer can be had: it is here, or it is still there. Throws the error of asking. */
   has(layer: CacheLayerBlob, ctx: RefContext): Promise<boolean>;
-  /** The tree of these layers, lowest first, nothing of it fetched. */
+  /** The tree of these layers, lowest first. Nothing of it is fetched yet. */
   tree(layers: readonly CacheLayerBlob[]): Ref;
 }
 
@@ -47,7 +47,7 @@ export class ReadCache implements ForeignCache {
     return undefined;
   }
 
-  /** The results of a record all of whose layers are described. */
+  /** The results of a record whose layers are all described. */
   #stacks(record: number): CacheLayerBlob[][] {
     const { graph, layers } = this.#contents;
     const stacks = (graph.records[record]?.results ?? []).map((result) => result.map((at) => layers[at]));

@@ -1,4 +1,4 @@
-/** A build's trace as the records of a cache. */
+/** Makes the records of a cache from a build's trace. */
 import { outputCount } from '../llb/index.ts';
 import type { Digest } from '../oci/index.ts';
 import type { TracedVertex } from '../solver/index.ts';
@@ -7,8 +7,8 @@ import { type ChartVertex, chartOf } from './format/chart.ts';
 import type { CacheConfig } from './format/config.ts';
 
 /**
- * The records of what the traces' vertices are. `layersOf` says of what layers (blobs or other names of them, lowest
- * first) a tree is; one it does not want is known by its key alone. Sources are never more than keys.
+ * The records of the traces' vertices. `layersOf` gives the layers of a tree (blobs, or other names of them, lowest
+ * first); a tree for which it gives none is known by its key alone. Sources are never more than keys.
  */
 export async function recordsOf(
   traces: readonly (readonly TracedVertex[])[],
@@ -49,8 +49,8 @@ async function chartVertex(
 }
 
 /**
- * The first layer of `whole` and the one after the last that a tree is made of: its lowest ones, or those of an input
- * that was merged into it. Undefined when a tree has others.
+ * The range of the layers of `whole` (the first one, and the one after the last) that a tree is made of: its lowest
+ * layers, or those of an input that was merged into it. Undefined when the tree has others.
  */
 export async function placeIn(
   ref: Ref,

@@ -4,7 +4,7 @@ import type { RegistryClient } from '../registry/index.ts';
 import type { Store } from '../store/index.ts';
 import type { CacheBlobs } from './read-cache.ts';
 
-/** Layers in the repository of `ref`. What is there is asked once per blob. */
+/** The layers in the repository of `ref`. The registry is asked once for each blob. */
 export function registryBlobs(store: Store, registry: RegistryClient, refs: Refs, ref: string): CacheBlobs {
   const asked = new Map<Digest, Promise<boolean>>();
   return {

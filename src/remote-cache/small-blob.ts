@@ -3,7 +3,7 @@ import { type Digest, digestOf } from '../oci/index.ts';
 import type { ClientContent } from '../session/index.ts';
 import { maxCacheConfig } from './format/config.ts';
 
-/** A document in a client's folder, checked. Throws `not-found`, `exhausted`, `corrupt`. */
+/** A document in a client's folder, with its digest checked. Throws `not-found`, `exhausted`, `corrupt`. */
 export async function smallBlob(content: ClientContent, digest: Digest, folder: string): Promise<Buffer> {
   if ((await content.size(digest)) === undefined) {
     throw fail('not-found', 'session', `there is no blob ${digest} in ${folder}`);

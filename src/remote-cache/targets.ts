@@ -1,17 +1,17 @@
-/** Where an exported cache's blobs go. */
+/** The places that the blobs of an exported cache go to. */
 import type { CacheLayer, ExportContext } from '../exporter/index.ts';
 import { type Descriptor, parseReference } from '../oci/index.ts';
 import type { ClientContent } from '../session/index.ts';
 
 export interface CacheTarget {
   layer(layer: CacheLayer): Promise<void>;
-  /** A config. */
+  /** Takes a config. */
   document(blob: Descriptor, bytes: Buffer): Promise<void>;
-  /** The last: what the cache is known by. */
+  /** Takes the last document, by which the cache is known. */
   manifest(manifest: Descriptor, bytes: Buffer): Promise<void>;
 }
 
-/** A repository: a layer that is there is neither fetched nor sent, one of another repository is mounted. */
+/** A repository. A layer that is there is neither fetched nor sent; a layer of another repository is mounted. */
 export function registryTarget(ref: string, ctx: ExportContext): CacheTarget {
   const { store, registry, session, signal, progress } = ctx;
   const common = { signal, credentials: (host: string) => session.credentials(host) };
@@ -39,7 +39,7 @@ export function registryTarget(ref: string, ctx: ExportContext): CacheTarget {
   };
 }
 
-/** A client's folder, which checks what it is given. */
+/** A client's folder. The client checks the blobs. */
 export function clientTarget(content: ClientContent, { store, signal }: ExportContext): CacheTarget {
   const small = async (blob: Descriptor, bytes: Buffer) => {
     await content.write(blob, chunks(bytes), { signal });

@@ -1,8 +1,8 @@
-/** The door of remote-cache: build caches that are kept elsewhere, and what a build says of them. */
+/** The contract of remote-cache: how a build names foreign caches. */
 
-/** `--cache-from` and `--cache-to` as they come: BuildKit's types and attributes. */
+/** The value of `--cache-from` or `--cache-to`, in BuildKit's types and attributes. */
 export interface CacheSpec {
-  /** `registry`, `inline`, `local`; others are known by name only. */
+  /** `registry`, `inline` or `local`. Other types are refused by name. */
   type: string;
   attrs: Readonly<Record<string, string>>;
 }

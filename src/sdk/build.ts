@@ -1,4 +1,4 @@
-/** Builds from a Node program, in process: the same engine and store as the command's. */
+/** Builds from a Node program, in its process, with the command's engine and store. */
 import { statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { Readable } from 'node:stream';
@@ -32,44 +32,50 @@ import { type CacheSpec, clientCaches } from '../remote-cache/index.ts';
 import { dockerConfigCredentials, inProcessSession, type SshSource } from '../session/index.ts';
 import { isRemoteUrl } from '../words/index.ts';
 
-/** What any build may be told. */
+/** The options of any build. */
 export interface CommonOptions {
-  /** Names of the image. */
+  /** The names of the image. */
   tags?: string[];
-  /** Default: an image in the store. `dest` in an output's attrs is a folder (local) or a stream's sink. */
+  /**
+   * The outputs; default: an image in the store. `dest` in an output's attrs is a folder (local) or the sink of a
+   * stream.
+   */
   outputs?: OutputSpec[];
-  /** Folder of all state; default $DRYDOCK_ROOT, else /var/lib/drydock for root. */
+  /** The folder of all state; default $DRYDOCK_ROOT, else /var/lib/drydock for root. */
   root?: string;
-  /** An engine to build on, instead of one opened for this build; the caller closes it. */
+  /** An engine to build on, in the place of one that is opened for this build. The caller closes it. */
   engine?: Engine;
-  /** Secret id → its value. */
+  /** A secret's id → its value. */
   secrets?: Record<string, string | Buffer>;
   ssh?: SshSource[];
   /** Default: docker's config and its credential helpers. */
   credentials?: CredentialSource;
-  /** Session's local name → folder, for `local()` sources. */
+  /** The session's local name → a folder, for `local()` sources. */
   locals?: Record<string, string>;
-  /** Caches to look steps up in beside the local one: `{ type: 'registry', attrs: { ref } }`, `{ type: 'local', attrs: { src } }`. */
+  /**
+   * Foreign caches in which steps are looked up, besides the local one: `{ type: 'registry', attrs: { ref } }`, `{
+   * type: 'local', attrs: { src } }`.
+   */
   cacheFrom?: CacheSpec[];
-  /** Where to write the build's cache for others; also `{ type: 'inline', attrs: {} }`. */
+  /** Foreign caches that the build's cache is written to; also `{ type: 'inline', attrs: {} }`. */
   cacheTo?: CacheSpec[];
-  /** Entitlements granted: `network.host`, `security.insecure`. */
+  /** The entitlements that are granted: `network.host`, `security.insecure`. */
   allow?: string[];
-  /** What each step may use of the machine, where its cgroups allow. */
+  /** The limits of each step on the machine's resources, where its cgroups allow them. */
   limits?: StepLimits;
   progress?: Partial<ProgressSink>;
   signal?: AbortSignal;
   insecureRegistries?: string[];
-  /** Where images are kept; default: the root itself. */
+  /** The store that images are kept in; default: the root's own. */
   store?: Omit<StoreOptions, 'root'>;
 }
 
 export interface DockerfileOptions extends CommonOptions {
-  /** A folder, a git or http(s) URL, or a tar as a stream. */
+  /** The context: a folder, a git or http(s) URL, or a tar as a stream. */
   context: string | Readable;
-  /** Path of the Dockerfile within the context, or its http(s) URL. */
+  /** The path of the Dockerfile in the context, or its http(s) URL. */
   dockerfile?: string;
-  /** The Dockerfile's text, instead of a file of the context. */
+  /** The text of the Dockerfile, in the place of a file in the context. */
   dockerfileText?: string;
   target?: string;
   buildArgs?: Record<string, string>;
@@ -77,35 +83,35 @@ export interface DockerfileOptions extends CommonOptions {
   /** `linux/amd64`, … */
   platforms?: string[];
   noCache?: boolean;
-  /** Stages whose steps run again. */
+  /** The stages whose steps run again. */
   noCacheFilter?: string[];
   pull?: boolean;
   network?: 'default' | 'host' | 'none';
-  /** Entries of /etc/hosts in RUN steps: name → address. */
+  /** Entries in /etc/hosts of RUN steps: name → address. */
   extraHosts?: Record<string, string>;
-  /** Host name in RUN steps. */
+  /** The host name in RUN steps. */
   hostname?: string;
-  /** Size of /dev/shm in RUN steps, in bytes. */
+  /** The size of /dev/shm in RUN steps, in bytes. */
   shmSize?: number;
-  /** Limits of RUN steps' processes: `{ name: 'nofile', soft: 1024, hard: 4096 }`; -1: none. */
+  /** The limits of processes in RUN steps: `{ name: 'nofile', soft: 1024, hard: 4096 }`; -1: no limit. */
   ulimits?: { name: string; soft: number; hard: number }[];
-  /** Parent cgroup of RUN steps. */
+  /** The parent cgroup of RUN steps. */
   cgroupParent?: string;
-  /** Name → folder, URL, `docker-image://…`. */
+  /** A name → a folder, a URL, `docker-image://…`. */
   namedContexts?: Record<string, string>;
   sourceDateEpoch?: number;
-  /** Only run the build checks. */
+  /** Runs the build checks and nothing else. */
   check?: boolean;
 }
 
 export interface StateOptions extends CommonOptions {
-  /** Config of the image; `env`, `cwd` and `user` of the state are put in. */
+  /** The config of the image. `env`, `cwd` and `user` of the state are put into it. */
   config?: ImageConfig['config'];
   platform?: string;
 }
 
 /**
- * Builds a Dockerfile. Rejects with a DrydockError that names step, line and hop.
+ * Builds a Dockerfile. Rejects with a DrydockError that names the step, its lines and the hop.
  *
  *     const { imageId } = await build({ context: '.', tags: ['app'] });
  */
@@ -166,7 +172,7 @@ export async function build(options: DockerfileOptions): Promise<BuildResult> {
 }
 
 /**
- * Builds an LLB state made with `image()`, `local()`, `scratch()` and their methods.
+ * Builds an LLB state that was made with `image()`, `local()`, `scratch()` and their methods.
  *
  *     await buildState(image('alpine:3').run('apk add git').root(), { tags: ['git'] });
  */
@@ -199,7 +205,7 @@ function isFolder(path: string): boolean {
   return statSync(rawName(resolve(path)), { throwIfNoEntry: false })?.isDirectory() === true;
 }
 
-/** Runs a build on the engine that the options name, with what they offer it. */
+/** Runs a build on the engine that the options name, with the secrets, credentials and caches that they offer. */
 async function run(
   requestWith: (caches: { from: readonly CacheSpec[]; to: readonly CacheSpec[] }) => BuildRequest,
   options: CommonOptions,

@@ -1,4 +1,4 @@
-/** What the build cache takes, and giving it back. */
+/** The space that the build cache takes, and how it is given back. */
 import type { Cache, CacheRecord, RecordType } from '../cache/index.ts';
 import type { Kept, KeptFolders } from '../kept/index.ts';
 import type { Digest } from '../oci/index.ts';
@@ -16,34 +16,36 @@ export interface UsageRecord {
   createdAt: number;
   lastUsedAt: number;
   usageCount: number;
-  /** A running build holds it. */
+  /** Whether a running build holds it. */
   inUse: boolean;
-  /** An image in the store uses it too. */
+  /** Whether an image in the store uses it, too. */
   shared: boolean;
-  /** Whose it is, where builds are kept apart; undefined: everybody's. */
+  /** Its owner, where builds are kept apart; undefined: it is everybody's. */
   owner?: string;
 }
 
 export interface PruneOptions {
-  /** Also what images share and internal records; default: only what nothing else uses. */
+  /** Takes records that images share, and internal records, too; default: only those that nothing else uses. */
   all?: boolean;
-  /** Only records not used for this many ms. */
+  /** Takes only records that were not used for this many ms. */
   unusedFor?: number;
-  /** Stop once the cache takes no more than this many bytes; least recently used go first. */
+  /**
+   * Stops once the cache takes no more than this many bytes. Records that were not used for the longest time go first.
+   */
   keepBytes?: number;
-  /** Only these types. */
+  /** Takes only records of these types. */
   types?: RecordType[];
-  /** Only these ids. */
+  /** Takes only these ids. */
   ids?: string[];
-  /** Only what is this one's or everybody's; undefined: all. */
+  /** Takes only this owner's records and everybody's; undefined: all. */
   owner?: string;
-  /** Return before what is taken away is off the disk. */
+  /** Returns before the removed files are off the disk. */
   background?: boolean;
 }
 
 export interface PruneReport {
   records: UsageRecord[];
-  /** Bytes given back by the store. */
+  /** The bytes that the store gave back. */
   reclaimed: number;
 }
 
@@ -53,7 +55,7 @@ export interface UsageDeps {
   kept: Kept;
 }
 
-/** How what is kept beside the records is listed, as BuildKit names these types. */
+/** The type under which each kind of kept folder is listed, in BuildKit's names. */
 const keptTypes: Record<keyof Kept, RecordType> = {
   cacheMounts: 'exec.cachemount',
   clientFolders: 'source.local',
@@ -62,7 +64,8 @@ const keptTypes: Record<keyof Kept, RecordType> = {
 };
 
 /**
- * Cache records, and what is kept beside them, least recently used first: with an owner, what is theirs or everybody's.
+ * The cache records and the kept folders, those first that were not used for the longest time. With an owner: the
+ * owner's and everybody's.
  */
 export async function diskUsage(deps: UsageDeps, owner?: string): Promise<UsageRecord[]> {
   return (await itemsOf(deps, owner)).map(({ usage }) => usage);
@@ -70,7 +73,7 @@ export async function diskUsage(deps: UsageDeps, owner?: string): Promise<UsageR
 
 interface Item {
   usage: UsageRecord;
-  /** Where it is kept; a cache record when undefined. */
+  /** The kind of a kept folder; undefined for a cache record. */
   folders?: KeptFolders;
 }
 
@@ -100,8 +103,8 @@ async function itemsOf(deps: UsageDeps, owner: string | undefined): Promise<Item
 }
 
 /**
- * Drops cache records and collects what nothing refers to any more. Never touches what a running build holds. On a full
- * disk it goes on with the space that is set aside for this.
+ * Drops cache records and kept folders, and collects what nothing refers to any more. It never touches what a running
+ * build holds. On a full disk it goes on with the space that is set aside for this.
  */
 export async function prune(deps: UsageDeps, options: PruneOptions = {}): Promise<PruneReport> {
   const { root } = deps.store;
@@ -158,7 +161,7 @@ function snapshotsOf(record: CacheRecord): string[] {
   return (record.results ?? []).flatMap((result) => (result.kind === 'snapshot' ? [result.key] : []));
 }
 
-/** Snapshots held by running builds (their leases) and by images, with their parents. */
+/** The snapshots that running builds hold (by their leases) and that images hold, with their parents. */
 async function heldSnapshots(store: Store): Promise<{ byBuilds: Set<string>; byImages: Set<string> }> {
   const infos = await store.snapshots.list();
   const parents = new Map(infos.map((info) => [info.key, info.parent]));

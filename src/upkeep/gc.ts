@@ -1,9 +1,9 @@
-/** What is taken away from the cache by itself, after builds. */
+/** Takes records out of the cache by itself, after builds. */
 import { statfsSync } from 'node:fs';
 import type { UsageDeps } from './disk-usage.ts';
 import type { PruneRule } from './prune-rule.ts';
 
-/** Bytes, or a share of the disk that the root is on. */
+/** A number of bytes, or a share of the disk that the root is on. */
 export type Space = number | { percent: number };
 
 /** A rule of the automatic policy, as an operator writes it. */
@@ -13,16 +13,16 @@ export interface GcRule extends Omit<PruneRule, 'reservedSpace' | 'maxUsedSpace'
   minFreeSpace?: Space;
 }
 
-/** Rules that must look at every record are applied this often at most, ms. */
+/** How often rules that must look at every record are applied at most, in ms. */
 const pauseMs = 60_000;
 
 export class GarbageCollector {
-  /** In the order in which they are applied; none: nothing is ever taken away. */
+  /** The rules, in the order in which they are applied. An empty list: no record is ever taken out. */
   readonly rules: readonly PruneRule[];
   readonly #deps: UsageDeps;
   #last = Number.NEGATIVE_INFINITY;
 
-  /** Default: the cache may take a tenth of the disk, but 10 GB is always allowed. */
+  /** Default rules: the cache may take a tenth of the disk, and 10 GB in any case. */
   constructor(deps: UsageDeps, rules: readonly GcRule[] | undefined) {
     this.#deps = deps;
     const { blocks, bsize } = statfsSync(deps.store.root);
@@ -33,7 +33,7 @@ export class GarbageCollector {
     ];
   }
 
-  /** Applies the rules, when there may be something to take away. */
+  /** Applies the rules when there may be something to take out. */
   async afterBuild(): Promise<void> {
     const { cache } = this.#deps;
     for (const rule of this.rules) {

@@ -10,7 +10,7 @@ import {
 import type { Store } from '../store/index.ts';
 import { isDue, nextTurn } from '../workers/index.ts';
 
-/** Chain IDs of all images in a store whose manifests and configs are there. */
+/** The chain IDs of all images in a store whose manifests and configs are there. */
 export async function imageChains(store: Store): Promise<Set<Digest>> {
   const chains = new Set<Digest>();
   const seen = new Set<Digest>();

@@ -1,4 +1,6 @@
-/** Pruning as BuildKit's API and its buildkitd.toml say it: filters, ages and how much space may stay. */
+/**
+ * Pruning as BuildKit's API and buildkitd.toml describe it: by filters, by age, and by how much space may stay taken.
+ */
 import { statfs } from 'node:fs/promises';
 import { type Fields, readFilters } from '../patterns/index.ts';
 import {
@@ -11,21 +13,21 @@ import {
 } from './disk-usage.ts';
 
 export interface PruneRule {
-  /** Also internal records and what images share. */
+  /** Takes internal records and those that images share, too. */
   all?: boolean;
-  /** containerd's filters over `fieldsOf`; alternatives. */
+  /** containerd's filters over `fieldsOf`. A record that fits one of them is taken. */
   filters?: readonly string[];
-  /** Only what was not used for this many ms. */
+  /** Takes only records that were not used for this many ms. */
   unusedFor?: number;
-  /** Bytes that may always stay. */
+  /** How many bytes may stay in any case. */
   reservedSpace?: number;
-  /** Bytes that may be taken at most. */
+  /** How many bytes may be taken at most. */
   maxUsedSpace?: number;
-  /** Bytes of the disk that are to be free; never below what is reserved. */
+  /** How many bytes of the disk are to be free. The cache does not go below the reserved space for it. */
   minFreeSpace?: number;
 }
 
-/** Prunes by one rule. Throws `invalid` on filters that cannot be read. */
+/** Prunes by one rule. Throws `invalid` for filters that cannot be read. */
 export async function pruneBy(
   deps: UsageDeps,
   rule: PruneRule,
@@ -45,7 +47,7 @@ export async function pruneBy(
   });
 }
 
-/** What may stay of `total`: undefined when nothing is said of it. */
+/** How many bytes of `total` may stay; undefined when the rule does not say. */
 async function keepBytes(
   { reservedSpace = 0, maxUsedSpace = 0, minFreeSpace = 0 }: PruneRule,
   root: string,
@@ -62,7 +64,7 @@ async function keepBytes(
   return Math.max(reservedSpace, Math.min(...limits));
 }
 
-/** What filters see of a record. */
+/** The fields of a record that filters see. */
 export function fieldsOf(record: UsageRecord): Fields {
   return {
     id: record.id,
@@ -77,7 +79,7 @@ export function fieldsOf(record: UsageRecord): Fields {
   };
 }
 
-/** Cache mounts and folders kept for the next time change in place. */
+/** Whether the content of a record changes in place, as that of cache mounts and other kept folders does. */
 export function isMutable({ type, id }: UsageRecord): boolean {
   return type === 'exec.cachemount' || !id.startsWith('sha256:');
 }

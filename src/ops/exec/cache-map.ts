@@ -1,4 +1,4 @@
-/** What an exec op is keyed by. Pure. */
+/** The cache map of an exec op. Pure. */
 
 import { fail } from '../../errors/index.ts';
 import { type ContentSelector, cleanPath } from '../../fs/index.ts';
@@ -8,9 +8,10 @@ import type { ExecOp, Mount, Platform } from '../../pb/solver/pb/ops_pb.js';
 import type { CacheDep, CacheMap } from '../../solver/index.ts';
 
 /**
- * Key of an exec op. Left out of it, as in BuildKit: the proxy environment, the addresses of extra hosts, which
- * cache a cache mount names, and selectors (they are in the dependencies). An input that the step cannot hand on
- * changed is keyed by the content it sees. Throws `invalid` (hop `llb`) on a forced content key that is not safe.
+ * The cache map of an exec op. As in BuildKit, the digest leaves out the proxy environment, the addresses of extra
+ * hosts, the cache that a cache mount names, and selectors (they are in the dependencies). An input that the step
+ * cannot hand on changed is keyed by the content that the step sees. Throws `invalid` (hop `llb`) for a forced content
+ * key that is not safe.
  */
 export function execCacheMap(op: ExecOp, platform: Platform | undefined, inputs: number): CacheMap {
   const named = clone(ExecOpSchema, op);
@@ -62,7 +63,7 @@ function keyedByContent(mount: Mount): boolean {
   }
 }
 
-/** Selected paths without those that lie below another one. */
+/** The selected paths, without those that lie below another one. */
 function contentSelectors(paths: readonly string[]): ContentSelector[] {
   const unique = [...new Set(paths)].sort();
   const top = unique.filter(

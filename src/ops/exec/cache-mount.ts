@@ -1,4 +1,7 @@
-/** Cache mounts: folders that steps share between builds (`RUN --mount=type=cache`), in no snapshot and no layer. */
+/**
+ * Cache mounts: folders that steps share between builds (`RUN --mount=type=cache`). They are in no snapshot and no
+ * layer.
+ */
 import { DrydockError, fail } from '../../errors/index.ts';
 import type { HeldFolder, KeptFolders } from '../../kept/index.ts';
 import type { Session } from '../../session/index.ts';
@@ -7,25 +10,28 @@ export type Sharing = 'shared' | 'private' | 'locked';
 
 export interface CacheMountRequest {
   id: string;
-  /** Whose cache it is; everybody's without. */
+  /** The owner of the cache; undefined: it is everybody's. */
   owner?: string;
   sharing: Sharing;
-  /** Fills a new instance's empty folder; caches seeded with different `key`s are different ones. */
+  /** Fills the empty folder of a new instance. Caches that are seeded with different `key`s are different ones. */
   seed?: { key: string; fill(dir: string): Promise<void> };
 }
 
 export interface HeldCacheMount {
-  /** Host folder to mount. */
+  /** The folder on this host, to be mounted. */
   path: string;
   release(): void;
 }
 
-/** Whose the cache mounts of a build are; undefined: everybody's. */
+/** The owner of a build's cache mounts; undefined: they are everybody's. */
 export function cacheMountOwner({ tenant }: Pick<Session, 'tenant'>): string | undefined {
   return tenant === undefined || tenant.sharesCacheMounts ? undefined : tenant.id;
 }
 
-/** Empties an owner's caches of these ids, however they were seeded. What a step has right now stays as it is. */
+/**
+ * Empties an owner's caches of these ids, however they were seeded. An instance that a step has right now stays as it
+ * is.
+ */
 export async function emptyCacheMounts(
   caches: KeptFolders,
   owner: string | undefined,
@@ -39,8 +45,8 @@ export async function emptyCacheMounts(
 }
 
 /**
- * Takes a cache for a step: shared with others, an instance of one's own, or one after the other. Waits for a locked
- * one; throws `canceled` when the signal fires.
+ * Takes a cache for a step. It is shared with others, an instance for the step alone, or locked by one step after the
+ * other. Waits for a locked one; throws `canceled` when the signal fires.
  */
 export async function takeCacheMount(
   caches: KeptFolders,

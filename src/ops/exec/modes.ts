@@ -1,4 +1,4 @@
-/** A step's network and security, of what the wire says. Pure. */
+/** The network and the security mode of a step, from their numbers in LLB. Pure. */
 import { fail } from '../../errors/index.ts';
 import type { ExecSpec } from '../../executor/index.ts';
 import { NetMode, SecurityMode } from '../../llb/index.ts';
@@ -13,7 +13,7 @@ const securities: Partial<Record<number, ExecSpec['security']>> = {
   [SecurityMode.INSECURE]: 'insecure',
 };
 
-/** Throws `invalid` for numbers that mean nothing. */
+/** Throws `invalid` for numbers without a meaning. */
 export function modesOf(op: { network: number; security: number }): Pick<ExecSpec, 'network' | 'security'> {
   return { network: networkOf(op.network), security: securityOf(op.security) };
 }

@@ -1,4 +1,4 @@
-/** From an exec op's mounts and inputs to what the executor mounts, and back to outputs. */
+/** Turns an exec op's mounts and inputs into the executor's mounts, and, after the run, into outputs. */
 
 import { randomUUID } from 'node:crypto';
 import type { Duplex } from 'node:stream';
@@ -16,7 +16,7 @@ import type { OpDeps } from '../deps.ts';
 import { cacheMountOwner, type HeldCacheMount, type Sharing, takeCacheMount } from './cache-mount.ts';
 import { forwardSocket } from './ssh-socket.ts';
 
-/** An output: a snapshot still to be committed, or an input handed on as it is. */
+/** An output: a snapshot that is still to be committed, or an input that is handed on as it is. */
 type MountOutput = { active: string } | { ref: Ref };
 
 const sharings: Record<number, Sharing> = {
@@ -25,7 +25,10 @@ const sharings: Record<number, Sharing> = {
   [CacheSharingOpt.LOCKED]: 'locked',
 };
 
-/** Everything a run holds, to be let go of in the end whatever happens. */
+/**
+ * The mounts of one run, with everything that they hold. `prepare` makes them, `commit` makes refs of the outputs, and
+ * `release` lets go of the rest, however the run ended.
+ */
 export class PreparedMounts {
   root: { mounts: Mount[]; readonly: boolean } | undefined;
   readonly mounts: ExecMount[] = [];
@@ -33,11 +36,11 @@ export class PreparedMounts {
   readonly #ctx: WorkContext;
   readonly #outputs = new Map<number, MountOutput>();
   readonly #actives = new Set<string>();
-  /** What is mounted of the build's trees: an input as it is, or a snapshot on it. */
+  /** The mounted trees of the build: an input as it is, or a snapshot on top of it. */
   readonly #trees = new Map<LlbMount, { input: Ref | undefined; active?: string }>();
   readonly #releases: (() => Promise<void> | void)[] = [];
   #cwd = '/';
-  /** The caches this step has, by what makes them the same one. */
+  /** The cache mounts of this step, by a text that is the same for the same cache. */
   readonly #caches = new Map<string, HeldCacheMount>();
 
   constructor(deps: Pick<OpDeps, 'store' | 'cache' | 'refs'>, ctx: WorkContext) {
@@ -46,8 +49,8 @@ export class PreparedMounts {
   }
 
   /**
-   * Prepares all mounts; a relative destination is below `cwd`. Throws `invalid` on what cannot be mounted, `not-found`
-   * for a secret or agent not given.
+   * Prepares all mounts. A relative destination is below `cwd`. Throws `invalid` for a mount that cannot be, and
+   * `not-found` for a secret or an agent that the client does not give.
    */
   async prepare(mounts: readonly LlbMount[], inputs: readonly Ref[], cwd = '/'): Promise<void> {
     this.#cwd = cwd;
@@ -62,7 +65,10 @@ export class PreparedMounts {
     this.mounts.sort((a, b) => (a.dest < b.dest ? -1 : a.dest > b.dest ? 1 : 0));
   }
 
-  /** Commits what is to be an output, in the order of outputs. `madeBy`: the step's name, as it is kept with them. */
+  /**
+   * Commits the outputs, and returns their refs in the outputs' order. `madeBy` is the step's name, as it is kept with
+   * them.
+   */
   async commit(madeBy: string): Promise<Ref[]> {
     const refs: Ref[] = [];
     for (const [index, output] of [...this.#outputs].sort(([a], [b]) => a - b)) {
@@ -79,7 +85,7 @@ export class PreparedMounts {
     return refs;
   }
 
-  /** Keeps the trees as they are now, by mount, under a lease: what a step that failed has made of them. */
+  /** Keeps the trees as they are now, by mount, under a lease: the state that a failed step has left. */
   async keep(mounts: readonly LlbMount[], lease: string): Promise<(Ref | undefined)[]> {
     const { store, refs } = this.#deps;
     const kept: (Ref | undefined)[] = [];
@@ -97,7 +103,7 @@ export class PreparedMounts {
     return kept;
   }
 
-  /** Removes what was not committed and lets go of everything held. */
+  /** Removes snapshots that were not committed, and lets go of everything that is held. */
   async release(): Promise<void> {
     // A build that fails lets go of thousands of steps.
     if (isDue()) await nextTurn();
@@ -188,7 +194,9 @@ export class PreparedMounts {
     });
   }
 
-  /** The cache of a mount; one that the step mounts twice is taken once, or it would wait for itself. */
+  /**
+   * The cache of a mount. A cache that the step mounts twice is taken once; otherwise the step would wait for itself.
+   */
   async #heldCache(mount: LlbMount, input: Ref | undefined): Promise<HeldCacheMount> {
     const { store, cache } = this.#deps;
     const ctx = this.#ctx;
@@ -251,12 +259,15 @@ export class PreparedMounts {
   }
 }
 
-/** What a cache mount's cache is called. */
+/** The ID of a cache mount's cache. */
 export function cacheId({ cacheOpt, dest }: LlbMount): string {
   return cacheOpt?.ID || dest;
 }
 
-/** A client's ssh agent; undefined when it forwards none and need not. Throws `not-found` when it must. */
+/**
+ * The client's ssh agent; undefined when the client forwards none and the mount does not require one. Throws
+ * `not-found` when it does.
+ */
 async function findAgent(
   ctx: WorkContext,
   id: string,
@@ -275,7 +286,10 @@ async function findAgent(
   throw fail('not-found', 'session', `no SSH key "${id}" forwarded from the client${said}`, { hint });
 }
 
-/** A secret of the client's; undefined when it has none and need not. Throws `not-found` when it must. */
+/**
+ * A secret of the client; undefined when the client has none of this ID and it is not required. Throws `not-found` when
+ * it is.
+ */
 export async function findSecret(
   ctx: WorkContext,
   id: string,

@@ -1,23 +1,26 @@
-/** From what LLB says of a process to what the executor runs: of steps, of frontends and of frontends' containers. */
+/**
+ * Makes the executor's spec from LLB's description of a process. It serves steps, frontends, and the containers of
+ * frontends.
+ */
 import type { ExecSpec } from '../../executor/index.ts';
 import { ulimitsOf } from '../../llb/index.ts';
 import type { Meta, SecretEnv } from '../../pb/solver/pb/ops_pb.js';
 import type { WorkContext } from '../../solver/index.ts';
 import { findSecret, type PreparedMounts } from './mounts.ts';
 
-/** What the wire says of a process; all but what it runs may be left out. */
+/** LLB's description of a process. Everything but the command may be left out. */
 type ProcessMeta = Pick<Meta, 'args' | 'cwd'> &
   Partial<
     Pick<Meta, 'user' | 'hostname' | 'extraHosts' | 'ulimit' | 'cgroupParent' | 'removeMountStubsRecursive'>
   >;
 
-/** What the wire does not say, or says elsewhere. */
+/** The parts of the spec that LLB's description has not, or has elsewhere. */
 interface ProcessPlace {
   root: NonNullable<PreparedMounts['root']>;
   mounts: ExecSpec['mounts'];
-  /** `K=V`, complete. */
+  /** All variables, as `K=V`. */
   env: string[];
-  /** More of it, which is kept off the disk. */
+  /** More variables, which are kept off the disk. */
   secretEnv?: string[];
   network: ExecSpec['network'];
   security: ExecSpec['security'];
@@ -26,7 +29,11 @@ interface ProcessPlace {
 
 let lastId = 0;
 
-/** `kind` begins the name of the container: `exec`, `gateway`, `frontend`. */
+/**
+ * The spec of a process. `kind` begins the name of its container: `exec`, `gateway`, `frontend`.
+ *
+ *     execSpec('exec', meta, { root, mounts, env: ['PATH=/bin'], network: 'default', security: 'sandbox' })
+ */
 export function execSpec(kind: string, meta: ProcessMeta, place: ProcessPlace): ExecSpec {
   return {
     ...place,
@@ -43,7 +50,7 @@ export function execSpec(kind: string, meta: ProcessMeta, place: ProcessPlace): 
   };
 }
 
-/** The values of secrets that a process has in its environment. Throws `not-found` for one that it must have. */
+/** The secrets that a process has in its environment, as `K=V`. Throws `not-found` for one that it must have. */
 export async function secretEnvironment(
   secrets: readonly Pick<SecretEnv, 'ID' | 'name' | 'optional'>[],
   ctx: WorkContext,

@@ -1,4 +1,4 @@
-/** A unix socket for a step through which it reaches the client's ssh agent. */
+/** A unix socket for a step, through which the step reaches the client's ssh agent. */
 import { randomUUID } from 'node:crypto';
 import { chmodSync, chownSync, closeSync, constants, mkdirSync, openSync, rmSync } from 'node:fs';
 import { createServer, type Socket } from 'node:net';
@@ -6,12 +6,12 @@ import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 
 interface ForwardedSocket {
-  /** Host path of the socket, to be mounted. */
+  /** The path of the socket on this host, to be mounted. */
   path: string;
   close(): void;
 }
 
-/** Opens a socket under `runDir` whose every connection is joined to a new one from `dial`. */
+/** Opens a socket under `runDir`. Each of its connections is joined to a new one from `dial`. */
 export async function forwardSocket(
   runDir: string,
   dial: () => Promise<Duplex>,

@@ -1,7 +1,7 @@
-/** A step's output on its way to progress: bounded, with its last lines kept for an error. */
+/** Hands a step's output to progress, up to a limit, and keeps its last lines for an error. */
 import type { VertexProgress } from '../../progress/index.ts';
 
-/** Bytes of output shown per step, as in BuildKit. */
+/** The most bytes of output that are shown of a step, as in BuildKit. */
 const limit = 2 << 20;
 const tailLines = 50;
 const tailBytes = 64 << 10;
@@ -29,7 +29,7 @@ export class StepLog {
     this.#progress.log(2, '\n[output clipped, log limit 2MiB reached]\n');
   }
 
-  /** The last lines, for an error. */
+  /** The last lines. */
   tail(): string[] {
     const lines = this.#tail.subarray(-tailBytes).toString('utf8').replace(/\n$/, '').split('\n');
     return (lines.length === 1 && lines[0] === '' ? [] : lines).slice(-tailLines);

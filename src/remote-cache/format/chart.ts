@@ -1,4 +1,4 @@
-/** From a build's vertices to the records of a cache config. Pure. */
+/** Makes the records of a cache config from a build's vertices. Pure. */
 import type { Digest } from '../../oci/index.ts';
 import type { ForeignLeaf } from '../../solver/index.ts';
 import {
@@ -10,34 +10,34 @@ import {
   outputRecord,
 } from './config.ts';
 
-/** A vertex to be written. */
+/** A vertex that is to be written. */
 export interface ChartVertex {
-  /** Digest of the op without its inputs. */
+  /** The digest of the op without its inputs. */
   op: Digest;
-  /** False for what means something in this build alone. */
+  /** False when the op means something in this build alone. */
   isNamed: boolean;
   inputs: readonly ChartInput[];
-  /** By output: blobs of its layers, lowest first; undefined: the key alone. */
+  /** By output: the blobs of its layers, lowest first; undefined: only its key is written. */
   outputs: readonly (readonly Digest[] | undefined)[];
 }
 
-/** The names that an input has; without any, the vertex cannot be known elsewhere. */
+/** The names of an input. A vertex with an input that has no name cannot be known elsewhere. */
 interface ChartInput {
-  /** The vertex it is, as a place in the list of vertices, when that is a name. */
+  /** The vertex that it is an output of, by the vertex's place in the list, when that names it. */
   from?: { vertex: number; output: number; selector: string };
-  /** Its contents. */
+  /** The digest of its content. */
   content?: Digest;
-  /** What other caches know its contents as. */
+  /** The names that other caches have for its content. */
   leaves?: readonly ForeignLeaf[];
 }
 
 /**
- * Records for vertices that are listed inputs first. A vertex of which an input has no name is left out, and it is no
- * name for others.
+ * The records for vertices that are listed inputs first. A vertex with an input that has no name is left out, and names
+ * no input of others.
  */
 export function chartOf(vertices: readonly ChartVertex[]): CacheConfig {
   const chart = new Chart();
-  /** By vertex: its outputs' records. */
+  /** By vertex: the records of its outputs. */
   const known: (number[] | undefined)[] = [];
   for (const vertex of vertices) {
     const inputs = vertex.inputs.map((input) => chart.names(input, known));
@@ -87,7 +87,7 @@ class Chart {
     return this.config.records.push(record) - 1;
   }
 
-  /** The layers of a stack; equal stacks share them. */
+  /** The layers of a stack. Equal stacks share them. */
   #stack(blobs: readonly Digest[]): number[] {
     const stack: number[] = [];
     for (const blob of blobs) {

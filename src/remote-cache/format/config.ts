@@ -7,23 +7,23 @@ import { type Digest, digestOf, isDigest } from '../../oci/index.ts';
 
 export const cacheConfigType = 'application/vnd.buildkit.cacheconfig.v0';
 
-/** Largest config taken, in bytes. */
+/** The largest config, in bytes. */
 export const maxCacheConfig = 16 << 20;
-/** Most layers of one tree; overlayfs takes no more than some hundred. */
+/** The most layers of one tree; overlayfs takes some hundreds. */
 const maxStack = 1000;
-/** Most layers named by all results together. */
+/** The most layers that all results together name. */
 const maxNamed = 4_000_000;
 
-/** A layer and what it stands on. */
+/** A layer, and the layer below it. */
 export interface ConfigLayer {
   blob: Digest;
-  /** Index of the layer below, -1 for none. */
+  /** The index of the layer below; -1 for none. */
   parent: number;
 }
 
 export interface ConfigLink {
   selector: string;
-  /** Index of a record. */
+  /** The index of a record. */
   link: number;
 }
 
@@ -31,9 +31,9 @@ export interface ConfigLink {
 export interface ConfigRecord {
   /** `outputRecord` or `contentRecord`; other programs may write other digests. */
   digest: string;
-  /** Each a tree: indices of its layers, lowest first. */
+  /** The results. Each is a tree: the indices of its layers, lowest first. */
   results: number[][];
-  /** By input: the records it may be. */
+  /** By input: the records that it may be. */
   inputs: ConfigLink[][];
 }
 
@@ -42,17 +42,17 @@ export interface CacheConfig {
   records: ConfigRecord[];
 }
 
-/** The name of a vertex's output in a record: the op (without its inputs) and the output's index. */
+/** The digest of an output of a vertex: of the op (without its inputs) and the output's index. */
 export function outputRecord(op: Digest, output: number): Digest {
   return digestOf(`${op}@${output}`);
 }
 
-/** The name of contents that stand for an input, whatever made it. */
+/** The digest of content that stands for an input, whatever made it. */
 export function contentRecord(content: Digest): Digest {
   return digestOf(`${content}@-1`);
 }
 
-/** Indices of a layer and all below it, lowest first. Throws `corrupt` on a circle. */
+/** The indices of a layer and of all below it, lowest first. Throws `corrupt` for a circle. */
 function layerStack(layers: readonly ConfigLayer[], top: number): number[] {
   const stack: number[] = [];
   for (let at = top; at !== -1; at = (layers[at] as ConfigLayer).parent) {
@@ -64,7 +64,7 @@ function layerStack(layers: readonly ConfigLayer[], top: number): number[] {
   return stack.reverse();
 }
 
-/** Reads a config. Throws `corrupt` (hop `cache`) for what does not hold together. */
+/** Reads a config. Throws `corrupt` (hop `cache`) for one that is not sound. */
 export function parseCacheConfig(bytes: Uint8Array): CacheConfig {
   const value = parseJson(bytes);
   if (!isObject(value)) throw bad('its config is not a JSON object');
@@ -83,7 +83,10 @@ export function parseCacheConfig(bytes: Uint8Array): CacheConfig {
   return { layers, records };
 }
 
-/** The records of an inline cache, whose layers are the image's. `count`: how many the image has. Throws `corrupt`. */
+/**
+ * Reads the records of an inline cache, whose layers are those of its image. `count` is the number of the image's
+ * layers. Throws `corrupt`.
+ */
 export function parseInlineRecords(bytes: Uint8Array, count: number): ConfigRecord[] {
   return readRecords(list(parseJson(bytes), 'records'), (at) => {
     if (at >= count) throw bad(`it names a layer ${at} of ${count}`);
@@ -91,7 +94,7 @@ export function parseInlineRecords(bytes: Uint8Array, count: number): ConfigReco
   });
 }
 
-/** The bytes of a config: the same for the same config. */
+/** The bytes of a config; equal configs have equal bytes. */
 export function encodeCacheConfig({ layers, records }: CacheConfig): Buffer {
   const tops = new Map<string, number>();
   for (const [at] of layers.entries()) tops.set(layerStack(layers, at).join(), at);
@@ -103,7 +106,7 @@ export function encodeCacheConfig({ layers, records }: CacheConfig): Buffer {
   );
 }
 
-/** The records of an inline cache: their layers are numbers of the image's layers. */
+/** The records of an inline cache; their layers are numbers of the image's layers. */
 export function encodeInlineRecords(records: readonly ConfigRecord[]): Buffer {
   const isPrefix = (stack: readonly number[]) => stack.every((layer, i) => layer === i);
   return Buffer.from(
@@ -115,10 +118,10 @@ export function encodeInlineRecords(records: readonly ConfigRecord[]): Buffer {
   );
 }
 
-/** Go's time for none: without times, the same build gives the same cache to the byte. */
+/** Go's zero time. Without real times, the same build gives the same cache to the byte. */
 const noTime = '0001-01-01T00:00:00Z';
 
-/** `topOf`: the one number that stands for a stack; a stack without one is written out. */
+/** The JSON of a record. `topOf` gives the one number that stands for a stack; a stack without one is written out. */
 function recordJson(
   { digest, results, inputs }: ConfigRecord,
   topOf: (stack: readonly number[]) => number | undefined,
@@ -206,7 +209,7 @@ function object(value: unknown, what: string): Record<string, unknown> {
   return value;
 }
 
-/** Go writes an empty list as null or not at all. */
+/** Reads a list: Go writes an empty one as null, or not at all. */
 function list(value: unknown, what: string): unknown[] {
   if (value === undefined || value === null) return [];
   if (!Array.isArray(value)) throw bad(`its ${what} are no list`);

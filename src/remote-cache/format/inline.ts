@@ -1,10 +1,10 @@
-/** A cache inside an image's own config (`moby.buildkit.cache.v0`): its layers are the image's. Pure. */
+/** A cache inside an image's own config (`moby.buildkit.cache.v0`). Its layers are the image's. Pure. */
 import type { Digest } from '../../oci/index.ts';
 import { type CacheConfig, encodeInlineRecords } from './config.ts';
 
 /**
  * The records of a config for an image with these layers (blobs, lowest first); undefined when none of its results is
- * made of them. Results of other layers are left out, their keys stay.
+ * made of them. Results of other layers are left out; their keys stay.
  */
 export function inlineRecords(config: CacheConfig, blobs: readonly Digest[]): Buffer | undefined {
   const places = new Map<Digest, number>();

@@ -5,9 +5,9 @@ import { type ConfigRecord, contentRecord, outputRecord } from './config.ts';
 
 export class KeyGraph {
   readonly records: readonly ConfigRecord[];
-  /** Records without inputs, by digest. */
+  /** The records without inputs, by digest. */
   readonly #roots = new Map<string, number[]>();
-  /** Records by what their first input may be and their own digest. */
+  /** The records with inputs, by what their first input may be and their own digest. */
   readonly #byFirst = new Map<string, Set<number>>();
 
   constructor(records: readonly ConfigRecord[]) {
@@ -29,8 +29,8 @@ export class KeyGraph {
   }
 
   /**
-   * The records that an output of an op may be: each input is one of the records that theirs may be, selected alike,
-   * or has the same content.
+   * The records that an output of an op may be. Each input of such a record is one of the records that the input here
+   * may be, with the same selector, or has the same content.
    */
   match(op: Digest, output: number, inputs: readonly ForeignInput[]): number[] {
     const digest = outputRecord(op, output);
@@ -50,7 +50,7 @@ export class KeyGraph {
     });
   }
 
-  /** Names by content of a record's inputs. */
+  /** The names by content of a record's inputs. */
   leaves(at: number): ForeignLeaf[][] {
     return (this.records[at]?.inputs ?? []).map((links) =>
       links.flatMap(({ link, selector }) => {
@@ -62,7 +62,7 @@ export class KeyGraph {
     );
   }
 
-  /** Record → selectors under which an input is that record. */
+  /** A record → the selectors under which an input is that record. */
   #names({ records, selector, content }: ForeignInput): Map<number, Set<string>> {
     const names = new Map<number, Set<string>>();
     for (const at of records) names.set(at, new Set([selector]));

@@ -1,19 +1,19 @@
-/** Blobs from one store to another. */
+/** Copies blobs from one store to another. */
 import { DrydockError, throwIfAborted } from '../../errors/index.ts';
 import type { Descriptor } from '../../oci/index.ts';
 import { type Store, writerInTurn } from '../../store/index.ts';
 
-/** Both ends of a migration, with the lease that keeps what is under way on each. */
+/** Both ends of a migration, each with a lease that keeps the blobs and snapshots under way. */
 export interface MigrationEnds {
   from: Store;
   to: Store;
   leases: { from: string; to: string };
   signal?: AbortSignal;
-  /** Bytes that were copied. */
+  /** Hears how many bytes were copied. */
   copied(bytes: number): void;
 }
 
-/** Copies a blob unless it is there; `labels` are set in any case. What an earlier try left is gone on from. */
+/** Copies a blob unless it is there; `labels` are set in any case. A copy that was interrupted is continued. */
 export async function copyBlob(
   route: MigrationEnds,
   { digest, size }: Pick<Descriptor, 'digest' | 'size'>,

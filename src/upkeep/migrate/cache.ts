@@ -1,4 +1,4 @@
-/** Cache records from one store to another, with the snapshots that are their results. */
+/** Copies cache records from one store to another, with the snapshots that are their results. */
 import type { Cache, CacheEntry } from '../../cache/index.ts';
 import { originLabels, originOf } from '../../distribution/index.ts';
 import { DrydockError, throwIfAborted } from '../../errors/index.ts';
@@ -16,8 +16,8 @@ import {
 import { copyBlob, type MigrationEnds } from './blobs.ts';
 
 /**
- * `moved`, `there`, or `left`: its files are not all here any more, or are an image that only this store knew. The
- * identity of a record is moved in any case, as others are keyed by it.
+ * Copies one record. `moved`; `there`, when it is there already; or `left`, when its files are not all here any more,
+ * or are an image that only this store knew. The identity of a record is copied in any case, as others are keyed by it.
  */
 export async function migrateRecord(
   route: MigrationEnds,
@@ -45,7 +45,7 @@ export async function migrateRecord(
   return results === undefined ? 'left' : 'moved';
 }
 
-/** Sees that a result is there; false when that cannot be. */
+/** Sees to it that a result is in the other store; false when that cannot be. */
 async function bring(route: MigrationEnds, result: SerializedRef): Promise<boolean> {
   if (result.kind === 'empty') return true;
   if (result.kind === 'snapshot') return bringSnapshot(route, result.key);
@@ -77,14 +77,14 @@ async function bringSnapshot(route: MigrationEnds, key: string): Promise<boolean
   return true;
 }
 
-/** Makes the layer a blob, if it is none, and unpacks that on the other side under the same key. */
+/** Makes a blob of the layer, if it is none, and unpacks it on the other side under the same key. */
 async function copySnapshot(route: MigrationEnds, info: SnapshotInfo): Promise<void> {
   const layer = await blobOf(route, info.key, info.labels);
   await copyBlob(route, layer.blob);
   await unlessThere(unpackSnapshot(route, info, layer));
 }
 
-/** Unpacks a blob that is there. Leaves nothing when it throws. */
+/** Unpacks a blob that is there. Leaves nothing behind when it throws. */
 async function unpackSnapshot(
   { to, leases, signal }: MigrationEnds,
   { key, parent, labels, createdAt }: SnapshotInfo,
@@ -138,7 +138,7 @@ async function blobOf(
   return { blob: packed.descriptor, diffId: packed.diffId };
 }
 
-/** What Drydock knows of a layer; what keeps blobs is worked out anew. */
+/** Drydock's own labels of a layer. The labels that keep blobs are worked out anew. */
 function ownLabels(labels: Record<string, string>): Record<string, string> {
   const own = Object.entries(labels).filter(([name]) => name.startsWith('drydock/'));
   const { blob, from } = originOf(labels);

@@ -1,4 +1,4 @@
-/** Images from one store to another: names, documents, and layers as blobs. */
+/** Copies images from one store to another: names, documents, and layers as blobs. */
 import { type StoredImage, storedImage, storedImages } from '../../distribution/index.ts';
 import { ensureLayer, nameImage, storedLayers } from '../../images/index.ts';
 import { type Index, isIndexType } from '../../oci/index.ts';
@@ -7,9 +7,9 @@ import { contentRefLabels, type ImageRecord } from '../../store/index.ts';
 import { copyBlob, type MigrationEnds } from './blobs.ts';
 
 /**
- * `moved`, `there` (the same image has that name already) or `taken` (another image has it; it is left alone). Of an
- * index the platforms that are here are taken along. A layer that is a snapshot only is packed; one that is nowhere
- * here is fetched from where it came from.
+ * Copies one name. `moved`; `there`, when the same image has that name already; or `taken`, when another image has it,
+ * which is left alone. Of an index, the platforms that are here are copied. A layer that is a snapshot only is packed;
+ * one that is nowhere here is fetched from where it came from.
  */
 export async function migrateImage(
   route: MigrationEnds,
@@ -34,7 +34,7 @@ export async function migrateImage(
   return 'moved';
 }
 
-/** Labels of containerd's own say nothing elsewhere. */
+/** The labels without containerd's own, which say nothing in another store. */
 function foreignLabels(labels: Record<string, string>): Record<string, string> {
   return Object.fromEntries(Object.entries(labels).filter(([name]) => !name.startsWith('containerd.io/gc.')));
 }

@@ -1,4 +1,4 @@
-/** `drydock store migrate`: images and cache records of one store, copied to another. Nothing is taken away. */
+/** `drydock store migrate`: copies images and cache records of one store to another. It removes nothing. */
 import type { Cache } from '../../cache/index.ts';
 import { DrydockError, toDrydockError } from '../../errors/index.ts';
 import { familiarName, normalizeName } from '../../oci/index.ts';
@@ -9,9 +9,9 @@ import { migrateRecord } from './cache.ts';
 import { migrateImage } from './images.ts';
 
 interface MigrateOptions {
-  /** Only these images, and no cache records; default: everything. */
+  /** Copies only these images, and no cache records; default: everything. */
   names?: readonly string[];
-  /** Cache records too; default true unless names are given. */
+  /** Copies cache records, too; default: true unless names are given. */
   cache?: boolean;
   signal?: AbortSignal;
   onProgress?(state: { done: number; total: number; what: string; bytes: number }): void;
@@ -22,11 +22,11 @@ interface MigrateReport {
   records: { moved: number; there: number; left: number };
   /** Bytes that were copied. */
   bytes: number;
-  /** One sentence each: what could not be moved. The rest was. */
+  /** A sentence for each thing that could not be copied. The rest was copied. */
   problems: string[];
 }
 
-/** An open store with what is kept of it; an engine is one. */
+/** An open store with its cache; an engine is one. */
 interface Side {
   store: Store;
   cache: Cache;
@@ -34,9 +34,9 @@ interface Side {
 }
 
 /**
- * Copies images, then cache records. What is there already is left as it is, so it can be run again, and goes on where
- * an interrupted run ended. Throws `not-found` for a name that there is not, `canceled`, and what befalls the stores
- * themselves (`unavailable`, `exhausted`); what befalls one image or record is in the report.
+ * Copies images, then cache records. Things that are there already are left as they are. It can therefore be run again,
+ * and goes on where an interrupted run ended. Throws `not-found` for a name that no image has, `canceled`, and failures
+ * of the stores themselves (`unavailable`, `exhausted`). The failure of one image or record is in the report.
  */
 export async function migrateStore(
   from: Side,
