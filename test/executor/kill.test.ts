@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import {
   existsSync,
@@ -23,6 +23,9 @@ beforeAll(() => {
 });
 afterAll(() => h.close());
 
+/** How long the step's processes sleep: no other run of this test on the machine has the same. */
+const nap = 1_000_000 + process.pid;
+
 const victim = join(import.meta.dirname, 'victim.ts');
 
 /** Groups on this machine that belong to owners in a state folder. */
@@ -37,12 +40,15 @@ function groupsOf(stateDir: string): string[] {
 
 test('kill -9 of the builder takes the container along, its mounts, and at the next start its cgroups', async () => {
   const dir = mkdtempSync(join(tmpdir(), 'drydock-kill-'));
+  let builder: ChildProcess | undefined;
   try {
-    const { spec } = h.spec('trap "" TERM INT HUP; sleep 5353 & echo up; sleep 5353');
+    const { spec } = h.spec(`trap "" TERM INT HUP; sleep ${nap} & echo up; sleep ${nap}`);
     writeFileSync(join(dir, 'spec.json'), JSON.stringify(spec));
     const child = spawn(process.execPath, [victim, dir], { stdio: ['ignore', 'pipe', 'inherit'] });
+    builder = child;
     await once(child.stdout, 'data');
-    expect(sleepers()).toBe(2);
+    // The shell says so before either has become a `sleep`.
+    await until(() => sleepers() === 2);
     const state = join(dir, 'state');
     expect(groupsOf(state).length).toBeGreaterThan(0);
     child.kill('SIGKILL');
@@ -59,6 +65,7 @@ test('kill -9 of the builder takes the container along, its mounts, and at the n
     expect(exitCode).toBe(0);
     expect(left.filter((group) => existsSync(group))).toEqual([]);
   } finally {
+    builder?.kill('SIGKILL');
     rmSync(dir, { recursive: true, force: true });
   }
 });
@@ -66,7 +73,7 @@ test('kill -9 of the builder takes the container along, its mounts, and at the n
 function sleepers(): number {
   return readdirSync('/proc').filter((pid) => {
     try {
-      return /^\d+$/.test(pid) && readFileSync(`/proc/${pid}/cmdline`, 'latin1') === 'sleep\u00005353\u0000';
+      return /^\d+$/.test(pid) && readFileSync(`/proc/${pid}/cmdline`, 'latin1') === `sleep\0${nap}\0`;
     } catch {
       return false;
     }
@@ -78,5 +85,5 @@ async function until(holds: () => boolean): Promise<void> {
     if (holds()) return;
     await sleep(25);
   }
-  throw new Error('it did not happen within 5 s');
+  throw new Error(`it did not happen within 5 s: ${sleepers()} sleep`);
 }
