@@ -20,7 +20,7 @@ export { allowedFrontends, type FrontendRule } from './frontends/table.ts';
 export { checksVertex, warningEvent } from './frontends/warning-event.ts';
 export { recordStatus } from './gateway/encode.ts';
 export { Gateway, type GatewayService } from './gateway/gateway.ts';
-export { encodingErrors, maxHeaders } from './gateway/serve.ts';
+export { callValues, encodingErrors } from './gateway/serve.ts';
 export { defaultRoot } from './root.ts';
 export { type OperatorLimits, stepLimitsFromEnv, stepOomScoreOf, stepPidsOf } from './step-limits.ts';
 export { type ImageStore, imageStores, parseImageStore, type StoreOptions } from './store-options.ts';

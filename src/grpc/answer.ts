@@ -1,19 +1,30 @@
 /** The beginning and the end of an answer to a call, at its server. */
 import { constants, type Http2ServerResponse, type ServerHttp2Stream } from 'node:http2';
 import { type CallStatus, encodeMessage, OK } from './status.ts';
+import { clipEncoded, messageRoom, trailerRoom, usualTrailers } from './trailer-room.ts';
 
 /** The headers of every answer. */
 export const answerHeaders = { ':status': 200, 'content-type': 'application/grpc' } as const;
 
-/** The headers that tell how a call ended: its trailers, or all of an answer without messages. */
-export function statusHeaders({ code, message }: CallStatus): Record<'grpc-status' | 'grpc-message', string> {
-  return { 'grpc-status': String(code), 'grpc-message': encodeMessage(message) };
+/**
+ * The headers that tell how a call ended: its trailers, or all of an answer without messages. A long message has its
+ * middle left out; `room`: bytes that the peer takes.
+ */
+export function statusHeaders(
+  { code, message }: CallStatus,
+  room = usualTrailers,
+): Record<'grpc-status' | 'grpc-message', string> {
+  const clipped = clipEncoded(message, messageRoom(room), encodeMessage);
+  return { 'grpc-status': String(code), 'grpc-message': encodeMessage(clipped) };
 }
 
 /** Ends a call before it has begun: with a status alone. What the client still sends is not waited for. */
 export function refuseCall(stream: ServerHttp2Stream, code: number, message: string): void {
   if (stream.destroyed) return;
-  stream.respond({ ...answerHeaders, ...statusHeaders({ code, message }) }, { endStream: true });
+  stream.respond(
+    { ...answerHeaders, ...statusHeaders({ code, message }, trailerRoom(stream.session)) },
+    { endStream: true },
+  );
   // A reset in the same turn in which the call came would leave before the answer.
   setImmediate(() => stream.close(constants.NGHTTP2_NO_ERROR));
 }
@@ -25,6 +36,7 @@ export function beginAnswer(response: Http2ServerResponse): void {
 
 /** Ends such an answer, well without a status. */
 export function endAnswer(response: Http2ServerResponse, status?: CallStatus): void {
-  response.addTrailers(status === undefined ? { 'grpc-status': String(OK) } : statusHeaders(status));
+  const room = trailerRoom(response.stream.session);
+  response.addTrailers(status === undefined ? { 'grpc-status': String(OK) } : statusHeaders(status, room));
   response.end();
 }

@@ -26,3 +26,4 @@ export {
   UNIMPLEMENTED,
   UNKNOWN,
 } from './status.ts';
+export { clipEncoded, messageRoom, trailerRoom, usualTrailers } from './trailer-room.ts';

@@ -6,6 +6,7 @@ import { answerHeaders, refuseCall, statusHeaders } from './answer.ts';
 import { Deframer, frame } from './frame.ts';
 import { takeConnection } from './http2-connection.ts';
 import { type CallStatus, OK, statusOf, UNIMPLEMENTED } from './status.ts';
+import { trailerRoom } from './trailer-room.ts';
 
 /** One call, as its handler sees it. */
 export interface ServedCall {
@@ -71,7 +72,7 @@ async function answer(
   ended.catch(() => {}); // for whoever waits for it
   let status: CallStatus = { code: OK, message: '' };
   stream.respond(answerHeaders, { waitForTrailers: true });
-  stream.once('wantTrailers', () => stream.sendTrailers(statusHeaders(status)));
+  stream.once('wantTrailers', () => stream.sendTrailers(statusHeaders(status, trailerRoom(stream.session))));
   try {
     await handler({ headers, rawHeaders, stream, ended, signal: over.signal });
   } catch (err) {

@@ -6,6 +6,7 @@ import { refuseCall, statusHeaders } from '../../src/grpc/answer.ts';
 import { ConnectionLost } from '../../src/grpc/call.ts';
 import { GrpcChannel } from '../../src/grpc/channel.ts';
 import { frame } from '../../src/grpc/frame.ts';
+import { GrpcServer } from '../../src/grpc/server.ts';
 import { encodeMessage, GrpcError, statusIn, UNAVAILABLE, UNIMPLEMENTED } from '../../src/grpc/status.ts';
 
 const channels: GrpcChannel[] = [];
@@ -92,4 +93,16 @@ test('statuses travel as text', () => {
     expect(encodeMessage(message)).toMatch(/^[\x20-\x7e]*$/);
     expect(statusIn({ 'grpc-status': '2', 'grpc-message': encodeMessage(message) })?.message).toBe(message);
   }
+});
+
+test('a message longer than headers may be has its middle left out', async () => {
+  const long = `first ${'☺\n'.repeat(100_000)} last`;
+  const middle = /^first .*\[…\].* last$/s;
+  await expect(ask(channelTo((stream) => refuseCall(stream, 7, long)))).rejects.toThrow(middle);
+  const [ours, theirs] = duplexPair();
+  const fails = async () => Promise.reject(new GrpcError(2, long));
+  new GrpcServer(new Map([['/a.B/C', fails]])).serve(theirs);
+  const channel = new GrpcChannel(ours);
+  channels.push(channel);
+  await expect(ask(channel)).rejects.toThrow(middle);
 });

@@ -8,10 +8,9 @@ import {
   type ServerHttp2Stream,
 } from 'node:http2';
 import type { Duplex } from 'node:stream';
-import { createContextValues } from '@connectrpc/connect';
 import { connectNodeAdapter } from '@connectrpc/connect-node';
 import { identityKey } from '../../auth/index.ts';
-import { encodingErrors, maxHeaders } from '../../engine/index.ts';
+import { callValues, encodingErrors } from '../../engine/index.ts';
 import { clip, DrydockError } from '../../errors/index.ts';
 import {
   GrpcError,
@@ -67,7 +66,7 @@ function grpcServer({ routes, raw, close: onClose }: BuildkitServices): GrpcAcce
     connect: false,
     readMaxBytes: maxMessage,
     interceptors: [encodingErrors()],
-    contextValues: (request) => createContextValues().set(callerKey, callers.get(request)),
+    contextValues: (request) => callValues(request).set(callerKey, callers.get(request)),
   });
   const answer = async (request: Http2ServerRequest, response: Http2ServerResponse) => {
     await turns.next();
@@ -96,13 +95,7 @@ function grpcServer({ routes, raw, close: onClose }: BuildkitServices): GrpcAcce
     }
     handler(request, response);
   };
-  const server = createServer(
-    {
-      ...http2Limits,
-      maxSendHeaderBlockLength: maxHeaders,
-    },
-    (request, response) => void answer(request, response),
-  );
+  const server = createServer({ ...http2Limits }, (request, response) => void answer(request, response));
   limitSettings(server);
   let accepting: AdmitCall | undefined;
   server.on('session', (session) => {

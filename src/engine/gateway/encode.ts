@@ -15,14 +15,15 @@ import {
 import { statusOf, UNIMPLEMENTED, UNKNOWN } from '../../grpc/index.ts';
 import { type Status, StatusSchema } from '../../pb/google/rpc/status_pb.js';
 import { FrontendFailure } from './failure.ts';
+import { fitStatus, shrinkSource } from './fit-status.ts';
 import { solveDetailOf } from './solve-failure.ts';
 import { stackDetail } from './stack-detail.ts';
 
 const prefix = 'github.com/moby/buildkit/';
 
-/** The longest message, in characters: it travels in a header, twice. */
+/** The longest message, in characters. */
 const maxText = 32 << 10;
-/** The most characters of source places in an error; further places are left out, as they travel in a header. */
+/** The most bytes of source places in an error. Beyond them a place keeps the lines around it, or is left out. */
 const maxSource = 320 << 10;
 const maxPlaces = 16;
 /** The most lines of a place that get a range each; a longer place stays one range. */
@@ -67,10 +68,10 @@ function codeOf(error: DrydockError): number {
   return plain.has(error.code) ? UNKNOWN : statusOf(error).code;
 }
 
-/** The error in the form that connect's server sends. */
-export function encodeError(err: unknown): ConnectError {
+/** The error in the form that connect's server sends, in at most `room` bytes of trailers. */
+export function encodeError(err: unknown, room: number): ConnectError {
   if (err instanceof ConnectError) return err;
-  const status = errorStatus(err);
+  const status = fitStatus(errorStatus(err), room);
   const headers =
     status.details.length === 0
       ? undefined
@@ -117,9 +118,11 @@ function detailsOf(error: DrydockError): Any[] {
   // The last place that was given comes first: so BuildKit's clients list them.
   for (const place of [error.source, ...(error.source?.also ?? [])].slice(0, maxPlaces).reverse()) {
     if (place === undefined) continue;
-    const source = detail('errdefs.Source', sourceOf(place));
+    const whole = detail('errdefs.Source', sourceOf(place));
+    const source = whole.value.length <= room ? whole : shrinkSource(whole, room);
+    if (source === undefined) continue;
     room -= source.value.length;
-    if (room >= 0) details.push(source);
+    details.push(source);
   }
   return details;
 }

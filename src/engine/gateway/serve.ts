@@ -1,9 +1,14 @@
 /** Serves a gateway to one frontend over a connection that is there already: HTTP/2 on its bytes. */
-import { createServer } from 'node:http2';
+import { createServer, type Http2ServerRequest } from 'node:http2';
 import type { Duplex } from 'node:stream';
-import type { Interceptor } from '@connectrpc/connect';
+import {
+  type ContextValues,
+  createContextKey,
+  createContextValues,
+  type Interceptor,
+} from '@connectrpc/connect';
 import { connectNodeAdapter } from '@connectrpc/connect-node';
-import { http2Limits, limitSettings, maxMessage } from '../../grpc/index.ts';
+import { http2Limits, limitSettings, maxMessage, trailerRoom, usualTrailers } from '../../grpc/index.ts';
 import { LLBBridge } from '../../pb/moby/buildkit/v1/frontend/gateway_pb.js';
 import { encodeError } from './encode.ts';
 import type { Gateway } from './gateway.ts';
@@ -11,12 +16,18 @@ import { takeAnyBytes } from './strings.ts';
 
 takeAnyBytes();
 
-/** The largest block of headers or trailers that is sent, in bytes: the details of an error hold the Dockerfile. */
-export const maxHeaders = 1 << 20;
+/** The bytes of trailers that the client of a call takes. */
+const roomKey = createContextKey(usualTrailers, { description: "room for a failure's details" });
 
-/** An interceptor that gives the failures of calls and streams their typed details. */
+/** The values of a call that `encodingErrors` reads. */
+export function callValues(request: object): ContextValues {
+  return createContextValues().set(roomKey, trailerRoom((request as Http2ServerRequest).stream.session));
+}
+
+/** An interceptor that gives the failures of calls and streams their typed details, as many as the client takes. */
 export function encodingErrors(): Interceptor {
   return (next) => async (request) => {
+    const room = request.contextValues.get(roomKey);
     try {
       const response = await next(request);
       if (!response.stream) return response;
@@ -25,12 +36,12 @@ export function encodingErrors(): Interceptor {
         try {
           yield* message;
         } catch (err) {
-          throw encodeError(err);
+          throw encodeError(err, room);
         }
       };
       return { ...response, message: encoded() };
     } catch (err) {
-      throw encodeError(err);
+      throw encodeError(err, room);
     }
   };
 }
@@ -43,12 +54,12 @@ export function serveGateway(gateway: Gateway, connection: Duplex): Promise<void
     readMaxBytes: maxMessage,
     grpcWeb: false,
     connect: false,
+    contextValues: callValues,
   });
   const server = createServer(
     {
       ...http2Limits,
-      settings: { initialWindowSize: 1 << 20, maxConcurrentStreams: 1024, maxHeaderListSize: maxHeaders },
-      maxSendHeaderBlockLength: maxHeaders,
+      settings: { initialWindowSize: 1 << 20, maxConcurrentStreams: 1024, maxHeaderListSize: 1 << 20 },
     },
     handler,
   );
