@@ -1,4 +1,4 @@
-/** A text with its middle left out when it has more than `max` characters: what clients send may be of any length. */
+/** Leaves out the middle of a text of more than `max` characters: clients may send texts of any length. */
 export function clip(text: string, max: number): string {
   if (text.length <= max) return text;
   const half = Math.floor((max - 5) / 2);

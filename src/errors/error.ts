@@ -1,6 +1,8 @@
 /**
- * The one error type of Drydock. An error says what happened (message), what kind it is (code), on which hop
- * between the client and the bytes it happened (hop), where in the Dockerfile (ranges) and what to do (hint).
+ * The one error type of Drydock. An error tells what happened (message), its kind (code), on which hop between the
+ * client and the bytes it happened (hop), where in the Dockerfile (ranges) and what to do next (hint).
+ *
+ *     throw fail('not-found', 'registry', 'docker.io/library/app:1 is not there', { hint: 'Push it first.' });
  */
 
 import { printable } from './printable.ts';
@@ -21,7 +23,7 @@ export type ErrorCode =
   | 'failed' // a build step ran and failed
   | 'internal';
 
-/** Where between the client and the bytes an error arose. */
+/** The part of the way between the client and the bytes on which an error arose. */
 export type Hop =
   | 'client'
   | 'context'
@@ -51,18 +53,18 @@ export interface SourceLocation {
   filename: string;
   text: string;
   ranges: SourceRange[];
-  /** `Dockerfile` when nothing is said. */
+  /** Default: `Dockerfile`. */
   language?: string;
-  /** The LLB that gives the file, in the JSON form of `pb.Definition`. */
+  /** The LLB whose output has the file, in the JSON form of `pb.Definition`. */
   definition?: object;
-  /** Further places of the same thing, the innermost first. */
+  /** Further places of the same thing, innermost first. */
   also?: SourceLocation[];
 }
 
 export interface ErrorFields {
   code: ErrorCode;
   hop?: Hop;
-  /** What to do next, a full sentence or a command. */
+  /** The next thing to do: a full sentence or a command. */
   hint?: string;
   cause?: unknown;
   source?: SourceLocation;
@@ -72,15 +74,15 @@ export interface ErrorFields {
   vertex?: string;
   /** Exit code of a process that ran and failed. */
   exitCode?: number;
-  /** The last lines the failed step printed. */
+  /** The last lines that the failed step printed. */
   logTail?: string[];
   /** Further machine-readable facts: registry, repository, status, path … */
   details?: Record<string, string | number | boolean>;
 }
 
 /**
- * Further facts about an error, for those in this process who ask: none of them is shown, logged or sent. A file that
- * has one to tell adds a member of its own by declaration merging.
+ * Further facts about an error for code in this process; they are never shown, logged or sent. A file adds its own fact
+ * by declaration merging.
  */
 // biome-ignore lint/suspicious/noEmptyInterface: filled by declaration merging
 export interface ErrorFacts {}
@@ -111,7 +113,7 @@ export class DrydockError extends Error implements ErrorFields {
     this.details = fields.details;
   }
 
-  /** Further facts. They are no fields: a copy of the error (`{ ...error }`) is without them. */
+  /** Further facts. They are not fields, so a copy of the error (`{ ...error }`) lacks them. */
   get facts(): ErrorFacts {
     this.#facts ??= {};
     return this.#facts;
@@ -133,7 +135,7 @@ export function canceled(reason?: unknown): DrydockError {
   return new DrydockError('canceled', { code: 'canceled', cause: reason });
 }
 
-/** What of an AbortSignal says whether to stop. */
+/** The members of an AbortSignal that tell whether to stop. */
 export type Stopping = Pick<AbortSignal, 'aborted' | 'reason'>;
 
 /** Throws `canceled` if the signal has fired. */
@@ -147,7 +149,7 @@ export function errnoCode(err: unknown): string | undefined {
   return undefined;
 }
 
-/** What failures of the system are, by their codes: the kind, in words, and what to do. */
+/** Failures of the system by their codes: kind, words and hint. */
 const systemFailures: Partial<Record<string, { code: ErrorCode; what: string; hint: string }>> = {
   ENOSPC: {
     code: 'exhausted',
@@ -181,15 +183,15 @@ const systemFailures: Partial<Record<string, { code: ErrorCode; what: string; hi
   },
 };
 
-/** A system error without the paths in its words: those are the host's, and a client is told of its own. */
+/** A system error without the paths in its message: they are the host's, and clients see paths of their own only. */
 export function withoutPaths(err: unknown): Error {
   const message = err instanceof Error ? err.message : String(err);
   return Object.assign(new Error(message.replace(/ '\/.*$/s, '')), { code: errnoCode(err) });
 }
 
 /**
- * Any thrown value as a DrydockError. A full or read-only disk, too many open files and a name that is too long say
- * what to do; any other foreign error becomes `internal` with itself as cause.
+ * Turns any thrown value into a DrydockError. A full or read-only disk, too many open files and too long a name get a
+ * hint; any other foreign error becomes `internal` and is its own cause.
  */
 export function toDrydockError(err: unknown, hop?: Hop): DrydockError {
   if (err instanceof DrydockError) return err;
@@ -198,14 +200,14 @@ export function toDrydockError(err: unknown, hop?: Hop): DrydockError {
   const known = systemFailures[errnoCode(err) ?? ''];
   if (known !== undefined) {
     const { code, what, hint } = known;
-    // The name is the client's own; where it would have been is the host's affair.
+    // The name is the client's; its place is the host's affair.
     if (code === 'invalid') return new DrydockError(what, { code, hop: hop ?? 'host', hint });
     return new DrydockError(`${what}: ${message}`, { code, hop: hop ?? 'host', hint, cause: err });
   }
   return new DrydockError(message, { code: 'internal', hop, cause: err });
 }
 
-/** The error with more in front of its message; everything else about it stays. */
+/** The error with a prefix to its message and all else unchanged. */
 export function prefixed(err: unknown, prefix: string): DrydockError {
   const error = toDrydockError(err);
   const { code, hop, hint, source, step, exitCode, logTail, details } = error;

@@ -1,15 +1,15 @@
 /**
- * Passwords, kept out of what is written down: records, traces, logs. What a build is told it gets as it is; only what
- * is kept of it is masked. Pure. All of it takes time linear in the text, which strangers may have written.
+ * Keeps passwords out of everything that is written down: records, traces, logs. A build itself gets its values
+ * unmasked. Pure. Masking takes time linear in the text, which strangers may have written.
  */
 
-/** What stands for a secret, as in BuildKit. */
+/** The text in place of a secret, as in BuildKit. */
 export const hidden = 'xxxxx';
 
-/** Values shorter than this are masked where they stand by name, and not wherever the same letters come up. */
+/** Shorter values are masked only where they stand with their name, not wherever the same letters occur. */
 const minLength = 4;
 const minToken = 16;
-/** So many secrets are looked for in a text; where a build has more, its texts are masked whole. */
+/** The largest number of secrets searched for in a text; a build with more has its texts masked whole. */
 const maxSecrets = 64;
 
 const words = /token|passw|pword|passphrase|secret|credential|key$/i;
@@ -20,13 +20,13 @@ export function looksSecret(name: string): boolean {
   return words.test(name) || parts.test(name);
 }
 
-/** What comes before the host in a URL; for ssh, where it is a plain name, only with a password. */
+/** The user info before the host in a URL; in ssh URLs, where a plain name is common, only with a password. */
 const userInfo = /:\/\/([^\s/?#"'<>`]*)@/g;
 const queryField = /([?&])([\w.-]{1,64})=([^&\s"'<>#]*)/g;
 
 /**
- * Masks user and password in all URLs of a text, and fields of queries that look secret. `mask`: what to put in place of
- * what was there; each part of a user and password is `xxxxx` otherwise.
+ * Masks user and password in all URLs of a text, and query fields that look secret. `mask` makes the replacement; by
+ * default each part of user and password becomes `xxxxx`.
  */
 export function maskUrls(text: string, mask = (secret: string) => secret.replace(/[^:]+/g, hidden)): string {
   if (!text.includes('://')) return text;
@@ -43,12 +43,12 @@ function isPlainUser(text: string, info: string, at: number): boolean {
   return !info.includes(':') && text.slice(Math.max(0, at - 3), at).toLowerCase() === 'ssh';
 }
 
-/** The secrets of one build, known by the names that they were given under, and by their place in URLs. */
+/** The secrets of one build. They are recognized by their names and by their places in URLs. */
 export class Masks {
-  /** Longest first, so that no part of one is left over where another is part of it. */
+  /** Longest first, so that nothing is left over of a secret that contains another. */
   readonly #secrets: readonly string[];
 
-  /** `given`: names (`build-arg:TOKEN`, `HTTP_PROXY`) with their values. */
+  /** `given`: values with their names (`build-arg:TOKEN`, `HTTP_PROXY`). */
   constructor(given: Iterable<readonly [name: string, value: string]>) {
     const found = new Set<string>();
     for (const [name, value] of given) {
@@ -60,7 +60,7 @@ export class Masks {
         const [user = '', ...rest] = info.split(':');
         const password = rest.join(':');
         found.add(password).add(decoded(password));
-        // A token may stand where a name does; a name is short.
+        // A token may stand in place of a user's name; a name is short.
         if (user.length >= minToken) found.add(user);
       }
     }
@@ -69,7 +69,7 @@ export class Masks {
       .sort((a, b) => b.length - a.length);
   }
 
-  /** A text without them. */
+  /** Returns a text without the secrets. */
   text(text: string): string {
     if (this.#isTooMany && text !== '') return hidden;
     let masked = text;
@@ -81,7 +81,7 @@ export class Masks {
     return this.#secrets.length > maxSecrets;
   }
 
-  /** Attributes by name: the values of those that look secret are masked whole. */
+  /** Masks the whole value of each attribute whose name looks secret. */
   attrs(attrs: Readonly<Record<string, string>>): Record<string, string> {
     const masked = Object.entries(attrs).map(([name, value]): [string, string] => [
       name,
@@ -90,7 +90,7 @@ export class Masks {
     return Object.fromEntries(masked);
   }
 
-  /** A step's output, of the same length, without them. */
+  /** Returns a step's output without the secrets, at the same length. */
   bytes(data: Uint8Array): Uint8Array<ArrayBuffer> {
     if (this.#isTooMany) return Buffer.alloc(data.length, 'x');
     const text = Buffer.from(data.buffer, data.byteOffset, data.length).toString('latin1');
@@ -103,7 +103,7 @@ export class Masks {
   }
 }
 
-/** A value like `cafe` is no reason to spoil a digest. */
+/** A secret like `cafe` must not be masked inside a digest. */
 function replaceOutsideDigests(text: string, secret: string, by: (found: string) => string): string {
   if (!text.includes(secret)) return text;
   return text

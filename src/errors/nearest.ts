@@ -1,4 +1,4 @@
-/** The known word that a mistyped one most likely means, or undefined when none is near. Case does not count. */
+/** The known word that a mistyped one most likely means; undefined when none is near. Case does not count. */
 export function nearest(word: string, known: Iterable<string>): string | undefined {
   const wanted = word.toLowerCase();
   if (wanted === '') return undefined;
@@ -13,7 +13,7 @@ export function nearest(word: string, known: Iterable<string>): string | undefin
   return best;
 }
 
-/** Edits (insert, delete, replace, swap of neighbours) from a to b; stops early beyond `limit`. */
+/** The number of edits (insert, delete, replace, swap of neighbours) from a to b; stops early beyond `limit`. */
 function distance(a: string, b: string, limit: number): number {
   if (Math.abs(a.length - b.length) > limit || a.length > 200 || b.length > 200)
     return Number.POSITIVE_INFINITY;

@@ -1,6 +1,7 @@
 /**
- * A text as people can read it and every format can carry it. Bytes of names that are no UTF-8 (lone surrogates U+DC80 to
- * U+DCFF, see linux/names.ts) are written as `\xe9`, also where JSON.stringify wrote them as `\udce9`.
+ * Turns a text into one that people can read and every format can carry. Bytes of names that are not UTF-8 (lone
+ * surrogates U+DC80 to U+DCFF, see linux/names.ts) are written as `\xe9`, also where JSON.stringify wrote them as
+ * `\udce9`.
  */
 export function printable(text: string): string {
   if (text.isWellFormed() && !text.includes('\\udc')) return text;

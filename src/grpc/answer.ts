@@ -1,4 +1,4 @@
-/** The beginning and the end of an answer to a call, at its server. */
+/** The server's side of an answer's beginning and end. */
 import { constants, type Http2ServerResponse, type ServerHttp2Stream } from 'node:http2';
 import { type CallStatus, encodeMessage, OK } from './status.ts';
 import { clipEncoded, messageRoom, trailerRoom, usualTrailers } from './trailer-room.ts';
@@ -7,8 +7,8 @@ import { clipEncoded, messageRoom, trailerRoom, usualTrailers } from './trailer-
 export const answerHeaders = { ':status': 200, 'content-type': 'application/grpc' } as const;
 
 /**
- * The headers that tell how a call ended: its trailers, or all of an answer without messages. A long message has its
- * middle left out; `room`: bytes that the peer takes.
+ * The headers that tell how a call ended: its trailers, or the whole answer when it has no messages.
+ * The middle of a long message is left out; `room`: the bytes that the peer takes.
  */
 export function statusHeaders(
   { code, message }: CallStatus,
@@ -18,14 +18,14 @@ export function statusHeaders(
   return { 'grpc-status': String(code), 'grpc-message': encodeMessage(clipped) };
 }
 
-/** Ends a call before it has begun: with a status alone. What the client still sends is not waited for. */
+/** Ends a call before it has begun, with a status alone, and does not wait for the client's further bytes. */
 export function refuseCall(stream: ServerHttp2Stream, code: number, message: string): void {
   if (stream.destroyed) return;
   stream.respond(
     { ...answerHeaders, ...statusHeaders({ code, message }, trailerRoom(stream.session)) },
     { endStream: true },
   );
-  // A reset in the same turn in which the call came would leave before the answer.
+  // A reset in the same turn as the call would leave before the answer.
   setImmediate(() => stream.close(constants.NGHTTP2_NO_ERROR));
 }
 
@@ -34,7 +34,7 @@ export function beginAnswer(response: Http2ServerResponse): void {
   response.writeHead(200, { 'content-type': answerHeaders['content-type'] });
 }
 
-/** Ends such an answer, well without a status. */
+/** Ends such an answer; without a status, successfully. */
 export function endAnswer(response: Http2ServerResponse, status?: CallStatus): void {
   const room = trailerRoom(response.stream.session);
   response.addTrailers(status === undefined ? { 'grpc-status': String(OK) } : statusHeaders(status, room));

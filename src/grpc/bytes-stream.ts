@@ -4,26 +4,26 @@ import type { GrpcCall } from './call.ts';
 import { bytesIn, Deframer } from './frame.ts';
 import { sendInFrames } from './send-bytes.ts';
 
-/** Bytes per message: few enough for every receiver's limit. */
+/** The bytes in one message: few enough for every receiver's limit. */
 const chunkSize = 256 * 1024;
 
 interface BytesStreamOptions {
-  /** What a failed call is to those who read and write. */
+  /** Turns a failed call's error into the one for readers and writers. */
   explain(err: unknown): Error;
-  /** The peer ended well, but with this: it does not want the bytes, and that is fine. */
+  /** Whether an error only says that the peer does not want the bytes, which is a good end. */
   fine?(err: unknown): boolean;
 }
 
 /**
- * The bytes of both directions, with back-pressure in both. Writing ends well only once the peer has ended the call
- * well; what it failed with fails the stream. A call's status comes after its bytes, so that one who only writes must
- * `resume()` it. Destroying it cancels the call.
+ * The bytes of both directions, with back-pressure in both. Writing ends well only when the peer has ended the call
+ * well; the call's error becomes the stream's. A call's status comes after its bytes, so a caller that only writes must
+ * `resume()` the stream. Destroying it cancels the call.
  */
 export class BytesStream extends Duplex {
   readonly #call: GrpcCall;
   readonly #options: BytesStreamOptions;
   readonly #frames = new Deframer();
-  /** The peer wants no more: what is written goes nowhere. */
+  /** The peer wants no more bytes; further writes are dropped. */
   #unwanted = false;
   readonly #out = {
     isOver: () => {
@@ -62,7 +62,7 @@ export class BytesStream extends Duplex {
 
   #ended(): void {
     if (this.destroyed || this.readableEnded) return;
-    // What has come but was not read yet goes first.
+    // Bytes that have come and were not read yet go first.
     const { stream } = this.#call;
     const end = () => this.push(null);
     if (stream.readableEnded || stream.destroyed) end();
@@ -77,7 +77,7 @@ export class BytesStream extends Duplex {
     this.#send(chunk, done);
   }
 
-  /** Small writes that have piled up (a tar's headers) travel together. */
+  /** Small writes that have piled up (a tar's headers) are sent together. */
   override _writev(chunks: { chunk: Buffer }[], done: (err?: Error | null) => void): void {
     const [only] = chunks;
     this.#send(

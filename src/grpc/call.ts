@@ -1,10 +1,10 @@
-/** One gRPC call at its client, on an HTTP/2 stream. */
+/** The client's side of one gRPC call, on an HTTP/2 stream. */
 import { type ClientHttp2Stream, constants } from 'node:http2';
 import { canceled, DrydockError } from '../errors/index.ts';
 import { Deframer, frame, maxMessage } from './frame.ts';
 import { type CallStatus, GrpcError, OK, statusIn, UNAVAILABLE, UNIMPLEMENTED, UNKNOWN } from './status.ts';
 
-/** The connection is gone: closed by its peer, broken, or silent. */
+/** The error of a lost connection: closed by its peer, broken, or silent. */
 export class ConnectionLost extends Error {
   override readonly name = 'ConnectionLost';
 }
@@ -12,10 +12,10 @@ export class ConnectionLost extends Error {
 /** One call under way. */
 export class GrpcCall {
   readonly stream: ClientHttp2Stream;
-  /** Resolves when the server ended the call with OK; rejects with GrpcError, ConnectionLost or `canceled`. */
+  /** Resolves when the server ended the call with OK. Rejects with GrpcError, ConnectionLost or `canceled`. */
   readonly status: Promise<void>;
 
-  /** `lost`: why the connection is gone, for the calls that it took along. Firing `signal` cancels the call. */
+  /** `lost` tells why the connection is gone, for the calls that went with it. Firing `signal` cancels the call. */
   constructor(
     stream: ClientHttp2Stream,
     lost: () => ConnectionLost | undefined = () => undefined,
@@ -26,7 +26,7 @@ export class GrpcCall {
     let reset: Error | undefined;
     stream.on('response', (headers) => {
       const http = headers[':status'];
-      // An answer without a message is one block of headers.
+      // An answer without messages is one block of headers.
       answer = statusIn(headers);
       if (http === 200 || answer !== undefined) return;
       answer = { code: http === 404 ? UNIMPLEMENTED : UNAVAILABLE, message: `HTTP status ${http}` };
@@ -53,19 +53,19 @@ export class GrpcCall {
     stream.on('end', () => {
       if (answer !== undefined) settle();
     });
-    // What closed the connection may be known only after its calls are closed.
+    // The reason of a closed connection may become known only after its calls are closed.
     stream.on('close', () => setImmediate(settle));
   }
 
   /**
-   * One message there, one back: the server's first, of `most` bytes at most. Rejects with what `status` rejects with,
-   * and with `invalid` (hop `session`) when what came is no message.
+   * Sends one message and returns the server's first, of at most `most` bytes. Rejects like `status`, and with
+   * `invalid` (hop `session`) when the answer is no message.
    */
   async exchange(request: Uint8Array, most = maxMessage): Promise<Uint8Array> {
     const frames = new Deframer(most);
     let answer: Uint8Array | undefined;
     let wrong: unknown;
-    // By events, which cost less than a stream's iterator.
+    // Events cost less than a stream's iterator.
     this.stream.on('data', (chunk: Buffer) => {
       try {
         const [message] = frames.push(chunk);
@@ -86,7 +86,7 @@ export class GrpcCall {
     return answer;
   }
 
-  /** The server's messages. Throws what `status` rejects with; leaving early cancels the call. */
+  /** The server's messages. Throws the errors of `status`; ending the iteration early cancels the call. */
   async *messages(): AsyncGenerator<Uint8Array, void, undefined> {
     const deframer = new Deframer();
     let whole = false;

@@ -1,10 +1,10 @@
-/** A gRPC client over one connection that is there already: the client's, turned round. */
+/** A gRPC client over an existing connection: the one that a client opened, used in reverse. */
 import { type ClientHttp2Session, type ClientHttp2Stream, connect } from 'node:http2';
 import type { Duplex } from 'node:stream';
 import { canceled } from '../errors/index.ts';
 import { ConnectionLost, GrpcCall } from './call.ts';
 
-/** Key → values, lower-case keys. */
+/** Keys (lower case) with their values. */
 export type Metadata = Record<string, string | readonly string[]>;
 
 export interface CallOptions {
@@ -12,7 +12,7 @@ export interface CallOptions {
   signal?: AbortSignal;
 }
 
-/** Bytes that a peer may send ahead, per call and for all together. */
+/** The bytes that a peer may send ahead, for one call and for all together. */
 const callWindow = 8 << 20;
 const connectionWindow = 16 << 20;
 
@@ -24,21 +24,21 @@ const http2Settings = {
 } as const;
 
 interface ChannelOptions {
-  /** How long a peer may take to say its first word, ms. */
+  /** How long a peer may take to send its first byte, ms. */
   helloMs?: number;
-  /** While calls are open: how often to ask whether the peer is there, and how long it may take to answer, ms. */
+  /** While calls are open: how often to ask whether the peer is alive, and how long it may take to answer, ms. */
   pingMs?: number;
 }
 
 export class GrpcChannel {
-  /** Settles when the connection is over, with the reason. Never rejects. */
+  /** Resolves when the connection is over, with the reason. Never rejects. */
   readonly closed: Promise<ConnectionLost>;
   readonly #session: ClientHttp2Session;
   readonly #hello: Promise<void>;
   readonly #options: Required<ChannelOptions>;
   #lost: ConnectionLost | undefined;
   #calls = 0;
-  /** Until when its first word is waited for, on performance.now()'s clock. */
+  /** The time on performance.now()'s clock until which the peer's first byte is awaited. */
   #deadline: number | undefined;
   #pinging: NodeJS.Timeout | undefined;
 
@@ -71,7 +71,7 @@ export class GrpcChannel {
       };
       session.once('close', over);
       socket.once('close', over);
-      // A socket that may stay half open is not closed by its peer's end.
+      // A socket that may stay half open is not closed when its peer ends.
       socket.once('end', over);
       if (socket.destroyed) over();
     });
@@ -82,7 +82,7 @@ export class GrpcChannel {
     this.#hello.catch(() => {}); // whoever asks gets it
   }
 
-  /** Why nothing can be asked any more; undefined while it can. */
+  /** The reason why no call can be made any more; undefined while calls can be made. */
   get lost(): ConnectionLost | undefined {
     return this.#lost;
   }
@@ -93,8 +93,8 @@ export class GrpcChannel {
   }
 
   /**
-   * Resolves once the peer has spoken HTTP/2. Rejects with ConnectionLost when it does not within `helloMs` after it
-   * was first asked for something.
+   * Resolves when the peer has spoken HTTP/2. Rejects with ConnectionLost when it has not within `helloMs` of the first
+   * call.
    */
   async ready(): Promise<void> {
     if (this.#lost !== undefined) throw this.#lost;
@@ -111,7 +111,7 @@ export class GrpcChannel {
     }
   }
 
-  /** Starts a call. Failures come out of the call's `status`. */
+  /** Starts a call. Failures are told by the call's `status`. */
   async open(path: string, { metadata, signal }: CallOptions = {}): Promise<GrpcCall> {
     await this.ready();
     if (signal?.aborted) throw canceled(signal.reason);
@@ -132,13 +132,13 @@ export class GrpcChannel {
     return new GrpcCall(stream, () => this.#lost, signal);
   }
 
-  /** One message there, one back. Rejects with GrpcError, ConnectionLost or `canceled`. */
+  /** Sends one message and returns the answer. Rejects with GrpcError, ConnectionLost or `canceled`. */
   async unary(path: string, request: Uint8Array, options: CallOptions = {}): Promise<Uint8Array> {
     const call = await this.open(path, options);
     return call.exchange(request);
   }
 
-  /** Asks now and then whether the peer is still there, as long as a call is open. */
+  /** Asks now and then whether the peer is alive, as long as a call is open. */
   #watch(stream: ClientHttp2Stream): void {
     this.#calls++;
     this.#pinging ??= setInterval(() => this.#ping(), this.#options.pingMs).unref();
@@ -158,7 +158,7 @@ export class GrpcChannel {
     try {
       this.#session.ping(() => clearTimeout(late));
     } catch {
-      // Too many are under way: the oldest of them tells.
+      // There are too many pings under way; the oldest of them decides.
       clearTimeout(late);
     }
   }

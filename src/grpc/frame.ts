@@ -1,23 +1,24 @@
 /**
- * gRPC's message framing: one byte (0: not compressed), four bytes of length, the message.
+ * gRPC's framing of messages: one byte (0: not compressed), four bytes of length, the message.
  * https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md
  */
 import { fail } from '../errors/index.ts';
 
-/** Largest message taken, bytes: BuildKit's own limit. */
+/** The largest message accepted, in bytes: BuildKit's own limit. */
 export const maxMessage = 16 << 20;
 
-/** A byte for "not compressed", and the length. */
+/** The byte for "not compressed", and the length. */
 const headerLength = 5;
 
-/** One message as a frame. */
+/** Makes the frame of one message. */
 export function frame(message: Uint8Array): Buffer {
   return frameHead(message);
 }
 
 /**
- * A frame but for the bytes of its message's last field, for those who send these as they are: its header, the other
- * fields as they are encoded, and the last one's number and length (in bytes), if there is one.
+ * Makes the beginning of a frame, up to the bytes of the message's last field, for callers that send these bytes
+ * uncopied: the frame's header, the other fields (encoded), and the number and length in bytes of the last one, if
+ * there is one.
  */
 export function frameHead(fields: Uint8Array, last?: { field: number; length: number }): Buffer {
   const tail = last === undefined ? 0 : 1 + varintLength(last.length);
@@ -29,7 +30,7 @@ export function frameHead(fields: Uint8Array, last?: { field: number; length: nu
   return out;
 }
 
-/** The frame of a message with nothing but bytes in its field 1, of all the `BytesMessage`s. */
+/** Makes the frame of a `BytesMessage`: a message with nothing but bytes in its field 1. */
 export function bytesFrame(data: Uint8Array): Buffer {
   if (data.length === 0) return frame(data);
   const before = 1 + varintLength(data.length);
@@ -40,14 +41,14 @@ export function bytesFrame(data: Uint8Array): Buffer {
   return out;
 }
 
-/** Bytes that a number takes. */
+/** The number of bytes that a number takes. */
 function varintLength(value: number): number {
   let length = 1;
   for (let rest = value >>> 7; rest > 0; rest >>>= 7) length++;
   return length;
 }
 
-/** Writes the number and the length of a field of bytes; where those begin. */
+/** Writes the number and length of a field of bytes; returns where the bytes begin. */
 function putField(out: Buffer, at: number, field: number, length: number): number {
   let next = at;
   out[next++] = (field << 3) | 2;
@@ -57,7 +58,7 @@ function putField(out: Buffer, at: number, field: number, length: number): numbe
   return next;
 }
 
-/** The bytes of a `BytesMessage`: field 1 of a message that has no other. Throws `invalid` (hop `session`). */
+/** Reads the bytes of a `BytesMessage`, whose only field is 1. Throws `invalid` (hop `session`). */
 export function bytesIn(message: Uint8Array): Uint8Array {
   if (message.length === 0) return message;
   let at = 1;
@@ -76,25 +77,25 @@ export function bytesIn(message: Uint8Array): Uint8Array {
   throw fail('invalid', 'session', 'the peer sent a message that is not one of bytes');
 }
 
-/** Cuts a byte stream into messages. */
+/** Divides a byte stream into messages. */
 export class Deframer {
   readonly #most: number;
   #chunks: Uint8Array[] = [];
   #length = 0;
-  /** Bytes that the next message needs, its header included. */
+  /** The bytes that the next message needs, with its header. */
   #need = 5;
 
-  /** `most`: bytes of the largest message that is taken. */
+  /** `most`: the largest message accepted, in bytes. */
   constructor(most = maxMessage) {
     this.#most = most;
   }
 
-  /** Whether nothing is left over: where a stream may end. */
+  /** Whether no part of a message is left: a stream may end here. */
   get empty(): boolean {
     return this.#length === 0;
   }
 
-  /** The messages that a chunk completes; they may be parts of the chunk. Throws `invalid` (hop `session`). */
+  /** Returns the messages that a chunk completes; they may be parts of the chunk. Throws `invalid` (hop `session`). */
   push(chunk: Uint8Array): Uint8Array[] {
     if (chunk.length === 0) return [];
     this.#chunks.push(chunk);

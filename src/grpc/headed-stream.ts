@@ -1,8 +1,8 @@
 import { Duplex } from 'node:stream';
 
 /**
- * A connection of which some bytes were read already: those come first again. Node's HTTP/2 takes over a socket's
- * handle, so that bytes put back into the socket itself could get lost.
+ * A connection that begins with bytes which were read already. Node's HTTP/2 takes over a socket's handle, so bytes put
+ * back into the socket itself could get lost.
  */
 export function withHead(connection: Duplex, head: Buffer): Duplex {
   return head.length === 0 ? connection : new HeadedStream(connection, head);

@@ -1,35 +1,35 @@
 /**
- * How many bytes of requests are held for each who calls, until they are whole or answered: flow control bounds one
- * call, and somebody may have a thousand of them open on each of many connections.
+ * Limits the bytes of requests that are held for each caller until they are complete or answered. Flow control limits
+ * only one call, and a caller may have a thousand of them open on each of many connections.
  */
 import { constants, type ServerHttp2Stream } from 'node:http2';
 import { maxMessage } from './frame.ts';
 
-/** Bytes of all unfinished requests of one caller. A large bake's are a tenth of it. */
+/** The bytes of all unfinished requests of one caller. A large bake's are a tenth of it. */
 const maxHeld = 256 << 20;
 
-/** The length of a message's head: a flag and four bytes of length. */
+/** The length of a frame's head: a flag and four bytes of length. */
 const headBytes = 5;
 
 export class HeldBytes {
   readonly #most: number;
   readonly #held = new Map<string, number>();
 
-  /** `most`: bytes for one caller. */
+  /** `most`: the bytes allowed for one caller. */
   constructor(most = maxHeld) {
     this.#most = most;
   }
 
-  /** Bytes held for a caller. */
+  /** The bytes held for a caller. */
   of(caller: string): number {
     return this.#held.get(caller) ?? 0;
   }
 
   /**
-   * Counts what comes on a call before it is read, and hands on each message when it is whole: a reader that puts
-   * together what comes in pieces may copy all of it for each. A call with `one` message holds it until it is answered;
-   * of others, a message counts until it is passed on. Who holds more than they may has this call broken off, which
-   * gRPC's clients tell as RESOURCE_EXHAUSTED. Call it before anybody reads.
+   * Counts the bytes of a call before they are read, and passes on each message when it is complete: a reader that
+   * joins pieces may copy all of them for each piece. A call with `one` message holds it until it is answered; in other
+   * calls, a message counts until it is passed on. A call of a caller that holds too much is broken off, which gRPC's
+   * clients see as RESOURCE_EXHAUSTED. Call it before anything reads the stream.
    */
   count(stream: ServerHttp2Stream, caller: string, one: boolean): void {
     const messages = new Messages();
@@ -46,7 +46,7 @@ export class HeldBytes {
       return all <= this.#most;
     };
     const push = stream.push.bind(stream);
-    /** Hands on what waits, with the beginning of what has just come; the rest of it waits. */
+    /** Passes on the waiting bytes with the beginning of the new chunk; the rest of the chunk waits. */
     const pass = (chunk: Buffer, end: number) => {
       const whole = Buffer.concat([...parts, chunk.subarray(0, end)]);
       const rest = chunk.subarray(end);
@@ -55,7 +55,7 @@ export class HeldBytes {
       passed += whole.length;
       return whole.length === 0 || push(whole);
     };
-    // Node hands over what it has read by this, whoever reads it and how.
+    // Node passes on read bytes by this method, whoever reads and how.
     stream.push = (chunk: Buffer | null) => {
       if (over) return false;
       if (chunk === null) {
@@ -74,7 +74,7 @@ export class HeldBytes {
       parts = [];
       hold(0);
       stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM);
-      // It would wait for its answer to be read.
+      // The stream would wait for its answer to be read.
       stream.destroy();
       return false;
     };
@@ -85,14 +85,14 @@ export class HeldBytes {
   }
 }
 
-/** Where the messages of a call end. */
+/** Finds the ends of a call's messages. */
 class Messages {
   #head: number[] = [];
   #missing = 0;
 
   /**
-   * Takes bytes; gives how many of them may be handed on: up to the end of the last message that is whole, and all of a
-   * message that is longer than any may be, as its reader is to say so at once.
+   * Takes bytes and returns how many of them may be passed on: those up to the end of the last complete message, and
+   * all bytes of a message that is too long, so that its reader can refuse it at once.
    */
   take(chunk: Uint8Array): number {
     let end = 0;

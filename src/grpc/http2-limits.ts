@@ -1,27 +1,31 @@
-/** What a peer may do on an HTTP/2 connection to us. https://www.rfc-editor.org/rfc/rfc9113#section-10.5 */
+/** The limits for a peer on an HTTP/2 connection to us. https://www.rfc-editor.org/rfc/rfc9113#section-10.5 */
 import type { Http2Server, ServerHttp2Session, ServerOptions, Settings } from 'node:http2';
 
 /**
- * Before somebody was let in: enough for the head of a request, and what it sends stays with the client. Fewer streams
- * than 100 would be refused to clients that begin before they have read this.
+ * The limits before a peer was admitted: enough for the head of a request; the rest stays with the client. With fewer
+ * than 100 streams, clients that begin before they have read this would be refused.
  */
 const strangerSettings = { initialWindowSize: 16 << 10, maxConcurrentStreams: 128 };
 
-/** Then: a build has two or three calls open, each of a bake's targets has them, and contexts come as streams. */
+/**
+ * The limits afterwards: a build has two or three calls open, each target of a bake has them too, and contexts come as
+ * streams.
+ */
 const knownSettings = { initialWindowSize: 8 << 20, maxConcurrentStreams: 1024, maxFrameSize: 1 << 20 };
 
-/** Bytes that may be on their way for all calls together. */
+/** The bytes that may be under way for all calls together. */
 const connectionWindow = 16 << 20;
 
-/** A block of headers, bytes: a token, and the methods that a session serves, are the largest. */
+/** The bytes of a block of headers. Tokens, and the methods that a session serves, are the largest headers. */
 const maxHeaderListSize = 128 << 10;
 
-/** Settings that a peer may send in its first second, and in each one after: clients send two or three in all. */
+/** The number of settings that a peer may send in each second; clients send two or three in all. */
 const settingsBurst = 100;
 
 /**
- * Options of a server whose clients nobody knows yet: what they open, reset, break and send ahead is limited. A client
- * that breaks off all of a large bake's calls at once is within them.
+ * The options of a server whose clients are unknown yet: the streams that they open, reset and break off, and the bytes
+ * that they send ahead, are limited. A client that breaks off all calls of a large bake at once stays within the
+ * limits.
  */
 export const http2Limits = {
   settings: { ...strangerSettings, maxHeaderListSize } as Settings,
@@ -33,7 +37,7 @@ export const http2Limits = {
   maxSessionMemory: 256,
 } satisfies ServerOptions;
 
-/** Cuts off peers of a server that change their settings without end. */
+/** Cuts off peers that change their settings without end. */
 export function limitSettings(server: Http2Server): void {
   server.on('session', (session) => {
     let left = settingsBurst;
@@ -46,22 +50,22 @@ export function limitSettings(server: Http2Server): void {
   });
 }
 
-/** Gives a connection on which somebody was let in the room that a build needs. */
+/** Gives a connection with an admitted peer the room that a build needs. */
 export function widen(session: ServerHttp2Session): void {
   if (session.destroyed || session.closed) return;
   session.settings({ ...knownSettings, maxHeaderListSize });
   session.setLocalWindowSize(connectionWindow);
 }
 
-/** Calls that begin at each turn of the event loop; a flood of them leaves room for all else in between. */
+/** The number of calls that begin in one turn of the event loop; in a flood of them, other work runs in between. */
 const perTurn = 16;
 
-/** A queue in which calls wait for their turn, so that those that are broken off at once cost nothing. */
+/** A queue in which calls wait for their turn, so that calls which are broken off at once cost nothing. */
 export class Turns {
   #waiting: (() => void)[] = [];
   #going = false;
 
-  /** Resolves when it is the caller's turn, never in the turn of the event loop in which it asks. */
+  /** Resolves at the caller's turn, which is never the turn of the event loop in which it asks. */
   next(): Promise<void> {
     return new Promise((resolve) => {
       this.#waiting.push(resolve);

@@ -1,4 +1,4 @@
-/** gRPC on one HTTP/2 connection: frames, status, calls, streams and what a server allows. */
+/** gRPC on one HTTP/2 connection: frames, status, calls, streams and the limits of servers. */
 
 export { beginAnswer, endAnswer, refuseCall } from './answer.ts';
 export { answerUpgrade } from './answer-upgrade.ts';

@@ -1,8 +1,8 @@
 import { bytesFrame } from './frame.ts';
 
 /**
- * Sends bytes as messages of `size` bytes at most, each once the one before was taken, and calls `done`. A call that is
- * over, as `isOver` tells, drops the rest: its status says why.
+ * Sends bytes as messages of at most `size` bytes, each when the one before was taken, then calls `done`. When `isOver`
+ * says that the call is over, the rest is dropped, since the call's status tells why.
  */
 export function sendInFrames(
   bytes: Buffer,

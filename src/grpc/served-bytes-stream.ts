@@ -1,4 +1,4 @@
-/** A call whose messages hold nothing but bytes, both ways, as a Node stream at its server. */
+/** The server's side of a call whose messages hold nothing but bytes, both ways, as a Node stream. */
 import type { Http2ServerResponse, ServerHttp2Stream } from 'node:http2';
 import { Duplex } from 'node:stream';
 import { beginAnswer, endAnswer } from './answer.ts';
@@ -6,7 +6,7 @@ import { bytesIn, Deframer } from './frame.ts';
 import { sendInFrames } from './send-bytes.ts';
 import { OK, statusOf } from './status.ts';
 
-/** Bytes per message: few enough for every client's limit. */
+/** The bytes in one message: few enough for every client's limit. */
 const chunkSize = 1 << 20;
 
 /** The bytes in the messages of both directions, with back-pressure in both. Destroying it ends the call. */
@@ -16,7 +16,7 @@ export class ServedBytesStream extends Duplex {
   readonly #frames = new Deframer();
   #came: Uint8Array[] = [];
   #begun = false;
-  /** The client has ended its side. BuildKit's Go client misreads whatever comes after that, and complains. */
+  /** Whether the client has ended its side. BuildKit's Go client misreads any message after that, and complains. */
   #over = false;
   readonly #out = {
     isOver: () => this.#over || this.destroyed || this.#call.closed || this.#call.destroyed,
@@ -30,7 +30,7 @@ export class ServedBytesStream extends Duplex {
     this.on('error', () => {}); // the call's status tells
   }
 
-  /** Says that the call is taken, and reads. */
+  /** Accepts the call and begins to read. */
   begin(): void {
     this.#begun = true;
     const call = this.#call;
@@ -48,7 +48,8 @@ export class ServedBytesStream extends Duplex {
     try {
       for (const message of this.#frames.push(chunk)) {
         const data = bytesIn(message);
-        // What one turn of the event loop brings goes on in one piece: clients send a message for every few bytes.
+        // The bytes of one turn of the event loop are passed on in one piece, since clients send a message for every
+        // few bytes.
         if (data.length > 0 && this.#came.push(data) === 1) setImmediate(() => this.#flush());
       }
     } catch (err) {

@@ -1,12 +1,12 @@
-/** Calls whose messages hold nothing but bytes (`BytesMessage`), from the serving side. */
+/** The serving side of calls whose messages hold nothing but bytes (`BytesMessage`). */
 import type { ServerHttp2Stream } from 'node:http2';
 import { canceled } from '../errors/index.ts';
 import { bytesFrame, bytesIn, Deframer } from './frame.ts';
 
-/** Bytes per message: few enough for every receiver's limit. */
+/** The bytes in one message: few enough for every receiver's limit. */
 const chunkSize = 256 * 1024;
 
-/** What the peer sends, until it ends its side. Throws `canceled` when it breaks the call off. */
+/** The bytes that the peer sends, until it ends its side. Throws `canceled` when it breaks the call off. */
 export async function* receivedBytes(stream: ServerHttp2Stream): AsyncGenerator<Uint8Array> {
   const frames = new Deframer();
   for await (const chunk of stream.iterator({ destroyOnReturn: false })) {
@@ -25,7 +25,7 @@ export async function sendBytes(stream: ServerHttp2Stream, bytes: AsyncIterable<
   }
 }
 
-/** Resolves when a stream takes more, or is over. */
+/** Resolves when a stream can take more, or is over. */
 export function drained(stream: ServerHttp2Stream): Promise<void> {
   return new Promise<void>((resolve) => {
     const go = () => {

@@ -1,4 +1,4 @@
-/** A gRPC server on a connection that is there already: ours to a daemon, turned round. */
+/** A gRPC server on an existing connection: the one that we opened to a daemon, used in reverse. */
 import { createServer, type Http2Server, type IncomingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
 import type { Duplex } from 'node:stream';
 import { canceled, fail } from '../errors/index.ts';
@@ -8,25 +8,25 @@ import { takeConnection } from './http2-connection.ts';
 import { type CallStatus, OK, statusOf, UNIMPLEMENTED } from './status.ts';
 import { trailerRoom } from './trailer-room.ts';
 
-/** One call, as its handler sees it. */
+/** One call in the view of its handler. */
 export interface ServedCall {
   readonly headers: IncomingHttpHeaders;
-  /** Names and values in turn, as they came: Node joins in `headers` what is repeated. */
+  /** Names and values in turn, as they came (in `headers`, Node joins repeated ones). */
   readonly rawHeaders: readonly string[];
   readonly stream: ServerHttp2Stream;
-  /** Settles when the peer sends nothing more; rejects with `canceled` when it breaks the call off. */
+  /** Resolves when the peer has ended its side; rejects with `canceled` when it breaks the call off. */
   readonly ended: Promise<void>;
   /** Fires when the call is over. */
   readonly signal: AbortSignal;
 }
 
-/** What it throws is the call's status. */
+/** Handles a call. An error that it throws becomes the call's status. */
 export type CallHandler = (call: ServedCall) => Promise<void>;
 
 export class GrpcServer {
   readonly #server: Http2Server;
 
-  /** `handlers`: by path, `/moby.filesync.v1.FileSync/DiffCopy`. */
+  /** `handlers` by path: `/moby.filesync.v1.FileSync/DiffCopy`. */
   constructor(handlers: ReadonlyMap<string, CallHandler>) {
     this.#server = createServer({
       settings: { initialWindowSize: 8 << 20, maxFrameSize: 1 << 20, maxHeaderListSize: 1 << 20 },
@@ -48,7 +48,7 @@ export class GrpcServer {
     );
   }
 
-  /** Speaks HTTP/2 on a connection, until that is closed. */
+  /** Speaks HTTP/2 on a connection until that is closed. */
   serve(connection: Duplex): void {
     connection.on('error', () => {});
     takeConnection(this.#server, connection);
@@ -79,7 +79,7 @@ async function answer(
     status = statusOf(err);
   }
   if (!stream.destroyed && !stream.writableEnded) stream.end();
-  // What the peer still sends is of no use, but must be taken for the call to end.
+  // The rest of the peer's bytes are not needed, but must be read for the call to end.
   stream.resume();
 }
 
@@ -91,7 +91,7 @@ export function unary(work: (request: Uint8Array, call: ServedCall) => Promise<U
   };
 }
 
-/** The one message of a call. Throws `invalid` when there is none. What comes after it is dropped. */
+/** The only message of a call. Throws `invalid` when there is none. Bytes after it are dropped. */
 export function requestOf({ stream }: Pick<ServedCall, 'stream'>): Promise<Uint8Array> {
   const frames = new Deframer();
   return new Promise((resolve, reject) => {

@@ -1,4 +1,4 @@
-/** gRPC's status codes and how they travel. https://grpc.io/docs/guides/status-codes/ */
+/** gRPC's status codes and their form in headers. https://grpc.io/docs/guides/status-codes/ */
 import type { IncomingHttpHeaders } from 'node:http2';
 import { DrydockError, type ErrorCode } from '../errors/index.ts';
 
@@ -19,15 +19,15 @@ export const UNAVAILABLE = 14;
 const DATA_LOSS = 15;
 const UNAUTHENTICATED = 16;
 
-/** How a call ended. */
+/** The end of a call. */
 export interface CallStatus {
-  /** One of the above. */
+  /** One of the codes above. */
   code: number;
-  /** Of a failure. */
+  /** The message of a failure. */
   message: string;
 }
 
-/** A call that its server ended with something else than OK. */
+/** The error of a call that its server ended with another status than OK. */
 export class GrpcError extends Error {
   override readonly name = 'GrpcError';
   readonly code: number;
@@ -55,7 +55,7 @@ const kinds: Partial<Record<number, ErrorCode>> = {
   [UNAUTHENTICATED]: 'unauthenticated',
 };
 
-/** The kind of failure that a status stands for. */
+/** The kind of error that a status stands for. */
 export function errorCodeOf(status: number): ErrorCode {
   return kinds[status] ?? 'unavailable';
 }
@@ -76,21 +76,21 @@ const statuses: Record<ErrorCode, number> = {
   internal: INTERNAL,
 };
 
-/** The status that tells a peer of a failure of ours. */
+/** The status that tells a peer of our error. */
 export function statusOf(err: unknown): CallStatus {
   if (err instanceof GrpcError) return { code: err.code, message: err.message };
-  // Clients written in Go look for the words of their own.
+  // Clients written in Go look for this exact text.
   const gone = err instanceof DrydockError && err.code === 'canceled' && err.message === 'canceled';
   const message = gone ? 'context canceled' : err instanceof Error ? err.message : String(err);
   return { code: err instanceof DrydockError ? statusCode(err) : UNKNOWN, message };
 }
 
-/** A file that a step wants and that is not there is a step's failure, which has no code in BuildKit. */
+/** A step that wants a file which is missing fails as a step, and BuildKit has no code for that. */
 function statusCode({ code, hop, step }: DrydockError): number {
   return code === 'not-found' && hop === 'file' && step !== undefined ? UNKNOWN : statuses[code];
 }
 
-/** The status in the headers or trailers of an answer; undefined when they have none, as before messages. */
+/** The status in the headers or trailers of an answer; undefined when there is none, as before messages. */
 export function statusIn(headers: IncomingHttpHeaders): CallStatus | undefined {
   const code = headers['grpc-status'];
   if (code === undefined) return undefined;
@@ -100,7 +100,7 @@ export function statusIn(headers: IncomingHttpHeaders): CallStatus | undefined {
   };
 }
 
-/** `grpc-message` is percent-encoded UTF-8; what is not decodable is shown as it came. */
+/** Decodes `grpc-message`, which is percent-encoded UTF-8. A text that cannot be decoded is returned unchanged. */
 function decodeMessage(text: string): string {
   try {
     return decodeURIComponent(text);

@@ -1,4 +1,6 @@
-/** An image archive read once, from front to back: blobs go into content as they come, small documents stay here. */
+/**
+ * Reads an image archive once, from front to back. Blobs go into content as they come; small documents are kept here.
+ */
 import { DrydockError, fail, throwIfAborted } from '../errors/index.ts';
 import type { Digest } from '../oci/index.ts';
 import type { ReportStatus } from '../progress/index.ts';
@@ -32,7 +34,7 @@ const maxDocuments = 64 << 20;
 const maxFiles = 100_000;
 
 export class Archive {
-  /** `index.json`, `manifest.json`, `oci-layout`, `repositories` at the archive's root. */
+  /** The files `index.json`, `manifest.json`, `oci-layout` and `repositories` at the archive's root. */
   readonly documents = new Map<string, Buffer>();
   readonly #blobs = new Map<string, ArchivedBlob>();
   readonly #links = new Map<string, string>();
@@ -49,8 +51,8 @@ export class Archive {
   }
 
   /**
-   * Reads a whole archive, compressed or not. Nothing is written outside of content. Throws `corrupt` for what is no
-   * sound archive or has blobs that are not what their names say, `exhausted` for absurd documents, `canceled`.
+   * Reads a whole archive, compressed or not, into content. Throws `corrupt` for an unsound archive and for blobs that
+   * do not have the digests in their names, `exhausted` for absurd documents, `canceled`.
    */
   static async read(store: Store, source: AsyncIterable<Uint8Array>, ctx: ArchiveContext): Promise<Archive> {
     const archive = new Archive(store, ctx);
@@ -63,7 +65,8 @@ export class Archive {
       },
       { hop: 'client' },
     );
-    // The parser is synchronous and its chunks are parts of the portion pushed: that one is kept until all is written.
+    // The parser is synchronous and its chunks are parts of the pushed portion, which is kept until all chunks are
+    // written.
     const drain = async () => {
       for (const event of events) await archive.#take(event);
       events.length = 0;
@@ -82,7 +85,7 @@ export class Archive {
     return archive;
   }
 
-  /** The file of a path in the archive, whatever it is called, links followed. Throws `corrupt` for a sparse file. */
+  /** The blob of a path in the archive, after following links. Throws `corrupt` for a sparse file. */
   blob(path: string): ArchivedBlob | undefined {
     let at = cleanTarPath(path);
     for (let hops = 0; hops < 16; hops++) {
@@ -122,7 +125,7 @@ export class Archive {
       this.#sparse.add(path);
       return undefined;
     }
-    // Builders name configs and layers as they like, and manifest.json, which says which is which, may come last.
+    // Builders name configs and layers as they like, and manifest.json, which tells them apart, may come last.
     return this.#blob(path, size, name === undefined ? undefined : (`sha256:${name}` as Digest));
   }
 

@@ -1,4 +1,4 @@
-/** The blobs of a stored image, wherever they have to come from. */
+/** Brings the blobs of a stored image into content, from wherever they are. */
 import { createGzip } from 'node:zlib';
 import {
   type FetchContext,
@@ -13,7 +13,7 @@ import { chainIds, type Descriptor, type Digest, mediaTypes } from '../oci/index
 import type { RegistryClient } from '../registry/index.ts';
 import type { SnapshotInfo, Store } from '../store/index.ts';
 
-/** One layer of a stored image, with its chain and what the store has of it. */
+/** One layer of a stored image, with its chain ID and the store's facts about it. */
 export interface StoredLayer {
   descriptor: Descriptor;
   diffId: Digest;
@@ -38,9 +38,9 @@ export async function storedLayers(store: Store, image: StoredImage): Promise<St
 }
 
 /**
- * Makes sure that a layer's blob is in content: it is there, or its snapshot is packed, or it is fetched from where
- * the layer came from (only with a client), or from `elsewhere`, an image that has it. Throws `not-found`, `corrupt`,
- * the registry's errors.
+ * Makes sure that a layer's blob is in content: it is there, or its snapshot is packed, or (only with a client) it is
+ * fetched from the layer's origin or from `elsewhere`, an image that has it. Throws `not-found`, `corrupt`, the
+ * registry's errors.
  */
 export async function ensureLayer(
   store: Store,
@@ -55,22 +55,22 @@ export async function ensureLayer(
     const { from = elsewhere, blob } = originOf(layer.snapshot?.labels ?? {});
     const gone = err instanceof DrydockError && (err.code === 'not-found' || err.code === 'corrupt');
     if (!gone || from === undefined || client === undefined) throw err;
-    // What it was pulled as says where else it is, if it was a foreign layer.
+    // The blob that a foreign layer was pulled as tells its other URLs.
     const wanted = blob?.digest === layer.descriptor.digest ? blob : layer.descriptor;
     await fetchBlobInto(store, client, from, wanted, ctx);
   }
 }
 
-/** Whether a layer goes uncompressed into a manifest only because nobody has compressed it yet. */
+/** Whether a layer is uncompressed in a manifest only because nobody has compressed it yet. */
 export async function isPlainLayer(store: Store, { descriptor, snapshot }: StoredLayer): Promise<boolean> {
   const { mediaType, digest } = descriptor;
   if (mediaType !== mediaTypes.ociLayer && mediaType !== mediaTypes.dockerLayer) return false;
-  // Published uncompressed: its digest is known out there.
+  // The layer was published uncompressed, so its digest is known elsewhere.
   if (originOf(snapshot?.labels ?? {}).blob?.digest === digest) return false;
   return !(await isPublished(store, digest));
 }
 
-/** A plain layer as a gzip blob in content. */
+/** Stores a plain layer as a gzip blob in content. */
 export async function gzipLayer(store: Store, layer: StoredLayer, ctx: FetchContext): Promise<Descriptor> {
   if (layer.snapshot !== undefined) {
     const { report, signal, lease } = ctx;
@@ -84,7 +84,7 @@ export async function gzipLayer(store: Store, layer: StoredLayer, ctx: FetchCont
     });
     if (made.diffId === layer.diffId) return like(layer.descriptor, made.descriptor);
   }
-  // Its tar was made elsewhere (a loaded image) and cannot be made again from files: compress the bytes we have.
+  // The tar was made elsewhere (a loaded image) and cannot be made again from files, so its bytes are compressed.
   await ensureBlob(store, layer.descriptor, layer.chain, ctx);
   const { content } = store;
   const writer = await content.writer(`gzip-${layer.descriptor.digest}-${crypto.randomUUID()}`, {
@@ -114,7 +114,7 @@ export async function gzipLayer(store: Store, layer: StoredLayer, ctx: FetchCont
   }
 }
 
-/** A docker manifest gets docker's layer types, an OCI manifest the OCI's. */
+/** Gives a layer docker's media type in a docker manifest, the OCI's in an OCI manifest. */
 function like(plain: Descriptor, { digest, size }: Descriptor): Descriptor {
   const docker = plain.mediaType === mediaTypes.dockerLayer;
   const { annotations } = plain;

@@ -4,15 +4,15 @@ import { chainIds, type Digest } from '../oci/index.ts';
 import type { Store } from '../store/index.ts';
 
 interface HistoryStep {
-  /** ms since the epoch; undefined when the config does not say */
+  /** ms since the epoch; undefined when the config does not tell */
   created?: number;
   createdBy: string;
   comment: string;
-  /** Bytes of the layer's files, of its blob when it is not unpacked; 0 for a step without a layer. */
+  /** The bytes of the layer's files, or of its blob when it is not unpacked; 0 for a step without a layer. */
   size: number;
 }
 
-/** The steps, newest first. Layers that the history does not mention are steps without words. */
+/** The steps of an image, newest first. Layers that its history does not mention are steps without words. */
 export async function imageHistory(store: Store, image: StoredImage): Promise<HistoryStep[]> {
   const chains = chainIds(image.config.rootfs.diff_ids);
   const sizes = await Promise.all(

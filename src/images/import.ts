@@ -1,4 +1,4 @@
-/** `docker import`: a tar of a file tree as an image of one layer. */
+/** `docker import`: makes an image of one layer from a tar of a file tree. */
 import { danglingName, withLease } from '../distribution/index.ts';
 import { throwIfAborted, toDrydockError } from '../errors/index.ts';
 import {
@@ -16,14 +16,14 @@ import { decompress, endOfArchive, TarParser } from '../tar/index.ts';
 import { nameImage } from './name.ts';
 
 interface ImportOptions {
-  /** Without one the image is dangling. */
+  /** The image's name; without one the image is dangling. */
   name?: string;
   platform: Platform;
   config: ContainerConfig;
-  /** Comment of its one history entry. */
+  /** The comment of its only history entry. */
   message: string;
   signal?: AbortSignal;
-  /** Bytes of the plain tar so far. */
+  /** Tells the bytes of the plain tar read so far. */
   onBytes?(bytes: number): void;
 }
 
@@ -33,8 +33,8 @@ interface Imported {
 }
 
 /**
- * Makes an image of a tar, compressed or not, which becomes its layer as it is. The source is read once and never held
- * in memory. Throws `corrupt` for what is no sound tar, `exhausted`, `canceled`; nothing stays then.
+ * Makes an image of a tar, compressed or not, which becomes its layer unchanged. The source is read once and never held
+ * in memory. Throws `corrupt` for an unsound tar, `exhausted`, `canceled`; nothing is kept then.
  */
 export async function importTar(
   store: Store,
@@ -70,7 +70,7 @@ export async function importTar(
       return { id: configDescriptor.digest, target };
     });
   } catch (err) {
-    // What was read of a bad tar is of no use to anybody.
+    // Nobody needs the parts that were read of a bad tar.
     await store.gc().catch(() => {});
     throw err;
   }
@@ -94,7 +94,7 @@ async function layerOf(
       onBytes?.(bytes);
     }
     if (bytes === 0) {
-      // As docker has it, no bytes at all are an empty tree.
+      // An empty input is an empty tree, as in docker.
       parser.push(endOfArchive);
       await writer.write(endOfArchive);
     }

@@ -1,4 +1,4 @@
-/** What is done with images that a store has: pull, push, load, save, import, list, inspect, remove, tag. */
+/** The operations on the images of a store: pull, push, load, save, import, list, inspect, remove, tag. */
 export { ensureLayer, storedLayers } from './blobs.ts';
 export { imageHistory } from './history.ts';
 export { importTar } from './import.ts';

@@ -1,4 +1,4 @@
-/** `drydock inspect`: an image in the JSON shape of `docker inspect`. */
+/** `drydock inspect`: describes an image in the JSON form of `docker inspect`. */
 import { findImage, type StoredImage } from '../distribution/index.ts';
 import type { ContainerConfig, Descriptor, Digest } from '../oci/index.ts';
 import type { Store } from '../store/index.ts';
@@ -12,7 +12,7 @@ interface ImageInspect {
   RepoDigests: string[];
   Parent: string;
   Comment: string;
-  /** RFC 3339; '' when the config does not say */
+  /** RFC 3339; '' when the config does not tell */
   Created: string;
   DockerVersion: string;
   Author: string;

@@ -5,25 +5,25 @@ import type { Store } from '../store/index.ts';
 import { toldNames } from './told-names.ts';
 
 export interface ImageSummary {
-  /** Config digest. */
+  /** The digest of the config. */
   id: Digest;
-  /** As people write them: `app:1`. Empty for a dangling image. */
+  /** The names that people write: `app:1`. Empty for a dangling image. */
   names: string[];
-  /** `app@sha256:…`, as far as registries have it so or would get it so. */
+  /** `app@sha256:…`, if registries have it so or would get it so. */
   digests: string[];
-  /** Digest of the manifest or index that the names point to. */
+  /** The digest of the manifest or index that the names point to. */
   target: Digest;
-  /** Bytes of the layers' files; for layers that are not unpacked, of their blobs. */
+  /** The bytes of the layers' files; for layers that are not unpacked, of their blobs. */
   size: number;
-  /** ms since the epoch; undefined when the config does not say */
+  /** ms since the epoch; undefined when the config does not tell */
   created?: number;
-  /** The platforms that are here. */
+  /** The platforms that are in the store. */
   platforms: string[];
-  /** No name is left. */
+  /** Whether the image has no name left. */
   dangling: boolean;
 }
 
-/** Every image, newest first. One whose documents are not all in content is left out. */
+/** Lists all images, newest first, without those whose documents are not all in content. */
 export async function listImages(store: Store): Promise<ImageSummary[]> {
   const summaries: ImageSummary[] = [];
   for (const records of await recordsByTarget(store)) {
@@ -47,7 +47,7 @@ export async function listImages(store: Store): Promise<ImageSummary[]> {
   return summaries.sort((a, b) => (b.created ?? 0) - (a.created ?? 0) || a.id.localeCompare(b.id));
 }
 
-/** Bytes of an image's layers: of their files where they are unpacked, else of their blobs. */
+/** The bytes of an image's layers: of their files if they are unpacked, else of their blobs. */
 export async function imageSize(store: Store, image: StoredImage): Promise<number> {
   const chains = chainIds(image.config.rootfs.diff_ids);
   let total = 0;

@@ -1,4 +1,4 @@
-/** `drydock load`: images from a tar that docker, podman, skopeo or we wrote. */
+/** `drydock load`: loads images from a tar written by docker, podman, skopeo or Drydock. */
 import {
   type DocumentOrigin,
   danglingName,
@@ -35,19 +35,19 @@ import { nameImage } from './name.ts';
 interface LoadOptions {
   lease?: string;
   signal?: AbortSignal;
-  /** Bytes per blob read. */
+  /** Reports the bytes of each blob read. */
   report?: ReportStatus;
-  /** Of an index that has it, only this platform is loaded. */
+  /** Loads only this platform of an index that has it. */
   platform?: Platform;
 }
 
 interface Loaded {
-  /** As people write it; undefined for an image that the archive gives no name. */
+  /** The name that people write; undefined for an image without a name in the archive. */
   name?: string;
-  /** Config digest. */
+  /** The digest of the config. */
   id: Digest;
   target: Descriptor;
-  /** What is here of it. */
+  /** The images of the index (or the only one) that are in content. */
   images: readonly StoredImage[];
 }
 
@@ -59,9 +59,9 @@ interface Named {
 const origin: DocumentOrigin = { name: 'the image archive', hop: 'client' };
 
 /**
- * Loads every image of an archive: an OCI layout tar, `docker save`'s of any version since 1.10, plain or compressed.
- * The source is read once and never held in memory. Names are given at the end, when all of the archive has proved
- * sound; when it has not, nothing stays. Throws `corrupt`, `unsupported`, `exhausted`, `canceled`.
+ * Loads all images of an archive: an OCI layout tar, or one of `docker save` of any version since 1.10, plain or
+ * compressed. The source is read once and never held in memory. Names are given at the end, when the whole archive has
+ * proved sound; otherwise nothing is kept. Throws `corrupt`, `unsupported`, `exhausted`, `canceled`.
  */
 export async function loadImages(
   store: Store,
@@ -88,7 +88,7 @@ export async function loadImages(
     if (options.platform !== undefined) await store.gc();
     return all;
   } catch (err) {
-    // What was read of a bad archive is of no use to anybody.
+    // Nobody needs the parts that were read of a bad archive.
     if (options.lease === undefined) await store.gc().catch(() => {});
     throw err;
   }
@@ -152,7 +152,7 @@ async function imagesOf(
   return images;
 }
 
-/** Checks that all of a target is in content and labels it for the collector. Returns the configs' digests. */
+/** Checks that all of a target is in content, and labels it for the collector. Returns the digests of the configs. */
 async function keepTarget(
   store: Store,
   target: Descriptor,
@@ -168,7 +168,7 @@ async function keepTarget(
     const fits = (child: Descriptor) =>
       platform !== undefined && child.platform !== undefined && platformMatches(platform, child.platform);
     for (const child of manifests.some(fits) ? manifests.filter(fits) : manifests) {
-      // A layout may hold some platforms only.
+      // A layout may have only some of the platforms.
       if ((await store.content.info(child.digest)) === undefined) continue;
       children.push(child);
       if (isImageEntry(child))
@@ -200,7 +200,7 @@ async function must(store: Store, { digest }: Pick<Descriptor, 'digest'>): Promi
   }
 }
 
-/** containerd's annotation is a whole name; the OCI's is one if it looks so. */
+/** The name in containerd's annotation is whole; the OCI's annotation counts as a whole name if it looks like one. */
 function nameOf({ annotations }: Descriptor): string | undefined {
   const whole = annotations?.[fullNameAnnotation];
   if (whole !== undefined) return checkedName(whole);
@@ -257,7 +257,7 @@ function tagsByConfig(archive: Archive, docker: Buffer): Map<Digest, string[]> {
   return tags;
 }
 
-/** A manifest for an image that an older `docker save` wrote without one. */
+/** Makes a manifest for an image that an older `docker save` wrote without one. */
 async function fromDocker(store: Store, archive: Archive, item: DockerItem, lease: string): Promise<Named> {
   const config = archive.blob(item.Config);
   if (config === undefined) throw bad(`the config ${JSON.stringify(item.Config)} is missing`);

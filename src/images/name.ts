@@ -1,14 +1,13 @@
-/** Names given to images. Whoever gives one in the store goes through here, so that no image is lost by it. */
+/** Gives names to images. All callers that name an image in the store use this file, so no image gets lost by it. */
 import { danglingName, storedImages } from '../distribution/index.ts';
 import { fail } from '../errors/index.ts';
 import { type Descriptor, parseReference } from '../oci/index.ts';
 import type { ImageRecord, Store } from '../store/index.ts';
 
 /**
- * Gives a target in content a name; a name that is taken moves. An image that loses its last name by that is kept
- * without one, as docker keeps it, until it is removed or pruned; an image that was kept so and gets a name is an
- * ordinary one again. `date`: as for `Images.put`. Throws `not-found` when the target is not in content, and what
- * `checkNewName` throws.
+ * Gives a target in content a name; a name that is in use moves. An image that so loses its last name is kept without
+ * one, as in docker, until it is removed or pruned; an image kept like this that gets a name is an ordinary one again.
+ * `date`: see `Images.put`. Throws `not-found` when the target is not in content, and the errors of `checkNewName`.
  */
 export function nameImage(
   store: Store,
@@ -42,13 +41,16 @@ export function checkNewName(name: string): void {
   });
 }
 
-/** Keeps what a record points to, before its name goes to `next`; not what has another name or is not whole. */
+/**
+ * Keeps a record's image without a name before its name goes to `next`, unless the image has another name or is not
+ * whole.
+ */
 async function keepNameless(store: Store, old: ImageRecord, next: Descriptor): Promise<void> {
   const { digest } = old.target;
   if ((await store.images.of(digest)).some(({ name }) => name !== old.name)) return;
   const was = await storedImages(store, old.name, old.target);
   const will = new Set((await storedImages(store, old.name, next)).map(({ id }) => id));
-  // The same image in another manifest, compressed or with more platforms, keeps the name.
+  // The same image in another manifest (compressed, or with more platforms) keeps the name.
   if (was.every(({ id }) => will.has(id))) return;
   await store.images.put(danglingName(digest), old.target, old.labels);
 }

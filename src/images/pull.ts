@@ -1,4 +1,4 @@
-/** `drydock pull`: an image from a registry into the store, its layers as blobs that are unpacked when needed. */
+/** `drydock pull`: brings an image from a registry into the store. Its layers come as blobs, unpacked when needed. */
 import {
   type FetchContext,
   fetchBlobInto,
@@ -29,13 +29,13 @@ import { gcLabels, type ImageRecord, type Store } from '../store/index.ts';
 import { nameImage } from './name.ts';
 
 interface PullOptions {
-  /** Default: the host's. */
+  /** Default: the host's platform. */
   platform?: Platform;
-  /** All platforms of an index. */
+  /** Pulls all platforms of an index. */
   all?: boolean;
-  /** Keeps what was pulled besides the image's name; default: one that ends with the pull. */
+  /** A lease that keeps the pulled blobs besides the image's name; default: one that ends with the pull. */
   lease?: string;
-  /** Bytes per blob, under its digest. */
+  /** Reports the bytes of each blob, under its digest. */
   report?: ReportStatus;
   signal?: AbortSignal;
   credentials?: CredentialSource;
@@ -43,15 +43,16 @@ interface PullOptions {
 
 interface Pulled {
   record: ImageRecord;
-  /** Image ID (config digest) of the platform, or of the first of all. */
+  /** The image's ID (config digest) for the platform, or for the first of all. */
   id: Digest;
-  /** Whether the name pointed elsewhere before, or nowhere. */
+  /** Whether the name pointed to another image before, or to none. */
   changed: boolean;
 }
 
 /**
- * Pulls an image by tag or digest and names it. What is in content is not fetched again. Throws the registry's errors;
- * `not-found` with the platforms there are; `corrupt`; `canceled`. What was fetched so far is gone on from next time.
+ * Pulls an image by tag or digest and names it. Blobs in content are not fetched again, and a later pull continues
+ * where this one stopped. Throws the registry's errors, `not-found` with the available platforms, `corrupt`,
+ * `canceled`.
  */
 export async function pullImage(
   store: Store,
@@ -92,7 +93,7 @@ export async function pullImage(
       images.push(await readDocuments(store, source, target, options.platform ?? hostPlatform(), lease));
     }
     await fetchLayers(store, client, name, images, ctx);
-    // As docker does: a digest names the image for good, a tag beside it says nothing more.
+    // Docker does so: a digest names the image for good, and a tag beside it adds nothing.
     const kept = parsed.digest === undefined ? name : formatReference({ ...parsed, tag: undefined });
     const before = await store.images.get(kept);
     const record = await nameImage(store, kept, plain(target));

@@ -1,4 +1,4 @@
-/** `drydock push`: an image of the store into a registry. */
+/** `drydock push`: sends an image of the store to a registry. */
 import {
   type FetchContext,
   findImage,
@@ -34,34 +34,34 @@ import { ensureLayer, gzipLayer, isPlainLayer, type StoredLayer, storedLayers } 
 interface PushOptions {
   lease?: string;
   signal?: AbortSignal;
-  /** Bytes per layer, under its digest; a layer that the registry has completes at once. */
+  /** Reports the bytes of each layer under its digest. A layer that the registry has is complete at once. */
   report?: ReportStatus;
-  /** What came of a layer, before `report` says that it is done. */
+  /** Tells what happened to a layer, before `report` says that it is done. */
   settled?: (layer: PushedLayer) => void;
   credentials?: CredentialSource;
-  /** Layer → reference of an image that has it, for layers that are not here. */
+  /** Layer → the reference of an image that has it, for layers that are not in the store. */
   sources?: ReadonlyMap<Digest, string>;
-  /** Only this platform of the image, as an image of its own. */
+  /** Pushes only this platform of the image, as a separate image. */
   platform?: Platform;
 }
 
-/** How a registry got a layer: it had it, took it over from another of its repositories, or was sent it. */
+/** How a registry got a layer: it had it, took it from another of its repositories, or received it. */
 type LayerOutcome = 'exists' | 'mounted' | 'pushed';
 
 export interface PushedLayer {
   digest: Digest;
   outcome: LayerOutcome;
-  /** Of a mounted one: the repository that it was in, `library/busybox`. */
+  /** The repository that a mounted layer was taken from: `library/busybox`. */
   from?: string;
 }
 
 interface Pushed {
-  /** The reference pushed to. */
+  /** The reference that was pushed to. */
   ref: string;
-  /** What the tag now points to. */
+  /** The descriptor that the tag now points to. */
   target: Descriptor;
   layers: { digest: Digest; outcome: LayerOutcome }[];
-  /** The image, of several platforms the host's. */
+  /** The image; of several platforms, the host's. */
   image: StoredImage;
 }
 
@@ -76,12 +76,11 @@ interface Push extends FetchContext {
 }
 
 /**
- * Pushes the image that `name` (or an ID) means to `target` (default: the name itself). Layers that were never made
- * into blobs are packed, and compressed with gzip; the image's names then point to the manifest that was pushed, so
- * that the digest is the same here and there. Blobs that the registry has, or can mount from where they came from,
- * are not sent. An index is pushed whole if all of it is here and no platform is asked for, else the one image that is.
- * Throws `not-found`, the
- * registry's errors, `canceled`.
+ * Pushes the image with the name or ID `name` to `target` (default: the name itself). Layers without a blob are packed
+ * and compressed with gzip; the image's names then point to the pushed manifest, so the digest is the same on both
+ * sides. Blobs that the registry has, or can mount from the repository that they came from, are not sent. An index is
+ * pushed whole if all of it is in the store and no platform is asked for; otherwise only the one image is. Throws
+ * `not-found`, the registry's errors, `canceled`.
  */
 export async function pushImage(
   store: Store,
@@ -129,7 +128,7 @@ export async function pushImage(
     if (pushed.digest !== before.digest && isIndexType(before.mediaType) === isIndexType(pushed.mediaType)) {
       for (const record of found.records) await store.images.put(record.name, pushed, record.labels);
     }
-    // Who is told of the image from now on is told this digest, and a build that makes it again makes it so.
+    // From now on callers are told this digest, and a build that makes the image again makes it with this digest.
     await noteOrigin(store, ref, [pushed.digest, ...layers.keys()]);
     const outcomes = [...layers].map(async ([digest, outcome]) => ({ digest, outcome: await outcome }));
     return { ref, target: pushed, layers: await Promise.all(outcomes), image: found.image };
@@ -146,7 +145,7 @@ async function pushIndex(
   for (const child of index.manifests) {
     const image = images.get(child.digest);
     if (image === undefined) {
-      // An attestation of an image: sent as it is when it is here, and left out of the index when it is not.
+      // An image's attestation is sent unchanged when it is here, and otherwise left out of the index.
       if (await pushAttestation(push, child)) manifests.push(child);
       continue;
     }
@@ -179,7 +178,7 @@ async function pushAttestation(push: Push, child: Descriptor): Promise<boolean> 
   return true;
 }
 
-/** Pushes one platform's image: its blobs, then its manifest, under the tag or (an index's part) its digest. */
+/** Pushes one platform's image: its blobs, then its manifest, under the tag or, for a part of an index, its digest. */
 async function pushOne(push: Push, image: StoredImage, tag: string | undefined): Promise<Descriptor> {
   const { store, client, lease } = push;
   const layers = await storedLayers(store, image);
@@ -223,7 +222,7 @@ async function pushLayer(push: Push, layer: StoredLayer, blob: Descriptor): Prom
     const { store, client, sources } = push;
     const source = sources?.get(blob.digest);
     const from = originOf(layer.snapshot?.labels ?? {}).from ?? source;
-    // Only what the registry asks for is made or fetched.
+    // Only blobs that the registry asks for are made or fetched.
     const ensure = async () => {
       if (blob !== layer.descriptor) return;
       await ensureLayer(store, client, layer, push, source);
@@ -234,7 +233,7 @@ async function pushLayer(push: Push, layer: StoredLayer, blob: Descriptor): Prom
   await outcome;
 }
 
-/** The config: nobody who watches layers go wants to see it. */
+/** Pushes the config, without progress: users watch layers only. */
 async function pushConfig(push: Push, config: Descriptor): Promise<Descriptor> {
   const { store, client, target, credentials, signal } = push;
   const open = async () => store.content.read(config.digest);

@@ -1,4 +1,4 @@
-/** `drydock rmi`, and what `prune` and docker's API remove of images. */
+/** `drydock rmi`, and the removal of images for `prune` and docker's API. */
 import {
   findImage,
   imageFor,
@@ -14,19 +14,19 @@ import { type Digest, familiarName, type Platform } from '../oci/index.ts';
 import { fillReserve, type ImageRecord, type Store, withReserve } from '../store/index.ts';
 
 export interface Removed {
-  /** ID of the image that was named. */
+  /** The ID of the image that was named. */
   id: Digest;
-  /** Names that are gone, as people write them. */
+  /** The names that were removed, as people write them. */
   untagged: string[];
-  /** ID of the image if none of its names is left. */
+  /** The ID of the image, if none of its names is left. */
   deleted?: Digest;
-  /** Bytes given back. */
+  /** Bytes freed. */
   reclaimed: number;
 }
 
 /**
- * Removes one name, or, given by an ID, the image with all its names; what then nothing refers to is collected.
- * Throws `not-found`; `conflict` for an ambiguous ID, and, without `force`, for an ID whose image has names in several
+ * Removes one name or, for an ID, the image with all its names; then collects everything that nothing refers to. Throws
+ * `not-found`; `conflict` for an ambiguous ID and, without `force`, for the ID of an image with names in several
  * repositories.
  */
 export async function removeImage(
@@ -53,14 +53,14 @@ function repositoryOf(name: string): string {
   return ref === undefined ? name : `${ref.domain}/${ref.path}`;
 }
 
-/** Removes a name; with the last one also what keeps the same image without a name. */
+/** Removes a name, and with the last one the record that keeps the same image without a name. */
 async function removeName(store: Store, record: ImageRecord, { id }: StoredImage): Promise<Removed> {
   const others = await otherRecords(store, record, id);
   const last = others.every(({ name }) => isDangling(name));
   return removeRecords(store, id, last ? [record, ...others] : [record]);
 }
 
-/** The other records that lead to the same image, whatever manifests they name. */
+/** The other records of the same image, whatever manifests they point to. */
 async function otherRecords(store: Store, record: ImageRecord, id: Digest): Promise<ImageRecord[]> {
   const same: ImageRecord[] = [];
   for (const other of await store.images.list()) {
@@ -73,7 +73,7 @@ async function otherRecords(store: Store, record: ImageRecord, id: Digest): Prom
   return same;
 }
 
-/** Removes these records of an image, and collects what then nothing refers to. */
+/** Removes these records of an image, then collects everything that nothing refers to. */
 export async function removeRecords(
   store: Store,
   id: Digest,
@@ -92,7 +92,7 @@ export async function removeRecords(
   };
 }
 
-/** Removes all images that are kept without a name. Gives the IDs of those that are gone, and the bytes given back. */
+/** Removes all images that are kept without a name. Returns the IDs of those removed, and the bytes freed. */
 export async function removeNameless(store: Store): Promise<{ ids: Digest[]; reclaimed: number }> {
   const ids: Digest[] = [];
   let reclaimed = 0;
@@ -107,17 +107,18 @@ export async function removeNameless(store: Store): Promise<{ ids: Digest[]; rec
 }
 
 interface RemovedPlatforms {
-  /** ID of the image that was named. */
+  /** The ID of the image that was named. */
   id: Digest;
-  /** Digests of the manifests that are gone. */
+  /** The digests of the removed manifests. */
   manifests: Digest[];
-  /** Names that had nothing else, as people write them. */
+  /** The names that pointed to nothing else, as people write them. */
   untagged: string[];
 }
 
 /**
- * Removes platforms of an image and leaves the others. Their manifests go from all images that have them; names that
- * are left with nothing go as well. Throws `not-found` when one of the platforms is not here; nothing is removed then.
+ * Removes some platforms of an image and keeps the others. Their manifests are removed from all images that have them;
+ * names that are left with nothing are removed too. Throws `not-found` when one of the platforms is not here, and
+ * removes nothing then.
  */
 export async function removePlatforms(
   store: Store,

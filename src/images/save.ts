@@ -1,6 +1,6 @@
 /**
- * `drydock save`: images as one tar that is an OCI layout and a docker archive at once, as docker's own is since 25.
- * https://github.com/opencontainers/image-spec/blob/main/image-layout.md,
+ * `drydock save`: writes images as one tar that is both an OCI layout and a docker archive, like docker's own since
+ * version 25. https://github.com/opencontainers/image-spec/blob/main/image-layout.md,
  * https://docs.docker.com/reference/cli/docker/image/save/
  */
 import { once } from 'node:events';
@@ -41,26 +41,26 @@ import { ensureLayer, storedLayers } from './blobs.ts';
 interface SaveOptions {
   lease?: string;
   signal?: AbortSignal;
-  /** Bytes per blob written, under its digest. */
+  /** Reports the bytes of each blob written, under its digest. */
   report?: ReportStatus;
-  /** For layers that are no longer in content and must be fetched again. */
+  /** Fetches layers that are no longer in content. */
   client?: RegistryClient;
   credentials?: FetchContext['credentials'];
-  /** Only this platform of each image. */
+  /** Saves only this platform of each image. */
   platform?: Platform;
 }
 
 interface Plan {
-  /** In the order they are written; each once. */
+  /** The blobs in the order in which they are written, each once. */
   blobs: Map<Digest, { size: number; ensure?: () => Promise<void>; mtimeNs?: bigint }>;
   index: Index;
   docker: { Config: string; RepoTags: string[] | null; Layers: string[] }[];
 }
 
 /**
- * Writes the images that names or IDs mean to a stream and ends it. A name given as such is the only one saved with
- * its image; an ID or a digest saves none, as with docker. Throws `not-found`, also for a platform that is not here,
- * before anything is written; `canceled`.
+ * Writes the images with the given names or IDs to a stream and ends it. For a name, only this name is saved with the
+ * image; for an ID or a digest none is, as in docker. Throws `not-found` before anything is written, also for a
+ * platform that is not here; `canceled`.
  */
 export async function saveImages(
   store: Store,
@@ -97,7 +97,7 @@ async function planOf(
     else if (isIndexType(target.mediaType)) {
       const index = parseIndex(await store.content.bytes(target.digest), { name, hop: 'store' });
       const here = new Set(images.map(({ manifest }) => manifest.digest));
-      // An index whose parts are not all here would be an archive with holes.
+      // An index without all its parts would make an archive with holes.
       const whole = index.manifests.every((child) => here.has(child.digest));
       if (!whole) target = image.manifest;
     }
@@ -137,7 +137,7 @@ async function planImage(
     plan.blobs.set(digest, { size, ensure: () => ensureLayer(store, client, layer, ctx) });
   }
   const created = Date.parse(image.config.created ?? '');
-  // As docker has it with a store of its own; with containerd's all times are 0.
+  // Docker does so with a store of its own; with containerd's, all its times are 0.
   const mtimeNs = store.shared || !(created > 0) ? 0n : BigInt(created) * 1_000_000n;
   plan.blobs.set(config.digest, { size: config.size, mtimeNs });
   plan.blobs.set(image.manifest.digest, { size: image.manifest.size });
@@ -185,7 +185,10 @@ async function write(store: Store, plan: Plan, out: NodeJS.WritableStream, ctx: 
   }
 }
 
-/** A tar written to a stream no faster than it takes it. Times are 0 or the images' own: the same images give the same archive. */
+/**
+ * Writes a tar to a stream, no faster than the stream takes it. Times are 0 or the images' own, so the same images give
+ * the same archive.
+ */
 class TarOut {
   readonly #out: NodeJS.WritableStream;
   readonly #signal: AbortSignal | undefined;
@@ -199,7 +202,7 @@ class TarOut {
     out.on('error', reject);
     const away = () => reject(fail('unavailable', 'export', 'the reader of the archive went away'));
     out.on('close', away);
-    // It may be gone before anything was written.
+    // The stream may be gone before anything was written.
     if ('destroyed' in out && out.destroyed === true) away();
     signal?.addEventListener('abort', () => reject(canceled(signal.reason)), { once: true });
     this.#broken = promise;
@@ -247,7 +250,7 @@ class TarOut {
     await Promise.race([finished(this.#out as NodeJS.WritableStream), this.#failed()]);
   }
 
-  /** A close after the end is none of our failures. */
+  /** Rejects when the stream fails. Its close after the end is no failure. */
   async #failed(): Promise<never> {
     try {
       return await this.#broken;

@@ -5,8 +5,8 @@ import type { ImageRecord, Store } from '../store/index.ts';
 import { nameImage } from './name.ts';
 
 /**
- * Gives the image that `source` (a name or an ID) means another name; a name that is taken moves. Throws `not-found`,
- * `conflict` (an ambiguous ID), `invalid` for a name that is none or that reads like a digest.
+ * Gives the image with the name or ID `source` another name. A name that is in use moves to this image. Throws
+ * `not-found`, `conflict` (an ambiguous ID), `invalid` for a malformed name or one that reads like a digest.
  */
 export async function tagImage(store: Store, source: string, name: string): Promise<ImageRecord> {
   const normalized = normalizeName(name);

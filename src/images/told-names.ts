@@ -1,4 +1,4 @@
-/** What an image is called to people and clients: its tags, and the digests under which registries have it. */
+/** The names of an image for people and clients: its tags, and the digests under which registries have it. */
 import {
   isDangling,
   isFrom,
@@ -19,9 +19,9 @@ interface ToldNames {
 }
 
 /**
- * The tags and digests of records, sorted. A digest is told only if it is the one that the repository has or would get:
- * not that of layers that nobody has compressed yet, which a push does. `images`: what the one target of all is, when
- * that was just read.
+ * The tags and digests of records, sorted. A digest is listed only if the repository has it or would get it by a push:
+ * not that of layers that a push will compress first. `images`: the images of the records' one target, if they were
+ * just read.
  */
 export async function toldNames(
   store: Store,
@@ -49,7 +49,7 @@ export async function toldNames(
   return { tags: tags.sort(), digests: [...digests].sort() };
 }
 
-/** Whether images would be pushed as they are. */
+/** Whether a push would send the images unchanged. */
 async function isLasting(store: Store, images: readonly StoredImage[]): Promise<boolean> {
   const plain = new Set<Digest>();
   for (const { document } of images) {

@@ -1,4 +1,4 @@
-/** C functions of libc, and their errors as Node's. */
+/** Calls libc's C functions and turns their errors into Node's. */
 import { getSystemErrorName } from 'node:util';
 import koffi from 'koffi';
 import { printable } from '../errors/index.ts';
@@ -45,7 +45,7 @@ const prototypes = {
   statx: 'int statx(int dirfd, const char *path, int flags, unsigned int mask, void *buf)',
 };
 
-/** Calls that older libcs have no function for, by their number, which is the same on all machines. */
+/** System calls that older libcs have no function for, by their numbers, which are the same on all machines. */
 const numbered = {
   openTree: [428, 'const char *path, unsigned int flags'],
   moveMount: [429, 'const char *from, int toFd, const char *to, unsigned int flags'],
@@ -55,7 +55,7 @@ const numbered = {
 
 const libc = koffi.load('libc.so.6');
 export const fns = {} as Record<keyof typeof prototypes, (...args: unknown[]) => number>;
-// Looked up when first called: a program needs few of them, and each costs a start-up some time.
+// Functions are looked up when first called: a program needs few of them, and each look-up slows its start.
 for (const [name, prototype] of Object.entries(prototypes)) {
   Object.defineProperty(fns, name, {
     configurable: true,
@@ -67,7 +67,7 @@ for (const [name, prototype] of Object.entries(prototypes)) {
   });
 }
 
-/** Each takes a file descriptor first. */
+/** Each function takes a file descriptor first. */
 export const calls = {} as Record<keyof typeof numbered, (fd: number, ...args: unknown[]) => number>;
 for (const [name, [number, parameters]] of Object.entries(numbered)) {
   Object.defineProperty(calls, name, {
@@ -81,16 +81,16 @@ for (const [name, [number, parameters]] of Object.entries(numbered)) {
   });
 }
 
-/** openat(2) and its kin: relative to the working folder. */
+/** For openat(2) and similar calls: relative to the working folder. */
 export const AT_FDCWD = -100;
 export const AT_SYMLINK_NOFOLLOW = 0x100;
 
-/** A name as a C function takes it. */
+/** The form of a name for a C function. */
 export function cName(name: string): string | Buffer {
   return name.isWellFormed() ? name : Buffer.concat([bytesOf(name), Buffer.of(0)]);
 }
 
-/** The error of the call that failed just now, as Node's own functions throw it. */
+/** The error of the call that failed just now, in the form of Node's own functions. */
 export function fault(syscall: string, path?: string): NodeJS.ErrnoException {
   const errno = koffi.errno();
   const code = getSystemErrorName(-errno);

@@ -1,4 +1,4 @@
-/** Datagrams to unix sockets, which Node has not. */
+/** Sends datagrams to unix sockets, which Node cannot do. */
 import { closeSync } from 'node:fs';
 import { fault, fns } from './call.ts';
 
@@ -6,7 +6,7 @@ const AF_UNIX = 1;
 const SOCK_DGRAM = 2;
 const SOCK_CLOEXEC = 0o2000000;
 const MSG_NOSIGNAL = 0x4000;
-/** Bytes of a path in an address (unix(7)). */
+/** The bytes of a path in an address (unix(7)). */
 const maxPath = 108;
 
 /**
@@ -19,7 +19,7 @@ export function sendDatagram(path: string, data: string): void {
   const address = Buffer.alloc(2 + maxPath);
   address.writeUInt16LE(AF_UNIX, 0);
   name.copy(address, 2);
-  // An abstract name ends where the address does, a path with a zero byte.
+  // An abstract name ends with the address, a path with a zero byte.
   const size = 2 + name.length + (path.startsWith('@') ? 0 : 1);
   const fd = fns.socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
   if (fd < 0) throw fault('socket', path);

@@ -1,6 +1,6 @@
 /**
- * Node's functions on files for names as names.ts has them: trees of builds hold any. Synchronous, as Node's, with the
- * errors of those.
+ * Node's functions on files, for names spelled as in names.ts: trees of builds have any names. They are synchronous,
+ * like Node's, and throw the same errors.
  */
 import * as fs from 'node:fs';
 import { printable } from '../errors/index.ts';
@@ -47,7 +47,7 @@ export function lchownSync(path: string, uid: number, gid: number): void {
   else by(path, (raw) => fs.lchownSync(raw, uid, gid));
 }
 
-/** Makes `path` another name of the file `existing`. */
+/** Gives the file `existing` the further name `path`. */
 export function linkSync(existing: string, path: string): void {
   if (existing.isWellFormed() && path.isWellFormed()) fs.linkSync(existing, path);
   else by(path, (raw) => fs.linkSync(rawName(existing), raw));
@@ -68,18 +68,18 @@ export function copyFileSync(from: string, to: string, mode?: number): void {
   else by(to, (raw) => fs.copyFileSync(rawName(from), raw, mode));
 }
 
-/** Node's own lstat, with bigints; `lstat` of lstat.ts says less and is faster. */
+/** Node's own lstat, with bigints; `lstat` of lstat.ts returns fewer facts and is faster. */
 export function lstatSync(path: string): fs.BigIntStats {
   return by(path, (raw) => fs.lstatSync(raw, { bigint: true }));
 }
 
 export function readlinkSync(path: string): string {
-  // Most are UTF-8, which is read faster as such.
+  // Most targets are UTF-8 and are read faster as text.
   const target = path.isWellFormed() ? fs.readlinkSync(path) : '\ufffd';
   return target.includes('\ufffd') ? by(path, (raw) => nameOf(fs.readlinkSync(raw, 'buffer'))) : target;
 }
 
-/** The names in a folder. */
+/** Lists the names in a folder. */
 export function readdirSync(dir: string): string[] {
   if (dir.isWellFormed()) {
     const names = fs.readdirSync(dir);
@@ -88,7 +88,7 @@ export function readdirSync(dir: string): string[] {
   return by(dir, (raw) => fs.readdirSync(raw, 'buffer').map((name) => nameOf(name)));
 }
 
-/** The same as work that may be cut. */
+/** Yields while it works and returns the same as `readdirSync`. */
 export function* listNames(dir: string): Generator<void, string[]> {
   const handle = by(dir, (raw) =>
     fs.opendirSync(raw as unknown as string, { encoding: 'buffer' as never, bufferSize: 256 }),
@@ -96,7 +96,7 @@ export function* listNames(dir: string): Generator<void, string[]> {
   const names: string[] = [];
   try {
     for (let entry = handle.readSync(); entry !== null; entry = handle.readSync()) {
-      // Node's types know of text alone.
+      // Node's types know only text here.
       names.push(nameOf(entry.name as unknown as Buffer));
       yield;
     }
@@ -106,7 +106,7 @@ export function* listNames(dir: string): Generator<void, string[]> {
   return names;
 }
 
-/** The same, with what is a folder. */
+/** Lists the names in a folder and tells which are folders. */
 export function readEntriesSync(dir: string): { name: string; isFolder: boolean }[] {
   return by(dir, (raw) =>
     fs
@@ -115,7 +115,7 @@ export function readEntriesSync(dir: string): { name: string; isFolder: boolean 
   );
 }
 
-/** Node's own fs call with bytes for a path; its error names the path so that it can be read. */
+/** Calls one of Node's fs functions with bytes for a path; its error names the path in readable form. */
 function by<T>(path: string, call: (raw: Buffer) => T): T {
   try {
     return call(bytesOf(path));

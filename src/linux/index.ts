@@ -1,4 +1,4 @@
-/** System calls, names that are bytes, files of trees, owners. */
+/** System calls, names as bytes, files of trees, owners. */
 export { sendDatagram } from './datagram.ts';
 export {
   chmodSync,

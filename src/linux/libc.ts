@@ -8,7 +8,7 @@ const EOPNOTSUPP = 95;
 
 let scratch = Buffer.alloc(4096);
 
-/** An extended attribute's value without following a symlink, or undefined when the file has no such attribute. */
+/** Reads an extended attribute without following a symlink; undefined when the file does not have it. */
 export function lgetxattr(path: string, name: string): Buffer | undefined {
   for (;;) {
     const n = Number(fns.lgetxattr(cName(path), cName(name), scratch, scratch.length));
@@ -54,12 +54,12 @@ export const S_IFDIR = 0o040000;
 export const S_IFCHR = 0o020000;
 export const S_IFIFO = 0o010000;
 
-/** Makes a device, fifo or socket node; `mode` holds the type bits and permissions, `dev` comes from `makedev`. */
+/** Makes a device, FIFO or socket node. `mode` has the type bits and permissions; `dev` comes from `makedev`. */
 export function mknod(path: string, mode: number, dev: bigint | number): void {
   if (fns.mknod(cName(path), mode, dev) !== 0) throw fault('mknod', path);
 }
 
-/** glibc's encoding of a device number. */
+/** Encodes a device number as glibc does. */
 export function makedev(major: number, minor: number): bigint {
   if (major < 0x1000 && minor < 0x100) return BigInt(major * 256 + minor);
   const maj = BigInt(major);
@@ -99,7 +99,7 @@ export function tryLock(fd: number): boolean {
 
 const times = Buffer.alloc(32);
 
-/** Sets access and modification time, in nanoseconds since the epoch, of the file itself (a symlink is not followed). */
+/** Sets access and modification time, in ns since the epoch, of the file itself (a symlink is not followed). */
 export function lutimesNs(path: string, atimeNs: bigint, mtimeNs: bigint): void {
   putTimespec(0, atimeNs);
   putTimespec(16, mtimeNs);
@@ -117,7 +117,7 @@ function putTimespec(at: number, ns: bigint): void {
   times.writeBigInt64LE(rest, at + 8);
 }
 
-/** Next offset with data (`SEEK_DATA`) at or after `offset`, or -1 when there is none. */
+/** The next offset with data (`SEEK_DATA`) at or after `offset`; -1 when there is none. */
 export function seekData(fd: number, offset: number): number {
   const n = Number(fns.lseek(fd, offset, 3));
   if (n < 0) {
@@ -127,7 +127,7 @@ export function seekData(fd: number, offset: number): number {
   return n;
 }
 
-/** Next hole (`SEEK_HOLE`) at or after `offset`; the file's end counts as one. */
+/** The next hole (`SEEK_HOLE`) at or after `offset`; the file's end counts as one. */
 export function seekHole(fd: number, offset: number): number {
   const n = Number(fns.lseek(fd, offset, 4));
   if (n < 0) throw fault('lseek');
@@ -136,7 +136,7 @@ export function seekHole(fd: number, offset: number): number {
 
 const offsets = [Buffer.alloc(8), Buffer.alloc(8)] as const;
 
-/** Copies bytes between two open files inside the kernel, both at `offset`; returns how many were copied, 0 at the end. */
+/** Copies bytes between two open files inside the kernel, both at `offset`; returns their number, 0 at the end. */
 export function copyFileRangeAt(fdIn: number, fdOut: number, offset: number, length: number): number {
   for (const buffer of offsets) buffer.writeBigInt64LE(BigInt(offset));
   const n = Number(fns.copy_file_range(fdIn, offsets[0], fdOut, offsets[1], length, 0));
@@ -144,14 +144,14 @@ export function copyFileRangeAt(fdIn: number, fdOut: number, offset: number, len
   return n;
 }
 
-/** A pipe: file descriptors to read from and to write to, closed in other programs that are started (`O_CLOEXEC`). */
+/** Makes a pipe: descriptors to read from and to write to, which other programs do not inherit (`O_CLOEXEC`). */
 export function pipe(): [read: number, write: number] {
   const fds = Buffer.alloc(8);
   if (fns.pipe2(fds, 0o2000000) !== 0) throw fault('pipe2');
   return [fds.readInt32LE(0), fds.readInt32LE(4)];
 }
 
-/** Takes a shared advisory lock on an open file. Returns false when an exclusive one is held by another. */
+/** Takes a shared advisory lock on an open file. Returns false when another holds an exclusive one. */
 export function tryLockShared(fd: number): boolean {
   if (fns.flock(fd, 1 | 4) === 0) return true;
   if (koffi.errno() === 11 /* EWOULDBLOCK */) return false;
@@ -160,7 +160,7 @@ export function tryLockShared(fd: number): boolean {
 
 const SOL_SOCKET = 1;
 
-/** A socket's option as bytes, or undefined when the kernel does not know it or the socket has no such thing. */
+/** Reads a socket option; undefined when the kernel does not know it or it does not apply to the socket. */
 function getsockopt(fd: number, name: number, size: number): Buffer | undefined {
   const value = Buffer.alloc(size);
   const length = Buffer.alloc(4);
@@ -175,16 +175,19 @@ function getsockopt(fd: number, name: number, size: number): Buffer | undefined 
   throw fault('getsockopt');
 }
 
-/** Who connected to this end of a unix socket (`SO_PEERCRED`); undefined for any other kind of socket. */
+/** The process that connected to this end of a unix socket (`SO_PEERCRED`); undefined for other sockets. */
 export function peerCredentials(fd: number): { pid: number; uid: number; gid: number } | undefined {
-  // The kernel answers SO_PEERCRED on TCP, too, with ids that mean nothing.
+  // The kernel answers SO_PEERCRED on TCP too, with meaningless ids.
   if (getsockopt(fd, 39 /* SO_DOMAIN */, 4)?.readInt32LE() !== 1 /* AF_UNIX */) return undefined;
   const ucred = getsockopt(fd, 17 /* SO_PEERCRED */, 12);
   if (ucred === undefined || ucred.length < 12) return undefined;
   return { pid: ucred.readInt32LE(0), uid: ucred.readUInt32LE(4), gid: ucred.readUInt32LE(8) };
 }
 
-/** Supplementary groups of who connected to a unix socket (`SO_PEERGROUPS`, Linux 4.13); undefined where unknown. */
+/**
+ * The supplementary groups of the process that connected to a unix socket (`SO_PEERGROUPS`, Linux 4.13); undefined when
+ * unknown.
+ */
 export function peerGroups(fd: number): number[] | undefined {
   const list = getsockopt(fd, 59, 256);
   if (list === undefined) return undefined;
@@ -197,7 +200,7 @@ const FS_TOPDIR_FL = 0x00020000;
 
 /**
  * Marks an open folder as the top of unrelated trees (`chattr +T`): ext4 then gives each folder made in it a region of
- * its own. Returns false on filesystems that have no such mark.
+ * its own. Returns false on filesystems without this mark.
  */
 export function markTopFolder(fd: number): boolean {
   const flags = Buffer.alloc(8);
@@ -210,7 +213,7 @@ export function markTopFolder(fd: number): boolean {
 
 const FIOCLEX = 0x5451;
 
-/** Keeps an open file descriptor out of programs that are started from now on (`FD_CLOEXEC`). */
+/** Closes an open file descriptor in programs that are started from now on (`FD_CLOEXEC`). */
 export function closeOnExec(fd: number): void {
   if (fns.ioctl(fd, FIOCLEX, null) !== 0) throw fault('ioctl');
 }
@@ -219,7 +222,7 @@ const O_RDWR = 2;
 const O_NOCTTY = 0o400;
 const O_CLOEXEC = 0o2000000;
 
-/** A new pseudo-terminal: the end that drives it, and the path of the device that a process gets. */
+/** Makes a pseudo-terminal: the end that drives it, and the path of the device for a process. */
 export function openPty(): { fd: number; device: string } {
   const fd = Number(fns.posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC));
   if (fd < 0) throw fault('posix_openpt');

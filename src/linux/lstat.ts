@@ -1,6 +1,6 @@
 /**
- * lstat at a third of the price of Node's with bigints: one statx a file into a shared buffer, whose words can be kept
- * as they are. Layout: statx(2), in the byte order of the machines there are (little endian).
+ * lstat at a third of the cost of Node's with bigints: one statx for each file into a shared buffer, whose words can be
+ * kept as they are. Layout: statx(2), in little-endian byte order, which all supported machines have.
  */
 import { lstatSync } from 'node:fs';
 import koffi from 'koffi';
@@ -8,7 +8,7 @@ import { AT_FDCWD, AT_SYMLINK_NOFOLLOW, cName, fault, fns } from './call.ts';
 import { major, makedev, minor, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from './libc.ts';
 import { rawName } from './names.ts';
 
-/** What lstat says of a file. Times are ns since the epoch; `dev` and `rdev` are in glibc's encoding. */
+/** The result of lstat. Times are ns since the epoch; `dev` and `rdev` are in glibc's encoding. */
 export class HostStat {
   /** Type bits and permissions. */
   readonly mode: number;
@@ -22,7 +22,7 @@ export class HostStat {
   readonly mtimeNs: bigint;
   readonly ctimeNs: bigint;
 
-  /** From `statWords` words at an index. */
+  /** Reads `statWords` words at an index. */
   constructor(words: Uint32Array, at: number) {
     const word = (i: number) => words[at + i] as number;
     this.nlink = word(0);
@@ -52,9 +52,9 @@ function timeNs(high: number, low: number, ns: number): bigint {
   return BigInt((high | 0) * 2 ** 32 + low) * 1_000_000_000n + BigInt(ns);
 }
 
-/** 32-bit words that a file's state takes: two states of a file, or two files, differ in them. */
+/** The number of 32-bit words of a file's state. Two states of a file, or two files, differ in them. */
 export const statWords = 18;
-/** Which of them are the mode and the seconds (low half) and nanoseconds of the ctime. */
+/** The positions of the mode, and of the seconds (low half) and nanoseconds of the ctime, in these words. */
 export const modeWord = 3;
 export const ctimeWord = 8;
 export const ctimeNsWord = 10;
@@ -62,26 +62,26 @@ export const ctimeNsWord = 10;
 const buffer = new ArrayBuffer(256);
 /** nlink, uid, gid, mode, ino, size. */
 const ids = new Uint32Array(buffer, 16, 8);
-/** Of 512 bytes. */
+/** In units of 512 bytes. */
 const blocks = new Uint32Array(buffer, 48, 2);
 /** Seconds (low and high half) and nanoseconds. */
 const ctime = new Uint32Array(buffer, 96, 3);
 const mtime = new Uint32Array(buffer, 112, 3);
-/** Major and minor: of a device node, and of where the file is. */
+/** Major and minor numbers: those of a device node, then those of the filesystem. */
 const devices = new Uint32Array(buffer, 128, 4);
 const STATX_BASIC_STATS = 0x7ff;
 const ENOENT = 2;
 const ENOTDIR = 20;
 
 /**
- * Puts the state of the file itself (symlinks not followed) into `words`. Returns false when there is no such file, or
- * a parent is no folder. Throws EACCES, ENAMETOOLONG and the like.
+ * Writes the state of the file itself (symlinks are not followed) into `words`. Returns false when the file does not
+ * exist or a parent is no folder. Throws EACCES, ENAMETOOLONG and the like.
  */
 export function lstatInto(path: string, words: Uint32Array, at: number): boolean {
   if (fns.statx(AT_FDCWD, cName(path), AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, buffer) !== 0) {
     const errno = koffi.errno();
     if (errno === ENOENT || errno === ENOTDIR) return false;
-    // ENOSYS, EPERM: an old kernel, or an old container runtime's seccomp profile.
+    // ENOSYS or EPERM: an old kernel, or the seccomp profile of an old container runtime.
     if (errno === 38 || errno === 1) return plainLstat(path, words, at);
     throw fault('lstat', path);
   }
@@ -111,20 +111,20 @@ function plainLstat(path: string, words: Uint32Array, at: number): boolean {
 
 const one = new Uint32Array(statWords);
 
-/** The file itself; undefined when there is none. Throws as `lstatInto`. */
+/** The state of the file itself; undefined when there is none. Throws as `lstatInto` does. */
 export function lstat(path: string): HostStat | undefined {
   return lstatInto(path, one, 0) ? new HostStat(one, 0) : undefined;
 }
 
-/** What a file takes of its disk. */
+/** The space that a file takes on its disk. */
 interface DiskUse {
   isFolder: boolean;
   bytes: number;
-  /** Tells it from others of its filesystem where it has several names. */
+  /** An id within its filesystem, for a file that has several names. */
   inode: string | undefined;
 }
 
-/** Of the file itself; undefined when there is none. Throws as `lstatInto`. */
+/** The space of the file itself; undefined when there is none. Throws as `lstatInto` does. */
 export function diskUse(path: string): DiskUse | undefined {
   if (!lstatInto(path, one, 0)) return undefined;
   const isFolder = ((one[modeWord] as number) & S_IFMT) === S_IFDIR;

@@ -1,6 +1,6 @@
 /**
- * Mounts by file descriptor, and a mount namespace that nothing but a file descriptor keeps. They concern the calling
- * thread alone, so they are for worker threads. Linux 5.12.
+ * Mounts by file descriptor, and a mount namespace that only a file descriptor keeps. They affect the calling thread
+ * alone, so worker threads use them. Linux 5.12.
  */
 import { AT_FDCWD, calls, fault, fns } from './call.ts';
 import { MS_PRIVATE, MS_REC, mount } from './libc.ts';
@@ -15,15 +15,15 @@ const OPEN_TREE_CLOEXEC = O_CLOEXEC;
 const MOVE_MOUNT_F_EMPTY_PATH = 4;
 const MOVE_MOUNT_T_EMPTY_PATH = 0x40;
 
-/** Attributes of a mount. */
+/** The attributes of a mount. */
 export const MOUNT_ATTR_RDONLY = 1;
 export const MOUNT_ATTR_NOSUID = 2;
 export const MOUNT_ATTR_NODEV = 4;
 export const MOUNT_ATTR_NOEXEC = 8;
 
 /**
- * Runs `body` in a new mount namespace, a private copy of this one, and returns a file descriptor of it, which the
- * caller closes: with the last process and descriptor in it the namespace is gone, and all its mounts.
+ * Runs `body` in a new mount namespace, a private copy of the present one, and returns a file descriptor of it, which
+ * the caller closes. The namespace and its mounts vanish with the last process and descriptor in it.
  */
 export function inNewMountNamespace(body: () => void): number {
   const own = openNamespace();
@@ -43,7 +43,7 @@ export function inNewMountNamespace(body: () => void): number {
         fns.fchdir(root) === 0 &&
         fns.chroot('.') === 0 &&
         fns.fchdir(cwd) === 0;
-      // Nothing may go on in a thread that sees other files than all others. This ends it alone.
+      // A thread that sees other files than all others must not continue. This ends the thread alone.
       if (!isBack) process.exit(1);
     }
   } finally {
@@ -58,14 +58,14 @@ function openNamespace(): number {
   return fd;
 }
 
-/** A detached copy of what is mounted at or below an open file or folder (`rbind`), as a file descriptor. */
+/** Makes a detached copy of the mounts at or below an open file or folder (`rbind`), as a file descriptor. */
 export function cloneMount(fd: number): number {
   const tree = calls.openTree(fd, '', OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | AT_RECURSIVE);
   if (tree < 0) throw fault('open_tree');
   return tree;
 }
 
-/** Gives a detached tree attributes, besides those it has. */
+/** Adds attributes to a detached tree of mounts. */
 export function restrictMount(tree: number, attributes: number): void {
   const words = Buffer.alloc(32);
   words.writeBigUInt64LE(BigInt(attributes), 0);
@@ -74,13 +74,13 @@ export function restrictMount(tree: number, attributes: number): void {
   }
 }
 
-/** Puts a detached tree on an open file or folder. */
+/** Attaches a detached tree to an open file or folder. */
 export function attachMount(tree: number, target: number): void {
   const flags = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH;
   if (calls.moveMount(tree, '', target, '', flags) !== 0) throw fault('move_mount');
 }
 
-/** Changes the working folder, given by its path or a file descriptor, of this thread and those that share it. */
+/** Changes the working folder (a path or a file descriptor) of this thread and those that share it. */
 export function changeFolder(to: string | number): void {
   if ((typeof to === 'string' ? fns.chdir(to) : fns.fchdir(to)) !== 0) throw fault('chdir', String(to));
 }

@@ -1,19 +1,20 @@
 /**
- * Names of files (and symlinks' targets, and names of extended attributes) are bytes to Linux, and strings here. What is
- * UTF-8 is the text it stands for; each byte that is not part of any is a lone surrogate, U+DC80 to U+DCFF for the bytes
- * 80 to FF, which no UTF-8 stands for (https://peps.python.org/pep-0383/). Such strings can be compared, split at
- * slashes and joined as others can, cross to threads and into JSON and back; wherever one becomes bytes, it goes through
- * here. Pure.
+ * Names of files (also symlinks' targets and names of extended attributes) are bytes to Linux and strings here. UTF-8
+ * becomes its text. Each byte that is not part of UTF-8 becomes a lone surrogate, U+DC80 to U+DCFF for bytes 80 to FF,
+ * which no UTF-8 encodes (https://peps.python.org/pep-0383/). Such strings can be compared, split at slashes and
+ * joined, and passed to threads and through JSON like others. Every conversion to bytes goes through this file. Pure.
+ *
+ *     nameOf(Buffer.from([0x61, 0xe9])) // 'a\udce9'
  */
 
-/** The name that bytes are, or a part of them. */
+/** Turns bytes, or a part of them, into a name. */
 export function nameOf(bytes: Buffer, from = 0, to = bytes.length): string {
   const text = bytes.toString('utf8', from, to);
-  // Either it was in there, or it stands for bytes that are no UTF-8.
+  // U+FFFD was in the name, or replaces bytes that are not UTF-8.
   return text.includes('\ufffd') ? escaped(bytes.subarray(from, to)) : text;
 }
 
-/** The bytes that a name is. */
+/** Turns a name into its bytes. */
 export function bytesOf(name: string): Buffer {
   if (name.isWellFormed()) return Buffer.from(name);
   const parts = name.split(/([\udc80-\udcff])/u);
@@ -22,7 +23,7 @@ export function bytesOf(name: string): Buffer {
   );
 }
 
-/** The name that a text with escapes, as URLs have them, stands for. Throws URIError for what is no escape. */
+/** Turns a text with URL escapes into a name. Throws URIError for a malformed escape. */
 export function nameOfEscaped(text: string): string {
   if (/%(?![0-9a-f]{2})/i.test(text)) throw new URIError(`malformed escape in ${JSON.stringify(text)}`);
   const bytes = bytesOf(text).toString('latin1');
@@ -30,17 +31,20 @@ export function nameOfEscaped(text: string): string {
   return nameOf(Buffer.from(plain, 'latin1'));
 }
 
-/** A name as Node's own functions take it: itself when they make the right bytes of it, as of nearly all, else its bytes. */
+/**
+ * The form of a name for Node's own functions: the string itself if Node makes the right bytes of it (nearly always),
+ * else its bytes.
+ */
 export function rawName(name: string): string | Buffer {
   return name.isWellFormed() ? name : bytesOf(name);
 }
 
-/** How many bytes a name is. */
+/** The number of bytes of a name. */
 export function nameLength(name: string): number {
   return name.isWellFormed() ? Buffer.byteLength(name) : bytesOf(name).length;
 }
 
-/** Orders names as their bytes are ordered (JavaScript orders by UTF-16 units, which differs past U+FFFF). */
+/** Orders names by their bytes. (JavaScript orders by UTF-16 units, which differs past U+FFFF.) */
 export function compareNames(a: string, b: string): number {
   const length = Math.min(a.length, b.length);
   for (let i = 0; i < length; i++) {
@@ -73,13 +77,16 @@ function escaped(bytes: Buffer): string {
   return out + bytes.toString('utf8', from);
 }
 
-/** Bytes of the UTF-8 character at a place; 0 when there is none. https://www.rfc-editor.org/rfc/rfc3629#section-4 */
+/**
+ * The length in bytes of the UTF-8 character at a place; 0 when there is none.
+ * https://www.rfc-editor.org/rfc/rfc3629#section-4
+ */
 function characterAt(bytes: Buffer, at: number): number {
   const first = bytes[at] as number;
   if (first < 0x80) return 1;
   const length = first < 0xc2 ? 0 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : first < 0xf5 ? 4 : 0;
   for (let i = 1; i < length; i++) {
-    // Beyond the end it is 0.
+    // A byte beyond the end counts as 0.
     const byte = bytes[at + i] ?? 0;
     const least = i > 1 ? 0x80 : first === 0xe0 ? 0xa0 : first === 0xf0 ? 0x90 : 0x80;
     const most = i > 1 ? 0xbf : first === 0xed ? 0x9f : first === 0xf4 ? 0x8f : 0xbf;

@@ -1,6 +1,8 @@
 /**
- * Opening what a path leads to inside a folder, however others change that folder meanwhile: one part after the other,
- * each from the file descriptor of the part before it, symlinks read and followed here and never out of the folder.
+ * Opens paths inside a folder, however others change that folder meanwhile. A path is walked part by part, each from
+ * the file descriptor of the part before. Symlinks are read and followed here, never out of the folder.
+ *
+ *     const { fd, path } = openIn(root, '/etc/alternatives/awk'); // path: '/usr/bin/mawk'
  */
 import { constants as fsConstants, fstatSync } from 'node:fs';
 import koffi from 'koffi';
@@ -15,28 +17,28 @@ const ENOENT = 2;
 const ENOTDIR = 20;
 const ELOOP = 40;
 const EEXIST = 17;
-/** Most symlinks followed for one path, as Linux has it. */
+/** The largest number of symlinks followed for one path, as in Linux. */
 const maxLinks = 40;
-/** How often a part is looked for anew that others make and remove. */
+/** How often a part is looked up again while others make and remove it. */
 const maxTries = 100;
 
 interface OpenOptions {
-  /** Makes what is not there: folders on the way, and this at the end. Their modes are 0755, less the umask. */
+  /** Makes missing parts: folders on the way, and this at the end. Their modes are 0755, less the umask. */
   make?: 'folder' | 'file';
-  /** Where the walk ends before a path (clean, absolute in the folder) is opened. */
+  /** Returns true to end the walk before a path (clean, absolute in the folder) is opened. */
   until?: (path: string) => boolean;
 }
 
 interface OpenedIn {
-  /** Opened with O_PATH, not followed any further; undefined where `until` has ended the walk. The caller closes it. */
+  /** The descriptor, opened with O_PATH; undefined where `until` ended the walk. The caller closes it. */
   fd: number | undefined;
-  /** Where it is: clean, absolute in the folder, without symlinks as far as it was walked. */
+  /** The path that was reached: clean, absolute in the folder, without symlinks as far as it was walked. */
   path: string;
 }
 
 /**
- * Opens what an absolute path that nobody can change leads to, with O_PATH. Throws ENOENT and the like. Node's own
- * functions would count the descriptor as one of the worker thread's, which it takes along when it ends.
+ * Opens an absolute path, which nobody else can change, with O_PATH. Throws ENOENT and the like. (With Node's own
+ * functions the descriptor would belong to the worker thread, and close when that ends.)
  */
 export function openPath(path: string, flags = 0): number {
   const fd = fns.openat(AT_FDCWD, cName(path), O_PATH | O_CLOEXEC | flags, 0);
@@ -44,12 +46,12 @@ export function openPath(path: string, flags = 0): number {
   return fd;
 }
 
-/** The same of a folder, to be the `root` of `openIn`. Throws ENOENT, ENOTDIR, ELOOP. */
+/** Opens a folder in the same way, to be the `root` of `openIn`. Throws ENOENT, ENOTDIR, ELOOP. */
 export function openRoot(path: string): number {
   return openPath(path, O_DIRECTORY | O_NOFOLLOW);
 }
 
-/** A folder in an open one, by its name as bytes with a NUL at their end; undefined when there is none of that name. */
+/** Opens a folder inside an open one. `name`: bytes with a NUL at their end. Undefined when there is no such folder. */
 export function openFolderAt(parent: number, name: Buffer): number | undefined {
   const fd = fns.openat(parent, name, O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
   if (fd >= 0) return fd;
@@ -57,17 +59,18 @@ export function openFolderAt(parent: number, name: Buffer): number | undefined {
   throw fault('open', nameOf(name, 0, name.length - 1));
 }
 
-/** Closes what a function of this room opened. */
+/** Closes a descriptor that a function of this room opened. */
 export function closeFd(fd: number): void {
   fns.close(fd);
 }
 
 /**
- * What a path leads to in the folder `root` (a file descriptor): absolute symlinks start at it, `..` stops at it. Throws
- * a Node-style error: ENOENT, ENOTDIR, ELOOP, EROFS …, EINVAL where a path goes up again behind where `until` ends it.
+ * Opens a path in the folder `root` (a file descriptor). Absolute symlinks start at the root, `..` stops there. Throws
+ * a Node-style error: ENOENT, ENOTDIR, ELOOP, EROFS …, and EINVAL when a path continues with `..` beyond the end that
+ * `until` set.
  */
 export function openIn(root: number, path: string, { make, until }: OpenOptions = {}): OpenedIn {
-  /** The folders on the way, the deepest last. */
+  /** The folders on the way, deepest last. */
   const held: { name: string; fd: number }[] = [];
   const pending = partsOf(path).reverse();
   let links = 0;
@@ -84,7 +87,7 @@ export function openIn(root: number, path: string, { make, until }: OpenOptions 
       const names = held.map(({ name }) => name);
       const here = `/${[...names, part].join('/')}`;
       if (until?.(here)) {
-        // What lies behind it would not have been walked: a symlink there could lead to anywhere.
+        // Parts beyond it would not be walked: a symlink there could lead anywhere.
         if (pending.includes('..'))
           throw Object.assign(new Error(`EINVAL: ${path}`), { code: 'EINVAL', path });
         return { fd: undefined, path: `/${[...names, part, ...pending.reverse()].join('/')}` };
@@ -116,9 +119,9 @@ const ENOSYS = 38;
 const how = new BigUint64Array(3);
 
 /**
- * Opens a file of a tree, reached through real folders alone: where another process has put a symlink on the way, or in
- * its place, that is ELOOP. The first `rootLength` characters of the path are the tree's own place, which nobody but us
- * can change: symlinks there are followed. The caller closes it with `closeFd`.
+ * Opens a file of a tree through real folders only. Throws ELOOP when another process has put a symlink on the way or
+ * in the file's place. The first `rootLength` characters of the path are the tree's own place, which only this process
+ * can change, so symlinks there are followed. Close it with `closeFd`.
  */
 export function openReal(path: string, rootLength: number, flags: number): number {
   const fd = openAt2(AT_FDCWD, path, flags);
@@ -135,8 +138,8 @@ export function openReal(path: string, rootLength: number, flags: number): numbe
 }
 
 /**
- * Opens a regular file of a tree for reading, reached as by `openReal`; what else was put in its place is ELOOP, too.
- * `lookFirst`: not even opened is such a thing, as the opening of some devices does something; that takes longer.
+ * Opens a regular file of a tree for reading, through real folders like `openReal`. Throws ELOOP when something else
+ * was put in its place. `lookFirst`: check the type before opening (slower), since opening some devices has effects.
  */
 export function openRealFile(path: string, rootLength: number, lookFirst: boolean): number {
   const found = openReal(path, rootLength, lookFirst ? O_PATH : O_NONBLOCK | O_NOCTTY);
@@ -166,13 +169,13 @@ function openAt2(folder: number, path: string, flags: number): number {
   how[0] = BigInt(flags | O_NOFOLLOW | O_CLOEXEC);
   how[2] = BigInt(RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS);
   const fd = calls.openat2(folder, cName(path), how, how.byteLength);
-  // Before Linux 5.6, where no step can run beside us either.
+  // Linux before 5.6 lacks the call; no step can run beside us there either.
   if (fd < 0 && koffi.errno() === ENOSYS)
     return fns.openat(folder, cName(path), flags | O_NOFOLLOW | O_CLOEXEC, 0);
   return fd;
 }
 
-/** Opens a name in a folder, itself where it is a symlink. */
+/** Opens a name in a folder; a symlink is opened itself. */
 function openPart(folder: number, name: string, make: OpenOptions['make'], here: string): number {
   for (let tries = 0; ; tries++) {
     const fd = fns.openat(folder, cName(name), O_PATH | O_NOFOLLOW | O_CLOEXEC, 0);

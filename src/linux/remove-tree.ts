@@ -1,6 +1,6 @@
 /**
- * Removing a tree that somebody else may still have open, and change: it is walked from descriptor to descriptor, so
- * that a folder swapped for a symlink meanwhile leads nowhere. As deep as it may be, and whatever bytes names are.
+ * Removes a tree that others may still have open and change. It is walked from descriptor to descriptor, so a folder
+ * that is swapped for a symlink meanwhile leads nowhere. The tree may be of any depth and have any bytes as names.
  */
 import { randomUUID } from 'node:crypto';
 import { type Dirent, readdirSync } from 'node:fs';
@@ -14,34 +14,34 @@ const ENOENT = 2;
 const ENOTDIR = 20;
 const EISDIR = 21;
 const ENOTEMPTY = 39;
-/** Folders in each other that are open at once. Deeper ones are first moved to the top. */
+/** The largest number of nested folders open at once. Deeper ones are moved to the top first. */
 const maxDepth = 64;
-/** How often a folder is emptied in which something is made meanwhile. */
+/** How often a folder is emptied again when others make files in it meanwhile. */
 const maxTries = 4;
 
-/** Removes what is at a path, whatever it is; nothing being there is fine. Throws a Node-style error. */
+/** Removes whatever is at a path; a missing path is no error. Throws a Node-style error. */
 export function removeTree(path: string): void {
   removeAt(AT_FDCWD, bytesOf(`${path}\0`), { top: AT_FDCWD, moved: 0, seen: 0, id: randomUUID() }, 0);
 }
 
 interface Walk {
-  /** The tree's own folder, once it is open. */
+  /** The tree's own folder, when it is open. */
   top: number;
-  /** How many folders were moved to it. */
+  /** The number of folders that were moved to it. */
   moved: number;
-  /** How many of them are looked through. */
+  /** The number of moved folders that were searched. */
   seen: number;
-  /** In the names they get: nobody can have made one like it before. */
+  /** A part of the names of moved folders, which nobody else can have used before. */
   id: string;
 }
 
-/** `name` ends with a NUL. */
+/** Removes one entry. `name` ends with a NUL. */
 function removeAt(parent: number, name: Buffer, walk: Walk, depth: number): void {
   for (let tries = 0; ; tries++) {
     if (fns.unlinkat(parent, name, 0) === 0) return;
     const errno = koffi.errno();
     if (errno === ENOENT || errno === ENOTDIR) return;
-    // EPERM is what other filesystems say of a folder.
+    // Other filesystems answer EPERM for a folder.
     if (errno !== EISDIR && errno !== 1) throw fault('unlink', shown(name));
     const folder = openFolderAt(parent, name);
     // It is no folder any more, or never was one.
@@ -69,7 +69,7 @@ function empty(folder: number, walk: Walk, depth: number): void {
       removeAt(folder, name, walk, depth + 1);
       continue;
     }
-    // It is found at the top when that is looked through again.
+    // The moved folder is found when the top is searched again.
     const aside = Buffer.from(`${walk.id}-${walk.moved++}\0`);
     if (fns.renameat(folder, name, walk.top, aside) !== 0) throw fault('rename', shown(name));
   }

@@ -1,4 +1,4 @@
-/** Writing a filesystem to its disk. */
+/** Writes a filesystem to its disk. */
 import { closeSync, openSync } from 'node:fs';
 import koffi from 'koffi';
 import { fault } from './call.ts';
@@ -6,8 +6,8 @@ import { fault } from './call.ts';
 const syncfs = koffi.load('libc.so.6').func('int syncfs(int fd)');
 
 /**
- * Writes all that the filesystem of a folder holds to its disk (syncfs(2)), beside the main thread. Rejects with a
- * Node-style error, among them EIO for what could not be written.
+ * Writes everything of a folder's filesystem to its disk (syncfs(2)), beside the main thread. Rejects with a Node-style
+ * error, EIO among them when something could not be written.
  */
 export async function syncFilesystem(dir: string): Promise<void> {
   const fd = openSync(dir, 'r');

@@ -1,22 +1,25 @@
-/** What a client knows to prove itself to a registry. All fields are secrets but `username`. */
+/** A client's proofs of identity for a registry. All fields but `username` are secrets. */
 export interface RegistryCredentials {
   username?: string;
   password?: string;
   /** OAuth2 refresh token (`identitytoken` in docker's config). */
   identityToken?: string;
-  /** Bearer token to send as it is (`registrytoken`). */
+  /** Bearer token that is sent unchanged (`registrytoken`). */
   registryToken?: string;
-  /** The client gets bearer tokens itself, so that what proves its user stays with it. */
+  /** Fetches bearer tokens on the client's side, so that the user's proof of identity never leaves it. */
   tokens?: TokenSource;
-  /** Asks for name and password, for a registry that takes nothing else; used with `tokens`. */
+  /** Asks for name and password, for a registry that accepts nothing else; used with `tokens`. */
   login?: () => Promise<RegistryCredentials | undefined>;
-  /** The request's header that brought them; undefined for those that are stored where the client runs. */
+  /** The request header that brought the credentials; undefined for those stored on the client's machine. */
   sent?: string;
-  /** Why there are none, for the error of a registry that wants some: `its session … is gone`. All else is missing. */
+  /**
+   * The reason why there are none, for the error of a registry that wants some: `its session … is gone`. All other
+   * fields are missing then.
+   */
   absent?: string;
 }
 
-/** What a registry's token is to be good for, as its challenge and the request say. */
+/** The purpose that a token must be good for, according to the registry's challenge and the request. */
 export interface TokenRequest {
   realm: string;
   service?: string;
@@ -24,21 +27,24 @@ export interface TokenRequest {
   signal?: AbortSignal;
 }
 
-/** A client that gets bearer tokens for one registry host. */
+/** A client that fetches bearer tokens for one registry host. */
 export interface TokenSource {
-  /** Tells apart those whose tokens must not be mixed up; no secret. */
+  /** Tells apart sources whose tokens must not be mixed; not a secret. */
   readonly identity: string;
-  /** Rejects with a DrydockError when the client gets none. `expiresIn`: seconds, undefined when not said. */
+  /**
+   * Fetches a token. Rejects with a DrydockError when the client gets none. `expiresIn`: seconds; undefined when
+   * unknown.
+   */
   fetch(request: TokenRequest): Promise<{ token: string; expiresIn?: number }>;
 }
 
-/** Whether there is anything to prove oneself with. */
+/** Whether the credentials prove anything. */
 export function hasCredentials(credentials: RegistryCredentials | undefined): boolean {
   return credentials !== undefined && credentials.absent === undefined;
 }
 
 /**
- * Asks for the credentials of a registry host. Docker Hub's (`registry-1.docker.io`) are asked for as
- * `https://index.docker.io/v1/`, as docker's config has them.
+ * Asks for the credentials of a registry host. Those of Docker Hub (`registry-1.docker.io`) are asked for under
+ * `https://index.docker.io/v1/`, as in docker's config.
  */
 export type CredentialSource = (host: string) => Promise<RegistryCredentials | undefined>;

@@ -12,7 +12,7 @@ export function isDigest(text: string): text is Digest {
   return /^sha256:[0-9a-f]{64}$/.test(text);
 }
 
-/** The text as a digest; throws `invalid` when it is not one. */
+/** Checks that a text is a digest and returns it. Throws `invalid`. */
 export function parseDigest(text: string): Digest {
   if (isDigest(text)) return text;
   throw fail('invalid', 'client', `invalid digest ${JSON.stringify(text)}: want sha256:<64 hex digits>`);
@@ -24,7 +24,7 @@ export function hex(digest: Digest): string {
 }
 
 /**
- * The chain ID of a stack of layers, lowest first: what the stack is, not just its top layer.
+ * The chain ID of a stack of layers, lowest first. It names the whole stack, not just its top layer.
  * https://github.com/opencontainers/image-spec/blob/main/config.md#layer-chainid
  */
 export function chainId(diffIds: readonly Digest[]): Digest | undefined {

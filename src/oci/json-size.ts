@@ -1,16 +1,16 @@
-/** How much a JSON text holds, counted before it is parsed: what is small as text may be large, or deep, as values. Pure. */
+/** Measures a JSON text before it is parsed: a small text may be large, or deep, as values. Pure. */
 
 interface JsonSize {
-  /** Lists and objects in each other. */
+  /** How deep lists and objects are nested. */
   depth: number;
-  /** Values and names, in all lists and objects together. */
+  /** The number of values and names in all lists and objects together. */
   values: number;
-  /** Names alone, and what commas set apart, where these are bounded by themselves. */
+  /** The number of names, and of items that commas separate, where these have limits of their own. */
   names?: number;
   items?: number;
 }
 
-/** Which bound a JSON text goes beyond; undefined: none. It need not be valid. */
+/** The limit that a JSON text exceeds; undefined when none. The text need not be valid. */
 export function jsonExcess(text: string, most: JsonSize): keyof JsonSize | undefined {
   const { names: maxNames = Infinity, items: maxItems = Infinity } = most;
   let depth = 0;
@@ -35,7 +35,7 @@ export function jsonExcess(text: string, most: JsonSize): keyof JsonSize | undef
 const [quote, backslash, comma, colon] = [0x22, 0x5c, 0x2c, 0x3a];
 const [openList, closeList, openObject, closeObject] = [0x5b, 0x5d, 0x7b, 0x7d];
 
-/** Where the text that begins at `from` has its closing quote. */
+/** The position of the closing quote of the text that begins at `from`. */
 function endOfText(text: string, from: number): number {
   let i = from + 1;
   while (i < text.length && text.charCodeAt(i) !== quote) i += text.charCodeAt(i) === backslash ? 2 : 1;

@@ -1,10 +1,10 @@
 /** Names in OCI layouts. https://github.com/opencontainers/image-spec/blob/main/image-layout.md */
 
-/** What a manifest is called in an index: an image's tag, a cache's. */
+/** The annotation with a manifest's name in an index: an image's tag, or a cache's. */
 export const refNameAnnotation = 'org.opencontainers.image.ref.name';
 
-/** An image's whole name, as containerd and buildx write it. */
+/** The annotation with an image's full name, which containerd and buildx write. */
 export const fullNameAnnotation = 'io.containerd.image.name';
 
-/** What the file `oci-layout` holds. */
+/** The contents of the file `oci-layout`. */
 export const layoutMark = { imageLayoutVersion: '1.0.0' };

@@ -17,7 +17,10 @@ export function hostPlatform(): Platform {
   return normalizePlatform({ os: 'linux', architecture });
 }
 
-/** Canonical architecture and variant names, as containerd's platforms package writes them (arm64 has no variant v8, x86_64 is amd64). */
+/**
+ * Canonical names of architecture and variant, in the form of containerd's platforms package (arm64 has no variant v8,
+ * x86_64 is amd64).
+ */
 export function normalizePlatform(p: Platform): Platform {
   let architecture = p.architecture.toLowerCase();
   let variant = p.variant?.toLowerCase() || undefined;
@@ -63,7 +66,7 @@ function normalizeOs(os: string): string {
   return lower === 'macos' ? 'darwin' : lower;
 }
 
-/** Go's names, of which one alone may stand for a platform; with both parts given, any word may. */
+/** Go's names, each of which may stand alone for a platform. When both parts are given, any word may be used. */
 const knownOs = new Set(
   'aix android darwin dragonfly freebsd hurd illumos ios js linux nacl netbsd openbsd plan9 solaris windows zos'.split(
     ' ',
@@ -76,12 +79,12 @@ const knownArchitectures = new Set(
   ).split(' '),
 );
 
-/** `linux`, `windows(10.0.17763)`, `windows(10.0.17763+win32k)`: a system with its version and features. */
+/** A system with its version and features: `linux`, `windows(10.0.17763)`, `windows(10.0.17763+win32k)`. */
 const osPattern = /^([A-Za-z0-9_-]+)(?:\(([A-Za-z0-9_.%-]*)((?:\+[A-Za-z0-9_.%-]+)*)\))?$/;
 const partPattern = /^[A-Za-z0-9_.-]+$/;
 
 /**
- * `linux/arm64/v8`, `arm64`, `linux`, `windows(10.0.20348)/amd64` → Platform; parts left out are the host's. Throws
+ * Parses `linux/arm64/v8`, `arm64`, `linux`, `windows(10.0.20348)/amd64`. Missing parts are the host's. Throws
  * `invalid` in containerd's words (https://github.com/containerd/platforms).
  */
 export function parsePlatform(text: string): Platform {
@@ -114,12 +117,12 @@ export function parsePlatform(text: string): Platform {
   throw invalid(`${quote(text)}: unknown operating system or architecture`);
 }
 
-/** Most platforms of one build: each is converted, solved and exported. */
+/** The largest number of platforms in one build: each is converted, solved and exported. */
 const maxPlatforms = 128;
 
 /**
- * Parses the platforms of a build, each once, in order; no more of them than it takes to see that they are too many.
- * Throws what `parse` throws, and `invalid` for more than a build may have.
+ * Parses the platforms of a build in order, without repeats, and stops as soon as there are too many. Throws the errors
+ * of `parse`, and `invalid` for more platforms than a build may have.
  */
 export function distinctPlatforms(texts: readonly string[], parse = parsePlatform): Platform[] {
   const written = new Set(texts);
@@ -156,7 +159,7 @@ function encode(part: string): string {
   return part.replace(/[%+()/]/g, encodeURIComponent).replace(/[()]/g, (c) => (c === '(' ? '%28' : '%29'));
 }
 
-/** `linux/arm/v7`, `windows(10.0.20348)/amd64`: the way back from `parsePlatform`. */
+/** Writes a platform: `linux/arm/v7`, `windows(10.0.20348)/amd64`. The inverse of `parsePlatform`. */
 export function formatPlatform(p: Platform): string {
   const { os, architecture, variant, ...rest } = normalizePlatform(p);
   const more = [rest['os.version'] ?? '', ...(rest['os.features'] ?? [])].map(encode).join('+');
@@ -164,12 +167,12 @@ export function formatPlatform(p: Platform): string {
   return parts.filter((part) => part !== undefined).join('/');
 }
 
-/** Whether an image for `have` runs where `want` is asked for (an arm v6 image on v7, 386 is not amd64). */
+/** Whether an image for `have` runs on `want` (an arm v6 image does on v7; a 386 image does not on amd64). */
 export function platformMatches(want: Platform, have: Platform): boolean {
   return platformScore(want, have) > 0;
 }
 
-/** 0 when it does not match; higher is a better match. */
+/** How well an image for `have` fits `want`: 0 when it does not match, higher for a better match. */
 export function platformScore(want: Platform, have: Platform): number {
   const w = normalizePlatform(want);
   const h = normalizePlatform(have);
@@ -181,7 +184,10 @@ export function platformScore(want: Platform, have: Platform): number {
   return hv <= wv ? 50 + hv : 0;
 }
 
-/** Windows runs images of its own build (the version's first three numbers); features an image needs must be wanted. */
+/**
+ * Windows runs images of its own build (the version's first three numbers). Features that an image needs must be
+ * wanted.
+ */
 function systemMatches(want: Platform, have: Platform): boolean {
   const features = have['os.features']?.filter((each) => each !== 'win32k') ?? [];
   if (!features.every((each) => want['os.features']?.includes(each))) return false;
@@ -196,7 +202,7 @@ export function defaultPath(os: string): string {
     : '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 }
 
-/** The environment of images that say nothing of it: Windows itself knows its path. */
+/** The environment of images that declare none: Windows knows its own path. */
 export function defaultEnv(os: string): string[] | undefined {
   return os === 'windows' ? undefined : [`PATH=${defaultPath(os)}`];
 }

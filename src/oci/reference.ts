@@ -17,9 +17,9 @@ const pathPattern = /^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:\/[a-z0-9]+(?:(?:\
 const tagPattern = /^[\w][\w.-]{0,127}$/;
 
 /**
- * Parses `alpine`, `host:5000/a/b:tag@sha256:…` the way docker does: no domain means docker.io, a one-part path on
- * docker.io gets `library/`. No tag is added. Throws `invalid`.
- * Grammar: https://github.com/distribution/reference
+ * Parses `alpine`, `host:5000/a/b:tag@sha256:…` as docker does: without a domain it is on docker.io, and a one-part
+ * path on docker.io gets `library/`. No tag is added. Throws `invalid`. Grammar:
+ * https://github.com/distribution/reference
  */
 export function parseReference(text: string): Reference {
   const bad = (why: string) =>
@@ -62,19 +62,19 @@ export function parseReference(text: string): Reference {
   return { domain, path, tag, digest };
 }
 
-/** `docker.io/library/alpine:3@sha256:…` */
+/** Writes a reference: `docker.io/library/alpine:3@sha256:…`. */
 export function formatReference(ref: Reference): string {
   return `${ref.domain}/${ref.path}${ref.tag === undefined ? '' : `:${ref.tag}`}${ref.digest === undefined ? '' : `@${ref.digest}`}`;
 }
 
-/** The full name with `:latest` where neither tag nor digest is given: how images are named in a store. */
+/** The full name, with `:latest` when neither tag nor digest is given. Stores name images in this form. */
 export function normalizeName(text: string): string {
   const ref = parseReference(text);
   if (ref.tag === undefined && ref.digest === undefined) ref.tag = 'latest';
   return formatReference(ref);
 }
 
-/** As people write it: `alpine:3` for `docker.io/library/alpine:3`. */
+/** The short form that people write: `alpine:3` for `docker.io/library/alpine:3`. */
 export function familiarName(name: string): string {
   return name.replace(/^docker\.io\/library\//, '').replace(/^docker\.io\//, '');
 }

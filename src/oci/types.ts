@@ -91,7 +91,9 @@ export interface ImageConfig {
   'moby.buildkit.cache.v0'?: string;
 }
 
-/** Layers of an image, at most: as many as overlayfs stacks (OVL_MAX_STACK). No image in use comes near. */
+/**
+ * The largest number of layers of an image: as many as overlayfs stacks (OVL_MAX_STACK). No image in use comes near.
+ */
 export const maxLayers = 500;
 
 export const mediaTypes = {
@@ -109,7 +111,7 @@ export const mediaTypes = {
   dockerLayerZstd: 'application/vnd.docker.image.rootfs.diff.tar.zstd',
 } as const;
 
-/** Layers that may not be handed on: media type → the type of the same bytes as an ordinary layer. */
+/** Types of layers that must not be redistributed → the type of the same bytes as an ordinary layer. */
 const distributable: Readonly<Record<string, string>> = {
   'application/vnd.docker.image.rootfs.foreign.diff.tar': mediaTypes.dockerLayer,
   'application/vnd.docker.image.rootfs.foreign.diff.tar.gzip': mediaTypes.dockerLayerGzip,
@@ -118,12 +120,12 @@ const distributable: Readonly<Record<string, string>> = {
   'application/vnd.oci.image.layer.nondistributable.v1.tar+zstd': mediaTypes.ociLayerZstd,
 };
 
-/** Whether a layer is fetched from its own URLs and is not pushed: a "foreign" or "non-distributable" one. */
+/** Whether a layer is fetched from its own URLs and is not pushed (a "foreign" or "non-distributable" layer). */
 export function isForeignLayer({ mediaType }: Pick<Descriptor, 'mediaType'>): boolean {
   return Object.hasOwn(distributable, mediaType);
 }
 
-/** A foreign layer as an ordinary one; others as they are. */
+/** Turns a foreign layer into an ordinary one; other layers stay as they are. */
 export function asDistributable(layer: Descriptor): Descriptor {
   const mediaType = Object.hasOwn(distributable, layer.mediaType)
     ? distributable[layer.mediaType]

@@ -1,29 +1,32 @@
 /**
- * Patterns without conditions on places, matched by following all possibilities at once: a text costs at most
- * (instructions × characters) steps whatever the pattern is like. Which possibilities follow which by which character
- * is remembered, so that a pattern used on many texts soon costs one look-up a character. Pure.
+ * Patterns without conditions on places. All possibilities are followed at once, so a text costs at most (instructions
+ * × characters) steps, whatever the pattern is. The automaton remembers which possibilities follow which by which
+ * character, so a pattern that is used on many texts soon costs one look-up for each character. Pure.
  */
 import type { CharSet } from './program.ts';
 
-/** Goes on behind itself unless it says where; places are indexes into the list. Behind the last is the end. */
+/**
+ * A step. It is followed by the next one unless it names another; places are indexes into the list, and the end is
+ * behind the last step.
+ */
 export type AutomatonStep =
   | { readonly op: 'char'; readonly code: number }
   | { readonly op: 'set'; readonly has: CharSet }
   | { readonly op: 'split'; readonly first: number; readonly second: number }
   | { readonly op: 'jump'; readonly to: number };
 
-/** The steps that wait for a character. */
+/** A set of steps that wait for a character. */
 interface AutomatonState {
   waiting: readonly number[];
-  /** The text may end here. */
+  /** Whether the text may end here. */
   accepts: boolean;
-  /** What follows, by character below 128; undefined where it is not remembered. */
+  /** The next state by character (below 128); undefined where it is not remembered. */
   next: (AutomatonState | undefined)[] | undefined;
 }
 
-/** Room for what patterns remember, which several may share: when it is used up, nothing new is remembered. */
+/** The space for remembered states, which several patterns may share. When it is used up, nothing new is remembered. */
 export interface PatternMemory {
-  /** Numbers, of some 8 bytes each. */
+  /** The free space, counted in numbers of some 8 bytes. */
   left: number;
 }
 
@@ -31,7 +34,7 @@ const tableSize = 128;
 
 export class Automaton {
   readonly #steps: readonly AutomatonStep[];
-  /** Per step: the round it was last reached in. */
+  /** For each step, the last round in which it was reached. */
   readonly #seen: Float64Array;
   #round = 0;
   readonly #states = new Map<string, AutomatonState>();
@@ -89,7 +92,7 @@ export class Automaton {
     return state;
   }
 
-  /** Adds what can be reached from a step without a character; returns whether the end can be. */
+  /** Adds the steps that are reachable without a character; returns whether the end is reachable. */
   #reach(from: number, waiting: number[]): boolean {
     const others: number[] = [];
     let accepts = false;

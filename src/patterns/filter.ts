@@ -1,11 +1,11 @@
 /**
- * Filters as containerd writes them: `type==regular,description~=apt`, several of which are alternatives. Pure.
- * https://github.com/containerd/containerd/blob/main/pkg/filters/filter.go has the syntax.
+ * Filters in containerd's form: `type==regular,description~=apt`. Several filters are alternatives. Pure. The syntax is
+ * in https://github.com/containerd/containerd/blob/main/pkg/filters/filter.go.
  */
 import { clip, fail } from '../errors/index.ts';
 import { Regex, type SearchBudget, searchBudget } from './regex.ts';
 
-/** What filters look at: fields, of which maps have their keys after a point. */
+/** The fields that filters test; the keys of a map come after a point (`labels.key`). */
 export type Fields = Readonly<Record<string, string | boolean | Readonly<Record<string, string>>>>;
 
 interface Condition {
@@ -17,15 +17,15 @@ interface Condition {
 const part = /(?:"((?:[^"\\]|\\.)*)"|([\w/-]+))/y;
 const quoted = /"((?:[^"\\]|\\.)*)"|([^,"]*)/y;
 
-/** Longest text of all filters together. */
+/** The longest text of all filters together. */
 const maxLength = 65_536;
 
-/** Whether fields fit. Throws `exhausted` when the filters' expressions are too large for them. */
+/** Tests whether fields fit. Throws `exhausted` when the filters' expressions are too large for these fields. */
 type Filter = (fields: Fields) => boolean;
 
 /**
- * Reads filters, of which one must fit if there are any. Throws `invalid` on one that cannot be read. The answers of
- * one filter take time linear in the fields, and come to an end when they have taken long together.
+ * Parses filters; one of them must fit if there are any. Throws `invalid` on a malformed one. Each test of a filter
+ * takes time linear in the fields, and all tests together are limited in time.
  */
 export function readFilters(filters: readonly string[]): Filter {
   checkFiltersLength(filters);
@@ -37,7 +37,7 @@ export function readFilters(filters: readonly string[]): Filter {
   };
 }
 
-/** Throws `invalid` for filters of more text, or in greater number, than anybody reads. */
+/** Throws `invalid` when the filters are too long or too many. */
 export function checkFiltersLength(filters: readonly string[]): void {
   if (filters.reduce((sum, { length }) => sum + length + 1, 0) <= maxLength) return;
   throw fail('invalid', 'client', `the filters are longer than ${maxLength} characters`);

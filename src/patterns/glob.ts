@@ -1,6 +1,6 @@
 /**
- * Glob patterns as Go's path.Match and filepath.Match have them (https://pkg.go.dev/path#Match), and with the `**` that
- * moby's patternmatcher adds for `.dockerignore` files. Pure.
+ * Glob patterns of Go's path.Match and filepath.Match (https://pkg.go.dev/path#Match), and the `**` that moby's
+ * patternmatcher adds for `.dockerignore` files. Pure.
  */
 import { clip, fail } from '../errors/index.ts';
 import { Automaton, type AutomatonStep, type PatternMemory } from './automaton.ts';
@@ -10,16 +10,19 @@ const slash = 0x2f;
 const notSlash: CharSet = (code) => code !== slash;
 const any: CharSet = () => true;
 
-/** A pattern compiled to a test of whole texts. */
+/** A compiled pattern, which tests whole texts. */
 export type Glob = (text: string) => boolean;
 
-/** Longer patterns match no path that a system takes (4096 bytes). */
+/** The longest pattern; longer ones match no path that a system allows (4096 bytes). */
 const maxLength = 16_384;
 
 /**
- * Compiles a pattern: `*` any run without `/`, `?` one character but `/`, `[a-z]` and `[^a-z]` classes (also of `/`),
- * `\` takes the next character as it is. `deep`: `**` is any number of folders, at the end anything. `memory` is shared
- * by patterns that are many. A test takes at most pattern × text steps. Throws `invalid` on a malformed pattern.
+ * Compiles a pattern: `*` stands for any run without `/`, `?` for one character but `/`, `[a-z]` and `[^a-z]` for
+ * classes (which may contain `/`), and `\` takes the next character literally. `deep`: `**` stands for any number of
+ * folders, at the end for anything. `memory` is shared when there are many patterns. A test takes at most pattern ×
+ * text steps. Throws `invalid` on a malformed pattern.
+ *
+ *     compileGlob('src/*.go')('src/main.go') // true
  */
 export function compileGlob(pattern: string, deep = false, memory: PatternMemory = { left: 1 << 16 }): Glob {
   if (pattern.length > maxLength) {
@@ -57,7 +60,7 @@ export function compileGlob(pattern: string, deep = false, memory: PatternMemory
           if (wildcards === 1) return (text) => text.startsWith(prefix);
           loop(any);
         } else {
-          // Nothing, or anything up to a slash.
+          // This matches nothing, or anything up to a slash.
           const at = code.length;
           code.push({ op: 'split', first: at + 1, second: at + 5 });
           loop(any);
@@ -101,7 +104,7 @@ function badPattern(pattern: string): Error {
   });
 }
 
-/** A class from behind its `[`; `end` is behind its `]`. A range turned round matches nothing, as in Go. */
+/** Parses a class after its `[`; `end` is the place after its `]`. A reversed range matches nothing, as in Go. */
 function readClass(pattern: string, from: number): { has: CharSet; end: number } | undefined {
   let i = from;
   const negated = pattern[i] === '^';

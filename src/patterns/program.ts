@@ -1,37 +1,40 @@
 /**
- * Regular expressions as programs that are run on all their possibilities at once, one character after the other, so
- * that no expression and no text cost more than (instructions × characters) steps. Pure.
- * Pike's machine, as https://swtch.com/~rsc/regexp/regexp2.html tells of it.
+ * Regular expressions as programs. All possibilities of a program run at once, one character after the other, so no
+ * expression and no text cost more than (instructions × characters) steps. Pure. This is Pike's machine; see
+ * https://swtch.com/~rsc/regexp/regexp2.html.
  */
 
 /** A set of characters, by code point. */
 export type CharSet = (code: number) => boolean;
 
-/** What is said of a place between two characters: of the code points before and after it, -1 at an end of the text. */
+/**
+ * A condition on the place between two characters, given the code points before and after it (-1 at an end of the
+ * text).
+ */
 export type Assertion = (before: number, after: number) => boolean;
 
-/** Goes on behind itself unless it says where; places are indexes into the program. */
+/** An instruction. It is followed by the next one unless it names another; places are indexes into the program. */
 export type RegexInstruction =
   | { readonly op: 'char'; readonly code: number }
   | { readonly op: 'set'; readonly has: CharSet }
-  /** Both ways; the first is the one liked better. */
+  /** Continues both ways; the first is preferred. */
   | { readonly op: 'split'; first: number; second: number }
   | { readonly op: 'jump'; to: number }
-  /** Notes the place as the value `slot`. */
+  /** Saves the current place as the value `slot`. */
   | { readonly op: 'save'; readonly slot: number }
   | { readonly op: 'assert'; readonly holds: Assertion }
   | { readonly op: 'match' };
 
-/** Start and end of what a group matched, per group; -1 of one that took no part. Group 0 is the whole. */
+/** Start and end of the part that each group matched; -1 for a group that took no part. Group 0 is the whole. */
 type Places = readonly number[];
 
-/** A program, ready to be run on texts one after the other. */
+/** A program, ready to run on one text after another. */
 export class Program {
   readonly #code: readonly RegexInstruction[];
-  /** Per instruction: the round it was last put on a list in. */
+  /** For each instruction, the last round in which it was put on a list. */
   readonly #seen: Uint32Array;
   #round = 0;
-  /** Instructions that wait for the next character, and what they have saved. */
+  /** The instructions that wait for the next character, and their saved places. */
   #now: number[] = [];
   #next: number[] = [];
   #nowSaved: Places[] = [];
@@ -47,7 +50,7 @@ export class Program {
     return this.#run(text, undefined) !== undefined;
   }
 
-  /** The leftmost part that matches, as a backtracking matcher would find it; `slots`: twice the number of groups. */
+  /** The leftmost part that matches, as a backtracking matcher would find it. `slots`: twice the number of groups. */
   find(text: string, slots: number): Places | undefined {
     return this.#run(text, new Array<number>(slots).fill(-1));
   }
@@ -60,7 +63,7 @@ export class Program {
     this.#turn();
     for (let at = 0; ; ) {
       const after = at < text.length ? (text.codePointAt(at) as number) : -1;
-      // A match that began earlier is liked better than one that would begin here.
+      // A match that began earlier is preferred to one that would begin here.
       if (found === undefined) {
         this.#add(0, at, before, after, this.#now, this.#nowSaved, empty);
       }
@@ -97,7 +100,7 @@ export class Program {
     }
   }
 
-  /** Puts what can be reached without a character on a list, best liked first. */
+  /** Puts the instructions that are reachable without a character on a list, most preferred first. */
   #add(
     from: number,
     at: number,
@@ -109,7 +112,7 @@ export class Program {
   ): void {
     let pc = from;
     let saved = places;
-    /** Second ways, with what was saved up to them. */
+    /** The second ways, with the places saved on the way to them. */
     let others: { pc: number; saved: Places | undefined }[] | undefined;
     for (;;) {
       let next = -1;
@@ -143,7 +146,7 @@ export class Program {
   }
 }
 
-/** The set of what is in one of some ranges, both ends included. */
+/** The set of the characters in some ranges, both ends included. */
 export function rangesSet(ranges: readonly (readonly [low: number, high: number])[]): CharSet {
   if (ranges.length === 1) {
     const [low, high] = ranges[0] as readonly [number, number];

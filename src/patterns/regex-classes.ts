@@ -1,4 +1,4 @@
-/** Named classes of Go's regular expressions: https://github.com/google/re2/wiki/Syntax. Pure. */
+/** The named classes of Go's regular expressions: https://github.com/google/re2/wiki/Syntax. Pure. */
 import { type CharSet, rangesSet } from './program.ts';
 
 const graph: [number, number] = [0x21, 0x7e];
@@ -37,22 +37,22 @@ const posix: Readonly<Record<string, [number, number][]>> = {
   xdigit: [digits, [0x41, 0x46], [0x61, 0x66]],
 };
 
-/** `alpha` of `[[:alpha:]]`; undefined: there is no such class. */
+/** The class named by `alpha` in `[[:alpha:]]`; undefined when there is no such class. */
 export function posixClass(name: string): CharSet | undefined {
   return Object.hasOwn(posix, name) ? rangesSet(posix[name] as [number, number][]) : undefined;
 }
 
-/** `L` or `Greek` of `\p{Greek}`; undefined: there is no such category or script. */
+/** The class named by `L` or `Greek` in `\p{Greek}`; undefined when there is no such category or script. */
 export function unicodeClass(name: string): CharSet | undefined {
   if (name === 'Any') return () => true;
-  // Only names of these forms get into an expression of ours.
+  // Only names of these forms are put into an expression.
   for (const property of [`General_Category=${name}`, `Script=${name}`]) {
     if (!/^\w+=\w+$/.test(property)) return undefined;
     try {
       const one = new RegExp(`^\\p{${property}}$`, 'u');
       return (code) => one.test(String.fromCodePoint(code));
     } catch {
-      // Not a property of this kind.
+      // The name is not a property of this kind.
     }
   }
   return undefined;

@@ -1,4 +1,4 @@
-/** The syntax of Go's regular expressions: https://github.com/google/re2/wiki/Syntax. Pure. */
+/** Parses the syntax of Go's regular expressions: https://github.com/google/re2/wiki/Syntax. Pure. */
 import { type Assertion, type CharSet, rangesSet } from './program.ts';
 import { posixClass, unicodeClass } from './regex-classes.ts';
 
@@ -9,17 +9,17 @@ export type RegexNode =
   | { kind: 'group'; index: number; body: RegexNode }
   | { kind: 'all'; parts: RegexNode[] }
   | { kind: 'one'; parts: RegexNode[] }
-  /** `max` undefined: without end. */
+  /** `max` undefined: no limit. */
   | { kind: 'repeat'; body: RegexNode; min: number; max: number | undefined; greedy: boolean };
 
 interface Flags {
   /** Case does not count. */
   i: boolean;
-  /** `^` and `$` are at lines' ends. */
+  /** `^` and `$` also match at the ends of lines. */
   m: boolean;
-  /** `.` is also a line's end. */
+  /** `.` also matches the end of a line. */
   s: boolean;
-  /** Repetitions are lazy, those with a `?` greedy. */
+  /** Repetitions are lazy, and those with a `?` greedy. */
   U: boolean;
 }
 
@@ -46,7 +46,7 @@ const perl: Readonly<Record<string, CharSet>> = {
 const atWordEnd: Assertion = (before, after) => word(before) !== word(after);
 const controls: Readonly<Record<string, number>> = { a: 7, f: 12, n: 10, r: 13, t: 9, v: 11 };
 
-/** Reads an expression. Throws a plain Error in Go's words. */
+/** Parses an expression. Throws a plain Error in Go's words. */
 export function readRegex(text: string): {
   node: RegexNode;
   groups: number;
@@ -85,7 +85,7 @@ class Reader {
     return code;
   }
 
-  /** Up to a `)` or the end. Flags that are set inside hold to its end. */
+  /** Parses up to a `)` or the end. Flags that are set inside hold up to its end. */
   #alternatives(outer: Flags): RegexNode {
     if (++this.#depth > maxDepth) throw new Error('expression nests too deeply');
     const flags = { ...outer };
@@ -118,7 +118,7 @@ class Reader {
     return parts.length === 1 ? (parts[0] as RegexNode) : { kind: 'all', parts };
   }
 
-  /** A repetition operator, if there is one. */
+  /** Parses a repetition operator; undefined when there is none. */
   #count(): { min: number; max: number | undefined } | undefined {
     if (this.#take('*')) return { min: 0, max: undefined };
     if (this.#take('+')) return { min: 1, max: undefined };
@@ -191,7 +191,7 @@ class Reader {
     if (!this.#take(')')) throw new Error(`missing closing ): \`${this.#text}\``);
   }
 
-  /** Behind a backslash outside of a class. */
+  /** Parses an escape outside of a class, after its backslash. */
   #escape(flags: Flags): RegexNode[] {
     if (this.#take('A')) return [begin(false)];
     if (this.#take('z')) return [end(false)];
@@ -208,7 +208,7 @@ class Reader {
     return [literal(this.#charEscape(), flags)];
   }
 
-  /** `\d`, `\pL` and their like, behind the backslash. */
+  /** Parses `\d`, `\pL` and the like, after the backslash. */
   #setEscape(): CharSet | undefined {
     const name = this.#text[this.#at] ?? '';
     if (Object.hasOwn(perl, name)) {
@@ -225,7 +225,7 @@ class Reader {
     return (found[1] === 'P') !== (found[2] === '^') ? not(has) : has;
   }
 
-  /** One character written with a backslash, behind it. */
+  /** Parses one escaped character, after its backslash. */
   #charEscape(): number {
     const start = this.#at;
     const hex = /x(?:\{([0-9A-Fa-f]{1,8})\}|([0-9A-Fa-f]{2}))/y;
@@ -250,7 +250,7 @@ class Reader {
     throw new Error(`invalid escape sequence: \`\\${this.#text.slice(start, this.#at)}\``);
   }
 
-  /** A class, behind its `[`. */
+  /** Parses a class, after its `[`. */
   #class(flags: Flags): CharSet {
     const start = this.#at;
     const negated = this.#take('^');

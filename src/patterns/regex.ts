@@ -1,43 +1,43 @@
 /**
- * Regular expressions as Go writes them (https://github.com/google/re2/wiki/Syntax), found in time linear in the text
- * whatever they are like. Pure. `regex-syntax.ts` reads them.
+ * Go's regular expressions (https://github.com/google/re2/wiki/Syntax), matched in time linear in the text, whatever
+ * the expression is. Pure. `regex-syntax.ts` parses them.
  */
 import { fail } from '../errors/index.ts';
 import { Program, type RegexInstruction } from './program.ts';
 import { type RegexNode, readRegex } from './regex-syntax.ts';
 
-/** Longest expression that is read. */
+/** The longest expression in characters. */
 const maxLength = 4096;
-/** Instructions of one, which counted repetitions multiply. */
+/** The largest number of instructions of one expression; counted repetitions multiply them. */
 const maxInstructions = 20_000;
 
-/** Instructions × characters that searches may still take together. */
+/** The steps (instructions × characters) that searches may still take together. */
 export interface SearchBudget {
   left: number;
 }
 
-/** What one caller may spend before it must let others go on: some tens of milliseconds. */
+/** The steps that one caller may take before it must let others run: some tens of milliseconds. */
 export function searchBudget(): SearchBudget {
   return { left: 1 << 20 };
 }
 
-/** What was found: the whole (`0`) and the groups by number; undefined of a group that took no part. */
+/** A match: the whole (`0`) and the groups by number; undefined for a group that took no part. */
 export interface RegexMatch {
   readonly index: number;
   readonly groups: readonly (string | undefined)[];
-  /** Numbers of the groups that have names. */
+  /** The numbers of the named groups. */
   readonly names: ReadonlyMap<string, number>;
 }
 
 /** A compiled expression. */
 export class Regex {
   readonly #program: Program;
-  /** Instructions. */
+  /** The number of instructions. */
   readonly size: number;
   readonly #groups: number;
   readonly #names: ReadonlyMap<string, number>;
 
-  /** Throws a plain Error that says what is wrong with the expression. */
+  /** Compiles an expression. Throws a plain Error that tells what is wrong with it. */
   constructor(text: string) {
     if (text.length > maxLength) throw new Error(`it is longer than ${maxLength} characters`);
     const { node, groups, names } = readRegex(text);
@@ -56,13 +56,13 @@ export class Regex {
     this.#names = names;
   }
 
-  /** Whether it is found in the text. Throws `exhausted` when that may take more than the budget. */
+  /** Whether the text contains a match. Throws `exhausted` when the search may take more than the budget. */
   test(text: string, budget = searchBudget()): boolean {
     this.#spend(text, budget);
     return this.#program.isIn(text);
   }
 
-  /** The leftmost part of the text that matches. Throws `exhausted` as `test` does. */
+  /** The leftmost match in the text. Throws `exhausted` as `test` does. */
   exec(text: string, budget = searchBudget()): RegexMatch | undefined {
     this.#spend(text, budget);
     const places = this.#program.find(text, 2 * (this.#groups + 1));
@@ -150,13 +150,13 @@ function repeat(
 
 type Split = Extract<RegexInstruction, { op: 'split' }>;
 
-/** A split whose first way is what comes next; the second is set later. */
+/** Adds a split whose first way is the next instruction; its second way is set later. */
 function branch(put: (one: RegexInstruction) => number, code: RegexInstruction[]): Split {
   const at = code.length;
   return code[put({ op: 'split', first: at + 1, second: -1 })] as Split;
 }
 
-/** Sets where a repetition is left to; a lazy one likes that better. */
+/** Sets the way out of a repetition; a lazy repetition prefers it. */
 function leave(split: Split, greedy: boolean, to: number): void {
   if (greedy) split.second = to;
   else {

@@ -1,5 +1,5 @@
 /**
- * Proving who we are: basic auth and docker's token auth.
+ * Authorization at registries: basic auth and docker's token auth.
  * https://distribution.github.io/distribution/spec/auth/token/ and …/oauth/
  */
 import { hash } from 'node:crypto';
@@ -14,19 +14,19 @@ import type { Purpose } from './errors.ts';
 import { statusError } from './errors.ts';
 import { type HttpPool, readBody } from './http.ts';
 
-/** How a host asks for proof. */
+/** The kind of authorization that a host asks for. */
 type Challenge = { scheme: 'basic' } | { scheme: 'bearer'; realm: string; service?: string; scope?: string };
 
-/** `repository:team/app:pull,push` */
+/** The scope of a token: `repository:team/app:pull,push`. */
 export function scopeOf(repository: string, push: boolean): string {
   return `repository:${repository}:${push ? 'pull,push' : 'pull'}`;
 }
 
-/** Reads WWW-Authenticate; the strongest scheme that we speak, or undefined. */
+/** Parses WWW-Authenticate. Returns the strongest scheme that we support, or undefined. */
 export function parseChallenge(header: string | undefined): Challenge | undefined {
   if (header === undefined) return undefined;
   let basic = false;
-  // Challenges are comma-separated, and so are their parameters: a scheme is a word before a parameter or the end.
+  // Commas separate both challenges and their parameters; a word before a parameter, or at the end, is a scheme.
   const scheme =
     /(?:^|,)\s*(bearer|basic)\b((?:\s*,?\s*[A-Za-z_-]+\s*=\s*(?:"(?:[^"\\]|\\.)*"|[^\s,"]+))*)/gi;
   for (const [, name = '', params = ''] of header.matchAll(scheme)) {
@@ -55,14 +55,17 @@ interface Token {
   expires: number;
 }
 
-/** What every request of a call has in common. */
+/** The parts that all requests of a call have in common. */
 interface Net {
   insecure: boolean;
   idleMs: number;
   signal?: AbortSignal;
 }
 
-/** Tokens of one client by registry (its URL's origin), scope and identity, kept until shortly before they run out. */
+/**
+ * The tokens of one client by registry (its URL's origin), scope and identity. They are kept until shortly before they
+ * expire.
+ */
 export class Authorizer {
   readonly #pool: HttpPool;
   readonly #userAgent: string;
@@ -74,7 +77,7 @@ export class Authorizer {
     this.#userAgent = userAgent;
   }
 
-  /** Remembers how a registry itself, not one that it sent us on to, asked. */
+  /** Remembers a registry's own challenge (not one of a host that it sent us to). */
   challenged({ origin }: URL, challenge: Challenge): void {
     this.#challenges.set(origin, challenge);
   }
@@ -85,9 +88,9 @@ export class Authorizer {
   }
 
   /**
-   * The Authorization header for a request to a registry, or undefined when it has not asked for one (or there is
-   * nothing to say). Throws `unauthenticated` or `unavailable` when the token server gives no token, `denied` when a
-   * registry with TLS names a token server without.
+   * The Authorization header for a request to a registry; undefined when the registry has not asked for one or there
+   * are no credentials. Throws `unauthenticated` or `unavailable` when the token server gives no token, `denied` when a
+   * registry with TLS names a token server without TLS.
    */
   async header(
     purpose: Purpose,
@@ -175,7 +178,7 @@ export class Authorizer {
     let text = (await readBody(response, 1 << 20)).toString('utf8');
     const status = response.statusCode ?? 0;
     if ((status === 404 || status === 405) && credentials?.username !== undefined && credentials.password) {
-      // A token server that only knows OAuth2.
+      // This token server supports only OAuth2.
       const { username, password } = credentials;
       response = await post({ grant_type: 'password', username, password });
       text = (await readBody(response, 1 << 20)).toString('utf8');
@@ -187,7 +190,7 @@ export class Authorizer {
     return parseToken(text, asking);
   }
 
-  /** A token that the client gets itself. */
+  /** Has the client fetch a token itself. */
   async #fetchBy(source: TokenSource, purpose: Purpose, request: TokenRequest): Promise<Token> {
     try {
       const { token, expiresIn } = await source.fetch(request);
@@ -236,7 +239,8 @@ function tokenOf(token: unknown, expiresIn: unknown, purpose: Purpose): Token {
   if (typeof token !== 'string' || !/^[\x21-\x7e]+$/.test(token)) {
     throw fail('unavailable', 'registry', `${purpose.doing}: the answer holds no token`);
   }
-  // At least 60 s by the specification; renewed a little early so that it does not run out on the way.
+  // A token lasts at least 60 s by the specification. It is renewed a little early so that it does not expire on the
+  // way.
   const seconds = typeof expiresIn === 'number' ? Math.max(60, expiresIn) : 60;
   return { header: `Bearer ${token}`, expires: Date.now() + seconds * 900 };
 }

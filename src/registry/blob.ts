@@ -1,4 +1,4 @@
-/** Blobs as streams that survive broken connections. */
+/** Streams blobs and survives broken connections. */
 import { createHash } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { Readable } from 'node:stream';
@@ -11,7 +11,10 @@ import { purposeOf, type Transport } from './transport.ts';
 
 type Blob = Pick<Descriptor, 'digest' | 'size'> & { urls?: string[] };
 
-/** Opens a blob at an offset, in the repository or at a URL elsewhere. Rejects when the first answer is an error; later trouble is the stream's. */
+/**
+ * Opens a blob at an offset, in the repository or at a URL elsewhere. Rejects when the first answer is an error; later
+ * errors are the stream's.
+ */
 export async function blobStream(
   transport: Transport,
   place: RepositoryPlace,
@@ -24,7 +27,7 @@ export async function blobStream(
   if (start >= blob.size && blob.size > 0) return Readable.from([], { objectMode: false });
   const open = (offset: number, once: boolean) =>
     openAt(transport, purpose, place, url ?? blob, offset, ctx, once);
-  // Where there are other places to ask, one try each is enough.
+  // When there are other places to ask, one try each is enough.
   const first = await open(start, url !== undefined);
   return Readable.from(chunks(transport, purpose, blob, start, first, open, ctx), {
     objectMode: false,
@@ -34,7 +37,7 @@ export async function blobStream(
 
 interface Opened {
   response: IncomingMessage;
-  /** Bytes to leave out: the server began before the offset asked for. */
+  /** The bytes to skip: the server began before the requested offset. */
   skip: number;
 }
 

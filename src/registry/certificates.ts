@@ -1,8 +1,8 @@
-/** The CAs and client certificates that a host is met with. */
+/** The CAs and client certificates for a registry's host. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { errnoCode, fail } from '../errors/index.ts';
 
-/** PEM files. */
+/** The paths of PEM files. */
 export interface HostCertificates {
   /** CAs that are trusted besides the well-known ones. */
   ca?: readonly string[];
@@ -17,8 +17,9 @@ interface LoadedCertificates {
 }
 
 /**
- * Reads what is configured for a host and what docker's users have filed for it (/etc/docker/certs.d/HOST: `*.crt`
- * are CAs, `*.cert` with a `*.key` of the same name are ours). Throws `invalid` when a configured file cannot be read.
+ * Reads the certificates that are configured for a host, and those that docker's users put into
+ * /etc/docker/certs.d/HOST: `*.crt` are CAs, `*.cert` with a `*.key` of the same name are our own. Throws `invalid`
+ * when a configured file cannot be read.
  */
 export function readCertificates(host: string, configured: HostCertificates = {}): LoadedCertificates {
   const filed = filedFor(host);

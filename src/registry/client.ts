@@ -28,32 +28,35 @@ import { purposeOf, Transport } from './transport.ts';
 import { pushBlob, type UploadSource } from './upload.ts';
 
 export interface RegistryClientOptions {
-  /** `drydock/1.0` */
+  /** The name sent to registries: `drydock/1.0`. */
   userAgent: string;
-  /** Hosts to speak to without TLS, or with a certificate that does not check. */
+  /** Hosts to speak to without TLS, or with a certificate that cannot be verified. */
   insecure?: readonly string[];
-  /** A reference's domain → mirrors (`host[:port][/prefix]`) that are asked first for what is pulled. */
+  /** A reference's domain → mirrors (`host[:port][/prefix]`) to ask first for pulls. */
   mirrors?: Readonly<Record<string, readonly string[]>>;
-  /** Host → CAs and client certificates for it, besides those of /etc/docker/certs.d. */
+  /** Host → CAs and client certificates for it, besides those in /etc/docker/certs.d. */
   certificates?: Readonly<Record<string, HostCertificates>>;
-  /** Tries after the first one; default 4. */
+  /** The number of tries after the first one; default 4. */
   retries?: number;
-  /** First pause between tries in ms, doubled each time; default 300. */
+  /** The first pause between tries in ms, doubled each time; default 300. */
   backoffMs?: number;
-  /** Give up on a silent server after so many ms; default 60 000. */
+  /** Give up on a silent server after this many ms; default 60 000. */
   idleMs?: number;
 }
 
-/** Who asks, and until when. */
+/** The caller's credentials and signal. */
 export interface RegistryContext {
   credentials?: CredentialSource;
   signal?: AbortSignal;
 }
 
 /**
- * One for a whole engine: it keeps connections, tokens and what it has learnt about hosts. References are as in
- * `parseReference`; no tag and no digest mean `latest`. All methods throw DrydockErrors with hop `registry`:
+ * A client for a whole engine: it keeps connections, tokens and its knowledge of hosts. References have the form of
+ * `parseReference`; without tag and digest they mean `latest`. All methods throw DrydockErrors with hop `registry`:
  * `unauthenticated`, `denied`, `not-found`, `unavailable`, `corrupt`, `canceled` …
+ *
+ *     const client = new RegistryClient({ userAgent: 'drydock/1.0' });
+ *     const { digest } = await client.resolve('alpine:3');
  */
 export class RegistryClient {
   readonly #transport: Transport;
@@ -76,7 +79,7 @@ export class RegistryClient {
     });
   }
 
-  /** Another client like this one, which speaks to a host without TLS, or with a certificate that does not check. */
+  /** A client like this one that speaks to a host without TLS, or with a certificate that cannot be verified. */
   trusting(host: string): RegistryClient {
     const { insecure = [] } = this.#options;
     return new RegistryClient({ ...this.#options, insecure: [...insecure, host] });
@@ -87,12 +90,12 @@ export class RegistryClient {
     this.#transport.close();
   }
 
-  /** Whether the registry at a host takes the credentials: see `checkLogin`. */
+  /** Checks that the registry at a host accepts the credentials; see `checkLogin`. */
   login(host: string, credentials: RegistryCredentials, signal?: AbortSignal): Promise<void> {
     return checkLogin(host, credentials, this.#transport.options, signal);
   }
 
-  /** What a reference names now: the descriptor of its manifest or index. Asks with HEAD where that says enough. */
+  /** The descriptor of the manifest or index that a reference names now. Asks with HEAD, if that answers enough. */
   async resolve(ref: string, ctx: RegistryContext = {}): Promise<Descriptor> {
     const parsed = parseReference(ref);
     return this.#fromAny(parsed, async (place) => {
@@ -103,7 +106,8 @@ export class RegistryClient {
         method: 'HEAD',
         at: `manifests/${target(parsed)}`,
         headers: { accept: acceptedManifests },
-        // Of refusals the body is wanted, and HEAD has none. (429: one more question would not be welcome.)
+        // Refusals are asked for once more with GET, since HEAD has no body. (Not 429: another request would be
+        // unwelcome.)
         ok: [200, 400, 401, 403, 404, 405, 500],
         ...ctx,
       });
@@ -123,14 +127,14 @@ export class RegistryClient {
       ) {
         return { mediaType, digest, size };
       }
-      // GET has a body that says more: the manifest itself, or the registry's words on why there is none.
+      // GET has a body that tells more: the manifest itself, or the registry's reason why there is none.
       return (await this.#manifest(place, parsed, ctx)).descriptor;
     });
   }
 
   /**
    * Fetches a manifest or index by the reference's digest, else its tag, and checks it. Throws `corrupt` when the
-   * digest does not hold, `unsupported` for docker schema 1 and for what is no image.
+   * digest differs, `unsupported` for docker schema 1 and for documents of no image.
    */
   async manifest(ref: string, ctx: RegistryContext = {}): Promise<FetchedManifest> {
     const parsed = parseReference(ref);
@@ -180,10 +184,10 @@ export class RegistryClient {
   }
 
   /**
-   * Streams a blob from `offset` (default 0): from its own URLs if it has some, which are not logged in to, else from
-   * the registry. A connection that breaks off is taken up again where it broke. The
-   * stream fails with `corrupt` at its end if size or (from offset 0) digest do not hold; `unverified` leaves the
-   * digest to a reader who checks it anyway.
+   * Streams a blob from `offset` (default 0) on: from its own URLs if it has some (without authorization), else from
+   * the registry. A connection that breaks off is resumed at the same byte. The stream fails with `corrupt` at its end
+   * if the size or (from offset 0) the digest differs; `unverified` leaves the digest to a reader that checks it
+   * anyway.
    */
   async blob(
     ref: string,
@@ -204,7 +208,9 @@ export class RegistryClient {
     return this.#fromAny(parsed, (place) => blobStream(this.#transport, place, blob, ctx));
   }
 
-  /** Bytes of a repository's blob. Throws `not-found`, and `unavailable` when the registry does not say. */
+  /**
+   * The size of a repository's blob in bytes. Throws `not-found`, and `unavailable` when the registry does not tell.
+   */
   async blobSize(ref: string, digest: Digest, ctx: RegistryContext = {}): Promise<number> {
     const { domain, path } = parseReference(ref);
     const purpose = purposeOf(`looking for ${digest}`, domain, path);
@@ -242,8 +248,8 @@ export class RegistryClient {
   }
 
   /**
-   * Puts a blob into a repository unless it is there, or can be mounted from `mountFrom` (a reference on the same
-   * registry). `open` is called for each try and must give the bytes from their beginning.
+   * Puts a blob into a repository, unless it is there or can be mounted from `mountFrom` (a reference on the same
+   * registry). `open` is called for each try and must return the bytes from their beginning.
    */
   async pushBlob(
     ref: string,
@@ -258,7 +264,10 @@ export class RegistryClient {
     return pushBlob(this.#transport, domain, path, blob, open, { ...ctx, mount });
   }
 
-  /** Puts a manifest or index under the reference's tag, else its digest. Throws `corrupt` if the registry took another. */
+  /**
+   * Puts a manifest or index under the reference's tag, else its digest. Throws `corrupt` if the registry took another
+   * one.
+   */
   async pushManifest(
     ref: string,
     descriptor: Pick<Descriptor, 'mediaType' | 'digest'>,
@@ -288,7 +297,7 @@ export class RegistryClient {
     }
   }
 
-  /** Asks the domain's mirrors, then the domain itself; the error is the last one's. */
+  /** Asks the domain's mirrors, then the domain itself; throws the last one's error. */
   async #fromAny<T>(ref: Reference, ask: (place: RepositoryPlace) => Promise<T>): Promise<T> {
     const places = placesOf(ref, this.#mirrors.get(ref.domain));
     for (const place of places.slice(0, -1)) {

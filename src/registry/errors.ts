@@ -1,18 +1,21 @@
-/** Registry failures as DrydockErrors: what was being done, where, the status and the registry's own words. */
+/**
+ * Turns registry failures into DrydockErrors that tell the attempted action, the place, the status and the registry's
+ * own words.
+ */
 import { DrydockError, type ErrorCode, errnoCode, fail } from '../errors/index.ts';
 import { hasCredentials, type RegistryCredentials } from '../oci/index.ts';
 
-/** What a request is for, in the words of its error messages. */
+/** The purpose of a request, in words for its error messages. */
 export interface Purpose {
   /** `resolving app:1`, `pushing layer sha256:…` */
   doing: string;
   host: string;
-  /** `host/repository` as the user knows it. */
+  /** `host/repository` in the form that the user knows. */
   repository: string;
   push?: boolean;
 }
 
-/** The registry's own message in an error body (OCI distribution spec, "Error Codes"), or a plain text one. */
+/** The registry's own message in an error body (OCI distribution spec, "Error Codes"), or a plain text body. */
 function registryMessage(body: string): string | undefined {
   try {
     const parsed = JSON.parse(body) as {
@@ -40,13 +43,13 @@ function registryMessage(body: string): string | undefined {
   }
 }
 
-/** What a stranger sent, fit for a terminal: no control characters, not too long. */
+/** Makes a stranger's text fit for a terminal: without control characters, and not too long. */
 function printable(text: string): string {
   const clean = text.replace(/[\u0000-\u001f\u007f-\u009f]+/g, ' ').trim();
   return clean.length > 300 ? `${clean.slice(0, 300)}…` : clean;
 }
 
-/** An answer with a status that means failure. `from`: where it came from, if it may be another host's. */
+/** The error for a status that means failure. `from`: the URL of the answer, if it may be another host's. */
 export function statusError(
   purpose: Purpose,
   status: number,
@@ -65,7 +68,7 @@ export function statusError(
   });
 }
 
-/** One that another host gave: the registry sent us on, or said that a layer is there. */
+/** The error for another host's answer: the registry sent us there, or said that a layer is there. */
 function elsewhereError(purpose: Purpose, status: number, said: string | undefined, from: URL): DrydockError {
   const text = `${purpose.doing}: ${from.host}, where the registry ${purpose.host} sent us for ${purpose.repository}, answered ${status}`;
   const refused = status === 401 || status === 403;
@@ -118,7 +121,7 @@ function hintOf(
   return undefined;
 }
 
-/** No answer at all: the system's error, explained. */
+/** The error for no answer at all: explains the system's error. */
 export function connectionError(purpose: Purpose, err: unknown): DrydockError {
   if (err instanceof DrydockError) return err;
   const code = errnoCode(err) ?? '';
@@ -160,7 +163,7 @@ function connectionHint(host: string, code: string): string {
   return 'Try again; if it stays, look at the network and the proxies on the way.';
 }
 
-/** Whether a system error is about TLS: a plain-HTTP server, or a certificate that does not check. */
+/** Whether a system error is about TLS: a plain-HTTP server, or a certificate that cannot be verified. */
 export function isTlsCode(code: string): boolean {
   return (
     code === 'EPROTO' ||

@@ -16,27 +16,27 @@ export interface HttpRequest {
   method: string;
   url: URL;
   headers: Record<string, string>;
-  /** Made anew for each try and each redirect. Streams need a `content-length` header. */
+  /** Makes the body, anew for each try and each redirect. Streams need a `content-length` header. */
   body?: () => Promise<Readable | Uint8Array> | Readable | Uint8Array;
   signal?: AbortSignal;
   /** Do not check the server's certificate. */
   insecure: boolean;
-  /** Give up after so many ms without a byte. */
+  /** Give up after this many ms without a byte. */
   idleMs: number;
-  /** Present no client certificate: the server is not the one that certificates are filed for. */
+  /** Present no client certificate, since the server is not the one that certificates are for. */
   anonymous?: boolean;
-  /** What is sent is a secret: a redirect to another origin is refused. */
+  /** The body is a secret: a redirect to another origin is refused. */
   secret?: boolean;
 }
 
 export type HttpResponse = http.IncomingMessage & {
-  /** Where the answer came from, after redirects. */
+  /** The URL of the answer, after redirects. */
   finalUrl: URL;
 };
 
 const maxRedirects = 8;
 
-// `import` of these would run all their getters (fetch, WebSocket) and cost a start 40 ms.
+// An `import` of these modules would run all their getters (fetch, WebSocket) and slow a start by 40 ms.
 const plainHttp = () => process.getBuiltinModule('node:http');
 const tlsHttp = () => process.getBuiltinModule('node:https');
 
@@ -57,9 +57,9 @@ export class HttpPool {
   }
 
   /**
-   * Sends and follows redirects. What proves who we are (Authorization, a client certificate) stays with the origin that
-   * it was given for: scheme, host and port. Rejects with the system's error when there is no answer, with `denied` for
-   * a redirect that a secret must not follow, and with `canceled` on abort.
+   * Sends a request and follows redirects. Proofs of identity (Authorization, a client certificate) stay with the
+   * origin that they are for: scheme, host and port. Rejects with the system's error when there is no answer, with
+   * `denied` for a redirect that a secret must not follow, and with `canceled` on abort.
    */
   async send(request: HttpRequest): Promise<HttpResponse> {
     let { url, method, body, anonymous } = request;
@@ -96,7 +96,7 @@ export class HttpPool {
     const { url, method, headers, signal } = request;
     if (signal?.aborted) throw canceled(signal.reason);
     const body = await request.body?.();
-    // A thousand images may be asked for at once, and each new connection costs.
+    // A thousand images may be asked for at once, and each new connection takes time.
     if (isDue()) await nextTurn();
     const tls = url.protocol === 'https:';
     return new Promise((resolve, reject) => {
@@ -110,14 +110,14 @@ export class HttpPool {
       let res: http.IncomingMessage | undefined;
       const onAbort = () => {
         const reason = canceled(signal?.reason);
-        // The body first: its reader must see `canceled`, not a reset connection.
+        // The body is destroyed first, so that its reader sees `canceled` and not a reset connection.
         res?.destroy(reason);
         req.destroy(reason);
       };
       signal?.addEventListener('abort', onAbort, { once: true });
       const settled = () => signal?.removeEventListener('abort', onAbort);
       req.on('timeout', () => {
-        // A reader that is slow, not a server that is silent.
+        // The reader is slow; the server is not silent.
         if (res !== undefined && res.readableLength > 0) return;
         const late = Object.assign(new Error(`no byte for ${Math.round(request.idleMs / 1000)} s`), {
           code: 'ETIMEDOUT',
@@ -146,7 +146,7 @@ export class HttpPool {
   }
 
   #plainAgent(): http.Agent {
-    // proxyEnv: HTTP_PROXY, HTTPS_PROXY and NO_PROXY are honoured, as docker does.
+    // proxyEnv: HTTP_PROXY, HTTPS_PROXY and NO_PROXY count, as in docker.
     const options = { keepAlive: true, maxFreeSockets: 16, proxyEnv: process.env };
     this.#plain ??= new (plainHttp().Agent)(options);
     return this.#plain;
@@ -178,7 +178,7 @@ function elsewhere(from: URL, to: URL): Error {
   });
 }
 
-/** A whole small body; rejects when it is longer than `max` bytes. */
+/** Reads a whole small body. Rejects when it is longer than `max` bytes. */
 export async function readBody(response: http.IncomingMessage, max: number): Promise<Buffer> {
   const parts: Buffer[] = [];
   let size = 0;

@@ -1,10 +1,10 @@
-/** Which registries are spoken to without TLS, or with a certificate that nobody vouches for. */
+/** Tells which registries are spoken to without TLS, or with a certificate that cannot be verified. */
 import { lookup } from 'node:dns/promises';
 import { BlockList, isIP } from 'node:net';
 import { fail } from '../errors/index.ts';
 import { hostname } from './hosts.ts';
 
-/** A list of insecure registries, parted: hosts by name, networks by their addresses. */
+/** A list of insecure registries, divided into hosts by name and networks of addresses. */
 interface InsecureNames {
   hosts: string[];
   /** `192.168.1.0/24` */
@@ -12,8 +12,8 @@ interface InsecureNames {
 }
 
 /**
- * Reads `HOST[:PORT]`, as references have it, or a network as `ADDRESS/BITS`; a scheme before a host says nothing, as
- * with dockerd. Throws `invalid` for anything else, which would match no registry.
+ * Parses `HOST[:PORT]`, as in references, or a network as `ADDRESS/BITS`. A scheme before a host is ignored, as in
+ * dockerd. Throws `invalid` for anything else, which would match no registry.
  */
 export function parseInsecure(names: readonly string[]): InsecureNames {
   const parsed: InsecureNames = { hosts: [], networks: [] };
@@ -35,7 +35,7 @@ export function parseInsecure(names: readonly string[]): InsecureNames {
   return parsed;
 }
 
-/** Answers for hosts; a name is looked up where networks are listed, each time, as its addresses may change. */
+/** Answers for hosts. When networks are listed, a name is looked up each time, since its addresses may change. */
 export class InsecureHosts {
   readonly #hosts: ReadonlySet<string>;
   readonly #networks: BlockList | undefined;
@@ -52,7 +52,7 @@ export class InsecureHosts {
     }
   }
 
-  /** Whether a host, with or without port, is listed or has an address in a network that is. */
+  /** Whether a host, with or without port, is listed or has an address in a listed network. */
   async has(host: string): Promise<boolean> {
     if (this.#hosts.has(host)) return true;
     const networks = this.#networks;

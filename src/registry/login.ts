@@ -1,15 +1,18 @@
-/** Whether a registry takes somebody's credentials: `GET /v2/` as the distribution spec's authorization describes. */
+/** Checks a user's credentials at a registry by `GET /v2/`, as the distribution spec describes authorization. */
 import type { RegistryCredentials } from '../oci/index.ts';
 import { Transport, type TransportOptions } from './transport.ts';
 
-/** `host`: as in URLs. Throws `unauthenticated` when it refuses them, `unavailable` when it does not answer. */
+/**
+ * Throws `unauthenticated` when the registry at `host` (as in URLs) refuses them, `unavailable` when it does not
+ * answer.
+ */
 export async function checkLogin(
   host: string,
   credentials: RegistryCredentials,
   options: TransportOptions,
   signal?: AbortSignal,
 ): Promise<void> {
-  // With nothing that other requests have learnt or been given.
+  // This transport uses nothing that other requests have learnt or been given.
   const transport = new Transport({ ...options, retries: 0, idleMs: 30_000 });
   try {
     const response = await transport.call({

@@ -1,4 +1,4 @@
-/** What came as a manifest: checked, and told by its kind. */
+/** Checks a manifest that a registry sent, and finds its media type. */
 import { type DrydockError, fail } from '../errors/index.ts';
 import {
   type Descriptor,
@@ -11,7 +11,7 @@ import {
   mediaTypes,
 } from '../oci/index.ts';
 
-/** Kinds that we ask for. */
+/** The media types that we accept. */
 export const acceptedManifests = [
   mediaTypes.ociIndex,
   mediaTypes.ociManifest,
@@ -20,7 +20,7 @@ export const acceptedManifests = [
   '*/*',
 ].join(', ');
 
-/** Largest manifest taken, in bytes, as the distribution specification asks for at least. */
+/** The largest manifest in bytes: the least that the distribution specification asks for. */
 export const maxManifest = 4 << 20;
 
 export interface FetchedManifest {
@@ -29,8 +29,9 @@ export interface FetchedManifest {
 }
 
 /**
- * Checks a manifest's bytes against the digest asked for and the one the registry named, and finds its media type.
- * Throws `corrupt` when a digest does not hold, `exhausted` when it is too large, and `unsupported` for docker's schema 1. `where` begins the messages.
+ * Checks a manifest's bytes against the requested digest and the one that the registry named, and finds its media type.
+ * Throws `corrupt` when a digest differs, `exhausted` when it is too large, `unsupported` for docker's schema 1.
+ * `where` begins the messages.
  */
 export function checkManifest(
   bytes: Buffer,
@@ -83,7 +84,7 @@ function mismatch(where: string, want: string, got: string): DrydockError {
   );
 }
 
-/** The document's own word goes before the header's: the digest covers it. */
+/** The document's own media type counts before the header's, since the digest covers it. */
 function mediaTypeOf(document: Record<string, unknown>, contentType: string | undefined): string {
   if (typeof document.mediaType === 'string' && document.mediaType !== '') return document.mediaType;
   const header = contentType?.split(';')[0]?.trim();

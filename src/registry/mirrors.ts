@@ -1,25 +1,25 @@
-/** Where a repository is asked for: its registry, or a mirror of it. */
+/** The places to ask for a repository: its registry and that registry's mirrors. */
 import { fail } from '../errors/index.ts';
 
-/** A server and the name that a repository has there. */
+/** A server and the name of a repository on it. */
 export interface RepositoryPlace {
   /** `docker.io`, `mirror.local:5000` */
   domain: string;
   /** `library/alpine`, `proxy.docker.io/library/alpine` */
   path: string;
-  /** On a mirror, whose copy is meant: a mirror may keep several registries' images under one name. */
+  /** On a mirror, the registry whose copy is meant: a mirror may keep images of several registries under one name. */
   namespace?: string;
 }
 
 export interface Mirror {
   host: string;
-  /** What goes before a repository's name there, without slashes at its ends; often empty. */
+  /** The prefix of repositories' names on it, without slashes at its ends; often empty. */
   prefix: string;
 }
 
 /**
- * Reads `host[:port][/prefix]`; a scheme before it says nothing (a host is spoken to as it is configured). Throws
- * `invalid`. https://github.com/moby/buildkit/blob/master/docs/buildkitd.toml.md has the notation.
+ * Parses `host[:port][/prefix]`. A scheme before it is ignored (hosts are spoken to as they are configured). Throws
+ * `invalid`. The form is that of https://github.com/moby/buildkit/blob/master/docs/buildkitd.toml.md.
  */
 export function parseMirror(text: string): Mirror {
   const found =
@@ -32,7 +32,7 @@ export function parseMirror(text: string): Mirror {
   return { host: found[1] as string, prefix: (found[2] as string).split(/\/+/).filter(Boolean).join('/') };
 }
 
-/** The places to ask for a repository, in order: the mirrors of its domain, then the domain. */
+/** The places to ask for a repository, in order: the mirrors of its domain, then the domain itself. */
 export function placesOf(
   { domain, path }: { domain: string; path: string },
   mirrors: readonly Mirror[] | undefined,

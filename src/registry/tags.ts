@@ -1,11 +1,11 @@
-/** A repository's tags. https://github.com/opencontainers/distribution-spec/blob/main/spec.md#listing-tags */
+/** Lists a repository's tags. https://github.com/opencontainers/distribution-spec/blob/main/spec.md#listing-tags */
 import { fail } from '../errors/index.ts';
 import { familiarName } from '../oci/index.ts';
 import type { RegistryContext } from './client.ts';
 import { readBody } from './http.ts';
 import { purposeOf, type Transport } from './transport.ts';
 
-/** A page has no more than some thousands; a repository with more tags than this has something wrong with it. */
+/** The largest page in bytes. A page has some thousand tags at most; more than this shows a fault. */
 const maxPage = 8 << 20;
 const maxTags = 100_000;
 
@@ -28,7 +28,7 @@ export async function listTags(
     }
     const next = /<([^>]+)>\s*;\s*rel="?next"?/.exec(String(response.headers.link ?? ''))?.[1];
     const url: URL | undefined = next === undefined ? undefined : new URL(next, response.finalUrl);
-    // A page that adds nothing, or leads elsewhere, ends the list.
+    // A page that adds nothing, or leads to another host, ends the list.
     at = url !== undefined && url.host === response.finalUrl.host && tags.size > before ? url : undefined;
   }
   return [...tags];
@@ -42,7 +42,7 @@ function tagsOf(bytes: Buffer, doing: string): string[] {
       return tags.filter((tag): tag is string => typeof tag === 'string' && /^\w[\w.-]{0,127}$/.test(tag));
     }
   } catch {
-    // Said below.
+    // The error is thrown below.
   }
   throw fail('corrupt', 'registry', `${doing}: the registry's answer is no list of tags`);
 }

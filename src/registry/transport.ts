@@ -11,34 +11,34 @@ import { InsecureHosts } from './insecure.ts';
 
 export interface TransportOptions {
   userAgent: string;
-  /** `host[:port]`, or networks as `192.168.1.0/24`. */
+  /** `host[:port]`, or a network such as `192.168.1.0/24`. */
   insecure: readonly string[];
   certificates: Readonly<Record<string, HostCertificates>>;
-  /** Tries after the first one. */
+  /** The number of tries after the first one. */
   retries: number;
-  /** First pause between tries, ms; doubled each time. */
+  /** The first pause between tries, ms; doubled each time. */
   backoffMs: number;
   idleMs: number;
 }
 
 interface TransportCall {
   purpose: Purpose;
-  /** Repository without its host, as in the URL; '' for the registry itself. */
+  /** The repository without its host, as in the URL; '' for the registry itself. */
   path: string;
   /** The registry whose copy a mirror is asked for. */
   namespace?: string;
   method: string;
-  /** Under `/v2/<path>/`, or a whole URL (an upload's place). */
+  /** The path below `/v2/<path>/`, or a whole URL (an upload's place). */
   at: string | URL;
   headers?: Record<string, string>;
   body?: HttpRequest['body'];
-  /** Statuses that are answers rather than errors. */
+  /** The statuses that are answers and not errors. */
   ok: readonly number[];
-  /** Another repository to be allowed to pull from (a mount). */
+  /** Another repository that the call must be allowed to pull from (a mount). */
   alsoPull?: string;
   credentials?: CredentialSource;
   signal?: AbortSignal;
-  /** The caller tries again itself (a stream that goes on from where it broke). */
+  /** The caller itself tries again (a stream that continues where it broke off). */
   once?: boolean;
 }
 
@@ -50,7 +50,7 @@ export class Transport {
   readonly #auth: Authorizer;
   readonly #insecure: InsecureHosts;
   readonly #schemes = new Map<string, Promise<'http' | 'https'>>();
-  /** Hosts that have answered: a refused connection is then worth another try. */
+  /** Hosts that have answered before: a refused connection is then worth another try. */
   readonly #seen = new Set<string>();
 
   /** Throws `invalid` for an insecure registry that is no host. */
@@ -65,7 +65,10 @@ export class Transport {
     this.#pool.close();
   }
 
-  /** Makes the call; the answer's status is one of `ok`. Its body must be read or resumed. Throws DrydockErrors. */
+  /**
+   * Makes the call and returns an answer whose status is one of `ok`. Its body must be read or resumed. Throws
+   * DrydockErrors.
+   */
   async call(call: TransportCall): Promise<HttpResponse> {
     for (let attempt = 0; ; attempt++) {
       throwIfAborted(call.signal);
@@ -92,7 +95,7 @@ export class Transport {
     }
   }
 
-  /** Waits before try `attempt + 1`: doubling, with jitter so that clients do not come back as a herd. */
+  /** Waits before try `attempt + 1`: twice as long each time, with jitter so that clients do not all return at once. */
   async pause(attempt: number, signal: AbortSignal | undefined, atLeast = 0): Promise<void> {
     const ms = this.options.backoffMs * 2 ** attempt * (0.75 + Math.random() / 2);
     await pause(Math.max(Math.min(ms, 15_000), atLeast), signal);
@@ -105,7 +108,7 @@ export class Transport {
     return true;
   }
 
-  /** One try, and a second one with proof when the first is asked for it. */
+  /** Makes one try, and a second one with authorization when the first is asked for it. */
   async #authorized(
     call: TransportCall,
   ): Promise<{ response: HttpResponse; credentials: RegistryCredentials | undefined }> {
@@ -118,14 +121,14 @@ export class Transport {
     const registry = new URL(`${await this.#scheme(host, net)}://${host}`);
     const url =
       call.at instanceof URL ? call.at : new URL(`/v2/${call.path && `${call.path}/`}${call.at}`, registry);
-    // As containerd asks its mirrors: https://github.com/containerd/containerd/blob/main/docs/hosts.md
+    // containerd asks its mirrors in this way: https://github.com/containerd/containerd/blob/main/docs/hosts.md
     if (call.namespace !== undefined) url.searchParams.set('ns', call.namespace);
     // Credentials are for the registry's scheme, host and port. An upload's place or a layer's URL elsewhere (a bucket
-    // with a signed URL, another port, no TLS) is not ours to log in to.
+    // with a signed URL, another port, no TLS) gets none.
     const ours = url.origin === registry.origin;
     const scopes = call.path === '' ? [] : [scopeOf(call.path, call.purpose.push === true)];
     if (call.alsoPull !== undefined) scopes.push(scopeOf(call.alsoPull, false));
-    // A client may take its time to answer, or never do so.
+    // A client may take its time to answer, or never answer.
     const asked = ours ? call.credentials?.(endpointOf(host).credentialKey) : undefined;
     const credentials = asked && (await orAbort(asked, call.signal));
     for (let second = false; ; second = true) {
@@ -141,7 +144,7 @@ export class Transport {
       const { method, body } = call;
       const response = await this.#pool.send({ method, url, headers, body, anonymous: !ours, ...net });
       this.#seen.add(host);
-      // Whoever the registry sends us on to may ask for proof, and gets none: it would choose where the password goes.
+      // Another host that the registry sends us to gets no proof if it asks: it would choose where the password goes.
       const own = response.finalUrl.origin === registry.origin;
       if (response.statusCode !== 401 || second || !own) return { response, credentials };
       const challenge = parseChallenge(response.headers['www-authenticate']);
@@ -159,8 +162,8 @@ export class Transport {
   }
 
   /**
-   * http or https. This machine's own registries are spoken to plainly, as docker does, unless they turn out to
-   * speak TLS; hosts named insecure are tried with TLS first.
+   * Finds out whether a host speaks http or https. Registries of this machine are spoken to plainly, as in docker,
+   * unless they turn out to speak TLS; hosts named insecure are tried with TLS first.
    */
   #scheme(host: string, net: { insecure: boolean; signal?: AbortSignal }): Promise<'http' | 'https'> {
     const local = isLocalHost(host);
@@ -171,7 +174,7 @@ export class Transport {
       this.#schemes.set(host, known);
       known.catch(() => this.#schemes.delete(host));
     }
-    // The probe is everybody's: a caller who gives up only stops waiting for it.
+    // All callers share the probe; a caller that gives up only stops waiting for it.
     return orAbort(known, net.signal);
   }
 
@@ -199,13 +202,13 @@ export class Transport {
     try {
       return await ping(first);
     } catch (err) {
-      // A refused or missing host is the caller's error to report, from its own request.
+      // A refused or missing host is an error for the caller's own request to report.
       const code = errnoCode(err) ?? '';
       if (code === 'ECONNREFUSED' || code === 'ENOTFOUND') return first;
       const other = first === 'http' ? 'https' : 'http';
       return ping(other).catch((reason) => {
         if (reason instanceof DrydockError && reason.code === 'invalid') throw reason;
-        // A certificate that does not check is TLS all the same: the request itself will say so.
+        // TLS with a bad certificate is still TLS; the request itself will report it.
         const why = errnoCode(reason) ?? '';
         const speaksTls = isTlsCode(why) && why !== 'EPROTO' && !why.startsWith('ERR_SSL_');
         return other === 'https' && speaksTls ? other : first;
@@ -214,7 +217,7 @@ export class Transport {
   }
 }
 
-/** ms of a Retry-After header (seconds or a date). */
+/** The ms of a Retry-After header (seconds or a date). */
 function retryAfter(header: string | undefined): number | undefined {
   if (header === undefined) return undefined;
   if (/^\d+$/.test(header)) return Number(header) * 1000;
@@ -222,7 +225,7 @@ function retryAfter(header: string | undefined): number | undefined {
   return Number.isNaN(at) ? undefined : Math.max(0, at - Date.now());
 }
 
-/** The purpose of a call in the words of its errors. */
+/** The purpose of a call, in words for its errors. */
 export function purposeOf(doing: string, domain: string, path: string, push = false): Purpose {
   return { doing, host: endpointOf(domain).host, repository: `${domain}/${path}`, push };
 }

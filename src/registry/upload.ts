@@ -1,4 +1,4 @@
-/** Putting blobs into a registry: mounted from another repository, or streamed in one piece. */
+/** Puts blobs into a registry: mounted from another repository, or streamed in one piece. */
 import { type Readable, Transform } from 'node:stream';
 import { DrydockError, fail } from '../errors/index.ts';
 import type { Descriptor } from '../oci/index.ts';
@@ -6,10 +6,10 @@ import type { RegistryContext } from './client.ts';
 import type { HttpResponse } from './http.ts';
 import { purposeOf, type Transport } from './transport.ts';
 
-/** Opens the bytes from their beginning; called once per try. */
+/** Opens the bytes from their beginning; called once for each try. */
 export type UploadSource = () => Promise<Readable | Uint8Array>;
 
-/** Uploads without asking whether it is there. A try that breaks off begins a new upload. */
+/** Uploads a blob without asking whether the registry has it. A try that breaks off begins a new upload. */
 export async function pushBlob(
   transport: Transport,
   domain: string,
@@ -41,7 +41,7 @@ export async function pushBlob(
       if (answer.statusCode === 201) return 'mounted';
       upload = answer;
     } catch (err) {
-      // Not being allowed to read the other repository only means that we send the bytes ourselves.
+      // Without the right to read the other repository we send the bytes ourselves.
       const soft = err instanceof DrydockError && err.code !== 'canceled' && err.code !== 'unavailable';
       if (!soft) throw err;
     }
@@ -74,7 +74,7 @@ export async function pushBlob(
       answer.resume();
       return 'pushed';
     } catch (err) {
-      // 404: the upload is gone, as after a registry's restart.
+      // 404: the upload is gone, for example after the registry restarted.
       const again =
         err instanceof DrydockError &&
         (err.code === 'unavailable' || (err.code === 'not-found' && err.hop === 'registry'));
@@ -84,7 +84,7 @@ export async function pushBlob(
   }
 }
 
-/** Counts what is sent, and refuses to send another number of bytes than promised. */
+/** Counts the sent bytes, and fails when their number differs from the promised one. */
 function counted(
   source: Readable | Uint8Array,
   blob: Pick<Descriptor, 'digest' | 'size'>,

@@ -1,4 +1,4 @@
-/** Streams that may be compressed, made plain: gzip and zstd in process, bzip2 and xz by their programs. */
+/** Decompresses streams: gzip and zstd in this process, bzip2 and xz by their programs. */
 import { spawn } from 'node:child_process';
 import { createReadStream } from 'node:fs';
 import { type Duplex, Readable, type Writable } from 'node:stream';
@@ -7,15 +7,15 @@ import { DrydockError, errnoCode, fail, type Hop } from '../errors/index.ts';
 
 export type StreamCompression = 'none' | 'gzip' | 'zstd' | 'bzip2' | 'xz';
 
-/** Bytes that `detectCompression` wants to see, fewer only when the stream is shorter. */
+/** The number of bytes that `detectCompression` needs; a shorter stream may have fewer. */
 export const detectBytes = 6;
 
-/** What a stream is compressed with, by its first bytes. */
+/** The compression of a stream, by its first bytes. */
 export function detectCompression(head: Uint8Array): StreamCompression {
   const [a, b, c, d, e, f] = head;
   if (a === 0x1f && b === 0x8b) return 'gzip';
   if (a === 0x28 && b === 0xb5 && c === 0x2f && d === 0xfd) return 'zstd';
-  // A zstd stream may open with a skippable frame.
+  // A zstd stream may begin with a skippable frame.
   if (a !== undefined && (a & 0xf0) === 0x50 && b === 0x2a && c === 0x4d && d === 0x18) return 'zstd';
   if (a === 0x42 && b === 0x5a && c === 0x68 && d !== undefined && d >= 0x31 && d <= 0x39) return 'bzip2';
   if (a === 0xfd && b === 0x37 && c === 0x7a && d === 0x58 && e === 0x5a && f === 0) return 'xz';
@@ -25,9 +25,9 @@ export function detectCompression(head: Uint8Array): StreamCompression {
 const outChunk = 256 * 1024;
 
 /**
- * The plain bytes of a stream, whatever it is compressed with. Ending the iteration early ends the source too.
- * Throws `corrupt` for damaged or cut data, `unsupported` when bzip2 or xz is needed and not installed; the source's
- * own errors as they are.
+ * The plain bytes of a stream with any compression. Ending the iteration early ends the source too. Throws `corrupt`
+ * for damaged or cut data, `unsupported` when bzip2 or xz is needed and not installed; the source's own errors pass
+ * unchanged.
  */
 export async function* decompress(
   source: AsyncIterable<Uint8Array>,
@@ -58,7 +58,7 @@ export async function* decompress(
   }
 }
 
-/** The plain bytes of a file, whatever it is compressed with. Errors as `decompress`. */
+/** The plain bytes of a file with any compression. Throws as `decompress` does. */
 export function decompressFile(
   path: string,
   options: { hop?: Hop } = {},
@@ -79,7 +79,7 @@ function both(stream: Duplex): { sink: Writable; out: Readable } {
   return { sink: stream, out: stream };
 }
 
-/** Runs the source through a stream; `failure` may tell why the stream broke, better than its own error does. */
+/** Runs the source through a stream. `failure` may explain better than the stream's own error why it broke. */
 async function* through(
   stream: { sink: Writable; out: Readable },
   source: AsyncIterable<Uint8Array>,

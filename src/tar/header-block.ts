@@ -1,4 +1,4 @@
-/** One 512-byte header block, looked at field by field. */
+/** Reads one 512-byte header block, field by field. */
 import { nameOf } from '../linux/index.ts';
 import { headerNumber } from './numbers.ts';
 
@@ -11,7 +11,7 @@ export function isZero(block: Buffer): boolean {
   return true;
 }
 
-/** The sum over the header, its own field taken as spaces; old writers added signed bytes. */
+/** Whether the header's sum is right. Its own field counts as spaces; old writers added signed bytes. */
 export function checksumHolds(block: Buffer): boolean {
   const wanted = headerNumber(block, 148, 8);
   if (wanted === undefined) return false;
@@ -28,14 +28,14 @@ export function checksumHolds(block: Buffer): boolean {
   return sum === wanted || sum - 256 * high === wanted;
 }
 
-/** A NUL-terminated field, as a name. */
+/** Reads a NUL-terminated field as a name. */
 export function text(block: Buffer, at: number, length: number): string {
   let end = at;
   while (end < at + length && block[end] !== 0) end++;
   return nameOf(block, at, end);
 }
 
-/** The path that a header alone gives: its name, after its prefix where the format has one. */
+/** The path in a header alone: its name, after its prefix where the format has one. */
 export function headerPath(block: Buffer, ustar: boolean): string {
   const name = text(block, 0, 100);
   if (!ustar || block[345] === 0) return name;

@@ -1,4 +1,4 @@
-/** Tar archives, read and written as streams. */
+/** Reads and writes tar archives as streams. */
 export {
   decompress,
   decompressFile,

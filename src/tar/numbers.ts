@@ -1,8 +1,8 @@
-/** Numbers as tar writes them. All functions return undefined for what is malformed. */
+/** Reads numbers in tar's forms. All functions return undefined for malformed input. */
 
 /**
- * A numeric header field: octal digits padded with spaces and NULs, or GNU's base-256 when the top bit is set.
- * Empty is 0. Values that a double cannot hold exactly come as undefined.
+ * Reads a numeric header field: octal digits padded with spaces and NULs, or GNU's base-256 when the top bit is set. An
+ * empty field is 0. Values that a double cannot hold exactly are undefined.
  */
 export function headerNumber(block: Buffer, at: number, length: number): number | undefined {
   const first = block[at] ?? 0;
@@ -14,7 +14,7 @@ export function headerNumber(block: Buffer, at: number, length: number): number 
   let value = 0;
   for (; i < end; i++) {
     const digit = (block[i] ?? 0) - 0x30;
-    // What follows a NUL or a space inside the field is padding of careless writers.
+    // Careless writers leave other bytes after a NUL or a space inside the field.
     if (block[i] === 0 || block[i] === 0x20) break;
     if (digit < 0 || digit > 7) return undefined;
     value = value * 8 + digit;
@@ -31,14 +31,14 @@ function base256(block: Buffer, at: number, length: number): number | undefined 
   return Number.isSafeInteger(number) ? number : undefined;
 }
 
-/** A decimal count as PAX records write them. */
+/** Reads a decimal count of a PAX record. */
 export function decimal(text: string): number | undefined {
   if (!/^\d{1,16}$/.test(text)) return undefined;
   const value = Number(text);
   return Number.isSafeInteger(value) ? value : undefined;
 }
 
-/** PAX's seconds with a fraction (`-1.5`, `1700000000.123456789`) as ns; digits beyond ns are cut. */
+/** Reads PAX's seconds with a fraction (`-1.5`, `1700000000.123456789`) as ns; further digits are cut. */
 export function paxTimeNs(text: string): bigint | undefined {
   const match = /^(-?)(\d{1,14})(?:\.(\d*))?$/.exec(text);
   if (match === null) return undefined;

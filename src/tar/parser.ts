@@ -1,7 +1,7 @@
 /**
- * A streaming tar reader: v7, ustar, PAX and GNU archives, sparse files included. It is synchronous and holds no
- * more than one header in memory.
- * Formats: POSIX pax (see pax.ts), https://www.gnu.org/software/tar/manual/html_node/Standard.html
+ * A streaming tar reader for v7, ustar, PAX and GNU archives, including sparse files. It is synchronous and keeps no
+ * more than one header in memory. Formats: POSIX pax (see pax.ts),
+ * https://www.gnu.org/software/tar/manual/html_node/Standard.html
  */
 import { type ErrorCode, fail, type Hop } from '../errors/index.ts';
 import { BLOCK, checksumHolds, headerPath, isZero, text } from './header-block.ts';
@@ -12,15 +12,15 @@ import { checkRegions, oldGnuRegions, type Region, SparseMapReader, sparse00, sp
 import type { TarEntry, TarHandler } from './types.ts';
 
 export interface TarLimits {
-  /** Hop of the errors; default `context`. */
+  /** The hop of its errors; default `context`. */
   hop?: Hop;
-  /** Largest PAX header, GNU long name or sparse map, bytes; default 1 MiB. */
+  /** The largest PAX header, GNU long name or sparse map, in bytes; default 1 MiB. */
   maxMetaBytes?: number;
-  /** Largest size an entry may claim, bytes; default 64 TiB. */
+  /** The largest size that an entry may claim, in bytes; default 64 TiB. */
   maxEntrySize?: number;
 }
 
-/** A path as `TarEntry.path` wants it: without empty and `.` parts. `..` stays. */
+/** Cleans a path for `TarEntry.path`: without empty and `.` parts. `..` stays. */
 export function cleanTarPath(path: string): string {
   if (!/(?:^|\/)\.?(?:\/|$)/.test(path)) return path;
   return path
@@ -44,9 +44,13 @@ const types: Record<string, TarEntry['type']> = {
 };
 
 /**
- * Push an archive's bytes (uncompressed) in any portions, then `finish`. Both throw a DrydockError: `corrupt` for
- * what is no sound archive, `invalid` for names that Linux cannot take, `unsupported` for entries nobody can unpack
- * (multi-volume parts, unknown types).
+ * Parses an archive. Push its (uncompressed) bytes in any portions, then call `finish`. Both throw a DrydockError:
+ * `corrupt` for an unsound archive, `invalid` for names that Linux does not allow, `unsupported` for entries that
+ * nobody can unpack (multi-volume parts, unknown types).
+ *
+ *     const parser = new TarParser(handler);
+ *     for await (const chunk of stream) parser.push(chunk);
+ *     parser.finish();
  */
 export class TarParser {
   #handler: TarHandler;
@@ -57,7 +61,7 @@ export class TarParser {
   #block = Buffer.alloc(BLOCK);
   #have = 0;
   #zeroBlocks = 0;
-  /** Bytes of content left, and of padding after it. */
+  /** The bytes of content still to come, and of the padding after it. */
   #left = 0;
   #pad = 0;
   #metaType = '';
@@ -66,7 +70,7 @@ export class TarParser {
   #local: PaxRecords | undefined;
   #longName: string | undefined;
   #longLink: string | undefined;
-  /** The entry whose sparse map is still being read. */
+  /** The entry whose sparse map is being read. */
   #entry: TarEntry | undefined;
   #regions: Region[] = [];
   #mapReader: SparseMapReader | undefined;
@@ -80,7 +84,7 @@ export class TarParser {
     this.#maxSize = limits.maxEntrySize ?? 2 ** 46;
   }
 
-  /** Bytes taken so far. */
+  /** The number of bytes read so far. */
   get position(): number {
     return this.#at;
   }
@@ -127,10 +131,10 @@ export class TarParser {
     this.#at = start + chunk.length;
   }
 
-  /** The archive is over; throws `corrupt` when it breaks off inside an entry. */
+  /** Ends the archive. Throws `corrupt` when it breaks off inside an entry. */
   finish(): void {
     if (this.#state === 'end') return;
-    // An archive may lack its closing zero blocks, and may lack the last entry's padding.
+    // An archive may lack its closing zero blocks and the padding of its last entry.
     if (this.#state === 'data' && this.#left === 0) {
       this.#pad = 0;
       this.#settle();
@@ -269,7 +273,7 @@ export class TarParser {
       entry.devminor = this.#number(block, 337, 8, 'device number');
     }
     if (type === 'dir' && flag === 'D') {
-      // A GNU dump folder's content is a list of names, of no use here.
+      // The content of a GNU dump folder is a list of names, which are not needed.
       this.#handler.entry(entry);
       this.#handler.end();
       this.#skip = true;
@@ -363,7 +367,7 @@ export class TarParser {
     this.#regions.push(...regions);
   }
 
-  /** Whether the records say that the file is sparse. */
+  /** Prepares reading a sparse file; false when the records do not describe one. */
   #startPaxSparse(records: PaxRecords, entry: TarEntry): boolean {
     const value = (key: string) => records.values.get(`GNU.sparse.${key}`);
     const stored = entry.size;
@@ -371,7 +375,7 @@ export class TarParser {
     const real = value('realsize') ?? value('size');
     let regions: Region[] | undefined;
     if (major === undefined && records.sparse00.length === 0 && value('map') === undefined) {
-      // A file that is one hole has, in format 0.0 and 0.1, no map at all.
+      // In formats 0.0 and 0.1, a file that is one hole has no map at all.
       if (value('numblocks') !== '0') return false;
       regions = [];
     }

@@ -5,11 +5,11 @@
 
 import { bytesOf, nameLength, nameOf } from '../linux/index.ts';
 
-/** What a PAX header says. Sparse offsets and lengths of format 0.0 repeat their keys, so they come apart. */
+/** The records of a PAX header. In format 0.0, sparse offsets and lengths repeat their keys, so they are kept apart. */
 export interface PaxRecords {
   values: Map<string, string>;
   xattrs: Map<string, Buffer>;
-  /** `GNU.sparse.offset`, `GNU.sparse.numbytes` in their order. */
+  /** `GNU.sparse.offset` and `GNU.sparse.numbytes` in their order. */
   sparse00: [key: string, value: string][];
 }
 
@@ -19,7 +19,7 @@ export function emptyRecords(): PaxRecords {
 
 const xattrPrefix = 'SCHILY.xattr.';
 
-/** Reads a PAX header's body on top of `into`. Returns false when it is malformed. An empty value takes a key back. */
+/** Reads a PAX header's body into `into`. Returns false when it is malformed. An empty value removes a key. */
 export function readPax(body: Buffer, into: PaxRecords): boolean {
   let at = 0;
   while (at < body.length) {
@@ -52,7 +52,7 @@ export function readPax(body: Buffer, into: PaxRecords): boolean {
   return true;
 }
 
-/** One record, its own length included. */
+/** Writes one record, which begins with its own length. */
 export function paxRecord(key: string, value: string | Buffer): Buffer {
   const rest = nameLength(key) + (typeof value === 'string' ? nameLength(value) : value.length) + 3;
   let length = rest + String(rest).length;

@@ -9,7 +9,7 @@ export interface Region {
   length: number;
 }
 
-/** The (offset, length) pairs at `at` of a header or extension block; undefined when malformed. */
+/** Reads (offset, length) pairs at `at` of a header or extension block; undefined when they are malformed. */
 export function oldGnuRegions(block: Buffer, at: number, count: number): Region[] | undefined {
   const regions: Region[] = [];
   for (let i = 0; i < count; i++) {
@@ -23,7 +23,7 @@ export function oldGnuRegions(block: Buffer, at: number, count: number): Region[
   return regions;
 }
 
-/** Format 0.0: records `GNU.sparse.offset` and `GNU.sparse.numbytes` in turns. */
+/** Format 0.0: alternating records `GNU.sparse.offset` and `GNU.sparse.numbytes`. */
 export function sparse00(records: readonly [string, string][]): Region[] | undefined {
   const numbers: string[] = [];
   for (const [i, [key, value]] of records.entries()) {
@@ -33,7 +33,7 @@ export function sparse00(records: readonly [string, string][]): Region[] | undef
   return pairs(numbers);
 }
 
-/** Format 0.1: `GNU.sparse.map`, a list of numbers with commas. */
+/** Format 0.1: `GNU.sparse.map`, a comma-separated list of numbers. */
 export function sparse01(map: string): Region[] | undefined {
   return pairs(map.split(','));
 }
@@ -50,14 +50,17 @@ function pairs(texts: readonly string[]): Region[] | undefined {
   return regions;
 }
 
-/** Format 1.0's map of regions, in whole blocks. */
+/** Format 1.0: writes a map of regions, in whole blocks. */
 export function sparseMap(regions: readonly Region[]): Buffer {
   const lines = [regions.length, ...regions.flatMap(({ offset, length }) => [offset, length])];
   const text = lines.map((line) => `${line}\n`).join('');
   return Buffer.alloc(Math.ceil(text.length / 512) * 512).fill(text, 0, text.length, 'latin1');
 }
 
-/** Format 1.0: a list of decimal lines in the first blocks of the content: count, then offset and length of each. */
+/**
+ * Format 1.0: reads decimal lines from the first blocks of the content: the count, then offset and length of each
+ * region.
+ */
 export class SparseMapReader {
   readonly regions: Region[] = [];
   bytes = 0;
@@ -66,7 +69,7 @@ export class SparseMapReader {
   #count: number | undefined;
   #offset: number | undefined;
 
-  /** Takes the next 512 bytes; false when they are no map. */
+  /** Takes the next 512 bytes; false when they are not part of a map. */
   push(block: Buffer): boolean {
     this.bytes += block.length;
     let at = 0;
@@ -92,8 +95,8 @@ export class SparseMapReader {
 }
 
 /**
- * The regions without empty ones, when they are in order, within the file's size, and together as long as what is
- * stored; else undefined.
+ * Returns the regions without empty ones, if they are in order, within the file's size, and together as long as the
+ * stored bytes; else undefined.
  */
 export function checkRegions(regions: readonly Region[], size: number, stored: number): Region[] | undefined {
   let at = 0;

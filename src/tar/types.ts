@@ -1,12 +1,12 @@
-/** The door of tar: entries as they stand in an archive, pushed to a handler while bytes arrive. */
+/** The interface of tar: entries in the form of the archive, passed to a handler while bytes arrive. */
 
-/** What a file of a tree may be. */
+/** The types of files in a tree. */
 export type FileType = 'file' | 'dir' | 'symlink' | 'char' | 'block' | 'fifo' | 'socket';
 
 export interface TarEntry {
   /**
-   * Path as archived, cleaned: no leading `/` or `./`, no `.` parts, no trailing slash; '' is the root folder. It
-   * may still hold `..`: whoever writes it out refuses or clamps it. Names are as linux/names.ts has them.
+   * The archived path, cleaned: no leading `/` or `./`, no `.` parts, no trailing slash; '' is the root folder. It may
+   * still have `..`, which the writer of the files refuses or clamps. Names are spelled as in linux/names.ts.
    */
   path: string;
   type: Exclude<FileType, 'socket'> | 'hardlink';
@@ -16,23 +16,26 @@ export interface TarEntry {
   gid: number;
   uname: string;
   gname: string;
-  /** Bytes that `data` calls will bring (for a sparse file: its full size, holes included). */
+  /** The number of bytes that `data` calls will bring; for a sparse file its full size, with holes. */
   size: number;
   mtimeNs: bigint;
-  /** Symlink target as archived; hardlink: the other entry's path, cleaned. */
+  /** For a symlink, its target as archived; for a hard link, the other entry's path, cleaned. */
   link?: string;
   devmajor: number;
   devminor: number;
   /** `SCHILY.xattr.*` */
   xattrs: Map<string, Buffer>;
-  /** Data regions of a sparse file, in order; outside them are holes. `data` calls bring only the regions' bytes. */
+  /**
+   * The regions with data of a sparse file, in order; between them are holes. `data` calls bring the regions' bytes
+   * only.
+   */
   sparse?: { offset: number; length: number }[];
 }
 
 export interface TarHandler {
   entry(entry: TarEntry): void;
-  /** Bytes of the last entry. The chunk is only valid during the call. */
+  /** Brings bytes of the last entry. The chunk is valid only during the call. */
   data(chunk: Uint8Array): void;
-  /** The last entry is complete. */
+  /** Ends the last entry. */
   end(): void;
 }

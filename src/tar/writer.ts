@@ -1,21 +1,21 @@
 /**
- * Tar headers as Go's archive/tar writes them for image layers: plain ustar fields where they fit, else a PAX header
- * before. The same entries give the same bytes, always.
+ * Writes tar headers in the form in which Go's archive/tar writes them for image layers: plain ustar fields where they
+ * are enough, else a PAX header before. The same entries always give the same bytes.
  */
 import { compareNames } from '../linux/index.ts';
 import { paxRecord } from './pax.ts';
 
 const BLOCK = 512;
 
-/** What a header needs to know; see TarEntry. Content is not the header's business. */
+/** The fields of a header; see TarEntry. The content is written separately. */
 export interface TarHeader {
-  /** Without a leading or trailing slash. */
+  /** The path without a leading or trailing slash. */
   path: string;
   type: 'file' | 'dir' | 'symlink' | 'hardlink' | 'char' | 'block' | 'fifo';
   mode: number;
   uid: number;
   gid: number;
-  /** Bytes that follow; 0 for anything but a file. */
+  /** The number of bytes after the header; 0 for everything but a file. */
   size: number;
   mtimeNs: bigint;
   link?: string;
@@ -24,7 +24,7 @@ export interface TarHeader {
   uname?: string;
   gname?: string;
   xattrs?: Iterable<readonly [name: string, value: Buffer]>;
-  /** Of a file whose holes are left out: its size with them. A map (`sparseMap`) comes first in its content. */
+  /** For a file whose holes are left out: its size with them. Its content begins with a map (`sparseMap`). */
   realSize?: number;
 }
 
@@ -38,7 +38,7 @@ const flags: Record<TarHeader['type'], number> = {
   fifo: 0x36,
 };
 
-/** The blocks that come before an entry's bytes: one header, with a PAX header before it when fields do not fit. */
+/** The blocks before an entry's bytes: one header, and before it a PAX header when fields do not fit. */
 export function header(entry: TarHeader): Buffer {
   const path = entry.type === 'dir' ? `${entry.path}/` : entry.path;
   const link = entry.link ?? '';
@@ -75,17 +75,17 @@ export function header(entry: TarHeader): Buffer {
   return out;
 }
 
-/** From Buffer's pool where it is small, which `Buffer.alloc` is not: there are many. */
+/** Zeros from Buffer's pool (which `Buffer.alloc` does not use) when the length is small: there are many of them. */
 function zeroed(length: number): Buffer {
   return Buffer.allocUnsafe(length).fill(0);
 }
 
-/** Zeros to write after `size` bytes of content, up to the next block. */
+/** The zeros to write after `size` bytes of content, up to the next block. */
 export function padding(size: number): Buffer {
   return zeros.subarray(0, padded(size) - size);
 }
 
-/** `size` rounded up to whole blocks. */
+/** Rounds `size` up to whole blocks. */
 export function padded(size: number): number {
   const over = size % BLOCK;
   return over === 0 ? size : size + BLOCK - over;
@@ -139,7 +139,7 @@ function putPaxHeader(out: Buffer, path: string, size: number): void {
   putChecksum(out, 0);
 }
 
-/** The text without what a header cannot hold; the PAX record has it whole. */
+/** The text without characters that a header cannot hold; the PAX record has all of it. */
 function ascii(text: string): string {
   for (let i = 0; i < text.length; i++) {
     if (text.charCodeAt(i) > 0x7f) return text.replace(/[^\0-\x7f]/gu, '');
@@ -151,7 +151,9 @@ function putText(out: Buffer, at: number, text: string, length: number): void {
   if (text !== '') out.write(text, at, length, 'latin1');
 }
 
-/** Octal digits with leading zeros and a closing NUL; 0 when it does not fit (a PAX record has the number then). */
+/**
+ * Writes octal digits with leading zeros and a closing NUL; 0 when the value does not fit (a PAX record has it then).
+ */
 function putOctal(out: Buffer, at: number, length: number, value: number): void {
   let rest = value < 0 || value >= 8 ** (length - 1) ? 0 : value;
   for (let i = at + length - 2; i >= at; i--) {
@@ -162,7 +164,7 @@ function putOctal(out: Buffer, at: number, length: number, value: number): void 
 }
 
 function putChecksum(out: Buffer, at: number): void {
-  // Its own field counts as spaces; nothing comes after the last field.
+  // The sum's own field counts as spaces; all bytes after the last field are zero.
   let sum = 8 * 0x20;
   for (let i = at; i < at + 345; i++) sum += out[i] as number;
   putOctal(out, at + 148, 7, sum);
@@ -174,7 +176,7 @@ function floorSeconds(ns: bigint): number {
   return Number(ns < 0n && ns % 1_000_000_000n !== 0n ? seconds - 1n : seconds);
 }
 
-/** PAX's decimal seconds, without trailing zeros. */
+/** Writes PAX's decimal seconds, without trailing zeros. */
 function paxTime(ns: bigint): string {
   const abs = ns < 0n ? -ns : ns;
   let fraction = Number(abs % 1_000_000_000n);

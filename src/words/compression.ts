@@ -1,25 +1,25 @@
-/** How layers are compressed, as the attributes `compression` and `compression-level` of outputs and caches say it. */
+/** Reads the attributes `compression` and `compression-level` of outputs and caches. */
 
 type CompressionType = 'uncompressed' | 'gzip' | 'zstd';
 
-/** The highest level of each, which means nothing for what is not compressed; the lowest is 0, zstd's first. */
+/** The highest level of each kind; it has no meaning for uncompressed layers. The lowest is 0, zstd's first. */
 const highest: ReadonlyMap<string, number> = new Map([
   ['uncompressed', 99],
   ['gzip', 9],
   ['zstd', 22],
 ]);
 
-/** The errors of attributes that cannot be read. */
+/** Makes the errors of attributes that cannot be read. */
 interface CompressionFaults {
-  /** For a kind that is not written here: `estargz`, which BuildKit has, or one that nobody has. */
+  /** For a kind that is not supported: `estargz`, which BuildKit has, or an unknown one. */
   kind(kind: string): Error;
-  /** For a level that is no number, or above the highest of its kind. */
+  /** For a level that is no number, or higher than the kind allows. */
   level(text: string, type: CompressionType, highest: number): Error;
 }
 
 /**
- * Reads both attributes; undefined when neither is there, gzip when only a level is. The level of what is not
- * compressed is checked and left out. Throws what `faults` make.
+ * Reads both attributes; undefined when both are missing, gzip when only a level is given. The level of uncompressed
+ * layers is checked and left out. Throws the errors that `faults` makes.
  */
 export function readCompression(
   attrs: Readonly<Record<string, string>>,

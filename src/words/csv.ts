@@ -1,11 +1,14 @@
 /**
- * One line of comma-separated fields, as Go's clients read it (https://pkg.go.dev/encoding/csv, RFC 4180): a field that
- * begins with a double quote ends with one, and holds a quote where two stand in a row; any other holds none.
+ * Reads one line of comma-separated fields, as Go's clients do (https://pkg.go.dev/encoding/csv, RFC 4180). A field
+ * that begins with a double quote ends with one, and two quotes in a row stand for one inside; other fields have no
+ * quotes.
  */
 
 /**
- * The fields of a line; an empty line has one empty field. Throws the error that `bad` makes of what is wrong with the
- * quotes, such as "a quote is not closed".
+ * The fields of a line; an empty line has one empty field. When the quotes are wrong, throws the error that `bad` makes
+ * of the reason, such as "a quote is not closed".
+ *
+ *     csvFields('type=bind,"source=a,b"', bad) // ['type=bind', 'source=a,b']
  */
 export function csvFields(text: string, bad: (why: string) => Error): string[] {
   const fields: string[] = [];

@@ -1,6 +1,6 @@
-/** Durations as Go writes them: `1h30m`, `1.5s`, `300ms`. https://pkg.go.dev/time#ParseDuration */
+/** Reads durations in Go's form: `1h30m`, `1.5s`, `300ms`. https://pkg.go.dev/time#ParseDuration */
 
-/** Nanoseconds of each unit. */
+/** The nanoseconds of each unit. */
 const goUnits: Readonly<Record<string, number>> = {
   ns: 1,
   us: 1e3,
@@ -12,15 +12,15 @@ const goUnits: Readonly<Record<string, number>> = {
   h: 3600e9,
 };
 
-/** Characters of what is still a duration. */
+/** The longest text that is still a duration, in characters. */
 const maxLength = 200;
 
-/** Units that people expect and Go does not have, for `durationMs`. */
+/** Units that people expect and Go lacks, for `durationMs`. */
 export const daysAndWeeks: Readonly<Record<string, number>> = { d: 24 * 3600e9, w: 168 * 3600e9 };
 
 /**
- * Nanoseconds of a duration, rounded; `0` needs no unit, and a sign may stand in front. Throws the error that `bad`
- * makes of what is wrong, such as "missing unit in duration".
+ * The nanoseconds of a duration, rounded. `0` needs no unit, and a sign may stand in front. Throws the error that `bad`
+ * makes of the reason, such as "missing unit in duration".
  */
 export function durationNs(text: string, bad: (why: string) => Error): number {
   const read = readDuration(text, goUnits);
@@ -28,13 +28,13 @@ export function durationNs(text: string, bad: (why: string) => Error): number {
   return Math.round(read);
 }
 
-/** As `durationNs`, in milliseconds with a fraction; undefined when the text is none. `more`: further units, in ns. */
+/** The milliseconds of a duration, with a fraction; undefined for any other text. `more`: further units, in ns. */
 export function durationMs(text: string, more?: Readonly<Record<string, number>>): number | undefined {
   const read = readDuration(text, more === undefined ? goUnits : { ...goUnits, ...more });
   return typeof read === 'string' ? undefined : read / 1e6;
 }
 
-/** Nanoseconds, or what is wrong. */
+/** The nanoseconds, or the reason why there are none. */
 function readDuration(text: string, units: Readonly<Record<string, number>>): number | string {
   if (text.length > maxLength) return 'invalid duration';
   const body = /^[-+]/.test(text) ? text.slice(1) : text;
@@ -52,7 +52,7 @@ function readDuration(text: string, units: Readonly<Record<string, number>>): nu
     total += Number.parseFloat(count) * (units[unit] as number);
     at = part.lastIndex;
   }
-  // Go counts them in 64 bits.
+  // Go counts nanoseconds in 64 bits.
   if (!(total < 2 ** 63)) return 'invalid duration';
   return text.startsWith('-') ? -total : total;
 }

@@ -1,6 +1,6 @@
 /** SOURCE_DATE_EPOCH. https://reproducible-builds.org/specs/source-date-epoch/ */
 
-/** Seconds since 1970, as digits alone and no more than a Date takes; undefined for every other text. */
+/** The seconds since 1970, when the text is only digits and within the range of a Date; else undefined. */
 export function epochSeconds(text: string | undefined): number | undefined {
   return text !== undefined && /^\d{1,12}$/.test(text) ? Number(text) : undefined;
 }

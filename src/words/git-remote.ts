@@ -1,15 +1,15 @@
 import { fail } from '../errors/index.ts';
 
-/** A git remote: where it is, however it is written. */
+/** A git remote, however it was written. */
 export interface GitRemote {
   scheme: 'http' | 'https' | 'ssh' | 'git';
-  /** With user and port. */
+  /** The host, with user and port. */
   host: string;
   path: string;
-  /** As given to git. */
+  /** The URL for git. */
   url: string;
   query: URLSearchParams;
-  /** What follows `#`, without it. */
+  /** The text after `#`. */
   fragment: string;
 }
 
@@ -25,7 +25,7 @@ function unknown(text: string): never {
   throw fail('invalid', 'git', `${JSON.stringify(text)} is no git remote`);
 }
 
-/** As `gitRemote`; undefined when the text has neither a protocol nor `user@host:` in front. */
+/** Does the same as `gitRemote`, but returns undefined for a text with neither a protocol nor `user@host:` in front. */
 export function parseGitRemote(text: string): GitRemote | undefined {
   const proto = /^([a-zA-Z0-9]+):\/\//.exec(text)?.[1]?.toLowerCase();
   if (proto === undefined) return parseScp(text);
@@ -48,7 +48,7 @@ export function parseGitRemote(text: string): GitRemote | undefined {
   };
 }
 
-/** `user@host:path`, as scp and git write it. */
+/** Parses `user@host:path`, the form of scp and git. */
 function parseScp(text: string): GitRemote | undefined {
   const { body, query, fragment } = splitTail(text);
   const match = /^([a-zA-Z0-9_-]+)@([a-zA-Z0-9.-]+):(.+)$/.exec(body);
@@ -68,7 +68,7 @@ function splitTail(text: string): { body: string; query: URLSearchParams; fragme
   };
 }
 
-/** `git://host/path#ref:subdir`: one identifier for a repository, whichever protocol reaches it. */
+/** The identifier `git://host/path#ref:subdir`, one for each repository, whatever its protocol. */
 export function gitIdentifier(remote: GitRemote, ref: string, subdir: string): string {
   const path = `/${remote.path.replace(/^\/+/, '')}`;
   const base = `git://${remote.host}${path === '/' ? '' : path}`;

@@ -1,4 +1,4 @@
-/** What people write for a thing that a server has, told from paths. */
+/** Tells URLs and addresses of servers from paths. */
 
 /** Whether a text is a URL of a web server. */
 export function isHttpUrl(text: string): boolean {
@@ -6,9 +6,9 @@ export function isHttpUrl(text: string): boolean {
 }
 
 /**
- * Whether a text names a web server's file or a git repository, as BuildKit and its clients tell them from folders: an
- * http, https, git or ssh URL, `user@host:path`, or `github.com/…`. The last two could be folders as well: a client
- * looks for those first.
+ * Whether a text names a web server's file or a git repository, by the rules with which BuildKit and its clients tell
+ * them from folders: an http, https, git or ssh URL, `user@host:path`, or `github.com/…`. The last two could also be
+ * folders, and clients look for those first.
  */
 export function isRemoteUrl(text: string): boolean {
   return (
@@ -18,7 +18,7 @@ export function isRemoteUrl(text: string): boolean {
   );
 }
 
-/** The host of a registry's address, `https://index.docker.io/v1/` or `host:5000/path`, as it is written there. */
+/** The host in a registry's address, `https://index.docker.io/v1/` or `host:5000/path`, as written there. */
 export function hostOfAddress(address: string): string {
   return address.replace(/^https?:\/\//, '').replace(/\/.*$/s, '');
 }

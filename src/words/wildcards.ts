@@ -1,4 +1,4 @@
-/** Wildcards in paths, whose parts are patterns as Go's filepath.Match has them (see patterns/glob.ts). */
+/** Wildcards in paths. Their parts are patterns of Go's filepath.Match (see patterns/glob.ts). */
 
 /** Whether a path holds an unescaped `*`, `?` or `[`. */
 export function hasWildcard(path: string): boolean {
@@ -10,7 +10,7 @@ export function hasWildcard(path: string): boolean {
   return false;
 }
 
-/** Splits a path before its first part with a wildcard: the literal folder, and the rest as a pattern. */
+/** Splits a path before its first part with a wildcard into the literal folder and the pattern. */
 export function splitWildcards(path: string): { base: string; pattern: string } {
   const parts = path.split('/').filter((part) => part !== '' && part !== '.');
   const at = parts.findIndex(hasWildcard);

@@ -3,8 +3,8 @@ import { canceled, fail } from '../errors/index.ts';
 import type { TaskContext } from './task.ts';
 
 /**
- * The pool's own check (`drydock doctor` runs it too): gives its text back, after `spinMs` of blocking work and once
- * a message has come on the port `after`, or throws it when `error` is set.
+ * The pool's own check, which `drydock doctor` runs too. It returns its text after `spinMs` of blocking work and after
+ * a message has come on the port `after`; with `error` set it throws the text.
  */
 export async function echo(
   args: { text: string; spinMs?: number; error?: boolean; exit?: boolean; after?: MessagePort },

@@ -1,4 +1,4 @@
-/** A pool of threads, what a task of it is told, and turns of the main thread. */
+/** A pool of threads, the contract of its tasks, and turns of the main thread. */
 export { poolLoaded, runTask, warmPool } from './pool.ts';
 export { PortSender, receiveFromTask, receiveStream, sendStream } from './port-stream.ts';
 export type { TaskContext } from './task.ts';

@@ -1,6 +1,6 @@
 /**
- * A small pool of worker threads for work that would block the main thread: bulk file work, hashing, layers.
- * Threads start when first needed, stay warm, and never keep the process alive while idle.
+ * A small pool of worker threads for work that would block the main thread: bulk file work, hashing, layers. Threads
+ * start when first needed, stay warm, and never keep the process alive while idle.
  */
 import { availableParallelism } from 'node:os';
 import { type Transferable, Worker } from 'node:worker_threads';
@@ -10,19 +10,20 @@ import type { Tasks } from './task.ts';
 import { type TaskCall, type TaskPreload, type TaskReply, taskError } from './wire.ts';
 
 interface TaskOptions {
-  /** When it fires, the task is told to stop and the call fails with `canceled` once it has. */
+  /** Tells the task to stop; the call then fails with `canceled` when the task has stopped. */
   signal?: AbortSignal;
   /** Messages that the task posts while it runs, in order. */
   onMessage?: (message: unknown) => void;
-  /** Things handed over rather than copied (MessagePorts, ArrayBuffers). */
+  /** Objects that are handed over instead of copied (MessagePorts, ArrayBuffers). */
   transfer?: Transferable[];
   /**
-   * The task waits for others now and then (it reads or writes a stream): it is never queued, and shares a thread
-   * with others of its kind when there are many.
+   * Set for a task that waits for others now and then (it reads or writes a stream): it is never queued, and shares a
+   * thread with other waiting tasks when there are many.
    */
   waits?: boolean;
 }
 
+/** A task that waits for a thread or runs on one. */
 interface PendingTask {
   call: TaskCall;
   options: TaskOptions;
@@ -32,18 +33,18 @@ interface PendingTask {
 
 interface Thread {
   worker: Worker;
-  /** Tasks whose code it may be loading right now, and one that it may be running ahead. */
+  /** Tasks whose code the thread may be loading now, and the task that it may be running ahead. */
   loading: Set<string>;
   loaded: Set<string>;
-  /** By call id: one that computes, or any number of such that wait for others. */
+  /** Tasks by call id: one that computes, or any number of waiting ones. */
   tasks: Map<number, PendingTask>;
-  /** It has, or had last, jobs that wait. */
+  /** Whether its present or last tasks are waiting ones. */
   streams: boolean;
-  /** Ends it, when there are more than need stay warm. */
+  /** Ends the thread, when more threads are idle than need stay warm. */
   rest?: NodeJS.Timeout;
 }
 
-/** So many threads that compute, and so many that are shared by tasks that wait. */
+/** The number of threads that compute, and of those that waiting tasks share. */
 const limit = Math.max(1, Math.min(4, availableParallelism()));
 /** How long threads beyond `limit` stay warm, ms. */
 const warmFor = 10_000;
@@ -52,7 +53,7 @@ const queue = new Waiting<PendingTask>();
 let lastId = 0;
 
 /**
- * Runs a task of `tasks.ts` on a worker thread. Fails with the task's own DrydockError, with `canceled` when the
+ * Runs a task of `tasks.ts` on a worker thread. Rejects with the task's own DrydockError, with `canceled` when the
  * signal fires, or with `internal` when the thread dies.
  */
 export function runTask<K extends keyof Tasks>(
@@ -97,7 +98,7 @@ function schedule(task: PendingTask): void {
   let alike = 0;
   for (const thread of threads) {
     if (thread.tasks.size === 0) {
-      // One that has loaded the task's code already, if there is a choice.
+      // A thread that has loaded the task's code already is preferred.
       if (idle === undefined || thread.loaded.has(task.call.name)) idle = thread;
     } else if (thread.streams === waits) {
       alike++;
@@ -125,7 +126,7 @@ function give(thread: Thread, task: PendingTask): void {
   }
 }
 
-/** Takes a job off a thread; when that was its last, gives it the next one, or lets it rest. */
+/** Takes a task off a thread. After its last one, gives the thread the next task or lets it rest. */
 function finish(thread: Thread, id: number): PendingTask | undefined {
   const task = thread.tasks.get(id);
   thread.tasks.delete(id);
@@ -142,7 +143,7 @@ function finish(thread: Thread, id: number): PendingTask | undefined {
   return task;
 }
 
-/** The thread's program: `src/worker.ts`, or the file that became of it beside this one in either bundle. */
+/** The thread's program: `src/worker.ts`, or the file made of it beside this one in either bundle. */
 function threadEntry(): URL {
   const extension = /\.(?:ts|cjs)$/.exec(import.meta.url)?.[0] ?? '.js';
   return new URL(extension === '.ts' ? '../worker.ts' : `./worker${extension}`, import.meta.url);
@@ -185,7 +186,7 @@ function start(): Thread {
   return thread;
 }
 
-/** Node tells why the system had no thread for us in words alone. */
+/** Node tells only in words that the system had no thread for us. */
 function startError(err: unknown): DrydockError | undefined {
   const code =
     err instanceof Error ? /^Worker initialization failure: (E\w+)/.exec(err.message)?.[1] : undefined;
@@ -193,8 +194,8 @@ function startError(err: unknown): DrydockError | undefined {
 }
 
 /**
- * Starts one thread and has it load the code of tasks that are about to be needed, beside whatever the main thread
- * is busy with; then it runs `ahead`, which must give way to other tasks and whose outcome nobody hears of.
+ * Starts one thread that loads the code of tasks which will be needed soon, beside the work of the main thread. Then it
+ * runs `ahead`, a task that must give way to others and whose result nobody awaits.
  */
 export function warmPool<K extends keyof Tasks>(
   names: readonly (keyof Tasks)[],
@@ -229,9 +230,8 @@ function isLoading(): boolean {
 }
 
 /**
- * Resolves when no thread is in the middle of loading code, or of what it was to do ahead. A process that exits while a
- * native module is being loaded, or a native call fails, is aborted (Node cannot take that back), whatever its exit
- * code was to be.
+ * Resolves when no thread is loading code or running a task ahead. A process that exits while a native module is being
+ * loaded, or during a failing native call, is aborted by Node whatever its exit code should have been.
  */
 export async function poolLoaded(): Promise<void> {
   stopAhead?.();

@@ -1,6 +1,6 @@
 /**
- * Byte streams over a MessagePort, with back-pressure: the sender has at most `window` chunks out that the receiver
- * has not taken. Both ends may be on either thread; errors cross with all their fields.
+ * Byte streams over a MessagePort, with back-pressure: at most `window` chunks are sent that the receiver has not
+ * taken. Either end may be on either thread; errors cross with all their fields.
  */
 import type { MessagePort } from 'node:worker_threads';
 import { canceled, fail } from '../errors/index.ts';
@@ -16,7 +16,7 @@ type Message =
 
 const window = 8;
 
-/** The sending end. `write` copies nothing: it hands the chunk's memory over when the chunk is all of its buffer. */
+/** The sending end. `write` copies nothing: a chunk that is all of its buffer is handed over with its memory. */
 export class PortSender {
   #port: MessagePort;
   #credits = window;
@@ -36,7 +36,7 @@ export class PortSender {
     });
   }
 
-  /** Resolves when the chunk is on its way; throws `canceled` when the receiver is gone. */
+  /** Resolves when the chunk is on its way. Throws `canceled` when the receiver is gone. */
   async write(chunk: Uint8Array): Promise<void> {
     while (this.#credits === 0 && !this.#stopped) {
       await new Promise<void>((resolve) => {
@@ -60,14 +60,14 @@ export class PortSender {
   }
 
   #release(): void {
-    // The receiver closes the port once it has read the end.
+    // The receiver closes the port when it has read the end.
     this.#port.unref();
   }
 }
 
 /**
- * Sends a whole stream, its failure included. Never rejects: what went wrong is the receiver's to throw. When the
- * signal fires the receiver is told at once, even if the source has stalled.
+ * Sends a whole stream or its failure. It never rejects, since the receiver throws the failure. When the signal fires,
+ * the receiver is told at once, even if the source has stalled.
  */
 export async function sendStream(
   port: MessagePort,
@@ -122,8 +122,8 @@ export async function* receiveStream(port: MessagePort): AsyncGenerator<Uint8Arr
 }
 
 /**
- * The bytes that a task sends on the other end of the port. Unlike `receiveStream` alone, this ends when the task has
- * failed before it sent a word, or was given up before it began; then it throws the task's own error.
+ * The bytes that a task sends on the other end of the port. Unlike `receiveStream` alone, this also ends when the task
+ * failed before it sent anything, or was given up before it began; then it throws the task's own error.
  */
 export async function* receiveFromTask(
   port: MessagePort,

@@ -1,4 +1,4 @@
-/** The loop of a pool's thread: takes calls and answers them. */
+/** The loop of a pool's thread, which takes calls and answers them. */
 import { parentPort } from 'node:worker_threads';
 import { fail } from '../errors/index.ts';
 import type { TaskContext, TaskTable } from './task.ts';
@@ -6,7 +6,7 @@ import { packError, type TaskCall, type TaskPreload, type TaskReply } from './wi
 
 type AnyTask = (args: unknown, ctx: TaskContext) => unknown;
 
-/** Makes this thread one of a pool that runs the tasks of `table`, for as long as the pool wants it. */
+/** Makes this thread one of a pool that runs the tasks of `table`, as long as the pool wants it. */
 export function serveTasks(table: TaskTable): void {
   const thread = new PoolThread(table);
   parentPort?.on('message', (message: TaskCall | TaskPreload) => {
@@ -24,7 +24,7 @@ class PoolThread {
   }
 
   async prepare({ preload, ahead }: TaskPreload): Promise<void> {
-    // A module that does not load fails the task that needs it, not this.
+    // A module that does not load fails the task that needs it, not this preloading.
     await Promise.allSettled(preload.map((name) => this.#load(name)));
     send({ id: 0, type: 'loaded', tasks: preload });
     if (ahead === undefined) return;

@@ -1,26 +1,36 @@
-/** Long work on the main thread, in turns with everything else that the process does. */
+/** Runs long work on the main thread, in turns with everything else that the process does. */
 import { type Stopping, throwIfAborted } from '../errors/index.ts';
 
-/** How long work may go on before it lets others, ms: several such, and what cannot be cut, stay below 50. */
+/**
+ * How long work may run before it lets others run, ms. Several such turns, and work that cannot be divided, stay below
+ * 50.
+ */
 const turn = 10;
 
 let began: number | undefined;
 const waiting: (() => void)[] = [];
 let next = 0;
 
-/** Whether the work of this turn of the event loop has taken long enough; then `await nextTurn()`. */
+/**
+ * Whether the work of this turn of the event loop has run long enough; then `await nextTurn()`.
+ *
+ *     for (const item of items) {
+ *       handle(item);
+ *       if (isDue()) await nextTurn();
+ *     }
+ */
 export function isDue(): boolean {
   const now = performance.now();
   if (began === undefined) {
     began = now;
-    // The first one comes in this round of the event loop, before others were looked after.
+    // The first callback comes in this round of the event loop, before other work had a chance.
     setImmediate(() => setImmediate(() => void endTurn()));
     return false;
   }
   return now - began > turn;
 }
 
-/** Resolves when others had their turn, in order of those who wait. */
+/** Resolves when others had their turn; callers continue in the order in which they began to wait. */
 export function nextTurn(): Promise<void> {
   isDue();
   return new Promise((resolve) => {
@@ -28,12 +38,12 @@ export function nextTurn(): Promise<void> {
   });
 }
 
-/** Begins a turn, and lets those go on who waited for it, one after the other, until it is due. */
+/** Begins a turn and lets the callers who waited for it continue, one after the other, until it is due. */
 async function endTurn(): Promise<void> {
   began = undefined;
   while (next < waiting.length && !isDue()) {
     waiting[next++]?.();
-    // What goes on has come to its next stop before this has.
+    // The caller that continues has come to its next stop before this function does.
     await undefined;
   }
   if (next < waiting.length) return;
@@ -41,7 +51,7 @@ async function endTurn(): Promise<void> {
   next = 0;
 }
 
-/** Does work that says by `yield` where it may be cut. Throws `canceled` when the signal has fired. */
+/** Runs work that marks by `yield` where it may be interrupted. Throws `canceled` when the signal has fired. */
 export async function inTurns<T>(work: Generator<void, T>, signal?: Stopping): Promise<T> {
   for (;;) {
     const step = work.next();
@@ -51,14 +61,14 @@ export async function inTurns<T>(work: Generator<void, T>, signal?: Stopping): P
     try {
       throwIfAborted(signal);
     } catch (err) {
-      // It may hold something open.
+      // The work may have something open that it must close.
       work.return(undefined as T);
       throw err;
     }
   }
 }
 
-/** Does such work at once. */
+/** Runs such work without interruption. */
 export function atOnce<T>(work: Generator<void, T>): T {
   for (;;) {
     const step = work.next();
@@ -66,10 +76,10 @@ export function atOnce<T>(work: Generator<void, T>): T {
   }
 }
 
-/** Items sorted at once, and merged at once. */
+/** The number of items sorted, or merged, without interruption. */
 const together = 2000;
 
-/** Sorts as work that may be cut. */
+/** Sorts items and yields while it works. */
 export function* sorted<T>(items: readonly T[], compare: (a: T, b: T) => number): Generator<void, T[]> {
   let runs: T[][] = [];
   for (let at = 0; at < items.length; at += together) {

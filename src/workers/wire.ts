@@ -1,7 +1,7 @@
-/** How calls and errors cross between the main thread and a worker. */
+/** The messages with which calls and errors cross between the main thread and a worker. */
 import { DrydockError, type ErrorFields, toDrydockError } from '../errors/index.ts';
 
-/** Main thread → worker. `flag[0]` turns 1 when the caller gives up. */
+/** From the main thread to a worker: run a task. `flag[0]` becomes 1 when the caller gives up. */
 export interface TaskCall {
   id: number;
   name: string;
@@ -9,21 +9,21 @@ export interface TaskCall {
   flag: Int32Array;
 }
 
-/** Main thread → worker: load these tasks' code now, then run one that nobody waits for. */
+/** From the main thread to a worker: load the code of these tasks now, then run one whose result nobody awaits. */
 export interface TaskPreload {
   preload: string[];
   ahead?: Omit<TaskCall, 'id'>;
 }
 
-/** Worker → main thread. */
+/** From a worker to the main thread. */
 export type TaskReply =
-  /** The code of these tasks is loaded, or failed to; or what was to be done ahead is over. */
+  /** The code of these tasks is loaded, or failed to load; or the task to run ahead is over. */
   | { id: 0; type: 'loaded'; tasks: string[] }
   | { id: number; type: 'message'; message: unknown }
   | { id: number; type: 'result'; result: unknown }
   | { id: number; type: 'error'; error: PlainError };
 
-/** An error as plain data. `fields` is there when it was a DrydockError. */
+/** An error as plain data. `fields` is set when it was a DrydockError. */
 export interface PlainError {
   message: string;
   name: string;
@@ -34,7 +34,7 @@ export interface PlainError {
   cause?: PlainError;
 }
 
-/** Any thrown value as plain data, with all of a DrydockError's fields and its chain of causes. */
+/** Turns any thrown value into plain data, with all fields of a DrydockError and its chain of causes. */
 export function packError(err: unknown, depth = 0): PlainError {
   if (!(err instanceof Error)) return { name: 'Error', message: String(err) };
   const plain: PlainError = { name: err.name, message: err.message, stack: err.stack };
@@ -49,7 +49,7 @@ export function packError(err: unknown, depth = 0): PlainError {
   return plain;
 }
 
-/** The reverse of `packError`. */
+/** The inverse of `packError`. */
 function unpackError(plain: PlainError): Error {
   const cause = plain.cause === undefined ? undefined : unpackError(plain.cause);
   let err: Error;
@@ -63,7 +63,7 @@ function unpackError(plain: PlainError): Error {
   return err;
 }
 
-/** What a task's failure is to its caller: always a DrydockError. */
+/** Turns a task's failure into the DrydockError that its caller gets. */
 export function taskError(plain: PlainError): DrydockError {
   return toDrydockError(unpackError(plain));
 }
