@@ -4,13 +4,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, expect, test } from 'vitest';
-
-/** No types are made of scripts. */
-const script = '../../scripts/straight.mjs';
-const { doorOf, straight } = (await import(script)) as {
-  doorOf(path: string, text: string): Map<string, unknown>;
-  straight(file: string, text: string, doors: Map<string, unknown>, src: string): string;
-};
+import { doorOf, straight } from '../kit/straight.ts';
 
 let dir: string | undefined;
 afterEach(() => {

@@ -10,6 +10,7 @@ import { dockerfileBuild } from '../../../src/engine/dockerfile-build.ts';
 import type { OutputSpec } from '../../../src/engine/types.ts';
 import { local, marshal } from '../../../src/llb/llb.ts';
 import { inProcessSession } from '../../../src/session/in-process.ts';
+import { straightImports } from '../../kit/straight.ts';
 import { type GatewayBuild, GatewayKit } from './gateway-kit.ts';
 
 const kit = new GatewayKit();
@@ -42,6 +43,7 @@ async function frontendRoot(): Promise<string> {
     platform: 'node',
     format: 'esm',
     external: ['koffi'],
+    plugins: [straightImports(join(import.meta.dirname, '../../../src'))],
   });
   return root;
 }

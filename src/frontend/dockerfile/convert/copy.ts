@@ -203,8 +203,8 @@ function sourceStep(
     contentsOnly: true,
     unpack: flags.unpack ?? add,
     wildcard: true,
-    // docker's builder of old wants something to copy.
-    allowEmptyWildcard: !(conversion.request.classic && copied.sources.length === 1),
+    // docker's builder of old wants something to copy. A plain path is the same step in either version.
+    allowEmptyWildcard: !(conversion.request.classic && copied.sources.length === 1 && hasWildcard(src)),
   };
   if (!flags.parents) return copy(source, normalPath(`/${src}`), copied.destPath, options);
   // `/a/./b/c` keeps b/c, other paths are kept whole.
