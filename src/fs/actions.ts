@@ -46,7 +46,7 @@ export type FileActionSpec =
       excludes: string[];
       alwaysReplaceExistingDestPaths: boolean;
       requiredPaths: string[];
-      /** Whether files of a `given` folder may be linked into the target, since nobody writes to it later. */
+      /** Whether files of a `kept` or `given` folder may be linked into the target, since nobody writes to it later. */
       link?: boolean;
     } & Common);
 

@@ -5,7 +5,7 @@
  */
 
 import { canceled, DrydockError, errnoCode, fail } from '../errors/index.ts';
-import { linkSync, symlinkSync } from '../linux/index.ts';
+import { linkSync, symlinkSync, unlinkSync } from '../linux/index.ts';
 import type { FileActionSpec } from './actions.ts';
 import { type ModeChange, octalMode, parseMode } from './chmod.ts';
 import { copiedAttributes, mkdirAll } from './edit.ts';
@@ -24,6 +24,7 @@ import { type Ids, resolveOwner } from './owner.ts';
 import { baseName, dirName, joinPath } from './paths.ts';
 import { atEntry } from './real.ts';
 import { requirePaths, resolveSources, type Source, walkSelected } from './select.ts';
+import { lstatHost } from './stat.ts';
 import type { Dir, LayerTarget } from './target.ts';
 import { unpackInto } from './unpack.ts';
 import type { FsEntry, FsView } from './view.ts';
@@ -110,7 +111,8 @@ class Copier {
     this.owner = resolveOwner(action.owner);
     this.#mode = action.mode === undefined ? undefined : parseMode(action.mode);
     const { source, link } = action;
-    this.#mayLink = link === true && source.kind === 'folder' && source.state === 'given';
+    const state = source.kind === 'folder' ? source.state : undefined;
+    this.#mayLink = link === true && (state === 'given' || state === 'kept');
     // Setuid, setgid and sticky bits are for the copied files only.
     this.#dirMode = ((action.mode === undefined ? undefined : octalMode(action.mode)) ?? 0o755) & 0o777;
   }
@@ -241,8 +243,8 @@ class Copier {
   }
 
   /**
-   * Links the source's own file into the layer when it may stay exactly as it is. Only the first destination gets the
-   * link: a second one would become a hard link of the first.
+   * Links the source's own file into the layer when it may stay exactly as it is. Only the first destination, in
+   * whichever layer, gets the link: a second one would become a hard link of the first.
    */
   #linked(entry: FsEntry, host: string, attributes: Attributes): boolean {
     if (!this.#mayLink || entry.nlink > 1 || attributes.mode !== entry.mode || !isOurs(attributes))
@@ -254,6 +256,11 @@ class Copier {
       const code = errnoCode(err);
       if (code !== 'EXDEV' && code !== 'EMLINK' && code !== 'EPERM') throw err;
       this.#mayLink = false;
+      return false;
+    }
+    if (lstatHost(host)?.nlink !== 2) {
+      // Another had it at the same time.
+      unlinkSync(host);
       return false;
     }
     this.#target.bytes += entry.size;

@@ -71,10 +71,11 @@ export type ViewSpec =
       /** The prefix of paths in the stat cache, which remembers content digests; undefined: none are remembered. */
       cacheKey?: string;
       /**
-       * `fixed`: nobody changes the folder while it is in use, so contents that were read once stay true. `given`:
-       * nobody ever will, and its files are ours: they may become files of layers, as hard links.
+       * `fixed`: nobody changes the folder while it is in use, so contents that were read once stay true. `kept`: the
+       * same, and its files are ours and are only ever replaced by new ones: they may become files of layers, as hard
+       * links. `given`: the same, and nobody will use the folder again.
        */
-      state?: 'fixed' | 'given';
+      state?: 'fixed' | 'kept' | 'given';
       /** A key for the present contents of the folder: it never stands for any other contents. */
       stamp?: string;
     }

@@ -37,7 +37,7 @@ interface KeptFolderInfo {
   id: string;
   owner: string | undefined;
   description: string;
-  /** Bytes on disk. */
+  /** Bytes on disk, without those of files that layers have, too. */
   size: number;
   /** ms since the epoch */
   createdAt: number;
@@ -115,7 +115,7 @@ export class KeptFolders {
       const about = describe(folder);
       const instances = instancesOf(folder);
       if (about === undefined && instances.length === 0) continue; // being made or removed by another
-      const { size } = await runTask('store.usage', { dir: folder });
+      const { size } = await runTask('store.usage', { dir: folder, alone: true });
       const used = Math.max(0, ...instances.map(lastUse));
       const createdAt = about?.createdAt ?? used;
       infos.push({

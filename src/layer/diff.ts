@@ -2,6 +2,7 @@
 import { readSync } from 'node:fs';
 import { type FsEntry, type FsView, openEntry } from '../fs/index.ts';
 import { closeFd, compareNames } from '../linux/index.ts';
+import { type LinkCount, linkCount } from './link-count.ts';
 
 export type TreeChange =
   /** A new entry, or one of another type than before (a folder in place of a file …); `entry` is the upper tree's. */
@@ -17,7 +18,15 @@ export type TreeChange =
  *     for (const { kind, path } of diffViews(before, after)) console.log(kind, path); // modify /etc, add /etc/new
  */
 export function* diffViews(lower: FsView, upper: FsView): Generator<TreeChange, void, undefined> {
-  yield* diffFolder(lower, upper, '/', true, []);
+  const trees = { lower, upper, lowerLinks: linkCount(() => lower), upperLinks: linkCount(() => upper) };
+  yield* diffFolder(trees, '/', true, []);
+}
+
+interface Trees {
+  lower: FsView;
+  upper: FsView;
+  lowerLinks: LinkCount;
+  upperLinks: LinkCount;
 }
 
 /**
@@ -25,12 +34,12 @@ export function* diffViews(lower: FsView, upper: FsView): Generator<TreeChange, 
  * are yielded before that change, and the list is emptied.
  */
 function* diffFolder(
-  lower: FsView,
-  upper: FsView,
+  trees: Trees,
   dir: string,
   inLower: boolean,
   parents: FsEntry[],
 ): Generator<TreeChange, void, undefined> {
+  const { lower, upper } = trees;
   function* announce(): Generator<TreeChange, void, undefined> {
     for (const entry of parents.splice(0)) yield { kind: 'modify', path: entry.path, entry };
   }
@@ -42,10 +51,10 @@ function* diffFolder(
       continue;
     }
     const both = old?.type === 'dir' && now.type === 'dir';
-    if (old !== undefined && sameEntry(lower, upper, old, now)) {
+    if (old !== undefined && sameEntry(trees, old, now)) {
       if (now.type !== 'dir') continue;
       parents.push(now);
-      yield* diffFolder(lower, upper, now.path, true, parents);
+      yield* diffFolder(trees, now.path, true, parents);
       // Nothing inside changed, so the folder was never yielded.
       if (parents.at(-1) === now) parents.pop();
       continue;
@@ -53,7 +62,7 @@ function* diffFolder(
     yield* announce();
     const same = old !== undefined && old.type === now.type;
     yield { kind: same ? 'modify' : 'add', path: now.path, entry: now };
-    if (now.type === 'dir') yield* diffFolder(lower, upper, now.path, both, []);
+    if (now.type === 'dir') yield* diffFolder(trees, now.path, both, []);
   }
 }
 
@@ -75,19 +84,23 @@ function* paired(
 }
 
 /**
- * Whether a file or folder is the same in two trees, by the rule of `diffViews`. `copiedUp`: `b` is in a separate
- * layer, so its link count is that of its names in this layer.
+ * Whether a file or folder is the same in two trees, by the rule of `diffViews`. Without `lowerLinks`, `b` is in a
+ * separate layer, and only its names in this layer count.
  */
-export function sameEntry(lower: FsView, upper: FsView, a: FsEntry, b: FsEntry, copiedUp = false): boolean {
+export function sameEntry(
+  { lower, upper, lowerLinks, upperLinks }: Omit<Trees, 'lowerLinks'> & Partial<Trees>,
+  a: FsEntry,
+  b: FsEntry,
+): boolean {
   if (a.hostPath === b.hostPath || (a.dev === b.dev && a.ino === b.ino && a.ino !== 0n && a.type !== 'dir')) {
     return true;
   }
   if (a.type !== b.type || a.mode !== b.mode || a.uid !== b.uid || a.gid !== b.gid) return false;
   if (a.link !== b.link || a.rdev !== b.rdev) return false;
   if (a.type !== 'dir' && (a.mtimeNs !== b.mtimeNs || a.size !== b.size)) return false;
-  // A new hard link changes all names of its file, since overlayfs copies the file up.
-  if (a.type === 'file' && (copiedUp ? b.nlink > 1 : a.nlink !== b.nlink)) return false;
   if (!sameXattrs(lower.xattrs(a), upper.xattrs(b))) return false;
+  // A new hard link changes all names of its file, since overlayfs copies the file up.
+  if (a.type === 'file' && (lowerLinks?.(a) ?? 1) !== upperLinks(b)) return false;
   if (a.type !== 'file' || a.size === 0 || a.mtimeNs % 1_000_000_000n !== 0n) return true;
   return sameBytes(a, b);
 }

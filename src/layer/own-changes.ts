@@ -7,9 +7,11 @@ import {
   isWhiteout,
   lstatHost,
   namesOfHost,
+  openView,
 } from '../fs/index.ts';
 import { compareNames } from '../linux/index.ts';
 import { sameEntry, type TreeChange } from './diff.ts';
+import { type LinkCount, linkCount } from './link-count.ts';
 import { checkRedirect } from './walk.ts';
 
 /** The part of the tree below that shows in a folder of a layer. */
@@ -28,7 +30,17 @@ type Below =
  * out.
  */
 export function* ownChanges(dir: string, lower: FsView): Generator<TreeChange, void, undefined> {
-  yield* changesIn(dir, '', lower, 'merged', []);
+  yield* changesIn(dir, '', { lower, links: linksOf(dir) }, 'merged', []);
+}
+
+/** The tree below a layer, and how many names files of the layer have in it. */
+interface Base {
+  lower: FsView;
+  links: LinkCount;
+}
+
+function linksOf(dir: string): LinkCount {
+  return linkCount(() => openView({ kind: 'layers', dirs: [dir] }));
 }
 
 /**
@@ -38,10 +50,11 @@ export function* ownChanges(dir: string, lower: FsView): Generator<TreeChange, v
 function* changesIn(
   host: string,
   path: string,
-  lower: FsView,
+  base: Base,
   below: Below,
   unsaid: FsEntry[],
 ): Generator<TreeChange, void, undefined> {
+  const { lower } = base;
   function* announce(): Generator<TreeChange, void, undefined> {
     for (const entry of unsaid.splice(0)) yield { kind: 'modify', path: entry.path, entry };
   }
@@ -57,7 +70,7 @@ function* changesIn(
     }
     const entry = entryOf(child, name, childHost, st);
     const old = below === 'none' ? undefined : lower.lstat(child);
-    const same = old !== undefined && isAsBefore(lower, old, entry);
+    const same = old !== undefined && isAsBefore(base, old, entry);
     if (entry.type !== 'dir') {
       if (same) continue;
       yield* announce();
@@ -69,13 +82,13 @@ function* changesIn(
     const within: Below = old?.type !== 'dir' ? 'none' : isHidden ? 'hidden' : 'merged';
     if (same) {
       unsaid.push(entry);
-      yield* changesIn(childHost, child, lower, within, unsaid);
+      yield* changesIn(childHost, child, base, within, unsaid);
       if (unsaid.at(-1) === entry) unsaid.pop();
       continue;
     }
     yield* announce();
     yield { kind: old?.type === 'dir' ? 'modify' : 'add', path: child, entry };
-    yield* changesIn(childHost, child, lower, within, []);
+    yield* changesIn(childHost, child, base, within, []);
   }
 }
 
@@ -93,15 +106,16 @@ function namesOf(host: string, path: string, lower: FsView, below: Below): strin
  * has no entry that is equal in `lower`.
  */
 export function isMovable(dir: string, lower: FsView, exact: boolean): boolean {
-  return movableFrom(dir, '', lower, true, exact);
+  return movableFrom(dir, '', { lower, links: linksOf(dir) }, true, exact);
 }
 
-function movableFrom(host: string, path: string, lower: FsView, inLower: boolean, exact: boolean): boolean {
+function movableFrom(host: string, path: string, base: Base, inLower: boolean, exact: boolean): boolean {
+  const { lower } = base;
   const names = namesOfHost(host, path);
   // An unchanged folder is in a layer only because of its contents.
   if (exact && names.length === 0 && inLower && path !== '') {
     const [old, now] = [lower.lstat(path), lstatHost(host)];
-    if (old !== undefined && now !== undefined && isAsBefore(lower, old, entryOf(path, '', host, now)))
+    if (old !== undefined && now !== undefined && isAsBefore(base, old, entryOf(path, '', host, now)))
       return false;
   }
   for (const name of names) {
@@ -113,14 +127,14 @@ function movableFrom(host: string, path: string, lower: FsView, inLower: boolean
     if (isFolder && isOpaque(childHost)) return false;
     const old = inLower ? lower.lstat(child) : undefined;
     if (!isFolder) {
-      if (exact && old !== undefined && isAsBefore(lower, old, entryOf(child, name, childHost, st)))
+      if (exact && old !== undefined && isAsBefore(base, old, entryOf(child, name, childHost, st)))
         return false;
-    } else if (!movableFrom(childHost, child, lower, old?.type === 'dir', exact)) return false;
+    } else if (!movableFrom(childHost, child, base, old?.type === 'dir', exact)) return false;
   }
   return true;
 }
 
 /** Extended attributes are read the same way in all layers, so the lower view can read those of either entry. */
-function isAsBefore(lower: FsView, old: FsEntry, now: FsEntry): boolean {
-  return sameEntry(lower, lower, old, now, true);
+function isAsBefore({ lower, links }: Base, old: FsEntry, now: FsEntry): boolean {
+  return sameEntry({ lower, upper: lower, upperLinks: links }, old, now);
 }

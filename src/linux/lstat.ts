@@ -122,13 +122,15 @@ interface DiskUse {
   bytes: number;
   /** An id within its filesystem, for a file that has several names. */
   inode: string | undefined;
+  /** How many names it has. */
+  names: number;
 }
 
 /** The space of the file itself; undefined when there is none. Throws as `lstatInto` does. */
 export function diskUse(path: string): DiskUse | undefined {
   if (!lstatInto(path, one, 0)) return undefined;
   const isFolder = ((one[modeWord] as number) & S_IFMT) === S_IFDIR;
-  const isSingle = isFolder || (one[0] as number) < 2;
+  const names = one[0] as number;
   const bytes = ((blocks[1] as number) * 2 ** 32 + (blocks[0] as number)) * 512;
-  return { isFolder, bytes, inode: isSingle ? undefined : `${one[5]} ${one[4]}` };
+  return { isFolder, bytes, inode: isFolder || names < 2 ? undefined : `${one[5]} ${one[4]}`, names };
 }

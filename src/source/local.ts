@@ -55,7 +55,9 @@ export const localSource: SourceMaker = (vertex, deps) => {
       const sender = provider.kind === 'folder' ? folderSync(provider.dir) : provider;
       // A client elsewhere sends what is selected, and nothing else, into a folder that is locked.
       const { dir, stamp } = await synced(sender, name, { ...select, afresh }, hint, deps.store, ctx);
-      return [deps.refs.folder({ ...folder, dir, cacheKey: dir, state: 'fixed', stamp })];
+      // Only of a listed state is it known what files hold, once their links have changed their ctimes.
+      const state = stamp === undefined ? 'fixed' : 'kept';
+      return [deps.refs.folder({ ...folder, dir, cacheKey: dir, state, stamp })];
     },
   };
 };

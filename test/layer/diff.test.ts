@@ -69,6 +69,17 @@ test('a change comes with the folders above it, in the order of a walk', () => {
   ]);
 });
 
+test('names that a file has outside of the trees do not count', () => {
+  for (const [tree, path] of [
+    [lower, 'top'],
+    [upper, 'whole-second'],
+  ] as const)
+    linkSync(join(tree, path), join(dir, `elsewhere-${path}`));
+  expect(changes()).toEqual([]);
+  linkSync(join(upper, 'top'), join(upper, 'second'));
+  expect(changes()).toEqual(['add /second', 'modify /top']);
+});
+
 test('modes, attributes, links and kinds count', () => {
   chmodSync(join(upper, 'top'), 0o600);
   lsetxattr(join(upper, 'a/x'), 'user.k', Buffer.from('v'));

@@ -31,10 +31,15 @@ import type { TaskContext } from '../../workers/index.ts';
 
 /**
  * The bytes on disk and the inodes of a folder's contents, without the folder itself. Hard links count once, holes not
- * at all. Files that vanish or change meanwhile are left out, and so are those too deep for a path.
+ * at all. With `alone`, files that have names outside of the folder do not count, since its removal would not give their
+ * bytes back. Files that vanish or change meanwhile are left out, and so are those too deep for a path.
  */
-export function treeUsage(args: { dir: string }, ctx?: TaskContext): { size: number; inodes: number } {
-  const seen = new Set<string>();
+export function treeUsage(
+  args: { dir: string; alone?: boolean },
+  ctx?: TaskContext,
+): { size: number; inodes: number } {
+  /** Inode → how many names of it were seen. */
+  const seen = new Map<string, number>();
   /** Paths within the tree. */
   const folders = [''];
   let size = 0;
@@ -45,8 +50,9 @@ export function treeUsage(args: { dir: string }, ctx?: TaskContext): { size: num
       if (use === undefined) continue;
       if (use.isFolder) folders.push(`${path}/${name}`);
       else if (use.inode !== undefined) {
-        if (seen.has(use.inode)) continue;
-        seen.add(use.inode);
+        const names = (seen.get(use.inode) ?? 0) + 1;
+        seen.set(use.inode, names);
+        if (names !== (args.alone ? use.names : 1)) continue;
       }
       size += use.bytes;
       inodes++;
@@ -64,11 +70,11 @@ export function treeUsage(args: { dir: string }, ctx?: TaskContext): { size: num
   return { size, inodes };
 }
 
-/** Removes trees and files; missing ones are no error. With `measure`, returns the bytes on disk that they took. */
+/** Removes trees and files; missing ones are no error. With `measure`, returns the bytes that the disk got back. */
 export function removeTrees(args: { paths: string[]; measure?: boolean }): number {
   let size = 0;
   for (const path of args.paths) {
-    if (args.measure) size += treeUsage({ dir: path }).size;
+    if (args.measure) size += treeUsage({ dir: path, alone: true }).size;
     removeTree(path);
   }
   return size;

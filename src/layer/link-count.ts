@@ -1,0 +1,31 @@
+/** How many names of a tree a file has: others, of another layer or of a kept folder, are no matter of the tree's. */
+import type { FsEntry, FsView } from '../fs/index.ts';
+
+/** Gives the number of names that a file of a view has in it. */
+export type LinkCount = (entry: FsEntry) => number;
+
+/** Of the views that `open` gives. The whole view is read, once, when a file is asked for that has names at all. */
+export function linkCount(open: () => FsView): LinkCount {
+  let counts: Map<string, number> | undefined;
+  return (entry) => {
+    if (entry.nlink < 2) return entry.nlink;
+    counts ??= countAll(open());
+    return counts.get(inodeOf(entry)) ?? 1;
+  };
+}
+
+function countAll(view: FsView): Map<string, number> {
+  const counts = new Map<string, number>();
+  const folders = ['/'];
+  for (let path = folders.pop(); path !== undefined; path = folders.pop()) {
+    for (const entry of view.readdir(path)) {
+      if (entry.type === 'dir') folders.push(entry.path);
+      else if (entry.nlink > 1) counts.set(inodeOf(entry), (counts.get(inodeOf(entry)) ?? 0) + 1);
+    }
+  }
+  return counts;
+}
+
+function inodeOf({ dev, ino }: FsEntry): string {
+  return `${dev}:${ino}`;
+}
