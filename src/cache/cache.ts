@@ -21,6 +21,7 @@ import {
 } from '../store/index.ts';
 import { schema } from './schema.ts';
 
+/** The kind of a record, in BuildKit's words for `du`. */
 export type RecordType =
   | 'regular'
   | 'source.local'
@@ -29,6 +30,7 @@ export type RecordType =
   | 'frontend'
   | 'internal';
 
+/** The outputs of a vertex, and the facts about their use. Times are in ms since the epoch. */
 export interface CacheRecord {
   id: Digest;
   description: string;
@@ -82,6 +84,7 @@ interface Row {
 /** The number of rows read at once, which takes some ms at most. */
 const pageRows = 500;
 
+/** The records under one root. */
 export class Cache {
   readonly #name: DatabaseName;
   readonly #db: DatabaseSync;

@@ -6,6 +6,7 @@ import type { RegistryClient } from '../registry/index.ts';
 import { type ContentWriter, hold, type Store, writerInTurn } from '../store/index.ts';
 import { sourceLabels } from './known-names.ts';
 
+/** The circumstances of fetching: the lease for blobs, credentials, progress and the caller's signal. */
 export interface FetchContext {
   lease: string;
   signal?: AbortSignal;
@@ -18,6 +19,8 @@ export interface FetchContext {
  * where an earlier try stopped; a blob is fetched once, however many callers in this process and others ask for it.
  * Reports bytes under the blob's digest. Throws the registry's errors, and `corrupt` when the bytes have another
  * digest.
+ *
+ *     await fetchBlobInto(store, client, 'docker.io/library/alpine:3', layer, { lease, signal });
  */
 export async function fetchBlobInto(
   store: Store,

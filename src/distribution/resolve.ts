@@ -57,6 +57,9 @@ const maxDepth = 4;
 /**
  * Follows `target` down to the manifest of one platform and reads its config; both are put into content under the
  * lease. Throws `not-found` with a list of the available platforms, `corrupt`, `unsupported`.
+ *
+ *     const source = registryDocuments(store, client, 'docker.io/library/alpine:3', { lease });
+ *     const { manifest, config } = await readDocuments(store, source, index, hostPlatform(), lease);
  */
 export async function readDocuments(
   store: Store,
@@ -145,6 +148,7 @@ export function registryDocuments(
   };
 }
 
+/** The image that a reference was resolved to. */
 export interface ResolvedDocuments extends ImageDocuments {
   /** The reference with the digest that the name points to; the name itself when only the store knows the image. */
   ref: string;

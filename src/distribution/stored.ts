@@ -50,6 +50,8 @@ export function isDangling(name: string): boolean {
 /**
  * All images under a target whose manifest and config are in content. In an index, the best match for `platform` is
  * first.
+ *
+ *     await storedImages(store, record.name, record.target); // linux/amd64 first on an amd64 host, then linux/arm64
  */
 export async function storedImages(
   store: Store,
@@ -126,6 +128,7 @@ async function bytesOf(store: Store, digest: Digest): Promise<Buffer | undefined
   }
 }
 
+/** An image of the store with its names. */
 export interface FoundImage {
   /** All records with names of the image. */
   records: ImageRecord[];

@@ -8,6 +8,8 @@ import { type RefContext, type Store, unlessThere } from '../store/index.ts';
 /**
  * Copies a blob, checked, under the lease; a blob that is there already is not read. Reports progress under its digest.
  * Throws the errors of opening and reading it, `corrupt` when the bytes have another digest, and `canceled`.
+ *
+ *     await takeBlob(store, layer, (signal) => clientContent.read(layer.digest, { signal }), { lease });
  */
 export async function takeBlob(
   store: Store,

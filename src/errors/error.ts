@@ -61,6 +61,7 @@ export interface SourceLocation {
   also?: SourceLocation[];
 }
 
+/** The facts of an error besides its message. */
 export interface ErrorFields {
   code: ErrorCode;
   hop?: Hop;
@@ -87,6 +88,7 @@ export interface ErrorFields {
 // biome-ignore lint/suspicious/noEmptyInterface: filled by declaration merging
 export interface ErrorFacts {}
 
+/** The one error type; the top of this file tells its parts. */
 export class DrydockError extends Error implements ErrorFields {
   override readonly name = 'DrydockError';
   readonly code: ErrorCode;

@@ -23,6 +23,7 @@ interface Common {
   timestampNs?: bigint;
 }
 
+/** One change of a tree, in the terms of LLB's FileOp. */
 export type FileActionSpec =
   | ({ kind: 'mkdir'; path: string; mode: number; makeParents: boolean } & Common)
   | ({ kind: 'mkfile'; path: string; mode: number; data: Uint8Array } & Common)

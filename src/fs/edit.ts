@@ -13,6 +13,7 @@ import type { FsEntry } from './view.ts';
 
 type Action<K> = Extract<FileActionSpec, { kind: K }>;
 
+/** The attributes of a folder that is to be made. */
 export interface NewDir {
   mode: number;
   owner?: Ids;

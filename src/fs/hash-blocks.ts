@@ -10,6 +10,8 @@ const zeros = Buffer.alloc(blockSize);
  * Returns the SHA-256 of an open file's bytes, in hex. If blocks of 1 MiB are nothing but zeros, the hash covers the
  * other blocks and their positions, with a mark in front. The same bytes give the same result, whether zeros are stored
  * as holes or not. `buffer` holds one block; `giveWay` is called for each block and may throw.
+ *
+ *     hashBlocks(fd, fstatSync(fd).size, Buffer.allocUnsafe(blockSize), stopper(ctx));
  */
 export function hashBlocks(fd: number, size: number, buffer: Buffer, giveWay: () => void): string {
   const sha = createHash('sha256');

@@ -25,6 +25,7 @@ import { openEntry } from './real.ts';
 import { fileType } from './stat.ts';
 import type { FsEntry } from './view.ts';
 
+/** The attributes that a made file gets. */
 export interface Attributes {
   /** Permission bits, 0 … 0o7777; symlinks have none of their own. */
   mode: number;
@@ -35,6 +36,7 @@ export interface Attributes {
   xattrs?: readonly [name: string, value: Buffer][];
 }
 
+/** The part of a task's context that tells whether the caller gave up. */
 export interface Abortable {
   aborted(): boolean;
 }
@@ -129,6 +131,8 @@ let buffer: Buffer | undefined;
 /**
  * Copies an entry's bytes into a new file, keeping holes, and sets owner and mode. Returns the bytes of the file.
  * `setOwner`: chown even when the file should be ours already (a set-group-ID folder may have changed its group).
+ *
+ *     copyFile(entry, '/root/snapshots/7/fs/etc/motd', { mode: 0o644, uid: 0, gid: 0 }, false, ctx);
  */
 export function copyFile(
   entry: FsEntry,

@@ -4,6 +4,7 @@ import type { OwnerId, OwnerSpec } from './actions.ts';
 import { openView } from './open.ts';
 import { readFileIn } from './read.ts';
 
+/** An owner by numbers. */
 export interface Ids {
   uid: number;
   gid: number;

@@ -38,6 +38,8 @@ interface SourceOptions {
 /**
  * The trees that a path selects, in byte order. A wildcard may match none. Throws `not-found` when the path, or its
  * part before the first wildcard, is missing.
+ *
+ *     resolveSources(view, spec, '/src/*.go', { wildcard: true, followLinks: true }) // matches: a.go, b.go
  */
 export function resolveSources(view: FsView, spec: ViewSpec, path: string, options: SourceOptions): Source[] {
   const followLast = options.followLinks;
@@ -140,6 +142,8 @@ interface Frame {
 /**
  * Visits a tree in byte order. The root itself is always selected; patterns apply to paths relative to it. A folder
  * that is not selected itself is entered when the first selected file below it is reached.
+ *
+ *     walkSelected(view, root, { includes: ['docs'], excludes: ['docs/draft'] }, visitor);
  */
 export function walkSelected(view: FsView, root: FsEntry, filter: Filter, visitor: Visitor): void {
   const includes = filter.includes?.length ? new IgnoreMatcher(filter.includes) : undefined;

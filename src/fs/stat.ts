@@ -100,6 +100,7 @@ export function hostXattrs(entry: FsEntry): [name: string, value: Buffer][] {
   return out;
 }
 
+/** Whether an extended attribute belongs to the file, and not to this host or to overlayfs. */
 export function isOwnXattr(name: string): boolean {
   return name === 'security.capability' || (name.startsWith('user.') && !name.startsWith('user.overlay.'));
 }

@@ -47,6 +47,7 @@ interface Node extends Dir {
 /** The number of look-ups in lower folders after which all their names are read. */
 const manyLookups = 16;
 
+/** A layer that is being written, seen together with the layers below it. */
 export class LayerTarget {
   /** The number of files, folders and links written. */
   entries = 0;

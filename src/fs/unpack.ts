@@ -29,6 +29,8 @@ import type { FsEntry } from './view.ts';
  * Unpacks a tar file into a folder, which is made when missing. Returns false, with nothing done, when the file is no
  * tar. Entries keep their owners (unless one is given), modes and times. Throws `invalid` on a broken or hostile
  * archive.
+ *
+ *     await unpackInto(target, entryOfTar, '/opt', { owner: { uid: 0, gid: 0 } }, ctx) || copyAsFile();
  */
 export async function unpackInto(
   target: LayerTarget,

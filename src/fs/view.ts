@@ -11,6 +11,7 @@ import { foldersIn } from './overlay-options.ts';
 
 export type { FileType };
 
+/** One file, folder, link or node of a view, as lstat shows it. */
 export interface FsEntry {
   /** Clean absolute path in the view. */
   path: string;

@@ -50,6 +50,8 @@ const refused = new Set(['EPERM', 'EACCES', 'ENOTSUP', 'EOPNOTSUPP', 'EINVAL', '
  * Writes a view's files below `dest`, a real folder. Folders are merged. A file or symlink in the way is replaced and
  * never written through: no symlink below `dest` is followed. The old file stays until the new one is whole. A device,
  * FIFO or socket is not replaced (`invalid`). Hard links within the view stay hard links.
+ *
+ *     writeTree(view, '/srv/out', { owners: false, lenient: true, root: false }, ctx); // as the user who builds
  */
 export function writeTree(view: FsView, dest: string, options: WriteOptions, ctx: Abortable): WrittenTree {
   const written: WrittenTree = { entries: 0, bytes: 0 };

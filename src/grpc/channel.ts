@@ -30,6 +30,7 @@ interface ChannelOptions {
   pingMs?: number;
 }
 
+/** The client's end of one connection: it starts calls, and notices when the peer is gone. */
 export class GrpcChannel {
   /** Resolves when the connection is over, with the reason. Never rejects. */
   readonly closed: Promise<ConnectionLost>;

@@ -11,6 +11,7 @@ const maxHeld = 256 << 20;
 /** The length of a frame's head: a flag and four bytes of length. */
 const headBytes = 5;
 
+/** The bytes of requests that are held, counted by caller. */
 export class HeldBytes {
   readonly #most: number;
   readonly #held = new Map<string, number>();

@@ -23,6 +23,7 @@ export interface ServedCall {
 /** Handles a call. An error that it throws becomes the call's status. */
 export type CallHandler = (call: ServedCall) => Promise<void>;
 
+/** Serves gRPC calls on connections that are given to it. */
 export class GrpcServer {
   readonly #server: Http2Server;
 

@@ -33,6 +33,7 @@ const maxDocument = 16 << 20;
 const maxDocuments = 64 << 20;
 const maxFiles = 100_000;
 
+/** An archive that has been read. */
 export class Archive {
   /** The files `index.json`, `manifest.json`, `oci-layout` and `repositories` at the archive's root. */
   readonly documents = new Map<string, Buffer>();

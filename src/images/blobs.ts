@@ -21,6 +21,7 @@ export interface StoredLayer {
   snapshot?: SnapshotInfo;
 }
 
+/** The layers of a stored image, lowest first, with the store's facts about each. */
 export async function storedLayers(store: Store, image: StoredImage): Promise<StoredLayer[]> {
   const diffIds = image.config.rootfs.diff_ids;
   const chains = chainIds(diffIds);
@@ -41,6 +42,8 @@ export async function storedLayers(store: Store, image: StoredImage): Promise<St
  * Makes sure that a layer's blob is in content: it is there, or its snapshot is packed, or (only with a client) it is
  * fetched from the layer's origin or from `elsewhere`, an image that has it. Throws `not-found`, `corrupt`, the
  * registry's errors.
+ *
+ *     for (const layer of await storedLayers(store, image)) await ensureLayer(store, client, layer, { lease });
  */
 export async function ensureLayer(
   store: Store,

@@ -4,6 +4,7 @@ import { chainIds, type Digest, formatPlatform } from '../oci/index.ts';
 import type { Store } from '../store/index.ts';
 import { toldNames } from './told-names.ts';
 
+/** One line of the list of images. */
 export interface ImageSummary {
   /** The digest of the config. */
   id: Digest;

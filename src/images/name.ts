@@ -8,6 +8,8 @@ import type { ImageRecord, Store } from '../store/index.ts';
  * Gives a target in content a name; a name that is in use moves. An image that so loses its last name is kept without
  * one, as in docker, until it is removed or pruned; an image kept like this that gets a name is an ordinary one again.
  * `date`: see `Images.put`. Throws `not-found` when the target is not in content, and the errors of `checkNewName`.
+ *
+ *     await nameImage(store, 'docker.io/library/app:1', manifest); // the image that had this name is dangling now
  */
 export function nameImage(
   store: Store,

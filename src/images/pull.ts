@@ -53,6 +53,8 @@ interface Pulled {
  * Pulls an image by tag or digest and names it. Blobs in content are not fetched again, and a later pull continues
  * where this one stopped. Throws the registry's errors, `not-found` with the available platforms, `corrupt`,
  * `canceled`.
+ *
+ *     const { id, changed } = await pullImage(store, client, 'alpine:3', { all: true });
  */
 export async function pullImage(
   store: Store,

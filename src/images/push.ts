@@ -48,6 +48,7 @@ interface PushOptions {
 /** How a registry got a layer: it had it, took it from another of its repositories, or received it. */
 type LayerOutcome = 'exists' | 'mounted' | 'pushed';
 
+/** A layer that the registry has after the push. */
 export interface PushedLayer {
   digest: Digest;
   outcome: LayerOutcome;
@@ -81,6 +82,8 @@ interface Push extends FetchContext {
  * sides. Blobs that the registry has, or can mount from the repository that they came from, are not sent. An index is
  * pushed whole if all of it is in the store and no platform is asked for; otherwise only the one image is. Throws
  * `not-found`, the registry's errors, `canceled`.
+ *
+ *     await pushImage(store, client, 'app:1', 'registry.example.com/team/app:1', { credentials });
  */
 export async function pushImage(
   store: Store,

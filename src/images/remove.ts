@@ -13,6 +13,7 @@ import { fail } from '../errors/index.ts';
 import { type Digest, familiarName, type Platform } from '../oci/index.ts';
 import { fillReserve, type ImageRecord, type Store, withReserve } from '../store/index.ts';
 
+/** The result of a removal. */
 export interface Removed {
   /** The ID of the image that was named. */
   id: Digest;

@@ -61,6 +61,8 @@ interface Plan {
  * Writes the images with the given names or IDs to a stream and ends it. For a name, only this name is saved with the
  * image; for an ID or a digest none is, as in docker. Throws `not-found` before anything is written, also for a
  * platform that is not here; `canceled`.
+ *
+ *     await saveImages(store, ['app:1', 'base:2'], createWriteStream('images.tar'), { client });
  */
 export async function saveImages(
   store: Store,

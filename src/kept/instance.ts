@@ -51,6 +51,7 @@ export class HeldFolder {
   }
 }
 
+/** The path of an instance's data. */
 export function dataOf(instance: string): string {
   return join(instance, 'data');
 }
@@ -76,6 +77,7 @@ export function lockInstance(instance: string, shared: boolean): number | undefi
   }
 }
 
+/** Whether an instance is in use. */
 export function isHeld(instance: string): boolean {
   let fd: number;
   try {

@@ -58,6 +58,7 @@ const sweepEvery = 3600_000;
 /** Folder of a kind → when this process swept it last, ms since the epoch. */
 const swept = new Map<string, number>();
 
+/** The kept folders of one kind. */
 export class KeptFolders {
   readonly #dir: string;
   readonly #kind: KeptKind;

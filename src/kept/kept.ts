@@ -2,6 +2,7 @@
 import { join } from 'node:path';
 import { KeptFolders } from './kept-folders.ts';
 
+/** The kinds of folders that are kept. */
 export interface Kept {
   /** `RUN --mount=type=cache` */
   cacheMounts: KeptFolders;

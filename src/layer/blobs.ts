@@ -70,6 +70,8 @@ export async function packSnapshot(store: Store, key: string, options: PackOptio
  * Labels the snapshots of a whole stack (lowest first) with their diff and chain IDs, so that `Snapshots.byChain` finds
  * them. Labels that are right already are not written. `infos`: the snapshots as the store describes them, as far as
  * the caller has just asked.
+ *
+ *     await labelChain(store, ['base', 'app'], [baseDiffId, appDiffId]); // 'app' gets the chain ID of both
  */
 export async function labelChain(
   store: Store,
@@ -95,6 +97,8 @@ export async function labelChain(
 /**
  * Makes sure that a manifest's layer is in content. If it is missing, the snapshot whose stack has the chain ID `chain`
  * is packed again. Throws `not-found` when there is no such snapshot, `corrupt` when it gives other bytes.
+ *
+ *     await ensureBlob(store, manifest.layers[1], chainIds(diffIds)[1], { lease });
  */
 export async function ensureBlob(
   store: Store,

@@ -10,6 +10,7 @@ export interface BlockSink {
   write(data: Buffer): void | Promise<void>;
 }
 
+/** The digests and sizes of a layer's tar and of its blob. */
 export interface WrittenLayer {
   diffId: Digest;
   /** Bytes of the tar. */

@@ -17,6 +17,8 @@ const types = {
 /**
  * Stores the layer `blob` (in content) once more with another compression. The tar inside is the same, so the diff ID
  * stays. Throws `not-found`, `corrupt`, `canceled`.
+ *
+ *     const { descriptor } = await convertBlob(store, gzipLayer, { type: 'zstd', level: 3 }, { lease });
  */
 export async function convertBlob(
   store: Store,

@@ -4,6 +4,7 @@ import { type FsEntry, type FsView, openEntry } from '../fs/index.ts';
 import { closeFd, compareNames } from '../linux/index.ts';
 import { type LinkCount, linkCount } from './link-count.ts';
 
+/** One change between two trees. */
 export type TreeChange =
   /** A new entry, or one of another type than before (a folder in place of a file …); `entry` is the upper tree's. */
   | { kind: 'add'; path: string; entry: FsEntry }

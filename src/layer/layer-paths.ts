@@ -21,6 +21,7 @@ interface Hooks {
   made(host: string, path: string, mtimeNs: bigint): void;
 }
 
+/** The folders of a layer that is being unpacked. */
 export class LayerPaths {
   readonly root: string;
   #lower: FsView | undefined;

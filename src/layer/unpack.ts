@@ -18,6 +18,8 @@ interface UnpackContext {
 /**
  * Unpacks `blob` (in the store's content) into the mounts of a new active snapshot. The caller compares the diff ID,
  * and removes the snapshot when this throws: `corrupt` for a bad archive, `not-found`, `exhausted`, `canceled`.
+ *
+ *     const { diffId } = await unpackLayer(store, await snapshots.prepare(key, parent, { lease }), layer);
  */
 export async function unpackLayer(
   store: Store,

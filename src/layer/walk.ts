@@ -12,6 +12,7 @@ import {
 import { compareNames, lgetxattr } from '../linux/index.ts';
 import { diffViews } from './diff.ts';
 
+/** One item of a layer, as its tar has it. */
 export type LayerItem =
   | { kind: 'entry'; entry: FsEntry }
   /** The path is deleted. */

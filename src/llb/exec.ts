@@ -43,6 +43,7 @@ export type RunMount =
     }
   | { type: 'tmpfs'; target: string /** Bytes; 0: no limit. */; size?: number };
 
+/** A secret of the client that a process sees as a file or in its environment. */
 export interface RunSecret {
   id: string;
   /** The path of the file; default `/run/secrets/<id>` unless `env` is given. */
@@ -56,6 +57,7 @@ export interface RunSecret {
   mode?: number;
 }
 
+/** A socket of the client's ssh agent that a process sees. */
 export interface RunSsh {
   /** Default `default`. */
   id?: string;
@@ -76,6 +78,7 @@ export interface ProxyEnv {
   allProxy?: string;
 }
 
+/** The settings of a run. */
 export interface RunOptions extends OpOptions {
   env?: Readonly<Record<string, string>>;
   cwd?: string;

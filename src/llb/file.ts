@@ -59,6 +59,7 @@ export interface FileStep {
   action(dir: string, base: number): MessageInitShape<typeof FileActionSchema>['action'];
 }
 
+/** Makes a folder; `parents` makes missing folders above it too. */
 export function mkdir(path: string, options: MkdirOptions = {}): FileStep {
   return {
     caps: [],
@@ -75,6 +76,7 @@ export function mkdir(path: string, options: MkdirOptions = {}): FileStep {
   };
 }
 
+/** Writes a file. */
 export function mkfile(path: string, data: string | Uint8Array, options: MkfileOptions = {}): FileStep {
   const bytes = typeof data === 'string' ? bytesOf(data) : data;
   return {
@@ -92,6 +94,7 @@ export function mkfile(path: string, data: string | Uint8Array, options: MkfileO
   };
 }
 
+/** Removes a file or a folder with everything in it. */
 export function rm(path: string, options: RmOptions = {}): FileStep {
   return {
     caps: options.wildcard ? ['file.rm.wildcard'] : [],
@@ -122,7 +125,11 @@ export function symlink(target: string, path: string, options: Made = {}): FileS
   };
 }
 
-/** Copies from another tree. A relative `src` is below that tree's working directory. */
+/**
+ * Copies from another tree. A relative `src` is below that tree's working directory.
+ *
+ *     scratch().file(copy(image('alpine'), '/etc/os-release', '/', { mode: 0o644 }));
+ */
 export function copy(source: State, src: string, dest: string, options: CopyOptions = {}): FileStep {
   const caps: string[] = [];
   if (options.includes?.length || options.excludes?.length) caps.push('file.copy.includeexcludepatterns');

@@ -17,6 +17,7 @@ const maxVertices = 100_000;
 /** The longest name of a vertex in characters; every event repeats it. */
 const maxName = 8192;
 
+/** A definition as linked vertices. */
 export interface Graph {
   /** All vertices; inputs come before their users. */
   vertices: Vertex[];

@@ -112,7 +112,11 @@ export class State {
     return this.withOutput({ node: fileNode(this, list, options), index: 0 });
   }
 
-  /** Copies from another tree. A relative destination is below the working directory. */
+  /**
+   * Copies from another tree. A relative destination is below the working directory.
+   *
+   *     image('alpine').copy(local('context'), 'src', '/app/', { contentsOnly: true });
+   */
   copy(source: State, src: string, dest: string, options: CopyOptions & OpOptions = {}): State {
     return this.file(copy(source, src, dest, options), options);
   }

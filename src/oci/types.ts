@@ -15,6 +15,7 @@ export interface Descriptor {
   artifactType?: string;
 }
 
+/** A system and an architecture that images are made for. */
 export interface Platform {
   architecture: string;
   os: string;
@@ -50,6 +51,7 @@ export interface HealthConfig {
   Retries?: number;
 }
 
+/** The part of an image's config that containers are started with. */
 export interface ContainerConfig {
   User?: string;
   ExposedPorts?: Record<string, Record<string, never>>;
@@ -67,6 +69,7 @@ export interface ContainerConfig {
   StopTimeout?: number;
 }
 
+/** One step in the history of an image. */
 export interface HistoryEntry {
   created?: string;
   created_by?: string;

@@ -32,6 +32,7 @@ export interface PatternMemory {
 
 const tableSize = 128;
 
+/** A list of steps, ready to match texts. */
 export class Automaton {
   readonly #steps: readonly AutomatonStep[];
   /** For each step, the last round in which it was reached. */

@@ -2,6 +2,7 @@
 import { type Assertion, type CharSet, rangesSet } from './program.ts';
 import { posixClass, unicodeClass } from './regex-classes.ts';
 
+/** A parsed expression, as a tree. */
 export type RegexNode =
   | { kind: 'char'; code: number }
   | { kind: 'set'; has: CharSet }

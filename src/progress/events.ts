@@ -2,6 +2,7 @@
 import type { SourceLocation } from '../errors/index.ts';
 import type { Digest } from '../oci/index.ts';
 
+/** The state of a vertex: it began, ended, was cached or failed. */
 export interface VertexEvent {
   digest: Digest;
   inputs: Digest[];
@@ -26,6 +27,7 @@ export interface StatusEvent {
   completed?: number;
 }
 
+/** A piece of a step's output. */
 export interface LogEvent {
   vertex: Digest;
   /** 1 stdout, 2 stderr */
@@ -34,6 +36,7 @@ export interface LogEvent {
   timestamp: number;
 }
 
+/** A warning about a vertex. */
 export interface WarningEvent {
   vertex: Digest;
   level: number;

@@ -31,6 +31,7 @@ function countAll(forms: readonly (SerializedRef | undefined)[]): number {
   return forms.reduce((sum, form) => sum + (form?.kind === 'merge' ? countAll(form.parts) : 1), 0);
 }
 
+/** A tree of several parts. It is stacked when its snapshot is first asked for; its layers are known before. */
 export class MergeRef implements Ref {
   /**
    * The id, which is also the key of the stacked snapshot: parts that do not change are stacked once for all builds.

@@ -3,6 +3,7 @@ import type { ViewSpec } from '../fs/index.ts';
 import type { Descriptor, Digest } from '../oci/index.ts';
 import type { Ref, SerializedRef } from '../store/index.ts';
 
+/** The maker of refs of one store. */
 export interface Refs {
   /** The empty tree. */
   empty(): Ref;

@@ -29,6 +29,8 @@ interface Layer {
  * Returns the key of the snapshot of the whole stack, making the snapshots that are missing. `chains[i]` is the chain
  * ID up to layer i; a snapshot's key is its chain ID. Reports `sha256:…` while fetching and `extracting sha256:…` while
  * unpacking. Throws the registry's errors, and `corrupt` when a layer's contents differ from its config's.
+ *
+ *     await materialize(store, client, 'docker.io/library/alpine:3', layers, chainIds(diffIds), { lease });
  */
 export async function materialize(
   store: Store,

@@ -27,6 +27,7 @@ import { listTags } from './tags.ts';
 import { purposeOf, Transport } from './transport.ts';
 import { pushBlob, type UploadSource } from './upload.ts';
 
+/** The settings of a client. */
 export interface RegistryClientOptions {
   /** The name sent to registries: `drydock/1.0`. */
   userAgent: string;

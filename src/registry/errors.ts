@@ -49,7 +49,11 @@ function printable(text: string): string {
   return clean.length > 300 ? `${clean.slice(0, 300)}…` : clean;
 }
 
-/** The error for a status that means failure. `from`: the URL of the answer, if it may be another host's. */
+/**
+ * The error for a status that means failure. `from`: the URL of the answer, if it may be another host's.
+ *
+ *     statusError(purpose, 401, '{"errors":[…]}', undefined) // `unauthenticated`, with a hint to log in
+ */
 export function statusError(
   purpose: Purpose,
   status: number,

@@ -5,6 +5,8 @@ import { Transport, type TransportOptions } from './transport.ts';
 /**
  * Throws `unauthenticated` when the registry at `host` (as in URLs) refuses them, `unavailable` when it does not
  * answer.
+ *
+ *     await checkLogin('registry.example.com', { username: 'me', password }, transportOptions);
  */
 export async function checkLogin(
   host: string,

@@ -23,6 +23,7 @@ export const acceptedManifests = [
 /** The largest manifest in bytes: the least that the distribution specification asks for. */
 export const maxManifest = 4 << 20;
 
+/** A manifest or index that a registry sent, checked. */
 export interface FetchedManifest {
   descriptor: Descriptor;
   bytes: Buffer;

@@ -11,6 +11,7 @@ export interface RepositoryPlace {
   namespace?: string;
 }
 
+/** A server that has copies of a registry's repositories. */
 export interface Mirror {
   host: string;
   /** The prefix of repositories' names on it, without slashes at its ends; often empty. */

@@ -9,7 +9,11 @@ import { purposeOf, type Transport } from './transport.ts';
 const maxPage = 8 << 20;
 const maxTags = 100_000;
 
-/** All tags, page by page, in the registry's order. Throws the registry's errors, `corrupt`, `exhausted`. */
+/**
+ * All tags, page by page, in the registry's order. Throws the registry's errors, `corrupt`, `exhausted`.
+ *
+ *     await listTags(transport, 'docker.io', 'library/alpine', { signal }); // ['3', '3.20', …]
+ */
 export async function listTags(
   transport: Transport,
   domain: string,

@@ -44,6 +44,7 @@ interface TransportCall {
 
 const longestPause = 60_000;
 
+/** Makes the requests of one client: chooses the scheme, proves who asks, and tries again. */
 export class Transport {
   readonly options: TransportOptions;
   readonly #pool: HttpPool;
@@ -225,7 +226,11 @@ function retryAfter(header: string | undefined): number | undefined {
   return Number.isNaN(at) ? undefined : Math.max(0, at - Date.now());
 }
 
-/** The purpose of a call, in words for its errors. */
+/**
+ * The purpose of a call, in words for its errors.
+ *
+ *     purposeOf('pushing sha256:…', 'docker.io', 'library/alpine', true) // host: registry-1.docker.io
+ */
 export function purposeOf(doing: string, domain: string, path: string, push = false): Purpose {
   return { doing, host: endpointOf(domain).host, repository: `${domain}/${path}`, push };
 }

@@ -9,7 +9,11 @@ import { purposeOf, type Transport } from './transport.ts';
 /** Opens the bytes from their beginning; called once for each try. */
 export type UploadSource = () => Promise<Readable | Uint8Array>;
 
-/** Uploads a blob without asking whether the registry has it. A try that breaks off begins a new upload. */
+/**
+ * Uploads a blob without asking whether the registry has it. A try that breaks off begins a new upload.
+ *
+ *     await pushBlob(transport, 'docker.io', 'me/app', layer, openLayer, { mount: 'library/alpine' });
+ */
 export async function pushBlob(
   transport: Transport,
   domain: string,

@@ -106,6 +106,7 @@ export interface Statement {
 
 type Row = Record<string, SQLOutputValue>;
 
+/** Prepares a statement for many uses. */
 export function prepare(name: DatabaseName, db: DatabaseSync, sql: string): Statement {
   const statement = translated(name, () => db.prepare(sql));
   return {

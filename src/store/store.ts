@@ -66,6 +66,7 @@ export interface Store {
   close(): Promise<void>;
 }
 
+/** The things that a collection removed. */
 export interface GcReport {
   blobs: Digest[];
   snapshots: string[];
@@ -73,6 +74,7 @@ export interface GcReport {
   reclaimed: number;
 }
 
+/** The result of checking the whole store. */
 export interface VerifyReport {
   blobs: number;
   snapshots: number;
@@ -80,6 +82,7 @@ export interface VerifyReport {
   problems: string[];
 }
 
+/** The facts about one blob. */
 export interface BlobInfo {
   digest: Digest;
   size: number;
@@ -139,6 +142,7 @@ export const gcLabels = {
   snapshot: 'containerd.io/gc.ref.snapshot',
 } as const;
 
+/** The circumstances of an ingest: its lease, the blob that is expected, and whether it continues. */
 export interface WriterOptions {
   lease: string;
   expected?: { digest?: Digest; size?: number };
@@ -169,6 +173,7 @@ export interface ContentWriter {
   abort(keep?: boolean): Promise<void>;
 }
 
+/** The facts about one snapshot; `createdAt` is in ms since the epoch. */
 export interface SnapshotInfo {
   key: string;
   parent?: string;
@@ -247,6 +252,7 @@ export interface Snapshots {
   remove(key: string): Promise<void>;
 }
 
+/** One name of an image. `createdAt` and `updatedAt` are in ms since the epoch. */
 export interface ImageRecord {
   /** Normalized reference with tag or digest, e.g. `docker.io/library/app:latest`. */
   name: string;
@@ -268,6 +274,8 @@ export interface Images {
    * Creates a name or moves it to another target. Throws `not-found` when the target is not in content. `date` (seconds
    * since the epoch) is the time that other programs see in a shared store; a store that is ours alone keeps the
    * current time.
+   *
+   *     await images.put('docker.io/library/app:1', manifest, {}, 1700000000); // a shared store shows a date in 2023
    */
   put(name: string, target: Descriptor, labels?: Record<string, string>, date?: number): Promise<ImageRecord>;
   delete(name: string): Promise<boolean>;
@@ -302,4 +310,5 @@ export interface LeaseOptions {
   holds?: readonly LeaseResource[];
 }
 
+/** A thing that a lease can hold. */
 export type LeaseResource = { type: 'snapshot'; id: string } | { type: 'blob'; id: Digest };

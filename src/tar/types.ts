@@ -3,6 +3,7 @@
 /** The types of files in a tree. */
 export type FileType = 'file' | 'dir' | 'symlink' | 'char' | 'block' | 'fifo' | 'socket';
 
+/** One entry of an archive. */
 export interface TarEntry {
   /**
    * The archived path, cleaned: no leading `/` or `./`, no `.` parts, no trailing slash; '' is the root folder. It may
@@ -32,6 +33,7 @@ export interface TarEntry {
   sparse?: { offset: number; length: number }[];
 }
 
+/** Receives the entries of an archive in order: `entry`, then `data` for its bytes, then `end`. */
 export interface TarHandler {
   entry(entry: TarEntry): void;
   /** Brings bytes of the last entry. The chunk is valid only during the call. */

@@ -9,6 +9,7 @@ import { messages } from '../../pb/solver/pb/ops_table.js';
 
 type Shape = '' | 'list' | 'packed' | 'map';
 
+/** One field of a message type. */
 export interface Field {
   number: number;
   name: string;

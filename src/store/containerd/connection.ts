@@ -30,6 +30,7 @@ interface CallRules {
   impatient?: boolean;
 }
 
+/** One connection to a containerd, in one namespace. Calls wait while containerd restarts. */
 export class Connection {
   readonly address: string;
   readonly namespace: string;

@@ -11,6 +11,7 @@ import type { ContainerdParts } from './shared.ts';
 import type { ContainerdSnapshots } from './snapshots.ts';
 import type { Views } from './views.ts';
 
+/** The parts of a store whose contents a collection changes. */
 export interface CollectedParts {
   content: ContainerdContent;
   snapshots: ContainerdSnapshots;

@@ -11,6 +11,7 @@ import { type ContainerdParts, millis } from './shared.ts';
 import { missing, notCommitted, type SnapshotQueries } from './snapshot-queries.ts';
 import type { Views } from './views.ts';
 
+/** Answers for the folders of snapshots, asking containerd only about those it has not seen. */
 export class SnapshotFolders {
   readonly #shared: ContainerdParts;
   readonly #views: Views;

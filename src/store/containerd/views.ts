@@ -21,6 +21,7 @@ const lingerMs = 5_000;
 /** A lease cannot be prolonged, so a long-lived process takes a new one each day. */
 const renewMs = 24 * 3600_000;
 
+/** The snapshots held for this process's readers. */
 export class Views {
   readonly #shared: ContainerdParts;
   readonly #held = new Map<string, Held>();

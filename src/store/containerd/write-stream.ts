@@ -17,6 +17,7 @@ const path = '/containerd.services.content.v1.Content/Write';
 /** The field number of `data` in a WriteContentRequest. */
 const dataField = 6;
 
+/** A WriteContentRequest, whose `data` is sent uncopied. */
 export interface WriteMessage {
   action: WriteAction;
   ref?: string;

@@ -2,6 +2,7 @@
 import { join } from 'node:path';
 import { type Digest, hex } from '../../oci/index.ts';
 
+/** The paths of a store's parts. */
 export interface RootLayout {
   root: string;
   /** SQLite metadata. */

@@ -14,6 +14,8 @@ export function whenAsked(bytes: () => AsyncIterable<Uint8Array>): Readable {
 /**
  * Yields `length` bytes of a file from `offset` on. Read errors are thrown as `failed` translates them. The file is
  * opened by path, not as a file handle: a dropped stream loses a descriptor at worst.
+ *
+ *     fileBytes(path, 512, 1024, (err) => damaged(digest, err)) // bytes 512 to 1535
  */
 export async function* fileBytes(
   path: string,

@@ -17,6 +17,7 @@ import { join } from 'node:path';
 import { errnoCode, fail } from '../../errors/index.ts';
 import { MNT_DETACH, tryLock, umount } from '../../linux/index.ts';
 
+/** The run folder of one opening of a store. */
 export interface Run {
   id: string;
   dir: string;
@@ -24,6 +25,7 @@ export interface Run {
   end(): void;
 }
 
+/** A new name for a run: the process id and some random digits. */
 export function newRunId(): string {
   return `${process.pid}-${randomBytes(5).toString('hex')}`;
 }
