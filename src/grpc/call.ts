@@ -41,7 +41,7 @@ export class GrpcCall {
     signal?.addEventListener('abort', onAbort, { once: true });
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     this.status = promise;
-    promise.catch(() => {}); // whoever asks gets it
+    promise.catch(() => {}); // its readers get the error
     const settle = () => {
       signal?.removeEventListener('abort', onAbort);
       if (answer?.code === OK) resolve();

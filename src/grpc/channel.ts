@@ -80,7 +80,7 @@ export class GrpcChannel {
       session.once('remoteSettings', () => resolve());
       void this.closed.then(reject);
     });
-    this.#hello.catch(() => {}); // whoever asks gets it
+    this.#hello.catch(() => {}); // `ready` throws it
   }
 
   /** The reason why no call can be made any more; undefined while calls can be made. */

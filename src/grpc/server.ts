@@ -70,7 +70,7 @@ async function answer(
       reject(canceled('the call was broken off'));
     });
   });
-  ended.catch(() => {}); // for whoever waits for it
+  ended.catch(() => {}); // its readers get the error
   let status: CallStatus = { code: OK, message: '' };
   stream.respond(answerHeaders, { waitForTrailers: true });
   stream.once('wantTrailers', () => stream.sendTrailers(statusHeaders(status, trailerRoom(stream.session))));

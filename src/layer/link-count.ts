@@ -1,10 +1,13 @@
-/** How many names of a tree a file has: others, of another layer or of a kept folder, are no matter of the tree's. */
+/** Counts the names that a file has in a tree. Its names elsewhere (in another layer or a kept folder) do not count. */
 import type { FsEntry, FsView } from '../fs/index.ts';
 
-/** Gives the number of names that a file of a view has in it. */
+/** Returns the number of names that a file of a view has in that view. */
 export type LinkCount = (entry: FsEntry) => number;
 
-/** Of the views that `open` gives. The whole view is read, once, when a file is asked for that has names at all. */
+/**
+ * Makes the count for the view that `open` returns. The whole view is read once, when a file with several names is
+ * first asked for.
+ */
 export function linkCount(open: () => FsView): LinkCount {
   let counts: Map<string, number> | undefined;
   return (entry) => {

@@ -1,9 +1,9 @@
 /**
- * One HTTP request over kept-alive connections, with redirects, an idle timeout and abort. node:http rather than
- * fetch (as fast, measured with 200 MB): an agent per registry carries its certificates, and bodies are Node streams.
- * The package undici (8.13) was tried: a download of 400 MB takes 0.19 to 0.31 s of CPU where node:http takes 0.32 to
- * 0.45 s, but loading it costs 27 ms of CPU and 970 KB, as much again as all that a cached build loads. Most builds ask
- * a registry one small question.
+ * One HTTP request over kept-alive connections, with redirects, an idle timeout and abort. It uses node:http, which is
+ * as fast as fetch (measured with 200 MB): an agent for each registry carries its certificates, and bodies are Node
+ * streams. The package undici (8.13) was tried: a download of 400 MB takes 0.19 to 0.31 s of CPU where node:http takes
+ * 0.32 to 0.45 s, but loading it costs 27 ms of CPU and 970 KB, as much as everything else that a cached build loads.
+ * Most builds ask a registry one small question.
  */
 import type http from 'node:http';
 import type https from 'node:https';

@@ -1,6 +1,6 @@
 /**
- * What others may remove, or make at the same time: putting under a lease what may be gone, and making what may be there
- * by the time that it is made.
+ * Helpers for things that other callers may remove, or make, at the same time: they put a thing that may be gone under a
+ * lease, and make a thing that may exist by then.
  */
 import { DrydockError, fail } from '../errors/index.ts';
 import { inParallel, pause } from '../flow/index.ts';
@@ -8,8 +8,8 @@ import type { Digest } from '../oci/index.ts';
 import type { ContentWriter, LeaseResource, Store, WriterOptions } from './store.ts';
 
 /**
- * Puts a thing under a lease; false when the thing is gone. Throws `not-found` when it is the lease that is not there:
- * that is a mistake, not a miss.
+ * Puts a thing under a lease; false when the thing is gone. Throws `not-found` when the lease is missing: that is a
+ * mistake of the caller, not a miss.
  */
 export async function hold(store: Store, lease: string, thing: LeaseResource): Promise<boolean> {
   try {
@@ -22,6 +22,7 @@ export async function hold(store: Store, lease: string, thing: LeaseResource): P
   }
 }
 
+/** Tells a missing thing from a missing lease. */
 async function isThere({ content, snapshots }: Store, thing: LeaseResource): Promise<boolean> {
   const found = thing.type === 'blob' ? await content.info(thing.id) : await snapshots.stat(thing.id);
   return found !== undefined;
@@ -33,8 +34,8 @@ export async function holdSnapshot(store: Store, lease: string, key: string): Pr
 }
 
 /**
- * Puts snapshots under a lease, with one call for all where the store can; false when one is gone, or not whole any more.
- * Throws `not-found` when the lease is not there.
+ * Puts snapshots under a lease, with one call for all if the store can; false when one is gone, or not whole any more.
+ * Throws `not-found` when the lease is missing.
  */
 export async function holdSnapshots(store: Store, lease: string, keys: readonly string[]): Promise<boolean> {
   if (keys.length === 1) return holdSnapshot(store, lease, keys[0] as string);
@@ -44,7 +45,7 @@ export async function holdSnapshots(store: Store, lease: string, keys: readonly 
   return (await inParallel(keys, (key) => store.snapshots.intact(key))).every(Boolean);
 }
 
-/** Puts snapshots that must be there under a lease, many at once. Throws `not-found` when one of them, or the lease, is not. */
+/** Puts snapshots that must exist under a lease, all at once. Throws `not-found` when one of them, or the lease, is missing. */
 export async function keepSnapshots(store: Store, lease: string, keys: readonly string[]): Promise<void> {
   const things = keys.map((id) => ({ type: 'snapshot' as const, id }));
   const there = await store.leases.addAll(lease, things);
@@ -53,8 +54,8 @@ export async function keepSnapshots(store: Store, lease: string, keys: readonly 
 }
 
 /**
- * Puts the snapshot with a chain ID (undefined: of no layers) under a lease and returns its key; undefined when none has
- * it, or it is not whole any more. Throws as `hold` does.
+ * Puts the snapshot that has a chain ID under a lease and returns its key; undefined when there is none, it is not whole
+ * any more, or `chain` is undefined (a stack of no layers). Throws as `hold` does.
  */
 export async function holdChain(
   store: Store,
@@ -67,8 +68,8 @@ export async function holdChain(
 }
 
 /**
- * The result of making a blob or snapshot; undefined when the store said `exists`: another was faster, and the other's,
- * which is as good, is under the lease then. Throws all other errors of the making.
+ * Waits for a blob or snapshot to be made; undefined when the store throws `exists`: another caller was faster, and its
+ * equal result is under the lease. Throws all other errors.
  *
  *     await unlessThere(snapshots.commit(name, active, { lease }));
  */
@@ -82,9 +83,12 @@ export async function unlessThere<T>(making: Promise<T>): Promise<T | undefined>
 }
 
 /**
- * The writer of an ingest as soon as no other process writes it; undefined when the blob is there, and under the lease.
- * `waiting` is called whenever another is found at it. Throws `canceled` when the signal fires while it waits, and what
- * opening a writer throws.
+ * Opens the writer of an ingest as soon as no other process has it open; undefined when the blob is there already (it is
+ * under the lease then). `waiting` is called each time another writer is found. Throws `canceled` when the signal fires
+ * while it waits, and the errors of `Content.writer`.
+ *
+ *     const writer = await writerInTurn(store, `fetch-${digest}`, { lease, expected: { digest } }, signal);
+ *     if (writer !== undefined) await fill(writer);
  */
 export async function writerInTurn(
   store: Store,

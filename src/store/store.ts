@@ -294,8 +294,8 @@ export interface Leases {
    */
   add(id: string, resource: LeaseResource): Promise<void>;
   /**
-   * Adds many at once; by position, whether each is there, and whole: what is not is not added. Throws `not-found` when
-   * the lease is not there.
+   * Puts many things under a lease at once. Returns for each, by position, whether it is there and whole; others are
+   * not added. Throws `not-found` when the lease is missing.
    */
   addAll(id: string, resources: readonly LeaseResource[]): Promise<boolean[]>;
   removeResource(id: string, resource: LeaseResource): Promise<void>;

@@ -1,7 +1,7 @@
 /**
- * Many things held by one call. Each change of a lease is a synchronous write of containerd's, and about one thing; but
- * a snapshot's labels can name any number of others, which its collector keeps with it. So a bundle is an empty view
- * (those are in nobody's lists) under the lease, whose labels name what is to be kept.
+ * A bundle: many things held by one call. Each change of a lease is a synchronous write in containerd and about one
+ * thing. But a snapshot's labels can name any number of others, which containerd's collector keeps with it. So a bundle
+ * is an empty view under the lease (views are in nobody's lists), and its labels name the things to keep.
  */
 import { randomUUID } from 'node:crypto';
 import { Code } from '@connectrpc/connect';
@@ -12,24 +12,24 @@ import { type ContainerdParts, labelPaths, labelValues } from './shared.ts';
 
 export type Thing = Pick<Resource, 'id' | 'type'>;
 
-/** From so many things on, a bundle is less work for containerd than each by itself. */
+/** The number of things from which a bundle is less work for containerd than a call for each. */
 export const worthBundling = 4;
 
 export class Bundle {
   readonly #shared: Omit<ContainerdParts, 'passing'>;
   readonly #key = `drydock-bundle-${randomUUID()}`;
-  /** By `keyOf` a thing: the label that names it. */
+  /** For each thing (by `keyOf`), the label that names it. */
   readonly #labels: Map<string, string>;
   readonly #things: readonly Thing[];
 
-  /** Nothing is held before `make`. The things need not be there. */
+  /** Prepares a bundle of things, which need not exist. Nothing is held before `make`. */
   constructor(shared: Omit<ContainerdParts, 'passing'>, things: readonly Thing[]) {
     this.#shared = shared;
     this.#things = things;
     this.#labels = new Map(things.map((thing, i) => [keyOf(thing), labelOf(thing, i)]));
   }
 
-  /** Has containerd keep the things as long as a lease, which is given by containerd's name. */
+  /** Has containerd keep the things as long as the lease (containerd's name of it) lives. */
   async make(lease: string): Promise<void> {
     const { connection, snapshotter } = this.#shared;
     const labels = Object.fromEntries(this.#things.map((thing, i) => [labelOf(thing, i), thing.id]));
@@ -38,13 +38,13 @@ export class Bundle {
       try {
         await connection.snapshots.view({ snapshotter, key: this.#key, labels }, call);
       } catch (err) {
-        // Nobody else has its name: it was made by an earlier try, whose answer was lost.
+        // Nobody else uses this name: an earlier try made it, and its answer was lost.
         if (!hasCode(err, Code.AlreadyExists)) throw err;
       }
     });
   }
 
-  /** Lets go of some of its things; with the last one, the bundle goes. */
+  /** Releases some of the things; with the last one, the bundle is removed. */
   async drop(things: readonly Thing[]): Promise<void> {
     const { connection, snapshotter } = this.#shared;
     const gone: Record<string, undefined> = {};
@@ -65,13 +65,13 @@ export class Bundle {
   }
 }
 
-/** A thing's name among all. */
+/** The name of a thing, unique among all things. */
 export function keyOf({ type, id }: Thing): string {
   return `${type} ${id}`;
 }
 
 function labelOf({ type }: Thing, number: number): string {
   if (type === 'content') return `${gcLabels.content}.${number}`;
-  // The part after the slash only tells labels apart.
+  // The part after the slash only keeps labels apart.
   return `${gcLabels.snapshot}.${type.slice('snapshots/'.length)}/${number}`;
 }

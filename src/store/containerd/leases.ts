@@ -9,7 +9,10 @@ import { hasCode } from './errors.ts';
 import { foreignLabels, leaseLabels, noLease } from './lease-names.ts';
 import { type ContainerdParts, isDamaged } from './shared.ts';
 
-/** From so many snapshots on that are looked for, the list of all is read: so many of it for each, at most. */
+/**
+ * From `worthListing` snapshots on, containerd's whole list is read instead of asking for each; `listedForOne` limits
+ * the list to so many entries for each snapshot.
+ */
 const worthListing = 16;
 const listedForOne = 8;
 
@@ -128,7 +131,7 @@ export class ContainerdLeases implements Leases {
     throw fail('not-found', 'store', `there is no ${resource.type} ${resource.id} to keep`);
   }
 
-  /** Throws `not-found` when the lease is not there. */
+  /** Puts many things under a lease; see `Leases.addAll`. Throws `not-found` when the lease is missing. */
   async addAll(id: string, resources: readonly LeaseResource[]): Promise<boolean[]> {
     const { passing } = this.#shared;
     const things = resources.map((resource) => this.#toResource(resource));
@@ -144,8 +147,8 @@ export class ContainerdLeases implements Leases {
   }
 
   /**
-   * Some of the snapshots that are there: where many are looked for, containerd's whole list costs less than a question
-   * for each, as long as it is not much longer than they are.
+   * Names of existing snapshots, not necessarily all. For many snapshots, reading containerd's list costs less than a
+   * call for each, as long as the list is not much longer than they are.
    */
   async #listed(resources: readonly LeaseResource[]): Promise<Set<string>> {
     const { connection, snapshotter } = this.#shared;

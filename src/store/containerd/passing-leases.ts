@@ -121,7 +121,7 @@ export class PassingLeases {
     await this.#hold(id, thing, (group) => this.#tell(group, thing));
   }
 
-  /** Adds things, which need not be there; many become a bundle. Throws as `add` does. */
+  /** Adds things, which need not exist; many become a bundle. Throws as `add` does. */
   async addAll(id: string, things: readonly Thing[]): Promise<void> {
     const group = this.#leases.get(id)?.group;
     const news = new Map(things.map((thing) => [keyOf(thing), thing]));

@@ -39,7 +39,7 @@ export class WriteStream {
   #isOver = false;
 
   constructor(connection: Connection, lease: string) {
-    this.#over.promise.catch(() => {}); // whoever asks gets it
+    this.#over.promise.catch(() => {}); // the next call throws it
     this.#call = connection.open(path, lease).then((call) => this.#follow(call));
     this.#call.catch((err) => this.#end(err));
   }

@@ -45,7 +45,7 @@ export class ContainerdWriter implements ContentWriter {
     this.offset = options.resume === true ? offset : 0;
     this.#size = offset;
     this.#passed = offset - this.offset;
-    this.#broken.promise.catch(() => {}); // whoever writes next hears of it
+    this.#broken.promise.catch(() => {}); // the next write throws it
   }
 
   /**

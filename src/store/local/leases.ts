@@ -51,7 +51,7 @@ export class LocalLeases implements Leases {
     return this.#shared.db.together('write', () => this.#add(id, resource));
   }
 
-  /** Throws `not-found` when the lease is not there. */
+  /** Puts many things under a lease; see `Leases.addAll`. Throws `not-found` when the lease is missing. */
   addAll(id: string, resources: readonly LeaseResource[]): Promise<boolean[]> {
     const { db } = this.#shared;
     return Promise.all(

@@ -15,7 +15,7 @@ const files = ['store.db.reserve', 'reserve', 'workerid', 'containerd.json', joi
 export function ownRoot(root: string): void {
   mkdirSync(root, { recursive: true, mode: 0o711 });
   const { mode, uid } = statSync(root);
-  // Who may write there could put others' folders in the place of ours.
+  // Other users who may write there could put their folders in place of ours.
   if ((mode & 0o022) !== 0 && (mode & 0o1000) === 0 && uid === process.geteuid?.()) {
     chmodSync(root, mode & 0o7755);
   }

@@ -27,10 +27,10 @@ export function fillReserve(root: string): void {
     if (want <= have) return;
     remove(formerFileOf(root));
     fd = openSync(file, 'a', 0o600);
-    // Random, for filesystems that compress.
+    // The bytes are random, for filesystems that compress.
     writeSync(fd, randomBytes(want - have));
   } catch {
-    // What there is of it will do.
+    // A smaller reserve is better than none.
   } finally {
     if (fd !== undefined) closeSync(fd);
   }
