@@ -9,7 +9,7 @@ import type { ImageRecord, Store } from '../store/index.ts';
  * one, as in docker, until it is removed or pruned; an image kept like this that gets a name is an ordinary one again.
  * `date`: see `Images.put`. Throws `not-found` when the target is not in content, and the errors of `checkNewName`.
  *
- *     await nameImage(store, 'docker.io/library/app:1', manifest); // the image that had this name is dangling now
+ *     await nameImage(store, 'docker.io/library/app:1', manifest); // an image that so loses its last name is dangling
  */
 export function nameImage(
   store: Store,
