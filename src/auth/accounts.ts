@@ -5,7 +5,7 @@ export interface Accounts {
   userName(uid: number): string | undefined;
   uidOf(user: string): number | undefined;
   gidOf(group: string): number | undefined;
-  /** Groups that the files put a user into besides the primary one. */
+  /** The groups that the files put a user into, without the primary one. */
   groupsOf(user: string): number[];
 }
 
@@ -15,7 +15,7 @@ interface Row {
   members: string[];
 }
 
-/** Accounts of this machine. A file that cannot be read has no names in it. */
+/** The accounts of this machine. A file that cannot be read counts as empty. */
 export function systemAccounts(passwd = '/etc/passwd', group = '/etc/group'): Accounts {
   const users = table(passwd);
   const groups = table(group);
@@ -49,7 +49,7 @@ function table(path: string): () => Row[] {
   };
 }
 
-/** Both files have the name first and the id third; group(5) has members fourth. */
+/** Reads the lines of either file: the name is first and the id third; in group(5) the members are fourth. */
 function parse(text: string): Row[] {
   return text.split('\n').flatMap((line) => {
     const [name, , id, members = ''] = line.split(':');

@@ -1,4 +1,4 @@
-/** The audit log: one JSON line per decision, appended to a file or handed to the daemon's log. */
+/** The audit log: one JSON line for each decision, appended to a file or handed to the daemon's log. */
 import { closeSync, openSync, writeSync } from 'node:fs';
 import { fail } from '../errors/index.ts';
 import { auditIdentity } from './identity.ts';
@@ -8,26 +8,27 @@ import type { Identity, Scope } from './types.ts';
 interface Decision {
   requestId: string;
   endpoint: string;
-  /** Missing when a credential did not hold. */
+  /** The identity; undefined when a credential was not valid. */
   identity?: Identity;
   scopes: readonly Scope[];
-  /** Nothing is started or changed by what was asked. */
+  /** Whether the request starts and changes nothing. */
   reads?: boolean;
   decision: 'allowed' | 'denied' | 'unauthenticated' | 'error';
-  /** Why not. */
+  /** Why it was refused. */
   reason?: string;
 }
 
 export interface AuditLog {
   write(decision: Decision): void;
-  /** Opens the file anew, after log rotation moved it. */
+  /** Opens the file anew, after log rotation has moved it. */
   reopen(): void;
   close(): void;
 }
 
 /**
- * Opens an audit log; without a file its lines go to `log`, those of allowed reads at level debug. Throws `invalid` when the file cannot be opened. Later
- * trouble (disk full) is logged once, and the lines go to `log` until the file takes them again.
+ * Opens an audit log. Without a file its lines go to `log`, those of allowed reads at level debug. Throws `invalid`
+ * when the file cannot be opened. Later trouble (a full disk) is logged once, and the lines go to `log` until the file
+ * takes them again.
  */
 export function openAuditLog(file: string | undefined, log: AuthLog): AuditLog {
   let fd: number | undefined;

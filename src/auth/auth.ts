@@ -1,4 +1,4 @@
-/** Auth as the daemon uses it: one answer per request to who asks and what they may do. */
+/** Auth as the daemon uses it: it answers once for each request who asks and what they may do. */
 import { randomUUID } from 'node:crypto';
 import { DrydockError, fail, toDrydockError } from '../errors/index.ts';
 import { type Accounts, systemAccounts } from './accounts.ts';
@@ -13,21 +13,21 @@ import { openPolicyFile, type PolicyFile } from './policy-file.ts';
 import { createTokens, type Tokens } from './tokens.ts';
 import type { Ask, Auth, Authority, AuthRequest, Identity, Listener } from './types.ts';
 
-/** Where the policy is looked for unless the daemon is told otherwise. */
+/** The policy file's place when the daemon is told no other. */
 const defaultPolicyFile = '/etc/drydock/policy.json';
 
 interface AuthOptions {
-  /** The policy file, which must be there. Without it `/etc/drydock/policy.json` is used if and when it is there. */
+  /** The policy file, which must then be there. Default: `/etc/drydock/policy.json`, if and when it is there. */
   policyFile?: string;
-  /** Audit lines go to this file; without it to `log`. */
+  /** The file for audit lines; default: they go to `log`. */
   auditFile?: string;
   log: AuthLog;
   accounts?: Accounts;
 }
 
 /**
- * Opens auth. Throws `invalid` (with line and column), `not-found` or `denied` when the policy file is not usable,
- * `invalid` when the audit file is not.
+ * Opens auth. Throws `invalid` (with line and column), `not-found` or `denied` when the policy file cannot be used, and
+ * `invalid` when the audit file cannot.
  */
 export function openAuth(options: AuthOptions): Auth {
   const { log, accounts = systemAccounts() } = options;
@@ -45,7 +45,7 @@ class EdgeAuth implements Auth {
   readonly #policies: PolicyFile;
   readonly #audit: AuditLog;
   readonly #accounts: Accounts;
-  /** Made for one policy and gone with it. */
+  /** The checks of one policy; another policy gets new ones. */
   #checks: { policy: Policy; tokens: Tokens; oidc: OidcTokens } | undefined;
 
   constructor(policies: PolicyFile, audit: AuditLog, accounts: Accounts) {
@@ -96,7 +96,9 @@ class EdgeAuth implements Auth {
     return error;
   }
 
-  /** A credential in the request's header decides; else the connection's own: certificate or socket peer. */
+  /**
+   * The identity of a request: by the credential in its header, or else by the connection (certificate or socket peer).
+   */
   async #identify(request: AuthRequest, listener: Listener, policy: Policy): Promise<Identity> {
     const credential = parseAuthorization(request.headers.authorization);
     if (credential === undefined) {
@@ -138,8 +140,8 @@ class EdgeAuth implements Auth {
 }
 
 /**
- * A browser on this machine reaches a loopback port for any page it shows, under any name that page's owner gives
- * to 127.0.0.1. Docker's clients are no browsers. Throws `denied`.
+ * Refuses requests that a web page makes. A browser on this machine reaches a loopback port for any page that it shows,
+ * under any name that the page's owner gives to 127.0.0.1; docker's clients are no browsers. Throws `denied`.
  */
 function refuseWebPages({ headers }: AuthRequest): void {
   const host = String(headers[':authority'] ?? headers.host ?? '').replace(/:\d*$/, '');

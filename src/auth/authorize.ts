@@ -4,8 +4,9 @@ import { describeIdentity, matchFor } from './identity.ts';
 import type { Authority, Entitlement, Identity, PolicyPlace, Scope } from './types.ts';
 
 /**
- * Refuses what the authority may not do, before any work starts: `unauthenticated` (401) when nobody in particular
- * asks, else `denied` (403). The message names identity, endpoint and what is missing; the hint has the rule to add.
+ * Refuses a request that the authority does not allow, before any work starts. Throws `unauthenticated` (401) when
+ * nobody in particular asks, else `denied` (403). The message names the identity, the endpoint and the missing scopes;
+ * the hint has the rule to add.
  */
 export function authorize(authority: Authority, needed: readonly Scope[], endpoint: string): void {
   const missing = needed.filter((scope) => !authority.scopes.has(scope));
@@ -32,8 +33,8 @@ export function authorize(authority: Authority, needed: readonly Scope[], endpoi
 }
 
 /**
- * Refuses entitlements that this identity's builds may not have. Throws `denied` naming the entitlement, with the rule
- * to add as hint.
+ * Refuses entitlements that builds of this identity may not have. Throws `denied`, which names the entitlement; the
+ * hint has the rule to add.
  */
 export function authorizeEntitlements(authority: Authority, wanted: readonly string[]): Entitlement[] {
   const granted = wanted.filter((each): each is Entitlement => authority.allow.has(each as Entitlement));
@@ -49,7 +50,7 @@ export function authorizeEntitlements(authority: Authority, wanted: readonly str
   });
 }
 
-/** Sentence with the exact rule that gives an identity something. */
+/** A sentence with the exact rule that gives an identity a scope or an entitlement. */
 function ruleHint(
   identity: Identity,
   gives: { scopes: readonly string[]; allow?: readonly string[] },

@@ -1,4 +1,4 @@
-/** What a connection itself tells about its other end: the socket's peer credentials, or the client certificate. */
+/** Finds the identity of a connection's other end: the socket's peer credentials, or the client certificate. */
 import type { X509Certificate } from 'node:crypto';
 import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
@@ -10,12 +10,14 @@ import type { AnonymousIdentity, CertIdentity, Listener, PeerIdentity } from './
 
 type Known = { id: PeerIdentity | CertIdentity | AnonymousIdentity; until: number; from: string };
 
-/** Kept on the socket itself: HTTP/2 hands out a stand-in for it, which passes properties on. */
+/**
+ * The key of the identity on the socket itself: HTTP/2 hands out a stand-in for the socket, which passes properties on.
+ */
 const known = Symbol('drydock.identity');
 
 /**
- * The identity that comes with a connection, found once per connection. Throws `unauthenticated` for a certificate
- * that the listener's CA does not vouch for or that has run out since.
+ * The identity that comes with a connection, found once for each connection. Throws `unauthenticated` for a certificate
+ * that the listener's CA has not signed, or that has run out since.
  */
 export function identifyConnection(
   socket: Socket & { [known]?: Known },
@@ -64,7 +66,10 @@ function certIdentity(certificate: X509Certificate): CertIdentity {
   };
 }
 
-/** Node joins alternative names with `, ` and puts those that hold such characters into JSON quotes. */
+/**
+ * The alternative names in Node's text: it joins them with `, ` and puts those that hold such characters into JSON
+ * quotes.
+ */
 export function splitSans(text: string): string[] {
   const names: string[] = [];
   for (const [, type = '', quoted, plain = ''] of text.matchAll(

@@ -3,10 +3,10 @@ import { fail } from '../errors/index.ts';
 
 type Credential = { kind: 'bearer'; token: string } | { kind: 'basic'; user: string; secret: string };
 
-/** Value of `WWW-Authenticate` on a 401. */
+/** The value of `WWW-Authenticate` in a 401. */
 export const challenge = 'Bearer realm="drydock", Basic realm="drydock", charset="UTF-8"';
 
-/** Reads the header; undefined when there is none. Throws `unauthenticated` on one that is malformed; never shows it. */
+/** Reads the header; undefined when there is none. Throws `unauthenticated` for a malformed one, without showing it. */
 export function parseAuthorization(header: string | undefined): Credential | undefined {
   if (header === undefined || header.trim() === '') return undefined;
   const [, scheme = '', value = ''] = /^\s*(\S+)\s*(.*?)\s*$/.exec(header) ?? [];

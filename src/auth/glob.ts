@@ -1,8 +1,8 @@
 /** Patterns in policy rules. Pure. */
 
 /**
- * Whether all of `text` fits the pattern: `*` is any run of characters (also none, also `/` and `:`), `?` any one;
- * everything else stands for itself, case counts. Takes at most pattern × text steps.
+ * Whether all of `text` fits the pattern. `*` is any run of characters (an empty one, too, and also `/` and `:`), and
+ * `?` is any one character; everything else stands for itself, and case counts. Takes at most pattern × text steps.
  */
 export function matchesGlob(pattern: string, text: string): boolean {
   let p = 0;

@@ -1,4 +1,4 @@
-/** How an identity is written, compared and put into a rule. Pure. */
+/** Writes and compares identities, and puts them into rules. Pure. */
 import type { Identity } from './types.ts';
 
 /** An identity in words, for messages: `user alice (uid 1000)`, `the client certificate CN=ci`. No secrets. */
@@ -19,7 +19,7 @@ export function describeIdentity(id: Identity): string {
   }
 }
 
-/** The `match` of a policy rule for just this identity; undefined for nobody in particular. */
+/** The `match` of a policy rule for this identity alone; undefined for nobody in particular. */
 export function matchFor(id: Identity): Record<string, unknown> | undefined {
   switch (id.kind) {
     case 'peer':
@@ -36,9 +36,9 @@ export function matchFor(id: Identity): Record<string, unknown> | undefined {
 }
 
 /**
- * What tells an identity from all others, as text, and stays the same from request to request; no secret. Builds and
- * what belongs to them are named by it: a peer is its uid, a certificate its fingerprint (a renewed one is another
- * identity), a token its name, an OIDC subject its issuer and subject.
+ * A text that tells an identity from all others and stays the same from request to request; it is no secret. It names
+ * the owner of builds and of the things they keep. It is made of a peer's uid, a certificate's fingerprint (a renewed
+ * certificate is another identity), a token's name, or an OIDC issuer and subject.
  */
 export function identityKey(id: Identity): string {
   switch (id.kind) {
@@ -55,7 +55,7 @@ export function identityKey(id: Identity): string {
   }
 }
 
-/** The facts of an identity that go into an audit line. */
+/** The facts about an identity in an audit line. */
 export function auditIdentity(id: Identity): Record<string, unknown> {
   switch (id.kind) {
     case 'peer':
@@ -71,12 +71,17 @@ export function auditIdentity(id: Identity): Record<string, unknown> {
   }
 }
 
-/** A name as a pattern that, at its narrowest, fits it: a `*` in it, which patterns cannot quote, becomes `?`. */
+/**
+ * The name as a pattern that fits it as narrowly as possible: a `*` in it, which patterns cannot quote, becomes `?`.
+ */
 function literal(name: string): string {
   return name.replaceAll('*', '?');
 }
 
-/** Names come from certificates and tokens; control characters must not reach a terminal or forge a log line. */
+/**
+ * The text without control characters: names come from certificates and tokens, and must not reach a terminal as
+ * commands or forge a log line.
+ */
 export function printable(text: string): string {
   const short = text.length > 256 ? `${text.slice(0, 256)}…` : text;
   return short.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g, '?');

@@ -1,16 +1,19 @@
-/** Reads fields of parsed JSON. What does not fit throws a JsonFault with its place; `what` names the field. Pure. */
+/**
+ * Reads fields of parsed JSON. Throws a JsonFault with the place of a value that does not fit; `what` names the field.
+ * Pure.
+ */
 import { nearest } from '../errors/index.ts';
 import { JsonFault, type JsonValue } from './json.ts';
 
 type Members = Map<string, { keyAt: number; value: JsonValue }>;
 
-/** An object's members. */
+/** The members of an object. */
 export function membersOf(value: JsonValue, what: string): Members {
   if (value.type === 'object') return value.members;
   throw new JsonFault(`${what} must be an object, not ${kindOf(value)}`, value.at);
 }
 
-/** An object's members by their known names; refuses others, with the nearest name. */
+/** The members of an object by their known names. Refuses other names, and says which known one is nearest. */
 export function fieldsOf<const K extends string>(
   value: JsonValue,
   what: string,

@@ -21,7 +21,7 @@ export type JsonValue =
   | { type: 'boolean'; at: number; value: boolean }
   | { type: 'null'; at: number };
 
-/** What is wrong and at which offset. */
+/** A mistake in a text, with its offset. */
 export class JsonFault extends Error {
   readonly at: number;
   constructor(message: string, at: number) {

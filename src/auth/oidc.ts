@@ -7,17 +7,17 @@ import type { Issuer } from './policy.ts';
 import type { OidcIdentity } from './types.ts';
 
 const fetchTimeoutMs = 5_000;
-/** A new key set is fetched for an unknown key id at most this often. */
+/** How often a new key set is fetched for an unknown key id at most, in ms. */
 const cooldownMs = 30_000;
-/** A key set is used this long before it is fetched again. */
+/** How long a key set is used before it is fetched again, in ms. */
 const keepMs = 10 * 60_000;
 const maxDocument = 1 << 20;
 const maxClaims = 100;
 
 export interface OidcTokens {
   /**
-   * The identity of a JWT whose signature, issuer, audience and times hold. Throws `unauthenticated` saying what does
-   * not, `unavailable` when the issuer's keys cannot be had.
+   * The identity of a JWT whose signature, issuer, audience and times are right. Throws `unauthenticated` with what is
+   * not right, and `unavailable` when the issuer's keys cannot be had.
    */
   check(jwt: string): Promise<OidcIdentity>;
 }
@@ -87,7 +87,7 @@ function identityOf(issuer: string, payload: JWTPayload): OidcIdentity {
   };
 }
 
-/** Why jose refused a token, in our words. */
+/** jose's reason for refusing a token, in our words. */
 async function reason(err: unknown, claimed: JWTPayload, issuer: Issuer): Promise<DrydockError> {
   const { errors } = await import('jose');
   const seconds = (time: unknown) =>
@@ -135,7 +135,7 @@ async function keySource(issuer: Issuer): Promise<JWTVerifyGetKey> {
   });
 }
 
-/** A key set in a file, read again when the file changes. */
+/** The key set in a file, which is read again when it changes. */
 function fileKeys(issuer: Issuer, file: string): JWTVerifyGetKey {
   let stamp = '';
   let keys: JWTVerifyGetKey | undefined;
@@ -178,7 +178,7 @@ async function discover(issuer: Issuer): Promise<string> {
   }
 }
 
-/** fetch that takes at most 1 MiB of answer. */
+/** A fetch that takes at most 1 MiB of answer. */
 async function boundedFetch(url: string, options: RequestInit): Promise<Response> {
   const answer = await fetch(url, options);
   const parts: Uint8Array[] = [];
@@ -194,7 +194,10 @@ async function boundedFetch(url: string, options: RequestInit): Promise<Response
   });
 }
 
-/** jose's own error is left out: it says the same in other words, and may quote the token. */
+/**
+ * The error for a refused token. jose's own error is left out of it: it says the same in other words, and may quote the
+ * token.
+ */
 function refused(why: string, cause?: unknown): DrydockError {
   return fail('unauthenticated', 'client', `the OIDC token is refused: ${why}`, {
     hint: 'The policy file lists the issuers, audiences and algorithms that are taken, under "oidc".',
@@ -214,7 +217,7 @@ function keysMissing(issuer: Issuer, cause: unknown): DrydockError {
   );
 }
 
-/** `fetch failed` says nothing; its cause does. */
+/** The innermost cause of an error: `fetch failed` alone says nothing. */
 function deepest(err: Error): Error {
   let at = err;
   for (let i = 0; i < 5 && at.cause instanceof Error; i++) at = at.cause;

@@ -1,4 +1,4 @@
-/** The policy in force: read from its file, read again when the file changes, never replaced by a broken one. */
+/** The policy in force. It is read from its file, and again when the file changes; a broken file never replaces it. */
 import { type BigIntStats, closeSync, fstatSync, openSync, readFileSync, statSync } from 'node:fs';
 import { errnoCode, fail, toDrydockError } from '../errors/index.ts';
 import type { AuthLog } from './log.ts';
@@ -7,25 +7,25 @@ import { parsePolicy } from './policy-text.ts';
 import type { PolicyPlace } from './types.ts';
 
 const maxSize = 4 << 20;
-/** A file this young may change again without its times showing it. */
+/** A file that is younger than this, in ms, may change again without its times showing it. */
 const settledMs = 100;
 
 export interface PolicyFile {
-  /** The policy in force, after a look at whether the file changed (one stat). */
+  /** The policy in force. Looks first (by one stat) whether the file has changed. */
   current(): Policy;
-  /** Reads the file again, changed or not. */
+  /** Reads the file again, whether it has changed or not. */
   reload(): void;
   place(): PolicyPlace;
 }
 
 /**
- * Opens a policy file. When `optional`, a missing one stands for the built-in policy until it appears. A file that is
- * there at the start must be right: throws `invalid` with line and column, `not-found` or `denied`. Later a broken,
- * unreadable or removed file is logged once and the policy before it stays.
+ * Opens a policy file. With `optional`, the built-in policy stands for a missing file until it appears. A file that is
+ * there at the start must be right: throws `invalid` with line and column, `not-found` or `denied`. A file that is
+ * broken, unreadable or removed later is logged once, and the policy before it stays.
  */
 export function openPolicyFile(file: string, optional: boolean, log: AuthLog, ownUid: number): PolicyFile {
   let policy = defaultPolicy(ownUid);
-  /** What the file last read looked like; undefined while it may still be in the middle of being written. */
+  /** The state of the file that was read last; undefined while somebody may still be writing it. */
   let stamp: string | undefined;
   let text: string | undefined;
   let complaint: string | undefined;
@@ -68,8 +68,8 @@ export function openPolicyFile(file: string, optional: boolean, log: AuthLog, ow
 }
 
 /**
- * Reads a policy file's text. Throws `not-found`, `denied` when it cannot be read or when anyone but root and the
- * daemon's user could have written it, `invalid` when it is larger than 4 MiB; ENOENT comes through as it is.
+ * Reads the text of a policy file. Throws `not-found`; `denied` when it cannot be read, or when others than root and
+ * the daemon's user could have written it; `invalid` when it is larger than 4 MiB. ENOENT comes through as it is.
  */
 export function readPolicyText(file: string, ownUid: number): string {
   let fd: number;
@@ -103,7 +103,10 @@ export function readPolicyText(file: string, ownUid: number): string {
 
 const missing = 'missing';
 
-/** Tells one state of a file from the next; undefined when it is so young that it may change again unseen. */
+/**
+ * A text that tells one state of a file from the next; undefined when the file is so young that it may change again
+ * unseen.
+ */
 function stampOf(file: string): string | undefined {
   let stat: BigIntStats | undefined;
   try {

@@ -1,4 +1,7 @@
-/** The policy file's text → a policy, or an error with line and column. Pure. docs/security.md describes the format. */
+/**
+ * Parses the text of a policy file into a policy, or an error with line and column. Pure. docs/security.md describes
+ * the format.
+ */
 import { dirname, resolve } from 'node:path';
 import { fail } from '../errors/index.ts';
 import { JsonFault, type JsonValue, parseJson, placeOf } from './json.ts';
@@ -25,10 +28,10 @@ import {
 import { parseTokenHash } from './token-hash.ts';
 import { type CacheMounts, cacheMountKinds, type Entitlement, entitlements, type Scope } from './types.ts';
 
-/** Signatures that a public key checks; shared secrets (`HS256`) and `none` are never taken. */
+/** The algorithms of signatures that a public key checks. Shared secrets (`HS256`) and `none` are never taken. */
 const knownAlgorithms = 'RS256 RS384 RS512 PS256 PS384 PS512 ES256 ES384 ES512 EdDSA Ed25519'.split(' ');
 
-/** Parses a policy. `file` names it in errors; files in it are relative to its folder. Throws `invalid`. */
+/** Parses a policy. `file` names it in errors, and files that it names are relative to its folder. Throws `invalid`. */
 export function parsePolicy(text: string, file: string): Policy {
   try {
     const top = fieldsOf(parseJson(text), 'the policy', [
@@ -270,7 +273,7 @@ function jwksOf(value: JsonValue, file: string): NonNullable<Issuer['jwks']> {
   return { url: secureUrl(value, text, '"jwks"') };
 }
 
-/** Keys that came over a line anyone can change prove nothing. */
+/** A URL over which keys may come: over a line that anyone can change they would prove nothing. */
 function secureUrl(value: JsonValue, text: string, what: string): string {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   const loopback = url && /^(localhost|127(\.\d+){3}|\[::1\])$/.test(url.hostname);

@@ -1,4 +1,4 @@
-/** What a policy says, and what it gives to an identity. Pure: files are read elsewhere. */
+/** The rules of a policy, and the authority that they give to an identity. Pure: other files read the policy file. */
 import type { Accounts } from './accounts.ts';
 import { matchesGlob } from './glob.ts';
 import {
@@ -11,24 +11,27 @@ import {
   scopes,
 } from './types.ts';
 
-/** Which identities a rule is for; all that is given must hold. Texts are patterns (`matchesGlob`) unless said otherwise. */
+/**
+ * The identities that a rule is for; all given members must hold. Texts are patterns (`matchesGlob`) unless a comment
+ * says otherwise.
+ */
 export type Match =
   | {
       kind: 'peer';
       uid?: number;
       gid?: number;
-      /** Exact name. */
+      /** The exact name. */
       user?: string;
-      /** Exact name. */
+      /** The exact name. */
       group?: string;
-      /** Member of the group that owns the socket. */
+      /** Members of the group that owns the socket. */
       socketGroup?: true;
     }
   | { kind: 'cert'; cn?: string; san?: string; fingerprint?: string }
   | { kind: 'token'; name: string }
   | {
       kind: 'oidc';
-      /** Exact. */
+      /** The exact issuer. */
       issuer: string;
       subject?: string;
       email?: string;
@@ -57,7 +60,7 @@ export interface TokenEntry {
 export interface Issuer {
   issuer: string;
   audience: string[];
-  /** File or URL of the key set; from the issuer's discovery document when missing. */
+  /** The file or URL of the key set; default: the one in the issuer's discovery document. */
   jwks?: { file: string } | { url: string };
   algorithms: string[];
   clockSkewSeconds: number;
@@ -68,15 +71,15 @@ export interface Policy {
   tokens: readonly TokenEntry[];
   issuers: readonly Issuer[];
   cacheMounts: CacheMounts;
-  /** The file it came from; missing for the built-in one. */
+  /** The file that the policy came from; undefined for the built-in policy. */
   file?: string;
 }
 
 export const allScopes: ReadonlySet<Scope> = new Set(Object.keys(scopes) as Scope[]);
 
 /**
- * The policy where there is no file: on the unix socket root, the daemon's own user and members of the socket's group
- * may do everything; on a listener that a flag declared insecure anyone may; others may do nothing.
+ * The policy when there is no file. On the unix socket, root, the daemon's own user and members of the socket's group
+ * may do everything. On a listener that a flag declared insecure, everyone may. Others may do nothing.
  */
 export function defaultPolicy(ownUid: number): Policy {
   const everything = { scopes: allScopes, allow: new Set<Entitlement>(['network.host']) };
@@ -93,7 +96,7 @@ export function defaultPolicy(ownUid: number): Policy {
   };
 }
 
-/** What the policy gives to an identity: the union of all rules that match it. */
+/** The authority of an identity: the union of all rules that match it. */
 export function authorityOf(
   policy: Policy,
   identity: Identity,

@@ -1,4 +1,7 @@
-/** TLS options of a listener from PEM files, checked so that a mistake is said at the start and not at a handshake. */
+/**
+ * The TLS options of a listener, from PEM files. They are checked so that a mistake shows at the start and not at a
+ * handshake.
+ */
 import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
 import { readFileSync, statSync } from 'node:fs';
 import type { TlsOptions } from 'node:tls';
@@ -9,17 +12,17 @@ export interface TlsFiles {
   /** The daemon's certificate, with the chain behind it. */
   cert: string;
   key: string;
-  /** CA certificates whose client certificates are taken; without it clients need a token. */
+  /** The CA certificates that sign client certificates; undefined: clients need a token. */
   ca?: string;
-  /** Refuse connections without a good certificate at the handshake already, before tokens are looked at. */
+  /** Refuses connections without a good certificate at the handshake, before tokens are looked at. */
   requireCertificate?: boolean;
 }
 
 const soonMs = 14 * 24 * 3600_000;
 
 /**
- * Options for `tls.createServer`, `https.createServer` or, at a renewal, `server.setSecureContext`. Throws `not-found`,
- * `denied` or `invalid` naming the file and what is wrong with it. Never shows what a key file holds.
+ * The options for `tls.createServer`, `https.createServer` or, at a renewal, `server.setSecureContext`. Throws
+ * `not-found`, `denied` or `invalid`, with the file and its fault. Never shows the content of a key file.
  */
 export function tlsListenerOptions(files: TlsFiles, log: AuthLog = () => {}): TlsOptions {
   const cert = readPem(files.cert, 'TLS certificate');

@@ -1,13 +1,13 @@
 /**
- * Static tokens and passwords as the policy file holds them. A made token has 256 random bits, so one SHA-256 is as
- * good as a slow hash and costs nothing per request; a password that someone chose gets scrypt.
+ * Static tokens and passwords in the form in which the policy file holds them. A made token has 256 random bits, so one
+ * SHA-256 is as good as a slow hash and costs little per request. A chosen password gets scrypt.
  */
 import { createHash, randomBytes, scrypt, timingSafeEqual } from 'node:crypto';
 import type { TokenHash } from './policy.ts';
 
 const scryptCost = { n: 1 << 15, r: 8, p: 1 };
 
-/** A fresh token (43 characters of base64url behind `ddk_`) and the hash of it for the policy file. */
+/** A fresh token (43 characters of base64url behind `ddk_`) and its hash for the policy file. */
 export function createToken(): { token: string; hash: string } {
   const token = `ddk_${randomBytes(32).toString('base64url')}`;
   return { token, hash: `sha256:${sha256(token).toString('hex')}` };
@@ -21,7 +21,9 @@ export async function hashPassword(password: string): Promise<string> {
   return `scrypt:${n}:${r}:${p}:${salt.toString('base64url')}:${digest.toString('base64url')}`;
 }
 
-/** Reads a hash of either kind; undefined when it is none, or asks for more than 256 MiB or too little work. */
+/**
+ * Reads a hash of either kind; undefined when the text is none, or asks for more than 256 MiB or for too little work.
+ */
 export function parseTokenHash(text: string): TokenHash | undefined {
   const sha = /^sha256:([0-9a-f]{64})$/i.exec(text)?.[1];
   if (sha !== undefined) return { kind: 'sha256', digest: Buffer.from(sha, 'hex') };

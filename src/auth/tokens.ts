@@ -6,7 +6,7 @@ import type { TokenEntry } from './policy.ts';
 import { sha256, verifies } from './token-hash.ts';
 import type { TokenIdentity } from './types.ts';
 
-/** Passwords being hashed at once; more would let guesses starve builds of Node's few threads. */
+/** How many passwords are hashed at one time. With more, guesses would starve builds of Node's few threads. */
 const maxHashing = 8;
 const maxRemembered = 256;
 
@@ -22,7 +22,10 @@ export function createTokens(entries: readonly TokenEntry[], now: () => number =
     entry.hash.kind === 'sha256' ? [{ entry, digest: entry.hash.digest }] : [],
   );
   const chosen = entries.find(({ hash }) => hash.kind === 'scrypt');
-  /** Passwords found right, so that scrypt runs once and not per request; keyed so that the key tells nothing. */
+  /**
+   * Passwords that were right, so that scrypt does not run for each request. They are stored under a secret key, so
+   * that the entries tell nothing.
+   */
   const remembered = new Set<string>();
   const key = randomBytes(32);
   let hashing = 0;
@@ -93,5 +96,5 @@ export function createTokens(entries: readonly TokenEntry[], now: () => number =
   };
 }
 
-/** A hash nothing has. */
+/** An entry whose hash no token has. */
 const noEntry: TokenEntry = { name: '', hash: { kind: 'sha256', digest: Buffer.alloc(32) } };

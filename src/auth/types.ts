@@ -1,11 +1,11 @@
 /**
- * The door of auth. Who asks (`Identity`) and what they may do (`Authority`) is found out once, at the edge, before
- * any work starts. The authority then travels with the work as a plain value; nothing further in asks again.
+ * The contract of auth. It finds out once, at the edge, before any work starts, who asks (`Identity`) and what they may
+ * do (`Authority`). The authority then travels with the work as a plain value, and nothing further in asks again.
  */
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Socket } from 'node:net';
 
-/** What a request can be allowed to do, with a sentence each. */
+/** The things that a request may be allowed to do, with a sentence each. */
 export const scopes = {
   build: "start builds; watch, use and cancel those of one's own",
   'builds:all': 'see, use, cancel and remove builds, and what they keep, of all identities',
@@ -19,11 +19,11 @@ export const scopes = {
 
 export type Scope = keyof typeof scopes;
 
-/** What a build step can ask for beyond the sandbox; granted per identity. */
+/** The things that a build step may ask for beyond the sandbox. They are granted to identities. */
 export const entitlements = ['network.host', 'security.insecure'] as const;
 export type Entitlement = (typeof entitlements)[number];
 
-/** The process at the other end of a unix socket, as the kernel knows it from when it connected. */
+/** The process at the other end of a unix socket, as the kernel knew it when it connected. */
 export interface PeerIdentity {
   kind: 'peer';
   uid: number;
@@ -31,18 +31,18 @@ export interface PeerIdentity {
   pid: number;
   /** Supplementary groups. */
   groups: readonly number[];
-  /** Name of the uid, where `/etc/passwd` has one. */
+  /** The name of the uid, when `/etc/passwd` has one. */
   user?: string;
 }
 
-/** The holder of a client certificate that the listener's CA vouches for. */
+/** The holder of a client certificate that the listener's CA has signed. */
 export interface CertIdentity {
   kind: 'cert';
-  /** The subject's common name; missing when there is none or more than one. */
+  /** The subject's common name; undefined when there is none, or more than one. */
   cn?: string;
-  /** Subject alternative names as `DNS:…`, `URI:…`, `email:…`, `IP Address:…`. */
+  /** The subject's alternative names, as `DNS:…`, `URI:…`, `email:…`, `IP Address:…`. */
   sans: readonly string[];
-  /** SHA-256 of the certificate, lower-case hex without colons. */
+  /** The SHA-256 of the certificate, in lower-case hex without colons. */
   fingerprint: string;
 }
 
@@ -59,86 +59,96 @@ export interface OidcIdentity {
   subject: string;
   email?: string;
   groups: readonly string[];
-  /** The token's claims that are text, number, boolean or a list of text. */
+  /** The claims of the token that are text, a number, a boolean or a list of text. */
   claims: Readonly<Record<string, string | number | boolean | readonly string[]>>;
 }
 
-/** Nobody in particular: no socket peer, no certificate, no token. */
+/** Nobody in particular: a request without a socket's peer, a certificate or a token. */
 export interface AnonymousIdentity {
   kind: 'anonymous';
 }
 
 export type Identity = PeerIdentity | CertIdentity | TokenIdentity | OidcIdentity | AnonymousIdentity;
 
-/** Where the policy is: the file in use, or the file that would be used if it were there. */
+/** The policy file that is in use, or that would be used if it were there. */
 export interface PolicyPlace {
   file: string;
   exists: boolean;
 }
 
-/** The answer to "who, and what may they do", given once per request. */
+/** The answer to "who asks, and what may they do", given once for each request. */
 export interface Authority {
   readonly identity: Identity;
   readonly scopes: ReadonlySet<Scope>;
-  /** Entitlements that builds of this identity may be granted. */
+  /** The entitlements that builds of this identity may be granted. */
   readonly allow: ReadonlySet<Entitlement>;
-  /** The policy that says so, for hints. */
+  /** The policy that gives this authority, for hints. */
   readonly policy?: PolicyPlace;
-  /** Set where a policy file tells identities apart: what builds share with those of others. */
+  /** Set when a policy file tells identities apart: what builds of this one share with those of others. */
   readonly apart?: { readonly cacheMounts: CacheMounts };
 }
 
-/** Whether cache mounts of builds are each identity's own, or everybody's. */
+/** Whether each identity's builds have cache mounts of their own, or share them with everybody's. */
 export const cacheMountKinds = ['private', 'shared'] as const;
 export type CacheMounts = (typeof cacheMountKinds)[number];
 
-/** What the daemon knows of the listener that a connection came in on. */
+/** What the daemon knows of the listener on which a connection came in. */
 export type Listener =
   | {
       kind: 'unix';
-      /** Group that owns the socket. */
+      /** The group that owns the socket. */
       gid: number;
     }
   | { kind: 'tls' }
   | {
       /** Plain TCP on loopback. */
       kind: 'tcp';
-      /** Anyone who can connect was let in by a flag that says so; used when there is no policy file. */
+      /** Whether a flag lets everyone in who can connect. It counts when there is no policy file. */
       insecure: boolean;
     };
 
-/** What auth looks at of a request. Node's HTTP/1.1 and HTTP/2 requests both fit. */
+/** The parts of a request that auth looks at. Node's HTTP/1.1 and HTTP/2 requests have them. */
 export interface AuthRequest {
   socket: Socket;
   headers: IncomingHttpHeaders;
 }
 
-/** What is asked for, for the decision, its message and its line in the audit log. */
+/**
+ * The question to auth: it makes the decision, the decision's message, and its line in the audit log.
+ *
+ *     { endpoint: 'POST /build', scopes: ['build'] }
+ */
 export interface Ask {
-  /** Method and path, `POST /build`; a query is never logged and may be left on. */
+  /** The method and path, `POST /build`. A query may be left on; it is never logged. */
   endpoint: string;
-  /** All of these are needed; empty for endpoints that are open to anyone. */
+  /** The scopes that are needed, all of them; empty for endpoints that are open to everyone. */
   scopes: readonly Scope[];
-  /** Nothing is started or changed by it: without an audit file its line, when allowed, is one for debugging. */
+  /**
+   * Whether the request starts and changes nothing. Without an audit file, the line of an allowed one goes to the log
+   * at level debug.
+   */
   reads?: boolean;
-  /** Correlates the audit line with the daemon's other logs; made up when missing. */
+  /** Ties the audit line to the daemon's other log lines; default: a new one. */
   requestId?: string;
 }
 
 export interface Auth {
   /**
-   * Who asks and what they may do. Reads a changed policy file first. Throws `unauthenticated` when a credential was
-   * presented that does not hold, `unavailable` when it cannot be checked right now.
+   * Finds out who asks and what they may do. Looks first whether the policy file has changed. Throws `unauthenticated`
+   * for a credential that is not valid, and `unavailable` when it cannot be checked right now.
    */
   authority(request: AuthRequest, listener: Listener): Promise<Authority>;
   /**
-   * `authority`, then `authorize` for what is asked, with a line in the audit log either way. Throws `unauthenticated`
-   * (401) or `denied` (403); nothing has started then.
+   * Finds out the authority and checks it against the question; writes a line to the audit log either way. Throws
+   * `unauthenticated` (401) or `denied` (403); nothing has started then.
    */
   admit(request: AuthRequest, listener: Listener, ask: Ask): Promise<Authority>;
-  /** The decision alone, for one whose authority is known from an earlier request, with its line in the audit log. */
+  /** Checks an authority that is known from an earlier request against the question, with a line in the audit log. */
   check(authority: Authority, ask: Ask): void;
-  /** Reads the policy file now and opens the audit file anew (SIGHUP). Never throws; a broken policy is logged and the old one kept. */
+  /**
+   * Reads the policy file now, and opens the audit file anew (SIGHUP). Never throws: a broken policy is logged, and the
+   * old one stays.
+   */
   reload(): void;
   close(): void;
 }

@@ -1,21 +1,24 @@
-/** Who makes a call, and what each method needs of them. */
+/** The caller of a method, and the scopes that each method needs. */
 import { createContextKey, type HandlerContext } from '@connectrpc/connect';
 import type { Authority, Scope } from '../../auth/index.ts';
 import { fail } from '../../errors/index.ts';
 
-/** Where the server puts the answer of `admit`. */
+/** The server keeps the answer of `admit` here. */
 export const callerKey = createContextKey<Authority | undefined>(undefined, {
   description: 'who calls, and what they may do',
 });
 
-/** The one who makes a call. */
+/** The authority of the one who makes a call. */
 export function callerOf(context: Pick<HandlerContext, 'values'>): Authority {
   const authority = context.values.get(callerKey);
   if (authority === undefined) throw fail('unauthenticated', 'host', 'the call was not admitted');
   return authority;
 }
 
-/** What each service's methods need, unless `methodScopes` says otherwise. A service that is not here is not served. */
+/**
+ * The scopes that the methods of each service need, unless `methodScopes` says otherwise. A service that is not in the
+ * table is not served.
+ */
 const serviceScopes: Readonly<Record<string, readonly Scope[]>> = {
   'moby.buildkit.v1.Control': ['build'],
   'moby.buildkit.v1.frontend.LLBBridge': ['build'],
@@ -36,18 +39,18 @@ const methodScopes: Readonly<Record<string, readonly Scope[]>> = {
 
 const writing = new Set(['Solve', 'Prune', 'UpdateBuildHistory'].map((name) => control + name));
 
-/** What one method needs of its caller. */
+/** The rule for the callers of one method. */
 interface MethodRule {
-  /** `/moby.buildkit.v1.Control/Solve`: also what the audit log calls it. */
+  /** The path, `/moby.buildkit.v1.Control/Solve`. The audit log names the method by it. */
   path: string;
   scopes: readonly Scope[];
-  /** It starts or changes nothing by itself; the calls of a build's frontend are part of its Solve. */
+  /** Whether the method by itself starts and changes nothing. The calls of a build's frontend are part of its Solve. */
   reads: boolean;
 }
 
 /**
- * The rules of methods by their paths, for all that is served: a path that is not exactly one of these is refused
- * before anything else looks at it. Throws on a method of a service that nobody gave scopes.
+ * The rules of all served methods, by their paths. A path that is not exactly one of these is refused before anything
+ * else looks at it. Throws for a method of a service without scopes.
  */
 export function methodRules(paths: Iterable<string>): ReadonlyMap<string, MethodRule> {
   const rules = new Map<string, MethodRule>();

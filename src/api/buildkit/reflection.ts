@@ -1,4 +1,4 @@
-/** Server reflection: which services there are and how their messages look, for tools such as grpcurl. */
+/** Server reflection: the services and the form of their messages, for tools such as grpcurl. */
 import type { DescFile, DescService } from '@bufbuild/protobuf';
 import { createRegistry, toBinary } from '@bufbuild/protobuf';
 import { FileDescriptorProtoSchema } from '@bufbuild/protobuf/wkt';

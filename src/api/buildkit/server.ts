@@ -1,4 +1,4 @@
-/** The door of api/buildkit: BuildKit's gRPC services on any connection whose client speaks HTTP/2. */
+/** Serves BuildKit's gRPC services on any connection whose client speaks HTTP/2. */
 import {
   createServer,
   type Http2ServerRequest,
@@ -31,7 +31,7 @@ import { callerKey, methodRules } from './caller.ts';
 import type { RawMethod } from './raw.ts';
 import { type BuildkitOptions, type BuildkitServices, buildkitServices } from './services.ts';
 
-/** Serves Control, LLBBridge, health, reflection and trace export. `close` ends the calls in flight. */
+/** Serves Control, LLBBridge, health, reflection and trace export. `close` ends the calls under way. */
 export async function buildkitApi(host: ApiHost, options: BuildkitOptions = {}): Promise<GrpcAcceptor> {
   const services = await buildkitServices(host, options);
   return grpcServer(services);
@@ -40,17 +40,17 @@ export async function buildkitApi(host: ApiHost, options: BuildkitOptions = {}):
 /** A connection that is served. */
 interface Served {
   readonly admit: AdmitCall;
-  /** Somebody was let in on it. */
+  /** Whether somebody was let in on it. */
   wide: boolean;
 }
 
-/** A gRPC server of services that ask `callerOf` who calls. */
+/** A gRPC server of services that get their caller by `callerOf`. */
 function grpcServer({ routes, raw, close: onClose }: BuildkitServices): GrpcAcceptor {
   const turns = new Turns();
   const callers = new WeakMap<object, Awaited<ReturnType<AdmitCall>>>();
   const sessions = new Map<Http2Session, Served>();
   const held = new HeldBytes();
-  /** Methods with one message from the client. */
+  /** The methods that take one message from the client. */
   const single = new Set<string>();
   let rules: ReturnType<typeof methodRules> = new Map();
   const handler = connectNodeAdapter({
@@ -130,7 +130,7 @@ function grpcServer({ routes, raw, close: onClose }: BuildkitServices): GrpcAcce
   };
 }
 
-/** What Go's servers say of a method that they do not have. */
+/** The error that Go's servers give for a method that they do not have. */
 function unknownMethod(path: string | undefined): GrpcError {
   return new GrpcError(UNIMPLEMENTED, `unknown method ${clip(path ?? '', 200)}`);
 }

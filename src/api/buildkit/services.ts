@@ -1,4 +1,4 @@
-/** All services of BuildKit's API on one daemon. */
+/** All services of BuildKit's API for one daemon. */
 import { join } from 'node:path';
 import type { ConnectRouter, ServiceImpl } from '@connectrpc/connect';
 import { identityKey } from '../../auth/index.ts';
@@ -25,30 +25,30 @@ import { Jobs } from './jobs/jobs.ts';
 import type { RawMethod } from './raw.ts';
 import { reflection } from './reflection.ts';
 
-/** Largest message, bytes, of methods that are open to whoever can connect. */
+/** The largest message, in bytes, of methods that are open to everyone who can connect. */
 const maxOpenMessage = 4 << 10;
 
 export interface BuildkitOptions {
   /**
-   * Entitlements that builds get when they ask, whoever they come from, as with buildkitd. Undefined: what the caller's
-   * authority has.
+   * The entitlements that a build gets when it asks, whoever started it, as with buildkitd. Undefined: those in the
+   * caller's authority.
    */
   entitlements?: readonly string[];
-  /** Platforms that clients are told of; default: the host's. */
+  /** The platforms that clients are told of; default: the host's. */
   platforms?: readonly Platform[];
-  /** What frontends builds may name, by their names; default: all. */
+  /** The rules for frontends, by the frontends' names; default: builds may name all of them. */
   frontends?: Readonly<Record<string, FrontendRule>>;
-  /** Labels of the worker besides its own. */
+  /** The labels of the worker, besides its own. */
   labels?: Readonly<Record<string, string>>;
-  /** How many ended builds are remembered, and how long (ms). */
+  /** How many ended builds are remembered, and for how long (ms). */
   history?: { maxEntries?: number; maxAge?: number };
 }
 
 export interface BuildkitServices {
   routes(router: ConnectRouter): void;
-  /** Methods that are served without messages being made of their bytes, by path. */
+  /** The methods that get the bytes of messages rather than messages, by path. */
   raw: Readonly<Record<string, RawMethod>>;
-  /** Ends streams that have no end of their own, and lets go of the history. */
+  /** Ends streams that have no end of their own, and closes the history. */
   close(): void;
 }
 

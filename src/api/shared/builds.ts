@@ -1,17 +1,17 @@
-/** The builds that run now, whichever API they came through: to be cancelled, counted, and waited for. */
+/** The builds that run now, by whichever API they came. They can be cancelled, counted, and waited for. */
 import { type Reach, reaches } from '../../auth/index.ts';
 import { canceled, type ErrorCode, fail, toDrydockError } from '../../errors/index.ts';
 
 interface RunningBuild {
-  /** The client's own ID for it; '' when it gave none. Several builds may have one ID. */
+  /** The client's own ID for the build; '' when it gave none. Several builds may have one ID. */
   readonly id: string;
-  /** Who started it (`identityKey`). */
+  /** The one who started it (`identityKey`). */
   readonly owner: string;
   readonly startedAt: number;
   abort(reason: unknown): void;
 }
 
-/** How a build ended, for metrics and logs. */
+/** The end of a build, for metrics and logs. */
 interface BuildEnd {
   outcome: 'ok' | 'canceled' | 'failed';
   code?: ErrorCode;
@@ -34,8 +34,9 @@ export class Builds {
   }
 
   /**
-   * Runs a build's work with a signal that fires when the build is cancelled by its ID, when `signal` does, or when
-   * the daemon gives it up. Throws `unavailable` once the daemon is going down, and what the work throws.
+   * Runs the work of a build with a signal. The signal fires when the build is cancelled by its ID, when `signal`
+   * fires, or when the daemon gives the build up. Throws `unavailable` once the daemon is going down, and the work's
+   * own errors.
    */
   async run<T>(
     { id, owner }: Pick<RunningBuild, 'id' | 'owner'>,
@@ -69,14 +70,14 @@ export class Builds {
     }
   }
 
-  /** Cancels all builds of an ID that are within reach; how many there were. */
+  /** Cancels all builds of an ID that are within reach, and returns how many there were. */
   cancel(reach: Reach, id: string): number {
     const doomed = [...this.#running].filter((build) => build.id === id && reaches(reach, build.owner));
     for (const build of doomed) build.abort(new Error(`build ${id} was cancelled`));
     return doomed.length;
   }
 
-  /** Takes no more builds and resolves when none runs. */
+  /** Takes no more builds; resolves when none runs. */
   async drain(): Promise<void> {
     this.#closed = true;
     if (this.#running.size === 0) return;

@@ -1,4 +1,4 @@
-/** What happened to images and to the build cache: kept for a while, and told to whoever listens. */
+/** The events of images and of the build cache. The latest are kept, and listeners hear the new ones. */
 import type { StoredOutput } from '../../exporter/index.ts';
 import { familiarName } from '../../oci/index.ts';
 
@@ -12,25 +12,25 @@ export interface ApiEvent {
   attributes: Record<string, string>;
   /** ms since the epoch, with a fraction */
   time: number;
-  /** Whose build it was that did it (`identityKey`); undefined when it was no build. */
+  /** The owner of the build that caused it (`identityKey`); undefined when no build did. */
   owner?: string;
 }
 
-/** An image as events tell of it. */
+/** The image that an event is about. */
 export interface EventImage {
-  /** Config digest. */
+  /** The digest of the image's config. */
   id: string;
   labels: Readonly<Record<string, string>>;
 }
 
-/** Events kept for those who ask for what happened before they came, as many as dockerd keeps. */
+/** How many events are kept for listeners that come later; dockerd keeps as many. */
 const kept = 256;
 
-/** Labels of an image that its events have: each event of each name holds them anew. */
+/** The most labels of an image that its events have: each event of each name holds them anew. */
 const maxLabels = 1000;
 const shortened = new WeakMap<EventImage['labels'], EventImage['labels']>();
 
-/** An image's labels, as far as its events have them. */
+/** The labels of an image that its events have. */
 function attributesOf(labels: EventImage['labels']): EventImage['labels'] {
   let short = shortened.get(labels);
   if (short === undefined) {
@@ -48,7 +48,7 @@ export class EventBus {
   readonly #past: ApiEvent[] = [];
   readonly #listeners = new Set<(event: ApiEvent) => void>();
 
-  /** Tells an event of now. A listener must not throw. */
+  /** Sends an event of now to the listeners. A listener must not throw. */
   emit(
     type: ApiEvent['type'],
     action: string,
@@ -61,12 +61,12 @@ export class EventBus {
     for (const listener of this.#listeners) listener(event);
   }
 
-  /** Tells an event of an image: its labels are attributes, and the name that it is about. */
+  /** Sends an event about an image. Its attributes are the image's labels, and the name that the event is about. */
   emitImage(action: string, { id, labels }: EventImage, name: string, owner?: string): void {
     this.emit('image', action, id, { ...attributesOf(labels), name }, owner);
   }
 
-  /** Tells of images that a build of `owner`'s has put into the store, and of each name that they got. */
+  /** Sends the events of images that a build of `owner` has put into the store, and of each name that they got. */
   emitBuilt(stored: readonly StoredOutput[], owner: string): void {
     for (const image of stored) {
       this.emitImage('create', image, image.id, owner);
@@ -74,12 +74,12 @@ export class EventBus {
     }
   }
 
-  /** The events kept, oldest first. */
+  /** The kept events, oldest first. */
   past(): readonly ApiEvent[] {
     return this.#past;
   }
 
-  /** Calls back for each event from now on; returns how to stop that. */
+  /** Calls back for each event from now on. Returns a function that ends this. */
   listen(listener: (event: ApiEvent) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);

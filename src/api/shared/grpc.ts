@@ -1,21 +1,22 @@
-/** BuildKit's gRPC API as the daemon sees it: something that takes connections whose client speaks HTTP/2. */
+/** BuildKit's gRPC API as the daemon sees it: it takes connections whose client speaks HTTP/2. */
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { Ask, Authority } from '../../auth/index.ts';
 
 /**
- * Who makes a call, and whether they may: asked once per call, before its work starts. Throws `unauthenticated`,
- * `denied` or `unavailable`. `headers` are the call's metadata (an `authorization` among them decides on a connection
- * of its own; on one that came by `POST /grpc` the request that opened it has decided already).
+ * Finds out who makes a call and whether they may. It is asked once for each call, before the call's work starts.
+ * Throws `unauthenticated`, `denied` or `unavailable`. `headers` are the call's metadata. An `authorization` among them
+ * decides on a connection of its own; on a connection that came by `POST /grpc`, the request that opened it has decided
+ * already.
  */
 export type AdmitCall = (headers: IncomingHttpHeaders, ask: Ask) => Promise<Authority>;
 
 export interface GrpcAcceptor {
   /**
-   * Serves a connection, from the first byte of the HTTP/2 preface on; takes it over, errors included. Bytes that were
-   * read before are unshifted on the stream.
+   * Serves a connection from the first byte of the HTTP/2 preface on, and takes it over with its errors. Bytes that
+   * were read before must be unshifted on the stream.
    */
   accept(socket: Duplex, admit: AdmitCall): void;
-  /** Tells clients to go elsewhere (GOAWAY) and resolves once calls in flight are over, or all are cut off by `signal`. */
+  /** Sends clients away (GOAWAY). Resolves once the calls under way are over, or once `signal` has cut them off. */
   close(signal: AbortSignal): Promise<void>;
 }

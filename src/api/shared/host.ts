@@ -1,4 +1,4 @@
-/** What an API needs of the daemon it is part of. */
+/** The parts of the daemon that an API needs. */
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { Ask, Authority, AuthRequest } from '../../auth/index.ts';
@@ -10,16 +10,16 @@ import type { EventBus } from './events.ts';
 /** The sessions that clients have opened. */
 interface SessionPool {
   /**
-   * The session that `owner`, who asks (`identityKey`), has opened under this ID, waited for up to `waitMs`; undefined
-   * when it is gone or does not come. A build that names a session holds it as a `namedSession`.
+   * The session that `owner` (`identityKey`) has opened under this ID; waits up to `waitMs` for it. Undefined when it
+   * is gone or does not come. A build that names a session holds it as a `namedSession`.
    */
   find(id: string, waitMs: number, signal?: AbortSignal, owner?: string): Promise<ClientSession | undefined>;
   /**
-   * Takes over a connection that asks to become a session of `owner`'s, and answers it; throws before that when it
-   * cannot be one.
+   * Takes over a connection that asks to become a session of `owner`, and answers it. Throws before that when it cannot
+   * become one.
    */
   upgrade(request: IncomingMessage, socket: Duplex, head: Buffer, owner?: string): void;
-  /** Makes a session of a stream that carries its bytes; for `sessionOverCall`. */
+  /** Makes a session of a stream that carries its bytes; `sessionOverCall` uses it. */
   accept(stream: Duplex, headers: IncomingHttpHeaders, owner?: string): ClientSession;
 }
 
@@ -33,19 +33,19 @@ export interface ApiHost {
   readonly sessions: SessionPool;
   readonly log: Log;
   /**
-   * Serves BuildKit's gRPC API on a connection that a client gave away on `POST /grpc`; its 101 is written already.
-   * Missing where that API is not served.
+   * Serves BuildKit's gRPC API on a connection that a client gave away by `POST /grpc`; its 101 is written already.
+   * Undefined where that API is not served.
    */
   grpc?(socket: Duplex, authority: Authority): void;
-  /** Name of this machine, as `info` shows it. */
+  /** The name of this machine, as `info` shows it. */
   readonly hostname: string;
-  /** Containerd's address and namespace, with that store. */
+  /** The address and the namespace of containerd, when it is the store. */
   readonly containerd?: { address: string; namespace: string };
   /** Whether the log has debug lines. */
   readonly debug: boolean;
-  /** Registry hosts and networks that are spoken to without TLS. */
+  /** The registry hosts and networks that are spoken to without TLS. */
   readonly insecureRegistries: readonly string[];
-  /** Mirrors of Docker Hub. */
+  /** The mirrors of Docker Hub. */
   readonly registryMirrors: readonly string[];
   /** Who asks and whether they may: throws `unauthenticated` or `denied`. */
   admit(request: AuthRequest, ask: Ask): Promise<Authority>;

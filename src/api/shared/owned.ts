@@ -1,16 +1,16 @@
-/** Things by whose they are and by the name that their owner gave them: two owners' things of one name are two. */
+/** Things by their owner and by the name that the owner gave them. Two owners' things of one name are two things. */
 import type { Reach } from '../../auth/index.ts';
 import { Arrivals } from '../../flow/index.ts';
 
-/** How long one who asks for a thing waits for it to come: clients start both at once. */
+/** How long a request waits for a thing to come, in ms: clients start both at the same time. */
 const waitMs = 3000;
 
 export class Owned<T> {
-  /** name → owner → thing */
+  /** A name → its owners → their things. */
   readonly #things = new Map<string, Map<string, T>>();
   readonly #arrivals = new Arrivals();
 
-  /** Adds a thing until the function it returns is called; undefined when its owner has one of this name. */
+  /** Adds a thing, until the function that it returns is called. Undefined when the owner has a thing of this name. */
   add(owner: string, name: string, thing: T): (() => void) | undefined {
     const same = this.#things.get(name) ?? new Map<string, T>();
     if (same.has(owner)) return undefined;
@@ -22,7 +22,7 @@ export class Owned<T> {
     };
   }
 
-  /** The thing of a name that is within reach, one's own before another's. */
+  /** The thing of a name that is within reach; one's own comes before another's. */
   get({ owner, all }: Reach, name: string): T | undefined {
     const same = this.#things.get(name);
     const own = same?.get(owner);
@@ -32,8 +32,8 @@ export class Owned<T> {
   }
 
   /**
-   * The same, waited for a little; undefined when it does not come. One that is there but out of reach is waited for
-   * like one that is not: how long the answer takes does not tell that it is there.
+   * The same, after a wait of up to three seconds; undefined when it does not come. A thing that is there but out of
+   * reach is waited for like one that is not, so that the time of the answer does not tell that it is there.
    */
   async find(reach: Reach, name: string, signal?: AbortSignal): Promise<T | undefined> {
     const until = Date.now() + waitMs;

@@ -1,4 +1,7 @@
-/** A build's progress on its way to a client, as BuildKit's StatusResponse; what the client is too slow for is left out. */
+/**
+ * A build's progress on its way to a client, as BuildKit's StatusResponse. Events for which the client is too slow are
+ * left out.
+ */
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { type Timestamp, TimestampSchema } from '@bufbuild/protobuf/wkt';
 import { clip } from '../../errors/index.ts';
@@ -12,24 +15,24 @@ import {
 } from '../../pb/moby/buildkit/v1/status_pb.js';
 import type { LogEvent, ProgressSink, StatusEvent, VertexEvent, WarningEvent } from '../../progress/index.ts';
 
-/** Log bytes that may wait for a client. */
+/** The most bytes of logs that wait for a client. */
 const maxWaiting = 4 << 20;
-/** Bytes of one message, or of its only event: gRPC clients take 4 MiB or more. */
+/** The most bytes of one message, or of its only event: gRPC clients take 4 MiB or more. */
 const maxMessage = 1 << 20;
-/** What an event of output takes besides its bytes, about: one may be a single letter. */
+/** About how many bytes an event of output takes besides its text, which may be a single letter. */
 const logOverhead = 100;
 
-/** Bytes that an event of output takes, about. */
+/** About how many bytes an event of output takes. */
 export function logSize(event: LogEvent): number {
   return event.data.length + logOverhead;
 }
 
-/** Longest error of a vertex, characters. */
+/** The longest error of a vertex, in characters. */
 const maxError = 64 << 10;
 
 /**
- * Collects a build's events until they are taken. States of a vertex or a transfer replace older ones that still wait,
- * and of logs only so much waits as `maxWaiting` says, so that a client that reads slowly costs no memory.
+ * Collects a build's events until they are taken. A new state of a vertex or a transfer replaces an older one that
+ * still waits, and at most `maxWaiting` bytes of logs wait, so that a slow client costs no memory.
  */
 export class StatusCollector implements ProgressSink {
   readonly #vertices = new Map<string, VertexEvent>();
@@ -54,7 +57,7 @@ export class StatusCollector implements ProgressSink {
     );
   }
 
-  /** Log bytes that wait. */
+  /** How many bytes of logs wait. */
   get logBytes(): number {
     return this.#logBytes;
   }
@@ -90,7 +93,10 @@ export class StatusCollector implements ProgressSink {
     this.#onEvent();
   }
 
-  /** All that waits, in messages of about 1 MiB at most; none when nothing does. `most`: of more events only the first. */
+  /**
+   * The waiting events, in messages of about 1 MiB at most; empty when none waits. `most` takes only the first ones of
+   * more events.
+   */
   take(most = Number.POSITIVE_INFINITY): StatusResponse[] {
     const packing = new Packing();
     let left = most;
@@ -121,12 +127,12 @@ type Parts = Required<
   Pick<MessageInitShape<typeof StatusResponseSchema>, 'vertexes' | 'statuses' | 'warnings' | 'logs'>
 >;
 
-/** Puts events into messages, in order. */
+/** Puts events into messages, in their order. */
 class Packing {
   readonly #parts: Parts[] = [];
   #size = 0;
 
-  /** `size`: about how many bytes it takes. */
+  /** Adds an event that takes about `size` bytes. */
   add<K extends keyof Parts>(kind: K, size: number, event: Parts[K][number]): void {
     let parts = this.#parts.at(-1);
     if (parts === undefined || this.#size + size > maxMessage) {

@@ -1,4 +1,4 @@
-/** A SolveRequest, of whatever age its client is, read and checked. Pure. */
+/** Reads and checks a SolveRequest from a client of any age. Pure. */
 
 import { type Authority, authorizeEntitlements } from '../../../auth/index.ts';
 import type { OutputSpec } from '../../../engine/index.ts';
@@ -9,9 +9,9 @@ import type { CacheSpec } from '../../../remote-cache/index.ts';
 interface RequestedOutput {
   type: OutputSpec['type'];
   attrs: Record<string, string>;
-  /** Its place among the outputs; undefined from clients that know of one only. */
+  /** The place of the output among the outputs; undefined from clients that know of one output only. */
   index?: number;
-  /** dockerd's own exporter keeps an image whose name goes to a new one; BuildKit's does not. */
+  /** Whether an image goes that loses its last name. BuildKit's exporter drops it; dockerd's own exporter keeps it. */
   forgetsReplaced: boolean;
 }
 
@@ -25,7 +25,7 @@ const types: Readonly<Record<string, OutputSpec['type']>> = {
   cacheonly: 'cacheonly',
 };
 
-/** Throws `invalid` (hop `export`) on an exporter that nobody knows. */
+/** The outputs of a request. Throws `invalid` (hop `export`) for an unknown exporter. */
 export function outputsOf(request: SolveRequest): RequestedOutput[] {
   if (request.Exporters.length > 0) {
     return request.Exporters.map((exporter, index) => ({ ...outputOf(exporter), index }));
@@ -34,7 +34,7 @@ export function outputsOf(request: SolveRequest): RequestedOutput[] {
   return [outputOf({ Type: request.ExporterDeprecated, Attrs: request.ExporterAttrsDeprecated })];
 }
 
-/** Throws `invalid` (hop `export`) on an exporter that nobody knows. */
+/** One output. Throws `invalid` (hop `export`) for an unknown exporter. */
 export function outputOf({ Type, Attrs }: Pick<Exporter, 'Type' | 'Attrs'>): Omit<RequestedOutput, 'index'> {
   const type = Object.hasOwn(types, Type) ? types[Type] : undefined;
   if (type !== undefined) return { type, attrs: attrsOf(Type, Attrs), forgetsReplaced: Type !== 'moby' };
@@ -43,13 +43,13 @@ export function outputOf({ Type, Attrs }: Pick<Exporter, 'Type' | 'Attrs'>): Omi
   });
 }
 
-/** An exporter's attributes without those that clients keep for themselves, and with the API's own default. */
+/** An exporter's attributes, without those that clients keep for themselves, and with the API's own default. */
 function attrsOf(type: string, { context, 'prefer-image-digest': _, ...attrs }: Exporter['Attrs']) {
   if (type === 'image') attrs.unpack ??= 'false';
   return attrs;
 }
 
-/** The caches that a request wants looked into and written. Pure; what their attributes are worth is found out later. */
+/** The caches that a request wants read and written. Pure; their attributes are checked later. */
 export function cachesOf(request: SolveRequest): { imports: CacheSpec[]; exports: CacheSpec[] } {
   const { Cache: cache, FrontendAttrs: attrs } = request;
   const specs = (entries: readonly Pick<CacheOptionsEntry, 'Type' | 'Attrs'>[]) =>
@@ -86,12 +86,12 @@ function entriesOf(json: string | undefined): { Type: string; Attrs: Record<stri
   });
 }
 
-/** Versions of BuildKit whose defaults a client may ask for; 0 is the newest. */
+/** The versions of BuildKit whose defaults a client may ask for; 0 is the newest. */
 const compatibility = { v013: 10n, v015: 20n, v031: 30n };
 
 /**
- * Whether the client asks for defaults from before images had the OCI's media types. Throws `unsupported` for a version
- * that there is not, and for what an output wants that its version had not yet.
+ * Whether the client asks for the defaults from before images had the OCI's media types. Throws `unsupported` for an
+ * unknown version, and for an output that asks for something its version did not have yet.
  */
 export function dockerTypesOf(
   { CompatibilityVersion: wanted }: SolveRequest,
@@ -113,8 +113,8 @@ export function dockerTypesOf(
 }
 
 /**
- * What of the request is not to be had: a sentence each for what can be left out. Throws `unsupported` for what the
- * result would not be the same without.
+ * A sentence for each part of the request that cannot be had and may be left out. Throws `unsupported` for a part
+ * without which the result would be another.
  */
 export function notesOf(request: SolveRequest): string[] {
   const notes: string[] = [];
@@ -137,8 +137,8 @@ export function notesOf(request: SolveRequest): string[] {
 const known = ['network.host', 'security.insecure', 'device'];
 
 /**
- * The entitlements a build gets: asked for, configured, and within the caller's authority. Throws `invalid` for
- * unknown ones, `denied` for what it asked for and does not get.
+ * The entitlements that a build gets: those that it asks for, that the daemon is configured for, and that the caller's
+ * authority has. Throws `invalid` for an unknown one, `denied` for one that it asks for and does not get.
  */
 export function grantedEntitlements(
   asked: readonly string[],

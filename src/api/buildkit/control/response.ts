@@ -1,4 +1,4 @@
-/** What exporters and frontends have to say of a result, as clients read it: text, and JSON in base64. Pure. */
+/** The response of exporters and frontends, as clients read it: text, and JSON in base64. Pure. */
 
 /** A client that sends this header is also told the image's size in bytes, under this name. */
 export const imageSizeKey = 'drydock.image.size';

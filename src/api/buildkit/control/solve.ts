@@ -130,7 +130,7 @@ async function build(deps: SolveDeps, parts: BuildParts) {
   return { response, results: descriptors, documents };
 }
 
-/** What a request asks to be built. Throws `invalid` for one that has both a definition and a frontend. */
+/** The frontend that a request asks for. Throws `invalid` for a request with both a definition and a frontend. */
 function frontendOf(request: SolveRequest, open: OpenGateway): Frontend {
   const { Definition: given, Frontend: name, FrontendAttrs: options, FrontendInputs: inputs } = request;
   if (name === '') return given === undefined ? client(open, inputs) : definition(given);
@@ -138,7 +138,7 @@ function frontendOf(request: SolveRequest, open: OpenGateway): Frontend {
   return named(name, options, inputs);
 }
 
-/** Has the session choose exporters, once it has seen the result. Throws `invalid` when there is none. */
+/** Lets the session choose exporters, once it has seen the result. Throws `invalid` when there is no session. */
 function sessionExporter(
   session: ClientSession | undefined,
   outputs: number,
@@ -168,7 +168,7 @@ function policyOf(host: ApiHost, id: string, authority: Authority, signal: Abort
   return checkPolicy;
 }
 
-/** The client's session; one that offers nothing when the client names none. */
+/** The client's session, or one that offers nothing when the client names none. */
 function sessionOf(
   host: ApiHost,
   id: string,

@@ -1,4 +1,4 @@
-/** Control's Status: what is told of a build while it runs, or of one that ended. */
+/** Control's Status: the progress of a running build, or of one that ended. */
 import type { Http2ServerResponse, ServerHttp2Stream } from 'node:http2';
 import { fromBinary } from '@bufbuild/protobuf';
 import { reachOf } from '../../../auth/index.ts';
@@ -11,12 +11,13 @@ import { type Follower, framesOf } from '../jobs/build-log.ts';
 import type { Jobs } from '../jobs/jobs.ts';
 import type { RawMethod } from '../raw.ts';
 
-/** Bytes that may be on their way to a client before it counts as slow. */
+/** The most bytes on their way to a client before it counts as slow. */
 const maxAhead = 1 << 20;
 
 /**
- * Messages go out as the build's log has made them: a hundred clients that follow a build cost little more than one.
- * Throws `not-found` for a build that nobody knows or that is out of the caller's reach, `invalid` for a request that is none.
+ * Makes the method. Messages go out as the build's log has made them: a hundred followers of a build cost little more
+ * than one. Throws `not-found` for a build that is not known or out of the caller's reach, and `invalid` for bytes that
+ * are no request.
  */
 export function statusMethod({ jobs, history }: { jobs: Jobs; history: History }): RawMethod {
   return async (request, response, caller) => {

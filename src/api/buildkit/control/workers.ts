@@ -1,4 +1,6 @@
-/** What clients are told of the one worker there is. Labels: https://github.com/moby/buildkit/blob/master/worker/label/label.go */
+/**
+ * The one worker, as clients are told of it. Labels: https://github.com/moby/buildkit/blob/master/worker/label/label.go
+ */
 import { randomBytes } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -58,7 +60,7 @@ function gcPolicy(rule: PruneRule): MessageInitShape<typeof GCPolicySchema> {
   };
 }
 
-/** Stays the same from start to start. */
+/** The ID of the worker. It stays the same from start to start. */
 function workerId(root: string): string {
   const file = join(root, 'workerid');
   try {

@@ -7,14 +7,17 @@ import { Owned } from '../../shared/owned.ts';
 export class Gateways {
   readonly #byRef = new Owned<Gateway>();
 
-  /** Makes a gateway known until the function it returns is called. Throws `exists`. */
+  /** Makes a gateway known until the function that it returns is called. Throws `exists`. */
   register(owner: string, ref: string, gateway: Gateway): () => void {
     const forget = this.#byRef.add(owner, ref, gateway);
     if (forget === undefined) throw fail('exists', 'client', `the build ${ref} has a gateway already`);
     return forget;
   }
 
-  /** The gateway of a build, waited for a little. Throws `invalid` without a reference, `not-found` when it does not come. */
+  /**
+   * The gateway of a build, after a short wait. Throws `invalid` without a reference, `not-found` when it does not
+   * come.
+   */
   async find(reach: Reach, ref: string, signal?: AbortSignal): Promise<Gateway> {
     if (ref === '') throw fail('invalid', 'client', 'no buildid found in context');
     const gateway = await this.#byRef.find(reach, ref, signal);

@@ -1,4 +1,4 @@
-/** LLBBridge on the daemon: each call goes to the gateway of the caller's build that its header names. */
+/** LLBBridge on the daemon. Each call goes to the gateway of the caller's build, which a header names. */
 import type { HandlerContext } from '@connectrpc/connect';
 import { reachOf } from '../../../auth/index.ts';
 import type { GatewayService } from '../../../engine/index.ts';
@@ -6,10 +6,13 @@ import type { ExecMessage } from '../../../pb/moby/buildkit/v1/frontend/gateway_
 import { callerOf } from '../caller.ts';
 import type { Gateways } from './gateways.ts';
 
-/** Header with which a client's calls name their build, its `Ref` in Control.Solve. */
+/** The header in which a client's calls name their build: its `Ref` in Control.Solve. */
 export const buildIdHeader = 'buildkit-controlapi-buildid';
 
-/** Calls fail with DrydockErrors: `invalid` without the header, `not-found` for a build that does not come. */
+/**
+ * Makes the service. Calls fail with DrydockErrors: `invalid` without the header, `not-found` for a build that does not
+ * come.
+ */
 export function gatewayService(gateways: Gateways): GatewayService {
   const at = (context: HandlerContext) =>
     gateways

@@ -13,7 +13,7 @@ import { callerOf } from '../caller.ts';
 import { timestamp } from '../timestamp.ts';
 import type { History } from './history.ts';
 
-/** Bytes of one message. */
+/** The most bytes of one message. */
 const messageBytes = 1 << 20;
 
 type Methods = Pick<ServiceImpl<typeof Content>, 'info' | 'read' | 'list'>;

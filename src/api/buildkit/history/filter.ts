@@ -1,7 +1,7 @@
 /**
- * Filters over build records: containerd's syntax on `ref`, `status`, `repository` and a few more, and comparisons
- * of `startedAt`, `completedAt` (RFC 3339, or how long ago: `24h`) and `duration`. Several are alternatives; what a
- * filter's commas part must all hold. Pure.
+ * Filters over build records: containerd's syntax on `ref`, `status`, `repository` and a few more, and comparisons of
+ * `startedAt`, `completedAt` (RFC 3339, or an age: `24h`) and `duration`. A record must fit one of several filters, and
+ * all parts of that filter between its commas. Pure.
  */
 
 import { timestampMs } from '@bufbuild/protobuf/wkt';
@@ -14,7 +14,7 @@ export type RecordFilter = (record: BuildHistoryRecord) => boolean;
 
 const timed = /^(startedAt|completedAt|duration)(>=|<=|>|<)(.*)$/;
 
-/** Reads filters. Throws `invalid` on one that cannot be read. `now`: ms, what ages are counted from. */
+/** Reads filters. Throws `invalid` for one that cannot be read. `now` is the time from which ages count, in ms. */
 export function recordFilter(filters: readonly string[], now = Date.now()): RecordFilter {
   if (filters.length === 0) return () => true;
   checkFiltersLength(filters);
@@ -91,7 +91,7 @@ function statusOf({ CompletedAt, error }: BuildHistoryRecord): string {
   return error.message.includes('context canceled') ? 'canceled' : 'error';
 }
 
-/** The URL of a context elsewhere, without what is built of it. */
+/** The URL of a remote context, without the part that says what is built of it. */
 function repositoryOf(context: string): string {
   return (isRemoteUrl(context) && parseGitRemote(context)?.url) || '';
 }

@@ -1,4 +1,7 @@
-/** Builds that ran, kept across restarts: records with their progress, until they are too many or too old. */
+/**
+ * The builds that ended, kept across restarts: records with their progress, until there are too many or they are too
+ * old.
+ */
 import type { DatabaseSync } from 'node:sqlite';
 import { promisify } from 'node:util';
 import { gunzip, gzip } from 'node:zlib';
@@ -29,20 +32,20 @@ import { traceMediaType, traceOf } from './trace.ts';
 const gzipped = promisify<Uint8Array, Buffer>(gzip);
 const gunzipped = promisify<Uint8Array, Buffer>(gunzip);
 
-/** Rows read at once. */
+/** How many rows are read at one time. */
 const pageRows = 500;
 
 export interface HistoryEvent {
   type: 'started' | 'complete' | 'deleted';
-  /** Whose build it is (`identityKey`). */
+  /** The owner of the build (`identityKey`). */
   owner: string;
   record: BuildHistoryRecord;
 }
 
 interface HistoryLimits {
-  /** Of one identity's; default 50, as in BuildKit. */
+  /** The most records of one identity; default 50, as in BuildKit. */
   maxEntries?: number;
-  /** ms; default two days. */
+  /** The greatest age of a record, in ms; default two days. */
   maxAge?: number;
 }
 
@@ -93,23 +96,23 @@ const schema = [
    CREATE INDEX blobs_by_digest ON blobs (digest);`,
 ];
 
-/** Holds for the builds that are within reach: `?1` is whose they are, `?2` whether all are. */
+/** The condition for builds within reach: `?1` is the owner who asks, `?2` whether all builds are within reach. */
 const within = '(owner = ?1 OR ?2)';
 
-/** The name is misspelt in BuildKit for good. */
+/** The type of an error's blob. BuildKit misspells it for good. */
 const errorMediaType = 'application/vnd.googeapis.google.rpc.status+proto';
 
-/** How a build ended. */
+/** The end of a build. */
 interface RecordedEnd {
   response?: Record<string, string>;
   error?: Status;
-  /** What each output made, by its place among them. */
+  /** The descriptors of the outputs' results, by the outputs' places. */
   results?: ReadonlyMap<number, OciDescriptor>;
-  /** Manifests, configs and indexes of those: the record has them also when the images are gone. */
+  /** The manifests, configs and indexes of those results. The record keeps them when the images are gone. */
   documents?: readonly Uint8Array[];
 }
 
-/** A blob of a record: its progress, trace or error, or a document of an image that it made. */
+/** A blob of a record: its progress, trace or error, or a document of an image that the build made. */
 interface HistoryBlob {
   digest: string;
   size: number;
@@ -117,9 +120,9 @@ interface HistoryBlob {
   createdAt: number;
 }
 
-/** A build that runs, on its way into the history. */
+/** A running build on its way into the history. */
 interface Recording {
-  /** Writes the record down. An earlier build of its owner's of the same reference is replaced. */
+  /** Writes the record. It replaces an earlier build of the same owner and reference. */
   completed(log: BuildLog, end: RecordedEnd): Promise<void>;
 }
 
@@ -128,7 +131,7 @@ interface Active {
   record: BuildHistoryRecord;
 }
 
-/** Whose records may be seen is said with each question; those out of reach are as if they were not there. */
+/** The history. Each question says whose records may be seen; others are as if they were not there. */
 export class History {
   readonly #db: DatabaseSync;
   readonly #limits: Required<HistoryLimits>;
@@ -154,7 +157,7 @@ export class History {
     this.#db.close();
   }
 
-  /** Begins a build's record. Passwords that the request holds are nowhere in it. */
+  /** Begins the record of a build. Passwords in the request are nowhere in it. */
   started(owner: string, ref: string, request: SolveRequest): Recording {
     const legacy =
       request.ExporterDeprecated === ''
@@ -234,7 +237,7 @@ export class History {
     return [...this.#active].filter(({ owner }) => reaches(reach, owner)).map(({ record }) => record);
   }
 
-  /** Ended builds, newest first, each read when it is asked for: one may be as large as a request. */
+  /** The ended builds, newest first. Each is read when it is asked for, for one may be as large as a request. */
   async *list({ owner, all }: Reach): AsyncGenerator<BuildHistoryRecord> {
     const ids = this.#db
       .prepare(`SELECT id FROM builds WHERE ${within} ORDER BY completed_at DESC, ref`)
@@ -248,14 +251,14 @@ export class History {
     }
   }
 
-  /** The progress of a build that ended; undefined when it is not known. */
+  /** The progress of an ended build; undefined when it is not known. */
   async statusOf(reach: Reach, ref: string): Promise<Iterable<StatusResponse> | undefined> {
     const logs = this.#find(reach, ref)?.record.logs;
     const bytes = logs && (await this.readBlob(reach, logs.digest));
     return bytes && decodeStatus(bytes);
   }
 
-  /** One's own build of a reference before another's. */
+  /** The build of a reference; one's own comes before another's. */
   #find(
     { owner, all }: Reach,
     ref: string,
@@ -275,7 +278,7 @@ export class History {
     );
   }
 
-  /** A blob of a record; undefined when there is none of this digest. */
+  /** The blob of this digest; undefined when no record has it. */
   blob(reach: Reach, digest: string): HistoryBlob | undefined {
     return this.#blobs(reach, 'digest = ?3', digest, 1)[0];
   }
@@ -315,7 +318,7 @@ export class History {
     return row && gunzipped(row.data as Uint8Array);
   }
 
-  /** Keeps a build beyond all limits, or not any more; false when it is not known. */
+  /** Keeps a build beyond all limits, or ends that; false when the build is not known. */
   pin(reach: Reach, ref: string, pinned: boolean): boolean {
     const found = this.#find(reach, ref);
     if (found === undefined) return false;
@@ -329,7 +332,7 @@ export class History {
     return true;
   }
 
-  /** False when it is not known. */
+  /** Removes a record; false when it is not known. */
   delete(reach: Reach, ref: string): boolean {
     const found = this.#find(reach, ref);
     if (found === undefined) return false;
@@ -343,7 +346,7 @@ export class History {
     return this.active(reach).some(({ Ref }) => Ref === ref) || this.#find(reach, ref) !== undefined;
   }
 
-  /** Calls back for each event within reach from now on; returns how to stop that. */
+  /** Calls back for each event within reach from now on. Returns a function that ends this. */
   listen(reach: Reach, listener: (event: HistoryEvent) => void): () => void {
     const told = (event: HistoryEvent) => {
       if (reaches(reach, event.owner)) listener(event);
@@ -356,7 +359,10 @@ export class History {
     for (const listener of this.#listeners) listener(event);
   }
 
-  /** Each owner has a number of entries: nobody's builds push out another's. */
+  /**
+   * Removes the records beyond the limits. Each owner has a number of records, so that nobody's builds push out
+   * another's.
+   */
   #trim(): void {
     const doomed = this.#db
       .prepare(
@@ -396,7 +402,7 @@ function* masked(vertices: readonly VertexEvent[], masks: Masks): Generator<Vert
   }
 }
 
-/** Things that are made one by one, as a list: work for `inTurns`. */
+/** A list of things that are made one by one. The work is for `inTurns`. */
 function* listed<T>(things: Iterable<T>): Generator<void, T[]> {
   const list: T[] = [];
   for (const thing of things) {
@@ -406,7 +412,10 @@ function* listed<T>(things: Iterable<T>): Generator<void, T[]> {
   return list;
 }
 
-/** What clients look for in a record: each output's descriptor, the first one also where older clients look. */
+/**
+ * The descriptors of the results, where clients look for them: each output's, and the first one also where older
+ * clients look.
+ */
 function resultsOf(results: RecordedEnd['results']): BuildHistoryRecord['Result'] {
   if (results === undefined || results.size === 0) return undefined;
   const messages = [...results].map(([index, { mediaType, digest, size, annotations }]) => {

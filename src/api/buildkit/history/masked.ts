@@ -1,17 +1,20 @@
-/** A build's progress and error as they are kept: without the secrets of its request. Pure. */
+/** A build's progress and error in the form in which they are kept: without the secrets in its request. Pure. */
 import { create } from '@bufbuild/protobuf';
 import { hidden, looksSecret, Masks } from '../../../errors/index.ts';
 import { type Status, StatusSchema } from '../../../pb/google/rpc/status_pb.js';
 import type { SolveRequest } from '../../../pb/moby/buildkit/v1/control_pb.js';
 import type { StatusResponse } from '../../../pb/moby/buildkit/v1/status_pb.js';
 
-/** What of a request may be secret, by name: its frontend's options, build args among them, and its exporters'. */
+/**
+ * The masks for values in a request that may be secret by their names: options of its frontend (build args among them)
+ * and of its exporters.
+ */
 export function masksOf({ FrontendAttrs, Exporters, ExporterAttrsDeprecated }: SolveRequest): Masks {
   const attrs = [FrontendAttrs, ExporterAttrsDeprecated, ...Exporters.map(({ Attrs }) => Attrs)];
   return new Masks(attrs.flatMap((each) => Object.entries(each)));
 }
 
-/** Changes messages in place. A secret that a step printed in pieces is found as well. Work for `inTurns`. */
+/** Masks messages in place. A secret that a step printed in pieces is found as well. The work is for `inTurns`. */
 export function* maskStatus(messages: readonly StatusResponse[], masks: Masks): Generator<void, void> {
   const outputs = new Map<string, { msg: Uint8Array }[]>();
   for (const { vertexes, statuses, warnings, logs } of messages) {
@@ -52,7 +55,7 @@ function maskOutput(logs: readonly { msg: Uint8Array }[], masks: Masks): void {
   }
 }
 
-/** An error with its details, which may hold the op of a step with its environment, and a Dockerfile. */
+/** An error with its details masked. The details may hold a step's op with its environment, and a Dockerfile. */
 export function maskedError({ code, message, details }: Status, masks: Masks): Status {
   return create(StatusSchema, {
     code,
@@ -72,7 +75,7 @@ function maskedDetail(typeUrl: string, value: Uint8Array, masks: Masks): Uint8Ar
   return Buffer.from(JSON.stringify(maskedJson(json, '', masks)));
 }
 
-/** Fields of the messages in details that hold bytes, in base64: files and ops. */
+/** The fields of details' messages that hold bytes, in base64: files and ops. */
 const bytesFields = new Set(['data', 'def']);
 
 function maskedJson(value: unknown, field: string, masks: Masks): unknown {

@@ -17,10 +17,10 @@ import type { History, HistoryEvent } from './history.ts';
 type Message = MessageInitShape<typeof BuildHistoryEventSchema>;
 type Methods = Pick<ServiceImpl<typeof Control>, 'listenBuildHistory' | 'updateBuildHistory'>;
 
-/** Events that may wait for a listener; one that is slower is ended. */
+/** The most events that wait for a listener. A slower listener is ended. */
 const maxWaiting = 10_000;
 
-/** Listening ends when `closing` fires. */
+/** Makes the methods. Listening ends when `closing` fires. */
 export function historyService(history: History, closing: AbortSignal): Methods {
   return {
     async *listenBuildHistory(request, context) {
@@ -69,7 +69,9 @@ export function historyService(history: History, closing: AbortSignal): Methods 
   };
 }
 
-/** Builds that run, all of them, and those that ended: filters and limit are for these, as in BuildKit. */
+/**
+ * The running builds, all of them, and the ended ones; filters and the limit are for the ended ones, as in BuildKit.
+ */
 async function* past(
   history: History,
   reach: Reach,

@@ -1,13 +1,13 @@
 /**
- * A build's progress as a blob: StatusResponses, each after its length in four bytes, lowest first. BuildKit's format
- * (`application/vnd.buildkit.status.v0`), which clients that export a build's record take along.
+ * A build's progress as a blob: StatusResponses, each behind its length in four bytes, the lowest byte first. This is
+ * BuildKit's format (`application/vnd.buildkit.status.v0`); clients that export a build's record take it along.
  */
 import { fromBinary, toBinary } from '@bufbuild/protobuf';
 import { type StatusResponse, StatusResponseSchema } from '../../../pb/moby/buildkit/v1/status_pb.js';
 
 export const statusMediaType = 'application/vnd.buildkit.status.v0';
 
-/** Work for `inTurns`. */
+/** Writes the blob. The work is for `inTurns`. */
 export function* encodeStatus(messages: readonly StatusResponse[]): Generator<void, Buffer> {
   const parts: Uint8Array[] = [];
   for (const message of messages) {

@@ -18,11 +18,11 @@ interface TracedBuild {
   started: number;
   completed: number;
   error?: string;
-  /** Read one by one. */
+  /** The vertices, read one by one. */
   vertices: Iterable<VertexEvent>;
 }
 
-/** All spans of a build, the build's own first. Work for `inTurns`. */
+/** All spans of a build, the build's own first. The work is for `inTurns`. */
 export function* traceOf({ ref, started, completed, error, vertices }: TracedBuild): Generator<void, Buffer> {
   const traceId = randomBytes(16).toString('hex');
   const root = randomBytes(8).toString('hex');

@@ -1,4 +1,4 @@
-/** One build's progress: kept for those who come late, and passed on to all who follow it. */
+/** The progress of one build: kept for followers that come late, and passed on to all who follow it. */
 import { toBinary } from '@bufbuild/protobuf';
 import { frame } from '../../../grpc/index.ts';
 import { type StatusResponse, StatusResponseSchema } from '../../../pb/moby/buildkit/v1/status_pb.js';
@@ -11,40 +11,40 @@ import type {
 } from '../../../progress/index.ts';
 import { logSize, StatusCollector } from '../../shared/status.ts';
 
-/** Events told together, at most, to those who come late or were slow: more go in other turns. */
+/** The most events that followers who come late or were slow get together; more go in later turns. */
 const mostTogether = 500;
-/** Log bytes kept of a build; beyond them only those who follow see what is printed. */
+/** The most bytes of logs that are kept of a build. Beyond them only the followers of the moment see the output. */
 const maxKept = 4 << 20;
-/** Events that come within this time travel together, ms; of many followers, one more each. */
+/** Events within this time travel together, in ms; a build with many followers adds a ms for each. */
 const batchMs = 30;
-/** A batch that waits with so many log bytes goes at once. */
+/** A waiting batch with this many bytes of logs goes at once. */
 const batchBytes = 1 << 20;
 
-/** Who follows a build. */
+/** A follower of a build. */
 export interface Follower {
-  /** Takes StatusResponses in gRPC's framing. False: it wants no more until it has said that it is `ready`. */
+  /** Takes StatusResponses in gRPC's framing. False: it takes no more until it calls `ready`. */
   write(frames: Uint8Array): boolean;
-  /** The build is over and all of it was written. */
+  /** The build is over, and everything was written. */
   end(): void;
 }
 
 interface Following {
-  /** Call it when more can be taken, after `write` said false. */
+  /** To be called when the follower takes more, after `write` returned false. */
   ready(): void;
-  /** Nothing more is wanted. */
+  /** To be called when the follower wants nothing more. */
   stop(): void;
 }
 
 /**
- * Messages are made once for all followers that take them as they come. Those who cannot have their events collected
- * until they are ready again.
+ * The log of a build. Messages are made once for all followers that take them as they come. The events for a slow
+ * follower are collected until it is ready again.
  */
 export class BuildLog implements ProgressSink {
   readonly #vertices = new Map<string, VertexEvent>();
   readonly #statuses = new Map<string, StatusEvent>();
   readonly #logs: LogEvent[] = [];
   readonly #warnings: WarningEvent[] = [];
-  /** Have all but what is in `#batch`. */
+  /** The followers that have everything but the events in `#batch`. */
   readonly #ready = new Set<Follower>();
   readonly #slow = new Map<Follower, StatusCollector>();
   readonly #batch = new StatusCollector();
@@ -77,7 +77,7 @@ export class BuildLog implements ProgressSink {
     this.#tell((sink) => sink.warning(event));
   }
 
-  /** Nothing more comes: those who follow get the rest and their end. */
+  /** Ends the log: the followers get the rest and their end. */
   end(): void {
     this.#ended = true;
     this.#flush();
@@ -95,19 +95,19 @@ export class BuildLog implements ProgressSink {
     };
   }
 
-  /** Every vertex as it was last. */
+  /** The last state of every vertex. */
   vertices(): VertexEvent[] {
     return [...this.#vertices.values()];
   }
 
-  /** All that is kept, as messages. */
+  /** Everything that is kept, as messages. */
   *messages(): Generator<StatusResponse> {
     const collector = new StatusCollector();
     this.#replay(collector);
     while (!collector.isEmpty) yield* collector.take(mostTogether);
   }
 
-  /** Gives what was, and what comes until the build is over. */
+  /** Sends a follower the past events, and the coming ones until the build is over. */
   follow(follower: Follower): Following {
     // What waits for the others is part of what this one gets first.
     this.#flush();
@@ -132,7 +132,7 @@ export class BuildLog implements ProgressSink {
     this.#timer ??= setTimeout(() => this.#flush(), batchMs + this.#ready.size);
   }
 
-  /** Gives the batch to all who are ready. */
+  /** Sends the batch to all followers that are ready. */
   #flush(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
@@ -168,7 +168,7 @@ export class BuildLog implements ProgressSink {
   }
 }
 
-/** Messages as they travel. */
+/** Messages in gRPC's framing. */
 export function framesOf(messages: readonly StatusResponse[]): Buffer {
   return Buffer.concat(messages.map((message) => frame(toBinary(StatusResponseSchema, message))));
 }

@@ -1,4 +1,4 @@
-/** Builds that run, by the reference that their clients gave them. */
+/** The running builds, by the reference that their clients gave them. */
 import type { Reach } from '../../../auth/index.ts';
 import { fail } from '../../../errors/index.ts';
 import { Owned } from '../../shared/owned.ts';
@@ -8,8 +8,8 @@ export class Jobs {
   readonly #running = new Owned<BuildLog>();
 
   /**
-   * Starts a build's log; the function ends it, and the build is no longer known. Throws `exists` when its owner has
-   * one of this reference running.
+   * Begins the log of a build. The function ends the log, and the build is no longer known. Throws `exists` when the
+   * owner has a running build of this reference.
    */
   start(owner: string, ref: string): { log: BuildLog; end(): void } {
     const log = new BuildLog();
@@ -26,7 +26,7 @@ export class Jobs {
     return this.#running.get(reach, ref);
   }
 
-  /** The build of this reference, waited for a little; undefined when it does not come. */
+  /** The running build of this reference, after a short wait; undefined when it does not come. */
   find(reach: Reach, ref: string, signal: AbortSignal): Promise<BuildLog | undefined> {
     return this.#running.find(reach, ref, signal);
   }
