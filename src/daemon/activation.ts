@@ -1,4 +1,4 @@
-/** Sockets that the service manager has opened for us (sd_listen_fds(3)). */
+/** Takes over the sockets that the service manager has opened for the daemon (sd_listen_fds(3)). */
 import { readFileSync, readlinkSync, statSync } from 'node:fs';
 import { fail } from '../errors/index.ts';
 import { closeOnExec } from '../linux/index.ts';
@@ -10,8 +10,8 @@ export interface ActivatedSocket {
 }
 
 /**
- * Takes the sockets that the environment says were passed to this process, at most once: the variables are removed and
- * the descriptors are kept out of child processes. Throws `invalid` when the variables make no sense.
+ * Takes the sockets that were passed to this process, as the environment says, at most once: the variables are removed,
+ * and the descriptors are kept out of child processes. Throws `invalid` when the variables make no sense.
  */
 export function takeActivatedSockets(env: NodeJS.ProcessEnv = process.env): ActivatedSocket[] {
   const { LISTEN_PID: pid, LISTEN_FDS: count, LISTEN_FDNAMES: names = '' } = env;
@@ -29,7 +29,10 @@ export function takeActivatedSockets(env: NodeJS.ProcessEnv = process.env): Acti
   });
 }
 
-/** The sockets that `fd://WHICH` means: all, or those of a name or number. Throws `not-found` when there are none. */
+/**
+ * The sockets that `fd://WHICH` means: all of them, or those of a name or number. Throws `not-found` when there are
+ * none.
+ */
 export function chooseActivated(sockets: readonly ActivatedSocket[], which: string): ActivatedSocket[] {
   const found =
     which === '' ? sockets : sockets.filter(({ fd, name }) => name === which || `${fd}` === which);
@@ -54,7 +57,7 @@ export function unixPath(fd: number): string | undefined {
   return undefined;
 }
 
-/** Group that owns a socket's file; root's where it has none. */
+/** The group that owns a socket's file; root's when it has no file. */
 export function groupOf(path: string | undefined): number {
   return (path && statSync(path, { throwIfNoEntry: false })?.gid) || 0;
 }

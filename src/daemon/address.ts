@@ -1,20 +1,23 @@
-/** Where a daemon listens and where clients find it: `unix:///path`, `tcp://host:port`, `fd://`. Pure. */
+/** The addresses of a daemon: `unix:///path`, `tcp://host:port`, `fd://`. Pure. */
 import { isAbsolute, join } from 'node:path';
 import { type DrydockError, fail } from '../errors/index.ts';
 
 export type Address =
   | { kind: 'unix'; path: string }
   | { kind: 'tcp'; host: string; port: number }
-  /** Sockets that the service manager opened: all of them, or the one of this name or number. */
+  /** The sockets that the service manager opened: all of them, or the one of this name or number. */
   | { kind: 'fd'; which: string };
 
-/** The port where `tcp://` names none, as docker's with TLS. */
+/** The port of a `tcp://` address that names none, as docker has it with TLS. */
 const defaultPort = 2376;
 
-/** A socket's path must fit `sockaddr_un`: 107 bytes and a NUL; we need some to put it in place. */
+/**
+ * The longest path of a socket: it must fit `sockaddr_un` (107 bytes and a NUL), and some bytes are needed to put it in
+ * place.
+ */
 const maxPath = 107;
 
-/** Reads an address; a bare absolute path is a unix socket. Throws `invalid` saying which forms there are. */
+/** Reads an address; a bare absolute path is a unix socket. Throws `invalid` with the forms that there are. */
 export function parseAddress(text: string): Address {
   const bad = (why: string): DrydockError =>
     fail('invalid', 'client', `invalid address ${JSON.stringify(text)}: ${why}`, {
@@ -52,17 +55,17 @@ export function formatAddress(address: Address): string {
   }
 }
 
-/** Whether only this machine can reach an address. A name is not: what it stands for may change. */
+/** Whether only this machine can reach an address. A name does not count, for its address may change. */
 export function isLoopback(host: string): boolean {
   return host === 'localhost' || /^127(\.\d{1,3}){3}$/.test(host) || host === '::1';
 }
 
-/** The folder of what belongs to the daemon of a root. */
+/** The folder of the daemon that serves a root. */
 export function daemonFolder(root: string): string {
   return join(root, 'daemon');
 }
 
-/** Where a daemon listens, and is looked for, unless told otherwise. */
+/** The default address of a root's daemon. */
 export function defaultSocket(root: string): string {
   return join(daemonFolder(root), 'drydock.sock');
 }

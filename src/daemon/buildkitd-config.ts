@@ -1,6 +1,6 @@
 /**
- * buildkitd.toml, as far as it means something here.
- * https://github.com/moby/buildkit/blob/master/docs/buildkitd.toml.md has its keys.
+ * Reads buildkitd.toml, as far as its keys have a meaning here.
+ * https://github.com/moby/buildkit/blob/master/docs/buildkitd.toml.md has the keys.
  */
 import { parse, type TomlTable } from 'smol-toml';
 import { fail } from '../errors/index.ts';
@@ -10,32 +10,32 @@ import { checkKeys, type Keys } from './buildkitd-keys.ts';
 import { type WorkerConfig, workerAt, workerKeys } from './buildkitd-worker.ts';
 import { TomlReader } from './toml-reader.ts';
 
-/** What of a buildkitd.toml, or of buildkitd's flags, Drydock acts on. */
+/** The settings of a buildkitd.toml, or of buildkitd's flags, that Drydock acts on. */
 export interface BuildkitdConfig {
   root?: string;
   debug?: boolean;
   logFormat?: 'text' | 'json';
   logLevel?: 'debug' | 'info' | 'warn' | 'error';
   dns?: DnsConfig;
-  /** By name: whether builds may name it, and the images that may be it. */
+  /** A frontend's name → whether builds may name it, and the images that may be it. */
   frontends?: Record<string, { enabled?: boolean; allowedRepositories?: string[] }>;
   entitlements?: string[];
   addresses?: string[];
-  /** Owner group of the socket. */
+  /** The group that owns the socket. */
   group?: string;
   tls?: { cert?: string; key?: string; ca?: string };
   history?: { maxEntries?: number /** ms */; maxAge?: number };
   oci?: WorkerConfig;
   containerd?: WorkerConfig & { address?: string; namespace?: string };
   insecureRegistries?: string[];
-  /** Domain → its mirrors, first come first asked. */
+  /** A domain → its mirrors, in the order in which they are asked. */
   registryMirrors?: Record<string, string[]>;
   registryCertificates?: Record<string, HostCertificates>;
 }
 
 export interface ReadConfig {
   config: BuildkitdConfig;
-  /** What was not understood, or has no effect, a sentence each. */
+  /** A sentence for each key that was not understood, or has no effect. */
   warnings: string[];
 }
 
@@ -90,7 +90,7 @@ const known: Keys = {
   ghacache: { sign: 'idle', verify: 'idle' },
 };
 
-/** Throws `invalid` when the text is no TOML, or a value is of the wrong type. `file` is for messages. */
+/** Reads the file. Throws `invalid` when the text is no TOML, or a value has the wrong type. `file` is for messages. */
 export function readBuildkitdToml(text: string, file: string): ReadConfig {
   let table: TomlTable;
   try {
@@ -163,7 +163,7 @@ function certificatesAt(at: TomlReader, host: string): HostCertificates | undefi
   return ca === undefined && keypairs.length === 0 ? undefined : { ca, keypairs };
 }
 
-/** buildkitd's levels as ours; undefined for one that nobody knows. */
+/** Our level for a level of buildkitd; undefined for an unknown one. */
 function logLevelOf(level: string | undefined): BuildkitdConfig['logLevel'] {
   const levels = { error: 'error', warn: 'warn', info: 'info', debug: 'debug', trace: 'debug' } as const;
   return level !== undefined && Object.hasOwn(levels, level)

@@ -1,10 +1,11 @@
-/** Which keys of a buildkitd.toml there are, and which of them mean something here. */
+/** The keys of a buildkitd.toml, and which of them have a meaning here. */
 import { TomlDate, type TomlTable, type TomlValue } from 'smol-toml';
 import { nearest } from '../errors/index.ts';
 
 /**
- * `used` is acted upon, `idle` is known to buildkitd and has no effect here, `unless` has none for other values than
- * those; a table holds its keys, `*` stands for any name; a list of tables has theirs in `[]`.
+ * A key's meaning: `used` is acted upon; `idle` is known to buildkitd and has no effect here; `unless` has no effect
+ * for other values than those. A table holds its keys, and `*` stands for any name; a list of tables has its keys in
+ * `[]`.
  */
 type Key = 'used' | 'idle' | Unless | Keys;
 interface Unless {
@@ -15,7 +16,7 @@ export interface Keys {
   [name: string]: Key;
 }
 
-/** Tells of keys that nobody knows, and of those without effect. */
+/** Reports keys that are unknown, and keys without effect. */
 export function checkKeys(
   table: TomlTable,
   keys: Keys,
@@ -46,7 +47,7 @@ function isUnless(kind: Unless | Keys): kind is Unless {
   return Array.isArray(kind.unless);
 }
 
-/** A key as the file has it: `registry."docker.io".http`. */
+/** A key in the file's form: `registry."docker.io".http`. */
 export function shownKey(path: readonly string[]): string {
   return path.map((part) => (/^[\w-]+$/.test(part) ? part : JSON.stringify(part))).join('.');
 }

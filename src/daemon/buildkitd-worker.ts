@@ -1,4 +1,4 @@
-/** What a buildkitd.toml says of one worker, `[worker.oci]` or `[worker.containerd]`. */
+/** Reads the table of one worker in a buildkitd.toml, `[worker.oci]` or `[worker.containerd]`. */
 import { fail } from '../errors/index.ts';
 import { type Platform, parsePlatform } from '../oci/index.ts';
 import type { GcRule, Space } from '../upkeep/index.ts';
@@ -12,14 +12,14 @@ export interface WorkerConfig {
   snapshotter?: string;
   platforms?: Platform[];
   maxParallelism?: number;
-  /** Undefined: Drydock's own policy; none: nothing is taken away by itself. */
+  /** Undefined: Drydock's own policy; empty: nothing is removed from the cache by itself. */
   gc?: GcRule[];
   /** The OCI runtime. */
   binary?: string;
   cgroupParent?: string;
 }
 
-/** buildkitd's network modes that are the same as what every step has here. */
+/** The network modes of buildkitd that every step has here anyway. */
 const hostNetworks = ['', 'auto', 'host'];
 
 const gc: Keys = {
@@ -60,7 +60,7 @@ export const workerKeys: Keys = {
   bridgeSubnet: 'idle',
 };
 
-/** Throws `invalid` on values of the wrong type. */
+/** Reads the table. Throws `invalid` for values of the wrong type. */
 export function workerAt(at: TomlReader, kind: 'oci' | 'containerd'): WorkerConfig {
   const path = ['worker', kind] as const;
   const parallelism = at.number(...path, 'max-parallelism');
@@ -102,7 +102,10 @@ function gcAt(at: TomlReader, path: readonly string[]): GcRule[] | undefined {
   return reservedSpace === undefined ? undefined : policyWithin({ reservedSpace });
 }
 
-/** buildkitd's own policy within limits: what is made again most easily first, then what is old, then all. */
+/**
+ * buildkitd's own policy within limits: it removes first the records that are made again most easily, then old ones,
+ * then all.
+ */
 export function policyWithin(limits: GcRule): GcRule[] {
   const hour = 3_600_000;
   const easy = ['type==source.local', 'type==exec.cachemount', 'type==source.git.checkout'];
@@ -119,7 +122,10 @@ function spaceAt(at: TomlReader, ...path: string[]): Space | undefined {
   return value === undefined || value === '' ? undefined : parseSpace(String(value), at.name(...path));
 }
 
-/** A number of bytes with or without a unit (`512MB`, in steps of 1024), or `10%` of the disk. Throws `invalid`. */
+/**
+ * A number of bytes with or without a unit (`512MB`, in steps of 1024), or a share of the disk (`10%`). Throws
+ * `invalid`.
+ */
 export function parseSpace(text: string, what: string): Space {
   const percent = /^(\d{1,3})%$/.exec(text)?.[1];
   if (percent !== undefined) return { percent: Number(percent) };

@@ -1,4 +1,4 @@
-/** From buildkitd's flags and its file to what our daemon is started with. Pure. */
+/** Makes the daemon's configuration from buildkitd's flags and its file. Pure. */
 import type { BuildkitOptions } from '../api/index.ts';
 import { fail, nearest } from '../errors/index.ts';
 import type { BuildkitdConfig } from './buildkitd-config.ts';
@@ -14,8 +14,8 @@ export const defaultAddress = 'unix:///run/buildkit/buildkitd.sock';
 const entitlements = ['network.host', 'security.insecure', 'device'];
 
 /**
- * `flags` win over `file`. Throws `invalid` when both workers are switched off, on an unknown entitlement, and on a
- * certificate without its key.
+ * Makes the configuration; `flags` win over `file`. Throws `invalid` when both workers are switched off, for an unknown
+ * entitlement, and for a certificate without its key.
  */
 export function buildkitdSetup(
   flags: BuildkitdConfig,

@@ -1,14 +1,14 @@
-/** What a daemon is started with, as values. `settings.ts` reads them from flags, environment and file. */
+/** The configuration of a daemon, as values. `settings.ts` reads them from flags, the environment and a file. */
 import type { ApiHost, GrpcAcceptor, LogLevel } from '../api/index.ts';
 import type { TlsFiles } from '../auth/index.ts';
 import type { LimitOptions, RegistryOptions, StoreOptions } from '../engine/index.ts';
 import type { LogFormat } from './log.ts';
 
-/** Among it, where state and images are kept. */
+/** The configuration; the store's and the registries' options are part of it. */
 export interface DaemonConfig extends StoreOptions, RegistryOptions, LimitOptions {
-  /** Addresses to listen on; none: the socket under the root. */
+  /** The addresses to listen on; empty: the socket under the root. */
   hosts: string[];
-  /** Group of unix sockets: name or number. */
+  /** The group of unix sockets, by name or number. */
   group?: string;
   tls?: TlsFiles;
   insecureTcp?: boolean;
@@ -16,11 +16,11 @@ export interface DaemonConfig extends StoreOptions, RegistryOptions, LimitOption
   auditFile?: string;
   logLevel?: LogLevel;
   logFormat?: LogFormat;
-  /** How long builds may go on after a stop was asked for, ms. */
+  /** How long builds may go on after a stop was asked for, in ms. */
   shutdownTimeout?: number;
-  /** Where log lines go; stderr. */
+  /** Takes the lines of the log; default: stderr. */
   writeLog?: (line: string) => void;
-  /** Serves BuildKit's API; missing: it is refused. */
+  /** Makes the server of BuildKit's API; undefined: that API is refused. */
   grpc?: (host: ApiHost) => GrpcAcceptor | Promise<GrpcAcceptor>;
 }
 

@@ -1,4 +1,4 @@
-/** What speaks on accepted connections: docker's API in HTTP/1.1, BuildKit's in HTTP/2, told apart by first bytes. */
+/** Serves accepted connections: docker's API in HTTP/1.1 and BuildKit's in HTTP/2, told apart by their first bytes. */
 import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
@@ -20,10 +20,10 @@ import { http2Limits, limitSettings, refuseCall, takeConnection, UNIMPLEMENTED }
 import type { Metrics } from './metrics.ts';
 import { sniff } from './sniff.ts';
 
-/** Go's servers, which clients were written against, take as much. */
+/** The largest head of a request. Go's servers, for which clients were written, take as much. */
 const maxHeaderSize = 1 << 20;
 
-/** Connections on which nobody was let in yet. */
+/** The most connections on which nobody was let in yet. */
 const maxStrangers = 256;
 
 interface ConnectionsOptions {
@@ -38,19 +38,19 @@ export class Connections {
   readonly #http: Server;
   readonly #http2: Http2Server;
   readonly #sockets = new Set<Socket>();
-  /** Those of them on which nobody was let in yet, oldest first. */
+  /** The connections on which nobody was let in yet, oldest first. */
   readonly #strangers = new Set<Socket>();
   readonly #listeners: WeakMap<object, Listener>;
-  /** Requests being answered, but for those that go on until their client goes away. */
+  /** The requests that are being answered, without those that go on until their client goes away. */
   readonly #active = new Set<IncomingMessage>();
-  /** What is being answered on a connection. */
+  /** The exchange that is being answered on a connection. */
   readonly #current = new WeakMap<object, Exchange>();
   readonly #requestIds = new WeakMap<object, string>();
   #closing = false;
-  /** Connections in all: the rest of the files that we may have open is for builds. */
+  /** The most connections in all; the rest of the files that this process may have open is for builds. */
   readonly #most = Math.floor(openFilesLimit() / 2);
 
-  /** `listeners` is filled with what is known of each connection; requests find theirs by their socket. */
+  /** `listeners` gets what is known of each connection; requests find it by their socket. */
   constructor(options: ConnectionsOptions, listeners: WeakMap<object, Listener>) {
     this.#options = options;
     this.#listeners = listeners;
@@ -90,7 +90,7 @@ export class Connections {
     this.#http2 = refusingServer();
   }
 
-  /** Open connections. */
+  /** How many connections are open. */
   get size(): number {
     return this.#sockets.size;
   }
@@ -122,12 +122,15 @@ export class Connections {
     });
   }
 
-  /** Somebody was let in on a connection: it is not cut off for others any more. */
+  /** Says that somebody was let in on a connection; it is then not cut off for others any more. */
   admitted(socket: Socket): void {
     this.#strangers.delete(socket);
   }
 
-  /** For one more: cuts off whoever has been here longest without having been let in. False: all were. */
+  /**
+   * Makes room for one more connection: cuts off the oldest one on which nobody was let in. False: somebody was let in
+   * on all.
+   */
   #hasRoom(): boolean {
     if (this.#strangers.size < maxStrangers && this.#sockets.size < this.#most) return true;
     const [oldest] = this.#strangers;
@@ -141,7 +144,10 @@ export class Connections {
     return true;
   }
 
-  /** Waits until requests in flight are answered, or `signal` fires. Connections close after their answer from now on. */
+  /**
+   * Waits until the requests under way are answered, or `signal` fires. From now on, connections close after their
+   * answer.
+   */
   async settle(signal: AbortSignal): Promise<void> {
     this.#closing = true;
     this.#http.closeIdleConnections();
@@ -149,7 +155,7 @@ export class Connections {
     this.#http.closeIdleConnections();
   }
 
-  /** Cuts off what is left. */
+  /** Cuts off all connections that are left. */
   destroy(): void {
     for (const socket of this.#sockets) socket.destroy();
     this.#http.close();
@@ -180,7 +186,7 @@ export class Connections {
     docker.handle(request, response);
   }
 
-  /** The ID under which a request is in the logs. */
+  /** The ID of a request in the logs. */
   requestIdOf(request: object): string | undefined {
     return this.#requestIds.get(request);
   }
@@ -203,14 +209,16 @@ interface Exchange {
   response: ServerResponse;
 }
 
-/** A request's body has ended in the middle, or is no HTTP any more: its answer is the last thing on the connection. */
+/**
+ * Makes an answer the last thing on its connection: the request's body has ended in the middle, or is no HTTP any more.
+ */
 function endAfter({ request, response }: Exchange, socket: Duplex): void {
   if (!bodyEndedEarly(request) && !response.writableEnded) return void socket.destroy();
   if (response.writableFinished) return void socket.end();
   response.once('finish', () => socket.end());
 }
 
-/** Answers every gRPC call with UNIMPLEMENTED and a reason, rather than with a broken connection. */
+/** A server that answers every gRPC call with UNIMPLEMENTED and a reason, rather than with a broken connection. */
 function refusingServer(): Http2Server {
   const server = createHttp2Server(http2Limits);
   limitSettings(server);

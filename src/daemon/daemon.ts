@@ -1,4 +1,4 @@
-/** The door of daemon: an engine, kept open behind listeners until it is told to stop. */
+/** The daemon: an engine, kept open behind listeners until it is told to stop. */
 import { mkdirSync, realpathSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -20,24 +20,24 @@ import { type ServiceManager, takeServiceManager } from './notify.ts';
 import { takePidLock } from './pid-lock.ts';
 
 export interface Daemon {
-  /** Where it listens, as `--host` takes it. */
+  /** Its addresses, in the form of `--host`. */
   readonly addresses: readonly string[];
   readonly engine: Engine;
-  /** Reads the policy and certificates again and opens the audit log anew (SIGHUP). Never throws. */
+  /** Reads the policy and the certificates again, and opens the audit log anew (SIGHUP). Never throws. */
   reload(): void;
   /**
-   * Takes no more connections and builds, waits for what is in flight until the deadline, cancels the rest, and lets
-   * go of everything. May be called again; `now` hurries.
+   * Takes no more connections and builds, waits for those under way until the deadline, cancels the rest, and lets go
+   * of everything. It may be called again; `now` skips the wait.
    */
   stop(now?: boolean): Promise<void>;
 }
 
-/** Once builds are cancelled they have this long to clean up, ms. */
+/** How long cancelled builds have to clean up, in ms. */
 const cleanUpTime = 10_000;
 
 /**
- * Starts a daemon. Throws, with nothing left behind: `conflict` when another serves the root or an address is taken,
- * `invalid` on addresses, certificates, the policy file, and whatever opening the engine throws.
+ * Starts a daemon. When it throws, nothing is left behind. Throws `conflict` when another daemon serves the root or an
+ * address is taken; `invalid` for addresses, certificates and the policy file; and the errors of opening the engine.
  */
 export async function startDaemon(config: DaemonConfig): Promise<Daemon> {
   const log = createLog({

@@ -1,4 +1,4 @@
-/** What of the daemon's state is a number. */
+/** The parts of the daemon's state that are numbers. */
 import { statfs } from 'node:fs/promises';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import type { Builds } from '../api/index.ts';

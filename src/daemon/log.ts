@@ -1,4 +1,4 @@
-/** The daemon's structured log: one line an event, as text or JSON, on a stream. */
+/** The daemon's structured log: one line for each event, as text or JSON, on a stream. */
 import type { Log, LogLevel } from '../api/index.ts';
 import { maskUrls } from '../errors/index.ts';
 
@@ -8,14 +8,14 @@ export type LogFormat = (typeof logFormats)[number];
 
 interface LogOptions {
   format: LogFormat;
-  /** The least that is written. */
+  /** The lowest level that is written. */
   level: LogLevel;
   write(line: string): void;
 }
 
 /**
- * Makes a log. A field that is undefined is left out; line breaks in texts are escaped, so that a line stays one.
- * Passwords in URLs are masked.
+ * Makes a log. A field that is undefined is left out. Line breaks in texts are escaped, so that an event stays one
+ * line. Passwords in URLs are masked.
  */
 export function createLog({ format, level, write: writeLine }: LogOptions): Log {
   const write = (line: string) => writeLine(maskUrls(line));

@@ -5,12 +5,12 @@ type Labels = Readonly<Record<string, string | number>>;
 interface Family {
   type: 'counter' | 'gauge' | 'histogram';
   help: string;
-  /** Labels as text → value. */
+  /** A text of the labels → a value. */
   values: Map<string, number>;
   read?: () => number | Promise<number>;
 }
 
-/** Upper bounds of a histogram's buckets, seconds. */
+/** The upper bounds of a histogram's buckets, in seconds. */
 const buckets = [0.005, 0.025, 0.1, 0.5, 1, 5, 15, 60, 300, 1200];
 
 export class Metrics {
@@ -23,12 +23,12 @@ export class Metrics {
     values.set(key, (values.get(key) ?? 0) + by);
   }
 
-  /** A number that is looked up when it is asked for. */
+  /** Adds a number that is looked up when it is asked for. */
   gauge(name: string, help: string, read: () => number | Promise<number>): void {
     this.#family(name, 'gauge', help).read = read;
   }
 
-  /** As `gauge`, for what only grows. */
+  /** Adds such a number that only grows. */
   counter(name: string, help: string, read: () => number): void {
     this.#family(name, 'counter', help).read = read;
   }
@@ -46,7 +46,7 @@ export class Metrics {
     add('_count', 1);
   }
 
-  /** All of them. One that cannot be read now is left out. */
+  /** The text of all numbers. A number that cannot be read now is left out. */
   async render(): Promise<string> {
     let out = '';
     for (const [name, { type, help, values, read }] of this.#families) {

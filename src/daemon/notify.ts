@@ -1,17 +1,17 @@
-/** Tells the service manager how the daemon is (sd_notify(3)). */
+/** Tells the service manager the state of the daemon (sd_notify(3)). */
 import type { Log } from '../api/index.ts';
 import { sendDatagram } from '../linux/index.ts';
 
 export interface ServiceManager {
-  /** The daemon serves; `status` is for people. */
+  /** Says that the daemon serves; `status` is for people. */
   ready(status: string): void;
-  /** The daemon has begun to stop. */
+  /** Says that the daemon has begun to stop. */
   stopping(): void;
 }
 
 /**
- * The service manager that NOTIFY_SOCKET names, or one that hears nothing. The variable is removed: containers that are
- * started would be taken for the daemon otherwise (runc hands it on to them). That it cannot be told is logged.
+ * The service manager in NOTIFY_SOCKET, or one that hears nothing. The variable is removed: otherwise runc would hand
+ * it on to containers, which would then be taken for the daemon. A service manager that cannot be told is logged.
  */
 export function takeServiceManager(log: Log, env: NodeJS.ProcessEnv = process.env): ServiceManager {
   const socket = env.NOTIFY_SOCKET;

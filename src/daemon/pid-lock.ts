@@ -1,4 +1,4 @@
-/** One daemon per root: a locked file that holds the daemon's process id. */
+/** Sees to it that there is one daemon for each root, by a locked file with the daemon's process id. */
 import { closeSync, ftruncateSync, mkdirSync, openSync, readFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { errnoCode, fail, toDrydockError } from '../errors/index.ts';
@@ -11,8 +11,8 @@ interface PidLock {
 }
 
 /**
- * Takes the lock of a root. The kernel lets go of it with the process, however that ends. Throws `conflict` naming the
- * process that has it, `denied` when the folder cannot be written.
+ * Takes the lock of a root. The kernel releases it when the process ends, however it ends. Throws `conflict`, with the
+ * process that has it, and `denied` when the folder cannot be written.
  */
 export function takePidLock(root: string): PidLock {
   const dir = daemonFolder(root);

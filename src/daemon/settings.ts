@@ -1,4 +1,7 @@
-/** A daemon's settings under one name each: flag `--tls-cert`, variable `DRYDOCK_TLS_CERT`, `"tls-cert"` in the file. */
+/**
+ * The settings of a daemon. Each has one name: flag `--tls-cert`, variable `DRYDOCK_TLS_CERT`, `"tls-cert"` in the
+ * file.
+ */
 import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { JsonFault, type JsonValue, parseJson, placeOf } from '../auth/index.ts';
@@ -14,7 +17,7 @@ interface Setting {
   help: string;
 }
 
-/** All settings. A list is comma-separated in the environment and a list of texts, or one text, in the file. */
+/** All settings. A list is comma-separated in the environment, and a list of texts, or one text, in the file. */
 export const settings = {
   'audit-log': { type: 'path', value: 'FILE', help: 'Append a JSON line per decision; default: to the log' },
   'containerd-address': { type: 'string', value: 'PATH', help: "containerd's socket" },
@@ -73,12 +76,12 @@ export type SettingValues = { [K in SettingName]?: string | boolean | readonly s
 
 const names = Object.keys(settings) as SettingName[];
 
-/** The variable of a setting. */
+/** The environment variable of a setting. */
 function variableOf(name: SettingName): string {
   return `DRYDOCK_${name.toUpperCase().replaceAll('-', '_')}`;
 }
 
-/** Settings that the environment gives; an empty variable gives none. Throws `invalid`. */
+/** The settings in the environment; an empty variable gives none. Throws `invalid`. */
 export function settingsFromEnv(env: NodeJS.ProcessEnv): SettingValues {
   const found: SettingValues = {};
   for (const name of names) {
@@ -98,8 +101,8 @@ export function settingsFromEnv(env: NodeJS.ProcessEnv): SettingValues {
 }
 
 /**
- * Settings of a JSON file; paths in it are relative to its folder. Throws `invalid` with line and column, naming the
- * nearest name that is known, or `not-found`.
+ * The settings in a JSON file; paths in it are relative to its folder. Throws `not-found`; throws `invalid` with line
+ * and column, and with the nearest known name for an unknown one.
  */
 export function settingsFromFile(file: string): SettingValues {
   let text: string;
@@ -159,7 +162,7 @@ function readValue(name: SettingName, value: JsonValue, file: string): string | 
   return type === 'path' ? resolve(dirname(file), textOf(value)) : textOf(value);
 }
 
-/** Puts sources of settings together, the first that says something winning. Throws `invalid`. */
+/** Puts sources of settings together; the first one that has a setting wins. Throws `invalid`. */
 export function daemonConfig(sources: readonly SettingValues[], root: string): DaemonConfig {
   const pick = (name: SettingName) => sources.find((source) => source[name] !== undefined)?.[name];
   const text = (name: SettingName) => pick(name) as string | undefined;

@@ -1,17 +1,17 @@
-/** Which protocol a client speaks, told by its first bytes. */
+/** Finds out a client's protocol from its first bytes. */
 import type { Socket } from 'node:net';
 
 type Protocol = 'http/1.1' | 'http/2';
 
-/** First line of an HTTP/2 client (RFC 9113, 3.4); no HTTP/1.1 method is `PRI`. */
+/** The first line of an HTTP/2 client (RFC 9113, 3.4); no HTTP/1.1 method is `PRI`. */
 const preface = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
 
-/** A client that connects and says nothing is cut off after so many ms. */
+/** How long a client may be connected without sending anything, in ms. */
 const patience = 120_000;
 
 /**
- * Calls back with the protocol once the first bytes are here; they stay on the socket, to be read again. A client
- * that goes away or says nothing is dropped without a call.
+ * Calls back with the protocol once the first bytes are here. The bytes stay on the socket, to be read again. A client
+ * that goes away or sends nothing is dropped without a call.
  */
 export function sniff(socket: Socket, decided: (protocol: Protocol) => void): void {
   const early: Buffer[] = [];

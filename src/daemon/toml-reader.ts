@@ -3,10 +3,12 @@ import { fail } from '../errors/index.ts';
 import { durationMs } from '../words/index.ts';
 import { isTable, shownKey } from './buildkitd-keys.ts';
 
-/** Looks values of a TOML file up by their path and checks their type. Throws `invalid` for one of the wrong type. */
+/**
+ * Looks up values of a TOML file by their paths, and checks their types. Throws `invalid` for one of the wrong type.
+ */
 export class TomlReader {
   readonly #table: TomlTable;
-  /** For messages. */
+  /** The file's name, for messages. */
   readonly #file: string;
   readonly #at: readonly string[];
 
@@ -40,7 +42,7 @@ export class TomlReader {
     return Object.keys((this.#get(path) as object | undefined) ?? {});
   }
 
-  /** A list of tables; none when it is not there. */
+  /** A list of tables; empty when it is missing. */
   tables(...path: string[]): TomlReader[] {
     const value = this.#get(path);
     if (value === undefined) return [];
@@ -56,7 +58,7 @@ export class TomlReader {
     throw this.#wrong(path, 'text');
   }
 
-  /** Text that must be there. */
+  /** A text that must be there. */
   required(...path: string[]): string {
     const value = this.text(...path);
     if (value === undefined || value === '') throw this.#wrong(path, 'text');
@@ -88,7 +90,7 @@ export class TomlReader {
     throw this.#wrong(path, 'a list of texts');
   }
 
-  /** A number of seconds, or a duration as Go writes it; ms. */
+  /** A number of seconds, or a duration in Go's form, in ms. */
   duration(...path: string[]): number | undefined {
     const value = this.#get(path);
     if (value === undefined) return undefined;

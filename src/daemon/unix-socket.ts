@@ -5,7 +5,7 @@ import { dirname } from 'node:path';
 import { systemAccounts } from '../auth/index.ts';
 import { errnoCode, fail } from '../errors/index.ts';
 
-/** Whoever is in the socket's group may connect; what they may do then is the policy's. */
+/** The socket's mode: everyone in its group may connect, and the policy says what they may do then. */
 const mode = 0o660;
 
 export interface BoundSocket {
@@ -15,8 +15,8 @@ export interface BoundSocket {
 }
 
 /**
- * Lets a server listen on a path. What a dead daemon left there is replaced. Throws `conflict` when someone listens
- * there, `exists` when it is something else than a socket, `denied` where the path cannot be made.
+ * Lets a server listen on a path. A socket that a dead daemon left there is replaced. Throws `conflict` when someone
+ * listens there, `exists` when something else than a socket is there, `denied` where the path cannot be made.
  */
 export async function listenUnix(server: Server, path: string, gid: number): Promise<BoundSocket> {
   try {
@@ -82,7 +82,7 @@ function answers(path: string): Promise<boolean> {
   });
 }
 
-/** A group's id, by its name or as a number; the process's own group when nothing is said. Throws `not-found`. */
+/** The id of a group, by name or number; default: the process's own group. Throws `not-found`. */
 export function groupId(group: string | undefined): number {
   if (group === undefined || group === '') return process.getegid?.() ?? 0;
   if (/^\d+$/.test(group)) return Number(group);

@@ -1,4 +1,4 @@
-/** `changes` of import: Dockerfile instructions that an image's config is made of. */
+/** Makes an image's config of the Dockerfile instructions in import's `changes`. */
 import { dockerfileFrontend, type FrontendHost, parseDockerfile } from '../../frontend/index.ts';
 import type { ContainerConfig, Platform } from '../../oci/index.ts';
 import { apiError } from './http/errors.ts';
@@ -18,7 +18,7 @@ const allowed = new Set([
   'WORKDIR',
 ]);
 
-/** Nothing is asked of it for instructions that only change the config. */
+/** A host that is never asked: the instructions change only the config. */
 const nowhere: FrontendHost = {
   async open() {
     throw apiError('invalid', 'changes cannot use files');
@@ -29,7 +29,9 @@ const nowhere: FrontendHost = {
   sourceTime: async () => undefined,
 };
 
-/** The config that the instructions make, on top of nothing. Throws `invalid` with the instruction at fault. */
+/**
+ * The config that the instructions make, starting from an empty one. Throws `invalid` with the instruction at fault.
+ */
 export async function configOfChanges(
   changes: readonly string[],
   platform: Platform,

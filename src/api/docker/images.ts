@@ -1,4 +1,4 @@
-/** Images as docker's API lists them. */
+/** The images of the store, as docker's API lists them. */
 import { isDangling, recordsByTarget, type StoredImage, storedImages } from '../../distribution/index.ts';
 import { Limiter } from '../../flow/index.ts';
 import { toldNames } from '../../images/index.ts';
@@ -11,7 +11,7 @@ import type { EventImage } from '../shared/events.ts';
 export interface ListedImage {
   id: Digest;
   image: StoredImage;
-  /** Platforms of the same target that are here, the host's first. */
+  /** The image for each platform of its target that is here, the host's first. */
   images: StoredImage[];
   target: Descriptor;
   records: ImageRecord[];
@@ -20,15 +20,14 @@ export interface ListedImage {
   /** `app@sha256:…` */
   digests: string[];
   dangling: boolean;
-  /** ms since the epoch; 0 when the config does not say */
+  /** When it was made, in ms since the epoch; 0 when the config does not say. */
   created: number;
   labels: Record<string, string>;
 }
 
 /**
- * Every image whose documents are all in content, newest first: one for what is the same image on the same platforms,
- * whatever manifests lead to it. An image of one platform and one that has that platform among others are two, with one
- * ID.
+ * Every image whose documents are all in content, newest first. Manifests of the same image on the same platforms give
+ * one entry. An image of one platform and an image that has this platform among others are two entries with one ID.
  */
 export async function listedImages(store: Store): Promise<ListedImage[]> {
   const byImages = new Map<string, ListedImage>();
@@ -75,12 +74,12 @@ export async function listedImages(store: Store): Promise<ListedImage[]> {
   return [...byImages.values()].sort((a, b) => b.created - a.created || a.id.localeCompare(b.id));
 }
 
-/** An image as events tell of it. */
+/** The image as events name it. */
 export function eventImage({ id, config }: StoredImage): EventImage {
   return { id, labels: config.config?.Labels ?? {} };
 }
 
-/** Bytes of each image that it shares with others in the list, and of all layers, each counted once. */
+/** The bytes of each image that it shares with others in the list, and the bytes of all layers, each counted once. */
 export async function layerSizes(
   store: Store,
   images: readonly ListedImage[],

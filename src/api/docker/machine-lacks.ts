@@ -1,12 +1,12 @@
-/** What the daemon's machine lacks for building, as `/info` tells it in its warnings. */
+/** The things that the daemon's machine lacks for building, for the warnings of `/info`. */
 import { type Check, probeExecutor } from '../../executor/index.ts';
 
-/** How long what was found holds, ms. */
+/** How long a finding holds, in ms. */
 const holdsFor = 60_000;
 
 let looked: { at: number; lacks: Promise<string[]> } | undefined;
 
-/** `lacks NAME: what was found. What to do.`, one each; clients like `drydock doctor` show them. */
+/** One text for each lack, `lacks NAME: finding. Remedy.`; clients like `drydock doctor` show them. */
 export function machineLacks(): Promise<string[]> {
   const now = Date.now();
   if (looked === undefined || now - looked.at > holdsFor) {

@@ -1,9 +1,9 @@
-/** docker's ImageManifestSummary: what an image's target holds and which of it is here. */
+/** docker's ImageManifestSummary: the manifests of an image's target, and which of them are here. */
 import { imageSize } from '../../images/index.ts';
 import type { Store } from '../../store/index.ts';
 import type { ListedImage } from './images.ts';
 
-/** One entry per platform that is here. https://docs.docker.com/reference/api/engine/ (ImageManifestSummary) */
+/** One entry for each platform that is here. https://docs.docker.com/reference/api/engine/ (ImageManifestSummary) */
 export async function manifestsOf(store: Store, { images }: Pick<ListedImage, 'images'>): Promise<object[]> {
   return Promise.all(
     images.map(async (image) => {

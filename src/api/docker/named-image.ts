@@ -1,4 +1,4 @@
-/** The image that a request names, perhaps on a platform of its choice. */
+/** Finds the image that a request names, perhaps for a platform that the request chooses. */
 import {
   type FoundImage,
   findImage,
@@ -10,11 +10,11 @@ import type { Platform } from '../../oci/index.ts';
 import type { Store } from '../../store/index.ts';
 
 interface NamedImage extends FoundImage {
-  /** All platforms of it that are here. */
+  /** The image for each platform that is here. */
   images: StoredImage[];
 }
 
-/** Throws as `findImage` does, and `not-found` when the image is not here for the platform. */
+/** Throws as `findImage` does; throws `not-found` when the image is not here for the platform. */
 export async function namedImage(store: Store, name: string, platform?: Platform): Promise<NamedImage> {
   const found = await findImage(store, name);
   const images = await storedImages(store, found.record.name, found.record.target, platform);

@@ -47,10 +47,10 @@ export function dockerApi(host: ApiHost): DockerApi {
   };
 }
 
-/** A request and what answers it. */
+/** A request, and the parts of the daemon that answer it. */
 type Asked = Pick<Call, 'host' | 'uploads' | 'request' | 'response'>;
 
-/** Finds the route, asks whether the caller may, and has it answered. */
+/** Finds the route, checks whether the caller may, and calls the handler. */
 async function answer(asked: Asked): Promise<void> {
   const { host, request, response } = asked;
   const target = parseTarget(request.url ?? '');
@@ -100,7 +100,7 @@ function send(response: ServerResponse, result: NonNullable<Answer>): void {
   response.end();
 }
 
-/** Answers with an error; an answer that has begun is broken off, for the client to see that it is not whole. */
+/** Answers with an error. An answer that has begun is broken off, so that the client sees that it is not whole. */
 function refuse(
   host: ApiHost,
   request: IncomingMessage,

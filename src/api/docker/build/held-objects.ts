@@ -1,7 +1,7 @@
-/** A stream's objects, held back until it is known whether anybody should see them. */
+/** Holds the objects of a stream back until it is known whether anybody should see them. */
 import type { ObjectSink } from '../http/json-stream.ts';
 
-/** Bytes that are held at most; of what is more, the oldest goes. */
+/** The most bytes that are held. Of more, the oldest objects go. */
 const most = 2 << 20;
 
 export class HeldObjects implements ObjectSink {
@@ -20,7 +20,7 @@ export class HeldObjects implements ObjectSink {
     while (this.#size > most && this.#held.length > 1) this.#size -= this.#held.shift()?.size ?? 0;
   }
 
-  /** Sends what is held. */
+  /** Sends the held objects. */
   release(to: ObjectSink): void {
     for (const { value } of this.#held.splice(0)) to.write(value);
     this.#size = 0;

@@ -1,4 +1,4 @@
-/** The query of `POST /build`, read and checked. Pure. https://docs.docker.com/reference/api/engine/ (ImageBuild) */
+/** Reads and checks the query of `POST /build`. Pure. https://docs.docker.com/reference/api/engine/ (ImageBuild) */
 import { type Authority, authorizeEntitlements } from '../../../auth/index.ts';
 import { type BuildOptions, checkOptionsSize, type OutputSpec } from '../../../engine/index.ts';
 import { checkNewName } from '../../../images/index.ts';
@@ -9,37 +9,37 @@ import { csvFields } from '../../../words/index.ts';
 import { apiError } from '../http/errors.ts';
 import type { Query } from '../http/query.ts';
 
-/** Where a build's files come from. */
+/** The place that a build's files come from. */
 type BuildInput =
   /** The request's body: a tar or a Dockerfile. */
   | { from: 'body' }
-  /** The body of another request, which has parked it under this ID. */
+  /** The body of another request, which was left under this ID. */
   | { from: 'parked'; id: string }
-  /** The client's folders, by its session. */
+  /** The client's folders, over its session. */
   | { from: 'session' }
   | { from: 'url'; url: string };
 
 export interface BuildParameters {
-  /** 1: docker's own builder of old, told as text; 2: BuildKit's protocol. */
+  /** 1: docker's old builder, which answers in text; 2: BuildKit's protocol. */
   version: 1 | 2;
-  /** What `/build/cancel` calls it; '' when the client gave no ID. */
+  /** The ID for `/build/cancel`; '' when the client gave none. */
   id: string;
-  /** The request only brings the body for another one that asks for it by this ID. */
+  /** Set when the request only brings the body for another one, which asks for it by this ID. */
   parkAs?: string;
   input: BuildInput;
   /** '' when the client has none. */
   sessionId: string;
   quiet: boolean;
-  /** All but where the files come from and where the results go. */
+  /** All options but the place of the files and the places of the results. */
   options: Omit<BuildOptions, 'context' | 'outputs'>;
   outputs: Omit<OutputSpec, 'sink'>[];
-  /** Images that steps are to be taken from, when `cachefrom` names nothing else. */
+  /** The images whose steps the build may use, when `cachefrom` names nothing but images. */
   cacheNames?: readonly string[];
 }
 
 const uploadRequest = 'upload-request';
 
-/** Reads and checks all parameters. Throws `invalid` or `unsupported` in words that name the parameter. */
+/** Reads and checks all parameters. Throws `invalid` or `unsupported`, with the parameter's name. */
 export function readBuildParameters(query: Query, authority: Authority): BuildParameters {
   const version = readVersion(query.text('version'));
   const buildId = query.text('buildid');
@@ -95,7 +95,7 @@ export function readBuildParameters(query: Query, authority: Authority): BuildPa
   };
 }
 
-/** Names of images; clients of BuildKit's protocol also send buildx's `type=…,ref=…`. */
+/** Names of images. Clients of BuildKit's protocol also send buildx's `type=…,ref=…`. */
 function readCacheFrom(query: Query): CacheSpec[] {
   const pairs = (text: string) => {
     const bad = (why: string) =>
@@ -110,7 +110,7 @@ function readCacheFrom(query: Query): CacheSpec[] {
   });
 }
 
-/** Undefined without any, and when one of them is more than a name. */
+/** The names in `cachefrom`; undefined when there are none, or when one of them is more than a name. */
 function readCacheNames(query: Query): string[] | undefined {
   const names = query.jsonList('cachefrom').map(String);
   return names.length === 0 || names.some((name) => name.includes('=')) ? undefined : names;
@@ -122,7 +122,7 @@ function readVersion(text: string): 1 | 2 {
   throw apiError('invalid', `invalid version ${JSON.stringify(text)}`, 'Builders are 1 (the default) and 2.');
 }
 
-/** What would change the result and cannot be had is refused; it is not left out in silence. */
+/** Refuses parameters that would change the result and cannot be obeyed, so that none is left out in silence. */
 function refuse(query: Query): void {
   if (query.bool('squash')) {
     throw apiError(
@@ -190,7 +190,7 @@ function readPlatforms(text: string) {
   return distinctPlatforms(parts.filter((part) => part !== ''));
 }
 
-/** `name:address` or `name=address`; dockerd also takes several, joined by commas. */
+/** One or more `name:address` or `name=address`. dockerd also takes several, joined by commas. */
 function readHosts(text: string): { host: string; ip: string }[] {
   if (text === '') return [];
   return text.split(',').map((part) => {
@@ -220,7 +220,7 @@ function positive(query: Query, name: string): number | undefined {
   return value;
 }
 
-/** 0 says the same as nothing. */
+/** The limits of steps. 0 means that a limit is not set. */
 function readLimits(query: Query): StepLimits | undefined {
   return parseLimits((name) => {
     const text = query.text(name);

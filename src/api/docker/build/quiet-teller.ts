@@ -1,4 +1,7 @@
-/** `q=1`: nothing but the image's ID; of a build that fails, all that it would have said. */
+/**
+ * `q=1`: writes the image's ID and nothing else. When the build fails, it writes everything that a loud teller would
+ * have written.
+ */
 import type { BuildResult } from '../../../engine/index.ts';
 import type { DrydockError } from '../../../errors/index.ts';
 import type { ProgressSink } from '../../../progress/index.ts';

@@ -1,15 +1,18 @@
-/** What a build over HTTP may ask for: its uploads, the request's credentials, and the session that it names, if any. */
+/**
+ * The session of a build over HTTP: its uploads, the request's credentials, and the client's session if the request
+ * names one.
+ */
 import { randomUUID } from 'node:crypto';
 import type { Readable } from 'node:stream';
 import type { CredentialSource } from '../../../oci/index.ts';
 import type { ClientSession, Session } from '../../../session/index.ts';
 
 interface RequestParts {
-  /** Bodies by the ID that the build's context gives them; each may be read once. */
+  /** The bodies, by the ID that the build's context gives them. Each may be read once. */
   uploads: Readonly<Record<string, Readable>>;
-  /** Of `X-Registry-Config`; they come before what the session says. */
+  /** The credentials in `X-Registry-Config`. They come before those of the client's session. */
   credentials: CredentialSource | undefined;
-  /** Undefined when the request names none. */
+  /** The client's session; undefined when the request names none. */
   client: ClientSession | undefined;
   tenant: Session['tenant'];
 }

@@ -1,4 +1,4 @@
-/** A Dockerfile's instructions as docker's own builder of old numbers them: `Step 2/5 : RUN make`. Pure. */
+/** The instructions of a Dockerfile as docker's old builder numbers them: `Step 2/5 : RUN make`. Pure. */
 import { printable } from '../../../errors/index.ts';
 import type { Base, Dockerfile, Stage } from '../../../frontend/index.ts';
 import type { Vertex } from '../../../llb/index.ts';
@@ -7,23 +7,28 @@ export interface BuildStep {
   /** The instruction as written, on one line. */
   text: string;
   line: number;
-  /** `arg`: before the first FROM; `copy`: COPY and ADD; `run`: all that docker's builder ran a container for. */
+  /**
+   * `arg`: before the first FROM; `copy`: COPY and ADD; `run`: all instructions for which docker's builder ran a
+   * container.
+   */
   kind: 'arg' | 'from' | 'copy' | 'run';
-  /** Number of its stage among those that are built. */
+  /** The number of its stage, among those that are built. */
   stage: number;
-  /** ONBUILD triggers of the base, which a FROM runs. */
+  /** How many ONBUILD triggers of the base a FROM runs. */
   triggers: number;
-  /** What is built for it, without sources; empty for instructions that only change the image's config. */
+  /**
+   * The vertices that are built for it, without sources; empty for instructions that only change the image's config.
+   */
   vertices: Vertex[];
-  /** All that is solved for it. */
+  /** All vertices that are solved for it. */
   all: Vertex[];
-  /** The next step of its stage that something is built for. */
+  /** The next step in its stage that something is built for. */
   above?: BuildStep;
 }
 
 /**
- * The steps of all stages that a build needs: global ARGs first, then each stage in the order written. `triggers`: how
- * many the base of the FROM on a line has. Work for `inTurns` or `atOnce`.
+ * The steps of all stages that a build needs: global ARGs first, then each stage in the order written. `triggers` has,
+ * by the line of a FROM, how many triggers its base has. The work is for `inTurns` or `atOnce`.
  */
 export function* stepsOf(
   file: Dockerfile,
@@ -71,7 +76,7 @@ export function* stepsOf(
 
 const kinds: Readonly<Record<string, BuildStep['kind']>> = { from: 'from', copy: 'copy', add: 'copy' };
 
-/** The target stage, those it is built on by name, and all that something is built in. */
+/** The target stage, the stages that it is built on by name, and all stages in which something is built. */
 function neededStages(
   file: Dockerfile,
   target: string | undefined,

@@ -1,23 +1,25 @@
-/** How a build's progress and its end are told to the client; one kind per builder version. */
+/**
+ * A teller writes the progress and the end of a build to the client. There is one kind for each version of the builder.
+ */
 import type { BuildResult } from '../../../engine/index.ts';
 import type { DrydockError } from '../../../errors/index.ts';
 import type { FrontendResult } from '../../../frontend/index.ts';
 import type { ProgressSink } from '../../../progress/index.ts';
 
-/** What is known of the image that was built. */
+/** The facts about the image that was built. */
 export interface MadeImage {
-  /** As people write them. */
+  /** Its tags, as people write them. */
   tags: readonly string[];
-  /** It was in the store already. */
+  /** Whether it was in the store already. */
   wasThere: boolean;
 }
 
 export interface Teller {
   readonly sink: ProgressSink;
-  /** Is told what is going to be built. */
+  /** Hears what is going to be built. */
   readonly onPlan?: (plan: FrontendResult) => Promise<void>;
-  /** Tells what has happened until now, as far as the client reads; resolves when it is out. */
+  /** Writes everything that has happened until now, as far as the client reads; resolves when it is out. */
   finish(result: BuildResult, made: MadeImage): Promise<void>;
-  /** The last objects of a failed build; gives the message to end with. */
+  /** Writes the last objects of a failed build. Returns the message to end with. */
   fail(error: DrydockError): string;
 }

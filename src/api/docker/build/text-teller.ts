@@ -1,4 +1,4 @@
-/** Version 1: the text of docker's own builder of old, one step after the other, whatever runs at the same time. */
+/** Version 1: writes the text of docker's old builder, one step after the other, whatever runs at the same time. */
 import { StringDecoder } from 'node:string_decoder';
 import type { BuildResult } from '../../../engine/index.ts';
 import type { DrydockError } from '../../../errors/index.ts';
@@ -14,39 +14,39 @@ import { shortId } from '../http/progress.ts';
 import { type BuildStep, stepsOf } from './steps.ts';
 import type { MadeImage, Teller } from './teller.ts';
 
-/** Characters of output that may wait, for the client or for the steps before: of one step's vertex, and of all. */
+/** The most characters of output that wait for the client or for earlier steps: of one step's vertex, and of all. */
 const maxWaiting = 1 << 20;
 const maxWaitingInAll = 4 << 20;
 
 interface ToldVertex {
-  /** It runs, or has run: it is not from the cache. */
+  /** Whether it runs or has run: it is then not from the cache. */
   started: boolean;
   done: boolean;
-  /** It was taken from the cache, or nobody needed to look at it. */
+  /** Whether it was taken from the cache, or nobody needed it. */
   cached: boolean;
   failed: boolean;
-  /** Output not told yet. */
+  /** The output that is not written yet. */
   text: string;
-  /** Some of it was left out. */
+  /** Whether some of the output was left out. */
   clipped: boolean;
   decoders: { 1: StringDecoder; 2: StringDecoder };
 }
 
-/** Longest Dockerfile that is read once more to tell the steps before one that failed. */
+/** The longest Dockerfile that is parsed once more, to write the steps before a failed one. */
 const maxParsed = 64 * 1024;
-/** Steps that are still told of when one fails. */
+/** The most steps that are still written when one fails. */
 const maxBefore = 1000;
 
 const leftOut = '[output left out: it came faster than it was read]\n';
 
 interface TextOptions {
-  /** The stage that is built; undefined: the last. */
+  /** The stage that is built; undefined: the last one. */
   target: string | undefined;
-  /** No step is taken from the cache. */
+  /** Whether steps are not taken from the cache. */
   noCache: boolean;
-  /** Containers of steps are told to be removed. */
+  /** Whether the text says that the containers of steps are removed. */
   removes: boolean;
-  /** The image's ID is told as an object besides. */
+  /** Whether the image's ID is also written as an object. */
   wantsAux: boolean;
 }
 
@@ -61,11 +61,11 @@ export class TextTeller implements Teller {
   readonly #warnings: string[] = [];
   #steps: BuildStep[] = [];
   #at = 0;
-  /** Stages of which a step before the current one was not from the cache. */
+  /** The stages in which a step before the current one was not from the cache. */
   readonly #made = new Set<number>();
-  /** Characters of output not told yet. */
+  /** The number of characters of output that are not written yet. */
   #waiting = 0;
-  /** The current step's head is out; and that it runs. */
+  /** Whether the current step's head is out; `#running` says whether its line about running is. */
   #headed = false;
   #running = false;
   readonly #noCache: boolean;
@@ -74,7 +74,7 @@ export class TextTeller implements Teller {
   /** Whether the image was in the store already; undefined until the build is over. */
   #wasThere: boolean | undefined;
   #lastId = '';
-  /** It goes on by itself, in another turn. */
+  /** Resolves when the teller goes on by itself, in another turn. */
   #later: Promise<void> | undefined;
 
   constructor(stream: ObjectSink, options: TextOptions) {
@@ -176,7 +176,7 @@ export class TextTeller implements Teller {
     this.#advance();
   }
 
-  /** The heads of all steps up to the line that the frontend stumbled over (a base image that is not there). */
+  /** Writes the heads of all steps up to the line at which the frontend failed (a base image that is not there). */
   #upTo({ source, hop }: DrydockError): void {
     const line = source?.ranges[0]?.start.line;
     if (source === undefined || line === undefined || hop === 'dockerfile') return;
@@ -190,7 +190,7 @@ export class TextTeller implements Teller {
     }
   }
 
-  /** Tells all that can be told: done steps in order, and the output of the first that is not done. */
+  /** Writes all that can be written: finished steps in order, and the output of the first unfinished one. */
   #advance(imageId?: string): void {
     for (let step = this.#steps[this.#at]; step !== undefined; step = this.#steps[this.#at]) {
       if (isDue()) {
@@ -227,8 +227,9 @@ export class TextTeller implements Teller {
   }
 
   /**
-   * Whether a step's result was there before this build; undefined while that is not known. A step that only changes
-   * the config was there if what was built next on top of it was, or, with nothing on top, the image.
+   * Whether a step's result was there before this build; undefined while that is not known. The result of a step that
+   * only changes the config was there if the next built step on top of it was there or, with none on top, if the image
+   * was.
    */
   #isCached(step: BuildStep): boolean | undefined {
     if (step.kind === 'arg' || (step.kind === 'from' && step.triggers === 0)) return false;
@@ -238,7 +239,7 @@ export class TextTeller implements Teller {
     return step.above === undefined ? this.#wasThere : this.#isFromCache(step.above);
   }
 
-  /** The same of a step that something is built for. */
+  /** The same for a step that something is built for. */
   #isFromCache({ vertices }: BuildStep): boolean | undefined {
     const states = vertices.map(({ digest }) => this.#states.get(digest));
     if (states.some((state) => state?.failed || (state?.started && !state.cached))) return false;
@@ -268,7 +269,7 @@ export class TextTeller implements Teller {
     }
   }
 
-  /** What the client was too slow for by the end of a step is not told any more. */
+  /** Leaves out the output for which the client was too slow by the end of the step. */
   #leaveOut(step: BuildStep): void {
     for (const { digest } of step.vertices) {
       const state = this.#states.get(digest);
@@ -309,7 +310,7 @@ export class TextTeller implements Teller {
     state.cached = true;
   }
 
-  /** What has begun, or is done, has all of its inputs. */
+  /** Marks the inputs of a vertex as done: a vertex that has begun, or is done, has all of its inputs. */
   #settleInputs(digest: string): void {
     const queue = [...(this.#inputs.get(digest) ?? [])];
     for (let next = queue.pop(); next !== undefined; next = queue.pop()) {
@@ -337,7 +338,7 @@ export class TextTeller implements Teller {
     return state;
   }
 
-  /** Stands for the step with all before it that were told. */
+  /** An ID that stands for the step with all steps written before it. */
   #stepId({ text, all }: BuildStep): string {
     this.#lastId = digestOf(`${this.#lastId}\n${text} ${all[0]?.digest ?? ''}`);
     return this.#lastId;
@@ -348,7 +349,7 @@ export class TextTeller implements Teller {
   }
 }
 
-/** The first file that definitions say they were made of. */
+/** The first file that definitions name as their source. */
 function sourceOf(definitions: readonly Definition[]): FrontendResult['dockerfile'] {
   const info = definitions.flatMap(({ Source }) => Source?.infos ?? [])[0];
   return info && { text: Buffer.from(info.data).toString('utf8'), filename: info.filename };
@@ -358,14 +359,20 @@ function hasContainer({ kind, triggers }: BuildStep): boolean {
   return kind === 'run' || triggers > 0;
 }
 
-/** Old clients show where a step runs and what it made; here these stand for the step itself. */
+/**
+ * An ID for the container of a step. Old clients show where a step runs and what it made; here both stand for the step
+ * itself.
+ */
 function containerId(step: BuildStep): string {
   return shortId(
     digestOf(`container ${step.line} ${step.text} ${step.vertices.map(({ digest }) => digest).join(' ')}`),
   );
 }
 
-/** A failed RUN in the words that scripts look for; the text has told which step it was. Undefined for other errors. */
+/**
+ * The message of a failed RUN in the words that scripts look for. The text has told already which step it was.
+ * Undefined for other errors.
+ */
 function runMessage(error: DrydockError): string | undefined {
   const { details, exitCode, source, hint } = error;
   if (exitCode === undefined || typeof details?.command !== 'string') return undefined;
@@ -374,7 +381,10 @@ function runMessage(error: DrydockError): string | undefined {
   return `${said}${place === undefined ? '' : ` (${place})`}${hint === undefined ? '' : `\nhint: ${hint}`}`;
 }
 
-/** A file that COPY or ADD does not find, in the words of docker's builder of old. Undefined for other errors. */
+/**
+ * The message about a file that COPY or ADD does not find, in the words of docker's old builder. Undefined for other
+ * errors.
+ */
 function missingMessage({ code, hop, details, source, hint }: DrydockError): string | undefined {
   if (code !== 'not-found' || hop !== 'file') return undefined;
   const line = source?.text.split('\n')[(source.ranges[0]?.start.line ?? 0) - 1] ?? '';
@@ -392,7 +402,7 @@ function missingMessage({ code, hop, details, source, hint }: DrydockError): str
   return `${said} (${placeOf(source)})${hint === undefined ? '' : `\nhint: ${hint}`}`;
 }
 
-/** docker's own warnings begin with the word already. */
+/** A warning for the text. docker's own warnings begin with that word already. */
 function asWarning(text: string): string {
   const at = text.indexOf('[Warning] ');
   return at < 0 ? `[Warning] ${text}` : text.slice(at);

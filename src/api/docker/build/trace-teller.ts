@@ -1,4 +1,4 @@
-/** Version 2: BuildKit's status messages in base64, and the image's ID. */
+/** Version 2: writes BuildKit's status messages in base64, and the image's ID. */
 import { toBinary } from '@bufbuild/protobuf';
 import type { BuildResult } from '../../../engine/index.ts';
 import type { DrydockError } from '../../../errors/index.ts';
@@ -8,7 +8,7 @@ import { buildMessage } from '../http/errors.ts';
 import type { ObjectSink } from '../http/json-stream.ts';
 import type { Teller } from './teller.ts';
 
-/** Events are gathered for so many ms before they are told. */
+/** How long events are gathered before they are written, in ms. */
 const every = 50;
 
 export class TraceTeller implements Teller {

@@ -1,17 +1,18 @@
 /**
- * Where one request leaves its body for another: docker's CLI posts a build's files with `buildid=upload-request:ID`
- * beside the build itself, which says `remote=upload-request&buildid=ID`. Either may come first.
+ * The place where one request leaves its body for another. docker's CLI posts a build's files with
+ * `buildid=upload-request:ID`, and the build itself with `remote=upload-request&buildid=ID`. Either request may come
+ * first.
  */
 import type { Readable } from 'node:stream';
 import { canceled } from '../../../errors/index.ts';
 import { apiError } from '../http/errors.ts';
 
-/** How long one waits for the other, ms; as in dockerd. */
+/** How long one request waits for the other, in ms, as in dockerd. */
 const patience = 5_000;
 
-/** Where an upload is left: under an ID that whoever leaves it and takes it has made up. */
+/** The place of an upload: an ID that the client has made up for both requests. */
 interface UploadPlace {
-  /** Who asks (`identityKey`): nobody gets at another's uploads, nor puts one in their place. */
+  /** The one who asks (`identityKey`). Nobody gets at another's uploads, or puts one in their place. */
   owner: string;
   id: string;
 }
@@ -31,8 +32,8 @@ export class UploadDesk {
   }
 
   /**
-   * Leaves a body; resolves when a build has taken it and is done with it. Throws `not-found` when none comes, and
-   * `conflict` when there is one under this ID.
+   * Leaves a body. Resolves when a build has taken it and is done with it. Throws `not-found` when no build comes, and
+   * `conflict` when there is a body under this ID.
    */
   async leave(at: UploadPlace, body: Readable, signal: AbortSignal): Promise<void> {
     const place = this.#place(at);
@@ -45,7 +46,7 @@ export class UploadDesk {
     await done;
   }
 
-  /** Takes the body left under an ID. Throws `not-found` when none comes. */
+  /** Takes the body that was left under an ID. Throws `not-found` when none comes. */
   async take(at: UploadPlace, signal: AbortSignal): Promise<Readable> {
     const place = this.#place(at);
     const what = 'upload-request: the upload that this build is to use has not come';

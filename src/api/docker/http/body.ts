@@ -1,20 +1,20 @@
-/** Request bodies: read as a stream that may be given up without cutting the client off. */
+/** Request bodies: streams that may be given up without cutting the client off. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Readable } from 'node:stream';
 import { DrydockError } from '../../../errors/index.ts';
 import { apiError } from './errors.ts';
 import { parseBoundedJson } from './limits.ts';
 
-/** A client that neither sends nor hangs up keeps a given-up upload's connection for so many ms. */
+/** How long a client that neither sends nor hangs up keeps the connection of a given-up upload, in ms. */
 const drainIdle = 30_000;
 const endedEarly = 'drydock:ended-early';
 
-/** Clients that wait to be told to send their body (`Expect: 100-continue`), by their request. */
+/** The responses to clients that wait to be told to send their body (`Expect: 100-continue`), by request. */
 const wanting = new WeakMap<IncomingMessage, ServerResponse>();
 
 /**
- * A request's body. Unlike the request, it can be destroyed: what the client still sends is then read and dropped,
- * so that the client is not stopped by a broken pipe before it reads our answer.
+ * The body of a request. Unlike the request, it can be destroyed: the bytes that the client still sends are then read
+ * and dropped, so that no broken pipe stops the client before it reads the answer.
  */
 export class UploadBody extends Readable {
   readonly #request: IncomingMessage;
@@ -77,19 +77,22 @@ export class UploadBody extends Readable {
 }
 
 /**
- * A client has ended its half of the connection in the middle of this request's body, and may still read our answer:
- * whoever reads the body is told, as `close` does not come while the answer goes on. False: nobody reads it.
+ * Tells the reader of this request's body that the client has ended its half of the connection in the middle of it. The
+ * client may still read the answer, and `close` does not come while the answer goes on. False: nobody reads the body.
  */
 export function bodyEndedEarly(request: IncomingMessage): boolean {
   return request.emit(endedEarly);
 }
 
-/** Tells such a client to send once its body is wanted; one that is refused before sends nothing in vain. */
+/**
+ * Tells a client that waits for it to send its body once the body is read. A client that is refused before that sends
+ * nothing in vain.
+ */
 export function continueWhenRead(request: IncomingMessage, response: ServerResponse): void {
   wanting.set(request, response);
 }
 
-/** Reads and drops what is left of a request's body; a client that stalls is cut off in the end. */
+/** Reads and drops the rest of a request's body. A client that stalls is cut off in the end. */
 export function drain(request: IncomingMessage): void {
   if (request.complete || request.destroyed || wanting.has(request)) return;
   const timer = setTimeout(() => request.destroy(), drainIdle);
@@ -100,7 +103,7 @@ export function drain(request: IncomingMessage): void {
   request.resume();
 }
 
-/** A small JSON body. Throws `invalid` for what is no JSON object or is larger than 1 MiB. */
+/** Reads a small JSON body. Throws `invalid` when it is no JSON object, or larger than 1 MiB. */
 export async function readJsonBody(request: IncomingMessage): Promise<Record<string, unknown>> {
   const parts: Buffer[] = [];
   let size = 0;

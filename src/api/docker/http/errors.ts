@@ -1,4 +1,4 @@
-/** Errors as docker's API has them: a status and `{"message": …}`, or an `errorDetail` at the end of a stream. */
+/** Errors in docker's form: a status and `{"message": …}`, or an `errorDetail` at the end of a stream. */
 import { DrydockError, type ErrorCode, type SourceLocation } from '../../../errors/index.ts';
 
 const statuses: Record<ErrorCode, number> = {
@@ -19,8 +19,9 @@ const statuses: Record<ErrorCode, number> = {
 };
 
 /**
- * The HTTP status for an error. A registry or another peer that refuses is no refusal of ours: that is a 500. What the
- * client itself has sent and does not hold (an archive that is none) is its own mistake: a 400.
+ * The HTTP status of an error. A registry or another peer that refuses is no refusal by this daemon: that is a 500.
+ * Bytes that the client itself has sent and that are not in their format (an archive that is none) are its own mistake:
+ * a 400.
  */
 export function httpStatus(error: DrydockError): number {
   if (error.code === 'corrupt' && (error.hop === 'client' || error.hop === 'context')) return 400;
@@ -29,7 +30,7 @@ export function httpStatus(error: DrydockError): number {
   return statuses[error.code];
 }
 
-/** The message with each cause that adds something. */
+/** The message, with each cause that adds something. */
 function sentence(error: DrydockError): string {
   let text = error.message;
   let cause = error.cause;
@@ -39,7 +40,7 @@ function sentence(error: DrydockError): string {
   return text;
 }
 
-/** What the log is told of an error that is none of the client's; undefined for others. */
+/** The fields of the log's line about an error; undefined for an error that is the client's own. */
 export function faultOf(error: DrydockError): Record<string, string | undefined> | undefined {
   if (httpStatus(error) < 500 || error.code === 'unsupported') return undefined;
   const { hop, hint, cause } = error;
@@ -47,7 +48,7 @@ export function faultOf(error: DrydockError): Record<string, string | undefined>
   return { error: sentence(error), hop, hint, stack };
 }
 
-/** One line for a JSON body: what is wrong, for a refusal on which hop, then what to do. */
+/** One line for a JSON body: the message, the hop when it is a refusal, and the hint. */
 export function apiMessage(error: DrydockError): string {
   const refusal = error.code === 'denied' && error.hop !== undefined;
   const text = refusal ? `${sentence(error)} (at hop: ${error.hop})` : sentence(error);
@@ -55,12 +56,12 @@ export function apiMessage(error: DrydockError): string {
   return /[.!?]$/.test(text) ? `${text} ${error.hint}` : `${text}. ${error.hint}`;
 }
 
-/** Hops whose name says nothing that the message does not. */
+/** The hops whose names add nothing to the message. */
 const plainHops = new Set(['client', 'exec', 'dockerfile']);
 
 /**
- * What a builder is told when a build fails: step, cause, place in the Dockerfile, the last lines printed, the hop and
- * the remedy. Many clients show nothing else of a build, word for word.
+ * The message of a failed build: step, cause, place in the Dockerfile, the last lines printed, hop and hint. Many
+ * clients show nothing else of a build, and show this word for word.
  */
 export function buildMessage(error: DrydockError, withLog: boolean): string {
   const parts: string[] = [];
@@ -77,18 +78,18 @@ export function buildMessage(error: DrydockError, withLog: boolean): string {
   return parts.join('\n');
 }
 
-/** `Dockerfile:3`. */
+/** The place in a file: `Dockerfile:3`. */
 export function placeOf({ filename, ranges }: SourceLocation): string | undefined {
   const line = ranges[0]?.start.line;
   return line === undefined ? undefined : `${filename}:${line}`;
 }
 
-/** The object that ends a stream that has failed. */
+/** The last object of a stream that has failed. */
 export function streamError(message: string, code?: number): object {
   return { errorDetail: code === undefined ? { message } : { code, message }, error: message };
 }
 
-/** For messages in docker's own words. */
+/** An error in docker's own words. */
 export function apiError(code: ErrorCode, message: string, hint?: string): DrydockError {
   return new DrydockError(message, { code, hop: 'client', hint });
 }

@@ -1,17 +1,17 @@
-/** docker's stream of JSON objects, one a line (CRLF), as an answer that starts with its first object. */
+/** docker's stream of JSON objects, one on each line (CRLF), as an answer that starts with its first object. */
 import type { ServerResponse } from 'node:http';
 import { type DrydockError, toDrydockError } from '../../../errors/index.ts';
 import { apiMessage, httpStatus, streamError } from './errors.ts';
 
-/** Where objects go that tell of work as it goes on. */
+/** Takes objects that tell of work while it goes on. */
 export type ObjectSink = Pick<JsonStream, 'drained' | 'isBlocked' | 'start' | 'write'>;
 
-/** Characters that are sent together: thousands of small chunks cost the thread a hundred times what one does. */
+/** How many characters are sent together: thousands of small chunks cost the thread a hundred times as much as one. */
 const batch = 16 * 1024;
 
 export class JsonStream {
   readonly #res: ServerResponse;
-  /** Objects of this turn that are not sent yet. */
+  /** The objects of this turn that are not sent yet. */
   #pending = '';
   #ended = false;
 
@@ -19,12 +19,14 @@ export class JsonStream {
     this.#res = res;
   }
 
-  /** Whether the status and a first object are out: errors from now on are objects too. */
+  /** Whether the status and a first object are out. Errors from then on are objects, too. */
   get started(): boolean {
     return this.#res.headersSent;
   }
 
-  /** The client reads more slowly than we write: hold back what can wait until `drained`. */
+  /**
+   * Whether the client reads more slowly than objects come. Objects that can wait are then held back until `drained`.
+   */
   get isBlocked(): boolean {
     return this.#res.writableNeedDrain;
   }
@@ -43,7 +45,7 @@ export class JsonStream {
     });
   }
 
-  /** Sends the status now, though there is no object yet: all that goes wrong from here on is an object. */
+  /** Sends the status now, though there is no object yet. All failures from here on are objects. */
   start(): void {
     if (this.#ended || this.#res.destroyed || this.#res.headersSent) return;
     this.#res.writeHead(200, { 'content-type': 'application/json' });
@@ -75,8 +77,8 @@ export class JsonStream {
   }
 
   /**
-   * Ends the answer with an error: as its status and body if nothing is out yet, else as its last object, with the exit
-   * code of the step that failed, which docker's CLI then ends with, unless `exits` is false.
+   * Ends the answer with an error: with its status and body if nothing is out yet, or else as the last object. That
+   * object has the exit code of the failed step, with which docker's CLI then ends, unless `exits` is false.
    */
   fail(err: unknown, message: (error: DrydockError) => string = apiMessage, exits = true): void {
     if (this.#ended) return;
@@ -92,7 +94,7 @@ export class JsonStream {
   }
 }
 
-/** An error as a whole answer, where no route's reply is at hand. */
+/** Sends an error as a whole answer, outside of any route. */
 export function sendError(res: ServerResponse, status: number, message: string): void {
   if (res.headersSent || res.destroyed) return;
   const body = `${JSON.stringify({ message })}\n`;

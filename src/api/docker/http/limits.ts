@@ -1,18 +1,21 @@
 /**
- * What one request may hold, where reading or using it would otherwise take long on the thread that serves everybody.
- * No client comes near to these; whoever does gets a 400 that names the limit. The whole head of a request, with its
- * query, is at most 1 MiB (`daemon/connections.ts`), as is a JSON body. Pure.
+ * The limits on one request, where reading or using more would take long on the thread that serves everybody. No client
+ * comes near them; a request beyond one gets a 400 that names it. The whole head of a request, with its query, is at
+ * most 1 MiB (`daemon/connections.ts`), and so is a JSON body. Pure.
  */
 import { jsonExcess } from '../../../oci/index.ts';
 import { apiError } from './errors.ts';
 
-/** Also bounded where they are used: options (`checkOptionsSize`), platforms, names of outputs, caches to import. */
+/**
+ * The limits. Some more are checked where the values are used: options (`checkOptionsSize`), platforms, names of
+ * outputs, caches to import.
+ */
 export const requestLimits = {
-  /** Parameters of a query, each counted as often as it is given. */
+  /** Parameters of a query; one that is given several times counts as often. */
   parameters: 10_000,
-  /** Values and names in a JSON text, in all its lists and objects together. */
+  /** Values and names in a JSON text, in all of its lists and objects together. */
   jsonValues: 50_000,
-  /** Lists and objects in each other. */
+  /** Lists and objects inside each other. */
   jsonDepth: 32,
   /** Values of all `filters` together. */
   filterValues: 1_000,
@@ -21,8 +24,8 @@ export const requestLimits = {
 } as const;
 
 /**
- * Parses JSON that holds no more than `requestLimits` allow, which is looked at first. Throws `invalid` for what holds
- * more, and what `JSON.parse` throws for what is none. `what` names it in messages.
+ * Parses JSON that keeps to `requestLimits`, which are checked first. Throws `invalid` for JSON that does not, and the
+ * errors of `JSON.parse`. `what` names the text in messages.
  */
 export function parseBoundedJson(text: string, what: string): unknown {
   const { jsonDepth: depth, jsonValues: values } = requestLimits;
@@ -32,7 +35,7 @@ export function parseBoundedJson(text: string, what: string): unknown {
   return JSON.parse(text) as unknown;
 }
 
-/** Throws `invalid` when there are more of something than `most`. */
+/** Throws `invalid` when there are more things than `most`. `what` names them in the message. */
 export function checkCount(what: string, count: number, most: number): void {
   if (count > most) throw tooMuch(what, `has ${count} values, at most ${most} are taken`);
 }

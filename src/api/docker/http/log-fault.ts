@@ -4,7 +4,7 @@ import type { ApiHost } from '../../shared/host.ts';
 import { faultOf } from './errors.ts';
 import { pathForLogs } from './target.ts';
 
-/** Logs what failed in a request and why, whatever form its answer has; nothing for what is the client's own mistake. */
+/** Logs the failure of a request, whatever form its answer has. The client's own mistakes are not logged. */
 export function logFault(host: Pick<ApiHost, 'log'>, request: IncomingMessage, error: DrydockError): void {
   const fault = faultOf(error);
   if (fault === undefined) return;

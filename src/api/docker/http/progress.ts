@@ -1,9 +1,9 @@
-/** Transfers as docker's clients draw them: status objects with a bar for those who show text as it comes. */
+/** Transfers as docker's clients draw them: status objects, with a bar for those that show text as it comes. */
 
 import type { JsonStream } from './json-stream.ts';
 import { formatSize } from './sizes.ts';
 
-/** `[====>      ]  1.2MB/3.4MB`, as docker's own messages have it. */
+/** `[====>      ]  1.2MB/3.4MB`, as in docker's own messages. */
 function progressBar(current: number, total: number): string {
   if (total <= 0 || current > total) return current <= 0 ? '' : formatSize(current).padStart(8);
   const filled = Math.floor((Math.min(100, (current / total) * 100) / 100) * 50);
@@ -16,20 +16,20 @@ export function progressObject(status: string, id: string, current: number, tota
   return { status, progressDetail: detail, progress: progressBar(current, total), id };
 }
 
-/** Told of a transfer's bytes: `begin` once, `moving` now and then, `end` once. */
+/** The words for a transfer: `begin` once, `moving` now and then, `end` once. */
 interface TransferWords {
   begin?: string;
   moving: string;
-  /** Or what it is for a digest. */
+  /** The last word, or a function that makes it for a digest. */
   end: string | ((digest: string) => string);
 }
 
-/** A transfer may be told this often, in ms. */
+/** How often a transfer is reported, in ms. */
 const every = 100;
 
 /**
- * A `report` function that tells blobs' transfers on a stream by the first twelve digits of their digests. While the
- * client is slow, only ends are told.
+ * A `report` function that writes the transfers of blobs to a stream, named by the first twelve digits of their
+ * digests. While the client is slow, only their ends are written.
  */
 export function transferReport(stream: JsonStream, words: TransferWords) {
   const known = new Map<string, { at: number; done: boolean }>();

@@ -1,14 +1,14 @@
-/** Parameters of a query, read as dockerd reads them. Pure. */
+/** Reads the parameters of a query as dockerd reads them. Pure. */
 import { clip, DrydockError } from '../../../errors/index.ts';
 import { durationMs } from '../../../words/index.ts';
 import { apiError } from './errors.ts';
 import { checkCount, parseBoundedJson, requestLimits } from './limits.ts';
 
-/** A query's parameters, each possibly given several times. */
+/** The parameters of a query. Each may be given several times. */
 export class Query {
   readonly #params: URLSearchParams;
 
-  /** `search`: from the question mark on. Throws `invalid` for more parameters than are taken. */
+  /** `search` begins with the question mark. Throws `invalid` for more parameters than are allowed. */
   constructor(search: string) {
     let count = 1;
     for (let at = search.indexOf('&'); at >= 0; at = search.indexOf('&', at + 1)) count++;
@@ -16,7 +16,7 @@ export class Query {
     this.#params = new URLSearchParams(search);
   }
 
-  /** The first value; '' when it is not there. */
+  /** The first value; '' when the parameter is missing. */
   text(name: string): string {
     return this.#params.get(name) ?? '';
   }
@@ -29,12 +29,12 @@ export class Query {
     return this.#params.getAll(name);
   }
 
-  /** False for nothing, `0`, `no`, `false` and `none`; true for everything else. */
+  /** False for an empty value, `0`, `no`, `false` and `none`; true for everything else. */
   bool(name: string): boolean {
     return !['', '0', 'no', 'false', 'none'].includes(this.text(name).trim().toLowerCase());
   }
 
-  /** A whole number; undefined when it is not there. Throws `invalid`. */
+  /** A whole number; undefined when the parameter is missing. Throws `invalid`. */
   int(name: string): number | undefined {
     const value = this.text(name);
     if (value === '') return undefined;
@@ -44,7 +44,7 @@ export class Query {
     return Number(value);
   }
 
-  /** A JSON value; undefined when it is not there or `null`. Throws `invalid`. */
+  /** A JSON value; undefined when the parameter is missing or `null`. Throws `invalid`. */
   json(name: string): unknown {
     const value = this.text(name);
     if (value === '') return undefined;
@@ -59,7 +59,7 @@ export class Query {
     }
   }
 
-  /** A JSON object of texts (`null` values are left out). Throws `invalid`. */
+  /** A JSON object whose values are texts; `null` values are left out. Throws `invalid`. */
   jsonMap(name: string): Record<string, string> {
     const value = this.json(name);
     if (value === undefined) return {};
@@ -86,7 +86,7 @@ export class Query {
     return entries.flatMap(([key, item]) => (item === null ? [key] : []));
   }
 
-  /** A JSON list; empty when it is not there, `null` or `{}`. Throws `invalid`. */
+  /** A JSON list; empty when the parameter is missing, `null` or `{}`. Throws `invalid`. */
   jsonList(name: string): unknown[] {
     const value = this.json(name);
     if (value === undefined) return [];
@@ -96,12 +96,12 @@ export class Query {
   }
 }
 
-/** `filters`: name → values. */
+/** The parameter `filters`: name → values. */
 export type Filters = ReadonlyMap<string, readonly string[]>;
 
 /**
- * Reads `filters`, in the form of today (`{"label":["a"]}`) or of old clients (`{"label":{"a":true}}`). Throws
- * `invalid` for what is neither, for names that are not in `known`, and for more values than are taken.
+ * Reads `filters`, in today's form (`{"label":["a"]}`) or in that of old clients (`{"label":{"a":true}}`). Throws
+ * `invalid` for another form, for names that are not in `known`, and for more values than are allowed.
  */
 export function readFilters(query: Query, known: readonly string[]): Filters {
   const value = query.json('filters');
@@ -131,8 +131,8 @@ export function readFilters(query: Query, known: readonly string[]): Filters {
 }
 
 /**
- * The one true-or-false value of a filter, `1`, `true`, `0` or `false`: dockerd takes no other spelling here. Undefined
- * when it is not given. Throws `invalid`.
+ * The one truth value of a filter: `1`, `true`, `0` or `false`, the only spellings that dockerd takes here. Undefined
+ * when the filter is not given. Throws `invalid`.
  */
 export function boolFilter(filters: Filters, name: string): boolean | undefined {
   const values = filters.get(name);
@@ -143,7 +143,7 @@ export function boolFilter(filters: Filters, name: string): boolean | undefined 
   return isTrue;
 }
 
-/** Whether labels satisfy `label` (all of them) and `label!` (none of them): `key` or `key=value`. */
+/** Whether labels satisfy the filters `label` (all of them) and `label!` (none of them), each `key` or `key=value`. */
 export function labelsMatch(filters: Filters, labels: Record<string, string>): boolean {
   const has = (text: string) => {
     const at = text.indexOf('=');
@@ -154,8 +154,8 @@ export function labelsMatch(filters: Filters, labels: Record<string, string>): b
 }
 
 /**
- * A time as docker's filters have it: seconds since the epoch with a fraction, RFC 3339, or an age (`10m`, `1h30m`).
- * In ms since the epoch. Throws `invalid`.
+ * A time in docker's filters, in ms since the epoch: seconds since the epoch with a fraction, RFC 3339, or an age
+ * (`10m`, `1h30m`). Throws `invalid`.
  */
 export function readTime(text: string, name: string, now = Date.now()): number {
   if (/^\d+(\.\d+)?$/.test(text)) return Number(text) * 1000;

@@ -18,8 +18,8 @@ interface AuthConfig {
 }
 
 /**
- * Credentials of `X-Registry-Auth`; they are for the registry of the image that the request names, and for no mirror
- * of it. Undefined when there are none. Throws `invalid` for what is not base64 of JSON.
+ * The credentials in `X-Registry-Auth`. They are for the registry of the image that the request names, and for no
+ * mirror of it. Undefined when there are none. Throws `invalid` for a header that is not base64 of JSON.
  */
 export function registryAuth(
   header: string | string[] | undefined,
@@ -34,7 +34,10 @@ export function registryAuth(
   return async (host) => (bare(host) === bare(domain) ? { ...found, sent } : undefined);
 }
 
-/** Credentials of `X-Registry-Config`, by the host that asks. Throws `invalid` for what is not base64 of JSON. */
+/**
+ * The credentials in `X-Registry-Config`, by the host that asks for them. Throws `invalid` for a header that is not
+ * base64 of JSON.
+ */
 export function registryConfig(header: string | string[] | undefined): CredentialSource | undefined {
   const sent = 'X-Registry-Config';
   const value = decode(header, sent);
@@ -48,14 +51,14 @@ export function registryConfig(header: string | string[] | undefined): Credentia
   return async (host) => byHost.get(bare(host));
 }
 
-/** The host of a key such as `https://index.docker.io/v1/`; Docker Hub's names are one. */
+/** The host in a key such as `https://index.docker.io/v1/`. Docker Hub's names count as one. */
 function bare(key: string): string {
   if (key === hubKey) return 'docker.io';
   const host = hostOfAddress(key);
   return /^(index\.|registry-1\.)?docker\.io$/.test(host) ? 'docker.io' : host;
 }
 
-/** Go's clients send the URL alphabet, most others the standard one; both may leave padding off. */
+/** Decodes the header. Go's clients send the URL alphabet, most others the standard one; both may leave padding off. */
 function decode(header: string | string[] | undefined, name: string): Record<string, unknown> | undefined {
   const text = Array.isArray(header) ? header[0] : header;
   if (text === undefined || text.trim() === '') return undefined;
@@ -75,7 +78,7 @@ function decode(header: string | string[] | undefined, name: string): Record<str
   return value as Record<string, unknown>;
 }
 
-/** undefined when it says nothing. */
+/** The credentials in an entry; undefined when it has none. */
 export function credentialsOf(entry: AuthConfig): RegistryCredentials | undefined {
   const text = (value: unknown) => (typeof value === 'string' && value !== '' ? value : undefined);
   let username = text(entry.username);

@@ -1,15 +1,15 @@
-/** From a request to the route that answers it. Pure. */
+/** Finds the route that answers a request. Pure. */
 import type { Route } from './route.ts';
 
 interface FoundRoute {
   route: Route;
-  /** What stands for `*`; '' in a path that has none. */
+  /** The text that stands for `*`; '' in a path without one. */
   name: string;
-  /** The route's path as messages and the audit log show it, `/images/{name}/json`. */
+  /** The route's path in messages and in the audit log, `/images/{name}/json`. */
   shown: string;
 }
 
-/** The route of a method and a path (`parseTarget`'s): one that is written out before one with `*`. */
+/** The route of a method and a path (`parseTarget`'s). A route without `*` comes before one with it. */
 export function findRoute(routes: readonly Route[], method: string, path: string): FoundRoute | undefined {
   let found: FoundRoute | undefined;
   for (const route of routes) {

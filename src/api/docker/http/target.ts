@@ -1,23 +1,23 @@
 /**
- * A request's target (RFC 9112, 3.2), taken apart in this one place: what is looked up, what is checked and what is
- * logged can be no two things. Pure.
+ * Takes the target of a request (RFC 9112, 3.2) apart, in this one place, so that the path that is looked up, the path
+ * that is checked and the path that is logged cannot differ. Pure.
  */
 import { apiError } from './errors.ts';
 import { splitVersion } from './version.ts';
 
 export interface Target {
-  /** Decoded, without the API version and without a slash at its end; `/images/team/app/json`. */
+  /** The decoded path, without the API version and without a slash at its end: `/images/team/app/json`. */
   path: string;
-  /** The API version asked for, else the newest. */
+  /** The API version that is asked for, or else the newest. */
   version: string;
-  /** From the question mark on, as it came; '' without one. */
+  /** The query with its question mark, as it came; '' without one. */
   search: string;
 }
 
 /**
- * Reads a target in origin form (`/v1.41/info?a=b`) or absolute form (`http://host/info`). Throws `invalid` for what
- * does not decode and for versions that we do not speak, `not-found` for a path that has other ways to be written
- * (`//`, `/./`, `/../`): nothing is served under two names.
+ * Reads a target in origin form (`/v1.41/info?a=b`) or absolute form (`http://host/info`). Throws `invalid` for one
+ * that does not decode and for a version that is not spoken here, and `not-found` for a path that can be written in
+ * another way (`//`, `/./`, `/../`): nothing is served under two names.
  */
 export function parseTarget(target: string): Target {
   const [, raw = '', search = ''] = /^(?:https?:\/\/[^/?#]*)?(\/[^?#]*)(\?.*)?$/is.exec(target) ?? [];
@@ -36,7 +36,7 @@ export function parseTarget(target: string): Target {
   return { path: short, version, search };
 }
 
-/** The path of a request for logs; what cannot be read is shown as it came. */
+/** The path of a request for logs. A target that cannot be read is returned as it came. */
 export function pathForLogs(target: string): string {
   try {
     return parseTarget(target).path;

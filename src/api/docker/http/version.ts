@@ -9,11 +9,11 @@ export const serverHeader = `Drydock (linux) API/${oldestVersion}-${newestVersio
 interface VersionedPath {
   /** The path without its version. */
   path: string;
-  /** The version asked for, else the newest. */
+  /** The version that is asked for, or else the newest. */
   version: string;
 }
 
-/** Takes the version off a path. Throws `invalid` in docker's words when we do not speak it. */
+/** Takes the version off a path. Throws `invalid`, in docker's words, for a version that is not spoken here. */
 export function splitVersion(path: string): VersionedPath {
   const match = /^\/v(\d+\.\d+)(\/.*)$/s.exec(path);
   if (match === null) return { path, version: newestVersion };
@@ -33,7 +33,7 @@ export function splitVersion(path: string): VersionedPath {
   return { path: rest, version };
 }
 
-/** Below 0, 0, above 0 as `a` is older, the same, newer. */
+/** Below 0, 0 or above 0, as `a` is older than `b`, the same, or newer. */
 function compareVersions(a: string, b: string): number {
   const [aMajor = 0, aMinor = 0] = a.split('.').map(Number);
   const [bMajor = 0, bMinor = 0] = b.split('.').map(Number);

@@ -102,8 +102,8 @@ function isId(id: string, wanted: string): boolean {
 }
 
 /**
- * How many bytes the cache may keep: no more than `most`, and less where the disk wants `free` bytes, but what is
- * `reserved` for it in any case. 0 means that a limit is not set.
+ * How many bytes the cache may keep: at most `most`, and less where the disk is to have `free` bytes, but the
+ * `reserved` bytes in any case. 0 means that a limit is not set.
  */
 export function keepBytes(
   limits: { reserved: number; most: number; free: number },

@@ -109,7 +109,10 @@ async function wasThere({ engine }: ApiHost, id: Digest | undefined, began: numb
   return config !== undefined && config.createdAt < began;
 }
 
-/** Version 1 takes steps from the images named in `cachefrom` alone, and never pulls them: without one that is here, from none. */
+/**
+ * Whether no step may come from the cache. Version 1 takes steps from the images in `cachefrom` alone, and never pulls
+ * them: when none of them is here, it takes no step from the cache.
+ */
 async function lacksCache({ host }: Call, { version, cacheNames }: BuildParameters): Promise<boolean> {
   if (version === 2 || cacheNames === undefined) return false;
   for (const name of cacheNames) {

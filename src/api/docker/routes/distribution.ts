@@ -1,4 +1,4 @@
-/** `GET /distribution/{name}/json`: what a registry has under a name. */
+/** `GET /distribution/{name}/json`: the manifest that a registry has under a name. */
 import { parseIndex, parseManifest, readConfig } from '../../../distribution/index.ts';
 import { isIndexType, maxBytes, normalizeName, type Platform } from '../../../oci/index.ts';
 import { apiError } from '../http/errors.ts';

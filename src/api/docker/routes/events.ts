@@ -1,4 +1,4 @@
-/** `GET /events`: what happened and happens to images and to the build cache. */
+/** `GET /events`: the past and coming events of images and of the build cache. */
 import { reaches, reachOf } from '../../../auth/index.ts';
 import type { ApiEvent } from '../../shared/events.ts';
 import { type Filters, labelsMatch, readFilters, readTime } from '../http/query.ts';
@@ -8,7 +8,7 @@ export const eventRoutes: Route[] = [
   { method: 'GET', path: '/events', scopes: ['system:read'], handle: streamEvents },
 ];
 
-/** The names dockerd knows; those of things that we do not have never match. */
+/** The filter names that dockerd knows. Names of things that are not here never match. */
 const known = [
   'config',
   'container',
@@ -26,7 +26,7 @@ const known = [
   'volume',
 ];
 
-/** A client that lets so many bytes pile up is cut off rather than kept in memory. */
+/** How many bytes may pile up for a client before it is cut off. */
 const maxPending = 4 << 20;
 
 function streamEvents({ host, query, response, signal, request, authority }: Call): undefined {

@@ -31,7 +31,7 @@ function getMany(call: Call): Promise<undefined> {
   return save(call, names);
 }
 
-/** The one platform asked for. Throws `invalid` for several. */
+/** The one platform that is asked for. Throws `invalid` for several. */
 function platformOf({ query, version }: Call): Platform | undefined {
   if (isBefore(version, '1.48')) return undefined;
   const platforms = query.all('platform');
@@ -62,8 +62,8 @@ async function save(call: Call, names: string[]): Promise<undefined> {
 }
 
 /**
- * All that is wrong with an archive is an error of the stream: docker's clients look for it there. A quiet answer begins
- * when the image is loaded, as dockerd's does: clients go away at its status, without reading on.
+ * Loads an archive. Every fault of the archive is an error of the stream, where docker's clients look for it. A quiet
+ * answer begins when the image is loaded, as dockerd's does: clients go away at its status, without reading on.
  */
 async function load(call: Call): Promise<undefined> {
   const { host, query, request, response, signal } = call;

@@ -57,7 +57,7 @@ async function remove({ host, name, query, version }: Call) {
   return { json: told(host, await removeImage(store, name, { force })) };
 }
 
-/** Tells events of a removal; the answer's list. */
+/** Sends the events of a removal, and returns the answer's list. */
 function told(host: Call['host'], { id, untagged, deleted }: Removed): object[] {
   for (const name of untagged) host.events.emit('image', 'untag', id, { name });
   if (deleted !== undefined) host.events.emit('image', 'delete', deleted, { name: untagged[0] ?? deleted });
@@ -67,7 +67,10 @@ function told(host: Call['host'], { id, untagged, deleted }: Removed): object[] 
   ];
 }
 
-/** There are no containers that use images: without `dangling`, or with `dangling=false`, all go that match. */
+/**
+ * Removes images. There are no containers that use any: without `dangling`, or with `dangling=false`, all images go
+ * that match.
+ */
 async function pruneImages({ host, query }: Call) {
   const { store } = host.engine;
   const filters = readFilters(query, ['dangling', 'until', 'label', 'label!']);

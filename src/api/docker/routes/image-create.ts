@@ -45,7 +45,7 @@ async function create(call: Call): Promise<undefined> {
   return undefined;
 }
 
-/** `tag` may be a digest; a tag in `fromImage` itself counts when there is none. */
+/** The name to pull. `tag` may be a digest; a tag in `fromImage` itself counts when there is no `tag`. */
 function nameOf(image: string, tag: string): string {
   if (tag === '') return image;
   const ref = parseReference(image);
@@ -54,7 +54,7 @@ function nameOf(image: string, tag: string): string {
     : formatReference({ ...ref, tag, digest: undefined });
 }
 
-/** One image; without tag and digest every tag of the repository, as the API has it. */
+/** Pulls one image or, without a tag and a digest, every tag of the repository, as the API has it. */
 async function pull(call: Call, stream: JsonStream): Promise<void> {
   const { host, query, request, signal } = call;
   readPlatform(query.text('platform'));
@@ -159,7 +159,7 @@ async function importImage(call: Call, stream: JsonStream): Promise<void> {
   if (name !== undefined) host.events.emitImage('tag', image, familiarName(normalizeName(name)));
 }
 
-/** A URL without credentials and query, for people's eyes. */
+/** The URL without credentials and query, for people to read. */
 function bare(url: string): string {
   return url.replace(/\/\/[^/@]*@/, '//').replace(/[?#].*$/s, '');
 }

@@ -57,7 +57,10 @@ async function list({ host, query, version }: Call) {
   return { json };
 }
 
-/** When the named images were made, ms; one after the other, as each is looked for among all. Throws `not-found`. */
+/**
+ * The times at which the named images were made, in ms; one after the other, for each is looked for among all. Throws
+ * `not-found`.
+ */
 async function creationTimes(store: Store, names: readonly string[] = []): Promise<number[]> {
   const times: number[] = [];
   for (const name of new Set(names)) {
@@ -68,7 +71,7 @@ async function creationTimes(store: Store, names: readonly string[] = []): Promi
   return times;
 }
 
-/** An image with those of its names that fit; undefined when none does. */
+/** The image with those of its names that fit; undefined when none does. */
 function* referredTo(image: ListedImage, references: Reference[]): Generator<void, ListedImage | undefined> {
   const tags: string[] = [];
   const digests: string[] = [];
@@ -118,8 +121,8 @@ export function summaryOf(
 }
 
 /**
- * Whether a reference fits docker's `reference` pattern: with or without tag, in the familiar form, `*` and `?`
- * within a path component, as Go's path.Match has it. Throws `invalid` on a malformed pattern.
+ * Whether a reference fits docker's `reference` pattern: with or without a tag, in the familiar form, with `*` and `?`
+ * within a path component, as in Go's path.Match. Throws `invalid` for a malformed pattern.
  */
 export function referenceMatches(pattern: string): (reference: string) => boolean {
   const test = compileGlob(pattern);

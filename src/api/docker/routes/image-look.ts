@@ -1,4 +1,4 @@
-/** `GET /images/{name}/json` and `/history`; `GET /images/search`, which there is none of. */
+/** `GET /images/{name}/json` and `/history`; and `GET /images/search`, which is refused. */
 import { referenceOf } from '../../../distribution/index.ts';
 import { imageHistory, inspectImage } from '../../../images/index.ts';
 import { familiarName } from '../../../oci/index.ts';
@@ -42,7 +42,7 @@ async function inspect({ host, name, query, version }: Call) {
   };
 }
 
-/** Fields that are in an image's config even when the image says nothing of them. */
+/** The fields of an image's config that are there even when the image does not set them. */
 const alwaysInConfig = {
   Cmd: null,
   Entrypoint: null,
@@ -54,7 +54,7 @@ const alwaysInConfig = {
   WorkingDir: '',
 };
 
-/** And those of a container that it carried before 1.50, always with these values. */
+/** The fields of a container that the config carried before 1.50, always with these values. */
 const legacyConfig = {
   ...alwaysInConfig,
   Hostname: '',

@@ -59,7 +59,7 @@ async function push(call: Call): Promise<undefined> {
   return undefined;
 }
 
-/** What became of a layer, in docker's words. */
+/** The end of a layer's push, in docker's words. */
 function endOf({ outcome, from }: PushedLayer): string {
   if (outcome === 'exists') return 'Layer already exists';
   if (outcome === 'mounted') return `Mounted from ${from ?? 'another repository'}`;
@@ -71,7 +71,7 @@ function repositoryOf(name: string): string {
   return `${domain}/${path}`;
 }
 
-/** The tag asked for; without one, every tag of the repository. Throws `not-found`. */
+/** The tag that is asked for or, without one, every tag of the repository. Throws `not-found`. */
 async function namesToPush({ host, name, query }: Call): Promise<string[]> {
   const { store } = host.engine;
   const ref = parseReference(name);

@@ -28,7 +28,7 @@ async function login({ host, request, signal }: Call) {
   return { json: { Status: 'Login Succeeded', IdentityToken: credentials.identityToken ?? '' } };
 }
 
-/** The API host of docker's `serveraddress`; none means Docker Hub. */
+/** The API host of docker's `serveraddress`; without one, Docker Hub's. */
 function serverOf(address: string): string {
   const host = hostOfAddress(address);
   if (host === '' || /^(index\.|registry-1\.)?docker\.io$/.test(host)) return 'registry-1.docker.io';

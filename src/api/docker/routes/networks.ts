@@ -1,6 +1,7 @@
 /**
- * The networks that build steps have, under the names that every docker daemon has them: clients in a container look up
- * the gateway of `bridge` for the address of the machine. A step shares the machine's network, so that this is loopback.
+ * The networks of build steps, under the names that they have in every docker daemon: clients in a container look the
+ * gateway of `bridge` up for the address of the machine. A step shares the machine's network, so that this address is
+ * loopback.
  */
 import { createHash } from 'node:crypto';
 import { apiError } from '../http/errors.ts';
@@ -39,7 +40,7 @@ function network(name: string, driver: string, config: { Subnet: string; Gateway
   };
 }
 
-/** `filters`: `name`, `id` (parts of them), `driver`, `type`, `scope`, `label`, `dangling`. */
+/** The filters are `name`, `id` (parts of them), `driver`, `type`, `scope`, `label` and `dangling`. */
 function list({ query }: Call) {
   const filters = readFilters(query, ['dangling', 'driver', 'id', 'label', 'name', 'scope', 'type']);
   const has = (name: string, test: (value: string) => boolean) => filters.get(name)?.some(test) ?? true;

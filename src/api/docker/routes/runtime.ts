@@ -1,6 +1,7 @@
 /**
- * Endpoints of the container runtime. Drydock has no containers and volumes, and of networks only those of build steps:
- * lists are empty, pruning does nothing, single ones are not found, and whatever would make or run one is refused.
+ * The endpoints of the container runtime. Drydock has no containers and volumes, and of networks only those of build
+ * steps. Lists are therefore empty, pruning does nothing, single things are not found, and a request that would make or
+ * run one is refused.
  */
 import type { DrydockError } from '../../../errors/index.ts';
 import { apiError } from '../http/errors.ts';
@@ -20,7 +21,10 @@ const nothingToPrune = (path: string, json: object): Route => ({
   handle: () => ({ json }),
 });
 
-/** Clients that are given a name look for a container first and go on when there is none. `prefix`: of the name. */
+/**
+ * Answers 404. Clients that are given a name look for a container first, and go on when there is none. `prefix` comes
+ * before the name.
+ */
 const noSuch = (
   what: string,
   path: string,
@@ -68,7 +72,7 @@ const runtime = new Set([
   'volumes',
 ]);
 
-/** The refusal of a path (without version) that is the container runtime's; undefined for others. */
+/** The refusal of a path (without version) of the container runtime; undefined for other paths. */
 export function runtimeRefusal(path: string): DrydockError | undefined {
   const first = /^\/([a-z]+)(?:\/|$)/.exec(path)?.[1];
   if (first === undefined || !runtime.has(first)) return undefined;

@@ -31,7 +31,9 @@ export const systemRoutes: Route[] = [
   },
 ];
 
-/** Clients read the newest API version and the builder to use off the headers, also of other answers. */
+/**
+ * Answers a ping. Clients read the newest API version and the builder to use from the headers, also of other answers.
+ */
 function ping({ response }: Call): undefined {
   const body = 'OK';
   response.writeHead(200, {
@@ -206,7 +208,7 @@ function osRelease(key: string): string {
   return (match?.[1] ?? '').replace(/^["']|["']$/g, '');
 }
 
-/** '' when it cannot be read. */
+/** The text of a file; '' when it cannot be read. */
 function read(path: string): string {
   try {
     return readFileSync(path, 'utf8');

@@ -1,6 +1,6 @@
 /**
- * `POST /session` and `POST /grpc`: the client gives its connection away. On /session we become its gRPC client, on
- * /grpc its gRPC server.
+ * `POST /session` and `POST /grpc`: the client gives its connection away. On /session Drydock becomes the client's gRPC
+ * client, on /grpc its gRPC server.
  */
 import { type IncomingMessage, STATUS_CODES } from 'node:http';
 import type { Duplex } from 'node:stream';
@@ -16,7 +16,7 @@ import { newestVersion, serverHeader } from '../http/version.ts';
 const paths = ['/session', '/grpc'] as const;
 type UpgradePath = (typeof paths)[number];
 
-/** What a client hears that asks for these without giving its connection away. */
+/** The answer to a client that asks for these without giving its connection away. */
 const plain = (path: UpgradePath): Route => ({
   method: 'POST',
   path,
@@ -41,7 +41,7 @@ function checkProtocol(path: UpgradePath, protocol: string): void {
 
 export const upgradeRoutes: readonly Route[] = paths.map(plain);
 
-/** Whether a request that asks for another protocol is one of these; others are answered as if they had not asked. */
+/** Whether a request for another protocol is for one of these. Others are answered as if they had not asked for it. */
 export function wantsUpgrade(request: IncomingMessage): boolean {
   if (request.method !== 'POST') return false;
   try {
