@@ -1,10 +1,10 @@
-/** What a command is, and what it is given. */
+/** The contract of a command: the context that it gets, and its result. */
 import type { Engine, StoreOptions } from '../engine/index.ts';
 import { fail } from '../errors/index.ts';
 import { type FlagTable, type FlagValues, flagHelp, parseFlags } from './flags.ts';
 import type { RemoteCall } from './remote/images.ts';
 
-/** The root and the store that the command line names are among it. */
+/** The context of a command. The root and the store that the command line names are part of it. */
 export interface CommandContext extends StoreOptions {
   debug: boolean;
   stdout: NodeJS.WriteStream;
@@ -14,29 +14,32 @@ export interface CommandContext extends StoreOptions {
   signal: AbortSignal;
   /** Opens the engine once; it is closed when the command is over. */
   engine(): Promise<Engine>;
-  /** The daemon that the command is for; undefined: none, the engine is opened in process. */
+  /** The daemon that the command is for; undefined: there is none, and the engine is opened in process. */
   remote(): Promise<RemoteCall | undefined>;
-  /** Registry hosts that `--insecure-registry` names. */
+  /** The registry hosts that `--insecure-registry` names. */
   insecureRegistries: string[];
 }
 
 export interface Command {
-  /** `IMAGE [IMAGE…]` */
+  /** The operands, `IMAGE [IMAGE…]`. */
   usage: string;
   summary: string;
   flags: FlagTable;
-  /** It fills the disk: on a full one it gets none of the space that is set aside for giving space back. */
+  /**
+   * Whether the command fills the disk. On a full disk it then gets none of the space that is set aside for giving
+   * space back.
+   */
   fills?: boolean;
-  /** Returns the exit code; nothing is 0. */
+  /** Runs the command and returns the exit code; undefined is 0. */
   run(argv: readonly string[], ctx: CommandContext): Promise<number | undefined>;
 }
 
-/** Ties a flag table to the function that takes its values, and checks the number of operands. */
+/** Makes a command of a flag table and the function that takes its values; the number of operands is checked. */
 export function command<const T extends FlagTable>(spec: {
   usage: string;
   summary: string;
   flags: T;
-  /** Least and most operands. */
+  /** The fewest and the most operands. */
   operands: [number, number];
   fills?: boolean;
   run(flags: FlagValues<T>, args: string[], ctx: CommandContext): Promise<number | undefined>;
@@ -67,7 +70,7 @@ export function command<const T extends FlagTable>(spec: {
   };
 }
 
-/** Text of `drydock NAME --help`. */
+/** The text of `drydock NAME --help`. */
 export function helpText(name: string, { usage, summary, flags }: Command): string {
   const table = flagHelp(flags);
   return `Usage: drydock ${name}${table === '' ? '' : ' [flags]'} ${usage}\n\n${summary}\n${table === '' ? '' : `\nFlags:\n${table}\n`}`;

@@ -1,4 +1,4 @@
-/** Flags of the program itself. They come before the command; those that choose the store may also follow it. */
+/** The flags of the program itself. They come before the command; those that choose the store may also follow it. */
 import { resolve } from 'node:path';
 import {
   defaultRoot,
@@ -9,17 +9,17 @@ import {
 } from '../engine/index.ts';
 import { fail, nearest } from '../errors/index.ts';
 
-/** Among it what steps are held to, of an engine in this process. */
+/** The program's options; the limits of steps are among them, for an engine in this process. */
 interface Globals extends StoreOptions, OperatorLimits {
   debug: boolean;
   insecureRegistries: string[];
-  /** A daemon's address: commands are for it and not for the root. */
+  /** The address of a daemon. Commands are then for it, and not for the root. */
   host?: string;
   /** The command and its own arguments. */
   rest: string[];
 }
 
-/** Commands that read the store's flags themselves. */
+/** The commands that read the store's flags themselves. */
 const ownStoreFlags = new Set(['daemon', 'buildkitd']);
 
 /** Reads the program's flags and variables. Throws `invalid`. Pure. */

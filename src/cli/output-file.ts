@@ -1,4 +1,4 @@
-/** A file that a command writes for its user: it appears under its name only when it is whole. */
+/** A file that a command writes for its user. It appears under its name only when it is whole. */
 import {
   closeSync,
   constants,
@@ -19,10 +19,14 @@ import { nameOf, rawName, tryLock } from '../linux/index.ts';
 import { outputTarget, type TargetFile } from './output-target.ts';
 
 /**
- * Opens `path` for writing. A file is written beside itself, as `.NAME.PID.part`: `finish` moves it into place,
- * `abandon` removes what was written, and what was there stays. The part is locked, so that the next who writes this
- * file can tell a killed process's and removes it. Symlinks are followed; a device, a FIFO or an open descriptor
- * (`/dev/stdout`) is written into, where nothing can be taken back.
+ * Opens `path` for writing. The bytes go to a part beside it, `.NAME.PID.part`. `finish` moves the part into place;
+ * `abandon` removes it, and an older file stays as it was. The part is locked, so that the next process that writes
+ * this file recognizes and removes the part of a killed one. Symlinks are followed. A device, a FIFO or an open
+ * descriptor (`/dev/stdout`) is written into, and nothing of that can be taken back.
+ *
+ *     const file = new OutputFile('image.tar');
+ *     await pipeline(bytes, await file.open());
+ *     await file.finish();
  */
 export class OutputFile {
   readonly #named: string;
@@ -39,7 +43,7 @@ export class OutputFile {
     await outputTarget(this.#named);
   }
 
-  /** Throws `invalid` where no file can be written. `signal` ends the wait for a FIFO's reader. */
+  /** Throws `invalid` where no file can be written. `signal` ends the wait for the reader of a FIFO. */
   async open(signal?: AbortSignal): Promise<WriteStream> {
     const target = await outputTarget(this.#named);
     if (target.how === 'into') return openInto(target.path, signal);
@@ -71,7 +75,7 @@ export class OutputFile {
   }
 }
 
-/** Writes a small file as a whole. Errors as of `OutputFile`. */
+/** Writes a small file as a whole. Throws as `OutputFile` does. */
 export async function writeOutput(path: string, text: string): Promise<void> {
   const file = new OutputFile(path);
   try {
@@ -85,12 +89,12 @@ export async function writeOutput(path: string, text: string): Promise<void> {
   }
 }
 
-/** ms between looks at a FIFO that nobody reads yet. */
+/** The time between looks at a FIFO that nobody reads yet, in ms. */
 const fifoWait = 50;
 
 /**
- * Opens a device or a FIFO. A FIFO without a reader is asked again and again: an open that waits in the kernel could
- * not be canceled.
+ * Opens a device or a FIFO. A FIFO without a reader is asked again and again, because an open that waits in the kernel
+ * could not be cancelled.
  */
 async function openInto(path: string, signal: AbortSignal | undefined): Promise<WriteStream> {
   for (;;) {
@@ -112,7 +116,7 @@ async function openInto(path: string, signal: AbortSignal | undefined): Promise<
   }
 }
 
-/** Moves a whole file into place; a file that is a mount of its own cannot be moved onto and is written over. */
+/** Moves a whole file into place. A file that is a mount of its own cannot be moved onto; it is written over. */
 async function moveOnto(part: string, path: string): Promise<void> {
   try {
     await rename(rawName(part), rawName(path));
@@ -123,7 +127,7 @@ async function moveOnto(part: string, path: string): Promise<void> {
   }
 }
 
-/** Makes a file, and locks it for as long as the descriptor is open. */
+/** Makes a file, and locks it for as long as its descriptor is open. */
 function lockNew(path: string): number {
   for (;;) {
     const fd = openSync(rawName(path), 'a', 0o666);
@@ -135,7 +139,7 @@ function lockNew(path: string): number {
   }
 }
 
-/** Removes what killed processes have left of their tries at this file. */
+/** Removes the parts that killed processes have left of this file. */
 async function removeLeft(path: string): Promise<void> {
   const start = `.${basename(path)}.`;
   for (const raw of await readdir(rawName(dirname(path)), 'buffer')) {

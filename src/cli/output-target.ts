@@ -1,4 +1,4 @@
-/** Where a file that a user names is really written: through symlinks, and into devices and pipes. */
+/** Finds the file that is really written when a user names one: through symlinks, and into devices and pipes. */
 import type { Stats } from 'node:fs';
 import { lstat, readlink, realpath, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
@@ -9,23 +9,23 @@ export interface TargetFile {
   /** The file behind all symlinks of the user's path. */
   path: string;
   /**
-   * `replace`: a file (or nothing yet), which a whole new file takes the place of. `into`: a character device, a FIFO,
-   * or a descriptor that is open already (/dev/stdout), which is written into.
+   * `replace`: a file, or nothing yet, which a whole new file replaces. `into`: a character device, a FIFO, or a
+   * descriptor that is open already (/dev/stdout), which is written into.
    */
   how: 'replace' | 'into';
-  /** Permission bits of the file that is there, which the new one keeps. */
+  /** The permission bits of the file that is there; the new one keeps them. */
   mode?: number;
 }
 
-/** As the kernel counts. */
+/** The most symlinks on a path, as for the kernel. */
 const maxLinks = 40;
 
-/** Folders whose entries stand for open descriptors. */
+/** The folders whose entries stand for open descriptors. */
 const descriptors = /^\/proc\/(self|\d+)(\/task\/\d+)?\/fd$/;
 
 /**
- * Follows `path` to its end; a symlink that leads to nothing is followed to the name it has. Throws `invalid` where
- * no file can be written: a folder, a block device, a socket, a circle of links.
+ * Follows `path` to its end. A symlink that leads to nothing is followed to the name that it has. Throws `invalid`
+ * where no file can be written: a folder, a block device, a socket, a circle of links.
  */
 export async function outputTarget(path: string): Promise<TargetFile> {
   let at = resolve(path);

@@ -11,17 +11,19 @@ export function sourceOf(vertex: Vertex): SourceOp {
   return op.value;
 }
 
-/** Reads a source's attributes by name and notices those nobody asked for. */
+/** Reads the attributes of a source by name, and notices those that nobody asked for. */
 export interface AttrReader {
   text(name: string): string | undefined;
-  /** `true`, `1` and the like; false when it is not there. */
+  /** True for `true`, `1` and the like; false when the attribute is missing. */
   flag(name: string): boolean;
-  /** A whole number, octal when it begins with 0. */
+  /** A whole number; it is octal when it begins with 0. */
   number(name: string): number | undefined;
   /** A JSON array of strings. */
   list(name: string): string[] | undefined;
   skip(...names: string[]): void;
-  /** Throws `unsupported` when attributes of some kind of source are left over; others mean nothing. */
+  /**
+   * Throws `unsupported` when attributes that belong to a kind of source are left over. Other attributes mean nothing.
+   */
   done(): void;
 }
 

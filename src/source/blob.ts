@@ -1,4 +1,4 @@
-/** One blob of a repository, or of a layout that the client offers, brought into a file. */
+/** Brings one blob, of a repository or of a layout that the client offers, into a file. */
 import { addAbortSignal, type Readable } from 'node:stream';
 import { fail } from '../errors/index.ts';
 import type { Digest } from '../oci/index.ts';
@@ -8,10 +8,10 @@ import { save } from './http-fetch.ts';
 import { ImageLayout } from './image/layout.ts';
 
 export interface BlobPlace {
-  /** Normalized name of a repository's image; for a layout nobody looks at it. */
+  /** The normalized name of a repository's image. For a layout it is not looked at. */
   name: string;
   digest: Digest;
-  /** The client's name of the layout that has it; undefined: a registry has it. */
+  /** The client's name of the layout that has the blob; undefined: a registry has it. */
   layout?: string;
 }
 
@@ -19,7 +19,7 @@ type BlobContext = Pick<OpContext, 'session' | 'signal'> & {
   progress: Pick<OpContext['progress'], 'report'>;
 };
 
-/** Streams a blob into a file. Throws `corrupt` when it is not what its digest says, and what reading it throws. */
+/** Streams a blob into a file. Throws `corrupt` when its bytes do not have its digest, and the errors of reading it. */
 export async function saveBlob(
   place: BlobPlace,
   file: string,
@@ -40,7 +40,7 @@ export async function saveBlob(
   }
 }
 
-/** `size`: 0 where it is not known. */
+/** The stream of a blob. `size` is 0 where it is not known. */
 async function open(
   { name, digest, layout }: BlobPlace,
   { store, registry }: Pick<SourceDeps, 'store' | 'registry'>,

@@ -1,4 +1,4 @@
-/** What sources work with. */
+/** The parts of the engine that sources work with. */
 import type { Refs } from '../refs/index.ts';
 import type { RegistryClient } from '../registry/index.ts';
 import type { OpMaker } from '../solver/index.ts';

@@ -5,8 +5,8 @@ import type { AttrReader } from './attrs.ts';
 import type { BlobPlace } from './blob.ts';
 
 /**
- * The blob that `git.bundle` names, with `oci.store` as the client's name of its layout, else what stands before the
- * digest. Throws `invalid` for what names no blob.
+ * The blob that `git.bundle` names. The client's name of a layout is in `oci.store`, or else it stands before the digest.
+ * Throws `invalid` for a text that names no blob.
  */
 export function bundleOf(read: AttrReader): BlobPlace | undefined {
   const text = read.text('git.bundle');

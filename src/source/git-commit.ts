@@ -1,4 +1,4 @@
-/** A commit that is brought here from its remote, and the objects that name it. */
+/** Brings a commit here from its remote, with the objects that name it. */
 import { keptUnder } from '../kept/index.ts';
 import type { Pins } from '../solver/index.ts';
 import { type BlobPlace, saveBlob } from './blob.ts';
@@ -15,10 +15,15 @@ import {
   withoutUser,
 } from './git-ref.ts';
 
-/** What bringing a source's commit here works with. */
+/** The parts of the engine that this needs. */
 type GitDeps = Pick<SourceDeps, 'store' | 'registry'>;
 
-/** Works on a commit in the mirror of a source's remote, or of its bundle. `remote` is without credentials. */
+/**
+ * Calls `work` with a commit in the mirror of a source's remote, or of its bundle. `remote` is without credentials.
+ *
+ *     const { commit } = await pinnedRef(options, deps, ctx);
+ *     await withCommit(options, commit, deps, ctx, (mirror) => mirror.export(dir, commit));
+ */
 export function withCommit<T>(
   options: GitSpec,
   commit: string,
@@ -66,7 +71,7 @@ function withBundle<T>(
   });
 }
 
-/** What a source's ref is at, once in a build. */
+/** The object that a source's ref points at, looked up once in a build. */
 export function pinnedRef(options: GitSpec, deps: GitDeps, ctx: PinningContext): Promise<GitRef> {
   const { remote, ref, bundle } = options;
   const named = namedCommit(options);
@@ -81,15 +86,21 @@ export function pinnedRef(options: GitSpec, deps: GitDeps, ctx: PinningContext):
 
 type PinningContext = GitContext & { pins?: Pick<Pins, 'pin'> };
 
-/** What a ref names, whole: objects as git hashes them, without their header. https://git-scm.com/book/en/v2/Git-Internals-Git-Objects */
+/**
+ * The whole objects that a ref names, as git hashes them, without their header.
+ * https://git-scm.com/book/en/v2/Git-Internals-Git-Objects
+ */
 export interface GitObjects {
   commit: string;
   commitObject: Buffer;
-  /** Of an annotated tag. */
+  /** The object of an annotated tag. */
   tagObject?: Buffer;
 }
 
-/** What a source's ref is at, once in a build, and what its objects are where they must be signed. Throws `denied`. */
+/**
+ * The object that a source's ref points at, looked up once in a build; its signature is checked when one is required.
+ * Throws `denied`.
+ */
 export async function verifiedRef(options: GitSpec, deps: GitDeps, ctx: PinningContext): Promise<GitRef> {
   const ref = await pinnedRef(options, deps, ctx);
   if (options.verify === undefined) return ref;
@@ -99,7 +110,7 @@ export async function verifiedRef(options: GitSpec, deps: GitDeps, ctx: PinningC
   return ref;
 }
 
-/** The commit's object, and the tag's where the ref is at one. */
+/** The commit's object, and the tag's when the ref points at a tag. */
 export function gitObjects(
   options: GitSpec,
   { name, sha, commit: found }: GitRef,

@@ -1,4 +1,4 @@
-/** A bare repository per remote under the store's root, so that a commit is fetched once, and shallowly. */
+/** A bare repository for each remote, under the store's root, so that a commit is fetched once, and shallowly. */
 import { join } from 'node:path';
 import { DrydockError, fail } from '../errors/index.ts';
 import type { HeldFolder, KeptFolders } from '../kept/index.ts';
@@ -6,7 +6,7 @@ import type { Digest } from '../oci/index.ts';
 import { type GitRef, refIn } from './git-ref.ts';
 import type { Git } from './git-run.ts';
 
-/** Lets git read a repository or a bundle that is on this host because we have put it there. */
+/** Lets git read a repository or a bundle on this host that Drydock itself has put there. */
 const local = { args: ['-c', 'protocol.file.allow=always'], env: { GIT_ALLOW_PROTOCOL: 'file' } };
 
 export class GitMirror {
@@ -23,8 +23,8 @@ export class GitMirror {
   }
 
   /**
-   * Opens (or makes) an owner's mirror of a remote and keeps other processes and builds out until `close`. A repository
-   * has one kind of object names, SHA-1's or SHA-256's; `sha` is a commit of it.
+   * Opens or makes an owner's mirror of a remote, and keeps other processes and builds out of it until `close`. A
+   * repository has one kind of object names, SHA-1's or SHA-256's; `sha` is a commit of it and tells which.
    */
   static async open(
     mirrors: KeptFolders,
@@ -39,7 +39,9 @@ export class GitMirror {
     return GitMirror.#in(held, remote, git, (empty) => init(git, empty, format));
   }
 
-  /** The same for a bundle, which `save` puts into a file: a mirror that has all that the bundle has, and nothing else. */
+  /**
+   * The same for a bundle, which `save` puts into a file: the mirror has everything in the bundle, and nothing else.
+   */
   static async ofBundle(
     mirrors: KeptFolders,
     { remote, owner, digest }: { remote: string; owner: string | undefined; digest: Digest },
@@ -95,8 +97,8 @@ export class GitMirror {
   }
 
   /**
-   * Brings a commit here: first shallowly by its ref, then by itself (the ref may have moved), then, where the server
-   * gives out no single commits, with all branches and tags.
+   * Brings a commit here: first shallowly by its ref; then by itself, for the ref may have moved; then, where the
+   * server gives out no single commits, with all branches and tags.
    */
   async fetch(ref: string, sha: string): Promise<void> {
     if (await this.#has(sha)) return;
@@ -132,7 +134,7 @@ export class GitMirror {
     );
   }
 
-  /** What one of a bundle's refs is at. Throws `not-found`. */
+  /** The object that one of a bundle's refs points at. Throws `not-found`. */
   async resolve(ref: string): Promise<GitRef> {
     const ask = ['ls-remote', '--symref', '--', `file://${this.#dir}`, ref, `${ref}^{}`];
     const list = await this.#git.run([...local.args, ...ask], { env: local.env, quiet: true });
@@ -148,7 +150,7 @@ export class GitMirror {
   }
 
   /**
-   * Writes a bundle of an object (a commit, an annotated tag) that is here with all of its history, under a ref's full
+   * Writes a bundle of an object that is here (a commit, an annotated tag) with all of its history, under a ref's full
    * name.
    */
   async bundle(file: string, sha: string, name: string): Promise<void> {
@@ -160,7 +162,7 @@ export class GitMirror {
     await run('bundle', 'create', '--quiet', file, name);
   }
 
-  /** Brings the history of a commit here that may be here alone. */
+  /** Brings the history of a commit here, when only the commit is here. */
   async complete(sha: string, ref: string): Promise<void> {
     if (!(await this.#isShallow())) return;
     const wanted = ref === '' ? 'HEAD' : ref;
@@ -181,7 +183,10 @@ export class GitMirror {
     }
   }
 
-  /** Brings an annotated tag's object here, whose commit is here already. Throws `not-found` when the tag has moved. */
+  /**
+   * Brings the object of an annotated tag here; the tag's commit is here already. Throws `not-found` when the tag has
+   * moved.
+   */
   async fetchTag(name: string, sha: string): Promise<void> {
     for (const depth of [['--depth=1'], []]) {
       if (await this.#isHere(sha)) return;
@@ -219,7 +224,7 @@ export class GitMirror {
     return (await this.#run(['cat-file', '-t', sha])).trim() === 'tag';
   }
 
-  /** The commit that a tag is of, maybe by way of other tags. */
+  /** The commit that a tag names, directly or by way of other tags. */
   async commitOf(tag: string): Promise<string> {
     return (await this.#run(['rev-parse', '--verify', `${tag}^{commit}`])).trim();
   }
@@ -243,7 +248,7 @@ export class GitMirror {
     return BigInt((await this.#run(['show', '-s', '--format=%ct', sha])).trim()) * 1_000_000_000n;
   }
 
-  /** Writes a commit's files, and nothing of git's, into an empty folder. */
+  /** Writes the files of a commit, and none of git's own, into an empty folder. */
   async export(dir: string, sha: string): Promise<void> {
     const env = { GIT_INDEX_FILE: this.#git.temp('index') };
     const tree = ['-c', 'core.bare=false', '--work-tree', dir];
@@ -251,7 +256,7 @@ export class GitMirror {
     await this.#run([...tree, 'checkout-index', '--all', '--force', `--prefix=${dir}/`], { env });
   }
 
-  /** Makes a repository of its own in an empty folder, checked out at a commit, with submodules if asked. */
+  /** Makes a repository of its own in an empty folder, checked out at a commit, with submodules if they are wanted. */
   async clone(
     dir: string,
     { remote, found, submodules }: { remote: string; found: GitRef; submodules: boolean },
@@ -280,7 +285,7 @@ export class GitMirror {
 
 const branches = 'refs/heads/';
 
-/** Makes a bare repository, in a folder that is empty or not there, that gives out any of its objects. */
+/** Makes a bare repository, in a folder that is empty or missing, that gives out any of its objects. */
 async function init(git: Git, dir: string, format: string): Promise<void> {
   await git.run(['init', '--quiet', '--bare', `--object-format=${format}`, dir]);
   await git.run(['--git-dir', dir, 'config', 'uploadpack.allowAnySHA1InWant', 'true']);
@@ -291,12 +296,15 @@ function kept(sha: string): string {
   return `refs/drydock/${sha}`;
 }
 
-/** The hash that a repository's objects are named by, told from the length of one's name. */
+/** The hash by which a repository's objects are named, told from the length of a name. */
 function objectFormat(sha: string): 'sha1' | 'sha256' {
   return sha.length === 64 ? 'sha256' : 'sha1';
 }
 
-/** Whether git could only not fetch less than everything: repositories served as plain files are such. */
+/**
+ * Whether git failed only because it could not fetch less than everything, as with repositories that are served as
+ * plain files.
+ */
 function isShallowRefusal(err: unknown): boolean {
   return err instanceof DrydockError && /does not support (shallow|--depth)/i.test(err.message);
 }

@@ -1,12 +1,12 @@
-/** Where a git remote over http has moved to. */
+/** Finds out where a git remote over http has moved to. */
 import { HttpPool } from '../registry/index.ts';
 
 const pool = new HttpPool();
 
 /**
- * Follows a remote's redirects as git's first request does; credentials stay with the remote's own origin. Gives the
- * URL that it leads to, undefined when there is none or it is no repository's. Rejects when there is no answer.
- * https://git-scm.com/docs/gitprotocol-http
+ * Follows a remote's redirects as git's first request does; credentials stay with the remote's own origin. Returns the
+ * URL that they lead to; undefined when there is none, or it is no repository's. Rejects when there is no answer.
+ * https://git-scm.com/docs/gitprotocol-http/
  */
 export async function movedTo(
   remote: string,

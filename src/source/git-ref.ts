@@ -1,4 +1,7 @@
-/** What of a repository a git source names: its options, the credentials for it, and the commit that its ref is at. */
+/**
+ * The part of a repository that a git source names: its options, the credentials for it, and the commit that its ref
+ * points at.
+ */
 import { DrydockError, fail, toDrydockError } from '../errors/index.ts';
 import type { VertexProgress } from '../progress/index.ts';
 import type { Session } from '../session/index.ts';
@@ -10,9 +13,9 @@ import type { GitVerify } from './git-signature.ts';
 import { parseGitUrl } from './git-url.ts';
 
 export interface GitRef {
-  /** Full name, `refs/heads/main`; '' for a commit named by its digits. */
+  /** The full name, `refs/heads/main`; '' for a commit that is named by its digits. */
   name: string;
-  /** What it points at: a commit, or an annotated tag's object. */
+  /** The object that it points at: a commit, or an annotated tag. */
   sha: string;
   commit: string;
 }
@@ -36,25 +39,25 @@ export interface GitSpec {
   knownHosts?: string;
   sshId?: string;
   verify?: GitVerify;
-  /** A bundle to take the commit from, in the remote's place. */
+  /** A bundle to take the commit from, in the place of the remote. */
   bundle?: BlobPlace;
-  /** Give a bundle of the commit instead of its files. */
+  /** Makes a bundle of the commit in the place of its files. */
   asBundle: boolean;
 }
 
-/** What a ref that names a commit by all of its digits is at; undefined for other refs. */
+/** The ref for a commit that is named by all of its digits; undefined for other refs. */
 function commitRef(ref: string): GitRef | undefined {
   return isCommit(ref) ? { name: '', sha: ref, commit: ref } : undefined;
 }
 
-/** Whether a ref is a commit, named by all of its digits: 40 of SHA-1, 64 of SHA-256. */
+/** Whether a ref is a commit, named by all of its digits: 40 of SHA-1, or 64 of SHA-256. */
 function isCommit(ref: string): boolean {
   return /^([0-9a-f]{40}|[0-9a-f]{64})$/.test(ref);
 }
 
 type GitWork<T> = (git: Git, access: GitAccess) => Promise<T>;
 
-/** Runs git for a source, with the client's credentials. Errors are of the hop `git`. */
+/** Runs git for a source, with the client's credentials. Its errors are of the hop `git`. */
 export async function withGit<T>(
   options: GitSpec,
   runDir: string,
@@ -72,7 +75,7 @@ export async function withGit<T>(
   }
 }
 
-/** Reads a git source. Throws `invalid` and `unsupported` on what is wrong in it. */
+/** Reads the options of a git source. Throws `invalid` and `unsupported` for wrong ones. */
 export function gitOptions(identifier: string, attrs: Record<string, string>): GitSpec {
   const read = attrReader(attrs, identifier);
   const named = parseGitUrl(identifier);
@@ -114,7 +117,7 @@ function checkBundle({ bundle, asBundle, ref, checksum, ...options }: GitSpec): 
   }
 }
 
-/** What a source names by all of a commit's digits; undefined where its ref is to be looked up. */
+/** The commit of a source that names it by all of its digits; undefined when the source's ref is to be looked up. */
 export function namedCommit({ ref, checksum, bundle }: GitSpec): GitRef | undefined {
   return commitRef(ref === '' && bundle !== undefined ? (checksum ?? '') : ref);
 }
@@ -138,7 +141,7 @@ function hexOf(checksum: string | undefined): string | undefined {
   });
 }
 
-/** Throws `invalid` unless a ref is at the commit or the tag that a checksum, maybe shortened, names. */
+/** Throws `invalid` unless a ref points at the commit or the tag that a checksum names, which may be shortened. */
 export function checkCommit(
   { sha, commit }: GitRef,
   options: Pick<GitSpec, 'checksum' | 'remote' | 'ref'>,
@@ -162,8 +165,8 @@ export function withoutUser(remote: string): string {
 }
 
 /**
- * Whose what is got from a remote is, where builds are kept apart: got with credentials, it is the tenant's own; who has
- * none does not get it from here. Undefined: everybody's.
+ * The owner of files from a remote, where builds are kept apart. Files that were got with credentials are the tenant's
+ * own, and a tenant without credentials does not get them from here. Undefined: they are everybody's.
  */
 export function ownerOf(
   { authorization, agent }: GitAccess,
@@ -172,7 +175,7 @@ export function ownerOf(
   return authorization === undefined && agent === undefined ? undefined : tenant?.id;
 }
 
-/** The remote with what is secret taken out of its URL, and the client's credentials for it. */
+/** The remote without the secrets in its URL, and the client's credentials for it. */
 export async function gitAccess(options: GitSpec, session: Session): Promise<GitAccess> {
   const { scheme, user, host } = parseGitUrl(options.remote);
   const remote = withoutUser(options.remote);
@@ -193,7 +196,7 @@ export async function gitAccess(options: GitSpec, session: Session): Promise<Git
   return access;
 }
 
-/** The client's agent if it has one; the host's keys and the remote's answer say the rest. */
+/** The client's agent, if it has one. Whether that is enough, the host's keys and the remote's answer will tell. */
 async function agentOf(session: Session, id: string): Promise<GitAccess['agent']> {
   try {
     return await session.ssh(id);
@@ -207,7 +210,10 @@ function basic(pair: string): string {
   return `basic ${Buffer.from(pair).toString('base64')}`;
 }
 
-/** What a ref of the remote is at. A commit named by its digits is taken for what it says. Throws `not-found`. */
+/**
+ * The object that a ref of the remote points at. A commit that is named by its digits is not looked up. Throws
+ * `not-found`.
+ */
 export async function resolveRef(git: Git, remote: string, ref: string): Promise<GitRef> {
   const named = commitRef(ref);
   if (named !== undefined) return named;
@@ -218,7 +224,7 @@ export async function resolveRef(git: Git, remote: string, ref: string): Promise
   return refIn(list, wanted, remote);
 }
 
-/** What a ref is at in a list as `git ls-remote --symref` prints it. Throws `not-found`. */
+/** The object that a ref points at, in a list as `git ls-remote --symref` prints it. Throws `not-found`. */
 export function refIn(list: string, wanted: string, remote: string): GitRef {
   const found = new Map<string, string>();
   const leads = new Map<string, string>();

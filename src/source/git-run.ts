@@ -1,4 +1,7 @@
-/** Runs git as a build needs it: no prompts, no configuration but ours, no credentials in arguments or errors. */
+/**
+ * Runs git as a build needs it: without prompts, with no configuration but Drydock's, and without credentials in
+ * arguments or errors.
+ */
 import { spawn } from 'node:child_process';
 import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
@@ -9,17 +12,20 @@ import { movedTo } from './git-redirect.ts';
 import { withoutCredentials } from './git-url.ts';
 
 export interface GitAccess {
-  /** URL without credentials. */
+  /** The URL without credentials. */
   remote: string;
-  /** Value of an Authorization header for an http(s) remote. A secret. */
+  /** The value of an Authorization header for an http(s) remote. It is a secret. */
   authorization?: string;
-  /** known_hosts lines; undefined: any host key is taken. */
+  /** Lines of known_hosts; undefined: any host key is taken. */
   knownHosts?: string;
   /** Connects to the client's ssh agent. */
   agent?: () => Promise<Duplex>;
 }
 
-/** Protocols git may speak. Local files only when `DRYDOCK_GIT_ALLOW_FILE=1`: a client must not read the daemon's disk. */
+/**
+ * The protocols that git may use. Local files are allowed only by `DRYDOCK_GIT_ALLOW_FILE=1`: a client must not read
+ * the daemon's disk.
+ */
 function protocols(): string {
   const allowFile = process.env.DRYDOCK_GIT_ALLOW_FILE === '1';
   return `http:https:ssh:git${allowFile ? ':file' : ''}`;
@@ -39,7 +45,7 @@ const passedOn = [
   'SSL_CERT_DIR',
 ];
 
-/** Git with one remote's credentials, for the time of one operation. `close` removes what it put on disk. */
+/** Git with the credentials for one remote, during one operation. `close` removes the files that it put on the disk. */
 export class Git {
   readonly #home: string;
   readonly #env: Record<string, string>;
@@ -47,7 +53,7 @@ export class Git {
   readonly #signal: AbortSignal;
   readonly #onOutput: (text: string) => void;
   readonly #closers: (() => void)[] = [];
-  /** Where the remote redirects to, once that was asked. */
+  /** The place that the remote redirects to, once that was asked. */
   #place: Promise<string | undefined> | undefined;
 
   private constructor(
@@ -78,7 +84,7 @@ export class Git {
     });
   }
 
-  /** `onOutput` gets what git prints for people (progress, warnings). */
+  /** `onOutput` gets the text that git prints for people (progress, warnings). */
   static async open(
     access: GitAccess,
     runDir: string,
@@ -180,12 +186,12 @@ export class Git {
     return path;
   }
 
-  /** A path for a temporary file, removed by `close`. */
+  /** A path for a temporary file, which `close` removes. */
   temp(name: string): string {
     return join(this.#home, name);
   }
 
-  /** Runs one command as `bytes` does and returns what it prints as text. */
+  /** Runs one command as `bytes` does, and returns its output as text. */
   async run(
     args: readonly string[],
     options: { env?: Record<string, string>; quiet?: boolean } = {},
@@ -194,8 +200,8 @@ export class Git {
   }
 
   /**
-   * Runs one command and returns its standard output. Throws on a non-zero status, in git's own words, classified;
-   * `canceled` when aborted, with all of git's processes gone.
+   * Runs one command and returns its standard output. Throws for a non-zero status, with git's own words and a code for
+   * their kind; throws `canceled` when the signal has fired, after all of git's processes are gone.
    */
   async bytes(
     args: readonly string[],

@@ -8,15 +8,15 @@ import { signatureStarts, sshStart, verifyPgp, verifySsh } from './signature.ts'
 export interface GitVerify {
   keys: string;
   rejectExpired: boolean;
-  /** The ref must be at a tag that is signed. */
+  /** Requires that the ref points at a signed tag. */
   requireTag: boolean;
-  /** The commit's signature counts, whatever the tag's is. */
+  /** Looks at the commit's signature, whatever the tag's is. */
   ignoreTag: boolean;
 }
 
 /**
- * Throws `denied` unless the tag is signed by one of the keys or, where that need not be, the commit is. A tag names
- * its commit by hash, and a commit its files.
+ * Throws `denied` unless one of the keys has signed the tag or, when that is not required, the commit. A tag names its
+ * commit by hash, and a commit its files.
  */
 export async function verifyGit(
   { commit, commitObject, tagObject }: GitObjects,
@@ -59,7 +59,10 @@ async function verifySigned(
   }
 }
 
-/** A tag's signature is the end of its message, from the last line on that begins one. */
+/**
+ * The signature of a tag, which is the end of its message from the last line on that begins a signature, and the signed
+ * rest.
+ */
 export function tagParts(object: Buffer): Signed | undefined {
   const text = object.toString('latin1');
   const at = Math.max(...signatureStarts.map((start) => text.lastIndexOf(`\n${start}`)));
@@ -67,7 +70,7 @@ export function tagParts(object: Buffer): Signed | undefined {
   return { data: object.subarray(0, at + 1), signature: text.slice(at + 1) };
 }
 
-/** A commit's signature is a header, with a space before each line but the first; what is signed is the rest. */
+/** The signature of a commit, which is a header with a space before each line but the first, and the signed rest. */
 function commitParts(object: Buffer, isSha256: boolean): Signed | undefined {
   const text = object.toString('latin1');
   const end = text.indexOf('\n\n');

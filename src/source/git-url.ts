@@ -1,19 +1,22 @@
-/** Git remotes as a source op names them. What people write (`github.com/…`, queries) the frontends have read before. */
+/**
+ * Reads git remotes in the form that source ops have. Frontends have read the forms that people write (`github.com/…`,
+ * queries) before.
+ */
 import { DrydockError } from '../errors/index.ts';
 
 interface GitUrl {
   scheme: 'http' | 'https' | 'ssh' | 'git' | 'file';
   /** `user` or `user:password`, as written; '' when there is none. */
   user: string;
-  /** Host with port, if any; '' for file. */
+  /** The host with its port, if any; '' for file. */
   host: string;
-  /** As written; that of `user@host:path` without a leading slash. */
+  /** The path as written; that of `user@host:path` has no leading slash. */
   path: string;
-  /** What git is given: the URL without query and fragment. */
+  /** The argument for git: the URL without query and fragment. */
   remote: string;
-  /** Branch, tag, full ref name or commit. */
+  /** A branch, a tag, a full ref name or a commit. */
   ref?: string;
-  /** Folder of the repository to use, clean and relative. */
+  /** The folder of the repository to use, clean and relative. */
   subdir?: string;
 }
 
@@ -23,8 +26,8 @@ const scp =
 const standard = /^[^:]+:\/\/(?:([^@/?#]*)@)?([^/?#]*)([^?#]*)(?:\?[^#]*)?(?:#(.*))?$/s;
 
 /**
- * Parses `scheme://host/path#ref:subdir` and `user@host:path#ref:subdir`. Refuses what git or ssh would take for an
- * option, and folders outside the repository. Throws `invalid` (hop `git`); never shows a password.
+ * Parses `scheme://host/path#ref:subdir` and `user@host:path#ref:subdir`. Refuses a text that git or ssh would take for
+ * an option, and folders outside of the repository. Throws `invalid` (hop `git`), and never shows a password.
  */
 export function parseGitUrl(text: string): GitUrl {
   const scheme = /^([A-Za-z][A-Za-z0-9+.-]*):\/\//.exec(text)?.[1]?.toLowerCase();

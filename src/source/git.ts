@@ -1,4 +1,4 @@
-/** `git://HOST/PATH#REF:SUBDIR`: a repository's files at a commit. The commit names them. */
+/** `git://HOST/PATH#REF:SUBDIR`: the files of a repository at a commit. The commit names them. */
 import { randomUUID } from 'node:crypto';
 import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -65,14 +65,14 @@ export const gitSource: SourceMaker = (vertex, deps) => {
     },
   };
 
-  /** Whose the result is, where builds are kept apart; nobody's own: none. */
+  /** The owners of the result, where builds are kept apart; empty when it is everybody's. */
   async function ownersOf(session: Session): Promise<string[]> {
     if (session.tenant === undefined) return [];
     if (options.bundle !== undefined) return [session.tenant.id];
     return [ownerOf(await gitAccess(options, session), session) ?? []].flat();
   }
 
-  /** Writes the bundle of what the ref is at, with all that led to it, as the folder's one file. */
+  /** Writes a bundle of the object that the ref points at, with its whole history, as the one file of the folder. */
   async function putBundle(mirror: GitMirror, dir: string, { name, sha, commit }: GitRef): Promise<void> {
     if (options.bundle === undefined) await mirror.complete(commit, options.ref);
     const isNamed = name.startsWith('refs/');
@@ -81,7 +81,7 @@ export const gitSource: SourceMaker = (vertex, deps) => {
     await mirror.bundle(join(dir, 'bundle'), tip, isNamed ? name : 'refs/heads/main');
   }
 
-  /** Checks out into a new snapshot, in place; a subdir is then copied out of it. */
+  /** Checks out into a new snapshot, in place. A subdir is copied out of it afterwards. */
   async function checkout(
     mirror: GitMirror,
     { found, remote }: { found: GitRef; remote: string },
@@ -129,7 +129,7 @@ export const gitSource: SourceMaker = (vertex, deps) => {
   }
 };
 
-/** The subdir must be a real folder of the repository, reached through no symlink. */
+/** Throws unless the subdir is a real folder of the repository that is reached through no symlink. */
 function checkSubdir(root: string, subdir: string): void {
   let at = root;
   for (const part of subdir.split('/').filter((name) => name !== '')) {
@@ -142,7 +142,7 @@ function checkSubdir(root: string, subdir: string): void {
   }
 }
 
-/** Removes `.git` here and in submodules. */
+/** Removes `.git` in the folder and in submodules. */
 async function removeGitDirs(dir: string): Promise<void> {
   for (const entry of await readdir(rawName(dir), { withFileTypes: true, encoding: 'buffer' })) {
     const name = nameOf(entry.name);

@@ -1,18 +1,22 @@
-/** Credentials of the client's for the server of one file: a secret that the source names, or one named after the host. */
+/**
+ * The client's credentials for the server of one file: a secret that the source names, or one that is named after the
+ * host.
+ */
 import { DrydockError, fail } from '../errors/index.ts';
 import type { Session } from '../session/index.ts';
 
 export interface HttpAuth {
-  /** Value of an Authorization header. A secret. */
+  /** The value of an Authorization header. It is a secret. */
   authorization: string;
-  /** ID of the client's secret that it comes from. */
+  /** The ID of the client's secret that it comes from. */
   secret: string;
 }
 
 /**
- * Asks the client for the secret `named` by the source, or without one for HTTP_AUTH_TOKEN_<host> (a bearer token) and
- * HTTP_AUTH_HEADER_<host> (a whole header value), which it need not have. The host is in lower case, without the port.
- * Throws `not-found` when there is no secret of the source's name, `invalid` for one that no header can hold.
+ * Asks the client for the secret `named` by the source. Without a name it asks for HTTP_AUTH_TOKEN_<host> (a bearer
+ * token) and HTTP_AUTH_HEADER_<host> (a whole header value), which the client need not have; the host is in lower case,
+ * without the port. Throws `not-found` when there is no secret of the source's name, `invalid` for one that no header
+ * can hold.
  */
 export async function httpAuth(
   url: string,
@@ -38,7 +42,7 @@ export async function httpAuth(
   return undefined;
 }
 
-/** A secret that a client need not have: one that is gone, or refuses to say, has none. */
+/** A secret that a client need not have: undefined also when the client is gone, or does not answer. */
 async function ifThere(session: Pick<Session, 'secret'>, id: string): Promise<Buffer | undefined> {
   try {
     return await session.secret(id);

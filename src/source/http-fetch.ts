@@ -1,4 +1,4 @@
-/** One GET that puts up with broken connections, streams to a file and hashes on the way. */
+/** One GET that survives broken connections, streams to a file, and hashes on the way. */
 import { createHash } from 'node:crypto';
 import { createWriteStream } from 'node:fs';
 import { rm } from 'node:fs/promises';
@@ -15,9 +15,9 @@ export interface Fetched {
   digest: Digest;
   size: number;
   etag?: string;
-  /** As the server sent it. */
+  /** Last-Modified as the server sent it. */
   lastModified?: string;
-  /** From Content-Disposition. */
+  /** The name in Content-Disposition. */
   filename?: string;
 }
 
@@ -27,19 +27,19 @@ interface FetchOptions {
   report(current: number, total: number): void;
 }
 
-/** Honours proxies, and any port: `fetch` refuses some. */
+/** The connections. This pool uses proxies and takes any port; `fetch` refuses some ports. */
 const pool = new HttpPool();
 const tries = 4;
-/** ms without a byte before a connection is given up */
+/** How long a connection may be without a byte before it is given up, in ms. */
 const idle = 60_000;
-/** The same for a question that another request may answer as well. */
+/** The same, for a question that another request may answer as well. */
 const shortIdle = 10_000;
-/** Some servers answer by it, so it names BuildKit's API, too, in BuildKit's own form. */
+/** The user agent. Some servers answer by it, so it names BuildKit's API, too, in BuildKit's own form. */
 const userAgent = `buildkit/${buildkitApi.replace(/\.\d+$/, '')} drydock/${version}`;
 
 /**
- * Downloads a URL to a file. Undefined when the server answers 304 (the headers asked for changes only). Network
- * failures and 408, 429 and 5xx answers are tried again. Throws with the URL, the status and what to do; never with
+ * Downloads a URL to a file. Undefined when the server answers 304, to headers that ask for changes only. Failures of
+ * the network, and the answers 408, 429 and 5xx, are tried again. Errors have the URL, the status and a hint, and never
  * credentials.
  */
 export async function download(
@@ -61,8 +61,9 @@ export async function download(
 }
 
 /**
- * Whether a server has the file that it has named `etag` before. It is asked by HEAD and the answer's name compared here:
- * there are servers that name files and know no If-None-Match. False when it does not say, by whatever failure.
+ * Whether a server still has the file that it has named `etag` before. It is asked by HEAD, and the name in its answer
+ * is compared here, for there are servers that name files and do not know If-None-Match. False when the server does not
+ * say, for whatever reason.
  */
 export async function stillHas(
   url: string,
@@ -82,7 +83,7 @@ export async function stillHas(
   }
 }
 
-/** Servers call a name weak once they encode what it names. */
+/** The name without the mark of a weak one: servers call a name weak once they encode the file. */
 function strong(etag: string): string {
   return etag.replace(/^W\//, '');
 }
@@ -158,8 +159,9 @@ const decoders: Readonly<Record<string, () => Transform>> = {
 };
 
 /**
- * A body without its Content-Encoding; it is no part of the file. gzip is asked for, and some servers use others unasked.
- * (`x-gzip` is part of it: servers say it of archives.) `onBytes` is told of bytes as they come in; `broken` tells an error of the encoding from others.
+ * The body without its Content-Encoding, which is no part of the file. Drydock asks for gzip, and some servers use
+ * other encodings unasked. (`x-gzip` is part of the file: servers say it of archives.) `onBytes` hears of bytes as they
+ * come in, and `broken` tells an error of the encoding from others.
  */
 function decoded(
   response: HttpResponse,
@@ -187,7 +189,7 @@ function decoded(
   return { bytes: decoder, broken: (err): err is Error => err instanceof Error && err === failure };
 }
 
-/** Streams bytes into a new file, with back-pressure. `onBytes` is told how many there are so far. */
+/** Streams bytes into a new file, with back-pressure. `onBytes` hears how many there are so far. */
 export async function save(
   bytes: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
   file: string,
@@ -213,7 +215,7 @@ export async function save(
   return { digest: `sha256:${hash.digest('hex')}`, size };
 }
 
-/** A URL as errors may show it: without user, password and query values. */
+/** The URL for errors: without user, password and query values. */
 export function shown(url: string): string {
   return withoutCredentials(url).replace(/([?&][^=&#]+)=[^&#]*/g, '$1=…');
 }
@@ -284,7 +286,7 @@ const hints: Record<string, string> = {
   ECONNREFUSED: 'Check that a server listens there, and the port.',
 };
 
-/** The file name of a Content-Disposition header, when it is a plain one. */
+/** The file name in a Content-Disposition header, when it is a plain one. */
 function dispositionName(header: string | undefined): string | undefined {
   if (header === undefined) return undefined;
   const encoded = /;\s*filename\*=utf-8''([^;]+)/i.exec(header)?.[1];

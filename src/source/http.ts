@@ -1,4 +1,7 @@
-/** `http://…` and `https://…`: one file from a server. Its bytes and its time name it; ETag and Last-Modified spare a second transfer. */
+/**
+ * `http://…` and `https://…`: one file of a server. It is named by its bytes and its time. ETag and Last-Modified spare
+ * a second transfer.
+ */
 import { createHash, randomUUID } from 'node:crypto';
 import { createReadStream, readFileSync } from 'node:fs';
 import { constants, copyFile, rename, rm, writeFile } from 'node:fs/promises';
@@ -19,7 +22,7 @@ import { download, type Fetched, isFileName, save, shown, stillHas } from './htt
 import type { Signature } from './signature.ts';
 import { type FileLook, fetchFolder, fileTree, readFileLook } from './single-file.ts';
 
-/** Headers that a definition may set, as in BuildKit. */
+/** The headers that a definition may set, as in BuildKit. */
 const settable = ['accept', 'user-agent'];
 
 export const httpSource: SourceMaker = (vertex, deps) => {
@@ -75,7 +78,7 @@ interface HttpSpec {
   signed?: Signature;
 }
 
-/** Reads an http source. Throws `invalid` and `unsupported` on what is wrong in it. */
+/** Reads the options of an http source. Throws `invalid` and `unsupported` for wrong ones. */
 function httpOptions({ identifier: url, attrs }: SourceOp): HttpSpec {
   const read = attrReader(attrs, shown(url));
   if (!URL.canParse(url)) throw fail('invalid', 'http', `invalid URL ${JSON.stringify(shown(url))}`);
@@ -102,28 +105,31 @@ function httpOptions({ identifier: url, attrs }: SourceOp): HttpSpec {
   return { url, filename, checksum: wanted, look, headers, authSecret, signed };
 }
 
-/** The file's time, ms since the epoch: part of the answer, so that equal bytes of another time are another file. */
+/**
+ * The time of the file, in ms since the epoch. It is part of the answer: equal bytes with another time are another
+ * file.
+ */
 function modifiedOf({ lastModified }: Fetched): number {
   return Date.parse(lastModified ?? '') || 0;
 }
 
-/** What is known of a URL's file once the server was asked. */
+/** The facts about a URL's file, once the server was asked. */
 interface HttpMeta {
   digest: Digest;
   filename: string;
-  /** As the server sent it. */
+  /** Last-Modified as the server sent it. */
   lastModified?: string;
-  /** Of the file and what was to be put behind it: `sha512:…`. */
+  /** The checksum of the file with the bytes that were to be put behind it: `sha512:…`. */
   checksum?: string;
 }
 
-/** A digest that is to be made of a file with `suffix` behind it, as signatures of files sign. */
+/** The digest that is to be made of a file with `suffix` behind it: signatures of files sign such a digest. */
 export interface HttpChecksum {
   algorithm: 'sha256' | 'sha384' | 'sha512';
   suffix: Uint8Array;
 }
 
-/** Asks the server, without making a tree. What is downloaded on the way goes with the context. */
+/** Asks the server without making a tree. A file that is downloaded on the way is kept as long as the context. */
 export async function httpMeta(
   source: SourceOp,
   deps: Pick<SourceDeps, 'store'>,
@@ -169,13 +175,13 @@ function nameOf(url: string, fetched: { filename?: string } | undefined): string
   return fetched?.filename ?? pathName(url);
 }
 
-/** `body` in a folder. */
+/** A folder with the downloaded file `body`. */
 interface Download {
   dir: string;
   fetched: Fetched;
 }
 
-/** A URL's file: what is remembered of it, and the download once one was made. */
+/** The file of a URL: what is remembered of it, and the download once there is one. */
 class HttpFile {
   readonly #url: string;
   readonly #headers: Record<string, string>;
@@ -187,7 +193,7 @@ class HttpFile {
   #known: Fetched | undefined;
   #auth: Promise<HttpAuth | undefined> | undefined;
 
-  /** `result`: what the file is made into. */
+  /** `result` names the form that the file is made into. */
   constructor(
     { url, headers, authSecret, signed }: HttpSpec,
     result: readonly unknown[],
@@ -201,21 +207,24 @@ class HttpFile {
     this.#deps = deps;
   }
 
-  /** What the server had when the build asked first. */
+  /** The server's answer when the build first asked. */
   async look(ctx: HttpContext): Promise<Fetched> {
     const find = () => this.#ask(ctx);
     this.#known = ctx.pins === undefined ? await find() : await ctx.pins.pin(this.#pinKey(), find);
     return this.#known;
   }
 
-  /** Leaves what was downloaded to whatever of the same build needs the file. */
+  /** Leaves the download to other vertices of the same build that need the file. */
   async leave({ pins }: HttpContext): Promise<void> {
     const downloaded = this.#downloaded;
     if (downloaded === undefined) return;
     await pins?.pin(`${this.#pinKey()} body`, async () => downloaded);
   }
 
-  /** Whose a file is that is got with credentials, where builds are kept apart: who has none does not get it from here. */
+  /**
+   * The owner of a file that was got with credentials, where builds are kept apart. A tenant without credentials does
+   * not get it from here.
+   */
   async ownedBy(ctx: HttpContext): Promise<[] | [string]> {
     const { tenant } = ctx.session;
     if (tenant === undefined) return [];
@@ -233,7 +242,7 @@ class HttpFile {
     return this.#auth;
   }
 
-  /** Whether the file is no server's but the client's own. */
+  /** Whether the file is the client's own, and no server's. */
   #isUpload(): boolean {
     return new URL(this.#url).host === uploadHost;
   }
@@ -243,7 +252,10 @@ class HttpFile {
     return { ...this.#headers, ...(auth && { authorization: auth.authorization }) };
   }
 
-  /** What the server has now: asked with what we know of it, and downloaded when that does not hold any more. */
+  /**
+   * The server's answer now. The server is asked by what is known of the file, and the file is downloaded when that is
+   * out of date.
+   */
   async #ask(ctx: HttpContext): Promise<Fetched> {
     const memo = await this.#memo(ctx);
     if (memo?.etag !== undefined) {
@@ -260,7 +272,7 @@ class HttpFile {
     return fetched;
   }
 
-  /** The downloaded file's folder, which is the caller's from now on. */
+  /** The folder of the downloaded file. It is the caller's from now on. */
   async file(ctx: HttpContext): Promise<Download> {
     const downloaded = await this.#need(ctx);
     this.#downloaded = undefined;
@@ -287,7 +299,7 @@ class HttpFile {
     return downloaded;
   }
 
-  /** A copy of what the build has downloaded before. */
+  /** A copy of a download that the build has made before. */
   async #left(ctx: HttpContext): Promise<Download | undefined> {
     const left = (await ctx.pins?.get(`${this.#pinKey()} body`)) as Download | undefined;
     if (left === undefined) return undefined;
@@ -297,7 +309,7 @@ class HttpFile {
     return { dir, fetched: left.fetched };
   }
 
-  /** What a build knows a server's answer by. */
+  /** The key by which a build pins a server's answer. */
   #pinKey(): string {
     return `http ${JSON.stringify([this.#url, this.#headers, this.#authSecret, this.#signed])}`;
   }
@@ -339,7 +351,7 @@ class HttpFile {
     }
   }
 
-  /** A file that is no server's but the client's own, such as a context on its stdin. */
+  /** Takes a file that is the client's own and no server's, such as a context on its stdin. */
   async #pull(ctx: HttpContext, file: string, report: (current: number) => void): Promise<Fetched> {
     const { pathname } = new URL(this.#url);
     const stream = await ctx.session.upload(pathname.slice(1));
@@ -358,8 +370,9 @@ class HttpFile {
   }
 
   /**
-   * What one answer said holds for the same request only: its URL, headers and whose secret it was asked with. And for
-   * the same result: of another one there is no record yet, and the file is needed whatever the server says.
+   * The key of a remembered answer. An answer holds for the same request only: for its URL, its headers, and the owner
+   * of the secret it was asked with. And it holds for the same result: there is no record of another result yet, and
+   * the file is needed then, whatever the server says.
    */
   async #memoKey(ctx: HttpContext): Promise<KeptKey> {
     const secret = (await this.#authOf(ctx))?.secret;

@@ -1,5 +1,5 @@
 /**
- * `docker-image+blob://NAME@DIGEST` and `oci-layout+blob://NAME@DIGEST`: one blob of a repository, or of a layout that
+ * `docker-image+blob://NAME@DIGEST` and `oci-layout+blob://NAME@DIGEST`: one blob, of a repository or of a layout that
  * the client offers, as a file.
  */
 import { rm } from 'node:fs/promises';

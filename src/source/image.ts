@@ -1,4 +1,7 @@
-/** `docker-image://REF`: an image of the store or of a registry, and the config lookup that frontends do before. */
+/**
+ * `docker-image://REF`: an image of the store or of a registry; and the lookup of an image's config, which frontends do
+ * first.
+ */
 import {
   layersOf,
   type ResolvedDocuments,
@@ -32,13 +35,13 @@ interface ResolveOptions {
   lease: string;
   session: Session;
   signal?: AbortSignal;
-  /** What the build that asks has found out so far. */
+  /** The pins of the build that asks. */
   pins?: Pins;
   /** For `oci-layout://`: the session's name of the layout's folder. */
   ociLayoutStore?: string;
 }
 
-/** What a frontend learns of an image (its door names the same shape `ResolvedImage`). */
+/** The facts about an image for a frontend (frontend's `ResolvedImage` has the same shape). */
 interface ResolvedConfig {
   ref: string;
   digest: Digest;
@@ -47,9 +50,9 @@ interface ResolvedConfig {
 }
 
 /**
- * An image's config without its layers; manifest and config stay in content under the lease. `ref` is pinned by
- * digest unless only the store knows the image. Throws `invalid` for a bad reference, `not-found` (with the platforms
- * there are), `unauthenticated`, `denied`, `unavailable`, `corrupt`, `unsupported` (docker schema 1).
+ * The config of an image, without its layers. The manifest and the config stay in content under the lease. `ref` is
+ * pinned by digest unless only the store knows the image. Throws `invalid` for a bad reference, `not-found` (with the
+ * platforms that there are), `unauthenticated`, `denied`, `unavailable`, `corrupt`, `unsupported` (docker schema 1).
  */
 export async function resolveImageConfig(
   deps: Pick<SourceDeps, 'store' | 'registry'>,
@@ -138,7 +141,7 @@ export const imageSource: SourceMaker = (vertex, deps) => {
   };
 };
 
-/** What the tree is, whatever name, registry or compression it came with. */
+/** The cache map of an image: its tree names it, whatever name, registry or compression it came with. */
 export function imageCacheMap(layers: readonly { diffId: Digest }[]): CacheMap {
   const chain = chainId(layers.map((layer) => layer.diffId)) ?? 'empty';
   return { digest: digestOf(`image ${chain}`), deps: [] };

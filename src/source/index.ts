@@ -1,4 +1,4 @@
-/** The sources of LLB, one maker each: images, layouts, git, http, folders, uploads. */
+/** The sources of LLB, a maker for each: images, layouts, git, http, folders, uploads. */
 export type { SourceDeps } from './deps.ts';
 export { type GitObjects, gitObjects, pinnedRef, verifiedRef, withCommit } from './git-commit.ts';
 export { type GitRef, gitOptions } from './git-ref.ts';

@@ -1,4 +1,7 @@
-/** `local://NAME`: a folder of the client's, as it is (same host) or as last synchronised (a client elsewhere). */
+/**
+ * `local://NAME`: a folder of the client, as it is (on the same host), or as it was last synchronised (of a client
+ * elsewhere).
+ */
 import { canceled, toDrydockError } from '../errors/index.ts';
 import { keptUnder } from '../kept/index.ts';
 import { digestOf } from '../oci/index.ts';

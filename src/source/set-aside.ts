@@ -1,16 +1,16 @@
-/** Files of an uploaded context that its `.dockerignore` leaves out, though the builder needs them. */
+/** Puts files of an uploaded context aside that its `.dockerignore` leaves out, though the builder needs them. */
 import type { Stats } from 'node:fs';
 import { lstat, mkdir, readFile, rename } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { cleanPath, IgnoreMatcher, readIgnore } from '../fs/index.ts';
 import { nameOf } from '../linux/index.ts';
 
-/** A larger `.dockerignore` is none. */
+/** The largest `.dockerignore`, in bytes; a larger file counts as none. */
 const maxIgnore = 1 << 20;
 
 /**
- * Moves those of the files that the `.dockerignore` in `dir` leaves out to `to`, under the same paths. Nothing outside
- * of `dir` is read or moved, whatever links are in it. Throws `invalid` on a malformed pattern.
+ * Moves those of the files at `paths` that the `.dockerignore` in `dir` leaves out to `to`, under the same paths.
+ * Nothing outside of `dir` is read or moved, whatever links are in it. Throws `invalid` for a malformed pattern.
  */
 export async function setAside(dir: string, paths: readonly string[], to: string): Promise<void> {
   const ignore = await statInside(dir, '.dockerignore');
@@ -25,7 +25,7 @@ export async function setAside(dir: string, paths: readonly string[], to: string
   }
 }
 
-/** Undefined when it is not there, or only by way of a link. */
+/** The state of a file; undefined when it is missing, or reached only by way of a link. */
 async function statInside(dir: string, path: string): Promise<Stats | undefined> {
   const parts = path.split('/');
   let at = dir;

@@ -1,6 +1,6 @@
 /**
- * Detached signatures, verified with keys that come with them: OpenPGP's by gpg, in a home of its own and with no other
- * key in it, and SSH's by ssh-keygen. https://datatracker.ietf.org/doc/html/rfc9580
+ * Verifies detached signatures with keys that come with them: OpenPGP's by gpg, in a home of its own with no other key
+ * in it, and SSH's by ssh-keygen. https://datatracker.ietf.org/doc/html/rfc9580
  * https://github.com/openssh/openssh-portable/blob/master/PROTOCOL.sshsig
  */
 import { spawn } from 'node:child_process';
@@ -9,11 +9,11 @@ import { join } from 'node:path';
 import { canceled, errnoCode, fail } from '../errors/index.ts';
 
 export interface Signature {
-  /** Armored. */
+  /** The armored signature. */
   signature: string;
-  /** Armored OpenPGP public keys, one after the other, or one SSH public key as in authorized_keys. */
+  /** Armored OpenPGP public keys, one after the other; or one SSH public key, as in authorized_keys. */
   keys: string;
-  /** Take nothing from a key, or by a signature, that has expired by now. */
+  /** Refuses a key or a signature that has expired by now. */
   rejectExpired?: boolean;
 }
 
@@ -24,16 +24,16 @@ interface SignatureContext {
 
 const pgpStart = '-----BEGIN PGP SIGNATURE-----';
 export const sshStart = '-----BEGIN SSH SIGNATURE-----';
-/** Lines that an object's signature begins with. */
+/** The lines with which an object's signature begins. */
 export const signatureStarts = [pgpStart, sshStart];
 
-/** OpenPGP's numbers of SHA-256, SHA-384 and SHA-512; of RSA, ECDSA and EdDSA. */
+/** OpenPGP's numbers of SHA-256, SHA-384 and SHA-512, and of RSA, ECDSA and EdDSA. */
 const hashes = ['8', '9', '10'];
 const algorithms = ['1', '3', '19', '22', '27'];
-/** Bits of an RSA key, at least. */
+/** The fewest bits of an RSA key. */
 const shortestRsa = 2048;
 
-/** Throws `denied` unless one of the keys has made the OpenPGP signature of a file, `unsupported` without gpg. */
+/** Throws `denied` unless one of the keys has made the OpenPGP signature of a file; `unsupported` without gpg. */
 export async function verifyPgp(file: string, signed: Signature, ctx: SignatureContext): Promise<void> {
   const blocks = signed.keys.match(
     /-----BEGIN PGP PUBLIC KEY BLOCK-----[\s\S]*?-----END PGP PUBLIC KEY BLOCK-----/g,
@@ -62,7 +62,7 @@ export async function verifyPgp(file: string, signed: Signature, ctx: SignatureC
 }
 
 /**
- * Why gpg's status lines of one signature do not do; undefined when they do.
+ * The fault in gpg's status lines of one signature; undefined when there is none.
  * https://github.com/gpg/gnupg/blob/master/doc/DETAILS
  */
 function flawOf(status: string, keys: string, rejectExpired: boolean): string | undefined {
@@ -83,7 +83,7 @@ function flawOf(status: string, keys: string, rejectExpired: boolean): string | 
   return isShort(keys, primary ?? '') ? `an RSA key must have ${shortestRsa} bits` : undefined;
 }
 
-/** Whether the primary key of a fingerprint, in gpg's list with colons, is an RSA key of too few bits. */
+/** Whether the primary key of a fingerprint, in gpg's list with colons, is an RSA key with too few bits. */
 function isShort(keys: string, fingerprint: string): boolean {
   let pub: string[] = [];
   for (const fields of keys.split('\n').map((line) => line.split(':'))) {
@@ -95,7 +95,7 @@ function isShort(keys: string, fingerprint: string): boolean {
   return true;
 }
 
-/** Throws `denied` unless the key has made the SSH signature of a file for git, `unsupported` without ssh-keygen. */
+/** Throws `denied` unless the key has made the SSH signature of a file for git; `unsupported` without ssh-keygen. */
 export async function verifySsh(file: string, signed: Signature, ctx: SignatureContext): Promise<void> {
   const key = /^(?:[^#\n]*\s)?((?:ssh|ecdsa|sk)-[\w@.-]+ [A-Za-z0-9+/]+={0,2})(?:\s|$)/m.exec(
     signed.keys,

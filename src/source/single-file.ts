@@ -9,14 +9,14 @@ import type { Ref } from '../store/index.ts';
 import type { AttrReader } from './attrs.ts';
 import type { SourceDeps } from './deps.ts';
 
-/** What a definition says of the file. */
+/** The name, mode and owners that a definition gives to the file. */
 export interface FileLook {
   mode: number;
   uid: number;
   gid: number;
 }
 
-/** `http.perm`, `http.uid` and `http.gid`. Throws `invalid` for what is no number. */
+/** Reads `http.perm`, `http.uid` and `http.gid`. Throws `invalid` for text that is no number. */
 export function readFileLook(read: AttrReader): FileLook {
   return {
     mode: read.number('http.perm') || 0o600,
@@ -25,14 +25,16 @@ export function readFileLook(read: AttrReader): FileLook {
   };
 }
 
-/** Makes the folder, in the process's run folder. */
+/** Makes the folder, in this process's run folder. */
 export async function fetchFolder(deps: Pick<SourceDeps, 'store'>, kind: string): Promise<string> {
   const dir = await mkdtemp(join(deps.store.runDir, `${kind}-`));
   await mkdir(join(dir, 'tree'), { mode: 0o755 });
   return dir;
 }
 
-/** The tree, as a snapshot; `modified`: ms since the epoch. The folder may be removed then. */
+/**
+ * The tree as a snapshot, with the file's time `modified` in ms since the epoch. The folder may be removed afterwards.
+ */
 export async function fileTree(
   deps: Pick<SourceDeps, 'store' | 'refs'>,
   dir: string,

@@ -1,4 +1,4 @@
-/** Picks the maker of a source op by its identifier's scheme. */
+/** Chooses the maker of a source op by the scheme of its identifier. */
 import { fail } from '../errors/index.ts';
 import { sourceOf } from './attrs.ts';
 import type { SourceMaker } from './deps.ts';
@@ -22,7 +22,7 @@ const makers: Record<string, SourceMaker> = {
   upload: uploadSource,
 };
 
-/** LLB's SourceOp. Throws `unsupported` for a scheme nobody knows. */
+/** Makes the op of a source vertex. Throws `unsupported` for an unknown scheme. */
 export const sourceOp: SourceMaker = (vertex, deps) => {
   const { identifier } = sourceOf(vertex);
   const scheme = /^([a-z][a-z0-9+.-]*):\/\//.exec(identifier)?.[1];

@@ -1,4 +1,4 @@
-/** Writes a tar's entries into an empty folder that nobody else writes to. Runs on a worker thread. */
+/** Writes the entries of a tar into an empty folder in which nobody else writes. It runs on a worker thread. */
 import { closeSync, ftruncateSync, writeSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { errnoCode, fail } from '../errors/index.ts';
@@ -21,25 +21,28 @@ import {
 import type { TarEntry, TarHandler } from '../tar/index.ts';
 
 /**
- * Makes what the archive says, but never outside the folder: `..`, and paths or hard links that lead through a
- * symlink, are refused with `invalid` (hop `context`). Owners are not kept: a build context's files are root's.
- * Call `finish` after the archive's end; `abort` closes what is open.
+ * Makes the files and folders in an archive, but never outside of the folder: `..`, and paths or hard links that lead
+ * through a symlink, are refused with `invalid` (hop `context`). Owners are not kept, because a build context's files
+ * are root's. `finish` is called after the archive's end; `abort` closes the open files.
  */
 export class FolderUnpacker implements TarHandler {
   entries = 0;
   bytes = 0;
   readonly #root: string;
   readonly #goOn: () => void;
-  /** Paths known to be real folders. */
+  /** The paths that are known to be real folders. */
   readonly #folders = new Set<string>(['']);
-  /** Modes and times of folders, set when nothing more is written into them. */
+  /** The modes and times of folders. They are set when nothing more is written into the folders. */
   readonly #later = new Map<string, { mode: number; mtimeNs: bigint }>();
   #fd: number | undefined;
   #path = '';
   #entry: TarEntry | undefined;
   #regions: { offset: number; length: number }[] = [];
 
-  /** `goOn` is called for each folder and entry, of which a few bytes may ask for thousands; it may throw. */
+  /**
+   * `goOn` is called for each folder and entry, for a few bytes of an archive may ask for thousands of them. It may
+   * throw.
+   */
   constructor(root: string, goOn: () => void = () => {}) {
     this.#root = root;
     this.#goOn = goOn;
@@ -119,7 +122,7 @@ export class FolderUnpacker implements TarHandler {
     this.#attributes(this.#path, entry);
   }
 
-  /** Gives folders their modes and times, the deepest first. */
+  /** Sets the modes and times of folders, the deepest first. */
   finish(): void {
     const paths = [...this.#later.keys()].sort((a, b) => b.length - a.length);
     for (const path of paths) {
@@ -159,7 +162,7 @@ export class FolderUnpacker implements TarHandler {
     this.#folders.add(path);
   }
 
-  /** Makes sure no part of a path is a symlink. */
+  /** Throws when a part of a path is a symlink. */
   #realFolder(path: string, user: string): void {
     if (this.#folders.has(path)) return;
     this.#realFolder(parentOf(path), user);
@@ -168,7 +171,7 @@ export class FolderUnpacker implements TarHandler {
     this.#folders.add(path);
   }
 
-  /** A later entry of the same name takes the earlier one's place. */
+  /** Removes an earlier entry of the same name, whose place a later one takes. */
   #clear(path: string, at: string): void {
     const kind = kindOf(at);
     if (kind === undefined) return;

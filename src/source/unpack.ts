@@ -1,4 +1,4 @@
-/** Worker task `source.unpack`: a posted stream becomes a folder. */
+/** Worker task `source.unpack`: makes a folder of a posted stream. */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join, posix } from 'node:path';
 import type { MessagePort } from 'node:worker_threads';
@@ -8,12 +8,13 @@ import { decompress, detectCompression, TarParser } from '../tar/index.ts';
 import { receiveStream, type TaskContext } from '../workers/index.ts';
 import { FolderUnpacker } from './unpack-folder.ts';
 
-/** Largest bare Dockerfile taken for one, bytes. */
+/** The largest stream, in bytes, that is taken for a bare Dockerfile. */
 const maxDockerfile = 1024 * 1024;
 
 /**
- * Unpacks a tar (plain or compressed) into the empty folder `dir`; a stream that is no archive is a bare Dockerfile
- * and becomes the file `dockerfile` in it, `Dockerfile` by default. Posts bytes so far. Throws `invalid` or `corrupt` (hop `context`).
+ * Unpacks a tar (plain or compressed) into the empty folder `dir`. A stream that is no archive is a bare Dockerfile,
+ * and becomes the file `dockerfile` in the folder (default `Dockerfile`). Posts the number of bytes so far. Throws
+ * `invalid` or `corrupt` (hop `context`).
  */
 export async function unpack(
   args: { dir: string; port: MessagePort; dockerfile?: string },

@@ -1,6 +1,6 @@
 /**
- * `upload://ID`: a tar or a bare Dockerfile that the client posted. What it holds names it, not how it came. Files that
- * it is to put aside are its second output.
+ * `upload://ID`: a tar or a bare Dockerfile that the client posted. It is named by its content, not by how it came.
+ * Files that are to be put aside are its second output.
  */
 import { mkdirSync } from 'node:fs';
 import { mkdtemp } from 'node:fs/promises';
@@ -76,7 +76,10 @@ export const uploadSource: SourceMaker = (vertex, deps) => {
   };
 };
 
-/** Where uploads of this run are unpacked: away from each other, as one is removed while the next comes in. */
+/**
+ * The folder in which the uploads of this process are unpacked, each in its own folder, for one is removed while the
+ * next comes in.
+ */
 function uploadsFolder(runDir: string): string {
   const path = join(runDir, 'uploads');
   if (mkdirSync(path, { recursive: true, mode: 0o700 }) !== undefined) markTop(path);

@@ -1,4 +1,4 @@
-/** The CONTEXT argument and -f: what of it is a folder, a stream or a URL. */
+/** Reads the CONTEXT argument and -f: each may name a folder, a stream or a URL. */
 import { readFileSync, statSync } from 'node:fs';
 import { basename, dirname, isAbsolute, relative, resolve } from 'node:path';
 import type { Readable } from 'node:stream';
@@ -13,15 +13,15 @@ interface ContextChoice {
   dockerfile?: string;
   dockerfileText?: string;
   dockerfileLocal?: string;
-  /** The Dockerfile's tree, when it is a URL. */
+  /** The tree with the Dockerfile, when that is a URL. */
   dockerfileState?: State;
   locals: Record<string, string>;
   uploads: Record<string, Readable>;
 }
 
 /**
- * Works out where context and Dockerfile come from. Throws `invalid` / `not-found` (hop `client`) in docker's words
- * when the folder or the Dockerfile is not there, or stdin is asked for twice.
+ * Works out where the context and the Dockerfile come from. Throws `invalid` and `not-found` (hop `client`), in
+ * docker's words, when the folder or the Dockerfile is missing, or stdin is asked for twice.
  */
 export function chooseContext(context: string, file: string | undefined, stdin: Readable): ContextChoice {
   const remote = dockerfileAt(file);

@@ -1,4 +1,4 @@
-/** `--output`, `--load` and `--push`: what becomes of the result. */
+/** Reads `--output`, `--load` and `--push`. */
 import { resolve } from 'node:path';
 import type { OutputSpec } from '../../engine/index.ts';
 import { fail } from '../../errors/index.ts';
@@ -11,17 +11,17 @@ const types = ['image', 'oci', 'docker', 'local', 'tar', 'cacheonly'] as const;
 /** A file that is being written beside its final name. */
 export interface OpenOutputFile {
   spec: OutputSpec;
-  /** Finds out before the build that the file cannot be written; throws as `OutputFile.open` does. */
+  /** Throws as `OutputFile.open` does when the file cannot be written; it is called before the build. */
   check(): Promise<void>;
   /** Moves a written file into place. */
   finish(): Promise<void>;
-  /** Removes what was half written. */
+  /** Removes a file that is half written. */
   abandon(): Promise<void>;
 }
 
 /**
- * The outputs that flags ask for. None given: an image in the store. Throws `invalid` on unknown types, missing or
- * needless `dest`, and on an archive to a terminal. `signal` ends the wait for the reader of a FIFO.
+ * The outputs that the flags ask for; without any, an image in the store. Throws `invalid` for unknown types, for a
+ * missing or needless `dest`, and for an archive to a terminal. `signal` ends the wait for the reader of a FIFO.
  */
 export function parseOutputs(
   flags: { output: readonly string[]; load?: boolean; push?: boolean; annotation?: readonly string[] },
@@ -44,7 +44,7 @@ export function parseOutputs(
   return outputs;
 }
 
-/** Gives each image that is made the annotations; what its own output says of a key wins. */
+/** Adds annotations to the outputs that make images. An output's own annotation of the same key wins. */
 function annotate(outputs: OpenOutputFile[], attrs: Record<string, string>): void {
   if (Object.keys(attrs).length === 0) return;
   if (outputs.length === 0) outputs.push(plain({ type: 'image', attrs: {} }));

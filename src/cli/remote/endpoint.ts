@@ -1,4 +1,4 @@
-/** The daemon that `--host` or DRYDOCK_HOST names, and how it is spoken to. */
+/** The daemon that `--host` or DRYDOCK_HOST names, and requests to it. */
 import { existsSync, readFileSync } from 'node:fs';
 import { request as httpRequest, type IncomingMessage, type RequestOptions } from 'node:http';
 import { request as httpsRequest } from 'node:https';
@@ -9,20 +9,21 @@ import { type Address, isLoopback, parseAddress } from '../../daemon/index.ts';
 import { type DrydockError, type ErrorCode, errnoCode, fail } from '../../errors/index.ts';
 
 export interface Endpoint {
-  /** As it was given. */
+  /** The address as it was given. */
   readonly name: string;
-  /** For Node's HTTP client. */
+  /** The options for Node's HTTP client. */
   readonly options: RequestOptions;
   readonly tls: boolean;
-  /** Credential of each request. */
+  /** The credential of each request, as headers. */
   readonly headers: Record<string, string>;
-  /** A new connection for a client that will speak this protocol on it. */
+  /** Opens a connection for a client that will speak this protocol on it. */
   dial(protocol: 'http/1.1' | 'h2'): Socket;
 }
 
 /**
- * Reads an address. `tcp://` is spoken to with TLS when it is not this machine's or DRYDOCK_CERT_PATH names a folder,
- * which may hold `ca.pem`, `cert.pem` and `key.pem`; DRYDOCK_TOKEN is sent as bearer token. Throws `invalid`.
+ * Reads an address. A `tcp://` daemon is spoken to with TLS unless it is on this machine; with DRYDOCK_CERT_PATH,
+ * always. That names a folder that may hold `ca.pem`, `cert.pem` and `key.pem`. DRYDOCK_TOKEN is sent as bearer token.
+ * Throws `invalid`.
  */
 export function endpointOf(host: string, env: NodeJS.ProcessEnv): Endpoint {
   const address: Address = parseAddress(host);
@@ -73,14 +74,14 @@ interface RemoteRequest {
   path: string;
   query?: Record<string, string | readonly string[] | undefined>;
   headers?: Record<string, string>;
-  /** Sent in chunks. */
+  /** The body, which is sent in chunks. */
   body?: NodeJS.ReadableStream;
   signal: AbortSignal;
 }
 
 /**
- * Asks the daemon; gives the answer's stream. Throws what the daemon says, with the code that its status stands for,
- * or `unavailable` when it cannot be reached.
+ * Sends a request and returns the stream of the answer. Throws the daemon's error, with the code for its status, or
+ * `unavailable` when the daemon cannot be reached.
  */
 export async function ask(endpoint: Endpoint, request: RemoteRequest): Promise<IncomingMessage> {
   const { method, path, query = {}, headers, body, signal } = request;
@@ -109,13 +110,16 @@ export async function ask(endpoint: Endpoint, request: RemoteRequest): Promise<I
   throw refusal(response.statusCode ?? 0, await textOf(response));
 }
 
-/** An answer that is JSON, whole. */
+/** Sends a request whose answer is JSON, and returns the whole of it. */
 export async function askJson<T>(endpoint: Endpoint, request: RemoteRequest): Promise<T> {
   const text = await textOf(await ask(endpoint, request));
   return (text === '' ? undefined : JSON.parse(text)) as T;
 }
 
-/** An answer's JSON objects, one a line, as they come. Throws what its last object says went wrong. */
+/**
+ * Sends a request whose answer is JSON objects, one on each line, and yields them as they come. Throws the error in the
+ * last object.
+ */
 export async function* askLines<T>(endpoint: Endpoint, request: RemoteRequest): AsyncGenerator<T, void> {
   const response = await ask(endpoint, request);
   let rest = '';
@@ -133,7 +137,7 @@ export async function* askLines<T>(endpoint: Endpoint, request: RemoteRequest): 
   }
 }
 
-/** What went wrong when a daemon cannot be reached. */
+/** The error for a daemon that cannot be reached. */
 export function unreachable(endpoint: Endpoint, cause: Error): DrydockError {
   const code = errnoCode(cause);
   const hint =

@@ -6,7 +6,7 @@ import { dockerConfigCredentials } from '../../session/index.ts';
 import type { UsageRecord } from '../../upkeep/index.ts';
 import { askJson, askLines, type Endpoint } from './endpoint.ts';
 
-/** What every call here needs. */
+/** The parts of every call here. */
 export interface RemoteCall {
   endpoint: Endpoint;
   signal: AbortSignal;
@@ -82,7 +82,7 @@ interface TransferLine {
   aux?: { Tag?: string; Digest?: string; Size?: number };
 }
 
-/** Pulls; gives the lines that docker's clients print at the end (`Digest: …`, `Status: …`). */
+/** Pulls. Returns the lines that docker's clients print at the end (`Digest: …`, `Status: …`). */
 export async function remotePull(
   { endpoint, signal, env }: RemoteCall,
   name: string,
@@ -107,7 +107,7 @@ export async function remotePull(
   return closing;
 }
 
-/** Pushes; the manifest's digest and size. */
+/** Pushes. Returns the manifest's digest and size. */
 export async function remotePush(
   { endpoint, signal, env }: RemoteCall,
   name: string,
@@ -134,7 +134,7 @@ export async function remotePush(
   return { ref: `${repo}:${tag || 'latest'}`, ...pushed };
 }
 
-/** Loads a tar; what the daemon says of it (`Loaded image: …`). */
+/** Loads a tar. Returns the daemon's words (`Loaded image: …`). */
 export async function remoteLoad(
   { endpoint, signal }: RemoteCall,
   body: NodeJS.ReadableStream,
@@ -185,7 +185,7 @@ export async function remoteUsage({ endpoint, signal }: RemoteCall): Promise<Usa
   }));
 }
 
-/** Prunes the build cache; ids of the records that went, and bytes given back. */
+/** Prunes the build cache. Returns the ids of the removed records, and the number of bytes given back. */
 export async function remotePrune(
   { endpoint, signal }: RemoteCall,
   options: { all?: boolean; keepBytes?: number; filters: Record<string, string[]> },
@@ -214,7 +214,7 @@ export async function remotePruneImages({
   return { ids, reclaimed: answer.SpaceReclaimed };
 }
 
-/** Slashes of a name are part of docker's paths; what else is special is not. */
+/** The path of a name. Its slashes are part of docker's paths; other special characters are escaped. */
 function pathOf(name: string): string {
   return encodeURIComponent(name).replaceAll('%2F', '/').replaceAll('%3A', ':').replaceAll('%40', '@');
 }
@@ -231,7 +231,7 @@ function split(name: string): { repo: string; tag: string; host: string } {
   return { repo: name, tag: '', host };
 }
 
-/** Our account at a registry, for the daemon to use in this one request. */
+/** The user's account at a registry, for the daemon to use in this one request. */
 async function authFor(env: NodeJS.ProcessEnv, host: string): Promise<Record<string, string>> {
   const hub = host === 'docker.io' || host === 'registry-1.docker.io';
   const key = hub ? 'https://index.docker.io/v1/' : host;

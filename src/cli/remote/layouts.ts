@@ -1,6 +1,6 @@
 /**
- * OCI layouts that a build at a daemon reads and writes: the session's stores, whose folders are here. What names the
- * blobs in them is ours to read and write.
+ * The OCI layouts that a build at a daemon reads and writes: stores of the session, whose folders are here. This side
+ * reads and writes the names of the blobs in them.
  */
 
 import type { BuildResult, OutputSpec } from '../../engine/index.ts';
@@ -16,13 +16,13 @@ import {
 import { ImageLayout } from '../../source/index.ts';
 
 interface ServedLayouts {
-  /** The build's named contexts, those of layouts with the digests that their tags name now. */
+  /** The build's named contexts; those of layouts have the digests that their tags name now. */
   contexts: Record<string, string>;
-  /** Store ID (`oci:NAME`) → folder. */
+  /** A store's ID (`oci:NAME`) → its folder. */
   stores: Record<string, string>;
 }
 
-/** Throws `not-found` when a folder is no OCI layout or has no image of that tag. */
+/** Makes the stores. Throws `not-found` when a folder is no OCI layout, or has no image of that tag. */
 export async function servedLayouts(
   namedContexts: Readonly<Record<string, string>>,
   locals: Readonly<Record<string, string>>,
@@ -44,16 +44,18 @@ export async function servedLayouts(
   return { contexts, stores };
 }
 
-/** What daemons call the store that an output's blobs go to. */
+/** The daemons' name of the store that an output's blobs go to. */
 const outputStore = 'export';
 
-/** Takes the image that a build writes as a folder (`type=oci,tar=false`). Daemons know one such place in a session. */
+/**
+ * Takes the image that a build writes as a folder (`type=oci,tar=false`). Daemons know one such output in a session.
+ */
 export class LayoutOutput {
   readonly stores: Record<string, string> = {};
   readonly #dir: string | undefined;
   readonly #tags: readonly string[];
 
-  /** Throws `unsupported` for what a daemon cannot send. */
+  /** Throws `unsupported` for outputs that a daemon cannot send. */
   constructor(outputs: readonly OutputSpec[], tags: readonly string[]) {
     const wanted = outputs.flatMap(({ type, sink }) =>
       sink !== undefined && 'files' in sink && typeof sink.files === 'string' && type !== 'local'

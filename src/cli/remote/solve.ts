@@ -1,4 +1,4 @@
-/** Control.Solve at a daemon, with what Status tells of it meanwhile. */
+/** Calls Control.Solve at a daemon, and meanwhile shows the progress from Status. */
 import { randomUUID } from 'node:crypto';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { createClient, type Transport } from '@connectrpc/connect';
@@ -14,19 +14,19 @@ import { findingsOf, replay } from './progress.ts';
 
 interface SolveAnswer {
   response: Record<string, string>;
-  /** Findings of the build checks. */
+  /** The findings of the build checks. */
   warnings: LintWarning[];
 }
 
-/** What a client that is its own frontend calls; the headers name its build. */
+/** A client that is its own frontend; the headers name its build in its calls. */
 export interface OwnFrontend {
   transport: Transport;
   call: { headers: Record<string, string>; signal: AbortSignal };
 }
 
 /**
- * Solves. A request without definition and frontend is for a client that is its own frontend: that is `frontend`.
- * Rejects with the daemon's error, or with `canceled` when the signal fires.
+ * Solves at a daemon. A request without a definition and without a frontend is for a client that is its own frontend,
+ * `frontend`. Rejects with the daemon's error, or with `canceled` when the signal fires.
  */
 export async function solveAt(
   endpoint: Endpoint,

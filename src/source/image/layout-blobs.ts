@@ -1,4 +1,4 @@
-/** Where the blobs of an OCI layout are: a folder on this host, or a client's store. */
+/** Reads the blobs of an OCI layout, from a folder on this host or from a client's store. */
 import { createReadStream } from 'node:fs';
 import { open, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -8,17 +8,17 @@ import { errnoCode, fail } from '../../errors/index.ts';
 import { type Digest, hex } from '../../oci/index.ts';
 import type { ClientContent } from '../../session/index.ts';
 
-/** Largest index, manifest or config taken, bytes. */
+/** The largest index, manifest or config, in bytes. */
 const maxDocument = 16 << 20;
 
 export interface LayoutBlobs {
   /** `the OCI layout app`, for errors. */
   readonly name: string;
-  /** The layout's index.json; undefined where there is none to read. */
+  /** The layout's index.json; undefined when there is none to read. */
   index(): Promise<Buffer | undefined>;
   /** A small blob. Throws `not-found`, and `invalid` when it is too large. */
   document(digest: Digest): Promise<Buffer>;
-  /** A blob's bytes. The stream (or this) fails with `not-found`. */
+  /** The bytes of a blob. The stream, or this call, fails with `not-found`. */
   stream(digest: Digest, signal?: AbortSignal): Promise<Readable>;
 }
 

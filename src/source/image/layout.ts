@@ -38,8 +38,8 @@ export class ImageLayout implements DocumentSource {
   }
 
   /**
-   * The session's layout of this name: a store of the client's that is read as needed, or a folder, brought here first
-   * when the client is elsewhere. Throws `not-found`.
+   * The session's layout of this name: a store of the client, which is read as needed; or a folder, which is brought
+   * here first when the client is elsewhere. Throws `not-found`.
    */
   static async open(store: Store, name: string, ctx: LayoutContext): Promise<ImageLayout> {
     // So a client names its layouts among all the stores that it serves.
@@ -64,7 +64,7 @@ export class ImageLayout implements DocumentSource {
     return new ImageLayout(folderBlobs(dir, `the OCI layout ${dir}`));
   }
 
-  /** What a reference's digest, else its tag, names. Throws `not-found`. */
+  /** The descriptor that a reference's digest, or else its tag, names. Throws `not-found`. */
   async target(ref: Reference): Promise<Descriptor> {
     const text = await this.#blobs.index();
     if (text === undefined) {
@@ -89,7 +89,7 @@ export class ImageLayout implements DocumentSource {
     throw fail('not-found', 'session', `${this.origin.name}: there is no image tagged ${tag ?? 'latest'}`);
   }
 
-  /** A manifest that the layout's index does not list, but an index in it may. */
+  /** A manifest that the layout's index does not list, though an index in it may. */
   async #guess(digest: Digest): Promise<Descriptor> {
     const bytes = await this.#blobs.document(digest);
     const excess = documentExcess(bytes);
@@ -117,12 +117,12 @@ export class ImageLayout implements DocumentSource {
     );
   }
 
-  /** A blob's bytes, not checked. The stream (or this) fails with `not-found`. */
+  /** The bytes of a blob, not checked. The stream, or this call, fails with `not-found`. */
   stream(digest: Digest, signal?: AbortSignal): Promise<Readable> {
     return this.#blobs.stream(digest, signal);
   }
 
-  /** Copies a blob into content, checked, under the lease. */
+  /** Copies a blob into content under the lease, and checks it. */
   async copyInto(store: Store, blob: Descriptor, lease: string, ctx: LayoutContext): Promise<void> {
     const { signal, report } = ctx;
     await takeBlob(store, blob, () => this.#blobs.stream(blob.digest, signal), { lease, signal, report });
