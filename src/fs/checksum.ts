@@ -15,6 +15,7 @@ import { stopper } from './make.ts';
 import { openView } from './open.ts';
 import { openEntry } from './real.ts';
 import { requirePaths, resolveSources, walkSelected } from './select.ts';
+import { readContents, type SentContents } from './sent-contents.ts';
 import { lstatHost } from './stat.ts';
 import { isSettled, StatMemory, stampOf } from './stat-db.ts';
 import { treeKey } from './tree-key.ts';
@@ -42,9 +43,13 @@ export function checksum(args: ChecksumArgs, ctx: { aborted(): boolean }): Check
       const { digest, bytes } = digestTree(args, ctx);
       return { digest, bytes };
     }
-    const memory = new StatMemory(args.statDb, spec.cacheKey);
+    const { cacheKey, dir, stamp } = spec;
+    const sent = stamp === undefined ? undefined : readContents(dir, stamp);
+    const memory = new LazyMemory(args.statDb, cacheKey);
     try {
-      return digestFolder(spec, args, memory, ctx);
+      if (sent === undefined) return digestFolder(spec, args, memory.open(), ctx);
+      const { digest, bytes } = digestTree({ ...args, sent }, ctx, memory);
+      return { digest, bytes };
     } finally {
       memory.close();
     }
@@ -52,6 +57,37 @@ export function checksum(args: ChecksumArgs, ctx: { aborted(): boolean }): Check
     throw describe(err, spec);
   }
 }
+
+/** The memory of files' digests, opened when a file is read after all. */
+class LazyMemory {
+  readonly #file: string;
+  readonly #key: string;
+  #memory: StatMemory | undefined;
+
+  constructor(file: string, key: string) {
+    this.#file = file;
+    this.#key = key;
+  }
+
+  open(): StatMemory {
+    this.#memory ??= new StatMemory(this.#file, this.#key);
+    return this.#memory;
+  }
+
+  get(entry: FsEntry): string | undefined {
+    return this.open().get(entry);
+  }
+
+  put(entry: FsEntry, contents: string): void {
+    this.open().put(entry, contents);
+  }
+
+  close(): void {
+    this.#memory?.close();
+  }
+}
+
+type Memory = Pick<StatMemory, 'get' | 'put'>;
 
 function digestFolder(
   spec: Extract<ViewSpec, { kind: 'folder' }>,
@@ -71,12 +107,12 @@ function digestFolder(
 }
 
 function digestTree(
-  { spec, selectors }: ChecksumArgs,
+  { spec, selectors, sent }: ChecksumArgs & { sent?: SentContents },
   ctx: { aborted(): boolean },
-  memory?: StatMemory,
+  memory?: Memory,
   look?: Look,
 ): ChecksumResult & { steady: boolean } {
-  const digester = new TreeDigester(openView(spec, look, stopper(ctx)), memory, ctx);
+  const digester = new TreeDigester(openView(spec, look, stopper(ctx)), memory, sent, ctx);
   for (const selector of selectors) digester.select(spec, selector);
   return { digest: digester.digest(), bytes: digester.bytes, steady: digester.steady };
 }
@@ -105,16 +141,23 @@ class TreeDigester {
   /** Whether every digested file is surely as its stat said. */
   steady = true;
   readonly #view: FsView;
-  readonly #memory: StatMemory | undefined;
+  readonly #memory: Memory | undefined;
+  readonly #sent: SentContents | undefined;
   readonly #ctx: { aborted(): boolean };
-  readonly #buffer = Buffer.allocUnsafe(bufferSize);
+  #block: Buffer | undefined;
   #records: string[] = [];
   readonly #hash: Hash = createHash('sha256');
   #count = 0;
 
-  constructor(view: FsView, memory: StatMemory | undefined, ctx: { aborted(): boolean }) {
+  constructor(
+    view: FsView,
+    memory: Memory | undefined,
+    sent: SentContents | undefined,
+    ctx: { aborted(): boolean },
+  ) {
     this.#view = view;
     this.#memory = memory;
+    this.#sent = sent;
     this.#ctx = ctx;
   }
 
@@ -186,7 +229,7 @@ class TreeDigester {
   /** The digest of a file's bytes and extended attributes; both change only together with its ctime. */
   #fileContents(entry: FsEntry): string {
     this.bytes += entry.size;
-    const known = this.#memory?.get(entry);
+    const known = this.#sent?.get(entry.path) ?? this.#memory?.get(entry);
     if (known !== undefined) return known;
     const started = Date.now();
     const xattrs = this.#xattrs(entry);
@@ -213,12 +256,14 @@ class TreeDigester {
 
   /** Hashes a small file's bytes at once, and a large file's block by block, without blocks of zeros. */
   #hashBytes(fd: number, size: number): string {
-    const n = readSync(fd, this.#buffer, 0, bufferSize, null);
+    this.#block ??= Buffer.allocUnsafe(bufferSize);
+    const buffer = this.#block;
+    const n = readSync(fd, buffer, 0, bufferSize, null);
     if (n < bufferSize) {
-      const more = readSync(fd, this.#buffer, n, bufferSize - n, null);
-      if (more === 0) return hash('sha256', this.#buffer.subarray(0, n), 'hex');
+      const more = readSync(fd, buffer, n, bufferSize - n, null);
+      if (more === 0) return hash('sha256', buffer.subarray(0, n), 'hex');
     }
-    return hashBlocks(fd, size, this.#buffer, () => {
+    return hashBlocks(fd, size, buffer, () => {
       if (this.#ctx.aborted()) throw canceled();
     });
   }

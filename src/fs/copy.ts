@@ -22,7 +22,6 @@ import {
 import { openView } from './open.ts';
 import { type Ids, resolveOwner } from './owner.ts';
 import { baseName, dirName, joinPath } from './paths.ts';
-import { atEntry } from './real.ts';
 import { requirePaths, resolveSources, type Source, walkSelected } from './select.ts';
 import { lstatHost } from './stat.ts';
 import type { Dir, LayerTarget } from './target.ts';
@@ -251,7 +250,8 @@ class Copier {
       return false;
     if (attributes.mtimeNs !== undefined && attributes.mtimeNs !== entry.mtimeNs) return false;
     try {
-      atEntry(entry, (from) => linkSync(from, host));
+      // The folder is ours alone, so its path leads to the file.
+      linkSync(entry.hostPath, host);
     } catch (err) {
       const code = errnoCode(err);
       if (code !== 'EXDEV' && code !== 'EMLINK' && code !== 'EPERM') throw err;

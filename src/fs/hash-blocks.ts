@@ -1,10 +1,28 @@
 /** The digest of a large file's bytes. It skips holes and blocks of zeros, so its cost is that of the data. */
-import { createHash } from 'node:crypto';
+import { createHash, type Hash } from 'node:crypto';
 import { readSync } from 'node:fs';
 import { seekData } from '../linux/index.ts';
 
 export const blockSize = 1 << 20;
-const zeros = Buffer.alloc(blockSize);
+export const zeros = Buffer.alloc(blockSize);
+
+/** The blocks of a file that are nothing but zeros. */
+export class ZeroRuns {
+  readonly #runs: [start: number, count: number][] = [];
+
+  add(start: number, count: number): void {
+    const last = this.#runs.at(-1);
+    if (last !== undefined && last[0] + last[1] === start) last[1] += count;
+    else this.#runs.push([start, count]);
+  }
+
+  /** Returns the file's digest; `sha` has taken all of its other bytes. */
+  digest(sha: Hash): string {
+    if (this.#runs.length === 0) return sha.digest('hex');
+    sha.update(JSON.stringify(this.#runs));
+    return `zeros:${sha.digest('hex')}`;
+  }
+}
 
 /**
  * Returns the SHA-256 of an open file's bytes, in hex. If blocks of 1 MiB are nothing but zeros, the hash covers the
@@ -15,28 +33,21 @@ const zeros = Buffer.alloc(blockSize);
  */
 export function hashBlocks(fd: number, size: number, buffer: Buffer, giveWay: () => void): string {
   const sha = createHash('sha256');
-  const runs: [start: number, count: number][] = [];
-  const addZeros = (start: number, count: number) => {
-    const last = runs.at(-1);
-    if (last !== undefined && last[0] + last[1] === start) last[1] += count;
-    else runs.push([start, count]);
-  };
+  const runs = new ZeroRuns();
   for (let block = 0; ; block++) {
     giveWay();
     const data = nextData(fd, block * blockSize, size);
     const skipped = Math.floor(data / blockSize) - block;
     if (skipped > 0) {
-      addZeros(block, skipped);
+      runs.add(block, skipped);
       block += skipped;
     }
     const n = readBlock(fd, buffer, block * blockSize);
-    if (n === blockSize && buffer.equals(zeros)) addZeros(block, 1);
+    if (n === blockSize && buffer.equals(zeros)) runs.add(block, 1);
     else sha.update(buffer.subarray(0, n));
     if (n < blockSize) break;
   }
-  if (runs.length === 0) return sha.digest('hex');
-  sha.update(JSON.stringify(runs));
-  return `zeros:${sha.digest('hex')}`;
+  return runs.digest(sha);
 }
 
 /** The offset at which data begins, at or after `at`; the file's end when only a hole follows. */

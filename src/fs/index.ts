@@ -1,5 +1,7 @@
 /** Reads and changes file trees without mounting them. A view is read only; actions make a new tree. */
 export type { FileActionSpec, OwnerId, OwnerSpec } from './actions.ts';
+export { BlockHash, hashSmall } from './block-hash.ts';
+export { blockSize } from './hash-blocks.ts';
 export { IgnoreMatcher, readIgnore } from './ignore.ts';
 export { lookLive, withLiveView } from './live-view.ts';
 export {
@@ -21,6 +23,7 @@ export { readFileIn, statFollow } from './read.ts';
 export { atEntry, inFolder, namesOfHost, openEntry } from './real.ts';
 export { resolvePath } from './resolve.ts';
 export { missing, walkSelected } from './select.ts';
+export { readContents, type SentContents, writeContents } from './sent-contents.ts';
 export { entryOf, fileType, hostXattrs, isOpaque, isOwnXattr, isWhiteout, lstatHost } from './stat.ts';
 export {
   type ContentSelector,

@@ -16,6 +16,7 @@ const prototypes = {
   umount2: 'int umount2(const char *target, int flags)',
   flock: 'int flock(int fd, int operation)',
   utimensat: 'int utimensat(int dirfd, const char *path, const void *times, int flags)',
+  futimens: 'int futimens(int fd, const void *times)',
   pipe2: 'int pipe2(void *fds, int flags)',
   ioctl: 'int ioctl(int fd, unsigned long request, void *arg)',
   lseek: 'int64_t lseek(int fd, int64_t offset, int whence)',

@@ -22,6 +22,7 @@ export {
 export {
   closeOnExec,
   copyFileRangeAt,
+  futimesNs,
   lgetxattr,
   llistxattr,
   lremovexattr,

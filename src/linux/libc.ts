@@ -106,6 +106,13 @@ export function lutimesNs(path: string, atimeNs: bigint, mtimeNs: bigint): void 
   if (fns.utimensat(AT_FDCWD, cName(path), times, AT_SYMLINK_NOFOLLOW) !== 0) throw fault('utimensat', path);
 }
 
+/** Sets both times of an open file. */
+export function futimesNs(fd: number, atimeNs: bigint, mtimeNs: bigint): void {
+  putTimespec(0, atimeNs);
+  putTimespec(16, mtimeNs);
+  if (fns.futimens(fd, times) !== 0) throw fault('futimens');
+}
+
 function putTimespec(at: number, ns: bigint): void {
   let sec = ns / 1_000_000_000n;
   let rest = ns % 1_000_000_000n;

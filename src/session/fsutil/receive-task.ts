@@ -1,9 +1,11 @@
 /** Worker task `session.receive`: the receiving side of fsutil's protocol, into a folder. */
 import type { MessagePort } from 'node:worker_threads';
 import { canceled, DrydockError, errnoCode, fail, toDrydockError, withoutPaths } from '../../errors/index.ts';
+import { readContents, writeContents } from '../../fs/index.ts';
 import { Deframer } from '../../grpc/index.ts';
 import { mkdirSync, realpathSync } from '../../linux/index.ts';
 import type { TaskContext } from '../../workers/index.ts';
+import { ContentsTaker } from './contents.ts';
 import { forgetListing, ListedMessages, type Listing, ListingWriter, readListing } from './listing.ts';
 import { MetadataOnly, metadataFile } from './metadata-only.ts';
 import { isRegular } from './mode.ts';
@@ -99,6 +101,10 @@ class Receiver {
   #before: ListedMessages | undefined;
   #tree: TreeReceiver | undefined;
   #writer: ListingWriter | undefined;
+  /** What the files hold, with `listing`. */
+  #contents: ContentsTaker | undefined;
+  /** The stamp of the state that was there. */
+  #oldStamp: string | undefined;
   #metadata: MetadataOnly | undefined;
   #number = 0;
 
@@ -122,6 +128,7 @@ class Receiver {
     if (!same) {
       this.#known = undefined;
       this.#before = new ListedMessages(known);
+      this.#oldStamp = known.stamp;
       return this.#read(known.bytes.subarray(0, this.#matched)) || this.#read(batch);
     }
     const rest = batch.subarray(end - this.#matched);
@@ -140,7 +147,10 @@ class Receiver {
     const { entries, bytes } = tree;
     const { listing } = this.#args;
     if (listing === undefined || this.#writer === undefined) return { entries, bytes };
-    return { entries, bytes, stamp: this.#writer.save(listing, this.#dest, tree) };
+    const stamp = this.#writer.save(listing, this.#dest, tree);
+    if (stamp !== undefined && this.#contents !== undefined)
+      writeContents(this.#dest, stamp, this.#contents.known);
+    return { entries, bytes, stamp };
   }
 
   /** Takes away what is not whole. */
@@ -154,7 +164,11 @@ class Receiver {
     if (metadataOnly !== undefined) this.#metadata = new MetadataOnly(metadataOnly);
     if (listing !== undefined) {
       forgetListing(listing);
-      if (mode === 'mirror') this.#writer = new ListingWriter();
+      if (mode === 'mirror') {
+        this.#writer = new ListingWriter();
+        const stamp = this.#oldStamp;
+        this.#contents = new ContentsTaker(stamp === undefined ? undefined : readContents(this.#dest, stamp));
+      }
     }
     this.#tree = new TreeReceiver(this.#dest, this.#args);
     return this.#tree;
@@ -190,8 +204,13 @@ class Receiver {
     }
     const tree = this.#begun();
     if (packet.type === DATA) {
-      if (packet.data.length > 0) tree.data(packet.id, packet.data);
-      else tree.dataEnd(packet.id);
+      if (packet.data.length > 0) {
+        tree.data(packet.id, packet.data);
+        this.#contents?.data(packet.id, packet.data);
+      } else {
+        tree.dataEnd(packet.id);
+        this.#contents?.end(packet.id);
+      }
       return;
     }
     this.#writer?.add(message);
@@ -202,7 +221,9 @@ class Receiver {
     const id = this.#number++;
     const isKnown = this.#before?.has(message) === true;
     for (const stat of this.#wanted(packet.stat, packet.statBytes)) {
-      if (tree.stat(id, stat, isKnown) && isRegular(stat.mode)) this.#out.request(id);
+      const wanted = tree.stat(id, stat, isKnown);
+      this.#contents?.listed(id, stat, wanted);
+      if (wanted && isRegular(stat.mode)) this.#out.request(id);
     }
   }
 

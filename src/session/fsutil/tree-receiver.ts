@@ -17,6 +17,7 @@ import {
 import {
   chmodSync,
   compareNames,
+  futimesNs,
   type HostStat,
   lchownSync,
   lgetxattr,
@@ -372,11 +373,12 @@ export class TreeReceiver {
       try {
         const [uid, gid] = this.#options.owners ? [stat.uid, stat.gid] : [this.#uid, this.#gid];
         finishFile(file, { mode, uid, gid }, false);
+        futimesNs(file, stat.mtimeNs, stat.mtimeNs);
       } finally {
         closeSync(file);
       }
       const xattrs = stat.xattrs.filter(([name]) => isOwnXattr(name));
-      finishPath(at, { mode, uid: 0, gid: 0, mtimeNs: stat.mtimeNs, xattrs });
+      if (xattrs.length > 0) finishPath(at, { mode, uid: 0, gid: 0, xattrs });
       if (at !== host) renameSync(at, host);
     } catch (err) {
       if (at !== host) rmSync(at, { force: true });
