@@ -2,8 +2,8 @@ import { readFileSync, readlinkSync } from 'node:fs';
 import { nameOf } from '../linux/index.ts';
 
 /**
- * What the command was called with. Node has U+FFFD for what is no UTF-8 in its arguments and in the working folder's
- * path; here they are names as linux/names.ts has them, from then on also for `process.cwd()`.
+ * The arguments of the command. Node puts U+FFFD into arguments and into the working folder's path for bytes that are
+ * not UTF-8. Here they are names as linux/names.ts has them, and from then on `process.cwd()` is such a name, too.
  */
 export function commandArguments(): string[] {
   const given = process.argv.slice(2);

@@ -1,4 +1,4 @@
-/** `--format` as docker's commands have it: what is written of each row of a list. */
+/** `--format` as in docker's commands: the text of each row of a list. */
 import { fail } from '../errors/index.ts';
 import { table } from './units.ts';
 

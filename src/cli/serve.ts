@@ -1,6 +1,6 @@
 import type { Daemon } from '../daemon/index.ts';
 
-/** Lets a daemon serve until the signal fires, then stops it. SIGHUP has it read its settings again. */
+/** Lets a daemon serve until the signal fires, then stops it. SIGHUP makes it read its settings again. */
 export async function serve(daemon: Daemon, signal: AbortSignal): Promise<void> {
   const reload = () => daemon.reload();
   process.on('SIGHUP', reload);

@@ -5,7 +5,7 @@ import { boundProgress, canceledText, now, type ReportStatus } from '../progress
 import type { CommandContext } from './command.ts';
 import { createPrinter, type ProgressMode } from './progress/printer.ts';
 
-/** Runs one transfer (a pull, a push) and shows it and its parts as a build's progress shows a step. */
+/** Runs one transfer (a pull, a push), and shows it and its parts as progress shows a step of a build. */
 export async function showTransfer<T>(
   ctx: CommandContext,
   mode: ProgressMode,

@@ -1,11 +1,11 @@
-/** `--resource` and docker build's flags of the same names: what RUN steps may use of the machine. */
+/** `--resource` and docker build's flags of the same names: the limits of RUN steps on the machine's resources. */
 import { fail, nearest } from '../../errors/index.ts';
 import { type LimitOption, parseLimits, type StepLimits } from '../../llb/index.ts';
 import type { FlagValues } from '../flags.ts';
 import { parseBytes } from '../units.ts';
 import type { buildFlags } from './flags.ts';
 
-/** The flags' names of limits, and the build's. */
+/** The flags' names of the limits, and the build's names. */
 const names = {
   memory: 'memory',
   'memory-swap': 'memswap',

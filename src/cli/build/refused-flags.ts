@@ -1,11 +1,11 @@
-/** Flags of docker build and buildx build that ask for what Drydock does not do. */
+/** Refuses flags of docker build and buildx build that ask for something Drydock does not do. */
 import { fail } from '../../errors/index.ts';
 import type { FlagValues } from '../flags.ts';
 import type { buildFlags } from './flags.ts';
 
 /**
- * Throws `unsupported`, in words that name the flag, where one asks for something that would not be done. Values that
- * ask for what is done anyway (`--rm`, `--isolation=default`, `--provenance=false`) pass.
+ * Throws `unsupported`, with the flag's name, when a flag asks for something that would not be done. Values that ask
+ * for what is done anyway (`--rm`, `--isolation=default`, `--provenance=false`) pass.
  */
 export function refuseFlags(flags: FlagValues<typeof buildFlags>): void {
   for (const name of ['provenance', 'sbom'] as const) {

@@ -1,7 +1,7 @@
 import type { LintWarning } from '../../frontend/index.ts';
 import { excerpt } from '../error-text.ts';
 
-/** The lines after a build that found something: one per finding, as `warningEvent` words it. */
+/** The lines after a build with findings: one for each, as `warningEvent` words it. */
 export function warningSummary(findings: readonly string[]): string {
   if (findings.length === 0) return '';
   const head = `\n ${findings.length} warning${findings.length === 1 ? '' : 's'} found (run with --check for the details):\n`;

@@ -1,9 +1,12 @@
-/** What `--secret` and `--ssh` name, looked at before any work is done: a mistyped path is said at once. */
+/**
+ * Checks the files and agents that `--secret` and `--ssh` name before any work is done, so that a mistyped path shows
+ * at once.
+ */
 import { statSync } from 'node:fs';
 import { fail } from '../../errors/index.ts';
 import type { SecretSource, SshSource } from '../../session/index.ts';
 
-/** Throws `not-found` or `invalid` (hop `client`) when a file or an agent is not there. */
+/** Throws `not-found` or `invalid` (hop `client`) when a file or an agent is missing. */
 export function checkSources(
   secrets: readonly SecretSource[],
   ssh: readonly SshSource[],

@@ -113,7 +113,7 @@ export default command({
   },
 });
 
-/** The sink, with what the build checks find noted besides: a build that fails gives no result that has it. */
+/** A sink that also notes the findings of the build checks: a build that fails has no result with them. */
 function noting(findings: string[], sink: ProgressSink): ProgressSink {
   return {
     vertex: (event) => sink.vertex(event),
@@ -141,7 +141,7 @@ async function localBuild(
   }
 }
 
-/** What cannot be written is told before the build, not after it. */
+/** Throws for outputs that cannot be written, before the build rather than after it. */
 async function checkFiles(outputs: readonly OpenOutputFile[], flags: Flags): Promise<void> {
   for (const output of outputs) await output.check();
   for (const file of [flags.iidfile, flags['metadata-file']])

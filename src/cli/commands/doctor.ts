@@ -80,7 +80,10 @@ async function threads(): Promise<Check> {
   }
 }
 
-/** Whether the other store could be used; the one in use is said by `store`. Not having one is no lack. */
+/**
+ * Whether the other store could be used. (The check `store` is about the one in use.) To have no other store is no
+ * lack.
+ */
 function containerd(ctx: CommandContext): Check[] {
   if (ctx.imageStore === 'containerd') return [];
   const { address } = containerdOf(ctx);

@@ -87,7 +87,7 @@ interface Row {
   tag: string;
 }
 
-/** One row a name; an image without names has one of `<none>`s. */
+/** One row for each name; an image without names has one row of `<none>`s. */
 function rows(image: ImageSummary, wanted: string | undefined): Row[] {
   const named = image.names.map((name): Row => {
     const colon = name.lastIndexOf(':');

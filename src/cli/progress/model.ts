@@ -1,8 +1,8 @@
-/** What a build looks like so far, numbered in the order vertices start. Printers draw it. */
+/** The state of a build so far, with vertices numbered in the order in which they start. Printers draw it. */
 import type { LogEvent, StatusEvent, VertexEvent } from '../../progress/index.ts';
 
 export interface VertexView {
-  /** 1, 2, …: set once the vertex has started. */
+  /** The number, 1, 2, …; it is set once the vertex has started. */
   n: number;
   event: VertexEvent;
   statuses: Map<string, StatusEvent>;
@@ -13,7 +13,7 @@ export class ProgressModel {
   readonly vertices = new Map<string, VertexView>();
   #last = 0;
 
-  /** Takes an event in; returns the vertex as it is now. */
+  /** Takes an event; returns the vertex as it is now. */
   vertex(event: VertexEvent): VertexView {
     let view = this.vertices.get(event.digest);
     if (view === undefined) {
@@ -40,7 +40,7 @@ export class ProgressModel {
     return [...this.vertices.values()].filter((view) => view.n > 0).sort((a, b) => a.n - b.n);
   }
 
-  /** Finished and known vertices, as the head line counts them. */
+  /** The numbers of finished and of known vertices, for the head line. */
   counts(): { done: number; total: number } {
     let done = 0;
     for (const { event } of this.vertices.values()) if (event.completed !== undefined) done++;

@@ -1,4 +1,6 @@
-/** Progress for CI and pipes: every line as it comes, `#N` in front, one vertex at a time where possible. */
+/**
+ * Shows progress for CI and pipes: every line as it comes, with `#N` in front, and one vertex at a time where possible.
+ */
 import { StringDecoder } from 'node:string_decoder';
 import {
   canceledText,
@@ -12,10 +14,10 @@ import { ProgressModel, seconds, type VertexView } from './model.ts';
 import type { Printer, PrinterIo } from './printer.ts';
 import { statusText, statusTime } from './status-text.ts';
 
-/** How long a vertex keeps the floor after its last line while others wait, and at most, in ms. */
+/** How long a vertex keeps the floor after its last line while others wait, and how long at most, in ms. */
 const silence = 500;
 const turn = 3000;
-/** A transfer prints at most this often, in ms. */
+/** How often a transfer prints, in ms. */
 const statusEvery = 1000;
 
 interface Pending {
@@ -86,7 +88,7 @@ export class PlainPrinter implements Printer {
     this.#flush();
   }
 
-  /** Of the build checks, whose findings belong to no step, the summary tells in the end. */
+  /** Prints a warning. Findings of the build checks belong to no step; the summary at the end tells them. */
   warning(event: WarningEvent): void {
     const view = this.#model.vertices.get(event.vertex);
     if (view === undefined || view.n === 0) return;

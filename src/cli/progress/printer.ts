@@ -9,7 +9,7 @@ export interface Printer extends ProgressSink {
   close(): void;
 }
 
-/** Where a printer draws. */
+/** The stream that a printer draws on. */
 export interface PrinterIo {
   write(text: string): void;
   columns(): number;

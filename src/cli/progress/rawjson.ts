@@ -1,4 +1,7 @@
-/** One JSON object a line, in the shape of BuildKit's SolveStatus, for programs that read a build's progress. */
+/**
+ * Writes one JSON object on each line, in the shape of BuildKit's SolveStatus, for programs that read a build's
+ * progress.
+ */
 import type { LogEvent, StatusEvent, VertexEvent, WarningEvent } from '../../progress/index.ts';
 import type { Printer, PrinterIo } from './printer.ts';
 

@@ -1,4 +1,6 @@
-/** Progress on a terminal: one picture, redrawn in place ten times a second at most, left standing at the end. */
+/**
+ * Shows progress on a terminal: one picture, redrawn in place ten times a second at most, and left standing at the end.
+ */
 import { stripVTControlCharacters } from 'node:util';
 import {
   canceledText,
@@ -22,7 +24,7 @@ interface Row {
   left: string;
   right: string;
   color: Color;
-  /** Rows that go first when the screen is too small. */
+  /** Whether the row goes first when the screen is too small. */
   minor: boolean;
 }
 

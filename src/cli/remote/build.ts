@@ -1,4 +1,4 @@
-/** `drydock build` at a daemon, with our folders, outputs and secrets offered in a session. */
+/** `drydock build` at a daemon: this side's folders, outputs and secrets are offered in a session. */
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -22,7 +22,7 @@ import { LayoutOutput, servedLayouts } from './layouts.ts';
 import { solveAt } from './solve.ts';
 
 /**
- * Builds at a daemon. Rejects with what the build failed with there, place in the Dockerfile included; `canceled` when
+ * Builds at a daemon. Rejects with the build's failure there, with the place in the Dockerfile; with `canceled` when
  * the signal fires.
  */
 export async function remoteBuild(
@@ -112,7 +112,7 @@ async function textFolder(text: string): Promise<string> {
   return dir;
 }
 
-/** Without an output: an image, named by the tags. */
+/** The exporters of a request; without an output, an image that the tags name. */
 function exportersOf({ outputs, tags }: BuildOptions): { Type: string; Attrs: Record<string, string> }[] {
   const all: OutputSpec[] = outputs.length > 0 ? outputs : [{ type: 'image', attrs: {} }];
   const name = tags.map(normalizeName).join(',');

@@ -7,8 +7,8 @@ import { LLBBridge, type SolveRequestSchema } from '../../pb/moby/buildkit/v1/fr
 import type { OwnFrontend } from './solve.ts';
 
 /**
- * The findings of the build checks. Throws what keeps the Dockerfile from being built, with its lines, after `tell` was
- * given what was found all the same.
+ * The findings of the build checks. When the Dockerfile cannot be built, `tell` gets the findings all the same, and
+ * then the error is thrown, with its lines.
  */
 export async function lintFindings(
   { transport, call }: OwnFrontend,
@@ -41,7 +41,7 @@ export async function lintFindings(
   return found;
 }
 
-/** https://github.com/moby/buildkit/tree/master/frontend/subrequests/lint has this form. */
+/** The answer, in the form of https://github.com/moby/buildkit/tree/master/frontend/subrequests/lint. */
 interface LintResults {
   warnings?: {
     ruleName: string;

@@ -1,4 +1,4 @@
-/** `drydock doctor` at a daemon: whether it can be used from here, and what it says of itself. */
+/** `drydock doctor` at a daemon: whether the daemon can be used from here, and its own findings. */
 import { createClient } from '@connectrpc/connect';
 import { createGrpcTransport } from '@connectrpc/connect-node';
 import { toDrydockError } from '../../errors/index.ts';
@@ -17,7 +17,7 @@ interface InfoJson {
   Warnings?: string[] | null;
 }
 
-/** The checks, in order; those after one that says the daemon is not there are left out. */
+/** The checks, in order. When one finds that the daemon is not there, the checks after it are left out. */
 export async function remoteChecks(remote: RemoteCall): Promise<Check[]> {
   const { endpoint } = remote;
   const version = await check('daemon', async () => {
@@ -72,7 +72,7 @@ function get<T>({ endpoint, signal }: RemoteCall, path: string): Promise<T> {
   return askJson<T>(endpoint, { method: 'GET', path, signal });
 }
 
-/** What the work finds, or why it could not. */
+/** The finding of `work`, or the reason why it could not be made. */
 async function check(name: string, work: () => Promise<string>): Promise<Check> {
   try {
     return { ok: true, name, found: await work(), remedy: '' };

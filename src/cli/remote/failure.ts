@@ -1,4 +1,4 @@
-/** A daemon's failed call as one of our errors. Pure. */
+/** Makes a DrydockError of a daemon's failed call. Pure. */
 import { Code, ConnectError } from '@connectrpc/connect';
 import { DrydockError, type ErrorCode, type SourceLocation } from '../../errors/index.ts';
 import { type Endpoint, unreachable } from './endpoint.ts';
@@ -15,7 +15,7 @@ const codes: Partial<Record<Code, ErrorCode>> = {
   [Code.ResourceExhausted]: 'exhausted',
 };
 
-/** Message, hint, exit code, and the lines of the Dockerfile. */
+/** The error, with its message, hint, exit code, and the lines of the Dockerfile. */
 export function failureOf(endpoint: Endpoint, cause: unknown): DrydockError {
   if (cause instanceof DrydockError) return cause;
   const err = ConnectError.from(cause);

@@ -6,7 +6,7 @@ import type { Digest } from '../../oci/index.ts';
 import type { StatusResponse, Vertex, VertexWarning } from '../../pb/moby/buildkit/v1/status_pb.js';
 import type { ProgressSink, VertexEvent } from '../../progress/index.ts';
 
-/** Tells a sink what a message says. A step's end comes after what was still to be said of it. */
+/** Tells a sink the events in a message. A step's end comes after all other events of the step. */
 export function replay(message: StatusResponse, sink: ProgressSink): void {
   const vertices = message.vertexes.map(vertexOf);
   for (const vertex of vertices) sink.vertex({ ...vertex, completed: undefined, error: undefined });

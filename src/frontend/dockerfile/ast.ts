@@ -1,12 +1,12 @@
 /**
- * What the parser gives: a Dockerfile as stages of typed instructions. Words are kept unexpanded (variables are
- * expanded by the converter, which knows the values); quotes and escapes are kept where expansion needs them.
+ * The result of the parser: a Dockerfile as stages of typed instructions. Words are kept unexpanded, because the
+ * converter alone knows the values of variables. Quotes and escapes are kept where expansion needs them.
  */
 import type { SourceRange } from '../../errors/index.ts';
 
 export interface Dockerfile {
   filename: string;
-  /** The text as read, for excerpts. */
+  /** The text as it was read, for excerpts. */
   text: string;
   /** The LLB that gives the file; see `SourceLocation`. */
   definition?: object;
@@ -14,7 +14,7 @@ export interface Dockerfile {
   /** ARG instructions before the first FROM. */
   globalArgs: ArgInstruction[];
   stages: Stage[];
-  /** Findings of the parser itself (empty continuation lines, instruction casing, …), not yet filtered by `check`. */
+  /** The parser's own findings (empty continuation lines, instruction casing, …), not yet filtered by `check`. */
   findings: Finding[];
 }
 
@@ -26,7 +26,7 @@ export interface CheckDirective {
   experimentalAll: boolean;
 }
 
-/** A lint finding before it is given its rule's text. */
+/** A finding of a build check, before its rule's text is added. */
 export interface Finding {
   rule: string;
   message: string;
@@ -34,34 +34,39 @@ export interface Finding {
 }
 
 export interface Stage {
-  /** In lower case (stage names do not tell cases apart), or ''. */
+  /** The name in lower case, in which stages are compared; '' when there is none. */
   name: string;
   /** The name and the keyword `AS` as written, when there is a name. */
   nameWritten?: string;
   asKeyword?: string;
-  /** Base image or stage as written (unexpanded). */
+  /** The base image or stage as written, unexpanded. */
   base: string;
-  /** Unexpanded `--platform`. */
+  /** The value of `--platform`, unexpanded. */
   platform?: string;
   from: Base;
   instructions: Instruction[];
-  /** From a comment right above FROM: `# <name> <description>`, without the name. */
+  /** The text of a comment `# <name> <description>` right above FROM, without the name. */
   description?: string;
 }
 
 export interface Base {
   range: SourceRange;
-  /** The instruction as written, continuation lines joined, whitespace trimmed: what progress and history show. */
+  /**
+   * The instruction as written, with continuation lines joined and whitespace trimmed, as progress and history show it.
+   */
   original: string;
-  /** Keyword as written, for casing checks: `RUN`, `run`. */
+  /** The keyword as written, for casing checks: `RUN`, `run`. */
   keyword: string;
-  /** Comment lines right above, without `#`; absent when there are none. */
+  /** The comment lines right above, without `#`; undefined when there are none. */
   comments?: string[];
-  /** From a comment `# check=skip=…` right above: checks that do not apply to this instruction. */
+  /** The options in a comment `# check=skip=…` right above: checks that do not apply to this instruction. */
   check?: CheckDirective;
 }
 
-/** `<<EOF` document: content after its own rules (`-` has stripped tabs); `expand` is false when the word was quoted. */
+/**
+ * A document `<<EOF`, with its content after its own rules (`-` has stripped tabs). `expand` is false when the word was
+ * quoted.
+ */
 export interface Heredoc {
   name: string;
   content: string;
@@ -71,30 +76,33 @@ export interface Heredoc {
 }
 
 export interface KeyValue {
-  /** Unexpanded. */
+  /** The key, unexpanded. */
   key: string;
   value: string;
-  /** Written as `KEY value` instead of `KEY=value`. */
+  /** Whether it is written as `KEY value` instead of `KEY=value`. */
   legacy?: boolean;
 }
 
-/** Shell form or exec form. */
+/** A command in shell form or exec form. */
 export interface CommandLine {
-  /** Exec form: the JSON array. Shell form: one element, the line as written. */
+  /** In exec form the members of the JSON array; in shell form one element, the line as written. */
   args: string[];
   exec: boolean;
   heredocs: Heredoc[];
 }
 
 export type MountFlag = {
-  /** The flag's value as written. Expand variables with `parseMount(raw, expand)`, which checks values again. */
+  /**
+   * The flag's value as written. To expand its variables, call `parseMount(raw, expand)`, which checks the values
+   * again.
+   */
   raw: string;
   type: 'bind' | 'cache' | 'tmpfs' | 'secret' | 'ssh';
-  /** All unexpanded. */
+  /** The values below are unexpanded. */
   from?: string;
   source?: string;
   target?: string;
-  /** Always set: the type's default when not written (cache and tmpfs are writable). */
+  /** Always set. When it is not written, it is the type's default (cache and tmpfs are writable). */
   readonly?: boolean;
   sharing?: string;
   id?: string;
@@ -103,7 +111,9 @@ export type MountFlag = {
   mode?: string;
   size?: string;
   required?: boolean;
-  /** secret: environment variable to put the value into; '' means the one named as the id. */
+  /**
+   * For a secret: the environment variable that gets the value; '' means the variable with the secret's id as its name.
+   */
   env?: string;
 };
 
@@ -135,7 +145,7 @@ export type Instruction =
       mounts: MountFlag[];
       network?: string;
       security?: string;
-      /** As written; `parseDevice` reads them. */
+      /** The values as written; `parseDevice` reads them. */
       devices: string[];
     })
   | (Base & { kind: 'CMD' | 'ENTRYPOINT'; command: CommandLine })
@@ -143,7 +153,7 @@ export type Instruction =
   | (Base & {
       kind: 'COPY' | 'ADD';
       flags: CopyFlags;
-      /** Unexpanded; heredoc sources appear as `{ heredoc }`. */
+      /** The sources, unexpanded. A heredoc is `{ heredoc }`. */
       sources: (string | { heredoc: Heredoc })[];
       dest: string;
     })
@@ -151,7 +161,7 @@ export type Instruction =
   | (Base & { kind: 'EXPOSE' | 'VOLUME'; values: string[] })
   | (Base & {
       kind: 'HEALTHCHECK';
-      /** undefined: NONE */
+      /** The command; undefined for NONE. */
       command?: CommandLine;
       /** Durations as written (`30s`), unexpanded. */
       interval?: string;
@@ -162,11 +172,11 @@ export type Instruction =
     })
   | (Base & {
       kind: 'ONBUILD';
-      /** The instruction text after ONBUILD, heredoc documents included. */
+      /** The text of the instruction after ONBUILD, with its heredoc documents. */
       expression: string;
     });
 
-/** The instructions that may be of these kinds. */
+/** The instructions of these kinds. */
 export type InstructionOf<K extends Instruction['kind']> = Instruction extends infer I
   ? I extends { kind: infer J }
     ? [Extract<J, K>] extends [never]

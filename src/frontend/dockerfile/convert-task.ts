@@ -1,4 +1,4 @@
-/** The worker task `frontend.convert`: the frontend, with a host on the other side of a port. */
+/** The worker task `frontend.convert`: runs the frontend on a thread, with a host on the other side of a port. */
 import type { MessagePort } from 'node:worker_threads';
 import { canceled, fail } from '../../errors/index.ts';
 import { documentExcess } from '../../oci/index.ts';
@@ -8,10 +8,10 @@ import type { FrontendHost, FrontendTree } from '../types.ts';
 import { examineHere } from './frontend.ts';
 import { type HostCall, type HostReply, type PlainExamined, type PlainRequest, requestOf } from './large.ts';
 
-/** Ops in one part of a definition: what the main thread takes in at a time. */
+/** The number of ops in one part of a definition, which the main thread takes in at one time. */
 const partSize = 250;
 
-/** Throws what `examineHere` throws. */
+/** Throws the errors of `examineHere`. */
 export async function convert(
   { request, port }: { request: PlainRequest; port: MessagePort },
   ctx: { aborted(): boolean },
@@ -88,14 +88,14 @@ function hostOf(call: AskHost): FrontendHost {
   };
 }
 
-/** Buffers cross as plain bytes. */
+/** A buffer of the plain bytes that crossed from the other side. */
 function bufferOf(bytes: Uint8Array | undefined): Buffer | undefined {
   return bytes && Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
 /**
- * Hands a target's configs over as text, which the other side reads sooner than what is cloned. Throws `exhausted` for one
- * that is too large for an image.
+ * Sends the configs of a target as text, which the other side reads sooner than cloned objects. Throws `exhausted` for
+ * a config that is too large for an image.
  */
 async function sendConfigs(
   call: AskHost,
@@ -113,7 +113,7 @@ async function sendConfigs(
   }
 }
 
-/** Hands a definition's ops over, and leaves it without them. */
+/** Sends the ops of a definition, and leaves the definition without them. */
 async function sendOps(call: AskHost, target: number, definition: Definition): Promise<void> {
   const { def, metadata } = definition;
   const named = Object.entries(metadata);

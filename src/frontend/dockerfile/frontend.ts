@@ -1,4 +1,4 @@
-/** The Dockerfile frontend: reads the Dockerfile of a context and converts it, once per platform. */
+/** The Dockerfile frontend: reads the Dockerfile of a context and converts it, once for each platform. */
 import { type DrydockError, fail, type Stopping, throwIfAborted } from '../../errors/index.ts';
 import { limitSteps } from '../../llb/index.ts';
 import type {
@@ -19,16 +19,19 @@ import { checkOptions, lintFailure, toWarnings } from './lint/warnings.ts';
 import { detectSyntax } from './parse/directives.ts';
 import { parseDockerfile, parseInTurns } from './parse/parse.ts';
 
-/** Characters up to which the main thread converts a Dockerfile itself: some milliseconds. Larger ones go to a thread. */
+/**
+ * The largest Dockerfile, in characters, that the main thread converts itself, in some milliseconds. Larger ones go to
+ * a thread.
+ */
 const maxSmall = 32 * 1024;
 
-/** A request's context, and its Dockerfile; or the result of the frontend that it was handed to. */
+/** The context of a request and its Dockerfile, or the result of the frontend that the request was handed over to. */
 type Read = { context: BuildContext; text: DockerfileText } | { forwarded: FrontendResult };
 
 /** The same with the Dockerfile parsed. */
 type Loaded = { context: BuildContext; file: Dockerfile } | { forwarded: FrontendResult };
 
-/** Reads and parses the Dockerfile. Throws `not-found`, `invalid` with the place, and what the host throws. */
+/** Reads and parses the Dockerfile. Throws `not-found`, `invalid` with the place, and the host's errors. */
 export async function loadDockerfile(
   request: DockerfileRequest,
   host: FrontendHost,
@@ -55,17 +58,17 @@ async function readDockerfile(
   return forwarded === undefined ? { context, text } : { forwarded };
 }
 
-/** What became of a Dockerfile, and what the checks found in it: also when it cannot be built. */
+/** The conversion of a Dockerfile, and the findings of the checks, even when the Dockerfile cannot be built. */
 export interface Examined extends FrontendResult {
-  /** What was thrown where the Dockerfile could not be parsed or converted. */
+  /** The error of a Dockerfile that could not be parsed or converted. */
   failure?: unknown;
   /** The error of a Dockerfile whose checks say `error=true`. */
   violation?: DrydockError;
 }
 
 /**
- * Converts a Dockerfile as `dockerfileFrontend` does, without throwing for what is wrong with it. Throws what keeps it
- * from being read.
+ * Converts a Dockerfile as `dockerfileFrontend` does, without throwing for mistakes in it. Throws when the Dockerfile
+ * cannot be read.
  */
 export async function examineDockerfile(
   request: DockerfileRequest,
@@ -83,8 +86,8 @@ export async function examineDockerfile(
 }
 
 /**
- * Whether a Dockerfile is not for the main thread: it, or what it is given, is long, or is for many platforms, or it lists
- * ports by the thousand.
+ * Whether a Dockerfile is too costly for the main thread: it, or a value that it is given, is long; or it is for many
+ * platforms; or it lists ports by the thousand.
  */
 function isCostly(text: string, request: DockerfileRequest): boolean {
   const { buildArgs, labels, namedContexts, extraHosts, ulimits, noCacheFilter, platforms } = request;
@@ -96,7 +99,7 @@ function isCostly(text: string, request: DockerfileRequest): boolean {
   return text.split('\n').some((line) => line.includes('-') && /^\s*expose\s/i.test(line));
 }
 
-/** The same on the thread that it is called on, however large the Dockerfile is. */
+/** Does the same on the calling thread, however large the Dockerfile is. */
 export async function examineHere(
   request: DockerfileRequest,
   host: FrontendHost,
@@ -107,7 +110,10 @@ export async function examineHere(
   return (await examine(request, host, signal, read, { others: false })) as Examined;
 }
 
-/** `others`: others wait meanwhile; undefined then for what takes too long for that. */
+/**
+ * Examines a Dockerfile. `others` says that other work waits meanwhile; the result is then undefined for a Dockerfile
+ * that takes too long for that.
+ */
 async function examine(
   request: DockerfileRequest,
   host: FrontendHost,
@@ -161,9 +167,11 @@ async function examine(
 }
 
 /**
- * Turns a request into one definition and image config per platform. Solves only what it needs to read (Dockerfile,
- * .dockerignore, remote contexts), and tells the host what the checks find. Throws DrydockErrors with the place in the
- * Dockerfile: `invalid`, `not-found`, and what the host throws.
+ * Turns a request into one definition and image config for each platform. It solves only the trees that it needs to
+ * read (Dockerfile, .dockerignore, remote contexts), and tells the host the findings of the checks. Throws
+ * DrydockErrors with the place in the Dockerfile: `invalid`, `not-found`, and the host's errors.
+ *
+ *     const { targets } = await dockerfileFrontend(request, host, signal);
  */
 export const dockerfileFrontend: DockerfileFrontend = async (request, host, signal) => {
   const { failure, violation, ...result } = await examineDockerfile(request, host, signal);
@@ -173,7 +181,7 @@ export const dockerfileFrontend: DockerfileFrontend = async (request, host, sign
   return result;
 };
 
-/** The result of the frontend that the request or the file asks for, when the host hands over to it. */
+/** The result of the frontend that the request or the file asks for, when the host hands the build over to it. */
 function forward(
   request: DockerfileRequest,
   host: FrontendHost,
@@ -187,13 +195,13 @@ function forward(
   return host.forward({ image, cmdline, location: { filename, text, definition, ranges: [range] } });
 }
 
-/** Names of all ARGs, also of stages that are not built. */
+/** The names of all ARGs, also of stages that are not built. */
 function declaredArgs(file: Dockerfile): Set<string> {
   const all = [...file.globalArgs, ...file.stages.flatMap(({ instructions }) => instructions)];
   return new Set(all.flatMap((each) => (each.kind === 'ARG' ? each.args.map(({ name }) => name) : [])));
 }
 
-/** Build args that no ARG takes are most likely mistyped. */
+/** The findings about build args that no ARG takes: they are most likely mistyped. */
 function unusedArgs(
   request: DockerfileRequest,
   file: Dockerfile,

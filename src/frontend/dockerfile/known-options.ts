@@ -1,7 +1,7 @@
-/** Which options `dockerfile.v0` has, so that one that nobody reads is told and not swallowed. */
+/** The options of `dockerfile.v0`, so that one that nobody reads is reported and not ignored in silence. */
 import { limitNames } from '../../llb/index.ts';
 
-/** https://github.com/moby/buildkit/blob/master/frontend/dockerui/config.go has the names. */
+/** The names, from https://github.com/moby/buildkit/blob/master/frontend/dockerui/config.go. */
 const names = new Set([
   ...['add-hosts', 'cgroup-parent', 'cmdline', 'context', 'contextkey', 'contextsubdir', 'dockerfilekey'],
   ...['filename', 'force-network-mode', 'frontend.caps', 'hostname', 'image-resolve-mode', 'multi-platform'],
@@ -11,7 +11,7 @@ const names = new Set([
   ...['cache-from', 'cache-imports'],
 ]);
 
-/** `vcs:*` are for the record of the build, `attest:*` are read with the request. */
+/** The prefixes of names. `vcs:*` are for the record of the build, and `attest:*` are read with the request. */
 const prefixes = [
   'attest:',
   'build-arg:',
@@ -23,8 +23,8 @@ const prefixes = [
 ];
 
 /**
- * The options of a request that mean nothing to `dockerfile.v0`. `contextkey` names another option to find the context
- * in, which is known then.
+ * The options of a request that mean nothing to `dockerfile.v0`. `contextkey` names another option that has the
+ * context; that option is then known, too.
  */
 export function unknownOptions(options: Readonly<Record<string, string>>): string[] {
   return Object.keys(options).filter(

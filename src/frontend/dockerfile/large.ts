@@ -1,6 +1,6 @@
 /**
  * Large Dockerfiles are converted by a worker thread, so that the main thread goes on serving others. The thread asks
- * this side for what the host does, and hands the result over in parts, each when the one before was taken.
+ * this side for the host's services, and sends the result in parts, each after the part before was taken.
  */
 import { MessageChannel, type MessagePort } from 'node:worker_threads';
 import { fromDefinition, marshal, type State } from '../../llb/index.ts';
@@ -16,7 +16,7 @@ import type {
 } from '../types.ts';
 import type { Examined } from './frontend.ts';
 
-/** A request as plain data: trees as their definitions. */
+/** A request as plain data: its trees are their definitions. */
 export interface PlainRequest extends Omit<DockerfileRequest, 'context' | 'dockerfileState' | 'inputs'> {
   context: Exclude<ContextSource, { type: 'state' }> | { type: 'state'; definition: Definition };
   dockerfileDefinition?: Definition;
@@ -25,7 +25,7 @@ export interface PlainRequest extends Omit<DockerfileRequest, 'context' | 'docke
 
 type Input = NonNullable<DockerfileRequest['inputs']>[string];
 
-/** What crosses to the thread as the result: without ops, which were handed over before, and with errors as plain data. */
+/** The result as it crosses to this side: without the ops, which were sent before, and with errors as plain data. */
 export type PlainExamined = Omit<Examined, 'failure' | 'violation'> & {
   failure?: PlainError;
   violation?: PlainError;
@@ -33,24 +33,27 @@ export type PlainExamined = Omit<Examined, 'failure' | 'violation'> & {
 
 /** A part of a target's definition. */
 type Ops = Pick<Definition, 'def' | 'metadata'>;
-/** A target's config, or that of its base, as JSON. */
+/** The config of a target or of its base, as JSON. */
 interface ConfigText {
   name: 'config' | 'baseConfig';
   json: string;
 }
-/** What of a target was handed over so far. */
+/** The part of a target that was received so far. */
 type Part = Ops & Partial<Pick<FrontendTarget, ConfigText['name']>>;
 
-/** What the thread asks for: a method of the host or of a tree it has opened, or that a target's ops or configs are taken. */
+/**
+ * A question of the thread: a method of the host, or of a tree that the host has opened; or that this side takes ops or
+ * configs of a target.
+ */
 export type HostCall = { id: number } & (
   | { method: string; tree?: number; args: unknown[] }
   | { target: number; ops: Ops }
   | ({ target: number } & ConfigText)
 );
-/** `tree`: the number of a tree that was opened. */
+/** The answer. `tree` is the number of a tree that was opened. */
 export type HostReply = { id: number } & ({ result: unknown } | { tree: number } | { error: PlainError });
 
-/** Runs `examineHere` on a thread. Throws what it throws, and `canceled` when the signal fires. */
+/** Runs `examineHere` on a thread. Throws its errors, and `canceled` when the signal fires. */
 export async function examineOnThread(
   request: DockerfileRequest,
   host: FrontendHost,
@@ -128,7 +131,7 @@ function plainRequest({ context, dockerfileState, inputs, ...rest }: DockerfileR
   return plain;
 }
 
-/** The request again, on the other side. */
+/** Makes the request again, on the other side. */
 export function requestOf({
   context,
   dockerfileDefinition,

@@ -1,6 +1,6 @@
 /**
- * A request to our Dockerfile frontend and the options of `dockerfile.v0`, as buildx and buildctl give them: each made
- * of the other. https://github.com/moby/buildkit/blob/master/frontend/dockerui/config.go has the options' names.
+ * A request to our Dockerfile frontend, and the options of `dockerfile.v0` as buildx and buildctl give them: each is
+ * made of the other. https://github.com/moby/buildkit/blob/master/frontend/dockerui/config.go has the options' names.
  */
 
 import { isIP } from 'node:net';
@@ -20,18 +20,18 @@ import { withPrefix } from './with-prefix.ts';
 
 type Options = Readonly<Record<string, string>>;
 
-/** A request as it crosses BuildKit's API: what the frontend is told in words, and the trees that it is handed. */
+/** A request as it crosses BuildKit's API: the frontend's options, and the trees that are handed to it. */
 export interface FrontendOptions {
   options: Options;
   inputs: Readonly<Record<string, Definition>>;
 }
 
-/** What an option says, undefined where it is missing or empty. */
+/** The value of an option; undefined when the option is missing or empty. */
 function option(options: Options, name: string): string | undefined {
   return Object.hasOwn(options, name) && options[name] !== '' ? options[name] : undefined;
 }
 
-/** The request that options make. Throws `invalid` (hop `frontend`) on an option whose value cannot be read. */
+/** Makes the request of options. Throws `invalid` (hop `frontend`) for an option whose value cannot be read. */
 export function dockerfileRequest({ options, inputs }: FrontendOptions): DockerfileRequest {
   const noCache = options['no-cache'];
   const hostArg = option(options, 'build-arg:BUILDKIT_SANDBOX_HOSTNAME');
@@ -128,7 +128,7 @@ function namedInputs(
   );
 }
 
-/** The image config in the metadata that one solve gave and another is handed: JSON with bytes in base64. */
+/** The image config in the metadata of one solve that is handed to another: JSON with bytes in base64. */
 function configIn(metadata: string, name: string): ImageConfig | undefined {
   try {
     const parsed = JSON.parse(metadata) as Record<string, unknown>;
@@ -140,7 +140,7 @@ function configIn(metadata: string, name: string): ImageConfig | undefined {
   }
 }
 
-/** The fields of an option that is a list; those that are empty are left out. */
+/** The fields of an option that is a list, without the empty ones. */
 function listOf(text: string, what: string): string[] {
   return csvFields(text, (why) => invalid(`failed to parse ${what}: ${why}`)).filter((field) => field !== '');
 }
@@ -184,7 +184,7 @@ function ulimitsOf(text: string | undefined): DockerfileRequest['ulimits'] {
   });
 }
 
-/** The options and inputs that say the same as a request; see `dockerfileRequest` for the other way. */
+/** Makes the options and inputs of a request; `dockerfileRequest` makes the same request of them again. */
 export function optionsOf(request: DockerfileRequest): FrontendOptions {
   const options: Record<string, string> = {};
   const inputs: Record<string, Definition> = {};

@@ -4,8 +4,8 @@ import { MessageChannel, type MessagePort } from 'node:worker_threads';
 import { MainPipe } from './port.ts';
 
 /**
- * Runs `task` with a port that carries the stream's bytes. `ended` settles when the peer sends nothing more: well,
- * or with what it failed with. Resolves with the task's result once all that it sent is out.
+ * Runs `task` with a port that carries the stream's bytes. `ended` settles when the peer sends nothing more; it rejects
+ * with the peer's failure. Resolves with the task's result once all bytes of the task are out.
  */
 export async function bridge<T>(
   stream: Http2Stream,

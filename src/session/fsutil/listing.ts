@@ -1,36 +1,36 @@
 /**
- * What a client last listed of a folder, byte for byte, kept beside the folder that was made of it: when the next list
- * is the same, the folder is the same, and neither needs looking at file by file. When it is not, only those files need
- * it that are listed in other words.
+ * A client's last list of a folder, byte for byte. It is kept beside the folder that was made of it. When the next list
+ * is the same, the folder is the same, and neither needs to be looked at file by file. When it is another list, only
+ * the files that it describes otherwise are looked at.
  */
 import { randomUUID } from 'node:crypto';
 import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { lstatHost } from '../../fs/index.ts';
 import { Deframer, frame } from '../../grpc/index.ts';
 
-/** Longest list that is kept, bytes: some 100,000 files. */
+/** The longest list that is kept, in bytes: some 100,000 files. */
 const mostBytes = 8 << 20;
 
 interface Header {
   version: 1;
-  /** After a crash of the machine, files may be less than was written to them. */
+  /** The boot of the machine: after a crash, files may have less than was written to them. */
   boot: string;
   /** Stands for this state of the folder, and for no other. */
   stamp: string;
-  /** Files, folders and links listed. */
+  /** The number of files, folders and links in the list. */
   entries: number;
-  /** A file with bytes has a time that is a whole second. */
+  /** Whether a file with bytes has a time that is a whole second. */
   wholeSeconds: boolean;
-  /** Folders, relative to the top one, with what tells whether something in them was added or removed since. */
+  /** The folders, relative to the top one, each with a text that changes when something in it is added or removed. */
   folders: [path: string, state: string][];
 }
 
 export interface Listing extends Pick<Header, 'stamp' | 'entries' | 'wholeSeconds'> {
-  /** The client's messages, in gRPC's framing, from the first to the one that ends the list. */
+  /** The client's messages in gRPC's framing, from the first to the one that ends the list. */
   bytes: Buffer;
 }
 
-/** The list that `dest` was made of; undefined when there is none or the folder is not as it was left. */
+/** The list that `dest` was made of; undefined when there is none, or the folder is not as it was left. */
 export function readListing(file: string, dest: string): Listing | undefined {
   try {
     const all = readFileSync(file);
@@ -45,7 +45,7 @@ export function readListing(file: string, dest: string): Listing | undefined {
   }
 }
 
-/** Which messages are in a list. */
+/** The set of messages in a list. */
 export class ListedMessages {
   readonly #texts: ReadonlySet<string>;
 
@@ -62,12 +62,12 @@ function textOf(message: Uint8Array): string {
   return Buffer.from(message.buffer, message.byteOffset, message.length).toString('latin1');
 }
 
-/** Call it before anything in the folder is changed. */
+/** Removes a list. It is called before anything in the folder is changed. */
 export function forgetListing(file: string): void {
   rmSync(file, { force: true });
 }
 
-/** Takes a list down while it comes. */
+/** Writes a list while it comes. */
 export class ListingWriter {
   #frames: Buffer[] | undefined = [];
   #bytes = 0;
@@ -81,8 +81,8 @@ export class ListingWriter {
   }
 
   /**
-   * Keeps the list of what `dest` holds now, and returns the stamp of that state; undefined when it is too long.
-   * `folders`: all of them, relative to `dest`.
+   * Keeps the list of the files that `dest` holds now, and returns the stamp of that state; undefined when the list is
+   * too long. `folders` are all folders, relative to `dest`.
    */
   save(
     file: string,
@@ -123,7 +123,7 @@ function bootId(): string {
   return boot;
 }
 
-/** Changes whenever something is added to or removed from a folder, or the folder is another one. */
+/** A text that changes when something is added to or removed from a folder, or when the folder is another one. */
 function stateOf(dest: string, path: string): string {
   const stat = lstatHost(path === '' ? dest : `${dest}/${path}`);
   return stat === undefined ? 'gone' : `${stat.ino} ${stat.ctimeNs} ${stat.mtimeNs}`;

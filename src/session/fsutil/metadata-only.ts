@@ -1,6 +1,6 @@
 /**
- * fsutil's metadata transfer: of a peer's folder come the descriptions of all that is in it, as one file, and the few
- * files themselves whose paths match patterns.
+ * fsutil's metadata transfer: the descriptions of all files in a peer's folder come as one file, and only the files
+ * whose paths match patterns come themselves.
  */
 import { closeSync } from 'node:fs';
 import { fail } from '../../errors/index.ts';
@@ -9,28 +9,28 @@ import { chmodSync, rmSync } from '../../linux/index.ts';
 import { typeOf } from './mode.ts';
 import type { Stat } from './packet.ts';
 
-/** The file of descriptions, at the top of the folder; one that the peer has itself is passed over. */
+/** The file of descriptions, at the top of the folder. A file of this name at the peer is passed over. */
 export const metadataFile = '.fsutil-metadata';
 
-/** Bytes of descriptions; a million files have some 100 MB. */
+/** The most bytes of descriptions; a million files have some 100 MB. */
 const largest = 512 << 20;
 
-/** Sorts what a peer lists into what is only told of and what is made. */
+/** Sorts the files that a peer lists into those that are only described and those that are made. */
 export class MetadataOnly {
   readonly #matcher: IgnoreMatcher;
   #descriptions = Buffer.allocUnsafe(64 << 10);
   #size = 0;
-  /** Folders above the last path that were not made so far, the outermost first. */
+  /** The folders above the last path that were not made so far, the outermost first. */
   readonly #above: Stat[] = [];
 
-  /** `patterns`: of what is made, as in a `.dockerignore`. Throws `invalid` on a malformed one. */
+  /** `patterns` choose the files that are made, as in a `.dockerignore`. Throws `invalid` for a malformed one. */
   constructor(patterns: readonly string[]) {
     this.#matcher = new IgnoreMatcher(patterns);
   }
 
   /**
-   * Takes a description, in the order of the list; `bytes` are it on the wire, and are copied. Gives what is to be made
-   * because of it: nothing, or itself after those of its folders that were not made yet.
+   * Takes a description, in the order of the list; `bytes` are its form on the wire, and are copied. Returns the files
+   * to make because of it: none, or itself after those of its folders that were not made yet.
    */
   take(stat: Stat, bytes: Uint8Array): Stat[] {
     this.#note(bytes);

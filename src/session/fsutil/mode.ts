@@ -1,4 +1,7 @@
-/** Go's os.FileMode, which fsutil's stats carry, from and to a file's type and permission bits. https://pkg.go.dev/io/fs#FileMode */
+/**
+ * Converts Go's os.FileMode, which fsutil's stats carry, from and to a file's type and permission bits.
+ * https://pkg.go.dev/io/fs#FileMode
+ */
 import type { FileType } from '../../fs/index.ts';
 
 const dir = 0x80000000;
@@ -12,14 +15,14 @@ const charDevice = 1 << 21;
 const sticky = 1 << 20;
 const irregular = 1 << 19;
 
-/** Bits that say the type; none set: a regular file. */
+/** The bits of the type. When none is set, the file is regular. */
 const typeBits = (dir | symlink | device | fifo | socket | charDevice | irregular) >>> 0;
 
 export function isRegular(mode: number): boolean {
   return (mode & typeBits) === 0;
 }
 
-/** The type a mode stands for; undefined for one that no file system of ours has. */
+/** The file type of a mode; undefined for one that no file system of ours has. */
 export function typeOf(mode: number): FileType | undefined {
   const type = (mode & typeBits) >>> 0;
   if (type === 0) return 'file';
@@ -32,7 +35,7 @@ export function typeOf(mode: number): FileType | undefined {
   return undefined;
 }
 
-/** 0 … 0o7777 */
+/** The permission bits, 0 … 0o7777. */
 export function permissionsOf(mode: number): number {
   return (
     (mode & 0o777) |
@@ -52,7 +55,7 @@ const bits: Record<FileType, number> = {
   socket,
 };
 
-/** `permissions`: 0 … 0o7777 */
+/** The mode of a type with these permission bits, 0 … 0o7777. */
 export function goMode(type: FileType, permissions: number): number {
   return (
     (bits[type] |

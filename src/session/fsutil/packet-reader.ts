@@ -5,7 +5,7 @@ import type { Packet, Stat } from './packet.ts';
 
 const none = new Uint8Array(0);
 
-/** Reads a packet. Throws `invalid` (hop `session`) when the bytes are none. */
+/** Reads a packet. Throws `invalid` (hop `session`) when the bytes are no packet. */
 export function readPacket(bytes: Uint8Array): Packet {
   const reader = new FieldReader(bytes);
   const packet: Packet = { type: 0, stat: undefined, statBytes: none, id: 0, data: none };
@@ -105,7 +105,7 @@ class FieldReader {
     return true;
   }
 
-  /** A varint's lower 32 bits. */
+  /** The lower 32 bits of a varint. */
   uint(): number {
     this.#expect(0);
     return this.#varint();

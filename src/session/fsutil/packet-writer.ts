@@ -4,24 +4,24 @@ import { DATA, ERR, FIN, REQ, type Stat } from './packet.ts';
 
 const firstSize = 64 * 1024;
 
-/** Writes packets, each as one gRPC message, one after the other into a buffer. */
+/** Writes packets into a buffer, one after the other, each as one gRPC message. */
 export class PacketWriter {
   #buffer = Buffer.allocUnsafeSlow(firstSize);
   #at = 0;
 
-  /** Bytes written since `take`. */
+  /** The number of bytes written since `take`. */
   get size(): number {
     return this.#at;
   }
 
-  /** What was written, in memory of its own that may be handed to another thread. */
+  /** The written bytes, in memory of their own that may be handed to another thread. */
   take(): Uint8Array<ArrayBuffer> {
     const bytes = new Uint8Array(this.#buffer.subarray(0, this.#at));
     this.#at = 0;
     return bytes;
   }
 
-  /** A file, or with undefined the end of their list. */
+  /** Writes a file's description, or, with undefined, the end of the list. */
   stat(stat: Stat | undefined): void {
     const start = this.#begin();
     if (stat === undefined) {
@@ -51,7 +51,7 @@ export class PacketWriter {
     this.#end(start);
   }
 
-  /** Asks for the file of this number. */
+  /** Writes a request for the file of this number. */
   request(id: number): void {
     const start = this.#begin();
     this.#number(1, REQ);
@@ -59,7 +59,7 @@ export class PacketWriter {
     this.#end(start);
   }
 
-  /** A part of a file; an empty one ends it. */
+  /** Writes a part of a file; an empty part ends it. */
   data(id: number, bytes: Uint8Array): void {
     this.#reserve(bytes.length);
     const start = this.#begin();
@@ -92,7 +92,7 @@ export class PacketWriter {
     this.#buffer = larger;
   }
 
-  /** gRPC's frame: a byte for "not compressed" and the length. */
+  /** Begins gRPC's frame: a byte for "not compressed", and the length. */
   #begin(): number {
     this.#reserve(0);
     const start = this.#at;

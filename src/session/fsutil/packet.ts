@@ -1,6 +1,6 @@
 /**
- * fsutil's packets (proto/fsutil/wire.proto). They are read and written by hand: a context is a hundred thousand of
- * them.
+ * fsutil's packets (proto/fsutil/wire.proto). They are read and written by hand, because a context has a hundred
+ * thousand of them.
  */
 
 export const STAT = 0;
@@ -9,9 +9,9 @@ export const DATA = 2;
 export const FIN = 3;
 export const ERR = 4;
 
-/** One file of the sender's. */
+/** The description of a file at the sender. */
 export interface Stat {
-  /** Relative, clean, with `/` between its parts. */
+  /** The path, relative and clean, with `/` between its parts. */
   path: string;
   /** Go's os.FileMode. */
   mode: number;
@@ -29,7 +29,7 @@ export interface Stat {
 export interface Packet {
   type: number;
   stat: Stat | undefined;
-  /** `stat` on the wire: a part of the message, not a copy. */
+  /** The bytes of `stat` on the wire: a part of the message, not a copy. */
   statBytes: Uint8Array;
   id: number;
   /** A part of the message that was read, not a copy. */

@@ -1,30 +1,30 @@
 /**
- * The bytes of one call between the main thread, which has the connection, and the worker that speaks fsutil's
- * protocol on it: whole batches of bytes both ways, with back-pressure in both.
+ * Carries the bytes of one call between the main thread, which has the connection, and the worker that speaks fsutil's
+ * protocol on it: whole batches of bytes in both directions, with back-pressure in both.
  */
 import type { MessagePort } from 'node:worker_threads';
 import { canceled } from '../../errors/index.ts';
 import { type PlainError, packError, taskError } from '../../workers/index.ts';
 
-/** To the worker. `sent`: bytes of the worker's that are on the wire. */
+/** A message to the worker. `sent` is the number of the worker's bytes that are on the wire. */
 type ToWorker = { bytes: Uint8Array } | { end: true } | { error: PlainError } | { sent: number };
-/** From the worker. `taken`: bytes that the worker has dealt with. */
+/** A message from the worker. `taken` is the number of bytes that the worker has dealt with. */
 type FromWorker = { bytes: Uint8Array } | { taken: number };
 
-/** Bytes for the worker to be out before the connection is read no further. */
+/** How many bytes for the worker may be out before no more is read from the connection. */
 const maxAhead = 4 << 20;
-/** Bytes of the worker's to be out before it waits. */
+/** How many bytes of the worker's may be out before it waits. */
 const maxUnsent = 2 << 20;
 
 /** The connection's side of a pipe. */
 interface Wire {
-  /** Takes bytes to the peer; `sent` is called when they are out. */
+  /** Sends bytes to the peer; `sent` is called when they are out. */
   write(bytes: Uint8Array, sent: () => void): void;
   pause(): void;
   resume(): void;
 }
 
-/** Main thread: joins a port to a connection's call. */
+/** On the main thread: joins a port to a connection's call. */
 export class MainPipe {
   readonly #port: MessagePort;
   readonly #wire: Wire;
@@ -50,7 +50,7 @@ export class MainPipe {
     });
   }
 
-  /** Bytes from the peer. */
+  /** Takes bytes from the peer. */
   push(chunk: Uint8Array): void {
     this.#batch.push(chunk);
     this.#batched += chunk.length;
@@ -70,7 +70,7 @@ export class MainPipe {
     }
   }
 
-  /** The peer sends nothing more. */
+  /** Says that the peer sends nothing more. */
   end(): void {
     this.#flush();
     this.#post({ end: true });
@@ -102,9 +102,12 @@ export class MainPipe {
   }
 }
 
-/** Main thread: joins two workers' ports, so that each is the other's peer. Gives their pipes, in the same order. */
+/**
+ * On the main thread: joins the ports of two workers, so that each is the other's peer. Returns their pipes, in the
+ * same order.
+ */
 export function joinPorts(one: MessagePort, two: MessagePort): [MainPipe, MainPipe] {
-  /** A side that is full, and what to call of the other's once it is not. */
+  /** A side that is full, and the functions to call on the other side once it is not. */
   const side = () => ({ full: false, held: [] as (() => void)[] });
   const sides = [side(), side()] as [ReturnType<typeof side>, ReturnType<typeof side>];
   const pipe = (port: MessagePort, at: 0 | 1): MainPipe =>
@@ -127,7 +130,7 @@ export function joinPorts(one: MessagePort, two: MessagePort): [MainPipe, MainPi
   return pipes;
 }
 
-/** Worker: the other end. */
+/** On the worker: the other end. */
 export class WorkerPipe {
   readonly #port: MessagePort;
   readonly #queue: ToWorker[] = [];
@@ -150,8 +153,8 @@ export class WorkerPipe {
   }
 
   /**
-   * The peer's next bytes, or undefined when it sends nothing more. Asking means that the ones before are dealt
-   * with. Throws what the connection failed with, or `canceled` when the main thread gave up.
+   * The peer's next bytes; undefined when it sends nothing more. To ask means that the bytes before are dealt with.
+   * Throws the connection's failure, or `canceled` when the main thread gave up.
    */
   async next(): Promise<Uint8Array | undefined> {
     if (this.#taken > 0) this.#port.postMessage({ taken: this.#taken } satisfies FromWorker);
@@ -170,14 +173,14 @@ export class WorkerPipe {
     }
   }
 
-  /** Hands bytes over without waiting; their memory goes with them. */
+  /** Hands bytes over without waiting. Their memory goes with them. */
   send(bytes: Uint8Array<ArrayBuffer>): void {
     if (bytes.length === 0) return;
     this.#unsent += bytes.length;
     this.#port.postMessage({ bytes } satisfies FromWorker, [bytes.buffer]);
   }
 
-  /** Waits until the peer has taken most of what was sent. Throws as `next` does when it never will. */
+  /** Waits until the peer has taken most of the sent bytes. Throws as `next` does when it never will. */
   async room(): Promise<void> {
     while (this.#unsent > maxUnsent) {
       if (this.#closed) throw canceled('the connection was given up');

@@ -16,30 +16,31 @@ import { WorkerPipe } from './port.ts';
 import { type ReceiveOptions, TreeReceiver } from './tree-receiver.ts';
 
 interface ReceiveArgs extends ReceiveOptions {
-  /** Folder on this host, made when missing. */
+  /** The folder on this host. It is made when it is missing. */
   dest: string;
   /**
-   * File, not in `dest`, that keeps what was listed last, so that nothing is looked at when that is listed again. `dest`
-   * must then be changed by nobody else, or the file be removed first.
+   * The file, not in `dest`, that keeps the last list, so that no file is looked at when the same list comes again.
+   * `dest` must then be changed by nobody else, or this file be removed first.
    */
   listing?: string;
-  /** Only descriptions are wanted, and what is at paths that match these patterns. */
+  /** Wants only descriptions, and the files at paths that match these patterns. */
   metadataOnly?: readonly string[];
   port: MessagePort;
 }
 
 export interface Received {
-  /** Files, folders and links that were described. */
+  /** The number of files, folders and links that were described. */
   entries: number;
-  /** Bytes of file contents that had to be sent. */
+  /** The bytes of file contents that had to be sent. */
   bytes: number;
-  /** With `listing`: stands for what `dest` holds now, as long as nobody sends it something else. */
+  /** With `listing`: stands for the content of `dest`, as long as nobody sends it something else. */
   stamp?: string;
 }
 
 /**
- * Throws `invalid` (hop `session`) when the peer breaks the protocol, `unavailable` when it says that it failed or
- * goes away, `canceled`, `exhausted` on a full disk. What was written so far stays, but for files that are not whole.
+ * Receives a tree. Throws `invalid` (hop `session`) when the peer breaks the protocol, `unavailable` when it reports a
+ * failure or goes away, `canceled`, and `exhausted` on a full disk. The files written so far stay, but for those that
+ * are not whole.
  */
 export async function receive(args: ReceiveArgs, ctx: TaskContext): Promise<Received> {
   const pipe = new WorkerPipe(args.port);
@@ -84,20 +85,20 @@ async function converse(
 }
 
 /**
- * Deals with what a sender says. As long as it lists what it listed last time, there is nothing to do; from then on each
- * file that it lists as it did is left alone.
+ * Deals with the sender's messages. As long as the sender lists what it listed last time, there is nothing to do. From
+ * the first difference on, each file that is listed as it was is left alone.
  */
 class Receiver {
-  /** All is here, and the sender was told so. */
+  /** Whether all is here, and the sender was told so. */
   finished = false;
   readonly #dest: string;
   readonly #args: ReceiveArgs;
   readonly #out: PacketWriter;
   readonly #messages = new Deframer();
   #known: Listing | undefined;
-  /** Bytes of the known list that have come again. */
+  /** How many bytes of the known list have come again. */
   #matched = 0;
-  /** What was listed last time, once the list has turned out to be another. */
+  /** The last list, once the new one has turned out to be another. */
   #before: ListedMessages | undefined;
   #tree: TreeReceiver | undefined;
   #writer: ListingWriter | undefined;
@@ -119,7 +120,7 @@ class Receiver {
     this.#known = known;
   }
 
-  /** Takes bytes of the sender's; true when it has said its last. */
+  /** Takes bytes of the sender; returns true when the sender has said its last. */
   push(batch: Uint8Array): boolean {
     const known = this.#known;
     if (known === undefined || this.finished) return this.#read(batch);
@@ -139,7 +140,7 @@ class Receiver {
     return this.#read(rest);
   }
 
-  /** Once `push` has returned true. */
+  /** The result, once `push` has returned true. */
   result(): Received {
     const known = this.#known;
     if (known !== undefined) return { entries: known.entries, bytes: 0, stamp: known.stamp };
@@ -153,7 +154,7 @@ class Receiver {
     return { entries, bytes, stamp };
   }
 
-  /** Takes away what is not whole. */
+  /** Removes files that are not whole. */
   abort(): void {
     this.#tree?.abort();
   }
@@ -227,7 +228,7 @@ class Receiver {
     }
   }
 
-  /** What is to be made because of a description: all, or what `metadataOnly` leaves. */
+  /** The files to make because of a description: all, or those that `metadataOnly` leaves. */
   #wanted(stat: Stat, bytes: Uint8Array): Stat[] {
     if (this.#metadata === undefined) return [stat];
     return stat.path === metadataFile ? [] : this.#metadata.take(stat, bytes);

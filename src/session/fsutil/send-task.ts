@@ -23,31 +23,34 @@ import { WorkerPipe } from './port.ts';
 /** A tree to send. */
 interface SendTree {
   spec: ViewSpec;
-  /** Name of a folder to put it in, when there is more than one. */
+  /** The folder that the tree is put into, when there is more than one tree. */
   prefix?: string;
-  /** Patterns of what is never sent, whatever the view selects. */
+  /** Patterns of files that are never sent, whatever the view selects. */
   excludes?: readonly string[];
 }
 
 interface SendArgs {
-  /** Sorted by their prefixes. */
+  /** The trees, sorted by their prefixes. */
   trees: readonly SendTree[];
-  /** Times of all that is sent, ns since the epoch; undefined: the view's. */
+  /** The time of everything that is sent, in ns since the epoch; undefined: the view's times. */
   timestampNs?: bigint;
   port: MessagePort;
 }
 
 export interface Sent {
   entries: number;
-  /** Bytes of file contents. */
+  /** The bytes of file contents. */
   bytes: number;
 }
 
-/** Bytes per DATA packet: few enough for every receiver's limit on messages. */
+/** Bytes per DATA packet, few enough for every receiver's limit on messages. */
 const chunkSize = 128 * 1024;
 const flushAt = 256 * 1024;
 
-/** Throws `unavailable` (hop `session`) when the peer goes away or says that it failed, or what reading a file failed with. */
+/**
+ * Sends the trees. Throws `unavailable` (hop `session`) when the peer goes away or reports a failure, and the errors of
+ * reading files.
+ */
 export async function send(args: SendArgs, ctx: TaskContext): Promise<Sent> {
   const pipe = new WorkerPipe(args.port);
   const sender = new Sender(pipe, args, ctx);
@@ -71,7 +74,7 @@ class Sender {
   readonly #args: SendArgs;
   readonly #ctx: TaskContext;
   readonly #out = new PacketWriter();
-  /** Files that may be asked for, by their place in the list. */
+  /** The files that may be asked for, by their place in the list. */
   readonly #files = new Map<number, FsEntry>();
   readonly #chunk = Buffer.allocUnsafe(chunkSize);
 
@@ -81,14 +84,14 @@ class Sender {
     this.#ctx = ctx;
   }
 
-  /** Sends the list. The peer may ask for files while it is still coming. */
+  /** Sends the list. The peer may ask for files while the list is still coming. */
   list(): void {
     for (const tree of this.#args.trees) this.#listTree(tree);
     this.#out.stat(undefined);
     this.#flush();
   }
 
-  /** Answers until the peer has all it wants. */
+  /** Answers requests until the peer has all files it wants. */
   async serve(): Promise<void> {
     const messages = new Deframer();
     for (;;) {

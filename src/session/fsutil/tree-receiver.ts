@@ -1,4 +1,7 @@
-/** Makes a folder like the one a peer describes, asking for the bytes of those files alone that differ. Worker thread. */
+/**
+ * Makes a folder like the one that a peer describes, and asks only for the bytes of files that differ. It runs on a
+ * worker thread.
+ */
 import { closeSync } from 'node:fs';
 import { type DrydockError, errnoCode, fail } from '../../errors/index.ts';
 import {
@@ -38,70 +41,72 @@ import type { Stat } from './packet.ts';
 
 export interface ReceiveOptions {
   /**
-   * `mirror`: `dest` becomes exactly what is sent; what is there and the same (type, size, mode, times) stays and is
-   * not asked for. `fresh`: `dest` is emptied first. `merge`: what is sent comes on top of what is there.
+   * `mirror`: `dest` becomes exactly the sent tree; files that are there and are the same (type, size, mode, times)
+   * stay and are not asked for. `fresh`: `dest` is emptied first. `merge`: the sent tree comes on top of the files that
+   * are there.
    */
   mode: 'mirror' | 'fresh' | 'merge';
-  /** Keep the owners that are sent; else everything is ours. */
+  /** Keeps the owners that are sent; otherwise all files are ours. */
   owners: boolean;
   /**
-   * What is there may be of another folder, with the same paths, sizes and times but other bytes: a file whose time is
-   * a whole second, as archives and reproducible trees have them, is asked for again.
+   * Says that `dest` may be of another folder, with the same paths, sizes and times but other bytes. A file whose time
+   * is a whole second, as in archives and reproducible trees, is then asked for again.
    */
   wary?: boolean;
   /**
-   * What is there is the user's own: a file stays until the one that takes its place is whole, and a device, FIFO or
-   * socket is not replaced.
+   * Says that the files in `dest` are the user's own: a file stays until the one that takes its place is whole, and a
+   * device, FIFO or socket is not replaced.
    */
   careful?: boolean;
-  /** Most files, folders and links taken; default 4 million. */
+  /** The most files, folders and links that are taken; default 4 million. */
   maxEntries?: number;
 }
 
 interface Frame {
   path: string;
   host: string;
-  /** Names in the folder on disk that were not sent yet. */
+  /** The names in the folder on disk that were not sent yet. */
   unseen: Set<string>;
-  /** The last name sent: names must come in order. */
+  /** The last name that was sent: names must come in order. */
   last: string | undefined;
-  /** What it is to be like; undefined: the top, which stays as it is. */
+  /** The folder's description; undefined for the top, which stays as it is. */
   stat: Stat | undefined;
   changed: boolean;
 }
 
 interface Pending {
   host: string;
-  /** Where it is written: `host`, or a name beside it where a file gives way to it. */
+  /** The path that it is written to: `host`, or a name beside it when a file gives way to it. */
   at: string;
   stat: Stat;
   fd: number | undefined;
 }
 
-/** Files that a sender may send at the same time; others send four. */
+/** The most files that a sender may send at one time; others send four. */
 const maxOpen = 256;
 
-/** ns */
+/** A second, in ns. */
 const second = 1_000_000_000n;
 
 const defaultMaxEntries = 4_000_000;
 
 /**
- * Call `stat` for each file in the order of their paths, then `statsEnd`; `data` and `dataEnd` as they come; when
- * `complete`, `finish`. Paths that lead out of the folder, through a symlink, or that are out of order are refused
- * with `invalid` (hop `session`). Nothing is ever written through a symlink. After a failure call `abort`.
+ * Receives a tree. `stat` is called for each file in the order of their paths, then `statsEnd`; `data` and `dataEnd` as
+ * they come; and `finish` when it is `complete`. After a failure `abort` is called. Paths that lead out of the folder,
+ * through a symlink, or that are out of order are refused with `invalid` (hop `session`). Nothing is ever written
+ * through a symlink.
  */
 export class TreeReceiver {
   entries = 0;
   bytes = 0;
   /** Whether a file with bytes has a time that is a whole second. */
   wholeSeconds = false;
-  /** Paths of all folders that were sent. */
+  /** The paths of all folders that were sent. */
   readonly folders: string[] = [];
   readonly #options: ReceiveOptions;
   readonly #stack: Frame[];
   readonly #pending = new Map<number, Pending>();
-  /** Paths of regular files: what hard links may lead to. */
+  /** The paths of regular files, which hard links may lead to. */
   readonly #files = new Set<string>();
   readonly #links: { path: string; host: string; target: string; parent: Frame }[] = [];
   readonly #folders: Frame[] = [];
@@ -129,7 +134,7 @@ export class TreeReceiver {
     ];
   }
 
-  /** Files asked for that have not come whole. */
+  /** How many files that were asked for have not come whole. */
   get waiting(): number {
     return this.#pending.size;
   }
@@ -139,8 +144,8 @@ export class TreeReceiver {
   }
 
   /**
-   * Takes the description of file number `id`. Returns whether its bytes are wanted. `isKnown`: what is there was made
-   * of this very description, and nobody has touched it since.
+   * Takes the description of file number `id`. Returns whether its bytes are wanted. `isKnown` says that the file on
+   * disk was made of this very description, and that nobody has touched it since.
    */
   stat(id: number, stat: Stat, isKnown = false): boolean {
     if (this.#ended) throw refused('it listed a file after the end of its list');
@@ -215,14 +220,14 @@ export class TreeReceiver {
     return false;
   }
 
-  /** The list of files is whole. */
+  /** Says that the list of files is whole. */
   statsEnd(): void {
     if (this.#ended) throw refused('it ended its list twice');
     while (this.#stack.length > 0) this.#leave();
     this.#ended = true;
   }
 
-  /** Bytes of a file that was asked for. */
+  /** Takes bytes of a file that was asked for. */
   data(id: number, bytes: Uint8Array): void {
     const file = this.#pending.get(id);
     if (file === undefined) throw refused(`it sent data of file ${id}, which was not asked for`);
@@ -235,7 +240,7 @@ export class TreeReceiver {
     this.bytes += bytes.length;
   }
 
-  /** A file has come whole. */
+  /** Says that a file has come whole. */
   dataEnd(id: number): void {
     const file = this.#pending.get(id);
     if (file === undefined) throw refused(`it ended file ${id}, which was not asked for`);
@@ -244,7 +249,7 @@ export class TreeReceiver {
     this.#close(file);
   }
 
-  /** Hard links, and the modes and times of folders, once nothing more is written. */
+  /** Makes hard links, and sets the modes and times of folders, once nothing more is written. */
   finish(): void {
     for (const { path, host, target, parent } of this.#links) {
       const to = `${this.#dest}/${target}`;
@@ -265,7 +270,7 @@ export class TreeReceiver {
     }
   }
 
-  /** Closes what is open and removes files that are not whole. */
+  /** Closes the open files and removes those that are not whole. */
   abort(): void {
     for (const file of this.#pending.values()) {
       if (file.fd === undefined) continue;
@@ -275,7 +280,7 @@ export class TreeReceiver {
     this.#pending.clear();
   }
 
-  /** The folder a path is in: it must have been sent, and the path must come after those before it. */
+  /** The folder that a path is in. It must have been sent, and the path must come after those before it. */
   #enter(path: string): Frame {
     checkPath(path);
     const slash = path.lastIndexOf('/');
@@ -341,7 +346,7 @@ export class TreeReceiver {
     this.#links.push({ path, host, target: link, parent });
   }
 
-  /** Whether the file on disk is the one described, but for what can be set without its bytes. */
+  /** Whether the file on disk is the described one, but for attributes that can be set without its bytes. */
   #same(host: string, stat: Stat, there: HostStat): boolean {
     if (this.#options.mode !== 'mirror') return false;
     if (there.size !== stat.size || there.mtimeNs !== stat.mtimeNs) return false;

@@ -1,9 +1,9 @@
 import { fail } from '../../../errors/index.ts';
 
-/** How much of something that a few lines can ask for without end one conversion may make. */
+/** A limit on something that a few lines can ask for without end, for one conversion. */
 class Allowance {
   #left: number;
-  /** Whether more was asked for than there is. */
+  /** Whether more was asked for than the limit. */
   isExceeded = false;
   readonly #what: string;
 
@@ -12,7 +12,7 @@ class Allowance {
     this.#what = what;
   }
 
-  /** Throws `exhausted`, hop `dockerfile`, when it is used up. */
+  /** Takes an amount. Throws `exhausted` (hop `dockerfile`) when the limit is exceeded. */
   take(amount: number): void {
     this.#left -= amount;
     if (this.#left >= 0) return;
@@ -23,24 +23,27 @@ class Allowance {
   }
 }
 
-/** What one conversion may make in all; sound Dockerfiles are a hundred times below. */
+/** The limits of one conversion. Sound Dockerfiles stay a hundred times below them. */
 export interface Allowances {
-  /** Variables that stages take over from their bases. */
+  /** The variables that stages take over from their bases. */
   readonly inherited: Allowance;
-  /** Characters in images' histories. */
+  /** The characters in the histories of images. */
   readonly history: Allowance;
-  /** Ports that EXPOSE lists. */
+  /** The ports that EXPOSE lists. */
   readonly ports: Allowance;
-  /** ONBUILD triggers that stages take over from their bases. */
+  /** The ONBUILD triggers that stages take over from their bases. */
   readonly triggers: Allowance;
-  /** Characters of the variables and hosts that RUNs are given. */
+  /** The characters of the variables and hosts that RUNs are given. */
   readonly steps: Allowance;
 }
 
-/** Characters of `steps` that are written at one go while others wait. */
+/** The most characters of `steps` that are written at one go while other work waits. */
 const fewSteps = 1 << 20;
 
-/** `others`: others wait meanwhile, so that `steps` is for small Dockerfiles alone. */
+/**
+ * Makes the limits. `others` says that other work waits meanwhile, so that `steps` is enough for small Dockerfiles
+ * alone.
+ */
 export function allowances(others: boolean): Allowances {
   return {
     inherited: new Allowance(2_000_000, 'its stages inherit millions of variables'),

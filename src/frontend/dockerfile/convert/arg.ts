@@ -4,7 +4,7 @@ import { type Conversion, expandIn } from './conversion.ts';
 import { commit } from './history.ts';
 import type { StageState } from './stages.ts';
 
-/** ARG: the client's value, else the default, else what is known before the first FROM. */
+/** Converts ARG. Its value is the client's, else the default, else the one known before the first FROM. */
 export function convertArg(
   conversion: Conversion,
   stage: StageState,

@@ -1,4 +1,4 @@
-/** Looks up what stages begin with, all at once. */
+/** Looks up the bases of stages, all at one time. */
 import { DrydockError, prefixed, throwIfAborted } from '../../../errors/index.ts';
 import { image, scratch } from '../../../llb/index.ts';
 import { formatPlatform, type ImageConfig, normalizeName, type Platform } from '../../../oci/index.ts';
@@ -15,8 +15,8 @@ import { checkCircles, reachableFrom, type StageState } from './stages.ts';
 import { nextStep } from './step-names.ts';
 
 /**
- * Resolves the bases of all stages that `target` needs (of all stages when undefined), then the ONBUILD triggers that
- * they bring, which may need more. Returns the stages needed.
+ * Resolves the bases of all stages that `target` needs (of all stages when it is undefined), then the ONBUILD triggers
+ * that the bases bring, which may need more stages. Returns the needed stages.
  */
 export async function resolveBases(
   conversion: Conversion,
@@ -60,7 +60,7 @@ async function resolveBase(conversion: Conversion, stage: StageState): Promise<v
   }
 }
 
-/** A named context stands for the whole stage, or for its base. */
+/** Puts a named context in the place of a whole stage, or of its base. */
 function adopt(stage: StageState, loaded: LoadedContext, conversion: Conversion): void {
   const platform = stage.platform ?? conversion.target;
   const { config } = loaded;
@@ -71,13 +71,13 @@ function adopt(stage: StageState, loaded: LoadedContext, conversion: Conversion)
   stage.baseConfig = config;
 }
 
-/** Paths of a stage's base that are read, for local contexts; undefined: all. */
+/** The paths of a stage's base that are read, for local contexts; undefined: all. */
 function pathsOf(stage: StageState): string[] | undefined {
   if (stage.paths.size === 0) return undefined;
   return followPaths(stage.paths);
 }
 
-/** Paths as a local source takes them; undefined when all is needed. */
+/** Paths in the form that a local source takes; undefined when everything is needed. */
 export function followPaths(paths: ReadonlySet<string>): string[] | undefined {
   if (paths.size === 0 || paths.has('/')) return undefined;
   return [...paths].map((path) => path.slice(1)).sort();
@@ -153,7 +153,10 @@ function isEmpty(config: ImageConfig): boolean {
   return diffIds.length === 0 && (config.history ?? []).every((entry) => entry.empty_layer);
 }
 
-/** A mistyped stage name ends up as an image that does not exist. */
+/**
+ * The error for a base that was not found, with a stage of a similar name: a mistyped stage name ends up as an image
+ * that does not exist.
+ */
 function withSuggestion(conversion: Conversion, name: string, err: unknown): DrydockError {
   const error = prefixed(err, name);
   if (error.code === 'canceled') return error;
@@ -169,7 +172,10 @@ function withSuggestion(conversion: Conversion, name: string, err: unknown): Dry
   return new DrydockError(`${error.message}${near}`, { code, hop, hint, source, details, cause });
 }
 
-/** Puts the ONBUILD triggers of the base in front of the stage's instructions. Returns whether they read from more stages. */
+/**
+ * Puts the ONBUILD triggers of the base in front of the stage's instructions. Returns whether the triggers read from
+ * further stages.
+ */
 function takeTriggers(conversion: Conversion, stage: StageState): boolean {
   stage.onBuildDone = true;
   if (stage.namedContext !== undefined || stage.stage === undefined) return false;
@@ -201,7 +207,7 @@ function takeTriggers(conversion: Conversion, stage: StageState): boolean {
   }
 }
 
-/** Begins a stage with what its base has become. */
+/** Begins a stage with the result of its base. */
 export function* inherit(stage: StageState, target: Platform): Generator<void, void> {
   const { base } = stage;
   if (base === undefined) {

@@ -1,7 +1,7 @@
 import { type LocalOptions, local, type State } from '../../../llb/index.ts';
 import type { DockerfileRequest } from '../../types.ts';
 
-/** A folder of the client's; of another session's, where the request says so (`local-sessionid:NAME`). */
+/** A folder of the client, or of another session when the request says so (`local-sessionid:NAME`). */
 export function clientFolder(
   { localSessions = {} }: Pick<DockerfileRequest, 'localSessions'>,
   name: string,

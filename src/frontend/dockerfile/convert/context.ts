@@ -1,4 +1,4 @@
-/** Where the Dockerfile, .dockerignore and the files to copy come from. */
+/** Reads the Dockerfile, .dockerignore and the files to copy from the build's context. */
 import { posix } from 'node:path';
 import { DrydockError, fail, nearest } from '../../../errors/index.ts';
 import { readIgnore } from '../../../fs/index.ts';
@@ -22,17 +22,17 @@ import { gitState, parseGitRef } from './git-ref.ts';
 import { firstOf, withoutIgnored } from './ignored-files.ts';
 import type { RemoteSource } from './remote-source.ts';
 
-/** Bytes of a path with the zero that ends it, as Linux has it. */
+/** The longest path, in bytes with the zero that ends it, as in Linux. */
 const pathMax = 4096;
 
-/** Most bytes of a Dockerfile or .dockerignore. A larger downloaded file is taken for an archive. */
+/** The largest Dockerfile or .dockerignore, in bytes. A larger downloaded file is taken for an archive. */
 const maxText = 1024 * 1024;
 
-/** The Dockerfile as read. */
+/** The Dockerfile as it was read. */
 export interface DockerfileText {
   filename: string;
   text: string;
-  /** The LLB that gives it, in JSON; undefined when it came by itself. */
+  /** The LLB that gives the file, in JSON; undefined when its text came with the request. */
   definition?: object;
 }
 
@@ -40,15 +40,15 @@ export interface DockerfileText {
 export interface BuildContext {
   /** Throws `not-found` (hop `dockerfile`) with a hint of similar names. */
   dockerfile(): Promise<DockerfileText>;
-  /** Where it came from, before it was unpacked; undefined for a client's folder. */
+  /** The place that a remote context came from, before it was unpacked; undefined for a client's folder. */
   origin?: RemoteSource;
-  /** `.dockerignore` patterns; none for contexts that are not a client's folder. */
+  /** The patterns in `.dockerignore`; empty for contexts that are not a client's folder. */
   excludes(): Promise<string[]>;
-  /** The files; only `followPaths` are needed, all when undefined. */
+  /** The files of the context. Only `followPaths` are needed; undefined: all. */
   files(excludes: readonly string[], followPaths: readonly string[] | undefined): State;
 }
 
-/** Looks at the request's context; remote ones are fetched. */
+/** Opens the request's context. A remote context is fetched. */
 export async function openContext(request: DockerfileRequest, host: FrontendHost): Promise<BuildContext> {
   const { context, dockerfile = '' } = request;
   // Before anything else: what becomes of its `..` takes time by the square of their number.
@@ -121,7 +121,7 @@ function dockerfileOverride(
   return name === undefined ? undefined : () => readLocalDockerfile(request, host, name, ignore);
 }
 
-/** Tries `Dockerfile` (also in lower case), and notes `<Dockerfile>.dockerignore` if it is there. */
+/** Reads `Dockerfile` (also in lower case), and notes `<Dockerfile>.dockerignore` if it is there. */
 async function readLocalDockerfile(
   request: DockerfileRequest,
   host: FrontendHost,
@@ -207,7 +207,7 @@ function decode(bytes: Buffer, filename: string): string {
   return text;
 }
 
-/** The `.dockerignore` that counts: the Dockerfile's own, else the context's. */
+/** The `.dockerignore` in force: the Dockerfile's own, or else the context's. */
 class IgnoreFile {
   readonly #request: DockerfileRequest;
   #text: string | undefined;
@@ -238,7 +238,7 @@ class IgnoreFile {
   }
 }
 
-/** The text of a client folder's `.dockerignore`; empty when there is none. */
+/** The text of the `.dockerignore` in a client's folder; empty when there is none. */
 export async function loadDockerignore(
   request: DockerfileRequest,
   host: FrontendHost,
@@ -257,18 +257,21 @@ export async function loadDockerignore(
   return bytes === undefined ? '' : textOf(bytes);
 }
 
-/** A client that offers no context has none to ignore; what needs the context fails as it asks for it. */
+/**
+ * An empty text for a client that offers no context: there is nothing to ignore. An instruction that needs the context
+ * fails when it asks for it.
+ */
 function emptyWithoutFolder(err: unknown): string {
   if (err instanceof DrydockError && err.code === 'not-found' && err.hop === 'context') return '';
   throw err;
 }
 
 interface RemoteContext {
-  /** For reading the Dockerfile. */
+  /** The tree to read the Dockerfile from. */
   tree: FrontendTree;
   files: State;
   origin: RemoteSource;
-  /** The Dockerfile's name in the tree, when it is not the one asked for. */
+  /** The name of the Dockerfile in the tree, when it is not the requested one. */
   filename?: string;
 }
 
@@ -314,14 +317,14 @@ async function openRemote(request: DockerfileRequest, host: FrontendHost): Promi
   return { tree, files: scratch(), origin, filename: file };
 }
 
-/** What is in an archive that a web server gave. */
+/** The content of an archive that a web server gave. */
 export function unpackedFile(download: State, file: string): State {
   return scratch().file(copy(download, `/${file}`, '/', { unpack: true }), {
     name: '[internal] unpack remote build context',
   });
 }
 
-/** What the client sends for the builder's sake, in the context or not. */
+/** The files that the client sends only for the builder, whether they belong to the context or not. */
 function ignorable(request: DockerfileRequest): string[] {
   const name = nameOf(request);
   return posix.basename(name) === 'Dockerfile'
@@ -329,7 +332,7 @@ function ignorable(request: DockerfileRequest): string[] {
     : ['.dockerignore', name];
 }
 
-/** A tree that was fetched, and what is the context of it. */
+/** A fetched tree, and the context in it. */
 async function fetched(
   files: State,
   request: DockerfileRequest,
@@ -342,7 +345,7 @@ async function fetched(
   };
 }
 
-/** Says what a URL gave, when that is no Dockerfile either. */
+/** Throws, with the beginning of what the URL gave, when that is no Dockerfile either. */
 async function checkBareDockerfile(tree: FrontendTree, url: string): Promise<void> {
   const bytes = (await tree.readFile('/context', maxText)) ?? Buffer.alloc(0);
   const start = bytes.toString('latin1', 0, 200).trimStart();
@@ -356,7 +359,7 @@ async function checkBareDockerfile(tree: FrontendTree, url: string): Promise<voi
   });
 }
 
-/** Without credentials and query. */
+/** The URL without credentials and query. */
 function shownUrl(url: string): string {
   const { protocol, host, pathname } = new URL(url);
   return `${protocol}//${host}${pathname}`;

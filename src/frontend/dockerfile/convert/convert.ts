@@ -1,4 +1,4 @@
-/** One Dockerfile, one platform: from the parsed file to a definition and an image config. */
+/** Converts one Dockerfile for one platform: from the parsed file to a definition and an image config. */
 import type { Stopping } from '../../../errors/index.ts';
 import { lazy, marshal, scratch } from '../../../llb/index.ts';
 import { formatPlatform, hostPlatform, normalizePlatform, type Platform } from '../../../oci/index.ts';
@@ -25,12 +25,12 @@ interface ConvertInput {
   signal: Stopping;
   file: Dockerfile;
   context: BuildContext;
-  /** Undefined: the host's. */
+  /** The platform; undefined: the host's. */
   platform: Platform | undefined;
   findings: LintFindings;
   consumed: Set<string>;
   shellInBase: Set<Stage>;
-  /** Filled with the stages whose instructions are carried out. */
+  /** Gets the stages whose instructions are carried out. */
   reached: Set<Stage>;
   triggers: Map<number, number>;
   allowances: Allowances;

@@ -25,15 +25,15 @@ import { nextStep, stepName, stepText } from './step-names.ts';
 
 type CopyInstruction = InstructionOf<'COPY' | 'ADD'>;
 
-/** The instruction with its variables filled in. */
+/** A COPY or ADD with its variables expanded. */
 interface ExpandedCopy {
   add: boolean;
   flags: CopyFlags;
   sources: string[];
   documents: { name: string; content: string }[];
-  /** As written, for history. */
+  /** The destination as written, for history. */
   dest: string;
-  /** Absolute. */
+  /** The absolute destination. */
   destPath: string;
   mode: number | string | undefined;
 }
@@ -137,7 +137,7 @@ function expand(conversion: Conversion, stage: StageState, instruction: CopyInst
   return result;
 }
 
-/** Absolute; a trailing slash, which means a folder, is kept. */
+/** The absolute destination. A trailing slash, which means a folder, is kept. */
 function destinationOf(stage: StageState, dest: string): string {
   const written = dest === '' || dest === '.' ? './' : dest;
   const path = absolutePath(stage.state.values.dir, written);
@@ -219,7 +219,7 @@ function sourceStep(
   });
 }
 
-/** A heredoc: a file of its name with its content. */
+/** Makes the file of a heredoc, with its name and content. */
 function documentStep(copied: ExpandedCopy, { name, content }: { name: string; content: string }): FileStep {
   const tree = scratch().file(mkfile(normalPath(`/${name}`), content, { mode: 0o644 }), {
     name: '[internal] preparing inline document',

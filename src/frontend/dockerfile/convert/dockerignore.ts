@@ -1,13 +1,13 @@
 import { posix } from 'node:path';
 import { IgnoreMatcher } from '../../../fs/index.ts';
 
-/** Patterns × paths after which nothing is judged any more: it is for a warning only. */
+/** The number of tests (patterns × paths) after which no path is tested any more, for the result is a warning only. */
 const maxTests = 5_000_000;
 
 /**
- * Tells whether a COPY source is certainly left out of the context: some pattern matches it or a folder above it. Lists
- * with exceptions are not judged, since a folder may be left out and a file in it not. Throws `invalid` on a
- * malformed pattern.
+ * A function that tells whether a COPY source is certainly left out of the context: some pattern matches it or a folder
+ * above it. Lists with exceptions give no answer, since a folder may be left out and a file in it not. Throws `invalid`
+ * for a malformed pattern.
  */
 export function ignoreTest(patterns: readonly string[]): (path: string) => boolean {
   if (patterns.length === 0) return () => false;

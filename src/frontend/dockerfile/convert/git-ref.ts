@@ -2,7 +2,10 @@ import { fail } from '../../../errors/index.ts';
 import { git, type OpOptions, type State } from '../../../llb/index.ts';
 import { type GitRemote, isRemoteUrl, parseBool, parseGitRemote } from '../../../words/index.ts';
 
-/** A git repository as a Dockerfile or `docker build` names it: `https://host/repo.git#ref:subdir`, `?ref=…&subdir=…`. */
+/**
+ * A git repository in the form that a Dockerfile or `docker build` has: `https://host/repo.git#ref:subdir`,
+ * `?ref=…&subdir=…`.
+ */
 export interface GitAddress {
   remote: string;
   ref: string;
@@ -12,13 +15,13 @@ export interface GitAddress {
   submodules?: boolean;
   mtime?: 'checkout' | 'commit';
   fetchByCommit?: boolean;
-  /** `github.com/…` without a protocol: in COPY and ADD that is a local path. */
+  /** Whether it is `github.com/…` without a protocol: in COPY and ADD that is a local path. */
   looksLocal: boolean;
 }
 
 /**
- * Undefined when the text names no git repository (an http URL must end in `.git`). Throws `invalid` (hop `git`) on
- * query parameters that are unknown or contradict.
+ * Reads a git repository's address; undefined when the text names none (an http URL must end in `.git`). Throws
+ * `invalid` (hop `git`) for query parameters that are unknown or contradict each other.
  */
 export function parseGitRef(text: string): GitAddress | undefined {
   if (text.startsWith('./') || text.startsWith('../')) return undefined;
@@ -83,7 +86,7 @@ function readQuery(result: GitAddress, query: URLSearchParams, text: string): vo
   if (branch !== null) result.ref = once('ref', result.ref, prefixed('refs/heads/', branch));
 }
 
-/** The tree of a git reference. */
+/** The tree of a git repository. */
 export function gitState(ref: GitAddress, options: OpOptions & { keepGitDir?: boolean } = {}): State {
   return git(ref.remote, ref.ref, {
     ...options,

@@ -1,4 +1,4 @@
-/** Texts as Go's fmt and time packages write them: image histories are full of them, and other tools read those. */
+/** Writes texts as Go's fmt and time packages do: image histories are full of them, and other tools read those. */
 
 const escapes: Record<string, string> = {
   '\x07': '\\a',

@@ -1,4 +1,4 @@
-/** The parts of an image's config that grow with every instruction, so that stages built on stages share them. */
+/** The parts of an image's config that grow with every instruction, in a form that stages built on stages share. */
 
 import { Variables } from '../../../llb/index.ts';
 import type { ContainerConfig, ImageConfig } from '../../../oci/index.ts';
@@ -6,11 +6,11 @@ import { containerOf, splitEnv } from './image.ts';
 
 type HistoryEntry = NonNullable<ImageConfig['history']>[number];
 
-/** The newest entry, on all before it. */
+/** The newest history entry, on all entries before it. */
 interface HistoryChain {
   readonly entry: HistoryEntry;
   readonly before: HistoryChain | undefined;
-  /** Of it and all before it. */
+  /** The number of entries, with all before it. */
   readonly length: number;
 }
 
@@ -28,10 +28,12 @@ export function nothingGrown(): Grown {
   return { env: none, labels: none, volumes: none, ports: none, history: undefined };
 }
 
-/** Of bases that many stages may begin with. */
+/** The grown parts of bases that many stages may begin with. */
 const ofBases = new WeakMap<ImageConfig, Grown>();
 
-/** Takes them out of an image's config; `base` is the one that it is a copy of. Yields after each. */
+/**
+ * Takes the grown parts out of an image's config; `base` is the config that it is a copy of. Yields after each part.
+ */
 export function* takeGrown(image: ImageConfig, base?: ImageConfig): Generator<void, Grown> {
   const { Env, Labels, Volumes, ExposedPorts, ...config } = containerOf(image);
   image.config = config;
@@ -60,7 +62,7 @@ export function* takeGrown(image: ImageConfig, base?: ImageConfig): Generator<vo
   return { ...grown };
 }
 
-/** Puts them back. What is empty is left out. */
+/** Puts the grown parts back. Empty parts are left out. */
 export function withGrown(image: ImageConfig, grown: Grown): ImageConfig {
   const more: ContainerConfig = {};
   if (grown.env.size > 0) more.Env = [...grown.env].map(([name, value]) => `${name}=${value}`);

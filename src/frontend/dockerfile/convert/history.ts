@@ -3,7 +3,10 @@ import type { ImageConfig } from '../../../oci/index.ts';
 import type { Conversion } from './conversion.ts';
 import type { StageState } from './stages.ts';
 
-/** Instructions of one image, with those of its base: what is made of each is told, kept and read again. */
+/**
+ * The most instructions in the history of one image, with those of its base: the result of each is made, kept and read
+ * again.
+ */
 const maxHistory = 15_000;
 
 /** Adds an instruction to the history of the stage's image. */
@@ -30,7 +33,7 @@ export function commit(
   grown.history = { entry, before: grown.history, length };
 }
 
-/** Seconds since the epoch as RFC 3339 without a fraction. */
+/** Seconds since the epoch as RFC 3339, without a fraction. */
 function isoTime(seconds: number): string {
   return new Date(seconds * 1000).toISOString().replace('.000Z', 'Z');
 }

@@ -1,13 +1,16 @@
-/** Files that are sent or fetched for the builder's sake alone, when `.dockerignore` leaves them out of the context. */
+/** Files that are sent or fetched only for the builder, when `.dockerignore` leaves them out of the context. */
 import { IgnoreMatcher, readIgnore } from '../../../fs/index.ts';
 import { nameOf } from '../../../linux/index.ts';
 import { copy, type State, scratch } from '../../../llb/index.ts';
 import type { FrontendTree } from '../../types.ts';
 
-/** A larger `.dockerignore` is refused. */
+/** The largest `.dockerignore`, in characters; a larger one is refused. */
 const maxText = 1024 * 1024;
 
-/** A tree without those of the files that its own `.dockerignore` leaves out. Throws `invalid` on a malformed pattern. */
+/**
+ * A tree without those of the given files that its own `.dockerignore` leaves out. Throws `invalid` for a malformed
+ * pattern.
+ */
 export async function withoutIgnored(
   files: State,
   tree: FrontendTree,
@@ -24,7 +27,7 @@ export async function withoutIgnored(
   });
 }
 
-/** Looks into one tree, and into the other for what the first does not have. */
+/** A tree that looks into the first one, and into the other for files that the first does not have. */
 export function firstOf(first: FrontendTree, other: FrontendTree): FrontendTree {
   return {
     readFile: async (path, maxBytes) =>

@@ -39,8 +39,9 @@ const containerKeys = [
 ] as const;
 
 /**
- * A base's config as a copy whose fields may be replaced, not changed: without its creation time, its layers (which the exporter fills in),
- * fields that describe the container it was made from, and nulls, which older tools wrote.
+ * A copy of a base's config whose fields may be replaced, not changed. It is without the creation time, the layers (the
+ * exporter fills them in), the fields that describe the container it was made from, and the nulls that older tools
+ * wrote.
  */
 export function cloneImage(source: ImageConfig): ImageConfig {
   const image = pick(source, imageKeys) as ImageConfig;
@@ -81,7 +82,7 @@ export function platformOf(image: ImageConfig): Platform {
   return platform;
 }
 
-/** The image's container config, made when it has none. */
+/** The container config of an image, made when it has none. */
 export function containerOf(image: ImageConfig): ContainerConfig {
   image.config ??= {};
   return image.config;
@@ -93,7 +94,7 @@ export function splitEnv(entry: string): [name: string, value: string] {
   return at < 0 ? [entry, ''] : [entry.slice(0, at), entry.slice(at + 1)];
 }
 
-/** Arguments that run a command line in the image's shell. */
+/** The arguments that run a command line in the image's shell. */
 export function withShell(image: ImageConfig, line: string): string[] {
   const shell = image.config?.Shell;
   if (shell?.length) return [...shell, line];

@@ -1,4 +1,4 @@
-/** `--build-context NAME=VALUE`: trees and images that stand in for stages and base images. */
+/** `--build-context NAME=VALUE`: trees and images that take the place of stages and base images. */
 import { DrydockError, fail, prefixed } from '../../../errors/index.ts';
 import { readIgnore } from '../../../fs/index.ts';
 import { http, image, lazy, ociLayout, type State, scratch } from '../../../llb/index.ts';
@@ -18,19 +18,19 @@ import { gitState, parseGitRef } from './git-ref.ts';
 
 export interface LoadedContext {
   state: State;
-  /** The file that it is, when it is one. */
+  /** The file in the tree that is the context, when the context is one file. */
   file?: string;
-  /** When it is an image. */
+  /** The config, when the context is an image. */
   config?: ImageConfig;
   ref?: string;
 }
 
 export interface NamedContext {
-  /** `followPaths` is asked when the graph is marshalled; undefined: everything. */
+  /** Loads the context. `followPaths` is called when the graph is marshalled; undefined: everything is needed. */
   load(followPaths: () => readonly string[] | undefined): Promise<LoadedContext>;
 }
 
-/** The name by which contexts are looked up: `docker.io/library/alpine:latest` and `alpine` are one. */
+/** The name by which contexts are looked up: `docker.io/library/alpine:latest` and `alpine` have the same. */
 function keyOf(name: string): string | undefined {
   try {
     return familiarName(normalizeName(name.toLowerCase())).replace(/:latest$/, '');
@@ -40,7 +40,7 @@ function keyOf(name: string): string | undefined {
 }
 
 interface WrittenContext {
-  /** As the request has it: a name, with `::PLATFORM` or without. */
+  /** The name in the request, with `::PLATFORM` or without. */
   written: string;
   base: string;
   platform: string | undefined;
@@ -52,7 +52,7 @@ const byKeys = new WeakMap<
   ReadonlyMap<string, readonly WrittenContext[]>
 >();
 
-/** A request's contexts by the name that they are looked up by. */
+/** The contexts of a request, by the names by which they are looked up. */
 function byKey(contexts: DockerfileRequest['namedContexts']): ReadonlyMap<string, readonly WrittenContext[]> {
   let found = byKeys.get(contexts);
   if (found === undefined) {
@@ -67,7 +67,9 @@ function byKey(contexts: DockerfileRequest['namedContexts']): ReadonlyMap<string
   return found;
 }
 
-/** The context of this name for this platform, or undefined. `scratch` and `context` are never replaced. */
+/**
+ * The context of this name for this platform; undefined when there is none. `scratch` and `context` are never replaced.
+ */
 export function findNamedContext(
   request: DockerfileRequest,
   host: FrontendHost,

@@ -1,4 +1,4 @@
-/** From the Dockerfile's stages to stage states that know their bases and what they read. */
+/** Makes stage states of the Dockerfile's stages; they know their bases and the stages that they read from. */
 import { fail, toDrydockError } from '../../../errors/index.ts';
 import { type Platform, parsePlatform, parseReference } from '../../../oci/index.ts';
 import type { Base, Instruction, Stage } from '../ast.ts';
@@ -10,7 +10,7 @@ import { located } from './located.ts';
 import { findNamedContext } from './named-contexts.ts';
 import { checkCircles, newStage, type StageCommand, type StageState } from './stages.ts';
 
-/** Fills the stage table. Throws `invalid` at the FROM or instruction to blame. */
+/** Fills the stage table. Throws `invalid` at the FROM or the instruction at fault. */
 export function planStages(conversion: Conversion, builtIn: ReadonlyMap<string, string>): void {
   const { file, stages } = conversion;
   const builtInArgs = Object.fromEntries(builtIn);
@@ -105,7 +105,7 @@ function isReference(name: string): boolean {
   }
 }
 
-/** Links an instruction to the stages it reads; images it names become stages of their own. */
+/** Links an instruction to the stages that it reads from. Images that it names become stages of their own. */
 export function planCommand(
   conversion: Conversion,
   stage: StageState,

@@ -1,4 +1,4 @@
-/** What ADD may name that lies elsewhere: a git repository, or a file of a web server. */
+/** The remote sources of ADD: a git repository, or a file of a web server. */
 
 import { posix } from 'node:path';
 import { fail } from '../../../errors/index.ts';
@@ -8,10 +8,10 @@ import { parseDigest } from '../../../oci/index.ts';
 import type { CopyFlags } from '../ast.ts';
 import { type GitAddress, gitState, parseGitRef } from './git-ref.ts';
 
-/** A tree that holds what was named. */
+/** A tree with the remote source. */
 export interface RemoteSource {
   state: State;
-  /** The file in it that is meant; undefined: all of it. */
+  /** The file in the tree; undefined: the whole tree. */
   file?: string;
 }
 
@@ -26,7 +26,7 @@ export function remoteGit(src: string): GitAddress | undefined {
   return ref === undefined || ref.looksLocal ? undefined : ref;
 }
 
-/** What `src` names elsewhere; undefined for a path. Throws `invalid` on flags that do not fit it. */
+/** The remote source that `src` names; undefined for a path. Throws `invalid` for flags that do not fit it. */
 export function remoteSource(src: string, flags: RemoteFlags, options: OpOptions): RemoteSource | undefined {
   const ref = remoteGit(src);
   if (ref !== undefined) return { state: gitSource(ref, flags, options) };

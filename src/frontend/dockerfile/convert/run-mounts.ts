@@ -23,7 +23,7 @@ interface RunMounts {
   ssh: RunSsh[];
 }
 
-/** The `--mount` flags of a RUN. */
+/** Converts the `--mount` flags of a RUN. */
 export function convertMounts(
   conversion: Conversion,
   stage: StageState,

@@ -16,7 +16,7 @@ import { convertMounts } from './run-mounts.ts';
 import type { StageCommand, StageState } from './stages.ts';
 import { hiddenValue, nextStep, stepText } from './step-names.ts';
 
-/** RUN, with its mounts, heredocs, network and security. */
+/** Converts RUN, with its mounts, heredocs, network and security. */
 export function convertRun(
   conversion: Conversion,
   stage: StageState,
@@ -74,7 +74,7 @@ function networkOf(
   return flag === 'host' || flag === 'none' ? flag : build;
 }
 
-/** `|2 A=1 B=2`: the build args that were set while the command ran. */
+/** The build args that were set while the command ran, as history has them: `|2 A=1 B=2`. */
 function argsInEffect({ buildArgs }: StageState, env: Variables): string[] {
   if (buildArgs.size === 0) return [];
   return [
@@ -86,11 +86,14 @@ function argsInEffect({ buildArgs }: StageState, env: Variables): string[] {
 interface Script {
   args: string[];
   mount?: RunMount;
-  /** ` (first line...)` of a heredoc, for progress. */
+  /** The summary of a heredoc, ` (first line...)`, for progress. */
   summary: string;
 }
 
-/** The process to run. A heredoc that is all of the command is a script: for the shell, or by its `#!` line. */
+/**
+ * The process to run. A heredoc that is the whole command is a script, for the shell or for the program in its `#!`
+ * line.
+ */
 function commandOf(stage: StageState, { command }: InstructionOf<'RUN'>): Script {
   const { args, exec, heredocs } = command;
   if (exec) return { args, summary: '' };

@@ -1,4 +1,4 @@
-/** The stages of one conversion: what each one needs, and what has become of it so far. */
+/** The stages of one conversion: the stages that each one needs, and its state so far. */
 import { fail, type SourceRange } from '../../../errors/index.ts';
 import { type State, scratch, Variables } from '../../../llb/index.ts';
 import type { ImageConfig, Platform } from '../../../oci/index.ts';
@@ -16,29 +16,29 @@ export interface StageCommand {
   onBuild: boolean;
 }
 
-/** A stage, or an image or context that an instruction names in its place. */
+/** A stage, or an image or context that an instruction names in the place of one. */
 export interface StageState {
-  /** As written, lower case; '' when it has none. */
+  /** The name in lower case; '' when it has none. */
   name: string;
-  /** As progress shows it: its name, `stage-1`, or '' when there is only one stage. */
+  /** The name that progress shows: its own, `stage-1`, or '' when there is only one stage. */
   shownName: string;
-  /** Base image or stage, variables expanded. */
+  /** The base image or stage, with variables expanded. */
   baseName: string;
-  /** What to do when the base's name turns out wrong: says which of its variables are not set. */
+  /** The hint for a base whose name turns out wrong: it names the variables that are not set. */
   baseHint?: string;
-  /** Where it is written. */
+  /** The place in the Dockerfile. */
   from: Base;
-  /** Undefined for images named by COPY --from and the like. */
+  /** The stage in the file; undefined for images that COPY --from and the like name. */
   stage?: Stage;
   base?: StageState;
   platform?: Platform;
   namedContext?: NamedContext;
   commands: StageCommand[];
-  /** Stages read from, with the place where. */
+  /** The stages that it reads from, with the places where it does. */
   deps: Map<StageState, SourceRange>;
   state: State;
   image: ImageConfig;
-  /** Reference of the image it builds on. */
+  /** The reference of the image that it builds on. */
   baseRef?: string;
   /** The config of that image. */
   baseConfig?: ImageConfig;
@@ -47,19 +47,19 @@ export interface StageState {
   dispatched: boolean;
   onBuildDone: boolean;
   ignoreCache: boolean;
-  /** Steps shown in progress, and how many were named so far. */
+  /** The number of steps that progress shows, and how many of them have names so far. */
   total: number;
   index: number;
   onBuildNow: boolean;
-  /** What of the image's config grows; taken out of `image` when the stage is converted. */
+  /** The parts of the image's config that grow. They are taken out of `image` when the stage is converted. */
   grown: Grown;
-  /** The variables of the image's config are the last ones of `state`, in the same order. */
+  /** Whether the variables of the image's config are the last ones of `state`, in the same order. */
   imageEnvLast: boolean;
-  /** ARGs in effect, in order, with what they were last given. */
+  /** The ARGs in effect, in order, with the values that they were given last. */
   buildArgs: Variables;
-  /** Paths it reads from the build context. */
+  /** The paths that it reads from the build context. */
   contextPaths: Set<string>;
-  /** Paths that others, or its own instructions, read of its base; shared with stages built on it. */
+  /** The paths of its base that others, or its own instructions, read. Stages built on it share the set. */
   paths: Set<string>;
   workdirSet: boolean;
   cmdSet: boolean;
@@ -92,16 +92,16 @@ export function newStage(baseName: string, from: Base, target: Platform): StageS
   };
 }
 
-/** All stages by order and by name. A name given twice means the later one, for stages after it. */
+/** All stages, by their order and by name. A name that is given twice means the later stage, for stages after it. */
 export class StageTable {
   readonly list: StageState[] = [];
   readonly #byName = new Map<string, StageState>();
-  /** What instructions name in place of stages. */
+  /** The images and contexts that instructions name in the place of stages. */
   readonly #images = new Map<string, StageState>();
-  /** How many are stages of the Dockerfile. */
+  /** How many of them are stages of the Dockerfile. */
   #declared = 0;
 
-  /** Adds a stage; its base is the stage of that name before it, if there is one. */
+  /** Adds a stage. Its base is the stage of that name before it, if there is one. */
   add(stage: StageState): void {
     this.list.push(stage);
     if (stage.stage !== undefined) this.#declared++;
@@ -114,12 +114,12 @@ export class StageTable {
     return this.#byName.get(name.toLowerCase());
   }
 
-  /** An image or context that an instruction has named in place of a stage. */
+  /** The image or context that an instruction has named in the place of a stage. */
   image(name: string): StageState | undefined {
     return this.#images.get(name);
   }
 
-  /** Throws `invalid`. */
+  /** The stage of a number. Throws `invalid`. */
   byIndex(index: number): StageState {
     const stage = index < this.#declared ? this.list[index] : undefined;
     if (stage === undefined) {
@@ -155,7 +155,7 @@ export class StageTable {
   }
 }
 
-/** The stage and all that it needs. */
+/** The stage, and all stages that it needs. */
 export function reachableFrom(target: StageState): Set<StageState> {
   const found = new Set<StageState>([target]);
   for (const stage of found) {
@@ -165,7 +165,7 @@ export function reachableFrom(target: StageState): Set<StageState> {
   return found;
 }
 
-/** Throws `invalid` with the instructions of a circle when stages read from each other. */
+/** Throws `invalid`, with the instructions of a circle, when stages read from each other. */
 export function checkCircles(file: Dockerfile, stages: readonly StageState[]): void {
   const done = new Set<StageState>();
   for (const root of stages) {

@@ -1,16 +1,16 @@
-/** What progress shows for a step: `[build 2/5] RUN make`, as BuildKit writes it. */
+/** The names of steps in progress: `[build 2/5] RUN make`, as BuildKit writes them. */
 import { clip, looksSecret, maskUrls } from '../../../errors/index.ts';
 import { formatPlatform, normalizePlatform, type Platform, parsePlatform } from '../../../oci/index.ts';
 import { expandWord } from '../expand/expand.ts';
 import type { Conversion } from './conversion.ts';
 import type { StageState } from './stages.ts';
 
-/** Characters of an instruction in a name: no more is shown of one that variables make long. */
+/** The most characters of an instruction in a name: variables may make it long. */
 const maxText = 8192;
 
 type Env = { get(name: string): string | undefined };
 
-/** A secret's value in a step's name, as BuildKit shows it. */
+/** The value of a secret in a step's name, as BuildKit shows it. */
 export const hiddenValue = '****';
 
 /**
@@ -69,7 +69,7 @@ export function stepName(
   return `[${prefix}${number}/${stage.total}] ${stage.onBuildNow ? 'ONBUILD ' : ''}${shown}`;
 }
 
-/** `->arm64` for steps that run on one platform and know that they build for another. */
+/** `->arm64`, for a step that runs on one platform and knows that it builds for another. */
 function crossTarget(base: Platform, env: Env | undefined): string {
   const target = env && targetOf(env, base);
   if (target === undefined) return '';

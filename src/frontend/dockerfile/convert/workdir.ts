@@ -7,7 +7,7 @@ import { containerOf } from './image.ts';
 import type { StageState } from './stages.ts';
 import { nextStep, stepText } from './step-names.ts';
 
-/** WORKDIR: becomes the working directory, and exists. */
+/** Converts WORKDIR: the folder becomes the working directory, and is made if it is missing. */
 export function convertWorkdir(
   conversion: Conversion,
   stage: StageState,
@@ -41,8 +41,8 @@ export function convertWorkdir(
 }
 
 /**
- * Sets the working directory in config and state. An absolute path stays as it is written, a relative one is joined and
- * cleaned (no slash at its end), as in BuildKit.
+ * Sets the working directory in config and state. An absolute path stays as written; a relative one is joined and
+ * cleaned (it has no slash at its end), as in BuildKit.
  */
 export function setWorkdir(stage: StageState, path: string): string {
   const config = containerOf(stage.image);

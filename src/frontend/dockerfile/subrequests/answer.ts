@@ -1,6 +1,7 @@
 /**
- * Questions about a Dockerfile instead of its build: `docker buildx build --call`, BuildKit's frontend subrequests.
- * https://github.com/moby/buildkit/tree/master/frontend/subrequests has their names and the JSON they answer with.
+ * Answers questions about a Dockerfile instead of building it: `docker buildx build --call`, BuildKit's frontend
+ * subrequests. https://github.com/moby/buildkit/tree/master/frontend/subrequests has their names and the JSON of the
+ * answers.
  */
 import { fail } from '../../../errors/index.ts';
 import { inTurns } from '../../../workers/index.ts';
@@ -13,7 +14,7 @@ import { outlineAnswer } from './outline.ts';
 import { table } from './table.ts';
 import { targetsAnswer } from './targets.ts';
 
-/** What a frontend says in place of trees: `result.json`, `result.txt`, `version` … */
+/** The answer of a frontend, in the place of trees: `result.json`, `result.txt`, `version` … */
 type Answer = Record<string, Uint8Array>;
 
 interface Subrequest {
@@ -71,8 +72,8 @@ const subrequests: readonly Subrequest[] = [
 ];
 
 /**
- * Answers a subrequest; undefined when `id` is, which is a build. Throws `unsupported` for one that there is not, and
- * what reading the Dockerfile throws.
+ * Answers a subrequest; undefined when `id` is undefined, which is a build. Throws `unsupported` for an unknown
+ * subrequest, and the errors of reading the Dockerfile.
  */
 export async function answerSubrequest(
   id: string | undefined,
@@ -97,7 +98,7 @@ type OnFile = (
   request: DockerfileRequest,
 ) => Record<string, string> | Generator<void, Record<string, string>>;
 
-/** An answer that needs the parsed file and nothing else. */
+/** An answer that needs only the parsed file. */
 function onFile(make: OnFile): Subrequest['answer'] {
   return async (request, host, signal) => {
     const loaded = await loadDockerfile(request, host, signal);

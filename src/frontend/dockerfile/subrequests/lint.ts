@@ -4,7 +4,7 @@ import type { DockerfileRequest, FrontendHost } from '../../types.ts';
 import { type Examined, examineDockerfile } from '../frontend.ts';
 import { type JsonLocation, jsonLocation } from './location.ts';
 
-/** The build checks' findings; also what keeps the Dockerfile from being converted at all. */
+/** The findings of the build checks, and the error that keeps the Dockerfile from being converted, if there is one. */
 export async function lintAnswer(
   request: DockerfileRequest,
   host: FrontendHost,
@@ -55,7 +55,7 @@ class Sources {
   }
 }
 
-/** The lines of a location with some around them; '' without a line. */
+/** The lines of a location, with some lines around them; '' when it has no line. */
 function excerpt({ filename, text, ranges }: SourceLocation): string {
   const marked = new Set<number>();
   for (const { start, end } of ranges) {

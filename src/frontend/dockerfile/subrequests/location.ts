@@ -1,6 +1,6 @@
 import type { SourceRange } from '../../../errors/index.ts';
 
-/** A place as the answers' JSON has it: LLB's `pb.Location`, zeros left out as Go leaves them out. */
+/** A place as the JSON of answers has it: LLB's `pb.Location`, without zeros, as Go leaves them out. */
 export interface JsonLocation {
   sourceIndex?: number;
   ranges: { start: JsonPosition; end: JsonPosition }[];

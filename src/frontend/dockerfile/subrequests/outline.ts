@@ -25,8 +25,8 @@ interface Mounted {
 }
 
 /**
- * What the target can be given: build args, secrets and ssh agents of it and of the stages it needs. Bases are not
- * looked up. Yields now and then. Throws `not-found` for a target that there is not.
+ * The values that the target can be given: build args, secrets and ssh agents of the target and of the stages that it
+ * needs. Bases are not looked up. Yields now and then. Throws `not-found` for an unknown target.
  */
 export function* outlineAnswer(
   file: Dockerfile,
@@ -78,7 +78,7 @@ function targetOf(file: Dockerfile, wanted: string | undefined): Stage {
   );
 }
 
-/** The stage and all it is built on or copies from, in the order of the file. */
+/** The stage, and all stages that it is built on or copies from, in the order of the file. */
 function* neededBy(file: Dockerfile, target: Stage): Generator<void, Stage[]> {
   const { stages } = file;
   const found = new Set([target]);
@@ -102,7 +102,7 @@ function* neededBy(file: Dockerfile, target: Stage): Generator<void, Stage[]> {
   return stages.filter((stage) => found.has(stage));
 }
 
-/** Finds the last stage of a name before another one. */
+/** A function that finds the last stage of a name before another stage. */
 function named(stages: readonly Stage[]): (name: string, user: Stage) => Stage | undefined {
   const place = new Map(stages.map((stage, i) => [stage, i]));
   const byName = Map.groupBy(stages, ({ name }) => name);
@@ -185,7 +185,9 @@ function* argsOf(
   return [...found.values()].sort(byLine);
 }
 
-/** The ARGs before the first FROM as they are given last, and the names that they read, also by what they were before. */
+/**
+ * The ARGs before the first FROM as they are given last, and the names that they read, in their earlier values, too.
+ */
 function globalsOf(file: Dockerfile): Map<string, { arg: ArgOf; reads: ReadonlySet<string> }> {
   const globals = new Map<string, { arg: ArgOf; reads: Set<string> }>();
   for (const arg of file.globalArgs.flatMap(({ args }) => args)) {
@@ -200,7 +202,7 @@ function globalsOf(file: Dockerfile): Map<string, { arg: ArgOf; reads: ReadonlyS
   return globals;
 }
 
-/** Tells of each variable that a word names. */
+/** Calls `tell` for each variable that a word names. */
 function usedIn(word: string, mark: '\\' | '`', tell: (name: string) => void): void {
   try {
     expandWord(
@@ -242,7 +244,10 @@ function* mountsOf(
   return [...list.values()].sort(byLine);
 }
 
-/** A mount with its variables' values; as it is written when they do not fit, which the build will say. */
+/**
+ * A mount with the values of its variables; the mount as written when the values do not fit, of which the build itself
+ * will tell.
+ */
 function expanded(mount: MountFlag, expand: (word: string) => string): MountFlag {
   try {
     return parseMount(mount.raw, expand);
