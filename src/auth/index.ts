@@ -1,4 +1,4 @@
-/** Who asks, and what they may do: identities, scopes, policies, and the one check at the edge. */
+/** Finds out who asks, and what they may do: identities, scopes, policies, and the one check at the edge. */
 export { systemAccounts } from './accounts.ts';
 export { openAuth } from './auth.ts';
 export { authorizeEntitlements } from './authorize.ts';

@@ -1,4 +1,4 @@
-/** Where auth writes what an operator should know; the daemon's structured log fits. */
+/** The log of auth, for an operator. The daemon's structured log is one. */
 export type AuthLog = (
   level: 'debug' | 'info' | 'warn' | 'error',
   message: string,

@@ -26,7 +26,7 @@ interface ListenOptions {
 }
 
 export interface Listeners {
-  /** Where the daemon can be reached; a port that was 0 is the real one. */
+  /** The addresses of the daemon; a port that was 0 is the real one. */
   readonly addresses: readonly string[];
   /** Reads certificates again. Never throws; broken ones are logged and the old ones kept. */
   reload(): void;

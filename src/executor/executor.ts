@@ -52,7 +52,7 @@ const CAP_SYS_RESOURCE = 24;
  */
 const startsAtOnce = 2 * availableParallelism();
 
-/** What a process finds out once about its host. */
+/** The facts that a process finds out once about its host. */
 interface Host {
   cgroups: CgroupHost;
   owner: Owner;

@@ -47,7 +47,7 @@ export interface ApiHost {
   readonly insecureRegistries: readonly string[];
   /** The mirrors of Docker Hub. */
   readonly registryMirrors: readonly string[];
-  /** Who asks and whether they may: throws `unauthenticated` or `denied`. */
+  /** Finds out who asks, and whether they may. Throws `unauthenticated` or `denied`. */
   admit(request: AuthRequest, ask: Ask): Promise<Authority>;
   /** Prometheus text of `/metrics`. */
   metrics(): Promise<string>;

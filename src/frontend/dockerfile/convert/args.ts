@@ -1,11 +1,11 @@
-/** Build arguments: those that are always there, those of the client, and those of ARG before the first FROM. */
+/** Build arguments: the predefined ones, those of the client, and those of ARG before the first FROM. */
 import type { ProxyEnv } from '../../../llb/index.ts';
 import { formatPlatform, type Platform } from '../../../oci/index.ts';
 import type { Dockerfile } from '../ast.ts';
 import { expandWord } from '../expand/expand.ts';
 import { atRange } from './located.ts';
 
-/** ARGs that configure the build and never reach a process. */
+/** The ARGs that configure the build and never reach a process. */
 export const notInEnv = new Set(['BUILDKIT_SBOM_SCAN_CONTEXT', 'BUILDKIT_SBOM_SCAN_STAGE']);
 
 const platformArgs = [
@@ -22,7 +22,7 @@ const platformArgs = [
   'TARGETSTAGE',
 ];
 
-/** Whether a build argument needs no ARG to be of use. */
+/** Whether a build argument has an effect without an ARG. */
 export function isPredefined(name: string): boolean {
   return (
     /^(http|https|ftp|no|all)_proxy$/i.test(name) ||
@@ -55,7 +55,7 @@ export function platformArgValues(
   return new Map(values.map(([name, value]) => [name, own(buildArgs, name) ?? value]));
 }
 
-/** `base` and the ARGs before the first FROM, with the client's values or their defaults. */
+/** `base` with the ARGs before the first FROM, with the client's values or their defaults. */
 export function globalArgValues(
   file: Dockerfile,
   base: ReadonlyMap<string, string>,
@@ -80,12 +80,12 @@ export function globalArgValues(
   return values;
 }
 
-/** The value that the client gave; object prototypes are no build arguments. */
+/** The client's value of a name. Members of object prototypes are no build arguments. */
 export function own(record: Readonly<Record<string, string>>, name: string): string | undefined {
   return Object.hasOwn(record, name) ? record[name] : undefined;
 }
 
-/** Proxies for RUN, from the build arguments of either casing. */
+/** The proxies for RUN, from the build arguments in either case. */
 export function proxyOf(buildArgs: Readonly<Record<string, string>>): ProxyEnv | undefined {
   const proxy: ProxyEnv = {};
   const fields = {

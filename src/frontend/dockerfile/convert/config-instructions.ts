@@ -10,7 +10,7 @@ import { commit } from './history.ts';
 import { containerOf, withShell } from './image.ts';
 import type { StageState } from './stages.ts';
 
-/** ENV and LABEL: all pairs see the environment before the instruction. */
+/** Converts ENV and LABEL. All pairs see the environment before the instruction. */
 export function convertPairs(
   conversion: Conversion,
   stage: StageState,
@@ -49,7 +49,7 @@ function commandOf(stage: StageState, { args, exec }: CommandLine): string[] {
   return exec ? args : withShell(stage.image, args.join(' '));
 }
 
-/** CMD, and ENTRYPOINT, which drops a CMD that came from the base. */
+/** Converts CMD, and ENTRYPOINT, which drops a CMD that came from the base. */
 export function convertCommand(
   conversion: Conversion,
   stage: StageState,

@@ -10,47 +10,47 @@ import type { LintFindings } from './findings.ts';
 import { locationOf } from './located.ts';
 import type { StageState, StageTable } from './stages.ts';
 
-/** One Dockerfile being converted for one platform. */
+/** The conversion of one Dockerfile for one platform. */
 export interface Conversion {
   readonly request: DockerfileRequest;
   readonly host: FrontendHost;
   readonly signal: Stopping;
   readonly file: Dockerfile;
-  /** What the result is for. */
+  /** The platform that the result is for. */
   readonly target: Platform;
-  /** The client named no platform. */
+  /** Whether the client named no platform. */
   readonly implicitTarget: boolean;
-  /** Several platforms are built, so steps show theirs. */
+  /** Whether several platforms are built, so that steps show theirs. */
   readonly showPlatform: boolean;
   readonly globalArgs: ReadonlyMap<string, string>;
-  /** Names of `globalArgs` and of ARGs before the first FROM that have no value. */
+  /** The names of `globalArgs`, and of ARGs before the first FROM that have no value. */
   readonly declaredArgs: ReadonlySet<string>;
   readonly allowances: Allowances;
   readonly proxy?: ProxyEnv;
-  /** SOURCE_DATE_EPOCH in seconds. */
+  /** SOURCE_DATE_EPOCH, in seconds. */
   readonly epoch?: number;
   readonly stages: StageTable;
   readonly findings: LintFindings;
-  /** Stages whose base image sets SHELL; checks want to know. */
+  /** The stages whose base image sets SHELL; checks need to know. */
   readonly shellInBase: Set<Stage>;
-  /** Line of a FROM → how many ONBUILD triggers its base has. */
+  /** The line of a FROM → the number of ONBUILD triggers of its base. */
   readonly triggers: Map<number, number>;
-  /** Names of build args that some ARG took. */
+  /** The names of build args that some ARG took. */
   readonly consumed: Set<string>;
   /** Whether `.dockerignore` leaves a path out of the context for certain. */
   readonly isIgnored: (path: string) => boolean;
   readonly context: State;
 }
 
-/** Findings after which names are no longer compared with others. */
+/** The number of findings after which names are no longer compared with others. */
 const maxSuggested = 100;
 
-/** Where the op was written, for its metadata. */
+/** The place where an op was written, for its metadata. */
 export function opLocation(conversion: Conversion, range: SourceRange): NonNullable<OpOptions['location']> {
   return locationOf(conversion.file, range);
 }
 
-/** Expands a word with the stage's environment and reports variables that are set nowhere. */
+/** Expands a word with the stage's environment, and reports variables that are set nowhere. */
 export function expandIn(
   conversion: Conversion,
   stage: StageState,
@@ -67,7 +67,7 @@ export function expandIn(
   return value;
 }
 
-/** UndefinedVar for variables that are set nowhere and declared by no ARG. */
+/** Reports UndefinedVar for variables that are set nowhere and declared by no ARG. */
 export function reportUnset(
   conversion: Conversion,
   stage: StageState,

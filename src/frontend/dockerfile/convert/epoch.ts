@@ -1,4 +1,4 @@
-/** SOURCE_DATE_EPOCH: a number of seconds, or the name of something whose own time it is. */
+/** SOURCE_DATE_EPOCH: a number of seconds, or the name of a thing whose own time it is. */
 import { fail } from '../../../errors/index.ts';
 import { marshal } from '../../../llb/index.ts';
 import type { Platform } from '../../../oci/index.ts';
@@ -23,16 +23,17 @@ interface Input {
   globalArgs: ReadonlyMap<string, string>;
 }
 
-/** A build's time, and its arguments with that time in place of the name of what it was taken from. */
+/** A build's time, and its arguments with that time in the place of the name. */
 interface Dated extends Pick<Input, 'request' | 'globalArgs'> {
-  /** Seconds since 1970. */
+  /** The time, in seconds since 1970. */
   epoch?: number;
 }
 
 /**
- * The time of the request, of its build args or of the Dockerfile's: a number; `context` or the name of a named context
- * (a git repository's commit, what a server says or the newest file of an archive; a client's folder has none); or the
- * name of a stage that ADDs one such thing to scratch. Throws `invalid` for anything else, and what looking it up throws.
+ * The time of the request, of its build args or of the Dockerfile's ARGs. It is a number; or `context` or the name of a
+ * named context (the time of a git repository's commit, the time that a server tells, or that of the newest file of an
+ * archive; a client's folder has none); or the name of a stage that ADDs one such thing to scratch. Throws `invalid`
+ * for anything else, and the errors of looking it up.
  */
 export async function dateBuild(input: Input): Promise<Dated> {
   const { request, globalArgs } = input;
@@ -52,7 +53,7 @@ export async function dateBuild(input: Input): Promise<Dated> {
   };
 }
 
-/** What the name stands for; undefined for what has no time. */
+/** The source that the name stands for; undefined for one that has no time. */
 async function sourceNamed(text: string, input: Input): Promise<RemoteSource | undefined> {
   const { request, host, file, context, target } = input;
   if (text === 'context') return context.origin;
@@ -109,7 +110,7 @@ function stageSource(stage: Stage, { request, file, globalArgs }: Input): Remote
   return found;
 }
 
-/** What the host knows of a source's time; else the newest file of an archive. */
+/** The time of a source as the host knows it, or else that of the newest file of an archive. */
 async function timeOf({ state, file }: RemoteSource, host: FrontendHost): Promise<number | undefined> {
   const definition = marshal(state);
   const known = await host.sourceTime(definition);

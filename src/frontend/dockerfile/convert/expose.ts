@@ -6,7 +6,7 @@ import { goList } from './go-format.ts';
 import { commit } from './history.ts';
 import type { StageState } from './stages.ts';
 
-/** EXPOSE: `80`, `80/udp`, `8000-8010`; host ports in front are read over, with a warning. */
+/** Converts EXPOSE: `80`, `80/udp`, `8000-8010`. Host ports in front are ignored, with a warning. */
 export function convertExpose(
   conversion: Conversion,
   stage: StageState,

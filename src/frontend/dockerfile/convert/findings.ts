@@ -1,6 +1,6 @@
 import type { Finding } from '../ast.ts';
 
-/** Collects what checks find, over all platforms. */
+/** Collects the findings of the checks, over all platforms. */
 export class LintFindings {
   readonly list: Finding[];
 

@@ -6,7 +6,7 @@ import {
 } from '../../../errors/index.ts';
 import type { Dockerfile } from '../ast.ts';
 
-/** A range of the Dockerfile with the Dockerfile. */
+/** A range of the Dockerfile, with the Dockerfile. */
 export function locationOf(file: Dockerfile, range: SourceRange): SourceLocation & { language: string } {
   const { filename, text, definition } = file;
   return { filename, text, definition, ranges: [range], language: 'Dockerfile' };
@@ -20,7 +20,7 @@ export function located(err: unknown, file: Dockerfile, range: SourceRange): Dry
   return error;
 }
 
-/** Runs `fn`; what it throws is said to be at `range`. */
+/** Runs `fn`. An error that it throws gets the place `range`. */
 export function atRange<T>(file: Dockerfile, range: SourceRange, fn: () => T): T {
   try {
     return fn();

@@ -7,21 +7,21 @@ export type Env = (name: string) => string | undefined;
 export interface ExpandOptions {
   /** The Dockerfile's escape character (`directives.escape`). */
   escape: '\\' | '`';
-  /** Keep quotes in the result. */
+  /** Keeps quotes in the result. */
   rawQuotes?: boolean;
-  /** Keep escape characters in the result. */
+  /** Keeps escape characters in the result. */
   rawEscapes?: boolean;
-  /** Quotes are ordinary characters: for the contents of heredocs. */
+  /** Treats quotes as ordinary characters, for the contents of heredocs. */
   skipQuotes?: boolean;
-  /** Leave references to unset variables as written. */
+  /** Leaves references to unset variables as written. */
   keepUnset?: boolean;
 }
 
 export interface Expanded {
   value: string;
-  /** Variables that were set and looked at. */
+  /** The set variables that were looked up. */
   used: Set<string>;
-  /** Variables that were looked at and not set, also where a default stood in for them. */
+  /** The unset variables that were looked up, also those for which a default stood in. */
   unset: Set<string>;
 }
 

@@ -1,10 +1,11 @@
 /**
- * The patterns of `${x#p}`, `${x%p}` and `${x/p/r}`: `*` any text, `?` any one character, everything else itself;
- * the escape character makes the next character ordinary. POSIX shell patterns without bracket expressions.
+ * The patterns of `${x#p}`, `${x%p}` and `${x/p/r}`. `*` is any text, `?` any one character, and everything else stands
+ * for itself; the escape character makes the next character ordinary. They are POSIX shell patterns without bracket
+ * expressions.
  */
 import { fail } from '../../../errors/index.ts';
 
-/** Comparisons one substitution may cost; beyond it the pattern and the value are refused as too large. */
+/** The most comparisons of one substitution. Beyond it the pattern and the value are refused as too large. */
 const MAX_WORK = 1 << 26;
 
 const ANY = 0;
@@ -70,8 +71,9 @@ function lastFrom(cells: Cell[], text: string[], from: number): number {
 }
 
 /**
- * Where the match that starts exactly at `start` ends, or -1. Taking every part between stars as early as possible
- * leaves the rest the most room, so no backtracking is needed; the last part alone decides shortest or longest.
+ * The end of the match that starts exactly at `start`, or -1. Each part between stars is taken as early as possible,
+ * which leaves the rest the most room, so no backtracking is needed. The last part alone decides between shortest and
+ * longest.
  */
 function matchEnd(glob: Glob, text: string[], start: number, longest: boolean): number {
   const head = glob[0]!;

@@ -4,7 +4,10 @@ import { isSpace } from '../parse/space.ts';
 import type { Env, ExpandOptions } from './expand.ts';
 import { replaceGlob, trimPrefix, trimSuffix } from './glob.ts';
 
-/** `ENV a=$a$a` doubles; a chain of them must not fill the memory. Linux takes no environment value over 128 KiB. */
+/**
+ * The longest value: `ENV a=$a$a` doubles, and a chain of them must not fill the memory. Linux takes no environment
+ * value over 128 KiB.
+ */
 const MAX_VALUE = 1 << 20;
 const MAX_DEPTH = 100;
 
@@ -18,7 +21,7 @@ function bad(message: string, hint?: string): DrydockError {
 
 const missingBrace = () => bad("syntax error: missing '}'", 'Close the substitution with a }.');
 
-/** Gathers words: splits at spaces of unquoted text, keeps quoted text whole. */
+/** Gathers words: it splits unquoted text at spaces, and keeps quoted text whole. */
 class Words {
   readonly words: string[] = [];
   private current = '';

@@ -1,11 +1,11 @@
-/** Checks that need more than the syntax tree: the converter calls these with what it knows. */
+/** The checks that need more than the syntax tree. The converter calls them with the facts that it knows. */
 import type { SourceRange } from '../../../errors/index.ts';
 import type { Dockerfile, Finding } from '../ast.ts';
 import { expandWord } from '../expand/expand.ts';
 import { suggest } from '../parse/suggest.ts';
 import { finding } from './rules.ts';
 
-/** Variables that are read outside of the Dockerfile's own commands and need no definition. */
+/** The variables that are read outside of the Dockerfile's own commands and need no definition. */
 const OUTSIDE = new Set(['BUILDKIT_SBOM_SCAN_CONTEXT', 'BUILDKIT_SBOM_SCAN_STAGE']);
 
 /** UndefinedVar for one name; `known` are the names that are set there. */
@@ -14,8 +14,8 @@ export function undefinedVarFinding(name: string, known: Iterable<string>, range
 }
 
 /**
- * UndefinedVar for all that `expandWord` found unset: not those `declared` (ARG without a value) and not those that are
- * read from outside.
+ * The finding UndefinedVar for each variable that `expandWord` found unset, without those in `declared` (ARG without a
+ * value) and those that are read from outside.
  */
 export function undefinedVarFindings(
   unset: Iterable<string>,
@@ -28,7 +28,10 @@ export function undefinedVarFindings(
     .map((name) => undefinedVarFinding(name, known(), range));
 }
 
-/** UndefinedArgInFrom for what `expandWord` found unset in a FROM; `declared` are the global ARGs and platform args. */
+/**
+ * The finding UndefinedArgInFrom for variables that `expandWord` found unset in a FROM. `declared` are the global ARGs
+ * and the platform args.
+ */
 export function undefinedArgInFromFindings(
   unset: Iterable<string>,
   declared: ReadonlySet<string>,
@@ -40,8 +43,8 @@ export function undefinedArgInFromFindings(
 }
 
 /**
- * InvalidDefaultArgInFrom: bases that are no valid reference when the build gives no args. `predefined` are the platform
- * args; `isReference` says whether a name could be an image's or a stage's.
+ * The finding InvalidDefaultArgInFrom for bases that are no valid reference when the build gives no args. `predefined`
+ * are the platform args; `isReference` says whether a name could be an image's or a stage's.
  */
 export function invalidDefaultArgFindings(
   file: Dockerfile,

@@ -1,4 +1,4 @@
-/** The checks that need nothing but the syntax tree. */
+/** The checks that need only the syntax tree. */
 import type { Base, Dockerfile, Finding, Instruction, Stage } from '../ast.ts';
 import { expandWord } from '../expand/expand.ts';
 import { exposedPorts } from '../parse/ports.ts';
@@ -10,15 +10,15 @@ const SECRET = /(?:_|^)(?:apikey|auth|credential|credentials|key|password|pword|
 const NOT_SECRET = /(?:_|^)(?:public|file|version)(?:_|$)/i;
 
 interface LintKnowledge {
-  /** Stages whose base image sets SHELL: their shell-form CMD and ENTRYPOINT are meant so. */
+  /** The stages whose base image sets SHELL; the shell form of their CMD and ENTRYPOINT is intended. */
   shellInBase?: ReadonlySet<Stage>;
-  /** Stages that the build needs: instructions of others are not looked at one by one. Undefined: all. */
+  /** The stages that the build needs; instructions of others are not checked one by one. Undefined: all stages. */
   reached?: ReadonlySet<Stage>;
-  /** The file is cut short: only what holds whatever follows is told. */
+  /** Says that the file is cut short. Only findings that hold whatever follows are then made. */
   partial?: boolean;
 }
 
-/** All findings of the parser and of the checks on the tree, unfiltered (`toWarnings` filters). */
+/** All findings of the parser and of the checks on the tree. `toWarnings` filters them. */
 export function lintDockerfile(file: Dockerfile, known: LintKnowledge = {}): Finding[] {
   const { stages } = file;
   const { reached = new Set(stages) } = known;
@@ -124,7 +124,7 @@ function platform(stage: Stage, esc: '\\' | '`'): Finding[] {
   return [finding('FromPlatformFlagConstDisallowed', stage.from.range, value)];
 }
 
-/** All but the last CMD, ENTRYPOINT and HEALTHCHECK of a stage have no effect. */
+/** Findings about all but the last CMD, ENTRYPOINT and HEALTHCHECK of a stage: they have no effect. */
 function once(stage: Stage): Finding[] {
   return (['CMD', 'ENTRYPOINT', 'HEALTHCHECK'] as const).flatMap((kind) =>
     stage.instructions
@@ -158,7 +158,7 @@ function deprecated({ kind, range }: Instruction): Finding[] {
   return kind === 'MAINTAINER' ? [finding('MaintainerDeprecated', range)] : [];
 }
 
-/** Checks of one instruction on its own. */
+/** The findings about one instruction on its own. */
 function single(instruction: Instruction): Finding[] {
   const { kind, range } = instruction;
   switch (kind) {

@@ -5,9 +5,9 @@ import type { Finding } from '../ast.ts';
 export interface LintRule {
   description: string;
   url: string;
-  /** Off unless asked for by `check=experimental=…`. */
+  /** Whether the rule is off unless `check=experimental=…` asks for it. */
   experimental?: boolean;
-  /** The finding's message, from what is at fault. */
+  /** Makes the finding's message. */
   message: (...parts: string[]) => string;
 }
 

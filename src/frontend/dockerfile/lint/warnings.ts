@@ -1,4 +1,4 @@
-/** From findings to the warnings a user sees, as the Dockerfile's `check` options want them. */
+/** Makes the warnings that a user sees from findings, as the Dockerfile's `check` options want them. */
 import { type DrydockError, fail } from '../../../errors/index.ts';
 import type { LintWarning } from '../../types.ts';
 import type { Base, CheckDirective, Dockerfile, Finding } from '../ast.ts';
@@ -6,8 +6,8 @@ import { parseCheckOptions } from '../parse/check.ts';
 import { type LintRule, rules } from './rules.ts';
 
 /**
- * The check options that hold: those of the build arg BUILDKIT_DOCKERFILE_CHECK (`override`) instead of the file's
- * `# check=`. Throws `invalid` when the override cannot be read.
+ * The check options in force: those of the build arg BUILDKIT_DOCKERFILE_CHECK (`override`), or else the file's `#
+ * check=`. Throws `invalid` when the override cannot be read.
  */
 export function checkOptions(file: Dockerfile, override?: string): CheckDirective {
   return override === undefined
@@ -20,14 +20,14 @@ function wanted(name: string, rule: LintRule, options: CheckDirective[]): boolea
   return !options.some((o) => o.skipAll || o.skip.includes(name));
 }
 
-/** Each warning goes to clients with the whole file. */
+/** The most warnings, for each goes to clients with the whole file. */
 function mostWarnings(text: string): number {
   return Math.max(20, Math.min(1000, Math.floor((16 << 20) / (text.length + 1))));
 }
 
 /**
- * The warnings of a build: known rules, filtered by the options (see `checkOptions`) and by `# check=skip=…` above an
- * instruction, each once, in the order of the file.
+ * The warnings of a build: findings of known rules, each once, in the order of the file. The options (see
+ * `checkOptions`) and `# check=skip=…` above an instruction leave some out.
  */
 export function toWarnings(findings: Finding[], file: Dockerfile, override?: string): LintWarning[] {
   const options = checkOptions(file, override);

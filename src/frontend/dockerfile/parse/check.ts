@@ -43,7 +43,10 @@ export function parseCheckOptions(text: string): CheckDirective {
   return options;
 }
 
-/** The check options in the comments above an instruction, or undefined. Malformed ones are comments like any other. */
+/**
+ * The check options in the comments above an instruction; undefined when there are none. Malformed ones are comments
+ * like any other.
+ */
 export function checkInComments(comments: string[]): CheckDirective | undefined {
   for (const comment of comments) {
     const match = /^check\s*=\s*(\S.*)$/i.exec(comment);

@@ -9,7 +9,7 @@ export interface Directive {
   value: string;
 }
 
-/** Takes the file's lines one by one; from the first line that is no directive on, nothing is one. */
+/** Takes the lines of a file one by one. From the first line on that is no directive, no line is one. */
 export class DirectiveReader {
   private readonly seen = new Set<string>();
   private readonly mark: string;
@@ -59,8 +59,8 @@ function findSyntax(lines: string[], mark: string): string | undefined {
 }
 
 /**
- * The frontend image a file asks for, whatever language it is written in: `# syntax=`, `// syntax=` or a JSON object's
- * `syntax`; a `#!` line may come first. Undefined when it asks for none.
+ * The frontend image that a file asks for, whatever language the file is written in: by `# syntax=`, `// syntax=` or
+ * the member `syntax` of a JSON object; a `#!` line may come first. Undefined when it asks for none.
  */
 export function detectSyntax(text: string): string | undefined {
   let body = text.startsWith('\ufeff') ? text.slice(1) : text;

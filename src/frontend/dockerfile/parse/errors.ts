@@ -1,12 +1,12 @@
-/** Errors of the parser, before and after they know their place. */
+/** The errors of the parser, before and after they know their place. */
 import { DrydockError, fail, type SourceRange } from '../../../errors/index.ts';
 
-/** An error without a place yet; the caller that knows the instruction's range adds it (`located`). */
+/** An error that has no place yet. The caller that knows the instruction's range adds it (`located`). */
 export function invalid(message: string, hint?: string): DrydockError {
   return fail('invalid', 'dockerfile', message, hint === undefined ? {} : { hint });
 }
 
-/** A file being parsed, as errors need it. */
+/** A file that is being parsed, as errors need it. */
 export interface SourceFile {
   filename: string;
   text: string;
@@ -14,7 +14,7 @@ export interface SourceFile {
   definition?: object;
 }
 
-/** The error with its place in the file, the message under `prefix`. */
+/** The error with its place in the file, and with `prefix` before its message. */
 export function located(err: unknown, file: SourceFile, range: SourceRange, prefix = ''): unknown {
   if (!(err instanceof DrydockError) || err.source !== undefined) return err;
   return fail(err.code, 'dockerfile', prefix + err.message, {

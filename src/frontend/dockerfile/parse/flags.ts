@@ -1,4 +1,4 @@
-/** The flags of an instruction, against what the instruction takes. */
+/** Reads the flags of an instruction that the instruction takes. */
 import { invalid } from './errors.ts';
 import { didYouMean, suggest } from './suggest.ts';
 
@@ -6,7 +6,7 @@ type FlagType = 'bool' | 'string' | 'strings';
 
 type FlagValue<T extends FlagType> = T extends 'bool' ? boolean : T extends 'string' ? string : string[];
 
-/** Flags by name; those not written are absent, except lists, which are then empty. */
+/** Flags by name. A flag that is not written is undefined; a list is then empty. */
 type Flags<S extends Record<string, FlagType>> = {
   [K in keyof S]: S[K] extends 'strings' ? string[] : FlagValue<S[K]> | undefined;
 };

@@ -1,7 +1,7 @@
 /** Heredoc words: `<<EOF`, `<<-EOF`, `<<"EOF"`, `3<<EOF`. */
 import { expandWords } from '../expand/expand.ts';
 
-/** A heredoc as its word announces it; the content follows on the next lines. */
+/** A heredoc as its word announces it. The content follows on the next lines. */
 interface HeredocMark {
   name: string;
   expand: boolean;
@@ -13,7 +13,7 @@ const nothing = () => undefined;
 
 const quotes = (text: string) => text.split(/['"]/).length;
 
-/** Reads one word as a heredoc's mark; undefined when it is none. */
+/** Reads one word as the mark of a heredoc; undefined when it is none. */
 export function parseHeredocMark(word: string): HeredocMark | undefined {
   const match = /^(\d*)<<(-?)([^<]*)$/.exec(word);
   if (match === null) return undefined;
@@ -52,7 +52,7 @@ export function heredocMarks(line: string): HeredocMark[] {
   return words.map(parseHeredocMark).filter((mark) => mark !== undefined);
 }
 
-/** `<<-` content: without tabs at the start of its lines. */
+/** The content of `<<-`: without tabs at the start of its lines. */
 export function chompTabs(content: string): string {
   return content.replace(/^\t+/gm, '');
 }

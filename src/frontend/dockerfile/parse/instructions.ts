@@ -1,4 +1,4 @@
-/** One parser for each instruction: the words of a line to a typed instruction. */
+/** One parser for each instruction: it makes a typed instruction of the words of a line. */
 import type { Base, CommandLine, Heredoc, Instruction, InstructionOf, KeyValue, Stage } from '../ast.ts';
 import { invalid } from './errors.ts';
 import { parseFlags } from './flags.ts';
@@ -316,14 +316,14 @@ function unknownInstruction(word: string) {
   );
 }
 
-/** Any instruction but FROM. Throws `invalid`, without a place. */
+/** Parses any instruction but FROM. Throws `invalid`, without a place. */
 export function parseAny(request: InstructionRequest): Instruction {
   const kind = request.command.keyword.toUpperCase();
   if (!Object.hasOwn(PARSERS, kind)) throw unknownInstruction(request.command.keyword);
   return PARSERS[kind as Kind](request, kind as Kind);
 }
 
-/** `FROM [--platform=…] BASE [AS NAME]`. Throws `invalid`, without a place. */
+/** Parses `FROM [--platform=…] BASE [AS NAME]`. Throws `invalid`, without a place. */
 export function parseFrom({ base, command }: InstructionRequest): Stage {
   const words = plainWords(command.rest);
   const named = words.length === 3 && words[1]!.toLowerCase() === 'as';

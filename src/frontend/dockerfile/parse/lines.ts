@@ -1,4 +1,4 @@
-/** The lexer: physical lines joined into instructions, with comments, continuations and heredocs taken care of. */
+/** The lexer: it joins physical lines into instructions, and takes care of comments, continuations and heredocs. */
 import type { SourceRange } from '../../../errors/index.ts';
 import type { Finding, Heredoc } from '../ast.ts';
 import { type Directive, DirectiveReader, parseEscape } from './directives.ts';
@@ -7,11 +7,11 @@ import { chompTabs, heredocMarks } from './heredoc.ts';
 import { isSpace, trim, trimStart } from './space.ts';
 import { jsonWords, splitCommand } from './words.ts';
 
-/** Bytes one line may have, as in BuildKit. */
+/** The most bytes of one line, as in BuildKit. */
 const MAX_LINE = 65535;
 
 export interface InstructionLine {
-  /** Continuation lines joined. */
+  /** The text, with continuation lines joined. */
   text: string;
   range: SourceRange;
   comments: string[];
@@ -25,7 +25,7 @@ interface LexedFile {
   findings: Finding[];
 }
 
-/** Without a line continuation at the end; undefined when there is none. A doubled escape is no continuation. */
+/** The line without the continuation at its end; undefined when there is none. A doubled escape is no continuation. */
 function cutContinuation(line: string, esc: string): string | undefined {
   let end = line.length;
   while (end > 0 && (line[end - 1] === ' ' || line[end - 1] === '\t')) end--;
@@ -34,7 +34,7 @@ function cutContinuation(line: string, esc: string): string | undefined {
   return line.slice(0, end - 1);
 }
 
-/** Without carriage returns at the end. (A pattern would try at each of many returns inside.) */
+/** The line without carriage returns at its end. (A pattern would try at each of many returns inside.) */
 function bare(line: string): string {
   let end = line.length;
   while (end > 0 && line[end - 1] === '\r') end--;
@@ -54,7 +54,7 @@ function isBlank(line: string): boolean {
 export class LineReader {
   readonly info: LexedFile = { directives: [], escape: '\\', findings: [] };
   private readonly file: SourceFile;
-  /** Physical lines without their ends (LF or CRLF). */
+  /** The physical lines without their ends (LF or CRLF). */
   private readonly lines: string[];
   private readonly directives = new DirectiveReader();
   private at = 0;
@@ -67,7 +67,7 @@ export class LineReader {
     if (this.lines.length > 1 && this.lines.at(-1) === '') this.lines.pop();
   }
 
-  /** The range of lines `first` to `last`, 1-based. */
+  /** The range of the lines `first` to `last`, counted from 1. */
   range(first: number, last: number): SourceRange {
     const line = Math.max(1, Math.min(last, this.lines.length));
     return {

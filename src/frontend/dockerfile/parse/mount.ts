@@ -11,7 +11,7 @@ const KEYS = [
   ...['id', 'sharing', 'required', 'size', 'mode', 'uid', 'gid', 'env'],
 ];
 
-/** Bytes of a size such as `64m`. Throws `invalid`. */
+/** The bytes of a size such as `64m`. Throws `invalid`. */
 export function parseSize(text: string): number {
   const bytes = ramInBytes(text);
   if (bytes === undefined)
@@ -19,13 +19,13 @@ export function parseSize(text: string): number {
   return bytes;
 }
 
-/** Whether the value can only be checked when its variables are known. */
+/** Whether a value can only be checked when its variables are known. */
 type Open = (value: string) => boolean;
 
 /**
- * Reads the value of one `--mount`. Without `expand`, values with a `$` are kept as written and not checked; with it (the
- * converter's second look, given `RunMount.raw`), every value is expanded first and all rules hold.
- * Throws `invalid`: unknown keys, bad values, options that do not go with the type.
+ * Reads the value of one `--mount`. Without `expand`, values with a `$` are kept as written and not checked. With it
+ * (in the converter's second look, at `RunMount.raw`), every value is expanded first, and all rules hold. Throws
+ * `invalid` for unknown keys, bad values, and options that do not go with the type.
  */
 export function parseMount(raw: string, expand?: (word: string) => string): MountFlag {
   const mount: MountFlag = { raw, type: 'bind' };
@@ -155,12 +155,12 @@ function bool(key: string, value: string): boolean {
   return parsed;
 }
 
-/** An unsigned 32-bit number in the given base. */
+/** Whether a text is an unsigned 32-bit number in the given base. */
 function fits(value: string, base: 8 | 10): boolean {
   return (base === 8 ? /^[0-7]{1,12}$/ : /^\d{1,10}$/).test(value) && Number.parseInt(value, base) < 2 ** 32;
 }
 
-/** The rules that need the whole mount. */
+/** Checks the rules that need the whole mount. */
 function checkTogether(mount: MountFlag): void {
   const { type } = mount;
   if (type === 'bind' || type === 'tmpfs') {

@@ -1,4 +1,4 @@
-/** The way into the parser: a Dockerfile's text to stages of typed instructions. */
+/** The entry of the parser: makes stages of typed instructions from a Dockerfile's text. */
 import type { SourceRange } from '../../../errors/index.ts';
 import { nameOf } from '../../../linux/index.ts';
 import { atOnce, inTurns } from '../../../workers/index.ts';
@@ -10,7 +10,7 @@ import { type InstructionLine, LineReader } from './lines.ts';
 import { trim } from './space.ts';
 import { splitCommand } from './words.ts';
 
-/** Bytes a Dockerfile may have. */
+/** The largest Dockerfile, in bytes. */
 const MAX_DOCKERFILE = 16 * 1024 * 1024;
 
 function requestOf(line: InstructionLine, esc: '\\' | '`'): InstructionRequest {
@@ -25,9 +25,9 @@ function requestOf(line: InstructionLine, esc: '\\' | '`'): InstructionRequest {
 }
 
 /**
- * Parses a Dockerfile (the language of docker/dockerfile 1). Words stay unexpanded. Takes time linear in the text.
- * Throws `invalid`, hop `dockerfile`, with the place in the file and a hint; `onPartial` is given what stands above the
- * fault first.
+ * Parses a Dockerfile (the language of docker/dockerfile 1). Words stay unexpanded. The time is linear in the text.
+ * Throws `invalid` (hop `dockerfile`) with the place in the file and a hint; before that, `onPartial` gets the part
+ * above the fault.
  */
 export function parseDockerfile(
   input: string | Buffer,
@@ -38,7 +38,7 @@ export function parseDockerfile(
   return atOnce(parsed(input, filename, definition, onPartial));
 }
 
-/** The same on the main thread, which goes on with other things between. */
+/** Parses on the main thread, which does other work in between. */
 export function parseInTurns(text: string, filename: string, definition?: object): Promise<Dockerfile> {
   return inTurns(parsed(text, filename, definition));
 }
@@ -128,8 +128,8 @@ function takeDirectives(result: Dockerfile, reader: LineReader, file: SourceFile
 
 /**
  * Parses one instruction on its own, such as an ONBUILD trigger of a base image (with its heredocs). `range` is the
- * place it is used at, in the file of the caller's errors. Throws `invalid` without a place, also for FROM, ONBUILD,
- * MAINTAINER and for more or less than one instruction.
+ * place where it is used, in the file of the caller's errors. Throws `invalid` without a place, also for FROM, ONBUILD,
+ * MAINTAINER, and for more or fewer than one instruction.
  */
 export function parseInstruction(
   expression: string,

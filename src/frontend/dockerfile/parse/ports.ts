@@ -5,7 +5,7 @@ import type { Finding } from '../ast.ts';
 import { finding } from '../lint/rules.ts';
 import { invalid } from './errors.ts';
 
-/** Ports of one EXPOSE: all there are, of each protocol. */
+/** The most ports of one EXPOSE: all that there are, of each protocol. */
 const MAX_PORTS = 3 * 65536;
 
 const HINT = 'Write EXPOSE <port>[-<port>][/tcp, udp or sctp].';
@@ -26,8 +26,8 @@ function portRange(text: string, what: string): [number, number] {
 }
 
 /**
- * The words of an EXPOSE, expanded, as `port/protocol` each, with what the checks find; with `lists` false only
- * that. Throws `invalid`.
+ * The ports in the expanded words of an EXPOSE, each as `port/protocol`, with the findings of the checks; with `lists`
+ * false, the findings alone. Throws `invalid`.
  */
 export function exposedPorts(
   words: string[],

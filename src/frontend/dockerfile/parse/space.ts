@@ -1,4 +1,4 @@
-/** What counts as whitespace in a Dockerfile: Unicode's White_Space, as Go's `unicode.IsSpace`. */
+/** The characters that are whitespace in a Dockerfile: Unicode's White_Space, as in Go's `unicode.IsSpace`. */
 const SPACE = /^[\t-\r \u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]$/;
 
 /** Whether one character is whitespace. */
@@ -7,14 +7,14 @@ export function isSpace(ch: string): boolean {
   return SPACE.test(ch);
 }
 
-/** Without whitespace at the start. */
+/** The text without whitespace at its start. */
 export function trimStart(text: string): string {
   let at = 0;
   while (at < text.length && isSpace(text[at]!)) at++;
   return at === 0 ? text : text.slice(at);
 }
 
-/** Without whitespace at both ends. */
+/** The text without whitespace at both ends. */
 export function trim(text: string): string {
   let end = text.length;
   while (end > 0 && isSpace(text[end - 1]!)) end--;

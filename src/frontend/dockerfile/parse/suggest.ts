@@ -1,6 +1,6 @@
 /** "Did you mean …?": the nearest of some known words. */
 
-/** Edits between two words (insert, delete, replace), or `limit` when there are that many or more. */
+/** The number of edits between two words (insert, delete, replace); `limit` when there are that many or more. */
 function distance(a: string, b: string, limit: number): number {
   if (Math.abs(a.length - b.length) >= limit) return limit;
   let row = Array.from({ length: b.length + 1 }, (_, i) => i);
@@ -18,14 +18,14 @@ function distance(a: string, b: string, limit: number): number {
   return Math.min(row[b.length]!, limit);
 }
 
-/** Longer words, and further options, are not worth the time: a suggestion is a courtesy. */
+/** The longest word that is compared. Longer words, and further options, are not worth the time. */
 const maxWord = 100;
 const maxOptions = 500;
 
 /**
- * The option at most two edits away from `word`, the nearest first, or undefined; undefined also when the word itself is
- * an option (then the mistake is elsewhere). Without regard to case unless `caseSensitive`; the answer then takes the
- * word's case if that is all lower or all upper.
+ * The option that is nearest to `word`, at most two edits away; undefined when there is none, and when the word itself
+ * is an option, for then the mistake is elsewhere. Case does not count unless `caseSensitive` is set; the answer then
+ * takes the word's case, if that is all lower or all upper.
  */
 export function suggest(word: string, options: Iterable<string>, caseSensitive = true): string | undefined {
   if (word.length > maxWord) return undefined;

@@ -1,11 +1,11 @@
-/** Cutting an instruction's line into keyword, flags and words. */
+/** Cuts an instruction's line into its keyword, flags and words. */
 import { invalid } from './errors.ts';
 import { cutBlank, isSpace, trim, trimStart } from './space.ts';
 
-/** An instruction's line, cut. */
+/** An instruction's line, cut into parts. */
 export interface SplitLine {
   keyword: string;
-  /** `--name=value`, quotes and escapes resolved. */
+  /** The flags, `--name=value`, with quotes and escapes resolved. */
   flags: string[];
   rest: string;
 }
@@ -18,7 +18,7 @@ export function splitCommand(line: string, esc: string): SplitLine {
   return { keyword, flags, rest: trim(rest) };
 }
 
-/** Flags are the leading words that start with `--`; `--` alone ends them. */
+/** Takes the flags: the leading words that start with `--`. `--` alone ends them. */
 function takeFlags(text: string, esc: string): { flags: string[]; rest: string } {
   const flags: string[] = [];
   let at = 0;
@@ -77,8 +77,8 @@ export function plainWords(text: string): string[] {
 }
 
 /**
- * The exec form `["a", "b"]`; undefined when the text is not a JSON array (then it is the shell form). Throws `invalid`
- * on an array of anything but strings.
+ * The exec form `["a", "b"]`; undefined when the text is not a JSON array, and thus the shell form. Throws `invalid`
+ * for an array with anything but strings.
  */
 export function jsonWords(text: string): string[] | undefined {
   const body = trimStart(text);
@@ -98,7 +98,7 @@ export function jsonWords(text: string): string[] | undefined {
   return value;
 }
 
-/** COPY, ADD, VOLUME: the JSON form or words separated by blanks. */
+/** The words of COPY, ADD and VOLUME: the JSON form, or words separated by blanks. */
 export function jsonOrPlainWords(text: string): string[] {
   return jsonWords(text) ?? plainWords(text);
 }
