@@ -22,6 +22,8 @@ export interface PolicyFile {
  * Opens a policy file. With `optional`, the built-in policy stands for a missing file until it appears. A file that is
  * there at the start must be right: throws `invalid` with line and column, `not-found` or `denied`. A file that is
  * broken, unreadable or removed later is logged once, and the policy before it stays.
+ *
+ *     openPolicyFile('/etc/drydock/policy.json', true, log, 0).current()
  */
 export function openPolicyFile(file: string, optional: boolean, log: AuthLog, ownUid: number): PolicyFile {
   let policy = defaultPolicy(ownUid);

@@ -96,7 +96,11 @@ export function defaultPolicy(ownUid: number): Policy {
   };
 }
 
-/** The authority of an identity: the union of all rules that match it. */
+/**
+ * The authority of an identity: the union of all rules that match it.
+ *
+ *     authorityOf(policy, { kind: 'token', name: 'ci' }, { kind: 'tls' }, accounts).scopes // the scopes of its rules
+ */
 export function authorityOf(
   policy: Policy,
   identity: Identity,

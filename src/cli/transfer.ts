@@ -5,7 +5,11 @@ import { boundProgress, canceledText, now, type ReportStatus } from '../progress
 import type { CommandContext } from './command.ts';
 import { createPrinter, type ProgressMode } from './progress/printer.ts';
 
-/** Runs one transfer (a pull, a push), and shows it and its parts as progress shows a step of a build. */
+/**
+ * Runs one transfer (a pull, a push), and shows it and its parts as progress shows a step of a build.
+ *
+ *     await showTransfer(ctx, 'auto', 'pulling app:1', (report) => remotePull(remote, 'app:1', {}, report));
+ */
 export async function showTransfer<T>(
   ctx: CommandContext,
   mode: ProgressMode,

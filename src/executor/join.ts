@@ -26,7 +26,11 @@ function joinCommand(target: JoinTarget, first: number, name: string): string[] 
   ];
 }
 
-/** Starts the process. Its configuration is never on the disk. */
+/**
+ * Starts the process. Its configuration is never on the disk.
+ *
+ *     join({ bundle, state, id, runc: 'runc' }, first, 'join1', process, io)
+ */
 export function join(
   target: JoinTarget,
   first: number,

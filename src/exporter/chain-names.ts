@@ -6,6 +6,8 @@ import { hold, type Store, unlessThere } from '../store/index.ts';
  * containerd takes an image as unpacked when the snapshot of each layer's stack is named by the stack's chain ID. This
  * gives the layers (lowest first) such snapshots, so that containers start from the image without unpacking it again,
  * and returns the topmost. Undefined where the store cannot put a layer on another one without copying.
+ *
+ *     const top = await nameByChains(store, ['exec-a', 'exec-b'], [diffIdA, diffIdB], lease);
  */
 export async function nameByChains(
   store: Store,

@@ -16,6 +16,8 @@ interface BuiltLayer {
  * time is the epoch (in seconds) if there is one; else it is the time of the newest layer, so that the same layers give
  * the same config. Times later than the epoch are set to it, except in the base's own history. Throws `invalid` (hop
  * `export`) for a config that is null or does not name its platform.
+ *
+ *     finishConfig(config, [{ diffId, createdAt: Date.now() }], epoch)
  */
 export function finishConfig(
   config: ImageConfig,

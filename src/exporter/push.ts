@@ -11,6 +11,8 @@ import type { ExportContext } from './types.ts';
 /**
  * Pushes the image under a tag, or under its digest alone. All its blobs must be in content. Throws the registry's
  * errors and `canceled`.
+ *
+ *     await pushCommitted(committed, 'reg.example/app:1', false, ctx);
  */
 export async function pushCommitted(
   { target, images }: Committed,

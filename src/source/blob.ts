@@ -19,7 +19,11 @@ type BlobContext = Pick<OpContext, 'session' | 'signal'> & {
   progress: Pick<OpContext['progress'], 'report'>;
 };
 
-/** Streams a blob into a file. Throws `corrupt` when its bytes do not have its digest, and the errors of reading it. */
+/**
+ * Streams a blob into a file. Throws `corrupt` when its bytes do not have its digest, and the errors of reading it.
+ *
+ *     await saveBlob({ name: 'docker.io/library/app', digest }, join(dir, 'body'), deps, ctx);
+ */
 export async function saveBlob(
   place: BlobPlace,
   file: string,

@@ -57,7 +57,11 @@ function isCommit(ref: string): boolean {
 
 type GitWork<T> = (git: Git, access: GitAccess) => Promise<T>;
 
-/** Runs git for a source, with the client's credentials. Its errors are of the hop `git`. */
+/**
+ * Runs git for a source, with the client's credentials. Its errors are of the hop `git`.
+ *
+ *     const ref = await withGit(options, runDir, ctx, (git, { remote }) => resolveRef(git, remote, 'main'));
+ */
 export async function withGit<T>(
   options: GitSpec,
   runDir: string,

@@ -34,6 +34,8 @@ export async function fetchFolder(deps: Pick<SourceDeps, 'store'>, kind: string)
 
 /**
  * The tree as a snapshot, with the file's time `modified` in ms since the epoch. The folder may be removed afterwards.
+ *
+ *     await fileTree(deps, dir, { ...look, kind: 'http', name: 'app.tar', modified: Date.now() }, ctx)
  */
 export async function fileTree(
   deps: Pick<SourceDeps, 'store' | 'refs'>,

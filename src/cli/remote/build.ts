@@ -24,6 +24,8 @@ import { solveAt } from './solve.ts';
 /**
  * Builds at a daemon. Rejects with the build's failure there, with the place in the Dockerfile; with `canceled` when
  * the signal fires.
+ *
+ *     await remoteBuild(endpoint, options, { locals: { context: '/src' } }, printer, signal);
  */
 export async function remoteBuild(
   endpoint: Endpoint,

@@ -27,6 +27,8 @@ export interface OwnFrontend {
 /**
  * Solves at a daemon. A request without a definition and without a frontend is for a client that is its own frontend,
  * `frontend`. Rejects with the daemon's error, or with `canceled` when the signal fires.
+ *
+ *     await solveAt(endpoint, { Frontend: 'dockerfile.v0', FrontendAttrs, Session: id }, sink, signal);
  */
 export async function solveAt(
   endpoint: Endpoint,

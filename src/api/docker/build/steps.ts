@@ -29,6 +29,8 @@ export interface BuildStep {
 /**
  * The steps of all stages that a build needs: global ARGs first, then each stage in the order written. `triggers` has,
  * by the line of a FROM, how many triggers its base has. The work is for `inTurns` or `atOnce`.
+ *
+ *     const steps = await inTurns(stepsOf(parsed, target, [...vertices.values()], file.triggers));
  */
 export function* stepsOf(
   file: Dockerfile,

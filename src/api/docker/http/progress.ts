@@ -11,6 +11,11 @@ function progressBar(current: number, total: number): string {
   return `${bar} ${formatSize(current).padStart(8)}/${formatSize(total)}`;
 }
 
+/**
+ * The object that tells of a transfer; `total` is 0 when it is not known.
+ *
+ *     progressObject('Downloading', '3f4ca61aafcd', 1_200_000, 3_400_000)
+ */
 export function progressObject(status: string, id: string, current: number, total: number): object {
   const detail = total > 0 ? { current, total } : { current };
   return { status, progressDetail: detail, progress: progressBar(current, total), id };

@@ -32,7 +32,11 @@ export function isPredefined(name: string): boolean {
   );
 }
 
-/** The arguments about platforms, which an ARG without a value brings into a stage. */
+/**
+ * The arguments about platforms, which an ARG without a value brings into a stage.
+ *
+ *     platformArgValues(amd64, arm64, 'build', {}).get('TARGETARCH') // 'arm64'
+ */
 export function platformArgValues(
   build: Platform,
   target: Platform,

@@ -50,7 +50,11 @@ export function opLocation(conversion: Conversion, range: SourceRange): NonNulla
   return locationOf(conversion.file, range);
 }
 
-/** Expands a word with the stage's environment, and reports variables that are set nowhere. */
+/**
+ * Expands a word with the stage's environment, and reports variables that are set nowhere.
+ *
+ *     expandIn(conversion, stage, '$HOME/bin', instruction) // '/root/bin', with ENV HOME=/root
+ */
 export function expandIn(
   conversion: Conversion,
   stage: StageState,

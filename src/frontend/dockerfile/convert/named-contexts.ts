@@ -69,6 +69,8 @@ function byKey(contexts: DockerfileRequest['namedContexts']): ReadonlyMap<string
 
 /**
  * The context of this name for this platform; undefined when there is none. `scratch` and `context` are never replaced.
+ *
+ *     findNamedContext(request, host, 'alpine:3', platform) // with --build-context alpine:3=…
  */
 export function findNamedContext(
   request: DockerfileRequest,

@@ -37,7 +37,11 @@ export function stepText(conversion: Conversion, original: string, env: Env, kee
   return blank < 0 ? text.toUpperCase() : text.slice(0, blank).toUpperCase() + text.slice(blank);
 }
 
-/** The name of the stage's next step. */
+/**
+ * The name of the stage's next step.
+ *
+ *     nextStep(conversion, stage, 'RUN make', stage.platform, env) // '[build 2/5] RUN make'
+ */
 export function nextStep(
   conversion: Conversion,
   stage: StageState,

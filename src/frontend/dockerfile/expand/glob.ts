@@ -96,7 +96,11 @@ function checkWork(pattern: string, value: string): void {
     });
 }
 
-/** `${value#pattern}`, with `longest` `${value##pattern}`. Throws `invalid` on a bad escape in the pattern. */
+/**
+ * `${value#pattern}`, with `longest` `${value##pattern}`. Throws `invalid` on a bad escape in the pattern.
+ *
+ *     trimPrefix('a.tar.gz', '*.', false, '\\') // 'tar.gz'
+ */
 export function trimPrefix(value: string, pattern: string, longest: boolean, esc: string): string {
   checkWork(pattern, value);
   const text = [...value];
@@ -104,7 +108,11 @@ export function trimPrefix(value: string, pattern: string, longest: boolean, esc
   return end <= 0 ? value : text.slice(end).join('');
 }
 
-/** `${value%pattern}`, with `longest` `${value%%pattern}`: the prefix of value and pattern read backwards. */
+/**
+ * `${value%pattern}`, with `longest` `${value%%pattern}`: the prefix of value and pattern read backwards.
+ *
+ *     trimSuffix('a.tar.gz', '.*', false, '\\') // 'a.tar'
+ */
 export function trimSuffix(value: string, pattern: string, longest: boolean, esc: string): string {
   checkWork(pattern, value);
   const text = [...value].reverse();
@@ -115,7 +123,11 @@ export function trimSuffix(value: string, pattern: string, longest: boolean, esc
   return end <= 0 ? value : text.slice(end).reverse().join('');
 }
 
-/** `${value/pattern/replacement}`, with `all` `${value//pattern/replacement}`: leftmost, longest matches. */
+/**
+ * `${value/pattern/replacement}`, with `all` `${value//pattern/replacement}`: leftmost, longest matches.
+ *
+ *     replaceGlob('a-b-c', '-', '.', true, '\\') // 'a.b.c'
+ */
 export function replaceGlob(
   value: string,
   pattern: string,

@@ -28,6 +28,8 @@ function requestOf(line: InstructionLine, esc: '\\' | '`'): InstructionRequest {
  * Parses a Dockerfile (the language of docker/dockerfile 1). Words stay unexpanded. The time is linear in the text.
  * Throws `invalid` (hop `dockerfile`) with the place in the file and a hint; before that, `onPartial` gets the part
  * above the fault.
+ *
+ *     parseDockerfile('FROM alpine:3\nRUN make\n', 'Dockerfile').stages[0].instructions[0].kind // 'RUN'
  */
 export function parseDockerfile(
   input: string | Buffer,

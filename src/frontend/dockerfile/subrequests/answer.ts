@@ -74,6 +74,8 @@ const subrequests: readonly Subrequest[] = [
 /**
  * Answers a subrequest; undefined when `id` is undefined, which is a build. Throws `unsupported` for an unknown
  * subrequest, and the errors of reading the Dockerfile.
+ *
+ *     const answer = await answerSubrequest('frontend.outline', request, host, signal);
  */
 export async function answerSubrequest(
   id: string | undefined,
