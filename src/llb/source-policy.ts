@@ -23,6 +23,13 @@ const maxConversions = 20;
 const maxRules = 2000;
 /** The largest number of instructions of all patterns together; compiling that many takes some 100 ms. */
 const maxSize = 100_000;
+/**
+ * The steps that all patterns may take for all sources together: some four seconds of CPU. Most patterns differ from most
+ * names in their beginning, where that takes next to nothing.
+ */
+const maxSteps = 1 << 27;
+/** The most sources whose rewriting is remembered. */
+const maxKnown = 10_000;
 
 /**
  * Makes the rewriting of a list of policies; undefined when they have no rules. In each policy the last matching allow
@@ -69,10 +76,9 @@ function* rewriteOf(policies: readonly Policy[]): Generator<void, SourceRewrite 
     if (list.length > 0) lists.push(list);
   }
   if (lists.length === 0) return undefined;
-  return (source) => {
+  const rewrite = (source: SourceOp, budget: SearchBudget): SourceOp => {
     const named = canonicalSource(source);
     let current = named;
-    const budget = searchBudget();
     for (let i = 0; i <= maxConversions; i++) {
       const next = lists.reduce(
         (found, rules) => (found === current ? pass(rules, found, budget) : found),
@@ -83,6 +89,33 @@ function* rewriteOf(policies: readonly Policy[]): Generator<void, SourceRewrite 
     }
     throw fail('invalid', 'solver', `${source.identifier}: the source policy converts it without end`);
   };
+  return remembering(rewrite);
+}
+
+/**
+ * The rewriting with a bound on the work of all sources together. A build's definitions name most of their sources
+ * several times; those are looked up.
+ */
+function remembering(rewrite: (source: SourceOp, budget: SearchBudget) => SourceOp): SourceRewrite {
+  const known = new Map<string, SourceOp | undefined>();
+  let left = maxSteps;
+  return (source) => {
+    const key = JSON.stringify([source.identifier, source.attrs]);
+    if (known.has(key)) return known.get(key) ?? source;
+    const budget = searchBudget();
+    const whole = budget.left;
+    const rewritten = rewrite(source, budget);
+    left -= whole - budget.left;
+    if (left < 0) throw tooMuchWork();
+    if (known.size < maxKnown) known.set(key, rewritten === source ? undefined : rewritten);
+    return rewritten;
+  };
+}
+
+function tooMuchWork(): Error {
+  return fail('exhausted', 'client', 'the source policies take too long for so many sources', {
+    hint: 'Use fewer rules, or rules that begin with what the names begin with and have few stars.',
+  });
 }
 
 /** Gives a source the one name that rules use: the folder of a git repository can be written in many ways. */

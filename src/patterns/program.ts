@@ -13,6 +13,9 @@ export type CharSet = (code: number) => boolean;
  */
 export type Assertion = (before: number, after: number) => boolean;
 
+/** The beginning of the text. */
+export const atTextStart: Assertion = (before) => before === -1;
+
 /** An instruction. It is followed by the next one unless it names another; places are indexes into the program. */
 export type RegexInstruction =
   | { readonly op: 'char'; readonly code: number }
@@ -28,12 +31,27 @@ export type RegexInstruction =
 /** Start and end of the part that each group matched; -1 for a group that took no part. Group 0 is the whole. */
 type Places = readonly number[];
 
+/** Thrown by a search that would take more steps than it may. */
+export class StepsSpent extends Error {}
+
+/**
+ * The most characters of the text with which matches begin, where they may begin anywhere. Looking for a longer text
+ * may take as many steps as it has characters, at each place.
+ */
+const maxPrefix = 32;
+
 /** A program, ready to run on one text after another. */
 export class Program {
   readonly #code: readonly RegexInstruction[];
   /** For each instruction, the last round in which it was put on a list. */
   readonly #seen: Uint32Array;
+  /** Whether a match can only begin where the text does. */
+  readonly #anchored: boolean;
+  /** A text with which each match begins. */
+  readonly #prefix: string;
   #round = 0;
+  /** The steps that the last run took. */
+  steps = 0;
   /** The instructions that wait for the next character, and their saved places. */
   #now: number[] = [];
   #next: number[] = [];
@@ -43,34 +61,50 @@ export class Program {
   constructor(code: readonly RegexInstruction[]) {
     this.#code = code;
     this.#seen = new Uint32Array(code.length);
+    const begin = code.filter(({ op }) => op !== 'save');
+    const [first] = begin;
+    this.#anchored = first?.op === 'assert' && first.holds === atTextStart;
+    let prefix = '';
+    for (let at = this.#anchored ? 1 : 0, one = begin[at]; one?.op === 'char'; one = begin[++at]) {
+      prefix += String.fromCodePoint(one.code);
+    }
+    this.#prefix = this.#anchored ? prefix : [...prefix].slice(0, maxPrefix).join('');
   }
 
-  /** Whether a part of the text matches. */
-  isIn(text: string): boolean {
-    return this.#run(text, undefined) !== undefined;
+  /** Whether a part of the text matches. Throws StepsSpent when that is not known after `most` steps. */
+  isIn(text: string, most: number): boolean {
+    return this.#run(text, undefined, most) !== undefined;
   }
 
-  /** The leftmost part that matches, as a backtracking matcher would find it. `slots`: twice the number of groups. */
-  find(text: string, slots: number): Places | undefined {
-    return this.#run(text, new Array<number>(slots).fill(-1));
+  /**
+   * The leftmost part that matches, as a backtracking matcher would find it. `slots`: twice the number of groups.
+   * Throws as `isIn` does.
+   */
+  find(text: string, slots: number, most: number): Places | undefined {
+    return this.#run(text, new Array<number>(slots).fill(-1), most);
   }
 
-  #run(text: string, empty: Places | undefined): Places | undefined {
+  #run(text: string, empty: Places | undefined, most: number): Places | undefined {
     let found: Places | undefined;
     let before = -1;
+    // Looking for the prefix is some four times as fast as a step, in the worst case.
+    this.steps = this.#anchored ? 1 : 1 + (text.length >> 2);
+    if (this.#anchored ? !text.startsWith(this.#prefix) : !text.includes(this.#prefix)) return undefined;
     this.#now.length = 0;
     this.#nowSaved.length = 0;
     this.#turn();
     for (let at = 0; ; ) {
       const after = at < text.length ? (text.codePointAt(at) as number) : -1;
       // A match that began earlier is preferred to one that would begin here.
-      if (found === undefined) {
+      if (found === undefined && (at === 0 || !this.#anchored)) {
         this.#add(0, at, before, after, this.#now, this.#nowSaved, empty);
       }
-      if (this.#now.length === 0 && found !== undefined) return found;
+      if (this.#now.length === 0 && (found !== undefined || this.#anchored)) return found;
+      if (this.steps > most) throw new StepsSpent();
       const width = after > 0xffff ? 2 : 1;
       const behind = at + width < text.length ? (text.codePointAt(at + width) as number) : -1;
       this.#turn();
+      this.steps += this.#now.length + 1;
       for (let i = 0; i < this.#now.length; i++) {
         const pc = this.#now[i] as number;
         const one = this.#code[pc] as RegexInstruction;
@@ -115,6 +149,7 @@ export class Program {
     /** The second ways, with the places saved on the way to them. */
     let others: { pc: number; saved: Places | undefined }[] | undefined;
     for (;;) {
+      this.steps++;
       let next = -1;
       if (this.#seen[pc] !== this.#round) {
         this.#seen[pc] = this.#round;

@@ -1,5 +1,5 @@
 /** Parses the syntax of Go's regular expressions: https://github.com/google/re2/wiki/Syntax. Pure. */
-import { type Assertion, type CharSet, rangesSet } from './program.ts';
+import { type Assertion, atTextStart, type CharSet, rangesSet } from './program.ts';
 import { posixClass, unicodeClass } from './regex-classes.ts';
 
 /** A parsed expression, as a tree. */
@@ -306,7 +306,8 @@ class Reader {
 }
 
 function begin(lines: boolean): RegexNode {
-  return { kind: 'assert', holds: (before) => before === -1 || (lines && before === newline) };
+  const holds: Assertion = lines ? (before) => before === -1 || before === newline : atTextStart;
+  return { kind: 'assert', holds };
 }
 
 function end(lines: boolean): RegexNode {

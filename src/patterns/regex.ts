@@ -3,7 +3,7 @@
  * the expression is. Pure. `regex-syntax.ts` parses them.
  */
 import { fail } from '../errors/index.ts';
-import { Program, type RegexInstruction } from './program.ts';
+import { Program, type RegexInstruction, StepsSpent } from './program.ts';
 import { type RegexNode, readRegex } from './regex-syntax.ts';
 
 /** The longest expression in characters. */
@@ -11,14 +11,17 @@ const maxLength = 4096;
 /** The largest number of instructions of one expression; counted repetitions multiply them. */
 const maxInstructions = 20_000;
 
-/** The steps (instructions × characters) that searches may still take together. */
+/** The steps that searches may still take together: at most some three for each instruction and character. */
 export interface SearchBudget {
   left: number;
 }
 
+/** The steps of a new budget. */
+const searchSteps = 1 << 20;
+
 /** The steps that one caller may take before it must let others run: some tens of milliseconds. */
 export function searchBudget(): SearchBudget {
-  return { left: 1 << 20 };
+  return { left: searchSteps };
 }
 
 /** A match: the whole (`0`) and the groups by number; undefined for a group that took no part. */
@@ -58,14 +61,12 @@ export class Regex {
 
   /** Whether the text contains a match. Throws `exhausted` when the search may take more than the budget. */
   test(text: string, budget = searchBudget()): boolean {
-    this.#spend(text, budget);
-    return this.#program.isIn(text);
+    return this.#within(budget, () => this.#program.isIn(text, budget.left));
   }
 
   /** The leftmost match in the text. Throws `exhausted` as `test` does. */
   exec(text: string, budget = searchBudget()): RegexMatch | undefined {
-    this.#spend(text, budget);
-    const places = this.#program.find(text, 2 * (this.#groups + 1));
+    const places = this.#within(budget, () => this.#program.find(text, 2 * (this.#groups + 1), budget.left));
     if (places === undefined) return undefined;
     const groups: (string | undefined)[] = [];
     for (let i = 0; i < places.length; i += 2) {
@@ -75,9 +76,15 @@ export class Regex {
     return { index: places[0] as number, groups, names: this.#names };
   }
 
-  #spend(text: string, budget: SearchBudget): void {
-    budget.left -= this.size * (text.length + 1);
-    if (budget.left >= 0) return;
+  #within<T>(budget: SearchBudget, search: () => T): T {
+    try {
+      const found = search();
+      budget.left -= this.#program.steps;
+      return found;
+    } catch (err) {
+      if (!(err instanceof StepsSpent)) throw err;
+      budget.left = 0;
+    }
     throw fail(
       'exhausted',
       'client',

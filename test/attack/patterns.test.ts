@@ -16,6 +16,8 @@ import { apply } from '../../src/fs/apply.ts';
 import { checksum } from '../../src/fs/checksum.ts';
 import { exportTree } from '../../src/fs/export.ts';
 import { IgnoreMatcher } from '../../src/fs/ignore.ts';
+import { loadGraphInTurns } from '../../src/llb/graph.ts';
+import { image as llbImage, marshal, merge, scratch } from '../../src/llb/llb.ts';
 import { sourceRewrite } from '../../src/llb/source-policy.ts';
 import { readFilters } from '../../src/patterns/filter.ts';
 import { compileGlob } from '../../src/patterns/glob.ts';
@@ -175,6 +177,61 @@ describe('rules of source policies without number', () => {
   ])('too many %s are refused', (_, rules) => {
     const policy = create(PolicySchema, { rules });
     soon(() => expect(() => sourceRewrite([policy])).toThrow(/source policies (have|are)/));
+  });
+});
+
+describe('many rules and many sources', () => {
+  const rewriteBy = (count: number, identifier: (i: number) => string, matchType: MatchType) => {
+    const rules = Array.from({ length: count }, (_, i) => ({
+      action: PolicyAction.DENY,
+      selector: { identifier: identifier(i), matchType },
+    }));
+    return sourceRewrite([create(PolicySchema, { rules })])!;
+  };
+  const image = (i: number) =>
+    create(SourceOpSchema, {
+      identifier: `docker-image://docker.io/library/other${i}@sha256:${'0'.repeat(64)}`,
+    });
+
+  test.each([
+    ['exact', (i: number) => `docker-image://docker.io/library/name${i}`, MatchType.EXACT],
+    ['anchored', (i: number) => `^docker-image://docker\\.io/library/name${i}:.*$`, MatchType.REGEX],
+    ['floating', (i: number) => `library/name${i}:`, MatchType.REGEX],
+    ['star', (i: number) => `docker-image://x${i}*`, MatchType.WILDCARD],
+  ])('1,000 %s rules are held against 1,000 images', (_, identifier, matchType) => {
+    const rewrite = rewriteBy(1000, identifier, matchType);
+    soon(() => {
+      for (let i = 0; i < 1000; i++) expect(rewrite(image(i)).identifier).toContain(`other${i}`);
+    });
+  });
+
+  const slow = (i: number) => `docker-image://${'*a'.repeat(20)}${i}`;
+
+  test('what would take minutes in all is refused, and not because of one source named often', () => {
+    const rewrite = rewriteBy(10, slow, MatchType.WILDCARD);
+    soon(() => {
+      for (let i = 0; i < 100_000; i++) rewrite(image(0));
+    });
+    expect(() => {
+      for (let i = 0; i < 50_000; i++) rewrite(image(i));
+    }).toThrow(/take too long for so many sources/);
+  });
+
+  test('a build that is cancelled stops', async () => {
+    const rewrite = rewriteBy(10, slow, MatchType.WILDCARD);
+    const images = Array.from({ length: 1000 }, (_, i) =>
+      scratch().copy(llbImage(`other${i}`), '/', `/${i}`),
+    );
+    const definition = marshal(merge(images));
+    const stop = new AbortController();
+    let held = 0;
+    const counting = (source: Parameters<typeof rewrite>[0]) => {
+      if (++held === 10) stop.abort();
+      return rewrite(source);
+    };
+    const loading = loadGraphInTurns(definition, { rewrite: counting, signal: stop.signal });
+    await expect(loading).rejects.toMatchObject({ code: 'canceled' });
+    expect(held).toBeLessThan(1000);
   });
 });
 
