@@ -1,6 +1,7 @@
 /** Names of users and groups, from `/etc/passwd` and `/etc/group`, read again when they change. */
 import { readFileSync, statSync } from 'node:fs';
 
+/** The users and groups of a machine. */
 export interface Accounts {
   userName(uid: number): string | undefined;
   uidOf(user: string): number | undefined;

@@ -18,6 +18,7 @@ interface Decision {
   reason?: string;
 }
 
+/** An open audit log. */
 export interface AuditLog {
   write(decision: Decision): void;
   /** Opens the file anew, after log rotation has moved it. */

@@ -22,6 +22,7 @@ export interface OidcTokens {
   check(jwt: string): Promise<OidcIdentity>;
 }
 
+/** Makes the checks of a policy's issuers. `now` gives the time, in ms since the epoch. */
 export function createOidcTokens(issuers: readonly Issuer[], now: () => number = Date.now): OidcTokens {
   const keys = new Map<string, Promise<JWTVerifyGetKey>>();
 

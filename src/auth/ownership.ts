@@ -12,6 +12,7 @@ export interface Reach {
   readonly all: boolean;
 }
 
+/** The reach of an authority. */
 export function reachOf({ identity, scopes }: Authority): Reach {
   return { owner: identityKey(identity), all: scopes.has('builds:all') };
 }

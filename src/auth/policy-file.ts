@@ -10,6 +10,7 @@ const maxSize = 4 << 20;
 /** A file that is younger than this, in ms, may change again without its times showing it. */
 const settledMs = 100;
 
+/** A policy file that is watched. */
 export interface PolicyFile {
   /** The policy in force. Looks first (by one stat) whether the file has changed. */
   current(): Policy;

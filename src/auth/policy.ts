@@ -40,6 +40,7 @@ export type Match =
     }
   | { kind: 'anonymous'; insecureListener?: true };
 
+/** A rule: the identities that it is for, and what it gives them. */
 export interface PolicyRule {
   match: Match;
   scopes: ReadonlySet<Scope>;
@@ -57,6 +58,7 @@ export interface TokenEntry {
   expires?: number;
 }
 
+/** An OIDC issuer whose tokens are taken. */
 export interface Issuer {
   issuer: string;
   audience: string[];
@@ -66,6 +68,7 @@ export interface Issuer {
   clockSkewSeconds: number;
 }
 
+/** A parsed policy. */
 export interface Policy {
   rules: readonly PolicyRule[];
   tokens: readonly TokenEntry[];

@@ -17,6 +17,7 @@ export interface Tokens {
   basic(name: string, secret: string): Promise<TokenIdentity>;
 }
 
+/** Makes the checks of a policy's tokens. `now` gives the time, in ms since the epoch. */
 export function createTokens(entries: readonly TokenEntry[], now: () => number = Date.now): Tokens {
   const made = entries.flatMap((entry) =>
     entry.hash.kind === 'sha256' ? [{ entry, digest: entry.hash.digest }] : [],

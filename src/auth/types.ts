@@ -132,6 +132,7 @@ export interface Ask {
   requestId?: string;
 }
 
+/** Auth of one daemon: it knows the policy in force, and writes the audit log. */
 export interface Auth {
   /**
    * Finds out who asks and what they may do. Looks first whether the policy file has changed. Throws `unauthenticated`

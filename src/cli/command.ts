@@ -20,6 +20,7 @@ export interface CommandContext extends StoreOptions {
   insecureRegistries: string[];
 }
 
+/** A command of the program. */
 export interface Command {
   /** The operands, `IMAGE [IMAGE…]`. */
   usage: string;

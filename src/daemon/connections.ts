@@ -33,6 +33,10 @@ interface ConnectionsOptions {
   metrics: Metrics;
 }
 
+/**
+ * The connections of a daemon. Each comes in by its listener, is sniffed, and is served until it ends; `settle` and
+ * `destroy` end them when the daemon stops.
+ */
 export class Connections {
   readonly #options: ConnectionsOptions;
   readonly #http: Server;

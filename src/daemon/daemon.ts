@@ -19,6 +19,7 @@ import { Metrics } from './metrics.ts';
 import { type ServiceManager, takeServiceManager } from './notify.ts';
 import { takePidLock } from './pid-lock.ts';
 
+/** A running daemon. `startDaemon` makes it; it serves until `stop`. */
 export interface Daemon {
   /** Its addresses, in the form of `--host`. */
   readonly addresses: readonly string[];

@@ -25,6 +25,7 @@ interface ListenOptions {
   log: Log;
 }
 
+/** The open listeners of a daemon. */
 export interface Listeners {
   /** The addresses of the daemon; a port that was 0 is the real one. */
   readonly addresses: readonly string[];

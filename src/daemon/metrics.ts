@@ -13,6 +13,7 @@ interface Family {
 /** The upper bounds of a histogram's buckets, in seconds. */
 const buckets = [0.005, 0.025, 0.1, 0.5, 1, 5, 15, 60, 300, 1200];
 
+/** The metrics of a daemon. */
 export class Metrics {
   readonly #families = new Map<string, Family>();
 

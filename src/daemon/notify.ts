@@ -2,6 +2,7 @@
 import type { Log } from '../api/index.ts';
 import { sendDatagram } from '../linux/index.ts';
 
+/** The service manager that has started the daemon. */
 export interface ServiceManager {
   /** Says that the daemon serves; `status` is for people. */
   ready(status: string): void;

@@ -51,6 +51,7 @@ export interface LimitOptions extends OperatorLimits {
   cgroupParent?: string;
 }
 
+/** The options of `openEngine`: the store, the registries, and the limits of steps and cache. */
 export interface EngineOptions extends StoreOptions, RegistryOptions, LimitOptions {
   /**
    * Opens the root with the space that is set aside on the disk for giving space back. It is for callers that do not
@@ -59,6 +60,10 @@ export interface EngineOptions extends StoreOptions, RegistryOptions, LimitOptio
   useReserve?: boolean;
 }
 
+/**
+ * The parts of an engine, all on one store. `openEngine` opens it; any number of builds run on it at the same time;
+ * `close` closes it when they are over.
+ */
 export interface Engine {
   readonly store: Store;
   readonly cache: Cache;

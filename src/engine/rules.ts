@@ -14,6 +14,10 @@ interface RulesOptions {
   judge?: SourceJudge;
 }
 
+/**
+ * The rules of one build. They are made with the build and do not change; every definition that the build solves is
+ * read by `load`, whoever brings it.
+ */
 export class Rules {
   readonly allow: readonly string[];
   readonly rewrite: SourceRewrite | undefined;

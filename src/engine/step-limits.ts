@@ -1,6 +1,7 @@
 /** The limits that an operator sets for every step, read from text. Pure. */
 import { fail } from '../errors/index.ts';
 
+/** The limits that hold for every step of an engine. */
 export interface OperatorLimits {
   /**
    * The largest number of processes and threads of one step. 0: no limit. Undefined: 8192, or a quarter of the

@@ -4,6 +4,7 @@ import { fail, nearest } from '../errors/index.ts';
 export const imageStores = ['local', 'containerd'] as const;
 export type ImageStore = (typeof imageStores)[number];
 
+/** The choice of a store, and of the place of its data. */
 export interface StoreOptions {
   /** The folder for all state. With containerd it holds all state that is not containerd's. */
   root: string;

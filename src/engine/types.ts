@@ -9,6 +9,11 @@ import type { Bridge } from './bridge/bridge.ts';
 import type { PolicyCheck } from './bridge/source-judge.ts';
 import type { BridgeResult, Frontend, NamedFrontends } from './bridge/types.ts';
 
+/**
+ * One output of a build: its kind, its attributes, and its destination.
+ *
+ *     { type: 'local', attrs: { 'platform-split': 'true' }, sink: { files: '/out' } }
+ */
 export interface OutputSpec {
   type: 'image' | 'oci' | 'docker' | 'local' | 'tar' | 'cacheonly';
   /**
@@ -86,6 +91,7 @@ export interface BuildOptions extends DockerfileRequest {
   allow: string[];
 }
 
+/** The result of a build, for commands and the library. */
 export interface BuildResult {
   /** The ID (config digest) of the first image, when an image was made. */
   imageId?: Digest;

@@ -46,6 +46,7 @@ export interface AssemblyMount {
   isPlain?: boolean;
 }
 
+/** Everything that `assemble` puts together for one container. */
 export interface Assembly {
   /** The step's own folder, in which nobody else writes. The root filesystem comes to `root` in it. */
   bundle: string;

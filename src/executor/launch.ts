@@ -5,6 +5,7 @@
 
 import { join } from 'node:path';
 
+/** A container that is assembled and ready to run. */
 export interface Launch {
   bundle: string;
   id: string;

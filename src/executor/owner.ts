@@ -19,6 +19,10 @@ import { join } from 'node:path';
 import { tryLock } from '../linux/index.ts';
 import { type CgroupHost, killGroup, removeGroup } from './cgroups.ts';
 
+/**
+ * This process as the owner of cgroups. It registers before the first container, names each container's group, and is
+ * released when no step is run any more.
+ */
 export class Owner {
   /** The beginning of the names of this process's cgroups. */
   readonly name = randomUUID();

@@ -8,6 +8,7 @@ import { pipe } from '../linux/index.ts';
 import { pipes, terminal } from './stdio.ts';
 import type { ExecIo } from './types.ts';
 
+/** A started runtime, with the container's processes below it. */
 export interface RuntimeProcess {
   /** Resolves with the exit code (128+n for signal n) once the process and its output have ended. */
   ended: Promise<number>;

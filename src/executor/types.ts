@@ -2,6 +2,7 @@
 import type { Readable } from 'node:stream';
 import type { Mount } from '../fs/index.ts';
 
+/** One mount of a container, besides its root. */
 export interface ExecMount {
   /** Absolute path in the container. */
   dest: string;
@@ -15,6 +16,10 @@ export interface ExecMount {
     | { type: 'file'; data: Buffer; uid: number; gid: number; mode: number };
 }
 
+/**
+ * A process and its container: what is run, on which files, and within which limits. `ops/exec/spec.ts` makes one of
+ * LLB's description.
+ */
 export interface ExecSpec {
   /** Names the container, its cgroup and its bundle folder. It is unique in this process. */
   id: string;
@@ -52,6 +57,7 @@ export interface ExecSpec {
   };
 }
 
+/** The input and output of a process. */
 export interface ExecIo {
   stdin?: Readable;
   /** Takes output. A promise that it returns holds up the process's further output until it resolves. */
@@ -79,6 +85,10 @@ export interface ExecControl {
   exec(spec: ExecSpec, io: ExecIo, signal: AbortSignal): Promise<{ exitCode: number }>;
 }
 
+/**
+ * Runs containers. A container is made by `run`, from its mounts to its cgroup, and nothing of it is left when `run`
+ * settles.
+ */
 export interface Executor {
   /**
    * Runs a process to its end. When the signal fires, every process of the container is killed at once. The exit code

@@ -48,6 +48,7 @@ interface CommittedImage {
   labels: Record<string, string>;
 }
 
+/** An image in content, under the context's lease. */
 export interface Committed {
   /** The manifest, or the index when there are several platforms. */
   target: Descriptor;

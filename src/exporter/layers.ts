@@ -27,6 +27,7 @@ import type { KeptLayers, WantedBlobs } from './image-plan.ts';
 import { compressionOf, typed } from './media-types.ts';
 import type { ExportContext } from './types.ts';
 
+/** The form that the layers of an image are to have. */
 export interface LayerOptions {
   compression: Compression;
   /** Brings layers that have another compression (those of a base image) to this one. */
@@ -45,6 +46,7 @@ export interface LayerOptions {
   unpacked?: boolean;
 }
 
+/** A layer of a manifest. */
 export interface ExportLayer {
   descriptor: Descriptor;
   diffId: Digest;

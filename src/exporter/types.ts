@@ -24,6 +24,7 @@ export interface PlatformResult {
  */
 export type MadeNow = 'kept' | 'anew';
 
+/** The request to one exporter: the results of all platforms, and the form that they are to have. */
 export interface ExportRequest {
   results: PlatformResult[];
   attrs: Record<string, string>;
@@ -51,6 +52,7 @@ export interface ExportRequest {
   inlineCache?(result: number, diffIds: readonly Digest[]): Promise<Buffer | undefined>;
 }
 
+/** The build that an exporter works for, and the parts of the engine that it uses. */
 export interface ExportContext {
   store: Store;
   registry: RegistryClient;
@@ -73,6 +75,7 @@ export interface ExportContext {
   bases?(): Promise<Bases>;
 }
 
+/** Layers of base images: a chain ID → the blob, and the reference of an image that has it. */
 export type Bases = ReadonlyMap<Digest, { blob: Descriptor; from: string | undefined }>;
 
 /**
@@ -84,6 +87,7 @@ export type OutputSink =
   | { files: string }
   | ClientOutput;
 
+/** The answer of an exporter. */
 export interface ExportResponse {
   /** `containerimage.digest`, `containerimage.config.digest`, `containerimage.descriptor`, `image.name` … */
   metadata: Record<string, unknown>;
@@ -105,6 +109,10 @@ export interface StoredOutput {
   labels: Readonly<Record<string, string>>;
 }
 
+/**
+ * Makes one kind of output. It is made by `createExporter`, which checks its attributes before the build begins, and is
+ * called when the build's results are there.
+ */
 export interface Exporter {
   /** The name of the vertex that progress shows: `exporting to image`. */
   readonly title: string;

@@ -163,6 +163,7 @@ export interface FrontendResult {
   };
 }
 
+/** The LLB and the image config for one platform. */
 export interface FrontendTarget {
   /**
    * The platform as it was asked for, `linux/amd64`. It names the platform's folder, and its part of the result's

@@ -6,6 +6,7 @@ import type { Refs } from '../refs/index.ts';
 import type { OpContext, OpMaker as SolverOpMaker } from '../solver/index.ts';
 import type { Ref, Store } from '../store/index.ts';
 
+/** The parts of the engine that ops get when they are made. */
 export interface OpDeps {
   store: Store;
   cache: Cache;

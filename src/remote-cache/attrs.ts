@@ -21,6 +21,7 @@ export type ImportWant = CachePlace & {
   digest?: Digest;
 };
 
+/** A cache that is to be written, with its attributes checked. */
 export interface ExportWant {
   /** Undefined: inside the image's config. */
   place: CachePlace | undefined;

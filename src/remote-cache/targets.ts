@@ -3,6 +3,7 @@ import type { CacheLayer, ExportContext } from '../exporter/index.ts';
 import { type Descriptor, parseReference } from '../oci/index.ts';
 import type { ClientContent } from '../session/index.ts';
 
+/** The place of a cache that is being written. The layers come first, then the config, and the manifest last. */
 export interface CacheTarget {
   layer(layer: CacheLayer): Promise<void>;
   /** Takes a config. */

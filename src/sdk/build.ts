@@ -70,6 +70,7 @@ export interface CommonOptions {
   store?: Omit<StoreOptions, 'root'>;
 }
 
+/** The options of `build()`. */
 export interface DockerfileOptions extends CommonOptions {
   /** The context: a folder, a git or http(s) URL, or a tar as a stream. */
   context: string | Readable;
@@ -104,6 +105,7 @@ export interface DockerfileOptions extends CommonOptions {
   check?: boolean;
 }
 
+/** The options of `buildState()`. */
 export interface StateOptions extends CommonOptions {
   /** The config of the image. `env`, `cwd` and `user` of the state are put into it. */
   config?: ImageConfig['config'];

@@ -7,6 +7,7 @@ import { runTask } from '../workers/index.ts';
 import { joinPorts } from './fsutil/port.ts';
 import type { LocalProvider } from './types.ts';
 
+/** A folder on this host as a provider that copies it, with a list of its files. */
 export function folderSync(dir: string): Extract<LocalProvider, { kind: 'sync' }> {
   return {
     kind: 'sync',

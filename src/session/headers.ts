@@ -2,6 +2,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { fail } from '../errors/index.ts';
 
+/** A client's description of its session. */
 export interface SessionInfo {
   id: string;
   /** A name for people: the build context's folder, or the client's own word. */

@@ -6,6 +6,7 @@ import type { GrpcChannel } from '../grpc/index.ts';
 
 export const healthMethod = '/grpc.health.v1.Health/Check';
 
+/** When a client is asked whether it is there, and when its silence ends the session. */
 export interface HealthOptions {
   /** The time between the first few checks, in ms. */
   everyMs: number;

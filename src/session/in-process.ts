@@ -12,6 +12,7 @@ import type { Session } from './types.ts';
 /** A secret's ID, and the file or environment variable that holds its value. */
 export type SecretSource = { id: string } & ({ file: string } | { env: string });
 
+/** The things that a client in this process offers to its build. */
 export interface InProcessOptions {
   /** The session's local name → a folder. */
   locals: Record<string, string>;

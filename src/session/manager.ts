@@ -26,6 +26,12 @@ interface SessionManagerOptions {
 /** How many ended sessions are remembered, so that nobody waits for one that has come and gone. */
 const rememberGone = 4096;
 
+/**
+ * The connected sessions of a daemon.
+ *
+ * A session comes by `upgrade` or `accept`, is found by builds with `find`, which may wait for it, and ends with its
+ * connection. `close` ends all of them.
+ */
 export class SessionManager {
   readonly #options: SessionManagerOptions;
   /** The keys (`keyOf`) of sessions whose connections are being answered. */

@@ -17,6 +17,7 @@ import type { SessionInfo } from './headers.ts';
 /** The answer of a client that does not serve a call. */
 export const notServed = Symbol('not served');
 
+/** The other end of a session's connection. All services call the client through it. */
 export class Peer {
   readonly info: SessionInfo;
   readonly channel: GrpcChannel;

@@ -58,6 +58,10 @@ export interface Tenant {
   readonly sharesCacheMounts: boolean;
 }
 
+/**
+ * A client, as its builds see it. It is made or found before the build and may serve several builds. The build calls a
+ * method when it needs something, and a client that is gone is found out only then.
+ */
 export interface Session {
   readonly id: string;
   /** The owner of the build; undefined where builds are not kept apart. */
@@ -138,6 +142,7 @@ export interface ClientOutput {
   content(): Promise<ClientContent>;
 }
 
+/** A tree that is sent to the client's folder. */
 export interface OutputTree {
   spec: ViewSpec;
   /** The folder that the tree is put into; '' or undefined: the top. */

@@ -4,6 +4,7 @@ import type { RegistryClient } from '../registry/index.ts';
 import type { OpMaker } from '../solver/index.ts';
 import type { Store } from '../store/index.ts';
 
+/** The parts of the engine that sources get when they are made. */
 export interface SourceDeps {
   store: Store;
   refs: Refs;

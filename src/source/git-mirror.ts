@@ -9,6 +9,10 @@ import type { Git } from './git-run.ts';
 /** Lets git read a repository or a bundle on this host that Drydock itself has put there. */
 const local = { args: ['-c', 'protocol.file.allow=always'], env: { GIT_ALLOW_PROTOCOL: 'file' } };
 
+/**
+ * A mirror of one remote that this process has to itself. `open` locks it, `fetch` brings commits, `export` and `clone`
+ * write their files, and `close` lets go of it.
+ */
 export class GitMirror {
   readonly #dir: string;
   readonly #remote: string;

@@ -12,6 +12,7 @@ import { Git, type GitAccess } from './git-run.ts';
 import type { GitVerify } from './git-signature.ts';
 import { parseGitUrl } from './git-url.ts';
 
+/** A ref of a repository, and the object that it points at. */
 export interface GitRef {
   /** The full name, `refs/heads/main`; '' for a commit that is named by its digits. */
   name: string;
@@ -26,6 +27,7 @@ export interface GitContext {
   progress: Pick<VertexProgress, 'log' | 'report'>;
 }
 
+/** The options of a git source. */
 export interface GitSpec {
   remote: string;
   ref: string;

@@ -11,6 +11,7 @@ import { canceled, DrydockError, type ErrorCode, fail } from '../errors/index.ts
 import { movedTo } from './git-redirect.ts';
 import { withoutCredentials } from './git-url.ts';
 
+/** A remote, with the credentials for it. */
 export interface GitAccess {
   /** The URL without credentials. */
   remote: string;

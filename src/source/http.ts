@@ -1,7 +1,4 @@
-/**
- * `http://…` and `https://…`: one file of a server. It is named by its bytes and its time. ETag and Last-Modified spare
- * a second transfer.
- */
+/** `http://…` and `https://…`: one file, named by its bytes and its time. ETag and Last-Modified spare transfers. */
 import { createHash, randomUUID } from 'node:crypto';
 import { createReadStream, readFileSync } from 'node:fs';
 import { constants, copyFile, rename, rm, writeFile } from 'node:fs/promises';
@@ -105,10 +102,7 @@ function httpOptions({ identifier: url, attrs }: SourceOp): HttpSpec {
   return { url, filename, checksum: wanted, look, headers, authSecret, signed };
 }
 
-/**
- * The time of the file, in ms since the epoch. It is part of the answer: equal bytes with another time are another
- * file.
- */
+/** The time of the file, in ms since the epoch. Equal bytes with another time are another file. */
 function modifiedOf({ lastModified }: Fetched): number {
   return Date.parse(lastModified ?? '') || 0;
 }
@@ -221,10 +215,7 @@ class HttpFile {
     await pins?.pin(`${this.#pinKey()} body`, async () => downloaded);
   }
 
-  /**
-   * The owner of a file that was got with credentials, where builds are kept apart. A tenant without credentials does
-   * not get it from here.
-   */
+  /** The tenant that has got the file with credentials: others do not get it from here. Empty: it is everybody's. */
   async ownedBy(ctx: HttpContext): Promise<[] | [string]> {
     const { tenant } = ctx.session;
     if (tenant === undefined) return [];
@@ -252,10 +243,7 @@ class HttpFile {
     return { ...this.#headers, ...(auth && { authorization: auth.authorization }) };
   }
 
-  /**
-   * The server's answer now. The server is asked by what is known of the file, and the file is downloaded when that is
-   * out of date.
-   */
+  /** The server's answer now. The file is downloaded when the remembered answer is out of date. */
   async #ask(ctx: HttpContext): Promise<Fetched> {
     const memo = await this.#memo(ctx);
     if (memo?.etag !== undefined) {

@@ -6,6 +6,7 @@ import { recordLease } from '../solver/index.ts';
 import { fillReserve, type Store, withReserve } from '../store/index.ts';
 import { inTurns, isDue, nextTurn } from '../workers/index.ts';
 
+/** A cache record or a kept folder, as `du` lists it. */
 export interface UsageRecord {
   id: string;
   type: RecordType;
@@ -24,6 +25,7 @@ export interface UsageRecord {
   owner?: string;
 }
 
+/** The records that a prune takes; without options, all that nothing else uses. */
 export interface PruneOptions {
   /** Takes records that images share, and internal records, too; default: only those that nothing else uses. */
   all?: boolean;

@@ -16,6 +16,7 @@ export interface GcRule extends Omit<PruneRule, 'reservedSpace' | 'maxUsedSpace'
 /** How often rules that must look at every record are applied at most, in ms. */
 const pauseMs = 60_000;
 
+/** Takes records out of the cache by rules. The engine has one, and `afterBuild` is called at the end of each build. */
 export class GarbageCollector {
   /** The rules, in the order in which they are applied. An empty list: no record is ever taken out. */
   readonly rules: readonly PruneRule[];

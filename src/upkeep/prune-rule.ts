@@ -12,6 +12,7 @@ import {
   type UsageRecord,
 } from './disk-usage.ts';
 
+/** One rule of pruning. */
 export interface PruneRule {
   /** Takes internal records and those that images share, too. */
   all?: boolean;

@@ -28,6 +28,7 @@ import { reflection } from './reflection.ts';
 /** The largest message, in bytes, of methods that are open to everyone who can connect. */
 const maxOpenMessage = 4 << 10;
 
+/** The options of BuildKit's API. */
 export interface BuildkitOptions {
   /**
    * The entitlements that a build gets when it asks, whoever started it, as with buildkitd. Undefined: those in the

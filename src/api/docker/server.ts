@@ -18,6 +18,7 @@ import { runtimeRefusal } from './routes/runtime.ts';
 import { upgradeRequest, wantsUpgrade } from './routes/upgrades.ts';
 import { routes } from './routes.ts';
 
+/** docker's API, as the daemon's connections call it. */
 export interface DockerApi {
   /** Answers a request of a node:http server. */
   handle(request: IncomingMessage, response: ServerResponse): void;

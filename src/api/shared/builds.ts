@@ -19,6 +19,10 @@ interface BuildEnd {
   duration: number;
 }
 
+/**
+ * The running builds of a daemon. Each runs inside `run`, from its request to its end; `drain` and `abortAll` end the
+ * daemon's work.
+ */
 export class Builds {
   readonly #running = new Set<RunningBuild>();
   readonly #onEnd: (end: BuildEnd) => void;

@@ -44,6 +44,7 @@ function attributesOf(labels: EventImage['labels']): EventImage['labels'] {
   return short;
 }
 
+/** The events of a daemon: `emit` sends one, `listen` hears them, and `past` has the latest. */
 export class EventBus {
   readonly #past: ApiEvent[] = [];
   readonly #listeners = new Set<(event: ApiEvent) => void>();

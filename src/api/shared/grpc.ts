@@ -11,6 +11,7 @@ import type { Ask, Authority } from '../../auth/index.ts';
  */
 export type AdmitCall = (headers: IncomingHttpHeaders, ask: Ask) => Promise<Authority>;
 
+/** The server of BuildKit's API in a daemon. */
 export interface GrpcAcceptor {
   /**
    * Serves a connection from the first byte of the HTTP/2 preface on, and takes it over with its errors. Bytes that

@@ -26,6 +26,7 @@ interface SessionPool {
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
 export type Log = (level: LogLevel, message: string, fields?: Record<string, unknown>) => void;
 
+/** A daemon, as the APIs that it serves see it. */
 export interface ApiHost {
   readonly engine: Engine;
   readonly builds: Builds;

@@ -5,6 +5,7 @@ import { Arrivals } from '../../flow/index.ts';
 /** How long a request waits for a thing to come, in ms: clients start both at the same time. */
 const waitMs = 3000;
 
+/** A table of things that belong to owners. */
 export class Owned<T> {
   /** A name → its owners → their things. */
   readonly #things = new Map<string, Map<string, T>>();

@@ -1,6 +1,7 @@
 /** The state of a build so far, with vertices numbered in the order in which they start. Printers draw it. */
 import type { LogEvent, StatusEvent, VertexEvent } from '../../progress/index.ts';
 
+/** A vertex as printers draw it. */
 export interface VertexView {
   /** The number, 1, 2, …; it is set once the vertex has started. */
   n: number;

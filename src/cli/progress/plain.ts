@@ -30,6 +30,7 @@ interface Pending {
   statusAt: Map<string, number>;
 }
 
+/** The printer for CI and pipes. */
 export class PlainPrinter implements Printer {
   readonly #io: PrinterIo;
   readonly #model = new ProgressModel();

@@ -28,6 +28,7 @@ interface Row {
   minor: boolean;
 }
 
+/** The printer for a terminal. */
 export class TtyPrinter implements Printer {
   readonly #io: PrinterIo;
   readonly #model = new ProgressModel();

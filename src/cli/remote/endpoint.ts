@@ -8,6 +8,7 @@ import { connect as connectTls } from 'node:tls';
 import { type Address, isLoopback, parseAddress } from '../../daemon/index.ts';
 import { type DrydockError, type ErrorCode, errnoCode, fail } from '../../errors/index.ts';
 
+/** A daemon that commands are sent to. */
 export interface Endpoint {
   /** The address as it was given. */
   readonly name: string;

@@ -37,6 +37,12 @@ interface BridgeParts {
 /** How deep frontends may call frontends. */
 const maxDepth = 10;
 
+/**
+ * The bridge of one build.
+ *
+ * `runBuild` makes it and calls the build's frontend with it. The frontend solves by it as often as it likes, and may
+ * call other frontends by their names. Trees that it solved are held until the build is over.
+ */
 export class Bridge {
   readonly engine: Engine;
   readonly job: Job;

@@ -19,6 +19,7 @@ export type Frontend = (bridge: Bridge) => Promise<BridgeResult>;
 
 /** A frontend that requests name (`dockerfile.v0`). It is called with the request that names it. */
 export type NamedFrontend = (bridge: Bridge, request: BridgeRequest) => Promise<BridgeResult>;
+/** The frontends that requests may name, by name. */
 export type NamedFrontends = Readonly<Record<string, NamedFrontend>>;
 
 /** A request to solve, as BuildKit's API has it: either a definition, or the name of a frontend with its options. */
@@ -53,6 +54,7 @@ export interface BridgeResult {
   isAnswer?: boolean;
 }
 
+/** A statement about a result, as a frontend gives it. */
 export interface BridgeAttestation {
   /** The attestation's message as it came; its ref is in `ref`. */
   message: Attestation;

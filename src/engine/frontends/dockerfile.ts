@@ -19,6 +19,7 @@ import { frontendHost } from './host.ts';
 import { isOurs } from './syntax.ts';
 import { warningEvent } from './warning-event.ts';
 
+/** Functions that a build of a Dockerfile calls on its way. */
 export interface DockerfileHooks {
   /** Hears what is going to be built, before it is. The build waits until the promise resolves. */
   onPlan?(plan: FrontendResult): void | Promise<void>;

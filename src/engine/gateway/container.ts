@@ -43,6 +43,10 @@ export interface ContainerProcess {
   resize(rows: number, cols: number): void;
 }
 
+/**
+ * A container of a frontend. `prepare` makes its mounts, `start` runs a process in it, `look` reads its files, and
+ * `release` ends it.
+ */
 export class Container {
   readonly #bridge: Bridge;
   readonly #request: NewContainerRequest;

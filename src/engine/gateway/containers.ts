@@ -5,6 +5,7 @@ import type { Bridge } from '../bridge/bridge.ts';
 import { Container } from './container.ts';
 import type { RefTable } from './results.ts';
 
+/** The containers of one frontend, by the ids that the frontend gives them. */
 export class Containers {
   readonly #bridge: Bridge;
   readonly #refs: RefTable;

@@ -3,6 +3,7 @@ import { DrydockError } from '../../errors/index.ts';
 import { CANCELLED, errorCodeOf } from '../../grpc/index.ts';
 import type { Status } from '../../pb/google/rpc/status_pb.js';
 
+/** The error with which a frontend has ended its build. */
 export class FrontendFailure extends DrydockError {
   /** The gRPC status, with its typed details (sources, exit codes …). */
   readonly status: Status;

@@ -43,6 +43,12 @@ import { imageConfig, sourceMeta } from './sources.ts';
  */
 export type GatewayService = Required<ServiceImpl<typeof LLBBridge>>;
 
+/**
+ * A gateway answers the calls of one frontend.
+ *
+ * It is made on a build's bridge before the frontend can reach it. The frontend solves, reads trees and runs containers
+ * by calls, until it calls Return: `returned` is the result. `close` ends the containers that are left.
+ */
 export class Gateway {
   readonly bridge: Bridge;
   readonly service: GatewayService;

@@ -10,6 +10,7 @@ import {
 import type { BridgeRef } from '../bridge/ref.ts';
 import type { BridgeAttestation, BridgeResult } from '../bridge/types.ts';
 
+/** The refs that one frontend knows, by the ids under which it was given them. */
 export class RefTable {
   readonly #refs = new Map<string, BridgeRef>();
 

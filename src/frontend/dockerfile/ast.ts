@@ -4,6 +4,7 @@
  */
 import type { SourceRange } from '../../errors/index.ts';
 
+/** A parsed Dockerfile. */
 export interface Dockerfile {
   filename: string;
   /** The text as it was read, for excerpts. */
@@ -33,6 +34,7 @@ export interface Finding {
   range: SourceRange;
 }
 
+/** A FROM with the instructions after it. */
 export interface Stage {
   /** The name in lower case, in which stages are compared; '' when there is none. */
   name: string;
@@ -49,6 +51,7 @@ export interface Stage {
   description?: string;
 }
 
+/** The parts that every instruction has. */
 export interface Base {
   range: SourceRange;
   /**

@@ -6,6 +6,9 @@ const limit = 2 << 20;
 const tailLines = 50;
 const tailBytes = 64 << 10;
 
+/**
+ * The log of one step. Each chunk of output is written to it while the step runs; `tail` gives the end for an error.
+ */
 export class StepLog {
   readonly #progress: VertexProgress;
   #shown = 0;

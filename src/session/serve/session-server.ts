@@ -24,6 +24,7 @@ import type { Session } from '../types.ts';
 import { contentHandlers } from './content-service.ts';
 import { type OutputTarget, receiveOutput, sendFolder } from './file-services.ts';
 
+/** The things that a served session offers. */
 export interface SessionServerOptions {
   /** The session that answers the questions (`inProcessSession`). */
   session: Session;
@@ -35,6 +36,10 @@ export interface SessionServerOptions {
   sharedKey?: string;
 }
 
+/**
+ * A session that this process serves. It is made before the build, opened at the daemon by `open` (or put on a
+ * connection by `serve`), named in the build's request by `id`, and closed after the build.
+ */
 export class SessionServer {
   /** The ID by which the build's request names the session. */
   readonly id = randomUUID();

@@ -11,6 +11,7 @@ import type { ClientContent } from '../../session/index.ts';
 /** The largest index, manifest or config, in bytes. */
 const maxDocument = 16 << 20;
 
+/** The blobs of one layout. */
 export interface LayoutBlobs {
   /** `the OCI layout app`, for errors. */
   readonly name: string;

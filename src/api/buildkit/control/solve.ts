@@ -48,6 +48,7 @@ interface SolveService {
   ): Promise<{ ExporterResponse: Record<string, string> }>;
 }
 
+/** Makes the method. */
 export function solveService(deps: SolveDeps): SolveService {
   const { host, jobs, history } = deps;
   return {

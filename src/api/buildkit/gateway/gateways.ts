@@ -4,6 +4,10 @@ import type { Gateway } from '../../../engine/index.ts';
 import { fail } from '../../../errors/index.ts';
 import { Owned } from '../../shared/owned.ts';
 
+/**
+ * The gateways of running builds. One is registered when its build waits for the client's calls, and forgotten when the
+ * build ends.
+ */
 export class Gateways {
   readonly #byRef = new Owned<Gateway>();
 

@@ -4,6 +4,7 @@ import { fail } from '../../../errors/index.ts';
 import { Owned } from '../../shared/owned.ts';
 import { BuildLog } from './build-log.ts';
 
+/** The logs of running builds, by owner and reference. */
 export class Jobs {
   readonly #running = new Owned<BuildLog>();
 

@@ -19,6 +19,7 @@ type BuildInput =
   | { from: 'session' }
   | { from: 'url'; url: string };
 
+/** The checked parameters of `POST /build`. */
 export interface BuildParameters {
   /** 1: docker's old builder, which answers in text; 2: BuildKit's protocol. */
   version: 1 | 2;

@@ -9,6 +9,7 @@ import type { ObjectSink } from '../http/json-stream.ts';
 import { HeldObjects } from './held-objects.ts';
 import type { Teller } from './teller.ts';
 
+/** The teller of a quiet build. */
 export class QuietTeller implements Teller {
   readonly sink: ProgressSink;
   readonly onPlan: Teller['onPlan'];

@@ -17,6 +17,7 @@ interface RequestParts {
   tenant: Session['tenant'];
 }
 
+/** Makes the session. It answers from the request first, and then from the client's session. */
 export function requestSession({ uploads, credentials, client, tenant }: RequestParts): Session {
   const unread = new Map(Object.entries(uploads));
   return {

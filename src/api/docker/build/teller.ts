@@ -14,6 +14,10 @@ export interface MadeImage {
   wasThere: boolean;
 }
 
+/**
+ * The teller of one build. Its `sink` and `onPlan` hear of the build while it runs; then either `finish` or `fail` is
+ * called, once.
+ */
 export interface Teller {
   readonly sink: ProgressSink;
   /** Hears what is going to be built. */

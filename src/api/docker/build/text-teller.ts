@@ -227,9 +227,8 @@ export class TextTeller implements Teller {
   }
 
   /**
-   * Whether a step's result was there before this build; undefined while that is not known. The result of a step that
-   * only changes the config was there if the next built step on top of it was there or, with none on top, if the image
-   * was.
+   * Whether a step's result was there before this build; undefined while that is not known. A step that only changes the
+   * config was there if the next built step on top of it was, or, with none on top, if the image was.
    */
   #isCached(step: BuildStep): boolean | undefined {
     if (step.kind === 'arg' || (step.kind === 'from' && step.triggers === 0)) return false;
@@ -359,20 +358,14 @@ function hasContainer({ kind, triggers }: BuildStep): boolean {
   return kind === 'run' || triggers > 0;
 }
 
-/**
- * An ID for the container of a step. Old clients show where a step runs and what it made; here both stand for the step
- * itself.
- */
+/** Old clients show the container in which a step runs; this ID stands for the step itself. */
 function containerId(step: BuildStep): string {
   return shortId(
     digestOf(`container ${step.line} ${step.text} ${step.vertices.map(({ digest }) => digest).join(' ')}`),
   );
 }
 
-/**
- * The message of a failed RUN in the words that scripts look for. The text has told already which step it was.
- * Undefined for other errors.
- */
+/** A failed RUN in the words that scripts look for, without the step; undefined for other errors. */
 function runMessage(error: DrydockError): string | undefined {
   const { details, exitCode, source, hint } = error;
   if (exitCode === undefined || typeof details?.command !== 'string') return undefined;
@@ -381,10 +374,7 @@ function runMessage(error: DrydockError): string | undefined {
   return `${said}${place === undefined ? '' : ` (${place})`}${hint === undefined ? '' : `\nhint: ${hint}`}`;
 }
 
-/**
- * The message about a file that COPY or ADD does not find, in the words of docker's old builder. Undefined for other
- * errors.
- */
+/** A missing file of COPY or ADD in the words of docker's old builder; undefined for other errors. */
 function missingMessage({ code, hop, details, source, hint }: DrydockError): string | undefined {
   if (code !== 'not-found' || hop !== 'file') return undefined;
   const line = source?.text.split('\n')[(source.ranges[0]?.start.line ?? 0) - 1] ?? '';

@@ -11,6 +11,7 @@ import type { Teller } from './teller.ts';
 /** How long events are gathered before they are written, in ms. */
 const every = 50;
 
+/** The teller of version 2. */
 export class TraceTeller implements Teller {
   readonly sink: StatusCollector;
   readonly #stream: ObjectSink;

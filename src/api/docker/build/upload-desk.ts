@@ -23,6 +23,7 @@ interface UploadSlot {
   brought: PromiseWithResolvers<Readable>;
 }
 
+/** The uploads of a daemon that wait for their builds, and the builds that wait for their uploads. */
 export class UploadDesk {
   readonly #places = new Map<string, UploadSlot>();
   readonly #patience: number;

@@ -9,6 +9,10 @@ export type ObjectSink = Pick<JsonStream, 'drained' | 'isBlocked' | 'start' | 'w
 /** How many characters are sent together: thousands of small chunks cost the thread a hundred times as much as one. */
 const batch = 16 * 1024;
 
+/**
+ * An answer as a stream of objects. Nothing is sent before the first object (or `start`), so that an early error is
+ * still a status; `end` or `fail` ends it.
+ */
 export class JsonStream {
   readonly #res: ServerResponse;
   /** The objects of this turn that are not sent yet. */

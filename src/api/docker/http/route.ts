@@ -28,6 +28,7 @@ export interface Call {
  */
 export type Answer = { json: unknown; status?: number } | { status: number } | { text: string } | undefined;
 
+/** A route: its method and path, the scopes that it needs, and its handler. */
 export interface Route {
   method: 'GET' | 'HEAD' | 'POST' | 'PUT' | 'DELETE';
   /** The path. `*` in it is a name, which may hold slashes, and a suffix such as `/json` may follow. */

@@ -5,6 +5,7 @@
 import { apiError } from './errors.ts';
 import { splitVersion } from './version.ts';
 
+/** The parts of a request's target. */
 export interface Target {
   /** The decoded path, without the API version and without a slash at its end: `/images/team/app/json`. */
   path: string;

@@ -36,6 +36,7 @@ export function convertPairs(
   commit(conversion, stage, `${instruction.kind}${shown}`);
 }
 
+/** Converts MAINTAINER. */
 export function convertMaintainer(
   conversion: Conversion,
   stage: StageState,
@@ -69,6 +70,7 @@ export function convertCommand(
   commit(conversion, stage, `${kind} ${goQuoteList(args)}`);
 }
 
+/** Converts SHELL. */
 export function convertShell(
   conversion: Conversion,
   stage: StageState,
@@ -78,6 +80,7 @@ export function convertShell(
   commit(conversion, stage, `SHELL ${goList(shell)}`);
 }
 
+/** Converts USER. */
 export function convertUser(
   conversion: Conversion,
   stage: StageState,
@@ -89,6 +92,7 @@ export function convertUser(
   commit(conversion, stage, `USER ${user}`);
 }
 
+/** Converts VOLUME. */
 export function convertVolume(
   conversion: Conversion,
   stage: StageState,
@@ -101,6 +105,7 @@ export function convertVolume(
   commit(conversion, stage, `VOLUME ${goList(volumes)}`);
 }
 
+/** Converts STOPSIGNAL. */
 export function convertStopSignal(
   conversion: Conversion,
   stage: StageState,
@@ -125,6 +130,7 @@ function isSignal(text: string): boolean {
   );
 }
 
+/** Converts HEALTHCHECK. */
 export function convertHealthcheck(
   conversion: Conversion,
   stage: StageState,
@@ -150,6 +156,7 @@ export function convertHealthcheck(
   commit(conversion, stage, `HEALTHCHECK {Test:${goList(test)} ${shown.join(' ')} Retries:${retries}}`);
 }
 
+/** Converts ONBUILD: the trigger is kept in the config for builds on top of the image. */
 export function convertOnbuild(stage: StageState, { expression }: InstructionOf<'ONBUILD'>): void {
   const config = containerOf(stage.image);
   // The list is the stage's own: a base's triggers are taken out of its config when they are used.

@@ -38,6 +38,7 @@ interface ExpandedCopy {
   mode: number | string | undefined;
 }
 
+/** Converts COPY and ADD. */
 export function convertCopy(
   conversion: Conversion,
   stage: StageState,
