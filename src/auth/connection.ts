@@ -73,7 +73,7 @@ function certIdentity(certificate: X509Certificate): CertIdentity {
 export function splitSans(text: string): string[] {
   const names: string[] = [];
   for (const [, type = '', quoted, plain = ''] of text.matchAll(
-    /([^:,"]+):(?:("(?:[^"\\]|\\.)*")|([^,]*))(?:, |$)/g,
+    /([^:,"]+):(?:("(?:[^"\\]|\\.)*")|([^,]*))(?:, |$)/gy,
   )) {
     names.push(`${type}:${quoted === undefined ? plain : (JSON.parse(quoted) as string)}`);
   }

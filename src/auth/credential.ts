@@ -9,17 +9,19 @@ export const challenge = 'Bearer realm="drydock", Basic realm="drydock", charset
 /** Reads the header; undefined when there is none. Throws `unauthenticated` for a malformed one, without showing it. */
 export function parseAuthorization(header: string | undefined): Credential | undefined {
   if (header === undefined || header.trim() === '') return undefined;
-  const [, scheme = '', value = ''] = /^\s*(\S+)\s*(.*?)\s*$/.exec(header) ?? [];
+  const text = header.trim();
+  const [scheme = ''] = text.split(/\s/, 1);
+  const value = text.slice(scheme.length).trim();
   switch (scheme.toLowerCase()) {
     case 'bearer':
       if (!/^[A-Za-z0-9\-._~+/]+=*$/.test(value))
         throw malformed('the bearer token has characters no token has');
       return { kind: 'bearer', token: value };
     case 'basic': {
-      const text = /^[A-Za-z0-9+/_-]+=*$/.test(value) ? Buffer.from(value, 'base64').toString('utf8') : '';
-      const colon = text.indexOf(':');
+      const pair = /^[A-Za-z0-9+/_-]+=*$/.test(value) ? Buffer.from(value, 'base64').toString('utf8') : '';
+      const colon = pair.indexOf(':');
       if (colon < 0) throw malformed('the Basic credential is not base64 of user:secret');
-      return { kind: 'basic', user: text.slice(0, colon), secret: text.slice(colon + 1) };
+      return { kind: 'basic', user: pair.slice(0, colon), secret: pair.slice(colon + 1) };
     }
     default:
       throw malformed('its scheme is neither Bearer nor Basic');

@@ -10,8 +10,10 @@ import { fail } from '../errors/index.ts';
 export function failureOf(bundle: string, exitCode: number, log = 'runc.log'): number {
   const error = runtimeError(readText(join(bundle, log)));
   if (error === undefined) return exitCode;
-  if (/executable file not found|exec.*no such file or directory|stat .*no such file/.test(error)) return 127;
-  if (/exec.*(permission denied|is a directory|exec format error)/.test(error)) return 126;
+  // A program's name, which stands in the middle, may be of any length.
+  const said = error.length > 4096 ? `${error.slice(0, 2048)}…${error.slice(-2048)}` : error;
+  if (/executable file not found|exec.*no such file or directory|stat .*no such file/.test(said)) return 127;
+  if (/exec.*(permission denied|is a directory|exec format error)/.test(said)) return 126;
   throw fail('internal', 'exec', `runc: ${error}`, {
     hint: '`drydock doctor` says what this machine lacks.',
   });

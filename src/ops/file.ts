@@ -8,7 +8,7 @@ import type { ChownOpt, FileAction, FileActionCopy, FileOp, Op, UserOpt } from '
 import { parentOf, writeSnapshot } from '../refs/index.ts';
 import { type CacheDep, type CacheMap, leave, refContext } from '../solver/index.ts';
 import { createdByLabel, type Ref, type RefContext } from '../store/index.ts';
-import { hasWildcard } from '../words/index.ts';
+import { hasWildcard, withoutEnd } from '../words/index.ts';
 import type { OpDeps, OpMaker } from './deps.ts';
 import { namedOwners, type Operand, operandOf, ownerOf, planFileOp } from './file-plan.ts';
 
@@ -86,7 +86,7 @@ function uniqueSelectors(list: readonly ContentSelector[]): ContentSelector[] {
 }
 
 function baseName(path: string): string {
-  const trimmed = path.replace(/\/+$/, '');
+  const trimmed = withoutEnd(path, '/');
   return trimmed === '' ? (path === '' ? '.' : '/') : trimmed.slice(trimmed.lastIndexOf('/') + 1);
 }
 

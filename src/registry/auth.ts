@@ -25,23 +25,20 @@ export function scopeOf(repository: string, push: boolean): string {
 /** Parses WWW-Authenticate. Returns the strongest scheme that we support, or undefined. */
 export function parseChallenge(header: string | undefined): Challenge | undefined {
   if (header === undefined) return undefined;
-  let basic = false;
-  // Commas separate both challenges and their parameters; a word before a parameter, or at the end, is a scheme.
-  const scheme =
-    /(?:^|,)\s*(bearer|basic)\b((?:\s*,?\s*[A-Za-z_-]+\s*=\s*(?:"(?:[^"\\]|\\.)*"|[^\s,"]+))*)/gi;
-  for (const [, name = '', params = ''] of header.matchAll(scheme)) {
-    if (name.toLowerCase() === 'basic') {
-      basic = true;
-      continue;
-    }
-    const values: Record<string, string> = {};
-    for (const match of params.matchAll(/([A-Za-z_-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))/g)) {
-      values[(match[1] as string).toLowerCase()] = match[2]?.replace(/\\(.)/g, '$1') ?? match[3] ?? '';
-    }
-    if (values.realm !== undefined) {
-      return { scheme: 'bearer', realm: values.realm, service: values.service, scope: values.scope };
-    }
+  const found: { name: string; values: Record<string, string> }[] = [];
+  // A word alone is a scheme; the parameters after it are its own. Each match begins where the last one ended.
+  const word = /[\s,]*([^\s,="]+)(?:\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+)))?/gy;
+  for (const [, name = '', quoted, plain] of header.matchAll(word)) {
+    const value = quoted?.replace(/\\(.)/g, '$1') ?? plain;
+    const last = found.at(-1);
+    if (value === undefined) found.push({ name: name.toLowerCase(), values: {} });
+    else if (last !== undefined) last.values[name.toLowerCase()] = value;
   }
+  for (const { name, values } of found) {
+    const { realm, service, scope } = values;
+    if (name === 'bearer' && realm !== undefined) return { scheme: 'bearer', realm, service, scope };
+  }
+  const basic = found.some(({ name }) => name === 'basic');
   return basic ? { scheme: 'basic' } : undefined;
 }
 

@@ -38,7 +38,7 @@ function registryMessage(body: string): string | undefined {
     }
     return undefined;
   } catch {
-    const text = printable(body.replace(/<[^>]*>/g, ' ')).trim();
+    const text = printable(body.replace(/<[^<>]*>/g, ' ')).trim();
     return text === '' ? undefined : text;
   }
 }

@@ -30,7 +30,7 @@ export async function listTags(
     if (tags.size > maxTags) {
       throw fail('exhausted', 'registry', `${purpose.doing}: there are more than ${maxTags}`);
     }
-    const next = /<([^>]+)>\s*;\s*rel="?next"?/.exec(String(response.headers.link ?? ''))?.[1];
+    const next = /<([^<>]+)>\s*;\s*rel="?next"?/.exec(String(response.headers.link ?? ''))?.[1];
     const url: URL | undefined = next === undefined ? undefined : new URL(next, response.finalUrl);
     // A page that adds nothing, or leads to another host, ends the list.
     at = url !== undefined && url.host === response.finalUrl.host && tags.size > before ? url : undefined;

@@ -9,7 +9,7 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { errnoCode, fail } from '../errors/index.ts';
 import type { CredentialSource, RegistryCredentials } from '../oci/index.ts';
-import { hostOfAddress } from '../words/index.ts';
+import { hostOfAddress, withoutEnd } from '../words/index.ts';
 
 interface ConfigFile {
   auths: Record<string, AuthEntry>;
@@ -100,7 +100,7 @@ function byHost(auths: Record<string, AuthEntry>, host: string): AuthEntry | und
 function credentialsOf(entry: AuthEntry, host: string): RegistryCredentials | undefined {
   let { username, password } = entry;
   if (entry.auth) {
-    const text = Buffer.from(entry.auth, 'base64').toString('utf8').replace(/\0+$/, '');
+    const text = withoutEnd(Buffer.from(entry.auth, 'base64').toString('utf8'), '\0');
     const colon = text.indexOf(':');
     if (colon < 0) {
       throw fail(

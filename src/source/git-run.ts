@@ -261,7 +261,7 @@ export class Git {
 
   #clean(text: string): string {
     const secret = this.#access.authorization;
-    const clean = text.replace(/([a-z][a-z0-9+.-]*:\/\/)[^\s/@'"]*@/gi, '$1');
+    const clean = text.replace(/:\/\/[^\s/@'"]*@/g, '://');
     return secret === undefined ? clean : clean.replaceAll(secret, '***');
   }
 

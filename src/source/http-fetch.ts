@@ -217,7 +217,7 @@ export async function save(
 
 /** The URL for errors: without user, password and query values. */
 export function shown(url: string): string {
-  return withoutCredentials(url).replace(/([?&][^=&#]+)=[^&#]*/g, '$1=…');
+  return withoutCredentials(url).replace(/([?&][^=&#?]*)=[^&#]*/g, '$1=…');
 }
 
 function bare(url: string): string {

@@ -35,10 +35,8 @@ const shortestRsa = 2048;
 
 /** Throws `denied` unless one of the keys has made the OpenPGP signature of a file; `unsupported` without gpg. */
 export async function verifyPgp(file: string, signed: Signature, ctx: SignatureContext): Promise<void> {
-  const blocks = signed.keys.match(
-    /-----BEGIN PGP PUBLIC KEY BLOCK-----[\s\S]*?-----END PGP PUBLIC KEY BLOCK-----/g,
-  );
-  if (blocks === null) throw refused('failed to read armored public key: no armored data found');
+  const blocks = blocksOf(signed.keys);
+  if (blocks.length === 0) throw refused('failed to read armored public key: no armored data found');
   if (!signed.signature.trimStart().startsWith(pgpStart)) throw refused('failed to decode armored signature');
   await inHome(ctx, async (home, run) => {
     const gpg = (...args: string[]) =>
@@ -59,6 +57,22 @@ export async function verifyPgp(file: string, signed: Signature, ctx: SignatureC
     if (reasons.includes(undefined)) return;
     throw refused(`failed to verify pgp signature: ${reasons.at(-1)}`, said);
   });
+}
+
+/** The armored keys of a text, found in time linear in it. */
+function blocksOf(text: string): string[] {
+  const [begin, end] = ['BEGIN', 'END'].map((word) => `-----${word} PGP PUBLIC KEY BLOCK-----`) as [
+    string,
+    string,
+  ];
+  const blocks: string[] = [];
+  for (let at = text.indexOf(begin); at >= 0; at = text.indexOf(begin, at)) {
+    const last = text.indexOf(end, at);
+    if (last < 0) break;
+    blocks.push(text.slice(at, last + end.length));
+    at = last + end.length;
+  }
+  return blocks;
 }
 
 /**
@@ -97,9 +111,9 @@ function isShort(keys: string, fingerprint: string): boolean {
 
 /** Throws `denied` unless the key has made the SSH signature of a file for git; `unsupported` without ssh-keygen. */
 export async function verifySsh(file: string, signed: Signature, ctx: SignatureContext): Promise<void> {
-  const key = /^(?:[^#\n]*\s)?((?:ssh|ecdsa|sk)-[\w@.-]+ [A-Za-z0-9+/]+={0,2})(?:\s|$)/m.exec(
-    signed.keys,
-  )?.[1];
+  let key: string | undefined;
+  for (const line of signed.keys.split(/[\r\n]/))
+    key ??= /^(?:[^#]*\s)?((?:ssh|ecdsa|sk)-[\w@.-]+ [A-Za-z0-9+/]+={0,2})(?:\s|$)/.exec(line)?.[1];
   if (key === undefined) throw refused('failed to parse ssh public key');
   await inHome(ctx, async (home, run) => {
     const [signers, signature] = [join(home, 'signers'), join(home, 'signature')];

@@ -3,6 +3,7 @@
  * are enough, else a PAX header before. The same entries always give the same bytes.
  */
 import { compareNames } from '../linux/index.ts';
+import { withoutEnd } from '../words/index.ts';
 import { paxRecord } from './pax.ts';
 
 const BLOCK = 512;
@@ -130,7 +131,7 @@ function putPaxHeader(out: Buffer, path: string, size: number): void {
   const slash = path.lastIndexOf('/');
   const dir = slash < 0 ? '' : path.slice(0, slash + 1);
   const name = ascii(`${dir}PaxHeaders.0/${path.slice(slash + 1)}`).slice(0, 100);
-  putText(out, 0, name.endsWith('/') ? name.replace(/\/+$/, '') : name, 100);
+  putText(out, 0, withoutEnd(name, '/'), 100);
   for (const at of [100, 108, 116]) putOctal(out, at, 8, 0);
   putOctal(out, 124, 12, size);
   putOctal(out, 136, 12, 0);

@@ -42,7 +42,7 @@ function readDuration(text: string, units: Readonly<Record<string, number>>): nu
   if (body === '') return 'invalid duration';
   let total = 0;
   let at = 0;
-  const part = /(\d+\.?\d*|\.\d+)([^\d.]*)/y;
+  const part = /(\d+(?:\.\d*)?|\.\d+)([^\d.]*)/y;
   while (at < body.length) {
     part.lastIndex = at;
     const [whole, count = '', unit = ''] = part.exec(body) ?? [];

@@ -4,6 +4,7 @@ export { ramInBytes } from './bytes.ts';
 export { readCompression } from './compression.ts';
 export { csvFields } from './csv.ts';
 export { daysAndWeeks, durationMs, durationNs } from './duration.ts';
+export { withoutEnd } from './ends.ts';
 export { epochSeconds } from './epoch.ts';
 export { type GitRemote, gitIdentifier, gitRemote, parseGitRemote } from './git-remote.ts';
 export { hostOfAddress, isHttpUrl, isRemoteUrl } from './remote-url.ts';

@@ -9,9 +9,13 @@ interface StackDetail {
   version: string;
 }
 
+/** The longest line that is read, in characters: an error's message stands above its frames and may be a stranger's. */
+const longest = 4096;
+
 /** The frames of an error, the innermost first; undefined when it has none. */
 export function stackDetail(error: Error): StackDetail | undefined {
   const frames = (error.stack ?? '').split('\n').flatMap((line) => {
+    if (line.length > longest) return [];
     const found = /^ {4}at (?:(.+) \()?(.+?):(\d+):\d+\)?$/.exec(line);
     if (found === null) return [];
     const [, name = '<anonymous>', file = '', at] = found;

@@ -1,7 +1,7 @@
 /** Credentials in request headers: `X-Registry-Auth` (one) and `X-Registry-Config` (by registry). */
 import { DrydockError } from '../../../errors/index.ts';
 import { type CredentialSource, parseReference, type RegistryCredentials } from '../../../oci/index.ts';
-import { hostOfAddress } from '../../../words/index.ts';
+import { hostOfAddress, withoutEnd } from '../../../words/index.ts';
 import { apiError } from './errors.ts';
 import { parseBoundedJson } from './limits.ts';
 
@@ -89,7 +89,7 @@ export function credentialsOf(entry: AuthConfig): RegistryCredentials | undefine
     const colon = pair.indexOf(':');
     if (colon >= 0) {
       username = pair.slice(0, colon);
-      password = pair.slice(colon + 1).replace(/\0+$/, '');
+      password = withoutEnd(pair.slice(colon + 1), '\0');
     }
   }
   const out: RegistryCredentials = {};
