@@ -92,7 +92,7 @@ export interface Authority {
 export const cacheMountKinds = ['private', 'shared'] as const;
 export type CacheMounts = (typeof cacheMountKinds)[number];
 
-/** What the daemon knows of the listener on which a connection came in. */
+/** The listener on which a connection came in, as far as the daemon knows it. */
 export type Listener =
   | {
       kind: 'unix';

@@ -109,7 +109,7 @@ export interface BuildResult {
   stored?: readonly StoredOutput[];
 }
 
-/** What `runBuild` resolves with. */
+/** The result of `runBuild`. */
 export interface Built extends BuildResult {
   stored: readonly StoredOutput[];
   result: BridgeResult;

@@ -30,6 +30,7 @@ function carry(stream: Socket, take: ExecIo['stdout']): Promise<void> {
   return new Promise((resolve) => stream.once('close', () => resolve()));
 }
 
+/** Input and output by pipes. */
 export function pipes(io: ExecIo): Stdio {
   const out = pipe();
   const err = pipe();
@@ -58,6 +59,7 @@ export function pipes(io: ExecIo): Stdio {
   };
 }
 
+/** Input and output by a terminal. */
 export function terminal(io: ExecIo): Stdio {
   const pty = openPty();
   const child = openSync(pty.device, constants.O_RDWR | constants.O_NOCTTY);

@@ -138,6 +138,7 @@ export async function exportLayers(
   };
 }
 
+/** The context of refs, for the build that an exporter works for. */
 export function contextOf({ session, signal, lease, progress }: ExportContext): RefContext {
   return {
     signal,

@@ -2,6 +2,7 @@
 import type { Compression } from '../layer/index.ts';
 import { type Descriptor, mediaTypes } from '../oci/index.ts';
 
+/** The compression of a layer, by its media type. */
 export function compressionOf({ mediaType }: Descriptor): Compression['type'] {
   if (/gzip$/.test(mediaType)) return 'gzip';
   return /zstd$/.test(mediaType) ? 'zstd' : 'uncompressed';

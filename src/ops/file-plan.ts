@@ -82,6 +82,7 @@ function readBy(action: FileAction): bigint[] {
   return read;
 }
 
+/** The owner that an action gives; undefined when it gives none. */
 export function ownerOf(action: FileAction): ChownOpt | undefined {
   const { action: what } = action;
   return what.case === undefined || what.case === 'rm' ? undefined : what.value.owner;

@@ -8,6 +8,7 @@ import type { Ref, RefContext, RefLayer, RefLayers, SerializedRef, Store } from 
 import type { CacheLayerBlob } from './manifest.ts';
 import type { CacheBlobs } from './read-cache.ts';
 
+/** The layers in a store of the client, which are copied into content before they are unpacked. */
 export function clientBlobs(store: Store, refs: Refs, content: ClientContent): CacheBlobs {
   return {
     async has({ descriptor }) {

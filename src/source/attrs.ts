@@ -27,6 +27,7 @@ export interface AttrReader {
   done(): void;
 }
 
+/** Makes the reader of a source's attributes. */
 export function attrReader(attrs: Record<string, string>, identifier: string): AttrReader {
   const left = new Set(Object.keys(attrs));
   const text = (name: string) => {

@@ -302,6 +302,7 @@ function dispositionName(header: string | undefined): string | undefined {
   }
 }
 
+/** Whether a text may be the name of a file in a folder. */
 export function isFileName(name: string): boolean {
   return (
     name !== '' && name !== '.' && name !== '..' && !/[/\0]/.test(name) && Buffer.byteLength(name) <= 255

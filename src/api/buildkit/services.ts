@@ -53,6 +53,7 @@ export interface BuildkitServices {
   close(): void;
 }
 
+/** Makes the services of a daemon. */
 export async function buildkitServices(host: ApiHost, options: BuildkitOptions): Promise<BuildkitServices> {
   const closing = new AbortController();
   const gateways = new Gateways();

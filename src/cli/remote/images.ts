@@ -21,7 +21,7 @@ interface ListedJson {
   Size: number;
 }
 
-/** As `listImages`. */
+/** Lists the daemon's images as `listImages` does. */
 export async function remoteImages({ endpoint, signal }: RemoteCall): Promise<ImageSummary[]> {
   const listed = await askJson<ListedJson[]>(endpoint, { method: 'GET', path: '/images/json', signal });
   return listed.map(({ Id, RepoTags, RepoDigests, Created, Size }) => {
@@ -45,7 +45,7 @@ export function remoteInspect({ endpoint, signal }: RemoteCall, name: string): P
   return askJson(endpoint, { method: 'GET', path: `/images/${pathOf(name)}/json`, signal });
 }
 
-/** As `removeImage`. */
+/** Removes a name or an image at the daemon as `removeImage` does. */
 export async function remoteRemove(
   { endpoint, signal }: RemoteCall,
   name: string,
@@ -65,6 +65,7 @@ export async function remoteRemove(
   };
 }
 
+/** Gives an image at the daemon one more name. */
 export async function remoteTag(
   { endpoint, signal }: RemoteCall,
   source: string,
@@ -168,7 +169,7 @@ interface CacheJson {
   UsageCount: number;
 }
 
-/** As `diskUsage`. */
+/** Lists the daemon's build cache as `diskUsage` does. */
 export async function remoteUsage({ endpoint, signal }: RemoteCall): Promise<UsageRecord[]> {
   const request = { method: 'GET', path: '/system/df', query: { type: 'build-cache' }, signal };
   const { BuildCache } = await askJson<{ BuildCache: CacheJson[] | null }>(endpoint, request);
@@ -200,7 +201,7 @@ export async function remotePrune(
   return { ids: answer.CachesDeleted ?? [], reclaimed: answer.SpaceReclaimed };
 }
 
-/** As `removeNameless`. */
+/** Removes the daemon's images without names as `removeNameless` does. */
 export async function remotePruneImages({
   endpoint,
   signal,

@@ -30,6 +30,7 @@ declare module '../../errors/error.ts' {
   }
 }
 
+/** The detail of a failure; undefined when no vertex failed, or its op is too large. */
 export function solveDetailOf(error: DrydockError): SolveDetail | undefined {
   if (error.facts.solve !== undefined) return error.facts.solve;
   const vertex = failedVertex(error);

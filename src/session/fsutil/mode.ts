@@ -18,6 +18,7 @@ const irregular = 1 << 19;
 /** The bits of the type. When none is set, the file is regular. */
 const typeBits = (dir | symlink | device | fifo | socket | charDevice | irregular) >>> 0;
 
+/** Whether a mode is a regular file's. */
 export function isRegular(mode: number): boolean {
   return (mode & typeBits) === 0;
 }

@@ -23,6 +23,7 @@ export interface LayoutBlobs {
   stream(digest: Digest, signal?: AbortSignal): Promise<Readable>;
 }
 
+/** The blobs of a layout in a folder on this host. */
 export function folderBlobs(dir: string, name: string): LayoutBlobs {
   const missing = (path: string, cause: unknown) =>
     fail('not-found', 'session', `${name}: there is no ${path}`, {
@@ -61,6 +62,7 @@ export function folderBlobs(dir: string, name: string): LayoutBlobs {
   };
 }
 
+/** The blobs of a layout in a client's store. */
 export function clientBlobs(content: ClientContent, name: string): LayoutBlobs {
   return {
     name,

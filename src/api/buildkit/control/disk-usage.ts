@@ -16,6 +16,7 @@ import type { ApiHost } from '../../shared/host.ts';
 import { callerOf } from '../caller.ts';
 import { timestamp } from '../timestamp.ts';
 
+/** Makes the methods. */
 export function usageService(host: ApiHost): Pick<ServiceImpl<typeof Control>, 'diskUsage' | 'prune'> {
   const { engine } = host;
   return {

@@ -26,6 +26,7 @@ export const buildkitVersion = create(BuildkitVersionSchema, {
   revision: '',
 });
 
+/** The record of the one worker. */
 export async function workerRecord(host: ApiHost, options: BuildkitOptions): Promise<WorkerRecord> {
   const { store } = host.engine;
   const labels: Record<string, string> = {

@@ -18,6 +18,7 @@ const messageBytes = 1 << 20;
 
 type Methods = Pick<ServiceImpl<typeof Content>, 'info' | 'read' | 'list'>;
 
+/** Makes the methods. */
 export function contentService(history: History, store: Pick<Store, 'content'>): Methods {
   const find = async (reach: Reach, digest: string): Promise<Blob> => {
     const found =

@@ -40,6 +40,7 @@ function compareVersions(a: string, b: string): number {
   return aMajor - bMajor || aMinor - bMinor;
 }
 
+/** Whether an API version is older than another. */
 export function isBefore(version: string, other: string): boolean {
   return compareVersions(version, other) < 0;
 }

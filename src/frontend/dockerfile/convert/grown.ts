@@ -23,6 +23,7 @@ export interface Grown {
   history: HistoryChain | undefined;
 }
 
+/** The grown parts of an empty config. */
 export function nothingGrown(): Grown {
   const none = Variables.of();
   return { env: none, labels: none, volumes: none, ports: none, history: undefined };

@@ -60,6 +60,7 @@ function pick<T extends object, K extends keyof T>(source: T, keys: readonly K[]
   return out;
 }
 
+/** Puts a platform into an image's config. */
 export function setPlatform(image: ImageConfig, platform: Platform): void {
   const same = image.os === platform.os && image.architecture === platform.architecture;
   image.os = platform.os;
@@ -74,6 +75,7 @@ function assign(image: ImageConfig, key: 'variant' | 'os.version', value: string
   else delete image[key];
 }
 
+/** The platform in an image's config. */
 export function platformOf(image: ImageConfig): Platform {
   const platform: Platform = { os: image.os, architecture: image.architecture };
   if (image.variant) platform.variant = image.variant;

@@ -17,10 +17,12 @@ export interface RemoteSource {
 
 type RemoteFlags = Pick<CopyFlags, 'checksum' | 'keepGitDir'>;
 
+/** Whether a source is an http or https URL. */
 export function isHttp(src: string): boolean {
   return /^https?:\/\//.test(src) && remoteGit(src) === undefined;
 }
 
+/** The git repository that a source names; undefined for other sources. */
 export function remoteGit(src: string): GitAddress | undefined {
   const ref = parseGitRef(src);
   return ref === undefined || ref.looksLocal ? undefined : ref;

@@ -65,6 +65,7 @@ export interface StageState {
   cmdSet: boolean;
 }
 
+/** A stage on which nothing was done yet. */
 export function newStage(baseName: string, from: Base, target: Platform): StageState {
   return {
     name: '',

@@ -11,6 +11,7 @@ interface JsonPosition {
   character?: number;
 }
 
+/** The ranges of a source file, in the form of answers. */
 export function jsonLocation(ranges: readonly SourceRange[]): JsonLocation {
   return { ranges: ranges.map(({ start, end }) => ({ start: position(start), end: position(end) })) };
 }
