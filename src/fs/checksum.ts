@@ -10,6 +10,7 @@ import { closeFd, rawName } from '../linux/index.ts';
 import { type Digest, digestOf } from '../oci/index.ts';
 import { takeLook } from './glance.ts';
 import { blockSize, hashBlocks } from './hash-blocks.ts';
+import { openKept } from './kept-view.ts';
 import type { Look } from './look.ts';
 import { stopper } from './make.ts';
 import { openView } from './open.ts';
@@ -112,7 +113,9 @@ function digestTree(
   memory?: Memory,
   look?: Look,
 ): ChecksumResult & { steady: boolean } {
-  const digester = new TreeDigester(openView(spec, look, stopper(ctx)), memory, sent, ctx);
+  const giveWay = stopper(ctx);
+  const view = look === undefined ? openKept(spec, giveWay) : openView(spec, look, giveWay);
+  const digester = new TreeDigester(view, memory, sent, ctx);
   for (const selector of selectors) digester.select(spec, selector);
   return { digest: digester.digest(), bytes: digester.bytes, steady: digester.steady };
 }

@@ -9,6 +9,7 @@ import { linkSync, symlinkSync, unlinkSync } from '../linux/index.ts';
 import type { FileActionSpec } from './actions.ts';
 import { type ModeChange, octalMode, parseMode } from './chmod.ts';
 import { copiedAttributes, mkdirAll } from './edit.ts';
+import { openKept } from './kept-view.ts';
 import {
   type Abortable,
   type Attributes,
@@ -19,7 +20,6 @@ import {
   setAttributes,
   stopper,
 } from './make.ts';
-import { openView } from './open.ts';
 import { type Ids, resolveOwner } from './owner.ts';
 import { baseName, dirName, joinPath } from './paths.ts';
 import { requirePaths, resolveSources, type Source, walkSelected } from './select.ts';
@@ -41,7 +41,7 @@ interface Frame {
  * pattern is malformed or an archive to unpack is bad.
  */
 export async function applyCopy(target: LayerTarget, action: CopyAction, ctx: Abortable): Promise<void> {
-  const view = openView(action.source, undefined, stopper(ctx));
+  const view = openKept(action.source, stopper(ctx));
   requirePaths(view, action.source, action.requiredPaths);
   const sources = sourcesOf(view, action, stopper(ctx));
   if (sources.length === 0) {
@@ -259,10 +259,12 @@ class Copier {
       return false;
     }
     if (lstatHost(host)?.nlink !== 2) {
-      // Another had it at the same time.
+      // Another layer had it already, or has got it just now.
       unlinkSync(host);
       return false;
     }
+    // The view may be used again (kept-view.ts).
+    entry.nlink = 2;
     this.#target.bytes += entry.size;
     return true;
   }

@@ -30,7 +30,8 @@ interface Child {
 export class FolderView implements FsView {
   readonly #spec: FolderSpec;
   readonly #look: Look | undefined;
-  readonly #giveWay: (() => void) | undefined;
+  /** Called for each file that is compared with patterns; it may throw. */
+  giveWay: (() => void) | undefined;
   readonly #includes: IgnoreMatcher | undefined;
   readonly #excludes: IgnoreMatcher | undefined;
   readonly #root: Child;
@@ -41,7 +42,7 @@ export class FolderView implements FsView {
 
   /** Opens the view. Throws `not-found` and `invalid` (hop `context`) when the path is no folder. */
   constructor(spec: FolderSpec, look?: Look, giveWay?: () => void) {
-    this.#giveWay = giveWay;
+    this.giveWay = giveWay;
     this.#spec = spec;
     this.#look = look;
     const st = lstatHost(`${spec.dir}/.`);
@@ -136,7 +137,7 @@ export class FolderView implements FsView {
   }
 
   #child(dir: Child, name: string, seen: HostStat | undefined): Child | undefined {
-    this.#giveWay?.();
+    this.giveWay?.();
     const path = joinPath(dir.entry.path, name);
     const rel = path.slice(1);
     const include = this.#includes?.match(rel, dir.include);
