@@ -1,5 +1,12 @@
 /** Images and blobs between a store and a registry: finds, fetches, reads and remembers them. */
 export {
+  aboutOf,
+  attestationEntries,
+  blobsOf,
+  type StoredAttestation,
+  storedAttestations,
+} from './attestations.ts';
+export {
   type DocumentOrigin,
   isImageEntry,
   layersOf,

@@ -2,6 +2,7 @@
  * A build from its request to its result: a job and a lease, a frontend on a bridge, the exports, and the end of it
  * all.
  */
+import type { Attestation } from '../attest/index.ts';
 import { fail, throwIfAborted } from '../errors/index.ts';
 import { type Bases, basesOf, type ExportResponse, type StoredOutput } from '../exporter/index.ts';
 import { type Descriptor, formatPlatform, hostPlatform } from '../oci/index.ts';
@@ -42,6 +43,7 @@ export async function runBuild(
   requireRoot();
   const chosen = openOutputs(request.outputs);
   const plan = planCaches(request.cacheTo ?? []);
+  const startedAt = Date.now();
   const { allow, rewrite, policyCheck } = request;
   const job = new Job(session, sink, signal, {
     allow,
@@ -53,13 +55,12 @@ export async function runBuild(
   const caches = new BuildCaches(engine, job, lease);
   try {
     caches.import(request.cacheFrom ?? []);
-    await warnUnder(job, '[internal] reading the request', request.notes);
     const { workers } = request;
     const named = request.frontends ?? frontends;
     const bridge = new Bridge({ engine, job, lease, rules, workers, caches, frontends: named });
     const result = await request.frontend(bridge);
     if (result.isAnswer) return { ...nothing(), result, warnings: [...(result.findings ?? [])] };
-    return await exportAll({ bridge, request, plan, caches, chosen }, result);
+    return await exportAll({ bridge, request, plan, caches, chosen, startedAt }, result);
   } catch (err) {
     await dropLeftovers(err, engine.store);
     throw await explainDisk(err, engine.store);
@@ -78,6 +79,8 @@ interface Exports {
   plan: CachePlan;
   caches: BuildCaches;
   chosen: ReturnType<typeof openOutputs>;
+  /** ms since the epoch */
+  startedAt: number;
 }
 
 /**
@@ -85,11 +88,12 @@ interface Exports {
  * caches for others.
  */
 async function exportAll(
-  { bridge, request, plan, caches, chosen }: Exports,
+  { bridge, request, plan, caches, chosen, startedAt }: Exports,
   result: BridgeResult,
 ): Promise<Built> {
   const { engine, job, lease } = bridge;
   const results = await platformResults(result);
+  const stated = await statements(bridge, request, result, startedAt);
   const mismatch = platformMismatchOf(
     request,
     result,
@@ -116,7 +120,7 @@ async function exportAll(
     const response = await job.inVertex(exporter.title, (progress) =>
       exporter.export(
         {
-          results: described,
+          results: described.map((each, i) => ({ ...each, attestations: stated[i] })),
           attrs,
           names,
           sourceDateEpoch: request.sourceDateEpoch ?? frontendEpoch(result),
@@ -156,8 +160,21 @@ async function exportAll(
   return { result, imageId, descriptor, size, metadata, descriptors, documents, stored, warnings };
 }
 
+/** What is stated of each of the result's trees, in their order. */
+async function statements(
+  bridge: Bridge,
+  { provenance: options }: BuildRequest,
+  result: BridgeResult,
+  startedAt: number,
+): Promise<Attestation[][]> {
+  if (options === undefined) return [];
+  // Loaded only when asked for: a command builds without it.
+  const { provenances } = await import('./provenance.ts');
+  return (await provenances(bridge, result, { startedAt, options })).map((each) => [each]);
+}
+
 /** Shows sentences as warnings under a vertex of their own. Without sentences there is no vertex. */
-async function warnUnder(job: Job, vertex: string, sentences: readonly string[] = []): Promise<void> {
+async function warnUnder(job: Job, vertex: string, sentences: readonly string[]): Promise<void> {
   if (sentences.length === 0) return;
   await job.inVertex(vertex, async (progress) => {
     for (const short of sentences) progress.warn({ level: 1, short, detail: [] });

@@ -1,3 +1,4 @@
+import { provenanceAsked } from '../attest/index.ts';
 import { formatPlatform } from '../oci/index.ts';
 import { inlineByArg } from '../remote-cache/index.ts';
 import { epochSeconds } from '../words/index.ts';
@@ -18,7 +19,15 @@ export function dockerfileBuild(options: BuildOptions, hooks?: DockerfileHooks):
     sourceDateEpoch: options.sourceDateEpoch ?? epochSeconds(buildArgs.SOURCE_DATE_EPOCH),
     cacheFrom: options.check ? [] : options.cacheFrom,
     cacheTo: [...(options.cacheTo ?? []), ...inlineByArg(buildArgs)],
+    provenance:
+      options.provenance === false
+        ? undefined
+        : (options.provenance ?? provenanceAsked(prefixedArgs(buildArgs))),
     madeNow: classic ? (options.noCache ? 'anew' : 'kept') : undefined,
     allow,
   };
+}
+
+function prefixedArgs(args: Readonly<Record<string, string>>): Record<string, string> {
+  return Object.fromEntries(Object.entries(args).map(([name, value]) => [`build-arg:${name}`, value]));
 }

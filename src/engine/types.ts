@@ -1,4 +1,5 @@
 /** The contract of a build: its request, and its result. */
+import type { ProvenanceOptions } from '../attest/index.ts';
 import type { MadeNow, OutputSink, StoredOutput } from '../exporter/index.ts';
 import type { DockerfileRequest, LintWarning } from '../frontend/index.ts';
 import type { SourceRewrite } from '../llb/index.ts';
@@ -64,10 +65,10 @@ export interface BuildRequest {
   workers?: readonly WorkerRecord[];
   /** Images get docker's media types unless an output says otherwise. */
   dockerTypes?: boolean;
+  /** Asks for a provenance of each result; default: none. */
+  provenance?: ProvenanceOptions;
   /** Dates an image whose build changed only the config; see `ExportRequest.madeNow`. */
   madeNow?: MadeNow;
-  /** A sentence for each part of the request that has no effect here. They are shown as warnings. */
-  notes?: readonly string[];
   /** Chooses further outputs once the result is there. They are made after the others. */
   furtherOutputs?(bridge: Bridge, result: BridgeResult): Promise<readonly OutputSpec[]>;
   /** Hears of the exporters' responses when everything is exported. An error that it throws fails the build. */
@@ -85,6 +86,8 @@ export interface BuildOptions extends DockerfileRequest {
   cacheFrom?: readonly CacheSpec[];
   /** Foreign caches that the build's cache is written to (`--cache-to`). */
   cacheTo?: readonly CacheSpec[];
+  /** Asks for a provenance of each result; default: as the build argument BUILDKIT_ATTEST_PROVENANCE says. */
+  provenance?: ProvenanceOptions | false;
   /** Runs the build checks and nothing else. */
   check: boolean;
   /** The entitlements that are granted: `network.host`, `security.insecure`. */

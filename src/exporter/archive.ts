@@ -19,11 +19,12 @@ import {
 } from '../oci/index.ts';
 import type { ClientContent } from '../session/index.ts';
 import { type Annotations, annotationsAt, needOciTypes, parseAnnotations } from './annotations.ts';
+import { attestationOptions } from './attestations.ts';
 import { epochOf, notesOf, parseImageAttrs } from './attrs.ts';
 import { type Committed, commitImage, imageIdOf, imageMetadata, started } from './commit.ts';
 import { writeLayoutFolder } from './layout-folder.ts';
 import { TarStream } from './tar-stream.ts';
-import type { ExportContext, Exporter } from './types.ts';
+import type { ExportContext, Exporter, PlatformResult } from './types.ts';
 
 /** A file of the layout: a few bytes, or a blob of content. */
 export type LayoutFile = { path: string } & (
@@ -58,6 +59,11 @@ export function archiveExporter(type: 'oci' | 'docker', attrs: Record<string, st
       const annotations = [...parseAnnotations(request.annotations), ...want.annotations];
       const created = epochOf(want.sourceDateEpoch, request.sourceDateEpoch);
       for (const short of notesOf(want, created)) ctx.progress.warn({ level: 1, short, detail: [] });
+      const attestations = type === 'oci' ? attestationOptions(want, request) : undefined;
+      if (type === 'docker' && request.results.some(isAttested)) {
+        const short = 'a docker archive holds no attestations: the output has none';
+        ctx.progress.warn({ level: 1, short, detail: [] });
+      }
       const committed = await commitImage(request, ctx, {
         compression: want.compression ?? { type: 'gzip' },
         force: want.forceCompression,
@@ -67,6 +73,7 @@ export function archiveExporter(type: 'oci' | 'docker', attrs: Record<string, st
         created,
         ociTypes:
           (want.ociTypes ?? (type === 'oci' || request.dockerTypes !== true)) || needOciTypes(annotations),
+        attestations,
         keepForeign: want.keepForeign,
         annotations,
         index: type === 'oci' && request.index,
@@ -93,6 +100,11 @@ export function archiveExporter(type: 'oci' | 'docker', attrs: Record<string, st
   };
 }
 
+/** Whether more is stated of a result than what goes with images that have an index anyway. */
+function isAttested({ attestations = [] }: PlatformResult): boolean {
+  return attestations.some(({ inlineOnly }) => !inlineOnly);
+}
+
 /** A response as text, as BuildKit's API has it: a value that is not text becomes base64 of JSON. */
 function textsOf(metadata: Readonly<Record<string, unknown>>): Record<string, string> {
   return Object.fromEntries(
@@ -110,9 +122,13 @@ async function layoutFiles(
   notes: Annotations,
   ctx: ExportContext,
 ): Promise<LayoutFile[]> {
-  const { target, images } = committed;
+  const { target, images, attestations } = committed;
   const blobs = new Map<Digest, Descriptor>();
-  for (const descriptor of [target, ...images.flatMap((i) => [i.descriptor, i.config, ...i.layers])]) {
+  for (const descriptor of [
+    target,
+    ...images.flatMap((i) => [i.descriptor, i.config, ...i.layers]),
+    ...attestations.flatMap(({ entry, blobs }) => [entry, ...blobs]),
+  ]) {
     blobs.set(descriptor.digest, descriptor);
   }
   const files: LayoutFile[] = [];

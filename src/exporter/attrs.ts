@@ -31,6 +31,10 @@ export interface ImageAttrs {
   compression?: Compression;
   forceCompression: boolean;
   ociTypes?: boolean;
+  /** Makes attestation manifests OCI artifacts; undefined: unless docker's media types are the default. */
+  ociArtifact?: boolean;
+  /** Keeps attestations that are inline-only, which makes an index also of one platform. */
+  attestationInline: boolean;
   /** Keeps layers that may not be distributed as they are, by their URLs. */
   keepForeign: boolean;
   rewriteTimestamp: boolean;
@@ -70,8 +74,6 @@ const imageNames = [
   'buildinfo-attrs',
   'source-date-epoch',
 ] as const;
-/** The attributes that say how attestations are written. */
-const ofAttestations = ['oci-artifact', 'attestation-inline'] as const;
 /** The attributes of images in a store or in a registry; an archive goes to neither. */
 const notOfArchives = [
   'push',
@@ -93,7 +95,10 @@ export function parseImageAttrs(type: 'image' | 'oci' | 'docker', attrs: Record<
     else if (!known.includes(name)) throw unknownAttr(type, name, [...known, 'annotation.KEY']);
   }
   const yes = (name: string, otherwise = false) => boolAttr(type, attrs, name) ?? otherwise;
-  for (const name of ofAttestations) if (yes(name)) throw noAttestations(type, name);
+  if (type === 'docker') {
+    const vain = (['oci-artifact', 'attestation-inline'] as const).find((name) => yes(name));
+    if (vain !== undefined) throw noAttestations(type, vain);
+  }
   if (type !== 'image') {
     const vain = notOfArchives.find((name) => yes(name)) ?? danglingName(attrs);
     if (vain !== undefined) throw notOfArchive(type, vain);
@@ -109,6 +114,8 @@ export function parseImageAttrs(type: 'image' | 'oci' | 'docker', attrs: Record<
     compression: parseCompression(type, attrs),
     forceCompression: yes('force-compression'),
     ociTypes: boolAttr(type, attrs, 'oci-mediatypes'),
+    ociArtifact: boolAttr(type, attrs, 'oci-artifact'),
+    attestationInline: yes('attestation-inline', type === 'image'),
     keepForeign: yes('prefer-nondist-layers'),
     rewriteTimestamp: yes('rewrite-timestamp'),
     danglingPrefix: attrs['dangling-name-prefix'],
@@ -131,11 +138,13 @@ export function notesOf(want: ImageAttrs, created: number | undefined): readonly
 }
 
 /** The attributes of the exporters that write files. */
-interface FileAttrs {
+export interface FileAttrs {
   /** `delete`: files at the destination that are not in the result are removed. */
   mode: 'copy' | 'delete';
   /** Makes a folder for each platform; undefined: when there are several. */
   platformSplit?: boolean;
+  /** The beginning of the names of attestations' files. */
+  attestationPrefix: string;
   sourceDateEpoch?: Epoch;
 }
 
@@ -143,7 +152,15 @@ interface FileAttrs {
 export function parseFileAttrs(type: 'local' | 'tar', attrs: Record<string, string>): FileAttrs {
   const known = ['dest', 'platform-split', 'attestation-prefix', 'source-date-epoch', 'mode'];
   for (const name of Object.keys(attrs)) if (!known.includes(name)) throw unknownAttr(type, name, known);
-  if (attrs['attestation-prefix']) throw noAttestations(type, 'attestation-prefix');
+  const { 'attestation-prefix': attestationPrefix = '' } = attrs;
+  if (/[/\0]/.test(attestationPrefix)) {
+    const said = JSON.stringify(attestationPrefix);
+    throw fail(
+      'invalid',
+      'export',
+      `output type=${type}: attestation-prefix=${said} leads to another folder`,
+    );
+  }
   const { mode = 'copy' } = attrs;
   if (mode !== 'copy' && !(mode === 'delete' && type === 'local')) {
     throw fail('invalid', 'export', `output type=${type} has no mode ${JSON.stringify(mode)}`, {
@@ -153,6 +170,7 @@ export function parseFileAttrs(type: 'local' | 'tar', attrs: Record<string, stri
   return {
     mode,
     platformSplit: boolAttr(type, attrs, 'platform-split'),
+    attestationPrefix,
     sourceDateEpoch: parseEpoch(type, attrs),
   };
 }
@@ -161,7 +179,7 @@ function noAttestations(type: string, name: string) {
   return fail(
     'unsupported',
     'export',
-    `output type=${type}: ${name} is not supported: results have no attestations`,
+    `output type=${type}: ${name} is not supported: a docker archive holds no attestations`,
     { hint: 'Leave it out.' },
   );
 }

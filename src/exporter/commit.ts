@@ -15,6 +15,12 @@ import {
 import { contentRefLabels, hold, snapshotRefLabel } from '../store/index.ts';
 import { isDue, nextTurn } from '../workers/index.ts';
 import { type Annotations, annotationsAt, checkAnnotations } from './annotations.ts';
+import {
+  type AttestationOptions,
+  type CommittedAttestations,
+  commitAttestations,
+  wantedAttestations,
+} from './attestations.ts';
 import { configBytes, finishConfig, isConfigOnly, timed } from './config.ts';
 import type { KeptLayers } from './image-plan.ts';
 import { type ExportLayer, exportLayers, type LayerOptions } from './layers.ts';
@@ -25,6 +31,8 @@ interface CommitOptions extends LayerOptions {
   annotations: Annotations;
   /** Makes an index, even for one platform. */
   index?: boolean;
+  /** How attestations go with the image; undefined: they do not. */
+  attestations?: AttestationOptions;
   /** Dates an image whose build changed only the config by its making, not by its base. */
   madeNow?: MadeNow;
   /** The creation time of configs, in seconds since the epoch. It is used even where times are not rewritten. */
@@ -50,6 +58,8 @@ interface CommittedImage {
 
 /** An image in content, under the context's lease. */
 export interface Committed {
+  /** Of the images that statements go with. */
+  attestations: CommittedAttestations[];
   /** The manifest, or the index when there are several platforms. */
   target: Descriptor;
   images: CommittedImage[];
@@ -81,10 +91,36 @@ export async function commitImage(
   const size = images.reduce((sum, image) => sum + image.size, 0);
   const [first] = images;
   const indexNotes = annotationsAt(options.annotations, 'index');
-  if (first !== undefined && images.length === 1 && indexNotes === undefined && options.index !== true) {
-    return { target: first.descriptor, images, size, documents };
+  const isIndex = images.length !== 1 || indexNotes !== undefined || options.index === true;
+  const attestations = await attested(request, images, { isIndex, ctx, options, documents });
+  if (first !== undefined && !isIndex && attestations.length === 0) {
+    return { target: first.descriptor, images, attestations, size, documents };
   }
-  return { target: await commitIndex(images, ctx, options, documents), images, size, documents };
+  const target = await commitIndex({ images, attestations }, ctx, options, documents);
+  return { target, images, attestations, size, documents };
+}
+
+/** Commits what is stated of the images. */
+async function attested(
+  request: ExportRequest,
+  images: readonly CommittedImage[],
+  at: { isIndex: boolean; ctx: ExportContext; options: CommitOptions; documents: Buffer[] },
+): Promise<CommittedAttestations[]> {
+  const { isIndex, ctx, options, documents } = at;
+  const wanted = wantedAttestations(request, options.attestations, isIndex);
+  const committed: CommittedAttestations[] = [];
+  for (const [i, image] of images.entries()) {
+    const list = wanted[i] ?? [];
+    if (options.attestations === undefined || list.length === 0) continue;
+    if (isDue()) await nextTurn();
+    const put = async (manifest: Manifest) => {
+      const descriptor = await putDocument(manifest, [manifest.config, ...manifest.layers], ctx, documents);
+      started(ctx, `exporting attestation manifest ${descriptor.digest}`)();
+      return descriptor;
+    };
+    committed.push(await commitAttestations(image, list, request.names, options.attestations, ctx, put));
+  }
+  return committed;
 }
 
 /** The image of one platform, before its manifest is written. Its layers are here, as far as they are wanted. */
@@ -224,7 +260,7 @@ async function keptOf(
 }
 
 async function commitIndex(
-  images: readonly CommittedImage[],
+  { images, attestations }: Pick<Committed, 'images' | 'attestations'>,
   ctx: ExportContext,
   options: CommitOptions,
   documents: Buffer[],
@@ -235,6 +271,7 @@ async function commitIndex(
     if (annotations !== undefined) child.annotations = annotations;
     return child;
   });
+  manifests.push(...attestations.map(({ entry }) => entry));
   const index: Index = {
     schemaVersion: 2,
     mediaType: options.ociTypes ? mediaTypes.ociIndex : mediaTypes.dockerIndex,
@@ -277,13 +314,15 @@ export function imageMetadata(
   const metadata: Record<string, unknown> = {};
   const [only] = images;
   const annotations: Record<string, string> = { ...target.annotations };
-  if (only !== undefined && images.length === 1) {
+  const isImage = only !== undefined && target.digest === only.descriptor.digest;
+  if (only !== undefined && images.length === 1)
     metadata['containerimage.config.digest'] = only.config.digest;
+  if (isImage) {
     annotations['config.digest'] = only.config.digest;
     if (only.created !== undefined) annotations['org.opencontainers.image.created'] = only.created;
   }
   const descriptor: Descriptor = { ...target, annotations };
-  if (only !== undefined && images.length === 1) descriptor.platform = normalizePlatform(only.platform);
+  if (isImage) descriptor.platform = normalizePlatform(only.platform);
   metadata['containerimage.descriptor'] = descriptor;
   metadata['containerimage.digest'] = target.digest;
   if (names.length > 0) metadata['image.name'] = names.join(',');

@@ -64,14 +64,20 @@ type PlannedAttrs = Pick<
 
 /**
  * The plan of an output. `epoch`: times of new layers are clamped to it; `cache`: how a cache that is exported as well
- * has the layers packed.
+ * has the layers packed; `attested`: statements go with the image.
  */
 export function imagePlan(
   want: PlannedAttrs,
-  { shared, epoch, cache }: { shared: boolean; epoch?: number; cache?: Compression },
+  {
+    shared,
+    epoch,
+    cache,
+    attested = false,
+  }: { shared: boolean; epoch?: number; cache?: Compression; attested?: boolean },
 ): ImagePlan {
   const isSent = want.push && (!want.store || want.pushByDigest || want.compression?.type === 'uncompressed');
-  const gzip = want.push || want.forceCompression;
+  // What is stated of an image is about its very bytes: a push later on is not to pack it anew.
+  const gzip = want.push || want.forceCompression || attested;
   const asCache = !gzip && want.compression === undefined && cache?.type === 'gzip';
   const isAsked = gzip || want.compression !== undefined || epoch !== undefined;
   const packedFor = isAsked ? 'image' : asCache ? 'cache' : 'nobody';

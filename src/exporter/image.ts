@@ -4,6 +4,7 @@ import { nameImage, pushImage } from '../images/index.ts';
 import { parseReference } from '../oci/index.ts';
 import type { Store } from '../store/index.ts';
 import { needOciTypes, parseAnnotations } from './annotations.ts';
+import { attestationOptions } from './attestations.ts';
 import { epochOf, type ImageAttrs, notesOf, parseImageAttrs } from './attrs.ts';
 import { type Committed, commitImage, imageIdOf, imageMetadata, started, storedOutput } from './commit.ts';
 import { imagePlan } from './image-plan.ts';
@@ -26,15 +27,18 @@ export function imageExporter(attrs: Record<string, string>): Exporter {
       for (const short of notesOf(want, created)) ctx.progress.warn({ level: 1, short, detail: [] });
       const annotations = [...parseAnnotations(request.annotations), ...want.annotations];
       const dockerTypes = request.dockerTypes === true && want.compression?.type !== 'zstd';
+      const attestations = attestationOptions(want, { ...request, dockerTypes });
       const { shared } = ctx.store;
-      const { sent, ...plan } = imagePlan(want, { shared, epoch, cache: request.cacheCompression });
+      const attested = attestations !== undefined;
+      const { sent, ...plan } = imagePlan(want, { shared, epoch, attested, cache: request.cacheCompression });
       if (want.unpack) await Promise.all(request.results.map(({ ref }) => ref?.snapshot(contextOf(ctx))));
       const committed = await commitImage(request, ctx, {
         ...plan,
         force: want.forceCompression,
         epoch,
         created,
-        ociTypes: (want.ociTypes ?? !dockerTypes) || needOciTypes(annotations),
+        ociTypes: (want.ociTypes ?? !dockerTypes) || needOciTypes(annotations) || attested,
+        attestations,
         keepForeign: want.keepForeign,
         unpacked: want.unpack !== false,
         annotations,

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { fail } from '../errors/index.ts';
 import { runTask } from '../workers/index.ts';
 import { epochOf, parseFileAttrs } from './attrs.ts';
-import { platformTrees } from './platform-folders.ts';
+import { withPlatformTrees } from './platform-folders.ts';
 import type { Exporter } from './types.ts';
 
 /** Makes the exporter. Throws `invalid` for an unknown attribute. */
@@ -22,30 +22,31 @@ export function localExporter(attrs: Record<string, string>): Exporter {
       }
       const epoch = epochOf(want.sourceDateEpoch, sourceDateEpoch);
       const timestampNs = epoch === undefined ? undefined : BigInt(epoch) * 1_000_000_000n;
-      const trees = await platformTrees(results, want.platformSplit, ctx);
-      if ('send' in sink) {
-        // With mode=delete it is the client that removes what is not sent.
-        const onBytes = (current: number) => progress.report('copying files', { current, total: 0 });
-        onBytes(0);
-        const sent = trees.map(({ spec, folder }) => ({ spec, prefix: folder }));
-        const { bytes } = await sink.send(sent, { timestampNs, onBytes, signal });
-        progress.report('copying files', { current: bytes, total: bytes, done: true });
+      return withPlatformTrees(results, want, ctx, async (trees) => {
+        if ('send' in sink) {
+          // With mode=delete it is the client that removes what is not sent.
+          const onBytes = (current: number) => progress.report('copying files', { current, total: 0 });
+          onBytes(0);
+          const sent = trees.map(({ spec, folder }) => ({ spec, prefix: folder }));
+          const { bytes } = await sink.send(sent, { timestampNs, onBytes, signal });
+          progress.report('copying files', { current: bytes, total: bytes, done: true });
+          return { metadata: {} };
+        }
+        await Promise.all(
+          trees.map(async ({ spec, folder, name }) => {
+            const status = trees.length > 1 ? `copying files ${name}` : 'copying files';
+            progress.report(status, { current: 0, total: 0 });
+            const dest = join(sink.files, folder);
+            const remove = want.mode === 'delete';
+            const { bytes } = await runTask('fs.export', { spec, dest, timestampNs, remove }, { signal });
+            progress.report(status, { current: bytes, total: bytes, done: true });
+          }),
+        );
+        // What a platform's folder holds is done; the destination itself holds nothing but these.
+        const folders = trees.map(({ folder }) => folder);
+        if (want.mode === 'delete' && folders[0] !== '') await keepOnly(sink.files, folders);
         return { metadata: {} };
-      }
-      await Promise.all(
-        trees.map(async ({ spec, folder, name }) => {
-          const status = trees.length > 1 ? `copying files ${name}` : 'copying files';
-          progress.report(status, { current: 0, total: 0 });
-          const dest = join(sink.files, folder);
-          const remove = want.mode === 'delete';
-          const { bytes } = await runTask('fs.export', { spec, dest, timestampNs, remove }, { signal });
-          progress.report(status, { current: bytes, total: bytes, done: true });
-        }),
-      );
-      // What a platform's folder holds is done; the destination itself holds nothing but these.
-      const folders = trees.map(({ folder }) => folder);
-      if (want.mode === 'delete' && folders[0] !== '') await keepOnly(sink.files, folders);
-      return { metadata: {} };
+      });
     },
   };
 }

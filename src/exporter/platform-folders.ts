@@ -1,7 +1,10 @@
+import { rm } from 'node:fs/promises';
 import { fail } from '../errors/index.ts';
 import type { ViewSpec } from '../fs/index.ts';
 import { formatPlatform } from '../oci/index.ts';
 import { runTask } from '../workers/index.ts';
+import type { FileAttrs } from './attrs.ts';
+import { withStatements } from './file-attestations.ts';
 import { contextOf } from './layers.ts';
 import type { ExportContext, PlatformResult } from './types.ts';
 
@@ -16,24 +19,42 @@ interface PlatformTree {
 /**
  * The files of all platforms. Throws `invalid` when files of two platforms would come to one place
  * (`platform-split=false`, or one folder's name for both), and for a platform whose name, which a frontend chooses,
- * leads out of the destination.
+ * leads out of the destination. The folders that it makes for statements are added to `made`; the caller removes them.
  */
 export async function platformTrees(
   results: readonly PlatformResult[],
-  split: boolean | undefined,
+  { platformSplit: split, attestationPrefix: prefix }: Pick<FileAttrs, 'platformSplit' | 'attestationPrefix'>,
   ctx: ExportContext,
+  made: string[] = [],
 ): Promise<PlatformTree[]> {
   const apart = split ?? results.length > 1;
   if (apart) checkFolders(results.map(idOf));
   const trees = await Promise.all(
-    results.map(async (result) => ({
-      spec: (await result.ref?.view(contextOf(ctx))) ?? ({ kind: 'empty' } satisfies ViewSpec),
-      folder: apart ? folderOf(idOf(result)) : '',
-      name: idOf(result),
-    })),
+    results.map(async (result) => {
+      const plain = (await result.ref?.view(contextOf(ctx))) ?? ({ kind: 'empty' } satisfies ViewSpec);
+      const name = idOf(result);
+      const platform = !apart && results.length > 1 ? name : undefined;
+      const spec = await withStatements(plain, result.attestations ?? [], { prefix, platform }, ctx, made);
+      return { spec, folder: apart ? folderOf(name) : '', name };
+    }),
   );
   if (!apart && trees.length > 1) await runTask('fs.overlap', { trees }, { signal: ctx.signal });
   return trees;
+}
+
+/** Calls `work` with the files of all platforms, and removes afterwards the folders that were made for statements. */
+export async function withPlatformTrees<T>(
+  results: readonly PlatformResult[],
+  want: Parameters<typeof platformTrees>[1],
+  ctx: ExportContext,
+  work: (trees: PlatformTree[]) => Promise<T>,
+): Promise<T> {
+  const made: string[] = [];
+  try {
+    return await work(await platformTrees(results, want, ctx, made));
+  } finally {
+    for (const folder of made) await rm(folder, { recursive: true, force: true });
+  }
 }
 
 function idOf({ platform, id = formatPlatform(platform) }: PlatformResult): string {

@@ -15,7 +15,7 @@ import type { ExportContext } from './types.ts';
  *     await pushCommitted(committed, 'reg.example/app:1', false, ctx);
  */
 export async function pushCommitted(
-  { target, images }: Committed,
+  { target, images, attestations }: Committed,
   name: string,
   byDigest: boolean,
   ctx: ExportContext,
@@ -25,8 +25,10 @@ export async function pushCommitted(
   const { domain, path } = parseReference(name);
   const at = (descriptor: Descriptor) => `${domain}/${path}@${descriptor.digest}`;
   const blobs = new Map(
-    images
-      .flatMap(({ config, layers }) => [config, ...layers])
+    [
+      ...images.flatMap(({ config, layers }) => [config, ...layers]),
+      ...attestations.flatMap(({ blobs }) => blobs),
+    ]
       .filter((blob) => !isForeignLayer(blob))
       .map((blob) => [blob.digest, blob]),
   );
@@ -42,7 +44,10 @@ export async function pushCommitted(
   );
   const put = async (descriptor: Descriptor, ref: string) =>
     registry.pushManifest(ref, descriptor, await store.content.bytes(descriptor.digest), common);
-  for (const { descriptor } of images) {
+  for (const descriptor of [
+    ...images.map((image) => image.descriptor),
+    ...attestations.map(({ entry }) => entry),
+  ]) {
     if (descriptor.digest !== target.digest) await put(descriptor, at(descriptor));
   }
   await put(target, byDigest ? at(target) : name);

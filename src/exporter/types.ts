@@ -1,4 +1,5 @@
 /** The contract of exporters: they turn solved platforms into an image, an archive or files. */
+import type { Attestation } from '../attest/index.ts';
 import type { Compression } from '../layer/index.ts';
 import type { Descriptor, Digest, HistoryEntry, ImageConfig, Platform } from '../oci/index.ts';
 import type { VertexProgress } from '../progress/index.ts';
@@ -16,6 +17,8 @@ export interface PlatformResult {
   config: ImageConfig;
   /** The history of the image that it builds on; undefined: no part of its history is another image's. */
   baseHistory?: readonly HistoryEntry[];
+  /** What is stated of it; default: nothing. */
+  attestations?: readonly Attestation[];
 }
 
 /**

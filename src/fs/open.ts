@@ -1,5 +1,6 @@
 /** Opens a view from its description. */
 import { fail } from '../errors/index.ts';
+import { AddedView } from './added-view.ts';
 import { FolderView } from './folder-view.ts';
 import { LayersView } from './layers-view.ts';
 import type { Look } from './look.ts';
@@ -16,6 +17,8 @@ export function openView(spec: ViewSpec, look?: Look, giveWay?: () => void): FsV
       return spec.dirs.length === 0 ? emptyView : new LayersView(spec.dirs);
     case 'folder':
       return new FolderView(spec, look, giveWay);
+    case 'added':
+      return new AddedView(openView(spec.to, look, giveWay), spec.dir);
     case 'empty':
       return emptyView;
   }

@@ -80,6 +80,8 @@ export type ViewSpec =
       /** A key for the present contents of the folder: it never stands for any other contents. */
       stamp?: string;
     }
+  /** A view with the files of a folder at its top besides. */
+  | { kind: 'added'; to: ViewSpec; dir: string }
   | { kind: 'empty' };
 
 /** The view spec of a snapshot's mounts (a bind or an overlay). Nothing is mounted. */

@@ -1,5 +1,7 @@
 /** `drydock load`: loads images from a tar written by docker, podman, skopeo or Drydock. */
 import {
+  aboutOf,
+  blobsOf,
   type DocumentOrigin,
   danglingName,
   isImageEntry,
@@ -7,6 +9,7 @@ import {
   parseManifest,
   readConfig,
   type StoredImage,
+  storedAttestations,
   storedImages,
   withLease,
 } from '../distribution/index.ts';
@@ -170,10 +173,12 @@ async function keepTarget(
     for (const child of manifests.some(fits) ? manifests.filter(fits) : manifests) {
       // A layout may have only some of the platforms.
       if ((await store.content.info(child.digest)) === undefined) continue;
+      if (aboutOf(child) !== undefined) continue;
       children.push(child);
       if (isImageEntry(child))
         configs.push(...(await keepTarget(store, child, { lease, platform }, depth + 1)));
     }
+    children.push(...(await keepAttestations(store, target, children, lease)));
     await store.content.put(bytes, { lease, labels: contentRefLabels(children) });
     return configs;
   }
@@ -189,6 +194,23 @@ async function keepTarget(
   }
   await store.content.put(bytes, { lease, labels: contentRefLabels([manifest.config, ...manifest.layers]) });
   return [manifest.config.digest];
+}
+
+/** Keeps what is stated of images that are kept, where all of it is there. Returns the entries of the index. */
+async function keepAttestations(
+  store: Store,
+  target: Descriptor,
+  images: readonly Descriptor[],
+  lease: string,
+): Promise<Descriptor[]> {
+  const kept: Descriptor[] = [];
+  for (const { entry, document, about } of await storedAttestations(store, origin.name, target)) {
+    if (!images.some(({ digest }) => digest === about)) continue;
+    const labels = contentRefLabels(blobsOf(document));
+    await store.content.put(await must(store, entry), { lease, labels });
+    kept.push(entry);
+  }
+  return kept;
 }
 
 async function must(store: Store, { digest }: Pick<Descriptor, 'digest'>): Promise<Buffer> {

@@ -1,19 +1,23 @@
 /** `drydock pull`: brings an image from a registry into the store. Its layers come as blobs, unpacked when needed. */
 import {
+  attestationEntries,
+  blobsOf,
   type FetchContext,
   fetchBlobInto,
   type ImageDocuments,
   isImageEntry,
   parseIndex,
+  parseManifest,
   platformList,
   readDocuments,
   registryDocuments,
   resolveTarget,
   withLease,
 } from '../distribution/index.ts';
-import { fail } from '../errors/index.ts';
+import { DrydockError, fail } from '../errors/index.ts';
 import {
   type CredentialSource,
+  type Descriptor,
   type Digest,
   familiarName,
   formatReference,
@@ -25,7 +29,7 @@ import {
 } from '../oci/index.ts';
 import type { ReportStatus } from '../progress/index.ts';
 import type { RegistryClient } from '../registry/index.ts';
-import { gcLabels, type ImageRecord, type Store } from '../store/index.ts';
+import { contentRefLabels, gcLabels, type ImageRecord, type Store } from '../store/index.ts';
 import { nameImage } from './name.ts';
 
 interface PullOptions {
@@ -95,6 +99,7 @@ export async function pullImage(
       images.push(await readDocuments(store, source, target, options.platform ?? hostPlatform(), lease));
     }
     await fetchLayers(store, client, name, images, ctx);
+    await fetchAttestations({ store, client, name, source }, target, images, ctx);
     // Docker does so: a digest names the image for good, and a tag beside it adds nothing.
     const kept = parsed.digest === undefined ? name : formatReference({ ...parsed, tag: undefined });
     const before = await store.images.get(kept);
@@ -129,5 +134,36 @@ async function fetchLayers(
     stop.abort(err);
     await Promise.allSettled(fetches);
     throw err;
+  }
+}
+
+interface PullSource {
+  store: Store;
+  client: RegistryClient;
+  name: string;
+  source: ReturnType<typeof registryDocuments>;
+}
+
+/** Fetches what the index states of the images that were pulled; what the registry does not have is left out. */
+async function fetchAttestations(
+  { store, client, name, source }: PullSource,
+  target: Descriptor,
+  images: readonly ImageDocuments[],
+  ctx: FetchContext,
+): Promise<void> {
+  if (!isIndexType(target.mediaType)) return;
+  const { manifests } = parseIndex(await source.bytes(target), source.origin);
+  const pulled = new Set<string>(images.map(({ manifest }) => manifest.digest));
+  for (const [i, { entry, about }] of attestationEntries(manifests).entries()) {
+    if (!pulled.has(about)) continue;
+    try {
+      const bytes = await source.bytes(entry);
+      const blobs = blobsOf(parseManifest(bytes, source.origin));
+      for (const blob of blobs) await fetchBlobInto(store, client, name, blob, ctx);
+      await store.content.put(bytes, { lease: ctx.lease, labels: contentRefLabels(blobs) });
+      await store.content.setLabels(target.digest, { [`${gcLabels.content}.a.${i}`]: entry.digest });
+    } catch (err) {
+      if (!(err instanceof DrydockError) || err.code !== 'not-found') throw err;
+    }
   }
 }

@@ -1,5 +1,7 @@
 /** `drydock push`: sends an image of the store to a registry. */
 import {
+  aboutOf,
+  blobsOf,
   type FetchContext,
   findImage,
   imageFor,
@@ -7,6 +9,7 @@ import {
   noteOrigin,
   originOf,
   parseIndex,
+  parseManifest,
   type StoredImage,
   storedImages,
   withLease,
@@ -21,7 +24,6 @@ import {
   type Index,
   isForeignLayer,
   isIndexType,
-  type Manifest,
   normalizeName,
   type Platform,
   parseReference,
@@ -152,7 +154,9 @@ async function pushIndex(
       if (await pushAttestation(push, child)) manifests.push(child);
       continue;
     }
-    const { mediaType, digest, size } = await pushOne(push, image, undefined);
+    // What is stated of an image is about its very bytes.
+    const isStated = index.manifests.some((other) => aboutOf(other) === child.digest);
+    const { mediaType, digest, size } = await pushOne(push, image, undefined, isStated);
     manifests.push({ ...child, mediaType, digest, size });
   }
   const same =
@@ -172,8 +176,8 @@ async function pushAttestation(push: Push, child: Descriptor): Promise<boolean> 
   const { store, client } = push;
   if ((await store.content.info(child.digest)) === undefined) return false;
   const bytes = await store.content.bytes(child.digest);
-  const { config, layers } = JSON.parse(bytes.toString('utf8')) as Manifest;
-  for (const blob of [config, ...layers]) {
+  const document = parseManifest(bytes, { name: push.target, hop: 'store' });
+  for (const blob of blobsOf(document)) {
     if ((await store.content.info(blob.digest)) === undefined) return false;
     await client.pushBlob(push.target, blob, () => store.content.read(blob.digest), push);
   }
@@ -181,8 +185,16 @@ async function pushAttestation(push: Push, child: Descriptor): Promise<boolean> 
   return true;
 }
 
-/** Pushes one platform's image: its blobs, then its manifest, under the tag or, for a part of an index, its digest. */
-async function pushOne(push: Push, image: StoredImage, tag: string | undefined): Promise<Descriptor> {
+/**
+ * Pushes one platform's image: its blobs, then its manifest, under the tag or, for a part of an index, its digest.
+ * `asItIs`: layers that are not compressed stay so.
+ */
+async function pushOne(
+  push: Push,
+  image: StoredImage,
+  tag: string | undefined,
+  asItIs = false,
+): Promise<Descriptor> {
   const { store, client, lease } = push;
   const layers = await storedLayers(store, image);
   const stop = new AbortController();
@@ -191,9 +203,10 @@ async function pushOne(push: Push, image: StoredImage, tag: string | undefined):
   const work = [
     pushConfig(ctx, image.document.config),
     ...layers.map(async (layer) => {
-      const blob = (await isPlainLayer(store, layer))
-        ? await push.limiter.run(() => gzipLayer(store, layer, ctx), signal)
-        : layer.descriptor;
+      const blob =
+        !asItIs && (await isPlainLayer(store, layer))
+          ? await push.limiter.run(() => gzipLayer(store, layer, ctx), signal)
+          : layer.descriptor;
       if (!isForeignLayer(blob)) await pushLayer(ctx, layer, blob);
       return blob;
     }),

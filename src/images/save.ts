@@ -6,13 +6,16 @@
 import { once } from 'node:events';
 import { finished } from 'node:stream/promises';
 import {
+  blobsOf,
   type FetchContext,
   findImage,
   imageFor,
   isDangling,
   parseIndex,
   referenceOf,
+  type StoredAttestation,
   type StoredImage,
+  storedAttestations,
   storedImages,
   withLease,
 } from '../distribution/index.ts';
@@ -98,10 +101,13 @@ async function planOf(
     if (platform !== undefined) target = image.manifest;
     else if (isIndexType(target.mediaType)) {
       const index = parseIndex(await store.content.bytes(target.digest), { name, hop: 'store' });
-      const here = new Set(images.map(({ manifest }) => manifest.digest));
+      const stated = await storedAttestations(store, name, target);
+      const here = [...images.map(({ manifest }) => manifest), ...stated.map(({ entry }) => entry)];
+      const digests = new Set(here.map(({ digest }) => digest));
       // An index without all its parts would make an archive with holes.
-      const whole = index.manifests.every((child) => here.has(child.digest));
-      if (!whole) target = image.manifest;
+      const whole = index.manifests.every((child) => digests.has(child.digest));
+      if (whole) planAttestations(plan, stated);
+      else target = image.manifest;
     }
     for (const one of target === record.target ? images : [image])
       await planImage(store, plan, one, ctx, client);
@@ -124,6 +130,12 @@ async function planOf(
     });
   }
   return plan;
+}
+
+function planAttestations({ blobs }: Plan, stated: readonly StoredAttestation[]): void {
+  for (const { entry, document } of stated) {
+    for (const { digest, size } of [entry, ...blobsOf(document)]) blobs.set(digest, { size });
+  }
 }
 
 async function planImage(

@@ -27,7 +27,7 @@ export const llbCaps: readonly string[] = [
   ...under('file', 'symlink.create'),
   ...['constraints', 'platform', 'meta.ignorecache', 'meta.description', 'meta.exportcache'],
   ...['mergeop', 'diffop', 'passthroughop', 'source.policy', 'source.policy.session'],
-  ...under('exporter', 'image.annotations', 'sourcedateepoch', 'multiple', 'session'),
+  ...under('exporter', 'image.annotations', 'image.attestations', 'sourcedateepoch', 'multiple', 'session'),
   ...['gc.freespacefilter', 'history.filter'],
 ];
 

@@ -38,6 +38,7 @@ export {
   uploadedAside,
 } from './llb.ts';
 export { pbPlatform, platformOf } from './message.ts';
+export { locationsJson, opJson } from './op-json.ts';
 export { listExcess } from './op-size.ts';
 export { outputCount } from './outputs.ts';
 export { absolutePath, normalPath } from './paths.ts';

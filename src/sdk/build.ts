@@ -2,6 +2,7 @@
 import { statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { Readable } from 'node:stream';
+import { formatProvenance, type ProvenanceOptions, parseProvenance } from '../attest/index.ts';
 import {
   type BuildOptions,
   type BuildRequest,
@@ -59,6 +60,8 @@ export interface CommonOptions {
   cacheFrom?: CacheSpec[];
   /** Foreign caches that the build's cache is written to; also `{ type: 'inline', attrs: {} }`. */
   cacheTo?: CacheSpec[];
+  /** State how the image came to be, in an attestation beside it: true for all of it (`mode: 'max'`, SLSA v1). */
+  provenance?: boolean | Partial<ProvenanceOptions>;
   /** The entitlements that are granted: `network.host`, `security.insecure`. */
   allow?: string[];
   /** The limits of each step on the machine's resources, where its cgroups allow them. */
@@ -165,6 +168,7 @@ export async function build(options: DockerfileOptions): Promise<BuildResult> {
     tags: options.tags ?? [],
     outputs: options.outputs ?? [],
     limits: options.limits,
+    provenance: provenanceOf(options),
   };
   return run(
     ({ from, to }) => dockerfileBuild({ ...asked, cacheFrom: from, cacheTo: to }),
@@ -197,10 +201,17 @@ export async function buildState(state: State, options: StateOptions = {}): Prom
       cacheFrom: from,
       cacheTo: to,
       allow: options.allow ?? [],
+      provenance: provenanceOf(options) || undefined,
     }),
     options,
     {},
   );
+}
+
+/** Throws `invalid` for values that cannot be. */
+function provenanceOf({ provenance }: CommonOptions): ProvenanceOptions | false | undefined {
+  if (provenance === undefined || provenance === false) return provenance;
+  return parseProvenance(provenance === true ? '' : formatProvenance(provenance));
 }
 
 function isFolder(path: string): boolean {

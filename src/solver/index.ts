@@ -17,6 +17,8 @@ export type {
   OpContext,
   OpFactory,
   OpMaker,
+  SourceInUse,
+  UsedSource,
   Vertex,
   WorkContext,
 } from './types.ts';

@@ -24,7 +24,7 @@ import { ResultStore } from './results.ts';
 import type { VertexState } from './state.ts';
 import { VertexStates } from './states.ts';
 import { type TracedVertex, traceOf } from './trace.ts';
-import type { Edge, ImageLayer, OpContext, OpFactory, Vertex } from './types.ts';
+import type { CacheMap, Edge, ImageLayer, OpContext, OpFactory, SourceInUse, Vertex } from './types.ts';
 import type { VertexIdentity } from './work.ts';
 
 export interface SolverDeps {
@@ -117,14 +117,27 @@ export class Solver {
 
   /** The images that a build has used so far: the blobs that the layers of each are, lowest first. */
   async images(job: Job): Promise<(readonly ImageLayer[])[]> {
+    const found = await this.#sourceMaps(job);
+    return found.flatMap(({ map }) => (map.layers === undefined ? [] : [map.layers]));
+  }
+
+  /** The sources that a build has used so far, those of graphs nested in its steps among them. */
+  async sources(job: Job): Promise<SourceInUse[]> {
+    const found = await this.#sourceMaps(job);
+    return found.flatMap(({ vertex, map: { used, layers = [] } }) =>
+      used === undefined ? [] : [{ vertex: vertex.digest, used, layers }],
+    );
+  }
+
+  /** What the sources are that a build holds. One that is still being looked up is not part of what is there. */
+  async #sourceMaps(job: Job): Promise<{ vertex: Vertex; map: CacheMap }[]> {
     const found = await Promise.all(
       [...this.#states.heldBy(job)].map(async (state) => {
         const inner = state.work.nested;
-        const nested = inner === undefined ? [] : await this.images(inner);
+        const nested = inner === undefined ? [] : await this.#sourceMaps(inner);
         if (state.vertex.op.op.case !== 'source') return nested;
-        // One that is still being looked up is not part of what is there.
         const map = await Promise.race([state.cacheMap(), Promise.resolve(undefined)]).catch(() => undefined);
-        return map?.layers === undefined ? nested : [...nested, map.layers];
+        return map === undefined ? nested : [...nested, { vertex: state.vertex, map }];
       }),
     );
     return found.flat();

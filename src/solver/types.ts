@@ -2,7 +2,7 @@
 
 import type { ContentSelector } from '../fs/index.ts';
 import type { Edge, Vertex } from '../llb/index.ts';
-import type { Descriptor, Digest } from '../oci/index.ts';
+import type { Descriptor, Digest, Platform } from '../oci/index.ts';
 import type { VertexProgress } from '../progress/index.ts';
 import type { Session } from '../session/index.ts';
 import type { Ref } from '../store/index.ts';
@@ -20,6 +20,27 @@ export interface CacheMap {
   volatile?: boolean;
   /** Of an image source, what it is keyed by says nothing of: the blobs that its layers are, lowest first. */
   layers?: readonly ImageLayer[];
+  /** Of a source: what it is, for the record of what a build was made of. */
+  used?: UsedSource;
+}
+
+/** What a source turned out to be. */
+export type UsedSource =
+  /** `ref` is the name that was asked for; `layout`: of a layout that the client offers, and of no registry. */
+  | { kind: 'image'; ref: string; digest: Digest; platform: Platform; layout: boolean }
+  | { kind: 'blob'; ref: string; digest: Digest; layout: boolean }
+  /** `url` ends with `#REF` where a ref was asked for. */
+  | { kind: 'git'; url: string; commit: string }
+  | { kind: 'http'; url: string; digest: Digest }
+  /** A folder or a tar of the client's, by the session's name: nothing says what was in it. */
+  | { kind: 'local'; name: string };
+
+/** A source of a build, and the layers of an image. */
+export interface SourceInUse {
+  /** Its vertex. */
+  vertex: Digest;
+  used: UsedSource;
+  layers: readonly ImageLayer[];
 }
 
 /** A layer of an image as its manifest names it. */

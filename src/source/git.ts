@@ -52,7 +52,12 @@ export const gitSource: SourceMaker = (vertex, deps) => {
         ...asBundle,
         ...own,
       ];
-      return { digest: digestOf(`git ${JSON.stringify(key)}`), deps: [] };
+      const url = `${options.remote}${options.ref === '' ? '' : `#${options.ref}`}`;
+      return {
+        digest: digestOf(`git ${JSON.stringify(key)}`),
+        deps: [],
+        used: { kind: 'git', url, commit },
+      };
     },
 
     async exec(_, ctx) {

@@ -43,7 +43,12 @@ export const httpSource: SourceMaker = (vertex, deps) => {
         ...bySignature,
         ...(await job.ownedBy(ctx)),
       ];
-      return { digest: digestOf(`http ${JSON.stringify(key)}`), deps: [] };
+      const digest = wanted ?? known?.digest;
+      return {
+        digest: digestOf(`http ${JSON.stringify(key)}`),
+        deps: [],
+        used: digest && { kind: 'http', url, digest },
+      };
     },
     async exec(_, ctx): Promise<Ref[]> {
       const { dir, fetched } = await job.file(ctx);

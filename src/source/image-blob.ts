@@ -35,7 +35,11 @@ export const imageBlobSource: SourceMaker = (vertex, deps) => {
   read.done();
   return {
     async cacheMap() {
-      return { digest: digestOf(`blob ${JSON.stringify([digest, filename, look])}`), deps: [] };
+      return {
+        digest: digestOf(`blob ${JSON.stringify([digest, filename, look])}`),
+        deps: [],
+        used: { kind: 'blob', ref: name, digest, layout: layout !== undefined },
+      };
     },
     async exec(_, ctx) {
       const dir = await fetchFolder(deps, 'blob');

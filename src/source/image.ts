@@ -126,6 +126,7 @@ export const imageSource: SourceMaker = (vertex, deps) => {
       return {
         ...imageCacheMap(layers),
         layers: layers.map(({ descriptor, diffId }) => ({ blob: descriptor, diffId, from })),
+        used: { kind: 'image', ref: name, digest: found.target.digest, platform, layout: false },
       };
     },
     async exec(_, ctx) {

@@ -45,6 +45,7 @@ export const localSource: SourceMaker = (vertex, deps) => {
         digest: digestOf(`local ${JSON.stringify([name, select, ...other])}`),
         deps: [],
         volatile: true,
+        used: { kind: 'local', name },
       };
     },
     async exec(_, ctx) {

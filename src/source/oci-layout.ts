@@ -1,6 +1,6 @@
 /** `oci-layout://NAME@DIGEST`: an image of an OCI layout folder that the client offers. */
 import { type ImageDocuments, layersOf, readDocuments } from '../distribution/index.ts';
-import { parseReference } from '../oci/index.ts';
+import { type Digest, parseReference } from '../oci/index.ts';
 import { type OpContext, refContext } from '../solver/index.ts';
 import { attrReader, sourceOf } from './attrs.ts';
 import type { SourceMaker } from './deps.ts';
@@ -24,12 +24,13 @@ export const ociLayoutSource: SourceMaker = (vertex, deps) => {
     signal: ctx.signal,
     report: (id, state) => ctx.progress.report(id, state),
   });
-  let resolved: Promise<{ layout: ImageLayout; documents: ImageDocuments }> | undefined;
+  let resolved: Promise<{ layout: ImageLayout; digest: Digest; documents: ImageDocuments }> | undefined;
   const resolve = (ctx: OpContext) => {
     resolved ??= (async () => {
       const layout = await ImageLayout.open(store, storeName, contextOf(ctx));
       const target = await layout.target(ref);
-      return { layout, documents: await readDocuments(store, layout, target, platform, ctx.lease) };
+      const documents = await readDocuments(store, layout, target, platform, ctx.lease);
+      return { layout, digest: target.digest, documents };
     })();
     resolved.catch(() => {
       resolved = undefined;
@@ -39,7 +40,9 @@ export const ociLayoutSource: SourceMaker = (vertex, deps) => {
   const layersFrom = ({ document, config }: ImageDocuments) => layersOf(document, config).slice(0, limit);
   return {
     async cacheMap(ctx) {
-      return imageCacheMap(layersFrom((await resolve(ctx)).documents));
+      const { digest, documents } = await resolve(ctx);
+      const used = { kind: 'image', ref: name, digest, platform, layout: true } as const;
+      return { ...imageCacheMap(layersFrom(documents)), used };
     },
     async exec(_, ctx) {
       const { layout, documents } = await resolve(ctx);

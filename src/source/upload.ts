@@ -24,7 +24,8 @@ export const uploadSource: SourceMaker = (vertex, deps) => {
   read.done();
   return {
     async cacheMap() {
-      return { digest: digestOf(`upload ${id}`), deps: [], volatile: true };
+      const used = { kind: 'local', name: 'context' } as const;
+      return { digest: digestOf(`upload ${id}`), deps: [], volatile: true, used };
     },
     async exec(_, ctx) {
       const stream = await ctx.session.upload(id);

@@ -63,14 +63,19 @@ const descriptor = object(
   { platform, annotations: mapOf(text), urls: list(text) },
 );
 
-const manifestSummary = object({
-  ID: digest,
-  Descriptor: descriptor,
-  Available: bool,
-  Size: object({ Content: int, Total: int }),
-  Kind: matching(/^(image|attestation|unknown)$/),
-  ImageData: object({ Platform: platform, Containers: list(text), Size: object({ Unpacked: int }) }),
-});
+const manifestSummary = object(
+  {
+    ID: digest,
+    Descriptor: descriptor,
+    Available: bool,
+    Size: object({ Content: int, Total: int }),
+    Kind: matching(/^(image|attestation|unknown)$/),
+  },
+  {
+    ImageData: object({ Platform: platform, Containers: list(text), Size: object({ Unpacked: int }) }),
+    AttestationData: object({ For: digest }),
+  },
+);
 
 const legacy = (field: boolean, fields: Record<string, Shape>) => (field ? fields : {});
 

@@ -6,29 +6,30 @@ import { hostPlatform } from '../../src/oci/platform.ts';
 
 const ctx = {} as ExportContext;
 const config = { ...hostPlatform(), rootfs: { type: 'layers' as const, diff_ids: [] } };
+const want = (platformSplit?: boolean) => ({ platformSplit, attestationPrefix: '' });
 const named = (id: string) => [{ ref: undefined, platform: hostPlatform(), config, id }];
 
 test.each(['.', '..', 'a\0b'])('a platform called %j has no folder', async (id) => {
-  await expect(platformTrees(named(id), true, ctx)).rejects.toMatchObject({
+  await expect(platformTrees(named(id), want(true), ctx)).rejects.toMatchObject({
     code: 'invalid',
     hop: 'export',
     message: `the result's platform ${JSON.stringify(id)} is no name of a folder`,
   });
   // All in one place, no folder is named after it.
-  expect(await platformTrees(named(id), false, ctx)).toMatchObject([{ folder: '' }]);
+  expect(await platformTrees(named(id), want(false), ctx)).toMatchObject([{ folder: '' }]);
 });
 
 test('parts of a path are one name', async () => {
-  expect(await platformTrees(named('../../etc'), true, ctx)).toMatchObject([{ folder: '.._.._etc' }]);
+  expect(await platformTrees(named('../../etc'), want(true), ctx)).toMatchObject([{ folder: '.._.._etc' }]);
 });
 
 test('two platforms of one folder are refused before anything is written', async () => {
   const both = [...named('a/b'), ...named('a_b')];
-  await expect(platformTrees(both, undefined, ctx)).rejects.toMatchObject({
+  await expect(platformTrees(both, want(), ctx)).rejects.toMatchObject({
     code: 'invalid',
     hop: 'export',
     message: `the results' platforms "a/b" and "a_b" have one folder, a_b`,
   });
-  const apart = await platformTrees([...named('a/b'), ...named('a/c')], undefined, ctx);
+  const apart = await platformTrees([...named('a/b'), ...named('a/c')], want(), ctx);
   expect(apart.map(({ folder }) => folder)).toEqual(['a_b', 'a_c']);
 });

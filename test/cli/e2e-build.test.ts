@@ -1,7 +1,7 @@
 /** `drydock build` as a user types it: every flag, through the real command. */
 import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
-import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { createServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
@@ -323,6 +323,37 @@ RUN --mount=type=secret,id=TOKEN,required=true cat /run/secrets/TOKEN > /t
     await cli.ok(['build', '-q', ...fine, '--provenance=false', dir]);
     const bad = await cli.run(['build', '--no-cahce', dir]);
     expect([bad.code, bad.stderr]).toEqual([1, expect.stringContaining('--no-cache')]);
+  });
+
+  test('--provenance and --attest: how the result came to be, beside it', async () => {
+    const dir = context('FROM base\nARG WORD\nRUN echo $WORD > /word\n');
+    const out = join(cli.dir, 'stated');
+    const statement = async (...flags: string[]) => {
+      const args = ['build', '--build-arg=WORD=hello', '-o', `type=local,dest=${out}`, ...flags, dir];
+      await cli.ok(args);
+      const text = existsSync(join(out, 'provenance.json'))
+        ? readFileSync(join(out, 'provenance.json'), 'utf8')
+        : undefined;
+      rmSync(out, { recursive: true });
+      return text === undefined ? undefined : JSON.parse(text);
+    };
+    expect(await statement()).toBeUndefined();
+    expect(await statement('--provenance=false', '--build-arg=BUILDKIT_ATTEST_PROVENANCE=')).toBeUndefined();
+    const max = await statement('--provenance=true');
+    expect(max.predicateType).toBe('https://slsa.dev/provenance/v1');
+    expect(max.predicate.buildDefinition.externalParameters.request.args).toMatchObject({
+      'build-arg:WORD': 'hello',
+    });
+    expect(JSON.stringify(max)).not.toContain(dir);
+    const min = await statement('--attest', 'type=provenance,mode=min,version=v0.2,"builder-id=a,b"');
+    expect(min.predicate.builder.id).toBe('a,b');
+    expect(JSON.stringify(min)).not.toContain('hello');
+    const asked = await statement('--build-arg=BUILDKIT_ATTEST_PROVENANCE=mode=min');
+    expect(asked.predicate.runDetails.metadata.buildkit_completeness.request).toBe(false);
+    const twice = await cli.run(['build', '--provenance=true', '--attest=type=provenance', dir]);
+    expect([twice.code, twice.stderr]).toEqual([1, expect.stringContaining('asked for twice')]);
+    const bad = await cli.run(['build', '--provenance=mode=mix', dir]);
+    expect([bad.code, bad.stderr]).toEqual([1, expect.stringContaining('mode=mix cannot be')]);
   });
 
   test('--cache-to and --cache-from: a folder, and a cache that is not there', async () => {

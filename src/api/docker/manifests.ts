@@ -1,10 +1,39 @@
 /** docker's ImageManifestSummary: the manifests of an image's target, and which of them are here. */
+import {
+  blobsOf,
+  type StoredAttestation,
+  type StoredImage,
+  storedAttestations,
+} from '../../distribution/index.ts';
 import { imageSize } from '../../images/index.ts';
 import type { Store } from '../../store/index.ts';
 import type { ListedImage } from './images.ts';
 
-/** One entry for each platform that is here. https://docs.docker.com/reference/api/engine/ (ImageManifestSummary) */
-export async function manifestsOf(store: Store, { images }: Pick<ListedImage, 'images'>): Promise<object[]> {
+/**
+ * One entry per platform that is here, and one for each manifest of statements about one of them.
+ * https://docs.docker.com/reference/api/engine/ (ImageManifestSummary)
+ */
+export async function manifestsOf(
+  store: Store,
+  { images, target }: Pick<ListedImage, 'images' | 'target'>,
+): Promise<object[]> {
+  const stated = await storedAttestations(store, target.digest, target);
+  return [...(await imageSummaries(store, images)), ...stated.map(attestationSummary)];
+}
+
+function attestationSummary({ entry, document, about }: StoredAttestation): object {
+  const size = blobsOf(document).reduce((sum, blob) => sum + blob.size, entry.size);
+  return {
+    ID: entry.digest,
+    Descriptor: entry,
+    Available: true,
+    Size: { Content: size, Total: size },
+    Kind: 'attestation',
+    AttestationData: { For: about },
+  };
+}
+
+async function imageSummaries(store: Store, images: readonly StoredImage[]): Promise<object[]> {
   return Promise.all(
     images.map(async (image) => {
       const blobs = await Promise.all(

@@ -9,6 +9,7 @@ export const buildFlags = {
     value: '[TYPE:]KEY=VALUE',
     help: 'Annotate the image: its manifest, or index, …',
   },
+  attest: { type: 'list', value: 'SPEC', help: 'The same as --provenance: type=provenance,…' },
   'build-arg': { type: 'list', value: 'NAME[=VALUE]', help: 'Set a build-time variable' },
   'build-context': {
     type: 'list',
@@ -48,6 +49,11 @@ export const buildFlags = {
   },
   platform: { type: 'list', value: 'OS/ARCH', help: 'Platforms to build for' },
   progress: { type: 'string', value: 'MODE', help: 'auto, tty, plain, rawjson or quiet' },
+  provenance: {
+    type: 'string',
+    value: 'SPEC',
+    help: 'State how the image came to be: true, or mode=min|max,version=v1|v0.2,builder-id=URL,…',
+  },
   pull: { type: 'bool', help: 'Look base images up in their registries even when they are here' },
   push: { type: 'bool', help: 'Push the image; short for --output type=registry' },
   quiet: { type: 'bool', short: 'q', help: "Print nothing but the image's ID" },
@@ -71,13 +77,11 @@ export const buildFlags = {
   memory: { type: 'string', short: 'm', help: '', hidden: true },
   'memory-swap': { type: 'string', help: '', hidden: true },
   // What docker build and buildx build have and scripts pass; see `refuseFlags`.
-  attest: { type: 'list', help: '', hidden: true },
   builder: { type: 'string', help: '', hidden: true },
   compress: { type: 'bool', help: '', hidden: true },
   'disable-content-trust': { type: 'bool', help: '', hidden: true },
   'force-rm': { type: 'bool', help: '', hidden: true },
   isolation: { type: 'string', help: '', hidden: true },
-  provenance: { type: 'string', help: '', hidden: true },
   rm: { type: 'bool', help: '', hidden: true },
   sbom: { type: 'string', help: '', hidden: true },
   'security-opt': { type: 'list', help: '', hidden: true },

@@ -5,14 +5,12 @@ import type { buildFlags } from './flags.ts';
 
 /**
  * Throws `unsupported`, with the flag's name, when a flag asks for something that would not be done. Values that ask
- * for what is done anyway (`--rm`, `--isolation=default`, `--provenance=false`) pass.
+ * for what is done anyway (`--rm`, `--isolation=default`, `--sbom=false`) pass.
  */
 export function refuseFlags(flags: FlagValues<typeof buildFlags>): void {
-  for (const name of ['provenance', 'sbom'] as const) {
-    if (flags[name] === undefined || /^(false|0|mode=none|disabled=true)$/i.test(flags[name])) continue;
-    throw refused(`--${name} is not supported yet`, `Leave --${name} out, or say --${name}=false.`);
+  if (flags.sbom !== undefined && !/^(false|0|disabled=true)$/i.test(flags.sbom)) {
+    throw refused('--sbom is not supported yet', 'Leave --sbom out, or say --sbom=false.');
   }
-  if (flags.attest.length > 0) throw refused('--attest is not supported yet', 'Leave --attest out.');
   if (flags.builder !== undefined && !['', 'default'].includes(flags.builder)) {
     throw refused(
       `--builder ${flags.builder} is not supported: there are no builder instances here`,

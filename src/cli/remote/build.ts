@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Writable } from 'node:stream';
 import { imageSizeKey } from '../../api/index.ts';
+import { formatProvenance } from '../../attest/index.ts';
 import { type BuildOptions, type BuildResult, type OutputSpec, warningEvent } from '../../engine/index.ts';
 import { type LintWarning, optionsOf } from '../../frontend/index.ts';
 import { type Descriptor, type Digest, normalizeName } from '../../oci/index.ts';
@@ -80,7 +81,7 @@ async function solve(
   const request = {
     Session: session,
     Frontend: 'dockerfile.v0',
-    FrontendAttrs: attrs,
+    FrontendAttrs: { ...attrs, ...attestAttrs(options) },
     FrontendInputs: inputs,
     Entitlements: options.allow,
     Exporters: exportersOf(options),
@@ -88,6 +89,11 @@ async function solve(
   };
   const { response, warnings } = await solveAt(endpoint, request, sink, signal);
   return resultOf(response, warnings);
+}
+
+function attestAttrs({ provenance }: BuildOptions): Record<string, string> {
+  if (provenance === undefined) return {};
+  return { 'attest:provenance': provenance === false ? 'disabled=true' : formatProvenance(provenance) };
 }
 
 async function check(

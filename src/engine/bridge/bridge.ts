@@ -4,7 +4,7 @@
  */
 import { fail, nearest, type SourceLocation } from '../../errors/index.ts';
 import { openView } from '../../fs/index.ts';
-import { create, DefinitionSchema, type SourceRewrite } from '../../llb/index.ts';
+import { create, DefinitionSchema, type Graph, type SourceRewrite } from '../../llb/index.ts';
 import type { Digest } from '../../oci/index.ts';
 import type { WorkerRecord } from '../../pb/moby/buildkit/v1/types/worker_pb.js';
 import type { Definition } from '../../pb/solver/pb/ops_pb.js';
@@ -15,7 +15,7 @@ import type { Engine } from '../engine.ts';
 import { emptyIgnoredCaches } from '../fresh-caches.ts';
 import type { Rules } from '../rules.ts';
 import { BridgeRef, type RefSolver } from './ref.ts';
-import type { BridgeRequest, BridgeResult, NamedFrontends } from './types.ts';
+import type { Asked, BridgeRequest, BridgeResult, NamedFrontends } from './types.ts';
 
 /** The parts of a bridge. */
 interface BridgeParts {
@@ -51,6 +51,9 @@ export class Bridge {
   readonly workers: readonly WorkerRecord[];
   readonly #caches: BridgeParts['caches'];
   readonly #frontends: NamedFrontends;
+  readonly #asked = new WeakMap<BridgeRef, Asked>();
+  /** Asked of the frontend that was done first: an empty tree is nobody's. */
+  #first: Asked | undefined;
   #depth = 0;
 
   constructor({ engine, job, lease, rules, frontends, workers = [], caches }: BridgeParts) {
@@ -94,10 +97,23 @@ export class Bridge {
     }
     this.#depth++;
     try {
-      return await call(this, request);
+      const result = await call(this, request);
+      this.note(result, { frontend: name, options: () => request.options });
+      return result;
     } finally {
       this.#depth--;
     }
+  }
+
+  /** Notes what a frontend was asked for the trees of its result; the frontend nearest to them is heard. */
+  note(result: BridgeResult, asked: Asked): void {
+    this.#first ??= asked;
+    for (const ref of refsOf(result)) if (!this.#asked.has(ref)) this.#asked.set(ref, asked);
+  }
+
+  /** What was asked of the frontend that made a tree; undefined where none did. */
+  askedFor(ref: BridgeRef | undefined): Asked | undefined {
+    return ref === undefined ? this.#first : this.#asked.get(ref);
   }
 
   /**
@@ -123,14 +139,17 @@ export class Bridge {
     };
   }
 
-  async #solveDefinition(definition: Definition, rewrite: SourceRewrite | undefined): Promise<Ref> {
+  async #solveDefinition(
+    definition: Definition,
+    rewrite: SourceRewrite | undefined,
+  ): Promise<{ ref: Ref; graph: Graph }> {
     const { engine, job } = this;
     const graph = await this.rules.load(definition, job.signal, rewrite);
-    if (graph.output === undefined) return engine.refs.empty();
+    if (graph.output === undefined) return { ref: engine.refs.empty(), graph };
     await emptyIgnoredCaches(engine.store, job, graph.vertices);
     try {
       const [ref] = await engine.solver.solve(job, graph.vertices, [graph.output]);
-      return ref ?? engine.refs.empty();
+      return { ref: ref ?? engine.refs.empty(), graph };
     } catch (err) {
       await adoptLeftovers(err, engine.store, this.lease);
       throw err;
@@ -141,7 +160,7 @@ export class Bridge {
   held(ref: Ref): BridgeRef {
     return new BridgeRef(create(DefinitionSchema, {}), {
       ...this.#refSolver(undefined),
-      solve: async () => ref,
+      solve: async () => ({ ref, graph: undefined }),
     });
   }
 

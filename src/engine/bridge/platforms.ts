@@ -15,6 +15,7 @@ import {
 import type { Definition } from '../../pb/solver/pb/ops_pb.js';
 import { epochSeconds } from '../../words/index.ts';
 import { isDue, nextTurn } from '../../workers/index.ts';
+import type { BridgeRef } from './ref.ts';
 import type { BridgeResult } from './types.ts';
 
 /**
@@ -40,11 +41,14 @@ export async function platformResults(result: BridgeResult): Promise<PlatformRes
   );
 }
 
+/** The refs of the same trees, in the same order; undefined for the empty tree. */
+export function platformRefs(result: BridgeResult): (BridgeRef | undefined)[] {
+  return platformsOf(result).map(({ id }) => (result.refs === undefined ? result.ref : result.refs.get(id)));
+}
+
 /** The definitions of the same trees, in the same order; undefined for the empty tree. */
 export function platformDefinitions(result: BridgeResult): (Definition | undefined)[] {
-  return platformsOf(result).map(
-    ({ id }) => (result.refs === undefined ? result.ref : result.refs.get(id))?.definition,
-  );
+  return platformRefs(result).map((ref) => ref?.definition);
 }
 
 /**

@@ -1,18 +1,25 @@
 import type { FsView } from '../../fs/index.ts';
+import type { Graph } from '../../llb/index.ts';
 import type { Definition } from '../../pb/solver/pb/ops_pb.js';
 import type { Ref } from '../../store/index.ts';
 
 /** The part of a bridge that its refs use. */
 export interface RefSolver {
-  solve(definition: Definition): Promise<Ref>;
+  solve(definition: Definition): Promise<Solved>;
   open(ref: Ref): Promise<FsView>;
+}
+
+/** A tree, and the graph that it is the output of; undefined for one that was there already. */
+interface Solved {
+  ref: Ref;
+  graph: Graph | undefined;
 }
 
 /** A tree of a build. It is solved when it is first needed, and held until the build is over. */
 export class BridgeRef {
   readonly definition: Definition;
   readonly #solver: RefSolver;
-  #result: Promise<Ref> | undefined;
+  #solved: Promise<Solved> | undefined;
   #view: Promise<FsView> | undefined;
 
   constructor(definition: Definition, solver: RefSolver) {
@@ -21,14 +28,23 @@ export class BridgeRef {
   }
 
   /** The solved tree. Rejects each time with the error of solving it. */
-  result(): Promise<Ref> {
-    this.#result ??= this.#solver.solve(this.definition);
-    return this.#result;
+  async result(): Promise<Ref> {
+    return (await this.#solve()).ref;
+  }
+
+  /** What was solved: the definition under the build's rules. Throws what solving it throws. */
+  async graph(): Promise<Graph | undefined> {
+    return (await this.#solve()).graph;
   }
 
   /** Opens the solved tree for reading. */
   view(): Promise<FsView> {
     this.#view ??= this.result().then((ref) => this.#solver.open(ref));
     return this.#view;
+  }
+
+  #solve(): Promise<Solved> {
+    this.#solved ??= this.#solver.solve(this.definition);
+    return this.#solved;
   }
 }

@@ -39,6 +39,12 @@ export interface BridgeRequest {
   evaluate?: boolean;
 }
 
+/** What a frontend was asked: its name and its options, in BuildKit's words. */
+export interface Asked {
+  frontend: string;
+  options(): BridgeRequest['options'] | Promise<BridgeRequest['options']>;
+}
+
 /** The result of a solve: one tree or several by name (platforms), and the frontend's metadata about them. */
 export interface BridgeResult {
   /** Undefined: the empty tree. It is not looked at when there are `refs`. */

@@ -34,7 +34,9 @@ export function dockerfile(request: DockerfileRequest, hooks: DockerfileHooks = 
     // Loaded only when asked for: few builds are handed over.
     const options = async () =>
       (await import('../../frontend/dockerfile/request-options.ts')).optionsOf(request);
-    return convert(openHost(bridge, request, options), bridge, request, hooks);
+    const result = await convert(openHost(bridge, request, options), bridge, request, hooks);
+    bridge.note(result, { frontend: 'dockerfile.v0', options: async () => (await options()).options });
+    return result;
   };
 }
 

@@ -87,13 +87,13 @@ onStores('attributes of outputs', (store) => {
   });
 
   test.each([
-    ['image', 'oci-artifact', 'true'],
-    ['oci', 'attestation-inline', ''],
+    ['docker', 'oci-artifact', 'true'],
+    ['docker', 'attestation-inline', ''],
     ['oci', 'push', 'true'],
     ['oci', 'registry.insecure', 'true'],
     ['docker', 'unpack', 'true'],
     ['docker', 'dangling-name-prefix', 'x'],
-    ['local', 'attestation-prefix', 'x-'],
+    ['local', 'attestation-prefix', '../x-'],
     ['local', 'name', 'x'],
     ['tar', 'annotation.a', 'b'],
     ['image', 'kontext', 'x'],

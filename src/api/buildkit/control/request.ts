@@ -112,26 +112,14 @@ export function dockerTypesOf(
   });
 }
 
-/**
- * A sentence for each part of the request that cannot be had and may be left out. Throws `unsupported` for a part
- * without which the result would be another.
- */
-export function notesOf(request: SolveRequest): string[] {
-  const notes: string[] = [];
-  if (request.ProxyNetwork) {
-    throw fail(
-      'unsupported',
-      'client',
-      'the network proxy for steps is not supported, and a build must not go past it',
-    );
-  }
-  for (const [name, value] of Object.entries(request.FrontendAttrs)) {
-    // buildx asks for provenance unless told not to, in a form that only cache exports would hold.
-    if (!name.startsWith('attest:') || value.includes('inline-only=true') || value.includes('disabled=true'))
-      continue;
-    notes.push(`${name.slice('attest:'.length)} attestations are not supported yet: the image has none`);
-  }
-  return notes;
+/** Throws `unsupported` when a request has a part that cannot be had and without which the result would be another. */
+export function checkRequest(request: SolveRequest): void {
+  if (!request.ProxyNetwork) return;
+  throw fail(
+    'unsupported',
+    'client',
+    'the network proxy for steps is not supported, and a build must not go past it',
+  );
 }
 
 const known = ['network.host', 'security.insecure', 'device'];

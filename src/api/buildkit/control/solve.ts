@@ -1,6 +1,7 @@
 /** Control's Solve: a build. */
 import { randomUUID } from 'node:crypto';
 import type { HandlerContext } from '@connectrpc/connect';
+import { provenanceAsked } from '../../../attest/index.ts';
 import { type Authority, identityKey, tenantOf } from '../../../auth/index.ts';
 import {
   type BuildRequest,
@@ -28,7 +29,14 @@ import type { Gateways } from '../gateway/gateways.ts';
 import type { History } from '../history/history.ts';
 import type { BuildLog } from '../jobs/build-log.ts';
 import type { Jobs } from '../jobs/jobs.ts';
-import { cachesOf, dockerTypesOf, grantedEntitlements, notesOf, outputOf, outputsOf } from './request.ts';
+import {
+  cachesOf,
+  checkRequest,
+  dockerTypesOf,
+  grantedEntitlements,
+  outputOf,
+  outputsOf,
+} from './request.ts';
 import { exporterResponse, imageSizeKey } from './response.ts';
 
 interface SolveDeps {
@@ -89,7 +97,8 @@ async function build(deps: SolveDeps, parts: BuildParts) {
   const { host, gateways, worker } = deps;
   const { ref, request, context, authority, log, signal } = parts;
   const outputs = outputsOf(request);
-  const notes = notesOf(request);
+  checkRequest(request);
+  const provenance = provenanceAsked(request.FrontendAttrs);
   const caches = cachesOf(request);
   const allow = grantedEntitlements(request.Entitlements, deps.entitlements, authority);
   const owner = identityKey(authority.identity);
@@ -119,7 +128,7 @@ async function build(deps: SolveDeps, parts: BuildParts) {
       frontends: deps.frontends,
       cacheFrom: caches.imports,
       cacheTo: caches.exports,
-      notes,
+      provenance,
     },
     from.session,
     log,

@@ -37,7 +37,9 @@ async function inspect({ host, name, query, version }: Call) {
       ...(isBefore(version, '1.48')
         ? {}
         : { Descriptor: platform === undefined ? Descriptor : found.image.manifest }),
-      ...(manifests ? { Manifests: await manifestsOf(store, { images: found.images }) } : {}),
+      ...(manifests
+        ? { Manifests: await manifestsOf(store, { images: found.images, target: found.record.target }) }
+        : {}),
     },
   };
 }

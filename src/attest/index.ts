@@ -1,0 +1,11 @@
+/** What is stated of a build's result: its provenance, in-toto statements, and the manifests that keep them. Pure. */
+export { digestSet } from './materials.ts';
+export { formatProvenance, parseProvenance, provenanceAsked } from './options.ts';
+export { provenance } from './provenance.ts';
+export { imagePurl } from './purl.ts';
+export {
+  attestationEntry,
+  attestationManifest,
+  statementBytes,
+} from './statement.ts';
+export type { Attestation, BuildFacts, ProvenanceOptions } from './types.ts';

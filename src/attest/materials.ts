@@ -1,0 +1,64 @@
+/** What a build was made of, as SLSA lists it: a URI and a digest of each source. Pure. */
+import { maskUrls } from '../errors/index.ts';
+import { type Digest, formatReference, hex, parseReference } from '../oci/index.ts';
+import type { UsedSource } from '../solver/index.ts';
+import { imagePurl } from './purl.ts';
+import type { BuildFacts } from './types.ts';
+
+/** SLSA v1 calls it a resource descriptor, v0.2 a material. */
+export interface Material {
+  uri: string;
+  digest: Record<string, string>;
+}
+
+const order = ['image', 'blob', 'git', 'http'];
+
+/** All sources that a digest names, images first, each once; passwords in their URLs are masked. */
+export function materialsOf({ sources, isResolved }: Pick<BuildFacts, 'sources' | 'isResolved'>): Material[] {
+  const found = new Map<string, { material: Material; kind: number }>();
+  for (const used of sources) {
+    const material = materialOf(used, isResolved);
+    if (material === undefined) continue;
+    const key = JSON.stringify([material.uri, material.digest]);
+    found.set(key, { material, kind: order.indexOf(used.kind) });
+  }
+  return [...found.values()]
+    .sort((a, b) => a.kind - b.kind || (a.material.uri < b.material.uri ? -1 : 1))
+    .map(({ material }) => material);
+}
+
+/** Undefined for a folder of the client's, which no digest names. */
+export function materialOf(used: UsedSource, isResolved: BuildFacts['isResolved']): Material | undefined {
+  switch (used.kind) {
+    case 'image': {
+      const { ref, platform, layout, digest } = used;
+      const { digest: named, ...name } = parseReference(ref);
+      const withoutDigest =
+        named !== undefined && name.tag !== undefined && isResolved(formatReference(name), named);
+      const uri = imagePurl(ref, { type: layout ? 'oci' : 'docker', platform, withoutDigest });
+      return { uri, digest: digestSet(digest) };
+    }
+    case 'blob': {
+      const type = used.layout ? 'oci' : 'docker';
+      return {
+        uri: imagePurl(used.ref, { type, more: { ref_type: 'blob' } }),
+        digest: digestSet(used.digest),
+      };
+    }
+    case 'git':
+      return { uri: maskUrls(used.url), digest: commitDigest(used.commit) };
+    case 'http':
+      return { uri: maskUrls(used.url), digest: digestSet(used.digest) };
+    case 'local':
+      return undefined;
+  }
+}
+
+/** A digest by its algorithm, as in-toto has it. */
+export function digestSet(digest: Digest): Record<string, string> {
+  return { [digest.split(':', 1)[0] as string]: hex(digest) };
+}
+
+function commitDigest(commit: string): Record<string, string> {
+  return { [commit.length === 64 ? 'sha256' : 'sha1']: commit };
+}

@@ -1,0 +1,156 @@
+/**
+ * The attestations that a build is asked for, in the words of buildx and buildctl. Pure.
+ * https://github.com/moby/buildkit/blob/master/docs/attestations/slsa-provenance.md has provenance's parameters.
+ */
+import { fail, nearest } from '../errors/index.ts';
+import { csvFields, parseBool } from '../words/index.ts';
+import type { ProvenanceOptions } from './types.ts';
+
+const names = [
+  'mode',
+  'version',
+  'builder-id',
+  'reproducible',
+  'inline-only',
+  'filename',
+  'complete-materials',
+];
+const optionPrefix = 'attest:';
+const argPrefix = 'build-arg:BUILDKIT_ATTEST_';
+
+/**
+ * The provenance that a frontend's options ask for (`attest:provenance=…`, else the build argument
+ * `BUILDKIT_ATTEST_PROVENANCE`); undefined for none. Throws `unsupported` for other attestations, and what
+ * `parseProvenance` throws.
+ */
+export function provenanceAsked(options: Readonly<Record<string, string>>): ProvenanceOptions | undefined {
+  const asked = new Map<string, string>();
+  for (const [name, text] of Object.entries(options)) {
+    const type = typeOf(name);
+    if (type !== undefined && (name.startsWith(optionPrefix) || !asked.has(type))) asked.set(type, text);
+  }
+  for (const [type, text] of asked) {
+    if (isDisabled(text)) asked.delete(type);
+    else if (type !== 'provenance') throw unsupported(type);
+  }
+  const text = asked.get('provenance');
+  return text === undefined ? undefined : parseProvenance(text);
+}
+
+function typeOf(option: string): string | undefined {
+  if (option.startsWith(optionPrefix)) return option.slice(optionPrefix.length).toLowerCase();
+  return option.startsWith(argPrefix) ? option.slice(argPrefix.length).toLowerCase() : undefined;
+}
+
+/** Whether the text of an attestation says that there is to be none. */
+function isDisabled(text: string): boolean {
+  return fieldsOf(text).some(
+    ([name, value]) => name === 'disabled' && (value === undefined || parseBool(value) === true),
+  );
+}
+
+function unsupported(type: string): Error {
+  if (type === 'sbom') {
+    return fail('unsupported', 'client', 'sbom attestations are not supported yet', {
+      hint: 'Leave --sbom (attest:sbom) out.',
+    });
+  }
+  const near = nearest(type, ['provenance', 'sbom']);
+  return fail('invalid', 'client', `unknown attestation type ${JSON.stringify(type)}`, {
+    hint: near === undefined ? 'There is provenance.' : `Did you mean ${near}?`,
+  });
+}
+
+/**
+ * Reads the parameters of a provenance, comma-separated: '' has the defaults. Throws `invalid`, which names the
+ * parameter, for one that does not exist or whose value cannot be, and `unsupported` for `capture-usage`.
+ */
+export function parseProvenance(text: string): ProvenanceOptions {
+  const given = new Map<string, string | undefined>();
+  for (const [name, value] of fieldsOf(text)) {
+    if (name === '' && value === undefined) continue;
+    // Clients say these to themselves.
+    if (name === 'disabled' || (name === 'type' && value === 'provenance')) continue;
+    given.set(name, value);
+  }
+  for (const [name, value] of given) {
+    if (name === 'capture-usage') {
+      if (parseBool(value ?? '') === false) continue;
+      throw fail('unsupported', 'client', 'provenance: capture-usage is not supported', {
+        hint: 'Leave it out.',
+      });
+    }
+    if (!names.includes(name)) throw unknown(name);
+  }
+  const yes = (name: string) => {
+    const value = given.get(name);
+    if (!given.has(name)) return false;
+    const truth = value === undefined ? true : parseBool(value);
+    if (truth === undefined) throw bad(name, value ?? '', ['true', 'false']);
+    return truth;
+  };
+  return {
+    mode: oneOf('mode', given.get('mode'), { max: 'max', min: 'min', full: 'max' }) ?? 'max',
+    version: oneOf('version', given.get('version'), { v1: 'v1', 'v0.2': 'v0.2' }) ?? 'v1',
+    builderId: given.get('builder-id') ?? '',
+    reproducible: yes('reproducible'),
+    inlineOnly: yes('inline-only'),
+    filename: filenameOf(given.get('filename')),
+    completeMaterials: yes('complete-materials'),
+  };
+}
+
+function fieldsOf(text: string): [name: string, value: string | undefined][] {
+  const bad = (why: string) => fail('invalid', 'client', `attestation ${JSON.stringify(text)}: ${why}`);
+  return csvFields(text, bad).map((field) => {
+    const at = field.indexOf('=');
+    return at < 0 ? [field, undefined] : [field.slice(0, at), field.slice(at + 1)];
+  });
+}
+
+function oneOf<T>(name: string, value: string | undefined, values: Readonly<Record<string, T>>) {
+  if (value === undefined) return undefined;
+  if (Object.hasOwn(values, value)) return values[value];
+  throw bad(name, value, Object.keys(values));
+}
+
+/** The file stands at the top of an output: a name that leads elsewhere is none. */
+function filenameOf(name: string | undefined): string {
+  if (name === undefined) return 'provenance.json';
+  if (name !== '' && name !== '.' && name !== '..' && !/[/\0]/.test(name)) return name;
+  throw fail('invalid', 'client', `provenance: filename=${JSON.stringify(name)} is no name of a file`);
+}
+
+function bad(name: string, value: string, values: readonly string[]): Error {
+  return fail('invalid', 'client', `provenance: ${name}=${value} cannot be`, {
+    hint: `It may be ${values.join(' or ')}.`,
+  });
+}
+
+function unknown(name: string): Error {
+  const near = nearest(name, names);
+  return fail('invalid', 'client', `provenance has no parameter ${JSON.stringify(name)}`, {
+    hint: near === undefined ? `Parameters: ${names.join(', ')}.` : `Did you mean ${near}?`,
+  });
+}
+
+/** The words that `parseProvenance` reads the same options of. */
+export function formatProvenance(options: Partial<ProvenanceOptions>): string {
+  const { mode, version, builderId, reproducible, inlineOnly, filename, completeMaterials } = options;
+  const values = {
+    mode,
+    version,
+    'builder-id': builderId || undefined,
+    reproducible,
+    'inline-only': inlineOnly,
+    filename,
+    'complete-materials': completeMaterials,
+  };
+  return Object.entries(values)
+    .flatMap(([name, value]) => (value === undefined ? [] : [quoted(`${name}=${value}`)]))
+    .join(',');
+}
+
+function quoted(field: string): string {
+  return /[",\n]/.test(field) ? `"${field.replaceAll('"', '""')}"` : field;
+}

@@ -1,0 +1,159 @@
+/**
+ * The provenance of a build's result: SLSA's predicate, v1 (https://slsa.dev/spec/v1.1/provenance) or v0.2
+ * (https://slsa.dev/spec/v0.2/provenance), filled as BuildKit fills it
+ * (https://github.com/moby/buildkit/blob/master/docs/attestations/slsa-definitions.md). Pure.
+ */
+import { fail } from '../errors/index.ts';
+import type { Descriptor } from '../oci/index.ts';
+import { type Material, materialsOf } from './materials.ts';
+import { type RequestFacts, requestOf } from './request.ts';
+import { outputStep, sourceMapOf, stepsOf } from './steps.ts';
+import type { Attestation, BuildFacts, ProvenanceOptions } from './types.ts';
+
+const predicateTypes = {
+  v1: 'https://slsa.dev/provenance/v1',
+  'v0.2': 'https://slsa.dev/provenance/v0.2',
+} as const;
+const buildTypes = {
+  v1: 'https://github.com/moby/buildkit/blob/master/docs/attestations/slsa-definitions.md',
+  'v0.2': 'https://mobyproject.org/buildkit@v1',
+} as const;
+
+/**
+ * The provenance of a result. Throws `invalid` where its sources are to be complete and are not, naming those that no
+ * digest names.
+ */
+export function provenance(facts: BuildFacts, options: ProvenanceOptions): Attestation {
+  const known = knownOf(facts, options);
+  if (options.completeMaterials && !known.isComplete) throw incomplete(facts);
+  return {
+    predicateType: predicateTypes[options.version],
+    filename: options.filename,
+    inlineOnly: options.inlineOnly,
+    predicate: (layers) => (options.version === 'v1' ? v1 : v02)(known, detailsOf(facts, options, layers)),
+  };
+}
+
+/** What both versions say. */
+interface Known extends Omit<RequestFacts, 'isComplete'> {
+  builder: { id: string };
+  platform: string;
+  materials: Material[];
+  invocationId: string;
+  startedOn: string;
+  finishedOn: string;
+  hasRequest: boolean;
+  /** All sources have digests. */
+  isComplete: boolean;
+  isHermetic: boolean;
+  isReproducible: boolean;
+}
+
+function knownOf(facts: BuildFacts, options: ProvenanceOptions): Known {
+  const { isComplete: hasRequest, ...request } = requestOf(facts, options.mode);
+  const isComplete = !facts.isOpaque && !facts.sources.some(({ kind }) => kind === 'local');
+  return {
+    ...request,
+    builder: { id: options.builderId },
+    platform: facts.builderPlatform,
+    materials: materialsOf(facts),
+    invocationId: facts.invocationId,
+    startedOn: new Date(facts.startedAt).toISOString(),
+    finishedOn: new Date(facts.finishedAt).toISOString(),
+    hasRequest,
+    isComplete,
+    isHermetic: isComplete && !facts.usesNetwork,
+    isReproducible: options.reproducible,
+  };
+}
+
+/** What `max` says besides. */
+interface Details {
+  buildConfig?: object;
+  source?: object;
+  layers?: Record<string, Pick<Descriptor, 'mediaType' | 'digest' | 'size'>[][]>;
+}
+
+function detailsOf(
+  { definition, imageLayers }: BuildFacts,
+  { mode }: ProvenanceOptions,
+  layers: readonly Descriptor[] | undefined,
+): Details {
+  if (mode === 'min' || definition === undefined || definition.def.length === 0) return {};
+  const steps = stepsOf(definition);
+  const found: Details['layers'] = {};
+  for (const [vertex, list] of imageLayers) {
+    const step = steps.digestMapping[vertex];
+    if (step !== undefined) found[`${step}:0`] = [list.map(plain)];
+  }
+  const output = outputStep(definition, steps);
+  if (output !== undefined && layers !== undefined) found[output] = [layers.map(plain)];
+  return {
+    buildConfig: steps,
+    source: sourceMapOf(definition, steps),
+    layers: Object.keys(found).length === 0 ? undefined : found,
+  };
+}
+
+const plain = ({ mediaType, digest, size }: Descriptor) => ({ mediaType, digest, size });
+
+function metadataOf({ vcs }: Known, { source, layers }: Details): object {
+  return { vcs: Object.keys(vcs).length === 0 ? undefined : vcs, source, layers };
+}
+
+function v1(known: Known, details: Details): object {
+  const { configSource, request, platform, builder } = known;
+  return {
+    buildDefinition: {
+      buildType: buildTypes.v1,
+      externalParameters: { configSource, request },
+      internalParameters: { buildConfig: details.buildConfig, builderPlatform: platform },
+      resolvedDependencies: known.materials.length === 0 ? undefined : known.materials,
+    },
+    runDetails: {
+      builder,
+      metadata: {
+        invocationId: known.invocationId,
+        startedOn: known.startedOn,
+        finishedOn: known.finishedOn,
+        buildkit_metadata: metadataOf(known, details),
+        buildkit_hermetic: known.isHermetic || undefined,
+        buildkit_completeness: { request: known.hasRequest, resolvedDependencies: known.isComplete },
+        buildkit_reproducible: known.isReproducible || undefined,
+      },
+    },
+  };
+}
+
+function v02(known: Known, details: Details): object {
+  const { path: entryPoint, ...configSource } = known.configSource;
+  return {
+    builder: known.builder,
+    buildType: buildTypes['v0.2'],
+    materials: known.materials.length === 0 ? undefined : known.materials,
+    invocation: {
+      configSource: { ...configSource, entryPoint },
+      parameters: known.request,
+      environment: { platform: known.platform },
+    },
+    buildConfig: details.buildConfig,
+    metadata: {
+      buildInvocationID: known.invocationId,
+      buildStartedOn: known.startedOn,
+      buildFinishedOn: known.finishedOn,
+      completeness: { parameters: known.hasRequest, environment: true, materials: known.isComplete },
+      reproducible: known.isReproducible,
+      'https://mobyproject.org/buildkit@v1#hermetic': known.isHermetic || undefined,
+      'https://mobyproject.org/buildkit@v1#metadata': metadataOf(known, details),
+    },
+  };
+}
+
+function incomplete({ sources }: BuildFacts): Error {
+  const names = [...new Set(sources.flatMap((used) => (used.kind === 'local' ? [used.name] : [])))].sort();
+  const why =
+    names.length === 0 ? 'a step builds a graph of its own' : `folders of the client: ${names.join(', ')}`;
+  return fail('invalid', 'client', `the materials of the provenance are not complete: ${why}`, {
+    hint: 'Build from a git repository, or leave complete-materials out.',
+  });
+}

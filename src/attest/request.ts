@@ -1,0 +1,117 @@
+/** What a build was asked, as its provenance tells it. Pure. */
+import { maskUrls } from '../errors/index.ts';
+import type { UsedSource } from '../solver/index.ts';
+import { gitRemote, isRemoteUrl } from '../words/index.ts';
+import { materialOf } from './materials.ts';
+import type { BuildFacts, Needed, ProvenanceOptions } from './types.ts';
+
+/** Options that are about the machine or the client's session, and not about what is built. */
+const ofHost = ['cgroup-parent', 'image-resolve-mode', 'platform', 'cache-imports', 'cache-from'];
+/** Such options by how they begin; attestations are no part of what they state. */
+const ofHostPrefixes = ['attest:', 'local-sessionid:'];
+/** What is left out of `min`, by how it begins: the last one holds whole configs of images. */
+const valuesPrefixes = ['build-arg:', 'label:', 'input-metadata:'];
+
+export interface RequestFacts {
+  configSource: { uri?: string; digest?: Record<string, string>; path?: string };
+  request: {
+    frontend?: string;
+    args?: Record<string, string>;
+    secrets?: NeededJson[];
+    ssh?: NeededJson[];
+    locals?: { name: string }[];
+  };
+  /** What the client says of the repository that its folder is of. */
+  vcs: Record<string, string>;
+  /** Whether all of the request is there. */
+  isComplete: boolean;
+}
+
+interface NeededJson {
+  id: string;
+  optional?: true;
+}
+
+/** Tells a request; in `min` without the values of arguments and labels, and without the names of secrets. */
+export function requestOf(facts: BuildFacts, mode: ProvenanceOptions['mode']): RequestFacts {
+  const { frontend, secrets, ssh, sources } = facts;
+  const { context, filename, vcs, args } = sorted(facts.options);
+  let isComplete = frontend !== '';
+  const kept: [string, string][] = [];
+  for (const [name, value] of args) {
+    if (mode === 'min' && valuesPrefixes.some((prefix) => name.startsWith(prefix))) isComplete = false;
+    else kept.push([name, maskUrls(value)]);
+  }
+  if (mode === 'min' && secrets.length + ssh.length > 0) isComplete = false;
+  const locals = [...new Set(sources.flatMap((used) => (used.kind === 'local' ? [used.name] : [])))].sort();
+  const shown = <T>(list: readonly T[]): T[] | undefined => (list.length === 0 ? undefined : [...list]);
+  return {
+    configSource: { ...configSource(context, facts), path: filename },
+    request: {
+      frontend: frontend || undefined,
+      args: kept.length === 0 ? undefined : Object.fromEntries(kept),
+      secrets: mode === 'min' ? undefined : shown(neededJson(secrets)),
+      ssh: mode === 'min' ? undefined : shown(neededJson(ssh)),
+      locals: shown(locals.map((name) => ({ name }))),
+    },
+    vcs,
+    isComplete,
+  };
+}
+
+/** Parts the options: the context and the Dockerfile's name, what the client says of its repository, and the rest. */
+function sorted(options: BuildFacts['options']) {
+  const contextKey = options.contextkey || 'context';
+  const vcs: Record<string, string> = {};
+  const args: [string, string][] = [];
+  for (const [name, value] of Object.entries(options).sort(([a], [b]) => (a < b ? -1 : 1))) {
+    if (ofHost.includes(name) || ofHostPrefixes.some((prefix) => name.startsWith(prefix))) continue;
+    if ((name === contextKey || name === 'filename') && value !== '') continue;
+    if (!name.startsWith('vcs:')) args.push([name, value]);
+    else if (value !== '') vcs[name.slice('vcs:'.length)] = maskUrls(value);
+  }
+  return { context: options[contextKey], filename: options.filename || undefined, vcs, args };
+}
+
+/** A context from elsewhere with what it turned out to be; one that the client posts is at no URL. */
+function configSource(
+  context: string | undefined,
+  { sources, isResolved }: BuildFacts,
+): RequestFacts['configSource'] {
+  if (!context || /^https?:\/\/buildkit-session\//.test(context)) return {};
+  const uri = maskUrls(context);
+  if (!isRemoteUrl(context)) return { uri };
+  const file = sources.find((used) => used.kind === 'http' && used.url === context);
+  const used = file ?? repositoryIn(sources, context);
+  const found = used && materialOf(used, isResolved);
+  return found === undefined ? { uri } : { uri, digest: found.digest };
+}
+
+/** The git source that a URL names: of its repository, and at its ref where there are several. */
+function repositoryIn(sources: readonly UsedSource[], url: string): UsedSource | undefined {
+  const wanted = placeOf(url);
+  const candidates = sources.flatMap((used) => {
+    const place = used.kind === 'git' ? placeOf(used.url) : undefined;
+    return place !== undefined && place.repository === wanted?.repository ? [{ used, place }] : [];
+  });
+  const exact = candidates.find(({ place }) => place.ref === wanted?.ref);
+  return (exact ?? (candidates.length === 1 ? candidates[0] : undefined))?.used;
+}
+
+function placeOf(url: string): { repository: string; ref: string } | undefined {
+  try {
+    const { host, path, fragment, query } = gitRemote(url);
+    const ref = fragment.split(':', 1)[0] || query.get('ref') || query.get('tag') || query.get('branch');
+    return { repository: `${host}/${path.replace(/^\/+/, '')}`, ref: ref ?? '' };
+  } catch {
+    return undefined;
+  }
+}
+
+function neededJson(list: readonly Needed[]): NeededJson[] {
+  const byId = new Map<string, boolean>();
+  for (const { id, optional } of list) byId.set(id, optional && (byId.get(id) ?? true));
+  return [...byId]
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(([id, optional]) => (optional ? { id, optional } : { id }));
+}

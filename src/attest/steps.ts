@@ -1,0 +1,89 @@
+/** The steps of a build as a provenance lists them: LLB in JSON, inputs first, with where it comes from in sources. Pure. */
+import { maskUrls } from '../errors/index.ts';
+import { fromBinary, locationsJson, OpSchema, opJson } from '../llb/index.ts';
+import { type Digest, digestOf } from '../oci/index.ts';
+import type { Definition, Op } from '../pb/solver/pb/ops_pb.js';
+
+interface Step {
+  id: string;
+  op: Record<string, unknown>;
+  inputs: string[];
+}
+
+interface Steps {
+  llbDefinition: Step[];
+  /** Digest of an op → its step. */
+  digestMapping: Record<string, string>;
+}
+
+/** Attributes that are about the client's session, and no part of what is built. */
+const ofSession = ['local.session', 'local.unique', 'local.sharedkeyhint', 'oci.session'];
+
+/** The ops of a definition that its last one needs, as steps. Users and passwords in URLs are masked. */
+export function stepsOf({ def }: Definition): Steps {
+  const ops = new Map<string, Op>();
+  let last: string | undefined;
+  for (const bytes of def) {
+    last = digestOf(bytes);
+    ops.set(last, fromBinary(OpSchema, bytes));
+  }
+  const order = last === undefined ? [] : inputsFirst(ops, last);
+  const ids = new Map(order.map((digest, i) => [digest, `step${i}`]));
+  const llbDefinition = order.map((digest): Step => {
+    const op = ops.get(digest) as Op;
+    if (op.op.case === 'source') for (const name of ofSession) delete op.op.value.attrs[name];
+    return {
+      id: ids.get(digest) as string,
+      op: masked(opJson(op)) as Record<string, unknown>,
+      inputs: op.inputs.map((input) => `${ids.get(input.digest)}:${input.index}`),
+    };
+  });
+  return { llbDefinition, digestMapping: Object.fromEntries(ids) };
+}
+
+/** The vertices in an order in which inputs come first; nothing here recurses. */
+function inputsFirst(ops: ReadonlyMap<string, Op>, last: string): string[] {
+  const done = new Set<string>();
+  const open = [{ digest: last, next: 0 }];
+  for (let top = open.at(-1); top !== undefined; top = open.at(-1)) {
+    const input = ops.get(top.digest)?.inputs[top.next++]?.digest;
+    if (input === undefined) {
+      done.add(top.digest);
+      open.pop();
+    } else if (!done.has(input) && ops.has(input)) open.push({ digest: input, next: 0 });
+  }
+  return [...done];
+}
+
+/** The sources' texts and where in them each step is; undefined where the frontend did not say. */
+export function sourceMapOf({ Source }: Definition, { digestMapping }: Steps): object | undefined {
+  if (Source === undefined || Source.infos.length === 0) return undefined;
+  const locations = Object.entries(Source.locations).flatMap(([digest, places]) => {
+    const step = digestMapping[digest];
+    return step === undefined ? [] : [[step, locationsJson(places)] as const];
+  });
+  return {
+    locations: Object.fromEntries(locations),
+    infos: Source.infos.map(({ filename, language, data, definition }) => ({
+      filename,
+      language: language || undefined,
+      data: Buffer.from(maskUrls(Buffer.from(data).toString('utf8'))).toString('base64'),
+      ...(definition === undefined || definition.def.length === 0 ? {} : stepsOf(definition)),
+    })),
+  };
+}
+
+/** The step that a definition is for, and which of its outputs: what its last op names. */
+export function outputStep({ def }: Definition, { digestMapping }: Steps): string | undefined {
+  const last = def.at(-1);
+  const input = last && fromBinary(OpSchema, last).inputs[0];
+  return input && `${digestMapping[input.digest as Digest]}:${input.index}`;
+}
+
+/** The same with what is secret in URLs masked, in all texts. */
+function masked(value: unknown): unknown {
+  if (typeof value === 'string') return maskUrls(value);
+  if (Array.isArray(value)) return value.map(masked);
+  if (typeof value !== 'object' || value === null) return value;
+  return Object.fromEntries(Object.entries(value).map(([name, each]) => [name, masked(each)]));
+}

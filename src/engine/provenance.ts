@@ -1,0 +1,103 @@
+/** The provenance of a build's results, from what was solved for them. */
+import { type Attestation, type BuildFacts, type ProvenanceOptions, provenance } from '../attest/index.ts';
+import { type Graph, MountType, NetMode, type Vertex } from '../llb/index.ts';
+import { type Descriptor, type Digest, formatPlatform, hostPlatform } from '../oci/index.ts';
+import type { SourceInUse } from '../solver/index.ts';
+import type { Bridge } from './bridge/bridge.ts';
+import { platformRefs } from './bridge/platforms.ts';
+import type { BridgeRef } from './bridge/ref.ts';
+import type { BridgeResult } from './bridge/types.ts';
+
+/**
+ * The provenance of each of a result's trees, in their order, once they are solved. `startedAt`: ms since the epoch.
+ * Throws `invalid` where all sources are to have digests and one has none.
+ */
+export async function provenances(
+  bridge: Bridge,
+  result: BridgeResult,
+  { startedAt, options }: { startedAt: number; options: ProvenanceOptions },
+): Promise<Attestation[]> {
+  const { engine, job } = bridge;
+  const finishedAt = Date.now();
+  const refs = platformRefs(result);
+  const used = await engine.solver.sources(job);
+  const graphs = await Promise.all(refs.map(async (ref) => reachable(await ref?.graph())));
+  const inResults = new Set(graphs.flat().map(({ digest }) => digest));
+  return Promise.all(
+    refs.map(async (ref, i) => {
+      const vertices = graphs[i] ?? [];
+      const own = new Set(vertices.map(({ digest }) => digest));
+      // What is in no result a frontend has read, or a step has brought.
+      const sources = used.filter(({ vertex }) => own.has(vertex) || !inResults.has(vertex));
+      const asked = await askedOf(bridge, ref);
+      return provenance(
+        {
+          ...asked,
+          ...stepFacts(vertices),
+          invocationId: job.id,
+          startedAt,
+          finishedAt,
+          builderPlatform: formatPlatform(hostPlatform()),
+          sources: sources.map((source) => source.used),
+          isResolved: (name, digest) => job.pins.toldOf(`docker-image://${name}`).split(' ').includes(digest),
+          definition: ref?.definition,
+          imageLayers: imageLayers(sources),
+        },
+        options,
+      );
+    }),
+  );
+}
+
+async function askedOf(
+  bridge: Bridge,
+  ref: BridgeRef | undefined,
+): Promise<Pick<BuildFacts, 'frontend' | 'options'>> {
+  const asked = bridge.askedFor(ref);
+  return asked === undefined
+    ? { frontend: '', options: {} }
+    : { frontend: asked.frontend, options: await asked.options() };
+}
+
+/** The vertices that the graph's output needs: a definition may hold more. */
+function reachable(graph: Graph | undefined): Vertex[] {
+  const found = new Set<Vertex>();
+  const open = graph?.output === undefined ? [] : [graph.output.vertex];
+  for (let vertex = open.pop(); vertex !== undefined; vertex = open.pop()) {
+    if (found.has(vertex)) continue;
+    found.add(vertex);
+    open.push(...vertex.inputs.map((input) => input.vertex));
+  }
+  return [...found];
+}
+
+/** What steps ask for besides their inputs. */
+function stepFacts(
+  vertices: readonly Vertex[],
+): Pick<BuildFacts, 'secrets' | 'ssh' | 'usesNetwork' | 'isOpaque'> {
+  const secrets: BuildFacts['secrets'][number][] = [];
+  const ssh: typeof secrets = [];
+  let usesNetwork = false;
+  let isOpaque = false;
+  for (const { op } of vertices) {
+    if (op.op.case === 'build') isOpaque = true;
+    if (op.op.case !== 'exec') continue;
+    const { mounts, secretenv, network } = op.op.value;
+    if (network !== NetMode.NONE) usesNetwork = true;
+    for (const { mountType, secretOpt, SSHOpt } of mounts) {
+      if (mountType === MountType.SECRET) {
+        secrets.push({ id: secretOpt?.ID ?? '', optional: secretOpt?.optional ?? false });
+      } else if (mountType === MountType.SSH) {
+        ssh.push({ id: SSHOpt?.ID || 'default', optional: SSHOpt?.optional ?? false });
+      }
+    }
+    for (const { ID: id, optional } of secretenv) secrets.push({ id, optional });
+  }
+  // What a graph within a step does is not seen from here.
+  return { secrets, ssh, usesNetwork: usesNetwork || isOpaque, isOpaque };
+}
+
+function imageLayers(sources: readonly SourceInUse[]): ReadonlyMap<Digest, readonly Descriptor[]> {
+  const images = sources.filter(({ layers }) => layers.length > 0);
+  return new Map(images.map(({ vertex, layers }) => [vertex, layers.map(({ blob }) => blob)]));
+}

@@ -1,0 +1,79 @@
+/**
+ * LLB's messages in JSON as BuildKit writes them: fields under the names that ops.proto gives them, what has its
+ * default left out, a choice as an object under its own name in capitals, 64-bit numbers as numbers.
+ * https://github.com/moby/buildkit/blob/master/solver/pb/json.go
+ */
+import type { Locations, Op } from '../pb/solver/pb/ops_pb.js';
+import { isMessageType, type Plain, tableOf, type Value } from './wire/messages.ts';
+
+/** Names that are written otherwise in ops.proto than in our code. */
+const asWritten: Readonly<Record<string, string>> = {
+  proxyEnv: 'proxy_env',
+  httpProxy: 'http_proxy',
+  httpsProxy: 'https_proxy',
+  ftpProxy: 'ftp_proxy',
+  noProxy: 'no_proxy',
+  allProxy: 'all_proxy',
+  includePatterns: 'include_patterns',
+  excludePatterns: 'exclude_patterns',
+  requiredPaths: 'required_paths',
+};
+
+/** Choices, and numbers where the default has a meaning of its own. */
+const choices: Readonly<Record<string, string>> = { op: 'Op', action: 'Action', user: 'User' };
+const always: Readonly<Record<string, readonly string[]>> = {
+  'pb.FileAction': ['input', 'secondaryInput', 'output'],
+};
+
+/** The JSON of an op without its inputs. */
+export function opJson(op: Op): Record<string, unknown> {
+  const { inputs: _, ...json } = jsonOf('pb.Op', op as unknown as Plain);
+  return json;
+}
+
+/** The JSON of the places in sources that a vertex comes from. */
+export function locationsJson(locations: Locations): Record<string, unknown> {
+  return jsonOf('pb.Locations', locations as unknown as Plain);
+}
+
+function jsonOf(typeName: string, message: Plain): Record<string, unknown> {
+  const json: Record<string, unknown> = {};
+  for (const { name, type, shape, oneof } of tableOf(typeName).fields) {
+    if (oneof !== '') {
+      const key = choices[oneof] ?? oneof;
+      json[key] ??= {};
+      const chosen = message[oneof] as { case?: string; value?: Value } | undefined;
+      // The one choice that BuildKit's JSON names otherwise.
+      const label = name === 'byID' ? 'byId' : name;
+      if (chosen?.case === name) json[key] = { [label]: jsonValue(type, chosen.value) };
+      continue;
+    }
+    const value = message[name];
+    if (value === undefined) continue;
+    const key = asWritten[name] ?? name;
+    if (shape === 'list' || shape === 'packed') {
+      const list = value as readonly Value[];
+      if (list.length > 0) json[key] = list.map((each) => jsonValue(type, each));
+    } else if (shape === 'map') {
+      const entries = Object.entries(value as Record<string, Value>);
+      if (entries.length > 0) json[key] = Object.fromEntries(entries.map(([k, v]) => [k, mapped(v)]));
+    } else if (!isDefault(value) || always[typeName]?.includes(name)) json[key] = jsonValue(type, value);
+  }
+  return json;
+}
+
+function isDefault(value: Value): boolean {
+  return value === '' || value === 0 || value === 0n || value === false || (value as Uint8Array).length === 0;
+}
+
+function jsonValue(type: string, value: Value): unknown {
+  if (isMessageType(type)) return jsonOf(type, value as Plain);
+  if (value instanceof Uint8Array) return Buffer.from(value).toString('base64');
+  return typeof value === 'bigint' ? Number(value) : value;
+}
+
+/** A value of a map: of those that ops have, messages name their type and all else is text or truth. */
+function mapped(value: Value): unknown {
+  const { $typeName } = value as { $typeName?: string };
+  return $typeName === undefined ? value : jsonOf($typeName, value as Plain);
+}

@@ -1,0 +1,246 @@
+/** A provenance from facts: which property says what, in both versions, and what is nowhere in it. */
+import { describe, expect, test } from 'vitest';
+import { parseProvenance } from '../../src/attest/options.ts';
+import { provenance } from '../../src/attest/provenance.ts';
+import { imagePurl } from '../../src/attest/purl.ts';
+import type { BuildFacts } from '../../src/attest/types.ts';
+import { image, local, marshal } from '../../src/llb/llb.ts';
+import { digestOf } from '../../src/oci/digest.ts';
+import type { Descriptor } from '../../src/oci/types.ts';
+
+const base = digestOf('base');
+const file = digestOf('file');
+const commit = 'c'.repeat(40);
+const platform = { os: 'linux', architecture: 'amd64' };
+const tagged = `docker.io/library/alpine:3@${base}`;
+
+const state = image('alpine:3')
+  .run('wget https://me:hunter22@example.com/x?token=hunter22', {
+    env: { HTTP_PROXY: 'http://me:hunter22@proxy' },
+  })
+  .root()
+  .copy(local('context'), '/', '/app');
+
+const facts: BuildFacts = {
+  invocationId: 'b1',
+  startedAt: Date.parse('2026-01-02T03:04:05Z'),
+  finishedAt: Date.parse('2026-01-02T03:04:06Z'),
+  builderPlatform: 'linux/amd64',
+  frontend: 'dockerfile.v0',
+  options: {
+    context: 'https://me:hunter22@example.com/app.git#main:sub',
+    filename: 'x.Dockerfile',
+    target: 'release',
+    'build-arg:VERSION': '1.2',
+    'build-arg:URL': 'https://me:hunter22@example.com/?password=hunter22',
+    'label:a': 'b',
+    'vcs:source': 'https://me:hunter22@example.com/app.git',
+    'vcs:revision': 'abc',
+    'context:other': 'https://me:hunter22@example.com/other',
+    'cgroup-parent': '/host/only',
+    platform: 'linux/amd64',
+    'local-sessionid:context': 'session',
+    'attest:provenance': 'mode=max',
+  },
+  sources: [
+    { kind: 'http', url: 'https://me:hunter22@example.com/file', digest: file },
+    { kind: 'git', url: 'https://me:hunter22@example.com/app.git#main', commit },
+    { kind: 'image', ref: tagged, digest: base, platform, layout: false },
+    { kind: 'image', ref: tagged, digest: base, platform, layout: false },
+    { kind: 'blob', ref: `example.com/blobs@${file}`, digest: file, layout: false },
+  ],
+  isResolved: (name, digest) => name === 'docker.io/library/alpine:3' && digest === base,
+  secrets: [
+    { id: 'token', optional: true },
+    { id: 'token', optional: false },
+    { id: 'maybe', optional: true },
+  ],
+  ssh: [{ id: 'default', optional: false }],
+  usesNetwork: true,
+  isOpaque: false,
+  definition: marshal(state),
+  imageLayers: new Map(),
+};
+
+const materials = [
+  { uri: 'pkg:docker/alpine@3?platform=linux%2Famd64', digest: { sha256: base.slice(7) } },
+  { uri: `pkg:docker/example.com/blobs?digest=${file}&ref_type=blob`, digest: { sha256: file.slice(7) } },
+  { uri: 'https://xxxxx:xxxxx@example.com/app.git#main', digest: { sha1: commit } },
+  { uri: 'https://xxxxx:xxxxx@example.com/file', digest: { sha256: file.slice(7) } },
+];
+
+// biome-ignore lint/suspicious/noExplicitAny: JSON
+type Json = any;
+const made = (text: string, given: Partial<BuildFacts> = {}, layers?: readonly Descriptor[]) =>
+  JSON.parse(
+    JSON.stringify(provenance({ ...facts, ...given }, parseProvenance(text)).predicate(layers)),
+  ) as Json;
+
+describe('SLSA v1', () => {
+  test('max', () => {
+    const { buildDefinition, runDetails } = made(
+      'mode=max,builder-id=https://ci.example.com/7,reproducible=true',
+    );
+    const { buildConfig, ...internalParameters } = buildDefinition.internalParameters;
+    expect({ ...buildDefinition, internalParameters }).toEqual({
+      buildType: 'https://github.com/moby/buildkit/blob/master/docs/attestations/slsa-definitions.md',
+      externalParameters: {
+        configSource: {
+          uri: 'https://xxxxx:xxxxx@example.com/app.git#main:sub',
+          digest: { sha1: commit },
+          path: 'x.Dockerfile',
+        },
+        request: {
+          frontend: 'dockerfile.v0',
+          args: {
+            'build-arg:URL': 'https://xxxxx:xxxxx@example.com/?password=xxxxx',
+            'build-arg:VERSION': '1.2',
+            'context:other': 'https://xxxxx:xxxxx@example.com/other',
+            'label:a': 'b',
+            target: 'release',
+          },
+          secrets: [{ id: 'maybe', optional: true }, { id: 'token' }],
+          ssh: [{ id: 'default' }],
+        },
+      },
+      internalParameters: { builderPlatform: 'linux/amd64' },
+      resolvedDependencies: materials,
+    });
+    expect(
+      buildConfig.llbDefinition.map(({ id, inputs }: { id: string; inputs: string[] }) => [id, inputs]),
+    ).toEqual([
+      ['step0', []],
+      ['step1', ['step0:0']],
+      ['step2', []],
+      ['step3', ['step1:0', 'step2:0']],
+      ['step4', ['step3:0']],
+    ]);
+    expect(runDetails).toEqual({
+      builder: { id: 'https://ci.example.com/7' },
+      metadata: {
+        invocationId: 'b1',
+        startedOn: '2026-01-02T03:04:05.000Z',
+        finishedOn: '2026-01-02T03:04:06.000Z',
+        buildkit_metadata: {
+          vcs: { source: 'https://xxxxx:xxxxx@example.com/app.git', revision: 'abc' },
+        },
+        buildkit_completeness: { request: true, resolvedDependencies: true },
+        buildkit_reproducible: true,
+      },
+    });
+  });
+
+  test('min has no values of arguments, no secrets, no steps, and says that it is not all', () => {
+    const { buildDefinition, runDetails } = made('mode=min');
+    expect(buildDefinition.externalParameters.request).toEqual({
+      frontend: 'dockerfile.v0',
+      args: { 'context:other': 'https://xxxxx:xxxxx@example.com/other', target: 'release' },
+    });
+    expect(buildDefinition.internalParameters).toEqual({ builderPlatform: 'linux/amd64' });
+    expect(buildDefinition.resolvedDependencies).toEqual(materials);
+    expect(runDetails.metadata.buildkit_completeness).toEqual({ request: false, resolvedDependencies: true });
+  });
+
+  test('layers: of image sources and of the result, by step', () => {
+    const layer = (text: string): Descriptor => ({ mediaType: 'layer', digest: digestOf(text), size: 1 });
+    const vertex = digestOf(marshal(state).def[0] as Uint8Array);
+    const imageLayers = new Map([[vertex, [{ ...layer('a'), annotations: { x: 'y' } }]]]);
+    const { runDetails } = made('', { imageLayers }, [layer('a'), layer('b')]);
+    expect(runDetails.metadata.buildkit_metadata.layers).toEqual({
+      'step0:0': [[layer('a')]],
+      'step3:0': [[layer('a'), layer('b')]],
+    });
+  });
+});
+
+test('SLSA v0.2 says the same in its own words', () => {
+  expect(made('mode=min,version=v0.2,builder-id=me')).toEqual({
+    builder: { id: 'me' },
+    buildType: 'https://mobyproject.org/buildkit@v1',
+    materials,
+    invocation: {
+      configSource: {
+        uri: 'https://xxxxx:xxxxx@example.com/app.git#main:sub',
+        digest: { sha1: commit },
+        entryPoint: 'x.Dockerfile',
+      },
+      parameters: {
+        frontend: 'dockerfile.v0',
+        args: { 'context:other': 'https://xxxxx:xxxxx@example.com/other', target: 'release' },
+      },
+      environment: { platform: 'linux/amd64' },
+    },
+    metadata: {
+      buildInvocationID: 'b1',
+      buildStartedOn: '2026-01-02T03:04:05.000Z',
+      buildFinishedOn: '2026-01-02T03:04:06.000Z',
+      completeness: { parameters: false, environment: true, materials: true },
+      reproducible: false,
+      'https://mobyproject.org/buildkit@v1#metadata': {
+        vcs: { source: 'https://xxxxx:xxxxx@example.com/app.git', revision: 'abc' },
+      },
+    },
+  });
+});
+
+describe('what is true', () => {
+  const hermetic = (given: Partial<BuildFacts>) => made('', given).runDetails.metadata.buildkit_hermetic;
+  const complete = (given: Partial<BuildFacts>) =>
+    made('', given).runDetails.metadata.buildkit_completeness.resolvedDependencies;
+
+  test('hermetic: all sources have digests and no step had the network', () => {
+    expect(hermetic({ usesNetwork: false })).toBe(true);
+    expect(hermetic({ usesNetwork: true })).toBeUndefined();
+    expect(hermetic({ usesNetwork: false, isOpaque: true })).toBeUndefined();
+    expect(hermetic({ usesNetwork: false, sources: [{ kind: 'local', name: 'context' }] })).toBeUndefined();
+  });
+
+  test('complete: not with a folder of the client’s, nor with a graph inside a step', () => {
+    expect(complete({})).toBe(true);
+    expect(complete({ isOpaque: true })).toBe(false);
+    const sources: BuildFacts['sources'] = [{ kind: 'local', name: 'context' }];
+    expect(complete({ sources })).toBe(false);
+    expect(made('', { sources }).buildDefinition.externalParameters.request.locals).toEqual([
+      { name: 'context' },
+    ]);
+    expect(() => made('complete-materials=true', { sources })).toThrow('folders of the client: context');
+    expect(() => made('complete-materials=true')).not.toThrow();
+  });
+
+  test('a request without a frontend is not complete', () => {
+    const { request } = made('', { frontend: '', options: {} }).runDetails.metadata.buildkit_completeness;
+    expect(request).toBe(false);
+  });
+
+  test('a digest that the user wrote stays in the name; one that was looked up does not', () => {
+    const uri = (given: Partial<BuildFacts>) => made('', given).buildDefinition.resolvedDependencies[0].uri;
+    expect(uri({ isResolved: () => false })).toBe(
+      `pkg:docker/alpine@3?digest=${base}&platform=linux%2Famd64`,
+    );
+    const only = `docker.io/library/alpine@${base}`;
+    expect(uri({ sources: [{ kind: 'image', ref: only, digest: base, platform, layout: true }] })).toBe(
+      `pkg:oci/alpine?digest=${base}&platform=linux%2Famd64`,
+    );
+  });
+});
+
+test.each(['mode=max', 'mode=min', 'mode=max,version=v0.2', 'mode=min,version=v0.2'])(
+  'no password, token or session is anywhere in it: %s',
+  (text) => {
+    const json = JSON.stringify(made(text));
+    for (const hidden of ['hunter22', 'me:', '/host/only', 'sessionid', 'attest:']) {
+      expect(json).not.toContain(hidden);
+    }
+  },
+);
+
+test.each([
+  ['alpine', 'pkg:docker/alpine@latest'],
+  ['library/alpine:3.15', 'pkg:docker/alpine@3.15'],
+  ['user/test:v2', 'pkg:docker/user/test@v2'],
+  ['ghcr.io/foo/bar', 'pkg:docker/ghcr.io/foo/bar@latest'],
+  ['localhost:5000/foo:1', 'pkg:docker/localhost:5000/foo@1'],
+  [`busybox@${base}`, `pkg:docker/busybox?digest=${base}`],
+])('package URL of %s', (name, purl) => {
+  expect(imagePurl(name)).toBe(purl);
+});
