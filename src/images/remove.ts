@@ -80,10 +80,11 @@ export async function removeRecords(
   id: Digest,
   records: readonly ImageRecord[],
 ): Promise<Removed> {
-  const { reclaimed } = await withReserve(store.root, async () => {
-    for (const { name } of records) await store.images.delete(name);
-    return store.gc();
-  });
+  const { reclaimed } = await withReserve(store.root, () =>
+    store.gc(async () => {
+      for (const { name } of records) await store.images.delete(name);
+    }),
+  );
   fillReserve(store.root);
   return {
     id,

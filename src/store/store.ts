@@ -50,8 +50,12 @@ export interface Store {
   readonly leases: Leases;
   /** The work on the store that is under way in this process. */
   readonly work: StoreWork;
-  /** Removes every blob and snapshot that no image, lease or living child refers to. */
-  gc(): Promise<GcReport>;
+  /**
+   * Removes every blob and snapshot that no image, lease or living child refers to. `letGo` runs first. The report has
+   * everything that went since then: containerd may collect by itself the moment a lease or an image is deleted, so
+   * such deletions belong into `letGo`.
+   */
+  gc(letGo?: () => Promise<unknown>): Promise<GcReport>;
   /** Resolves when everything removed so far is off the disk, in a store that deletes in the background. */
   settled?(): Promise<void>;
   /**

@@ -134,16 +134,17 @@ export async function prune(deps: UsageDeps, options: PruneOptions = {}): Promis
       reclaimed += await free(() => folders.remove(usage.id));
       continue;
     }
-    const id = usage.id as Digest;
-    records.push(id);
-    await free(() => deps.store.leases.delete(recordLease(id)));
+    records.push(usage.id as Digest);
   }
-  for (let at = 0; at < records.length; at += 500) {
-    if (isDue()) await nextTurn();
-    await free(() => deps.cache.drop(records.slice(at, at + 500)));
-  }
-  await free(() => deps.cache.prune([]));
-  reclaimed += (await free(() => deps.store.gc())).reclaimed;
+  const forget = async () => {
+    for (const id of records) await free(() => deps.store.leases.delete(recordLease(id)));
+    for (let at = 0; at < records.length; at += 500) {
+      if (isDue()) await nextTurn();
+      await free(() => deps.cache.drop(records.slice(at, at + 500)));
+    }
+    await free(() => deps.cache.prune([]));
+  };
+  reclaimed += (await free(() => deps.store.gc(forget))).reclaimed;
   // Whoever asked for space has it then, and the next build does not share the disk with the deleting.
   if (options.background !== true) await deps.store.settled?.();
   const alive = new Set((await deps.store.snapshots.list()).map((info) => info.key));

@@ -73,7 +73,7 @@ onStores('a full disk', (store) => {
     disk.fill();
     expect(disk.free()).toBe(0);
     const { stdout } = await cli.ok(['prune', '-af'], { env });
-    expect(stdout).toMatch(/Total reclaimed space: [1-9][\d.]*MB/);
+    expect(stdout).toMatch(/Total reclaimed space: 1\.\d+MB/);
     expect((await cli.ok(['images'], { env })).stdout).not.toContain('app');
     disk.empty();
     await cli.ok(['build', '-q', '-t', 'more', more], { env });

@@ -85,6 +85,18 @@ test('removing an image by ctr takes nothing from the cache, and nothing of the 
   expect(ctr('leases', 'ls', '-q')).toMatch(/^(drydock-\w+-view-\S+\n)?$/);
 });
 
+test('what containerd collects by itself while something is let go is in the report', async () => {
+  const { content, leases } = builds.engine.store;
+  await leases.create('short');
+  const digest = await content.put(Buffer.alloc(5000, 'x'), { lease: 'short' });
+  const report = await builds.engine.store.gc(async () => {
+    await leases.delete('short');
+    while ((await content.info(digest)) !== undefined) await sleep(10);
+  });
+  expect(report.blobs).toContain(digest);
+  expect(report.reclaimed).toBeGreaterThanOrEqual(5000);
+});
+
 test('builds that run while containerd collects all the time lose nothing', async () => {
   await builds.makeBase();
   const over = new AbortController();

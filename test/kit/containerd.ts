@@ -32,7 +32,8 @@ export interface TestContainerdOptions {
    */
   sharing?: 'isolated' | 'shared';
   /**
-   * When containerd collects by itself. `lazy` (default): not, so that reports can be compared; `eager`: after every
+   * When containerd collects by itself. `lazy` (default): about a second after something was
+   * deleted, at its next tick, and not because of changes; `eager`: after every
    * deletion and a few changes, so that whatever is not held is gone at once; `usual`: as it is set up by default.
    */
   gc?: 'lazy' | 'eager' | 'usual';

@@ -23,9 +23,9 @@ export interface CollectedParts {
  * of these processes, for the caller to remove.
  */
 export async function sweepDeadRuns(shared: ContainerdParts, runFolder: string): Promise<string[]> {
-  const census = takeCensus(runFolder, shared.run.id);
+  const runs = takeCensus(runFolder, shared.run.id);
   try {
-    const live = new Set(census.live);
+    const live = new Set(runs.live);
     const dead = (await ownLeases(shared)).filter(({ labels }) => {
       const run = labels[leaseLabels.run];
       return run !== undefined && !live.has(run);
@@ -35,22 +35,22 @@ export async function sweepDeadRuns(shared: ContainerdParts, runFolder: string):
       dead.map(({ id }) => id),
       { collect: true },
     );
-    return census.dead;
+    return runs.dead;
   } finally {
-    census.release();
+    runs.release();
   }
 }
 
 /**
- * Has containerd collect garbage and waits for it. The report lists the things that this process sees gone afterwards:
- * containerd also collects by itself, in all namespaces, and things that it took before this call are not listed.
+ * Has containerd collect garbage and waits for it. The report lists the things that are gone since `before`: containerd
+ * also collects by itself, in all namespaces, within a second after something was deleted.
  */
 export async function collect(
   shared: ContainerdParts,
   { content, snapshots, views }: CollectedParts,
+  before: Census,
 ): Promise<GcReport> {
   await Promise.all([views.flush(), shared.passing.flush()]);
-  const before = await state({ content, snapshots });
   await collectNow(shared);
   const [blobs, layers] = await Promise.all([content.list(), snapshots.list()]);
   const left = new Set<string>([...blobs.map(({ digest }) => digest), ...layers.map(({ key }) => key)]);
@@ -68,10 +68,16 @@ export async function collect(
   return report;
 }
 
-async function state({ content, snapshots }: Pick<CollectedParts, 'content' | 'snapshots'>): Promise<{
+/** The blobs and snapshots that are there, with their sizes in bytes. */
+interface Census {
   blobs: { digest: Digest; size: number }[];
   layers: { key: string; size: number }[];
-}> {
+}
+
+export async function census({
+  content,
+  snapshots,
+}: Pick<CollectedParts, 'content' | 'snapshots'>): Promise<Census> {
   const [blobs, infos] = await Promise.all([content.list(), snapshots.list()]);
   const layers = await inParallel(infos, async ({ key }) => {
     const usage = await snapshots.usage(key).catch(() => undefined);

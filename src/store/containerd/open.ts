@@ -12,7 +12,7 @@ import { StoreWork } from '../work.ts';
 import { Connection } from './connection.ts';
 import { ContainerdContent, readableBlobs } from './content.ts';
 import { hasCode } from './errors.ts';
-import { type CollectedParts, collect, sweepDeadRuns } from './gc.ts';
+import { type CollectedParts, census, collect, sweepDeadRuns } from './gc.ts';
 import { ContainerdImages } from './images.ts';
 import { LeaseNames, leaseLabels } from './lease-names.ts';
 import { ContainerdLeases, deleteLeases, ownLeases } from './leases.ts';
@@ -185,10 +185,12 @@ class ContainerdStore implements Store {
     this.#parts = { content: this.content, snapshots: this.snapshots, views };
   }
 
-  async gc() {
+  async gc(letGo?: () => Promise<unknown>) {
+    const before = await census(this.#parts);
+    await letGo?.();
     const runFolder = join(this.root, 'run');
     await removeRuns(await sweepDeadRuns(this.#shared, runFolder), runFolder);
-    return collect(this.#shared, this.#parts);
+    return collect(this.#shared, this.#parts, before);
   }
 
   verify(onProgress?: (done: number, total: number) => void) {

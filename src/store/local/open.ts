@@ -125,7 +125,8 @@ class LocalStore implements Store {
     this.leases = new LocalLeases(shared);
   }
 
-  gc() {
+  async gc(letGo?: () => Promise<unknown>) {
+    await letGo?.();
     return collect(this.#shared, { afterKill: false });
   }
 

@@ -110,16 +110,17 @@ export function leasesTests(at: StoreAtHand): void {
       await at.store.images.put('app', { mediaType: mediaTypes.ociIndex, digest: index, size: 5 });
 
       expect(await at.store.gc()).toEqual({ blobs: [], snapshots: [], reclaimed: 0 });
-      await at.store.leases.delete(lease);
-      const first = await at.store.gc();
+      const first = await at.store.gc(() => at.store.leases.delete(lease));
       expect(first).toMatchObject({ blobs: [loose], snapshots: ['other'] });
       expect(first.reclaimed).toBeGreaterThanOrEqual(9005);
       expect((await at.store.snapshots.list()).map((info) => info.key).sort()).toEqual(['base', 'top']);
       expect((await at.store.content.list()).map((blob) => blob.digest).sort()).toEqual(
         [config, ...layers, manifest, index].sort(),
       );
-      await at.store.images.delete('app');
-      expect((await at.store.gc()).snapshots.sort()).toEqual(['base', 'top']);
+      expect((await at.store.gc(() => at.store.images.delete('app'))).snapshots.sort()).toEqual([
+        'base',
+        'top',
+      ]);
       expect(await at.store.content.list()).toEqual([]);
       expect((await at.store.verify()).problems).toEqual([]);
     });
@@ -132,8 +133,7 @@ export function leasesTests(at: StoreAtHand): void {
         lease: 'keep',
         labels: { ...snapshotRefLabel(at.store.snapshotter, 'a'), ...snapshotRefLabel('stargz', 'b') },
       });
-      await at.store.leases.delete(lease);
-      expect((await at.store.gc()).snapshots).toEqual(['b']);
+      expect((await at.store.gc(() => at.store.leases.delete(lease))).snapshots).toEqual(['b']);
       await at.store.content.setLabels(holder, {
         [Object.keys(snapshotRefLabel(at.store.snapshotter, 'a'))[0]!]: undefined,
       });
@@ -147,12 +147,13 @@ export function leasesTests(at: StoreAtHand): void {
       await at.store.snapshots.prepare('active', 'base', { lease: 'work' });
       await at.layer('seen', undefined, () => {});
       const view = await at.store.snapshots.view('seen');
-      await at.store.leases.delete(lease);
-      expect((await at.store.gc()).snapshots).toEqual([]);
+      expect((await at.store.gc(() => at.store.leases.delete(lease))).snapshots).toEqual([]);
       await view.release();
       expect((await at.store.gc()).snapshots).toEqual(['seen']);
-      await at.store.leases.delete('work');
-      expect((await at.store.gc()).snapshots.sort()).toEqual(['active', 'base']);
+      expect((await at.store.gc(() => at.store.leases.delete('work'))).snapshots.sort()).toEqual([
+        'active',
+        'base',
+      ]);
     });
 
     test('whoever is refused because it is there already holds it from then on', async () => {
@@ -162,8 +163,10 @@ export function leasesTests(at: StoreAtHand): void {
       await at.store.snapshots.prepare('b', undefined, { lease: 'second' });
       await expect(at.store.snapshots.commit('a', 'b', { lease: 'second' })).rejects.toThrow();
       await expect(at.store.content.writer('r', { lease: 'second', expected: { digest } })).rejects.toThrow();
-      await at.store.leases.delete(lease);
-      expect(await at.store.gc()).toMatchObject({ blobs: [], snapshots: [] });
+      expect(await at.store.gc(() => at.store.leases.delete(lease))).toMatchObject({
+        blobs: [],
+        snapshots: [],
+      });
     });
   });
 }
