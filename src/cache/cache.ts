@@ -19,6 +19,7 @@ import {
   type Statement,
   transaction,
 } from '../store/index.ts';
+import { forgetUnnamed } from './forget.ts';
 import { schema } from './schema.ts';
 
 /** The kind of a record, in BuildKit's words for `du`. */
@@ -87,6 +88,8 @@ const pageRows = 500;
 /** The records under one root. */
 export class Cache {
   readonly #name: DatabaseName;
+  /** Lists that get the ids which are saved or named while something is forgotten. */
+  readonly #listeners = new Set<Digest[]>();
   readonly #db: DatabaseSync;
   readonly #get: Record<'byKey' | 'byId' | 'known' | 'digest' | 'keys' | 'links', Statement>;
   readonly #run: Record<'record' | 'results' | 'remember' | 'key' | 'link' | 'touch' | 'digest', Statement>;
@@ -169,6 +172,7 @@ export class Cache {
     transaction(this.#name, this.#db, () => {
       const { id, description, type, owner = null, size } = record;
       const results = record.results === undefined ? null : JSON.stringify(record.results);
+      this.#keep(id);
       this.#run.record.run(id, description, type, owner, results, size, now, now);
       for (const { key, parts } of keys) this.#putKey(key, record.id, parts);
     });
@@ -187,6 +191,7 @@ export class Cache {
     const now = Date.now();
     transaction(this.#name, this.#db, () => {
       const { id, description, type, owner = null } = record;
+      this.#keep(id);
       if (this.#run.remember.run(id, description, type, owner, now, now).changes === 0) return;
       for (const { key, parts } of keys) this.#putKey(key, id, parts);
     });
@@ -198,10 +203,15 @@ export class Cache {
   }
 
   #putKey(key: Digest, id: Digest, parts: KeyParts): void {
+    this.#keep(id, ...parts.deps.map((dep) => dep.id));
     this.#run.key.run(key, id, parts.kind, parts.op);
     for (const [input, dep] of parts.deps.entries()) {
       this.#run.link.run(key, input, dep.id, dep.index, dep.selector, dep.content ? 1 : 0);
     }
+  }
+
+  #keep(...ids: Digest[]): void {
+    for (const named of this.#listeners) named.push(...ids);
   }
 
   /** Notes that a record was used now. */
@@ -291,21 +301,23 @@ export class Cache {
 
   /** Drops the results of records, then forgets identities and keys that no result is built on any more. */
   prune(ids: readonly Digest[]): void {
-    transaction(this.#name, this.#db, () => {
-      const drop = prepare(this.#name, this.#db, 'UPDATE records SET results = NULL, size = 0 WHERE id = ?');
-      for (const id of ids) drop.run(id);
-      // An identity is kept while a live record's key names it, directly or through other identities.
-      this.#db.exec(`
-        WITH RECURSIVE live(id) AS (
-          SELECT id FROM records WHERE results IS NOT NULL
-          UNION
-          SELECT l.dep FROM live JOIN keys k ON k.record = live.id JOIN links l ON l.key = k.key
-        )
-        DELETE FROM records WHERE id NOT IN (SELECT id FROM live);
-        DELETE FROM keys WHERE record NOT IN (SELECT id FROM records);
-        DELETE FROM links WHERE key NOT IN (SELECT key FROM keys);
-      `);
-    });
+    this.drop(ids);
+    const work = this.forgetting();
+    while (!work.next().done);
+  }
+
+  /**
+   * Forgets identities and keys that no result is built on any more, and yields while it works. An identity is kept
+   * while a key of a live record names it, directly or through other identities.
+   */
+  *forgetting(): Generator<void, void> {
+    const named: Digest[] = [];
+    this.#listeners.add(named);
+    try {
+      yield* forgetUnnamed(this.#name, this.#db, named);
+    } finally {
+      this.#listeners.delete(named);
+    }
   }
 
   /** Forgets the content digests of refs that are gone. */

@@ -142,7 +142,7 @@ export async function prune(deps: UsageDeps, options: PruneOptions = {}): Promis
       if (isDue()) await nextTurn();
       await free(() => deps.cache.drop(records.slice(at, at + 500)));
     }
-    await free(() => deps.cache.prune([]));
+    await free(() => inTurns(deps.cache.forgetting()));
   };
   reclaimed += (await free(() => deps.store.gc(forget))).reclaimed;
   // Whoever asked for space has it then, and the next build does not share the disk with the deleting.

@@ -224,6 +224,35 @@ describe('pruning', () => {
     db.close();
   });
 
+  test('in turns, what is saved or named meanwhile stays with all that it is built on', () => {
+    for (let i = 0; i < 300; i++) save(`n${i}`, i === 0 ? [] : [`n${i - 1}`]);
+    cache.drop(cache.list().map((record) => record.id));
+    // The search for what is built on begins here.
+    save('live');
+    const work = cache.forgetting();
+    work.next();
+    save('late', ['n200']);
+    while (!work.next().done);
+    for (let i = 0; i < 300; i++) expect(cache.known(id(`n${i}`)), `n${i}`).toBe(i <= 200);
+    expect(cache.byKey(key('late'))?.results).toEqual([snapshot('late')]);
+  });
+
+  test('in turns, what another process saves meanwhile stays with all that it is built on', () => {
+    for (let i = 0; i < 300; i++) save(`n${i}`, i === 0 ? [] : [`n${i - 1}`]);
+    cache.drop(cache.list().map((record) => record.id));
+    // The search for what is built on begins here.
+    save('live');
+    const work = cache.forgetting();
+    work.next();
+    const other = new Cache(folder);
+    const record = { id: id('late'), description: '', type: 'regular' as const, results: [], size: 1 };
+    other.save(record, [{ key: key('late'), parts: parts(['n200']) }]);
+    other.close();
+    while (!work.next().done);
+    const known = Array.from({ length: 300 }, (_, i) => cache.known(id(`n${i}`)));
+    expect(known).toEqual(known.map((_, i) => i <= 200));
+  });
+
   test('of ids that are not there is fine', () => {
     save('a');
     cache.prune([id('never')]);
