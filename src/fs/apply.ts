@@ -13,15 +13,19 @@ import { LayerTarget } from './target.ts';
  */
 export async function apply(args: ApplyArgs, ctx: Abortable): Promise<ApplyResult> {
   const target = new LayerTarget(args.target.dirs);
-  for (const [i, action] of args.actions.entries()) {
-    if (ctx.aborted()) throw canceled();
-    try {
-      await applyOne(target, action, ctx);
-    } catch (err) {
-      const error = describe(err, action, args);
-      error.details = { ...error.details, action: i };
-      throw error;
+  try {
+    for (const [i, action] of args.actions.entries()) {
+      if (ctx.aborted()) throw canceled();
+      try {
+        await applyOne(target, action, ctx);
+      } catch (err) {
+        const error = describe(err, action, args);
+        error.details = { ...error.details, action: i };
+        throw error;
+      }
     }
+  } finally {
+    target.close();
   }
   return { entries: target.entries, bytes: target.bytes };
 }

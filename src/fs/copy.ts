@@ -232,7 +232,7 @@ class Copier {
     });
     if (entry.type === 'file') {
       if (this.#linked(entry, host, attributes)) return;
-      target.bytes += copyFile(entry, host, attributes, dir.setgid, this.#ctx);
+      target.bytes += copyFile(entry, host, attributes, dir.setgid, this.#ctx, target.files);
       finishPath(host, { ...attributes, xattrs: this.#view.xattrs(entry) });
       return;
     }

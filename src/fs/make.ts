@@ -14,6 +14,7 @@ import {
   lsetxattr,
   lutimesNs,
   mknod,
+  type Nursery,
   openSync,
   S_IFBLK,
   S_IFCHR,
@@ -58,9 +59,10 @@ export function isOurs({ uid, gid }: Pick<Attributes, 'uid' | 'gid'>): boolean {
   return uid === euid && gid === egid;
 }
 
-/** Opens a new file for writing. Throws when the name is taken. */
-export function createFile(host: string, mode: number): number {
-  return openSync(host, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, mode & 0o777);
+/** Opens a new file for writing, one of many with a `nursery`. Throws when the name is taken. */
+export function createFile(host: string, mode: number, nursery?: Nursery): number {
+  const flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW;
+  return nursery?.create(host, flags, mode & 0o777) ?? openSync(host, flags, mode & 0o777);
 }
 
 /**
@@ -140,10 +142,11 @@ export function copyFile(
   attributes: Attributes,
   setOwner: boolean,
   ctx: Abortable,
+  nursery?: Nursery,
 ): number {
   const from = openEntry(entry);
   try {
-    const to = createFile(host, attributes.mode);
+    const to = createFile(host, attributes.mode, nursery);
     try {
       const size = entry.size <= smallFile ? copySmall(from, to) : copyLarge(from, to, entry.size, ctx);
       finishFile(to, attributes, setOwner);

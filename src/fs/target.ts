@@ -3,6 +3,7 @@
  * when something below them changes, removals of lower files leave whiteouts, and a new folder in the place of a lower
  * one is opaque. Paths must have no symlinks in them: `resolve` them first.
  */
+import { dirname } from 'node:path';
 import {
   chmodSync,
   lchownSync,
@@ -10,6 +11,7 @@ import {
   lutimesNs,
   mkdirSync,
   mknod,
+  Nursery,
   rmSync,
   S_IFCHR,
   unlinkSync,
@@ -54,12 +56,15 @@ export class LayerTarget {
   /** The number of bytes of file contents written. */
   bytes = 0;
   readonly root: Dir;
+  /** Makes the layer's files. */
+  readonly files: Nursery;
   readonly #root: Node;
 
   /** Opens a layer: `dirs[0]` is written, the rest are its lower layers, topmost first. */
   constructor(dirs: readonly string[]) {
     const [host, ...lowers] = dirs;
     if (host === undefined) throw new Error('a layer target needs a folder');
+    this.files = new Nursery(dirname(host));
     const st = lstatHost(host);
     this.#root = {
       path: '/',
@@ -72,6 +77,11 @@ export class LayerTarget {
       children: new Map(),
     };
     this.root = this.#root;
+  }
+
+  /** Ends the writing. */
+  close(): void {
+    this.files.close();
   }
 
   /** The path after following links; see `resolvePath`. */

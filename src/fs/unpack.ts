@@ -188,7 +188,7 @@ class TarWriter implements TarHandler {
     if (entry.type === 'file') {
       this.#regions = [...(entry.sparse ?? [])].filter((region) => region.length > 0);
       this.#regionAt = 0;
-      const fd = createFile(host, attributes.mode);
+      const fd = createFile(host, attributes.mode, target.files);
       this.#file = { fd, host, entry, attributes, setOwner: dir.setgid };
       return;
     }

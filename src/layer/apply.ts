@@ -4,6 +4,7 @@
  * https://github.com/opencontainers/image-spec/blob/main/layer.md
  */
 import { closeSync, constants, fchmodSync, fchownSync, ftruncateSync, writeSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { errnoCode, fail } from '../errors/index.ts';
 import { type FsView, isOwnXattr, isWhiteout, lstatHost } from '../fs/index.ts';
 import {
@@ -15,7 +16,7 @@ import {
   makedev,
   mkdirSync,
   mknod,
-  openSync,
+  Nursery,
   readdirSync,
   rmSync,
   S_IFBLK,
@@ -44,6 +45,7 @@ interface ApplyOptions {
 
 /** Receives a TarParser's events; call `finish` at the end. Throws `corrupt` for entries that no sound layer has. */
 export class LayerApplier implements TarHandler {
+  readonly #files: Nursery;
   #paths: LayerPaths;
   #tree: boolean;
   #lower: FsView | undefined;
@@ -62,6 +64,7 @@ export class LayerApplier implements TarHandler {
   bytes = 0;
 
   constructor(dir: string, options: ApplyOptions) {
+    this.#files = new Nursery(dirname(dir));
     this.#tree = options.form === 'tree';
     this.#lower = options.lower;
     this.#paths = new LayerPaths(dir, options.lower, {
@@ -162,15 +165,16 @@ export class LayerApplier implements TarHandler {
     this.#dirTimes.clear();
   }
 
-  /** Closes an open file when the archive broke off. */
+  /** Closes what is open, an unfinished file too. Call it in any case. */
   abort(): void {
+    this.#files.close();
     if (this.#fd >= 0) closeSync(this.#fd);
     this.#fd = -1;
   }
 
   #open(host: string, entry: TarEntry): void {
     this.#replacing(host, () => {
-      this.#fd = openSync(host, newFile, 0o600);
+      this.#fd = this.#files.create(host, newFile, 0o600);
     });
     this.#file = entry;
     this.#host = host;

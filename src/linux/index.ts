@@ -69,6 +69,7 @@ export {
   restrictMount,
 } from './mounts.ts';
 export { bytesOf, compareNames, nameLength, nameOf, nameOfEscaped, rawName } from './names.ts';
+export { Nursery } from './nursery.ts';
 export { closeFd, openIn, openPath, openReal, openRealFile, openRoot } from './open-in.ts';
 export { closeToOthers, ownDatabase, ownFolder } from './own.ts';
 export { removeTree } from './remove-tree.ts';

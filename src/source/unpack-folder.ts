@@ -11,7 +11,7 @@ import {
   makedev,
   mkdirSync,
   mknod,
-  openSync,
+  Nursery,
   rmSync,
   S_IFBLK,
   S_IFCHR,
@@ -23,12 +23,13 @@ import type { TarEntry, TarHandler } from '../tar/index.ts';
 /**
  * Makes the files and folders in an archive, but never outside of the folder: `..`, and paths or hard links that lead
  * through a symlink, are refused with `invalid` (hop `context`). Owners are not kept, because a build context's files
- * are root's. `finish` is called after the archive's end; `abort` closes the open files.
+ * are root's. `finish` is called after the archive's end; `abort` closes the open files, after `finish` too.
  */
 export class FolderUnpacker implements TarHandler {
   entries = 0;
   bytes = 0;
   readonly #root: string;
+  readonly #files: Nursery;
   readonly #goOn: () => void;
   /** The paths that are known to be real folders. */
   readonly #folders = new Set<string>(['']);
@@ -45,6 +46,7 @@ export class FolderUnpacker implements TarHandler {
    */
   constructor(root: string, goOn: () => void = () => {}) {
     this.#root = root;
+    this.#files = new Nursery(dirname(root));
     this.#goOn = goOn;
   }
 
@@ -65,7 +67,7 @@ export class FolderUnpacker implements TarHandler {
     this.#clear(path, at);
     switch (entry.type) {
       case 'file':
-        this.#fd = openSync(at, 'wx', 0o600);
+        this.#fd = this.#files.create(at, 'wx', 0o600);
         this.#regions = (entry.sparse ?? [{ offset: 0, length: entry.size }]).map((region) => ({
           ...region,
         }));
@@ -136,6 +138,7 @@ export class FolderUnpacker implements TarHandler {
 
   abort(): void {
     this.#close();
+    this.#files.close();
   }
 
   #close(): void {
