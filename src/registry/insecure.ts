@@ -2,7 +2,7 @@
 import { lookup } from 'node:dns/promises';
 import { BlockList, isIP } from 'node:net';
 import { fail } from '../errors/index.ts';
-import { hostname } from './hosts.ts';
+import { endpointOf, hostname } from './hosts.ts';
 
 /** A list of insecure registries, divided into hosts by name and networks of addresses. */
 interface InsecureNames {
@@ -35,7 +35,10 @@ export function parseInsecure(names: readonly string[]): InsecureNames {
   return parsed;
 }
 
-/** Answers for hosts. When networks are listed, a name is looked up each time, since its addresses may change. */
+/**
+ * Answers for hosts. When networks are listed, a name is looked up each time, since its addresses may change. Networks
+ * never hold Docker Hub, as in dockerd.
+ */
 export class InsecureHosts {
   readonly #hosts: ReadonlySet<string>;
   readonly #networks: BlockList | undefined;
@@ -56,7 +59,8 @@ export class InsecureHosts {
   async has(host: string): Promise<boolean> {
     if (this.#hosts.has(host)) return true;
     const networks = this.#networks;
-    if (networks === undefined) return false;
+    // Whoever answers for names must not choose that a password goes to Docker Hub without TLS.
+    if (networks === undefined || host === endpointOf('docker.io').host) return false;
     const name = hostname(host);
     const addresses =
       isIP(name) !== 0 ? [{ address: name }] : await lookup(name, { all: true }).catch(() => []);

@@ -51,8 +51,8 @@ export class SessionManager {
 
   /**
    * The session that `owner` has opened under this ID; waits up to `waitMs` for one that has not come yet. Undefined
-   * when it does not come, has come and gone, or is another owner's: secrets and files are given to their owner alone.
-   * Rejects with `canceled` when the signal fires.
+   * when it does not come or has come and gone. Another owner's is as good as none: secrets and files are given to their
+   * owner alone. Rejects with `canceled` when the signal fires.
    */
   async find(
     id: string,
@@ -60,31 +60,33 @@ export class SessionManager {
     signal?: AbortSignal,
     owner?: string,
   ): Promise<ClientSession | undefined> {
-    throwIfAborted(signal);
     const name = plainSessionId(id);
     const key = keyOf(name, owner);
-    const found = this.#sessions.get(key);
-    if (found !== undefined) return found;
-    if (this.#isAnothers(name, owner) || this.#gone.has(key) || waitMs <= 0) return undefined;
-    await this.#arrivals.next(name, waitMs, signal);
-    throwIfAborted(signal);
-    const late = this.#sessions.get(key);
-    if (late === undefined) this.#isAnothers(name, owner);
-    return late;
+    const until = Date.now() + waitMs;
+    for (;;) {
+      throwIfAborted(signal);
+      const found = this.#sessions.get(key);
+      if (found !== undefined) return found;
+      const left = until - Date.now();
+      if (this.#gone.has(key) || left <= 0) break;
+      // Another owner's session of the same ID changes nothing, not even the time of the answer.
+      await this.#arrivals.next(name, left, signal);
+    }
+    this.#noteAnothers(name, owner);
+    return undefined;
   }
 
-  /** Whether somebody else has a session of this ID. The log tells the operator that it was asked for. */
-  #isAnothers(id: string, asked: string | undefined): boolean {
+  /** Tells the operator, in the log, that somebody has asked for a session that somebody else has. */
+  #noteAnothers(id: string, asked: string | undefined): void {
     const theirs = [...this.#sessions.values()].find(
       (session) => session.id === id && session.owner !== asked,
     );
-    if (theirs === undefined) return false;
+    if (theirs === undefined) return;
     this.#options.log?.('warn', 'a session was named by somebody else than its owner', {
       session: id,
       owner: theirs.owner,
       asked,
     });
-    return true;
   }
 
   /**

@@ -21,6 +21,10 @@ test('networks are matched by addresses, and names by the addresses that they ha
   }
 });
 
+test('Docker Hub is in no network, wherever its name leads to', async () => {
+  expect(await new InsecureHosts(['0.0.0.0/0', '::/0']).has('registry-1.docker.io')).toBe(false);
+});
+
 test.each(['reg.example/team', '192.168.1.0/33', 'a b', '', '*.example'])(
   '%j would match nothing and is refused',
   (name) => {
