@@ -12,7 +12,7 @@ import { Cli, type Output, outputOf } from '../kit/cli.ts';
 import { startTestDaemon, type TestDaemon } from '../kit/daemon.ts';
 import { tarOf } from '../kit/images.ts';
 import { mountDisk, type SmallDisk } from '../kit/small-disk.ts';
-import { onStores } from '../kit/stores.ts';
+import { onContainerd, onStores } from '../kit/stores.ts';
 
 /** A failure that is told as one: a sentence and a hint, and no line of a stack. */
 function expectTold({ code, stderr }: Output, words: RegExp): void {
@@ -123,6 +123,47 @@ onStores('a daemon whose disk is full', (store) => {
     expect((await daemon.ask('GET', '/images/json')).json()).toHaveLength(1);
     expect(await daemon.ask('DELETE', '/images/small')).toMatchObject({ status: 200 });
   });
+});
+
+describe('containerd, whose own disk is full', () => {
+  let disk: SmallDisk | undefined;
+  onContainerd(
+    'and not ours',
+    (store) => {
+      let cli: Cli;
+      let env: Record<string, string>;
+      beforeAll(() => {
+        cli = new Cli();
+        env = store.env();
+      });
+      afterAll(() => {
+        cli.close();
+        disk?.remove();
+      });
+
+      test('a build says so; rmi and prune make room, and the next build has it', async () => {
+        const full = disk as SmallDisk;
+        const more = context(cli, 'more');
+        await cli.ok(['build', '-q', '-t', 'app', context(cli, 'app')], { env });
+        full.fill();
+        expectTold(await cli.run(['build', '-t', 'more', more], { env }), /no space left/);
+        expect((await cli.ok(['rmi', 'app'], { env })).stdout).toContain('Untagged: app:latest');
+        await cli.ok(['prune', '-af'], { env });
+        // The layer and its blob are off the disk, and nothing of the build that failed is on it.
+        expect(full.free()).toBeGreaterThan(2 << 20);
+        const small = cli.files('small', {
+          Dockerfile: 'FROM scratch\nCOPY data /\n',
+          data: 'x'.repeat(300_000),
+        });
+        await cli.ok(['build', '-q', '-t', 'small', small], { env });
+      });
+    },
+    {
+      prepare(root) {
+        disk = mountDisk(root, 48);
+      },
+    },
+  );
 });
 
 describe('on store/local', () => {

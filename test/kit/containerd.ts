@@ -1,7 +1,7 @@
 /** A real containerd with its own folders and socket, which goes away with the test. */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -26,6 +26,8 @@ export interface TestContainerd {
 }
 
 export interface TestContainerdOptions {
+  /** Gets the empty folder in which containerd will keep its things, to mount something there. */
+  prepare?: (root: string) => void;
   /**
    * `isolated` (default): what one namespace has, another must bring itself. `shared` is containerd's own default: a
    * writer with the digest of a blob of another namespace gets it without sending it.
@@ -68,6 +70,8 @@ export async function startContainerd(options: TestContainerdOptions = {}): Prom
   }
   writeFileSync(config, `${lines.join('\n')}\n`);
   writeFileSync(logFile, '');
+  mkdirSync(root);
+  options.prepare?.(root);
   let child: ChildProcess | undefined;
 
   const start = async () => {
