@@ -9,18 +9,23 @@ import { createServer as createHttps } from 'node:https';
 import { type AddressInfo, createServer as createTcp, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { duplexPair } from 'node:stream';
 import type { TLSSocket } from 'node:tls';
 import { exportJWK, generateKeyPair, SignJWT } from 'jose';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { createOidcTokens } from '../../src/auth/oidc.ts';
+import { UNIMPLEMENTED } from '../../src/grpc/status.ts';
 import type { CredentialSource, RegistryCredentials } from '../../src/oci/credentials.ts';
 import { digestOf } from '../../src/oci/digest.ts';
 import { RegistryClient, type RegistryClientOptions } from '../../src/registry/client.ts';
+import { SessionManager } from '../../src/session/manager.ts';
 import { Git } from '../../src/source/git-run.ts';
 import { download } from '../../src/source/http-fetch.ts';
 import { makeCerts } from '../kit/certs.ts';
 import { startTestDaemon } from '../kit/daemon.ts';
 import { answerGit } from '../kit/git-server.ts';
+import { Status } from '../kit/session/grpc-server.ts';
+import { SessionClient } from '../kit/session/session-client.ts';
 
 const user = { username: 'ann', password: 'pa55word' };
 const pair = Buffer.from('ann:pa55word').toString('base64');
@@ -254,6 +259,33 @@ describe('a Bearer token', () => {
     expectClean(stranger.heard(), home.heard().match(/"\/v2\/other".*/)?.[0] ?? '');
     client.close();
   });
+});
+
+test('a token that a client got itself is not for another one whose session has the same ID', async () => {
+  const realm = 'Bearer realm="https://127.0.0.1:1/token"';
+  const layer: Handler = (_, response) => response.end(blob);
+  const home = await party(registry('Bearer token-of-ann', () => realm, layer));
+  const client = clientFor([home]);
+  const manager = new SessionManager();
+  const unproven = async () => {
+    throw new Status(UNIMPLEMENTED, 'it proves no account');
+  };
+  const sessions = [
+    { owner: 'token ann', token: 'token-of-ann' },
+    { owner: 'token bob', token: 'token-of-bob' },
+  ].map(({ owner, token }) => {
+    const handlers = { '/moby.filesync.v1.Auth/VerifyTokenAuthority': unproven };
+    const peer = new SessionClient({ id: 'same', tokens: () => ({ token, expiresIn: 300 }), handlers });
+    const [ours, theirs] = duplexPair();
+    const session = manager.accept(ours, peer.headers, owner);
+    peer.serve(theirs);
+    return (host: string) => session.credentials(host);
+  });
+  const [ann, bob] = sessions as [CredentialSource, CredentialSource];
+  expect(await bytesOf(client, `${home.host}/a/b`, ann)).toBe('a layer');
+  await expect(bytesOf(client, `${home.host}/a/b`, bob)).rejects.toMatchObject({ code: 'unauthenticated' });
+  client.close();
+  manager.close();
 });
 
 describe('a token server', () => {

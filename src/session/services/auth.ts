@@ -79,7 +79,8 @@ async function login(peer: Peer, host: string): Promise<RegistryCredentials | un
 async function tokenAuthority(peer: Peer, host: string): Promise<string | undefined> {
   if (!peer.mayServe(`${service}/FetchToken`)) return undefined;
   const what = `its account at ${host}`;
-  const own = `session ${peer.info.id}`;
+  // Two owners' sessions may have one ID, and the registry client keeps tokens by this text.
+  const own = `session ${JSON.stringify([peer.owner, peer.info.id])}`;
   let key: Uint8Array;
   try {
     const request = toBinary(
