@@ -13,7 +13,7 @@ import {
   statSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { tryLock, tryLockShared } from '../linux/index.ts';
+import { markTop, tryLock, tryLockShared } from '../linux/index.ts';
 
 /** An instance that this process holds. The kernel drops its lock if the process dies. */
 export class HeldFolder {
@@ -61,10 +61,12 @@ export function dataOf(instance: string): string {
  */
 export function lockInstance(instance: string, shared: boolean): number | undefined {
   for (;;) {
-    mkdirSync(instance, { recursive: true, mode: 0o700 });
+    const isNew = mkdirSync(instance, { recursive: true, mode: 0o700 }) !== undefined;
     const path = lockOf(instance);
     let fd: number;
     try {
+      // Its data gets another region of the disk each time that it is made anew.
+      if (isNew) markTop(instance);
       fd = openSync(path, 'a', 0o600);
     } catch (err) {
       if ((err as NodeJS.ErrnoException).code === 'ENOENT') continue; // removed between the two
