@@ -1,7 +1,9 @@
+import { randomUUID } from 'node:crypto';
 import { chmodSync, chownSync, existsSync, lstatSync, mkdirSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { errnoCode, fail } from '../../errors/index.ts';
 import type { Mount } from '../../fs/index.ts';
+import { markTop } from '../../linux/index.ts';
 import type { Digest } from '../../oci/index.ts';
 import { isDue, nextTurn, runTask } from '../../workers/index.ts';
 import { gcLabels, type SnapshotInfo, type Snapshots, snapshotLabels } from '../store.ts';
@@ -70,7 +72,12 @@ export class LocalSnapshots implements Snapshots {
       const layer = this.#insertActive(key, parent, options.lease);
       const folder = this.#makeFolder(layer);
       made = layer;
-      mkdirSync(join(folder, 'fs'), { mode: 0o755 });
+      // ext4 places a folder by its name: those of a store that was removed and begun anew would all lie where it was,
+      // among the inodes that were just deleted.
+      markTop(folder);
+      const scattered = join(folder, randomUUID());
+      mkdirSync(scattered, { mode: 0o755 });
+      renameSync(scattered, join(folder, 'fs'));
       if (this.#shared.snapshotter === 'overlayfs') mkdirSync(join(folder, 'work'), { mode: 0o711 });
       this.#likeParent(join(folder, 'fs'), below);
       return this.#mounts(key, true);
