@@ -6,6 +6,8 @@ export { imagePurl } from './purl.ts';
 export {
   attestationEntry,
   attestationManifest,
+  predicateTypeKey,
   statementBytes,
+  statementMediaType,
 } from './statement.ts';
 export type { Attestation, BuildFacts, ProvenanceOptions } from './types.ts';

@@ -5,6 +5,7 @@
  */
 import { fail } from '../errors/index.ts';
 import type { Descriptor } from '../oci/index.ts';
+import { inTurns } from '../workers/index.ts';
 import { type Material, materialsOf } from './materials.ts';
 import { type RequestFacts, requestOf } from './request.ts';
 import { outputStep, sourceMapOf, stepsOf } from './steps.ts';
@@ -26,11 +27,15 @@ const buildTypes = {
 export function provenance(facts: BuildFacts, options: ProvenanceOptions): Attestation {
   const known = knownOf(facts, options);
   if (options.completeMaterials && !known.isComplete) throw incomplete(facts);
+  let details: Promise<Details> | undefined;
   return {
     predicateType: predicateTypes[options.version],
     filename: options.filename,
     inlineOnly: options.inlineOnly,
-    predicate: (layers) => (options.version === 'v1' ? v1 : v02)(known, detailsOf(facts, options, layers)),
+    async predicate(layers) {
+      details ??= inTurns(detailsOf(facts, options));
+      return (options.version === 'v1' ? v1 : v02)(known, withLayers(await details, layers));
+    },
   };
 }
 
@@ -67,32 +72,35 @@ function knownOf(facts: BuildFacts, options: ProvenanceOptions): Known {
   };
 }
 
-/** What `max` says besides. */
+/** The properties that only `max` has. */
 interface Details {
   buildConfig?: object;
   source?: object;
   layers?: Record<string, Pick<Descriptor, 'mediaType' | 'digest' | 'size'>[][]>;
+  /** The step, and the output of it, that the result is. */
+  output?: string;
 }
 
-function detailsOf(
+function* detailsOf(
   { definition, imageLayers }: BuildFacts,
   { mode }: ProvenanceOptions,
-  layers: readonly Descriptor[] | undefined,
-): Details {
+): Generator<void, Details> {
   if (mode === 'min' || definition === undefined || definition.def.length === 0) return {};
-  const steps = stepsOf(definition);
+  const steps = yield* stepsOf(definition);
   const found: Details['layers'] = {};
   for (const [vertex, list] of imageLayers) {
     const step = steps.digestMapping[vertex];
     if (step !== undefined) found[`${step}:0`] = [list.map(plain)];
   }
-  const output = outputStep(definition, steps);
-  if (output !== undefined && layers !== undefined) found[output] = [layers.map(plain)];
-  return {
-    buildConfig: steps,
-    source: sourceMapOf(definition, steps),
-    layers: Object.keys(found).length === 0 ? undefined : found,
-  };
+  const source = yield* sourceMapOf(definition, steps);
+  return { buildConfig: steps, source, layers: found, output: outputStep(definition, steps) };
+}
+
+function withLayers(details: Details, result: readonly Descriptor[] | undefined): Details {
+  const { output } = details;
+  const own = output === undefined || result === undefined ? {} : { [output]: [result.map(plain)] };
+  const layers = { ...details.layers, ...own };
+  return { ...details, layers: Object.keys(layers).length === 0 ? undefined : layers };
 }
 
 const plain = ({ mediaType, digest, size }: Descriptor) => ({ mediaType, digest, size });

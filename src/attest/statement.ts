@@ -8,9 +8,9 @@ import type { Subject } from './types.ts';
 
 const statementType = 'https://in-toto.io/Statement/v1';
 /** Media type of a statement, as in images and in records of builds. */
-const statementMediaType = 'application/vnd.in-toto+json';
+export const statementMediaType = 'application/vnd.in-toto+json';
 /** Says of a descriptor of a statement what its predicate is. */
-const predicateTypeKey = 'in-toto.io/predicate-type';
+export const predicateTypeKey = 'in-toto.io/predicate-type';
 const artifactType = 'application/vnd.docker.attestation.manifest.v1+json';
 const emptyMediaType = 'application/vnd.oci.empty.v1+json';
 /** The platform of an attestation manifest: of none, so that nobody runs it. */

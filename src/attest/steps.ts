@@ -19,33 +19,37 @@ interface Steps {
 /** Attributes that are about the client's session, and no part of what is built. */
 const ofSession = ['local.session', 'local.unique', 'local.sharedkeyhint', 'oci.session'];
 
-/** The ops of a definition that its last one needs, as steps. Users and passwords in URLs are masked. */
-export function stepsOf({ def }: Definition): Steps {
+/** Lists the ops that a definition's last op needs, as steps, with what is secret in URLs masked. The work is for `inTurns`. */
+export function* stepsOf({ def }: Definition): Generator<void, Steps> {
   const ops = new Map<string, Op>();
   let last: string | undefined;
   for (const bytes of def) {
+    yield;
     last = digestOf(bytes);
     ops.set(last, fromBinary(OpSchema, bytes));
   }
-  const order = last === undefined ? [] : inputsFirst(ops, last);
+  const order = last === undefined ? [] : yield* inputsFirst(ops, last);
   const ids = new Map(order.map((digest, i) => [digest, `step${i}`]));
-  const llbDefinition = order.map((digest): Step => {
+  const llbDefinition: Step[] = [];
+  for (const digest of order) {
+    yield;
     const op = ops.get(digest) as Op;
     if (op.op.case === 'source') for (const name of ofSession) delete op.op.value.attrs[name];
-    return {
+    llbDefinition.push({
       id: ids.get(digest) as string,
       op: masked(opJson(op)) as Record<string, unknown>,
       inputs: op.inputs.map((input) => `${ids.get(input.digest)}:${input.index}`),
-    };
-  });
+    });
+  }
   return { llbDefinition, digestMapping: Object.fromEntries(ids) };
 }
 
 /** The vertices in an order in which inputs come first; nothing here recurses. */
-function inputsFirst(ops: ReadonlyMap<string, Op>, last: string): string[] {
+function* inputsFirst(ops: ReadonlyMap<string, Op>, last: string): Generator<void, string[]> {
   const done = new Set<string>();
   const open = [{ digest: last, next: 0 }];
   for (let top = open.at(-1); top !== undefined; top = open.at(-1)) {
+    yield;
     const input = ops.get(top.digest)?.inputs[top.next++]?.digest;
     if (input === undefined) {
       done.add(top.digest);
@@ -55,22 +59,29 @@ function inputsFirst(ops: ReadonlyMap<string, Op>, last: string): string[] {
   return [...done];
 }
 
-/** The sources' texts and where in them each step is; undefined where the frontend did not say. */
-export function sourceMapOf({ Source }: Definition, { digestMapping }: Steps): object | undefined {
+/** Gives the sources' texts and the place in them of each step; undefined when the frontend gave none. For `inTurns`. */
+export function* sourceMapOf(
+  { Source }: Definition,
+  { digestMapping }: Steps,
+): Generator<void, object | undefined> {
   if (Source === undefined || Source.infos.length === 0) return undefined;
-  const locations = Object.entries(Source.locations).flatMap(([digest, places]) => {
+  const locations: Record<string, object> = {};
+  for (const [digest, places] of Object.entries(Source.locations)) {
+    yield;
     const step = digestMapping[digest];
-    return step === undefined ? [] : [[step, locationsJson(places)] as const];
-  });
-  return {
-    locations: Object.fromEntries(locations),
-    infos: Source.infos.map(({ filename, language, data, definition }) => ({
+    if (step !== undefined) locations[step] = locationsJson(places);
+  }
+  const infos: object[] = [];
+  for (const { filename, language, data, definition } of Source.infos) {
+    yield;
+    infos.push({
       filename,
       language: language || undefined,
       data: Buffer.from(maskUrls(Buffer.from(data).toString('utf8'))).toString('base64'),
-      ...(definition === undefined || definition.def.length === 0 ? {} : stepsOf(definition)),
-    })),
-  };
+      ...(definition === undefined || definition.def.length === 0 ? {} : yield* stepsOf(definition)),
+    });
+  }
+  return { locations, infos };
 }
 
 /** The step that a definition is for, and which of its outputs: what its last op names. */

@@ -29,7 +29,7 @@ export interface Attestation {
   filename: string;
   inlineOnly: boolean;
   /** `layers`: those of the image that the statement is of. */
-  predicate(layers?: readonly Descriptor[]): object;
+  predicate(layers?: readonly Descriptor[]): Promise<object>;
 }
 
 /** Something that is stated about: a name, and the bytes by their digests. */

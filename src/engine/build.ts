@@ -4,7 +4,13 @@
  */
 import type { Attestation } from '../attest/index.ts';
 import { fail, throwIfAborted } from '../errors/index.ts';
-import { type Bases, basesOf, type ExportResponse, type StoredOutput } from '../exporter/index.ts';
+import {
+  type Bases,
+  basesOf,
+  type ExportResponse,
+  type PlatformResult,
+  type StoredOutput,
+} from '../exporter/index.ts';
 import { type Descriptor, formatPlatform, hostPlatform } from '../oci/index.ts';
 import type { ProgressSink } from '../progress/index.ts';
 import type { Session } from '../session/index.ts';
@@ -120,7 +126,7 @@ async function exportAll(
     const response = await job.inVertex(exporter.title, (progress) =>
       exporter.export(
         {
-          results: described.map((each, i) => ({ ...each, attestations: stated[i] })),
+          results: described.map((each, i) => ({ ...each, attestations: attestationsOf(stated[i]?.asked) })),
           attrs,
           names,
           sourceDateEpoch: request.sourceDateEpoch ?? frontendEpoch(result),
@@ -157,20 +163,50 @@ async function exportAll(
   await request.exported?.(result, metadata);
   const { imageId, descriptor, size } = first ?? {};
   const warnings = [...(result.findings ?? [])];
-  return { result, imageId, descriptor, size, metadata, descriptors, documents, stored, warnings };
+  const predicates = predicatesOf(result, results, stated);
+  return {
+    result,
+    imageId,
+    descriptor,
+    size,
+    metadata,
+    descriptors,
+    documents,
+    stored,
+    warnings,
+    predicates,
+  };
 }
 
-/** What is stated of each of the result's trees, in their order. */
+type Stated = Awaited<ReturnType<typeof import('./provenance.ts').provenances>>;
+
+/** Makes the provenances of the result's trees, in the order of the trees; an empty list when nobody wants any. */
 async function statements(
   bridge: Bridge,
-  { provenance: options }: BuildRequest,
+  request: BuildRequest,
   result: BridgeResult,
   startedAt: number,
-): Promise<Attestation[][]> {
-  if (options === undefined) return [];
+): Promise<Stated> {
+  if (request.provenance === undefined && !request.recorded) return [];
   // Loaded only when asked for: a command builds without it.
   const { provenances } = await import('./provenance.ts');
-  return (await provenances(bridge, result, { startedAt, options })).map((each) => [each]);
+  return provenances(bridge, result, request, startedAt);
+}
+
+function attestationsOf(asked: Attestation | undefined): readonly Attestation[] {
+  return asked === undefined ? [] : [asked];
+}
+
+function predicatesOf(
+  { refs }: BridgeResult,
+  results: readonly PlatformResult[],
+  stated: Stated,
+): NonNullable<Built['predicates']> {
+  const found = stated.flatMap(({ recorded }, i) => {
+    const name = refs === undefined ? '' : (results[i]?.id ?? '');
+    return recorded === undefined ? [] : [[name, recorded] as const];
+  });
+  return new Map(found);
 }
 
 /** Shows sentences as warnings under a vertex of their own. Without sentences there is no vertex. */

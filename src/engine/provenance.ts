@@ -1,5 +1,11 @@
 /** The provenance of a build's results, from what was solved for them. */
-import { type Attestation, type BuildFacts, type ProvenanceOptions, provenance } from '../attest/index.ts';
+import {
+  type Attestation,
+  type BuildFacts,
+  type ProvenanceOptions,
+  parseProvenance,
+  provenance,
+} from '../attest/index.ts';
 import { type Graph, MountType, NetMode, type Vertex } from '../llb/index.ts';
 import { type Descriptor, type Digest, formatPlatform, hostPlatform } from '../oci/index.ts';
 import type { SourceInUse } from '../solver/index.ts';
@@ -7,16 +13,29 @@ import type { Bridge } from './bridge/bridge.ts';
 import { platformRefs } from './bridge/platforms.ts';
 import type { BridgeRef } from './bridge/ref.ts';
 import type { BridgeResult } from './bridge/types.ts';
+import type { BuildRequest } from './types.ts';
+
+/** The largest definition, in ops, whose steps are in the record of a build. */
+const maxRecordedOps = 2000;
+
+/** The provenances of one tree of a result. */
+interface TreeProvenance {
+  /** As the client asked for it; undefined when it did not. */
+  asked: Attestation | undefined;
+  /** The provenance for the record of the build; undefined when there is no record. */
+  recorded: Attestation | undefined;
+}
 
 /**
- * The provenance of each of a result's trees, in their order, once they are solved. `startedAt`: ms since the epoch.
- * Throws `invalid` where all sources are to have digests and one has none.
+ * Makes the provenances of each tree of a result, in the order of the trees, once they are solved. `startedAt`: ms since
+ * the epoch. Rejects with `invalid` when all sources are to have digests and one has none.
  */
 export async function provenances(
   bridge: Bridge,
   result: BridgeResult,
-  { startedAt, options }: { startedAt: number; options: ProvenanceOptions },
-): Promise<Attestation[]> {
+  { provenance: options, recorded }: Pick<BuildRequest, 'provenance' | 'recorded'>,
+  startedAt: number,
+): Promise<TreeProvenance[]> {
   const { engine, job } = bridge;
   const finishedAt = Date.now();
   const refs = platformRefs(result);
@@ -30,23 +49,30 @@ export async function provenances(
       // What is in no result a frontend has read, or a step has brought.
       const sources = used.filter(({ vertex }) => own.has(vertex) || !inResults.has(vertex));
       const asked = await askedOf(bridge, ref);
-      return provenance(
-        {
-          ...asked,
-          ...stepFacts(vertices),
-          invocationId: job.id,
-          startedAt,
-          finishedAt,
-          builderPlatform: formatPlatform(hostPlatform()),
-          sources: sources.map((source) => source.used),
-          isResolved: (name, digest) => job.pins.toldOf(`docker-image://${name}`).split(' ').includes(digest),
-          definition: ref?.definition,
-          imageLayers: imageLayers(sources),
-        },
-        options,
-      );
+      const facts: BuildFacts = {
+        ...asked,
+        ...stepFacts(vertices),
+        invocationId: job.id,
+        startedAt,
+        finishedAt,
+        builderPlatform: formatPlatform(hostPlatform()),
+        sources: sources.map((source) => source.used),
+        isResolved: (name, digest) => job.pins.toldOf(`docker-image://${name}`).split(' ').includes(digest),
+        definition: ref?.definition,
+        imageLayers: imageLayers(sources),
+      };
+      return {
+        asked: options && provenance(facts, options),
+        recorded: recorded ? provenance(facts, recordOptions(options, vertices.length)) : undefined,
+      };
     }),
   );
+}
+
+/** Records tell the most, whatever the client asked for, as BuildKit's do; their readers see only their own builds. */
+function recordOptions(asked: ProvenanceOptions | undefined, ops: number): ProvenanceOptions {
+  const mode = ops > maxRecordedOps ? 'min' : 'max';
+  return { ...(asked ?? parseProvenance('')), mode, version: 'v1', completeMaterials: false };
 }
 
 async function askedOf(

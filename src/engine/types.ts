@@ -1,5 +1,5 @@
 /** The contract of a build: its request, and its result. */
-import type { ProvenanceOptions } from '../attest/index.ts';
+import type { Attestation, ProvenanceOptions } from '../attest/index.ts';
 import type { MadeNow, OutputSink, StoredOutput } from '../exporter/index.ts';
 import type { DockerfileRequest, LintWarning } from '../frontend/index.ts';
 import type { SourceRewrite } from '../llb/index.ts';
@@ -67,6 +67,8 @@ export interface BuildRequest {
   dockerTypes?: boolean;
   /** Asks for a provenance of each result; default: none. */
   provenance?: ProvenanceOptions;
+  /** Asks for predicates of all results for the record of the build (`Built.predicates`). */
+  recorded?: boolean;
   /** Dates an image whose build changed only the config; see `ExportRequest.madeNow`. */
   madeNow?: MadeNow;
   /** Chooses further outputs once the result is there. They are made after the others. */
@@ -116,6 +118,8 @@ export interface BuildResult {
 export interface Built extends BuildResult {
   stored: readonly StoredOutput[];
   result: BridgeResult;
+  /** The provenances of the results, by the results' names; '' for a result that is no list. */
+  predicates?: ReadonlyMap<string, Pick<Attestation, 'predicateType' | 'predicate'>>;
   /** The images that outputs made, by the outputs' places in the request. */
   descriptors: ReadonlyMap<number, Descriptor>;
   /** The manifests, configs and indexes of those images. */

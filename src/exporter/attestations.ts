@@ -79,10 +79,11 @@ export async function commitAttestations(
   const subject = names.map((name) => ({ name: imagePurl(name, { platform }), digest }));
   // Of an image without a name the digest alone says which it is.
   if (subject.length === 0) subject.push({ name: '_', digest });
-  const statements = attestations.map(({ predicateType, predicate }) => ({
-    predicateType,
-    bytes: statementBytes({ predicateType, subject, predicate: predicate(layers) }),
-  }));
+  const statements: { predicateType: string; bytes: Buffer }[] = [];
+  for (const { predicateType, predicate } of attestations) {
+    const bytes = statementBytes({ predicateType, subject, predicate: await predicate(layers) });
+    statements.push({ predicateType, bytes });
+  }
   const { manifest, blobs } = attestationManifest(descriptor, statements, artifact);
   for (const { bytes } of blobs) await store.content.put(bytes, { lease });
   const committed = await put(manifest);

@@ -33,7 +33,7 @@ export async function withStatements(
   made.push(folder);
   for (const { filename, predicateType, predicate } of wanted) {
     const name = fileName(`${prefix}${filename}`, platform);
-    const bytes = statementBytes({ predicateType, subject, predicate: predicate() }, 2);
+    const bytes = statementBytes({ predicateType, subject, predicate: await predicate() }, 2);
     await writeFile(join(folder, name), bytes, { flag: 'wx', mode: 0o644 }).catch((err) => {
       if (err.code !== 'EEXIST') throw err;
       throw fail('invalid', 'export', `two attestations have one file name, ${JSON.stringify(name)}`);

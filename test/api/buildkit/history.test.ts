@@ -60,6 +60,46 @@ describe('build records', () => {
   });
   afterAll(() => kit.daemon.stop());
 
+  test('how the results came to be is attached, whatever the build asked for, without its secrets', async () => {
+    const text =
+      'FROM scratch\nARG NPM_TOKEN\nENV NPM_TOKEN=$NPM_TOKEN\nCOPY hello.txt /\n# hunter22 is in here\n';
+    const options = { 'build-arg:NPM_TOKEN': 'hunter22', 'build-arg:WORD': 'hello' };
+    const request = { Frontend: 'dockerfile.v0', FrontendAttrs: options };
+    const { ref } = await kit.solve(request, dockerfile(text));
+    const { Result } = await only(ref);
+    expect(Result?.Attestations).toHaveLength(1);
+    const [attached] = Result?.Attestations ?? [];
+    expect(attached).toMatchObject({
+      mediaType: 'application/vnd.in-toto+json',
+      annotations: { 'in-toto.io/predicate-type': 'https://slsa.dev/provenance/v1' },
+    });
+    const json = (await blob(attached)).toString();
+    const { buildDefinition, runDetails } = JSON.parse(json);
+    expect(buildDefinition.externalParameters.request.args).toEqual({
+      'build-arg:NPM_TOKEN': 'xxxxx',
+      'build-arg:WORD': 'hello',
+    });
+    const { data } = runDetails.metadata.buildkit_metadata.source.infos[0];
+    expect(Buffer.from(data, 'base64').toString()).toContain('# xxxxx');
+    expect(json).not.toContain('hunter22');
+    const several = await kit.solve(
+      {
+        ...request,
+        FrontendAttrs: { platform: 'linux/amd64,linux/arm64', 'attest:provenance': 'builder-id=me' },
+      },
+      dockerfile(text),
+    );
+    const { Results } = await only(several.ref);
+    expect(Object.keys(Results).sort()).toEqual(['linux/amd64', 'linux/arm64']);
+    for (const { Attestations } of Object.values(Results)) {
+      const recorded = JSON.parse((await blob(Attestations[0])).toString());
+      expect(recorded.runDetails.builder.id).toBe('me');
+    }
+    const failed = await only(refs.bad);
+    expect(failed.Result?.Attestations ?? []).toEqual([]);
+    for (const Ref of [ref, several.ref]) await kit.control.updateBuildHistory({ Ref, Delete: true });
+  });
+
   test('the progress is a blob that holds what Status told', async () => {
     const record = await only(refs.good);
     expect(record.logs?.mediaType).toBe('application/vnd.buildkit.status.v0');

@@ -69,7 +69,7 @@ export function solveService(deps: SolveDeps): SolveService {
       const record = request.Internal ? undefined : history.started(owner, ref, request);
       try {
         const answer = await host.builds.run({ id: ref, owner }, context.signal, (signal) =>
-          build(deps, { ref, request, context, authority, log, signal }),
+          build(deps, { ref, request, context, authority, log, signal, recorded: record !== undefined }),
         );
         await record?.completed(log, answer);
         return { ExporterResponse: answer.response };
@@ -91,11 +91,13 @@ interface BuildParts {
   authority: Authority;
   log: BuildLog;
   signal: AbortSignal;
+  /** The history keeps a record of the build. */
+  recorded: boolean;
 }
 
 async function build(deps: SolveDeps, parts: BuildParts) {
   const { host, gateways, worker } = deps;
-  const { ref, request, context, authority, log, signal } = parts;
+  const { ref, request, context, authority, log, signal, recorded } = parts;
   const outputs = outputsOf(request);
   checkRequest(request);
   const provenance = provenanceAsked(request.FrontendAttrs);
@@ -104,7 +106,7 @@ async function build(deps: SolveDeps, parts: BuildParts) {
   const owner = identityKey(authority.identity);
   const from = sessionOf(host, request.Session, authority, signal);
   const open: OpenGateway = (gateway) => gateways.register(owner, ref, gateway);
-  const { result, metadata, size, descriptors, documents, stored } = await runBuild(
+  const { result, metadata, size, descriptors, documents, stored, predicates } = await runBuild(
     host.engine,
     {
       frontend: frontendOf(request, open),
@@ -129,6 +131,7 @@ async function build(deps: SolveDeps, parts: BuildParts) {
       cacheFrom: caches.imports,
       cacheTo: caches.exports,
       provenance,
+      recorded,
     },
     from.session,
     log,
@@ -137,7 +140,7 @@ async function build(deps: SolveDeps, parts: BuildParts) {
   host.events.emitBuilt(stored, owner);
   const response = exporterResponse(metadata, result.metadata);
   if (size !== undefined && context.requestHeader.has(imageSizeKey)) response[imageSizeKey] = String(size);
-  return { response, results: descriptors, documents };
+  return { response, results: descriptors, documents, predicates };
 }
 
 /** The frontend that a request asks for. Throws `invalid` for a request with both a definition and a frontend. */

@@ -7,6 +7,7 @@ import { promisify } from 'node:util';
 import { gunzip, gzip } from 'node:zlib';
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { timestampMs } from '@bufbuild/protobuf/wkt';
+import { type Attestation, predicateTypeKey, statementMediaType } from '../../../attest/index.ts';
 import { type Reach, reaches } from '../../../auth/index.ts';
 import type { Masks } from '../../../errors/index.ts';
 import { digestOf, type Descriptor as OciDescriptor } from '../../../oci/index.ts';
@@ -25,7 +26,7 @@ import { type DatabaseName, openDatabase, transaction } from '../../../store/ind
 import { inTurns, isDue, nextTurn } from '../../../workers/index.ts';
 import type { BuildLog } from '../jobs/build-log.ts';
 import { timestamp } from '../timestamp.ts';
-import { maskedError, maskStatus, masksOf } from './masked.ts';
+import { maskedError, maskedJson, maskStatus, masksOf } from './masked.ts';
 import { decodeStatus, encodeStatus, statusMediaType } from './status-blob.ts';
 import { traceMediaType, traceOf } from './trace.ts';
 
@@ -110,6 +111,8 @@ interface RecordedEnd {
   results?: ReadonlyMap<number, OciDescriptor>;
   /** The manifests, configs and indexes of those results. The record keeps them when the images are gone. */
   documents?: readonly Uint8Array[];
+  /** The provenances of the results, by the results' names; '' for a result that is no list. */
+  predicates?: ReadonlyMap<string, Pick<Attestation, 'predicateType' | 'predicate'>>;
 }
 
 /** A blob of a record: its progress, trace or error, or a document of an image that the build made. */
@@ -205,6 +208,12 @@ export class History {
     const error = end.error && maskedError(end.error, masks);
     record.trace = keep(traceMediaType, await inTurns(traceBlob(record, log, masks, error?.message)));
     for (const document of end.documents ?? []) keep('application/json', document);
+    for (const [name, { predicateType, predicate }] of end.predicates ?? []) {
+      const json = JSON.stringify(maskedJson(await predicate(), '', masks), undefined, 2);
+      const descriptor = keep(statementMediaType, Buffer.from(json));
+      descriptor.annotations[predicateTypeKey] = predicateType;
+      attach(record, name, descriptor);
+    }
     if (error !== undefined) {
       // Its details, which may hold a Dockerfile, are in the blob alone.
       record.error = create(StatusSchema, { code: error.code, message: error.message });
@@ -410,6 +419,15 @@ function* listed<T>(things: Iterable<T>): Generator<void, T[]> {
     list.push(thing);
   }
   return list;
+}
+
+/** Names a statement in a record, where clients look for the statements of a result, or of one result of a list. */
+function attach(record: BuildHistoryRecord, name: string, statement: Descriptor): void {
+  const existing = name === '' ? record.Result : record.Results[name];
+  const info = existing ?? create(BuildResultInfoSchema);
+  if (name === '') record.Result = info;
+  else record.Results[name] = info;
+  info.Attestations.push(statement);
 }
 
 /**

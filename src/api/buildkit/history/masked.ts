@@ -78,7 +78,8 @@ function maskedDetail(typeUrl: string, value: Uint8Array, masks: Masks): Uint8Ar
 /** The fields of details' messages that hold bytes, in base64: files and ops. */
 const bytesFields = new Set(['data', 'def']);
 
-function maskedJson(value: unknown, field: string, masks: Masks): unknown {
+/** Masks all texts of a JSON value, bytes in base64 among them. `field` is the name that the value has. */
+export function maskedJson(value: unknown, field: string, masks: Masks): unknown {
   if (typeof value === 'string') {
     if (bytesFields.has(field)) {
       return Buffer.from(masks.bytes(Buffer.from(value, 'base64'))).toString('base64');
