@@ -6,7 +6,7 @@
  *     import { a, type B } from '../room/index.ts'   becomes   import { a } from '../room/a.ts'
  */
 import { existsSync, readFileSync } from 'node:fs';
-import { dirname, join, relative, resolve } from 'node:path';
+import { basename, dirname, join, relative, resolve } from 'node:path';
 import { namesIn } from './imports.mjs';
 
 const statement = /^(import|export)(\s+type)?\s*\{([^}]*)\}\s*from\s*'(\.[^']*\/index\.ts)';$/gm;
@@ -28,11 +28,15 @@ export function doorOf(path, text = readFileSync(path, 'utf8')) {
   return found;
 }
 
-/** The text of a file of `src` with its imports led straight; those of types are left out. */
-export function straight(file, text, doors, src) {
+/**
+ * The text of a file of `src` with its imports led straight; those of types are left out. Imports of the rooms in `whole`
+ * stay as they are.
+ */
+export function straight(file, text, doors, src, whole = []) {
   return text.replace(statement, (all, kind, type, list, from) => {
     const door = resolve(dirname(file), from);
     if (dirname(dirname(door)) !== src || !existsSync(door)) return all;
+    if (whole.includes(basename(dirname(door)))) return all;
     if (!doors.has(door)) doors.set(door, doorOf(door));
     const names = namesIn(list).filter((each) => type === undefined && !each.type);
     const lines = names.map(({ name, as }) => {
@@ -46,15 +50,22 @@ export function straight(file, text, doors, src) {
   });
 }
 
-/** The esbuild plugin that does it, for the sources below `src`. */
-export function straightImports(src) {
+/**
+ * The esbuild plugin that does it, for the sources below `src`. `whole`: rooms that are left whole. Throws when there is
+ * no such room.
+ */
+export function straightImports(src, whole = []) {
+  for (const room of whole) {
+    if (!existsSync(join(src, room, 'index.ts')))
+      throw new Error(`there is no room ${room} with a door in ${src}`);
+  }
   const doors = new Map();
   return {
     name: 'straight-imports',
     setup(build) {
       build.onLoad({ filter: /\.ts$/ }, ({ path }) => {
         if (!path.startsWith(join(src, '/'))) return undefined;
-        return { contents: straight(path, readFileSync(path, 'utf8'), doors, src), loader: 'ts' };
+        return { contents: straight(path, readFileSync(path, 'utf8'), doors, src, whole), loader: 'ts' };
       });
     },
   };

@@ -4,6 +4,6 @@ import type { Plugin } from 'esbuild';
 const script = '../../scripts/straight.mjs';
 export const { doorOf, straight, straightImports } = (await import(script)) as {
   doorOf(path: string, text: string): Map<string, unknown>;
-  straight(file: string, text: string, doors: Map<string, unknown>, src: string): string;
-  straightImports(src: string): Plugin;
+  straight(file: string, text: string, doors: Map<string, unknown>, src: string, whole?: string[]): string;
+  straightImports(src: string, whole?: string[]): Plugin;
 };

@@ -4,7 +4,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, expect, test } from 'vitest';
-import { doorOf, straight } from '../kit/straight.ts';
+import { doorOf, straight, straightImports } from '../kit/straight.ts';
 
 let dir: string | undefined;
 afterEach(() => {
@@ -166,4 +166,8 @@ test('a bundle goes past the doors: an import of one name loads one file', () =>
     'use(b, c);',
     '',
   ]);
+  // A room that is left whole keeps its door.
+  expect(straight(join(src, 'cli/x.ts'), text, new Map(), src, ['fs'])).toBe(text);
+  expect(straight(join(src, 'cli/x.ts'), text, new Map(), src, ['tar'])).toBe(led);
+  expect(() => straightImports(src, ['fs', 'cellar'])).toThrow('no room cellar');
 });
