@@ -17,17 +17,20 @@ interface PlatformTree {
 }
 
 /**
- * The files of all platforms. Throws `invalid` when files of two platforms would come to one place
- * (`platform-split=false`, or one folder's name for both), and for a platform whose name, which a frontend chooses,
- * leads out of the destination. The folders that it makes for statements are added to `made`; the caller removes them.
+ * The files of all platforms; a platform that was asked for twice comes once. Throws `invalid` when files of two
+ * platforms would come to one place (`platform-split=false`, or one folder's name for both), and for a platform whose
+ * name, which a frontend chooses, leads out of the destination. The folders that it makes for statements are added to
+ * `made`; the caller removes them.
  */
 export async function platformTrees(
-  results: readonly PlatformResult[],
+  asked: readonly PlatformResult[],
   { platformSplit: split, attestationPrefix: prefix }: Pick<FileAttrs, 'platformSplit' | 'attestationPrefix'>,
   ctx: ExportContext,
   made: string[] = [],
 ): Promise<PlatformTree[]> {
-  const apart = split ?? results.length > 1;
+  const apart = split ?? asked.length > 1;
+  // Results of one name are one tree: a frontend's trees are known by their platforms' names.
+  const results = [...new Map(asked.map((result) => [idOf(result), result])).values()];
   if (apart) checkFolders(results.map(idOf));
   const trees = await Promise.all(
     results.map(async (result) => {

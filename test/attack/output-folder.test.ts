@@ -33,3 +33,11 @@ test('two platforms of one folder are refused before anything is written', async
   const apart = await platformTrees([...named('a/b'), ...named('a/c')], want(), ctx);
   expect(apart.map(({ folder }) => folder)).toEqual(['a_b', 'a_c']);
 });
+
+test('a platform that was asked for twice is written once, into the folder of its name', async () => {
+  const twice = [...named('linux/amd64'), ...named('linux/amd64')];
+  expect(await platformTrees(twice, want(), ctx)).toMatchObject([
+    { name: 'linux/amd64', folder: 'linux_amd64' },
+  ]);
+  expect(await platformTrees(twice, want(false), ctx)).toMatchObject([{ name: 'linux/amd64', folder: '' }]);
+});
