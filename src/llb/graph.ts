@@ -217,6 +217,9 @@ function* topologicalOrder(drafts: Map<string, Draft>): Generator<void, Draft[]>
   return order;
 }
 
+/** The most places of one op, and ranges of one place, that are read: an error tells as many at most. */
+const [maxPlaces, maxRanges] = [16, 1000];
+
 /** The source locations of vertices, decoded on demand. */
 class LocationTable {
   readonly #source: Source | undefined;
@@ -232,6 +235,7 @@ class LocationTable {
   /** The first location of an op, with the others it has. */
   of(digest: string): SourceLocation | undefined {
     const [first, ...also] = (this.#source?.locations[digest]?.locations ?? [])
+      .slice(0, maxPlaces)
       .map((location) => this.#place(location))
       .filter((place) => place !== undefined);
     return first === undefined || also.length === 0 ? first : { ...first, also };
@@ -244,7 +248,7 @@ class LocationTable {
     return {
       filename: info.filename,
       text,
-      ranges: ranges.map(({ start, end }) => ({
+      ranges: ranges.slice(0, maxRanges).map(({ start, end }) => ({
         start: { line: start?.line ?? 0, character: start?.character ?? 0 },
         end: { line: end?.line ?? start?.line ?? 0, character: end?.character ?? 0 },
       })),

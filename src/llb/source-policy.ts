@@ -47,6 +47,12 @@ export function sourceRewriteInTurns(
   return inTurns(rewriteOf(policies), signal);
 }
 
+function countOf(attrs: Readonly<Record<string, string>>): number {
+  let count = 0;
+  for (const _ in attrs) count++;
+  return count;
+}
+
 function* rewriteOf(policies: readonly Policy[]): Generator<void, SourceRewrite | undefined> {
   if (policies.reduce((sum, { rules }) => sum + rules.length, 0) > maxRules) {
     throw fail('invalid', 'client', `the source policies have more than ${maxRules} rules`);
@@ -56,6 +62,10 @@ function* rewriteOf(policies: readonly Policy[]): Generator<void, SourceRewrite 
   );
   if (constraints.reduce((sum, count) => sum + count, 0) > maxRules) {
     throw fail('invalid', 'client', `the source policies have more than ${maxRules} constraints`);
+  }
+  const updates = policies.flatMap(({ rules }) => rules.map((rule) => countOf(rule.updates?.attrs ?? {})));
+  if (updates.reduce((sum, count) => sum + count, 0) > maxRules) {
+    throw fail('invalid', 'client', `the source policies have more than ${maxRules} attributes`);
   }
   let size = 0;
   const expression: Expressions = (text) => {

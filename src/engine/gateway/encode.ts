@@ -26,6 +26,7 @@ const maxText = 32 << 10;
 /** The most bytes of source places in an error. Beyond them a place keeps the lines around it, or is left out. */
 const maxSource = 320 << 10;
 const maxPlaces = 16;
+const maxRanges = 1000;
 /** The most lines of a place that get a range each; a longer place stays one range. */
 const maxLines = 100;
 
@@ -128,9 +129,11 @@ function detailsOf(error: DrydockError): Any[] {
 }
 
 function sourceOf({ filename, text, ranges, language = 'Dockerfile', definition }: SourceLocation): object {
+  const lines: SourceRange[] = [];
+  for (const range of ranges) if (lines.length < maxRanges) lines.push(...linesOf(range));
   return {
     info: { filename, data: Buffer.from(text).toString('base64'), language, definition },
-    ranges: ranges.flatMap(linesOf),
+    ranges: lines,
   };
 }
 

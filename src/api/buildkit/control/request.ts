@@ -1,7 +1,7 @@
 /** Reads and checks a SolveRequest from a client of any age. Pure. */
 
 import { type Authority, authorizeEntitlements } from '../../../auth/index.ts';
-import type { OutputSpec } from '../../../engine/index.ts';
+import { checkOptionsSize, type OutputSpec } from '../../../engine/index.ts';
 import { fail, nearest } from '../../../errors/index.ts';
 import type { CacheOptionsEntry, Exporter, SolveRequest } from '../../../pb/moby/buildkit/v1/control_pb.js';
 import type { CacheSpec } from '../../../remote-cache/index.ts';
@@ -110,6 +110,26 @@ export function dockerTypesOf(
   throw fail('unsupported', 'client', `unsupported compatibility-version ${wanted}`, {
     hint: `Versions: ${known.join(', ')}.`,
   });
+}
+
+/** The most outputs of a build, and the most caches to export: each has its price. */
+const maxOutputs = 128;
+
+/** Throws `exhausted` for a request with more options, attributes, outputs or caches than anybody needs. */
+export function checkSizes(request: SolveRequest): void {
+  const { Exporters, ExporterAttrsDeprecated, Cache: cache } = request;
+  checkOptionsSize(request.FrontendAttrs);
+  for (const [what, count] of [
+    ['outputs', Exporters.length],
+    ['caches to export', cache?.Exports.length ?? 0],
+  ] as const) {
+    if (count <= maxOutputs) continue;
+    throw fail('exhausted', 'client', `the build names ${count} ${what}, at most ${maxOutputs} are taken`);
+  }
+  const outputs = [...Exporters.map(({ Attrs }) => Attrs), ExporterAttrsDeprecated];
+  checkOptionsSize(outputs, "the outputs' attributes");
+  const caches = [...(cache?.Imports ?? []), ...(cache?.Exports ?? [])].map(({ Attrs }) => Attrs);
+  checkOptionsSize([...caches, cache?.ExportAttrsDeprecated ?? {}], "the caches' attributes");
 }
 
 /** Throws `unsupported` when a request has a part that cannot be had and without which the result would be another. */

@@ -6,7 +6,6 @@ import { type Authority, identityKey, tenantOf } from '../../../auth/index.ts';
 import {
   type BuildRequest,
   bothGiven,
-  checkOptionsSize,
   client,
   definition,
   type Frontend,
@@ -32,6 +31,7 @@ import type { Jobs } from '../jobs/jobs.ts';
 import {
   cachesOf,
   checkRequest,
+  checkSizes,
   dockerTypesOf,
   grantedEntitlements,
   outputOf,
@@ -62,7 +62,7 @@ export function solveService(deps: SolveDeps): SolveService {
   return {
     async solve(request, context) {
       const authority = callerOf(context);
-      checkOptionsSize(request.FrontendAttrs);
+      checkSizes(request);
       const ref = request.Ref || randomUUID();
       const owner = identityKey(authority.identity);
       const { log, end } = jobs.start(owner, ref);

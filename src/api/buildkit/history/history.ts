@@ -376,7 +376,7 @@ export class History {
     const doomed = this.#db
       .prepare(
         `SELECT owner, ref FROM
-           (SELECT *, row_number() OVER (PARTITION BY owner ORDER BY completed_at DESC) AS place
+           (SELECT owner, ref, completed_at, row_number() OVER (PARTITION BY owner ORDER BY completed_at DESC) AS place
               FROM builds WHERE pinned = 0)
            WHERE completed_at < ? OR place > ?`,
       )
