@@ -59,7 +59,7 @@ export function archiveExporter(type: 'oci' | 'docker', attrs: Record<string, st
       const annotations = [...parseAnnotations(request.annotations), ...want.annotations];
       const created = epochOf(want.sourceDateEpoch, request.sourceDateEpoch);
       for (const short of notesOf(want, created)) ctx.progress.warn({ level: 1, short, detail: [] });
-      const attestations = type === 'oci' ? attestationOptions(want, request) : undefined;
+      const attestations = type === 'oci' ? attestationOptions(want, request, 'with-index') : undefined;
       if (type === 'docker' && request.results.some(isAttested)) {
         const short = 'a docker archive holds no attestations: the output has none';
         ctx.progress.warn({ level: 1, short, detail: [] });

@@ -12,11 +12,11 @@ import type { Descriptor, Platform } from '../oci/index.ts';
 import type { ImageAttrs } from './attrs.ts';
 import type { ExportContext, ExportRequest } from './types.ts';
 
-/** How attestations go with an image. */
+/** Says which attestations go with an image, and in which form. */
 export interface AttestationOptions {
-  /** Those that are for images with an index anyway make an index of every image. */
-  inline: boolean;
-  /** Manifests refer to their images as OCI artifacts do. */
+  /** Keeps the attestations that are inline-only: always, with an index that there is anyway, or never. */
+  inline: 'always' | 'with-index' | 'never';
+  /** Makes their manifests OCI artifacts. */
   artifact: boolean;
 }
 
@@ -29,23 +29,27 @@ export interface CommittedAttestations {
 }
 
 /**
- * How the attestations of results go with an image; undefined: it has none. `dockerTypes`: the image has docker's media
- * types where nothing is said. Throws `unsupported` where they are asked for and docker's media types are, too.
+ * Says how the attestations of results go with an image; undefined when none do. `inline`: what becomes of those that are
+ * inline-only, unless the output says so. `dockerTypes`: the image has docker's media types by default. Throws
+ * `unsupported` when attestations are asked for together with docker's media types.
  */
 export function attestationOptions(
-  { ociTypes, ociArtifact, attestationInline: inline }: ImageAttrs,
+  { ociTypes, ociArtifact, attestationInline }: ImageAttrs,
   { results, dockerTypes = false }: Pick<ExportRequest, 'results' | 'dockerTypes'>,
+  inline: AttestationOptions['inline'],
 ): AttestationOptions | undefined {
   const all = results.flatMap(({ attestations = [] }) => attestations);
+  const asked = all.filter(({ inlineOnly }) => !inlineOnly);
   if (ociTypes === false) {
-    const vain = ociArtifact === true || all.some(({ inlineOnly }) => !inlineOnly);
-    if (!vain) return undefined;
+    if (ociArtifact !== true && asked.length === 0) return undefined;
     throw fail('unsupported', 'export', 'cannot export attestations with "oci-mediatypes=false"', {
       hint: "They need the OCI's media types: leave oci-mediatypes out.",
     });
   }
-  if (all.length === 0) return undefined;
-  return { inline, artifact: ociArtifact ?? !dockerTypes };
+  const without = results.length > 1 ? 'with-index' : 'never';
+  const chosen = attestationInline === undefined ? inline : attestationInline ? 'always' : without;
+  if ((chosen === 'never' ? asked : all).length === 0) return undefined;
+  return { inline: chosen, artifact: ociArtifact ?? !dockerTypes };
 }
 
 interface AttestedImage {
@@ -54,7 +58,7 @@ interface AttestedImage {
   layers: readonly Descriptor[];
 }
 
-/** The attestations of each result that go with the image; `isIndex`: the image has an index whatever comes of it. */
+/** Lists the attestations of each result that go with the image. `isIndex`: the image has an index without them, too. */
 export function wantedAttestations(
   { results }: Pick<ExportRequest, 'results'>,
   options: AttestationOptions | undefined,
@@ -62,7 +66,7 @@ export function wantedAttestations(
 ): (readonly Attestation[])[] {
   const all = results.map(({ attestations = [] }) => attestations);
   if (options === undefined) return all.map(() => []);
-  if (options.inline || isIndex) return all;
+  if (options.inline === 'always' || (isIndex && options.inline === 'with-index')) return all;
   return all.map((list) => list.filter(({ inlineOnly }) => !inlineOnly));
 }
 

@@ -33,8 +33,8 @@ export interface ImageAttrs {
   ociTypes?: boolean;
   /** Makes attestation manifests OCI artifacts; undefined: unless docker's media types are the default. */
   ociArtifact?: boolean;
-  /** Keeps attestations that are inline-only, which makes an index also of one platform. */
-  attestationInline: boolean;
+  /** Keeps attestations that are inline-only, which makes an index also of one platform; undefined: as suits the output. */
+  attestationInline?: boolean;
   /** Keeps layers that may not be distributed as they are, by their URLs. */
   keepForeign: boolean;
   rewriteTimestamp: boolean;
@@ -115,7 +115,7 @@ export function parseImageAttrs(type: 'image' | 'oci' | 'docker', attrs: Record<
     forceCompression: yes('force-compression'),
     ociTypes: boolAttr(type, attrs, 'oci-mediatypes'),
     ociArtifact: boolAttr(type, attrs, 'oci-artifact'),
-    attestationInline: yes('attestation-inline', type === 'image'),
+    attestationInline: boolAttr(type, attrs, 'attestation-inline'),
     keepForeign: yes('prefer-nondist-layers'),
     rewriteTimestamp: yes('rewrite-timestamp'),
     danglingPrefix: attrs['dangling-name-prefix'],

@@ -62,6 +62,15 @@ type PlannedAttrs = Pick<
   'push' | 'pushByDigest' | 'store' | 'allowIncomplete' | 'compression' | 'forceCompression'
 >;
 
+/** Whether an output's own attributes have its new layers packed. */
+export function isPackedAnyway({
+  push,
+  compression,
+  forceCompression,
+}: Pick<ImageAttrs, 'push' | 'compression' | 'forceCompression'>): boolean {
+  return push || forceCompression || compression !== undefined;
+}
+
 /**
  * The plan of an output. `epoch`: times of new layers are clamped to it; `cache`: how a cache that is exported as well
  * has the layers packed; `attested`: statements go with the image.

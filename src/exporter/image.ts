@@ -7,7 +7,7 @@ import { needOciTypes, parseAnnotations } from './annotations.ts';
 import { attestationOptions } from './attestations.ts';
 import { epochOf, type ImageAttrs, notesOf, parseImageAttrs } from './attrs.ts';
 import { type Committed, commitImage, imageIdOf, imageMetadata, started, storedOutput } from './commit.ts';
-import { imagePlan } from './image-plan.ts';
+import { imagePlan, isPackedAnyway } from './image-plan.ts';
 import { contextOf } from './layers.ts';
 import { checkPushNames, pushCommitted } from './push.ts';
 import type { Exporter } from './types.ts';
@@ -27,7 +27,10 @@ export function imageExporter(attrs: Record<string, string>): Exporter {
       for (const short of notesOf(want, created)) ctx.progress.warn({ level: 1, short, detail: [] });
       const annotations = [...parseAnnotations(request.annotations), ...want.annotations];
       const dockerTypes = request.dockerTypes === true && want.compression?.type !== 'zstd';
-      const attestations = attestationOptions(want, { ...request, dockerTypes });
+      // Packing the layers is most of the time of a build that is only stored: for a provenance that nobody has asked
+      // for by name, as buildx's own, it is not done.
+      const inline = isPackedAnyway(want) ? 'always' : 'never';
+      const attestations = attestationOptions(want, { ...request, dockerTypes }, inline);
       const { shared } = ctx.store;
       const attested = attestations !== undefined;
       const { sent, ...plan } = imagePlan(want, { shared, epoch, attested, cache: request.cacheCompression });
