@@ -3,6 +3,7 @@
  * worker thread.
  */
 import { closeSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { type DrydockError, errnoCode, fail } from '../../errors/index.ts';
 import {
   checkReplaceable,
@@ -30,6 +31,7 @@ import {
   lutimesNs,
   makedev,
   mkdirSync,
+  Nursery,
   readdirSync,
   readlinkSync,
   renameSync,
@@ -111,6 +113,8 @@ export class TreeReceiver {
   readonly #links: { path: string; host: string; target: string; parent: Frame }[] = [];
   readonly #folders: Frame[] = [];
   readonly #dest: string;
+  /** Makes the files; undefined in a folder beside which nothing of ours may be. */
+  readonly #nursery: Nursery | undefined;
   readonly #uid = process.geteuid?.() ?? 0;
   readonly #gid = process.getegid?.() ?? 0;
   #open = 0;
@@ -119,6 +123,7 @@ export class TreeReceiver {
   constructor(dest: string, options: ReceiveOptions) {
     this.#dest = dest;
     this.#options = options;
+    this.#nursery = options.careful === true ? undefined : new Nursery(dirname(dest));
     if (options.mode === 'fresh') {
       for (const name of readdirSync(dest)) rmSync(`${dest}/${name}`, { recursive: true, force: true });
     }
@@ -233,7 +238,7 @@ export class TreeReceiver {
     if (file === undefined) throw refused(`it sent data of file ${id}, which was not asked for`);
     if (file.fd === undefined) {
       if (this.#open >= maxOpen) throw refused(`it sends more than ${maxOpen} files at once`);
-      file.fd = createFile(file.at, permissionsOf(file.stat.mode));
+      file.fd = createFile(file.at, permissionsOf(file.stat.mode), this.#nursery);
       this.#open++;
     }
     writeAll(file.fd, bytes);
@@ -251,6 +256,7 @@ export class TreeReceiver {
 
   /** Makes hard links, and sets the modes and times of folders, once nothing more is written. */
   finish(): void {
+    this.#nursery?.close();
     for (const { path, host, target, parent } of this.#links) {
       const to = `${this.#dest}/${target}`;
       const have = lstatHost(host);
@@ -272,6 +278,7 @@ export class TreeReceiver {
 
   /** Closes the open files and removes those that are not whole. */
   abort(): void {
+    this.#nursery?.close();
     for (const file of this.#pending.values()) {
       if (file.fd === undefined) continue;
       closeSync(file.fd);
@@ -373,7 +380,7 @@ export class TreeReceiver {
   /** Ends a file: the last of its bytes are written. */
   #close({ host, at, stat, fd }: Pending): void {
     const mode = permissionsOf(stat.mode);
-    const file = fd ?? createFile(at, mode);
+    const file = fd ?? createFile(at, mode, this.#nursery);
     try {
       try {
         const [uid, gid] = this.#options.owners ? [stat.uid, stat.gid] : [this.#uid, this.#gid];
