@@ -1,4 +1,4 @@
-/** What is stated of a build's result: its provenance, in-toto statements, and the manifests that keep them. Pure. */
+/** Attestations of a build's results: provenances, in-toto statements, and the manifests that hold statements. Pure. */
 export { digestSet } from './materials.ts';
 export { formatProvenance, parseProvenance, provenanceAsked } from './options.ts';
 export { provenance } from './provenance.ts';

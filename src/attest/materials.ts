@@ -1,4 +1,4 @@
-/** What a build was made of, as SLSA lists it: a URI and a digest of each source. Pure. */
+/** The sources of a build as SLSA lists them: a URI and a digest of each. Pure. */
 import { maskUrls } from '../errors/index.ts';
 import { type Digest, formatReference, hex, parseReference } from '../oci/index.ts';
 import type { UsedSource } from '../solver/index.ts';
@@ -13,7 +13,7 @@ export interface Material {
 
 const order = ['image', 'blob', 'git', 'http'];
 
-/** All sources that a digest names, images first, each once; passwords in their URLs are masked. */
+/** Lists the sources that have a digest, images first and each once, with the passwords in their URLs masked. */
 export function materialsOf({ sources, isResolved }: Pick<BuildFacts, 'sources' | 'isResolved'>): Material[] {
   const found = new Map<string, { material: Material; kind: number }>();
   for (const used of sources) {
@@ -27,7 +27,7 @@ export function materialsOf({ sources, isResolved }: Pick<BuildFacts, 'sources' 
     .map(({ material }) => material);
 }
 
-/** Undefined for a folder of the client's, which no digest names. */
+/** Describes one source; undefined for a client's folder, which has no digest. */
 export function materialOf(used: UsedSource, isResolved: BuildFacts['isResolved']): Material | undefined {
   switch (used.kind) {
     case 'image': {
@@ -54,7 +54,7 @@ export function materialOf(used: UsedSource, isResolved: BuildFacts['isResolved'
   }
 }
 
-/** A digest by its algorithm, as in-toto has it. */
+/** Writes a digest as in-toto does: by its algorithm. */
 export function digestSet(digest: Digest): Record<string, string> {
   return { [digest.split(':', 1)[0] as string]: hex(digest) };
 }

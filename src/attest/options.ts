@@ -19,9 +19,9 @@ const optionPrefix = 'attest:';
 const argPrefix = 'build-arg:BUILDKIT_ATTEST_';
 
 /**
- * The provenance that a frontend's options ask for (`attest:provenance=…`, else the build argument
- * `BUILDKIT_ATTEST_PROVENANCE`); undefined for none. Throws `unsupported` for other attestations, and what
- * `parseProvenance` throws.
+ * Reads the provenance that a frontend's options ask for: by `attest:provenance`, else by the build argument
+ * `BUILDKIT_ATTEST_PROVENANCE`. Undefined when they ask for none. Throws `unsupported` for an SBOM, `invalid` for another
+ * attestation, and the errors of `parseProvenance`.
  */
 export function provenanceAsked(options: Readonly<Record<string, string>>): ProvenanceOptions | undefined {
   const asked = new Map<string, string>();
@@ -62,8 +62,8 @@ function unsupported(type: string): Error {
 }
 
 /**
- * Reads the parameters of a provenance, comma-separated: '' has the defaults. Throws `invalid`, which names the
- * parameter, for one that does not exist or whose value cannot be, and `unsupported` for `capture-usage`.
+ * Reads the comma-separated parameters of a provenance; a missing one has its default. Throws `invalid` with the name of
+ * a parameter that does not exist or has an impossible value, and `unsupported` for `capture-usage`.
  */
 export function parseProvenance(text: string): ProvenanceOptions {
   const given = new Map<string, string | undefined>();
@@ -114,7 +114,7 @@ function oneOf<T>(name: string, value: string | undefined, values: Readonly<Reco
   throw bad(name, value, Object.keys(values));
 }
 
-/** The file stands at the top of an output: a name that leads elsewhere is none. */
+/** Checks the name of the file, which stands at the top of an output. Throws `invalid` for a name that leads elsewhere. */
 function filenameOf(name: string | undefined): string {
   if (name === undefined) return 'provenance.json';
   if (name !== '' && name !== '.' && name !== '..' && !/[/\0]/.test(name)) return name;
@@ -134,7 +134,7 @@ function unknown(name: string): Error {
   });
 }
 
-/** The words that `parseProvenance` reads the same options of. */
+/** Writes options in the words from which `parseProvenance` reads the same options. */
 export function formatProvenance(options: Partial<ProvenanceOptions>): string {
   const { mode, version, builderId, reproducible, inlineOnly, filename, completeMaterials } = options;
   const values = {

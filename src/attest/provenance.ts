@@ -21,8 +21,8 @@ const buildTypes = {
 } as const;
 
 /**
- * The provenance of a result. Throws `invalid` where its sources are to be complete and are not, naming those that no
- * digest names.
+ * Makes the provenance of a result. Throws `invalid`, with the names of the client's folders, when the options demand
+ * complete sources and some have no digest.
  */
 export function provenance(facts: BuildFacts, options: ProvenanceOptions): Attestation {
   const known = knownOf(facts, options);
@@ -39,7 +39,7 @@ export function provenance(facts: BuildFacts, options: ProvenanceOptions): Attes
   };
 }
 
-/** What both versions say. */
+/** The properties that both versions have. */
 interface Known extends Omit<RequestFacts, 'isComplete'> {
   builder: { id: string };
   platform: string;
@@ -48,7 +48,7 @@ interface Known extends Omit<RequestFacts, 'isComplete'> {
   startedOn: string;
   finishedOn: string;
   hasRequest: boolean;
-  /** All sources have digests. */
+  /** Tells whether all sources have digests. */
   isComplete: boolean;
   isHermetic: boolean;
   isReproducible: boolean;
@@ -77,7 +77,7 @@ interface Details {
   buildConfig?: object;
   source?: object;
   layers?: Record<string, Pick<Descriptor, 'mediaType' | 'digest' | 'size'>[][]>;
-  /** The step, and the output of it, that the result is. */
+  /** The result as a step and its output, `step3:0`. */
   output?: string;
 }
 

@@ -8,16 +8,16 @@ import {
 } from '../oci/index.ts';
 
 interface PurlOptions {
-  /** `docker` for what a registry has, `oci` for what a layout has. */
+  /** `docker` for an image in a registry, `oci` for an image in a layout. */
   type?: 'docker' | 'oci';
   platform?: Platform;
-  /** The digest of the reference is left out. */
+  /** Leaves the reference's digest out. */
   withoutDigest?: boolean;
   /** Further qualifiers. */
   more?: Readonly<Record<string, string>>;
 }
 
-/** `pkg:docker/alpine@3.17?platform=linux%2Famd64`. Throws `invalid` for a reference that is none. */
+/** Writes an image's name as `pkg:docker/alpine@3.17?platform=linux%2Famd64`. Throws `invalid` for an invalid name. */
 export function imagePurl(name: string, options: PurlOptions = {}): string {
   const { type = 'docker', platform, withoutDigest = false, more } = options;
   const { domain, path, tag, digest } = parseReference(name);

@@ -1,4 +1,4 @@
-/** What a build was asked, as its provenance tells it. Pure. */
+/** The request of a build as its provenance tells it. Pure. */
 import { maskUrls } from '../errors/index.ts';
 import type { UsedSource } from '../solver/index.ts';
 import { gitRemote, isRemoteUrl } from '../words/index.ts';
@@ -7,9 +7,9 @@ import type { BuildFacts, Needed, ProvenanceOptions } from './types.ts';
 
 /** Options that are about the machine or the client's session, and not about what is built. */
 const ofHost = ['cgroup-parent', 'image-resolve-mode', 'platform', 'cache-imports', 'cache-from'];
-/** Such options by how they begin; attestations are no part of what they state. */
+/** The beginnings of such options. A request for attestations is no part of a statement either. */
 const ofHostPrefixes = ['attest:', 'local-sessionid:'];
-/** What is left out of `min`, by how it begins: the last one holds whole configs of images. */
+/** The beginnings of options that `min` leaves out; the last kind holds whole configs of images. */
 const valuesPrefixes = ['build-arg:', 'label:', 'input-metadata:'];
 
 export interface RequestFacts {
@@ -21,9 +21,9 @@ export interface RequestFacts {
     ssh?: NeededJson[];
     locals?: { name: string }[];
   };
-  /** What the client says of the repository that its folder is of. */
+  /** The client's words about the repository of its folder. */
   vcs: Record<string, string>;
-  /** Whether all of the request is there. */
+  /** Tells whether nothing of the request is left out. */
   isComplete: boolean;
 }
 
@@ -32,7 +32,7 @@ interface NeededJson {
   optional?: true;
 }
 
-/** Tells a request; in `min` without the values of arguments and labels, and without the names of secrets. */
+/** Describes a request; in `min` without build arguments and labels, and without the names of secrets and agents. */
 export function requestOf(facts: BuildFacts, mode: ProvenanceOptions['mode']): RequestFacts {
   const { frontend, secrets, ssh, sources } = facts;
   const { context, filename, vcs, args } = sorted(facts.options);
@@ -59,7 +59,7 @@ export function requestOf(facts: BuildFacts, mode: ProvenanceOptions['mode']): R
   };
 }
 
-/** Parts the options: the context and the Dockerfile's name, what the client says of its repository, and the rest. */
+/** Sorts the options into the context, the Dockerfile's name, the words about the repository, and the arguments. */
 function sorted(options: BuildFacts['options']) {
   const contextKey = options.contextkey || 'context';
   const vcs: Record<string, string> = {};
@@ -73,7 +73,7 @@ function sorted(options: BuildFacts['options']) {
   return { context: options[contextKey], filename: options.filename || undefined, vcs, args };
 }
 
-/** A context from elsewhere with what it turned out to be; one that the client posts is at no URL. */
+/** Describes a remote context, with its commit or digest where a source is known to be it. An upload has no URL. */
 function configSource(
   context: string | undefined,
   { sources, isResolved }: BuildFacts,
@@ -87,7 +87,7 @@ function configSource(
   return found === undefined ? { uri } : { uri, digest: found.digest };
 }
 
-/** The git source that a URL names: of its repository, and at its ref where there are several. */
+/** Finds the git source of a URL's repository; where there are several, the one at the URL's ref. */
 function repositoryIn(sources: readonly UsedSource[], url: string): UsedSource | undefined {
   const wanted = placeOf(url);
   const candidates = sources.flatMap((used) => {

@@ -1,5 +1,5 @@
 /**
- * In-toto's statements, and the manifests that keep them beside the images that they are about. Pure.
+ * In-toto's statements, and the manifests that hold them beside the images that they are about. Pure.
  * https://github.com/in-toto/attestation/blob/main/spec/v1/statement.md
  * https://github.com/moby/buildkit/blob/master/docs/attestations/attestation-storage.md
  */
@@ -9,11 +9,11 @@ import type { Subject } from './types.ts';
 const statementType = 'https://in-toto.io/Statement/v1';
 /** Media type of a statement, as in images and in records of builds. */
 export const statementMediaType = 'application/vnd.in-toto+json';
-/** Says of a descriptor of a statement what its predicate is. */
+/** The annotation of a statement's descriptor that has the type of the predicate. */
 export const predicateTypeKey = 'in-toto.io/predicate-type';
 const artifactType = 'application/vnd.docker.attestation.manifest.v1+json';
 const emptyMediaType = 'application/vnd.oci.empty.v1+json';
-/** The platform of an attestation manifest: of none, so that nobody runs it. */
+/** The platform of an attestation manifest. Nobody can run it. */
 const noPlatform = { architecture: 'unknown', os: 'unknown' } as const;
 
 interface Statement {
@@ -22,7 +22,7 @@ interface Statement {
   predicate: object;
 }
 
-/** The JSON of a statement, `indent` spaces deep. */
+/** Writes a statement as JSON, indented by `indent` spaces. */
 export function statementBytes({ predicateType, subject, predicate }: Statement, indent = 0): Buffer {
   const statement = { _type: statementType, predicateType, subject, predicate };
   return Buffer.from(JSON.stringify(statement, undefined, indent || undefined));
@@ -36,8 +36,8 @@ interface AttestationManifest {
 }
 
 /**
- * The manifest of statements about the image `target`. `artifact`: it refers to the image as an OCI artifact does;
- * otherwise it looks like an image, for those who know no artifacts.
+ * Makes the manifest of statements about the image `target`: an OCI artifact that names the image as its subject, or,
+ * without `artifact`, a manifest that looks like an image's.
  */
 export function attestationManifest(
   target: Pick<Descriptor, 'mediaType' | 'digest' | 'size'>,
@@ -76,7 +76,7 @@ export function attestationManifest(
   return { manifest, blobs: [{ descriptor: described, bytes: config }, ...layers] };
 }
 
-/** The entry of an attestation manifest in the index that has the image `of`. */
+/** Makes the entry of an attestation manifest in an index that lists the image `of`. */
 export function attestationEntry(manifest: Descriptor, of: Digest): Descriptor {
   return {
     ...manifest,

@@ -1,4 +1,4 @@
-/** The steps of a build as a provenance lists them: LLB in JSON, inputs first, with where it comes from in sources. Pure. */
+/** The steps of a build as a provenance lists them: ops of LLB in JSON, inputs first, and their places in sources. Pure. */
 import { maskUrls } from '../errors/index.ts';
 import { fromBinary, locationsJson, OpSchema, opJson } from '../llb/index.ts';
 import { type Digest, digestOf } from '../oci/index.ts';
@@ -16,10 +16,10 @@ interface Steps {
   digestMapping: Record<string, string>;
 }
 
-/** Attributes that are about the client's session, and no part of what is built. */
+/** Attributes that are about the client's session and do not change the result. */
 const ofSession = ['local.session', 'local.unique', 'local.sharedkeyhint', 'oci.session'];
 
-/** Lists the ops that a definition's last op needs, as steps, with what is secret in URLs masked. The work is for `inTurns`. */
+/** Lists the ops that a definition's last op needs as steps, with secrets in URLs masked. The work is for `inTurns`. */
 export function* stepsOf({ def }: Definition): Generator<void, Steps> {
   const ops = new Map<string, Op>();
   let last: string | undefined;
@@ -84,14 +84,14 @@ export function* sourceMapOf(
   return { locations, infos };
 }
 
-/** The step that a definition is for, and which of its outputs: what its last op names. */
+/** Names the step and the output that a definition's last op names, as `step3:0`. */
 export function outputStep({ def }: Definition, { digestMapping }: Steps): string | undefined {
   const last = def.at(-1);
   const input = last && fromBinary(OpSchema, last).inputs[0];
   return input && `${digestMapping[input.digest as Digest]}:${input.index}`;
 }
 
-/** The same with what is secret in URLs masked, in all texts. */
+/** Masks secrets in the URLs of all texts of a JSON value. */
 function masked(value: unknown): unknown {
   if (typeof value === 'string') return maskUrls(value);
   if (Array.isArray(value)) return value.map(masked);

@@ -1,73 +1,73 @@
-/** The door of attestations: what is stated of a build's result, whoever writes it down and wherever it is kept. */
+/** The contract of attestations: the facts about a build's result, and the predicates made of them. */
 
 import type { Descriptor, Digest } from '../oci/index.ts';
 import type { Definition } from '../pb/solver/pb/ops_pb.js';
 import type { UsedSource } from '../solver/index.ts';
 
-/** How a provenance is to be made. */
+/** The parameters of a provenance. */
 export interface ProvenanceOptions {
-  /** `min` says nothing that a build argument, a label or a step could give away. */
+  /** `min` leaves out build arguments, labels, secrets' names and steps. */
   mode: 'min' | 'max';
   /** Version of SLSA's predicate. */
   version: 'v1' | 'v0.2';
-  /** URL of whoever builds; '' when it is not said. */
+  /** URL of the builder; '' when it is not given. */
   builderId: string;
   /** The user's word that the same build gives the same bytes. */
   reproducible: boolean;
-  /** Only for outputs that are images with an index anyway. */
+  /** Goes only with outputs whose layers are packed anyway. */
   inlineOnly: boolean;
   /** Name of the file in outputs that are files. */
   filename: string;
-  /** Fail the build where a source cannot be told by a digest. */
+  /** Fails the build when a source has no digest. */
   completeMaterials: boolean;
 }
 
-/** A predicate on a result, before it is known which bytes the result is. */
+/** A predicate about a result whose bytes are not known yet. */
 export interface Attestation {
   predicateType: string;
   /** Name of the file in outputs that are files. */
   filename: string;
   inlineOnly: boolean;
-  /** `layers`: those of the image that the statement is of. */
+  /** Makes the predicate. `layers`: the layers of the image that the statement is about. */
   predicate(layers?: readonly Descriptor[]): Promise<object>;
 }
 
-/** Something that is stated about: a name, and the bytes by their digests. */
+/** A subject of a statement: a name, and digests by their algorithms. */
 export interface Subject {
   name: string;
   digest: Record<string, string>;
 }
 
-/** A secret or an agent that steps of a build ask for. */
+/** A secret or an ssh agent that a step asks for. */
 export interface Needed {
   id: string;
   optional: boolean;
 }
 
-/** What is known of one result of a build. */
+/** The facts about one result of a build. */
 export interface BuildFacts {
-  /** Of the build; equal for all of its results. */
+  /** ID of the build; all of its results have the same. */
   invocationId: string;
   /** ms since the epoch */
   startedAt: number;
   finishedAt: number;
-  /** Of the machine that builds, `linux/amd64`. */
+  /** Platform of this machine, `linux/amd64`. */
   builderPlatform: string;
-  /** Name of the frontend; '' where the client sent LLB. */
+  /** Name of the frontend; '' when the client sent LLB. */
   frontend: string;
   /** Its options in BuildKit's words. */
   options: Readonly<Record<string, string>>;
-  /** Sources that the result is made of or that the frontend has read. */
+  /** The sources that the result is made of, and those that the frontend has read. */
   sources: readonly UsedSource[];
-  /** Whether the client was told that an image's name is at a digest: then the digest in a reference is not its user's. */
+  /** Tells whether the build resolved an image's name to a digest, so that the user need not have written the digest. */
   isResolved(name: string, digest: Digest): boolean;
   secrets: readonly Needed[];
   ssh: readonly Needed[];
-  /** Whether a step may have used the network. */
+  /** Tells whether a step had a network. */
   usesNetwork: boolean;
-  /** Whether a part of it brings sources that are not among `sources`. */
+  /** Tells whether a step solved a graph of its own, whose steps are not known here. */
   isOpaque: boolean;
   definition: Definition | undefined;
-  /** Layers that image sources are, by their vertices. */
+  /** The layers of image sources, by the sources' vertices. */
   imageLayers: ReadonlyMap<Digest, readonly Descriptor[]>;
 }

@@ -13,10 +13,10 @@ export interface StoredAttestation {
   about: Digest;
 }
 
-/** Most manifests of statements about one image that are looked at. */
+/** The largest number of attestation manifests of one image that are looked at. */
 const maxAttestations = 16;
 
-/** The image that an index entry states something of; undefined for entries of other kinds. */
+/** Names the image that an attestation in an index is about; undefined for an index entry of another kind. */
 export function aboutOf({ annotations, mediaType }: Descriptor): Digest | undefined {
   if (annotations?.['vnd.docker.reference.type'] !== 'attestation-manifest') return undefined;
   return isManifestType(mediaType)
@@ -24,7 +24,7 @@ export function aboutOf({ annotations, mediaType }: Descriptor): Digest | undefi
     : undefined;
 }
 
-/** The entries of an index about images that are in it, as many as are looked at. */
+/** Lists the attestations in an index that are about images of the index, up to a number for each image. */
 export function attestationEntries(manifests: readonly Descriptor[]): { entry: Descriptor; about: Digest }[] {
   const left = new Map<string, number>(manifests.map(({ digest }) => [digest, maxAttestations]));
   return manifests.flatMap((entry) => {
@@ -36,7 +36,7 @@ export function attestationEntries(manifests: readonly Descriptor[]): { entry: D
   });
 }
 
-/** What is stated of an index's images, as far as all of it is in content. */
+/** Finds the attestations of an index whose manifests and blobs are all in content. */
 export async function storedAttestations(
   store: Store,
   name: string,
@@ -58,7 +58,7 @@ export async function storedAttestations(
   return found;
 }
 
-/** The blobs of an attestation: its config and the statements. */
+/** Lists the blobs of an attestation: its config and the statements. */
 export function blobsOf({ config, layers }: Manifest): Descriptor[] {
   return [config, ...layers];
 }

@@ -105,7 +105,7 @@ async function exportAll(
     result,
     results.map(({ platform }) => platform),
   );
-  await warnUnder(job, '[internal] verifying the result', mismatch);
+  await warnUnder(job, '[internal] verifying the result', [...mismatch, ...attestationNotes(result)]);
   const definitions = platformDefinitions(result);
   const metadata: Record<string, unknown> = {};
   const descriptors = new Map<number, Descriptor>();
@@ -191,6 +191,14 @@ async function statements(
   // Loaded only when asked for: a command builds without it.
   const { provenances } = await import('./provenance.ts');
   return provenances(bridge, result, request, startedAt);
+}
+
+/** Says so when a frontend returned attestations, which no output has. */
+function attestationNotes({ attestations = {} }: BridgeResult): string[] {
+  const count = Object.values(attestations).reduce((sum, list) => sum + list.length, 0);
+  return count === 0
+    ? []
+    : [`the frontend returned attestations, which are not supported: ${count} left out`];
 }
 
 function attestationsOf(asked: Attestation | undefined): readonly Attestation[] {

@@ -1,4 +1,4 @@
-/** The provenance of a build's results, from what was solved for them. */
+/** The provenances of a build's results, made from the solved graphs. */
 import {
   type Attestation,
   type BuildFacts,
@@ -69,7 +69,7 @@ export async function provenances(
   );
 }
 
-/** Records tell the most, whatever the client asked for, as BuildKit's do; their readers see only their own builds. */
+/** Records have `mode=max` whatever the client asked for, as BuildKit's have: their readers see only their own builds. */
 function recordOptions(asked: ProvenanceOptions | undefined, ops: number): ProvenanceOptions {
   const mode = ops > maxRecordedOps ? 'min' : 'max';
   return { ...(asked ?? parseProvenance('')), mode, version: 'v1', completeMaterials: false };
@@ -85,7 +85,7 @@ async function askedOf(
     : { frontend: asked.frontend, options: await asked.options() };
 }
 
-/** The vertices that the graph's output needs: a definition may hold more. */
+/** Lists the vertices that the graph's output needs; a definition may hold others. */
 function reachable(graph: Graph | undefined): Vertex[] {
   const found = new Set<Vertex>();
   const open = graph?.output === undefined ? [] : [graph.output.vertex];
@@ -97,7 +97,7 @@ function reachable(graph: Graph | undefined): Vertex[] {
   return [...found];
 }
 
-/** What steps ask for besides their inputs. */
+/** Collects the secrets, agents and networks that steps ask for. */
 function stepFacts(
   vertices: readonly Vertex[],
 ): Pick<BuildFacts, 'secrets' | 'ssh' | 'usesNetwork' | 'isOpaque'> {

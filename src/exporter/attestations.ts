@@ -20,7 +20,7 @@ export interface AttestationOptions {
   artifact: boolean;
 }
 
-/** What an image's statements are committed as. */
+/** The statements about one image, in content. */
 export interface CommittedAttestations {
   /** The entry in the index. */
   entry: Descriptor;
@@ -70,7 +70,7 @@ export function wantedAttestations(
   return all.map((list) => list.filter(({ inlineOnly }) => !inlineOnly));
 }
 
-/** Puts the statements about an image, and their manifest, into content. `names`: of the image, normalized. */
+/** Puts the statements about an image and their manifest into content. `names`: the image's names, normalized. */
 export async function commitAttestations(
   { descriptor, platform, layers }: AttestedImage,
   attestations: readonly Attestation[],

@@ -8,15 +8,15 @@ import { runTask } from '../workers/index.ts';
 import type { ExportContext } from './types.ts';
 
 interface FileAttestationOptions {
-  /** Put in front of the files' names. */
+  /** The beginning of the files' names. */
   prefix: string;
-  /** The platform, where files of several come to one place; then it is part of the files' names. */
+  /** The platform as a part of the files' names; given when files of several platforms come to one place. */
   platform: string | undefined;
 }
 
 /**
- * The tree with a file for each statement about it; those that are for images alone are left out. The folder that
- * holds the files is put into `made`, for the caller to remove. Throws `invalid` for two files of one name.
+ * Adds a file to a tree for each attestation of it that is not inline-only. The folder with these files is added to
+ * `made`; the caller removes it. Rejects with `invalid` for two files of one name.
  */
 export async function withStatements(
   spec: ViewSpec,

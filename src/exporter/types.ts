@@ -17,7 +17,7 @@ export interface PlatformResult {
   config: ImageConfig;
   /** The history of the image that it builds on; undefined: no part of its history is another image's. */
   baseHistory?: readonly HistoryEntry[];
-  /** What is stated of it; default: nothing. */
+  /** The attestations of the result; default: none. */
   attestations?: readonly Attestation[];
 }
 

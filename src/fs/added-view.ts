@@ -1,10 +1,10 @@
-/** A view with the files of a folder on this host put at its top. */
+/** A view with the files of a folder on this host added at its top. */
 import { fail } from '../errors/index.ts';
 import { compareNames } from '../linux/index.ts';
 import { FolderView } from './folder-view.ts';
 import type { FsEntry, FsView } from './view.ts';
 
-/** Throws `invalid` (hop `export`) where the view has something of a file's name itself. */
+/** Adds the files of a folder to a view. Throws `invalid` (hop `export`) when the view has an entry of a file's name. */
 export class AddedView implements FsView {
   readonly #base: FsView;
   readonly #added: ReadonlyMap<string, FsEntry>;

@@ -10,14 +10,14 @@ import { openEntry } from './real.ts';
 import type { FsEntry, ViewSpec } from './view.ts';
 
 interface FileDigest {
-  /** Without a slash in front. */
+  /** The path without a slash in front. */
   path: string;
   digest: Digest;
 }
 
 const chunk = 1 << 20;
 
-/** Hashes every regular file of the tree, those of a folder in the order of their names. Throws `canceled`. */
+/** Hashes all regular files of a tree. Throws `canceled`. */
 export function fileDigests({ spec }: { spec: ViewSpec }, ctx: Abortable): FileDigest[] {
   const view = openView(spec, undefined, stopper(ctx));
   const found: FileDigest[] = [];

@@ -1,12 +1,12 @@
 /**
- * LLB's messages in JSON as BuildKit writes them: fields under the names that ops.proto gives them, what has its
- * default left out, a choice as an object under its own name in capitals, 64-bit numbers as numbers.
+ * LLB's messages in JSON as BuildKit writes them: fields have their names in ops.proto, defaults are left out, a oneof is
+ * an object under its capitalized name, and 64-bit numbers are numbers.
  * https://github.com/moby/buildkit/blob/master/solver/pb/json.go
  */
 import type { Locations, Op } from '../pb/solver/pb/ops_pb.js';
 import { isMessageType, type Plain, tableOf, type Value } from './wire/messages.ts';
 
-/** Names that are written otherwise in ops.proto than in our code. */
+/** Our names of fields → their names in ops.proto, where the two differ. */
 const asWritten: Readonly<Record<string, string>> = {
   proxyEnv: 'proxy_env',
   httpProxy: 'http_proxy',
@@ -19,19 +19,19 @@ const asWritten: Readonly<Record<string, string>> = {
   requiredPaths: 'required_paths',
 };
 
-/** Choices, and numbers where the default has a meaning of its own. */
+/** The oneofs, and the fields that are written also with their defaults. */
 const choices: Readonly<Record<string, string>> = { op: 'Op', action: 'Action', user: 'User' };
 const always: Readonly<Record<string, readonly string[]>> = {
   'pb.FileAction': ['input', 'secondaryInput', 'output'],
 };
 
-/** The JSON of an op without its inputs. */
+/** Writes an op without its inputs. */
 export function opJson(op: Op): Record<string, unknown> {
   const { inputs: _, ...json } = jsonOf('pb.Op', op as unknown as Plain);
   return json;
 }
 
-/** The JSON of the places in sources that a vertex comes from. */
+/** Writes a vertex's places in sources. */
 export function locationsJson(locations: Locations): Record<string, unknown> {
   return jsonOf('pb.Locations', locations as unknown as Plain);
 }
@@ -72,7 +72,7 @@ function jsonValue(type: string, value: Value): unknown {
   return typeof value === 'bigint' ? Number(value) : value;
 }
 
-/** A value of a map: of those that ops have, messages name their type and all else is text or truth. */
+/** Writes a value of a map: a message, a text or a truth value. */
 function mapped(value: Value): unknown {
   const { $typeName } = value as { $typeName?: string };
   return $typeName === undefined ? value : jsonOf($typeName, value as Plain);

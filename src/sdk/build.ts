@@ -60,7 +60,7 @@ export interface CommonOptions {
   cacheFrom?: CacheSpec[];
   /** Foreign caches that the build's cache is written to; also `{ type: 'inline', attrs: {} }`. */
   cacheTo?: CacheSpec[];
-  /** State how the image came to be, in an attestation beside it: true for all of it (`mode: 'max'`, SLSA v1). */
+  /** Adds a provenance to the outputs; `true` has the defaults (`mode: 'max'`, SLSA v1). */
   provenance?: boolean | Partial<ProvenanceOptions>;
   /** The entitlements that are granted: `network.host`, `security.insecure`. */
   allow?: string[];
@@ -208,7 +208,7 @@ export async function buildState(state: State, options: StateOptions = {}): Prom
   );
 }
 
-/** Throws `invalid` for values that cannot be. */
+/** Checks the provenance's parameters. Throws `invalid` for impossible values. */
 function provenanceOf({ provenance }: CommonOptions): ProvenanceOptions | false | undefined {
   if (provenance === undefined || provenance === false) return provenance;
   return parseProvenance(provenance === true ? '' : formatProvenance(provenance));

@@ -6,8 +6,8 @@ import type { FlagValues } from '../flags.ts';
 import type { buildFlags } from './flags.ts';
 
 /**
- * The provenance that `--provenance` or `--attest type=provenance` asks for; false where one says that there is to be
- * none, undefined where nothing is said. Throws `invalid` and `unsupported`, naming what is wrong.
+ * Reads the provenance that `--provenance` or `--attest type=provenance` asks for: false when a flag turns it off,
+ * undefined without a flag. Throws `invalid` and `unsupported` with the wrong word.
  */
 export function provenanceFlag({
   provenance,
@@ -26,7 +26,7 @@ export function provenanceFlag({
   return parseProvenance(wanted === true ? '' : text);
 }
 
-/** The parameters of an `--attest`, which is for a provenance. */
+/** Reads the parameters of an `--attest`. Throws `unsupported` when it is not for a provenance. */
 function fieldsOf(text: string): string {
   const type = splitCsv(text)
     .find((field) => field.startsWith('type='))

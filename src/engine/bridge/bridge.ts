@@ -52,7 +52,7 @@ export class Bridge {
   readonly #caches: BridgeParts['caches'];
   readonly #frontends: NamedFrontends;
   readonly #asked = new WeakMap<BridgeRef, Asked>();
-  /** Asked of the frontend that was done first: an empty tree is nobody's. */
+  /** The first request that was noted; it counts for empty trees. */
   #first: Asked | undefined;
   #depth = 0;
 
@@ -105,13 +105,13 @@ export class Bridge {
     }
   }
 
-  /** Notes what a frontend was asked for the trees of its result; the frontend nearest to them is heard. */
+  /** Notes the request that a frontend made its result for. A tree keeps the first request that is noted for it. */
   note(result: BridgeResult, asked: Asked): void {
     this.#first ??= asked;
     for (const ref of refsOf(result)) if (!this.#asked.has(ref)) this.#asked.set(ref, asked);
   }
 
-  /** What was asked of the frontend that made a tree; undefined where none did. */
+  /** Gives the request of the frontend that made a tree; undefined when no frontend made it. */
   askedFor(ref: BridgeRef | undefined): Asked | undefined {
     return ref === undefined ? this.#first : this.#asked.get(ref);
   }

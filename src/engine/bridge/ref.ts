@@ -9,7 +9,7 @@ export interface RefSolver {
   open(ref: Ref): Promise<FsView>;
 }
 
-/** A tree, and the graph that it is the output of; undefined for one that was there already. */
+/** A solved tree, and its graph; undefined for a tree that existed before. */
 interface Solved {
   ref: Ref;
   graph: Graph | undefined;
@@ -32,7 +32,7 @@ export class BridgeRef {
     return (await this.#solve()).ref;
   }
 
-  /** What was solved: the definition under the build's rules. Throws what solving it throws. */
+  /** The solved graph: the definition under the build's rules. Rejects with the error of solving it. */
   async graph(): Promise<Graph | undefined> {
     return (await this.#solve()).graph;
   }

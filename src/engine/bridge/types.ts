@@ -39,7 +39,7 @@ export interface BridgeRequest {
   evaluate?: boolean;
 }
 
-/** What a frontend was asked: its name and its options, in BuildKit's words. */
+/** A request to a frontend: the frontend's name, and the options in BuildKit's words. */
 export interface Asked {
   frontend: string;
   options(): BridgeRequest['options'] | Promise<BridgeRequest['options']>;
