@@ -22,6 +22,8 @@ export function looksSecret(name: string): boolean {
 
 /** The user info before the host in a URL; in ssh URLs, where a plain name is common, only with a password. */
 const userInfo = /:\/\/([^\s/?#"'<>`]*)@/g;
+/** The field of a signed URL that lets its bearer in: `X-Amz-Signature`, `sig`. */
+const signature = /(?:^|[_.-])sig(?:nature)?$/i;
 const queryField = /([?&])([\w.-]{1,64})=([^&\s"'<>#]*)/g;
 
 /**
@@ -35,7 +37,7 @@ export function maskUrls(text: string, mask = (secret: string) => secret.replace
       info === '' || isPlainUser(text, info, at) ? all : `://${mask(info)}@`,
     )
     .replace(queryField, (all, before: string, name: string, value: string) =>
-      looksSecret(name) && value !== '' ? `${before}${name}=${mask(value)}` : all,
+      (looksSecret(name) || signature.test(name)) && value !== '' ? `${before}${name}=${mask(value)}` : all,
     );
 }
 

@@ -37,6 +37,7 @@ const facts: BuildFacts = {
     'vcs:source': 'https://me:hunter22@example.com/app.git',
     'vcs:revision': 'abc',
     'context:other': 'https://me:hunter22@example.com/other',
+    'context:signed': 'https://example.com/other?X-Amz-Expires=60&X-Amz-Signature=hunter22&sig=hunter22',
     'cgroup-parent': '/host/only',
     platform: 'linux/amd64',
     'local-sessionid:context': 'session',
@@ -62,6 +63,7 @@ const facts: BuildFacts = {
   imageLayers: new Map(),
 };
 
+const signed = 'https://example.com/other?X-Amz-Expires=60&X-Amz-Signature=xxxxx&sig=xxxxx';
 const materials = [
   { uri: 'pkg:docker/alpine@3?platform=linux%2Famd64', digest: { sha256: base.slice(7) } },
   { uri: `pkg:docker/example.com/blobs?digest=${file}&ref_type=blob`, digest: { sha256: file.slice(7) } },
@@ -96,6 +98,7 @@ describe('SLSA v1', () => {
             'build-arg:URL': 'https://xxxxx:xxxxx@example.com/?password=xxxxx',
             'build-arg:VERSION': '1.2',
             'context:other': 'https://xxxxx:xxxxx@example.com/other',
+            'context:signed': signed,
             'label:a': 'b',
             target: 'release',
           },
@@ -134,7 +137,11 @@ describe('SLSA v1', () => {
     const { buildDefinition, runDetails } = await made('mode=min');
     expect(buildDefinition.externalParameters.request).toEqual({
       frontend: 'dockerfile.v0',
-      args: { 'context:other': 'https://xxxxx:xxxxx@example.com/other', target: 'release' },
+      args: {
+        'context:other': 'https://xxxxx:xxxxx@example.com/other',
+        'context:signed': signed,
+        target: 'release',
+      },
     });
     expect(buildDefinition.internalParameters).toEqual({ builderPlatform: 'linux/amd64' });
     expect(buildDefinition.resolvedDependencies).toEqual(materials);
@@ -166,7 +173,11 @@ test('SLSA v0.2 says the same in its own words', async () => {
       },
       parameters: {
         frontend: 'dockerfile.v0',
-        args: { 'context:other': 'https://xxxxx:xxxxx@example.com/other', target: 'release' },
+        args: {
+          'context:other': 'https://xxxxx:xxxxx@example.com/other',
+          'context:signed': signed,
+          target: 'release',
+        },
       },
       environment: { platform: 'linux/amd64' },
     },

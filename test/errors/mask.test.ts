@@ -29,6 +29,11 @@ test.each([
   ['ssh://git@github.com/a', 'ssh://git@github.com/a'],
   ['ssh://git:secret@github.com/a', 'ssh://xxxxx:xxxxx@github.com/a'],
   ['https://a.example/?page=2&access_token=abc#x', 'https://a.example/?page=2&access_token=xxxxx#x'],
+  [
+    'https://a.example/f?X-Amz-Signature=ab12&sv=1&sig=c%2F',
+    'https://a.example/f?X-Amz-Signature=xxxxx&sv=1&sig=xxxxx',
+  ],
+  ['https://a.example/?design=1&signature_version=4', 'https://a.example/?design=1&signature_version=4'],
   ['see https://a.example/@scope/name and b@c.example', 'see https://a.example/@scope/name and b@c.example'],
   ['a@b:c', 'a@b:c'],
 ])('%s is kept as %s', (text, kept) => {
