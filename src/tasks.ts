@@ -11,6 +11,7 @@ export const tasks = {
   'frontend.convert': () => import('./frontend/dockerfile/convert-task.ts').then((m) => m.convert),
   'fs.apply': () => import('./fs/apply.ts').then((m) => m.apply),
   'fs.checksum': () => import('./fs/checksum.ts').then((m) => m.checksum),
+  'fs.compare': () => import('./fs/compare-lists.ts').then((m) => m.compareLists),
   'fs.digests': () => import('./fs/digests.ts').then((m) => m.fileDigests),
   'fs.export': () => import('./fs/export.ts').then((m) => m.exportTree),
   'fs.glance': () => import('./fs/glance.ts').then((m) => m.glance),

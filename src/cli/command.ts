@@ -1,11 +1,11 @@
 /** The contract of a command: the context that it gets, and its result. */
-import type { Engine, StoreOptions } from '../engine/index.ts';
+import type { Engine, StoreOptions, TellOptions } from '../engine/index.ts';
 import { fail } from '../errors/index.ts';
 import { type FlagTable, type FlagValues, flagHelp, parseFlags } from './flags.ts';
 import type { RemoteCall } from './remote/images.ts';
 
 /** The context of a command. The root and the store that the command line names are part of it. */
-export interface CommandContext extends StoreOptions {
+export interface CommandContext extends StoreOptions, TellOptions {
   debug: boolean;
   stdout: NodeJS.WriteStream;
   stderr: NodeJS.WriteStream;

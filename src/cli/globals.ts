@@ -2,15 +2,17 @@
 import { resolve } from 'node:path';
 import {
   defaultRoot,
+  explainFromEnv,
   type OperatorLimits,
   parseImageStore,
   type StoreOptions,
   stepLimitsFromEnv,
+  type TellOptions,
 } from '../engine/index.ts';
 import { fail, nearest } from '../errors/index.ts';
 
 /** The program's options; the limits of steps are among them, for an engine in this process. */
-interface Globals extends StoreOptions, OperatorLimits {
+interface Globals extends StoreOptions, OperatorLimits, TellOptions {
   debug: boolean;
   insecureRegistries: string[];
   /** The address of a daemon. Commands are then for it, and not for the root. */
@@ -30,6 +32,7 @@ export function globalFlags(argv: readonly string[], env: NodeJS.ProcessEnv): Gl
     sync: /^(1|true)$/i.test(env.DRYDOCK_SYNC ?? ''),
     insecureRegistries: (env.DRYDOCK_INSECURE_REGISTRIES ?? '').split(',').filter((host) => host !== ''),
     ...stepLimitsFromEnv(env),
+    explain: explainFromEnv(env),
     rest: [],
   };
   for (const name of storeFlagNames) {

@@ -21,6 +21,7 @@ const commands: Record<string, { summary: string; load: () => Promise<{ default:
   },
   doctor: { summary: 'Say what this machine has and lacks', load: () => import('./commands/doctor.ts') },
   du: { summary: 'Show what the build cache takes', load: () => import('./commands/du.ts') },
+  explain: { summary: 'Say why steps were not cached', load: () => import('./commands/explain.ts') },
   images: { summary: 'List images', load: () => import('./commands/images.ts') },
   inspect: { summary: "Show an image's details as JSON", load: () => import('./commands/inspect.ts') },
   load: { summary: 'Load images from a tar', load: () => import('./commands/load.ts') },

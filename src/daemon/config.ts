@@ -1,11 +1,11 @@
 /** The configuration of a daemon, as values. `settings.ts` reads them from flags, the environment and a file. */
 import type { ApiHost, GrpcAcceptor, LogLevel } from '../api/index.ts';
 import type { TlsFiles } from '../auth/index.ts';
-import type { LimitOptions, RegistryOptions, StoreOptions } from '../engine/index.ts';
+import type { LimitOptions, RegistryOptions, StoreOptions, TellOptions } from '../engine/index.ts';
 import type { LogFormat } from './log.ts';
 
 /** The configuration; the store's and the registries' options are part of it. */
-export interface DaemonConfig extends StoreOptions, RegistryOptions, LimitOptions {
+export interface DaemonConfig extends StoreOptions, RegistryOptions, LimitOptions, TellOptions {
   /** The addresses to listen on; empty: the socket under the root. */
   hosts: string[];
   /** The group of unix sockets, by name or number. */

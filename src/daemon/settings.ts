@@ -22,6 +22,7 @@ export const settings = {
   'audit-log': { type: 'path', value: 'FILE', help: 'Append a JSON line per decision; default: to the log' },
   'containerd-address': { type: 'string', value: 'PATH', help: "containerd's socket" },
   'containerd-namespace': { type: 'string', value: 'NAME', help: 'Namespace of containerd (default moby)' },
+  explain: { type: 'bool', help: 'Say of each step that runs why it was not cached (default true)' },
   group: { type: 'string', value: 'GROUP', help: 'Group of unix sockets (mode 0660)' },
   host: {
     type: 'list',
@@ -188,6 +189,7 @@ export function daemonConfig(sources: readonly SettingValues[], root: string): D
     snapshotter: oneOf('snapshotter', ['auto', 'overlayfs', 'native']),
     stepPids: stepPidsOf('step-pids', text('step-pids')),
     stepOomScore: stepOomScoreOf('step-oom-score', text('step-oom-score')),
+    explain: pick('explain') as boolean | undefined,
     sync: pick('sync') as boolean | undefined,
     insecureRegistries: [...(list('insecure-registry') ?? [])],
     registryMirrors: { 'docker.io': [...(list('registry-mirror') ?? [])] },

@@ -14,7 +14,7 @@ import {
 import { type Descriptor, formatPlatform, hostPlatform } from '../oci/index.ts';
 import type { ProgressSink } from '../progress/index.ts';
 import type { Session } from '../session/index.ts';
-import { dropLeftovers, Job } from '../solver/index.ts';
+import { type BuildOrigin, dropLeftovers, Job } from '../solver/index.ts';
 import { explainDisk } from '../store/index.ts';
 import { Bridge } from './bridge/bridge.ts';
 import { frontendAnnotations, frontendNames, overlaid } from './bridge/output-metadata.ts';
@@ -53,6 +53,7 @@ export async function runBuild(
   const { allow, rewrite, policyCheck } = request;
   const job = new Job(session, sink, signal, {
     allow,
+    origin: originOf(request),
     load: (definition, stop) => rules.load(definition, stop),
   });
   const lease = await beginBuild(engine, job);
@@ -73,6 +74,12 @@ export async function runBuild(
   } finally {
     await endBuild(engine, job, lease, () => caches.close());
   }
+}
+
+/** What a build is made from, for telling it from others. */
+function originOf({ origin, tags, outputs }: BuildRequest): BuildOrigin {
+  const names = (tags ?? []).length > 0 ? tags : outputs.flatMap(({ attrs: { name } }) => name ?? []);
+  return { ...origin, names };
 }
 
 function nothing(): Pick<Built, 'metadata' | 'stored' | 'descriptors' | 'documents'> {

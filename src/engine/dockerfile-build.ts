@@ -14,6 +14,10 @@ export function dockerfileBuild(options: BuildOptions, hooks?: DockerfileHooks):
   return {
     frontend: dockerfile(options, hooks),
     outputs: outputs.length > 0 ? outputs : [{ type: 'image', attrs: {} }],
+    origin: {
+      file: options.dockerfile,
+      context: options.context.type === 'remote' ? options.context.url : undefined,
+    },
     tags,
     platform: platforms.length === 0 ? undefined : platforms.map(formatPlatform).join(','),
     sourceDateEpoch: options.sourceDateEpoch ?? epochSeconds(buildArgs.SOURCE_DATE_EPOCH),

@@ -5,6 +5,7 @@
 import { join } from 'node:path';
 import { Cache } from '../cache/index.ts';
 import { createExecutor, type DnsConfig, type Executor } from '../executor/index.ts';
+import { Explainer } from '../explain/index.ts';
 import { type Kept, keptUnder } from '../kept/index.ts';
 import { limitedOps } from '../ops/index.ts';
 import { createRefs, type Refs } from '../refs/index.ts';
@@ -17,6 +18,7 @@ import { makeOpFactory } from './ops.ts';
 import type { OperatorLimits } from './step-limits.ts';
 import type { StoreOptions } from './store-options.ts';
 import { openStore, stateFolder } from './stores.ts';
+import type { TellOptions } from './tell-options.ts';
 
 /** How the engine talks to registries. */
 export interface RegistryOptions {
@@ -52,7 +54,7 @@ export interface LimitOptions extends OperatorLimits {
 }
 
 /** The options of `openEngine`: the store, the registries, and the limits of steps and cache. */
-export interface EngineOptions extends StoreOptions, RegistryOptions, LimitOptions {
+export interface EngineOptions extends StoreOptions, RegistryOptions, LimitOptions, TellOptions {
   /**
    * Opens the root with the space that is set aside on the disk for giving space back. It is for callers that do not
    * fill the disk (`prune`, `rmi`): a build would leave no space for the `prune` that comes after it.
@@ -68,6 +70,8 @@ export interface Engine {
   readonly store: Store;
   readonly cache: Cache;
   readonly kept: Kept;
+  /** Says why steps run; undefined where nobody wants to know. */
+  readonly explain: Explainer | undefined;
   readonly refs: Refs;
   readonly registry: RegistryClient;
   readonly executor: Executor;
@@ -103,7 +107,7 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
 }
 
 /** The engine on a store that is open already. `Engine.close` closes that store, too. */
-export function engineOn(store: Store, options: RegistryOptions & LimitOptions = {}): Engine {
+export function engineOn(store: Store, options: RegistryOptions & LimitOptions & TellOptions = {}): Engine {
   const cache = new Cache(store.root);
   const registry = new RegistryClient({
     userAgent: `drydock/${version}`,
@@ -122,6 +126,7 @@ export function engineOn(store: Store, options: RegistryOptions & LimitOptions =
     oomScore: options.stepOomScore,
   });
   const kept = keptUnder(store.root);
+  const explain = options.explain === false ? undefined : new Explainer(store.root);
   const makeAnyOp = makeOpFactory({
     store,
     cache,
@@ -142,12 +147,15 @@ export function engineOn(store: Store, options: RegistryOptions & LimitOptions =
     cache,
     makeOp,
     restore: (serialized, lease) => refs.restore(serialized, lease),
+    misses: explain,
+    listDb: explain?.listDb,
   });
   return {
     store,
     cache,
     kept,
-    gc: new GarbageCollector({ store, cache, kept }, options.gc),
+    explain,
+    gc: new GarbageCollector({ store, cache, kept, explain }, options.gc),
     refs,
     registry,
     executor,
@@ -155,6 +163,7 @@ export function engineOn(store: Store, options: RegistryOptions & LimitOptions =
     async close() {
       executor.close();
       cache.close();
+      explain?.close();
       await store.close();
       // What was taken of it may be there again.
       fillReserve(store.root);

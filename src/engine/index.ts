@@ -25,4 +25,5 @@ export { defaultRoot } from './root.ts';
 export { type OperatorLimits, stepLimitsFromEnv, stepOomScoreOf, stepPidsOf } from './step-limits.ts';
 export { type ImageStore, imageStores, parseImageStore, type StoreOptions } from './store-options.ts';
 export { containerdOf, otherStore, stateFolder } from './stores.ts';
+export { explainFromEnv, type TellOptions } from './tell-options.ts';
 export type { BuildOptions, BuildRequest, BuildResult, OutputSpec } from './types.ts';

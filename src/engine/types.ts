@@ -6,6 +6,7 @@ import type { SourceRewrite } from '../llb/index.ts';
 import type { Descriptor, Digest } from '../oci/index.ts';
 import type { WorkerRecord } from '../pb/moby/buildkit/v1/types/worker_pb.js';
 import type { CacheSpec } from '../remote-cache/index.ts';
+import type { BuildOrigin } from '../solver/index.ts';
 import type { Bridge } from './bridge/bridge.ts';
 import type { PolicyCheck } from './bridge/source-judge.ts';
 import type { BridgeResult, Frontend, NamedFrontends } from './bridge/types.ts';
@@ -40,6 +41,8 @@ export interface BuildRequest {
   /** The function that makes the result; see `engine/frontends` for its makers. */
   frontend: Frontend;
   outputs: readonly OutputSpec[];
+  /** What is built from what, where the request says it: for telling builds from others. */
+  origin?: Pick<BuildOrigin, 'file' | 'context'>;
   /** Names for the outputs that have none of their own. */
   tags?: readonly string[];
   /** SOURCE_DATE_EPOCH, in s since 1970; default: the frontend's. */

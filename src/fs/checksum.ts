@@ -11,6 +11,8 @@ import { type Digest, digestOf } from '../oci/index.ts';
 import { takeLook } from './glance.ts';
 import { blockSize, hashBlocks } from './hash-blocks.ts';
 import { openKept } from './kept-view.ts';
+import { keepList } from './list-db.ts';
+import { ListWriter } from './listing.ts';
 import type { Look } from './look.ts';
 import { stopper } from './make.ts';
 import { openView } from './open.ts';
@@ -28,6 +30,8 @@ interface ChecksumArgs {
   selectors: ContentSelector[];
   /** The SQLite file that remembers digests of files of `folder` specs with a `cacheKey`. */
   statDb: string;
+  /** SQLite file that keeps the lists of files by digest; undefined: none is kept. */
+  listDb?: string;
 }
 
 interface ChecksumResult {
@@ -108,16 +112,20 @@ function digestFolder(
 }
 
 function digestTree(
-  { spec, selectors, sent }: ChecksumArgs & { sent?: SentContents },
+  { spec, selectors, sent, listDb }: ChecksumArgs & { sent?: SentContents },
   ctx: { aborted(): boolean },
   memory?: Memory,
   look?: Look,
 ): ChecksumResult & { steady: boolean } {
   const giveWay = stopper(ctx);
   const view = look === undefined ? openKept(spec, giveWay) : openView(spec, look, giveWay);
-  const digester = new TreeDigester(view, memory, sent, ctx);
+  const list = listDb === undefined ? undefined : new ListWriter();
+  const digester = new TreeDigester(view, memory, sent, ctx, list);
   for (const selector of selectors) digester.select(spec, selector);
-  return { digest: digester.digest(), bytes: digester.bytes, steady: digester.steady };
+  const digest = digester.digest();
+  // What has got here was not known by its state: it is new, or looked at for the first time.
+  if (listDb !== undefined) keepList(listDb, digest, () => list?.finish());
+  return { digest, bytes: digester.bytes, steady: digester.steady };
 }
 
 /** Translates a system error on the way into one for users. */
@@ -147,21 +155,26 @@ class TreeDigester {
   readonly #memory: Memory | undefined;
   readonly #sent: SentContents | undefined;
   readonly #ctx: { aborted(): boolean };
+  readonly #list: ListWriter | undefined;
   #block: Buffer | undefined;
   #records: string[] = [];
   readonly #hash: Hash = createHash('sha256');
   #count = 0;
+  /** Number of the selection that is being digested. */
+  #selection = -1;
 
   constructor(
     view: FsView,
     memory: Memory | undefined,
     sent: SentContents | undefined,
     ctx: { aborted(): boolean },
+    list: ListWriter | undefined,
   ) {
     this.#view = view;
     this.#memory = memory;
     this.#sent = sent;
     this.#ctx = ctx;
+    this.#list = list;
   }
 
   digest(): Digest {
@@ -173,6 +186,7 @@ class TreeDigester {
     const { path, wildcard = false, followLinks = false, excludes, required } = selector;
     requirePaths(this.#view, spec, required);
     const giveWay = stopper(this.#ctx);
+    this.#selection++;
     this.#records.push('\0selection\0\n');
     for (const source of resolveSources(this.#view, spec, path, {
       wildcard,
@@ -207,15 +221,17 @@ class TreeDigester {
       return;
     }
     const mode = entry.type === 'symlink' ? 0o777 : entry.mode;
-    let record = `${name}\0${entry.type}\0${mode.toString(8)}\0${entry.uid}\0${entry.gid}\0`;
-    if (entry.type === 'file') record += this.#fileContents(entry);
-    else if (entry.link !== undefined) record += entry.link;
-    else if (entry.rdev !== undefined) record += entry.rdev;
-    if (entry.type !== 'file') {
-      record += this.#xattrs(entry);
+    let contents = '';
+    if (entry.type === 'file') contents = this.#fileContents(entry);
+    else {
+      if (entry.link !== undefined) contents = entry.link;
+      else if (entry.rdev !== undefined) contents = String(entry.rdev);
+      contents += this.#xattrs(entry);
       if (this.#memory && lstatHost(entry.hostPath)?.ctimeNs !== entry.ctimeNs) this.steady = false;
     }
-    this.#records.push(`${record}\0\n`);
+    const { type, uid, gid } = entry;
+    this.#records.push(`${name}\0${type}\0${mode.toString(8)}\0${uid}\0${gid}\0${contents}\0\n`);
+    this.#list?.add(`${this.#selection}:${name}`, entry, mode, contents);
   }
 
   #xattrs(entry: FsEntry): string {

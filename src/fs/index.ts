@@ -1,8 +1,10 @@
 /** Reads and changes file trees without mounting them. A view is read only; actions make a new tree. */
 export type { FileActionSpec, OwnerId, OwnerSpec } from './actions.ts';
 export { BlockHash, hashSmall } from './block-hash.ts';
+export type { FileChange, TreeChanges } from './compare-lists.ts';
 export { blockSize } from './hash-blocks.ts';
 export { IgnoreMatcher, readIgnore } from './ignore.ts';
+export { dropLists } from './list-db.ts';
 export { lookLive, withLiveView } from './live-view.ts';
 export {
   checkReplaceable,

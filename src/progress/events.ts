@@ -34,6 +34,8 @@ export interface LogEvent {
   stream: 1 | 2;
   data: Buffer;
   timestamp: number;
+  /** Not the step's own output but the line that says why it runs. */
+  explains?: boolean;
 }
 
 /** A warning about a vertex. */

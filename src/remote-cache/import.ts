@@ -79,6 +79,7 @@ async function importOne(spec: CacheSpec, deps: ImportDeps): Promise<readonly Fo
       }
     });
   } catch {
+    job.about.failedImports.push(name);
     // Told above; a build that was cancelled ends by itself.
     return [];
   }

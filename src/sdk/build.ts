@@ -11,6 +11,7 @@ import {
   definition,
   dockerfileBuild,
   type Engine,
+  explainFromEnv,
   type OutputSpec,
   openEngine,
   runBuild,
@@ -254,6 +255,7 @@ async function run(
       ...options.store,
       root: options.root ?? defaultRoot(),
       insecureRegistries: options.insecureRegistries,
+      explain: explainFromEnv(process.env),
     }));
   try {
     const signal = options.signal ?? new AbortController().signal;

@@ -168,6 +168,11 @@ export class Audience {
     return [...new Set((await this.#work.orCanceled(Promise.all(reading))).flat())];
   }
 
+  /** The build that is asked first. */
+  get job(): Job | undefined {
+    return this.#firstJob();
+  }
+
   /** Entitlements that the builds are granted: for an op with a graph of its own all of them are granted the same. */
   get allow(): readonly string[] {
     return this.#firstJob()?.allow ?? [];

@@ -19,7 +19,7 @@ function statDbPath(store: Store): string {
  * Throws `not-found` when a selected path is not there. `onRead` is told how many bytes of a client's folder it covers.
  */
 export async function contentDigest(
-  deps: { store: Store; cache: Cache },
+  deps: { store: Store; cache: Cache; listDb?: string },
   ref: Ref,
   selectors: readonly ContentSelector[],
   ctx: WorkContext,
@@ -37,7 +37,7 @@ export async function contentDigest(
     report: (id, state) => progress.report(id, state),
     credentials: (host) => session.credentials(host),
   });
-  const args = { spec, selectors: [...selectors], statDb: statDbPath(deps.store) };
+  const args = { spec, selectors: [...selectors], statDb: statDbPath(deps.store), listDb: deps.listDb };
   try {
     const { digest, bytes } = await runTask('fs.checksum', args, { signal });
     if (lasting) deps.cache.putContentDigest(ref.id, selector, digest);

@@ -11,11 +11,11 @@ const transferStatus = 'transferring context:';
 
 /** Finds the digests of the contents of vertices' outputs, which has their results made. */
 export class Contents {
-  readonly #deps: Pick<SolverDeps, 'store' | 'cache'>;
+  readonly #deps: Pick<SolverDeps, 'store' | 'cache' | 'listDb'>;
   readonly #result: (state: VertexState) => Promise<readonly Ref[]>;
 
   constructor(
-    deps: Pick<SolverDeps, 'store' | 'cache'>,
+    deps: Pick<SolverDeps, 'store' | 'cache' | 'listDb'>,
     result: (state: VertexState) => Promise<readonly Ref[]>,
   ) {
     this.#deps = deps;

@@ -16,10 +16,10 @@ import type { VertexIdentity } from './work.ts';
 
 /** Finds out which cache record a vertex is. */
 export class Identifier {
-  readonly #deps: Pick<SolverDeps, 'store' | 'cache'>;
+  readonly #deps: Pick<SolverDeps, 'store' | 'cache' | 'listDb'>;
   readonly #contents: Contents;
 
-  constructor(deps: Pick<SolverDeps, 'store' | 'cache'>, contents: Contents) {
+  constructor(deps: Pick<SolverDeps, 'store' | 'cache' | 'listDb'>, contents: Contents) {
     this.#deps = deps;
     this.#contents = contents;
   }

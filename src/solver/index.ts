@@ -5,6 +5,7 @@ export type { ForeignCache, ForeignInput, ForeignLeaf } from './foreign-cache.ts
 export { Job } from './job.ts';
 export { keptName } from './kept-name.ts';
 export { adoptLeftovers, dropLeftovers, leave, leftoversOf } from './leftovers.ts';
+export type { BuildOrigin, Miss, MissTeller } from './miss.ts';
 export { Pins } from './pins.ts';
 export { refContext } from './ref-context.ts';
 export { recordLease } from './results.ts';

@@ -13,6 +13,7 @@ import {
 import type { Session } from '../session/index.ts';
 import type { ForeignCache } from './foreign-cache.ts';
 import type { Hold } from './hold.ts';
+import type { BuildAbout, BuildOrigin } from './miss.ts';
 import { Pins } from './pins.ts';
 import type { VertexState } from './state.ts';
 
@@ -33,6 +34,10 @@ interface JobOptions {
   load?: LoadDefinition;
   /** Foreign caches of the builds that it is nested in. */
   imports?: ForeignCaches;
+  /** What it is made from. */
+  origin?: BuildOrigin;
+  /** What the build that it is nested in says of itself. */
+  about?: BuildAbout;
 }
 
 const loadPlain: LoadDefinition = (definition, signal) => loadGraphInTurns(definition, { signal });
@@ -63,15 +68,26 @@ export class Job {
   readonly pins: Pins;
   /** The vertices in whose ops this build's graphs are nested, outermost first; none for a client's own build. */
   readonly within: readonly VertexState[];
+  /** What it says of itself; a nested build is what the outer one is. */
+  readonly about: BuildAbout;
   readonly #load: LoadDefinition;
 
   constructor(
     session: Session,
     sink: ProgressSink,
     signal: AbortSignal,
-    { allow = [], within = [], pins = new Pins(), load = loadPlain, imports }: JobOptions = {},
+    {
+      allow = [],
+      within = [],
+      pins = new Pins(),
+      load = loadPlain,
+      imports,
+      origin = {},
+      about,
+    }: JobOptions = {},
   ) {
     this.pins = pins;
+    this.about = about ?? { id: this.id, origin, failedImports: [] };
     this.allow = allow;
     this.within = within;
     this.#load = load;

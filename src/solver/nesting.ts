@@ -22,9 +22,17 @@ export function nestedJob(state: VertexState): Job {
       throw fail('invalid', 'llb', `definitions are nested deeper than ${maxNesting}`);
     }
     const { allow, pins } = audience;
+    const about = audience.job?.about;
     const load: LoadDefinition = (definition) => audience.load(definition);
     const imports = audience.imports();
-    return new Job(context.session, audience.forward(), work.signal, { allow, within, pins, load, imports });
+    return new Job(context.session, audience.forward(), work.signal, {
+      allow,
+      within,
+      pins,
+      load,
+      imports,
+      about,
+    });
   });
 }
 

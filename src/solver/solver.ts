@@ -19,6 +19,8 @@ import { FoundElsewhere } from './found-elsewhere.ts';
 import { Identifier } from './identify.ts';
 import type { Job } from './job.ts';
 import { recordKey } from './keys.ts';
+import type { MissTeller } from './miss.ts';
+import { Misses } from './misses.ts';
 import { holdsItself, nestedJob } from './nesting.ts';
 import { ResultStore } from './results.ts';
 import type { VertexState } from './state.ts';
@@ -33,6 +35,10 @@ export interface SolverDeps {
   makeOp: OpFactory;
   /** A ref again from what a cache record holds, or undefined when its parts are gone. */
   restore(serialized: SerializedRef, lease: string): Promise<Ref | undefined>;
+  /** Says why steps run; undefined: nobody does. */
+  misses?: MissTeller;
+  /** SQLite file that keeps what files content digests cover, for saying what has changed; undefined: they are not kept. */
+  listDb?: string;
 }
 
 /**
@@ -52,6 +58,7 @@ export class Solver {
   readonly #others: OthersDeps;
   /** States whose op runs, by `recordKey`, so that equal work found by content is done once too. */
   readonly #working = new Map<string, VertexState>();
+  readonly #misses: Misses;
   #stepsRun = 0;
 
   constructor(deps: SolverDeps) {
@@ -60,6 +67,7 @@ export class Solver {
     const results = new ResultStore(deps);
     const states = new VertexStates({ makeOp, results, foundElsewhere: this.#foundElsewhere });
     this.#results = results;
+    this.#misses = new Misses(deps.misses);
     this.#states = states;
     this.#others = { states, results, resultOf: (state) => this.#result(state) };
     this.#contents = new Contents(deps, (state) => this.#result(state));
@@ -292,6 +300,7 @@ export class Solver {
     for (const input of read) input.work.beginRead();
     try {
       if (state.vertex.op.op.case !== 'source') this.#stepsRun++;
+      const miss = await this.#misses.begin(state, identity);
       const refs = await state.op.exec(inputs, context).catch((err) => borrow(state, err, this.#others));
       if (identity.volatile) return refs;
       const [size, holds] = await Promise.all([
@@ -301,6 +310,8 @@ export class Solver {
       const isTainted = !holds || state.inputs.some((input) => input.state.work.isTainted);
       state.work.taint(isTainted);
       if (!isTainted) await this.#results.save(identity, refs, size, state);
+      await miss?.told;
+      if (!isTainted) miss?.recorded();
       state.audience.mark('completed');
       return refs;
     } finally {

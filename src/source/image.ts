@@ -125,6 +125,7 @@ export const imageSource: SourceMaker = (vertex, deps) => {
       const from = found.local ? undefined : found.ref;
       return {
         ...imageCacheMap(layers),
+        found: found.target.digest,
         layers: layers.map(({ descriptor, diffId }) => ({ blob: descriptor, diffId, from })),
         used: { kind: 'image', ref: name, digest: found.target.digest, platform, layout: false },
       };

@@ -43,6 +43,8 @@ export interface PruneOptions {
   owner?: string;
   /** Returns before the removed files are off the disk. */
   background?: boolean;
+  /** Who prunes, as builds are told it; default: `a prune`. */
+  by?: string;
 }
 
 export interface PruneReport {
@@ -55,6 +57,8 @@ export interface UsageDeps {
   store: Store;
   cache: Cache;
   kept: Kept;
+  /** Is told which records are pruned by what. */
+  explain?: { pruned(records: readonly Digest[], rule: string, everything: boolean): Promise<void> };
 }
 
 /** The type under which each kind of kept folder is listed, in BuildKit's names. */
@@ -145,6 +149,7 @@ export async function prune(deps: UsageDeps, options: PruneOptions = {}): Promis
     await free(() => inTurns(deps.cache.forgetting()));
   };
   reclaimed += (await free(() => deps.store.gc(forget))).reclaimed;
+  await deps.explain?.pruned(records, ruleText(options), isEverything(options));
   // Whoever asked for space has it then, and the next build does not share the disk with the deleting.
   if (options.background !== true) await deps.store.settled?.();
   const alive = new Set((await deps.store.snapshots.list()).map((info) => info.key));
@@ -154,6 +159,26 @@ export async function prune(deps: UsageDeps, options: PruneOptions = {}): Promis
   );
   fillReserve(root);
   return { records: chosen.map(({ usage }) => usage), reclaimed };
+}
+
+/** Whether a prune leaves nothing but what is in use. */
+function isEverything({ all, unusedFor, keepBytes, types, ids, owner }: PruneOptions): boolean {
+  return all === true && [unusedFor, keepBytes, types, ids, owner].every((limit) => limit === undefined);
+}
+
+/** What a prune took away, as builds are told later. */
+function ruleText({ by = 'a prune', all, unusedFor, keepBytes, types, ids }: PruneOptions): string {
+  const hours = unusedFor === undefined ? undefined : Math.round(unusedFor / 36e5);
+  const parts = [
+    types === undefined ? '' : `of ${types.join(', ')}`,
+    ids === undefined ? '' : 'of chosen records',
+    hours === undefined
+      ? ''
+      : `of what was not used for ${hours >= 1 ? `${hours} h` : `${Math.round((unusedFor ?? 0) / 1000)} s`}`,
+    keepBytes === undefined ? '' : `down to ${Math.round(keepBytes / 1e6)} MB`,
+  ].filter((part) => part !== '');
+  const what = parts.length > 0 ? parts.join(' ') : all === true ? 'of everything' : 'of what no image uses';
+  return `${by} ${what}`;
 }
 
 function matchesId(id: string, wanted: string): boolean {

@@ -45,7 +45,7 @@ export class GarbageCollector {
       if (!simple && performance.now() - this.#last < pauseMs) continue;
       // Few builds need it.
       const { pruneBy } = await import('./prune-rule.ts');
-      await pruneBy(this.#deps, rule, { background: true });
+      await pruneBy(this.#deps, rule, { background: true, by: 'garbage collection' });
     }
     if (performance.now() - this.#last >= pauseMs) this.#last = performance.now();
   }

@@ -32,7 +32,7 @@ export interface PruneRule {
 export async function pruneBy(
   deps: UsageDeps,
   rule: PruneRule,
-  { background, owner }: Pick<PruneOptions, 'background' | 'owner'> = {},
+  { background, owner, by }: Pick<PruneOptions, 'background' | 'owner' | 'by'> = {},
 ): Promise<PruneReport> {
   const { filters = [] } = rule;
   const fits = readFilters(filters);
@@ -41,6 +41,7 @@ export async function pruneBy(
   return prune(deps, {
     all: rule.all,
     background,
+    by,
     owner,
     unusedFor: rule.unusedFor,
     keepBytes: await keepBytes(rule, deps.store.root, total),

@@ -78,7 +78,7 @@ export default command({
     const engine = remote === undefined ? await ctx.engine() : undefined;
     const printer = createPrinter(mode, ctx.stderr);
     const findings: string[] = [];
-    const sink = noting(findings, printer);
+    const sink = noting(findings, printer, ctx.explain !== false);
     const loud = mode !== 'quiet' && mode !== 'rawjson';
     let result: BuildResult;
     try {
@@ -115,11 +115,14 @@ export default command({
 });
 
 /** A sink that also notes the findings of the build checks: a build that fails has no result with them. */
-function noting(findings: string[], sink: ProgressSink): ProgressSink {
+function noting(findings: string[], sink: ProgressSink, explains: boolean): ProgressSink {
   return {
     vertex: (event) => sink.vertex(event),
     status: (event) => sink.status(event),
-    log: (event) => sink.log(event),
+    log(event) {
+      // A daemon elsewhere says why steps run as it is set; here it may not be wanted.
+      if (explains || event.explains !== true) sink.log(event);
+    },
     warning(event) {
       if (event.vertex === checksVertex) findings.push(event.short);
       sink.warning(event);

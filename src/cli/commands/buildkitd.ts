@@ -9,7 +9,7 @@ import {
   readBuildkitdToml,
   startDaemon,
 } from '../../daemon/index.ts';
-import { stepLimitsFromEnv } from '../../engine/index.ts';
+import { explainFromEnv, stepLimitsFromEnv } from '../../engine/index.ts';
 import { fail } from '../../errors/index.ts';
 import { type Platform, parsePlatform } from '../../oci/index.ts';
 import type { GcRule } from '../../upkeep/index.ts';
@@ -154,6 +154,7 @@ export default command({
     const daemon = await startDaemon({
       ...settings,
       ...stepLimitsFromEnv(ctx.env),
+      explain: explainFromEnv(ctx.env),
       insecureRegistries: [...(settings.insecureRegistries ?? []), ...ctx.insecureRegistries],
       writeLog,
       grpc: async (host) => (await import('../../api/buildkit/server.ts')).buildkitApi(host, buildkit),

@@ -81,6 +81,11 @@ export class PlainPrinter implements Printer {
     const view = this.#model.log(event);
     if (view === undefined || view.n === 0) return;
     const pending = this.#of(view);
+    if (event.explains === true) {
+      pending.lines.push(event.data.toString('utf8').trimEnd());
+      this.#flush();
+      return;
+    }
     const stream = event.stream - 1;
     const text = (pending.partial[stream] ?? '') + (pending.decoders[stream]?.write(event.data) ?? '');
     const parts = text.split('\n');

@@ -34,6 +34,8 @@ export class TtyPrinter implements Printer {
   readonly #model = new ProgressModel();
   readonly #tails = new Map<string, { lines: string[]; partial: string }>();
   readonly #warnings = new Map<string, string[]>();
+  /** Why steps run. */
+  readonly #explanations = new Map<string, string>();
   readonly #begun = now();
   #drawn = 0;
   #dirty = false;
@@ -56,6 +58,11 @@ export class TtyPrinter implements Printer {
   }
 
   log(event: LogEvent): void {
+    if (event.explains === true) {
+      this.#explanations.set(event.vertex, event.data.toString('utf8').trimEnd());
+      this.#dirty = true;
+      return;
+    }
     let tail = this.#tails.get(event.vertex);
     if (tail === undefined) {
       tail = { lines: [], partial: '' };
@@ -118,6 +125,10 @@ export class TtyPrinter implements Printer {
         minor: finished && !failed,
       },
     ];
+    const explanation = this.#explanations.get(event.digest);
+    if (explanation !== undefined) {
+      rows.push({ left: ` => => ${explanation}`, right: '', color: 'none', minor: finished && !failed });
+    }
     for (const status of view.statuses.values()) {
       rows.push({
         left: ` => => ${statusText(status)}`,

@@ -1,6 +1,7 @@
 /** BuildKit's StatusResponse → build events: the other end of `StatusCollector`. Pure. */
 import type { Timestamp } from '@bufbuild/protobuf/wkt';
 import type { SourceLocation } from '../../errors/index.ts';
+import { explanationStart } from '../../explain/index.ts';
 import type { LintWarning } from '../../frontend/index.ts';
 import type { Digest } from '../../oci/index.ts';
 import type { StatusResponse, Vertex, VertexWarning } from '../../pb/moby/buildkit/v1/status_pb.js';
@@ -23,11 +24,13 @@ export function replay(message: StatusResponse, sink: ProgressSink): void {
     });
   }
   for (const { vertex, stream, msg, timestamp } of message.logs) {
+    const data = Buffer.from(msg);
     sink.log({
       vertex: vertex as Digest,
       stream: stream === 2n ? 2 : 1,
-      data: Buffer.from(msg),
+      data,
       timestamp: ms(timestamp) ?? 0,
+      ...(stream === 2n && isExplanation(data) && { explains: true }),
     });
   }
   for (const warning of message.warnings) {
@@ -41,6 +44,11 @@ export function replay(message: StatusResponse, sink: ProgressSink): void {
     });
   }
   for (const vertex of vertices) if (vertex.completed !== undefined) sink.vertex(vertex);
+}
+
+/** Whether a message is the line that says why a step runs: it comes by itself, and the protocol has no mark for it. */
+function isExplanation(data: Buffer): boolean {
+  return data.indexOf(explanationStart) === 0 && data.indexOf('\n') === data.length - 1;
 }
 
 function vertexOf({

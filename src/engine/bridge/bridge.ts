@@ -95,6 +95,8 @@ export class Bridge {
     if (this.#depth >= maxDepth) {
       throw fail('invalid', 'frontend', `frontends call each other more than ${maxDepth} deep`);
     }
+    // A client that directs its build names the Dockerfile only here.
+    this.job.about.origin.file ??= request.options?.filename;
     this.#depth++;
     try {
       const result = await call(this, request);

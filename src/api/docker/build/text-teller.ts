@@ -99,6 +99,8 @@ export class TextTeller implements Teller {
       },
       status() {},
       log: (event) => {
+        // docker's builder of old says nothing of the kind.
+        if (event.explains === true) return;
         const state = this.#state(event.vertex);
         const text = state.decoders[event.stream].write(event.data);
         // docker shows what goes to stderr in red.

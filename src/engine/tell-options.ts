@@ -1,0 +1,16 @@
+/** What builds are told, as an operator wants it. Pure. */
+import { fail } from '../errors/index.ts';
+import { parseBool } from '../words/index.ts';
+
+export interface TellOptions {
+  /** Steps that run say why they were not cached; default: yes. */
+  explain?: boolean;
+}
+
+/** What `DRYDOCK_EXPLAIN` says; undefined when it says nothing. Throws `invalid`. */
+export function explainFromEnv({ DRYDOCK_EXPLAIN: text }: NodeJS.ProcessEnv): boolean | undefined {
+  if (text === undefined || text === '') return undefined;
+  const on = parseBool(text);
+  if (on === undefined) throw fail('invalid', 'client', `DRYDOCK_EXPLAIN=${text}: want true or false`);
+  return on;
+}

@@ -1,0 +1,49 @@
+/** Says why steps were not cached. What does it is loaded with the first step that runs: a cached build does without. */
+import { join } from 'node:path';
+import type { Digest } from '../oci/index.ts';
+import type { Miss, MissTeller } from '../solver/index.ts';
+import type { Comparison } from './comparison.ts';
+
+export class Explainer implements MissTeller {
+  readonly #folder: string;
+  /** SQLite file that keeps the lists of files that content digests cover. */
+  readonly listDb: string;
+  #loading: Promise<Comparison> | undefined;
+  #comparison: Comparison | undefined;
+
+  /** `folder`: where `explain.db` and `lists.db` are. */
+  constructor(folder: string) {
+    this.#folder = folder;
+    this.listDb = join(folder, 'lists.db');
+  }
+
+  async why(miss: Miss): Promise<string | undefined> {
+    const comparison = await this.#load().catch(() => undefined);
+    return comparison?.why(miss);
+  }
+
+  recorded(miss: Miss): void {
+    this.#comparison?.recorded(miss);
+  }
+
+  /**
+   * Notes that records are pruned. `rule`: by what, as `a prune of everything`. `everything`: nothing was to stay, so
+   * that the lists of files go as well. Never rejects.
+   */
+  async pruned(records: readonly Digest[], rule: string, everything: boolean): Promise<void> {
+    const comparison = await this.#load().catch(() => undefined);
+    comparison?.pruned(records, rule, everything);
+  }
+
+  close(): void {
+    this.#comparison?.close();
+  }
+
+  #load(): Promise<Comparison> {
+    this.#loading ??= import('./comparison.ts').then(({ Comparison }) => {
+      this.#comparison = new Comparison(this.#folder, this.listDb);
+      return this.#comparison;
+    });
+    return this.#loading;
+  }
+}

@@ -1,0 +1,3 @@
+/** Why steps were not cached: what is kept of their runs, and its words. */
+export { Explainer } from './explainer.ts';
+export { explanationStart } from './words.ts';
