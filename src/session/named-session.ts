@@ -45,6 +45,7 @@ export function namedSession(
   };
   return {
     id,
+    owner: options.owner,
     tenant: options.tenant,
     closed: closed.signal,
     async local(name, sessionId = id) {

@@ -64,6 +64,8 @@ export interface Tenant {
  */
 export interface Session {
   readonly id: string;
+  /** The one whose ID this is (`identityKey`): clients make IDs up, and two owners' may be equal. Undefined: nobody knows. */
+  readonly owner?: string;
   /** The owner of the build; undefined where builds are not kept apart. */
   readonly tenant?: Tenant;
   /**

@@ -48,7 +48,7 @@ export function workKey(
   const { op } = vertex.op;
   const bound =
     op.case === 'source' && /^(local|upload):\/\//.test(op.value.identifier)
-      ? session.id
+      ? JSON.stringify([session.owner, session.id])
       : op.case === 'build'
         ? allow.join()
         : op.case === 'source'

@@ -22,6 +22,7 @@ export function requestSession({ uploads, credentials, client, tenant }: Request
   const unread = new Map(Object.entries(uploads));
   return {
     id: client?.id ?? randomUUID(),
+    owner: client?.owner,
     tenant,
     local: async (name, sessionId) => client?.local(name, sessionId),
     async upload(id) {
