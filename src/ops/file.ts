@@ -200,7 +200,8 @@ class FileRun {
         return {
           ...copyFields(action.value),
           source: await this.#view(pb.secondaryInput, i),
-          link: true,
+          // Containers run on a shared store's snapshots: a program in one (cron) may want files of one name.
+          link: !this.#deps.store.shared,
           ...(await this.#common(action.value, i)),
         };
       default:

@@ -119,7 +119,7 @@ export const gitSource: SourceMaker = (vertex, deps) => {
       const part = join(dir, options.subdir);
       const source = { kind: 'folder', dir: part, rootOwned: true, state: 'given' } as const;
       const timestampNs = options.commitTimes ? await mirror.commitTimeNs(commit) : undefined;
-      const actions = [{ ...copyAll(source), timestampNs, link: true }];
+      const actions = [{ ...copyAll(source), timestampNs, link: !deps.store.shared }];
       await writeSnapshot(
         deps.store,
         { name, key: `git-part-${id}`, parent: undefined, actions },

@@ -102,13 +102,15 @@ onStores('files of the client', (store) => {
     return found[0] as string;
   };
 
-  test('a copied file is the kept one, and a layer is what it would be with a copy', async () => {
+  test('a copied file is the kept one (on a store that is ours alone), and a layer is what it would be with a copy', async () => {
     folder({ 'one/a': 'a', 'one/b': 'bb', 'one/empty': '' });
     chmodSync(joinPath(source, 'one/b'), 0o4755);
     const text = 'FROM base\nCOPY one /one\nCOPY --chown=7 one /theirs\n';
     const { diffIds, at } = await synced(text);
     for (const name of ['a', 'b', 'empty'])
-      expect(lstatSync(at(`/one/${name}`)).ino).toBe(lstatSync(kept(`one/${name}`)).ino);
+      expect(lstatSync(at(`/one/${name}`)).ino === lstatSync(kept(`one/${name}`)).ino).toBe(
+        !builds.engine.store.shared,
+      );
     expect(lstatSync(at('/theirs/a')).ino).not.toBe(lstatSync(kept('one/a')).ino);
     // A folder on this host is copied.
     const root = mkdtempSync(joinPath(tmpdir(), 'drydock-copied-'));
@@ -166,7 +168,7 @@ onStores('files of the client', (store) => {
     const large = at('/five/large');
     const sizes = (await folders.list()).map(({ size }) => size);
     expect(Math.max(...sizes)).toBeGreaterThan(90_000);
-    expect(Math.max(...sizes)).toBeLessThan(290_000);
+    if (!builds.engine.store.shared) expect(Math.max(...sizes)).toBeLessThan(290_000);
     await prune(builds.engine, { all: true });
     expect(await folders.list()).toEqual([]);
     expect(readFileSync(large, 'utf8')).toBe('x'.repeat(300_000));
