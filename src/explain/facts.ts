@@ -38,7 +38,7 @@ export interface InputFacts {
   content?: Digest;
   /** It is an image: its name. */
   image?: string;
-  /** What a source was found to be. */
+  /** The digest that it was found to have. */
   found?: string;
 }
 

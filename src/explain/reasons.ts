@@ -11,7 +11,6 @@ export type Reason =
   | { kind: 'setting'; name: string; before?: string; now?: string }
   | { kind: 'variable'; name: string; before?: Variable; now?: Variable }
   | { kind: 'base'; before: InputFacts; now: InputFacts }
-  | { kind: 'source'; before: InputFacts; now: InputFacts }
   | ({ kind: 'step' } & ChangedStep)
   | { kind: 'files'; input: number; from: InputFacts; before: Digest; now: Digest; tree?: TreeChanges }
   | { kind: 'never' }
@@ -70,9 +69,7 @@ export function differences(
     } else if (input.id !== old.id) {
       if (input.image !== undefined && old.image !== undefined)
         found.push({ kind: 'base', before: old, now: input });
-      else if (input.found !== undefined && old.found !== undefined && input.name === old.name) {
-        found.push({ kind: 'source', before: old, now: input });
-      } else {
+      else {
         const step = changed[i] ?? { name: input.name, how: 'unknown' as const };
         earlier.set(step.name, { kind: 'step', ...step });
       }

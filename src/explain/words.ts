@@ -38,8 +38,6 @@ function wordsOf(reason: Reason, now: number): string {
       return variable(reason.name, reason.before, reason.now);
     case 'base':
       return base(reason.before, reason.now);
-    case 'source':
-      return `${name(reason.now.name)} changed (${reason.before.found} → ${reason.now.found})`;
     case 'step':
       return `an earlier step ${stepWords[reason.how]}: ${name(reason.name)}`;
     case 'files':

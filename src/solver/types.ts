@@ -18,7 +18,7 @@ export interface CacheMap {
   deps: CacheDep[];
   /** The op must run each time (its source cannot be named by content yet, e.g. a client's folder). */
   volatile?: boolean;
-  /** Of a source, what it was found to be, for people: the digest of an image, a commit. */
+  /** Of an image source, the digest of the image that it was found to be, for people. */
   found?: string;
   /** Of an image source, what it is keyed by says nothing of: the blobs that its layers are, lowest first. */
   layers?: readonly ImageLayer[];
