@@ -2,10 +2,10 @@
  * Keeps the lists of files that content digests cover, by digest, for saying later what has changed. It is only a
  * memory: whatever goes wrong with it, changes are told without names. Several processes may use one database at once.
  */
-import { DatabaseSync } from 'node:sqlite';
-import { ownDatabase } from '../linux/index.ts';
+import type { DatabaseSync } from 'node:sqlite';
 import type { Digest } from '../oci/index.ts';
 import { type ListedFile, readList } from './listing.ts';
+import { openSpare } from './spare-db.ts';
 
 const schema = `
   CREATE TABLE IF NOT EXISTS lists (digest TEXT PRIMARY KEY, made_at INTEGER NOT NULL, files BLOB NOT NULL);
@@ -16,7 +16,7 @@ const keepBytes = 64e6;
 
 /** Puts the list of a digest in, unless it is there; `make` is called only then, and makes none of what is too large. */
 export function keepList(file: string, digest: Digest, make: () => Uint8Array | undefined): void {
-  const db = open(file);
+  const db = openSpare(file, schema);
   try {
     if (db === undefined || db.prepare('SELECT 1 FROM lists WHERE digest = ?').get(digest) !== undefined)
       return;
@@ -44,7 +44,7 @@ function trim(db: DatabaseSync): void {
 /** The lists of some digests, as far as they are kept. */
 export function listsOf(file: string, digests: readonly Digest[]): Map<Digest, Map<string, ListedFile>> {
   const found = new Map<Digest, Map<string, ListedFile>>();
-  const db = open(file);
+  const db = openSpare(file, schema);
   try {
     const query = db?.prepare('SELECT files FROM lists WHERE digest = ?');
     for (const digest of digests) {
@@ -61,26 +61,12 @@ export function listsOf(file: string, digests: readonly Digest[]): Map<Digest, M
 
 /** Forgets all lists of a database that is there, and gives their room on the disk back. */
 export function dropLists(file: string): void {
-  const db = open(file);
+  const db = openSpare(file, schema);
   try {
     db?.exec('DELETE FROM lists; VACUUM');
   } catch {
     // Another process holds it too long: the lists go by their age.
   } finally {
     db?.close();
-  }
-}
-
-function open(file: string): DatabaseSync | undefined {
-  let db: DatabaseSync | undefined;
-  try {
-    ownDatabase(file);
-    db = new DatabaseSync(file);
-    db.exec('PRAGMA busy_timeout=3000; PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF');
-    db.exec(schema);
-    return db;
-  } catch {
-    db?.close();
-    return undefined;
   }
 }

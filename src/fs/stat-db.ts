@@ -3,9 +3,10 @@
  * one lstat for each file; also the digests of whole trees in a known state. It is only a memory: when anything fails
  * with it, files are read again. Several processes may use one database at once.
  */
-import { DatabaseSync } from 'node:sqlite';
-import { nameOf, ownDatabase, rawName } from '../linux/index.ts';
+import type { DatabaseSync } from 'node:sqlite';
+import { nameOf, rawName } from '../linux/index.ts';
 import type { Digest } from '../oci/index.ts';
+import { openSpare } from './spare-db.ts';
 import type { FsEntry } from './view.ts';
 
 const schema = `
@@ -60,7 +61,7 @@ export class StatMemory {
   /** Opens the memory of the folder `key`. */
   constructor(file: string, key: string) {
     this.#key = rawName(key);
-    this.#db = open(file);
+    this.#db = openSpare(file, schema);
   }
 
   /** The digest of a tree in a state that `treeKey` returned, and the bytes of its files. */
@@ -169,18 +170,4 @@ type Stored = string | Uint8Array;
 
 function textOf(stored: Stored): string {
   return typeof stored === 'string' ? stored : nameOf(Buffer.from(stored));
-}
-
-function open(file: string): DatabaseSync | undefined {
-  let db: DatabaseSync | undefined;
-  try {
-    ownDatabase(file);
-    db = new DatabaseSync(file);
-    db.exec('PRAGMA busy_timeout=3000; PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF');
-    db.exec(schema);
-    return db;
-  } catch {
-    db?.close();
-    return undefined;
-  }
 }
