@@ -3,7 +3,7 @@ import { fail } from '../errors/index.ts';
 import { digestOf } from '../oci/index.ts';
 import { isEmpty } from '../refs/index.ts';
 import { refContext } from '../solver/index.ts';
-import { keepSnapshots, type Ref, snapshotKeys } from '../store/index.ts';
+import { keepTrees, type Ref } from '../store/index.ts';
 import { checkInputs } from './check-inputs.ts';
 import type { OpMaker } from './deps.ts';
 
@@ -31,8 +31,7 @@ export const mergeOp: OpMaker = (vertex, deps) => {
         );
         if (!stay.every(Boolean)) await merged.snapshot(refContext(ctx));
         // No record will keep the others.
-        const keys = parts.flatMap((ref) => snapshotKeys(ref.serialize()));
-        await keepSnapshots(deps.store, ctx.lease, keys);
+        await keepTrees(deps.store, ctx.lease, parts);
       }
       return [merged];
     },

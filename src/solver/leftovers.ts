@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { DrydockError } from '../errors/index.ts';
 import type { Op } from '../pb/solver/pb/ops_pb.js';
-import { keepSnapshots, type Ref, type Store, snapshotKeys } from '../store/index.ts';
+import { keepTrees, type Ref, type Store } from '../store/index.ts';
 
 interface Leftovers {
   readonly op: Op;
@@ -38,7 +38,7 @@ export async function leave(
   try {
     await store.leases.create(lease);
     const mounts = await collect(lease);
-    await keepAll(store, lease, what.inputs);
+    await keepTrees(store, lease, what.inputs);
     error.facts.leftovers = { ...what, mounts, lease };
   } catch {
     // The step's own failure is what counts.
@@ -60,7 +60,7 @@ export async function adoptLeftovers(error: unknown, store: Store, lease: string
   const left = leftoversOf(error);
   if (left === undefined) return;
   // Of two builds that failed with the same step the other one may be over already.
-  await keepAll(store, lease, [...left.inputs, ...left.mounts]).catch(() => {});
+  await keepTrees(store, lease, [...left.inputs, ...left.mounts]).catch(() => {});
   await dropLeftovers(error, store);
 }
 
@@ -68,9 +68,4 @@ export async function adoptLeftovers(error: unknown, store: Store, lease: string
 export async function dropLeftovers(error: unknown, store: Store): Promise<void> {
   const left = leftoversOf(error);
   if (left !== undefined) await store.leases.delete(left.lease).catch(() => {});
-}
-
-async function keepAll(store: Store, lease: string, refs: readonly (Ref | undefined)[]): Promise<void> {
-  const keys = refs.flatMap((ref) => snapshotKeys(ref?.serialize()));
-  await keepSnapshots(store, lease, keys);
 }

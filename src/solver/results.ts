@@ -1,7 +1,7 @@
 import type { CacheRecord, RecordType } from '../cache/index.ts';
 import { DrydockError, fail, throwIfAborted } from '../errors/index.ts';
 import { type Digest, hex } from '../oci/index.ts';
-import { keepSnapshots, type Ref, type RefContext, snapshotKeys } from '../store/index.ts';
+import { keepTrees, type Ref, type RefContext, snapshotKeys } from '../store/index.ts';
 import type { ForeignRecord } from './foreign-cache.ts';
 import { ForeignRef } from './foreign-ref.ts';
 import { keptName } from './kept-name.ts';
@@ -109,8 +109,7 @@ export class ResultStore {
   /** Keeps another vertex's refs for this one. */
   async hold(refs: readonly Ref[], state: VertexState): Promise<void> {
     await this.lease(state);
-    const keys = refs.flatMap((ref) => snapshotKeys(ref.serialize()));
-    await keepSnapshots(this.#deps.store, state.lease.name, keys);
+    await keepTrees(this.#deps.store, state.lease.name, refs);
   }
 
   /** Bytes that refs add to the store. What is stacked of others adds nothing of its own until it is made. */

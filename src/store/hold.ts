@@ -5,6 +5,7 @@
 import { DrydockError, fail } from '../errors/index.ts';
 import { inParallel, pause } from '../flow/index.ts';
 import type { Digest } from '../oci/index.ts';
+import { type Ref, snapshotKeys } from './ref.ts';
 import type { ContentWriter, LeaseResource, Store, WriterOptions } from './store.ts';
 
 /**
@@ -51,6 +52,19 @@ export async function keepSnapshots(store: Store, lease: string, keys: readonly 
   const there = await store.leases.addAll(lease, things);
   const gone = keys.find((_, i) => there[i] === false);
   if (gone !== undefined) throw fail('not-found', 'store', `there is no snapshot ${gone} to keep`);
+}
+
+/** Puts the snapshots that trees are in, as far as they are in any, under a lease. Throws as `keepSnapshots` does. */
+export async function keepTrees(
+  store: Store,
+  lease: string,
+  refs: readonly (Ref | undefined)[],
+): Promise<void> {
+  await keepSnapshots(
+    store,
+    lease,
+    refs.flatMap((ref) => snapshotKeys(ref?.serialize())),
+  );
 }
 
 /**

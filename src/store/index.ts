@@ -5,7 +5,7 @@ export {
   holdChain,
   holdSnapshot,
   holdSnapshots,
-  keepSnapshots,
+  keepTrees,
   unlessThere,
   writerInTurn,
 } from './hold.ts';
