@@ -4,7 +4,9 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/lib.sh
 npm_packages
-bundle
+# Nothing else is packed.
+rm -rf dist
+bundle --only
 PATH="$(dirname "$(node_bin)"):$PWD/node_modules/.bin:$PATH"
 tsc -p tsconfig.types.json
 # What is generated has declarations of its own, which the compiler does not copy.

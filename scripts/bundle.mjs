@@ -1,12 +1,19 @@
 // Bundles src into dist: the library and the command, each with the entry of its worker threads.
+//
+// A program loads most of its code late, and goes on with the bundle that it began with. So each bundle is a folder of
+// its own (dist/bundle-HASH), and dist/drydock.cjs and dist/index.js lead to the newest one. The bundles before it are
+// kept for the daemons that still run from them: three of them, or none with `--only`, for a package.
+import { createHash } from 'node:crypto';
 import {
   chownSync,
   existsSync,
   mkdirSync,
   readdirSync,
+  readFileSync,
   renameSync,
   rmSync,
   statSync,
+  utimesSync,
   writeFileSync,
 } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
@@ -16,8 +23,8 @@ import { straightImports } from './straight.mjs';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const dist = join(root, 'dist');
-// Made beside and swapped in whole: a command that is running or starting meanwhile sees the old or the new.
-const outdir = `${dist}.${process.pid}`;
+const outdir = join(dist, `.${process.pid}`);
+const kept = process.argv.includes('--only') ? 0 : 3;
 
 /**
  * Rooms of which a build loads nearly every file. esbuild makes a chunk of each set of files that the same entries need:
@@ -45,6 +52,8 @@ const common = {
   plugins: [straightImports(join(root, 'src'), whole)],
 };
 
+const small = { minifyWhitespace: true, minifySyntax: true };
+
 /** The library, and the entry of its worker threads. */
 function bundleLibrary() {
   const entryPoints = { index: 'src/index.ts', worker: 'src/worker.ts' };
@@ -57,12 +66,10 @@ function bundleLibrary() {
  * white space, because Node reads and hashes all of a file before it takes the file's compiled code from the cache.
  */
 async function bundleCommand() {
-  const small = { minifyWhitespace: true, minifySyntax: true };
   const { outputFiles } = await build({
     ...common,
     ...small,
-    entryPoints: { drydock: 'src/cli/start.ts', cli: 'src/cli/bin.ts', worker: 'src/worker.ts' },
-    external: ['koffi', './cli.cjs'],
+    entryPoints: { cli: 'src/cli/bin.ts', worker: 'src/worker.ts' },
     outExtension: { '.js': '.cjs' },
     sourcemap: 'inline',
     write: false,
@@ -70,34 +77,83 @@ async function bundleCommand() {
   mkdirSync(outdir, { recursive: true });
   await Promise.all(
     outputFiles.map(async ({ path, text }) => {
-      const { code, map } = await transform(text, {
-        ...small,
-        format: 'cjs',
-        platform: 'node',
-        target: 'node24',
-        sourcefile: basename(path),
-        sourcemap: 'external',
-        sourcesContent: false,
-        supported: { 'dynamic-import': false },
-        define: { 'import.meta.url': '__url' },
-        banner: text.includes('import.meta.url')
-          ? 'const __url = require("node:url").pathToFileURL(__filename).href;'
-          : '',
-      });
+      const { code, map } = await commonJs(path, text);
       writeFileSync(path, `${code}//# sourceMappingURL=${basename(path)}.map\n`);
       writeFileSync(`${path}.map`, map);
     }),
   );
 }
 
-await Promise.all([bundleLibrary(), bundleCommand()]);
-const { uid, gid } = statSync(root);
-if (process.getuid() === 0 && uid !== 0) {
-  // Under sudo: the clone's owner makes, and removes, the next one.
-  for (const name of ['.', ...readdirSync(outdir, { recursive: true })])
-    chownSync(join(outdir, name), uid, gid);
+/** The text that starts the command of a bundle. It lies beside the bundles and is read again at each start. */
+async function startOf(bundle) {
+  const { outputFiles } = await build({
+    ...common,
+    ...small,
+    splitting: false,
+    entryPoints: { drydock: 'src/cli/start.ts' },
+    define: { BUNDLE: JSON.stringify(bundle) },
+    write: false,
+  });
+  return (await commonJs('drydock.cjs', outputFiles[0].text)).code;
 }
-const old = `${outdir}.old`;
-if (existsSync(dist)) renameSync(dist, old);
-renameSync(outdir, dist);
-rmSync(old, { recursive: true, force: true });
+
+function commonJs(path, text) {
+  return transform(text, {
+    ...small,
+    format: 'cjs',
+    platform: 'node',
+    target: 'node24',
+    sourcefile: basename(path),
+    sourcemap: 'external',
+    sourcesContent: false,
+    supported: { 'dynamic-import': false },
+    define: { 'import.meta.url': '__url' },
+    banner: text.includes('import.meta.url')
+      ? 'const __url = require("node:url").pathToFileURL(__filename).href;'
+      : '',
+  });
+}
+
+/** Under sudo: the clone's owner makes, and removes, the next one. */
+function giveToOwner(paths) {
+  const { uid, gid } = statSync(root);
+  if (process.getuid() === 0 && uid !== 0) for (const path of paths) chownSync(path, uid, gid);
+}
+
+/** Files appear whole: a command that starts meanwhile sees the old one or the new one. */
+function put(name, text) {
+  const beside = join(dist, `.${name}.${process.pid}`);
+  writeFileSync(beside, text);
+  giveToOwner([beside]);
+  renameSync(beside, join(dist, name));
+}
+
+function hashOf(folder) {
+  const hash = createHash('sha256');
+  for (const name of readdirSync(folder).sort())
+    hash.update(`${name}\0`).update(readFileSync(join(folder, name)));
+  return hash.digest('hex').slice(0, 16);
+}
+
+await Promise.all([bundleLibrary(), bundleCommand()]);
+const name = `bundle-${hashOf(outdir)}`;
+const bundle = join(dist, name);
+giveToOwner([dist, outdir, ...readdirSync(outdir).map((file) => join(outdir, file))]);
+if (existsSync(bundle)) rmSync(outdir, { recursive: true });
+else renameSync(outdir, bundle);
+utimesSync(bundle, new Date(), new Date());
+put('index.js', `export * from './${name}/index.js';\n`);
+put('drydock.cjs', await startOf(name));
+
+const age = (file) => statSync(join(dist, file)).mtimeMs;
+const files = readdirSync(dist);
+const others = files.filter((file) => file.startsWith('bundle-') && file !== name);
+others.sort((a, b) => age(b) - age(a));
+// What a bundler that was killed had made.
+const left = files.filter((file) => {
+  const [, pid] = /^\..*?(\d+)$/.exec(file) ?? [];
+  return pid && !existsSync(`/proc/${pid}`);
+});
+const dropped = [...others.slice(kept), ...left];
+if (kept === 0) dropped.push(join(name, '.compile-cache'));
+for (const file of dropped) rmSync(join(dist, file), { recursive: true, force: true });

@@ -46,8 +46,8 @@ node_bin() {
 
 # Names a source that is newer than the bundle, if there is one.
 stale_bundle() {
-  [ -f dist/cli.cjs ] || { echo dist; return; }
-  find src package.json scripts/bundle.mjs -newer dist/cli.cjs -print -quit
+  [ -f dist/drydock.cjs ] || { echo dist; return; }
+  find src package.json scripts/bundle.mjs -newer dist/drydock.cjs -print -quit
 }
 
-bundle() { "$(node_bin)" scripts/bundle.mjs; }
+bundle() { "$(node_bin)" scripts/bundle.mjs "$@"; }

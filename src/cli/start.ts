@@ -4,7 +4,10 @@ import { createRequire, enableCompileCache } from 'node:module';
 import { homedir } from 'node:os';
 import { fileURLToPath } from 'node:url';
 
-const here = fileURLToPath(new URL('.', import.meta.url));
+/** The name of the folder beside this file that holds the command's code. The bundler puts it in. */
+declare const BUNDLE: string;
+
+const here = fileURLToPath(new URL(`./${BUNDLE}/`, import.meta.url));
 const uid = process.getuid?.();
 
 /** Beside the bundle for its owner; others leave nothing there that the owner could not remove. */
@@ -15,4 +18,4 @@ function cacheFolder(): string {
 
 // Where it cannot be written, Node goes without.
 enableCompileCache(cacheFolder());
-createRequire(import.meta.url)('./cli.cjs');
+createRequire(import.meta.url)(`${here}cli.cjs`);
