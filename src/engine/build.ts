@@ -2,31 +2,19 @@
  * A build from its request to its result: a job and a lease, a frontend on a bridge, the exports, and the end of it
  * all.
  */
-import type { Attestation } from '../attest/index.ts';
-import { fail, throwIfAborted } from '../errors/index.ts';
-import {
-  type Bases,
-  basesOf,
-  type ExportResponse,
-  type PlatformResult,
-  type StoredOutput,
-} from '../exporter/index.ts';
-import { type Descriptor, formatPlatform, hostPlatform } from '../oci/index.ts';
+import { fail } from '../errors/index.ts';
 import type { ProgressSink } from '../progress/index.ts';
 import type { Session } from '../session/index.ts';
 import { type BuildOrigin, dropLeftovers, Job } from '../solver/index.ts';
 import { explainDisk } from '../store/index.ts';
 import { Bridge } from './bridge/bridge.ts';
-import { frontendAnnotations, frontendNames, overlaid } from './bridge/output-metadata.ts';
-import { frontendEpoch, platformDefinitions, platformResults } from './bridge/platforms.ts';
 import { type PolicyCheck, type SourceJudge, sourceJudge } from './bridge/source-judge.ts';
-import type { BridgeResult } from './bridge/types.ts';
-import { platformMismatch } from './bridge/verify-platforms.ts';
-import { BuildCaches, type CachePlan, planCaches } from './caches.ts';
+import { BuildCaches, planCaches } from './caches.ts';
 import type { Engine } from './engine.ts';
 import { frontends } from './frontends/table.ts';
 import { beginBuild, endBuild } from './lifetime.ts';
-import { namesOf, openOutputs } from './outputs.ts';
+import { makeOutputs } from './make-outputs.ts';
+import { openOutputs } from './outputs.ts';
 import { Rules } from './rules.ts';
 import type { BuildRequest, Built } from './types.ts';
 
@@ -67,7 +55,7 @@ export async function runBuild(
     const bridge = new Bridge({ engine, job, lease, rules, workers, caches, frontends: named });
     const result = await request.frontend(bridge);
     if (result.isAnswer) return { ...nothing(), result, warnings: [...(result.findings ?? [])] };
-    return await exportAll({ bridge, request, plan, caches, chosen, startedAt }, result);
+    return await makeOutputs({ bridge, request, plan, caches, chosen, startedAt }, result);
   } catch (err) {
     await dropLeftovers(err, engine.store);
     throw await explainDisk(err, engine.store);
@@ -84,162 +72,6 @@ function originOf({ origin, tags, outputs }: BuildRequest): BuildOrigin {
 
 function nothing(): Pick<Built, 'metadata' | 'stored' | 'descriptors' | 'documents'> {
   return { metadata: {}, stored: [], descriptors: new Map(), documents: [] };
-}
-
-interface Exports {
-  bridge: Bridge;
-  request: BuildRequest;
-  plan: CachePlan;
-  caches: BuildCaches;
-  chosen: ReturnType<typeof openOutputs>;
-  /** ms since the epoch */
-  startedAt: number;
-}
-
-/**
- * Solves the refs of the result that are not solved yet, makes all outputs, one after the other, and then writes the
- * caches for others.
- */
-async function exportAll(
-  { bridge, request, plan, caches, chosen, startedAt }: Exports,
-  result: BridgeResult,
-): Promise<Built> {
-  const { engine, job, lease } = bridge;
-  const results = await platformResults(result);
-  const stated = await statements(bridge, request, result, startedAt);
-  const mismatch = platformMismatchOf(
-    request,
-    result,
-    results.map(({ platform }) => platform),
-  );
-  await warnUnder(job, '[internal] verifying the result', [...mismatch, ...attestationNotes(result)]);
-  const definitions = platformDefinitions(result);
-  const metadata: Record<string, unknown> = {};
-  const descriptors = new Map<number, Descriptor>();
-  const documents: Buffer[] = [];
-  const stored: StoredOutput[] = [];
-  let first: ExportResponse | undefined;
-  let found: Promise<Bases> | undefined;
-  const bases = () => (found ??= engine.solver.images(job).then(basesOf));
-  const further = (await request.furtherOutputs?.(bridge, result)) ?? [];
-  for (const { output, index, attrs, given, exporter } of [
-    ...chosen,
-    ...openOutputs(further, request.outputs.length),
-  ]) {
-    throwIfAborted(job.signal);
-    const described = given === undefined ? results : await platformResults(overlaid(result, given));
-    const tags = attrs.name === '*' ? frontendNames(result) : (request.tags ?? []);
-    const names = namesOf({ ...output, attrs }, tags, engine.store);
-    const response = await job.inVertex(exporter.title, (progress) =>
-      exporter.export(
-        {
-          results: described.map((each, i) => ({ ...each, attestations: attestationsOf(stated[i]?.asked) })),
-          attrs,
-          names,
-          sourceDateEpoch: request.sourceDateEpoch ?? frontendEpoch(result),
-          dockerTypes: request.dockerTypes,
-          annotations: frontendAnnotations(result),
-          index: result.refs !== undefined,
-          madeNow: request.madeNow,
-          cacheCompression: plan.wants[0]?.compression,
-          inlineCache: plan.inline
-            ? (at, diffIds) => caches.inline(described[at]?.ref, definitions[at], diffIds)
-            : undefined,
-        },
-        {
-          store: engine.store,
-          registry: engine.registry,
-          session: job.session,
-          progress,
-          signal: job.signal,
-          lease,
-          sink: output.sink,
-          forgetsReplaced: output.forgetsReplaced,
-          trusting: (ref) => caches.registryFor(ref, true).registry,
-          bases,
-        },
-      ),
-    );
-    first ??= response;
-    if (response.descriptor !== undefined) descriptors.set(index, response.descriptor);
-    documents.push(...(response.documents ?? []));
-    if (response.stored !== undefined) stored.push(response.stored);
-    Object.assign(metadata, response.metadata);
-  }
-  Object.assign(metadata, await caches.export(plan, results, definitions, bases));
-  await request.exported?.(result, metadata);
-  const { imageId, descriptor, size } = first ?? {};
-  const warnings = [...(result.findings ?? [])];
-  const predicates = predicatesOf(result, results, stated);
-  return {
-    result,
-    imageId,
-    descriptor,
-    size,
-    metadata,
-    descriptors,
-    documents,
-    stored,
-    warnings,
-    predicates,
-  };
-}
-
-type Stated = Awaited<ReturnType<typeof import('./provenance.ts').provenances>>;
-
-/** Makes the provenances of the result's trees, in the order of the trees; an empty list when nobody wants any. */
-async function statements(
-  bridge: Bridge,
-  request: BuildRequest,
-  result: BridgeResult,
-  startedAt: number,
-): Promise<Stated> {
-  if (request.provenance === undefined && !request.recorded) return [];
-  // Loaded only when asked for: a command builds without it.
-  const { provenances } = await import('./provenance.ts');
-  return provenances(bridge, result, request, startedAt);
-}
-
-/** Says so when a frontend returned attestations, which no output has. */
-function attestationNotes({ attestations = {} }: BridgeResult): string[] {
-  const count = Object.values(attestations).reduce((sum, list) => sum + list.length, 0);
-  return count === 0
-    ? []
-    : [`the frontend returned attestations, which are not supported: ${count} left out`];
-}
-
-function attestationsOf(asked: Attestation | undefined): readonly Attestation[] {
-  return asked === undefined ? [] : [asked];
-}
-
-function predicatesOf(
-  { refs }: BridgeResult,
-  results: readonly PlatformResult[],
-  stated: Stated,
-): NonNullable<Built['predicates']> {
-  const found = stated.flatMap(({ recorded }, i) => {
-    const name = refs === undefined ? '' : (results[i]?.id ?? '');
-    return recorded === undefined ? [] : [[name, recorded] as const];
-  });
-  return new Map(found);
-}
-
-/** Shows sentences as warnings under a vertex of their own. Without sentences there is no vertex. */
-async function warnUnder(job: Job, vertex: string, sentences: readonly string[]): Promise<void> {
-  if (sentences.length === 0) return;
-  await job.inVertex(vertex, async (progress) => {
-    for (const short of sentences) progress.warn({ level: 1, short, detail: [] });
-  });
-}
-
-/** The sentences about a frontend that made other platforms than it was asked for; none when all is well. */
-function platformMismatchOf(
-  { platform }: BuildRequest,
-  { ref, refs, metadata }: BridgeResult,
-  made: Parameters<typeof platformMismatch>[1],
-): string[] {
-  if (metadata['refs.platforms'] === undefined && ref === undefined && refs === undefined) return [];
-  return platformMismatch(platform ?? formatPlatform(hostPlatform()), made, refs !== undefined);
 }
 
 /**

@@ -6,29 +6,20 @@ import type { DatabaseSync } from 'node:sqlite';
 import { promisify } from 'node:util';
 import { gunzip, gzip } from 'node:zlib';
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
-import { timestampMs } from '@bufbuild/protobuf/wkt';
-import { type Attestation, predicateTypeKey, statementMediaType } from '../../../attest/index.ts';
 import { type Reach, reaches } from '../../../auth/index.ts';
 import type { Masks } from '../../../errors/index.ts';
-import { digestOf, type Descriptor as OciDescriptor } from '../../../oci/index.ts';
-import { type Status, StatusSchema } from '../../../pb/google/rpc/status_pb.js';
 import {
   type BuildHistoryRecord,
   BuildHistoryRecordSchema,
-  BuildResultInfoSchema,
-  type Descriptor,
-  DescriptorSchema,
   type SolveRequest,
 } from '../../../pb/moby/buildkit/v1/control_pb.js';
 import type { StatusResponse } from '../../../pb/moby/buildkit/v1/status_pb.js';
-import type { VertexEvent } from '../../../progress/index.ts';
 import { type DatabaseName, openDatabase, transaction } from '../../../store/index.ts';
-import { inTurns, isDue, nextTurn } from '../../../workers/index.ts';
+import { isDue, nextTurn } from '../../../workers/index.ts';
 import type { BuildLog } from '../jobs/build-log.ts';
-import { timestamp } from '../timestamp.ts';
-import { maskedError, maskedJson, maskStatus, masksOf } from './masked.ts';
-import { decodeStatus, encodeStatus, statusMediaType } from './status-blob.ts';
-import { traceMediaType, traceOf } from './trace.ts';
+import { masksOf } from './masked.ts';
+import { beginRecord, completeRecord, type RecordedEnd } from './record.ts';
+import { decodeStatus } from './status-blob.ts';
 
 const gzipped = promisify<Uint8Array, Buffer>(gzip);
 const gunzipped = promisify<Uint8Array, Buffer>(gunzip);
@@ -100,21 +91,6 @@ const schema = [
 /** The condition for builds within reach: `?1` is the owner who asks, `?2` whether all builds are within reach. */
 const within = '(owner = ?1 OR ?2)';
 
-/** The type of an error's blob. BuildKit misspells it for good. */
-const errorMediaType = 'application/vnd.googeapis.google.rpc.status+proto';
-
-/** The end of a build. */
-interface RecordedEnd {
-  response?: Record<string, string>;
-  error?: Status;
-  /** The descriptors of the outputs' results, by the outputs' places. */
-  results?: ReadonlyMap<number, OciDescriptor>;
-  /** The manifests, configs and indexes of those results. The record keeps them when the images are gone. */
-  documents?: readonly Uint8Array[];
-  /** The provenances of the results, by the results' names; '' for a result that is no list. */
-  predicates?: ReadonlyMap<string, Pick<Attestation, 'predicateType' | 'predicate'>>;
-}
-
 /** A blob of a record: its progress, trace or error, or a document of an image that the build made. */
 interface HistoryBlob {
   digest: string;
@@ -162,19 +138,8 @@ export class History {
 
   /** Begins the record of a build. Passwords in the request are nowhere in it. */
   started(owner: string, ref: string, request: SolveRequest): Recording {
-    const legacy =
-      request.ExporterDeprecated === ''
-        ? []
-        : [{ Type: request.ExporterDeprecated, Attrs: request.ExporterAttrsDeprecated }];
     const masks = masksOf(request);
-    const exporters = request.Exporters.length > 0 ? request.Exporters : legacy;
-    const record = create(BuildHistoryRecordSchema, {
-      Ref: ref,
-      Frontend: request.Frontend,
-      FrontendAttrs: masks.attrs(request.FrontendAttrs),
-      Exporters: exporters.map(({ Type, Attrs }) => ({ Type, Attrs: masks.attrs(Attrs) })),
-      CreatedAt: timestamp(Date.now()),
-    });
+    const record = beginRecord(ref, request, masks);
     const active = { owner, record };
     this.#active.add(active);
     this.#tell({ type: 'started', owner, record });
@@ -183,42 +148,7 @@ export class History {
 
   async #completed(active: Active, masks: Masks, log: BuildLog, end: RecordedEnd): Promise<void> {
     const { owner, record } = active;
-    const now = Date.now();
-    const { total, cached, completed, warnings } = log.counts;
-    record.CompletedAt = timestamp(now);
-    record.numTotalSteps = total;
-    record.numCachedSteps = cached;
-    record.numCompletedSteps = completed;
-    record.numWarnings = warnings;
-    record.ExporterResponse = masks.attrs(end.response ?? {});
-    record.Result = resultsOf(end.results);
-    const blobs: { descriptor: Descriptor; data: Uint8Array }[] = [];
-    const keep = (mediaType: string, data: Uint8Array): Descriptor => {
-      const descriptor = create(DescriptorSchema, {
-        mediaType,
-        digest: digestOf(data),
-        size: BigInt(data.length),
-      });
-      blobs.push({ descriptor, data });
-      return descriptor;
-    };
-    const messages = await inTurns(listed(log.messages()));
-    await inTurns(maskStatus(messages, masks));
-    record.logs = keep(statusMediaType, await inTurns(encodeStatus(messages)));
-    const error = end.error && maskedError(end.error, masks);
-    record.trace = keep(traceMediaType, await inTurns(traceBlob(record, log, masks, error?.message)));
-    for (const document of end.documents ?? []) keep('application/json', document);
-    for (const [name, { predicateType, predicate }] of end.predicates ?? []) {
-      const json = JSON.stringify(maskedJson(await predicate(), '', masks), undefined, 2);
-      const descriptor = keep(statementMediaType, Buffer.from(json));
-      descriptor.annotations[predicateTypeKey] = predicateType;
-      attach(record, name, descriptor);
-    }
-    if (error !== undefined) {
-      // Its details, which may hold a Dockerfile, are in the blob alone.
-      record.error = create(StatusSchema, { code: error.code, message: error.message });
-      record.externalError = keep(errorMediaType, toBinary(StatusSchema, error));
-    }
+    const blobs = await completeRecord(record, masks, log, end);
     const packed = await Promise.all(blobs.map(({ data }) => gzipped(data)));
     this.#active.delete(active);
     if (this.#closed) return;
@@ -227,12 +157,12 @@ export class History {
         this.#db.prepare('DELETE FROM builds WHERE owner = ? AND ref = ?').run(owner, record.Ref);
         const { lastInsertRowid: build } = this.#db
           .prepare('INSERT INTO builds (owner, ref, completed_at, record) VALUES (?, ?, ?, ?)')
-          .run(owner, record.Ref, now, toBinary(BuildHistoryRecordSchema, record));
+          .run(owner, record.Ref, Date.now(), toBinary(BuildHistoryRecordSchema, record));
         const insert = this.#db.prepare(
           'INSERT OR IGNORE INTO blobs (build, digest, size, created_at, data) VALUES (?, ?, ?, ?, ?)',
         );
         for (const [i, { descriptor, data }] of blobs.entries()) {
-          insert.run(build, descriptor.digest, data.length, now, packed[i] as Buffer);
+          insert.run(build, descriptor.digest, data.length, Date.now(), packed[i] as Buffer);
         }
       });
       this.#trim();
@@ -383,65 +313,4 @@ export class History {
       .all(Date.now() - this.#limits.maxAge, this.#limits.maxEntries);
     for (const { owner, ref } of doomed) this.delete({ owner: String(owner), all: false }, String(ref));
   }
-}
-
-function traceBlob(
-  record: BuildHistoryRecord,
-  log: BuildLog,
-  masks: Masks,
-  error?: string,
-): Generator<void, Buffer> {
-  const ms = (time: BuildHistoryRecord['CreatedAt']) => (time === undefined ? 0 : timestampMs(time));
-  return traceOf({
-    ref: record.Ref,
-    started: ms(record.CreatedAt),
-    completed: ms(record.CompletedAt),
-    error,
-    vertices: masked(log.vertices(), masks),
-  });
-}
-
-function* masked(vertices: readonly VertexEvent[], masks: Masks): Generator<VertexEvent> {
-  for (const vertex of vertices) {
-    yield {
-      ...vertex,
-      name: masks.text(vertex.name),
-      error: vertex.error && masks.text(vertex.error),
-    };
-  }
-}
-
-/** A list of things that are made one by one. The work is for `inTurns`. */
-function* listed<T>(things: Iterable<T>): Generator<void, T[]> {
-  const list: T[] = [];
-  for (const thing of things) {
-    yield;
-    list.push(thing);
-  }
-  return list;
-}
-
-/** Names a statement in a record, where clients look for the statements of a result, or of one result of a list. */
-function attach(record: BuildHistoryRecord, name: string, statement: Descriptor): void {
-  const existing = name === '' ? record.Result : record.Results[name];
-  const info = existing ?? create(BuildResultInfoSchema);
-  if (name === '') record.Result = info;
-  else record.Results[name] = info;
-  info.Attestations.push(statement);
-}
-
-/**
- * The descriptors of the results, where clients look for them: each output's, and the first one also where older
- * clients look.
- */
-function resultsOf(results: RecordedEnd['results']): BuildHistoryRecord['Result'] {
-  if (results === undefined || results.size === 0) return undefined;
-  const messages = [...results].map(([index, { mediaType, digest, size, annotations }]) => {
-    const descriptor = { mediaType, digest, size: BigInt(size), annotations: annotations ?? {} };
-    return [String(index), create(DescriptorSchema, descriptor)] as const;
-  });
-  return create(BuildResultInfoSchema, {
-    ResultDeprecated: messages[0]?.[1],
-    Results: Object.fromEntries(messages),
-  });
 }
