@@ -118,18 +118,6 @@ function groupsBelow(dir: string): string[] {
   return [...below, dir];
 }
 
-/** Whether the kernel killed a process of this group for want of memory. */
-export function outOfMemory(host: CgroupHost, group: string): boolean {
-  for (const tree of host.trees) {
-    const text =
-      host.kind === 'v2'
-        ? read(join(tree, group, 'memory.events'))
-        : read(join(tree, group, 'memory.oom_control'));
-    if (/^oom_kill [1-9]/m.test(text)) return true;
-  }
-  return false;
-}
-
 function read(path: string): string {
   try {
     return readFileSync(path, 'utf8');

@@ -11,20 +11,21 @@ import { closeFd } from '../linux/index.ts';
 import { inTurns, runTask } from '../workers/index.ts';
 import type { Assembly } from './assemble.ts';
 import { capabilitiesFor, ownBoundingSet } from './capabilities.ts';
-import { type CgroupHost, detectCgroups, killGroup, outOfMemory, removeGroup } from './cgroups.ts';
+import { type CgroupHost, detectCgroups, killGroup, removeGroup } from './cgroups.ts';
 import { insecureDevices } from './devices.ts';
 import { failureOf, readText } from './failure.ts';
 import type { DnsConfig } from './host-files.ts';
 import { type JoinTarget, join as joinContainer } from './join.ts';
 import { type Launch, launchCommand } from './launch.ts';
-import { hardLimits, limitsFor, oomScoreFor, pidsFor, rlimitsFor } from './limits.ts';
+import { checkProcessors, hardLimits, limitsFor, oomScoreFor, pidsFor, rlimitsFor } from './limits.ts';
 import { ociSpec, processSpec } from './oci-spec.ts';
 import { Owner } from './owner.ts';
 import { hostFileMounts, placeMount, treeOf } from './place-mounts.ts';
 import { type RuntimeProcess, start } from './process.ts';
 import { seccompProfile } from './seccomp.ts';
+import { shortageIn } from './shortage.ts';
 import { planStubs, removeStubs } from './stubs.ts';
-import type { ExecControl, ExecIo, ExecSpec, Executor } from './types.ts';
+import type { ExecControl, ExecEnd, ExecIo, ExecSpec, Executor } from './types.ts';
 import { lookUpUser } from './users.ts';
 
 interface ExecutorOptions {
@@ -105,6 +106,12 @@ function lookAtHost({ stateDir, pids, oomScore }: ExecutorOptions): Host {
   };
 }
 
+/** The processors and memory nodes that this machine has at the moment. */
+function onlineNow(): { cpus: string; mems: string } {
+  const online = (what: string) => readText(`/sys/devices/system/${what}/online`);
+  return { cpus: online('cpu'), mems: online('node') };
+}
+
 function numberIn(file: string): number {
   return Number(readText(file).trim());
 }
@@ -116,7 +123,7 @@ async function runStep(
   io: ExecIo,
   signal: AbortSignal,
   started: () => void,
-): Promise<{ exitCode: number; oomKilled: boolean }> {
+): Promise<ExecEnd> {
   const bundle = resolve(options.runDir, 'exec', spec.id);
   const memory = join(bundle, 'memory');
   const { cgroups } = host;
@@ -137,6 +144,7 @@ async function runStep(
     if (cgroups.kind !== 'none') {
       cgroup = host.owner.group(spec.cgroupParent || (options.cgroupParent ?? ''), spec.id);
     }
+    if (cgroups.controllers.has('cpuset')) checkProcessors(spec.resources, onlineNow());
     const { resources, missing } = limitsFor(spec.resources, cgroups.controllers, host.pids);
     const { rlimits, lowered } = rlimitsFor(spec.ulimits, host.most);
     const warn = (text: string) => io.stderr(Buffer.from(`warning: ${text}\n`));
@@ -207,8 +215,11 @@ async function runStep(
         await inTurns(removeStubs(layer, stubs, rootSpec.kind === 'layers' && rootSpec.dirs.length > 1));
     }
     if (signal.aborted) throw canceled(signal.reason);
-    const oomKilled = exitCode !== 0 && cgroup !== undefined && outOfMemory(cgroups, cgroup);
-    return { exitCode: exitCode === 0 ? 0 : failureOf(bundle, exitCode), oomKilled };
+    const shortage = cgroup === undefined ? undefined : shortageIn(cgroups, cgroup);
+    return {
+      exitCode: exitCode === 0 ? 0 : failureOf(bundle, exitCode, { asked: spec, shortage }),
+      shortage,
+    };
   } catch (err) {
     throw signal.aborted ? canceled(signal.reason) : toDrydockError(err, 'exec');
   } finally {
@@ -259,7 +270,10 @@ function controlOf(target: JoinTarget, init: RuntimeProcess, host: Host, root: V
       }
       const exitCode = await running.ended;
       if (signal.aborted) throw canceled(signal.reason);
-      return { exitCode: exitCode === 0 ? 0 : failureOf(target.bundle, exitCode, `${name}.log`) };
+      return {
+        exitCode:
+          exitCode === 0 ? 0 : failureOf(target.bundle, exitCode, { asked: spec, log: `${name}.log` }),
+      };
     } finally {
       signal.removeEventListener('abort', running.kill);
     }

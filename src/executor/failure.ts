@@ -2,22 +2,59 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fail } from '../errors/index.ts';
+import { ramText } from '../words/index.ts';
+import type { Shortage } from './shortage.ts';
+import type { ExecSpec } from './types.ts';
+
+interface Failed {
+  /** The limits that the process was to have. */
+  asked: Pick<ExecSpec, 'ulimits' | 'resources'>;
+  shortage?: Shortage;
+  /** The runtime's log in the bundle. */
+  log?: string;
+}
 
 /**
  * The exit code of a step that failed: its own, or the shell's code for a program that is not there (127) or cannot be
- * run (126). Throws an error of the runtime itself.
+ * run (126). Throws an error of the runtime itself, and `invalid` where the step's own limits kept it from starting.
  */
-export function failureOf(bundle: string, exitCode: number, log = 'runc.log'): number {
-  const error = runtimeError(readText(join(bundle, log)));
+export function failureOf(bundle: string, exitCode: number, failed: Failed): number {
+  const error = runtimeError(readText(join(bundle, failed.log ?? 'runc.log')));
   if (error === undefined) return exitCode;
   // A program's name, which stands in the middle, may be of any length.
   const said = error.length > 4096 ? `${error.slice(0, 2048)}…${error.slice(-2048)}` : error;
   if (/executable file not found|exec.*no such file or directory|stat .*no such file/.test(said)) return 127;
   if (/exec.*(permission denied|is a directory|exec format error)/.test(said)) return 126;
+  const tooLow = tooLowLimit(said, failed);
+  if (tooLow !== undefined) {
+    throw fail('invalid', 'exec', `${tooLow} is too low for a container to start`, {
+      cause: new Error(error),
+      hint: 'Raise it: the runtime that starts the process is within it, too.',
+    });
+  }
   throw fail('internal', 'exec', `runc: ${error}`, {
     hint: '`drydock doctor` says what this machine lacks.',
   });
 }
+
+/** The limit of the step that the runtime itself could not live with, if its error comes from one. */
+function tooLowLimit(said: string, { asked, shortage }: Failed): string | undefined {
+  const { memory } = asked.resources ?? {};
+  if (memory !== undefined && (shortage !== undefined || /memory limit|memory\.max|OOM-killed/.test(said))) {
+    return `the memory limit of ${ramText(memory)}`;
+  }
+  const names = limitsOf.find(([pattern]) => pattern.test(said))?.[1] ?? [];
+  const limit = asked.ulimits.find(({ name }) => names.includes(name));
+  return limit && `the ulimit ${limit.name}=${limit.soft}:${limit.hard}`;
+}
+
+/** What the runtime says when a ulimit is too low for it. */
+const limitsOf: [RegExp, string[]][] = [
+  [/too many open files/i, ['nofile']],
+  [/cannot allocate memory|out of memory/i, ['data', 'rss', 'memlock', 'stack']],
+  [/resource temporarily unavailable|try again/i, ['nproc']],
+  [/file too large/i, ['fsize']],
+];
 
 function runtimeError(log: string): string | undefined {
   for (const line of log.split('\n').reverse()) {

@@ -2,4 +2,5 @@
 export { createExecutor } from './executor.ts';
 export type { DnsConfig } from './host-files.ts';
 export { type Check, probeExecutor } from './probe.ts';
-export type { ExecControl, ExecMount, ExecSpec, Executor } from './types.ts';
+export { type Shortage, shortageHint, shortageText } from './shortage.ts';
+export type { ExecControl, ExecEnd, ExecMount, ExecSpec, Executor } from './types.ts';

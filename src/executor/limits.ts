@@ -1,4 +1,5 @@
 /** Resource limits of a step: ulimits and cgroup limits, as far as this machine lets them be set. Pure. */
+import { fail } from '../errors/index.ts';
 import type { ExecSpec } from './types.ts';
 
 export interface Rlimit {
@@ -106,4 +107,31 @@ export function limitsFor(
     put('cpu', 'cpuset', { cpus: asked.cpusetCpus, mems: asked.cpusetMems });
   }
   return { resources, missing };
+}
+
+/**
+ * Checks that a step asks only for processors and memory nodes that there are. `online` are the lists of those, as
+ * `/sys/devices/system/{cpu,node}/online` has them; an empty one is not held against the step. Throws `invalid`.
+ */
+export function checkProcessors(asked: ExecSpec['resources'], online: { cpus: string; mems: string }): void {
+  const check = (what: string, wanted: string | undefined, there: string) => {
+    const known = membersOf(there);
+    const missing = [...membersOf(wanted ?? '')].filter((member) => known.size > 0 && !known.has(member));
+    if (missing.length === 0) return;
+    throw fail('invalid', 'exec', `this machine has no ${what} ${missing.slice(0, 8).join(', ')}`, {
+      hint: `It has ${there.trim()}.`,
+    });
+  };
+  check('CPU', asked?.cpusetCpus, online.cpus);
+  check('memory node', asked?.cpusetMems, online.mems);
+}
+
+/** The members of a list such as `0-2,4`; those of a text that is none are left out. */
+function membersOf(list: string): Set<number> {
+  const members = new Set<number>();
+  for (const part of list.split(',')) {
+    const [, from, to = from] = /^\s*(\d{1,4})(?:\s*-\s*(\d{1,4}))?\s*$/.exec(part) ?? [];
+    for (let member = Number(from); member <= Number(to); member++) members.add(member);
+  }
+  return members;
 }

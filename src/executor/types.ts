@@ -1,6 +1,7 @@
 /** The contract of the executor: it runs one process in a container, on given mounts. */
 import type { Readable } from 'node:stream';
 import type { Mount } from '../fs/index.ts';
+import type { Shortage } from './shortage.ts';
 
 /** One mount of a container, besides its root. */
 export interface ExecMount {
@@ -85,6 +86,14 @@ export interface ExecControl {
   exec(spec: ExecSpec, io: ExecIo, signal: AbortSignal): Promise<{ exitCode: number }>;
 }
 
+/** How a container ended. */
+export interface ExecEnd {
+  /** 128+n for a process that signal n has ended. */
+  exitCode: number;
+  /** Something in the container was killed for want of memory, whatever the exit code is. */
+  shortage?: Shortage;
+}
+
 /**
  * Runs containers. A container is made by `run`, from its mounts to its cgroup, and nothing of it is left when `run`
  * settles.
@@ -96,7 +105,7 @@ export interface Executor {
    *
    *     const { exitCode } = await executor.run(execSpec('exec', meta, place), io, signal);
    */
-  run(spec: ExecSpec, io: ExecIo, signal: AbortSignal): Promise<{ exitCode: number; oomKilled: boolean }>;
+  run(spec: ExecSpec, io: ExecIo, signal: AbortSignal): Promise<ExecEnd>;
   /** Says that no step is run any more, and takes away the note that tells other processes of this one. */
   close(): void;
 }

@@ -4,6 +4,7 @@ export { definitionJson } from './definition-json.ts';
 export { fromDefinition } from './from-definition.ts';
 export { type Graph, loadGraphInTurns } from './graph.ts';
 export {
+  checkLimits,
   type LimitOption,
   limitNames,
   limitOptions,

@@ -67,7 +67,49 @@ export function parseLimits(textOf: (option: LimitOption) => string | undefined)
     if (limit === 'cpusetCpus' || limit === 'cpusetMems') limits[limit] = processors(name, text);
     else limits[limit] = amount(name, text);
   }
-  return Object.keys(limits).length === 0 ? undefined : limits;
+  return Object.keys(limits).length === 0 ? undefined : checkLimits(limits);
+}
+
+/**
+ * Checks that limits can hold together, as the kernel would have them, and returns them. Throws `invalid` (hop `llb`).
+ */
+export function checkLimits(limits: StepLimits): StepLimits {
+  const { memory, memorySwap = -1, cpuShares, cpuPeriod, cpuQuota } = limits;
+  const refuse = (message: string, hint: string) => {
+    throw fail('invalid', 'llb', message, { hint });
+  };
+  for (const [what, value, least] of [
+    ['memory', memory ?? 1, 1],
+    ['memory and swap together', memorySwap, -1],
+  ] as const) {
+    if (value < least) refuse(`the limit of ${what} cannot be ${value}`, 'Give it in bytes.');
+  }
+  if (memorySwap > 0 && memory === undefined) {
+    refuse(
+      `a limit of memory and swap together (${memorySwap}) needs a limit of memory`,
+      'Set memory as well.',
+    );
+  }
+  if (memorySwap > 0 && memory !== undefined && memorySwap < memory) {
+    refuse(
+      `the limit of memory and swap together (${memorySwap}) is below the limit of memory (${memory})`,
+      'The first counts both: it is the same as the limit of memory, or more.',
+    );
+  }
+  within('CPU shares', cpuShares, 2, 262_144);
+  within('the CPU period', cpuPeriod, 1000, 1_000_000);
+  // Below zero there is no limit.
+  if (cpuQuota !== undefined && cpuQuota > 0) {
+    within('the CPU quota', cpuQuota, 1000, Number.MAX_SAFE_INTEGER);
+  }
+  return limits;
+}
+
+/** https://docs.kernel.org/scheduler/sched-bwc.html has the bounds of periods and quotas, in µs. */
+function within(what: string, value: number | undefined, least: number, most: number): void {
+  if (value === undefined || (value >= least && value <= most)) return;
+  const bounds = most === Number.MAX_SAFE_INTEGER ? `${least} or more` : `${least} to ${most}`;
+  throw fail('invalid', 'llb', `${what} cannot be ${value}: want ${bounds}`);
 }
 
 /** Turns limits back into options; the inverse of `parseLimits`. */

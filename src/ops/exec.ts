@@ -2,7 +2,8 @@
 
 import { constants } from 'node:os';
 import { canceled, DrydockError, fail, toDrydockError } from '../errors/index.ts';
-import type { ExecSpec } from '../executor/index.ts';
+import { type ExecSpec, type Shortage, shortageHint, shortageText } from '../executor/index.ts';
+import { checkLimits } from '../llb/index.ts';
 import { defaultPath } from '../oci/index.ts';
 import type { ExecOp, LinuxResources, Meta, ProxyEnv } from '../pb/solver/pb/ops_pb.js';
 import { keptName, leave, type OpContext } from '../solver/index.ts';
@@ -20,11 +21,12 @@ export const execOp: OpMaker = (vertex, deps) => {
   if (op.case !== 'exec') throw fail('invalid', 'llb', 'not an exec op');
   const exec = op.value;
   const meta = checked(exec);
+  const resources = resourcesOf(vertex.metadata?.linuxResources);
   return {
     async cacheMap() {
       return execCacheMap(exec, vertex.op.platform, vertex.inputs.length);
     },
-    exec: (inputs, ctx) => runExec(exec, meta, inputs, deps, ctx),
+    exec: (inputs, ctx) => runExec({ op: exec, meta, resources }, inputs, deps, ctx),
   };
 };
 
@@ -48,9 +50,14 @@ function checked(op: ExecOp): Meta {
   return meta;
 }
 
+interface CheckedExec {
+  op: ExecOp;
+  meta: Meta;
+  resources: ExecSpec['resources'];
+}
+
 async function runExec(
-  op: ExecOp,
-  meta: Meta,
+  { op, meta, resources }: CheckedExec,
   inputs: readonly Ref[],
   deps: OpDeps,
   ctx: OpContext,
@@ -66,23 +73,26 @@ async function runExec(
       env: environment(meta),
       secretEnv: await secretEnvironment(op.secretenv, ctx),
       ...modesOf(op),
-      resources: resourcesOf(ctx.vertex.metadata?.linuxResources),
+      resources,
     });
     const io = {
       stdout: (chunk: Buffer) => log.write(1, chunk),
       stderr: (chunk: Buffer) => log.write(2, chunk),
     };
-    const { exitCode, oomKilled } = await deps.executor.run(spec, io, ctx.signal);
+    const { exitCode, shortage } = await deps.executor.run(spec, io, ctx.signal);
     const valid = meta.validExitCodes.length > 0 ? meta.validExitCodes : [0];
     if (!valid.includes(exitCode)) {
       // Looked at while the step's files are still there.
-      const failed = stepFailed(meta.args, exitCode, oomKilled, log.tail(), ctx);
+      const failed = stepFailed(meta.args, exitCode, shortage, log.tail(), ctx);
       const error = toDrydockError(await explainDisk(failed, deps.store), 'exec');
       const what = { op: ctx.vertex.op, inputs: op.mounts.map(({ input }) => inputs[Number(input)]) };
       if (!ctx.signal.aborted) {
         await leave(error, deps.store, what, (lease) => prepared.keep(op.mounts, lease));
       }
       throw error;
+    }
+    if (shortage !== undefined) {
+      log.write(2, Buffer.from(`warning: ${shortageText(shortage)}, and the step went on without it\n`));
     }
     return await prepared.commit(keptName(ctx.vertex));
   } catch (err) {
@@ -93,11 +103,14 @@ async function runExec(
   }
 }
 
-/** The limits that the definition sets for a step. They are no part of the step's cache key. */
+/**
+ * The limits that the definition sets for a step. They are no part of the step's cache key. Throws `invalid` (hop `llb`)
+ * for limits that cannot be.
+ */
 function resourcesOf(limits: LinuxResources | undefined): ExecSpec['resources'] {
   if (limits === undefined) return undefined;
   const number = (value: bigint) => (value === 0n ? undefined : Number(value));
-  return {
+  return checkLimits({
     memory: number(limits.memory),
     memorySwap: number(limits.memorySwap),
     cpuShares: number(limits.cpuShares),
@@ -105,7 +118,7 @@ function resourcesOf(limits: LinuxResources | undefined): ExecSpec['resources'] 
     cpuQuota: number(limits.cpuQuota),
     cpusetCpus: limits.cpusetCpus || undefined,
     cpusetMems: limits.cpusetMems || undefined,
-  };
+  });
 }
 
 /** Names the step in an error that names none. */
@@ -118,12 +131,12 @@ function withStep(err: DrydockError, { vertex }: OpContext): DrydockError {
 function stepFailed(
   args: readonly string[],
   exitCode: number,
-  oomKilled: boolean,
+  shortage: Shortage | undefined,
   logTail: string[],
   { vertex }: OpContext,
 ): DrydockError {
   const command = JSON.stringify(args.join(' '));
-  const memory = oomKilled ? ': cannot allocate memory' : '';
+  const memory = shortage === undefined ? '' : `: cannot allocate memory (${shortageText(shortage)})`;
   return new DrydockError(
     `process ${command} did not complete successfully: exit code: ${exitCode}${memory}`,
     {
@@ -134,14 +147,17 @@ function stepFailed(
       step: vertex.name,
       source: vertex.source,
       details: { command: args.join(' ') },
-      hint: hintFor(exitCode, oomKilled, logTail),
+      hint: hintFor(exitCode, shortage, logTail),
     },
   );
 }
 
-function hintFor(exitCode: number, oomKilled: boolean, logTail: readonly string[]): string | undefined {
-  if (oomKilled)
-    return 'The kernel killed it for want of memory: give the build more, or use less in parallel.';
+function hintFor(
+  exitCode: number,
+  shortage: Shortage | undefined,
+  logTail: readonly string[],
+): string | undefined {
+  if (shortage !== undefined) return shortageHint(shortage);
   if (logTail.some((line) => line.includes('exec format error'))) {
     return 'A program is made for another platform than this machine, or is a script without #! line.';
   }

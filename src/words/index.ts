@@ -1,6 +1,6 @@
 /** Go's spellings, each read in one place: truth values, lists, times, sizes, URLs. Pure. */
 export { parseBool } from './bool.ts';
-export { ramInBytes } from './bytes.ts';
+export { ramInBytes, ramText } from './bytes.ts';
 export { readCompression } from './compression.ts';
 export { csvFields } from './csv.ts';
 export { daysAndWeeks, durationMs, durationNs } from './duration.ts';

@@ -76,7 +76,10 @@ test.each<[string, () => unknown]>([
   ['a path of slashes', () => withoutEnd(`${run('/')}x`, '/')],
   ['a password of NULs', () => credentialsOf({ auth: base64(`me:${run('\0')}x`) })],
   ['an amount of noughts', () => ramInBytes(`${run('0')}x`)],
-  ['a program’s name', () => failureOf(inBundle(`exec: "${run('exec')}": permission denied`), 1)],
+  [
+    'a program’s name',
+    () => failureOf(inBundle(`exec: "${run('exec')}": permission denied`), 1, { asked: { ulimits: [] } }),
+  ],
   ['the message of an error', () => stackDetail(new Error(`\n    at (${run(' (:')}`))],
   ['names of a certificate', () => splitSans(`:${run(' ')} "`)],
   [

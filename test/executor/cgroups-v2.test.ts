@@ -1,18 +1,13 @@
 /** What is read and written of cgroup v2, on a tree made of plain files: machines with v1 have none. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import {
-  type CgroupHost,
-  detectCgroups,
-  killGroup,
-  outOfMemory,
-  removeGroup,
-} from '../../src/executor/cgroups.ts';
-import { limitsFor } from '../../src/executor/limits.ts';
+import { type CgroupHost, detectCgroups, killGroup, removeGroup } from '../../src/executor/cgroups.ts';
+import { checkProcessors, limitsFor } from '../../src/executor/limits.ts';
+import { shortageIn, shortageText } from '../../src/executor/shortage.ts';
 
 let tree: string;
 let host: CgroupHost;
@@ -40,16 +35,54 @@ test('a tree mounted at /sys/fs/cgroup is v2; one beside it is hybrid, which cou
 test('the kernel’s count of what it killed for want of memory is in memory.events', () => {
   const events = (kills: number) =>
     writeFileSync(
-      join(tree, 'step/memory.events'),
+      join(tree, 'step/inner/memory.events'),
       `low 0\nhigh 0\nmax 12\noom 3\noom_kill ${kills}\noom_group_kill 0\n`,
     );
-  expect(outOfMemory(host, '/step')).toBe(false);
+  const told = () => {
+    const found = shortageIn(host, '/step/inner');
+    return found && shortageText(found);
+  };
+  renameSync(join(tree, 'step/inner'), join(tree, 'step/other'));
+  mkdirSync(join(tree, 'step/inner'));
+  const file = (name: string, text: string) => writeFileSync(join(tree, 'step', name), `${text}\n`);
+  expect(told()).toBeUndefined();
   events(0);
-  expect(outOfMemory(host, '/step')).toBe(false);
+  expect(told()).toBeUndefined();
   events(10);
-  expect(outOfMemory(host, '/step')).toBe(true);
+  // The machine itself had none left: there is no limit, or none that was reached.
+  const machine = 'the kernel killed a process of it, for the machine had no memory left';
+  expect(told()).toBe(machine);
+  file('inner/memory.max', 'max');
+  file('inner/memory.peak', String(60 << 20));
+  expect(told()).toBe(machine);
+  file('memory.max', String(1 << 30));
+  expect(told()).toBe(machine);
+  // The lowest limit on the way up is the one that is reached.
+  file('memory.max', String(64 << 20));
+  expect(told()).toBe('the kernel killed a process of it at the memory limit of 64MiB');
   // v1's file, and in its words, says nothing here.
-  expect(outOfMemory({ ...host, kind: 'v1' }, '/step')).toBe(false);
+  expect(shortageIn({ ...host, kind: 'v1' }, '/step/inner')).toBeUndefined();
+});
+
+test('v1 has the kills in memory.oom_control, and the lowest limit above in memory.stat', () => {
+  const v1: CgroupHost = { ...host, kind: 'v1' };
+  const file = (name: string, text: string) => writeFileSync(join(tree, 'step', name), text);
+  file('memory.oom_control', 'oom_kill_disable 0\nunder_oom 0\noom_kill 0\n');
+  expect(shortageIn(v1, '/step')).toBeUndefined();
+  file('memory.oom_control', 'oom_kill_disable 0\nunder_oom 0\noom_kill 2\n');
+  file('memory.stat', `cache 0\nhierarchical_memory_limit ${32 << 20}\nhierarchical_memsw_limit 1\n`);
+  file('memory.max_usage_in_bytes', `${32 << 20}\n`);
+  expect(shortageIn(v1, '/step')).toEqual({ limit: 32 << 20 });
+  file('memory.stat', 'hierarchical_memory_limit 9223372036854771712\n');
+  expect(shortageIn(v1, '/step')).toEqual({ limit: undefined });
+});
+
+test('processors and memory nodes that the machine has not are refused', () => {
+  const online = { cpus: '0-3,8\n', mems: '0\n' };
+  checkProcessors({ cpusetCpus: '0,2-3, 8', cpusetMems: '0' }, online);
+  checkProcessors({ cpusetCpus: '99' }, { cpus: '', mems: '' });
+  expect(() => checkProcessors({ cpusetCpus: '1-5' }, online)).toThrow('this machine has no CPU 4, 5');
+  expect(() => checkProcessors({ cpusetMems: '1' }, online)).toThrow('this machine has no memory node 1');
 });
 
 test('processes of a group and of those in it are found and killed', async () => {

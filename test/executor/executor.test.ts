@@ -16,6 +16,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { detectCgroups, removeGroup } from '../../src/executor/cgroups.ts';
 import { hardLimits, limitsFor, rlimitsFor } from '../../src/executor/limits.ts';
 import { kernel, probeExecutor } from '../../src/executor/probe.ts';
+import type { ExecSpec } from '../../src/executor/types.ts';
 import { folderOption } from '../../src/fs/overlay-options.ts';
 import { busyboxRoot } from '../kit/busybox.ts';
 import { Harness } from './harness.ts';
@@ -326,11 +327,36 @@ describe('mounts', () => {
 
 describe('limits and aborts', () => {
   test('memory is limited, and running out of it is told', async () => {
-    const { exitCode, oomKilled } = await h.run('head -c 100000000 /dev/zero | tail', {
-      resources: { memory: 20 << 20, memorySwap: 20 << 20 },
+    const resources = { memory: 20 << 20, memorySwap: 20 << 20 };
+    const big = 'head -c 100000000 /dev/zero | tail';
+    expect(await h.run(big, { resources })).toMatchObject({
+      exitCode: expect.toSatisfy((code) => code !== 0),
+      shortage: { limit: 20 << 20 },
     });
-    expect(exitCode).not.toBe(0);
-    expect(oomKilled).toBe(true);
+    // Also when the step does not mind.
+    expect(await h.run(`(${big}); true`, { resources })).toMatchObject({
+      exitCode: 0,
+      shortage: { limit: 20 << 20 },
+    });
+    expect((await h.run('true', { resources })).shortage).toBeUndefined();
+  });
+
+  test('limits with which no container can start are refused by name', async () => {
+    const limited = (more: Partial<ExecSpec>) => h.run('true', more);
+    await expect(limited({ ulimits: [{ name: 'nofile', soft: 3, hard: 4 }] })).rejects.toMatchObject({
+      code: 'invalid',
+      message: 'the ulimit nofile=3:4 is too low for a container to start',
+    });
+    await expect(limited({ resources: { memory: 4096 } })).rejects.toMatchObject({
+      code: 'invalid',
+      message: 'the memory limit of 4KiB is too low for a container to start',
+    });
+    const there = readFileSync('/sys/devices/system/cpu/online', 'utf8').trim();
+    await expect(limited({ resources: { cpusetCpus: '0,8190' } })).rejects.toMatchObject({
+      code: 'invalid',
+      message: 'this machine has no CPU 8190',
+      hint: `It has ${there}.`,
+    });
   });
 
   test('abort ends everything in the container at once', async () => {
@@ -414,6 +440,15 @@ async function until(holds: () => boolean): Promise<void> {
 function readTree(dir: string): string {
   return readdirSync(dir, { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile())
-    .map((entry) => readFileSync(join(entry.parentPath, entry.name), 'latin1'))
+    .map((entry) => textOf(join(entry.parentPath, entry.name)))
     .join('\n');
+}
+
+/** A file's text; '' for one that the runtime has taken away meanwhile. */
+function textOf(file: string): string {
+  try {
+    return readFileSync(file, 'latin1');
+  } catch {
+    return '';
+  }
 }

@@ -7,7 +7,7 @@ import { randomUUID } from 'node:crypto';
 import type { Readable } from 'node:stream';
 import { create } from '@bufbuild/protobuf';
 import { fail } from '../../errors/index.ts';
-import type { ExecControl, ExecSpec } from '../../executor/index.ts';
+import type { ExecControl, ExecEnd, ExecSpec } from '../../executor/index.ts';
 import {
   type FsView,
   lookLive,
@@ -37,8 +37,8 @@ interface ProcessIo {
 export interface ContainerProcess {
   /** Resolves once the process runs, or has ended before that was noticed. */
   readonly started: Promise<void>;
-  /** The exit code. Rejects when the process could not be run, or was stopped with its container. */
-  readonly ended: Promise<number>;
+  /** How it ended. Rejects when the process could not be run, or was stopped with its container. */
+  readonly ended: Promise<ExecEnd>;
   signal(name: NodeJS.Signals): void;
   resize(rows: number, cols: number): void;
 }
@@ -139,11 +139,11 @@ export class Container {
       started: (control: ExecControl) => gate.resolve(control),
       terminal: init.Tty,
     };
-    const run = async (): Promise<number> => {
+    const run = async (): Promise<ExecEnd> => {
       try {
-        if (first === undefined) return (await executor.run(spec, streams, signal)).exitCode;
+        if (first === undefined) return await executor.run(spec, streams, signal);
         const control = await first.control;
-        return (await control.exec(spec, streams, signal)).exitCode;
+        return await control.exec(spec, streams, signal);
       } catch (err) {
         gate.reject(err);
         throw err;

@@ -5,6 +5,7 @@ import { constants } from 'node:os';
 import { PassThrough } from 'node:stream';
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { DrydockError, fail } from '../../errors/index.ts';
+import { shortageText } from '../../executor/index.ts';
 import type { StatusSchema } from '../../pb/google/rpc/status_pb.js';
 import { type ExecMessage, ExecMessageSchema } from '../../pb/moby/buildkit/v1/frontend/gateway_pb.js';
 import type { ContainerProcess } from './container.ts';
@@ -147,8 +148,11 @@ function start(
     isStarted = true;
     for (const tell of early.splice(0)) tell();
     try {
-      const code = await (await process).ended;
-      if (code !== 0) exit = { Code: code, Error: { code: 2, message: `exit code: ${code}` } };
+      const { exitCode, shortage } = await (await process).ended;
+      if (exitCode !== 0) {
+        const why = shortage === undefined ? '' : `: cannot allocate memory (${shortageText(shortage)})`;
+        exit = { Code: exitCode, Error: { code: 2, message: `exit code: ${exitCode}${why}` } };
+      }
     } catch (err) {
       if (!(err instanceof DrydockError)) throw err;
       exit = { Code: unknownExit, Error: errorStatus(err) };

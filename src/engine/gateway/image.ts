@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { Duplex, PassThrough } from 'node:stream';
 import { create, toBinary } from '@bufbuild/protobuf';
 import { DrydockError, fail, toDrydockError } from '../../errors/index.ts';
-import type { ExecSpec } from '../../executor/index.ts';
+import { type ExecEnd, type ExecSpec, shortageHint, shortageText } from '../../executor/index.ts';
 import { dockerfileRequest } from '../../frontend/index.ts';
 import { image, marshal } from '../../llb/index.ts';
 import { hostPlatform, type ImageConfig, normalizeName } from '../../oci/index.ts';
@@ -131,13 +131,13 @@ async function runFrontend(
     };
     void serveGateway(gateway, connection);
     // It is left to end by itself: Return's answer is still on its way when we know the result.
-    const { exitCode } = await engine.executor.run(spec, io, context.signal);
+    const end = await engine.executor.run(spec, io, context.signal);
     connection.receive(null);
-    const failed = crashed(request.options.source ?? '', exitCode, log.lines());
+    const failed = crashed(request.options.source ?? '', end, log.lines());
     if (!gateway.isReturned) throw failed;
     // An error that it returned says more than its exit code; a result does not count when it failed after all.
     const result = await gateway.returned;
-    if (exitCode !== 0) throw failed;
+    if (end.exitCode !== 0) throw failed;
     return result;
   } catch (err) {
     throw toDrydockError(err, 'frontend');
@@ -150,12 +150,14 @@ async function runFrontend(
   }
 }
 
-function crashed(source: string, exitCode: number, logTail: string[]): DrydockError {
+function crashed(source: string, { exitCode, shortage }: ExecEnd, logTail: string[]): DrydockError {
+  const why = shortage === undefined ? '' : `: cannot allocate memory (${shortageText(shortage)})`;
   const message =
     exitCode === 0
       ? `the frontend ${source} ended without a result`
-      : `the frontend ${source} did not complete successfully: exit code: ${exitCode}`;
-  return new DrydockError(message, { code: 'failed', hop: 'frontend', exitCode, logTail });
+      : `the frontend ${source} did not complete successfully: exit code: ${exitCode}${why}`;
+  const hint = shortage && shortageHint(shortage);
+  return new DrydockError(message, { code: 'failed', hop: 'frontend', exitCode, logTail, hint });
 }
 
 function specOf(

@@ -75,7 +75,8 @@ onStores('a result', (store) => {
       );
       expect(error).toContain('cannot allocate memory');
       expect(error).toContain('(Dockerfile:3)');
-      expect(error).toContain('hint: The kernel killed it for want of memory');
+      expect(error).toContain('at the memory limit of 32MiB)');
+      expect(error).toContain('hint: Allow it more (--memory');
     });
 
     test('the user that it is to run as is not there', async () => {
