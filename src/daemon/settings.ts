@@ -5,7 +5,7 @@
 import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { JsonFault, type JsonValue, parseJson, placeOf } from '../auth/index.ts';
-import { imageStores, stepOomScoreOf, stepPidsOf } from '../engine/index.ts';
+import { imageStores, operatorLimits } from '../engine/index.ts';
 import { errnoCode, fail, nearest } from '../errors/index.ts';
 import { parseBool } from '../words/index.ts';
 import type { DaemonConfig } from './config.ts';
@@ -38,6 +38,7 @@ export const settings = {
   'insecure-tcp': { type: 'bool', help: 'Allow tcp:// without TLS on loopback, open to all of this machine' },
   'log-format': { type: 'string', value: 'FORMAT', help: 'text or json' },
   'log-level': { type: 'string', value: 'LEVEL', help: 'debug, info, warn or error' },
+  'max-parallelism': { type: 'string', value: 'N', help: 'Most steps that run at a time, over all builds' },
   policy: {
     type: 'path',
     value: 'FILE',
@@ -54,6 +55,16 @@ export const settings = {
     value: 'SECONDS',
     help: 'How long builds may go on after SIGTERM (default 15)',
   },
+  'step-cpus': {
+    type: 'string',
+    value: 'N',
+    help: 'Most processors that a step keeps busy, as 1.5; a build may ask for fewer',
+  },
+  'step-memory': {
+    type: 'string',
+    value: 'SIZE',
+    help: 'Most memory of a step, as 2g; a build may ask for less',
+  },
   'step-oom-score': {
     type: 'string',
     value: 'N',
@@ -63,6 +74,12 @@ export const settings = {
     type: 'string',
     value: 'N',
     help: 'Most processes and threads of a step (default 8192); 0: no limit',
+  },
+  'step-timeout': { type: 'string', value: 'TIME', help: 'Longest time that a step may run: 90s, 1h30m' },
+  'step-ulimit': {
+    type: 'list',
+    value: 'NAME=SOFT[:HARD]',
+    help: 'Ulimits of steps whose build does not set them',
   },
   snapshotter: { type: 'string', value: 'NAME', help: 'auto, overlayfs or native' },
   sync: { type: 'bool', help: 'Write an image to the disk before it is named (local store)' },
@@ -187,8 +204,7 @@ export function daemonConfig(sources: readonly SettingValues[], root: string): D
     containerdAddress: text('containerd-address'),
     containerdNamespace: text('containerd-namespace'),
     snapshotter: oneOf('snapshotter', ['auto', 'overlayfs', 'native']),
-    stepPids: stepPidsOf('step-pids', text('step-pids')),
-    stepOomScore: stepOomScoreOf('step-oom-score', text('step-oom-score')),
+    ...operatorLimits((name) => (name === 'step-ulimit' ? list(name)?.join(',') : text(name))),
     explain: pick('explain') as boolean | undefined,
     sync: pick('sync') as boolean | undefined,
     insecureRegistries: [...(list('insecure-registry') ?? [])],

@@ -40,8 +40,6 @@ export interface LimitOptions extends OperatorLimits {
    * no record is taken out.
    */
   gc?: readonly GcRule[];
-  /** The largest number of steps that run at one time. */
-  maxParallelism?: number;
   /**
    * Opens the root even on a full disk, with the space that is set aside for giving space back. A caller that is about
    * to fill the disk leaves this out: a build would leave no space for the `prune` that comes after it.
@@ -124,6 +122,9 @@ export function engineOn(store: Store, options: RegistryOptions & LimitOptions &
     cgroupParent: options.cgroupParent,
     pids: options.stepPids,
     oomScore: options.stepOomScore,
+    memory: options.stepMemory,
+    cpus: options.stepCpus,
+    ulimits: options.stepUlimits,
   });
   const kept = keptUnder(store.root);
   const explain = options.explain === false ? undefined : new Explainer(store.root);
@@ -133,6 +134,7 @@ export function engineOn(store: Store, options: RegistryOptions & LimitOptions &
     refs,
     executor,
     registry,
+    stepTimeout: options.stepTimeout,
     async solveNested(definition, ctx) {
       const job = solver.jobOf(ctx);
       const { vertices, output } = await job.load(definition);

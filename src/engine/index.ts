@@ -22,7 +22,7 @@ export { recordStatus } from './gateway/encode.ts';
 export { Gateway, type GatewayService } from './gateway/gateway.ts';
 export { callValues, encodingErrors } from './gateway/serve.ts';
 export { defaultRoot } from './root.ts';
-export { type OperatorLimits, stepLimitsFromEnv, stepOomScoreOf, stepPidsOf } from './step-limits.ts';
+export { type OperatorLimits, operatorLimits, stepLimitsFromEnv } from './step-limits.ts';
 export { type ImageStore, imageStores, parseImageStore, type StoreOptions } from './store-options.ts';
 export { containerdOf, otherStore, stateFolder } from './stores.ts';
 export { explainFromEnv, type TellOptions } from './tell-options.ts';

@@ -1,5 +1,7 @@
 /** The limits that an operator sets for every step, read from text. Pure. */
-import { fail } from '../errors/index.ts';
+import { fail, prefixed } from '../errors/index.ts';
+import { parseUlimit, type Ulimit } from '../llb/index.ts';
+import { durationMs, ramInBytes } from '../words/index.ts';
 
 /** The limits that hold for every step of an engine. */
 export interface OperatorLimits {
@@ -10,29 +12,88 @@ export interface OperatorLimits {
   stepPids?: number;
   /** The oom_score_adj of steps, 0 to 1000. Undefined: 500 more than this process has. */
   stepOomScore?: number;
+  /** The most memory of a step, in bytes; a build may ask for less. Undefined: as much as the build asks for. */
+  stepMemory?: number;
+  /** The most processors that a step may keep busy, 0.01 or more; a build may ask for less. */
+  stepCpus?: number;
+  /** The longest time that a step may run, in ms. */
+  stepTimeout?: number;
+  /** The ulimits of steps whose build does not set them. */
+  stepUlimits?: readonly Ulimit[];
+  /** The largest number of steps that run at one time, over all builds. */
+  maxParallelism?: number;
 }
 
-/** Reads the limits from the environment. Throws `invalid`. */
+/** The settings, by their names in a daemon's configuration. */
+const readers = {
+  'max-parallelism': (name, text) => ({ maxParallelism: countOf(name, text, 1, 1_000_000) }),
+  'step-cpus': (name, text) => ({ stepCpus: cpusOf(name, text) }),
+  'step-memory': (name, text) => ({ stepMemory: memoryOf(name, text) }),
+  'step-oom-score': (name, text) => ({ stepOomScore: countOf(name, text, 0, 1000) }),
+  'step-pids': (name, text) => ({ stepPids: countOf(name, text, 0, 4_194_304) }),
+  'step-timeout': (name, text) => ({ stepTimeout: timeoutOf(name, text) }),
+  'step-ulimit': (name, text) => ({ stepUlimits: ulimitsOf(name, text) }),
+} as const satisfies Record<string, (name: string, text: string) => OperatorLimits>;
+
+type LimitSetting = keyof typeof readers;
+
+/**
+ * Reads the limits. `textOf` returns a setting's text, `undefined` or `''` where it is not set, and `nameOf` the name
+ * by which an error calls it. A limit that is not set is no member of the result. Throws `invalid`.
+ */
+export function operatorLimits(
+  textOf: (setting: LimitSetting) => string | undefined,
+  nameOf: (setting: LimitSetting) => string = (setting) => setting,
+): OperatorLimits {
+  const found: OperatorLimits = {};
+  for (const [setting, read] of Object.entries(readers) as [LimitSetting, (typeof readers)[LimitSetting]][]) {
+    const text = textOf(setting);
+    if (text !== undefined && text !== '') Object.assign(found, read(nameOf(setting), text));
+  }
+  return found;
+}
+
+/** Reads the limits from the environment: `DRYDOCK_STEP_PIDS` and so on. Throws `invalid`. */
 export function stepLimitsFromEnv(env: NodeJS.ProcessEnv): OperatorLimits {
-  const { DRYDOCK_STEP_PIDS: pids, DRYDOCK_STEP_OOM_SCORE: score } = env;
-  return {
-    stepPids: stepPidsOf('DRYDOCK_STEP_PIDS', pids),
-    stepOomScore: stepOomScoreOf('DRYDOCK_STEP_OOM_SCORE', score),
-  };
+  const nameOf = (setting: LimitSetting) => `DRYDOCK_${setting.toUpperCase().replaceAll('-', '_')}`;
+  return operatorLimits((setting) => env[nameOf(setting)], nameOf);
 }
 
-/** Reads `stepPids` from a setting called `name`. Throws `invalid`. */
-export function stepPidsOf(name: string, text: string | undefined): number | undefined {
-  return countOf(name, text, 4_194_304);
+function countOf(name: string, text: string, least: number, most: number): number {
+  if (/^\d{1,7}$/.test(text) && Number(text) >= least && Number(text) <= most) return Number(text);
+  throw bad(name, text, `a number from ${least} to ${most}`);
 }
 
-/** Reads `stepOomScore` from a setting called `name`. Throws `invalid`. */
-export function stepOomScoreOf(name: string, text: string | undefined): number | undefined {
-  return countOf(name, text, 1000);
+function cpusOf(name: string, text: string): number {
+  const cpus = /^\d{1,4}(\.\d{1,3})?$/.test(text) ? Number(text) : 0;
+  if (cpus < 0.01) throw bad(name, text, 'a number of processors such as 1.5, at least 0.01');
+  return cpus;
 }
 
-function countOf(name: string, text: string | undefined, most: number): number | undefined {
-  if (text === undefined || text === '') return undefined;
-  if (/^\d{1,7}$/.test(text) && Number(text) <= most) return Number(text);
-  throw fail('invalid', 'client', `invalid ${name} ${JSON.stringify(text)}: want a number from 0 to ${most}`);
+function memoryOf(name: string, text: string): number {
+  const bytes = ramInBytes(text) ?? 0;
+  if (bytes <= 0) throw bad(name, text, 'a size such as 2g');
+  return bytes;
+}
+
+function timeoutOf(name: string, text: string): number {
+  const ms = /^\d+$/.test(text) ? Number(text) * 1000 : (durationMs(text) ?? 0);
+  // The longest time that a timer takes is 24.8 days.
+  if (ms < 1 || ms > 2 ** 31 - 1)
+    throw bad(name, text, 'seconds, or a time such as 90s or 1h30m, of 24 days at most');
+  return ms;
+}
+
+function ulimitsOf(name: string, text: string): Ulimit[] {
+  return text.split(',').map((each) => {
+    try {
+      return parseUlimit(each.trim());
+    } catch (err) {
+      throw prefixed(err, name);
+    }
+  });
+}
+
+function bad(name: string, text: string, want: string): Error {
+  return fail('invalid', 'client', `invalid ${name} ${JSON.stringify(text)}: want ${want}`);
 }

@@ -17,18 +17,19 @@ import { failureOf, readText } from './failure.ts';
 import type { DnsConfig } from './host-files.ts';
 import { type JoinTarget, join as joinContainer } from './join.ts';
 import { type Launch, launchCommand } from './launch.ts';
-import { checkProcessors, hardLimits, limitsFor, oomScoreFor, pidsFor, rlimitsFor } from './limits.ts';
+import { hardLimits, oomScoreFor, pidsFor, rlimitsFor, withUsual } from './limits.ts';
 import { ociSpec, processSpec } from './oci-spec.ts';
 import { Owner } from './owner.ts';
 import { hostFileMounts, placeMount, treeOf } from './place-mounts.ts';
 import { type RuntimeProcess, start } from './process.ts';
 import { seccompProfile } from './seccomp.ts';
 import { shortageIn } from './shortage.ts';
+import { limitsOfStep, type OperatorLimits } from './step-limits.ts';
 import { planStubs, removeStubs } from './stubs.ts';
 import type { ExecControl, ExecEnd, ExecIo, ExecSpec, Executor } from './types.ts';
 import { lookUpUser } from './users.ts';
 
-interface ExecutorOptions {
+interface ExecutorOptions extends OperatorLimits {
   /** This process's own folder. The bundles of running steps are in it. */
   runDir: string;
   /** A folder that all processes on one store share. In it each process says which cgroups are its own. */
@@ -106,12 +107,6 @@ function lookAtHost({ stateDir, pids, oomScore }: ExecutorOptions): Host {
   };
 }
 
-/** The processors and memory nodes that this machine has at the moment. */
-function onlineNow(): { cpus: string; mems: string } {
-  const online = (what: string) => readText(`/sys/devices/system/${what}/online`);
-  return { cpus: online('cpu'), mems: online('node') };
-}
-
 function numberIn(file: string): number {
   return Number(readText(file).trim());
 }
@@ -144,14 +139,8 @@ async function runStep(
     if (cgroups.kind !== 'none') {
       cgroup = host.owner.group(spec.cgroupParent || (options.cgroupParent ?? ''), spec.id);
     }
-    if (cgroups.controllers.has('cpuset')) checkProcessors(spec.resources, onlineNow());
-    const { resources, missing } = limitsFor(spec.resources, cgroups.controllers, host.pids);
-    const { rlimits, lowered } = rlimitsFor(spec.ulimits, host.most);
-    const warn = (text: string) => io.stderr(Buffer.from(`warning: ${text}\n`));
-    for (const controller of missing)
-      warn(`this host has no ${controller} cgroup: its limits are not applied`);
-    for (const name of lowered)
-      warn(`ulimit ${name} is lowered to ${host.most.get(name)}, the most this process may give`);
+    const limits = limitsOfStep(spec, options, host);
+    for (const text of limits.warnings) io.stderr(Buffer.from(`warning: ${text}\n`));
     const hasSecrets = files.length > 0 || (spec.secretEnv?.length ?? 0) > 0;
     const state = hasSecrets ? memory : bundle;
     const assembly: Assembly = {
@@ -171,8 +160,8 @@ async function runStep(
           cgroup,
           // As docker and BuildKit have it: on cgroups v1 programs look for their path below the host's mounts.
           cgroupNamespace: cgroups.kind !== 'v1',
-          resources,
-          rlimits,
+          resources: limits.oci,
+          rlimits: limits.rlimits,
           oomScore: host.oomScore,
           devices: spec.security === 'insecure' ? insecureDevices() : [],
           terminal: io.terminal === true,
@@ -202,7 +191,7 @@ async function runStep(
         void whenStarted(running, launch.pidFile, () => {
           started();
           const target = { bundle, state, id: spec.id, runc: launch.runc };
-          io.started?.(controlOf(target, running, host, rootSpec));
+          io.started?.(controlOf(target, running, { host, root: rootSpec, usualUlimits: options.ulimits }));
         });
         exitCode = await running.ended;
       } finally {
@@ -217,7 +206,7 @@ async function runStep(
     if (signal.aborted) throw canceled(signal.reason);
     const shortage = cgroup === undefined ? undefined : shortageIn(cgroups, cgroup);
     return {
-      exitCode: exitCode === 0 ? 0 : failureOf(bundle, exitCode, { asked: spec, shortage }),
+      exitCode: exitCode === 0 ? 0 : failureOf(bundle, exitCode, { asked: limits.applied, shortage }),
       shortage,
     };
   } catch (err) {
@@ -247,7 +236,11 @@ async function whenStarted(running: RuntimeProcess, pidFile: string, then: () =>
 let lastJoin = 0;
 
 /** The control of a container's first process, by which others are run in the container. */
-function controlOf(target: JoinTarget, init: RuntimeProcess, host: Host, root: ViewSpec): ExecControl {
+function controlOf(
+  target: JoinTarget,
+  init: RuntimeProcess,
+  { host, root, usualUlimits }: { host: Host; root: ViewSpec; usualUlimits: ExecSpec['ulimits'] | undefined },
+): ExecControl {
   const runIn = async (spec: ExecSpec, io: ExecIo, signal: AbortSignal): Promise<{ exitCode: number }> => {
     throwIfAborted(signal);
     const first = init.first();
@@ -257,7 +250,7 @@ function controlOf(target: JoinTarget, init: RuntimeProcess, host: Host, root: V
       spec,
       user: withLiveView(root, (view) => lookUpUser(view, spec.user)),
       capabilities: capabilitiesFor(spec.security, host.bounding),
-      rlimits: rlimitsFor(spec.ulimits, host.most).rlimits,
+      rlimits: rlimitsFor(withUsual(spec.ulimits, usualUlimits), host.most).rlimits,
       oomScore: host.oomScore,
       terminal: io.terminal === true,
     });

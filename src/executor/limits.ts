@@ -1,5 +1,6 @@
 /** Resource limits of a step: ulimits and cgroup limits, as far as this machine lets them be set. Pure. */
 import { fail } from '../errors/index.ts';
+import { ramText } from '../words/index.ts';
 import type { ExecSpec } from './types.ts';
 
 export interface Rlimit {
@@ -81,6 +82,48 @@ export function rlimitsFor(
   put('nofile', openFiles.soft, openFiles.hard);
   for (const { name, soft, hard } of asked) if (!put(name, soft, hard)) lowered.push(name);
   return { rlimits: [...limits.values()], lowered };
+}
+
+/** The ulimits that a step sets, and the usual ones for those that it does not set. */
+export function withUsual(asked: ExecSpec['ulimits'], usual: ExecSpec['ulimits'] = []): ExecSpec['ulimits'] {
+  if (usual.length === 0) return asked;
+  const names = new Set(asked.map(({ name }) => name));
+  return [...usual.filter(({ name }) => !names.has(name)), ...asked];
+}
+
+/** The period of a quota on processor time where none is asked for, in µs: the kernel's own. */
+const usualPeriod = 100_000;
+
+/**
+ * The limits of a step within the operator's: `memory` in bytes, `cpus` in processors that it may keep busy. What the
+ * step asked for beyond them is lowered, and named in `lowered`.
+ */
+export function capResources(
+  asked: ExecSpec['resources'],
+  { memory, cpus }: { memory?: number; cpus?: number },
+): { resources: ExecSpec['resources']; lowered: string[] } {
+  if (memory === undefined && cpus === undefined) return { resources: asked, lowered: [] };
+  const resources = { ...asked };
+  const lowered: string[] = [];
+  if (memory !== undefined && (resources.memory ?? Number.POSITIVE_INFINITY) > memory) {
+    if (resources.memory !== undefined) lowered.push(`memory (${ramText(resources.memory)})`);
+    // Swap stays what the step asked for, on top of its memory.
+    if ((resources.memorySwap ?? 0) > 0 && resources.memory !== undefined) {
+      resources.memorySwap = memory + ((resources.memorySwap as number) - resources.memory);
+    }
+    resources.memory = memory;
+  }
+  if (cpus !== undefined) {
+    const period = resources.cpuPeriod ?? usualPeriod;
+    // The kernel takes no quota below 1 ms.
+    const most = Math.max(1000, Math.floor(period * cpus));
+    const quota = (resources.cpuQuota ?? 0) > 0 ? (resources.cpuQuota as number) : undefined;
+    if (quota === undefined || quota > most) {
+      if (quota !== undefined) lowered.push(`CPU time (${quota} of ${period} µs)`);
+      Object.assign(resources, { cpuPeriod: period, cpuQuota: most });
+    }
+  }
+  return { resources, lowered };
 }
 
 /**

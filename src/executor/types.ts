@@ -43,7 +43,7 @@ export interface ExecSpec {
   network: 'default' | 'host' | 'none';
   security: 'sandbox' | 'insecure';
   extraHosts: { host: string; ip: string }[];
-  ulimits: { name: string; soft: number; hard: number }[];
+  ulimits: readonly { name: string; soft: number; hard: number }[];
   /** The size of /dev/shm, in bytes; 0: 64 MiB. */
   shmSize: number;
   cgroupParent: string;

@@ -12,6 +12,8 @@ export interface OpDeps {
   cache: Cache;
   refs: Refs;
   executor: Executor;
+  /** The longest time that a step may run, in ms; undefined: as long as it takes. */
+  stepTimeout?: number;
   /** Solves a nested definition (LLB's BuildOp) as part of the build that runs the op. */
   solveNested(definition: Definition, ctx: OpContext): Promise<Ref | undefined>;
 }

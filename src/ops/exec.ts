@@ -14,6 +14,7 @@ import { modesOf } from './exec/modes.ts';
 import { PreparedMounts } from './exec/mounts.ts';
 import { execSpec, secretEnvironment } from './exec/spec.ts';
 import { StepLog } from './exec/step-log.ts';
+import { StepTime } from './exec/step-time.ts';
 
 /** Makes the op of an exec vertex. Throws `invalid` and `unsupported` (hop `llb`) for a malformed op. */
 export const execOp: OpMaker = (vertex, deps) => {
@@ -64,6 +65,7 @@ async function runExec(
 ): Promise<Ref[]> {
   const prepared = new PreparedMounts(deps, ctx);
   const log = new StepLog(ctx.progress);
+  const time = new StepTime(deps.stepTimeout, ctx.signal);
   try {
     await prepared.prepare(op.mounts, inputs, meta.cwd);
     if (prepared.root === undefined) throw fail('internal', 'exec', 'the step has no root');
@@ -78,8 +80,9 @@ async function runExec(
     const io = {
       stdout: (chunk: Buffer) => log.write(1, chunk),
       stderr: (chunk: Buffer) => log.write(2, chunk),
+      started: () => time.start(),
     };
-    const { exitCode, shortage } = await deps.executor.run(spec, io, ctx.signal);
+    const { exitCode, shortage } = await deps.executor.run(spec, io, time.signal);
     const valid = meta.validExitCodes.length > 0 ? meta.validExitCodes : [0];
     if (!valid.includes(exitCode)) {
       // Looked at while the step's files are still there.
@@ -97,8 +100,10 @@ async function runExec(
     return await prepared.commit(keptName(ctx.vertex));
   } catch (err) {
     if (ctx.signal.aborted) throw canceled(ctx.signal.reason);
+    if (time.isUp) throw withStep(tooLong(meta.args, time, log.tail()), ctx);
     throw withStep(toDrydockError(err, 'exec'), ctx);
   } finally {
+    time.stop();
     await prepared.release();
   }
 }
@@ -126,6 +131,21 @@ function withStep(err: DrydockError, { vertex }: OpContext): DrydockError {
   err.step ??= vertex.name;
   err.source ??= vertex.source;
   return err;
+}
+
+function tooLong(args: readonly string[], { limit = 0 }: StepTime, logTail: string[]): DrydockError {
+  const command = JSON.stringify(args.join(' '));
+  const seconds = limit / 1000;
+  return new DrydockError(
+    `process ${command} was stopped: it ran longer than a step may here (${seconds} s)`,
+    {
+      code: 'failed',
+      hop: 'exec',
+      logTail,
+      details: { command: args.join(' ') },
+      hint: 'The limit is `step-timeout` (DRYDOCK_STEP_TIMEOUT) of the one who runs the builder.',
+    },
+  );
 }
 
 function stepFailed(
