@@ -40,6 +40,7 @@ export interface DockerfileRequest {
   /** Makes the result a list by platform, even of one platform; default: when there are several. */
   multiPlatform?: boolean;
   noCache: boolean;
+  /** Names of stages, lines of the Dockerfile, and texts of steps with `*` (`stepsToRun`). */
   noCacheFilter: string[];
   pull: boolean;
   network: 'default' | 'host' | 'none';

@@ -40,7 +40,11 @@ export const buildFlags = {
   'metadata-file': { type: 'string', value: 'FILE', help: 'Write the result as JSON to a file' },
   network: { type: 'string', value: 'MODE', help: 'Network of RUN steps: default, none or host' },
   'no-cache': { type: 'bool', help: 'Run every step again' },
-  'no-cache-filter': { type: 'list', value: 'STAGE', help: 'Run the steps of these stages again' },
+  'no-cache-filter': {
+    type: 'list',
+    value: 'STAGE|LINE|TEXT',
+    help: 'Run these steps again: a stage, a line, or a text ("RUN npm ci*")',
+  },
   output: {
     type: 'list',
     short: 'o',

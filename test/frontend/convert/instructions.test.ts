@@ -230,6 +230,23 @@ describe('RUN', () => {
     expect(result.vertex(/RUN 2/).metadata?.ignoreCache).toBe(true);
   });
 
+  it('noCacheFilter names steps by line and by text', async () => {
+    const text = 'FROM alpine:3 AS a\nRUN 1 \\\n  x\nRUN make all\nFROM a\nRUN make it\nCOPY f /\n';
+    const again = async (...noCacheFilter: string[]) => {
+      const { vertices } = await convert(text, { noCacheFilter });
+      const names = vertices.filter(({ metadata }) => metadata?.ignoreCache);
+      return names.map(({ name }) => name.replace(/^.*] /, '')).toSorted();
+    };
+    expect(await again('3')).toEqual(['RUN 1   x']);
+    expect(await again('5')).toEqual(['COPY f /', 'RUN make it']);
+    expect(await again('RUN make*', 'COPY f /')).toEqual(['COPY f /', 'RUN make all', 'RUN make it']);
+    expect(await again('RUN * it')).toEqual(['RUN make it']);
+    expect(await again('RUN make*l*l', 'a')).toEqual(['RUN 1   x', 'RUN make all']);
+    await expect(again('99')).rejects.toThrow('there is no RUN, COPY or ADD on line 99');
+    await expect(again('RUN make *all')).resolves.toEqual(['RUN make all']);
+    await expect(again('RUN mak')).rejects.toThrow('there is no RUN, COPY or ADD like "RUN mak"');
+  });
+
   it('exec form, network and security', async () => {
     const result = await on('RUN --network=host --security=insecure ["a", "b"]\n');
     expect(result.op(/RUN/, 'exec')).toMatchObject({ network: 1, security: 1, meta: { args: ['a', 'b'] } });

@@ -2,7 +2,7 @@ import type { SourceRange, Stopping } from '../../../errors/index.ts';
 import type { OpOptions, ProxyEnv, State } from '../../../llb/index.ts';
 import type { Platform } from '../../../oci/index.ts';
 import type { DockerfileRequest, FrontendHost } from '../../types.ts';
-import type { Base, Dockerfile, Stage } from '../ast.ts';
+import type { Base, Dockerfile, Instruction, Stage } from '../ast.ts';
 import { type ExpandOptions, expandWord } from '../expand/expand.ts';
 import { undefinedVarFindings } from '../lint/findings.ts';
 import type { Allowances } from './allowance.ts';
@@ -30,6 +30,8 @@ export interface Conversion {
   /** SOURCE_DATE_EPOCH, in seconds. */
   readonly epoch?: number;
   readonly stages: StageTable;
+  /** The steps that run again although the cache has them, beside those of whole stages. */
+  readonly runAgain: ReadonlySet<Instruction>;
   readonly findings: LintFindings;
   /** The stages whose base image sets SHELL; checks need to know. */
   readonly shellInBase: Set<Stage>;

@@ -17,6 +17,7 @@ import type { LintFindings } from './findings.ts';
 import { withGrown } from './grown.ts';
 import { containerOf, platformOf, setPlatform } from './image.ts';
 import { planStages } from './plan.ts';
+import { stepsToRun } from './run-again.ts';
 import { type StageState, StageTable } from './stages.ts';
 
 interface ConvertInput {
@@ -64,6 +65,7 @@ export async function convertDockerfile(input: ConvertInput): Promise<FrontendTa
     proxy: proxyOf(request.buildArgs),
     epoch,
     stages: new StageTable(),
+    runAgain: stepsToRun(file, request.noCacheFilter),
     findings,
     isIgnored: (path) => isIgnored(path),
     context,

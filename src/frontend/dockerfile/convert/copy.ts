@@ -60,7 +60,7 @@ export function convertCopy(
   const options: OpOptions = {
     name,
     location: opLocation(conversion, instruction.range),
-    ignoreCache: stage.ignoreCache,
+    ignoreCache: stage.ignoreCache || conversion.runAgain.has(instruction),
   };
   // A chmod may have to look at what is there, so it does not go with --link.
   if (copied.flags.link && copied.mode === undefined) {

@@ -45,7 +45,7 @@ export function convertRun(
     name: nextStep(conversion, stage, text, stage.platform, values.env),
     description: { 'com.docker.dockerfile.v1.command': instruction.original },
     location: opLocation(conversion, instruction.range),
-    ignoreCache: stage.ignoreCache,
+    ignoreCache: stage.ignoreCache || conversion.runAgain.has(instruction),
     platform: stage.platform,
     mounts,
     secrets,
