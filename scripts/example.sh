@@ -6,4 +6,11 @@ cd "$(dirname "$0")/.."
 bash scripts/setup.sh
 cp "$(PATH="$PATH:/usr/sbin:/sbin" command -v busybox)" examples/hello/busybox
 say "building examples/hello"
-as_root ./drydock build -t hello:example examples/hello
+if ./drydock unshare true; then
+  ./drydock build -t hello:example examples/hello
+elif command -v sudo >/dev/null; then
+  say "building as root, since this user cannot"
+  as_root ./drydock build -t hello:example examples/hello
+else
+  die "see the hint above; or run this as root"
+fi

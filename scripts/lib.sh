@@ -20,6 +20,8 @@ need_commands() {
   done
   [ ${#missing[@]} = 0 ] && return
   command -v apt-get >/dev/null || die "please install: ${missing[*]}"
+  [ "$(id -u)" = 0 ] || command -v sudo >/dev/null || die "${missing[*]} must be installed: ask somebody who may, for
+  apt-get install ${missing[*]}"
   say "installing ${missing[*]}"
   # Services of these packages are not wanted, only their programs.
   as_root env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 bash -c '

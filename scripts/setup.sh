@@ -6,10 +6,15 @@ cd "$(dirname "$0")/.."
 . scripts/lib.sh
 
 case "${1:-}" in
-  '') need_commands runc:runc git:git busybox:busybox-static ip:iproute2 iptables:iptables xz:xz-utils bzip2:bzip2 ;;
+  '')
+    # Users who are not root build in a user namespace, with a network of their own.
+    if [ "$(id -u)" = 0 ]; then network="ip:iproute2 iptables:iptables"; else network=newuidmap:uidmap; fi
+    # shellcheck disable=SC2086
+    need_commands runc:runc git:git busybox:busybox-static xz:xz-utils bzip2:bzip2 $network
+    ;;
   test)
     need_commands runc:runc git:git busybox:busybox-static ip:iproute2 iptables:iptables xz:xz-utils bzip2:bzip2 zstd:zstd \
-      docker-registry:docker-registry htpasswd:apache2-utils skopeo:skopeo getfacl:acl setfattr:attr \
+      newuidmap:uidmap docker-registry:docker-registry htpasswd:apache2-utils skopeo:skopeo getfacl:acl setfattr:attr \
       setcap:libcap2-bin containerd:containerd ctr:containerd ssh-agent:openssh-client gpg:gpg gpg-agent:gpg-agent unshare:util-linux setpriv:util-linux curl:curl /usr/bin/docker:docker.io systemd-analyze:systemd perl:perl-base mkfs.ext4:e2fsprogs mount:mount
     ;;
   bench)

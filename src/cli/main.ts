@@ -34,6 +34,10 @@ const commands: Record<string, { summary: string; load: () => Promise<{ default:
   store: { summary: 'Copy images and cache between stores', load: () => import('./commands/store.ts') },
   tag: { summary: 'Give an image another name', load: () => import('./commands/tag.ts') },
   token: { summary: 'Make a token for clients of a daemon', load: () => import('./commands/token.ts') },
+  unshare: {
+    summary: 'Run a command in the user namespace of rootless builds',
+    load: () => import('./commands/unshare.ts'),
+  },
   version: { summary: 'Show the version', load: () => import('./commands/version.ts') },
 };
 

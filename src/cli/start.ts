@@ -13,7 +13,8 @@ const uid = process.getuid?.();
 /** Beside the bundle for its owner; others leave nothing there that the owner could not remove. */
 function cacheFolder(): string {
   if (statSync(here).uid === uid) return `${here}.compile-cache`;
-  return uid === 0 ? '/var/cache/drydock' : `${process.env.XDG_CACHE_HOME || `${homedir()}/.cache`}/drydock`;
+  const isRoot = uid === 0 && process.env.DRYDOCK_ROOTLESS === undefined;
+  return isRoot ? '/var/cache/drydock' : `${process.env.XDG_CACHE_HOME || `${homedir()}/.cache`}/drydock`;
 }
 
 // Where it cannot be written, Node goes without.

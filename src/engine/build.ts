@@ -3,6 +3,7 @@
  * all.
  */
 import { fail } from '../errors/index.ts';
+import { rootlessProblem } from '../linux/index.ts';
 import type { ProgressSink } from '../progress/index.ts';
 import type { Session } from '../session/index.ts';
 import { type BuildOrigin, dropLeftovers, Job } from '../solver/index.ts';
@@ -86,12 +87,13 @@ function clientJudge(at: Pick<Bridge, 'engine' | 'job' | 'lease'>, check: Policy
 }
 
 /**
- * Throws `denied` unless this process is root's: the files of a build have all kinds of owners, and root alone can make
- * the containers of steps.
+ * Throws `denied` unless this process is root, of the machine or of a user namespace: the files of a build have all
+ * kinds of owners, and root alone can make the containers of steps.
  */
 function requireRoot(): void {
-  if (process.getuid?.() === 0) return;
-  throw fail('denied', 'host', 'building needs root for now', {
-    hint: 'Run drydock with sudo. `drydock doctor` says what else is needed.',
+  const problem = rootlessProblem();
+  if (problem === undefined) return;
+  throw fail('denied', 'host', `building without root needs a user namespace: ${problem.why}`, {
+    hint: `${problem.remedy} \`drydock doctor\` says what else is needed.`,
   });
 }

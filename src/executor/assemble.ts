@@ -5,7 +5,7 @@
  * is walked once, from file descriptor to file descriptor, and the place it led to is mounted, and mounted on, by its
  * descriptor. The runtime has nothing left to look up in such a tree.
  */
-import { chmodSync, chownSync, fstatSync, mkdirSync, writeFileSync } from 'node:fs';
+import { chmodSync, fstatSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DrydockError, errnoCode, fail, toDrydockError, withoutPaths } from '../errors/index.ts';
 import {
@@ -13,6 +13,7 @@ import {
   cloneMount,
   closeFd,
   inNewMountNamespace,
+  lchownSync,
   MOUNT_ATTR_NODEV,
   MOUNT_ATTR_NOEXEC,
   MOUNT_ATTR_NOSUID,
@@ -237,6 +238,6 @@ function holdInMemory(memory: string, files: Assembly['files']): void {
   for (const { path, data, uid, gid, mode } of files) {
     writeFileSync(path, data, { mode: 0o600 });
     chmodSync(path, mode);
-    if (uid !== 0 || gid !== 0) chownSync(path, uid, gid);
+    if (uid !== 0 || gid !== 0) lchownSync(path, uid, gid);
   }
 }

@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { canceled, fail, throwIfAborted, toDrydockError } from '../errors/index.ts';
 import { Limiter } from '../flow/index.ts';
 import { foldersIn, openView, specOfMounts, type ViewSpec, withLiveView } from '../fs/index.ts';
-import { closeFd } from '../linux/index.ts';
+import { checkOwner, closeFd, inUserNamespace } from '../linux/index.ts';
 import { inTurns, runTask } from '../workers/index.ts';
 import type { Assembly } from './assemble.ts';
 import { capabilitiesFor, ownBoundingSet } from './capabilities.ts';
@@ -93,7 +93,8 @@ export function createExecutor(options: ExecutorOptions): Executor {
 function lookAtHost({ stateDir, pids, oomScore }: ExecutorOptions): Host {
   const cgroups = detectCgroups();
   const bounding = ownBoundingSet();
-  const mayRaise = ((bounding >> BigInt(CAP_SYS_RESOURCE)) & 1n) === 1n;
+  // The kernel asks for this capability outside of user namespaces.
+  const mayRaise = !inUserNamespace() && ((bounding >> BigInt(CAP_SYS_RESOURCE)) & 1n) === 1n;
   return {
     cgroups,
     owner: new Owner(stateDir, cgroups),
@@ -129,6 +130,7 @@ async function runStep(
     const rootSpec = specOfMounts(spec.root.mounts);
     const view = openView(rootSpec);
     const user = lookUpUser(view, spec.user);
+    checkOwner(user.uid, [user.gid, ...user.groups]);
     const files: Assembly['files'] = [];
     const mounts = [
       ...hostFileMounts(spec, bundle, options.dns),
@@ -165,6 +167,7 @@ async function runStep(
           oomScore: host.oomScore,
           devices: spec.security === 'insecure' ? insecureDevices() : [],
           terminal: io.terminal === true,
+          userNamespace: inUserNamespace(),
         }),
       },
     };

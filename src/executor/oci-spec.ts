@@ -35,6 +35,11 @@ interface SpecInput {
   devices: OciDevice[];
   /** Gives the process a terminal. */
   terminal: boolean;
+  /**
+   * Whether this process is in a user namespace. There a sysfs can be mounted only in a network namespace that belongs
+   * to the user namespace; a step on another network sees the /sys that is there.
+   */
+  userNamespace: boolean;
 }
 
 /** The member `process` of the runtime's configuration. */
@@ -94,7 +99,7 @@ export function ociSpec(input: SpecInput): { mounts: OciMount[] } & Record<strin
     process: processSpec(input),
     root: { path: input.rootPath, readonly: spec.root.readonly },
     hostname: spec.hostname || 'buildkitsandbox',
-    mounts: systemMounts(spec),
+    mounts: systemMounts(spec, input.userNamespace && spec.network !== 'none'),
     linux: {
       namespaces: namespaces.map((type) => ({ type })),
       resources: { devices: [{ allow: insecure, access: 'rwm' }], ...input.resources },
@@ -114,7 +119,7 @@ export function refuseBytes(text: string): void {
   });
 }
 
-function systemMounts(spec: ExecSpec): OciMount[] {
+function systemMounts(spec: ExecSpec, bindsSys: boolean): OciMount[] {
   const ro = spec.security === 'insecure' ? 'rw' : 'ro';
   const mount = (destination: string, type: string, source: string, options: string[]) => ({
     destination,
@@ -132,7 +137,9 @@ function systemMounts(spec: ExecSpec): OciMount[] {
       ...['nosuid', 'noexec', 'nodev', 'mode=1777', `size=${spec.shmSize || defaultShm}`],
     ]),
     mount('/dev/mqueue', 'mqueue', 'mqueue', ['nosuid', 'noexec', 'nodev']),
-    mount('/sys', 'sysfs', 'sysfs', ['nosuid', 'noexec', 'nodev', ro]),
+    bindsSys
+      ? mount('/sys', 'bind', '/sys', ['rbind', 'rprivate', 'nosuid', 'noexec', 'nodev', 'ro'])
+      : mount('/sys', 'sysfs', 'sysfs', ['nosuid', 'noexec', 'nodev', ro]),
     mount('/sys/fs/cgroup', 'cgroup', 'cgroup', ['nosuid', 'noexec', 'nodev', 'relatime', ro]),
   ];
 }

@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import { release } from 'node:os';
 import { promisify } from 'node:util';
 import { errnoCode } from '../errors/index.ts';
+import { inUserNamespace } from '../linux/index.ts';
 import { detectCgroups } from './cgroups.ts';
 
 export interface Check {
@@ -17,7 +18,7 @@ export interface Check {
 
 const run = promisify(execFile);
 
-/** Checks runc, the namespace tools, the kernel, overlayfs, cgroups, user namespaces and the network. Never throws. */
+/** Checks runc, the namespace tools, the kernel, overlayfs, cgroups and the network. Never throws. */
 export async function probeExecutor(options: { runc?: string } = {}): Promise<Check[]> {
   return [
     await program(options.runc ?? 'runc', 'runc', 'Install it (Debian: apt-get install runc).'),
@@ -27,7 +28,6 @@ export async function probeExecutor(options: { runc?: string } = {}): Promise<Ch
     kernel(release()),
     overlayfs(),
     cgroups(),
-    userNamespaces(),
     {
       ok: true,
       name: 'network',
@@ -72,23 +72,15 @@ function overlayfs(): Check {
 function cgroups(): Check {
   const host = detectCgroups();
   const ok = host.kind !== 'none';
+  if (!ok && inUserNamespace()) {
+    const found = 'none are delegated to this user: limits are not applied (docs/rootless.md)';
+    return { ok: true, name: 'cgroups', found, remedy: '' };
+  }
   return {
     ok,
     name: 'cgroups',
     found: ok ? `${host.kind}: ${[...host.controllers].sort().join(' ')}` : (host.reason ?? 'none'),
     remedy: ok ? '' : 'Mount cgroups writable; without them limits are not applied.',
-  };
-}
-
-function userNamespaces(): Check {
-  const most = Number(read('/proc/sys/user/max_user_namespaces'));
-  const forbidden = read('/proc/sys/kernel/unprivileged_userns_clone').trim() === '0';
-  const ok = most > 0 && !forbidden;
-  return {
-    ok,
-    name: 'user namespaces',
-    found: ok ? `up to ${most}` : 'turned off',
-    remedy: ok ? '' : 'Only needed to run without root: `sysctl user.max_user_namespaces=15000`.',
   };
 }
 

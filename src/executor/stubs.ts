@@ -15,7 +15,15 @@ import {
   resolvePath,
   splitPath,
 } from '../fs/index.ts';
-import { type HostStat, lgetxattr, lutimesNs, readdirSync, rmdirSync, unlinkSync } from '../linux/index.ts';
+import {
+  type HostStat,
+  lgetxattr,
+  lutimesNs,
+  overlayXattr,
+  readdirSync,
+  rmdirSync,
+  unlinkSync,
+} from '../linux/index.ts';
 
 interface StubPlan {
   /** The paths that are not there yet, deepest first within each mount point. */
@@ -102,7 +110,7 @@ function pruneCopiedUp(holder: string, host: string, was: FsEntry, since: bigint
   if (!st?.isDirectory() || readdirSync(host).length > 0) return;
   if (was.type !== 'dir' || st.uid !== was.uid || st.gid !== was.gid || (st.mode & 0o7777) !== was.mode)
     return;
-  if (lgetxattr(host, 'trusted.overlay.opaque') !== undefined) return;
+  if (lgetxattr(host, overlayXattr('opaque')) !== undefined) return;
   if (st.mtimeNs !== was.mtimeNs && st.mtimeNs < since) return;
   const time = mtimeOf(holder);
   rmdirSync(host);

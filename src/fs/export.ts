@@ -1,6 +1,6 @@
 /** The worker task `fs.export`: writes a tree to a folder of the user's, as the local exporter does. */
 import { canceled } from '../errors/index.ts';
-import { lutimesNs, mkdirSync, readdirSync, realpathSync, rmSync } from '../linux/index.ts';
+import { lutimesNs, mkdirSync, readdirSync, realpathSync, rmSync, rootlessUser } from '../linux/index.ts';
 import { type Abortable, stopper } from './make.ts';
 import { openView } from './open.ts';
 import { outputError } from './output-error.ts';
@@ -26,7 +26,8 @@ export function exportTree(args: ExportArgs, ctx: Abortable): WrittenTree {
   const { dest, timestampNs } = args;
   try {
     mkdirSync(dest, { recursive: true });
-    const owners = process.geteuid?.() === 0;
+    // The owners inside of a user's namespace are no users of the machine.
+    const owners = process.geteuid?.() === 0 && rootlessUser() === undefined;
     const view = openView(args.spec, undefined, stopper(ctx));
     const real = realpathSync(dest);
     const written = writeTree(view, real, { timestampNs, owners, lenient: true, root: false }, ctx);

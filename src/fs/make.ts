@@ -2,7 +2,7 @@
  * Makes single files on the host: bytes, holes, nodes and attributes. All other files of fs write through these
  * functions.
  */
-import { closeSync, constants, fchmodSync, fchownSync, ftruncateSync, readSync, writeSync } from 'node:fs';
+import { closeSync, constants, fchmodSync, ftruncateSync, readSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { threadId } from 'node:worker_threads';
 import { canceled, errnoCode, fail } from '../errors/index.ts';
@@ -10,10 +10,12 @@ import {
   chmodSync,
   closeFd,
   copyFileRangeAt,
+  fchownSync,
   lchownSync,
   lsetxattr,
   lutimesNs,
-  mknod,
+  type mknod,
+  mknodInTree,
   type Nursery,
   openSync,
   S_IFBLK,
@@ -95,14 +97,21 @@ export function setAttributes(host: string, type: FsEntry['type'], attributes: A
   finishPath(host, attributes);
 }
 
-/** Makes a device or FIFO. Refuses a character device 0/0, which would be a deletion in a layer. */
-export function makeNode(host: string, entry: Pick<FsEntry, 'type' | 'rdev' | 'path'>): void {
-  if (entry.type === 'fifo') mknod(host, S_IFIFO | 0o600, 0);
+/**
+ * Makes a device or FIFO, in a tree of a store; or elsewhere, with `mknod` for `make`. Refuses a character device 0/0,
+ * which would be a deletion in a layer.
+ */
+export function makeNode(
+  host: string,
+  entry: Pick<FsEntry, 'type' | 'rdev' | 'path'>,
+  make: typeof mknod = mknodInTree,
+): void {
+  if (entry.type === 'fifo') make(host, S_IFIFO | 0o600, 0);
   else if (entry.type === 'char' && entry.rdev === 0n) {
     throw fail('unsupported', 'file', `${entry.path}: a character device 0/0 cannot be in a layer`, {
       hint: 'Exclude it: layers use such devices to mark deletions.',
     });
-  } else mknod(host, (entry.type === 'char' ? S_IFCHR : S_IFBLK) | 0o600, entry.rdev ?? 0n);
+  } else make(host, (entry.type === 'char' ? S_IFCHR : S_IFBLK) | 0o600, entry.rdev ?? 0n);
 }
 
 /**

@@ -1,11 +1,13 @@
 /** Turns lstat's results into entries, and reads the extended attributes that count as part of a file. */
 import { errnoCode } from '../errors/index.ts';
 import {
+  deviceXattr,
   type HostStat,
   lgetxattr,
   llistxattr,
   lstat,
   nameLength,
+  overlayXattr,
   readlinkSync,
   S_IFBLK,
   S_IFCHR,
@@ -77,12 +79,7 @@ export function isWhiteout(st: HostStat): boolean {
 
 /** Whether a folder of a layer hides what lower layers have in it. */
 export function isOpaque(hostPath: string): boolean {
-  return (
-    isYes(lgetxattr(hostPath, 'trusted.overlay.opaque')) || isYes(lgetxattr(hostPath, 'user.overlay.opaque'))
-  );
-}
-
-function isYes(value: Buffer | undefined): boolean {
+  const value = lgetxattr(hostPath, overlayXattr('opaque'));
   return value !== undefined && value.length === 1 && value[0] === 0x79;
 }
 
@@ -100,7 +97,8 @@ export function hostXattrs(entry: FsEntry): [name: string, value: Buffer][] {
   return out;
 }
 
-/** Whether an extended attribute belongs to the file, and not to this host or to overlayfs. */
+/** Whether an extended attribute belongs to the file, and not to this host, to overlayfs or to its stand-in. */
 export function isOwnXattr(name: string): boolean {
-  return name === 'security.capability' || (name.startsWith('user.') && !name.startsWith('user.overlay.'));
+  if (!name.startsWith('user.')) return name === 'security.capability';
+  return !name.startsWith('user.overlay.') && name !== deviceXattr;
 }

@@ -12,6 +12,7 @@ import {
   mkdirSync,
   mknod,
   Nursery,
+  overlayXattr,
   rmSync,
   S_IFCHR,
   unlinkSync,
@@ -164,7 +165,7 @@ export class LayerTarget {
     const hidden = this.#findLower(node, name, path)?.entry.type === 'dir';
     this.#clear(node, name, host);
     mkdirSync(host);
-    if (hidden) lsetxattr(host, 'trusted.overlay.opaque', Buffer.from('y'));
+    if (hidden) lsetxattr(host, overlayXattr('opaque'), Buffer.from('y'));
     lchownSync(host, attributes.uid, attributes.gid);
     chmodSync(host, attributes.mode);
     finishPath(host, attributes);

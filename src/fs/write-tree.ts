@@ -5,6 +5,7 @@ import {
   type HostStat,
   linkSync,
   mkdirSync,
+  mknod,
   renameSync,
   rmSync,
   symlinkSync,
@@ -101,7 +102,7 @@ export function writeTree(view: FsView, dest: string, options: WriteOptions, ctx
       return;
     }
     if (entry.type === 'symlink') symlinkSync(entry.link ?? '', host);
-    else if (!tolerate(() => makeNode(host, entry))) return;
+    else if (!tolerate(() => makeNode(host, entry, mknod))) return;
     setAttributes(host, entry.type, attributes);
   };
   walkSelected(

@@ -3,12 +3,13 @@
  * in `tree` form it holds the whole tree already, and whiteouts remove files. Layer format:
  * https://github.com/opencontainers/image-spec/blob/main/layer.md
  */
-import { closeSync, constants, fchmodSync, fchownSync, ftruncateSync, writeSync } from 'node:fs';
+import { closeSync, constants, fchmodSync, ftruncateSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { errnoCode, fail } from '../errors/index.ts';
 import { type FsView, isOwnXattr, isWhiteout, lstatHost } from '../fs/index.ts';
 import {
   chmodSync,
+  fchownSync,
   lchownSync,
   linkSync,
   lsetxattr,
@@ -16,7 +17,9 @@ import {
   makedev,
   mkdirSync,
   mknod,
+  mknodInTree,
   Nursery,
+  overlayXattr,
   readdirSync,
   rmSync,
   S_IFBLK,
@@ -32,7 +35,6 @@ import { LayerPaths } from './layer-paths.ts';
 const opaqueName = '.wh..wh..opq';
 const whiteoutPrefix = '.wh.';
 const newFile = constants.O_CREAT | constants.O_EXCL | constants.O_WRONLY | constants.O_NOFOLLOW;
-const opaqueAttr = 'trusted.overlay.opaque';
 
 interface ApplyOptions {
   form: 'overlay' | 'tree';
@@ -118,7 +120,7 @@ export class LayerApplier implements TarHandler {
       default: {
         const kind = entry.type === 'char' ? S_IFCHR : entry.type === 'block' ? S_IFBLK : S_IFIFO;
         const dev = entry.type === 'fifo' ? 0 : makedev(entry.devmajor, entry.devminor);
-        this.#replacing(host, () => mknod(host, kind | 0o600, dev));
+        this.#replacing(host, () => mknodInTree(host, kind | 0o600, dev));
         lchownSync(host, entry.uid, entry.gid);
         chmodSync(host, entry.mode);
       }
@@ -191,7 +193,7 @@ export class LayerApplier implements TarHandler {
       unlinkSync(host);
     }
     if (st === undefined || !st.isDirectory()) mkdirSync(host, 0o700);
-    if (opaque) lsetxattr(host, opaqueAttr, Buffer.from('y'));
+    if (opaque) lsetxattr(host, overlayXattr('opaque'), Buffer.from('y'));
     this.#dirMeta(host, entry);
     this.#paths.known(host);
   }
@@ -244,12 +246,12 @@ export class LayerApplier implements TarHandler {
       return;
     }
     if (st === undefined) mknod(host, S_IFCHR, 0);
-    else if (st.isDirectory()) lsetxattr(host, opaqueAttr, Buffer.from('y'));
+    else if (st.isDirectory()) lsetxattr(host, overlayXattr('opaque'), Buffer.from('y'));
   }
 
   #opaque(host: string, path: string): void {
     if (this.#tree) this.#clear(host, path);
-    else lsetxattr(host, opaqueAttr, Buffer.from('y'));
+    else lsetxattr(host, overlayXattr('opaque'), Buffer.from('y'));
   }
 
   /** Removes everything from a folder (tree form) that this archive did not make. */

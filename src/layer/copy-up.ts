@@ -7,7 +7,7 @@ import {
   lchownSync,
   lsetxattr,
   lutimesNs,
-  mknod,
+  mknodInTree,
   S_IFBLK,
   S_IFCHR,
   S_IFIFO,
@@ -20,7 +20,7 @@ export function copyUpFile(from: FsEntry, host: string): void {
   else if (from.type === 'file') copyFile(from, host);
   else {
     const kind = from.type === 'char' ? S_IFCHR : from.type === 'block' ? S_IFBLK : S_IFIFO;
-    mknod(host, kind | 0o600, from.rdev ?? 0n);
+    mknodInTree(host, kind | 0o600, from.rdev ?? 0n);
   }
   lchownSync(host, from.uid, from.gid);
   if (from.type !== 'symlink') chmodSync(host, from.mode);

@@ -4,7 +4,15 @@
  */
 import { clip, fail } from '../errors/index.ts';
 import { type FsView, isWhiteout, lstatHost } from '../fs/index.ts';
-import { chmodSync, lchownSync, lsetxattr, mkdirSync, readlinkSync, unlinkSync } from '../linux/index.ts';
+import {
+  chmodSync,
+  lchownSync,
+  lsetxattr,
+  mkdirSync,
+  overlayXattr,
+  readlinkSync,
+  unlinkSync,
+} from '../linux/index.ts';
 
 interface LayerFolder {
   /** Path on the host. */
@@ -110,7 +118,7 @@ export class LayerPaths {
     if (below?.type === 'symlink') return below.link ?? '';
     if (hidden) unlinkSync(host);
     mkdirSync(host, 0o755);
-    if (hidden) lsetxattr(host, 'trusted.overlay.opaque', Buffer.from('y'));
+    if (hidden) lsetxattr(host, overlayXattr('opaque'), Buffer.from('y'));
     if (below?.type === 'dir') {
       lchownSync(host, below.uid, below.gid);
       chmodSync(host, below.mode);

@@ -9,7 +9,7 @@ import {
   lstatHost,
   namesOfHost,
 } from '../fs/index.ts';
-import { compareNames, lgetxattr } from '../linux/index.ts';
+import { compareNames, lgetxattr, overlayXattr } from '../linux/index.ts';
 import { diffViews } from './diff.ts';
 
 /** One item of a layer, as its tar has it. */
@@ -65,7 +65,7 @@ function* walkFolder(
 
 /** Throws `unsupported` for a folder whose files are in another folder below (an overlayfs redirect). */
 export function checkRedirect(host: string, path: string): void {
-  if (lgetxattr(host, 'trusted.overlay.redirect') === undefined) return;
+  if (lgetxattr(host, overlayXattr('redirect')) === undefined) return;
   throw fail('unsupported', 'store', `overlayfs renamed the folder ${path} by a redirect`, {
     hint: 'Turn redirects off: echo N > /sys/module/overlay/parameters/redirect_dir',
   });

@@ -1,9 +1,9 @@
-/** System calls, names as bytes, files of trees, owners. */
+/** System calls, names as bytes, files of trees, owners, user namespaces. */
+export { checkOwner, fchownSync, lchownSync } from './chown.ts';
 export { sendDatagram } from './datagram.ts';
 export {
   chmodSync,
   copyFileSync,
-  lchownSync,
   linkSync,
   listNames,
   lstatSync,
@@ -36,6 +36,7 @@ export {
   makedev,
   minor,
   mknod,
+  mknodInTree,
   mount,
   openPty,
   peerCredentials,
@@ -73,4 +74,6 @@ export { Nursery } from './nursery.ts';
 export { closeFd, openIn, openPath, openReal, openRealFile, openRoot } from './open-in.ts';
 export { closeToOthers, ownDatabase, ownFolder } from './own.ts';
 export { removeTree } from './remove-tree.ts';
+export { rootlessProblem } from './rootless-problem.ts';
 export { markTop } from './top-folder.ts';
+export { deviceXattr, inUserNamespace, overlayXattr, ownIdMaps, rootlessUser } from './user-namespace.ts';

@@ -2,6 +2,7 @@
 import koffi from 'koffi';
 import { AT_FDCWD, AT_SYMLINK_NOFOLLOW, cName, fault, fns } from './call.ts';
 import { compareNames, nameOf } from './names.ts';
+import { deviceXattr, inUserNamespace } from './user-namespace.ts';
 
 const ENODATA = 61;
 const EOPNOTSUPP = 95;
@@ -53,6 +54,21 @@ export const S_IFBLK = 0o060000;
 export const S_IFDIR = 0o040000;
 export const S_IFCHR = 0o020000;
 export const S_IFIFO = 0o010000;
+
+/**
+ * Makes a device or FIFO node in a tree of a store. In a user namespace the kernel makes no device nodes; an empty file
+ * stands for each there, and `lstat` shows it as the node.
+ */
+export function mknodInTree(path: string, mode: number, dev: bigint | number): void {
+  const type = mode & S_IFMT;
+  if ((type !== S_IFCHR && type !== S_IFBLK) || Number(dev) === 0 || !inUserNamespace()) {
+    mknod(path, mode, dev);
+    return;
+  }
+  mknod(path, S_IFREG | (mode & 0o7777), 0);
+  const text = `${type === S_IFCHR ? 'c' : 'b'} ${major(dev)}:${minor(dev)}`;
+  lsetxattr(path, deviceXattr, Buffer.from(text));
+}
 
 /** Makes a device, FIFO or socket node. `mode` has the type bits and permissions; `dev` comes from `makedev`. */
 export function mknod(path: string, mode: number, dev: bigint | number): void {

@@ -5,8 +5,20 @@
 import { lstatSync } from 'node:fs';
 import koffi from 'koffi';
 import { AT_FDCWD, AT_SYMLINK_NOFOLLOW, cName, fault, fns } from './call.ts';
-import { major, makedev, minor, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from './libc.ts';
+import {
+  lgetxattr,
+  major,
+  makedev,
+  minor,
+  S_IFBLK,
+  S_IFCHR,
+  S_IFDIR,
+  S_IFLNK,
+  S_IFMT,
+  S_IFREG,
+} from './libc.ts';
 import { rawName } from './names.ts';
+import { deviceXattr, inUserNamespace } from './user-namespace.ts';
 
 /** The result of lstat. Times are ns since the epoch; `dev` and `rdev` are in glibc's encoding. */
 export class HostStat {
@@ -89,7 +101,19 @@ export function lstatInto(path: string, words: Uint32Array, at: number): boolean
   words.set(ctime, at + 8);
   words.set(mtime, at + 11);
   words.set(devices, at + 14);
+  if (words[at + 6] === 0 && inUserNamespace()) standsForDevice(path, words, at);
   return true;
+}
+
+/** Shows an empty file that stands for a device node as that node. */
+function standsForDevice(path: string, words: Uint32Array, at: number): void {
+  const mode = words[at + modeWord] as number;
+  if ((mode & S_IFMT) !== S_IFREG || words[at + 7] !== 0) return;
+  const [, type, high, low] =
+    /^([cb]) (\d+):(\d+)$/.exec(lgetxattr(path, deviceXattr)?.toString('latin1') ?? '') ?? [];
+  if (type === undefined) return;
+  words[at + modeWord] = (mode & ~S_IFMT) | (type === 'c' ? S_IFCHR : S_IFBLK);
+  words.set([Number(high), Number(low)], at + 14);
 }
 
 function plainLstat(path: string, words: Uint32Array, at: number): boolean {

@@ -11,6 +11,7 @@ import {
   makedev,
   mkdirSync,
   mknod,
+  mknodInTree,
   Nursery,
   rmSync,
   S_IFBLK,
@@ -91,7 +92,7 @@ export class FolderUnpacker implements TarHandler {
         mknod(at, S_IFIFO | 0o600, 0);
         break;
       default:
-        mknod(
+        mknodInTree(
           at,
           (entry.type === 'char' ? S_IFCHR : S_IFBLK) | 0o600,
           makedev(entry.devmajor, entry.devminor),

@@ -206,7 +206,7 @@ export const snapshotLabels = {
 
 /**
  * Snapshots are layers, each stacked on its `parent`. Layer folders are in overlayfs's format (whiteouts are 0/0
- * character devices, opaque folders carry `trusted.overlay.opaque=y`), so they can be read and written without
+ * character devices, opaque folders carry `trusted.overlay.opaque=y`, in a user namespace `user.overlay.opaque=y`), so they can be read and written without
  * mounting.
  */
 export interface Snapshots {

@@ -5,6 +5,7 @@ import { promisify } from 'node:util';
 import { containerdOf } from '../../engine/index.ts';
 import { fail, toDrydockError } from '../../errors/index.ts';
 import { type Check, probeExecutor } from '../../executor/index.ts';
+import { rootlessProblem, rootlessUser } from '../../linux/index.ts';
 import { runTask } from '../../workers/index.ts';
 import { type CommandContext, command } from '../command.ts';
 import { errorText } from '../error-text.ts';
@@ -40,12 +41,7 @@ export default command({
       ...(await probeExecutor()),
       await git(),
       await threads(),
-      {
-        ok: process.getuid?.() === 0,
-        name: 'user',
-        found: process.getuid?.() === 0 ? 'root' : `uid ${process.getuid?.()}`,
-        remedy: 'Building needs root for now: run drydock with sudo.',
-      },
+      user(),
       ...containerd(ctx),
       await store(ctx),
     ];
@@ -57,8 +53,20 @@ export default command({
 });
 
 function line({ ok, name, found, remedy }: Check): string {
-  const what = remedy === '' ? '' : `      ${''.padEnd(16)} ${remedy}\n`;
+  const what = ok || remedy === '' ? '' : `      ${''.padEnd(16)} ${remedy}\n`;
   return `${ok ? 'ok  ' : 'LACK'}  ${name.padEnd(16)} ${found}\n${what}`;
+}
+
+/** Whether this process is root, of the machine or of a namespace of the user's, and what else keeps it from that. */
+function user(): Check {
+  const name = 'user';
+  const problem = rootlessProblem();
+  if (problem !== undefined) {
+    return { ok: false, name, found: `uid ${process.getuid?.()}; ${problem.why}`, remedy: problem.remedy };
+  }
+  const by = rootlessUser();
+  if (by === undefined) return { ok: true, name, found: 'root', remedy: '' };
+  return { ok: true, name, found: `uid ${by.uid}, root of a user namespace (rootless)`, remedy: '' };
 }
 
 async function git(): Promise<Check> {

@@ -1,9 +1,10 @@
 /** A unix socket for a step, through which the step reaches the client's ssh agent. */
 import { randomUUID } from 'node:crypto';
-import { chmodSync, chownSync, closeSync, constants, mkdirSync, openSync, rmSync } from 'node:fs';
+import { chmodSync, closeSync, constants, mkdirSync, openSync, rmSync } from 'node:fs';
 import { createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
+import { lchownSync } from '../../linux/index.ts';
 
 interface ForwardedSocket {
   /** The path of the socket on this host, to be mounted. */
@@ -52,7 +53,7 @@ export async function forwardSocket(
       server.once('error', reject);
       server.listen(`/proc/self/fd/${fd}/agent.sock`, resolve);
     });
-    chownSync(path, owner.uid, owner.gid);
+    lchownSync(path, owner.uid, owner.gid);
     chmodSync(path, owner.mode);
   } catch (err) {
     close();

@@ -31,6 +31,7 @@ import {
   lutimesNs,
   makedev,
   mkdirSync,
+  mknod,
   Nursery,
   readdirSync,
   readlinkSync,
@@ -212,7 +213,7 @@ export class TreeReceiver {
       symlinkSync(stat.link, host);
     } else {
       try {
-        makeNode(host, { type, rdev: rdevOf(stat), path });
+        makeNode(host, { type, rdev: rdevOf(stat), path }, this.#options.careful ? mknod : undefined);
       } catch (err) {
         // Devices need a privilege that a receiver need not have.
         if (errnoCode(err) === 'EPERM') return false;

@@ -11,6 +11,7 @@ import { LocalImages } from './images.ts';
 import { layoutOf, type RootLayout } from './layout.ts';
 import { LocalLeases } from './leases.ts';
 import { overlayOptions, whyNoOverlay } from './overlay.ts';
+import { claimOwners } from './owners.ts';
 import { dropOwnRows, type Run, startRun, sweepDeadRuns } from './run.ts';
 import type { LocalParts } from './shared.ts';
 import { LocalSnapshots } from './snapshots.ts';
@@ -30,13 +31,14 @@ interface LocalStoreOptions {
 /**
  * Opens the store in a folder, or makes it. Several processes may have it open at once. Remains of killed processes are
  * swept. Throws `unsupported` (overlayfs asked for but not usable here, or a newer format), `conflict` (the root was
- * made with another snapshotter), `unavailable` (locked), `denied`, `corrupt`.
+ * made with another snapshotter, or its layers with other id mappings), `unavailable` (locked), `denied`, `corrupt`.
  */
 export async function openLocalStore(root: string, options: LocalStoreOptions = {}): Promise<Store> {
   const layout = makeFolders(root);
   const db = new Db(layout.db);
   let run: Run | undefined;
   try {
+    claimOwners(db);
     run = startRun(db, layout);
     const trash = new Trash(run.dir);
     const snapshotter = chooseSnapshotter(db, run, options.snapshotter ?? 'auto');

@@ -1,16 +1,27 @@
 /** Finds out which options this kernel's overlayfs needs, and whether it works on a folder's filesystem. */
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { lsetxattr, MNT_DETACH, mknod, mount, S_IFCHR, umount } from '../../linux/index.ts';
+import {
+  inUserNamespace,
+  lsetxattr,
+  MNT_DETACH,
+  mknod,
+  mount,
+  overlayXattr,
+  S_IFCHR,
+  umount,
+} from '../../linux/index.ts';
 
 /**
  * The mount options with which the kernel writes layers that can be read without it. `index=off` lets a layer be under
- * several mounts; redirects and metadata-only copies are turned off where they are on by default.
+ * several mounts; redirects and metadata-only copies are turned off where they are on by default, and so they are by
+ * `userxattr`, which an overlay in a user namespace needs (Linux 5.11).
  * https://docs.kernel.org/filesystems/overlayfs.html
  */
 export function overlayOptions(): string[] {
   const options: string[] = [];
   if (parameter('index') !== undefined) options.push('index=off');
+  if (inUserNamespace()) return [...options, 'userxattr'];
   if (parameter('redirect_dir') === 'Y') options.push('redirect_dir=off');
   if (parameter('metacopy') === 'Y') options.push('metacopy=off');
   return options;
@@ -35,7 +46,7 @@ export function whyNoOverlay(folder: string): string | undefined {
     for (const name of ['l1/d', 'l2', 'u', 'w', 'm']) mkdirSync(at(name), { recursive: true });
     writeFileSync(at('l2/gone'), '');
     mknod(at('l1/gone'), S_IFCHR, 0);
-    lsetxattr(at('l1/d'), 'trusted.overlay.opaque', Buffer.from('y'));
+    lsetxattr(at('l1/d'), overlayXattr('opaque'), Buffer.from('y'));
     const quoted = (path: string) => path.replaceAll(/[\\:,]/g, '\\$&');
     const folders = `workdir=${quoted(at('w'))},upperdir=${quoted(at('u'))}`;
     const lower = `lowerdir=${quoted(at('l1'))}:${quoted(at('l2'))}`;

@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto';
-import { chmodSync, chownSync, existsSync, lstatSync, mkdirSync, renameSync } from 'node:fs';
+import { chmodSync, existsSync, lstatSync, mkdirSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { errnoCode, fail } from '../../errors/index.ts';
 import type { Mount } from '../../fs/index.ts';
-import { markTop } from '../../linux/index.ts';
+import { lchownSync, markTop } from '../../linux/index.ts';
 import type { Digest } from '../../oci/index.ts';
 import { isDue, nextTurn, runTask } from '../../workers/index.ts';
 import { gcLabels, type SnapshotInfo, type Snapshots, snapshotLabels } from '../store.ts';
@@ -108,7 +108,7 @@ export class LocalSnapshots implements Snapshots {
     }
     const stat = lstatSync(join(layerFolder(this.#shared.layout, parentLayer), 'fs'));
     const mine = lstatSync(dir);
-    if (stat.uid !== mine.uid || stat.gid !== mine.gid) chownSync(dir, stat.uid, stat.gid);
+    if (stat.uid !== mine.uid || stat.gid !== mine.gid) lchownSync(dir, stat.uid, stat.gid);
     if (stat.mode !== mine.mode) chmodSync(dir, stat.mode & 0o7777);
   }
 

@@ -14,7 +14,7 @@ import {
   lstatSync,
   lutimesNs,
   mkdirSync,
-  mknod,
+  mknodInTree,
   openSync,
   readdirSync,
   readlinkSync,
@@ -119,7 +119,7 @@ export function copyTree(args: { from: string; to: string }, ctx?: TaskContext):
       }
       if (type === S_IFREG) copyFile(source, target, stat.size, stat.blocks);
       else if (type === S_IFLNK) symlinkSync(readlinkSync(source), target);
-      else mknod(target, Number(stat.mode), stat.rdev);
+      else mknodInTree(target, Number(stat.mode), stat.rdev);
       copyAttributes(source, target, root);
     }
   }

@@ -1,0 +1,254 @@
+/**
+ * Builds of a user who is not root, without sudo: docs/rootless.md. The command makes a user namespace for itself, and
+ * the images are those that root makes, bit for bit.
+ */
+import { execFileSync } from 'node:child_process';
+import { existsSync, lstatSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { busyboxRoot } from '../kit/busybox.ts';
+import { Cli } from '../kit/cli.ts';
+import { OrdinaryUser } from '../kit/ordinary-user.ts';
+
+let user: OrdinaryUser;
+let cli: Cli;
+let rootfs: Buffer;
+
+beforeAll(() => {
+  user = new OrdinaryUser();
+  cli = new Cli();
+  rootfs = rootTar();
+});
+afterAll(() => {
+  cli?.close();
+  user?.close();
+});
+
+/** A root filesystem with everything that an ordinary user can usually not make. */
+function rootTar(): Buffer {
+  const dir = mkdtempSync(join(tmpdir(), 'drydock-rootfs-'));
+  try {
+    busyboxRoot(dir);
+    const sh = (script: string) => execFileSync('sh', ['-ec', script], { cwd: dir });
+    mkdirSync(join(dir, 'dev'));
+    sh(
+      'mknod -m 620 dev/console c 5 1; mknod -m 660 dev/loop0 b 7 0; chown 0:6 dev/loop0; mkfifo -m 600 dev/pipe',
+    );
+    sh('cp bin/busybox bin/capable; setcap cap_net_raw+ep bin/capable; ln bin/capable bin/also-capable');
+    sh(
+      'echo x >nobody; chown 65534:65534 nobody; chmod 4711 nobody; mkdir -m 1777 sticky; chown 1000:10 sticky',
+    );
+    sh(
+      'mkdir -p old/a old/b; echo 1 >old/a/1; echo 2 >old/b/2; echo 3 >old/3; setfattr -n user.mark -v here old/3',
+    );
+    return execFileSync('tar', ['--xattrs', '--xattrs-include=*', '--sort=name', '-c', '.'], {
+      cwd: dir,
+      maxBuffer: 1 << 26,
+    });
+  } finally {
+    rmSync(dir, { recursive: true });
+  }
+}
+
+/** Steps after which every mark that a layer can have is in some layer. */
+const dockerfile = `FROM scratch AS base
+ADD root.tar /
+ENV PATH=/bin
+FROM base AS worked
+RUN rm -rf /old/a && mkdir /old/a && echo new >/old/a/new && mv /old/b /old/c && rm /old/3
+RUN chown -R ann:ann /old/c && chown 65534:12345 /old && chmod 2750 /old && ln /nobody /somebody && ln -s nobody /link
+RUN id >/id; echo $(cat /proc/self/uid_map | wc -l) lines >/dev/null; touch /tmp/x && rm /tmp/x
+FROM base
+COPY --from=worked --chown=ann /old /mine
+COPY --from=base /dev/console /dev/loop0 /devices/
+COPY --link --chmod=640 --chown=7:8 file /linked/
+USER ann
+WORKDIR /home/ann
+RUN echo $(id) >mine && chmod 600 mine
+USER root
+RUN rm /devices/console && rmdir /sticky && mkdir /sticky
+`;
+
+const flags = ['--provenance=false', '--build-arg', 'SOURCE_DATE_EPOCH=1700000000', '--progress=plain'];
+
+/** The digest of an image that was just built with a metadata file. */
+const digestIn = (file: string) =>
+  (JSON.parse(readFileSync(file, 'utf8')) as Record<string, string>)['containerimage.digest'];
+
+describe('an image', () => {
+  for (const snapshotter of ['overlayfs', 'native']) {
+    test(`is the same as root's, bit for bit (${snapshotter})`, async () => {
+      const files = { Dockerfile: dockerfile, 'root.tar': rootfs, file: 'f' };
+      const build = (dir: string) => [
+        ...['--snapshotter', snapshotter, 'build', ...flags, '--metadata-file', join(dir, 'metadata')],
+        ...['-o', 'type=image,name=same,rewrite-timestamp=true', dir],
+      ];
+      const mine = user.files(`same-${snapshotter}`, files);
+      const roots = cli.files(`same-${snapshotter}`, files);
+      const root = (at: string) => ({ env: { DRYDOCK_ROOT: join(at, `root-${snapshotter}`) } });
+      await user.ok(build(mine), root(user.home));
+      await cli.ok(build(roots), root(cli.dir));
+      expect(digestIn(join(mine, 'metadata'))).toBe(digestIn(join(roots, 'metadata')));
+
+      const again = await user.drydock(build(mine), root(user.home));
+      expect(again.stderr + again.stdout).not.toContain('not cached');
+      expect(again.code).toBe(0);
+    });
+  }
+
+  test('has a device node of a layer as root’s has, though the kernel makes none in a user namespace', async () => {
+    const dir = user.files('devices', {
+      Dockerfile:
+        'FROM scratch\nADD root.tar /\nENV PATH=/bin\nRUN ls -l /dev/../devices 2>/dev/null; true\n',
+      'root.tar': rootfs,
+    });
+    await user.ok(['build', '-o', 'type=tar,dest=out.tar', '.'], { cwd: dir });
+    const list = execFileSync('tar', ['-tvf', join(dir, 'out.tar')], { encoding: 'utf8' });
+    expect(list).toMatch(/^crw--w---- 0\/0 +5,1 .* dev\/console$/m);
+    expect(list).toMatch(/^brw-rw---- 0\/6 +7,0 .* dev\/loop0$/m);
+    expect(list).toMatch(/^-rws--x--x 65534\/65534 .* nobody$/m);
+  });
+});
+
+describe('a step', () => {
+  test('is root of the namespace, with the users of the range, and nobody on the machine', async () => {
+    const dir = user.files('step', {
+      Dockerfile: `FROM scratch
+ADD root.tar /
+ENV PATH=/bin
+RUN id -u; cat /proc/self/uid_map; touch /f && chown 65534 /f && stat -c %u /f; cat /proc/1/cmdline | tr '\\0' ' '
+RUN mknod /device c 1 3 || echo no device; hostname other || echo no other hostname
+`,
+      'root.tar': rootfs,
+    });
+    const { code, stderr } = await user.drydock(['build', '--no-cache', '--progress=plain', '.'], {
+      cwd: dir,
+    });
+    expect(code, stderr).toBe(0);
+    expect(stderr).toMatch(/ 0\n/);
+    expect(stderr).toMatch(new RegExp(` 0 +${user.uid} +1\n`));
+    expect(stderr).toMatch(/ 65534\n/);
+    expect(stderr).toContain('no device');
+  });
+
+  test('may have secrets, cache mounts, tmpfs, and mounts of other stages', async () => {
+    const dir = user.files('mounts', {
+      Dockerfile: `FROM scratch AS base
+ADD root.tar /
+ENV PATH=/bin
+FROM base
+RUN --mount=type=secret,id=s,uid=1000,mode=400 --mount=type=cache,target=/c,uid=1000 --mount=type=tmpfs,target=/t \\
+  --mount=from=base,target=/base --mount=type=bind,target=/src,rw \\
+  stat -c 'secret %u %a' /run/secrets/s; stat -c 'cache %u' /c; touch /t/x /c/x /src/x; cat /base/old/3
+RUN --mount=type=secret,id=s,env=SECRET echo "secret: $SECRET"
+RUN --network=none ip link | wc -l
+`,
+      'root.tar': rootfs,
+      secret: 'word',
+    });
+    const args = ['build', '--no-cache', '--progress=plain', '--secret', 'id=s,src=secret', '.'];
+    const { code, stderr } = await user.drydock(args, { cwd: dir });
+    expect(code, stderr).toBe(0);
+    expect(stderr).toContain('secret 1000 400');
+    expect(stderr).toContain('cache 1000');
+    expect(stderr).toContain('secret: word');
+    expect(existsSync(join(dir, 'x'))).toBe(false);
+  });
+
+  test('is ended with its processes by Ctrl-C, and leaves nothing', async () => {
+    const dir = user.files('sleep', {
+      Dockerfile: 'FROM scratch\nADD root.tar /\nENV PATH=/bin\nRUN echo begun; sleep 1000 & sleep 1000\n',
+      'root.tar': rootfs,
+    });
+    const child = user.start([user.command, 'build', '--progress=plain', dir]);
+    await new Promise<void>((resolve) => {
+      child.stderr.on('data', (text) => String(text).includes(' begun') && resolve());
+    });
+    const ended = new Promise((resolve) => child.once('close', resolve));
+    child.kill('SIGINT');
+    expect(await ended).toBe(130);
+    expect(user.processes()).toEqual([]);
+    expect(execFileSync('find', [join(user.root, 'run')], { encoding: 'utf8' })).not.toContain('exec');
+  });
+
+  test('is ended by kill -9 of the command, which is the process that the shell started', async () => {
+    const child = user.start([user.command, 'build', '--progress=plain', join(user.home, 'sleep')]);
+    await new Promise<void>((resolve) => {
+      child.stderr.on('data', (text) => String(text).includes(' begun') && resolve());
+    });
+    const ended = new Promise((resolve) => child.once('close', resolve));
+    child.kill('SIGKILL');
+    await ended;
+    await expect.poll(() => user.processes(), { timeout: 10_000 }).toEqual([]);
+  });
+});
+
+describe('files', () => {
+  test('of an output are the user’s, whoever owns them in the image', async () => {
+    const dir = user.files('out', {
+      Dockerfile: 'FROM scratch\nADD root.tar /\n',
+      'root.tar': rootfs,
+    });
+    await user.ok(['build', '-o', 'type=local,dest=out', '.'], { cwd: dir });
+    expect(lstatSync(join(dir, 'out/nobody')).uid).toBe(user.uid);
+    expect(lstatSync(join(dir, 'out/old')).uid).toBe(user.uid);
+    // No device node could be made, and nothing else stands for it there.
+    expect(existsSync(join(dir, 'out/dev/console'))).toBe(false);
+  });
+
+  test('of the root are readable by this user, and nobody else; prune leaves nothing of theirs', async () => {
+    expect(lstatSync(join(user.root, 'snapshots')).mode & 0o777).toBe(0o700);
+    await user.ok(['prune', '-a', '--images']);
+    expect(execFileSync('ls', [join(user.root, 'snapshots')], { encoding: 'utf8' })).toBe('');
+  });
+
+  test('of an owner beyond the range are refused, with the remedy', async () => {
+    const dir = user.files('far', {
+      Dockerfile: 'FROM scratch\nCOPY --chown=70000:70000 f /f\n',
+      f: '',
+    });
+    const { code, stderr } = await user.drydock(['build', dir]);
+    expect(code).not.toBe(0);
+    expect(stderr).toMatch(/70000/);
+    expect(stderr).toMatch(/\/etc\/subuid/);
+  });
+});
+
+describe('a root', () => {
+  test('that a user made is not taken for root’s, nor the other way round', async () => {
+    const dir = user.files('whose', { Dockerfile: 'FROM scratch\nCOPY f /f\n', f: '' });
+    const root = join(user.home, 'whose-root');
+    await user.ok(['--root', root, 'build', dir]);
+    const { code, stderr } = await cli.run(['--root', root, 'images']);
+    expect(code).toBe(1);
+    expect(stderr).toContain(`the layers in this root are user ${user.uid}'s rootless Drydock`);
+  });
+});
+
+test('`drydock unshare` shows a program the files as a build sees them, and ends as the program does', async () => {
+  expect(await user.ok(['unshare', 'id', '-u'])).toBe('0\n');
+  expect((await user.drydock(['unshare', 'sh', '-c', 'exit 7'])).code).toBe(7);
+  expect(await user.ok(['unshare', 'stat', '-c', '%u', user.home])).toBe('0\n');
+  expect((await user.drydock(['unshare', '/nowhere'])).stderr).toContain('cannot start /nowhere');
+});
+
+test('doctor finds nothing lacking', async () => {
+  const { code, stdout } = await user.drydock(['doctor']);
+  expect(stdout).toContain(`uid ${user.uid}, root of a user namespace (rootless)`);
+  expect(stdout).not.toContain('LACK');
+  expect(code).toBe(0);
+});
+
+test('the library builds in a program that was started in the namespace', async () => {
+  const dir = user.files('library', {
+    'build.mjs': `import { build } from ${JSON.stringify(join(user.command, '../../dist/index.js'))};
+const { descriptor } = await build({ context: 'context', tags: ['lib'] });
+console.log(descriptor.digest);`,
+    'context/Dockerfile': 'FROM scratch\nCOPY Dockerfile /f\n',
+  });
+  const node = process.execPath;
+  const plain = await user.run([node, 'build.mjs'], { cwd: dir });
+  expect(plain.stderr).toContain('drydock unshare node build.mjs');
+  expect(await user.ok(['unshare', node, 'build.mjs'], { cwd: dir })).toMatch(/^sha256:/);
+});
