@@ -32,7 +32,8 @@ export const storeys = {
   images: ['distribution', 'layer', 'registry', 'store', 'tar'],
   refs: ['distribution', 'fs', 'layer', 'registry', 'store'],
   session: ['fs'],
-  executor: ['fs'],
+  network: [],
+  executor: ['fs', 'network'],
   solver: ['cache', 'fs', 'llb', 'session', 'store'],
   attest: ['llb', 'solver'],
   source: ['distribution', 'fs', 'kept', 'llb', 'refs', 'registry', 'session', 'solver', 'store', 'tar'],
@@ -67,6 +68,7 @@ export const storeys = {
       'fs',
       'kept',
       'llb',
+      'network',
       'ops',
     ],
     ...['refs', 'registry', 'remote-cache', 'session', 'solver', 'source', 'store', 'upkeep'],
@@ -87,7 +89,7 @@ export const storeys = {
     ],
     ...['registry', 'remote-cache', 'session', 'source', 'store', 'upkeep'],
   ],
-  daemon: ['api', 'auth', 'engine', 'executor', 'registry', 'session', 'store', 'upkeep'],
+  daemon: ['api', 'auth', 'engine', 'network', 'registry', 'session', 'store', 'upkeep'],
   cli: [
     ...[
       'api',

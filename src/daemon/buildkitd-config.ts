@@ -4,7 +4,7 @@
  */
 import { parse, type TomlTable } from 'smol-toml';
 import { fail } from '../errors/index.ts';
-import type { DnsConfig } from '../executor/index.ts';
+import type { DnsConfig } from '../network/index.ts';
 import type { HostCertificates } from '../registry/index.ts';
 import { checkKeys, type Keys } from './buildkitd-keys.ts';
 import { type WorkerConfig, workerAt, workerKeys } from './buildkitd-worker.ts';

@@ -65,7 +65,7 @@ export function buildkitdSetup(
       logFormat: flags.logFormat ?? file.logFormat,
       gc: worker.gc,
       maxParallelism: worker.maxParallelism,
-      dns: file.dns,
+      network: { dns: file.dns },
       runtime: worker.binary,
       cgroupParent: worker.cgroupParent,
     },

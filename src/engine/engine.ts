@@ -4,9 +4,10 @@
  */
 import { join } from 'node:path';
 import { Cache } from '../cache/index.ts';
-import { createExecutor, type DnsConfig, type Executor } from '../executor/index.ts';
+import { createExecutor, type Executor } from '../executor/index.ts';
 import { Explainer } from '../explain/index.ts';
 import { type Kept, keptUnder } from '../kept/index.ts';
+import { createNetwork, type Network, type NetworkOptions } from '../network/index.ts';
 import { limitedOps } from '../ops/index.ts';
 import { createRefs, type Refs } from '../refs/index.ts';
 import { type HostCertificates, RegistryClient } from '../registry/index.ts';
@@ -44,7 +45,8 @@ export interface LimitOptions extends OperatorLimits {
    * Opens the root even on a full disk, with the space that is set aside for giving space back. A caller that is about
    * to fill the disk leaves this out: a build would leave no space for the `prune` that comes after it.
    */
-  dns?: DnsConfig;
+  /** The networks of steps. */
+  network?: NetworkOptions;
   /** The OCI runtime; default `runc`. */
   runtime?: string;
   /** The cgroup of steps that name none. */
@@ -73,6 +75,7 @@ export interface Engine {
   readonly refs: Refs;
   readonly registry: RegistryClient;
   readonly executor: Executor;
+  readonly network: Network;
   readonly solver: Solver;
   readonly gc: GarbageCollector;
   /** Lets go of the store. All builds must be over. */
@@ -114,11 +117,12 @@ export function engineOn(store: Store, options: RegistryOptions & LimitOptions &
     certificates: options.registryCertificates,
   });
   const refs = createRefs({ store, registry });
+  const network = createNetwork({ mode: 'host', ...options.network });
   const executor = createExecutor({
     runDir: store.runDir,
     stateDir: join(store.root, 'executor'),
     runc: options.runtime,
-    dns: options.dns,
+    network,
     cgroupParent: options.cgroupParent,
     pids: options.stepPids,
     oomScore: options.stepOomScore,
@@ -161,9 +165,11 @@ export function engineOn(store: Store, options: RegistryOptions & LimitOptions &
     refs,
     registry,
     executor,
+    network,
     solver,
     async close() {
       executor.close();
+      await network.close();
       cache.close();
       explain?.close();
       await store.close();

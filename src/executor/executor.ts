@@ -8,19 +8,19 @@ import { canceled, fail, throwIfAborted, toDrydockError } from '../errors/index.
 import { Limiter } from '../flow/index.ts';
 import { foldersIn, openView, specOfMounts, type ViewSpec, withLiveView } from '../fs/index.ts';
 import { checkOwner, closeFd, inUserNamespace } from '../linux/index.ts';
+import { createNetwork, type Network } from '../network/index.ts';
 import { inTurns, runTask } from '../workers/index.ts';
 import type { Assembly } from './assemble.ts';
 import { capabilitiesFor, ownBoundingSet } from './capabilities.ts';
 import { type CgroupHost, detectCgroups, killGroup, removeGroup } from './cgroups.ts';
 import { insecureDevices } from './devices.ts';
 import { failureOf, readText } from './failure.ts';
-import type { DnsConfig } from './host-files.ts';
 import { type JoinTarget, join as joinContainer } from './join.ts';
 import { type Launch, launchCommand } from './launch.ts';
 import { hardLimits, oomScoreFor, pidsFor, rlimitsFor, withUsual } from './limits.ts';
 import { ociSpec, processSpec } from './oci-spec.ts';
 import { Owner } from './owner.ts';
-import { hostFileMounts, placeMount, treeOf } from './place-mounts.ts';
+import { hostFileMounts, hostFiles, placeMount, treeOf } from './place-mounts.ts';
 import { type RuntimeProcess, start } from './process.ts';
 import { seccompProfile } from './seccomp.ts';
 import { shortageIn } from './shortage.ts';
@@ -36,8 +36,8 @@ interface ExecutorOptions extends OperatorLimits {
   stateDir: string;
   /** The OCI runtime; default `runc`, found in $PATH. */
   runc?: string;
-  /** Resolver settings in the place of those in the host's resolv.conf. */
-  dns?: DnsConfig;
+  /** The networks of steps; default: the host's own for all of them. */
+  network?: Network;
   /** The cgroup of steps that name none. */
   cgroupParent?: string;
   /** The most processes and threads of a step; 0: no limit. */
@@ -69,8 +69,10 @@ interface Host {
 /** Makes the executor. When its first step runs, it sweeps what killed processes left behind. */
 export function createExecutor(options: ExecutorOptions): Executor {
   let host: Host | undefined;
+  const networks = options.network ?? createNetwork({ mode: 'host' });
   const starts = new Limiter(startsAtOnce);
   return {
+    expect: () => networks.expect(),
     async run(spec, io, signal) {
       throwIfAborted(signal);
       host ??= lookAtHost(options);
@@ -78,7 +80,7 @@ export function createExecutor(options: ExecutorOptions): Executor {
       // Not in a row: others have their turns of the event loop in between.
       const started = () => setImmediate(end);
       try {
-        return await runStep(options, host, spec, io, signal, started);
+        return await runStep({ ...options, network: networks }, host, spec, io, signal, started);
       } finally {
         started();
       }
@@ -113,7 +115,7 @@ function numberIn(file: string): number {
 }
 
 async function runStep(
-  options: ExecutorOptions,
+  options: ExecutorOptions & { network: Network },
   host: Host,
   spec: ExecSpec,
   io: ExecIo,
@@ -125,6 +127,12 @@ async function runStep(
   const { cgroups } = host;
   let cgroup: string | undefined;
   let namespace: number | undefined;
+  // Made while the files are looked at.
+  const acquiring = options.network.acquire({
+    mode: spec.network,
+    asksHost: spec.extraHosts.some(({ ip }) => ip === 'host-gateway' || options.network.isHost(ip)),
+  });
+  acquiring.catch(() => {});
   try {
     mkdirSync(bundle, { recursive: true, mode: 0o700 });
     const rootSpec = specOfMounts(spec.root.mounts);
@@ -132,12 +140,11 @@ async function runStep(
     const user = lookUpUser(view, spec.user);
     checkOwner(user.uid, [user.gid, ...user.groups]);
     const files: Assembly['files'] = [];
-    const mounts = [
-      ...hostFileMounts(spec, bundle, options.dns),
-      ...spec.mounts.map((m, i) => placeMount(m, i, { bundle, files })),
-    ];
-    const places = ['/proc', '/dev', '/sys', ...mounts.map((m) => m.dest)];
+    const placed = spec.mounts.map((m, i) => placeMount(m, i, { bundle, files }));
+    const places = ['/proc', '/dev', '/sys', ...hostFiles, ...placed.map((m) => m.dest)];
     const stubs = await inTurns(planStubs(view, places, spec.removeStubParents === true), signal);
+    const network = await acquiring;
+    const mounts = [...hostFileMounts(spec, bundle, network), ...placed];
     if (cgroups.kind !== 'none') {
       cgroup = host.owner.group(spec.cgroupParent || (options.cgroupParent ?? ''), spec.id);
     }
@@ -167,7 +174,8 @@ async function runStep(
           oomScore: host.oomScore,
           devices: spec.security === 'insecure' ? insecureDevices() : [],
           terminal: io.terminal === true,
-          userNamespace: inUserNamespace(),
+          hostSys: inUserNamespace() && network.kind === 'host',
+          emptyNetwork: network.kind === 'none',
         }),
       },
     };
@@ -183,6 +191,7 @@ async function runStep(
         id: spec.id,
         runc: options.runc ?? 'runc',
         namespace: `/proc/${process.pid}/fd/${namespace}`,
+        network: network.namespace,
         state,
         config: state,
         withoutCgroups: cgroups.kind === 'none',
@@ -193,7 +202,8 @@ async function runStep(
       try {
         void whenStarted(running, launch.pidFile, () => {
           started();
-          const target = { bundle, state, id: spec.id, runc: launch.runc };
+          const hasNetwork = network.kind === 'own';
+          const target = { bundle, state, id: spec.id, runc: launch.runc, hasNetwork };
           io.started?.(controlOf(target, running, { host, root: rootSpec, usualUlimits: options.ulimits }));
         });
         exitCode = await running.ended;
@@ -217,6 +227,10 @@ async function runStep(
   } finally {
     if (namespace !== undefined) closeFd(namespace);
     if (cgroup !== undefined) await clearGroup(cgroups, cgroup);
+    await acquiring.then(
+      (network) => network.release(),
+      () => {},
+    );
     // At once where there is little, as it mostly is.
     if (spec.mounts.length < 50) rmSync(bundle, { recursive: true, force: true });
     else await rm(bundle, { recursive: true, force: true });

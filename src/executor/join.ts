@@ -10,6 +10,8 @@ export interface JoinTarget {
   state: string;
   id: string;
   runc: string;
+  /** Whether the runtime was started in a network namespace of the container's own. */
+  hasNetwork: boolean;
 }
 
 /**
@@ -19,7 +21,15 @@ export interface JoinTarget {
 function joinCommand(target: JoinTarget, first: number, name: string): string[] {
   return [
     ...['setpriv', '--pdeathsig', 'KILL', '--'],
-    ...['nsenter', '--target', String(first), '--mount', '--pid', '--'],
+    ...[
+      'nsenter',
+      '--target',
+      String(first),
+      '--mount',
+      '--pid',
+      ...(target.hasNetwork ? ['--net'] : []),
+      '--',
+    ],
     ...[target.runc, '--root', `${target.state}/runc`, '--log', `${target.bundle}/${name}.log`],
     ...['--log-format', 'json', 'exec', '--process', '/dev/fd/3'],
     ...['--pid-file', `${target.bundle}/${name}.pid`, target.id],

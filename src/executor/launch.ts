@@ -12,6 +12,8 @@ export interface Launch {
   runc: string;
   /** The path of the mount namespace in which everything is mounted. */
   namespace: string;
+  /** The path of the network namespace; undefined: this process's own, or one that the runtime makes. */
+  network: string | undefined;
   /** The folder in which the runtime keeps its state. */
   state: string;
   /** The folder with config.json. */
@@ -23,7 +25,7 @@ export interface Launch {
 }
 
 /**
- * The command line. setpriv: the kernel kills the next program when this process dies. nsenter: goes into the mounts.
+ * The command line. setpriv: the kernel kills the next program when this process dies. nsenter: goes into the mounts and the network.
  * unshare: a pid namespace of its own, and a copy of the mounts with its /proc; when unshare is killed, so is the
  * namespace's first process, and with it all others.
  */
@@ -32,6 +34,7 @@ export function launchCommand({
   id,
   runc,
   namespace,
+  network,
   state,
   config,
   withoutCgroups,
@@ -39,7 +42,7 @@ export function launchCommand({
 }: Launch): string[] {
   return [
     ...['setpriv', '--pdeathsig', 'KILL', '--'],
-    ...['nsenter', `--mount=${namespace}`, '--'],
+    ...['nsenter', `--mount=${namespace}`, ...(network === undefined ? [] : [`--net=${network}`]), '--'],
     ...['unshare', '--mount', '--propagation', 'private', '--pid', '--fork', '--kill-child', '--mount-proc'],
     ...['--', runc, '--root', join(state, 'runc')],
     ...(withoutCgroups ? ['--rootless', 'true'] : []),

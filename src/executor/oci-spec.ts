@@ -36,10 +36,12 @@ interface SpecInput {
   /** Gives the process a terminal. */
   terminal: boolean;
   /**
-   * Whether this process is in a user namespace. There a sysfs can be mounted only in a network namespace that belongs
-   * to the user namespace; a step on another network sees the /sys that is there.
+   * Shows the /sys that is there. In a user namespace a sysfs can be mounted only in a network namespace that belongs to
+   * the user namespace, which this host's is not.
    */
-  userNamespace: boolean;
+  hostSys: boolean;
+  /** Has the runtime make a network namespace, in which there is nothing but a loopback. */
+  emptyNetwork: boolean;
 }
 
 /** The member `process` of the runtime's configuration. */
@@ -93,13 +95,13 @@ export function ociSpec(input: SpecInput): { mounts: OciMount[] } & Record<strin
   const insecure = spec.security === 'insecure';
   const namespaces = ['pid', 'ipc', 'uts', 'mount'];
   if (input.cgroupNamespace) namespaces.push('cgroup');
-  if (spec.network === 'none') namespaces.push('network');
+  if (input.emptyNetwork) namespaces.push('network');
   return {
     ociVersion: '1.0.2',
     process: processSpec(input),
     root: { path: input.rootPath, readonly: spec.root.readonly },
     hostname: spec.hostname || 'buildkitsandbox',
-    mounts: systemMounts(spec, input.userNamespace && spec.network !== 'none'),
+    mounts: systemMounts(spec, input.hostSys),
     linux: {
       namespaces: namespaces.map((type) => ({ type })),
       resources: { devices: [{ allow: insecure, access: 'rwm' }], ...input.resources },

@@ -5,8 +5,9 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Mount } from '../fs/index.ts';
+import type { StepNetwork } from '../network/index.ts';
 import type { Assembly, AssemblyMount, Tree } from './assemble.ts';
-import { type DnsConfig, hostResolv, hostsFile, resolvFile } from './host-files.ts';
+import { hostsFile } from './host-files.ts';
 import type { ExecMount, ExecSpec } from './types.ts';
 
 /** The tree that a snapshot's mounts show. `empty` is the folder to make for mounts that show nothing. */
@@ -45,8 +46,15 @@ export function placeMount(
   }
 }
 
-/** The mounts of the host's files that a step sees: /etc/resolv.conf and /etc/hosts. */
-export function hostFileMounts(spec: ExecSpec, bundle: string, dns?: DnsConfig): AssemblyMount[] {
+/** The files that `hostFileMounts` mounts. */
+export const hostFiles = ['/etc/resolv.conf', '/etc/hosts'];
+
+/** The mounts of the files of its network that a step sees: /etc/resolv.conf and /etc/hosts. */
+export function hostFileMounts(
+  spec: ExecSpec,
+  bundle: string,
+  { resolv, hostAddress }: StepNetwork,
+): AssemblyMount[] {
   const file = (dest: string, name: string, text: string): AssemblyMount => {
     const path = join(bundle, name);
     writeFileSync(path, text, { mode: 0o644 });
@@ -54,7 +62,7 @@ export function hostFileMounts(spec: ExecSpec, bundle: string, dns?: DnsConfig):
   };
   const hostname = spec.hostname || 'buildkitsandbox';
   return [
-    file('/etc/resolv.conf', 'resolv.conf', resolvFile(hostResolv(), spec.network !== 'none', dns)),
-    file('/etc/hosts', 'hosts', hostsFile(hostname, spec.extraHosts)),
+    file('/etc/resolv.conf', 'resolv.conf', resolv),
+    file('/etc/hosts', 'hosts', hostsFile(hostname, spec.extraHosts, hostAddress)),
   ];
 }

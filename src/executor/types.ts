@@ -99,6 +99,8 @@ export interface ExecEnd {
  * settles.
  */
 export interface Executor {
+  /** Says that a step will be run soon: what it needs of this host is made ready meanwhile. */
+  expect(): void;
   /**
    * Runs a process to its end. When the signal fires, every process of the container is killed at once. The exit code
    * is 128+n for a process that signal n has ended.

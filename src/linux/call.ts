@@ -28,6 +28,10 @@ const prototypes = {
   ptsname_r: 'int ptsname_r(int fd, void *name, size_t size)',
   getsockopt: 'int getsockopt(int fd, int level, int name, void *value, void *length)',
   socket: 'int socket(int domain, int type, int protocol)',
+  bind: 'int bind(int fd, const void *address, uint32_t size)',
+  listen: 'int listen(int fd, int backlog)',
+  recv: 'int64_t recv(int fd, void *data, size_t length, int flags)',
+  if_nametoindex: 'uint32_t if_nametoindex(const char *name)',
   sendto:
     'int64_t sendto(int fd, const void *data, size_t length, int flags, const void *address, uint32_t size)',
   openat: 'int openat(int dirfd, const char *path, int flags, uint32_t mode)',

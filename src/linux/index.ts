@@ -38,6 +38,7 @@ export {
   mknod,
   mknodInTree,
   mount,
+  openLock,
   openPty,
   peerCredentials,
   peerGroups,
@@ -56,6 +57,7 @@ export {
   tryLock,
   tryLockShared,
   umount,
+  waitForLock,
 } from './libc.ts';
 export { ctimeNsWord, ctimeWord, diskUse, HostStat, lstat, lstatInto, modeWord, statWords } from './lstat.ts';
 export {
@@ -70,6 +72,8 @@ export {
   restrictMount,
 } from './mounts.ts';
 export { bytesOf, compareNames, nameLength, nameOf, nameOfEscaped, rawName } from './names.ts';
+export { interfaceIndex, Netlink, netlinkAttributes } from './netlink.ts';
+export { inNetworkNamespace, inNewNetworkNamespace, listenOn } from './network-namespace.ts';
 export { Nursery } from './nursery.ts';
 export { closeFd, openIn, openPath, openReal, openRealFile, openRoot } from './open-in.ts';
 export { closeToOthers, ownDatabase, ownFolder } from './own.ts';

@@ -113,6 +113,23 @@ export function tryLock(fd: number): boolean {
   throw fault('flock');
 }
 
+const O_CREAT = 0o100;
+
+/**
+ * Opens a file to lock it, and makes it if need be. The descriptor belongs to the process and not, as with Node's own
+ * functions, to the thread. The caller closes it with `closeFd`.
+ */
+export function openLock(path: string): number {
+  const fd = fns.openat(AT_FDCWD, cName(path), O_RDWR | O_CREAT | O_CLOEXEC, 0o600);
+  if (fd < 0) throw fault('open', path);
+  return fd;
+}
+
+/** Takes an exclusive advisory lock on an open file, and waits for it: only for worker threads. */
+export function waitForLock(fd: number): void {
+  while (fns.flock(fd, 2) !== 0) if (koffi.errno() !== 4 /* EINTR */) throw fault('flock');
+}
+
 const times = Buffer.alloc(32);
 
 /** Sets access and modification time, in ns since the epoch, of the file itself (a symlink is not followed). */

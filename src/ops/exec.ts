@@ -67,6 +67,7 @@ async function runExec(
   const log = new StepLog(ctx.progress);
   const time = new StepTime(deps.stepTimeout, ctx.signal);
   try {
+    deps.executor.expect();
     await prepared.prepare(op.mounts, inputs, meta.cwd);
     if (prepared.root === undefined) throw fail('internal', 'exec', 'the step has no root');
     const spec = execSpec('exec', meta, {

@@ -62,6 +62,7 @@ export async function runOp(
     refs: shop.refs,
     registry: shop.registry,
     executor: {
+      expect: () => {},
       run: async () => {
         throw new Error('no process is run here');
       },

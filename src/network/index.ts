@@ -1,0 +1,7 @@
+/**
+ * Gives steps their networks: namespaces with a way out, kept ready. `createNetwork` makes the networks of an engine, and
+ * `Network.acquire` gives a step its own until it is released.
+ */
+export { createNetwork } from './network.ts';
+export type { DnsConfig } from './resolv.ts';
+export type { Network, NetworkOptions, StepNetwork } from './types.ts';

@@ -1,0 +1,26 @@
+/** What a way to connect steps does; `bridge.ts`, `cni.ts` and `pasta.ts` are the ways. */
+import type { Subnet } from './addresses.ts';
+
+/** A namespace that is connected and waits for a step, or has one. */
+export interface Prepared {
+  /** The descriptor of the namespace. */
+  fd: number;
+  hostAddress: string;
+  /** The sockets for a DNS forwarder in the namespace. */
+  dns?: { udp: number; tcp: number };
+  /** Whether a step can reach IPv6 addresses. */
+  hasV6: boolean;
+  /** Disconnects it and closes its descriptors. */
+  dispose(): void;
+}
+
+export interface Provider {
+  /** Makes one. `asksHost`: its step was given the host's address. Throws `unavailable`, `exhausted`. */
+  prepare(asksHost: boolean): Promise<Prepared>;
+  /** The address at which steps find this host, if it is always the same. */
+  readonly hostAddress: string;
+  /** The networks that its steps have addresses of. */
+  readonly subnets: readonly Subnet[];
+  /** Takes away what is left of it. */
+  close(): Promise<void>;
+}

@@ -1,0 +1,98 @@
+/** The contract of the network: it gives a step a network and takes it back. */
+import type { DnsConfig } from './resolv.ts';
+import type { HostAccess } from './rules.ts';
+
+/** What a step asks for: the operator's network for steps, the host's own, none, or one that the operator has named. */
+export interface NetworkRequest {
+  mode: 'default' | 'host' | 'none' | { name: string };
+  /** Whether the step was given the host's address (`host-gateway`): it may then ask the host's services there. */
+  asksHost: boolean;
+}
+
+/** The network of one step, from `acquire` to `release`. */
+export interface StepNetwork {
+  /**
+   * `own`: the step enters `namespace`. `host`: it has this process's network. `none`: the runtime makes it a namespace
+   * with nothing but a loopback.
+   */
+  readonly kind: 'own' | 'host' | 'none';
+  /** The path of the namespace, while the network is held. */
+  readonly namespace?: string;
+  /** The address at which the step finds this host. */
+  readonly hostAddress: string;
+  /** The text of its /etc/resolv.conf. */
+  readonly resolv: string;
+  /** Gives it back. The step's processes must have ended. */
+  release(): void;
+}
+
+/** The networks of an engine's steps. */
+export interface Network {
+  /**
+   * Gives a step a network. Throws `unavailable` when it cannot be made on this host, `not-found` for an unknown name,
+   * `exhausted` when no address is left.
+   *
+   *     const network = await networks.acquire({ mode: 'default', asksHost: false });
+   *     // a process enters network.namespace and runs to its end
+   *     network.release();
+   */
+  acquire(request: NetworkRequest): Promise<StepNetwork>;
+  /** Says that a step will ask for a network soon: one is made ready. */
+  expect(): void;
+  /** Whether an address is the one at which steps find this host. */
+  isHost(address: string): boolean;
+  /** Why steps have the host's network although one of their own was wished; undefined when they have their own. */
+  shortfall(): NetworkShortfall | undefined;
+  /** The address at which steps find this host, for clients that write it into their builds. */
+  hostAddress(): Promise<string>;
+  /** Whether an address is one of a step of this engine. */
+  isStep(address: string): boolean;
+  /** Takes everything away. No step may run any more. */
+  close(): Promise<void>;
+}
+
+/** What a build is told where steps cannot have a network of their own. */
+export interface NetworkShortfall {
+  message: string;
+  hint: string;
+}
+
+/**
+ * The ways to connect steps. `auto`: the first of them that works here (CNI only where it is configured), and the
+ * host's network where none does, of which builds are told. `bridge`: links to this host with NAT. `cni`: the plugins
+ * of a CNI configuration. `pasta`: a process for each step that speaks to the outside for it (pasta or slirp4netns).
+ */
+type NetworkMode = 'auto' | 'bridge' | 'cni' | 'pasta' | 'host' | 'none';
+
+/** An operator's settings of the networks of steps. */
+export interface NetworkOptions {
+  /** Default: `auto`. */
+  mode?: NetworkMode;
+  /** The networks that steps get their addresses of, one for each family; default: free ones. */
+  subnets?: readonly string[];
+  /** The networks that steps cannot reach; default: `defaultDenied`. */
+  denied?: readonly string[];
+  /** What a step may ask of this host: `never`, only when it was given `host-gateway` (`asked`, the default), `always`. */
+  hostAccess?: HostAccess;
+  /** How many networks are kept ready at most; default 16. */
+  poolSize?: number;
+  dns?: DnsConfig;
+  cni?: CniOptions;
+  /** Networks for builds to choose by name: name → the file of a CNI configuration. */
+  named?: Readonly<Record<string, string>>;
+}
+
+interface CniOptions {
+  /** The file of the configuration (`.conf`, `.conflist`, `.json`). */
+  configPath?: string;
+  /** The folder of the plugins. */
+  binaryPath?: string;
+}
+
+/** The addresses at which clouds tell their machines secrets, and all link-local ones. */
+export const defaultDenied: readonly string[] = [
+  '169.254.0.0/16',
+  'fe80::/10',
+  'fd00:ec2::254/128',
+  '100.100.100.200/32',
+];
