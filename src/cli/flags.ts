@@ -4,8 +4,8 @@ import { fail, nearest } from '../errors/index.ts';
 import { parseBool } from '../words/index.ts';
 
 interface FlagSpec {
-  /** `bool` also takes `--flag=false`; `list` may be repeated. */
-  type: 'bool' | 'string' | 'list';
+  /** `bool` also takes `--flag=false`; `word` may stand alone (its value is ''), or has `=WORD`; `list` may be repeated. */
+  type: 'bool' | 'word' | 'string' | 'list';
   short?: string;
   /** Placeholder in the help: `NAME=VALUE`. */
   value?: string;
@@ -36,7 +36,7 @@ export function parseFlags<const T extends FlagTable>(
     Object.entries(table).map(([name, spec]) => [
       name,
       {
-        type: spec.type === 'bool' ? ('boolean' as const) : ('string' as const),
+        type: standsAlone(spec) ? ('boolean' as const) : ('string' as const),
         multiple: true,
         ...(spec.short === undefined ? {} : { short: spec.short }),
       },
@@ -58,6 +58,7 @@ export function parseFlags<const T extends FlagTable>(
     const spec = table[token.name];
     if (spec === undefined) throw unknownFlag(token.rawName, table);
     if (spec.type === 'bool') flags[token.name] = boolValue(token.rawName, token.value);
+    else if (spec.type === 'word') flags[token.name] = token.value ?? '';
     else if (token.value === undefined) {
       throw fail('invalid', 'client', `flag needs an argument: ${token.rawName}`);
     } else if (spec.type === 'list') (flags[token.name] as string[]).push(token.value);
@@ -79,7 +80,7 @@ function joinDashes(argv: readonly string[], table: FlagTable): string[] {
         : undefined;
     const spec = name === undefined ? undefined : table[name];
     const next = argv[i + 1];
-    if (spec !== undefined && spec.type !== 'bool' && next?.startsWith('-')) {
+    if (spec !== undefined && !standsAlone(spec) && next?.startsWith('-')) {
       out.push(`--${name}=${next}`);
       i++;
     } else out.push(arg);
@@ -111,9 +112,18 @@ export function flagHelp(table: FlagTable): string {
     .sort(([a], [b]) => (a < b ? -1 : 1))
     .map(([name, spec]) => {
       const short = spec.short === undefined ? '    ' : `-${spec.short}, `;
-      const value = spec.type === 'bool' ? '' : ` ${spec.value ?? 'VALUE'}`;
+      const value = valueHelp(spec);
       return [`  ${short}--${name}${value}`, spec.help] as const;
     });
   const width = Math.max(0, ...rows.map(([left]) => left.length)) + 2;
   return rows.map(([left, help]) => `${left.padEnd(width)}${help}`).join('\n');
+}
+
+function valueHelp({ type, value = 'VALUE' }: FlagSpec): string {
+  if (type === 'bool') return '';
+  return type === 'word' ? `[=${value}]` : ` ${value}`;
+}
+
+function standsAlone({ type }: FlagSpec): boolean {
+  return type === 'bool' || type === 'word';
 }

@@ -22,7 +22,6 @@ export {
   type DocumentSource,
   type ImageDocuments,
   type ResolvedDocuments,
-  type ResolveMode,
   readDocuments,
   registryDocuments,
   resolveImage,

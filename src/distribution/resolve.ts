@@ -15,6 +15,7 @@ import {
   mediaTypes,
   normalizeName,
   type Platform,
+  type PullPolicy,
   parseReference,
   platformMatches,
 } from '../oci/index.ts';
@@ -48,9 +49,6 @@ export interface DocumentSource {
   /** Reads a manifest, index or config. The caller checks the bytes. */
   bytes(descriptor: Descriptor): Promise<Buffer>;
 }
-
-/** `default`: the store's own image if it has the platform, else the registry. `pull`: always the registry. */
-export type ResolveMode = 'default' | 'pull';
 
 const maxDepth = 4;
 
@@ -157,24 +155,25 @@ export interface ResolvedDocuments extends ImageDocuments {
 }
 
 /**
- * Resolves a reference for a platform by `mode`. With `pins`, the answer stays the same for a whole build. Throws the
- * registry client's errors, `corrupt`, `unsupported`.
+ * Resolves a reference for a platform. With `pins`, the answer stays the same for a whole build. Throws the
+ * registry client's errors, `corrupt`, `unsupported`; `not-found` for an image that is not here and may not be pulled.
  *
- *     const found = await resolveImage(store, client, 'alpine:3', { platform, mode: 'default', lease });
+ *     const found = await resolveImage(store, client, 'alpine:3', { platform, pull: 'missing', lease });
  */
 export async function resolveImage(
   store: Store,
   client: RegistryClient,
   ref: string,
-  options: { platform: Platform; mode: ResolveMode; pins?: ImagePins } & FetchContext,
+  options: { platform: Platform; pull: PullPolicy; pins?: ImagePins } & FetchContext,
 ): Promise<ResolvedDocuments> {
   const { pins = askAnew } = options;
   const name = normalizeName(ref);
-  if (options.mode !== 'pull') {
+  if (options.pull !== 'always') {
     const record = await pins.pin(`image here ${name}`, () => recordOf(store, name));
     const found = record && (await resolveLocal(store, name, record.target, options));
     if (found !== undefined) return found;
   }
+  if (options.pull === 'never') throw await notHere(store, name, options.platform);
   const asking = pins.pin(`image ${name}`, () => resolveTarget(store, client, name, options));
   const target = await asking.catch(async (err) => {
     // Whatever the registry's trouble is, the image may be in another store on this machine.
@@ -187,6 +186,16 @@ export async function resolveImage(
   const found = await readDocuments(store, source, target, options.platform, options.lease);
   await noteOrigin(store, name, [target.digest, found.manifest.digest]);
   return { ...found, ref: pin(name, target.digest), local: false };
+}
+
+/** The error for an image that the store does not have, in a build that asks no registry. */
+async function notHere(store: Store, name: string, platform: Platform): Promise<DrydockError> {
+  const told = `${familiarName(name)}: no image for ${formatPlatform(platform)} is here, and the build pulls none`;
+  const hint =
+    (await hintElsewhere(store, name)) ??
+    (await hintDamaged(store, name)) ??
+    `Pull it before: drydock pull ${familiarName(name)}. Or build without --pull=never.`;
+  return fail('not-found', 'store', told, { hint });
 }
 
 /** Writes a reference as `name:tag@digest`. */

@@ -2,7 +2,7 @@
 import type { SourceLocation } from '../errors/index.ts';
 import type { FsEntry } from '../fs/index.ts';
 import type { State, StepLimits, Ulimit } from '../llb/index.ts';
-import type { Descriptor, Digest, ImageConfig, Platform } from '../oci/index.ts';
+import type { Descriptor, Digest, ImageConfig, Platform, PullPolicy } from '../oci/index.ts';
 import type { Definition } from '../pb/solver/pb/ops_pb.js';
 
 /** The place that the build context comes from. */
@@ -42,7 +42,7 @@ export interface DockerfileRequest {
   noCache: boolean;
   /** Names of stages, lines of the Dockerfile, and texts of steps with `*` (`stepsToRun`). */
   noCacheFilter: string[];
-  pull: boolean;
+  pull: PullPolicy;
   network: 'default' | 'host' | 'none';
   extraHosts: { host: string; ip: string }[];
   /** The size of /dev/shm in bytes; 0: the default (64 MiB). */
@@ -89,7 +89,7 @@ interface ImageResolver {
     ref: string,
     options: {
       platform: Platform;
-      pull: boolean;
+      pull: PullPolicy;
       /** The line that progress shows. */
       logName: string;
       location?: SourceLocation;

@@ -63,8 +63,11 @@ export function source(identifier: string, attrs: Record<string, string>, option
 }
 
 export interface ImageOptions extends OpOptions {
-  /** `pull`: ask the registry even when the image is known; `local`: prefer the known image. */
-  resolveMode?: 'default' | 'pull' | 'local';
+  /**
+   * `pull`: ask the registry even when the image is known; `local`: prefer the known image; `never`: ask no registry
+   * (Drydock alone knows this one).
+   */
+  resolveMode?: 'default' | 'pull' | 'local' | 'never';
   /** Digest that the image must have. */
   checksum?: string;
 }

@@ -21,6 +21,7 @@ export {
   platformMatches,
   platformScore,
 } from './platform.ts';
+export { type PullPolicy, pullPolicyNamed, pullPolicyOf, resolveModeOf } from './pull-policy.ts';
 export { familiarName, formatReference, normalizeName, parseReference, type Reference } from './reference.ts';
 export {
   asDistributable,

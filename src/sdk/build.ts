@@ -27,7 +27,9 @@ import {
   formatPlatform,
   hostPlatform,
   type ImageConfig,
+  type PullPolicy,
   parsePlatform,
+  pullPolicyNamed,
 } from '../oci/index.ts';
 import type { ProgressSink } from '../progress/index.ts';
 import { type CacheSpec, clientCaches } from '../remote-cache/index.ts';
@@ -90,7 +92,8 @@ export interface DockerfileOptions extends CommonOptions {
   noCache?: boolean;
   /** The stages whose steps run again. */
   noCacheFilter?: string[];
-  pull?: boolean;
+  /** When registries are asked for base images; `true` is `always`. Default: `missing`. */
+  pull?: boolean | PullPolicy;
   network?: 'default' | 'host' | 'none';
   /** Entries in /etc/hosts of RUN steps: name → address. */
   extraHosts?: Record<string, string>;
@@ -154,7 +157,7 @@ export async function build(options: DockerfileOptions): Promise<BuildResult> {
       platforms: distinctPlatforms(options.platforms ?? []),
       noCache: options.noCache ?? false,
       noCacheFilter: options.noCacheFilter ?? [],
-      pull: options.pull ?? false,
+      pull: pullOf(options.pull),
       network: options.network ?? 'default',
       extraHosts: Object.entries(options.extraHosts ?? {}).map(([host, ip]) => ({ host, ip })),
       hostname: options.hostname,
@@ -267,4 +270,12 @@ async function run(
     await session.close();
     if (options.engine === undefined) await engine.close();
   }
+}
+
+/** Throws `invalid` for a policy that there is not: programs in JavaScript may pass anything. */
+function pullOf(pull: DockerfileOptions['pull'] = false): PullPolicy {
+  if (typeof pull === 'boolean') return pull ? 'always' : 'missing';
+  const policy = pullPolicyNamed(pull);
+  if (policy !== undefined) return policy;
+  throw fail('invalid', 'client', `invalid pull ${JSON.stringify(pull)}: want always, missing or never`);
 }

@@ -2,13 +2,7 @@
  * `docker-image://REF`: an image of the store or of a registry; and the lookup of an image's config, which frontends do
  * first.
  */
-import {
-  layersOf,
-  type ResolvedDocuments,
-  type ResolveMode,
-  readDocuments,
-  resolveImage,
-} from '../distribution/index.ts';
+import { layersOf, type ResolvedDocuments, readDocuments, resolveImage } from '../distribution/index.ts';
 import { fail } from '../errors/index.ts';
 import { platformOf } from '../llb/index.ts';
 import {
@@ -20,7 +14,9 @@ import {
   isDigest,
   normalizeName,
   type Platform,
+  type PullPolicy,
   parseReference,
+  pullPolicyOf,
 } from '../oci/index.ts';
 import type { Session } from '../session/index.ts';
 import type { CacheMap, OpContext, Pins, Vertex } from '../solver/index.ts';
@@ -31,7 +27,7 @@ import { ImageLayout } from './image/layout.ts';
 
 interface ResolveOptions {
   platform: Platform;
-  mode: ResolveMode;
+  pull: PullPolicy;
   lease: string;
   session: Session;
   signal?: AbortSignal;
@@ -60,7 +56,7 @@ export async function resolveImageConfig(
   options: ResolveOptions,
 ): Promise<ResolvedConfig> {
   const { store, registry } = deps;
-  const { platform, mode, lease, session, signal } = options;
+  const { platform, pull, lease, session, signal } = options;
   const name = ref.replace(/^(docker-image|oci-layout):\/\//, '');
   if (options.ociLayoutStore !== undefined) {
     const layout = await ImageLayout.open(store, options.ociLayoutStore, { session, signal });
@@ -72,7 +68,7 @@ export async function resolveImageConfig(
   const { pins } = options;
   const found = await resolveImage(store, registry, name, {
     platform,
-    mode,
+    pull,
     lease,
     signal,
     credentials,
@@ -90,7 +86,7 @@ export const imageSource: SourceMaker = (vertex, deps) => {
   const { identifier, attrs } = sourceOf(vertex);
   const name = normalizeName(identifier.slice('docker-image://'.length));
   const read = attrReader(attrs, identifier);
-  const mode = modeOf(read.text('image.resolvemode'), identifier);
+  const pull = pullOf(read.text('image.resolvemode'), identifier);
   const checksum = checksumOf(read.text('image.checksum'), identifier);
   const limit = layerLimit(read.number('image.layerlimit'), identifier);
   // What a result is kept as is for the exporters of others; ours keep whatever is used.
@@ -102,7 +98,7 @@ export const imageSource: SourceMaker = (vertex, deps) => {
     resolved ??= (async () => {
       const { lease, signal, pins } = ctx;
       const credentials = (host: string) => ctx.session.credentials(host);
-      const options = { platform, mode, lease, signal, credentials, pins };
+      const options = { platform, pull, lease, signal, credentials, pins };
       const found = await resolveImage(store, registry, name, options);
       if (checksum !== undefined && checksum !== found.target.digest && checksum !== found.manifest.digest) {
         throw fail(
@@ -154,10 +150,9 @@ export function vertexPlatform(vertex: Vertex): Platform {
   return platformOf(vertex.op.platform);
 }
 
-function modeOf(text: string | undefined, identifier: string): ResolveMode {
-  // `local` prefers the store's, as we do anyway.
-  if (text === undefined || text === 'default' || text === 'local') return 'default';
-  if (text === 'pull') return text;
+function pullOf(text: string | undefined, identifier: string): PullPolicy {
+  const pull = pullPolicyOf(text);
+  if (pull !== undefined) return pull;
   throw fail('invalid', 'llb', `${identifier}: unknown image.resolvemode ${JSON.stringify(text)}`);
 }
 

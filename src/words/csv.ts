@@ -1,5 +1,5 @@
 /**
- * Reads one line of comma-separated fields, as Go's clients do (https://pkg.go.dev/encoding/csv, RFC 4180). A field
+ * Reads and writes one line of comma-separated fields, as Go's clients do (https://pkg.go.dev/encoding/csv, RFC 4180). A field
  * that begins with a double quote ends with one, and two quotes in a row stand for one inside; other fields have no
  * quotes.
  */
@@ -39,4 +39,9 @@ export function csvFields(text: string, bad: (why: string) => Error): string[] {
     if (text[at] !== ',') throw bad('text behind a closing quote');
     at++;
   }
+}
+
+/** The line that has these fields; '' for none. `csvFields` reads it again. */
+export function csvLine(fields: readonly string[]): string {
+  return fields.map((field) => (/[",\n]/.test(field) ? `"${field.replaceAll('"', '""')}"` : field)).join(',');
 }

@@ -2,7 +2,7 @@
 export { parseBool } from './bool.ts';
 export { ramInBytes, ramText } from './bytes.ts';
 export { readCompression } from './compression.ts';
-export { csvFields } from './csv.ts';
+export { csvFields, csvLine } from './csv.ts';
 export { daysAndWeeks, durationMs, durationNs } from './duration.ts';
 export { withoutEnd } from './ends.ts';
 export { epochSeconds } from './epoch.ts';

@@ -39,7 +39,7 @@ function convert(dockerfileText: string) {
     platforms: [],
     noCache: false,
     noCacheFilter: [],
-    pull: false,
+    pull: 'missing',
     network: 'default',
     extraHosts: [],
     shmSize: 0,

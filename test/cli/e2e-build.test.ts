@@ -197,6 +197,16 @@ RUN --mount=type=secret,id=TOKEN,required=true cat /run/secrets/TOKEN > /t
         return Config.Labels.is;
       };
       expect([await label(), await label('--pull'), await label()]).toEqual(['older', 'newer', 'older']);
+      expect([await label('--pull=always'), await label('--pull=missing')]).toEqual(['newer', 'older']);
+      expect(await label('--pull=never')).toBe('older');
+      await cli.ok(['rmi', name]);
+      const { code, stderr } = await cli.run(['build', '--pull=never', user]);
+      expect([code, stderr]).toEqual([1, expect.stringContaining('is here, and the build pulls none')]);
+      expect(stderr).toContain(`hint: Pull it before: drydock pull ${name}`);
+      expect(await label()).toBe('newer');
+      expect((await cli.run(['build', '--pull=perhaps', user])).stderr).toContain(
+        'want always, missing or never',
+      );
     } finally {
       await registry.stop();
     }

@@ -107,7 +107,7 @@ describe('what is kept', () => {
       const request = dockerfileBuild({
         context: { type: 'local', name: 'context' },
         ...{ tags: [], outputs: [{ type: 'cacheonly', attrs: {} }], allow: [], check: false },
-        ...{ buildArgs: {}, labels: {}, platforms: [], noCache: false, noCacheFilter: [], pull: false },
+        ...{ buildArgs: {}, labels: {}, platforms: [], noCache: false, noCacheFilter: [], pull: 'missing' },
         ...{ network: 'default', extraHosts: [], shmSize: 0, ulimits: [], namedContexts: {} },
       });
       const none = () => undefined;

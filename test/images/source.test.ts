@@ -135,7 +135,7 @@ describe('docker-image://', () => {
 });
 
 describe('resolveImageConfig', () => {
-  const options = () => ({ platform: amd64, mode: 'default' as const, lease, session });
+  const options = () => ({ platform: amd64, pull: 'missing' as const, lease, session });
 
   test('gives the config and a reference pinned by digest, which then needs no registry', async () => {
     const ref = await putImage(registry.host, 'a:1', one);
@@ -180,7 +180,7 @@ describe('oci-layout://', () => {
     const name = `whatever/app@${one.manifest.digest}`;
     const found = await resolveImageConfig(deps, name, {
       platform: amd64,
-      mode: 'default',
+      pull: 'missing',
       lease,
       session,
       ociLayoutStore: 'layout',
@@ -206,7 +206,7 @@ describe('oci-layout://', () => {
     session = joinSession(manager, peer);
     const name = `whatever/app@${one.manifest.digest}`;
     try {
-      const at = { platform: amd64, mode: 'default' as const, lease, session, ociLayoutStore: 'there' };
+      const at = { platform: amd64, pull: 'missing' as const, lease, session, ociLayoutStore: 'there' };
       expect((await resolveImageConfig(deps, name, at)).config).toEqual(one.config);
       const vertex = vertexOf(`oci-layout://${name}`, { 'oci.store': 'there' });
       const { ref } = await run(vertex, ociLayoutSource);

@@ -70,7 +70,7 @@ async function build(session: Session, context: ContextSource, extra: { dockerfi
         noCache: false,
         noCacheFilter: [],
       },
-      ...{ pull: false, network: 'none', extraHosts: [], shmSize: 0, ulimits: [], namedContexts: {} },
+      ...{ pull: 'missing', network: 'none', extraHosts: [], shmSize: 0, ulimits: [], namedContexts: {} },
       ...{ check: false, allow: [], sourceDateEpoch: 0 },
     }),
     session,

@@ -61,7 +61,7 @@ onStores('files of the client', (store) => {
       dockerfileBuild({
         context: { type: 'local', name: 'context' },
         ...{ tags: ['made'], outputs: [{ type: 'image', attrs: {} }], buildArgs: {}, labels: {} },
-        ...{ platforms: [], noCache: false, noCacheFilter: [], pull: false, network: 'none' },
+        ...{ platforms: [], noCache: false, noCacheFilter: [], pull: 'missing', network: 'none' },
         ...{ extraHosts: [], shmSize: 0, ulimits: [], namedContexts: {}, check: false, allow: [] },
       }),
       session,

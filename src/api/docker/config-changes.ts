@@ -58,7 +58,7 @@ export async function configOfChanges(
       platforms: [platform],
       noCache: false,
       noCacheFilter: [],
-      pull: false,
+      pull: 'missing',
       network: 'default',
       extraHosts: [],
       shmSize: 0,

@@ -58,7 +58,11 @@ export const buildFlags = {
     value: 'SPEC',
     help: 'State how the image came to be: true, or mode=min|max,version=v1|v0.2,builder-id=URL,…',
   },
-  pull: { type: 'bool', help: 'Look base images up in their registries even when they are here' },
+  pull: {
+    type: 'word',
+    value: 'always|missing|never',
+    help: 'Ask registries for base images that are here, too (always); for none (never)',
+  },
   push: { type: 'bool', help: 'Push the image; short for --output type=registry' },
   quiet: { type: 'bool', short: 'q', help: "Print nothing but the image's ID" },
   secret: { type: 'list', value: 'SPEC', help: 'id=NAME[,src=FILE|,env=VAR] for RUN --mount=type=secret' },

@@ -1,7 +1,9 @@
 /** Values of build flags: pure functions from text to what the engine takes. */
 import { lookup } from 'node:dns/promises';
 import { fail } from '../../errors/index.ts';
+import { type PullPolicy, pullPolicyNamed } from '../../oci/index.ts';
 import type { SecretSource, SshSource } from '../../session/index.ts';
+import { parseBool } from '../../words/index.ts';
 import { parsePairs, splitCsv } from '../csv.ts';
 
 /** `NAME=VALUE`; a bare NAME takes its value from the environment and is left out when that has none. */
@@ -86,5 +88,19 @@ export async function resolveHosts(
       });
       return { host, ip: found.address };
     }),
+  );
+}
+
+/** The value of `--pull`: a policy's name, or a truth value as docker's clients give it; the bare flag is `always`. */
+export function pullPolicy(text: string | undefined): PullPolicy {
+  if (text === undefined) return 'missing';
+  const isAsked = text === '' || parseBool(text);
+  const policy =
+    pullPolicyNamed(text) ?? (isAsked === undefined ? undefined : isAsked ? 'always' : 'missing');
+  if (policy !== undefined) return policy;
+  throw fail(
+    'invalid',
+    'client',
+    `invalid argument ${JSON.stringify(text)} for --pull: want always, missing or never`,
   );
 }

@@ -22,7 +22,7 @@ import { type OpenOutputFile, parseOutputs } from '../build/outputs.ts';
 import { refuseFlags } from '../build/refused-flags.ts';
 import { checkReport, warningSummary } from '../build/report.ts';
 import { checkSources } from '../build/sources.ts';
-import { buildArgs, extraHost, keyValues, resolveHosts, secret, ssh } from '../build/values.ts';
+import { buildArgs, extraHost, keyValues, pullPolicy, resolveHosts, secret, ssh } from '../build/values.ts';
 import { command } from '../command.ts';
 import { splitCsv } from '../csv.ts';
 import type { FlagValues } from '../flags.ts';
@@ -185,7 +185,7 @@ async function requestOf(
     platforms: flags.platform.flatMap(splitCsv).map((text) => parsePlatform(text.trim())),
     noCache: flags['no-cache'] ?? false,
     noCacheFilter: flags['no-cache-filter'].flatMap(splitCsv),
-    pull: flags.pull ?? false,
+    pull: pullPolicy(flags.pull),
     network: network === 'bridge' ? 'default' : network,
     extraHosts: await resolveHosts(flags['add-host'].map(extraHost)),
     shmSize: flags['shm-size'] === undefined ? 0 : parseBytes(flags['shm-size'], 'shm-size'),

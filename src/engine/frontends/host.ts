@@ -30,7 +30,7 @@ export function frontendHost({ engine, job, lease, rules }: Bridge): FrontendHos
             ociLayoutStore === undefined ? await imageAfter(rules, ref, pbPlatform(options.platform)) : ref,
             {
               platform: options.platform,
-              mode: options.pull ? 'pull' : 'default',
+              pull: options.pull,
               lease,
               session: job.session,
               pins: job.pins,

@@ -12,7 +12,7 @@ import { DrydockError, fail, toDrydockError } from '../../errors/index.ts';
 import { type ExecEnd, type ExecSpec, shortageHint, shortageText } from '../../executor/index.ts';
 import { dockerfileRequest } from '../../frontend/index.ts';
 import { image, marshal } from '../../llb/index.ts';
-import { hostPlatform, type ImageConfig, normalizeName } from '../../oci/index.ts';
+import { hostPlatform, type ImageConfig, normalizeName, pullPolicyOf } from '../../oci/index.ts';
 import { execSpec, PreparedMounts } from '../../ops/index.ts';
 import { type Definition, DefinitionSchema, MountSchema } from '../../pb/solver/pb/ops_pb.js';
 import type { VertexProgress } from '../../progress/index.ts';
@@ -59,7 +59,7 @@ async function frontendImage(bridge: Bridge, request: BridgeRequest, source: str
   const resolved = await job.inVertex(`resolve image config for docker-image://${name}`, () =>
     resolveImageConfig(engine, name, {
       platform: hostPlatform(),
-      mode: request.options['image-resolve-mode'] === 'pull' ? 'pull' : 'default',
+      pull: pullPolicyOf(request.options['image-resolve-mode']) ?? 'missing',
       lease,
       session: job.session,
       signal: job.signal,

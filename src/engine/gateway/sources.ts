@@ -3,7 +3,7 @@ import { create } from '@bufbuild/protobuf';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import { fail } from '../../errors/index.ts';
 import { platformOf, sourceRewrite } from '../../llb/index.ts';
-import { normalizeName } from '../../oci/index.ts';
+import { normalizeName, pullPolicyOf } from '../../oci/index.ts';
 import {
   type ChecksumRequest,
   ChecksumRequest_ChecksumAlgo,
@@ -50,7 +50,7 @@ async function resolve(bridge: Lookup, ask: ImageAsk, policy: SourcePolicy) {
     const ref = ask.store === undefined ? await imageAfter(policy, ask.ref, ask.platform) : ask.ref;
     const found = await resolveImageConfig(engine, ref, {
       platform: platformOf(ask.platform),
-      mode: ask.mode === 'pull' ? 'pull' : 'default',
+      pull: pullPolicyOf(ask.mode) ?? 'missing',
       lease,
       session: job.session,
       pins: job.pins,

@@ -11,10 +11,13 @@ import {
   formatPlatform,
   type ImageConfig,
   type Platform,
+  type PullPolicy,
   parsePlatform,
+  pullPolicyOf,
+  resolveModeOf,
 } from '../../oci/index.ts';
 import type { Definition } from '../../pb/solver/pb/ops_pb.js';
-import { csvFields, isRemoteUrl, parseBool } from '../../words/index.ts';
+import { csvFields, csvLine, isRemoteUrl, parseBool } from '../../words/index.ts';
 import type { ContextSource, DockerfileRequest } from '../types.ts';
 import { withPrefix } from './with-prefix.ts';
 
@@ -48,7 +51,7 @@ export function dockerfileRequest({ options, inputs }: FrontendOptions): Dockerf
     ),
     noCache: noCache === '',
     noCacheFilter: noCache === undefined || noCache === '' ? [] : listOf(noCache, 'no-cache'),
-    pull: resolveMode(option(options, 'image-resolve-mode')),
+    pull: pullOf(option(options, 'image-resolve-mode')),
     network: networkOf(option(options, 'force-network-mode')),
     extraHosts: hostsOf(option(options, 'add-hosts')),
     shmSize: whole(options, 'shm-size') ?? 0,
@@ -145,9 +148,9 @@ function listOf(text: string, what: string): string[] {
   return csvFields(text, (why) => invalid(`failed to parse ${what}: ${why}`)).filter((field) => field !== '');
 }
 
-function resolveMode(mode: string | undefined): boolean {
-  if (mode === undefined || mode === 'default' || mode === 'local') return false;
-  if (mode === 'pull') return true;
+function pullOf(mode: string | undefined): PullPolicy {
+  const pull = pullPolicyOf(mode);
+  if (pull !== undefined) return pull;
   throw invalid(`invalid image-resolve-mode: ${mode}`);
 }
 
@@ -223,8 +226,8 @@ export function optionsOf(request: DockerfileRequest): FrontendOptions {
   set('platform', request.platforms.map(formatPlatform).join(','));
   if (request.multiPlatform !== undefined) options['multi-platform'] = String(request.multiPlatform);
   if (request.noCache) options['no-cache'] = '';
-  else set('no-cache', request.noCacheFilter.join(','));
-  if (request.pull) options['image-resolve-mode'] = 'pull';
+  else set('no-cache', csvLine(request.noCacheFilter));
+  set('image-resolve-mode', resolveModeOf(request.pull));
   if (request.network !== 'default') options['force-network-mode'] = request.network;
   set('add-hosts', request.extraHosts.map(({ host, ip }) => `${host}=${ip}`).join(','));
   if (request.shmSize > 0) options['shm-size'] = String(request.shmSize);

@@ -156,7 +156,14 @@ test('a build by the Docker API or the command line goes to the image, too', asy
   const sink = { vertex: () => {}, status: () => {}, log: () => {}, warning: () => {} };
   const request = (name: string, namedContexts: Record<string, string>, outputs: OutputSpec[]) => ({
     context: { type: 'local' as const, name },
-    ...{ buildArgs: {}, labels: {}, platforms: [], noCache: false, noCacheFilter: [], pull: false },
+    ...{
+      buildArgs: {},
+      labels: {},
+      platforms: [],
+      noCache: false,
+      noCacheFilter: [],
+      pull: 'missing' as const,
+    },
     ...{ network: 'default' as const, extraHosts: [], shmSize: 0, ulimits: [], check: false, allow: [] },
     ...{ dockerfile: 'Dockerfile', namedContexts, outputs, tags: ['localhost:1/recipes:2'] },
   });

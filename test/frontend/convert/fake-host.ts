@@ -125,7 +125,7 @@ export function request(changes: Partial<DockerfileRequest> = {}): DockerfileReq
     platforms: [amd64],
     noCache: false,
     noCacheFilter: [],
-    pull: false,
+    pull: 'missing',
     network: 'default',
     extraHosts: [],
     shmSize: 0,

@@ -3,7 +3,13 @@ import { type Authority, authorizeEntitlements } from '../../../auth/index.ts';
 import { type BuildOptions, checkOptionsSize, type OutputSpec } from '../../../engine/index.ts';
 import { checkNewName } from '../../../images/index.ts';
 import { checkUlimit, parseLimits, type StepLimits, type Ulimit } from '../../../llb/index.ts';
-import { distinctPlatforms, familiarName, normalizeName } from '../../../oci/index.ts';
+import {
+  distinctPlatforms,
+  familiarName,
+  normalizeName,
+  type PullPolicy,
+  pullPolicyNamed,
+} from '../../../oci/index.ts';
 import { type CacheSpec, cacheSpec } from '../../../remote-cache/index.ts';
 import { csvFields } from '../../../words/index.ts';
 import { apiError } from '../http/errors.ts';
@@ -75,7 +81,7 @@ export function readBuildParameters(query: Query, authority: Authority): BuildPa
       platforms: readPlatforms(query.text('platform')),
       noCache: query.bool('nocache'),
       noCacheFilter: [],
-      pull: query.bool('pull'),
+      pull: pullOf(query),
       network,
       extraHosts: query.all('extrahosts').flatMap(readHosts),
       shmSize: positive(query, 'shmsize') ?? 0,
@@ -259,4 +265,9 @@ function readOutputs(query: Query): Omit<OutputSpec, 'sink'>[] {
     }
     return { type: kind, attrs: map };
   });
+}
+
+/** `pull`: a truth value in docker's API; ours also takes the names of policies. */
+function pullOf(query: Query): PullPolicy {
+  return pullPolicyNamed(query.text('pull')) ?? (query.bool('pull') ? 'always' : 'missing');
 }

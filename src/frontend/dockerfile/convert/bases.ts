@@ -1,7 +1,13 @@
 /** Looks up the bases of stages, all at one time. */
 import { DrydockError, prefixed, throwIfAborted } from '../../../errors/index.ts';
 import { image, scratch } from '../../../llb/index.ts';
-import { formatPlatform, type ImageConfig, normalizeName, type Platform } from '../../../oci/index.ts';
+import {
+  formatPlatform,
+  type ImageConfig,
+  normalizeName,
+  type Platform,
+  resolveModeOf,
+} from '../../../oci/index.ts';
 import { invalidBaseImagePlatformFinding } from '../lint/findings.ts';
 import { parseInstruction } from '../parse/parse.ts';
 import { didYouMean } from '../parse/suggest.ts';
@@ -104,7 +110,7 @@ async function resolveImage(conversion: Conversion, stage: StageState): Promise<
     stage.state = stage.state.platform(platform);
     return;
   }
-  const pull = request.pull && byId === undefined;
+  const pull = byId === undefined ? request.pull : 'missing';
   const prefix = conversion.showPlatform ? `${formatPlatform(platform)} ` : '';
   const location = opLocation(conversion, stage.from.range);
   const resolved = await host
@@ -127,7 +133,7 @@ async function resolveImage(conversion: Conversion, stage: StageState): Promise<
   }
   stage.state = image(resolved.ref, {
     platform,
-    resolveMode: pull ? 'pull' : undefined,
+    resolveMode: resolveModeOf(pull),
     // The name that an image is kept under may go to another.
     checksum: byId === undefined ? undefined : resolved.digest,
     name: nextStep(conversion, stage, `FROM ${resolved.ref}`, platform, undefined),

@@ -8,6 +8,7 @@ import {
   type ImageConfig,
   normalizeName,
   type Platform,
+  resolveModeOf,
 } from '../../../oci/index.ts';
 import { isHttpUrl } from '../../../words/index.ts';
 import type { DockerfileRequest, FrontendHost, ResolvedImage } from '../../types.ts';
@@ -159,7 +160,7 @@ async function loadImage(request: DockerfileRequest, host: FrontendHost, load: L
   const state = image(resolved.ref, {
     name: `[context ${load.label}] ${resolved.ref}`,
     platform: load.platform,
-    resolveMode: request.pull ? 'pull' : undefined,
+    resolveMode: resolveModeOf(request.pull),
   });
   return { state: state.withImageConfig(resolved.config), config: resolved.config, ref: resolved.ref };
 }
