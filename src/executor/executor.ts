@@ -3,7 +3,7 @@ import { mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { join, resolve } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { setImmediate as nextTick, setTimeout as sleep } from 'node:timers/promises';
 import { canceled, fail, throwIfAborted, toDrydockError } from '../errors/index.ts';
 import { Limiter } from '../flow/index.ts';
 import { foldersIn, openView, specOfMounts, type ViewSpec, withLiveView } from '../fs/index.ts';
@@ -17,11 +17,12 @@ import { insecureDevices } from './devices.ts';
 import { failureOf, readText } from './failure.ts';
 import { type JoinTarget, join as joinContainer } from './join.ts';
 import { type Launch, launchCommand } from './launch.ts';
+import { Launcher } from './launcher.ts';
 import { hardLimits, oomScoreFor, pidsFor, rlimitsFor, withUsual } from './limits.ts';
 import { ociSpec, processSpec } from './oci-spec.ts';
 import { Owner } from './owner.ts';
 import { hostFileMounts, hostFiles, placeMount, treeOf } from './place-mounts.ts';
-import { type RuntimeProcess, start } from './process.ts';
+import type { RuntimeProcess } from './process.ts';
 import { seccompProfile } from './seccomp.ts';
 import { shortageIn } from './shortage.ts';
 import { limitsOfStep, type OperatorLimits } from './step-limits.ts';
@@ -58,6 +59,7 @@ const startsAtOnce = 2 * availableParallelism();
 interface Host {
   cgroups: CgroupHost;
   owner: Owner;
+  launcher: Launcher;
   bounding: bigint;
   /** The hard limits that cannot be raised, by ulimit. */
   most: Map<string, number>;
@@ -87,6 +89,7 @@ export function createExecutor(options: ExecutorOptions): Executor {
     },
     close() {
       host?.owner.release();
+      host?.launcher.close();
       host = undefined;
     },
   };
@@ -100,6 +103,7 @@ function lookAtHost({ stateDir, pids, oomScore }: ExecutorOptions): Host {
   return {
     cgroups,
     owner: new Owner(stateDir, cgroups),
+    launcher: new Launcher(),
     bounding,
     most: mayRaise ? new Map() : hardLimits(readText('/proc/self/limits')),
     seccomp: /^Seccomp:/m.test(readFileSync('/proc/self/status', 'latin1'))
@@ -133,6 +137,21 @@ async function runStep(
     asksHost: spec.extraHosts.some(({ ip }) => ip === 'host-gateway' || options.network.isHost(ip)),
   });
   acquiring.catch(() => {});
+  let clearing: Promise<void> | undefined;
+  const clear = async () => {
+    // The mounts go with it.
+    if (namespace !== undefined) closeFd(namespace);
+    // What the step has made is committed first, and the next step is started.
+    await nextTick();
+    if (cgroup !== undefined) await clearGroup(cgroups, cgroup);
+    await acquiring.then(
+      (network) => network.release(),
+      () => {},
+    );
+    // At once where there is little, as it mostly is.
+    if (spec.mounts.length < 50) rmSync(bundle, { recursive: true, force: true });
+    else await rm(bundle, { recursive: true, force: true });
+  };
   try {
     mkdirSync(bundle, { recursive: true, mode: 0o700 });
     const rootSpec = specOfMounts(spec.root.mounts);
@@ -197,9 +216,11 @@ async function runStep(
         withoutCgroups: cgroups.kind === 'none',
         pidFile: join(bundle, 'init.pid'),
       };
-      const running = start(launchCommand(launch), bundle, io);
+      const running = host.launcher.start(launchCommand(launch), bundle, io);
       signal.addEventListener('abort', running.kill, { once: true });
       try {
+        // When this one has been told, which is work for the other processors.
+        setImmediate(() => host.launcher.prepare());
         void whenStarted(running, launch.pidFile, () => {
           started();
           const hasNetwork = network.kind === 'own';
@@ -218,22 +239,13 @@ async function runStep(
     }
     if (signal.aborted) throw canceled(signal.reason);
     const shortage = cgroup === undefined ? undefined : shortageIn(cgroups, cgroup);
-    return {
-      exitCode: exitCode === 0 ? 0 : failureOf(bundle, exitCode, { asked: limits.applied, shortage }),
-      shortage,
-    };
+    exitCode = exitCode === 0 ? 0 : failureOf(bundle, exitCode, { asked: limits.applied, shortage });
+    clearing = clear();
+    return { exitCode, shortage, cleared: clearing };
   } catch (err) {
     throw signal.aborted ? canceled(signal.reason) : toDrydockError(err, 'exec');
   } finally {
-    if (namespace !== undefined) closeFd(namespace);
-    if (cgroup !== undefined) await clearGroup(cgroups, cgroup);
-    await acquiring.then(
-      (network) => network.release(),
-      () => {},
-    );
-    // At once where there is little, as it mostly is.
-    if (spec.mounts.length < 50) rmSync(bundle, { recursive: true, force: true });
-    else await rm(bundle, { recursive: true, force: true });
+    if (clearing === undefined) await clear();
   }
 }
 

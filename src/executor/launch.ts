@@ -4,6 +4,7 @@
  */
 
 import { join } from 'node:path';
+import { fail } from '../errors/index.ts';
 
 /** A container that is assembled and ready to run. */
 export interface Launch {
@@ -25,9 +26,20 @@ export interface Launch {
 }
 
 /**
- * The command line. setpriv: the kernel kills the next program when this process dies. nsenter: goes into the mounts and the network.
- * unshare: a pid namespace of its own, and a copy of the mounts with its /proc; when unshare is killed, so is the
- * namespace's first process, and with it all others.
+ * The command of a process that waits until it is told, on its file descriptor 3, what to become: one line for its shell.
+ * setpriv: the kernel kills the next program when this process dies. unshare: a pid namespace of its own; when unshare is
+ * killed, so is the namespace's first process, and with it all others. The shell is that first process, and nothing of it
+ * depends on what will be run.
+ */
+export const waitingCommand: readonly string[] = [
+  ...['setpriv', '--pdeathsig', 'KILL', '--'],
+  ...['unshare', '--pid', '--fork', '--kill-child', '--'],
+  ...['sh', '-c', 'IFS= read -r line <&3 && exec 3<&- && eval "$line"'],
+];
+
+/**
+ * What it is told, for a container. nsenter: goes into the mounts and the network. unshare: a copy of the mounts with the
+ * pid namespace's own /proc.
  */
 export function launchCommand({
   bundle,
@@ -41,12 +53,25 @@ export function launchCommand({
   pidFile,
 }: Launch): string[] {
   return [
-    ...['setpriv', '--pdeathsig', 'KILL', '--'],
     ...['nsenter', `--mount=${namespace}`, ...(network === undefined ? [] : [`--net=${network}`]), '--'],
-    ...['unshare', '--mount', '--propagation', 'private', '--pid', '--fork', '--kill-child', '--mount-proc'],
+    ...['unshare', '--mount', '--propagation', 'private', '--mount-proc'],
     ...['--', runc, '--root', join(state, 'runc')],
     ...(withoutCgroups ? ['--rootless', 'true'] : []),
     ...['--log', join(bundle, 'runc.log'), '--log-format', 'json', 'run', '--keep'],
     ...['--pid-file', pidFile, '--bundle', config, id],
   ];
+}
+
+/**
+ * A command in a folder, as one line for a shell. Throws `invalid` when it has a line break in it.
+ *
+ *     shellLine(['echo', "it's"], '/tmp') // cd '/tmp' && exec 'echo' 'it'\\''s'
+ */
+export function shellLine(command: readonly string[], cwd: string): string {
+  const quoted = [cwd, ...command].map((word) => `'${word.replaceAll("'", "'\\''")}'`);
+  const line = `cd ${quoted[0]} && exec ${quoted.slice(1).join(' ')}`;
+  if (!line.includes('\n')) return `${line}\n`;
+  throw fail('invalid', 'exec', 'a path of the root folder has a line break in it', {
+    hint: 'Choose another --root.',
+  });
 }

@@ -5,7 +5,7 @@ import { Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { errnoCode, fail } from '../errors/index.ts';
 import { pipe } from '../linux/index.ts';
-import { pipes, terminal } from './stdio.ts';
+import { pipes, type Stdio, terminal } from './stdio.ts';
 import type { ExecIo } from './types.ts';
 
 /** A started runtime, with the container's processes below it. */
@@ -33,38 +33,51 @@ const signals: Record<string, number> = {
   SIGABRT: 6,
 };
 
-/**
- * Runs a command of `launchCommand`. `data` goes to its file descriptor 3. Throws `unavailable` when it cannot be
- * started.
- */
+/** Runs a command. `data` goes to its file descriptor 3. The end tells `unavailable` when it cannot be started. */
 export function start(command: readonly string[], cwd: string, io: ExecIo, data?: Buffer): RuntimeProcess {
-  const [program = '', ...args] = command;
-  const stdio = io.terminal ? terminal(io) : pipes(io);
+  const stdio = io.terminal ? terminal() : pipes(io.stdin !== undefined);
+  const { child, channel } = spawnOn(stdio, command, { cwd, hasChannel: data !== undefined });
+  if (channel !== undefined && data !== undefined) {
+    const socket = new Socket({ fd: channel, readable: false, writable: true });
+    socket.on('error', () => {});
+    socket.end(data);
+  }
+  return processOf(child, stdio, io);
+}
+
+/**
+ * Starts a program on the child's ends of an input and output, which are closed here. With `hasChannel` it has a pipe to
+ * read from as its file descriptor 3, and `channel` is the other end.
+ */
+export function spawnOn(
+  stdio: Stdio,
+  [program = '', ...args]: readonly string[],
+  { cwd, hasChannel }: { cwd: string; hasChannel: boolean },
+): { child: ChildProcess; channel: number | undefined } {
   // A real pipe, too: the runtime opens it by its name.
-  const extra = data === undefined ? undefined : pipe();
-  let child: ChildProcess;
+  const extra = hasChannel ? pipe() : undefined;
   try {
-    child = spawn(program, args, {
+    const child = spawn(program, args, {
       cwd,
       env: { PATH: `${process.env.PATH ?? ''}:/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin`, LC_ALL: 'C' },
       stdio: [...stdio.child, ...(extra === undefined ? [] : [extra[0]])],
     });
+    return { child, channel: extra?.[1] };
   } finally {
     stdio.closeChild();
     if (extra !== undefined) closeSync(extra[0]);
   }
-  const outputs = stdio.connect();
-  if (extra !== undefined && data !== undefined) {
-    const channel = new Socket({ fd: extra[1], readable: false, writable: true });
-    channel.on('error', () => {});
-    channel.end(data);
-  }
+}
+
+/** A program that was started, as the runtime of a container. */
+export function processOf(child: ChildProcess, stdio: Stdio, io: ExecIo): RuntimeProcess {
+  const outputs = stdio.connect(io);
   let killed = false;
   const exit = new Promise<number>((resolve, reject) => {
     child.once('error', (cause) => {
       const missing = errnoCode(cause) === 'ENOENT';
       reject(
-        fail('unavailable', 'exec', `cannot start ${program}: ${cause.message}`, {
+        fail('unavailable', 'exec', `cannot start ${child.spawnfile}: ${cause.message}`, {
           cause,
           hint: missing ? 'Install util-linux (Debian: apt-get install util-linux).' : undefined,
         }),

@@ -5,17 +5,19 @@ import { ReadStream } from 'node:tty';
 import { openPty, pipe, setTerminalSize } from '../linux/index.ts';
 import type { ExecIo } from './types.ts';
 
-interface Stdio {
+export interface Stdio {
   /** The file descriptors 0, 1 and 2 of the child. */
   child: (number | 'ignore')[];
   /** Closes this process's copies of the child's ends. Called once the child is started, or could not be. */
   closeChild(): void;
-  /** Carries input and output from now on. Resolves when no more output can come. */
-  connect(): Promise<unknown>;
+  /** Carries input and output of a process from now on. Resolves when no more output can come. */
+  connect(io: ExecIo): Promise<unknown>;
   /** Sets the terminal's size; false when there is no terminal. */
   resize(rows: number, cols: number): boolean;
   /** Closes what is still open. */
   close(): void;
+  /** Closes this process's ends when `connect` was never called. */
+  drop(): void;
 }
 
 /** Hands a stream's chunks on, no faster than they are taken. */
@@ -30,17 +32,17 @@ function carry(stream: Socket, take: ExecIo['stdout']): Promise<void> {
   return new Promise((resolve) => stream.once('close', () => resolve()));
 }
 
-/** Input and output by pipes. */
-export function pipes(io: ExecIo): Stdio {
+/** Output by pipes, and input too where there will be any. */
+export function pipes(hasInput: boolean): Stdio {
   const out = pipe();
   const err = pipe();
-  const input = io.stdin === undefined ? undefined : pipe();
+  const input = hasInput ? pipe() : undefined;
   return {
     child: [input?.[0] ?? 'ignore', out[1], err[1]],
     closeChild() {
       for (const fd of [out[1], err[1], input?.[0]]) if (fd !== undefined) closeSync(fd);
     },
-    connect() {
+    connect(io) {
       if (input !== undefined && io.stdin !== undefined) {
         const sink = new Socket({ fd: input[1], readable: false, writable: true });
         // A step need not read all of its input.
@@ -56,18 +58,21 @@ export function pipes(io: ExecIo): Stdio {
     },
     resize: () => false,
     close() {},
+    drop() {
+      for (const fd of [out[0], err[0], input?.[1]]) if (fd !== undefined) closeSync(fd);
+    },
   };
 }
 
 /** Input and output by a terminal. */
-export function terminal(io: ExecIo): Stdio {
+export function terminal(): Stdio {
   const pty = openPty();
   const child = openSync(pty.device, constants.O_RDWR | constants.O_NOCTTY);
   let stream: ReadStream | undefined;
   return {
     child: [child, child, child],
     closeChild: () => closeSync(child),
-    connect() {
+    connect(io) {
       stream = new ReadStream(pty.fd);
       const over = carry(stream, io.stdout);
       io.stdin?.on('data', (chunk: Buffer) => {
@@ -86,5 +91,6 @@ export function terminal(io: ExecIo): Stdio {
       return true;
     },
     close: () => void stream?.destroy(),
+    drop: () => closeSync(pty.fd),
   };
 }

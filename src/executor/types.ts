@@ -92,11 +92,16 @@ export interface ExecEnd {
   exitCode: number;
   /** Something in the container was killed for want of memory, whatever the exit code is. */
   shortage?: Shortage;
+  /**
+   * Settles when nothing of the container is left. Its processes and mounts are gone at once; its cgroup and its folder
+   * go while the caller works on.
+   */
+  cleared?: Promise<void>;
 }
 
 /**
- * Runs containers. A container is made by `run`, from its mounts to its cgroup, and nothing of it is left when `run`
- * settles.
+ * Runs containers. A container is made by `run`, from its mounts to its cgroup. Nothing of it is left when `run` rejects,
+ * or when `cleared` of what it resolves with has settled.
  */
 export interface Executor {
   /** Says that a step will be run soon: what it needs of this host is made ready meanwhile. */

@@ -318,7 +318,7 @@ describe('mounts', () => {
       },
       stderr: () => {},
     };
-    await h.executor.run(spec, io, new AbortController().signal);
+    await (await h.executor.run(spec, io, new AbortController().signal)).cleared;
     expect(out).toBe('hush-file 1000 1001 440\nhush-env\n');
     expect(existsSync(bundle)).toBe(false);
     expect(readdirSync(upper)).toEqual([]);

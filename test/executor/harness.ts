@@ -51,7 +51,8 @@ export class Harness {
     const out: Buffer[] = [];
     const err: Buffer[] = [];
     const io = { stdout: (c: Buffer) => void out.push(c), stderr: (c: Buffer) => void err.push(c) };
-    const result = await this.executor.run(spec, io, signal);
+    const { cleared, ...result } = await this.executor.run(spec, io, signal);
+    await cleared;
     return { ...result, upper, out: Buffer.concat(out).toString(), err: Buffer.concat(err).toString() };
   }
 

@@ -49,11 +49,15 @@ test('kill -9 of the builder takes the container along, its mounts, and at the n
     await once(child.stdout, 'data');
     // The shell says so before either has become a `sleep`.
     await until(() => sleepers() === 2);
+    // The next step's process waits meanwhile.
+    await until(() => waitingOf(child.pid).length === 1);
+    const waiting = waitingOf(child.pid);
     const state = join(dir, 'state');
     expect(groupsOf(state).length).toBeGreaterThan(0);
     child.kill('SIGKILL');
     await once(child, 'exit');
     await until(() => sleepers() === 0);
+    await until(() => !waiting.some((pid) => existsSync(`/proc/${pid}`)));
     expect(h.mounts(dir)).toEqual([]);
 
     const left = groupsOf(state);
@@ -79,6 +83,33 @@ function sleepers(): number {
     }
   }).length;
 }
+
+/** The processes of an executor that wait for their steps. */
+function waitingOf(executor: number | undefined): string[] {
+  return childrenOf(executor).filter((pid) => childrenOf(pid).some((below) => isWaiting(below)));
+}
+
+function childrenOf(pid: number | string | undefined): string[] {
+  return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean);
+}
+
+function isWaiting(pid: string): boolean {
+  return readFileSync(`/proc/${pid}/cmdline`, 'latin1').startsWith('sh\0-c\0IFS= read');
+}
+
+test('the next step is started by a process that waited, and the steps go on when that was killed', async () => {
+  const first = h.run('sleep 0.4');
+  await until(() => waitingOf(process.pid).length === 1);
+  const [waiting = ''] = waitingOf(process.pid);
+  expect(await h.run('echo next')).toMatchObject({ exitCode: 0, out: 'next\n' });
+  expect(existsSync(`/proc/${waiting}`)).toBe(false);
+  await until(() => waitingOf(process.pid).length === 1);
+  process.kill(Number(childrenOf(waitingOf(process.pid)[0])[0]), 'SIGKILL');
+  expect(await h.run("echo 'it''s'; exit 3")).toMatchObject({ exitCode: 3, out: 'its\n' });
+  expect((await first).exitCode).toBe(0);
+  // When no step has come for a while, nothing waits any more.
+  await until(() => waitingOf(process.pid).length === 0);
+});
 
 async function until(holds: () => boolean): Promise<void> {
   for (let i = 0; i < 200; i++) {

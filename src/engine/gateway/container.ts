@@ -154,7 +154,7 @@ export class Container {
     if (first === undefined) this.#init = { control: gate.promise, spec };
     const ended = run();
     const settled = ended.then(
-      () => {},
+      ({ cleared }) => cleared,
       () => {},
     );
     this.#processes.add(settled);

@@ -132,6 +132,7 @@ async function runFrontend(
     void serveGateway(gateway, connection);
     // It is left to end by itself: Return's answer is still on its way when we know the result.
     const end = await engine.executor.run(spec, io, context.signal);
+    await end.cleared;
     connection.receive(null);
     const failed = crashed(request.options.source ?? '', end, log.lines());
     if (!gateway.isReturned) throw failed;

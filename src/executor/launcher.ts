@@ -1,0 +1,104 @@
+/** Processes that wait to become the runtimes of containers, so that the next container need not wait for its own. */
+import type { ChildProcess } from 'node:child_process';
+import { closeSync, writeSync } from 'node:fs';
+import { errnoCode, fail } from '../errors/index.ts';
+import { shellLine, waitingCommand } from './launch.ts';
+import { processOf, type RuntimeProcess, spawnOn } from './process.ts';
+import { pipes, type Stdio, terminal } from './stdio.ts';
+import type { ExecIo } from './types.ts';
+
+/** How long a process waits after the last step has ended, in ms. */
+const patience = 300;
+
+interface Waiting {
+  child: ChildProcess;
+  channel: number;
+  stdio: Stdio;
+}
+
+/**
+ * Starts the runtimes of an executor. While a step runs, one more process is kept waiting: it has its pid namespace and
+ * its pipes, and is told what to run when the next step comes. Starting a process stops this one for some ms, the more the
+ * larger it is. A waiting process dies with this one.
+ */
+export class Launcher {
+  #spare: Waiting | undefined;
+  #running = 0;
+  #timer: NodeJS.Timeout | undefined;
+
+  /**
+   * Runs a command of `launchCommand` in a folder. Throws `unavailable` when it cannot be started, as the end of the
+   * process also may tell.
+   */
+  start(command: readonly string[], cwd: string, io: ExecIo): RuntimeProcess {
+    const line = shellLine(command, cwd);
+    const isUsual = io.stdin === undefined && io.terminal !== true;
+    const spare = isUsual ? this.#take() : undefined;
+    const isTold = spare !== undefined && tell(spare, line);
+    // One that was killed while it waited is no matter of the step's.
+    if (!isTold) spare?.stdio.drop();
+    const waiting = isTold ? spare : waitFor(io);
+    if (!isTold) tell(waiting, line);
+    const running = processOf(waiting.child, waiting.stdio, io);
+    clearTimeout(this.#timer);
+    this.#running++;
+    const over = () => {
+      if (--this.#running > 0) return;
+      clearTimeout(this.#timer);
+      this.#timer = setTimeout(() => this.close(), patience).unref();
+    };
+    running.ended.then(over, over);
+    return running;
+  }
+
+  /** Has a process wait for the next step, unless one does. */
+  prepare(): void {
+    if (this.#running === 0 || this.#isThere) return;
+    this.close();
+    this.#spare = waitFor({});
+    this.#spare.child.unref();
+    // What is wrong with it is found when it is to be used.
+    this.#spare.child.on('error', () => {});
+  }
+
+  /** Ends the waiting process. */
+  close(): void {
+    const spare = this.#spare;
+    this.#spare = undefined;
+    if (spare === undefined) return;
+    closeSync(spare.channel);
+    spare.stdio.drop();
+  }
+
+  get #isThere(): boolean {
+    const child = this.#spare?.child;
+    return child?.pid !== undefined && child.exitCode === null && child.signalCode === null;
+  }
+
+  #take(): Waiting | undefined {
+    if (!this.#isThere) return undefined;
+    const spare = this.#spare;
+    this.#spare = undefined;
+    spare?.child.ref();
+    return spare;
+  }
+}
+
+function waitFor({ stdin, terminal: isTerminal }: Pick<ExecIo, 'stdin' | 'terminal'>): Waiting {
+  const stdio = isTerminal ? terminal() : pipes(stdin !== undefined);
+  const { child, channel } = spawnOn(stdio, waitingCommand, { cwd: '/', hasChannel: true });
+  return { child, channel: channel as number, stdio };
+}
+
+/** Tells a waiting process what to run; false when it is not there any more. */
+function tell({ channel }: Waiting, line: string): boolean {
+  try {
+    for (let left = Buffer.from(line); left.length > 0; ) left = left.subarray(writeSync(channel, left));
+    return true;
+  } catch (cause) {
+    if (errnoCode(cause) === 'EPIPE') return false;
+    throw fail('unavailable', 'exec', `cannot start the container: ${(cause as Error).message}`, { cause });
+  } finally {
+    closeSync(channel);
+  }
+}
