@@ -14,6 +14,7 @@ const names = [
   'inline-only',
   'filename',
   'complete-materials',
+  'capture-usage',
 ];
 const optionPrefix = 'attest:';
 const argPrefix = 'build-arg:BUILDKIT_ATTEST_';
@@ -63,7 +64,7 @@ function unsupported(type: string): Error {
 
 /**
  * Reads the comma-separated parameters of a provenance; a missing one has its default. Throws `invalid` with the name of
- * a parameter that does not exist or has an impossible value, and `unsupported` for `capture-usage`.
+ * a parameter that does not exist or has an impossible value.
  */
 export function parseProvenance(text: string): ProvenanceOptions {
   const given = new Map<string, string | undefined>();
@@ -73,15 +74,7 @@ export function parseProvenance(text: string): ProvenanceOptions {
     if (name === 'disabled' || (name === 'type' && value === 'provenance')) continue;
     given.set(name, value);
   }
-  for (const [name, value] of given) {
-    if (name === 'capture-usage') {
-      if (parseBool(value ?? '') === false) continue;
-      throw fail('unsupported', 'client', 'provenance: capture-usage is not supported', {
-        hint: 'Leave it out.',
-      });
-    }
-    if (!names.includes(name)) throw unknown(name);
-  }
+  for (const name of given.keys()) if (!names.includes(name)) throw unknown(name);
   const yes = (name: string) => {
     const value = given.get(name);
     if (!given.has(name)) return false;
@@ -97,6 +90,7 @@ export function parseProvenance(text: string): ProvenanceOptions {
     inlineOnly: yes('inline-only'),
     filename: filenameOf(given.get('filename')),
     completeMaterials: yes('complete-materials'),
+    captureUsage: yes('capture-usage'),
   };
 }
 
@@ -136,7 +130,8 @@ function unknown(name: string): Error {
 
 /** Writes options in the words from which `parseProvenance` reads the same options. */
 export function formatProvenance(options: Partial<ProvenanceOptions>): string {
-  const { mode, version, builderId, reproducible, inlineOnly, filename, completeMaterials } = options;
+  const { mode, version, builderId, reproducible, inlineOnly, filename, completeMaterials, captureUsage } =
+    options;
   const values = {
     mode,
     version,
@@ -145,6 +140,7 @@ export function formatProvenance(options: Partial<ProvenanceOptions>): string {
     'inline-only': inlineOnly,
     filename,
     'complete-materials': completeMaterials,
+    'capture-usage': captureUsage,
   };
   return Object.entries(values)
     .flatMap(([name, value]) => (value === undefined ? [] : [quoted(`${name}=${value}`)]))

@@ -5,6 +5,7 @@
  */
 import { fail } from '../errors/index.ts';
 import type { Descriptor } from '../oci/index.ts';
+import type { MachineSample } from '../progress/index.ts';
 import { inTurns } from '../workers/index.ts';
 import { type Material, materialsOf } from './materials.ts';
 import { type RequestFacts, requestOf } from './request.ts';
@@ -72,8 +73,9 @@ function knownOf(facts: BuildFacts, options: ProvenanceOptions): Known {
   };
 }
 
-/** The properties that only `max` has. */
+/** The properties that only `max` has, and what the machine did. */
 interface Details {
+  sysUsage?: readonly MachineSample[];
   buildConfig?: object;
   source?: object;
   layers?: Record<string, Pick<Descriptor, 'mediaType' | 'digest' | 'size'>[][]>;
@@ -82,18 +84,20 @@ interface Details {
 }
 
 function* detailsOf(
-  { definition, imageLayers }: BuildFacts,
-  { mode }: ProvenanceOptions,
+  { definition, imageLayers, usage }: BuildFacts,
+  { mode, captureUsage }: ProvenanceOptions,
 ): Generator<void, Details> {
-  if (mode === 'min' || definition === undefined || definition.def.length === 0) return {};
-  const steps = yield* stepsOf(definition);
+  // As BuildKit has it: the machine's part goes with either mode.
+  const sysUsage = captureUsage ? usage?.machine : undefined;
+  if (mode === 'min' || definition === undefined || definition.def.length === 0) return { sysUsage };
+  const steps = yield* stepsOf(definition, captureUsage ? usage?.steps : undefined);
   const found: Details['layers'] = {};
   for (const [vertex, list] of imageLayers) {
     const step = steps.digestMapping[vertex];
     if (step !== undefined) found[`${step}:0`] = [list.map(plain)];
   }
   const source = yield* sourceMapOf(definition, steps);
-  return { buildConfig: steps, source, layers: found, output: outputStep(definition, steps) };
+  return { buildConfig: steps, source, layers: found, output: outputStep(definition, steps), sysUsage };
 }
 
 function withLayers(details: Details, result: readonly Descriptor[] | undefined): Details {
@@ -105,8 +109,8 @@ function withLayers(details: Details, result: readonly Descriptor[] | undefined)
 
 const plain = ({ mediaType, digest, size }: Descriptor) => ({ mediaType, digest, size });
 
-function metadataOf({ vcs }: Known, { source, layers }: Details): object {
-  return { vcs: Object.keys(vcs).length === 0 ? undefined : vcs, source, layers };
+function metadataOf({ vcs }: Known, { source, layers, sysUsage }: Details): object {
+  return { vcs: Object.keys(vcs).length === 0 ? undefined : vcs, source, layers, sysUsage };
 }
 
 function v1(known: Known, details: Details): object {

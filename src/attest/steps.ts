@@ -3,11 +3,13 @@ import { maskUrls } from '../errors/index.ts';
 import { fromBinary, locationsJson, OpSchema, opJson } from '../llb/index.ts';
 import { type Digest, digestOf } from '../oci/index.ts';
 import type { Definition, Op } from '../pb/solver/pb/ops_pb.js';
+import type { StepUsage } from '../progress/index.ts';
 
 interface Step {
   id: string;
   op: Record<string, unknown>;
   inputs: string[];
+  resourceUsage?: StepUsage;
 }
 
 interface Steps {
@@ -19,8 +21,14 @@ interface Steps {
 /** Attributes that are about the client's session and do not change the result. */
 const ofSession = ['local.session', 'local.unique', 'local.sharedkeyhint', 'oci.session'];
 
-/** Lists the ops that a definition's last op needs as steps, with secrets in URLs masked. The work is for `inTurns`. */
-export function* stepsOf({ def }: Definition): Generator<void, Steps> {
+/**
+ * Lists the ops that a definition's last op needs as steps, with secrets in URLs masked. `usage`: what the steps that ran
+ * have used. The work is for `inTurns`.
+ */
+export function* stepsOf(
+  { def }: Definition,
+  usage: ReadonlyMap<Digest, StepUsage> = new Map(),
+): Generator<void, Steps> {
   const ops = new Map<string, Op>();
   let last: string | undefined;
   for (const bytes of def) {
@@ -39,6 +47,7 @@ export function* stepsOf({ def }: Definition): Generator<void, Steps> {
       id: ids.get(digest) as string,
       op: masked(opJson(op)) as Record<string, unknown>,
       inputs: op.inputs.map((input) => `${ids.get(input.digest)}:${input.index}`),
+      resourceUsage: usage.get(digest as Digest),
     });
   }
   return { llbDefinition, digestMapping: Object.fromEntries(ids) };

@@ -2,6 +2,7 @@
 
 import type { Descriptor, Digest } from '../oci/index.ts';
 import type { Definition } from '../pb/solver/pb/ops_pb.js';
+import type { MachineSample, StepUsage } from '../progress/index.ts';
 import type { UsedSource } from '../solver/index.ts';
 
 /** The parameters of a provenance. */
@@ -18,6 +19,8 @@ export interface ProvenanceOptions {
   inlineOnly: boolean;
   /** Name of the file in outputs that are files. */
   filename: string;
+  /** Adds what each step, and the machine, has used of processors, memory and disks. */
+  captureUsage: boolean;
   /** Fails the build when a source has no digest. */
   completeMaterials: boolean;
 }
@@ -70,4 +73,6 @@ export interface BuildFacts {
   definition: Definition | undefined;
   /** The layers of image sources, by the sources' vertices. */
   imageLayers: ReadonlyMap<Digest, readonly Descriptor[]>;
+  /** What steps, by their vertices, and the machine have used; undefined when it was not recorded. */
+  usage?: { steps: ReadonlyMap<Digest, StepUsage>; machine: readonly MachineSample[] };
 }

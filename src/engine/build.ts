@@ -18,6 +18,7 @@ import { makeOutputs } from './make-outputs.ts';
 import { openOutputs } from './outputs.ts';
 import { Rules } from './rules.ts';
 import type { BuildRequest, Built } from './types.ts';
+import { UsageLog } from './usage-log.ts';
 
 /**
  * Runs a build to its end. When the promise settles, however it does, all work of the build has stopped and everything
@@ -40,7 +41,8 @@ export async function runBuild(
   const plan = planCaches(request.cacheTo ?? []);
   const startedAt = Date.now();
   const { allow, rewrite, policyCheck } = request;
-  const job = new Job(session, sink, signal, {
+  const usage = request.recorded || request.provenance?.captureUsage ? new UsageLog(sink) : undefined;
+  const job = new Job(session, usage?.sink ?? sink, signal, {
     allow,
     origin: originOf(request),
     load: (definition, stop) => rules.load(definition, stop),
@@ -56,11 +58,12 @@ export async function runBuild(
     const bridge = new Bridge({ engine, job, lease, rules, workers, caches, frontends: named });
     const result = await request.frontend(bridge);
     if (result.isAnswer) return { ...nothing(), result, warnings: [...(result.findings ?? [])] };
-    return await makeOutputs({ bridge, request, plan, caches, chosen, startedAt }, result);
+    return await makeOutputs({ bridge, request, plan, caches, chosen, startedAt, usage }, result);
   } catch (err) {
     await dropLeftovers(err, engine.store);
     throw await explainDisk(err, engine.store);
   } finally {
+    usage?.stop();
     await endBuild(engine, job, lease, () => caches.close());
   }
 }

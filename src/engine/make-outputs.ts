@@ -18,6 +18,7 @@ import { platformMismatch } from './bridge/verify-platforms.ts';
 import type { BuildCaches, CachePlan } from './caches.ts';
 import { namesOf, openOutputs } from './outputs.ts';
 import type { BuildRequest, Built } from './types.ts';
+import type { UsageLog } from './usage-log.ts';
 
 interface Exports {
   bridge: Bridge;
@@ -27,6 +28,8 @@ interface Exports {
   chosen: ReturnType<typeof openOutputs>;
   /** ms since the epoch */
   startedAt: number;
+  /** What the build uses of the machine; undefined when nobody records it. */
+  usage?: UsageLog;
 }
 
 /**
@@ -34,12 +37,12 @@ interface Exports {
  * caches for others.
  */
 export async function makeOutputs(
-  { bridge, request, plan, caches, chosen, startedAt }: Exports,
+  { bridge, request, plan, caches, chosen, startedAt, usage }: Exports,
   result: BridgeResult,
 ): Promise<Built> {
   const { engine, job, lease } = bridge;
   const results = await platformResults(result);
-  const stated = await statements(bridge, request, result, startedAt);
+  const stated = await statements(bridge, request, result, { startedAt, usage });
   const mismatch = platformMismatchOf(
     request,
     result,
@@ -125,12 +128,12 @@ async function statements(
   bridge: Bridge,
   request: BuildRequest,
   result: BridgeResult,
-  startedAt: number,
+  course: Pick<Exports, 'startedAt' | 'usage'>,
 ): Promise<Stated> {
   if (request.provenance === undefined && !request.recorded) return [];
   // Loaded only when asked for: a command builds without it.
   const { provenances } = await import('./provenance.ts');
-  return provenances(bridge, result, request, startedAt);
+  return provenances(bridge, result, request, { startedAt: course.startedAt, usage: course.usage?.end() });
 }
 
 /** Says so when a frontend returned attestations, which no output has. */

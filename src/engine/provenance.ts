@@ -14,6 +14,7 @@ import { platformRefs } from './bridge/platforms.ts';
 import type { BridgeRef } from './bridge/ref.ts';
 import type { BridgeResult } from './bridge/types.ts';
 import type { BuildRequest } from './types.ts';
+import type { BuildUsage } from './usage-log.ts';
 
 /** The largest definition, in ops, whose steps are in the record of a build. */
 const maxRecordedOps = 2000;
@@ -28,13 +29,13 @@ interface TreeProvenance {
 
 /**
  * Makes the provenances of each tree of a result, in the order of the trees, once they are solved. `startedAt`: ms since
- * the epoch. Rejects with `invalid` when all sources are to have digests and one has none.
+ * the epoch. `usage`: what the build has used of the machine, where that was recorded. Rejects with `invalid` when all sources are to have digests and one has none.
  */
 export async function provenances(
   bridge: Bridge,
   result: BridgeResult,
   { provenance: options, recorded }: Pick<BuildRequest, 'provenance' | 'recorded'>,
-  startedAt: number,
+  { startedAt, usage }: { startedAt: number; usage: BuildUsage | undefined },
 ): Promise<TreeProvenance[]> {
   const { engine, job } = bridge;
   const finishedAt = Date.now();
@@ -60,6 +61,7 @@ export async function provenances(
         isResolved: (name, digest) => job.pins.toldOf(`docker-image://${name}`).split(' ').includes(digest),
         definition: ref?.definition,
         imageLayers: imageLayers(sources),
+        usage,
       };
       return {
         asked: options && provenance(facts, options),
@@ -72,7 +74,8 @@ export async function provenances(
 /** Records have `mode=max` whatever the client asked for, as BuildKit's have: their readers see only their own builds. */
 function recordOptions(asked: ProvenanceOptions | undefined, ops: number): ProvenanceOptions {
   const mode = ops > maxRecordedOps ? 'min' : 'max';
-  return { ...(asked ?? parseProvenance('')), mode, version: 'v1', completeMaterials: false };
+  const base = asked ?? parseProvenance('');
+  return { ...base, mode, version: 'v1', completeMaterials: false, captureUsage: true };
 }
 
 async function askedOf(

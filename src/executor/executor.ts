@@ -9,12 +9,14 @@ import { Limiter } from '../flow/index.ts';
 import { foldersIn, openView, specOfMounts, type ViewSpec, withLiveView } from '../fs/index.ts';
 import { checkOwner, closeFd, inUserNamespace } from '../linux/index.ts';
 import { createNetwork, type Network } from '../network/index.ts';
+import type { StepUsage } from '../progress/index.ts';
 import { inTurns, runTask } from '../workers/index.ts';
 import type { Assembly } from './assemble.ts';
 import { capabilitiesFor, ownBoundingSet } from './capabilities.ts';
 import { type CgroupHost, detectCgroups, killGroup, removeGroup } from './cgroups.ts';
 import { insecureDevices } from './devices.ts';
 import { failureOf, readText } from './failure.ts';
+import { countedDisk, countingRule } from './io-count.ts';
 import { type JoinTarget, join as joinContainer } from './join.ts';
 import { type Launch, launchCommand } from './launch.ts';
 import { Launcher } from './launcher.ts';
@@ -26,6 +28,7 @@ import type { RuntimeProcess } from './process.ts';
 import { seccompProfile } from './seccomp.ts';
 import { shortageIn } from './shortage.ts';
 import { limitsOfStep, type OperatorLimits } from './step-limits.ts';
+import { StepRecorder } from './step-usage.ts';
 import { planStubs, removeStubs } from './stubs.ts';
 import type { ExecControl, ExecEnd, ExecIo, ExecSpec, Executor } from './types.ts';
 import { lookUpUser } from './users.ts';
@@ -64,6 +67,8 @@ interface Host {
   /** The hard limits that cannot be raised, by ulimit. */
   most: Map<string, number>;
   seccomp: object | undefined;
+  /** The disk whose use must be asked to be counted. */
+  disk: ReturnType<typeof countedDisk>;
   pids: number;
   oomScore: number;
 }
@@ -105,6 +110,7 @@ function lookAtHost({ stateDir, pids, oomScore }: ExecutorOptions): Host {
     owner: new Owner(stateDir, cgroups),
     launcher: new Launcher(),
     bounding,
+    disk: countedDisk(cgroups, stateDir),
     most: mayRaise ? new Map() : hardLimits(readText('/proc/self/limits')),
     seccomp: /^Seccomp:/m.test(readFileSync('/proc/self/status', 'latin1'))
       ? seccompProfile(process.arch)
@@ -188,7 +194,7 @@ async function runStep(
           cgroup,
           // As docker and BuildKit have it: on cgroups v1 programs look for their path below the host's mounts.
           cgroupNamespace: cgroups.kind !== 'v1',
-          resources: limits.oci,
+          resources: { ...limits.oci, ...(host.disk && { blockIO: countingRule(host.disk) }) },
           rlimits: limits.rlimits,
           oomScore: host.oomScore,
           devices: spec.security === 'insecure' ? insecureDevices() : [],
@@ -200,6 +206,7 @@ async function runStep(
     };
 
     let exitCode: number;
+    let usage: StepUsage | undefined;
     try {
       throwIfAborted(signal);
       // Never queued: a step does not wait for others' layers to be packed.
@@ -216,6 +223,7 @@ async function runStep(
         withoutCgroups: cgroups.kind === 'none',
         pidFile: join(bundle, 'init.pid'),
       };
+      const recorder = cgroup === undefined ? undefined : new StepRecorder(cgroups, cgroup);
       const running = host.launcher.start(launchCommand(launch), bundle, io);
       signal.addEventListener('abort', running.kill, { once: true });
       try {
@@ -228,7 +236,9 @@ async function runStep(
           io.started?.(controlOf(target, running, { host, root: rootSpec, usualUlimits: options.ulimits }));
         });
         exitCode = await running.ended;
+        usage = recorder?.end();
       } finally {
+        recorder?.stop();
         signal.removeEventListener('abort', running.kill);
       }
     } finally {
@@ -241,7 +251,7 @@ async function runStep(
     const shortage = cgroup === undefined ? undefined : shortageIn(cgroups, cgroup);
     exitCode = exitCode === 0 ? 0 : failureOf(bundle, exitCode, { asked: limits.applied, shortage });
     clearing = clear();
-    return { exitCode, shortage, cleared: clearing };
+    return { exitCode, shortage, usage, cleared: clearing };
   } catch (err) {
     throw signal.aborted ? canceled(signal.reason) : toDrydockError(err, 'exec');
   } finally {

@@ -1,6 +1,7 @@
 /** The contract of the executor: it runs one process in a container, on given mounts. */
 import type { Readable } from 'node:stream';
 import type { Mount } from '../fs/index.ts';
+import type { StepUsage } from '../progress/index.ts';
 import type { Shortage } from './shortage.ts';
 
 /** One mount of a container, besides its root. */
@@ -92,6 +93,8 @@ export interface ExecEnd {
   exitCode: number;
   /** Something in the container was killed for want of memory, whatever the exit code is. */
   shortage?: Shortage;
+  /** What its processes have used; undefined where there are no cgroups. */
+  usage?: StepUsage;
   /**
    * Settles when nothing of the container is left. Its processes and mounts are gone at once; its cgroup and its folder
    * go while the caller works on.

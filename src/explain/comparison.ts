@@ -3,6 +3,7 @@
 import { existsSync } from 'node:fs';
 import { type ContentSelector, dropLists, type FileChange } from '../fs/index.ts';
 import type { Digest } from '../oci/index.ts';
+import type { StepUsage } from '../progress/index.ts';
 import { keptName, type Miss, type MissTeller } from '../solver/index.ts';
 import { splitWildcards } from '../words/index.ts';
 import { runTask } from '../workers/index.ts';
@@ -10,6 +11,7 @@ import { ExplainDb } from './explain-db.ts';
 import { factsOf, type StepFacts } from './facts.ts';
 import { placeOf } from './place.ts';
 import { type ChangedStep, differences, distance, howItChanged, type Reason } from './reasons.ts';
+import { usedIn } from './used.ts';
 import { lineOf, mostFiles } from './words.ts';
 
 /** What was found out of a step that runs. */
@@ -25,6 +27,8 @@ export class Comparison implements MissTeller {
   readonly #listDb: string;
   #db: ExplainDb | undefined;
   readonly #found = new WeakMap<Miss, Promise<Found>>();
+  /** The rows of what was told of steps. */
+  readonly #rows = new WeakMap<Miss, number>();
   readonly #told = new WeakMap<Miss, readonly Reason[]>();
 
   /** `folder`: where `explain.db` is. `listDb`: the file with the lists of files. */
@@ -41,11 +45,22 @@ export class Comparison implements MissTeller {
       const reasons = await this.#reasons(miss, await found);
       this.#told.set(miss, reasons);
       const line = lineOf(reasons, Date.now());
-      this.#open().putTold(miss.build.id, miss.build.what, { step: facts.name, line });
+      this.#rows.set(miss, this.#open().putTold(miss.build.id, miss.build.what, { step: facts.name, line }));
       return line;
     } catch {
       // A database that cannot be used is no reason to fail a build, and nothing is said rather than something wrong.
       return undefined;
+    }
+  }
+
+  used(miss: Miss, usage: StepUsage): void {
+    const row = this.#rows.get(miss);
+    const used = usedIn(usage);
+    if (row === undefined || used === undefined) return;
+    try {
+      this.#open().putUsed(row, used);
+    } catch {
+      // Nothing is told of it.
     }
   }
 

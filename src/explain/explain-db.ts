@@ -9,6 +9,7 @@ import type { Digest } from '../oci/index.ts';
 import { type DatabaseName, openDatabase, prepare, type Statement, transaction } from '../store/index.ts';
 import type { StepFacts } from './facts.ts';
 import { placeOf } from './place.ts';
+import type { Used } from './used.ts';
 
 const schema = [
   `CREATE TABLE salt (salt TEXT NOT NULL);
@@ -32,6 +33,7 @@ const schema = [
      line TEXT NOT NULL
    );
    CREATE INDEX told_by_build ON told (build);`,
+  'ALTER TABLE told ADD COLUMN used TEXT;',
 ];
 
 /** Runs of one step that are kept. */
@@ -45,6 +47,8 @@ interface ToldStep {
   /** Its name, without passwords. */
   step: string;
   line: string;
+  /** What it has used of the machine; missing when it has not ended, or nobody counts. */
+  used?: Used;
 }
 
 /** A build of which something was told. */
@@ -61,7 +65,7 @@ export class ExplainDb {
   readonly #name: DatabaseName;
   readonly #db: DatabaseSync;
   readonly #get: Record<'instruction' | 'number' | 'pruned' | 'told' | 'builds', Statement>;
-  readonly #put: Record<'step' | 'older' | 'pruned' | 'unpruned' | 'told', Statement>;
+  readonly #put: Record<'step' | 'older' | 'pruned' | 'unpruned' | 'told' | 'used', Statement>;
   /** Of this database alone. */
   readonly salt: string;
 
@@ -80,7 +84,7 @@ export class ExplainDb {
       instruction: query('SELECT facts FROM steps WHERE scope = ? AND instruction = ? ORDER BY id DESC'),
       number: query('SELECT facts FROM steps WHERE scope = ? AND number = ? ORDER BY id DESC LIMIT 1'),
       pruned: query('SELECT at, rule FROM pruned WHERE record = ?'),
-      told: query('SELECT step, line FROM told WHERE build = ? ORDER BY id'),
+      told: query('SELECT step, line, used FROM told WHERE build = ? ORDER BY id'),
       builds: query(
         `SELECT build, min(at) AS at, max(what) AS what, count(*) AS steps FROM told
          GROUP BY build ORDER BY max(id) DESC LIMIT ?`,
@@ -95,6 +99,7 @@ export class ExplainDb {
       pruned: query('INSERT OR REPLACE INTO pruned (record, at, rule) VALUES (?, ?, ?)'),
       unpruned: query('DELETE FROM pruned WHERE record = ?'),
       told: query('INSERT INTO told (build, at, what, step, line) VALUES (?, ?, ?, ?, ?)'),
+      used: query('UPDATE told SET used = ? WHERE id = ?'),
     };
     this.salt = this.#salt();
     this.#trim();
@@ -137,7 +142,11 @@ export class ExplainDb {
 
   /** What was told of a build, in order. */
   told(build: string): ToldStep[] {
-    return this.#get.told.all(build).map(({ step, line }) => ({ step: String(step), line: String(line) }));
+    return this.#get.told.all(build).map(({ step, line, used }) => ({
+      step: String(step),
+      line: String(line),
+      ...(used === null ? {} : { used: JSON.parse(String(used)) as Used }),
+    }));
   }
 
   /** Builds of which something was told, latest first, so many at most. */
@@ -150,8 +159,14 @@ export class ExplainDb {
     }));
   }
 
-  putTold(build: string, what: string, { step, line }: ToldStep): void {
-    this.#put.told.run(build, Date.now(), what, step, line);
+  /** Returns the row, for `putUsed`. */
+  putTold(build: string, what: string, { step, line }: ToldStep): number {
+    return Number(this.#put.told.run(build, Date.now(), what, step, line).lastInsertRowid);
+  }
+
+  /** Notes what the step of a row has used. */
+  putUsed(row: number, used: Used): void {
+    this.#put.used.run(JSON.stringify(used), row);
   }
 
   close(): void {

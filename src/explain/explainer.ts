@@ -1,6 +1,7 @@
 /** Says why steps were not cached. What does it is loaded with the first step that runs: a cached build does without. */
 import { join } from 'node:path';
 import type { Digest } from '../oci/index.ts';
+import type { StepUsage } from '../progress/index.ts';
 import type { Miss, MissTeller } from '../solver/index.ts';
 import type { Comparison } from './comparison.ts';
 
@@ -20,6 +21,10 @@ export class Explainer implements MissTeller {
   async why(miss: Miss): Promise<string | undefined> {
     const comparison = await this.#load().catch(() => undefined);
     return comparison?.why(miss);
+  }
+
+  used(miss: Miss, usage: StepUsage): void {
+    this.#comparison?.used(miss, usage);
   }
 
   recorded(miss: Miss): void {

@@ -83,10 +83,11 @@ async function runExec(
       stderr: (chunk: Buffer) => log.write(2, chunk),
       started: () => time.start(),
     };
-    const { exitCode, shortage, cleared } = await deps.executor.run(spec, io, time.signal);
+    const { exitCode, shortage, usage, cleared } = await deps.executor.run(spec, io, time.signal);
     // The build ends when that has.
     if (ctx.onRelease === undefined) await cleared;
     else ctx.onRelease(() => cleared);
+    if (usage !== undefined) ctx.progress.used?.(usage);
     const valid = meta.validExitCodes.length > 0 ? meta.validExitCodes : [0];
     if (!valid.includes(exitCode)) {
       // Looked at while the step's files are still there.

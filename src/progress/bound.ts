@@ -38,5 +38,8 @@ export function boundProgress(digest: Digest, sink: ProgressSink): VertexProgres
     warn(warning) {
       sink.warning({ ...warning, vertex: digest });
     },
+    used(usage) {
+      sink.usage?.({ vertex: digest, usage });
+    },
   };
 }

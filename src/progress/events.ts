@@ -1,6 +1,7 @@
 /** Progress events in the shape of BuildKit's StatusResponse: vertices, statuses (transfers), logs, warnings. */
 import type { SourceLocation } from '../errors/index.ts';
 import type { Digest } from '../oci/index.ts';
+import type { StepUsage } from './usage.ts';
 
 /** The state of a vertex: it began, ended, was cached or failed. */
 export interface VertexEvent {
@@ -49,12 +50,20 @@ export interface WarningEvent {
   source?: SourceLocation;
 }
 
+/** What a step that has run, well or not, has used of the machine. */
+export interface UsageEvent {
+  vertex: Digest;
+  usage: StepUsage;
+}
+
 /** The receiver of a build's events. It is called synchronously and must not throw. */
 export interface ProgressSink {
   vertex(event: VertexEvent): void;
   status(event: StatusEvent): void;
   log(event: LogEvent): void;
   warning(event: WarningEvent): void;
+  /** Left out by receivers that have no use for it. */
+  usage?(event: UsageEvent): void;
 }
 
 /** Progress of one transfer or extraction, shown under a vertex. Numbers are bytes unless total is 0. */
@@ -67,4 +76,6 @@ export interface VertexProgress {
   report: ReportStatus;
   log(stream: 1 | 2, data: Buffer | string): void;
   warn(warning: Omit<WarningEvent, 'vertex'>): void;
+  /** Tells what the vertex's process has used of the machine. */
+  used?(usage: StepUsage): void;
 }

@@ -5,7 +5,17 @@ export type {
   ProgressSink,
   ReportStatus,
   StatusEvent,
+  UsageEvent,
   VertexEvent,
   VertexProgress,
   WarningEvent,
 } from './events.ts';
+export type {
+  MachineCpu,
+  MachineSample,
+  MemoryNumber,
+  Pressure,
+  PressureValues,
+  StepUsage,
+  UsageSample,
+} from './usage.ts';

@@ -8,6 +8,7 @@ import {
   now,
   type ProgressSink,
   type StatusEvent,
+  type UsageEvent,
   type VertexEvent,
   type WarningEvent,
 } from '../progress/index.ts';
@@ -47,6 +48,7 @@ export class Audience {
   #phase: Phase = {};
   readonly #statuses = new Map<string, StatusEvent>();
   readonly #warnings: WarningEvent[] = [];
+  #usage: UsageEvent | undefined;
   readonly #replay: LogEvent[] = [];
   #replayBytes = 0;
   /** What was found out of sources for the vertex. */
@@ -79,6 +81,7 @@ export class Audience {
     for (const status of this.#statuses.values()) sink.status(status);
     for (const log of this.#replay) sink.log(log);
     for (const warning of this.#warnings) sink.warning(warning);
+    if (this.#usage !== undefined) sink.usage?.(this.#usage);
   }
 
   /** Takes a solve away. A build that leaves work unfinished is told that it was given up. */
@@ -101,6 +104,7 @@ export class Audience {
     for (const status of other.#statuses.values()) this.#mirror(status, this.sink.status);
     for (const log of other.#replay) this.#mirror(log, this.sink.log);
     for (const warning of other.#warnings) this.#mirror(warning, this.sink.warning);
+    if (other.#usage !== undefined) this.#mirror(other.#usage, this.#use);
   }
 
   /** Ends what `follow` began. */
@@ -153,7 +157,13 @@ export class Audience {
       status: (event) => each((sink) => sink.status(event)),
       log: (event) => each((sink) => sink.log(event)),
       warning: (event) => each((sink) => sink.warning(event)),
+      usage: (event) => each((sink) => sink.usage?.(event)),
     };
+  }
+
+  /** What the vertex's process has used of the machine; undefined when none has run to its end. */
+  get usage(): UsageEvent['usage'] | undefined {
+    return this.#usage?.usage;
   }
 
   /** The sessions of all builds, in the order in which they are asked. */
@@ -219,6 +229,12 @@ export class Audience {
     into({ ...event, vertex: this.#vertex.digest });
   }
 
+  readonly #use = (event: UsageEvent): void => {
+    this.#usage = event;
+    for (const job of this.#jobs.keys()) job.sink.usage?.(event);
+    for (const follower of this.#followers) follower.#mirror(event, follower.#use);
+  };
+
   #fanOut(): ProgressSink {
     return {
       vertex: () => {},
@@ -239,6 +255,7 @@ export class Audience {
         for (const job of this.#jobs.keys()) job.sink.warning(event);
         for (const follower of this.#followers) follower.#mirror(event, follower.sink.warning);
       },
+      usage: this.#use,
     };
   }
 }

@@ -1,6 +1,7 @@
 /** What the solver says of a step that runs because no cache has it, to whoever can say why. */
 import type { ContentSelector } from '../fs/index.ts';
 import type { Digest } from '../oci/index.ts';
+import type { StepUsage } from '../progress/index.ts';
 import type { Vertex } from './types.ts';
 
 /** A step that runs because no cache has it. */
@@ -52,6 +53,8 @@ export interface MissBuild {
 export interface MissTeller {
   /** Why the step runs, in a line without its end; undefined: nothing is said. Never rejects. */
   why(miss: Miss): Promise<string | undefined>;
+  /** The step has run, well or not, and this is what it has used of the machine. Never throws. */
+  used(miss: Miss, usage: StepUsage): void;
   /** The step has run, and its result is recorded. Never throws. */
   recorded(miss: Miss): void;
 }

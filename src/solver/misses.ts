@@ -8,6 +8,13 @@ import type { VertexState } from './state.ts';
 import type { Vertex } from './types.ts';
 import type { VertexIdentity } from './work.ts';
 
+/** A step of which builds are told why it runs. */
+interface BegunMiss {
+  told: Promise<void>;
+  ended(): void;
+  recorded(): void;
+}
+
 /** Has the builds told why a step runs, where somebody can say it. */
 export class Misses {
   readonly #teller: MissTeller | undefined;
@@ -19,13 +26,10 @@ export class Misses {
   }
 
   /**
-   * Has the builds told why a step is about to run. Returns what is to be called when its result is recorded. Where the
-   * step prints nothing it need not be waited for (`told`).
+   * Has the builds told why a step is about to run. Returns what is to be called when it has run (`ended`), and when its
+   * result is recorded. Where the step prints nothing it need not be waited for (`told`).
    */
-  async begin(
-    state: VertexState,
-    identity: VertexIdentity,
-  ): Promise<{ told: Promise<void>; recorded(): void } | undefined> {
+  async begin(state: VertexState, identity: VertexIdentity): Promise<BegunMiss | undefined> {
     const teller = this.#teller;
     const { job } = state.audience;
     if (teller === undefined || job === undefined || identity.volatile) return undefined;
@@ -39,7 +43,11 @@ export class Misses {
       state.audience.sink.log({ vertex: digest, stream: 2, data, timestamp: now(), explains: true });
     });
     if (state.vertex.op.op.case === 'exec') await state.work.orCanceled(told);
-    return { told, recorded: () => teller.recorded(miss) };
+    const ended = () => {
+      const { usage } = state.audience;
+      if (usage !== undefined) teller.used(miss, usage);
+    };
+    return { told, ended, recorded: () => teller.recorded(miss) };
   }
 
   async #missOf(state: VertexState, identity: VertexIdentity, job: Job): Promise<Miss> {

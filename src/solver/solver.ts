@@ -301,7 +301,10 @@ export class Solver {
     try {
       if (state.vertex.op.op.case !== 'source') this.#stepsRun++;
       const miss = await this.#misses.begin(state, identity);
-      const refs = await state.op.exec(inputs, context).catch((err) => borrow(state, err, this.#others));
+      const refs = await state.op
+        .exec(inputs, context)
+        .finally(() => miss?.ended())
+        .catch((err) => borrow(state, err, this.#others));
       if (identity.volatile) return refs;
       const [size, holds] = await Promise.all([
         this.#results.measure(refs),

@@ -11,6 +11,7 @@ const defaults = {
   inlineOnly: false,
   filename: 'provenance.json',
   completeMaterials: false,
+  captureUsage: false,
 };
 
 describe('parameters of a provenance', () => {
@@ -24,6 +25,7 @@ describe('parameters of a provenance', () => {
     ['builder-id=https://example.com/a=b', { builderId: 'https://example.com/a=b' }],
     ['"builder-id=a,b",filename=x.json', { builderId: 'a,b', filename: 'x.json' }],
     ['complete-materials=true', { completeMaterials: true }],
+    ['capture-usage=true', { captureUsage: true }],
   ])('%s', (text, expected) => {
     expect(parseProvenance(text)).toEqual({ ...defaults, ...expected });
   });
@@ -36,7 +38,7 @@ describe('parameters of a provenance', () => {
     ['moode=max', 'no parameter "moode"', 'mean mode'],
     ['filename=../x', 'filename="../x" is no name', ''],
     ['filename=', 'filename="" is no name', ''],
-    ['capture-usage=true', 'capture-usage is not supported', 'Leave it out'],
+    ['capture-usage=perhaps', 'capture-usage=perhaps cannot be', 'true or false'],
     ['"mode=max', 'a quote is not closed', ''],
   ])('refused by name: %s', (text, message, hint) => {
     expect(() => parseProvenance(text)).toThrow(
@@ -56,6 +58,7 @@ describe('parameters of a provenance', () => {
       inlineOnly: fc.boolean(),
       filename: fc.constantFrom('provenance.json', 'a,b"c.json'),
       completeMaterials: fc.boolean(),
+      captureUsage: fc.boolean(),
     });
     fc.assert(
       fc.property(options, (given) => {

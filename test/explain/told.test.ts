@@ -54,6 +54,8 @@ describe('the command', () => {
       '',
       '[3/3] RUN true',
       '  not cached: an earlier step changed: [2/3] COPY a /a',
+      // What ran in a container is told with what it has used.
+      expect.stringMatching(/^ {2}used \d+\.\d\d s of CPU, [\d.]+MiB of memory at most/),
       '',
     ]);
     const list = (await cli.ok(['explain', '--list'])).stdout.trim().split('\n');

@@ -7,7 +7,7 @@ const mostListed = 50;
 
 export default command({
   usage: '[BUILD]',
-  summary: `Say why the steps of a build were not cached: of the last build that ran any, or of one that --list shows
+  summary: `Say why the steps of a build were not cached, and what they used of the machine: of the last build that ran any, or of one that --list shows
 (by the beginning of its ID).`,
   flags: {
     list: { type: 'bool', help: `The last ${mostListed} builds that ran steps` },
@@ -19,7 +19,10 @@ export default command({
         hint: "Run it on the daemon's machine without --host; its builds' logs have the same lines.",
       });
     }
-    const { ExplainDb } = await import('../../explain/explain-db.ts');
+    const [{ ExplainDb }, { usedText }] = await Promise.all([
+      import('../../explain/explain-db.ts'),
+      import('../../explain/used.ts'),
+    ]);
     const db = new ExplainDb((await ctx.engine()).store.root);
     try {
       const builds = db.builds(wanted === undefined ? mostListed : Number.MAX_SAFE_INTEGER);
@@ -41,8 +44,10 @@ export default command({
       }
       const { id, at, what } = build;
       ctx.stdout.write(`Build ${id}${what === '' ? '' : ` of ${what}`}, ${ago(at)}\n`);
-      for (const { step, line } of db.told(id))
-        ctx.stdout.write(`\n${step.replace(/\s+/g, ' ')}\n  ${line}\n`);
+      for (const { step, line, used } of db.told(id)) {
+        const lines = [line, ...(used === undefined ? [] : [usedText(used)])];
+        ctx.stdout.write(`\n${step.replace(/\s+/g, ' ')}\n${lines.map((each) => `  ${each}\n`).join('')}`);
+      }
       return 0;
     } finally {
       db.close();

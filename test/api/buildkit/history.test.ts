@@ -94,6 +94,8 @@ describe('build records', () => {
     for (const { Attestations } of Object.values(Results)) {
       const recorded = JSON.parse((await blob(Attestations[0])).toString());
       expect(recorded.runDetails.builder.id).toBe('me');
+      // As BuildKit's: with what the machine did, whether the build asked for it or not.
+      expect(recorded.runDetails.metadata.buildkit_metadata.sysUsage.length).toBeGreaterThan(0);
     }
     const failed = await only(refs.bad);
     expect(failed.Result?.Attestations ?? []).toEqual([]);

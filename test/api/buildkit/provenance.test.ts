@@ -186,6 +186,33 @@ onStores('provenance', (store) => {
       ).toEqual(index.manifests.slice(0, 2).map(({ digest }) => digest));
     });
 
+    test('capture-usage: what each step that ran has used, and the machine meanwhile', async () => {
+      const options = { 'build-arg:BASE': base };
+      const dockerfile = 'ARG BASE\nFROM $BASE\nCOPY f /f\nRUN echo $RANDOM > /used\n';
+      const { predicate } = await attested(
+        (await build('capture-usage=true', { dockerfile, options }))['containerimage.digest'],
+      );
+      const steps: Json[] = predicate.buildDefinition.internalParameters.buildConfig.llbDefinition;
+      expect(
+        steps.map(({ op, resourceUsage }) => [Object.keys(op.Op)[0], resourceUsage !== undefined]),
+      ).toEqual(steps.map(({ op }) => [Object.keys(op.Op)[0], op.Op.exec !== undefined]));
+      const ran = steps.find(({ resourceUsage }) => resourceUsage !== undefined);
+      expect(ran?.resourceUsage.samples.at(-1)).toMatchObject({
+        timestamp: expect.any(String),
+        cpuStat: { usageNanos: expect.any(Number) },
+        memoryStat: { peak: expect.any(Number) },
+      });
+      const { sysUsage } = predicate.runDetails.metadata.buildkit_metadata;
+      expect(sysUsage.at(-1)).toMatchObject({ cpuStat: {}, procStat: {}, memoryStat: {} });
+      // Without the parameter there is none, and a cached step has used nothing.
+      const plain = await attested((await build('', { dockerfile, options }))['containerimage.digest']);
+      expect(JSON.stringify(plain.predicate)).not.toMatch(/resourceUsage|sysUsage/);
+      const again = await attested(
+        (await build('capture-usage=true', { dockerfile, options }))['containerimage.digest'],
+      );
+      expect(JSON.stringify(again.predicate)).not.toContain('resourceUsage');
+    });
+
     test('a registry has all of it after a push, and again after a push of the stored image', async () => {
       const name = `${registry.host}/${store.kind}/pushed:1`;
       const response = await build('', { exporters: [['image', { name }]] });
