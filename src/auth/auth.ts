@@ -1,6 +1,8 @@
 /** Auth as the daemon uses it: it answers once for each request who asks and what they may do. */
 import { randomUUID } from 'node:crypto';
+import { join } from 'node:path';
 import { DrydockError, fail, toDrydockError } from '../errors/index.ts';
+import { configFolder } from '../linux/index.ts';
 import { type Accounts, systemAccounts } from './accounts.ts';
 import { type AuditLog, openAuditLog } from './audit.ts';
 import { authorize } from './authorize.ts';
@@ -14,10 +16,10 @@ import { createTokens, type Tokens } from './tokens.ts';
 import type { Ask, Auth, Authority, AuthRequest, Identity, Listener } from './types.ts';
 
 /** The policy file's place when the daemon is told no other. */
-const defaultPolicyFile = '/etc/drydock/policy.json';
+const defaultPolicyFile = () => join(configFolder('drydock'), 'policy.json');
 
 interface AuthOptions {
-  /** The policy file, which must then be there. Default: `/etc/drydock/policy.json`, if and when it is there. */
+  /** The policy file, which must then be there. Default: `policy.json` in /etc/drydock or, of a user who is not root, in ~/.config/drydock, if and when it is there. */
   policyFile?: string;
   /** The file for audit lines; default: they go to `log`. */
   auditFile?: string;
@@ -33,7 +35,7 @@ export function openAuth(options: AuthOptions): Auth {
   const { log, accounts = systemAccounts() } = options;
   const ownUid = process.geteuid?.() ?? 0;
   const policies = openPolicyFile(
-    options.policyFile ?? defaultPolicyFile,
+    options.policyFile ?? defaultPolicyFile(),
     options.policyFile === undefined,
     log,
     ownUid,

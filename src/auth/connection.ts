@@ -3,7 +3,7 @@ import type { X509Certificate } from 'node:crypto';
 import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import { fail } from '../errors/index.ts';
-import { peerCredentials, peerGroups } from '../linux/index.ts';
+import { idOutside, peerCredentials, peerGroups } from '../linux/index.ts';
 import type { Accounts } from './accounts.ts';
 import { printable } from './identity.ts';
 import type { AnonymousIdentity, CertIdentity, Listener, PeerIdentity } from './types.ts';
@@ -51,9 +51,18 @@ function peerOf(socket: Socket, accounts: Accounts): PeerIdentity | undefined {
   if (fd === undefined || fd < 0) return undefined;
   const ucred = peerCredentials(fd);
   if (ucred === undefined) return undefined;
-  const user = accounts.userName(ucred.uid);
-  const groups = peerGroups(fd) ?? (user === undefined ? [] : accounts.groupsOf(user));
-  return { kind: 'peer', ...ucred, groups, user };
+  // The names and the policy are about the machine's users, not about those of a namespace that this process is in.
+  const uid = idOutside('user', ucred.uid);
+  const user = accounts.userName(uid);
+  const groups = peerGroups(fd)?.map((gid) => idOutside('group', gid));
+  return {
+    kind: 'peer',
+    pid: ucred.pid,
+    uid,
+    gid: idOutside('group', ucred.gid),
+    groups: groups ?? (user === undefined ? [] : accounts.groupsOf(user)),
+    user,
+  };
 }
 
 function certIdentity(certificate: X509Certificate): CertIdentity {

@@ -1,6 +1,7 @@
 /** The policy in force. It is read from its file, and again when the file changes; a broken file never replaces it. */
 import { type BigIntStats, closeSync, fstatSync, openSync, readFileSync, statSync } from 'node:fs';
 import { errnoCode, fail, toDrydockError } from '../errors/index.ts';
+import { idOutside } from '../linux/index.ts';
 import type { AuthLog } from './log.ts';
 import { defaultPolicy, type Policy } from './policy.ts';
 import { parsePolicy } from './policy-text.ts';
@@ -27,7 +28,7 @@ export interface PolicyFile {
  *     openPolicyFile('/etc/drydock/policy.json', true, log, 0).current()
  */
 export function openPolicyFile(file: string, optional: boolean, log: AuthLog, ownUid: number): PolicyFile {
-  let policy = defaultPolicy(ownUid);
+  let policy = defaultPolicy(idOutside('user', ownUid));
   /** The state of the file that was read last; undefined while somebody may still be writing it. */
   let stamp: string | undefined;
   let text: string | undefined;

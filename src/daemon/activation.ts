@@ -1,7 +1,7 @@
 /** Takes over the sockets that the service manager has opened for the daemon (sd_listen_fds(3)). */
 import { readFileSync, readlinkSync, statSync } from 'node:fs';
 import { fail } from '../errors/index.ts';
-import { closeOnExec } from '../linux/index.ts';
+import { closeOnExec, idOutside } from '../linux/index.ts';
 
 export interface ActivatedSocket {
   fd: number;
@@ -59,5 +59,5 @@ export function unixPath(fd: number): string | undefined {
 
 /** The group that owns a socket's file; root's when it has no file. */
 export function groupOf(path: string | undefined): number {
-  return (path && statSync(path, { throwIfNoEntry: false })?.gid) || 0;
+  return idOutside('group', (path && statSync(path, { throwIfNoEntry: false })?.gid) || 0);
 }

@@ -13,6 +13,8 @@ import { TomlReader } from './toml-reader.ts';
 /** The settings of a buildkitd.toml, or of buildkitd's flags, that Drydock acts on. */
 export interface BuildkitdConfig {
   root?: string;
+  /** Says that the process is rootless. */
+  rootless?: boolean;
   debug?: boolean;
   logFormat?: 'text' | 'json';
   logLevel?: 'debug' | 'info' | 'warn' | 'error';
@@ -62,7 +64,7 @@ const known: Keys = {
   worker: {
     oci: {
       ...workerKeys,
-      rootless: { unless: [false], why: 'Drydock runs as root' },
+      rootless: 'used',
       noProcessSandbox: { unless: [false], why: 'steps have process ids of their own' },
       binary: 'used',
       proxySnapshotterPath: 'idle',
@@ -72,7 +74,7 @@ const known: Keys = {
       ...workerKeys,
       address: 'used',
       namespace: 'used',
-      rootless: { unless: [false], why: 'Drydock runs as root' },
+      rootless: 'used',
       runtime: { name: 'idle', path: 'idle', options: { '*': 'idle' } },
     },
   },

@@ -17,6 +17,8 @@ export interface WorkerConfig {
   /** The OCI runtime. */
   binary?: string;
   cgroupParent?: string;
+  /** Says that the process is rootless. */
+  rootless?: boolean;
 }
 
 /** The network modes of buildkitd that every step has here anyway. */
@@ -75,6 +77,7 @@ export function workerAt(at: TomlReader, kind: 'oci' | 'containerd'): WorkerConf
     gc: gcAt(at, path),
     binary: kind === 'oci' ? at.text(...path, 'binary') || undefined : undefined,
     cgroupParent: at.text(...path, 'defaultCgroupParent') || undefined,
+    rootless: at.bool(...path, 'rootless'),
   };
 }
 

@@ -1,7 +1,11 @@
-/** Makes the daemon's configuration from buildkitd's flags and its file. Pure. */
+/** Makes the daemon's configuration from buildkitd's flags and its file. */
+import { join } from 'node:path';
 import type { BuildkitOptions } from '../api/index.ts';
 import { fail, nearest } from '../errors/index.ts';
+import { inUserNamespace, rootlessProblem, runtimeFolder } from '../linux/index.ts';
+import { daemonFolder } from './address.ts';
 import type { BuildkitdConfig } from './buildkitd-config.ts';
+import type { WorkerConfig } from './buildkitd-worker.ts';
 import type { DaemonConfig } from './config.ts';
 
 interface BuildkitdSetup {
@@ -9,13 +13,17 @@ interface BuildkitdSetup {
   buildkit: BuildkitOptions;
 }
 
-export const defaultAddress = 'unix:///run/buildkit/buildkitd.sock';
+/** Where buildkitd listens: in the folder of sockets, or under the root for a user who has no such folder. */
+export function defaultAddress(root: string): string {
+  const sockets = runtimeFolder();
+  return `unix://${sockets === undefined ? join(daemonFolder(root), 'buildkitd.sock') : join(sockets, 'buildkit/buildkitd.sock')}`;
+}
 
 const entitlements = ['network.host', 'security.insecure', 'device'];
 
 /**
  * Makes the configuration; `flags` win over `file`. Throws `invalid` when both workers are switched off, for an unknown
- * entitlement, and for a certificate without its key.
+ * entitlement, for a certificate without its key, and for rootless settings of a process that is not.
  */
 export function buildkitdSetup(
   flags: BuildkitdConfig,
@@ -44,12 +52,13 @@ export function buildkitdSetup(
     );
   }
   const worker = useContainerd ? containerd : oci;
+  checkRootless(worker, flags.rootless);
   const addresses = flags.addresses ?? file.addresses ?? [];
   const debug = flags.debug ?? file.debug ?? false;
   return {
     daemon: {
       root: flags.root ?? file.root ?? defaultRoot,
-      hosts: addresses.length > 0 ? addresses : [defaultAddress],
+      hosts: addresses.length > 0 ? addresses : [defaultAddress(flags.root ?? file.root ?? defaultRoot)],
       group: flags.group ?? file.group,
       tls: tlsOf(flags.tls ?? file.tls),
       // buildkitd serves plain TCP to whoever asks for it; the listener takes it on loopback alone.
@@ -80,6 +89,14 @@ export function buildkitdSetup(
       frontends: file.frontends,
     },
   };
+}
+
+/** Rootless is how the process was started, and nothing that it can become by a setting. */
+function checkRootless(worker: WorkerConfig, flag: boolean | undefined): void {
+  if ((flag ?? worker.rootless) !== true || inUserNamespace()) return;
+  throw fail('invalid', 'client', 'rootless mode needs to be run by a user who is not root', {
+    hint: `Start it as that user: it makes its user namespace by itself. ${rootlessProblem()?.remedy ?? ''}`.trim(),
+  });
 }
 
 function given<T extends object>(values: T | undefined): Partial<T> {

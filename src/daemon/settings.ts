@@ -42,7 +42,7 @@ export const settings = {
   policy: {
     type: 'path',
     value: 'FILE',
-    help: 'Policy file; default: /etc/drydock/policy.json if it is there',
+    help: 'Policy file; default: /etc/drydock/policy.json (rootless: ~/.config/drydock) if it is there',
   },
   'registry-mirror': {
     type: 'list',

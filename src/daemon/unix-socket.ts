@@ -4,9 +4,14 @@ import { connect, type Server } from 'node:net';
 import { dirname } from 'node:path';
 import { systemAccounts } from '../auth/index.ts';
 import { errnoCode, fail } from '../errors/index.ts';
+import { idInside, rootlessUser } from '../linux/index.ts';
 
 /** The socket's mode: everyone in its group may connect, and the policy says what they may do then. */
 const mode = 0o660;
+/** The mode of a socket that has no group besides the daemon's user. */
+const ownMode = 0o600;
+/** The number of no group. */
+const noGroup = -1;
 
 export interface BoundSocket {
   gid: number;
@@ -33,8 +38,8 @@ export async function listenUnix(server: Server, path: string, gid: number): Pro
         resolve();
       });
     });
-    chownSync(temporary, -1, gid);
-    chmodSync(temporary, mode);
+    chownSync(temporary, -1, gid === noGroup ? noGroup : groupInside(gid));
+    chmodSync(temporary, gid === noGroup ? ownMode : mode);
     renameSync(temporary, path);
   } catch (err) {
     const code = errnoCode(err);
@@ -82,9 +87,27 @@ function answers(path: string): Promise<boolean> {
   });
 }
 
-/** The id of a group, by name or number; default: the process's own group. Throws `not-found`. */
+/** The number of one of the machine's groups in this process's namespace. Throws `unsupported` when it is not there. */
+function groupInside(gid: number): number {
+  const inside = idInside('group', gid);
+  if (inside !== undefined) return inside;
+  throw fail(
+    'unsupported',
+    'host',
+    `the socket cannot belong to group ${gid}, which is not in this user namespace`,
+    {
+      hint: 'A rootless daemon serves its own user: leave --group out.',
+    },
+  );
+}
+
+/**
+ * The id of a group, by name or number. Default: root's own group; no group for a daemon of another user, whose group
+ * may be that of all users of a machine. Throws `not-found`.
+ */
 export function groupId(group: string | undefined): number {
-  if (group === undefined || group === '') return process.getegid?.() ?? 0;
+  if (group === undefined || group === '')
+    return rootlessUser() === undefined ? (process.getegid?.() ?? 0) : noGroup;
   if (/^\d+$/.test(group)) return Number(group);
   const gid = systemAccounts().gidOf(group);
   if (gid !== undefined) return gid;

@@ -2,7 +2,7 @@
 import * as fs from 'node:fs';
 import { errnoCode, fail } from '../errors/index.ts';
 import { lchownSync as lchown } from './files.ts';
-import { inUserNamespace, ownIdMaps } from './user-namespace.ts';
+import { hasId, inUserNamespace } from './user-namespace.ts';
 
 /** Changes the owner of the file itself. Throws `unsupported` for an owner that the user namespace does not have. */
 export function lchownSync(path: string, uid: number, gid: number): void {
@@ -28,17 +28,8 @@ function unmappedOwner(uid: number, gid: number, cause: unknown) {
 
 /** Throws `unsupported` for a user or groups that this process's user namespace does not have. */
 export function checkOwner(uid: number, gids: readonly number[]): void {
-  const maps = ownIdMaps();
-  if (maps === '') return;
-  const [users = '', groups = ''] = maps.split(';');
-  const has = (map: string, id: number) =>
-    map === '' ||
-    map.split(',').some((range) => {
-      const [first = 0, , count = 0] = range.split(':').map(Number);
-      return id >= first && id < first + count;
-    });
-  const missing = gids.find((gid) => !has(groups, gid));
-  if (has(users, uid) && missing === undefined) return;
+  const missing = gids.find((gid) => !hasId('group', gid));
+  if (hasId('user', uid) && missing === undefined) return;
   throw noSuchOwner(uid, missing ?? gids[0] ?? 0);
 }
 

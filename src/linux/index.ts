@@ -80,4 +80,13 @@ export { closeToOthers, ownDatabase, ownFolder } from './own.ts';
 export { removeTree } from './remove-tree.ts';
 export { rootlessProblem } from './rootless-problem.ts';
 export { markTop } from './top-folder.ts';
-export { deviceXattr, inUserNamespace, overlayXattr, ownIdMaps, rootlessUser } from './user-namespace.ts';
+export { configFolder, dataFolder, runtimeFolder } from './user-folders.ts';
+export {
+  deviceXattr,
+  idInside,
+  idOutside,
+  inUserNamespace,
+  overlayXattr,
+  ownIdMaps,
+  rootlessUser,
+} from './user-namespace.ts';

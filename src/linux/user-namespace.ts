@@ -6,6 +6,9 @@
  */
 import { readFileSync } from 'node:fs';
 
+/** The number that stands for users and groups outside of a namespace: /proc/sys/kernel/overflowuid. */
+const unknown = 65_534;
+
 let maps: string | undefined;
 
 /** The text of one of /proc/self's files of id mappings; '' where the kernel has no user namespaces. */
@@ -41,6 +44,44 @@ function idMaps(uids: string, gids: string): string {
 /** Whether this process is in a user namespace whose users are others outside. */
 export function inUserNamespace(): boolean {
   return ownIdMaps() !== '';
+}
+
+type Kind = 'user' | 'group';
+
+/** The ranges of users or groups: first inside, first outside, how many. None: every one is itself. */
+function rangesOf(kind: Kind, all: string): number[][] {
+  const [users = '', groups = ''] = all.split(';');
+  const map = kind === 'user' ? users : groups;
+  return map === '' ? [] : map.split(',').map((range) => range.split(':').map(Number));
+}
+
+/**
+ * The number that a user or group of this process's namespace has outside of it. The kernel shows all those whom the
+ * namespace lacks as one (65534), which stays as it is.
+ */
+export function idOutside(kind: Kind, id: number, all = ownIdMaps()): number {
+  for (const [inside = 0, outside = 0, count = 0] of rangesOf(kind, all)) {
+    if (id >= inside && id < inside + count && id !== unknown) return outside + id - inside;
+  }
+  return id;
+}
+
+/** The number inside of a user or group outside; undefined when the namespace lacks it. */
+export function idInside(kind: Kind, id: number, all = ownIdMaps()): number | undefined {
+  const ranges = rangesOf(kind, all);
+  if (ranges.length === 0) return id;
+  for (const [inside = 0, outside = 0, count = 0] of ranges) {
+    if (id >= outside && id < outside + count) return inside + id - outside;
+  }
+  return undefined;
+}
+
+/** Whether this process's namespace has a user or group of this number. */
+export function hasId(kind: Kind, id: number, all = ownIdMaps()): boolean {
+  const ranges = rangesOf(kind, all);
+  return (
+    ranges.length === 0 || ranges.some(([inside = 0, , count = 0]) => id >= inside && id < inside + count)
+  );
 }
 
 /**

@@ -1,7 +1,15 @@
 /** The daemon under systemd: its units, the socket it is given, and what it tells the service manager. */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -35,18 +43,24 @@ async function listen(address: string): Promise<AsyncIterator<string>> {
   return lines;
 }
 
-test('the units are right', () => {
-  for (const name of readdirSync(join(clone, 'packaging/systemd'))) {
-    const text = readFileSync(join(clone, 'packaging/systemd', name), 'utf8');
-    // The command that a package installs; here it is the clone's.
-    writeFileSync(join(dir, name), text.replace('/usr/bin/drydock', join(clone, 'bin/drydock')));
-  }
-  const units = ['drydock.service', 'drydock.socket'].map((name) => join(dir, name));
-  execFileSync('systemd-analyze', ['verify', '--man=no', '--recursive-errors=no', ...units], {
-    env: { ...process.env, SYSTEMD_UNIT_PATH: `${dir}:` },
-    stdio: 'pipe',
+for (const kind of ['system', 'user'] as const) {
+  test(`the units of the ${kind}'s manager are right`, () => {
+    const from = join(clone, 'packaging/systemd', kind === 'user' ? 'user' : '.');
+    const to = join(dir, kind);
+    mkdirSync(to);
+    const names = readdirSync(from).filter((name) => name.includes('.'));
+    for (const name of names) {
+      const text = readFileSync(join(from, name), 'utf8');
+      // The command that a package installs; here it is the clone's.
+      writeFileSync(join(to, name), text.replace('/usr/bin/drydock', join(clone, 'bin/drydock')));
+    }
+    const units = names.map((name) => join(to, name));
+    execFileSync('systemd-analyze', [`--${kind}`, 'verify', '--man=no', '--recursive-errors=no', ...units], {
+      env: { ...process.env, SYSTEMD_UNIT_PATH: `${to}:`, XDG_RUNTIME_DIR: to },
+      stdio: 'pipe',
+    });
   });
-});
+}
 
 test('a daemon says when it serves and when it begins to stop, and hands the socket to nobody', async () => {
   const cli = new Cli();

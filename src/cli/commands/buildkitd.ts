@@ -1,4 +1,5 @@
 import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import {
   type BuildkitdConfig,
   buildkitdSetup,
@@ -9,15 +10,16 @@ import {
   readBuildkitdToml,
   startDaemon,
 } from '../../daemon/index.ts';
-import { explainFromEnv, stepLimitsFromEnv } from '../../engine/index.ts';
+import { defaultRoot, explainFromEnv, stepLimitsFromEnv } from '../../engine/index.ts';
 import { fail } from '../../errors/index.ts';
+import { configFolder } from '../../linux/index.ts';
 import { type Platform, parsePlatform } from '../../oci/index.ts';
 import type { GcRule } from '../../upkeep/index.ts';
 import { parseBool } from '../../words/index.ts';
 import { command } from '../command.ts';
 import { serve } from '../serve.ts';
 
-const defaultConfigFile = '/etc/buildkit/buildkitd.toml';
+const defaultConfigFile = join(configFolder('buildkit'), 'buildkitd.toml');
 
 /** Flags of buildkitd that scripts pass and that change nothing here; a warning says so. */
 const idle = [
@@ -38,9 +40,7 @@ const idle = [
 ] as const;
 const idleBool = [
   'trace',
-  'rootless',
   'save-cache-debug',
-  'oci-worker-rootless',
   'oci-worker-no-process-sandbox',
   'oci-worker-selinux',
   'containerd-worker-selinux',
@@ -51,7 +51,11 @@ export default command({
   usage: '',
   summary: `Serve BuildKit's API (and docker's) as buildkitd would be started: its flags, its buildkitd.toml.`,
   flags: {
-    addr: { type: 'list', value: 'ADDRESS', help: `listen on unix:// or tcp://; default ${defaultAddress}` },
+    addr: {
+      type: 'list',
+      value: 'ADDRESS',
+      help: `listen on unix:// or tcp://; default ${defaultAddress(defaultRoot())}`,
+    },
     'allow-insecure-entitlement': {
       type: 'list',
       value: 'NAME',
@@ -99,6 +103,8 @@ export default command({
     'oci-max-parallelism': { type: 'string', value: 'N', help: 'most steps that run at a time' },
     'oci-worker-snapshotter': { type: 'string', value: 'NAME', help: 'auto, overlayfs or native' },
     root: { type: 'string', value: 'DIR', help: 'folder for all state' },
+    rootless: { type: 'bool', help: 'be run by a user who is not root; that is noticed without it, too' },
+    'oci-worker-rootless': { type: 'bool', help: 'the same', hidden: true },
     tlscacert: { type: 'string', value: 'FILE', help: 'CA of client certificates' },
     tlscert: { type: 'string', value: 'FILE', help: 'certificate' },
     tlskey: { type: 'string', value: 'FILE', help: 'its key' },
@@ -113,6 +119,7 @@ export default command({
   async run(values, _args, ctx) {
     const flags: BuildkitdConfig = {
       root: values.root,
+      rootless: values.rootless ?? values['oci-worker-rootless'],
       debug: values.debug ?? (ctx.debug ? true : undefined),
       logFormat: logFormatOf(values['log-format']),
       entitlements: someOf(values['allow-insecure-entitlement'].flatMap((text) => text.split(','))),

@@ -1,4 +1,5 @@
 import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import {
   daemonConfig,
   type SettingValues,
@@ -8,11 +9,12 @@ import {
   startDaemon,
 } from '../../daemon/index.ts';
 import { defaultRoot } from '../../engine/index.ts';
+import { configFolder } from '../../linux/index.ts';
 import { type CommandContext, command } from '../command.ts';
 import type { FlagTable } from '../flags.ts';
 import { serve } from '../serve.ts';
 
-const defaultConfigFile = '/etc/drydock/daemon.json';
+const defaultConfigFile = join(configFolder('drydock'), 'daemon.json');
 
 const flags: FlagTable = {
   config: {
