@@ -75,7 +75,7 @@ export function buildkitdSetup(
       gc: worker.gc,
       maxParallelism: worker.maxParallelism,
       network: { dns: file.dns },
-      runtime: worker.binary,
+      ...(worker.binary !== undefined && { runtime: worker.binary }),
       cgroupParent: worker.cgroupParent,
     },
     buildkit: {

@@ -75,6 +75,11 @@ export const settings = {
     value: 'N',
     help: 'Most processes and threads of a step (default 8192); 0: no limit',
   },
+  'step-runtime': {
+    type: 'string',
+    value: 'PROGRAM',
+    help: 'OCI runtime of steps (default: crun where it works, else runc)',
+  },
   'step-timeout': { type: 'string', value: 'TIME', help: 'Longest time that a step may run: 90s, 1h30m' },
   'step-ulimit': {
     type: 'list',

@@ -47,8 +47,6 @@ export interface LimitOptions extends OperatorLimits {
    */
   /** The networks of steps. */
   network?: NetworkOptions;
-  /** The OCI runtime; default `runc`. */
-  runtime?: string;
   /** The cgroup of steps that name none. */
   cgroupParent?: string;
 }
@@ -121,7 +119,7 @@ export function engineOn(store: Store, options: RegistryOptions & LimitOptions &
   const executor = createExecutor({
     runDir: store.runDir,
     stateDir: join(store.root, 'executor'),
-    runc: options.runtime,
+    runtime: options.runtime,
     network,
     cgroupParent: options.cgroupParent,
     pids: options.stepPids,

@@ -1,4 +1,4 @@
-/** The limits that an operator sets for every step, read from text. Pure. */
+/** What an operator sets for every step (its limits, its runtime), read from text. Pure. */
 import { fail, prefixed } from '../errors/index.ts';
 import { parseUlimit, type Ulimit } from '../llb/index.ts';
 import { durationMs, ramInBytes } from '../words/index.ts';
@@ -20,6 +20,8 @@ export interface OperatorLimits {
   stepTimeout?: number;
   /** The ulimits of steps whose build does not set them. */
   stepUlimits?: readonly Ulimit[];
+  /** The OCI runtime of steps, a name or a path; default: crun where it works, else runc. */
+  runtime?: string;
   /** The largest number of steps that run at one time, over all builds. */
   maxParallelism?: number;
 }
@@ -31,6 +33,7 @@ const readers = {
   'step-memory': (name, text) => ({ stepMemory: memoryOf(name, text) }),
   'step-oom-score': (name, text) => ({ stepOomScore: countOf(name, text, 0, 1000) }),
   'step-pids': (name, text) => ({ stepPids: countOf(name, text, 0, 4_194_304) }),
+  'step-runtime': (name, text) => ({ runtime: runtimeOf(name, text) }),
   'step-timeout': (name, text) => ({ stepTimeout: timeoutOf(name, text) }),
   'step-ulimit': (name, text) => ({ stepUlimits: ulimitsOf(name, text) }),
 } as const satisfies Record<string, (name: string, text: string) => OperatorLimits>;
@@ -57,6 +60,15 @@ export function operatorLimits(
 export function stepLimitsFromEnv(env: NodeJS.ProcessEnv): OperatorLimits {
   const nameOf = (setting: LimitSetting) => `DRYDOCK_${setting.toUpperCase().replaceAll('-', '_')}`;
   return operatorLimits((setting) => env[nameOf(setting)], nameOf);
+}
+
+function runtimeOf(name: string, text: string): string {
+  if (/^(\/.+|[^\s/-][^\s/]*)$/.test(text)) return text;
+  throw fail(
+    'invalid',
+    'client',
+    `invalid ${name} ${JSON.stringify(text)}: want a program's name or its whole path`,
+  );
 }
 
 function countOf(name: string, text: string, least: number, most: number): number {

@@ -14,6 +14,7 @@ import {
   closeFd,
   inNewMountNamespace,
   lchownSync,
+  MNT_DETACH,
   MOUNT_ATTR_NODEV,
   MOUNT_ATTR_NOEXEC,
   MOUNT_ATTR_NOSUID,
@@ -26,6 +27,7 @@ import {
   openPath,
   openRoot,
   restrictMount,
+  umount,
 } from '../linux/index.ts';
 import { type OciMount, refuseBytes } from './oci-spec.ts';
 import { mountOverlay } from './overlay-mount.ts';
@@ -54,8 +56,10 @@ export interface Assembly {
   root: Tree;
   /** The mounts, in order: a mount inside another one comes after it. */
   mounts: AssemblyMount[];
-  /** The folder of a tmpfs that holds files in memory; it gets a folder `runc` besides. Undefined: none is made. */
+  /** The folder of a tmpfs that holds files in memory; it gets a folder `runtime` besides. Undefined: none is made. */
   memory: string | undefined;
+  /** Mount points that are taken away in the new namespace. */
+  hidden?: readonly string[];
   files: { path: string; data: Uint8Array; uid: number; gid: number; mode: number }[];
   /**
    * The runtime's configuration, and the file that it is written to. The mounts that are left to the runtime are added
@@ -106,8 +110,9 @@ class Assembler {
   }
 
   run(): void {
-    const { bundle, root, mounts, memory, files, config } = this.#args;
+    const { bundle, hidden = [], root, mounts, memory, files, config } = this.#args;
     try {
+      for (const point of hidden) umount(point, MNT_DETACH);
       if (memory !== undefined) holdInMemory(memory, files);
       const top = join(bundle, 'root');
       mkdirSync(top);
@@ -234,7 +239,7 @@ function mountTree(tree: Exclude<Tree, { type: 'path' }>, at: string): void {
 function holdInMemory(memory: string, files: Assembly['files']): void {
   mkdirSync(memory);
   mount('tmpfs', memory, 'tmpfs', MS_NOSUID | MS_NODEV | MS_NOEXEC, 'mode=0700');
-  mkdirSync(join(memory, 'runc'));
+  mkdirSync(join(memory, 'runtime'));
   for (const { path, data, uid, gid, mode } of files) {
     writeFileSync(path, data, { mode: 0o600 });
     chmodSync(path, mode);

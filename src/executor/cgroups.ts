@@ -1,16 +1,19 @@
 /** The control groups of containers: where they can be made, which limits they take, and how they are removed. */
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { errnoCode } from '../errors/index.ts';
 
 export interface CgroupHost {
   /**
-   * The groups that runc will use: one v2 tree, v1 controllers (`hybrid` counts as v1), or none, for nothing can be
+   * The groups that the runtime will use: one v2 tree, v1 controllers (`hybrid` counts as v1), or none, for nothing can be
    * written to.
    */
   kind: 'v2' | 'v1' | 'none';
-  /** The mount points of all trees in which runc makes groups. */
+  /** The mount points of all trees in which the runtime makes groups. */
   trees: string[];
+  /** The v2 tree beside v1's, on a hybrid host. */
+  unified?: string;
   /** The controllers that limits can be set with. */
   controllers: Set<string>;
   /** Why there are no groups. */
@@ -33,7 +36,8 @@ export function detectCgroups(mountinfo = readFileSync('/proc/self/mountinfo', '
   }
   // On a hybrid host runc joins the v2 tree too.
   const unified = mounts.filter((m) => m.type === 'cgroup2').map((m) => m.point);
-  return usable({ kind: 'v1', trees: [...trees.map((m) => m.point), ...unified], controllers });
+  const points = [...trees.map((m) => m.point), ...unified];
+  return usable({ kind: 'v1', trees: points, unified: unified[0], controllers });
 }
 
 function usable(host: CgroupHost): CgroupHost {
@@ -123,5 +127,14 @@ function read(path: string): string {
     return readFileSync(path, 'utf8');
   } catch {
     return '';
+  }
+}
+
+/** Waits until the processes of a container are gone, and removes its cgroup. */
+export async function clearGroup(host: CgroupHost, group: string): Promise<void> {
+  for (let wait = 1; wait < 2000; wait *= 2) {
+    if (removeGroup(host.trees, group)) return;
+    killGroup(host.trees, group);
+    await sleep(wait);
   }
 }

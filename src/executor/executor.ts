@@ -1,4 +1,4 @@
-/** Runs steps with runc. */
+/** Runs steps with an OCI runtime. */
 import { mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
@@ -13,7 +13,7 @@ import type { StepUsage } from '../progress/index.ts';
 import { inTurns, runTask } from '../workers/index.ts';
 import type { Assembly } from './assemble.ts';
 import { capabilitiesFor, ownBoundingSet } from './capabilities.ts';
-import { type CgroupHost, detectCgroups, killGroup, removeGroup } from './cgroups.ts';
+import { type CgroupHost, clearGroup, detectCgroups } from './cgroups.ts';
 import { insecureDevices } from './devices.ts';
 import { failureOf, readText } from './failure.ts';
 import { countedDisk, countingRule } from './io-count.ts';
@@ -25,11 +25,13 @@ import { ociSpec, processSpec } from './oci-spec.ts';
 import { Owner } from './owner.ts';
 import { hostFileMounts, hostFiles, placeMount, treeOf } from './place-mounts.ts';
 import type { RuntimeProcess } from './process.ts';
+import { chooseRuntime, type Runtime } from './runtime.ts';
 import { seccompProfile } from './seccomp.ts';
 import { shortageIn } from './shortage.ts';
 import { limitsOfStep, type OperatorLimits } from './step-limits.ts';
 import { StepRecorder } from './step-usage.ts';
 import { planStubs, removeStubs } from './stubs.ts';
+import { tryRuntime } from './try-runtime.ts';
 import type { ExecControl, ExecEnd, ExecIo, ExecSpec, Executor } from './types.ts';
 import { lookUpUser } from './users.ts';
 
@@ -38,8 +40,8 @@ interface ExecutorOptions extends OperatorLimits {
   runDir: string;
   /** A folder that all processes on one store share. In it each process says which cgroups are its own. */
   stateDir: string;
-  /** The OCI runtime; default `runc`, found in $PATH. */
-  runc?: string;
+  /** The OCI runtime, found in $PATH; default: crun where it works, else runc. */
+  runtime?: string;
   /** The networks of steps; default: the host's own for all of them. */
   network?: Network;
   /** The cgroup of steps that name none. */
@@ -63,6 +65,8 @@ interface Host {
   cgroups: CgroupHost;
   owner: Owner;
   launcher: Launcher;
+  /** The runtime of steps; what it is is found out the first time. */
+  runtime(): Promise<Runtime>;
   bounding: bigint;
   /** The hard limits that cannot be raised, by ulimit. */
   most: Map<string, number>;
@@ -74,7 +78,7 @@ interface Host {
 }
 
 /** Makes the executor. When its first step runs, it sweeps what killed processes left behind. */
-export function createExecutor(options: ExecutorOptions): Executor {
+export function createExecutor(options: ExecutorOptions): Executor & { runtime(): Promise<Runtime> } {
   let host: Host | undefined;
   const networks = options.network ?? createNetwork({ mode: 'host' });
   const starts = new Limiter(startsAtOnce);
@@ -92,6 +96,10 @@ export function createExecutor(options: ExecutorOptions): Executor {
         started();
       }
     },
+    runtime() {
+      host ??= lookAtHost(options);
+      return host.runtime();
+    },
     close() {
       host?.owner.release();
       host?.launcher.close();
@@ -100,21 +108,33 @@ export function createExecutor(options: ExecutorOptions): Executor {
   };
 }
 
-function lookAtHost({ stateDir, pids, oomScore }: ExecutorOptions): Host {
+function lookAtHost(options: ExecutorOptions): Host {
+  const { stateDir, runDir, pids, oomScore } = options;
   const cgroups = detectCgroups();
   const bounding = ownBoundingSet();
   // The kernel asks for this capability outside of user namespaces.
   const mayRaise = !inUserNamespace() && ((bounding >> BigInt(CAP_SYS_RESOURCE)) & 1n) === 1n;
+  const owner = new Owner(stateDir, cgroups);
+  const seccomp = /^Seccomp:/m.test(readFileSync('/proc/self/status', 'latin1'))
+    ? seccompProfile(process.arch)
+    : undefined;
+  const tryHost = { cgroups, bounding, seccomp, runDir, group: (id: string) => owner.group('', id) };
+  let runtime: Promise<Runtime> | undefined;
   return {
     cgroups,
-    owner: new Owner(stateDir, cgroups),
+    owner,
     launcher: new Launcher(),
+    runtime: () =>
+      (runtime ??= chooseRuntime({
+        named: options.runtime ?? (inUserNamespace() ? 'runc' : undefined),
+        stateDir,
+        cgroups,
+        attempt: (candidate) => tryRuntime(candidate, tryHost),
+      })),
     bounding,
     disk: countedDisk(cgroups, stateDir),
     most: mayRaise ? new Map() : hardLimits(readText('/proc/self/limits')),
-    seccomp: /^Seccomp:/m.test(readFileSync('/proc/self/status', 'latin1'))
-      ? seccompProfile(process.arch)
-      : undefined,
+    seccomp,
     pids: pids ?? pidsFor(['pid_max', 'threads-max'].map((name) => numberIn(`/proc/sys/kernel/${name}`))),
     oomScore: oomScore ?? oomScoreFor(numberIn('/proc/self/oom_score_adj')),
   };
@@ -169,6 +189,7 @@ async function runStep(
     const places = ['/proc', '/dev', '/sys', ...hostFiles, ...placed.map((m) => m.dest)];
     const stubs = await inTurns(planStubs(view, places, spec.removeStubParents === true), signal);
     const network = await acquiring;
+    const runtime = await host.runtime();
     const mounts = [...hostFileMounts(spec, bundle, network), ...placed];
     if (cgroups.kind !== 'none') {
       cgroup = host.owner.group(spec.cgroupParent || (options.cgroupParent ?? ''), spec.id);
@@ -179,6 +200,7 @@ async function runStep(
     const state = hasSecrets ? memory : bundle;
     const assembly: Assembly = {
       bundle,
+      hidden: runtime.hidden,
       root: treeOf(spec.root.mounts, join(bundle, 'empty')),
       mounts,
       memory: hasSecrets ? memory : undefined,
@@ -215,7 +237,7 @@ async function runStep(
       const launch: Launch = {
         bundle,
         id: spec.id,
-        runc: options.runc ?? 'runc',
+        runtime: runtime.command,
         namespace: `/proc/${process.pid}/fd/${namespace}`,
         network: network.namespace,
         state,
@@ -232,7 +254,7 @@ async function runStep(
         void whenStarted(running, launch.pidFile, () => {
           started();
           const hasNetwork = network.kind === 'own';
-          const target = { bundle, state, id: spec.id, runc: launch.runc, hasNetwork };
+          const target = { bundle, state, id: spec.id, runtime: launch.runtime, hasNetwork };
           io.started?.(controlOf(target, running, { host, root: rootSpec, usualUlimits: options.ulimits }));
         });
         exitCode = await running.ended;
@@ -249,7 +271,10 @@ async function runStep(
     }
     if (signal.aborted) throw canceled(signal.reason);
     const shortage = cgroup === undefined ? undefined : shortageIn(cgroups, cgroup);
-    exitCode = exitCode === 0 ? 0 : failureOf(bundle, exitCode, { asked: limits.applied, shortage });
+    if (exitCode !== 0) {
+      if (shortage === undefined && neverStarted(bundle)) throw noContainer(runtime.command, exitCode);
+      exitCode = failureOf(bundle, exitCode, { asked: limits.applied, shortage });
+    }
     clearing = clear();
     return { exitCode, shortage, usage, cleared: clearing };
   } catch (err) {
@@ -257,6 +282,17 @@ async function runStep(
   } finally {
     if (clearing === undefined) await clear();
   }
+}
+
+/** Whether the runtime has neither started a process nor said why. */
+function neverStarted(bundle: string): boolean {
+  return readText(join(bundle, 'init.pid')) === '' && readText(join(bundle, 'runtime.log')) === '';
+}
+
+function noContainer(command: string, code: number) {
+  return fail('unavailable', 'exec', `${command} could not start the container: it ended with ${code}`, {
+    hint: '`drydock doctor` says what this machine lacks.',
+  });
 }
 
 /** Calls back once the process's pid is known, unless the process ends before that. */
@@ -311,15 +347,6 @@ function controlOf(
     }
   };
   return { signal: init.signal, resize: init.resize, exec: runIn };
-}
-
-/** Waits until the processes of a container are gone, and removes its cgroup. */
-async function clearGroup(host: CgroupHost, group: string): Promise<void> {
-  for (let wait = 1; wait < 2000; wait *= 2) {
-    if (removeGroup(host.trees, group)) return;
-    killGroup(host.trees, group);
-    await sleep(wait);
-  }
 }
 
 /** Removes the mark that a volatile overlay leaves, which forbids to mount the snapshot again. */

@@ -6,6 +6,17 @@ import { ramText } from '../words/index.ts';
 import type { Shortage } from './shortage.ts';
 import type { ExecSpec } from './types.ts';
 
+/** What runc and crun say of a program that is not there. */
+const missing = [
+  /executable file not found|exec.*no such file or directory|stat .*no such file/,
+  /^(executable file `.*` not found|exec container process .*No such file)/,
+];
+/** What they say of one that cannot be run. */
+const unusable = [
+  /exec.*(permission denied|is a directory|exec format error)/,
+  /^(the path `.*` (is not a regular file|exists but it is not executable)|exec container process .*(Permission denied|Exec format error))/,
+];
+
 interface Failed {
   /** The limits that the process was to have. */
   asked: Pick<ExecSpec, 'ulimits' | 'resources'>;
@@ -19,12 +30,12 @@ interface Failed {
  * run (126). Throws an error of the runtime itself, and `invalid` where the step's own limits kept it from starting.
  */
 export function failureOf(bundle: string, exitCode: number, failed: Failed): number {
-  const error = runtimeError(readText(join(bundle, failed.log ?? 'runc.log')));
+  const error = runtimeError(readText(join(bundle, failed.log ?? 'runtime.log')));
   if (error === undefined) return exitCode;
   // A program's name, which stands in the middle, may be of any length.
   const said = error.length > 4096 ? `${error.slice(0, 2048)}…${error.slice(-2048)}` : error;
-  if (/executable file not found|exec.*no such file or directory|stat .*no such file/.test(said)) return 127;
-  if (/exec.*(permission denied|is a directory|exec format error)/.test(said)) return 126;
+  if (missing.some((pattern) => pattern.test(said))) return 127;
+  if (unusable.some((pattern) => pattern.test(said))) return 126;
   const tooLow = tooLowLimit(said, failed);
   if (tooLow !== undefined) {
     throw fail('invalid', 'exec', `${tooLow} is too low for a container to start`, {
@@ -32,7 +43,7 @@ export function failureOf(bundle: string, exitCode: number, failed: Failed): num
       hint: 'Raise it: the runtime that starts the process is within it, too.',
     });
   }
-  throw fail('internal', 'exec', `runc: ${error}`, {
+  throw fail('internal', 'exec', `the container's runtime: ${error}`, {
     hint: '`drydock doctor` says what this machine lacks.',
   });
 }
@@ -56,14 +67,16 @@ const limitsOf: [RegExp, string[]][] = [
   [/file too large/i, ['fsize']],
 ];
 
-function runtimeError(log: string): string | undefined {
-  for (const line of log.split('\n').reverse()) {
-    if (line === '') continue;
+/** The last error in a runtime's log, JSON objects one after the other; undefined when there is none. */
+export function runtimeError(log: string): string | undefined {
+  // runc writes an object on a line, newer versions of crun write one on several.
+  for (const text of log.split(/(?<=\})\n/).reverse()) {
+    if (text.trim() === '') continue;
     try {
-      const entry = JSON.parse(line) as { level?: string; msg?: string };
+      const entry = JSON.parse(text) as { level?: string; msg?: string };
       if (entry.level === 'error' || entry.level === 'fatal') return entry.msg;
     } catch {
-      // Not a line of the runtime's.
+      // Not the runtime's.
     }
   }
   return undefined;

@@ -9,7 +9,7 @@ export interface JoinTarget {
   /** The folder of the runtime's state, as the container's mount namespace has it. */
   state: string;
   id: string;
-  runc: string;
+  runtime: string;
   /** Whether the runtime was started in a network namespace of the container's own. */
   hasNetwork: boolean;
 }
@@ -30,7 +30,7 @@ function joinCommand(target: JoinTarget, first: number, name: string): string[] 
       ...(target.hasNetwork ? ['--net'] : []),
       '--',
     ],
-    ...[target.runc, '--root', `${target.state}/runc`, '--log', `${target.bundle}/${name}.log`],
+    ...[target.runtime, '--root', `${target.state}/runtime`, '--log', `${target.bundle}/${name}.log`],
     ...['--log-format', 'json', 'exec', '--process', '/dev/fd/3'],
     ...['--pid-file', `${target.bundle}/${name}.pid`, target.id],
   ];
@@ -39,7 +39,7 @@ function joinCommand(target: JoinTarget, first: number, name: string): string[] 
 /**
  * Starts the process. Its configuration is never on the disk.
  *
- *     join({ bundle, state, id, runc: 'runc' }, first, 'join1', process, io)
+ *     join({ bundle, state, id, runtime: 'runc' }, first, 'join1', process, io)
  */
 export function join(
   target: JoinTarget,

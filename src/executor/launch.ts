@@ -10,7 +10,7 @@ import { fail } from '../errors/index.ts';
 export interface Launch {
   bundle: string;
   id: string;
-  runc: string;
+  runtime: string;
   /** The path of the mount namespace in which everything is mounted. */
   namespace: string;
   /** The path of the network namespace; undefined: this process's own, or one that the runtime makes. */
@@ -44,7 +44,7 @@ export const waitingCommand: readonly string[] = [
 export function launchCommand({
   bundle,
   id,
-  runc,
+  runtime,
   namespace,
   network,
   state,
@@ -55,9 +55,9 @@ export function launchCommand({
   return [
     ...['nsenter', `--mount=${namespace}`, ...(network === undefined ? [] : [`--net=${network}`]), '--'],
     ...['unshare', '--mount', '--propagation', 'private', '--mount-proc'],
-    ...['--', runc, '--root', join(state, 'runc')],
+    ...['--', runtime, '--root', join(state, 'runtime')],
     ...(withoutCgroups ? ['--rootless', 'true'] : []),
-    ...['--log', join(bundle, 'runc.log'), '--log-format', 'json', 'run', '--keep'],
+    ...['--log', join(bundle, 'runtime.log'), '--log-format', 'json', 'run', '--keep'],
     ...['--pid-file', pidFile, '--bundle', config, id],
   ];
 }

@@ -1,11 +1,13 @@
 /** Checks this machine's means of running steps, and knows the remedies. `drydock doctor` prints the checks. */
 import { execFile } from 'node:child_process';
-import { readFileSync } from 'node:fs';
-import { release } from 'node:os';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { release, tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { errnoCode } from '../errors/index.ts';
 import { inUserNamespace } from '../linux/index.ts';
 import { detectCgroups } from './cgroups.ts';
+import { createExecutor } from './executor.ts';
 
 export interface Check {
   ok: boolean;
@@ -18,10 +20,13 @@ export interface Check {
 
 const run = promisify(execFile);
 
-/** Checks runc, the namespace tools, the kernel, overlayfs, cgroups and the network. Never throws. */
-export async function probeExecutor(options: { runc?: string } = {}): Promise<Check[]> {
+/**
+ * Checks the runtime, the namespace tools, the kernel, overlayfs, cgroups and the network. `tries`: a container is run to find
+ * out which runtime steps will have. Never throws.
+ */
+export async function probeExecutor(options: { runtime?: string; tries?: boolean } = {}): Promise<Check[]> {
   return [
-    await program(options.runc ?? 'runc', 'runc', 'Install it (Debian: apt-get install runc).'),
+    ...(await runtimes(options)),
     await program('unshare', 'unshare', 'Install it (Debian: apt-get install util-linux).'),
     await program('setpriv', 'setpriv', 'Install it (Debian: apt-get install util-linux).'),
     await program('nsenter', 'nsenter', 'Install it (Debian: apt-get install util-linux).'),
@@ -35,6 +40,30 @@ export async function probeExecutor(options: { runc?: string } = {}): Promise<Ch
       remedy: '',
     },
   ];
+}
+
+/** The runtime that steps have, and crun where it is there and is not used. */
+async function runtimes({ runtime, tries }: { runtime?: string; tries?: boolean }): Promise<Check[]> {
+  const { command, why } = tries === true ? await chosen(runtime) : { command: runtime ?? 'runc' };
+  const name = command.endsWith('crun') ? 'crun' : 'runc';
+  const check = await program(command, name, `Install it (Debian: apt-get install ${name}).`);
+  if (why === undefined) return [check];
+  const found = `installed, and runc is used in its stead: ${why}`;
+  return [check, { ok: true, name: 'crun', found, remedy: '' }];
+}
+
+/** The runtime that an executor would use here. */
+async function chosen(runtime: string | undefined): Promise<{ command: string; why?: string }> {
+  const dir = mkdtempSync(join(tmpdir(), 'drydock-doctor-'));
+  const executor = createExecutor({ runDir: dir, stateDir: join(dir, 'state'), runtime });
+  try {
+    return await executor.runtime();
+  } catch {
+    return { command: runtime ?? 'runc' };
+  } finally {
+    executor.close();
+    rmSync(dir, { recursive: true, force: true });
+  }
 }
 
 async function program(command: string, name: string, remedy: string): Promise<Check> {

@@ -5,6 +5,7 @@ import { Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { errnoCode, fail } from '../errors/index.ts';
 import { pipe } from '../linux/index.ts';
+import { searchPath } from './runtime.ts';
 import { pipes, type Stdio, terminal } from './stdio.ts';
 import type { ExecIo } from './types.ts';
 
@@ -59,7 +60,7 @@ export function spawnOn(
   try {
     const child = spawn(program, args, {
       cwd,
-      env: { PATH: `${process.env.PATH ?? ''}:/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin`, LC_ALL: 'C' },
+      env: { PATH: searchPath, LC_ALL: 'C' },
       stdio: [...stdio.child, ...(extra === undefined ? [] : [extra[0]])],
     });
     return { child, channel: extra?.[1] };

@@ -60,7 +60,7 @@ test.each<[string, string, Record<string, string>, number]>([
 
 const purpose = { doing: 'pulling', host: 'r.example', repository: 'r.example/a', push: false };
 const inBundle = (message: string) => {
-  writeFileSync(join(dir, 'runc.log'), `${JSON.stringify({ level: 'error', msg: message })}\n`);
+  writeFileSync(join(dir, 'runtime.log'), `${JSON.stringify({ level: 'error', msg: message })}\n`);
   return dir;
 };
 const signed = (keys: string) => ({ keys, signature: '' });

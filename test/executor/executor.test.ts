@@ -60,7 +60,7 @@ describe('a step', () => {
     expect((await h.run('(sh -c "kill -9 \\$\\$"); exit $?')).exitCode).toBe(137);
     const missing = await h.run(['/bin/nope']);
     expect(missing.exitCode).toBe(127);
-    expect(missing.err).toContain('no such file or directory');
+    expect(missing.err).toMatch(/no such file or directory/i);
     expect((await h.run(['nope'])).exitCode).toBe(127);
     expect((await h.run(['/etc/passwd'])).exitCode).toBe(126);
   });
@@ -84,7 +84,8 @@ describe('a step', () => {
       if (host.kind === 'v1')
         expect(out).toMatch(new RegExp(`:devices:/${parent}/buildkit/[0-9a-f-]+-step\\d+\n`));
       if (host.kind === 'v2') expect(out).toMatch(/^0::\/\n/);
-      for (const tree of host.trees)
+      // crun has no group in the v2 tree of a hybrid host.
+      for (const tree of host.trees.filter((each) => existsSync(join(each, parent))))
         expect(
           readdirSync(join(tree, parent, 'buildkit'), { withFileTypes: true }).filter((e) => e.isDirectory()),
         ).toEqual([]);
@@ -397,7 +398,8 @@ test('an executor that is closed leaves nothing that tells of it', async () => {
     expect(process.listenerCount('exit')).toBe(listeners + 1);
     own.executor.close();
     expect(process.listenerCount('exit')).toBe(listeners);
-    expect(readdirSync(join(own.dir, 'state'))).toEqual([]);
+    // What was found out about this machine stays.
+    expect(readdirSync(join(own.dir, 'state')).filter((name) => name !== 'runtime.json')).toEqual([]);
   } finally {
     own.close();
   }
@@ -411,7 +413,7 @@ test('doctor’s checks find what this machine has', async () => {
   });
   expect(checks.find((c) => c.name === 'kernel')?.ok).toBe(true);
   expect(kernel('5.10.0-33-amd64')).toMatchObject({ ok: false, remedy: expect.stringContaining('5.12') });
-  const [missing] = await probeExecutor({ runc: 'no-such-runc' });
+  const [missing] = await probeExecutor({ runtime: 'no-such-runc' });
   expect(missing).toMatchObject({
     ok: false,
     found: 'not installed',

@@ -98,7 +98,11 @@ export default command({
       help: 'space the cache may always take, that is to be free, that it may take at most',
     },
     'oci-worker-platform': { type: 'list', value: 'PLATFORM', help: 'platforms that clients are told of' },
-    'oci-worker-binary': { type: 'string', value: 'FILE', help: 'OCI runtime; default runc' },
+    'oci-worker-binary': {
+      type: 'string',
+      value: 'FILE',
+      help: 'OCI runtime; default crun where it works, else runc',
+    },
     'oci-worker-labels': { type: 'list', value: 'NAME=VALUE', help: "the worker's labels" },
     'oci-max-parallelism': { type: 'string', value: 'N', help: 'most steps that run at a time' },
     'oci-worker-snapshotter': { type: 'string', value: 'NAME', help: 'auto, overlayfs or native' },

@@ -38,7 +38,7 @@ export default command({
       return found.every(({ ok }) => ok) ? 0 : 1;
     }
     const checks = [
-      ...(await probeExecutor()),
+      ...(await probeExecutor({ runtime: ctx.env.DRYDOCK_STEP_RUNTIME || undefined, tries: true })),
       await git(),
       await threads(),
       user(),
