@@ -13,8 +13,8 @@ export const ground = {
   patterns: ['errors'],
   progress: ['errors', 'oci'],
   flow: ['errors'],
-  grpc: ['errors'],
   workers: ['errors', 'flow'],
+  grpc: ['errors', 'workers'],
 };
 
 /** The rooms above it. */

@@ -20,6 +20,7 @@ export { allowedFrontends, type FrontendRule } from './frontends/table.ts';
 export { checksVertex, warningEvent } from './frontends/warning-event.ts';
 export { recordStatus } from './gateway/encode.ts';
 export { Gateway, type GatewayService } from './gateway/gateway.ts';
+export { lookAt, withMessages } from './gateway/looked-at.ts';
 export { callValues, encodingErrors } from './gateway/serve.ts';
 export { defaultRoot } from './root.ts';
 export { type OperatorLimits, operatorLimits, stepLimitsFromEnv } from './step-limits.ts';

@@ -11,6 +11,12 @@ const maxHeld = 256 << 20;
 /** The length of a frame's head: a flag and four bytes of length. */
 const headBytes = 5;
 
+/** What the reader of a call gets in place of messages, and the bytes that they will take besides their own. */
+export interface Looked {
+  bytes: Buffer;
+  memory: number;
+}
+
 /** The bytes of requests that are held, counted by caller. */
 export class HeldBytes {
   readonly #most: number;
@@ -30,9 +36,15 @@ export class HeldBytes {
    * Counts the bytes of a call before they are read, and passes on each message when it is complete: a reader that
    * joins pieces may copy all of them for each piece. A call with `one` message holds it until it is answered; in other
    * calls, a message counts until it is passed on. A call of a caller that holds too much is broken off, which gRPC's
-   * clients see as RESOURCE_EXHAUSTED. Call it before anything reads the stream.
+   * clients see as RESOURCE_EXHAUSTED. Call it before anything reads the stream. `look` sees messages, in their frames,
+   * before they are passed on.
    */
-  count(stream: ServerHttp2Stream, caller: string, one: boolean): void {
+  count(
+    stream: ServerHttp2Stream,
+    caller: string,
+    one: boolean,
+    look: (frames: Buffer) => Looked = (bytes) => ({ bytes, memory: 0 }),
+  ): void {
     const messages = new Messages();
     let parts: Buffer[] = [];
     let waiting = 0;
@@ -46,26 +58,25 @@ export class HeldBytes {
       else this.#held.set(caller, all);
       return all <= this.#most;
     };
+    // What came before the call was admitted, often all of it, is in the stream already.
+    const early: Buffer[] = [];
+    while (stream.readableLength > 0) early.push(stream.read());
     const push = stream.push.bind(stream);
     /** Passes on the waiting bytes with the beginning of the new chunk; the rest of the chunk waits. */
-    const pass = (chunk: Buffer, end: number) => {
+    const pass = (chunk: Buffer, end: number, on: (bytes: Buffer) => unknown = push) => {
       const whole = Buffer.concat([...parts, chunk.subarray(0, end)]);
       const rest = chunk.subarray(end);
       parts = rest.length > 0 ? [rest] : [];
       waiting = rest.length;
-      passed += whole.length;
-      return whole.length === 0 || push(whole);
+      if (whole.length === 0) return true;
+      const { bytes, memory } = look(whole);
+      passed += whole.length + memory;
+      return on(bytes) !== false;
     };
-    // Node passes on read bytes by this method, whoever reads and how.
-    stream.push = (chunk: Buffer | null) => {
-      if (over) return false;
-      if (chunk === null) {
-        pass(Buffer.alloc(0), 0);
-        return push(null);
-      }
+    const take = (chunk: Buffer, on?: (bytes: Buffer) => unknown) => {
       const end = messages.take(chunk);
       let more = true;
-      if (end > 0) more = pass(chunk, end);
+      if (end > 0) more = pass(chunk, end, on);
       else {
         parts.push(chunk);
         waiting += chunk.length;
@@ -79,6 +90,14 @@ export class HeldBytes {
       stream.destroy();
       return false;
     };
+    // Node passes on read bytes by this method, whoever reads and how.
+    stream.push = (chunk: Buffer | null) => {
+      if (over) return false;
+      if (chunk !== null) return take(chunk);
+      pass(Buffer.alloc(0), 0);
+      return push(null);
+    };
+    if (early.length > 0) take(Buffer.concat(early), (bytes) => stream.unshift(bytes));
     stream.once('close', () => {
       over = true;
       hold(0);

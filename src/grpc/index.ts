@@ -5,9 +5,10 @@ export { answerUpgrade } from './answer-upgrade.ts';
 export { BytesStream } from './bytes-stream.ts';
 export { ConnectionLost, GrpcCall } from './call.ts';
 export { type CallOptions, GrpcChannel, type Metadata } from './channel.ts';
+export { decodeInTurns, decodeShort, together } from './decode.ts';
 export { Deframer, frame, frameHead, maxMessage } from './frame.ts';
 export { withHead } from './headed-stream.ts';
-export { HeldBytes } from './held-bytes.ts';
+export { HeldBytes, type Looked } from './held-bytes.ts';
 export { takeConnection } from './http2-connection.ts';
 export { http2Limits, limitSettings, Turns, widen } from './http2-limits.ts';
 export { drained, receivedBytes, sendBytes } from './served-bytes.ts';
@@ -27,3 +28,4 @@ export {
   UNKNOWN,
 } from './status.ts';
 export { clipEncoded, messageRoom, trailerRoom, usualTrailers } from './trailer-room.ts';
+export { bytesOfWeight, weightOf } from './weight.ts';

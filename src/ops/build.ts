@@ -1,8 +1,9 @@
 /** LLB's BuildOp: a definition inside a definition, given inline or as a file in an input. */
 
-import { fail } from '../errors/index.ts';
+import { DrydockError, fail } from '../errors/index.ts';
 import { openView, readFileIn } from '../fs/index.ts';
-import { BuildOpSchema, DefinitionSchema, fromBinary, toBinary } from '../llb/index.ts';
+import { decodeInTurns, maxMessage, weightOf } from '../grpc/index.ts';
+import { BuildOpSchema, toBinary } from '../llb/index.ts';
 import { digestOf } from '../oci/index.ts';
 import type { Definition } from '../pb/solver/pb/ops_pb.js';
 import { refContext } from '../solver/index.ts';
@@ -10,7 +11,6 @@ import type { OpMaker } from './deps.ts';
 
 /** The name of the input, and of the file in it, that holds the definition. */
 const definitionInput = 'buildkit.llb.definition';
-const maxDefinition = 64 * 1024 * 1024;
 
 export const buildOp: OpMaker = (vertex, deps) => {
   const { op } = vertex.op;
@@ -41,20 +41,24 @@ export const buildOp: OpMaker = (vertex, deps) => {
         const ref = refs[input];
         if (ref === undefined) throw fail('invalid', 'llb', `a build op has no input ${input}`);
         const path = `/${build.attrs['llbbuild.filename'] || definitionInput}`;
-        const bytes = readFileIn(openView(await ref.view(refContext(ctx))), path, maxDefinition);
+        const bytes = readFileIn(openView(await ref.view(refContext(ctx))), path, maxMessage);
         if (bytes === undefined)
           throw fail('not-found', 'llb', `the build op's definition ${path} is not there`);
-        definition = decode(bytes, path);
+        definition = await decode(bytes, path);
       }
       return [(await deps.solveNested(definition, ctx)) ?? deps.refs.empty()];
     },
   };
 };
 
-function decode(bytes: Uint8Array, path: string): Definition {
+/** Decodes a definition that a step may have written. */
+async function decode(bytes: Uint8Array, path: string): Promise<Definition> {
+  const { DefinitionSchema } = await import('../pb/solver/pb/ops_pb.js');
   try {
-    return fromBinary(DefinitionSchema, bytes);
+    weightOf(DefinitionSchema, bytes);
+    return await decodeInTurns(DefinitionSchema, bytes);
   } catch (cause) {
-    throw fail('invalid', 'llb', `the build op's definition ${path} cannot be parsed`, { cause });
+    const why = cause instanceof DrydockError ? `: ${cause.message}` : '';
+    throw fail('invalid', 'llb', `the build op's definition ${path} cannot be parsed${why}`, { cause });
   }
 }

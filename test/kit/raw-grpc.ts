@@ -1,19 +1,43 @@
-import { connect } from 'node:http2';
+import { type ClientHttp2Session, connect } from 'node:http2';
 import { connect as dial } from 'node:net';
 
-/** Calls a method of BuildKit's API with a message that is bytes already: its name in `moby.buildkit.v1`, and what it ended with. */
-export function rawCall(socket: string, method: string, message: Uint8Array): Promise<string> {
+/** How a message is sent. `type`: of its content; `packed`: the bytes are compressed with this. */
+interface How {
+  type?: string;
+  packed?: string;
+}
+
+/**
+ * Calls a method of BuildKit's API with a message that is bytes already: its name in `moby.buildkit.v1`, or its whole
+ * path. Gives what it ended with.
+ */
+export function rawCall(socket: string, method: string, message: Uint8Array, how: How = {}): Promise<string> {
+  const client = connect('http://localhost', { createConnection: () => dial(socket) });
+  const path = method.startsWith('/') ? method : `/moby.buildkit.v1.${method}`;
+  return new Promise<string>((resolve, reject) => {
+    client.on('error', reject);
+    callOn(client, path, message, how).then(resolve, reject);
+  }).finally(() => client.close());
+}
+
+/** The same on a connection that is there. */
+export function callOn(
+  client: ClientHttp2Session,
+  path: string,
+  message: Uint8Array,
+  { type = 'application/grpc', packed }: How = {},
+): Promise<string> {
   const frame = Buffer.alloc(5 + message.length);
+  frame[0] = packed === undefined ? 0 : 1;
   frame.writeUInt32BE(message.length, 1);
   frame.set(message, 5);
   return new Promise((resolve, reject) => {
-    const client = connect('http://localhost', { createConnection: () => dial(socket) });
-    client.on('error', reject);
     const call = client.request({
       ':method': 'POST',
-      ':path': `/moby.buildkit.v1.${method}`,
-      'content-type': 'application/grpc',
+      ':path': path,
+      'content-type': type,
       te: 'trailers',
+      ...(packed === undefined ? {} : { 'grpc-encoding': packed }),
     });
     let said = '';
     const take = (headers: Record<string, unknown>) => {
@@ -24,10 +48,7 @@ export function rawCall(socket: string, method: string, message: Uint8Array): Pr
     call.on('trailers', take);
     call.on('error', reject);
     call.resume();
-    call.on('end', () => {
-      client.close();
-      resolve(said);
-    });
+    call.on('end', () => resolve(said));
     call.end(frame);
   });
 }

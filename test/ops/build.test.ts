@@ -66,6 +66,9 @@ test('a missing or broken definition, and a builder image, are refused', async (
     code: 'invalid',
     hop: 'llb',
   });
+  const parts = Buffer.alloc(5_000_000, Buffer.from([0xfa, 0x07, 0x00]));
+  const large = await fileWith('/buildkit.llb.definition', parts);
+  await expect(runOp(shop, maker, named(), { inputs: [large] })).rejects.toThrow('too many parts');
   await expect(runOp(shop, maker, named())).rejects.toMatchObject({ code: 'invalid', hop: 'llb' });
   const { op } = create(OpSchema, { op: { case: 'build', value: { builder: 0n } } });
   await expect(runOp(shop, maker, op)).rejects.toMatchObject({ code: 'unsupported' });

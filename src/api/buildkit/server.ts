@@ -8,9 +8,10 @@ import {
   type ServerHttp2Stream,
 } from 'node:http2';
 import type { Duplex } from 'node:stream';
+import type { DescMethod } from '@bufbuild/protobuf';
 import { connectNodeAdapter } from '@connectrpc/connect-node';
 import { identityKey } from '../../auth/index.ts';
-import { callValues, encodingErrors } from '../../engine/index.ts';
+import { callValues, encodingErrors, lookAt, withMessages } from '../../engine/index.ts';
 import { clip, DrydockError } from '../../errors/index.ts';
 import {
   GrpcError,
@@ -50,22 +51,19 @@ function grpcServer({ routes, raw, close: onClose }: BuildkitServices): GrpcAcce
   const callers = new WeakMap<object, Awaited<ReturnType<AdmitCall>>>();
   const sessions = new Map<Http2Session, Served>();
   const held = new HeldBytes();
-  /** The methods that take one message from the client. */
-  const single = new Set<string>();
+  const methods = new Map<string, DescMethod>();
   let rules: ReturnType<typeof methodRules> = new Map();
   const handler = connectNodeAdapter({
     routes(router) {
       routes(router);
       rules = methodRules(router.handlers.map(({ requestPath }) => requestPath));
-      for (const { requestPath, method } of router.handlers) {
-        if (method.methodKind === 'unary' || method.methodKind === 'server_streaming')
-          single.add(requestPath);
-      }
+      for (const { requestPath, method } of router.handlers) methods.set(requestPath, method);
     },
     grpcWeb: false,
     connect: false,
     readMaxBytes: maxMessage,
-    interceptors: [encodingErrors()],
+    acceptCompression: [],
+    interceptors: [encodingErrors(), withMessages()],
     contextValues: (request) => callValues(request).set(callerKey, callers.get(request)),
   });
   const answer = async (request: Http2ServerRequest, response: Http2ServerResponse) => {
@@ -85,10 +83,14 @@ function grpcServer({ routes, raw, close: onClose }: BuildkitServices): GrpcAcce
         served.wide = true;
         widen(session as ServerHttp2Session);
       }
-      if (scopes.length > 0) {
-        held.count(request.stream as ServerHttp2Stream, identityKey(caller.identity), single.has(path));
+      const method = methods.get(path) as DescMethod;
+      const owner = identityKey(caller.identity);
+      if (Object.hasOwn(raw, path)) {
+        held.count(request.stream as ServerHttp2Stream, owner, method.methodKind !== 'bidi_streaming');
+        return await (raw[path] as RawMethod)(request, response, caller);
       }
-      if (Object.hasOwn(raw, path)) return await (raw[path] as RawMethod)(request, response, caller);
+      // A message to the methods that are open to all is 4 KiB at most.
+      if (scopes.length > 0) lookAt(request, method, held, owner);
       callers.set(request, caller);
     } catch (err) {
       return refuse(response, err);

@@ -5,6 +5,9 @@ import type { Packet, Stat } from './packet.ts';
 
 const none = new Uint8Array(0);
 
+/** The most extended attributes of a file: Linux lists at most 64 KiB of names. */
+const maxXattrs = 10_000;
+
 /** Reads a packet. Throws `invalid` (hop `session`) when the bytes are no packet. */
 export function readPacket(bytes: Uint8Array): Packet {
   const reader = new FieldReader(bytes);
@@ -65,7 +68,7 @@ function readStat(bytes: Uint8Array): Stat {
         stat.devminor = Number(reader.int64());
         break;
       case 10:
-        stat.xattrs.push(readXattr(reader.bytes()));
+        if (stat.xattrs.push(readXattr(reader.bytes())) > maxXattrs) throw malformed();
         break;
       default:
         reader.skip();

@@ -3,9 +3,9 @@
  * that they get themselves. None of it is logged, and none of it is in an error's message.
  */
 import { createPublicKey, randomBytes, timingSafeEqual, verify } from 'node:crypto';
-import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
+import { create, toBinary } from '@bufbuild/protobuf';
 import { fail } from '../../errors/index.ts';
-import { ConnectionLost, GrpcError, UNAVAILABLE } from '../../grpc/index.ts';
+import { ConnectionLost, decodeShort, GrpcError, UNAVAILABLE } from '../../grpc/index.ts';
 import type { RegistryCredentials, TokenRequest, TokenSource } from '../../oci/index.ts';
 import {
   CredentialsRequestSchema,
@@ -66,7 +66,7 @@ async function login(peer: Peer, host: string): Promise<RegistryCredentials | un
     );
   }
   if (answer === notServed) return undefined;
-  const { Username: username, Secret: secret } = fromBinary(CredentialsResponseSchema, answer);
+  const { Username: username, Secret: secret } = decodeShort(CredentialsResponseSchema, answer);
   if (secret === '') return undefined;
   // A secret without a name is an identity token.
   return username === '' ? { identityToken: secret } : { username, password: secret };
@@ -89,7 +89,7 @@ async function tokenAuthority(peer: Peer, host: string): Promise<string | undefi
     );
     const answer = await peer.unary(what, `${service}/GetTokenAuthority`, request);
     if (answer === notServed) return undefined;
-    key = fromBinary(GetTokenAuthorityResponseSchema, answer).PublicKey;
+    key = decodeShort(GetTokenAuthorityResponseSchema, answer).PublicKey;
   } catch (err) {
     // "Unavailable" is how a client says that it has an account but keeps no key of its own.
     if (err instanceof GrpcError && err.code === UNAVAILABLE) return undefined;
@@ -104,7 +104,7 @@ async function tokenAuthority(peer: Peer, host: string): Promise<string | undefi
     );
     const answer = await peer.unary(what, `${service}/VerifyTokenAuthority`, request);
     if (answer === notServed) return own;
-    const { Signed } = fromBinary(VerifyTokenAuthorityResponseSchema, answer);
+    const { Signed } = decodeShort(VerifyTokenAuthorityResponseSchema, answer);
     return isSigned(Signed, payload, key) ? `account ${Buffer.from(key).toString('hex')}` : own;
   } catch (err) {
     if (err instanceof GrpcError) return own;
@@ -159,6 +159,6 @@ async function fetchToken(
   if (answer === notServed) {
     throw fail('unauthenticated', 'session', `the client could not get ${what}: it offers no tokens`);
   }
-  const { Token, ExpiresIn } = fromBinary(FetchTokenResponseSchema, answer);
+  const { Token, ExpiresIn } = decodeShort(FetchTokenResponseSchema, answer);
   return { token: Token, expiresIn: ExpiresIn > 0n ? Number(ExpiresIn) : undefined };
 }

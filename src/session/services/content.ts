@@ -3,11 +3,12 @@
  * containerd's content service, with the store's ID as metadata (proto/containerd/content.proto).
  */
 import { Readable } from 'node:stream';
-import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
+import { create, toBinary } from '@bufbuild/protobuf';
 import { type DrydockError, fail } from '../../errors/index.ts';
 import {
   ALREADY_EXISTS,
   type CallOptions,
+  decodeShort,
   frame,
   type GrpcCall,
   GrpcError,
@@ -56,7 +57,7 @@ export function clientContent(peer: Peer, id: string): ClientContent | undefined
       try {
         const answer = await peer.unary(what, `${service}/Info`, request, { metadata });
         if (answer === notServed) return undefined;
-        return Number(fromBinary(InfoResponseSchema, answer).info?.size ?? 0n);
+        return Number(decodeShort(InfoResponseSchema, answer).info?.size ?? 0n);
       } catch (err) {
         if (err instanceof GrpcError && err.code === NOT_FOUND) return undefined;
         throw peer.explain(what, err);
@@ -96,7 +97,7 @@ async function* blobBytes(
   let at = BigInt(offset);
   try {
     for await (const message of call.messages()) {
-      const part = fromBinary(ReadContentResponseSchema, message);
+      const part = decodeShort(ReadContentResponseSchema, message);
       if (part.offset !== at)
         throw fail('corrupt', 'session', 'the client sent parts of a blob out of order');
       at += BigInt(part.data.length);
@@ -126,7 +127,7 @@ async function writeBlob(
     const { value, done } = await answers.next();
     // The call's own failure is thrown by `next`.
     if (done) throw new Error('the client ended before the blob was whole');
-    return fromBinary(WriteContentResponseSchema, value);
+    return decodeShort(WriteContentResponseSchema, value);
   };
   // A broken-off earlier try may have left some: the client says how much of it, and that is skipped.
   const { offset: there } = await send({ action: WriteAction.STAT });

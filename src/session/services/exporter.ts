@@ -1,6 +1,6 @@
 /** The exporters that a client chooses itself once it has seen the result (proto/session/exporter.proto). */
-import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
-import { GrpcError, UNAVAILABLE } from '../../grpc/index.ts';
+import { create, toBinary } from '@bufbuild/protobuf';
+import { decodeShort, GrpcError, UNAVAILABLE } from '../../grpc/index.ts';
 import {
   FinalizeExportRequestSchema,
   FindExportersRequestSchema,
@@ -34,7 +34,7 @@ export async function findExporters(
     toBinary(FindExportersRequestSchema, request),
   );
   if (answer === notServed) return [];
-  return fromBinary(FindExportersResponseSchema, answer).exporters.map(({ Type, Attrs }) => ({
+  return decodeShort(FindExportersResponseSchema, answer).exporters.map(({ Type, Attrs }) => ({
     type: Type,
     attrs: { ...Attrs },
   }));

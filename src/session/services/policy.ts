@@ -1,6 +1,7 @@
 /** The client's own policy about sources (proto/session/policy.proto). */
-import { create, fromBinary, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
+import { create, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
 import { fail } from '../../errors/index.ts';
+import { decodeShort } from '../../grpc/index.ts';
 import {
   CheckPolicyRequestSchema,
   type CheckPolicyResponse,
@@ -37,7 +38,7 @@ export async function checkPolicy(
     if (late.aborted) throw silent(what, patience);
     throw peer.explain(what, err);
   }
-  if (answer !== notServed) return fromBinary(CheckPolicyResponseSchema, answer);
+  if (answer !== notServed) return decodeShort(CheckPolicyResponseSchema, answer);
   throw fail('unsupported', 'session', `asking the client for ${what}: it does not offer this`);
 }
 

@@ -1,7 +1,7 @@
 /** The client's secrets (proto/session/secrets.proto). */
-import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
+import { create, toBinary } from '@bufbuild/protobuf';
 import { fail } from '../../errors/index.ts';
-import { GrpcError, NOT_FOUND } from '../../grpc/index.ts';
+import { decodeShort, GrpcError, NOT_FOUND } from '../../grpc/index.ts';
 import { GetSecretRequestSchema, GetSecretResponseSchema } from '../../pb/session/secrets_pb.js';
 import { notServed, type Peer } from '../peer.ts';
 import { maxSecretSize } from '../secret-size.ts';
@@ -21,7 +21,7 @@ export async function getSecret(peer: Peer, id: string): Promise<Buffer | undefi
     throw peer.explain(what, err);
   }
   if (answer === notServed) return undefined;
-  const { data } = fromBinary(GetSecretResponseSchema, answer);
+  const { data } = decodeShort(GetSecretResponseSchema, answer);
   if (data.length > maxSecretSize) {
     throw fail('invalid', 'session', `secret ${id} is ${data.length} bytes, more than ${maxSecretSize}`);
   }

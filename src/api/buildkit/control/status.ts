@@ -1,9 +1,8 @@
 /** Control's Status: the progress of a running build, or of one that ended. */
 import type { Http2ServerResponse, ServerHttp2Stream } from 'node:http2';
-import { fromBinary } from '@bufbuild/protobuf';
 import { reachOf } from '../../../auth/index.ts';
 import { fail } from '../../../errors/index.ts';
-import { beginAnswer, endAnswer, requestOf } from '../../../grpc/index.ts';
+import { beginAnswer, decodeShort, endAnswer, requestOf } from '../../../grpc/index.ts';
 import { StatusRequestSchema } from '../../../pb/moby/buildkit/v1/control_pb.js';
 import { isDue, nextTurn } from '../../../workers/index.ts';
 import type { History } from '../history/history.ts';
@@ -25,7 +24,7 @@ export function statusMethod({ jobs, history }: { jobs: Jobs; history: History }
     const stream = request.stream as ServerHttp2Stream;
     const gone = new AbortController();
     stream.once('close', () => gone.abort());
-    const { Ref } = fromBinary(StatusRequestSchema, await requestOf({ stream }));
+    const { Ref } = decodeShort(StatusRequestSchema, await requestOf({ stream }));
     const running = jobs.running(reach, Ref);
     const past = running === undefined ? await history.statusOf(reach, Ref) : undefined;
     const log = running ?? (past === undefined ? await jobs.find(reach, Ref, gone.signal) : undefined);
