@@ -22,7 +22,7 @@ export function createTokens(entries: readonly TokenEntry[], now: () => number =
   const made = entries.flatMap((entry) =>
     entry.hash.kind === 'sha256' ? [{ entry, digest: entry.hash.digest }] : [],
   );
-  const chosen = entries.find(({ hash }) => hash.kind === 'scrypt');
+  const chosen = entries.filter(({ hash }) => hash.kind === 'scrypt');
   /**
    * Passwords that were right, so that scrypt does not run for each request. They are stored under a secret key, so
    * that the entries tell nothing.
@@ -32,9 +32,30 @@ export function createTokens(entries: readonly TokenEntry[], now: () => number =
   let hashing = 0;
 
   async function check(secret: string, entry: TokenEntry): Promise<boolean> {
-    if (entry.hash.kind === 'sha256') return verifies(secret, entry.hash);
+    if (entry.hash.kind === 'sha256') {
+      const right = await verifies(secret, entry.hash);
+      if (!right) await pretend(entry.name, secret);
+      return right;
+    }
     const memory = createHmac('sha256', key).update(`${entry.name}\0${secret}`).digest('base64');
     if (remembered.has(memory)) return true;
+    if (!(await slowly(secret, entry))) return false;
+    if (remembered.size >= maxRemembered) remembered.clear();
+    remembered.add(memory);
+    return true;
+  }
+
+  /**
+   * Takes as long as a wrong chosen password does, so that names cannot be found by trying. The hashes of a policy may
+   * cost more or less: each name has one of them for good.
+   */
+  async function pretend(name: string, secret: string): Promise<void> {
+    const number = createHmac('sha256', key).update(name).digest().readUInt32BE();
+    const entry = chosen[number % chosen.length];
+    if (entry !== undefined) await slowly(secret, entry);
+  }
+
+  async function slowly(secret: string, { hash }: TokenEntry): Promise<boolean> {
     if (hashing >= maxHashing) {
       throw fail('unavailable', 'host', 'too many passwords are being checked at once', {
         hint: 'Try again in a moment.',
@@ -42,13 +63,10 @@ export function createTokens(entries: readonly TokenEntry[], now: () => number =
     }
     hashing++;
     try {
-      if (!(await verifies(secret, entry.hash))) return false;
+      return await verifies(secret, hash);
     } finally {
       hashing--;
     }
-    if (remembered.size >= maxRemembered) remembered.clear();
-    remembered.add(memory);
-    return true;
   }
 
   function identity(entry: TokenEntry): TokenIdentity {
@@ -80,9 +98,8 @@ export function createTokens(entries: readonly TokenEntry[], now: () => number =
     },
     async basic(name, secret) {
       const entry = entries.find((each) => each.name === name);
-      // An unknown name takes as long as a wrong password, so that names cannot be found by trying.
-      const right = await check(secret, entry ?? chosen ?? noEntry);
-      if (entry === undefined || !right) {
+      if (entry === undefined) await pretend(name, secret);
+      if (entry === undefined || !(await check(secret, entry))) {
         throw fail(
           'unauthenticated',
           'client',
@@ -96,6 +113,3 @@ export function createTokens(entries: readonly TokenEntry[], now: () => number =
     },
   };
 }
-
-/** An entry whose hash no token has. */
-const noEntry: TokenEntry = { name: '', hash: { kind: 'sha256', digest: Buffer.alloc(32) } };
