@@ -183,6 +183,11 @@ const systemFailures: Partial<Record<string, { code: ErrorCode; what: string; hi
     what: 'a name or a path is longer than the file system takes',
     hint: 'A name has at most 255 bytes, a path 4,095.',
   },
+  E2BIG: {
+    code: 'invalid',
+    what: 'an argument or a variable is longer than the kernel lets programs be given',
+    hint: 'One has at most 128 KiB, all of them together 2 MiB (a quarter of `ulimit -s`).',
+  },
 };
 
 /** A system error without the paths in its message: they are the host's, and clients see paths of their own only. */
@@ -192,8 +197,8 @@ export function withoutPaths(err: unknown): Error {
 }
 
 /**
- * Turns any thrown value into a DrydockError. A full or read-only disk, too many open files and too long a name get a
- * hint; any other foreign error becomes `internal` and is its own cause.
+ * Turns any thrown value into a DrydockError. A full or read-only disk, too many open files and too long a name or
+ * argument get a hint; any other foreign error becomes `internal` and is its own cause.
  */
 export function toDrydockError(err: unknown, hop?: Hop): DrydockError {
   if (err instanceof DrydockError) return err;

@@ -7,7 +7,7 @@ import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
-import { canceled, DrydockError, type ErrorCode, fail } from '../errors/index.ts';
+import { canceled, DrydockError, type ErrorCode, fail, toDrydockError } from '../errors/index.ts';
 import { movedTo } from './git-redirect.ts';
 import { withoutCredentials } from './git-url.ts';
 
@@ -211,12 +211,7 @@ export class Git {
     const signal = this.#signal;
     if (signal.aborted) throw canceled(signal.reason);
     // The mode bits of what is checked out must not hang on our own umask.
-    const child = spawn('sh', ['-c', 'umask 022; exec git "$@"', 'git', ...args], {
-      env: { ...this.#env, ...options.env },
-      cwd: this.#home,
-      stdio: ['ignore', 'pipe', 'pipe'],
-      detached: true,
-    });
+    const child = this.#start(args, options.env);
     const kill = () => {
       try {
         if (child.pid !== undefined) process.kill(-child.pid, 'SIGKILL');
@@ -256,6 +251,20 @@ export class Git {
       throw fail('internal', 'git', `git cannot be started: ${String(err)}`, { cause: err });
     } finally {
       signal.removeEventListener('abort', kill);
+    }
+  }
+
+  #start(args: readonly string[], env: Record<string, string> = {}) {
+    try {
+      return spawn('sh', ['-c', 'umask 022; exec git "$@"', 'git', ...args], {
+        env: { ...this.#env, ...env },
+        cwd: this.#home,
+        stdio: ['ignore', 'pipe', 'pipe'],
+        detached: true,
+      });
+    } catch (err) {
+      // A remote's URL or a ref may be of any length.
+      throw toDrydockError(err, 'git');
     }
   }
 

@@ -1,5 +1,8 @@
+import { randomUUID } from 'node:crypto';
 import { type ClientHttp2Session, connect } from 'node:http2';
 import { connect as dial } from 'node:net';
+import { create, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
+import { SolveRequestSchema } from '../../src/pb/moby/buildkit/v1/control_pb.js';
 
 /** How a message is sent. `type`: of its content; `packed`: the bytes are compressed with this. */
 interface How {
@@ -51,4 +54,13 @@ export function callOn(
     call.on('end', () => resolve(said));
     call.end(frame);
   });
+}
+
+/** Solves a request by `Control/Solve`. */
+export function solveRaw(
+  socket: string,
+  request: MessageInitShape<typeof SolveRequestSchema>,
+): Promise<string> {
+  const message = create(SolveRequestSchema, { Ref: randomUUID(), ...request });
+  return rawCall(socket, 'Control/Solve', toBinary(SolveRequestSchema, message));
 }
