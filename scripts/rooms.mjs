@@ -21,6 +21,7 @@ export const ground = {
 export const storeys = {
   tar: [],
   fs: ['tar'],
+  sbom: ['fs'],
   kept: [],
   llb: [],
   auth: [],
@@ -35,9 +36,9 @@ export const storeys = {
   network: [],
   executor: ['fs', 'network'],
   solver: ['cache', 'fs', 'llb', 'session', 'store'],
-  attest: ['llb', 'solver'],
+  attest: ['fs', 'llb', 'sbom', 'solver'],
   source: ['distribution', 'fs', 'kept', 'llb', 'refs', 'registry', 'session', 'solver', 'store', 'tar'],
-  ops: ['cache', 'executor', 'fs', 'kept', 'layer', 'llb', 'refs', 'session', 'solver', 'store'],
+  ops: ['cache', 'executor', 'fs', 'kept', 'layer', 'llb', 'refs', 'sbom', 'session', 'solver', 'store'],
   explain: ['fs', 'llb', 'solver', 'store'],
   exporter: [
     'attest',
@@ -71,7 +72,7 @@ export const storeys = {
       'network',
       'ops',
     ],
-    ...['refs', 'registry', 'remote-cache', 'session', 'solver', 'source', 'store', 'upkeep'],
+    ...['refs', 'registry', 'remote-cache', 'sbom', 'session', 'solver', 'source', 'store', 'upkeep'],
   ],
   sdk: ['attest', 'engine', 'frontend', 'llb', 'remote-cache', 'session'],
   api: [

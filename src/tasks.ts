@@ -7,6 +7,8 @@ import type { CallsOf, TaskTable } from './workers/task.ts';
 
 /** One entry per task, sorted by name. A task's module must not import the pool. */
 export const tasks = {
+  'attest.bundle': () => import('./attest/read-task.ts').then((m) => m.readBundle),
+  'attest.predicate': () => import('./attest/read-task.ts').then((m) => m.readPredicateTask),
   'exec.assemble': () => import('./executor/assemble.ts').then((m) => m.assemble),
   'frontend.convert': () => import('./frontend/dockerfile/convert-task.ts').then((m) => m.convert),
   'fs.apply': () => import('./fs/apply.ts').then((m) => m.apply),
@@ -26,6 +28,7 @@ export const tasks = {
   'ops.diff': () => import('./ops/diff-task.ts').then((m) => m.writeDiff),
   'ops.movable': () => import('./ops/diff-task.ts').then((m) => m.movable),
   'ops.move': () => import('./ops/diff-task.ts').then((m) => m.writeMoved),
+  'sbom.scan': () => import('./sbom/scan-task.ts').then((m) => m.scan),
   'session.receive': () => import('./session/fsutil/receive-task.ts').then((m) => m.receive),
   'session.send': () => import('./session/fsutil/send-task.ts').then((m) => m.send),
   'source.unpack': () => import('./source/unpack.ts').then((m) => m.unpack),

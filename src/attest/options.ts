@@ -3,7 +3,9 @@
  * https://github.com/moby/buildkit/blob/master/docs/attestations/slsa-provenance.md has provenance's parameters.
  */
 import { fail, nearest } from '../errors/index.ts';
-import { csvFields, parseBool } from '../words/index.ts';
+import { parseBool } from '../words/index.ts';
+import { fieldsOf, quoted } from './fields.ts';
+import { parseSbom, type SbomOptions } from './sbom-options.ts';
 import type { ProvenanceOptions } from './types.ts';
 
 const names = [
@@ -19,12 +21,17 @@ const names = [
 const optionPrefix = 'attest:';
 const argPrefix = 'build-arg:BUILDKIT_ATTEST_';
 
+/** The attestations that a build is asked for. */
+interface AskedAttestations {
+  provenance?: ProvenanceOptions;
+  sbom?: SbomOptions;
+}
+
 /**
- * Reads the provenance that a frontend's options ask for: by `attest:provenance`, else by the build argument
- * `BUILDKIT_ATTEST_PROVENANCE`. Undefined when they ask for none. Throws `unsupported` for an SBOM, `invalid` for another
- * attestation, and the errors of `parseProvenance`.
+ * Reads the attestations that a frontend's options ask for: by `attest:TYPE`, else by the build argument
+ * `BUILDKIT_ATTEST_TYPE`. Throws `invalid` for another attestation, and the errors of `parseProvenance` and `parseSbom`.
  */
-export function provenanceAsked(options: Readonly<Record<string, string>>): ProvenanceOptions | undefined {
+export function attestationsAsked(options: Readonly<Record<string, string>>): AskedAttestations {
   const asked = new Map<string, string>();
   for (const [name, text] of Object.entries(options)) {
     const type = typeOf(name);
@@ -32,10 +39,14 @@ export function provenanceAsked(options: Readonly<Record<string, string>>): Prov
   }
   for (const [type, text] of asked) {
     if (isDisabled(text)) asked.delete(type);
-    else if (type !== 'provenance') throw unsupported(type);
+    else if (type !== 'provenance' && type !== 'sbom') throw unknownType(type);
   }
-  const text = asked.get('provenance');
-  return text === undefined ? undefined : parseProvenance(text);
+  const provenance = asked.get('provenance');
+  const sbom = asked.get('sbom');
+  return {
+    provenance: provenance === undefined ? undefined : parseProvenance(provenance),
+    sbom: sbom === undefined ? undefined : parseSbom(sbom),
+  };
 }
 
 function typeOf(option: string): string | undefined {
@@ -44,21 +55,16 @@ function typeOf(option: string): string | undefined {
 }
 
 /** Whether the text of an attestation says that there is to be none. */
-function isDisabled(text: string): boolean {
+export function isDisabled(text: string): boolean {
   return fieldsOf(text).some(
     ([name, value]) => name === 'disabled' && (value === undefined || parseBool(value) === true),
   );
 }
 
-function unsupported(type: string): Error {
-  if (type === 'sbom') {
-    return fail('unsupported', 'client', 'sbom attestations are not supported yet', {
-      hint: 'Leave --sbom (attest:sbom) out.',
-    });
-  }
+function unknownType(type: string): Error {
   const near = nearest(type, ['provenance', 'sbom']);
   return fail('invalid', 'client', `unknown attestation type ${JSON.stringify(type)}`, {
-    hint: near === undefined ? 'There is provenance.' : `Did you mean ${near}?`,
+    hint: near === undefined ? 'There are provenance and sbom.' : `Did you mean ${near}?`,
   });
 }
 
@@ -92,14 +98,6 @@ export function parseProvenance(text: string): ProvenanceOptions {
     completeMaterials: yes('complete-materials'),
     captureUsage: yes('capture-usage'),
   };
-}
-
-function fieldsOf(text: string): [name: string, value: string | undefined][] {
-  const bad = (why: string) => fail('invalid', 'client', `attestation ${JSON.stringify(text)}: ${why}`);
-  return csvFields(text, bad).map((field) => {
-    const at = field.indexOf('=');
-    return at < 0 ? [field, undefined] : [field.slice(0, at), field.slice(at + 1)];
-  });
 }
 
 function oneOf<T>(name: string, value: string | undefined, values: Readonly<Record<string, T>>) {
@@ -145,8 +143,4 @@ export function formatProvenance(options: Partial<ProvenanceOptions>): string {
   return Object.entries(values)
     .flatMap(([name, value]) => (value === undefined ? [] : [quoted(`${name}=${value}`)]))
     .join(',');
-}
-
-function quoted(field: string): string {
-  return /[",\n]/.test(field) ? `"${field.replaceAll('"', '""')}"` : field;
 }

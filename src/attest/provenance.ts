@@ -33,9 +33,9 @@ export function provenance(facts: BuildFacts, options: ProvenanceOptions): Attes
     predicateType: predicateTypes[options.version],
     filename: options.filename,
     inlineOnly: options.inlineOnly,
-    async predicate(layers) {
+    async predicate(image) {
       details ??= inTurns(detailsOf(facts, options));
-      return (options.version === 'v1' ? v1 : v02)(known, withLayers(await details, layers));
+      return (options.version === 'v1' ? v1 : v02)(known, withLayers(await details, image?.layers));
     },
   };
 }

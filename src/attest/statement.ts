@@ -4,7 +4,7 @@
  * https://github.com/moby/buildkit/blob/master/docs/attestations/attestation-storage.md
  */
 import { type Descriptor, type Digest, digestOf, type Manifest, mediaTypes } from '../oci/index.ts';
-import type { Subject } from './types.ts';
+import type { StatedSubject, Subject } from './types.ts';
 
 const statementType = 'https://in-toto.io/Statement/v1';
 /** Media type of a statement, as in images and in records of builds. */
@@ -19,13 +19,33 @@ const noPlatform = { architecture: 'unknown', os: 'unknown' } as const;
 interface Statement {
   predicateType: string;
   subject: readonly Subject[];
-  predicate: object;
+  /** An object, or its JSON as it is to stand there; JSON of no bytes means null. */
+  predicate: object | Buffer;
 }
 
-/** Writes a statement as JSON, indented by `indent` spaces. */
+/** Writes a statement as JSON, indented by `indent` spaces where it is not given as JSON. */
 export function statementBytes({ predicateType, subject, predicate }: Statement, indent = 0): Buffer {
-  const statement = { _type: statementType, predicateType, subject, predicate };
-  return Buffer.from(JSON.stringify(statement, undefined, indent || undefined));
+  const statement = { _type: statementType, predicateType, subject };
+  const space = indent || undefined;
+  if (!(predicate instanceof Buffer))
+    return Buffer.from(JSON.stringify({ ...statement, predicate }, undefined, space));
+  const head = JSON.stringify(statement, undefined, space).replace(/\s*\}$/, '');
+  const lead = indent === 0 ? ',"predicate":' : `,\n${' '.repeat(indent)}"predicate": `;
+  const json = predicate.length === 0 ? Buffer.from('null') : predicate;
+  return Buffer.concat([Buffer.from(head + lead), json, Buffer.from(indent === 0 ? '}' : '\n}')]);
+}
+
+/** Names the subjects of a statement. `own`: those that the result itself is, by its names. */
+export function subjectsOf(stated: readonly StatedSubject[] | undefined, own: readonly Subject[]): Subject[] {
+  const list: readonly StatedSubject[] =
+    stated === undefined || stated.length === 0 ? [{ kind: 'self' }] : stated;
+  return list.flatMap((each) => {
+    if (each.kind === 'raw') return [{ name: each.name || '_', digest: each.digest }];
+    const further = each.name || undefined;
+    return own.flatMap(({ name, digest }) =>
+      (further === undefined ? [name] : [name, further]).map((given) => ({ name: given, digest })),
+    );
+  });
 }
 
 /** The manifest of statements about one image, with the blobs that it names. */

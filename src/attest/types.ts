@@ -1,5 +1,6 @@
 /** The contract of attestations: the facts about a build's result, and the predicates made of them. */
 
+import type { ViewSpec } from '../fs/index.ts';
 import type { Descriptor, Digest } from '../oci/index.ts';
 import type { Definition } from '../pb/solver/pb/ops_pb.js';
 import type { MachineSample, StepUsage } from '../progress/index.ts';
@@ -31,8 +32,23 @@ export interface Attestation {
   /** Name of the file in outputs that are files. */
   filename: string;
   inlineOnly: boolean;
-  /** Makes the predicate. `layers`: the layers of the image that the statement is about. */
-  predicate(layers?: readonly Descriptor[]): Promise<object>;
+  /** What the statement is about; default: the result. */
+  subjects?: readonly StatedSubject[];
+  /** Makes the predicate: an object, or its JSON as it is to stand there. `image`: the image that the statement is about. */
+  predicate(image?: StatedImage): Promise<object | Buffer>;
+}
+
+/** A subject that a frontend names: the result itself, under a further name where one is given, or something else. */
+export type StatedSubject =
+  | { kind: 'self'; name?: string }
+  | { kind: 'raw'; name: string; digest: Record<string, string> };
+
+/** The image that a statement is about. */
+export interface StatedImage {
+  /** Its layers, lowest first. */
+  layers: readonly Descriptor[];
+  /** Its files as layer folders; undefined where there are none. */
+  view?(): Promise<ViewSpec | undefined>;
 }
 
 /** A subject of a statement: a name, and digests by their algorithms. */

@@ -10,6 +10,7 @@ import { type BuildOrigin, dropLeftovers, Job } from '../solver/index.ts';
 import { explainDisk } from '../store/index.ts';
 import { Bridge } from './bridge/bridge.ts';
 import { type PolicyCheck, type SourceJudge, sourceJudge } from './bridge/source-judge.ts';
+import type { BridgeResult } from './bridge/types.ts';
 import { BuildCaches, planCaches } from './caches.ts';
 import type { Engine } from './engine.ts';
 import { frontends } from './frontends/table.ts';
@@ -56,8 +57,9 @@ export async function runBuild(
     const { workers } = request;
     const named = request.frontends ?? frontends;
     const bridge = new Bridge({ engine, job, lease, rules, workers, caches, frontends: named });
-    const result = await request.frontend(bridge);
-    if (result.isAnswer) return { ...nothing(), result, warnings: [...(result.findings ?? [])] };
+    const made = await request.frontend(bridge);
+    if (made.isAnswer) return { ...nothing(), result: made, warnings: [...(made.findings ?? [])] };
+    const result = await scanned(bridge, request, made);
     return await makeOutputs({ bridge, request, plan, caches, chosen, startedAt, usage }, result);
   } catch (err) {
     await dropLeftovers(err, engine.store);
@@ -66,6 +68,14 @@ export async function runBuild(
     usage?.stop();
     await endBuild(engine, job, lease, () => caches.close());
   }
+}
+
+/** Adds the bills of materials that the request asks for. */
+async function scanned(bridge: Bridge, { sbom }: BuildRequest, result: BridgeResult): Promise<BridgeResult> {
+  if (sbom === undefined) return result;
+  // Loaded only when asked for: a command builds without it.
+  const { withScans } = await import('./scan.ts');
+  return withScans(bridge, result, sbom);
 }
 
 /** What a build is made from, for telling it from others. */

@@ -1,4 +1,4 @@
-import { provenanceAsked } from '../attest/index.ts';
+import { attestationsAsked } from '../attest/index.ts';
 import { formatPlatform } from '../oci/index.ts';
 import { inlineByArg } from '../remote-cache/index.ts';
 import { epochSeconds } from '../words/index.ts';
@@ -11,8 +11,11 @@ import type { BuildOptions, BuildRequest } from './types.ts';
  */
 export function dockerfileBuild(options: BuildOptions, hooks?: DockerfileHooks): BuildRequest {
   const { buildArgs, outputs, tags, platforms, allow, classic } = options;
+  const asked = attestationsAsked(prefixedArgs(buildArgs));
+  const provenance = options.provenance === false ? undefined : (options.provenance ?? asked.provenance);
+  const sbom = options.check || options.sbom === false ? undefined : (options.sbom ?? asked.sbom);
   return {
-    frontend: dockerfile(options, hooks),
+    frontend: dockerfile(options, { ...hooks, sbom }),
     outputs: outputs.length > 0 ? outputs : [{ type: 'image', attrs: {} }],
     origin: {
       file: options.dockerfile,
@@ -23,10 +26,8 @@ export function dockerfileBuild(options: BuildOptions, hooks?: DockerfileHooks):
     sourceDateEpoch: options.sourceDateEpoch ?? epochSeconds(buildArgs.SOURCE_DATE_EPOCH),
     cacheFrom: options.check ? [] : options.cacheFrom,
     cacheTo: [...(options.cacheTo ?? []), ...inlineByArg(buildArgs)],
-    provenance:
-      options.provenance === false
-        ? undefined
-        : (options.provenance ?? provenanceAsked(prefixedArgs(buildArgs))),
+    provenance,
+    sbom,
     madeNow: classic ? (options.noCache ? 'anew' : 'kept') : undefined,
     allow,
   };

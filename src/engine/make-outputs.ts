@@ -42,13 +42,14 @@ export async function makeOutputs(
 ): Promise<Built> {
   const { engine, job, lease } = bridge;
   const results = await platformResults(result);
+  const returned = await returnedBy(bridge, request, result);
   const stated = await statements(bridge, request, result, { startedAt, usage });
   const mismatch = platformMismatchOf(
     request,
     result,
     results.map(({ platform }) => platform),
   );
-  await warnUnder(job, '[internal] verifying the result', [...mismatch, ...attestationNotes(result)]);
+  await warnUnder(job, '[internal] verifying the result', [...mismatch, ...lostNotes(returned.lost)]);
   const definitions = platformDefinitions(result);
   const metadata: Record<string, unknown> = {};
   const descriptors = new Map<number, Descriptor>();
@@ -69,7 +70,10 @@ export async function makeOutputs(
     const response = await job.inVertex(exporter.title, (progress) =>
       exporter.export(
         {
-          results: described.map((each, i) => ({ ...each, attestations: attestationsOf(stated[i]?.asked) })),
+          results: described.map((each, i) => ({
+            ...each,
+            attestations: [...(returned.attestations[i] ?? []), ...attestationsOf(stated[i]?.asked)],
+          })),
           attrs,
           names,
           sourceDateEpoch: request.sourceDateEpoch ?? frontendEpoch(result),
@@ -136,12 +140,21 @@ async function statements(
   return provenances(bridge, result, request, { startedAt: course.startedAt, usage: course.usage?.end() });
 }
 
-/** Says so when a frontend returned attestations, which no output has. */
-function attestationNotes({ attestations = {} }: BridgeResult): string[] {
-  const count = Object.values(attestations).reduce((sum, list) => sum + list.length, 0);
-  return count === 0
-    ? []
-    : [`the frontend returned attestations, which are not supported: ${count} left out`];
+/** Reads the attestations that came with a result. */
+async function returnedBy(
+  bridge: Bridge,
+  { sbom }: BuildRequest,
+  result: BridgeResult,
+): Promise<Awaited<ReturnType<typeof import('./attestations.ts').returnedAttestations>>> {
+  if (result.attestations === undefined) return { attestations: [], lost: [] };
+  const { returnedAttestations } = await import('./attestations.ts');
+  return returnedAttestations(bridge, result, sbom);
+}
+
+function lostNotes(lost: readonly string[]): string[] {
+  return lost.map(
+    (name) => `the frontend returned attestations of ${name}, which is no result: they are left out`,
+  );
 }
 
 function attestationsOf(asked: Attestation | undefined): readonly Attestation[] {

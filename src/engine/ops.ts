@@ -1,6 +1,15 @@
 /** The table of ops: which maker makes the op of a vertex. */
 import { fail } from '../errors/index.ts';
-import { buildOp, diffOp, execOp, fileOp, mergeOp, type OpDeps, passthroughOp } from '../ops/index.ts';
+import {
+  buildOp,
+  diffOp,
+  execOp,
+  fileOp,
+  mergeOp,
+  type OpDeps,
+  passthroughOp,
+  scanOp,
+} from '../ops/index.ts';
 import type { OpFactory, OpMaker } from '../solver/index.ts';
 import { type SourceDeps, sourceOp } from '../source/index.ts';
 
@@ -11,6 +20,7 @@ const makers: Record<string, OpMaker<OpDeps & SourceDeps>> = {
   file: fileOp,
   merge: mergeOp,
   passthrough: passthroughOp,
+  scan: scanOp,
   source: sourceOp,
 };
 

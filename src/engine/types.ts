@@ -1,5 +1,5 @@
 /** The contract of a build: its request, and its result. */
-import type { Attestation, ProvenanceOptions } from '../attest/index.ts';
+import type { Attestation, ProvenanceOptions, SbomOptions } from '../attest/index.ts';
 import type { MadeNow, OutputSink, StoredOutput } from '../exporter/index.ts';
 import type { DockerfileRequest, LintWarning } from '../frontend/index.ts';
 import type { SourceRewrite } from '../llb/index.ts';
@@ -70,6 +70,8 @@ export interface BuildRequest {
   dockerTypes?: boolean;
   /** Asks for a provenance of each result; default: none. */
   provenance?: ProvenanceOptions;
+  /** Asks for a bill of materials of each result; default: none. */
+  sbom?: SbomOptions;
   /** Asks for predicates of all results for the record of the build (`Built.predicates`). */
   recorded?: boolean;
   /** Dates an image whose build changed only the config; see `ExportRequest.madeNow`. */
@@ -93,6 +95,8 @@ export interface BuildOptions extends DockerfileRequest {
   cacheTo?: readonly CacheSpec[];
   /** Asks for a provenance of each result; default: as the build argument BUILDKIT_ATTEST_PROVENANCE says. */
   provenance?: ProvenanceOptions | false;
+  /** Asks for a bill of materials of each result; default: as the build argument BUILDKIT_ATTEST_SBOM says. */
+  sbom?: SbomOptions | false;
   /** Runs the build checks and nothing else. */
   check: boolean;
   /** The entitlements that are granted: `network.host`, `security.insecure`. */

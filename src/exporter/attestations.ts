@@ -6,10 +6,13 @@ import {
   digestSet,
   imagePurl,
   statementBytes,
+  subjectsOf,
 } from '../attest/index.ts';
 import { fail } from '../errors/index.ts';
 import type { Descriptor, Platform } from '../oci/index.ts';
+import type { Ref } from '../store/index.ts';
 import type { ImageAttrs } from './attrs.ts';
+import { contextOf } from './layers.ts';
 import type { ExportContext, ExportRequest } from './types.ts';
 
 /** Says which attestations go with an image, and in which form. */
@@ -56,6 +59,7 @@ interface AttestedImage {
   descriptor: Descriptor;
   platform: Platform;
   layers: readonly Descriptor[];
+  ref: Ref | undefined;
 }
 
 /** Lists the attestations of each result that go with the image. `isIndex`: the image has an index without them, too. */
@@ -72,20 +76,23 @@ export function wantedAttestations(
 
 /** Puts the statements about an image and their manifest into content. `names`: the image's names, normalized. */
 export async function commitAttestations(
-  { descriptor, platform, layers }: AttestedImage,
+  { descriptor, platform, layers, ref }: AttestedImage,
   attestations: readonly Attestation[],
   names: readonly string[],
   { artifact }: AttestationOptions,
-  { store, lease }: Pick<ExportContext, 'store' | 'lease'>,
+  ctx: ExportContext,
   put: (document: ReturnType<typeof attestationManifest>['manifest']) => Promise<Descriptor>,
 ): Promise<CommittedAttestations> {
+  const { store, lease } = ctx;
   const digest = digestSet(descriptor.digest);
-  const subject = names.map((name) => ({ name: imagePurl(name, { platform }), digest }));
+  const own = names.map((name) => ({ name: imagePurl(name, { platform }), digest }));
   // Of an image without a name the digest alone says which it is.
-  if (subject.length === 0) subject.push({ name: '_', digest });
+  if (own.length === 0) own.push({ name: '_', digest });
   const statements: { predicateType: string; bytes: Buffer }[] = [];
-  for (const { predicateType, predicate } of attestations) {
-    const bytes = statementBytes({ predicateType, subject, predicate: await predicate(layers) });
+  const image = { layers, view: async () => ref?.view(contextOf(ctx)) };
+  for (const { predicateType, subjects, predicate } of attestations) {
+    const subject = subjectsOf(subjects, own);
+    const bytes = statementBytes({ predicateType, subject, predicate: await predicate(image) });
     statements.push({ predicateType, bytes });
   }
   const { manifest, blobs } = attestationManifest(descriptor, statements, artifact);

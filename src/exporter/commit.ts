@@ -118,7 +118,8 @@ async function attested(
       started(ctx, `exporting attestation manifest ${descriptor.digest}`)();
       return descriptor;
     };
-    committed.push(await commitAttestations(image, list, request.names, options.attestations, ctx, put));
+    const stated = { ...image, ref: request.results[i]?.ref };
+    committed.push(await commitAttestations(stated, list, request.names, options.attestations, ctx, put));
   }
   return committed;
 }

@@ -1,7 +1,7 @@
 /** Attestations of outputs that are files: statements about the files, as further files at the top. */
 import { mkdtemp, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type Attestation, digestSet, statementBytes } from '../attest/index.ts';
+import { type Attestation, digestSet, statementBytes, subjectsOf } from '../attest/index.ts';
 import { fail } from '../errors/index.ts';
 import type { ViewSpec } from '../fs/index.ts';
 import { runTask } from '../workers/index.ts';
@@ -28,10 +28,11 @@ export async function withStatements(
   const wanted = attestations.filter(({ inlineOnly }) => !inlineOnly);
   if (wanted.length === 0) return spec;
   const files = await runTask('fs.digests', { spec }, { signal });
-  const subject = files.map(({ path, digest }) => ({ name: path, digest: digestSet(digest) }));
+  const own = files.map(({ path, digest }) => ({ name: path, digest: digestSet(digest) }));
   const folder = await mkdtemp(join(store.runDir, 'statements-'));
   made.push(folder);
-  for (const { filename, predicateType, predicate } of wanted) {
+  for (const { filename, predicateType, subjects, predicate } of wanted) {
+    const subject = subjectsOf(subjects, own);
     const name = fileName(`${prefix}${filename}`, platform);
     const bytes = statementBytes({ predicateType, subject, predicate: await predicate() }, 2);
     await writeFile(join(folder, name), bytes, { flag: 'wx', mode: 0o644 }).catch((err) => {

@@ -70,6 +70,8 @@ export interface DockerfileRequest {
   classic?: boolean;
   /** SOURCE_DATE_EPOCH, in seconds since the epoch. It is also the build arg of that name. */
   sourceDateEpoch?: number;
+  /** Tells of each target which further trees are to be scanned with it (`BUILDKIT_SBOM_SCAN_CONTEXT` and `_STAGE`). */
+  scanned?: boolean;
   /** Looks only at the checks: without a target all stages are converted, and `# check=error=true` does not throw. */
   check?: boolean;
 }
@@ -182,8 +184,17 @@ export interface FrontendTarget {
   epoch?: number;
   /** The reference of the base image, for annotations. The base's own history and layers are in `config` already. */
   baseRef?: string;
+  /** What is scanned besides the target; missing when the request does not ask. */
+  scan?: FrontendScan;
   /** The config of the base image: its entries about its own steps stay as they are. */
   baseConfig?: Pick<ImageConfig, 'history'>;
+}
+
+/** The trees that are to be looked through for packages with a target, by their names. */
+export interface FrontendScan {
+  extras: Record<string, Definition>;
+  /** A stage among them, or the target, is built without cache. */
+  ignoreCache: boolean;
 }
 
 /** Turns a Dockerfile into definitions. `dockerfileFrontend` (`frontend/dockerfile/frontend.ts`) is the only one. */

@@ -2,6 +2,7 @@
 export { checkCaps, llbCaps } from './caps.ts';
 export { definitionJson } from './definition-json.ts';
 export { fromDefinition } from './from-definition.ts';
+export { given } from './given.ts';
 export { type Graph, loadGraphInTurns } from './graph.ts';
 export {
   checkLimits,
@@ -59,6 +60,7 @@ export {
   SecurityMode,
   toBinary,
 } from './pb.ts';
+export { scan } from './scan.ts';
 export { canonicalSource, type SourceRewrite, sourceRewrite, sourceRewriteInTurns } from './source-policy.ts';
 export { checkUlimit, parseUlimit, type Ulimit, ulimitsOf } from './ulimits.ts';
 export { Variables } from './variables.ts';

@@ -5,6 +5,7 @@ import { bytesOf } from '../linux/index.ts';
 import { type Digest, digestOf, hostPlatform, type Platform } from '../oci/index.ts';
 import type { Definition, OpMetadata, Source } from '../pb/solver/pb/ops_pb.js';
 import { definitionFrom } from './definition-json.ts';
+import { GivenNode } from './given.ts';
 import { type InputTable, type OpNode, type OpOptions, type OutputRef, settle } from './op.ts';
 import {
   create,
@@ -70,6 +71,10 @@ class DefinitionWriter {
   }
 
   #write(node: OpNode): void {
+    if (node instanceof GivenNode) {
+      this.#take(node);
+      return;
+    }
     const inputs = this.#inputTable();
     const op = node.encode(inputs, node.options.platform ?? this.#platform);
     op.inputs = inputs.list.map((input) => create(InputSchema, input));
@@ -81,6 +86,16 @@ class DefinitionWriter {
     if (known === undefined) def.push(bytes);
     metadata[digest] = mergeMetadata(known, node.options, node.caps);
     if (node.options.location !== undefined) this.#sources.add(digest, node.options.location);
+  }
+
+  /** Takes a definition over as it is. An op that comes twice does no harm. */
+  #take(node: GivenNode): void {
+    const { definition, digest, count } = node;
+    const { metadata, def } = this.#definition;
+    for (let i = 0; i < count; i++) def.push(definition.def[i] as Uint8Array);
+    for (const [key, value] of Object.entries(definition.metadata)) metadata[key] ??= value;
+    if (definition.Source !== undefined) this.#sources.addAll(definition.Source);
+    this.#digests.set(node, digest);
   }
 
   #inputTable(): InputTable {
@@ -183,6 +198,20 @@ class SourceTable {
     }
     this.#locations[digest] ??= { locations: [] };
     this.#locations[digest].locations.push({ sourceIndex, ranges: location.ranges });
+  }
+
+  /** Adds the files and places of another definition. */
+  addAll({ infos, locations }: Source): void {
+    const offset = this.#infos.length;
+    this.#infos.push(...infos);
+    for (const [digest, { locations: list }] of Object.entries(locations)) {
+      this.#locations[digest] ??= {
+        locations: list.map(({ sourceIndex, ranges }) => ({
+          sourceIndex: sourceIndex + offset,
+          ranges: ranges as SourceLocation['ranges'],
+        })),
+      };
+    }
   }
 
   message(): Source | undefined {

@@ -17,6 +17,8 @@ export function opName(op: Op): string {
       return 'diff';
     case 'passthrough':
       return 'passthrough';
+    case 'scan':
+      return 'scan for packages';
     default:
       return 'unknown';
   }

@@ -11,3 +11,4 @@ export { fileOp } from './file.ts';
 export { limitedOps } from './limited.ts';
 export { mergeOp } from './merge.ts';
 export { passthroughOp } from './passthrough.ts';
+export { scanOp } from './scan.ts';

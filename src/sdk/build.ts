@@ -2,7 +2,14 @@
 import { statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { Readable } from 'node:stream';
-import { formatProvenance, type ProvenanceOptions, parseProvenance } from '../attest/index.ts';
+import {
+  formatProvenance,
+  formatSbom,
+  type ProvenanceOptions,
+  parseProvenance,
+  parseSbom,
+  type SbomOptions,
+} from '../attest/index.ts';
 import {
   type BuildOptions,
   type BuildRequest,
@@ -65,6 +72,8 @@ export interface CommonOptions {
   cacheTo?: CacheSpec[];
   /** Adds a provenance to the outputs; `true` has the defaults (`mode: 'max'`, SLSA v1). */
   provenance?: boolean | Partial<ProvenanceOptions>;
+  /** Adds a bill of materials to the outputs; `true` has the defaults (the built-in scanner, SPDX). */
+  sbom?: boolean | Partial<SbomOptions>;
   /** The entitlements that are granted: `network.host`, `security.insecure`. */
   allow?: string[];
   /** The limits of each step on the machine's resources, where its cgroups allow them. */
@@ -173,6 +182,7 @@ export async function build(options: DockerfileOptions): Promise<BuildResult> {
     outputs: options.outputs ?? [],
     limits: options.limits,
     provenance: provenanceOf(options),
+    sbom: sbomOf(options),
   };
   return run(
     ({ from, to }) => dockerfileBuild({ ...asked, cacheFrom: from, cacheTo: to }),
@@ -206,6 +216,7 @@ export async function buildState(state: State, options: StateOptions = {}): Prom
       cacheTo: to,
       allow: options.allow ?? [],
       provenance: provenanceOf(options) || undefined,
+      sbom: sbomOf(options) || undefined,
     }),
     options,
     {},
@@ -216,6 +227,12 @@ export async function buildState(state: State, options: StateOptions = {}): Prom
 function provenanceOf({ provenance }: CommonOptions): ProvenanceOptions | false | undefined {
   if (provenance === undefined || provenance === false) return provenance;
   return parseProvenance(provenance === true ? '' : formatProvenance(provenance));
+}
+
+/** Checks the parameters of a bill of materials. Throws `invalid` for impossible values. */
+function sbomOf({ sbom }: CommonOptions): SbomOptions | false | undefined {
+  if (sbom === undefined || sbom === false) return sbom;
+  return parseSbom(sbom === true ? '' : formatSbom(sbom));
 }
 
 function isFolder(path: string): boolean {

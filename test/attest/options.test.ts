@@ -1,7 +1,8 @@
 /** What a build may be asked to state of itself, in buildx's and buildctl's words. */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { formatProvenance, parseProvenance, provenanceAsked } from '../../src/attest/options.ts';
+import { attestationsAsked, formatProvenance, parseProvenance } from '../../src/attest/options.ts';
+import { formatSbom, parseSbom } from '../../src/attest/sbom-options.ts';
 
 const defaults = {
   mode: 'max',
@@ -68,22 +69,54 @@ describe('parameters of a provenance', () => {
   });
 });
 
+describe('the parameters of a bill of materials', () => {
+  const builtIn = { format: 'spdx', timeoutMs: 1_800_000, parameters: {} };
+
+  test('without any, the built-in scanner writes SPDX', () => {
+    for (const text of ['', 'type=sbom']) expect(parseSbom(text)).toEqual(builtIn);
+    expect(parseSbom('format=cyclonedx')).toEqual({ ...builtIn, format: 'cyclonedx' });
+  });
+
+  test('what is given beside an image is for the image, but for the time it has', () => {
+    expect(parseSbom('generator=reg.example/scan,timeout=90s,ARG1=a,"ARG2=b,c"')).toEqual({
+      ...{ generator: 'reg.example/scan:latest', format: 'spdx', timeoutMs: 90_000 },
+      parameters: { ARG1: 'a', ARG2: 'b,c' },
+    });
+  });
+
+  test('what cannot be is refused by its name', () => {
+    expect(() => parseSbom('format=xml')).toThrow('sbom: format=xml cannot be');
+    expect(() => parseSbom('formal=spdx')).toThrow('the built-in scanner has no parameter "formal"');
+    expect(() => parseSbom('generator=')).toThrow('generator is empty');
+    expect(() => parseSbom('generator=a,timeout=never')).toThrow('timeout=never cannot be');
+    expect(() => parseSbom('generator=A B')).toThrow('invalid');
+  });
+
+  test('options written in words are read as the same options', () => {
+    for (const text of ['', 'format=cyclonedx', 'generator=a,timeout=5m,X=1,"Y=2,3"']) {
+      expect(parseSbom(formatSbom(parseSbom(text)))).toEqual(parseSbom(text));
+    }
+  });
+});
+
 describe('where it is asked for', () => {
   test('attest:provenance, or the build argument, which gives way', () => {
-    expect(provenanceAsked({ 'build-arg:FOO': 'bar' })).toBeUndefined();
-    expect(provenanceAsked({ 'attest:provenance': '' })).toEqual(defaults);
+    expect(attestationsAsked({ 'build-arg:FOO': 'bar' })).toEqual({});
+    expect(attestationsAsked({ 'attest:provenance': '' }).provenance).toEqual(defaults);
     const arg = { 'build-arg:BUILDKIT_ATTEST_PROVENANCE': 'mode=min' };
-    expect(provenanceAsked(arg)?.mode).toBe('min');
-    expect(provenanceAsked({ ...arg, 'attest:provenance': 'mode=max' })?.mode).toBe('max');
-    expect(provenanceAsked({ ...arg, 'attest:provenance': 'disabled=true' })).toBeUndefined();
+    expect(attestationsAsked(arg).provenance?.mode).toBe('min');
+    expect(attestationsAsked({ ...arg, 'attest:provenance': 'mode=max' }).provenance?.mode).toBe('max');
+    expect(attestationsAsked({ ...arg, 'attest:provenance': 'disabled=true' }).provenance).toBeUndefined();
+    expect(attestationsAsked({ 'attest:sbom': '' }).sbom?.format).toBe('spdx');
+    expect(attestationsAsked({ 'build-arg:BUILDKIT_ATTEST_SBOM': 'format=cyclonedx' }).sbom?.format).toBe(
+      'cyclonedx',
+    );
   });
 
   test('other attestations are refused by name, unless they say that there are to be none', () => {
-    expect(() => provenanceAsked({ 'attest:sbom': '' })).toThrow('sbom attestations are not supported yet');
-    expect(() => provenanceAsked({ 'build-arg:BUILDKIT_ATTEST_SBOM': 'generator=x' })).toThrow('sbom');
-    expect(() => provenanceAsked({ 'attest:provenence': '' })).toThrow(
+    expect(() => attestationsAsked({ 'attest:provenence': '' })).toThrow(
       'unknown attestation type "provenence"',
     );
-    expect(provenanceAsked({ 'attest:sbom': 'disabled=true' })).toBeUndefined();
+    expect(attestationsAsked({ 'attest:sbom': 'disabled=true' }).sbom).toBeUndefined();
   });
 });

@@ -317,7 +317,6 @@ RUN --mount=type=secret,id=TOKEN,required=true cat /run/secrets/TOKEN > /t
       '--builder=mine',
       '--rm=false',
       '--disable-content-trust=false',
-      '--attest=type=sbom',
     ]) {
       const refused = await cli.run(['build', flag, dir]);
       expect([refused.code, refused.stderr]).toEqual([1, expect.stringContaining(flag.split('=', 1)[0]!)]);
@@ -364,6 +363,36 @@ RUN --mount=type=secret,id=TOKEN,required=true cat /run/secrets/TOKEN > /t
     expect([twice.code, twice.stderr]).toEqual([1, expect.stringContaining('asked for twice')]);
     const bad = await cli.run(['build', '--provenance=mode=mix', dir]);
     expect([bad.code, bad.stderr]).toEqual([1, expect.stringContaining('mode=mix cannot be')]);
+  });
+
+  test('--sbom and --attest: the packages of the result, beside it', async () => {
+    const dir = context('FROM scratch\nCOPY status /var/lib/dpkg/status\n', {
+      status: 'Package: a\nVersion: 1.0\nArchitecture: all\n',
+    });
+    const out = join(cli.dir, 'listed');
+    const files = async (...flags: string[]) => {
+      await cli.ok(['build', '-o', `type=local,dest=${out}`, ...flags, dir]);
+      const found = readdirSync(out);
+      rmSync(out, { recursive: true });
+      return found.sort();
+    };
+    expect(await files('--sbom=true', '--provenance=true')).toEqual([
+      'provenance.json',
+      'sbom.spdx.json',
+      'var',
+    ]);
+    expect(await files('--attest=type=sbom,format=cyclonedx')).toEqual(['sbom.cdx.json', 'var']);
+    expect(await files('--build-arg=BUILDKIT_ATTEST_SBOM=')).toEqual(['sbom.spdx.json', 'var']);
+    expect(await files('--sbom=false', '--build-arg=BUILDKIT_ATTEST_SBOM=')).toEqual(['var']);
+    const wrong = [
+      ['--sbom=true --attest=type=sbom', 'the sbom is asked for twice'],
+      ['--sbom=format=xml', 'format=xml cannot be'],
+      ['--attest=type=sbum', 'Did you mean type=sbom?'],
+    ] as const;
+    for (const [flags, message] of wrong) {
+      const refused = await cli.run(['build', ...flags.split(' '), dir]);
+      expect([refused.code, refused.stderr]).toEqual([1, expect.stringContaining(message)]);
+    }
   });
 
   test('--cache-to and --cache-from: a folder, and a cache that is not there', async () => {

@@ -9,7 +9,7 @@ export const buildFlags = {
     value: '[TYPE:]KEY=VALUE',
     help: 'Annotate the image: its manifest, or index, …',
   },
-  attest: { type: 'list', value: 'SPEC', help: 'The same as --provenance: type=provenance,…' },
+  attest: { type: 'list', value: 'SPEC', help: 'The same as --provenance and --sbom: type=provenance,…' },
   'build-arg': { type: 'list', value: 'NAME[=VALUE]', help: 'Set a build-time variable' },
   'build-context': {
     type: 'list',
@@ -58,6 +58,11 @@ export const buildFlags = {
     value: 'SPEC',
     help: 'State how the image came to be: true, or mode=min|max,version=v1|v0.2,builder-id=URL,…',
   },
+  sbom: {
+    type: 'string',
+    value: 'true|SPEC',
+    help: 'Add a bill of materials to the result (format=spdx|cyclonedx, generator=IMAGE)',
+  },
   pull: {
     type: 'word',
     value: 'always|missing|never',
@@ -91,7 +96,6 @@ export const buildFlags = {
   'force-rm': { type: 'bool', help: '', hidden: true },
   isolation: { type: 'string', help: '', hidden: true },
   rm: { type: 'bool', help: '', hidden: true },
-  sbom: { type: 'string', help: '', hidden: true },
   'security-opt': { type: 'list', help: '', hidden: true },
   squash: { type: 'bool', help: '', hidden: true },
 } as const satisfies FlagTable;

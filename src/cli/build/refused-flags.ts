@@ -5,12 +5,9 @@ import type { buildFlags } from './flags.ts';
 
 /**
  * Throws `unsupported`, with the flag's name, when a flag asks for something that would not be done. Values that ask
- * for what is done anyway (`--rm`, `--isolation=default`, `--sbom=false`) pass.
+ * for what is done anyway (`--rm`, `--isolation=default`) pass.
  */
 export function refuseFlags(flags: FlagValues<typeof buildFlags>): void {
-  if (flags.sbom !== undefined && !/^(false|0|disabled=true)$/i.test(flags.sbom)) {
-    throw refused('--sbom is not supported yet', 'Leave --sbom out, or say --sbom=false.');
-  }
   if (flags.builder !== undefined && !['', 'default'].includes(flags.builder)) {
     throw refused(
       `--builder ${flags.builder} is not supported: there are no builder instances here`,

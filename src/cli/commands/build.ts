@@ -13,7 +13,7 @@ import { familiarName, normalizeName, parsePlatform } from '../../oci/index.ts';
 import type { ProgressSink } from '../../progress/index.ts';
 import { clientCaches } from '../../remote-cache/index.ts';
 import { dockerConfigCredentials, type InProcessOptions, inProcessSession } from '../../session/index.ts';
-import { provenanceFlag } from '../build/attest.ts';
+import { attestFlags } from '../build/attest.ts';
 import { cacheSpecs } from '../build/caches.ts';
 import { chooseContext, namedContexts } from '../build/context.ts';
 import { buildFlags } from '../build/flags.ts';
@@ -192,7 +192,7 @@ async function requestOf(
     ulimits: flags.ulimit.map(parseUlimit),
     cgroupParent: flags['cgroup-parent'],
     limits: stepLimits(flags),
-    provenance: provenanceFlag(flags),
+    ...attestFlags(flags),
     check: flags.check ?? false,
     allow: [...flags.allow.flatMap(splitCsv), ...(network === 'host' ? ['network.host'] : [])],
   };

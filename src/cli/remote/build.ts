@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Writable } from 'node:stream';
 import { imageSizeKey } from '../../api/index.ts';
-import { formatProvenance } from '../../attest/index.ts';
+import { formatProvenance, formatSbom } from '../../attest/index.ts';
 import { type BuildOptions, type BuildResult, type OutputSpec, warningEvent } from '../../engine/index.ts';
 import { type LintWarning, optionsOf } from '../../frontend/index.ts';
 import { type Descriptor, type Digest, normalizeName } from '../../oci/index.ts';
@@ -91,9 +91,12 @@ async function solve(
   return resultOf(response, warnings);
 }
 
-function attestAttrs({ provenance }: BuildOptions): Record<string, string> {
-  if (provenance === undefined) return {};
-  return { 'attest:provenance': provenance === false ? 'disabled=true' : formatProvenance(provenance) };
+function attestAttrs({ provenance, sbom }: BuildOptions): Record<string, string> {
+  const none = 'disabled=true';
+  const attrs: Record<string, string> = {};
+  if (provenance !== undefined) attrs['attest:provenance'] = provenance ? formatProvenance(provenance) : none;
+  if (sbom !== undefined) attrs['attest:sbom'] = sbom ? formatSbom(sbom) : none;
+  return attrs;
 }
 
 async function check(

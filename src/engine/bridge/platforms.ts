@@ -46,6 +46,12 @@ export function platformRefs(result: BridgeResult): (BridgeRef | undefined)[] {
   return platformsOf(result).map(({ id }) => (result.refs === undefined ? result.ref : result.refs.get(id)));
 }
 
+/** The same refs with the names of their trees. */
+export function namedRefs(result: BridgeResult): { id: string; ref: BridgeRef | undefined }[] {
+  const refs = platformRefs(result);
+  return platformsOf(result).map(({ id }, i) => ({ id, ref: refs[i] }));
+}
+
 /** The definitions of the same trees, in the same order; undefined for the empty tree. */
 export function platformDefinitions(result: BridgeResult): (Definition | undefined)[] {
   return platformRefs(result).map((ref) => ref?.definition);

@@ -60,6 +60,15 @@ export interface BridgeResult {
   isAnswer?: boolean;
 }
 
+/**
+ * BuildKit's numbers of the kinds of attestations: a predicate in a file, or a folder of statements. The generated
+ * messages have them too, and take a command long to load.
+ */
+export const attestationKinds = { inToto: 0, bundle: 1 } as const;
+
+/** BuildKit's numbers of the kinds of subjects: the result itself, or something with digests. */
+export const subjectKinds = { self: 0, raw: 1 } as const;
+
 /** A statement about a result, as a frontend gives it. */
 export interface BridgeAttestation {
   /** The attestation's message as it came; its ref is in `ref`. */

@@ -1,4 +1,5 @@
 /** The frontend `dockerfile.v0`: our own frontend, with its request in the options of BuildKit's API. */
+import { attestationsAsked } from '../../attest/index.ts';
 import { fail } from '../../errors/index.ts';
 import { answerSubrequest, dockerfileRequest, unknownOptions } from '../../frontend/index.ts';
 import { digestOf } from '../../oci/index.ts';
@@ -22,7 +23,8 @@ export const dockerfileV0: NamedFrontend = async (bridge, asked) => {
   const forwarded = opened.forwarded();
   if (forwarded !== undefined) return forwarded;
   if (answer !== undefined) return { metadata: answer };
-  const result = await convert(opened, bridge, request);
+  const { sbom } = attestationsAsked(asked.options);
+  const result = await convert(opened, bridge, request, { sbom });
   if (opened.forwarded() !== undefined) return result;
   for (const name of unknownOptions(asked.options)) {
     const short = `the option ${name} has no effect: dockerfile.v0 does not know it`;

@@ -1,4 +1,5 @@
 /** Makes builds of a Dockerfile by our own frontend, in process. */
+import type { SbomOptions } from '../../attest/index.ts';
 import { fail, type SourceLocation } from '../../errors/index.ts';
 import {
   type DockerfileRequest,
@@ -25,16 +26,24 @@ export interface DockerfileHooks {
   onPlan?(plan: FrontendResult): void | Promise<void>;
 }
 
+/** What else a build of a Dockerfile is asked for. */
+interface DockerfileExtras extends DockerfileHooks {
+  /** Asks for bills of materials. */
+  sbom?: SbomOptions;
+}
+
 /**
  * Makes a build of a Dockerfile. A Dockerfile whose `# syntax=` line names another frontend is handed over to that one.
  * Rejects with the errors of `dockerfileFrontend`, and with those of the frontend that took over.
  */
-export function dockerfile(request: DockerfileRequest, hooks: DockerfileHooks = {}): Frontend {
+export function dockerfile(request: DockerfileRequest, extras: DockerfileExtras = {}): Frontend {
   return async (bridge) => {
     // Loaded only when asked for: few builds are handed over.
-    const options = async () =>
-      (await import('../../frontend/dockerfile/request-options.ts')).optionsOf(request);
-    const result = await convert(openHost(bridge, request, options), bridge, request, hooks);
+    const options = async () => {
+      const { optionsOf } = await import('../../frontend/dockerfile/request-options.ts');
+      return optionsOf(request);
+    };
+    const result = await convert(openHost(bridge, request, options), bridge, request, extras);
     bridge.note(result, { frontend: 'dockerfile.v0', options: async () => (await options()).options });
     return result;
   };
@@ -78,9 +87,10 @@ export async function convert(
   { host, forwarded }: ForwardingHost,
   bridge: Bridge,
   request: DockerfileRequest,
-  { onPlan }: DockerfileHooks = {},
+  { onPlan, sbom }: DockerfileExtras = {},
 ): Promise<BridgeResult> {
-  const plan = await dockerfileFrontend(request, host, bridge.job.signal);
+  const scanned = sbom !== undefined;
+  const plan = await dockerfileFrontend({ ...request, scanned }, host, bridge.job.signal);
   const other = forwarded();
   if (request.check) return { metadata: {}, findings: plan.warnings, isAnswer: true };
   if (other !== undefined) {
@@ -88,7 +98,15 @@ export async function convert(
     return other;
   }
   await onPlan?.(plan);
-  return { ...(await resultOf(bridge, plan.targets, isByPlatform(request))), findings: plan.warnings };
+  const result = {
+    ...(await resultOf(bridge, plan.targets, isByPlatform(request))),
+    findings: plan.warnings,
+  };
+  if (sbom === undefined) return result;
+  const trees = plan.targets.map(({ id, definition: core, scan, epoch }) => ({ id, core, epoch, ...scan }));
+  // Loaded only when asked for: a command builds without it.
+  const { withScansOf } = await import('../scan.ts');
+  return withScansOf(bridge, result, trees, sbom, request.pull);
 }
 
 async function handOver(

@@ -502,8 +502,8 @@ onStores('provenance', (store) => {
       'complete-materials=true',
       'not complete: folders of the client: context, dockerfile',
     ],
-    ['attest:sbom', '', 'sbom attestations are not supported yet'],
-    ['build-arg:BUILDKIT_ATTEST_SBOM', '', 'sbom attestations are not supported yet'],
+    ['attest:sbom', 'formal=spdx', 'the built-in scanner has no parameter "formal"'],
+    ['build-arg:BUILDKIT_ATTEST_SBOM', 'generator=', 'sbom: generator is empty'],
   ])('refused by name: %s=%s', async (name, value, message) => {
     const error = await failure(build('disabled=true', { options: { [name]: value } }));
     expect(error.rawMessage).toContain(message);

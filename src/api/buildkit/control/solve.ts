@@ -1,7 +1,7 @@
 /** Control's Solve: a build. */
 import { randomUUID } from 'node:crypto';
 import type { HandlerContext } from '@connectrpc/connect';
-import { provenanceAsked } from '../../../attest/index.ts';
+import { attestationsAsked } from '../../../attest/index.ts';
 import { type Authority, identityKey, tenantOf } from '../../../auth/index.ts';
 import {
   type BuildRequest,
@@ -100,7 +100,7 @@ async function build(deps: SolveDeps, parts: BuildParts) {
   const { ref, request, context, authority, log, signal, recorded } = parts;
   const outputs = outputsOf(request);
   checkRequest(request);
-  const provenance = provenanceAsked(request.FrontendAttrs);
+  const { provenance, sbom } = attestationsAsked(request.FrontendAttrs);
   const caches = cachesOf(request);
   const allow = grantedEntitlements(request.Entitlements, deps.entitlements, authority);
   const owner = identityKey(authority.identity);
@@ -132,6 +132,7 @@ async function build(deps: SolveDeps, parts: BuildParts) {
       cacheFrom: caches.imports,
       cacheTo: caches.exports,
       provenance,
+      sbom,
       recorded,
     },
     from.session,

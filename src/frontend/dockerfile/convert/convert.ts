@@ -18,6 +18,7 @@ import { withGrown } from './grown.ts';
 import { containerOf, platformOf, setPlatform } from './image.ts';
 import { planStages } from './plan.ts';
 import { stepsToRun } from './run-again.ts';
+import { scanOf } from './scan.ts';
 import { type StageState, StageTable } from './stages.ts';
 
 interface ConvertInput {
@@ -120,6 +121,7 @@ function finish(conversion: Conversion, stage: StageState): FrontendTarget {
     // A Windows image says what its base runs on.
     platform: asked.os === 'windows' ? { ...platform, ...asked } : asked,
     definition: marshal(state, { platform: target }),
+    scan: request.scanned ? scanOf(conversion, stage) : undefined,
     config,
     epoch: conversion.epoch,
     baseRef: stage.baseRef,

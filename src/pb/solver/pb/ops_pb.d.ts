@@ -67,6 +67,14 @@ export declare type Op = Message<"pb.Op"> & {
      */
     value: PassthroughOp;
     case: "passthrough";
+  } | {
+    /**
+     * Drydock's own; BuildKit has no such op.
+     *
+     * @generated from field: pb.ScanOp scan = 1000;
+     */
+    value: ScanOp;
+    case: "scan";
   } | { case: undefined; value?: undefined };
 
   /**
@@ -1402,6 +1410,55 @@ export declare type PassthroughOp = Message<"pb.PassthroughOp"> & {
  * Use `create(PassthroughOpSchema)` to create a new message.
  */
 export declare const PassthroughOpSchema: GenMessage<PassthroughOp>;
+
+/**
+ * Lists the packages of trees, in a file for each. `created`: s since the epoch; 0: when it is done.
+ *
+ * @generated from message pb.ScanOp
+ */
+export declare type ScanOp = Message<"pb.ScanOp"> & {
+  /**
+   * @generated from field: repeated pb.ScanTarget targets = 1;
+   */
+  targets: ScanTarget[];
+
+  /**
+   * @generated from field: string format = 2;
+   */
+  format: string;
+
+  /**
+   * @generated from field: int64 created = 3;
+   */
+  created: bigint;
+};
+
+/**
+ * Describes the message pb.ScanOp.
+ * Use `create(ScanOpSchema)` to create a new message.
+ */
+export declare const ScanOpSchema: GenMessage<ScanOp>;
+
+/**
+ * @generated from message pb.ScanTarget
+ */
+export declare type ScanTarget = Message<"pb.ScanTarget"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * @generated from field: int64 input = 2;
+   */
+  input: bigint;
+};
+
+/**
+ * Describes the message pb.ScanTarget.
+ * Use `create(ScanTargetSchema)` to create a new message.
+ */
+export declare const ScanTargetSchema: GenMessage<ScanTarget>;
 
 /**
  * @generated from enum pb.NetMode
