@@ -18,7 +18,11 @@ function row(field) {
 }
 
 const messages = Object.fromEntries(
-  file.messages.map((message) => [message.typeName, message.fields.map(row)]),
+  file.messages.map((message) => [
+    message.typeName,
+    // In the order in which they are written.
+    [...message.fields].sort((a, b) => a.number - b.number).map(row),
+  ]),
 );
 const enums = Object.fromEntries(
   file.enums.map((each) => [each.name, Object.fromEntries(each.values.map((v) => [v.localName, v.number]))]),
