@@ -7,6 +7,8 @@ export interface Bench {
   readonly folder: string;
   /** Runs per scenario; medians are of these. */
   readonly runs: number;
+  /** Whether the large sizes are wanted, which take an hour. */
+  readonly heavy: boolean;
   /** Only scenarios with this in their name. */
   readonly only: string | undefined;
   /** Has something done in the end, however the part ends; what was asked for last comes first. */

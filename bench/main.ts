@@ -1,5 +1,5 @@
 /**
- * `npm run bench [-- PART] [RUNS] [SCENARIO]`: measures this clone beside others on the same machine, interleaved.
+ * `npm run bench [-- PART] [RUNS] [SCENARIO] [--heavy]`: measures this clone beside others on the same machine, interleaved.
  * Each part prints Markdown tables and writes them to bench/out/PART.md.
  */
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
@@ -24,19 +24,26 @@ const parts: Record<string, PartEntry> = {
   docker: { runs: 3, load: async () => (await import('./parts/docker.ts')).docker },
   /** buildctl on our daemon and on buildkitd. */
   buildkit: { runs: 3, load: async () => (await import('./parts/buildkit.ts')).buildkit },
+  /** Images of real files: archives, pushes, folders, pulls, docker load. */
+  images: { runs: 3, load: async () => (await import('./parts/images.ts')).images },
+  /** What it costs as things grow in number. */
+  growth: { runs: 1, load: async () => (await import('./parts/growth.ts')).growth },
 };
 
-const args = process.argv.slice(2);
+const args = process.argv.slice(2).filter((arg) => arg !== '--heavy');
+const heavy = process.argv.includes('--heavy');
 const name = args[0] !== undefined && Object.hasOwn(parts, args[0]) ? (args.shift() as string) : 'cli';
 const part = parts[name] as PartEntry;
 const runs = args[0] !== undefined && /^[1-9]\d*$/.test(args[0]) ? Number(args.shift()) : part.runs;
 if (args.length > 1) {
-  console.error(`usage: npm run bench [-- PART] [RUNS] [SCENARIO]; parts: ${Object.keys(parts).join(', ')}`);
+  console.error(
+    `usage: npm run bench [-- PART] [RUNS] [SCENARIO] [--heavy]; parts: ${Object.keys(parts).join(', ')}`,
+  );
   process.exit(2);
 }
 const folder = fresh(join(process.env.DRYDOCK_BENCH_DIR ?? '/var/tmp/drydock-bench', name));
 const undo: (() => void | Promise<void>)[] = [];
-const bench: Bench = { folder, runs, only: args[0], atEnd: (each) => void undo.push(each) };
+const bench: Bench = { folder, runs, heavy, only: args[0], atEnd: (each) => void undo.push(each) };
 try {
   const tables = await (await part.load())(bench);
   const machine = `${cpus().length} cores (${cpus()[0]?.model ?? ''})`;

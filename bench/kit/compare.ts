@@ -40,11 +40,15 @@ export async function compare<C extends { readonly name: string }>(
   return results;
 }
 
-/** Medians of time and processor time, with each of ours beside the best of the others, and peaks of memory. */
+/**
+ * Medians of time and processor time, with each of ours beside the best of the others, and peaks of memory.
+ * Empty without results.
+ */
 export function comparison(
   results: Results,
   { ours, peers }: { ours: readonly string[]; peers: readonly string[] },
 ): string {
+  if (results.size === 0) return '';
   const names = [...peers, ...ours];
   const times: string[][] = [];
   const costs: string[][] = [];

@@ -4,6 +4,7 @@ import { writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { type Bench, drydockCommand, folderOf } from '../bench.ts';
+import { peer, versionOf } from './peers.ts';
 import { startServer } from './servers.ts';
 import { until } from './until.ts';
 
@@ -27,7 +28,7 @@ export async function startDrydock(
   as: 'daemon' | 'buildkitd' = 'daemon',
   { kind = 'drydock', command = drydockCommand } = {},
 ): Promise<Daemon> {
-  const name = `${kind}-${store}`;
+  const name = `${kind}-${as}-${store}`;
   const root = folderOf(bench, name);
   const socket = join(root, 'sock');
   const containerd = store === 'containerd' ? await startContainerd(bench, `${name}-containerd`) : undefined;
@@ -50,20 +51,43 @@ export async function startDrydock(
   };
 }
 
-/** dockerd with a containerd of its own. */
-export async function startDockerd(bench: Bench): Promise<Daemon> {
-  const root = folderOf(bench, 'dockerd');
+/** dockerd with a containerd of its own, on its own store or (from version 23 on) on that containerd's. */
+export async function startDockerd(bench: Bench, store: StoreKind = 'local'): Promise<Daemon> {
+  const command = peer(bench, 'DOCKERD', 'dockerd');
+  if (command === undefined)
+    throw new Error('dockerd is needed: install docker.io, or name one with DOCKERD=');
+  const root = folderOf(bench, `dockerd-${store}`);
   const socket = join(root, 'sock');
   const folders = ['--data-root', join(root, 'data'), '--exec-root', join(root, 'exec')];
+  const [file = '', ...before] = command;
   const server = await startServer(
-    'dockerd',
-    [...folders, '--pidfile', join(root, 'pid'), '-H', `unix://${socket}`, '--log-level', 'error'],
+    file,
+    [
+      ...before,
+      ...folders,
+      ...(store === 'containerd' ? ['--feature', 'containerd-snapshotter=true'] : []),
+      // Its bridge and its rules are not wanted on the machine; steps run on the host's network, as ours do.
+      ...['--bridge=none', '--iptables=false', '--ip6tables=false'],
+      ...['--pidfile', join(root, 'pid'), '-H', `unix://${socket}`, '--log-level', 'error'],
+    ],
     join(root, 'log'),
   );
   bench.atEnd(() => server.stop());
   await answering(socket, server.log);
-  const version = execFileSync('dockerd', ['--version'], { encoding: 'utf8' }).trim();
-  return { name: 'dockerd', version, socket, pid: server.pid, servers: [server.pid] };
+  return {
+    name: store === 'local' ? 'dockerd' : 'dockerd containerd',
+    version: versionOf(command),
+    socket,
+    pid: server.pid,
+    servers: [server.pid],
+  };
+}
+
+/** dockerd once for each store that its version has. */
+export async function startDockerds(bench: Bench): Promise<Daemon[]> {
+  const first = await startDockerd(bench);
+  const version = Number(/version (\d+)/.exec(first.version)?.[1] ?? 0);
+  return version < 23 ? [first] : [first, await startDockerd(bench, 'containerd')];
 }
 
 /** buildkitd, with runc and its own store, or with a containerd of its own. */

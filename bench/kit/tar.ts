@@ -1,5 +1,6 @@
 /** Tar archives made on the fly. */
 import { createCipheriv } from 'node:crypto';
+import { open } from 'node:fs/promises';
 import { endOfArchive, header, padding } from '../../src/tar/writer.ts';
 
 const file = { type: 'file', mode: 0o644, uid: 0, gid: 0, mtimeNs: 0n } as const;
@@ -31,4 +32,18 @@ export async function* noiseTar(
     yield padding(size);
   }
   yield endOfArchive;
+}
+
+/** Writes a file of bytes without zeros or repetitions. */
+export async function noiseFile(path: string, size: number): Promise<void> {
+  const noise = createCipheriv('aes-128-ctr', Buffer.alloc(16, 7), Buffer.alloc(16));
+  const zeros = Buffer.alloc(1 << 20);
+  const file = await open(path, 'w');
+  try {
+    for (let left = size; left > 0; left -= zeros.length) {
+      await file.write(noise.update(left < zeros.length ? zeros.subarray(0, left) : zeros));
+    }
+  } finally {
+    await file.close();
+  }
 }

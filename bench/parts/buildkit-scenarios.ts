@@ -10,12 +10,7 @@ import { bigFile, changeBigFile, changeOneFile, manyFiles } from '../kit/context
 import { solveWatched } from '../kit/control-api.ts';
 import type { Sample } from '../kit/measure.ts';
 import { cpuOf, residentOf } from '../kit/process.ts';
-import type { Buildctl } from './buildkit.ts';
-
-/** Flags that build a folder's Dockerfile. */
-function dockerfile(context: string): string[] {
-  return ['--frontend=dockerfile.v0', `--local=context=${context}`, `--local=dockerfile=${context}`];
-}
+import { type Buildctl, dockerfile } from './buildctl.ts';
 
 /** 1,000 vertices that make one tiny file each, brought together by eleven merges. */
 function manyVertices(): Uint8Array {
@@ -32,16 +27,24 @@ function manyVertices(): Uint8Array {
 /** A step that says 2,000 lines while 100 clients follow it. */
 async function watchedBy100({ daemon }: Buildctl, base: string): Promise<Sample> {
   const script = 'i=0; while [ $i -lt 2000 ]; do echo "line $i"; i=$((i+1)); done';
-  const definition = marshal(image(base).run(`: ${randomUUID()}; sleep 0.2; ${script}`));
-  const before = cpuOf(daemon.servers);
-  const started = performance.now();
-  const bytes = await solveWatched(daemon.socket, definition, randomUUID(), 100);
-  const seconds = (performance.now() - started) / 1000;
-  const full = Math.max(...bytes);
-  if (full < 10_000 || bytes.some((each) => each !== full)) {
-    throw new Error(`${daemon.name}: not all of 100 clients got the whole log: ${bytes.join(' ')}`);
+  const definition = marshal(image(base).run(`: ${randomUUID()}; ${script}`));
+  const timed = async (work: () => Promise<void>): Promise<Sample> => {
+    const before = cpuOf(daemon.servers);
+    const started = performance.now();
+    await work();
+    const seconds = (performance.now() - started) / 1000;
+    return { seconds, cpu: cpuOf(daemon.servers) - before, peak: residentOf(daemon.servers) };
+  };
+  const { measured, logged } = await solveWatched(daemon.socket, definition, {
+    ref: randomUUID(),
+    count: 100,
+    timed,
+  });
+  const full = Math.max(...logged);
+  if (full < 10_000 || logged.some((each) => each !== full)) {
+    throw new Error(`${daemon.name}: not all of 100 clients got the whole log: ${logged.join(' ')}`);
   }
-  return { seconds, cpu: cpuOf(daemon.servers) - before, peak: residentOf(daemon.servers) };
+  return measured;
 }
 
 export function buildkitScenarios(folder: string, base: string): Scenario<Buildctl>[] {

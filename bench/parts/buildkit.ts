@@ -8,33 +8,8 @@ import { serveBase } from '../kit/base.ts';
 import { compare, comparison } from '../kit/compare.ts';
 import { type Daemon, startBuildkitd, startDrydock } from '../kit/daemons.ts';
 import { findProgram } from '../kit/find-program.ts';
-import { measure, type Sample } from '../kit/measure.ts';
+import { Buildctl } from './buildctl.ts';
 import { buildkitScenarios } from './buildkit-scenarios.ts';
-
-/** A daemon with buildctl. */
-export class Buildctl {
-  readonly name: string;
-  readonly daemon: Daemon;
-  readonly #binary: string;
-
-  constructor(daemon: Daemon, binary: string) {
-    this.name = daemon.name;
-    this.daemon = daemon;
-    this.#binary = binary;
-  }
-
-  /** Runs `buildctl build`. */
-  build(args: readonly string[], input?: Uint8Array): Promise<Sample> {
-    const command = [this.#binary, '--addr', `unix://${this.daemon.socket}`, 'build', '--progress=plain'];
-    return measure([...command, ...args], { servers: this.daemon.servers, input });
-  }
-
-  /** Forgets all that is cached, the base image too. */
-  forget(): void {
-    const args = ['--addr', `unix://${this.daemon.socket}`, 'prune', '--all'];
-    execFileSync(this.#binary, args, { stdio: ['ignore', 'ignore', 'pipe'] });
-  }
-}
 
 export async function buildkit(bench: Bench): Promise<string> {
   const buildctl = findProgram('BUILDCTL', 'buildctl');
