@@ -18,7 +18,8 @@ const zstdCompress = promisify(zlib.zstdCompress) as (
 /** The bytes of a block, by kind. */
 export const blockSizes = { uncompressed: 1 << 20, gzip: 1 << 20, zstd: 4 << 20 } as const;
 
-const defaultLevels = { uncompressed: 0, gzip: 6, zstd: 3 } as const;
+// gzip's 6 takes 1.7 times as long as its 4, for layers that are 2 to 3 % smaller.
+const defaultLevels = { uncompressed: 0, gzip: 4, zstd: 3 } as const;
 
 /** The level of a compression, or the default of its kind. */
 export function levelOf({ type, level }: Compression): number {
@@ -91,17 +92,20 @@ function gzipBlocks(level: number): BlockCompressor {
 
 /**
  * Whether a few samples of the data get smaller. If not (images, archives), the data is stored uncompressed, at no
- * cost.
+ * cost. One sample that gets much smaller is enough.
  */
 async function isPackable(data: Buffer): Promise<boolean> {
   const sample = 16 * 1024;
-  if (data.length < 8 * sample) return true;
-  const parts = [0, 1, 2, 3].map((i) => {
-    const at = Math.floor((i * (data.length - sample)) / 3);
-    return data.subarray(at, at + sample);
-  });
-  const small = await deflateRaw(Buffer.concat(parts), { level: 1 });
-  return small.length < 4 * sample * 0.985;
+  const samples = 4;
+  if (data.length < 2 * samples * sample) return true;
+  let packed = 0;
+  for (let i = 0; i < samples; i++) {
+    const at = Math.floor((i * (data.length - sample)) / (samples - 1));
+    const { length } = await deflateRaw(data.subarray(at, at + sample), { level: 1 });
+    if (length < 0.9 * sample) return true;
+    packed += length;
+  }
+  return packed < samples * sample * 0.985;
 }
 
 function zstdBlocks(level: number): BlockCompressor {
