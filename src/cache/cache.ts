@@ -230,29 +230,35 @@ export class Cache {
 
   /** All records that hold a result, least recently used first. */
   list(): CacheRecord[] {
-    const work = this.listing();
-    for (;;) {
-      const step = work.next();
-      if (step.done) return step.value;
-    }
+    return [...this.pages()].flat();
   }
 
-  /** Yields while it works and returns the same as `list`. Records that come or go meanwhile may be in it or not. */
-  *listing(): Generator<void, CacheRecord[]> {
+  /**
+   * The same records, some hundred at a time. Records that come, go or are used meanwhile may be in it or not; none is
+   * in it twice.
+   */
+  *pages(): Generator<CacheRecord[], void> {
     const page = prepare(
       this.#name,
       this.#db,
-      'SELECT * FROM records WHERE results IS NOT NULL AND id > ? ORDER BY id LIMIT ?',
+      `SELECT * FROM records WHERE results IS NOT NULL AND (last_used_at, id) > (?, ?) AND last_used_at <= ?
+       ORDER BY last_used_at, id LIMIT ?`,
     );
-    const records: CacheRecord[] = [];
-    for (let last = ''; ; ) {
-      const rows = page.all(last, pageRows);
-      for (const row of rows) records.push(toRecord(row) as CacheRecord);
-      if (rows.length < pageRows) break;
-      last = records.at(-1)?.id ?? '';
-      yield;
+    const newest = prepare(
+      this.#name,
+      this.#db,
+      'SELECT max(last_used_at) AS n FROM records WHERE results IS NOT NULL',
+    );
+    // What is used from now on moves to the end, behind this one.
+    const until = Math.max(Date.now() - 1, Number(newest.get()?.n ?? 0));
+    for (let time = Number.MIN_SAFE_INTEGER, id = ''; ; ) {
+      const records = page.all(time, id, until, pageRows).map((row) => toRecord(row) as CacheRecord);
+      if (records.length > 0) yield records;
+      const last = records.at(-1);
+      if (last === undefined || records.length < pageRows) return;
+      time = last.lastUsedAt;
+      id = last.id;
     }
-    return records.sort((a, b) => a.lastUsedAt - b.lastUsedAt);
   }
 
   /** All keys that lead to a record. */
@@ -281,14 +287,23 @@ export class Cache {
     });
   }
 
-  /** Bytes of all results. */
-  totalSize(): number {
-    const row = prepare(
-      this.#name,
-      this.#db,
-      'SELECT sum(size) AS n FROM records WHERE results IS NOT NULL',
-    ).get();
+  /** Bytes of all results; of the owner's and everybody's only, when an owner is given. */
+  totalSize(owner?: string): number {
+    const row =
+      owner === undefined
+        ? prepare(this.#name, this.#db, 'SELECT size AS n FROM total').get()
+        : prepare(
+            this.#name,
+            this.#db,
+            'SELECT sum(size) AS n FROM records WHERE results IS NOT NULL AND (owner IS NULL OR owner = ?)',
+          ).get(owner);
     return Number(row?.n ?? 0);
+  }
+
+  /** How many records have a result, and how many are only named by others. */
+  counts(): { live: number; bare: number } {
+    const row = prepare(this.#name, this.#db, 'SELECT live, bare FROM total').get();
+    return { live: Number(row?.live ?? 0), bare: Number(row?.bare ?? 0) };
   }
 
   /** Drops the results of a few records; `prune` forgets the rest of them later. */

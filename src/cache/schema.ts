@@ -33,4 +33,24 @@ export const schema = [
      PRIMARY KEY (ref, selector)
    ) WITHOUT ROWID;`,
   `ALTER TABLE records ADD COLUMN owner TEXT;`,
+  // Lists go from the record that was not used for the longest time on. Every build's end asks for the sums: bytes of
+  // results, records with results, and records without.
+  `CREATE INDEX records_by_use ON records (last_used_at) WHERE results IS NOT NULL;
+   CREATE TABLE total (size INTEGER NOT NULL, live INTEGER NOT NULL, bare INTEGER NOT NULL);
+   INSERT INTO total SELECT ifnull(sum(iif(results IS NULL, 0, size)), 0), count(results), count(*) - count(results)
+     FROM records;
+   CREATE TRIGGER record_added AFTER INSERT ON records BEGIN
+     UPDATE total SET size = size + iif(new.results IS NULL, 0, new.size),
+       live = live + (new.results IS NOT NULL), bare = bare + (new.results IS NULL);
+   END;
+   CREATE TRIGGER record_removed AFTER DELETE ON records BEGIN
+     UPDATE total SET size = size - iif(old.results IS NULL, 0, old.size),
+       live = live - (old.results IS NOT NULL), bare = bare - (old.results IS NULL);
+   END;
+   CREATE TRIGGER record_changed AFTER UPDATE OF results, size ON records BEGIN
+     UPDATE total SET
+       size = size - iif(old.results IS NULL, 0, old.size) + iif(new.results IS NULL, 0, new.size),
+       live = live - (old.results IS NOT NULL) + (new.results IS NOT NULL),
+       bare = bare - (old.results IS NULL) + (new.results IS NULL);
+   END;`,
 ];

@@ -305,7 +305,10 @@ export interface Leases {
   removeResource(id: string, resource: LeaseResource): Promise<void>;
   resources(id: string): Promise<LeaseResource[]>;
   delete(id: string): Promise<void>;
-  list(): Promise<{ id: string; pinned: boolean; labels: Record<string, string> }[]>;
+  /** Lists the leases; with `pinned`, only those that are pinned, or that are not. */
+  list(only?: {
+    pinned: boolean;
+  }): Promise<{ id: string; pinned: boolean; labels: Record<string, string> }[]>;
 }
 
 export interface LeaseOptions {

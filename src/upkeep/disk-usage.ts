@@ -39,6 +39,8 @@ export interface PruneOptions {
   types?: RecordType[];
   /** Takes only these ids. */
   ids?: string[];
+  /** Takes only records that this is true of. */
+  fits?: (record: UsageRecord) => boolean;
   /** Takes only this owner's records and everybody's; undefined: all. */
   owner?: string;
   /** Returns before the removed files are off the disk. */
@@ -74,7 +76,16 @@ const keptTypes: Record<keyof Kept, RecordType> = {
  * owner's and everybody's.
  */
 export async function diskUsage(deps: UsageDeps, owner?: string): Promise<UsageRecord[]> {
-  return (await itemsOf(deps, owner)).map(({ usage }) => usage);
+  const all: UsageRecord[] = [];
+  for await (const page of usagePages(deps, owner)) for (const record of page) all.push(record);
+  return all;
+}
+
+/** The same, some hundred at a time, for callers that need not have all in memory. */
+export async function* usagePages(deps: UsageDeps, owner?: string): AsyncGenerator<UsageRecord[], void> {
+  for await (const page of itemPages(deps, await keptItems(deps, owner), owner)) {
+    yield page.map(({ usage }) => usage);
+  }
 }
 
 interface Item {
@@ -83,30 +94,64 @@ interface Item {
   folders?: KeptFolders;
 }
 
-async function itemsOf(deps: UsageDeps, owner: string | undefined): Promise<Item[]> {
-  const held = await heldSnapshots(deps.store);
-  const isListed = (item: { owner?: string }) =>
+const isOf =
+  (owner: string | undefined) =>
+  (item: { owner?: string }): boolean =>
     owner === undefined || item.owner === undefined || item.owner === owner;
+
+/** The kept folders, as `itemPages` lists them. */
+async function keptItems(deps: UsageDeps, owner: string | undefined): Promise<Item[]> {
   const items: Item[] = [];
-  for (const record of await inTurns(deps.cache.listing())) {
-    if (isDue()) await nextTurn();
-    if (!isListed(record)) continue;
-    const snapshots = snapshotsOf(record);
-    const { id, type, description, size, createdAt, lastUsedAt, usageCount, owner } = record;
-    const inUse = snapshots.some((key) => held.byBuilds.has(key));
-    const shared = snapshots.some((key) => held.byImages.has(key));
-    items.push({
-      usage: { id, type, description, size, createdAt, lastUsedAt, usageCount, inUse, shared, owner },
-    });
-  }
   for (const [kind, type] of Object.entries(keptTypes) as [keyof Kept, RecordType][]) {
     const folders = deps.kept[kind];
-    for (const info of (await folders.list()).filter(isListed)) {
+    for (const info of (await folders.list()).filter(isOf(owner))) {
       items.push({ usage: { ...info, type, usageCount: 1, shared: false }, folders });
     }
   }
   return items.sort((a, b) => a.usage.lastUsedAt - b.usage.lastUsedAt);
 }
+
+/** Kept folders and cache records in the order of their last use. */
+async function* itemPages(
+  { store, cache }: UsageDeps,
+  kept: readonly Item[],
+  owner: string | undefined,
+): AsyncGenerator<Item[], void> {
+  const held = await heldSnapshots(store);
+  let next = 0;
+  for (const records of cache.pages()) {
+    if (isDue()) await nextTurn();
+    const page: Item[] = [];
+    for (const record of records.filter(isOf(owner))) {
+      for (let folder = kept[next]; folder !== undefined; folder = kept[next]) {
+        if (folder.usage.lastUsedAt > record.lastUsedAt) break;
+        page.push(folder);
+        next++;
+      }
+      const snapshots = snapshotsOf(record);
+      const { id, type, description, size, createdAt, lastUsedAt, usageCount, owner } = record;
+      const inUse = snapshots.some((key) => held.byBuilds.has(key));
+      const shared = snapshots.some((key) => held.byImages.has(key));
+      page.push({
+        usage: { id, type, description, size, createdAt, lastUsedAt, usageCount, inUse, shared, owner },
+      });
+    }
+    yield page;
+  }
+  yield kept.slice(next);
+}
+
+/** Bytes of all that `diskUsage` lists. */
+export async function totalUsage(deps: UsageDeps, owner?: string): Promise<number> {
+  return totalOf(deps, await keptItems(deps, owner), owner);
+}
+
+function totalOf({ cache }: UsageDeps, kept: readonly Item[], owner: string | undefined): number {
+  return kept.reduce((sum, { usage }) => sum + usage.size, cache.totalSize(owner));
+}
+
+/** How many records' leases are deleted together. */
+const leasesTogether = 200;
 
 /**
  * Drops cache records and kept folders, and collects what nothing refers to any more. It never touches what a running
@@ -115,22 +160,7 @@ async function itemsOf(deps: UsageDeps, owner: string | undefined): Promise<Item
 export async function prune(deps: UsageDeps, options: PruneOptions = {}): Promise<PruneReport> {
   const { root } = deps.store;
   const free = <T>(work: () => T | Promise<T>) => withReserve(root, work);
-  const items = await itemsOf(deps, options.owner);
-  let total = items.reduce((sum, { usage }) => sum + usage.size, 0);
-  const now = Date.now();
-  const chosen: Item[] = [];
-  for (const item of items) {
-    const { usage } = item;
-    if (isDue()) await nextTurn();
-    if (options.keepBytes !== undefined && total <= options.keepBytes) break;
-    if (usage.inUse || (!options.all && usage.shared)) continue;
-    if (!options.all && (usage.type === 'internal' || usage.type === 'frontend')) continue;
-    if (options.types !== undefined && !options.types.includes(usage.type)) continue;
-    if (options.ids !== undefined && !options.ids.some((id) => matchesId(usage.id, id))) continue;
-    if (options.unusedFor !== undefined && now - usage.lastUsedAt < options.unusedFor) continue;
-    chosen.push(item);
-    total -= usage.size;
-  }
+  const chosen = await choose(deps, options);
   let reclaimed = 0;
   const records: Digest[] = [];
   for (const { usage, folders } of chosen) {
@@ -141,37 +171,88 @@ export async function prune(deps: UsageDeps, options: PruneOptions = {}): Promis
     records.push(usage.id as Digest);
   }
   const forget = async () => {
-    for (const id of records) await free(() => deps.store.leases.delete(recordLease(id)));
+    for (let at = 0; at < records.length; at += leasesTogether) {
+      const some = records.slice(at, at + leasesTogether);
+      await free(() => Promise.all(some.map((id) => deps.store.leases.delete(recordLease(id)))));
+    }
     for (let at = 0; at < records.length; at += 500) {
       if (isDue()) await nextTurn();
       await free(() => deps.cache.drop(records.slice(at, at + 500)));
     }
-    await free(() => inTurns(deps.cache.forgetting()));
+    if (isForgettingDue(deps.cache, records.length, options)) {
+      await free(() => inTurns(deps.cache.forgetting()));
+    }
   };
-  reclaimed += (await free(() => deps.store.gc(forget))).reclaimed;
+  const collected = await free(() => deps.store.gc(forget));
+  reclaimed += collected.reclaimed;
   await deps.explain?.pruned(records, ruleText(options), isEverything(options));
   // Whoever asked for space has it then, and the next build does not share the disk with the deleting.
   if (options.background !== true) await deps.store.settled?.();
-  const alive = new Set((await deps.store.snapshots.list()).map((info) => info.key));
-  // Images are named by what they hold. Other ids are of snapshots, or of states of clients' folders.
-  await free(() =>
-    deps.cache.forgetDigests((ref) => ref === 'empty' || ref.startsWith('sha256:') || alive.has(ref)),
-  );
+  if (collected.snapshots.length > 0) await forgetDigests(deps);
   fillReserve(root);
   return { records: chosen.map(({ usage }) => usage), reclaimed };
 }
 
+/** What a prune takes. */
+async function choose(deps: UsageDeps, options: PruneOptions): Promise<Item[]> {
+  const { all, keepBytes, unusedFor, types, ids, fits, owner } = options;
+  const kept = await keptItems(deps, owner);
+  let total = keepBytes === undefined ? 0 : totalOf(deps, kept, owner);
+  const now = Date.now();
+  const chosen: Item[] = [];
+  for await (const page of itemPages(deps, kept, owner)) {
+    for (const item of page) {
+      const { usage } = item;
+      if (keepBytes !== undefined && total <= keepBytes) return chosen;
+      // Those that follow were used later.
+      if (unusedFor !== undefined && now - usage.lastUsedAt < unusedFor) return chosen;
+      if (usage.inUse || (!all && usage.shared)) continue;
+      if (!all && (usage.type === 'internal' || usage.type === 'frontend')) continue;
+      if (types !== undefined && !types.includes(usage.type)) continue;
+      if (ids !== undefined && !ids.some((id) => matchesId(usage.id, id))) continue;
+      if (fits?.(usage) === false) continue;
+      chosen.push(item);
+      total -= usage.size;
+    }
+  }
+  return chosen;
+}
+
+/** Fewer records without a result are not worth looking at all records. */
+const fewBare = 1000;
+
+/**
+ * Whether to look for records that nothing is built on any more, among all there are: when something was dropped, but
+ * at a build's end only once they may be a good part of all. A full cache drops a few records after every build.
+ */
+function isForgettingDue(cache: Cache, dropped: number, { background }: PruneOptions): boolean {
+  if (background !== true) return dropped > 0;
+  const { live, bare } = cache.counts();
+  return bare > fewBare && bare > live;
+}
+
+/** Forgets the digests of trees that are gone. */
+async function forgetDigests({ store, cache }: UsageDeps): Promise<void> {
+  const alive = new Set((await store.snapshots.list()).map((info) => info.key));
+  // Images are named by what they hold. Other ids are of snapshots, or of states of clients' folders.
+  await withReserve(store.root, () =>
+    cache.forgetDigests((ref) => ref === 'empty' || ref.startsWith('sha256:') || alive.has(ref)),
+  );
+}
+
 /** Whether a prune leaves nothing but what is in use. */
-function isEverything({ all, unusedFor, keepBytes, types, ids, owner }: PruneOptions): boolean {
-  return all === true && [unusedFor, keepBytes, types, ids, owner].every((limit) => limit === undefined);
+function isEverything({ all, unusedFor, keepBytes, types, ids, fits, owner }: PruneOptions): boolean {
+  return (
+    all === true && [unusedFor, keepBytes, types, ids, fits, owner].every((limit) => limit === undefined)
+  );
 }
 
 /** What a prune took away, as builds are told later. */
-function ruleText({ by = 'a prune', all, unusedFor, keepBytes, types, ids }: PruneOptions): string {
+function ruleText({ by = 'a prune', all, unusedFor, keepBytes, types, ids, fits }: PruneOptions): string {
   const hours = unusedFor === undefined ? undefined : Math.round(unusedFor / 36e5);
   const parts = [
     types === undefined ? '' : `of ${types.join(', ')}`,
-    ids === undefined ? '' : 'of chosen records',
+    ids === undefined && fits === undefined ? '' : 'of chosen records',
     hours === undefined
       ? ''
       : `of what was not used for ${hours >= 1 ? `${hours} h` : `${Math.round((unusedFor ?? 0) / 1000)} s`}`,
@@ -198,8 +279,7 @@ async function heldSnapshots(store: Store): Promise<{ byBuilds: Set<string>; byI
   const addChain = (set: Set<string>, key: string | undefined) => {
     for (let k = key; k !== undefined && !set.has(k); k = parents.get(k)) set.add(k);
   };
-  for (const lease of await store.leases.list()) {
-    if (lease.pinned) continue;
+  for (const lease of await store.leases.list({ pinned: false })) {
     for (const resource of await store.leases.resources(lease.id)) {
       if (resource.type === 'snapshot') addChain(byBuilds, resource.id);
     }

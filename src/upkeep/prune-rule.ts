@@ -4,10 +4,10 @@
 import { statfs } from 'node:fs/promises';
 import { type Fields, readFilters } from '../patterns/index.ts';
 import {
-  diskUsage,
   type PruneOptions,
   type PruneReport,
   prune,
+  totalUsage,
   type UsageDeps,
   type UsageRecord,
 } from './disk-usage.ts';
@@ -36,16 +36,14 @@ export async function pruneBy(
 ): Promise<PruneReport> {
   const { filters = [] } = rule;
   const fits = readFilters(filters);
-  const usage = await diskUsage(deps, owner);
-  const total = usage.reduce((sum, { size }) => sum + size, 0);
   return prune(deps, {
     all: rule.all,
     background,
     by,
     owner,
     unusedFor: rule.unusedFor,
-    keepBytes: await keepBytes(rule, deps.store.root, total),
-    ids: filters.length === 0 ? undefined : usage.filter((each) => fits(fieldsOf(each))).map(({ id }) => id),
+    keepBytes: await keepBytes(rule, deps.store.root, await totalUsage(deps, owner)),
+    fits: filters.length === 0 ? undefined : (record) => fits(fieldsOf(record)),
   });
 }
 

@@ -121,6 +121,39 @@ describe('records', () => {
     expect(cache.totalSize()).toBe(30);
   });
 
+  test('are read in parts, each once, though some are used, saved and dropped meanwhile', () => {
+    for (let i = 0; i < 1200; i++) save(`r${i}`);
+    const seen: string[] = [];
+    for (const page of cache.pages()) {
+      if (seen.length === 0) {
+        tick();
+        for (let i = 0; i < 1200; i += 3) cache.touch(id(`r${i}`));
+        save('late');
+        cache.drop([id('r1')]);
+      }
+      seen.push(...page.map(({ description }) => description));
+    }
+    expect(new Set(seen).size).toBe(seen.length);
+    for (let i = 2; i < 1200; i += 3) expect(seen, `r${i}`).toContain(`RUN r${i}`);
+    expect(cache.counts()).toEqual({ live: 1200, bare: 1 });
+    expect(cache.totalSize()).toBe(12_000);
+  });
+
+  test('are counted and summed also when an older Drydock made them', () => {
+    save('a');
+    save('b');
+    cache.remember({ id: id('c'), description: 'c', type: 'regular' }, []);
+    cache.close();
+    const db = new DatabaseSync(join(folder, 'cache.db'));
+    db.exec(`DROP INDEX records_by_use; DROP TABLE total; PRAGMA user_version = 2;
+      DROP TRIGGER record_added; DROP TRIGGER record_removed; DROP TRIGGER record_changed;`);
+    db.close();
+    cache = new Cache(folder);
+    expect([cache.totalSize(), cache.counts()]).toEqual([20, { live: 2, bare: 1 }]);
+    cache.prune([id('a')]);
+    expect([cache.totalSize(), cache.counts()]).toEqual([10, { live: 1, bare: 0 }]);
+  });
+
   test('survive a restart', () => {
     save('a');
     cache.close();
@@ -203,6 +236,22 @@ describe('pruning', () => {
     cache.prune([id('base'), id('other')]);
     expect(cache.known(id('base'))).toBe(true);
     expect(cache.known(id('other'))).toBe(true);
+  });
+
+  test('an owner is told the sum of its own records and of everybody’s', () => {
+    save('all');
+    for (const owner of ['ann', 'bob']) {
+      const record = {
+        id: id(owner),
+        description: '',
+        type: 'regular' as const,
+        owner,
+        results: [],
+        size: 5,
+      };
+      cache.save(record, []);
+    }
+    expect([cache.totalSize('ann'), cache.totalSize()]).toEqual([15, 20]);
   });
 
   test('a pruned identity gets its result back when it is built again', () => {

@@ -1,7 +1,10 @@
 /** The commands around images, through the real command and real registries. */
+import { execFileSync } from 'node:child_process';
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { Cache } from '../../src/cache/index.ts';
+import { digestOf } from '../../src/oci/index.ts';
 import { Cli } from '../kit/cli.ts';
 import { startRegistry, type TestRegistry } from '../kit/registry.ts';
 
@@ -119,6 +122,23 @@ describe('images', () => {
     const { code, stderr } = await cli.run(['prune', '--filter', 'colour=red']);
     expect([code, stderr]).toEqual([1, expect.stringContaining('Filters: until=')]);
   });
+});
+
+test('a long list reaches a slow reader whole', async () => {
+  const drydock = join(import.meta.dirname, '../../bin/drydock');
+  const root = join(cli.dir, 'many');
+  await cli.ok(['--root', root, 'du']);
+  const cache = new Cache(root);
+  for (let i = 0; i < 3000; i++) {
+    const record = { id: digestOf(String(i)), description: `RUN ${i}`, type: 'regular' as const, size: 1 };
+    cache.save({ ...record, results: [] }, []);
+  }
+  cache.close();
+  for (const args of ['du', 'du --verbose', 'prune --all']) {
+    const command = `'${drydock}' --root '${root}' ${args} | (sleep 0.5; cat)`;
+    const list = execFileSync('sh', ['-c', command], { encoding: 'utf8', env: cli.environment() });
+    expect(list.match(/RUN \d+/g), args).toHaveLength(3000);
+  }
 });
 
 describe('registries', () => {

@@ -242,7 +242,9 @@ export class ContainerdLeases implements Leases {
   }
 
   /** Lists the leases. Of other processes' leases that are not pinned, only their existence and things are known. */
-  async list(): Promise<{ id: string; pinned: boolean; labels: Record<string, string> }[]> {
+  async list(only?: {
+    pinned: boolean;
+  }): Promise<{ id: string; pinned: boolean; labels: Record<string, string> }[]> {
     const { names, passing, run } = this.#shared;
     const others = (await ownLeases(this.#shared)).filter(({ labels }) => {
       const use = labels[leaseLabels.use];
@@ -255,7 +257,7 @@ export class ContainerdLeases implements Leases {
         pinned: labels[leaseLabels.run] === undefined,
         labels: foreignLabels(labels),
       })),
-    ];
+    ].filter(({ pinned }) => only === undefined || pinned === only.pinned);
   }
 }
 

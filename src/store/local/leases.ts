@@ -103,8 +103,15 @@ export class LocalLeases implements Leases {
     return db.together('free', () => deleteLease(db, id));
   }
 
-  async list(): Promise<{ id: string; pinned: boolean; labels: Record<string, string> }[]> {
-    const rows = await this.#shared.db.rows('leases', 'id');
+  async list(only?: {
+    pinned: boolean;
+  }): Promise<{ id: string; pinned: boolean; labels: Record<string, string> }[]> {
+    const { db } = this.#shared;
+    // Each cache record has a pinned lease, and only a few leases are not pinned.
+    const rows =
+      only?.pinned === false
+        ? db.all('SELECT * FROM leases WHERE run IS NOT NULL')
+        : (await db.rows('leases', 'id')).filter(({ run }) => only === undefined || run === null);
     const leases: { id: string; pinned: boolean; labels: Record<string, string> }[] = [];
     for (const row of rows.sort((a, b) => Number(a.created_at) - Number(b.created_at))) {
       if (isDue()) await nextTurn();

@@ -2,7 +2,7 @@
 import { statfs } from 'node:fs/promises';
 import { cachesOf } from '../../../auth/index.ts';
 import type { RecordType } from '../../../cache/index.ts';
-import { diskUsage, type PruneOptions, prune } from '../../../upkeep/index.ts';
+import { type PruneOptions, prune, totalUsage, type UsageRecord } from '../../../upkeep/index.ts';
 import { apiError } from '../http/errors.ts';
 import { boolFilter, type Query, readFilters, readTime } from '../http/query.ts';
 import type { Call, Route } from '../http/route.ts';
@@ -23,7 +23,7 @@ const types: readonly RecordType[] = [
 async function pruneBuild({ host, query, authority }: Call) {
   const { engine } = host;
   const owner = cachesOf(authority);
-  const options = await pruneOptions(query, engine.store.root, async () => diskUsage(engine, owner));
+  const options = await pruneOptions(query, engine.store.root, () => totalUsage(engine, owner));
   const { records, reclaimed } = await prune(engine, { ...options, owner });
   host.events.emit('builder', 'prune', '', { reclaimed: String(reclaimed) });
   return {
@@ -34,9 +34,8 @@ async function pruneBuild({ host, query, authority }: Call) {
   };
 }
 
-type Usage = Awaited<ReturnType<typeof diskUsage>>;
-
-async function pruneOptions(query: Query, root: string, usage: () => Promise<Usage>): Promise<PruneOptions> {
+/** The options in a query. `total` gives the bytes that the cache takes. */
+async function pruneOptions(query: Query, root: string, total: () => Promise<number>): Promise<PruneOptions> {
   const filters = readFilters(query, [
     'until',
     'unused-for',
@@ -71,15 +70,12 @@ async function pruneOptions(query: Query, root: string, usage: () => Promise<Usa
     const isPrivate = boolFilter(filters, 'private');
     const descriptions = filters.get('description');
     // Records here do not tell their parents; none has the one asked for.
-    const fits = (record: Usage[number]) =>
+    options.fits = (record: UsageRecord) =>
       !filters.has('parent') &&
       (inUse === undefined || record.inUse === inUse) &&
       (shared === undefined || record.shared === shared) &&
       (isPrivate === undefined || record.shared !== isPrivate) &&
       (descriptions === undefined || descriptions.some((text) => record.description.includes(text)));
-    const ids = (await usage()).filter(fits).map(({ id }) => id);
-    options.ids =
-      options.ids === undefined ? ids : ids.filter((id) => options.ids?.some((own) => isId(id, own)));
   }
   const space = (name: string) => {
     const bytes = query.int(name) ?? 0;
@@ -91,14 +87,9 @@ async function pruneOptions(query: Query, root: string, usage: () => Promise<Usa
   const free = space('min-free-space');
   if (reserved > 0 || most > 0 || free > 0) {
     const { bavail, bsize } = await statfs(root);
-    const total = (await usage()).reduce((sum, { size }) => sum + size, 0);
-    options.keepBytes = keepBytes({ reserved, most, free }, total, bavail * bsize);
+    options.keepBytes = keepBytes({ reserved, most, free }, await total(), bavail * bsize);
   }
   return options;
-}
-
-function isId(id: string, wanted: string): boolean {
-  return id.startsWith(wanted) || id.startsWith(`sha256:${wanted}`);
 }
 
 /**
