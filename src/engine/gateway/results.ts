@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { fail } from '../../errors/index.ts';
 import {
+  type Attestation,
   AttestationSchema,
   type Result as PbResult,
   ResultSchema,
@@ -65,9 +66,15 @@ export class RefTable {
   #attestations(result: BridgeResult): MessageInitShape<typeof ResultSchema>['attestations'] {
     const entries = Object.entries(result.attestations ?? {}).map(([name, list]) => [
       name,
-      { attestation: list.map(({ message, ref }) => ({ ...message, ref: ref && this.#ref(ref) })) },
+      { attestation: list.map(({ message, ref }) => this.#attestation(message, ref)) },
     ]);
     return Object.fromEntries(entries);
+  }
+
+  #attestation(message: Attestation, ref: BridgeRef | undefined): Attestation {
+    // With its type's name it would count as a message that is complete.
+    const { $typeName: _, ...fields } = message;
+    return create(AttestationSchema, { ...fields, ref: ref && this.#ref(ref) });
   }
 
   /** The result that a frontend returns. Throws `not-found` for refs that it was never given. */

@@ -399,6 +399,31 @@ describe('Return', () => {
     expect(attestation?.message).toMatchObject({ path: '/sbom.json', inTotoPredicateType: 'p' });
     expect((await attestation?.ref?.view())?.lstat('/sbom.json')?.size).toBe(2);
   });
+
+  test('those of a frontend that the client calls are told, and can be returned', async () => {
+    const build = await start();
+    const { result } = await build.client.solve({
+      Frontend: 'dockerfile.v0',
+      FrontendOpt: { 'attest:sbom': '' },
+      FrontendInputs: {
+        dockerfile: files(mkfile('/Dockerfile', 'FROM scratch\nCOPY <<EOF /f\nhello\nEOF\n')),
+      },
+      allowResultReturn: true,
+      allowResultArrayRef: true,
+    });
+    const told = Object.values(result?.attestations ?? {}).flatMap(({ attestation }) => attestation);
+    expect(told).toMatchObject([
+      {
+        path: '/sbom.spdx.json',
+        inTotoPredicateType: 'https://spdx.dev/Document',
+        ref: { id: expect.any(String) },
+      },
+    ]);
+    await build.client.return({ result });
+    const { attestations } = await build.returned;
+    const [attestation] = Object.values(attestations ?? {}).flat();
+    expect((await attestation?.ref?.view())?.lstat('/sbom.spdx.json')?.type).toBe('file');
+  });
 });
 
 test('Inputs are those of the build', async () => {
