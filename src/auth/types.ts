@@ -20,7 +20,7 @@ export const scopes = {
 export type Scope = keyof typeof scopes;
 
 /** The things that a build step may ask for beyond the sandbox. They are granted to identities. */
-export const entitlements = ['network.host', 'security.insecure'] as const;
+export const entitlements = ['network.host', 'security.insecure', 'device'] as const;
 export type Entitlement = (typeof entitlements)[number];
 
 /** The process at the other end of a unix socket, as the kernel knew it when it connected. */

@@ -7,6 +7,7 @@ import {
   parseImageStore,
   type StoreOptions,
   stepLimitsFromEnv,
+  stepRightsFromEnv,
   type TellOptions,
 } from '../engine/index.ts';
 import { fail, nearest } from '../errors/index.ts';
@@ -32,6 +33,7 @@ export function globalFlags(argv: readonly string[], env: NodeJS.ProcessEnv): Gl
     sync: /^(1|true)$/i.test(env.DRYDOCK_SYNC ?? ''),
     insecureRegistries: (env.DRYDOCK_INSECURE_REGISTRIES ?? '').split(',').filter((host) => host !== ''),
     ...stepLimitsFromEnv(env),
+    ...stepRightsFromEnv(env),
     explain: explainFromEnv(env),
     rest: [],
   };

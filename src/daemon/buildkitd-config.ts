@@ -3,6 +3,7 @@
  * https://github.com/moby/buildkit/blob/master/docs/buildkitd.toml.md has the keys.
  */
 import { parse, type TomlTable } from 'smol-toml';
+import type { CdiOptions } from '../cdi/index.ts';
 import { fail } from '../errors/index.ts';
 import type { DnsConfig } from '../network/index.ts';
 import type { HostCertificates } from '../registry/index.ts';
@@ -19,6 +20,7 @@ export interface BuildkitdConfig {
   logFormat?: 'text' | 'json';
   logLevel?: 'debug' | 'info' | 'warn' | 'error';
   dns?: DnsConfig;
+  cdi?: CdiOptions;
   /** A frontend's name → whether builds may name it, and the images that may be it. */
   frontends?: Record<string, { enabled?: boolean; allowedRepositories?: string[] }>;
   entitlements?: string[];
@@ -59,7 +61,7 @@ const known: Keys = {
     tls: { cert: 'used', key: 'used', ca: 'used' },
   },
   otel: { socketPath: 'idle' },
-  cdi: { disabled: 'idle', specDirs: 'idle', autoAllowed: 'idle' },
+  cdi: { disabled: 'used', specDirs: 'used', autoAllowed: 'used' },
   history: { maxAge: 'used', maxEntries: 'used' },
   worker: {
     oci: {
@@ -136,6 +138,11 @@ export function readBuildkitdToml(text: string, file: string): ReadConfig {
         },
       ]),
     ),
+    cdi: {
+      disabled: at.bool('cdi', 'disabled'),
+      specDirs: at.list('cdi', 'specDirs'),
+      autoAllowed: at.list('cdi', 'autoAllowed'),
+    },
     oci: workerAt(at, 'oci'),
     containerd: {
       ...workerAt(at, 'containerd'),

@@ -77,6 +77,7 @@ export function buildkitdSetup(
       network: { dns: file.dns },
       ...(worker.binary !== undefined && { runtime: worker.binary }),
       cgroupParent: worker.cgroupParent,
+      cdi: { ...file.cdi, ...given(flags.cdi) },
     },
     buildkit: {
       entitlements: allowed,

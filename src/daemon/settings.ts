@@ -5,7 +5,7 @@
 import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { JsonFault, type JsonValue, parseJson, placeOf } from '../auth/index.ts';
-import { imageStores, operatorLimits } from '../engine/index.ts';
+import { imageStores, operatorLimits, operatorRights } from '../engine/index.ts';
 import { errnoCode, fail, nearest } from '../errors/index.ts';
 import { parseBool } from '../words/index.ts';
 import type { DaemonConfig } from './config.ts';
@@ -20,6 +20,17 @@ interface Setting {
 /** All settings. A list is comma-separated in the environment, and a list of texts, or one text, in the file. */
 export const settings = {
   'audit-log': { type: 'path', value: 'FILE', help: 'Append a JSON line per decision; default: to the log' },
+  'cdi-auto-allow': {
+    type: 'list',
+    value: 'DEVICE',
+    help: 'Devices (vendor.com/class=name) and kinds of them that every build may have',
+  },
+  'cdi-disabled': { type: 'bool', help: 'Have no devices (CDI)' },
+  'cdi-spec-dir': {
+    type: 'list',
+    value: 'DIR',
+    help: 'Folders of CDI files (default /etc/cdi, /var/run/cdi, /etc/buildkit/cdi)',
+  },
   'containerd-address': { type: 'string', value: 'PATH', help: "containerd's socket" },
   'containerd-namespace': { type: 'string', value: 'NAME', help: 'Namespace of containerd (default moby)' },
   explain: { type: 'bool', help: 'Say of each step that runs why it was not cached (default true)' },
@@ -209,6 +220,10 @@ export function daemonConfig(sources: readonly SettingValues[], root: string): D
     containerdAddress: text('containerd-address'),
     containerdNamespace: text('containerd-namespace'),
     snapshotter: oneOf('snapshotter', ['auto', 'overlayfs', 'native']),
+    ...operatorRights((name) => {
+      const value = pick(name);
+      return typeof value === 'object' ? value.join(',') : value?.toString();
+    }),
     ...operatorLimits((name) => (name === 'step-ulimit' ? list(name)?.join(',') : text(name))),
     explain: pick('explain') as boolean | undefined,
     sync: pick('sync') as boolean | undefined,

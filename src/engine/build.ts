@@ -50,7 +50,7 @@ export async function runBuild(
   });
   const lease = await beginBuild(engine, job);
   const judge = policyCheck && clientJudge({ engine, job, lease }, policyCheck);
-  const rules = new Rules({ allow, rewrite, judge });
+  const rules = new Rules({ allow, rewrite, judge, devices: engine.devices });
   const caches = new BuildCaches(engine, job, lease);
   try {
     caches.import(request.cacheFrom ?? []);

@@ -4,6 +4,7 @@
  */
 import { join } from 'node:path';
 import { Cache } from '../cache/index.ts';
+import { DeviceRegistry } from '../cdi/index.ts';
 import { createExecutor, type Executor } from '../executor/index.ts';
 import { Explainer } from '../explain/index.ts';
 import { type Kept, keptUnder } from '../kept/index.ts';
@@ -17,6 +18,7 @@ import { GarbageCollector, type GcRule } from '../upkeep/index.ts';
 import { version } from '../version.ts';
 import { makeOpFactory } from './ops.ts';
 import type { OperatorLimits } from './step-limits.ts';
+import type { OperatorRights } from './step-rights.ts';
 import type { StoreOptions } from './store-options.ts';
 import { openStore, stateFolder } from './stores.ts';
 import type { TellOptions } from './tell-options.ts';
@@ -35,7 +37,7 @@ export interface RegistryOptions {
 }
 
 /** The limits that an operator sets for steps and for the cache. */
-export interface LimitOptions extends OperatorLimits {
+export interface LimitOptions extends OperatorLimits, OperatorRights {
   /**
    * The rules by which records are taken out of the cache after builds. Undefined: Drydock's own policy. An empty list:
    * no record is taken out.
@@ -73,6 +75,8 @@ export interface Engine {
   readonly refs: Refs;
   readonly registry: RegistryClient;
   readonly executor: Executor;
+  /** The devices of this machine that steps can have. */
+  readonly devices: DeviceRegistry;
   readonly network: Network;
   readonly solver: Solver;
   readonly gc: GarbageCollector;
@@ -128,6 +132,7 @@ export function engineOn(store: Store, options: RegistryOptions & LimitOptions &
     cpus: options.stepCpus,
     ulimits: options.stepUlimits,
   });
+  const devices = new DeviceRegistry(options.cdi);
   const kept = keptUnder(store.root);
   const explain = options.explain === false ? undefined : new Explainer(store.root);
   const makeAnyOp = makeOpFactory({
@@ -136,6 +141,7 @@ export function engineOn(store: Store, options: RegistryOptions & LimitOptions &
     refs,
     executor,
     registry,
+    devices,
     stepTimeout: options.stepTimeout,
     async solveNested(definition, ctx) {
       const job = solver.jobOf(ctx);
@@ -164,6 +170,7 @@ export function engineOn(store: Store, options: RegistryOptions & LimitOptions &
     registry,
     executor,
     network,
+    devices,
     solver,
     async close() {
       executor.close();

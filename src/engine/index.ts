@@ -24,6 +24,7 @@ export { lookAt, withMessages } from './gateway/looked-at.ts';
 export { callValues, encodingErrors } from './gateway/serve.ts';
 export { defaultRoot } from './root.ts';
 export { type OperatorLimits, operatorLimits, stepLimitsFromEnv } from './step-limits.ts';
+export { operatorRights, stepRightsFromEnv } from './step-rights.ts';
 export { type ImageStore, imageStores, parseImageStore, type StoreOptions } from './store-options.ts';
 export { containerdOf, otherStore, stateFolder } from './stores.ts';
 export { explainFromEnv, type TellOptions } from './tell-options.ts';

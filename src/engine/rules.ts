@@ -1,8 +1,10 @@
 /** The rules under which all definitions of a build are read. */
+import type { DeviceRegistry } from '../cdi/index.ts';
 import { DrydockError, fail } from '../errors/index.ts';
 import { checkCaps, type Graph, loadGraphInTurns, type SourceRewrite } from '../llb/index.ts';
 import type { Definition, SourceOp } from '../pb/solver/pb/ops_pb.js';
 import type { SourceJudge } from './bridge/source-judge.ts';
+import { deviceRewrite } from './devices.ts';
 import { checkEntitlements } from './entitlements.ts';
 
 interface RulesOptions {
@@ -12,6 +14,8 @@ interface RulesOptions {
   rewrite?: SourceRewrite;
   /** The client's own policy, asked after `rewrite`. */
   judge?: SourceJudge;
+  /** The devices that steps may have. */
+  devices: DeviceRegistry;
 }
 
 /**
@@ -22,11 +26,13 @@ export class Rules {
   readonly allow: readonly string[];
   readonly rewrite: SourceRewrite | undefined;
   readonly judge: SourceJudge | undefined;
+  readonly #devices: DeviceRegistry;
 
-  constructor({ allow, rewrite, judge }: RulesOptions) {
+  constructor({ allow, rewrite, judge, devices }: RulesOptions) {
     this.allow = allow;
     this.rewrite = rewrite;
     this.judge = judge;
+    this.#devices = devices;
   }
 
   /**
@@ -38,10 +44,11 @@ export class Rules {
     const rewrite = inTurn(own, this.rewrite);
     const ruled = await loadGraphInTurns(definition, { rewrite, signal });
     const judged = this.judge === undefined ? undefined : await judgeAll(ruled, this.judge);
+    const devices = await deviceRewrite(ruled, this.allow, this.#devices);
     const graph =
-      judged === undefined
+      judged === undefined && devices === undefined
         ? ruled
-        : await loadGraphInTurns(definition, { rewrite: inTurn(rewrite, judged), signal });
+        : await loadGraphInTurns(definition, { rewrite: inTurn(rewrite, judged), devices, signal });
     checkCaps(definition);
     checkEntitlements(graph, this.allow);
     const nested = graph.vertices.find(({ op }) => op.op.case === 'build');

@@ -56,7 +56,7 @@ export interface BuildRequest {
   cacheFrom?: readonly CacheSpec[];
   /** Foreign caches that the build's cache is written to. */
   cacheTo?: readonly CacheSpec[];
-  /** The entitlements that are granted: `network.host`, `security.insecure`. */
+  /** The entitlements that are granted: `network.host`, `security.insecure`, `device`, `device=NAME[,alias=NAME]`. */
   allow: readonly string[];
   /** Puts one source in the place of another, or denies it: the source policies of the request. */
   rewrite?: SourceRewrite;
@@ -99,7 +99,7 @@ export interface BuildOptions extends DockerfileRequest {
   sbom?: SbomOptions | false;
   /** Runs the build checks and nothing else. */
   check: boolean;
-  /** The entitlements that are granted: `network.host`, `security.insecure`. */
+  /** The entitlements that are granted: `network.host`, `security.insecure`, `device`, `device=NAME[,alias=NAME]`. */
   allow: string[];
 }
 

@@ -38,6 +38,18 @@ export type Tree =
   | { type: 'overlay'; options: readonly string[] }
   | { type: 'tmpfs'; options: string };
 
+/** What does not work on a mount: set-user-id programs, devices, programs. */
+export type MountFlag = 'nosuid' | 'nodev' | 'noexec';
+
+/** Mounts of files of our own. */
+export const plainFlags: readonly MountFlag[] = ['nosuid', 'nodev', 'noexec'];
+
+const attributesOf: Record<MountFlag, number> = {
+  nosuid: MOUNT_ATTR_NOSUID,
+  nodev: MOUNT_ATTR_NODEV,
+  noexec: MOUNT_ATTR_NOEXEC,
+};
+
 export interface AssemblyMount {
   /** Absolute path in the container. */
   dest: string;
@@ -45,8 +57,7 @@ export interface AssemblyMount {
   /** A path inside the tree; it alone is mounted. */
   selector?: string;
   readonly: boolean;
-  /** Mounts without devices, programs and set-user-id: for files of our own. */
-  isPlain?: boolean;
+  flags?: readonly MountFlag[];
 }
 
 /** Everything that `assemble` puts together for one container. */
@@ -147,9 +158,10 @@ class Assembler {
 
   #place(rootFd: number, one: AssemblyMount, at: string): void {
     const tree = this.#hold(this.#treeOf(one, at));
-    const attributes =
-      (one.readonly ? MOUNT_ATTR_RDONLY : 0) |
-      (one.isPlain ? MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC : 0);
+    const attributes = (one.flags ?? []).reduce(
+      (all, flag) => all | attributesOf[flag],
+      one.readonly ? MOUNT_ATTR_RDONLY : 0,
+    );
     if (attributes !== 0) restrictMount(tree, attributes);
     const make = fstatSync(tree).isDirectory() ? 'folder' : 'file';
     const found = this.#target(rootFd, one.dest, make);

@@ -9,10 +9,11 @@ import { readdirSync } from 'node:fs';
  */
 export interface OciDevice {
   path: string;
-  type: 'b' | 'c';
-  major: number;
-  minor: number;
-  fileMode: number;
+  /** `u` is a character device without a buffer, `p` a pipe with a name. */
+  type: string;
+  major?: number;
+  minor?: number;
+  fileMode?: number;
   uid: number;
   gid: number;
 }
@@ -20,17 +21,26 @@ export interface OciDevice {
 /** How many loop devices a step may make beyond those that the machine has. */
 const moreLoops = 8;
 
-/** /dev/fuse, /dev/loop-control and loop devices. Numbers: https://docs.kernel.org/admin-guide/devices.html */
+/** Character devices of an insecure step. Numbers: https://docs.kernel.org/admin-guide/devices.html */
+const characterDevices: [path: string, major: number, minor: number][] = [
+  ['/dev/kmsg', 1, 11],
+  ['/dev/cuse', 10, 203],
+  ['/dev/fuse', 10, 229],
+  ['/dev/kvm', 10, 232],
+  ['/dev/net/tun', 10, 200],
+  ['/dev/loop-control', 10, 237],
+];
+
+/** BuildKit's devices of insecure steps: the kernel's log, fuse, kvm, tunnels, loop devices. */
 export function insecureDevices(names: readonly string[] = readdirSync('/dev')): OciDevice[] {
   const node = (path: string, type: OciDevice['type'], major: number, minor: number): OciDevice => ({
     ...{ path, type, major, minor },
-    ...{ fileMode: 0o660, uid: 0, gid: 0 },
+    ...{ fileMode: 0o666, uid: 0, gid: 0 },
   });
   const loops = names.flatMap((name) => /^loop(\d+)$/.exec(name)?.[1] ?? []).map(Number);
   const count = Math.max(-1, ...loops) + 1 + moreLoops;
   return [
-    { ...node('/dev/fuse', 'c', 10, 229), fileMode: 0o666 },
-    node('/dev/loop-control', 'c', 10, 237),
+    ...characterDevices.map(([path, major, minor]) => node(path, 'c', major, minor)),
     ...Array.from({ length: count }, (_, i) => node(`/dev/loop${i}`, 'b', 7, i)),
   ];
 }

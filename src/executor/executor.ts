@@ -14,7 +14,8 @@ import { inTurns, runTask } from '../workers/index.ts';
 import type { Assembly } from './assemble.ts';
 import { capabilitiesFor, ownBoundingSet } from './capabilities.ts';
 import { type CgroupHost, clearGroup, detectCgroups } from './cgroups.ts';
-import { insecureDevices } from './devices.ts';
+import { deviceMounts, deviceNodes } from './device-edits.ts';
+import { insecureDevices, type OciDevice } from './devices.ts';
 import { failureOf, readText } from './failure.ts';
 import { countedDisk, countingRule } from './io-count.ts';
 import { type JoinTarget, join as joinContainer } from './join.ts';
@@ -185,7 +186,9 @@ async function runStep(
     const user = lookUpUser(view, spec.user);
     checkOwner(user.uid, [user.gid, ...user.groups]);
     const files: Assembly['files'] = [];
-    const placed = spec.mounts.map((m, i) => placeMount(m, i, { bundle, files }));
+    const edits = spec.devices === undefined ? undefined : deviceNodes(spec.devices, user);
+    const more = spec.devices === undefined ? [] : deviceMounts(spec.devices);
+    const placed = [...spec.mounts, ...more].map((m, i) => placeMount(m, i, { bundle, files }));
     const places = ['/proc', '/dev', '/sys', ...hostFiles, ...placed.map((m) => m.dest)];
     const stubs = await inTurns(planStubs(view, places, spec.removeStubParents === true), signal);
     const network = await acquiring;
@@ -219,7 +222,8 @@ async function runStep(
           resources: { ...limits.oci, ...(host.disk && { blockIO: countingRule(host.disk) }) },
           rlimits: limits.rlimits,
           oomScore: host.oomScore,
-          devices: spec.security === 'insecure' ? insecureDevices() : [],
+          devices: devicesOf(spec, edits?.devices),
+          deviceRules: edits?.rules ?? [],
           terminal: io.terminal === true,
           hostSys: inUserNamespace() && network.kind === 'host',
           emptyNetwork: network.kind === 'none',
@@ -293,6 +297,13 @@ function noContainer(command: string, code: number) {
   return fail('unavailable', 'exec', `${command} could not start the container: it ended with ${code}`, {
     hint: '`drydock doctor` says what this machine lacks.',
   });
+}
+
+/** The devices of a step besides the usual ones. In a user namespace none can be made but those that are asked for. */
+function devicesOf({ security }: ExecSpec, asked: readonly OciDevice[] = []): OciDevice[] {
+  const own = security === 'insecure' && !inUserNamespace() ? insecureDevices() : [];
+  const paths = new Set(asked.map(({ path }) => path));
+  return [...own.filter(({ path }) => !paths.has(path)), ...asked];
 }
 
 /** Calls back once the process's pid is known, unless the process ends before that. */

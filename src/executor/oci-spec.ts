@@ -3,7 +3,9 @@
  * https://github.com/opencontainers/runtime-spec/blob/main/config.md
  */
 
+import { noEdits } from '../cdi/index.ts';
 import { fail } from '../errors/index.ts';
+import { type DeviceRule, deviceHooks, withDeviceEnv } from './device-edits.ts';
 import type { OciDevice } from './devices.ts';
 import type { Rlimit } from './limits.ts';
 import type { ExecSpec } from './types.ts';
@@ -33,6 +35,8 @@ interface SpecInput {
   oomScore: number;
   /** The devices besides the usual ones. */
   devices: OciDevice[];
+  /** What may be done with devices, besides what every container may. */
+  deviceRules: DeviceRule[];
   /** Gives the process a terminal. */
   terminal: boolean;
   /**
@@ -51,7 +55,7 @@ export interface ProcessSpec {
   args: string[];
   env: string[];
   cwd: string;
-  capabilities: { bounding: string[]; effective: string[]; permitted: string[] };
+  capabilities: Partial<Record<'bounding' | 'effective' | 'permitted' | 'inheritable' | 'ambient', string[]>>;
   rlimits: Rlimit[];
   oomScoreAdj: number;
   noNewPrivileges: boolean;
@@ -67,13 +71,25 @@ export function processSpec({
   terminal,
 }: Pick<SpecInput, 'spec' | 'user' | 'capabilities' | 'rlimits' | 'oomScore' | 'terminal'>): ProcessSpec {
   for (const text of [...spec.args, ...spec.env, spec.cwd]) refuseBytes(text);
+  const { devices = noEdits, security } = spec;
+  const env = [...spec.env, ...(spec.secretEnv ?? [])];
   return {
     terminal,
-    user: { uid: user.uid, gid: user.gid, additionalGids: user.groups },
+    user: {
+      uid: user.uid,
+      gid: user.gid,
+      additionalGids: [...new Set([...user.groups, ...devices.additionalGids])],
+    },
     args: spec.args,
-    env: [...spec.env, ...(spec.secretEnv ?? [])],
+    env: devices.env.length === 0 ? env : withDeviceEnv(env, devices),
     cwd: spec.cwd,
-    capabilities: { bounding: capabilities, effective: capabilities, permitted: capabilities },
+    capabilities: {
+      bounding: capabilities,
+      effective: capabilities,
+      permitted: capabilities,
+      // With these a user other than root keeps them, too.
+      ...(security === 'insecure' ? { inheritable: capabilities, ambient: capabilities } : {}),
+    },
     rlimits,
     oomScoreAdj: oomScore,
     noNewPrivileges: false,
@@ -96,6 +112,9 @@ export function ociSpec(input: SpecInput): { mounts: OciMount[] } & Record<strin
   const namespaces = ['pid', 'ipc', 'uts', 'mount'];
   if (input.cgroupNamespace) namespaces.push('cgroup');
   if (input.emptyNetwork) namespaces.push('network');
+  const { devices: edits = noEdits } = spec;
+  const hooks = deviceHooks(edits);
+  const netDevices = edits.netDevices.map(({ hostInterfaceName, name }) => [hostInterfaceName, { name }]);
   return {
     ociVersion: '1.0.2',
     process: processSpec(input),
@@ -104,12 +123,18 @@ export function ociSpec(input: SpecInput): { mounts: OciMount[] } & Record<strin
     mounts: systemMounts(spec, input.hostSys),
     linux: {
       namespaces: namespaces.map((type) => ({ type })),
-      resources: { devices: [{ allow: insecure, access: 'rwm' }], ...input.resources },
+      resources: {
+        devices: [{ allow: insecure, access: 'rwm' }, ...input.deviceRules],
+        ...input.resources,
+      },
       ...(input.devices.length > 0 ? { devices: input.devices } : {}),
       ...(cgroup === undefined ? {} : { cgroupsPath: cgroup }),
       ...(insecure ? {} : { maskedPaths: masked, readonlyPaths: readonly }),
       ...(input.seccomp === undefined || insecure ? {} : { seccomp: input.seccomp }),
+      ...(edits.intelRdt === undefined ? {} : { intelRdt: edits.intelRdt }),
+      ...(netDevices.length === 0 ? {} : { netDevices: Object.fromEntries(netDevices) }),
     },
+    ...(hooks === undefined ? {} : { hooks }),
   };
 }
 

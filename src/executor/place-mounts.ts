@@ -6,7 +6,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Mount } from '../fs/index.ts';
 import type { StepNetwork } from '../network/index.ts';
-import type { Assembly, AssemblyMount, Tree } from './assemble.ts';
+import { type Assembly, type AssemblyMount, plainFlags, type Tree } from './assemble.ts';
 import { hostsFile } from './host-files.ts';
 import type { ExecMount, ExecSpec } from './types.ts';
 
@@ -21,13 +21,13 @@ export function treeOf(mounts: readonly Mount[], empty: string): Tree {
 
 /** One mount of a step. A file that must be held in memory alone is added to the assembly's files. */
 export function placeMount(
-  { dest, readonly, source }: ExecMount,
+  { dest, readonly, flags, source }: ExecMount,
   index: number,
   { bundle, files }: Pick<Assembly, 'bundle' | 'files'>,
 ): AssemblyMount {
   switch (source.type) {
     case 'host':
-      return { dest, readonly, tree: { type: 'path', path: source.path } };
+      return { dest, readonly, flags, tree: { type: 'path', path: source.path } };
     case 'file': {
       const path = join(bundle, 'memory', `file${index}`);
       files.push({ ...source, path });
@@ -58,7 +58,7 @@ export function hostFileMounts(
   const file = (dest: string, name: string, text: string): AssemblyMount => {
     const path = join(bundle, name);
     writeFileSync(path, text, { mode: 0o644 });
-    return { dest, readonly: true, isPlain: true, tree: { type: 'path', path } };
+    return { dest, readonly: true, flags: plainFlags, tree: { type: 'path', path } };
   };
   const hostname = spec.hostname || 'buildkitsandbox';
   return [

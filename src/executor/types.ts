@@ -1,7 +1,9 @@
 /** The contract of the executor: it runs one process in a container, on given mounts. */
 import type { Readable } from 'node:stream';
+import type { ContainerEdits } from '../cdi/index.ts';
 import type { Mount } from '../fs/index.ts';
 import type { StepUsage } from '../progress/index.ts';
+import type { MountFlag } from './assemble.ts';
 import type { Shortage } from './shortage.ts';
 
 /** One mount of a container, besides its root. */
@@ -9,6 +11,7 @@ export interface ExecMount {
   /** Absolute path in the container. */
   dest: string;
   readonly: boolean;
+  flags?: readonly MountFlag[];
   /** The content of the mount: a snapshot's mounts, a path of the host, a tmpfs, or a file. */
   source:
     | { type: 'mounts'; mounts: Mount[] /** The path inside them to show. */; selector?: string }
@@ -48,6 +51,8 @@ export interface ExecSpec {
   /** The size of /dev/shm, in bytes; 0: 64 MiB. */
   shmSize: number;
   cgroupParent: string;
+  /** What it gets for its devices. */
+  devices?: ContainerEdits;
   resources?: {
     memory?: number;
     memorySwap?: number;

@@ -3,7 +3,7 @@
 import { clip, DrydockError, fail, printable, type SourceLocation, type Stopping } from '../errors/index.ts';
 import { nameOf } from '../linux/index.ts';
 import { type Digest, digestOf, maxLayers } from '../oci/index.ts';
-import type { Definition, Location, Op, Source, SourceOp } from '../pb/solver/pb/ops_pb.js';
+import type { Definition, ExecOp, Location, Op, Source, SourceOp } from '../pb/solver/pb/ops_pb.js';
 import { atOnce, inTurns } from '../workers/index.ts';
 import { definitionJson } from './definition-json.ts';
 import { opName } from './names.ts';
@@ -44,15 +44,25 @@ export function loadGraph(definition: Definition, rewrite?: SourceRewrite): Grap
   return atOnce(graphOf(definition, rewrite));
 }
 
-/** Does the same on the main thread for definitions of any size, with turns for other work between. */
+/** Puts other devices in the place of those that a step asks for. Returns the same list when nothing changes. */
+export type DeviceRewrite = (devices: ExecOp['cdiDevices']) => ExecOp['cdiDevices'];
+
+/**
+ * Does the same on the main thread for definitions of any size, with turns for other work between. `devices` may replace
+ * the devices that steps ask for, as `rewrite` does with sources.
+ */
 export function loadGraphInTurns(
   definition: Definition,
-  { rewrite, signal }: { rewrite?: SourceRewrite; signal?: Stopping } = {},
+  { rewrite, devices, signal }: { rewrite?: SourceRewrite; devices?: DeviceRewrite; signal?: Stopping } = {},
 ): Promise<Graph> {
-  return inTurns(graphOf(definition, rewrite), signal);
+  return inTurns(graphOf(definition, rewrite, devices), signal);
 }
 
-function* graphOf(definition: Definition, rewrite?: SourceRewrite): Generator<void, Graph> {
+function* graphOf(
+  definition: Definition,
+  rewrite?: SourceRewrite,
+  devices?: DeviceRewrite,
+): Generator<void, Graph> {
   const defs = definition.def;
   if (defs.length === 0) return { vertices: [], output: undefined };
   if (defs.length > maxVertices) {
@@ -72,7 +82,9 @@ function* graphOf(definition: Definition, rewrite?: SourceRewrite): Generator<vo
   if (last === undefined) return { vertices: [], output: undefined };
   const order = yield* topologicalOrder(drafts);
   const locations = new LocationTable(definition.Source);
-  if (rewrite !== undefined) yield* rewriteAll(order, rewrite, locations);
+  if (rewrite !== undefined || devices !== undefined) {
+    yield* rewriteAll(order, { rewrite, devices }, locations);
+  }
   const vertices = new Map<string, Vertex>();
   const edge = (input: { digest: string; index: bigint }): Edge => {
     const vertex = vertices.get(input.digest);
@@ -141,19 +153,25 @@ function tooHigh(vertex: Vertex): DrydockError {
   return ofVertex(error, vertex);
 }
 
-/** Rewrites the sources, and the inputs of all ops that are built on them. `order` has inputs before their users. */
+/** Rewrites the sources and devices, and the inputs of all ops that are built on them. `order` has inputs before their users. */
 function* rewriteAll(
   order: readonly Draft[],
-  rewrite: SourceRewrite,
+  { rewrite, devices }: { rewrite?: SourceRewrite; devices?: DeviceRewrite },
   locations: LocationTable,
 ): Generator<void, void> {
   const renamed = new Map<string, Digest>();
   for (const draft of order) {
     yield;
     let { op } = draft;
-    if (op.op.case === 'source') {
+    if (op.op.case === 'source' && rewrite !== undefined) {
       const source = rewriteOne(op.op.value, rewrite, locations.of(draft.was));
       if (source !== op.op.value) op = { ...op, op: { case: 'source', value: source } };
+    }
+    if (op.op.case === 'exec' && devices !== undefined && op.op.value.cdiDevices.length > 0) {
+      const cdiDevices = devices(op.op.value.cdiDevices);
+      if (cdiDevices !== op.op.value.cdiDevices) {
+        op = { ...op, op: { case: 'exec', value: { ...op.op.value, cdiDevices } } };
+      }
     }
     if (op.inputs.some(({ digest }) => renamed.has(digest))) {
       const inputs = op.inputs.map((input) => ({

@@ -1,6 +1,7 @@
 /** LLB's ExecOp: a process in a container, on snapshots. */
 
 import { constants } from 'node:os';
+import type { DeviceRegistry } from '../cdi/index.ts';
 import { canceled, DrydockError, fail, toDrydockError } from '../errors/index.ts';
 import { type ExecSpec, type Shortage, shortageHint, shortageText } from '../executor/index.ts';
 import { checkLimits } from '../llb/index.ts';
@@ -44,10 +45,6 @@ function checked(op: ExecOp): Meta {
       throw fail('invalid', 'llb', `invalid mount destination ${JSON.stringify(mount.dest)}`);
   }
   modesOf(op);
-  const device = op.cdiDevices.find((cdi) => !cdi.optional);
-  if (device !== undefined) {
-    throw fail('unsupported', 'llb', `device ${device.name}: CDI devices are not supported`);
-  }
   return meta;
 }
 
@@ -77,6 +74,7 @@ async function runExec(
       secretEnv: await secretEnvironment(op.secretenv, ctx),
       ...modesOf(op),
       resources,
+      devices: await deviceEdits(op, deps.devices),
     });
     const io = {
       stdout: (chunk: Buffer) => log.write(1, chunk),
@@ -111,6 +109,13 @@ async function runExec(
     time.stop();
     await prepared.release();
   }
+}
+
+/** What a step gets for its devices, which the build's rules have found and allowed. */
+async function deviceEdits({ cdiDevices }: ExecOp, registry: DeviceRegistry): Promise<ExecSpec['devices']> {
+  if (cdiDevices.length === 0) return undefined;
+  const found = await Promise.all(cdiDevices.map((device) => registry.find(device)));
+  return registry.edits([...new Set(found.flat().map(({ name }) => name))]);
 }
 
 /**

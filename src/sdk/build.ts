@@ -74,7 +74,7 @@ export interface CommonOptions {
   provenance?: boolean | Partial<ProvenanceOptions>;
   /** Adds a bill of materials to the outputs; `true` has the defaults (the built-in scanner, SPDX). */
   sbom?: boolean | Partial<SbomOptions>;
-  /** The entitlements that are granted: `network.host`, `security.insecure`. */
+  /** The entitlements that are granted: `network.host`, `security.insecure`, `device`, `device=NAME[,alias=NAME]`. */
   allow?: string[];
   /** The limits of each step on the machine's resources, where its cgroups allow them. */
   limits?: StepLimits;

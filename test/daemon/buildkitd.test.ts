@@ -100,6 +100,9 @@ describe('buildkitd.toml', () => {
           all = true
           reservedSpace = 1024000000
           minFreeSpace = "20%"
+      [cdi]
+        specDirs = ["/etc/cdi"]
+        autoAllowed = ["vendor.com/gpu"]
       [frontend."gateway.v0"]
         allowedRepositories = ["docker/dockerfile"]
     `);
@@ -111,6 +114,7 @@ describe('buildkitd.toml', () => {
       maxParallelism: 3,
       runtime: 'crun',
       cgroupParent: 'builds',
+      cdi: { specDirs: ['/etc/cdi'], autoAllowed: ['vendor.com/gpu'] },
       gc: [
         { unusedFor: 48 * 3_600_000, maxUsedSpace: 2 ** 30, filters: ['type==source.local'] },
         { all: true, reservedSpace: 1024000000, minFreeSpace: { percent: 20 } },

@@ -1,6 +1,8 @@
 /** Runs one op outside a solver, as the solver would: cache map, then exec, then release. */
+
 import { randomUUID } from 'node:crypto';
 import { create } from '@bufbuild/protobuf';
+import { DeviceRegistry } from '../../src/cdi/registry.ts';
 import { digestOf } from '../../src/oci/digest.ts';
 import type { OpDeps } from '../../src/ops/deps.ts';
 import { OpSchema, type Op as PbOp } from '../../src/pb/solver/pb/ops_pb.js';
@@ -61,6 +63,7 @@ export async function runOp(
     cache: shop.cache,
     refs: shop.refs,
     registry: shop.registry,
+    devices: new DeviceRegistry({ disabled: true }),
     executor: {
       expect: () => {},
       run: async () => {

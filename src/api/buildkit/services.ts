@@ -15,7 +15,7 @@ import type { ApiHost } from '../shared/host.ts';
 import { usageService } from './control/disk-usage.ts';
 import { solveService } from './control/solve.ts';
 import { statusMethod } from './control/status.ts';
-import { buildkitVersion, workerRecord } from './control/workers.ts';
+import { buildkitVersion, workerDevices, workerRecord } from './control/workers.ts';
 import { Gateways } from './gateway/gateways.ts';
 import { gatewayService } from './gateway/service.ts';
 import { contentService } from './history/content.ts';
@@ -88,9 +88,11 @@ export async function buildkitServices(host: ApiHost, options: BuildkitOptions):
         ...usage,
         ...records,
         solve: solve.solve,
-        listWorkers: ({ filter }) => ({
-          record: readFilters(filter)({ id: worker.ID, labels: worker.Labels }) ? [worker] : [],
-        }),
+        async listWorkers({ filter }) {
+          if (!readFilters(filter)({ id: worker.ID, labels: worker.Labels })) return {};
+          // Devices come and go.
+          return { record: [{ ...worker, CDIDevices: await workerDevices(host) }] };
+        },
         info: () => ({ buildkitVersion }),
       });
       router.service(LLBBridge, gatewayService(gateways));

@@ -3,7 +3,11 @@ import type { FlagTable } from '../flags.ts';
 /** `drydock build`'s flags: docker build's and buildx build's. */
 export const buildFlags = {
   'add-host': { type: 'list', value: 'HOST:IP', help: 'Add an entry to /etc/hosts of RUN steps' },
-  allow: { type: 'list', value: 'ENTITLEMENT', help: 'Grant network.host or security.insecure' },
+  allow: {
+    type: 'list',
+    value: 'ENTITLEMENT',
+    help: 'Grant network.host, security.insecure, device or device=NAME[,alias=NAME]',
+  },
   annotation: {
     type: 'list',
     value: '[TYPE:]KEY=VALUE',

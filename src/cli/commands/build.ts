@@ -194,7 +194,7 @@ async function requestOf(
     limits: stepLimits(flags),
     ...attestFlags(flags),
     check: flags.check ?? false,
-    allow: [...flags.allow.flatMap(splitCsv), ...(network === 'host' ? ['network.host'] : [])],
+    allow: [...flags.allow.flatMap(entitlements), ...(network === 'host' ? ['network.host'] : [])],
   };
 }
 
@@ -216,4 +216,9 @@ function resultLine({ tags }: BuildOptions, { descriptor, imageId, size }: Build
   if (descriptor === undefined || imageId === undefined) return '';
   const name = tags.length === 0 ? '(no name)' : tags.join(', ');
   return `\nBuilt ${name}\n  digest  ${descriptor.digest}\n  image   ${imageId}\n${size === undefined ? '' : `  size    ${formatBytes(size)}\n`}`;
+}
+
+/** The entitlements of one flag. Those of a device have commas of their own. */
+function entitlements(text: string): string[] {
+  return text.startsWith('device=') ? [text] : splitCsv(text);
 }

@@ -10,7 +10,7 @@ import {
   readBuildkitdToml,
   startDaemon,
 } from '../../daemon/index.ts';
-import { defaultRoot, explainFromEnv, stepLimitsFromEnv } from '../../engine/index.ts';
+import { defaultRoot, explainFromEnv, stepLimitsFromEnv, stepRightsFromEnv } from '../../engine/index.ts';
 import { fail } from '../../errors/index.ts';
 import { configFolder } from '../../linux/index.ts';
 import { type Platform, parsePlatform } from '../../oci/index.ts';
@@ -36,7 +36,6 @@ const idle = [
   'containerd-cni-pool-size',
   'debugaddr',
   'otel-socket-path',
-  'cdi-spec-dir',
 ] as const;
 const idleBool = [
   'trace',
@@ -44,7 +43,6 @@ const idleBool = [
   'oci-worker-no-process-sandbox',
   'oci-worker-selinux',
   'containerd-worker-selinux',
-  'cdi-disabled',
 ] as const;
 
 export default command({
@@ -59,8 +57,10 @@ export default command({
     'allow-insecure-entitlement': {
       type: 'list',
       value: 'NAME',
-      help: 'let builds that ask for it have network.host or security.insecure',
+      help: 'let builds that ask for it have network.host, security.insecure or device',
     },
+    'cdi-disabled': { type: 'bool', help: 'have no devices (CDI)' },
+    'cdi-spec-dir': { type: 'list', value: 'DIR', help: 'folders of CDI files; default: as buildkitd' },
     config: { type: 'string', value: 'FILE', help: `default: ${defaultConfigFile} if it is there` },
     'containerd-worker': {
       type: 'string',
@@ -129,6 +129,7 @@ export default command({
       entitlements: someOf(values['allow-insecure-entitlement'].flatMap((text) => text.split(','))),
       addresses: someOf(values.addr),
       group: values.group,
+      cdi: { disabled: values['cdi-disabled'], specDirs: someOf(values['cdi-spec-dir']) },
       tls:
         values.tlscert || values.tlskey || values.tlscacert
           ? { cert: values.tlscert, key: values.tlskey, ca: values.tlscacert }
@@ -163,6 +164,7 @@ export default command({
       if (isGiven(given.get(name))) log('warn', `--${name} has no effect here`);
     }
     const daemon = await startDaemon({
+      ...stepRightsFromEnv(ctx.env),
       ...settings,
       ...stepLimitsFromEnv(ctx.env),
       explain: explainFromEnv(ctx.env),

@@ -2,7 +2,8 @@ import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { statfs } from 'node:fs/promises';
 import { promisify } from 'node:util';
-import { containerdOf } from '../../engine/index.ts';
+import { DeviceRegistry } from '../../cdi/index.ts';
+import { containerdOf, stepRightsFromEnv } from '../../engine/index.ts';
 import { fail, toDrydockError } from '../../errors/index.ts';
 import { type Check, probeExecutor } from '../../executor/index.ts';
 import { rootlessProblem, rootlessUser } from '../../linux/index.ts';
@@ -41,6 +42,7 @@ export default command({
       ...(await probeExecutor({ runtime: ctx.env.DRYDOCK_STEP_RUNTIME || undefined, tries: true })),
       await git(),
       await threads(),
+      ...(await devices(ctx)),
       user(),
       ...containerd(ctx),
       await store(ctx),
@@ -55,6 +57,18 @@ export default command({
 function line({ ok, name, found, remedy }: Check): string {
   const what = ok || remedy === '' ? '' : `      ${''.padEnd(16)} ${remedy}\n`;
   return `${ok ? 'ok  ' : 'LACK'}  ${name.padEnd(16)} ${found}\n${what}`;
+}
+
+/** The devices that steps can have; nothing where no file describes any. */
+async function devices(ctx: CommandContext): Promise<Check[]> {
+  const registry = new DeviceRegistry(stepRightsFromEnv(ctx.env).cdi);
+  const found = await registry.list();
+  const problems = await registry.problems();
+  if (found.length === 0 && problems.length === 0) return [];
+  const list = found.map(({ name }) => name).join(', ');
+  const told = problems.length === 0 ? list : `${list === '' ? 'none' : list}; ${problems.join('; ')}`;
+  const ok = problems.length === 0;
+  return [{ ok, name: 'devices (CDI)', found: told, remedy: ok ? '' : 'Mend or remove the file.' }];
 }
 
 /** Whether this process is root, of the machine or of a namespace of the user's, and what else keeps it from that. */

@@ -25,6 +25,7 @@ interface ProcessPlace {
   network: ExecSpec['network'];
   security: ExecSpec['security'];
   resources?: ExecSpec['resources'];
+  devices?: ExecSpec['devices'];
 }
 
 let lastId = 0;

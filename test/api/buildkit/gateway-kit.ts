@@ -108,7 +108,7 @@ export class GatewayKit {
       warning: (event: WarningEvent) => void warnings.push(event),
     };
     const session = inProcessSession({ locals: {}, ...setup });
-    const rules = new Rules({ allow: setup.allow ?? [] });
+    const rules = new Rules({ allow: setup.allow ?? [], devices: engine.devices });
     const load: LoadDefinition = (definition, stop) => rules.load(definition, stop);
     const job = new Job(session, sink, new AbortController().signal, { allow: rules.allow, load });
     const lease = `test-${id}`;

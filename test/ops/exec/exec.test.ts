@@ -7,6 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Cache } from '../../../src/cache/cache.ts';
+import { DeviceRegistry } from '../../../src/cdi/registry.ts';
 import { fail } from '../../../src/errors/error.ts';
 import { createExecutor } from '../../../src/executor/executor.ts';
 import { specOfMounts } from '../../../src/fs/view.ts';
@@ -51,7 +52,8 @@ beforeAll(async () => {
   const cache = new Cache(store.root);
   const refs = createRefs({ store, registry });
   const executor = createExecutor({ runDir: store.runDir, stateDir: join(store.root, 'executor') });
-  deps = { store, cache, refs, executor, solveNested: async () => undefined };
+  const devices = new DeviceRegistry({ disabled: true });
+  deps = { store, cache, refs, executor, devices, solveNested: async () => undefined };
   const mounts = await store.snapshots.prepare('base-active', undefined, { lease });
   const spec = specOfMounts(mounts);
   if (spec.kind !== 'layers') throw new Error('no folder');

@@ -160,18 +160,18 @@ export function grantedEntitlements(
         hint: `Did you mean ${nearest(name, known) ?? known.join(', ')}?`,
       });
     }
-    if (configured !== undefined && !configured.includes(entitlement)) {
+    if (configured !== undefined && !configured.includes(name)) {
       throw fail(
         'denied',
         'client',
         `granting entitlement ${entitlement} is not allowed by build daemon configuration`,
         {
-          hint: `Start the daemon with --allow-insecure-entitlement ${entitlement}.`,
+          hint: `Start the daemon with --allow-insecure-entitlement ${name}.`,
           details: { entitlement },
         },
       );
     }
-    if (configured === undefined) authorizeEntitlements(authority, [entitlement]);
+    if (configured === undefined) authorizeEntitlements(authority, [name]);
   }
   return [...asked];
 }

@@ -9,6 +9,7 @@ import { pbPlatform } from '../../../llb/index.ts';
 import { hostPlatform } from '../../../oci/index.ts';
 import {
   BuildkitVersionSchema,
+  CDIDeviceSchema,
   type GCPolicySchema,
   type WorkerRecord,
   WorkerRecordSchema,
@@ -47,6 +48,14 @@ export async function workerRecord(host: ApiHost, options: BuildkitOptions): Pro
     GCPolicy: host.engine.gc.rules.map(gcPolicy),
     BuildkitVersion: buildkitVersion,
   });
+}
+
+/** The devices that steps can have, at the moment. */
+export async function workerDevices(host: ApiHost): Promise<WorkerRecord['CDIDevices']> {
+  const devices = await host.engine.devices.list();
+  return devices.map(({ name, autoAllow, annotations }) =>
+    create(CDIDeviceSchema, { Name: name, AutoAllow: autoAllow, Annotations: { ...annotations } }),
+  );
 }
 
 function gcPolicy(rule: PruneRule): MessageInitShape<typeof GCPolicySchema> {

@@ -91,11 +91,11 @@ export function readBuildParameters(query: Query, authority: Authority): BuildPa
       cgroupParent: query.text('cgroupparent') || undefined,
       check: false,
       limits: readLimits(query),
-      // docker grants a build its host network unasked; here the caller's rights decide.
-      allow:
-        network === 'host'
-          ? authorizeEntitlements(authority, ['network.host'])
-          : [...authority.allow].filter((each) => each === 'network.host'),
+      // docker grants a build its host network unasked; here the caller's rights decide, as they do about devices.
+      allow: [
+        ...(network === 'host' ? authorizeEntitlements(authority, ['network.host']) : []),
+        ...[...authority.allow].filter((each) => each === 'network.host' || each === 'device'),
+      ],
     },
     outputs: readOutputs(query),
     cacheNames: readCacheNames(query),

@@ -4,6 +4,7 @@ import { arch, availableParallelism, release, totalmem } from 'node:os';
 import { hostPlatform } from '../../../oci/index.ts';
 import { parseInsecure } from '../../../registry/index.ts';
 import { version } from '../../../version.ts';
+import type { ApiHost } from '../../shared/host.ts';
 import type { Call, Route } from '../http/route.ts';
 import { isBefore, newestVersion, oldestVersion } from '../http/version.ts';
 import { listedImages } from '../images.ts';
@@ -148,6 +149,9 @@ async function info({ host, version: api }: Call) {
         ),
         Mirrors: mirrors,
       },
+      // Told since 1.46 and 1.50.
+      ...(isBefore(api, '1.46') ? {} : { CDISpecDirs: host.engine.devices.specDirs }),
+      ...(isBefore(api, '1.50') ? {} : { DiscoveredDevices: await discoveredDevices(host) }),
       NCPU: availableParallelism(),
       MemTotal: totalmem(),
       GenericResources: null,
@@ -215,4 +219,10 @@ function read(path: string): string {
   } catch {
     return '';
   }
+}
+
+/** The devices that steps can have; undefined when there are none. */
+async function discoveredDevices({ engine }: ApiHost): Promise<object[] | undefined> {
+  const devices = await engine.devices.list();
+  return devices.length === 0 ? undefined : devices.map(({ name }) => ({ Source: 'cdi', ID: name }));
 }
