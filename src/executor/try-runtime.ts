@@ -62,6 +62,7 @@ export async function tryRuntime(runtime: Runtime, host: TryHost): Promise<strin
           rlimits: [],
           oomScore: 0,
           devices: [],
+          deviceRules: [],
           terminal: false,
           hostSys: false,
           emptyNetwork: true,
