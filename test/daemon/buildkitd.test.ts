@@ -110,7 +110,9 @@ describe('buildkitd.toml', () => {
     const { daemon, buildkit } = buildkitdSetup({}, config, '/root');
     expect(daemon).toMatchObject({
       logLevel: 'debug',
-      dns: { nameservers: ['10.0.0.1'], options: ['edns0'], searchDomains: ['example.com'] },
+      network: {
+        dns: { nameservers: ['10.0.0.1'], options: ['edns0'], searchDomains: ['example.com'] },
+      },
       maxParallelism: 3,
       runtime: 'crun',
       cgroupParent: 'builds',
