@@ -28,6 +28,8 @@ const parts: Record<string, PartEntry> = {
   images: { runs: 3, load: async () => (await import('./parts/images.ts')).images },
   /** What it costs as things grow in number. */
   growth: { runs: 1, load: async () => (await import('./parts/growth.ts')).growth },
+  /** Clients' folders in and out of our daemon and of buildkitd. */
+  sync: { runs: 3, load: async () => (await import('./parts/sync.ts')).sync },
 };
 
 const args = process.argv.slice(2).filter((arg) => arg !== '--heavy');

@@ -26,7 +26,7 @@ const trees =
 /** Paths of our own, in files that are told of none else. */
 const ownPaths = /^layer\/(block-writer|convert-task)|^session\/fsutil\/listing|^fs\/sent-contents/;
 /** Node's functions on files that take no path. */
-const withoutPath = /^(f\w+Sync|close|closeSync|readSync|writeSync|constants|createReadStream)$/;
+const withoutPath = /^(f\w+Sync|close|closeSync|readSync|writeSync|writevSync|constants|createReadStream)$/;
 
 function* sources(dir) {
   if (!existsSync(dir)) return;

@@ -42,16 +42,17 @@ export async function compare<C extends { readonly name: string }>(
 
 /**
  * Medians of time and processor time, with each of ours beside the best of the others, and peaks of memory.
- * Empty without results.
+ * `servers`: also the processor time of the servers alone. Empty without results.
  */
 export function comparison(
   results: Results,
-  { ours, peers }: { ours: readonly string[]; peers: readonly string[] },
+  { ours, peers, servers }: { ours: readonly string[]; peers: readonly string[]; servers?: boolean },
 ): string {
   if (results.size === 0) return '';
   const names = [...peers, ...ours];
   const times: string[][] = [];
   const costs: string[][] = [];
+  const alone: string[][] = [];
   for (const [scenario, samples] of results) {
     const of = (name: string, pick: (sample: Sample) => number) => {
       const list = samples.get(name);
@@ -71,10 +72,12 @@ export function comparison(
       return megabytes(list === undefined ? undefined : Math.max(...list.map((sample) => sample.peak)));
     });
     costs.push([scenario, ...row((sample) => sample.cpu), ...peaks]);
+    alone.push([scenario, ...row((sample) => sample.servers ?? Number.NaN)]);
   }
   const by = ours.map((name) => `${name} ÷ ${peers.length > 1 ? 'best' : (peers[0] ?? '')}`);
   return [
     table(['time', ...names, ...by], times),
     table(['CPU', ...names, ...by, ...names.map((name) => `${name}: most memory`)], costs),
+    ...(servers === true ? [table(['CPU of the daemon alone', ...names, ...by], alone)] : []),
   ].join('\n\n');
 }

@@ -1,6 +1,6 @@
 /** What is built: folders made anew for each bench. */
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, writeFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { fresh } from '../bench.ts';
 
@@ -9,17 +9,23 @@ const files = 5000;
 /** RUN steps, then COPY of 5,000 small files in 50 folders. */
 export function manyFiles(folder: string, base: string, runs = 10): string {
   const context = fresh(join(folder, 'many-files'));
-  for (let i = 0; i < files; i++) {
-    const dir = join(context, 'src', `d${i % 50}`);
-    if (i < 50) mkdirSync(dir, { recursive: true });
-    writeFileSync(join(dir, `f${i}.txt`), `file ${i}\n${'x'.repeat(i % 2000)}\n`);
-  }
+  writeSmallFiles(context, files);
   const steps = Array.from({ length: runs }, (_, i) => `RUN echo step ${i} > /step${i}`);
   writeFileSync(join(context, 'Dockerfile'), [`FROM ${base}`, ...steps, 'COPY src /src', ''].join('\n'));
   return context;
 }
 
-/** Changes one of the 5,000 files. */
+/** `src` with small files, 100 in each folder of it. */
+export function writeSmallFiles(context: string, count: number): void {
+  const folders = count / 100;
+  for (let i = 0; i < count; i++) {
+    const dir = join(context, 'src', `d${i % folders}`);
+    if (i < folders) mkdirSync(dir, { recursive: true });
+    writeFileSync(join(dir, `f${i}.txt`), `file ${i}\n${'x'.repeat(i % 2000)}\n`);
+  }
+}
+
+/** Changes one of the small files. */
 export function changeOneFile(context: string): void {
   writeFileSync(join(context, 'src/d7/f7.txt'), `changed ${randomBytes(8).toString('hex')}\n`);
 }
@@ -32,15 +38,19 @@ export function bigFile(folder: string, base: string): string {
   return context;
 }
 
-/** Other bytes of the same kind and length. */
-export function changeBigFile(context: string): void {
+/** Other bytes of the same kind and length, or of another length in MiB. */
+export function changeBigFile(context: string, length = 200): void {
   const noise = randomBytes(1 << 20);
   const words = Buffer.from('the quick brown fox jumps over the lazy dog. '.repeat(24_000)).subarray(
     0,
     1 << 20,
   );
-  const blocks = Array.from({ length: 200 }, (_, i) => (i % 2 === 0 ? noise : words));
-  writeFileSync(join(context, 'big.bin'), Buffer.concat(blocks));
+  const file = openSync(join(context, 'big.bin'), 'w');
+  try {
+    for (let i = 0; i < length; i++) writeSync(file, i % 2 === 0 ? noise : words);
+  } finally {
+    closeSync(file);
+  }
 }
 
 /** 20 stages that do not need each other, then one that takes a file of each. */

@@ -7,6 +7,8 @@ export interface Sample {
   seconds: number;
   /** Processor time in s of the command and the servers. */
   cpu: number;
+  /** Processor time in s of the servers alone. */
+  servers?: number;
   /** Highest sum of resident memory of the command's processes and the servers', in bytes. */
   peak: number;
 }
@@ -23,7 +25,8 @@ export interface MeasureOptions {
 /** Runs a command to its end. Rejects when it fails. */
 export function measure([file = '', ...args]: readonly string[], options: MeasureOptions): Promise<Sample> {
   return new Promise((resolve, reject) => {
-    const before = cpuOf(options.servers) + endedChildrenCpu();
+    const before = cpuOf(options.servers);
+    const beforeAll = before + endedChildrenCpu();
     const started = performance.now();
     const child = spawn(file, args, {
       env: { ...process.env, ...options.env },
@@ -49,8 +52,9 @@ export function measure([file = '', ...args]: readonly string[], options: Measur
     child.once('close', (code) => {
       clearInterval(timer);
       const seconds = (performance.now() - started) / 1000;
-      const cpu = cpuOf(options.servers) + endedChildrenCpu() - before;
-      if (code === 0) resolve({ seconds, cpu, peak });
+      const after = cpuOf(options.servers);
+      const cpu = after + endedChildrenCpu() - beforeAll;
+      if (code === 0) resolve({ seconds, cpu, peak, servers: after - before });
       else reject(new Error(`${file} ${args.join(' ')} ended with ${code}:\n${output}`));
     });
   });

@@ -15,6 +15,7 @@ export {
   partOf,
   stopper,
   writeAll,
+  writeParts,
 } from './make.ts';
 export type { Mount } from './mount.ts';
 export { openView } from './open.ts';

@@ -2,7 +2,7 @@
  * Makes single files on the host: bytes, holes, nodes and attributes. All other files of fs write through these
  * functions.
  */
-import { closeSync, constants, fchmodSync, ftruncateSync, readSync, writeSync } from 'node:fs';
+import { closeSync, constants, fchmodSync, ftruncateSync, readSync, writeSync, writevSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { threadId } from 'node:worker_threads';
 import { canceled, errnoCode, fail } from '../errors/index.ts';
@@ -187,6 +187,23 @@ export function writeAll(fd: number, data: Uint8Array, position?: number): void 
     const at = position === undefined ? null : position + done;
     done += writeSync(fd, data, done, data.length - done, at);
   }
+}
+
+/** Writes parts one after the other at the file's position; returns their bytes. At most 1,024 parts at once. */
+export function writeParts(fd: number, parts: readonly Uint8Array[]): number {
+  const [only] = parts;
+  let length = 0;
+  for (const part of parts) length += part.length;
+  if (parts.length === 1 && only !== undefined) writeAll(fd, only);
+  else {
+    let done = parts.length === 0 ? 0 : writevSync(fd, parts);
+    // The rest, where the system took less.
+    for (const part of done === length ? [] : parts) {
+      if (done < part.length) writeAll(fd, part.subarray(done));
+      done = Math.max(0, done - part.length);
+    }
+  }
+  return length;
 }
 
 function copyLarge(from: number, to: number, size: number, ctx: Abortable): number {

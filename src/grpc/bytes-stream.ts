@@ -1,7 +1,7 @@
 /** A call whose messages hold nothing but bytes (the services' `BytesMessage`s), as a Node stream. */
 import { Duplex } from 'node:stream';
+import { BytesReader } from './bytes-reader.ts';
 import type { GrpcCall } from './call.ts';
-import { bytesIn, Deframer } from './frame.ts';
 import { sendInFrames } from './send-bytes.ts';
 
 /** The bytes in one message: few enough for every receiver's limit. */
@@ -22,7 +22,7 @@ interface BytesStreamOptions {
 export class BytesStream extends Duplex {
   readonly #call: GrpcCall;
   readonly #options: BytesStreamOptions;
-  readonly #frames = new Deframer();
+  readonly #reader = new BytesReader();
   /** The peer wants no more bytes; further writes are dropped. */
   #unwanted = false;
   readonly #out = {
@@ -40,9 +40,8 @@ export class BytesStream extends Duplex {
     const { stream } = call;
     stream.on('data', (chunk: Buffer) => {
       try {
-        for (const message of this.#frames.push(chunk)) {
-          const data = bytesIn(message);
-          if (data.length > 0 && !this.push(data)) stream.pause();
+        for (const part of this.#reader.push(chunk)) {
+          if (!this.push(part)) stream.pause();
         }
       } catch (err) {
         this.destroy(err as Error);
@@ -74,22 +73,17 @@ export class BytesStream extends Duplex {
   }
 
   override _write(chunk: Buffer, _: BufferEncoding, done: (err?: Error | null) => void): void {
-    this.#send(chunk, done);
+    sendInFrames([chunk], chunkSize, this.#out, done);
   }
 
   /** Small writes that have piled up (a tar's headers) are sent together. */
   override _writev(chunks: { chunk: Buffer }[], done: (err?: Error | null) => void): void {
-    const [only] = chunks;
-    this.#send(
-      chunks.length === 1 && only !== undefined
-        ? only.chunk
-        : Buffer.concat(chunks.map(({ chunk }) => chunk)),
+    sendInFrames(
+      chunks.map(({ chunk }) => chunk),
+      chunkSize,
+      this.#out,
       done,
     );
-  }
-
-  #send(chunk: Buffer, done: (err?: Error | null) => void): void {
-    sendInFrames(chunk, chunkSize, this.#out, done);
   }
 
   override _final(done: (err?: Error | null) => void): void {

@@ -32,12 +32,21 @@ export function frameHead(fields: Uint8Array, last?: { field: number; length: nu
 
 /** Makes the frame of a `BytesMessage`: a message with nothing but bytes in its field 1. */
 export function bytesFrame(data: Uint8Array): Buffer {
-  if (data.length === 0) return frame(data);
-  const before = 1 + varintLength(data.length);
-  const out = Buffer.allocUnsafe(headerLength + before + data.length);
+  return bytesFrameOf([data], data.length);
+}
+
+/** Makes the frame of a `BytesMessage` of several parts, which have `length` bytes together. */
+export function bytesFrameOf(parts: readonly Uint8Array[], length: number): Buffer {
+  if (length === 0) return frame(Buffer.alloc(0));
+  const before = 1 + varintLength(length);
+  const out = Buffer.allocUnsafe(headerLength + before + length);
   out[0] = 0;
-  out.writeUInt32BE(before + data.length, 1);
-  out.set(data, putField(out, headerLength, 1, data.length));
+  out.writeUInt32BE(before + length, 1);
+  let at = putField(out, headerLength, 1, length);
+  for (const part of parts) {
+    out.set(part, at);
+    at += part.length;
+  }
   return out;
 }
 
@@ -80,14 +89,19 @@ export function bytesIn(message: Uint8Array): Uint8Array {
 /** Divides a byte stream into messages. */
 export class Deframer {
   readonly #most: number;
+  readonly #borrowed: boolean;
   #chunks: Uint8Array[] = [];
   #length = 0;
   /** The bytes that the next message needs, with its header. */
-  #need = 5;
+  #need = headerLength;
 
-  /** `most`: the largest message accepted, in bytes. */
-  constructor(most = maxMessage) {
+  /**
+   * `most`: the largest message accepted, in bytes. `borrowed`: the memory of a chunk is only lent, until the next one is
+   * pushed; so are the messages that are parts of it.
+   */
+  constructor(most = maxMessage, { borrowed = false } = {}) {
     this.#most = most;
+    this.#borrowed = borrowed;
   }
 
   /** Whether no part of a message is left: a stream may end here. */
@@ -97,35 +111,52 @@ export class Deframer {
 
   /** Returns the messages that a chunk completes; they may be parts of the chunk. Throws `invalid` (hop `session`). */
   push(chunk: Uint8Array): Uint8Array[] {
-    if (chunk.length === 0) return [];
-    this.#chunks.push(chunk);
-    this.#length += chunk.length;
-    if (this.#length < this.#need) return [];
-    const all = this.#chunks.length === 1 ? chunk : Buffer.concat(this.#chunks);
     const messages: Uint8Array[] = [];
     let at = 0;
-    this.#need = 5;
-    while (all.length - at >= 5) {
-      if (all[at] !== 0) {
-        throw fail('invalid', 'session', 'the peer sent a compressed message, which was not agreed on');
+    // What was left of the chunks before is joined with as much of this one as completes its message.
+    while (this.#length > 0) {
+      const more = Math.min(this.#need - this.#length, chunk.length - at);
+      this.#keep(chunk.subarray(at, at + more));
+      at += more;
+      if (this.#length < this.#need) return messages;
+      const all = this.#chunks.length === 1 ? (this.#chunks[0] as Uint8Array) : Buffer.concat(this.#chunks);
+      const need = headerLength + this.#lengthAt(all, 0);
+      if (all.length < need) {
+        this.#chunks = [all];
+        this.#need = need;
+        continue;
       }
-      const length = ((all[at + 1]! << 24) | (all[at + 2]! << 16) | (all[at + 3]! << 8) | all[at + 4]!) >>> 0;
-      if (length > this.#most) {
-        throw fail(
-          'invalid',
-          'session',
-          `the peer sent a message of ${length} bytes, more than ${this.#most}`,
-        );
-      }
-      if (all.length - at < 5 + length) {
-        this.#need = 5 + length;
+      messages.push(all.subarray(headerLength));
+      this.#chunks = [];
+      this.#length = 0;
+    }
+    this.#need = headerLength;
+    while (chunk.length - at >= headerLength) {
+      const end = at + headerLength + this.#lengthAt(chunk, at);
+      if (chunk.length < end) {
+        this.#need = end - at;
         break;
       }
-      messages.push(all.subarray(at + 5, at + 5 + length));
-      at += 5 + length;
+      messages.push(chunk.subarray(at + headerLength, end));
+      at = end;
     }
-    this.#chunks = at === all.length ? [] : [all.subarray(at)];
-    this.#length = all.length - at;
+    if (at < chunk.length) this.#keep(chunk.subarray(at));
     return messages;
+  }
+
+  #keep(part: Uint8Array): void {
+    if (part.length === 0) return;
+    this.#chunks.push(this.#borrowed ? Buffer.from(part) : part);
+    this.#length += part.length;
+  }
+
+  /** Reads the length in the header at `at`. */
+  #lengthAt(all: Uint8Array, at: number): number {
+    if (all[at] !== 0) {
+      throw fail('invalid', 'session', 'the peer sent a compressed message, which was not agreed on');
+    }
+    const length = ((all[at + 1]! << 24) | (all[at + 2]! << 16) | (all[at + 3]! << 8) | all[at + 4]!) >>> 0;
+    if (length <= this.#most) return length;
+    throw fail('invalid', 'session', `the peer sent a message of ${length} bytes, more than ${this.#most}`);
   }
 }

@@ -2,19 +2,30 @@
 import type { Http2ServerResponse, ServerHttp2Stream } from 'node:http2';
 import { Duplex } from 'node:stream';
 import { beginAnswer, endAnswer } from './answer.ts';
-import { bytesIn, Deframer } from './frame.ts';
+import { BytesReader } from './bytes-reader.ts';
 import { sendInFrames } from './send-bytes.ts';
 import { OK, statusOf } from './status.ts';
 
 /** The bytes in one message: few enough for every client's limit. */
 const chunkSize = 1 << 20;
 
-/** The bytes in the messages of both directions, with back-pressure in both. Destroying it ends the call. */
+/** The bytes that are joined to one piece at most, and the memory for them that is taken at first. */
+const mostJoined = 256 << 10;
+const smallestJoined = 64 << 10;
+
+/**
+ * The bytes in the messages of both directions, with back-pressure in both. Destroying it ends the call. Whoever listens
+ * to `data` has a piece's memory for the time of the event alone: HTTP/2 on top of it copies it.
+ */
 export class ServedBytesStream extends Duplex {
   readonly #call: ServerHttp2Stream;
   readonly #response: Http2ServerResponse;
-  readonly #frames = new Deframer();
+  readonly #reader = new BytesReader();
+  /** The bytes of this turn of the event loop. */
   #came: Uint8Array[] = [];
+  #size = 0;
+  /** Memory in which they are joined. */
+  #joined: Buffer | undefined;
   #begun = false;
   /** Whether the client has ended its side. BuildKit's Go client misreads any message after that, and complains. */
   #over = false;
@@ -46,11 +57,12 @@ export class ServedBytesStream extends Duplex {
 
   #take(chunk: Buffer): void {
     try {
-      for (const message of this.#frames.push(chunk)) {
-        const data = bytesIn(message);
+      for (const part of this.#reader.push(chunk)) {
         // The bytes of one turn of the event loop are passed on in one piece, since clients send a message for every
         // few bytes.
-        if (data.length > 0 && this.#came.push(data) === 1) setImmediate(() => this.#flush());
+        if (this.#came.push(part) === 1) setImmediate(() => this.#flush());
+        this.#size += part.length;
+        if (this.#size >= mostJoined) this.#flush();
       }
     } catch (err) {
       this.destroy(err as Error);
@@ -59,9 +71,27 @@ export class ServedBytesStream extends Duplex {
 
   #flush(): void {
     const came = this.#came;
-    if (came.length === 0 || this.destroyed) return;
+    const size = this.#size;
+    if (size === 0 || this.destroyed) return;
     this.#came = [];
-    if (!this.push(came.length === 1 ? came[0] : Buffer.concat(came))) this.#call.pause();
+    this.#size = 0;
+    if (!this.push(came.length === 1 ? came[0] : this.#join(came, size))) this.#call.pause();
+    // A reader that listens has copied the bytes by now, as Node's HTTP/2 does; else they wait, and stay as they are.
+    if (this.readableLength > 0) this.#joined = undefined;
+  }
+
+  /** Joins parts in memory that is used again: memory for each would be cleared away at great cost. */
+  #join(parts: readonly Uint8Array[], size: number): Buffer {
+    if (this.#joined === undefined || this.#joined.length < size) {
+      this.#joined = Buffer.allocUnsafeSlow(Math.max(size, smallestJoined));
+    }
+    const joined = this.#joined;
+    let at = 0;
+    for (const part of parts) {
+      joined.set(part, at);
+      at += part.length;
+    }
+    return joined.subarray(0, size);
   }
 
   override _read(): void {
@@ -69,15 +99,16 @@ export class ServedBytesStream extends Duplex {
   }
 
   override _write(chunk: Buffer, _: BufferEncoding, done: () => void): void {
-    this.#send(chunk, done);
+    sendInFrames([chunk], chunkSize, this.#out, done);
   }
 
   override _writev(chunks: { chunk: Buffer }[], done: () => void): void {
-    this.#send(Buffer.concat(chunks.map(({ chunk }) => chunk)), done);
-  }
-
-  #send(bytes: Buffer, done: () => void): void {
-    sendInFrames(bytes, chunkSize, this.#out, done);
+    sendInFrames(
+      chunks.map(({ chunk }) => chunk),
+      chunkSize,
+      this.#out,
+      done,
+    );
   }
 
   override _destroy(err: Error | null, done: (err: Error | null) => void): void {

@@ -5,6 +5,7 @@
 import type { MessagePort } from 'node:worker_threads';
 import { canceled, fail } from '../errors/index.ts';
 import { orAbort } from '../flow/index.ts';
+import { notePassed } from './large-stream.ts';
 import { type PlainError, packError, taskError } from './wire.ts';
 
 type Message =
@@ -76,7 +77,10 @@ export async function sendStream(
 ): Promise<void> {
   const sender = new PortSender(port);
   const pump = async () => {
-    for await (const chunk of source) await sender.write(chunk);
+    for await (const chunk of source) {
+      notePassed(chunk.length);
+      await sender.write(chunk);
+    }
   };
   try {
     await orAbort(pump(), signal);

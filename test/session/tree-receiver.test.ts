@@ -73,7 +73,7 @@ test('hostile lists', () => {
               ...{ uid: 0, gid: 0, devmajor: 0, devminor: 0, xattrs: [] },
             };
             if (!receiver.stat(id, stat)) continue;
-            receiver.data(id, Buffer.from('evil'));
+            receiver.data(id, [Buffer.from('evil')]);
             receiver.dataEnd(id);
           }
           receiver.statsEnd();
@@ -103,7 +103,7 @@ test('careful: a file stays until the new one is whole, and a FIFO is not replac
   });
   const broken = new TreeReceiver(dir, { mode: 'merge', owners: false, careful: true });
   expect(broken.stat(0, stat('a'))).toBe(true);
-  broken.data(0, Buffer.from('n'));
+  broken.data(0, [Buffer.from('n')]);
   expect(() => broken.stat(1, stat('pipe'))).toThrow('pipe is not replaced: it is a FIFO');
   broken.abort();
   expect(readdirSync(dir).toSorted()).toEqual(['a', 'pipe']);
@@ -111,7 +111,7 @@ test('careful: a file stays until the new one is whole, and a FIFO is not replac
   const whole = new TreeReceiver(dir, { mode: 'merge', owners: false, careful: true });
   whole.stat(0, stat('a'));
   whole.statsEnd();
-  whole.data(0, Buffer.from('new'));
+  whole.data(0, [Buffer.from('new')]);
   whole.dataEnd(0);
   whole.finish();
   expect(readFileSync(join(dir, 'a'), 'utf8')).toBe('new');

@@ -30,7 +30,7 @@ import type { AdmitCall, GrpcAcceptor } from '../shared/grpc.ts';
 import type { ApiHost } from '../shared/host.ts';
 import { callerKey, methodRules } from './caller.ts';
 import type { RawMethod } from './raw.ts';
-import { type BuildkitOptions, type BuildkitServices, buildkitServices } from './services.ts';
+import { type BuildkitOptions, type BuildkitServices, buildkitServices, sessionPath } from './services.ts';
 
 /** Serves Control, LLBBridge, health, reflection and trace export. `close` ends the calls under way. */
 export async function buildkitApi(host: ApiHost, options: BuildkitOptions = {}): Promise<GrpcAcceptor> {
@@ -86,7 +86,10 @@ function grpcServer({ routes, raw, close: onClose }: BuildkitServices): GrpcAcce
       const method = methods.get(path) as DescMethod;
       const owner = identityKey(caller.identity);
       if (Object.hasOwn(raw, path)) {
-        held.count(request.stream as ServerHttp2Stream, owner, method.methodKind !== 'bidi_streaming');
+        // A session's bytes go on as they come: none of its messages is held.
+        if (path !== sessionPath) {
+          held.count(request.stream as ServerHttp2Stream, owner, method.methodKind !== 'bidi_streaming');
+        }
         return await (raw[path] as RawMethod)(request, response, caller);
       }
       // A message to the methods that are open to all is 4 KiB at most.

@@ -45,6 +45,9 @@ export interface BuildkitOptions {
   history?: { maxEntries?: number; maxAge?: number };
 }
 
+/** The call that carries a client's session. */
+export const sessionPath = '/moby.buildkit.v1.Control/Session';
+
 export interface BuildkitServices {
   routes(router: ConnectRouter): void;
   /** The methods that get the bytes of messages rather than messages, by path. */
@@ -78,7 +81,7 @@ export async function buildkitServices(host: ApiHost, options: BuildkitOptions):
     },
     raw: {
       '/moby.buildkit.v1.Control/Status': statusMethod({ jobs, history }),
-      '/moby.buildkit.v1.Control/Session': (request, response, { identity }) => {
+      [sessionPath]: (request, response, { identity }) => {
         const owner = identityKey(identity);
         sessionOverCall(host.sessions, request, response, { signal: closing.signal, owner });
       },

@@ -1,6 +1,7 @@
 /** Joins an HTTP/2 stream, of a client or a server, to a worker task that speaks a protocol on its bytes. */
 import type { Http2Stream } from 'node:http2';
 import { MessageChannel, type MessagePort } from 'node:worker_threads';
+import { notePassed } from '../../workers/index.ts';
 import { MainPipe } from './port.ts';
 
 /**
@@ -23,12 +24,13 @@ export async function bridge<T>(
       writing++;
       const out = () => {
         sent += bytes.length;
+        notePassed(bytes.length);
         onBytes?.(received, sent);
         done();
         if (--writing === 0) quiet?.();
       };
       if (stream.destroyed || stream.closed) out();
-      else stream.write(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length), out);
+      else stream.write(bytes, out);
     },
     pause: () => stream.pause(),
     resume: () => stream.resume(),
@@ -37,6 +39,7 @@ export async function bridge<T>(
   stream.on('data', (chunk: Buffer) => {
     received += chunk.length;
     pipe.push(chunk);
+    notePassed(chunk.length);
     onBytes?.(received, sent);
   });
   ended.then(

@@ -14,9 +14,9 @@ export class PacketWriter {
     return this.#at;
   }
 
-  /** The written bytes, in memory of their own that may be handed to another thread. */
-  take(): Uint8Array<ArrayBuffer> {
-    const bytes = new Uint8Array(this.#buffer.subarray(0, this.#at));
+  /** The written bytes. They are good until more is written. */
+  take(): Uint8Array {
+    const bytes = this.#buffer.subarray(0, this.#at);
     this.#at = 0;
     return bytes;
   }
@@ -67,6 +67,36 @@ export class PacketWriter {
     this.#number(3, id);
     this.#bytes(4, bytes);
     this.#end(start);
+  }
+
+  /**
+   * Writes a part of a file, of at most `most` bytes, which `read` puts into the buffer at an offset. Returns how many
+   * bytes there were, as `read` does; without any, nothing is written.
+   */
+  dataFrom(id: number, most: number, read: (buffer: Buffer, at: number) => number): number {
+    this.#reserve(most);
+    const start = this.#begin();
+    this.#number(1, DATA);
+    this.#number(3, id);
+    const head = this.#at;
+    this.#varint((4 << 3) | 2);
+    this.#varint(most);
+    const length = read(this.#buffer, this.#at);
+    if (length === most) this.#at += length;
+    else if (length === 0) {
+      this.#at = start;
+      return 0;
+    } else {
+      // The length may now take fewer bytes.
+      const from = this.#at;
+      this.#at = head;
+      this.#varint((4 << 3) | 2);
+      this.#varint(length);
+      this.#buffer.copyWithin(this.#at, from, from + length);
+      this.#at += length;
+    }
+    this.#end(start);
+    return length;
   }
 
   fin(): void {

@@ -5,20 +5,68 @@
 import type { MessagePort } from 'node:worker_threads';
 import { canceled } from '../../errors/index.ts';
 import { type PlainError, packError, taskError } from '../../workers/index.ts';
+import { type RingPart, RingReader, RingWriter } from './ring.ts';
 
-/** A message to the worker. `sent` is the number of the worker's bytes that are on the wire. */
-type ToWorker = { bytes: Uint8Array } | { end: true } | { error: PlainError } | { sent: number };
-/** A message from the worker. `taken` is the number of bytes that the worker has dealt with. */
-type FromWorker = { bytes: Uint8Array } | { taken: number };
+/**
+ * A batch of bytes for the other side: a part of its sender's ring, or bytes of their own when the ring is full. The
+ * other side answers each with `done`, in order.
+ */
+type Batch = { part: RingPart } | { bytes: Uint8Array };
+type NewRing = { ring: SharedArrayBuffer };
+/** `ring` is the memory of the parts that follow; `done`: a batch was dealt with. */
+type ToWorker = Batch | NewRing | { done: true } | { end: true } | { error: PlainError };
+type FromWorker = Batch | NewRing | { done: true };
 
 /** How many bytes for the worker may be out before no more is read from the connection. */
 const maxAhead = 4 << 20;
 /** How many bytes of the worker's may be out before it waits. */
 const maxUnsent = 2 << 20;
+/** The bytes of a batch for the worker, after which it is told of them at once. */
+const fullBatch = 256 << 10;
+
+/** One side's batches on their way. */
+class Sending {
+  /** The bytes that are out. */
+  ahead = 0;
+  readonly #port: MessagePort;
+  readonly #ring: RingWriter;
+  readonly #out: { length: number; inRing: boolean }[] = [];
+
+  constructor(port: MessagePort, most: number) {
+    this.#port = port;
+    this.#ring = new RingWriter(most, (ring) => port.postMessage({ ring }));
+  }
+
+  /** Sends chunks, which are copied. */
+  send(chunks: readonly Uint8Array[], length: number): void {
+    const part = this.#ring.write(chunks, length);
+    this.ahead += length;
+    this.#out.push({ length, inRing: part !== undefined });
+    if (part !== undefined) {
+      this.#port.postMessage({ part } satisfies Batch);
+      return;
+    }
+    const bytes = new Uint8Array(length);
+    let at = 0;
+    for (const chunk of chunks) {
+      bytes.set(chunk, at);
+      at += chunk.length;
+    }
+    this.#port.postMessage({ bytes } satisfies Batch, [bytes.buffer]);
+  }
+
+  /** Notes that the oldest batch was dealt with. */
+  done(): void {
+    const batch = this.#out.shift();
+    if (batch === undefined) return;
+    this.ahead -= batch.length;
+    if (batch.inRing) this.#ring.free();
+  }
+}
 
 /** The connection's side of a pipe. */
 interface Wire {
-  /** Sends bytes to the peer; `sent` is called when they are out. */
+  /** Sends bytes to the peer; `sent` is called when they are out. The memory of the bytes is free for others then. */
   write(bytes: Uint8Array, sent: () => void): void;
   pause(): void;
   resume(): void;
@@ -28,38 +76,36 @@ interface Wire {
 export class MainPipe {
   readonly #port: MessagePort;
   readonly #wire: Wire;
+  readonly #sending: Sending;
+  readonly #ring = new RingReader();
   #batch: Uint8Array[] = [];
   #batched = 0;
-  #ahead = 0;
   #paused = false;
   #scheduled = false;
 
   constructor(port: MessagePort, wire: Wire) {
     this.#port = port;
     this.#wire = wire;
+    this.#sending = new Sending(port, maxAhead + 2 * fullBatch);
     port.on('message', (message: FromWorker) => {
-      if ('bytes' in message) {
-        const { length } = message.bytes;
-        wire.write(message.bytes, () => this.#post({ sent: length }));
-        return;
+      if ('ring' in message) this.#ring.use(message.ring);
+      else if ('done' in message) this.#done();
+      else {
+        const bytes = 'part' in message ? this.#ring.read(message.part) : message.bytes;
+        wire.write(bytes, () => this.#post({ done: true }));
       }
-      this.#ahead -= message.taken;
-      if (!this.#paused || this.#ahead > maxAhead / 2) return;
-      this.#paused = false;
-      wire.resume();
     });
   }
 
-  /** Takes bytes from the peer. */
+  /** Takes bytes from the peer, whose memory must stay as it is until the next turn of the event loop. */
   push(chunk: Uint8Array): void {
     this.#batch.push(chunk);
     this.#batched += chunk.length;
-    this.#ahead += chunk.length;
-    if (!this.#paused && this.#ahead > maxAhead) {
+    if (!this.#paused && this.#sending.ahead + this.#batched > maxAhead) {
       this.#paused = true;
       this.#wire.pause();
     }
-    if (this.#batched >= 512 * 1024) this.#flush();
+    if (this.#batched >= fullBatch) this.#flush();
     else if (!this.#scheduled) {
       // All that one turn of the event loop brings goes in one message.
       this.#scheduled = true;
@@ -84,17 +130,18 @@ export class MainPipe {
     this.#port.close();
   }
 
+  #done(): void {
+    this.#sending.done();
+    if (!this.#paused || this.#sending.ahead > maxAhead / 2) return;
+    this.#paused = false;
+    this.#wire.resume();
+  }
+
   #flush(): void {
     if (this.#batched === 0) return;
-    const bytes = new Uint8Array(this.#batched);
-    let at = 0;
-    for (const chunk of this.#batch) {
-      bytes.set(chunk, at);
-      at += chunk.length;
-    }
+    this.#sending.send(this.#batch, this.#batched);
     this.#batch = [];
     this.#batched = 0;
-    this.#port.postMessage({ bytes } satisfies ToWorker, [bytes.buffer]);
   }
 
   #post(message: ToWorker): void {
@@ -113,10 +160,11 @@ export function joinPorts(one: MessagePort, two: MessagePort): [MainPipe, MainPi
   const pipe = (port: MessagePort, at: 0 | 1): MainPipe =>
     new MainPipe(port, {
       write(bytes, sent) {
+        // The other side has copied them before the next turn.
         pipes[1 - at]!.push(bytes);
         const to = sides[at === 0 ? 1 : 0];
         if (to.full) to.held.push(sent);
-        else sent();
+        else setImmediate(sent);
       },
       pause() {
         sides[at].full = true;
@@ -133,16 +181,19 @@ export function joinPorts(one: MessagePort, two: MessagePort): [MainPipe, MainPi
 /** On the worker: the other end. */
 export class WorkerPipe {
   readonly #port: MessagePort;
-  readonly #queue: ToWorker[] = [];
-  #unsent = 0;
+  readonly #queue: Exclude<ToWorker, { done: true }>[] = [];
+  readonly #sending: Sending;
+  readonly #ring = new RingReader();
   #closed = false;
-  #taken = 0;
+  /** Whether the caller has a batch that was not answered yet. */
+  #lent = false;
   #wake: (() => void) | undefined;
 
   constructor(port: MessagePort) {
     this.#port = port;
+    this.#sending = new Sending(port, 2 * maxUnsent);
     port.on('message', (message: ToWorker) => {
-      if ('sent' in message) this.#unsent -= message.sent;
+      if ('done' in message) this.#sending.done();
       else this.#queue.push(message);
       this.#wake?.();
     });
@@ -153,12 +204,12 @@ export class WorkerPipe {
   }
 
   /**
-   * The peer's next bytes; undefined when it sends nothing more. To ask means that the bytes before are dealt with.
-   * Throws the connection's failure, or `canceled` when the main thread gave up.
+   * The peer's next bytes; undefined when it sends nothing more. To ask means that the bytes before are dealt with: their
+   * memory gets others. Throws the connection's failure, or `canceled` when the main thread gave up.
    */
   async next(): Promise<Uint8Array | undefined> {
-    if (this.#taken > 0) this.#port.postMessage({ taken: this.#taken } satisfies FromWorker);
-    this.#taken = 0;
+    if (this.#lent) this.#port.postMessage({ done: true } satisfies FromWorker);
+    this.#lent = false;
     for (;;) {
       const message = this.#queue.shift();
       if (message === undefined) {
@@ -166,23 +217,25 @@ export class WorkerPipe {
         await this.#woken();
         continue;
       }
+      if ('ring' in message) {
+        this.#ring.use(message.ring);
+        continue;
+      }
       if ('error' in message) throw taskError(message.error);
-      if (!('bytes' in message)) return undefined;
-      this.#taken = message.bytes.length;
-      return message.bytes;
+      if ('end' in message) return undefined;
+      this.#lent = true;
+      return 'part' in message ? this.#ring.read(message.part) : message.bytes;
     }
   }
 
-  /** Hands bytes over without waiting. Their memory goes with them. */
-  send(bytes: Uint8Array<ArrayBuffer>): void {
-    if (bytes.length === 0) return;
-    this.#unsent += bytes.length;
-    this.#port.postMessage({ bytes } satisfies FromWorker, [bytes.buffer]);
+  /** Hands bytes over without waiting. They are copied. */
+  send(bytes: Uint8Array): void {
+    if (bytes.length > 0) this.#sending.send([bytes], bytes.length);
   }
 
   /** Waits until the peer has taken most of the sent bytes. Throws as `next` does when it never will. */
   async room(): Promise<void> {
-    while (this.#unsent > maxUnsent) {
+    while (this.#sending.ahead > maxUnsent) {
       if (this.#closed) throw canceled('the connection was given up');
       const broken = this.#queue.find((message) => 'error' in message);
       if (broken !== undefined && 'error' in broken) throw taskError(broken.error);

@@ -2,7 +2,7 @@
 import type { MessagePort } from 'node:worker_threads';
 import { canceled, DrydockError, errnoCode, fail, toDrydockError, withoutPaths } from '../../errors/index.ts';
 import { readContents, writeContents } from '../../fs/index.ts';
-import { Deframer } from '../../grpc/index.ts';
+import { Deframer, maxMessage } from '../../grpc/index.ts';
 import { mkdirSync, realpathSync } from '../../linux/index.ts';
 import type { TaskContext } from '../../workers/index.ts';
 import { ContentsTaker } from './contents.ts';
@@ -14,6 +14,9 @@ import { readPacket } from './packet-reader.ts';
 import { PacketWriter } from './packet-writer.ts';
 import { WorkerPipe } from './port.ts';
 import { type ReceiveOptions, TreeReceiver } from './tree-receiver.ts';
+
+/** The parts of a file that are written in one go; Linux takes 1,024. */
+const mostParts = 256;
 
 interface ReceiveArgs extends ReceiveOptions {
   /** The folder on this host. It is made when it is missing. */
@@ -94,7 +97,7 @@ class Receiver {
   readonly #dest: string;
   readonly #args: ReceiveArgs;
   readonly #out: PacketWriter;
-  readonly #messages = new Deframer();
+  readonly #messages = new Deframer(maxMessage, { borrowed: true });
   #known: Listing | undefined;
   /** How many bytes of the known list have come again. */
   #matched = 0;
@@ -108,6 +111,8 @@ class Receiver {
   #oldStamp: string | undefined;
   #metadata: MetadataOnly | undefined;
   #number = 0;
+  /** Bytes of one file that have come and are not written. */
+  readonly #run: { id: number; parts: Uint8Array[] } = { id: 0, parts: [] };
 
   constructor(dest: string, args: ReceiveArgs, out: PacketWriter) {
     this.#dest = dest;
@@ -178,6 +183,8 @@ class Receiver {
   #read(batch: Uint8Array): boolean {
     for (const message of this.#messages.push(batch)) {
       const packet = readPacket(message);
+      if (packet.type === DATA && packet.data.length > 0 && this.#joins(packet)) continue;
+      this.#write();
       if (packet.type === ERR) {
         const said = Buffer.from(packet.data).toString('utf8').slice(0, 2000);
         throw fail('unavailable', 'session', `the peer could not send its files: ${said}`);
@@ -188,6 +195,7 @@ class Receiver {
       }
       this.#file(packet, message);
     }
+    this.#write();
     const tree = this.#tree;
     if (!this.finished && tree?.complete === true) {
       this.finished = true;
@@ -198,6 +206,23 @@ class Receiver {
     return false;
   }
 
+  /** Takes the next bytes of the file that the bytes before are of. */
+  #joins({ id, data }: Packet): boolean {
+    const { parts } = this.#run;
+    if (parts.length === 0 || parts.length === mostParts || this.#run.id !== id) return false;
+    parts.push(data);
+    return true;
+  }
+
+  /** Writes the bytes that have come for one file, in one go. */
+  #write(): void {
+    const { id, parts } = this.#run;
+    if (parts.length === 0) return;
+    this.#run.parts = [];
+    this.#tree?.data(id, parts);
+    for (const part of parts) this.#contents?.data(id, part);
+  }
+
   #file(packet: Packet, message: Uint8Array): void {
     if (packet.type !== DATA && packet.type !== STAT) return;
     if (this.finished && this.#tree === undefined) {
@@ -206,8 +231,8 @@ class Receiver {
     const tree = this.#begun();
     if (packet.type === DATA) {
       if (packet.data.length > 0) {
-        tree.data(packet.id, packet.data);
-        this.#contents?.data(packet.id, packet.data);
+        this.#run.id = packet.id;
+        this.#run.parts.push(packet.data);
       } else {
         tree.dataEnd(packet.id);
         this.#contents?.end(packet.id);

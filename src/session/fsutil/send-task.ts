@@ -11,7 +11,7 @@ import {
   type ViewSpec,
   walkSelected,
 } from '../../fs/index.ts';
-import { Deframer } from '../../grpc/index.ts';
+import { Deframer, maxMessage } from '../../grpc/index.ts';
 import { closeFd, major, minor } from '../../linux/index.ts';
 import type { TaskContext } from '../../workers/index.ts';
 import { goMode } from './mode.ts';
@@ -46,6 +46,7 @@ export interface Sent {
 /** Bytes per DATA packet, few enough for every receiver's limit on messages. */
 const chunkSize = 128 * 1024;
 const flushAt = 256 * 1024;
+const nothing = new Uint8Array(0);
 
 /**
  * Sends the trees. Throws `unavailable` (hop `session`) when the peer goes away or reports a failure, and the errors of
@@ -76,7 +77,6 @@ class Sender {
   readonly #out = new PacketWriter();
   /** The files that may be asked for, by their place in the list. */
   readonly #files = new Map<number, FsEntry>();
-  readonly #chunk = Buffer.allocUnsafe(chunkSize);
 
   constructor(pipe: WorkerPipe, args: SendArgs, ctx: TaskContext) {
     this.#pipe = pipe;
@@ -93,7 +93,7 @@ class Sender {
 
   /** Answers requests until the peer has all files it wants. */
   async serve(): Promise<void> {
-    const messages = new Deframer();
+    const messages = new Deframer(maxMessage, { borrowed: true });
     for (;;) {
       const batch = await this.#pipe.next();
       if (batch === undefined)
@@ -179,6 +179,7 @@ class Sender {
       throw fail('invalid', 'session', `the peer asked for file ${id}, which there is not`);
     this.#files.delete(id);
     let fd: number;
+    let sent = 0;
     try {
       fd = openEntry(entry);
     } catch (cause) {
@@ -186,26 +187,29 @@ class Sender {
     }
     try {
       for (;;) {
-        let n: number;
-        try {
-          n = readSync(fd, this.#chunk, 0, chunkSize, null);
-        } catch (cause) {
-          throw unreadable(entry, cause);
-        }
-        if (n > 0) this.#out.data(id, this.#chunk.subarray(0, n));
-        this.bytes += n;
+        // One byte more than there are tells the end. A file that has grown meanwhile is sent as it is now.
+        const most = sent > entry.size ? chunkSize : Math.min(chunkSize, entry.size + 1 - sent);
+        const n = this.#out.dataFrom(id, most, (buffer, at) => {
+          try {
+            return readSync(fd, buffer, at, most, null);
+          } catch (cause) {
+            throw unreadable(entry, cause);
+          }
+        });
+        sent += n;
         if (this.#out.size >= flushAt) {
           this.#flush();
           if (this.#ctx.aborted()) throw canceled();
           await this.#pipe.room();
         }
         // A short read of a regular file is its end.
-        if (n < chunkSize) break;
+        if (n < most) break;
       }
+      this.bytes += sent;
     } finally {
       closeFd(fd);
     }
-    this.#out.data(id, this.#chunk.subarray(0, 0));
+    this.#out.data(id, nothing);
   }
 
   #flush(): void {

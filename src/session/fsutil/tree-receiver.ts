@@ -16,7 +16,7 @@ import {
   lstatHost,
   makeNode,
   partOf,
-  writeAll,
+  writeParts,
 } from '../../fs/index.ts';
 import {
   chmodSync,
@@ -233,8 +233,8 @@ export class TreeReceiver {
     this.#ended = true;
   }
 
-  /** Takes bytes of a file that was asked for. */
-  data(id: number, bytes: Uint8Array): void {
+  /** Takes bytes of a file that was asked for, in one or more parts. */
+  data(id: number, parts: readonly Uint8Array[]): void {
     const file = this.#pending.get(id);
     if (file === undefined) throw refused(`it sent data of file ${id}, which was not asked for`);
     if (file.fd === undefined) {
@@ -242,8 +242,7 @@ export class TreeReceiver {
       file.fd = createFile(file.at, permissionsOf(file.stat.mode), this.#nursery);
       this.#open++;
     }
-    writeAll(file.fd, bytes);
-    this.bytes += bytes.length;
+    this.bytes += writeParts(file.fd, parts);
   }
 
   /** Says that a file has come whole. */
