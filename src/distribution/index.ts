@@ -1,4 +1,5 @@
 /** Images and blobs between a store and a registry: finds, fetches, reads and remembers them. */
+export { type AttestationChain, attestationChain } from './attestation-chain.ts';
 export {
   aboutOf,
   attestationEntries,

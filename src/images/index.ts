@@ -2,7 +2,7 @@
 export { ensureLayer, storedLayers } from './blobs.ts';
 export { imageHistory } from './history.ts';
 export { importTar } from './import.ts';
-export { inspectImage } from './inspect.ts';
+export { inspectImage, inspectPlatform } from './inspect.ts';
 export { type ImageSummary, imageSize, listImages } from './list.ts';
 export { checkLoadedPlatform, loadImages } from './load.ts';
 export { checkNewName, nameImage } from './name.ts';
@@ -10,5 +10,6 @@ export { pullImage } from './pull.ts';
 export { type PushedLayer, pushImage } from './push.ts';
 export { type Removed, removeImage, removeNameless, removePlatforms, removeRecords } from './remove.ts';
 export { saveImages } from './save.ts';
+export { imageStatements } from './statements.ts';
 export { tagImage } from './tag.ts';
 export { toldNames } from './told-names.ts';

@@ -1,6 +1,6 @@
 /** `drydock inspect`: describes an image in the JSON form of `docker inspect`. */
-import { findImage, type StoredImage } from '../distribution/index.ts';
-import type { ContainerConfig, Descriptor, Digest } from '../oci/index.ts';
+import { findImage, imageFor, type StoredImage, storedImages } from '../distribution/index.ts';
+import type { ContainerConfig, Descriptor, Digest, Platform } from '../oci/index.ts';
 import type { Store } from '../store/index.ts';
 import { imageSize } from './list.ts';
 import { toldNames } from './told-names.ts';
@@ -26,6 +26,18 @@ interface ImageInspect {
   RootFS: { Type: 'layers'; Layers: Digest[] };
   Metadata: { LastTagTime: string };
   Descriptor: Descriptor;
+}
+
+/** Inspects one platform of an image. Throws as `findImage` does, and `not-found` when it is not here for the platform. */
+export async function inspectPlatform(
+  store: Store,
+  nameOrId: string,
+  platform: Platform,
+): Promise<ImageInspect> {
+  const { record } = await findImage(store, nameOrId);
+  const images = await storedImages(store, record.name, record.target, platform);
+  const image = imageFor(platform, images, nameOrId);
+  return { ...(await inspectImage(store, nameOrId, image)), Descriptor: image.manifest };
 }
 
 /** Inspects the host's platform of an image, or `chosen` of its images. Throws as `findImage` does. */

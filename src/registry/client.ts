@@ -23,6 +23,7 @@ import { readBody } from './http.ts';
 import { checkLogin } from './login.ts';
 import { acceptedManifests, checkManifest, type FetchedManifest, maxManifest } from './manifest.ts';
 import { type Mirror, parseMirror, placesOf, type RepositoryPlace } from './mirrors.ts';
+import { listReferrers, type Referrer } from './referrers.ts';
 import { listTags } from './tags.ts';
 import { purposeOf, Transport } from './transport.ts';
 import { pushBlob, type UploadSource } from './upload.ts';
@@ -182,6 +183,17 @@ export class RegistryClient {
   async tags(ref: string, ctx: RegistryContext = {}): Promise<string[]> {
     const { domain, path } = parseReference(ref);
     return listTags(this.#transport, domain, path, ctx);
+  }
+
+  /**
+   * The manifests that refer to the manifest of a reference's digest; none when the registry knows of none. Throws
+   * `invalid` for a reference without a digest.
+   */
+  async referrers(ref: string, ctx: RegistryContext = {}): Promise<Referrer[]> {
+    const parsed = parseReference(ref);
+    const { digest } = parsed;
+    if (digest === undefined) throw fail('invalid', 'registry', `${ref} has no digest`);
+    return this.#fromAny(parsed, (place) => listReferrers(this.#transport, place, digest, ctx));
   }
 
   /**

@@ -4,3 +4,4 @@ export { RegistryClient } from './client.ts';
 export { endpointOf } from './hosts.ts';
 export { HttpPool, type HttpResponse } from './http.ts';
 export { parseInsecure } from './insecure.ts';
+export type { Referrer } from './referrers.ts';

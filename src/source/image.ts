@@ -43,6 +43,10 @@ interface ResolvedConfig {
   digest: Digest;
   config: ImageConfig;
   manifest?: Descriptor;
+  /** What its name leads to: the manifest itself or an index. */
+  target: Descriptor;
+  /** Whether only the store was asked. */
+  local: boolean;
 }
 
 /**
@@ -62,7 +66,8 @@ export async function resolveImageConfig(
     const layout = await ImageLayout.open(store, options.ociLayoutStore, { session, signal });
     const target = await layout.target(parseReference(name));
     const found = await readDocuments(store, layout, target, platform, lease);
-    return { ref: name, digest: target.digest, config: found.config, manifest: found.manifest };
+    const { config, manifest } = found;
+    return { ref: name, digest: target.digest, config, manifest, target, local: false };
   }
   const credentials = (host: string) => session.credentials(host);
   const { pins } = options;
@@ -76,8 +81,8 @@ export async function resolveImageConfig(
   });
   pins?.tell(`docker-image://${normalizeName(name)}`, found.target.digest);
   if (found.local) await holdChain(store, lease, layerChain(found));
-  const { target, config, manifest } = found;
-  return { ref: found.ref, digest: target.digest, config, manifest };
+  const { target, config, manifest, local } = found;
+  return { ref: found.ref, digest: target.digest, config, manifest, target, local };
 }
 
 /** The LLB source `docker-image://`. */

@@ -384,6 +384,12 @@ RUN --mount=type=secret,id=TOKEN,required=true cat /run/secrets/TOKEN > /t
     expect(await files('--attest=type=sbom,format=cyclonedx')).toEqual(['sbom.cdx.json', 'var']);
     expect(await files('--build-arg=BUILDKIT_ATTEST_SBOM=')).toEqual(['sbom.spdx.json', 'var']);
     expect(await files('--sbom=false', '--build-arg=BUILDKIT_ATTEST_SBOM=')).toEqual(['var']);
+    await cli.ok(['build', '-q', '-t', 'listed', '--sbom=true', '--provenance=mode=min', dir]);
+    const { stdout } = await cli.ok(['inspect', '--attestations', 'listed']);
+    expect(JSON.parse(stdout)).toMatchObject([
+      { PredicateType: 'https://spdx.dev/Document', Statement: { predicate: { spdxVersion: 'SPDX-2.3' } } },
+      { PredicateType: 'https://slsa.dev/provenance/v1' },
+    ]);
     const wrong = [
       ['--sbom=true --attest=type=sbom', 'the sbom is asked for twice'],
       ['--sbom=format=xml', 'format=xml cannot be'],

@@ -230,6 +230,7 @@ RUN --mount=type=ssh,required ssh-add -l > /keys
     await ok('build', '-q', '-t', 'img:1', dir);
     await ok('tag', 'img:1', 'img:2');
     expect((await ok('images', 'img')).stdout).toMatch(/^img +1 +[0-9a-f]{12} +.*\nimg +2 /m);
+    expect(JSON.parse((await ok('inspect', '--attestations', 'img:2')).stdout)).toEqual([]);
     const [details] = JSON.parse((await ok('inspect', 'img:2')).stdout);
     expect(details.RepoTags).toContain('img:2');
     const tar = join(cli.dir, 'img.tar');

@@ -161,6 +161,43 @@ onStores('an image with a provenance', (store) => {
     expect(inspected.Descriptor.digest).toBe(target);
   });
 
+  test('GET /images/{name}/attestations: the statements, of a platform, of some types, whole or not', async () => {
+    const context = mkdtempSync(join(daemon.dir, 'context-'));
+    writeFileSync(join(context, 'Dockerfile'), 'FROM scratch\nCOPY Dockerfile /\n');
+    const platforms = ['linux/amd64', 'linux/arm64'];
+    await build({ context, engine, tags: ['both:1'], platforms, provenance: { mode: 'min' }, sbom: true });
+    const ask = async (query: string) => {
+      const answer = await daemon.ask('GET', `/images/both:1/attestations?${query}`);
+      return { status: answer.status, found: answer.json<Record<string, never>[]>() };
+    };
+    const spdx = 'https://spdx.dev/Document';
+    const { found } = await ask('');
+    expect(found).toEqual(
+      [spdx, ...one].map((PredicateType) => ({
+        PredicateType,
+        Descriptor: expect.objectContaining({
+          mediaType: 'application/vnd.in-toto+json',
+          annotations: { 'in-toto.io/predicate-type': PredicateType },
+        }),
+      })),
+    );
+    const arm = encodeURIComponent('{"os":"linux","architecture":"arm64"}');
+    const [whole] = (await ask(`statement=true&type=${spdx}&platform=${arm}`)).found;
+    expect(whole).toMatchObject({
+      PredicateType: spdx,
+      Statement: {
+        predicateType: spdx,
+        subject: [{ name: 'pkg:docker/both@1?platform=linux%2Farm64' }],
+        predicate: { spdxVersion: 'SPDX-2.3' },
+      },
+    });
+    expect((await ask('type=other')).found).toEqual([]);
+    expect((await ask('platform=linux/s390x')).status).toBe(404);
+    expect((await ask('platform=linux/arm64&platform=linux/amd64')).status).toBe(400);
+    expect((await daemon.ask('GET', '/images/none/attestations')).status).toBe(404);
+    await removeImage(engine.store, 'both:1');
+  });
+
   test('removed with its image', async () => {
     const digest = await made('gone:1');
     const record = await engine.store.images.get('docker.io/library/gone:1');

@@ -40,9 +40,28 @@ export async function remoteImages({ endpoint, signal }: RemoteCall): Promise<Im
   });
 }
 
-/** One image's details, as docker inspect prints them. */
-export function remoteInspect({ endpoint, signal }: RemoteCall, name: string): Promise<object> {
-  return askJson(endpoint, { method: 'GET', path: `/images/${pathOf(name)}/json`, signal });
+/** One image's details, as docker inspect prints them. `platform`: `linux/arm64`; default: the daemon's own. */
+export function remoteInspect(
+  { endpoint, signal }: RemoteCall,
+  name: string,
+  platform: string | undefined,
+): Promise<object> {
+  return askJson(endpoint, {
+    method: 'GET',
+    path: `/images/${pathOf(name)}/json`,
+    query: { platform },
+    signal,
+  });
+}
+
+/** The statements about one image, in the form of docker's API. */
+export function remoteStatements(
+  { endpoint, signal }: RemoteCall,
+  name: string,
+  platform: string | undefined,
+): Promise<object[]> {
+  const query = { platform, statement: '1' };
+  return askJson(endpoint, { method: 'GET', path: `/images/${pathOf(name)}/attestations`, query, signal });
 }
 
 /** Removes a name or an image at the daemon as `removeImage` does. */

@@ -10,7 +10,7 @@ const frontendCaps = [
   ...['frontend.inputs', 'gateway.solve.metadata', 'gateway.exec', 'gateway.exec.extrahosts'],
   ...['gateway.exec.secretenv', 'gateway.exec.signals', 'gateway.exec.filesystem', 'frontend.caps'],
   ...['gateway.solve.evaluate', 'gateway.evaluate', 'gateway.warnings', 'reference.attestations'],
-  'source.metaresolver',
+  ...['source.metaresolver', 'source.metaresolver.image.attestations'],
 ];
 
 const listed = (ids: readonly string[]) => ids.map((ID) => ({ ID, Enabled: true }));

@@ -1,6 +1,7 @@
 /** Looks sources up before they are solved: ResolveImageConfig and ResolveSourceMeta of LLBBridge. */
 import { create } from '@bufbuild/protobuf';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
+import { type AttestationChain, attestationChain } from '../../distribution/index.ts';
 import { fail } from '../../errors/index.ts';
 import { platformOf, sourceRewrite } from '../../llb/index.ts';
 import { normalizeName, pullPolicyOf } from '../../oci/index.ts';
@@ -43,7 +44,7 @@ interface ImageAsk {
   store?: string;
 }
 
-async function resolve(bridge: Lookup, ask: ImageAsk, policy: SourcePolicy) {
+async function resolve(bridge: Lookup, ask: ImageAsk, policy: SourcePolicy, wanted?: readonly string[]) {
   const { engine, job, lease } = bridge;
   const title = ask.logName || `resolve image config for docker-image://${ask.ref}`;
   return job.inVertex(title, async () => {
@@ -58,8 +59,43 @@ async function resolve(bridge: Lookup, ask: ImageAsk, policy: SourcePolicy) {
       ociLayoutStore: ask.store,
     });
     const bytes = await configBytes(bridge, found);
-    return { ref, digest: found.digest, bytes };
+    const chain =
+      wanted && ask.store === undefined ? await chainOf(bridge, found, ask.platform, wanted) : undefined;
+    return { ref, digest: found.digest, bytes, chain };
   });
+}
+
+/** What is stated of an image, with the statements whose predicates are of the wanted types. */
+async function chainOf(
+  { engine, job, lease }: Lookup,
+  { ref, target, local }: Awaited<ReturnType<typeof resolveImageConfig>>,
+  platform: PbPlatform | undefined,
+  predicateTypes: readonly string[],
+): Promise<AttestationChain | undefined> {
+  const { session, signal } = job;
+  const credentials = (host: string) => session.credentials(host);
+  return attestationChain(engine.store, engine.registry, ref, target, {
+    ...{ platform: platformOf(platform), predicateTypes, local, lease, signal, credentials },
+  });
+}
+
+/** The chain as a message; undefined when there is none. */
+function chainMessage(chain: AttestationChain | undefined) {
+  if (chain === undefined) return undefined;
+  const Blobs = chain.blobs.map(({ descriptor, bytes }) => {
+    const { mediaType, digest, size, annotations = {} } = descriptor;
+    return [
+      digest,
+      { descriptor: { mediaType, digest, size: BigInt(size), annotations }, data: bytes },
+    ] as const;
+  });
+  return {
+    Root: chain.root,
+    ImageManifest: chain.image,
+    AttestationManifest: chain.attestation ?? '',
+    SignatureManifests: chain.signatures,
+    Blobs: Object.fromEntries(Blobs),
+  };
 }
 
 /** The config as the store has it, byte for byte, or as it was read when the store does not have it. */
@@ -105,7 +141,7 @@ export async function imageConfig(
 
 /**
  * A source as it will be used, with everything that can be known of it beforehand: the digest and the config of an
- * image; the commit that a git ref is at, with the commit's object and the tag's if they are wanted; the digest of a
+ * image, and what is stated of it if that is wanted; the commit that a git ref is at, with the commit's object and the tag's if they are wanted; the digest of a
  * URL's file, by another algorithm too if that is wanted. Other sources come back as they are. The source is checked
  * against the request's policies, then against the build's own. Throws `invalid` without a source, `denied`, and the
  * errors of looking it up.
@@ -176,10 +212,16 @@ export async function lookUpSource(
     logName: request.LogName,
     store: scheme === 'oci-layout' ? source.attrs['oci.store'] : undefined,
   };
-  const found = await resolve(bridge, ask, {});
+  const { NoConfig = false, AttestationChain = false, ResolveAttestations = [] } = request.Image ?? {};
+  const wanted = AttestationChain || ResolveAttestations.length > 0 ? ResolveAttestations : undefined;
+  const found = await resolve(bridge, ask, {}, wanted);
   return create(ResolveSourceMetaResponseSchema, {
     Source: { identifier: `${scheme}://${scheme === 'oci-layout' ? rest : found.ref}`, attrs: asked.attrs },
-    Image: { Digest: found.digest, Config: request.Image?.NoConfig ? new Uint8Array() : found.bytes },
+    Image: {
+      Digest: found.digest,
+      Config: NoConfig ? new Uint8Array() : found.bytes,
+      AttestationChain: chainMessage(found.chain),
+    },
   });
 }
 

@@ -2,9 +2,12 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { Readable } from 'node:stream';
 import { create, fromBinary, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { digestOf } from '../../../src/oci/digest.ts';
+import type { Digest } from '../../../src/oci/types.ts';
+import type { AttestationChain } from '../../../src/pb/moby/buildkit/v1/frontend/gateway_pb.js';
 import {
   type CheckPolicyRequest,
   CheckPolicyRequestSchema,
@@ -12,6 +15,7 @@ import {
 } from '../../../src/pb/session/policy_pb.js';
 import { closePool } from '../../../src/workers/pool.ts';
 import { startServer, type TestServer } from '../../kit/http-server.ts';
+import { startRegistry } from '../../kit/registry.ts';
 import { ControlKit, detailsOf, failure } from './control-kit.ts';
 
 const method = '/moby.buildkit.v1.sourcepolicy.policysession.PolicyVerifier/CheckPolicy';
@@ -179,4 +183,87 @@ test('a session that decides nothing is no way round its policy', async () => {
   });
   expect((await failure(solving)).rawMessage).toContain('its policy on local://dockerfile');
   session.close();
+});
+
+test('a policy may want what is stated of an image, and who has signed that', async () => {
+  const registry = await startRegistry();
+  const type = 'application/vnd.dev.sigstore.bundle.v0.3+json';
+  try {
+    const name = `${registry.host}/stated:1`;
+    const folder = kit.folder({ Dockerfile: 'FROM scratch\nCOPY Dockerfile /\n' });
+    const { response } = await kit.solve(
+      {
+        Frontend: 'dockerfile.v0',
+        FrontendAttrs: { 'attest:sbom': '', 'attest:provenance': 'mode=min' },
+        Exporters: [{ Type: 'image', Attrs: { name, push: 'true' } }],
+      },
+      { dirs: { context: folder, dockerfile: folder } },
+    );
+    const root = response['containerimage.digest'] as Digest;
+    const { engine } = kit.daemon;
+    const [image, entry] = JSON.parse((await engine.store.content.bytes(root)).toString()).manifests;
+    // A registry without a list of referrers has it under a tag.
+    const put = async (bytes: string, mediaType: string, at?: string) => {
+      const descriptor = { mediaType, digest: digestOf(bytes), size: bytes.length };
+      const ref = `${registry.host}/stated${at === undefined ? `@${descriptor.digest}` : `:${at}`}`;
+      if (mediaType.endsWith('+json') && !/manifest|index/.test(mediaType)) {
+        await engine.registry.pushBlob(ref, descriptor, async () => Readable.from([bytes]));
+      } else await engine.registry.pushManifest(ref, descriptor, Buffer.from(bytes));
+      return descriptor;
+    };
+    const bundle = await put('{"bundle":1}', type);
+    const config = await put('{}', 'application/vnd.oci.empty.v1+json');
+    const manifestType = 'application/vnd.oci.image.manifest.v1+json';
+    const manifest = {
+      schemaVersion: 2,
+      mediaType: manifestType,
+      artifactType: type,
+      config,
+      layers: [bundle],
+    };
+    const signature = await put(JSON.stringify(manifest), manifestType);
+    const indexType = 'application/vnd.oci.image.index.v1+json';
+    const index = {
+      schemaVersion: 2,
+      mediaType: indexType,
+      manifests: [{ ...signature, artifactType: type }],
+    };
+    await put(JSON.stringify(index), indexType, entry.digest.replace(':', '-'));
+
+    const chains: AttestationChain[] = [];
+    const ask = (ResolveMode: string) =>
+      build(`FROM ${name}\n`, ({ Source }) => {
+        if (!Source?.Source?.identifier.startsWith('docker-image:')) return decision(allow);
+        if (Source.Image?.AttestationChain === undefined) {
+          const Image = { NoConfig: true, ResolveAttestations: ['https://spdx.dev/Document'] };
+          return { case: 'request', value: { Source: Source.Source, Image, ResolveMode } };
+        }
+        chains.push(Source.Image.AttestationChain);
+        return decision(allow);
+      });
+    await ask('pull');
+    const [chain] = chains as [AttestationChain];
+    expect(chain).toMatchObject({
+      Root: root,
+      ImageManifest: image.digest,
+      AttestationManifest: entry.digest,
+      SignatureManifests: [signature.digest],
+    });
+    const blobs = Object.entries(chain.Blobs).map(([digest, { descriptor, data }]) => {
+      expect([descriptor?.digest, digestOf(Buffer.from(data))]).toEqual([digest, digest]);
+      return { digest, text: Buffer.from(data).toString() };
+    });
+    const found = new Set(blobs.map(({ digest }) => digest));
+    for (const digest of [root, entry.digest, signature.digest, bundle.digest])
+      expect(found).toContain(digest);
+    const statements = blobs.filter(({ text }) => text.includes('"predicateType"'));
+    expect(statements.map(({ text }) => JSON.parse(text).predicateType)).toEqual([
+      'https://spdx.dev/Document',
+    ]);
+    // The image as this store has it: no registry is asked who has signed it.
+    await ask('local');
+    expect(chains.at(-1)).toMatchObject({ AttestationManifest: entry.digest, SignatureManifests: [] });
+  } finally {
+    await registry.stop();
+  }
 });

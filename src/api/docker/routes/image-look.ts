@@ -1,6 +1,6 @@
-/** `GET /images/{name}/json` and `/history`; and `GET /images/search`, which is refused. */
+/** `GET /images/{name}/json`, `/history` and `/attestations`; and `GET /images/search`, which is refused. */
 import { referenceOf } from '../../../distribution/index.ts';
-import { imageHistory, inspectImage } from '../../../images/index.ts';
+import { imageHistory, imageStatements, inspectImage } from '../../../images/index.ts';
 import { familiarName } from '../../../oci/index.ts';
 import { apiError } from '../http/errors.ts';
 import { readPlatform } from '../http/platform.ts';
@@ -13,6 +13,13 @@ export const imageLookRoutes: Route[] = [
   { method: 'GET', path: '/images/search', scopes: ['images:read'], handle: search },
   { method: 'GET', path: '/images/*', suffix: '/json', scopes: ['images:read'], handle: inspect },
   { method: 'GET', path: '/images/*', suffix: '/history', scopes: ['images:read'], handle: history },
+  {
+    method: 'GET',
+    path: '/images/*',
+    suffix: '/attestations',
+    scopes: ['images:read'],
+    handle: attestations,
+  },
 ];
 
 async function inspect({ host, name, query, version }: Call) {
@@ -85,6 +92,32 @@ async function history({ host, name, query, version }: Call) {
     Comment: comment,
   }));
   return { json };
+}
+
+/** Lists what is stated of an image, with the statements themselves where they are asked for. */
+async function attestations({ host, name, query, response, signal }: Call): Promise<undefined> {
+  const [platform = '', ...more] = query.all('platform');
+  if (more.length > 0) throw apiError('invalid', 'only one platform value is currently supported');
+  const types = query
+    .all('type')
+    .map((type) => type.trim())
+    .filter((type) => type !== '');
+  const found = await imageStatements(host.engine.store, name, { platform: readPlatform(platform), types });
+  const isWhole = query.bool('statement');
+  // The first one is read before the answer begins: an error has a status of its own then.
+  let next = isWhole ? await found[0]?.read(signal) : undefined;
+  response.setHeader('content-type', 'application/json');
+  for (const [i, { descriptor, predicateType }] of found.entries()) {
+    const entry = JSON.stringify({ Descriptor: descriptor, PredicateType: predicateType });
+    response.write(
+      `${i === 0 ? '[' : ','}${next === undefined ? entry : `${entry.slice(0, -1)},"Statement":`}`,
+    );
+    if (next === undefined) continue;
+    response.write(next);
+    response.write('}');
+    next = await found[i + 1]?.read(signal);
+  }
+  response.end(found.length === 0 ? '[]\n' : ']\n');
 }
 
 function search(): never {
