@@ -17,6 +17,8 @@ export interface WorkerConfig {
   /** The OCI runtime. */
   binary?: string;
   cgroupParent?: string;
+  apparmorProfile?: string;
+  selinux?: boolean;
   /** Says that the process is rootless. */
   rootless?: boolean;
 }
@@ -52,8 +54,8 @@ export const workerKeys: Keys = {
   platforms: 'used',
   'max-parallelism': 'used',
   defaultCgroupParent: 'used',
-  'apparmor-profile': { unless: [''] },
-  selinux: { unless: [false], why: 'SELinux labels are not set' },
+  'apparmor-profile': 'used',
+  selinux: 'used',
   networkMode: { unless: hostNetworks, why: "steps share the host's network unless they ask for none" },
   cniBinaryPath: 'idle',
   cniConfigPath: 'idle',
@@ -77,6 +79,8 @@ export function workerAt(at: TomlReader, kind: 'oci' | 'containerd'): WorkerConf
     gc: gcAt(at, path),
     binary: kind === 'oci' ? at.text(...path, 'binary') || undefined : undefined,
     cgroupParent: at.text(...path, 'defaultCgroupParent') || undefined,
+    apparmorProfile: at.text(...path, 'apparmor-profile') || undefined,
+    selinux: at.bool(...path, 'selinux'),
     rootless: at.bool(...path, 'rootless'),
   };
 }

@@ -77,6 +77,7 @@ export function buildkitdSetup(
       network: { dns: file.dns },
       ...(worker.binary !== undefined && { runtime: worker.binary }),
       cgroupParent: worker.cgroupParent,
+      ...given({ apparmorProfile: worker.apparmorProfile, selinux: worker.selinux }),
       cdi: { ...file.cdi, ...given(flags.cdi) },
     },
     buildkit: {

@@ -19,6 +19,7 @@ interface Setting {
 
 /** All settings. A list is comma-separated in the environment, and a list of texts, or one text, in the file. */
 export const settings = {
+  'apparmor-profile': { type: 'string', value: 'NAME', help: 'Loaded AppArmor profile that confines steps' },
   'audit-log': { type: 'path', value: 'FILE', help: 'Append a JSON line per decision; default: to the log' },
   'cdi-auto-allow': {
     type: 'list',
@@ -61,6 +62,12 @@ export const settings = {
     help: 'Mirrors of Docker Hub, asked before it: HOST[:PORT][/PREFIX]',
   },
   root: { type: 'path', value: 'DIR', help: 'Folder of all state' },
+  'seccomp-profile': {
+    type: 'string',
+    value: 'FILE',
+    help: "Seccomp profile of steps in docker's format, builtin (default) or unconfined",
+  },
+  selinux: { type: 'bool', help: 'Give each step SELinux labels of its own' },
   'shutdown-timeout': {
     type: 'string',
     value: 'SECONDS',

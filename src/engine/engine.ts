@@ -77,6 +77,8 @@ export interface Engine {
   readonly executor: Executor;
   /** The devices of this machine that steps can have. */
   readonly devices: DeviceRegistry;
+  /** What confines steps, as it was asked for. */
+  readonly rights: Omit<OperatorRights, 'cdi'>;
   readonly network: Network;
   readonly solver: Solver;
   readonly gc: GarbageCollector;
@@ -111,6 +113,7 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
 
 /** The engine on a store that is open already. `Engine.close` closes that store, too. */
 export function engineOn(store: Store, options: RegistryOptions & LimitOptions & TellOptions = {}): Engine {
+  const { apparmorProfile, selinux, seccompProfile } = options;
   const cache = new Cache(store.root);
   const registry = new RegistryClient({
     userAgent: `drydock/${version}`,
@@ -131,6 +134,9 @@ export function engineOn(store: Store, options: RegistryOptions & LimitOptions &
     memory: options.stepMemory,
     cpus: options.stepCpus,
     ulimits: options.stepUlimits,
+    apparmorProfile,
+    selinux,
+    seccompProfile,
   });
   const devices = new DeviceRegistry(options.cdi);
   const kept = keptUnder(store.root);
@@ -171,6 +177,7 @@ export function engineOn(store: Store, options: RegistryOptions & LimitOptions &
     executor,
     network,
     devices,
+    rights: { apparmorProfile, selinux, seccompProfile },
     solver,
     async close() {
       executor.close();

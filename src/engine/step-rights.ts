@@ -7,10 +7,21 @@ import { parseBool } from '../words/index.ts';
 export interface OperatorRights {
   /** The devices that steps can have. */
   cdi?: CdiOptions;
+  /** The name of a loaded AppArmor profile that confines steps. */
+  apparmorProfile?: string;
+  /** Gives each step SELinux labels of its own. */
+  selinux?: boolean;
+  /** The file of a seccomp profile in docker's format; `unconfined`: none; default: `builtin`, Drydock's own. */
+  seccompProfile?: string;
 }
 
-const settings = ['cdi-auto-allow', 'cdi-disabled', 'cdi-spec-dir'] as const;
-type RightSetting = (typeof settings)[number];
+type RightSetting =
+  | 'apparmor-profile'
+  | 'cdi-auto-allow'
+  | 'cdi-disabled'
+  | 'cdi-spec-dir'
+  | 'seccomp-profile'
+  | 'selinux';
 
 /**
  * Reads the rights. `textOf` returns a setting's text (a list's with commas), `undefined` or `''` where it is not set, and
@@ -40,7 +51,19 @@ export function operatorRights(
   if (relative !== undefined) {
     throw fail('invalid', 'client', `${nameOf('cdi-spec-dir')}: ${relative} is no absolute path`);
   }
-  return Object.values(cdi).every((value) => value === undefined) ? {} : { cdi };
+  const seccomp = textOf('seccomp-profile') || undefined;
+  if (seccomp !== undefined && !seccomp.startsWith('/') && !['builtin', 'unconfined'].includes(seccomp)) {
+    throw fail('invalid', 'client', `${nameOf('seccomp-profile')}: ${seccomp} is no absolute path`, {
+      hint: 'Want a path, builtin or unconfined.',
+    });
+  }
+  const rights: OperatorRights = {
+    cdi: Object.values(cdi).every((value) => value === undefined) ? undefined : cdi,
+    apparmorProfile: textOf('apparmor-profile') || undefined,
+    selinux: truth('selinux'),
+    seccompProfile: seccomp,
+  };
+  return Object.fromEntries(Object.entries(rights).filter(([, value]) => value !== undefined));
 }
 
 /** Reads the rights from the environment: `DRYDOCK_CDI_SPEC_DIR` and so on. Throws `invalid`. */

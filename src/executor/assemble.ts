@@ -6,7 +6,7 @@
  * descriptor. The runtime has nothing left to look up in such a tree.
  */
 import { chmodSync, fstatSync, mkdirSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { DrydockError, errnoCode, fail, toDrydockError, withoutPaths } from '../errors/index.ts';
 import {
   attachMount,
@@ -14,6 +14,7 @@ import {
   closeFd,
   inNewMountNamespace,
   lchownSync,
+  lsetxattr,
   MNT_DETACH,
   MOUNT_ATTR_NODEV,
   MOUNT_ATTR_NOEXEC,
@@ -31,6 +32,7 @@ import {
 } from '../linux/index.ts';
 import { type OciMount, refuseBytes } from './oci-spec.ts';
 import { mountOverlay } from './overlay-mount.ts';
+import { contextOption } from './selinux.ts';
 
 /** A tree or file to mount. The paths are of folders and files that no step can replace. */
 export type Tree =
@@ -65,6 +67,8 @@ export interface Assembly {
   /** The step's own folder, in which nobody else writes. The root filesystem comes to `root` in it. */
   bundle: string;
   root: Tree;
+  /** The SELinux label of everything that is made for the container; undefined where there are none. */
+  label?: string;
   /** The mounts, in order: a mount inside another one comes after it. */
   mounts: AssemblyMount[];
   /** The folder of a tmpfs that holds files in memory; it gets a folder `runtime` besides. Undefined: none is made. */
@@ -121,15 +125,15 @@ class Assembler {
   }
 
   run(): void {
-    const { bundle, hidden = [], root, mounts, memory, files, config } = this.#args;
+    const { bundle, hidden = [], root, label, mounts, memory, files, config } = this.#args;
     try {
       for (const point of hidden) umount(point, MNT_DETACH);
-      if (memory !== undefined) holdInMemory(memory, files);
+      if (memory !== undefined) holdInMemory(memory, files, label);
       const top = join(bundle, 'root');
       mkdirSync(top);
       if (root.type === 'path') {
         attachMount(this.#hold(cloneMount(this.#hold(openRoot(root.path)))), this.#hold(openRoot(top)));
-      } else mountTree(root, top);
+      } else mountTree(root, top, label);
       const rootFd = this.#hold(openRoot(top));
       for (const folder of system) this.#checkSystem(rootFd, folder);
       for (const [i, one] of mounts.entries()) this.#place(rootFd, one, join(bundle, `mount${i}`));
@@ -207,10 +211,16 @@ class Assembler {
   /** The detached mount of a tree. */
   #treeOf({ dest, tree, selector }: AssemblyMount, at: string): number {
     let base: number;
-    if (tree.type === 'path') base = openPath(tree.path);
-    else {
+    const { bundle, label } = this.#args;
+    if (tree.type === 'path') {
+      // A file of our own; others keep the labels that they have.
+      if (label !== undefined && dirname(tree.path) === bundle) {
+        lsetxattr(tree.path, 'security.selinux', Buffer.from(`${label}\0`));
+      }
+      base = openPath(tree.path);
+    } else {
       mkdirSync(at);
-      mountTree(tree, at);
+      mountTree(tree, at, this.#args.label);
       base = openRoot(at);
     }
     this.#hold(base);
@@ -243,14 +253,25 @@ function lateMount({ dest, at, readonly }: { dest: string; at: string; readonly:
   return { destination: dest, type: 'bind', source: at, options };
 }
 
-function mountTree(tree: Exclude<Tree, { type: 'path' }>, at: string): void {
-  if (tree.type === 'overlay') mountOverlay(at, tree.options);
-  else mount('tmpfs', at, 'tmpfs', MS_NOSUID | MS_NODEV, tree.options);
+function mountTree(tree: Exclude<Tree, { type: 'path' }>, at: string, label: string | undefined): void {
+  const context = label === undefined ? [] : [contextOption(label)];
+  if (tree.type === 'overlay') {
+    mountOverlay(at, [...tree.options, ...context]);
+    return;
+  }
+  const options = [tree.options, ...context].filter((option) => option !== '').join(',');
+  mount('tmpfs', at, 'tmpfs', MS_NOSUID | MS_NODEV, options);
 }
 
-function holdInMemory(memory: string, files: Assembly['files']): void {
+function holdInMemory(memory: string, files: Assembly['files'], label: string | undefined): void {
   mkdirSync(memory);
-  mount('tmpfs', memory, 'tmpfs', MS_NOSUID | MS_NODEV | MS_NOEXEC, 'mode=0700');
+  mount(
+    'tmpfs',
+    memory,
+    'tmpfs',
+    MS_NOSUID | MS_NODEV | MS_NOEXEC,
+    ['mode=0700', ...(label === undefined ? [] : [contextOption(label)])].join(','),
+  );
   mkdirSync(join(memory, 'runtime'));
   for (const { path, data, uid, gid, mode } of files) {
     writeFileSync(path, data, { mode: 0o600 });

@@ -1,5 +1,5 @@
 /** Runs steps with an OCI runtime. */
-import { mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdirSync, rmSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -14,6 +14,7 @@ import { inTurns, runTask } from '../workers/index.ts';
 import type { Assembly } from './assemble.ts';
 import { capabilitiesFor, ownBoundingSet } from './capabilities.ts';
 import { type CgroupHost, clearGroup, detectCgroups } from './cgroups.ts';
+import { type Confinement, type ConfinementOptions, confinementFor } from './confinement.ts';
 import { deviceMounts, deviceNodes } from './device-edits.ts';
 import { insecureDevices, type OciDevice } from './devices.ts';
 import { failureOf, readText } from './failure.ts';
@@ -27,7 +28,6 @@ import { Owner } from './owner.ts';
 import { hostFileMounts, hostFiles, placeMount, treeOf } from './place-mounts.ts';
 import type { RuntimeProcess } from './process.ts';
 import { chooseRuntime, type Runtime } from './runtime.ts';
-import { seccompProfile } from './seccomp.ts';
 import { shortageIn } from './shortage.ts';
 import { limitsOfStep, type OperatorLimits } from './step-limits.ts';
 import { StepRecorder } from './step-usage.ts';
@@ -36,7 +36,7 @@ import { tryRuntime } from './try-runtime.ts';
 import type { ExecControl, ExecEnd, ExecIo, ExecSpec, Executor } from './types.ts';
 import { lookUpUser } from './users.ts';
 
-interface ExecutorOptions extends OperatorLimits {
+interface ExecutorOptions extends OperatorLimits, ConfinementOptions {
   /** This process's own folder. The bundles of running steps are in it. */
   runDir: string;
   /** A folder that all processes on one store share. In it each process says which cgroups are its own. */
@@ -71,7 +71,7 @@ interface Host {
   bounding: bigint;
   /** The hard limits that cannot be raised, by ulimit. */
   most: Map<string, number>;
-  seccomp: object | undefined;
+  confine: ReturnType<typeof confinementFor>;
   /** The disk whose use must be asked to be counted. */
   disk: ReturnType<typeof countedDisk>;
   pids: number;
@@ -115,11 +115,9 @@ function lookAtHost(options: ExecutorOptions): Host {
   const bounding = ownBoundingSet();
   // The kernel asks for this capability outside of user namespaces.
   const mayRaise = !inUserNamespace() && ((bounding >> BigInt(CAP_SYS_RESOURCE)) & 1n) === 1n;
+  const confine = confinementFor(options);
   const owner = new Owner(stateDir, cgroups);
-  const seccomp = /^Seccomp:/m.test(readFileSync('/proc/self/status', 'latin1'))
-    ? seccompProfile(process.arch)
-    : undefined;
-  const tryHost = { cgroups, bounding, seccomp, runDir, group: (id: string) => owner.group('', id) };
+  const tryHost = { cgroups, bounding, confine, runDir, group: (id: string) => owner.group('', id) };
   let runtime: Promise<Runtime> | undefined;
   return {
     cgroups,
@@ -135,7 +133,7 @@ function lookAtHost(options: ExecutorOptions): Host {
     bounding,
     disk: countedDisk(cgroups, stateDir),
     most: mayRaise ? new Map() : hardLimits(readText('/proc/self/limits')),
-    seccomp,
+    confine,
     pids: pids ?? pidsFor(['pid_max', 'threads-max'].map((name) => numberIn(`/proc/sys/kernel/${name}`))),
     oomScore: oomScore ?? oomScoreFor(numberIn('/proc/self/oom_score_adj')),
   };
@@ -201,8 +199,11 @@ async function runStep(
     for (const text of limits.warnings) io.stderr(Buffer.from(`warning: ${text}\n`));
     const hasSecrets = files.length > 0 || (spec.secretEnv?.length ?? 0) > 0;
     const state = hasSecrets ? memory : bundle;
+    const capabilities = capabilitiesFor(spec.security, host.bounding);
+    const confinement = host.confine({ security: spec.security, capabilities });
     const assembly: Assembly = {
       bundle,
+      label: confinement.labels?.mount,
       hidden: runtime.hidden,
       root: treeOf(spec.root.mounts, join(bundle, 'empty')),
       mounts,
@@ -214,8 +215,8 @@ async function runStep(
           spec,
           rootPath: join(bundle, 'root'),
           user,
-          capabilities: capabilitiesFor(spec.security, host.bounding),
-          seccomp: host.seccomp,
+          capabilities,
+          confinement,
           cgroup,
           // As docker and BuildKit have it: on cgroups v1 programs look for their path below the host's mounts.
           cgroupNamespace: cgroups.kind !== 'v1',
@@ -259,7 +260,8 @@ async function runStep(
           started();
           const hasNetwork = network.kind === 'own';
           const target = { bundle, state, id: spec.id, runtime: launch.runtime, hasNetwork };
-          io.started?.(controlOf(target, running, { host, root: rootSpec, usualUlimits: options.ulimits }));
+          const { ulimits: usualUlimits } = options;
+          io.started?.(controlOf(target, running, { host, root: rootSpec, usualUlimits, confinement }));
         });
         exitCode = await running.ended;
         usage = recorder?.end();
@@ -321,11 +323,19 @@ async function whenStarted(running: RuntimeProcess, pidFile: string, then: () =>
 
 let lastJoin = 0;
 
+/** What the processes of a container have in common. */
+interface Container {
+  host: Host;
+  root: ViewSpec;
+  usualUlimits: ExecSpec['ulimits'] | undefined;
+  confinement: Confinement;
+}
+
 /** The control of a container's first process, by which others are run in the container. */
 function controlOf(
   target: JoinTarget,
   init: RuntimeProcess,
-  { host, root, usualUlimits }: { host: Host; root: ViewSpec; usualUlimits: ExecSpec['ulimits'] | undefined },
+  { host, root, usualUlimits, confinement }: Container,
 ): ExecControl {
   const runIn = async (spec: ExecSpec, io: ExecIo, signal: AbortSignal): Promise<{ exitCode: number }> => {
     throwIfAborted(signal);
@@ -339,6 +349,8 @@ function controlOf(
       rlimits: rlimitsFor(withUsual(spec.ulimits, usualUlimits), host.most).rlimits,
       oomScore: host.oomScore,
       terminal: io.terminal === true,
+      confinement:
+        spec.security === 'insecure' ? { ...confinement, apparmorProfile: undefined } : confinement,
     });
     const running = joinContainer(target, first, name, process, io);
     signal.addEventListener('abort', running.kill, { once: true });

@@ -5,6 +5,7 @@
 
 import { noEdits } from '../cdi/index.ts';
 import { fail } from '../errors/index.ts';
+import type { Confinement } from './confinement.ts';
 import { type DeviceRule, deviceHooks, withDeviceEnv } from './device-edits.ts';
 import type { OciDevice } from './devices.ts';
 import type { Rlimit } from './limits.ts';
@@ -24,7 +25,7 @@ interface SpecInput {
   rootPath: string;
   user: ProcessUser;
   capabilities: string[];
-  seccomp: object | undefined;
+  confinement: Confinement;
   /** The path of the container's cgroup; undefined: none is made. */
   cgroup: string | undefined;
   /** Makes the cgroup the root of the cgroups that the container sees (a cgroup namespace). */
@@ -59,6 +60,8 @@ export interface ProcessSpec {
   rlimits: Rlimit[];
   oomScoreAdj: number;
   noNewPrivileges: boolean;
+  apparmorProfile?: string;
+  selinuxLabel?: string;
 }
 
 /** The member `process` for a step. Throws `invalid` for text that is not UTF-8, which JSON cannot hold. */
@@ -69,7 +72,11 @@ export function processSpec({
   rlimits,
   oomScore,
   terminal,
-}: Pick<SpecInput, 'spec' | 'user' | 'capabilities' | 'rlimits' | 'oomScore' | 'terminal'>): ProcessSpec {
+  confinement: { apparmorProfile, labels },
+}: Pick<
+  SpecInput,
+  'spec' | 'user' | 'capabilities' | 'rlimits' | 'oomScore' | 'terminal' | 'confinement'
+>): ProcessSpec {
   for (const text of [...spec.args, ...spec.env, spec.cwd]) refuseBytes(text);
   const { devices = noEdits, security } = spec;
   const env = [...spec.env, ...(spec.secretEnv ?? [])];
@@ -93,6 +100,8 @@ export function processSpec({
     rlimits,
     oomScoreAdj: oomScore,
     noNewPrivileges: false,
+    ...(apparmorProfile === undefined ? {} : { apparmorProfile }),
+    ...(labels === undefined ? {} : { selinuxLabel: labels.process }),
   };
 }
 
@@ -113,6 +122,7 @@ export function ociSpec(input: SpecInput): { mounts: OciMount[] } & Record<strin
   if (input.cgroupNamespace) namespaces.push('cgroup');
   if (input.emptyNetwork) namespaces.push('network');
   const { devices: edits = noEdits } = spec;
+  const { seccomp, labels } = input.confinement;
   const hooks = deviceHooks(edits);
   const netDevices = edits.netDevices.map(({ hostInterfaceName, name }) => [hostInterfaceName, { name }]);
   return {
@@ -130,7 +140,8 @@ export function ociSpec(input: SpecInput): { mounts: OciMount[] } & Record<strin
       ...(input.devices.length > 0 ? { devices: input.devices } : {}),
       ...(cgroup === undefined ? {} : { cgroupsPath: cgroup }),
       ...(insecure ? {} : { maskedPaths: masked, readonlyPaths: readonly }),
-      ...(input.seccomp === undefined || insecure ? {} : { seccomp: input.seccomp }),
+      ...(seccomp === undefined ? {} : { seccomp }),
+      ...(labels === undefined ? {} : { mountLabel: labels.mount }),
       ...(edits.intelRdt === undefined ? {} : { intelRdt: edits.intelRdt }),
       ...(netDevices.length === 0 ? {} : { netDevices: Object.fromEntries(netDevices) }),
     },

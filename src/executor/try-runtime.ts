@@ -7,6 +7,7 @@ import { runTask } from '../workers/index.ts';
 import type { Assembly } from './assemble.ts';
 import { capabilitiesFor } from './capabilities.ts';
 import { type CgroupHost, clearGroup } from './cgroups.ts';
+import type { confinementFor } from './confinement.ts';
 import { readText, runtimeError } from './failure.ts';
 import { launchCommand } from './launch.ts';
 import { Launcher } from './launcher.ts';
@@ -20,7 +21,7 @@ const pids = 61;
 interface TryHost {
   cgroups: CgroupHost;
   bounding: bigint;
-  seccomp: object | undefined;
+  confine: ReturnType<typeof confinementFor>;
   /** The folder that the container's own one is made in. */
   runDir: string;
   /** The name of the container's cgroup. */
@@ -41,6 +42,7 @@ export async function tryRuntime(runtime: Runtime, host: TryHost): Promise<strin
   try {
     mkdirSync(bundle, { recursive: true, mode: 0o700 });
     const spec = specOf(id);
+    const capabilities = capabilitiesFor('sandbox', host.bounding);
     const assembly: Assembly = {
       bundle,
       hidden: runtime.hidden,
@@ -54,8 +56,8 @@ export async function tryRuntime(runtime: Runtime, host: TryHost): Promise<strin
           spec,
           rootPath: join(bundle, 'root'),
           user: { uid: 0, gid: 0, groups: [] },
-          capabilities: capabilitiesFor('sandbox', host.bounding),
-          seccomp: host.seccomp,
+          capabilities,
+          confinement: host.confine({ security: 'sandbox', capabilities }),
           cgroup,
           cgroupNamespace: cgroups.kind !== 'v1',
           resources: cgroups.controllers.has('pids') ? { pids: { limit: pids } } : {},

@@ -14,6 +14,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { ownBoundingSet } from '../../src/executor/capabilities.ts';
 import { detectCgroups } from '../../src/executor/cgroups.ts';
+import { confinementFor } from '../../src/executor/confinement.ts';
 import { createExecutor } from '../../src/executor/executor.ts';
 import { chooseRuntime } from '../../src/executor/runtime.ts';
 import { tryRuntime } from '../../src/executor/try-runtime.ts';
@@ -50,7 +51,7 @@ function choose(named?: string) {
   const host = {
     cgroups,
     bounding: ownBoundingSet(),
-    seccomp: undefined,
+    confine: confinementFor({}),
     runDir: dir,
     group: (id: string) => `/drydock/test-${process.pid}-${id}`,
   };

@@ -24,26 +24,18 @@ const defaultConfigFile = join(configFolder('buildkit'), 'buildkitd.toml');
 /** Flags of buildkitd that scripts pass and that change nothing here; a warning says so. */
 const idle = [
   'oci-worker-net',
-  'oci-worker-apparmor-profile',
   'oci-cni-config-path',
   'oci-cni-binary-path',
   'oci-cni-pool-size',
   'oci-worker-proxy-snapshotter-path',
   'containerd-worker-net',
-  'containerd-worker-apparmor-profile',
   'containerd-cni-config-path',
   'containerd-cni-binary-path',
   'containerd-cni-pool-size',
   'debugaddr',
   'otel-socket-path',
 ] as const;
-const idleBool = [
-  'trace',
-  'save-cache-debug',
-  'oci-worker-no-process-sandbox',
-  'oci-worker-selinux',
-  'containerd-worker-selinux',
-] as const;
+const idleBool = ['trace', 'save-cache-debug', 'oci-worker-no-process-sandbox'] as const;
 
 export default command({
   usage: '',
@@ -82,6 +74,12 @@ export default command({
     'containerd-worker-labels': { type: 'list', value: 'NAME=VALUE', help: "the worker's labels" },
     'containerd-worker-namespace': { type: 'string', value: 'NAME', help: 'default buildkit' },
     'containerd-max-parallelism': { type: 'string', value: 'N', help: 'most steps that run at a time' },
+    'containerd-worker-apparmor-profile': {
+      type: 'string',
+      value: 'NAME',
+      help: 'AppArmor profile of steps',
+    },
+    'containerd-worker-selinux': { type: 'bool', help: 'give steps SELinux labels' },
     'containerd-worker-snapshotter': { type: 'string', value: 'NAME', help: 'overlayfs or native' },
     debug: { type: 'bool', help: 'log more' },
     group: { type: 'string', value: 'GROUP', help: 'group that owns the unix socket' },
@@ -105,6 +103,8 @@ export default command({
     },
     'oci-worker-labels': { type: 'list', value: 'NAME=VALUE', help: "the worker's labels" },
     'oci-max-parallelism': { type: 'string', value: 'N', help: 'most steps that run at a time' },
+    'oci-worker-apparmor-profile': { type: 'string', value: 'NAME', help: 'AppArmor profile of steps' },
+    'oci-worker-selinux': { type: 'bool', help: 'give steps SELinux labels' },
     'oci-worker-snapshotter': { type: 'string', value: 'NAME', help: 'auto, overlayfs or native' },
     root: { type: 'string', value: 'DIR', help: 'folder for all state' },
     rootless: { type: 'bool', help: 'be run by a user who is not root; that is noticed without it, too' },
@@ -138,6 +138,8 @@ export default command({
         enabled: threeWay('oci-worker', values['oci-worker']),
         labels: labelsOf(values['oci-worker-labels']),
         snapshotter: values['oci-worker-snapshotter'],
+        apparmorProfile: values['oci-worker-apparmor-profile'] || undefined,
+        selinux: values['oci-worker-selinux'],
         binary: values['oci-worker-binary'] || undefined,
         maxParallelism: countOf('oci-max-parallelism', values['oci-max-parallelism']),
         platforms: platformsOf(values['oci-worker-platform']),
@@ -147,6 +149,8 @@ export default command({
         enabled: threeWay('containerd-worker', values['containerd-worker']),
         labels: labelsOf(values['containerd-worker-labels']),
         snapshotter: values['containerd-worker-snapshotter'],
+        apparmorProfile: values['containerd-worker-apparmor-profile'] || undefined,
+        selinux: values['containerd-worker-selinux'],
         maxParallelism: countOf('containerd-max-parallelism', values['containerd-max-parallelism']),
         platforms: platformsOf(values['containerd-worker-platform']),
         gc: gcOf(values['containerd-worker-gc'], values['containerd-worker-gc-keepstorage']),

@@ -29,13 +29,15 @@ export const buildkitVersion = create(BuildkitVersionSchema, {
 
 /** The record of the one worker. */
 export async function workerRecord(host: ApiHost, options: BuildkitOptions): Promise<WorkerRecord> {
-  const { store } = host.engine;
+  const { store, rights } = host.engine;
+  const { apparmorProfile: apparmor } = rights;
   const labels: Record<string, string> = {
     [`${prefix}executor`]: host.containerd === undefined ? 'oci' : 'containerd',
     [`${prefix}snapshotter`]: store.snapshotter,
     [`${prefix}hostname`]: host.hostname,
     [`${prefix}network`]: 'host',
-    [`${prefix}selinux.enabled`]: 'false',
+    [`${prefix}selinux.enabled`]: String(rights.selinux === true),
+    ...(apparmor === undefined ? {} : { [`${prefix}apparmor.profile`]: apparmor }),
     ...(host.containerd === undefined
       ? { [`${prefix}oci.process-mode`]: 'sandbox' }
       : { [`${prefix}containerd.namespace`]: host.containerd.namespace }),

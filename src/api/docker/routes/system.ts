@@ -1,6 +1,7 @@
 /** `_ping`, `version`, `info`, and the daemon's own `metrics` and `healthz`. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { arch, availableParallelism, release, totalmem } from 'node:os';
+import type { Engine } from '../../../engine/index.ts';
 import { hostPlatform } from '../../../oci/index.ts';
 import { parseInsecure } from '../../../registry/index.ts';
 import { version } from '../../../version.ts';
@@ -178,7 +179,7 @@ async function info({ host, version: api }: Call) {
       ContainerdCommit: { ID: '' },
       RuncCommit: { ID: '' },
       InitCommit: { ID: '' },
-      SecurityOptions: isBefore(api, '1.25') ? ['seccomp'] : ['name=seccomp,profile=builtin'],
+      SecurityOptions: securityOptions(host.engine.rights, isBefore(api, '1.25')),
       ...(host.containerd === undefined || isBefore(api, '1.46')
         ? {}
         : {
@@ -225,4 +226,20 @@ function read(path: string): string {
 async function discoveredDevices({ engine }: ApiHost): Promise<object[] | undefined> {
   const devices = await engine.devices.list();
   return devices.length === 0 ? undefined : devices.map(({ name }) => ({ Source: 'cdi', ID: name }));
+}
+
+/** What confines steps, in dockerd's words; `short` for clients before 1.25. */
+function securityOptions(
+  { apparmorProfile, selinux, seccompProfile }: Engine['rights'],
+  short: boolean,
+): string[] {
+  const names = [
+    ...(apparmorProfile === undefined ? [] : ['apparmor']),
+    'seccomp',
+    ...(selinux ? ['selinux'] : []),
+  ];
+  if (short) return names;
+  return names.map((name) =>
+    name === 'seccomp' ? `name=seccomp,profile=${seccompProfile ?? 'builtin'}` : `name=${name}`,
+  );
 }
