@@ -58,7 +58,9 @@ describe('a seccomp profile in a file', () => {
       ],
     });
     const script = 'mkdir /x || true; touch /f && chmod 600 /f && rm /f && echo rest is fine';
-    expect((await run(noMkdir, script)).out).toMatch(/mkdir: .*not supported[\s\S]*rest is fine/i);
+    const { out } = await run(noMkdir, script);
+    expect(out).toContain('rest is fine');
+    expect(out).toMatch(/mkdir: .*not supported/i);
     expect((await run(noMkdir, 'mkdir /x && echo made', 'insecure')).out).toBe('made\n');
     const status = 'grep Seccomp: /proc/self/status';
     expect((await run('unconfined', status)).out).toBe('Seccomp:\t0\n');
