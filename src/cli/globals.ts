@@ -3,8 +3,10 @@ import { resolve } from 'node:path';
 import {
   defaultRoot,
   explainFromEnv,
+  noProcessSandboxFromEnv,
   type OperatorLimits,
   parseImageStore,
+  type SandboxOptions,
   type StoreOptions,
   stepLimitsFromEnv,
   stepRightsFromEnv,
@@ -13,7 +15,7 @@ import {
 import { fail, nearest } from '../errors/index.ts';
 
 /** The program's options; the limits of steps are among them, for an engine in this process. */
-interface Globals extends StoreOptions, OperatorLimits, TellOptions {
+interface Globals extends StoreOptions, OperatorLimits, SandboxOptions, TellOptions {
   debug: boolean;
   insecureRegistries: string[];
   /** The address of a daemon. Commands are then for it, and not for the root. */
@@ -35,6 +37,7 @@ export function globalFlags(argv: readonly string[], env: NodeJS.ProcessEnv): Gl
     ...stepLimitsFromEnv(env),
     ...stepRightsFromEnv(env),
     explain: explainFromEnv(env),
+    noProcessSandbox: noProcessSandboxFromEnv(env),
     rest: [],
   };
   for (const name of storeFlagNames) {

@@ -67,7 +67,7 @@ const known: Keys = {
     oci: {
       ...workerKeys,
       rootless: 'used',
-      noProcessSandbox: { unless: [false], why: 'steps have process ids of their own' },
+      noProcessSandbox: 'used',
       binary: 'used',
       proxySnapshotterPath: 'idle',
       'stargz-snapshotter': { '*': 'idle' },

@@ -21,6 +21,7 @@ export interface WorkerConfig {
   selinux?: boolean;
   /** Says that the process is rootless. */
   rootless?: boolean;
+  noProcessSandbox?: boolean;
 }
 
 /** The network modes of buildkitd that every step has here anyway. */
@@ -82,6 +83,7 @@ export function workerAt(at: TomlReader, kind: 'oci' | 'containerd'): WorkerConf
     apparmorProfile: at.text(...path, 'apparmor-profile') || undefined,
     selinux: at.bool(...path, 'selinux'),
     rootless: at.bool(...path, 'rootless'),
+    noProcessSandbox: at.bool(...path, 'noProcessSandbox'),
   };
 }
 

@@ -79,6 +79,7 @@ export function buildkitdSetup(
       cgroupParent: worker.cgroupParent,
       ...given({ apparmorProfile: worker.apparmorProfile, selinux: worker.selinux }),
       cdi: { ...file.cdi, ...given(flags.cdi) },
+      noProcessSandbox: worker.noProcessSandbox,
     },
     buildkit: {
       entitlements: allowed,

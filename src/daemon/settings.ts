@@ -51,6 +51,10 @@ export const settings = {
   'log-format': { type: 'string', value: 'FORMAT', help: 'text or json' },
   'log-level': { type: 'string', value: 'LEVEL', help: 'debug, info, warn or error' },
   'max-parallelism': { type: 'string', value: 'N', help: 'Most steps that run at a time, over all builds' },
+  'no-process-sandbox': {
+    type: 'bool',
+    help: 'Leave steps among the processes of this machine, with its /proc (rootless only)',
+  },
   policy: {
     type: 'path',
     value: 'FILE',
@@ -233,6 +237,7 @@ export function daemonConfig(sources: readonly SettingValues[], root: string): D
     }),
     ...operatorLimits((name) => (name === 'step-ulimit' ? list(name)?.join(',') : text(name))),
     explain: pick('explain') as boolean | undefined,
+    noProcessSandbox: pick('no-process-sandbox') as boolean | undefined,
     sync: pick('sync') as boolean | undefined,
     insecureRegistries: [...(list('insecure-registry') ?? [])],
     registryMirrors: { 'docker.io': [...(list('registry-mirror') ?? [])] },

@@ -17,6 +17,7 @@ import { explainDisk, fillReserve, type Store, withReserve } from '../store/inde
 import { GarbageCollector, type GcRule } from '../upkeep/index.ts';
 import { version } from '../version.ts';
 import { makeOpFactory } from './ops.ts';
+import { checkSandbox, type SandboxOptions } from './sandbox-options.ts';
 import type { OperatorLimits } from './step-limits.ts';
 import type { OperatorRights } from './step-rights.ts';
 import type { StoreOptions } from './store-options.ts';
@@ -37,7 +38,7 @@ export interface RegistryOptions {
 }
 
 /** The limits that an operator sets for steps and for the cache. */
-export interface LimitOptions extends OperatorLimits, OperatorRights {
+export interface LimitOptions extends OperatorLimits, OperatorRights, SandboxOptions {
   /**
    * The rules by which records are taken out of the cache after builds. Undefined: Drydock's own policy. An empty list:
    * no record is taken out.
@@ -113,6 +114,7 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
 
 /** The engine on a store that is open already. `Engine.close` closes that store, too. */
 export function engineOn(store: Store, options: RegistryOptions & LimitOptions & TellOptions = {}): Engine {
+  checkSandbox(options);
   const { apparmorProfile, selinux, seccompProfile } = options;
   const cache = new Cache(store.root);
   const registry = new RegistryClient({
@@ -137,6 +139,7 @@ export function engineOn(store: Store, options: RegistryOptions & LimitOptions &
     apparmorProfile,
     selinux,
     seccompProfile,
+    processSandbox: options.noProcessSandbox !== true,
   });
   const devices = new DeviceRegistry(options.cdi);
   const kept = keptUnder(store.root);

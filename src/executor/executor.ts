@@ -17,7 +17,8 @@ import { type CgroupHost, clearGroup, detectCgroups } from './cgroups.ts';
 import { type Confinement, type ConfinementOptions, confinementFor } from './confinement.ts';
 import { deviceMounts, deviceNodes } from './device-edits.ts';
 import { insecureDevices, type OciDevice } from './devices.ts';
-import { failureOf, readText } from './failure.ts';
+import { failureOf, noContainer, readText } from './failure.ts';
+
 import { countedDisk, countingRule } from './io-count.ts';
 import { type JoinTarget, join as joinContainer } from './join.ts';
 import { type Launch, launchCommand } from './launch.ts';
@@ -27,6 +28,7 @@ import { ociSpec, processSpec } from './oci-spec.ts';
 import { Owner } from './owner.ts';
 import { hostFileMounts, hostFiles, placeMount, treeOf } from './place-mounts.ts';
 import type { RuntimeProcess } from './process.ts';
+import { hostsName } from './process-sandbox.ts';
 import { chooseRuntime, type Runtime } from './runtime.ts';
 import { shortageIn } from './shortage.ts';
 import { limitsOfStep, type OperatorLimits } from './step-limits.ts';
@@ -51,6 +53,8 @@ interface ExecutorOptions extends OperatorLimits, ConfinementOptions {
   pids?: number;
   /** The oom_score_adj of steps. */
   oomScore?: number;
+  /** Gives each step a pid namespace and a /proc of its own; default: yes. */
+  processSandbox?: boolean;
 }
 
 const CAP_SYS_RESOURCE = 24;
@@ -110,7 +114,7 @@ export function createExecutor(options: ExecutorOptions): Executor & { runtime()
 }
 
 function lookAtHost(options: ExecutorOptions): Host {
-  const { stateDir, runDir, pids, oomScore } = options;
+  const { stateDir, runDir, pids, oomScore, processSandbox } = options;
   const cgroups = detectCgroups();
   const bounding = ownBoundingSet();
   // The kernel asks for this capability outside of user namespaces.
@@ -122,7 +126,7 @@ function lookAtHost(options: ExecutorOptions): Host {
   return {
     cgroups,
     owner,
-    launcher: new Launcher(),
+    launcher: new Launcher(processSandbox === false),
     runtime: () =>
       (runtime ??= chooseRuntime({
         named: options.runtime ?? (inUserNamespace() ? 'runc' : undefined),
@@ -154,6 +158,7 @@ async function runStep(
   const bundle = resolve(options.runDir, 'exec', spec.id);
   const memory = join(bundle, 'memory');
   const { cgroups } = host;
+  const hostPids = options.processSandbox === false;
   let cgroup: string | undefined;
   let namespace: number | undefined;
   // Made while the files are looked at.
@@ -191,7 +196,10 @@ async function runStep(
     const stubs = await inTurns(planStubs(view, places, spec.removeStubParents === true), signal);
     const network = await acquiring;
     const runtime = await host.runtime();
-    const mounts = [...hostFileMounts(spec, bundle, network), ...placed];
+    const mounts = [
+      ...hostFileMounts(spec, bundle, network, hostPids ? hostsName(host.owner.name) : undefined),
+      ...placed,
+    ];
     if (cgroups.kind !== 'none') {
       cgroup = host.owner.group(spec.cgroupParent || (options.cgroupParent ?? ''), spec.id);
     }
@@ -226,7 +234,8 @@ async function runStep(
           devices: devicesOf(spec, edits?.devices),
           deviceRules: edits?.rules ?? [],
           terminal: io.terminal === true,
-          hostSys: inUserNamespace() && network.kind === 'host',
+          hostSys: hostPids || (inUserNamespace() && network.kind === 'host'),
+          hostPids,
           emptyNetwork: network.kind === 'none',
         }),
       },
@@ -248,6 +257,7 @@ async function runStep(
         state,
         config: state,
         withoutCgroups: cgroups.kind === 'none',
+        hostPids,
         pidFile: join(bundle, 'init.pid'),
       };
       const recorder = cgroup === undefined ? undefined : new StepRecorder(cgroups, cgroup);
@@ -259,7 +269,7 @@ async function runStep(
         void whenStarted(running, launch.pidFile, () => {
           started();
           const hasNetwork = network.kind === 'own';
-          const target = { bundle, state, id: spec.id, runtime: launch.runtime, hasNetwork };
+          const target = { bundle, state, id: spec.id, runtime: launch.runtime, hasNetwork, hostPids };
           const { ulimits: usualUlimits } = options;
           io.started?.(controlOf(target, running, { host, root: rootSpec, usualUlimits, confinement }));
         });
@@ -293,12 +303,6 @@ async function runStep(
 /** Whether the runtime has neither started a process nor said why. */
 function neverStarted(bundle: string): boolean {
   return readText(join(bundle, 'init.pid')) === '' && readText(join(bundle, 'runtime.log')) === '';
-}
-
-function noContainer(command: string, code: number) {
-  return fail('unavailable', 'exec', `${command} could not start the container: it ended with ${code}`, {
-    hint: '`drydock doctor` says what this machine lacks.',
-  });
 }
 
 /** The devices of a step besides the usual ones. In a user namespace none can be made but those that are asked for. */

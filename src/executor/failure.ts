@@ -1,7 +1,8 @@
 /** Finds out, from the runtime's exit code and log, how a step ended. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { fail } from '../errors/index.ts';
+import { type DrydockError, fail } from '../errors/index.ts';
+import { inUserNamespace } from '../linux/index.ts';
 import { ramText } from '../words/index.ts';
 import type { Shortage } from './shortage.ts';
 import type { ExecSpec } from './types.ts';
@@ -30,7 +31,8 @@ interface Failed {
  * run (126). Throws an error of the runtime itself, and `invalid` where the step's own limits kept it from starting.
  */
 export function failureOf(bundle: string, exitCode: number, failed: Failed): number {
-  const error = runtimeError(readText(join(bundle, failed.log ?? 'runtime.log')));
+  const log = join(bundle, failed.log ?? 'runtime.log');
+  const error = runtimeError(readText(log));
   if (error === undefined) return exitCode;
   // A program's name, which stands in the middle, may be of any length.
   const said = error.length > 4096 ? `${error.slice(0, 2048)}…${error.slice(-2048)}` : error;
@@ -44,6 +46,38 @@ export function failureOf(bundle: string, exitCode: number, failed: Failed): num
     });
   }
   throw fail('internal', 'exec', `the container's runtime: ${error}`, {
+    hint: '`drydock doctor` says what this machine lacks.',
+  });
+}
+
+/**
+ * Whether this machine's /proc has parts hidden. The kernel lets nobody in a user namespace mount another one then, which
+ * would show them.
+ */
+export function isProcGuarded(mountinfo = readText('/proc/self/mountinfo')): boolean {
+  return mountinfo.split('\n').some((line) => {
+    const point = line.split(' ')[4] ?? '';
+    return point.startsWith('/proc/') && !point.startsWith('/proc/sys/fs/binfmt_misc');
+  });
+}
+
+/** What is to be done where steps can have no /proc of their own. */
+export const withoutProcHint =
+  'Start the container with --security-opt systempaths=unconfined; or leave steps among its processes: DRYDOCK_NO_PROCESS_SANDBOX=1, or --oci-worker-no-process-sandbox of buildkitd.';
+
+/** The error of a runtime that has neither started a process nor said why. */
+export function noContainer(command: string, code: number): DrydockError {
+  if (inUserNamespace() && isProcGuarded()) {
+    return fail(
+      'unsupported',
+      'exec',
+      'a step can have no /proc of its own: parts of this container’s are hidden',
+      {
+        hint: withoutProcHint,
+      },
+    );
+  }
+  return fail('unavailable', 'exec', `${command} could not start the container: it ended with ${code}`, {
     hint: '`drydock doctor` says what this machine lacks.',
   });
 }

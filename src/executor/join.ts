@@ -12,6 +12,8 @@ export interface JoinTarget {
   runtime: string;
   /** Whether the runtime was started in a network namespace of the container's own. */
   hasNetwork: boolean;
+  /** Whether the container is among this machine's processes. */
+  hostPids: boolean;
 }
 
 /**
@@ -26,7 +28,7 @@ function joinCommand(target: JoinTarget, first: number, name: string): string[] 
       '--target',
       String(first),
       '--mount',
-      '--pid',
+      ...(target.hostPids ? [] : ['--pid']),
       ...(target.hasNetwork ? ['--net'] : []),
       '--',
     ],
@@ -49,5 +51,8 @@ export function join(
   io: ExecIo,
 ): RuntimeProcess {
   const data = Buffer.from(JSON.stringify(process));
-  return start(joinCommand(target, first, name), target.bundle, io, data);
+  return start(joinCommand(target, first, name), target.bundle, io, {
+    data,
+    hostPids: target.hostPids ? {} : undefined,
+  });
 }

@@ -21,6 +21,8 @@ export interface Launch {
   config: string;
   /** Makes no cgroup. */
   withoutCgroups: boolean;
+  /** Leaves the container among this machine's processes (process-sandbox.ts). */
+  hostPids: boolean;
   /** The file in the bundle that gets the process's pid once it runs. */
   pidFile: string;
 }
@@ -29,11 +31,11 @@ export interface Launch {
  * The command of a process that waits until it is told, on its file descriptor 3, what to become: one line for its shell.
  * setpriv: the kernel kills the next program when this process dies. unshare: a pid namespace of its own; when unshare is
  * killed, so is the namespace's first process, and with it all others. The shell is that first process, and nothing of it
- * depends on what will be run.
+ * depends on what will be run. With `hostPids` there is no namespace, and the process itself becomes the runtime.
  */
-export const waitingCommand: readonly string[] = [
+export const waitingCommand = (hostPids: boolean): readonly string[] => [
   ...['setpriv', '--pdeathsig', 'KILL', '--'],
-  ...['unshare', '--pid', '--fork', '--kill-child', '--'],
+  ...(hostPids ? [] : ['unshare', '--pid', '--fork', '--kill-child', '--']),
   ...['sh', '-c', 'IFS= read -r line <&3 && exec 3<&- && eval "$line"'],
 ];
 
@@ -50,12 +52,13 @@ export function launchCommand({
   state,
   config,
   withoutCgroups,
+  hostPids,
   pidFile,
 }: Launch): string[] {
   return [
     ...['nsenter', `--mount=${namespace}`, ...(network === undefined ? [] : [`--net=${network}`]), '--'],
-    ...['unshare', '--mount', '--propagation', 'private', '--mount-proc'],
-    ...['--', runtime, '--root', join(state, 'runtime')],
+    ...(hostPids ? [] : ['unshare', '--mount', '--propagation', 'private', '--mount-proc', '--']),
+    ...[runtime, '--root', join(state, 'runtime')],
     ...(withoutCgroups ? ['--rootless', 'true'] : []),
     ...['--log', join(bundle, 'runtime.log'), '--log-format', 'json', 'run', '--keep'],
     ...['--pid-file', pidFile, '--bundle', config, id],

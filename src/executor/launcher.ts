@@ -22,12 +22,18 @@ interface Waiting {
  * larger it is. A waiting process dies with this one.
  */
 export class Launcher {
+  readonly #hostPids: boolean;
   #spare: Waiting | undefined;
   #running = 0;
   #timer: NodeJS.Timeout | undefined;
 
+  /** With `hostPids` steps have no pid namespace of their own. */
+  constructor(hostPids = false) {
+    this.#hostPids = hostPids;
+  }
+
   /**
-   * Runs a command of `launchCommand` in a folder. Throws `unavailable` when it cannot be started, as the end of the
+   * Runs a command of `launchCommand` in a folder, the container's bundle. Throws `unavailable` when it cannot be started, as the end of the
    * process also may tell.
    */
   start(command: readonly string[], cwd: string, io: ExecIo): RuntimeProcess {
@@ -37,9 +43,9 @@ export class Launcher {
     const isTold = spare !== undefined && tell(spare, line);
     // One that was killed while it waited is no matter of the step's.
     if (!isTold) spare?.stdio.drop();
-    const waiting = isTold ? spare : waitFor(io);
+    const waiting = isTold ? spare : waitFor(io, this.#hostPids);
     if (!isTold) tell(waiting, line);
-    const running = processOf(waiting.child, waiting.stdio, io);
+    const running = processOf(waiting.child, waiting.stdio, io, this.#hostPids ? { bundle: cwd } : undefined);
     clearTimeout(this.#timer);
     this.#running++;
     const over = () => {
@@ -55,7 +61,7 @@ export class Launcher {
   prepare(): void {
     if (this.#running === 0 || this.#isThere) return;
     this.close();
-    this.#spare = waitFor({});
+    this.#spare = waitFor({}, this.#hostPids);
     this.#spare.child.unref();
     // What is wrong with it is found when it is to be used.
     this.#spare.child.on('error', () => {});
@@ -84,9 +90,12 @@ export class Launcher {
   }
 }
 
-function waitFor({ stdin, terminal: isTerminal }: Pick<ExecIo, 'stdin' | 'terminal'>): Waiting {
+function waitFor(
+  { stdin, terminal: isTerminal }: Pick<ExecIo, 'stdin' | 'terminal'>,
+  hostPids: boolean,
+): Waiting {
   const stdio = isTerminal ? terminal() : pipes(stdin !== undefined);
-  const { child, channel } = spawnOn(stdio, waitingCommand, { cwd: '/', hasChannel: true });
+  const { child, channel } = spawnOn(stdio, waitingCommand(hostPids), { cwd: '/', hasChannel: true });
   return { child, channel: channel as number, stdio };
 }
 

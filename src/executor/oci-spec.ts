@@ -45,6 +45,8 @@ interface SpecInput {
    * the user namespace, which this host's is not.
    */
   hostSys: boolean;
+  /** Leaves the container among this machine's processes, with the machine's /proc. */
+  hostPids: boolean;
   /** Has the runtime make a network namespace, in which there is nothing but a loopback. */
   emptyNetwork: boolean;
 }
@@ -118,7 +120,10 @@ const defaultShm = 64 << 20;
 export function ociSpec(input: SpecInput): { mounts: OciMount[] } & Record<string, unknown> {
   const { spec, cgroup } = input;
   const insecure = spec.security === 'insecure';
-  const namespaces = ['pid', 'ipc', 'uts', 'mount'];
+  const namespaces = [...(input.hostPids ? [] : ['pid']), 'ipc', 'uts', 'mount'];
+  // What is mounted of the machine's /proc stays as it is.
+  const guarded = (paths: string[]) =>
+    input.hostPids ? paths.filter((path) => !path.startsWith('/proc/')) : paths;
   if (input.cgroupNamespace) namespaces.push('cgroup');
   if (input.emptyNetwork) namespaces.push('network');
   const { devices: edits = noEdits } = spec;
@@ -130,7 +135,7 @@ export function ociSpec(input: SpecInput): { mounts: OciMount[] } & Record<strin
     process: processSpec(input),
     root: { path: input.rootPath, readonly: spec.root.readonly },
     hostname: spec.hostname || 'buildkitsandbox',
-    mounts: systemMounts(spec, input.hostSys),
+    mounts: systemMounts(spec, input),
     linux: {
       namespaces: namespaces.map((type) => ({ type })),
       resources: {
@@ -139,7 +144,7 @@ export function ociSpec(input: SpecInput): { mounts: OciMount[] } & Record<strin
       },
       ...(input.devices.length > 0 ? { devices: input.devices } : {}),
       ...(cgroup === undefined ? {} : { cgroupsPath: cgroup }),
-      ...(insecure ? {} : { maskedPaths: masked, readonlyPaths: readonly }),
+      ...(insecure ? {} : { maskedPaths: guarded(masked), readonlyPaths: guarded(readonly) }),
       ...(seccomp === undefined ? {} : { seccomp }),
       ...(labels === undefined ? {} : { mountLabel: labels.mount }),
       ...(edits.intelRdt === undefined ? {} : { intelRdt: edits.intelRdt }),
@@ -157,7 +162,10 @@ export function refuseBytes(text: string): void {
   });
 }
 
-function systemMounts(spec: ExecSpec, bindsSys: boolean): OciMount[] {
+function systemMounts(
+  spec: ExecSpec,
+  { hostSys, hostPids }: Pick<SpecInput, 'hostSys' | 'hostPids'>,
+): OciMount[] {
   const ro = spec.security === 'insecure' ? 'rw' : 'ro';
   const mount = (destination: string, type: string, source: string, options: string[]) => ({
     destination,
@@ -166,7 +174,9 @@ function systemMounts(spec: ExecSpec, bindsSys: boolean): OciMount[] {
     options,
   });
   return [
-    mount('/proc', 'proc', 'proc', ['nosuid', 'noexec', 'nodev']),
+    hostPids
+      ? mount('/proc', 'bind', '/proc', ['rbind', 'rprivate'])
+      : mount('/proc', 'proc', 'proc', ['nosuid', 'noexec', 'nodev']),
     mount('/dev', 'tmpfs', 'tmpfs', ['nosuid', 'strictatime', 'mode=755', 'size=65536k']),
     mount('/dev/pts', 'devpts', 'devpts', [
       ...['nosuid', 'noexec', 'newinstance', 'ptmxmode=0666', 'mode=0620', 'gid=5'],
@@ -175,7 +185,7 @@ function systemMounts(spec: ExecSpec, bindsSys: boolean): OciMount[] {
       ...['nosuid', 'noexec', 'nodev', 'mode=1777', `size=${spec.shmSize || defaultShm}`],
     ]),
     mount('/dev/mqueue', 'mqueue', 'mqueue', ['nosuid', 'noexec', 'nodev']),
-    bindsSys
+    hostSys
       ? mount('/sys', 'bind', '/sys', ['rbind', 'rprivate', 'nosuid', 'noexec', 'nodev', 'ro'])
       : mount('/sys', 'sysfs', 'sysfs', ['nosuid', 'noexec', 'nodev', ro]),
     mount('/sys/fs/cgroup', 'cgroup', 'cgroup', ['nosuid', 'noexec', 'nodev', 'relatime', ro]),

@@ -16,8 +16,9 @@ import {
   unlinkSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { tryLock } from '../linux/index.ts';
+import { inUserNamespace, tryLock } from '../linux/index.ts';
 import { type CgroupHost, killGroup, removeGroup } from './cgroups.ts';
+import { sweepProcesses } from './process-sandbox.ts';
 
 /**
  * This process as the owner of cgroups. It registers before the first container, names each container's group, and is
@@ -100,6 +101,7 @@ function sweep(stateDir: string, trees: readonly string[]): void {
       const parents = readFileSync(fd, 'utf8')
         .split('\n')
         .filter((line) => line.startsWith('/'));
+      if (inUserNamespace()) sweepProcesses(name.slice(0, -'.owner'.length));
       for (const group of leftovers(trees, parents, name.slice(0, -'.owner'.length))) {
         killGroup(trees, group);
         gone = removeGroup(trees, group) && gone;

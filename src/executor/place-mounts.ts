@@ -49,11 +49,15 @@ export function placeMount(
 /** The files that `hostFileMounts` mounts. */
 export const hostFiles = ['/etc/resolv.conf', '/etc/hosts'];
 
-/** The mounts of the files of its network that a step sees: /etc/resolv.conf and /etc/hosts. */
+/**
+ * The mounts of the files of its network that a step sees: /etc/resolv.conf and /etc/hosts, which has the name `hosts` in
+ * the bundle.
+ */
 export function hostFileMounts(
   spec: ExecSpec,
   bundle: string,
   { resolv, hostAddress }: StepNetwork,
+  hosts = 'hosts',
 ): AssemblyMount[] {
   const file = (dest: string, name: string, text: string): AssemblyMount => {
     const path = join(bundle, name);
@@ -63,6 +67,6 @@ export function hostFileMounts(
   const hostname = spec.hostname || 'buildkitsandbox';
   return [
     file('/etc/resolv.conf', 'resolv.conf', resolv),
-    file('/etc/hosts', 'hosts', hostsFile(hostname, spec.extraHosts, hostAddress)),
+    file('/etc/hosts', hosts, hostsFile(hostname, spec.extraHosts, hostAddress)),
   ];
 }

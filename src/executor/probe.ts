@@ -8,6 +8,7 @@ import { errnoCode } from '../errors/index.ts';
 import { inUserNamespace } from '../linux/index.ts';
 import { detectCgroups } from './cgroups.ts';
 import { createExecutor } from './executor.ts';
+import { isProcGuarded, withoutProcHint } from './failure.ts';
 
 export interface Check {
   ok: boolean;
@@ -33,6 +34,7 @@ export async function probeExecutor(options: { runtime?: string; tries?: boolean
     kernel(release()),
     overlayfs(),
     cgroups(),
+    ...(inUserNamespace() ? [processSandbox()] : []),
     {
       ok: true,
       name: 'network',
@@ -85,6 +87,18 @@ export function kernel(version: string): Check {
     name: 'kernel',
     found: version,
     remedy: ok ? '' : 'Steps need Linux 5.12 or later: boot a newer kernel.',
+  };
+}
+
+function processSandbox(): Check {
+  const ok = !isProcGuarded();
+  return {
+    ok,
+    name: 'process sandbox',
+    found: ok
+      ? 'steps have a /proc of their own'
+      : 'parts of /proc are hidden: steps can have none of their own',
+    remedy: ok ? '' : withoutProcHint,
   };
 }
 

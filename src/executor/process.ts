@@ -2,9 +2,11 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, readFileSync } from 'node:fs';
 import { Socket } from 'node:net';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { errnoCode, fail } from '../errors/index.ts';
 import { pipe } from '../linux/index.ts';
+import { endProcesses, endWithFirst, killTree } from './process-sandbox.ts';
 import { searchPath } from './runtime.ts';
 import { pipes, type Stdio, terminal } from './stdio.ts';
 import type { ExecIo } from './types.ts';
@@ -35,7 +37,12 @@ const signals: Record<string, number> = {
 };
 
 /** Runs a command. `data` goes to its file descriptor 3. The end tells `unavailable` when it cannot be started. */
-export function start(command: readonly string[], cwd: string, io: ExecIo, data?: Buffer): RuntimeProcess {
+export function start(
+  command: readonly string[],
+  cwd: string,
+  io: ExecIo,
+  { data, hostPids }: { data?: Buffer; hostPids?: HostPids } = {},
+): RuntimeProcess {
   const stdio = io.terminal ? terminal() : pipes(io.stdin !== undefined);
   const { child, channel } = spawnOn(stdio, command, { cwd, hasChannel: data !== undefined });
   if (channel !== undefined && data !== undefined) {
@@ -43,7 +50,7 @@ export function start(command: readonly string[], cwd: string, io: ExecIo, data?
     socket.on('error', () => {});
     socket.end(data);
   }
-  return processOf(child, stdio, io);
+  return processOf(child, stdio, io, hostPids);
 }
 
 /**
@@ -70,9 +77,21 @@ export function spawnOn(
   }
 }
 
+/** A runtime without a pid namespace of its own. */
+interface HostPids {
+  /** The bundle of the container that ends with the runtime; undefined: the container goes on. */
+  bundle?: string;
+}
+
 /** A program that was started, as the runtime of a container. */
-export function processOf(child: ChildProcess, stdio: Stdio, io: ExecIo): RuntimeProcess {
+export function processOf(
+  child: ChildProcess,
+  stdio: Stdio,
+  io: ExecIo,
+  hostPids?: HostPids,
+): RuntimeProcess {
   const outputs = stdio.connect(io);
+  const isOver = () => child.exitCode !== null || child.signalCode !== null;
   let killed = false;
   const exit = new Promise<number>((resolve, reject) => {
     child.once('error', (cause) => {
@@ -86,17 +105,26 @@ export function processOf(child: ChildProcess, stdio: Stdio, io: ExecIo): Runtim
     });
     child.once('exit', (code, signal) => resolve(code ?? 128 + (signals[signal ?? ''] ?? 0)));
   });
+  if (hostPids?.bundle !== undefined && child.pid !== undefined) {
+    const pidFile = join(hostPids.bundle, 'init.pid');
+    void endWithFirst(hostPids.bundle, { pidFile, runtime: child.pid, isOver });
+  }
   const ended = exit.then(async (code) => {
+    if (hostPids?.bundle !== undefined) await endProcesses(hostPids.bundle);
     // All writers are gone with the pid namespace; the bound is for a kernel that lags.
     await Promise.race([outputs, sleep(5000, undefined, { ref: false })]);
     stdio.close();
     return killed ? 128 + 9 : code;
   });
   ended.catch(() => stdio.close());
-  const first = () => firstOf(child);
+  const first = () => (hostPids === undefined || isOver() ? firstOf(child) : child.pid);
   const signal = (name: NodeJS.Signals) => {
     const pid = first();
-    if (pid !== undefined && tryKill(pid, name) && name === 'SIGKILL') killed = true;
+    if (pid === undefined) return;
+    if (name === 'SIGKILL' && hostPids !== undefined) {
+      killed = true;
+      killTree(pid);
+    } else if (tryKill(pid, name) && name === 'SIGKILL') killed = true;
   };
   return {
     ended,
@@ -104,8 +132,9 @@ export function processOf(child: ChildProcess, stdio: Stdio, io: ExecIo): Runtim
     signal,
     kill() {
       const pid = first();
+      if (hostPids !== undefined && pid !== undefined) return killTree(pid);
       if (pid !== undefined && tryKill(pid, 'SIGKILL')) return;
-      if (child.exitCode === null && child.signalCode === null) child.kill('SIGKILL');
+      if (!isOver()) child.kill('SIGKILL');
     },
     resize(rows, cols) {
       // The runtime reads its terminal's size when it is told that it changed.

@@ -68,6 +68,7 @@ export async function tryRuntime(runtime: Runtime, host: TryHost): Promise<strin
           terminal: false,
           hostSys: false,
           emptyNetwork: true,
+          hostPids: false,
         }),
       },
     };
@@ -81,6 +82,7 @@ export async function tryRuntime(runtime: Runtime, host: TryHost): Promise<strin
       state: bundle,
       config: bundle,
       withoutCgroups: false,
+      hostPids: false,
       pidFile: join(bundle, 'init.pid'),
     });
     const hear = (chunk: Buffer) => {

@@ -19,6 +19,7 @@ import {
   dockerfileBuild,
   type Engine,
   explainFromEnv,
+  noProcessSandboxFromEnv,
   type OutputSpec,
   openEngine,
   runBuild,
@@ -276,6 +277,7 @@ async function run(
       root: options.root ?? defaultRoot(),
       insecureRegistries: options.insecureRegistries,
       explain: explainFromEnv(process.env),
+      noProcessSandbox: noProcessSandboxFromEnv(process.env),
     }));
   try {
     const signal = options.signal ?? new AbortController().signal;

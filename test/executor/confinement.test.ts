@@ -150,7 +150,14 @@ describe('AppArmor and SELinux', () => {
     const made = ociSpec({
       ...{ spec, rootPath: '/r', user: { uid: 0, gid: 0, groups: [] }, capabilities: [], confinement },
       ...{ cgroup: undefined, cgroupNamespace: false, resources: {}, rlimits: [], oomScore: 0 },
-      ...{ devices: [], deviceRules: [], terminal: false, hostSys: false, emptyNetwork: false },
+      ...{
+        devices: [],
+        deviceRules: [],
+        terminal: false,
+        hostSys: false,
+        emptyNetwork: false,
+        hostPids: false,
+      },
     });
     expect(made).toMatchObject({
       process: { apparmorProfile: 'drydock-steps', selinuxLabel: confinement.labels.process },

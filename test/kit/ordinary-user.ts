@@ -8,6 +8,11 @@ import type { Output, RunOptions } from './cli.ts';
 
 const clone = join(import.meta.dirname, '../..');
 
+interface UserOptions extends RunOptions {
+  /** A line that root's shell runs before, in a mount namespace that this program alone has. */
+  before?: string;
+}
+
 let users = 0;
 
 /** Made by `new`, with a home and, unless told otherwise, ranges in /etc/subuid and /etc/subgid; removed by `close`. */
@@ -60,13 +65,14 @@ export class OrdinaryUser {
   }
 
   /** Runs a shell's command line as the user, as after a login. */
-  sh(line: string, options: RunOptions = {}): Promise<Output> {
+  sh(line: string, options: UserOptions = {}): Promise<Output> {
     return this.run(['sh', '-c', line], options);
   }
 
   /** Runs a program as the user. */
-  async run(argv: readonly string[], { env, cwd, input }: RunOptions = {}): Promise<Output> {
-    const child = this.start(argv, { env, cwd });
+  async run(argv: readonly string[], options: UserOptions = {}): Promise<Output> {
+    const { input } = options;
+    const child = this.start(argv, options);
     const out: Buffer[] = [];
     const err: Buffer[] = [];
     child.stdout.on('data', (chunk: Buffer) => out.push(chunk));
@@ -82,9 +88,12 @@ export class OrdinaryUser {
   }
 
   /** Starts a program as the user, in a process that keeps its pid. */
-  start(argv: readonly string[], { env, cwd }: Pick<RunOptions, 'env' | 'cwd'> = {}) {
+  start(argv: readonly string[], { env, cwd, before }: UserOptions = {}) {
     const ids = ['--reuid', String(this.uid), '--regid', String(this.gid), '--clear-groups'];
-    return spawn('/usr/bin/setpriv', [...ids, '--', ...argv], {
+    const command = ['/usr/bin/setpriv', ...ids, '--', ...argv];
+    const within = ['/usr/bin/unshare', '--mount', '/bin/sh', '-c', `${before}; exec "$@"`, 'sh'];
+    const [program = '', ...args] = before === undefined ? command : [...within, ...command];
+    return spawn(program, args, {
       cwd: cwd ?? this.home,
       env: {
         PATH: '/usr/local/bin:/usr/bin:/bin',
@@ -96,12 +105,12 @@ export class OrdinaryUser {
     });
   }
 
-  drydock(args: readonly string[], options: RunOptions = {}): Promise<Output> {
+  drydock(args: readonly string[], options: UserOptions = {}): Promise<Output> {
     return this.run([this.command, ...args], options);
   }
 
   /** Runs a command that must succeed; returns its stdout. */
-  async ok(args: readonly string[], options: RunOptions = {}): Promise<string> {
+  async ok(args: readonly string[], options: UserOptions = {}): Promise<string> {
     const { code, stdout, stderr } = await this.drydock(args, options);
     if (code !== 0) throw new Error(`drydock ${args.join(' ')} ended with ${code}\n${stdout}${stderr}`);
     return stdout;
@@ -131,7 +140,7 @@ export class OrdinaryUser {
 
   close(): void {
     for (const line of this.processes()) process.kill(Number(line.split(' ')[0]), 'SIGKILL');
-    execFileSync('userdel', [this.name], { stdio: 'ignore' });
+    execFileSync('userdel', ['-f', this.name], { stdio: 'ignore' });
     rmSync(this.home, { recursive: true, force: true });
     rmSync(dirname(dirname(this.command)), { recursive: true, force: true });
   }

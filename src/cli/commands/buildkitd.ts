@@ -10,7 +10,13 @@ import {
   readBuildkitdToml,
   startDaemon,
 } from '../../daemon/index.ts';
-import { defaultRoot, explainFromEnv, stepLimitsFromEnv, stepRightsFromEnv } from '../../engine/index.ts';
+import {
+  defaultRoot,
+  explainFromEnv,
+  noProcessSandboxFromEnv,
+  stepLimitsFromEnv,
+  stepRightsFromEnv,
+} from '../../engine/index.ts';
 import { fail } from '../../errors/index.ts';
 import { configFolder } from '../../linux/index.ts';
 import { type Platform, parsePlatform } from '../../oci/index.ts';
@@ -35,7 +41,7 @@ const idle = [
   'debugaddr',
   'otel-socket-path',
 ] as const;
-const idleBool = ['trace', 'save-cache-debug', 'oci-worker-no-process-sandbox'] as const;
+const idleBool = ['trace', 'save-cache-debug'] as const;
 
 export default command({
   usage: '',
@@ -108,6 +114,10 @@ export default command({
     'oci-worker-snapshotter': { type: 'string', value: 'NAME', help: 'auto, overlayfs or native' },
     root: { type: 'string', value: 'DIR', help: 'folder for all state' },
     rootless: { type: 'bool', help: 'be run by a user who is not root; that is noticed without it, too' },
+    'oci-worker-no-process-sandbox': {
+      type: 'bool',
+      help: 'leave steps among the processes of this machine, with its /proc (rootless only)',
+    },
     'oci-worker-rootless': { type: 'bool', help: 'the same', hidden: true },
     tlscacert: { type: 'string', value: 'FILE', help: 'CA of client certificates' },
     tlscert: { type: 'string', value: 'FILE', help: 'certificate' },
@@ -141,6 +151,7 @@ export default command({
         apparmorProfile: values['oci-worker-apparmor-profile'] || undefined,
         selinux: values['oci-worker-selinux'],
         binary: values['oci-worker-binary'] || undefined,
+        noProcessSandbox: values['oci-worker-no-process-sandbox'],
         maxParallelism: countOf('oci-max-parallelism', values['oci-max-parallelism']),
         platforms: platformsOf(values['oci-worker-platform']),
         gc: gcOf(values['oci-worker-gc'], values['oci-worker-gc-keepstorage']),
@@ -172,6 +183,7 @@ export default command({
       ...settings,
       ...stepLimitsFromEnv(ctx.env),
       explain: explainFromEnv(ctx.env),
+      noProcessSandbox: settings.noProcessSandbox ?? noProcessSandboxFromEnv(ctx.env),
       insecureRegistries: [...(settings.insecureRegistries ?? []), ...ctx.insecureRegistries],
       writeLog,
       grpc: async (host) => (await import('../../api/buildkit/server.ts')).buildkitApi(host, buildkit),

@@ -1,0 +1,29 @@
+/** How much steps are kept apart from this machine, as an operator wants it. */
+import { fail } from '../errors/index.ts';
+import { inUserNamespace } from '../linux/index.ts';
+import { parseBool } from '../words/index.ts';
+
+export interface SandboxOptions {
+  /**
+   * Leaves steps among this machine's processes, and shows them its /proc: for containers without the right to mount one.
+   * Only for a process in a user namespace.
+   */
+  noProcessSandbox?: boolean;
+}
+
+/** What `DRYDOCK_NO_PROCESS_SANDBOX` says; undefined when it says nothing. Throws `invalid`. */
+export function noProcessSandboxFromEnv(env: NodeJS.ProcessEnv): boolean | undefined {
+  const { DRYDOCK_NO_PROCESS_SANDBOX: text } = env;
+  if (text === undefined || text === '') return undefined;
+  const on = parseBool(text);
+  if (on !== undefined) return on;
+  throw fail('invalid', 'client', `DRYDOCK_NO_PROCESS_SANDBOX=${text}: want true or false`);
+}
+
+/** Throws `invalid` for steps of the machine's root that would see its processes. */
+export function checkSandbox({ noProcessSandbox }: SandboxOptions): void {
+  if (noProcessSandbox !== true || inUserNamespace()) return;
+  throw fail('invalid', 'client', "can't enable NoProcessSandbox without Rootless", {
+    hint: 'Leave no-process-sandbox out, or run Drydock as a user who is not root (docs/rootless.md).',
+  });
+}
