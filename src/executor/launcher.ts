@@ -33,8 +33,8 @@ export class Launcher {
   }
 
   /**
-   * Runs a command of `launchCommand` in a folder, the container's bundle. Throws `unavailable` when it cannot be started, as the end of the
-   * process also may tell.
+   * Runs a command of `launchCommand` in a folder, the container's bundle. Throws `unavailable` when it cannot be
+   * started, as the end of the process also may tell.
    */
   start(command: readonly string[], cwd: string, io: ExecIo): RuntimeProcess {
     const line = shellLine(command, cwd);
