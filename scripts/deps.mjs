@@ -24,7 +24,8 @@ const problems = [];
 const trees =
   /^(fs|layer|tar)\/|^session\/fsutil\/|^ops\/diff-task|^source\/unpack-folder|^executor\/stubs|^store\/(local\/tree|containerd\/link-tree)/;
 /** Paths of our own, in files that are told of none else. */
-const ownPaths = /^layer\/(block-writer|convert-task)|^session\/fsutil\/listing|^fs\/sent-contents/;
+const ownPaths =
+  /^layer\/(block-writer|convert-task)|^session\/fsutil\/listing|^fs\/(sent-contents|linked-files)/;
 /** Node's functions on files that take no path. */
 const withoutPath = /^(f\w+Sync|close|closeSync|readSync|writeSync|writevSync|constants|createReadStream)$/;
 

@@ -18,6 +18,7 @@ export const tasks = {
   'fs.export': () => import('./fs/export.ts').then((m) => m.exportTree),
   'fs.glance': () => import('./fs/glance.ts').then((m) => m.glance),
   'fs.overlap': () => import('./fs/overlap.ts').then((m) => m.checkOverlap),
+  'fs.shares': () => import('./fs/linked-files.ts').then((m) => m.sharesFiles),
   'fs.seed': () => import('./fs/seed.ts').then((m) => m.seed),
   'layer.convert': () => import('./layer/convert-task.ts').then((m) => m.convert),
   'layer.pack': () => import('./layer/pack-task.ts').then((m) => m.pack),

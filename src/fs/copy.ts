@@ -5,7 +5,7 @@
  */
 
 import { canceled, DrydockError, errnoCode, fail } from '../errors/index.ts';
-import { linkSync, symlinkSync, unlinkSync } from '../linux/index.ts';
+import { linkSync, symlinkSync } from '../linux/index.ts';
 import type { FileActionSpec } from './actions.ts';
 import { type ModeChange, octalMode, parseMode } from './chmod.ts';
 import { copiedAttributes, mkdirAll } from './edit.ts';
@@ -23,7 +23,6 @@ import {
 import { type Ids, resolveOwner } from './owner.ts';
 import { baseName, dirName, joinPath } from './paths.ts';
 import { requirePaths, resolveSources, type Source, walkSelected } from './select.ts';
-import { lstatHost } from './stat.ts';
 import type { Dir, LayerTarget } from './target.ts';
 import { unpackInto } from './unpack.ts';
 import type { FsEntry, FsView } from './view.ts';
@@ -241,30 +240,20 @@ class Copier {
     setAttributes(host, entry.type, attributes);
   }
 
-  /**
-   * Links the source's own file into the layer when it may stay exactly as it is. Only the first destination, in
-   * whichever layer, gets the link: a second one would become a hard link of the first.
-   */
+  /** Links the source's own file into the layer when it may stay exactly as it is. */
   #linked(entry: FsEntry, host: string, attributes: Attributes): boolean {
-    if (!this.#mayLink || entry.nlink > 1 || attributes.mode !== entry.mode || !isOurs(attributes))
-      return false;
+    if (!this.#mayLink || attributes.mode !== entry.mode || !isOurs(attributes)) return false;
     if (attributes.mtimeNs !== undefined && attributes.mtimeNs !== entry.mtimeNs) return false;
     try {
-      // The folder is ours alone, so its path leads to the file.
-      linkSync(entry.hostPath, host);
+      if (!this.#target.link(entry, host)) return false;
     } catch (err) {
       const code = errnoCode(err);
-      if (code !== 'EXDEV' && code !== 'EMLINK' && code !== 'EPERM') throw err;
+      // A file may have its most links.
+      if (code === 'EMLINK') return false;
+      if (code !== 'EXDEV' && code !== 'EPERM') throw err;
       this.#mayLink = false;
       return false;
     }
-    if (lstatHost(host)?.nlink !== 2) {
-      // Another layer had it already, or has got it just now.
-      unlinkSync(host);
-      return false;
-    }
-    // The view may be used again (kept-view.ts).
-    entry.nlink = 2;
     this.#target.bytes += entry.size;
     return true;
   }

@@ -4,6 +4,7 @@ export { BlockHash, hashSmall } from './block-hash.ts';
 export type { FileChange, TreeChanges } from './compare-lists.ts';
 export { blockSize } from './hash-blocks.ts';
 export { IgnoreMatcher, readIgnore } from './ignore.ts';
+export { addLinked, hasLinked, readLinked } from './linked-files.ts';
 export { dropLists } from './list-db.ts';
 export { lookLive, withLiveView } from './live-view.ts';
 export {

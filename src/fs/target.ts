@@ -7,6 +7,7 @@ import { dirname } from 'node:path';
 import {
   chmodSync,
   lchownSync,
+  linkSync,
   lsetxattr,
   lutimesNs,
   mkdirSync,
@@ -18,6 +19,7 @@ import {
   unlinkSync,
 } from '../linux/index.ts';
 import { type FoundName, findIn, namesIn } from './layers-view.ts';
+import { addLinked, readLinked } from './linked-files.ts';
 import { type Attributes, finishPath } from './make.ts';
 import { baseName, dirName, joinPath, splitPath } from './paths.ts';
 import { readHost } from './real.ts';
@@ -60,6 +62,9 @@ export class LayerTarget {
   /** Makes the layer's files. */
   readonly files: Nursery;
   readonly #root: Node;
+  /** The inodes of files that were linked into the layer, and of those that it and the layers below had linked before. */
+  readonly #linked = new Set<bigint>();
+  #linkedBefore: Set<bigint> | undefined;
 
   /** Opens a layer: `dirs[0]` is written, the rest are its lower layers, topmost first. */
   constructor(dirs: readonly string[]) {
@@ -83,6 +88,24 @@ export class LayerTarget {
   /** Ends the writing. */
   close(): void {
     this.files.close();
+    addLinked(this.#root.host, this.#linked);
+  }
+
+  /**
+   * Links a client's file into the layer, at a host path that `place` gave. Returns false when the tree has that very
+   * file already, at another path. Throws the errors of link(2).
+   */
+  link(file: Pick<FsEntry, 'hostPath' | 'ino'>, host: string): boolean {
+    if (this.#linkedBefore === undefined) {
+      this.#linkedBefore = new Set();
+      for (const dir of [this.#root.host, ...this.#root.lowers])
+        for (const inode of readLinked(dir)) this.#linkedBefore.add(inode);
+    }
+    if (this.#linked.has(file.ino) || this.#linkedBefore.has(file.ino)) return false;
+    // The folder is ours alone, so its path leads to the file.
+    linkSync(file.hostPath, host);
+    this.#linked.add(file.ino);
+    return true;
   }
 
   /** The path after following links; see `resolvePath`. */

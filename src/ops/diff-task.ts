@@ -3,12 +3,14 @@
  */
 import { canceled, errnoCode } from '../errors/index.ts';
 import {
+  addLinked,
   atEntry,
   dirName,
   type FsEntry,
   type FsView,
   hostXattrs,
   openView,
+  readLinked,
   type ViewSpec,
 } from '../fs/index.ts';
 import { copyUpFile, diffViews, isMovable, ownChanges, type TreeChange } from '../layer/index.ts';
@@ -49,17 +51,21 @@ export function movable({ dir, below, exact }: Stack & { exact: boolean }): bool
 }
 
 /**
- * Fills the empty layer folder `to` with a layer's changes, in a form that can be laid over any tree. Files are shared.
+ * Fills the empty layer folder `to` with a layer's changes, in a form that can be laid over any tree. Files are shared,
+ * unless `copied` says that they are to be copied.
  */
 export function writeMoved(
-  { dir, below, to }: Stack & { to: string },
+  { dir, below, to, copied }: Stack & { to: string; copied: boolean },
   ctx: TaskContext,
 ): { changes: number } {
   const lower = openView({ kind: 'layers', dirs: below });
   const upper = openView({ kind: 'layers', dirs: [dir, ...below] });
   const root = upper.lstat('/');
   if (root !== undefined) likeFolder(root, to);
-  return { changes: writeChanges(ownChanges(dir, lower), { lower, upper }, to, linkFile, ctx) };
+  const place = copied ? copyUpFile : linkFile;
+  const changes = writeChanges(ownChanges(dir, lower), { lower, upper }, to, place, ctx);
+  if (!copied) addLinked(to, new Set(readLinked(dir)));
+  return { changes };
 }
 
 function writeChanges(

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { fail, throwIfAborted } from '../errors/index.ts';
-import { specOfMounts } from '../fs/index.ts';
+import { hasLinked, specOfMounts } from '../fs/index.ts';
 import { type RefContext, type Store, snapshotLabels } from '../store/index.ts';
 import { runTask } from '../workers/index.ts';
 
@@ -44,7 +44,10 @@ export async function restack(
 /** Labels that stay true of a layer's changes in whatever form they are written. */
 const kept: readonly string[] = [snapshotLabels.createdBy, snapshotLabels.madeAt, snapshotLabels.madeBy];
 
-/** Makes a new snapshot of a layer that fits only its own tree; false when the layer can be shared. */
+/**
+ * Makes a new snapshot of a layer that fits only its own tree, or has files that the tree below has at other paths; false
+ * when the layer can be shared.
+ */
 async function move(
   store: Store,
   layer: string,
@@ -54,19 +57,23 @@ async function move(
   const { snapshots } = store;
   const info = await snapshots.stat(layer);
   const isOwn = info?.labels[snapshotLabels.createdBy] !== undefined;
-  // A layer that we made on nothing hides nothing.
-  if (info === undefined || (isOwn && info.parent === undefined)) return false;
+  if (info === undefined) return false;
   const view = await snapshots.view(layer);
   const key = `restack-active-${randomUUID()}`;
   try {
     const [dir, ...below] = dirsOf(specOfMounts(view.mounts));
     if (dir === undefined) throw fail('internal', 'store', `snapshot ${layer} has no folder`);
     const { signal } = ctx;
-    // An image's layer keeps all its entries, so that its blob stays true.
-    if (await runTask('ops.movable', { dir, below, exact: isOwn }, { signal })) return false;
+    const copied = isOwn && (await shares(store, dir, to.parent, signal));
+    if (!copied) {
+      // A layer that we made on nothing hides nothing.
+      if (isOwn && info.parent === undefined) return false;
+      // An image's layer keeps all its entries, so that its blob stays true.
+      if (await runTask('ops.movable', { dir, below, exact: isOwn }, { signal })) return false;
+    }
     const [target] = dirsOf(specOfMounts(await snapshots.prepare(key, to.parent, { lease: ctx.lease })));
     if (target === undefined) throw fail('internal', 'store', `snapshot ${key} has no folder to write to`);
-    await runTask('ops.move', { dir, below, to: target }, { signal });
+    await runTask('ops.move', { dir, below, to: target, copied }, { signal });
     const labels = Object.fromEntries(Object.entries(info.labels).filter(([name]) => kept.includes(name)));
     labels[snapshotLabels.madeAt] ??= String(info.createdAt);
     await snapshots.commit(to.name, key, { lease: ctx.lease, labels });
@@ -74,6 +81,23 @@ async function move(
   } catch (err) {
     await snapshots.remove(key).catch(() => {});
     throw err;
+  } finally {
+    await view.release();
+  }
+}
+
+/** Whether a layer has a client's file that a layer of another snapshot has, too. */
+async function shares(
+  store: Store,
+  layer: string,
+  snapshot: string | undefined,
+  signal: AbortSignal | undefined,
+): Promise<boolean> {
+  if (snapshot === undefined || !hasLinked(layer)) return false;
+  const view = await store.snapshots.view(snapshot);
+  try {
+    const others = dirsOf(specOfMounts(view.mounts));
+    return await runTask('fs.shares', { layer, others }, { signal });
   } finally {
     await view.release();
   }

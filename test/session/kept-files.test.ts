@@ -161,6 +161,27 @@ onStores('files of the client', (store) => {
     expect(new Set(inodes).size).toBe(4);
   });
 
+  test('a file that is sent once is linked into each layer that wants it, but has one path in a tree', async () => {
+    folder({ 'six/a': 'the first', 'six/b': 'the second', 'six/c': 'the third' });
+    const inode = (path: string) => lstatSync(path).ino;
+    const text = 'FROM base\nCOPY six/a /x/\nCOPY six /y\n';
+    await synced(text);
+    write('six/c', 'changed');
+    const { at, read, sent } = await synced(text);
+    expect([sent, read('/y/c')]).toEqual([['six/c'], 'changed']);
+    const linked = ['/x/a', '/y/a', '/y/b', '/y/c'].filter((path) => {
+      return inode(at(path)) === inode(kept(`six/${path.at(-1)}`));
+    });
+    expect(linked).toEqual(builds.engine.store.shared ? [] : ['/x/a', '/y/b', '/y/c']);
+    const merged = await synced('FROM base\nCOPY --link six /y\nCOPY --link six /z\nCOPY six/b /w/\n');
+    const paths = ['a', 'b', 'c'].flatMap((name) => [`/y/${name}`, `/z/${name}`]);
+    const inodes = [...paths, '/w/b'].map((path) => merged.view.lstat(path)?.ino);
+    expect(new Set(inodes).size).toBe(7);
+    expect(paths.map(merged.read)).toEqual(
+      ['the first', 'the second', 'changed'].flatMap((text) => [text, text]),
+    );
+  });
+
   test('disk usage counts a file once, and pruning the folder leaves the layers whole', async () => {
     folder({ 'five/large': 'x'.repeat(300_000), 'five/alone': 'y'.repeat(100_000) });
     const folders = keptUnder(builds.engine.store.root).clientFolders;
