@@ -91,7 +91,7 @@ export const storeys = {
     ],
     ...['refs', 'registry', 'remote-cache', 'sbom', 'session', 'solver', 'source', 'store', 'upkeep'],
   ],
-  sdk: ['attest', 'engine', 'frontend', 'llb', 'remote-cache', 'session'],
+  sdk: ['attest', 'engine', 'frontend', 'llb', 'network', 'remote-cache', 'session'],
   api: [
     ...[
       'attest',
@@ -104,6 +104,7 @@ export const storeys = {
       'frontend',
       'images',
       'llb',
+      'network',
     ],
     ...['registry', 'remote-cache', 'session', 'source', 'store', 'upkeep'],
   ],
@@ -123,6 +124,7 @@ export const storeys = {
       'frontend',
       'images',
       'llb',
+      'network',
     ],
     ...['remote-cache', 'session', 'source', 'upkeep'],
   ],

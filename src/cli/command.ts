@@ -1,11 +1,14 @@
 /** The contract of a command: the context that it gets, and its result. */
 import type { Engine, StoreOptions, TellOptions } from '../engine/index.ts';
 import { fail } from '../errors/index.ts';
+import type { NetworkOptions } from '../network/index.ts';
 import { type FlagTable, type FlagValues, flagHelp, parseFlags } from './flags.ts';
 import type { RemoteCall } from './remote/images.ts';
 
 /** The context of a command. The root and the store that the command line names are part of it. */
 export interface CommandContext extends StoreOptions, TellOptions {
+  /** The networks of steps, for an engine in this process. */
+  network: NetworkOptions;
   debug: boolean;
   stdout: NodeJS.WriteStream;
   stderr: NodeJS.WriteStream;

@@ -13,11 +13,14 @@ import {
   type TellOptions,
 } from '../engine/index.ts';
 import { fail, nearest } from '../errors/index.ts';
+import { type NetworkOptions, networkFromEnv } from '../network/index.ts';
 
 /** The program's options; the limits of steps are among them, for an engine in this process. */
 interface Globals extends StoreOptions, OperatorLimits, SandboxOptions, TellOptions {
   debug: boolean;
   insecureRegistries: string[];
+  /** The networks of steps, for an engine in this process. */
+  network: NetworkOptions;
   /** The address of a daemon. Commands are then for it, and not for the root. */
   host?: string;
   /** The command and its own arguments. */
@@ -38,6 +41,7 @@ export function globalFlags(argv: readonly string[], env: NodeJS.ProcessEnv): Gl
     ...stepRightsFromEnv(env),
     explain: explainFromEnv(env),
     noProcessSandbox: noProcessSandboxFromEnv(env),
+    network: networkFromEnv(env),
     rest: [],
   };
   for (const name of storeFlagNames) {

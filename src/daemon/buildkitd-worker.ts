@@ -1,5 +1,6 @@
 /** Reads the table of one worker in a buildkitd.toml, `[worker.oci]` or `[worker.containerd]`. */
 import { fail } from '../errors/index.ts';
+import { type NetworkOptions, type NetworkSetting, networkOptions } from '../network/index.ts';
 import { type Platform, parsePlatform } from '../oci/index.ts';
 import type { GcRule, Space } from '../upkeep/index.ts';
 import { ramInBytes } from '../words/index.ts';
@@ -22,10 +23,9 @@ export interface WorkerConfig {
   /** Says that the process is rootless. */
   rootless?: boolean;
   noProcessSandbox?: boolean;
+  /** The networks of steps. */
+  network?: NetworkOptions;
 }
-
-/** The network modes of buildkitd that every step has here anyway. */
-const hostNetworks = ['', 'auto', 'host'];
 
 const gc: Keys = {
   gc: 'used',
@@ -57,12 +57,12 @@ export const workerKeys: Keys = {
   defaultCgroupParent: 'used',
   'apparmor-profile': 'used',
   selinux: 'used',
-  networkMode: { unless: hostNetworks, why: "steps share the host's network unless they ask for none" },
-  cniBinaryPath: 'idle',
-  cniConfigPath: 'idle',
-  cniPoolSize: { unless: [0] },
-  bridgeName: 'idle',
-  bridgeSubnet: 'idle',
+  networkMode: 'used',
+  cniBinaryPath: 'used',
+  cniConfigPath: 'used',
+  cniPoolSize: 'used',
+  bridgeName: { unless: [''], why: 'each step has a link of its own, and there is no bridge' },
+  bridgeSubnet: 'used',
 };
 
 /** Reads the table. Throws `invalid` for values of the wrong type. */
@@ -84,7 +84,26 @@ export function workerAt(at: TomlReader, kind: 'oci' | 'containerd'): WorkerConf
     selinux: at.bool(...path, 'selinux'),
     rootless: at.bool(...path, 'rootless'),
     noProcessSandbox: at.bool(...path, 'noProcessSandbox'),
+    network: networkAt(at, path),
   };
+}
+
+/** The settings of the worker's network; their names in a message are the file's. */
+function networkAt(at: TomlReader, path: readonly string[]): NetworkOptions {
+  const keys: Partial<Record<NetworkSetting, string>> = {
+    'network-mode': 'networkMode',
+    'network-subnet': 'bridgeSubnet',
+    'network-cni-config': 'cniConfigPath',
+    'network-cni-plugins': 'cniBinaryPath',
+    'network-pool-size': 'cniPoolSize',
+  };
+  const textOf = (setting: NetworkSetting) => {
+    const key = keys[setting];
+    const value = key === undefined ? undefined : at.textOrNumber(...path, key);
+    // buildkitd's 0: its own choice.
+    return value === undefined || (key === 'cniPoolSize' && value === 0) ? undefined : String(value);
+  };
+  return networkOptions(textOf, (setting) => at.name(...path, keys[setting] ?? setting));
 }
 
 function gcAt(at: TomlReader, path: readonly string[]): GcRule[] | undefined {

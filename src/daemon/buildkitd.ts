@@ -51,6 +51,7 @@ export function buildkitdSetup(
       },
     );
   }
+  const kind = useContainerd ? 'containerd' : 'oci';
   const worker = useContainerd ? containerd : oci;
   checkRootless(worker, flags.rootless);
   const addresses = flags.addresses ?? file.addresses ?? [];
@@ -74,7 +75,7 @@ export function buildkitdSetup(
       logFormat: flags.logFormat ?? file.logFormat,
       gc: worker.gc,
       maxParallelism: worker.maxParallelism,
-      network: { dns: file.dns },
+      network: { ...file[kind]?.network, ...flags[kind]?.network, dns: file.dns },
       ...(worker.binary !== undefined && { runtime: worker.binary }),
       cgroupParent: worker.cgroupParent,
       ...given({ apparmorProfile: worker.apparmorProfile, selinux: worker.selinux }),
@@ -84,8 +85,8 @@ export function buildkitdSetup(
     buildkit: {
       entitlements: allowed,
       labels: {
-        ...file[useContainerd ? 'containerd' : 'oci']?.labels,
-        ...(useContainerd ? flags.containerd : flags.oci)?.labels,
+        ...file[kind]?.labels,
+        ...flags[kind]?.labels,
       },
       history: file.history,
       platforms: worker.platforms,

@@ -100,6 +100,11 @@ export class Connections {
   }
 
   accept(socket: Socket, listener: Listener): void {
+    // A step that may ask the host must not ask the daemon.
+    if (this.#options.host.engine.network.isStep(socket.remoteAddress ?? '')) {
+      socket.destroy();
+      return;
+    }
     if (!this.#hasRoom()) return void socket.destroy();
     this.#sockets.add(socket);
     this.#strangers.add(socket);

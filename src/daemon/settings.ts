@@ -7,6 +7,7 @@ import { dirname, resolve } from 'node:path';
 import { JsonFault, type JsonValue, parseJson, placeOf } from '../auth/index.ts';
 import { imageStores, operatorLimits, operatorRights } from '../engine/index.ts';
 import { errnoCode, fail, nearest } from '../errors/index.ts';
+import { type NetworkSetting, networkOptions } from '../network/index.ts';
 import { parseBool } from '../words/index.ts';
 import type { DaemonConfig } from './config.ts';
 import { logFormats, logLevels } from './log.ts';
@@ -54,6 +55,38 @@ export const settings = {
   'no-process-sandbox': {
     type: 'bool',
     help: 'Leave steps among the processes of this machine, with its /proc (rootless only)',
+  },
+  'network-cni-config': { type: 'path', value: 'FILE', help: 'CNI configuration of the networks of steps' },
+  'network-cni-plugins': {
+    type: 'path',
+    value: 'DIR',
+    help: 'Folder of the CNI plugins (default /opt/cni/bin or /usr/lib/cni)',
+  },
+  'network-deny': {
+    type: 'list',
+    value: 'NETWORK',
+    help: "Networks that steps cannot reach, or none (default: link-local and clouds' metadata)",
+  },
+  'network-host-access': {
+    type: 'string',
+    value: 'WHEN',
+    help: 'When steps may ask services of this host: never, asked (by host-gateway, the default) or always',
+  },
+  'network-mode': {
+    type: 'string',
+    value: 'MODE',
+    help: 'Network of steps: auto, bridge, cni, pasta, host or none',
+  },
+  'network-name': {
+    type: 'list',
+    value: 'NAME=FILE',
+    help: 'A network that builds may choose (--network NAME), with its CNI configuration',
+  },
+  'network-pool-size': { type: 'string', value: 'N', help: 'Most networks that are kept ready (default 16)' },
+  'network-subnet': {
+    type: 'list',
+    value: 'NETWORK',
+    help: 'Networks of which steps get addresses, one of IPv4 and one of IPv6 (default: free ones)',
   },
   policy: {
     type: 'path',
@@ -236,6 +269,7 @@ export function daemonConfig(sources: readonly SettingValues[], root: string): D
       return typeof value === 'object' ? value.join(',') : value?.toString();
     }),
     ...operatorLimits((name) => (name === 'step-ulimit' ? list(name)?.join(',') : text(name))),
+    network: networkOptions(networkTextOf(pick)),
     explain: pick('explain') as boolean | undefined,
     noProcessSandbox: pick('no-process-sandbox') as boolean | undefined,
     sync: pick('sync') as boolean | undefined,
@@ -246,6 +280,14 @@ export function daemonConfig(sources: readonly SettingValues[], root: string): D
     logLevel: oneOf('log-level', logLevels),
     logFormat: oneOf('log-format', logFormats),
     shutdownTimeout: secondsOf('shutdown-timeout', text('shutdown-timeout')),
+  };
+}
+
+/** The texts of the network's settings; a list is one text with commas. */
+function networkTextOf(pick: (name: SettingName) => SettingValues[SettingName]) {
+  return (name: NetworkSetting): string | undefined => {
+    const value = pick(name);
+    return Array.isArray(value) ? value.join(',') : (value as string | undefined);
   };
 }
 

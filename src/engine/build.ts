@@ -66,6 +66,7 @@ export async function runBuild(
     throw await explainDisk(err, engine.store);
   } finally {
     usage?.stop();
+    await tellShortfall(engine, job, rules).catch(() => {});
     await endBuild(engine, job, lease, () => caches.close());
   }
 }
@@ -76,6 +77,15 @@ async function scanned(bridge: Bridge, { sbom }: BuildRequest, result: BridgeRes
   // Loaded only when asked for: a command builds without it.
   const { withScans } = await import('./scan.ts');
   return withScans(bridge, result, sbom);
+}
+
+/** Says that the build's steps had this host's network, where they could not have one of their own. */
+async function tellShortfall({ network }: Engine, job: Job, rules: Rules): Promise<void> {
+  const { shortfall } = network;
+  if (shortfall === undefined || !rules.hasNetworkSteps) return;
+  await job.inVertex('[internal] network of the steps', async (progress) => {
+    progress.warn({ level: 1, short: shortfall.message, detail: [shortfall.hint] });
+  });
 }
 
 /** What a build is made from, for telling it from others. */

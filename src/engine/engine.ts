@@ -124,7 +124,7 @@ export function engineOn(store: Store, options: RegistryOptions & LimitOptions &
     certificates: options.registryCertificates,
   });
   const refs = createRefs({ store, registry });
-  const network = createNetwork({ mode: 'host', ...options.network });
+  const network = createNetwork(join(store.root, 'network'), options.network);
   const executor = createExecutor({
     runDir: store.runDir,
     stateDir: join(store.root, 'executor'),
@@ -184,10 +184,10 @@ export function engineOn(store: Store, options: RegistryOptions & LimitOptions &
     solver,
     async close() {
       executor.close();
-      await network.close();
+      const disconnected = network.close();
       cache.close();
       explain?.close();
-      await store.close();
+      await Promise.all([disconnected, store.close()]);
       // What was taken of it may be there again.
       fillReserve(store.root);
     },

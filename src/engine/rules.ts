@@ -1,7 +1,7 @@
 /** The rules under which all definitions of a build are read. */
 import type { DeviceRegistry } from '../cdi/index.ts';
 import { DrydockError, fail } from '../errors/index.ts';
-import { checkCaps, type Graph, loadGraphInTurns, type SourceRewrite } from '../llb/index.ts';
+import { checkCaps, type Graph, loadGraphInTurns, NetMode, type SourceRewrite } from '../llb/index.ts';
 import type { Definition, SourceOp } from '../pb/solver/pb/ops_pb.js';
 import type { SourceJudge } from './bridge/source-judge.ts';
 import { deviceRewrite } from './devices.ts';
@@ -27,12 +27,18 @@ export class Rules {
   readonly rewrite: SourceRewrite | undefined;
   readonly judge: SourceJudge | undefined;
   readonly #devices: DeviceRegistry;
+  #hasNetworkSteps = false;
 
   constructor({ allow, rewrite, judge, devices }: RulesOptions) {
     this.allow = allow;
     this.rewrite = rewrite;
     this.judge = judge;
     this.#devices = devices;
+  }
+
+  /** Whether a definition of the build has steps with the usual network. */
+  get hasNetworkSteps(): boolean {
+    return this.#hasNetworkSteps;
   }
 
   /**
@@ -51,6 +57,9 @@ export class Rules {
         : await loadGraphInTurns(definition, { rewrite: inTurn(rewrite, judged), devices, signal });
     checkCaps(definition);
     checkEntitlements(graph, this.allow);
+    this.#hasNetworkSteps ||= graph.vertices.some(
+      ({ op: { op } }) => op.case === 'exec' && op.value.network === NetMode.UNSET,
+    );
     const nested = graph.vertices.find(({ op }) => op.op.case === 'build');
     if ((rewrite !== undefined || this.judge !== undefined) && nested !== undefined) {
       // Its result may be cached from a build without the policy.

@@ -85,7 +85,7 @@ interface Host {
 /** Makes the executor. When its first step runs, it sweeps what killed processes left behind. */
 export function createExecutor(options: ExecutorOptions): Executor & { runtime(): Promise<Runtime> } {
   let host: Host | undefined;
-  const networks = options.network ?? createNetwork({ mode: 'host' });
+  const networks = options.network ?? createNetwork(join(options.stateDir, 'network'), { mode: 'host' });
   const starts = new Limiter(startsAtOnce);
   return {
     expect: () => networks.expect(),

@@ -4,8 +4,9 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { release, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { errnoCode } from '../errors/index.ts';
+import { errnoCode, toDrydockError } from '../errors/index.ts';
 import { inUserNamespace } from '../linux/index.ts';
+import type { Network } from '../network/index.ts';
 import { detectCgroups } from './cgroups.ts';
 import { createExecutor } from './executor.ts';
 import { isProcGuarded, withoutProcHint } from './failure.ts';
@@ -22,10 +23,12 @@ export interface Check {
 const run = promisify(execFile);
 
 /**
- * Checks the runtime, the namespace tools, the kernel, overlayfs, cgroups and the network. `tries`: a container is run to find
- * out which runtime steps will have. Never throws.
+ * Checks the runtime, the namespace tools, the kernel, overlayfs, cgroups and, if given, the network. `tries`: a container
+ * is run to find out which runtime steps will have. Never throws.
  */
-export async function probeExecutor(options: { runtime?: string; tries?: boolean } = {}): Promise<Check[]> {
+export async function probeExecutor(
+  options: { runtime?: string; tries?: boolean; network?: Network } = {},
+): Promise<Check[]> {
   return [
     ...(await runtimes(options)),
     await program('unshare', 'unshare', 'Install it (Debian: apt-get install util-linux).'),
@@ -35,12 +38,7 @@ export async function probeExecutor(options: { runtime?: string; tries?: boolean
     overlayfs(),
     cgroups(),
     ...(inUserNamespace() ? [processSandbox()] : []),
-    {
-      ok: true,
-      name: 'network',
-      found: 'steps share the host network unless they ask for none',
-      remedy: '',
-    },
+    ...(options.network === undefined ? [] : [await networkOf(options.network)]),
   ];
 }
 
@@ -65,6 +63,27 @@ async function chosen(runtime: string | undefined): Promise<{ command: string; w
   } finally {
     executor.close();
     rmSync(dir, { recursive: true, force: true });
+  }
+}
+
+/** Says how steps are connected, which is found out by connecting one. */
+async function networkOf(network: Network): Promise<Check> {
+  const name = 'network';
+  try {
+    const { kind, subnets, shortfall } = await network.look();
+    if (shortfall !== undefined) {
+      return { ok: false, name, found: shortfall.message, remedy: shortfall.hint };
+    }
+    const found = {
+      host: "steps share the host's network (network-mode=host)",
+      none: 'steps have none (network-mode=none)',
+    };
+    const of = subnets.length > 0 ? `, ${subnets.join(' and ')}` : '';
+    const own = `each step has its own (${kind}${of})`;
+    return { ok: true, name, found: kind === 'host' || kind === 'none' ? found[kind] : own, remedy: '' };
+  } catch (err) {
+    const { message, hint } = toDrydockError(err, 'exec');
+    return { ok: false, name, found: message, remedy: hint ?? '' };
   }
 }
 

@@ -44,7 +44,7 @@ export interface ExecSpec {
    * removeMountStubsRecursive).
    */
   removeStubParents?: boolean;
-  network: 'default' | 'host' | 'none';
+  network: 'default' | 'host' | 'none' | { name: string };
   security: 'sandbox' | 'insecure';
   extraHosts: { host: string; ip: string }[];
   ulimits: readonly { name: string; soft: number; hard: number }[];

@@ -44,6 +44,8 @@ export interface DockerfileRequest {
   noCacheFilter: string[];
   pull: PullPolicy;
   network: 'default' | 'host' | 'none';
+  /** The network that an operator has named, for the steps that ask for no other one. */
+  networkName?: string;
   extraHosts: { host: string; ip: string }[];
   /** The size of /dev/shm in bytes; 0: the default (64 MiB). */
   shmSize: number;

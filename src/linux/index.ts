@@ -72,7 +72,7 @@ export {
   restrictMount,
 } from './mounts.ts';
 export { bytesOf, compareNames, nameLength, nameOf, nameOfEscaped, rawName } from './names.ts';
-export { interfaceIndex, Netlink, netlinkAttributes } from './netlink.ts';
+export { interfaceIndex, Netlink, netlinkAttributes, readNetlinkAttributes } from './netlink.ts';
 export { inNetworkNamespace, inNewNetworkNamespace, listenOn } from './network-namespace.ts';
 export { Nursery } from './nursery.ts';
 export { closeFd, openIn, openPath, openReal, openRealFile, openRoot } from './open-in.ts';

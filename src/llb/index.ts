@@ -40,6 +40,7 @@ export {
   uploadedAside,
 } from './llb.ts';
 export { pbPlatform, platformOf } from './message.ts';
+export { nameNetwork, networkNameOf, parseNetwork } from './named-network.ts';
 export { locationsJson, opJson } from './op-json.ts';
 export { listExcess } from './op-size.ts';
 export { outputCount } from './outputs.ts';

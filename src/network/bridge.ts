@@ -2,6 +2,7 @@
 import { closeFd } from '../linux/index.ts';
 import { runTask } from '../workers/index.ts';
 import { nthAddress } from './addresses.ts';
+import type { FirewallTool } from './firewall.ts';
 import type { Prepared, Provider } from './provider.ts';
 import { type HostAccess, prefixesOf } from './rules.ts';
 import { hostRoutes, packetSize } from './uplinks.ts';
@@ -11,6 +12,8 @@ interface BridgeSettings {
   subnets: readonly string[];
   denied: readonly string[];
   hostAccess: HostAccess;
+  /** The tools that may set the rules; default: all that are known. */
+  tools?: readonly FirewallTool[];
 }
 
 /** Sets the rules, if no other process has. Throws what `joinShared` throws. */
@@ -32,7 +35,7 @@ export async function openBridge(settings: BridgeSettings): Promise<Provider> {
         mtu: packetSize(hostRoutes().uplinks),
         first: ++last,
       } as const;
-      const made = await runTask('network.make', { link, dns: true, folder }, { waits: true });
+      const made = await runTask('network.make', { link, folder }, { waits: true });
       return {
         fd: made.fd,
         hostAddress,

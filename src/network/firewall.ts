@@ -1,6 +1,7 @@
 /** Puts the rules into the kernel by the tool that this host has, and takes them out. It runs on worker threads. */
 import { spawnSync } from 'node:child_process';
 import { errnoCode, fail } from '../errors/index.ts';
+import { dropsForwarded } from './forward-policy.ts';
 import {
   iptablesChains,
   iptablesRemoval,
@@ -10,11 +11,20 @@ import {
   type RulePlan,
 } from './rules.ts';
 
-/** The tools, in the order in which they are tried. Where iptables is, other programs of the host use it as well. */
-export const firewallTools = ['iptables', 'nft', 'iptables-nft', 'iptables-legacy'] as const;
+/** The tools that are known. nft does in one go what takes the others two. */
+export const firewallTools = ['nft', 'iptables', 'iptables-nft', 'iptables-legacy'] as const;
 export type FirewallTool = (typeof firewallTools)[number];
 
 const path = `${process.env.PATH ?? ''}:/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin`;
+
+/**
+ * The tools in the order in which they are tried. Where the rules of iptables let nothing be forwarded (docker has it
+ * so), they alone can make an exception: a table of nft's own cannot take back what another one drops.
+ */
+function toolsInOrder(): FirewallTool[] {
+  const [nft, ...iptables] = firewallTools;
+  return dropsForwarded() ? [...iptables, nft] : [nft, ...iptables];
+}
 
 /** Runs a program to its end. Throws `unavailable` with what it said; `details.missing` is set when there is none. */
 function run(program: string, args: readonly string[], input: string): void {
@@ -45,9 +55,12 @@ const restore = ['--noflush', '--wait', '10'];
  * Sets the rules with the first tool that can. Returns that tool, and whether IPv6 works. Throws `unavailable` with what
  * each tool said.
  */
-export function setRules(plan: RulePlan): { tool: FirewallTool; hasV6: boolean } {
+export function setRules(
+  plan: RulePlan,
+  tools: readonly FirewallTool[] = toolsInOrder(),
+): { tool: FirewallTool; hasV6: boolean } {
   const said: string[] = [];
-  for (const tool of firewallTools) {
+  for (const tool of tools) {
     try {
       return { tool, hasV6: setWith(tool, plan) };
     } catch (err) {

@@ -4,4 +4,5 @@
  */
 export { createNetwork } from './network.ts';
 export type { DnsConfig } from './resolv.ts';
+export { type NetworkSetting, networkFromEnv, networkOptions } from './settings.ts';
 export type { Network, NetworkOptions, StepNetwork } from './types.ts';

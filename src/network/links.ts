@@ -1,6 +1,6 @@
 /** Makes links, addresses and routes by rtnetlink. Facts of the messages: rtnetlink(7), linux/if_link.h. */
 import { interfaceIndex, type Netlink, netlinkAttributes } from '../linux/index.ts';
-import { bytesOfAddress } from './addresses.ts';
+import { bytesOfAddress, nthAddress, type Subnet } from './addresses.ts';
 
 const RTM_NEWLINK = 16;
 const RTM_DELLINK = 17;
@@ -29,6 +29,8 @@ const RT_TABLE_MAIN = 254;
 const RTPROT_STATIC = 4;
 const RT_SCOPE_UNIVERSE = 0;
 const RTN_UNICAST = 1;
+const RTN_PROHIBIT = 8;
+const RTA_DST = 1;
 const RTNH_F_ONLINK = 4;
 
 const AF_INET = 2;
@@ -94,6 +96,19 @@ export function addAddress(netlink: Netlink, index: number, own: string, peer: s
     [IFA_LOCAL, local],
     [IFA_ADDRESS, remote],
   ]);
+}
+
+/** Refuses all traffic to a network, unless a narrower route leads to a part of it. */
+export function prohibit(netlink: Netlink, subnet: Subnet): void {
+  const body = Buffer.alloc(12);
+  body.writeUInt8(subnet.family === 4 ? AF_INET : AF_INET6, 0);
+  body.writeUInt8(subnet.bits, 1);
+  body.writeUInt8(RT_TABLE_MAIN, 4);
+  body.writeUInt8(RTPROT_STATIC, 5);
+  body.writeUInt8(RT_SCOPE_UNIVERSE, 6);
+  body.writeUInt8(RTN_PROHIBIT, 7);
+  const destination: [number, Buffer] = [RTA_DST, bytesOfAddress(nthAddress(subnet, 0))];
+  netlink.request(RTM_NEWROUTE, NLM_F_CREATE, body, subnet.bits === 0 ? [] : [destination]);
 }
 
 /** Leads all traffic without a route of its own to a gateway. */

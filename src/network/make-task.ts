@@ -1,11 +1,13 @@
 /** Makes one network namespace, on a worker thread: its loopback, its link to the host, its sockets for DNS. */
+import { readFileSync } from 'node:fs';
 import { errnoCode, fail } from '../errors/index.ts';
 import { closeFd, inNetworkNamespace, inNewNetworkNamespace, listenOn, Netlink } from '../linux/index.ts';
 import { nthAddress, type Subnet, sizeOf, subnetText } from './addresses.ts';
-import { addAddress, addDefaultRoute, makePair, removeLink, setUp, stepEnd } from './links.ts';
+import { addAddress, addDefaultRoute, makePair, prohibit, removeLink, setUp, stepEnd } from './links.ts';
 import { forwarderAddress } from './resolv.ts';
 import { noteForwarding } from './shared-task.ts';
 import { forwardUplinks, hostEndSettings, stepEndSettings } from './sysctls.ts';
+import { routesIn } from './uplinks.ts';
 
 /** The link of a namespace to the host. */
 interface LinkPlan {
@@ -23,8 +25,8 @@ interface LinkPlan {
 
 interface NamespacePlan {
   link?: LinkPlan;
-  /** Opens sockets for a DNS forwarder in the namespace. */
-  dns: boolean;
+  /** The networks to which the namespace itself refuses all traffic. */
+  prohibited?: readonly Subnet[];
   /** The folder in which changes of the host are written down. */
   folder?: string;
 }
@@ -36,7 +38,8 @@ interface MadeNamespace {
   link?: string;
   /** The number of the link. */
   number?: number;
-  dns?: { udp: number; tcp: number };
+  /** Sockets for a DNS forwarder in the namespace. */
+  dns: { udp: number; tcp: number };
 }
 
 /**
@@ -44,10 +47,15 @@ interface MadeNamespace {
  * (EPERM without the right), and `exhausted` when all addresses are taken.
  */
 export function makeNamespace(plan: NamespacePlan): MadeNamespace {
-  const fd = inNewNetworkNamespace(() => withNetlink((inside) => setUp(inside, 1)));
+  const fd = inNewNetworkNamespace(() =>
+    withNetlink((inside) => {
+      setUp(inside, 1);
+      for (const subnet of plan.prohibited ?? []) prohibit(inside, subnet);
+    }),
+  );
   try {
     if (plan.link === undefined) {
-      const dns = plan.dns ? inNetworkNamespace(fd, () => listenForNames()) : undefined;
+      const dns = inNetworkNamespace(fd, listenForNames);
       return { fd, dns };
     }
     const { link } = plan;
@@ -58,7 +66,7 @@ export function makeNamespace(plan: NamespacePlan): MadeNamespace {
     try {
       const dns = inNetworkNamespace(fd, () => {
         withNetlink((inside) => setUpStepEnd(inside, link, number));
-        return plan.dns ? listenForNames() : undefined;
+        return listenForNames();
       });
       return { fd, link: name, number, dns };
     } catch (err) {
@@ -131,4 +139,28 @@ function takeLink(
   throw fail('exhausted', 'exec', `all ${most} addresses of ${subnetText(subnet4)} are in use by steps`, {
     hint: 'Run fewer steps at once, or set a larger network-subnet.',
   });
+}
+
+/** Whether a namespace has a way out: a default route, of which every program that connects it makes one. */
+export function isConnected(fd: number): boolean {
+  return inNetworkNamespace(fd, () => {
+    const { uplinks } = routesIn(
+      readFileSync('/proc/thread-self/net/route', 'latin1'),
+      readFileSync('/proc/thread-self/net/ipv6_route', 'latin1'),
+    );
+    return uplinks.some(({ name }) => name !== 'lo');
+  });
+}
+
+/**
+ * Makes a namespace that looks, to a program that takes a connection back, like one that is gone: an interface `eth0`
+ * with the addresses. Returns its descriptor.
+ */
+export function standIn(addresses: readonly string[]): number {
+  return inNewNetworkNamespace((fd) =>
+    withNetlink((inside) => {
+      makePair(inside, 'peer0', fd, 1500);
+      for (const address of addresses) addAddress(inside, stepEnd.index, address, address);
+    }),
+  );
 }

@@ -1,9 +1,13 @@
 /** The networks of an engine's steps, by the operator's settings. */
-import { DrydockError, fail, toDrydockError } from '../errors/index.ts';
-import { closeFd } from '../linux/index.ts';
-import { isIn, parseSubnet } from './addresses.ts';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { type DrydockError, errnoCode, fail, toDrydockError } from '../errors/index.ts';
+import { closeFd, inUserNamespace } from '../linux/index.ts';
+import { isIn, parseSubnet, subnetText } from './addresses.ts';
 import { openBridge } from './bridge.ts';
+import { openCni } from './cni.ts';
 import { Forwarder } from './forwarder.ts';
+import { openPasta } from './pasta.ts';
 import { Pool } from './pool.ts';
 import type { Prepared, Provider } from './provider.ts';
 import { hostResolv, resolvingFor, settledResolv } from './resolv.ts';
@@ -12,12 +16,13 @@ import {
   type Network,
   type NetworkOptions,
   type NetworkRequest,
-  type NetworkShortfall,
+  type NetworkState,
   type StepNetwork,
 } from './types.ts';
 
 /** A way to connect steps that works here, with its pool. */
 interface Way {
+  kind: 'bridge' | 'cni' | 'pasta';
   provider: Provider;
   pool: Pool;
 }
@@ -25,27 +30,42 @@ interface Way {
 const loopback = '127.0.0.1';
 const everyV6 = parseSubnet('::/0', 'IPv6');
 const defaultPoolSize = 16;
+/** The folders of CNI plugins: that of the plugins' own packages, and Debian's. */
+const pluginFolders = ['/opt/cni/bin', '/usr/lib/cni'];
+/** Where the processes of this host meet that set rules. */
+const sharedFolder = '/run/drydock/network';
 
 /**
- * Makes the networks. Nothing is done on the host before the first step asks for one.
+ * Makes the networks. `folder` is a folder of the root, for records. Nothing is done on the host before the first step
+ * asks for a network. Throws `invalid` for settings that cannot be.
  *
- *     const networks = createNetwork({ mode: 'auto' });
+ *     const networks = createNetwork('/var/lib/drydock/network', { mode: 'auto' });
  */
-export function createNetwork(options: NetworkOptions = {}): Network {
-  return new Networks(options);
+export function createNetwork(folder: string, options: NetworkOptions = {}): Network {
+  return new Networks(folder, options);
 }
 
 class Networks implements Network {
+  readonly #folder: string;
   readonly #options: NetworkOptions;
   /** The way of steps that ask for nothing else; undefined: they have the host's network. */
   #default: Promise<Way | undefined> | undefined;
+  readonly #named = new Map<string, Promise<Way>>();
   readonly #held = new Set<StepNetwork>();
-  #provider: Provider | undefined;
-  #shortfall: NetworkShortfall | undefined;
+  /** The addresses of steps of the ways that are open. */
+  readonly #ways: Way[] = [];
+  #shortfall: NetworkState['shortfall'];
 
-  constructor(options: NetworkOptions) {
+  constructor(folder: string, options: NetworkOptions) {
+    this.#folder = folder;
     this.#options = options;
-    for (const net of [...(options.subnets ?? []), ...this.#denied()]) parseSubnet(net, 'network');
+    for (const net of options.subnets ?? []) parseSubnet(net, 'network-subnet');
+    for (const net of this.#denied()) parseSubnet(net, 'network-deny');
+    if (options.mode === 'cni' && options.cni?.configPath === undefined) {
+      throw fail('invalid', 'client', 'the network mode cni needs a CNI configuration', {
+        hint: 'Name its file: network-cni-config, or cniConfigPath in buildkitd.toml.',
+      });
+    }
   }
 
   #denied(): readonly string[] {
@@ -54,17 +74,15 @@ class Networks implements Network {
 
   async acquire(request: NetworkRequest): Promise<StepNetwork> {
     const { mode } = request;
-    const own = this.#options.mode ?? 'auto';
-    if (mode === 'none' || (mode === 'default' && own === 'none')) return this.#none();
-    if (mode === 'host') return this.#host();
-    if (mode !== 'default') throw fail('not-found', 'exec', `there is no network ${mode.name} here`);
-    const way = await this.#way();
-    if (way === undefined) return this.#host();
-    return this.#own(way, request.asksHost);
+    if (typeof mode === 'object') return this.#own(await this.#way(mode.name), request.asksHost);
+    if (mode === 'none' || (mode === 'default' && this.#options.mode === 'none')) return this.#plain('none');
+    if (mode === 'host') return this.#plain('host');
+    const way = await this.#usual();
+    return way === undefined ? this.#plain('host') : this.#own(way, request.asksHost);
   }
 
   async #own({ provider, pool }: Way, asksHost: boolean): Promise<StepNetwork> {
-    // The hosts that may be asked are told apart by the link's name, so such a network is made for its step.
+    // The steps that may ask the host are told apart when their network is made.
     const prepared = await (asksHost ? provider.prepare(true) : pool.take());
     const { text, forwarder } = this.#resolving(prepared);
     const network: StepNetwork = {
@@ -87,100 +105,176 @@ class Networks implements Network {
     const settled = settledResolv(hostResolv(), this.#options.dns);
     const denied = this.#denied().map((net) => parseSubnet(net, 'network-deny'));
     const { text, forwardTo } = resolvingFor(settled, hasV6 ? denied : [...denied, everyV6]);
-    if (dns === undefined) return { text: forwardTo === undefined ? text : settled, forwarder: undefined };
     if (forwardTo !== undefined) return { text, forwarder: new Forwarder(dns, forwardTo) };
     closeFd(dns.udp);
     closeFd(dns.tcp);
     return { text, forwarder: undefined };
   }
 
-  #host(): StepNetwork {
+  #plain(kind: 'host' | 'none'): StepNetwork {
     const resolv = settledResolv(hostResolv(), this.#options.dns);
-    return { kind: 'host', hostAddress: loopback, resolv, release() {} };
+    return { kind, hostAddress: loopback, resolv, release() {} };
   }
 
-  #none(): StepNetwork {
-    const resolv = settledResolv(hostResolv(), this.#options.dns);
-    return { kind: 'none', hostAddress: loopback, resolv, release() {} };
-  }
-
-  #way(): Promise<Way | undefined> {
-    this.#default ??= this.#open();
+  #usual(): Promise<Way | undefined> {
+    this.#default ??= this.#openUsual();
     return this.#default;
   }
 
-  async #open(): Promise<Way | undefined> {
-    const mode = this.#options.mode ?? 'auto';
+  async #openUsual(): Promise<Way | undefined> {
+    const { mode = 'auto', cni } = this.#options;
     if (mode === 'host' || mode === 'none') return undefined;
-    const said: string[] = [];
-    for (const kind of mode === 'auto' ? (['bridge'] as const) : [mode]) {
+    const kinds = mode === 'auto' ? autoKinds(cni?.configPath !== undefined) : [mode];
+    const failed: DrydockError[] = [];
+    for (const kind of kinds) {
       try {
-        return await this.#openAs(kind);
+        return await this.#open(kind);
       } catch (err) {
-        const known = err instanceof DrydockError ? err : toDrydockError(err, 'exec');
-        if (mode !== 'auto') {
-          throw fail('unavailable', 'exec', `steps cannot be given a network (${kind}): ${known.message}`, {
-            cause: err,
-            hint: known.hint,
-          });
-        }
-        said.push(`${kind}: ${known.message}`);
+        failed.push(cannot(kind, err));
       }
     }
+    const why = failed.map(({ message }) => message).join('; ');
+    const hint =
+      failed.find((each) => each.hint !== undefined)?.hint ??
+      'Run as root with CAP_NET_ADMIN, or install pasta (Debian: apt-get install passt).';
+    if (mode !== 'auto') {
+      throw fail('unavailable', 'exec', `steps cannot be given a network of their own (${why})`, { hint });
+    }
     this.#shortfall = {
-      message: `steps share this host's network, for they cannot have one of their own (${said.join('; ')})`,
-      hint: 'Install nftables or iptables, and run as root.',
+      message: `steps share this host's network, for they cannot be given one of their own (${why})`,
+      hint: `${hint} The setting network-mode=bridge has such builds fail, network-mode=host has them say nothing.`,
     };
     return undefined;
   }
 
-  async #openAs(kind: string): Promise<Way> {
-    if (kind !== 'bridge') throw fail('unsupported', 'exec', `unknown network mode ${kind}`);
-    const provider = await openBridge({
-      folder: '/run/drydock/network',
-      subnets: this.#options.subnets ?? [],
-      denied: this.#denied(),
-      hostAccess: this.#options.hostAccess ?? 'asked',
-    });
-    const pool = new Pool(provider, this.#options.poolSize ?? defaultPoolSize);
+  async #open(kind: Way['kind'], configPath = this.#options.cni?.configPath): Promise<Way> {
+    const denied = this.#denied();
+    const { subnets = [], hostAccess = 'asked', cni, poolSize = defaultPoolSize } = this.#options;
+    const open = {
+      bridge: () => openBridge({ folder: sharedFolder, subnets, denied, hostAccess }),
+      pasta: () => openPasta({ folder: this.#folder, denied, hostAccess }),
+      cni: () =>
+        openCni({
+          folder: join(this.#folder, 'cni'),
+          configPath: configPath ?? '',
+          binaryPath: cni?.binaryPath ?? pluginFolders.find(existsSync) ?? '/usr/lib/cni',
+          denied,
+        }),
+    };
+    const provider = await open[kind]();
+    const pool = new Pool(provider, poolSize);
     try {
-      // That rules can be set does not yet say that links can be made.
-      (await pool.take()).dispose();
+      // Only a namespace that was made shows that they can be.
+      await pool.begin();
     } catch (err) {
       await pool.close();
       await provider.close();
       throw err;
     }
-    this.#provider = provider;
-    return { provider, pool };
+    const way = { kind, provider, pool };
+    this.#ways.push(way);
+    return way;
+  }
+
+  /** A network that the operator has named. */
+  #way(name: string): Promise<Way> {
+    const configPath = this.find(name);
+    let way = this.#named.get(name);
+    if (way === undefined) {
+      way = this.#open('cni', configPath);
+      this.#named.set(name, way);
+      // It is tried again: the configuration may have been mended.
+      way.catch(() => this.#named.delete(name));
+    }
+    return way;
+  }
+
+  find(name: string): string {
+    const { named = {} } = this.#options;
+    const configPath = Object.hasOwn(named, name) ? named[name] : undefined;
+    if (configPath !== undefined) return configPath;
+    throw fail('not-found', 'exec', `there is no network ${JSON.stringify(name)} for steps`, {
+      hint:
+        this.names.length > 0
+          ? `The networks here: default, none, host, ${this.names.join(', ')}.`
+          : 'The networks here: default, none, host. The setting network-name adds others.',
+    });
   }
 
   expect(): void {
     const { mode } = this.#options;
-    if (mode !== 'host' && mode !== 'none') this.#way().catch(() => {});
+    if (mode !== 'host' && mode !== 'none') this.#usual().catch(() => {});
   }
 
   isHost(address: string): boolean {
-    return this.#provider?.hostAddress === address;
-  }
-
-  shortfall(): NetworkShortfall | undefined {
-    return this.#shortfall;
-  }
-
-  async hostAddress(): Promise<string> {
-    return (await this.#way())?.provider.hostAddress ?? loopback;
+    return this.#ways.some(({ provider }) => provider.hostAddress === address);
   }
 
   isStep(address: string): boolean {
-    return this.#provider?.subnets.some((subnet) => isIn(address, subnet)) ?? false;
+    return this.#ways.some(({ provider }) => provider.subnets.some((subnet) => isIn(address, subnet)));
+  }
+
+  get names(): readonly string[] {
+    return Object.keys(this.#options.named ?? {});
+  }
+
+  get shortfall(): NetworkState['shortfall'] {
+    return this.#shortfall;
+  }
+
+  async look(): Promise<NetworkState> {
+    const { mode } = this.#options;
+    const way = await this.#usual();
+    if (way === undefined) {
+      const kind = mode === 'none' ? 'none' : 'host';
+      return { kind, hostAddress: loopback, subnets: [], shortfall: this.#shortfall };
+    }
+    const { kind, provider } = way;
+    return { kind, hostAddress: provider.hostAddress, subnets: provider.subnets.map(subnetText) };
   }
 
   async close(): Promise<void> {
-    const way = await this.#default?.catch(() => undefined);
-    this.#default = undefined;
+    await this.#default?.catch(() => {});
+    for (const way of this.#named.values()) await way.catch(() => {});
     for (const network of [...this.#held]) network.release();
-    await way?.pool.close();
-    await way?.provider.close();
+    for (const { pool, provider } of this.#ways.splice(0)) {
+      await pool.close();
+      await provider.close();
+    }
+    this.#default = undefined;
+    this.#named.clear();
   }
+}
+
+/** Why a way does not work here, in words for somebody who could mend it. */
+function cannot(kind: Way['kind'], err: unknown): DrydockError {
+  const { message, hint, code } = toDrydockError(err, 'exec');
+  const known: Record<string, string> = {
+    EPERM: 'this process may not change networks (it has no CAP_NET_ADMIN)',
+    EACCES: 'this process may not change networks (it is not root)',
+    EROFS: '/proc/sys is read-only, as in a container without --privileged',
+  };
+  const why = known[errnoIn(err) ?? ''] ?? message;
+  return fail(code === 'invalid' || code === 'not-found' ? code : 'unavailable', 'exec', `${kind}: ${why}`, {
+    cause: err,
+    hint,
+  });
+}
+
+/** The system's error code in an error or in what caused it. */
+function errnoIn(err: unknown): string | undefined {
+  for (let each = err; each instanceof Error; each = each.cause) {
+    const code = errnoCode(each);
+    if (code !== undefined && /^E[A-Z]+$/.test(code)) return code;
+  }
+  return undefined;
+}
+
+/** The ways that are tried, in order. Only root of the host itself can set the host's rules. */
+function autoKinds(hasCni: boolean): Way['kind'][] {
+  return [
+    ...(hasCni ? (['cni'] as const) : []),
+    ...(inUserNamespace() ? [] : (['bridge'] as const)),
+    'pasta',
+  ];
 }

@@ -1,4 +1,5 @@
 /** Keeps namespaces ready, so that a step does not wait for its network. */
+import { closeFd } from '../linux/index.ts';
 import type { Prepared, Provider } from './provider.ts';
 
 /**
@@ -18,6 +19,11 @@ export class Pool {
   constructor(provider: Provider, most: number) {
     this.#provider = provider;
     this.#most = most;
+  }
+
+  /** Makes the first one. Throws what keeps it from being made. */
+  async begin(): Promise<void> {
+    this.#ready.push(await this.#provider.prepare(false));
   }
 
   /** One that is ready, or a new one. The caller disposes of it. */
@@ -52,7 +58,7 @@ export class Pool {
     while (!this.#isClosed && this.#ready.length + this.#making.size < Math.min(this.#peak, this.#most)) {
       const making = this.#provider.prepare(false).then(
         (prepared) => {
-          if (this.#isClosed) prepared.dispose();
+          if (this.#isClosed) discard(prepared);
           else this.#ready.push(prepared);
         },
         // The step that needs one hears why it cannot be made.
@@ -66,6 +72,13 @@ export class Pool {
   async close(): Promise<void> {
     this.#isClosed = true;
     await Promise.all(this.#making);
-    for (const prepared of this.#ready.splice(0)) prepared.dispose();
+    for (const prepared of this.#ready.splice(0)) discard(prepared);
   }
+}
+
+/** Disposes of one that no step has taken. */
+function discard({ dns, dispose }: Prepared): void {
+  closeFd(dns.udp);
+  closeFd(dns.tcp);
+  dispose();
 }

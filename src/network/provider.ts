@@ -6,11 +6,11 @@ export interface Prepared {
   /** The descriptor of the namespace. */
   fd: number;
   hostAddress: string;
-  /** The sockets for a DNS forwarder in the namespace. */
-  dns?: { udp: number; tcp: number };
+  /** The sockets for a DNS forwarder in the namespace, which whoever takes it closes. */
+  dns: { udp: number; tcp: number };
   /** Whether a step can reach IPv6 addresses. */
   hasV6: boolean;
-  /** Disconnects it and closes its descriptors. */
+  /** Disconnects it and closes its descriptor. */
   dispose(): void;
 }
 

@@ -40,7 +40,10 @@ export function nftRules(plan: RulePlan): string {
     const word = family === 4 ? 'ip' : 'ip6';
     return list.length === 0
       ? []
-      : [`${word} daddr { ${list.join(', ')} } reject with icmpx type admin-prohibited`];
+      : [
+          `${word} daddr { ${list.join(', ')} } meta l4proto tcp reject with tcp reset`,
+          `${word} daddr { ${list.join(', ')} } reject with icmpx type admin-prohibited`,
+        ];
   };
   const gateways = [
     `ip daddr ${nthAddress(subnet4, 1)} accept`,
@@ -59,9 +62,9 @@ export function nftRules(plan: RulePlan): string {
   const forward = [
     ...guarded.map((name) => `iifname "${name}" oifname != "${linkPrefix}*" drop`),
     `oifname "${all}*" ct state established,related accept`,
+    `iifname "${linkPrefix}*" oifname "${linkPrefix}*" reject with icmpx type admin-prohibited`,
     `oifname "${all}*" drop`,
     `iifname != "${all}*" accept`,
-    `oifname "${linkPrefix}*" drop`,
     `meta nfproto ipv4 ip saddr != ${subnetText(subnet4)} drop`,
     `meta nfproto ipv6 ${subnet6 === undefined ? '' : `ip6 saddr != ${subnetText(subnet6)} `}drop`,
     ...refuse(4),
@@ -118,6 +121,8 @@ export function iptablesRules(plan: RulePlan, family: 4 | 6): string {
   const { all, asking } = prefixesOf(key);
   const steps = `-i ${all}+`;
   const prohibit = `REJECT --reject-with ${family === 4 ? 'icmp-admin-prohibited' : 'icmp6-adm-prohibited'}`;
+  // A program that tries TCP hears of it at once.
+  const reset = '-j REJECT --reject-with tcp-reset';
   const state = '-m conntrack --ctstate RELATED,ESTABLISHED';
   const gateway = nthAddress(subnet, 1);
   const rules: Record<string, string[]> = {
@@ -131,16 +136,18 @@ export function iptablesRules(plan: RulePlan, family: 4 | 6): string {
         : ['-d 127.0.0.0/8 -j DROP']),
       ...(hostAccess === 'always' ? ['-j RETURN'] : []),
       ...(hostAccess === 'asked' ? [`-i ${asking}+ -d ${gateway} -j RETURN`] : []),
-      '-p tcp -j REJECT --reject-with tcp-reset',
+      `-p tcp ${reset}`,
       `-j ${prohibit}`,
     ],
     FWD: [
       `-o ${all}+ ${state} -j ACCEPT`,
+      `-i ${linkPrefix}+ -o ${linkPrefix}+ -j ${prohibit}`,
       `-o ${all}+ -j DROP`,
       `! ${steps} -j RETURN`,
-      `-o ${linkPrefix}+ -j DROP`,
       `! -s ${subnetText(subnet)} -j DROP`,
-      ...denied.filter((net) => net.family === family).map((net) => `-d ${subnetText(net)} -j ${prohibit}`),
+      ...denied
+        .filter((net) => net.family === family)
+        .flatMap((net) => [`-p tcp ${reset}`, `-j ${prohibit}`].map((how) => `-d ${subnetText(net)} ${how}`)),
       '-j ACCEPT',
     ],
     GUARD: guarded.map((name) => `-i ${name} ! -o ${linkPrefix}+ -j DROP`),

@@ -31,6 +31,7 @@ interface SharedSettings {
   subnets: readonly string[];
   denied: readonly string[];
   hostAccess: HostAccess;
+  tools?: readonly FirewallTool[];
 }
 
 /** What the processes share, as a process that joined it knows it. */
@@ -45,6 +46,8 @@ interface Shared {
 
 /** What is written down, so that the last process, or the next one after a kill, can take it away. */
 interface Note {
+  /** The network namespace that it is true of. */
+  namespace: number;
   /** Undefined while the rules are being set. */
   tool?: FirewallTool;
   hasV6: boolean;
@@ -100,10 +103,13 @@ export function noteForwarding(folder: string, files: readonly string[]): void {
  */
 function keyOf(settings: SharedSettings): string {
   const { dev, ino } = statSync(settings.folder);
-  const namespace = statSync('/proc/thread-self/ns/net').ino;
   const { subnets, denied, hostAccess } = settings;
-  const text = JSON.stringify([dev, ino, namespace, subnets, denied, hostAccess]);
+  const text = JSON.stringify([dev, ino, ownNamespace(), subnets, denied, hostAccess]);
   return createHash('sha256').update(text).digest('hex').slice(0, 4);
+}
+
+function ownNamespace(): number {
+  return statSync('/proc/thread-self/ns/net').ino;
 }
 
 function withLock<T>(folder: string, body: () => T): T {
@@ -147,6 +153,7 @@ function setUp(folder: string, key: string, settings: SharedSettings): Note {
   const wantsV6 = uplinks.some(({ family }) => family === 6) && mayForwardV6();
   const subnet6 = wantsV6 ? subnetFor(6) : undefined;
   const note: Note = {
+    namespace: ownNamespace(),
     hasV6: subnet6 !== undefined,
     hasGuard: true,
     subnet4: subnetText(subnet4),
@@ -161,7 +168,7 @@ function setUp(folder: string, key: string, settings: SharedSettings): Note {
     note.hasGuard = guarded.length > 0;
     const denied = settings.denied.map((text) => parseSubnet(text, 'network-deny'));
     const { hostAccess } = settings;
-    Object.assign(note, setRules({ key, subnet4, subnet6, denied, hostAccess, guarded }));
+    Object.assign(note, setRules({ key, subnet4, subnet6, denied, hostAccess, guarded }, settings.tools));
     write();
     return note;
   } catch (err) {
@@ -176,21 +183,21 @@ function guardedIn(forwarding: readonly string[]): string[] {
   return forwarding.flatMap((file) => /ipv4\/conf\/([^/]+)\/forwarding$/.exec(file)?.[1] ?? []);
 }
 
-/** The folders of other settings. */
-function neighbours(folder: string): string[] {
+/** What those that share other settings have on this host. */
+function neighbours(folder: string): { folder: string; note: Note }[] {
   const parent = join(folder, '..');
   return readdirSync(parent)
     .map((name) => join(parent, name))
-    .filter((path) => path !== folder);
+    .flatMap((path) => {
+      const note = path === folder ? undefined : readNote(path);
+      return note?.namespace === ownNamespace() ? [{ folder: path, note }] : [];
+    });
 }
 
 /** The networks of those that share other settings. */
 function others(folder: string): Subnet[] {
   return neighbours(folder)
-    .flatMap((path) => {
-      const note = readNote(path);
-      return note === undefined ? [] : [note.subnet4, note.subnet6];
-    })
+    .flatMap(({ note }) => [note.subnet4, note.subnet6])
     .flatMap((text) => (text === undefined ? [] : [parseSubnet(text, 'subnet')]));
 }
 
@@ -207,9 +214,9 @@ function takeAway(folder: string, key: string, { tool, hasV6, hasGuard }: Note):
   if (existsSync(forwarding)) {
     const files = readFileSync(forwarding, 'utf8').trim().split('\n');
     // Others may rely on it by now: then it is theirs to take back.
-    const heir = neighbours(folder).find((each) => readNote(each) !== undefined);
+    const [heir] = neighbours(folder);
     if (heir === undefined) unforwardUplinks(files);
-    else noteForwarding(heir, files);
+    else noteForwarding(heir.folder, files);
   }
   rmSync(forwarding, { force: true });
   rmSync(join(folder, 'note.json'), { force: true });

@@ -41,20 +41,29 @@ export interface Network {
   expect(): void;
   /** Whether an address is the one at which steps find this host. */
   isHost(address: string): boolean;
-  /** Why steps have the host's network although one of their own was wished; undefined when they have their own. */
-  shortfall(): NetworkShortfall | undefined;
-  /** The address at which steps find this host, for clients that write it into their builds. */
-  hostAddress(): Promise<string>;
+  /** The networks that a build may choose by name. */
+  readonly names: readonly string[];
+  /** Throws `not-found` when there is no network of a name. */
+  find(name: string): void;
+  /** Why steps share the host's network although one of their own was wished, once that was found out. */
+  readonly shortfall: NetworkState['shortfall'];
+  /** Finds out how steps are connected here. Throws `unavailable` when they cannot be as the operator wishes it. */
+  look(): Promise<NetworkState>;
   /** Whether an address is one of a step of this engine. */
   isStep(address: string): boolean;
   /** Takes everything away. No step may run any more. */
   close(): Promise<void>;
 }
 
-/** What a build is told where steps cannot have a network of their own. */
-export interface NetworkShortfall {
-  message: string;
-  hint: string;
+/** How steps are connected. */
+export interface NetworkState {
+  kind: 'bridge' | 'cni' | 'pasta' | 'host' | 'none';
+  /** The address at which steps find this host, for clients that write it into their builds. */
+  hostAddress: string;
+  /** The networks of which steps have their addresses. */
+  subnets: string[];
+  /** Why steps share the host's network although one of their own was wished; undefined when they have their own. */
+  shortfall?: { message: string; hint: string };
 }
 
 /**
@@ -62,7 +71,7 @@ export interface NetworkShortfall {
  * host's network where none does, of which builds are told. `bridge`: links to this host with NAT. `cni`: the plugins
  * of a CNI configuration. `pasta`: a process for each step that speaks to the outside for it (pasta or slirp4netns).
  */
-type NetworkMode = 'auto' | 'bridge' | 'cni' | 'pasta' | 'host' | 'none';
+export type NetworkMode = 'auto' | 'bridge' | 'cni' | 'pasta' | 'host' | 'none';
 
 /** An operator's settings of the networks of steps. */
 export interface NetworkOptions {
@@ -72,7 +81,10 @@ export interface NetworkOptions {
   subnets?: readonly string[];
   /** The networks that steps cannot reach; default: `defaultDenied`. */
   denied?: readonly string[];
-  /** What a step may ask of this host: `never`, only when it was given `host-gateway` (`asked`, the default), `always`. */
+  /**
+   * What a step may ask of this host: `never`, only when it was given `host-gateway` (`asked`, the default), `always`. CNI leaves it to its
+   * plugins.
+   */
   hostAccess?: HostAccess;
   /** How many networks are kept ready at most; default 16. */
   poolSize?: number;

@@ -4,7 +4,7 @@ import { constants } from 'node:os';
 import type { DeviceRegistry } from '../cdi/index.ts';
 import { canceled, DrydockError, fail, toDrydockError } from '../errors/index.ts';
 import { type ExecSpec, type Shortage, shortageHint, shortageText } from '../executor/index.ts';
-import { checkLimits } from '../llb/index.ts';
+import { checkLimits, networkNameOf } from '../llb/index.ts';
 import { defaultPath } from '../oci/index.ts';
 import type { ExecOp, LinuxResources, Meta, ProxyEnv } from '../pb/solver/pb/ops_pb.js';
 import { keptName, leave, type OpContext } from '../solver/index.ts';
@@ -28,6 +28,7 @@ export const execOp: OpMaker = (vertex, deps) => {
     async cacheMap() {
       return execCacheMap(exec, vertex.op.platform, vertex.inputs.length);
     },
+    expect: () => deps.executor.expect(),
     exec: (inputs, ctx) => runExec({ op: exec, meta, resources }, inputs, deps, ctx),
   };
 };
@@ -64,7 +65,6 @@ async function runExec(
   const log = new StepLog(ctx.progress);
   const time = new StepTime(deps.stepTimeout, ctx.signal);
   try {
-    deps.executor.expect();
     await prepared.prepare(op.mounts, inputs, meta.cwd);
     if (prepared.root === undefined) throw fail('internal', 'exec', 'the step has no root');
     const spec = execSpec('exec', meta, {
@@ -72,7 +72,7 @@ async function runExec(
       mounts: prepared.mounts,
       env: environment(meta),
       secretEnv: await secretEnvironment(op.secretenv, ctx),
-      ...modesOf(op),
+      ...modesOf(op, networkNameOf(ctx.vertex.metadata)),
       resources,
       devices: await deviceEdits(op, deps.devices),
     });

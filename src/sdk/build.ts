@@ -28,7 +28,8 @@ import {
 import { fail } from '../errors/index.ts';
 import { type ContextSource, dockerfileAt } from '../frontend/index.ts';
 import { rawName } from '../linux/index.ts';
-import { limitSteps, marshal, type State, type StepLimits } from '../llb/index.ts';
+import { limitSteps, marshal, parseNetwork, type State, type StepLimits } from '../llb/index.ts';
+import { networkFromEnv } from '../network/index.ts';
 import {
   type CredentialSource,
   distinctPlatforms,
@@ -104,7 +105,7 @@ export interface DockerfileOptions extends CommonOptions {
   noCacheFilter?: string[];
   /** When registries are asked for base images; `true` is `always`. Default: `missing`. */
   pull?: boolean | PullPolicy;
-  network?: 'default' | 'host' | 'none';
+  network?: 'default' | 'host' | 'none' | (string & {});
   /** Entries in /etc/hosts of RUN steps: name → address. */
   extraHosts?: Record<string, string>;
   /** The host name in RUN steps. */
@@ -168,7 +169,7 @@ export async function build(options: DockerfileOptions): Promise<BuildResult> {
       noCache: options.noCache ?? false,
       noCacheFilter: options.noCacheFilter ?? [],
       pull: pullOf(options.pull),
-      network: options.network ?? 'default',
+      ...parseNetwork(options.network ?? 'default'),
       extraHosts: Object.entries(options.extraHosts ?? {}).map(([host, ip]) => ({ host, ip })),
       hostname: options.hostname,
       shmSize: options.shmSize ?? 0,
@@ -278,6 +279,7 @@ async function run(
       insecureRegistries: options.insecureRegistries,
       explain: explainFromEnv(process.env),
       noProcessSandbox: noProcessSandboxFromEnv(process.env),
+      network: networkFromEnv(process.env),
     }));
   try {
     const signal = options.signal ?? new AbortController().signal;

@@ -255,6 +255,7 @@ export class Solver {
       }
       // The inputs come before the work is claimed: one of them may have the very same identity.
       if (inputs === undefined) {
+        state.op.expect?.();
         inputs = await state.work.orCanceled(
           Promise.all(state.inputs.map((input) => this.#output(input.state, input.index))),
         );

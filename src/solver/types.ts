@@ -81,6 +81,8 @@ export interface OpContext extends WorkContext {
 /** A solvable op. Instances are made per vertex by `ops/`; `cacheMap` may do I/O (resolve a tag), `exec` does the work. */
 export interface Op {
   cacheMap(ctx: OpContext): Promise<CacheMap>;
+  /** Says that the work will be done once the inputs are there: what it needs can be made ready meanwhile. */
+  expect?(): void;
   /** `inputs` in order of the vertex's inputs. Returns one ref per output. */
   exec(inputs: readonly Ref[], ctx: OpContext): Promise<Ref[]>;
 }

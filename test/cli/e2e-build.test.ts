@@ -104,7 +104,10 @@ describe('flags', () => {
     // The last mount is the one that is seen.
     expect(out.filter((line) => line.startsWith('/dev/shm')).at(-1)).toContain('size=3072k');
     const { code, stderr } = await cli.run(['build', '--network', 'wifi', dir]);
-    expect([code, stderr]).toEqual([1, expect.stringContaining('Modes: default, none, host')]);
+    expect([code, stderr]).toEqual([
+      1,
+      expect.stringMatching(/there is no network "wifi" for steps\n.*default, none, host/),
+    ]);
   });
 
   test('--secret from a file and from the environment', async () => {

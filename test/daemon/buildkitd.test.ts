@@ -90,7 +90,11 @@ describe('buildkitd.toml', () => {
         max-parallelism = 3
         binary = "crun"
         defaultCgroupParent = "builds"
-        networkMode = "host"
+        networkMode = "cni"
+        cniConfigPath = "/etc/cni/steps.conflist"
+        cniBinaryPath = "/opt/cni/bin"
+        cniPoolSize = 4
+        bridgeSubnet = "10.9.0.0/16"
         rootless = false
         [[worker.oci.gcpolicy]]
           keepDuration = "48h"
@@ -111,6 +115,10 @@ describe('buildkitd.toml', () => {
     expect(daemon).toMatchObject({
       logLevel: 'debug',
       network: {
+        mode: 'cni',
+        cni: { configPath: '/etc/cni/steps.conflist', binaryPath: '/opt/cni/bin' },
+        poolSize: 4,
+        subnets: ['10.9.0.0/16'],
         dns: { nameservers: ['10.0.0.1'], options: ['edns0'], searchDomains: ['example.com'] },
       },
       maxParallelism: 3,
@@ -151,8 +159,8 @@ describe('buildkitd.toml', () => {
     ],
     ['[otel]\nsocketPath = "/x"', 'buildkitd.toml: otel.socketPath has no effect here'],
     [
-      '[worker.oci]\nnetworkMode = "cni"',
-      'buildkitd.toml: worker.oci.networkMode = "cni" has no effect here: steps share the host\'s network unless they ask for none',
+      '[worker.oci]\nbridgeName = "build0"',
+      'buildkitd.toml: worker.oci.bridgeName = "build0" has no effect here: each step has a link of its own, and there is no bridge',
     ],
     [
       '[[worker.oci.gcpolicy]]\nkeepDuratio = 1',
@@ -170,6 +178,8 @@ describe('buildkitd.toml', () => {
     ['[[registry."a".keypair]]\nkey = "/k"', /registry.a.keypair.cert must be text/],
     ['[history]\nmaxAge = "soon"', /history.maxAge must be a duration/],
     ['[worker.oci]\nreservedSpace = "much"', /worker.oci.reservedSpace is no amount of space: "much"/],
+    ['[worker.oci]\nnetworkMode = "birdge"', /worker.oci.networkMode "birdge": want auto, bridge/],
+    ['[worker.oci]\nbridgeSubnet = "10.9.0.0"', /worker.oci.bridgeSubnet: 10.9.0.0 must have a prefix/],
     ['[worker.oci]\ngcpolicy = 1', /worker.oci.gcpolicy must be a list of tables/],
   ])('%j is an error', (text, message) => {
     expect(() => read(text)).toThrow(message);

@@ -15,7 +15,7 @@ import type { ApiHost } from '../shared/host.ts';
 import { usageService } from './control/disk-usage.ts';
 import { solveService } from './control/solve.ts';
 import { statusMethod } from './control/status.ts';
-import { buildkitVersion, workerDevices, workerRecord } from './control/workers.ts';
+import { buildkitVersion, workerDevices, workerNow, workerRecord } from './control/workers.ts';
 import { Gateways } from './gateway/gateways.ts';
 import { gatewayService } from './gateway/service.ts';
 import { contentService } from './history/content.ts';
@@ -92,9 +92,10 @@ export async function buildkitServices(host: ApiHost, options: BuildkitOptions):
         ...records,
         solve: solve.solve,
         async listWorkers({ filter }) {
-          if (!readFilters(filter)({ id: worker.ID, labels: worker.Labels })) return {};
+          const now = await workerNow(worker, host);
+          if (!readFilters(filter)({ id: now.ID, labels: now.Labels })) return {};
           // Devices come and go.
-          return { record: [{ ...worker, CDIDevices: await workerDevices(host) }] };
+          return { record: [{ ...now, CDIDevices: await workerDevices(host) }] };
         },
         info: () => ({ buildkitVersion }),
       });

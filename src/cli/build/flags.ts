@@ -42,7 +42,11 @@ export const buildFlags = {
   label: { type: 'list', value: 'KEY=VALUE', help: 'Set a label on the image' },
   load: { type: 'bool', help: "Put the image into Drydock's store (the default with no --output)" },
   'metadata-file': { type: 'string', value: 'FILE', help: 'Write the result as JSON to a file' },
-  network: { type: 'string', value: 'MODE', help: 'Network of RUN steps: default, none or host' },
+  network: {
+    type: 'string',
+    value: 'MODE',
+    help: 'Network of RUN steps: default, none, host, or one that the operator has named',
+  },
   'no-cache': { type: 'bool', help: 'Run every step again' },
   'no-cache-filter': {
     type: 'list',

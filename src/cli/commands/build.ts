@@ -8,7 +8,7 @@ import {
   warningEvent,
 } from '../../engine/index.ts';
 import { fail, nearest, toDrydockError } from '../../errors/index.ts';
-import { parseUlimit } from '../../llb/index.ts';
+import { parseNetwork, parseUlimit } from '../../llb/index.ts';
 import { familiarName, normalizeName, parsePlatform } from '../../oci/index.ts';
 import type { ProgressSink } from '../../progress/index.ts';
 import { clientCaches } from '../../remote-cache/index.ts';
@@ -167,12 +167,7 @@ async function requestOf(
   flags: Flags,
   env: NodeJS.ProcessEnv,
 ): Promise<Omit<BuildOptions, 'context' | 'namedContexts' | 'outputs'>> {
-  const network = flags.network ?? 'default';
-  if (network !== 'default' && network !== 'none' && network !== 'host' && network !== 'bridge') {
-    throw fail('invalid', 'client', `network mode ${JSON.stringify(network)} not supported by drydock`, {
-      hint: 'Modes: default, none, host.',
-    });
-  }
+  const { network, networkName } = parseNetwork(flags.network ?? 'default');
   const args = buildArgs(flags['build-arg'], env);
   // buildx passes the client's own on.
   if (args.SOURCE_DATE_EPOCH === undefined && env.SOURCE_DATE_EPOCH)
@@ -186,7 +181,8 @@ async function requestOf(
     noCache: flags['no-cache'] ?? false,
     noCacheFilter: flags['no-cache-filter'].flatMap(splitCsv),
     pull: pullPolicy(flags.pull),
-    network: network === 'bridge' ? 'default' : network,
+    network,
+    networkName,
     extraHosts: await resolveHosts(flags['add-host'].map(extraHost)),
     shmSize: flags['shm-size'] === undefined ? 0 : parseBytes(flags['shm-size'], 'shm-size'),
     ulimits: flags.ulimit.map(parseUlimit),

@@ -19,6 +19,12 @@ import {
 } from '../../engine/index.ts';
 import { fail } from '../../errors/index.ts';
 import { configFolder } from '../../linux/index.ts';
+import {
+  type NetworkOptions,
+  type NetworkSetting,
+  networkFromEnv,
+  networkOptions,
+} from '../../network/index.ts';
 import { type Platform, parsePlatform } from '../../oci/index.ts';
 import type { GcRule } from '../../upkeep/index.ts';
 import { parseBool } from '../../words/index.ts';
@@ -28,20 +34,43 @@ import { serve } from '../serve.ts';
 const defaultConfigFile = join(configFolder('buildkit'), 'buildkitd.toml');
 
 /** Flags of buildkitd that scripts pass and that change nothing here; a warning says so. */
-const idle = [
-  'oci-worker-net',
-  'oci-cni-config-path',
-  'oci-cni-binary-path',
-  'oci-cni-pool-size',
-  'oci-worker-proxy-snapshotter-path',
-  'containerd-worker-net',
-  'containerd-cni-config-path',
-  'containerd-cni-binary-path',
-  'containerd-cni-pool-size',
-  'debugaddr',
-  'otel-socket-path',
-] as const;
+const idle = ['oci-worker-proxy-snapshotter-path', 'debugaddr', 'otel-socket-path'] as const;
 const idleBool = ['trace', 'save-cache-debug'] as const;
+
+/** The flags of a worker's network. */
+function networkFlags<W extends 'oci' | 'containerd'>(worker: W) {
+  const text = (value: string, help: string) => ({ type: 'string' as const, value, help });
+  const flags = {
+    [`${worker}-worker-net`]: text('MODE', 'network of steps: auto, bridge, cni, pasta, host or none'),
+    [`${worker}-cni-config-path`]: text('FILE', 'CNI configuration'),
+    [`${worker}-cni-binary-dir`]: text('DIR', 'folder of the CNI plugins'),
+    [`${worker}-cni-pool-size`]: text('N', 'most networks that are kept ready'),
+  };
+  return flags as Record<NetworkFlag<W>, (typeof flags)[string]>;
+}
+
+type NetworkFlag<W extends string> =
+  | `${W}-worker-net`
+  | `${W}-cni-${'config-path' | 'binary-dir' | 'pool-size'}`;
+
+/** What the flags of a worker's network say. */
+function networkOf(
+  worker: 'oci' | 'containerd',
+  values: Partial<Record<NetworkFlag<'oci' | 'containerd'>, string>>,
+) {
+  const flags: Partial<Record<NetworkSetting, NetworkFlag<'oci' | 'containerd'>>> = {
+    'network-mode': `${worker}-worker-net`,
+    'network-cni-config': `${worker}-cni-config-path`,
+    'network-cni-plugins': `${worker}-cni-binary-dir`,
+    'network-pool-size': `${worker}-cni-pool-size`,
+  };
+  const flagOf = (setting: NetworkSetting) => flags[setting];
+  const textOf = (setting: NetworkSetting) => {
+    const flag = flagOf(setting);
+    return flag === undefined ? undefined : values[flag];
+  };
+  return networkOptions(textOf, (setting) => `--${flagOf(setting)}`);
+}
 
 export default command({
   usage: '',
@@ -112,6 +141,8 @@ export default command({
     'oci-worker-apparmor-profile': { type: 'string', value: 'NAME', help: 'AppArmor profile of steps' },
     'oci-worker-selinux': { type: 'bool', help: 'give steps SELinux labels' },
     'oci-worker-snapshotter': { type: 'string', value: 'NAME', help: 'auto, overlayfs or native' },
+    ...networkFlags('containerd'),
+    ...networkFlags('oci'),
     root: { type: 'string', value: 'DIR', help: 'folder for all state' },
     rootless: { type: 'bool', help: 'be run by a user who is not root; that is noticed without it, too' },
     'oci-worker-no-process-sandbox': {
@@ -154,6 +185,7 @@ export default command({
         noProcessSandbox: values['oci-worker-no-process-sandbox'],
         maxParallelism: countOf('oci-max-parallelism', values['oci-max-parallelism']),
         platforms: platformsOf(values['oci-worker-platform']),
+        network: networkOf('oci', values),
         gc: gcOf(values['oci-worker-gc'], values['oci-worker-gc-keepstorage']),
       },
       containerd: {
@@ -164,6 +196,7 @@ export default command({
         selinux: values['containerd-worker-selinux'],
         maxParallelism: countOf('containerd-max-parallelism', values['containerd-max-parallelism']),
         platforms: platformsOf(values['containerd-worker-platform']),
+        network: networkOf('containerd', values),
         gc: gcOf(values['containerd-worker-gc'], values['containerd-worker-gc-keepstorage']),
         address: values['containerd-worker-addr'],
         namespace: values['containerd-worker-namespace'],
@@ -184,6 +217,7 @@ export default command({
       ...stepLimitsFromEnv(ctx.env),
       explain: explainFromEnv(ctx.env),
       noProcessSandbox: settings.noProcessSandbox ?? noProcessSandboxFromEnv(ctx.env),
+      network: withDefaultCni({ ...networkFromEnv(ctx.env), ...settings.network }),
       insecureRegistries: [...(settings.insecureRegistries ?? []), ...ctx.insecureRegistries],
       writeLog,
       grpc: async (host) => (await import('../../api/buildkit/server.ts')).buildkitApi(host, buildkit),
@@ -192,6 +226,13 @@ export default command({
     return 0;
   },
 });
+
+/** Without another word, buildkitd uses the configuration at its usual place if it is there. */
+function withDefaultCni(options: NetworkOptions): NetworkOptions {
+  const file = '/etc/buildkit/cni.json';
+  if (options.cni?.configPath !== undefined || !existsSync(file)) return options;
+  return { ...options, cni: { ...options.cni, configPath: file } };
+}
 
 function fileConfig(given: string | undefined): ReadConfig {
   const file = given ?? (existsSync(defaultConfigFile) ? defaultConfigFile : undefined);
@@ -205,10 +246,10 @@ function fileConfig(given: string | undefined): ReadConfig {
   return readBuildkitdToml(text, file);
 }
 
-/** Whether a flag asks for something; networks that all steps have here are asked for in vain. */
+/** Whether a flag asks for something. */
 function isGiven(value: unknown): boolean {
   if (!Array.isArray(value)) return value !== undefined && value !== false;
-  return value.some((each) => !['', 'auto', 'host'].includes(each));
+  return value.some((each) => each !== '');
 }
 
 function countOf(name: string, text: string | undefined): number | undefined {

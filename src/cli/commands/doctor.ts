@@ -1,12 +1,14 @@
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { statfs } from 'node:fs/promises';
+import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { DeviceRegistry } from '../../cdi/index.ts';
 import { containerdOf, stepRightsFromEnv } from '../../engine/index.ts';
 import { fail, toDrydockError } from '../../errors/index.ts';
 import { type Check, probeExecutor } from '../../executor/index.ts';
 import { rootlessProblem, rootlessUser } from '../../linux/index.ts';
+import { createNetwork } from '../../network/index.ts';
 import { runTask } from '../../workers/index.ts';
 import { type CommandContext, command } from '../command.ts';
 import { errorText } from '../error-text.ts';
@@ -39,7 +41,7 @@ export default command({
       return found.every(({ ok }) => ok) ? 0 : 1;
     }
     const checks = [
-      ...(await probeExecutor({ runtime: ctx.env.DRYDOCK_STEP_RUNTIME || undefined, tries: true })),
+      ...(await steps(ctx)),
       await git(),
       await threads(),
       ...(await devices(ctx)),
@@ -81,6 +83,17 @@ function user(): Check {
   const by = rootlessUser();
   if (by === undefined) return { ok: true, name, found: 'root', remedy: '' };
   return { ok: true, name, found: `uid ${by.uid}, root of a user namespace (rootless)`, remedy: '' };
+}
+
+/** What running steps needs. */
+async function steps(ctx: CommandContext): Promise<Check[]> {
+  const network = createNetwork(join(ctx.root, 'network'), ctx.network);
+  try {
+    const runtime = ctx.env.DRYDOCK_STEP_RUNTIME || undefined;
+    return await probeExecutor({ runtime, tries: true, network });
+  } finally {
+    await network.close();
+  }
 }
 
 async function git(): Promise<Check> {

@@ -9,7 +9,7 @@ import {
   type FrontendResult,
   type FrontendTarget,
 } from '../../frontend/index.ts';
-import { limitSteps } from '../../llb/index.ts';
+import { limitSteps, nameNetwork } from '../../llb/index.ts';
 import { parseBool } from '../../words/index.ts';
 import { isDue, nextTurn } from '../../workers/index.ts';
 import type { Bridge } from '../bridge/bridge.ts';
@@ -89,6 +89,7 @@ export async function convert(
   request: DockerfileRequest,
   { onPlan, sbom }: DockerfileExtras = {},
 ): Promise<BridgeResult> {
+  if (request.networkName !== undefined) bridge.engine.network.find(request.networkName);
   const scanned = sbom !== undefined;
   const plan = await dockerfileFrontend({ ...request, scanned }, host, bridge.job.signal);
   const other = forwarded();
@@ -112,16 +113,17 @@ export async function convert(
 async function handOver(
   bridge: Bridge,
   asked: FrontendOptions,
-  { limits }: DockerfileRequest,
+  { limits, networkName }: DockerfileRequest,
   location: SourceLocation,
 ): Promise<BridgeResult> {
   try {
     const result = await bridge.solve({ frontend: 'gateway.v0', ...asked });
-    if (limits === undefined) return result;
-    // Frontends of old know nothing of limits.
+    if (limits === undefined && networkName === undefined) return result;
+    // Frontends of old know nothing of limits, and no other one of named networks.
     const limited = (ref: BridgeRef | undefined) => {
       if (ref === undefined) return undefined;
       limitSteps(ref.definition, limits);
+      nameNetwork(ref.definition, networkName);
       return bridge.ref(ref.definition);
     };
     const refs = result.refs && new Map([...result.refs].map(([id, ref]) => [id, limited(ref)]));

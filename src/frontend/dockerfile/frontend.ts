@@ -1,6 +1,6 @@
 /** The Dockerfile frontend: reads the Dockerfile of a context and converts it, once for each platform. */
 import { type DrydockError, fail, type Stopping, throwIfAborted } from '../../errors/index.ts';
-import { limitSteps } from '../../llb/index.ts';
+import { limitSteps, nameNetwork } from '../../llb/index.ts';
 import type {
   DockerfileFrontend,
   DockerfileRequest,
@@ -159,7 +159,10 @@ async function examine(
   const dockerfile = { text: file.text, filename: file.filename, triggers };
   if (failed !== undefined) return { targets: [], warnings, failure: failed.reason, dockerfile };
   const targets = converted.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []));
-  for (const { definition } of targets) limitSteps(definition, request.limits);
+  for (const { definition } of targets) {
+    limitSteps(definition, request.limits);
+    nameNetwork(definition, request.networkName);
+  }
   const violation = checkOptions(file, override).error ? lintFailure(warnings) : undefined;
   const unused = unusedArgs(request, file, consumed);
   if (unused !== undefined) warnings.push(unused);

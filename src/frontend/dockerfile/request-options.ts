@@ -5,7 +5,15 @@
 
 import { isIP } from 'node:net';
 import { fail, prefixed } from '../../errors/index.ts';
-import { fromDefinition, limitOptions, marshal, parseLimits, parseUlimit, upload } from '../../llb/index.ts';
+import {
+  fromDefinition,
+  limitOptions,
+  marshal,
+  parseLimits,
+  parseNetwork,
+  parseUlimit,
+  upload,
+} from '../../llb/index.ts';
 import {
   distinctPlatforms,
   formatPlatform,
@@ -52,7 +60,7 @@ export function dockerfileRequest({ options, inputs }: FrontendOptions): Dockerf
     noCache: noCache === '',
     noCacheFilter: noCache === undefined || noCache === '' ? [] : listOf(noCache, 'no-cache'),
     pull: pullOf(option(options, 'image-resolve-mode')),
-    network: networkOf(option(options, 'force-network-mode')),
+    ...parseNetwork(option(options, 'force-network-mode') ?? ''),
     extraHosts: hostsOf(option(options, 'add-hosts')),
     shmSize: whole(options, 'shm-size') ?? 0,
     ulimits: ulimitsOf(option(options, 'ulimit')),
@@ -154,18 +162,13 @@ function pullOf(mode: string | undefined): PullPolicy {
   throw invalid(`invalid image-resolve-mode: ${mode}`);
 }
 
-function networkOf(mode: string | undefined): DockerfileRequest['network'] {
-  if (mode === undefined || mode === 'sandbox' || mode === 'default') return 'default';
-  if (mode === 'host' || mode === 'none') return mode;
-  throw invalid(`invalid netmode ${mode}`);
-}
-
 function hostsOf(text: string | undefined): DockerfileRequest['extraHosts'] {
   return listOf(text ?? '', 'additional hosts').map((field) => {
     const at = field.indexOf('=');
     if (at < 1) throw invalid(`failed to parse additional hosts: invalid key-value pair ${field}`);
     const ip = field.slice(at + 1).replace(/^\[(.*)\]$/, '$1');
-    if (isIP(ip) === 0) throw invalid(`failed to parse additional hosts: failed to parse IP ${ip}`);
+    if (ip !== 'host-gateway' && isIP(ip) === 0)
+      throw invalid(`failed to parse additional hosts: failed to parse IP ${ip}`);
     return { host: field.slice(0, at).toLowerCase(), ip };
   });
 }
@@ -228,7 +231,8 @@ export function optionsOf(request: DockerfileRequest): FrontendOptions {
   if (request.noCache) options['no-cache'] = '';
   else set('no-cache', csvLine(request.noCacheFilter));
   set('image-resolve-mode', resolveModeOf(request.pull));
-  if (request.network !== 'default') options['force-network-mode'] = request.network;
+  const network = request.networkName ?? request.network;
+  if (network !== 'default') options['force-network-mode'] = network;
   set('add-hosts', request.extraHosts.map(({ host, ip }) => `${host}=${ip}`).join(','));
   if (request.shmSize > 0) options['shm-size'] = String(request.shmSize);
   set('ulimit', request.ulimits.map(({ name, soft, hard }) => `${name}=${soft}:${hard}`).join(','));

@@ -13,9 +13,19 @@ const securities: Partial<Record<number, ExecSpec['security']>> = {
   [SecurityMode.INSECURE]: 'insecure',
 };
 
-/** Throws `invalid` for numbers without a meaning. */
-export function modesOf(op: { network: number; security: number }): Pick<ExecSpec, 'network' | 'security'> {
-  return { network: networkOf(op.network), security: securityOf(op.security) };
+/**
+ * `name`: the network of steps that ask for no other one; undefined: the usual one. Throws `invalid` for numbers without
+ * a meaning.
+ */
+export function modesOf(
+  op: { network: number; security: number },
+  name?: string,
+): Pick<ExecSpec, 'network' | 'security'> {
+  const network = networkOf(op.network);
+  return {
+    network: network === 'default' && name !== undefined ? { name } : network,
+    security: securityOf(op.security),
+  };
 }
 
 function networkOf(mode: number): ExecSpec['network'] {

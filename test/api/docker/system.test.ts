@@ -232,7 +232,8 @@ onStores('system endpoints', (store) => {
     expect(await get('/networks?filters={"type":["custom"]}')).toEqual([]);
     const bridge = (await daemon.ask('GET', '/v1.41/networks/bridge')).json<Network>();
     expect(bridge).toEqual(listed[0]);
-    expect(bridge.IPAM.Config).toEqual([{ Subnet: '127.0.0.0/8', Gateway: '127.0.0.1' }]);
+    const { hostAddress, subnets } = await daemon.engine.network.look();
+    expect(bridge.IPAM.Config).toEqual([{ Subnet: subnets[0], Gateway: hostAddress }]);
     expect((await daemon.ask('GET', `/networks/${bridge.Id.slice(0, 12)}`)).json()).toEqual(bridge);
   });
 

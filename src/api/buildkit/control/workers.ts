@@ -35,7 +35,6 @@ export async function workerRecord(host: ApiHost, options: BuildkitOptions): Pro
     [`${prefix}executor`]: host.containerd === undefined ? 'oci' : 'containerd',
     [`${prefix}snapshotter`]: store.snapshotter,
     [`${prefix}hostname`]: host.hostname,
-    [`${prefix}network`]: 'host',
     [`${prefix}selinux.enabled`]: String(rights.selinux === true),
     ...(apparmor === undefined ? {} : { [`${prefix}apparmor.profile`]: apparmor }),
     ...(host.containerd === undefined
@@ -58,6 +57,26 @@ export async function workerDevices(host: ApiHost): Promise<WorkerRecord['CDIDev
   return devices.map(({ name, autoAllow, annotations }) =>
     create(CDIDeviceSchema, { Name: name, AutoAllow: autoAllow, Annotations: { ...annotations } }),
   );
+}
+
+/** The record with what is only known once somebody asks: how steps are connected. */
+export async function workerNow(record: WorkerRecord, host: ApiHost): Promise<WorkerRecord> {
+  try {
+    const { kind, hostAddress } = await host.engine.network.look();
+    return {
+      ...record,
+      Labels: {
+        // buildkitd calls its own bridge so as well.
+        [`${prefix}network`]: kind === 'bridge' ? 'cni' : kind,
+        // buildx puts it in the place of `host-gateway`.
+        [`${prefix}moby.host-gateway-ip`]: hostAddress,
+        ...record.Labels,
+      },
+    };
+  } catch {
+    // Builds hear what is wrong.
+    return record;
+  }
 }
 
 function gcPolicy(rule: PruneRule): MessageInitShape<typeof GCPolicySchema> {

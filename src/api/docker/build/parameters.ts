@@ -2,7 +2,7 @@
 import { type Authority, authorizeEntitlements } from '../../../auth/index.ts';
 import { type BuildOptions, checkOptionsSize, type OutputSpec } from '../../../engine/index.ts';
 import { checkNewName } from '../../../images/index.ts';
-import { checkUlimit, parseLimits, type StepLimits, type Ulimit } from '../../../llb/index.ts';
+import { checkUlimit, parseLimits, parseNetwork, type StepLimits, type Ulimit } from '../../../llb/index.ts';
 import {
   distinctPlatforms,
   familiarName,
@@ -58,7 +58,7 @@ export function readBuildParameters(query: Query, authority: Authority): BuildPa
     .filter((name) => name !== '')
     .map(readTag);
   refuse(query);
-  const network = readNetwork(query.text('networkmode'));
+  const { network, networkName } = parseNetwork(query.text('networkmode'));
   const buildArgs = query.jsonMap('buildargs');
   const labels = query.jsonMap('labels');
   checkOptionsSize(buildArgs);
@@ -83,6 +83,7 @@ export function readBuildParameters(query: Query, authority: Authority): BuildPa
       noCacheFilter: [],
       pull: pullOf(query),
       network,
+      networkName,
       extraHosts: query.all('extrahosts').flatMap(readHosts),
       shmSize: positive(query, 'shmsize') ?? 0,
       ulimits: query.jsonList('ulimits').map(readUlimit),
@@ -180,16 +181,6 @@ function readTag(name: string): string {
     if (err instanceof Error && err.message.startsWith('refusing')) throw err;
     throw apiError('invalid', `invalid tag ${JSON.stringify(name)}: invalid reference format`);
   }
-}
-
-function readNetwork(text: string): 'default' | 'host' | 'none' {
-  if (text === '' || text === 'default' || text === 'bridge') return 'default';
-  if (text === 'host' || text === 'none') return text;
-  throw apiError(
-    'invalid',
-    `network mode ${JSON.stringify(text)} not supported by drydock`,
-    'Modes: default, none, host. There are no containers or networks here to join.',
-  );
 }
 
 function readPlatforms(text: string) {

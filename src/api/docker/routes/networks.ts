@@ -1,9 +1,9 @@
 /**
  * The networks of build steps, under the names that they have in every docker daemon: clients in a container look the
- * gateway of `bridge` up for the address of the machine. A step shares the machine's network, so that this address is
- * loopback.
+ * gateway of `bridge` up for the address of the machine. Networks that the operator has named are listed besides.
  */
 import { createHash } from 'node:crypto';
+import type { ApiHost } from '../../shared/host.ts';
 import { apiError } from '../http/errors.ts';
 import { boolFilter, readFilters } from '../http/query.ts';
 import type { Call, Route } from '../http/route.ts';
@@ -13,11 +13,19 @@ export const networkRoutes: Route[] = [
   { method: 'GET', path: '/networks/*', scopes: ['system:read'], handle: inspect },
 ];
 
-const networks = [
-  network('bridge', 'bridge', [{ Subnet: '127.0.0.0/8', Gateway: '127.0.0.1' }]),
-  network('host', 'host', []),
-  network('none', 'null', []),
-];
+/** The networks as they are now. */
+async function networksOf({ engine }: ApiHost) {
+  const { hostAddress, subnets } = await engine.network
+    .look()
+    .catch(() => ({ hostAddress: '127.0.0.1', subnets: [] }));
+  const subnet = subnets.find((each) => !each.includes(':')) ?? '127.0.0.0/8';
+  return [
+    network('bridge', 'bridge', [{ Subnet: subnet, Gateway: hostAddress }]),
+    network('host', 'host', []),
+    network('none', 'null', []),
+    ...engine.network.names.map((name) => network(name, 'cni', [])),
+  ];
+}
 
 function network(name: string, driver: string, config: { Subnet: string; Gateway: string }[]) {
   return {
@@ -41,25 +49,26 @@ function network(name: string, driver: string, config: { Subnet: string; Gateway
 }
 
 /** The filters are `name`, `id` (parts of them), `driver`, `type`, `scope`, `label` and `dangling`. */
-function list({ query }: Call) {
+async function list({ query, host }: Call) {
   const filters = readFilters(query, ['dangling', 'driver', 'id', 'label', 'name', 'scope', 'type']);
   const has = (name: string, test: (value: string) => boolean) => filters.get(name)?.some(test) ?? true;
   const dangling = boolFilter(filters, 'dangling') ?? false;
+  const networks = await networksOf(host);
   const chosen = networks.filter(
     ({ Name, Id, Driver, Scope }) =>
       has('name', (value) => Name.includes(value)) &&
       has('id', (value) => Id.includes(value)) &&
       has('driver', (value) => Driver === value) &&
       has('scope', (value) => Scope === value) &&
-      has('type', (value) => value === 'builtin') &&
+      has('type', (value) => (value === 'builtin') === (Driver !== 'cni')) &&
       has('label', () => false) &&
       !dangling,
   );
   return { json: chosen };
 }
 
-function inspect({ name }: Call) {
-  const found = networks.find(
+async function inspect({ name, host }: Call) {
+  const found = (await networksOf(host)).find(
     ({ Name, Id }) => Name === name || Id === name || (name.length >= 3 && Id.startsWith(name)),
   );
   if (found !== undefined) return { json: found };

@@ -109,7 +109,7 @@ async function info({ host, version: api }: Call) {
             ['Snapshotter', store.snapshotter],
           ],
       DockerRootDir: store.root,
-      Plugins: { Volume: [], Network: ['host', 'null'], Authorization: null, Log: [] },
+      Plugins: { Volume: [], Network: ['bridge', 'host', 'null'], Authorization: null, Log: [] },
       MemoryLimit: true,
       SwapLimit: true,
       CpuCfsPeriod: true,
@@ -190,7 +190,7 @@ async function info({ host, version: api }: Call) {
           }),
       Warnings: [
         'Drydock builds images and does not run containers: endpoints of the container runtime answer 501.',
-        ...(await machineLacks()),
+        ...(await machineLacks(host.engine.network)),
       ],
     },
   };
