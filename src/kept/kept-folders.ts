@@ -70,11 +70,17 @@ export class KeptFolders {
 
   /** Takes the first free instance, which is exclusive until it is released. */
   claim(key: KeptKey): HeldFolder {
+    return this.claimOf(key, Number.POSITIVE_INFINITY) as HeldFolder;
+  }
+
+  /** Takes the first free one of so many instances; undefined when all are in use. */
+  claimOf(key: KeptKey, most: number): HeldFolder | undefined {
     const folder = this.#open(key);
-    for (let n = 0; ; n++) {
+    for (let n = 0; n < most; n++) {
       const held = this.#lock(join(folder, String(n)), false);
       if (held !== undefined) return held;
     }
+    return undefined;
   }
 
   /**

@@ -8,6 +8,8 @@ export interface Kept {
   cacheMounts: KeptFolders;
   /** Copies of the folders of remote clients: the next build is sent only the changes. */
   clientFolders: KeptFolders;
+  /** What clients posted as archives, unpacked: of the next archive only the changes are written. */
+  uploads: KeptFolders;
   gitMirrors: KeptFolders;
   /** Servers' answers for URLs (ETag …), so that a file is fetched only if it changed. */
   httpAnswers: KeptFolders;
@@ -21,6 +23,10 @@ export function keptUnder(root: string): Kept {
     cacheMounts: new KeptFolders(join(root, 'cache-mounts'), { describe: (id) => `cache mount ${id}` }),
     clientFolders: new KeptFolders(join(root, 'sync'), {
       describe: (name) => `local source for ${name}`,
+      keepFor: 7 * day,
+    }),
+    uploads: new KeptFolders(join(root, 'uploads'), {
+      describe: (name) => (name === '' ? 'uploaded context' : `uploaded context of ${name}`),
       keepFor: 7 * day,
     }),
     gitMirrors: new KeptFolders(join(root, 'git'), { describe: (remote) => `git repository ${remote}` }),

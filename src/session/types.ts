@@ -73,6 +73,11 @@ export interface Session {
    * `sessionId` names the session that offers it, when that is another session of the same owner.
    */
   local(name: string, sessionId?: string): Promise<LocalProvider | undefined>;
+  /**
+   * What the uploads of one project have in common, such as the tags: an upload is compared with the last one that has the
+   * same. Undefined: nothing is known of it.
+   */
+  readonly project?: string;
   /** A posted tar or other stream, by its id. It may be read once. */
   upload(id: string): Promise<Readable | undefined>;
   secret(id: string): Promise<Buffer | undefined>;

@@ -1,10 +1,8 @@
 /** Worker task `source.unpack`: makes a folder of a posted stream. */
-import { mkdirSync, writeFileSync } from 'node:fs';
-import { dirname, join, posix } from 'node:path';
+import { posix } from 'node:path';
 import type { MessagePort } from 'node:worker_threads';
 import { canceled, fail } from '../errors/index.ts';
-import { rawName } from '../linux/index.ts';
-import { decompress, detectCompression, TarParser } from '../tar/index.ts';
+import { decompress, detectCompression, type TarEntry, TarParser } from '../tar/index.ts';
 import { receiveStream, type TaskContext } from '../workers/index.ts';
 import { FolderUnpacker } from './unpack-folder.ts';
 
@@ -12,29 +10,32 @@ import { FolderUnpacker } from './unpack-folder.ts';
 const maxDockerfile = 1024 * 1024;
 
 /**
- * Unpacks a tar (plain or compressed) into the empty folder `dir`. A stream that is no archive is a bare Dockerfile,
+ * Unpacks a tar (plain or compressed) into the folder `dir`, which is empty, or with `keeps` may hold what an earlier one
+ * has left. `stamp` then stands for its contents. A stream that is no archive is a bare Dockerfile,
  * and becomes the file `dockerfile` in the folder (default `Dockerfile`). Posts the number of bytes so far. Throws
  * `invalid` or `corrupt` (hop `context`).
  */
 export async function unpack(
-  args: { dir: string; port: MessagePort; dockerfile?: string },
+  args: { dir: string; port: MessagePort; dockerfile?: string; keeps?: boolean },
   ctx: TaskContext,
-): Promise<{ entries: number; bytes: number; bare: boolean }> {
+): Promise<{ entries: number; bytes: number; stamp?: string }> {
   const { stream, head } = await peek(receiveStream(args.port), 512);
   try {
     if (detectCompression(head) === 'none' && !isTarHeader(head)) {
-      const bytes = await bareDockerfile(
-        stream,
-        join(args.dir, posix.resolve('/', args.dockerfile ?? 'Dockerfile')),
-      );
-      return { entries: 1, bytes, bare: true };
+      const text = await bareDockerfile(stream);
+      const unpacker = new FolderUnpacker(args.dir, () => {}, args.keeps);
+      unpacker.entry(fileEntry(posix.resolve('/', args.dockerfile ?? 'Dockerfile').slice(1), text.length));
+      unpacker.data(text);
+      unpacker.end();
+      return { entries: 1, bytes: text.length, stamp: unpacker.finish() };
     }
     const goOn = () => {
       if (ctx.aborted()) throw canceled();
     };
-    const unpacker = new FolderUnpacker(args.dir, goOn);
+    const unpacker = new FolderUnpacker(args.dir, goOn, args.keeps);
     const parser = new TarParser(unpacker, { hop: 'context' });
     let told = 0;
+    let stamp: string | undefined;
     try {
       for await (const chunk of decompress(stream, { hop: 'context' })) {
         goOn();
@@ -45,17 +46,17 @@ export async function unpack(
         }
       }
       parser.finish();
-      unpacker.finish();
+      stamp = unpacker.finish();
     } finally {
       unpacker.abort();
     }
-    return { entries: unpacker.entries, bytes: unpacker.bytes, bare: false };
+    return { entries: unpacker.entries, bytes: unpacker.bytes, stamp };
   } finally {
     await stream.return?.(undefined);
   }
 }
 
-async function bareDockerfile(stream: AsyncIterable<Uint8Array>, path: string): Promise<number> {
+async function bareDockerfile(stream: AsyncIterable<Uint8Array>): Promise<Buffer> {
   const chunks: Uint8Array[] = [];
   let size = 0;
   for await (const chunk of stream) {
@@ -66,9 +67,14 @@ async function bareDockerfile(stream: AsyncIterable<Uint8Array>, path: string): 
   const text = Buffer.concat(chunks);
   if (text.length === 0) throw neither('it is empty');
   if (text.includes(0)) throw neither('it is neither a tar archive nor a Dockerfile');
-  mkdirSync(rawName(dirname(path)), { recursive: true, mode: 0o755 });
-  writeFileSync(rawName(path), text, { mode: 0o644 });
-  return size;
+  return text;
+}
+
+function fileEntry(path: string, size: number): TarEntry {
+  const mtimeNs = BigInt(Date.now()) * 1_000_000n;
+  const owner = { uid: 0, gid: 0, uname: '', gname: '' };
+  const rest = { devmajor: 0, devminor: 0, xattrs: new Map() };
+  return { path, type: 'file', mode: 0o644, size, mtimeNs, ...owner, ...rest };
 }
 
 function neither(why: string) {

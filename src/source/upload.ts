@@ -1,19 +1,25 @@
 /**
- * `upload://ID`: a tar or a bare Dockerfile that the client posted. It is named by its content, not by how it came.
- * Files that are to be put aside are its second output.
+ * `upload://ID`: a tar or a bare Dockerfile that the client posted. It is named by its content, not by how it came. It is
+ * unpacked over the last one of the same project, so that only what differs is written. Files that are to be put aside
+ * are its second output.
  */
 import { mkdirSync } from 'node:fs';
 import { mkdtemp } from 'node:fs/promises';
 import { join } from 'node:path';
 import { MessageChannel } from 'node:worker_threads';
 import { fail } from '../errors/index.ts';
+import { type HeldFolder, keptUnder } from '../kept/index.ts';
 import { markTop } from '../linux/index.ts';
 import { digestOf } from '../oci/index.ts';
-import { explainDisk } from '../store/index.ts';
+import type { OpContext } from '../solver/index.ts';
+import { explainDisk, type Store } from '../store/index.ts';
 import { runTask, sendStream } from '../workers/index.ts';
 import { attrReader, sourceOf } from './attrs.ts';
+import { copyAside } from './copy-aside.ts';
 import type { SourceMaker } from './deps.ts';
-import { setAside } from './set-aside.ts';
+
+/** The most folders that are kept of one project. */
+const mostKept = 3;
 
 export const uploadSource: SourceMaker = (vertex, deps) => {
   const { identifier, attrs } = sourceOf(vertex);
@@ -39,16 +45,18 @@ export const uploadSource: SourceMaker = (vertex, deps) => {
         });
         return dir;
       };
-      const dir = await make('upload-');
+      const kept = keptFor(deps.store, ctx);
+      const dir = kept === undefined ? await make('upload-') : await kept.data();
+      let stamp: string | undefined;
       const { port1, port2 } = new MessageChannel();
       const status = 'unpacking the build context';
       const sending = sendStream(port1, stream);
       const stop = () => stream.destroy();
       ctx.signal.addEventListener('abort', stop, { once: true });
       try {
-        const { bytes } = await runTask(
+        const unpacked = await runTask(
           'source.unpack',
-          { dir, port: port2, dockerfile },
+          { dir, port: port2, dockerfile, keeps: kept !== undefined },
           {
             signal: ctx.signal,
             transfer: [port2],
@@ -56,7 +64,8 @@ export const uploadSource: SourceMaker = (vertex, deps) => {
             onMessage: (n) => ctx.progress.report(status, { current: Number(n), total: 0 }),
           },
         );
-        ctx.progress.report(status, { current: bytes, total: 0, done: true });
+        stamp = unpacked.stamp;
+        ctx.progress.report(status, { current: unpacked.bytes, total: 0, done: true });
       } catch (err) {
         const error = await explainDisk(err, deps.store, 'context');
         if (error.code !== 'canceled') error.hop ??= 'context';
@@ -67,15 +76,32 @@ export const uploadSource: SourceMaker = (vertex, deps) => {
         stream.destroy();
         await sending;
       }
-      const folder = (dir: string) =>
-        deps.refs.folder({ kind: 'folder', dir, rootOwned: true, state: 'given' });
-      if (aside === undefined) return [folder(dir)];
-      const kept = await make('aside-');
-      await setAside(dir, aside, kept);
-      return [folder(dir), folder(kept)];
+      const given = { kind: 'folder', rootOwned: true, state: 'given' } as const;
+      const whole =
+        stamp === undefined
+          ? { ...given, dir }
+          : { ...given, dir, state: 'kept' as const, cacheKey: dir, stamp };
+      if (aside === undefined) return [deps.refs.folder(whole)];
+      const apart = await make('aside-');
+      const excludes = await copyAside(dir, aside, apart);
+      const rest = excludes.length === 0 ? whole : { ...whole, excludes };
+      return [deps.refs.folder(rest), deps.refs.folder({ ...given, dir: apart })];
     },
   };
 };
+
+/**
+ * The folder that the last upload of the same project was unpacked into, for this build alone; undefined when too many of
+ * its builds run.
+ */
+function keptFor(store: Store, { session, onRelease }: OpContext): HeldFolder | undefined {
+  if (onRelease === undefined) return undefined;
+  const name = session.project ?? '';
+  const key = { key: JSON.stringify(['upload', name]), name, owner: session.tenant?.id };
+  const held = keptUnder(store.root).uploads.claimOf(key, mostKept);
+  if (held !== undefined) onRelease(() => held.release());
+  return held;
+}
 
 /**
  * The folder in which the uploads of this process are unpacked, each in its own folder, for one is removed while the

@@ -67,6 +67,7 @@ export interface UsageDeps {
 const keptTypes: Record<keyof Kept, RecordType> = {
   cacheMounts: 'exec.cachemount',
   clientFolders: 'source.local',
+  uploads: 'source.local',
   gitMirrors: 'source.git.checkout',
   httpAnswers: 'regular',
 };

@@ -184,7 +184,8 @@ test('an archive is unpacked, whatever it is compressed with', async () => {
     });
     await release();
   }
-  expect(readdirSync(join(shop.store.runDir, 'uploads'))).toEqual([]);
+  // What is kept for the next archive is not in the run folder.
+  expect(existsSync(join(shop.store.runDir, 'uploads'))).toBe(false);
 });
 
 test('the same files have the same digest as an archive and as a folder', async () => {
@@ -224,7 +225,8 @@ test('nothing gets out of the folder', async () => {
     await expect(upload(tarOf(files))).rejects.toMatchObject({ code: 'invalid', hop: 'context' });
   }
   expect(existsSync(target)).toBe(false);
-  expect(readdirSync(join(shop.store.runDir, 'uploads'))).toEqual([]);
+  // What is kept for the next archive is not in the run folder.
+  expect(existsSync(join(shop.store.runDir, 'uploads'))).toBe(false);
   // An absolute path is one within the context.
   expect(await unpacked({ '/etc/x': 'x' })).toEqual({ '/etc': '/', '/etc/x': 'x' });
 });

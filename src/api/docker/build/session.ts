@@ -15,15 +15,18 @@ interface RequestParts {
   /** The client's session; undefined when the request names none. */
   client: ClientSession | undefined;
   tenant: Session['tenant'];
+  /** The tags that the image will have. */
+  tags: readonly string[];
 }
 
 /** Makes the session. It answers from the request first, and then from the client's session. */
-export function requestSession({ uploads, credentials, client, tenant }: RequestParts): Session {
+export function requestSession({ uploads, credentials, client, tenant, tags }: RequestParts): Session {
   const unread = new Map(Object.entries(uploads));
   return {
     id: client?.id ?? randomUUID(),
     owner: client?.owner,
     tenant,
+    project: tags.join(' '),
     local: async (name, sessionId) => client?.local(name, sessionId),
     async upload(id) {
       const stream = unread.get(id);

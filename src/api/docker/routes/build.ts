@@ -76,6 +76,7 @@ async function build(call: Call): Promise<Answer> {
           credentials,
           client,
           tenant: tenantOf(call.authority),
+          tags: options.tags ?? [],
         }),
         teller.sink,
         running,
