@@ -7,6 +7,11 @@ import { orAbort } from './or-abort.ts';
 export class SingleFlight {
   readonly #running = new Map<string, Promise<unknown>>();
 
+  /** Whether work of a key is under way. */
+  has(key: string): boolean {
+    return this.#running.has(key);
+  }
+
   /**
    * Runs the work of a key, or waits for a run of it that is under way. When that run is given up by its own caller,
    * the next waiting caller runs its own `work`, with its own lease and signal. Throws the work's errors, and

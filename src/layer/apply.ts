@@ -6,7 +6,7 @@
 import { closeSync, constants, fchmodSync, ftruncateSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { errnoCode, fail } from '../errors/index.ts';
-import { type FsView, isOwnXattr, isWhiteout, lstatHost } from '../fs/index.ts';
+import { isOwnXattr, isWhiteout, lstatHost } from '../fs/index.ts';
 import {
   chmodSync,
   fchownSync,
@@ -30,7 +30,7 @@ import {
 } from '../linux/index.ts';
 import type { TarEntry, TarHandler } from '../tar/index.ts';
 import { copyUpFile } from './copy-up.ts';
-import { LayerPaths } from './layer-paths.ts';
+import { LayerPaths, type Lower, wantsLower } from './layer-paths.ts';
 
 const opaqueName = '.wh..wh..opq';
 const whiteoutPrefix = '.wh.';
@@ -40,9 +40,9 @@ interface ApplyOptions {
   form: 'overlay' | 'tree';
   /**
    * The tree below (overlay form), for folders that the archive leaves out and for links to files that it does not
-   * have.
+   * have. `unknown`: for such an archive the unpacking fails with `conflict`.
    */
-  lower?: FsView;
+  lower?: Lower;
 }
 
 /** Receives a TarParser's events; call `finish` at the end. Throws `corrupt` for entries that no sound layer has. */
@@ -50,7 +50,7 @@ export class LayerApplier implements TarHandler {
   readonly #files: Nursery;
   #paths: LayerPaths;
   #tree: boolean;
-  #lower: FsView | undefined;
+  #lower: Lower;
   /** The paths that this archive made (tree form): a whiteout removes only files that were there before. */
   #made = new Set<string>();
   #dirTimes = new Map<string, bigint>();
@@ -60,6 +60,8 @@ export class LayerApplier implements TarHandler {
   #at = 0;
   #region = 0;
 
+  /** Whether the archive describes the root folder itself. */
+  hasRoot = false;
   /** The number of entries written. */
   entries = 0;
   /** The bytes of file contents written. */
@@ -81,6 +83,7 @@ export class LayerApplier implements TarHandler {
     this.entries++;
     this.#file = undefined;
     if (entry.path === '') {
+      this.hasRoot = true;
       this.#dirMeta(this.#paths.root, entry);
       return;
     }
@@ -226,8 +229,10 @@ export class LayerApplier implements TarHandler {
       if (st.isDirectory()) throw bad('which is a folder');
       return host;
     }
-    const below =
-      st === undefined ? this.#lower?.lstat(`${parent.path}/${link.slice(slash + 1)}`) : undefined;
+    if (st === undefined && this.#lower === 'unknown')
+      throw wantsLower(`${parent.path}/${link.slice(slash + 1)}`);
+    const lower = this.#lower === 'unknown' ? undefined : this.#lower;
+    const below = st === undefined ? lower?.lstat(`${parent.path}/${link.slice(slash + 1)}`) : undefined;
     if (below === undefined) throw bad('which does not exist');
     if (below.type === 'dir') throw bad('which is a folder');
     copyUpFile(below, host);

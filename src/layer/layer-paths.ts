@@ -2,7 +2,7 @@
  * Finds the folder of an entry and makes missing ones. Links on the way are followed inside the tree only, never by the
  * kernel: each part is checked to be a real folder of the layer before anything is written in it.
  */
-import { clip, fail } from '../errors/index.ts';
+import { clip, type DrydockError, fail } from '../errors/index.ts';
 import { type FsView, isWhiteout, lstatHost } from '../fs/index.ts';
 import {
   chmodSync,
@@ -24,6 +24,14 @@ interface LayerFolder {
 /** The largest number of parts walked for one entry, including the parts of links on the way. */
 const maxSteps = 8192;
 
+/** What is below a layer: its tree, or `unknown` while it is still being made. */
+export type Lower = FsView | 'unknown' | undefined;
+
+/** The error for a layer that cannot be unpacked before it is known what is below it. */
+export function wantsLower(path: string): DrydockError {
+  return fail('conflict', 'store', `the layer builds on ${clip(path, 200)}, which is in a layer below it`);
+}
+
 interface Hooks {
   /** Called when a folder was made that no entry has named (yet). */
   made(host: string, path: string, mtimeNs: bigint): void;
@@ -32,13 +40,13 @@ interface Hooks {
 /** The folders of a layer that is being unpacked. */
 export class LayerPaths {
   readonly root: string;
-  #lower: FsView | undefined;
+  #lower: Lower;
   #hooks: Hooks;
   /** Archived path of a folder → the folder. Only folders that were reached without links. */
   #cache = new Map<string, LayerFolder>();
   #real = new Set<string>();
 
-  constructor(root: string, lower: FsView | undefined, hooks: Hooks) {
+  constructor(root: string, lower: Lower, hooks: Hooks) {
     this.root = root;
     this.#lower = lower;
     this.#hooks = hooks;
@@ -114,7 +122,9 @@ export class LayerPaths {
     if (st !== undefined && !hidden) {
       throw fail('corrupt', 'store', `the layer puts files beneath ${path}, which is not a folder in it`);
     }
-    const below = hidden ? undefined : this.#lower?.lstat(path);
+    if (!hidden && this.#lower === 'unknown') throw wantsLower(path);
+    const lower = this.#lower === 'unknown' ? undefined : this.#lower;
+    const below = hidden ? undefined : lower?.lstat(path);
     if (below?.type === 'symlink') return below.link ?? '';
     if (hidden) unlinkSync(host);
     mkdirSync(host, 0o755);
@@ -122,7 +132,7 @@ export class LayerPaths {
     if (below?.type === 'dir') {
       lchownSync(host, below.uid, below.gid);
       chmodSync(host, below.mode);
-      for (const [name, value] of this.#lower?.xattrs(below) ?? []) lsetxattr(host, name, value);
+      for (const [name, value] of lower?.xattrs(below) ?? []) lsetxattr(host, name, value);
     } else chmodSync(host, 0o755);
     this.#hooks.made(host, path, below?.type === 'dir' ? below.mtimeNs : 0n);
     this.#real.add(host);

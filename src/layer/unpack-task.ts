@@ -8,6 +8,7 @@ import type { Digest } from '../oci/index.ts';
 import { decompress, TarParser } from '../tar/index.ts';
 import { receiveStream, type TaskContext } from '../workers/index.ts';
 import { LayerApplier } from './apply.ts';
+import type { Lower } from './layer-paths.ts';
 
 export interface UnpackArgs {
   /** The blob: a file, or a stream from another thread. */
@@ -15,8 +16,8 @@ export interface UnpackArgs {
   /** The folder to write into: a layer's own folder (`overlay`), or one that already holds the tree below (`tree`). */
   dir: string;
   form: 'overlay' | 'tree';
-  /** The tree below, in overlay form. */
-  lower?: ViewSpec;
+  /** The tree below, in overlay form; `unknown` while it is still being made. */
+  lower?: ViewSpec | 'unknown';
 }
 
 export interface UnpackResult {
@@ -27,6 +28,8 @@ export interface UnpackResult {
   /** Bytes of file contents written. */
   contentSize: number;
   entries: number;
+  /** Whether the archive describes the root folder itself. */
+  hasRoot: boolean;
 }
 
 /** The bytes of the blob read so far; posted now and then. */
@@ -39,7 +42,7 @@ const progressStep = 4 << 20;
 export async function unpack(args: UnpackArgs, ctx: TaskContext): Promise<UnpackResult> {
   const applier = new LayerApplier(args.dir, {
     form: args.form,
-    lower: args.lower === undefined || args.lower.kind === 'empty' ? undefined : openView(args.lower),
+    lower: lowerOf(args.lower),
   });
   const parser = new TarParser(applier, { hop: 'store' });
   const hash = createHash('sha256');
@@ -65,7 +68,13 @@ export async function unpack(args: UnpackArgs, ctx: TaskContext): Promise<Unpack
     size: parser.position,
     contentSize: applier.bytes,
     entries: applier.entries,
+    hasRoot: applier.hasRoot,
   };
+}
+
+function lowerOf(lower: UnpackArgs['lower']): Lower {
+  if (lower === undefined || lower === 'unknown') return lower;
+  return lower.kind === 'empty' ? undefined : openView(lower);
 }
 
 /** An error of the system counts as the archive's fault when no system would accept the entry. */

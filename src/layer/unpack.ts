@@ -13,6 +13,11 @@ interface UnpackContext {
   report?: ReportStatus;
   /** The name of the progress line; default `extracting <digest>`. Its numbers are bytes of the blob. */
   status?: string;
+  /**
+   * Set when the mounts stand on nothing, for what will be below is still being made. A layer that builds on files below
+   * fails with `conflict`.
+   */
+  ahead?: boolean;
 }
 
 /**
@@ -33,7 +38,8 @@ export async function unpackLayer(
   }
   const [dir, ...lower] = spec.dirs;
   const form = store.snapshotter === 'native' ? 'tree' : 'overlay';
-  const args = { dir, form, lower: { kind: 'layers', dirs: lower } } satisfies Omit<UnpackArgs, 'source'>;
+  const below = ctx.ahead === true ? 'unknown' : ({ kind: 'layers', dirs: lower } as const);
+  const args = { dir, form, lower: below } satisfies Omit<UnpackArgs, 'source'>;
   const status = ctx.status ?? `extracting ${blob.digest}`;
   const say = (current: number, done = false) => ctx.report?.(status, { current, total: blob.size, done });
   const options = {

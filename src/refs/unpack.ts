@@ -1,6 +1,6 @@
 /**
- * Turns an image's layers into a committed snapshot. Missing blobs are fetched side by side, and each is unpacked onto
- * the one below as soon as both are there.
+ * Turns an image's layers into a committed snapshot. Missing blobs are fetched side by side, and unpacked side by side as
+ * they come; each gets into its place as soon as the one below is there.
  */
 import { createHash, randomUUID } from 'node:crypto';
 import { fetchBlobInto, originLabels } from '../distribution/index.ts';
@@ -17,12 +17,16 @@ import {
   snapshotLabels,
   unlessThere,
 } from '../store/index.ts';
+import { Ahead } from './ahead.ts';
 
+/** A layer of an image. */
 interface Layer {
   descriptor: Descriptor;
   diffId: Digest;
   madeAt?: number;
   madeBy?: string;
+  /** Has it, if it was unpacked already. */
+  ahead?: Ahead;
 }
 
 /**
@@ -101,17 +105,22 @@ async function unpackMissing(
       : fetchBlobInto(store, client, source, descriptor, { ...ctx, signal }),
   );
   for (const fetching of fetches) fetching?.catch(() => {});
+  const ahead = new Ahead(store, { ...ctx, signal });
   try {
     // A fetch that fails must be noticed while another layer is still being unpacked.
     const failed = Promise.withResolvers<never>();
     failed.promise.catch(() => {});
     for (const fetching of fetches) fetching?.catch((err) => failed.reject(err));
+    // The lowest one is unpacked in its place.
+    for (let i = first + 1; i < layers.length; i++) {
+      ahead.begin(chains[i] as Digest, (layers[i] as Layer).descriptor, fetches[i]);
+    }
     for (let i = first; i < layers.length; i++) {
       const layer = layers[i] as Layer;
       const below = parent;
       await Promise.race([fetches[i], failed.promise]);
       const work = () =>
-        unpackOne(store, client, source, layer, below, chains[i] as Digest, { ...ctx, signal });
+        unpackOne(store, client, source, { ...layer, ahead }, below, chains[i] as Digest, { ...ctx, signal });
       // Another image with the same lower layers may be doing the same work; the top layer is ours already.
       parent =
         i === layers.length - 1
@@ -125,6 +134,8 @@ async function unpackMissing(
     await Promise.allSettled(fetches);
     await tellDamage(store, source, err);
     throw err;
+  } finally {
+    await ahead.close();
   }
 }
 
@@ -194,16 +205,18 @@ async function unpackNow(
 async function makeSnapshot(
   store: Store,
   source: string | undefined,
-  { descriptor, diffId, madeAt, madeBy }: Layer,
+  { descriptor, diffId, madeAt, madeBy, ahead }: Layer,
   parent: string | undefined,
   chain: Digest,
   ctx: RefContext,
 ): Promise<void> {
   const { snapshots } = store;
+  const unpacked = await ahead?.take(chain);
   const active = `unpack-${hex(chain).slice(0, 16)}-${randomUUID()}`;
   const mounts = await snapshots.prepare(active, parent, { lease: ctx.lease });
   try {
-    const result = await unpackLayer(store, mounts, descriptor, ctx);
+    if (unpacked?.diffId === diffId) unpacked.move(mounts);
+    const result = unpacked?.diffId === diffId ? unpacked : await unpackLayer(store, mounts, descriptor, ctx);
     if (result.diffId !== diffId) {
       throw fail(
         'corrupt',
