@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync } from 'nod
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { errnoCode } from '../errors/index.ts';
+import { delegatedGroup } from './delegated.ts';
 
 export interface CgroupHost {
   /**
@@ -12,6 +13,8 @@ export interface CgroupHost {
   kind: 'v2' | 'v1' | 'none';
   /** The mount points of all trees in which the runtime makes groups. */
   trees: string[];
+  /** The group, in these trees, below which groups can be made; '' where that is the root. */
+  base: string;
   /** The v2 tree beside v1's, on a hybrid host. */
   unified?: string;
   /** The controllers that limits can be set with. */
@@ -23,21 +26,32 @@ export interface CgroupHost {
 /** Looks at how this host mounts cgroups, and whether groups can be made in them. */
 export function detectCgroups(mountinfo = readFileSync('/proc/self/mountinfo', 'utf8')): CgroupHost {
   const mounts = parseMounts(mountinfo);
-  const top = mounts.find((m) => m.point === '/sys/fs/cgroup');
+  // The last one hides those before it.
+  const top = mounts.findLast((m) => m.point === '/sys/fs/cgroup');
   if (top?.type === 'cgroup2') {
-    const host: CgroupHost = { kind: 'v2', trees: [top.point], controllers: readControllers(top.point) };
-    return usable(host);
+    const { point } = top;
+    const host = usable({ kind: 'v2', trees: [point], base: '', controllers: readControllers(point) });
+    const base = host.kind === 'none' ? delegatedGroup(point) : undefined;
+    if (base === undefined) return host;
+    const controllers = readControllers(join(point, base), 'cgroup.subtree_control');
+    return { kind: 'v2', trees: [point], base, controllers };
   }
   const trees = mounts.filter((m) => m.type === 'cgroup' && m.point.startsWith('/sys/fs/cgroup/'));
   const controllers = new Set(trees.flatMap((m) => m.options));
   // runc insists on the devices controller.
   if (!controllers.has('devices')) {
-    return { kind: 'none', trees: [], controllers: new Set(), reason: 'no cgroup controllers are mounted' };
+    return {
+      kind: 'none',
+      trees: [],
+      base: '',
+      controllers: new Set(),
+      reason: 'no cgroup controllers are mounted',
+    };
   }
   // On a hybrid host runc joins the v2 tree too.
   const unified = mounts.filter((m) => m.type === 'cgroup2').map((m) => m.point);
   const points = [...trees.map((m) => m.point), ...unified];
-  return usable({ kind: 'v1', trees: points, unified: unified[0], controllers });
+  return usable({ kind: 'v1', trees: points, base: '', unified: unified[0], controllers });
 }
 
 function usable(host: CgroupHost): CgroupHost {
@@ -50,6 +64,7 @@ function usable(host: CgroupHost): CgroupHost {
       return {
         kind: 'none',
         trees: [],
+        base: '',
         controllers: new Set(),
         reason: `${tree} cannot be written to (${errnoCode(err) ?? err})`,
       };
@@ -58,9 +73,9 @@ function usable(host: CgroupHost): CgroupHost {
   return host;
 }
 
-function readControllers(tree: string): Set<string> {
+function readControllers(group: string, file = 'cgroup.controllers'): Set<string> {
   try {
-    return new Set(readFileSync(join(tree, 'cgroup.controllers'), 'utf8').trim().split(' '));
+    return new Set(readFileSync(join(group, file), 'utf8').trim().split(' ').filter(Boolean));
   } catch {
     return new Set();
   }

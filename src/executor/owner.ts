@@ -30,6 +30,7 @@ export class Owner {
   readonly #file: string;
   readonly #fd: number;
   readonly #trees: readonly string[];
+  readonly #base: string;
   readonly #parents = new Set<string>();
   readonly #onExit = () => this.release();
 
@@ -38,6 +39,7 @@ export class Owner {
     mkdirSync(stateDir, { recursive: true, mode: 0o700 });
     sweep(stateDir, host.trees);
     this.#trees = host.trees;
+    this.#base = host.base;
     this.#file = join(stateDir, `${this.name}.owner`);
     this.#fd = openSync(this.#file, 'ax', 0o600);
     tryLock(this.#fd);
@@ -49,7 +51,7 @@ export class Owner {
    * monitors look for them. The parent is noted first, so that a sweep finds it.
    */
   group(parent: string, id: string): string {
-    const folder = parent === '' ? '/drydock' : join('/', parent, 'buildkit');
+    const folder = join('/', this.#base, parent === '' ? 'drydock' : join(parent, 'buildkit'));
     if (!this.#parents.has(folder)) {
       appendFileSync(this.#fd, `${folder}\n`);
       this.#parents.add(folder);

@@ -14,7 +14,7 @@ let host: CgroupHost;
 
 beforeEach(() => {
   tree = mkdtempSync(join(tmpdir(), 'drydock-cgroup-'));
-  host = { kind: 'v2', trees: [tree], controllers: new Set(['cpuset', 'cpu', 'memory', 'pids']) };
+  host = { kind: 'v2', trees: [tree], base: '', controllers: new Set(['cpuset', 'cpu', 'memory', 'pids']) };
   mkdirSync(join(tree, 'step/inner'), { recursive: true });
 });
 afterEach(() => rmSync(tree, { recursive: true }));

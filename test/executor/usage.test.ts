@@ -47,7 +47,7 @@ describe('a step', () => {
 
 describe('cgroup v2', () => {
   const tree = mkdtempSync(join(tmpdir(), 'drydock-usage-'));
-  const host: CgroupHost = { kind: 'v2', trees: [tree], controllers: new Set() };
+  const host: CgroupHost = { kind: 'v2', trees: [tree], base: '', controllers: new Set() };
   mkdirSync(join(tree, 'step'));
   afterAll(() => rmSync(tree, { recursive: true }));
   const file = (name: string, text: string) => writeFileSync(join(tree, 'step', name), text);

@@ -1,5 +1,5 @@
 /** A user of this machine who is not root, without sudo, for tests of what such a user can do. */
-import { execFileSync, spawn } from 'node:child_process';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -35,7 +35,22 @@ export class OrdinaryUser {
     const number = (flag: string) => Number(execFileSync('id', [flag, this.name], { encoding: 'utf8' }));
     [this.uid, this.gid] = [number('-u'), number('-g')];
     execFileSync('chown', [`${this.uid}:${this.gid}`, this.home]);
-    this.command = join(this.#copyOfCommand(), 'bin/drydock');
+    this.command = join(this.#mayUse(clone) ? clone : this.#copyOfCommand(), 'bin/drydock');
+  }
+
+  /** Whether the clone is open to the user, who otherwise gets a copy. */
+  #mayUse(dir: string): boolean {
+    const node = join(dir, 'node_modules', `node-linux-${process.arch}`, 'bin/node');
+    const ids = ['--reuid', String(this.uid), '--regid', String(this.gid), '--clear-groups'];
+    const { status } = spawnSync('/usr/bin/setpriv', [
+      ...ids,
+      'sh',
+      '-c',
+      'test -x "$0" && test -r "$1"',
+      node,
+      join(dir, 'dist'),
+    ]);
+    return status === 0;
   }
 
   /** What a package holds, and its dependencies that are not in the bundle. */
@@ -142,6 +157,7 @@ export class OrdinaryUser {
     for (const line of this.processes()) process.kill(Number(line.split(' ')[0]), 'SIGKILL');
     execFileSync('userdel', ['-f', this.name], { stdio: 'ignore' });
     rmSync(this.home, { recursive: true, force: true });
-    rmSync(dirname(dirname(this.command)), { recursive: true, force: true });
+    const copy = dirname(dirname(this.command));
+    if (copy !== clone) rmSync(copy, { recursive: true, force: true });
   }
 }
