@@ -237,8 +237,9 @@ function sbomOf({ sbom }: CommonOptions): SbomOptions | false | undefined {
   return parseSbom(sbom === true ? '' : formatSbom(sbom));
 }
 
+/** As the kernel finds it: a URL with `..` in it is no folder, wherever the dots would lead. */
 function isFolder(path: string): boolean {
-  return statSync(rawName(resolve(path)), { throwIfNoEntry: false })?.isDirectory() === true;
+  return statSync(rawName(path), { throwIfNoEntry: false })?.isDirectory() === true;
 }
 
 /** Runs a build on the engine that the options name, with the secrets, credentials and caches that they offer. */

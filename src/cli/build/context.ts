@@ -32,9 +32,9 @@ export function chooseContext(context: string, file: string | undefined, stdin: 
       throw fail('invalid', 'client', "can't use stdin for both build context and Dockerfile");
     return { ...none, context: { type: 'upload', id: 'stdin' }, dockerfile: file, uploads: { stdin } };
   }
-  const dir = resolve(context);
-  const stats = statSync(rawName(dir), { throwIfNoEntry: false });
-  if (isRemoteUrl(context) && !stats?.isDirectory()) {
+  // As the kernel finds it: a URL with `..` in it is no folder, wherever the dots would lead.
+  const named = statSync(rawName(context), { throwIfNoEntry: false });
+  if (isRemoteUrl(context) && !named?.isDirectory()) {
     const dockerfileText = file === '-' ? readStdin() : undefined;
     return {
       ...none,
@@ -42,6 +42,8 @@ export function chooseContext(context: string, file: string | undefined, stdin: 
       ...(dockerfileText === undefined ? { dockerfile: file } : { dockerfileText }),
     };
   }
+  const dir = resolve(context);
+  const stats = statSync(rawName(dir), { throwIfNoEntry: false });
   if (stats === undefined) {
     throw fail('not-found', 'client', `unable to prepare context: path ${JSON.stringify(context)} not found`);
   }
