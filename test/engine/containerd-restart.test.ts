@@ -1,4 +1,5 @@
 /** containerd goes away in the middle of a build, for a moment or for good; or we do. */
+import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -25,12 +26,13 @@ const slow = `
   COPY --from=a /a /
   COPY --from=b /b /`;
 
-async function buildsWith(patience?: number): Promise<Builds> {
+async function buildsWith(patience?: number, snapshotter?: string): Promise<Builds> {
   const builds = new Builds();
   const store = await openContainerdStore({
     root: join(builds.dir, 'root'),
     address: containerd.address,
     patience,
+    snapshotter,
   });
   await builds.use(engineOn(store));
   return builds;
@@ -63,6 +65,24 @@ test('a containerd that restarts is waited for', async () => {
     await builds.close();
   }
 });
+
+test.each(['overlayfs', 'native'])(
+  'what a containerd leaves that was killed while it made a snapshot is in nobody’s way: %s',
+  async (snapshotter) => {
+    // The number of the first snapshot is given out again, as its transaction did not end.
+    const folders = join(containerd.root, `io.containerd.snapshotter.v1.${snapshotter}`, 'snapshots');
+    mkdirSync(join(folders, '1', 'fs'), { recursive: true });
+    mkdirSync(join(folders, '2', 'fs', 'half'), { recursive: true });
+    const builds = await buildsWith(undefined, snapshotter);
+    try {
+      expect((await builds.build(slow, { f: 'f' }, { tags: ['app:1'] })).read('/b')).toBe('f');
+      await expectSound(builds);
+      expect(existsSync(join(folders, '2', 'fs', 'half'))).toBe(false);
+    } finally {
+      await builds.close();
+    }
+  },
+);
 
 test('one that stays away fails the build and says so; when it is back, the same engine builds', async () => {
   const builds = await buildsWith(300);

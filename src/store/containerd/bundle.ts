@@ -8,6 +8,7 @@ import { Code } from '@connectrpc/connect';
 import type { Resource } from '../../pb/containerd/leases_pb.js';
 import { gcLabels } from '../store.ts';
 import { hasCode } from './errors.ts';
+import { pastLeftover } from './leftover.ts';
 import { type ContainerdParts, labelPaths, labelValues } from './shared.ts';
 
 export type Thing = Pick<Resource, 'id' | 'type'>;
@@ -36,7 +37,8 @@ export class Bundle {
     const what = `keeping ${this.#things.length} things`;
     await connection.call(what, { again: true, lease }, async (call) => {
       try {
-        await connection.snapshots.view({ snapshotter, key: this.#key, labels }, call);
+        const view = { snapshotter, key: this.#key, labels };
+        await pastLeftover(() => connection.snapshots.view(view, call));
       } catch (err) {
         // Nobody else uses this name: an earlier try made it, and its answer was lost.
         if (!hasCode(err, Code.AlreadyExists)) throw err;

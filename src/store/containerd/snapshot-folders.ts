@@ -6,6 +6,7 @@ import type { Mount } from '../../fs/index.ts';
 import { Kind } from '../../pb/containerd/snapshots_pb.js';
 import { hasCode } from './errors.ts';
 import type { KnownSnapshots } from './known-snapshots.ts';
+import { pastLeftover } from './leftover.ts';
 import { type Folders, foldersOf, readOnly, toMounts } from './mounts.ts';
 import { type ContainerdParts, millis } from './shared.ts';
 import { missing, notCommitted, type SnapshotQueries } from './snapshot-queries.ts';
@@ -92,7 +93,7 @@ export class SnapshotFolders {
     const what = `viewing the snapshot ${JSON.stringify(parent)}`;
     try {
       const { mounts } = await connection.raw({ again: true, lease }, (call) =>
-        connection.snapshots.view({ snapshotter, key, parent }, call),
+        pastLeftover(() => connection.snapshots.view({ snapshotter, key, parent }, call)),
       );
       return foldersOf(toMounts(mounts, snapshotter));
     } catch (err) {

@@ -11,6 +11,7 @@ import { breakOf, hasCode } from './errors.ts';
 import { KnownSnapshots, nowNs } from './known-snapshots.ts';
 import { noLease } from './lease-names.ts';
 import type { ContainerdLeases } from './leases.ts';
+import { pastLeftover } from './leftover.ts';
 import { type Folders, foldersOf, toMounts } from './mounts.ts';
 import { type ContainerdParts, labelPaths, labelValues, leaseName } from './shared.ts';
 import { SnapshotFolders } from './snapshot-folders.ts';
@@ -89,7 +90,7 @@ export class ContainerdSnapshots implements Snapshots {
     let mounts: Mount[];
     try {
       const made = await connection.raw({ again: true, lease }, (call) =>
-        connection.snapshots.prepare(request, call),
+        pastLeftover(() => connection.snapshots.prepare(request, call)),
       );
       mounts = toMounts(made.mounts, snapshotter);
     } catch (err) {
