@@ -4,6 +4,7 @@
  */
 import { type Digest, parseReference, type Reference } from '../oci/index.ts';
 import type { Store } from '../store/index.ts';
+import { isDue, nextTurn } from '../workers/index.ts';
 
 /** The label's name in containerd: `….<registry>` = the repositories, comma-separated. */
 const label = 'containerd.io/distribution.source';
@@ -53,6 +54,7 @@ export async function isKnownAs(store: Store, name: string, digest: Digest): Pro
   if (info === undefined) return false;
   if (pathsOf(info.labels[`${label}.${domain}`]).includes(path)) return true;
   for (const image of await store.images.of(digest)) {
+    if (isDue()) await nextTurn();
     const other = referenceOf(image.name);
     if (other?.domain === domain && other.path === path) return true;
   }

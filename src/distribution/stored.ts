@@ -201,6 +201,7 @@ export async function hintElsewhere(store: Store, name: string): Promise<string 
 export async function recordsByTarget(store: Store): Promise<[ImageRecord, ...ImageRecord[]][]> {
   const byTarget = new Map<Digest, [ImageRecord, ...ImageRecord[]]>();
   for (const record of await store.images.list()) {
+    if (isDue()) await nextTurn();
     const same = byTarget.get(record.target.digest);
     if (same === undefined) byTarget.set(record.target.digest, [record]);
     else same.push(record);

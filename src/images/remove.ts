@@ -12,6 +12,7 @@ import {
 import { fail } from '../errors/index.ts';
 import { type Digest, familiarName, type Platform } from '../oci/index.ts';
 import { fillReserve, type ImageRecord, type Store, withReserve } from '../store/index.ts';
+import { isDue, nextTurn } from '../workers/index.ts';
 
 /** The result of a removal. */
 export interface Removed {
@@ -65,6 +66,7 @@ async function removeName(store: Store, record: ImageRecord, { id }: StoredImage
 async function otherRecords(store: Store, record: ImageRecord, id: Digest): Promise<ImageRecord[]> {
   const same: ImageRecord[] = [];
   for (const other of await store.images.list()) {
+    if (isDue()) await nextTurn();
     if (other.name === record.name) continue;
     const isSame =
       other.target.digest === record.target.digest ||
@@ -80,15 +82,20 @@ export async function removeRecords(
   id: Digest,
   records: readonly ImageRecord[],
 ): Promise<Removed> {
+  const untagged: string[] = [];
   const { reclaimed } = await withReserve(store.root, () =>
     store.gc(async () => {
-      for (const { name } of records) await store.images.delete(name);
+      for (const { name } of records) {
+        if (isDue()) await nextTurn();
+        await store.images.delete(name);
+        if (!isDangling(name)) untagged.push(familiarName(name));
+      }
     }),
   );
   fillReserve(store.root);
   return {
     id,
-    untagged: records.filter(({ name }) => !isDangling(name)).map(({ name }) => familiarName(name)),
+    untagged,
     deleted: (await isHere(store, id)) ? undefined : id,
     reclaimed,
   };

@@ -48,17 +48,15 @@ export class Db {
   }
 
   /**
-   * Returns all rows of a table in the order of `key`, which is unique in it. The rows are read a few at a time, in
-   * turns with other work; no row that is there all the time is left out.
+   * Returns all rows of a table in the order of `key`, which is unique in it, or those with a value in a column. The
+   * rows are read a few at a time, in turns with other work; no row that is there all the time is left out.
    */
-  async rows(table: string, key: string): Promise<Row[]> {
+  async rows(table: string, key: string, where?: { column: string; is: string }): Promise<Row[]> {
     const rows: Row[] = [];
+    const more = where === undefined ? '' : `${where.column} = ? AND `;
+    const sql = `SELECT * FROM ${table} WHERE ${more}${key} > ? ORDER BY ${key} LIMIT ?`;
     for (let last = ''; ; ) {
-      const page = this.all(
-        `SELECT * FROM ${table} WHERE ${key} > ? ORDER BY ${key} LIMIT ?`,
-        last,
-        pageRows,
-      );
+      const page = this.all(sql, ...(where === undefined ? [] : [where.is]), last, pageRows);
       for (const row of page) rows.push(row);
       if (page.length < pageRows) return rows;
       last = String(page.at(-1)?.[key]);

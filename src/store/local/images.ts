@@ -22,7 +22,7 @@ export class LocalImages implements Images {
   }
 
   async of(target: Digest): Promise<ImageRecord[]> {
-    return this.#records(this.#shared.db.all('SELECT * FROM images WHERE target = ? ORDER BY name', target));
+    return this.#records(await this.#shared.db.rows('images', 'name', { column: 'target', is: target }));
   }
 
   async #records(rows: readonly Row[]): Promise<ImageRecord[]> {

@@ -8,6 +8,7 @@ import {
   tagImage,
 } from '../../../images/index.ts';
 import { familiarName } from '../../../oci/index.ts';
+import { isDue, nextTurn } from '../../../workers/index.ts';
 import { apiError } from '../http/errors.ts';
 import { readPlatform } from '../http/platform.ts';
 import { boolFilter, labelsMatch, readFilters, readTime } from '../http/query.ts';
@@ -54,12 +55,15 @@ async function remove({ host, name, query, version }: Call) {
     ];
     return { json: rows };
   }
-  return { json: told(host, await removeImage(store, name, { force })) };
+  return { json: await told(host, await removeImage(store, name, { force })) };
 }
 
 /** Sends the events of a removal, and returns the answer's list. */
-function told(host: Call['host'], { id, untagged, deleted }: Removed): object[] {
-  for (const name of untagged) host.events.emit('image', 'untag', id, { name });
+async function told(host: Call['host'], { id, untagged, deleted }: Removed): Promise<object[]> {
+  for (const name of untagged) {
+    if (isDue()) await nextTurn();
+    host.events.emit('image', 'untag', id, { name });
+  }
   if (deleted !== undefined) host.events.emit('image', 'delete', deleted, { name: untagged[0] ?? deleted });
   return [
     ...untagged.map((name) => ({ Untagged: name })),
@@ -86,7 +90,7 @@ async function pruneImages({ host, query }: Call) {
   let reclaimed = 0;
   for (const { id, records } of doomed) {
     const removed = await removeRecords(store, id, records);
-    gone.push(...told(host, removed));
+    for (const item of await told(host, removed)) gone.push(item);
     reclaimed += removed.reclaimed;
   }
   host.events.emit('image', 'prune', '', { reclaimed: String(reclaimed) });
