@@ -9,6 +9,7 @@ import type { CallsOf, TaskTable } from './workers/task.ts';
 export const tasks = {
   'attest.bundle': () => import('./attest/read-task.ts').then((m) => m.readBundle),
   'attest.predicate': () => import('./attest/read-task.ts').then((m) => m.readPredicateTask),
+  'cache.config': () => import('./remote-cache/config-task.ts').then((m) => m.readConfig),
   'exec.assemble': () => import('./executor/assemble.ts').then((m) => m.assemble),
   'frontend.convert': () => import('./frontend/dockerfile/convert-task.ts').then((m) => m.convert),
   'fs.apply': () => import('./fs/apply.ts').then((m) => m.apply),

@@ -16,8 +16,9 @@ import {
   mediaTypes,
 } from '../oci/index.ts';
 import type { ExportWant } from './attrs.ts';
-import { cacheConfigType, maxCacheConfig, parseCacheConfig, parseInlineRecords } from './format/config.ts';
-import { KeyGraph } from './format/key-graph.ts';
+import { cacheConfigType, maxCacheConfig } from './format/config.ts';
+import type { KeyGraph } from './format/key-graph.ts';
+import { readCacheConfig } from './read-config.ts';
 
 /** Docker's label for the digest of the tar in a compressed layer. */
 const uncompressed = 'containerd.io/uncompressed';
@@ -82,7 +83,7 @@ export async function readCache(
     const config = manifests.find(({ mediaType }) => mediaType === cacheConfigType);
     if (config !== undefined) {
       return [
-        contentsOf(
+        await contentsOf(
           await readSmall(config, read),
           manifests.filter((each) => each !== config),
         ),
@@ -94,7 +95,7 @@ export async function readCache(
   }
   const manifest = parseManifest(bytes, origin);
   const config = await readSmall(manifest.config, read);
-  if (manifest.config.mediaType === cacheConfigType) return [contentsOf(config, manifest.layers)];
+  if (manifest.config.mediaType === cacheConfigType) return [await contentsOf(config, manifest.layers)];
   if (
     manifest.config.mediaType !== mediaTypes.ociConfig &&
     manifest.config.mediaType !== mediaTypes.dockerConfig
@@ -109,8 +110,8 @@ export async function readCache(
     ...timeOf(made[i]?.created),
     ...makerOf(made[i]?.created_by),
   }));
-  const records = parseInlineRecords(Buffer.from(inline, 'base64'), layers.length);
-  return [{ graph: new KeyGraph(records), layers }];
+  const { graph } = await readCacheConfig(Buffer.from(inline, 'base64'), layers.length);
+  return [{ graph, layers }];
 }
 
 async function readSmall(
@@ -123,12 +124,12 @@ async function readSmall(
   return read(descriptor);
 }
 
-function contentsOf(config: Buffer, blobs: readonly Descriptor[]): CacheContents {
-  const { layers, records } = parseCacheConfig(config);
+async function contentsOf(config: Buffer, blobs: readonly Descriptor[]): Promise<CacheContents> {
+  const { graph, layers } = await readCacheConfig(config);
   const byDigest = new Map(blobs.map((blob) => [blob.digest, blob]));
   return {
-    graph: new KeyGraph(records),
-    layers: layers.map(({ blob }) => {
+    graph,
+    layers: layers.map((blob) => {
       const found = byDigest.get(blob);
       return found && layerOf(found);
     }),

@@ -11,6 +11,9 @@ import {
 } from '../../src/remote-cache/format/config.ts';
 import { inlineRecords } from '../../src/remote-cache/format/inline.ts';
 import { KeyGraph } from '../../src/remote-cache/format/key-graph.ts';
+import { atOnce } from '../../src/workers/turns.ts';
+
+const graphOf = (records: Parameters<typeof KeyGraph.of>[0]) => atOnce(KeyGraph.of(records));
 
 const [base, run, copy, other] = ['base', 'run', 'copy', 'other'].map(digestOf) as [
   `sha256:${string}`,
@@ -130,7 +133,7 @@ describe('the config', () => {
 });
 
 describe('a vertex is found', () => {
-  const graph = new KeyGraph(parseCacheConfig(encodeCacheConfig(config)).records);
+  const graph = graphOf(parseCacheConfig(encodeCacheConfig(config)).records);
 
   test('by what its inputs are, or by their content', () => {
     const from = graph.match(base, 0, []);
@@ -156,7 +159,7 @@ describe('an inline cache', () => {
     expect(JSON.parse(bytes.toString())).toMatchObject([{}, { layers: [{ layer: 1 }] }, {}, {}]);
     const records = parseInlineRecords(bytes, 2);
     expect(records.map(({ results }) => results)).toEqual([[], [[0, 1]], [], []]);
-    expect(new KeyGraph(records).match(run, 0, [as([0])])).toEqual([1]);
+    expect(graphOf(records).match(run, 0, [as([0])])).toEqual([1]);
   });
 
   test('is none when no step made a layer of the image', () => {

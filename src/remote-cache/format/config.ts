@@ -3,7 +3,7 @@
  * https://github.com/moby/buildkit/blob/master/cache/remotecache/v1/doc.go
  */
 import { fail } from '../../errors/index.ts';
-import { type Digest, digestOf, isDigest } from '../../oci/index.ts';
+import { type Digest, digestOf, isDigest, jsonExcess } from '../../oci/index.ts';
 
 export const cacheConfigType = 'application/vnd.buildkit.cacheconfig.v0';
 
@@ -12,7 +12,11 @@ export const maxCacheConfig = 16 << 20;
 /** The most layers of one tree; overlayfs takes some hundreds. */
 const maxStack = 1000;
 /** The most layers that all results together name. */
-const maxNamed = 4_000_000;
+const maxNamed = 1_000_000;
+/** The most layers and links of one record. */
+const maxOfRecord = 50_000;
+/** What its JSON may hold: ten times what a cache of 10,000 steps does. */
+const mostJson = { depth: 16, values: 2_000_000 };
 
 /** A layer, and the layer below it. */
 export interface ConfigLayer {
@@ -163,10 +167,20 @@ function readRecords(values: readonly unknown[], stackOf: (top: number) => numbe
         return { selector, link: target };
       }),
     );
-    return { digest: record.digest, results: [...tops, ...chains], inputs };
+    const made = { digest: record.digest, results: [...tops, ...chains], inputs };
+    if (sizeOf(made) > maxOfRecord) throw bad(`a record has more than ${maxOfRecord} layers and links`);
+    return made;
   });
   refuseCircles(records);
   return records;
+}
+
+/** The number of the layers and links of a record. */
+export function sizeOf({ results, inputs }: ConfigRecord): number {
+  let size = 0;
+  for (const list of results) size += list.length + 1;
+  for (const links of inputs) size += links.length + 1;
+  return size;
 }
 
 /** Throws `corrupt` when records are keyed by each other. */
@@ -189,8 +203,10 @@ function refuseCircles(records: readonly ConfigRecord[]): void {
 }
 
 function parseJson(bytes: Uint8Array): unknown {
+  const text = Buffer.from(bytes).toString('utf8');
+  if (jsonExcess(text, mostJson) !== undefined) throw bad('its config has more than any cache needs');
   try {
-    return JSON.parse(Buffer.from(bytes).toString('utf8'));
+    return JSON.parse(text);
   } catch (cause) {
     throw fail('corrupt', 'cache', 'its config is not JSON', { cause });
   }

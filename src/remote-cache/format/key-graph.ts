@@ -3,29 +3,30 @@ import type { Digest } from '../../oci/index.ts';
 import type { ForeignInput, ForeignLeaf } from '../../solver/index.ts';
 import { type ConfigRecord, contentRecord, outputRecord } from './config.ts';
 
+/** The most records that are looked into under one key. A sound cache has some few. */
+const maxSame = 1000;
+
 export class KeyGraph {
   readonly records: readonly ConfigRecord[];
   /** The records without inputs, by digest. */
-  readonly #roots = new Map<string, number[]>();
+  readonly #roots = new Map<string, Set<number>>();
   /** The records with inputs, by what their first input may be and their own digest. */
   readonly #byFirst = new Map<string, Set<number>>();
 
-  constructor(records: readonly ConfigRecord[]) {
+  private constructor(records: readonly ConfigRecord[]) {
     this.records = records;
-    for (const [at, { digest, inputs }] of records.entries()) {
-      const [first] = inputs;
-      if (first === undefined) {
-        const same = this.#roots.get(digest);
-        if (same === undefined) this.#roots.set(digest, [at]);
-        else same.push(at);
-      } else for (const { link } of first) this.#add(`${link} ${digest}`, at);
-    }
   }
 
-  #add(key: string, at: number): void {
-    const same = this.#byFirst.get(key);
-    if (same === undefined) this.#byFirst.set(key, new Set([at]));
-    else same.add(at);
+  /** Makes the graph of records, and yields while it works. */
+  static *of(records: readonly ConfigRecord[]): Generator<void, KeyGraph> {
+    const graph = new KeyGraph(records);
+    for (const [at, { digest, inputs }] of records.entries()) {
+      yield;
+      const [first] = inputs;
+      if (first === undefined) add(graph.#roots, digest, at);
+      else for (const { link } of first) add(graph.#byFirst, `${link} ${digest}`, at);
+    }
+    return graph;
   }
 
   /**
@@ -36,7 +37,7 @@ export class KeyGraph {
     const digest = outputRecord(op, output);
     const names = inputs.map((input) => this.#names(input));
     const [first] = names;
-    if (first === undefined) return this.#roots.get(digest) ?? [];
+    if (first === undefined) return [...(this.#roots.get(digest) ?? [])];
     const candidates = new Set<number>();
     for (const link of first.keys()) {
       for (const at of this.#byFirst.get(`${link} ${digest}`) ?? []) candidates.add(at);
@@ -70,4 +71,10 @@ export class KeyGraph {
     for (const at of this.#roots.get(contentRecord(content)) ?? []) names.set(at, new Set(['']));
     return names;
   }
+}
+
+function add(table: Map<string, Set<number>>, key: string, at: number): void {
+  const same = table.get(key);
+  if (same === undefined) table.set(key, new Set([at]));
+  else if (same.size < maxSame) same.add(at);
 }

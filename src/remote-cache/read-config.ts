@@ -1,0 +1,34 @@
+/** Reads the config of a foreign cache, which comes from strangers, with turns for other work. */
+import type { Digest } from '../oci/index.ts';
+import { inTurns, runTask } from '../workers/index.ts';
+import { readConfig } from './config-task.ts';
+import type { ConfigRecord } from './format/config.ts';
+import { KeyGraph } from './format/key-graph.ts';
+
+interface CacheConfig {
+  graph: KeyGraph;
+  /** The blobs of the layers, by number; none for an inline cache. */
+  layers: Digest[];
+}
+
+/** A config that is read at once, in bytes. */
+const small = 64 << 10;
+
+/** `inline`: the number of the image's layers, when the records are inside of an image. Throws `corrupt` (hop `cache`). */
+export async function readCacheConfig(bytes: Uint8Array, inline?: number): Promise<CacheConfig> {
+  const args = { bytes, inline };
+  const { layers, records } = bytes.length <= small ? readConfig(args) : await runTask('cache.config', args);
+  return {
+    graph: await inTurns(graphOf(records)),
+    layers: layers === '' ? [] : (layers.split(',') as Digest[]),
+  };
+}
+
+function* graphOf(texts: readonly string[]): Generator<void, KeyGraph> {
+  const records: ConfigRecord[] = [];
+  for (const text of texts) {
+    yield;
+    for (const record of JSON.parse(text) as ConfigRecord[]) records.push(record);
+  }
+  return yield* KeyGraph.of(records);
+}
