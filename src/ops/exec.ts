@@ -26,7 +26,8 @@ export const execOp: OpMaker = (vertex, deps) => {
   const resources = resourcesOf(vertex.metadata?.linuxResources);
   return {
     async cacheMap() {
-      return execCacheMap(exec, vertex.op.platform, vertex.inputs.length);
+      const map = execCacheMap(exec, vertex.op.platform, vertex.inputs.length);
+      return resources === undefined ? map : { ...map, unnamed: 'things' };
     },
     expect: () => deps.executor.expect(),
     exec: (inputs, ctx) => runExec({ op: exec, meta, resources }, inputs, deps, ctx),

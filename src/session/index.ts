@@ -21,5 +21,6 @@ export type {
   LocalProvider,
   PolicyQuestion,
   Session,
+  Tenant,
 } from './types.ts';
 export { uploadHost } from './upload-host.ts';

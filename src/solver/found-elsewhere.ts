@@ -38,10 +38,13 @@ export class FoundElsewhere {
       return found;
     }
     const theirs = hit ? undefined : await other?.work.identity?.catch(() => undefined);
-    if (theirs?.foreign === undefined || theirs.id !== identity.id) return found;
+    if (theirs?.foreign === undefined || (theirs.shared ?? theirs.id) !== identity.id) return found;
     this.#states.set(keyOf(state), state);
-    const { foreign } = theirs;
-    return { identity: { ...identity, fresh: false, foreign }, hit: hasResults(foreign, state.work.wanted) };
+    const { id, shared, keys, foreign } = theirs;
+    return {
+      identity: { ...identity, id, shared, keys, fresh: false, foreign },
+      hit: hasResults(foreign, state.work.wanted),
+    };
   }
 
   /** To be called when a vertex is not at work any more. */

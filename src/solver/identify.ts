@@ -3,11 +3,12 @@ import { DrydockError } from '../errors/index.ts';
 import type { ContentSelector } from '../fs/index.ts';
 import { outputCount } from '../llb/index.ts';
 import { type Digest, digestOf } from '../oci/index.ts';
+import type { Tenant } from '../session/index.ts';
 import type { Ref } from '../store/index.ts';
 import { contentDigest } from './content.ts';
 import type { Contents } from './contents.ts';
 import type { ForeignCache, ForeignRecord } from './foreign-cache.ts';
-import { cacheKey, type KeyInput } from './keys.ts';
+import { cacheKey, type KeyInput, ownKey } from './keys.ts';
 import { leave } from './leftovers.ts';
 import type { SolverDeps } from './solver.ts';
 import type { VertexState } from './state.ts';
@@ -36,7 +37,12 @@ export class Identifier {
       id: (inputs[i] as VertexIdentity).id,
       index: input.index,
     }));
-    const byDefinition = cacheKey(map, keyInputs);
+    const { tenant } = state.context.session;
+    const key = (named: readonly KeyInput[]) => {
+      const made = cacheKey(map, named);
+      return tenant === undefined || !isOwn(map, tenant) ? made : ownKey(made, tenant.id);
+    };
+    const byDefinition = key(keyInputs);
     if (map.volatile) {
       const id = uniqueId(byDefinition.key);
       return { identity: { id, fresh: true, volatile: true, keys: [], claims: [] }, hit: false };
@@ -48,12 +54,26 @@ export class Identifier {
     const lookUp = !ignoreCache && !inputs.some((input, i) => input.fresh && content[i] === undefined);
     const keys = inputs.some((input) => input.volatile) ? [] : [byDefinition];
     const claims: VertexIdentity['claims'] = [];
-    const known = (id: Digest, results?: readonly unknown[]) => ({
-      identity: { id, fresh: false, volatile: false, keys, claims, foreign },
-      hit: results !== undefined || hasResults(foreign, state.work.wanted),
-    });
+    const known = (id: Digest, results?: readonly unknown[]) => {
+      const there = results === undefined && hasResults(foreign, state.work.wanted);
+      const identity = { id, fresh: false, volatile: false, keys, claims, foreign };
+      // Who names a cache trusts it with what a step's result is; others do not.
+      const own = tenant !== undefined && there ? ownIdentity(identity, tenant.id) : identity;
+      return { identity: own, hit: results !== undefined || there };
+    };
+    /** What the tenant's builds have had from foreign caches. */
+    const hadBefore = ({ key }: { key: Digest }) => {
+      if (tenant === undefined) return undefined;
+      const own = cache.byKey(ownKey({ key }, tenant.id).key);
+      if (own === undefined) return undefined;
+      const identity = { id: key, fresh: false, volatile: false, keys, claims, foreign };
+      const hit = own.results !== undefined || hasResults(foreign, state.work.wanted);
+      return { identity: { ...ownIdentity(identity, tenant.id), id: own.id }, hit };
+    };
     if (lookUp && keys.length > 0) {
       const record = cache.byKey(byDefinition.key);
+      const had = record?.results === undefined ? hadBefore(byDefinition) : undefined;
+      if (had !== undefined) return had;
       if (record !== undefined) return known(record.id, record.results);
     }
     // Contents are not read for what is known by its definition, here or elsewhere.
@@ -67,11 +87,13 @@ export class Identifier {
           claims.push({ input, selectors, digest });
         }
       }
-      const byContent = cacheKey(map, withContent);
+      const byContent = key(withContent);
       keys.push(byContent);
       id = byContent.key;
       foreign = foreignAs(withContent);
       const record = lookUp ? cache.byKey(byContent.key) : undefined;
+      const had = lookUp && record?.results === undefined ? hadBefore(byContent) : undefined;
+      if (had !== undefined) return had;
       if (record !== undefined) {
         if (keys.length > 1) cache.alias(byDefinition.key, record.id, byDefinition.parts);
         return known(record.id, record.results);
@@ -138,6 +160,18 @@ export class Identifier {
     const what = { op: state.vertex.op, inputs: [ref], subject: { input } };
     await leave(err, this.#deps.store, what, async () => []);
   }
+}
+
+/** Whether a result is one tenant's alone. */
+function isOwn({ unnamed }: CacheMap, { sharesCacheMounts }: Tenant): boolean {
+  return unnamed === 'things' || (unnamed === 'cache mounts' && !sharesCacheMounts);
+}
+
+/** The identity of a vertex whose result comes from a foreign cache that a tenant's build has named. */
+function ownIdentity(identity: VertexIdentity, tenant: string): VertexIdentity {
+  const { key: id } = ownKey({ key: identity.id }, tenant);
+  const keys = identity.keys.map((made) => ownKey(made, tenant));
+  return { ...identity, id, shared: identity.id, keys };
 }
 
 /** By output: the records of caches from elsewhere that it may be; undefined when there are none. */

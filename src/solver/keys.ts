@@ -35,6 +35,14 @@ export function cacheKey(map: CacheMap, inputs: readonly KeyInput[]): { key: Dig
 }
 
 /**
+ * The key of a result that is one tenant's alone, because what it is hangs on the tenant's word: a foreign cache that it
+ * named, or things that the key does not name. What is built on the result is keyed by this, and so is its own as well.
+ */
+export function ownKey<T extends { key: Digest }>(made: T, tenant: string): T {
+  return { ...made, key: digestOf(JSON.stringify(['own', tenant, made.key])) };
+}
+
+/**
  * What tells vertices at work apart: the vertex's digest, unless it or something below it means another thing in
  * another session (a client's folder or upload), holds a graph that another build may not run, is a source of which the
  * build's client was told what it is, or is to be made anew (ignoreCache). Tenants share nothing at work: who joins a

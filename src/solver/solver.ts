@@ -232,7 +232,10 @@ export class Solver {
     if (isDue()) await nextTurn();
     const record = recordKey(identity.id, state.context.session.tenant);
     let inputs: readonly Ref[] | undefined;
-    let isForeign = !identity.volatile && identity.foreign !== undefined;
+    const { tenant } = state.context.session;
+    // One tenant's word is never recorded as everybody's.
+    const mayBeForeign = tenant === undefined || identity.shared !== undefined;
+    let isForeign = mayBeForeign && !identity.volatile && identity.foreign !== undefined;
     for (;;) {
       throwIfAborted(state.work.signal);
       const other = this.#working.get(record);

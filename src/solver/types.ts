@@ -18,6 +18,11 @@ export interface CacheMap {
   deps: CacheDep[];
   /** The op must run each time (its source cannot be named by content yet, e.g. a client's folder). */
   volatile?: boolean;
+  /**
+   * What the result depends on besides: things of the client's that no key names (its proxies, the addresses of hosts,
+   * secrets, agents, limits), or at most the cache mounts of its builds. Another tenant does not get such a result.
+   */
+  unnamed?: 'things' | 'cache mounts';
   /** Of an image source, the digest of the image that it was found to be, for people. */
   found?: string;
   /** Of an image source, what it is keyed by says nothing of: the blobs that its layers are, lowest first. */

@@ -11,6 +11,8 @@ import type { CacheMap } from './types.ts';
 export interface VertexIdentity {
   /** Record id: what users of this vertex are keyed by. */
   id: Digest;
+  /** The id that it would have if its result could not have come from a foreign cache; undefined: `id` is that. */
+  shared?: Digest;
   /** Nothing can be cached on top of this id: it was never seen before. */
   fresh: boolean;
   /** Named only within this build; its users are keyed by its content. */

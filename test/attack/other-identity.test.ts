@@ -11,7 +11,7 @@ import { Code, createClient } from '@connectrpc/connect';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { buildIdHeader } from '../../src/api/buildkit/gateway/service.ts';
 import { createToken } from '../../src/auth/token-hash.ts';
-import { git as gitState, http, local, mkfile, type State, scratch } from '../../src/llb/llb.ts';
+import { git as gitState, http, image, local, mkfile, type State, scratch } from '../../src/llb/llb.ts';
 import { marshal } from '../../src/llb/marshal.ts';
 import { digestOf } from '../../src/oci/digest.ts';
 import { Content } from '../../src/pb/containerd/content_pb.js';
@@ -22,7 +22,8 @@ import { ControlKit, failure } from '../api/buildkit/control-kit.ts';
 import { busyboxRoot } from '../kit/busybox.ts';
 import type { AskOptions } from '../kit/daemon.ts';
 import { startServer } from '../kit/http-server.ts';
-import { tarOf } from '../kit/images.ts';
+import { pushBase, tarOf } from '../kit/images.ts';
+import { startRegistry } from '../kit/registry.ts';
 import type { SessionClient, SessionClientOptions } from '../kit/session/session-client.ts';
 import { onStores } from '../kit/stores.ts';
 
@@ -87,6 +88,10 @@ onStores('another identity', (store) => {
     step(line, { ...options, secrets: [{ id: 'token' }] });
 
   /** Solves a definition; gives its files and what its steps printed. */
+  const outputTo = (out: string) => {
+    mkdirSync(out);
+    return { outputs: { 0: { dir: out } } };
+  };
   const solve = async (who: Who, state: State, session: SessionClientOptions = {}, request = {}) => {
     const out = mkdtempSync(join(dir, 'out-'));
     const { status, ref } = await kits[who].solve(
@@ -358,6 +363,57 @@ onStores('another identity', (store) => {
     expect((await attack).rawMessage).toContain('secret token: not found');
     expect((await building).printed).toContain('alices secret');
     await watching;
+  });
+
+  test('a cache that he names, with whatever it says a step makes, is his alone', async () => {
+    const registry = await startRegistry();
+    // His own machine, where the very same step has made something else.
+    const his = await ControlKit.start(store.options());
+    try {
+      const base = await pushBase(registry.host);
+      const made = image(base).run('cat /proc/sys/kernel/random/uuid >/made').root();
+      const used = made.run('cp /made /used').root();
+      const spec = { Type: 'registry', Attrs: { ref: `${registry.host}/his/cache`, mode: 'max' } };
+      const forge = { Definition: marshal(used), Cache: { Exports: [spec] } };
+      await his.solve({ ...forge, Exporters: [{ Type: 'local', Attrs: {} }] }, outputTo(join(dir, 'forged')));
+      const forged = readFileSync(join(dir, 'forged/made'), 'utf8');
+
+      const bobs = await solve('bob', used, {}, { Cache: { Imports: [spec] } });
+      expect(bobs.read('made')).toBe(forged);
+      // What he builds on it is his, too.
+      const further = used.run('cp /used /further').root();
+      await solve('bob', further, {}, { Cache: { Imports: [spec] } });
+      // It is there for him without the registry.
+      const again = await solve('bob', used);
+      expect(again.cached).toBeGreaterThan(0);
+      expect([again.read('made'), again.read('used')]).toEqual([forged, forged]);
+      for (const who of ['alice', 'boss'] as const) {
+        const hers = await solve(who, further);
+        expect(hers.read('made')).not.toBe(forged);
+        expect(hers.read('further')).toBe(hers.read('made'));
+      }
+    } finally {
+      await his.daemon.stop();
+      await registry.stop();
+    }
+  });
+
+  test.each<[string, (whose: string) => [Parameters<State['run']>[1], SessionClientOptions]]>([
+    ['secret', (whose) => [{ secrets: [{ id: 'token' }] }, { secrets: { token: whose } }]],
+    ['proxy', (whose) => [{ proxy: { httpProxy: `http://${whose}.example` } }, {}]],
+    [
+      'host',
+      (whose) => [{ extraHosts: [{ host: 'mirror', ip: whose === 'bob' ? '10.0.0.66' : '10.0.0.1' }] }, {}],
+    ],
+  ])('what a step made of his %s is not given to her', async (_, given) => {
+    const [asHis, withHis] = given('bob');
+    const [asHers, withHers] = given('alice');
+    const line = `: ${randomUUID()}; (cat /run/secrets/token; echo $HTTP_PROXY; cat /etc/hosts) >/out/x 2>&1; true`;
+    const his = (await solve('bob', step(line, asHis), withHis)).read('x');
+    const hers = (await solve('alice', step(line, asHers), withHers)).read('x');
+    expect(hers).not.toBe(his);
+    expect(hers).toMatch(/alice|10\.0\.0\.1\b/);
+    expect((await solve('alice', step(line, asHers), withHers)).cached).toBeGreaterThan(0);
   });
 
   test('cache mounts are each one’s own, unless the policy shares them', async () => {

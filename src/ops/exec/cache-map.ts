@@ -27,7 +27,24 @@ export function execCacheMap(op: ExecOp, platform: Platform | undefined, inputs:
   }
   const machine = platform === undefined ? [] : [platform.OS, platform.Architecture, platform.Variant];
   const bytes = Buffer.from(toBinary(ExecOpSchema, named)).toString('base64');
-  return { digest: digestOf(`exec ${JSON.stringify([machine, bytes])}`), deps: execDeps(op.mounts, inputs) };
+  return {
+    digest: digestOf(`exec ${JSON.stringify([machine, bytes])}`),
+    deps: execDeps(op.mounts, inputs),
+    unnamed: unnamedIn(op),
+  };
+}
+
+/** What the digest leaves out. */
+function unnamedIn({ meta, mounts, secretenv }: ExecOp): CacheMap['unnamed'] {
+  const types = new Set(mounts.map(({ mountType }) => mountType));
+  const lent = types.has(MountType.SECRET) || types.has(MountType.SSH) || secretenv.length > 0;
+  if (isProxied(meta) || lent || (meta?.extraHosts.length ?? 0) > 0) return 'things';
+  return types.has(MountType.CACHE) ? 'cache mounts' : undefined;
+}
+
+function isProxied(meta: ExecOp['meta']): boolean {
+  const { httpProxy, httpsProxy, ftpProxy, allProxy } = meta?.proxyEnv ?? {};
+  return [httpProxy, httpsProxy, ftpProxy, allProxy].some((proxy) => proxy !== undefined && proxy !== '');
 }
 
 function execDeps(mounts: readonly Mount[], inputs: number): CacheDep[] {
