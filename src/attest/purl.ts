@@ -30,11 +30,12 @@ export function imagePurl(name: string, options: PurlOptions = {}): string {
     .sort(([a], [b]) => (a < b ? -1 : 1))
     .map(([key, value]) => `${key}=${encoded(value)}`)
     .join('&');
-  const at = plain.split('/').map(encoded).join('/');
+  // A registry's port has its colon encoded, as in BuildKit's.
+  const at = plain.split('/').map(encodeURIComponent).join('/');
   return `pkg:${type}/${at}${version === undefined ? '' : `@${encoded(version)}`}${query && `?${query}`}`;
 }
 
-/** Percent-encoded but for colons, which package URLs have plain. */
+/** Percent-encoded but for colons, which versions and qualifiers have plain. */
 function encoded(text: string): string {
   return encodeURIComponent(text).replaceAll('%3A', ':');
 }

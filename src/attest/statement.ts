@@ -83,6 +83,8 @@ export function attestationManifest(
     mediaType: artifact ? emptyMediaType : mediaTypes.ociConfig,
     digest: digestOf(config),
     size: config.length,
+    // So nobody need fetch it.
+    ...(artifact ? { data: config.toString('base64') } : {}),
   };
   const { mediaType, digest, size } = target;
   const manifest: Manifest = {

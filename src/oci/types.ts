@@ -13,6 +13,8 @@ export interface Descriptor {
   annotations?: Record<string, string>;
   platform?: Platform;
   artifactType?: string;
+  /** The bytes themselves, in base64, of small documents. */
+  data?: string;
 }
 
 /** A system and an architecture that images are made for. */

@@ -259,7 +259,7 @@ test.each([
   ['library/alpine:3.15', 'pkg:docker/alpine@3.15'],
   ['user/test:v2', 'pkg:docker/user/test@v2'],
   ['ghcr.io/foo/bar', 'pkg:docker/ghcr.io/foo/bar@latest'],
-  ['localhost:5000/foo:1', 'pkg:docker/localhost:5000/foo@1'],
+  ['localhost:5000/foo:1', 'pkg:docker/localhost%3A5000/foo@1'],
   [`busybox@${base}`, `pkg:docker/busybox?digest=${base}`],
 ])('package URL of %s', (name, purl) => {
   expect(imagePurl(name)).toBe(purl);

@@ -290,7 +290,7 @@ onStores('provenance', (store) => {
       const target = await kit.daemon.engine.store.images.get(base);
       expect(resolvedDependencies).toEqual([
         {
-          uri: `pkg:docker/${registry.host}/${store.kind}/base@1?platform=linux%2F${platform}`,
+          uri: `pkg:docker/${encodeURIComponent(registry.host)}/${store.kind}/base@1?platform=linux%2F${platform}`,
           digest: { sha256: target?.target.digest.slice(7) },
         },
         { uri: `http://xxxxx:xxxxx@${server.host}/file`, digest: { sha256: fileDigest } },
