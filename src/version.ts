@@ -6,3 +6,6 @@ export const version = '0.1.0';
  * and history, and servers of files may answer by it.
  */
 export const buildkitApi = 'v0.19.0';
+
+/** The version of the Dockerfile language that the built-in frontend reads, as of docker/dockerfile's images. */
+export const dockerfileVersion = '1.26.0';

@@ -13,4 +13,11 @@ export {
   statementMediaType,
   subjectsOf,
 } from './statement.ts';
-export type { Attestation, BuildFacts, ProvenanceOptions, StatedImage, StatedSubject } from './types.ts';
+export type {
+  AskedFacts,
+  Attestation,
+  BuildFacts,
+  ProvenanceOptions,
+  StatedImage,
+  StatedSubject,
+} from './types.ts';

@@ -6,6 +6,7 @@
 import { fail } from '../errors/index.ts';
 import type { Descriptor } from '../oci/index.ts';
 import type { MachineSample } from '../progress/index.ts';
+import { dockerfileVersion } from '../version.ts';
 import { inTurns } from '../workers/index.ts';
 import { type Material, materialsOf } from './materials.ts';
 import { type RequestFacts, requestOf } from './request.ts';
@@ -44,6 +45,9 @@ export function provenance(facts: BuildFacts, options: ProvenanceOptions): Attes
 interface Known extends Omit<RequestFacts, 'isComplete'> {
   builder: { id: string };
   platform: string;
+  /** The version of the Dockerfile language; undefined for another frontend. */
+  dockerfileVersion: string | undefined;
+  environment: Readonly<Record<string, unknown>>;
   materials: Material[];
   invocationId: string;
   startedOn: string;
@@ -62,6 +66,8 @@ function knownOf(facts: BuildFacts, options: ProvenanceOptions): Known {
     ...request,
     builder: { id: options.builderId },
     platform: facts.builderPlatform,
+    dockerfileVersion: facts.frontend === 'dockerfile.v0' ? dockerfileVersion : undefined,
+    environment: facts.environment ?? {},
     materials: materialsOf(facts),
     invocationId: facts.invocationId,
     startedOn: new Date(facts.startedAt).toISOString(),
@@ -119,7 +125,12 @@ function v1(known: Known, details: Details): object {
     buildDefinition: {
       buildType: buildTypes.v1,
       externalParameters: { configSource, request },
-      internalParameters: { buildConfig: details.buildConfig, builderPlatform: platform },
+      internalParameters: {
+        ...known.environment,
+        buildConfig: details.buildConfig,
+        builderPlatform: platform,
+        dockerfileVersion: known.dockerfileVersion,
+      },
       resolvedDependencies: known.materials.length === 0 ? undefined : known.materials,
     },
     runDetails: {
@@ -146,7 +157,11 @@ function v02(known: Known, details: Details): object {
     invocation: {
       configSource: { ...configSource, entryPoint },
       parameters: known.request,
-      environment: { platform: known.platform },
+      environment: {
+        ...known.environment,
+        platform: known.platform,
+        dockerfileVersion: known.dockerfileVersion,
+      },
     },
     buildConfig: details.buildConfig,
     metadata: {

@@ -3,7 +3,7 @@ import { maskUrls } from '../errors/index.ts';
 import type { UsedSource } from '../solver/index.ts';
 import { gitRemote, isRemoteUrl } from '../words/index.ts';
 import { materialOf } from './materials.ts';
-import type { BuildFacts, Needed, ProvenanceOptions } from './types.ts';
+import type { AskedFacts, BuildFacts, Needed, ProvenanceOptions } from './types.ts';
 
 /** Options that are about the machine or the client's session, and not about what is built. */
 const ofHost = ['cgroup-parent', 'image-resolve-mode', 'platform', 'cache-imports', 'cache-from'];
@@ -20,11 +20,21 @@ export interface RequestFacts {
     secrets?: NeededJson[];
     ssh?: NeededJson[];
     locals?: { name: string }[];
+    /** The requests for the trees that were handed to the frontend. */
+    inputs?: Record<string, AskedJson>;
+    /** The request that began the build, where it is another one. */
+    root?: AskedJson;
   };
   /** The client's words about the repository of its folder. */
   vcs: Record<string, string>;
   /** Tells whether nothing of the request is left out. */
   isComplete: boolean;
+}
+
+/** A request with where its context came from. */
+interface AskedJson {
+  configSource: RequestFacts['configSource'];
+  request: { frontend?: string; args?: Record<string, string>; inputs?: Record<string, AskedJson> };
 }
 
 interface NeededJson {
@@ -35,28 +45,67 @@ interface NeededJson {
 /** Describes a request; in `min` without build arguments and labels, and without the names of secrets and agents. */
 export function requestOf(facts: BuildFacts, mode: ProvenanceOptions['mode']): RequestFacts {
   const { frontend, secrets, ssh, sources } = facts;
-  const { context, filename, vcs, args } = sorted(facts.options);
-  let isComplete = frontend !== '';
+  const { vcs } = sorted(facts.options);
+  const own = askedJson(facts, facts, mode);
+  // Compared whole, so that what `min` leaves out makes no two requests equal.
+  const root = facts.root && isOther(facts, facts.root) ? askedJson(facts.root, facts, mode) : undefined;
+  let isComplete = frontend !== '' && own.isComplete && (root?.isComplete ?? true);
+  if (mode === 'min' && secrets.length + ssh.length > 0) isComplete = false;
+  const locals = [...new Set(sources.flatMap((used) => (used.kind === 'local' ? [used.name] : [])))].sort();
+  const shown = <T>(list: readonly T[]): T[] | undefined => (list.length === 0 ? undefined : [...list]);
+  const { frontend: name, args, inputs } = own.json.request;
+  return {
+    configSource: own.json.configSource,
+    request: {
+      frontend: name,
+      args,
+      secrets: mode === 'min' ? undefined : shown(neededJson(secrets)),
+      ssh: mode === 'min' ? undefined : shown(neededJson(ssh)),
+      locals: shown(locals.map((local) => ({ name: local }))),
+      inputs,
+      root: root?.json,
+    },
+    vcs,
+    isComplete,
+  };
+}
+
+/** Describes one request and those before it; `isComplete` tells whether nothing of them is left out. */
+function askedJson(
+  { frontend, options, inputs = {} }: AskedFacts,
+  facts: BuildFacts,
+  mode: ProvenanceOptions['mode'],
+): { json: AskedJson; isComplete: boolean } {
+  const { context, filename, args } = sorted(options);
+  let isComplete = true;
   const kept: [string, string][] = [];
   for (const [name, value] of args) {
     if (mode === 'min' && valuesPrefixes.some((prefix) => name.startsWith(prefix))) isComplete = false;
     else kept.push([name, maskUrls(value)]);
   }
-  if (mode === 'min' && secrets.length + ssh.length > 0) isComplete = false;
-  const locals = [...new Set(sources.flatMap((used) => (used.kind === 'local' ? [used.name] : [])))].sort();
-  const shown = <T>(list: readonly T[]): T[] | undefined => (list.length === 0 ? undefined : [...list]);
-  return {
+  const producers = Object.entries(inputs).map(([name, asked]) => {
+    const made = askedJson(asked, facts, mode);
+    isComplete &&= made.isComplete;
+    return [name, made.json] as const;
+  });
+  const json = {
     configSource: { ...configSource(context, facts), path: filename },
     request: {
       frontend: frontend || undefined,
       args: kept.length === 0 ? undefined : Object.fromEntries(kept),
-      secrets: mode === 'min' ? undefined : shown(neededJson(secrets)),
-      ssh: mode === 'min' ? undefined : shown(neededJson(ssh)),
-      locals: shown(locals.map((name) => ({ name }))),
+      inputs: producers.length === 0 ? undefined : Object.fromEntries(producers),
     },
-    vcs,
-    isComplete,
   };
+  return { json, isComplete };
+}
+
+/** Whether a build began with another request than a result's own, and one that says anything. */
+function isOther(own: AskedFacts, root: AskedFacts): boolean {
+  const told = ({ frontend, options }: AskedFacts) => {
+    const { context, filename, args } = sorted(options);
+    return JSON.stringify([frontend, context ?? '', filename ?? '', args]);
+  };
+  return told(root) !== told({ frontend: '', options: {} }) && told(root) !== told(own);
 }
 
 /** Sorts the options into the context, the Dockerfile's name, the words about the repository, and the arguments. */

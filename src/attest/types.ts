@@ -63,8 +63,18 @@ export interface Needed {
   optional: boolean;
 }
 
+/** A request to a frontend. */
+export interface AskedFacts {
+  /** Name of the frontend; '' when the client sent LLB, or directed the build itself. */
+  frontend: string;
+  /** Its options in BuildKit's words. */
+  options: Readonly<Record<string, string>>;
+  /** The requests for the trees that were handed to the frontend, by the trees' names. */
+  inputs?: Readonly<Record<string, AskedFacts>>;
+}
+
 /** The facts about one result of a build. */
-export interface BuildFacts {
+export interface BuildFacts extends AskedFacts {
   /** ID of the build; all of its results have the same. */
   invocationId: string;
   /** ms since the epoch */
@@ -72,10 +82,10 @@ export interface BuildFacts {
   finishedAt: number;
   /** Platform of this machine, `linux/amd64`. */
   builderPlatform: string;
-  /** Name of the frontend; '' when the client sent LLB. */
-  frontend: string;
-  /** Its options in BuildKit's words. */
-  options: Readonly<Record<string, string>>;
+  /** Further facts about the environment, as the operator gives them. */
+  environment?: Readonly<Record<string, unknown>>;
+  /** The request that began the build, when it came over BuildKit's API; the result's own request may be another one. */
+  root?: AskedFacts;
   /** The sources that the result is made of, and those that the frontend has read. */
   sources: readonly UsedSource[];
   /** Tells whether the build resolved an image's name to a digest, so that the user need not have written the digest. */

@@ -42,6 +42,7 @@ export function globalFlags(argv: readonly string[], env: NodeJS.ProcessEnv): Gl
     explain: explainFromEnv(env),
     noProcessSandbox: noProcessSandboxFromEnv(env),
     network: networkFromEnv(env),
+    provenanceEnvDir: env.DRYDOCK_PROVENANCE_ENV_DIR || undefined,
     rest: [],
   };
   for (const name of storeFlagNames) {

@@ -21,6 +21,8 @@ export interface BuildkitdConfig {
   logLevel?: 'debug' | 'info' | 'warn' | 'error';
   dns?: DnsConfig;
   cdi?: CdiOptions;
+  /** A folder of JSON files whose fields go into every provenance. */
+  provenanceEnvDir?: string;
   /** A frontend's name → whether builds may name it, and the images that may be it. */
   frontends?: Record<string, { enabled?: boolean; allowedRepositories?: string[] }>;
   entitlements?: string[];
@@ -48,7 +50,7 @@ const known: Keys = {
   debug: 'used',
   trace: { unless: [false] },
   'insecure-entitlements': 'used',
-  provenanceEnvDir: 'idle',
+  provenanceEnvDir: 'used',
   proxyNetwork: { unless: [false], why: 'builds reach the network as they like' },
   log: { format: 'used', level: 'used' },
   dns: { nameservers: 'used', options: 'used', searchDomains: 'used' },
@@ -109,6 +111,7 @@ export function readBuildkitdToml(text: string, file: string): ReadConfig {
   const config: BuildkitdConfig = {
     root: at.text('root'),
     debug: at.bool('debug'),
+    provenanceEnvDir: at.text('provenanceEnvDir'),
     logFormat: at.text('log', 'format') === 'json' ? 'json' : undefined,
     logLevel: logLevelOf(at.text('log', 'level')),
     entitlements: at.list('insecure-entitlements'),

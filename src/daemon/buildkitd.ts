@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import type { BuildkitOptions } from '../api/index.ts';
 import { fail, nearest } from '../errors/index.ts';
-import { inUserNamespace, rootlessProblem, runtimeFolder } from '../linux/index.ts';
+import { configFolder, inUserNamespace, rootlessProblem, runtimeFolder } from '../linux/index.ts';
 import { daemonFolder } from './address.ts';
 import type { BuildkitdConfig } from './buildkitd-config.ts';
 import type { WorkerConfig } from './buildkitd-worker.ts';
@@ -81,6 +81,7 @@ export function buildkitdSetup(
       ...given({ apparmorProfile: worker.apparmorProfile, selinux: worker.selinux }),
       cdi: { ...file.cdi, ...given(flags.cdi) },
       noProcessSandbox: worker.noProcessSandbox,
+      provenanceEnvDir: file.provenanceEnvDir ?? join(configFolder('buildkit'), 'provenance.d'),
     },
     buildkit: {
       entitlements: allowed,

@@ -93,6 +93,11 @@ export const settings = {
     value: 'FILE',
     help: 'Policy file; default: /etc/drydock/policy.json (rootless: ~/.config/drydock) if it is there',
   },
+  'provenance-env-dir': {
+    type: 'path',
+    value: 'DIR',
+    help: 'Folder of JSON files whose fields go into every provenance',
+  },
   'registry-mirror': {
     type: 'list',
     value: 'HOST',
@@ -272,6 +277,7 @@ export function daemonConfig(sources: readonly SettingValues[], root: string): D
     network: networkOptions(networkTextOf(pick)),
     explain: pick('explain') as boolean | undefined,
     noProcessSandbox: pick('no-process-sandbox') as boolean | undefined,
+    provenanceEnvDir: text('provenance-env-dir'),
     sync: pick('sync') as boolean | undefined,
     insecureRegistries: [...(list('insecure-registry') ?? [])],
     registryMirrors: { 'docker.io': [...(list('registry-mirror') ?? [])] },

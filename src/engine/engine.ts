@@ -17,6 +17,7 @@ import { explainDisk, fillReserve, type Store, withReserve } from '../store/inde
 import { GarbageCollector, type GcRule } from '../upkeep/index.ts';
 import { version } from '../version.ts';
 import { makeOpFactory } from './ops.ts';
+import { readProvenanceEnv } from './provenance-env.ts';
 import { checkSandbox, type SandboxOptions } from './sandbox-options.ts';
 import type { OperatorLimits } from './step-limits.ts';
 import type { OperatorRights } from './step-rights.ts';
@@ -73,6 +74,8 @@ export interface Engine {
   readonly kept: Kept;
   /** Says why steps run; undefined where nobody wants to know. */
   readonly explain: Explainer | undefined;
+  /** Fields that an operator adds to every provenance. */
+  readonly provenanceEnv: Readonly<Record<string, unknown>>;
   readonly refs: Refs;
   readonly registry: RegistryClient;
   readonly executor: Executor;
@@ -116,6 +119,8 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
 export function engineOn(store: Store, options: RegistryOptions & LimitOptions & TellOptions = {}): Engine {
   checkSandbox(options);
   const { apparmorProfile, selinux, seccompProfile } = options;
+  const { provenanceEnvDir } = options;
+  const provenanceEnv = provenanceEnvDir === undefined ? {} : readProvenanceEnv(provenanceEnvDir);
   const cache = new Cache(store.root);
   const registry = new RegistryClient({
     userAgent: `drydock/${version}`,
@@ -174,6 +179,7 @@ export function engineOn(store: Store, options: RegistryOptions & LimitOptions &
     cache,
     kept,
     explain,
+    provenanceEnv,
     gc: new GarbageCollector({ store, cache, kept, explain }, options.gc),
     refs,
     registry,

@@ -1,5 +1,6 @@
 /** The provenances of a build's results, made from the solved graphs. */
 import {
+  type AskedFacts,
   type Attestation,
   type BuildFacts,
   type ProvenanceOptions,
@@ -12,12 +13,14 @@ import type { SourceInUse } from '../solver/index.ts';
 import type { Bridge } from './bridge/bridge.ts';
 import { platformRefs } from './bridge/platforms.ts';
 import type { BridgeRef } from './bridge/ref.ts';
-import type { BridgeResult } from './bridge/types.ts';
+import type { Asked, BridgeResult } from './bridge/types.ts';
 import type { BuildRequest } from './types.ts';
 import type { BuildUsage } from './usage-log.ts';
 
 /** The largest definition, in ops, whose steps are in the record of a build. */
 const maxRecordedOps = 2000;
+/** How many requests are told for the trees that were handed to a result's frontend. */
+const maxProducers = 50;
 
 /** The provenances of one tree of a result. */
 interface TreeProvenance {
@@ -34,7 +37,7 @@ interface TreeProvenance {
 export async function provenances(
   bridge: Bridge,
   result: BridgeResult,
-  { provenance: options, recorded }: Pick<BuildRequest, 'provenance' | 'recorded'>,
+  { provenance: options, recorded, asked: root }: Pick<BuildRequest, 'provenance' | 'recorded' | 'asked'>,
   { startedAt, usage }: { startedAt: number; usage: BuildUsage | undefined },
 ): Promise<TreeProvenance[]> {
   const { engine, job } = bridge;
@@ -52,11 +55,13 @@ export async function provenances(
       const asked = await askedOf(bridge, ref);
       const facts: BuildFacts = {
         ...asked,
+        root,
         ...stepFacts(vertices),
         invocationId: job.id,
         startedAt,
         finishedAt,
         builderPlatform: formatPlatform(hostPlatform()),
+        environment: engine.provenanceEnv,
         sources: sources.map((source) => source.used),
         isResolved: (name, digest) => job.pins.toldOf(`docker-image://${name}`).split(' ').includes(digest),
         definition: ref?.definition,
@@ -78,14 +83,20 @@ function recordOptions(asked: ProvenanceOptions | undefined, ops: number): Prove
   return { ...base, mode, version: 'v1', completeMaterials: false, captureUsage: true };
 }
 
-async function askedOf(
-  bridge: Bridge,
-  ref: BridgeRef | undefined,
-): Promise<Pick<BuildFacts, 'frontend' | 'options'>> {
+async function askedOf(bridge: Bridge, ref: BridgeRef | undefined): Promise<AskedFacts> {
   const asked = bridge.askedFor(ref);
-  return asked === undefined
-    ? { frontend: '', options: {} }
-    : { frontend: asked.frontend, options: await asked.options() };
+  return asked === undefined ? { frontend: '', options: {} } : factsOf(asked, { left: maxProducers });
+}
+
+/** Describes a request with those for the trees that were handed to it. Of many, not all are told. */
+async function factsOf({ frontend, options, inputs }: Asked, count: { left: number }): Promise<AskedFacts> {
+  const described: Record<string, AskedFacts> = {};
+  for (const [name, producer] of Object.entries(inputs ?? {})) {
+    if (count.left-- <= 0) break;
+    described[name] = await factsOf(producer, count);
+  }
+  const some = Object.keys(described).length > 0;
+  return { frontend, options: await options(), ...(some ? { inputs: described } : {}) };
 }
 
 /** Lists the vertices that the graph's output needs; a definition may hold others. */

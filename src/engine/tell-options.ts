@@ -5,6 +5,8 @@ import { parseBool } from '../words/index.ts';
 export interface TellOptions {
   /** Steps that run say why they were not cached; default: yes. */
   explain?: boolean;
+  /** A folder of JSON files whose fields go into every provenance, as facts about the environment; default: none. */
+  provenanceEnvDir?: string;
 }
 
 /** What `DRYDOCK_EXPLAIN` says; undefined when it says nothing. Throws `invalid`. */

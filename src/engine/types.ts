@@ -41,6 +41,8 @@ export interface BuildRequest {
   /** The function that makes the result; see `engine/frontends` for its makers. */
   frontend: Frontend;
   outputs: readonly OutputSpec[];
+  /** The request as it came over BuildKit's API, for the provenance. */
+  asked?: { frontend: string; options: Readonly<Record<string, string>> };
   /** What is built from what, where the request says it: for telling builds from others. */
   origin?: Pick<BuildOrigin, 'file' | 'context'>;
   /** Names for the outputs that have none of their own. */

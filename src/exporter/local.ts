@@ -5,6 +5,7 @@
 import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fail } from '../errors/index.ts';
+import type { ViewSpec } from '../fs/index.ts';
 import { runTask } from '../workers/index.ts';
 import { epochOf, parseFileAttrs } from './attrs.ts';
 import { withPlatformTrees } from './platform-folders.ts';
@@ -27,7 +28,7 @@ export function localExporter(attrs: Record<string, string>): Exporter {
           // With mode=delete it is the client that removes what is not sent.
           const onBytes = (current: number) => progress.report('copying files', { current, total: 0 });
           onBytes(0);
-          const sent = trees.map(({ spec, folder }) => ({ spec, prefix: folder }));
+          const sent = joined(trees);
           const { bytes } = await sink.send(sent, { timestampNs, onBytes, signal });
           progress.report('copying files', { current: bytes, total: bytes, done: true });
           return { metadata: {} };
@@ -49,6 +50,18 @@ export function localExporter(attrs: Record<string, string>): Exporter {
       });
     },
   };
+}
+
+/** Joins the trees of each folder: what is sent must come in order. */
+function joined(trees: readonly { spec: ViewSpec; folder: string }[]): { spec: ViewSpec; prefix: string }[] {
+  const byFolder = Map.groupBy(trees, ({ folder }) => folder);
+  return [...byFolder].map(([prefix, list]) => {
+    const [first, ...more] = list.map(({ spec }) => spec);
+    return {
+      spec: more.length === 0 ? (first as ViewSpec) : { kind: 'merged', of: [first as ViewSpec, ...more] },
+      prefix,
+    };
+  });
 }
 
 async function keepOnly(dir: string, names: readonly string[]): Promise<void> {

@@ -4,6 +4,7 @@ import { AddedView } from './added-view.ts';
 import { FolderView } from './folder-view.ts';
 import { LayersView } from './layers-view.ts';
 import type { Look } from './look.ts';
+import { MergedView } from './merged-view.ts';
 import type { FsEntry, FsView, ViewSpec } from './view.ts';
 
 /**
@@ -19,6 +20,8 @@ export function openView(spec: ViewSpec, look?: Look, giveWay?: () => void): FsV
       return new FolderView(spec, look, giveWay);
     case 'added':
       return new AddedView(openView(spec.to, look, giveWay), spec.dir);
+    case 'merged':
+      return new MergedView(spec.of.map((each) => openView(each, look, giveWay)));
     case 'empty':
       return emptyView;
   }

@@ -82,6 +82,8 @@ export type ViewSpec =
     }
   /** A view with the files of a folder at its top besides. */
   | { kind: 'added'; to: ViewSpec; dir: string }
+  /** Several views as one; of files of one path the first one's counts. */
+  | { kind: 'merged'; of: ViewSpec[] }
   | { kind: 'empty' };
 
 /** The view spec of a snapshot's mounts (a bind or an overlay). Nothing is mounted. */

@@ -34,18 +34,24 @@ export class GivenNode implements OpNode {
  * wrong with the others is found when the new definition is loaded. Throws `invalid` when the last op cannot be decoded.
  */
 export function given(definition: Definition | undefined): State {
-  const last = definition?.def.at(-1);
-  if (definition === undefined || last === undefined) return scratch();
-  const count = definition.def.length;
-  const { op, inputs } = decoded(last);
-  if (op.case !== undefined) return stateOf(new GivenNode(definition, digestOf(last), count), 0);
-  const [output] = inputs;
-  if (output === undefined) return scratch();
-  return stateOf(new GivenNode(definition, output.digest as Digest, count - 1), Number(output.index));
+  const output = definition && outputOf(definition);
+  if (definition === undefined || output === undefined) return scratch();
+  const { digest, index, count } = output;
+  return new State({ node: new GivenNode(definition, digest, count), index });
 }
 
-function stateOf(node: GivenNode, index: number): State {
-  return new State({ node, index });
+/**
+ * Names the output of a definition: the op, the op's output, and the number of ops without the closing one. Undefined
+ * for the empty tree. Throws `invalid` when the last op cannot be decoded.
+ */
+export function outputOf({ def }: Definition): { digest: Digest; index: number; count: number } | undefined {
+  const last = def.at(-1);
+  if (last === undefined) return undefined;
+  const { op, inputs } = decoded(last);
+  if (op.case !== undefined) return { digest: digestOf(last), index: 0, count: def.length };
+  const [output] = inputs;
+  if (output === undefined) return undefined;
+  return { digest: output.digest as Digest, index: Number(output.index), count: def.length - 1 };
 }
 
 function decoded(bytes: Uint8Array): PbOp {

@@ -7,6 +7,7 @@ import type { BuildFacts } from '../../src/attest/types.ts';
 import { image, local, marshal } from '../../src/llb/llb.ts';
 import { digestOf } from '../../src/oci/digest.ts';
 import type { Descriptor } from '../../src/oci/types.ts';
+import { dockerfileVersion } from '../../src/version.ts';
 
 const base = digestOf('base');
 const file = digestOf('file');
@@ -108,7 +109,7 @@ describe('SLSA v1', () => {
           ssh: [{ id: 'default' }],
         },
       },
-      internalParameters: { builderPlatform: 'linux/amd64' },
+      internalParameters: { builderPlatform: 'linux/amd64', dockerfileVersion },
       resolvedDependencies: materials,
     });
     expect(
@@ -145,7 +146,10 @@ describe('SLSA v1', () => {
         target: 'release',
       },
     });
-    expect(buildDefinition.internalParameters).toEqual({ builderPlatform: 'linux/amd64' });
+    expect(buildDefinition.internalParameters).toEqual({
+      builderPlatform: 'linux/amd64',
+      dockerfileVersion,
+    });
     expect(buildDefinition.resolvedDependencies).toEqual(materials);
     expect(runDetails.metadata.buildkit_completeness).toEqual({ request: false, resolvedDependencies: true });
   });
@@ -159,6 +163,74 @@ describe('SLSA v1', () => {
       'step0:0': [[layer('a')]],
       'step3:0': [[layer('a'), layer('b')]],
     });
+  });
+});
+
+describe('requests before the result’s own', () => {
+  const options = { target: 'base', 'build-arg:A': 'hunter22', 'vcs:source': 'x' };
+  const inner = { frontend: 'dockerfile.v0', options: { target: 'seed', 'label:a': 'b' } };
+  const given: Partial<BuildFacts> = {
+    inputs: { base: { frontend: 'dockerfile.v0', options, inputs: { inner } } },
+    root: { frontend: '', options: { 'build-arg:ROOT': 'swordfish', 'attest:provenance': '', other: 'y' } },
+  };
+
+  test('those for the trees that its frontend was handed, and the one that began the build', async () => {
+    const { request } = (await made('', given)).buildDefinition.externalParameters;
+    expect(request.inputs).toEqual({
+      base: {
+        configSource: {},
+        request: {
+          frontend: 'dockerfile.v0',
+          args: { target: 'base', 'build-arg:A': 'hunter22' },
+          inputs: {
+            inner: {
+              configSource: {},
+              request: { frontend: 'dockerfile.v0', args: { target: 'seed', 'label:a': 'b' } },
+            },
+          },
+        },
+      },
+    });
+    expect(request.root).toEqual({
+      configSource: {},
+      request: { args: { 'build-arg:ROOT': 'swordfish', other: 'y' } },
+    });
+  });
+
+  test('min has none of their values either', async () => {
+    const { buildDefinition, runDetails } = await made('mode=min', {
+      ...given,
+      options: {},
+      secrets: [],
+      ssh: [],
+    });
+    expect(JSON.stringify(buildDefinition)).not.toMatch(/hunter22|swordfish|label:a/);
+    expect(buildDefinition.externalParameters.request.root.request).toEqual({ args: { other: 'y' } });
+    expect(runDetails.metadata.buildkit_completeness.request).toBe(false);
+  });
+
+  test('the one that began the build is told where it says anything else', async () => {
+    for (const root of [
+      { frontend: 'dockerfile.v0', options: facts.options },
+      { frontend: '', options: { 'attest:provenance': '' } },
+    ]) {
+      expect((await made('', { root })).buildDefinition.externalParameters.request.root).toBeUndefined();
+    }
+  });
+});
+
+test('an operator’s facts about the environment stand beside our own, which they cannot replace', async () => {
+  const environment = { runner: { id: 7 }, builderPlatform: 'other' };
+  expect((await made('mode=min', { environment })).buildDefinition.internalParameters).toEqual({
+    runner: { id: 7 },
+    builderPlatform: 'linux/amd64',
+    dockerfileVersion,
+  });
+  expect(
+    (await made('mode=min,version=v0.2', { environment, frontend: '' })).invocation.environment,
+  ).toMatchObject({
+    runner: { id: 7 },
+    platform: 'linux/amd64',
   });
 });
 
@@ -181,7 +253,7 @@ test('SLSA v0.2 says the same in its own words', async () => {
           target: 'release',
         },
       },
-      environment: { platform: 'linux/amd64' },
+      environment: { platform: 'linux/amd64', dockerfileVersion },
     },
     metadata: {
       buildInvocationID: 'b1',

@@ -4,7 +4,7 @@
  */
 import { fail, nearest, type SourceLocation } from '../../errors/index.ts';
 import { openView } from '../../fs/index.ts';
-import { create, DefinitionSchema, type Graph, type SourceRewrite } from '../../llb/index.ts';
+import { create, DefinitionSchema, type Graph, outputOf, type SourceRewrite } from '../../llb/index.ts';
 import type { Digest } from '../../oci/index.ts';
 import type { WorkerRecord } from '../../pb/moby/buildkit/v1/types/worker_pb.js';
 import type { Definition } from '../../pb/solver/pb/ops_pb.js';
@@ -52,6 +52,8 @@ export class Bridge {
   readonly #caches: BridgeParts['caches'];
   readonly #frontends: NamedFrontends;
   readonly #asked = new WeakMap<BridgeRef, Asked>();
+  /** The requests by the outputs of the trees, which clients hand to other frontends as definitions. */
+  readonly #askedByOutput = new Map<string, Asked>();
   /** The first request that was noted; it counts for empty trees. */
   #first: Asked | undefined;
   #depth = 0;
@@ -99,8 +101,9 @@ export class Bridge {
     this.job.about.origin.file ??= request.options?.filename;
     this.#depth++;
     try {
+      const inputs = this.#producers(request.inputs);
       const result = await call(this, request);
-      this.note(result, { frontend: name, options: () => request.options });
+      this.note(result, { frontend: name, options: () => request.options, inputs });
       return result;
     } finally {
       this.#depth--;
@@ -110,7 +113,20 @@ export class Bridge {
   /** Notes the request that a frontend made its result for. A tree keeps the first request that is noted for it. */
   note(result: BridgeResult, asked: Asked): void {
     this.#first ??= asked;
-    for (const ref of refsOf(result)) if (!this.#asked.has(ref)) this.#asked.set(ref, asked);
+    for (const ref of refsOf(result)) {
+      if (!this.#asked.has(ref)) this.#asked.set(ref, asked);
+      const key = outputKey(ref.definition);
+      if (key !== undefined && !this.#askedByOutput.has(key)) this.#askedByOutput.set(key, asked);
+    }
+  }
+
+  /** The requests for trees that are handed to a frontend, where this build has made them. */
+  #producers(inputs: BridgeRequest['inputs']): Asked['inputs'] {
+    const found = Object.entries(inputs).flatMap(([name, definition]) => {
+      const asked = this.#askedByOutput.get(outputKey(definition) ?? '');
+      return asked === undefined ? [] : [[name, asked] as const];
+    });
+    return found.length === 0 ? undefined : Object.fromEntries(found);
   }
 
   /** Gives the request of the frontend that made a tree; undefined when no frontend made it. */
@@ -178,6 +194,16 @@ export class Bridge {
 /** The error for a request that names a frontend and brings a definition as well. */
 export function bothGiven(): Error {
   return fail('invalid', 'frontend', 'cannot solve with both Definition and Frontend specified');
+}
+
+/** A text for the output of a definition; undefined for the empty tree and for what is no definition. */
+function outputKey(definition: Definition): string | undefined {
+  try {
+    const output = outputOf(definition);
+    return output && `${output.digest} ${output.index}`;
+  } catch {
+    return undefined;
+  }
 }
 
 /** All trees of a result, with those of its attestations. */

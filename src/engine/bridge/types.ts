@@ -43,6 +43,8 @@ export interface BridgeRequest {
 export interface Asked {
   frontend: string;
   options(): BridgeRequest['options'] | Promise<BridgeRequest['options']>;
+  /** The requests for the trees that were handed to the frontend, by the trees' names, as far as they are known. */
+  inputs?: Readonly<Record<string, Asked>>;
 }
 
 /** The result of a solve: one tree or several by name (platforms), and the frontend's metadata about them. */

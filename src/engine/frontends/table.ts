@@ -14,13 +14,13 @@ export const frontends: NamedFrontends = {
     return dockerfileV0(bridge, request);
   },
   async 'gateway.v0'(bridge, request) {
-    const { source = '' } = request.options;
+    const { source = '', ...options } = request.options;
     // What a `# syntax=` line names is the same as what is named here.
     if (
       source === 'dockerfile.v0' ||
       (source !== '' && isOurs(source, withPrefix(request.options, 'context:')))
     ) {
-      return bridge.solve({ ...request, frontend: 'dockerfile.v0' });
+      return bridge.solve({ ...request, options, frontend: 'dockerfile.v0' });
     }
     const { gatewayV0 } = await import('../gateway/image.ts');
     return gatewayV0(bridge, request);

@@ -233,6 +233,13 @@ onStores('exporters', (store) => {
     const apart = { 'platform-split': 'false' };
     await solve([['local', apart]], { ...both, target: 'hello' }, { 0: { dir: joined } });
     expect(readdirSync(joined).sort()).toEqual(['hello-amd64', 'hello-arm64']);
+    // With statements the trees' files come in turns; a client takes them in order.
+    const stated = folder();
+    const provenance = { 'attest:provenance': 'mode=min' };
+    await solve([['local', apart]], { ...both, target: 'hello', ...provenance }, { 0: { dir: stated } });
+    expect(readdirSync(stated).sort()).toEqual([
+      ...['hello-amd64', 'hello-arm64', 'provenance.linux_amd64.json', 'provenance.linux_arm64.json'],
+    ]);
     const clash = folder();
     for (const [type, output] of [
       ['local', { dir: clash }],

@@ -116,6 +116,7 @@ async function build(deps: SolveDeps, parts: BuildParts) {
         attrs,
         sink: from.named?.output(index),
       })),
+      asked: { frontend: request.Frontend, options: request.FrontendAttrs },
       origin: { file: request.FrontendAttrs.filename, context: request.FrontendAttrs.context },
       sourceDateEpoch: epochSeconds(request.FrontendAttrs['build-arg:SOURCE_DATE_EPOCH']),
       platform: request.FrontendAttrs.platform,

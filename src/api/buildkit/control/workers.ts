@@ -15,7 +15,7 @@ import {
   WorkerRecordSchema,
 } from '../../../pb/moby/buildkit/v1/types/worker_pb.js';
 import type { PruneRule } from '../../../upkeep/index.ts';
-import { buildkitApi, version } from '../../../version.ts';
+import { buildkitApi, dockerfileVersion, version } from '../../../version.ts';
 import type { ApiHost } from '../../shared/host.ts';
 import type { BuildkitOptions } from '../services.ts';
 
@@ -25,6 +25,7 @@ export const buildkitVersion = create(BuildkitVersionSchema, {
   package: 'github.com/moby/buildkit',
   version: `${buildkitApi}-drydock.${version}`,
   revision: '',
+  dockerfileVersion,
 });
 
 /** The record of the one worker. */
