@@ -52,11 +52,13 @@ export async function runBuild(
   const judge = policyCheck && clientJudge({ engine, job, lease }, policyCheck);
   const rules = new Rules({ allow, rewrite, judge, devices: engine.devices });
   const caches = new BuildCaches(engine, job, lease);
+  let bridge: Bridge | undefined;
   try {
     caches.import(request.cacheFrom ?? []);
     const { workers } = request;
     const named = request.frontends ?? frontends;
-    const bridge = new Bridge({ engine, job, lease, rules, workers, caches, frontends: named });
+    bridge = new Bridge({ engine, job, lease, rules, workers, caches, frontends: named });
+    if (request.asked !== undefined) bridge.begin(request.asked);
     const made = await request.frontend(bridge);
     if (made.isAnswer) return { ...nothing(), result: made, warnings: [...(made.findings ?? [])] };
     const result = await scanned(bridge, request, made);
@@ -67,6 +69,7 @@ export async function runBuild(
   } finally {
     usage?.stop();
     await tellShortfall(engine, job, rules).catch(() => {});
+    bridge?.close();
     await endBuild(engine, job, lease, () => caches.close());
   }
 }

@@ -16,6 +16,7 @@ import { Solver } from '../solver/index.ts';
 import { explainDisk, fillReserve, type Store, withReserve } from '../store/index.ts';
 import { GarbageCollector, type GcRule } from '../upkeep/index.ts';
 import { version } from '../version.ts';
+import { Producers } from './bridge/producers.ts';
 import { makeOpFactory } from './ops.ts';
 import { readProvenanceEnv } from './provenance-env.ts';
 import { checkSandbox, type SandboxOptions } from './sandbox-options.ts';
@@ -74,6 +75,8 @@ export interface Engine {
   readonly kept: Kept;
   /** Says why steps run; undefined where nobody wants to know. */
   readonly explain: Explainer | undefined;
+  /** Who made the trees of the builds that go on. */
+  readonly producers: Producers;
   /** Fields that an operator adds to every provenance. */
   readonly provenanceEnv: Readonly<Record<string, unknown>>;
   readonly refs: Refs;
@@ -179,6 +182,7 @@ export function engineOn(store: Store, options: RegistryOptions & LimitOptions &
     cache,
     kept,
     explain,
+    producers: new Producers(),
     provenanceEnv,
     gc: new GarbageCollector({ store, cache, kept, explain }, options.gc),
     refs,

@@ -37,13 +37,14 @@ interface TreeProvenance {
 export async function provenances(
   bridge: Bridge,
   result: BridgeResult,
-  { provenance: options, recorded, asked: root }: Pick<BuildRequest, 'provenance' | 'recorded' | 'asked'>,
+  { provenance: options, recorded }: Pick<BuildRequest, 'provenance' | 'recorded'>,
   { startedAt, usage }: { startedAt: number; usage: BuildUsage | undefined },
 ): Promise<TreeProvenance[]> {
   const { engine, job } = bridge;
   const finishedAt = Date.now();
   const refs = platformRefs(result);
   const used = await engine.solver.sources(job);
+  const root = bridge.root && (await factsOf(bridge.root, { left: maxProducers }));
   const graphs = await Promise.all(refs.map(async (ref) => reachable(await ref?.graph())));
   const inResults = new Set(graphs.flat().map(({ digest }) => digest));
   return Promise.all(

@@ -9,7 +9,7 @@ import type { CacheSpec } from '../remote-cache/index.ts';
 import type { BuildOrigin } from '../solver/index.ts';
 import type { Bridge } from './bridge/bridge.ts';
 import type { PolicyCheck } from './bridge/source-judge.ts';
-import type { BridgeResult, Frontend, NamedFrontends } from './bridge/types.ts';
+import type { BridgeRequest, BridgeResult, Frontend, NamedFrontends } from './bridge/types.ts';
 
 /**
  * One output of a build: its kind, its attributes, and its destination.
@@ -42,7 +42,7 @@ export interface BuildRequest {
   frontend: Frontend;
   outputs: readonly OutputSpec[];
   /** The request as it came over BuildKit's API, for the provenance. */
-  asked?: { frontend: string; options: Readonly<Record<string, string>> };
+  asked?: Pick<BridgeRequest, 'frontend' | 'options' | 'inputs'>;
   /** What is built from what, where the request says it: for telling builds from others. */
   origin?: Pick<BuildOrigin, 'file' | 'context'>;
   /** Names for the outputs that have none of their own. */

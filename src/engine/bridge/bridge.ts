@@ -4,7 +4,7 @@
  */
 import { fail, nearest, type SourceLocation } from '../../errors/index.ts';
 import { openView } from '../../fs/index.ts';
-import { create, DefinitionSchema, type Graph, outputOf, type SourceRewrite } from '../../llb/index.ts';
+import { create, DefinitionSchema, type Graph, type SourceRewrite } from '../../llb/index.ts';
 import type { Digest } from '../../oci/index.ts';
 import type { WorkerRecord } from '../../pb/moby/buildkit/v1/types/worker_pb.js';
 import type { Definition } from '../../pb/solver/pb/ops_pb.js';
@@ -52,10 +52,9 @@ export class Bridge {
   readonly #caches: BridgeParts['caches'];
   readonly #frontends: NamedFrontends;
   readonly #asked = new WeakMap<BridgeRef, Asked>();
-  /** The requests by the outputs of the trees, which clients hand to other frontends as definitions. */
-  readonly #askedByOutput = new Map<string, Asked>();
   /** The first request that was noted; it counts for empty trees. */
   #first: Asked | undefined;
+  #root: Asked | undefined;
   #depth = 0;
 
   constructor({ engine, job, lease, rules, frontends, workers = [], caches }: BridgeParts) {
@@ -115,15 +114,29 @@ export class Bridge {
     this.#first ??= asked;
     for (const ref of refsOf(result)) {
       if (!this.#asked.has(ref)) this.#asked.set(ref, asked);
-      const key = outputKey(ref.definition);
-      if (key !== undefined && !this.#askedByOutput.has(key)) this.#askedByOutput.set(key, asked);
+      this.engine.producers.note(this, this.job.session.tenant?.id, ref.definition, asked);
     }
   }
 
-  /** The requests for trees that are handed to a frontend, where this build has made them. */
+  /** Notes the request that began the build; the trees that were handed to it may be another build's. */
+  begin({ frontend, options, inputs }: Pick<BridgeRequest, 'frontend' | 'options' | 'inputs'>): void {
+    this.#root = { frontend, options: () => options, inputs: this.#producers(inputs) };
+  }
+
+  /** The request that began the build; undefined when it came by no API of BuildKit's. */
+  get root(): Asked | undefined {
+    return this.#root;
+  }
+
+  /** Ends what other builds know of this one. */
+  close(): void {
+    this.engine.producers.forget(this);
+  }
+
+  /** The requests for trees that are handed to a frontend, where builds that go on have made them. */
   #producers(inputs: BridgeRequest['inputs']): Asked['inputs'] {
     const found = Object.entries(inputs).flatMap(([name, definition]) => {
-      const asked = this.#askedByOutput.get(outputKey(definition) ?? '');
+      const asked = this.engine.producers.find(this, this.job.session.tenant?.id, definition);
       return asked === undefined ? [] : [[name, asked] as const];
     });
     return found.length === 0 ? undefined : Object.fromEntries(found);
@@ -194,16 +207,6 @@ export class Bridge {
 /** The error for a request that names a frontend and brings a definition as well. */
 export function bothGiven(): Error {
   return fail('invalid', 'frontend', 'cannot solve with both Definition and Frontend specified');
-}
-
-/** A text for the output of a definition; undefined for the empty tree and for what is no definition. */
-function outputKey(definition: Definition): string | undefined {
-  try {
-    const output = outputOf(definition);
-    return output && `${output.digest} ${output.index}`;
-  } catch {
-    return undefined;
-  }
 }
 
 /** All trees of a result, with those of its attestations. */

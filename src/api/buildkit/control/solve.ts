@@ -116,7 +116,11 @@ async function build(deps: SolveDeps, parts: BuildParts) {
         attrs,
         sink: from.named?.output(index),
       })),
-      asked: { frontend: request.Frontend, options: request.FrontendAttrs },
+      asked: {
+        frontend: request.Frontend,
+        options: request.FrontendAttrs,
+        inputs: request.FrontendInputs,
+      },
       origin: { file: request.FrontendAttrs.filename, context: request.FrontendAttrs.context },
       sourceDateEpoch: epochSeconds(request.FrontendAttrs['build-arg:SOURCE_DATE_EPOCH']),
       platform: request.FrontendAttrs.platform,
