@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync } from 'nod
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { errnoCode } from '../errors/index.ts';
+import { passOnControllers } from './cgroup-root.ts';
 import { delegatedGroup } from './delegated.ts';
 
 export interface CgroupHost {
@@ -31,7 +32,8 @@ export function detectCgroups(mountinfo = readFileSync('/proc/self/mountinfo', '
   if (top?.type === 'cgroup2') {
     const { point } = top;
     const host = usable({ kind: 'v2', trees: [point], base: '', controllers: readControllers(point) });
-    const base = host.kind === 'none' ? delegatedGroup(point) : undefined;
+    if (host.kind !== 'none') return { ...host, controllers: passOnControllers(point) };
+    const base = delegatedGroup(point);
     if (base === undefined) return host;
     const controllers = readControllers(join(point, base), 'cgroup.subtree_control');
     return { kind: 'v2', trees: [point], base, controllers };

@@ -1,10 +1,12 @@
 /** What is read and written of cgroup v2, on a tree made of plain files: machines with v1 have none. */
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { passOnControllers } from '../../src/executor/cgroup-root.ts';
 import { type CgroupHost, detectCgroups, killGroup, removeGroup } from '../../src/executor/cgroups.ts';
 import { checkProcessors, limitsFor } from '../../src/executor/limits.ts';
 import { shortageIn, shortageText } from '../../src/executor/shortage.ts';
@@ -105,5 +107,35 @@ test('limits are the same resources of the runtime’s, which writes pids.max an
   expect(limitsFor(asked, host.controllers, 40)).toEqual({
     resources: { pids: { limit: 40 }, memory: { limit: 64 << 20, swap: 64 << 20 } },
     missing: [],
+  });
+});
+
+describe('a real v2 tree, as a container has one', () => {
+  const top =
+    /^\S+ \S+ \S+ \S+ (\S+) .* - cgroup2 /m.exec(readFileSync('/proc/self/mountinfo', 'utf8'))?.[1] ?? '';
+  const passedHere = readFileSync(join(top, 'cgroup.subtree_control'), 'utf8').split(/\s+/).filter(Boolean);
+  const root = join(top, `drydock-test-${process.pid}`);
+  let inside: ChildProcess;
+  beforeEach(() => {
+    mkdirSync(root);
+    inside = spawn('sleep', ['600']);
+    writeFileSync(join(root, 'cgroup.procs'), String(inside.pid));
+  });
+  afterEach(async () => {
+    const ended = once(inside, 'exit');
+    inside.kill('SIGKILL');
+    await ended;
+    for (let wait = 0; wait < 50 && !removeGroup([root], '/'); wait++) await sleep(20);
+  });
+
+  test('passes controllers on once nothing runs in its root, for which BuildKit has a variable', () => {
+    // Threaded controllers may be passed on beside processes; others may not.
+    const before = passOnControllers(root, {});
+    const threaded = ['cpu', 'cpuset', 'perf_event', 'pids'];
+    expect([...before].filter((name) => !threaded.includes(name))).toEqual([]);
+    const after = passOnControllers(root, { BUILDKIT_SETUP_CGROUPV2_ROOT: '1' });
+    expect([...after].sort()).toEqual([...passedHere].sort());
+    expect(readFileSync(join(root, 'init/cgroup.procs'), 'utf8').trim()).toBe(String(inside.pid));
+    expect(readFileSync(join(root, 'cgroup.procs'), 'utf8')).toBe('');
   });
 });
