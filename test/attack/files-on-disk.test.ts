@@ -225,7 +225,7 @@ COPY --from=base /out /
     expect(readFileSync(file, 'latin1')).toContain(secrets.arg);
     const history = new History(file);
     expect(await Array.fromAsync(history.list({ owner: '', all: true }))).toEqual([]);
-    history.close();
+    await history.close();
     expect(readFileSync(file, 'latin1')).not.toContain(secrets.arg);
     expect(statSync(file).mode & 0o777).toBe(0o600);
   });

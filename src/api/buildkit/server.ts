@@ -121,7 +121,7 @@ function grpcServer({ routes, raw, close: onClose }: BuildkitServices): GrpcAcce
       const ended = Promise.all(
         [...sessions.keys()].map((session) => new Promise<void>((resolve) => session.close(resolve))),
       );
-      onClose();
+      const closed = onClose();
       const cut = Promise.withResolvers<void>();
       const destroy = () => {
         for (const session of sessions.keys()) session.destroy();
@@ -130,6 +130,7 @@ function grpcServer({ routes, raw, close: onClose }: BuildkitServices): GrpcAcce
       if (signal.aborted) destroy();
       else signal.addEventListener('abort', destroy, { once: true });
       await Promise.race([ended, cut.promise]);
+      await closed;
       signal.removeEventListener('abort', destroy);
     },
   };

@@ -52,8 +52,8 @@ export interface BuildkitServices {
   routes(router: ConnectRouter): void;
   /** The methods that get the bytes of messages rather than messages, by path. */
   raw: Readonly<Record<string, RawMethod>>;
-  /** Ends streams that have no end of their own, and closes the history. */
-  close(): void;
+  /** Ends streams that have no end of their own, and closes the history once it has the builds that have ended. */
+  close(): Promise<void>;
 }
 
 /** Makes the services of a daemon. */
@@ -77,7 +77,7 @@ export async function buildkitServices(host: ApiHost, options: BuildkitOptions):
   return {
     close() {
       closing.abort();
-      history.close();
+      return history.close();
     },
     raw: {
       '/moby.buildkit.v1.Control/Status': statusMethod({ jobs, history }),

@@ -71,11 +71,11 @@ export function solveService(deps: SolveDeps): SolveService {
         const answer = await host.builds.run({ id: ref, owner }, context.signal, (signal) =>
           build(deps, { ref, request, context, authority, log, signal, recorded: record !== undefined }),
         );
-        await record?.completed(log, answer);
+        record?.completed(log, answer);
         return { ExporterResponse: answer.response };
       } catch (err) {
         const error = toDrydockError(err);
-        await record?.completed(log, { error: recordStatus(error) });
+        record?.completed(log, { error: recordStatus(error) });
         throw error;
       } finally {
         end();

@@ -26,6 +26,7 @@ export function statusMethod({ jobs, history }: { jobs: Jobs; history: History }
     stream.once('close', () => gone.abort());
     const { Ref } = decodeShort(StatusRequestSchema, await requestOf({ stream }));
     const running = jobs.running(reach, Ref);
+    if (running === undefined) await history.settled();
     const past = running === undefined ? await history.statusOf(reach, Ref) : undefined;
     const log = running ?? (past === undefined ? await jobs.find(reach, Ref, gone.signal) : undefined);
     if (log === undefined && past === undefined) throw fail('not-found', 'client', `no such job ${Ref}`);

@@ -21,6 +21,7 @@ type Methods = Pick<ServiceImpl<typeof Content>, 'info' | 'read' | 'list'>;
 /** Makes the methods. */
 export function contentService(history: History, store: Pick<Store, 'content'>): Methods {
   const find = async (reach: Reach, digest: string): Promise<Blob> => {
+    await history.settled();
     const found =
       history.blob(reach, digest) ?? (isDigest(digest) ? await store.content.info(digest) : undefined);
     if (found === undefined) throw fail('not-found', 'store', `content ${digest}: not found`);
@@ -31,6 +32,7 @@ export function contentService(history: History, store: Pick<Store, 'content'>):
       return { info: message(await find(reachOf(callerOf(context)), digest)) };
     },
     async *list(_request, context) {
+      await history.settled();
       for await (const blob of history.blobs(reachOf(callerOf(context)))) yield { info: [message(blob)] };
     },
     async *read({ digest, offset, size: wanted }, context) {

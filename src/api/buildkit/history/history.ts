@@ -4,7 +4,7 @@
  */
 import type { DatabaseSync } from 'node:sqlite';
 import { promisify } from 'node:util';
-import { gunzip, gzip } from 'node:zlib';
+import { gunzip, gzip, gzipSync } from 'node:zlib';
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { type Reach, reaches } from '../../../auth/index.ts';
 import type { Masks } from '../../../errors/index.ts';
@@ -22,6 +22,13 @@ import { beginRecord, completeRecord, type RecordedEnd } from './record.ts';
 import { decodeStatus } from './status-blob.ts';
 
 const gzipped = promisify<Uint8Array, Buffer>(gzip);
+/** The most bytes that are compressed at once: a thread takes longer to hear of them. */
+const little = 64 << 10;
+
+function pack(data: Uint8Array): Buffer | Promise<Buffer> {
+  return data.length <= little ? gzipSync(data) : gzipped(data);
+}
+
 const gunzipped = promisify<Uint8Array, Buffer>(gunzip);
 
 /** How many rows are read at one time. */
@@ -101,8 +108,11 @@ interface HistoryBlob {
 
 /** A running build on its way into the history. */
 interface Recording {
-  /** Writes the record. It replaces an earlier build of the same owner and reference. */
-  completed(log: BuildLog, end: RecordedEnd): Promise<void>;
+  /**
+   * Has the record written, in place of an earlier build's of the same owner and reference. The build's client need not
+   * wait for it: whoever asks for records does (`settled`).
+   */
+  completed(log: BuildLog, end: RecordedEnd): void;
 }
 
 interface Active {
@@ -115,6 +125,7 @@ export class History {
   readonly #db: DatabaseSync;
   readonly #limits: Required<HistoryLimits>;
   readonly #active = new Set<Active>();
+  readonly #writing = new Set<Promise<void>>();
   readonly #listeners = new Set<(event: HistoryEvent) => void>();
   readonly #name: DatabaseName;
   #closed = false;
@@ -130,10 +141,17 @@ export class History {
     this.#trim();
   }
 
-  close(): void {
+  /** Waits for the records that are being written, and closes the database. */
+  async close(): Promise<void> {
+    await this.settled();
     if (this.#closed) return;
     this.#closed = true;
     this.#db.close();
+  }
+
+  /** Resolves when the records of all builds that have ended by now are written. */
+  async settled(): Promise<void> {
+    if (this.#writing.size > 0) await Promise.all(this.#writing);
   }
 
   /** Begins the record of a build. Passwords in the request are nowhere in it. */
@@ -143,13 +161,21 @@ export class History {
     const active = { owner, record };
     this.#active.add(active);
     this.#tell({ type: 'started', owner, record });
-    return { completed: (log, end) => this.#completed(active, masks, log, end) };
+    return {
+      completed: (log, end) => {
+        // What cannot be recorded is no longer under way either.
+        const forgotten = () => void this.#active.delete(active);
+        const writing = this.#completed(active, masks, log, end).catch(forgotten);
+        this.#writing.add(writing);
+        void writing.then(() => this.#writing.delete(writing));
+      },
+    };
   }
 
   async #completed(active: Active, masks: Masks, log: BuildLog, end: RecordedEnd): Promise<void> {
     const { owner, record } = active;
     const blobs = await completeRecord(record, masks, log, end);
-    const packed = await Promise.all(blobs.map(({ data }) => gzipped(data)));
+    const packed = await Promise.all(blobs.map(({ data }) => pack(data)));
     this.#active.delete(active);
     if (this.#closed) return;
     try {

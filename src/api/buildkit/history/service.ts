@@ -33,6 +33,7 @@ export function historyService(history: History, closing: AbortSignal): Methods 
       const over = AbortSignal.any([signal, closing]);
       const waiting: Message[] = [];
       let wake = () => {};
+      await history.settled();
       const stop = history.listen(reach, (event) => {
         if (request.Ref !== '' && request.Ref !== event.record.Ref) return;
         waiting.push(messageOf(event));
@@ -56,8 +57,9 @@ export function historyService(history: History, closing: AbortSignal): Methods 
         stop();
       }
     },
-    updateBuildHistory({ Ref, Pinned, Delete, Finalize }, context) {
+    async updateBuildHistory({ Ref, Pinned, Delete, Finalize }, context) {
       const reach = reachOf(callerOf(context));
+      await history.settled();
       const done = Delete
         ? history.delete(reach, Ref)
         : Finalize
