@@ -24,7 +24,6 @@ export const tasks = {
   'layer.convert': () => import('./layer/convert-task.ts').then((m) => m.convert),
   'layer.pack': () => import('./layer/pack-task.ts').then((m) => m.pack),
   'layer.unpack': () => import('./layer/unpack-task.ts').then((m) => m.unpack),
-  'network.connected': () => import('./network/make-task.ts').then((m) => m.isConnected),
   'network.join': () => import('./network/shared-task.ts').then((m) => m.joinShared),
   'network.leave': () => import('./network/shared-task.ts').then((m) => m.leaveShared),
   'network.make': () => import('./network/make-task.ts').then((m) => m.makeNamespace),

@@ -73,7 +73,12 @@ export {
 } from './mounts.ts';
 export { bytesOf, compareNames, nameLength, nameOf, nameOfEscaped, rawName } from './names.ts';
 export { interfaceIndex, Netlink, netlinkAttributes, readNetlinkAttributes } from './netlink.ts';
-export { inNetworkNamespace, inNewNetworkNamespace, listenOn } from './network-namespace.ts';
+export {
+  enterNewNetworkNamespace,
+  inNetworkNamespace,
+  inNewNetworkNamespace,
+  listenOn,
+} from './network-namespace.ts';
 export { Nursery } from './nursery.ts';
 export { closeFd, openIn, openPath, openReal, openRealFile, openRoot } from './open-in.ts';
 export { closeToOthers, ownDatabase, ownFolder } from './own.ts';

@@ -50,9 +50,16 @@ export class Netlink {
   #sequence = 0;
   readonly #reply = Buffer.alloc(1 << 16);
 
-  constructor(protocol: keyof typeof protocols = 'route') {
-    this.#fd = fns.socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocols[protocol]);
+  /** `from`: the protocol, or the descriptor of a connection that was taken out of one before. */
+  constructor(from: keyof typeof protocols | number = 'route') {
+    this.#fd =
+      typeof from === 'number' ? from : fns.socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocols[from]);
     if (this.#fd < 0) throw fault('socket');
+  }
+
+  /** The descriptor, which stays in its namespace wherever it is used. */
+  get fd(): number {
+    return this.#fd;
   }
 
   /**

@@ -30,6 +30,15 @@ export function inNewNetworkNamespace(body: (fd: number) => void): number {
   }
 }
 
+/**
+ * Takes the calling thread into a new network namespace for good, and returns a file descriptor of it, which the caller
+ * closes. In a user namespace a thread cannot go back to the network that it came from, which belongs to the machine.
+ */
+export function enterNewNetworkNamespace(): number {
+  if (fns.unshare(CLONE_NEWNET) !== 0) throw fault('unshare');
+  return openNetwork('/proc/thread-self/ns/net');
+}
+
 /** Runs `body` in the network namespace of a descriptor. */
 export function inNetworkNamespace<T>(fd: number, body: () => T): T {
   const own = openNetwork('/proc/thread-self/ns/net');

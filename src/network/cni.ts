@@ -50,7 +50,8 @@ export async function openCni({ folder, configPath, binaryPath, denied }: CniSet
     async prepare(): Promise<Prepared> {
       const containerId = `drydock-${owner}-${++last}`;
       const file = join(folder, `${owner}-${last}.json`);
-      const { fd, dns } = await runTask('network.make', { prohibited }, { waits: true });
+      const { fd, dns, watch = -1 } = await runTask('network.make', { prohibited }, { alone: true });
+      closeFd(watch);
       const place = { containerId, netns: `/proc/${process.pid}/fd/${fd}`, binaryPath };
       const write = (result: CniResult) =>
         writeFileSync(file, JSON.stringify({ config, binaryPath, result } satisfies CniRecord), {

@@ -1,11 +1,12 @@
 /** Makes links, addresses and routes by rtnetlink. Facts of the messages: rtnetlink(7), linux/if_link.h. */
-import { interfaceIndex, type Netlink, netlinkAttributes } from '../linux/index.ts';
+import { interfaceIndex, type Netlink, netlinkAttributes, readNetlinkAttributes } from '../linux/index.ts';
 import { bytesOfAddress, nthAddress, type Subnet } from './addresses.ts';
 
 const RTM_NEWLINK = 16;
 const RTM_DELLINK = 17;
 const RTM_NEWADDR = 20;
 const RTM_NEWROUTE = 24;
+const RTM_GETROUTE = 26;
 
 const NLM_F_EXCL = 0x200;
 const NLM_F_CREATE = 0x400;
@@ -109,6 +110,17 @@ export function prohibit(netlink: Netlink, subnet: Subnet): void {
   body.writeUInt8(RTN_PROHIBIT, 7);
   const destination: [number, Buffer] = [RTA_DST, bytesOfAddress(nthAddress(subnet, 0))];
   netlink.request(RTM_NEWROUTE, NLM_F_CREATE, body, subnet.bits === 0 ? [] : [destination]);
+}
+
+/** Whether there is a route by which everything can be reached: every program that connects a namespace makes one. */
+export function isConnected(netlink: Netlink): boolean {
+  const bodySize = 12;
+  return netlink.list(RTM_GETROUTE, Buffer.alloc(bodySize)).some((route) => {
+    const [, bits, , , , , , type] = route;
+    return (
+      bits === 0 && type === RTN_UNICAST && readNetlinkAttributes(route.subarray(bodySize)).has(RTA_GATEWAY)
+    );
+  });
 }
 
 /** Leads all traffic without a route of its own to a gateway. */

@@ -1,13 +1,18 @@
 /** Makes one network namespace, on a worker thread: its loopback, its link to the host, its sockets for DNS. */
-import { readFileSync } from 'node:fs';
 import { errnoCode, fail } from '../errors/index.ts';
-import { closeFd, inNetworkNamespace, inNewNetworkNamespace, listenOn, Netlink } from '../linux/index.ts';
+import {
+  closeFd,
+  enterNewNetworkNamespace,
+  inNetworkNamespace,
+  inNewNetworkNamespace,
+  listenOn,
+  Netlink,
+} from '../linux/index.ts';
 import { nthAddress, type Subnet, sizeOf, subnetText } from './addresses.ts';
 import { addAddress, addDefaultRoute, makePair, prohibit, removeLink, setUp, stepEnd } from './links.ts';
 import { forwarderAddress } from './resolv.ts';
 import { noteForwarding } from './shared-task.ts';
 import { forwardUplinks, hostEndSettings, stepEndSettings } from './sysctls.ts';
-import { routesIn } from './uplinks.ts';
 
 /** The link of a namespace to the host. */
 interface LinkPlan {
@@ -25,7 +30,7 @@ interface LinkPlan {
 
 interface NamespacePlan {
   link?: LinkPlan;
-  /** The networks to which the namespace itself refuses all traffic. */
+  /** The networks to which a namespace without a link refuses all traffic by itself. */
   prohibited?: readonly Subnet[];
   /** The folder in which changes of the host are written down. */
   folder?: string;
@@ -38,6 +43,8 @@ interface MadeNamespace {
   link?: string;
   /** The number of the link. */
   number?: number;
+  /** A netlink connection in a namespace without a link, for `isConnected`. */
+  watch?: number;
   /** Sockets for a DNS forwarder in the namespace. */
   dns: { udp: number; tcp: number };
 }
@@ -47,18 +54,10 @@ interface MadeNamespace {
  * (EPERM without the right), and `exhausted` when all addresses are taken.
  */
 export function makeNamespace(plan: NamespacePlan): MadeNamespace {
-  const fd = inNewNetworkNamespace(() =>
-    withNetlink((inside) => {
-      setUp(inside, 1);
-      for (const subnet of plan.prohibited ?? []) prohibit(inside, subnet);
-    }),
-  );
+  if (plan.link === undefined) return makeUnlinked(plan.prohibited ?? []);
+  const { link } = plan;
+  const fd = inNewNetworkNamespace(() => withNetlink((inside) => setUp(inside, 1)));
   try {
-    if (plan.link === undefined) {
-      const dns = inNetworkNamespace(fd, listenForNames);
-      return { fd, dns };
-    }
-    const { link } = plan;
     // An interface may have come up since the last time.
     const forwarding = forwardUplinks(link.subnet6 !== undefined);
     if (plan.folder !== undefined) noteForwarding(plan.folder, forwarding);
@@ -74,6 +73,24 @@ export function makeNamespace(plan: NamespacePlan): MadeNamespace {
       throw err;
     }
   } catch (err) {
+    closeFd(fd);
+    throw err;
+  }
+}
+
+/**
+ * Makes a namespace that a program will connect. It stays on the namespace's side: the task is to be run on a thread of
+ * its own.
+ */
+function makeUnlinked(prohibited: readonly Subnet[]): MadeNamespace {
+  const fd = enterNewNetworkNamespace();
+  const inside = new Netlink();
+  try {
+    setUp(inside, 1);
+    for (const subnet of prohibited) prohibit(inside, subnet);
+    return { fd, dns: listenForNames(), watch: inside.fd };
+  } catch (err) {
+    inside.close();
     closeFd(fd);
     throw err;
   }
@@ -138,17 +155,6 @@ function takeLink(
   }
   throw fail('exhausted', 'exec', `all ${most} addresses of ${subnetText(subnet4)} are in use by steps`, {
     hint: 'Run fewer steps at once, or set a larger network-subnet.',
-  });
-}
-
-/** Whether a namespace has a way out: a default route, of which every program that connects it makes one. */
-export function isConnected(fd: number): boolean {
-  return inNetworkNamespace(fd, () => {
-    const { uplinks } = routesIn(
-      readFileSync('/proc/thread-self/net/route', 'latin1'),
-      readFileSync('/proc/thread-self/net/ipv6_route', 'latin1'),
-    );
-    return uplinks.some(({ name }) => name !== 'lo');
   });
 }
 

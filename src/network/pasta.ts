@@ -3,15 +3,18 @@
  * slirp4netns(1). It needs no rights on this host beyond those in the namespace.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { once } from 'node:events';
+import { accessSync, constants, existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fail } from '../errors/index.ts';
-import { closeFd } from '../linux/index.ts';
+import { closeFd, Netlink } from '../linux/index.ts';
 import { runTask } from '../workers/index.ts';
 import { parseSubnet, type Subnet } from './addresses.ts';
+import { isConnected } from './links.ts';
+import { linkPrefix } from './names.ts';
 import type { Prepared, Provider } from './provider.ts';
 import type { HostAccess } from './rules.ts';
 
@@ -45,7 +48,16 @@ export async function openPasta({ folder, denied, hostAccess }: PastaSettings): 
   const place = join(folder, 'namespace');
   mkdirSync(folder, { recursive: true, mode: 0o700 });
   writeFileSync(place, '');
+  try {
+    accessSync('/dev/net/tun', constants.R_OK | constants.W_OK);
+  } catch (cause) {
+    throw fail('unavailable', 'exec', `${program} needs /dev/net/tun, which this user may not open`, {
+      cause,
+      hint: 'Let it be opened, as on most machines: chmod 666 /dev/net/tun.',
+    });
+  }
   const refused = denied.map((net) => parseSubnet(net, 'network-deny'));
+  const running = new Set<ChildProcess>();
   return {
     hostAddress: hostAddresses()[0] ?? '127.0.0.1',
     subnets: [],
@@ -58,19 +70,36 @@ export async function openPasta({ folder, denied, hostAccess }: PastaSettings): 
         ...refused,
         ...own.filter((each) => !mayAsk(each)).map((each) => parseSubnet(each, 'address')),
       ];
-      const { fd, dns } = await runTask('network.make', { prohibited }, { waits: true });
+      const { fd, dns, watch = -1 } = await runTask('network.make', { prohibited }, { alone: true });
+      const inside = new Netlink(watch);
       const letGo = () => {
         for (const each of [fd, dns.udp, dns.tcp]) closeFd(each);
       };
       try {
-        const child = await start(program, fd, place, hostAccess === 'always' || asksHost);
-        return { fd, dns, hostAddress, hasV6: true, dispose: () => end(child, fd) };
+        const child = await start(program, { fd, inside }, place, hostAccess === 'always' || asksHost);
+        running.add(child);
+        child.once('exit', () => running.delete(child));
+        const dispose = () => {
+          child.kill('SIGKILL');
+          closeFd(fd);
+        };
+        return { fd, dns, hostAddress, hasV6: true, dispose };
       } catch (err) {
         letGo();
         throw err;
+      } finally {
+        inside.close();
       }
     },
-    close: async () => {},
+    async close() {
+      // Until they are gone, so that nothing is left when the builder is.
+      await Promise.all(
+        [...running].map((child) => {
+          child.ref();
+          return once(child, 'exit');
+        }),
+      );
+    },
   };
 }
 
@@ -80,17 +109,19 @@ function isInstalled(program: string): boolean {
 
 /** This host's own addresses, IPv4 first. */
 function hostAddresses(): string[] {
-  return Object.values(networkInterfaces())
-    .flatMap((list = []) => list.filter(({ internal }) => !internal))
+  const all = Object.entries(networkInterfaces())
+    // The links of root's steps come and go, all with one address.
+    .filter(([name]) => !name.startsWith(linkPrefix))
+    .flatMap(([, list = []]) => list.filter(({ internal }) => !internal))
     .map(({ address }) => address)
-    .filter((address) => !address.startsWith('fe80:'))
-    .sort((a, b) => isIP(a) - isIP(b));
+    .filter((address) => !address.startsWith('fe80:'));
+  return [...new Set(all)].sort((a, b) => isIP(a) - isIP(b));
 }
 
 /** Starts the program for a namespace and waits until the namespace is connected. */
 async function start(
   program: 'pasta' | 'slirp4netns',
-  fd: number,
+  { fd, inside }: { fd: number; inside: Netlink },
   place: string,
   otherAddress: boolean,
 ): Promise<ChildProcess> {
@@ -115,7 +146,7 @@ async function start(
   const until = performance.now() + patience;
   for (let wait = 2; ; wait = Math.min(wait * 2, 50)) {
     if (ended !== undefined) throw fail('unavailable', 'exec', `${program}: ${ended}`);
-    if (await runTask('network.connected', fd, { waits: true })) return child;
+    if (isConnected(inside)) return child;
     if (performance.now() > until) {
       child.kill('SIGKILL');
       throw fail('unavailable', 'exec', `${program} did not connect a namespace within ${patience / 1000} s`);
@@ -156,9 +187,4 @@ function slirpArgs(place: string): string[] {
     ...['--configure', '--enable-ipv6', '--disable-host-loopback', '--disable-dns', '--mtu', '65520'],
     ...['--netns-type', 'path', place, 'eth0'],
   ];
-}
-
-function end(child: ChildProcess, fd: number): void {
-  child.kill('SIGKILL');
-  closeFd(fd);
 }

@@ -21,6 +21,8 @@ interface TaskOptions {
    * thread with other waiting tasks when there are many.
    */
   waits?: boolean;
+  /** Runs the task on a thread of its own, which ends with it: for a task that leaves its thread unfit for others. */
+  alone?: boolean;
 }
 
 /** A task that waits for a thread or runs on one. */
@@ -92,6 +94,12 @@ function newFlag(): Int32Array {
 }
 
 function schedule(task: PendingTask): void {
+  if (task.options.alone === true) {
+    const thread = start();
+    threads.delete(thread);
+    give(thread, task);
+    return;
+  }
   const waits = task.options.waits === true;
   let idle: Thread | undefined;
   let fewest: Thread | undefined;
@@ -130,6 +138,10 @@ function give(thread: Thread, task: PendingTask): void {
 function finish(thread: Thread, id: number): PendingTask | undefined {
   const task = thread.tasks.get(id);
   thread.tasks.delete(id);
+  if (task?.options.alone === true) {
+    void thread.worker.terminate();
+    return task;
+  }
   if (thread.tasks.size > 0) return task;
   const next = thread.streams ? undefined : queue.shift();
   if (next !== undefined) give(thread, next);
@@ -169,7 +181,8 @@ function start(): Thread {
   });
   const died = (why: string, cause?: unknown) => {
     hasLoaded(thread, [...thread.loading]);
-    if (!threads.delete(thread)) return;
+    const isAlone = [...thread.tasks.values()].some(({ options }) => options.alone === true);
+    if (!threads.delete(thread) && !isAlone) return;
     for (const { call, reject } of thread.tasks.values()) {
       reject(
         startError(cause) ?? fail('internal', 'host', `the worker thread for ${call.name} ${why}`, { cause }),

@@ -1,7 +1,17 @@
 /** A user of this machine who is not root, without sudo, for tests of what such a user can do. */
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import type { Output, RunOptions } from './cli.ts';
@@ -35,6 +45,8 @@ export class OrdinaryUser {
     const number = (flag: string) => Number(execFileSync('id', [flag, this.name], { encoding: 'utf8' }));
     [this.uid, this.gid] = [number('-u'), number('-g')];
     execFileSync('chown', [`${this.uid}:${this.gid}`, this.home]);
+    // As udev makes it; not every machine has one.
+    if (existsSync('/dev/net/tun')) chmodSync('/dev/net/tun', 0o666);
     this.command = join(this.#mayUse(clone) ? clone : this.#copyOfCommand(), 'bin/drydock');
   }
 

@@ -4,6 +4,8 @@
  */
 import { execFileSync } from 'node:child_process';
 import { existsSync, lstatSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -130,6 +132,28 @@ RUN mknod /device c 1 3 || echo no device; hostname other || echo no other hostn
     expect(stderr).toMatch(new RegExp(` 0 +${user.uid} +1\n`));
     expect(stderr).toMatch(/ 65534\n/);
     expect(stderr).toContain('no device');
+  });
+
+  test('has a network of its own, in which the machine’s loopback is not to be found', async () => {
+    const server = createServer((_, response) => response.end('machine'));
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const { port } = server.address() as AddressInfo;
+    const dir = user.files('network', {
+      Dockerfile: `FROM scratch
+ADD root.tar /
+ENV PATH=/bin
+RUN wget -q -O - http://127.0.0.1:${port}/ || echo none; ls /sys/class/net | wc -l; ip route | grep default
+`,
+      'root.tar': rootfs,
+    });
+    const { code, stderr } = await user.drydock(['build', '--no-cache', '--progress=plain', '.'], {
+      cwd: dir,
+    });
+    server.close();
+    expect(code, stderr).toBe(0);
+    expect(stderr).toMatch(/ none\n/);
+    expect(stderr).toMatch(/ default via /);
+    expect(stderr).not.toContain('WARN');
   });
 
   test('may have secrets, cache mounts, tmpfs, and mounts of other stages', async () => {
