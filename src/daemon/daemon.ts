@@ -18,6 +18,7 @@ import { createLog } from './log.ts';
 import { Metrics } from './metrics.ts';
 import { type ServiceManager, takeServiceManager } from './notify.ts';
 import { takePidLock } from './pid-lock.ts';
+import { Rest } from './rest.ts';
 
 /** A running daemon. `startDaemon` makes it; it serves until `stop`. */
 export interface Daemon {
@@ -95,6 +96,7 @@ class RunningDaemon implements Daemon {
   readonly #metrics = new Metrics();
   readonly #builds: Builds;
   readonly #sessions: SessionManager;
+  readonly #rest = new Rest(() => this.#builds.size === 0);
   readonly #hurry = new AbortController();
   readonly #listenerOf = new WeakMap<object, Listener>();
   #connections!: Connections;
@@ -114,6 +116,7 @@ class RunningDaemon implements Daemon {
       const seconds = duration / 1000;
       this.#metrics.count('drydock_builds_total', 'Builds that ended.', { outcome, code: code ?? '' });
       this.#metrics.observe('drydock_build_seconds', 'How long builds took.', seconds, { outcome });
+      this.#rest.soon();
     });
   }
 
@@ -141,6 +144,7 @@ class RunningDaemon implements Daemon {
       (socket, listener) => this.#connections.accept(socket, listener),
     );
     this.#undo = undo();
+    this.#rest.soon();
   }
 
   #host(): ApiHost {
@@ -194,6 +198,7 @@ class RunningDaemon implements Daemon {
   async #stop(): Promise<void> {
     const timeout = this.#config.shutdownTimeout ?? defaultShutdownTimeout;
     this.#manager.stopping();
+    this.#rest.stop();
     this.#log('info', 'shutting down', { builds: this.#builds.size, timeout });
     this.#listeners.close();
     const deadline = AbortSignal.any([this.#hurry.signal, AbortSignal.timeout(timeout)]);

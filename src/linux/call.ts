@@ -47,6 +47,8 @@ const prototypes = {
   fchdir: 'int fchdir(int fd)',
   chroot: 'int chroot(const char *path)',
   umask: 'uint32_t umask(uint32_t mask)',
+  mallopt: 'int mallopt(int param, int value)',
+  malloc_trim: 'int malloc_trim(size_t pad)',
   statx: 'int statx(int dirfd, const char *path, int flags, unsigned int mask, void *buf)',
 };
 

@@ -60,6 +60,7 @@ export {
   waitForLock,
 } from './libc.ts';
 export { ctimeNsWord, ctimeWord, diskUse, HostStat, lstat, lstatInto, modeWord, statWords } from './lstat.ts';
+export { limitArenas, trimMemory } from './memory.ts';
 export {
   attachMount,
   changeFolder,

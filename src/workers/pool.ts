@@ -50,6 +50,8 @@ interface Thread {
 const limit = Math.max(1, Math.min(4, availableParallelism()));
 /** How long threads beyond `limit` stay warm, ms. */
 const warmFor = 10_000;
+/** The most memory for a thread's new objects, in MB. Tasks make few that last; V8 would take 48. */
+const youngMb = 6;
 const threads = new Set<Thread>();
 const queue = new Waiting<PendingTask>();
 let lastId = 0;
@@ -162,7 +164,11 @@ function threadEntry(): URL {
 }
 
 function start(): Thread {
-  const worker = new Worker(threadEntry(), { execArgv: [], name: 'drydock' });
+  const worker = new Worker(threadEntry(), {
+    execArgv: [],
+    name: 'drydock',
+    resourceLimits: { maxYoungGenerationSizeMb: youngMb },
+  });
   const thread: Thread = {
     worker,
     loading: new Set(),
