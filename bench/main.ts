@@ -26,6 +26,8 @@ const parts: Record<string, PartEntry> = {
   buildkit: { runs: 3, load: async () => (await import('./parts/buildkit.ts')).buildkit },
   /** Images of real files: archives, pushes, folders, pulls, docker load. */
   images: { runs: 3, load: async () => (await import('./parts/images.ts')).images },
+  /** Projects like those that people build. */
+  projects: { runs: 1, load: async () => (await import('./parts/projects.ts')).projects },
   /** What it costs as things grow in number. */
   growth: { runs: 1, load: async () => (await import('./parts/growth.ts')).growth },
   /** Clients' folders in and out of our daemon and of buildkitd. */

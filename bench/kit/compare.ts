@@ -27,8 +27,7 @@ export async function compare<C extends { readonly name: string }>(
     results.set(scenario.name, samples);
     for (let run = 0; run < bench.runs; run++) {
       for (const contender of contenders) {
-        await scenario.prepare(contender, run);
-        const sample = await scenario.run(contender);
+        const sample = await attempt(scenario, contender, run);
         if (sample === undefined) continue;
         samples.set(contender.name, [...(samples.get(contender.name) ?? []), sample]);
         progress(
@@ -38,6 +37,21 @@ export async function compare<C extends { readonly name: string }>(
     }
   }
   return results;
+}
+
+/** One run; undefined when the contender cannot, or fails, which is told. */
+async function attempt<C extends { readonly name: string }>(
+  scenario: Scenario<C>,
+  contender: C,
+  run: number,
+): Promise<Sample | undefined> {
+  try {
+    await scenario.prepare(contender, run);
+    return await scenario.run(contender);
+  } catch (err) {
+    progress(`${scenario.name}: ${contender.name} FAILED: ${(err as Error).message}`);
+    return undefined;
+  }
 }
 
 /**

@@ -33,20 +33,24 @@ export function versionOf(command: readonly string[]): string {
 
 const mounted: string[] = [];
 // However the bench ends: a mount that stays would hide what is mounted there next.
-process.on('exit', () => {
-  for (const path of mounted.reverse()) {
+process.on('exit', unmountAll);
+
+/** Unmounts what was mounted, with what the peers (buildah) have left there. */
+function unmountAll(): void {
+  for (const path of mounted.splice(0).reverse()) {
     try {
       execFileSync('umount', ['-R', '-l', path]);
     } catch {
       // It is gone already.
     }
   }
-});
+}
 
 /** Mounts the bench's folder, and the kernel's, in a root of peers. */
 function share(bench: Bench, into: string): void {
   const at = join(into, bench.folder);
   if (mounted.includes(at)) return;
+  bench.atEnd(unmountAll);
   mkdirSync(at, { recursive: true });
   const kernel = ['proc', 'sys', 'dev'].filter((dir) => !isMountPoint(join(into, dir)));
   const mount = (path: string, ...args: string[]) => {
