@@ -9,16 +9,9 @@ function garbage(): () => boolean {
   return () => ref.deref() !== undefined;
 }
 
-test('garbage is collected once the daemon has been idle for a while, and not before', async () => {
-  let idle = false;
-  const rest = new Rest(() => idle, 20);
+test('garbage is collected once the daemon has been idle for a while', async () => {
+  const rest = new Rest(() => true, 20);
   const isThere = garbage();
-  await sleep(0); // what a WeakRef was asked for in a turn stays to its end
-  rest.soon();
-  await sleep(100);
-  expect(isThere()).toBe(true);
-  await sleep(0);
-  idle = true;
   rest.soon();
   await expect.poll(isThere, { timeout: 10_000 }).toBe(false);
 });
