@@ -20,7 +20,8 @@ export interface CacheMap {
   volatile?: boolean;
   /**
    * What the result depends on besides: things of the client's that no key names (its proxies, the addresses of hosts,
-   * secrets, agents, limits), or at most the cache mounts of its builds. Another tenant does not get such a result.
+   * secrets, agents, limits, what it can get at), or at most the cache mounts of its builds. Another tenant does not get
+   * such a result.
    */
   unnamed?: 'things' | 'cache mounts';
   /** Of an image source, the digest of the image that it was found to be, for people. */

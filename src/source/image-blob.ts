@@ -38,6 +38,8 @@ export const imageBlobSource: SourceMaker = (vertex, deps) => {
       return {
         digest: digestOf(`blob ${JSON.stringify([digest, filename, look])}`),
         deps: [],
+        // Who knows a digest may be nobody who can get at the blob.
+        unnamed: 'things',
         used: { kind: 'blob', ref: name, digest, layout: layout !== undefined },
       };
     },

@@ -11,7 +11,17 @@ import { Code, createClient } from '@connectrpc/connect';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { buildIdHeader } from '../../src/api/buildkit/gateway/service.ts';
 import { createToken } from '../../src/auth/token-hash.ts';
-import { git as gitState, http, image, local, mkfile, type State, scratch } from '../../src/llb/llb.ts';
+import {
+  git as gitState,
+  http,
+  image,
+  local,
+  mkfile,
+  ociLayout,
+  ociLayoutBlob,
+  type State,
+  scratch,
+} from '../../src/llb/llb.ts';
 import { marshal } from '../../src/llb/marshal.ts';
 import { digestOf } from '../../src/oci/digest.ts';
 import { Content } from '../../src/pb/containerd/content_pb.js';
@@ -460,6 +470,21 @@ onStores('another identity', (store) => {
     } finally {
       await server.stop();
     }
+  });
+
+  test('a blob of her layout is not for who knows its digest', async () => {
+    const data = Buffer.from(`hers ${randomUUID()}`);
+    const digest = digestOf(data);
+    const blob = ociLayoutBlob(`any@${digest}`, { store: 'any', filename: 'f' });
+    const stores = { 'oci:any': new Map([[digest, data]]) };
+    expect((await solve('alice', blob, { stores })).read('f')).toBe(data.toString());
+    const without = { stores: { 'oci:any': new Map() } };
+    expect((await failure(solve('bob', blob, without))).rawMessage).toContain(digest);
+    // A manifest that is none is an error that says so.
+    const none = Buffer.from('null');
+    const image = ociLayout(`any@${digestOf(none)}`, { store: 'any' });
+    const broken = failure(solve('bob', image, { stores: { 'oci:any': new Map([[digestOf(none), none]]) } }));
+    expect((await broken).rawMessage).toContain('is not a JSON object');
   });
 
   test('what was got out of a git bundle is not for who cannot get at the bundle', async () => {

@@ -96,7 +96,7 @@ export class ImageLayout implements DocumentSource {
     if (excess !== undefined) {
       throw fail('exhausted', 'session', `${this.origin.name}: ${digest} has ${excess}`);
     }
-    const document = JSON.parse(bytes.toString('utf8')) as { mediaType?: string; manifests?: unknown };
+    const document = this.#parsed(bytes, digest);
     const mediaType =
       document.mediaType ??
       (Array.isArray(document.manifests) ? mediaTypes.ociIndex : mediaTypes.ociManifest);
@@ -104,6 +104,19 @@ export class ImageLayout implements DocumentSource {
       throw fail('unsupported', 'session', `${this.origin.name}: ${digest} is no image`);
     }
     return { mediaType, digest, size: bytes.length };
+  }
+
+  #parsed(bytes: Buffer, digest: Digest): { mediaType?: string; manifests?: unknown } {
+    try {
+      const value: unknown = JSON.parse(bytes.toString('utf8'));
+      if (typeof value === 'object' && value !== null) {
+        const { mediaType, manifests } = value as Record<string, unknown>;
+        return { mediaType: typeof mediaType === 'string' ? mediaType : undefined, manifests };
+      }
+    } catch {
+      // The error is thrown below.
+    }
+    throw fail('corrupt', 'session', `${this.origin.name}: ${digest} is not a JSON object`);
   }
 
   async bytes(descriptor: Descriptor): Promise<Buffer> {
