@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { DrydockError, fail } from '../errors/index.ts';
 import type { HeldFolder, KeptFolders } from '../kept/index.ts';
 import type { Digest } from '../oci/index.ts';
-import { type GitRef, refIn } from './git-ref.ts';
+import { type GitRef, maxRefs, refIn } from './git-ref.ts';
 import type { Git } from './git-run.ts';
 
 /** Lets git read a repository or a bundle on this host that Drydock itself has put there. */
@@ -141,7 +141,7 @@ export class GitMirror {
   /** The object that one of a bundle's refs points at. Throws `not-found`. */
   async resolve(ref: string): Promise<GitRef> {
     const ask = ['ls-remote', '--symref', '--', `file://${this.#dir}`, ref, `${ref}^{}`];
-    const list = await this.#git.run([...local.args, ...ask], { env: local.env, quiet: true });
+    const list = await this.#git.run([...local.args, ...ask], { env: local.env, quiet: true, most: maxRefs });
     return refIn(list, ref, `the bundle of ${this.#remote}`);
   }
 

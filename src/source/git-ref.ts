@@ -216,6 +216,9 @@ function basic(pair: string): string {
   return `basic ${Buffer.from(pair).toString('base64')}`;
 }
 
+/** The most bytes of a list of refs: a server may have as many as it likes that end like the one that is wanted. */
+export const maxRefs = 4 << 20;
+
 /**
  * The object that a ref of the remote points at. A commit that is named by its digits is not looked up. Throws
  * `not-found`.
@@ -224,28 +227,18 @@ export async function resolveRef(git: Git, remote: string, ref: string): Promise
   const named = commitRef(ref);
   if (named !== undefined) return named;
   const wanted = ref === '' ? 'HEAD' : ref;
-  const list = await git.run(['ls-remote', '--symref', '--', remote, wanted, `${wanted}^{}`], {
-    quiet: true,
-  });
+  const ask = ['ls-remote', '--symref', '--', remote, wanted, `${wanted}^{}`];
+  const list = await git.run(ask, { quiet: true, most: maxRefs });
   return refIn(list, wanted, remote);
 }
 
 /** The object that a ref points at, in a list as `git ls-remote --symref` prints it. Throws `not-found`. */
-export function refIn(list: string, wanted: string, remote: string): GitRef {
-  const found = new Map<string, string>();
-  const leads = new Map<string, string>();
-  for (const line of list.split('\n')) {
-    const [what, name] = line.split('\t');
-    if (what === undefined || name === undefined) continue;
-    if (what.startsWith('ref: ')) leads.set(name, what.slice('ref: '.length));
-    else found.set(name, what);
-  }
+export function refIn(text: string, wanted: string, remote: string): GitRef {
+  const list = `${text}\n`;
   for (const name of [wanted, `refs/${wanted}`, `refs/tags/${wanted}`, `refs/heads/${wanted}`]) {
-    const sha = found.get(name);
-    const commit = found.get(`${name}^{}`) ?? sha;
-    if (commit !== undefined && isCommit(commit)) {
-      return { name: leads.get(name) ?? name, sha: sha ?? commit, commit };
-    }
+    const { sha, leads } = lineOf(list, name);
+    const commit = lineOf(list, `${name}^{}`).sha ?? sha;
+    if (commit !== undefined && isCommit(commit)) return { name: leads ?? name, sha: sha ?? commit, commit };
   }
   throw fail('not-found', 'git', `repository does not contain ref ${wanted}: ${remote}`, {
     hint: /^[0-9a-f]{4,63}$/.test(wanted)
@@ -253,4 +246,16 @@ export function refIn(list: string, wanted: string, remote: string): GitRef {
       : 'List what there is with `git ls-remote`.',
     details: { remote },
   });
+}
+
+/** What a list says of a name: the object, and the ref that a symbolic one leads to. */
+function lineOf(list: string, name: string): { sha?: string; leads?: string } {
+  const found: { sha?: string; leads?: string } = {};
+  const end = `\t${name}\n`;
+  for (let at = list.indexOf(end); at >= 0; at = list.indexOf(end, at + 1)) {
+    const what = list.slice(list.lastIndexOf('\n', at) + 1, at);
+    if (what.startsWith('ref: ')) found.leads ??= what.slice('ref: '.length);
+    else found.sha ??= what;
+  }
+  return found;
 }

@@ -46,6 +46,17 @@ const passedOn = [
   'SSL_CERT_DIR',
 ];
 
+/** A server may have git take all memory: it is ended before this process. */
+const launch = 'umask 022; echo 500 >/proc/self/oom_score_adj; exec git "$@"';
+
+interface RunOptions {
+  env?: Record<string, string>;
+  /** Whether what git says is not told to the build. */
+  quiet?: boolean;
+  /** The most bytes of its output; default 64 MiB. */
+  most?: number;
+}
+
 /** Git with the credentials for one remote, during one operation. `close` removes the files that it put on the disk. */
 export class Git {
   readonly #home: string;
@@ -193,10 +204,7 @@ export class Git {
   }
 
   /** Runs one command as `bytes` does, and returns its output as text. */
-  async run(
-    args: readonly string[],
-    options: { env?: Record<string, string>; quiet?: boolean } = {},
-  ): Promise<string> {
+  async run(args: readonly string[], options: RunOptions = {}): Promise<string> {
     return (await this.bytes(args, options)).toString();
   }
 
@@ -204,10 +212,7 @@ export class Git {
    * Runs one command and returns its standard output. Throws for a non-zero status, with git's own words and a code for
    * their kind; throws `canceled` when the signal has fired, after all of git's processes are gone.
    */
-  async bytes(
-    args: readonly string[],
-    options: { env?: Record<string, string>; quiet?: boolean } = {},
-  ): Promise<Buffer> {
+  async bytes(args: readonly string[], options: RunOptions = {}): Promise<Buffer> {
     const signal = this.#signal;
     if (signal.aborted) throw canceled(signal.reason);
     // The mode bits of what is checked out must not hang on our own umask.
@@ -220,12 +225,13 @@ export class Git {
       }
     };
     signal.addEventListener('abort', kill, { once: true });
+    const { most = 64 << 20 } = options;
     const out: Buffer[] = [];
     let size = 0;
     let said = '';
     child.stdout.on('data', (chunk: Buffer) => {
       size += chunk.length;
-      if (size > 64 << 20) kill();
+      if (size > most) kill();
       else out.push(chunk);
     });
     child.stderr.on('data', (chunk: Buffer) => {
@@ -239,6 +245,13 @@ export class Git {
         child.once('close', (code, name) => resolve(code ?? name ?? 'an unknown end'));
       });
       if (signal.aborted) throw canceled(signal.reason);
+      if (size > most) {
+        throw fail(
+          'exhausted',
+          'git',
+          `git has printed more than ${most >> 20} MiB: the repository has too many refs or files of that name`,
+        );
+      }
       if (status === 0) return Buffer.concat(out);
       if (redirected.test(said) && args.includes(this.#access.remote)) {
         const place = await this.#moved();
@@ -256,7 +269,7 @@ export class Git {
 
   #start(args: readonly string[], env: Record<string, string> = {}) {
     try {
-      return spawn('sh', ['-c', 'umask 022; exec git "$@"', 'git', ...args], {
+      return spawn('sh', ['-c', launch, 'git', ...args], {
         env: { ...this.#env, ...env },
         cwd: this.#home,
         stdio: ['ignore', 'pipe', 'pipe'],
