@@ -17,6 +17,7 @@ import { frontends } from './frontends/table.ts';
 import { beginBuild, endBuild } from './lifetime.ts';
 import { makeOutputs } from './make-outputs.ts';
 import { openOutputs } from './outputs.ts';
+import { PackAhead } from './pack-ahead.ts';
 import { Rules } from './rules.ts';
 import type { BuildRequest, Built } from './types.ts';
 import { UsageLog } from './usage-log.ts';
@@ -47,8 +48,11 @@ export async function runBuild(
     allow,
     origin: originOf(request),
     load: (definition, stop) => rules.load(definition, stop),
+    made: (vertex, refs) => ahead?.made(vertex, refs),
   });
   const lease = await beginBuild(engine, job);
+  const pack = chosen[0]?.exporter.packer?.(engine.store, plan.wants[0]?.compression);
+  const ahead = pack && new PackAhead({ pack, lease });
   const judge = policyCheck && clientJudge({ engine, job, lease }, policyCheck);
   const rules = new Rules({ allow, rewrite, judge, devices: engine.devices });
   const caches = new BuildCaches(engine, job, lease);
@@ -57,12 +61,12 @@ export async function runBuild(
     caches.import(request.cacheFrom ?? []);
     const { workers } = request;
     const named = request.frontends ?? frontends;
-    bridge = new Bridge({ engine, job, lease, rules, workers, caches, frontends: named });
+    bridge = new Bridge({ engine, job, lease, rules, workers, caches, frontends: named, ahead });
     if (request.asked !== undefined) bridge.begin(request.asked);
     const made = await request.frontend(bridge);
     if (made.isAnswer) return { ...nothing(), result: made, warnings: [...(made.findings ?? [])] };
     const result = await scanned(bridge, request, made);
-    return await makeOutputs({ bridge, request, plan, caches, chosen, startedAt, usage }, result);
+    return await makeOutputs({ ahead, bridge, request, plan, caches, chosen, startedAt, usage }, result);
   } catch (err) {
     await dropLeftovers(err, engine.store);
     throw await explainDisk(err, engine.store);
@@ -70,6 +74,7 @@ export async function runBuild(
     usage?.stop();
     await tellShortfall(engine, job, rules).catch(() => {});
     bridge?.close();
+    await ahead?.close();
     await endBuild(engine, job, lease, () => caches.close());
   }
 }

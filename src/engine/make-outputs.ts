@@ -17,6 +17,7 @@ import type { BridgeResult } from './bridge/types.ts';
 import { platformMismatch } from './bridge/verify-platforms.ts';
 import type { BuildCaches, CachePlan } from './caches.ts';
 import { namesOf, openOutputs } from './outputs.ts';
+import type { PackAhead } from './pack-ahead.ts';
 import type { BuildRequest, Built } from './types.ts';
 import type { UsageLog } from './usage-log.ts';
 
@@ -30,6 +31,7 @@ interface Exports {
   startedAt: number;
   /** What the build uses of the machine; undefined when nobody records it. */
   usage?: UsageLog;
+  ahead?: PackAhead;
 }
 
 /**
@@ -37,11 +39,12 @@ interface Exports {
  * caches for others.
  */
 export async function makeOutputs(
-  { bridge, request, plan, caches, chosen, startedAt, usage }: Exports,
+  { bridge, request, plan, caches, chosen, startedAt, usage, ahead }: Exports,
   result: BridgeResult,
 ): Promise<Built> {
   const { engine, job, lease } = bridge;
   const results = await platformResults(result);
+  ahead?.end();
   const returned = await returnedBy(bridge, request, result);
   const stated = await statements(bridge, request, result, { startedAt, usage });
   const mismatch = platformMismatchOf(

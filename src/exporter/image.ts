@@ -1,6 +1,7 @@
 /** `type=image`: an image in the store, under its names, and in a registry when asked. */
 import { throwIfAborted } from '../errors/index.ts';
 import { nameImage, pushImage } from '../images/index.ts';
+import { packSnapshot } from '../layer/index.ts';
 import { parseReference } from '../oci/index.ts';
 import type { Store } from '../store/index.ts';
 import { needOciTypes, parseAnnotations } from './annotations.ts';
@@ -20,6 +21,14 @@ export function imageExporter(attrs: Record<string, string>): Exporter {
   const want = parseImageAttrs('image', attrs);
   return {
     title: 'exporting to image',
+    packer(store, cache) {
+      if (want.rewriteTimestamp) return undefined;
+      const { compression, blobs } = imagePlan(want, { shared: store.shared, cache });
+      const form = { compression, store: blobs === 'none' ? 'hash-only' : 'blob' } as const;
+      return async (key, at) => {
+        await packSnapshot(store, key, { ...form, ...at });
+      };
+    },
     async export(request, ctx) {
       const created = epochOf(want.sourceDateEpoch, request.sourceDateEpoch);
       const epoch = want.rewriteTimestamp ? created : undefined;

@@ -9,6 +9,7 @@ export type {
   ExportContext,
   Exporter,
   ExportResponse,
+  LayerPacker,
   MadeNow,
   OutputSink,
   PlatformResult,

@@ -112,6 +112,9 @@ export interface StoredOutput {
   labels: Readonly<Record<string, string>>;
 }
 
+/** Packs the layer of a committed snapshot, for an output that comes later. */
+export type LayerPacker = (key: string, ctx: { lease: string; signal: AbortSignal }) => Promise<void>;
+
 /**
  * Makes one kind of output. It is made by `createExporter`, which checks its attributes before the build begins, and is
  * called when the build's results are there.
@@ -119,5 +122,10 @@ export interface StoredOutput {
 export interface Exporter {
   /** The name of the vertex that progress shows: `exporting to image`. */
   readonly title: string;
+  /**
+   * A packer of the layers of new steps, in the form in which this output will most likely want them; undefined when it
+   * wants none, or that hangs on the result. `cache`: how a cache that is exported as well has them packed.
+   */
+  packer?(store: Store, cache?: Compression): LayerPacker | undefined;
   export(request: ExportRequest, ctx: ExportContext): Promise<ExportResponse>;
 }

@@ -4,6 +4,11 @@ export class Waiting<T extends object> {
   #head = 0;
   readonly #inside = new Set<T>();
 
+  /** How many items wait. */
+  get size(): number {
+    return this.#inside.size;
+  }
+
   push(item: T): void {
     this.#list.push(item);
     this.#inside.add(item);

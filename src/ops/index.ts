@@ -8,6 +8,7 @@ export { cacheId, PreparedMounts } from './exec/mounts.ts';
 export { execSpec, secretEnvironment } from './exec/spec.ts';
 export { execOp } from './exec.ts';
 export { fileOp } from './file.ts';
+export { planFileOp } from './file-plan.ts';
 export { limitedOps } from './limited.ts';
 export { mergeOp } from './merge.ts';
 export { passthroughOp } from './passthrough.ts';

@@ -13,6 +13,7 @@ import {
   type WarningEvent,
 } from '../progress/index.ts';
 import type { Session } from '../session/index.ts';
+import type { Ref } from '../store/index.ts';
 import type { ForeignCache } from './foreign-cache.ts';
 import type { Hold } from './hold.ts';
 import type { Job } from './job.ts';
@@ -110,6 +111,11 @@ export class Audience {
   /** Ends what `follow` began. */
   unfollow(other: Audience): void {
     other.#followers.delete(this);
+  }
+
+  /** Tells its builds what the vertex's work has made. */
+  made(refs: readonly Ref[]): void {
+    for (const [job, { vertex }] of this.#jobs) job.made?.(vertex, refs);
   }
 
   /** Tells all solves that hold the vertex that it failed. */

@@ -11,11 +11,13 @@ import {
   type VertexProgress,
 } from '../progress/index.ts';
 import type { Session } from '../session/index.ts';
+import type { Ref } from '../store/index.ts';
 import type { ForeignCache } from './foreign-cache.ts';
 import type { Hold } from './hold.ts';
 import type { BuildAbout, BuildOrigin } from './miss.ts';
 import { Pins } from './pins.ts';
 import type { VertexState } from './state.ts';
+import type { Vertex } from './types.ts';
 
 /** Reads a definition, holding it against what a build may do. */
 export type LoadDefinition = (definition: Definition, signal: AbortSignal) => Graph | Promise<Graph>;
@@ -34,6 +36,8 @@ interface JobOptions {
   load?: LoadDefinition;
   /** Foreign caches of the builds that it is nested in. */
   imports?: ForeignCaches;
+  /** Is told of each step that has run, with what it has made; not of what was cached. It must not throw. */
+  made?: (vertex: Vertex, refs: readonly Ref[]) => void;
   /** What it is made from. */
   origin?: BuildOrigin;
   /** What the build that it is nested in says of itself. */
@@ -70,6 +74,8 @@ export class Job {
   readonly within: readonly VertexState[];
   /** What it says of itself; a nested build is what the outer one is. */
   readonly about: BuildAbout;
+  /** Is told of each step that has run, with what it has made. */
+  readonly made: JobOptions['made'];
   readonly #load: LoadDefinition;
 
   constructor(
@@ -82,11 +88,13 @@ export class Job {
       pins = new Pins(),
       load = loadPlain,
       imports,
+      made,
       origin = {},
       about,
     }: JobOptions = {},
   ) {
     this.pins = pins;
+    this.made = made;
     this.about = about ?? { id: this.id, origin, failedImports: [] };
     this.allow = allow;
     this.within = within;

@@ -317,6 +317,7 @@ export class Solver {
       const isTainted = !holds || state.inputs.some((input) => input.state.work.isTainted);
       state.work.taint(isTainted);
       if (!isTainted) await this.#results.save(identity, refs, size, state);
+      state.audience.made(refs);
       await miss?.told;
       if (!isTainted) miss?.recorded();
       state.audience.mark('completed');

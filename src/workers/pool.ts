@@ -136,6 +136,13 @@ function give(thread: Thread, task: PendingTask): void {
   }
 }
 
+/** Whether no thread computes and no task waits for one. Tasks that wait for others now and then do not count. */
+export function isPoolIdle(): boolean {
+  if (queue.size > 0) return false;
+  for (const { tasks, streams } of threads) if (tasks.size > 0 && !streams) return false;
+  return true;
+}
+
 /** Takes a task off a thread. After its last one, gives the thread the next task or lets it rest. */
 function finish(thread: Thread, id: number): PendingTask | undefined {
   const task = thread.tasks.get(id);

@@ -32,6 +32,8 @@ interface BridgeParts {
   workers?: readonly WorkerRecord[];
   /** Reads further caches that frontends name; default: they are not read. */
   caches?: Pick<BuildCaches, 'import'>;
+  /** Is told of the graphs that are solved. */
+  ahead?: { expect(graph: Graph): void };
 }
 
 /** How deep frontends may call frontends. */
@@ -50,6 +52,7 @@ export class Bridge {
   readonly rules: Rules;
   readonly workers: readonly WorkerRecord[];
   readonly #caches: BridgeParts['caches'];
+  readonly #ahead: BridgeParts['ahead'];
   readonly #frontends: NamedFrontends;
   readonly #asked = new WeakMap<BridgeRef, Asked>();
   /** The first request that was noted; it counts for empty trees. */
@@ -57,13 +60,14 @@ export class Bridge {
   #root: Asked | undefined;
   #depth = 0;
 
-  constructor({ engine, job, lease, rules, frontends, workers = [], caches }: BridgeParts) {
+  constructor({ engine, job, lease, rules, frontends, workers = [], caches, ahead }: BridgeParts) {
     this.engine = engine;
     this.job = job;
     this.lease = lease;
     this.rules = rules;
     this.workers = workers;
     this.#caches = caches;
+    this.#ahead = ahead;
     this.#frontends = frontends;
   }
 
@@ -177,6 +181,7 @@ export class Bridge {
     const { engine, job } = this;
     const graph = await this.rules.load(definition, job.signal, rewrite);
     if (graph.output === undefined) return { ref: engine.refs.empty(), graph };
+    this.#ahead?.expect(graph);
     await emptyIgnoredCaches(engine.store, job, graph.vertices);
     try {
       const [ref] = await engine.solver.solve(job, graph.vertices, [graph.output]);
