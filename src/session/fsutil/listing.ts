@@ -6,10 +6,16 @@
 import { randomUUID } from 'node:crypto';
 import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { lstatHost } from '../../fs/index.ts';
-import { Deframer, frame } from '../../grpc/index.ts';
+import { compareNames } from '../../linux/index.ts';
+import { readPacket } from './packet-reader.ts';
 
-/** The longest list that is kept, in bytes: some 100,000 files. */
-const mostBytes = 8 << 20;
+/** The longest list that is kept, in bytes: some 500,000 files. */
+const mostBytes = 40 << 20;
+/** The memory of a list is taken in pieces of this size. */
+const pieceSize = 256 << 10;
+
+/** The byte for "not compressed" and the length of a message, before each. */
+const headerLength = 5;
 
 interface Header {
   version: 1;
@@ -45,21 +51,52 @@ export function readListing(file: string, dest: string): Listing | undefined {
   }
 }
 
-/** The set of messages in a list. */
+/** A list that is gone through beside a new one, which is in the same order. */
 export class ListedMessages {
-  readonly #texts: ReadonlySet<string>;
+  readonly #bytes: Buffer;
+  /** The present message of the list. */
+  #at = 0;
+  #path: string | undefined;
 
   constructor({ bytes }: Listing) {
-    this.#texts = new Set(new Deframer().push(bytes).map(textOf));
+    this.#bytes = bytes;
   }
 
-  has(message: Uint8Array): boolean {
-    return this.#texts.has(textOf(message));
+  /** Whether the list has this very message, which describes the file at `path`. It is asked in the order of the paths. */
+  has(message: Uint8Array, path: string): boolean {
+    while (this.#at < this.#bytes.length) {
+      const start = this.#at + headerLength;
+      const end = start + this.#bytes.readUInt32BE(this.#at + 1);
+      const same =
+        end - start === message.length && this.#bytes.compare(message, 0, message.length, start, end) === 0;
+      if (!same) {
+        this.#path ??= readPacket(this.#bytes.subarray(start, end)).stat?.path ?? '';
+        const order = comparePaths(this.#path, path);
+        if (order > 0) return false;
+        this.#next(end);
+        if (order === 0) return false;
+      } else {
+        this.#next(end);
+        return true;
+      }
+    }
+    return false;
+  }
+
+  #next(at: number): void {
+    this.#at = at;
+    this.#path = undefined;
   }
 }
 
-function textOf(message: Uint8Array): string {
-  return Buffer.from(message.buffer, message.byteOffset, message.length).toString('latin1');
+/** Compares paths in the order of lists: the files in a folder come right after it. */
+function comparePaths(a: string, b: string): number {
+  const [one, two] = [a.split('/'), b.split('/')];
+  for (let i = 0; i < one.length && i < two.length; i++) {
+    const order = compareNames(one[i] as string, two[i] as string);
+    if (order !== 0) return order;
+  }
+  return one.length - two.length;
 }
 
 /** Removes a list. It is called before anything in the folder is changed. */
@@ -69,15 +106,38 @@ export function forgetListing(file: string): void {
 
 /** Writes a list while it comes. */
 export class ListingWriter {
-  #frames: Buffer[] | undefined = [];
+  /** The list's bytes in gRPC's framing; undefined once they are too many. */
+  #pieces: Buffer[] | undefined = [];
+  /** The bytes in the last piece. */
+  #filled = 0;
   #bytes = 0;
 
   /** The next message of the list. */
   add(message: Uint8Array): void {
-    if (this.#frames === undefined) return;
-    this.#bytes += message.length + 5;
-    if (this.#bytes > mostBytes) this.#frames = undefined;
-    else this.#frames.push(frame(message));
+    if (this.#pieces === undefined) return;
+    const length = message.length + headerLength;
+    this.#bytes += length;
+    if (this.#bytes > mostBytes) {
+      this.#pieces = undefined;
+      return;
+    }
+    let last = this.#pieces.at(-1);
+    if (last === undefined || last.length - this.#filled < length) {
+      this.#trim();
+      last = Buffer.allocUnsafeSlow(Math.max(pieceSize, length));
+      this.#pieces.push(last);
+      this.#filled = 0;
+    }
+    last[this.#filled] = 0;
+    last.writeUInt32BE(message.length, this.#filled + 1);
+    last.set(message, this.#filled + headerLength);
+    this.#filled += length;
+  }
+
+  /** Cuts off what is not filled of the last piece. */
+  #trim(): void {
+    const last = this.#pieces?.pop();
+    if (last !== undefined) this.#pieces?.push(last.subarray(0, this.#filled));
   }
 
   /**
@@ -93,7 +153,8 @@ export class ListingWriter {
       folders,
     }: Pick<Header, 'entries' | 'wholeSeconds'> & { folders: readonly string[] },
   ): string | undefined {
-    if (this.#frames === undefined) return undefined;
+    if (this.#pieces === undefined) return undefined;
+    this.#trim();
     const states = ['', ...folders].map((path): [string, string] => [path, stateOf(dest, path)]);
     const header: Header = {
       version: 1,
@@ -105,7 +166,7 @@ export class ListingWriter {
     };
     const temp = `${file}.new`;
     try {
-      writeFileSync(temp, Buffer.concat([Buffer.from(`${JSON.stringify(header)}\n`), ...this.#frames]));
+      writeFileSync(temp, Buffer.concat([Buffer.from(`${JSON.stringify(header)}\n`), ...this.#pieces]));
       renameSync(temp, file);
       return header.stamp;
     } catch {

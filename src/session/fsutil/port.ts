@@ -24,6 +24,9 @@ const maxUnsent = 2 << 20;
 /** The bytes of a batch for the worker, after which it is told of them at once. */
 const fullBatch = 256 << 10;
 
+/** With so many batches on their way, the worker is busy: what comes meanwhile goes together in the next one. */
+const enoughBatches = 2;
+
 /** One side's batches on their way. */
 class Sending {
   /** The bytes that are out. */
@@ -35,6 +38,11 @@ class Sending {
   constructor(port: MessagePort, most: number) {
     this.#port = port;
     this.#ring = new RingWriter(most, (ring) => port.postMessage({ ring }));
+  }
+
+  /** The batches that are out. */
+  get batches(): number {
+    return this.#out.length;
   }
 
   /** Sends chunks, which are copied. */
@@ -97,7 +105,7 @@ export class MainPipe {
     });
   }
 
-  /** Takes bytes from the peer, whose memory must stay as it is until the next turn of the event loop. */
+  /** Takes bytes from the peer, whose memory must stay as it is. */
   push(chunk: Uint8Array): void {
     this.#batch.push(chunk);
     this.#batched += chunk.length;
@@ -106,7 +114,7 @@ export class MainPipe {
       this.#wire.pause();
     }
     if (this.#batched >= fullBatch) this.#flush();
-    else if (!this.#scheduled) {
+    else if (!this.#scheduled && this.#sending.batches < enoughBatches) {
       // All that one turn of the event loop brings goes in one message.
       this.#scheduled = true;
       setImmediate(() => {
@@ -132,6 +140,7 @@ export class MainPipe {
 
   #done(): void {
     this.#sending.done();
+    if (!this.#scheduled && this.#sending.batches < enoughBatches) this.#flush();
     if (!this.#paused || this.#sending.ahead > maxAhead / 2) return;
     this.#paused = false;
     this.#wire.resume();
@@ -160,11 +169,10 @@ export function joinPorts(one: MessagePort, two: MessagePort): [MainPipe, MainPi
   const pipe = (port: MessagePort, at: 0 | 1): MainPipe =>
     new MainPipe(port, {
       write(bytes, sent) {
-        // The other side has copied them before the next turn.
-        pipes[1 - at]!.push(bytes);
+        pipes[1 - at]!.push(Buffer.from(bytes));
         const to = sides[at === 0 ? 1 : 0];
         if (to.full) to.held.push(sent);
-        else setImmediate(sent);
+        else sent();
       },
       pause() {
         sides[at].full = true;

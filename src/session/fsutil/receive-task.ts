@@ -13,7 +13,8 @@ import { DATA, ERR, FIN, type Packet, STAT, type Stat } from './packet.ts';
 import { readPacket } from './packet-reader.ts';
 import { PacketWriter } from './packet-writer.ts';
 import { WorkerPipe } from './port.ts';
-import { type ReceiveOptions, TreeReceiver } from './tree-receiver.ts';
+import type { ReceiveOptions } from './receive-options.ts';
+import { TreeReceiver } from './tree-receiver.ts';
 
 /** The parts of a file that are written in one go; Linux takes 1,024. */
 const mostParts = 256;
@@ -245,7 +246,7 @@ class Receiver {
       return;
     }
     const id = this.#number++;
-    const isKnown = this.#before?.has(message) === true;
+    const isKnown = this.#before?.has(message, packet.stat.path) === true;
     for (const stat of this.#wanted(packet.stat, packet.statBytes)) {
       const wanted = tree.stat(id, stat, isKnown);
       this.#contents?.listed(id, stat, wanted);

@@ -4,7 +4,7 @@
  */
 import { closeSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { type DrydockError, errnoCode, fail } from '../../errors/index.ts';
+import { errnoCode, fail } from '../../errors/index.ts';
 import {
   checkReplaceable,
   createFile,
@@ -24,12 +24,8 @@ import {
   futimesNs,
   type HostStat,
   lchownSync,
-  lgetxattr,
   linkSync,
-  llistxattr,
-  lremovexattr,
   lutimesNs,
-  makedev,
   mkdirSync,
   mknod,
   Nursery,
@@ -39,31 +35,11 @@ import {
   rmSync,
   symlinkSync,
 } from '../../linux/index.ts';
+import { rdevOf, sameXattrs, setXattrs } from './attributes.ts';
 import { permissionsOf, typeOf } from './mode.ts';
 import type { Stat } from './packet.ts';
-
-export interface ReceiveOptions {
-  /**
-   * `mirror`: `dest` becomes exactly the sent tree; files that are there and are the same (type, size, mode, times)
-   * stay and are not asked for. `fresh`: `dest` is emptied first. `merge`: the sent tree comes on top of the files that
-   * are there.
-   */
-  mode: 'mirror' | 'fresh' | 'merge';
-  /** Keeps the owners that are sent; otherwise all files are ours. */
-  owners: boolean;
-  /**
-   * Says that `dest` may be of another folder, with the same paths, sizes and times but other bytes. A file whose time
-   * is a whole second, as in archives and reproducible trees, is then asked for again.
-   */
-  wary?: boolean;
-  /**
-   * Says that the files in `dest` are the user's own: a file stays until the one that takes its place is whole, and a
-   * device, FIFO or socket is not replaced.
-   */
-  careful?: boolean;
-  /** The most files, folders and links that are taken; default 4 million. */
-  maxEntries?: number;
-}
+import type { ReceiveOptions } from './receive-options.ts';
+import { checkPath, quote, refused } from './refused.ts';
 
 interface Frame {
   path: string;
@@ -403,40 +379,4 @@ export class TreeReceiver {
       lchownSync(host, stat.uid, stat.gid);
     }
   }
-}
-
-function rdevOf(stat: Stat): bigint {
-  return typeOf(stat.mode) === 'fifo' ? 0n : makedev(stat.devmajor, stat.devminor);
-}
-
-function sameXattrs(host: string, sent: Stat['xattrs']): boolean {
-  const have = llistxattr(host).filter(isOwnXattr);
-  const want = sent.filter(([name]) => isOwnXattr(name));
-  if (have.length !== want.length) return false;
-  return want.every(([name, value]) => lgetxattr(host, name)?.equals(value) === true);
-}
-
-function setXattrs(host: string, sent: Stat['xattrs']): void {
-  const want = sent.filter(([name]) => isOwnXattr(name));
-  const names = new Set(want.map(([name]) => name));
-  for (const name of llistxattr(host)) if (isOwnXattr(name) && !names.has(name)) lremovexattr(host, name);
-  finishPath(host, { mode: 0, uid: 0, gid: 0, xattrs: want });
-}
-
-function checkPath(path: string): void {
-  if (path === '') throw refused('it sent a file without a path');
-  if (path.startsWith('/')) throw refused(`${quote(path)} is an absolute path`);
-  if (path.includes('\0')) throw refused(`${quote(path)} has a NUL in it`);
-  for (const part of path.split('/')) {
-    if (part === '..') throw refused(`${quote(path)} leads out of the folder`);
-    if (part === '' || part === '.') throw refused(`${quote(path)} is not a clean path`);
-  }
-}
-
-function quote(path: string): string {
-  return JSON.stringify(path.length > 300 ? `${path.slice(0, 300)}…` : path);
-}
-
-function refused(why: string): DrydockError {
-  return fail('invalid', 'session', `the peer's files were refused: ${why}`);
 }
