@@ -12,18 +12,24 @@ export interface CallOptions {
   signal?: AbortSignal;
 }
 
-/** The bytes that a peer may send ahead, for one call and for all together. */
-const callWindow = 8 << 20;
-const connectionWindow = 16 << 20;
+/**
+ * The bytes that a peer may send ahead, for one call and for all together. On this machine they would only wait here,
+ * and chunks that wait are dear to V8 (workers/large-stream.ts); a peer that comes by ssh has a window of 2 MB there, too.
+ */
+const windows = {
+  far: { call: 8 << 20, connection: 16 << 20 },
+  near: { call: 2 << 20, connection: 8 << 20 },
+};
 
 const http2Settings = {
   enablePush: false,
-  initialWindowSize: callWindow,
   maxFrameSize: 1 << 20,
   maxHeaderListSize: 1 << 20,
 } as const;
 
 interface ChannelOptions {
+  /** Whether the peer is on this machine; default: no. */
+  near?: boolean;
   /** How long a peer may take to send its first byte, ms. */
   helloMs?: number;
   /** While calls are open: how often to ask whether the peer is alive, and how long it may take to answer, ms. */
@@ -44,14 +50,15 @@ export class GrpcChannel {
   #pinging: NodeJS.Timeout | undefined;
 
   constructor(socket: Duplex, options: ChannelOptions = {}) {
-    this.#options = { helloMs: 10_000, pingMs: 10_000, ...options };
+    this.#options = { near: false, helloMs: 10_000, pingMs: 10_000, ...options };
+    const window = this.#options.near ? windows.near : windows.far;
     let reason: string | undefined;
     socket.on('error', (err) => {
       reason ??= err.message;
     });
     const session = connect('http://localhost', {
       createConnection: () => socket,
-      settings: http2Settings,
+      settings: { ...http2Settings, initialWindowSize: window.call },
       maxSessionMemory: 256,
       maxSendHeaderBlockLength: 1 << 20,
     });
@@ -60,7 +67,7 @@ export class GrpcChannel {
       reason ??= err.message;
     });
     session.once('connect', () => {
-      if (!session.destroyed) session.setLocalWindowSize(connectionWindow);
+      if (!session.destroyed) session.setLocalWindowSize(window.connection);
     });
     this.closed = new Promise((resolve) => {
       const over = () => {

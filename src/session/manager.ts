@@ -11,6 +11,7 @@ import { answerUpgrade, GrpcChannel, withHead } from '../grpc/index.ts';
 import { ConnectedSession } from './client-session.ts';
 import { plainSessionId, readSessionInfo } from './headers.ts';
 import { clientHealth, type HealthOptions, healthMethod, watchHealth } from './health.ts';
+import { isNear } from './near.ts';
 import type { ClientSession } from './types.ts';
 
 interface SessionManagerOptions {
@@ -112,7 +113,7 @@ export class SessionManager {
     this.#arriving.add(key);
     const taken = () => {
       this.#arriving.delete(key);
-      this.accept(withHead(socket, head), request.headers, owner);
+      this.accept(withHead(socket, head), request.headers, owner, isNear(request.socket));
     };
     answerUpgrade(socket, taken, () => this.#arriving.delete(key));
   }
@@ -120,13 +121,13 @@ export class SessionManager {
   /**
    * Makes a session of a stream that carries HTTP/2 bytes (of `Control/Session`: `sessionOverCall`). `headers` are the
    * `x-docker-expose-session-…` ones, in lower case. The session is over when `closed` fires; ending the stream ends
-   * the session. Throws `invalid` without an ID, `conflict` when the ID is in use.
+   * the session. `near`: the client is on this machine. Throws `invalid` without an ID, `conflict` when the ID is in use.
    */
-  accept(stream: Duplex, headers: IncomingHttpHeaders, owner?: string): ClientSession {
+  accept(stream: Duplex, headers: IncomingHttpHeaders, owner?: string, near = false): ClientSession {
     const info = this.#check(headers, owner);
     const key = keyOf(info.id, owner);
     const { helloMs = 5_000, pingMs } = this.#options;
-    const channel = new GrpcChannel(stream, { helloMs, ...(pingMs && { pingMs }) });
+    const channel = new GrpcChannel(stream, { near, helloMs, ...(pingMs && { pingMs }) });
     const session = new ConnectedSession(info, channel, owner);
     if (info.methods.has(healthMethod.toLowerCase())) {
       const { healthMs } = info;

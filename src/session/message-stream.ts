@@ -3,6 +3,7 @@ import type { IncomingHttpHeaders } from 'node:http';
 import type { Http2ServerRequest, Http2ServerResponse, ServerHttp2Stream } from 'node:http2';
 import type { Duplex } from 'node:stream';
 import { ServedBytesStream } from '../grpc/index.ts';
+import { isNear } from './near.ts';
 import type { ClientSession } from './types.ts';
 
 /**
@@ -11,7 +12,9 @@ import type { ClientSession } from './types.ts';
  * `invalid` without an ID, `conflict` when the ID is in use.
  */
 export function sessionOverCall(
-  sessions: { accept(stream: Duplex, headers: IncomingHttpHeaders, owner?: string): ClientSession },
+  sessions: {
+    accept(stream: Duplex, headers: IncomingHttpHeaders, owner?: string, near?: boolean): ClientSession;
+  },
   request: Http2ServerRequest,
   response: Http2ServerResponse,
   { signal, owner }: { signal?: AbortSignal; owner?: string } = {},
@@ -19,7 +22,7 @@ export function sessionOverCall(
   const stream = new ServedBytesStream(request.stream as ServerHttp2Stream, response);
   let session: ClientSession;
   try {
-    session = sessions.accept(stream, request.headers, owner);
+    session = sessions.accept(stream, request.headers, owner, isNear(request.stream.session?.socket));
   } catch (err) {
     stream.destroy();
     throw err;

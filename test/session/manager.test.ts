@@ -13,6 +13,7 @@ import { readSessionInfo } from '../../src/session/headers.ts';
 import { SessionManager } from '../../src/session/manager.ts';
 import { sessionOverCall } from '../../src/session/message-stream.ts';
 import { namedSession } from '../../src/session/named-session.ts';
+import { isNear } from '../../src/session/near.ts';
 import { join } from '../kit/session/duplex-pair.ts';
 import { SessionClient, type SessionClientOptions } from '../kit/session/session-client.ts';
 
@@ -361,4 +362,17 @@ test('a call that is given up is cancelled at the client', async () => {
   setTimeout(() => stop.abort(), 50);
   await expect(syncing).rejects.toMatchObject({ code: 'canceled' });
   await seen.promise;
+});
+
+test('a client on this machine may send less ahead than one elsewhere', () => {
+  expect([{}, { remoteAddress: '127.0.0.1' }, { remoteAddress: '::ffff:127.1.2.3' }].map(isNear)).toEqual([
+    true,
+    true,
+    true,
+  ]);
+  expect([{ remoteAddress: '10.0.0.7' }, { remoteAddress: '2001:db8::1' }, undefined].map(isNear)).toEqual([
+    false,
+    false,
+    false,
+  ]);
 });

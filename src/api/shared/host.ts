@@ -20,7 +20,7 @@ interface SessionPool {
    */
   upgrade(request: IncomingMessage, socket: Duplex, head: Buffer, owner?: string): void;
   /** Makes a session of a stream that carries its bytes; `sessionOverCall` uses it. */
-  accept(stream: Duplex, headers: IncomingHttpHeaders, owner?: string): ClientSession;
+  accept(stream: Duplex, headers: IncomingHttpHeaders, owner?: string, near?: boolean): ClientSession;
 }
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error';

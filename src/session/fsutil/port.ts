@@ -7,15 +7,14 @@ import { canceled } from '../../errors/index.ts';
 import { type PlainError, packError, taskError } from '../../workers/index.ts';
 import { type RingPart, RingReader, RingWriter } from './ring.ts';
 
-/**
- * A batch of bytes for the other side: a part of its sender's ring, or bytes of their own when the ring is full. The
- * other side answers each with `done`, in order.
- */
+/** A batch of bytes for the other side: a part of its sender's ring, or bytes of their own when the ring is full. */
 type Batch = { part: RingPart } | { bytes: Uint8Array };
-type NewRing = { ring: SharedArrayBuffer };
-/** `ring` is the memory of the parts that follow; `done`: a batch was dealt with. */
-type ToWorker = Batch | NewRing | { done: true } | { end: true } | { error: PlainError };
-type FromWorker = Batch | NewRing | { done: true };
+/**
+ * Either side's messages. `ring` is the memory of the parts that follow, `acks` (the first message) that in which batches
+ * are acknowledged, and `wake` answers a side that waits for acknowledgements.
+ */
+type Told = Batch | { ring: SharedArrayBuffer } | { acks: SharedArrayBuffer } | { wake: true };
+type ToWorker = Told | { end: true } | { error: PlainError };
 
 /** How many bytes for the worker may be out before no more is read from the connection. */
 const maxAhead = 4 << 20;
@@ -27,17 +26,28 @@ const fullBatch = 256 << 10;
 /** With so many batches on their way, the worker is busy: what comes meanwhile goes together in the next one. */
 const enoughBatches = 2;
 
-/** One side's batches on their way. */
+/** The words of acknowledgements: how many batches were dealt with, and whether the sender waits for that. */
+const dealtWith = 0;
+const isAwaited = 1;
+
+/**
+ * One side's batches on their way. They are acknowledged in memory that both sides see: a message for each would cost
+ * more than most batches.
+ */
 class Sending {
   /** The bytes that are out. */
   ahead = 0;
   readonly #port: MessagePort;
   readonly #ring: RingWriter;
+  readonly #acks = new Int32Array(new SharedArrayBuffer(8));
   readonly #out: { length: number; inRing: boolean }[] = [];
+  /** How many batches were taken off `#out`. */
+  #seen = 0;
 
   constructor(port: MessagePort, most: number) {
     this.#port = port;
-    this.#ring = new RingWriter(most, (ring) => port.postMessage({ ring }));
+    port.postMessage({ acks: this.#acks.buffer } satisfies Told);
+    this.#ring = new RingWriter(most, (ring) => port.postMessage({ ring } satisfies Told));
   }
 
   /** The batches that are out. */
@@ -47,6 +57,7 @@ class Sending {
 
   /** Sends chunks, which are copied. */
   send(chunks: readonly Uint8Array[], length: number): void {
+    this.look();
     const part = this.#ring.write(chunks, length);
     this.ahead += length;
     this.#out.push({ length, inRing: part !== undefined });
@@ -63,12 +74,51 @@ class Sending {
     this.#port.postMessage({ bytes } satisfies Batch, [bytes.buffer]);
   }
 
-  /** Notes that the oldest batch was dealt with. */
+  /** Takes note of the batches that were dealt with. */
+  look(): void {
+    for (let left = (Atomics.load(this.#acks, dealtWith) - this.#seen) | 0; left > 0; left--) {
+      this.#seen = (this.#seen + 1) | 0;
+      const batch = this.#out.shift();
+      if (batch === undefined) return;
+      this.ahead -= batch.length;
+      if (batch.inRing) this.#ring.free();
+    }
+  }
+
+  /** Asks for a `wake` after the next acknowledgement, and looks once more at those that are there. */
+  await(): void {
+    Atomics.store(this.#acks, isAwaited, 1);
+    this.look();
+  }
+}
+
+/** The receiving end of the other side's batches. */
+class Receiving {
+  readonly #port: MessagePort;
+  readonly #ring = new RingReader();
+  #acks: Int32Array | undefined;
+
+  constructor(port: MessagePort) {
+    this.#port = port;
+  }
+
+  /** Takes memory that the other side has told of. */
+  use(message: { ring: SharedArrayBuffer } | { acks: SharedArrayBuffer }): void {
+    if ('ring' in message) this.#ring.use(message.ring);
+    else this.#acks = new Int32Array(message.acks);
+  }
+
+  /** The bytes of a batch, until it is acknowledged. */
+  read(batch: Batch): Uint8Array {
+    return 'part' in batch ? this.#ring.read(batch.part) : batch.bytes;
+  }
+
+  /** Acknowledges the oldest batch. */
   done(): void {
-    const batch = this.#out.shift();
-    if (batch === undefined) return;
-    this.ahead -= batch.length;
-    if (batch.inRing) this.#ring.free();
+    if (this.#acks === undefined) return;
+    Atomics.add(this.#acks, dealtWith, 1);
+    if (Atomics.exchange(this.#acks, isAwaited, 0) === 1)
+      this.#port.postMessage({ wake: true } satisfies Told);
   }
 }
 
@@ -85,7 +135,6 @@ export class MainPipe {
   readonly #port: MessagePort;
   readonly #wire: Wire;
   readonly #sending: Sending;
-  readonly #ring = new RingReader();
   #batch: Uint8Array[] = [];
   #batched = 0;
   #paused = false;
@@ -95,13 +144,12 @@ export class MainPipe {
     this.#port = port;
     this.#wire = wire;
     this.#sending = new Sending(port, maxAhead + 2 * fullBatch);
-    port.on('message', (message: FromWorker) => {
-      if ('ring' in message) this.#ring.use(message.ring);
-      else if ('done' in message) this.#done();
-      else {
-        const bytes = 'part' in message ? this.#ring.read(message.part) : message.bytes;
-        wire.write(bytes, () => this.#post({ done: true }));
-      }
+    const receiving = new Receiving(port);
+    const done = () => receiving.done();
+    port.on('message', (message: Told) => {
+      if ('wake' in message) this.#wait();
+      else if ('ring' in message || 'acks' in message) receiving.use(message);
+      else wire.write(receiving.read(message), done);
     });
   }
 
@@ -109,19 +157,19 @@ export class MainPipe {
   push(chunk: Uint8Array): void {
     this.#batch.push(chunk);
     this.#batched += chunk.length;
+    if (this.#batched >= fullBatch) this.#flush();
     if (!this.#paused && this.#sending.ahead + this.#batched > maxAhead) {
       this.#paused = true;
       this.#wire.pause();
+      this.#wait();
     }
-    if (this.#batched >= fullBatch) this.#flush();
-    else if (!this.#scheduled && this.#sending.batches < enoughBatches) {
-      // All that one turn of the event loop brings goes in one message.
-      this.#scheduled = true;
-      setImmediate(() => {
-        this.#scheduled = false;
-        this.#flush();
-      });
-    }
+    if (this.#batched === 0 || this.#scheduled) return;
+    // All that one turn of the event loop brings goes in one message.
+    this.#scheduled = true;
+    setImmediate(() => {
+      this.#scheduled = false;
+      this.#wait();
+    });
   }
 
   /** Says that the peer sends nothing more. */
@@ -138,19 +186,31 @@ export class MainPipe {
     this.#port.close();
   }
 
-  #done(): void {
-    this.#sending.done();
-    if (!this.#scheduled && this.#sending.batches < enoughBatches) this.#flush();
-    if (!this.#paused || this.#sending.ahead > maxAhead / 2) return;
-    this.#paused = false;
-    this.#wire.resume();
+  /** Goes on as far as that is possible now, and for the rest when the worker has dealt with more. */
+  #wait(): void {
+    this.#sending.look();
+    if (this.#goOn()) return;
+    this.#sending.await();
+    this.#goOn();
+  }
+
+  /** Sends what waits, and has the wire go on, unless the worker is busy. Returns whether nothing waits any more. */
+  #goOn(): boolean {
+    if (this.#batched > 0 && this.#sending.batches < enoughBatches) this.#flush();
+    if (this.#paused && this.#sending.ahead <= maxAhead / 2) {
+      this.#paused = false;
+      this.#wire.resume();
+    }
+    return this.#batched === 0 && !this.#paused;
   }
 
   #flush(): void {
     if (this.#batched === 0) return;
-    this.#sending.send(this.#batch, this.#batched);
+    const batch = this.#batch;
+    const length = this.#batched;
     this.#batch = [];
     this.#batched = 0;
+    this.#sending.send(batch, length);
   }
 
   #post(message: ToWorker): void {
@@ -189,9 +249,9 @@ export function joinPorts(one: MessagePort, two: MessagePort): [MainPipe, MainPi
 /** On the worker: the other end. */
 export class WorkerPipe {
   readonly #port: MessagePort;
-  readonly #queue: Exclude<ToWorker, { done: true }>[] = [];
+  readonly #queue: Exclude<ToWorker, { wake: true }>[] = [];
   readonly #sending: Sending;
-  readonly #ring = new RingReader();
+  readonly #receiving: Receiving;
   #closed = false;
   /** Whether the caller has a batch that was not answered yet. */
   #lent = false;
@@ -200,9 +260,9 @@ export class WorkerPipe {
   constructor(port: MessagePort) {
     this.#port = port;
     this.#sending = new Sending(port, 2 * maxUnsent);
+    this.#receiving = new Receiving(port);
     port.on('message', (message: ToWorker) => {
-      if ('done' in message) this.#sending.done();
-      else this.#queue.push(message);
+      if (!('wake' in message)) this.#queue.push(message);
       this.#wake?.();
     });
     port.on('close', () => {
@@ -216,7 +276,7 @@ export class WorkerPipe {
    * memory gets others. Throws the connection's failure, or `canceled` when the main thread gave up.
    */
   async next(): Promise<Uint8Array | undefined> {
-    if (this.#lent) this.#port.postMessage({ done: true } satisfies FromWorker);
+    if (this.#lent) this.#receiving.done();
     this.#lent = false;
     for (;;) {
       const message = this.#queue.shift();
@@ -225,14 +285,14 @@ export class WorkerPipe {
         await this.#woken();
         continue;
       }
-      if ('ring' in message) {
-        this.#ring.use(message.ring);
+      if ('ring' in message || 'acks' in message) {
+        this.#receiving.use(message);
         continue;
       }
       if ('error' in message) throw taskError(message.error);
       if ('end' in message) return undefined;
       this.#lent = true;
-      return 'part' in message ? this.#ring.read(message.part) : message.bytes;
+      return this.#receiving.read(message);
     }
   }
 
@@ -243,11 +303,15 @@ export class WorkerPipe {
 
   /** Waits until the peer has taken most of the sent bytes. Throws as `next` does when it never will. */
   async room(): Promise<void> {
+    this.#sending.look();
     while (this.#sending.ahead > maxUnsent) {
       if (this.#closed) throw canceled('the connection was given up');
       const broken = this.#queue.find((message) => 'error' in message);
       if (broken !== undefined && 'error' in broken) throw taskError(broken.error);
+      this.#sending.await();
+      if (this.#sending.ahead <= maxUnsent) return;
       await this.#woken();
+      this.#sending.look();
     }
   }
 
