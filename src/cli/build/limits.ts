@@ -27,8 +27,9 @@ export function stepLimits(flags: FlagValues<typeof buildFlags>): StepLimits | u
   };
   for (const name of Object.keys(names) as Name[]) {
     const value = flags[name];
-    // docker build's flags say 0 for nothing.
-    if (value !== undefined && value !== '' && value !== '0') set(name, value);
+    // docker build's flags say 0 for nothing; of processors it is the first one.
+    const isNothing = value === '' || (value === '0' && !name.startsWith('cpuset-'));
+    if (value !== undefined && !isNothing) set(name, value);
   }
   for (const item of flags.resource) {
     const [key = '', value] = item.split(/=(.*)/s, 2);

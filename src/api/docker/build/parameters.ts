@@ -222,7 +222,8 @@ function positive(query: Query, name: string): number | undefined {
 function readLimits(query: Query): StepLimits | undefined {
   return parseLimits((name) => {
     const text = query.text(name);
-    return text === '0' ? undefined : text;
+    // A number of 0 is no limit; of processors 0 is the first one.
+    return text === '0' && !name.startsWith('cpuset') ? undefined : text;
   });
 }
 
