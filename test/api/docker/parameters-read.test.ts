@@ -6,6 +6,8 @@ import { startTestDaemon, type TestDaemon } from '../../kit/daemon.ts';
 
 /** Endpoint → its query parameters. `*` stands for a name. */
 const published: Record<string, string[]> = {
+  // Of v1.53.
+  'GET /images/*/attestations': ['platform', 'type', 'statement'],
   'GET /images/json': ['all', 'filters', 'shared-size', 'digests', 'manifests'],
   'POST /build': [
     ...[
