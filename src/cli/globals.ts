@@ -11,6 +11,7 @@ import {
   stepLimitsFromEnv,
   stepRightsFromEnv,
   type TellOptions,
+  usernsRemapFromEnv,
 } from '../engine/index.ts';
 import { fail, nearest } from '../errors/index.ts';
 import { type NetworkOptions, networkFromEnv } from '../network/index.ts';
@@ -41,6 +42,7 @@ export function globalFlags(argv: readonly string[], env: NodeJS.ProcessEnv): Gl
     ...stepRightsFromEnv(env),
     explain: explainFromEnv(env),
     noProcessSandbox: noProcessSandboxFromEnv(env),
+    usernsRemap: usernsRemapFromEnv(env),
     network: networkFromEnv(env),
     provenanceEnvDir: env.DRYDOCK_PROVENANCE_ENV_DIR || undefined,
     rest: [],

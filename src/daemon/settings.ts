@@ -151,6 +151,11 @@ export const settings = {
   'tls-ca': { type: 'path', value: 'FILE', help: 'CA whose client certificates are taken' },
   'tls-cert': { type: 'path', value: 'FILE', help: "The daemon's certificate, for tcp://" },
   'tls-key': { type: 'path', value: 'FILE', help: 'Its key' },
+  'userns-remap': {
+    type: 'string',
+    value: 'USER',
+    help: "Run steps in a user namespace with this user's ranges of /etc/subuid and /etc/subgid",
+  },
   'tls-verify': { type: 'bool', help: 'Refuse clients without a certificate, even if they have a token' },
 } as const satisfies Record<string, Setting>;
 
@@ -278,6 +283,7 @@ export function daemonConfig(sources: readonly SettingValues[], root: string): D
     explain: pick('explain') as boolean | undefined,
     noProcessSandbox: pick('no-process-sandbox') as boolean | undefined,
     provenanceEnvDir: text('provenance-env-dir'),
+    usernsRemap: text('userns-remap'),
     sync: pick('sync') as boolean | undefined,
     insecureRegistries: [...(list('insecure-registry') ?? [])],
     registryMirrors: { 'docker.io': [...(list('registry-mirror') ?? [])] },

@@ -19,7 +19,7 @@ import { version } from '../version.ts';
 import { Producers } from './bridge/producers.ts';
 import { makeOpFactory } from './ops.ts';
 import { readProvenanceEnv } from './provenance-env.ts';
-import { checkSandbox, type SandboxOptions } from './sandbox-options.ts';
+import { checkSandbox, remapOf, type SandboxOptions } from './sandbox-options.ts';
 import type { OperatorLimits } from './step-limits.ts';
 import type { OperatorRights } from './step-rights.ts';
 import type { StoreOptions } from './store-options.ts';
@@ -148,6 +148,7 @@ export function engineOn(store: Store, options: RegistryOptions & LimitOptions &
     selinux,
     seccompProfile,
     processSandbox: options.noProcessSandbox !== true,
+    remap: remapOf(options),
   });
   const devices = new DeviceRegistry(options.cdi);
   const kept = keptUnder(store.root);

@@ -23,7 +23,7 @@ export { Gateway, type GatewayService } from './gateway/gateway.ts';
 export { lookAt, withMessages } from './gateway/looked-at.ts';
 export { callValues, encodingErrors } from './gateway/serve.ts';
 export { defaultRoot } from './root.ts';
-export { noProcessSandboxFromEnv, type SandboxOptions } from './sandbox-options.ts';
+export { noProcessSandboxFromEnv, type SandboxOptions, usernsRemapFromEnv } from './sandbox-options.ts';
 export { type OperatorLimits, operatorLimits, stepLimitsFromEnv } from './step-limits.ts';
 export { operatorRights, stepRightsFromEnv } from './step-rights.ts';
 export { type ImageStore, imageStores, parseImageStore, type StoreOptions } from './store-options.ts';

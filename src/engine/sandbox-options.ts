@@ -1,5 +1,6 @@
 /** How much steps are kept apart from this machine, as an operator wants it. */
 import { fail } from '../errors/index.ts';
+import { type Remap, rangesOf } from '../executor/index.ts';
 import { inUserNamespace } from '../linux/index.ts';
 import { parseBool } from '../words/index.ts';
 
@@ -9,6 +10,11 @@ export interface SandboxOptions {
    * Only for a process in a user namespace.
    */
   noProcessSandbox?: boolean;
+  /**
+   * The user whose ranges in /etc/subuid and /etc/subgid steps have: they run in a user namespace of their own. For root
+   * alone; a rootless process is in a namespace already.
+   */
+  usernsRemap?: string;
 }
 
 /** What `DRYDOCK_NO_PROCESS_SANDBOX` says; undefined when it says nothing. Throws `invalid`. */
@@ -18,6 +24,20 @@ export function noProcessSandboxFromEnv(env: NodeJS.ProcessEnv): boolean | undef
   const on = parseBool(text);
   if (on !== undefined) return on;
   throw fail('invalid', 'client', `DRYDOCK_NO_PROCESS_SANDBOX=${text}: want true or false`);
+}
+
+/** What `DRYDOCK_USERNS_REMAP` says. */
+export function usernsRemapFromEnv({ DRYDOCK_USERNS_REMAP: name }: NodeJS.ProcessEnv): string | undefined {
+  return name || undefined;
+}
+
+/** The ranges of the user that `usernsRemap` names. Throws `invalid` and `not-found`. */
+export function remapOf({ usernsRemap: name }: SandboxOptions): Remap | undefined {
+  if (name === undefined || name === '') return undefined;
+  if (!inUserNamespace() && process.getuid?.() === 0) return rangesOf(name);
+  throw fail('invalid', 'client', 'userns-remap is for a Drydock that root runs', {
+    hint: 'Leave it out: steps of a rootless Drydock are in a user namespace already.',
+  });
 }
 
 /** Throws `invalid` for steps of the machine's root that would see its processes. */

@@ -5,7 +5,7 @@
  * is walked once, from file descriptor to file descriptor, and the place it led to is mounted, and mounted on, by its
  * descriptor. The runtime has nothing left to look up in such a tree.
  */
-import { chmodSync, fstatSync, mkdirSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, fstatSync, mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { DrydockError, errnoCode, fail, toDrydockError, withoutPaths } from '../errors/index.ts';
 import {
@@ -23,6 +23,7 @@ import {
   MS_NODEV,
   MS_NOEXEC,
   MS_NOSUID,
+  mapMount,
   mount,
   openIn,
   openPath,
@@ -31,7 +32,8 @@ import {
   umount,
 } from '../linux/index.ts';
 import { type OciMount, refuseBytes } from './oci-spec.ts';
-import { mountOverlay } from './overlay-mount.ts';
+import { forgetVolatile, type MappedFolders, mountOverlay } from './overlay-mount.ts';
+import { mapped, type OpenRemap, ownerOf } from './remap.ts';
 import { contextOption } from './selinux.ts';
 
 /** A tree or file to mount. The paths are of folders and files that no step can replace. */
@@ -80,7 +82,9 @@ export interface Assembly {
    * The runtime's configuration, and the file that it is written to. The mounts that are left to the runtime are added
    * to it.
    */
-  config: { path: string; spec: { mounts: OciMount[] } };
+  config: { path: string; spec: { mounts: OciMount[]; root: { path: string } } };
+  /** The user namespace of which the container is to be. Undefined: this process's own. */
+  remap?: OpenRemap;
 }
 
 /** The system's own filesystems, which the runtime mounts after everything here. */
@@ -96,6 +100,14 @@ const guarded = ['/dev', ...[...devices, 'tty', 'urandom', 'zero'].map((name) =>
  */
 export function assemble(args: Assembly): number {
   try {
+    if (args.remap !== undefined) {
+      // This process could not make the mount points through mapped mounts, whose users it is none of.
+      const { remap: _, ...unmapped } = args;
+      closeFd(inNewMountNamespace(() => new Assembler(unmapped).run()));
+      for (const { tree } of [{ tree: args.root }, ...args.mounts]) {
+        if (tree.type === 'overlay') forgetVolatile(tree.options);
+      }
+    }
     return inNewMountNamespace(() => new Assembler(args).run());
   } catch (err) {
     if (err instanceof DrydockError) throw err;
@@ -118,6 +130,7 @@ class Assembler {
   readonly #args: Assembly;
   readonly #open: number[] = [];
   /** The mounts inside the system's filesystems; the runtime puts them in their places. */
+  readonly #mapped = new Map<string, string>();
   readonly #late: { dest: string; at: string; readonly: boolean }[] = [];
 
   constructor(args: Assembly) {
@@ -125,22 +138,72 @@ class Assembler {
   }
 
   run(): void {
-    const { bundle, hidden = [], root, label, mounts, memory, files, config } = this.#args;
+    const { bundle, hidden = [], label, memory, files, config, remap } = this.#args;
     try {
       for (const point of hidden) umount(point, MNT_DETACH);
-      if (memory !== undefined) holdInMemory(memory, files, label);
-      const top = join(bundle, 'root');
-      mkdirSync(top);
-      if (root.type === 'path') {
-        attachMount(this.#hold(cloneMount(this.#hold(openRoot(root.path)))), this.#hold(openRoot(top)));
-      } else mountTree(root, top, label);
-      const rootFd = this.#hold(openRoot(top));
-      for (const folder of system) this.#checkSystem(rootFd, folder);
-      for (const [i, one] of mounts.entries()) this.#place(rootFd, one, join(bundle, `mount${i}`));
+      if (memory !== undefined) holdInMemory(memory, files, label, remap);
+      if (remap === undefined) {
+        const top = join(bundle, 'root');
+        mkdirSync(top);
+        this.#build(top, join(bundle, 'mount'));
+      } else {
+        config.spec.root.path = visibleRoot(bundle);
+        this.#build(config.spec.root.path, join(bundle, 'mapped'));
+      }
       config.spec.mounts.push(...this.#late.map(lateMount));
       writeFileSync(config.path, JSON.stringify(config.spec), { mode: 0o600 });
     } finally {
       for (const fd of this.#open.splice(0)) closeFd(fd);
+    }
+  }
+
+  /** Puts the root together at a folder. `at` is the beginning of the names of the mounts' own folders. */
+  #build(top: string, at: string): void {
+    const { root, label, mounts } = this.#args;
+    if (root.type === 'path') {
+      const tree = this.#hold(cloneMount(this.#hold(openRoot(root.path))));
+      this.#mapOwners(tree, root.path);
+      attachMount(tree, this.#hold(openRoot(top)));
+    } else this.#mountTree(root, top, label);
+    const rootFd = this.#hold(openRoot(top));
+    for (const folder of system) this.#checkSystem(rootFd, folder);
+    for (const [i, one] of mounts.entries()) this.#place(rootFd, one, `${at}${i}`);
+  }
+
+  #mountTree(tree: Exclude<Tree, { type: 'path' }>, at: string, label: string | undefined): void {
+    const map = this.#args.remap;
+    mountTree(tree, at, label, map && { owner: ownerOf(map), folder: (path) => this.#mappedFolder(path) });
+  }
+
+  /** A folder with mapped owners, of which overlays are made. */
+  #mappedFolder(path: string): string {
+    const known = this.#mapped.get(path);
+    if (known !== undefined) return known;
+    const at = join(this.#args.bundle, `owners${this.#mapped.size}`);
+    mkdirSync(at);
+    const tree = this.#hold(cloneMount(this.#hold(openRoot(path))));
+    this.#mapOwners(tree, path);
+    attachMount(tree, this.#hold(openRoot(at)));
+    this.#mapped.set(path, at);
+    return at;
+  }
+
+  /** Maps the owners of a tree, if the container is of another user namespace. */
+  #mapOwners(tree: number, path: string): void {
+    const { remap } = this.#args;
+    if (remap === undefined) return;
+    try {
+      mapMount(tree, remap.fd);
+    } catch (err) {
+      throw fail(
+        'unsupported',
+        'exec',
+        `owners cannot be mapped on the filesystem of ${path} (${errnoCode(err)})`,
+        {
+          cause: err,
+          hint: 'Steps in a user namespace of their own (userns-remap) need idmapped mounts: Linux 5.19 and ext4, xfs or btrfs.',
+        },
+      );
     }
   }
 
@@ -208,8 +271,18 @@ class Assembler {
     }
   }
 
-  /** The detached mount of a tree. */
-  #treeOf({ dest, tree, selector }: AssemblyMount, at: string): number {
+  /** The detached mount of a tree, with its owners mapped. */
+  #treeOf(one: AssemblyMount, at: string): number {
+    const tree = this.#cloneOf(one, at);
+    // Files in memory have the right owners already.
+    const { memory } = this.#args;
+    if (one.tree.type === 'path' && !(memory !== undefined && one.tree.path.startsWith(`${memory}/`))) {
+      this.#mapOwners(tree, one.tree.path);
+    }
+    return tree;
+  }
+
+  #cloneOf({ dest, tree, selector }: AssemblyMount, at: string): number {
     let base: number;
     const { bundle, label } = this.#args;
     if (tree.type === 'path') {
@@ -220,7 +293,7 @@ class Assembler {
       base = openPath(tree.path);
     } else {
       mkdirSync(at);
-      mountTree(tree, at, this.#args.label);
+      this.#mountTree(tree, at, this.#args.label);
       base = openRoot(at);
     }
     this.#hold(base);
@@ -253,18 +326,42 @@ function lateMount({ dest, at, readonly }: { dest: string; at: string; readonly:
   return { destination: dest, type: 'bind', source: at, options };
 }
 
-function mountTree(tree: Exclude<Tree, { type: 'path' }>, at: string, label: string | undefined): void {
+/** A folder that every user may reach, in which a root can be mounted. Only this mount namespace has it. */
+function visibleRoot(bundle: string): string {
+  const at = ['/mnt', '/srv', '/media', '/opt', '/tmp'].find(
+    (path) => existsSync(path) && !bundle.startsWith(`${path}/`),
+  );
+  if (at === undefined)
+    throw fail('unsupported', 'exec', 'this machine has none of /mnt, /srv, /media, /opt and /tmp');
+  mount('tmpfs', at, 'tmpfs', MS_NOSUID | MS_NODEV, 'mode=0711,size=4k');
+  const root = join(at, 'root');
+  mkdirSync(root, 0o755);
+  return root;
+}
+
+function mountTree(
+  tree: Exclude<Tree, { type: 'path' }>,
+  at: string,
+  label: string | undefined,
+  mapped: MappedFolders | undefined,
+): void {
   const context = label === undefined ? [] : [contextOption(label)];
   if (tree.type === 'overlay') {
-    mountOverlay(at, [...tree.options, ...context]);
+    mountOverlay(at, [...tree.options, ...context], mapped);
     return;
   }
-  const options = [tree.options, ...context].filter((option) => option !== '').join(',');
+  const owner = mapped === undefined ? [] : [`uid=${mapped.owner.uid}`, `gid=${mapped.owner.gid}`];
+  const options = [tree.options, ...context, ...owner].filter((option) => option !== '').join(',');
   mount('tmpfs', at, 'tmpfs', MS_NOSUID | MS_NODEV, options);
 }
 
-function holdInMemory(memory: string, files: Assembly['files'], label: string | undefined): void {
-  mkdirSync(memory);
+function holdInMemory(
+  memory: string,
+  files: Assembly['files'],
+  label: string | undefined,
+  remap: OpenRemap | undefined,
+): void {
+  mkdirSync(memory, { recursive: true });
   mount(
     'tmpfs',
     memory,
@@ -276,6 +373,7 @@ function holdInMemory(memory: string, files: Assembly['files'], label: string | 
   for (const { path, data, uid, gid, mode } of files) {
     writeFileSync(path, data, { mode: 0o600 });
     chmodSync(path, mode);
-    if (uid !== 0 || gid !== 0) lchownSync(path, uid, gid);
+    if (remap !== undefined) lchownSync(path, mapped(uid, remap.users), mapped(gid, remap.groups));
+    else if (uid !== 0 || gid !== 0) lchownSync(path, uid, gid);
   }
 }

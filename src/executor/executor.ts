@@ -6,7 +6,7 @@ import { join, resolve } from 'node:path';
 import { setImmediate as nextTick, setTimeout as sleep } from 'node:timers/promises';
 import { canceled, fail, throwIfAborted, toDrydockError } from '../errors/index.ts';
 import { Limiter } from '../flow/index.ts';
-import { foldersIn, openView, specOfMounts, type ViewSpec, withLiveView } from '../fs/index.ts';
+import { openView, specOfMounts, type ViewSpec, withLiveView } from '../fs/index.ts';
 import { checkOwner, closeFd, inUserNamespace } from '../linux/index.ts';
 import { createNetwork, type Network } from '../network/index.ts';
 import type { StepUsage } from '../progress/index.ts';
@@ -25,10 +25,12 @@ import { type Launch, launchCommand } from './launch.ts';
 import { Launcher } from './launcher.ts';
 import { hardLimits, oomScoreFor, pidsFor, rlimitsFor, withUsual } from './limits.ts';
 import { ociSpec, processSpec } from './oci-spec.ts';
+import { forgetVolatile } from './overlay-mount.ts';
 import { Owner } from './owner.ts';
 import { hostFileMounts, hostFiles, placeMount, treeOf } from './place-mounts.ts';
 import type { RuntimeProcess } from './process.ts';
 import { hostsName } from './process-sandbox.ts';
+import { checkMapped, ownerOf, type Remap, StepNamespace } from './remap.ts';
 import { chooseRuntime, type Runtime } from './runtime.ts';
 import { shortageIn } from './shortage.ts';
 import { limitsOfStep, type OperatorLimits } from './step-limits.ts';
@@ -55,6 +57,8 @@ interface ExecutorOptions extends OperatorLimits, ConfinementOptions {
   oomScore?: number;
   /** Gives each step a pid namespace and a /proc of its own; default: yes. */
   processSandbox?: boolean;
+  /** Has steps in a user namespace of their own, with these users of the machine. */
+  remap?: Remap;
 }
 
 const CAP_SYS_RESOURCE = 24;
@@ -70,6 +74,8 @@ interface Host {
   cgroups: CgroupHost;
   owner: Owner;
   launcher: Launcher;
+  /** The user namespace of steps, where they have one of their own. */
+  namespace: StepNamespace | undefined;
   /** The runtime of steps; what it is is found out the first time. */
   runtime(): Promise<Runtime>;
   bounding: bigint;
@@ -108,13 +114,14 @@ export function createExecutor(options: ExecutorOptions): Executor & { runtime()
     close() {
       host?.owner.release();
       host?.launcher.close();
+      host?.namespace?.close();
       host = undefined;
     },
   };
 }
 
 function lookAtHost(options: ExecutorOptions): Host {
-  const { stateDir, runDir, pids, oomScore, processSandbox } = options;
+  const { stateDir, runDir, pids, oomScore, processSandbox, remap } = options;
   const cgroups = detectCgroups();
   const bounding = ownBoundingSet();
   // The kernel asks for this capability outside of user namespaces.
@@ -126,10 +133,11 @@ function lookAtHost(options: ExecutorOptions): Host {
   return {
     cgroups,
     owner,
-    launcher: new Launcher(processSandbox === false),
+    launcher: new Launcher(processSandbox === false, remap && ownerOf(remap)),
+    namespace: remap && new StepNamespace(remap),
     runtime: () =>
       (runtime ??= chooseRuntime({
-        named: options.runtime ?? (inUserNamespace() ? 'runc' : undefined),
+        named: options.runtime ?? (inUserNamespace() || remap !== undefined ? 'runc' : undefined),
         stateDir,
         cgroups,
         attempt: (candidate) => tryRuntime(candidate, tryHost),
@@ -209,7 +217,11 @@ async function runStep(
     const state = hasSecrets ? memory : bundle;
     const capabilities = capabilitiesFor(spec.security, host.bounding);
     const confinement = host.confine({ security: spec.security, capabilities });
+    // An insecure step is the machine's root, as it asked to be.
+    const remap = spec.security === 'insecure' ? undefined : await host.namespace?.open();
+    if (remap !== undefined) checkMapped(remap, user);
     const assembly: Assembly = {
+      remap,
       bundle,
       label: confinement.labels?.mount,
       hidden: runtime.hidden,
@@ -234,8 +246,12 @@ async function runStep(
           devices: devicesOf(spec, edits?.devices),
           deviceRules: edits?.rules ?? [],
           terminal: io.terminal === true,
-          hostSys: hostPids || (inUserNamespace() && network.kind === 'host'),
+          hostSys:
+            hostPids ||
+            (inUserNamespace() && network.kind === 'host') ||
+            (remap !== undefined && network.kind !== 'none'),
           hostPids,
+          remap,
           emptyNetwork: network.kind === 'none',
         }),
       },
@@ -280,7 +296,7 @@ async function runStep(
         signal.removeEventListener('abort', running.kill);
       }
     } finally {
-      forgetVolatile(spec);
+      forgetVolatile(spec.root.mounts[0]?.options ?? []);
       const layer = rootSpec.kind === 'layers' && !spec.root.readonly ? rootSpec.dirs[0] : undefined;
       if (layer !== undefined)
         await inTurns(removeStubs(layer, stubs, rootSpec.kind === 'layers' && rootSpec.dirs.length > 1));
@@ -374,13 +390,4 @@ function controlOf(
     }
   };
   return { signal: init.signal, resize: init.resize, exec: runIn };
-}
-
-/** Removes the mark that a volatile overlay leaves, which forbids to mount the snapshot again. */
-function forgetVolatile(spec: ExecSpec): void {
-  for (const option of spec.root.mounts[0]?.options ?? []) {
-    const found = foldersIn(option);
-    if (found?.name !== 'workdir') continue;
-    rmSync(join(found.folders[0] as string, 'work', 'incompat'), { recursive: true, force: true });
-  }
 }

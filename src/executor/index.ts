@@ -2,5 +2,6 @@
 export { createExecutor } from './executor.ts';
 export { sampleMachine } from './machine-usage.ts';
 export { type Check, probeExecutor } from './probe.ts';
+export { type Remap, rangesOf } from './remap.ts';
 export { type Shortage, shortageHint, shortageText } from './shortage.ts';
 export type { ExecControl, ExecEnd, ExecMount, ExecSpec, Executor } from './types.ts';

@@ -1,6 +1,6 @@
 /** Processes that wait to become the runtimes of containers, so that the next container need not wait for its own. */
 import type { ChildProcess } from 'node:child_process';
-import { closeSync, writeSync } from 'node:fs';
+import { closeSync, fchownSync, writeSync } from 'node:fs';
 import { errnoCode, fail } from '../errors/index.ts';
 import { shellLine, waitingCommand } from './launch.ts';
 import { processOf, type RuntimeProcess, spawnOn } from './process.ts';
@@ -9,6 +9,11 @@ import type { ExecIo } from './types.ts';
 
 /** How long a process waits after the last step has ended, in ms. */
 const patience = 300;
+
+interface Owner {
+  uid: number;
+  gid: number;
+}
 
 interface Waiting {
   child: ChildProcess;
@@ -23,13 +28,18 @@ interface Waiting {
  */
 export class Launcher {
   readonly #hostPids: boolean;
+  readonly #owner: Owner | undefined;
   #spare: Waiting | undefined;
   #running = 0;
   #timer: NodeJS.Timeout | undefined;
 
-  /** With `hostPids` steps have no pid namespace of their own. */
-  constructor(hostPids = false) {
+  /**
+   * With `hostPids` steps have no pid namespace of their own. `owner`: the user and group of this machine who are root in
+   * steps, and may therefore open /dev/stdout anew.
+   */
+  constructor(hostPids = false, owner?: Owner) {
     this.#hostPids = hostPids;
+    this.#owner = owner;
   }
 
   /**
@@ -43,7 +53,7 @@ export class Launcher {
     const isTold = spare !== undefined && tell(spare, line);
     // One that was killed while it waited is no matter of the step's.
     if (!isTold) spare?.stdio.drop();
-    const waiting = isTold ? spare : waitFor(io, this.#hostPids);
+    const waiting = isTold ? spare : waitFor(io, this.#hostPids, this.#owner);
     if (!isTold) tell(waiting, line);
     const running = processOf(waiting.child, waiting.stdio, io, this.#hostPids ? { bundle: cwd } : undefined);
     clearTimeout(this.#timer);
@@ -61,7 +71,7 @@ export class Launcher {
   prepare(): void {
     if (this.#running === 0 || this.#isThere) return;
     this.close();
-    this.#spare = waitFor({}, this.#hostPids);
+    this.#spare = waitFor({}, this.#hostPids, this.#owner);
     this.#spare.child.unref();
     // What is wrong with it is found when it is to be used.
     this.#spare.child.on('error', () => {});
@@ -93,8 +103,11 @@ export class Launcher {
 function waitFor(
   { stdin, terminal: isTerminal }: Pick<ExecIo, 'stdin' | 'terminal'>,
   hostPids: boolean,
+  owner: Owner | undefined,
 ): Waiting {
   const stdio = isTerminal ? terminal() : pipes(stdin !== undefined);
+  if (owner !== undefined)
+    for (const fd of stdio.child) if (fd !== 'ignore') fchownSync(fd, owner.uid, owner.gid);
   const { child, channel } = spawnOn(stdio, waitingCommand(hostPids), { cwd: '/', hasChannel: true });
   return { child, channel: channel as number, stdio };
 }

@@ -9,6 +9,7 @@ import type { Confinement } from './confinement.ts';
 import { type DeviceRule, deviceHooks, withDeviceEnv } from './device-edits.ts';
 import type { OciDevice } from './devices.ts';
 import type { Rlimit } from './limits.ts';
+import type { Remap } from './remap.ts';
 import type { ExecSpec } from './types.ts';
 import type { ProcessUser } from './users.ts';
 
@@ -47,6 +48,8 @@ interface SpecInput {
   hostSys: boolean;
   /** Leaves the container among this machine's processes, with the machine's /proc. */
   hostPids: boolean;
+  /** The user namespace of the container; undefined: this process's own. */
+  remap?: Remap;
   /** Has the runtime make a network namespace, in which there is nothing but a loopback. */
   emptyNetwork: boolean;
 }
@@ -117,10 +120,13 @@ const readonly = ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/proc/sysr
 const defaultShm = 64 << 20;
 
 /** The runtime's configuration, with the system's own mounts. */
-export function ociSpec(input: SpecInput): { mounts: OciMount[] } & Record<string, unknown> {
+export function ociSpec(
+  input: SpecInput,
+): { mounts: OciMount[]; root: { path: string; readonly: boolean } } & Record<string, unknown> {
   const { spec, cgroup } = input;
   const insecure = spec.security === 'insecure';
   const namespaces = [...(input.hostPids ? [] : ['pid']), 'ipc', 'uts', 'mount'];
+  if (input.remap !== undefined) namespaces.push('user');
   // What is mounted of the machine's /proc stays as it is.
   const guarded = (paths: string[]) =>
     input.hostPids ? paths.filter((path) => !path.startsWith('/proc/')) : paths;
@@ -138,6 +144,10 @@ export function ociSpec(input: SpecInput): { mounts: OciMount[] } & Record<strin
     mounts: systemMounts(spec, input),
     linux: {
       namespaces: namespaces.map((type) => ({ type })),
+      ...(input.remap && {
+        uidMappings: [{ containerID: 0, hostID: input.remap.users.start, size: input.remap.users.count }],
+        gidMappings: [{ containerID: 0, hostID: input.remap.groups.start, size: input.remap.groups.count }],
+      }),
       resources: {
         devices: [{ allow: insecure, access: 'rwm' }, ...input.deviceRules],
         ...input.resources,

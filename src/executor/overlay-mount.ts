@@ -1,8 +1,9 @@
 /** Mounts overlays, of deep stacks too. */
-import { dirname } from 'node:path';
+import { rmSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { fail } from '../errors/index.ts';
 import { folderOption, foldersIn } from '../fs/index.ts';
-import { changeFolder, closeFd, mount, openPath } from '../linux/index.ts';
+import { asFileOwner, changeFolder, closeFd, mount, openPath } from '../linux/index.ts';
 
 /** The most bytes of options that mount(2) takes: one page, with a NUL at its end. */
 const optionBytes = 4095;
@@ -11,16 +12,26 @@ const mostLower = 500;
 /** The option against a sync of the whole disk when the step ends. Kernels before 5.10 do not know it. */
 const volatile = 'volatile';
 
+/** Folders with mapped owners, of which an overlay is made. */
+export interface MappedFolders {
+  /** The folder that is to be taken in the place of a folder of layers. */
+  folder(path: string): string;
+  /** Who has root's number in them. */
+  owner: { uid: number; gid: number };
+}
+
 /**
  * Mounts an overlay at a folder. The paths of a deep stack's folders are too long for one mount(2). Its folders are
  * then named relative to the folder that all of them are in, and the thread's working folder is that one for the time.
- * Throws `unsupported` when there are still too many, and Node-style errors.
+ * With `mapped` they are always. Throws `unsupported`
+ * when there are still too many, and Node-style errors.
  */
-export function mountOverlay(target: string, options: readonly string[]): void {
+export function mountOverlay(target: string, options: readonly string[], mapped?: MappedFolders): void {
   const writable = options.some((option) => option.startsWith('upperdir='));
   const fits = (all: readonly string[]) =>
     Buffer.byteLength([...all, ...(writable ? [volatile] : [])].join(',')) <= optionBytes;
-  const { folder, words } = fits(options) ? { folder: undefined, words: options } : relative(options);
+  const { folder, words } =
+    fits(options) && mapped === undefined ? { folder: undefined, words: options } : relative(options);
   const lower = options.flatMap((option) => {
     const found = foldersIn(option);
     return found?.name === 'lowerdir' ? found.folders : [];
@@ -33,9 +44,12 @@ export function mountOverlay(target: string, options: readonly string[]): void {
   }
   const before = folder === undefined ? undefined : openPath('.');
   try {
-    if (folder !== undefined) changeFolder(folder);
+    if (folder !== undefined) changeFolder(mapped?.folder(folder) ?? folder);
     const tries = writable ? [[...words, volatile], words] : [words];
-    mountFirst(target, tries);
+    const all = () => mountFirst(target, tries);
+    if (mapped === undefined) all();
+    // Who mounts it makes files in it, and must be a user of the mapped folders.
+    else asFileOwner(mapped.owner, all);
   } finally {
     if (before !== undefined) {
       changeFolder(before);
@@ -74,4 +88,13 @@ function relative(options: readonly string[]): { folder: string | undefined; wor
     return folderOption(found.name, below);
   });
   return { folder, words };
+}
+
+/** Removes the mark that a volatile overlay leaves, which forbids to mount the snapshot again. */
+export function forgetVolatile(options: readonly string[]): void {
+  for (const option of options) {
+    const found = foldersIn(option);
+    if (found?.name !== 'workdir') continue;
+    rmSync(join(found.folders[0] as string, 'work', 'incompat'), { recursive: true, force: true });
+  }
 }

@@ -1,6 +1,8 @@
 /** System calls, names as bytes, files of trees, owners, user namespaces. */
+
 export { checkOwner, fchownSync, lchownSync } from './chown.ts';
 export { sendDatagram } from './datagram.ts';
+export { asFileOwner } from './file-owner.ts';
 export {
   chmodSync,
   copyFileSync,
@@ -70,6 +72,7 @@ export {
   MOUNT_ATTR_NOEXEC,
   MOUNT_ATTR_NOSUID,
   MOUNT_ATTR_RDONLY,
+  mapMount,
   restrictMount,
 } from './mounts.ts';
 export { bytesOf, compareNames, nameLength, nameOf, nameOfEscaped, rawName } from './names.ts';

@@ -24,6 +24,7 @@ import {
   openEngine,
   runBuild,
   type StoreOptions,
+  usernsRemapFromEnv,
 } from '../engine/index.ts';
 import { fail } from '../errors/index.ts';
 import { type ContextSource, dockerfileAt } from '../frontend/index.ts';
@@ -280,6 +281,7 @@ async function run(
       insecureRegistries: options.insecureRegistries,
       explain: explainFromEnv(process.env),
       noProcessSandbox: noProcessSandboxFromEnv(process.env),
+      usernsRemap: usernsRemapFromEnv(process.env),
       network: networkFromEnv(process.env),
     }));
   try {

@@ -3,14 +3,13 @@
  * the images are those that root makes, bit for bit.
  */
 import { execFileSync } from 'node:child_process';
-import { existsSync, lstatSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, lstatSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { busyboxRoot } from '../kit/busybox.ts';
 import { Cli } from '../kit/cli.ts';
+import { everyMark, everyMarkTar } from '../kit/every-mark.ts';
 import { OrdinaryUser } from '../kit/ordinary-user.ts';
 
 let user: OrdinaryUser;
@@ -20,57 +19,12 @@ let rootfs: Buffer;
 beforeAll(() => {
   user = new OrdinaryUser();
   cli = new Cli();
-  rootfs = rootTar();
+  rootfs = everyMarkTar();
 });
 afterAll(() => {
   cli?.close();
   user?.close();
 });
-
-/** A root filesystem with everything that an ordinary user can usually not make. */
-function rootTar(): Buffer {
-  const dir = mkdtempSync(join(tmpdir(), 'drydock-rootfs-'));
-  try {
-    busyboxRoot(dir);
-    const sh = (script: string) => execFileSync('sh', ['-ec', script], { cwd: dir });
-    mkdirSync(join(dir, 'dev'));
-    sh(
-      'mknod -m 620 dev/console c 5 1; mknod -m 660 dev/loop0 b 7 0; chown 0:6 dev/loop0; mkfifo -m 600 dev/pipe',
-    );
-    sh('cp bin/busybox bin/capable; setcap cap_net_raw+ep bin/capable; ln bin/capable bin/also-capable');
-    sh(
-      'echo x >nobody; chown 65534:65534 nobody; chmod 4711 nobody; mkdir -m 1777 sticky; chown 1000:10 sticky',
-    );
-    sh(
-      'mkdir -p old/a old/b; echo 1 >old/a/1; echo 2 >old/b/2; echo 3 >old/3; setfattr -n user.mark -v here old/3',
-    );
-    return execFileSync('tar', ['--xattrs', '--xattrs-include=*', '--sort=name', '-c', '.'], {
-      cwd: dir,
-      maxBuffer: 1 << 26,
-    });
-  } finally {
-    rmSync(dir, { recursive: true });
-  }
-}
-
-/** Steps after which every mark that a layer can have is in some layer. */
-const dockerfile = `FROM scratch AS base
-ADD root.tar /
-ENV PATH=/bin
-FROM base AS worked
-RUN rm -rf /old/a && mkdir /old/a && echo new >/old/a/new && mv /old/b /old/c && rm /old/3
-RUN chown -R ann:ann /old/c && chown 65534:12345 /old && chmod 2750 /old && ln /nobody /somebody && ln -s nobody /link
-RUN id >/id; echo $(cat /proc/self/uid_map | wc -l) lines >/dev/null; touch /tmp/x && rm /tmp/x
-FROM base
-COPY --from=worked --chown=ann /old /mine
-COPY --from=base /dev/console /dev/loop0 /devices/
-COPY --link --chmod=640 --chown=7:8 file /linked/
-USER ann
-WORKDIR /home/ann
-RUN echo $(id) >mine && chmod 600 mine
-USER root
-RUN rm /devices/console && rmdir /sticky && mkdir /sticky
-`;
 
 const flags = ['--provenance=false', '--build-arg', 'SOURCE_DATE_EPOCH=1700000000', '--progress=plain'];
 
@@ -81,7 +35,7 @@ const digestIn = (file: string) =>
 describe('an image', () => {
   for (const snapshotter of ['overlayfs', 'native']) {
     test(`is the same as root's, bit for bit (${snapshotter})`, async () => {
-      const files = { Dockerfile: dockerfile, 'root.tar': rootfs, file: 'f' };
+      const files = { Dockerfile: everyMark, 'root.tar': rootfs, file: 'f' };
       const build = (dir: string) => [
         ...['--snapshotter', snapshotter, 'build', ...flags, '--metadata-file', join(dir, 'metadata')],
         ...['-o', 'type=image,name=same,rewrite-timestamp=true', dir],

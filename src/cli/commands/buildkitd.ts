@@ -16,6 +16,7 @@ import {
   noProcessSandboxFromEnv,
   stepLimitsFromEnv,
   stepRightsFromEnv,
+  usernsRemapFromEnv,
 } from '../../engine/index.ts';
 import { fail } from '../../errors/index.ts';
 import { configFolder } from '../../linux/index.ts';
@@ -217,6 +218,7 @@ export default command({
       ...stepLimitsFromEnv(ctx.env),
       explain: explainFromEnv(ctx.env),
       noProcessSandbox: settings.noProcessSandbox ?? noProcessSandboxFromEnv(ctx.env),
+      usernsRemap: usernsRemapFromEnv(ctx.env),
       network: withDefaultCni({ ...networkFromEnv(ctx.env), ...settings.network }),
       insecureRegistries: [...(settings.insecureRegistries ?? []), ...ctx.insecureRegistries],
       writeLog,
