@@ -4,14 +4,15 @@
  */
 import { mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
+import { errnoCode } from '../errors/index.ts';
 import { readText } from './failure.ts';
 
 /** The group for this process itself: a group with others below it may have no processes. */
 const own = 'drydock-main';
 
 /**
- * The path, in a v2 tree, of the group in which this process may make others. It must have no other processes, for those
- * would have to be moved. This process is moved to a group of its own there, and the controllers are passed on. Undefined
+ * The path, in a v2 tree, of the group in which this process may make others. It must have no processes but
+ * this one and those below it, for all must be moved: to a group of their own there. The controllers are passed on. Undefined
  * when there is no such group.
  *
  *     delegatedGroup('/sys/fs/cgroup') // '/user.slice/user-1000.slice/user@1000.service/app.slice/drydock.service'
@@ -23,10 +24,11 @@ export function delegatedGroup(tree: string, membership = readText('/proc/self/c
   const dir = join(tree, group);
   try {
     if (group === path) {
-      if (readFileSync(join(dir, 'cgroup.procs'), 'utf8').trim() !== String(process.pid)) return undefined;
+      if (!processesIn(dir).every(isOurs)) return undefined;
       mkdirSync(join(dir, own), { recursive: true });
-      moveTo(join(dir, own), dir);
-    } else probe(dir);
+      moveAll(dir, join(dir, own));
+    }
+    probe(dir);
   } catch {
     return undefined;
   }
@@ -40,15 +42,35 @@ export function delegatedGroup(tree: string, membership = readText('/proc/self/c
   return group;
 }
 
-/** Moves this process, or leaves nothing behind. */
-function moveTo(group: string, from: string): void {
+function processesIn(group: string): number[] {
+  return readFileSync(join(group, 'cgroup.procs'), 'utf8').split('\n').filter(Boolean).map(Number);
+}
+
+/** Whether a process is this one or below it. */
+function isOurs(pid: number): boolean {
+  for (let at = pid; at > 1; at = Number(/^PPid:\s*(\d+)/m.exec(readText(`/proc/${at}/status`))?.[1] ?? 0)) {
+    if (at === process.pid) return true;
+  }
+  return false;
+}
+
+/** Moves this process, whose new children are then there too, and those that it has; or leaves nothing behind. */
+function moveAll(from: string, to: string): void {
+  const move = (pid: number) => writeFileSync(join(to, 'cgroup.procs'), String(pid));
   try {
-    writeFileSync(join(group, 'cgroup.procs'), String(process.pid));
+    move(process.pid);
   } catch (err) {
-    rmdirSync(group);
+    rmdirSync(to);
     throw err;
   }
-  probe(from);
+  for (const pid of processesIn(from)) {
+    try {
+      move(pid);
+    } catch (err) {
+      // It has ended meanwhile.
+      if (errnoCode(err) !== 'ESRCH') throw err;
+    }
+  }
 }
 
 /** Throws where no group can be made. */
