@@ -304,7 +304,8 @@ async function runStep(
     if (signal.aborted) throw canceled(signal.reason);
     const shortage = cgroup === undefined ? undefined : shortageIn(cgroups, cgroup);
     if (exitCode !== 0) {
-      if (shortage === undefined && neverStarted(bundle)) throw noContainer(runtime.command, exitCode);
+      if (shortage === undefined && neverStarted(bundle))
+        throw noContainer(runtime.command, exitCode, limits.applied);
       exitCode = failureOf(bundle, exitCode, { asked: limits.applied, shortage });
     }
     clearing = clear();

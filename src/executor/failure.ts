@@ -39,12 +39,7 @@ export function failureOf(bundle: string, exitCode: number, failed: Failed): num
   if (missing.some((pattern) => pattern.test(said))) return 127;
   if (unusable.some((pattern) => pattern.test(said))) return 126;
   const tooLow = tooLowLimit(said, failed);
-  if (tooLow !== undefined) {
-    throw fail('invalid', 'exec', `${tooLow} is too low for a container to start`, {
-      cause: new Error(error),
-      hint: 'Raise it: the runtime that starts the process is within it, too.',
-    });
-  }
+  if (tooLow !== undefined) throw tooLowError(tooLow, new Error(error));
   throw fail('internal', 'exec', `the container's runtime: ${error}`, {
     hint: '`drydock doctor` says what this machine lacks.',
   });
@@ -65,8 +60,10 @@ export function isProcGuarded(mountinfo = readText('/proc/self/mountinfo')): boo
 export const withoutProcHint =
   'Start the container with --security-opt systempaths=unconfined; or leave steps among its processes: DRYDOCK_NO_PROCESS_SANDBOX=1, or --oci-worker-no-process-sandbox of buildkitd.';
 
-/** The error of a runtime that has neither started a process nor said why. */
-export function noContainer(command: string, code: number): DrydockError {
+/** The error of a runtime that has neither started a process nor said why. `asked`: the limits that it was within. */
+export function noContainer(command: string, code: number, asked: Failed['asked']): DrydockError {
+  const small = smallUlimit(asked);
+  if (small !== undefined) return tooLowError(small);
   if (inUserNamespace() && isProcGuarded()) {
     return fail(
       'unsupported',
@@ -90,7 +87,27 @@ function tooLowLimit(said: string, { asked, shortage }: Failed): string | undefi
   }
   const names = limitsOf.find(([pattern]) => pattern.test(said))?.[1] ?? [];
   const limit = asked.ulimits.find(({ name }) => names.includes(name));
-  return limit && `the ulimit ${limit.name}=${limit.soft}:${limit.hard}`;
+  return limit === undefined ? smallUlimit(asked) : ulimitText(limit);
+}
+
+/** A ulimit with which no runtime gets far, whatever it says then. */
+function smallUlimit({ ulimits }: Failed['asked']): string | undefined {
+  const small = ulimits.find(({ name, soft }) => soft >= 0 && soft < (needs[name] ?? 0));
+  return small && ulimitText(small);
+}
+
+/** About what runtimes need: files that are open at once, bytes of a file that they write. */
+const needs: Partial<Record<string, number>> = { nofile: 32, fsize: 64 << 10 };
+
+function ulimitText({ name, soft, hard }: ExecSpec['ulimits'][number]): string {
+  return `the ulimit ${name}=${soft}:${hard}`;
+}
+
+function tooLowError(limit: string, cause?: Error): DrydockError {
+  return fail('invalid', 'exec', `${limit} is too low for a container to start`, {
+    cause,
+    hint: 'Raise it: the runtime that starts the process is within it, too.',
+  });
 }
 
 /** What the runtime says when a ulimit is too low for it. */
