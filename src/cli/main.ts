@@ -24,6 +24,7 @@ const commands: Record<string, { summary: string; load: () => Promise<{ default:
   explain: { summary: 'Say why steps were not cached', load: () => import('./commands/explain.ts') },
   images: { summary: 'List images', load: () => import('./commands/images.ts') },
   inspect: { summary: "Show an image's details as JSON", load: () => import('./commands/inspect.ts') },
+  lock: { summary: 'Pin the sources of a build in a file', load: () => import('./commands/lock.ts') },
   load: { summary: 'Load images from a tar', load: () => import('./commands/load.ts') },
   policy: { summary: "Check a daemon's policy file", load: () => import('./commands/policy.ts') },
   prune: { summary: 'Remove build cache', load: () => import('./commands/prune.ts') },

@@ -1,4 +1,5 @@
 import { attestationsAsked } from '../attest/index.ts';
+import { sourceRewrite } from '../llb/index.ts';
 import { formatPlatform } from '../oci/index.ts';
 import { inlineByArg } from '../remote-cache/index.ts';
 import { epochSeconds } from '../words/index.ts';
@@ -28,6 +29,8 @@ export function dockerfileBuild(options: BuildOptions, hooks?: DockerfileHooks):
     cacheTo: [...(options.cacheTo ?? []), ...inlineByArg(buildArgs)],
     provenance,
     sbom,
+    rewrite: sourceRewrite(options.sourcePolicy === undefined ? [] : [options.sourcePolicy]),
+    locks: options.locks,
     madeNow: classic ? (options.noCache ? 'anew' : 'kept') : undefined,
     allow,
   };

@@ -114,6 +114,7 @@ export async function makeOutputs(
   const { imageId, descriptor, size } = first ?? {};
   const warnings = [...(result.findings ?? [])];
   const predicates = predicatesOf(result, results, stated);
+  const lock = request.locks ? await lockedBy(bridge) : undefined;
   return {
     result,
     imageId,
@@ -125,7 +126,13 @@ export async function makeOutputs(
     stored,
     warnings,
     predicates,
+    lock,
   };
+}
+
+async function lockedBy({ engine, job }: Bridge): Promise<Built['lock']> {
+  const { lockOf } = await import('./lock.ts');
+  return lockOf(await engine.solver.sources(job));
 }
 
 type Stated = Awaited<ReturnType<typeof import('./provenance.ts').provenances>>;

@@ -4,12 +4,14 @@ import type { MadeNow, OutputSink, StoredOutput } from '../exporter/index.ts';
 import type { DockerfileRequest, LintWarning } from '../frontend/index.ts';
 import type { SourceRewrite } from '../llb/index.ts';
 import type { Descriptor, Digest } from '../oci/index.ts';
+import type { Policy } from '../pb/moby/buildkit/v1/sourcepolicy/policy_pb.js';
 import type { WorkerRecord } from '../pb/moby/buildkit/v1/types/worker_pb.js';
 import type { CacheSpec } from '../remote-cache/index.ts';
 import type { BuildOrigin } from '../solver/index.ts';
 import type { Bridge } from './bridge/bridge.ts';
 import type { PolicyCheck } from './bridge/source-judge.ts';
 import type { BridgeRequest, BridgeResult, Frontend, NamedFrontends } from './bridge/types.ts';
+import type { Lock } from './lock.ts';
 
 /**
  * One output of a build: its kind, its attributes, and its destination.
@@ -74,6 +76,8 @@ export interface BuildRequest {
   provenance?: ProvenanceOptions;
   /** Asks for a bill of materials of each result; default: none. */
   sbom?: SbomOptions;
+  /** Asks for the lock of the build's sources (`Built.lock`). */
+  locks?: boolean;
   /** Asks for predicates of all results for the record of the build (`Built.predicates`). */
   recorded?: boolean;
   /** Dates an image whose build changed only the config; see `ExportRequest.madeNow`. */
@@ -99,6 +103,10 @@ export interface BuildOptions extends DockerfileRequest {
   provenance?: ProvenanceOptions | false;
   /** Asks for a bill of materials of each result; default: as the build argument BUILDKIT_ATTEST_SBOM says. */
   sbom?: SbomOptions | false;
+  /** Puts one source in the place of another, or denies it. */
+  sourcePolicy?: Policy;
+  /** Asks for the lock of the build's sources. */
+  locks?: boolean;
   /** Runs the build checks and nothing else. */
   check: boolean;
   /** The entitlements that are granted: `network.host`, `security.insecure`, `device`, `device=NAME[,alias=NAME]`. */
@@ -125,6 +133,8 @@ export interface BuildResult {
 
 /** The result of `runBuild`. */
 export interface Built extends BuildResult {
+  /** The lock of the build's sources, where the request asks for it. */
+  lock?: Lock;
   stored: readonly StoredOutput[];
   result: BridgeResult;
   /** The provenances of the results, by the results' names; '' for a result that is no list. */

@@ -61,6 +61,7 @@ export {
   SecurityMode,
   toBinary,
 } from './pb.ts';
+export { parseSourcePolicy } from './policy-file.ts';
 export { scan } from './scan.ts';
 export { canonicalSource, type SourceRewrite, sourceRewrite, sourceRewriteInTurns } from './source-policy.ts';
 export { checkUlimit, parseUlimit, type Ulimit, ulimitsOf } from './ulimits.ts';

@@ -29,7 +29,15 @@ import {
 import { fail } from '../errors/index.ts';
 import { type ContextSource, dockerfileAt } from '../frontend/index.ts';
 import { rawName } from '../linux/index.ts';
-import { limitSteps, marshal, parseNetwork, type State, type StepLimits } from '../llb/index.ts';
+import {
+  limitSteps,
+  marshal,
+  parseNetwork,
+  parseSourcePolicy,
+  type State,
+  type StepLimits,
+  sourceRewrite,
+} from '../llb/index.ts';
 import { networkFromEnv } from '../network/index.ts';
 import {
   type CredentialSource,
@@ -77,6 +85,8 @@ export interface CommonOptions {
   provenance?: boolean | Partial<ProvenanceOptions>;
   /** Adds a bill of materials to the outputs; `true` has the defaults (the built-in scanner, SPDX). */
   sbom?: boolean | Partial<SbomOptions>;
+  /** Pins, replaces or denies sources: the contents of a file that `drydock lock` wrote, or another source policy. */
+  sourcePolicy?: object;
   /** The entitlements that are granted: `network.host`, `security.insecure`, `device`, `device=NAME[,alias=NAME]`. */
   allow?: string[];
   /** The limits of each step on the machine's resources, where its cgroups allow them. */
@@ -186,6 +196,7 @@ export async function build(options: DockerfileOptions): Promise<BuildResult> {
     limits: options.limits,
     provenance: provenanceOf(options),
     sbom: sbomOf(options),
+    sourcePolicy: policyOf(options),
   };
   return run(
     ({ from, to }) => dockerfileBuild({ ...asked, cacheFrom: from, cacheTo: to }),
@@ -220,6 +231,7 @@ export async function buildState(state: State, options: StateOptions = {}): Prom
       allow: options.allow ?? [],
       provenance: provenanceOf(options) || undefined,
       sbom: sbomOf(options) || undefined,
+      rewrite: rewriteOf(options),
     }),
     options,
     {},
@@ -230,6 +242,16 @@ export async function buildState(state: State, options: StateOptions = {}): Prom
 function provenanceOf({ provenance }: CommonOptions): ProvenanceOptions | false | undefined {
   if (provenance === undefined || provenance === false) return provenance;
   return parseProvenance(provenance === true ? '' : formatProvenance(provenance));
+}
+
+/** Checks a source policy. Throws `invalid`. */
+function policyOf({ sourcePolicy }: CommonOptions) {
+  return sourcePolicy && parseSourcePolicy(JSON.stringify(sourcePolicy), 'sourcePolicy');
+}
+
+function rewriteOf(options: CommonOptions) {
+  const policy = policyOf(options);
+  return policy && sourceRewrite([policy]);
 }
 
 /** Checks the parameters of a bill of materials. Throws `invalid` for impossible values. */

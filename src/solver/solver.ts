@@ -132,9 +132,12 @@ export class Solver {
   /** The sources that a build has used so far, those of graphs nested in its steps among them. */
   async sources(job: Job): Promise<SourceInUse[]> {
     const found = await this.#sourceMaps(job);
-    return found.flatMap(({ vertex, map: { used, layers = [] } }) =>
-      used === undefined ? [] : [{ vertex: vertex.digest, used, layers }],
-    );
+    return found.flatMap(({ vertex, map: { used, layers = [] } }) => {
+      const { op } = vertex.op;
+      return used === undefined || op.case !== 'source'
+        ? []
+        : [{ vertex: vertex.digest, source: op.value, used, layers }];
+    });
   }
 
   /** What the sources are that a build holds. One that is still being looked up is not part of what is there. */

@@ -3,6 +3,7 @@
 import type { ContentSelector } from '../fs/index.ts';
 import type { Edge, Vertex } from '../llb/index.ts';
 import type { Descriptor, Digest, Platform } from '../oci/index.ts';
+import type { SourceOp } from '../pb/solver/pb/ops_pb.js';
 import type { VertexProgress } from '../progress/index.ts';
 import type { Session } from '../session/index.ts';
 import type { Ref } from '../store/index.ts';
@@ -45,8 +46,9 @@ export type UsedSource =
 
 /** A source of a build, and the layers of an image. */
 export interface SourceInUse {
-  /** Its vertex. */
+  /** Its vertex, and the op as it was solved. */
   vertex: Digest;
+  source: SourceOp;
   used: UsedSource;
   layers: readonly ImageLayer[];
 }

@@ -80,6 +80,11 @@ export const buildFlags = {
   quiet: { type: 'bool', short: 'q', help: "Print nothing but the image's ID" },
   secret: { type: 'list', value: 'SPEC', help: 'id=NAME[,src=FILE|,env=VAR] for RUN --mount=type=secret' },
   'shm-size': { type: 'string', value: 'SIZE', help: 'Size of /dev/shm in RUN steps' },
+  'source-policy': {
+    type: 'string',
+    value: 'FILE',
+    help: 'Pin, replace or deny sources: a lock of `drydock lock`, or another source policy',
+  },
   ssh: { type: 'list', value: 'SPEC', help: 'default or ID[=SOCKET|KEY[,KEY]] for RUN --mount=type=ssh' },
   tag: { type: 'list', short: 't', value: 'NAME', help: 'Name of the image' },
   target: { type: 'string', value: 'STAGE', help: 'Stage to build' },

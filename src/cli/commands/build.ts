@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises';
 import {
   type BuildOptions,
   type BuildResult,
@@ -8,7 +9,7 @@ import {
   warningEvent,
 } from '../../engine/index.ts';
 import { fail, nearest, toDrydockError } from '../../errors/index.ts';
-import { parseNetwork, parseUlimit } from '../../llb/index.ts';
+import { parseNetwork, parseSourcePolicy, parseUlimit } from '../../llb/index.ts';
 import { familiarName, normalizeName, parsePlatform } from '../../oci/index.ts';
 import type { ProgressSink } from '../../progress/index.ts';
 import { clientCaches } from '../../remote-cache/index.ts';
@@ -23,7 +24,7 @@ import { refuseFlags } from '../build/refused-flags.ts';
 import { checkReport, warningSummary } from '../build/report.ts';
 import { checkSources } from '../build/sources.ts';
 import { buildArgs, extraHost, keyValues, pullPolicy, resolveHosts, secret, ssh } from '../build/values.ts';
-import { command } from '../command.ts';
+import { type CommandContext, command } from '../command.ts';
 import { splitCsv } from '../csv.ts';
 import type { FlagValues } from '../flags.ts';
 import { writeOutput } from '../output-file.ts';
@@ -40,79 +41,103 @@ export default command({
   flags: buildFlags,
   operands: [1, 1],
   fills: true,
-  async run(flags, [context = '.'], ctx) {
-    refuseFlags(flags);
-    const mode = progressMode(flags);
-    const choice = chooseContext(context, flags.file, process.stdin);
-    const named = namedContexts(flags['build-context']);
-    const { output, load, push, annotation } = flags;
-    const outputs = parseOutputs({ output, load, push, annotation }, ctx.stdout, ctx.signal);
-    await checkFiles(outputs, flags);
-    const caches = await clientCaches(cacheSpecs(flags['cache-from']), cacheSpecs(flags['cache-to']));
-    const options: BuildOptions = {
-      ...(await requestOf(flags, ctx.env)),
-      context: choice.context,
-      dockerfile: choice.dockerfile,
-      dockerfileText: choice.dockerfileText,
-      dockerfileLocal: choice.dockerfileLocal,
-      dockerfileState: choice.dockerfileState,
-      namedContexts: named.contexts,
-      outputs: outputs.map(({ spec }) => spec),
-      cacheFrom: caches.from,
-      cacheTo: caches.to,
-    };
-    if (flags.compress)
-      ctx.stderr.write('WARNING: --compress has no effect: contexts are sent as single files\n');
-    const secrets = flags.secret.map((text) => secret(text, ctx.env));
-    const agents = flags.ssh.map(ssh);
-    checkSources(secrets, agents, ctx.env);
-    const offered = {
-      locals: { ...choice.locals, ...named.locals },
-      uploads: choice.uploads,
-      stores: caches.stores,
-      secrets,
-      ssh: agents,
-      credentials: dockerConfigCredentials(ctx.env),
-    };
-    const remote = await ctx.remote();
-    const engine = remote === undefined ? await ctx.engine() : undefined;
-    const printer = createPrinter(mode, ctx.stderr);
-    const findings: string[] = [];
-    const sink = noting(findings, printer, ctx.explain !== false);
-    const loud = mode !== 'quiet' && mode !== 'rawjson';
-    let result: BuildResult;
-    try {
-      if (remote !== undefined) {
-        const { remoteBuild } = await import('../remote/build.ts');
-        result = await remoteBuild(remote.endpoint, options, offered, sink, ctx.signal);
-      } else result = await localBuild(engine as Engine, options, offered, sink, ctx.signal);
-      for (const output of outputs) await output.finish();
-      await caches.finish(result.metadata);
-    } catch (err) {
-      for (const output of outputs) await output.abandon();
-      printer.close();
-      if (loud) ctx.stderr.write(warningSummary(findings));
-      const error = toDrydockError(err);
-      if (error.code !== 'canceled' && !error.message.startsWith('failed to ')) {
-        error.message = `failed to solve: ${error.message}`;
-      }
-      throw error;
-    }
-    printer.close();
-    if (flags.check) {
-      ctx.stdout.write(checkReport(result.warnings));
-      return result.warnings.length > 0 ? 1 : 0;
-    }
-    await writeResult(flags, options, result);
-    if (mode === 'quiet') {
-      if (result.imageId !== undefined) ctx.stdout.write(`${result.imageId}\n`);
-    } else if (loud) {
-      const found = result.warnings.map((warning) => warningEvent(warning).short);
-      ctx.stderr.write(`${warningSummary(found)}${resultLine(options, result)}`);
-    }
-    return 0;
-  },
+  run: (flags, [context = '.'], ctx) => runBuildCommand(flags, context, ctx),
 });
+
+/** Builds as the flags say. With `lockFile`, a lock of the build's sources is written there. */
+export async function runBuildCommand(
+  flags: Flags,
+  context: string,
+  ctx: CommandContext,
+  lockFile?: string,
+): Promise<number> {
+  refuseFlags(flags);
+  const mode = progressMode(flags);
+  const choice = chooseContext(context, flags.file, process.stdin);
+  const named = namedContexts(flags['build-context']);
+  const { output, load, push, annotation } = flags;
+  const outputs = parseOutputs({ output, load, push, annotation }, ctx.stdout, ctx.signal);
+  await checkFiles(outputs, flags);
+  const caches = await clientCaches(cacheSpecs(flags['cache-from']), cacheSpecs(flags['cache-to']));
+  const options: BuildOptions = {
+    ...(await requestOf(flags, ctx.env)),
+    context: choice.context,
+    dockerfile: choice.dockerfile,
+    dockerfileText: choice.dockerfileText,
+    dockerfileLocal: choice.dockerfileLocal,
+    dockerfileState: choice.dockerfileState,
+    namedContexts: named.contexts,
+    outputs: outputs.map(({ spec }) => spec),
+    cacheFrom: caches.from,
+    cacheTo: caches.to,
+    sourcePolicy: await sourcePolicy(flags['source-policy'], ctx.env),
+    locks: lockFile !== undefined,
+  };
+  if (flags.compress)
+    ctx.stderr.write('WARNING: --compress has no effect: contexts are sent as single files\n');
+  const secrets = flags.secret.map((text) => secret(text, ctx.env));
+  const agents = flags.ssh.map(ssh);
+  checkSources(secrets, agents, ctx.env);
+  const offered = {
+    locals: { ...choice.locals, ...named.locals },
+    uploads: choice.uploads,
+    stores: caches.stores,
+    secrets,
+    ssh: agents,
+    credentials: dockerConfigCredentials(ctx.env),
+  };
+  const remote = await ctx.remote();
+  const engine = remote === undefined ? await ctx.engine() : undefined;
+  const printer = createPrinter(mode, ctx.stderr);
+  const findings: string[] = [];
+  const sink = noting(findings, printer, ctx.explain !== false);
+  const loud = mode !== 'quiet' && mode !== 'rawjson';
+  let result: BuildResult & { lock?: object };
+  try {
+    if (remote !== undefined) {
+      const { remoteBuild } = await import('../remote/build.ts');
+      result = await remoteBuild(remote.endpoint, options, offered, sink, ctx.signal);
+    } else result = await localBuild(engine as Engine, options, offered, sink, ctx.signal);
+    for (const output of outputs) await output.finish();
+    await caches.finish(result.metadata);
+  } catch (err) {
+    for (const output of outputs) await output.abandon();
+    printer.close();
+    if (loud) ctx.stderr.write(warningSummary(findings));
+    const error = toDrydockError(err);
+    if (error.code !== 'canceled' && !error.message.startsWith('failed to ')) {
+      error.message = `failed to solve: ${error.message}`;
+    }
+    throw error;
+  }
+  printer.close();
+  if (flags.check) {
+    ctx.stdout.write(checkReport(result.warnings));
+    return result.warnings.length > 0 ? 1 : 0;
+  }
+  if (lockFile !== undefined) await writeOutput(lockFile, `${JSON.stringify(result.lock, null, 2)}\n`);
+  await writeResult(flags, options, result);
+  if (mode === 'quiet') {
+    if (result.imageId !== undefined) ctx.stdout.write(`${result.imageId}\n`);
+  } else if (loud) {
+    const found = result.warnings.map((warning) => warningEvent(warning).short);
+    ctx.stderr.write(`${warningSummary(found)}${resultLine(options, result)}`);
+  }
+  return 0;
+}
+
+/** Reads the source policy that a flag, or buildx's variable, names. Throws `invalid`, and `not-found` for a missing file. */
+async function sourcePolicy(
+  flag: string | undefined,
+  env: NodeJS.ProcessEnv,
+): Promise<BuildOptions['sourcePolicy']> {
+  const file = flag || env.EXPERIMENTAL_BUILDKIT_SOURCE_POLICY || undefined;
+  if (file === undefined) return undefined;
+  const text = await readFile(file, 'utf8').catch((cause) => {
+    throw fail('not-found', 'client', `the source policy ${file} cannot be read`, { cause });
+  });
+  return parseSourcePolicy(text, file);
+}
 
 /** A sink that also notes the findings of the build checks: a build that fails has no result with them. */
 function noting(findings: string[], sink: ProgressSink, explains: boolean): ProgressSink {
@@ -136,7 +161,7 @@ async function localBuild(
   offered: InProcessOptions,
   printer: ProgressSink,
   signal: AbortSignal,
-): Promise<BuildResult> {
+): Promise<BuildResult & { lock?: object }> {
   const session = inProcessSession({ ...offered, runDir: engine.store.runDir });
   try {
     return await runBuild(engine, dockerfileBuild(options), session, printer, signal);

@@ -84,6 +84,7 @@ async function solve(
     FrontendAttrs: { ...attrs, ...attestAttrs(options) },
     FrontendInputs: inputs,
     Entitlements: options.allow,
+    SourcePolicy: options.sourcePolicy,
     Exporters: exportersOf(options),
     Cache: { Imports: cachesOf(options.cacheFrom), Exports: cachesOf(options.cacheTo) },
   };
