@@ -31,7 +31,7 @@ import { hostFileMounts, hostFiles, placeMount, treeOf } from './place-mounts.ts
 import type { RuntimeProcess } from './process.ts';
 import { hostsName } from './process-sandbox.ts';
 import { checkMapped, ownerOf, type Remap, StepNamespace } from './remap.ts';
-import { chooseRuntime, type Runtime } from './runtime.ts';
+import { chooseRuntime, forTerminal, type Runtime } from './runtime.ts';
 import { shortageIn } from './shortage.ts';
 import { limitsOfStep, type OperatorLimits } from './step-limits.ts';
 import { StepRecorder } from './step-usage.ts';
@@ -203,7 +203,8 @@ async function runStep(
     const places = ['/proc', '/dev', '/sys', ...hostFiles, ...placed.map((m) => m.dest)];
     const stubs = await inTurns(planStubs(view, places, spec.removeStubParents === true), signal);
     const network = await acquiring;
-    const runtime = await host.runtime();
+    const chosen = await host.runtime();
+    const runtime = io.terminal === true ? forTerminal(chosen, options.runtime !== undefined) : chosen;
     const mounts = [
       ...hostFileMounts(spec, bundle, network, hostPids ? hostsName(host.owner.name) : undefined),
       ...placed,

@@ -58,10 +58,21 @@ export async function chooseRuntime({
   return why === undefined ? runtime : { ...usual, why };
 }
 
+/**
+ * The runtime of a container with a terminal: runc in the place of a crun that nobody has named. crun (seen with 1.28)
+ * loses what a process writes to its terminal when the process has ended before crun looks for its end the first time.
+ */
+export function forTerminal(chosen: Runtime, isNamed: boolean, path = searchPath): Runtime {
+  return !isNamed && isCrun(chosen.command) && find('runc', path) !== undefined ? usual : chosen;
+}
+
+function isCrun(command: string): boolean {
+  return /(^|\/)crun$/.test(command);
+}
+
 /** On a hybrid host crun refuses a v2 tree that has controllers; it needs none where v1 has the others. */
 function hiddenFor(command: string, { kind, unified }: CgroupHost): string[] {
-  const isCrun = /(^|\/)crun$/.test(command);
-  return isCrun && kind === 'v1' && unified !== undefined ? [unified] : [];
+  return isCrun(command) && kind === 'v1' && unified !== undefined ? [unified] : [];
 }
 
 function find(name: string, path: string): string | undefined {

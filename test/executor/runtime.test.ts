@@ -16,7 +16,7 @@ import { ownBoundingSet } from '../../src/executor/capabilities.ts';
 import { detectCgroups } from '../../src/executor/cgroups.ts';
 import { confinementFor } from '../../src/executor/confinement.ts';
 import { createExecutor } from '../../src/executor/executor.ts';
-import { chooseRuntime } from '../../src/executor/runtime.ts';
+import { chooseRuntime, forTerminal } from '../../src/executor/runtime.ts';
 import { tryRuntime } from '../../src/executor/try-runtime.ts';
 import { Harness } from './harness.ts';
 
@@ -126,4 +126,13 @@ test('a runtime that is named is used untried, and a step says when it is not th
   });
   crun('exec runc "$@"');
   expect(await run(join(dir, 'bin/crun'))).toBe(3);
+});
+
+test('a terminal is runc’s where crun was not named: crun loses the output of quick processes there', () => {
+  const crunThere = { command: '/usr/bin/crun', hidden: ['/sys/fs/cgroup/unified'] };
+  const path = '/usr/local/sbin:/usr/sbin:/usr/bin';
+  expect(forTerminal(crunThere, false, path)).toEqual({ command: 'runc', hidden: [] });
+  expect(forTerminal(crunThere, true, path)).toBe(crunThere);
+  // Without runc there is no choice.
+  expect(forTerminal(crunThere, false, '/nowhere')).toBe(crunThere);
 });
