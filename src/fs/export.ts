@@ -1,9 +1,10 @@
 /** The worker task `fs.export`: writes a tree to a folder of the user's, as the local exporter does. */
 import { canceled } from '../errors/index.ts';
-import { lutimesNs, mkdirSync, readdirSync, realpathSync, rmSync, rootlessUser } from '../linux/index.ts';
+import { lutimesNs, mkdirSync, readdirSync, realpathSync, removeTree, rootlessUser } from '../linux/index.ts';
 import { type Abortable, stopper } from './make.ts';
 import { openView } from './open.ts';
 import { outputError } from './output-error.ts';
+import { inFolder } from './real.ts';
 import { lstatHost } from './stat.ts';
 import type { FsView, ViewSpec } from './view.ts';
 import { type WrittenTree, writeTree } from './write-tree.ts';
@@ -43,16 +44,18 @@ function removeOthers(view: FsView, dest: string, ctx: Abortable): void {
   const pending = ['/'];
   for (let dir = pending.pop(); dir !== undefined; dir = pending.pop()) {
     if (ctx.aborted()) throw canceled();
-    const host = dir === '/' ? dest : `${dest}${dir}`;
     const wanted = new Map(view.readdir(dir).map((entry) => [entry.name, entry]));
     for (const { type, path } of wanted.values()) if (type === 'dir') pending.push(path);
-    const before = lstatHost(host);
-    let removed = false;
-    for (const name of readdirSync(host)) {
-      if (wanted.has(name)) continue;
-      rmSync(`${host}/${name}`, { recursive: true, force: true });
-      removed = true;
-    }
-    if (removed && dir !== '/' && before !== undefined) lutimesNs(host, before.mtimeNs, before.mtimeNs);
+    inFolder(dir === '/' ? dest : `${dest}${dir}`, dir, (at) => {
+      const before = lstatHost(`${at}/.`);
+      let removed = false;
+      for (const name of readdirSync(at)) {
+        if (wanted.has(name)) continue;
+        removeTree(`${at}/${name}`);
+        removed = true;
+      }
+      if (removed && dir !== '/' && before !== undefined)
+        lutimesNs(`${at}/.`, before.mtimeNs, before.mtimeNs);
+    });
   }
 }

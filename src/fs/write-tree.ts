@@ -6,6 +6,7 @@ import {
   linkSync,
   mkdirSync,
   mknod,
+  removeTree,
   renameSync,
   rmSync,
   symlinkSync,
@@ -20,6 +21,8 @@ import {
   partOf,
   setAttributes,
 } from './make.ts';
+import { OpenFolders } from './open-folders.ts';
+import { inFolder } from './real.ts';
 import { walkSelected } from './select.ts';
 import { lstatHost } from './stat.ts';
 import type { FsEntry, FsView } from './view.ts';
@@ -49,12 +52,29 @@ const refused = new Set(['EPERM', 'EACCES', 'ENOTSUP', 'EOPNOTSUPP', 'EINVAL', '
 
 /**
  * Writes a view's files below `dest`, a real folder. Folders are merged. A file or symlink in the way is replaced and
- * never written through: no symlink below `dest` is followed. The old file stays until the new one is whole. A device,
+ * never written through: no symlink below `dest` is followed, also when somebody puts one there meanwhile. The old file stays until the new one is whole. A device,
  * FIFO or socket is not replaced (`invalid`). Hard links within the view stay hard links.
  *
  *     writeTree(view, '/srv/out', { owners: false, lenient: true, root: false }, ctx); // as the user who builds
  */
 export function writeTree(view: FsView, dest: string, options: WriteOptions, ctx: Abortable): WrittenTree {
+  const folders = new OpenFolders(dest);
+  try {
+    return writeInto(folders, dest, view, options, ctx);
+  } catch (err) {
+    throw folders.readable(err);
+  } finally {
+    folders.close();
+  }
+}
+
+function writeInto(
+  folders: OpenFolders,
+  dest: string,
+  view: FsView,
+  options: WriteOptions,
+  ctx: Abortable,
+): WrittenTree {
   const written: WrittenTree = { entries: 0, bytes: 0 };
   const links = new Map<string, string>();
   const setgid: boolean[] = [];
@@ -80,13 +100,15 @@ export function writeTree(view: FsView, dest: string, options: WriteOptions, ctx
   const tick = () => {
     if ((++written.entries & 63) === 0 && ctx.aborted()) throw canceled();
   };
-  const writeFile = (entry: FsEntry, host: string) => {
+  const writeFile = (entry: FsEntry, rel: string) => {
     tick();
+    const name = rel.slice(rel.lastIndexOf('/') + 1);
+    const host = folders.at(name);
     const there = lstatHost(host);
-    if (there !== undefined) checkReplaceable(host, there.mode, entry.type);
+    if (there !== undefined) checkReplaceable(folders.shown(name), there.mode, entry.type);
     const link = entry.nlink > 1 ? `${entry.dev}:${entry.ino}` : undefined;
     const first = link === undefined ? undefined : links.get(link);
-    if (link !== undefined && first === undefined) links.set(link, host);
+    if (link !== undefined && first === undefined) links.set(link, rel);
     const attributes = attributesOf(entry);
     if (entry.type === 'file' && first === undefined) {
       replaceWhole(host, there, (at) => {
@@ -96,9 +118,13 @@ export function writeTree(view: FsView, dest: string, options: WriteOptions, ctx
       });
       return;
     }
-    if (there !== undefined) rmSync(host, { recursive: there.isDirectory(), force: true });
+    if (there !== undefined) removeTree(host);
     if (first !== undefined) {
-      linkSync(first, host);
+      const folder = first.slice(0, Math.max(0, first.lastIndexOf('/')));
+      const path = folder === '' ? '/' : `/${folder}`;
+      inFolder(folder === '' ? dest : `${dest}/${folder}`, path, (at) =>
+        linkSync(`${at}/${first.slice(folder === '' ? 0 : folder.length + 1)}`, host),
+      );
       return;
     }
     if (entry.type === 'symlink') symlinkSync(entry.link ?? '', host);
@@ -112,32 +138,35 @@ export function writeTree(view: FsView, dest: string, options: WriteOptions, ctx
     {
       enter(entry, rel) {
         if (rel === '') {
-          setgid.push(((lstatHost(dest)?.mode ?? 0) & 0o2000) !== 0);
+          setgid.push(((lstatHost(folders.here)?.mode ?? 0) & 0o2000) !== 0);
           return;
         }
         tick();
-        const host = `${dest}/${rel}`;
+        const name = rel.slice(rel.lastIndexOf('/') + 1);
+        const host = folders.at(name);
         const there = lstatHost(host);
         if (there?.isDirectory() !== true) {
           if (there !== undefined) {
-            checkReplaceable(host, there.mode, 'dir');
+            checkReplaceable(folders.shown(name), there.mode, 'dir');
             rmSync(host);
           }
           mkdirSync(host);
         }
+        folders.enter(name);
         // It is writable until it is filled, in case this process is not root.
-        chmodSync(host, entry.mode | 0o700);
-        setgid.push((entry.mode & 0o2000) !== 0 || ((lstatHost(host)?.mode ?? 0) & 0o2000) !== 0);
+        chmodSync(folders.here, entry.mode | 0o700);
+        setgid.push((entry.mode & 0o2000) !== 0 || ((lstatHost(folders.here)?.mode ?? 0) & 0o2000) !== 0);
       },
       file(entry, rel) {
-        if (entry.type !== 'socket') writeFile(entry, `${dest}/${rel}`);
+        if (entry.type !== 'socket') writeFile(entry, rel);
       },
       leave(entry, rel) {
         setgid.pop();
-        if (rel === '' && !options.root) return;
-        const host = rel === '' ? dest : `${dest}/${rel}`;
-        setXattrs(host, entry);
-        setAttributes(host, 'dir', attributesOf(entry));
+        if (rel !== '' || options.root) {
+          setXattrs(folders.here, entry);
+          setAttributes(folders.here, 'dir', attributesOf(entry));
+        }
+        if (rel !== '') folders.leave();
       },
     },
   );
@@ -158,7 +187,7 @@ function replaceWhole(host: string, there: HostStat | undefined, make: (at: stri
   const part = partOf(host);
   try {
     make(part);
-    if (there.isDirectory()) rmSync(host, { recursive: true, force: true });
+    if (there.isDirectory()) removeTree(host);
     renameSync(part, host);
   } catch (err) {
     rmSync(part, { force: true });
