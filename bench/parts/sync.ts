@@ -3,7 +3,7 @@
  * nothing else in these builds than one COPY onto an empty image, and the `local` output.
  */
 import { execFileSync } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
+import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Bench, commandBefore, fresh, progress } from '../bench.ts';
 import { comparison, type Results } from '../kit/compare.ts';
@@ -61,6 +61,9 @@ export async function sync(bench: Bench): Promise<string> {
     starts.push((run) => startDrydock(run, 'local', 'buildkitd', before));
   }
   starts.push((run) => startDrydock(run, 'local', 'buildkitd'));
+  const first = join(bench.folder, 'first');
+  writeSmallFiles(first, 100);
+  writeFileSync(join(first, 'Dockerfile'), 'FROM scratch\nCOPY src /src\n');
   const results: Results = new Map();
   const daemons = new Map<string, Daemon>();
   for (const [t, tree] of trees(bench.folder).entries()) {
@@ -70,15 +73,17 @@ export async function sync(bench: Bench): Promise<string> {
     writeFileSync(join(tree.folder, 'Dockerfile'), `FROM scratch\nCOPY ${tree.source} /${tree.source}\n`);
     for (let run = 0; run < bench.runs; run++) {
       for (const [i, start] of starts.entries()) {
-        // Nothing is removed before the end: ext4 is slow to make files where many were just deleted.
+        // Many files are not removed before the end: ext4 is slow to make files where many were just deleted.
         const folder = join(bench.folder, `run-${t}-${run}-${i}`);
         const undo: (() => void | Promise<void>)[] = [];
         const daemon = await start({ ...bench, folder, atEnd: (each) => void undo.push(each) });
         daemons.set(daemon.name, daemon);
         try {
+          await new Buildctl(daemon, buildctl).build(dockerfile(first));
           await roundTrip(new Buildctl(daemon, buildctl), tree, join(folder, 'out'), results);
         } finally {
           for (const each of undo.reverse()) await each();
+          if (tree.change === undefined) rmSync(folder, { recursive: true });
         }
       }
     }
@@ -87,7 +92,7 @@ export async function sync(bench: Bench): Promise<string> {
   const versions = [...daemons.values()].map(({ version }) => version);
   versions.unshift(execFileSync(buildctl, ['--version'], { encoding: 'utf8' }).trim());
   return [
-    `The same buildctl on each, over a unix socket, each time on a daemon begun anew; medians of ${bench.runs}.`,
+    `The same buildctl on each, over a unix socket, each time on a daemon begun anew that has built once from 100 files; medians of ${bench.runs}.`,
     comparison(results, { ours: names.slice(-1), peers: names.slice(0, -1), servers: true }),
     [...new Set(versions)].map((version) => `- ${version}`).join('\n'),
   ].join('\n\n');
