@@ -115,7 +115,7 @@ test('COPY takes them along, by patterns too, and exports write them', async () 
       await build(tmp.path('matched'), [], [all]);
       // Each match is copied for itself, so that a file's two names become two files.
       const single = (tree: Record<string, string>) =>
-        Object.entries(tree).map(([path, text]) => [path, text.replace(/^\+/, '')]);
+        Object.entries(tree).map(([path, text]) => [path, text.replace(/^\/\+/, '')]);
       expect(single(readByteTree(tmp.path('matched', 'in')))).toEqual(single(wanted));
       exportTree({ spec: layers(tmp.path('all')), dest: tmp.path('out'), remove: true }, ctx);
       expect(readByteTree(tmp.path('out'))).toEqual(wanted);
@@ -205,7 +205,7 @@ test('stores copy, link, measure and remove them', () => {
     expect(Object.keys(readByteTree(tmp.path('linked')))).toEqual(Object.keys(wanted));
     const files = new Set(Object.keys(wanted));
     expect(treeUsage({ dir: src }).inodes).toBe(
-      files.size - (Object.values(wanted).some((text) => text.startsWith('+')) ? 1 : 0),
+      files.size - (Object.values(wanted).some((text) => text.startsWith('/+')) ? 1 : 0),
     );
     removeTrees({ paths: [src, tmp.path('linked')] });
     expect(() => readByteTree(src)).toThrow('ENOENT');

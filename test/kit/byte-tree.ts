@@ -46,7 +46,7 @@ export function makeByteTree(dir: string, names: readonly string[]): void {
   if (last !== undefined) linkSync(at(dir, last), at(dir, `${folder}/${target}`));
 }
 
-/** What is in a folder, by path: `/` for a folder, `-> target`, or a file's bytes; `+` for one with several names. */
+/** What is in a folder, by path: `/` for a folder, `-> target`, or a file's bytes; behind `/+` those of one with several names. */
 export function readByteTree(dir: string, path = ''): Record<string, string> {
   const out: Record<string, string> = {};
   for (const raw of readdirSync(at(dir, path), 'buffer')) {
@@ -55,7 +55,7 @@ export function readByteTree(dir: string, path = ''): Record<string, string> {
     if (stat.isDirectory()) Object.assign(out, { [child]: '/' }, readByteTree(dir, child));
     else if (stat.isSymbolicLink())
       out[child] = `-> ${readlinkSync(at(dir, child), 'buffer').toString('latin1')}`;
-    else out[child] = (stat.nlink > 1 ? '+' : '') + readFileSync(at(dir, child)).toString('latin1');
+    else out[child] = (stat.nlink > 1 ? '/+' : '') + readFileSync(at(dir, child)).toString('latin1');
   }
   return out;
 }
