@@ -9,13 +9,15 @@ import {
   stopper,
   type ViewSpec,
 } from '../fs/index.ts';
-import type { Digest } from '../oci/index.ts';
+import { type Digest, jsonExcess } from '../oci/index.ts';
 import type { TaskContext } from '../workers/index.ts';
 import { withLayerIds } from './layer-ids.ts';
 
 /** The largest file of a statement or a predicate, in bytes. */
 const maxFile = 40 << 20;
 const maxFiles = 1000;
+/** How deep and how large JSON may be: parsed, it takes many times its text. */
+const most = { depth: 500, values: 5_000_000 };
 /** The most bytes of all predicates of a bundle. */
 const maxAll = 256 << 20;
 
@@ -76,8 +78,12 @@ function isObject(value: unknown): value is Record<string, unknown> {
 }
 
 function jsonOf(bytes: Buffer): unknown {
+  const text = bytes.toString('utf8');
+  const excess = jsonExcess(text, most);
+  if (excess !== undefined)
+    throw fail('exhausted', 'export', `its JSON has more ${excess} than any statement needs`);
   try {
-    return JSON.parse(bytes.toString('utf8'));
+    return JSON.parse(text);
   } catch {
     throw fail('invalid', 'export', 'it is no JSON');
   }

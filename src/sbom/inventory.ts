@@ -36,6 +36,12 @@ export interface Inventory {
 /** The most packages that are listed; what has more is no tree of packages. */
 const maxPackages = 500_000;
 const maxProblems = 100;
+/** The largest file, in bytes, that is looked into. */
+const maxFile = 4 * 2 ** 30;
+/** How many times a file's size may be read or unpacked of it, and how many bytes of any file. */
+const [mostTimes, leastBytes] = [20, 64 << 20];
+/** The longest text of a package, in characters. */
+const maxText = 1000;
 /** Folders that hold no packages and no programs: texts about them by the thousand, and what the system mounts. */
 const withoutPackages = new Set([
   ...['/dev', '/proc', '/sys', '/usr/include', '/usr/share/doc', '/usr/share/i18n', '/usr/share/icons'],
@@ -60,14 +66,25 @@ export function inventoryOf(view: FsView, aborted: () => boolean): Inventory {
       const reader = readerOf(entry, beside);
       if (reader === undefined) continue;
       if (aborted()) throw canceled();
+      if (entry.size > maxFile) {
+        problems.push(`${entry.path}: it has more than ${maxFile} bytes`);
+        continue;
+      }
       let told = 0;
+      let left = entry.size * mostTimes + leastBytes;
+      const spend = (bytes: number) => {
+        if (aborted()) throw canceled();
+        left -= bytes;
+        if (left < 0) throw fail('exhausted', 'file', 'it would have to be read over and over');
+      };
       try {
-        for (const found of reader({ view, entry, distro })) {
+        for (const found of reader({ view, entry, distro, spend })) {
           told++;
           add(components, found, entry, distro);
           if (components.size > maxPackages) break;
         }
       } catch (err) {
+        if (aborted()) throw canceled();
         if (problems.length < maxProblems) problems.push(problemOf(entry, err));
       }
       if (components.size > maxPackages) {
@@ -87,10 +104,11 @@ export function inventoryOf(view: FsView, aborted: () => boolean): Inventory {
 
 function add(
   components: Map<string, Component>,
-  found: FoundPackage,
+  told: FoundPackage,
   { path }: FsEntry,
   distro: Distro,
 ): void {
+  const found = clipped(told);
   const purl = purlOf(found, distro);
   const known = components.get(purl);
   if (known !== undefined) {
@@ -99,6 +117,23 @@ function add(
     return;
   }
   components.set(purl, { ...found, purl, files: [path] });
+}
+
+/** Cuts off what no package has: texts are compared with patterns, and stand in every document. */
+function clipped(found: FoundPackage): FoundPackage {
+  const cut = (text: string | undefined) =>
+    text === undefined || text.length <= maxText ? text : text.slice(0, maxText);
+  const { kind, qualifiers = {} } = found;
+  return {
+    kind,
+    name: cut(found.name) ?? '',
+    version: cut(found.version) ?? '',
+    namespace: cut(found.namespace),
+    qualifiers: Object.fromEntries(Object.entries(qualifiers).map(([key, text]) => [key, cut(text)])),
+    license: cut(found.license),
+    supplier: cut(found.supplier),
+    homepage: cut(found.homepage),
+  };
 }
 
 function problemOf({ path }: FsEntry, err: unknown): string {

@@ -1,15 +1,16 @@
 /** Reads files of a view in pieces: line by line, or bytes at an offset. */
 import { readSync } from 'node:fs';
 import { fail } from '../errors/index.ts';
-import { type FsEntry, openEntry } from '../fs/index.ts';
+import { openEntry } from '../fs/index.ts';
 import { closeFd } from '../linux/index.ts';
+import type { Found } from './types.ts';
 
 const chunk = 64 << 10;
 /** The longest line in bytes; what is longer is no line of a package database. */
 const maxLine = 4 << 20;
 
 /** Yields the lines of a text file without their ends. Throws `exhausted` for a line of more than 4 MiB. */
-export function* linesOf(entry: FsEntry): Generator<string, void> {
+export function* linesOf({ entry, spend }: Pick<Found, 'entry' | 'spend'>): Generator<string, void> {
   const fd = openEntry(entry);
   try {
     const buffer = Buffer.allocUnsafe(chunk);
@@ -17,6 +18,7 @@ export function* linesOf(entry: FsEntry): Generator<string, void> {
     for (;;) {
       const n = readSync(fd, buffer, 0, chunk, null);
       if (n === 0) break;
+      spend(n);
       const whole = rest.length === 0 ? buffer.subarray(0, n) : Buffer.concat([rest, buffer.subarray(0, n)]);
       const end = whole.lastIndexOf(10);
       if (end >= 0) yield* whole.toString('utf8', 0, end).split('\n').map(trimEnd);
@@ -44,7 +46,10 @@ export interface OpenFile {
 const maxPart = 64 << 20;
 
 /** Opens a file for the time of a call. */
-export function* withFile<T>(entry: FsEntry, read: (file: OpenFile) => Iterable<T>): Generator<T, void> {
+export function* withFile<T>(
+  { entry, spend }: Pick<Found, 'entry' | 'spend'>,
+  read: (file: OpenFile) => Iterable<T>,
+): Generator<T, void> {
   const fd = openEntry(entry);
   try {
     yield* read({
@@ -54,6 +59,7 @@ export function* withFile<T>(entry: FsEntry, read: (file: OpenFile) => Iterable<
           throw fail('invalid', 'file', 'it ends too early');
         }
         if (length > maxPart) throw fail('exhausted', 'file', `a part has more than ${maxPart} bytes`);
+        spend(length + 64);
         const bytes = Buffer.allocUnsafe(length);
         for (let n = 0; n < length; ) {
           const got = readSync(fd, bytes, n, length - n, offset + n);

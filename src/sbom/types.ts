@@ -39,6 +39,11 @@ export interface Found {
   view: FsView;
   entry: FsEntry;
   distro: Distro;
+  /**
+   * Counts bytes that are read or unpacked. Throws `canceled` when nobody wants the result any more, and `exhausted` when
+   * they are far more than the file has: a reader would go round in it for ever.
+   */
+  spend(bytes: number): void;
 }
 
 /** Reads the packages that one file tells of. Throws for a file that is not what its name says. */

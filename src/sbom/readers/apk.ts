@@ -4,13 +4,13 @@ import type { Found, FoundPackage } from '../types.ts';
 import { stanzas } from './stanzas.ts';
 
 /** Reads the packages that are installed. */
-export function* apkInstalled({ entry, distro }: Found): Generator<FoundPackage, void> {
-  for (const stanza of stanzas(linesOf(entry), ['P', 'V', 'A', 'L', 'o', 'm', 'U'])) {
+export function* apkInstalled(found: Found): Generator<FoundPackage, void> {
+  for (const stanza of stanzas(linesOf(found), ['P', 'V', 'A', 'L', 'o', 'm', 'U'])) {
     const { P: name, V: version } = stanza;
     if (name === undefined || version === undefined) continue;
     yield {
       kind: 'apk',
-      namespace: distro.id || 'alpine',
+      namespace: found.distro.id || 'alpine',
       name,
       version,
       qualifiers: { arch: stanza.A, upstream: stanza.o === name ? undefined : stanza.o },

@@ -9,8 +9,8 @@ import { stanzas } from './stanzas.ts';
 const fields = ['Package', 'Status', 'Version', 'Architecture', 'Source', 'Maintainer', 'Homepage'];
 
 /** Reads the packages that are installed; those of which only the configuration is left are none. */
-export function* dpkgStatus({ entry, distro }: Found): Generator<FoundPackage, void> {
-  for (const stanza of stanzas(linesOf(entry), fields)) {
+export function* dpkgStatus(found: Found): Generator<FoundPackage, void> {
+  for (const stanza of stanzas(linesOf(found), fields)) {
     const { Package: name, Version: version, Status: status } = stanza;
     if (name === undefined || version === undefined) continue;
     // Files in status.d have no status.
@@ -19,7 +19,7 @@ export function* dpkgStatus({ entry, distro }: Found): Generator<FoundPackage, v
     const upstream = source && `${source}${given === undefined ? '' : `@${given.replace(/[()]/g, '')}`}`;
     yield {
       kind: 'deb',
-      namespace: distro.id || 'debian',
+      namespace: found.distro.id || 'debian',
       name,
       version,
       qualifiers: { arch: stanza.Architecture, upstream },

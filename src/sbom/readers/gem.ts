@@ -3,12 +3,12 @@ import { linesOf } from '../lines.ts';
 import type { Found, FoundPackage } from '../types.ts';
 
 /** Reads one gem. A specification that is written by hand and computes its version is none. */
-export function* gemspec({ entry }: Found): Generator<FoundPackage, void> {
+export function* gemspec(found: Found): Generator<FoundPackage, void> {
   let name: string | undefined;
   let version: string | undefined;
   let license: string | undefined;
   let homepage: string | undefined;
-  for (const line of linesOf(entry)) {
+  for (const line of linesOf(found)) {
     const stub = /^# stub: (\S+) (\S+) /.exec(line);
     if (stub !== null) [, name, version] = stub;
     name ??= assigned(line, 'name');

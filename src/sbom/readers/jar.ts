@@ -10,15 +10,20 @@ const maxText = 1 << 20;
 const maxNested = 64 << 20;
 
 /** Reads an archive (`.jar`, `.war`, `.ear` …) and those inside it. */
-export function javaArchive({ entry }: Found): Iterable<FoundPackage> {
-  return withFile(entry, (file) => artifacts(file, entry.name, 0));
+export function javaArchive(found: Found): Iterable<FoundPackage> {
+  return withFile(found, (file) => artifacts(file, found.entry.name, 0, found.spend));
 }
 
-function* artifacts(file: OpenFile, name: string, depth: number): Generator<FoundPackage, void> {
+function* artifacts(
+  file: OpenFile,
+  name: string,
+  depth: number,
+  spend: Found['spend'],
+): Generator<FoundPackage, void> {
   let manifest: ZipEntry | undefined;
   let told = 0;
   const nested: ZipEntry[] = [];
-  for (const entry of zipEntries(file)) {
+  for (const entry of zipEntries(file, spend)) {
     if (entry.name === 'META-INF/MANIFEST.MF') manifest = entry;
     else if (/^META-INF\/maven\/.*\/pom\.properties$/.test(entry.name)) {
       const found = pomProperties(entry.read(maxText).toString('utf8'));
@@ -34,7 +39,7 @@ function* artifacts(file: OpenFile, name: string, depth: number): Generator<Foun
   if (depth + 1 >= maxDepth) return;
   for (const entry of nested) {
     const inner = entry.stored() ?? inMemory(entry.read(maxNested));
-    yield* artifacts(inner, entry.name.slice(entry.name.lastIndexOf('/') + 1), depth + 1);
+    yield* artifacts(inner, entry.name.slice(entry.name.lastIndexOf('/') + 1), depth + 1, spend);
   }
 }
 

@@ -6,8 +6,8 @@ import { readElf } from './elf.ts';
 import { goModules } from './go.ts';
 
 /** Reads what a Go or Rust program was made of; nothing of a file that is no such program. */
-export function program({ entry }: Found): Iterable<FoundPackage> {
-  return withFile(entry, function* (file): Generator<FoundPackage, void> {
+export function program(found: Found): Iterable<FoundPackage> {
+  return withFile(found, function* (file): Generator<FoundPackage, void> {
     const elf = readElf(file);
     if (elf === undefined) return;
     yield* goModules(file, elf);

@@ -9,8 +9,8 @@ import { stanzas } from './stanzas.ts';
 const fields = ['Name', 'Version', 'License-Expression', 'License', 'Author', 'Home-page'];
 
 /** Reads one distribution. The description below the header is not read. */
-export function* pythonMetadata({ entry }: Found): Generator<FoundPackage, void> {
-  for (const stanza of stanzas(linesOf(entry), fields)) {
+export function* pythonMetadata(found: Found): Generator<FoundPackage, void> {
+  for (const stanza of stanzas(linesOf(found), fields)) {
     const { Name: given, Version: version } = stanza;
     if (given === undefined || version === undefined) return;
     const license = stanza['License-Expression'] ?? stanza.License;

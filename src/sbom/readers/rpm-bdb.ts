@@ -16,8 +16,9 @@ const [inPage, offPage] = [1, 3];
 const maxHeader = 64 << 20;
 
 /** Reads the packages of the database. */
-export function rpmBdb({ entry, distro }: Found): Iterable<FoundPackage> {
-  return withFile(entry, function* (file): Generator<FoundPackage, void> {
+export function rpmBdb(found: Found): Iterable<FoundPackage> {
+  const { distro } = found;
+  return withFile(found, function* (file): Generator<FoundPackage, void> {
     const meta = file.at(0, 512);
     const isBig = meta.readUInt32BE(12) === hashMagic;
     if (!isBig && meta.readUInt32LE(12) !== hashMagic)
@@ -43,8 +44,8 @@ export function rpmBdb({ entry, distro }: Found): Iterable<FoundPackage> {
         }
         // The first record counts the others.
         if (header === undefined || header.length < 24) continue;
-        const found = rpmPackage(header, distro);
-        if (found !== undefined) yield found;
+        const made = rpmPackage(header, distro);
+        if (made !== undefined) yield made;
       }
     }
   });

@@ -12,8 +12,9 @@ const magics = { file: 'RpmP', slot: 'Slot', blob: 'BlbS' };
 const maxPages = 4096;
 
 /** Reads the packages of the database. */
-export function rpmNdb({ entry, distro }: Found): Iterable<FoundPackage> {
-  return withFile(entry, function* (file): Generator<FoundPackage, void> {
+export function rpmNdb(found: Found): Iterable<FoundPackage> {
+  const { distro } = found;
+  return withFile(found, function* (file): Generator<FoundPackage, void> {
     const head = file.at(0, 32);
     if (head.toString('latin1', 0, 4) !== magics.file)
       throw fail('invalid', 'file', 'it is no database of rpm');
@@ -30,8 +31,8 @@ export function rpmNdb({ entry, distro }: Found): Iterable<FoundPackage> {
         const blob = file.at(offset, 16);
         if (blob.toString('latin1', 0, 4) !== magics.blob)
           throw fail('invalid', 'file', 'a package is not there');
-        const found = rpmPackage(file.at(offset + 16, blob.readUInt32LE(12)), distro);
-        if (found !== undefined) yield found;
+        const made = rpmPackage(file.at(offset + 16, blob.readUInt32LE(12)), distro);
+        if (made !== undefined) yield made;
       }
     }
   });

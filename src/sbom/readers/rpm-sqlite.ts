@@ -15,10 +15,10 @@ const maxHeader = 64 << 20;
  * Reads the packages of the database, which is opened as one that never changes: nothing is written beside it. Changes
  * that are still in its log are read from a copy.
  */
-export function* rpmSqlite({ view, entry, distro }: Found): Generator<FoundPackage, void> {
+export function* rpmSqlite({ view, entry, distro, spend }: Found): Generator<FoundPackage, void> {
   const log = view.lstat(`${entry.path}-wal`);
   if (log?.type !== 'file' || log.size === 0) {
-    yield* atEntry(entry, (path) => [...packagesIn(fixed(path), distro)]);
+    yield* atEntry(entry, (path) => [...packagesIn(fixed(path), distro, spend)]);
     return;
   }
   const folder = mkdtempSync(join(tmpdir(), 'drydock-rpm-'));
@@ -26,7 +26,7 @@ export function* rpmSqlite({ view, entry, distro }: Found): Generator<FoundPacka
     const path = join(folder, entry.name);
     copyTo(entry, path);
     copyTo(log, `${path}-wal`);
-    yield* packagesIn(path, distro);
+    yield* packagesIn(path, distro, spend);
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
@@ -42,7 +42,11 @@ function copyTo(entry: FsEntry, path: string): void {
   atEntry(entry, (from) => copyFileSync(from, path));
 }
 
-function* packagesIn(path: string | URL, distro: Distro): Generator<FoundPackage, void> {
+function* packagesIn(
+  path: string | URL,
+  distro: Distro,
+  spend: Found['spend'],
+): Generator<FoundPackage, void> {
   const isCopy = typeof path === 'string';
   const db = new DatabaseSync(path, { readOnly: !isCopy, allowExtension: false });
   try {
@@ -54,7 +58,9 @@ function* packagesIn(path: string | URL, distro: Distro): Generator<FoundPackage
     }
     const rows = db.prepare('SELECT blob FROM Packages WHERE length(blob) <= ?').iterate(maxHeader);
     for (const { blob } of rows) {
-      const found = blob instanceof Uint8Array ? rpmPackage(Buffer.from(blob), distro) : undefined;
+      if (!(blob instanceof Uint8Array)) continue;
+      spend(blob.length);
+      const found = rpmPackage(Buffer.from(blob), distro);
       if (found !== undefined) yield found;
     }
   } finally {

@@ -7,9 +7,9 @@ import type { Found, FoundPackage } from '../types.ts';
 import { npmPackage } from './npm.ts';
 
 /** Reads the packages of a pnpm-lock.yaml, of any version: the keys below `packages:`. */
-export function* pnpmLock({ entry }: Found): Generator<FoundPackage, void> {
+export function* pnpmLock(found: Found): Generator<FoundPackage, void> {
   let isInPackages = false;
-  for (const line of linesOf(entry)) {
+  for (const line of linesOf(found)) {
     if (/^\S/.test(line)) isInPackages = line === 'packages:';
     if (!isInPackages) continue;
     const key = /^ {2}(['"]?)(\S.*?)\1:(?: \{\})?$/.exec(line)?.[2];
@@ -27,7 +27,7 @@ function pnpmKey(key: string): FoundPackage | undefined {
 }
 
 /** Reads the packages of a yarn.lock, of yarn 1 or later. */
-export function* yarnLock({ entry }: Found): Generator<FoundPackage, void> {
+export function* yarnLock(found: Found): Generator<FoundPackage, void> {
   let name: string | undefined;
   let version: string | undefined;
   let isLinked = false;
@@ -36,7 +36,7 @@ export function* yarnLock({ entry }: Found): Generator<FoundPackage, void> {
     name = version = undefined;
     isLinked = false;
   };
-  for (const line of linesOf(entry)) {
+  for (const line of linesOf(found)) {
     if (line.startsWith('#') || line === '') continue;
     if (!line.startsWith(' ')) {
       yield* made();

@@ -2,6 +2,7 @@
 import { inflateRawSync } from 'node:zlib';
 import { fail } from '../../errors/index.ts';
 import type { OpenFile } from '../lines.ts';
+import type { Found } from '../types.ts';
 
 /** One file of an archive. */
 export interface ZipEntry {
@@ -16,7 +17,7 @@ const [endLength, centralLength, localLength] = [22, 46, 30];
 const maxEntries = 200_000;
 
 /** Yields the files of an archive in the order of its directory. Throws `invalid` for what is no archive. */
-export function* zipEntries(file: OpenFile): Generator<ZipEntry, void> {
+export function* zipEntries(file: OpenFile, spend: Found['spend']): Generator<ZipEntry, void> {
   const { offset, size, count } = directoryOf(file);
   if (count > maxEntries) throw fail('exhausted', 'file', `it has more than ${maxEntries} files`);
   const table = file.at(offset, size);
@@ -30,13 +31,14 @@ export function* zipEntries(file: OpenFile): Generator<ZipEntry, void> {
     const packed = table.readUInt32LE(at + 20);
     const local = table.readUInt32LE(at + 42);
     at += centralLength + nameLength + extraLength + commentLength;
-    yield entryOf(file, { name, method, packed, local });
+    yield entryOf(file, { name, method, packed, local }, spend);
   }
 }
 
 function entryOf(
   file: OpenFile,
   { name, method, packed, local }: { name: string; method: number; packed: number; local: number },
+  spend: Found['spend'],
 ): ZipEntry {
   const start = () => {
     const head = file.at(local, localLength);
@@ -50,7 +52,9 @@ function entryOf(
       const bytes = file.at(start(), packed);
       if (method === 0) return bytes;
       if (method !== 8) throw fail('unsupported', 'file', `${name}: compression ${method}`);
-      return inflateRawSync(bytes, { maxOutputLength: maxBytes });
+      const unpacked = inflateRawSync(bytes, { maxOutputLength: maxBytes });
+      spend(unpacked.length);
+      return unpacked;
     },
     stored() {
       if (method !== 0) return undefined;
