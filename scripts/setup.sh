@@ -7,8 +7,10 @@ cd "$(dirname "$0")/.."
 
 case "${1:-}" in
   '')
-    # Users who are not root build in a user namespace, with a network of their own.
-    if [ "$(id -u)" = 0 ]; then network="ip:iproute2 iptables:iptables"; else network=newuidmap:uidmap; fi
+    # Users who are not root build in a user namespace. Their steps have networks of their own if pasta is there.
+    if [ "$(id -u)" = 0 ]; then network="ip:iproute2 iptables:iptables"
+    elif command -v sudo >/dev/null; then network="newuidmap:uidmap pasta:passt"
+    else network=newuidmap:uidmap; fi
     # shellcheck disable=SC2086
     need_commands runc:runc git:git busybox:busybox-static xz:xz-utils bzip2:bzip2 $network
     ;;
