@@ -86,6 +86,8 @@ export interface Engine {
   readonly devices: DeviceRegistry;
   /** What confines steps, as it was asked for. */
   readonly rights: Omit<OperatorRights, 'cdi'>;
+  /** How much every step is kept apart from this machine. */
+  readonly sandbox: SandboxOptions;
   readonly network: Network;
   readonly solver: Solver;
   readonly gc: GarbageCollector;
@@ -192,6 +194,7 @@ export function engineOn(store: Store, options: RegistryOptions & LimitOptions &
     network,
     devices,
     rights: { apparmorProfile, selinux, seccompProfile },
+    sandbox: { noProcessSandbox: options.noProcessSandbox, usernsRemap: options.usernsRemap },
     solver,
     async close() {
       executor.close();

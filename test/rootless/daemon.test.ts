@@ -59,6 +59,8 @@ describe('drydock daemon', () => {
     const env = { DOCKER_HOST: `unix://${path}`, DOCKER_BUILDKIT: '0' };
     const built = await user.run(['docker', 'build', '-t', 'by-docker', context], { env });
     expect(built.stdout, built.stderr).toContain('Successfully tagged by-docker:latest');
+    const info = await user.run(['docker', 'info', '--format', '{{json .SecurityOptions}}'], { env });
+    expect(JSON.parse(info.stdout)).toContain('name=rootless');
     // Even if the way to the socket is open, another user is told who may.
     execFileSync('chmod', ['755', sockets]);
     execFileSync('chmod', ['666', path]);

@@ -30,7 +30,7 @@ export const buildkitVersion = create(BuildkitVersionSchema, {
 
 /** The record of the one worker. */
 export async function workerRecord(host: ApiHost, options: BuildkitOptions): Promise<WorkerRecord> {
-  const { store, rights } = host.engine;
+  const { store, rights, sandbox } = host.engine;
   const { apparmorProfile: apparmor } = rights;
   const labels: Record<string, string> = {
     [`${prefix}executor`]: host.containerd === undefined ? 'oci' : 'containerd',
@@ -39,7 +39,7 @@ export async function workerRecord(host: ApiHost, options: BuildkitOptions): Pro
     [`${prefix}selinux.enabled`]: String(rights.selinux === true),
     ...(apparmor === undefined ? {} : { [`${prefix}apparmor.profile`]: apparmor }),
     ...(host.containerd === undefined
-      ? { [`${prefix}oci.process-mode`]: 'sandbox' }
+      ? { [`${prefix}oci.process-mode`]: sandbox.noProcessSandbox === true ? 'no-sandbox' : 'sandbox' }
       : { [`${prefix}containerd.namespace`]: host.containerd.namespace }),
     ...options.labels,
   };

@@ -2,6 +2,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { arch, availableParallelism, release, totalmem } from 'node:os';
 import type { Engine } from '../../../engine/index.ts';
+import { rootlessUser } from '../../../linux/index.ts';
 import { hostPlatform } from '../../../oci/index.ts';
 import { parseInsecure } from '../../../registry/index.ts';
 import { version } from '../../../version.ts';
@@ -179,7 +180,7 @@ async function info({ host, version: api }: Call) {
       ContainerdCommit: { ID: '' },
       RuncCommit: { ID: '' },
       InitCommit: { ID: '' },
-      SecurityOptions: securityOptions(host.engine.rights, isBefore(api, '1.25')),
+      SecurityOptions: securityOptions(host.engine, isBefore(api, '1.25')),
       ...(host.containerd === undefined || isBefore(api, '1.46')
         ? {}
         : {
@@ -229,14 +230,14 @@ async function discoveredDevices({ engine }: ApiHost): Promise<object[] | undefi
 }
 
 /** What confines steps, in dockerd's words; `short` for clients before 1.25. */
-function securityOptions(
-  { apparmorProfile, selinux, seccompProfile }: Engine['rights'],
-  short: boolean,
-): string[] {
+function securityOptions({ rights, sandbox }: Pick<Engine, 'rights' | 'sandbox'>, short: boolean): string[] {
+  const { apparmorProfile, selinux, seccompProfile } = rights;
   const names = [
     ...(apparmorProfile === undefined ? [] : ['apparmor']),
     'seccomp',
     ...(selinux ? ['selinux'] : []),
+    ...(sandbox.usernsRemap ? ['userns'] : []),
+    ...(rootlessUser() === undefined ? [] : ['rootless']),
   ];
   if (short) return names;
   return names.map((name) =>
