@@ -1,11 +1,13 @@
 /**
  * `npm run bench [-- PART] [RUNS] [SCENARIO] [--heavy]`: measures this clone beside others on the same machine, interleaved.
- * Each part prints Markdown tables and writes them to bench/out/PART.md.
+ * Each part prints Markdown tables and writes them to bench/out/PART.md. The part `all` runs every other one and makes
+ * docs/performance.md.
  */
+import { spawnSync } from 'node:child_process';
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
-import { cpus } from 'node:os';
 import { join } from 'node:path';
 import { type Bench, fresh, type Part } from './bench.ts';
+import { machine, writePerformance } from './performance.ts';
 
 interface PartEntry {
   /** Runs per scenario unless said otherwise. */
@@ -18,6 +20,8 @@ const parts: Record<string, PartEntry> = {
   cli: { runs: 5, load: async () => (await import('./parts/cli.ts')).cli },
   /** 100 builds at once through POST /build. */
   load: { runs: 1, load: async () => (await import('./parts/load.ts')).load },
+  /** 1,000 builds in a row. */
+  long: { runs: 1, load: async () => (await import('./parts/long.ts')).long },
   /** A 2 GB context through POST /build. */
   stream: { runs: 1, load: async () => (await import('./parts/stream.ts')).stream },
   /** docker's CLI on our daemon and on dockerd. */
@@ -34,24 +38,41 @@ const parts: Record<string, PartEntry> = {
   sync: { runs: 3, load: async () => (await import('./parts/sync.ts')).sync },
 };
 
+/** The order of the page that is made of all. */
+const order = ['cli', 'docker', 'buildkit', 'sync', 'projects', 'images', 'load', 'long', 'stream', 'growth'];
+
 const args = process.argv.slice(2).filter((arg) => arg !== '--heavy');
 const heavy = process.argv.includes('--heavy');
+const all = args[0] === 'all';
+if (all) args.shift();
 const name = args[0] !== undefined && Object.hasOwn(parts, args[0]) ? (args.shift() as string) : 'cli';
 const part = parts[name] as PartEntry;
-const runs = args[0] !== undefined && /^[1-9]\d*$/.test(args[0]) ? Number(args.shift()) : part.runs;
+const given = args[0] !== undefined && /^[1-9]\d*$/.test(args[0]) ? Number(args.shift()) : undefined;
+const runs = given ?? part.runs;
 if (args.length > 1) {
   console.error(
-    `usage: npm run bench [-- PART] [RUNS] [SCENARIO] [--heavy]; parts: ${Object.keys(parts).join(', ')}`,
+    `usage: npm run bench [-- PART] [RUNS] [SCENARIO] [--heavy]; parts: all, ${Object.keys(parts).join(', ')}`,
   );
   process.exit(2);
+}
+if (all) {
+  // Each in a process of its own, so that none begins with what another has left.
+  for (const each of order) {
+    const rest = [...(given === undefined ? [] : [String(given)]), ...(heavy ? ['--heavy'] : [])];
+    const { status } = spawnSync(process.execPath, [import.meta.filename, each, ...rest], {
+      stdio: 'inherit',
+    });
+    if (status !== 0) console.error(`the part ${each} failed: its last report is kept`);
+    writePerformance(order);
+  }
+  process.exit();
 }
 const folder = fresh(join(process.env.DRYDOCK_BENCH_DIR ?? '/var/tmp/drydock-bench', name));
 const undo: (() => void | Promise<void>)[] = [];
 const bench: Bench = { folder, runs, heavy, only: args[0], atEnd: (each) => void undo.push(each) };
 try {
   const tables = await (await part.load())(bench);
-  const machine = `${cpus().length} cores (${cpus()[0]?.model ?? ''})`;
-  const report = `# Benchmark: ${name}\n\n${new Date().toISOString()}, ${machine}\n\n${tables}\n`;
+  const report = `# Benchmark: ${name}\n\n${new Date().toISOString()}, ${machine()}.\n\n${tables}\n`;
   const out = new URL('./out/', import.meta.url).pathname;
   mkdirSync(out, { recursive: true });
   writeFileSync(join(out, `${name}.md`), report);

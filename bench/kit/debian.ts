@@ -28,7 +28,7 @@ function mirror(): string {
 export async function debianBase(bench: Bench): Promise<{ debian: string; busybox: string }> {
   const busybox = await serveBase(bench);
   const kept = join(bench.folder, '../kept');
-  const tar = join(kept, `debian-${suite}.tar`);
+  const tar = join(kept, `debian-${suite}-2.tar`);
   if (!existsSync(tar)) {
     progress(`making a Debian with debootstrap (${tar})`);
     mkdirSync(kept, { recursive: true });
@@ -39,6 +39,8 @@ export async function debianBase(bench: Bench): Promise<{ debian: string; busybo
       ['--variant=minbase', '--include=ca-certificates', suite, root, mirror()],
       quiet,
     );
+    // As Debian's own images have it.
+    writeFileSync(join(root, 'etc/dpkg/dpkg.cfg.d/apt-speedup'), 'force-unsafe-io\n');
     rmSync(join(root, 'var/cache/apt/archives'), { recursive: true, force: true });
     execFileSync(
       'tar',

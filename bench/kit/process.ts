@@ -69,6 +69,11 @@ export function residentNow(pid: number): number {
   return memory(pid, 'VmRSS');
 }
 
+/** How many files a process has open. */
+export function openFilesOf(pid: number): number {
+  return readdirSync(`/proc/${pid}/fd`).length;
+}
+
 /** Has the kernel start anew with a process's peak. */
 export function resetPeak(pid: number): void {
   writeFileSync(`/proc/${pid}/clear_refs`, '5');

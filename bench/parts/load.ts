@@ -6,7 +6,7 @@ import { type Daemon, type StoreKind, startDrydock } from '../kit/daemons.ts';
 import { ask, layersOf, metric, postBuild } from '../kit/engine-api.ts';
 import { median, quantile } from '../kit/measure.ts';
 import { startPings } from '../kit/ping.ts';
-import { cpuOf, peakOf, resetPeak, residentNow } from '../kit/process.ts';
+import { cpuOf, peakOf, resetPeak, residentNow, residentOf } from '../kit/process.ts';
 import { megabytes, milliseconds, seconds, table } from '../kit/table.ts';
 import { textTar } from '../kit/tar.ts';
 
@@ -42,6 +42,8 @@ interface Result {
   steps: number;
   idle: number;
   peak: number;
+  /** Of the daemon with all processes that it has started, runc and the steps. */
+  withChildren: number;
   pings: number[];
 }
 
@@ -53,6 +55,10 @@ async function once(daemon: Daemon, base: string, run: number): Promise<Result> 
   const [stepsBefore, cpuBefore] = [await steps(), cpuOf(servers)];
   const idle = residentNow(pid);
   resetPeak(pid);
+  let withChildren = 0;
+  const sampling = setInterval(() => {
+    withChildren = Math.max(withChildren, residentOf([pid]));
+  }, 200);
   const stopPings = startPings(socket);
   const started = performance.now();
   // Interleaved, so that equal ones do not all come first.
@@ -69,6 +75,7 @@ async function once(daemon: Daemon, base: string, run: number): Promise<Result> 
   );
   const wall = (performance.now() - started) / 1000;
   const pings = await stopPings();
+  clearInterval(sampling);
   const peak = peakOf(pid);
   const layers = new Set<string>();
   for (const i of order) {
@@ -84,6 +91,7 @@ async function once(daemon: Daemon, base: string, run: number): Promise<Result> 
     steps: (await steps()) - stepsBefore,
     idle,
     peak,
+    withChildren,
     pings,
   };
 }
@@ -109,6 +117,7 @@ export async function load(bench: Bench): Promise<string> {
         `${result.steps} of ${2 * builds}`,
         megabytes(result.idle),
         megabytes(result.peak),
+        megabytes(result.withChildren),
         milliseconds(median(result.pings)),
         milliseconds(quantile(result.pings, 0.99)),
         milliseconds(Math.max(...result.pings)),
@@ -116,7 +125,7 @@ export async function load(bench: Bench): Promise<string> {
     }
   }
   const head = ['store', 'succeeded', 'all done in', 'CPU', 'RUN run', 'RUN and COPY run', 'memory before'];
-  const tables = table([...head, 'peak', '_ping median', 'p99', 'longest'], rows);
+  const tables = table([...head, 'peak', 'with children', '_ping median', 'p99', 'longest'], rows);
   return [
     `${builds} builds at once, half of them equal (${builds / 2 + 1} different), RUN and COPY of ${files} files each.`,
     "Memory is the daemon's own process, CPU with containerd and the containers.",
