@@ -52,7 +52,17 @@ export async function debianBase(bench: Bench): Promise<{ debian: string; busybo
   }
   const context = folderOf(bench, 'debian');
   execFileSync('cp', [tar, join(context, 'root.tar')]);
-  writeFileSync(join(context, 'Dockerfile'), 'FROM scratch\nADD root.tar /\nCMD ["bash"]\n');
+  // npm trusts whom this machine trusts: its way to the registry may go through a proxy.
+  execFileSync('cp', ['-L', '/etc/ssl/certs/ca-certificates.crt', context]);
+  const dockerfile = [
+    'FROM scratch',
+    'ADD root.tar /',
+    'COPY ca-certificates.crt /etc/ssl/certs/',
+    'ENV NODE_EXTRA_CA_CERTS=/etc/ssl/certs/ca-certificates.crt',
+    'CMD ["bash"]',
+    '',
+  ];
+  writeFileSync(join(context, 'Dockerfile'), dockerfile.join('\n'));
   const debian = busybox.replace('/base:', '/debian:');
   const root = folderOf(bench, 'debian-root');
   execFileSync(drydockCommand, ['--root', root, 'build', '-q', '-t', debian, '--push', context]);

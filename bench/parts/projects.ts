@@ -38,7 +38,7 @@ export async function projects(bench: Bench): Promise<string> {
   ];
   const scenarios: Scenario<Way>[] = [];
   for (const [name, make] of makers) {
-    if (bench.only !== undefined && !name.includes(bench.only)) continue;
+    if (bench.only?.split(',').some((part) => name.includes(part)) === false) continue;
     const { context, change } = make();
     const run = (way: Way) => way.build(context);
     scenarios.push(

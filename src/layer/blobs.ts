@@ -231,6 +231,9 @@ async function packNow(
       diffId: packed.diffId,
       size: packed.size,
     };
+    if (options.store === 'blob' && options.compression.type !== 'uncompressed') {
+      await store.content.linger?.(packed.digest);
+    }
     const { hides } = packed;
     for (const { key, parent } of [info, await sameStack(store, info)].filter((each) => each !== undefined)) {
       const label: Remembered = hides ? { ...blob, parent: parent ?? '' } : blob;

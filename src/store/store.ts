@@ -118,6 +118,11 @@ export interface Content {
   /** Stores a small blob and returns its digest. Storing bytes that are there already is no error. */
   put(data: Uint8Array, options: { lease: string; labels?: Record<string, string> }): Promise<Digest>;
   setLabels(digest: Digest, labels: Record<string, string | undefined>): Promise<void>;
+  /**
+   * Keeps a blob that took long to make for an hour, or until `gc`, though nothing refers to it. It is for stores that
+   * collect garbage by themselves; others keep everything until `gc`.
+   */
+  linger?(digest: Digest): Promise<void>;
   list(): Promise<BlobInfo[]>;
   delete(digest: Digest): Promise<void>;
   /** The path of the blob's file, for reading only; a fast path of stores whose blobs are files on this host. */

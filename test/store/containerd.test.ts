@@ -1,6 +1,7 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll } from 'vitest';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { Digest } from '../../src/oci/index.ts';
 import { openContainerdStore } from '../../src/store/containerd/open.ts';
 import { closePool } from '../../src/workers/pool.ts';
 import { startContainerd, type TestContainerd } from '../kit/containerd.ts';
@@ -31,3 +32,26 @@ for (const [name, options] of [
     return { store, done: () => store.close() };
   });
 }
+
+test('a blob that lingers outlives containerd’s own collections, until gc or an hour has gone', async () => {
+  const namespace = `test-${++stores}`;
+  const root = join(containerd.dir, namespace);
+  mkdirSync(root);
+  const { address } = containerd;
+  const store = await openContainerdStore({ root, address, namespace, snapshotter: 'overlayfs' });
+  try {
+    await store.leases.create('work');
+    const [kept, lost] = await Promise.all(
+      ['kept', 'lost'].map((text) => store.content.put(Buffer.from(text), { lease: 'work' })),
+    );
+    await store.content.linger?.(kept as Digest);
+    await store.content.linger?.(kept as Digest);
+    await store.leases.delete('work');
+    await expect.poll(() => store.content.info(lost as Digest), { timeout: 20_000 }).toBeUndefined();
+    expect(await store.content.info(kept as Digest)).toMatchObject({ size: 4 });
+    expect((await store.leases.list()).map(({ id }) => id)).toEqual([]);
+    expect((await store.gc()).blobs).toEqual([kept]);
+  } finally {
+    await store.close();
+  }
+});

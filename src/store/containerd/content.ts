@@ -12,7 +12,7 @@ import { fileBytes, whenAsked } from '../shared/blob-stream.ts';
 import type { BlobInfo, Content, ContentWriter, WriterOptions } from '../store.ts';
 import { breakOf, hasCode } from './errors.ts';
 import { collectNow } from './gc.ts';
-import { noLease } from './lease-names.ts';
+import { lingerLifeMs, noLease } from './lease-names.ts';
 import {
   blobFile,
   type ContainerdParts,
@@ -50,6 +50,22 @@ export class ContainerdContent implements Content {
     if (found?.info === undefined) return undefined;
     const info = toInfo(found.info);
     return isDamaged(this.#shared, digest, info.size) ? undefined : info;
+  }
+
+  async linger(digest: Digest): Promise<void> {
+    const { connection, names } = this.#shared;
+    const id = names.of(`linger-${hex(digest)}`);
+    const resource = { id: digest, type: 'content' };
+    const labels = names.labels('linger', { ms: lingerLifeMs });
+    await connection.call('keeping a blob for a while', { again: true }, async (call) => {
+      try {
+        await connection.leases.create({ id, labels }, call);
+      } catch (err) {
+        // It lingers already, and is made anew later if it must be.
+        if (!hasCode(err, Code.AlreadyExists)) throw err;
+      }
+      await connection.leases.addResource({ id, resource }, call);
+    });
   }
 
   async #must(digest: Digest): Promise<BlobInfo> {

@@ -19,15 +19,20 @@ export interface CollectedParts {
 }
 
 /**
- * Deletes the leases of this root's dead processes and collects the things that only they kept. Returns the run folders
- * of these processes, for the caller to remove.
+ * Deletes the leases of this root's dead processes and collects the things that only they kept. Returns the run folders of these processes, for the caller to remove. `lingering`: whether the blobs that
+ * linger (`Content.linger`) go too.
  */
-export async function sweepDeadRuns(shared: ContainerdParts, runFolder: string): Promise<string[]> {
+export async function sweepDeadRuns(
+  shared: ContainerdParts,
+  runFolder: string,
+  lingering: 'too' | 'stay' = 'stay',
+): Promise<string[]> {
   const runs = takeCensus(runFolder, shared.run.id);
   try {
     const live = new Set(runs.live);
     const dead = (await ownLeases(shared)).filter(({ labels }) => {
       const run = labels[leaseLabels.run];
+      if (labels[leaseLabels.use] === 'linger') return lingering === 'too';
       return run !== undefined && !live.has(run);
     });
     await deleteLeases(

@@ -9,7 +9,8 @@ export const leaseLabels = {
   run: 'drydock/run',
   /**
    * The kind of the lease. `lease`: pinned, made by a caller; `passing`: stands for the callers' leases that end with
-   * the run; `view`: keeps snapshots that are being read; `ingest`: keeps half a blob for a resume.
+   * the run; `view`: keeps snapshots that are being read; `ingest`: keeps half a blob for a resume; `linger`: keeps a
+   * blob that nothing refers to for a while.
    */
   use: 'drydock/use',
   /** The time (RFC 3339) at which containerd drops the lease: a safety net, should nobody sweep it. */
@@ -20,6 +21,9 @@ export const leaseLabels = {
 export const leaseLifeMs = 7 * 24 * 3600_000;
 /** The life of a lease that keeps the rest of a broken-off transfer: a day. */
 export const ingestLifeMs = 24 * 3600_000;
+
+/** The life of a lease that keeps a blob which took long to make. */
+export const lingerLifeMs = 3600_000;
 
 /** The names of one root's leases. Several roots may use one containerd and must not share leases. */
 export class LeaseNames {
@@ -47,7 +51,7 @@ export class LeaseNames {
   }
 
   labels(
-    use: 'lease' | 'passing' | 'view' | 'ingest',
+    use: 'lease' | 'passing' | 'view' | 'ingest' | 'linger',
     life: { run?: string; ms?: number },
     now = Date.now(),
   ): Record<string, string> {

@@ -189,7 +189,7 @@ class ContainerdStore implements Store {
     const before = await census(this.#parts);
     await letGo?.();
     const runFolder = join(this.root, 'run');
-    await removeRuns(await sweepDeadRuns(this.#shared, runFolder), runFolder);
+    await removeRuns(await sweepDeadRuns(this.#shared, runFolder, 'too'), runFolder);
     return collect(this.#shared, this.#parts, before);
   }
 
