@@ -8,6 +8,7 @@
 import { chmodSync, existsSync, fstatSync, mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { DrydockError, errnoCode, fail, toDrydockError, withoutPaths } from '../errors/index.ts';
+import { foldersIn } from '../fs/index.ts';
 import {
   attachMount,
   cloneMount,
@@ -147,7 +148,7 @@ class Assembler {
         mkdirSync(top);
         this.#build(top, join(bundle, 'mount'));
       } else {
-        config.spec.root.path = visibleRoot(bundle);
+        config.spec.root.path = visibleRoot(this.#args);
         this.#build(config.spec.root.path, join(bundle, 'mapped'));
       }
       config.spec.mounts.push(...this.#late.map(lateMount));
@@ -327,16 +328,21 @@ function lateMount({ dest, at, readonly }: { dest: string; at: string; readonly:
 }
 
 /** A folder that every user may reach, in which a root can be mounted. Only this mount namespace has it. */
-function visibleRoot(bundle: string): string {
+function visibleRoot({ bundle, root, mounts }: Assembly): string {
+  const used = [root, ...mounts.map(({ tree }) => tree)].flatMap((tree) => {
+    if (tree.type === 'path') return [tree.path];
+    return tree.type === 'overlay' ? tree.options.flatMap((option) => foldersIn(option)?.folders ?? []) : [];
+  });
+  // It hides what is below it.
   const at = ['/mnt', '/srv', '/media', '/opt', '/tmp'].find(
-    (path) => existsSync(path) && !bundle.startsWith(`${path}/`),
+    (path) => existsSync(path) && ![bundle, ...used].some((each) => `${each}/`.startsWith(`${path}/`)),
   );
   if (at === undefined)
     throw fail('unsupported', 'exec', 'this machine has none of /mnt, /srv, /media, /opt and /tmp');
   mount('tmpfs', at, 'tmpfs', MS_NOSUID | MS_NODEV, 'mode=0711,size=4k');
-  const root = join(at, 'root');
-  mkdirSync(root, 0o755);
-  return root;
+  const top = join(at, 'root');
+  mkdirSync(top, 0o755);
+  return top;
 }
 
 function mountTree(
