@@ -57,18 +57,24 @@ interface Known extends Omit<RequestFacts, 'isComplete'> {
   isComplete: boolean;
   isHermetic: boolean;
   isReproducible: boolean;
+  /** How the steps' network was looked into; undefined: it was not. */
+  network: object | undefined;
 }
 
 function knownOf(facts: BuildFacts, options: ProvenanceOptions): Known {
   const { isComplete: hasRequest, ...request } = requestOf(facts, options.mode);
-  const isComplete = !facts.isOpaque && !facts.sources.some(({ kind }) => kind === 'local');
+  const isComplete =
+    !facts.isOpaque &&
+    !facts.sources.some(({ kind }) => kind === 'local') &&
+    (facts.proxy?.incomplete.length ?? 0) === 0;
   return {
     ...request,
     builder: { id: options.builderId },
     platform: facts.builderPlatform,
     dockerfileVersion: facts.frontend === 'dockerfile.v0' ? dockerfileVersion : undefined,
     environment: facts.environment ?? {},
-    materials: materialsOf(facts),
+    materials: withProxied(materialsOf(facts), facts.proxy),
+    network: facts.proxy && networkOf(facts.proxy),
     invocationId: facts.invocationId,
     startedOn: new Date(facts.startedAt).toISOString(),
     finishedOn: new Date(facts.finishedAt).toISOString(),
@@ -115,8 +121,22 @@ function withLayers(details: Details, result: readonly Descriptor[] | undefined)
 
 const plain = ({ mediaType, digest, size }: Descriptor) => ({ mediaType, digest, size });
 
-function metadataOf({ vcs }: Known, { source, layers, sysUsage }: Details): object {
-  return { vcs: Object.keys(vcs).length === 0 ? undefined : vcs, source, layers, sysUsage };
+/** What steps got by their proxies is material like a source of http. */
+function withProxied(materials: Material[], proxy: BuildFacts['proxy']): Material[] {
+  const added = (proxy?.materials ?? []).map(({ uri, digest }) => ({
+    uri,
+    digest: { sha256: digest.replace(/^sha256:/, '') },
+  }));
+  const known = new Set(materials.map(({ uri }) => uri));
+  return [...materials, ...added.filter(({ uri }) => !known.has(uri))];
+}
+
+function networkOf({ incomplete }: NonNullable<BuildFacts['proxy']>): object {
+  return { mode: 'proxy', ...(incomplete.length === 0 ? {} : { proxy: { incomplete } }) };
+}
+
+function metadataOf({ vcs, network }: Known, { source, layers, sysUsage }: Details): object {
+  return { vcs: Object.keys(vcs).length === 0 ? undefined : vcs, source, layers, sysUsage, network };
 }
 
 function v1(known: Known, details: Details): object {

@@ -92,8 +92,13 @@ export interface BuildFacts extends AskedFacts {
   isResolved(name: string, digest: Digest): boolean;
   secrets: readonly Needed[];
   ssh: readonly Needed[];
-  /** Tells whether a step had a network. */
+  /** Tells whether a step had a network that nobody looked into. */
   usesNetwork: boolean;
+  /** What steps asked for by the proxies of their networks, and what of it no digest tells; undefined: there were none. */
+  proxy?: {
+    materials: readonly { uri: string; digest: string }[];
+    incomplete: readonly { op: string; name: string; method?: string; uri?: string; reason: string }[];
+  };
   /** Tells whether a step solved a graph of its own, whose steps are not known here. */
   isOpaque: boolean;
   definition: Definition | undefined;

@@ -14,7 +14,7 @@ import {
   usernsRemapFromEnv,
 } from '../engine/index.ts';
 import { fail, nearest } from '../errors/index.ts';
-import { type NetworkOptions, networkFromEnv } from '../network/index.ts';
+import { authoritiesFromEnv, type NetworkOptions, networkFromEnv, proxyFromEnv } from '../network/index.ts';
 
 /** The program's options; the limits of steps are among them, for an engine in this process. */
 interface Globals extends StoreOptions, OperatorLimits, SandboxOptions, TellOptions {
@@ -22,6 +22,8 @@ interface Globals extends StoreOptions, OperatorLimits, SandboxOptions, TellOpti
   insecureRegistries: string[];
   /** The networks of steps, for an engine in this process. */
   network: NetworkOptions;
+  proxyNetwork: boolean | undefined;
+  trusted: string[];
   /** The address of a daemon. Commands are then for it, and not for the root. */
   host?: string;
   /** The command and its own arguments. */
@@ -44,6 +46,8 @@ export function globalFlags(argv: readonly string[], env: NodeJS.ProcessEnv): Gl
     noProcessSandbox: noProcessSandboxFromEnv(env),
     usernsRemap: usernsRemapFromEnv(env),
     network: networkFromEnv(env),
+    proxyNetwork: proxyFromEnv(env),
+    trusted: authoritiesFromEnv(env),
     provenanceEnvDir: env.DRYDOCK_PROVENANCE_ENV_DIR || undefined,
     rest: [],
   };

@@ -17,6 +17,7 @@ export interface BuildkitdConfig {
   /** Says that the process is rootless. */
   rootless?: boolean;
   debug?: boolean;
+  proxyNetwork?: boolean;
   logFormat?: 'text' | 'json';
   logLevel?: 'debug' | 'info' | 'warn' | 'error';
   dns?: DnsConfig;
@@ -51,7 +52,7 @@ const known: Keys = {
   trace: { unless: [false] },
   'insecure-entitlements': 'used',
   provenanceEnvDir: 'used',
-  proxyNetwork: { unless: [false], why: 'builds reach the network as they like' },
+  proxyNetwork: 'used',
   log: { format: 'used', level: 'used' },
   dns: { nameservers: 'used', options: 'used', searchDomains: 'used' },
   grpc: {
@@ -111,6 +112,7 @@ export function readBuildkitdToml(text: string, file: string): ReadConfig {
   const config: BuildkitdConfig = {
     root: at.text('root'),
     debug: at.bool('debug'),
+    proxyNetwork: at.bool('proxyNetwork'),
     provenanceEnvDir: at.text('provenanceEnvDir'),
     logFormat: at.text('log', 'format') === 'json' ? 'json' : undefined,
     logLevel: logLevelOf(at.text('log', 'level')),

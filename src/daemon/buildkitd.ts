@@ -75,6 +75,7 @@ export function buildkitdSetup(
       logFormat: flags.logFormat ?? file.logFormat,
       gc: worker.gc,
       maxParallelism: worker.maxParallelism,
+      proxyNetwork: flags.proxyNetwork ?? file.proxyNetwork,
       network: { ...file[kind]?.network, ...flags[kind]?.network, dns: file.dns },
       ...(worker.binary !== undefined && { runtime: worker.binary }),
       cgroupParent: worker.cgroupParent,

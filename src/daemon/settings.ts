@@ -7,7 +7,7 @@ import { dirname, resolve } from 'node:path';
 import { JsonFault, type JsonValue, parseJson, placeOf } from '../auth/index.ts';
 import { imageStores, operatorLimits, operatorRights } from '../engine/index.ts';
 import { errnoCode, fail, nearest } from '../errors/index.ts';
-import { type NetworkSetting, networkOptions } from '../network/index.ts';
+import { type NetworkSetting, networkOptions, readAuthorities } from '../network/index.ts';
 import { parseBool } from '../words/index.ts';
 import type { DaemonConfig } from './config.ts';
 import { logFormats, logLevels } from './log.ts';
@@ -88,6 +88,10 @@ export const settings = {
     value: 'NETWORK',
     help: 'Networks of which steps get addresses, one of IPv4 and one of IPv6 (default: free ones)',
   },
+  'proxy-network': {
+    type: 'bool',
+    help: 'Have the steps of all builds reach the network by a proxy, which notes what they ask for',
+  },
   policy: {
     type: 'path',
     value: 'FILE',
@@ -145,6 +149,11 @@ export const settings = {
     type: 'list',
     value: 'NAME=SOFT[:HARD]',
     help: 'Ulimits of steps whose build does not set them',
+  },
+  'step-ca': {
+    type: 'list',
+    value: 'FILE',
+    help: 'Certificates of authorities (PEM) that programs of steps trust besides those of their images',
   },
   snapshotter: { type: 'string', value: 'NAME', help: 'auto, overlayfs or native' },
   sync: { type: 'bool', help: 'Write an image to the disk before it is named (local store)' },
@@ -280,6 +289,8 @@ export function daemonConfig(sources: readonly SettingValues[], root: string): D
     }),
     ...operatorLimits((name) => (name === 'step-ulimit' ? list(name)?.join(',') : text(name))),
     network: networkOptions(networkTextOf(pick)),
+    proxyNetwork: pick('proxy-network') as boolean | undefined,
+    trusted: readAuthorities(list('step-ca') ?? []),
     explain: pick('explain') as boolean | undefined,
     noProcessSandbox: pick('no-process-sandbox') as boolean | undefined,
     provenanceEnvDir: text('provenance-env-dir'),

@@ -16,6 +16,7 @@ import type { Engine } from './engine.ts';
 import { frontends } from './frontends/table.ts';
 import { beginBuild, endBuild } from './lifetime.ts';
 import { makeOutputs } from './make-outputs.ts';
+import { NetworkLog } from './network-log.ts';
 import { openOutputs } from './outputs.ts';
 import { PackAhead } from './pack-ahead.ts';
 import { Rules } from './rules.ts';
@@ -44,17 +45,20 @@ export async function runBuild(
   const startedAt = Date.now();
   const { allow, rewrite, policyCheck } = request;
   const usage = request.recorded || request.provenance?.captureUsage ? new UsageLog(sink) : undefined;
-  const job = new Job(session, usage?.sink ?? sink, signal, {
+  const proxied = request.proxyNetwork ?? engine.proxyNetwork;
+  const reach = proxied ? new NetworkLog(usage?.sink ?? sink) : undefined;
+  const job = new Job(session, reach?.sink ?? usage?.sink ?? sink, signal, {
     allow,
     origin: originOf(request),
     load: (definition, stop) => rules.load(definition, stop),
+    judgeUrl: (url) => rules.judgeUrl(url),
     made: (vertex, refs) => ahead?.made(vertex, refs),
   });
   const lease = await beginBuild(engine, job);
   const pack = chosen[0]?.exporter.packer?.(engine.store, plan.wants[0]?.compression);
   const ahead = pack && new PackAhead({ pack, lease });
   const judge = policyCheck && clientJudge({ engine, job, lease }, policyCheck);
-  const rules = new Rules({ allow, rewrite, judge, devices: engine.devices });
+  const rules = new Rules({ allow, rewrite, judge, devices: engine.devices, proxied });
   const caches = new BuildCaches(engine, job, lease);
   let bridge: Bridge | undefined;
   try {
@@ -66,7 +70,10 @@ export async function runBuild(
     const made = await request.frontend(bridge);
     if (made.isAnswer) return { ...nothing(), result: made, warnings: [...(made.findings ?? [])] };
     const result = await scanned(bridge, request, made);
-    return await makeOutputs({ ahead, bridge, request, plan, caches, chosen, startedAt, usage }, result);
+    return await makeOutputs(
+      { ahead, bridge, request, plan, caches, chosen, startedAt, usage, reach },
+      result,
+    );
   } catch (err) {
     await dropLeftovers(err, engine.store);
     throw await explainDisk(err, engine.store);

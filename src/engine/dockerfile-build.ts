@@ -33,6 +33,7 @@ export function dockerfileBuild(options: BuildOptions, hooks?: DockerfileHooks):
     locks: options.locks,
     madeNow: classic ? (options.noCache ? 'anew' : 'kept') : undefined,
     allow,
+    proxyNetwork: options.proxyNetwork,
   };
 }
 

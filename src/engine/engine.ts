@@ -52,6 +52,10 @@ export interface LimitOptions extends OperatorLimits, OperatorRights, SandboxOpt
    */
   /** The networks of steps. */
   network?: NetworkOptions;
+  /** Has all steps with a network go by a proxy, whether a build asks for it or not. */
+  proxyNetwork?: boolean;
+  /** Certificates of authorities, as PEM, that the programs of steps trust besides those of their images. */
+  trusted?: readonly string[];
   /** The cgroup of steps that name none. */
   cgroupParent?: string;
 }
@@ -89,6 +93,8 @@ export interface Engine {
   /** How much every step is kept apart from this machine. */
   readonly sandbox: SandboxOptions;
   readonly network: Network;
+  /** Whether all builds have the proxy network. */
+  readonly proxyNetwork: boolean;
   readonly solver: Solver;
   readonly gc: GarbageCollector;
   /** Lets go of the store. All builds must be over. */
@@ -134,12 +140,16 @@ export function engineOn(store: Store, options: RegistryOptions & LimitOptions &
     certificates: options.registryCertificates,
   });
   const refs = createRefs({ store, registry });
-  const network = createNetwork(join(store.root, 'network'), options.network);
+  const network = createNetwork(join(store.root, 'network'), {
+    trusted: options.trusted,
+    ...options.network,
+  });
   const executor = createExecutor({
     runDir: store.runDir,
     stateDir: join(store.root, 'executor'),
     runtime: options.runtime,
     network,
+    trusted: options.trusted,
     cgroupParent: options.cgroupParent,
     pids: options.stepPids,
     oomScore: options.stepOomScore,
@@ -192,6 +202,7 @@ export function engineOn(store: Store, options: RegistryOptions & LimitOptions &
     registry,
     executor,
     network,
+    proxyNetwork: options.proxyNetwork ?? false,
     devices,
     rights: { apparmorProfile, selinux, seccompProfile },
     sandbox: { noProcessSandbox: options.noProcessSandbox, usernsRemap: options.usernsRemap },

@@ -1,5 +1,5 @@
 import { fail } from '../errors/index.ts';
-import { type Graph, NetMode, SecurityMode } from '../llb/index.ts';
+import { type Graph, NetMode, ProxyMode, SecurityMode } from '../llb/index.ts';
 
 /**
  * Refuses a graph with steps that ask for more than the build was granted. Throws `denied`, which names the step, its
@@ -10,7 +10,7 @@ export function checkEntitlements(graph: Graph, allow: readonly string[]): void 
     if (op.op.case !== 'exec') continue;
     const { network, security } = op.op.value;
     const needs: string[] = [];
-    if (network === NetMode.HOST) needs.push('network.host');
+    if (network === NetMode.HOST || (network as number) === ProxyMode.host) needs.push('network.host');
     if (security === SecurityMode.INSECURE) needs.push('security.insecure');
     const missing = needs.find((entitlement) => !allow.includes(entitlement));
     if (missing === undefined) continue;

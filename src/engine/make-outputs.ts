@@ -16,6 +16,7 @@ import { frontendEpoch, platformDefinitions, platformResults } from './bridge/pl
 import type { BridgeResult } from './bridge/types.ts';
 import { platformMismatch } from './bridge/verify-platforms.ts';
 import type { BuildCaches, CachePlan } from './caches.ts';
+import type { NetworkLog } from './network-log.ts';
 import { namesOf, openOutputs } from './outputs.ts';
 import type { PackAhead } from './pack-ahead.ts';
 import type { BuildRequest, Built } from './types.ts';
@@ -31,6 +32,8 @@ interface Exports {
   startedAt: number;
   /** What the build uses of the machine; undefined when nobody records it. */
   usage?: UsageLog;
+  /** What steps asked for by their proxies; undefined: the build has no proxies. */
+  reach?: NetworkLog;
   ahead?: PackAhead;
 }
 
@@ -39,14 +42,14 @@ interface Exports {
  * caches for others.
  */
 export async function makeOutputs(
-  { bridge, request, plan, caches, chosen, startedAt, usage, ahead }: Exports,
+  { bridge, request, plan, caches, chosen, startedAt, usage, reach, ahead }: Exports,
   result: BridgeResult,
 ): Promise<Built> {
   const { engine, job, lease } = bridge;
   const results = await platformResults(result);
   ahead?.end();
   const returned = await returnedBy(bridge, request, result);
-  const stated = await statements(bridge, request, result, { startedAt, usage });
+  const stated = await statements(bridge, request, result, { startedAt, usage, reach });
   const mismatch = platformMismatchOf(
     request,
     result,
@@ -142,12 +145,13 @@ async function statements(
   bridge: Bridge,
   request: BuildRequest,
   result: BridgeResult,
-  course: Pick<Exports, 'startedAt' | 'usage'>,
+  course: Pick<Exports, 'startedAt' | 'usage' | 'reach'>,
 ): Promise<Stated> {
   if (request.provenance === undefined && !request.recorded) return [];
   // Loaded only when asked for: a command builds without it.
   const { provenances } = await import('./provenance.ts');
-  return provenances(bridge, result, request, { startedAt: course.startedAt, usage: course.usage?.end() });
+  const { startedAt, usage, reach } = course;
+  return provenances(bridge, result, request, { startedAt, usage: usage?.end(), reached: reach?.steps });
 }
 
 /** Reads the attestations that came with a result. */

@@ -7,8 +7,9 @@ import {
   parseProvenance,
   provenance,
 } from '../attest/index.ts';
-import { type Graph, MountType, NetMode, type Vertex } from '../llb/index.ts';
+import { type Graph, MountType, NetMode, ProxyMode, type Vertex } from '../llb/index.ts';
 import { type Descriptor, type Digest, formatPlatform, hostPlatform } from '../oci/index.ts';
+import type { NetworkUse } from '../progress/index.ts';
 import type { SourceInUse } from '../solver/index.ts';
 import type { Bridge } from './bridge/bridge.ts';
 import { platformRefs } from './bridge/platforms.ts';
@@ -30,6 +31,16 @@ interface TreeProvenance {
   recorded: Attestation | undefined;
 }
 
+/** What is known of a build's course. */
+interface BuildCourse {
+  /** ms since the epoch */
+  startedAt: number;
+  /** What the build has used of the machine, where that was recorded. */
+  usage: BuildUsage | undefined;
+  /** What steps asked for by their proxies, by their vertices; undefined: the build has no proxies. */
+  reached: ReadonlyMap<Digest, NetworkUse> | undefined;
+}
+
 /**
  * Makes the provenances of each tree of a result, in the order of the trees, once they are solved. `startedAt`: ms since
  * the epoch. `usage`: what the build has used of the machine, where that was recorded. Rejects with `invalid` when all sources are to have digests and one has none.
@@ -38,7 +49,7 @@ export async function provenances(
   bridge: Bridge,
   result: BridgeResult,
   { provenance: options, recorded }: Pick<BuildRequest, 'provenance' | 'recorded'>,
-  { startedAt, usage }: { startedAt: number; usage: BuildUsage | undefined },
+  { startedAt, usage, reached }: BuildCourse,
 ): Promise<TreeProvenance[]> {
   const { engine, job } = bridge;
   const finishedAt = Date.now();
@@ -58,6 +69,7 @@ export async function provenances(
         ...asked,
         root,
         ...stepFacts(vertices),
+        proxy: reached && proxyFacts(vertices, reached),
         invocationId: job.id,
         startedAt,
         finishedAt,
@@ -112,6 +124,37 @@ function reachable(graph: Graph | undefined): Vertex[] {
   return [...found];
 }
 
+/** Whether a step's network is a proxy. */
+function isProxied(network: number): boolean {
+  return network === ProxyMode.default || network === ProxyMode.host;
+}
+
+/** Collects what the steps of a result asked for by their proxies, and what is not known of it. */
+function proxyFacts(
+  vertices: readonly Vertex[],
+  reached: ReadonlyMap<Digest, NetworkUse>,
+): NonNullable<BuildFacts['proxy']> {
+  const materials = new Map<string, Set<string>>();
+  const incomplete: NonNullable<BuildFacts['proxy']>['incomplete'][number][] = [];
+  for (const { op, digest } of vertices) {
+    if (op.op.case !== 'exec' || !isProxied(op.op.value.network)) continue;
+    const step = { op: digest, name: op.op.value.meta?.args.join(' ') ?? '' };
+    const use = reached.get(digest);
+    // It was in the cache: what it once asked for is not told again.
+    if (use === undefined) incomplete.push({ ...step, reason: 'cached' });
+    for (const { url, digest: content } of use?.materials ?? []) {
+      materials.set(url, (materials.get(url) ?? new Set()).add(content));
+    }
+    for (const { method, url: uri, reason } of use?.incomplete ?? []) {
+      incomplete.push({ ...step, method, uri, reason });
+    }
+  }
+  return {
+    materials: [...materials].flatMap(([uri, digests]) => [...digests].map((digest) => ({ uri, digest }))),
+    incomplete,
+  };
+}
+
 /** Collects the secrets, agents and networks that steps ask for. */
 function stepFacts(
   vertices: readonly Vertex[],
@@ -124,7 +167,7 @@ function stepFacts(
     if (op.op.case === 'build') isOpaque = true;
     if (op.op.case !== 'exec') continue;
     const { mounts, secretenv, network } = op.op.value;
-    if (network !== NetMode.NONE) usesNetwork = true;
+    if (network !== NetMode.NONE && !isProxied(network)) usesNetwork = true;
     for (const { mountType, secretOpt, SSHOpt } of mounts) {
       if (mountType === MountType.SECRET) {
         secrets.push({ id: secretOpt?.ID ?? '', optional: secretOpt?.optional ?? false });

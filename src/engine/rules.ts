@@ -1,8 +1,9 @@
 /** The rules under which all definitions of a build are read. */
+import { create } from '@bufbuild/protobuf';
 import type { DeviceRegistry } from '../cdi/index.ts';
 import { DrydockError, fail } from '../errors/index.ts';
 import { checkCaps, type Graph, loadGraphInTurns, NetMode, type SourceRewrite } from '../llb/index.ts';
-import type { Definition, SourceOp } from '../pb/solver/pb/ops_pb.js';
+import { type Definition, type SourceOp, SourceOpSchema } from '../pb/solver/pb/ops_pb.js';
 import type { SourceJudge } from './bridge/source-judge.ts';
 import { deviceRewrite } from './devices.ts';
 import { checkEntitlements } from './entitlements.ts';
@@ -14,6 +15,8 @@ interface RulesOptions {
   rewrite?: SourceRewrite;
   /** The client's own policy, asked after `rewrite`. */
   judge?: SourceJudge;
+  /** Has all steps with a network go by the proxy. */
+  proxied?: boolean;
   /** The devices that steps may have. */
   devices: DeviceRegistry;
 }
@@ -26,14 +29,30 @@ export class Rules {
   readonly allow: readonly string[];
   readonly rewrite: SourceRewrite | undefined;
   readonly judge: SourceJudge | undefined;
+  readonly proxied: boolean;
   readonly #devices: DeviceRegistry;
   #hasNetworkSteps = false;
 
-  constructor({ allow, rewrite, judge, devices }: RulesOptions) {
+  constructor({ allow, rewrite, judge, devices, proxied = false }: RulesOptions) {
     this.allow = allow;
     this.rewrite = rewrite;
     this.judge = judge;
+    this.proxied = proxied;
     this.#devices = devices;
+  }
+
+  /**
+   * Holds a URL that a step asks for by the proxy against the rules for sources, and returns the URL to ask in its place.
+   * Throws `denied`.
+   */
+  async judgeUrl(url: string): Promise<string> {
+    const asked = create(SourceOpSchema, { identifier: url });
+    let source = this.rewrite?.(asked) ?? asked;
+    if (this.judge !== undefined) source = await this.judge(source);
+    if (Object.keys(source.attrs).length > 0) {
+      throw fail('denied', 'solver', `the source policy wants more of ${url} than a proxy can do`);
+    }
+    return source.identifier;
   }
 
   /** Whether a definition of the build has steps with the usual network. */
@@ -48,13 +67,14 @@ export class Rules {
    */
   async load(definition: Definition, signal: AbortSignal, own?: SourceRewrite): Promise<Graph> {
     const rewrite = inTurn(own, this.rewrite);
-    const ruled = await loadGraphInTurns(definition, { rewrite, signal });
+    const { proxied } = this;
+    const ruled = await loadGraphInTurns(definition, { rewrite, proxied, signal });
     const judged = this.judge === undefined ? undefined : await judgeAll(ruled, this.judge);
     const devices = await deviceRewrite(ruled, this.allow, this.#devices);
     const graph =
       judged === undefined && devices === undefined
         ? ruled
-        : await loadGraphInTurns(definition, { rewrite: inTurn(rewrite, judged), devices, signal });
+        : await loadGraphInTurns(definition, { rewrite: inTurn(rewrite, judged), devices, proxied, signal });
     checkCaps(definition);
     checkEntitlements(graph, this.allow);
     this.#hasNetworkSteps ||= graph.vertices.some(

@@ -62,6 +62,8 @@ export interface BuildRequest {
   cacheTo?: readonly CacheSpec[];
   /** The entitlements that are granted: `network.host`, `security.insecure`, `device`, `device=NAME[,alias=NAME]`. */
   allow: readonly string[];
+  /** Has all steps with a network go by a proxy, which sees and notes what they ask for. */
+  proxyNetwork?: boolean;
   /** Puts one source in the place of another, or denies it: the source policies of the request. */
   rewrite?: SourceRewrite;
   /** Asks the client's own policy about each source that is used. */
@@ -109,6 +111,8 @@ export interface BuildOptions extends DockerfileRequest {
   locks?: boolean;
   /** Runs the build checks and nothing else. */
   check: boolean;
+  /** Has all steps with a network go by a proxy, which sees and notes what they ask for. */
+  proxyNetwork?: boolean;
   /** The entitlements that are granted: `network.host`, `security.insecure`, `device`, `device=NAME[,alias=NAME]`. */
   allow: string[];
 }

@@ -32,6 +32,7 @@ export class UsageLog {
         if (this.#steps.size < mostSteps) this.#steps.set(event.vertex, event.usage);
         sink.usage?.(event);
       },
+      network: (event) => sink.network?.(event),
     };
   }
 

@@ -36,6 +36,7 @@ import { shortageIn } from './shortage.ts';
 import { limitsOfStep, type OperatorLimits } from './step-limits.ts';
 import { StepRecorder } from './step-usage.ts';
 import { planStubs, removeStubs } from './stubs.ts';
+import { trustFor, withVariables } from './trust.ts';
 import { tryRuntime } from './try-runtime.ts';
 import type { ExecControl, ExecEnd, ExecIo, ExecSpec, Executor } from './types.ts';
 import { lookUpUser } from './users.ts';
@@ -49,6 +50,8 @@ interface ExecutorOptions extends OperatorLimits, ConfinementOptions {
   runtime?: string;
   /** The networks of steps; default: the host's own for all of them. */
   network?: Network;
+  /** Certificates of authorities, as PEM, that the programs of steps trust besides those of their images. */
+  trusted?: readonly string[];
   /** The cgroup of steps that name none. */
   cgroupParent?: string;
   /** The most processes and threads of a step; 0: no limit. */
@@ -205,7 +208,14 @@ async function runStep(
     const network = await acquiring;
     const chosen = await host.runtime();
     const runtime = io.terminal === true ? forTerminal(chosen, options.runtime !== undefined) : chosen;
+    const added = [
+      ...(options.trusted ?? []),
+      ...(network.authority === undefined ? [] : [network.authority]),
+    ];
+    const trust = trustFor(view, { bundle, env: spec.env, added });
+    const inNetwork = (process: ExecSpec): ExecSpec => withVariables(process, network.env ?? [], trust.env);
     const mounts = [
+      ...trust.mounts,
       ...hostFileMounts(spec, bundle, network, hostPids ? hostsName(host.owner.name) : undefined),
       ...placed,
     ];
@@ -233,7 +243,7 @@ async function runStep(
       config: {
         path: join(state, 'config.json'),
         spec: ociSpec({
-          spec,
+          spec: inNetwork(spec),
           rootPath: join(bundle, 'root'),
           user,
           capabilities,
@@ -288,7 +298,9 @@ async function runStep(
           const hasNetwork = network.kind === 'own';
           const target = { bundle, state, id: spec.id, runtime: launch.runtime, hasNetwork, hostPids };
           const { ulimits: usualUlimits } = options;
-          io.started?.(controlOf(target, running, { host, root: rootSpec, usualUlimits, confinement }));
+          io.started?.(
+            controlOf(target, running, { host, root: rootSpec, usualUlimits, confinement, inNetwork }),
+          );
         });
         exitCode = await running.ended;
         usage = recorder?.end();
@@ -351,13 +363,15 @@ interface Container {
   root: ViewSpec;
   usualUlimits: ExecSpec['ulimits'] | undefined;
   confinement: Confinement;
+  /** Adds the variables of the container's network to a process. */
+  inNetwork(process: ExecSpec): ExecSpec;
 }
 
 /** The control of a container's first process, by which others are run in the container. */
 function controlOf(
   target: JoinTarget,
   init: RuntimeProcess,
-  { host, root, usualUlimits, confinement }: Container,
+  { host, root, usualUlimits, confinement, inNetwork }: Container,
 ): ExecControl {
   const runIn = async (spec: ExecSpec, io: ExecIo, signal: AbortSignal): Promise<{ exitCode: number }> => {
     throwIfAborted(signal);
@@ -365,7 +379,7 @@ function controlOf(
     if (first === undefined) throw fail('conflict', 'exec', 'the container does not run any more');
     const name = `join${++lastJoin}`;
     const process = processSpec({
-      spec,
+      spec: inNetwork(spec),
       user: withLiveView(root, (view) => lookUpUser(view, spec.user)),
       capabilities: capabilitiesFor(spec.security, host.bounding),
       rlimits: rlimitsFor(withUsual(spec.ulimits, usualUlimits), host.most).rlimits,

@@ -2,6 +2,7 @@
 import type { Readable } from 'node:stream';
 import type { ContainerEdits } from '../cdi/index.ts';
 import type { Mount } from '../fs/index.ts';
+import type { ProxyRequest } from '../network/index.ts';
 import type { StepUsage } from '../progress/index.ts';
 import type { MountFlag } from './assemble.ts';
 import type { Shortage } from './shortage.ts';
@@ -44,7 +45,7 @@ export interface ExecSpec {
    * removeMountStubsRecursive).
    */
   removeStubParents?: boolean;
-  network: 'default' | 'host' | 'none' | { name: string };
+  network: 'default' | 'host' | 'none' | { name: string } | { proxy: ProxyRequest };
   security: 'sandbox' | 'insecure';
   extraHosts: { host: string; ip: string }[];
   ulimits: readonly { name: string; soft: number; hard: number }[];

@@ -4,7 +4,7 @@
  */
 import { hash } from 'node:crypto';
 import { clip, looksSecret, Masks } from '../errors/index.ts';
-import { MountType, NetMode, SecurityMode } from '../llb/index.ts';
+import { MountType, NetMode, ProxyMode, SecurityMode } from '../llb/index.ts';
 import { type Digest, digestOf } from '../oci/index.ts';
 import type { FileAction, Mount, Op } from '../pb/solver/pb/ops_pb.js';
 import { keptName, type Miss } from '../solver/index.ts';
@@ -108,7 +108,7 @@ function settingsOf(pb: Op): StepFacts['settings'] {
     set('working directory', meta?.cwd ?? '');
     set('user', meta?.user ?? '');
     set('host name', meta?.hostname ?? '');
-    set('network', network === NetMode.UNSET ? '' : (NetMode[network] ?? String(network)).toLowerCase());
+    set('network', networkName(network));
     set('security', security === SecurityMode.SANDBOX ? '' : 'insecure');
     set('extra hosts', (meta?.extraHosts ?? []).map(({ Host }) => Host).join(', '));
     set('ulimits', (meta?.ulimit ?? []).map(({ Name, Soft, Hard }) => `${Name}=${Soft}:${Hard}`).join(', '));
@@ -150,4 +150,11 @@ function actionText({ action }: FileAction): string {
 
 function texts(...parts: string[]): string {
   return parts.filter((part) => part !== '').join(' ');
+}
+
+/** The name of a network mode; '' for the usual one. */
+function networkName(mode: number): string {
+  if (mode === NetMode.UNSET) return '';
+  if (mode === ProxyMode.default) return 'proxy';
+  return mode === ProxyMode.host ? 'host by proxy' : (NetMode[mode] ?? String(mode)).toLowerCase();
 }

@@ -8,7 +8,7 @@ import { atOnce, inTurns } from '../workers/index.ts';
 import { definitionJson } from './definition-json.ts';
 import { opName } from './names.ts';
 import { bytesExcess, opExcess } from './op-size.ts';
-import { fromBinary, OpSchema, toBinary } from './pb.ts';
+import { fromBinary, NetMode, OpSchema, toBinary } from './pb.ts';
 import type { SourceRewrite } from './source-policy.ts';
 import type { Edge, Vertex } from './vertex.ts';
 
@@ -47,21 +47,33 @@ export function loadGraph(definition: Definition, rewrite?: SourceRewrite): Grap
 /** Puts other devices in the place of those that a step asks for. Returns the same list when nothing changes. */
 export type DeviceRewrite = (devices: ExecOp['cdiDevices']) => ExecOp['cdiDevices'];
 
+interface LoadOptions {
+  rewrite?: SourceRewrite;
+  devices?: DeviceRewrite;
+  /** Has all steps with a network go by the proxy. They are other steps then, with digests and records of their own. */
+  proxied?: boolean;
+  signal?: Stopping;
+}
+
+/** The network modes of steps that go by the proxy. They are ours: no definition of a client may have them. */
+export const ProxyMode = { default: 64, host: 65 } as const;
+
 /**
  * Does the same on the main thread for definitions of any size, with turns for other work between. `devices` may replace
  * the devices that steps ask for, as `rewrite` does with sources.
  */
 export function loadGraphInTurns(
   definition: Definition,
-  { rewrite, devices, signal }: { rewrite?: SourceRewrite; devices?: DeviceRewrite; signal?: Stopping } = {},
+  { rewrite, devices, proxied, signal }: LoadOptions = {},
 ): Promise<Graph> {
-  return inTurns(graphOf(definition, rewrite, devices), signal);
+  return inTurns(graphOf(definition, rewrite, devices, proxied), signal);
 }
 
 function* graphOf(
   definition: Definition,
   rewrite?: SourceRewrite,
   devices?: DeviceRewrite,
+  proxied = false,
 ): Generator<void, Graph> {
   const defs = definition.def;
   if (defs.length === 0) return { vertices: [], output: undefined };
@@ -77,13 +89,14 @@ function* graphOf(
     if (excess !== undefined) throw fail('invalid', 'llb', `an op has ${excess}`);
     const digest = digestOf(bytes);
     last = { digest, was: digest, op: decodeOp(bytes), waiting: 0 };
+    refuseOwnModes(last.op);
     drafts.set(digest, last);
   }
   if (last === undefined) return { vertices: [], output: undefined };
   const order = yield* topologicalOrder(drafts);
   const locations = new LocationTable(definition.Source);
-  if (rewrite !== undefined || devices !== undefined) {
-    yield* rewriteAll(order, { rewrite, devices }, locations);
+  if (rewrite !== undefined || devices !== undefined || proxied) {
+    yield* rewriteAll(order, { rewrite, devices, proxied }, locations);
   }
   const vertices = new Map<string, Vertex>();
   const edge = (input: { digest: string; index: bigint }): Edge => {
@@ -156,7 +169,7 @@ function tooHigh(vertex: Vertex): DrydockError {
 /** Rewrites the sources and devices, and the inputs of all ops that are built on them. `order` has inputs before their users. */
 function* rewriteAll(
   order: readonly Draft[],
-  { rewrite, devices }: { rewrite?: SourceRewrite; devices?: DeviceRewrite },
+  { rewrite, devices, proxied }: Pick<LoadOptions, 'rewrite' | 'devices' | 'proxied'>,
   locations: LocationTable,
 ): Generator<void, void> {
   const renamed = new Map<string, Digest>();
@@ -173,6 +186,10 @@ function* rewriteAll(
         op = { ...op, op: { case: 'exec', value: { ...op.op.value, cdiDevices } } };
       }
     }
+    if (op.op.case === 'exec' && proxied === true) {
+      const network = proxiedMode(op.op.value.network);
+      if (network !== undefined) op = { ...op, op: { case: 'exec', value: { ...op.op.value, network } } };
+    }
     if (op.inputs.some(({ digest }) => renamed.has(digest))) {
       const inputs = op.inputs.map((input) => ({
         ...input,
@@ -185,6 +202,17 @@ function* rewriteAll(
     draft.digest = digestOf(toBinary(OpSchema, op));
     renamed.set(draft.was, draft.digest);
   }
+}
+
+function proxiedMode(network: number): ExecOp['network'] | undefined {
+  if (network === NetMode.UNSET) return ProxyMode.default as ExecOp['network'];
+  return network === NetMode.HOST ? (ProxyMode.host as ExecOp['network']) : undefined;
+}
+
+function refuseOwnModes({ op }: Op): void {
+  const own: readonly number[] = Object.values(ProxyMode);
+  if (op.case !== 'exec' || !own.includes(op.value.network)) return;
+  throw fail('invalid', 'llb', `unknown network mode ${op.value.network}`);
 }
 
 function rewriteOne(

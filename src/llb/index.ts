@@ -3,7 +3,7 @@ export { checkCaps, llbCaps } from './caps.ts';
 export { definitionJson } from './definition-json.ts';
 export { fromDefinition } from './from-definition.ts';
 export { given, outputOf } from './given.ts';
-export { type DeviceRewrite, type Graph, loadGraphInTurns } from './graph.ts';
+export { type DeviceRewrite, type Graph, loadGraphInTurns, ProxyMode } from './graph.ts';
 export {
   checkLimits,
   type LimitOption,

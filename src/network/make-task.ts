@@ -32,6 +32,8 @@ interface NamespacePlan {
   link?: LinkPlan;
   /** The networks to which a namespace without a link refuses all traffic by itself. */
   prohibited?: readonly Subnet[];
+  /** The port of the loopback on which a proxy answers in a namespace without a link. */
+  proxy?: number;
   /** The folder in which changes of the host are written down. */
   folder?: string;
 }
@@ -43,6 +45,8 @@ interface MadeNamespace {
   link?: string;
   /** The number of the link. */
   number?: number;
+  /** A socket that listens on the port for the proxy. */
+  proxy?: number;
   /** A netlink connection in a namespace without a link, for `isConnected`. */
   watch?: number;
   /** Sockets for a DNS forwarder in the namespace. */
@@ -54,7 +58,7 @@ interface MadeNamespace {
  * (EPERM without the right), and `exhausted` when all addresses are taken.
  */
 export function makeNamespace(plan: NamespacePlan): MadeNamespace {
-  if (plan.link === undefined) return makeUnlinked(plan.prohibited ?? []);
+  if (plan.link === undefined) return makeUnlinked(plan);
   const { link } = plan;
   const fd = inNewNetworkNamespace(() => withNetlink((inside) => setUp(inside, 1)));
   try {
@@ -82,13 +86,15 @@ export function makeNamespace(plan: NamespacePlan): MadeNamespace {
  * Makes a namespace that a program will connect. It stays on the namespace's side: the task is to be run on a thread of
  * its own.
  */
-function makeUnlinked(prohibited: readonly Subnet[]): MadeNamespace {
+function makeUnlinked({ prohibited = [], proxy }: NamespacePlan): MadeNamespace {
   const fd = enterNewNetworkNamespace();
   const inside = new Netlink();
   try {
     setUp(inside, 1);
     for (const subnet of prohibited) prohibit(inside, subnet);
-    return { fd, dns: listenForNames(), watch: inside.fd };
+    const sockets = proxy === undefined ? undefined : listenOn('127.0.0.1', proxy);
+    if (sockets !== undefined) closeFd(sockets.udp);
+    return { fd, dns: listenForNames(), watch: inside.fd, proxy: sockets?.tcp };
   } catch (err) {
     inside.close();
     closeFd(fd);

@@ -17,6 +17,7 @@ import {
   type NetworkOptions,
   type NetworkRequest,
   type NetworkState,
+  type ProxyRequest,
   type StepNetwork,
 } from './types.ts';
 
@@ -74,6 +75,7 @@ class Networks implements Network {
 
   async acquire(request: NetworkRequest): Promise<StepNetwork> {
     const { mode } = request;
+    if (typeof mode === 'object' && 'proxy' in mode) return this.#proxied(mode.proxy);
     if (typeof mode === 'object') return this.#own(await this.#way(mode.name), request.asksHost);
     if (mode === 'none' || (mode === 'default' && this.#options.mode === 'none')) return this.#plain('none');
     if (mode === 'host') return this.#plain('host');
@@ -109,6 +111,31 @@ class Networks implements Network {
     closeFd(dns.udp);
     closeFd(dns.tcp);
     return { text, forwarder: undefined };
+  }
+
+  /** A namespace without a way out but a socket, on which a proxy answers. */
+  async #proxied({ egress, hosts, check, reached }: ProxyRequest): Promise<StepNetwork> {
+    if (egress === 'default' && this.#options.mode === 'none') return this.#plain('none');
+    const { openProxy } = await import('./proxy/open.ts');
+    const gate = {
+      isHost: egress === 'host',
+      denied: this.#denied().map((net) => parseSubnet(net, 'network-deny')),
+      hosts,
+    };
+    const proxy = await openProxy({ gate, check, trusted: this.#options.trusted ?? [] });
+    const network: StepNetwork = {
+      ...proxy,
+      kind: 'own',
+      hostAddress: loopback,
+      resolv: '',
+      release: () => {
+        if (!this.#held.delete(network)) return;
+        reached(proxy.use());
+        proxy.close();
+      },
+    };
+    this.#held.add(network);
+    return network;
   }
 
   #plain(kind: 'host' | 'none'): StepNetwork {

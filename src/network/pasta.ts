@@ -14,7 +14,6 @@ import { closeFd, Netlink } from '../linux/index.ts';
 import { runTask } from '../workers/index.ts';
 import { parseSubnet, type Subnet } from './addresses.ts';
 import { isConnected } from './links.ts';
-import { linkPrefix } from './names.ts';
 import type { Prepared, Provider } from './provider.ts';
 import type { HostAccess } from './rules.ts';
 
@@ -109,12 +108,11 @@ function isInstalled(program: string): boolean {
 
 /** This host's own addresses, IPv4 first. */
 function hostAddresses(): string[] {
-  const all = Object.entries(networkInterfaces())
-    // The links of root's steps come and go, all with one address.
-    .filter(([name]) => !name.startsWith(linkPrefix))
-    .flatMap(([, list = []]) => list.filter(({ internal }) => !internal))
+  const all = Object.values(networkInterfaces())
+    .flatMap((list = []) => list.filter(({ internal }) => !internal))
     .map(({ address }) => address)
     .filter((address) => !address.startsWith('fe80:'));
+  // The links of root's steps all have one address.
   return [...new Set(all)].sort((a, b) => isIP(a) - isIP(b));
 }
 

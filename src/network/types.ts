@@ -1,12 +1,25 @@
 /** The contract of the network: it gives a step a network and takes it back. */
+import type { NetworkUse } from '../progress/index.ts';
 import type { DnsConfig } from './resolv.ts';
 import type { HostAccess } from './rules.ts';
 
 /** What a step asks for: the operator's network for steps, the host's own, none, or one that the operator has named. */
 export interface NetworkRequest {
-  mode: 'default' | 'host' | 'none' | { name: string };
+  mode: 'default' | 'host' | 'none' | { name: string } | { proxy: ProxyRequest };
   /** Whether the step was given the host's address (`host-gateway`): it may then ask the host's services there. */
   asksHost: boolean;
+}
+
+/** A network whose only way out is a proxy that sees what is asked. */
+export interface ProxyRequest {
+  /** The network that the proxy asks in. */
+  egress: 'default' | 'host';
+  /** The names in the step's /etc/hosts. */
+  hosts: readonly { host: string; ip: string }[];
+  /** Returns the URL to ask in the place of one. Throws for one that the build may not have. */
+  check(url: string, method: string): Promise<string>;
+  /** Takes the notes of what was asked when the network is released. */
+  reached(use: NetworkUse): void;
 }
 
 /** The network of one step, from `acquire` to `release`. */
@@ -22,6 +35,10 @@ export interface StepNetwork {
   readonly hostAddress: string;
   /** The text of its /etc/resolv.conf. */
   readonly resolv: string;
+  /** Variables that lead programs to the network's proxy, as `K=V`. */
+  readonly env?: readonly string[];
+  /** The certificate, as PEM, of the authority that the proxy answers with. */
+  readonly authority?: string;
   /** Gives it back. The step's processes must have ended. */
   release(): void;
 }
@@ -89,6 +106,8 @@ export interface NetworkOptions {
   /** How many networks are kept ready at most; default 16. */
   poolSize?: number;
   dns?: DnsConfig;
+  /** Certificates, as PEM, by which the proxy trusts servers besides the usual ones. */
+  trusted?: readonly string[];
   cni?: CniOptions;
   /** Networks for builds to choose by name: name → the file of a CNI configuration. */
   named?: Readonly<Record<string, string>>;

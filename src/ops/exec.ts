@@ -7,11 +7,12 @@ import { type ExecSpec, type Shortage, shortageHint, shortageText } from '../exe
 import { checkLimits, networkNameOf } from '../llb/index.ts';
 import { defaultPath } from '../oci/index.ts';
 import type { ExecOp, LinuxResources, Meta, ProxyEnv } from '../pb/solver/pb/ops_pb.js';
+import type { NetworkUse } from '../progress/index.ts';
 import { keptName, leave, type OpContext } from '../solver/index.ts';
 import { explainDisk, type Ref } from '../store/index.ts';
 import type { OpDeps, OpMaker } from './deps.ts';
 import { execCacheMap } from './exec/cache-map.ts';
-import { modesOf } from './exec/modes.ts';
+import { egressOf, modesOf } from './exec/modes.ts';
 import { PreparedMounts } from './exec/mounts.ts';
 import { execSpec, secretEnvironment } from './exec/spec.ts';
 import { StepLog } from './exec/step-log.ts';
@@ -65,6 +66,7 @@ async function runExec(
   const prepared = new PreparedMounts(deps, ctx);
   const log = new StepLog(ctx.progress);
   const time = new StepTime(deps.stepTimeout, ctx.signal);
+  const proxy = proxyFor(op, meta, ctx);
   try {
     await prepared.prepare(op.mounts, inputs, meta.cwd);
     if (prepared.root === undefined) throw fail('internal', 'exec', 'the step has no root');
@@ -74,6 +76,7 @@ async function runExec(
       env: environment(meta),
       secretEnv: await secretEnvironment(op.secretenv, ctx),
       ...modesOf(op, networkNameOf(ctx.vertex.metadata)),
+      ...(proxy === undefined ? {} : { network: { proxy: proxy.request } }),
       resources,
       devices: await deviceEdits(op, deps.devices),
     });
@@ -84,9 +87,10 @@ async function runExec(
     };
     const { exitCode, shortage, usage, cleared } = await deps.executor.run(spec, io, time.signal);
     // The build ends when that has.
-    if (ctx.onRelease === undefined) await cleared;
+    if (ctx.onRelease === undefined || proxy !== undefined) await cleared;
     else ctx.onRelease(() => cleared);
     if (usage !== undefined) ctx.progress.used?.(usage);
+    if (proxy !== undefined) tellRequests(proxy.use(), ctx, log);
     const valid = meta.validExitCodes.length > 0 ? meta.validExitCodes : [0];
     if (!valid.includes(exitCode)) {
       // Looked at while the step's files are still there.
@@ -110,6 +114,40 @@ async function runExec(
     time.stop();
     await prepared.release();
   }
+}
+
+/** What the executor is told of a step's proxy. */
+type ProxyRequest = Extract<ExecSpec['network'], { proxy: unknown }>['proxy'];
+
+/** What a step that goes by a proxy asks of its network, and what it has asked for once that was released. */
+function proxyFor(op: ExecOp, meta: Meta, ctx: OpContext) {
+  const egress = egressOf(op);
+  if (egress === undefined) return undefined;
+  let use: NetworkUse = { requests: [], materials: [], incomplete: [] };
+  const request: ProxyRequest = {
+    egress,
+    hosts: meta.extraHosts.map(({ Host, IP }) => ({ host: Host, ip: IP })),
+    check: async (url) => ctx.judgeUrl?.(url) ?? url,
+    reached: (found) => {
+      use = found;
+    },
+  };
+  return { request, use: () => use };
+}
+
+/** So many requests are listed in a step's output. */
+const mostListed = 500;
+
+/** Tells what a step has asked for, in BuildKit's form. */
+function tellRequests(use: NetworkUse, ctx: OpContext, log: StepLog): void {
+  ctx.progress.reached?.(use);
+  const { requests } = use;
+  if (requests.length === 0) return;
+  const lines = requests
+    .slice(0, mostListed)
+    .map(({ method, url, status }) => `- ${method} ${url} -> ${status}`);
+  if (requests.length > mostListed) lines.push(`- and ${requests.length - mostListed} more`);
+  log.write(2, Buffer.from(`proxy network requests:\n${lines.join('\n')}\n`));
 }
 
 /** What a step gets for its devices, which the build's rules have found and allowed. */

@@ -38,6 +38,9 @@ export function boundProgress(digest: Digest, sink: ProgressSink): VertexProgres
     warn(warning) {
       sink.warning({ ...warning, vertex: digest });
     },
+    reached(network) {
+      sink.network?.({ vertex: digest, network });
+    },
     used(usage) {
       sink.usage?.({ vertex: digest, usage });
     },

@@ -1,7 +1,7 @@
 /** Progress events in the shape of BuildKit's StatusResponse: vertices, statuses (transfers), logs, warnings. */
 import type { SourceLocation } from '../errors/index.ts';
 import type { Digest } from '../oci/index.ts';
-import type { StepUsage } from './usage.ts';
+import type { NetworkUse, StepUsage } from './usage.ts';
 
 /** The state of a vertex: it began, ended, was cached or failed. */
 export interface VertexEvent {
@@ -56,6 +56,12 @@ export interface UsageEvent {
   usage: StepUsage;
 }
 
+/** What a step that has run, well or not, has asked for by the proxy of its network. */
+export interface NetworkEvent {
+  vertex: Digest;
+  network: NetworkUse;
+}
+
 /** The receiver of a build's events. It is called synchronously and must not throw. */
 export interface ProgressSink {
   vertex(event: VertexEvent): void;
@@ -64,6 +70,8 @@ export interface ProgressSink {
   warning(event: WarningEvent): void;
   /** Left out by receivers that have no use for it. */
   usage?(event: UsageEvent): void;
+  /** Left out likewise. */
+  network?(event: NetworkEvent): void;
 }
 
 /** Progress of one transfer or extraction, shown under a vertex. Numbers are bytes unless total is 0. */
@@ -78,4 +86,6 @@ export interface VertexProgress {
   warn(warning: Omit<WarningEvent, 'vertex'>): void;
   /** Tells what the vertex's process has used of the machine. */
   used?(usage: StepUsage): void;
+  /** Tells what the vertex's process has asked for by the proxy of its network. */
+  reached?(network: NetworkUse): void;
 }

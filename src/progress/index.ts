@@ -2,6 +2,7 @@
 export { boundProgress, canceledText, now } from './bound.ts';
 export type {
   LogEvent,
+  NetworkEvent,
   ProgressSink,
   ReportStatus,
   StatusEvent,
@@ -14,6 +15,7 @@ export type {
   MachineCpu,
   MachineSample,
   MemoryNumber,
+  NetworkUse,
   Pressure,
   PressureValues,
   StepUsage,

@@ -103,3 +103,12 @@ export interface MachineSample {
   memoryPressure?: Pressure;
   ioPressure?: Pressure;
 }
+
+/** What a step has asked for by the proxy of its network. URLs are without passwords. */
+export interface NetworkUse {
+  requests: readonly { method: string; url: string; status: number }[];
+  /** The contents that were got whole, as `sha256:…`. */
+  materials: readonly { url: string; digest: string }[];
+  /** What cannot be told by a digest, and why. */
+  incomplete: readonly { method: string; url: string; reason: string }[];
+}

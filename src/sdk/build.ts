@@ -29,6 +29,7 @@ import {
 import { fail } from '../errors/index.ts';
 import { type ContextSource, dockerfileAt } from '../frontend/index.ts';
 import { rawName } from '../linux/index.ts';
+
 import {
   limitSteps,
   marshal,
@@ -38,7 +39,8 @@ import {
   type StepLimits,
   sourceRewrite,
 } from '../llb/index.ts';
-import { networkFromEnv } from '../network/index.ts';
+import { authoritiesFromEnv, networkFromEnv, proxyFromEnv } from '../network/index.ts';
+
 import {
   type CredentialSource,
   distinctPlatforms,
@@ -117,6 +119,8 @@ export interface DockerfileOptions extends CommonOptions {
   /** When registries are asked for base images; `true` is `always`. Default: `missing`. */
   pull?: boolean | PullPolicy;
   network?: 'default' | 'host' | 'none' | (string & {});
+  /** Has RUN steps reach the network by a proxy, which notes what they ask for (provenance). */
+  proxyNetwork?: boolean;
   /** Entries in /etc/hosts of RUN steps: name → address. */
   extraHosts?: Record<string, string>;
   /** The host name in RUN steps. */
@@ -181,6 +185,7 @@ export async function build(options: DockerfileOptions): Promise<BuildResult> {
       noCacheFilter: options.noCacheFilter ?? [],
       pull: pullOf(options.pull),
       ...parseNetwork(options.network ?? 'default'),
+      proxyNetwork: options.proxyNetwork,
       extraHosts: Object.entries(options.extraHosts ?? {}).map(([host, ip]) => ({ host, ip })),
       hostname: options.hostname,
       shmSize: options.shmSize ?? 0,
@@ -305,6 +310,8 @@ async function run(
       noProcessSandbox: noProcessSandboxFromEnv(process.env),
       usernsRemap: usernsRemapFromEnv(process.env),
       network: networkFromEnv(process.env),
+      proxyNetwork: proxyFromEnv(process.env),
+      trusted: authoritiesFromEnv(process.env),
     }));
   try {
     const signal = options.signal ?? new AbortController().signal;

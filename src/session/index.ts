@@ -2,7 +2,9 @@
  * The things that a build may ask of its client, in this process or behind a connection, and the client's end of that
  * connection.
  */
+
 export { dockerConfigCredentials } from './docker-config.ts';
+export { dockerProxies } from './docker-proxies.ts';
 export { folderSync } from './folder-sync.ts';
 export { goMode } from './fsutil/mode.ts';
 export { type InProcessOptions, inProcessSession, type SecretSource } from './in-process.ts';

@@ -5,6 +5,7 @@ import type { Definition } from '../pb/solver/pb/ops_pb.js';
 import {
   canceledText,
   type LogEvent,
+  type NetworkEvent,
   now,
   type ProgressSink,
   type StatusEvent,
@@ -50,6 +51,7 @@ export class Audience {
   readonly #statuses = new Map<string, StatusEvent>();
   readonly #warnings: WarningEvent[] = [];
   #usage: UsageEvent | undefined;
+  #network: NetworkEvent | undefined;
   readonly #replay: LogEvent[] = [];
   #replayBytes = 0;
   /** What was found out of sources for the vertex. */
@@ -83,6 +85,7 @@ export class Audience {
     for (const log of this.#replay) sink.log(log);
     for (const warning of this.#warnings) sink.warning(warning);
     if (this.#usage !== undefined) sink.usage?.(this.#usage);
+    if (this.#network !== undefined) sink.network?.(this.#network);
   }
 
   /** Takes a solve away. A build that leaves work unfinished is told that it was given up. */
@@ -106,6 +109,7 @@ export class Audience {
     for (const log of other.#replay) this.#mirror(log, this.sink.log);
     for (const warning of other.#warnings) this.#mirror(warning, this.sink.warning);
     if (other.#usage !== undefined) this.#mirror(other.#usage, this.#use);
+    if (other.#network !== undefined) this.#mirror(other.#network, this.#reach);
   }
 
   /** Ends what `follow` began. */
@@ -164,6 +168,7 @@ export class Audience {
       log: (event) => each((sink) => sink.log(event)),
       warning: (event) => each((sink) => sink.warning(event)),
       usage: (event) => each((sink) => sink.usage?.(event)),
+      network: (event) => each((sink) => sink.network?.(event)),
     };
   }
 
@@ -221,6 +226,16 @@ export class Audience {
     return job.load(definition);
   }
 
+  /**
+   * Holds a URL that the vertex's process asks for against the rules of all builds that want its result, and returns the
+   * URL to ask in its place. Throws `denied`.
+   */
+  async judgeUrl(url: string): Promise<string> {
+    let judged = url;
+    for (const job of new Set(this.#allJobs())) judged = await job.judgeUrl(judged);
+    return judged;
+  }
+
   #firstJob(): Job | undefined {
     for (const job of this.#allJobs()) return job;
     return undefined;
@@ -239,6 +254,12 @@ export class Audience {
     this.#usage = event;
     for (const job of this.#jobs.keys()) job.sink.usage?.(event);
     for (const follower of this.#followers) follower.#mirror(event, follower.#use);
+  };
+
+  readonly #reach = (event: NetworkEvent): void => {
+    this.#network = event;
+    for (const job of this.#jobs.keys()) job.sink.network?.(event);
+    for (const follower of this.#followers) follower.#mirror(event, follower.#reach);
   };
 
   #fanOut(): ProgressSink {
@@ -262,6 +283,7 @@ export class Audience {
         for (const follower of this.#followers) follower.#mirror(event, follower.sink.warning);
       },
       usage: this.#use,
+      network: this.#reach,
     };
   }
 }

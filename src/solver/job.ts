@@ -34,6 +34,8 @@ interface JobOptions {
   pins?: Pins;
   /** The rules that its definitions are read under; default: none. */
   load?: LoadDefinition;
+  /** Returns the URL that a step may ask in the place of one. Throws `denied`; default: all as they are. */
+  judgeUrl?: (url: string) => Promise<string>;
   /** Foreign caches of the builds that it is nested in. */
   imports?: ForeignCaches;
   /** Is told of each step that has run, with what it has made; not of what was cached. It must not throw. */
@@ -77,6 +79,7 @@ export class Job {
   /** Is told of each step that has run, with what it has made. */
   readonly made: JobOptions['made'];
   readonly #load: LoadDefinition;
+  readonly judgeUrl: (url: string) => Promise<string>;
 
   constructor(
     session: Session,
@@ -87,6 +90,7 @@ export class Job {
       within = [],
       pins = new Pins(),
       load = loadPlain,
+      judgeUrl = async (url) => url,
       imports,
       made,
       origin = {},
@@ -99,6 +103,7 @@ export class Job {
     this.allow = allow;
     this.within = within;
     this.#load = load;
+    this.judgeUrl = judgeUrl;
     this.#outerImports = imports === undefined ? [] : [imports];
     this.session = session;
     this.sink = sink;

@@ -24,12 +24,14 @@ export function nestedJob(state: VertexState): Job {
     const { allow, pins } = audience;
     const about = audience.job?.about;
     const load: LoadDefinition = (definition) => audience.load(definition);
+    const judgeUrl = (url: string) => audience.judgeUrl(url);
     const imports = audience.imports();
     return new Job(context.session, audience.forward(), work.signal, {
       allow,
       within,
       pins,
       load,
+      judgeUrl,
       imports,
       about,
     });

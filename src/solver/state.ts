@@ -47,6 +47,7 @@ export class VertexState {
       signal: work.signal,
       lease: this.lease.name,
       onRelease: (cleanup) => work.onRelease(cleanup),
+      judgeUrl: (url) => audience.judgeUrl(url),
       pins: {
         pin: (key, find) => audience.pin(key, find),
         get: (key) => audience.pins?.get(key),

@@ -77,6 +77,11 @@ export interface WorkContext {
   readonly lease: string;
   /** Registers what is to be done once the last build has let go of the vertex and its work has stopped. The solver always has it. */
   readonly onRelease?: (cleanup: () => void | Promise<void>) => void;
+  /**
+   * Holds a URL that the vertex's process asks for against the rules of the builds, and returns the URL to ask in its
+   * place. Throws `denied`. The solver always has it.
+   */
+  readonly judgeUrl?: (url: string) => Promise<string>;
   /** What the builds that hold the vertex have found out of sources so far; the solver always has it. */
   readonly pins?: Pick<Pins, 'pin' | 'get'>;
 }

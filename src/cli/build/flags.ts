@@ -42,6 +42,10 @@ export const buildFlags = {
   label: { type: 'list', value: 'KEY=VALUE', help: 'Set a label on the image' },
   load: { type: 'bool', help: "Put the image into Drydock's store (the default with no --output)" },
   'metadata-file': { type: 'string', value: 'FILE', help: 'Write the result as JSON to a file' },
+  'proxy-network': {
+    type: 'bool',
+    help: 'Have steps reach the network by a proxy, which notes what they ask for (provenance)',
+  },
   network: {
     type: 'string',
     value: 'MODE',

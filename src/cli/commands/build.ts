@@ -13,7 +13,12 @@ import { parseNetwork, parseSourcePolicy, parseUlimit } from '../../llb/index.ts
 import { familiarName, normalizeName, parsePlatform } from '../../oci/index.ts';
 import type { ProgressSink } from '../../progress/index.ts';
 import { clientCaches } from '../../remote-cache/index.ts';
-import { dockerConfigCredentials, type InProcessOptions, inProcessSession } from '../../session/index.ts';
+import {
+  dockerConfigCredentials,
+  dockerProxies,
+  type InProcessOptions,
+  inProcessSession,
+} from '../../session/index.ts';
 import { attestFlags } from '../build/attest.ts';
 import { cacheSpecs } from '../build/caches.ts';
 import { chooseContext, namedContexts } from '../build/context.ts';
@@ -193,7 +198,7 @@ async function requestOf(
   env: NodeJS.ProcessEnv,
 ): Promise<Omit<BuildOptions, 'context' | 'namedContexts' | 'outputs'>> {
   const { network, networkName } = parseNetwork(flags.network ?? 'default');
-  const args = buildArgs(flags['build-arg'], env);
+  const args = { ...dockerProxies(env, env.DOCKER_HOST), ...buildArgs(flags['build-arg'], env) };
   // buildx passes the client's own on.
   if (args.SOURCE_DATE_EPOCH === undefined && env.SOURCE_DATE_EPOCH)
     args.SOURCE_DATE_EPOCH = env.SOURCE_DATE_EPOCH;
@@ -208,6 +213,7 @@ async function requestOf(
     pull: pullPolicy(flags.pull),
     network,
     networkName,
+    proxyNetwork: flags['proxy-network'],
     extraHosts: await resolveHosts(flags['add-host'].map(extraHost)),
     shmSize: flags['shm-size'] === undefined ? 0 : parseBytes(flags['shm-size'], 'shm-size'),
     ulimits: flags.ulimit.map(parseUlimit),

@@ -21,10 +21,12 @@ import {
 import { fail } from '../../errors/index.ts';
 import { configFolder } from '../../linux/index.ts';
 import {
+  authoritiesFromEnv,
   type NetworkOptions,
   type NetworkSetting,
   networkFromEnv,
   networkOptions,
+  proxyFromEnv,
 } from '../../network/index.ts';
 import { type Platform, parsePlatform } from '../../oci/index.ts';
 import type { GcRule } from '../../upkeep/index.ts';
@@ -118,6 +120,7 @@ export default command({
     'containerd-worker-selinux': { type: 'bool', help: 'give steps SELinux labels' },
     'containerd-worker-snapshotter': { type: 'string', value: 'NAME', help: 'overlayfs or native' },
     debug: { type: 'bool', help: 'log more' },
+    'proxy-network': { type: 'bool', help: 'have the steps of all builds reach the network by a proxy' },
     group: { type: 'string', value: 'GROUP', help: 'group that owns the unix socket' },
     'log-format': { type: 'string', value: 'FORMAT', help: 'text or json' },
     'oci-worker': {
@@ -166,6 +169,7 @@ export default command({
     const flags: BuildkitdConfig = {
       root: values.root,
       rootless: values.rootless ?? values['oci-worker-rootless'],
+      proxyNetwork: values['proxy-network'],
       debug: values.debug ?? (ctx.debug ? true : undefined),
       logFormat: logFormatOf(values['log-format']),
       entitlements: someOf(values['allow-insecure-entitlement'].flatMap((text) => text.split(','))),
@@ -219,6 +223,8 @@ export default command({
       explain: explainFromEnv(ctx.env),
       noProcessSandbox: settings.noProcessSandbox ?? noProcessSandboxFromEnv(ctx.env),
       usernsRemap: usernsRemapFromEnv(ctx.env),
+      proxyNetwork: settings.proxyNetwork ?? proxyFromEnv(ctx.env),
+      trusted: authoritiesFromEnv(ctx.env),
       network: withDefaultCni({ ...networkFromEnv(ctx.env), ...settings.network }),
       insecureRegistries: [...(settings.insecureRegistries ?? []), ...ctx.insecureRegistries],
       writeLog,

@@ -85,6 +85,7 @@ async function solve(
     FrontendInputs: inputs,
     Entitlements: options.allow,
     SourcePolicy: options.sourcePolicy,
+    ProxyNetwork: options.proxyNetwork ?? false,
     Exporters: exportersOf(options),
     Cache: { Imports: cachesOf(options.cacheFrom), Exports: cachesOf(options.cacheTo) },
   };

@@ -26,6 +26,7 @@ import type { WorkContext } from '../../solver/index.ts';
 import type { Bridge } from '../bridge/bridge.ts';
 import type { BridgeRef } from '../bridge/ref.ts';
 import { requireEntitlement } from '../entitlements.ts';
+import { networkUnder } from './proxied.ts';
 
 interface ProcessIo {
   stdin?: Readable;
@@ -128,7 +129,12 @@ export class Container {
     const modes = modesOf({ network: this.#request.Network, security: init.Security });
     if (modes.network === 'host') requireEntitlement('network.host', this.#bridge.rules.allow);
     if (modes.security === 'insecure') requireEntitlement('security.insecure', this.#bridge.rules.allow);
-    const spec = await this.#spec(init, root, modes);
+    const hosts = this.#request.extraHosts.map(({ Host, IP }) => ({ host: Host, ip: IP }));
+    const network =
+      typeof modes.network === 'string'
+        ? networkUnder(this.#bridge.rules, modes.network, hosts)
+        : modes.network;
+    const spec = await this.#spec(init, root, { ...modes, network });
     const first = this.#init;
     const gate = Promise.withResolvers<ExecControl>();
     gate.promise.catch(() => {}); // its end is told by `ended`

@@ -25,6 +25,7 @@ import type { BridgeRef } from '../bridge/ref.ts';
 import type { BridgeRequest, BridgeResult, NamedFrontend } from '../bridge/types.ts';
 import { frontendEnvironment } from './environment.ts';
 import { Gateway } from './gateway.ts';
+import { networkUnder } from './proxied.ts';
 import { serveGateway } from './serve.ts';
 
 /** How many lines of a frontend's stderr its failure shows. */
@@ -185,7 +186,7 @@ function specOf(
         },
       ],
       env: [...(container.Env ?? []), ...frontendEnvironment(bridge, request.options)],
-      network: offline ? 'none' : 'default',
+      network: networkUnder(bridge.rules, offline ? 'none' : 'default'),
       security: 'sandbox',
     },
   );

@@ -132,16 +132,6 @@ export function checkSizes(request: SolveRequest): void {
   checkOptionsSize([...caches, cache?.ExportAttrsDeprecated ?? {}], "the caches' attributes");
 }
 
-/** Throws `unsupported` when a request has a part that cannot be had and without which the result would be another. */
-export function checkRequest(request: SolveRequest): void {
-  if (!request.ProxyNetwork) return;
-  throw fail(
-    'unsupported',
-    'client',
-    'the network proxy for steps is not supported, and a build must not go past it',
-  );
-}
-
 const known = ['network.host', 'security.insecure', 'device'];
 
 /**

@@ -28,15 +28,7 @@ import type { Gateways } from '../gateway/gateways.ts';
 import type { History } from '../history/history.ts';
 import type { BuildLog } from '../jobs/build-log.ts';
 import type { Jobs } from '../jobs/jobs.ts';
-import {
-  cachesOf,
-  checkRequest,
-  checkSizes,
-  dockerTypesOf,
-  grantedEntitlements,
-  outputOf,
-  outputsOf,
-} from './request.ts';
+import { cachesOf, checkSizes, dockerTypesOf, grantedEntitlements, outputOf, outputsOf } from './request.ts';
 import { exporterResponse, imageSizeKey } from './response.ts';
 
 interface SolveDeps {
@@ -99,7 +91,6 @@ async function build(deps: SolveDeps, parts: BuildParts) {
   const { host, gateways, worker } = deps;
   const { ref, request, context, authority, log, signal, recorded } = parts;
   const outputs = outputsOf(request);
-  checkRequest(request);
   const { provenance, sbom } = attestationsAsked(request.FrontendAttrs);
   const caches = cachesOf(request);
   const allow = grantedEntitlements(request.Entitlements, deps.entitlements, authority);
@@ -125,6 +116,7 @@ async function build(deps: SolveDeps, parts: BuildParts) {
       sourceDateEpoch: epochSeconds(request.FrontendAttrs['build-arg:SOURCE_DATE_EPOCH']),
       platform: request.FrontendAttrs.platform,
       allow,
+      proxyNetwork: request.ProxyNetwork || undefined,
       dockerTypes: dockerTypesOf(request, outputs),
       rewrite: await sourceRewriteInTurns(
         request.SourcePolicy === undefined ? [] : [request.SourcePolicy],

@@ -1,0 +1,24 @@
+/** What the steps of one build have asked for by the proxies of their networks, kept while it runs. */
+import type { Digest } from '../oci/index.ts';
+import type { NetworkUse, ProgressSink } from '../progress/index.ts';
+
+/** Keeps what steps tell; of a step that did not run in this build nothing is known. */
+export class NetworkLog {
+  /** Takes the build's progress and passes it on. */
+  readonly sink: ProgressSink;
+  readonly steps = new Map<Digest, NetworkUse>();
+
+  constructor(sink: ProgressSink) {
+    this.sink = {
+      vertex: (event) => sink.vertex(event),
+      status: (event) => sink.status(event),
+      log: (event) => sink.log(event),
+      warning: (event) => sink.warning(event),
+      usage: (event) => sink.usage?.(event),
+      network: (event) => {
+        this.steps.set(event.vertex, event.network);
+        sink.network?.(event);
+      },
+    };
+  }
+}

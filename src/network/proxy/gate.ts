@@ -1,0 +1,73 @@
+/** Decides which addresses the proxy connects to for a step: those that a step with a link of its own reaches. */
+import { type LookupAddress, type LookupOptions, lookup } from 'node:dns';
+import { isIP, type LookupFunction } from 'node:net';
+import { networkInterfaces } from 'node:os';
+import { isIn, parseSubnet, type Subnet } from '../addresses.ts';
+
+export interface Gate {
+  /** Whether the host's network is the step's, with the entitlement for it. */
+  isHost: boolean;
+  denied: readonly Subnet[];
+  /** Names in the step's /etc/hosts. The host's own address is `host-gateway` there. */
+  hosts: readonly { host: string; ip: string }[];
+}
+
+const never = ['127.0.0.0/8', '0.0.0.0/8', '224.0.0.0/3', '::/127', 'ff00::/8'].map((net) =>
+  parseSubnet(net, 'address'),
+);
+
+/** Throws for an address that the step must not reach. */
+export function checkAddress(address: string, { isHost, denied, hosts }: Gate): void {
+  if (isHost) return;
+  const own = Object.values(networkInterfaces())
+    .flat()
+    .map((each) => each?.address);
+  const asksHost = hosts.some(({ ip }) => ip === 'host-gateway');
+  const isOwn = own.includes(address) && !(asksHost && address === ownAddress());
+  if (isOwn || [...never, ...denied].some((net) => isIn(address, net))) {
+    throw Object.assign(new Error(`a step must not reach ${address}`), { code: 'EACCES' });
+  }
+}
+
+/** The address at which this host's services are asked for a step that was given `host-gateway`. */
+function ownAddress(): string | undefined {
+  return Object.values(networkInterfaces())
+    .flat()
+    .filter((each) => each !== undefined && !each.internal && each.family === 'IPv4')[0]?.address;
+}
+
+/** A look-up for `net.connect`: what it returns was checked, so that a name cannot lead elsewhere a moment later. */
+export function checkedLookup(gate: Gate): LookupFunction {
+  return (name: string, options: LookupOptions, callback) => {
+    const answer = (err: NodeJS.ErrnoException | null, found: LookupAddress[]) => {
+      if (err !== null) return callback(err, '', 4);
+      const open = found.filter(({ address }) => isOpen(address, gate));
+      const [first] = open;
+      if (first === undefined) {
+        const refused = Object.assign(new Error(`a step must not reach ${name}`), { code: 'EACCES' });
+        return callback(refused, '', 4);
+      }
+      if (options.all === true) callback(null, open);
+      else callback(null, first.address, first.family);
+    };
+    const listed = gate.hosts.filter(({ host }) => host.toLowerCase() === name.toLowerCase());
+    if (listed.length > 0) {
+      const addresses = listed.map(({ ip }) => (ip === 'host-gateway' ? (ownAddress() ?? '127.0.0.1') : ip));
+      answer(
+        null,
+        addresses.map((address) => ({ address, family: isIP(address) })),
+      );
+      return;
+    }
+    lookup(name, { ...options, all: true }, (err, found) => answer(err, found ?? []));
+  };
+}
+
+function isOpen(address: string, gate: Gate): boolean {
+  try {
+    checkAddress(address, gate);
+    return true;
+  } catch {
+    return false;
+  }
+}
