@@ -90,7 +90,7 @@ describe('a step', () => {
     expect(said).toMatch(/ 0\n/);
     expect(said).toMatch(new RegExp(` 0 +${first} +65536\n`));
     build.kill('SIGINT');
-    await expect.poll(() => sleepers()).toEqual([]);
+    await expect.poll(() => sleepers(), { timeout: 20_000 }).toEqual([]);
   });
 
   test('opens its output anew, and has its mounts with its own users', async () => {
