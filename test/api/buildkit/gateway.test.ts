@@ -329,7 +329,8 @@ describe('Solve by dockerfile.v0', () => {
     );
     expect(await refused({ ulimit: 'nofile' })).toMatch(/invalid ulimit argument: nofile/);
     expect(await refused({ 'image-resolve-mode': 'x' })).toBe('invalid image-resolve-mode: x');
-    expect(await refused({ 'force-network-mode': 'x' })).toBe('invalid netmode x');
+    expect(await refused({ 'force-network-mode': 'x' })).toMatch(/there is no network "x" for steps/);
+    expect(await refused({ 'force-network-mode': 'x y' })).toMatch(/network mode "x y" not supported/);
     expect(await refused({ 'frontend.caps': 'moby.x' })).toBe('unsupported frontend capability moby.x');
   });
 });
