@@ -8,7 +8,7 @@ export { checkLoadedPlatform, loadImages } from './load.ts';
 export { checkNewName, nameImage } from './name.ts';
 export { pullImage } from './pull.ts';
 export { type PushedLayer, pushImage } from './push.ts';
-export { type Removed, removeImage, removeNameless, removePlatforms, removeRecords } from './remove.ts';
+export { type Removed, removeImage, removeMany, removeNameless, removePlatforms } from './remove.ts';
 export { saveImages } from './save.ts';
 export { imageStatements } from './statements.ts';
 export { tagImage } from './tag.ts';

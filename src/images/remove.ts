@@ -3,7 +3,6 @@ import {
   findImage,
   imageFor,
   isDangling,
-  isHere,
   recordsByTarget,
   referenceOf,
   type StoredImage,
@@ -77,42 +76,63 @@ async function otherRecords(store: Store, record: ImageRecord, id: Digest): Prom
 }
 
 /** Removes these records of an image, then collects everything that nothing refers to. */
-export async function removeRecords(
+async function removeRecords(store: Store, id: Digest, records: readonly ImageRecord[]): Promise<Removed> {
+  const { removed, reclaimed } = await removeMany(store, [{ id, records }]);
+  return { id, untagged: [], ...removed[0], reclaimed };
+}
+
+/**
+ * Removes records of many images, then collects once. Tells of each image, in the same order, what was removed of it,
+ * and how many bytes were freed in all.
+ */
+export async function removeMany(
   store: Store,
-  id: Digest,
-  records: readonly ImageRecord[],
-): Promise<Removed> {
-  const untagged: string[] = [];
+  images: readonly { id: Digest; records: readonly ImageRecord[] }[],
+): Promise<{ removed: Omit<Removed, 'reclaimed'>[]; reclaimed: number }> {
+  const names = images.flatMap(({ records }) => records.map(({ name }) => name));
   const { reclaimed } = await withReserve(store.root, () =>
     store.gc(async () => {
-      for (const { name } of records) {
+      for (const name of names) {
         if (isDue()) await nextTurn();
         await store.images.delete(name);
-        if (!isDangling(name)) untagged.push(familiarName(name));
       }
     }),
   );
   fillReserve(store.root);
-  return {
-    id,
-    untagged,
-    deleted: (await isHere(store, id)) ? undefined : id,
-    reclaimed,
-  };
+  const told = await idsOfAll(store);
+  const removed = images.map(({ id, records }) => {
+    // An image that was kept several times is deleted once.
+    const deleted = told.has(id) ? undefined : id;
+    told.add(id);
+    const untagged = records.filter(({ name }) => !isDangling(name)).map(({ name }) => familiarName(name));
+    return { id, untagged, deleted };
+  });
+  return { removed, reclaimed };
+}
+
+/** The IDs of all images that are in a store, and the digests that their names point to. */
+async function idsOfAll(store: Store): Promise<Set<Digest>> {
+  const ids = new Set<Digest>();
+  for (const [{ name, target }] of await recordsByTarget(store)) {
+    if (isDue()) await nextTurn();
+    const images = await storedImages(store, name, target);
+    if (images.length > 0) ids.add(target.digest);
+    for (const { id } of images) ids.add(id);
+  }
+  return ids;
 }
 
 /** Removes all images that are kept without a name. Returns the IDs of those removed, and the bytes freed. */
 export async function removeNameless(store: Store): Promise<{ ids: Digest[]; reclaimed: number }> {
-  const ids: Digest[] = [];
-  let reclaimed = 0;
+  const images: { id: Digest; records: ImageRecord[] }[] = [];
   for (const record of await store.images.list()) {
     if (!isDangling(record.name)) continue;
     const [image] = await storedImages(store, record.name, record.target);
-    const removed = await removeRecords(store, image?.id ?? record.target.digest, [record]);
-    if (removed.deleted !== undefined) ids.push(removed.deleted);
-    reclaimed += removed.reclaimed;
+    images.push({ id: image?.id ?? record.target.digest, records: [record] });
   }
-  return { ids, reclaimed };
+  if (images.length === 0) return { ids: [], reclaimed: 0 };
+  const { removed, reclaimed } = await removeMany(store, images);
+  return { ids: removed.flatMap(({ deleted }) => deleted ?? []), reclaimed };
 }
 
 interface RemovedPlatforms {

@@ -1,12 +1,6 @@
 /** `POST /images/{name}/tag`, `DELETE /images/{name}`, `POST /images/prune`. */
 import { findImage } from '../../../distribution/index.ts';
-import {
-  type Removed,
-  removeImage,
-  removePlatforms,
-  removeRecords,
-  tagImage,
-} from '../../../images/index.ts';
+import { type Removed, removeImage, removeMany, removePlatforms, tagImage } from '../../../images/index.ts';
 import { familiarName } from '../../../oci/index.ts';
 import { isDue, nextTurn } from '../../../workers/index.ts';
 import { apiError } from '../http/errors.ts';
@@ -59,7 +53,10 @@ async function remove({ host, name, query, version }: Call) {
 }
 
 /** Sends the events of a removal, and returns the answer's list. */
-async function told(host: Call['host'], { id, untagged, deleted }: Removed): Promise<object[]> {
+async function told(
+  host: Call['host'],
+  { id, untagged, deleted }: Omit<Removed, 'reclaimed'>,
+): Promise<object[]> {
   for (const name of untagged) {
     if (isDue()) await nextTurn();
     host.events.emit('image', 'untag', id, { name });
@@ -70,6 +67,8 @@ async function told(host: Call['host'], { id, untagged, deleted }: Removed): Pro
     ...(deleted === undefined ? [] : [{ Deleted: deleted }]),
   ];
 }
+
+const none: Awaited<ReturnType<typeof removeMany>> = { removed: [], reclaimed: 0 };
 
 /**
  * Removes images. There are no containers that use any: without `dangling`, or with `dangling=false`, all images go
@@ -87,12 +86,8 @@ async function pruneImages({ host, query }: Call) {
       until.every((time) => image.created < time),
   );
   const gone: object[] = [];
-  let reclaimed = 0;
-  for (const { id, records } of doomed) {
-    const removed = await removeRecords(store, id, records);
-    for (const item of await told(host, removed)) gone.push(item);
-    reclaimed += removed.reclaimed;
-  }
+  const { removed, reclaimed } = doomed.length === 0 ? none : await removeMany(store, doomed);
+  for (const image of removed) for (const item of await told(host, image)) gone.push(item);
   host.events.emit('image', 'prune', '', { reclaimed: String(reclaimed) });
   return { json: { ImagesDeleted: gone.length === 0 ? null : gone, SpaceReclaimed: reclaimed } };
 }
