@@ -70,9 +70,10 @@ if (all) {
 const folder = fresh(join(process.env.DRYDOCK_BENCH_DIR ?? '/var/tmp/drydock-bench', name));
 const undo: (() => void | Promise<void>)[] = [];
 const bench: Bench = { folder, runs, heavy, only: args[0], atEnd: (each) => void undo.push(each) };
+const where = machine();
 try {
   const tables = await (await part.load())(bench);
-  const report = `# Benchmark: ${name}\n\n${new Date().toISOString()}, ${machine()}.\n\n${tables}\n`;
+  const report = `# Benchmark: ${name}\n\n${new Date().toISOString()}, ${where}.\n\n${tables}\n`;
   const out = new URL('./out/', import.meta.url).pathname;
   mkdirSync(out, { recursive: true });
   writeFileSync(join(out, `${name}.md`), report);

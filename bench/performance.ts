@@ -1,13 +1,14 @@
 /** Makes docs/performance.md of what the parts have measured. */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
-import { cpus, release, totalmem } from 'node:os';
+import { cpus, loadavg, release, totalmem } from 'node:os';
 import { join } from 'node:path';
 
-/** The machine that is measured on, in one line. */
+/** The machine that is measured on, in one line, and how busy it is with other things. */
 export function machine(): string {
   const model = cpus()[0]?.model ?? 'a processor without a name';
   const memory = `${Math.round(totalmem() / 1e9)} GB`;
-  return `${cpus().length} cores (${model}), ${memory} of memory, Linux ${release()}, Node ${process.version}`;
+  const busy = (loadavg()[0] ?? 0).toFixed(1);
+  return `${cpus().length} cores (${model}), ${memory} of memory, Linux ${release()}, Node ${process.version}; load before: ${busy}`;
 }
 
 const intro = `# Performance
@@ -20,6 +21,8 @@ by \`npm run bench -- all\`; the page is made anew by it and not edited by hand.
   in that scenario.
 - CPU is processor time of everything that took part: client, daemon, its containerd and the containers. It says more
   than time on a busy machine.
+- "load before" is the machine's load average when a part began: on a quiet machine it is below 1, and times are to be
+  trusted; otherwise look at CPU only.
 - Memory is the highest sum of resident memory of those processes.
 - "local" and "containerd" are the stores. A cell with – is something that a builder cannot do, or failed at.
 
