@@ -1,9 +1,16 @@
 /** The rules under which all definitions of a build are read. */
-import { create } from '@bufbuild/protobuf';
 import type { DeviceRegistry } from '../cdi/index.ts';
 import { DrydockError, fail } from '../errors/index.ts';
-import { checkCaps, type Graph, loadGraphInTurns, NetMode, type SourceRewrite } from '../llb/index.ts';
-import { type Definition, type SourceOp, SourceOpSchema } from '../pb/solver/pb/ops_pb.js';
+import {
+  checkCaps,
+  create,
+  type Graph,
+  loadGraphInTurns,
+  NetMode,
+  SourceOpSchema,
+  type SourceRewrite,
+} from '../llb/index.ts';
+import type { Definition, SourceOp } from '../pb/solver/pb/ops_pb.js';
 import type { SourceJudge } from './bridge/source-judge.ts';
 import { deviceRewrite } from './devices.ts';
 import { checkEntitlements } from './entitlements.ts';

@@ -59,6 +59,7 @@ export {
   NetMode,
   OpSchema,
   SecurityMode,
+  SourceOpSchema,
   toBinary,
 } from './pb.ts';
 export { parseSourcePolicy } from './policy-file.ts';

@@ -22,6 +22,7 @@ export const PlatformSchema: Schema<pb.Platform> = { typeName: 'pb.Platform' };
 export const WorkerConstraintsSchema: Schema<pb.WorkerConstraints> = { typeName: 'pb.WorkerConstraints' };
 export const DefinitionSchema: Schema<pb.Definition> = { typeName: 'pb.Definition' };
 export const OpMetadataSchema: Schema<pb.OpMetadata> = { typeName: 'pb.OpMetadata' };
+export const SourceOpSchema: Schema<pb.SourceOp> = { typeName: 'pb.SourceOp' };
 export const SourceSchema: Schema<pb.Source> = { typeName: 'pb.Source' };
 export const NetMode = enums.NetMode as unknown as typeof pb.NetMode;
 export const SecurityMode = enums.SecurityMode as unknown as typeof pb.SecurityMode;

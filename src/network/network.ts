@@ -4,10 +4,7 @@ import { join } from 'node:path';
 import { type DrydockError, errnoCode, fail, toDrydockError } from '../errors/index.ts';
 import { closeFd, inUserNamespace } from '../linux/index.ts';
 import { isIn, parseSubnet, subnetText } from './addresses.ts';
-import { openBridge } from './bridge.ts';
-import { openCni } from './cni.ts';
 import { Forwarder } from './forwarder.ts';
-import { openPasta } from './pasta.ts';
 import { Pool } from './pool.ts';
 import type { Prepared, Provider } from './provider.ts';
 import { hostResolv, resolvingFor, settledResolv } from './resolv.ts';
@@ -178,10 +175,11 @@ class Networks implements Network {
     const denied = this.#denied();
     const { subnets = [], hostAccess = 'asked', cni, poolSize = defaultPoolSize } = this.#options;
     const open = {
-      bridge: () => openBridge({ folder: sharedFolder, subnets, denied, hostAccess }),
-      pasta: () => openPasta({ folder: this.#folder, denied, hostAccess }),
-      cni: () =>
-        openCni({
+      bridge: async () =>
+        (await import('./bridge.ts')).openBridge({ folder: sharedFolder, subnets, denied, hostAccess }),
+      pasta: async () => (await import('./pasta.ts')).openPasta({ folder: this.#folder, denied, hostAccess }),
+      cni: async () =>
+        (await import('./cni.ts')).openCni({
           folder: join(this.#folder, 'cni'),
           configPath: configPath ?? '',
           binaryPath: cni?.binaryPath ?? pluginFolders.find(existsSync) ?? '/usr/lib/cni',

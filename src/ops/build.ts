@@ -1,8 +1,7 @@
 /** LLB's BuildOp: a definition inside a definition, given inline or as a file in an input. */
 
-import { DrydockError, fail } from '../errors/index.ts';
+import { fail } from '../errors/index.ts';
 import { openView, readFileIn } from '../fs/index.ts';
-import { decodeInTurns, maxMessage, weightOf } from '../grpc/index.ts';
 import { BuildOpSchema, toBinary } from '../llb/index.ts';
 import { digestOf } from '../oci/index.ts';
 import type { Definition } from '../pb/solver/pb/ops_pb.js';
@@ -40,25 +39,15 @@ export const buildOp: OpMaker = (vertex, deps) => {
       if (definition === undefined) {
         const ref = refs[input];
         if (ref === undefined) throw fail('invalid', 'llb', `a build op has no input ${input}`);
+        // Loaded only when asked for: hardly a build has such an op.
+        const { decodeDefinition, maxDefinition } = await import('./build-definition.ts');
         const path = `/${build.attrs['llbbuild.filename'] || definitionInput}`;
-        const bytes = readFileIn(openView(await ref.view(refContext(ctx))), path, maxMessage);
+        const bytes = readFileIn(openView(await ref.view(refContext(ctx))), path, maxDefinition);
         if (bytes === undefined)
           throw fail('not-found', 'llb', `the build op's definition ${path} is not there`);
-        definition = await decode(bytes, path);
+        definition = await decodeDefinition(bytes, path);
       }
       return [(await deps.solveNested(definition, ctx)) ?? deps.refs.empty()];
     },
   };
 };
-
-/** Decodes a definition that a step may have written. */
-async function decode(bytes: Uint8Array, path: string): Promise<Definition> {
-  const { DefinitionSchema } = await import('../pb/solver/pb/ops_pb.js');
-  try {
-    weightOf(DefinitionSchema, bytes);
-    return await decodeInTurns(DefinitionSchema, bytes);
-  } catch (cause) {
-    const why = cause instanceof DrydockError ? `: ${cause.message}` : '';
-    throw fail('invalid', 'llb', `the build op's definition ${path} cannot be parsed${why}`, { cause });
-  }
-}
