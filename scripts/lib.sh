@@ -29,6 +29,23 @@ need_commands() {
       { cat /tmp/drydock-apt.log >&2; exit 1; }' apt "${missing[@]}"
 }
 
+# A busybox for arm64, which tests run under QEMU. dpkg's list of architectures stays as it is.
+foreign_busybox() {
+  local to=/usr/local/lib/drydock-test/busybox-arm64 work
+  [ -x "$to" ] && return
+  say "fetching busybox for arm64"
+  work=$(mktemp -d)
+  chmod 755 "$work"
+  mkdir -p "$work/state/lists/partial" "$work/cache/archives/partial"
+  : >"$work/status"
+  local apt=(apt-get -qq -o APT::Architecture=arm64 -o APT::Architectures=arm64 -o APT::Sandbox::User=
+    -o "Dir::State=$work/state" -o "Dir::State::status=$work/status" -o "Dir::Cache=$work/cache")
+  (cd "$work" && "${apt[@]}" update && "${apt[@]}" download busybox-static:arm64 && dpkg-deb -x busybox-static_*.deb x) \
+    >"$work/log" 2>&1 || { cat "$work/log" >&2; die "there is no busybox for arm64"; }
+  as_root install -D "$(find "$work/x" -path "*/bin/busybox")" "$to"
+  rm -rf "$work"
+}
+
 # npm's packages, when the lock file is newer than what is installed.
 npm_packages() {
   [ node_modules/.package-lock.json -nt package-lock.json ] && return

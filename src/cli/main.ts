@@ -10,6 +10,10 @@ import { errorText } from './error-text.ts';
 import { globalFlags } from './globals.ts';
 
 const commands: Record<string, { summary: string; load: () => Promise<{ default: Command }> }> = {
+  binfmt: {
+    summary: 'Show, install or remove emulators of other platforms',
+    load: () => import('./commands/binfmt.ts'),
+  },
   build: { summary: 'Build an image from a Dockerfile', load: () => import('./commands/build.ts') },
   buildkitd: {
     summary: 'Serve as buildkitd: its flags and its buildkitd.toml',

@@ -5,6 +5,7 @@
 import { join } from 'node:path';
 import { Cache } from '../cache/index.ts';
 import { DeviceRegistry } from '../cdi/index.ts';
+import { Emulation } from '../emulation/index.ts';
 import { createExecutor, type Executor } from '../executor/index.ts';
 import { Explainer } from '../explain/index.ts';
 import { type Kept, keptUnder } from '../kept/index.ts';
@@ -88,6 +89,8 @@ export interface Engine {
   readonly executor: Executor;
   /** The devices of this machine that steps can have. */
   readonly devices: DeviceRegistry;
+  /** Which platforms' programs run here. */
+  readonly emulation: Emulation;
   /** What confines steps, as it was asked for. */
   readonly rights: Omit<OperatorRights, 'cdi'>;
   /** How much every step is kept apart from this machine. */
@@ -163,6 +166,7 @@ export function engineOn(store: Store, options: RegistryOptions & LimitOptions &
     remap: remapOf(options),
   });
   const devices = new DeviceRegistry(options.cdi);
+  const emulation = new Emulation();
   const kept = keptUnder(store.root);
   const explain = options.explain === false ? undefined : new Explainer(store.root);
   const makeAnyOp = makeOpFactory({
@@ -172,6 +176,7 @@ export function engineOn(store: Store, options: RegistryOptions & LimitOptions &
     executor,
     registry,
     devices,
+    emulation,
     stepTimeout: options.stepTimeout,
     async solveNested(definition, ctx) {
       const job = solver.jobOf(ctx);
@@ -204,6 +209,7 @@ export function engineOn(store: Store, options: RegistryOptions & LimitOptions &
     network,
     proxyNetwork: options.proxyNetwork ?? false,
     devices,
+    emulation,
     rights: { apparmorProfile, selinux, seccompProfile },
     sandbox: { noProcessSandbox: options.noProcessSandbox, usernsRemap: options.usernsRemap },
     solver,

@@ -1,6 +1,7 @@
 /** The parts of the engine that ops work with. */
 import type { Cache } from '../cache/index.ts';
 import type { DeviceRegistry } from '../cdi/index.ts';
+import type { Emulation } from '../emulation/index.ts';
 import type { Executor } from '../executor/index.ts';
 import type { Definition } from '../pb/solver/pb/ops_pb.js';
 import type { Refs } from '../refs/index.ts';
@@ -14,6 +15,7 @@ export interface OpDeps {
   refs: Refs;
   executor: Executor;
   devices: DeviceRegistry;
+  emulation: Emulation;
   /** The longest time that a step may run, in ms; undefined: as long as it takes. */
   stepTimeout?: number;
   /** Solves a nested definition (LLB's BuildOp) as part of the build that runs the op. */

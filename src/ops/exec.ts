@@ -4,19 +4,23 @@ import { constants } from 'node:os';
 import type { DeviceRegistry } from '../cdi/index.ts';
 import { canceled, DrydockError, fail, toDrydockError } from '../errors/index.ts';
 import { type ExecSpec, type Shortage, shortageHint, shortageText } from '../executor/index.ts';
-import { checkLimits, networkNameOf } from '../llb/index.ts';
-import { defaultPath } from '../oci/index.ts';
+import { checkLimits, networkNameOf, platformOf } from '../llb/index.ts';
+import { defaultPath, hostPlatform } from '../oci/index.ts';
 import type { ExecOp, LinuxResources, Meta, ProxyEnv } from '../pb/solver/pb/ops_pb.js';
 import type { NetworkUse } from '../progress/index.ts';
 import { keptName, leave, type OpContext } from '../solver/index.ts';
 import { explainDisk, type Ref } from '../store/index.ts';
 import type { OpDeps, OpMaker } from './deps.ts';
 import { execCacheMap } from './exec/cache-map.ts';
+import { checkRuns } from './exec/emulated.ts';
 import { egressOf, modesOf } from './exec/modes.ts';
 import { PreparedMounts } from './exec/mounts.ts';
 import { execSpec, secretEnvironment } from './exec/spec.ts';
 import { StepLog } from './exec/step-log.ts';
 import { StepTime } from './exec/step-time.ts';
+
+/** The exit code for a program that is there and cannot be run. */
+const cannotExecute = 126;
 
 /** Makes the op of an exec vertex. Throws `invalid` and `unsupported` (hop `llb`) for a malformed op. */
 export const execOp: OpMaker = (vertex, deps) => {
@@ -70,10 +74,14 @@ async function runExec(
   try {
     await prepared.prepare(op.mounts, inputs, meta.cwd);
     if (prepared.root === undefined) throw fail('internal', 'exec', 'the step has no root');
+    const { root, mounts } = prepared;
+    const env = environment(meta);
+    const check = () => checkRuns({ args: meta.args, cwd: meta.cwd, env }, { root, mounts }, deps.emulation);
+    if (platformOf(ctx.vertex.op.platform).architecture !== hostPlatform().architecture) await check();
     const spec = execSpec('exec', meta, {
-      root: prepared.root,
-      mounts: prepared.mounts,
-      env: environment(meta),
+      root,
+      mounts,
+      env,
       secretEnv: await secretEnvironment(op.secretenv, ctx),
       ...modesOf(op, networkNameOf(ctx.vertex.metadata)),
       ...(proxy === undefined ? {} : { network: { proxy: proxy.request } }),
@@ -93,6 +101,8 @@ async function runExec(
     if (proxy !== undefined) tellRequests(proxy.use(), ctx, log);
     const valid = meta.validExitCodes.length > 0 ? meta.validExitCodes : [0];
     if (!valid.includes(exitCode)) {
+      // An image may say that it is for this machine and be for another.
+      if (exitCode === cannotExecute || log.tail().some(isFormatError)) await check();
       // Looked at while the step's files are still there.
       const failed = stepFailed(meta.args, exitCode, shortage, log.tail(), ctx);
       const error = toDrydockError(await explainDisk(failed, deps.store), 'exec');
@@ -221,17 +231,22 @@ function stepFailed(
   );
 }
 
+/** What the kernel says of a program for another processor, in the words of runtimes and shells. */
+function isFormatError(line: string): boolean {
+  return /exec format error/i.test(line);
+}
+
 function hintFor(
   exitCode: number,
   shortage: Shortage | undefined,
   logTail: readonly string[],
 ): string | undefined {
   if (shortage !== undefined) return shortageHint(shortage);
-  if (logTail.some((line) => line.includes('exec format error'))) {
-    return 'A program is made for another platform than this machine, or is a script without #! line.';
+  if (logTail.some(isFormatError)) {
+    return 'A program is made for another platform than this machine (`drydock binfmt` says which run), or is a script without #! line.';
   }
   switch (exitCode) {
-    case 126:
+    case cannotExecute:
       return 'The program was found but cannot be run: is it executable, and does its interpreter exist?';
     case 127:
       return 'A program was not found: is it installed in this stage, and on the PATH?';

@@ -3,6 +3,7 @@ export { buildOp } from './build.ts';
 export type { OpDeps } from './deps.ts';
 export { diffOp } from './diff.ts';
 export { cacheMountOwner, emptyCacheMounts } from './exec/cache-mount.ts';
+export { checkRuns } from './exec/emulated.ts';
 export { modesOf } from './exec/modes.ts';
 export { cacheId, PreparedMounts } from './exec/mounts.ts';
 export { execSpec, secretEnvironment } from './exec/spec.ts';

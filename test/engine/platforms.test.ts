@@ -89,6 +89,49 @@ onStores('several platforms in one build', (store) => {
     expect(await api.leftBehind()).toEqual([]);
   });
 
+  test('one index has a manifest for each, the layers that are equal once, and the statements about each', async () => {
+    interface Index {
+      manifests: {
+        digest: string;
+        platform: { architecture: string };
+        annotations?: Record<string, string>;
+      }[];
+    }
+    const layout = mkdtempSync(join(api.daemon.dir, 'layout-'));
+    const dockerfile = `${dockerfiles.stage}COPY f /\n`;
+    const outputs: OutputSpec[] = [{ type: 'oci', attrs: { tar: 'false' }, sink: { files: layout } }];
+    const context = folder({ Dockerfile: dockerfile, f: 'equal' });
+    const { engine } = api.daemon;
+    await build({
+      context,
+      platforms,
+      engine,
+      tags: ['app'],
+      outputs,
+      provenance: true,
+      sbom: true,
+      progress: {},
+    });
+    const blob = <T>(digest: string) =>
+      JSON.parse(readFileSync(join(layout, 'blobs', digest.replace(':', '/')), 'utf8')) as T;
+    const top = JSON.parse(readFileSync(join(layout, 'index.json'), 'utf8')) as Index;
+    expect(top.manifests).toHaveLength(1);
+    const { manifests } = blob<Index>(top.manifests[0]?.digest ?? '');
+    expect(manifests.map(({ platform }) => platform.architecture)).toEqual([
+      ...['arm64', 'amd64', 'arm'],
+      ...platforms.map(() => 'unknown'),
+    ]);
+    const about = manifests.slice(3).map((each) => each.annotations?.['vnd.docker.reference.digest']);
+    expect(about).toEqual(manifests.slice(0, 3).map(({ digest }) => digest));
+    const layersOf = ({ digest }: { digest: string }) =>
+      blob<{ layers: { digest: string }[] }>(digest).layers.map((layer) => layer.digest);
+    const layers = manifests.slice(0, 3).map(layersOf);
+    // What was made for each differs; what was copied is the same.
+    expect(new Set(layers.map(([own]) => own)).size).toBe(3);
+    expect(new Set(layers.map(([, same]) => same)).size).toBe(1);
+    expect(layersOf(manifests[3] as Index['manifests'][number])).toHaveLength(2);
+  });
+
   test('the cache of it is written once for all, and found again', async () => {
     const dest = mkdtempSync(join(api.daemon.dir, 'cache-'));
     const context = folder({ Dockerfile: dockerfiles.diamond, f: 'for the cache' });

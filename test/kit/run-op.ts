@@ -3,6 +3,7 @@
 import { randomUUID } from 'node:crypto';
 import { create } from '@bufbuild/protobuf';
 import { DeviceRegistry } from '../../src/cdi/registry.ts';
+import { Emulation } from '../../src/emulation/emulation.ts';
 import { digestOf } from '../../src/oci/digest.ts';
 import type { OpDeps } from '../../src/ops/deps.ts';
 import { OpSchema, type Op as PbOp } from '../../src/pb/solver/pb/ops_pb.js';
@@ -64,6 +65,7 @@ export async function runOp(
     refs: shop.refs,
     registry: shop.registry,
     devices: new DeviceRegistry({ disabled: true }),
+    emulation: new Emulation(),
     executor: {
       expect: () => {},
       run: async () => {

@@ -15,7 +15,7 @@ import type { ApiHost } from '../shared/host.ts';
 import { usageService } from './control/disk-usage.ts';
 import { solveService } from './control/solve.ts';
 import { statusMethod } from './control/status.ts';
-import { buildkitVersion, workerDevices, workerNow, workerRecord } from './control/workers.ts';
+import { buildkitVersion, withPlatforms, workerDevices, workerNow, workerRecord } from './control/workers.ts';
 import { Gateways } from './gateway/gateways.ts';
 import { gatewayService } from './gateway/service.ts';
 import { contentService } from './history/content.ts';
@@ -62,7 +62,8 @@ export async function buildkitServices(host: ApiHost, options: BuildkitOptions):
   const gateways = new Gateways();
   const jobs = new Jobs();
   const history = new History(join(host.engine.store.root, 'history.db'), options.history);
-  const worker = await workerRecord(host, options);
+  const known = workerRecord(host, options);
+  const worker = () => withPlatforms(known, host, options);
   const solve = solveService({
     host,
     jobs,
@@ -92,7 +93,7 @@ export async function buildkitServices(host: ApiHost, options: BuildkitOptions):
         ...records,
         solve: solve.solve,
         async listWorkers({ filter }) {
-          const now = await workerNow(worker, host);
+          const now = await workerNow(await worker(), host);
           if (!readFilters(filter)({ id: now.ID, labels: now.Labels })) return {};
           // Devices come and go.
           return { record: [{ ...now, CDIDevices: await workerDevices(host) }] };

@@ -4,11 +4,13 @@ import { statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { DeviceRegistry } from '../../cdi/index.ts';
+import { Emulation, remedyFor, whyNot } from '../../emulation/index.ts';
 import { containerdOf, stepRightsFromEnv } from '../../engine/index.ts';
 import { fail, toDrydockError } from '../../errors/index.ts';
 import { type Check, probeExecutor } from '../../executor/index.ts';
 import { rootlessProblem, rootlessUser } from '../../linux/index.ts';
 import { createNetwork } from '../../network/index.ts';
+import { formatPlatform } from '../../oci/index.ts';
 import { runTask } from '../../workers/index.ts';
 import { type CommandContext, command } from '../command.ts';
 import { errorText } from '../error-text.ts';
@@ -44,6 +46,7 @@ export default command({
       ...(await steps(ctx)),
       await git(),
       await threads(),
+      await platforms(),
       ...(await devices(ctx)),
       user(),
       ...containerd(ctx),
@@ -59,6 +62,23 @@ export default command({
 function line({ ok, name, found, remedy }: Check): string {
   const what = ok || remedy === '' ? '' : `      ${''.padEnd(16)} ${remedy}\n`;
   return `${ok ? 'ok  ' : 'LACK'}  ${name.padEnd(16)} ${found}\n${what}`;
+}
+
+/**
+ * The platforms whose programs run in steps. That others do not is no lack, but an emulator that is registered and does
+ * not work is one.
+ */
+async function platforms(): Promise<Check> {
+  const all = await new Emulation().support();
+  const broken = all.find(({ runs, handler }) => !runs && handler !== undefined);
+  const run = all.filter(({ runs }) => runs).flatMap((each) => each.platforms.map(formatPlatform));
+  const more = all.every(({ runs, handler }) => !runs || handler === undefined);
+  const hint = more ? ' (`drydock binfmt install` adds emulators of others)' : '';
+  const found = `${run.join(', ')}${hint}`;
+  const name = 'platforms';
+  if (broken === undefined) return { ok: true, name, found, remedy: '' };
+  const lack = `for linux/${broken.machine.architecture}, ${whyNot(broken.handler)}`;
+  return { ok: false, name, found: `${found}; ${lack}`, remedy: remedyFor(broken.machine) };
 }
 
 /** The devices that steps can have; nothing where no file describes any. */

@@ -16,9 +16,9 @@ import {
   type ViewSpec,
   withLiveView,
 } from '../../fs/index.ts';
-import { listExcess } from '../../llb/index.ts';
-import { defaultPath, digestOf } from '../../oci/index.ts';
-import { execSpec, modesOf, PreparedMounts, secretEnvironment } from '../../ops/index.ts';
+import { listExcess, platformOf } from '../../llb/index.ts';
+import { defaultPath, digestOf, hostPlatform } from '../../oci/index.ts';
+import { checkRuns, execSpec, modesOf, PreparedMounts, secretEnvironment } from '../../ops/index.ts';
 import type { InitMessage, NewContainerRequest } from '../../pb/moby/buildkit/v1/frontend/gateway_pb.js';
 import { MountSchema, MountType } from '../../pb/solver/pb/ops_pb.js';
 import { boundProgress } from '../../progress/index.ts';
@@ -135,6 +135,10 @@ export class Container {
         ? networkUnder(this.#bridge.rules, modes.network, hosts)
         : modes.network;
     const spec = await this.#spec(init, root, { ...modes, network });
+    if (platformOf(this.#request.platform).architecture !== hostPlatform().architecture) {
+      const { args, cwd, env } = spec;
+      await checkRuns({ args, cwd, env }, { root, mounts: spec.mounts }, this.#bridge.engine.emulation);
+    }
     const first = this.#init;
     const gate = Promise.withResolvers<ExecControl>();
     gate.promise.catch(() => {}); // its end is told by `ended`

@@ -13,6 +13,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { withHead } from '../../../src/grpc/headed-stream.ts';
 import { local, marshal, scratch } from '../../../src/llb/llb.ts';
 import { digestOf } from '../../../src/oci/digest.ts';
+import { hostPlatform } from '../../../src/oci/platform.ts';
 import { Health, HealthCheckResponse_ServingStatus } from '../../../src/pb/grpc/health_pb.js';
 import {
   ServerReflection,
@@ -280,7 +281,14 @@ onStores('Control', (store) => {
       store.kind === 'local' ? 'oci' : 'containerd',
     );
     expect(worker?.Labels['org.mobyproject.buildkit.worker.snapshotter']).toBe('overlayfs');
-    expect(worker?.platforms[0]?.OS).toBe('linux');
+    const platforms = worker?.platforms.map(({ OS, Architecture, Variant }) => ({
+      os: OS,
+      architecture: Architecture,
+      variant: Variant || undefined,
+    }));
+    // This machine's first, then its variants and whatever else runs here.
+    expect(platforms?.[0]).toMatchObject(hostPlatform());
+    expect(platforms).toEqual(await kit.daemon.engine.emulation.platforms());
     expect((await kit.control.listWorkers({ filter: ['id==other'] })).record).toEqual([]);
     const again = (await kit.control.listWorkers({ filter: [`id==${worker?.ID}`] })).record;
     expect(again.map(({ ID }) => ID)).toEqual([worker?.ID]);

@@ -8,6 +8,7 @@ import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Cache } from '../../../src/cache/cache.ts';
 import { DeviceRegistry } from '../../../src/cdi/registry.ts';
+import { Emulation } from '../../../src/emulation/emulation.ts';
 import { fail } from '../../../src/errors/error.ts';
 import { createExecutor } from '../../../src/executor/executor.ts';
 import { specOfMounts } from '../../../src/fs/view.ts';
@@ -53,7 +54,15 @@ beforeAll(async () => {
   const refs = createRefs({ store, registry });
   const executor = createExecutor({ runDir: store.runDir, stateDir: join(store.root, 'executor') });
   const devices = new DeviceRegistry({ disabled: true });
-  deps = { store, cache, refs, executor, devices, solveNested: async () => undefined };
+  deps = {
+    store,
+    cache,
+    refs,
+    executor,
+    devices,
+    emulation: new Emulation(),
+    solveNested: async () => undefined,
+  };
   const mounts = await store.snapshots.prepare('base-active', undefined, { lease });
   const spec = specOfMounts(mounts);
   if (spec.kind !== 'layers') throw new Error('no folder');

@@ -36,7 +36,7 @@ interface SolveDeps {
   jobs: Jobs;
   gateways: Gateways;
   history: History;
-  worker: WorkerRecord;
+  worker(): Promise<WorkerRecord>;
   entitlements?: readonly string[];
   frontends: NamedFrontends;
 }
@@ -88,7 +88,7 @@ interface BuildParts {
 }
 
 async function build(deps: SolveDeps, parts: BuildParts) {
-  const { host, gateways, worker } = deps;
+  const { host, gateways } = deps;
   const { ref, request, context, authority, log, signal, recorded } = parts;
   const outputs = outputsOf(request);
   const { provenance, sbom } = attestationsAsked(request.FrontendAttrs);
@@ -124,7 +124,7 @@ async function build(deps: SolveDeps, parts: BuildParts) {
       ),
       ...(request.EnableSessionExporter && sessionExporter(from.named, outputs.length, open)),
       policyCheck: policyOf(host, request.SourcePolicySession, authority, signal),
-      workers: [worker],
+      workers: [await deps.worker()],
       frontends: deps.frontends,
       cacheFrom: caches.imports,
       cacheTo: caches.exports,

@@ -6,7 +6,6 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { pbPlatform } from '../../../llb/index.ts';
-import { hostPlatform } from '../../../oci/index.ts';
 import {
   BuildkitVersionSchema,
   CDIDeviceSchema,
@@ -28,8 +27,8 @@ export const buildkitVersion = create(BuildkitVersionSchema, {
   dockerfileVersion,
 });
 
-/** The record of the one worker. */
-export async function workerRecord(host: ApiHost, options: BuildkitOptions): Promise<WorkerRecord> {
+/** The record of the one worker, but for its platforms. */
+export function workerRecord(host: ApiHost, options: BuildkitOptions): WorkerRecord {
   const { store, rights, sandbox } = host.engine;
   const { apparmorProfile: apparmor } = rights;
   const labels: Record<string, string> = {
@@ -46,10 +45,19 @@ export async function workerRecord(host: ApiHost, options: BuildkitOptions): Pro
   return create(WorkerRecordSchema, {
     ID: workerId(store.root),
     Labels: labels,
-    platforms: (options.platforms ?? [hostPlatform()]).map(pbPlatform),
     GCPolicy: host.engine.gc.rules.map(gcPolicy),
     BuildkitVersion: buildkitVersion,
   });
+}
+
+/** The record with the platforms that clients are told of: those that the operator has named, else those that run now. */
+export async function withPlatforms(
+  record: WorkerRecord,
+  host: ApiHost,
+  options: BuildkitOptions,
+): Promise<WorkerRecord> {
+  const platforms = options.platforms ?? (await host.engine.emulation.platforms());
+  return { ...record, platforms: platforms.map(pbPlatform) };
 }
 
 /** The devices that steps can have, at the moment. */
