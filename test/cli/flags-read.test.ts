@@ -12,6 +12,7 @@ const byNature: Record<string, Record<string, string>> = {
   'images.ts': { all: 'there are no intermediate images to leave out' },
   'prune.ts': { force: 'nothing is asked' },
   'build.ts': { 'force-rm': "a step's container does not outlive it" },
+  'lock.ts': { 'force-rm': "a step's container does not outlive it" },
 };
 
 /** Sources that read a command's flags beside its own. */
@@ -26,7 +27,9 @@ function readers(file: string): string {
     ];
     files.push(...settings.map((name) => join(cli, '..', name)));
   }
-  if (file === 'build.ts') {
+  // A lock is made by a build.
+  if (file === 'lock.ts') files.push(join(cli, 'commands/build.ts'));
+  if (file === 'build.ts' || file === 'lock.ts') {
     const dir = join(cli, 'build');
     files.push(...readdirSync(dir).map((name) => join(dir, name)));
   }
