@@ -56,18 +56,20 @@ const restore = ['--noflush', '--wait', '10'];
  * each tool said.
  */
 export function setRules(
-  plan: RulePlan,
+  plan: Omit<RulePlan, 'strict'>,
   tools: readonly FirewallTool[] = toolsInOrder(),
 ): { tool: FirewallTool; hasV6: boolean } {
-  const said: string[] = [];
-  for (const tool of tools) {
-    try {
-      return { tool, hasV6: setWith(tool, plan) };
-    } catch (err) {
-      said.push((err as Error).message);
+  const said = new Set<string>();
+  for (const strict of [true, false]) {
+    for (const tool of tools) {
+      try {
+        return { tool, hasV6: setWith(tool, { ...plan, strict }) };
+      } catch (err) {
+        said.add((err as Error).message);
+      }
     }
   }
-  throw fail('unavailable', 'exec', `no rules can be set: ${said.join('; ')}`, {
+  throw fail('unavailable', 'exec', `no rules can be set: ${[...said].join('; ')}`, {
     hint: 'Install nftables or iptables (Debian: apt-get install nftables).',
   });
 }

@@ -17,6 +17,11 @@ export interface RulePlan {
   hostAccess: HostAccess;
   /** The interfaces that forward only for steps; what else comes in by them is not forwarded. */
   guarded: readonly string[];
+  /**
+   * Whether a packet must come from the very step that has its source's address (nft's fib, iptables' rpfilter), and not
+   * only from the steps' networks. Some kernels cannot tell.
+   */
+  strict: boolean;
 }
 
 export type HostAccess = 'never' | 'asked' | 'always';
@@ -31,7 +36,7 @@ const tableName = (key: string) => `drydock_${key}`;
 
 /** The script for `nft -f -`. It puts the whole table in the place of one that is there. */
 export function nftRules(plan: RulePlan): string {
-  const { key, subnet4, subnet6, denied, hostAccess, guarded } = plan;
+  const { key, subnet4, subnet6, denied, hostAccess, guarded, strict } = plan;
   const { all, asking } = prefixesOf(key);
   const table = `inet ${tableName(key)}`;
   const nets = (family: 4 | 6) => denied.filter((net) => net.family === family).map(subnetText);
@@ -49,6 +54,13 @@ export function nftRules(plan: RulePlan): string {
     `ip daddr ${nthAddress(subnet4, 1)} accept`,
     ...(subnet6 === undefined ? [] : [`ip6 daddr ${nthAddress(subnet6, 1)} accept`]),
   ];
+  // A forged source would make a packet part of a connection of the host's or of another step's.
+  const sources = [
+    `iifname != "${all}*" accept`,
+    `meta nfproto ipv4 ip saddr != ${subnetText(subnet4)} drop`,
+    `meta nfproto ipv6 ${subnet6 === undefined ? '' : `ip6 saddr != ${subnetText(subnet6)} `}drop`,
+    ...(strict ? ['fib saddr . iif oif missing drop'] : []),
+  ];
   const input = [
     `iifname != "${all}*" accept`,
     'ct state established,related accept',
@@ -65,8 +77,6 @@ export function nftRules(plan: RulePlan): string {
     `iifname "${linkPrefix}*" oifname "${linkPrefix}*" reject with icmpx type admin-prohibited`,
     `oifname "${all}*" drop`,
     `iifname != "${all}*" accept`,
-    `meta nfproto ipv4 ip saddr != ${subnetText(subnet4)} drop`,
-    `meta nfproto ipv6 ${subnet6 === undefined ? '' : `ip6 saddr != ${subnetText(subnet6)} `}drop`,
     ...refuse(4),
     ...refuse(6),
   ];
@@ -81,6 +91,7 @@ export function nftRules(plan: RulePlan): string {
     `add table ${table}`,
     `delete table ${table}`,
     `table ${table} {`,
+    ...chain('sources', 'filter hook prerouting priority raw', sources),
     ...chain('input', 'filter hook input priority filter - 5', input),
     ...chain('forward', 'filter hook forward priority filter - 5', forward),
     ...chain('postrouting', 'nat hook postrouting priority srcnat', masquerade),
@@ -107,6 +118,7 @@ export function nftRemoval(key: string): string {
 export function iptablesChains(key: string, hasGuard: boolean) {
   const name = (part: string) => `DRYDOCK-${key}-${part}`;
   return [
+    { table: 'raw', chain: name('SRC'), from: 'PREROUTING', at: '-I' },
     { table: 'filter', chain: name('IN'), from: 'INPUT', at: '-I' },
     { table: 'filter', chain: name('FWD'), from: 'FORWARD', at: '-I' },
     ...(hasGuard ? [{ table: 'filter', chain: name('GUARD'), from: 'FORWARD', at: '-A' }] : []),
@@ -116,7 +128,7 @@ export function iptablesChains(key: string, hasGuard: boolean) {
 
 /** The script for `iptables-restore --noflush` (family 4) or `ip6tables-restore --noflush` (family 6). */
 export function iptablesRules(plan: RulePlan, family: 4 | 6): string {
-  const { key, denied, hostAccess, guarded } = plan;
+  const { key, denied, hostAccess, guarded, strict } = plan;
   const subnet = (family === 4 ? plan.subnet4 : plan.subnet6) as Subnet;
   const { all, asking } = prefixesOf(key);
   const steps = `-i ${all}+`;
@@ -126,6 +138,11 @@ export function iptablesRules(plan: RulePlan, family: 4 | 6): string {
   const state = '-m conntrack --ctstate RELATED,ESTABLISHED';
   const gateway = nthAddress(subnet, 1);
   const rules: Record<string, string[]> = {
+    SRC: [
+      `! ${steps} -j RETURN`,
+      `! -s ${subnetText(subnet)} -j DROP`,
+      ...(strict ? ['-m rpfilter --invert -j DROP'] : []),
+    ],
     IN: [
       `! ${steps} -j RETURN`,
       `${state} -j RETURN`,
@@ -144,7 +161,6 @@ export function iptablesRules(plan: RulePlan, family: 4 | 6): string {
       `-i ${linkPrefix}+ -o ${linkPrefix}+ -j ${prohibit}`,
       `-o ${all}+ -j DROP`,
       `! ${steps} -j RETURN`,
-      `! -s ${subnetText(subnet)} -j DROP`,
       ...denied
         .filter((net) => net.family === family)
         .flatMap((net) => [`-p tcp ${reset}`, `-j ${prohibit}`].map((how) => `-d ${subnetText(net)} ${how}`)),
@@ -174,7 +190,7 @@ export function iptablesRemoval(key: string, hasGuard: boolean): string {
 type Chains = ReturnType<typeof iptablesChains>;
 
 function inTables(chains: Chains, lines: (chains: Chains) => string[]): string {
-  const tables = ['filter', 'nat'].flatMap((table) => [
+  const tables = ['raw', 'filter', 'nat'].flatMap((table) => [
     `*${table}`,
     ...lines(chains.filter((each) => each.table === table)),
     'COMMIT',

@@ -40,6 +40,14 @@ describe('a step with a link of its own', () => {
     },
   );
 
+  test.each(['nft', 'iptables-nft', 'iptables-legacy'])(
+    'speaks in nobody else’s name, neither to the host nor to other steps: rules by %s',
+    async (tool) => {
+      expect(await hosts.onHost('forge.ts', { tool })).toEqual([]);
+      await expect.poll(() => hosts.traces(), { timeout: 5000 }).toEqual([]);
+    },
+  );
+
   test('that was given host-gateway asks the host there, and nowhere else', async () => {
     const given = { options: { mode: 'bridge' }, asksHost: true };
     expect(await hosts.onHost('reach.ts', given)).toEqual({ ...usual, gateway: 'host' });
