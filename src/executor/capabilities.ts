@@ -27,11 +27,18 @@ const usual = new Set(
     .map((name) => `CAP_${name}`),
 );
 
-/** The capabilities of a sandboxed or an insecure step, as far as this process may give them away. */
-export function capabilitiesFor(security: 'sandbox' | 'insecure', bounding: bigint): string[] {
-  return names.filter(
-    (name, bit) => ((bounding >> BigInt(bit)) & 1n) === 1n && (security === 'insecure' || usual.has(name)),
-  );
+/**
+ * The capabilities of a sandboxed or an insecure step, as far as this process may give them away. A sandboxed one whose
+ * network is held by routes alone makes no packets itself.
+ */
+export function capabilitiesFor(
+  security: 'sandbox' | 'insecure',
+  bounding: bigint,
+  { heldByRoutes = false } = {},
+): string[] {
+  const isGiven = (name: string) =>
+    security === 'insecure' || (usual.has(name) && !(heldByRoutes && name === 'CAP_NET_RAW'));
+  return names.filter((name, bit) => ((bounding >> BigInt(bit)) & 1n) === 1n && isGiven(name));
 }
 
 /** The bounding set of this process. */

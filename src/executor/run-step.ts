@@ -6,7 +6,7 @@ import { setImmediate as nextTick, setTimeout as sleep } from 'node:timers/promi
 import { canceled, fail, throwIfAborted, toDrydockError } from '../errors/index.ts';
 import { openView, specOfMounts, type ViewSpec, withLiveView } from '../fs/index.ts';
 import { checkOwner, closeFd, inUserNamespace } from '../linux/index.ts';
-import type { Network } from '../network/index.ts';
+import type { Network, StepNetwork } from '../network/index.ts';
 import type { StepUsage } from '../progress/index.ts';
 import { inTurns, runTask } from '../workers/index.ts';
 import type { Assembly } from './assemble.ts';
@@ -188,7 +188,7 @@ export async function runStep(
     for (const text of limits.warnings) io.stderr(Buffer.from(`warning: ${text}\n`));
     const hasSecrets = files.length > 0 || (spec.secretEnv?.length ?? 0) > 0;
     const state = hasSecrets ? memory : bundle;
-    const capabilities = capabilitiesFor(spec.security, host.bounding);
+    const capabilities = capabilitiesFor(spec.security, host.bounding, network);
     const confinement = host.confine({ security: spec.security, capabilities });
     // An insecure step is the machine's root, as it asked to be.
     const remap = spec.security === 'insecure' ? undefined : await host.namespace?.open();
@@ -261,7 +261,14 @@ export async function runStep(
           const target = { bundle, state, id: spec.id, runtime: launch.runtime, hasNetwork, hostPids };
           const { ulimits: usualUlimits } = options;
           io.started?.(
-            controlOf(target, running, { host, root: rootSpec, usualUlimits, confinement, inNetwork }),
+            controlOf(target, running, {
+              host,
+              root: rootSpec,
+              network,
+              usualUlimits,
+              confinement,
+              inNetwork,
+            }),
           );
         });
         exitCode = await running.ended;
@@ -323,6 +330,7 @@ let lastJoin = 0;
 interface Container {
   host: Host;
   root: ViewSpec;
+  network: StepNetwork;
   usualUlimits: ExecSpec['ulimits'] | undefined;
   confinement: Confinement;
   /** Adds the variables of the container's network to a process. */
@@ -333,7 +341,7 @@ interface Container {
 function controlOf(
   target: JoinTarget,
   init: RuntimeProcess,
-  { host, root, usualUlimits, confinement, inNetwork }: Container,
+  { host, root, network, usualUlimits, confinement, inNetwork }: Container,
 ): ExecControl {
   const runIn = async (spec: ExecSpec, io: ExecIo, signal: AbortSignal): Promise<{ exitCode: number }> => {
     throwIfAborted(signal);
@@ -343,7 +351,7 @@ function controlOf(
     const process = processSpec({
       spec: inNetwork(spec),
       user: withLiveView(root, (view) => lookUpUser(view, spec.user)),
-      capabilities: capabilitiesFor(spec.security, host.bounding),
+      capabilities: capabilitiesFor(spec.security, host.bounding, network),
       rlimits: rlimitsFor(withUsual(spec.ulimits, usualUlimits), host.most).rlimits,
       oomScore: host.oomScore,
       terminal: io.terminal === true,

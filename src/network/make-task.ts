@@ -12,7 +12,7 @@ import { nthAddress, type Subnet, sizeOf, subnetText } from './addresses.ts';
 import { addAddress, addDefaultRoute, makePair, prohibit, removeLink, setUp, stepEnd } from './links.ts';
 import { forwarderAddress } from './resolv.ts';
 import { noteForwarding } from './shared-task.ts';
-import { forwardUplinks, hostEndSettings, stepEndSettings } from './sysctls.ts';
+import { allowPing, forwardUplinks, hostEndSettings, stepEndSettings } from './sysctls.ts';
 
 /** The link of a namespace to the host. */
 interface LinkPlan {
@@ -91,6 +91,7 @@ function makeUnlinked({ prohibited = [], proxy }: NamespacePlan): MadeNamespace 
   const inside = new Netlink();
   try {
     setUp(inside, 1);
+    allowPing();
     for (const subnet of prohibited) prohibit(inside, subnet);
     const sockets = proxy === undefined ? undefined : listenOn('127.0.0.1', proxy);
     if (sockets !== undefined) closeFd(sockets.udp);

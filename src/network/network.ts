@@ -80,7 +80,7 @@ class Networks implements Network {
     return way === undefined ? this.#plain('host') : this.#own(way, request.asksHost);
   }
 
-  async #own({ provider, pool }: Way, asksHost: boolean): Promise<StepNetwork> {
+  async #own({ kind, provider, pool }: Way, asksHost: boolean): Promise<StepNetwork> {
     // The steps that may ask the host are told apart when their network is made.
     const prepared = await (asksHost ? provider.prepare(true) : pool.take());
     const { text, forwarder } = this.#resolving(prepared);
@@ -88,6 +88,7 @@ class Networks implements Network {
       kind: 'own',
       namespace: `/proc/${process.pid}/fd/${prepared.fd}`,
       hostAddress: prepared.hostAddress,
+      heldByRoutes: kind === 'pasta',
       resolv: text,
       release: () => {
         if (!this.#held.delete(network)) return;

@@ -42,6 +42,15 @@ export function stepEndSettings(name: string, hasV6: boolean): void {
   } else set(conf(6, name, 'disable_ipv6'), '1');
 }
 
+/** Lets the root of a step, which makes no packets itself, ask hosts for an echo (ping). */
+export function allowPing(): void {
+  try {
+    set('/proc/sys/net/ipv4/ping_group_range', '0 0');
+  } catch {
+    // It is read-only here.
+  }
+}
+
 /** Whether IPv6 can be forwarded without making the host deaf to the routers that it has its own route from. */
 export function mayForwardV6(): boolean {
   return (

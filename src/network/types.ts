@@ -33,6 +33,11 @@ export interface StepNetwork {
   readonly namespace?: string;
   /** The address at which the step finds this host. */
   readonly hostAddress: string;
+  /**
+   * Whether it is only the routes of the namespace that keep the step from this host. Packets that it makes up itself
+   * (CAP_NET_RAW) would go past them.
+   */
+  readonly heldByRoutes?: boolean;
   /** The text of its /etc/resolv.conf. */
   readonly resolv: string;
   /** Variables that lead programs to the network's proxy, as `K=V`. */

@@ -2,17 +2,22 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createExecutor } from '../../src/executor/executor.ts';
-import type { ExecSpec } from '../../src/executor/types.ts';
+import type { ExecSpec, Executor } from '../../src/executor/types.ts';
 import { busyboxRoot } from '../kit/busybox.ts';
 
 /** An executor with a busybox root under a fresh overlay for every step. */
 export class Harness {
   readonly dir = mkdtempSync(join(tmpdir(), 'drydock-exec-'));
   readonly lower = join(this.dir, 'lower');
-  readonly executor = createExecutor({ runDir: join(this.dir, 'run'), stateDir: join(this.dir, 'state') });
+  readonly executor: Executor;
   #steps = 0;
 
-  constructor() {
+  constructor(options: Partial<Parameters<typeof createExecutor>[0]> = {}) {
+    this.executor = createExecutor({
+      runDir: join(this.dir, 'run'),
+      stateDir: join(this.dir, 'state'),
+      ...options,
+    });
     mkdirSync(this.lower);
     busyboxRoot(this.lower);
   }
