@@ -33,11 +33,21 @@ export function overlap(a: Subnet, b: Subnet): boolean {
   return a.base >> host === b.base >> host;
 }
 
-/** Whether an address lies in a subnet. IPv4 in IPv6 (`::ffff:10.0.0.1`) counts as IPv4. */
+/**
+ * Whether an address lies in a subnet. IPv4 in IPv6 counts as IPv4, however it is written: `::ffff:10.0.0.1` and
+ * `::ffff:a00:1`, and the address that a translator of the network makes of `64:ff9b::a00:1` (RFC 6052).
+ */
 export function isIn(address: string, subnet: Subnet): boolean {
-  const plain = address.replace(/^::ffff:(?=\d+\.)/i, '').replace(/%.*$/, '');
-  return isIP(plain) !== 0 && overlap(parseSubnet(plain, 'address'), subnet);
+  const plain = address.replace(/%.*$/, '');
+  if (isIP(plain) === 0) return false;
+  const lies = (text: string) => overlap(parseSubnet(text, 'address'), subnet);
+  const bytes = bytesOfAddress(plain);
+  const holdsV4 = bytes.length === 16 && v4Prefixes.includes(bytes.toString('hex', 0, 12));
+  return lies(plain) || (holdsV4 && lies([...bytes.subarray(12)].join('.')));
 }
+
+/** `::ffff:0:0/96` and `64:ff9b::/96`. */
+const v4Prefixes = ['00000000000000000000ffff', '0064ff9b0000000000000000'];
 
 /** The number of an address, whose text must be one. */
 function numberOf(address: string): bigint {

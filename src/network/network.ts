@@ -119,6 +119,7 @@ class Networks implements Network {
       isHost: egress === 'host',
       denied: this.#denied().map((net) => parseSubnet(net, 'network-deny')),
       hosts,
+      isStep: (address: string) => this.isStep(address),
     };
     const proxy = await openProxy({ gate, check, trusted: this.#options.trusted ?? [] });
     const network: StepNetwork = {

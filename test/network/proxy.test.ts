@@ -67,7 +67,12 @@ async function withProxy<T>(
   const proxy = new StepProxy(tcp, {
     authority,
     capture,
-    gate: { isHost: true, denied: [], hosts: [{ host: 'files.example', ip: '127.0.0.1' }] },
+    gate: {
+      isHost: true,
+      denied: [],
+      hosts: [{ host: 'files.example', ip: '127.0.0.1' }],
+      isStep: () => false,
+    },
     trusted: [trusted],
     check: async (url) => url,
     ...options,
@@ -184,15 +189,24 @@ describe('the gate', () => {
   const own = Object.values(networkInterfaces())
     .flat()
     .find((each) => each?.family === 'IPv4' && !each.internal)?.address as string;
-  const gate = { isHost: false, denied: [parseSubnet('169.254.0.0/16', 'x')], hosts: [] };
+  const gate = {
+    isHost: false,
+    denied: [parseSubnet('169.254.0.0/16', 'x')],
+    hosts: [],
+    isStep: (address: string) => address === '10.213.0.2',
+  };
 
-  test.each(['127.0.0.1', '127.9.9.9', '::1', '0.0.0.0', '::', '169.254.169.254', '::ffff:127.0.0.1', own])(
-    'keeps a step from %s',
-    (address) => {
-      expect(() => checkAddress(address, gate)).toThrow('must not reach');
-      expect(() => checkAddress(address, { ...gate, isHost: true })).not.toThrow();
-    },
-  );
+  const spelt = own.split('.').map((part) => Number(part).toString(16).padStart(2, '0'));
+  const mapped = `::ffff:${spelt[0]}${spelt[1]}:${spelt[2]}${spelt[3]}`;
+  test.each([
+    ...['127.0.0.1', '127.9.9.9', '::1', '0.0.0.0', '::', '169.254.169.254', '::ffff:127.0.0.1', own],
+    // As a URL's host is written anew.
+    ...['::ffff:7f00:1', '::ffff:a9fe:a9fe', '0:0:0:0:0:ffff:127.0.0.1', '::127.0.0.1', '64:ff9b::a9fe:a9fe'],
+    ...[mapped, '10.213.0.2'],
+  ])('keeps a step from %s', (address) => {
+    expect(() => checkAddress(address, gate)).toThrow('must not reach');
+    expect(() => checkAddress(address, { ...gate, isHost: true })).not.toThrow();
+  });
 
   test('lets a step ask the host that it was given', () => {
     const hosts = [{ host: 'machine', ip: 'host-gateway' }];
@@ -205,4 +219,17 @@ describe('the gate', () => {
     const { result } = await withProxy({ gate: closed }, (ask) => ask('http://sly.example:1/'));
     expect(result).toEqual({ status: 502, body: 'a step must not reach sly.example\n' });
   });
+});
+
+test('what is noted of a step is bounded, and says that there was more', () => {
+  const capture = new Capture();
+  const long = 'x'.repeat(10_000);
+  for (let i = 0; i < 3000; i++) {
+    const url = `http://files.example/${i}/${long}`;
+    capture.request('GET', url, 302, `/to/${i}/${long}`);
+    capture.material(url, `sha256:${i}`);
+  }
+  expect(JSON.stringify(capture.use).length).toBeLessThan(10 << 20);
+  expect(capture.use.requests.length).toBeGreaterThan(50);
+  expect(capture.use.incomplete).toContainEqual(expect.objectContaining({ reason: 'too_many_requests' }));
 });

@@ -3,6 +3,8 @@ import type { NetworkUse } from '../../progress/index.ts';
 
 /** So many requests of one step are noted. */
 const most = 10_000;
+/** The characters of all URLs that are noted of one step. */
+const mostText = 4 << 20;
 
 /** The notes of one step. */
 export class Capture {
@@ -17,16 +19,27 @@ export class Capture {
   };
   /** Where answers said that a URL's content is at another one. */
   readonly #redirects = new Map<string, string>();
+  #text = 0;
+  #isFull = false;
+
+  /** Whether URLs can still be noted; counts them. */
+  #hasRoom(...urls: readonly string[]): boolean {
+    const length = urls.reduce((sum, url) => sum + url.length, 0);
+    if (this.#text + length > mostText) return false;
+    this.#text += length;
+    return true;
+  }
 
   request(method: string, url: string, status: number, location?: string): void {
     const shown = shownUrl(url);
-    if (this.#use.requests.length >= most) {
+    if (this.#use.requests.length >= most || !this.#hasRoom(shown)) {
       this.incomplete(method, url, 'too_many_requests');
       return;
     }
     this.#use.requests.push({ method, url: shown, status });
     if (location !== undefined && URL.canParse(location, url)) {
-      this.#redirects.set(shown, shownUrl(new URL(location, url).href));
+      const to = shownUrl(new URL(location, url).href);
+      if (this.#hasRoom(shown, to)) this.#redirects.set(shown, to);
     }
   }
 
@@ -35,12 +48,21 @@ export class Capture {
     const known = this.#use.materials.get(shown);
     // One URL with two contents cannot be told by one digest.
     if (known !== undefined && known !== digest) this.incomplete('GET', url, 'changed_between_requests');
+    if (known === undefined && (this.#use.materials.size >= most || !this.#hasRoom(shown))) {
+      this.incomplete('GET', url, 'too_many_requests');
+      return;
+    }
     this.#use.materials.set(shown, digest);
   }
 
   incomplete(method: string, url: string, reason: string): void {
     const { incomplete } = this.#use;
-    if (incomplete.length < most) incomplete.push({ method, url: shownUrl(url), reason });
+    const shown = shownUrl(url);
+    // Whatever there is no room for, one note says that there was more.
+    const isFirst = reason === 'too_many_requests' && !this.#isFull;
+    if (isFirst) this.#isFull = true;
+    else if (incomplete.length >= most || !this.#hasRoom(shown)) return;
+    incomplete.push({ method, url: shown, reason });
   }
 
   /** Everything so far. A URL that leads to another one has that one's digest. */

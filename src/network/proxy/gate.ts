@@ -8,23 +8,28 @@ export interface Gate {
   /** Whether the host's network is the step's, with the entitlement for it. */
   isHost: boolean;
   denied: readonly Subnet[];
+  /** Whether an address is another step's. */
+  isStep(address: string): boolean;
   /** Names in the step's /etc/hosts. The host's own address is `host-gateway` there. */
   hosts: readonly { host: string; ip: string }[];
 }
 
-const never = ['127.0.0.0/8', '0.0.0.0/8', '224.0.0.0/3', '::/127', 'ff00::/8'].map((net) =>
+const never = ['127.0.0.0/8', '0.0.0.0/8', '224.0.0.0/3', '::/96', 'ff00::/8'].map((net) =>
   parseSubnet(net, 'address'),
 );
 
 /** Throws for an address that the step must not reach. */
-export function checkAddress(address: string, { isHost, denied, hosts }: Gate): void {
+export function checkAddress(address: string, { isHost, denied, hosts, isStep }: Gate): void {
   if (isHost) return;
   const own = Object.values(networkInterfaces())
     .flat()
-    .map((each) => each?.address);
+    .flatMap((each) =>
+      each === undefined ? [] : [parseSubnet(each.address.replace(/%.*$/, ''), 'address')],
+    );
   const asksHost = hosts.some(({ ip }) => ip === 'host-gateway');
-  const isOwn = own.includes(address) && !(asksHost && address === ownAddress());
-  if (isOwn || [...never, ...denied].some((net) => isIn(address, net))) {
+  // An address can be written in many ways.
+  const isOwn = own.some((each) => isIn(address, each)) && !(asksHost && address === ownAddress());
+  if (isOwn || isStep(address) || [...never, ...denied].some((net) => isIn(address, net))) {
     throw Object.assign(new Error(`a step must not reach ${address}`), { code: 'EACCES' });
   }
 }
