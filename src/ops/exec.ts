@@ -32,7 +32,8 @@ export const execOp: OpMaker = (vertex, deps) => {
   return {
     async cacheMap() {
       const map = execCacheMap(exec, vertex.op.platform, vertex.inputs.length);
-      return resources === undefined ? map : { ...map, unnamed: 'things' };
+      const isNamed = resources === undefined && networkNameOf(vertex.metadata) === undefined;
+      return isNamed ? map : { ...map, unnamed: 'things' };
     },
     expect: () => deps.executor.expect(),
     exec: (inputs, ctx) => runExec({ op: exec, meta, resources }, inputs, deps, ctx),

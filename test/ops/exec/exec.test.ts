@@ -21,6 +21,7 @@ import {
   MountContentCache,
   MountSchema,
   MountType,
+  OpMetadataSchema,
   OpSchema,
 } from '../../../src/pb/solver/pb/ops_pb.js';
 import { createRefs } from '../../../src/refs/refs.ts';
@@ -205,6 +206,15 @@ describe('exec', () => {
       execOp(vertexOf({ meta: { args: ['x'], ...(meta as object) } }), deps).cacheMap({} as OpContext);
     expect((await key({ proxyEnv })).digest).toBe((await key({})).digest);
     expect((await key({ env: ['A=1'] })).digest).not.toBe((await key({})).digest);
+  });
+
+  test('in a network that is named for it, which its key does not say: the result is for one identity alone', async () => {
+    const vertex = vertexOf({ meta: { args: ['x'] } });
+    const usual = await execOp(vertex, deps).cacheMap({} as OpContext);
+    const metadata = create(OpMetadataSchema, { description: { 'drydock.network': 'lab' } });
+    const named = await execOp({ ...vertex, metadata }, deps).cacheMap({} as OpContext);
+    expect(named.digest).toBe(usual.digest);
+    expect([usual.unnamed, named.unnamed]).toEqual([undefined, 'things']);
   });
 });
 
