@@ -92,6 +92,8 @@ export class Git {
       SSH_ASKPASS: '/bin/false',
       GIT_CONFIG_NOSYSTEM: '1',
       GIT_CONFIG_GLOBAL: '/dev/null',
+      // A remote or a bundle says with refs/replace/* that a commit has other files than its name stands for.
+      GIT_NO_REPLACE_OBJECTS: '1',
       GIT_ALLOW_PROTOCOL: protocols(),
     });
   }

@@ -217,6 +217,22 @@ onStores('git bundles', (store) => {
     expect(err.rawMessage).toContain(message);
   });
 
+  test('a bundle cannot put other files in the place of a commit’s', async () => {
+    const repo = mkdtempSync(join(dir, 'sly-'));
+    run(repo, 'clone', '-q', join(dir, 'app'), '.');
+    run(repo, 'config', 'user.name', 'a');
+    run(repo, 'config', 'user.email', 'a@b');
+    writeFileSync(join(repo, 'file'), 'sly');
+    run(repo, 'commit', '-qam', 'sly');
+    run(repo, 'replace', '-f', at.main, run(repo, 'rev-parse', 'HEAD'));
+    run(repo, 'update-ref', 'refs/heads/main', at.main);
+    run(repo, 'bundle', 'create', '-q', 'b', 'refs/heads/main', `refs/replace/${at.main}`);
+    const data = readFileSync(join(repo, 'b'));
+    await prune();
+    const out = await solve(taken('main', at.main, data), [data]);
+    expect(readFileSync(join(out, 'file'), 'utf8')).toBe('three');
+  });
+
   test('a folder of a bundle is refused', async () => {
     const err = await failure(solve(git(url, 'main', { checkoutBundle: true, subdir: 'sub' })));
     expect(err.rawMessage).toContain('incompatible with git.subdir');
