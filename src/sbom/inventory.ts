@@ -42,18 +42,29 @@ const maxFile = 4 * 2 ** 30;
 const [mostTimes, leastBytes] = [20, 64 << 20];
 /** The longest text of a package, in characters. */
 const maxText = 1000;
+/** The most characters that are told of a tree: its packages' texts, and the paths of the files that tell of them. */
+const mostTold = 128 << 20;
 /** Folders that hold no packages and no programs: texts about them by the thousand, and what the system mounts. */
 const withoutPackages = new Set([
   ...['/dev', '/proc', '/sys', '/usr/include', '/usr/share/doc', '/usr/share/i18n', '/usr/share/icons'],
   ...['/usr/share/info', '/usr/share/locale', '/usr/share/man', '/usr/share/zoneinfo', '/var/lib/dpkg/info'],
 ]);
 
-/** Lists the packages of a tree. Throws `canceled` once `aborted` tells so, and `exhausted` for 500,000 packages. */
+/**
+ * Lists the packages of a tree. Throws `canceled` once `aborted` tells so, and `exhausted` for 500,000 packages or 128 Mi
+ * characters of them.
+ */
 export function inventoryOf(view: FsView, aborted: () => boolean): Inventory {
   const distro = distroOf(view);
   const components = new Map<string, Component>();
   const files: Evidence[] = [];
   const problems: string[] = [];
+  let told = 0;
+  const tell = (...texts: readonly (string | undefined)[]) => {
+    for (const text of texts) told += text?.length ?? 0;
+    if (told > mostTold)
+      throw fail('exhausted', 'file', `the tree's packages have more than ${mostTold} characters`);
+  };
   const pending = ['/'];
   for (let dir = pending.pop(); dir !== undefined; dir = pending.pop()) {
     if (aborted()) throw canceled();
@@ -70,7 +81,7 @@ export function inventoryOf(view: FsView, aborted: () => boolean): Inventory {
         problems.push(`${entry.path}: it has more than ${maxFile} bytes`);
         continue;
       }
-      let told = 0;
+      let count = 0;
       let left = entry.size * mostTimes + leastBytes;
       const spend = (bytes: number) => {
         if (aborted()) throw canceled();
@@ -79,18 +90,22 @@ export function inventoryOf(view: FsView, aborted: () => boolean): Inventory {
       };
       try {
         for (const found of reader({ view, entry, distro, spend })) {
-          told++;
-          add(components, found, entry, distro);
+          count++;
+          add(components, found, { entry, distro, tell });
           if (components.size > maxPackages) break;
         }
       } catch (err) {
         if (aborted()) throw canceled();
+        if (told > mostTold) throw err;
         if (problems.length < maxProblems) problems.push(problemOf(entry, err));
       }
       if (components.size > maxPackages) {
         throw fail('exhausted', 'file', `the tree has more than ${maxPackages} packages`);
       }
-      if (told > 0) files.push({ path: entry.path, sha1: sha1Of(entry, aborted) });
+      if (count > 0) {
+        tell(entry.path);
+        files.push({ path: entry.path, sha1: sha1Of(entry, aborted) });
+      }
     }
   }
   const compare = (a: string, b: string) => (a < b ? -1 : a > b ? 1 : 0);
@@ -105,24 +120,29 @@ export function inventoryOf(view: FsView, aborted: () => boolean): Inventory {
 function add(
   components: Map<string, Component>,
   told: FoundPackage,
-  { path }: FsEntry,
-  distro: Distro,
+  at: { entry: FsEntry; distro: Distro; tell: (...texts: (string | undefined)[]) => void },
 ): void {
+  const { path } = at.entry;
   const found = clipped(told);
-  const purl = purlOf(found, distro);
+  const purl = purlOf(found, at.distro);
   const known = components.get(purl);
   if (known !== undefined) {
     if (known.files.at(-1) !== path) known.files.push(path);
     known.license ??= found.license;
     return;
   }
+  const { name, version, namespace, qualifiers, license, supplier, homepage } = found;
+  at.tell(purl, name, version, namespace, license, supplier, homepage, ...Object.values(qualifiers ?? {}));
   components.set(purl, { ...found, purl, files: [path] });
 }
 
-/** Cuts off what no package has: texts are compared with patterns, and stand in every document. */
+/**
+ * Cuts off what no package has: texts are compared with patterns, and stand in every document. They are copied, for a part
+ * of a text keeps the whole of it (a part of a file) in memory.
+ */
 function clipped(found: FoundPackage): FoundPackage {
   const cut = (text: string | undefined) =>
-    text === undefined || text.length <= maxText ? text : text.slice(0, maxText);
+    text === undefined ? undefined : Buffer.from(text.slice(0, maxText)).toString();
   const { kind, qualifiers = {} } = found;
   return {
     kind,

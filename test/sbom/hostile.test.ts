@@ -91,3 +91,19 @@ test('it stops in the middle of a file when nobody wants its result', () => {
   const root = tree({ 'var/lib/dpkg/status': 'Package: a\nVersion: 1\n\n'.repeat(50_000) });
   expect(() => scanned(root, () => ++asked > 8)).toThrow('canceled');
 });
+
+test('packages that tell more than all packages of a system together', () => {
+  const root = tree({});
+  const status = join(root, 'var/lib/dpkg/status');
+  mkdirSync(dirname(status), { recursive: true });
+  const long = 'x'.repeat(990);
+  for (let part = 0; part < 8; part++) {
+    const packages = Array.from({ length: 4000 }, (_, i) =>
+      ['Package: p', 'Version: 1', 'Maintainer: m', 'Homepage: h', 'Architecture: a']
+        .map((field) => `${field}${part}.${i}${long}\n`)
+        .join(''),
+    );
+    writeFileSync(status, `${packages.join('\n')}\n\n`, { flag: 'a' });
+  }
+  expect(() => scanned(root)).toThrow('more than 134217728 characters');
+});
