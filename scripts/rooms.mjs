@@ -22,6 +22,7 @@ export const storeys = {
   tar: [],
   fs: ['tar'],
   sbom: ['fs'],
+  reproduce: ['tar'],
   kept: [],
   cdi: [],
   emulation: [],
@@ -130,7 +131,7 @@ export const storeys = {
       'llb',
       'network',
     ],
-    ...['remote-cache', 'session', 'source', 'upkeep'],
+    ...['remote-cache', 'reproduce', 'session', 'source', 'upkeep'],
   ],
 };
 

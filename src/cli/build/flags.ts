@@ -52,6 +52,10 @@ export const buildFlags = {
     help: 'Network of RUN steps: default, none, host, or one that the operator has named',
   },
   'no-cache': { type: 'bool', help: 'Run every step again' },
+  'verify-reproducible': {
+    type: 'bool',
+    help: 'First build twice without cache and compare; what differs is told, and nothing is kept then',
+  },
   'no-cache-filter': {
     type: 'list',
     value: 'STAGE|LINE|TEXT',

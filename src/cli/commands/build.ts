@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import {
   type BuildOptions,
   type BuildResult,
@@ -80,6 +81,11 @@ export async function runBuildCommand(
   };
   if (flags.compress)
     ctx.stderr.write('WARNING: --compress has no effect: contexts are sent as single files\n');
+  if (flags['verify-reproducible'] && (Object.keys(choice.uploads).length > 0 || flags.check)) {
+    throw fail('invalid', 'client', '--verify-reproducible builds more than once', {
+      hint: flags.check ? 'Leave --check out.' : 'Give a folder or a URL: stdin can be read once.',
+    });
+  }
   const secrets = flags.secret.map((text) => secret(text, ctx.env));
   const agents = flags.ssh.map(ssh);
   checkSources(secrets, agents, ctx.env);
@@ -99,10 +105,16 @@ export async function runBuildCommand(
   const loud = mode !== 'quiet' && mode !== 'rawjson';
   let result: BuildResult & { lock?: object };
   try {
-    if (remote !== undefined) {
+    const build = async (wanted: BuildOptions) => {
+      if (remote === undefined) return localBuild(engine as Engine, wanted, offered, sink, ctx.signal);
       const { remoteBuild } = await import('../remote/build.ts');
-      result = await remoteBuild(remote.endpoint, options, offered, sink, ctx.signal);
-    } else result = await localBuild(engine as Engine, options, offered, sink, ctx.signal);
+      return remoteBuild(remote.endpoint, wanted, offered, sink, ctx.signal);
+    };
+    if (flags['verify-reproducible']) {
+      const { verifyReproducible } = await import('../build/reproducible.ts');
+      await verifyReproducible(options, build, engine?.store.runDir ?? tmpdir());
+    }
+    result = await build(options);
     for (const output of outputs) await output.finish();
     await caches.finish(result.metadata);
   } catch (err) {
@@ -127,6 +139,8 @@ export async function runBuildCommand(
   } else if (loud) {
     const found = result.warnings.map((warning) => warningEvent(warning).short);
     ctx.stderr.write(`${warningSummary(found)}${resultLine(options, result)}`);
+    if (flags['verify-reproducible'])
+      ctx.stderr.write('\nReproducible: two builds without cache made the same\n');
   }
   return 0;
 }

@@ -5,7 +5,17 @@ import { outputTarget } from '../output-target.ts';
 import { runBuildCommand } from './build.ts';
 
 /** The flags of a build that have no meaning where only its sources are wanted. */
-const outputs = ['output', 'load', 'push', 'tag', 'iidfile', 'metadata-file', 'cache-to', 'check'] as const;
+const outputs = [
+  'output',
+  'load',
+  'push',
+  'tag',
+  'iidfile',
+  'metadata-file',
+  'cache-to',
+  'check',
+  'verify-reproducible',
+] as const;
 
 export default command({
   usage: 'CONTEXT',
