@@ -3,6 +3,7 @@
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { Code, ConnectError } from '@connectrpc/connect';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { probeProgram } from '../../../src/emulation/elf.ts';
 import { local, marshal, mkdir, mkfile, type State, scratch } from '../../../src/llb/llb.ts';
 import { type ExecMessage, ExecMessageSchema } from '../../../src/pb/moby/buildkit/v1/frontend/gateway_pb.js';
 import { MountType, NetMode, SecurityMode } from '../../../src/pb/solver/pb/ops_pb.js';
@@ -300,6 +301,30 @@ test('what cannot be is refused', async () => {
   missing.run('p', 'a', ['/bin/no-such-program']);
   expect(await missing.exit('p')).toBe(127);
   await missing.end();
+});
+
+test('a program of a platform that does not run here is refused with the remedy', async () => {
+  const foreign = (await kit.engine.emulation.support()).find(
+    ({ runs, handler }) => !runs && handler === undefined,
+  );
+  // A machine with an emulator for each.
+  if (foreign === undefined) return;
+  const { machine } = foreign;
+  const build = await start();
+  const app = mkfile('/app', probeProgram(machine), { mode: 0o755 });
+  const resultID = await solved(build, marshal(local('root').file(app)));
+  const platform = { OS: 'linux', Architecture: machine.architecture };
+  await build.client.newContainer({ ContainerID: 'c', Mounts: [{ dest: '/', resultID }], platform });
+  const stream = new Stream(build);
+  stream.run('own', 'c', 'echo ran');
+  expect(await stream.exit('own')).toBe(0);
+  stream.run('p', 'c', ['/app']);
+  expect(await stream.exit('p')).toBe(255);
+  const exit = stream.of('p').find((each) => each.case === 'Exit');
+  const message = exit?.case === 'Exit' ? exit.value.Error?.message : '';
+  expect(message).toContain(`cannot run programs for linux/${machine.architecture}`);
+  expect(message).toContain('drydock binfmt install');
+  await stream.end();
 });
 
 test('the end of the build ends its containers', async () => {
