@@ -218,7 +218,7 @@ describe('registries', () => {
 describe('the command itself', () => {
   test('doctor names what is there, and what is broken', async () => {
     const { stdout } = await cli.ok(['doctor']);
-    for (const name of ['runc', 'overlayfs', 'git', 'user namespaces', 'store']) {
+    for (const name of ['runc', 'overlayfs', 'git', 'user', 'store']) {
       expect(stdout).toMatch(new RegExp(`^ok +${name} `, 'm'));
     }
     const lacking = await cli.run(['doctor'], { env: { PATH: '/nowhere' } });

@@ -90,8 +90,8 @@ RUN mkdir -p /d && cd /d && for n in 351 350 377; do printf "$n" > "$(printf "ca
     const wanted = {
       'caf\xe9': '351',
       'caf\xe8': '350',
-      'caf\xff': '+377',
-      hard: '+377',
+      'caf\xff': '/+377',
+      hard: '/+377',
       'l\xe8': '-> \xe9',
     };
 
