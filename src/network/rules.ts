@@ -5,6 +5,9 @@
 import { nthAddress, type Subnet, subnetText } from './addresses.ts';
 import { linkPrefix } from './names.ts';
 
+/** Differs when the rules, or the names of chains and tables, are others than those of an earlier Drydock. */
+export const rulesVersion = 2;
+
 /** What the rules of one setting of the network are made of. */
 export interface RulePlan {
   /** Names the table and the chains, and tells these rules from those of other settings. */

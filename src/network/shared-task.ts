@@ -14,12 +14,12 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { toDrydockError } from '../errors/index.ts';
 import { closeFd, openLock, tryLock, waitForLock } from '../linux/index.ts';
 import { parseSubnet, type Subnet, subnetText } from './addresses.ts';
 import { type FirewallTool, firewallTools, removeRules, setRules } from './firewall.ts';
-import type { HostAccess } from './rules.ts';
+import { type HostAccess, rulesVersion } from './rules.ts';
 import { forwardUplinks, mayForwardV6, setting, unforwardUplinks } from './sysctls.ts';
 import { freeSubnet, hostRoutes } from './uplinks.ts';
 
@@ -65,6 +65,7 @@ export function joinShared(settings: SharedSettings): Shared {
   return withLock(folder, () => {
     let note = readNote(folder);
     if (livingMembers(folder) === 0 || note?.tool === undefined) {
+      clearDead(folder);
       if (note !== undefined) takeAway(folder, key, note);
       note = setUp(folder, key, settings);
     }
@@ -92,6 +93,19 @@ export function leaveShared({ folder, key, member }: Shared): void {
   });
 }
 
+/** Takes away what killed processes with other settings have left, unless somebody is at it. */
+function clearDead(folder: string): void {
+  for (const { folder: other } of neighbours(folder)) {
+    const fd = openLock(join(other, 'lock'));
+    try {
+      const note = tryLock(fd) && livingMembers(other) === 0 ? readNote(other) : undefined;
+      if (note !== undefined) takeAway(other, basename(other), note);
+    } finally {
+      closeFd(fd);
+    }
+  }
+}
+
 /** Writes down interfaces that were made to forward after the set-up. */
 export function noteForwarding(folder: string, files: readonly string[]): void {
   if (files.length > 0) appendFileSync(join(folder, 'forwarding'), `${files.join('\n')}\n`);
@@ -99,12 +113,12 @@ export function noteForwarding(folder: string, files: readonly string[]): void {
 
 /**
  * The short name of a setting. The network namespace is part of it, for rules count within it alone, and so is the
- * folder, for processes that do not see each other's locks share nothing.
+ * folder, for processes that do not see each other's locks share nothing. Processes of other versions have other rules.
  */
 function keyOf(settings: SharedSettings): string {
   const { dev, ino } = statSync(settings.folder);
   const { subnets, denied, hostAccess } = settings;
-  const text = JSON.stringify([dev, ino, ownNamespace(), subnets, denied, hostAccess]);
+  const text = JSON.stringify([rulesVersion, dev, ino, ownNamespace(), subnets, denied, hostAccess]);
   return createHash('sha256').update(text).digest('hex').slice(0, 4);
 }
 

@@ -78,6 +78,15 @@ describe('kill -9 of the process that has steps', () => {
     await expect.poll(() => hosts.traces(), { timeout: 5000 }).toEqual([]);
   });
 
+  test('the next one takes them away, too, when it has other settings', async () => {
+    await hosts.onHost('hold.ts', { options: { mode: 'bridge', hostAccess: 'never' } }, 'held');
+    expect(await hosts.onHost('open.ts', { options: { mode: 'bridge' } })).toEqual({
+      step: 'own',
+      kind: 'bridge',
+    });
+    await expect.poll(() => hosts.traces(), { timeout: 5000 }).toEqual([]);
+  });
+
   test('ends the processes that spoke for steps', async () => {
     await hosts.onHost('hold.ts', { options: { mode: 'pasta' } }, 'held');
     await expect.poll(() => processesOf(join(hosts.dir, 'network')), { timeout: 5000 }).toEqual([]);
