@@ -27,9 +27,12 @@ const IFA_F_NODAD = 2;
 const RTA_OIF = 4;
 const RTA_GATEWAY = 5;
 const RT_TABLE_MAIN = 254;
+const RT_TABLE_LOCAL = 255;
 const RTPROT_STATIC = 4;
 const RT_SCOPE_UNIVERSE = 0;
+const RT_SCOPE_HOST = 254;
 const RTN_UNICAST = 1;
+const RTN_LOCAL = 2;
 const RTN_PROHIBIT = 8;
 const RTA_DST = 1;
 const RTNH_F_ONLINK = 4;
@@ -112,15 +115,39 @@ export function prohibit(netlink: Netlink, subnet: Subnet): void {
   netlink.request(RTM_NEWROUTE, NLM_F_CREATE, body, subnet.bits === 0 ? [] : [destination]);
 }
 
-/** Whether there is a route by which everything can be reached: every program that connects a namespace makes one. */
-export function isConnected(netlink: Netlink): boolean {
+/**
+ * Makes all addresses of a network the namespace's own, so that what is sent to them stays in it. A route that prohibits
+ * does not keep a socket that is bound to the interface: IPv4 then takes the address for one of the link, and IPv6 takes no
+ * route of another interface.
+ */
+export function keepInside(netlink: Netlink, index: number, subnet: Subnet): void {
+  const body = Buffer.alloc(12);
+  body.writeUInt8(subnet.family === 4 ? AF_INET : AF_INET6, 0);
+  body.writeUInt8(subnet.bits, 1);
+  body.writeUInt8(RT_TABLE_LOCAL, 4);
+  body.writeUInt8(RTPROT_STATIC, 5);
+  body.writeUInt8(RT_SCOPE_HOST, 6);
+  body.writeUInt8(RTN_LOCAL, 7);
+  const destination: [number, Buffer] = [RTA_DST, bytesOfAddress(nthAddress(subnet, 0))];
+  netlink.request(RTM_NEWROUTE, NLM_F_CREATE, body, [
+    ...(subnet.bits === 0 ? [] : [destination]),
+    [RTA_OIF, index],
+  ]);
+}
+
+/**
+ * The index of the interface by which everything can be reached: every program that connects a namespace makes such a
+ * route. Undefined when there is none.
+ */
+export function wayOut(netlink: Netlink): number | undefined {
   const bodySize = 12;
-  return netlink.list(RTM_GETROUTE, Buffer.alloc(bodySize)).some((route) => {
+  for (const route of netlink.list(RTM_GETROUTE, Buffer.alloc(bodySize))) {
     const [, bits, , , , , , type] = route;
-    return (
-      bits === 0 && type === RTN_UNICAST && readNetlinkAttributes(route.subarray(bodySize)).has(RTA_GATEWAY)
-    );
-  });
+    if (bits !== 0 || type !== RTN_UNICAST) continue;
+    const attributes = readNetlinkAttributes(route.subarray(bodySize));
+    if (attributes.has(RTA_GATEWAY)) return attributes.get(RTA_OIF)?.readUInt32LE(0);
+  }
+  return undefined;
 }
 
 /** Leads all traffic without a route of its own to a gateway. */

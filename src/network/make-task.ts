@@ -47,7 +47,7 @@ interface MadeNamespace {
   number?: number;
   /** A socket that listens on the port for the proxy. */
   proxy?: number;
-  /** A netlink connection in a namespace without a link, for `isConnected`. */
+  /** A netlink connection in a namespace without a link, for `wayOut`. */
   watch?: number;
   /** Sockets for a DNS forwarder in the namespace. */
   dns: { udp: number; tcp: number };

@@ -9,11 +9,11 @@ import { isIP } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { fail } from '../errors/index.ts';
+import { errnoCode, fail } from '../errors/index.ts';
 import { closeFd, Netlink } from '../linux/index.ts';
 import { runTask } from '../workers/index.ts';
 import { parseSubnet, type Subnet } from './addresses.ts';
-import { isConnected } from './links.ts';
+import { keepInside, wayOut } from './links.ts';
 import type { Prepared, Provider } from './provider.ts';
 import type { HostAccess } from './rules.ts';
 
@@ -75,9 +75,20 @@ export async function openPasta({ folder, denied, hostAccess }: PastaSettings): 
         for (const each of [fd, dns.udp, dns.tcp]) closeFd(each);
       };
       try {
-        const child = await start(program, { fd, inside }, place, hostAccess === 'always' || asksHost);
+        const { child, index } = await start(
+          program,
+          { fd, inside },
+          place,
+          hostAccess === 'always' || asksHost,
+        );
         running.add(child);
         child.once('exit', () => running.delete(child));
+        try {
+          for (const subnet of prohibited) keep(inside, index, subnet);
+        } catch (err) {
+          child.kill('SIGKILL');
+          throw err;
+        }
         const dispose = () => {
           child.kill('SIGKILL');
           closeFd(fd);
@@ -102,6 +113,15 @@ export async function openPasta({ folder, denied, hostAccess }: PastaSettings): 
   };
 }
 
+/** Keeps a network's addresses inside. An interface without IPv6 leads to none of its addresses. */
+function keep(inside: Netlink, index: number, subnet: Subnet): void {
+  try {
+    keepInside(inside, index, subnet);
+  } catch (err) {
+    if (subnet.family === 4 || errnoCode(err) !== 'EACCES') throw err;
+  }
+}
+
 function isInstalled(program: string): boolean {
   return path.split(delimiter).some((folder) => folder !== '' && existsSync(join(folder, program)));
 }
@@ -122,7 +142,7 @@ async function start(
   { fd, inside }: { fd: number; inside: Netlink },
   place: string,
   otherAddress: boolean,
-): Promise<ChildProcess> {
+): Promise<{ child: ChildProcess; index: number }> {
   const args = program === 'pasta' ? pastaArgs(place, otherAddress) : slirpArgs(place);
   const child = spawn('setpriv', [...wrapper, place, program, ...args], {
     env: { PATH: path, LC_ALL: 'C' },
@@ -144,7 +164,8 @@ async function start(
   const until = performance.now() + patience;
   for (let wait = 2; ; wait = Math.min(wait * 2, 50)) {
     if (ended !== undefined) throw fail('unavailable', 'exec', `${program}: ${ended}`);
-    if (isConnected(inside)) return child;
+    const index = wayOut(inside);
+    if (index !== undefined) return { child, index };
     if (performance.now() > until) {
       child.kill('SIGKILL');
       throw fail('unavailable', 'exec', `${program} did not connect a namespace within ${patience / 1000} s`);

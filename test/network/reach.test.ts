@@ -25,6 +25,9 @@ const usual = {
   gateway: 'no',
   metadata: 'no',
   metadata6: 'no',
+  metadataBound: 'no',
+  metadata6Bound: 'no',
+  linkLocal: 'no',
   abstractSocket: 'no',
   neighbour: 'no',
 };
@@ -64,6 +67,8 @@ describe('a step with a link of its own', () => {
       gateway: 'host',
       metadata: expect.stringContaining('other'),
       metadata6: expect.stringContaining('other'),
+      metadataBound: expect.stringContaining('other'),
+      metadata6Bound: expect.stringContaining('other'),
     });
     await expect.poll(() => hosts.traces(), { timeout: 5000 }).toEqual([]);
   });

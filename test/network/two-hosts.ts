@@ -14,6 +14,8 @@ export const addresses = {
   other6: '2001:db8:77::2',
   metadata: '169.254.169.254',
   metadata6: 'fd00:ec2::254',
+  /** The other host's on the cable. */
+  otherLink: 'fe80::77',
 };
 
 const path = `${process.env.PATH}:/usr/sbin:/sbin`;
@@ -26,7 +28,7 @@ export class TwoHosts {
   readonly #server: ReturnType<typeof spawn>;
 
   constructor() {
-    const { host, host6, other, other6, metadata, metadata6 } = addresses;
+    const { host, host6, other, other6, metadata, metadata6, otherLink } = addresses;
     for (const name of [this.#host, this.#other]) ip('netns', 'add', name);
     ip('-n', this.#host, ...'link add up0 type veth peer name up0 netns'.split(' '), this.#other);
     for (const [name, v4, v6] of [
@@ -43,6 +45,7 @@ export class TwoHosts {
     ip('-n', this.#host, ...`-6 route add default via ${other6}`.split(' '));
     ip('-n', this.#other, ...`addr add ${metadata}/32 dev lo`.split(' '));
     ip('-n', this.#other, ...`-6 addr add ${metadata6}/128 dev lo nodad`.split(' '));
+    ip('-n', this.#other, ...`-6 addr add ${otherLink}/64 dev up0 nodad`.split(' '));
     // It would go on to steps by itself, if it were let.
     ip('-n', this.#other, ...`route add 10.0.0.0/8 via ${host}`.split(' '));
     // Whatever this machine does: a new namespace begins as its first one is.

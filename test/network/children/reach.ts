@@ -59,7 +59,10 @@ const inside = (network: typeof step, ...command: string[]) =>
     ({ stdout }) => stdout.trim(),
     () => 'no',
   );
-const get = (url: string) => inside(step, 'curl', '-gsS', '--max-time', '2', url);
+const get = (url: string, ...flags: string[]) =>
+  inside(step, 'curl', '-gsS', '--max-time', '2', ...flags, url);
+/** The step's way out. */
+const [, device = ''] = /default .*dev (\S+)/.exec(await inside(step, 'ip', 'route')) ?? [];
 
 const address = (await inside(neighbour, 'ip', '-4', '-o', 'addr', 'show', 'scope', 'global')).match(
   /inet ([\d.]+)/,
@@ -79,7 +82,7 @@ void inside(
   'neighbour',
 );
 const unix = `require('net').connect('\\0drydock-test').on('data', (d) => console.log(String(d))).on('error', () => console.log('no'))`;
-const { host, host6, other, other6, metadata, metadata6 } = addresses;
+const { host, host6, other, other6, metadata, metadata6, otherLink } = addresses;
 const reached = {
   other: await get(`http://${other}/`),
   other6: await get(`http://[${other6}]/`),
@@ -95,6 +98,10 @@ const reached = {
   gateway: await get(`http://${step.hostAddress}:8002/`),
   metadata: await get(`http://${metadata}/`),
   metadata6: await get(`http://[${metadata6}]/`),
+  // A socket that is bound to an interface takes no other's routes.
+  metadataBound: await get(`http://${metadata}/`, '--interface', `if!${device}`),
+  metadata6Bound: await get(`http://[${metadata6}]/`, '--interface', `if!${device}`),
+  linkLocal: await get(`http://[${otherLink}%25${device}]/`),
   abstractSocket: await inside(step, process.execPath, '-e', unix),
   neighbour: address && (await get(`http://${address}:8003/`)),
 };
