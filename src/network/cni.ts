@@ -2,14 +2,16 @@
  * Connects steps by the plugins of a CNI configuration. What the plugins made is written down, for only they can take it
  * back: the next process does it for one that was killed.
  */
+
 import { randomUUID } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { join } from 'node:path';
-import { closeFd, openLock, tryLock } from '../linux/index.ts';
+import { closeFd, Netlink, openLock, tryLock } from '../linux/index.ts';
 import { runTask } from '../workers/index.ts';
 import { parseSubnet } from './addresses.ts';
 import { addCni, type CniConfig, type CniResult, deleteCni, readCniConfig } from './cni-plugins.ts';
+import { keepInside, wayOut } from './links.ts';
 import type { Prepared, Provider } from './provider.ts';
 
 interface CniSettings {
@@ -51,7 +53,7 @@ export async function openCni({ folder, configPath, binaryPath, denied }: CniSet
       const containerId = `drydock-${owner}-${++last}`;
       const file = join(folder, `${owner}-${last}.json`);
       const { fd, dns, watch = -1 } = await runTask('network.make', { prohibited }, { alone: true });
-      closeFd(watch);
+      const inside = new Netlink(watch);
       const place = { containerId, netns: `/proc/${process.pid}/fd/${fd}`, binaryPath };
       const write = (result: CniResult) =>
         writeFileSync(file, JSON.stringify({ config, binaryPath, result } satisfies CniRecord), {
@@ -61,6 +63,13 @@ export async function openCni({ folder, configPath, binaryPath, denied }: CniSet
         write({});
         const result = await addCni(config, place);
         write(result);
+        const index = wayOut(inside);
+        try {
+          if (index !== undefined) keepInside(inside, index, prohibited);
+        } catch (err) {
+          await deleteCni(config, place, result);
+          throw err;
+        }
         const ips = result.ips ?? [];
         const dispose = () => {
           const end = deleteCni(config, place, result)
@@ -86,6 +95,8 @@ export async function openCni({ folder, configPath, binaryPath, denied }: CniSet
         rmSync(file, { force: true });
         for (const each of [fd, dns.udp, dns.tcp]) closeFd(each);
         throw err;
+      } finally {
+        inside.close();
       }
     },
     async close() {

@@ -1,4 +1,5 @@
 /** Makes links, addresses and routes by rtnetlink. Facts of the messages: rtnetlink(7), linux/if_link.h. */
+import { errnoCode } from '../errors/index.ts';
 import { interfaceIndex, type Netlink, netlinkAttributes, readNetlinkAttributes } from '../linux/index.ts';
 import { bytesOfAddress, nthAddress, type Subnet } from './addresses.ts';
 
@@ -115,12 +116,23 @@ export function prohibit(netlink: Netlink, subnet: Subnet): void {
   netlink.request(RTM_NEWROUTE, NLM_F_CREATE, body, subnet.bits === 0 ? [] : [destination]);
 }
 
+/** Keeps what is sent to networks inside of the namespace. An interface without IPv6 leads to none of its addresses. */
+export function keepInside(netlink: Netlink, index: number, subnets: readonly Subnet[]): void {
+  for (const subnet of subnets) {
+    try {
+      keepNetworkInside(netlink, index, subnet);
+    } catch (err) {
+      if (subnet.family === 4 || errnoCode(err) !== 'EACCES') throw err;
+    }
+  }
+}
+
 /**
  * Makes all addresses of a network the namespace's own, so that what is sent to them stays in it. A route that prohibits
  * does not keep a socket that is bound to the interface: IPv4 then takes the address for one of the link, and IPv6 takes no
  * route of another interface.
  */
-export function keepInside(netlink: Netlink, index: number, subnet: Subnet): void {
+function keepNetworkInside(netlink: Netlink, index: number, subnet: Subnet): void {
   const body = Buffer.alloc(12);
   body.writeUInt8(subnet.family === 4 ? AF_INET : AF_INET6, 0);
   body.writeUInt8(subnet.bits, 1);

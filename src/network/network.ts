@@ -88,7 +88,7 @@ class Networks implements Network {
       kind: 'own',
       namespace: `/proc/${process.pid}/fd/${prepared.fd}`,
       hostAddress: prepared.hostAddress,
-      heldByRoutes: kind === 'pasta',
+      heldByRoutes: kind !== 'bridge',
       resolv: text,
       release: () => {
         if (!this.#held.delete(network)) return;

@@ -9,7 +9,7 @@ import { isIP } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { errnoCode, fail } from '../errors/index.ts';
+import { fail } from '../errors/index.ts';
 import { closeFd, Netlink } from '../linux/index.ts';
 import { runTask } from '../workers/index.ts';
 import { parseSubnet, type Subnet } from './addresses.ts';
@@ -84,7 +84,7 @@ export async function openPasta({ folder, denied, hostAccess }: PastaSettings): 
         running.add(child);
         child.once('exit', () => running.delete(child));
         try {
-          for (const subnet of prohibited) keep(inside, index, subnet);
+          keepInside(inside, index, prohibited);
         } catch (err) {
           child.kill('SIGKILL');
           throw err;
@@ -111,15 +111,6 @@ export async function openPasta({ folder, denied, hostAccess }: PastaSettings): 
       );
     },
   };
-}
-
-/** Keeps a network's addresses inside. An interface without IPv6 leads to none of its addresses. */
-function keep(inside: Netlink, index: number, subnet: Subnet): void {
-  try {
-    keepInside(inside, index, subnet);
-  } catch (err) {
-    if (subnet.family === 4 || errnoCode(err) !== 'EACCES') throw err;
-  }
 }
 
 function isInstalled(program: string): boolean {

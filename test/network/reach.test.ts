@@ -129,6 +129,9 @@ describe('CNI', () => {
       name: usual.name,
       ownLoopback: 'no',
       metadata: 'no',
+      metadataBound: 'no',
+      metadata6Bound: 'no',
+      linkLocal: 'no',
       abstractSocket: 'no',
     });
   });
