@@ -1,5 +1,5 @@
 /** Runs one step with an OCI runtime, on a host that was looked at. */
-import { mkdirSync, rmSync } from 'node:fs';
+import { mkdirSync, rmSync, statfsSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { setImmediate as nextTick, setTimeout as sleep } from 'node:timers/promises';
@@ -299,8 +299,13 @@ export async function runStep(
   }
 }
 
-/** Whether the runtime has neither started a process nor said why. */
+/**
+ * Whether the runtime has neither started a process nor said why. It can write neither on a disk that the step has
+ * filled.
+ */
 function neverStarted(bundle: string): boolean {
+  const { bfree, bsize } = statfsSync(bundle);
+  if (bfree * bsize < 1 << 20) return false;
   return readText(join(bundle, 'init.pid')) === '' && readText(join(bundle, 'runtime.log')) === '';
 }
 
