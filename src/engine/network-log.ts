@@ -1,6 +1,6 @@
 /** What the steps of one build have asked for by the proxies of their networks, kept while it runs. */
 import type { Digest } from '../oci/index.ts';
-import type { NetworkUse, ProgressSink } from '../progress/index.ts';
+import { forwarding, type NetworkUse, type ProgressSink } from '../progress/index.ts';
 
 /** Keeps what steps tell; of a step that did not run in this build nothing is known. */
 export class NetworkLog {
@@ -10,11 +10,7 @@ export class NetworkLog {
 
   constructor(sink: ProgressSink) {
     this.sink = {
-      vertex: (event) => sink.vertex(event),
-      status: (event) => sink.status(event),
-      log: (event) => sink.log(event),
-      warning: (event) => sink.warning(event),
-      usage: (event) => sink.usage?.(event),
+      ...forwarding(sink),
       network: (event) => {
         this.steps.set(event.vertex, event.network);
         sink.network?.(event);

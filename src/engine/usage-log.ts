@@ -1,7 +1,7 @@
 /** What a build has used of the machine, kept while it runs for those who record it. */
 import { sampleMachine } from '../executor/index.ts';
 import type { Digest } from '../oci/index.ts';
-import type { MachineSample, ProgressSink, StepUsage } from '../progress/index.ts';
+import { forwarding, type MachineSample, type ProgressSink, type StepUsage } from '../progress/index.ts';
 
 /** Most steps whose use is kept of one build; definitions with more are not recorded step by step either. */
 const mostSteps = 2000;
@@ -24,15 +24,11 @@ export class UsageLog {
 
   constructor(sink: ProgressSink) {
     this.sink = {
-      vertex: (event) => sink.vertex(event),
-      status: (event) => sink.status(event),
-      log: (event) => sink.log(event),
-      warning: (event) => sink.warning(event),
+      ...forwarding(sink),
       usage: (event) => {
         if (this.#steps.size < mostSteps) this.#steps.set(event.vertex, event.usage);
         sink.usage?.(event);
       },
-      network: (event) => sink.network?.(event),
     };
   }
 

@@ -1,8 +1,9 @@
 /** Makes the controllers of a cgroup v2 tree work in the groups of steps. */
+
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { readText } from '../linux/index.ts';
 import { parseBool } from '../words/index.ts';
-import { readText } from './failure.ts';
 
 /** BuildKit's name for the group of everything that ran in the tree's root. */
 const init = 'init';

@@ -1,8 +1,10 @@
 /** What confines steps besides namespaces and capabilities: a seccomp filter, an AppArmor profile, SELinux labels. */
+
 import { existsSync, readFileSync } from 'node:fs';
 import { release } from 'node:os';
 import { errnoCode, fail } from '../errors/index.ts';
-import { readText } from './failure.ts';
+import { readText } from '../linux/index.ts';
+
 import { seccompProfile } from './seccomp.ts';
 import { readSeccompProfile } from './seccomp-file.ts';
 import { containerLabels, type SelinuxLabels } from './selinux.ts';

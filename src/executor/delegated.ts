@@ -2,10 +2,11 @@
  * The cgroup that was given to this process: systemd gives one to a unit with `Delegate=yes`, and its user may make groups
  * in it. https://systemd.io/CGROUP_DELEGATION
  */
+
 import { mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { errnoCode } from '../errors/index.ts';
-import { readText } from './failure.ts';
+import { readText } from '../linux/index.ts';
 
 /** The group for this process itself: a group with others below it may have no processes. */
 const own = 'drydock-main';

@@ -1,8 +1,6 @@
-/** Finds out, from the runtime's exit code and log, how a step ended. */
-import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type DrydockError, fail } from '../errors/index.ts';
-import { inUserNamespace } from '../linux/index.ts';
+import { inUserNamespace, readText } from '../linux/index.ts';
 import { ramText } from '../words/index.ts';
 import type { Shortage } from './shortage.ts';
 import type { ExecSpec } from './types.ts';
@@ -131,13 +129,4 @@ export function runtimeError(log: string): string | undefined {
     }
   }
   return undefined;
-}
-
-/** A file's text; '' when it is not there. */
-export function readText(path: string): string {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch {
-    return '';
-  }
 }

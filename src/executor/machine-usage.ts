@@ -1,6 +1,7 @@
 /** What the whole machine is doing, from /proc: https://man7.org/linux/man-pages/man5/proc.5.html */
+import { readText } from '../linux/index.ts';
 import type { MachineCpu, MachineSample } from '../progress/index.ts';
-import { readText } from './failure.ts';
+
 import { pressureIn } from './pressure.ts';
 import { Sampling } from './sampling.ts';
 

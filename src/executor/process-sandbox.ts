@@ -3,10 +3,11 @@
  * this machine and see its /proc. No pid namespace ends their processes then. They are found by their mounts: each
  * container has files of its bundle mounted.
  */
+
 import { readdirSync } from 'node:fs';
 import { basename, dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { readText } from './failure.ts';
+import { readText } from '../linux/index.ts';
 
 /** How often the machine is searched for processes of a container that has ended. */
 const rounds = 100;

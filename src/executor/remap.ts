@@ -3,11 +3,13 @@
  * machine. Files keep their owners on the disk; the mounts of a step are mapped (idmapped mounts), so that they show
  * owners of the namespace.
  */
+
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, openSync, writeFileSync } from 'node:fs';
 import { errnoCode, fail } from '../errors/index.ts';
-import { readText } from './failure.ts';
+import { readText } from '../linux/index.ts';
+
 import type { ProcessUser } from './users.ts';
 
 /** A range of users or groups of the machine, which are 0, 1 … in the namespace. */

@@ -5,7 +5,7 @@ import { join, resolve } from 'node:path';
 import { setImmediate as nextTick, setTimeout as sleep } from 'node:timers/promises';
 import { canceled, fail, throwIfAborted, toDrydockError } from '../errors/index.ts';
 import { openView, specOfMounts, type ViewSpec, withLiveView } from '../fs/index.ts';
-import { checkOwner, closeFd, inUserNamespace } from '../linux/index.ts';
+import { checkOwner, closeFd, inUserNamespace, readText } from '../linux/index.ts';
 import type { Network, StepNetwork } from '../network/index.ts';
 import type { StepUsage } from '../progress/index.ts';
 import { inTurns, runTask } from '../workers/index.ts';
@@ -15,7 +15,7 @@ import { type CgroupHost, clearGroup, detectCgroups } from './cgroups.ts';
 import { type Confinement, type ConfinementOptions, confinementFor } from './confinement.ts';
 import { deviceMounts, deviceNodes } from './device-edits.ts';
 import { insecureDevices, type OciDevice } from './devices.ts';
-import { failureOf, noContainer, readText } from './failure.ts';
+import { failureOf, noContainer } from './failure.ts';
 
 import { countedDisk, countingRule } from './io-count.ts';
 import { type JoinTarget, join as joinContainer } from './join.ts';

@@ -2,11 +2,12 @@
  * The OCI runtime that steps are run with: the one that was named, or else crun where it is installed and runs a container
  * on this host, or else runc. crun takes a third of runc's time and processor to start a container.
  */
+
 import { accessSync, constants, mkdirSync, realpathSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { release } from 'node:os';
 import { delimiter, join } from 'node:path';
+import { readText } from '../linux/index.ts';
 import type { CgroupHost } from './cgroups.ts';
-import { readText } from './failure.ts';
 
 export interface Runtime {
   /** The program, a name or a path. */

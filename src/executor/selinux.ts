@@ -1,7 +1,8 @@
 /** SELinux labels of steps: what containers may do and touch, with categories that no other step has. */
+
 import { randomInt } from 'node:crypto';
 import { fail } from '../errors/index.ts';
-import { readText } from './failure.ts';
+import { readText } from '../linux/index.ts';
 
 export interface SelinuxLabels {
   /** Of the process; '' for one that is not confined. */

@@ -1,8 +1,9 @@
 /** Finds out whether a step was short of memory: the kernel says in the step's cgroup what it has killed, and why. */
+
 import { dirname, join } from 'node:path';
+import { readText } from '../linux/index.ts';
 import { ramText } from '../words/index.ts';
 import type { CgroupHost } from './cgroups.ts';
-import { readText } from './failure.ts';
 
 /** The kernel has killed a process of a step because there was no memory for it. */
 export interface Shortage {

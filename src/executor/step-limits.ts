@@ -1,6 +1,7 @@
 /** The limits of one step: what it asks for, within what the operator and the machine allow. */
+import { readText } from '../linux/index.ts';
 import type { CgroupHost } from './cgroups.ts';
-import { readText } from './failure.ts';
+
 import { capResources, checkProcessors, limitsFor, type Rlimit, rlimitsFor, withUsual } from './limits.ts';
 import type { ExecSpec } from './types.ts';
 

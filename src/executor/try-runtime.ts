@@ -2,13 +2,13 @@
 import { randomUUID } from 'node:crypto';
 import { mkdirSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { closeFd } from '../linux/index.ts';
+import { closeFd, readText } from '../linux/index.ts';
 import { runTask } from '../workers/index.ts';
 import type { Assembly } from './assemble.ts';
 import { capabilitiesFor } from './capabilities.ts';
 import { type CgroupHost, clearGroup } from './cgroups.ts';
 import type { confinementFor } from './confinement.ts';
-import { readText, runtimeError } from './failure.ts';
+import { runtimeError } from './failure.ts';
 import { launchCommand } from './launch.ts';
 import { Launcher } from './launcher.ts';
 import { ociSpec } from './oci-spec.ts';

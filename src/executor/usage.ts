@@ -1,9 +1,11 @@
 /** Reads what a step has used, from the files of its cgroup: of version 2, or of the controllers of version 1. */
+
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { readText } from '../linux/index.ts';
 import type { MemoryNumber, UsageSample } from '../progress/index.ts';
 import type { CgroupHost } from './cgroups.ts';
-import { readText } from './failure.ts';
+
 import { pressureIn } from './pressure.ts';
 
 type Sample = Omit<UsageSample, 'timestamp'>;

@@ -86,6 +86,7 @@ export {
 export { Nursery } from './nursery.ts';
 export { closeFd, openIn, openPath, openReal, openRealFile, openRoot } from './open-in.ts';
 export { closeToOthers, ownDatabase, ownFolder } from './own.ts';
+export { readText } from './read-text.ts';
 export { removeTree } from './remove-tree.ts';
 export { rootlessProblem } from './rootless-problem.ts';
 export { markTop } from './top-folder.ts';

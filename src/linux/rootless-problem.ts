@@ -1,5 +1,6 @@
 /** Why a user who is not root has no user namespace to build in, and what remedies it. */
-import { readFileSync } from 'node:fs';
+
+import { readText } from './read-text.ts';
 
 interface RootlessProblem {
   /** One phrase. */
@@ -111,12 +112,4 @@ function refusedMaps(said: string, { read }: Host): RootlessProblem {
     remedy:
       'newuidmap and newgidmap must be set-user-ID root, or have the file capabilities cap_setuid and cap_setgid, on a filesystem that is not mounted nosuid; ranges must not overlap (Debian: apt-get install --reinstall uidmap).',
   };
-}
-
-function readText(path: string): string {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch {
-    return '';
-  }
 }

@@ -105,15 +105,37 @@ export function addAddress(netlink: Netlink, index: number, own: string, peer: s
 
 /** Refuses all traffic to a network, unless a narrower route leads to a part of it. */
 export function prohibit(netlink: Netlink, subnet: Subnet): void {
+  addRoute(netlink, subnet, { table: RT_TABLE_MAIN, scope: RT_SCOPE_UNIVERSE, type: RTN_PROHIBIT }, []);
+}
+
+/** How the kernel takes a route. */
+interface RouteKind {
+  table: number;
+  scope: number;
+  type: number;
+  flags?: number;
+}
+
+/** Adds a route to a network. The attributes are those besides its destination. */
+function addRoute(
+  netlink: Netlink,
+  subnet: Subnet,
+  { table, scope, type, flags = 0 }: RouteKind,
+  attributes: [number, number | Buffer][],
+): void {
   const body = Buffer.alloc(12);
   body.writeUInt8(subnet.family === 4 ? AF_INET : AF_INET6, 0);
   body.writeUInt8(subnet.bits, 1);
-  body.writeUInt8(RT_TABLE_MAIN, 4);
+  body.writeUInt8(table, 4);
   body.writeUInt8(RTPROT_STATIC, 5);
-  body.writeUInt8(RT_SCOPE_UNIVERSE, 6);
-  body.writeUInt8(RTN_PROHIBIT, 7);
+  body.writeUInt8(scope, 6);
+  body.writeUInt8(type, 7);
+  body.writeUInt32LE(flags, 8);
   const destination: [number, Buffer] = [RTA_DST, bytesOfAddress(nthAddress(subnet, 0))];
-  netlink.request(RTM_NEWROUTE, NLM_F_CREATE, body, subnet.bits === 0 ? [] : [destination]);
+  netlink.request(RTM_NEWROUTE, NLM_F_CREATE, body, [
+    ...(subnet.bits === 0 ? [] : [destination]),
+    ...attributes,
+  ]);
 }
 
 /** Keeps what is sent to networks inside of the namespace. An interface without IPv6 leads to none of its addresses. */
@@ -133,18 +155,8 @@ export function keepInside(netlink: Netlink, index: number, subnets: readonly Su
  * route of another interface.
  */
 function keepNetworkInside(netlink: Netlink, index: number, subnet: Subnet): void {
-  const body = Buffer.alloc(12);
-  body.writeUInt8(subnet.family === 4 ? AF_INET : AF_INET6, 0);
-  body.writeUInt8(subnet.bits, 1);
-  body.writeUInt8(RT_TABLE_LOCAL, 4);
-  body.writeUInt8(RTPROT_STATIC, 5);
-  body.writeUInt8(RT_SCOPE_HOST, 6);
-  body.writeUInt8(RTN_LOCAL, 7);
-  const destination: [number, Buffer] = [RTA_DST, bytesOfAddress(nthAddress(subnet, 0))];
-  netlink.request(RTM_NEWROUTE, NLM_F_CREATE, body, [
-    ...(subnet.bits === 0 ? [] : [destination]),
-    [RTA_OIF, index],
-  ]);
+  const kind = { table: RT_TABLE_LOCAL, scope: RT_SCOPE_HOST, type: RTN_LOCAL };
+  addRoute(netlink, subnet, kind, [[RTA_OIF, index]]);
 }
 
 /**

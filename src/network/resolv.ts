@@ -1,5 +1,6 @@
 /** Makes the /etc/resolv.conf that a step sees (resolv.conf(5)). Pure, but for reading the host's. */
-import { readFileSync } from 'node:fs';
+
+import { readText } from '../linux/index.ts';
 import { isIn, parseSubnet, type Subnet } from './addresses.ts';
 
 /**
@@ -63,9 +64,5 @@ export function nameserversOf(text: string): string[] {
 
 /** The text of the host's resolv.conf; '' when it has none. */
 export function hostResolv(): string {
-  try {
-    return readFileSync('/etc/resolv.conf', 'utf8');
-  } catch {
-    return '';
-  }
+  return readText('/etc/resolv.conf');
 }

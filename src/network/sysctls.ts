@@ -1,6 +1,8 @@
 /** The kernel's settings of interfaces (Documentation/networking/ip-sysctl.rst), in the calling thread's namespace. */
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+
+import { existsSync, writeFileSync } from 'node:fs';
 import { networkInterfaces } from 'node:os';
+import { readText } from '../linux/index.ts';
 import { linkPrefix } from './names.ts';
 
 const conf = (family: 4 | 6, name: string, setting: string) =>
@@ -14,11 +16,7 @@ function set(file: string, value: string): void {
 
 /** The text of a setting; '' where the kernel does not have it. */
 export function setting(file: string): string {
-  try {
-    return readFileSync(file, 'utf8').trim();
-  } catch {
-    return '';
-  }
+  return readText(file).trim();
 }
 
 /** The host's end of a step's link: it forwards, and takes nothing from a source that is not at the other end. */

@@ -1,7 +1,8 @@
 /** What the host's own networks are: for addresses that do not collide with them, and for the size of packets. */
-import { readFileSync } from 'node:fs';
+
 import { isIP } from 'node:net';
 import { networkInterfaces } from 'node:os';
+import { readText } from '../linux/index.ts';
 import { overlap, parseSubnet, type Subnet } from './addresses.ts';
 import { linkPrefix } from './names.ts';
 import { hostResolv, nameserversOf } from './resolv.ts';
@@ -14,21 +15,13 @@ interface HostRoutes {
   uplinks: { family: 4 | 6; name: string }[];
 }
 
-function read(path: string): string {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch {
-    return '';
-  }
-}
-
 /** Reads the routes of the calling process's network. */
 export function hostRoutes(): HostRoutes {
   const resolvers = nameserversOf(hostResolv()).filter((server) => isIP(server) !== 0);
   const own = Object.entries(networkInterfaces())
     .filter(([name]) => !name.startsWith(linkPrefix))
     .flatMap(([, addresses = []]) => addresses.map(({ address, cidr }) => cidr ?? address));
-  const { taken, uplinks } = routesIn(read('/proc/net/route'), read('/proc/net/ipv6_route'));
+  const { taken, uplinks } = routesIn(readText('/proc/net/route'), readText('/proc/net/ipv6_route'));
   return {
     taken: [...taken, ...[...resolvers, ...own].map((text) => parseSubnet(text, 'address'))],
     uplinks,
@@ -87,6 +80,6 @@ export function freeSubnet(family: 4 | 6, taken: readonly Subnet[]): Subnet | un
 
 /** The size of the largest packet that all uplinks take. */
 export function packetSize(uplinks: HostRoutes['uplinks']): number {
-  const sizes = uplinks.map(({ name }) => Number(read(`/sys/class/net/${name}/mtu`)));
+  const sizes = uplinks.map(({ name }) => Number(readText(`/sys/class/net/${name}/mtu`)));
   return Math.max(1280, Math.min(1500, ...sizes.filter((size) => size > 0)));
 }

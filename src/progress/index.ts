@@ -11,6 +11,7 @@ export type {
   VertexProgress,
   WarningEvent,
 } from './events.ts';
+export { forwarding } from './forwarding.ts';
 export type {
   MachineCpu,
   MachineSample,

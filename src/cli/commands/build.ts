@@ -12,7 +12,7 @@ import {
 import { fail, nearest, toDrydockError } from '../../errors/index.ts';
 import { parseNetwork, parseSourcePolicy, parseUlimit } from '../../llb/index.ts';
 import { familiarName, normalizeName, parsePlatform } from '../../oci/index.ts';
-import type { ProgressSink } from '../../progress/index.ts';
+import { forwarding, type ProgressSink } from '../../progress/index.ts';
 import { clientCaches } from '../../remote-cache/index.ts';
 import {
   dockerConfigCredentials,
@@ -161,8 +161,7 @@ async function sourcePolicy(
 /** A sink that also notes the findings of the build checks: a build that fails has no result with them. */
 function noting(findings: string[], sink: ProgressSink, explains: boolean): ProgressSink {
   return {
-    vertex: (event) => sink.vertex(event),
-    status: (event) => sink.status(event),
+    ...forwarding(sink),
     log(event) {
       // A daemon elsewhere says why steps run as it is set; here it may not be wanted.
       if (explains || event.explains !== true) sink.log(event);
