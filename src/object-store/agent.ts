@@ -1,0 +1,4 @@
+import { version } from '../version.ts';
+
+/** The name that object stores see. */
+export const userAgent = `drydock/${version}`;
