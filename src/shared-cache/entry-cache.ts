@@ -1,0 +1,53 @@
+import type { Refs } from '../refs/index.ts';
+import type { ForeignCache } from '../solver/index.ts';
+import type { Ref, RefContext } from '../store/index.ts';
+import type { Coming, Entry } from './entry.ts';
+import type { SharedPlace } from './place.ts';
+
+/** An entry as a foreign cache whose records are its outputs. */
+export class EntryCache implements ForeignCache {
+  readonly name: string;
+  readonly #deps: { place: SharedPlace; refs: Refs };
+  readonly #entry: Entry;
+  readonly #arrive: (coming: Coming, signal: AbortSignal) => Promise<Entry | undefined>;
+
+  /** `arrive`: waits for layers that are coming. */
+  constructor(
+    deps: { name: string; place: SharedPlace; refs: Refs },
+    entry: Entry,
+    arrive: (coming: Coming, signal: AbortSignal) => Promise<Entry | undefined>,
+  ) {
+    this.name = deps.name;
+    this.#deps = deps;
+    this.#entry = entry;
+    this.#arrive = arrive;
+  }
+
+  match(): number[] {
+    return [];
+  }
+
+  has(): boolean {
+    return false;
+  }
+
+  leaves(): [] {
+    return [];
+  }
+
+  hasResult(output: number): boolean {
+    const { coming, outputs } = this.#entry;
+    return coming === undefined ? outputs[output] !== undefined : output < coming.outputs;
+  }
+
+  async restore(
+    output: number,
+    { signal = new AbortController().signal }: RefContext,
+  ): Promise<Ref | undefined> {
+    const { coming } = this.#entry;
+    const entry = coming === undefined ? this.#entry : await this.#arrive(coming, signal);
+    const layers = entry?.outputs[output];
+    if (layers === undefined) return undefined;
+    return layers.length === 0 ? this.#deps.refs.empty() : this.#deps.place.tree(layers);
+  }
+}
