@@ -1,0 +1,87 @@
+/** A build as it is now, kept up to date while it runs. */
+import { useEffect, useState } from 'preact/hooks';
+import type { BuildDetail, Step } from '../../src/api/ui/types.ts';
+import type { Source } from './source.ts';
+
+export interface LiveState {
+  build?: BuildDetail;
+  error?: Error;
+  /** The connection is lost for now. */
+  lost: boolean;
+}
+
+/** Follows a build. Steps that have not changed stay the same objects. */
+export function useBuild(source: Source, ref: string): LiveState {
+  const [state, setState] = useState<LiveState>({ lost: false });
+  useEffect(() => {
+    let over = false;
+    setState({ lost: false });
+    const put = (build: BuildDetail) => !over && setState({ build, lost: false });
+    const fetched = () =>
+      source
+        .build(ref)
+        .then(put)
+        .catch((error: Error) => !over && setState((old) => ({ ...old, error })));
+    let stop = () => {};
+    // A build that is not there is told by an answer; a stream has only its end for it.
+    void fetched().then(() => {
+      if (over) return;
+      stop = source.follow(ref, {
+        build: put,
+        change: ({ steps, files, warnings }) =>
+          setState((old) => {
+            if (old.build === undefined) return old;
+            const stepList = steps === undefined ? old.build.stepList : merged(old.build.stepList, steps);
+            return {
+              lost: false,
+              build: {
+                ...old.build,
+                stepList,
+                steps: countsOf(stepList),
+                files: files ?? old.build.files,
+                warningList: warnings ?? old.build.warningList,
+              },
+            };
+          }),
+        end: () => void fetched(),
+        lost: () =>
+          !over && setState((old) => (old.build?.state === 'running' ? { ...old, lost: true } : old)),
+      });
+    });
+    return () => {
+      over = true;
+      stop();
+    };
+  }, [source, ref]);
+  return state;
+}
+
+function merged(before: readonly Step[], changed: readonly Step[]): Step[] {
+  const places = new Map(before.map((step, i) => [step.digest, i]));
+  const steps = [...before];
+  for (const step of changed) {
+    const place = places.get(step.digest);
+    if (place === undefined) steps.push(step);
+    else steps[place] = step;
+  }
+  return steps;
+}
+
+function countsOf(steps: readonly Step[]): BuildDetail['steps'] {
+  return {
+    total: steps.length,
+    completed: steps.filter(({ completedAt }) => completedAt !== undefined).length,
+    cached: steps.filter(({ cached }) => cached).length,
+  };
+}
+
+/** The time now, each second again while something runs. `offset`: how far the daemon's clock is ahead, in ms. */
+export function useNow(ticks: boolean, offset: number): number {
+  const [now, setNow] = useState(Date.now());
+  useEffect(() => {
+    if (!ticks) return;
+    const timer = setInterval(() => setNow(Date.now()), 1000);
+    return () => clearInterval(timer);
+  }, [ticks]);
+  return now + offset;
+}
