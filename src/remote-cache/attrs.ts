@@ -7,18 +7,39 @@ import { fail, nearest } from '../errors/index.ts';
 import type { Compression } from '../layer/index.ts';
 import { type Digest, familiarName, isDigest, normalizeName } from '../oci/index.ts';
 import { parseBool, readCompression } from '../words/index.ts';
+import { type KeepRule, keepAttrs, readKeep } from './keeping/rule.ts';
+import { type MountChoice, readChoice } from './mounts/choice.ts';
+import { type GhaPlace, ghaAttrs, ghaPlace } from './shelf/gha-place.ts';
+import { azurePlace, type BucketPlace, bucketAttrs, s3Place } from './shelf/place.ts';
 import type { CacheSpec } from './types.ts';
+
+/** The text that tells the place of a cache from others: `registry:reg.example/app:cache`, `local:/folder`. */
+export function placeText(place: CachePlace): string {
+  if (place.type === 'registry') return `registry:${place.ref}`;
+  if (place.type === 'local') return `local:${place.folder}`;
+  return place.type === 'gha'
+    ? `gha:${place.url}/${place.scope}`
+    : `${place.address}/${place.prefixes.blobs}`;
+}
 
 /** The place of a cache. */
 type CachePlace =
   | { type: 'registry' /** Normalized reference. */; ref: string; insecure: boolean }
-  | { type: 'local' /** A folder at the client, in the client's own words. */; folder: string };
+  | { type: 'local' /** A folder at the client, in the client's own words. */; folder: string }
+  | ShelfPlace;
+
+/** The place of a cache without manifests. */
+export type ShelfPlace = BucketPlace | GhaPlace;
 
 export type ImportWant = CachePlace & {
   /** The name that progress shows. */
   name: string;
   /** The digest of the manifest, in a folder. */
   digest?: Digest;
+  /** The cache mounts that are taken from it. */
+  mounts: MountChoice;
+  /** Brings these mounts back at once, in the place of those that are here. */
+  restoreMounts: boolean;
 };
 
 /** A cache that is to be written, with its attributes checked. */
@@ -33,19 +54,19 @@ export interface ExportWant {
   ociTypes: boolean;
   /** Writes an image manifest rather than an index. Some registries take it that refuse an index of layers. */
   imageManifest: boolean;
+  /** The cache mounts that are written with it. */
+  mounts: MountChoice;
   /** Goes on with the build when the export fails. */
   ignoreError: boolean;
+  /** Which older exports of it stay; undefined: all. */
+  keep: KeepRule | undefined;
   /** The attributes that are not known; newer clients may send some. */
   unknown: string[];
 }
 
-const types = ['registry', 'inline', 'local'] as const;
-/** The backends of other builders. */
-const foreign = ['gha', 's3', 'azblob'];
+const types = ['registry', 'inline', 'local', 'gha', 's3', 'azblob'] as const;
+/** The attributes of exports besides those of their places. */
 const exportAttrs = [
-  'ref',
-  'dest',
-  'tag',
   'mode',
   'compression',
   'compression-level',
@@ -53,12 +74,22 @@ const exportAttrs = [
   'oci-mediatypes',
   'image-manifest',
   'ignore-error',
-  'registry.insecure',
+  'mounts',
+  ...keepAttrs,
 ];
+/** The attributes of each kind of place. */
+const placeAttrs: Readonly<Record<(typeof types)[number], readonly string[]>> = {
+  ...{ registry: ['ref', 'registry.insecure'], local: ['dest', 'tag', 'reset'], inline: [], gha: ghaAttrs },
+  ...bucketAttrs,
+};
 
 /** Reads a cache to import. Throws `invalid` or `unsupported` (hop `cache`). */
 export function parseImport({ type, attrs }: CacheSpec): ImportWant {
   const kind = typeOf(type, 'importer');
+  const mounts = {
+    mounts: readChoice(attrs.mounts, 'all'),
+    restoreMounts: yes(attrs, 'restore-mounts', false),
+  };
   if (kind === 'local') {
     const { src, digest } = attrs;
     if (!src) throw fail('invalid', 'cache', 'local cache importer requires src');
@@ -66,11 +97,14 @@ export function parseImport({ type, attrs }: CacheSpec): ImportWant {
     if (!isDigest(digest)) {
       throw fail('invalid', 'cache', `local cache importer: ${JSON.stringify(digest)} is no sha256 digest`);
     }
-    return { type: 'local', folder: src, digest, name: `local:${src}` };
+    return { type: 'local', folder: src, digest, name: `local:${src}`, ...mounts };
   }
+  const shelf = shelfPlace(kind, attrs);
+  if (shelf !== undefined) return { ...shelf, name: placeName(shelf), ...mounts };
   // An inline cache is part of an image: it is named as one.
   const ref = refOf(attrs.ref, 'importer');
-  return { type: 'registry', ref, insecure: yes(attrs, 'registry.insecure', false), name: familiarName(ref) };
+  const insecure = yes(attrs, 'registry.insecure', false);
+  return { type: 'registry', ref, insecure, name: familiarName(ref), ...mounts };
 }
 
 /**
@@ -90,23 +124,76 @@ export function parseExport({ type, attrs }: CacheSpec): ExportWant {
   if (imageManifest && !ociTypes) {
     throw fail('invalid', 'cache', `cache-to type=${type}: image-manifest=true needs oci-mediatypes=true`);
   }
+  const mounts = readChoice(attrs.mounts, 'none');
+  if (place === undefined && mounts !== 'none') {
+    throw fail('invalid', 'cache', 'cache-to type=inline: cache mounts cannot be inside an image (mounts=)', {
+      hint: 'Write them with --cache-to type=registry or type=local.',
+    });
+  }
   return {
     place,
-    name:
-      place === undefined ? 'the image' : place.type === 'registry' ? familiarName(place.ref) : place.folder,
+    mounts,
+    name: place === undefined ? 'the image' : placeName(place),
     mode,
     compression: compressionOf(type, attrs),
     forceCompression: yes(attrs, 'force-compression', false),
     ociTypes,
     imageManifest,
     ignoreError: yes(attrs, 'ignore-error', false),
-    unknown: kind === 'inline' ? [] : Object.keys(attrs).filter((name) => !exportAttrs.includes(name)),
+    keep: keepOf({ type, attrs }, ociTypes),
+    unknown: kind === 'inline' ? [] : unknownAttrs(kind, attrs),
   };
+}
+
+/** Which older exports stay. A folder's client sees to its own folder, and sends no such attribute. */
+function keepOf(spec: CacheSpec, ociTypes: boolean): KeepRule | undefined {
+  const keep = readKeep(spec);
+  if (keep === undefined) return undefined;
+  if (spec.type === 'local') {
+    throw fail(
+      'unsupported',
+      'cache',
+      'cache-to type=local: this client does not see to keep= and max-size=',
+      {
+        hint: 'The command `drydock build` does, also at a daemon (--host). Other clients: remove the folder now and then.',
+      },
+    );
+  }
+  if (!ociTypes && spec.type === 'registry') {
+    throw fail('invalid', 'cache', 'cache-to type=registry: keep= and max-size= need oci-mediatypes=true');
+  }
+  return keep;
+}
+
+function unknownAttrs(kind: (typeof types)[number], attrs: CacheSpec['attrs']): string[] {
+  return Object.keys(attrs).filter((name) => !exportAttrs.includes(name) && !placeAttrs[kind].includes(name));
+}
+
+/** What progress and errors call a place. It has no secret in it. */
+function placeName(place: CachePlace): string {
+  if (place.type === 'registry') return familiarName(place.ref);
+  if (place.type === 'local') return place.folder;
+  if (place.type === 'gha') return `gha:${place.scope}`;
+  return `${place.address}/${place.configs.join(';')}`;
+}
+
+/**
+ * Whether a cache is one of GitHub's Actions, and this is no job of Actions. The same command is then used elsewhere, and
+ * builds without that cache, as with docker buildx.
+ */
+export function isIdle({ type, attrs }: CacheSpec): boolean {
+  return type === 'gha' && !attrs.token;
 }
 
 /** Whether the build goes on when the export there fails, for whatever reason. */
 export function ignoresError({ attrs }: CacheSpec): boolean {
   return parseBool(attrs['ignore-error'] ?? '') === true;
+}
+
+/** Whether an import is to bring cache mounts back at once. The build fails when it does not. */
+export function restoresMounts({ attrs }: CacheSpec): boolean {
+  const text = attrs['restore-mounts'];
+  return text === '' || parseBool(text ?? '') === true;
 }
 
 function placeOf(kind: (typeof types)[number], attrs: CacheSpec['attrs']): CachePlace | undefined {
@@ -115,6 +202,8 @@ function placeOf(kind: (typeof types)[number], attrs: CacheSpec['attrs']): Cache
     if (!attrs.dest) throw fail('invalid', 'cache', 'local cache exporter requires dest');
     return { type: 'local', folder: attrs.dest };
   }
+  const shelf = shelfPlace(kind, attrs);
+  if (shelf !== undefined) return shelf;
   const ref = refOf(attrs.ref, 'exporter');
   return { type: 'registry', ref, insecure: yes(attrs, 'registry.insecure', false) };
 }
@@ -122,15 +211,16 @@ function placeOf(kind: (typeof types)[number], attrs: CacheSpec['attrs']): Cache
 function typeOf(type: string, what: string): (typeof types)[number] {
   const kind = types.find((known) => known === type);
   if (kind !== undefined) return kind;
-  if (foreign.includes(type)) {
-    throw fail('unsupported', 'cache', `the cache ${what} type=${type} is not supported`, {
-      hint: `Types: ${types.join(', ')}.`,
-    });
-  }
   const near = nearest(type, types);
   throw fail('invalid', 'cache', `unknown cache ${what}: ${JSON.stringify(type)}`, {
     hint: near === undefined ? `Types: ${types.join(', ')}.` : `Did you mean ${near}?`,
   });
+}
+
+function shelfPlace(kind: (typeof types)[number], attrs: CacheSpec['attrs']): ShelfPlace | undefined {
+  if (kind === 's3') return s3Place(attrs, process.env);
+  if (kind === 'azblob') return azurePlace(attrs, process.env);
+  return kind === 'gha' ? ghaPlace(attrs, process.env) : undefined;
 }
 
 function refOf(ref: string | undefined, what: string): string {

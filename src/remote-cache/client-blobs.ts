@@ -8,25 +8,29 @@ import type { Ref, RefContext, RefLayer, RefLayers, SerializedRef, Store } from 
 import type { CacheLayerBlob } from './manifest.ts';
 import type { CacheBlobs } from './read-cache.ts';
 
-/** The layers in a store of the client, which are copied into content before they are unpacked. */
-export function clientBlobs(store: Store, refs: Refs, content: ClientContent): CacheBlobs {
+/** A place that a layer can be read from. */
+type BlobSource = Pick<ClientContent, 'size' | 'read'>;
+
+/** The layers in a store of the client, or in a bucket, which are copied into content before they are unpacked. */
+export function clientBlobs(store: Store, refs: Refs, content: BlobSource): CacheBlobs {
   return {
     async has({ descriptor }) {
       if ((await store.content.info(descriptor.digest)) !== undefined) return true;
       return (await content.size(descriptor.digest)) === descriptor.size;
     },
     tree: (layers) => new ClientTree(store, refs, content, layers),
+    bring: (blob, ctx) => takeBlob(store, blob, (signal) => content.read(blob.digest, { signal }), ctx),
   };
 }
 
 class ClientTree implements Ref {
   readonly id: string;
   readonly #store: Store;
-  readonly #content: ClientContent;
+  readonly #content: BlobSource;
   readonly #layers: readonly CacheLayerBlob[];
   readonly #image: Ref;
 
-  constructor(store: Store, refs: Refs, content: ClientContent, layers: readonly CacheLayerBlob[]) {
+  constructor(store: Store, refs: Refs, content: BlobSource, layers: readonly CacheLayerBlob[]) {
     this.id = chainId(layers.map(({ diffId }) => diffId)) as string;
     this.#store = store;
     this.#content = content;

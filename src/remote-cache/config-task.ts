@@ -1,5 +1,12 @@
 /** Reads the config of a foreign cache on a thread: one of many MB is seconds of work. */
-import { type ConfigRecord, parseCacheConfig, parseInlineRecords, sizeOf } from './format/config.ts';
+import {
+  type CacheConfig,
+  type ConfigLayer,
+  type ConfigRecord,
+  parseCacheConfig,
+  parseInlineRecords,
+  sizeOf,
+} from './format/config.ts';
 
 interface ConfigArgs {
   bytes: Uint8Array;
@@ -7,10 +14,11 @@ interface ConfigArgs {
   inline?: number;
 }
 
-/** The digests of the layers' blobs, and the records in JSON, some hundreds to a text. */
+/** The layers, and the records, in JSON, some hundreds of the latter to a text. */
 interface ConfigTexts {
   layers: string;
   records: string[];
+  mounts: CacheConfig['mounts'];
 }
 
 /** The size of the records in one text: what parses in a few ms. */
@@ -18,7 +26,7 @@ const together = 20_000;
 
 /** Checks a config, and gives it in pieces that can be parsed in turns. Throws `corrupt`. */
 export function readConfig({ bytes, inline }: ConfigArgs): ConfigTexts {
-  const { layers, records } =
+  const { layers, records, mounts }: CacheConfig =
     inline === undefined
       ? parseCacheConfig(bytes)
       : { layers: [], records: parseInlineRecords(bytes, inline) };
@@ -34,5 +42,5 @@ export function readConfig({ bytes, inline }: ConfigArgs): ConfigTexts {
     size = 0;
   }
   texts.push(JSON.stringify(some));
-  return { layers: layers.map(({ blob }) => blob).join(), records: texts };
+  return { layers: JSON.stringify(layers satisfies ConfigLayer[]), records: texts, mounts };
 }

@@ -1,17 +1,26 @@
 /** Writes a build's cache for others: into a registry, a folder of the client, or the image's own config. */
-import { fail } from '../errors/index.ts';
+import { fail, throwIfAborted, toDrydockError } from '../errors/index.ts';
 import { type CacheLayer, cacheLayers, type ExportContext } from '../exporter/index.ts';
 import { Limiter } from '../flow/index.ts';
 import { type Descriptor, type Digest, digestOf } from '../oci/index.ts';
 import type { TracedVertex } from '../solver/index.ts';
 import type { Ref } from '../store/index.ts';
-import type { ExportWant } from './attrs.ts';
+import { type ExportWant, placeText } from './attrs.ts';
 import { folderManifest } from './client.ts';
 import { cacheConfigType, encodeCacheConfig } from './format/config.ts';
 import { inlineRecords } from './format/inline.ts';
 import { cacheManifest } from './manifest.ts';
+import type { BuildMounts } from './mounts/export.ts';
 import { placeIn, recordsOf } from './records.ts';
-import { type CacheTarget, clientTarget, registryTarget } from './targets.ts';
+import { openShelf } from './shelf/open.ts';
+import { shelfTarget } from './shelf/target.ts';
+import {
+  type BareTarget,
+  type BlobTarget,
+  type CacheTarget,
+  clientTarget,
+  registryTarget,
+} from './targets.ts';
 
 /** A tree that was built, with the vertices that it was made of. */
 export interface TracedTree {
@@ -24,21 +33,48 @@ const atOnce = 4;
 
 /** The name of an export in progress. */
 export function exportTitle({ place }: ExportWant): string {
-  return place?.type === 'local' ? 'exporting cache to client directory' : 'exporting cache to registry';
+  if (place?.type === 'local') return 'exporting cache to client directory';
+  if (place?.type === 'gha') return 'exporting to GitHub Actions Cache';
+  if (place?.type !== 'bucket') return 'exporting cache to registry';
+  return `exporting cache to ${place.kind === 's3' ? 'Amazon S3' : 'Azure Blob Storage'}`;
 }
 
 /**
  * Writes the cache of the given trees. Returns the answer for clients (`cache.manifest`, a descriptor as JSON). Nothing
  * is written when there is no layer to write. Throws `unsupported` when the client takes no folder, and the errors of
- * the registry and the session.
+ * the registry, the bucket and the session. `mayUse`: whether this machine's own credentials are for a bucket.
  */
 export async function exportCache(
   want: ExportWant,
   built: readonly TracedTree[],
+  mounts: BuildMounts,
   ctx: ExportContext,
+  mayUse: (bucket: string) => boolean,
+): Promise<Record<string, string>> {
+  const { place } = want;
+  const shelf =
+    place?.type === 'bucket' || place?.type === 'gha' ? await openShelf(place, mayUse, want.keep) : undefined;
+  try {
+    return await exportTo(
+      want,
+      built,
+      mounts,
+      ctx,
+      shelf ? shelfTarget(shelf, ctx) : await targetOf(want, ctx),
+    );
+  } finally {
+    shelf?.close();
+  }
+}
+
+async function exportTo(
+  want: ExportWant,
+  built: readonly TracedTree[],
+  mounts: BuildMounts,
+  ctx: ExportContext,
+  target: CacheTarget | BareTarget,
 ): Promise<Record<string, string>> {
   const { progress } = ctx;
-  const target = await targetOf(want, ctx);
   const status = async <T>(id: string, work: () => Promise<T>): Promise<T> => {
     progress.report(id, { current: 0, total: 0 });
     const result = await work();
@@ -64,7 +100,14 @@ export async function exportCache(
       },
     );
   });
-  if (config.layers.length === 0) {
+  const traces = built.map(({ trace }) => trace);
+  const place = want.place === undefined ? '' : placeText(want.place);
+  let further: Descriptor[] = [];
+  if (want.mounts !== 'none') {
+    const { exportMounts } = await import('./mounts/export.ts');
+    further = await exportMounts({ choice: want.mounts, target: place }, traces, target, mounts, ctx);
+  }
+  if (config.layers.length === 0 && further.length === 0) {
     // Nothing that could be taken from it: what the place has stays as it is.
     await status('skipping cache export for empty result', async () => {});
     return {};
@@ -73,7 +116,10 @@ export async function exportCache(
   const used = [...new Set(config.layers.map(({ blob }) => blob))].map(
     (blob) => layers.get(blob) as CacheLayer,
   );
-  const limiter = new Limiter(atOnce);
+  if ('bare' in target) {
+    await target.announce([...used.map(({ descriptor }) => descriptor), ...further]);
+  }
+  const limiter = new Limiter(want.place?.type === 'bucket' ? want.place.atOnce : atOnce);
   await Promise.all(
     used.map((layer) =>
       limiter.run(
@@ -82,6 +128,19 @@ export async function exportCache(
       ),
     ),
   );
+  if ('bare' in target) {
+    const bytes = encodeCacheConfig(
+      config,
+      (blob) => {
+        const { descriptor, diffId, createdAt } = layers.get(blob) as CacheLayer;
+        return { mediaType: descriptor.mediaType, diffId, size: descriptor.size, madeAt: createdAt };
+      },
+      further[0],
+    );
+    await status(`writing config ${digestOf(bytes)}`, () => target.bare(bytes));
+    await tidied(want, target, ctx);
+    return {};
+  }
   const configBytes = encodeCacheConfig(config);
   const configBlob: Descriptor = {
     mediaType: cacheConfigType,
@@ -94,16 +153,19 @@ export async function exportCache(
     diffId,
     madeAt: createdAt,
   }));
-  const { bytes, mediaType } = cacheManifest(configBlob, described, want);
+  const { bytes: alone, mediaType } = cacheManifest(configBlob, described, further, want);
+  const write = (older: string | undefined) =>
+    cacheManifest(configBlob, described, further, want, older).bytes;
+  const bytes = (await target.lastDocument?.(write)) ?? alone;
   const manifest: Descriptor = { mediaType, digest: digestOf(bytes), size: bytes.length };
   const what = want.imageManifest ? 'cache image manifest' : 'cache manifest list';
   await status(`writing ${what} ${manifest.digest}`, () => target.manifest(manifest, bytes));
+  await tidied(want, target, ctx);
   const json = JSON.stringify(manifest);
-  const { place } = want;
   return {
     'cache.manifest': json,
     // Of several folders, a client must know which has which.
-    ...(place?.type === 'local' ? { [`${folderManifest}${place.folder}`]: json } : {}),
+    ...(want.place?.type === 'local' ? { [`${folderManifest}${want.place.folder}`]: json } : {}),
   };
 }
 
@@ -146,9 +208,27 @@ async function layerLister(
   };
 }
 
-async function targetOf({ place }: ExportWant, ctx: ExportContext): Promise<CacheTarget> {
+/** Removes older exports. The new one is there: that they could not be removed is a warning. */
+async function tidied({ name }: ExportWant, target: BlobTarget, { progress, signal }: ExportContext) {
+  if (target.tidy === undefined) return;
+  const id = 'removing older exports';
+  progress.report(id, { current: 0, total: 0 });
+  try {
+    await target.tidy();
+  } catch (err) {
+    throwIfAborted(signal);
+    const { message, hint } = toDrydockError(err, 'cache');
+    const short = `cache-to: older exports of ${name} could not be removed: ${message}`;
+    progress.warn({ level: 1, short, detail: hint === undefined ? [] : [hint] });
+  }
+  progress.report(id, { current: 0, total: 0, done: true });
+}
+
+async function targetOf({ place, keep }: ExportWant, ctx: ExportContext): Promise<CacheTarget> {
   if (place === undefined) throw fail('internal', 'cache', 'an inline cache has no place of its own');
-  if (place.type === 'registry') return registryTarget(place.ref, ctx);
+  if (place.type === 'registry') return registryTarget(place.ref, ctx, keep);
+  if (place.type !== 'local')
+    throw fail('internal', 'cache', `a cache in ${place.type} has a target of its own`);
   const content = await ctx.session.content?.(`local:${place.folder}`);
   if (content === undefined) {
     throw fail('unsupported', 'session', `the client takes no cache into its folder ${place.folder}`, {

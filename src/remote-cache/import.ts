@@ -1,6 +1,6 @@
 /** Reads the caches that a build names. A cache that cannot be read is a warning, and the build goes on without it. */
 import { registryDocuments, storeDocuments } from '../distribution/index.ts';
-import { DrydockError, fail } from '../errors/index.ts';
+import { DrydockError, fail, offline } from '../errors/index.ts';
 import {
   type Descriptor,
   type Digest,
@@ -10,15 +10,17 @@ import {
   isManifestType,
   mediaTypes,
 } from '../oci/index.ts';
+import type { VertexProgress } from '../progress/index.ts';
 import type { Refs } from '../refs/index.ts';
 import type { RegistryClient } from '../registry/index.ts';
-import type { ForeignCache, Job } from '../solver/index.ts';
+import type { ForeignCache, ForeignMount, Job } from '../solver/index.ts';
 import type { Store } from '../store/index.ts';
-import { type ImportWant, parseImport } from './attrs.ts';
+import { type ImportWant, parseImport, placeText, restoresMounts, type ShelfPlace } from './attrs.ts';
 import { clientBlobs } from './client-blobs.ts';
-import { type CacheContents, readCache } from './manifest.ts';
+import { type CacheContents, readBareConfig, readCache } from './manifest.ts';
 import { type CacheBlobs, ReadCache } from './read-cache.ts';
 import { registryBlobs } from './registry-blobs.ts';
+import { openShelf } from './shelf/open.ts';
 import { smallBlob } from './small-blob.ts';
 import type { CacheSpec } from './types.ts';
 
@@ -38,6 +40,12 @@ interface ImportDeps {
    * certificate.
    */
   registryFor(ref: string, insecure: boolean): CacheRegistry;
+  /** Puts cache mounts in the place of those that are here. */
+  restoreMounts(mounts: readonly ForeignMount[], progress: VertexProgress): Promise<void>;
+  /** Whether this machine's own credentials are for a bucket. */
+  mayUse(bucket: string): boolean;
+  /** Calls this when the build is over. */
+  atEnd(close: () => void): void;
 }
 
 /** The most caches that one build reads: each is fetched at once, and all are looked into for every step. */
@@ -45,9 +53,10 @@ const maxImports = 256;
 
 /**
  * Starts to read caches. The build's vertices are looked up in them as soon as they are read. A cache that the build
- * has begun to read already is not read again. Throws `invalid` for more caches than a build may read.
+ * has begun to read already is not read again. Throws `invalid` for more caches than a build may read. Returns what
+ * to wait for before the build's steps, where cache mounts are to be brought back first; it rejects when they are not.
  */
-export function importCaches(specs: readonly CacheSpec[], deps: ImportDeps): void {
+export function importCaches(specs: readonly CacheSpec[], deps: ImportDeps): Promise<unknown> | undefined {
   const { job } = deps;
   const fresh = new Map<string, CacheSpec>();
   for (const spec of specs) {
@@ -59,7 +68,16 @@ export function importCaches(specs: readonly CacheSpec[], deps: ImportDeps): voi
       hint: 'Name fewer with --cache-from: those that builds like this one have written.',
     });
   }
-  for (const [key, spec] of fresh) job.addImport(key, importOne(spec, deps));
+  const restoring: Promise<unknown>[] = [];
+  for (const [key, spec] of fresh) {
+    const reading = importOne(spec, deps);
+    job.addImport(key, reading);
+    if (!restoresMounts(spec)) continue;
+    // Told by whoever waits for all of them.
+    reading.catch(() => {});
+    restoring.push(reading);
+  }
+  return restoring.length === 0 ? undefined : Promise.all(restoring);
 }
 
 async function importOne(spec: CacheSpec, deps: ImportDeps): Promise<readonly ForeignCache[]> {
@@ -69,17 +87,32 @@ async function importOne(spec: CacheSpec, deps: ImportDeps): Promise<readonly Fo
     return await job.inVertex(`importing cache manifest from ${name}`, async (progress) => {
       try {
         const want = parseImport(spec);
+        // An image of the store may hold one that a registry is named for.
+        if (job.session.offline && want.type !== 'local' && want.type !== 'registry')
+          throw offline('cache', 'its place is not asked');
         const { contents, blobs } =
-          want.type === 'local' ? await fromClient(want, deps) : await fromImage(want, deps);
-        return contents.map((each) => new ReadCache(deps.store, want.name, each, blobs));
+          want.type === 'local'
+            ? await fromClient(want, deps)
+            : want.type === 'registry'
+              ? await fromImage(want, deps)
+              : await fromShelf(want, deps);
+        const mounts = { target: placeText(want), choice: want.mounts };
+        const caches = contents.map((each) => new ReadCache(deps.store, want.name, each, blobs, mounts));
+        if (want.restoreMounts)
+          await deps.restoreMounts(
+            caches.flatMap((cache) => cache.mounts),
+            progress,
+          );
+        return caches;
       } catch (err) {
-        if (!(err instanceof DrydockError) || err.code === 'canceled') throw err;
+        if (!(err instanceof DrydockError) || err.code === 'canceled' || restoresMounts(spec)) throw err;
         progress.warn({ level: 1, short: refusal(name, err), detail: [remedy(err)] });
         throw err;
       }
     });
-  } catch {
+  } catch (err) {
     job.about.failedImports.push(name);
+    if (restoresMounts(spec)) throw err;
     // Told above; a build that was cancelled ends by itself.
     return [];
   }
@@ -123,6 +156,7 @@ async function fromImage(want: ImportWant & { type: 'registry' }, deps: ImportDe
   const blobs = registryBlobs(store, registry, refs, want.ref);
   const stored = await inStore(want.ref, store);
   if (stored !== undefined) return { contents: stored, blobs };
+  if (job.session.offline) throw offline('cache', 'its registry is not asked');
   const ctx = { lease, signal: job.signal, credentials: (host: string) => job.session.credentials(host) };
   const { descriptor, bytes } = await registry.manifest(want.ref, ctx);
   const documents = registryDocuments(store, registry, want.ref, ctx);
@@ -166,6 +200,39 @@ async function fromClient(want: ImportWant & { type: 'local' }, deps: ImportDeps
   const contents = await readCache(descriptor, bytes, read);
   const { refs } = deps.registryFor('', false);
   return { contents, blobs: clientBlobs(store, refs, content) };
+}
+
+async function fromShelf(place: ShelfPlace, deps: ImportDeps): Promise<FoundCache> {
+  const { store, job } = deps;
+  const { signal } = job;
+  const shelf = await openShelf(place, deps.mayUse);
+  deps.atEnd(() => shelf.close());
+  const configs = await shelf.configs({ signal });
+  if (configs.length === 0) throw fail('not-found', 'cache', 'there is no cache of this name');
+  const { refs } = deps.registryFor('', false);
+  const read = ({ digest }: Pick<Descriptor, 'digest'>) =>
+    smallBlob({ size: async () => 0, read: (each, call = {}) => shelf.read(each, call) }, digest, place.type);
+  const asked = new Map<Digest, Promise<boolean>>();
+  const blobs = clientBlobs(store, refs, {
+    size: async () => undefined,
+    read: (digest, call = {}) => shelf.read(digest, call),
+  });
+  return {
+    contents: await Promise.all(configs.map((config) => readBareConfig(config, read))),
+    blobs: {
+      ...blobs,
+      async has({ descriptor }) {
+        if ((await store.content.info(descriptor.digest)) !== undefined) return true;
+        let answer = asked.get(descriptor.digest);
+        if (answer === undefined) {
+          answer = shelf.has(descriptor, { signal });
+          answer.catch(() => asked.delete(descriptor.digest));
+          asked.set(descriptor.digest, answer);
+        }
+        return answer;
+      },
+    },
+  };
 }
 
 function mediaTypeOf(bytes: Buffer): string {

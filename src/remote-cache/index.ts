@@ -1,7 +1,11 @@
 /** Foreign caches: read and written in a registry, a client's folder or an image's config. */
-export { type ExportWant, ignoresError, parseExport } from './attrs.ts';
-export { clientCaches } from './client.ts';
+export { type ExportWant, ignoresError, isIdle, parseExport } from './attrs.ts';
+export { clientCaches, withLentKeys } from './client.ts';
+export { clientBlobs } from './client-blobs.ts';
 export { exportCache, exportTitle, inlineCache, type TracedTree } from './export.ts';
 export { type CacheRegistry, importCaches } from './import.ts';
+export type { BuildMounts } from './mounts/export.ts';
+export type { CacheBlobs } from './read-cache.ts';
+export { registryBlobs } from './registry-blobs.ts';
 export { cacheSpec, inlineByArg } from './spec-text.ts';
 export type { CacheSpec } from './types.ts';

@@ -18,6 +18,8 @@ import {
 import type { ExportWant } from './attrs.ts';
 import { cacheConfigType, maxCacheConfig } from './format/config.ts';
 import type { KeyGraph } from './format/key-graph.ts';
+import { cacheMountsType, type MountRecord, parseMounts } from './format/mounts.ts';
+import { olderAnnotation } from './keeping/rule.ts';
 import { readCacheConfig } from './read-config.ts';
 
 /** Docker's label for the digest of the tar in a compressed layer. */
@@ -43,14 +45,23 @@ export interface CacheContents {
   graph: KeyGraph;
   /** The layers by number; undefined for one that cannot be unpacked. */
   layers: readonly (CacheLayerBlob | undefined)[];
+  mounts?: readonly MountRecord[];
 }
 
+/**
+ * The last document of a cache. `further`: blobs that the config does not name, to be kept with the others; `older`:
+ * what the document tells of older exports.
+ */
 export function cacheManifest(
   config: Descriptor,
   layers: readonly CacheLayerBlob[],
+  further: readonly Descriptor[],
   { imageManifest, ociTypes }: Pick<ExportWant, 'imageManifest' | 'ociTypes'>,
+  older?: string,
 ): { bytes: Buffer; mediaType: string } {
-  const described = layers.map(({ descriptor, diffId, madeAt }) => ({
+  const known = new Set(layers.map(({ descriptor: { digest } }) => digest));
+  const others = further.filter(({ digest }) => !known.has(digest) && known.add(digest));
+  const named = layers.map(({ descriptor, diffId, madeAt }) => ({
     ...descriptor,
     annotations: {
       ...descriptor.annotations,
@@ -58,12 +69,15 @@ export function cacheManifest(
       [uncompressed]: diffId,
     },
   }));
+  const described = [...named, ...others];
+  const annotations = older === undefined ? {} : { annotations: { [olderAnnotation]: older } };
   const document: Manifest | Index = imageManifest
-    ? { schemaVersion: 2, mediaType: mediaTypes.ociManifest, config, layers: described }
+    ? { schemaVersion: 2, mediaType: mediaTypes.ociManifest, config, layers: described, ...annotations }
     : {
         schemaVersion: 2,
         mediaType: ociTypes ? mediaTypes.ociIndex : mediaTypes.dockerIndex,
         manifests: [...described, config],
+        ...annotations,
       };
   return { bytes: Buffer.from(JSON.stringify(document)), mediaType: document.mediaType as string };
 }
@@ -86,6 +100,7 @@ export async function readCache(
         await contentsOf(
           await readSmall(config, read),
           manifests.filter((each) => each !== config),
+          read,
         ),
       ];
     }
@@ -95,7 +110,7 @@ export async function readCache(
   }
   const manifest = parseManifest(bytes, origin);
   const config = await readSmall(manifest.config, read);
-  if (manifest.config.mediaType === cacheConfigType) return [await contentsOf(config, manifest.layers)];
+  if (manifest.config.mediaType === cacheConfigType) return [await contentsOf(config, manifest.layers, read)];
   if (
     manifest.config.mediaType !== mediaTypes.ociConfig &&
     manifest.config.mediaType !== mediaTypes.dockerConfig
@@ -124,14 +139,42 @@ async function readSmall(
   return read(descriptor);
 }
 
-async function contentsOf(config: Buffer, blobs: readonly Descriptor[]): Promise<CacheContents> {
+async function contentsOf(
+  config: Buffer,
+  blobs: readonly Descriptor[],
+  read: (descriptor: Descriptor) => Promise<Buffer>,
+): Promise<CacheContents> {
   const { graph, layers } = await readCacheConfig(config);
+  const mounts = blobs.find(({ mediaType }) => mediaType === cacheMountsType);
   const byDigest = new Map(blobs.map((blob) => [blob.digest, blob]));
   return {
     graph,
-    layers: layers.map((blob) => {
+    layers: layers.map(({ blob }) => {
       const found = byDigest.get(blob);
       return found && layerOf(found);
+    }),
+    ...(mounts === undefined ? {} : { mounts: parseMounts(await readSmall(mounts, read)) }),
+  };
+}
+
+/** The cache of a config that has no manifest: its layers say of themselves what they are. Throws `corrupt`. */
+export async function readBareConfig(
+  config: Buffer,
+  read: (descriptor: Descriptor) => Promise<Buffer>,
+): Promise<CacheContents> {
+  const { graph, layers, mounts } = await readCacheConfig(config);
+  const document = mounts && { ...mounts, mediaType: cacheMountsType };
+  return {
+    ...(document === undefined ? {} : { mounts: parseMounts(await readSmall(document, read)) }),
+    graph,
+    layers: layers.map(({ blob, about }) => {
+      if (about === undefined) return undefined;
+      const { mediaType, size, diffId, madeAt } = about;
+      return {
+        descriptor: { mediaType, digest: blob, size },
+        diffId,
+        ...(madeAt === undefined ? {} : { madeAt }),
+      };
     }),
   };
 }

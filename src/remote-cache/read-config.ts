@@ -2,13 +2,15 @@
 import type { Digest } from '../oci/index.ts';
 import { inTurns, runTask } from '../workers/index.ts';
 import { readConfig } from './config-task.ts';
-import type { ConfigRecord } from './format/config.ts';
+import type { ConfigLayer, ConfigRecord } from './format/config.ts';
 import { KeyGraph } from './format/key-graph.ts';
 
 interface CacheConfig {
   graph: KeyGraph;
-  /** The blobs of the layers, by number; none for an inline cache. */
-  layers: Digest[];
+  /** The layers, by number; none for an inline cache. */
+  layers: ConfigLayer[];
+  /** The document of the cache mounts, if the config names it. */
+  mounts?: { digest: Digest; size: number };
 }
 
 /** A config that is read at once, in bytes. */
@@ -17,10 +19,12 @@ const small = 64 << 10;
 /** `inline`: the number of the image's layers, when the records are inside of an image. Throws `corrupt` (hop `cache`). */
 export async function readCacheConfig(bytes: Uint8Array, inline?: number): Promise<CacheConfig> {
   const args = { bytes, inline };
-  const { layers, records } = bytes.length <= small ? readConfig(args) : await runTask('cache.config', args);
+  const { layers, records, mounts } =
+    bytes.length <= small ? readConfig(args) : await runTask('cache.config', args);
   return {
     graph: await inTurns(graphOf(records)),
-    layers: layers === '' ? [] : (layers.split(',') as Digest[]),
+    layers: JSON.parse(layers) as ConfigLayer[],
+    mounts,
   };
 }
 

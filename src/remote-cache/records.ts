@@ -30,7 +30,7 @@ async function chartVertex(
   trace: readonly TracedVertex[],
   layersOf: (ref: Ref) => Promise<readonly Digest[] | undefined>,
 ): Promise<ChartVertex> {
-  const { op, isNamed, vertex } = traced;
+  const { op, isNamed, vertex, others } = traced;
   const inputs = traced.inputs.map(({ vertex: from, output, selector, content, leaves }) => ({
     ...(trace[from]?.isNamed ? { from: { vertex: from + offset, output, selector } } : {}),
     content,
@@ -45,7 +45,8 @@ async function chartVertex(
       return layers === undefined || layers.length === 0 ? undefined : layers;
     }),
   );
-  return { op, isNamed, inputs, outputs };
+  const from = traced.inputs.map(({ vertex: at, output }) => ({ vertex: at + offset, output }));
+  return { op, isNamed, inputs, outputs, others: others && { ...others, from } };
 }
 
 /**

@@ -1,3 +1,4 @@
+import { fetchBlobInto } from '../distribution/index.ts';
 import type { Digest } from '../oci/index.ts';
 import type { Refs } from '../refs/index.ts';
 import type { RegistryClient } from '../registry/index.ts';
@@ -19,5 +20,6 @@ export function registryBlobs(store: Store, registry: RegistryClient, refs: Refs
       return answer;
     },
     tree: (layers) => refs.image(ref, layers),
+    bring: (blob, ctx) => fetchBlobInto(store, registry, ref, blob, ctx),
   };
 }

@@ -4,7 +4,11 @@ import type { ClientContent } from '../session/index.ts';
 import { maxCacheConfig } from './format/config.ts';
 
 /** A document in a client's folder, with its digest checked. Throws `not-found`, `exhausted`, `corrupt`. */
-export async function smallBlob(content: ClientContent, digest: Digest, folder: string): Promise<Buffer> {
+export async function smallBlob(
+  content: Pick<ClientContent, 'size' | 'read'>,
+  digest: Digest,
+  folder: string,
+): Promise<Buffer> {
   if ((await content.size(digest)) === undefined) {
     throw fail('not-found', 'session', `there is no blob ${digest} in ${folder}`);
   }

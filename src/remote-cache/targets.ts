@@ -2,21 +2,47 @@
 import type { CacheLayer, ExportContext } from '../exporter/index.ts';
 import { type Descriptor, parseReference } from '../oci/index.ts';
 import type { ClientContent } from '../session/index.ts';
+import type { KeepRule, KeptBlob } from './keeping/rule.ts';
 
-/** The place of a cache that is being written. The layers come first, then the config, and the manifest last. */
-export interface CacheTarget {
-  layer(layer: CacheLayer): Promise<void>;
+/** The blobs of a place. */
+export interface BlobTarget {
+  /** Whether a layer is there. */
+  has(layer: Descriptor): Promise<boolean>;
+  layer(layer: Pick<CacheLayer, 'descriptor' | 'from' | 'bring'>): Promise<void>;
   /** Takes a config. */
   document(blob: Descriptor, bytes: Buffer): Promise<void>;
+  /** Removes what older exports alone need, as the rule of `keep=` has it. It is called last. */
+  tidy?(): Promise<void>;
+}
+
+/** The place of a cache that is being written. The layers come first, then the config, and the manifest last. */
+export interface CacheTarget extends BlobTarget {
+  /** Chooses the bytes of the last document: `write` makes them with the text that tells of older exports. */
+  lastDocument?(write: (older: string | undefined) => Buffer): Promise<Buffer>;
   /** Takes the last document, by which the cache is known. */
   manifest(manifest: Descriptor, bytes: Buffer): Promise<void>;
 }
 
+/** A place that has no manifests: the config says all, and comes last. */
+export interface BareTarget extends BlobTarget {
+  /** Is told, before the layers, what the cache will consist of. */
+  announce(blobs: readonly KeptBlob[]): Promise<void>;
+  bare(config: Buffer): Promise<void>;
+}
+
 /** A repository. A layer that is there is neither fetched nor sent; a layer of another repository is mounted. */
-export function registryTarget(ref: string, ctx: ExportContext): CacheTarget {
+export async function registryTarget(
+  ref: string,
+  ctx: ExportContext,
+  keep: KeepRule | undefined,
+): Promise<CacheTarget> {
   const { store, registry, session, signal, progress } = ctx;
   const common = { signal, credentials: (host: string) => session.credentials(host) };
+  const keeping =
+    keep && new (await import('./keeping/registry.ts')).RegistryKeeping(ref, keep, registry, common);
   return {
+    ...(keeping && { lastDocument: (write) => keeping.document(write), tidy: () => keeping.tidy() }),
+    has: ({ digest }) => registry.hasBlob(ref, digest, { ...common, push: true }),
     async layer({ descriptor, from, bring }) {
       const { digest, size } = descriptor;
       const open = async () => {
@@ -46,6 +72,7 @@ export function clientTarget(content: ClientContent, { store, signal }: ExportCo
     await content.write(blob, chunks(bytes), { signal });
   };
   return {
+    has: async ({ digest, size }) => (await content.size(digest)) === size,
     async layer({ descriptor, bring }) {
       if ((await content.size(descriptor.digest)) === descriptor.size) return;
       await bring();

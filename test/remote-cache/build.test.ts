@@ -307,7 +307,7 @@ onStores('a cache elsewhere', (store) => {
       await build(builds, simple(), {}, { cacheFrom: [noFolder, unknown] });
       expect(warnings.map(({ short }) => short)).toEqual([
         expect.stringContaining('there is no cache in'),
-        expect.stringContaining('type=gha is not supported'),
+        expect.stringContaining('cache type=gha: token= is missing'),
       ]);
     });
 

@@ -46,8 +46,8 @@ const vertices: ChartVertex[] = [
 ];
 const config = chartOf(vertices);
 
-const none = { records: [], selector: '' };
-const as = (records: number[]) => ({ records, selector: '' });
+const none = { records: [], selector: '', contents: [] };
+const as = (records: number[]) => ({ records, selector: '', contents: [] });
 
 describe('the config', () => {
   test('is read as it was written, and stacks share their layers', () => {
@@ -140,15 +140,15 @@ describe('a vertex is found', () => {
     expect(from).toEqual([0]);
     const ran = graph.match(run, 0, [as(from)]);
     expect(ran).toEqual([1]);
-    expect(graph.match(copy, 0, [as(ran), { ...none, content: files }])).toEqual([3]);
+    expect(graph.match(copy, 0, [as(ran), { ...none, contents: [files] }])).toEqual([3]);
   });
 
   test('and not with another input, content, selector, output or number of inputs', () => {
     expect(graph.match(run, 0, [none])).toEqual([]);
     expect(graph.match(run, 1, [as([0])])).toEqual([]);
-    expect(graph.match(run, 0, [{ records: [0], selector: 'x' }])).toEqual([]);
+    expect(graph.match(run, 0, [{ ...as([0]), selector: 'x' }])).toEqual([]);
     expect(graph.match(run, 0, [as([0]), as([0])])).toEqual([]);
-    expect(graph.match(copy, 0, [as([1]), { ...none, content: digestOf('changed') }])).toEqual([]);
+    expect(graph.match(copy, 0, [as([1]), { ...none, contents: [digestOf('changed')] }])).toEqual([]);
     expect(graph.match(other, 0, [])).toEqual([]);
   });
 });

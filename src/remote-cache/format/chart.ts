@@ -17,6 +17,12 @@ export interface ChartVertex {
   /** False when the op means something in this build alone. */
   isNamed: boolean;
   inputs: readonly ChartInput[];
+  /** The names that another builder has for it, and the vertices that its inputs are outputs of. */
+  others?: {
+    ops: readonly Digest[];
+    inputs: readonly { selector: string; contents: readonly Digest[]; leaves: readonly ForeignLeaf[] }[];
+    from: readonly { vertex: number; output: number }[];
+  };
   /** By output: the blobs of its layers, lowest first; undefined: only its key is written. */
   outputs: readonly (readonly Digest[] | undefined)[];
 }
@@ -37,14 +43,35 @@ interface ChartInput {
  */
 export function chartOf(vertices: readonly ChartVertex[]): CacheConfig {
   const chart = new Chart();
-  /** By vertex: the records of its outputs. */
-  const known: (number[] | undefined)[] = [];
+  const known: Known[] = [];
   for (const vertex of vertices) {
+    const { op, others } = vertex;
     const inputs = vertex.inputs.map((input) => chart.names(input, known));
-    const isKnown = vertex.isNamed && inputs.every((names) => names.length > 0);
-    known.push(isKnown ? chart.outputs(vertex, inputs) : undefined);
+    const from = others?.from.map((input) => known[input.vertex]?.others[input.output] ?? []) ?? [];
+    const named = others?.inputs.map((input, i) => chart.otherNames(from[i] ?? [], input)) ?? [];
+    known.push({
+      own: isKnown(vertex, inputs) ? chart.outputs(op, vertex.outputs, inputs) : [],
+      others: isKnown(vertex, named)
+        ? transposed((others?.ops ?? []).map((other) => chart.outputs(other, vertex.outputs, named)))
+        : [],
+    });
   }
   return chart.config;
+}
+
+/** The records of a vertex: by output, under our name and under those of another builder. */
+interface Known {
+  own: readonly number[];
+  others: readonly (readonly number[])[];
+}
+
+function isKnown({ isNamed }: ChartVertex, inputs: readonly ConfigLink[][]): boolean {
+  return isNamed && inputs.every((names) => names.length > 0);
+}
+
+/** By output rather than by name. */
+function transposed(byName: readonly (readonly number[])[]): number[][] {
+  return (byName[0] ?? []).map((_, output) => byName.map((records) => records[output] as number));
 }
 
 class Chart {
@@ -52,7 +79,7 @@ class Chart {
   readonly #roots = new Map<string, number>();
   readonly #layers = new Map<string, number>();
 
-  outputs({ op, outputs }: ChartVertex, inputs: ConfigLink[][]): number[] {
+  outputs(op: Digest, outputs: ChartVertex['outputs'], inputs: ConfigLink[][]): number[] {
     return outputs.map((result, i) => {
       const results = result === undefined ? [] : [this.#stack(result)];
       const digest = outputRecord(op, i);
@@ -62,15 +89,28 @@ class Chart {
     });
   }
 
-  names({ from, content, leaves = [] }: ChartInput, known: readonly (number[] | undefined)[]): ConfigLink[] {
-    const links: ConfigLink[] = [];
-    const link = from && known[from.vertex]?.[from.output];
-    if (link !== undefined) links.push({ selector: from?.selector ?? '', link });
-    if (content !== undefined) links.push({ selector: '', link: this.#root(contentRecord(content)) });
-    for (const { digest, selector } of leaves) {
+  names({ from, content, leaves = [] }: ChartInput, known: readonly Known[]): ConfigLink[] {
+    const link = from && known[from.vertex]?.own[from.output];
+    const records = link === undefined ? [] : [link];
+    const contents = content === undefined ? [] : [content];
+    return this.otherNames(records, { selector: from?.selector ?? '', contents, leaves });
+  }
+
+  /** The names of an input that is one of these records. */
+  otherNames(
+    records: readonly number[],
+    {
+      selector,
+      contents,
+      leaves,
+    }: { selector: string; contents: readonly Digest[]; leaves: readonly ForeignLeaf[] },
+  ): ConfigLink[] {
+    const links: ConfigLink[] = records.map((link) => ({ selector, link }));
+    for (const content of contents) links.push({ selector: '', link: this.#root(contentRecord(content)) });
+    for (const { digest, selector: part } of leaves) {
       const at = this.#root(digest);
-      if (!links.some((other) => other.link === at && other.selector === selector)) {
-        links.push({ selector, link: at });
+      if (!links.some((other) => other.link === at && other.selector === part)) {
+        links.push({ selector: part, link: at });
       }
     }
     return links;

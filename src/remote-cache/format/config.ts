@@ -5,6 +5,8 @@
 import { fail } from '../../errors/index.ts';
 import { type Digest, digestOf, isDigest, jsonExcess } from '../../oci/index.ts';
 
+const mountsField = 'drydock.cachemounts';
+
 export const cacheConfigType = 'application/vnd.buildkit.cacheconfig.v0';
 
 /** The largest config, in bytes. */
@@ -23,6 +25,17 @@ export interface ConfigLayer {
   blob: Digest;
   /** The index of the layer below; -1 for none. */
   parent: number;
+  /** What a manifest would say of the layer, in a cache that has none. */
+  about?: LayerAbout;
+}
+
+/** A layer of a cache in a bucket, which has no manifest beside its config. */
+interface LayerAbout {
+  mediaType: string;
+  diffId: Digest;
+  size: number;
+  /** When it was made, in ms since the epoch, if that is known. */
+  madeAt?: number;
 }
 
 export interface ConfigLink {
@@ -44,6 +57,8 @@ export interface ConfigRecord {
 export interface CacheConfig {
   layers: ConfigLayer[];
   records: ConfigRecord[];
+  /** The document of the cache mounts, in a cache that has no manifest to name it. BuildKit does not look at it. */
+  mounts?: { digest: Digest; size: number };
 }
 
 /** The digest of an output of a vertex: of the op (without its inputs) and the output's index. */
@@ -73,9 +88,10 @@ export function parseCacheConfig(bytes: Uint8Array): CacheConfig {
   const value = parseJson(bytes);
   if (!isObject(value)) throw bad('its config is not a JSON object');
   const layers = list(value.layers, 'layers').map((layer): ConfigLayer => {
-    const { blob, parent = 0 } = object(layer, 'layer');
+    const { blob, parent = 0, annotations } = object(layer, 'layer');
     if (typeof blob !== 'string' || !isDigest(blob)) throw bad('a layer has no sha256 digest');
-    return { blob, parent: index(parent, 'layer', -1) };
+    const about = readAbout(annotations);
+    return { blob, parent: index(parent, 'layer', -1), ...(about === undefined ? {} : { about }) };
   });
   for (const { parent } of layers) if (parent >= layers.length) throw bad(`it names a layer ${parent}`);
   const records = readRecords(list(value.records, 'records'), (at) => layerStack(layers, at));
@@ -84,7 +100,10 @@ export function parseCacheConfig(bytes: Uint8Array): CacheConfig {
       if (at >= layers.length) throw bad(`it names a layer ${at} of ${layers.length}`);
     }
   }
-  return { layers, records };
+  const mounts = value[mountsField];
+  if (!isObject(mounts) || typeof mounts.digest !== 'string' || !isDigest(mounts.digest))
+    return { layers, records };
+  return { layers, records, mounts: { digest: mounts.digest, size: index(mounts.size, 'size') } };
 }
 
 /**
@@ -98,14 +117,41 @@ export function parseInlineRecords(bytes: Uint8Array, count: number): ConfigReco
   });
 }
 
-/** The bytes of a config; equal configs have equal bytes. */
-export function encodeCacheConfig({ layers, records }: CacheConfig): Buffer {
+/** What a layer says of itself; undefined when it does not say all. */
+function readAbout(value: unknown): LayerAbout | undefined {
+  if (!isObject(value)) return undefined;
+  const { mediaType, diffID, size, createdAt } = value;
+  if (typeof mediaType !== 'string' || typeof diffID !== 'string' || !isDigest(diffID)) return undefined;
+  const madeAt = typeof createdAt === 'string' ? Date.parse(createdAt) : Number.NaN;
+  return {
+    mediaType,
+    diffId: diffID,
+    size: index(size ?? 0, 'size'),
+    // Go writes the year 1 when it has no time.
+    ...(madeAt > 0 ? { madeAt } : {}),
+  };
+}
+
+/**
+ * The bytes of a config; equal configs have equal bytes. `aboutOf`: what each layer says of itself, in a cache without
+ * a manifest.
+ */
+export function encodeCacheConfig(
+  { layers, records }: CacheConfig,
+  aboutOf?: (blob: Digest) => LayerAbout,
+  mounts?: { digest: Digest; size: number },
+): Buffer {
   const tops = new Map<string, number>();
   for (const [at] of layers.entries()) tops.set(layerStack(layers, at).join(), at);
   return Buffer.from(
     JSON.stringify({
-      layers: layers.map(({ blob, parent }) => ({ blob, ...(parent === 0 ? {} : { parent }) })),
+      layers: layers.map(({ blob, parent }) => ({
+        blob,
+        ...(parent === 0 ? {} : { parent }),
+        ...(aboutOf === undefined ? {} : { annotations: aboutJson(aboutOf(blob)) }),
+      })),
       records: records.map((record) => recordJson(record, (stack) => tops.get(stack.join()))),
+      ...(mounts === undefined ? {} : { [mountsField]: { digest: mounts.digest, size: mounts.size } }),
     }),
   );
 }
@@ -120,6 +166,11 @@ export function encodeInlineRecords(records: readonly ConfigRecord[]): Buffer {
       ),
     ),
   );
+}
+
+function aboutJson({ mediaType, diffId, size, madeAt }: LayerAbout): unknown {
+  const createdAt = madeAt === undefined ? noTime : new Date(madeAt).toISOString();
+  return { mediaType, diffID: diffId, size, createdAt };
 }
 
 /** Go's zero time. Without real times, the same build gives the same cache to the byte. */

@@ -13,6 +13,8 @@ export class KeyGraph {
   /** The records with inputs, by what their first input may be and their own digest. */
   readonly #byFirst = new Map<string, Set<number>>();
 
+  readonly #digests = new Set<string>();
+
   private constructor(records: readonly ConfigRecord[]) {
     this.records = records;
   }
@@ -22,6 +24,7 @@ export class KeyGraph {
     const graph = new KeyGraph(records);
     for (const [at, { digest, inputs }] of records.entries()) {
       yield;
+      graph.#digests.add(digest);
       const [first] = inputs;
       if (first === undefined) add(graph.#roots, digest, at);
       else for (const { link } of first) add(graph.#byFirst, `${link} ${digest}`, at);
@@ -51,6 +54,11 @@ export class KeyGraph {
     });
   }
 
+  /** Whether there are records of an output of an op. */
+  has(op: Digest, output: number): boolean {
+    return this.#digests.has(outputRecord(op, output));
+  }
+
   /** The names by content of a record's inputs. */
   leaves(at: number): ForeignLeaf[][] {
     return (this.records[at]?.inputs ?? []).map((links) =>
@@ -64,11 +72,12 @@ export class KeyGraph {
   }
 
   /** A record → the selectors under which an input is that record. */
-  #names({ records, selector, content }: ForeignInput): Map<number, Set<string>> {
+  #names({ records, selector, contents }: ForeignInput): Map<number, Set<string>> {
     const names = new Map<number, Set<string>>();
     for (const at of records) names.set(at, new Set([selector]));
-    if (content === undefined) return names;
-    for (const at of this.#roots.get(contentRecord(content)) ?? []) names.set(at, new Set(['']));
+    for (const content of contents) {
+      for (const at of this.#roots.get(contentRecord(content)) ?? []) names.set(at, new Set(['']));
+    }
     return names;
   }
 }
