@@ -11,6 +11,7 @@
 import { join } from 'node:path';
 import type { DatabaseSync } from 'node:sqlite';
 import type { Digest } from '../oci/index.ts';
+import type { NetworkUse } from '../progress/index.ts';
 import {
   type DatabaseName,
   openDatabase,
@@ -20,6 +21,8 @@ import {
   transaction,
 } from '../store/index.ts';
 import { forgetUnnamed } from './forget.ts';
+import { ReachedTable } from './reached.ts';
+import { toRecord } from './row.ts';
 import { schema } from './schema.ts';
 
 /** The kind of a record, in BuildKit's words for `du`. */
@@ -31,6 +34,14 @@ export type RecordType =
   | 'frontend'
   | 'internal';
 
+/** What a build is for, so that its records are found by it. */
+export interface MadeFor {
+  /** The client's folder, what stands for it where it is sent, or the URL of the context. */
+  project?: string;
+  /** Names of the images, in full: `docker.io/library/app:latest`. */
+  images: readonly string[];
+}
+
 /** The outputs of a vertex, and the facts about their use. Times are in ms since the epoch. */
 export interface CacheRecord {
   id: Digest;
@@ -41,6 +52,8 @@ export interface CacheRecord {
    * owner.
    */
   owner?: string;
+  /** What the build that made the record was for; undefined: nobody knows. */
+  madeFor?: MadeFor;
   /** One result for each output; undefined after pruning. */
   results: SerializedRef[] | undefined;
   /** Bytes of the layers that this record added. */
@@ -70,20 +83,11 @@ export interface CacheEntry {
   keys: { key: Digest; parts: KeyParts }[];
 }
 
-interface Row {
-  id: Digest;
-  description: string;
-  type: RecordType;
-  results: string | null;
-  size: number;
-  created_at: number;
-  last_used_at: number;
-  usage_count: number;
-  owner: string | null;
-}
-
 /** The number of rows read at once, which takes some ms at most. */
 const pageRows = 500;
+
+/** The bytes of the database that are read through the system's memory, and not by a call for each page, when all is read. */
+const mostMapped = 1 << 30;
 
 /** The records under one root. */
 export class Cache {
@@ -94,6 +98,8 @@ export class Cache {
   readonly #get: Record<'byKey' | 'byId' | 'known' | 'digest' | 'keys' | 'links', Statement>;
   readonly #run: Record<'record' | 'results' | 'remember' | 'key' | 'link' | 'touch' | 'digest', Statement>;
 
+  readonly #reached: ReachedTable;
+
   /** Opens (or makes) `cache.db` in a folder. Several processes may have it open. */
   constructor(folder: string) {
     const file = join(folder, 'cache.db');
@@ -101,6 +107,7 @@ export class Cache {
     const db = openDatabase(name, schema);
     this.#name = name;
     this.#db = db;
+    this.#reached = new ReachedTable(name, db);
     this.#get = {
       byKey: prepare(name, db, 'SELECT r.* FROM keys k JOIN records r ON r.id = k.record WHERE k.key = ?'),
       byId: prepare(name, db, 'SELECT * FROM records WHERE id = ?'),
@@ -113,10 +120,10 @@ export class Cache {
       record: prepare(
         name,
         db,
-        `INSERT INTO records (id, description, type, owner, results, size, created_at, last_used_at, usage_count)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1)
+        `INSERT INTO records (id, description, type, owner, made_for, results, size, created_at, last_used_at, usage_count)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 1)
          ON CONFLICT (id) DO UPDATE SET description = excluded.description, type = excluded.type,
-           owner = excluded.owner, results = excluded.results, size = excluded.size, last_used_at = excluded.last_used_at`,
+           owner = excluded.owner, made_for = excluded.made_for, results = excluded.results, size = excluded.size, last_used_at = excluded.last_used_at`,
       ),
       results: prepare(
         name,
@@ -163,17 +170,24 @@ export class Cache {
     return this.#get.known.get(id) !== undefined;
   }
 
-  /** Stores a record with the keys that lead to it, in one transaction. */
+  /**
+   * Stores a record with the keys that lead to it, in one transaction. `reached`: what its step has asked for by the proxy
+   * of its network.
+   */
   save(
-    record: Pick<CacheRecord, 'id' | 'description' | 'type' | 'owner' | 'results' | 'size'>,
+    record: Pick<CacheRecord, 'id' | 'description' | 'type' | 'owner' | 'madeFor' | 'results' | 'size'> & {
+      reached?: NetworkUse;
+    },
     keys: readonly { key: Digest; parts: KeyParts }[],
   ): void {
     const now = Date.now();
     transaction(this.#name, this.#db, () => {
-      const { id, description, type, owner = null, size } = record;
+      const { id, description, type, owner = null, madeFor, size } = record;
+      const made = madeFor === undefined ? null : JSON.stringify(madeFor);
       const results = record.results === undefined ? null : JSON.stringify(record.results);
       this.#keep(id);
-      this.#run.record.run(id, description, type, owner, results, size, now, now);
+      this.#run.record.run(id, description, type, owner, made, results, size, now, now);
+      this.#reached.put(id, record.reached);
       for (const { key, parts } of keys) this.#putKey(key, record.id, parts);
     });
   }
@@ -228,6 +242,11 @@ export class Cache {
     this.#run.digest.run(ref, selector, digest);
   }
 
+  /** What the step of a record has asked for by the proxy of its network, but not the list of all its requests. */
+  reached(id: Digest): NetworkUse | undefined {
+    return this.#reached.get(id);
+  }
+
   /** All records that hold a result, least recently used first. */
   list(): CacheRecord[] {
     return [...this.pages()].flat();
@@ -251,13 +270,19 @@ export class Cache {
     );
     // What is used from now on moves to the end, behind this one.
     const until = Math.max(Date.now() - 1, Number(newest.get()?.n ?? 0));
-    for (let time = Number.MIN_SAFE_INTEGER, id = ''; ; ) {
-      const records = page.all(time, id, until, pageRows).map((row) => toRecord(row) as CacheRecord);
-      if (records.length > 0) yield records;
-      const last = records.at(-1);
-      if (last === undefined || records.length < pageRows) return;
-      time = last.lastUsedAt;
-      id = last.id;
+    // Records lie in the order of their ids, so nearly each of them is on another page than the one before it.
+    if (this.counts().live > pageRows) this.#db.exec(`PRAGMA mmap_size=${mostMapped}`);
+    try {
+      for (let time = Number.MIN_SAFE_INTEGER, id = ''; ; ) {
+        const records = page.all(time, id, until, pageRows).map((row) => toRecord(row) as CacheRecord);
+        if (records.length > 0) yield records;
+        const last = records.at(-1);
+        if (last === undefined || records.length < pageRows) return;
+        time = last.lastUsedAt;
+        id = last.id;
+      }
+    } finally {
+      if (this.#db.isOpen) this.#db.exec('PRAGMA mmap_size=0');
     }
   }
 
@@ -348,20 +373,4 @@ export class Cache {
   close(): void {
     this.#db.close();
   }
-}
-
-function toRecord(row: unknown): CacheRecord | undefined {
-  if (row === undefined) return undefined;
-  const r = row as Row;
-  return {
-    id: r.id,
-    description: r.description,
-    type: r.type,
-    owner: r.owner ?? undefined,
-    results: r.results === null ? undefined : (JSON.parse(r.results) as SerializedRef[]),
-    size: r.size,
-    createdAt: r.created_at,
-    lastUsedAt: r.last_used_at,
-    usageCount: r.usage_count,
-  };
 }

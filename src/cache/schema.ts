@@ -53,4 +53,13 @@ export const schema = [
        live = live - (old.results IS NOT NULL) + (new.results IS NOT NULL),
        bare = bare - (old.results IS NULL) + (new.results IS NULL);
    END;`,
+  'ALTER TABLE records ADD COLUMN made_for TEXT;',
+  // What steps asked for by the proxies of their networks, apart from the records, which are often read in long lists.
+  `CREATE TABLE reached (record TEXT PRIMARY KEY, network TEXT NOT NULL) WITHOUT ROWID;
+   DROP TRIGGER record_removed;
+   CREATE TRIGGER record_removed AFTER DELETE ON records BEGIN
+     UPDATE total SET size = size - iif(old.results IS NULL, 0, old.size),
+       live = live - (old.results IS NOT NULL), bare = bare - (old.results IS NULL);
+     DELETE FROM reached WHERE record = old.id;
+   END;`,
 ];

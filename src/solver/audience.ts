@@ -15,7 +15,7 @@ import {
 } from '../progress/index.ts';
 import type { Session } from '../session/index.ts';
 import type { Ref } from '../store/index.ts';
-import type { ForeignCache } from './foreign-cache.ts';
+import type { ForeignCache, ForeignMount } from './foreign-cache.ts';
 import type { Hold } from './hold.ts';
 import type { Job } from './job.ts';
 import type { Pins } from './pins.ts';
@@ -177,6 +177,11 @@ export class Audience {
     return this.#usage?.usage;
   }
 
+  /** What the vertex's process has asked for by the proxy of its network; undefined where that is not known. */
+  get network(): NetworkEvent['network'] | undefined {
+    return this.#network?.network;
+  }
+
   /** The sessions of all builds, in the order in which they are asked. */
   sessions(): readonly Session[] {
     return [...this.#allJobs()].map((job) => job.session);
@@ -187,6 +192,19 @@ export class Audience {
     const reading = new Set([...this.#allJobs()].flatMap((job) => job.imports));
     if (reading.size === 0) return [];
     return [...new Set((await this.#work.orCanceled(Promise.all(reading))).flat())];
+  }
+
+  /**
+   * Notes that a cache mount is used for all builds, and returns what their foreign caches have of it. A mount that one
+   * of them has emptied stays so.
+   */
+  async cacheMount(key: string): Promise<readonly ForeignMount[]> {
+    const jobs = [...this.#allJobs()];
+    for (const { about } of jobs) about.usedCaches.add(key);
+    if (jobs.some(({ emptiedCaches }) => emptiedCaches.has(key.replace(/:sha256:[0-9a-f]{64}$/, ''))))
+      return [];
+    const caches = await this.imports();
+    return caches.flatMap(({ mounts = [] }) => mounts.filter((mount) => mount.key === key));
   }
 
   /** The build that is asked first. */

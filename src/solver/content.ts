@@ -5,6 +5,7 @@ import { type ContentSelector, missing, openView, type ViewSpec } from '../fs/in
 import type { Digest } from '../oci/index.ts';
 import type { Ref, Store } from '../store/index.ts';
 import { runTask } from '../workers/index.ts';
+import { refContext } from './ref-context.ts';
 import type { WorkContext } from './types.ts';
 
 /** File under the store's root that remembers digests of files in clients' folders. */
@@ -30,13 +31,8 @@ export async function contentDigest(
   const selector = JSON.stringify(selectors);
   const remembered = lasting ? deps.cache.contentDigest(ref.id, selector) : undefined;
   if (remembered !== undefined) return remembered;
-  const { signal, lease, progress, session } = ctx;
-  const spec = await ref.view({
-    signal,
-    lease,
-    report: (id, state) => progress.report(id, state),
-    credentials: (host) => session.credentials(host),
-  });
+  const { signal } = ctx;
+  const spec = await ref.view(refContext(ctx));
   const args = { spec, selectors: [...selectors], statDb: statDbPath(deps.store), listDb: deps.listDb };
   try {
     const { digest, bytes } = await runTask('fs.checksum', args, { signal });
@@ -46,6 +42,30 @@ export async function contentDigest(
   } catch (err) {
     throw notFound(err, ref, spec);
   }
+}
+
+/**
+ * The names that BuildKit's caches may have for the selected parts of a tree, today's first. None when they are not
+ * there, or BuildKit's name would not tell them from others. Remembered as `contentDigest` is.
+ */
+export async function contentSums(
+  deps: { store: Store; cache: Cache },
+  ref: Ref,
+  selectors: readonly ContentSelector[],
+  ctx: WorkContext,
+): Promise<readonly Digest[]> {
+  const lasting = ref.serialize() !== undefined || ref.lasting === true;
+  const keys = ['sum', 'sum before'].map((form) => `${form} ${JSON.stringify(selectors)}`);
+  const known = lasting ? keys.map((key) => deps.cache.contentDigest(ref.id, key)) : [];
+  if (known[0] !== undefined) return known.filter((sum) => sum !== undefined);
+  const { signal } = ctx;
+  const spec = await ref.view(refContext(ctx));
+  const args = { spec, selectors: [...selectors], statDb: statDbPath(deps.store) };
+  const sums = await runTask('fs.sum', args, { signal });
+  if (lasting) {
+    for (const [i, sum] of sums.entries()) deps.cache.putContentDigest(ref.id, keys[i] as string, sum);
+  }
+  return sums;
 }
 
 /** A missing path in the words BuildKit uses for it; any other error as it is. */

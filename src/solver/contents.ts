@@ -1,8 +1,8 @@
-import { fail } from '../errors/index.ts';
+import { DrydockError, fail } from '../errors/index.ts';
 import type { ContentSelector } from '../fs/index.ts';
 import type { Digest } from '../oci/index.ts';
 import type { Ref } from '../store/index.ts';
-import { contentDigest } from './content.ts';
+import { contentDigest, contentSums } from './content.ts';
 import type { SolverDeps } from './solver.ts';
 import type { VertexState } from './state.ts';
 
@@ -26,6 +26,24 @@ export class Contents {
   digest(state: VertexState, index: number, selectors: readonly ContentSelector[]): Promise<Digest> {
     const selection = `${index} ${JSON.stringify(selectors)}`;
     return state.findings.digest(selection, () => this.#read(state, index, selectors));
+  }
+
+  /**
+   * The names that BuildKit's caches may have for a selection of an output, found once. None when it cannot be read, or
+   * has no such name.
+   */
+  sums(state: VertexState, index: number, selectors: readonly ContentSelector[]): Promise<readonly Digest[]> {
+    const selection = `${index} ${JSON.stringify(selectors)}`;
+    return state.findings.sums(selection, async () => {
+      const ref = (await this.#result(state))[index];
+      if (ref === undefined) return [];
+      try {
+        return await contentSums(this.#deps, ref, selectors, state.context);
+      } catch (err) {
+        if (!(err instanceof DrydockError) || err.code === 'canceled') throw err;
+        return [];
+      }
+    });
   }
 
   async #read(state: VertexState, index: number, selectors: readonly ContentSelector[]): Promise<Digest> {

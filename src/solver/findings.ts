@@ -9,6 +9,7 @@ import type { Digest } from '../oci/index.ts';
  */
 export class Findings {
   readonly #digests = new Map<string, Promise<Digest>>();
+  readonly #sums = new Map<string, Promise<readonly Digest[]>>();
   #readings = 0;
   #bytes = 0;
   #isShown: boolean | undefined;
@@ -21,6 +22,16 @@ export class Findings {
       this.#digests.set(selection, digest);
     }
     return digest;
+  }
+
+  /** The names that other builders have for a selection's content, found the first time. */
+  sums(selection: string, find: () => Promise<readonly Digest[]>): Promise<readonly Digest[]> {
+    let sums = this.#sums.get(selection);
+    if (sums === undefined) {
+      sums = find();
+      this.#sums.set(selection, sums);
+    }
+    return sums;
   }
 
   /** How many digests are being found. */

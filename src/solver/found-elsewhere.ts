@@ -1,5 +1,5 @@
 /** What builds at work have found in foreign caches, for those that are handed a piece of their graph. */
-import { hasResults } from './identify.ts';
+import { hasResults } from './foreign-match.ts';
 import { recordKey } from './keys.ts';
 import type { VertexState } from './state.ts';
 import type { VertexIdentity } from './work.ts';
@@ -40,9 +40,9 @@ export class FoundElsewhere {
     const theirs = hit ? undefined : await other?.work.identity?.catch(() => undefined);
     if (theirs?.foreign === undefined || (theirs.shared ?? theirs.id) !== identity.id) return found;
     this.#states.set(keyOf(state), state);
-    const { id, shared, keys, foreign } = theirs;
+    const { id, shared, keys, foreign, fleet, own } = theirs;
     return {
-      identity: { ...identity, id, shared, keys, fresh: false, foreign },
+      identity: { ...identity, id, shared, keys, fresh: false, foreign, fleet, own },
       hit: hasResults(foreign, state.work.wanted),
     };
   }
@@ -55,5 +55,5 @@ export class FoundElsewhere {
 }
 
 function keyOf({ vertex, context }: VertexState): string {
-  return recordKey(vertex.digest, context.session.tenant);
+  return recordKey(vertex.digest, context.session);
 }

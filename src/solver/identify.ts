@@ -7,20 +7,25 @@ import type { Tenant } from '../session/index.ts';
 import type { Ref } from '../store/index.ts';
 import { contentDigest } from './content.ts';
 import type { Contents } from './contents.ts';
+import type { FleetRecord } from './fleet-cache.ts';
 import type { ForeignCache, ForeignRecord } from './foreign-cache.ts';
+import { foreignRecords, hasResults, otherNamings, ownNaming } from './foreign-match.ts';
 import { cacheKey, type KeyInput, ownKey } from './keys.ts';
 import { leave } from './leftovers.ts';
 import type { SolverDeps } from './solver.ts';
 import type { VertexState } from './state.ts';
-import type { CacheMap } from './types.ts';
-import type { VertexIdentity } from './work.ts';
+import type { CacheMap, OtherKeys } from './types.ts';
+import type { NamedKey, VertexIdentity } from './work.ts';
 
 /** Finds out which cache record a vertex is. */
 export class Identifier {
-  readonly #deps: Pick<SolverDeps, 'store' | 'cache' | 'listDb'>;
+  readonly #deps: Pick<SolverDeps, 'store' | 'cache' | 'listDb' | 'otherKeys' | 'fleet'>;
   readonly #contents: Contents;
 
-  constructor(deps: Pick<SolverDeps, 'store' | 'cache' | 'listDb'>, contents: Contents) {
+  constructor(
+    deps: Pick<SolverDeps, 'store' | 'cache' | 'listDb' | 'otherKeys' | 'fleet'>,
+    contents: Contents,
+  ) {
     this.#deps = deps;
     this.#contents = contents;
   }
@@ -38,9 +43,11 @@ export class Identifier {
       index: input.index,
     }));
     const { tenant } = state.context.session;
-    const key = (named: readonly KeyInput[]) => {
+    const key = (named: readonly KeyInput[]): NamedKey => {
       const made = cacheKey(map, named);
-      return tenant === undefined || !isOwn(map, tenant) ? made : ownKey(made, tenant.id);
+      const restsOnOwn = named.some(({ content }, i) => content === undefined && inputs[i]?.own === true);
+      if (tenant === undefined || !isOwn(map, tenant)) return { ...made, own: restsOnOwn };
+      return { ...ownKey(made, tenant.id), own: true };
     };
     const byDefinition = key(keyInputs);
     if (map.volatile) {
@@ -49,17 +56,22 @@ export class Identifier {
     }
     const content = state.inputs.map((_, i) => contentOf(map, i, inputs[i] as VertexIdentity));
     const imports = ignoreCache ? [] : await state.audience.imports();
-    const foreignAs = (named: readonly KeyInput[]) => foreignRecords(imports, state, map, inputs, named);
+    const others = imports.length === 0 ? undefined : await this.#deps.otherKeys?.(state.vertex, map);
+    const read = state.inputs.map(({ index }, i) => ({ identity: inputs[i] as VertexIdentity, index }));
+    const outputs = outputCount(state.vertex.op);
+    const foreignAs = (named: readonly KeyInput[]) =>
+      foreignRecords(imports, [ownNaming(map, named), ...otherNamings(others)], read, outputs);
     let foreign = foreignAs(keyInputs);
     const lookUp = !ignoreCache && !inputs.some((input, i) => input.fresh && content[i] === undefined);
     const keys = inputs.some((input) => input.volatile) ? [] : [byDefinition];
     const claims: VertexIdentity['claims'] = [];
     const known = (id: Digest, results?: readonly unknown[]) => {
       const there = results === undefined && hasResults(foreign, state.work.wanted);
-      const identity = { id, fresh: false, volatile: false, keys, claims, foreign };
+      const own = keys.at(-1)?.own;
+      const identity = { id, fresh: false, volatile: false, keys, claims, foreign, own };
       // Who names a cache trusts it with what a step's result is; others do not.
-      const own = tenant !== undefined && there ? ownIdentity(identity, tenant.id) : identity;
-      return { identity: own, hit: results !== undefined || there };
+      const named = tenant !== undefined && there ? ownIdentity(identity, tenant.id) : identity;
+      return { identity: named, hit: results !== undefined || there };
     };
     /** What the tenant's builds have had from foreign caches. */
     const hadBefore = ({ key }: { key: Digest }) => {
@@ -70,11 +82,24 @@ export class Identifier {
       const hit = own.results !== undefined || hasResults(foreign, state.work.wanted);
       return { identity: { ...ownIdentity(identity, tenant.id), id: own.id }, hit };
     };
-    if (lookUp && keys.length > 0) {
-      const record = cache.byKey(byDefinition.key);
-      const had = record?.results === undefined ? hadBefore(byDefinition) : undefined;
+    /**
+     * What the fleet has under a key that nothing here is known by. What is known here and has no result (any more) is
+     * asked for when somebody needs it (`fromFleet`).
+     */
+    const inFleet = async (made: NamedKey) => {
+      if (ignoreCache || hasResults(foreign, state.work.wanted)) return undefined;
+      const record = await this.#askFleet(state, made);
+      if (record === undefined) return undefined;
+      const named = { id: record.id, keys, claims, foreign: foreignOf(record, outputs), fleet: true };
+      return { identity: { ...named, fresh: false, volatile: false, own: false }, hit: true };
+    };
+    if (keys.length > 0) {
+      const record = lookUp ? cache.byKey(byDefinition.key) : undefined;
+      const had = lookUp && record?.results === undefined ? hadBefore(byDefinition) : undefined;
       if (had !== undefined) return had;
       if (record !== undefined) return known(record.id, record.results);
+      const found = await inFleet(byDefinition);
+      if (found !== undefined) return found;
     }
     // Contents are not read for what is known by its definition, here or elsewhere.
     if (foreign !== undefined) return known(byDefinition.key);
@@ -98,11 +123,47 @@ export class Identifier {
         if (keys.length > 1) cache.alias(byDefinition.key, record.id, byDefinition.parts);
         return known(record.id, record.results);
       }
+      const found = await inFleet(byContent);
+      if (found !== undefined) return found;
+      if (foreign === undefined && others !== undefined) {
+        const sums = await state.work.orCanceled(this.#sums(state, imports, others, claims));
+        foreign = foreignRecords(imports, otherNamings(others, sums), read, outputs);
+      }
       if (foreign !== undefined) return known(id);
     }
     if (ignoreCache) id = uniqueId(id);
     const fresh = ignoreCache || !cache.known(id);
-    return { identity: { id, fresh, volatile: false, keys, claims }, hit: false };
+    const own = keys.at(-1)?.own;
+    return { identity: { id, fresh, volatile: false, keys, claims, own }, hit: false };
+  }
+
+  /**
+   * What the fleet has of a vertex that is known here and has no result; undefined when it has none, or was asked for it
+   * when the vertex was identified.
+   */
+  async fromFleet(state: VertexState, identity: VertexIdentity): Promise<VertexIdentity | undefined> {
+    const { volatile, fresh, fleet } = identity;
+    if (this.#deps.fleet === undefined || volatile || fresh || fleet === true || identity.own === true)
+      return undefined;
+    if (state.vertex.metadata?.ignoreCache) return undefined;
+    for (const made of identity.keys) {
+      const record = await this.#askFleet(state, made);
+      if (record === undefined) continue;
+      return { ...identity, foreign: foreignOf(record, outputCount(state.vertex.op)), fleet: true };
+    }
+    return undefined;
+  }
+
+  /** What the fleet has of a step, if that is all that is wanted. Sources are named anew by each builder. */
+  async #askFleet(state: VertexState, { key, own }: NamedKey): Promise<FleetRecord | undefined> {
+    const { fleet } = this.#deps;
+    if (fleet === undefined || own || state.vertex.op.op.case === 'source') return undefined;
+    const { progress, session } = state.context;
+    if (session.offline) return undefined;
+    const warn = (short: string) => progress.warn({ level: 1, short, detail: [] });
+    const record = await state.work.orCanceled(fleet.find(key, { signal: state.work.signal, warn }));
+    const isWhole = [...state.work.wanted].every((output) => record?.cache.hasResult(output));
+    return isWhole ? record : undefined;
   }
 
   /**
@@ -150,6 +211,36 @@ export class Identifier {
     );
   }
 
+  /**
+   * The names that another builder has for the contents of a vertex's inputs. They are not read when no cache has a step
+   * that could be this one, and do not count when an input changed since our own names for it were found.
+   */
+  async #sums(
+    state: VertexState,
+    imports: readonly ForeignCache[],
+    { ops, deps, older = [] }: OtherKeys,
+    claims: VertexIdentity['claims'],
+  ): Promise<readonly (readonly Digest[])[]> {
+    const outputs = [...Array(outputCount(state.vertex.op)).keys()];
+    const all = [...ops, ...older.flatMap((form) => form.ops)];
+    const mayBe = imports.some((cache) => all.some((op) => outputs.some((output) => cache.has(op, output))));
+    if (!mayBe) return [];
+    const sums = await Promise.all(
+      state.inputs.map(async ({ state: input, index }, i) => {
+        const content = deps[i]?.content;
+        return content === undefined ? [] : this.#contents.sums(input, index, content);
+      }),
+    );
+    for (const { input, selectors, digest } of claims) {
+      const from = state.inputs[input];
+      const ref = (await from?.state.work.result)?.[from?.index ?? 0];
+      if (ref?.changeable !== true) continue;
+      const still = await contentDigest(this.#deps, ref, selectors, state.context).catch(() => undefined);
+      if (still !== digest) return [];
+    }
+    return sums;
+  }
+
   /** Keeps an input that could not be read for a vertex, for whoever asks why. */
   async #leave(err: unknown, state: VertexState, input: number): Promise<void> {
     const source = state.inputs[input];
@@ -163,53 +254,30 @@ export class Identifier {
 }
 
 /** Whether a result is one tenant's alone. */
-function isOwn({ unnamed }: CacheMap, { sharesCacheMounts }: Tenant): boolean {
+export function isOwn({ unnamed }: CacheMap, { sharesCacheMounts }: Tenant): boolean {
   return unnamed === 'things' || (unnamed === 'cache mounts' && !sharesCacheMounts);
 }
 
 /** The identity of a vertex whose result comes from a foreign cache that a tenant's build has named. */
 function ownIdentity(identity: VertexIdentity, tenant: string): VertexIdentity {
   const { key: id } = ownKey({ key: identity.id }, tenant);
-  const keys = identity.keys.map((made) => ownKey(made, tenant));
-  return { ...identity, id, shared: identity.id, keys };
+  const keys = identity.keys.map((made) => ({ ...ownKey(made, tenant), own: true }));
+  return { ...identity, id, shared: identity.id, keys, own: true };
 }
 
-/** By output: the records of caches from elsewhere that it may be; undefined when there are none. */
-function foreignRecords(
-  imports: readonly ForeignCache[],
-  state: VertexState,
-  map: CacheMap,
-  identities: readonly VertexIdentity[],
-  named: readonly KeyInput[],
-): VertexIdentity['foreign'] {
-  if (imports.length === 0) return undefined;
-  const found: ForeignRecord[][] = Array.from({ length: outputCount(state.vertex.op) }, () => []);
-  for (const cache of imports) {
-    const inputs = named.map(({ index, content }, i) => {
-      const records = identities[i]?.foreign?.[index] ?? [];
-      return {
-        records: records.filter((each) => each.cache === cache).map(({ record }) => record),
-        selector: map.deps[i]?.selector ?? '',
-        content,
-      };
-    });
-    for (const [output, records] of found.entries()) {
-      for (const record of cache.match(map.digest, output, inputs)) records.push({ cache, record });
-    }
-  }
-  return found.some((records) => records.length > 0) ? found : undefined;
-}
-
-/** Whether all of these outputs can be had from caches elsewhere. */
-export function hasResults(foreign: VertexIdentity['foreign'], outputs: ReadonlySet<number>): boolean {
-  if (foreign === undefined) return false;
-  return [...outputs].every((output) =>
-    foreign[output]?.some(({ cache, record }) => cache.hasResult(record)),
+/** A record of the fleet as what a vertex may be elsewhere. */
+function foreignOf({ cache }: FleetRecord, outputs: number): ForeignRecord[][] {
+  return Array.from({ length: outputs }, (_, record) =>
+    cache.hasResult(record) ? [{ cache, record, isOther: false }] : [],
   );
 }
 
 /** The selections by whose content an input may be keyed. A volatile input has no other name, so all of it counts. */
-function contentOf(map: CacheMap, i: number, input: VertexIdentity): readonly ContentSelector[] | undefined {
+export function contentOf(
+  map: CacheMap,
+  i: number,
+  input: VertexIdentity,
+): readonly ContentSelector[] | undefined {
   return map.deps[i]?.content ?? (input.volatile ? [{ path: map.deps[i]?.selector || '/' }] : undefined);
 }
 

@@ -99,7 +99,7 @@ export class Job {
   ) {
     this.pins = pins;
     this.made = made;
-    this.about = about ?? { id: this.id, origin, failedImports: [] };
+    this.about = about ?? { id: this.id, origin, failedImports: [], usedCaches: new Set() };
     this.allow = allow;
     this.within = within;
     this.#load = load;

@@ -63,13 +63,23 @@ export function workKey(
           ? pins.toldOf(op.value.identifier)
           : '';
   const anew = vertex.metadata?.ignoreCache === true;
-  const tenant = session.tenant?.id;
+  const apart = apartOf(session);
   const plain = vertex.inputs.every((input, i) => input.vertex.digest === inputKeys[i]);
-  if (tenant === undefined && bound === '' && !anew && plain) return vertex.digest;
-  return digestOf(JSON.stringify([tenant, vertex.digest, anew, bound, inputKeys]));
+  if (apart === undefined && bound === '' && !anew && plain) return vertex.digest;
+  return digestOf(JSON.stringify([apart, vertex.digest, anew, bound, inputKeys]));
 }
 
-/** What tells the work on records apart: a record's id, for one tenant. */
-export function recordKey(id: Digest, tenant: Job['session']['tenant']): string {
-  return tenant === undefined ? id : `${tenant.id} ${id}`;
+/** What tells the work on records apart: a record's id, for one tenant, and for offline builds. */
+export function recordKey(id: Digest, of: Apart): string {
+  const apart = apartOf(of);
+  return apart === undefined ? id : `${apart} ${id}`;
+}
+
+/** What of a session keeps the work of builds apart. */
+export type Apart = Pick<Job['session'], 'tenant' | 'offline'>;
+
+/** The builds that share work with each other; undefined: those of nobody in particular. */
+function apartOf({ tenant, offline }: Apart): string | undefined {
+  // What cannot be had offline must not fail builds that may ask for it.
+  return offline ? `offline ${tenant?.id ?? ''}` : tenant?.id;
 }

@@ -43,8 +43,9 @@ export interface MissBuild {
    * when the build says nothing of the kind.
    */
   project(): Promise<string | undefined>;
-  /** Names of all steps that the build has. */
-  steps(): ReadonlySet<string>;
+  /** All vertices that the build has so far, and how many they are. */
+  vertices(): readonly Vertex[];
+  size(): number;
   /** Foreign caches that the build named and that could not be read. */
   readonly failedImports: readonly string[];
 }
@@ -55,8 +56,10 @@ export interface MissTeller {
   why(miss: Miss): Promise<string | undefined>;
   /** The step has run, well or not, and this is what it has used of the machine. Never throws. */
   used(miss: Miss, usage: StepUsage): void;
-  /** The step has run, and its result is recorded. Never throws. */
-  recorded(miss: Miss): void;
+  /** The step has run for so many ms, and its result is recorded. Never throws. */
+  recorded(miss: Miss, took: number): void;
+  /** A build is over that ran none of its steps, of which it has so many. Never throws. */
+  allCached(build: Pick<MissBuild, 'id' | 'tenant' | 'what'>, steps: number): void;
 }
 
 /** What a build says of itself, for telling it from others. */
@@ -66,6 +69,10 @@ export interface BuildAbout {
   readonly origin: BuildOrigin;
   /** Foreign caches that could not be read. */
   readonly failedImports: string[];
+  /** Names of the cache mounts that its steps have used. */
+  readonly usedCaches: Set<string>;
+  /** Set when one of its steps has run. */
+  hasRun?: boolean;
 }
 
 /** What a build is made from, as its request says. */

@@ -1,11 +1,11 @@
 import { maskUrls } from '../errors/index.ts';
 import { digestOf } from '../oci/index.ts';
 import { now } from '../progress/index.ts';
-import { hasResults } from './identify.ts';
+import { hasResults } from './foreign-match.ts';
 import type { Job } from './job.ts';
 import type { BuildOrigin, Miss, MissBuild, MissInput, MissTeller } from './miss.ts';
+import { type Projects, sizeOf, verticesOf } from './projects.ts';
 import type { VertexState } from './state.ts';
-import type { Vertex } from './types.ts';
 import type { VertexIdentity } from './work.ts';
 
 /** A step of which builds are told why it runs. */
@@ -19,10 +19,12 @@ interface BegunMiss {
 export class Misses {
   readonly #teller: MissTeller | undefined;
   readonly #known = new WeakMap<VertexState, Miss>();
-  readonly #projects = new WeakMap<object, Promise<string | undefined>>();
+  readonly #projects: Projects;
+  readonly #builds = new WeakMap<Job, MissBuild>();
 
-  constructor(teller: MissTeller | undefined) {
+  constructor(teller: MissTeller | undefined, projects: Projects) {
     this.#teller = teller;
+    this.#projects = projects;
   }
 
   /**
@@ -32,6 +34,7 @@ export class Misses {
   async begin(state: VertexState, identity: VertexIdentity): Promise<BegunMiss | undefined> {
     const teller = this.#teller;
     const { job } = state.audience;
+    if (job !== undefined && state.vertex.op.op.case !== 'source') job.about.hasRun = true;
     if (teller === undefined || job === undefined || identity.volatile) return undefined;
     if (state.vertex.op.op.case === 'source') return undefined;
     const miss = await this.#missOf(state, identity, job);
@@ -43,11 +46,21 @@ export class Misses {
       state.audience.sink.log({ vertex: digest, stream: 2, data, timestamp: now(), explains: true });
     });
     if (state.vertex.op.op.case === 'exec') await state.work.orCanceled(told);
+    const begun = performance.now();
+    let took = 0;
     const ended = () => {
+      took = performance.now() - begun;
       const { usage } = state.audience;
       if (usage !== undefined) teller.used(miss, usage);
     };
-    return { told, ended, recorded: () => teller.recorded(miss) };
+    return { told, ended, recorded: () => teller.recorded(miss, took) };
+  }
+
+  /** Has it noted that a build ran none of its steps, when that is so. The build is over and went well. */
+  over(job: Job): void {
+    if (this.#teller === undefined || job.about.hasRun) return;
+    const steps = verticesOf(job).filter(({ op }) => op.op.case !== 'source').length;
+    if (steps > 0) this.#teller.allCached(this.#buildOf(job), steps);
   }
 
   async #missOf(state: VertexState, identity: VertexIdentity, job: Job): Promise<Miss> {
@@ -83,23 +96,20 @@ export class Misses {
   }
 
   #buildOf(job: Job): MissBuild {
+    const known = this.#builds.get(job);
+    if (known !== undefined) return known;
     const { about, session } = job;
-    const vertices = () => [...job.holds].flatMap((hold) => [...hold.states]).map(({ vertex }) => vertex);
-    return {
+    const build = {
       id: about.id,
       tenant: session.tenant?.id,
       what: whatOf(about.origin),
-      project: () => {
-        let project = this.#projects.get(about);
-        if (project === undefined) {
-          project = projectOf(job, vertices());
-          this.#projects.set(about, project);
-        }
-        return project;
-      },
-      steps: () => new Set(vertices().map(({ name }) => name)),
+      project: async () => projectOf(about.origin, await this.#projects.folderOf(job)),
+      vertices: () => verticesOf(job),
+      size: () => sizeOf(job),
       failedImports: about.failedImports,
     };
+    this.#builds.set(job, build);
+    return build;
   }
 }
 
@@ -108,15 +118,7 @@ function whatOf({ names = [], context, file }: BuildOrigin): string {
 }
 
 /** The client's folder where the build has one; else what its request says. */
-async function projectOf({ session, about }: Job, vertices: readonly Vertex[]): Promise<string | undefined> {
-  const { file, context, names } = about.origin;
-  const folders = vertices.flatMap(({ op: { op } }) => {
-    const [, name] = (op.case === 'source' && /^local:\/\/(.*)$/.exec(op.value.identifier)) || [];
-    return name === undefined ? [] : [name];
-  });
-  const name = folders.includes('context') ? 'context' : folders.sort()[0];
-  const provider = name === undefined ? undefined : await session.local(name).catch(() => undefined);
-  const folder = provider?.kind === 'folder' ? provider.dir : provider?.sharedKey;
+function projectOf({ file, context, names }: BuildOrigin, folder: string | undefined): string | undefined {
   if (!folder && context === undefined && (names ?? []).length === 0) return undefined;
   const place = folder ? ['folder', folder] : ['request', context ?? '', ...(names ?? [])];
   return digestOf(JSON.stringify([...place, file ?? '']));

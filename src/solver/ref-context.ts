@@ -8,5 +8,6 @@ export function refContext(ctx: WorkContext): RefContext {
     lease: ctx.lease,
     report: (id, state) => ctx.progress.report(id, state),
     credentials: (host) => ctx.session.credentials(host),
+    offline: ctx.session.offline,
   };
 }

@@ -1,10 +1,12 @@
 import type { CacheRecord, RecordType } from '../cache/index.ts';
 import { DrydockError, fail, throwIfAborted } from '../errors/index.ts';
+import { isProxied } from '../llb/index.ts';
 import { type Digest, hex } from '../oci/index.ts';
 import { keepTrees, type Ref, type RefContext, snapshotKeys } from '../store/index.ts';
 import type { ForeignRecord } from './foreign-cache.ts';
 import { ForeignRef } from './foreign-ref.ts';
 import { keptName } from './kept-name.ts';
+import type { Projects } from './projects.ts';
 import { refContext } from './ref-context.ts';
 import type { SolverDeps } from './solver.ts';
 import type { VertexState } from './state.ts';
@@ -19,8 +21,11 @@ export function recordLease(id: Digest): string {
 export class ResultStore {
   readonly #deps: Pick<SolverDeps, 'store' | 'cache' | 'restore'>;
 
-  constructor(deps: Pick<SolverDeps, 'store' | 'cache' | 'restore'>) {
+  readonly #projects: Projects;
+
+  constructor(deps: Pick<SolverDeps, 'store' | 'cache' | 'restore'>, projects: Projects) {
     this.#deps = deps;
+    this.#projects = projects;
   }
 
   /** Makes sure the vertex has its lease. Throws `canceled` when the vertex was given up. */
@@ -46,8 +51,17 @@ export class ResultStore {
       refs.push(ref);
     }
     this.#deps.cache.touch(id);
+    this.tellReached(id, state);
     this.#follow(id, refs, state);
     return refs;
+  }
+
+  /** Tells the builds what the step of a record once asked for by the proxy of its network. */
+  tellReached(id: Digest, { vertex, context }: VertexState): void {
+    const { op } = vertex.op;
+    if (op.case !== 'exec' || !isProxied(op.value.network)) return;
+    const network = this.#deps.cache.reached(id);
+    if (network !== undefined) context.progress.reached?.(network);
   }
 
   /**
@@ -136,8 +150,11 @@ export class ResultStore {
     if (!results.every((result) => result !== undefined)) return;
     const keys = results.flatMap(snapshotKeys);
     await this.#rememberInputs(state);
+    const { job } = state.audience;
+    const madeFor = job && (await this.#projects.madeFor(job));
     const before = cache.byId(identity.id);
-    cache.save({ ...recordOf(identity, state), results, size }, identity.keys);
+    const reached = state.audience.network;
+    cache.save({ ...recordOf(identity, state), madeFor, results, size, reached }, identity.keys);
     // The record comes before its lease: a kill in between leaves a record whose snapshots are swept with this
     // process's own lease, which `load` takes for a miss, and never a lease that nothing names. Nobody has to wait for
     // it: until then the vertex's lease, which is given up afterwards, keeps the snapshots.

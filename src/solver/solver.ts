@@ -14,19 +14,32 @@ import { isDue, nextTurn } from '../workers/index.ts';
 import { borrow } from './borrow.ts';
 import { Contents } from './contents.ts';
 import { noteFailed } from './failed-vertex.ts';
+import type { FleetCache } from './fleet-cache.ts';
 import { follow, type OthersDeps } from './follow.ts';
+import { Foresight } from './foresight.ts';
 import { FoundElsewhere } from './found-elsewhere.ts';
 import { Identifier } from './identify.ts';
 import type { Job } from './job.ts';
+import { keptName } from './kept-name.ts';
 import { recordKey } from './keys.ts';
 import type { MissTeller } from './miss.ts';
 import { Misses } from './misses.ts';
 import { holdsItself, nestedJob } from './nesting.ts';
+import { Projects } from './projects.ts';
 import { ResultStore } from './results.ts';
 import type { VertexState } from './state.ts';
 import { VertexStates } from './states.ts';
 import { type TracedVertex, traceOf } from './trace.ts';
-import type { CacheMap, Edge, ImageLayer, OpContext, OpFactory, SourceInUse, Vertex } from './types.ts';
+import type {
+  CacheMap,
+  Edge,
+  ImageLayer,
+  OpContext,
+  OpFactory,
+  OtherKeys,
+  SourceInUse,
+  Vertex,
+} from './types.ts';
 import type { VertexIdentity } from './work.ts';
 
 export interface SolverDeps {
@@ -37,6 +50,10 @@ export interface SolverDeps {
   restore(serialized: SerializedRef, lease: string): Promise<Ref | undefined>;
   /** Says why steps run; undefined: nobody does. */
   misses?: MissTeller;
+  /** The names that another builder's caches have for a vertex, asked for when such caches are read or written. */
+  otherKeys?(vertex: Vertex, map: CacheMap): Promise<OtherKeys | undefined>;
+  /** What builders elsewhere have made; undefined: there are none. */
+  fleet?: FleetCache;
   /** SQLite file that keeps what files content digests cover, for saying what has changed; undefined: they are not kept. */
   listDb?: string;
 }
@@ -53,6 +70,7 @@ export class Solver {
   readonly #results: ResultStore;
   readonly #contents: Contents;
   readonly #identifier: Identifier;
+  readonly #foresight: Foresight | undefined;
   readonly #foundElsewhere = new FoundElsewhere();
   readonly #states: VertexStates;
   readonly #others: OthersDeps;
@@ -64,14 +82,18 @@ export class Solver {
   constructor(deps: SolverDeps) {
     this.#deps = deps;
     const { makeOp } = deps;
-    const results = new ResultStore(deps);
+    const projects = new Projects();
+    const results = new ResultStore(deps, projects);
     const states = new VertexStates({ makeOp, results, foundElsewhere: this.#foundElsewhere });
     this.#results = results;
-    this.#misses = new Misses(deps.misses);
+    this.#misses = new Misses(deps.misses, projects);
     this.#states = states;
     this.#others = { states, results, resultOf: (state) => this.#result(state) };
     this.#contents = new Contents(deps, (state) => this.#result(state));
     this.#identifier = new Identifier(deps, this.#contents);
+    const { fleet, cache } = deps;
+    this.#foresight =
+      fleet && new Foresight({ fleet, cache }, this.#contents, (state) => this.#identify(state));
   }
 
   /** How many steps have been run so far: sources and what was found in the cache or shared do not count. */
@@ -92,6 +114,7 @@ export class Solver {
       const held = await this.#states.join(hold, vertices, outputs);
       // In input-first order, so that the recursion inside `identify` never goes deeper than one level.
       for (const state of held.values()) void this.#identify(state).catch(() => {});
+      this.#foresight?.begin(held.values());
       const results = Promise.all(
         outputs.map(async (edge) => {
           const state = held.get(edge.vertex.digest);
@@ -120,6 +143,8 @@ export class Solver {
       cache: this.#deps.cache,
       identify: (state) => this.#identify(state),
       results: (state, identity) => this.#known(state, identity),
+      otherKeys: async (state) => this.#deps.otherKeys?.(state.vertex, await state.cacheMap()),
+      sums: (state, index, selectors) => this.#contents.sums(state, index, selectors),
     });
   }
 
@@ -162,6 +187,11 @@ export class Solver {
     const loaded = await this.#results.load(identity.id, state);
     if (loaded !== undefined || identity.foreign === undefined) return loaded;
     return this.#results.loadForeign(identity, state, () => this.#anew(state, identity));
+  }
+
+  /** Notes that a build has ended well, before it lets go of what it holds. */
+  over(job: Job): void {
+    this.#misses.over(job);
   }
 
   /** Lets go of all that a build holds and waits until what nobody else wants has stopped; call it once when the build is over. */
@@ -214,6 +244,8 @@ export class Solver {
     if (isDue()) await nextTurn();
     const found = await this.#identifier.find(state, map, inputs);
     const { identity, hit } = await this.#foundElsewhere.share(state, found);
+    // Nobody may need its result, as what was made of it is cached, too.
+    if (identity.foreign === undefined) this.#results.tellReached(identity.id, state);
     if (hit) state.audience.mark('cached');
     else if (identity.fresh && !identity.volatile) {
       queueMicrotask(() => void this.#result(state).catch(() => {}));
@@ -233,47 +265,59 @@ export class Solver {
   async #findResult(state: VertexState): Promise<readonly Ref[]> {
     const identity = await this.#identify(state);
     if (isDue()) await nextTurn();
-    const record = recordKey(identity.id, state.context.session.tenant);
+    const record = recordKey(identity.id, state.context.session);
     let inputs: readonly Ref[] | undefined;
     const { tenant } = state.context.session;
     // One tenant's word is never recorded as everybody's.
-    const mayBeForeign = tenant === undefined || identity.shared !== undefined;
+    const mayBeForeign = tenant === undefined || identity.shared !== undefined || identity.fleet === true;
+    let mayBeInFleet = true;
     let isForeign = mayBeForeign && !identity.volatile && identity.foreign !== undefined;
-    for (;;) {
-      throwIfAborted(state.work.signal);
-      const other = this.#working.get(record);
-      if (other !== undefined) {
-        if (state.audience.within.includes(other)) throw holdsItself(state.vertex);
-        const refs = await follow(state, other, this.#others);
-        if (refs !== undefined) return refs;
-        continue;
+    let unexpect: (() => void) | undefined;
+    try {
+      for (;;) {
+        throwIfAborted(state.work.signal);
+        const other = this.#working.get(record);
+        if (other !== undefined) {
+          if (state.audience.within.includes(other)) throw holdsItself(state.vertex);
+          const refs = await follow(state, other, this.#others);
+          if (refs !== undefined) return refs;
+          continue;
+        }
+        // Looked up (again) here: an equal vertex may have been saved since this one was identified.
+        let loaded = identity.volatile ? undefined : await this.#results.load(identity.id, state);
+        if (loaded === undefined && isForeign) {
+          // Once: what is not to be had now is not looked for again when the inputs are there.
+          isForeign = false;
+          loaded = await this.#results.loadForeign(identity, state, () => this.#anew(state, identity));
+        }
+        if (loaded === undefined && mayBeInFleet) {
+          mayBeInFleet = false;
+          const found = await this.#identifier.fromFleet(state, identity);
+          if (found) loaded = await this.#results.loadForeign(found, state, () => this.#anew(state, found));
+        }
+        if (loaded !== undefined) {
+          if (!state.audience.isCached) state.audience.mark('cached');
+          return loaded;
+        }
+        // The inputs come before the work is claimed: one of them may have the very same identity.
+        if (inputs === undefined) {
+          unexpect = state.op.expect?.();
+          inputs = await state.work.orCanceled(
+            Promise.all(state.inputs.map((input) => this.#output(input.state, input.index))),
+          );
+          continue;
+        }
+        if (this.#working.has(record)) continue;
+        this.#working.set(record, state);
+        unexpect?.();
+        try {
+          return await this.#run(state, identity, inputs);
+        } finally {
+          this.#working.delete(record);
+        }
       }
-      // Looked up (again) here: an equal vertex may have been saved since this one was identified.
-      let loaded = identity.volatile ? undefined : await this.#results.load(identity.id, state);
-      if (loaded === undefined && isForeign) {
-        // Once: what is not to be had now is not looked for again when the inputs are there.
-        isForeign = false;
-        loaded = await this.#results.loadForeign(identity, state, () => this.#anew(state, identity));
-      }
-      if (loaded !== undefined) {
-        if (!state.audience.isCached) state.audience.mark('cached');
-        return loaded;
-      }
-      // The inputs come before the work is claimed: one of them may have the very same identity.
-      if (inputs === undefined) {
-        state.op.expect?.();
-        inputs = await state.work.orCanceled(
-          Promise.all(state.inputs.map((input) => this.#output(input.state, input.index))),
-        );
-        continue;
-      }
-      if (this.#working.has(record)) continue;
-      this.#working.set(record, state);
-      try {
-        return await this.#run(state, identity, inputs);
-      } finally {
-        this.#working.delete(record);
-      }
+    } finally {
+      unexpect?.();
     }
   }
 
@@ -308,10 +352,12 @@ export class Solver {
     try {
       if (state.vertex.op.op.case !== 'source') this.#stepsRun++;
       const miss = await this.#misses.begin(state, identity);
+      const began = performance.now();
       const refs = await state.op
         .exec(inputs, context)
         .finally(() => miss?.ended())
         .catch((err) => borrow(state, err, this.#others));
+      const took = performance.now() - began;
       if (identity.volatile) return refs;
       const [size, holds] = await Promise.all([
         this.#results.measure(refs),
@@ -319,7 +365,10 @@ export class Solver {
       ]);
       const isTainted = !holds || state.inputs.some((input) => input.state.work.isTainted);
       state.work.taint(isTainted);
-      if (!isTainted) await this.#results.save(identity, refs, size, state);
+      if (!isTainted) {
+        await this.#results.save(identity, refs, size, state);
+        this.#tellFleet(state, identity, refs, took);
+      }
       state.audience.made(refs);
       await miss?.told;
       if (!isTainted) miss?.recorded();
@@ -330,6 +379,19 @@ export class Solver {
       const left = [...read].filter((input) => !input.isHeld);
       await Promise.all(left.map((input) => this.#states.retire(input, state.work.signal.reason)));
     }
+  }
+
+  /** Has others find what was made, unless it is one tenant's alone or made for one whose word does not count. */
+  #tellFleet(state: VertexState, identity: VertexIdentity, refs: readonly Ref[], took: number): void {
+    const { fleet } = this.#deps;
+    const { session } = state.context;
+    if (fleet === undefined || state.vertex.op.op.case === 'source' || identity.own === true) return;
+    if (session.tenant?.sharesResults === false || session.offline) return;
+    const keys = identity.keys.filter(({ own }) => !own).map(({ key }) => key);
+    if (keys.length === 0 || refs.some((ref) => ref.serialize() === undefined)) return;
+    const { id } = identity;
+    const description = keptName(state.vertex);
+    state.lease.outlast(fleet.write({ id, keys, description, took, refs, session }));
   }
 
   /** Marks a vertex as failed, gives its error the step and the Dockerfile line, once, and fails the solves that hold it. */

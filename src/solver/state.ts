@@ -1,7 +1,7 @@
 import { boundProgress } from '../progress/index.ts';
-import type { Session } from '../session/index.ts';
 import { Audience } from './audience.ts';
 import { Findings } from './findings.ts';
+import type { Apart } from './keys.ts';
 import { sessionGroup } from './session-group.ts';
 import type { CacheMap, Op, OpContext, Vertex } from './types.ts';
 import { VertexLease } from './vertex-lease.ts';
@@ -26,13 +26,13 @@ export class VertexState {
   readonly findings = new Findings();
   readonly lease = new VertexLease();
 
-  /** `tenant`: of all builds that will hold it. Throws what `makeOp` does. */
+  /** `of`: what all builds that will hold it have in common. Throws what `makeOp` does. */
   constructor(
     key: string,
     vertex: Vertex,
     inputs: VertexState['inputs'],
     makeOp: (vertex: Vertex) => Op,
-    tenant: Session['tenant'],
+    of: Apart,
   ) {
     const { work } = this;
     const audience = new Audience(vertex, work);
@@ -42,7 +42,7 @@ export class VertexState {
     this.audience = audience;
     this.context = {
       vertex,
-      session: sessionGroup(() => audience.sessions(), { tenant, signal: work.signal }),
+      session: sessionGroup(() => audience.sessions(), of, work.signal),
       progress: boundProgress(vertex.digest, audience.sink),
       signal: work.signal,
       lease: this.lease.name,
@@ -52,6 +52,7 @@ export class VertexState {
         pin: (key, find) => audience.pin(key, find),
         get: (key) => audience.pins?.get(key),
       },
+      cacheMount: (key) => audience.cacheMount(key),
     };
     this.op = makeOp(vertex);
   }

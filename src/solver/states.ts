@@ -1,12 +1,11 @@
 import { fail, throwIfAborted, toDrydockError } from '../errors/index.ts';
 import type { Digest } from '../oci/index.ts';
-import type { Session } from '../session/index.ts';
 import { isDue, nextTurn } from '../workers/index.ts';
 import { noteFailed } from './failed-vertex.ts';
 import type { FoundElsewhere } from './found-elsewhere.ts';
 import { Hold } from './hold.ts';
 import type { Job } from './job.ts';
-import { workKey } from './keys.ts';
+import { type Apart, workKey } from './keys.ts';
 import { holdsItself } from './nesting.ts';
 import type { ResultStore } from './results.ts';
 import { VertexState } from './state.ts';
@@ -106,16 +105,16 @@ export class VertexStates {
       if (job.within.includes(known)) throw holdsItself(vertex);
       return known;
     }
-    const state = this.#make(key, vertex, inputs, job.session.tenant);
+    const state = this.#make(key, vertex, inputs, job.session);
     this.#deps.foundElsewhere.handOn(state);
     this.#states.set(key, state);
     this.#byContext.set(state.context, state);
     return state;
   }
 
-  #make(key: string, vertex: Vertex, inputs: VertexState['inputs'], tenant: Session['tenant']): VertexState {
+  #make(key: string, vertex: Vertex, inputs: VertexState['inputs'], of: Apart): VertexState {
     try {
-      return new VertexState(key, vertex, inputs, this.#deps.makeOp, tenant);
+      return new VertexState(key, vertex, inputs, this.#deps.makeOp, of);
     } catch (err) {
       const error = toDrydockError(err, 'llb');
       error.step ??= vertex.name;

@@ -2,11 +2,12 @@
 
 import type { ContentSelector } from '../fs/index.ts';
 import type { Edge, Vertex } from '../llb/index.ts';
-import type { Descriptor, Digest, Platform } from '../oci/index.ts';
+import type { Checksum, Descriptor, Digest, Platform } from '../oci/index.ts';
 import type { SourceOp } from '../pb/solver/pb/ops_pb.js';
 import type { VertexProgress } from '../progress/index.ts';
 import type { Session } from '../session/index.ts';
 import type { Ref } from '../store/index.ts';
+import type { ForeignMount } from './foreign-cache.ts';
 import type { Pins } from './pins.ts';
 
 export type { Edge, Vertex };
@@ -40,7 +41,8 @@ export type UsedSource =
   | { kind: 'blob'; ref: string; digest: Digest; layout: boolean }
   /** `url` ends with `#REF` where a ref was asked for. */
   | { kind: 'git'; url: string; commit: string }
-  | { kind: 'http'; url: string; digest: Digest }
+  /** `digest`: by the algorithm that was asked for. `lastModified`: as the server said it, when it was asked. */
+  | { kind: 'http'; url: string; digest: Checksum; lastModified?: string }
   /** A folder or a tar of the client's, by the session's name: nothing says what was in it. */
   | { kind: 'local'; name: string };
 
@@ -59,6 +61,16 @@ export interface ImageLayer {
   diffId: Digest;
   /** Reference of the image, where a registry has it. */
   from: string | undefined;
+}
+
+/** The names that another builder's caches have for a vertex. */
+export interface OtherKeys {
+  /** The digests that its op may have there: one for each form that the builder's releases write it in. */
+  ops: readonly Digest[];
+  /** One per input, in order. `content`: what its name by contents covers, where it has one. */
+  deps: readonly { selector: string; content?: ContentSelector[] }[];
+  /** The names in older releases that select parts of inputs by other names. */
+  older?: readonly { ops: readonly Digest[] /** One per input. */; selectors: readonly string[] }[];
 }
 
 export interface CacheDep {
@@ -84,6 +96,11 @@ export interface WorkContext {
   readonly judgeUrl?: (url: string) => Promise<string>;
   /** What the builds that hold the vertex have found out of sources so far; the solver always has it. */
   readonly pins?: Pick<Pins, 'pin' | 'get'>;
+  /**
+   * Notes that the vertex uses the cache mount of this name, and returns what the builds' foreign caches have of it; the
+   * solver always has it.
+   */
+  readonly cacheMount?: (key: string) => Promise<readonly ForeignMount[]>;
 }
 
 /** Told to an op while it runs. */
@@ -94,8 +111,11 @@ export interface OpContext extends WorkContext {
 /** A solvable op. Instances are made per vertex by `ops/`; `cacheMap` may do I/O (resolve a tag), `exec` does the work. */
 export interface Op {
   cacheMap(ctx: OpContext): Promise<CacheMap>;
-  /** Says that the work will be done once the inputs are there: what it needs can be made ready meanwhile. */
-  expect?(): void;
+  /**
+   * Says that the work will be done once the inputs are there: what it needs can be made ready meanwhile. The result is
+   * called when the work begins, or when it will not be done.
+   */
+  expect?(): () => void;
   /** `inputs` in order of the vertex's inputs. Returns one ref per output. */
   exec(inputs: readonly Ref[], ctx: OpContext): Promise<Ref[]>;
 }

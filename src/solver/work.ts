@@ -18,11 +18,23 @@ export interface VertexIdentity {
   /** Named only within this build; its users are keyed by its content. */
   volatile: boolean;
   /** Keys to store with the result. */
-  keys: { key: Digest; parts: KeyParts }[];
+  keys: NamedKey[];
   /** Contents of volatile inputs that the id rests on, to be checked again once the op has read them. */
   claims: { input: number; selectors: readonly ContentSelector[]; digest: Digest }[];
   /** By output: what it may be in caches from elsewhere. */
   foreign?: readonly (readonly ForeignRecord[])[];
+  /** What it may be elsewhere is the fleet's word, which all tenants take. */
+  fleet?: boolean;
+  /** It says something of one tenant alone. */
+  own?: boolean;
+}
+
+/** A key of a vertex. */
+export interface NamedKey {
+  key: Digest;
+  parts: KeyParts;
+  /** It says something of one tenant alone. */
+  own: boolean;
 }
 
 /**

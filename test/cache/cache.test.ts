@@ -146,12 +146,32 @@ describe('records', () => {
     cache.close();
     const db = new DatabaseSync(join(folder, 'cache.db'));
     db.exec(`DROP INDEX records_by_use; DROP TABLE total; PRAGMA user_version = 2;
-      DROP TRIGGER record_added; DROP TRIGGER record_removed; DROP TRIGGER record_changed;`);
+      DROP TRIGGER record_added; DROP TRIGGER record_removed; DROP TRIGGER record_changed;
+      ALTER TABLE records DROP COLUMN made_for; DROP TABLE reached;`);
     db.close();
     cache = new Cache(folder);
     expect([cache.totalSize(), cache.counts()]).toEqual([20, { live: 2, bare: 1 }]);
     cache.prune([id('a')]);
     expect([cache.totalSize(), cache.counts()]).toEqual([10, { live: 1, bare: 0 }]);
+  });
+
+  test('keep what a step asked for by its proxy, and forget it with themselves', () => {
+    const asked = { url: 'http://a.example/f', digest: 'sha256:00' };
+    const network = { requests: [], materials: [asked], incomplete: [] };
+    const saveStep = (name: string, reached: typeof network | undefined) =>
+      cache.save(
+        { id: id(name), description: name, type: 'regular', results: [snapshot(name)], size: 1, reached },
+        [{ key: key(name), parts: parts() }],
+      );
+    for (const name of ['a', 'b', 'c']) saveStep(name, network);
+    expect(cache.reached(id('a'))).toEqual(network);
+    // It ran anew, without.
+    saveStep('c', undefined);
+    expect(cache.reached(id('c'))).toBeUndefined();
+    cache.prune([id('a')]);
+    expect([cache.reached(id('a')), cache.reached(id('b'))]).toEqual([undefined, network]);
+    cache.prune([id('b'), id('c')]);
+    expect(cache.reached(id('b'))).toBeUndefined();
   });
 
   test('survive a restart', () => {
@@ -300,6 +320,22 @@ describe('pruning', () => {
     while (!work.next().done);
     const known = Array.from({ length: 300 }, (_, i) => cache.known(id(`n${i}`)));
     expect(known).toEqual(known.map((_, i) => i <= 200));
+  });
+
+  test('of everything leaves a cache that counts, finds and forgets as a new one', () => {
+    for (let i = 0; i < 50; i++) save(`n${i}`, i === 0 ? [] : [`n${i - 1}`]);
+    cache.remember({ id: id('bare'), description: '', type: 'regular' }, []);
+    cache.prune(cache.list().map((record) => record.id));
+    expect(cache.counts()).toEqual({ live: 0, bare: 0 });
+    expect(cache.totalSize()).toBe(0);
+    save('base', [], 3);
+    save('top', ['base'], 4);
+    save('alone', [], 5);
+    expect(cache.counts()).toEqual({ live: 3, bare: 0 });
+    cache.prune([id('base'), id('alone')]);
+    expect(cache.counts()).toEqual({ live: 1, bare: 1 });
+    expect(cache.totalSize()).toBe(4);
+    expect(cache.known(id('alone'))).toBe(false);
   });
 
   test('of ids that are not there is fine', () => {

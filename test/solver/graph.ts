@@ -14,6 +14,7 @@ import type {
   WarningEvent,
 } from '../../src/progress/events.ts';
 import type { Session } from '../../src/session/types.ts';
+import type { FleetCache } from '../../src/solver/fleet-cache.ts';
 import { Job } from '../../src/solver/job.ts';
 import { Solver } from '../../src/solver/solver.ts';
 import type { CacheDep, CacheMap, Edge, Op, OpContext, Vertex } from '../../src/solver/types.ts';
@@ -59,6 +60,8 @@ export class Build {
 
 export class Graphs extends Workshop {
   solver!: Solver;
+  /** What builders elsewhere have made; set it before `open`. */
+  fleet: FleetCache | undefined;
   /** Names of ops in the order they ran. */
   readonly ran: string[] = [];
   readonly #work = new Map<Vertex, Work>();
@@ -70,6 +73,7 @@ export class Graphs extends Workshop {
       cache: this.cache,
       makeOp: (vertex) => this.#op(vertex),
       restore: (serialized, lease) => this.refs.restore(serialized, lease),
+      fleet: this.fleet,
     });
   }
 

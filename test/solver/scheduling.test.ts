@@ -307,8 +307,6 @@ test('a chain of 12,000 vertices and a fan of 3,000 are solved without recursion
   }
   const leaves = Array.from({ length: 3_000 }, (_, i) => g.vertex(`l${i}`, [], { does, digest: `l${i}` }));
   const target = g.vertex('top', [chain, ...leaves], { does });
-  const started = performance.now();
   await g.run(target);
   expect(g.takeRan()).toHaveLength(15_001);
-  expect(performance.now() - started).toBeLessThan(60_000);
-}, 120_000);
+});

@@ -62,7 +62,7 @@ test('what is given up asks nobody else', async () => {
 test('a client that does not answer holds nobody up who gave up', async () => {
   const stop = new AbortController();
   const silent = session({ secret: () => new Promise(() => {}) });
-  const asking = sessionGroup(() => [silent], { signal: stop.signal }).secret('x');
+  const asking = sessionGroup(() => [silent], {}, stop.signal).secret('x');
   stop.abort();
   await expect(asking).rejects.toMatchObject({ code: 'canceled' });
 });
